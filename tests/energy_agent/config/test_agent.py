@@ -200,7 +200,7 @@ def agent(*arguments):
 def assert_refused(done, *words):
     assert (done.returncode, done.stdout) == (2, "")
     (line,) = done.stderr.splitlines()
-    assert line.startswith("wattlens: ")
+    assert line.startswith("wattlens")
     for word in words:
         assert str(word) in line
 

@@ -2,152 +2,117 @@
 
 import os
 import threading
-from pathlib import Path
 
+import pynvml
 import pytest
 
 from energy_agent.core.errors import UsageError
 from energy_agent.devices.nvml import abi
-from energy_agent.devices.nvml.abi import NvmlError
 from energy_agent.devices.nvml.driver_epoch import simulated_driver_epoch
 from energy_agent.devices.nvml.library import RealNvml
 from energy_agent.sim.gpu.boards import BoardSpec
 from energy_agent.sim.gpu.build import library_path
 from energy_agent.sim.gpu.plant import FAULTS, Plant
 from energy_agent.sim.gpu.plant_abi import DeviceLostError, PlantError
-
-START_NS = 1_700_000_000_000_000_000
-S = 1_000_000_000
-H100 = BoardSpec("H100-SXM5-80GB")
+from tests.doubles.gpus import H100, S, code_of
+from tests.support import refusal
 
 
 @pytest.fixture
-def node(tmp_path, monkeypatch):
-    """Two H100 in lockstep time, and NVML on them."""
-    monkeypatch.setenv("WATTLENS_SIM", str(tmp_path))
-    plant = Plant.create(tmp_path / "plant", [H100, H100], seed=5, manual=True, start_utc_ns=START_NS)
-    nvml = RealNvml(library_path())
-    nvml.init()
-    yield plant, nvml, [nvml.device_by_index(0), nvml.device_by_index(1)]
-    nvml.shutdown()
+def node(gpus):
+    """Two H100 and NVML on them."""
+    made = gpus(H100, H100)
+    return made, made.plant, made.nvml, *made.devices
 
 
-def step(plant: Plant, seconds: float) -> None:
-    plant.advance_to(plant.now_ns() + round(seconds * S))
-
-
-def code_of(call, *arguments) -> int:
-    try:
-        call(*arguments)
-    except NvmlError as error:
-        return error.code
-    return abi.SUCCESS
-
-
-def conserved(plant: Plant) -> None:
-    truth = plant.truth(0)
+def conserved(made):
+    truth = made.truth()
     assert truth.sensed_uj + truth.pending_uj + truth.unseen_uj == pytest.approx(truth.gain * truth.true_uj, abs=20)
 
 
 def test_a_lost_gpu_is_lost_alone_and_comes_back_reset(node):
-    plant, nvml, (device, other) = node
+    made, plant, nvml, device, other = node
     nvml.set_power_limit_mw(device, 400_000)
-    slot = plant.attach_process(0, os.getpid(), memory_b=1 << 30)
-    plant.submit(0, slot, reference_ns=100 * S, memory_boundness=0.5)
-    step(plant, 5)
-    before = plant.truth(0)
+    slot = made.load()
+    made.step(5)
+    before = made.truth()
     plant.fault(0, "lost")
     for call in (nvml.uuid, nvml.total_energy_mj, nvml.compute_processes, nvml.power_usage_mw, nvml.reset_locked_sm_clocks):
-        assert code_of(call, device) == abi.GPU_IS_LOST
-        assert code_of(call, other) == abi.SUCCESS
+        assert (code_of(call, device), code_of(call, other)) == (abi.GPU_IS_LOST, abi.SUCCESS)
     assert code_of(nvml.device_by_index, 0) == abi.GPU_IS_LOST
     assert nvml.device_count() == 2
+    refusal(made.attach, error=DeviceLostError)
     for call in (plant.done_ns, plant.detach_process):
-        with pytest.raises(DeviceLostError):
-            call(0, slot)
-    with pytest.raises(DeviceLostError):
-        plant.attach_process(0, os.getpid(), memory_b=0)
-    step(plant, 10)
-    lost = plant.truth(0)
-    assert lost.sensed_uj == before.sensed_uj
-    assert lost.true_uj - before.true_uj > 70 * 10 * 1_000_000
-    conserved(plant)
+        refusal(call, 0, slot, error=DeviceLostError)
+    made.step(10)
+    assert made.truth().sensed_uj == before.sensed_uj
+    assert made.truth().true_uj - before.true_uj > 70 * 10 * 1_000_000
+    conserved(made)
     plant.clear(0, "lost")
-    back = plant.truth(0)
+    back = made.truth()
     assert (back.counter_mj, back.counter_resets, back.power_limit_mw) == (0, 1, 700_000)
     assert back.unseen_true_uj == pytest.approx(back.true_uj - before.sensed_uj / before.gain, abs=50)
     assert nvml.compute_processes(device) == []
-    step(plant, 5)
-    assert plant.truth(0).counter_mj == nvml.total_energy_mj(device) > 0
-    conserved(plant)
+    made.step(5)
+    assert made.truth().counter_mj == nvml.total_energy_mj(device) > 0
+    conserved(made)
 
 
 def test_a_counter_reset_loses_only_what_was_not_published(node):
-    plant, nvml, (device, _) = node
-    step(plant, 7.7)
-    before = plant.truth(0)
+    made, plant, nvml, device, _ = node
+    made.step(7.7)
+    before = made.truth()
     plant.fault(0, "counter_reset")
     assert nvml.total_energy_mj(device) == 0
-    after = plant.truth(0)
+    after = made.truth()
     assert after.unseen_uj == pytest.approx(before.pending_uj, abs=2)
     assert (after.sensed_uj, after.pending_uj, after.counter_resets) == (before.sensed_uj, 0, 1)
-    step(plant, 3)
-    conserved(plant)
+    made.step(3)
+    conserved(made)
 
 
 @pytest.mark.parametrize("resume", [0, 1])
 def test_a_stuck_sensor_freezes_and_catches_up_or_not(node, resume):
-    plant, nvml, (device, _) = node
-    step(plant, 3)
+    made, plant, nvml, device, _ = node
+    made.step(3)
     plant.fault(0, "stuck_sensor", value=resume)
-    slot = plant.attach_process(0, os.getpid(), memory_b=0)
-    plant.submit(0, slot, reference_ns=100 * S, memory_boundness=0.5)
+    made.load()
     frozen = nvml.total_energy_mj(device), nvml.power_usage_mw(device)
-    step(plant, 5)
+    made.step(5)
     assert (nvml.total_energy_mj(device), nvml.power_usage_mw(device)) == frozen
-    conserved(plant)
+    conserved(made)
     plant.clear(0, "stuck_sensor")
-    step(plant, 0.2)
-    counted_uj = nvml.total_energy_mj(device) * 1000 - frozen[0] * 1000
-    assert (counted_uj > 500 * 5 * 1_000_000) is not bool(resume)
-    conserved(plant)
-    assert (plant.truth(0).unseen_uj > 0) is bool(resume)
+    made.step(0.2)
+    assert (nvml.total_energy_mj(device) - frozen[0] > 500 * 5 * 1000) is not bool(resume)
+    conserved(made)
+    assert (made.truth().unseen_uj > 0) is bool(resume)
 
 
 def test_calls_can_be_refused_one_by_one_or_all(node):
-    plant, nvml, (device, other) = node
+    _, plant, nvml, device, other = node
     for kind, code in (
         ("not_supported", abi.NOT_SUPPORTED), ("no_permission", abi.NO_PERMISSION), ("unknown_error", abi.UNKNOWN),
         ("timeout", abi.TIMEOUT), ("reset_required", abi.RESET_REQUIRED),
     ):  # fmt: skip
         plant.fault(0, kind, call="nvmlDeviceGetPowerUsage")
-        assert code_of(nvml.power_usage_mw, device) == code
-        assert code_of(nvml.total_energy_mj, device) == abi.SUCCESS
+        assert (code_of(nvml.power_usage_mw, device), code_of(nvml.total_energy_mj, device)) == (code, abi.SUCCESS)
         plant.fault(0, kind)
-        assert code_of(nvml.total_energy_mj, device) == code
-        assert code_of(nvml.total_energy_mj, other) == abi.SUCCESS
+        assert (code_of(nvml.total_energy_mj, device), code_of(nvml.total_energy_mj, other)) == (code, abi.SUCCESS)
         plant.clear(0, kind)
         assert code_of(nvml.power_usage_mw, device) == abi.SUCCESS
-
-
-def test_a_call_named_without_its_version_is_meant_in_every_version(node):
-    plant, nvml, (device, _) = node
+    # A call that is named without its version is meant in every version.
     plant.fault(0, "unknown_error", call="nvmlDeviceGetComputeRunningProcesses")
     assert code_of(nvml.compute_processes, device) == abi.UNKNOWN
     plant.clear(0)
     plant.fault(0, "unknown_error", call="nvmlDeviceGetComputeRunningProcesses_v2")
     assert code_of(nvml.compute_processes, device) == abi.SUCCESS
-
-
-def test_one_field_can_be_refused(node):
-    plant, nvml, (device, _) = node
-    plant.fault(0, "not_supported", call="186")
+    plant.fault(0, "not_supported", call="186")  # one field
     plant.fault(0, "no_permission", call="83")
     assert [v.code for v in nvml.field_values(device, [186, 83, 190])] == [abi.NOT_SUPPORTED, abi.NO_PERMISSION, abi.SUCCESS]
 
 
 def test_setters_need_permission(node):
-    plant, nvml, (device, _) = node
+    _, plant, nvml, device, _ = node
     plant.fault(0, "unprivileged")
     assert code_of(nvml.set_power_limit_mw, device, 400_000) == abi.NO_PERMISSION
     assert code_of(nvml.set_locked_sm_clocks_mhz, device, 345, 1005) == abi.NO_PERMISSION
@@ -160,9 +125,9 @@ def test_setters_need_permission(node):
 
 
 def test_a_hung_call_ends_when_the_fault_does_and_holds_up_nobody_else(node):
-    plant, nvml, (device, other) = node
+    _, plant, nvml, device, other = node
     plant.fault(0, "hang", call="nvmlDeviceGetPowerUsage")
-    answers: list[int] = []
+    answers = []
     thread = threading.Thread(target=lambda: answers.append(nvml.power_usage_mw(device)), daemon=True)
     thread.start()
     thread.join(0.2)
@@ -176,21 +141,20 @@ def test_a_hung_call_ends_when_the_fault_does_and_holds_up_nobody_else(node):
 
 def test_latency_delays_a_call_by_plant_time(tmp_path, monkeypatch):
     monkeypatch.setenv("WATTLENS_SIM", str(tmp_path))
-    plant = Plant.create(tmp_path / "plant", [H100], seed=5, rate=10.0)
+    plant = Plant.create(tmp_path / "plant", [BoardSpec(H100)], seed=5, rate=10.0)
     nvml = RealNvml(library_path())
     nvml.init()
-    device = nvml.device_by_index(0)
     plant.fault(0, "latency", call="nvmlDeviceGetPowerUsage", value=1000)
     before = plant.now_ns()
-    nvml.power_usage_mw(device)
+    nvml.power_usage_mw(nvml.device_by_index(0))
     assert plant.now_ns() - before >= S
     nvml.shutdown()
 
 
 def test_xid_events_reach_every_listener_once(node):
-    plant, nvml, devices = node
+    made, plant, nvml, *_ = node
     plant.fault(0, "xid", value=13)  # before anybody listens
-    first, second = nvml.xid_events(devices), nvml.xid_events(devices[1:])
+    first, second = nvml.xid_events(made.devices), nvml.xid_events(made.devices[1:])
     assert first.poll() == []
     plant.fault(0, "xid", value=48)
     plant.fault(1, "xid", value=94)
@@ -201,21 +165,16 @@ def test_xid_events_reach_every_listener_once(node):
     for _ in range(100):
         plant.fault(0, "xid", value=63)
     assert len(first.poll()) == 32  # the ring's length
-    first.close()
-    first.close()
-    second.close()
+    for listener in (first, first, second):
+        listener.close()
 
 
 def test_mig_mode_shows_instances_and_hides_utilisation(node):
-    import pynvml
-
-    plant, nvml, (device, other) = node
+    made, plant, nvml, device, other = node
     assert not nvml.mig_enabled(device)
     plant.fault(0, "mig", value=2)
-    assert nvml.mig_enabled(device)
-    assert not nvml.mig_enabled(other)
-    assert code_of(nvml.utilization_percent, device) == abi.NOT_SUPPORTED
-    assert code_of(nvml.process_utilization, device, 0) == abi.NOT_SUPPORTED
+    assert (nvml.mig_enabled(device), nvml.mig_enabled(other)) == (True, False)
+    assert code_of(nvml.utilization_percent, device) == code_of(nvml.process_utilization, device, 0) == abi.NOT_SUPPORTED
     assert nvml.total_energy_mj(device) >= 0
     instances = [pynvml.nvmlDeviceGetMigDeviceHandleByIndex(device, i) for i in range(2)]
     uuids = [nvml.uuid(i) for i in instances]
@@ -227,14 +186,14 @@ def test_mig_mode_shows_instances_and_hides_utilisation(node):
     with pytest.raises(pynvml.NVMLError):
         pynvml.nvmlDeviceGetMigDeviceHandleByIndex(device, 2)
     for _ in range(3):
-        plant.attach_process(0, os.getpid(), memory_b=1)
+        made.attach(memory_b=1)
     assert [len(nvml.compute_processes(i)) for i in instances] == [2, 1]
     plant.clear(0, "mig")
     assert code_of(nvml.uuid, instances[0]) == abi.INVALID_ARGUMENT
 
 
 def test_a_driver_mismatch_stops_the_whole_node(node):
-    plant, nvml, _ = node
+    _, plant, nvml, *_ = node
     plant.fault(1, "driver_mismatch")
     nvml.shutdown()
     assert code_of(nvml.init) == abi.LIB_RM_VERSION_MISMATCH
@@ -243,13 +202,13 @@ def test_a_driver_mismatch_stops_the_whole_node(node):
 
 
 def test_a_driver_reload_starts_every_counter_and_epoch_anew_and_no_client_outlives_it(node, tmp_path):
-    plant, nvml, (device, _) = node
-    step(plant, 5)
-    before, was = simulated_driver_epoch(tmp_path / "plant"), [plant.truth(g) for g in range(plant.count)]
+    made, plant, nvml, device, _ = node
+    made.step(5)
+    before, was = simulated_driver_epoch(tmp_path / "plant"), [made.truth(g) for g in (0, 1)]
     plant.fault(0, "driver_reload")
-    now = [plant.truth(g) for g in range(plant.count)]
-    assert [t.counter_resets for t in now] == [t.counter_resets + 1 for t in was]
-    assert all(w.counter_mj > 0 and t.counter_mj == 0 and t.sensed_uj == w.sensed_uj for t, w in zip(now, was, strict=True))
+    for now, then in zip([made.truth(g) for g in (0, 1)], was, strict=True):
+        assert (now.counter_resets, now.counter_mj, now.sensed_uj) == (then.counter_resets + 1, 0, then.sensed_uj)
+        assert then.counter_mj > 0
     assert simulated_driver_epoch(tmp_path / "plant") not in ("", before)
     assert code_of(nvml.uuid, device) == abi.UNINITIALIZED
     nvml.shutdown()
@@ -258,14 +217,12 @@ def test_a_driver_reload_starts_every_counter_and_epoch_anew_and_no_client_outli
 
 
 def test_unknown_or_too_many_faults_are_refused(node):
-    plant, _, _ = node
-    with pytest.raises(UsageError, match="counter_reset"):
-        plant.fault(0, "los")
+    _, plant, *_ = node
+    assert "counter_reset" in refusal(plant.fault, 0, "los")
     with pytest.raises(UsageError):
         plant.fault(0, "hang", call="n" * 48)
-    for number in range(16):
+    for number in (*range(16), 3):  # the last is set already and takes no more room
         plant.fault(0, "not_supported", call=str(number))
-    plant.fault(0, "not_supported", call="3")  # set already: no more room taken
     with pytest.raises(PlantError):
         plant.fault(0, "not_supported", call="16")
     plant.clear(0)
@@ -278,6 +235,6 @@ def test_the_library_without_a_node_says_that_no_driver_is_loaded(monkeypatch, t
     nvml = RealNvml(library_path())
     monkeypatch.delenv("WATTLENS_SIM", raising=False)
     assert code_of(nvml.init) == abi.DRIVER_NOT_LOADED
-    monkeypatch.setenv("WATTLENS_SIM", str(Path(tmp_path) / "none"))
+    monkeypatch.setenv("WATTLENS_SIM", str(tmp_path / "none"))
     assert code_of(nvml.init) == abi.DRIVER_NOT_LOADED
     assert code_of(nvml.device_count) == abi.UNINITIALIZED

@@ -2,88 +2,47 @@
 
 import itertools
 import os
-from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from energy_agent.devices.nvml import abi
-from energy_agent.devices.nvml.library import RealNvml
 from energy_agent.sim.gpu.boards import BoardSpec
-from energy_agent.sim.gpu.build import library_path
 from energy_agent.sim.gpu.plant import Plant
 from energy_agent.sim.gpu.plant_abi import DeviceLostError
-from energy_agent.sim.gpu.truth import Truth
+from tests.doubles.gpus import A100, H100, START_NS, V100
 
-START_NS = 1_700_000_000_000_000_000
-MS = 1_000_000
-S = 1_000_000_000
+MS = 10**6
 
 
-def make(folder: Path, *specs: BoardSpec, seed: int = 7) -> Plant:
-    return Plant.create(folder / "plant", specs, seed=seed, manual=True, start_utc_ns=START_NS)
-
-
-@pytest.fixture
-def nvml(tmp_path, monkeypatch):
-    monkeypatch.setenv("WATTLENS_SIM", str(tmp_path))
-    nvml = RealNvml(library_path())
-    opened = []
-
-    def start():
-        nvml.init()
-        opened.append(True)
-        return nvml
-
-    yield start
-    for _ in opened:
-        nvml.shutdown()
-
-
-def step(plant: Plant, ms: int) -> None:
-    plant.advance_to(plant.now_ns() + ms * MS)
-
-
-def work(plant: Plant, gpu: int = 0) -> int:
-    slot = plant.attach_process(gpu, os.getpid(), memory_b=0)
-    plant.submit(gpu, slot, reference_ns=10_000 * S, memory_boundness=0.3)
-    return slot
-
-
-def books(truth: Truth) -> int:
+def books(truth):
     return truth.sensed_uj + truth.pending_uj + truth.unseen_uj
 
 
-def close_to_gain_times_true(truth: Truth) -> None:
+def close_to_gain_times_true(truth):
     """Energy is rounded to a nJ each ms, so the books agree far below a millijoule an hour."""
     assert books(truth) == pytest.approx(truth.gain * truth.true_uj, abs=20)
 
 
-def test_a_full_counter_is_gain_times_the_truth(tmp_path):
-    plant = make(tmp_path, BoardSpec("H100-SXM5-80GB"), BoardSpec("V100-SXM2-16GB"), BoardSpec("A100-SXM4-80GB", gain=0.954))
+def test_a_full_counter_is_gain_times_the_truth_and_its_offset(gpus):
+    made = gpus(H100, V100, BoardSpec(A100, gain=0.954), BoardSpec(A100, gain=1.0, offset_w=-5.0))
     for gpu in range(3):
-        work(plant, gpu)
+        made.load(0.3, gpu=gpu)
     for _ in range(40):
-        step(plant, 777)
-        for gpu in range(3):
-            truth = plant.truth(gpu)
+        made.step(0.777)
+        for truth in map(made.truth, range(3)):
             close_to_gain_times_true(truth)
             assert truth.counter_mj == truth.sensed_uj // 1000
-    assert plant.truth(2).gain == 0.954
+    assert made.truth(2).gain == 0.954
+    assert books(made.truth(3)) == pytest.approx(made.truth(3).true_uj - 5 * 40 * 777_000, abs=20)
 
 
-def test_an_offset_is_in_the_counter_and_not_in_the_truth(tmp_path):
-    plant = make(tmp_path, BoardSpec("A100-SXM4-80GB", gain=1.0, offset_w=-5.0))
-    step(plant, 10_000)
-    truth = plant.truth(0)
-    assert books(truth) == pytest.approx(truth.true_uj - 5 * 10_000_000, abs=20)
-
-
-def test_gains_differ_by_board_within_five_percent_and_follow_the_seed(tmp_path):
-    def gains(seed: int) -> list[float]:
-        plant = make(tmp_path, *[BoardSpec("H100-SXM5-80GB")] * 64, seed=seed)
-        return [plant.truth(gpu).gain for gpu in range(64)]
+def test_gains_differ_by_board_within_five_percent_and_follow_the_seed(gpus):
+    def gains(seed):
+        made = gpus(*[H100] * 64, seed=seed)
+        return [made.truth(gpu).gain for gpu in range(64)]
 
     drawn = gains(1)
     assert drawn == gains(1) != gains(2)
@@ -99,14 +58,15 @@ ACTIONS = st.one_of(
 )
 
 
-@settings(max_examples=60, deadline=None)
-@given(actions=st.lists(ACTIONS, max_size=25), sku=st.sampled_from(["H100-SXM5-80GB", "V100-SXM2-16GB"]))
+@hypothesis_settings(max_examples=60)
+@given(actions=st.lists(ACTIONS, max_size=25), sku=st.sampled_from([H100, V100]))
 def test_no_energy_is_lost_between_the_books_whatever_fails(tmp_path_factory, actions, sku):
-    plant = make(tmp_path_factory.mktemp("books"), BoardSpec(sku))
+    folder = tmp_path_factory.mktemp("books")
+    plant = Plant.create(folder / "plant", [BoardSpec(sku)], seed=7, manual=True, start_utc_ns=START_NS)
     last = plant.truth(0)
     for action, value in actions:
         if action == "step":
-            step(plant, value)
+            plant.advance_to(plant.now_ns() + value * MS)
         elif action == "clear":
             plant.clear(0, value)
         elif action != "work":
@@ -127,57 +87,48 @@ def test_no_energy_is_lost_between_the_books_whatever_fails(tmp_path_factory, ac
     plant.close()
 
 
-def burst(plant: Plant, slot: int, on_ms: int, off_ms: int, times: int) -> None:
-    for _ in range(times):
-        plant.submit(0, slot, reference_ns=on_ms * MS, memory_boundness=1.0)
-        step(plant, on_ms + off_ms)
-
-
-def test_a_sampled_counter_misses_what_its_window_does_not_see(tmp_path):
+def test_a_sampled_counter_misses_what_its_window_does_not_see(gpus):
     """Work in step with a sensor that looks 25 ms in 100 ms: seen always or never, while the full counter is exact."""
     ratios = {}
-    for model in ("full", "sampled"):
-        for phase_ms in (0, 50):
-            folder = tmp_path / f"{model}{phase_ms}"
-            folder.mkdir()
-            plant = make(folder, BoardSpec("A100-SXM4-80GB", counter_model=model, gain=1.0, tick_jitter_ms=0))
-            slot = plant.attach_process(0, os.getpid(), memory_b=0)
-            step(plant, 1)
-            while plant.truth(0).pending_uj:  # to a tick
-                step(plant, 1)
-            step(plant, phase_ms)
-            before = plant.truth(0)
-            burst(plant, slot, 50, 50, 100)
-            after = plant.truth(0)
-            ratios[model, phase_ms] = (books(after) - books(before)) / (after.true_uj - before.true_uj)
+    for model, phase_s in itertools.product(("full", "sampled"), (0, 0.05)):
+        made = gpus(BoardSpec(A100, counter_model=model, gain=1.0, tick_jitter_ms=0), seed=7)
+        slot = made.attach()
+        made.step(0.001)
+        while made.truth().pending_uj:  # to a tick
+            made.step(0.001)
+        made.step(phase_s)
+        before = made.truth()
+        for _ in range(100):
+            made.plant.submit(0, slot, reference_ns=50 * MS, memory_boundness=1.0)
+            made.step(0.1)
+        after = made.truth()
+        ratios[model, phase_s] = (books(after) - books(before)) / (after.true_uj - before.true_uj)
     assert ratios["full", 0] == pytest.approx(1.0, abs=1e-6)
-    assert ratios["full", 50] == pytest.approx(1.0, abs=1e-6)
+    assert ratios["full", 0.05] == pytest.approx(1.0, abs=1e-6)
     assert ratios["sampled", 0] < 0.8
-    assert ratios["sampled", 50] > 1.2
+    assert ratios["sampled", 0.05] > 1.2
 
 
-def test_a_sampled_counter_is_right_on_steady_work(tmp_path):
-    plant = make(tmp_path, BoardSpec("A100-SXM4-80GB", counter_model="sampled"))
-    work(plant)
-    step(plant, 60_000)
-    before = plant.truth(0)
-    step(plant, 60_000)
-    after = plant.truth(0)
+def test_a_sampled_counter_is_right_on_steady_work(gpus):
+    made = gpus(BoardSpec(A100, counter_model="sampled"))
+    made.load(0.3)
+    made.step(60)
+    before = made.truth()
+    made.step(60)
+    after = made.truth()
     assert after.sensed_uj - before.sensed_uj == pytest.approx(after.gain * (after.true_uj - before.true_uj), rel=0.003)
 
 
-@pytest.mark.parametrize(("sku", "period", "jitter"), [("A100-SXM4-80GB", 100, 5), ("V100-SXM2-16GB", 20, 1)])
-def test_the_counter_ticks_with_jitter(tmp_path, nvml, sku, period, jitter):
-    plant = make(tmp_path, BoardSpec(sku))
-    lib = nvml()
-    device = lib.device_by_index(0)
-    work(plant)
-    ticks, last = [], lib.total_energy_mj(device)
+@pytest.mark.parametrize(("sku", "period", "jitter"), [(A100, 100, 5), (V100, 20, 1)])
+def test_the_counter_ticks_with_jitter(gpus, sku, period, jitter):
+    made = gpus(sku)
+    made.load(0.3)
+    ticks, last = [], made.nvml.total_energy_mj(made.devices[0])
     for _ in range(60 * period):
-        step(plant, 1)
-        now = lib.total_energy_mj(device)
+        made.step(0.001)
+        now = made.nvml.total_energy_mj(made.devices[0])
         if now != last:
-            ticks.append(plant.now_ns() // MS)
+            ticks.append(made.plant.now_ns() // MS)
             last = now
     gaps = [b - a for a, b in itertools.pairwise(ticks)]
     assert len(gaps) > 50
@@ -185,45 +136,36 @@ def test_the_counter_ticks_with_jitter(tmp_path, nvml, sku, period, jitter):
     assert len(set(gaps)) > 1
 
 
-def test_instant_power_is_that_of_the_window_and_the_average_that_of_a_second(tmp_path, nvml):
+def test_instant_power_is_that_of_the_window_and_the_average_that_of_a_second(gpus):
     """H100: instant is 25 ms old at most 100 ms ago; the average rises within about a second (measured 0.88-0.92 s)."""
-    plant = make(tmp_path, BoardSpec("H100-SXM5-80GB", gain=1.0))
-    lib = nvml()
-    device = lib.device_by_index(0)
-    step(plant, 5000)
-    idle_mw = plant.truth(0).power_w * 1000
-    slot = plant.attach_process(0, os.getpid(), memory_b=0)
-    plant.submit(0, slot, reference_ns=100 * S, memory_boundness=1.0)
-    step(plant, 250)
-    busy_mw = plant.truth(0).power_w * 1000
-    instant, average = lib.field_values(device, [abi.FIELD_POWER_INSTANT, abi.FIELD_POWER_AVERAGE])
+    made = gpus(BoardSpec(H100, gain=1.0))
+    nvml, (device,) = made.nvml, made.devices
+    made.step(5)
+    idle_mw = made.truth().power_w * 1000
+    made.load(1.0)
+    made.step(0.25)
+    busy_mw = made.truth().power_w * 1000
+    instant, average = nvml.field_values(device, [abi.FIELD_POWER_INSTANT, abi.FIELD_POWER_AVERAGE])
     assert instant.value == pytest.approx(busy_mw, rel=0.02)
     assert idle_mw < average.value < 0.5 * busy_mw
-    assert lib.power_usage_mw(device) == average.value
-    step(plant, 1000)
-    assert lib.power_usage_mw(device) == pytest.approx(busy_mw, rel=0.02)
+    assert nvml.power_usage_mw(device) == average.value
+    made.step(1)
+    assert nvml.power_usage_mw(device) == pytest.approx(busy_mw, rel=0.02)
 
 
-def test_each_generation_has_its_own_sensors(tmp_path, nvml):
-    make(tmp_path, BoardSpec("A100-SXM4-80GB"), BoardSpec("V100-SXM2-16GB"), BoardSpec("H100-PCIE-80GB"), BoardSpec("A40"))
-    lib = nvml()
-    codes = [
-        [v.code for v in lib.field_values(lib.device_by_index(gpu), [abi.FIELD_POWER_AVERAGE, abi.FIELD_MEMORY_TEMPERATURE])]
-        for gpu in range(4)
-    ]
+def test_each_generation_has_its_own_sensors(gpus):
+    made, fields = gpus(A100, V100, "H100-PCIE-80GB", "A40"), [abi.FIELD_POWER_AVERAGE, abi.FIELD_MEMORY_TEMPERATURE]
+    codes = [[v.code for v in made.nvml.field_values(device, fields)] for device in made.devices]
     assert codes == [[3, 0], [3, 0], [0, 0], [0, 3]]
 
 
-def test_utilisation_is_the_share_of_its_period(tmp_path, nvml):
-    plant = make(tmp_path, BoardSpec("A100-SXM4-80GB"))
-    lib = nvml()
-    device = lib.device_by_index(0)
-    slot = plant.attach_process(0, os.getpid(), memory_b=0)
+def test_utilisation_is_the_share_of_its_period(gpus):
+    made = gpus(A100)
+    nvml, (device,), slot = made.nvml, made.devices, made.attach()
     for _ in range(100):
-        plant.submit(0, slot, reference_ns=4 * MS, memory_boundness=1.0)
-        step(plant, 10)
-    assert lib.utilization_percent(device)[0] == pytest.approx(40, abs=6)
-    (sample,) = lib.process_utilization(device, 0)
-    assert sample.pid == os.getpid()
-    assert sample.sm_percent == lib.utilization_percent(device)[0]
-    assert lib.process_utilization(device, sample.timestamp_us) == []
+        made.plant.submit(0, slot, reference_ns=4 * MS, memory_boundness=1.0)
+        made.step(0.01)
+    assert nvml.utilization_percent(device)[0] == pytest.approx(40, abs=6)
+    (sample,) = nvml.process_utilization(device, 0)
+    assert (sample.pid, sample.sm_percent) == (os.getpid(), nvml.utilization_percent(device)[0])
+    assert nvml.process_utilization(device, sample.timestamp_us) == []
