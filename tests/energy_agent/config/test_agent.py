@@ -237,10 +237,10 @@ def test_the_command_line_says_it_in_one_line_with_exit_code_2(tmp_path, monkeyp
 
 def test_options_of_a_release_are_checked_and_none_is_ignored(tmp_path):
     state = ("--state", tmp_path)
-    for duration in ("10", "0s", "25h", "-5m", "1d", ""):
+    for duration in ("10", "0s", "25h", "-5m", "2d", "1x", ""):
         assert_refused(agent("release", f"--for={duration}", *state), "--for")
     for arguments, word in (
-        (("--for", "10m"), "wattlens agent release --for 10m"), (("return", "--for", "10m"), "agent release --for 10m"),
+        (("--for", "10m"), "wattlens agent release"), (("return", "--for", "10m"), "wattlens agent release"),
         (("release", "--listen", "127.0.0.1:1"), "--listen"), (("return", "--web-config", "x"), "--web-config"),
         (("release",), str(tmp_path)),  # where no agent is
     ):  # fmt: skip
