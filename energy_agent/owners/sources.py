@@ -41,7 +41,7 @@ def open_holders(
         default = DEFAULT_SOCKET if simulated is None else simulated / "kubelet.sock"
         socket = default if config.pod_resources == "auto" else Path(config.pod_resources)
         wanted = config.pod_resources != "auto"
-        source = PodResources(socket, clock, procfs, resources=config.resources, wanted=wanted, facts=informer, logs=logs)
+        source = PodResources(socket, clock, procfs, resources=config.resources, wanted=wanted, informer=informer, logs=logs)
         source.start(START_WAIT_S)
         sources.append(source)
     sources += open_slurm(slurm, clock, procfs, START_WAIT_S, simulated is not None)

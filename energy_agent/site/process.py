@@ -5,7 +5,6 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Protocol
 
 from energy_agent.core.boundary import is_meter
 from energy_agent.core.energy import Identity, SourceHealth
@@ -24,6 +23,7 @@ from energy_agent.runtime.process_cost import cost_of
 from energy_agent.site.account import SiteAccount
 from energy_agent.site.building.pue import DAY_NS, YEAR_NS, Pue
 from energy_agent.site.config.site import SiteBase
+from energy_agent.site.grid.poller import GridPoller
 from energy_agent.site.sealed import Sealed
 from energy_agent.site.snapshot import FacilityView, Intensity, SiteSnapshot
 from energy_agent.site.windows import Stated, live
@@ -33,15 +33,6 @@ log = logging.getLogger("wattlens.site")
 TURN_S = 1.0
 PUE_S = 5.0
 FOLD_NS = 2 * DAY_NS
-
-
-class Grid(Protocol):
-    """The grid's carbon intensity, seen from here; no call waits."""
-
-    def start(self) -> None: ...  # noqa: D102
-    def now(self) -> tuple[Intensity, ...]: ...  # noqa: D102
-    def health(self) -> tuple[SourceHealth, ...]: ...  # noqa: D102
-    def stop(self) -> None: ...  # noqa: D102
 
 
 @dataclass(slots=True)
@@ -56,7 +47,7 @@ class SiteProcess:
     account: SiteAccount
     declared: Sequence[MeterFacts]
     stated: Stated | None = None
-    grid: Grid | None = None
+    grid: GridPoller | None = None
     stopping: Flag = field(default_factory=Flag)
     reload_wanted: Flag = field(default_factory=Flag)
     reload: Reload = field(default_factory=Reload)
@@ -124,7 +115,7 @@ class SiteProcess:
         account: SiteAccount,
         declared: Sequence[MeterFacts],
         stated: Stated | None,
-        grid: Grid | None,
+        grid: GridPoller | None,
     ) -> None:
         """Go on with another configuration; `grid` None: as it was. Called by the loop when everything is committed."""
         self.poller.stop()

@@ -4,24 +4,27 @@ Asked once a second in a thread of its own, as a claim has to be there before th
 milliseconds. Whatever the socket does (nobody listens, no answer, no gRPC, an answer without end) is a reason, within a
 deadline and a bounded size. The claims of the last good answer stay; how long they count, `join` decides.
 
-The API has no uid and lists, in some versions, pods that have ended (kubernetes#119423, #132020): `PodFacts` tells both where a
-pod informer is allowed. Else the uid comes from the kubelet's folders of logs (`pod_logs.py`).
+The API has no uid and lists, in some versions, pods that have ended (kubernetes#119423, #132020): the pod informer tells both
+where it is allowed. Else the uid comes from the kubelet's folders of logs (`pod_logs.py`).
 """
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from energy_agent.core.energy import WorkloadFacts
 from energy_agent.core.ports import Clock
 from energy_agent.owners.claims import Claim
 from energy_agent.owners.gpu_minors import gpu_minors
-from energy_agent.owners.kubernetes.grants import ClaimName, DraDevice, Naming, grants
+from energy_agent.owners.kubernetes.grants import Naming, grants
 from energy_agent.owners.kubernetes.pod_logs import PodLogs
 from energy_agent.owners.polled_source import Asking
+
+if TYPE_CHECKING:
+    from energy_agent.owners.kubernetes.informer import PodInformer
 
 log = logging.getLogger("wattlens.holders")
 
@@ -65,38 +68,6 @@ class PodFact:
     ended: bool = False
     labels: Mapping[str, str] = field(default_factory=dict)
     page: PodPage | None = None
-
-
-class PodFacts(Protocol):
-    """Whoever knows more of pods than the kubelet's answer."""
-
-    def pod(self, namespace: str, name: str) -> PodFact | None:
-        """What is known of a pod, from memory; None: nothing."""
-        ...
-
-    def device(self, key: DraDevice) -> str | None:
-        """UUID of a device of dynamic resource allocation, from memory; None: not known."""
-        ...
-
-    def is_admin(self, claim: ClaimName, device: DraDevice) -> bool:
-        """Whether a claim has only administrative access to a device; where that is not known, no."""
-        ...
-
-
-class NoFacts:
-    """Nobody does."""
-
-    def pod(self, namespace: str, name: str) -> PodFact | None:
-        """Nothing."""
-        return None
-
-    def device(self, key: DraDevice) -> str | None:
-        """Nothing."""
-        return None
-
-    def is_admin(self, claim: ClaimName, device: DraDevice) -> bool:
-        """Not known."""
-        return False
 
 
 class SocketLister:
@@ -149,7 +120,7 @@ class PodResources(Asking):
         *,
         resources: tuple[str, ...] = (),
         wanted: bool = False,
-        facts: PodFacts | None = None,
+        informer: "PodInformer | None" = None,
         logs: PodLogs | None = None,
         lister: Callable[[], bytes] | None = None,
     ) -> None:
@@ -157,8 +128,7 @@ class PodResources(Asking):
         own = SocketLister(socket)
         super().__init__(clock, PERIOD_S, wanted=wanted, retry_max_s=BACK_OFF_MAX_S, rest=COST_MAX, close=own.close)
         self._socket, self._procfs, self._resources = socket, procfs, resources
-        self._facts: PodFacts = facts or NoFacts()
-        self._logs = logs or PodLogs()
+        self._informer, self._logs = informer, logs or PodLogs()
         self._lister = lister or own
 
     def here(self) -> bool:
@@ -170,14 +140,17 @@ class PodResources(Asking):
 
     def ask(self, now_ns: int) -> tuple[Iterable[Claim], Mapping[str, str]]:
         """The pods that have not ended, with their devices."""
-        naming = Naming(self._resources, gpu_minors(self._procfs), self._facts.device, self._facts.is_admin)
+        informer = self._informer
+        of_claims = () if informer is None else (informer.device, informer.is_admin)
+        naming = Naming(self._resources, gpu_minors(self._procfs), *of_claims)
         claims: list[Claim] = []
         unknown: dict[str, str] = {}
         granted = list(grants(self._lister(), naming))
         if granted:
             self._logs.read()
         for grant in granted:
-            fact = self._facts.pod(grant.namespace, grant.pod) or PodFact(self._logs.uid(grant.namespace, grant.pod))
+            fact = None if informer is None else informer.pod(grant.namespace, grant.pod)
+            fact = fact or PodFact(self._logs.uid(grant.namespace, grant.pod))
             if fact.ended:
                 continue
             unknown |= {_plain(device)[:160]: f"{grant.namespace}/{grant.pod}" for device in grant.unknown}
