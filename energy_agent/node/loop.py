@@ -30,10 +30,7 @@ from energy_agent.owners.kubernetes.node_annotation import NodeNote
 from energy_agent.owners.processes import ProcessHolders
 from energy_agent.reader.supervisor import Sampler
 from energy_agent.runtime.clock import RealClock
-from energy_agent.runtime.loop.neighbours import Neighbours
-from energy_agent.runtime.loop.reload import Reload
-from energy_agent.runtime.loop.timing import UtcOrder
-from energy_agent.runtime.loop.wake import Flag, Wake
+from energy_agent.runtime.loop import Flag, Neighbours, Reload, UtcOrder, Wake
 from energy_agent.runtime.meter_poller import MeterPoller
 from energy_agent.runtime.process_cost import cost_of
 from energy_agent.tokens.energy_per_token import EnergyPerToken

@@ -29,8 +29,8 @@ from energy_agent.devices.port import BackendError, Device, DeviceBackend, Devic
 from energy_agent.reader import wire
 from energy_agent.reader.health_rounds import HealthVisits, read_all
 from energy_agent.reader.mark import Marker
+from energy_agent.reader.schedule import Schedule
 from energy_agent.runtime.clock import clock_for
-from energy_agent.runtime.loop.timing import Schedule
 from energy_agent.runtime.parent import end_with_parent
 
 

@@ -9,7 +9,7 @@ from typing import Any, Final, Generic, TypeVar
 
 from energy_agent.core.energy import SourceHealth
 from energy_agent.core.ports import Clock
-from energy_agent.runtime.loop.neighbours import reason_of
+from energy_agent.runtime.loop import reason_of
 from energy_agent.runtime.threads import start_thread
 
 T = TypeVar("T")

@@ -14,10 +14,7 @@ from energy_agent.core.ports import Clock
 from energy_agent.core.units import NS_PER_S
 from energy_agent.ledger.facility import book_of
 from energy_agent.ledger.journal.journal import Journal
-from energy_agent.runtime.loop.neighbours import Neighbours
-from energy_agent.runtime.loop.reload import Reload
-from energy_agent.runtime.loop.timing import UtcOrder
-from energy_agent.runtime.loop.wake import Flag, Wake
+from energy_agent.runtime.loop import Flag, Neighbours, Reload, UtcOrder, Wake
 from energy_agent.runtime.meter_poller import MeterPoller
 from energy_agent.runtime.process_cost import cost_of
 from energy_agent.site.account import SiteAccount

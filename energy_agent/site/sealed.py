@@ -6,7 +6,7 @@ from pathlib import Path
 
 from energy_agent.ledger.facility import FacilityBook
 from energy_agent.ledger.segments import segment
-from energy_agent.runtime.loop.neighbours import reason_of
+from energy_agent.runtime.loop import reason_of
 from energy_agent.runtime.threads import start_thread
 
 log = logging.getLogger("wattlens.site")

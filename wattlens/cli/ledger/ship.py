@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from energy_agent.core.errors import UsageError, WattlensError
 from energy_agent.core.text import printable
-from energy_agent.runtime.loop.wake import Flag, Wake
+from energy_agent.runtime.loop import Flag, Wake
 from wattlens.cli._options import within
 
 if TYPE_CHECKING:

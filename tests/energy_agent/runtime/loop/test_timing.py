@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from energy_agent.core.units import NS_PER_MS, NS_PER_S
-from energy_agent.runtime.loop.timing import STEP_BACK_NS, Schedule, UtcOrder, until_edge_ns
+from energy_agent.reader.schedule import Schedule, until_edge_ns
+from energy_agent.runtime.loop import STEP_BACK_NS, UtcOrder
 
 T0 = 1_800_000_000 * NS_PER_S
 HOUR, DAY = 3600 * NS_PER_S, 86_400 * NS_PER_S

@@ -1,13 +1,10 @@
-"""When a loop has work to do. Durations come from the boot clock; UTC decides only where the edges of seconds and cells lie."""
+"""When the reader has work to do: durations by the boot clock; UTC decides only where the edges of seconds and cells lie."""
 
-from dataclasses import dataclass
 from typing import Final
 
 from energy_agent.core.ports import Clock
-from energy_agent.core.units import NS_PER_MS, NS_PER_S
+from energy_agent.core.units import NS_PER_S
 
-STEP_BACK_NS: Final = 10 * NS_PER_MS
-"""NTP slews UTC without ever turning it back; two threads that read it differ by less than this."""
 _JUST_SERVED: Final = 10  # an edge closer than a tenth of a period is the one that was just served: the two clocks drift
 
 
@@ -45,16 +42,3 @@ class Schedule:
     def left_s(self) -> float:
         """Return the time until the next reading in s of this clock, 0 when it is due."""
         return max(0, self._due_boot_ns - self._clock.boot_ns()) / NS_PER_S
-
-
-@dataclass(slots=True)
-class UtcOrder:
-    """Notices when UTC was set back, so that what follows is kept apart from what was stored before."""
-
-    latest_ns: int
-
-    def went_back(self, utc_ns: int) -> bool:
-        """Return whether UTC is earlier than at an earlier call; true once per step."""
-        back = utc_ns < self.latest_ns - STEP_BACK_NS
-        self.latest_ns = utc_ns if back else max(self.latest_ns, utc_ns)
-        return back

@@ -1,1 +1,0 @@
-"""What the loops of the agent and the site process are made of."""
