@@ -6,7 +6,9 @@ from hypothesis import strategies as st
 
 from energy_agent.core.energy import Action, Entry, Gap, Identity, Method, State, Steps, Tokens, WorkloadFacts
 from energy_agent.core.saved_state import Component
+from energy_agent.ledger import chain
 from energy_agent.ledger.journal.journal import Batch, DeviceFacts, Journal
+from energy_agent.ledger.journal.view import read_journal
 
 T0 = 1_767_225_600_000_000_000  # 2026-01-01T00:00Z
 S = 1_000_000_000
@@ -30,7 +32,7 @@ def second(i, devices=2, uj=500_000_000, workload="job"):
 
 def filled(folder: Path, seconds=10, seals=(), **options):
     """An open journal with some seconds booked, sealed after those in `seals`."""
-    journal = Journal.open(folder / "journal.db", options.pop("identity", IDENTITY), **options)
+    journal = opened(folder, **options)
     for i in range(seconds):
         journal.commit(second(i))
         if i in seals:
@@ -38,15 +40,36 @@ def filled(folder: Path, seconds=10, seals=(), **options):
     return journal
 
 
+def opened(folder: Path, **options):
+    return Journal.open(folder / "journal.db", options.pop("identity", IDENTITY), **options)
+
+
+def energy(journal):
+    return sum(journal.totals().energy.values())
+
+
+def truth(seconds):
+    """Energy of some seconds of two devices."""
+    return sum(2 * (500_000_000 + i) for i in seconds)
+
+
+def check(folder: Path):
+    """Verify the segments of a state folder against its journal, without a fault."""
+    segments = folder / "segments"
+    report = chain.verify([segments] if segments.exists() else [], read_journal(folder / "journal.db"))
+    assert report.faults == ()
+    return report
+
+
 names = st.sampled_from(["GPU-a", "GPU-b"])
 instants = st.integers(0, 4_000).map(lambda s: T0 + s * S // 2)
+intervals = st.tuples(instants, st.integers(0, 3_000 * S)).map(lambda drawn: (drawn[0], drawn[0] + drawn[1]))
 energies = st.integers(0, 10**12)
 
 
 @st.composite
 def entries(draw):
-    start = draw(instants)
-    end = start + draw(st.integers(0, 3_000 * S))
+    start, end = draw(intervals)
     state = draw(st.sampled_from(list(State)))
     held = state in (State.ACTIVE, State.IDLE)
     workload = draw(st.sampled_from(["w1", "w2", "éà\n"])) if held else ""
@@ -57,26 +80,19 @@ def entries(draw):
 
 @st.composite
 def gaps(draw):
-    start = draw(instants)
-    reason = draw(st.sampled_from(["reboot", "lost"]))
-    return Gap(draw(names), start, start + draw(st.integers(0, 3_000 * S)), draw(energies), reason)
+    return Gap(draw(names), *draw(intervals), draw(energies), draw(st.sampled_from(["reboot", "lost"])))
 
 
 @st.composite
 def tokens(draw):
-    start = draw(instants)
-    end = start + draw(st.integers(0, 3_000 * S))
-    return Tokens(
-        start, end, draw(st.sampled_from(["w1", "w2"])), "m", draw(st.sampled_from(["prompt", "generation"])), draw(energies)
-    )
+    phase = st.sampled_from(["prompt", "generation"])
+    return Tokens(*draw(intervals), draw(st.sampled_from(["w1", "w2"])), "m", draw(phase), draw(energies))
 
 
 @st.composite
 def steps(draw):
-    start = draw(instants)
-    end = start + draw(st.integers(0, 3_000 * S))
-    phase = draw(st.sampled_from(["training", "evaluation"]))
-    return Steps(start, end, draw(st.sampled_from(["w1", "w2"])), phase, draw(energies))
+    phase = st.sampled_from(["training", "evaluation"])
+    return Steps(*draw(intervals), draw(st.sampled_from(["w1", "w2"])), draw(phase), draw(energies))
 
 
 actions = st.builds(

@@ -11,66 +11,15 @@ from dataclasses import replace
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from energy_agent.core.energy import Entry, Identity, Method, State
 from energy_agent.core.errors import ChainError, UsageError
-from energy_agent.ledger import chain, reading
+from energy_agent.ledger import chain
 from energy_agent.ledger.fleet.sites import read_inventory
-from energy_agent.ledger.journal.book import Batch
-from energy_agent.ledger.journal.journal import DeviceFacts, Journal
-from energy_agent.ledger.rows.kinds import Cell
 from energy_agent.ledger.segments import segment, table
 from energy_agent.ledger.signing import KEY_FILE, Keys, open_signer
-from tests.energy_agent.ledger.cases import T0, S
+from tests.energy_agent.ledger.shared_folder import HOUR_UJ, book, compact, inventory, shared, signer_of
 from wattlens.cli import main
 
-H = 3_600 * S
-DAY = 24 * H
-UJ = 4_000_000_000
-
-
-def signer_of(folder):
-    signer, notice = open_signer(folder)
-    assert notice == ""
-    return signer
-
-
-def book(folder, name, hours, signer, device=None, cluster="lab"):
-    """Further segments of a node, one per hour, in the folder that the fleet shares."""
-    device = device or f"GPU-{name}"
-    path = folder.parent / "states" / f"{cluster}-{name}" / "journal.db"
-    journal = Journal.open(path, Identity(cluster, name, "b", "0", True), signer=signer)
-    for hour in hours:
-        entry = Entry(T0 + hour * H, T0 + (hour + 1) * H, device, "", State.UNHELD, Method.COUNTER, UJ, 5)
-        journal.commit(Batch([entry], devices=[DeviceFacts(device, "H100", 0.05, T0)]))
-        journal.seal(None)
-    journal.close()
-    for source in segment.list_files(journal.segments_folder):
-        source.rename(folder / source.name)
-
-
-@pytest.fixture
-def shared(tmp_path):
-    folder = tmp_path / "segments"
-    folder.mkdir()
-    return folder
-
-
-def compact(folder, capsys, *options, day="2026-01-01"):
-    """(exit status, energy in uJ by node, output)."""
-    out = folder.parent / "days"
-    code = main(["ledger", "compact", str(folder), "--output", str(out), "--day", day, "--site", "here", *options])
-    energy = {}
-    for located in reading.read_rows(out) if list(out.rglob("manifest.json")) else ():
-        if isinstance(located.row, Cell):
-            energy[located.node] = energy.get(located.node, 0) + located.row.energy_uj
-    captured = capsys.readouterr()
-    return code, energy, captured.out + captured.err
-
-
-def inventory(folder, *lines):
-    path = folder.parent / "inventory.csv"
-    path.write_text("\n".join(["cluster,node,uuid,sku,site,from,to,key", *lines, ""]))
-    return path
+__all__ = ["shared"]
 
 
 def kinds(folder, keys=None):
@@ -89,25 +38,26 @@ def test_a_key_is_made_once_and_for_its_owner_alone(tmp_path):
     assert "chmod 600" in notice
 
 
-@pytest.mark.parametrize("damage", ["empty", "junk", "folder", "fifo", "link", "other key"])
-def test_a_key_that_is_none_leaves_segments_unsigned_and_is_named(tmp_path, damage):
-    path = tmp_path / KEY_FILE
-    if damage == "folder":
-        path.mkdir()
-    elif damage == "fifo":
-        os.mkfifo(path)
-    elif damage == "link":
-        path.symlink_to(tmp_path / "nothing")
-    else:
-        path.write_bytes({"empty": b"", "junk": b"junk", "other key": b"-----BEGIN PRIVATE KEY-----\n"}[damage])
+WRONG_KEYS = {
+    "empty": lambda path: path.write_bytes(b""),
+    "junk": lambda path: path.write_bytes(b"junk"),
+    "other key": lambda path: path.write_bytes(b"-----BEGIN PRIVATE KEY-----\n"),
+    "folder": lambda path: path.mkdir(),
+    "fifo": os.mkfifo,
+    "link": lambda path: path.symlink_to("nothing"),
+}
+
+
+@pytest.mark.parametrize("make", WRONG_KEYS.values(), ids=WRONG_KEYS)
+def test_a_key_that_is_none_leaves_segments_unsigned_and_is_named(tmp_path, make):
+    make(tmp_path / KEY_FILE)
     signer, notice = open_signer(tmp_path)
-    assert signer is None
-    assert str(path) in notice
+    assert (signer, str(tmp_path / KEY_FILE) in notice) == (None, True)
 
 
 def test_the_signature_is_over_all_lines_before_it_and_the_hash_over_all(shared):
     signer = signer_of(shared.parent)
-    book(shared, "a", range(2), signer)
+    book(shared, "a", range(2), signer=signer)
     first, second = (gzip.decompress(path.read_bytes()) for path in segment.list_files(shared))
     assert json.loads(second.partition(b"\n")[0])["previous"] == hashlib.sha256(first).hexdigest()
     *lines, last = first.decode().splitlines()
@@ -119,7 +69,7 @@ def test_the_signature_is_over_all_lines_before_it_and_the_hash_over_all(shared)
 
 def test_a_signed_segment_is_read_at_once_and_as_row_by_row(shared):
     signer = signer_of(shared.parent)
-    book(shared, "a", range(1), signer)
+    book(shared, "a", range(1), signer=signer)
     data = segment.load(segment.list_files(shared)[0])
     at_once, content = table.at_once(data), segment.decode(data, "x")
     assert at_once is not None
@@ -130,13 +80,13 @@ def test_a_signed_segment_is_read_at_once_and_as_row_by_row(shared):
 @pytest.mark.parametrize("change", ["joule", "key", "signature", "dropped", "twice", "not the last", "unsigned now"])
 def test_whatever_is_changed_of_a_signed_segment_is_named(shared, capsys, change):
     signer, other = signer_of(shared.parent), signer_of(shared.parent / "other")
-    book(shared, "a", range(3), signer)
-    book(shared, "b", range(3), signer_of(shared.parent / "b"))
+    book(shared, "a", range(3), signer=signer)
+    book(shared, "b", range(3), signer=signer_of(shared.parent / "b"))
     path = segment.list_files(shared)[2]
     text = gzip.decompress(path.read_bytes()).decode()
     *lines, last = text.splitlines()
     if change == "joule":
-        lines = [line.replace('"energy_uj":1000000000', '"energy_uj":2000000000') for line in lines]
+        lines = [line.replace('"energy_uj":900000000', '"energy_uj":800000000') for line in lines]
     elif change == "key":
         lines[0] = lines[0].replace(signer.key, other.key)
     elif change == "signature":
@@ -156,23 +106,21 @@ def test_whatever_is_changed_of_a_signed_segment_is_named(shared, capsys, change
     assert any(path.name in fault.line for fault in faults)
     assert {fault.kind for fault in faults} & {"corrupted", "alien", "signature", "key"}
     code, energy, _ = compact(shared, capsys)
-    assert (code, energy) == (1, {"b": 3 * UJ})
+    assert (code, energy) == (1, {"b": 3 * HOUR_UJ})
 
 
 def test_the_first_key_of_a_chain_must_stay(shared, capsys):
-    book(shared, "a", [0], None)  # of 0.1, or before the extra was installed
-    book(shared, "a", [1, 2], signer_of(shared.parent / "one"))
+    book(shared, "a", [0])  # of 0.1, or before the extra was installed
+    book(shared, "a", [1, 2], signer=signer_of(shared.parent / "one"))
     assert kinds(shared) == []
-    book(shared, "a", [24], signer_of(shared.parent / "two"))
+    book(shared, "a", [24], signer=signer_of(shared.parent / "two"))
     (fault,) = chain.verify([shared]).faults
     assert (fault.kind, "enrol a new key in the inventory" in fault.line) == ("key", True)
-    assert compact(shared, capsys, day="2026-01-01")[:2] == (1, {"a": 3 * UJ})  # the fault is of another day
-    assert compact(shared, capsys, day="2026-01-02")[:2] == (1, {"a": 3 * UJ})
-
-
-def test_a_signed_chain_does_not_go_on_unsigned(shared):
-    book(shared, "a", [0], signer_of(shared.parent / "one"))
-    book(shared, "a", [1], None)
+    for day in ("2026-01-01", "2026-01-02"):  # the fault is of the second one
+        assert compact(shared, capsys, day=day)[:2] == (1, {"a": 3 * HOUR_UJ})
+    segment.list_files(shared)[-1].unlink()
+    book(shared, "b", [0], signer=signer_of(shared.parent / "one"))
+    book(shared, "b", [1])
     (fault,) = chain.verify([shared]).faults
     assert (fault.kind, "is not signed, although segments before it are" in fault.line) == ("key", True)
 
@@ -180,8 +128,8 @@ def test_a_signed_chain_does_not_go_on_unsigned(shared):
 def test_a_node_that_appends_to_anothers_chain_adds_nothing(shared, capsys):
     """As one that can write the folder, and knows the head and the public key of the chain: it used to add 28 MJ."""
     signer, evil = signer_of(shared.parent / "one"), signer_of(shared.parent / "evil")
-    book(shared, "a", range(2), signer)
-    book(shared, "b", range(2), signer_of(shared.parent / "b"))
+    book(shared, "a", range(2), signer=signer)
+    book(shared, "b", range(2), signer=signer_of(shared.parent / "b"))
     last = segment.read(segment.list_files(shared)[1])
     header = replace(last.header, sequence=2, previous=last.sha256)
     name = shared / segment.file_name("lab", "a", 2)
@@ -192,21 +140,21 @@ def test_a_node_that_appends_to_anothers_chain_adds_nothing(shared, capsys):
     ):
         name.write_bytes(segment.compress(forged))
         assert kinds(shared) in (["key"], ["signature"])
-        code, energy, out = compact(shared, capsys)
-        assert (code, energy["b"], energy.get("a", 0)) == (1, 2 * UJ, 0)
-        assert name.name in out
+        code, energy, err = compact(shared, capsys)
+        assert (code, energy["b"], energy.get("a", 0)) == (1, 2 * HOUR_UJ, 0)
+        assert name.name in err
     name.unlink()
-    assert compact(shared, capsys)[:2] == (0, {"a": 2 * UJ, "b": 2 * UJ})
+    assert compact(shared, capsys)[:2] == (0, {"a": 2 * HOUR_UJ, "b": 2 * HOUR_UJ})
 
 
 def test_segment_0_of_a_node_that_has_not_shipped_needs_its_enrolled_key(shared, capsys):
     signer = signer_of(shared.parent / "one")
     path = inventory(shared, f"lab,a,,,here,2026-01-01,,{signer.key}", "lab,b,,,here,,,")
-    book(shared, "b", range(2), None)
-    book(shared, "a", [0], signer_of(shared.parent / "evil"), device="GPU-x")
-    code, energy, out = compact(shared, capsys, "--inventory", str(path))
-    assert (code, energy) == (1, {"b": 2 * UJ})
-    assert "not by a key that the inventory enrols for it at that time" in out
+    book(shared, "b", range(2))
+    book(shared, "a", [0], signer=signer_of(shared.parent / "evil"), device="GPU-x")
+    code, energy, err = compact(shared, capsys, "--inventory", path)
+    assert (code, energy) == (1, {"b": 2 * HOUR_UJ})
+    assert "not by a key that the inventory enrols for it at that time" in err
     assert main(["ledger", "verify", str(shared), "--inventory", str(path)]) == 1
     assert "key: " in capsys.readouterr().err
     assert main(["ledger", "verify", str(shared)]) == 0  # nobody says whose key is right
@@ -216,15 +164,15 @@ def test_meters_of_a_site_need_the_enrolled_key_of_its_process(shared, capsys):
     """An agent that takes the site's name as its own."""
     signer = signer_of(shared.parent / "site")
     path = inventory(shared, f"lab,fra1,,,fra1,,,{signer.key}")
-    book(shared, "fra1", range(2), signer_of(shared.parent / "evil"), device="meter:fra1:main")
-    assert compact(shared, capsys, "--inventory", str(path))[:2] == (1, {})
+    book(shared, "fra1", range(2), signer=signer_of(shared.parent / "evil"), device="meter:fra1:main")
+    assert compact(shared, capsys, "--inventory", path)[:2] == (1, {})
 
 
 def test_a_replaced_node_enrols_its_new_key_and_old_segments_keep_the_old(shared, capsys):
     one, two = signer_of(shared.parent / "one"), signer_of(shared.parent / "two")
-    book(shared, "a", [0, 1], None)
-    book(shared, "a", [24, 50], one)
-    book(shared, "a", [52, 80], two)
+    book(shared, "a", [0, 1])
+    book(shared, "a", [24, 50], signer=one)
+    book(shared, "a", [52, 80], signer=two)
     old = f"lab,a,,,here,2026-01-02,2026-01-03,{one.key}"
     late = inventory(shared, "lab,a,,,here,,2026-01-02,", old, f"lab,a,,,here,2026-01-04,,{two.key}")
     (fault,) = chain.verify([shared], keys=read_inventory(late).keys).faults
@@ -232,14 +180,14 @@ def test_a_replaced_node_enrols_its_new_key_and_old_segments_keep_the_old(shared
     path = inventory(shared, "lab,a,,,here,,2026-01-02,", old, f"lab,a,,,here,2026-01-03,,{two.key}")
     assert chain.verify([shared], keys=read_inventory(path).keys).faults == ()
     for day, energy in (("2026-01-01", 2), ("2026-01-02", 3), ("2026-01-03", 5), ("2026-01-04", 6)):
-        assert compact(shared, capsys, "--inventory", str(path), day=day)[:2] == (0, {"a": energy * UJ})
-    book(shared, "a", [100], one)  # the old key signs nothing more
+        assert compact(shared, capsys, "--inventory", path, day=day)[:2] == (0, {"a": energy * HOUR_UJ})
+    book(shared, "a", [100], signer=one)  # the old key signs nothing more
     assert kinds(shared, read_inventory(path).keys) == ["key"]
 
 
 def test_unsigned_segments_after_the_enrolment_are_a_fault_and_before_it_none(shared):
     signer = signer_of(shared.parent / "one")
-    book(shared, "a", [0, 60, 80], None)
+    book(shared, "a", [0, 60, 80])
     path = inventory(shared, f"lab,a,,,here,2026-01-03,,{signer.key}")
     (fault,) = chain.verify([shared], keys=read_inventory(path).keys).faults
     assert fault.kind == "key"
@@ -247,11 +195,12 @@ def test_unsigned_segments_after_the_enrolment_are_a_fault_and_before_it_none(sh
 
 
 def test_unsigned_segments_are_counted(shared, capsys):
-    book(shared, "a", range(2), None)
-    book(shared, "b", range(3), signer_of(shared.parent / "b"))
-    code, _, out = compact(shared, capsys)
-    assert (code, "unsigned: 2 segments of 1 nodes" in out) == (0, True)
-    (manifest,) = (shared.parent / "days").rglob("manifest.json")
+    book(shared, "a", range(2))
+    book(shared, "b", range(3), signer=signer_of(shared.parent / "b"))
+    days = shared.parent / "days"
+    assert main(["ledger", "compact", str(shared), "--output", str(days), "--site", "here", "--day", "2026-01-01"]) == 0
+    assert "unsigned: 2 segments of 1 nodes" in capsys.readouterr().out
+    (manifest,) = days.rglob("manifest.json")
     assert json.loads(manifest.read_text())["unsigned"] == {"lab_a": 2}
     assert main(["ledger", "verify", str(shared), "--json"]) == 0
     chains = json.loads(capsys.readouterr().out)["chains"]
@@ -266,7 +215,7 @@ def test_a_key_in_the_inventory_that_is_none_is_named(shared, key):
 
 def test_a_key_that_is_no_point_of_the_curve_signs_nothing(shared):
     signer = signer_of(shared.parent)
-    book(shared, "a", range(1), signer)
+    book(shared, "a", range(1), signer=signer)
     path = segment.list_files(shared)[0]
     path.write_bytes(segment.compress(segment.load(path).replace(signer.key.encode(), b"f" * 64)))
     assert kinds(shared) == ["signature"]

@@ -8,35 +8,19 @@ import sys
 
 import pytest
 
-from energy_agent.core.energy import Entry, Gap, Identity, Method, State, Steps, Tokens
+from energy_agent.core.energy import Gap, Steps, Tokens
 from energy_agent.ledger import chain, reading
 from energy_agent.ledger.fleet import index
 from energy_agent.ledger.fleet.compact import compact_days
 from energy_agent.ledger.fleet.sites import Sites
-from energy_agent.ledger.journal.book import Batch
-from energy_agent.ledger.journal.journal import DeviceFacts, Journal
-from energy_agent.ledger.rows.kinds import Cell, StepRow, TokenRow
+from energy_agent.ledger.rows.kinds import StepRow, TokenRow
 from energy_agent.ledger.rows.text import canonical
 from energy_agent.ledger.segments import segment
-from tests.energy_agent.ledger.cases import T0, S
+from tests.energy_agent.ledger.cases import T0
+from tests.energy_agent.ledger.shared_folder import HOUR_UJ, H, M, book, compact, inventory, shared
 from wattlens.cli import main
 
-H = 3_600 * S
-UJ = 4_000_000_000
-
-
-def node(folder, name, device, hours=(0, 1), uj=UJ, cluster="lab"):
-    """Segments of a node, one per hour, in the folder that the fleet shares."""
-    journal = Journal.open(
-        folder.parent / "states" / f"{cluster}-{name}" / "journal.db", Identity(cluster, name, "b", "0", True)
-    )
-    for hour in hours:
-        entry = Entry(T0 + hour * H, T0 + (hour + 1) * H, device, "", State.UNHELD, Method.COUNTER, uj, 5)
-        journal.commit(Batch([entry], devices=[DeviceFacts(device, "H100", 0.05, T0)]))
-        journal.seal(None)
-    journal.close()
-    for path in segment.list_files(journal.segments_folder):
-        path.rename(folder / path.name)
+__all__ = ["shared"]
 
 
 def forge(folder, name, rows, *, sequence=0, previous=segment.FIRST_PREVIOUS, cluster="lab", file=None, **header):
@@ -50,17 +34,10 @@ def forge(folder, name, rows, *, sequence=0, previous=segment.FIRST_PREVIOUS, cl
     return path
 
 
-def cell(device, uj, start=T0, workload="", **more):
-    row = {
-        "kind": "cell",
-        "cell_start_ns": start,
-        "device": device,
-        "workload": workload,
-        "state": "unheld",
-        "method": "counter",
-    }
-    row |= {"energy_uj": uj, "gpu_ns": 0, "start_ns": start, "end_ns": start + H // 4}
-    return row | {"edge_first_uj": 0, "edge_inner_uj": 0, "edge_last_uj": 0} | more
+def cell(device, uj, start=T0, workload=""):
+    row = {"kind": "cell", "cell_start_ns": start, "device": device, "workload": workload, "state": "unheld"}
+    row |= {"method": "counter", "energy_uj": uj, "gpu_ns": 0, "start_ns": start, "end_ns": start + H // 4}
+    return row | {"edge_first_uj": 0, "edge_inner_uj": 0, "edge_last_uj": 0}
 
 
 def facts(device):
@@ -68,32 +45,19 @@ def facts(device):
 
 
 @pytest.fixture
-def fleet(tmp_path):
-    folder = tmp_path / "segments"
-    folder.mkdir()
-    node(folder, "a", "GPU-a")
-    return folder
-
-
-def compact(folder, capsys, *options):
-    """(exit status, energy in uJ by node, standard error)."""
-    out = folder.parent / "days"
-    code = main(["ledger", "compact", str(folder), "--output", str(out), "--day", "2026-01-01", "--site", "here", *options])
-    energy = {}
-    for located in reading.read_rows(out) if list(out.rglob("manifest.json")) else ():
-        if isinstance(located.row, Cell):
-            energy[located.node] = energy.get(located.node, 0) + located.row.energy_uj
-    return code, energy, capsys.readouterr().err
+def fleet(shared):
+    book(shared, "a", [0, 1])
+    return shared
 
 
 def named_alone(folder, capsys, *words):
     """Whether verify and compaction name the evil node's file, and the other node's day is whole."""
     assert not chain.verify([folder]).ok
     code, energy, err = compact(folder, capsys)
-    assert (code, energy) == (1, {"a": 2 * UJ}), err
+    assert (code, energy) == (1, {"a": 2 * HOUR_UJ}), err
     assert all(word in err for word in ("evil", *words)), err
     code, energy, _ = compact(folder, capsys, "--accept-faults")
-    assert (code, energy["a"]) == (0, 2 * UJ)
+    assert (code, energy["a"]) == (0, 2 * HOUR_UJ)
     return energy
 
 
@@ -115,7 +79,7 @@ def test_a_number_past_int64_in_a_name(fleet, capsys, name, data):
 
 @pytest.mark.parametrize("sequence", [500, 2**63 - 1])
 def test_a_number_far_ahead_leaves_a_hole_that_is_named(fleet, capsys, sequence):
-    node(fleet, "evil", "GPU-e")
+    book(fleet, "evil", [0, 1], device="GPU-e")
     forge(fleet, "evil", [], sequence=sequence)
     named_alone(fleet, capsys, f"segment 2 to {sequence - 1} before it is missing")
 
@@ -143,19 +107,19 @@ def test_cells_that_sum_past_int64_leave_out_their_node(fleet, capsys):
     # Each row is in bounds, so verify has nothing to say: what a column cannot hold is the day's sum.
     assert chain.verify([fleet]).ok
     code, energy, err = compact(fleet, capsys)
-    assert (code, energy) == (1, {"a": 2 * UJ})
+    assert (code, energy) == (1, {"a": 2 * HOUR_UJ})
     assert "lab/evil: a sum of the day is past int64" in err
     code, energy, _ = compact(fleet, capsys, "--accept-faults")
-    assert (code, energy) == (0, {"a": 2 * UJ})
+    assert (code, energy) == (0, {"a": 2 * HOUR_UJ})
 
 
 def test_a_device_without_its_uncertainty_is_named_and_the_rest_is_summed(fleet, capsys):
     forge(fleet, "evil", [facts("GPU-other"), cell("GPU-e", 7)])
     code, energy, _ = compact(fleet, capsys)
-    assert (code, energy) == (0, {"a": 2 * UJ, "evil": 7})
+    assert (code, energy) == (0, {"a": 2 * HOUR_UJ, "evil": 7})
     assert main(["ledger", "export", str(fleet.parent / "days"), "--sum", "--json"]) == 1
     told = capsys.readouterr()
-    assert json.loads(told.out)["energy_uj"] == 2 * UJ
+    assert json.loads(told.out)["energy_uj"] == 2 * HOUR_UJ
     assert "GPU-e" in told.err
     assert main(["ledger", "export", str(fleet.parent / "days"), "--sum", "--device", "GPU-e"]) == 1
     assert capsys.readouterr().out == ""
@@ -182,17 +146,17 @@ def test_a_meter_of_a_site_that_cannot_be_a_folder(fleet, capsys, site):
     device = f"meter:{site}:main"
     forge(fleet, "evil", [facts(device), cell(device, 7)])
     code, energy, err = compact(fleet, capsys)
-    assert (code, energy, "evil" in err) == (1, {"a": 2 * UJ}, True)
+    assert (code, energy, "evil" in err) == (1, {"a": 2 * HOUR_UJ}, True)
 
 
 def test_a_folder_that_cannot_be_read_stops_nothing(fleet, capsys):
     (fleet / "evil").mkdir()
     (fleet / "evil").chmod(0)
     if os.access(fleet / "evil", os.R_OK):  # root reads it all the same
-        node(fleet, "evil", "GPU-e")
+        book(fleet, "evil", [0, 1], device="GPU-e")
         assert compact(fleet, capsys)[0] == 0
     else:
-        assert compact(fleet, capsys)[:2] == (1, {"a": 2 * UJ})
+        assert compact(fleet, capsys)[:2] == (1, {"a": 2 * HOUR_UJ})
 
 
 COMPACT = """
@@ -246,7 +210,7 @@ def test_what_expands_beyond_any_segment_takes_no_memory(fleet, kind, tmp_path):
     assert (done.returncode, "no segment does" in done.stderr) == (1, True), done.stderr
     assert after - before < 120
     (manifest,) = (tmp_path / "days").rglob("manifest.json")
-    assert json.loads(manifest.read_text())["energy_uj"] == str(2 * UJ)
+    assert json.loads(manifest.read_text())["energy_uj"] == str(2 * HOUR_UJ)
 
 
 @pytest.mark.smoke
@@ -264,13 +228,13 @@ def test_a_node_with_more_rows_than_a_day_can_have(fleet, capsys, monkeypatch):
     forge(fleet, "evil", rows)
     results = list(compact_days(index.build([fleet]), fleet.parent / "few", [index.build([fleet]).days[0]], Sites({}, "here")))
     assert [(r.left_out, [f.kind for f in r.faults]) for r in results] == [(("lab_evil",), ["alien"])]
-    assert results[0].statements[0].energy_uj == 2 * UJ
+    assert results[0].statements[0].energy_uj == 2 * HOUR_UJ
 
 
 def test_a_name_that_is_taken_does_not_keep_the_node_from_shipping(fleet, tmp_path, capsys):
     """Somebody wrote segment 0 before the node shipped its own: the others arrive, and the one is named."""
     (tmp_path / "shipped").mkdir()
-    forge(tmp_path / "shipped", "a", [facts("GPU-a"), cell("GPU-a", 20 * UJ)])
+    forge(tmp_path / "shipped", "a", [facts("GPU-a"), cell("GPU-a", 20 * HOUR_UJ)])
     assert main(["ledger", "ship", str(fleet), f"file://{tmp_path}/shipped"]) == 1
     out = capsys.readouterr()
     assert "1 segments copied" in out.out
@@ -278,90 +242,59 @@ def test_a_name_that_is_taken_does_not_keep_the_node_from_shipping(fleet, tmp_pa
     assert (tmp_path / "shipped" / segment.file_name("lab", "a", 1)).exists()
 
 
-def book(folder, name, device, intervals, cluster="lab", **batch):
-    """Segments of a node that measured a device over these intervals, in minutes, at 1 W; one segment each."""
-    state = folder.parent / "states" / f"{cluster}-{name}"
-    journal = Journal.open(state / "journal.db", Identity(cluster, name, "b", "0", True))
-    for start, end in intervals:
-        entry = Entry(
-            T0 + start * 60 * S, T0 + end * 60 * S, device, "", State.UNHELD, Method.COUNTER, (end - start) * 60_000_000, 5
-        )
-        journal.commit(Batch([entry], devices=[DeviceFacts(device, "H100", 0.05, T0)], **batch))
-        journal.seal(None)
-    journal.close()
-    for path in segment.list_files(journal.segments_folder):
-        path.rename(folder / path.name)
-
-
-def inventory(folder, *lines):
-    path = folder.parent / "inventory.csv"
-    path.write_text("\n".join(["cluster,node,uuid,sku,site,from,to", *lines, ""]))
-    return ("--inventory", str(path))
-
-
-@pytest.fixture
-def shared(tmp_path):
-    folder = tmp_path / "segments"
-    folder.mkdir()
-    return folder
-
-
-MINUTE_UJ = 60_000_000
-
-
 def test_a_device_that_two_agents_measure_counts_for_its_node(shared, capsys):
     """A unit and a DaemonSet on one host, under two names: hour 1 to 2 of both, before and after it of one each."""
-    book(shared, "a", "GPU-1", [(0, 60), (60, 120)])
-    book(shared, "b", "GPU-1", [(60, 120), (120, 180)])
+    book(shared, "a", [(0, 60), (60, 120)], device="GPU-1")
+    book(shared, "b", [(60, 120), (120, 180)], device="GPU-1")
     found = chain.verify([shared])
     (fault,) = found.faults
     assert fault.kind == "twice"
     assert "GPU-1: measured by lab/a and lab/b from 2026-01-01T01:00Z to 2026-01-01T02:00Z" in fault.line
-    code, energy, err = compact(shared, capsys, *inventory(shared, "lab,b,GPU-1,H100,here,,", "lab,a,,,here,,"))
-    assert (code, energy) == (1, {"a": 60 * MINUTE_UJ, "b": 120 * MINUTE_UJ})
+    code, energy, err = compact(shared, capsys, "--inventory", inventory(shared, "lab,b,GPU-1,H100,here,,", "lab,a,,,here,,"))
+    assert (code, energy) == (1, {"a": HOUR_UJ, "b": 2 * HOUR_UJ})
     assert "that of lab/b counts, to which it is assigned" in err
 
 
 def test_a_device_of_nobody_that_two_agents_measure_counts_for_neither(shared, capsys):
-    book(shared, "a", "GPU-1", [(0, 60), (60, 120)])
-    book(shared, "a2", "GPU-2", [(60, 120)], gaps=[Gap("GPU-2", T0 + 70 * 60 * S, T0 + 71 * 60 * S, 9, "lost")])
-    book(shared, "b", "GPU-1", [(60, 120), (120, 180)], gaps=[Gap("GPU-1", T0 + 70 * 60 * S, T0 + 71 * 60 * S, 9, "lost")])
+    book(shared, "a", [(0, 60), (60, 120)], device="GPU-1")
+    book(shared, "a2", [(60, 120)], device="GPU-2", gaps=[Gap("GPU-2", T0 + 70 * M, T0 + 71 * M, 9, "lost")])
+    book(shared, "b", [(60, 120), (120, 180)], device="GPU-1", gaps=[Gap("GPU-1", T0 + 70 * M, T0 + 71 * M, 9, "lost")])
     code, energy, err = compact(shared, capsys)
-    assert (code, energy) == (1, {"a": 60 * MINUTE_UJ, "a2": 60 * MINUTE_UJ, "b": 60 * MINUTE_UJ})
+    assert (code, energy) == (1, {"a": HOUR_UJ, "a2": HOUR_UJ, "b": HOUR_UJ})
     assert "no row of it counts" in err
     rows = [located for located in reading.read_rows(shared.parent / "days") if getattr(located.row, "device", "") == "GPU-1"]
-    assert {row.row.cell_start_ns for row in rows if row.node == "b"} == {T0 + (120 + q * 15) * 60 * S for q in range(4)}
+    assert {row.row.cell_start_ns for row in rows if row.node == "b"} == {T0 + (120 + q * 15) * M for q in range(4)}
     # The same again is unchanged, and a third node's late hour does not wait: nothing more is lost than before.
     code, _, _ = compact(shared, capsys)
     assert (code, len(list((shared.parent / "days").rglob("manifest.json")))) == (1, 1)
-    book(shared, "c", "GPU-3", [(0, 60)])
+    book(shared, "c", [(0, 60)], device="GPU-3")
     code, energy, _ = compact(shared, capsys)
-    assert (code, energy["c"], energy["a"]) == (1, 60 * MINUTE_UJ, 60 * MINUTE_UJ)
+    assert (code, energy["c"], energy["a"]) == (1, HOUR_UJ, HOUR_UJ)
 
 
 def test_what_was_stated_stays_when_another_chain_claims_the_device_later(shared, capsys):
-    book(shared, "a", "GPU-1", [(0, 60)])
-    assert compact(shared, capsys)[:2] == (0, {"a": 60 * MINUTE_UJ})
-    book(shared, "evil", "GPU-1", [(0, 60)])
+    book(shared, "a", [(0, 60)], device="GPU-1")
+    assert compact(shared, capsys)[:2] == (0, {"a": HOUR_UJ})
+    book(shared, "evil", [(0, 60)], device="GPU-1")
     code, energy, err = compact(shared, capsys)
-    assert (code, energy) == (1, {"a": 60 * MINUTE_UJ})
+    assert (code, energy) == (1, {"a": HOUR_UJ})
     assert "statement 0 stays" in err
     assert compact(shared, capsys, "--accept-faults")[:2] == (0, {})
 
 
 @pytest.mark.parametrize("minute", [60, 67])
 def test_a_device_that_moved_is_no_fault(shared, capsys, minute):
-    book(shared, "a", "GPU-1", [(0, 60), (60, minute)] if minute > 60 else [(0, 60)])
-    book(shared, "b", "GPU-1", [(minute, 120)])
+    book(shared, "a", [(0, 60), (60, minute)] if minute > 60 else [(0, 60)], device="GPU-1")
+    book(shared, "b", [(minute, 120)], device="GPU-1")
     assert chain.verify([shared]).ok
-    assert compact(shared, capsys)[:2] == (0, {"a": minute * MINUTE_UJ, "b": (120 - minute) * MINUTE_UJ})
+    assert compact(shared, capsys)[:2] == (0, {"a": minute * HOUR_UJ // 60, "b": (120 - minute) * HOUR_UJ // 60})
 
 
 def test_tokens_and_steps_are_of_no_device(shared, capsys):
     tokens = Tokens(T0, T0 + H, "job", "llama", "generation", 77)
     steps = Steps(T0, T0 + H, "job", "training", 5)
-    book(shared, "a", "GPU-1", [(0, 60)], tokens=[tokens], steps=[steps])
-    book(shared, "b", "GPU-1", [(0, 60)])
+    book(shared, "a", [(0, 60)], device="GPU-1", tokens=[tokens], steps=[steps])
+    book(shared, "b", [(0, 60)], device="GPU-1")
     assert compact(shared, capsys)[:2] == (1, {})
     rows = [located.row for located in reading.read_rows(shared.parent / "days")]
     assert sum(row.tokens for row in rows if isinstance(row, TokenRow)) == 77
@@ -370,18 +303,18 @@ def test_tokens_and_steps_are_of_no_device(shared, capsys):
 
 def test_three_chains_of_a_host_count_for_the_one_that_it_is_named_after(shared, capsys):
     for name in "abc":
-        book(shared, name, "host:lab:b", [(0, 60)])
-    assert compact(shared, capsys)[:2] == (1, {"b": 60 * MINUTE_UJ})
+        book(shared, name, [(0, 60)], device="host:lab:b")
+    assert compact(shared, capsys)[:2] == (1, {"b": HOUR_UJ})
 
 
 def test_meters_of_a_building_are_those_of_the_sites_process(shared, capsys):
-    book(shared, "fra1", "meter:fra1:main", [(0, 60)], cluster="site")
-    book(shared, "evil", "meter:fra1:other", [(0, 60)])
+    book(shared, "fra1", [(0, 60)], device="meter:fra1:main", cluster="site")
+    book(shared, "evil", [(0, 60)], device="meter:fra1:other")
     label = {"kind": "workload", "workload": "meter:fra1:main", "since_ns": T0, "workload_kind": "meter", "labels": {}}
     forge(shared, "evil-2", [facts("GPU-2"), cell("GPU-2", 7), label])
     assert "is a meter of the building" in str(chain.verify([shared]).faults)
     code, energy, err = compact(shared, capsys)
-    assert (code, energy["fra1"]) == (1, 60 * MINUTE_UJ)
+    assert (code, energy["fra1"]) == (1, HOUR_UJ)
     assert not energy.keys() & {"evil", "evil-2"}
     assert err.count("is a meter of the building") == 2
     assert "lab_evil: left out" in err
@@ -389,8 +322,8 @@ def test_meters_of_a_building_are_those_of_the_sites_process(shared, capsys):
 
 def test_two_processes_of_one_site_count_once(shared, capsys):
     for cluster in ("one", "two"):
-        book(shared, "fra1", "meter:fra1:main", [(0, 60)], cluster=cluster)
-    code, energy, _ = compact(shared, capsys, *inventory(shared, "two,fra1,,,fra1,,"))
-    assert (code, energy) == (1, {"fra1": 60 * MINUTE_UJ})
+        book(shared, "fra1", [(0, 60)], device="meter:fra1:main", cluster=cluster)
+    code, energy, _ = compact(shared, capsys, "--inventory", inventory(shared, "two,fra1,,,fra1,,"))
+    assert (code, energy) == (1, {"fra1": HOUR_UJ})
     (manifest,) = (shared.parent / "days").rglob("manifest.json")
     assert json.loads(manifest.read_text())["refused"] == [["one_fra1", "meter:fra1:main", T0, T0 + H]]

@@ -9,7 +9,7 @@ import pytest
 from energy_agent.ledger.fleet import heads
 from energy_agent.ledger.segments import segment
 from energy_agent.ledger.signing import KEY_FILE
-from tests.energy_agent.ledger.test_signing import book, shared, signer_of
+from tests.energy_agent.ledger.shared_folder import book, shared, signer_of
 from wattlens.cli import main
 
 __all__ = ["shared"]
@@ -27,7 +27,7 @@ def run(capsys, *arguments):
 def site(shared):
     """Two nodes with two days of segments, signed, and the site's key."""
     for name in ("a", "b"):
-        book(shared, name, [0, 5, 30], signer_of(shared.parent / name))
+        book(shared, name, [0, 5, 30], signer=signer_of(shared.parent / name))
     signer_of(shared.parent / "site")
     return shared
 
@@ -51,7 +51,7 @@ def rewrite(folder, name, hours):
     shutil.rmtree(folder.parent / "states" / f"lab-{name}")
     for path in segments_of(folder, name):
         path.unlink()
-    book(folder, name, hours, signer_of(folder.parent / name), device=f"GPU-{name}-other")
+    book(folder, name, hours, signer=signer_of(folder.parent / name), device=f"GPU-{name}-other")
 
 
 def cut_short(folder, name, left):
@@ -98,7 +98,7 @@ def test_processes_that_share_the_days_sign_the_same_heads(site, capsys):
 def test_a_chain_that_goes_on_contains_its_heads(site, capsys):
     for day in DAYS:
         sign(site, capsys, day=day)
-    book(site, "a", [60, 70], signer_of(site.parent / "a"))
+    book(site, "a", [60, 70], signer=signer_of(site.parent / "a"))
     key = signer_of(site.parent / "site").key
     code, out, err = verify(site, capsys, "--heads-key", key)
     assert (code, err) == (0, "")
@@ -206,7 +206,7 @@ def test_a_site_signs_no_head_that_contradicts_one_that_it_signed(site, capsys):
 
 def test_late_segments_are_signed_with_the_next_statement(site, capsys):
     sign(site, capsys)
-    book(site, "c", [3], signer_of(site.parent / "c"))
+    book(site, "c", [3], signer=signer_of(site.parent / "c"))
     assert sign(site, capsys)[0] == 0
     assert [head.node for head in heads.read(heads_of(site, statement=1)).heads] == ["a", "b", "c"]
     assert verify(site, capsys)[0] == 0

@@ -8,42 +8,33 @@ from datetime import date
 
 import pytest
 
-from energy_agent.core.energy import Entry, Identity, Method, State
 from energy_agent.core.errors import UsageError, WattlensError
 from energy_agent.ledger import chain
 from energy_agent.ledger.fleet import index
 from energy_agent.ledger.fleet.compact import compact_days
 from energy_agent.ledger.fleet.sites import Sites
-from energy_agent.ledger.journal.book import Batch
-from energy_agent.ledger.journal.journal import DeviceFacts, Journal
 from energy_agent.ledger.rows.kinds import TokenRow
 from energy_agent.ledger.segments import segment
-from tests.energy_agent.ledger.cases import T0, S
+from tests.energy_agent.ledger.cases import T0
+from tests.energy_agent.ledger.shared_folder import H, book, shared
 
-H = 3_600 * S
+__all__ = ["shared"]
 HERE = Sites({}, "here")
 DAYS = [date(2026, 1, 1), date(2026, 1, 2), date(2026, 1, 3)]
 
 
-def node(folder, name, stretches, cluster="lab"):
-    """Segments of a node, one for each (first hour, last hour)."""
-    with_journal = Journal.open(folder / name / "journal.db", Identity(cluster, name, "b", "0", True))
-    for first, last in stretches:
-        entry = Entry(T0 + first * H, T0 + last * H, f"GPU-{name}", "", State.UNHELD, Method.COUNTER, 1_000 * (last - first), 5)
-        with_journal.commit(Batch([entry], devices=[DeviceFacts(f"GPU-{name}", "H100", 0.05, T0)]))
-        with_journal.seal(None)
-    with_journal.close()
-    return segment.list_files(folder / name / "segments")
-
-
 @pytest.fixture
-def fleet(tmp_path):
-    hours = [(h, h + 6) for h in range(0, 72, 6)]
-    hours[3] = (18, 25)  # over midnight
-    hours[4] = (25, 30)
-    node(tmp_path, "a", hours)
-    node(tmp_path, "b", [*hours[:6], (2, 3)])  # the last came late
-    return tmp_path
+def fleet(shared):
+    hours = [(h * 60, h * 60 + 360) for h in range(0, 72, 6)]
+    hours[3] = (18 * 60, 25 * 60)  # over midnight
+    hours[4] = (25 * 60, 30 * 60)
+    book(shared, "a", hours, hour_uj=1_000)
+    book(shared, "b", [*hours[:6], (120, 180)], hour_uj=1_000)  # the last came late
+    return shared
+
+
+def path_of(folder, name, sequence):
+    return folder / segment.file_name("lab", name, sequence)
 
 
 def names(found, day):
@@ -60,7 +51,7 @@ def test_each_day_gets_the_files_that_touch_it_in_the_order_of_their_chains(flee
     assert found.of_day(date(2026, 2, 1)) == []
     assert found.count(DAYS) == 21
     (first, *_), _ = found.of_day(DAYS[0])
-    after = segment.read(fleet / "a" / "segments" / segment.file_name("lab", "a", 1)).header.previous
+    after = segment.read(path_of(fleet, "a", 1)).header.previous
     assert (first.previous, first.names, first.follower.endswith("_00000001.jsonl.gz")) == ("0" * 64, after, True)
 
 
@@ -91,7 +82,7 @@ def test_any_number_of_processes_gives_the_same_bytes(fleet):
 
 @pytest.mark.smoke
 def test_what_is_wrong_in_one_process_is_told_by_the_other(fleet):
-    path = fleet / "a" / "segments" / segment.file_name("lab", "a", 9)
+    path = path_of(fleet, "a", 9)
     path.write_bytes(path.read_bytes()[:-9])
     first, second, last = compact_days(index.build([fleet]), fleet / "days", DAYS, HERE, jobs=2)
     assert (first.faults, second.faults, [f.kind for f in last.faults]) == ((), (), ["corrupted"])
@@ -117,7 +108,7 @@ def test_a_process_that_is_killed_is_told(fleet):
 
 def test_a_changed_joule_is_seen_at_the_edge_of_the_day(fleet):
     """The next segment, which names what this one was, is of the next day, and its rows are not read."""
-    path = fleet / "a" / "segments" / segment.file_name("lab", "a", 7)
+    path = path_of(fleet, "a", 7)
     data = segment.load(path).replace(b'"energy_uj":250', b'"energy_uj":251', 1)
     path.write_bytes(segment.compress(data))
     found = index.build([fleet])
@@ -129,7 +120,7 @@ def test_a_changed_joule_is_seen_at_the_edge_of_the_day(fleet):
 
 
 def test_a_hole_is_a_fault_of_the_days_around_it(fleet):
-    (fleet / "a" / "segments" / segment.file_name("lab", "a", 10)).unlink()
+    (path_of(fleet, "a", 10)).unlink()
     found = index.build([fleet])
     assert [f.kind for f in found.faults] == ["missing"]
     first, second, third = compact_days(found, fleet / "days", DAYS, HERE)
@@ -143,9 +134,9 @@ def test_a_hole_is_a_fault_of_the_days_around_it(fleet):
 
 @pytest.mark.parametrize(("change", "same"), [(lambda data: data, "the same"), (lambda data: b"no", None)])
 def test_two_copies_of_a_number(fleet, change, same):
-    source = fleet / "a" / "segments" / segment.file_name("lab", "a", 2)
-    (fleet / "a" / "segments" / "copy").mkdir()
-    (fleet / "a" / "segments" / "copy" / source.name).write_bytes(change(source.read_bytes()))
+    source = path_of(fleet, "a", 2)
+    (fleet / "copy").mkdir()
+    (fleet / "copy" / source.name).write_bytes(change(source.read_bytes()))
     found = index.build([fleet])
     assert {(f.kind, f.line) for f in found.faults} == {(f.kind, f.line) for f in chain.verify([fleet]).faults}
     if same:
@@ -156,7 +147,7 @@ def test_two_copies_of_a_number(fleet, change, same):
 
 
 def test_what_bears_anothers_name_is_no_ones(fleet):
-    files = segment.list_files(fleet / "a" / "segments")
+    files = segment.list_files(fleet)
     shutil.copy(files[1], files[1].with_name(segment.file_name("lab", "z", 1)))
     shutil.copy(files[1], files[1].with_name("mine.jsonl.gz"))
     files[2].with_name(f".{files[2].name}.jsonl.gz").write_bytes(b"hidden")
@@ -166,17 +157,17 @@ def test_what_bears_anothers_name_is_no_ones(fleet):
 
 
 def test_a_file_is_indexed_once_however_often_it_is_named(fleet):
-    files = segment.list_files(fleet / "a" / "segments")
-    assert len(index.build([fleet / "a" / "segments", *files, fleet / "a" / "segments"])) == 12
+    assert len(index.build([fleet, *segment.list_files(fleet), fleet])) == 19
     with pytest.raises(UsageError, match="no such file or folder"):
         index.build([fleet / "nothing"])
 
 
 def test_a_file_that_changes_meanwhile_is_refused(fleet):
     found = index.build([fleet])
-    path = fleet / "b" / "segments" / segment.file_name("lab", "b", 6)
-    (other,) = node(fleet / "other", "b", [(0, 1)])
-    content = segment.read(other)
+    path = path_of(fleet, "b", 6)
+    (fleet.parent / "other" / "segments").mkdir(parents=True)
+    book(fleet.parent / "other" / "segments", "b", [0])
+    content = segment.read(path_of(fleet.parent / "other" / "segments", "b", 0))
     header = segment.Header(**{f: getattr(content.header, f) for f in content.header.__slots__} | {"sequence": 6})
     path.write_bytes(segment.compress(segment.encode(header, content.rows)))
     (result,) = compact_days(found, fleet / "days", DAYS[:1], HERE)

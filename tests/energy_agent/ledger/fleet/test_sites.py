@@ -7,6 +7,7 @@ import pytest
 from energy_agent.core.boundary import host, meter, part
 from energy_agent.core.errors import UsageError
 from energy_agent.ledger.fleet.sites import read_inventory
+from tests.energy_agent.ledger.shared_folder import inventory
 
 
 def ns(*day: int) -> int:
@@ -15,15 +16,9 @@ def ns(*day: int) -> int:
 
 @pytest.fixture
 def sites(tmp_path):
-    (tmp_path / "inventory.csv").write_text(
-        "cluster,node,uuid,sku,site,from,to\n"
-        "lab,a,GPU-1,H100,oslo,2026-01-01,2026-06-01\n"
-        "lab,a,GPU-1,H100,paris,2026-06-01,\n"
-        "lab,a,GPU-2,H100,oslo,2026-01-01,2026-06-01\n"
-        "lab,b,GPU-3,H100,oslo,,\n"
-        "lab,b,GPU-4,H100,paris,,\n"
-    )
-    return read_inventory(tmp_path / "inventory.csv")
+    boards = [("a,GPU-1", "oslo,2026-01-01,2026-06-01"), ("a,GPU-1", "paris,2026-06-01,"), ("b,GPU-3", "oslo,,")]
+    boards += [("a,GPU-2", "oslo,2026-01-01,2026-06-01"), ("b,GPU-4", "paris,,")]
+    return read_inventory(inventory(tmp_path / "segments", *(f"lab,{board},H100,{stay}" for board, stay in boards)))
 
 
 @pytest.mark.parametrize("device", ["", host("lab", "a"), part(host("lab", "a"), "package-0")])

@@ -1,6 +1,4 @@
 import contextlib
-import copy
-import json
 import os
 import shutil
 import sqlite3
@@ -18,45 +16,28 @@ from hypothesis import strategies as st
 
 from energy_agent.core.energy import Entry, Gap, Method, State, Steps, Tokens
 from energy_agent.core.errors import JournalError, UsageError
-from energy_agent.ledger import chain
 from energy_agent.ledger.fleet import index
-from energy_agent.ledger.journal.journal import Batch, Journal
+from energy_agent.ledger.journal.journal import Batch
 from energy_agent.ledger.journal.view import read_journal
 from energy_agent.ledger.rows.kinds import INT64_MAX
 from energy_agent.ledger.segments import segment as segments
 from energy_agent.ledger.segments.files import FailingFiles
-from tests.energy_agent.ledger.cases import IDENTITY, T0, S, filled, second
-
-
-def opened(folder, **options):
-    return Journal.open(folder / "journal.db", options.pop("identity", IDENTITY), **options)
-
-
-def energy(journal):
-    return sum(journal.totals().energy.values())
-
-
-def truth(seconds):
-    return sum(2 * (500_000_000 + i) for i in seconds)
-
-
-def check(folder):
-    report = chain.verify([folder / "segments"] if (folder / "segments").exists() else [], read_journal(folder / "journal.db"))
-    assert report.faults == ()
-    return report
+from tests.energy_agent.ledger.cases import IDENTITY, T0, S, check, energy, filled, opened, second, truth
 
 
 def test_what_is_committed_is_there_after_reopening(tmp_path):
-    filled(tmp_path, 10).close()
-    journal = opened(tmp_path)
-    assert journal.states() == {"meters": {"GPU-0": '{"second":9}', "GPU-1": '{"second":9}'}}
-    totals = journal.totals()
+    with contextlib.closing(filled(tmp_path, 10, seals=(2,), utc_ns=lambda: T0)) as journal:
+        stats = journal.stats()
+    with contextlib.closing(opened(tmp_path)) as journal:
+        assert journal.states() == {"meters": {"GPU-0": '{"second":9}', "GPU-1": '{"second":9}'}}
+        totals = journal.totals()
     assert sum(totals.energy.values()) == truth(range(10))
     assert totals.energy["GPU-0", "job", State.IDLE, Method.COUNTER] == 2 * 500_000_000 + 0 + 5
     assert totals.gpu_ns == {("job", State.ACTIVE): 16 * S, ("job", State.IDLE): 4 * S}
     assert totals.tokens == {("job", "llama", "generation"): 1_045}
     assert (totals.entries, totals.commits) == (20, 10)
-    journal.close()
+    assert (stats.entries_total, stats.commits_total, stats.segments_total, stats.last_commit_ns) == (20, 10, 1, T0)
+    assert stats.journal_bytes > 0
     check(tmp_path)
 
 
@@ -94,12 +75,15 @@ def test_a_journal_is_read_where_nothing_can_be_written(tmp_path):
 
 
 def test_segments_follow_each_other_and_totals_go_on(tmp_path):
-    journal = filled(tmp_path, 10, seals=(3, 7))
+    filled(tmp_path, 8, seals=(3, 7)).close()
+    journal = opened(tmp_path, identity=replace(IDENTITY, boot_id="boot-b"))
+    for i in (8, 9):
+        journal.commit(second(i))
     last = journal.seal(None)
     assert last is not None
     assert journal.seal(None) is None
     contents = [segments.read(p) for p in segments.list_files(tmp_path / "segments")]
-    assert [c.header.sequence for c in contents] == [0, 1, 2]
+    assert [(c.header.sequence, c.header.boot_id) for c in contents] == [(0, "boot-a"), (1, "boot-a"), (2, "boot-b")]
     assert [c.header.previous for c in contents] == [segments.FIRST_PREVIOUS, contents[0].sha256, contents[1].sha256]
     assert last.sha256 == contents[2].sha256
     assert energy(journal) == truth(range(10))
@@ -121,14 +105,6 @@ def test_only_rows_that_end_in_time_are_sealed(tmp_path):
     check(tmp_path)
 
 
-def test_a_second_writer_is_refused(tmp_path):
-    journal = filled(tmp_path, 1)
-    with pytest.raises(JournalError, match="another agent"):
-        opened(tmp_path)
-    journal.close()
-    opened(tmp_path).close()
-
-
 @pytest.mark.parametrize("change", [{"cluster": "other"}, {"node": "other"}, {"simulated": False}])
 def test_another_nodes_journal_is_refused(tmp_path, change):
     filled(tmp_path, 1).close()
@@ -138,107 +114,80 @@ def test_another_nodes_journal_is_refused(tmp_path, change):
         assert energy(journal) == truth([0])
 
 
-def test_rows_of_another_boot_are_sealed_under_it(tmp_path):
-    filled(tmp_path, 3).close()
-    journal = opened(tmp_path, identity=replace(IDENTITY, boot_id="boot-b"))
-    journal.commit(second(3))
-    journal.seal(None)
-    journal.close()
-    boots = [segments.read(p).header.boot_id for p in segments.list_files(tmp_path / "segments")]
-    assert boots == ["boot-a", "boot-b"]
-    check(tmp_path)
+REFUSED = {
+    "PRAGMA application_id=77; CREATE TABLE t (x);": "another program's database",
+    "CREATE TABLE thesis (chapter TEXT); INSERT INTO thesis VALUES ('one');": "another program's database",
+    "my thesis, chapter one, and the rest of it": "not a database",
+    "PRAGMA user_version=99": "schema 99 is newer",
+}
 
 
-def test_a_newer_schema_is_refused_untouched(tmp_path):
-    filled(tmp_path, 1).close()
-    with sqlite3.connect(tmp_path / "journal.db") as connection:
-        connection.execute("PRAGMA user_version=99")
-    connection.close()
-    with pytest.raises(UsageError, match="schema 99 is newer"):
+@pytest.mark.parametrize(("text", "message"), REFUSED.items())
+def test_what_is_not_a_journal_is_refused_untouched(tmp_path, text, message):
+    path = tmp_path / "journal.db"
+    if "user_version" in text:
+        filled(tmp_path, 1).close()
+    if text.startswith("my"):
+        path.write_text(text)
+    else:
+        with contextlib.closing(sqlite3.connect(path)) as connection:
+            connection.executescript(text)
+    before = path.read_bytes()
+    with pytest.raises(UsageError, match=message):
         opened(tmp_path)
+    assert path.read_bytes() == before
     assert not list(tmp_path.glob("*.torn-*"))
 
 
-def test_what_is_not_a_journal_is_refused_untouched(tmp_path):
-    path = tmp_path / "journal.db"
-    path.write_text("my thesis, chapter one, and the rest of it")
-    with pytest.raises(UsageError, match="not a database"):
-        opened(tmp_path)
-    assert path.read_text().startswith("my thesis")
-    path.unlink()
-    connection = sqlite3.connect(path)
-    connection.executescript("PRAGMA application_id=77; CREATE TABLE t (x);")
-    connection.close()
-    with pytest.raises(UsageError, match="another program's database"):
-        opened(tmp_path)
-    path.unlink()
-    path.mkdir()
+def test_what_is_no_place_for_a_journal_is_refused(tmp_path):
+    with pytest.raises(UsageError, match="there is no journal"):
+        read_journal(tmp_path / "nothing.db")
+    (tmp_path / "journal.db").mkdir()
     with pytest.raises(UsageError, match="is not a regular file"):
         opened(tmp_path)
+    (tmp_path / "state").write_text("")
+    with pytest.raises(UsageError, match="state: cannot be written"):
+        opened(tmp_path / "state")
 
 
-def test_an_sqlite_file_of_someone_without_an_application_id_is_refused(tmp_path):
-    connection = sqlite3.connect(tmp_path / "journal.db")
-    connection.executescript("CREATE TABLE thesis (chapter TEXT); INSERT INTO thesis VALUES ('one');")
-    connection.close()
-    with pytest.raises(UsageError, match="another program's database"):
-        opened(tmp_path)
-
-
-def zero_head(data):
-    return bytes(4_096) + data[4_096:]
-
-
-def garble(data):
-    return data[:100] + b"\xff" * (len(data) - 100)
-
-
-def cut(data):
-    return data[: len(data) // 2]
-
-
-@pytest.mark.parametrize("tear", [zero_head, garble, cut])
-def test_a_torn_journal_is_moved_aside_and_the_chain_goes_on(tmp_path, tear):
-    filled(tmp_path, 10, seals=(4, 7)).close()
-    path = tmp_path / "journal.db"
+@pytest.mark.parametrize(
+    "tear",
+    [
+        lambda data: bytes(4_096) + data[4_096:],
+        lambda data: data[:100] + b"\xff" * (len(data) - 100),
+        lambda data: data[: len(data) // 2],
+        lambda _: None,
+    ],
+    ids=["head of zeros", "garbled", "cut", "missing, and so is its snapshot"],
+)
+def test_a_torn_or_missing_journal_is_moved_aside_and_the_chain_goes_on(tmp_path, tear):
+    filled(tmp_path, 10, seals=(4, 9 if tear(b"") is None else 7)).close()
+    path, aside = tmp_path / "journal.db", tmp_path / "journal.db.torn-20260101T000000Z"
     torn = tear(path.read_bytes())
-    path.write_bytes(torn)
-    journal = opened(tmp_path, utc_ns=lambda: T0)
-    assert "\n" not in journal.notice
-    assert "journal.db.torn-20260101T000000Z" in journal.notice
-    assert (tmp_path / "journal.db.torn-20260101T000000Z").read_bytes() == torn
-    assert energy(journal) == truth(range(10))
-    assert journal.states()["meters"]["GPU-0"] == '{"second":9}'
-    journal.commit(second(20))
-    assert journal.seal(None).sequence == 2
-    journal.close()
+    if torn is None:
+        path.unlink()
+        (tmp_path / "journal.snapshot").unlink()
+    else:
+        path.write_bytes(torn)
+    with contextlib.closing(opened(tmp_path, utc_ns=lambda: T0)) as journal:
+        assert "\n" not in journal.notice
+        assert ("is missing" if torn is None else aside.name) in journal.notice
+        assert torn is None or aside.read_bytes() == torn
+        assert energy(journal) == truth(range(10))
+        assert torn is None or journal.states()["meters"]["GPU-0"] == '{"second":9}'
+        journal.commit(second(20))
+        assert journal.seal(None).sequence == 2
     assert len(check(tmp_path).chains[0].seen) == 3
-
-
-def test_a_journal_of_which_nothing_is_left_goes_on_from_the_segments(tmp_path):
-    filled(tmp_path, 10, seals=(4, 9)).close()
-    (tmp_path / "journal.db").unlink()
-    (tmp_path / "journal.snapshot").unlink()
-    journal = opened(tmp_path)
-    assert ("is missing" in journal.notice, energy(journal)) == (True, truth(range(10)))
-    journal.commit(second(10))
-    assert journal.seal(None).sequence == 2
-    journal.close()
-    check(tmp_path)
 
 
 def test_rows_that_make_no_sense_are_a_torn_journal(tmp_path):
     filled(tmp_path, 3, seals=(1,)).close()
-    connection = sqlite3.connect(tmp_path / "journal.db")
-    connection.execute("UPDATE checkpoint SET book = replace(book, 'GPU-0', 7)")
-    connection.execute("UPDATE checkpoint SET book = replace(book, 'rows', 'row')")
-    connection.commit()
-    connection.close()
+    with contextlib.closing(sqlite3.connect(tmp_path / "journal.db")) as connection, connection:
+        connection.execute("UPDATE checkpoint SET book = replace(replace(book, 'GPU-0', 7), 'rows', 'row')")
     with pytest.raises(JournalError, match="torn"):
         read_journal(tmp_path / "journal.db")
-    journal = opened(tmp_path)
-    assert "unreadable rows" in journal.notice
-    journal.close()
+    with contextlib.closing(opened(tmp_path)) as journal:
+        assert "unreadable rows" in journal.notice
 
 
 @pytest.mark.parametrize("step", range(3))
@@ -256,65 +205,31 @@ def test_a_segment_that_could_not_be_written_is_written_later_byte_by_byte(tmp_p
     check(tmp_path)
 
 
-def test_a_segment_left_unwritten_by_a_crash_is_written_at_the_next_start(tmp_path):
-    journal = filled(tmp_path, 3, files=FailingFiles(1))
-    with pytest.raises(JournalError):
-        journal.seal(None)
-    journal.close()
-    opened(tmp_path).close()
-    assert len(segments.list_files(tmp_path / "segments")) == 1
-    check(tmp_path)
-
-
-def test_nothing_of_a_refused_batch_is_in(tmp_path):
-    journal = filled(tmp_path, 3)
-    before = copy.deepcopy(journal.totals())
-    bad = Entry(T0 + S, T0, "GPU-0", "", State.UNHELD, Method.COUNTER, 1, 1)
-    huge = Entry(T0, T0 + S, "GPU-0", "", State.UNHELD, Method.COUNTER, 1 << 63, 1)
-    negative = Entry(T0, T0 + S, "GPU-0", "", State.UNHELD, Method.COUNTER, -1, 1)
-    surrogate = Entry(T0, T0 + S, "GPU-0", "\ud800", State.ACTIVE, Method.COUNTER, 1, 1)
-    for entry in (bad, huge, negative, surrogate):
-        batch = second(3)
-        with pytest.raises(JournalError):
-            journal.commit(replace(batch, entries=[*batch.entries, entry]))
-    assert journal.totals() == before
-    journal.commit(second(3))
-    journal.close()
-    journal = opened(tmp_path)
-    assert energy(journal) == truth(range(4))
-    journal.close()
-    check(tmp_path)
-
-
 def test_what_feeds_a_building_passes_int64_and_is_exact(tmp_path):
     """100 MW for a day and a half, of which the last hours went unseen: 9.2e18 uJ are 25.6 h of it."""
     journal, hour = opened(tmp_path), 3_600 * S
-    used = [Entry(T0 + i * hour, T0 + (i + 1) * hour, "meter:node-1:main", "", State.UNHELD, Method.COUNTER, 36 * 10**16 + i, 7)
-            for i in range(36)]  # fmt: skip
-    for entry in used:
+    first = Entry(T0, T0 + hour, "meter:node-1:main", "", State.UNHELD, Method.COUNTER, 36 * 10**16, 7)
+    for i in range(36):
+        entry = replace(first, start_ns=T0 + i * hour, end_ns=T0 + (i + 1) * hour, energy_uj=first.energy_uj + i)
         gap = Gap(entry.device, entry.start_ns + 36 * hour, entry.end_ns + 36 * hour, 36 * 10**16, "no readings")
         journal.commit(Batch([entry], gaps=[gap]))
         journal.seal(entry.end_ns)
-    whole = sum(entry.energy_uj for entry in used)
+    journal.close()
+    whole = 36 * first.energy_uj + sum(range(36))
     assert whole > 1 << 63
-    journal.close()
-    journal = opened(tmp_path)
-    assert (energy(journal), journal.totals().gap_bound_uj) == (whole, {"meter:node-1:main": 36 * 36 * 10**16})
-    journal.close()
+    with contextlib.closing(opened(tmp_path)) as journal:
+        assert (energy(journal), journal.totals().gap_bound_uj) == (whole, {"meter:node-1:main": 36 * 36 * 10**16})
     check(tmp_path)
 
 
 def test_a_row_at_the_end_of_int64_is_exact(tmp_path):
-    journal = opened(tmp_path)
-    largest = (1 << 63) - 1
-    entry = Entry(T0, T0 + S, "GPU-0", "", State.UNHELD, Method.COUNTER, largest, 0)
-    journal.commit(Batch([entry]))
-    with pytest.raises(JournalError, match="int64"):
-        journal.commit(Batch([replace(entry, start_ns=T0 + S, end_ns=T0 + 2 * S, energy_uj=1)]))
-    journal.close()
-    journal = opened(tmp_path)
-    assert energy(journal) == largest
-    journal.close()
+    entry = Entry(T0, T0 + S, "GPU-0", "", State.UNHELD, Method.COUNTER, INT64_MAX, 0)
+    with contextlib.closing(opened(tmp_path)) as journal:
+        journal.commit(Batch([entry]))
+        with pytest.raises(JournalError, match="int64"):
+            journal.commit(Batch([replace(entry, start_ns=T0 + S, end_ns=T0 + 2 * S, energy_uj=1)]))
+    with contextlib.closing(opened(tmp_path)) as journal:
+        assert energy(journal) == INT64_MAX
 
 
 counts = st.lists(st.sampled_from([0, 1, 1 << 53, 1 << 62, INT64_MAX, 1 << 70]), max_size=5)
@@ -484,41 +399,24 @@ def test_a_full_file_system_says_so(tmp_path):
 
 def test_a_folder_that_cannot_be_written_is_a_usage_error(tmp_path):
     folder = tmp_path / "state"
-    folder.mkdir(mode=0o755)
-    if os.geteuid() == 0:
-        tmp_path.chmod(0o755)
-        for parent in list(tmp_path.parents)[:2]:
-            parent.chmod(0o755)
-        done = child("readonly", folder)
-        assert (done.returncode, done.stdout.count("\n")) == (2, 1), done.stderr
-        assert f"{folder}: cannot be written" in done.stdout
-    else:
+    folder.mkdir()
+    if os.geteuid() != 0:
         folder.chmod(0o555)
         with pytest.raises(UsageError, match="cannot be written"):
             opened(folder)
+        return
+    for parent in (tmp_path, *list(tmp_path.parents)[:2]):
+        parent.chmod(0o755)
+    done = child("readonly", folder)
+    assert (done.returncode, done.stdout.count("\n")) == (2, 1), done.stderr
+    assert f"{folder}: cannot be written" in done.stdout
 
 
-def test_a_file_where_the_folder_should_be(tmp_path):
-    (tmp_path / "state").write_text("")
-    with pytest.raises(UsageError, match="state: cannot be written"):
-        opened(tmp_path / "state")
-
-
-def test_reading_beside_a_running_writer(tmp_path):
-    journal = filled(tmp_path, 5, seals=(2,))
-    view = read_journal(tmp_path / "journal.db")
-    assert sum(view.book.totals.energy.values()) == truth(range(5))
-    journal.commit(second(5))
-    check(tmp_path)
-    journal.close()
-    with pytest.raises(UsageError, match="there is no journal"):
-        read_journal(tmp_path / "nothing.db")
-
-
-def test_stats_tell_what_is_there(tmp_path):
-    journal = filled(tmp_path, 3, seals=(2,), utc_ns=lambda: T0)
-    stats = journal.stats()
-    assert (stats.entries_total, stats.commits_total, stats.segments_total, stats.last_commit_ns) == (6, 3, 1, T0)
-    assert stats.journal_bytes > 0
-    assert json.loads(journal.states()["meters"]["GPU-0"]) == {"second": 2}
-    journal.close()
+def test_reading_and_writing_beside_a_running_writer(tmp_path):
+    with contextlib.closing(filled(tmp_path, 5, seals=(2,))) as journal:
+        assert sum(read_journal(tmp_path / "journal.db").book.totals.energy.values()) == truth(range(5))
+        with pytest.raises(JournalError, match="another agent"):
+            opened(tmp_path)
+        journal.commit(second(5))
+        check(tmp_path)
+    opened(tmp_path).close()

@@ -12,26 +12,12 @@ from hypothesis import strategies as st
 
 from benchmarks.journal import damage
 from energy_agent.core.saved_state import Component
-from energy_agent.ledger import chain
 from energy_agent.ledger.journal import recovery
-from energy_agent.ledger.journal.journal import SNAPSHOT_RETRY, Batch, Journal
-from energy_agent.ledger.journal.view import read_journal
+from energy_agent.ledger.journal.journal import SNAPSHOT_RETRY, Batch
 from energy_agent.ledger.segments import segment
-from tests.energy_agent.ledger.cases import IDENTITY, T0, S, filled, second
+from tests.energy_agent.ledger.cases import IDENTITY, T0, S, check, energy, filled, opened, second, truth
 
 SECONDS = 200
-
-
-def opened(folder):
-    return Journal.open(folder / "journal.db", IDENTITY)
-
-
-def energy(journal):
-    return sum(journal.totals().energy.values())
-
-
-def truth(count):
-    return sum(2 * (500_000_000 + i) for i in range(count))
 
 
 def booked(journal):
@@ -44,13 +30,12 @@ def goes_on(folder, least=SECONDS):
     with contextlib.closing(opened(folder)) as journal:
         done = booked(journal)
         assert done >= least
-        assert energy(journal) == truth(done)
+        assert energy(journal) == truth(range(done))
         for i in range(done, SECONDS + 1):
             journal.commit(second(i))
         journal.seal(None)
-        assert energy(journal) == truth(SECONDS + 1)
-    report = chain.verify([folder / "segments"], read_journal(folder / "journal.db"))
-    assert report.faults == ()
+        assert energy(journal) == truth(range(SECONDS + 1))
+    check(folder)
     return done
 
 
@@ -71,10 +56,6 @@ def folder(state, tmp_path):
     return tmp_path / "state"
 
 
-def test_what_was_not_damaged_is_there_to_the_last_second(folder):
-    assert goes_on(folder) == SECONDS
-
-
 def test_where_nothing_but_segments_is_left_the_end_of_each_devices_rows_is_known_until_it_is_closed(tmp_path):
     with contextlib.closing(filled(tmp_path, 10, seals=(3, 6))) as journal:
         assert recovery.lost_devices(journal.states()) == {}
@@ -84,27 +65,12 @@ def test_where_nothing_but_segments_is_left_the_end_of_each_devices_rows_is_know
         assert recovery.NAME in journal.notice
         ends = dict.fromkeys(("GPU-0", "GPU-1"), T0 + 7 * S)  # the last three seconds were not sealed
         assert recovery.lost_devices(journal.states()) == ends
-        assert energy(journal) == truth(7)
+        assert energy(journal) == truth(range(7))
     with contextlib.closing(opened(tmp_path)) as journal:
         assert journal.notice == ""
         assert recovery.lost_devices(journal.states()) == ends
         journal.commit(Batch(states={Component.LOST_READINGS: {"GPU-0": ""}}))
         assert recovery.lost_devices(journal.states()).keys() == {"GPU-1"}
-
-
-@pytest.mark.parametrize("suffixes", [("",), ("", "-wal", "-shm")])
-def test_a_journal_that_is_gone_goes_on_from_its_snapshot(folder, suffixes):
-    for suffix in suffixes:
-        (folder / f"journal.db{suffix}").unlink()
-    goes_on(folder)
-
-
-def test_an_empty_file_beside_its_log_is_torn_and_told(folder):
-    (folder / "journal.db").write_bytes(b"")
-    with contextlib.closing(opened(folder)) as journal:
-        assert "torn" in journal.notice
-    assert list(folder.glob("journal.db.torn-*"))
-    goes_on(folder)
 
 
 def test_a_snapshot_that_cannot_be_written_is_reported_and_retried(folder):
@@ -122,30 +88,46 @@ def test_a_snapshot_that_cannot_be_written_is_reported_and_retried(folder):
         assert snapshot.book.commits + len(snapshot.tail) == journal.totals().commits
 
 
-def test_a_damaged_snapshot_is_not_believed_and_the_journal_is_whole(folder):
+def empty(folder):
+    (folder / "journal.db").write_bytes(b"")
+    with contextlib.closing(opened(folder)) as journal:
+        assert "torn" in journal.notice
+    assert list(folder.glob("journal.db.torn-*"))
+
+
+def damage_snapshot(folder):
     path = folder / recovery.NAME
     data = bytearray(path.read_bytes())
     data[100] ^= 1
     path.write_bytes(bytes(data))
     assert recovery.read_snapshot(path, IDENTITY) is None
-    assert goes_on(folder) == SECONDS
 
 
-def test_where_both_are_damaged_each_makes_up_the_other(folder):
+def damage_both(folder):
     with contextlib.closing(sqlite3.connect(folder / "journal.db")) as connection, connection:
         (last,) = connection.execute("SELECT max(sequence) FROM log").fetchone()
         connection.execute("UPDATE log SET batch = 'torn' WHERE sequence = ?", (last - 5,))
     path = folder / recovery.NAME
     path.write_bytes(path.read_bytes()[:-20])
-    assert goes_on(folder) == SECONDS
 
 
-def test_a_torn_tail_is_made_up_by_the_journal(folder):
+def tear_tail(folder):
     path = folder / recovery.NAME
     lines = path.read_bytes().split(b"\n")
     lines[len(lines) // 2] = b"torn"
     path.write_bytes(b"\n".join(lines))
-    assert goes_on(folder) == SECONDS
+
+
+def remove(*suffixes):
+    return lambda folder: [(folder / f"journal.db{suffix}").unlink() for suffix in suffixes]
+
+
+@pytest.mark.parametrize(
+    "harm", [lambda _: None, empty, damage_snapshot, damage_both, tear_tail, remove(""), remove("", "-wal", "-shm")]
+)
+def test_what_is_left_goes_on_to_the_last_second(folder, harm):
+    harm(folder)
+    goes_on(folder)
 
 
 @pytest.mark.parametrize("lost", [0, 7])
@@ -156,15 +138,14 @@ def test_a_segment_that_was_written_after_the_snapshot_counts_once(tmp_path, los
     (tmp_path / recovery.NAME).write_bytes(b"\n".join(before[: len(before) - 1 - lost]))  # as if it had ended between the two
     (tmp_path / "journal.db").unlink()
     with contextlib.closing(opened(tmp_path)) as journal:
-        assert energy(journal) == truth(100)
+        assert energy(journal) == truth(range(100))
         ends = {"GPU-0": T0 + 100 * S, "GPU-1": T0 + 100 * S}
         assert recovery.lost_devices(journal.states()) == (ends if lost else {})
-        assert (Component.METERS in journal.states()) == (
-            not lost
-        )  # a meter's state of before would bridge what the segment has
+        # A meter's state of before would bridge what the segment has.
+        assert (Component.METERS in journal.states()) == (not lost)
         journal.commit(second(100))
         journal.seal(None)
-    assert chain.verify([tmp_path / "segments"], read_journal(tmp_path / "journal.db")).faults == ()
+    check(tmp_path)
 
 
 def test_rows_of_another_boot_are_sealed_under_it(tmp_path):
@@ -173,7 +154,7 @@ def test_rows_of_another_boot_are_sealed_under_it(tmp_path):
     filled(tmp_path, 0, identity=replace(IDENTITY, boot_id="later")).close()
     (path,) = segment.list_files(tmp_path / "segments")
     assert segment.read(path).header.boot_id == IDENTITY.boot_id
-    assert chain.verify([tmp_path / "segments"], read_journal(tmp_path / "journal.db")).faults == ()
+    check(tmp_path)
 
 
 def test_another_nodes_snapshot_is_left_alone(tmp_path):
@@ -181,7 +162,7 @@ def test_another_nodes_snapshot_is_left_alone(tmp_path):
         (tmp_path / name).mkdir()
     filled(tmp_path / "a", 100, seals=(99,)).close()
     shutil.copy(tmp_path / "a" / recovery.NAME, tmp_path / "b")
-    with contextlib.closing(Journal.open(tmp_path / "b" / "journal.db", replace(IDENTITY, node="other"))) as journal:
+    with contextlib.closing(opened(tmp_path / "b", identity=replace(IDENTITY, node="other"))) as journal:
         assert energy(journal) == 0
 
 

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from energy_agent.core.saved_state import apply_changes, copy_states, find_changes
 from energy_agent.ledger.journal import recovery
-from energy_agent.ledger.journal.journal import Batch, Journal
+from energy_agent.ledger.journal.journal import Batch
 from energy_agent.ledger.journal.view import read_journal
-from tests.energy_agent.ledger.cases import IDENTITY
+from tests.energy_agent.ledger.cases import IDENTITY, opened
 
 components = st.sampled_from(["meters", "tokens"])
 keys = st.sampled_from(["", "a", "b"])
@@ -25,13 +25,13 @@ def test_states_are_those_committed_last_after_any_seals_restarts_and_losses(don
     expected: dict[tuple[str, str], str] = {}
     with tempfile.TemporaryDirectory() as name:
         path = Path(name) / "journal.db"
-        journal = Journal.open(path, IDENTITY)
+        journal = opened(path.parent)
         for step in done:
             if step in ("restart", "lose"):
                 journal.close()
                 if step == "lose":
                     path.unlink()  # the snapshot has all commits
-                journal = Journal.open(path, IDENTITY)
+                journal = opened(path.parent)
             elif step == "seal":
                 journal.seal(None)
             else:
@@ -48,7 +48,7 @@ def test_states_are_those_committed_last_after_any_seals_restarts_and_losses(don
 
 
 def test_states_handed_out_are_copies(tmp_path):
-    journal = Journal.open(tmp_path / "journal.db", IDENTITY)
+    journal = opened(tmp_path)
     journal.commit(Batch(states={"meters": {"a": "x"}}))
     journal.states()["meters"]["a"] = "y"
     assert journal.states() == {"meters": {"a": "x"}}
