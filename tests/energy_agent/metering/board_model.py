@@ -109,6 +109,14 @@ class Metered:
     intervals: list[Interval] = field(default_factory=list)
     gaps: list[Gap] = field(default_factory=list)
 
+    @classmethod
+    def read(cls, board, times, reload_ms=None, **options):
+        """Read the board at these times (ms), over a load of its driver where one is given."""
+        metered = cls()
+        for t in times:
+            metered.feed(board.sample(t, **options), epoch="" if reload_ms is None else "41" if t < reload_ms else "97")
+        return metered
+
     def feed(self, sample, boot_id="boot-1", sensor=SENSOR, epoch=""):
         step = advance(self.state, sample, sensor, boot_id, epoch)
         self.state = step.state
@@ -125,6 +133,11 @@ class Metered:
     @property
     def bound_uj(self):
         return sum(g.bound_uj for g in self.gaps)
+
+    def holds(self, true_uj, doubt_uj):
+        """Whether no more is booked than was drawn, and no less than the gaps' bounds allow, but for a doubt."""
+        doubt_uj += self.integration_error_uj
+        return self.booked_uj <= true_uj + doubt_uj and true_uj <= self.booked_uj + self.bound_uj + doubt_uj
 
     @property
     def integration_error_uj(self):

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from energy_agent.core.energy import Interval, Method, MigUse, State
 from energy_agent.metering.attribution import Holding, Shape, shares
 
+ALL = 1_000_003
 law = settings(deadline=None, max_examples=200)
 names = st.text(st.characters(codec="ascii", categories=("Ll", "Nd")), min_size=1, max_size=8)
 holdings = st.none() | st.builds(
@@ -71,7 +72,7 @@ def test_what_went_with_sm_time_that_nobody_saw_is_unattributed(interval, before
     assert unseen == ([pytest.approx(interval.energy_uj * measured.unseen / total, abs=1)] if measured.unseen else [])
 
 
-def interval(method=Method.COUNTER, *, active=True, uj=1_000_003):
+def interval(method=Method.COUNTER, *, active=True, uj=ALL):
     return Interval("GPU-a", 10**18, 10**18 + 10**9, uj, method, 50, active)
 
 
@@ -108,44 +109,39 @@ def test_of_a_gpu_in_mig_mode_what_nobody_held_at_both_ends_of_a_gap_is_unattrib
     over_a_gap = shares(interval(Method.BRIDGED), holding, holding, shape=shape)
     assert {e.workload for e in over_a_gap if e.state is State.ACTIVE} == {"a"}
     assert not {State.UNHELD, State.IDLE} & {e.state for e in over_a_gap}
-    assert sum(e.energy_uj for e in over_a_gap) == 1_000_003
+    assert sum(e.energy_uj for e in over_a_gap) == ALL
     assert State.GAP in {e.state for e in over_a_gap}
     assert State.UNHELD in {e.state for e in shares(interval(), holding, holding, shape=shape)}
 
 
-def test_measured_energy_goes_to_who_held_at_the_start():
-    (entry,) = shares(interval(), Holding({"old": 0}), Holding({"new": 0}))
-    assert (entry.workload, entry.state, entry.energy_uj, entry.gpu_ns) == ("old", State.ACTIVE, 1_000_003, 10**9)
-    (entry,) = shares(interval(), Holding({}), Holding({"new": 0}))
-    assert (entry.workload, entry.state) == ("", State.UNHELD)
-    (entry,) = shares(interval(), None, Holding({"new": 0}))  # the agent has just started
-    assert entry.workload == "new"
+A, A_OR_B = {"a": 0}, [("a", State.ACTIVE, 750_002), ("b", State.ACTIVE, 250_001)]
 
 
-def test_shares_are_by_the_weights_measured_over_the_interval():
-    entries = shares(interval(uj=400), Holding({"a": 1, "b": 1}), Holding({"a": 3, "b": 1, "newcomer": 4}))
-    assert [(e.workload, e.energy_uj) for e in entries] == [("a", 300), ("b", 100)]
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        # Who held at the start
+        (Holding({"old": 0}), Holding({"new": 0}), [("old", State.ACTIVE, ALL)]),
+        (Holding({}), Holding({"new": 0}), [("", State.UNHELD, ALL)]),
+        (None, Holding({"new": 0}), [("new", State.ACTIVE, ALL)]),  # the agent has just started
+        (Holding({"a": 0}), Holding({"a": 77}), [("a", State.ACTIVE, ALL)]),
+        (None, None, [("", State.STARTING, ALL)]),
+        # By the SM time that was measured over the interval, equally without it
+        (Holding({"a": 1, "b": 1}), Holding({"a": 3, "b": 1, "c": 4}), A_OR_B),
+        (None, Holding({"a": 30, "b": 10}), A_OR_B),
+        (None, Holding({"b": 0, "a": 0}), [("a", State.ACTIVE, 500_002), ("b", State.ACTIVE, 500_001)]),
+    ],
+)
+def test_energy_goes_to_who_held_at_the_start_by_measured_weights(before, after, expected):
+    entries = shares(interval(), before, after)
+    assert [(e.workload, e.state, e.energy_uj) for e in entries] == expected
+    assert sum(e.gpu_ns for e in entries) == (10**9 if expected[0][0] else 0)
 
 
-@pytest.mark.parametrize("reason", [State.STARTING, State.UNKNOWN_HOLDER])
-def test_an_unknown_holder_is_named_by_its_reason(reason):
-    (entry,) = shares(interval(), None, None, reason)
-    assert (entry.workload, entry.state, entry.energy_uj) == ("", reason, 1_000_003)
-
-
-def test_an_exclusive_holder_leaves_nothing_unattributed():
-    (entry,) = shares(interval(), Holding({"a": 0}), Holding({"a": 77}))
-    assert (entry.workload, entry.energy_uj) == ("a", 1_000_003)
-
-
-@pytest.mark.parametrize(("active", "state"), [(True, State.ACTIVE), (False, State.IDLE), (None, State.ACTIVE)])
-def test_idle_has_to_be_proven(active, state):
-    (entry,) = shares(interval(active=active), Holding({"a": 0}), Holding({"a": 0}))
+@pytest.mark.parametrize(
+    ("active", "holding", "state"),
+    [(True, A, State.ACTIVE), (False, A, State.IDLE), (None, A, State.ACTIVE), (True, None, State.UNKNOWN_HOLDER)],
+)
+def test_idle_has_to_be_proven_and_an_unknown_holder_is_named_by_its_reason(active, holding, state):
+    (entry,) = shares(interval(active=active), holding and Holding(holding), None, State.UNKNOWN_HOLDER)
     assert entry.state is state
-
-
-def test_holders_share_by_sm_time_and_equally_without_it():
-    by_sm = shares(interval(uj=1_000_000), None, Holding({"a": 30, "b": 10}))
-    assert [(e.workload, e.energy_uj) for e in by_sm] == [("a", 750_000), ("b", 250_000)]
-    equal = shares(interval(uj=1_000_001), None, Holding({"b": 0, "a": 0}))
-    assert [(e.workload, e.energy_uj) for e in equal] == [("a", 500_001), ("b", 500_000)]

@@ -2,6 +2,7 @@
 
 import itertools
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -95,28 +96,25 @@ def test_a_meter_without_its_gpus_is_told_and_not_carried():
     assert book.carried_uj == 0
 
 
-def test_shares_follow_device_time():
-    a, b = GpuCurve(0), GpuCurve(0)
-    a.extend(10 * S, [entry(0, 5 * S, 0, "w", State.ACTIVE), entry(5 * S, 10 * S, 0, "w", State.IDLE)])
-    b.extend(10 * S, [entry(0, 10 * S, 0, "", State.UNHELD)])
-    got = HostBook("host", True).take(stretch(0, 10 * S, 4_000), {"a": a, "b": b}, {"a", "b"})
-    assert {(e.workload, e.state): e.energy_uj for e in got.entries} == {
-        ("w", State.ACTIVE): 1000, ("w", State.IDLE): 1000, ("", State.UNHELD): 2000,
-    }  # fmt: skip
-
-
-def test_a_part_is_booked_whole_and_a_silent_gpus_time_has_no_known_holder():
-    a = GpuCurve(0)
-    a.extend(5 * S, [entry(0, 5 * S, 10**9, "w")])
-    got = HostBook("host/package-0", False).take(stretch(0, 10 * S, 1000), {"a": a}, {"a"})
-    assert {(e.workload, e.state): e.energy_uj for e in got.entries} == {
-        ("w", State.ACTIVE): 500, ("", State.UNKNOWN_HOLDER): 500,
-    }  # fmt: skip
-
-
-def test_a_bridged_stretch_belongs_to_nobody():
-    got = HostBook("host", True).take(stretch(0, 900 * S, 1000, Method.BRIDGED), {}, set())
-    assert [(e.workload, e.state, e.energy_uj) for e in got.entries] == [("", State.GAP, 1000)]
+@pytest.mark.parametrize(
+    ("end_s", "curves_of", "method", "expected"),
+    [
+        (10, [[(5, "w", State.ACTIVE), (5, "w", State.IDLE)], [(10, "", State.UNHELD)]], Method.COUNTER,
+         {("w", State.ACTIVE): 1000, ("w", State.IDLE): 1000, ("", State.UNHELD): 2000}),
+        (10, [[(5, "w", State.ACTIVE)]], Method.COUNTER,  # it fell silent, and a part waits for no GPU
+         {("w", State.ACTIVE): 2000, ("", State.UNKNOWN_HOLDER): 2000}),
+        (900, [], Method.BRIDGED, {("", State.GAP): 4000}),
+    ],
+)  # fmt: skip
+def test_shares_of_a_part_follow_device_time(end_s, curves_of, method, expected):
+    made = {}
+    for name, pieces in enumerate(curves_of):
+        made[str(name)], t = GpuCurve(0), 0
+        for seconds, *owner in pieces:
+            made[str(name)].extend((t + seconds) * S, [entry(t * S, (t + seconds) * S, 10**9, *owner)])
+            t += seconds
+    got = HostBook("host/package-0", False).take(stretch(0, end_s * S, 4_000, method), made, set(made))
+    assert {(e.workload, e.state): e.energy_uj for e in got.entries} == expected
 
 
 def test_the_integration_error_of_the_gpus_is_in_the_bound():

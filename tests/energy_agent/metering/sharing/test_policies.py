@@ -64,19 +64,6 @@ def energies(entries):
     return {(e.workload, e.state): e.energy_uj for e in entries}
 
 
-def test_what_was_drawn_while_no_kernel_ran_is_every_holders_alike():
-    holding = Holding({"a": 900_000, "b": 100_000}, measured=True)
-    busy = shares(interval(1_000_000, active=True), None, holding)
-    assert energies(busy) == {("a", State.ACTIVE): 900_000, ("b", State.ACTIVE): 100_000}
-    idle = shares(interval(1_000_000, active=False), None, holding)
-    assert energies(idle) == {("a", State.IDLE): 500_000, ("b", State.IDLE): 500_000}
-
-
-def test_a_claimant_without_a_process_weighs_nothing_while_another_works():
-    entries = shares(interval(1_000_000, active=True), None, Holding({"claims": 0, "works": 1}))
-    assert energies(entries)["works", State.ACTIVE] == 1_000_000
-
-
 def mig(*devices):
     """(uuid, slices, activity) each, and a base of 70 W."""
     return Shape(tuple(MigUse(u, n, 7, 16 * n, None if x is None else round(x * 1e6)) for u, n, x in devices), 70_000)
@@ -94,39 +81,43 @@ def test_mig_by_slice_gives_the_resting_power_to_all_slices_and_the_rest_to_the_
     assert [e.gpu_ns for e in entries if e.workload] == [pytest.approx(3 / 7 * 1e9, abs=1), pytest.approx(1 / 7 * 1e9, abs=1)]
 
 
-def test_mig_by_activity_gives_what_is_above_the_rest_to_the_sms_that_worked():
-    holding = Holding({"a": 0, "b": 0}, slices={"M3": {"a": 0}, "M4": {"b": 0}})
-    shape = mig(("M3", 3, 1.0), ("M4", 4, 0.25))  # 48 SMs and 16 SMs worked: 3 : 1
-    entries = shares(interval(470_000_000), None, holding, shape=shape)
-    assert energies(entries) == {("a", State.ACTIVE): 330_000_000, ("b", State.ACTIVE): 140_000_000}
+A, B = ("a", State.ACTIVE), ("b", State.ACTIVE)
+A_IDLE, B_IDLE, STRANGER = ("a", State.IDLE), ("b", State.IDLE), ("", State.UNKNOWN_HOLDER)
+BOTH = {"M3": {"a": 0}, "M4": {"b": 0}}
 
 
-def test_an_instance_in_which_nothing_worked_is_idle_and_pays_its_rest():
-    holding = Holding({"a": 0, "b": 0}, slices={"M3": {"a": 0}, "M4": {"b": 0}})
-    entries = shares(interval(470_000_000), None, holding, shape=mig(("M3", 3, 0.5), ("M4", 4, 0.0)))
-    assert energies(entries) == {("a", State.ACTIVE): 430_000_000, ("b", State.IDLE): 40_000_000}
+@pytest.mark.parametrize(
+    ("watts", "slices", "uses", "expected"),
+    [
+        (470, BOTH, [("M3", 3, 1.0), ("M4", 4, 0.25)], {A: 330, B: 140}),  # 48 and 16 SMs worked: 3 : 1
+        (470, BOTH, [("M3", 3, 0.5), ("M4", 4, 0.0)], {A: 430, B_IDLE: 40}),  # who rests pays the rest
+        (70, BOTH, [("M3", 3, 0.0), ("M4", 4, 0.0)], {A_IDLE: 30, B_IDLE: 40}),
+        (470, BOTH | {"M4": None}, [("M3", 3, 0.5), ("M4", 4, 0.0)], {A: 430, STRANGER: 40}),
+        (470, BOTH | {"M4": {}}, [("M3", 3, 0.0), ("M4", 4, 0.5)], {A_IDLE: 30, STRANGER: 440}),  # it worked, for whom?
+        (470, {"M7": {"a": 0, "b": 0}}, [("M7", 7, 1.0)], {A: 235, B: 235}),
+        (100, {"M1": {"a": 0}}, [("M1", 1, 1.0)], {A: 40, ("", State.UNHELD): 60}),  # 70 W are no 70 mW and no 70 kW
+    ],
+)
+def test_mig_by_activity_gives_what_is_above_the_rest_to_the_sms_that_worked(watts, slices, uses, expected):
+    holding = Holding({name: 0 for held in slices.values() if held for name in held}, slices=slices)
+    for seconds in (1, 10):
+        got = energies(shares(interval(watts * seconds * 10**6, seconds=seconds), None, holding, shape=mig(*uses)))
+        assert got == {key: share * seconds * 10**6 for key, share in expected.items()}
+    assert known_of(holding, mig(*uses)).base_mw == 70_000
+    resized = Holding({"c": 0}, slices={"M7": {"c": 0}})  # afterwards: the stretch before is shared by the old sizes
+    assert energies(shares(interval(watts * 10**6), holding, resized, shape=mig(*uses))).keys() == expected.keys()
 
 
-def test_an_instance_whose_holder_cannot_be_seen_leaves_the_others_theirs():
-    holding = Holding({"a": 0}, slices={"M3": {"a": 0}, "M4": None})
-    entries = shares(interval(470_000_000), None, holding, shape=mig(("M3", 3, 0.5), ("M4", 4, 0.0)))
-    assert energies(entries) == {("a", State.ACTIVE): 430_000_000, ("", State.UNKNOWN_HOLDER): 40_000_000}
-    nobody = Holding({"a": 0}, slices={"M3": {"a": 0}, "M4": {}})
-    worked = shares(interval(470_000_000), None, nobody, shape=mig(("M3", 3, 0.0), ("M4", 4, 0.5)))
-    assert energies(worked) == {("a", State.IDLE): 30_000_000, ("", State.UNKNOWN_HOLDER): 440_000_000}
-
-
-def test_holders_of_one_instance_have_equal_parts():
-    holding = Holding({"a": 0, "b": 0}, slices={"M7": {"a": 0, "b": 0}})
-    entries = shares(interval(470_000_000), None, holding, shape=mig(("M7", 7, 1.0)))
-    assert {e.energy_uj for e in entries} == {235_000_000}
-
-
-def test_after_mig_was_resized_the_stretch_before_is_shared_by_the_old_sizes():
-    before = Holding({"a": 0, "b": 0}, slices={"M3": {"a": 0}, "M4": {"b": 0}})
-    after = Holding({"a": 0}, slices={"M7": {"a": 0}})
-    entries = shares(interval(70_000_000), before, after, shape=mig(("M3", 3, 0.0), ("M4", 4, 0.0)))
-    assert energies(entries) == {("a", State.IDLE): 30_000_000, ("b", State.IDLE): 40_000_000}
+@pytest.mark.parametrize(
+    ("weights", "active", "expected"),
+    [
+        ({"a": 900_000, "b": 100_000}, True, {A: 900_000, B: 100_000}),
+        ({"a": 900_000, "b": 100_000}, False, {A_IDLE: 500_000, B_IDLE: 500_000}),  # no kernel ran
+        ({"a": 1, "b": 0}, True, {A: 1_000_000, B: 0}),  # b claims the GPU and has no process
+    ],
+)
+def test_sm_time_divides_what_was_drawn_while_a_kernel_ran(weights, active, expected):
+    assert energies(shares(interval(1_000_000, active=active), None, Holding(weights, measured=True))) == expected
 
 
 @pytest.mark.parametrize("holders", [2, 3, 7])
@@ -139,12 +130,3 @@ def test_the_energy_of_a_gpu_is_not_repeated_to_every_holder(holders):
         entries = shares(interval(300_000_000, active=True), None, holding, shape=shape)
         assert sum(e.energy_uj for e in entries) == 300_000_000
         assert max(e.energy_uj for e in entries if e.workload) < 300_000_000
-
-
-def test_the_resting_power_is_taken_for_milliwatts():
-    """70 W over ten seconds are 700 J, not 0.7 J and not 700 kJ."""
-    holding = Holding({"a": 0}, slices={"M1": {"a": 0}})
-    shape = mig(("M1", 1, 1.0))
-    entries = energies(shares(interval(1_000_000_000, seconds=10), None, holding, shape=shape))
-    assert entries["", State.UNHELD] == 600_000_000
-    assert known_of(holding, shape).base_mw == 70_000

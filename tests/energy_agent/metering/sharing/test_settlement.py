@@ -38,12 +38,11 @@ def test_a_window_is_shared_by_what_was_measured_over_it_and_not_by_the_measurem
 
 
 def test_a_debt_that_one_stretch_cannot_pay_is_paid_by_the_next_ones():
-    got, settlement = booked([(100, True, known(a=1, b=1)), *[(1000, True, None)] * 4, (10, True, known(a=1, b=0))])
+    turns = [(100, True, known(a=1, b=1)), *[(1000, True, None)] * 4, (10, True, known(a=1, b=0))]
+    got, settlement = booked(turns)
     assert got == {"a": 50 + 2000 + 10, "b": 50 + 2000}  # too little came to make it good
     assert settlement.owed_uj == {"a": 2000, "b": -2000}
-    got, settlement = booked(
-        [(100, True, known(a=1, b=1)), *[(1000, True, None)] * 4, (10, True, known(a=1, b=0)), (5000, True, known(a=1, b=1))]
-    )
+    got, settlement = booked([*turns, (5000, True, known(a=1, b=1))])
     assert got == {"a": 50 + 4010 + 2500, "b": 50 + 2500}
     assert not any(settlement.owed_uj.values())
 
