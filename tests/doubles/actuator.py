@@ -13,13 +13,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from dvfs.actuator.allow_list import AllowList, Rule
 from dvfs.actuator.client import ActuatorError, ActuatorStatus, Effect
 from dvfs.actuator.core import ActuatorCore
 from dvfs.actuator.guard import RefusedError
+from dvfs.actuator.journal import ActuatorJournal, Epoch
 from dvfs.actuator.lease import TTL_S, RefusedLeaseError
 from dvfs.actuator.note import SettingNote
 from dvfs.actuator.nvml_knobs import KnobError, KnobNvml, Listed, Reading, Write, Written, inventory, read, write
-from dvfs.types import Setting
+from dvfs.types import Limits, Setting
 from energy_agent.devices.nvml.abi import FieldValue, NvmlError
 
 HANG = -1
@@ -183,6 +185,20 @@ class DirectKnobs:
     def write(self, plan: dict[str, Sequence[Write]]) -> dict[str, list[Written]]:
         """See actuator_core.Knobs."""
         return {uuid: write(self._nvml, uuid, writes, settle_s=0.0) for uuid, writes in plan.items()}
+
+
+def core_of(
+    knobs: KnobNvml,
+    journal: ActuatorJournal,
+    limits: Limits,
+    boot_ns: Callable[[], int] = lambda: 0,
+    utc_ns: Callable[[], int] | None = None,
+    epoch: Callable[[], Epoch] = lambda: Epoch("boot", "driver"),
+    **options: Any,
+) -> ActuatorCore:
+    """An actuator core in this process, which allows all devices the same; UTC is the time since boot where not given."""
+    allow = AllowList((Rule("all", limits),))
+    return ActuatorCore(allow, journal, DirectKnobs(knobs), epoch, boot_ns, utc_ns or boot_ns, **options)
 
 
 class DirectActuator:

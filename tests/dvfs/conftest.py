@@ -42,6 +42,7 @@ class Rig:
     config: str
     processes: list[subprocess.Popen[str]] = field(default_factory=list)
     actuator: subprocess.Popen[str] | None = None
+    first_worker: int = 0
 
     @property
     def run(self) -> Path:
@@ -63,12 +64,27 @@ class Rig:
         return process
 
     def start(self) -> int:
-        """Start an actuator; the worker's pid."""
+        """Start an actuator; returns the worker's pid."""
         (self.folder / "actuator.yaml").write_text(self.config)
         places = ["--state", str(self.folder / "state"), "--simulate", str(self.folder)]
         options = ["--config", str(self.folder / "actuator.yaml"), "--socket", str(self.socket), *places]
         self.actuator = self.python("-m", "wattlens", "actuator", *options)
-        return eventually(self.worker)
+        self.first_worker = eventually(self.worker)
+        return self.first_worker
+
+    def stop(self) -> int:
+        """End the actuator in order; returns its exit status."""
+        assert self.actuator is not None
+        self.actuator.terminate()
+        return self.actuator.wait(60)
+
+    def kill_all(self) -> None:
+        """Kill supervisor and worker. The worker is stopped first, so that neither can restore between the two kills."""
+        assert self.actuator is not None
+        os.kill(self.first_worker, signal.SIGSTOP)
+        os.kill(self.actuator.pid, signal.SIGKILL)
+        os.kill(self.first_worker, signal.SIGKILL)
+        self.actuator.wait(60)
 
     def worker(self) -> int:
         """Pid of the worker that serves now, 0 while none does."""
@@ -120,3 +136,11 @@ def make_rig(tmp_path: Path) -> Iterator[Callable[..., Rig]]:
                 os.killpg(process.pid, signal.SIGKILL)
             process.communicate(timeout=60)
         rig.plant.close()
+
+
+@pytest.fixture
+def rig(make_rig: Callable[..., Rig]) -> Rig:
+    """A node of two boards whose actuator runs."""
+    started = make_rig()
+    started.start()
+    return started

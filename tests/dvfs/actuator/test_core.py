@@ -10,22 +10,19 @@ from hypothesis import HealthCheck, event, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from dvfs.actuator.allow_list import AllowList, Rule
-from dvfs.actuator.core import ActuatorCore
 from dvfs.actuator.guard import RefusedError
 from dvfs.actuator.history import Did
 from dvfs.actuator.journal import ActuatorJournal, Epoch, Outstanding
 from dvfs.actuator.lease import NS, RefusedLeaseError
 from dvfs.actuator.note import SettingNote
-from dvfs.actuator.nvml_knobs import KnobError, Listed
+from dvfs.actuator.nvml_knobs import KnobError, Listed, inventory
 from dvfs.types import Limits, Setting
 from energy_agent.core.errors import JournalError
 from energy_agent.devices.nvml.abi import GPU_IS_LOST, IN_USE, NO_PERMISSION, NOT_SUPPORTED, UNKNOWN
-from tests.doubles.actuator import DirectKnobs, FakeBoards
+from tests.doubles.actuator import DirectKnobs, FakeBoards, core_of
 
 DEVICES = ("GPU-0", "GPU-1")
 LIMITS = Limits(frozenset({"power", "clock"}), (1005, 1980), (400_000, 650_000), "unlocked")
-ALLOW = AllowList((Rule("all", LIMITS),))
 CALLS = ("device_by_uuid", "power_limit_mw", "set_power_limit_mw", "set_locked_sm_clocks_mhz", "reset_locked_sm_clocks")
 
 
@@ -65,17 +62,29 @@ class World:
             self.journal.close()
         self.calls_left = -1
         self.journal = ActuatorJournal(self.journal_path, self.compact_bytes)
-        self.core = ActuatorCore(
-            ALLOW,
+        self.core = core_of(
+            self.boards,
             self.journal,
-            DirectKnobs(self.boards),
-            lambda: Epoch(f"boot{self.boot}", "driver"),
+            LIMITS,
             lambda: int(self.now_s * NS),
             lambda: int((self.utc_s + self.now_s) * NS),
-            lambda: self.killed,
+            lambda: Epoch(f"boot{self.boot}", "driver"),
+            killed=lambda: self.killed,
             did=self.rows.append,
         )
         self.core.restore_all()
+
+    def lease(self) -> str:
+        return str(self.core.acquire(1, "me", DEVICES, 10.0)["lease"])
+
+    def pass_s(self, seconds: float) -> None:
+        self.now_s += seconds
+        self.core.tick()
+
+    def now_of(self, device: str = "GPU-0") -> tuple[int, list[int] | None]:
+        """Limit and lock of a board."""
+        board = self.boards.state(device)
+        return board["limit"], board["lock"]
 
 
 class ActuatorMachine(RuleBasedStateMachine):
@@ -194,11 +203,9 @@ class ActuatorMachine(RuleBasedStateMachine):
             self.cure(device)
         self.world.calls_left = -1
         for _ in range(4):  # all leases run out, and back-offs
-            self.world.now_s += 20
-            self.world.core.tick()
+            self.world.pass_s(20)
         for device in DEVICES:
-            board = self.world.boards.state(device)
-            assert (board["limit"], board["lock"]) == (self.found[device], None)
+            assert self.world.now_of(device) == (self.found[device], None)
         assert not self.world.journal.outstanding
 
 
@@ -239,7 +246,7 @@ def world(tmp_path: Path) -> World:
 
 
 def test_backup_is_on_disk_before_the_first_write(world: World) -> None:
-    token = world.core.acquire(1, "me", DEVICES, 10.0)["lease"]
+    token = world.lease()
     world.calls_left = 0
     with pytest.raises(Crash):
         world.core.set(1, token, "GPU-0", Setting(1005, 500_000))
@@ -248,21 +255,17 @@ def test_backup_is_on_disk_before_the_first_write(world: World) -> None:
     assert kept == {"power": (700_000, (500_000,)), "clock": ("unlocked", ((345, 1005),))}
 
 
-def test_oldest_backup_is_kept_and_undo_is_in_reverse(world: World) -> None:
-    token = world.core.acquire(1, "me", DEVICES, 10.0)["lease"]
+def test_undo_is_in_reverse_to_the_oldest_backup_and_none_takes_one_knob_back(world: World) -> None:
+    token = world.lease()
     for limit in (500_000, 600_000, 450_000):
         world.core.set(1, token, "GPU-0", Setting(1200, limit))
     world.core.release(1, token)
     writes = [w for w in world.boards.state("GPU-0")["writes"] if w[0] != "set_locked_sm_clocks_mhz"]
     assert writes[-2:] == [["reset_locked_sm_clocks", None], ["set_power_limit_mw", 700_000, 700_000]]
-
-
-def test_none_takes_one_knob_back(world: World) -> None:
-    token = world.core.acquire(1, "me", DEVICES, 10.0)["lease"]
-    world.core.set(1, token, "GPU-0", Setting(1200, 500_000))
-    world.core.set(1, token, "GPU-0", Setting(1200, None))
-    board = world.boards.state("GPU-0")
-    assert (board["limit"], board["lock"]) == (700_000, [345, 1200])
+    token = world.lease()
+    for limit_mw, in_force_mw in ((500_000, 500_000), (None, 700_000)):
+        world.core.set(1, token, "GPU-0", Setting(1200, limit_mw))
+        assert world.now_of() == (in_force_mw, [345, 1200])
 
 
 @pytest.mark.parametrize(
@@ -271,7 +274,7 @@ def test_none_takes_one_knob_back(world: World) -> None:
 def test_acquire_refuses_devices_that_cannot_be_steered(world: World, change: dict[str, object], code: str) -> None:
     world.boards.change("GPU-1", **change)
     with pytest.raises(RefusedError) as refused:
-        world.core.acquire(1, "me", DEVICES, 10.0)
+        world.lease()
     assert refused.value.code == code
     world.core.acquire(1, "me", DEVICES[:1], 10.0)  # the failed lease left nothing held
 
@@ -286,52 +289,32 @@ def test_acquire_refuses_devices_that_cannot_be_steered(world: World, change: di
     ],
 )
 def test_refused_set_leaves_the_device_as_found(world: World, change: dict[str, object], code: str) -> None:
-    token = world.core.acquire(1, "me", DEVICES, 10.0)["lease"]
+    token = world.lease()
     world.boards.change("GPU-0", **change)
     with pytest.raises(RefusedError) as refused:
         world.core.set(1, token, "GPU-0", Setting(1005, 500_000))
     assert refused.value.code == code
-    board = world.boards.state("GPU-0")
-    assert (board["limit"], board["lock"], world.journal.outstanding) == (700_000, None, [])
+    assert (world.now_of(), world.journal.outstanding) == ((700_000, None), [])
 
 
-NOTE = SettingNote("static", "knee", "job")
+NOTE, OTHER_NOTE = SettingNote("static", "knee", "job"), SettingNote("other", "queue", "job")
 
 
-def released(world: World, token: str) -> None:
-    world.core.release(1, token, "gone")
-
-
-def undone(world: World, token: str) -> None:
-    world.core.set(1, token, "GPU-0", Setting(), SettingNote("other", "queue", "job"))
-
-
-def expired(world: World, token: str) -> None:
-    world.now_s += 11
-    world.core.tick()
-
-
-def killed(world: World, token: str) -> None:
+def killed(world: World, _token: str) -> None:
     world.killed = True
     world.core.tick()
 
 
-def restarted(world: World, token: str) -> None:
-    world.start()
-
-
-def rebooted(world: World, token: str) -> None:
+def rebooted(world: World, _token: str) -> None:
     world.boot += 1
     world.start()
 
 
 def stuck(world: World, token: str) -> None:
-    faults = {"set_power_limit_mw": UNKNOWN, "reset_locked_sm_clocks": UNKNOWN}
-    world.boards.change("GPU-0", faults=faults)
+    world.boards.change("GPU-0", faults={"set_power_limit_mw": UNKNOWN, "reset_locked_sm_clocks": UNKNOWN})
     world.core.release(1, token, "gone")
     world.boards.change("GPU-0", faults={})
-    world.now_s += 20
-    world.core.tick()
+    world.pass_s(20)
 
 
 def refused(world: World, token: str) -> None:
@@ -344,20 +327,20 @@ def refused(world: World, token: str) -> None:
 @pytest.mark.parametrize(
     ("end", "cause", "reason", "outcome"),
     [
-        (released, "request", "gone", "ok"),
-        (undone, "request", "queue", "ok"),
-        (expired, "expired", "", "ok"),
+        (lambda world, token: world.core.release(1, token, "gone"), "request", "gone", "ok"),
+        (lambda world, token: world.core.set(1, token, "GPU-0", Setting(), OTHER_NOTE), "request", "queue", "ok"),
+        (lambda world, _token: world.pass_s(11), "expired", "", "ok"),
         (killed, "killed", "", "ok"),
-        (restarted, "start", "", "ok"),
+        (lambda world, _token: world.start(), "start", "", "ok"),
         (rebooted, "start", "", "new_epoch"),
         (stuck, "retry", "", "ok"),
         (refused, "refused", "", "ok"),
     ],
 )
 def test_a_restore_is_recorded_with_its_cause_and_the_note_of_the_setting_that_it_ends(
-    world: World, end: Callable[[World, str], None], cause: str, reason: str, outcome: str
+    world: World, end: Callable[[World, str], object], cause: str, reason: str, outcome: str
 ) -> None:
-    token = world.core.acquire(1, "me", DEVICES, 10.0)["lease"]
+    token = world.lease()
     world.core.set(1, token, "GPU-0", Setting(1005, 600_000), SettingNote("first", "knee", "job"))
     world.core.set(1, token, "GPU-0", Setting(1005, 500_000), NOTE)
     assert [(row.action, row.note) for row in world.rows[2:]] == [("set", NOTE)] * 2
@@ -370,7 +353,7 @@ def test_a_restore_is_recorded_with_its_cause_and_the_note_of_the_setting_that_i
 
 def test_a_journal_without_notes_or_with_damaged_ones_restores_as_before(world: World) -> None:
     """As the version before wrote it."""
-    token = world.core.acquire(1, "me", DEVICES, 10.0)["lease"]
+    token = world.lease()
     world.core.set(1, token, "GPU-0", Setting(1005, 500_000), NOTE)
     data = world.journal_path.read_text()
     note = '"note":{"policy":"static","reason":"knee","workload":"job"}'
@@ -380,13 +363,12 @@ def test_a_journal_without_notes_or_with_damaged_ones_restores_as_before(world: 
         world.boards.change("GPU-0", limit=500_000, requested=500_000, lock=[345, 1005])
         del world.rows[:]
         world.start()
-        board = world.boards.state("GPU-0")
-        assert (board["limit"], board["lock"]) == (700_000, None)
+        assert world.now_of() == (700_000, None)
         assert [(row.action, row.cause, row.note) for row in world.rows] == [("restore", "start", None)] * 2
 
 
 def test_a_device_that_is_not_restored_yet_is_not_leased_again(world: World) -> None:
-    token = world.core.acquire(1, "me", DEVICES, 10.0)["lease"]
+    token = world.lease()
     world.core.set(1, token, "GPU-0", Setting(None, 500_000))
     world.boards.change("GPU-0", faults={"set_power_limit_mw": UNKNOWN})
     world.core.release(1, token)
@@ -398,7 +380,7 @@ def test_a_device_that_is_not_restored_yet_is_not_leased_again(world: World) -> 
 
 
 def test_torn_last_record_is_dropped_and_a_damaged_one_is_refused(world: World) -> None:
-    token = world.core.acquire(1, "me", DEVICES, 10.0)["lease"]
+    token = world.lease()
     world.core.set(1, token, "GPU-0", Setting(None, 500_000))
     data = world.journal_path.read_bytes()
     for cut in range(1, 40):
@@ -432,7 +414,7 @@ def test_a_journal_stays_small_while_settings_stay_in_force(tmp_path: Path) -> N
 
 
 def test_unwritable_journal_means_no_write(world: World) -> None:
-    token = world.core.acquire(1, "me", DEVICES, 10.0)["lease"]
+    token = world.lease()
     world.journal.close()
     with pytest.raises(JournalError):
         world.core.set(1, token, "GPU-0", Setting(None, 500_000))
@@ -443,35 +425,32 @@ def test_unwritable_journal_means_no_write(world: World) -> None:
 
 @pytest.mark.parametrize("code", ["timeout", "busy", "failed", "driver_not_loaded"])
 def test_a_driver_that_does_not_list_its_devices_is_not_taken_for_an_allow_list_that_lacks_them(
-    tmp_path: Path, code: str
+    world: World, monkeypatch: pytest.MonkeyPatch, code: str
 ) -> None:
-    class Slow(DirectKnobs):
-        slow = True
+    slow = [True]
 
-        def inventory(self) -> list[Listed]:
-            if self.slow:
-                raise KnobError(code)
-            return super().inventory()
+    def list_slowly(knobs: DirectKnobs) -> list[Listed]:
+        if slow[0]:
+            raise KnobError(code)
+        return inventory(world.boards)
 
-    knobs = Slow(FakeBoards.create(tmp_path / "boards"))
-    core = ActuatorCore(ALLOW, ActuatorJournal(tmp_path / "j"), knobs, lambda: Epoch("b", "d"), lambda: 0, lambda: 0)
-    with pytest.raises(RefusedError) as error:
-        core.acquire(1, "agent", ("GPU-1",), 10)
-    assert error.value.code == code
-    knobs.slow = False
-    with pytest.raises(RefusedError) as error:
-        core.acquire(1, "agent", ("GPU-1", "GPU-9"), 10)
-    assert error.value.code == "not_allowed"
-    knobs.slow = True  # what is known stays known
-    assert core.acquire(1, "agent", ("GPU-1",), 10)["lease"]
+    monkeypatch.setattr(DirectKnobs, "inventory", list_slowly)
+    for slow[0], devices, refusal in ((True, ("GPU-1",), code), (False, ("GPU-1", "GPU-9"), "not_allowed")):
+        with pytest.raises(RefusedError) as error:
+            world.core.acquire(1, "agent", devices, 10)
+        assert error.value.code == refusal
+    slow[0] = True  # what is known stays known
+    assert world.core.acquire(1, "agent", ("GPU-1",), 10)["lease"]
 
 
-def test_status_has_the_original_limit_while_another_is_in_force(tmp_path: Path) -> None:
-    world = World(tmp_path)
-    lease = world.core.acquire(1, "agent", ("GPU-0",), 10)["lease"]
-    assert [row["original_power_limit_mw"] for row in world.core.status(0)["devices"]] == [None, None]
+def test_status_has_the_original_limit_while_another_is_in_force(world: World) -> None:
+    def originals() -> list[int | None]:
+        return [row["original_power_limit_mw"] for row in world.core.status(0)["devices"]]
+
+    token = world.lease()
+    assert originals() == [None, None]
     for limit_mw in (500_000, 450_000):
-        world.core.set(1, lease, "GPU-0", Setting(None, limit_mw))
-        assert [row["original_power_limit_mw"] for row in world.core.status(0)["devices"]] == [700_000, None]
+        world.core.set(1, token, "GPU-0", Setting(None, limit_mw))
+        assert originals() == [700_000, None]
     world.start()
-    assert [row["original_power_limit_mw"] for row in world.core.status(0)["devices"]] == [None, None]
+    assert originals() == [None, None]

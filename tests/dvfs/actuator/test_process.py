@@ -20,6 +20,7 @@ from dvfs.actuator.wire import MAX_BYTES, encode
 from dvfs.types import Setting
 from energy_agent.core.errors import LeaseError
 from energy_agent.runtime.clock import SimulatedClock
+from tests.dvfs.conftest import Rig
 from tests.support import Said, eventually, said_here
 
 pytestmark = pytest.mark.timeout(360)
@@ -42,12 +43,10 @@ BACK_S = 15.0
     ],
     ids="-".join,
 )
-def test_kill_9_of_anything_brings_back_what_was_found(make_rig: Callable, order: list[str]) -> None:
-    rig = make_rig()
-    worker = rig.start()
+def test_kill_9_of_anything_brings_back_what_was_found(rig: Rig, order: list[str]) -> None:
     client = rig.hold(*rig.uuids, ttl_s=4)
     eventually(rig.changed, 5)
-    pids = {"client": client.pid, "worker": worker, "supervisor": rig.actuator.pid}
+    pids = {"client": client.pid, "worker": rig.first_worker, "supervisor": rig.actuator.pid}
     for name in order:
         try:
             os.kill(pids[name], signal.SIGKILL)
@@ -59,46 +58,29 @@ def test_kill_9_of_anything_brings_back_what_was_found(make_rig: Callable, order
         assert json.loads(done.stdout)["clean"]
     eventually(rig.back, BACK_S)
     if order == ["worker"]:
-        assert eventually(rig.worker, BACK_S) != worker
+        assert eventually(rig.worker, BACK_S) != rig.first_worker
 
 
-def test_next_start_reconciles_after_both_were_killed(make_rig: Callable) -> None:
-    rig = make_rig()
-    worker = rig.start()
+def test_next_start_reconciles_after_both_were_killed(rig: Rig) -> None:
     rig.hold(*rig.uuids)
-    # Stopped first, so that neither can restore between the two kills.
-    os.kill(worker, signal.SIGSTOP)
-    os.kill(rig.actuator.pid, signal.SIGKILL)
-    os.kill(worker, signal.SIGKILL)
-    rig.actuator.wait(60)
+    rig.kill_all()
     eventually(rig.changed, 5)
     rig.start()
     eventually(rig.back, 5)
 
 
-def test_frozen_client_loses_its_lease(make_rig: Callable) -> None:
-    rig = make_rig()
-    rig.start()
-    client = rig.hold(*rig.uuids, ttl_s=4)
-    os.kill(client.pid, signal.SIGSTOP)
+@pytest.mark.parametrize(("who", "ttl_s"), [("client", 4), ("worker", 10)])
+def test_frozen_client_loses_its_lease_and_frozen_worker_is_replaced(rig: Rig, who: str, ttl_s: int) -> None:
+    client = rig.hold(*rig.uuids, ttl_s=ttl_s)
+    os.kill(client.pid if who == "client" else rig.first_worker, signal.SIGSTOP)
     eventually(rig.back, BACK_S)
+    if who == "worker":
+        assert eventually(rig.worker, BACK_S) != rig.first_worker
 
 
-def test_frozen_worker_is_replaced(make_rig: Callable) -> None:
-    rig = make_rig()
-    worker = rig.start()
+def test_sigterm_restores_and_exits_0(rig: Rig) -> None:
     rig.hold(*rig.uuids)
-    os.kill(worker, signal.SIGSTOP)
-    eventually(rig.back, BACK_S)
-    assert eventually(rig.worker, BACK_S) != worker
-
-
-def test_sigterm_restores_and_exits_0(make_rig: Callable) -> None:
-    rig = make_rig()
-    rig.start()
-    rig.hold(*rig.uuids)
-    rig.actuator.terminate()
-    assert rig.actuator.wait(60) == 0
+    assert rig.stop() == 0
     eventually(rig.back, 5)
     assert not rig.socket.exists()
 
@@ -140,12 +122,8 @@ def test_the_command_turns_the_switch_off_and_on(make_rig: Callable) -> None:
     eventually(rig.changed, 5)
     off = switch("off", "--reason", "maintenance", "--json")
     assert off.returncode == 0
-    assert json.loads(off.stdout) == {
-        "off": True,
-        "switch": str(rig.folder / "state/dvfs.off"),
-        "actuator": True,
-        "changed": [],
-    }
+    expected = {"off": True, "switch": str(rig.folder / "state/dvfs.off"), "actuator": True, "changed": []}
+    assert json.loads(off.stdout) == expected
     eventually(rig.back, 1)  # a limit takes a moment to come into effect on the board
     assert "maintenance" in (rig.folder / "state/dvfs.off").read_text()
     wrong = switch("off", "--file", rig.folder / "other")
@@ -176,9 +154,7 @@ def test_the_switch_survives_restarts_and_the_loss_of_everything_in_run(make_rig
     rig.start()
     assert said_here("dvfs", "off", "--socket", rig.socket).returncode == 0
     for _ in range(2):
-        assert rig.actuator is not None
-        rig.actuator.terminate()
-        rig.actuator.wait(60)
+        rig.stop()
         shutil.rmtree(rig.run)  # as systemd does when the unit stops, and a reboot
         rig.start()
         with ActuatorClient(rig.socket) as client:
@@ -191,40 +167,29 @@ def test_the_switch_survives_restarts_and_the_loss_of_everything_in_run(make_rig
 def test_places_that_others_can_change_are_refused(make_rig: Callable, tmp_path: Path) -> None:
     rig = make_rig()
     rig.start()
-    assert rig.actuator is not None
-    rig.actuator.terminate()
-    rig.actuator.wait(60)
+    rig.stop()
     config, state, run = rig.folder / "actuator.yaml", rig.folder / "state", rig.run
-    for path, owner, mode in (
-        (config, 0, 0o666),
-        (config, 65534, 0o600),
-        (state, 0, 0o777),
-        (state, 65534, 0o700),
-        (run, 0, 0o1777),
-        (run, 65534, 0o755),
-        (tmp_path, 65534, 0o755),
-    ):
+    open_to_all, given_away = ((config, 0o666), (state, 0o777), (run, 0o1777)), ((config, 0o600), (state, 0o700), (run, 0o755))
+    cases = [(*case, 0) for case in open_to_all] + [(*case, 65534) for case in (*given_away, (tmp_path, 0o755))]
+    for path, mode, owner in cases:
         before = path.stat()
         os.chown(path, owner, before.st_gid)
         path.chmod(mode)
         places = ["--config", str(config), "--state", str(state), "--socket", str(rig.socket)]
-        done = subprocess.run(
-            [sys.executable, "-m", "wattlens", "actuator", *places], capture_output=True, text=True, timeout=60
-        )
+        command = [sys.executable, "-m", "wattlens", "actuator", *places]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
         last = done.stderr.splitlines()[-1]
         assert (done.returncode, str(path) in last) == (2, True), done.stderr
         os.chown(path, before.st_uid, before.st_gid)
         path.chmod(before.st_mode & 0o7777)
 
 
-def test_what_it_did_alone_is_told_afterwards(make_rig: Callable) -> None:
+def test_what_it_did_alone_is_told_afterwards(rig: Rig) -> None:
     """Rows of a holder that died, of the kill of the actuator, and of the next start; numbers rise over restarts."""
-    rig = make_rig()
-    worker = rig.start()
     rig.hold(*rig.uuids, ttl_s=4).kill()
     eventually(rig.back, BACK_S)
     rig.hold(*rig.uuids)
-    os.kill(worker, signal.SIGKILL)
+    os.kill(rig.first_worker, signal.SIGKILL)
     eventually(rig.back, BACK_S)
     eventually(rig.worker, BACK_S)
     rows, number = [], 0
@@ -242,9 +207,7 @@ def test_what_it_did_alone_is_told_afterwards(make_rig: Callable) -> None:
     assert {row["device"] for row in rows} == set(rig.uuids)
 
 
-def test_rows_have_the_time_of_the_simulated_node(make_rig: Callable) -> None:
-    rig = make_rig()
-    rig.start()
+def test_rows_have_the_time_of_the_simulated_node(rig: Rig) -> None:
     SimulatedClock(rig.folder / "plant").set_utc(-86_400 * 10**9)
     rig.hold(rig.uuids[0])
     with ActuatorClient(rig.socket) as client:
@@ -254,10 +217,8 @@ def test_rows_have_the_time_of_the_simulated_node(make_rig: Callable) -> None:
 
 
 @pytest.mark.smoke
-def test_a_flood_of_questions_costs_no_lease(make_rig: Callable) -> None:
+def test_a_flood_of_questions_costs_no_lease(rig: Rig) -> None:
     """A peer that asks without reading, a dozen that only connect: the one who holds a lease keeps it and is served."""
-    rig = make_rig()
-    worker = rig.start()
     idle = [socket.socket(socket.AF_UNIX) for _ in range(24)]
     with socket.socket(socket.AF_UNIX) as flood, ActuatorClient(rig.socket, timeout_s=60) as client:
         lease = client.acquire(rig.uuids, ttl_s=5.0)
@@ -280,7 +241,7 @@ def test_a_flood_of_questions_costs_no_lease(make_rig: Callable) -> None:
         client.heartbeat(lease)
     for each in idle:
         each.close()
-    assert eventually(rig.worker) == worker
+    assert eventually(rig.worker) == rig.first_worker
 
 
 def flood_again(flood: socket.socket, path: Path) -> None:
@@ -288,9 +249,7 @@ def flood_again(flood: socket.socket, path: Path) -> None:
         flood.connect(str(path))
 
 
-def test_foreign_change_is_left_alone(make_rig: Callable) -> None:
-    rig = make_rig()
-    rig.start()
+def test_foreign_change_is_left_alone(rig: Rig) -> None:
     client = rig.hold(*rig.uuids, ttl_s=4)
     assert foreign_limit(rig, 0, 300_000) == "300000"
     client.kill()
@@ -314,10 +273,8 @@ def foreign_limit(rig, gpu: int, limit_mw: int) -> str:
     return done.stdout.strip()
 
 
-def test_faults_of_the_setters(make_rig: Callable) -> None:
+def test_faults_of_the_setters(rig: Rig) -> None:
     """NO_PERMISSION is refused; a setter that hangs costs its child, never the actuator; half a setting is taken back."""
-    rig = make_rig()
-    rig.start()
     first, second = rig.uuids
     with ActuatorClient(rig.socket) as client:
         lease = client.acquire([first, second], ttl_s=60)  # a setter that hangs takes seconds
@@ -338,9 +295,7 @@ def test_faults_of_the_setters(make_rig: Callable) -> None:
     eventually(rig.back, BACK_S)
 
 
-def test_second_holder_is_refused_and_told_who_holds(make_rig: Callable) -> None:
-    rig = make_rig()
-    rig.start()
+def test_second_holder_is_refused_and_told_who_holds(rig: Rig) -> None:
     holder = rig.hold(rig.uuids[0])
     with ActuatorClient(rig.socket, name="late") as late:
         with pytest.raises(ActuatorError, match=rf"leased to holder \(pid {holder.pid}\)"):
@@ -351,9 +306,7 @@ def test_second_holder_is_refused_and_told_who_holds(make_rig: Callable) -> None
     assert rows[rig.uuids[1]].startswith("late")
 
 
-def test_lease_survives_a_restart_of_its_holder_within_the_grace(make_rig: Callable) -> None:
-    rig = make_rig()
-    rig.start()
+def test_lease_survives_a_restart_of_its_holder_within_the_grace(rig: Rig) -> None:
     client = ActuatorClient(rig.socket)
     lease = client.acquire(rig.uuids)
     client.set(lease, rig.uuids[0], Setting(1005))
@@ -364,16 +317,9 @@ def test_lease_survives_a_restart_of_its_holder_within_the_grace(make_rig: Calla
     client.close()
 
 
-def test_garbage_and_oversize_cost_only_their_connection(make_rig: Callable) -> None:
-    rig = make_rig()
-    worker = rig.start()
-    for bad in (
-        b"GET / HTTP/1.1\r\n\r\n",
-        (MAX_BYTES + 1).to_bytes(4, "big") + b"x",
-        b"\x00\x00\x00\x02[]",
-        b"\x00\x00\x00\x03\xff\xfe\xfd",
-        (4000).to_bytes(4, "big") + b"[" * 4000,
-    ):
+def test_garbage_and_oversize_cost_only_their_connection(rig: Rig) -> None:
+    garbage = [b"GET / HTTP/1.1\r\n\r\n", (MAX_BYTES + 1).to_bytes(4, "big") + b"x", b"\x00\x00\x00\x02[]"]
+    for bad in (*garbage, b"\x00\x00\x00\x03\xff\xfe\xfd", (4000).to_bytes(4, "big") + b"[" * 4000):
         with socket.socket(socket.AF_UNIX) as peer:
             peer.settimeout(60)
             peer.connect(str(rig.socket))
@@ -390,13 +336,12 @@ def test_garbage_and_oversize_cost_only_their_connection(make_rig: Callable) -> 
         for message in odd:
             peer.sendall(encode(message))
             assert b'"ok":false' in peer.recv(65536)
-    assert eventually(rig.worker) == worker
+    assert eventually(rig.worker) == rig.first_worker
 
 
-def test_no_peer_ends_the_worker_or_the_lease_of_another(make_rig: Callable) -> None:
+def test_no_peer_ends_the_worker_or_the_lease_of_another(rig: Rig) -> None:
     """What five peers send at once, some of it cut anywhere; a holder named by emoji stays in the history for good."""
-    rig, draw = make_rig(), random.Random(1)
-    worker = rig.start()
+    draw = random.Random(1)
     emoji = "\N{GRINNING FACE}" * 64
     with ActuatorClient(rig.socket, name="honest") as honest, ActuatorClient(rig.socket, name=emoji) as named:
         lease = honest.acquire(rig.uuids[:1])
@@ -427,7 +372,7 @@ def test_no_peer_ends_the_worker_or_the_lease_of_another(make_rig: Callable) -> 
             for peer in peers:
                 peer.close()
         honest.set(lease, rig.uuids[0], Setting(1200))
-        assert (honest.hello()["pid"], rig.shows(0)[1]) == (worker, (345, 1200))
+        assert (honest.hello()["pid"], rig.shows(0)[1]) == (rig.first_worker, (345, 1200))
 
 
 def test_allow_list_is_kept(make_rig: Callable) -> None:
@@ -477,50 +422,28 @@ def test_other_users_are_refused(make_rig: Callable) -> None:
     os.close(reader)
 
 
-def test_second_actuator_and_restore_beside_a_live_one_are_refused(make_rig: Callable) -> None:
-    rig = make_rig()
-    rig.start()
+def test_restore_is_refused_beside_a_live_actuator_and_on_a_damaged_journal(rig: Rig) -> None:
+    assert rig.actuator is not None
     done = rig.restore()
-    assert done.returncode == 1
-    assert f"pid {rig.actuator.pid}" in done.stderr
-
-
-def test_damaged_journal_is_one_clear_line(make_rig: Callable) -> None:
-    rig = make_rig()
-    (rig.folder / "state").mkdir()
+    assert (done.returncode, f"pid {rig.actuator.pid}" in done.stderr) == (1, True)
+    rig.stop()
     (rig.folder / "state/actuator.journal").write_text('{"schema":1,"kind":"nonsense"}\n')
     done = rig.restore()
-    assert done.returncode == 1
-    assert done.stderr.count("\n") == 1
-    assert "actuator.journal:1: damaged" in done.stderr
+    assert (done.returncode, done.stderr.count("\n"), "actuator.journal:1: damaged" in done.stderr) == (1, 1, True)
 
 
-def test_a_driver_reload_is_a_new_epoch_too(make_rig: Callable) -> None:
-    rig = make_rig()
-    worker = rig.start()
+@pytest.mark.parametrize("epoch", ["driver reload", "another boot"])
+def test_new_epoch_touches_nothing(rig: Rig, make_rig: Callable, epoch: str) -> None:
+    """A left-over journal must not change the settings of a driver that was loaded again, or of the next boot."""
     rig.hold(*rig.uuids)
-    os.kill(worker, signal.SIGSTOP)
-    os.kill(rig.actuator.pid, signal.SIGKILL)
-    os.kill(worker, signal.SIGKILL)
-    rig.actuator.wait(60)
-    rig.plant.fault(0, "driver_reload")
+    rig.kill_all()
+    if epoch == "driver reload":
+        rig.plant.fault(0, "driver_reload")
+    else:
+        rig.plant.close()
+        time.sleep(0.01)
+        rig = make_rig()
+        foreign_limit(rig, 0, 400_000)  # the very value that we wrote, but by somebody else
     done = rig.restore()
     assert {r["outcome"] for r in json.loads(done.stdout)["restored"]} == {"new_epoch"}
-
-
-def test_new_epoch_touches_nothing(make_rig: Callable) -> None:
-    """The node is made anew (another boot) with other settings: a left-over journal must not change them."""
-    rig = make_rig()
-    worker = rig.start()
-    rig.hold(*rig.uuids)
-    os.kill(worker, signal.SIGSTOP)
-    os.kill(rig.actuator.pid, signal.SIGKILL)
-    os.kill(worker, signal.SIGKILL)
-    rig.actuator.wait(60)
-    rig.plant.close()
-    time.sleep(0.01)
-    again = make_rig()
-    foreign_limit(again, 0, 400_000)  # the very value that we wrote, but by somebody else
-    done = again.restore()
-    assert {r["outcome"] for r in json.loads(done.stdout)["restored"]} == {"new_epoch"}
-    assert again.shows(0)[0] == 400_000
+    assert epoch == "driver reload" or rig.shows(0)[0] == 400_000

@@ -2,7 +2,6 @@
 
 import json
 import tempfile
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -11,16 +10,14 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from dvfs.actuator.allow_list import AllowList, Rule
-from dvfs.actuator.core import ActuatorCore
 from dvfs.actuator.history import Did, History
-from dvfs.actuator.journal import ActuatorJournal, Epoch
+from dvfs.actuator.journal import ActuatorJournal
 from dvfs.actuator.kill_switch import KillSwitch
 from dvfs.actuator.lease import NS
 from dvfs.actuator.requests import Caller, Requests
 from dvfs.actuator.wire import MAX_BYTES, Decoder, WireError, encode
 from dvfs.types import Limits
-from tests.doubles.actuator import DirectKnobs, FakeBoards
+from tests.doubles.actuator import FakeBoards, core_of
 
 LIMITS = Limits(frozenset({"power", "clock"}), (1005, 1980), (400_000, 650_000), "unlocked")
 EMOJI = "\N{GRINNING FACE}" * 64
@@ -39,15 +36,7 @@ class Bench:
     def start(self) -> None:
         history = History(self.folder / "history")
         self.journal = ActuatorJournal(self.folder / "journal")
-        self.core = ActuatorCore(
-            AllowList((Rule("all", LIMITS),)),
-            self.journal,
-            DirectKnobs(self.boards),
-            lambda: Epoch("boot", "driver"),
-            lambda: int(self.now_s * NS),
-            lambda: int(self.now_s * NS),
-            did=history.add,
-        )
+        self.core = core_of(self.boards, self.journal, LIMITS, lambda: int(self.now_s * NS), did=history.add)
         self.core.restore_all()
         self.requests = Requests(self.core, history, KillSwitch([Path("/\udcff/off")]))
 
@@ -63,14 +52,12 @@ class Bench:
 
 
 @pytest.fixture
-def make_bench(tmp_path: Path) -> Callable[..., Bench]:
-    return lambda **options: Bench(tmp_path, **options)
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path)
 
 
-def test_a_release_of_64_devices_with_both_knobs_fits_and_lists_first_what_is_not_back(
-    make_bench: Callable[..., Bench],
-) -> None:
-    bench, caller = make_bench(boards=64), Caller(1, 10)
+def test_a_release_of_64_devices_with_both_knobs_fits_and_lists_first_what_is_not_back(tmp_path: Path) -> None:
+    bench, caller = Bench(tmp_path, boards=64), Caller(1, 10)
     bench.ask(caller, "hello", name=EMOJI)
     lease = bench.ask(caller, "acquire", devices=bench.devices)["lease"]
     for device in bench.devices:
@@ -89,8 +76,7 @@ def test_a_release_of_64_devices_with_both_knobs_fits_and_lists_first_what_is_no
     assert len(reply["restored"]) + reply["more"] == 128
 
 
-def test_names_of_any_alphabet_are_cut_between_characters(make_bench: Callable[..., Bench]) -> None:
-    bench = make_bench()
+def test_names_of_any_alphabet_are_cut_between_characters(bench: Bench) -> None:
     for number, name in enumerate((EMOJI, "a" + EMOJI[:63], "\u4e16" * 64, '"' * 64, "\\" * 64, "\x00\x1f" * 32)):
         caller = Caller(number, 4_194_304)
         holder = bench.ask(caller, "hello", name=name)["holder"]
@@ -98,20 +84,15 @@ def test_names_of_any_alphabet_are_cut_between_characters(make_bench: Callable[.
         assert holder == "pid 4194304" or (name.startswith(kept) and len(kept.encode()) > 60)
 
 
-def test_history_rows_of_earlier_versions_fit_and_damaged_ones_are_skipped(make_bench: Callable[..., Bench]) -> None:
-    bench, caller = make_bench(), Caller(1, 10)
+def test_history_rows_of_earlier_versions_fit_and_damaged_ones_are_skipped(bench: Bench) -> None:
+    caller = Caller(1, 10)
     did = Did(0, "GPU-0", "power", "set", 500_000, "ok", f"{EMOJI} (pid 10)", "request")
     history = History(bench.folder / "history")
     for _ in range(20):
         history.add(did)
     head = {"number": 21, "name": history.name}
-    bad = [
-        json.dumps(head | {"holder": "x" * 5000}),
-        "[" * 4000,
-        json.dumps(head | {"number": 10**400}),
-        '{"number": NaN}',
-        "\udc80",
-    ]
+    bad = ["[" * 4000, '{"number": NaN}', "\udc80"]
+    bad += [json.dumps(head | change) for change in ({"holder": "x" * 5000}, {"number": 10**400})]
     with (bench.folder / "history").open("a", errors="surrogateescape") as file:
         file.write("\n".join(bad) + "\n")
     for _ in range(3):  # as after each restart
@@ -123,8 +104,7 @@ def test_history_rows_of_earlier_versions_fit_and_damaged_ones_are_skipped(make_
         assert numbers == list(range(1, 21))
 
 
-def test_a_row_with_the_longest_of_all_texts_fits_and_is_read_back(make_bench: Callable[..., Bench]) -> None:
-    bench = make_bench()
+def test_a_row_with_the_longest_of_all_texts_fits_and_is_read_back(bench: Bench) -> None:
     texts = ("\u00e9" * 256, '"' * 256, "\\" * 256, EMOJI * 4, "a" * 256, "\x07" * 256)
     for number, text in enumerate(texts):
         caller = Caller(number, 4_194_304)
@@ -147,26 +127,17 @@ def test_a_row_with_the_longest_of_all_texts_fits_and_is_read_back(make_bench: C
             assert bool(kept) == text.isprintable()
 
 
-@pytest.mark.parametrize(
-    "more",
-    [
-        {"note": "static"},
-        {"note": ["static"]},
-        {"note": {"policy": 1}},
-        {"note": {"reason": None}},
-        {"note": {"workload": "w" * 257}},
-    ],
-)
-def test_a_note_that_is_none_is_refused_and_nothing_is_set(make_bench: Callable[..., Bench], more: dict[str, object]) -> None:
-    bench, caller = make_bench(), Caller(1, 10)
+@pytest.mark.parametrize("note", ["static", ["static"], {"policy": 1}, {"reason": None}, {"workload": "w" * 257}])
+def test_a_note_that_is_none_is_refused_and_nothing_is_set(bench: Bench, note: object) -> None:
+    caller = Caller(1, 10)
     lease = bench.ask(caller, "acquire", devices=["GPU-0"])["lease"]
-    reply = bench.ask(caller, "set", lease=lease, device="GPU-0", setting={"power_limit_mw": 500_000}, **more)
+    reply = bench.ask(caller, "set", lease=lease, device="GPU-0", setting={"power_limit_mw": 500_000}, note=note)
     assert (reply["ok"], reply["code"]) == (False, "bad_request")
     assert bench.boards.state("GPU-0")["writes"] == []
 
 
-def test_a_request_that_fails_inside_is_refused_and_the_next_is_answered(make_bench: Callable[..., Bench]) -> None:
-    bench, caller = make_bench(), Caller(1, 10)
+def test_a_request_that_fails_inside_is_refused_and_the_next_is_answered(bench: Bench) -> None:
+    caller = Caller(1, 10)
     lease = bench.ask(caller, "acquire", devices=["GPU-0"])["lease"]
     boards = (bench.folder / "boards").read_text()
     (bench.folder / "boards").write_text("not JSON")
@@ -206,11 +177,7 @@ MESSAGES = st.fixed_dictionaries(
 @example([(2, {"v": 1, "op": "acquire", "devices": [EMOJI * 9], "ttl_s": 10})])
 @example([(2, {"v": 1, "op": "set", "lease": "\ud800", "device": "GPU-0", "setting": {}})])
 @example(
-    [
-        (2, {"v": 1, "op": "hello", "name": EMOJI}),
-        (2, {"v": 1, "op": "acquire", "devices": ["GPU-1"]}),
-        (2, {"v": 1, "op": "status"}),
-    ]
+    [(2, {"v": 1} | m) for m in ({"op": "hello", "name": EMOJI}, {"op": "acquire", "devices": ["GPU-1"]}, {"op": "status"})]
 )
 def test_no_message_of_any_peer_ends_the_lease_of_another(messages: list[tuple[int, dict[str, Any]]]) -> None:
     with tempfile.TemporaryDirectory() as folder, closing(Bench(Path(folder))) as bench:

@@ -1,7 +1,7 @@
 """The governor on the real core and fake boards: modes, the group as unit, losing the lease, effect, savings by blocks."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict, replace
 from itertools import pairwise
@@ -13,11 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dvfs import knees
-from dvfs.actuator.allow_list import AllowList, Rule
 from dvfs.actuator.client import ActuatorError, Effect
-from dvfs.actuator.core import ActuatorCore
 from dvfs.actuator.history import Did
-from dvfs.actuator.journal import ActuatorJournal, Epoch
+from dvfs.actuator.journal import ActuatorJournal
 from dvfs.actuator.note import SettingNote
 from dvfs.governor.group import Configured, Group
 from dvfs.governor.loop import Governor, GovernorConfig
@@ -29,7 +27,7 @@ from energy_agent.core.energy import Action
 from energy_agent.core.proof import Analysis, PairedBlocks, ProofRow
 from energy_agent.devices.nvml.abi import NO_PERMISSION
 from energy_agent.exposition.dvfs import samples
-from tests.doubles.actuator import DirectActuator, DirectKnobs, FakeBoards
+from tests.doubles.actuator import DirectActuator, FakeBoards, core_of
 from wattlens.steering.actuator_history import ledger_row
 from wattlens.steering.status import told
 
@@ -45,10 +43,7 @@ class Bench:
         self.boards = FakeBoards.create(folder / "boards")
         limits = Limits(frozenset({"clock"}), None, None, "unlocked")
         self.journal = ActuatorJournal(folder / "journal")
-        self.core = ActuatorCore(
-            AllowList((Rule("all", limits),)), self.journal, DirectKnobs(self.boards),
-            lambda: Epoch("b", "d"), self.boot_ns, self.utc_ns, did=self.record,
-        )  # fmt: skip
+        self.core = core_of(self.boards, self.journal, limits, self.boot_ns, did=self.record)
         self.rows: list[Action] = []  # of the ledger, as the actuator's history has them
         static = Configured(SPEC, SPEC.configure({"clean_s": 2}, knees.load()))
         self.config = GovernorConfig({"static": static}, None, plan)
@@ -114,19 +109,35 @@ class Bench:
         return told
 
 
-def test_observe_and_shadow_write_nothing(tmp_path: Path) -> None:
-    for mode in (Mode.OBSERVE, Mode.SHADOW):
-        (tmp_path / mode).mkdir()
-        bench = Bench(tmp_path / mode, mode)
-        assert bench.step(10) == []
-        assert bench.locked() == [False, False]
-        decided = {a for view in bench.governor.views() for _, a, _ in view.decisions}
-        assert decided == (set() if mode is Mode.OBSERVE else {"hold", "set"})
-        assert [v.device for v in bench.governor.views()] == list(DEVICES)
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    """In the mode enforce."""
+    with closing(Bench(tmp_path, Mode.ENFORCE)) as made:
+        yield made
 
 
-def test_enforce_sets_the_group_keeps_the_lease_and_restores(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, Mode.ENFORCE)
+@pytest.fixture
+def proving(tmp_path: Path) -> Iterator[Bench]:
+    """In the mode enforce, with pairs of blocks."""
+    with closing(Bench(tmp_path, Mode.ENFORCE, PLAN)) as made:
+        yield made
+
+
+@pytest.mark.parametrize("mode", [Mode.OBSERVE, Mode.SHADOW])
+def test_observe_and_shadow_write_nothing_and_in_shadow_a_policy_decides_in_full(tmp_path: Path, mode: Mode) -> None:
+    bench = Bench(tmp_path, mode, PLAN)
+    for second in range(85):
+        assert bench.step() == []
+        assert second < 5 or all(bool(view.wanted) == (mode is Mode.SHADOW) for view in bench.governor.views())
+    assert bench.locked() == [False, False]
+    views = bench.governor.views()
+    assert {a for view in views for _, a, _ in view.decisions} == (set() if mode is Mode.OBSERVE else {"hold", "set"})
+    assert not any(reason == "block_off" for view in views for _, _, reason in view.decisions)
+    assert [view.device for view in views] == list(DEVICES)
+    assert proof_of(bench, object) == []
+
+
+def test_enforce_sets_the_group_keeps_the_lease_and_restores(bench: Bench) -> None:
     acted = bench.step(30)  # three times the lease's TTL
     assert [(a.device, a.action, a.outcome, a.workload) for a in acted] == [(d, "set", "ok: knee", "w") for d in DEVICES]
     assert bench.locked() == [True, True]
@@ -143,8 +154,7 @@ def test_enforce_sets_the_group_keeps_the_lease_and_restores(tmp_path: Path) -> 
     assert bench.locked() == [False, False]
 
 
-def test_one_refused_device_releases_the_group_and_it_is_tried_again(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, Mode.ENFORCE)
+def test_one_refused_device_releases_the_group_and_it_is_tried_again(bench: Bench) -> None:
     bench.boards.change("GPU-1", faults={"set_locked_sm_clocks_mhz": NO_PERMISSION})
     acted = bench.step(4)
     assert sorted((a.device, a.action, a.outcome.partition(":")[0]) for a in acted) == [
@@ -157,8 +167,7 @@ def test_one_refused_device_releases_the_group_and_it_is_tried_again(tmp_path: P
     assert bench.locked() == [True, True]
 
 
-def test_lost_lease_is_recorded_and_taken_again(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, Mode.ENFORCE)
+def test_lost_lease_is_recorded_and_taken_again(bench: Bench) -> None:
     bench.step(4)
     bench.t_s += 60  # the agent was frozen
     bench.core.tick()
@@ -169,8 +178,7 @@ def test_lost_lease_is_recorded_and_taken_again(tmp_path: Path) -> None:
     assert bench.locked() == [True, True]
 
 
-def test_a_refusal_that_lasts_is_told_once_and_asked_ever_less_often(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, Mode.ENFORCE)
+def test_a_refusal_that_lasts_is_told_once_and_asked_ever_less_often(bench: Bench) -> None:
     asked: list[float] = []
 
     class Refusing(DirectActuator):
@@ -186,9 +194,8 @@ def test_a_refusal_that_lasts_is_told_once_and_asked_ever_less_often(tmp_path: P
     assert set(gaps[5:]) == {60}
 
 
-def test_what_somebody_else_sets_is_left_alone_for_a_while(tmp_path: Path) -> None:
+def test_what_somebody_else_sets_is_left_alone_for_a_while(bench: Bench) -> None:
     """A lock that is reset shows in the clock alone, and within seconds; the rest of the group is given back too."""
-    bench = Bench(tmp_path, Mode.ENFORCE)
     bench.step(4)
     bench.boards.change("GPU-0", lock=None)
     acted = bench.step(6)
@@ -198,8 +205,7 @@ def test_what_somebody_else_sets_is_left_alone_for_a_while(tmp_path: Path) -> No
     assert [a.action for a in bench.step(30)] == ["set", "set"]
 
 
-def test_group_that_is_gone_is_released(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, Mode.ENFORCE)
+def test_group_that_is_gone_is_released(bench: Bench) -> None:
     bench.step(4)
     assert [a.outcome for a in bench.act([])] == ["ok: gone"] * 2
     assert bench.locked() == [False, False]
@@ -237,8 +243,7 @@ def test_a_device_is_shown_once_whatever_its_groups_are_called_and_counts_on(nam
     [({"sm_clock_mhz": 1500}, "clock_above_lock"), ({"sm_clock_mhz": 800, "event_reasons": 0x4}, "sw_power_cap"), ({}, None),
      ({"sm_clock_mhz": 345, "gpu_percent": 0}, None)],
 )  # fmt: skip
-def test_ineffective_settings_are_counted(tmp_path: Path, changes: dict[str, object], why: str | None) -> None:
-    bench = Bench(tmp_path, Mode.ENFORCE)
+def test_ineffective_settings_are_counted(bench: Bench, changes: dict[str, object], why: str | None) -> None:
     bench.step(3)
     bench.step(5, **changes)
     counted = bench.governor.views()[0].ineffective
@@ -249,6 +254,12 @@ PLAN = Plan(5, 4, 10, 3)
 """Pairs follow each other, and are analysed once."""
 
 
+def prove(bench: Bench) -> None:
+    """Steer until the first analysis."""
+    while not proof_of(bench, Analysis):
+        bench.step()
+
+
 def proof_of(bench: Bench, kind: type) -> list:
     """Its rows so far."""
     rows, states = bench.governor.take_proof(everything=True)
@@ -257,75 +268,59 @@ def proof_of(bench: Bench, kind: type) -> list:
     return [row for row in bench.proof if isinstance(row, kind)]
 
 
-def test_paired_blocks_prove_the_saving(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, Mode.ENFORCE, PLAN)
-    bench.step(60)
-    early = bench.governor.views()[0]  # nothing is claimed before the analysis
+def test_paired_blocks_prove_the_saving(proving: Bench) -> None:
+    proving.step(60)
+    early = proving.governor.views()[0]  # nothing is claimed before the analysis
     assert (early.saved_uj, early.saving, early.slowdown) == (None, None, None)
-    bench.step(50)
-    (analysis,) = proof_of(bench, Analysis)
+    proving.step(50)
+    (analysis,) = proof_of(proving, Analysis)
     assert (analysis.group, analysis.workload, analysis.policy, analysis.pairs) == ("job", "w", "static", 4)
     assert analysis.claimed_uj > 0
-    view = bench.governor.views()[0]
+    view = proving.governor.views()[0]
     assert view.saving.ratio == pytest.approx(0.25, abs=1e-6)  # each board draws 300 W under the lock and 400 W without
     assert view.slowdown.low <= 0 <= view.slowdown.high < 0.02  # and does the same work
-    assert (view.slowdown_of, view.slowdown_ratio) == ("time_per_work", bench.terms.slowdown_ratio)
-    assert sum(v.saved_uj for v in bench.governor.views()) == analysis.claimed_uj
+    assert (view.slowdown_of, view.slowdown_ratio) == ("time_per_work", proving.terms.slowdown_ratio)
+    assert sum(v.saved_uj for v in proving.governor.views()) == analysis.claimed_uj
     assert view.extra_uj == 0
-    assert bench.locked() == [True, True]
-    bench.step(10)
-    assert bench.governor.views()[0].saved_uj == view.saved_uj, "nothing is extrapolated"
+    assert proving.locked() == [True, True]
+    proving.step(10)
+    assert proving.governor.views()[0].saved_uj == view.saved_uj, "nothing is extrapolated"
 
 
-def test_in_shadow_a_policy_decides_in_full(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, Mode.SHADOW, PLAN)
-    bench.step(5)
-    for _ in range(80):
-        bench.step()
-        assert all(view.wanted for view in bench.governor.views())
-    assert proof_of(bench, object) == []
-    assert not any(reason == "block_off" for view in bench.governor.views() for _, _, reason in view.decisions)
-
-
-def test_a_pair_in_which_the_policy_lets_go_is_excluded(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, Mode.ENFORCE, PLAN)
-    bench.step(20)
-    bench.step(8, event_reasons=0x20)  # the policy lets go
-    bench.step(120)
-    pairs = proof_of(bench, PairedBlocks)
+def test_a_pair_in_which_the_policy_lets_go_is_excluded(proving: Bench) -> None:
+    proving.step(20)
+    proving.step(8, event_reasons=0x20)  # the policy lets go
+    proving.step(120)
+    pairs = proof_of(proving, PairedBlocks)
     assert sorted(pair.excluded for pair in pairs) == ["", "", "", "the setting was not as planned"]
     assert {round(pair.treatment_uj / pair.control_uj, 6) for pair in pairs if not pair.excluded} == {0.75}
 
 
-def test_a_group_that_has_other_devices_gives_the_old_ones_back_and_measures_afresh(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, Mode.ENFORCE, PLAN)
-    bench.step(45)
-    while bench.locked() != [True, True]:
-        bench.step()
-    whole = bench.observe()
-    bench.rows.clear()
-    acted = bench.act([replace(whole, devices=whole.devices[:1])])
+def test_a_group_that_has_other_devices_gives_the_old_ones_back_and_measures_afresh(proving: Bench) -> None:
+    proving.step(45)
+    while proving.locked() != [True, True]:
+        proving.step()
+    whole = proving.observe()
+    proving.rows.clear()
+    acted = proving.act([replace(whole, devices=whole.devices[:1])])
     assert sorted((a.device, a.action, a.outcome) for a in acted) == [(d, "restore", "ok: regrouped") for d in DEVICES]
-    assert bench.locked() == [False, False]
-    assert [(view.device, view.facts) for view in bench.governor.views() if not view.facts] == [(DEVICES[1], {})]
-    while not proof_of(bench, Analysis):
-        bench.step()  # both again: that of the second comes to the sum of the counters at once, which is no energy of a block
-    assert bench.governor.views()[0].saving.ratio == pytest.approx(0.25, abs=1e-6)
-    while bench.locked() != [True, True]:
-        bench.step()  # all of them are set again
+    assert proving.locked() == [False, False]
+    assert [(view.device, view.facts) for view in proving.governor.views() if not view.facts] == [(DEVICES[1], {})]
+    prove(proving)  # both again: that of the second comes to the sum of the counters at once, which is no energy of a block
+    assert proving.governor.views()[0].saving.ratio == pytest.approx(0.25, abs=1e-6)
+    while proving.locked() != [True, True]:
+        proving.step()  # all of them are set again
 
 
-def test_what_was_proven_stays_with_the_group_that_proved_it(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, Mode.ENFORCE, PLAN)
-    while not proof_of(bench, Analysis):
-        bench.step()
-    shown = {view.device: view.saved_uj for view in bench.governor.views()}
+def test_what_was_proven_stays_with_the_group_that_proved_it(proving: Bench) -> None:
+    prove(proving)
+    shown = {view.device: view.saved_uj for view in proving.governor.views()}
     assert min(shown.values()) > 0
-    whole = bench.observe()
-    bench.governor.step([replace(whole, devices=whole.devices[:1])])
+    whole = proving.observe()
+    proving.governor.step([replace(whole, devices=whole.devices[:1])])
     later = [replace(whole, group="next", devices=whole.devices[1:])]
-    bench.governor.step([replace(whole, devices=whole.devices[:1]), *later])
-    views = {view.device: view for view in bench.governor.views()}
+    proving.governor.step([replace(whole, devices=whole.devices[:1]), *later])
+    views = {view.device: view for view in proving.governor.views()}
     assert {device: view.saved_uj for device, view in views.items()} == shown
     users = {DEVICES[0]: ("w",), DEVICES[1]: ("other",)}
     others = told("other", list(views.values()), users, (), None)
@@ -335,36 +330,32 @@ def test_what_was_proven_stays_with_the_group_that_proved_it(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("stopped", [True, False])
-def test_a_restart_goes_on_with_the_proof(tmp_path: Path, stopped: bool) -> None:
-    bench = Bench(tmp_path, Mode.ENFORCE, PLAN)
-    bench.step(50)
-    before = proof_of(bench, PairedBlocks)
+def test_a_restart_goes_on_with_the_proof(proving: Bench, stopped: bool) -> None:
+    proving.step(50)
+    before = proof_of(proving, PairedBlocks)
     assert before
     if stopped:
-        bench.governor.close()
-        proof_of(bench, PairedBlocks)
-    bench.restart()
-    while not proof_of(bench, Analysis):
-        bench.step()
-    pairs = proof_of(bench, PairedBlocks)
+        proving.governor.close()
+        proof_of(proving, PairedBlocks)
+    proving.restart()
+    prove(proving)
+    pairs = proof_of(proving, PairedBlocks)
     assert [pair.number for pair in pairs] == [0, 1, 2, 3]
     assert {pair.since_ns for pair in pairs} == {before[0].since_ns}
-    claimed = {view.device: view.saved_uj for view in bench.governor.views()}
-    bench.restart()
-    assert {view.device: view.saved_uj for view in bench.governor.views()} == claimed, "before any group is seen"
-    bench.step()
-    assert {view.device: view.saved_uj for view in bench.governor.views()} == claimed
+    claimed = {view.device: view.saved_uj for view in proving.governor.views()}
+    proving.restart()
+    assert {view.device: view.saved_uj for view in proving.governor.views()} == claimed, "before any group is seen"
+    proving.step()
+    assert {view.device: view.saved_uj for view in proving.governor.views()} == claimed
 
 
-def test_a_state_that_cannot_be_read_is_removed_with_a_message(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    bench = Bench(tmp_path, Mode.ENFORCE, PLAN)
-    bench.states = {"group job": "{", "ended": "[]"}
-    bench.restart()
+def test_a_state_that_cannot_be_read_is_removed_with_a_message(proving: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    proving.states = {"group job": "{", "ended": "[]"}
+    proving.restart()
     assert len(caplog.records) == 2
-    _, states = bench.governor.take_proof()
+    _, states = proving.governor.take_proof()
     assert states == {"group job": "", "ended": ""}
-    while not proof_of(bench, Analysis):
-        bench.step()
+    prove(proving)
 
 
 def test_a_group_that_is_gone_for_an_hour_ends_its_proof(tmp_path: Path) -> None:
@@ -383,38 +374,33 @@ def test_a_group_that_is_gone_for_an_hour_ends_its_proof(tmp_path: Path) -> None
     assert sum(view.saved_uj for view in bench.governor.views()) == analysis.claimed_uj, "what has ended is kept"
 
 
-def test_devices_pass_between_groups_without_a_refusal(tmp_path: Path) -> None:
+def test_devices_pass_between_groups_without_a_refusal(bench: Bench) -> None:
     """As when a workload tells its job's name a moment after it took its GPUs, and when one gives a GPU to another."""
-    bench = Bench(tmp_path, Mode.ENFORCE)
+
+    def round_of(*names: str) -> list[str]:
+        bench.t_s += 1
+        seen = bench.observe()
+        devices = [seen.devices] if len(names) == 1 else [(device,) for device in seen.devices]
+        return [a.action for a in bench.act([replace(seen, group=g, devices=d) for g, d in zip(names, devices, strict=True)])]
+
     bench.step(4)
     whole = bench.observe()
     passed = [(a.action, a.outcome) for a in bench.act([replace(whole, group="job:x")])]
     assert passed == [("restore", "ok: gone")] * 2
-    actions = []
-    for _ in range(6):
-        bench.t_s += 1
-        actions += [a.action for a in bench.act([replace(bench.observe(), group="job:x")])]
-    assert actions == ["set", "set"]
+    assert [a for _ in range(6) for a in round_of("job:x")] == ["set", "set"]
     assert bench.locked() == [True, True]
-    both = bench.observe()
-    split = [replace(both, group="a", devices=both.devices[:1]), replace(both, group="job:x", devices=both.devices[1:])]
-    actions = [a.action for a in bench.act(split)]
-    assert actions == ["restore", "restore"]
-    for _ in range(6):
-        bench.t_s += 1
-        both = bench.observe()
-        split = [replace(both, group="a", devices=both.devices[:1]), replace(both, group="job:x", devices=both.devices[1:])]
-        actions += [a.action for a in bench.act(split)]
-    assert actions[2:] == ["set", "set"]
+    assert round_of("a", "job:x") == ["restore", "restore"]
+    assert [a for _ in range(6) for a in round_of("a", "job:x")] == ["set", "set"]
 
 
-def test_a_policy_that_fails_lets_go_of_its_group_and_begins_anew(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    bench = Bench(tmp_path, Mode.ENFORCE)
+def test_a_policy_that_fails_lets_go_of_its_group_is_named_and_begins_anew(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
     failing = [False]
 
     def decide(observation: Observation, state: object, config: object) -> tuple[Decision, object]:
         if failing[0]:
-            raise ZeroDivisionError
+            raise ZeroDivisionError("no steps")
         return SPEC.decide(observation, state, config)
 
     broken = replace(bench.config.policies["static"], policy=replace(SPEC, decide=decide))
@@ -424,10 +410,11 @@ def test_a_policy_that_fails_lets_go_of_its_group_and_begins_anew(tmp_path: Path
     failing[0] = True
     acted = bench.step(3)
     assert [(a.action, a.outcome) for a in acted] == [("restore", "ok: policy_failed")] * 2
+    assert bench.governor.failures == {"job": "policy static failed: ZeroDivisionError: no steps"}
     assert caplog.text.count("policy static of group job failed") == 1
     failing[0] = False
     bench.step(5)
-    assert bench.locked() == [True, True]
+    assert (bench.locked(), bench.governor.failures) == ([True, True], {})
 
 
 def test_the_clock_of_a_policy_for_an_slo_is_not_lowered_by_one_for_efficiency() -> None:
@@ -499,19 +486,6 @@ def test_two_groups_of_one_name_harm_nobody(names: list[str], rounds: int) -> No
         assert bench.governor.failures == {}
 
 
-def test_a_policy_that_fails_is_named(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, Mode.ENFORCE)
-
-    def fail(*_: object) -> tuple[Decision, object]:
-        raise ZeroDivisionError("no steps")
-
-    broken = Configured(replace(SPEC, decide=fail), bench.config.policies["static"].config)
-    bench.governor = Governor(replace(bench.config, policies={"static": broken}), DirectActuator(bench.core), bench)
-    bench.step(5)
-    assert bench.locked() == [False, False]
-    assert bench.governor.failures == {"job": "policy static failed: ZeroDivisionError: no steps"}
-
-
 @pytest.mark.parametrize("restored_s", [0, 1, 2, 3, 9])
 def test_a_governor_that_starts_over_a_limit_of_its_predecessor_refers_to_the_original_one(
     tmp_path: Path, restored_s: int
@@ -519,10 +493,8 @@ def test_a_governor_that_starts_over_a_limit_of_its_predecessor_refers_to_the_or
     """The predecessor was killed with 400 of 700 W in force; its lease ends some rounds after the start of the next."""
     bench = Bench(tmp_path, Mode.ENFORCE)
     limits = Limits(frozenset({"power"}), None, None, None)
-    bench.core = ActuatorCore(
-        AllowList((Rule("all", limits),)), ActuatorJournal(tmp_path / "power"), DirectKnobs(bench.boards),
-        lambda: Epoch("b", "d"), bench.boot_ns, bench.utc_ns, grace_s=restored_s + 0.5,
-    )  # fmt: skip
+    journal = ActuatorJournal(tmp_path / "power")
+    bench.core = core_of(bench.boards, journal, limits, bench.boot_ns, grace_s=restored_s + 0.5)
     before = DirectActuator(bench.core, 1)
     lease = before.acquire(DEVICES)
     for device in DEVICES:
