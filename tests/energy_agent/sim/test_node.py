@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from energy_agent.core.errors import UsageError, WattlensError
+from energy_agent.core.errors import WattlensError
 from energy_agent.sim import roots, scenario
 from energy_agent.sim.gpu.plant_abi import DeviceLostError
 from energy_agent.sim.node import SimulatedNode, elapsed_s
@@ -19,7 +19,7 @@ from energy_agent.tokens.account import PageAccount
 from energy_agent.tokens.endpoint import fetch
 from energy_agent.tokens.response_parser import names_of, read
 from energy_agent.tokens.servers import vllm
-from tests.support import eventually
+from tests.support import eventually, refusal
 
 NODE = """
 boards: [{count: 4, sku: H100-SXM5-80GB}]
@@ -69,12 +69,7 @@ def holders(running: SimulatedNode, gpu: int) -> list[int]:
 
 def test_workloads_run_and_are_seen_as_on_a_real_node(busy):
     work = {w["name"]: w for w in busy.workloads()}
-    assert [holders(busy, gpu) for gpu in range(4)] == [
-        [work["train"]["pid"]],
-        [work["train"]["pid"]],
-        [work["chat"]["pid"]],
-        [work["lab"]["pid"]],
-    ]
+    assert [holders(busy, gpu) for gpu in range(4)] == [[work[name]["pid"]] for name in ("train", "train", "chat", "lab")]
     for name, pattern in (("train", "train-llama.service"), ("chat", "docker-"), ("lab", "cri-containerd-")):
         proc = busy.directory / "proc" / str(work[name]["pid"])
         assert (proc / "cgroup").read_text() == f"0::{work[name]['cgroup']}\n"
@@ -91,8 +86,7 @@ def test_workloads_run_and_are_seen_as_on_a_real_node(busy):
 
     def later():
         [total] = take(account, work["chat"]["metrics_url"])
-        counts = total.counts
-        return counts["generation"] > 200 and counts["prompt"] > 1000 and total.itl.count > 100 and total
+        return total.counts["generation"] > 200 and total.counts["prompt"] > 1000 and total.itl.count > 100 and total
 
     take(account, work["chat"]["metrics_url"])
     total = eventually(later)
@@ -151,25 +145,24 @@ def test_the_timeline_sets_and_clears_faults_and_starts_and_ends_workloads(tmp_p
         assert eventually(lambda: running.faults() == [])
 
 
-def test_stop_leaves_no_process_behind(tmp_path):
-    running = node(tmp_path / "node", NODE)
-    known = [(pid, roots.start_ticks(pid)) for pid in pids(running)]
-    assert len(known) == 4
-    assert all(ticks is not None for _, ticks in known)
+def test_stop_and_the_death_of_the_daemon_leave_no_process_behind(tmp_path):
+    def started():
+        running = node(tmp_path / "node", NODE)
+        known = [(pid, roots.start_ticks(pid)) for pid in pids(running)]
+        assert len(known) == 4
+        assert all(ticks is not None for _, ticks in known)
+        return running, known, lambda: all(roots.start_ticks(pid) != ticks for pid, ticks in known)
+
+    running, _, ended = started()
     running.stop()
     assert not running.running
-    assert all(roots.start_ticks(pid) != ticks for pid, ticks in known)
+    assert ended()
     assert all(not w["pid"] and w["counters"]["steps"] is not None for w in running.workloads())  # counters stay for a look
     running.stop()  # a second time does nothing
-
-
-def test_when_the_daemon_is_killed_its_workloads_end_and_a_new_node_can_start(tmp_path):
-    running = node(tmp_path / "node", NODE)
-    daemon, *work = [(pid, roots.start_ticks(pid)) for pid in pids(running)]
-    os.kill(daemon[0], signal.SIGKILL)
-    eventually(lambda: all(roots.start_ticks(pid) != ticks for pid, ticks in work))
-    with pytest.raises(UsageError, match="no simulated node runs"):
-        SimulatedNode.attach(tmp_path / "node")
+    running, known, ended = started()
+    os.kill(known[0][0], signal.SIGKILL)
+    eventually(ended)
+    assert "no simulated node runs" in refusal(SimulatedNode.attach, tmp_path / "node")
     running.stop()
     with node(tmp_path / "node", BURST % "") as again:
         assert [w["name"] for w in again.workloads()] == ["b"]
@@ -182,10 +175,8 @@ def test_a_client_of_nvml_sees_the_node(small):
     said = small.run([sys.executable, "-c", code], timeout_s=60)
     with small.plant() as plant:
         assert said.stdout.split() == ["2", plant.uuid(1)]
-    with pytest.raises(UsageError, match="no program"):
-        small.run(["/nonexistent/program"])
-    with pytest.raises(WattlensError, match="did not end"):
-        small.run(["sleep", "60"], timeout_s=0.2)
+    assert "no program" in refusal(small.run, ["/nonexistent/program"])
+    assert "did not end" in refusal(small.run, ["sleep", "60"], timeout_s=0.2, error=WattlensError)
 
 
 def test_the_seed_decides_about_the_boards_and_the_ids(tmp_path):
@@ -199,36 +190,23 @@ def test_the_seed_decides_about_the_boards_and_the_ids(tmp_path):
     assert all(x != y for x, y in zip(first, about(5, "b"), strict=True))
 
 
-def test_it_refuses_what_is_not_its_folder(tmp_path):
+def test_it_refuses_what_is_not_its_folder(tmp_path, small):
     (tmp_path / "precious.txt").write_text("mine")
     (tmp_path / "scenario.yaml").write_text("mine too")
-    with pytest.raises(UsageError, match="not empty and holds no simulated node"):
-        node(tmp_path, BURST % "")
-    assert (tmp_path / "precious.txt").read_text() == "mine"
-    assert (tmp_path / "scenario.yaml").read_text() == "mine too"
-
-    shared = tmp_path / "shared"
-    shared.mkdir()
-    shared.chmod(0o777)
-    with pytest.raises(UsageError, match="only you can write"):
-        node(shared, BURST % "")
-    link = tmp_path / "link"
-    link.symlink_to(tmp_path)
-    with pytest.raises(UsageError, match="must be a folder that you own"):
-        node(link, BURST % "")
-    with pytest.raises(UsageError, match="cannot use"):
-        node(tmp_path / "precious.txt" / "node", BURST % "")
-    with pytest.raises(UsageError, match="no simulated node runs"):
-        SimulatedNode.attach(tmp_path / "none")
-
-
-def test_one_node_a_folder(small):
+    assert "holds no simulated node" in refusal(node, tmp_path, BURST % "")
+    assert [(tmp_path / name).read_text() for name in ("precious.txt", "scenario.yaml")] == ["mine", "mine too"]
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "shared").chmod(0o777)
+    (tmp_path / "link").symlink_to(tmp_path)
+    for name, says in (("shared", "only you can write"), ("link", "you own"), ("precious.txt/node", "cannot use")):
+        assert says in refusal(node, tmp_path / name, BURST % "")
+    assert "no simulated node runs" in refusal(SimulatedNode.attach, tmp_path / "none")
     assert stat.S_IMODE(small.directory.stat().st_mode) == 0o700
-    with pytest.raises(UsageError, match="already runs"):
-        node(small.directory, BURST % "")
+    assert "already runs" in refusal(node, small.directory, BURST % "")
     assert SimulatedNode.attach(small.directory).workload("b")["phase"] == "running"
-    with pytest.raises(UsageError, match="no workload 'c' on this node; there are: b"):
-        small.workload("c")
+    line = refusal(small.workload, "c")
+    assert "'c'" in line
+    assert line.endswith(": b")
 
 
 def test_a_workload_that_cannot_start_says_why_and_the_node_lives(tmp_path):

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 import pytest
 import yaml
 
-from energy_agent.core.errors import UsageError
 from energy_agent.runtime.clock import SimulatedClock
 from energy_agent.sim import scenario
 from energy_agent.sim.building import site
@@ -16,7 +15,7 @@ from energy_agent.sim.host import power as host_power
 from energy_agent.sim.node import SimulatedNode
 from energy_agent.sim.scenario_model import Host
 from energy_agent.site.config.site import parse_site, source_specs
-from tests.support import eventually, need_module
+from tests.support import eventually, need_module, refusal
 
 S = 10**9
 WH_UJ = 3_600_000_000
@@ -120,24 +119,19 @@ def test_what_the_node_tells_of_its_meters(node):
     assert all(0 <= truth.at(m["id"]) / 1000 < m["max_power_w"] for m in found)
 
 
-@pytest.mark.parametrize("meter", IDS)
-def test_a_meter_shows_its_gain_times_the_truth(node, meter):
-    start_wh = 4294967290 if meter == "main" else 0
-    (count, power, energy_wh, power_w), low_uj, high_uj = bracket(node, meter, lambda: ask(node, meter))
-    gain, step_wh = site.truth(node).gains_ppb[meter] / 1e9, facts(node, meter)["energy_step_wh"]
-    least_wh, most_wh = (start_wh + gain * uj / WH_UJ for uj in (low_uj, high_uj))
-    assert least_wh - step_wh < energy_wh <= most_wh
-    assert energy_wh % step_wh == 0
-    assert count == energy_wh // step_wh % WRAP
-    assert power_w == power * facts(node, meter)["power_step_w"]
-    if meter == "lighting":  # the one whose power is constant
-        assert abs(power_w - 150 * gain) <= 0.5
-    if meter == "cooling":
-        assert gain == 1.25
-
-
-def test_a_32_bit_register_wraps(node):
-    eventually(lambda: ask(node, "main")[0] < 10_000)
+def test_a_meter_shows_its_gain_times_the_truth(node):
+    for meter in IDS:
+        start_wh = WRAP - 6 if meter == "main" else 0
+        (count, power, energy_wh, power_w), low_uj, high_uj = bracket(node, meter, lambda meter=meter: ask(node, meter))
+        about, gain = facts(node, meter), site.truth(node).gains_ppb[meter] / 1e9
+        least_wh, most_wh = (start_wh + gain * uj / WH_UJ for uj in (low_uj, high_uj))
+        assert least_wh - about["energy_step_wh"] < energy_wh <= most_wh, meter
+        assert energy_wh % about["energy_step_wh"] == 0
+        assert count == energy_wh // about["energy_step_wh"] % WRAP
+        assert power_w == power * about["power_step_w"]
+        assert meter != "lighting" or abs(power_w - 150 * gain) <= 0.5  # the one whose power is constant
+        assert meter != "cooling" or gain == 1.25
+    eventually(lambda: ask(node, "main")[0] < 10_000)  # it wraps at 32 bits
     count, _, energy_wh, _ = ask(node, "main", table="input")
     assert energy_wh == count + WRAP
 
@@ -190,15 +184,16 @@ def test_the_site_configuration_is_one_and_our_own_source_reads_it(node):
     assert reading.age_ns >= (3 + LATE_S) * S
 
 
-def test_a_meter_that_is_offline_is_silent_and_the_others_are_not(node):
+def test_a_meter_that_is_offline_or_slow_is_silent_and_the_others_are_not(node):
     from pymodbus.exceptions import ModbusIOException
 
-    site.fault(node, "pdu-a", "offline")
-    with pytest.raises(ModbusIOException):
-        ask(node, "pdu-a", timeout_s=0.3)
-    assert ask(node, "pdu-b")[2] >= 0
-    site.clear(node, "pdu-a")
-    assert ask(node, "pdu-a")[2] >= 0
+    for meter, kind, value in (("pdu-a", "offline", 0), ("ups", "slow", 1500)):
+        site.fault(node, meter, kind, value)
+        with pytest.raises(ModbusIOException):
+            ask(node, meter, timeout_s=0.3)
+        assert ask(node, "pdu-b")[2] >= 0
+        site.clear(node, meter)
+        assert ask(node, meter)[2] >= 0
     site.fault(node, "pdu-a", "offline", 1)
     with connected(node) as client:
         assert client.read_holding_registers(0, count=2, device_id=3).exception_code == 11
@@ -221,15 +216,6 @@ def test_answers_that_come_late_still_belong_to_their_requests(node):
         assert [struct.unpack(">HHHB", heard[at : at + 7]) for at in (0, 29, 58)] == [
             (7, 0, 23, 2), (8, 0, 23, 8), (9, 0, 23, 2)]  # fmt: skip
     assert struct.unpack(">I", heard[29 + 13 : 29 + 17])[0] == pytest.approx(150, abs=3)  # the lights'
-
-
-def test_a_meter_that_is_slow_is_late_for_who_does_not_wait(node):
-    from pymodbus.exceptions import ModbusIOException
-
-    site.fault(node, "ups", "slow", 1500)
-    with pytest.raises(ModbusIOException):
-        ask(node, "ups", timeout_s=0.3)
-    assert ask(node, "ups")[2] > 0
 
 
 @pytest.mark.parametrize("lost", [0, 1])
@@ -272,9 +258,8 @@ def test_what_is_not_there(node):
         assert client.read_holding_registers(0, count=2, device_id=99).exception_code == 11
         assert client.read_holding_registers(9, count=2, device_id=1).exception_code == 2
         assert client.write_register(0, 1, device_id=1).isError()
-    for wrong, says in ((("mian", "offline"), "nearest is 'main'"), (("main", "lost"), "unknown fault of a meter 'lost'")):
-        with pytest.raises(UsageError, match=says):
-            site.fault(node, *wrong)
+    assert "'main'" in refusal(site.fault, node, "mian", "offline")
+    assert "'lost'" in refusal(site.fault, node, "main", "lost")
 
 
 @pytest.mark.smoke
