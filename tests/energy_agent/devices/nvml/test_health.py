@@ -102,29 +102,23 @@ def test_a_device_that_hangs_again_is_asked_less_often():
     assert backs_off == [10, 20, 40, 80, 160, 320, 600, 600, 600]
 
 
-def test_a_lost_device_has_no_health_and_a_returned_one_has_it_again(tmp_path):
+def test_health_goes_with_its_device_and_when_it_is_not_read_any_more(tmp_path):
     with make_plant(tmp_path, rate=RATE) as plant, sampling(tmp_path, **HEALTH) as sampler:
-        uuid = plant.uuid(3)
-        poll_until(sampler, lambda _: (uuid, "ecc") in records(sampler, tmp_path))
+        lost, ecc = plant.uuid(3), (plant.uuid(0), "ecc")
+
+        def comes(key):
+            poll_until(sampler, lambda _: key in records(sampler, tmp_path))
+
+        comes((lost, "ecc"))
         plant.fault(3, "lost")
-        poll_until(sampler, lambda _: not sampler.devices[uuid].up)
-        assert not [key for key in records(sampler, tmp_path) if key[0] == uuid]
+        poll_until(sampler, lambda _: not sampler.devices[lost].up)
+        assert not [key for key in records(sampler, tmp_path) if key[0] == lost]
         plant.clear(3)
-        poll_until(sampler, lambda _: (uuid, "ecc") in records(sampler, tmp_path))
-
-
-def test_health_that_is_not_read_any_more_goes(tmp_path):
-    with make_plant(tmp_path, rate=RATE) as plant, sampling(tmp_path, **HEALTH) as sampler:
-        poll_until(sampler, lambda _: (plant.uuid(0), "ecc") in records(sampler, tmp_path))
-        clock = clock_for(environ_of(tmp_path))
-        kept = {r.group: r.boot_ns for r in sampler.health(clock.boot_ns()) if r.uuid == plant.uuid(0)}
-        assert "ecc" in kept
-        assert any(r.group == "ecc" for r in sampler.health(kept["ecc"] + 2 * HEALTH["health_period_ns"]))
-        assert not [
-            r
-            for r in sampler.health(kept["ecc"] + 2 * HEALTH["health_period_ns"] + 1)
-            if (r.uuid, r.group) == (plant.uuid(0), "ecc")
-        ]
+        comes((lost, "ecc"))
+        comes(ecc)
+        ends_ns = records(sampler, tmp_path)[ecc].boot_ns + 2 * HEALTH["health_period_ns"]
+        assert ecc in {(r.uuid, r.group) for r in sampler.health(ends_ns)}
+        assert ecc not in {(r.uuid, r.group) for r in sampler.health(ends_ns + 1)}
 
 
 def test_a_mig_change_is_followed_within_a_period_without_losing_a_reading(tmp_path):

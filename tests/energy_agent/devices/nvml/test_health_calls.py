@@ -7,36 +7,30 @@ import pytest
 from energy_agent.core.health import GPM, GROUPS, MARK_PREFIX, PCIE_THROUGHPUT
 from energy_agent.devices.nvml import health_abi as ids
 from energy_agent.devices.nvml.health import RETRY_OFF_NS, HealthReader
-from energy_agent.devices.nvml.library import RealNvml
 from energy_agent.runtime.clock import clock_for
-from energy_agent.sim.gpu.boards import BoardSpec
-from energy_agent.sim.gpu.build import library_path
-from energy_agent.sim.gpu.plant import Plant
+from tests.doubles.gpus import S
 
 BOARDS = ("H100-SXM5-80GB", "A100-SXM4-80GB", "V100-SXM2-16GB", "B200", "L40S")
 H100, A100, V100, B200, L40S = range(5)
-S = 10**9
 
 
 @pytest.fixture
-def node(tmp_path, monkeypatch):
-    """(plant, reader of a GPU, marks that it made)."""
-    plant = Plant.create(tmp_path / "plant", [BoardSpec(sku) for sku in BOARDS], seed=3, manual=True)
-    monkeypatch.setenv("WATTLENS_SIM", str(tmp_path))
-    nvml = RealNvml(library_path())
-    nvml.init()
-    marks, readers = [], {}
+def node(gpus):
+    """(GPUs, reader of one, marks that it made)."""
+    made, marks, readers = gpus(*BOARDS, seed=3), [], {}
 
     def reader(gpu):
         if gpu not in readers:
-            handle = nvml.device_by_index(gpu)
-            readers[gpu] = HealthReader(nvml, handle, plant.uuid(gpu), clock_for(os.environ), marks.append)
+            readers[gpu] = HealthReader(made.nvml, made.devices[gpu], made.plant.uuid(gpu), clock_for(os.environ), marks.append)
         return readers[gpu]
 
-    yield plant, reader, marks
+    yield made, reader, marks
     for each in readers.values():
         each.close()
-    nvml.shutdown()
+
+
+def keys(record, quantity):
+    return [key for key in values(record) if key[0] == quantity]
 
 
 def values(record):
@@ -45,22 +39,18 @@ def values(record):
     return found
 
 
-def step(plant, seconds):
-    plant.advance_to(plant.now_ns() + round(seconds * S))
-
-
 def test_ecc_errors_count_in_both_counters_until_a_reload_clears_the_volatile_one(node):
-    plant, reader, _ = node
-    plant.fault(H100, "ecc_corrected", value=5)
-    plant.fault(H100, "ecc_uncorrected", value=2)
+    made, reader, _ = node
+    made.plant.fault(H100, "ecc_corrected", value=5)
+    made.plant.fault(H100, "ecc_uncorrected", value=2)
     ecc = values(reader(H100).read("ecc"))
     for counter in (ids.VOLATILE, ids.AGGREGATE):
         for severity, count in ((ids.CORRECTED, 5), (ids.UNCORRECTED, 2)):
             assert ecc["ecc_errors", severity, counter] == count
             assert ecc["ecc_location_errors", severity, counter, "dram"] == count
             assert ecc["ecc_location_errors", severity, counter, "sram"] == 0
-    plant.fault(H100, "lost")
-    plant.clear(H100, "lost")
+    made.plant.fault(H100, "lost")
+    made.plant.clear(H100, "lost")
     ecc = values(reader(H100).read("ecc"))
     assert ecc["ecc_errors", ids.UNCORRECTED, ids.VOLATILE] == 0
     assert ecc["ecc_errors", ids.UNCORRECTED, ids.AGGREGATE] == 2
@@ -69,10 +59,10 @@ def test_ecc_errors_count_in_both_counters_until_a_reload_clears_the_volatile_on
 
 
 def test_rows_are_remapped_on_new_boards_and_pages_retired_on_old_ones(node):
-    plant, reader, _ = node
+    made, reader, _ = node
     for gpu in (H100, V100):
-        plant.fault(gpu, "ecc_uncorrected", value=3)
-    plant.fault(A100, "row_remap_failure")
+        made.plant.fault(gpu, "ecc_uncorrected", value=3)
+    made.plant.fault(A100, "row_remap_failure")
     new, old = reader(H100).read("memory"), reader(V100).read("memory")
     assert values(new)["row_remap_pending",] == values(old)["page_retirement_pending",] == 1
     assert values(new)["remapped_rows", "uncorrected"] == values(old)["retired_pages", "double_bit"] == 0
@@ -80,71 +70,59 @@ def test_rows_are_remapped_on_new_boards_and_pages_retired_on_old_ones(node):
     assert old.absent == dict.fromkeys(("remapped_rows", "row_remap_pending", "row_remap_failed"), "NOT_SUPPORTED")
     assert values(reader(A100).read("memory"))["row_remap_failed",] == 1
     for gpu in (H100, V100):
-        plant.fault(gpu, "lost")
-        plant.clear(gpu, "lost")
+        made.plant.fault(gpu, "lost")
+        made.plant.clear(gpu, "lost")
     new, old = values(reader(H100).read("memory")), values(reader(V100).read("memory"))
     assert new["row_remap_pending",] == old["page_retirement_pending",] == 0
     assert new["remapped_rows", "uncorrected"] == old["retired_pages", "double_bit"] == 3
 
 
 def test_the_pcie_link_tells_its_replays_its_width_and_its_traffic(node):
-    plant, reader, _ = node
-    plant.fault(H100, "pcie_replay", value=9)
-    plant.fault(H100, "pcie_width", value=4)
-    slot = plant.attach_process(H100, os.getpid(), memory_b=0)
-    plant.submit(H100, slot, reference_ns=3600 * S, memory_boundness=0.5, intensity=1.0)
-    step(plant, 2)
-    new, old = reader(H100).read("pcie"), reader(A100).read("pcie")
-    found = values(new)
+    made, reader, _ = node
+    made.plant.fault(H100, "pcie_replay", value=9)
+    made.plant.fault(H100, "pcie_width", value=4)
+    made.load(gpu=H100)
+    made.step(2)
+    found, old = values(reader(H100).read("pcie")), reader(A100).read("pcie")
     assert found["pcie_replays",] == 9
     assert (found["pcie_link_lanes", "current"], found["pcie_link_lanes", "max"]) == (4, 16)
-    assert found["pcie_b", "transmit"] == 2 * plant.truth(H100).busy_ns > 0
+    assert found["pcie_b", "transmit"] == 2 * made.truth(H100).busy_ns > 0
     assert old.absent == {"pcie_b": "NOT_SUPPORTED", "pcie_errors": "NOT_SUPPORTED"}
     assert values(old)["pcie_replays",] == 0
+    found = values(reader(H100).read(PCIE_THROUGHPUT))
+    assert found == {("traffic", "pcie", direction, "sampled"): 0 for direction in ("transmit", "receive")}
 
 
-@pytest.mark.parametrize(
-    ("gpu", "links", "kind"), [(V100, 6, "replay"), (A100, 12, "replay"), (H100, 18, "replay"), (B200, 18, "receive")]
-)
-def test_nvlinks_are_counted_named_when_down_and_their_errors_and_bytes_summed(node, gpu, links, kind):
-    plant, reader, _ = node
-    plant.fault(gpu, "nvlink_error", value=6)
-    plant.fault(gpu, "nvlink_down", value=5)
-    slot = plant.attach_process(gpu, os.getpid(), memory_b=0)
-    plant.submit(gpu, slot, reference_ns=3600 * S, memory_boundness=0.5, intensity=1.0)
-    step(plant, 2)
-    record = reader(gpu).read("nvlink")
-    found = values(record)
-    assert record.absent == {}
-    assert (found["nvlink_links", "up"], found["nvlink_links", "down"], found["nvlink_down", "5"]) == (links - 1, 1, 1)
-    assert [key for key in found if key[0] == "nvlink_down"] == [("nvlink_down", "5")]
-    assert {key[1]: n for key, n in found.items() if key[0] == "nvlink_errors" and n} == {kind: 6}
-    true_b = 2 * plant.truth(gpu).busy_ns * links
-    for direction in ("transmit", "receive"):
-        assert true_b - 1024 * links < found["nvlink_b", direction] <= true_b
-
-
-def test_a_driver_that_does_not_know_the_state_field_is_asked_link_by_link(node):
-    plant, reader, _ = node
-    plant.fault(H100, "not_supported", call=str(ids.FIELD_NVLINK_STATE))
-    plant.fault(H100, "nvlink_down", value=2)
-    record = reader(H100).read("nvlink")
-    found = values(record)
-    assert (found["nvlink_links", "up"], found["nvlink_links", "down"], found["nvlink_down", "2"]) == (17, 1, 1)
-
-
-def test_a_board_without_nvlink_says_so(node):
-    _, reader, _ = node
+def test_nvlinks_are_counted_named_when_down_and_their_errors_and_bytes_summed(node):
+    made, reader, _ = node
+    for gpu, links, kind in ((V100, 6, "replay"), (A100, 12, "replay"), (H100, 18, "replay"), (B200, 18, "receive")):
+        made.plant.fault(gpu, "nvlink_error", value=6)
+        made.plant.fault(gpu, "nvlink_down", value=5)
+        made.load(gpu=gpu)
+        made.step(2)
+        record = reader(gpu).read("nvlink")
+        found = values(record)
+        assert record.absent == {}
+        assert (found["nvlink_links", "up"], found["nvlink_links", "down"]) == (links - 1, 1)
+        assert keys(record, "nvlink_down") == [("nvlink_down", "5")]
+        assert {key[1]: n for key, n in found.items() if key[0] == "nvlink_errors" and n} == {kind: 6}
+        true_b = 2 * made.truth(gpu).busy_ns * links
+        for direction in ("transmit", "receive"):
+            assert true_b - 1024 * links < found["nvlink_b", direction] <= true_b
+    # A driver that does not know the state field is asked link by link.
+    made.plant.fault(H100, "not_supported", call=str(ids.FIELD_NVLINK_STATE))
+    found = values(reader(H100).read("nvlink"))
+    assert (found["nvlink_links", "up"], found["nvlink_links", "down"], found["nvlink_down", "5"]) == (17, 1, 1)
     record = reader(L40S).read("nvlink")
     assert (record.readings, record.absent) == ((), {"nvlink_links": "NOT_SUPPORTED"})
 
 
 def test_the_state_tells_what_the_driver_wants_done(node):
-    plant, reader, _ = node
-    assert values(reader(H100).read("state"))["recovery_action", "none"] == 1
-    for number, name in ((4, "drain_and_reset"), (2, "node_reboot"), (77, "action_77")):
-        plant.fault(H100, "recovery_action", value=number)
-        assert [key for key in values(reader(H100).read("state")) if key[0] == "recovery_action"] == [("recovery_action", name)]
+    made, reader, _ = node
+    for number, name in ((0, "none"), (4, "drain_and_reset"), (2, "node_reboot"), (77, "action_77")):
+        if number:
+            made.plant.fault(H100, "recovery_action", value=number)
+        assert keys(reader(H100).read("state"), "recovery_action") == [("recovery_action", name)]
     found = values(reader(H100).read("state"))
     assert (found["ecc_enabled", "current"], found["persistence_enabled",]) == (1, 1)
     assert 0 < found["bar1_used_b",] < found["bar1_total_b",]
@@ -152,81 +130,65 @@ def test_the_state_tells_what_the_driver_wants_done(node):
 
 
 def test_mig_devices_are_told_as_they_are_now(node):
-    plant, reader, _ = node
+    made, reader, _ = node
     assert values(reader(A100).read("mig"))["mig_enabled", "current"] == 0
-    plant.fault(A100, "mig", value=3)
-    found = values(reader(A100).read("mig"))
-    devices = sorted(key for key in found if key[0] == "mig_device")
-    assert found["mig_enabled", "current"] == 1
-    assert [key[2:] for key in devices] == [("1g.10gb", str(n), "0") for n in (1, 2, 3)]
-    assert all(key[1].startswith("MIG-") for key in devices)
-    plant.fault(A100, "mig", value=1)
-    assert len([key for key in values(reader(A100).read("mig")) if key[0] == "mig_device"]) == 1
+    for count in (3, 1):
+        made.plant.fault(A100, "mig", value=count)
+        record = reader(A100).read("mig")
+        devices = sorted(keys(record, "mig_device"))
+        assert values(record)["mig_enabled", "current"] == 1
+        assert [key[2:] for key in devices] == [("1g.10gb", str(n), "0") for n in range(1, count + 1)]
+        assert all(key[1].startswith("MIG-") for key in devices)
     assert reader(V100).read("mig").absent["mig_device"] == "NOT_SUPPORTED"
 
 
 def test_gpm_tells_the_means_between_two_visits(node):
-    plant, reader, _ = node
-    assert reader(H100).read(GPM).absent == dict.fromkeys(("activity", "traffic"), "needs two samples")
-    slot = plant.attach_process(H100, os.getpid(), memory_b=0)
-    plant.submit(H100, slot, reference_ns=3600 * S, memory_boundness=0.25, intensity=1.0)
-    step(plant, 0.5)
+    made, reader, _ = node
+    none = dict.fromkeys(("activity", "traffic"), "NOT_SUPPORTED")
+    assert reader(H100).read(GPM).absent == dict.fromkeys(none, "needs two samples")
+    made.load(0.25, gpu=H100)
+    made.step(0.5)
     assert reader(H100).read(GPM).readings == ()  # too soon
-    busy_ns = plant.truth(H100).busy_ns
-    step(plant, 9.5)
+    made.step(9.5)
     found = values(reader(H100).read(GPM))
-    assert found["activity", "sm"] == pytest.approx((plant.truth(H100).busy_ns) / (10 * S), abs=0.001)
+    assert found["activity", "sm"] == pytest.approx(made.truth(H100).busy_ns / (10 * S), abs=0.001)
     assert found["activity", "tensor"] == pytest.approx(0.75 / 2 * found["activity", "sm"], rel=0.01)
     assert found["activity", "dram"] == pytest.approx(0.25 / 2 * found["activity", "sm"], rel=0.01)
     assert found["traffic", "nvlink", "receive", "gpm"] == pytest.approx(18 * found["traffic", "pcie", "transmit", "gpm"])
-    step(plant, 10)
+    made.step(10)
     assert values(reader(H100).read(GPM))["activity", "sm"] == pytest.approx(1.0, abs=0.001)
-    assert busy_ns > 0
-    for gpu in (A100, V100):
-        assert reader(gpu).read(GPM).absent == dict.fromkeys(("activity", "traffic"), "NOT_SUPPORTED")
-    plant.fault(H100, "mig", value=1)
-    step(plant, 10)
+    assert reader(A100).read(GPM).absent == reader(V100).read(GPM).absent == none
+    made.plant.fault(H100, "mig", value=1)
+    made.step(10)
     assert reader(H100).read(GPM).absent["activity"] == "NOT_SUPPORTED"
-
-
-def test_sampled_pcie_throughput_is_told_in_both_directions(node):
-    _, reader, _ = node
-    found = values(reader(H100).read(PCIE_THROUGHPUT))
-    assert found == {("traffic", "pcie", direction, "sampled"): 0 for direction in ("transmit", "receive")}
 
 
 @pytest.mark.parametrize(
     ("fault", "word"),
     [("no_permission", "NO_PERMISSION"), ("unknown_error", "UNKNOWN"), ("timeout", "TIMEOUT"), ("lost", "GPU_IS_LOST")],
 )
-def test_failures_cost_their_quantities_and_nothing_else(node, fault, word):
-    plant, reader, _ = node
-    reader(H100)
-    plant.fault(H100, fault)
+def test_failures_cost_their_quantities_alone_and_every_call_is_marked_as_one_for_health(node, fault, word):
+    made, reader, marks = node
+    made.plant.fault(H100, fault)
     for group in (*GROUPS, PCIE_THROUGHPUT, GPM):
         record = reader(H100).read(group)
         assert (record.readings, set(record.absent.values())) == ((), {word}), group
+        marks.clear()
+        assert reader(B200).read(group)
+        assert marks, group
+        assert all(mark.startswith(MARK_PREFIX) and len(mark) <= 40 for mark in marks)
     assert reader(A100).read("memory").readings
 
 
 def test_what_is_not_supported_is_asked_again_only_after_a_while(node):
-    plant, reader, marks = node
+    made, reader, marks = node
     reader(L40S).read("nvlink")
     marks.clear()
     assert reader(L40S).read("nvlink").absent == {"nvlink_links": "NOT_SUPPORTED"}
     assert marks == []
-    plant.fault(A100, "not_supported", call="nvmlDeviceGetEccMode")
+    made.plant.fault(A100, "not_supported", call="nvmlDeviceGetEccMode")
     assert reader(A100).read("state").absent["ecc_enabled"] == "NOT_SUPPORTED"
-    plant.clear(A100)
+    made.plant.clear(A100)
     assert "ecc_enabled" in reader(A100).read("state").absent
-    step(plant, RETRY_OFF_NS / S + 1)
+    made.step(RETRY_OFF_NS / S + 1)
     assert "ecc_enabled" not in reader(A100).read("state").absent
-
-
-def test_every_call_is_marked_as_one_for_health(node):
-    _, reader, marks = node
-    for group in (*GROUPS, PCIE_THROUGHPUT, GPM):
-        marks.clear()
-        reader(H100).read(group)
-        assert marks, group
-        assert all(mark.startswith(MARK_PREFIX) and len(mark) <= 40 for mark in marks)

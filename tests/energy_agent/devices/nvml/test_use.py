@@ -9,22 +9,15 @@ from energy_agent.core.energy import MigUse
 from energy_agent.devices.nvml.device import DeviceReader
 from energy_agent.devices.nvml.library import RealNvml
 from energy_agent.runtime.clock import clock_for
-from energy_agent.sim.gpu.boards import BoardSpec
 from energy_agent.sim.gpu.build import library_path
-from energy_agent.sim.gpu.plant import Plant
-
-S = 10**9
+from tests.doubles.gpus import A100, H100, S
 
 
 class Node:
     """An H100 and an A100, and readers of them."""
 
-    def __init__(self, folder):
-        self.plant = Plant.create(
-            folder / "plant", [BoardSpec("H100-SXM5-80GB"), BoardSpec("A100-SXM4-80GB")], seed=3, manual=True
-        )
-        self.nvml = RealNvml(library_path())
-        self.nvml.init()
+    def __init__(self, gpus):
+        self.gpus, self.plant, self.nvml, self.step = gpus, gpus.plant, gpus.nvml, gpus.step
         self.clock, self.calls, self.children = clock_for(os.environ), [], []
 
     def reader(self, gpu=0, *, gpm=True):
@@ -38,23 +31,17 @@ class Node:
     def work(self, gpu, slot, seconds):
         self.plant.submit(gpu, slot, reference_ns=round(seconds * S), memory_boundness=0.5)
 
-    def step(self, seconds):
-        self.plant.advance_to(self.plant.now_ns() + round(seconds * S))
-
     def used_ns(self, gpu=0):
         return {s.pid: s.busy_ns for s in self.plant.truth(gpu).slots}
 
 
 @pytest.fixture
-def node(tmp_path, monkeypatch):
-    monkeypatch.setenv("WATTLENS_SIM", str(tmp_path))
-    made = Node(tmp_path)
+def node(gpus):
+    made = Node(gpus(H100, A100, seed=3))
     yield made
     for child in made.children:
         child.kill()
         child.wait()
-    made.nvml.shutdown()
-    made.plant.close()
 
 
 def listed(reader):
@@ -121,14 +108,15 @@ def test_the_driver_is_asked_in_microseconds_from_the_last_stamp_it_gave(node):
     assert asked[-1] > asked[0]
 
 
-def test_one_holder_costs_one_call(node):
+def test_one_holder_costs_one_call_and_what_the_driver_does_not_tell_is_not_measured(node):
     reader, _ = node.reader(), node.process()
     node.calls.clear()
     listed(reader)
     assert not [call for call in node.calls if "Utilization" in call and "Rates" not in call]
     assert not [call for call in node.calls if "Mig" in call or "Gpm" in call]
     node.process()
-    listed(reader)
+    node.plant.fault(0, "not_supported", call="nvmlDeviceGetProcessUtilization")
+    assert {p.sm_us for p in listed(reader)[0].values()} == {None}
     assert "GetProcessUtilization" in node.calls
 
 
@@ -177,18 +165,9 @@ def test_without_gpm_mig_devices_have_their_size_alone(node, gpu, gpm):
     reader = node.reader(gpu, gpm=gpm)
     for _ in range(2):
         _, mig = listed(reader)
-        assert [type(m) for m in mig] == [MigUse] * 2
-        assert [m.active_ppm for m in mig] == [None, None]
+        assert [(type(m), m.active_ppm) for m in mig] == [(MigUse, None)] * 2
         assert reader.read(full=True).mig is None
         node.step(1)
-
-
-def test_a_process_that_used_nothing_that_is_told_is_not_measured(node):
-    node.plant.fault(0, "not_supported", call="nvmlDeviceGetProcessUtilization")
-    reader = node.reader()
-    node.process()
-    node.process()
-    assert {p.sm_us for p in listed(reader)[0].values()} == {None}
 
 
 def test_who_was_alone_before_others_came_is_measured_from_the_last_listing_on(node):
