@@ -55,16 +55,13 @@ def test_the_longest_waiting_connection_of_the_greediest_owner_gives_way():
     assert len(ended) == 1
 
 
-def test_each_owner_has_its_own_number_of_requests():
+def test_each_owner_has_its_own_number_of_requests_and_connections():
     places = Places()
-    asked = [places.may_ask("a") for _ in range(int(BURST_S) * 2)]
-    assert asked[: int(BURST_S)] == [True] * int(BURST_S)
-    assert not all(asked)
-    assert places.may_ask("b")
-    connected = [places.may_connect("a") for _ in range(int(ARRIVALS_AT_ONCE) * 2)]
-    assert connected[: int(ARRIVALS_AT_ONCE)] == [True] * int(ARRIVALS_AT_ONCE)
-    assert not all(connected)
-    assert places.may_connect("b")
+    for may, at_once in ((places.may_ask, int(BURST_S)), (places.may_connect, int(ARRIVALS_AT_ONCE))):
+        allowed = [may("a") for _ in range(at_once * 2)]
+        assert allowed[:at_once] == [True] * at_once
+        assert not all(allowed)
+        assert may("b")
 
 
 class ManyWorkloads:
