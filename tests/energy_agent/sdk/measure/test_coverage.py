@@ -15,51 +15,44 @@ GPUS = 8
 
 @pytest.mark.parametrize("model", ["full", "sampled"])
 @pytest.mark.parametrize("sku", ["H100-SXM5-80GB", pytest.param("V100-SXM2-16GB", marks=pytest.mark.smoke)])
-def test_windows_of_many_boards_under_bursts(tmp_path, monkeypatch, sku, model):
-    for length, percent in measured(tmp_path, monkeypatch, sku, model, reads_between=True).items():
+def test_windows_of_many_boards_under_bursts(gpus, sku, model):
+    for length, percent in measured(gpus, sku, model, reads_between=True).items():
         assert percent <= BARS[sku][length], length
 
 
 @pytest.mark.smoke
-def test_a_sampling_board_that_was_not_read_before_is_harder(tmp_path, monkeypatch):
-    cold = measured(tmp_path, monkeypatch, "H100-SXM5-80GB", "sampled", reads_between=False)
+def test_a_sampling_board_that_was_not_read_before_is_harder(gpus):
+    cold = measured(gpus, "H100-SXM5-80GB", "sampled", reads_between=False)
     for length, bar in BARS["H100-SXM5-80GB"].items():
         assert cold[length] <= bar * 1.25, length  # 18 windows: the median itself is uncertain
 
 
-def measured(tmp_path, monkeypatch, sku, model, reads_between):
+def measured(gpus, sku, model, reads_between):
     """Median error of the sum by length; what must hold of each board's interval is asserted."""
     errors, halves, relative = [], [], {length: [] for length in BARS[sku]}
     for seed in range(3):  # 24 boards
-        folder = tmp_path / str(seed)
-        folder.mkdir()
-        bench = Bench(folder, sku, model, 100 + seed, GPUS, monkeypatch)
+        bench = Bench(gpus, sku, model, 100 + seed, GPUS)
         bench.reads_between = reads_between
         bench.window(1000)  # what the counter is, and its period, are learned
         for length in [length for length in BARS[sku] for _ in range(6)]:
-            found = []
-            for tracker, ends, sensed_j in bench.window(length):
-                estimate = window_energy(list(tracker.ticks), *ends, tracker.sensor)
-                found.append((estimate, sensed_j))
-                errors.append(abs(estimate.joules - sensed_j))
-                halves.append(estimate.half_j)
+            windows = bench.window(length)
+            found = [(window_energy(list(t.ticks), *ends, t.sensor), sensed_j) for t, ends, sensed_j in windows]
+            errors += [abs(estimate.joules - sensed_j) for estimate, sensed_j in found]
+            halves += [estimate.half_j for estimate, _ in found]
             total = sum(s for _, s in found)
             relative[length].append(abs(sum(e.joules for e, _ in found) - total) / total)
         assert {t.sensor.integrates for t in bench.trackers} == {model == "full"}
-        bench.close()
     assert len(errors) == 432
-    held = fmean(e <= h for e, h in zip(errors, halves, strict=True))
-    assert held >= 0.95
+    assert fmean(e <= h for e, h in zip(errors, halves, strict=True)) >= 0.95
     assert fmean(halves) <= 2 * sorted(errors)[math.floor(0.95 * len(errors))]
     return {length: 100 * median(found) for length, found in relative.items()}
 
 
 @pytest.mark.parametrize("model", ["full", "sampled"])
-def test_a_long_window_takes_its_inside_from_the_counter(tmp_path, monkeypatch, model):
-    bench = Bench(tmp_path, "H100-SXM5-80GB", model, 9, 4, monkeypatch)
+def test_a_long_window_takes_its_inside_from_the_counter(gpus, model):
+    bench = Bench(gpus, "H100-SXM5-80GB", model, 9, 4)
     bench.window(500)
     for tracker, ends, sensed_j in bench.window(3000):
         estimate = window_energy(list(tracker.ticks), *ends, tracker.sensor)
         assert abs(estimate.joules - sensed_j) <= estimate.half_j * 1.5
         assert estimate.half_j < 0.05 * sensed_j
-    bench.close()

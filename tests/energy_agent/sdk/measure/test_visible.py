@@ -1,53 +1,32 @@
 """CUDA_VISIBLE_DEVICES as CUDA reads it."""
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from energy_agent.core.errors import WattlensError
 from energy_agent.sdk.measure.visible import describe_gpus, named_devices, visible_devices
+from tests.support import refusal
 
 A, B, C = "GPU-aa11", "GPU-ab22", "GPU-cc33"
 
 
-@pytest.mark.parametrize(
-    ("setting", "wanted"),
-    [
-        (None, [A, B, C]),
-        ("", []),
-        ("2,0", [C, A]),
-        ("0, 1", [A, B]),
-        ("1,7,0", [B]),
-        ("-1", []),
-        ("GPU-cc,0", [C, A]),
-        ("MIG-1234", ["MIG-1234"]),
-    ],
-)
-def test_the_list_ends_where_cuda_ends_it(setting, wanted):
-    assert visible_devices(setting, [A, B, C]) == wanted
-
-
-@pytest.mark.parametrize(
-    ("setting", "said"),
-    [
-        ("99", "'99' names no GPU of this machine, which has 3"),
-        ("99,0", "'99' names no GPU of this machine, which has 3"),
-        ("-2", "'-2' names no GPU"),
-        ("GPU-a", "'GPU-a' fits 2 GPUs"),
-        ("0,0", "'0' twice"),
-        ("0,GPU-aa", "'GPU-aa' twice"),
-        ("all", "'all' names no GPU"),
-    ],
-)
-def test_a_mistake_that_leaves_no_gpu_is_named(setting, said):
-    with pytest.raises(WattlensError, match="CUDA_VISIBLE_DEVICES") as caught:
-        visible_devices(setting, [A, B, C])
-    assert said in str(caught.value)
-    assert "CUDA sees no GPU" in str(caught.value)
-
-
-def test_without_a_gpu_no_entry_is_to_blame():
+def test_the_list_ends_where_cuda_ends_it():
+    for setting, selected in {
+        None: [A, B, C], "": [], "2,0": [C, A], "0, 1": [A, B], "1,7,0": [B], "-1": [], "GPU-cc,0": [C, A],
+        "MIG-1234": ["MIG-1234"],
+    }.items():  # fmt: skip
+        assert visible_devices(setting, [A, B, C]) == selected, setting
     assert visible_devices("0", []) == []
+
+
+def test_a_mistake_that_leaves_no_gpu_is_named():
+    for setting, said in {
+        "99": "'99' names no GPU of this machine, which has 3", "99,0": "'99' names no GPU of this machine, which has 3",
+        "-2": "'-2' names no GPU", "GPU-a": "'GPU-a' fits 2 GPUs", "0,0": "'0' twice", "0,GPU-aa": "'GPU-aa' twice",
+        "all": "'all' names no GPU",
+    }.items():  # fmt: skip
+        line = refusal(visible_devices, setting, [A, B, C], error=WattlensError)
+        assert all(words in line for words in ("CUDA_VISIBLE_DEVICES", said, "CUDA sees no GPU")), setting
 
 
 def test_named_gpus_are_indices_ranges_and_uuids_and_nothing_else():
@@ -59,10 +38,8 @@ def test_named_gpus_are_indices_ranges_and_uuids_and_nothing_else():
         assert named_devices(names, gpus) == selected, names
     for names in ("", ",", "3", "0-3", "2-1", "-1", "0-", "0--1", "GPU-a", "GPU-x", "gpu", "0,0", "0-1,1", "GPU-aa,0", "\u0661",
                   "99999999999999999999", "0.5", "all", "0;1", "1e0", A * 1000):  # fmt: skip
-        with pytest.raises(WattlensError, match="GPUs "):
-            named_devices(names, gpus)
-    with pytest.raises(WattlensError):
-        named_devices("0", [])
+        assert "GPUs " in refusal(named_devices, names, gpus, error=WattlensError)
+    assert refusal(named_devices, "0", [], error=WattlensError)
 
 
 @given(st.sets(st.integers(0, 15), min_size=1), st.integers(17, 20))
@@ -71,7 +48,4 @@ def test_a_description_names_exactly_the_gpus_that_it_is_of(indices, count):
     word, _, names = describe_gpus(indices, count).partition(" ")
     assert word == ("GPUs" if len(indices) > 1 else "GPU")
     assert named_devices(names, gpus) == [gpus[index] for index in sorted(indices)]
-
-
-def test_all_gpus_of_a_machine_are_named_so():
     assert [describe_gpus(range(n), n) for n in (1, 2, 8)] == ["GPU 0", "all 2 GPUs", "all 8 GPUs"]

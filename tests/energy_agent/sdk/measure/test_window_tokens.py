@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from energy_agent.sdk.measure.counted import Counted
 from energy_agent.sdk.measure.per_token import per_token
 from energy_agent.sdk.measure.window_tokens import Stretch, lag, window_tokens
+from tests.support import refusal
 
 steps = st.lists(st.integers(5, 60), min_size=40, max_size=200)  # ms each
 
@@ -99,18 +100,13 @@ def test_a_server_that_counts_when_a_request_ends_is_within_the_edge(requests, d
     assert abs((c1 - c0) - (w1 - w0)) <= edge[0] + 1e-6
 
 
-def test_between_two_rests_nothing_lags():
+def test_between_two_rests_nothing_lags_and_a_sum_that_lacks_a_part_is_not_told():
     stretch = Stretch(("m",), 1, {"generation": 100, "computed": 50}, (0, 0), 3.0, 10.0, 0.0)
     assert lag(stretch, live=False) == lag(stretch, live=True) == (0.0, 0.0)
-
-
-def test_of_a_server_that_counts_at_the_end_and_not_its_requests_nothing_is_told_amid_work():
+    # Of a server that counts at the end and not its requests nothing is told amid work.
     told = window_tokens([Stretch(("m",), 1, {"generation": 100}, (1, 0), 1.0, 10.0, 0.0)], "http://a", "llama_cpp", "request")
     assert told.generation is None
     assert "when a request ends" in told.reason
-
-
-def test_a_sum_that_lacks_a_part_is_not_told():
     a = Stretch(("a",), 1, {"generation": 5, "computed": 7}, (0, 0), 1.0, 1.0, 0.0)
     b = Stretch(("b",), 1, {"generation": 6}, (0, 0), None, 1.0, 0.0)
     told = window_tokens([a, b], "http://a", "vllm", "step")
@@ -129,12 +125,12 @@ def test_one_error_alone_at_its_end_is_at_the_end_of_the_interval(joules, edge, 
             assert found.low * (1 - 1e-9) <= true / reads <= found.high * (1 + 1e-9)
 
 
-@pytest.mark.parametrize(("tokens", "edge", "words"), [(0, 0.0, "no token"), (5, 6.0, "too short")])
-def test_without_enough_tokens_there_is_a_reason(tokens, edge, words):
-    found = per_token(10.0, 1.0, 0.05, tokens, edge)
-    assert (found.joules, found.low, found.high) == (None, None, None)
-    assert words in found.reason
-    assert words in str(found)
+def test_without_enough_tokens_there_is_a_reason():
+    for tokens, edge, words in ((0, 0.0, "no token"), (5, 6.0, "too short")):
+        found = per_token(10.0, 1.0, 0.05, tokens, edge)
+        assert (found.joules, found.low, found.high) == (None, None, None)
+        assert words in found.reason
+        assert words in str(found)
 
 
 @given(st.lists(st.tuples(*(st.none() | st.integers(0, 10**12),) * 3)))
@@ -152,12 +148,10 @@ def test_a_program_s_counts_add_up(adds):
     assert (counted.tokens, counted.told().generation) == (3, None)
 
 
-@pytest.mark.parametrize(("wrong", "error"), [(1.5, TypeError), (True, TypeError), ("3", TypeError), (-1, ValueError)])
-def test_a_wrong_count_changes_nothing(wrong, error):
+def test_a_wrong_count_changes_nothing():
     counted = Counted()
     counted.add(1, 2, 3)
-    with pytest.raises(error):
-        counted.add(5, wrong, None)
-    with pytest.raises(error):
-        counted.set(wrong)
+    for wrong, error in ((1.5, TypeError), (True, TypeError), ("3", TypeError), (-1, ValueError)):
+        assert refusal(counted.add, 5, wrong, None, error=error)
+        assert refusal(counted.set, wrong, error=error)
     assert counted.tokens == 6

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -65,20 +66,13 @@ class Job:
         self.ranks = []
         for rank, (agent, local) in enumerate(zip(agents, local_ranks, strict=True)):
             ends = [end for _, end in pipes] if rank == 0 else [pipes[rank - 1][0]]
-            self.ranks.append(
-                subprocess.Popen(
-                    [sys.executable, "-c", RANK, str(rank), ",".join(map(str, ends)), str(self._over)],
-                    env=os.environ
-                    | {"WATTLENS_AGENT_SOCKET": str(agent.path), "LOCAL_RANK": str(local), "FOLLOWS_S": str(follows_s)},
-                    pass_fds=ends,
-                    stdout=subprocess.PIPE,
-                    stderr=subprocess.PIPE,
-                    text=True,
-                )
-            )
-        for pipe in pipes:
-            for end in pipe:
-                os.close(end)
+            command = [sys.executable, "-c", RANK, str(rank), ",".join(map(str, ends)), str(self._over)]
+            ours = {"WATTLENS_AGENT_SOCKET": str(agent.path), "LOCAL_RANK": str(local), "FOLLOWS_S": str(follows_s)}
+            self.ranks.append(subprocess.Popen(
+                command, env=os.environ | ours, pass_fds=ends, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            ))  # fmt: skip
+        for end in chain(*pipes):
+            os.close(end)
 
     def ended(self) -> list[tuple[tuple[list[int], int], str]]:
         """End it: at which steps each rank broadcast and how many it made, and what it said."""
@@ -104,6 +98,11 @@ class Job:
         self._over.with_name("over-alone").touch()
 
 
+def asks_for(agent: Agent, clock_mhz: int) -> None:
+    """Wait until it is asked for that clock."""
+    eventually(lambda: agent.asked.get("sm_clock_max_mhz") == clock_mhz, LIMIT_S)
+
+
 @pytest.fixture
 def nodes(tmp_path: Path) -> Iterator[list[Agent]]:
     agents = [Agent(tmp_path / f"s{n}", f"GPU-{n}") for n in range(2)]
@@ -127,9 +126,9 @@ def test_other_nodes_follow_the_first_and_all_ranks_meet_at_the_same_steps(tmp_p
     lead, other = nodes
     lead.clock_mhz = 1200
     job = Job(tmp_path, [lead, other], [0, 0])
-    eventually(lambda: other.asked.get("sm_clock_max_mhz") == 1200, LIMIT_S)
+    asks_for(other, 1200)
     lead.clock_mhz = 1005
-    eventually(lambda: other.asked.get("sm_clock_max_mhz") == 1005, LIMIT_S)
+    asks_for(other, 1005)
     lead.clock_mhz = None  # as found again
     eventually(lambda: other.posts[-1] == {"ttl_s": 1}, LIMIT_S)
     (first, said), (second, told) = job.ended()
@@ -159,7 +158,7 @@ def test_a_second_rank_of_a_node_speaks_only_where_it_is_a_workload_of_its_own(t
     with serving(alone):
         job = Job(tmp_path, [lead, other, other, alone], [0, 0, 1, 2])
         for agent in (other, alone):
-            eventually(lambda agent=agent: agent.asked.get("sm_clock_max_mhz") == 1200, LIMIT_S)  # type: ignore[misc]
+            asks_for(agent, 1200)
         job.ended()
     assert words(other)[0] == {"sm_clock_max_mhz": 1200}
 
@@ -178,7 +177,7 @@ def test_when_the_first_rank_dies_the_others_take_back_their_word_and_train_on(t
     lead, other = nodes
     lead.clock_mhz = 1200
     job = Job(tmp_path, [lead, other], [0, 0])
-    eventually(lambda: other.asked.get("sm_clock_max_mhz") == 1200, LIMIT_S)
+    asks_for(other, 1200)
     os.kill(job.ranks[0].pid, signal.SIGKILL)
     job.ranks[0].communicate()
     eventually(lambda: other.posts[-1] == {"ttl_s": 1}, LIMIT_S)
@@ -212,12 +211,18 @@ def test_without_an_agent_the_job_trains_on(tmp_path: Path) -> None:
     assert [said for _, said in job.ended()] == ["", ""]
 
 
+@pytest.fixture
+def _no_agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor the hint that there is none."""
+    monkeypatch.setenv("WATTLENS_AGENT_SOCKET", str(tmp_path / "none"))
+    monkeypatch.setattr("energy_agent.sdk.training.step_counter._hinted", {"no agent answers on a node of a steered job"})
+
+
+@pytest.mark.usefixtures("_no_agent")
 @pytest.mark.parametrize("broadcast", [
     lambda _: None, lambda _: {}, lambda _: {"steps": "x", "node": "", "setting": {}}, lambda _: 1 / 0,
 ])  # fmt: skip
-def test_a_broadcast_that_fails_is_told_once_and_costs_no_step(tmp_path, capsys, monkeypatch, broadcast) -> None:
-    monkeypatch.setenv("WATTLENS_AGENT_SOCKET", str(tmp_path / "none"))
-    monkeypatch.setattr("energy_agent.sdk.training.step_counter._hinted", {"no agent answers on a node of a steered job"})
+def test_a_broadcast_that_fails_is_told_once_and_costs_no_step(capsys, broadcast) -> None:
     steer = steered(broadcast, rank=1)
     for _ in range(100):
         steer.step()
@@ -226,9 +231,8 @@ def test_a_broadcast_that_fails_is_told_once_and_costs_no_step(tmp_path, capsys,
     assert steer.setting == {}
 
 
-def test_more_ranks_without_a_way_to_reach_them_are_named(tmp_path, capsys, monkeypatch) -> None:
-    monkeypatch.setenv("WATTLENS_AGENT_SOCKET", str(tmp_path / "none"))
-    monkeypatch.setattr("energy_agent.sdk.training.step_counter._hinted", {"no agent answers on a node of a steered job"})
+@pytest.mark.usefixtures("_no_agent")
+def test_more_ranks_without_a_way_to_reach_them_are_named(capsys, monkeypatch) -> None:
     monkeypatch.setenv("RANK", "0")
     monkeypatch.setenv("WORLD_SIZE", "2")
     with steered() as steer:
@@ -251,16 +255,8 @@ def test_of_gpus_that_differ_the_slowest_counts():
         return {"devices": [{"uuid": str(n), "setting": s} for n, s in enumerate(settings)]}
 
     assert in_force(told({"sm_clock_max_mhz": 1200}, {"sm_clock_max_mhz": 1005})) == {"sm_clock_max_mhz": 1005}
-    assert in_force(told({"sm_clock_max_mhz": 1200}, {})) == {}
-    assert in_force(told()) == in_force({}) == {}
-
-
-@pytest.mark.parametrize(("environ", "rank"), [
-    ({}, 0), ({"LOCAL_RANK": "3"}, 3), ({"LOCAL_RANK": "x", "SLURM_LOCALID": "2"}, 2), ({"OMPI_COMM_WORLD_LOCAL_RANK": "1"}, 1),
-])  # fmt: skip
-def test_launchers_say_which_rank_of_its_node_a_process_is(environ, rank):
-    assert local_rank_of(environ) == rank
-
-
-def test_a_word_outlives_what_renews_it_by_little():
-    assert request._RENEW_S * 3 < request.TTL_S < 60
+    assert in_force(told({"sm_clock_max_mhz": 1200}, {})) == in_force(told()) == in_force({}) == {}
+    assert request._RENEW_S * 3 < request.TTL_S < 60  # a word outlives what renews it by little
+    for environ, rank in (({}, 0), ({"LOCAL_RANK": "3"}, 3), ({"LOCAL_RANK": "x", "SLURM_LOCALID": "2"}, 2),
+                          ({"OMPI_COMM_WORLD_LOCAL_RANK": "1"}, 1)):  # fmt: skip
+        assert local_rank_of(environ) == rank

@@ -59,19 +59,14 @@ def test_windows_bring_their_own_counts_and_those_that_fail_take_them_along(wind
 
 def test_a_run_is_told_from_its_own_begin_or_that_of_the_stretch_where_it_is_later():
     first = View(4, DIRECT, Totals(), Totals(300.0, 100, 5_000, 4), 60.0)
-    began = Base(4, Totals(240.0, 80, 4_000, 3))
-    told = status(began, first, (500, 25_000), 0.5)
+    told = status(Base(4, Totals(240.0, 80, 4_000, 3)), first, (500, 25_000), 0.5)
     assert (told.joules, told.measured_steps, told.measured_tokens) == (60.0, 20, 1_000)
     assert (told.steps, told.tokens) == (500, 25_000)
     assert (told.joules_per_step, told.joules_per_token) == (STEP_J, STEP_J / STEP_TOKENS)
     whole = status(Base(3, Totals(9e9, 9, 9, 9)), first, (500, 25_000), 0.5)
     assert (whole.joules, whole.measured_steps) == (300.0, 100)
-
-
-def test_a_run_of_which_no_window_is_closed_has_all_its_steps_and_no_joules():
-    view = View(4, DIRECT, Totals(), Totals(300.0, 100, 5_000, 4), 60.0)
-    for base in (Base(4, None), Base(4, view.last)):
-        told = status(base, view, (7, 350), None)
+    for base in (Base(4, None), Base(4, first.last)):  # no window is closed
+        told = status(base, first, (7, 350), None)
         assert (told.joules, told.joules_per_step, told.steps, told.tokens, told.reason) == (None, None, 7, 350, NOTHING)
 
 
@@ -93,19 +88,17 @@ def test_whatever_an_agent_does_joules_are_of_the_steps_beside_them(sequence, be
     view = answered(View(), answer(STEP_J * before, before), afresh=False)
     base, joules, steps, name = Base(view.stretch, view.last), STEP_J * before, before, "w"
     for move, done, _ in sequence:
-        afresh = False
         if move == "answer":
             joules, steps = joules + STEP_J * done, steps + done
         elif move == "lost ledger":
             joules, steps = 0, 0
         elif move == "other name":
-            joules, steps, name = joules * 7 + 1, steps, name + "w"
+            joules, name = joules * 7 + 1, name + "w"
         else:
-            steps, afresh = steps + done, True
-        view = answered(view, answer(joules, steps, name), afresh=afresh)
+            steps += done
+        view = answered(view, answer(joules, steps, name), afresh=move == "away")
         told = status(base, view, (0, 0), None)
-        assert told.joules == STEP_J * told.measured_steps
-        assert told.measured_tokens == told.measured_steps * STEP_TOKENS
+        assert (told.joules, told.measured_tokens) == (STEP_J * told.measured_steps, told.measured_steps * STEP_TOKENS)
         assert told.workload == name
 
 
@@ -139,9 +132,6 @@ def test_a_status_prints_joules_per_step_and_token_of_the_same_time():
     part = Status("nvml", 1000.0, 600.0, 20, 200, None, "", "", measured_steps=10, measured_tokens=100, gpus="GPU 0")
     assert "1,000 J on GPU 0 for 10 of the steps: 100 J/step, 10 J/token" in str(part)
     assert "energy not measured: no driver" in str(Status("", None, None, 3, 0, None, "", "no driver"))
-
-
-def test_one_rank_of_several_has_no_joules_per_token_of_all_gpus():
-    alone = Status("nvml", 100.0, 1.0, 10, 100, None, "", "", world=8)
+    alone = Status("nvml", 100.0, 1.0, 10, 100, None, "", "", world=8)  # one rank has no joules of all GPUs
     assert (alone.joules_per_token, alone.joules_per_step) == (None, 10.0)
     assert Status("agent", 100.0, 1.0, 10, 100, None, "w", "", world=8).joules_per_token == 1.0

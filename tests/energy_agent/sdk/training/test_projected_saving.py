@@ -5,8 +5,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from energy_agent.sdk.training.projected_saving import promised
 from tests.doubles.agent import Agent, serving
 
@@ -14,18 +12,15 @@ SHADOW = {"mode": "shadow", "predicted_saving": {"ratio": 0.118, "low": 0.052, "
 LINE = "steering would have saved 12 % (5.2 to 20 %) of this run's energy; docs/dvfs.md"
 
 
-@pytest.mark.parametrize(("found", "line"), [
-    (SHADOW, LINE),
-    (SHADOW | {"slowdown": 0.03}, LINE.replace("energy;", "energy within a slowdown of 3 %;")),
-    (SHADOW | {"mode": "enforce"}, ""),
-    ({"mode": "shadow"}, ""),
-    ({}, ""),
-    ({"mode": "shadow", "predicted_saving": {"ratio": 0.004, "low": 0.0, "high": 0.01}}, ""),
-    ({"mode": "shadow", "predicted_saving": {"ratio": "x", "low": None, "high": float("nan")}}, ""),
-    ({"mode": "shadow", "predicted_saving": [1]}, ""),
-])  # fmt: skip
-def test_a_promise_is_one_line(found: dict[str, object], line: str) -> None:
-    assert promised(found) == line
+def test_a_promise_is_one_line() -> None:
+    saving = {"ratio": 0.004, "low": 0.0, "high": 0.01}
+    for found, line in (
+        (SHADOW, LINE), (SHADOW | {"slowdown": 0.03}, LINE.replace("energy;", "energy within a slowdown of 3 %;")),
+        (SHADOW | {"mode": "enforce"}, ""), ({"mode": "shadow"}, ""), ({}, ""), (SHADOW | {"predicted_saving": saving}, ""),
+        (SHADOW | {"predicted_saving": {"ratio": "x", "low": None, "high": float("nan")}}, ""),
+        (SHADOW | {"predicted_saving": [1]}, ""),
+    ):  # fmt: skip
+        assert promised(found) == line
 
 
 def trained(agent: Agent, environ: dict[str, str] | None = None, options: str = "", then: str = "") -> str:
@@ -51,16 +46,26 @@ for _ in range(20):
     return done.stderr
 
 
-@pytest.mark.parametrize(("environ", "options", "line"), [
-    ({}, "", f"wattlens: {LINE}\n"),
-    ({"RANK": "0", "WORLD_SIZE": "2"}, "", f"wattlens: {LINE}\n"),
-    ({"RANK": "1", "WORLD_SIZE": "2"}, "", ""),
-    ({}, ", quiet=True", ""),
-])  # fmt: skip
-def test_the_first_rank_tells_it_at_the_process_s_end(tmp_path: Path, environ, options, line) -> None:
-    with serving(Agent(tmp_path / "s")) as agent:
-        agent.more = SHADOW
-        assert trained(agent, environ, options) == line
+def test_the_first_rank_tells_it_at_the_process_s_end(tmp_path: Path) -> None:
+    for n, (environ, options, line) in enumerate((
+        ({}, "", f"wattlens: {LINE}\n"), ({"RANK": "0", "WORLD_SIZE": "2"}, "", f"wattlens: {LINE}\n"),
+        ({"RANK": "1", "WORLD_SIZE": "2"}, "", ""), ({}, ", quiet=True", ""),
+    )):  # fmt: skip
+        with serving(Agent(tmp_path / f"s{n}")) as agent:
+            agent.more = SHADOW
+            assert trained(agent, environ, options) == line
+
+
+def test_without_a_promise_nothing_is_said(tmp_path: Path) -> None:
+    for n, answer in enumerate([(404, b'{"reason": "steers nothing"}'), (200, b"nonsense")]):
+        with serving(Agent(tmp_path / f"s{n}")) as agent:
+            original = agent.answer
+
+            def other(method: str, path: str, body: bytes, answer=answer, original=original) -> tuple[int, bytes]:  # type: ignore[no-untyped-def]
+                return answer if path == "/v1/dvfs" else original(method, path, body)
+
+            agent.answer = other  # type: ignore[method-assign]
+            assert trained(agent) == ""
 
 
 def test_what_was_promised_while_it_trained_still_holds_when_its_steps_have_ended(tmp_path: Path) -> None:
@@ -83,15 +88,3 @@ time.sleep(1)
 
         agent._told = told  # type: ignore[method-assign]
         assert trained(agent, then=gone) == f"wattlens: {LINE}\n"
-
-
-@pytest.mark.parametrize("answer", [(404, b'{"reason": "steers nothing"}'), (200, b"nonsense")])
-def test_without_a_promise_nothing_is_said(tmp_path: Path, answer: tuple[int, bytes]) -> None:
-    with serving(Agent(tmp_path / "s")) as agent:
-        original = agent.answer
-
-        def other(method: str, path: str, body: bytes) -> tuple[int, bytes]:
-            return answer if path == "/v1/dvfs" else original(method, path, body)
-
-        agent.answer = other  # type: ignore[method-assign]
-        assert trained(agent) == ""

@@ -60,18 +60,17 @@ def holds(told):
     assert IDLE_W * (told["least_s"] - edge_s) <= told["joules"] <= IDLE_W * (told["most_s"] + edge_s)
 
 
+def ran(node, code):
+    command = [sys.executable, "-c", PREAMBLE + code]
+    return subprocess.run(command, env=environ(node, node / "none"), capture_output=True, text=True, timeout=180, check=True)
+
+
 def test_without_an_agent_each_run_has_the_steps_that_its_joules_were_used_for(node):
-    code = (
-        PREAMBLE
-        + """
+    done = ran(node, """
 for seconds, source in ((3.5, "nvml"), (3.0, "nvml"), (0.2, "")):
     with wattlens.training(model="m") as run:
         train(run, seconds, source)
-"""
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code], env=environ(node, node / "none"), capture_output=True, text=True, timeout=180, check=True
-    )  # fmt: skip
+""")  # fmt: skip
     first, second, short = lines(done.stdout)
     assert first["source"] == second["source"] == "nvml"
     for told in (first, second):
@@ -82,19 +81,13 @@ for seconds, source in ((3.5, "nvml"), (3.0, "nvml"), (0.2, "")):
 
 
 def test_a_status_within_the_run_has_all_steps_and_the_joules_up_to_now(node):
-    code = (
-        PREAMBLE
-        + """
+    done = ran(node, """
 with wattlens.training() as run:
     while run.status(wait=False).source != "nvml":
         time.sleep(0.05)
     train(run, 0.8)
     print(run.status(wait=False), file=sys.stderr)
-"""
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code], env=environ(node, node / "none"), capture_output=True, text=True, timeout=180, check=True
-    )  # fmt: skip
+""")  # fmt: skip
     (told,) = lines(done.stdout)
     assert told["steps"] == told["all"] == told["done"]
     assert told["joules"] == pytest.approx(IDLE_W * told["seconds"], rel=0.1)
@@ -137,21 +130,19 @@ finally:
         [sys.executable, "-c", code], env=environ(node, tmp_path / "agent.sock"),
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
+    found = []
     try:
-        with_agent = json.loads(process.stdout.readline())
-        agent.stop()
-        process.stdin.write("\n")
-        process.stdin.flush()
-        without = json.loads(process.stdout.readline())
-        agent.start()
-        process.stdin.write("\n")
-        process.stdin.flush()
-        again = json.loads(process.stdout.readline())
+        for move in (agent.stop, agent.start, None):
+            found.append(json.loads(process.stdout.readline()))
+            if move is not None:
+                move()
+                process.stdin.write("\n")
+                process.stdin.flush()
         assert process.wait(60) == 0
     finally:
         process.kill()
         process.communicate()
         agent.stop()
-    assert [told["source"] for told in (with_agent, without, again)] == ["agent", "nvml", "agent"]
-    for told in (with_agent, without, again):
+    assert [told["source"] for told in found] == ["agent", "nvml", "agent"]
+    for told in found:
         holds(told)

@@ -62,18 +62,18 @@ def test_counts_are_those_of_the_calls_and_the_agent_takes_them(sequence):
     assert parse(told).tokens == tokens
 
 
-def test_no_step_is_lost_between_threads():
-    made = quiet_counter()
-    threads = [threading.Thread(target=lambda: [made.step(3, None) for _ in range(20_000)]) for _ in range(4)]
+def in_threads(*calls):
+    threads = [threading.Thread(target=call) for call in calls]
     for thread in threads:
         thread.start()
-    for thread in threads:
+    return threads
+
+
+def test_no_step_is_lost_between_threads_and_a_phase_of_one_takes_none_of_another():
+    made, inside, over = quiet_counter(), threading.Event(), threading.Event()
+    for thread in in_threads(*[lambda: [made.step(3, None) for _ in range(20_000)]] * 4):
         thread.join()
     assert (made.told()["steps"], made.told()["tokens"]) == ({"training": 80_000}, 240_000)
-
-
-def test_a_phase_of_another_thread_takes_no_steps_from_the_loop():
-    made, inside, over = quiet_counter(), threading.Event(), threading.Event()
 
     def checkpoint():
         made.enter("checkpoint")
@@ -83,8 +83,8 @@ def test_a_phase_of_another_thread_takes_no_steps_from_the_loop():
         made.leave("checkpoint")
         made.step(7, None)
 
-    thread = threading.Thread(target=checkpoint)
-    thread.start()
+    made = quiet_counter()
+    (thread,) = in_threads(checkpoint)
     assert inside.wait(60)
     made.step(100, None)
     told = made.told()
@@ -93,8 +93,9 @@ def test_a_phase_of_another_thread_takes_no_steps_from_the_loop():
     made.enter("evaluation")
     made.step(1, None)
     assert (told["steps"], told["tokens"], told["doing"]) == ({"checkpoint": 1, "training": 1}, 100, "training")
-    assert (made.told()["steps"], made.told()["tokens"]) == ({"checkpoint": 1, "training": 2, "evaluation": 1}, 107)
-    assert made.told()["doing"] == "evaluation"
+    told = made.told()
+    steps = {"checkpoint": 1, "training": 2, "evaluation": 1}
+    assert (told["steps"], told["tokens"], told["doing"]) == (steps, 107, "evaluation")
 
 
 class OnAGpu:
@@ -110,11 +111,11 @@ class OnAGpu:
         raise AssertionError("that waits for the GPU")
 
 
-@pytest.mark.parametrize("loss", [OnAGpu(), "word", [1, 2], float("nan"), float("inf"), object(), None])
-def test_a_loss_that_is_no_number_at_hand_is_left_out(loss):
-    made = quiet_counter()
-    made.step(0, loss)
-    assert made.told()["loss"] is None
+def test_a_loss_that_is_no_number_at_hand_is_left_out():
+    for loss in (OnAGpu(), "word", [1, 2], float("nan"), float("inf"), object(), None):
+        made = quiet_counter()
+        made.step(0, loss)
+        assert made.told()["loss"] is None
 
 
 class Count:
@@ -124,21 +125,19 @@ class Count:
         return 4096
 
 
-@pytest.mark.parametrize(
-    "tokens",
-    [20_000_000_000_000, 10**30, 1e30, -5000, -1.0, float("nan"), float("inf"), "many", "12", b"1", None, [1], OnAGpu()],
-)
-def test_tokens_that_cannot_be_are_left_out_with_one_line_and_spoil_nothing(tokens, capsys, monkeypatch):
-    monkeypatch.setattr("energy_agent.sdk.training.step_counter._hinted", set())
-    made = quiet_counter()
-    for each in (1_000, tokens, 1_000, tokens, 1_000.0, Count()):
-        made.step(each, None)
-    told = made.told()
-    assert (told["steps"], told["tokens"]) == ({"training": 6}, 3_000 + 4096)
-    assert parse(json.loads(json.dumps(told))).tokens == 7_096
-    said = capsys.readouterr().err
-    assert said.startswith("wattlens: the tokens of a step were not counted: tokens= ")
-    assert said.count("\n") == 1
+def test_tokens_that_cannot_be_are_left_out_with_one_line_and_spoil_nothing(capsys, monkeypatch):
+    for tokens in (
+        20_000_000_000_000, 10**30, 1e30, -5000, -1.0, float("nan"), float("inf"), "many", "12", b"1", None, [1], OnAGpu(),
+    ):  # fmt: skip
+        monkeypatch.setattr("energy_agent.sdk.training.step_counter._hinted", set())
+        made = quiet_counter()
+        for each in (1_000, tokens, 1_000, tokens, 1_000.0, Count()):
+            made.step(each, None)
+        told = made.told()
+        assert (told["steps"], told["tokens"]) == ({"training": 6}, 3_000 + 4096), tokens
+        assert parse(json.loads(json.dumps(told))).tokens == 7_096
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith("wattlens: the tokens of a step were not counted: tokens= ")
 
 
 @given(st.lists(st.integers(0, 10**13)), st.floats(0, 1e9))
@@ -169,30 +168,24 @@ import wattlens
 run = wattlens.training(model="m")
 for k in range(100):
     run.step(tokens=10, loss=1.0 / (k + 1))
-with wattlens.phase("checkpoint"):
-    pass
+with wattlens.phase("checkpoint"): pass
 wattlens.step(tokens="many"); wattlens.step(tokens=-5); wattlens.step(loss="x")
 with run: pass
 told = run.status()
 print(told.steps, told.tokens, told.joules, bool(told.reason), told.joules_per_token)
 """)
     assert (done.returncode, done.stdout) == (0, "103 1000 None True None\n"), done.stderr
-    said = done.stderr.splitlines()
-    assert len([line for line in said if "no agent answers" in line]) == 1
-    assert len([line for line in said if line.startswith("wattlens: 103 steps, 1,000 tokens; energy not measured: ")]) == 1
-    assert len(said) == 3  # the "many" tokens were not counted, and that is said once
+    assert done.stderr.count("no agent answers") == 1
+    assert done.stderr.count("wattlens: 103 steps, 1,000 tokens; energy not measured: ") == 1
+    assert len(done.stderr.splitlines()) == 3  # the "many" tokens were not counted, and that is said once
 
 
 def test_the_line_at_the_end_is_of_rank_0_with_steps_and_can_be_switched_off():
     code = "import wattlens; wattlens.training(quiet={}); [wattlens.step(tokens=5) for _ in range({})]"
     for quiet, steps, environ, lines in (
-        (False, 3, {}, 1),
-        (True, 3, {}, 0),
-        (False, 0, {}, 0),
-        (False, 3, {"WATTLENS_SUMMARY": "0"}, 0),
-        (False, 3, {"RANK": "0", "WORLD_SIZE": "2"}, 1),
-        (False, 3, {"RANK": "1", "WORLD_SIZE": "2"}, 0),
-    ):
+        (False, 3, {}, 1), (True, 3, {}, 0), (False, 0, {}, 0), (False, 3, {"WATTLENS_SUMMARY": "0"}, 0),
+        (False, 3, {"RANK": "0", "WORLD_SIZE": "2"}, 1), (False, 3, {"RANK": "1", "WORLD_SIZE": "2"}, 0),
+    ):  # fmt: skip
         done = python(code.format(quiet, steps), **environ)
         assert (done.returncode, done.stdout) == (0, "")
         assert done.stderr.count(" steps, ") == lines, (quiet, steps, environ, done.stderr)
@@ -216,36 +209,29 @@ print(status, counter().told()["steps"], counter().told()["run"] == run)
     assert done.stdout == "0 {'training': 11} True\n", done.stderr
 
 
-def test_what_goes_wrong_in_a_hook_is_told_and_goes_no_further(capsys):
+def test_what_goes_wrong_in_a_hook_is_told_and_goes_no_further(capsys, monkeypatch):
     @guarded
     def hook():
         raise RuntimeError("no")
 
-    import energy_agent.sdk.training.step_counter as module
-
-    module._hinted.clear()
+    monkeypatch.setattr("energy_agent.sdk.training.step_counter._hinted", set())
     assert hook() is None
     hook()
     complain(ValueError("again"))
     assert capsys.readouterr().err == "wattlens: a step was not counted: RuntimeError: no\n"
 
 
-@pytest.mark.parametrize(
-    ("environ", "place"),
-    [
-        ({}, Place()),
-        ({"RANK": "3"}, Place()),
-        ({"RANK": "9", "WORLD_SIZE": "8"}, Place()),
-        ({"RANK": "x", "WORLD_SIZE": "8"}, Place()),
-        ({"RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "h"}, Place()),
-        ({"RANK": "3", "WORLD_SIZE": "8", "MASTER_ADDR": "host", "MASTER_PORT": "29500"}, Place(3, 8, "host:29500")),
-        ({"RANK": "3", "WORLD_SIZE": "8", "TORCHELASTIC_RUN_ID": "job7", "MASTER_ADDR": "h"}, Place(3, 8, "job7")),
-        ({"RANK": "3", "WORLD_SIZE": "8", "TORCHELASTIC_RUN_ID": "none", "MASTER_ADDR": "h"}, Place(3, 8, "h:")),
-        ({"RANK": "3", "WORLD_SIZE": "8", "TORCHELASTIC_RUN_ID": "", "MASTER_ADDR": "h"}, Place(3, 8, "h:")),
+def test_launchers_say_which_rank_a_process_is():
+    elastic = {"RANK": "3", "WORLD_SIZE": "8", "MASTER_ADDR": "h"}
+    for environ, place in (
+        ({}, Place()), ({"RANK": "3"}, Place()), ({"RANK": "9", "WORLD_SIZE": "8"}, Place()),
+        ({"RANK": "x", "WORLD_SIZE": "8"}, Place()), ({"RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "h"}, Place()),
+        (elastic | {"MASTER_PORT": "29500"}, Place(3, 8, "h:29500")),
+        (elastic | {"TORCHELASTIC_RUN_ID": "job7"}, Place(3, 8, "job7")),
+        (elastic | {"TORCHELASTIC_RUN_ID": "none"}, Place(3, 8, "h:")),
+        (elastic | {"TORCHELASTIC_RUN_ID": ""}, Place(3, 8, "h:")),
         ({"RANK": "3", "WORLD_SIZE": "8", "TORCHELASTIC_RUN_ID": " None ", "SLURM_JOB_ID": "7"}, Place(3, 8, "slurm-7.0")),
         ({"SLURM_PROCID": "1", "SLURM_STEP_NUM_TASKS": "2", "SLURM_JOB_ID": "42"}, Place(1, 2, "slurm-42.0")),
         ({"OMPI_COMM_WORLD_RANK": "1", "OMPI_COMM_WORLD_SIZE": "2", "OMPI_MCA_ess_base_jobid": "5"}, Place(1, 2, "mpi-5")),
-    ],
-)
-def test_launchers_say_which_rank_a_process_is(environ, place):
-    assert place_of(environ) == place
+    ):  # fmt: skip
+        assert place_of(environ) == place, environ

@@ -10,26 +10,19 @@ from energy_agent.sdk.training.widget import number, text, told
 from tests.support import need_module
 
 KNOWN = Status("agent", 48_230.5, 612.0, 1820, 7_454_720, 2.3417, "ml/llama", "")
+KEYS = ("power", "energy", "per_token", "per_step", "loss")
 UNKNOWN = Status("", None, None, 12, 0, None, "", "NVML: Driver Not Loaded")
 
 
-@pytest.mark.parametrize(
-    ("value", "shown"), [(None, "-"), (0.0, "0"), (0.00646979, "0.00647"), (612.0, "612"), (48_230.5, "48,230")]
-)
-def test_numbers_have_four_digits(value, shown):
-    assert number(value) == shown
-
-
-def test_what_is_not_known_is_a_dash_with_its_reason():
+def test_numbers_have_four_digits_and_what_is_not_known_is_a_dash_with_its_reason():
+    for value, digits in {None: "-", 0.0: "0", 0.00646979: "0.00647", 612.0: "612", 48_230.5: "48,230"}.items():
+        assert number(value) == digits
     shown = told(UNKNOWN, "")
-    assert {shown[key] for key in ("power", "energy", "per_token", "per_step", "loss")} == {"-"}
+    assert {shown[key] for key in KEYS} == {"-"}
     assert shown["note"] == UNKNOWN.reason
     assert text(UNKNOWN, "").endswith("(NVML: Driver Not Loaded)")
-
-
-def test_the_text_says_what_the_picture_does():
     line, shown = text(KNOWN, "llama-8b"), told(KNOWN, "llama-8b")
-    assert all(shown[key] in line for key in ("power", "energy", "per_token", "per_step", "loss"))
+    assert all(shown[key] in line for key in KEYS)
     assert "all of ml/llama on this node" in shown["note"]
 
 
