@@ -31,18 +31,13 @@ def kwh(amount: int) -> int:
     return amount * UJ_PER_KWH
 
 
+def minutes(begin: int, length: int, eighths: int, estimated: bool, known: int) -> Point:
+    return Point(begin * MINUTE_NS, (begin + length) * MINUTE_NS, Decimal(eighths) / 8, estimated, known)
+
+
+lengths = st.sampled_from([5, 7, 15, 30, 60])
 points = st.lists(
-    st.builds(
-        lambda begin, length, grams, estimated, known: Point(
-            begin * MINUTE_NS, (begin + length) * MINUTE_NS, Decimal(grams) / 8, estimated, known
-        ),
-        st.integers(0, 150),
-        st.sampled_from([5, 7, 15, 30, 60]),
-        st.integers(0, 8000),
-        st.booleans(),
-        st.integers(0, 3),
-    ),
-    max_size=12,
+    st.builds(minutes, st.integers(0, 150), lengths, st.integers(0, 8000), st.booleans(), st.integers(0, 3)), max_size=12
 )
 cells = st.dictionaries(st.integers(0, 12).map(lambda n: n * CELL_NS), st.integers(0, 10**13), max_size=13)
 
@@ -52,32 +47,24 @@ def figures(joined: Joined) -> dict[str, tuple[int, Fraction | None, int, int]]:
     return {s.id: (s.uj, s.grams, s.ns, s.estimated_uj) for s in joined.statements if s.ns}
 
 
-def test_the_example_of_one_hour() -> None:
+def test_the_example_of_three_hours_and_what_no_source_knows() -> None:
     """1 kWh at 400 g in each of two hours, then one that only the year's factor knows: 0.4 + 0.4 + 0.344 kg."""
     germany = factor("DEU", 2024, LIFE).factor
     energy = {n * CELL_NS: kwh(1) // 4 for n in range(12)}
-    found = join(
-        energy, [told([hour(0, "400"), hour(1, "400", estimated=True)]), of_factor(germany, ["no hourly value of 2026"])]
-    )
+    hourly = told([hour(0, "400"), hour(1, "400", estimated=True)])
+    found = join(energy, [hourly, of_factor(germany, ["no hourly value of 2026"])])
     first, second = found.statements
-    assert (first.uj, first.grams, first.hours, first.quality, first.estimated_share) == (
-        kwh(2), 800, 2, 3, Fraction(1, 2)
-    )  # fmt: skip
-    assert first.reasons == ()
-    assert (second.id, second.uj, second.grams, second.hours, second.quality) == (
-        germany.id, kwh(1), Fraction("344.13992"), 1, 5
-    )  # fmt: skip
+    assert (first.uj, first.grams, first.hours, first.quality, first.reasons) == (kwh(2), 800, 2, 3, ())
+    assert first.estimated_share == Fraction(1, 2)
+    assert (second.id, second.uj, second.hours, second.quality) == (germany.id, kwh(1), 1, 5)
+    assert (second.grams, found.grams) == (Fraction("344.13992"), Fraction("1144.13992"))
     assert second.reasons == ("no hourly value of 2026", f"{first.id}: no value for 1 h")
-    assert found.grams == Fraction("1144.13992")
-
-
-def test_what_no_source_knows_is_told_and_leaves_the_total_absent() -> None:
     found = join({0: 1000, HOUR_NS: 500}, [told([hour(0, "360")])])
-    assert [s.id == NOWHERE for s in found.statements] == [False, True]
-    nowhere = found.statements[1]
+    known, nowhere = found.statements
+    assert (known.id == NOWHERE, nowhere.id == NOWHERE) == (False, True)
     assert (nowhere.uj, nowhere.grams, nowhere.quality) == (500, None, None)
-    assert nowhere.reasons == (f"{found.statements[0].id}: no value for 0.25 h",)
-    assert (found.grams, found.uj_unknown, found.uj) == (None, 500, 1500)
+    assert nowhere.reasons == (f"{known.id}: no value for 0.25 h",)
+    assert (found.grams, found.uj_unknown, found.uj) == (None, 500, 1500)  # the total is absent
     assert found.grams_known == Fraction(360 * 1000, UJ_PER_KWH)
 
 
@@ -153,14 +140,11 @@ def test_no_source_and_one_twice_are_refused() -> None:
     assert "cannot split" in refusal(join, {0: -1}, [told([hour(0, "1")])], error=ValueError)
 
 
-def test_a_fleet_s_quarter_stays_exact() -> None:
+def test_a_fleet_s_quarter_stays_exact_and_a_factor_may_hold_for_a_time_alone() -> None:
     """7.9e19 uJ is past int64 and past what a float counts."""
     energy = {n * CELL_NS: 8_936_651_583_710_407 for n in range(92 * 96)}
     found = join(energy, [told([hour(n, "381.5") for n in range(92 * 24)])])
     assert found.grams == Fraction("381.5") * 8_936_651_583_710_407 * 92 * 96 / UJ_PER_KWH
-
-
-def test_a_factor_may_hold_for_a_time_alone() -> None:
     germany = factor("DEU", 2024, LIFE).factor
     found = join({0: 10, CELL_NS: 10}, [of_factor(germany, end_ns=CELL_NS)])
     assert [(s.id, s.uj) for s in found.statements] == [(germany.id, 10), (NOWHERE, 10)]
