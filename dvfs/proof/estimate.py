@@ -239,12 +239,7 @@ def _degrees_of_freedom(ordinary: float) -> int:
     return max(1, math.floor(ordinary * 2 / 3 + 1e-9))
 
 
-def t_quantile_975(df: int) -> float:
-    """Student's t at 0.975 for whole degrees of freedom."""
-    return t_quantile(df, 0.025)
-
-
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=4096)
 def t_quantile(df: int, above: float) -> float:
     """Student's t with the upper tail probability `above`, by bisection of the closed form A&S 26.7.3 and 26.7.4."""
     low, high = 0.0, 1e9

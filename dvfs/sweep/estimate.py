@@ -16,9 +16,8 @@ The time itself, in s, is exp(mean t) times the references' mean, and adds the e
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
-from dvfs.proof.estimate import Ratio, t_quantile_975
+from dvfs.proof.estimate import Ratio, t_quantile
 from dvfs.sweep.profile import REFERENCE, Key, Point, Stretch
 
 MIN_STRETCHES = 3
@@ -26,7 +25,6 @@ MIN_STRETCHES = 3
 MIN_FREEDOM = 6
 """Nor before the scatter is: a standard deviation of fewer degrees of freedom is small by chance too often to stop by it."""
 
-_quantile = lru_cache(maxsize=4096)(t_quantile_975)
 Measure = Callable[[Stretch], float]
 MEASURES: tuple[Measure, ...] = (
     lambda stretch: math.log(stretch.time_s),
@@ -125,12 +123,12 @@ def _squares(values: Sequence[float]) -> float:
 def _pooled_mean(values: Sequence[float], pooled: float, freedom: int) -> Mean:
     n = len(values)
     own = math.sqrt(_squares(values) / (n - 1)) if n > 1 else 0.0
-    return Mean(math.fsum(values) / n, _quantile(freedom) * max(pooled, own) / math.sqrt(n))
+    return Mean(math.fsum(values) / n, t_quantile(freedom, 0.025) * max(pooled, own) / math.sqrt(n))
 
 
 def _mean(values: Sequence[float]) -> Mean:
     n = len(values)
-    return Mean(math.fsum(values) / n, _quantile(n - 1) * math.sqrt(_squares(values) / (n - 1) / n))
+    return Mean(math.fsum(values) / n, t_quantile(n - 1, 0.025) * math.sqrt(_squares(values) / (n - 1) / n))
 
 
 def _sum(one: Mean, other: Mean) -> Mean:

@@ -13,15 +13,10 @@ from dataclasses import dataclass, replace
 from math import exp, hypot, inf, log, sqrt
 from statistics import fmean, variance
 
+from dvfs.proof.estimate import t_quantile
 from energy_agent.sdk.measure.per_token import distances
 
 _ROUNDING = 1e-12
-
-# Two-sided 95 % points of Student's t for 1 to 30 degrees of freedom.
-_T95 = (
-    12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110,
-    2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042,
-)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +57,10 @@ def compare(a: Sequence[float], b: Sequence[float], errors: Sequence[float] = ()
     freedom = 1.0
     if error > 0:
         freedom = (va + vb) ** 2 / (va**2 / (len(x) - 1) + vb**2 / (len(y) - 1))
-    half = max(student95(freedom) * error, hypot(hypot(*errors[: len(a)]) / len(a), hypot(*errors[len(a) :]) / len(b)))
+    half = max(
+        t_quantile(max(1, int(freedom)), 0.025) * error,
+        hypot(hypot(*errors[: len(a)]) / len(a), hypot(*errors[len(a) :]) / len(b)),
+    )
     low, high = (exp(difference - half), exp(difference + half)) if half > 0 else (0.0, inf)
     return Comparison(fmean(a), fmean(b), exp(difference), low, high)
 
@@ -134,15 +132,3 @@ def gain_range(a: Mapping[str, float], b: Mapping[str, float], gains: Mapping[st
 def widened(found: Comparison, factors: tuple[float, float]) -> Comparison:
     """With what gains do not cancel."""
     return replace(found, low=found.low * factors[0], high=found.high * factors[1])
-
-
-def student95(freedom: float) -> float:
-    """Two-sided 95 % point of Student's t, rounded to the side of the wider interval.
-
-    >>> student95(4.9)
-    2.776
-    """
-    whole = int(freedom)
-    if whole > 30:
-        return 1.96 + 2.5 / whole  # within 0.2 % of the exact value, above it
-    return _T95[max(1, whole) - 1]

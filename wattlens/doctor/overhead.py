@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import wattlens
-from dvfs.proof.estimate import t_quantile_975
+from dvfs.proof.estimate import t_quantile
 from energy_agent.core.errors import WattlensError
 from energy_agent.reader.child import ReaderOptions, ReaderProcess
 from wattlens.doctor import child
@@ -157,7 +157,7 @@ def added(blocks: Sequence[Block], gpus: Sequence[int]) -> dict[str, Any]:
     if len(differences) < 2 or not gpus:
         return {"added_w": {"absent": "fewer than two whole pairs: no energy counter, or it stood still"}, "without_w": None}
     n = len(differences)
-    half = t_quantile_975(n - 1) * stdev(differences) / math.sqrt(n)
+    half = t_quantile(n - 1, 0.025) * stdev(differences) / math.sqrt(n)
     mean = fmean(differences)
     value = {"value": round(mean, 4), "low": round(mean - half, 4), "high": round(mean + half, 4), "n": n}
     return {"added_w": value, "without_w": round(fmean(base), 3)}
