@@ -1,18 +1,15 @@
 """The owner's allow-list, from its part of the configuration file: which devices, which knobs, how far. Default: nothing."""
 
 import difflib
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from dvfs.types import KNOBS, Baseline, Limits
 from energy_agent.core.errors import UsageError
-from energy_agent.runtime.files import require_safe
 
 _KEYS = ("devices", "knobs", "clock_mhz", "power_w", "baseline")
 _FILE_KEYS = ("allow", "kill_switch")
-_MAX_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,21 +49,9 @@ def load(path: Path, *, simulated: bool = False) -> ActuatorFile:
     Raises:
         UsageError: names the file and the key that is wrong, or others may change the file.
     """
-    import yaml
+    from energy_agent.runtime import yaml_file  # PyYAML is not needed without a file
 
-    try:
-        with path.open("rb") as file:
-            require_safe(path, "configuration", os.fstat(file.fileno()), folders_above=not simulated)
-            text = file.read(_MAX_BYTES + 1)
-        if len(text) > _MAX_BYTES:
-            raise UsageError(f"{path}: larger than {_MAX_BYTES} bytes")
-        data = yaml.safe_load(text)
-    except OSError as error:
-        raise UsageError(f"{path}: cannot read: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise UsageError(f"{path}: no valid YAML: {' '.join(str(error).split())[:200]}") from error
-    if data is None:
-        return ActuatorFile()
+    data = yaml_file.parse(yaml_file.read(path, "configuration", True, not simulated), str(path))
     if not isinstance(data, dict):
         raise UsageError(f"{path}: must be a mapping with the keys {', '.join(_FILE_KEYS)}")
     for key in data:

@@ -3,12 +3,9 @@
 An unknown key is an error that names the nearest known one; a wrong value names its key.
 """
 
-import os
-import stat
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
-import yaml
 from pydantic import BaseModel, Field, ValidationError, field_validator
 
 from energy_agent.config.dvfs import Dvfs
@@ -19,30 +16,9 @@ from energy_agent.config.owners import Holders
 from energy_agent.config.section import Ratio, Section
 from energy_agent.config.tokens import TokenSource
 from energy_agent.core.errors import UsageError
-from energy_agent.runtime.files import require_safe
+from energy_agent.runtime import yaml_file
 
-MAX_CONFIG_B = 1 << 20
 Name = Annotated[str, Field(pattern=NAME)]
-
-
-class _Loader(yaml.SafeLoader):
-    """Safe YAML without what a configuration does not need: repeated keys, and aliases, of which a few fill any memory."""
-
-    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        """As in the base class, but for aliases."""
-        if self.check_event(yaml.AliasEvent):
-            event: Any = self.peek_event()  # type: ignore[no-untyped-call]
-            raise yaml.composer.ComposerError(None, None, f"alias '*{event.anchor}' is not allowed here", event.start_mark)
-        return super().compose_node(parent, index)
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """As in the base class, but a key that stands there twice is an error."""
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode) and key.value in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"key {key.value!r} stands there twice", key.start_mark)
-            seen.add(str(key.value))
-        return super().construct_mapping(node, deep)
 
 
 class Node(Section):
@@ -147,33 +123,7 @@ def load(path: Path | None) -> Config:
     """
     if path is None:
         return Config()
-    return parse(read(path, "configuration"), str(path))
-
-
-def read(path: Path, what: str, safe: bool = False, folders_above: bool = True) -> bytes:
-    """The bytes of a file of at most MAX_CONFIG_B; `what` it is stands in messages.
-
-    Args:
-        path: of the file.
-        what: it is, for messages.
-        safe: refuse a file that others may change.
-        folders_above: refuse one that others may replace, too.
-
-    Raises:
-        UsageError: it cannot be read, is a pipe or too large, or is not safe.
-    """
-    try:
-        if stat.S_ISFIFO(path.stat().st_mode):  # nobody may ever write to it
-            raise UsageError(f"{what} {path} is a pipe; name a file")
-        with path.open("rb") as file:
-            if safe:
-                require_safe(path, what, os.fstat(file.fileno()), folders_above=folders_above)
-            raw = file.read(MAX_CONFIG_B + 1)
-    except OSError as error:
-        raise UsageError(f"cannot read {what} {path}: {error.strerror}") from None
-    if len(raw) > MAX_CONFIG_B:
-        raise UsageError(f"{what} {path} is larger than {MAX_CONFIG_B} bytes")
-    return raw
+    return parse(yaml_file.read(path, "configuration"), str(path))
 
 
 def parse(raw: bytes, name: str = "configuration") -> Config:
@@ -191,20 +141,7 @@ _WHAT = {list: "a list", str: "text", int: "a number", float: "a number"}
 
 def parse_as(model: type[Model], raw: bytes, name: str) -> Model:
     """A YAML text as `model`, an empty one as its defaults; raises as `parse` does."""
-    try:
-        data = yaml.load(raw.decode("utf-8"), _Loader)  # noqa: S506 - a SafeLoader
-    except UnicodeDecodeError:
-        raise UsageError(f"{name} is not UTF-8 text") from None
-    except RecursionError:
-        raise UsageError(f"{name}: nested too deeply") from None
-    except (yaml.YAMLError, ValueError, ArithmeticError, LookupError, AttributeError, TypeError) as error:
-        # All but the first: an impossible date, number or tag, which PyYAML passes on as it comes.
-        mark = getattr(error, "problem_mark", None)
-        where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        what = getattr(error, "problem", None) or " ".join(str(error).split())
-        raise UsageError(f"{name} is not valid YAML{where}: {what}") from None
-    if data is None:
-        return model()
+    data = yaml_file.parse(raw, name)
     if not isinstance(data, dict):
         sections = ", ".join(f"'{key}:'" for key in list(model.model_fields)[1:3])
         raise UsageError(

@@ -7,23 +7,16 @@ from typing import Any
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
+from energy_agent.config.agent import parse_as
+from energy_agent.config.messages import explain
 from energy_agent.core.errors import UsageError
 from energy_agent.core.units import NS_PER_S
+from energy_agent.runtime import yaml_file
 from energy_agent.sim.building.model import Facility
 from energy_agent.sim.cluster.model import Kubelet
 from energy_agent.sim.gpu.boards import boards as known_boards
 from energy_agent.sim.gpu.faults import FaultEvent
 from energy_agent.sim.scenario_model import GPUS_MAX, Boards, Fault, Host, Part, Serving, Workload, unknown
-
-SIZE_LIMIT_B = 256 * 1024
-_DEPTH_LIMIT = 16
-_OPENING = (
-    yaml.BlockMappingStartToken,
-    yaml.BlockSequenceStartToken,
-    yaml.FlowMappingStartToken,
-    yaml.FlowSequenceStartToken,
-)
-_CLOSING = (yaml.BlockEndToken, yaml.FlowMappingEndToken, yaml.FlowSequenceEndToken)
 
 
 class Scenario(Part):
@@ -114,14 +107,7 @@ def load(name_or_path: str) -> Scenario:
         UsageError: not found, unreadable or wrong; names the file and the key.
     """
     path = locate(name_or_path)
-    try:
-        with path.open("rb") as file:
-            raw = file.read(SIZE_LIMIT_B + 1)
-    except OSError as error:
-        raise UsageError(f"scenario {path} cannot be read: {error.strerror}") from error
-    if len(raw) > SIZE_LIMIT_B:
-        raise UsageError(f"scenario {path} is larger than {SIZE_LIMIT_B} bytes")
-    return parse(raw, str(path), path.parent)
+    return parse(yaml_file.read(path, "scenario"), str(path), path.parent)
 
 
 def parse(raw: bytes, name: str, folder: Path | None = None) -> Scenario:
@@ -130,33 +116,8 @@ def parse(raw: bytes, name: str, folder: Path | None = None) -> Scenario:
     Raises:
         UsageError: not YAML, or not a scenario; one line that names the key.
     """
-    try:
-        text = raw.decode("utf-8")
-        _refuse_bombs(text, name)
-        data = yaml.safe_load(text)
-    except yaml.MarkedYAMLError as error:
-        line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise UsageError(f"scenario {name}{line}: not YAML: {error.problem}") from error
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError) as error:
-        raise UsageError(f"scenario {name}: not YAML: {type(error).__name__}") from error
-    if not isinstance(data, dict):
-        raise UsageError(f"scenario {name}: must be a mapping with the key 'boards'")
-    try:
-        scenario = Scenario.model_validate(data)
-    except ValidationError as error:
-        raise UsageError(f"scenario {name}: {_first_line(error)}") from error
+    scenario = parse_as(Scenario, raw, f"scenario {name}")
     return scenario if folder is None else _with_traces(scenario, folder)
-
-
-def _refuse_bombs(text: str, name: str) -> None:
-    """Aliases make a small file huge, and deep nesting makes it slow; a scenario needs neither."""
-    depth = 0
-    for token in yaml.scan(text):
-        if isinstance(token, yaml.AliasToken):
-            raise UsageError(f"scenario {name}: YAML aliases are not allowed")
-        depth += isinstance(token, _OPENING) - isinstance(token, _CLOSING)
-        if depth > _DEPTH_LIMIT:
-            raise UsageError(f"scenario {name}: nested deeper than {_DEPTH_LIMIT}")
 
 
 def dump(scenario: Scenario) -> str:
@@ -176,7 +137,7 @@ def override(scenario: Scenario, *, seed: int | None = None, rate: float | None 
     try:
         return Scenario.model_validate(scenario.model_dump(mode="json") | changes)
     except ValidationError as error:
-        raise UsageError(_first_line(error)) from error
+        raise UsageError(explain(error, Scenario)) from None
 
 
 def _with_traces(scenario: Scenario, folder: Path) -> Scenario:
@@ -185,12 +146,3 @@ def _with_traces(scenario: Scenario, folder: Path) -> Scenario:
         for w in scenario.workloads
     )
     return scenario.model_copy(update={"workloads": workloads})
-
-
-def _first_line(error: ValidationError) -> str:
-    first = error.errors(include_url=False)[0]
-    # A discriminated union puts the kind into the location; a person does not see it in the file.
-    kinds = {"training", "serving", "notebook", "burst"}
-    where = ".".join(str(part) for part in first["loc"] if part not in kinds)
-    message = first["msg"].removeprefix("Value error, ").splitlines()[0]
-    return f"{where}: {message}" if where else message

@@ -12,6 +12,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from energy_agent.config import agent
+from energy_agent.runtime import yaml_file
 
 MAX_BCRYPT_COST = 16  # 4 s of a core; each step doubles it
 _BCRYPT = re.compile(r"\$2[abxy]\$(\d\d)\$[./A-Za-z0-9]{53}")
@@ -225,7 +226,7 @@ def load(path: Path) -> WebConfig:
     Raises:
         UsageError: one line that names the file, the key and what to do.
     """
-    return parse(agent.read(path, "web configuration", safe=True), str(path), path.parent)
+    return parse(yaml_file.read(path, "web configuration", safe=True), str(path), path.parent)
 
 
 def parse(raw: bytes, name: str = "web configuration", folder: Path = Path()) -> WebConfig:

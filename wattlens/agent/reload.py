@@ -20,6 +20,7 @@ from energy_agent.core.units import NS_PER_S
 from energy_agent.node.loop import Agent
 from energy_agent.owners.kubernetes.node_annotation import NodeNote
 from energy_agent.reader.child import ReaderOptions
+from energy_agent.runtime import yaml_file
 from wattlens.agent.config_check import check_parts
 from wattlens.steering.loop import Steering
 
@@ -87,7 +88,7 @@ class Reloader:
             UsageError: the file is wrong; nothing has changed.
         """
         self.watch.taken()
-        raw = configuration.read(self.watch.path, "configuration", safe=True, folders_above=not agent.identity.simulated)
+        raw = yaml_file.read(self.watch.path, "configuration", safe=True, folders_above=not agent.identity.simulated)
         fresh, old = configuration.parse(raw, str(self.watch.path)), agent.config
         check_parts(fresh)
         sensors = self.sensors(fresh)

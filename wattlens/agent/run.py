@@ -37,6 +37,7 @@ from energy_agent.owners.processes import ProcessHolders
 from energy_agent.owners.sources import open_holders, open_node_note
 from energy_agent.reader.child import ReaderOptions
 from energy_agent.reader.supervisor import Sampler
+from energy_agent.runtime import yaml_file
 from energy_agent.runtime.clock import clock_for
 from energy_agent.runtime.files import hide_from_others, require_safe
 from energy_agent.runtime.last_good import LastGood
@@ -77,7 +78,7 @@ def run_agent(options: AgentOptions) -> int:
     if options.config is not None:
         last_good = LastGood(options.config, state, log)
         real = options.simulate is None
-        read = partial(configuration.read, options.config, "configuration", safe=True, folders_above=real)
+        read = partial(yaml_file.read, options.config, "configuration", safe=True, folders_above=real)
         try:
             config, raw, wrong = last_good.load(read, partial(_parse, options))
         except UsageError:

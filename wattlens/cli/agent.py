@@ -63,7 +63,7 @@ def _run(args: argparse.Namespace) -> int:
 def _check(args: argparse.Namespace) -> None:
     """Options that would be ignored: a person who gave one believes that it holds; raises UsageError."""
     if args.action != "release" and args.for_s is not None:
-        raise UsageError("--for belongs to wattlens agent release")
+        raise UsageError("--for belongs to release: wattlens agent release --for 10m")
     if args.action != "run":
         for option in ("config", "listen", "web_config", "simulate"):
             if getattr(args, option) is not None:

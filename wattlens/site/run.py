@@ -12,7 +12,6 @@ from pathlib import Path
 from zlib import crc32
 
 import wattlens
-from energy_agent.config.agent import read
 from energy_agent.core.energy import Identity
 from energy_agent.core.errors import UsageError
 from energy_agent.core.facility import MeterFacts
@@ -26,6 +25,7 @@ from energy_agent.runtime.clock import clock_for
 from energy_agent.runtime.last_good import LastGood
 from energy_agent.runtime.listeners import Listeners
 from energy_agent.runtime.meter_poller import MeterPoller, Polled
+from energy_agent.runtime.yaml_file import read
 from energy_agent.site.account import SiteAccount
 from energy_agent.site.config.site import SiteBase, SiteWeb, parse_site, source_specs
 from energy_agent.site.grid.poller import GridPoller

@@ -18,6 +18,7 @@ from energy_agent.config.messages import LISTEN, NAME
 from energy_agent.config.section import Section
 from energy_agent.core import plugin
 from energy_agent.core.facility import MeterFacts
+from energy_agent.runtime import yaml_file
 from energy_agent.site.building.tree import refuse_unsound
 from energy_agent.site.config import contracts as config_contracts
 from energy_agent.site.config import water as config_water
@@ -152,7 +153,7 @@ def load_site(path: Path) -> SiteBase:
     Raises:
         UsageError: one line that names the file, the key and what to do.
     """
-    return parse_site(configuration.read(path, "site configuration"), str(path))
+    return parse_site(yaml_file.read(path, "site configuration"), str(path))
 
 
 def parse_site(raw: bytes, name: str = "site configuration") -> SiteBase:

@@ -37,7 +37,9 @@ def test_first_rule_that_names_a_device_holds(tmp_path: Path) -> None:
         ("allow: [{devices: some, knobs: [power]}]", r"allow\[0\].devices"),
         ("allow: [{devices: all, knobs: [clock], baseline: locked}]", "or 'unlocked'"),
         ("kill_switch: off", "kill_switch: must be the absolute path"),
-        ("[", "no valid YAML"),
+        ("[", "is not valid YAML"),
+        ("allow: []\nallow: []", "'allow' stands there twice"),
+        ("allow: &a []\nkill_switch: *a", "alias"),
         ("- x", "must be a mapping"),
     ],
 )

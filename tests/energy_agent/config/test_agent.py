@@ -9,6 +9,7 @@ from energy_agent.config import agent as config
 from energy_agent.config import messages
 from energy_agent.config.key_values import model_of
 from energy_agent.core.errors import UsageError
+from energy_agent.runtime import yaml_file
 from tests.support import refusal, said_here
 
 # What stands in the file -> what the line has to name.
@@ -141,7 +142,7 @@ def test_every_pattern_of_the_model_has_words():
 def test_a_file_that_cannot_be_read_is_named(tmp_path):
     path = tmp_path / "agent.yaml"
     for content, word in (
-        (bytes(range(256)) * 4, "not UTF-8"), (b"#" * (config.MAX_CONFIG_B + 1), "larger than"),
+        (bytes(range(256)) * 4, "not UTF-8"), (b"#" * (yaml_file.MAX_BYTES + 1), "larger than"),
         (b"sampling:\x00 {}", "not valid YAML"),
     ):  # fmt: skip
         path.write_bytes(content)

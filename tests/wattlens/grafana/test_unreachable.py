@@ -35,7 +35,7 @@ def told(token_file, capsys):
         code = main(["dashboards", action, "--url", url, "--token-file", str(file), *options])
         said = capsys.readouterr()
         assert said.out == ""
-        assert said.err.startswith("wattlens: ")
+        assert said.err.startswith("wattlens")
         assert said.err.count("\n") == 1
         assert "glsa_" not in said.err
         return code, said.err

@@ -9,6 +9,7 @@ from pathlib import Path
 from energy_agent.config import agent as configuration
 from energy_agent.core.errors import UsageError
 from energy_agent.factors import bounded_file
+from energy_agent.runtime import yaml_file
 from reports.inputs import Embodied, ModelName, Organisation, Price, SiteInputs, TeamRule
 from wattlens.report.inputs.files import Files
 from wattlens.report.inputs.grid import Span
@@ -77,8 +78,8 @@ def load_organisation(path: Path, start_ns: int, end_ns: int, as_of_ns: int) -> 
 def parse(raw: bytes, path: Path) -> Inputs:
     """The file itself, without what it names; raises UsageError as `load_organisation` does."""
     if path.suffix.lower() in YAML:
-        if len(raw) > configuration.MAX_CONFIG_B:
-            raise UsageError(f"{path} is larger than {configuration.MAX_CONFIG_B} bytes")
+        if len(raw) > yaml_file.MAX_BYTES:
+            raise UsageError(f"{path} is larger than {yaml_file.MAX_BYTES} bytes")
         return Inputs(configuration.parse_as(OrgFile, raw, str(path)))
     if path.suffix.lower() in WORKBOOK:
         sheets, unread = read_sheets(raw, path.name)

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from energy_agent.config import agent as configuration
 from energy_agent.core.errors import UsageError
 from energy_agent.core.facility import MeterFacts
 from energy_agent.core.units import NS_PER_S
 from energy_agent.factors.sets import FILE_MAX_B
+from energy_agent.runtime import yaml_file
 from energy_agent.site.building.contracts import Lot, retirement_key
 from energy_agent.site.building.tree import refuse_unsound
 from energy_agent.site.config import contracts as config_contracts
@@ -88,7 +88,7 @@ def site_inputs(entry: OrgSite, files: Files, span: Span, retired: dict[str, str
 
 
 def _of_file(entry: OrgSite, given: Path, files: Files) -> _Told:
-    raw = files.read(given, configuration.MAX_CONFIG_B)
+    raw = files.read(given, yaml_file.MAX_BYTES)
     config: SiteBase = parse_site(raw, str(given))
     if entry.site is not None and entry.site.name != config.site.name:
         raise UsageError(f"{given} is of site {config.site.name!r}, and not of {entry.site.name!r}")

@@ -1,0 +1,80 @@
+"""YAML files that people write: read up to a bound, without aliases and repeated keys."""
+
+import os
+import stat
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from energy_agent.core.errors import UsageError
+from energy_agent.runtime.files import require_safe
+
+MAX_BYTES = 1 << 20
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML without what a configuration does not need: repeated keys, and aliases, of which a few fill any memory."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        """As in the base class, but for aliases."""
+        if self.check_event(yaml.AliasEvent):
+            event: Any = self.peek_event()  # type: ignore[no-untyped-call]
+            raise yaml.composer.ComposerError(None, None, f"alias '*{event.anchor}' is not allowed here", event.start_mark)
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """As in the base class, but a key that stands there twice is an error."""
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"key {key.value!r} stands there twice", key.start_mark)
+            seen.add(str(key.value))
+        return super().construct_mapping(node, deep)
+
+
+def read(path: Path, what: str, safe: bool = False, folders_above: bool = True) -> bytes:
+    """The bytes of a file of at most MAX_BYTES; `what` it is stands in messages.
+
+    Args:
+        path: of the file.
+        what: it is, for messages.
+        safe: refuse a file that others may change.
+        folders_above: refuse one that others may replace, too.
+
+    Raises:
+        UsageError: it cannot be read, is a pipe or too large, or is not safe.
+    """
+    try:
+        if stat.S_ISFIFO(path.stat().st_mode):  # nobody may ever write to it
+            raise UsageError(f"{what} {path} is a pipe; name a file")
+        with path.open("rb") as file:
+            if safe:
+                require_safe(path, what, os.fstat(file.fileno()), folders_above=folders_above)
+            raw = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise UsageError(f"cannot read {what} {path}: {error.strerror}") from None
+    if len(raw) > MAX_BYTES:
+        raise UsageError(f"{what} {path} is larger than {MAX_BYTES} bytes")
+    return raw
+
+
+def parse(raw: bytes, name: str) -> object:
+    """The content of a YAML text, that of an empty one as an empty mapping; `name` stands in messages.
+
+    Raises:
+        UsageError: not UTF-8, or not YAML; one line.
+    """
+    try:
+        data = yaml.load(raw.decode("utf-8"), _Loader)  # noqa: S506 - a SafeLoader
+    except UnicodeDecodeError:
+        raise UsageError(f"{name} is not UTF-8 text") from None
+    except RecursionError:
+        raise UsageError(f"{name}: nested too deeply") from None
+    except (yaml.YAMLError, ValueError, ArithmeticError, LookupError, AttributeError, TypeError) as error:
+        # All but the first: an impossible date, number or tag, which PyYAML passes on as it comes.
+        mark = getattr(error, "problem_mark", None)
+        where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        what = getattr(error, "problem", None) or " ".join(str(error).split())
+        raise UsageError(f"{name} is not valid YAML{where}: {what}") from None
+    return {} if data is None else data
