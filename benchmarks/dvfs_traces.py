@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks import dvfs_calibration, dvfs_traces_cache
+from benchmarks import dvfs_calibration, dvfs_traces_cache, serving_rivals
 from dvfs import knees
 from dvfs.policies.slo import SPEC
 from dvfs.replay.serving import boards, models, replay, trace
@@ -62,7 +62,7 @@ def played(job: Job, say: Callable[[str], None] = lambda text: None) -> dict[str
     known = dvfs_traces_cache.read(job.cache, case)
     if known is None:
         made = replay.ready(case, say)
-        rivals = [*replay.others(made, say), replay.best(made, say)]
+        rivals = [*replay.others(made, say), *serving_rivals.rivals(made, say), replay.best(made, say)]
         dvfs_traces_cache.write(job.cache, case, made.replicas, rivals)
     else:
         replicas, rivals = known

@@ -34,7 +34,7 @@ class Case:
         server: each replica.
         slo: limits of a request.
         trace: the requests, cut and compressed already.
-        knee_mhz: lowest clock of the grid that oracle, best fixed clock and EcoFreq choose from.
+        knee_mhz: lowest clock of the grid that the best fixed clock and hindsight choose from.
         replicas: None: the fewest for which the default attains what the SLO demands.
         levels: clocks of that grid.
         seed: of the times at which a policy is asked, and of how long a change takes.
@@ -144,13 +144,11 @@ def policy(made: Fixture, name: str, spec: Policy, config: Any, say: Say = lambd
 
 
 def others(made: Fixture, say: Say = lambda text: None) -> list[Row]:
-    """The best fixed clock, EcoFreq's rule, GEOPM's formula and the static knee."""
+    """The best fixed clock and the static knee."""
     case, server = made.case, made.case.server
     rates, outcome = rivals.best_fixed(server, made.dealt, made.grid, made.allowed, lambda text: say(f"best fixed: {text}"))
     return [
         made.row("best fixed clock", outcome, f"{rates.lock_mhz} MHz"),
-        steered(made, "EcoFreq", rivals.ecofreq(server, case.slo, made.grid), say),
-        steered(made, "GEOPM", rivals.geopm(server.board, case.knee_mhz), say),
         steered(made, "static knee", rivals.held(case.knee_mhz), say),
     ]
 

@@ -16,7 +16,7 @@ from wattlens.cli.dvfs.replay_text import Bar, bars
 ROOT = Path(__file__).parents[3]
 V100 = ROOT / "benchmarks/data/zeus/summary_power_v100.csv"
 AZURE = ROOT / "tests/dvfs/replay/serving/traces/azure-2023.csv"
-RULES = ["default", "slo", "best fixed clock", "EcoFreq", "GEOPM", "static knee", "hindsight"]
+RULES = ["default", "slo", "best fixed clock", "static knee", "hindsight"]
 
 
 def replay(*arguments: object) -> int:

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks import serving_rivals
 from dvfs.replay.serving import fleet, hindsight, rivals
 from dvfs.replay.serving.engine import Stream
 from dvfs.replay.serving.fleet import Slo
@@ -106,23 +107,23 @@ def test_ecofreq_as_its_authors_wrote_it() -> None:
     grid = [one.rates(clock) for clock in (1005, 1395, 1980)]
     waits = {"running": 3, "queue": 1, "tokens": 100, "prompt_tokens": 200, "ttft": ttft(10)}
     runs = waits | {"queue": 0}
-    loose = rivals.ecofreq(one, Slo(9.0, 9.0), grid)()
+    loose = serving_rivals.ecofreq(one, Slo(9.0, 9.0), grid)()
     assert loose(seen(0, **runs), 1.0) == 1005  # the lowest within the limit
     assert loose(seen(1, **waits), 1.0) is None  # somebody waits: as fast as it goes
     assert loose(seen(2, running=0, queue=0), 0.0) is None  # nothing to see: as before
     assert loose(seen(6, running=0, queue=0), 0.0) is None
     assert loose(seen(8, running=0, queue=0), 0.0) == 1005  # for more than 5 s: the lowest
     step = [one.host_step_s + 3 * one.host_sequence_s + one.decode_s(3, 75) * rates.decode_stretch[3] for rates in grid]
-    tight = rivals.ecofreq(one, Slo(9.0, (step[0] + step[1]) / 2), grid)()
+    tight = serving_rivals.ecofreq(one, Slo(9.0, (step[0] + step[1]) / 2), grid)()
     assert tight(seen(0, **runs), 1.0) == 1395
-    never = rivals.ecofreq(one, Slo(9.0, step[2] / 2), grid)()
+    never = serving_rivals.ecofreq(one, Slo(9.0, step[2] / 2), grid)()
     assert never(seen(0, **runs), 1.0) is None
-    first = rivals.ecofreq(one, Slo(0.001, 9.0), grid)()
+    first = serving_rivals.ecofreq(one, Slo(0.001, 9.0), grid)()
     assert first(seen(0, **runs), 1.0) is None  # the limit of the first token binds as well
 
 
 def test_geopm_goes_with_the_share_of_time_in_which_a_kernel_ran() -> None:
-    steer = rivals.geopm(H100, 1005)()
+    steer = serving_rivals.geopm(H100, 1005)()
     assert [steer(seen(0), share) for share in (0.0, 0.5, 1.0, 1.2)] == [1005, 1500, 1980, 1980]
 
 

@@ -1,0 +1,95 @@
+"""Rules of others for a serving fleet, to stand beside ours in benchmarks.dvfs_traces. Pure.
+
+Each is given what its authors give it and the benefit of the doubt: what they measure beforehand, tables of latencies, are
+here the model's own figures.
+"""
+
+from collections.abc import Callable, Sequence
+
+from dvfs.replay.serving.boards import Board
+from dvfs.replay.serving.fleet import Slo
+from dvfs.replay.serving.replay import Fixture, Row, Say, steered
+from dvfs.replay.serving.server import Rates, Server
+from dvfs.replay.serving.steered import Steer
+from dvfs.types import Observation
+
+SILENT_NS = 5_000_000_000
+
+
+def rivals(made: Fixture, say: Say) -> list[Row]:
+    """EcoFreq's rule and GEOPM's formula on a fixture."""
+    case, server = made.case, made.case.server
+    return [
+        steered(made, "EcoFreq", ecofreq(server, case.slo, made.grid), say),
+        steered(made, "GEOPM", geopm(server.board, case.knee_mhz), say),
+    ]
+
+
+def ecofreq(server: Server, slo: Slo, grid: Sequence[Rates]) -> Callable[[], Steer]:
+    """EcoFreq of VoltanaLLM (arXiv 2509.04827; its freq_manager.py at commit 2741732, Apache-2.0).
+
+    Requests wait: the highest clock. No metrics for 5 s: the lowest. Otherwise the lowest clock whose predicted latency
+    is within the limit, less the time that requests have waited, and the highest where none is. Its thresholds on tokens
+    and requests a second are off, as they are unless given.
+
+    It is written for servers that do prefill and decode apart, with one prediction each; here both have to hold: the decode
+    step of the batch as it is, and the first token of a mean prompt beside that batch. Where it comes to the prediction
+    nobody waits, so the time waited is 0. It decides once a second here, each iteration there.
+    """
+    by_clock = sorted(grid, key=lambda rates: rates.lock_mhz)
+
+    def make() -> Steer:
+        silent_since_ns: int | None = None
+        lock: int | None = None
+
+        def steer(seen: Observation, _busy_ratio: float) -> int | None:
+            nonlocal silent_since_ns, lock
+            told = seen.progress
+            if told is None or not (told.running or told.queue):
+                silent_since_ns = seen.boot_ns if silent_since_ns is None else silent_since_ns
+                if seen.boot_ns - silent_since_ns > SILENT_NS:
+                    lock = by_clock[0].lock_mhz
+                return lock
+            silent_since_ns = None
+            if told.queue:
+                lock = None
+                return lock
+            begun = max(1, told.ttft.count if told.ttft is not None else 0)
+            prompt = (told.prompt_tokens or 0) / begun
+            batch = min(told.running or 1, server.max_num_seqs)
+            kept = batch * (prompt + (told.tokens or 0) / begun / 2)
+            lock = next((r.lock_mhz for r in by_clock[:-1] if _within(server, slo, r, batch, kept, prompt)), None)
+            return lock
+
+        return steer
+
+    return make
+
+
+def _within(server: Server, slo: Slo, rates: Rates, batch: int, kept: float, prompt: float) -> bool:
+    host_s = server.host_step_s + server.host_sequence_s * batch
+    step_s = host_s + server.decode_s(batch, kept) * rates.decode_stretch[batch]
+    steps = max(1.0, -(-prompt // max(1, server.max_batched_tokens - batch)))
+    first_s = server.prompt_s(round(prompt)) * rates.prefill_stretch + steps * step_s
+    return step_s <= slo.itl_s and first_s <= slo.ttft_limit_s(round(prompt))
+
+
+def geopm(board: Board, knee_mhz: int) -> Callable[[], Steer]:
+    """GEOPM's gpu_activity agent (libgeopm/src/GPUActivityAgent.cpp at commit 03bbac2, BSD-3) at its default phi of 0.5.
+
+        f = f_efficient + (f_max - f_efficient) * activity / utilisation,  and f_efficient where no kernel ran
+
+    f_efficient is the knee. `activity` (SM_ACTIVE) is the share of time in which a kernel ran, as one of an LLM fills all SMs;
+    `utilisation` is 1 as soon as any did, as NVML's counter reads across the gaps of milliseconds between steps [assumed].
+    Were it the same share, f would be f_max whenever anything runs. It acts each 20 ms there, each second here.
+    """
+    step = board.f_step_mhz
+
+    def make() -> Steer:
+        def steer(_seen: Observation, busy_ratio: float) -> int:
+            wanted = knee_mhz + (board.f_max_mhz - knee_mhz) * min(1.0, max(0.0, busy_ratio))
+            return round(wanted / step) * step
+
+        return steer
+
+    return make
