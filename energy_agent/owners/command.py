@@ -7,6 +7,8 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
+from energy_agent.core.text import printable
+
 _CHUNK_B = 64 * 1024
 _SAID = 200
 KILL_S = 1.0
@@ -73,9 +75,7 @@ def output_of(
                 stream.close()
     if code:
         text = " ".join((said or told).decode(errors="replace").split())
-        raise CommandError(
-            f"{name}: {''.join(c if c.isprintable() else '?' for c in text)[:_SAID] or f'it ended with {code}'}", code
-        )
+        raise CommandError(f"{name}: {printable(text)[:_SAID] or f'it ended with {code}'}", code)
     return told
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from energy_agent.core.energy import MigUse, ProcessUse, State, WorkloadFacts
+from energy_agent.core.text import printable
 from energy_agent.metering.attribution import Holding
 from energy_agent.owners.cgroup import MAX_NAME, TrustedPath, membership, unchecked
 from energy_agent.owners.cgroup_tree import WHOLE_RANGE
@@ -191,12 +192,12 @@ class ProcessHolders:
     def _look_up(self, pid: int, started: int, now_ns: int) -> Holder:
         member = membership(self._read(pid, "cgroup") or "", self.trust)
         if member is not None:
-            name, labels = _plain(member.name), {k: _plain(v) for k, v in member.labels.items()}
+            name, labels = printable(member.name), {k: printable(v) for k, v in member.labels.items()}
             uid = labels.get("uid")  # of whom has chosen the name
             owner = None if uid is None else self._owner(int(uid), now_ns)
             own = Holder(name, WorkloadFacts(name, now_ns, member.kind, labels))
             return own if uid is None or self._may_have(name, owner, now_ns) else self._shared(owner, now_ns)
-        command = _plain((self._read(pid, "comm") or "unknown").strip())[:MAX_NAME]
+        command = printable((self._read(pid, "comm") or "unknown").strip())[:MAX_NAME]
         name = f"process-{command}-{pid}-{started}"  # the start time keeps a reused pid apart
         owner, labels = self._user(pid, now_ns)
         if not self._may_have(name, owner, now_ns):
@@ -261,8 +262,3 @@ def _real_uid(status: str) -> tuple[int | None, bool]:
     """The real uid of a process, which no setuid program changes, None where it is unknown; and whether it is of the host."""
     uids = status_field(status, "Uid")
     return int(uids[0]) if uids and uids[0].isdecimal() else None, count_pid_namespaces(status) == 1
-
-
-def _plain(text: str) -> str:
-    """A process and a user's cgroup may be called anything; what goes into labels, tables and terminals is printable."""
-    return "".join(c if c.isprintable() else "?" for c in text)

@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from energy_agent.core.errors import UsageError
+from energy_agent.core.text import printable
 
 _LISTENS = "0A"  # TCP_LISTEN of include/net/tcp_states.h, as /proc/net/tcp has it
 
@@ -22,7 +23,7 @@ def holder(port: int, proc: Path = Path("/proc")) -> str:
             for entry in entries:
                 if _link(entry.path) in wanted:
                     name = (folder / "comm").read_text(errors="replace").strip()
-                    return f"{''.join(c if c.isprintable() else '?' for c in name)} (pid {folder.name})"
+                    return f"{printable(name)} (pid {folder.name})"
     return ""
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from fractions import Fraction
 from typing import Any, Final
 
+from energy_agent.core.text import printable
 from reports.audit.causes import Cause, InputChanges
 from reports.audit.difference import Change
 from reports.audit.edition import Edition, Stated
@@ -136,7 +137,7 @@ def _value(stated: Stated | None) -> str:
 
 def _cut(text: str, width: int) -> str:
     """At most `width` characters, with what is left out in the middle; nothing in it reaches the terminal as a command."""
-    text = "".join(c if c.isprintable() else "?" for c in text)
+    text = printable(text)
     if len(text) <= width:
         return text
     tail = (width - 3) // 2

@@ -12,6 +12,7 @@ from urllib.parse import quote, urlencode
 
 from energy_agent.core.energy import SourceHealth
 from energy_agent.core.ports import Clock
+from energy_agent.core.text import printable
 from energy_agent.owners.kubernetes.api_client import RETRY_MAX_S, Api, ApiError
 from energy_agent.owners.kubernetes.controllers import controller, facts_of_owner, plural, text_map
 from energy_agent.owners.kubernetes.grants import ClaimName, DraDevice
@@ -182,7 +183,7 @@ class PodInformer:
         ours = {key: _cut(annotations[key]) for key in pages.KEYS if key in annotations}
         group = pages.group(pages.PodFacts("", "", ours))
         facts = self._owner(metadata) | ({"group": group} if group is not None else {})
-        facts |= {fact: _plain(value) for fact, value in told.items() if value}
+        facts |= {fact: printable(value)[:MAX_VALUE] for fact, value in told.items() if value}
         if ANNOTATION in annotations:  # what its owner says of steering, for wattlens/steering/terms.py
             facts["dvfs"] = "".join(c for c in _cut(annotations[ANNOTATION]) if c.isprintable() or c == "\n")
         phase = str(pod.get("status", {}).get("phase", ""))
@@ -280,7 +281,3 @@ def _is_tcp(port: Mapping[str, Any]) -> bool:
 def _cut(text: str) -> str:
     """What is too long is marked, so that its beginning is not taken for the whole."""
     return text if len(text) <= _OURS_MAX else text[:_OURS_MAX] + "…"
-
-
-def _plain(text: str) -> str:
-    return "".join(c if c.isprintable() else "?" for c in text)[:MAX_VALUE]

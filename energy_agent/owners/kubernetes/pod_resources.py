@@ -17,6 +17,7 @@ from urllib.parse import quote
 
 from energy_agent.core.energy import WorkloadFacts
 from energy_agent.core.ports import Clock
+from energy_agent.core.text import printable
 from energy_agent.owners.claims import Claim
 from energy_agent.owners.gpu_minors import gpu_minors
 from energy_agent.owners.kubernetes.grants import Naming, grants
@@ -96,7 +97,7 @@ class SocketLister:
         except grpc.RpcError as error:
             self.close()
             details = " ".join(str(error.details()).split())
-            raise OSError(f"{error.code().name.lower().replace('_', ' ')}: {_plain(details)[:160]}") from None
+            raise OSError(f"{error.code().name.lower().replace('_', ' ')}: {printable(details)[:160]}") from None
         return answer
 
     def close(self) -> None:
@@ -153,13 +154,9 @@ class PodResources(Asking):
             fact = fact or PodFact(self._logs.uid(grant.namespace, grant.pod))
             if fact.ended:
                 continue
-            unknown |= {_plain(device)[:160]: f"{grant.namespace}/{grant.pod}" for device in grant.unknown}
+            unknown |= {printable(device)[:160]: f"{grant.namespace}/{grant.pod}" for device in grant.unknown}
             name = f"{grant.namespace}/{grant.pod}" + (f".{fact.uid[:8]}" if fact.uid else "")
             labels = {"namespace": grant.namespace, "pod": grant.pod, **fact.labels}
             facts = WorkloadFacts(name, self.since(name, now_ns), "pod", labels)
             claims += [Claim(device, facts, fact.uid) for device in grant.devices]
         return claims, unknown
-
-
-def _plain(text: str) -> str:
-    return "".join(c if c.isprintable() else "?" for c in text)

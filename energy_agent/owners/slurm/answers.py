@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from energy_agent.core.errors import WattlensError
+from energy_agent.core.text import printable
 from energy_agent.owners.slurm.gres import Amounts, amounts, hosts
 
 MAX_JOBS = 1_024
@@ -207,4 +208,4 @@ def _number(value: Any) -> int | None:
 
 def _text(value: Any, most: int = MAX_TEXT) -> str:
     """What goes into labels, tables and terminals: printable, and short."""
-    return "".join(c if c.isprintable() else "?" for c in value[:most]).strip() if isinstance(value, str) else ""
+    return printable(value[:most]).strip() if isinstance(value, str) else ""
