@@ -5,8 +5,7 @@ from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
 from energy_agent.core.errors import UsageError
-
-_TOKEN_LIMIT_B = 4096
+from energy_agent.runtime.secret_file import read_secret
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,16 +40,9 @@ class Access:
         Raises:
             UsageError: the file cannot be read or holds no token; the message never has its content.
         """
-        option = f"--token-file {self.token_file}"
-        try:
-            with self.token_file.open("rb") as file:
-                text = file.read(_TOKEN_LIMIT_B + 1).decode("ascii").strip()
-        except OSError as error:
-            raise UsageError(f"{option}: {error.strerror}") from None
-        except UnicodeDecodeError:
-            raise UsageError(f"{option}: holds no token of a Grafana service account") from None
-        if not text or len(text) > _TOKEN_LIMIT_B or any(not 33 <= ord(c) <= 126 for c in text):
-            raise UsageError(f"{option}: one line with the token of a Grafana service account is wanted")
+        text = read_secret(self.token_file, "--token-file").strip()
+        if any(not 33 <= ord(c) <= 126 for c in text):
+            raise UsageError(f"--token-file {self.token_file}: one line with the token of a Grafana service account is wanted")
         return text
 
 

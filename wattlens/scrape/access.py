@@ -21,11 +21,11 @@ from energy_agent.runtime.http import (
     HttpUnreachableError,
     basic_authorization,
 )
+from energy_agent.runtime.secret_file import read_secret
 from energy_agent.runtime.tls import TlsFiles
 from wattlens.scrape.response import Page, parse
 
 MAX_PAGE_B = 16 << 20
-MAX_SECRET_B = 4096
 _PLAIN_ANSWERS = (
     "WRONG_VERSION_NUMBER",
     "RECORD_LAYER_FAILURE",
@@ -62,12 +62,12 @@ class Access:
         root, path = f"{parts.scheme}://{parts.netloc}", parts.path + (f"?{parts.query}" if parts.query else "")
         headers: dict[str, str] = {}
         if self.user_file:
-            secret = _secret(self.user_file, "--user-file")
+            secret = read_secret(self.user_file, "--user-file")
             if ":" not in secret:
                 raise UsageError(f"--user-file {self.user_file}: one line user:password is wanted; it has no colon")
             headers["Authorization"] = basic_authorization(*secret.split(":", 1))
         if self.token_file:
-            headers["Authorization"] = f"Bearer {_secret(self.token_file, '--token-file')}"
+            headers["Authorization"] = f"Bearer {read_secret(self.token_file, '--token-file')}"
         if self.url.startswith("https://"):
             self._check_files()
         elif unused := [name for name in ("ca_file", "cert_file", "key_file") if getattr(self, name)]:
@@ -178,14 +178,3 @@ def _why(error: Exception, otherwise: str) -> str:
     if isinstance(error, ssl.SSLError):
         return otherwise + (f" ({error.reason.lower().replace('_', ' ')})" if error.reason else "")
     return getattr(error, "strerror", None) or str(error)
-
-
-def _secret(path: Path, option: str) -> str:
-    try:
-        with path.open(encoding="utf-8") as file:
-            text = file.read(MAX_SECRET_B).strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{option} {path}: {getattr(error, 'strerror', None) or 'not UTF-8 text'}") from None
-    if not text or not text.isprintable():
-        raise UsageError(f"{option} {path}: one line of printable text is wanted")
-    return text
