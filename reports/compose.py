@@ -77,7 +77,7 @@ def sections() -> list[Section]:
 def too_little(facts: Facts) -> bool:
     """Coverage is below what was asked for, or there is none."""
     share = facts.figures["coverage"].value
-    return share is None or Fraction(share) < Fraction(facts.least_coverage)
+    return share is None or share < Fraction(facts.least_coverage)
 
 
 def _watermark(facts: Facts, say: Say) -> str:
@@ -97,5 +97,5 @@ def _banners(facts: Facts, say: Say, *, accepted: bool) -> list[str]:
         share = facts.figures["coverage"].value
         text = "Coverage is {share}, below the {least} that was asked for; this was accepted when the report was made."
         least = wording.percent(facts.least_coverage)
-        found.append(say(text, share=wording.percent(share) if share else say("not known"), least=least))
+        found.append(say(text, share=wording.percent(share) if share is not None else say("not known"), least=least))
     return found

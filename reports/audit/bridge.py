@@ -86,7 +86,7 @@ def bridge(
         change = changes.get(name)
         if change is None or change.old is None or change.new is None:
             continue
-        before, after = change.old.figure.value or "", change.new.figure.value or ""
+        before, after = change.old.figure.text, change.new.figure.text
         relative = change.relative
         due = relative is None or abs(relative) >= threshold
         rows.append(BridgeRow(name, change.unit, before, _steps(change.parts, before, after), after, relative, due))

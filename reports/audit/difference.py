@@ -7,6 +7,7 @@ from typing import Final
 from reports.audit.causes import Cause, InputChanges, causes_of, input_changes
 from reports.audit.edition import Edition, Stated
 from reports.audit.parts import Part, parts_of
+from reports.figures.figure import Figure
 
 THRESHOLD: Final = Fraction(5, 100)
 """Share of a total from which on comparatives are restated, where an organisation has not set its own."""
@@ -103,7 +104,7 @@ def restatement_due(changes: list[Change], threshold: Fraction = THRESHOLD) -> l
 def _change(identity: str, editions: tuple[Edition, Edition], changes: InputChanges) -> Change:
     old, new = (edition.figures.get(identity) for edition in editions)
     causes = causes_of(old, new, changes)
-    a, b = old.value if old else None, new.value if new else None
+    a, b = old.figure.value if old else None, new.figure.value if new else None
     reason = ""
     if (a is None) != (b is None):
         here, there = (old, editions[0]) if a is None else (new, editions[1])
@@ -117,10 +118,10 @@ def _change(identity: str, editions: tuple[Edition, Edition], changes: InputChan
     change = Change(identity, old, new, None, None, None, causes, parts, reason)
     if old is None or new is None or a is None or b is None or old.figure.unit != new.figure.unit:
         return change
-    return replace(change, absolute=b - a, relative=(b - a) / abs(a) if a else None, overlap=_overlap(old, new))
+    return replace(change, absolute=b - a, relative=(b - a) / abs(a) if a else None, overlap=_overlap(old.figure, new.figure))
 
 
-def _overlap(old: Stated, new: Stated) -> bool | None:
+def _overlap(old: Figure, new: Figure) -> bool | None:
     if old.low is None or old.high is None or new.low is None or new.high is None:
         return None
     return old.low <= new.high and new.low <= old.high

@@ -23,12 +23,9 @@ _TOLD: Final = ("figures", "factors", "inputs", "sites", "edition", "restates", 
 
 @dataclass(frozen=True, slots=True)
 class Stated:
-    """A figure as an edition states it, with its numbers exact. `rest`: keys that this version does not know."""
+    """A figure as an edition states it. `rest`: keys that this version does not know."""
 
     figure: Figure
-    value: Fraction | None
-    low: Fraction | None
-    high: Fraction | None
     rest: str = ""
 
 
@@ -140,20 +137,20 @@ def edition(raw: bytes, name: str, program: str | None = None, command: Mapping[
 
 
 def _stated(found: Found) -> Stated:
-    texts = {key: each.text() for key in ("value", "coverage", "low", "high", "reason") if (each := found.maybe(key))}
+    value, coverage, low, high = (_number(found, key) for key in ("value", "coverage", "low", "high"))
+    reason = found.maybe("reason")
     names = {key: tuple(each.text() for each in found.at(key).items()) for key in ("sources", "factor_ids")}
     dims = {key: each.text() for key, each in found.at("dims").pairs()}
     identity, unit, method, boundary = (found.at(key).text() for key in ("id", "unit", "method", "boundary"))
     try:
         figure = Figure(
-            identity, texts.get("value"), unit, method, boundary, texts.get("coverage"), texts.get("low"), texts.get("high"),
-            names["sources"], names["factor_ids"], dims, texts.get("reason"),
+            identity, value, unit, method, boundary, coverage, low, high, names["sources"], names["factor_ids"], dims,
+            reason.text() if reason else None,
         )  # fmt: skip
     except ValueError:
         found.wrong("either a value or the reason for which there is none")
-    numbers = [_number(found, key) for key in ("value", "low", "high")]
     rest = {key: each.value for key, each in found.pairs() if key not in _KNOWN}
-    return Stated(figure, numbers[0], numbers[1], numbers[2], _form(rest) if rest else "")
+    return Stated(figure, _form(rest) if rest else "")
 
 
 def _number(found: Found, key: str) -> Fraction | None:

@@ -46,11 +46,11 @@ def parts_of(identity: str, old: Edition, new: Edition, causes: tuple[Cause, ...
         changes: of the inputs.
     """
     before, after = old.figures.get(identity), new.figures.get(identity)
-    if before is None or after is None or before.value is None or after.value is None:
+    if before is None or after is None or before.figure.value is None or after.figure.value is None:
         return ()
-    if before.value == after.value or before.figure.unit != after.figure.unit:
+    if before.figure.value == after.figure.value or before.figure.unit != after.figure.unit:
         return ()
-    whole, found = after.value - before.value, roots(causes)
+    whole, found = after.figure.value - before.figure.value, roots(causes)
     parts = None if "/" in identity else _by_site(identity, old, new, changes)
     if parts is not None:
         return _merged([*parts, Part((Cause.ROUNDING,), whole - sum((each.amount for each in parts), Fraction(0)))])
@@ -58,7 +58,7 @@ def parts_of(identity: str, old: Edition, new: Edition, causes: tuple[Cause, ...
     if factor is None:
         return (Part(found or (Cause.UNEXPLAINED,), whole),)
     others, left = tuple(c for c in found if c is not Cause.FACTOR), whole - factor
-    if Cause.LATE_DATA not in others and abs(left) <= slack(before.value, after.value):
+    if Cause.LATE_DATA not in others and abs(left) <= slack(before.figure.value, after.figure.value):
         others = (Cause.ROUNDING,)
     others = others or (Cause.UNEXPLAINED,)
     return _merged([Part((Cause.FACTOR,), factor), Part(others, left)])
@@ -74,7 +74,7 @@ def _of_factor(identity: str, stated: tuple[Stated, Stated], editions: tuple[Edi
 
     The factor is the one that the figure names, else the mean that the edition states for the same place.
     """
-    value, quantity = stated[0].value, identity.partition("/")[0].replace("co2e.lifecycle.", "co2e.")
+    value, quantity = stated[0].figure.value, identity.partition("/")[0].replace("co2e.lifecycle.", "co2e.")
     if value is None or quantity not in PROPORTIONAL | MARKET or (quantity in MARKET and any(map(_instruments, editions))):
         return None
     rates = [[_named(each, edition) for each, edition in zip(stated, editions, strict=True)]]
@@ -96,13 +96,13 @@ def _named(stated: Stated, edition: Edition) -> tuple[Fraction | None, str]:
 def _mean(identity: str, edition: Edition) -> tuple[Fraction | None, str]:
     _, slash, place = identity.partition("/")
     stated = edition.figures.get(f"{MEAN}{slash}{place}")
-    return (stated.value, stated.figure.unit) if stated else (None, "")
+    return (stated.figure.value, stated.figure.unit) if stated else (None, "")
 
 
 def _instruments(edition: Edition) -> bool:
     """Whether contracts bring grams of their own, which no factor of the grid moves."""
     names = [name for quantity in INSTRUMENTS for name in _places(quantity, edition)]
-    return any((edition.figures[name].value or 0) > 0 for name in names if name in edition.figures)
+    return any((edition.figures[name].figure.value or 0) > 0 for name in names if name in edition.figures)
 
 
 def _places(quantity: str, *editions: Edition) -> list[str]:
@@ -117,7 +117,7 @@ def _by_site(identity: str, old: Edition, new: Edition, changes: InputChanges) -
     count = 0
     for inner in _places(identity, old, new):
         before, after = old.figures.get(inner), new.figures.get(inner)
-        a, b = before.value if before else None, after.value if after else None
+        a, b = before.figure.value if before else None, after.figure.value if after else None
         if a is None and b is None:
             continue
         if before is not None and after is not None and a is not None and b is not None:
@@ -129,7 +129,7 @@ def _by_site(identity: str, old: Edition, new: Edition, changes: InputChanges) -
         sums = [sums[0] + (a or 0), sums[1] + (b or 0)]
         count += 1
     for whole, edition in zip(sums, (old, new), strict=True):
-        total = edition.figures[identity].value or Fraction(0)
+        total = edition.figures[identity].figure.value or Fraction(0)
         if not count or abs(whole - total) > slack(whole, total) * count:
             return None
     return parts

@@ -9,6 +9,7 @@ from reports.audit.causes import Cause, InputChanges
 from reports.audit.difference import Change
 from reports.audit.edition import Edition, Stated
 from reports.audit.parts import Part
+from reports.figures.figure import plain
 
 WIDTH: Final = 100
 _ID: Final = 39
@@ -40,7 +41,7 @@ def why(change: Change) -> list[str]:
             "unit": (a.unit, b.unit),
             "method": (a.method, b.method),
             "boundary": (a.boundary, b.boundary),
-            "coverage": (a.coverage, b.coverage),
+            "coverage": (plain(a.coverage), plain(b.coverage)),
             "factors": (",".join(a.factor_ids), ",".join(b.factor_ids)),
         }
         told += [f"{name} {x or '-'} -> {y or '-'}" for name, (x, y) in pairs.items() if x != y]
@@ -126,13 +127,13 @@ def _causes(part: Part) -> str:
 def _value(stated: Stated | None) -> str:
     if stated is None:
         return "-"
-    if stated.value is None:
+    if stated.figure.value is None:
         return "absent"
-    text = stated.figure.value or ""
+    text = stated.figure.text
     whole, dot, places = text.partition(".")
     grouped = f"{int(whole):,}".replace(",", " ") if abs(int(whole)) >= 10_000 else whole
     text = grouped + dot + places
-    return text if len(text) <= _NUMBER else f"{float(stated.value):.8g}"
+    return text if len(text) <= _NUMBER else f"{float(stated.figure.value):.8g}"
 
 
 def _cut(text: str, width: int) -> str:
@@ -152,6 +153,7 @@ def _plain(stated: Stated | None) -> dict[str, Any] | None:
     if stated is None:
         return None
     figure = stated.figure
-    return {name: getattr(figure, name) for name in ("value", "low", "high", "method", "boundary", "coverage", "reason")} | {
-        "factor_ids": list(figure.factor_ids)
-    }
+    numbers = {name: getattr(figure, name) for name in ("value", "low", "high", "coverage")}
+    return {name: None if number is None else plain(number) for name, number in numbers.items()} | {
+        "method": figure.method, "boundary": figure.boundary, "reason": figure.reason, "factor_ids": list(figure.factor_ids),
+    }  # fmt: skip

@@ -3,9 +3,11 @@
 import json
 from dataclasses import fields, is_dataclass
 from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 from reports.figures.facts import Facts, UsedFactor
+from reports.figures.figure import plain
 
 
 def facts_json(facts: Facts) -> bytes:
@@ -29,6 +31,8 @@ def _beside(used: UsedFactor) -> dict[str, str]:
 
 
 def _plain(value: Any) -> str | dict[str, Any]:
+    if isinstance(value, Fraction):
+        return plain(value)
     if isinstance(value, Decimal):
         return str(value)
     if is_dataclass(value):

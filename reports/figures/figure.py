@@ -1,7 +1,7 @@
 """A figure: a value with its unit, method, boundary, coverage, interval and sources; and how integers become its text.
 
-Values are exact decimals as text. Energy is exact (whole uJ); a quotient is rounded once, here, half to even, and the bounds
-of an interval are rounded outwards, so that rounding never narrows one. An absent value is None with its reason beside it.
+Values are exact decimals. Energy is exact (whole uJ); a quotient is rounded once, here, half to even, and the bounds of an
+interval are rounded outwards, so that rounding never narrows one. An absent value is None with its reason beside it.
 """
 
 from collections.abc import Mapping
@@ -21,6 +21,9 @@ QUOTIENT_DIGITS = 9
 """Significant digits of a quotient such as J/token: far below any sensor's error, and the same on every machine."""
 
 
+Rounding = Literal["nearest", "down", "up"]
+
+
 @dataclass(frozen=True, slots=True)
 class Interval:
     """Bounds of a value, exact until they are written."""
@@ -34,13 +37,13 @@ class Figure:
     """One number of the report. `dims` says of what (device, workload, model, state, reason)."""
 
     id: str
-    value: str | None
+    value: Fraction | None
     unit: str
     method: str
     boundary: str  # gpu | gpu+cpu | node | it | facility | grid | embodied; mixed: of several
-    coverage: str | None = None  # share of the period's device time that was seen
-    low: str | None = None
-    high: str | None = None
+    coverage: Fraction | None = None  # share of the period's device time that was seen
+    low: Fraction | None = None
+    high: Fraction | None = None
     sources: tuple[str, ...] = ()
     factor_ids: tuple[str, ...] = ()
     dims: Mapping[str, str] = field(default_factory=dict)
@@ -50,6 +53,11 @@ class Figure:
         if (self.value is None) == (self.reason is None):
             raise ValueError(f"figure {self.id} needs either a value or the reason for which it is absent")
 
+    @property
+    def text(self) -> str:
+        """The value as plain decimal text; "" where it is absent."""
+        return plain(self.value)
+
 
 def amount_figure(
     identity: str,
@@ -58,7 +66,7 @@ def amount_figure(
     method: str,
     within: str,
     *,
-    coverage: str | None = None,
+    coverage: Fraction | None = None,
     sources: tuple[str, ...] = LEDGER,
     factor_ids: tuple[str, ...] = (),
     dims: Mapping[str, str] | None = None,
@@ -69,19 +77,25 @@ def amount_figure(
     if amount.value is None:
         why = amount.reason or "not known"
         return Figure(identity, None, unit, method, within, sources=sources, factor_ids=factor_ids, dims=of, reason=why)
-    low = None if amount.low is None else quotient_text(amount.low * scale, "down")
-    high = None if amount.high is None else quotient_text(amount.high * scale, "up")
-    value = quotient_text(amount.value * scale)
+    low = None if amount.low is None else rounded(amount.low * scale, "down")
+    high = None if amount.high is None else rounded(amount.high * scale, "up")
+    value = rounded(amount.value * scale)
     return Figure(identity, value, unit, method, within, coverage, low, high, sources, factor_ids, of)
 
 
 def energy_figure(
-    identity: str, energy: Energy, method: str, within: str, coverage: str | None = None, dims: Mapping[str, str] | None = None
+    identity: str,
+    energy: Energy,
+    method: str,
+    within: str,
+    coverage: Fraction | None = None,
+    dims: Mapping[str, str] | None = None,
 ) -> Figure:
     """The figure of a sum of the ledger, in J to the last uJ."""
-    low = None if energy.low_uj is None else energy_text(energy.low_uj)
-    high = None if energy.high_uj is None else energy_text(energy.high_uj)
-    return Figure(identity, energy_text(energy.energy_uj), "J", method, within, coverage, low, high, LEDGER, dims=dims or {})
+    low = None if energy.low_uj is None else Fraction(energy.low_uj, UJ_PER_J)
+    high = None if energy.high_uj is None else Fraction(energy.high_uj, UJ_PER_J)
+    value = Fraction(energy.energy_uj, UJ_PER_J)
+    return Figure(identity, value, "J", method, within, coverage, low, high, LEDGER, dims=dims or {})
 
 
 def energy_text(energy_uj: int) -> str:
@@ -91,11 +105,27 @@ def energy_text(energy_uj: int) -> str:
 
 def microjoules(figure: Figure) -> int:
     """The energy of a figure in J as whole uJ; 0 where it is absent."""
-    return int(Fraction(figure.value or 0) * UJ_PER_J)
+    return int((figure.value or 0) * UJ_PER_J)
 
 
-def quotient_text(value: Fraction, mode: Literal["nearest", "down", "up"] = "nearest", digits: int = QUOTIENT_DIGITS) -> str:
-    """`value` with `digits` significant digits as plain decimal text.
+def plain(value: Fraction | None) -> str:
+    """A decimal as plain text; "" where it is absent."""
+    if value is None:
+        return ""
+    scale = 10 ** value.denominator.bit_length()  # no decimal has more places than that
+    whole = value * scale
+    if whole.denominator != 1:
+        raise ValueError(f"{value} has no end as a decimal")
+    return decimal(whole.numerator, scale)
+
+
+def quotient_text(value: Fraction, mode: Rounding = "nearest", digits: int = QUOTIENT_DIGITS) -> str:
+    """`rounded` as plain text."""
+    return plain(rounded(value, mode, digits))
+
+
+def rounded(value: Fraction, mode: Rounding = "nearest", digits: int = QUOTIENT_DIGITS) -> Fraction:
+    """`value` with `digits` significant digits.
 
     Args:
         value: exact value.
@@ -103,20 +133,10 @@ def quotient_text(value: Fraction, mode: Literal["nearest", "down", "up"] = "nea
         digits: significant digits to keep.
     """
     if not value:
-        return "0"
-    places = digits - _magnitude(abs(value))
-    scaled = value * Fraction(10) ** places
-    whole = floor(scaled) if mode == "down" else ceil(scaled) if mode == "up" else round(scaled)
-    if places <= 0:
-        return str(whole * 10**-places)
-    return decimal(whole, 10**places)
-
-
-def quotient_bounds(interval: Interval | None, factor: Fraction = Fraction(1)) -> tuple[str | None, str | None]:
-    """Bounds of interval x factor, rounded outwards; no interval, no bounds."""
-    if interval is None:
-        return None, None
-    return quotient_text(interval.low * factor, "down"), quotient_text(interval.high * factor, "up")
+        return Fraction(0)
+    scale = Fraction(10) ** (digits - _magnitude(abs(value)))
+    scaled = value * scale
+    return (floor(scaled) if mode == "down" else ceil(scaled) if mode == "up" else round(scaled)) / scale
 
 
 def _magnitude(value: Fraction) -> int:

@@ -5,10 +5,10 @@ from datetime import UTC, datetime
 from fractions import Fraction
 from zoneinfo import ZoneInfo
 
-from energy_agent.core.units import NS_PER_S, UJ_PER_J, decimal
+from energy_agent.core.units import NS_PER_S, UJ_PER_J
 from energy_agent.ledger.rows.kinds import CELL_NS
 from reports.figures.evidence import Evidence, Site
-from reports.figures.figure import quotient_text
+from reports.figures.figure import rounded
 from reports.period import utc_text
 
 HOURS_MOST = 60 * 24
@@ -21,7 +21,7 @@ class Series:
 
     unit: str
     points: tuple[str, ...]
-    values: tuple[str | None, ...]
+    values: tuple[Fraction | None, ...]
 
 
 def courses(evidence: Evidence) -> dict[str, Series]:
@@ -36,8 +36,8 @@ def courses(evidence: Evidence) -> dict[str, Series]:
             ("other", [d.other_uj for d in days]),
             ("host", [d.host_uj for d in days]),
         ):
-            found[f"energy.daily.{kind}/site/{name}"] = Series("J", points, tuple(decimal(uj, UJ_PER_J) for uj in values))
-        metered = tuple(decimal(d.metered_ns, NS_PER_S) for d in days)
+            found[f"energy.daily.{kind}/site/{name}"] = Series("J", points, tuple(Fraction(uj, UJ_PER_J) for uj in values))
+        metered = tuple(Fraction(d.metered_ns, NS_PER_S) for d in days)
         found[f"metered.daily/site/{name}"] = Series("s", points, metered)
         found |= _by_hour(evidence, name, site)
     return found
@@ -61,11 +61,9 @@ def _by_hour(evidence: Evidence, name: str, site: Site) -> dict[str, Series]:
         return {}
     points = tuple(sorted(power))
     # A uJ in a cell of 900 s is 1 / 9e8 W.
-    watts = tuple(quotient_text(Fraction(power[p][0], power[p][1] * CELL_NS // 1000), digits=4) for p in points)
+    watts = tuple(rounded(Fraction(power[p][0], power[p][1] * CELL_NS // 1000), digits=4) for p in points)
     found = {f"power.hours/site/{name}": Series("W", points, watts)}
     if grams and len({g for each in grams.values() for g in each}) > 1:
-        mean = tuple(
-            quotient_text(sum(grams[p], Fraction(0)) / len(grams[p]), digits=4) if p in grams else None for p in points
-        )
+        mean = tuple(rounded(sum(grams[p], Fraction(0)) / len(grams[p]), digits=4) if p in grams else None for p in points)
         found[f"intensity.hours/site/{name}"] = Series("g/kWh", points, mean)
     return found

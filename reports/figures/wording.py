@@ -6,22 +6,23 @@ from typing import Literal
 from reports.figures.figure import Figure, quotient_text
 from reports.language import Say
 
+Number = Fraction | int | str
 ABSENT = "not known"
 _WATT_HOURS = ((10**12, "TWh"), (10**9, "GWh"), (10**6, "MWh"), (10**3, "kWh"), (1, "Wh"), (Fraction(1, 1000), "mWh"))
 _GRAMS = ((10**6, "t"), (10**3, "kg"), (1, "g"), (Fraction(1, 1000), "mg"))
 
 
-def energy(joules: str) -> str:
+def energy(joules: Number) -> str:
     """Energy with a prefix, such as 66.7 Wh."""
     return _scaled(Fraction(joules) / 3600, _WATT_HOURS)
 
 
-def mass(grams: str) -> str:
+def mass(grams: Number) -> str:
     """Mass with a prefix, such as 12.3 kg."""
     return _scaled(Fraction(grams), _GRAMS)
 
 
-def percent(ratio: str | Fraction, digits: int = 3) -> str:
+def percent(ratio: Number, digits: int = 3) -> str:
     """A ratio in percent; only what is exactly whole is written 100 %, and only what is exactly nothing 0 %."""
     value = Fraction(ratio) * 100
     if value in (0, 100):
@@ -32,7 +33,7 @@ def percent(ratio: str | Fraction, digits: int = 3) -> str:
     return f"{text} %"
 
 
-def short(value: str | Fraction, digits: int = 3, mode: Literal["nearest", "down", "up"] = "nearest") -> str:
+def short(value: Number, digits: int = 3, mode: Literal["nearest", "down", "up"] = "nearest") -> str:
     """A number with `digits` significant digits, the last of them even where it is 0; bounds are rounded outwards by `mode`."""
     text = quotient_text(Fraction(value), mode, digits)
     missing = digits - len(text.lstrip("-").replace(".", "").lstrip("0"))
@@ -47,22 +48,22 @@ def exact(value: str) -> str:
     return f"{count(whole)}{point}{part}"
 
 
-def count(value: str) -> str:
+def count(value: Number) -> str:
     """A whole number with a thin gap every three digits."""
     return f"{int(value):,}".replace(",", "\u202f")
 
 
 def plus_minus(figure: Figure, say: Say) -> str:
     """Half of the interval's width relative to the value, such as +-5.1 %."""
-    if figure.low is None or figure.value is None or not Fraction(figure.value):
+    if figure.low is None or figure.value is None or not figure.value:
         return say("error not stated")
     if figure.high is None:
         return say("no upper bound")
-    low, high, value = (Fraction(t) for t in (figure.low, figure.high, figure.value))
-    return f"\u00b1{quotient_text(max(high - value, value - low) / abs(value) * 100, 'up', 2)} %"
+    half = max(figure.high - figure.value, figure.value - figure.low)
+    return f"\u00b1{quotient_text(half / abs(figure.value) * 100, 'up', 2)} %"
 
 
-def duration(seconds: str) -> str:
+def duration(seconds: Number) -> str:
     """A time with a fitting unit, such as 3.25 h."""
     value = Fraction(seconds)
     scale, unit = next(((s, u) for s, u in ((86_400, "d"), (3_600, "h"), (60, "min")) if value >= s), (1, "s"))
@@ -73,10 +74,10 @@ def span_energy(figure: Figure, say: Say) -> str:
     """The interval of an energy in J, such as 12.1 kWh to 13.0 kWh, rounded outwards."""
     if figure.low is None:
         return say("error not stated")
-    low = _scaled(Fraction(figure.low) / 3600, _WATT_HOURS, "down")
+    low = _scaled(figure.low / 3600, _WATT_HOURS, "down")
     if figure.high is None:
         return say("at least {bound}", bound=low)
-    return f"{low} \u2013 {_scaled(Fraction(figure.high) / 3600, _WATT_HOURS, 'up')}"
+    return f"{low} \u2013 {_scaled(figure.high / 3600, _WATT_HOURS, 'up')}"
 
 
 def span(figure: Figure, say: Say, digits: int = 3) -> str:

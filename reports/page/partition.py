@@ -59,4 +59,4 @@ def _sum(facts: Facts, identities: tuple[str, ...]) -> Fraction | None:
     values = [f.value if (f := facts.figures.get(identity)) is not None else None for identity in identities]
     if not values or None in values:
         return None
-    return sum((Fraction(value) for value in values if value is not None), Fraction(0))
+    return sum((value for value in values if value is not None), Fraction(0))

@@ -178,4 +178,4 @@ def _parts(facts: Facts) -> Iterator[_Part]:
 
 
 def _joules(figure: Figure) -> Fraction:
-    return Fraction(figure.value or 0)
+    return figure.value or Fraction(0)

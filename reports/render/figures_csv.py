@@ -5,6 +5,7 @@ import io
 
 from energy_agent.core.text import harmless
 from reports.figures.facts import Facts
+from reports.figures.figure import plain
 
 COLUMNS = (
     "id", "value", "low", "high", "unit", "method", "boundary", "coverage", "dimensions", "factor_ids", "sources", "reason",
@@ -20,7 +21,7 @@ def figures_csv(facts: Facts) -> str:
     for identity in sorted(facts.figures):
         f = facts.figures[identity]
         dims = "; ".join(f"{name}={value}" for name, value in sorted(f.dims.items()))
-        row = (f.id, f.value, f.low, f.high, f.unit, f.method, f.boundary, f.coverage, dims, " ".join(f.factor_ids),
-               " ".join(f.sources), f.reason)  # fmt: skip
+        row = (f.id, *map(plain, (f.value, f.low, f.high)), f.unit, f.method, f.boundary, plain(f.coverage), dims,
+               " ".join(f.factor_ids), " ".join(f.sources), f.reason)  # fmt: skip
         writer.writerow([(cell or "") if i in _NUMBERS else harmless(cell or "") for i, cell in enumerate(row)])
     return text.getvalue()

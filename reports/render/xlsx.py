@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from energy_agent.core.units import J_PER_KWH
 from reports.figures.facts import Facts
-from reports.figures.figure import Figure
+from reports.figures.figure import Figure, plain
 from reports.language import Say
 from reports.page.partition import CO2E, LIFE_CYCLE, co2e_prefix, unallocated, whole, whole_id
 from reports.page.sections.headline import tiles
@@ -181,8 +181,8 @@ def _table(
 
 
 def _value(figure: Figure | None, part: str) -> Fraction | None:
-    text: str | None = None if figure is None else getattr(figure, part)
-    return None if text is None else Fraction(text)
+    value: Fraction | None = None if figure is None else getattr(figure, part)
+    return value
 
 
 def _total(facts: Facts, quantity: str, part: str, parts: list[Fraction | None]) -> Fraction | None:
@@ -210,9 +210,9 @@ def _figures(book: Any, styles: _Styles, facts: Facts, say: Say) -> None:
         sheet.write_string(row, 0, f.id)
         for column, value in enumerate((f.value, f.low, f.high), 1):
             if value is not None:
-                sheet.write_number(row, column, float(Fraction(value)))
+                sheet.write_number(row, column, float(value))
         for column, text in enumerate(
-            (f.unit, f.method, f.boundary, f.coverage or "", dims, " ".join(f.factor_ids), f.reason or ""), 4
+            (f.unit, f.method, f.boundary, plain(f.coverage), dims, " ".join(f.factor_ids), f.reason or ""), 4
         ):
             sheet.write_string(row, column, text)
     sheet.autofilter(0, 0, len(facts.figures), len(columns) - 1)

@@ -15,6 +15,7 @@ import pytest
 
 from reports.figures.evidence import Evidence
 from reports.figures.facts import Facts
+from reports.figures.figure import plain
 from reports.figures.measures.comparison import side
 from reports.ledger.days import Day
 from reports.period import Asked
@@ -49,12 +50,12 @@ def nine(exact: Fraction | int, way: str = "") -> str:
 def value(facts: Facts, identity: str) -> str:
     figure = facts.figures[identity]
     assert figure.value is not None, figure.reason
-    return figure.value
+    return figure.text
 
 
 def bounds(facts: Facts, identity: str) -> tuple[str | None, str | None]:
     figure = facts.figures[identity]
-    return figure.low, figure.high
+    return plain(figure.low) or None, plain(figure.high) or None
 
 
 def joules(kwh: str) -> str:
@@ -99,12 +100,12 @@ def test_groups(facts: Facts) -> None:
         "site": {"alfa": "10.192", "beta": "3.136"},
     }
     for dimension, names in expected.items():
-        assert {f.dims[dimension]: f.value for f in facts.of("energy.held", dimension)} == {
+        assert {f.dims[dimension]: f.text for f in facts.of("energy.held", dimension)} == {
             n: joules(k) for n, k in names.items()
         }
         assert sum(Fraction(kwh) for kwh in names.values()) == Fraction("13.328")
     assert value(facts, "energy.held") == joules("13.328")
-    hours = {f.dims["team"]: f.value for f in facts.of("gpu_hours", "team")}
+    hours = {f.dims["team"]: f.text for f in facts.of("gpu_hours", "team")}
     assert hours == {"nlp": "5", "vision": "2", "": "2"}
 
 
@@ -170,7 +171,7 @@ def test_market_based(facts: Facts) -> None:
     assert value(facts, "co2e.market/site/beta") == "2195.2"
     assert "grid's average" in facts.figures["co2e.market/site/beta"].method
     covered = {f.dims["contract"]: f for f in facts.by_prefix("contract/alfa/")}
-    assert {name: f.value for name, f in covered.items()} == {"wind": "22080", "go": "9200", "go-kept": "0", "go-abroad": "0"}
+    assert {name: f.text for name, f in covered.items()} == {"wind": "22080", "go": "9200", "go-kept": "0", "go-abroad": "0"}
     assert covered["wind"].dims["unused: more than was consumed in its period"] == "5520"
     assert covered["go-kept"].dims["unused: not retired"] == str(7_300 * 92 // 365)
     assert covered["go-abroad"].dims["unused: another zone"] == str(3_650 * 92 // 365)
@@ -276,7 +277,7 @@ def test_embodied_and_sci(facts: Facts) -> None:
     figure = facts.figures["sci_per_token/model/Llama (fp8)"]
     ends = (("low", 100_000), ("high", 200_000))
     spans = [nine((2058 + Fraction(made * 4, 43_800)) / 7_000_000, way) for way, made in ends]
-    assert [figure.low, figure.high] == spans
+    assert [plain(figure.low), plain(figure.high)] == spans
     assert figure.boundary == "facility"
 
 
@@ -285,7 +286,7 @@ def test_coverage_against_the_inventory(facts: Facts) -> None:
     assert value(facts, "coverage") == nine(Fraction("10.25") / (6 * 2208), "low")
     assert value(facts, "coverage/site/alfa") == nine(Fraction("7.25") / (4 * 2208), "low")
     dead = facts.figures["missed/01"]
-    assert (dead.dims["device"], dead.value) == ("GPU-dead", str(2208 * 3600))
+    assert (dead.dims["device"], dead.text) == ("GPU-dead", str(2208 * 3600))
 
 
 def test_bridge_from_the_quarter_before(facts: Facts) -> None:

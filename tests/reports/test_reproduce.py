@@ -54,7 +54,7 @@ def test_days_that_came_later_change_nothing(tmp_path: Path, capsys: pytest.Capt
     compact(tmp_path, Sites({}, "here"), "2026-04-01", "2026-07-03")
     assert verified(days, tmp_path / "o"), capsys.readouterr().out
     figures = {f.id: f for f in chains.facts(days, chains.Organisation(), Asked("2026Q3")).figures.values()}
-    assert figures["energy.gpu"].value == str(3 * 4 * 1_764_000)  # a new one has them
+    assert figures["energy.gpu"].text == str(3 * 4 * 1_764_000)  # a new one has them
 
 
 def test_that_the_quarter_was_over_is_seen_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from fractions import Fraction
 
 from reports.figures.evidence import Evidence
-from reports.figures.figure import Figure, quotient_text
+from reports.figures.figure import Figure, rounded
 from reports.ledger.sums import Held, Who
 
 COVERED = ("energy.", "co2e.", "j_per_token.")
@@ -37,7 +38,7 @@ def covered(evidence: Evidence, figures: Iterable[Figure]) -> Iterator[Figure]:
     What a building's meters told has none: of their time, a PUE tells how much was read.
     """
     sites_of = {suffix: frozenset(row.site for row in rows) for suffix, dims, rows in groups(evidence) if dims}
-    known: dict[frozenset[str], str | None] = {}
+    known: dict[frozenset[str], Fraction | None] = {}
     for figure in figures:
         sites = _sites(evidence, figure, sites_of)
         held = figure.id.startswith(HELD)
@@ -48,7 +49,7 @@ def covered(evidence: Evidence, figures: Iterable[Figure]) -> Iterator[Figure]:
         else:
             if sites not in known:
                 share = evidence.coverage_of(sites)
-                known[sites] = None if share is None else quotient_text(share, "down")
+                known[sites] = None if share is None else rounded(share, "down")
             yield replace(figure, coverage=known[sites])
 
 

@@ -7,7 +7,7 @@ from energy_agent.core.units import UJ_PER_J
 from energy_agent.site.building.pue import Pue
 from energy_agent.site.building.ratio import Amount
 from reports.figures.evidence import Evidence, plus
-from reports.figures.figure import Figure, amount_figure, quotient_text
+from reports.figures.figure import Figure, amount_figure, rounded
 from reports.figures.measures._measure import Measure
 
 SOURCES = ("ledger", "meters")
@@ -56,7 +56,7 @@ def _pue(identity: str, found: Pue | None, dims: Mapping[str, str], why: str, *,
         "imputed_j": str(Fraction(found.imputed_uj, UJ_PER_J)),
     }
     of |= {"stand_in": "a stated PUE, in place of meters"} if method == stated else {}
-    coverage = quotient_text(found.coverage) if found.category else None
+    coverage = rounded(found.coverage) if found.category else None
     return amount_figure(identity, found.amount, "ratio", method, "facility", coverage=coverage, sources=SOURCES, dims=of)
 
 

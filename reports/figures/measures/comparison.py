@@ -9,7 +9,7 @@ from energy_agent.factors.basis import Boundary
 from energy_agent.site.building.ratio import Amount
 from reports.figures.bridge import Bridge, Side, co2e_bridge, energy_bridge, mix_adjusted, node_bridge
 from reports.figures.evidence import Evidence, plus
-from reports.figures.figure import LEDGER, Figure, quotient_text
+from reports.figures.figure import LEDGER, Figure, rounded
 from reports.figures.measures import carbon, energy
 from reports.figures.measures._measure import Measure, model_of
 from reports.figures.measures.carbon import boundary, group_grams
@@ -52,7 +52,7 @@ def figures(evidence: Evidence) -> Iterator[Figure]:
         if adjusted.before is not None and adjusted.after is not None:
             dims = {"period": earlier.label, "left_out": ", ".join(adjusted.left_out)}
             for name, uj in (("then", adjusted.before), ("now", adjusted.after)):
-                value, how = quotient_text(uj / UJ_PER_J), "the earlier mix of models"
+                value, how = rounded(uj / UJ_PER_J), "the earlier mix of models"
                 yield Figure(f"j_per_token.same_mix/{when}/{name}", value, "J/token", how, "node", sources=LEDGER, dims=dims)
 
 
@@ -185,7 +185,7 @@ def _bridge(name: str, when: str, found: Bridge, unit: str, scale: Fraction, lab
         )
         return
     for effect, amount in (("from", found.before), *found.effects, ("to", found.after)):
-        value = quotient_text(amount * scale)
+        value = rounded(amount * scale)
         of = dims | {"effect": effect}
         yield Figure(f"bridge.{name}/{when}/{effect}", value, unit, "Shapley", within, sources=LEDGER, dims=of)
 

@@ -1,12 +1,13 @@
 """What steering clocks and power limits saved: signed estimates outside the inventory, and what was set."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from fractions import Fraction
 from typing import Final
 
-from energy_agent.core.units import decimal
+from energy_agent.core.units import UJ_PER_J
 from energy_agent.ledger.rows.kinds import PPM
 from reports.figures.evidence import Evidence
-from reports.figures.figure import LEDGER, Figure, energy_text
+from reports.figures.figure import LEDGER, Figure
 from reports.figures.measures._measure import Measure
 from reports.ledger.savings import slowest, total_saved
 from reports.ledger.sums import GroupSaved, Saved, Slowdown
@@ -27,15 +28,15 @@ def figures(evidence: Evidence) -> Iterator[Figure]:
         yield from _of(f"/group/{group.site}/{group.group}", {"site": group.site, "group": group.group}, group)
     if savings.pairs or savings.excluded:
         excluded = sum(count for _, count in savings.excluded)
-        yield Figure("dvfs.pairs", str(savings.pairs), "pairs", PAIRED, "gpu", sources=LEDGER)
-        yield Figure("dvfs.pairs.excluded", str(excluded), "pairs", PAIRED, "gpu", sources=LEDGER)
+        yield Figure("dvfs.pairs", Fraction(savings.pairs), "pairs", PAIRED, "gpu", sources=LEDGER)
+        yield Figure("dvfs.pairs.excluded", Fraction(excluded), "pairs", PAIRED, "gpu", sources=LEDGER)
     for why, count in sorted(savings.excluded, key=lambda each: (-each[1], each[0]))[:LISTED]:
         identity, dims = f"dvfs.pairs.excluded/why/{why}", {"why": why}
-        yield Figure(identity, str(count), "pairs", PAIRED, "gpu", sources=LEDGER, dims=dims)
+        yield Figure(identity, Fraction(count), "pairs", PAIRED, "gpu", sources=LEDGER, dims=dims)
     for row in evidence.sums.actions:
         dims = {"site": row.site, "policy": row.policy, "action": row.action, "outcome": row.outcome}
         identity = f"dvfs.actions/{row.site}/{row.policy}/{row.action}/{row.outcome}"
-        yield Figure(identity, str(row.actions), "actions", "count", "gpu", sources=LEDGER, dims=dims)
+        yield Figure(identity, Fraction(row.actions), "actions", "count", "gpu", sources=LEDGER, dims=dims)
 
 
 def _whole(groups: Sequence[GroupSaved]) -> GroupSaved:
@@ -59,17 +60,17 @@ def _of(place: str, dims: Mapping[str, str], group: GroupSaved) -> Iterator[Figu
         for quantity, unit in (("saved", "J"), ("claimed", "J"), ("lost", "J"), ("slowdown", "ratio")):
             yield Figure(f"dvfs.{quantity}{place}", None, unit, PAIRED, "gpu", sources=LEDGER, dims=dims, reason=group.reason)
         return
-    low, high = energy_text(group.saved.low_uj), energy_text(group.saved.high_uj)
-    value = energy_text(group.saved.value_uj)
+    low, high = Fraction(group.saved.low_uj, UJ_PER_J), Fraction(group.saved.high_uj, UJ_PER_J)
+    value = Fraction(group.saved.value_uj, UJ_PER_J)
     yield Figure(f"dvfs.saved{place}", value, "J", PAIRED, "gpu", None, low, high, LEDGER, dims=dims)
     for quantity, uj in (("claimed", group.claimed_uj), ("lost", group.lost_uj)):
-        yield Figure(f"dvfs.{quantity}{place}", energy_text(uj), "J", PAIRED, "gpu", sources=LEDGER, dims=dims)
+        yield Figure(f"dvfs.{quantity}{place}", Fraction(uj, UJ_PER_J), "J", PAIRED, "gpu", sources=LEDGER, dims=dims)
     if group.slowdown is not None:
         yield _slowdown(f"dvfs.slowdown{place}", group.slowdown, dims)
 
 
 def _slowdown(identity: str, slowdown: Slowdown, dims: Mapping[str, str]) -> Figure:
-    value, low, high = (decimal(ppm, PPM) for ppm in (slowdown.ppm, slowdown.low_ppm, slowdown.high_ppm))
+    value, low, high = (Fraction(ppm, PPM) for ppm in (slowdown.ppm, slowdown.low_ppm, slowdown.high_ppm))
     return Figure(identity, value, "ratio", PAIRED, "gpu", None, low, high, LEDGER, dims={**dims, "of": slowdown.of})
 
 

@@ -8,7 +8,7 @@ from energy_agent.factors.basis import Basis
 from energy_agent.factors.embodied import Covers, Embodied, EmbodiedRange, amortised, embodied_range, summed, why_none
 from energy_agent.factors.embodied_source import shipped
 from reports.figures.evidence import Evidence, amount_of, plus, reach
-from reports.figures.figure import LEDGER, Figure, Interval, quotient_text
+from reports.figures.figure import LEDGER, Figure, Interval, rounded
 from reports.figures.measures._measure import Measure, groups
 from reports.figures.measures.carbon import boundary, factor_ids, group_grams
 from reports.figures.measures.tokens import generated
@@ -66,7 +66,7 @@ def _figure(identity: str, found: Embodied, dims: dict[str, str]) -> Figure:
     method = "published footprints, by the share of their life (ISO/IEC 21031)"
     if found.low_g is None or found.high_g is None:
         return Figure(identity, None, "g", method, "embodied", sources=LEDGER, dims=of, reason=found.reason)
-    low, high = quotient_text(found.low_g, "down"), quotient_text(found.high_g, "up")
+    low, high = rounded(found.low_g, "down"), rounded(found.high_g, "up")
     why = "a span over published figures, never one number"
     return Figure(identity, None, "g", method, "embodied", None, low, high, LEDGER, dims=of, reason=why)
 
@@ -117,7 +117,7 @@ def _sci_of(evidence: Evidence, suffix: str, dims: dict[str, str], rows: list[He
     if sci.per_token is None:
         apart = "the sites' boundaries differ" if within != {at} and grams.value is not None else sci.reason
         return Figure(identity, None, "g/token", METHOD, at, sources=sources, factor_ids=ids, dims=of, reason=apart)
-    low, high = quotient_text(sci.per_token.low, "down"), quotient_text(sci.per_token.high, "up")
+    low, high = rounded(sci.per_token.low, "down"), rounded(sci.per_token.high, "up")
     why = "a span, as embodied emissions are one"
     return Figure(identity, None, "g/token", METHOD, at, None, low, high, sources, ids, of, why)
 

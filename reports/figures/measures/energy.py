@@ -171,7 +171,7 @@ def _gaps(evidence: Evidence) -> Iterator[Figure]:
         unbounded = gap.reason.startswith(UNBOUNDED)
         dims = {"site": gap.site, "class": gap.device_class, "reason": gap.reason, "devices": str(gap.devices),
                 "seconds": decimal(gap.gap_ns, 10**9)}  # fmt: skip
-        low, high = (None, None) if unbounded else ("0", energy_text(gap.bound_uj))
+        low, high = (None, None) if unbounded else (Fraction(0), Fraction(gap.bound_uj, UJ_PER_J))
         within = {"gpu": "gpu", "host": "node"}.get(gap.device_class, "gpu+cpu")
         yield Figure(
             f"gap/{gap.site}/{gap.device_class}/{gap.reason}", None, "J", "bound", within, None, low, high, LEDGER, dims=dims,

@@ -3,9 +3,9 @@
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 
-from energy_agent.core.units import NS_PER_H
+from energy_agent.core.units import NS_PER_H, UJ_PER_J
 from reports.figures.evidence import Evidence
-from reports.figures.figure import LEDGER, Figure, energy_text, quotient_text
+from reports.figures.figure import LEDGER, Figure, quotient_text, rounded
 from reports.figures.measures._measure import Measure
 from reports.figures.measures.energy import methods
 from reports.ledger.sums import Used
@@ -18,7 +18,7 @@ def figures(evidence: Evidence) -> Iterator[Figure]:
     total = sum(w.energy_uj for w in evidence.sums.wholes if w.device_class == "gpu")
     active = sum(s.energy_uj for s in evidence.sums.states if s.device_class == "gpu" and s.state == "active")
     if total:
-        share = quotient_text(Fraction(active, total))
+        share = rounded(Fraction(active, total))
         yield Figure("share.active", share, "ratio", methods(evidence, "gpu"), "gpu", sources=LEDGER)
     else:
         yield Figure("share.active", None, "ratio", "none", "gpu", sources=LEDGER, reason="no energy in the period")
@@ -49,7 +49,7 @@ def _figure(evidence: Evidence, identity: str, used: Used, uj: int) -> Figure:
         "active_share": quotient_text(Fraction(used.active_uj, held), digits=4) if held else "0",
         "gpu_hours": quotient_text(Fraction(used.gpu_ns, NS_PER_H), digits=4),
     }  # fmt: skip
-    return Figure(identity, energy_text(uj), "J", methods(evidence, "gpu"), "gpu", sources=LEDGER, dims=dims)
+    return Figure(identity, Fraction(uj, UJ_PER_J), "J", methods(evidence, "gpu"), "gpu", sources=LEDGER, dims=dims)
 
 
 SPEC = Measure("the workloads that used most, and those that held devices without using them", figures)

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from fractions import Fraction
 
 from energy_agent.core.energy import Method
-from energy_agent.core.units import NS_PER_S, decimal
+from energy_agent.core.units import NS_PER_S, UJ_PER_J
 from reports.figures.energy import whole_energy
 from reports.figures.evidence import Evidence
-from reports.figures.figure import LEDGER, Figure, energy_text, quotient_text
+from reports.figures.figure import LEDGER, Figure, rounded
 from reports.figures.measures._measure import Measure
 from reports.site.coverage import NOT_LISTED, Coverage, together
 
@@ -25,14 +25,14 @@ def figures(evidence: Evidence) -> Iterator[Figure]:
     named = [m for m in together(sites).missed if m.missing_ns * NAMED_SHARE >= m.expected_ns]
     for rank, missed in enumerate(named[:MISSED_SHOWN], 1):
         dims = {"site": missed.site, "node": missed.node, "device": missed.device}
-        seconds = decimal(missed.missing_ns, NS_PER_S)
+        seconds = Fraction(missed.missing_ns, NS_PER_S)
         yield Figure(f"missed/{rank:02d}", seconds, "s", "device time not metered", "gpu", sources=LEDGER, dims=dims)
     rows = [s for s in evidence.sums.states if s.device_class == "gpu"]
     total = sum(r.energy_uj for r in rows)
     for method in Method:
         uj = sum(r.energy_uj for r in rows if r.method == method.value)
         if uj and total:
-            share, dims = quotient_text(Fraction(uj, total)), {"method": method.value}
+            share, dims = rounded(Fraction(uj, total)), {"method": method.value}
             yield Figure(f"quality.method/{method.value}", share, "ratio", method.value, "gpu", sources=LEDGER, dims=dims)
     yield _imported(evidence, total)
     whole = whole_energy(w for w in evidence.sums.wholes if w.device_class == "gpu")
@@ -44,14 +44,14 @@ def figures(evidence: Evidence) -> Iterator[Figure]:
             why = f"nothing bounds what {whole.open} devices drew while no sensor saw them"
             yield Figure(f"uncertainty/{name}", None, "J", "bound", "gpu", sources=LEDGER, reason=why)
         else:
-            yield Figure(f"uncertainty/{name}", energy_text(uj), "J", "bound", "gpu", sources=LEDGER)
+            yield Figure(f"uncertainty/{name}", Fraction(uj, UJ_PER_J), "J", "bound", "gpu", sources=LEDGER)
 
 
 def _imported(evidence: Evidence, total: int) -> Figure:
     uj, how = sum(evidence.sums.imported.values()), "from a Prometheus, at the quality of its scrapes"
     if not total:
         return Figure("quality.imported", None, "ratio", how, "gpu", sources=LEDGER, reason="no energy in the period")
-    return Figure("quality.imported", quotient_text(Fraction(uj, total)), "ratio", how, "gpu", sources=LEDGER)
+    return Figure("quality.imported", rounded(Fraction(uj, total)), "ratio", how, "gpu", sources=LEDGER)
 
 
 def _coverage(identity: str, found: Coverage, dims: dict[str, str]) -> Figure:
@@ -62,7 +62,7 @@ def _coverage(identity: str, found: Coverage, dims: dict[str, str]) -> Figure:
         how = f"{how}; a node of which nothing was seen has the boards of the usual node"
     if found.share is None:
         return Figure(identity, None, "ratio", how, "gpu", sources=LEDGER, dims=of, reason="no device was expected")
-    return Figure(identity, quotient_text(found.share, "down"), "ratio", how, "gpu", sources=LEDGER, dims=of)
+    return Figure(identity, rounded(found.share, "down"), "ratio", how, "gpu", sources=LEDGER, dims=of)
 
 
 SPEC = Measure("coverage, methods and the uncertainty budget", figures)

@@ -51,7 +51,7 @@ def _counts(evidence: Evidence) -> Iterator[Figure]:
             counts[key] = counts.get(key, 0) + row.tokens
     for (phase, dimension, name), tokens in sorted(counts.items()):
         suffix, dims = (f"/{dimension}/{name}", {dimension: name}) if dimension else ("", {})
-        yield Figure(f"tokens.{phase}{suffix}", str(tokens), "tokens", "counter", "gpu", sources=SOURCES, dims=dims)
+        yield Figure(f"tokens.{phase}{suffix}", Fraction(tokens), "tokens", "counter", "gpu", sources=SOURCES, dims=dims)
 
 
 def shown_name(evidence: Evidence, model: str) -> str:

@@ -18,7 +18,7 @@ def build(facts: Facts, say: Say) -> tuple[Block, ...]:
     columns = (say("Site"), say("Time zone"), say("From"), say("To (not included)"), say("Known up to"), say("Building"))
     blocks: list[Block] = [Table(say("Sites and periods"), columns, tuple(rows))]
     boards = [
-        (f.dims["sku"], wording.count(f.dims["devices"]), wording.energy(f.value or "0")) for f in facts.of("energy.gpu", "sku")
+        (f.dims["sku"], wording.count(f.dims["devices"]), wording.energy(f.value or 0)) for f in facts.of("energy.gpu", "sku")
     ]
     if boards:
         blocks.append(Table(say("Boards"), (say("Board"), say("Devices"), say("GPU energy")), tuple(boards)))

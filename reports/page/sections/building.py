@@ -1,7 +1,5 @@
 """PUE with its category and interval, over the period and twelve months; water, renewables, and where the energy goes."""
 
-from fractions import Fraction
-
 from reports.figures import wording
 from reports.figures.facts import Facts
 from reports.figures.figure import Figure
@@ -11,7 +9,7 @@ from reports.page.section import Block, Hidden, Note, Range, Ranges, Section, Ta
 
 def build(facts: Facts, say: Say) -> tuple[Block, ...] | Hidden:
     """A table a site, and a chart of the PUEs."""
-    known = [f for f in facts.of("pue", "site") if f.value]
+    known = [f for f in facts.of("pue", "site") if f.value is not None]
     if not known:
         reasons = sorted({say(f.reason or "") for f in facts.of("pue", "site")})
         return Hidden("; ".join(reasons))
@@ -19,20 +17,19 @@ def build(facts: Facts, say: Say) -> tuple[Block, ...] | Hidden:
     for site in facts.sites:
         pue, year = facts.figures[f"pue/site/{site}"], facts.figures[f"pue.trailing/site/{site}"]
         cells = [
-            f"{wording.short(f.value)} ({wording.span(f, say)}), {f.dims['kind']}" if f.value else say(wording.ABSENT)
+            f"{wording.short(f.value)} ({wording.span(f, say)}), {f.dims['kind']}"
+            if f.value is not None
+            else say(wording.ABSENT)
             for f in (pue, year)
         ]
         category = "\u2013" if pue.value is None else pue.dims.get("category", "none")
-        covered = wording.percent(pue.coverage) if pue.coverage else "\u2013"
+        covered = wording.percent(pue.coverage) if pue.coverage is not None else "\u2013"
         if category == "none":
             category = say("estimate, its bounds assumed") if pue.method.endswith("assumed") else say("estimate")
         rows.append((site, cells[0], category, covered, cells[1]))
     columns = (say("Site"), say("PUE of the period"), say("category"), say("metered"), say("twelve months"))
     blocks: list[Block] = [Table(say("PUE (ISO/IEC 30134-2)"), columns, tuple(rows))]
-    ranges = tuple(
-        Range(f.dims["site"], Fraction(f.value or 0), _bound(f.low), _bound(f.high), wording.short(f.value or "0"))
-        for f in known
-    )
+    ranges = tuple(Range(f.dims["site"], f.value, f.low, f.high, wording.short(f.value or 0)) for f in known)
     if len(ranges) > 1:
         blocks.append(Ranges(say("PUE of the period, with its interval"), "", ranges))
     others = [
@@ -63,7 +60,7 @@ def build(facts: Facts, say: Say) -> tuple[Block, ...] | Hidden:
 
 
 def _part(figure: Figure, name: str, say: Say) -> tuple[str, str, str]:
-    value = wording.energy(figure.value) if figure.value else say(wording.ABSENT)
+    value = wording.energy(figure.value) if figure.value is not None else say(wording.ABSENT)
     return name, value, wording.span_energy(figure, say)
 
 
@@ -71,11 +68,11 @@ def _short(facts: Facts, identity: str, say: Say) -> str:
     figure = facts.figures.get(identity)
     if figure is None or figure.value is None:
         return "\u2013"
-    return f"{wording.short(figure.value)} ({wording.span(figure, say)})" if figure.low else wording.short(figure.value)
-
-
-def _bound(text: str | None) -> Fraction | None:
-    return None if text is None else Fraction(text)
+    return (
+        f"{wording.short(figure.value)} ({wording.span(figure, say)})"
+        if figure.low is not None
+        else wording.short(figure.value)
+    )
 
 
 SPEC = Section("The building", 40, build, wide=True)

@@ -1,7 +1,5 @@
 """CO2e of electricity both ways, its factors, how contracts match the hours; embodied emissions and SCI beside it."""
 
-from fractions import Fraction
-
 from reports.figures import wording
 from reports.figures.facts import Facts
 from reports.figures.figure import Figure
@@ -20,7 +18,7 @@ def build(facts: Facts, say: Say) -> tuple[Block, ...] | Hidden:
         (CO2E, say("CO2e of electricity (GHG Protocol, Scope 2)")),
         (LIFE_CYCLE, say("Life-cycle CO2e of electricity (no Scope 2 figure)")),
     ):
-        if any(f.value for f in facts.by_prefix(f"{prefix}location/site/")):
+        if any(f.value is not None for f in facts.by_prefix(f"{prefix}location/site/")):
             blocks.append(_by_site(facts, say, prefix, caption))
     if blocks:
         blocks.append(Note(say("No figure has bounds: the publishers state no error of their factors.")))
@@ -40,7 +38,7 @@ def _by_site(facts: Facts, say: Say, prefix: str, caption: str) -> Table:
         if located is None or marketed is None:
             continue  # of a site whose factors count other emissions
         mean = facts.figures.get(f"grid_intensity{suffix}")
-        intensity = f"{wording.short(mean.value)} g/kWh" if mean is not None and mean.value else "\u2013"
+        intensity = f"{wording.short(mean.value)} g/kWh" if mean is not None and mean.value is not None else "\u2013"
         quality = located.dims.get("quality", "\u2013")
         rows.append(
             (
@@ -64,20 +62,20 @@ def _by_site(facts: Facts, say: Say, prefix: str, caption: str) -> Table:
 
 
 def _mass(figure: Figure, say: Say) -> str:
-    return wording.mass(figure.value) if figure.value else say(figure.reason or wording.ABSENT)
+    return wording.mass(figure.value) if figure.value is not None else say(figure.reason or wording.ABSENT)
 
 
 def _charts(facts: Facts, say: Say) -> list[Block]:
-    teams = [f for f in facts.of(f"{co2e_prefix(facts)}held.location", "team") if f.value and Fraction(f.value)]
+    teams = [f for f in facts.of(f"{co2e_prefix(facts)}held.location", "team") if f.value]
     grids = [_hours(facts, say, site) for site in facts.sites if f"intensity.hours/site/{site}" in facts.series]
     if len(teams) < 2:
         return [*grids]
-    ranked = sorted(teams, key=lambda f: (-Fraction(f.value or 0), f.id))[:12]
+    ranked = sorted(teams, key=lambda f: (-(f.value or 0), f.id))[:12]
     bars = tuple(
         Bar(
             f.dims["team"] or say("unassigned"),
-            wording.mass(f.value or "0"),
-            (("active", round(Fraction(f.value or 0) * _MILLI)),),
+            wording.mass(f.value or 0),
+            (("active", round((f.value or 0) * _MILLI)),),
         )
         for f in ranked
     )
@@ -92,21 +90,19 @@ def _hours(facts: Facts, say: Say, site: str) -> Heat:
     found = dict(zip(series.points, series.values, strict=True))
     weeks = tuple(dict.fromkeys(point.partition(" ")[0] for point in series.points))
     hours = tuple(f"{hour:02d}" for hour in range(24))
-    values = tuple(tuple(_fraction(found.get(f"{week} {hour}")) for hour in hours) for week in weeks)
+    values = tuple(tuple(found.get(f"{week} {hour}") for hour in hours) for week in weeks)
     named = tuple(week.partition("-")[2] for week in weeks)  # a quarter has no week twice
     return Heat(say("Intensity of the grid of {site} by week and hour", site=site), "g/kWh", named, hours, values)
-
-
-def _fraction(text: str | None) -> Fraction | None:
-    return None if text is None else Fraction(text)
 
 
 def _matching(facts: Facts, say: Say) -> list[Block]:
     rows = []
     for name in facts.sites:
         cells = [facts.figures.get(f"matched.{how}/site/{name}") for how in ("as_bought", "hourly", "quarter_hourly")]
-        if any(c is not None and c.value for c in cells):
-            rows.append((name, *(wording.percent(c.value) if c is not None and c.value else "\u2013" for c in cells)))
+        if any(c is not None and c.value is not None for c in cells):
+            rows.append(
+                (name, *(wording.percent(c.value) if c is not None and c.value is not None else "\u2013" for c in cells))
+            )
     if not rows:
         return []
     columns = (say("Site"), say("in its own period"), say("by the hour"), say("by the quarter of an hour"))
@@ -133,7 +129,7 @@ def _contracts(facts: Facts, say: Say) -> list[Block]:
                 figure.dims["site"],
                 what,
                 available,
-                wording.short(figure.value or "0"),
+                wording.short(figure.value or 0),
                 unused or "\u2013",
             )
         )
@@ -163,14 +159,14 @@ def _embodied(facts: Facts, say: Say) -> list[Block]:
     columns = (say("Board"), say("made of"), say("share of the period"), say("life span"))
     blocks: list[Block] = [Table(say("Embodied emissions (a span over published figures)"), columns, tuple(rows))]
     seen = facts.figures["coverage"]
-    if seen.value is not None and Fraction(seen.value) < 1:
+    if seen.value is not None and seen.value < 1:
         text = "It is that of the device time in the ledger, {share} of what was expected; what nobody metered is not in it."
         blocks.append(Note(say(text, share=wording.percent(seen.value))))
     sci = facts.figures.get("sci_per_token")
     if sci is None:
         return blocks
     if sci.low is not None and sci.high is not None:
-        million = [wording.mass(str(Fraction(b) * 1_000_000)) for b in (sci.low, sci.high)]
+        million = [wording.mass(b * 1_000_000) for b in (sci.low, sci.high)]
         text = "SCI (ISO/IEC 21031): {low} to {high} a million tokens, location-based, with all hardware that was reserved."
         blocks.append(Note(say(text, low=million[0], high=million[1])))
         blocks.append(Note(say("Its span is that of published embodied figures; no error of energy or factor is in it.")))

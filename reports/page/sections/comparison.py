@@ -29,7 +29,7 @@ def build(facts: Facts, say: Say) -> tuple[Block, ...] | Hidden:
         mix = facts.by_prefix(f"j_per_token.same_mix/{when}/")
         if mix:
             rows = tuple(
-                (f.dims["period"] if f.id.endswith("then") else facts.label, f"{wording.short(f.value or '0')} J") for f in mix
+                (f.dims["period"] if f.id.endswith("then") else facts.label, f"{wording.short(f.value or 0)} J") for f in mix
             )
             blocks.append(Table(say("Node energy per token at the earlier mix of models"), (), rows[::-1]))
     if not blocks:
@@ -48,12 +48,12 @@ def _waterfall(
 ) -> Waterfall:
     write = wording.mass if quantity in ("co2e", "lifecycle") else wording.energy
     first, last = ends["from"], ends["to"]
-    steps = [Step(first.dims["period"], Fraction(first.value or 0) * scale, write(first.value or "0"), level=True)]
+    steps = [Step(first.dims["period"], (first.value or 0) * scale, write(first.value or 0), level=True)]
     for name in EFFECTS:
         if name in ends:
-            value = ends[name].value or "0"
+            value = ends[name].value or 0
             steps.append(Step(say(effect_name(name, quantity)), Fraction(value) * scale, write(value)))
-    steps.append(Step(facts.label, Fraction(last.value or 0) * scale, write(last.value or "0"), level=True))
+    steps.append(Step(facts.label, (last.value or 0) * scale, write(last.value or 0), level=True))
     return Waterfall(
         say("{quantity}: from {before} to {after}", quantity=title, before=first.dims["period"], after=facts.label),
         unit,

@@ -16,12 +16,18 @@ Told = Mapping[str, Mapping[str, Figure]]
 
 def build(facts: Facts, say: Say) -> tuple[Block, ...] | Hidden:
     """Tables of sites, teams and models, the dearest first; what is charged also where no tariff tells what energy cost."""
-    sites = [f for f in facts.of("cost", "site") if f.value]
+    sites = [f for f in facts.of("cost", "site") if f.value is not None]
     blocks: list[Block] = []
     if sites:
         rows = [(f.dims["site"], _money(f), wording.span(f, say)) for f in sites]
         whole = facts.figures["cost"]
-        rows.append((say("total"), _money(whole) if whole.value else "\u2013", wording.span(whole, say) if whole.value else ""))
+        rows.append(
+            (
+                say("total"),
+                _money(whole) if whole.value is not None else "\u2013",
+                wording.span(whole, say) if whole.value is not None else "",
+            )
+        )
         blocks.append(Table(say("Electricity by site"), (say("Site"), say("cost"), say("bounds of the energy")), tuple(rows)))
     for dimension, title in (("team", "Teams"), ("model", "Models")):
         blocks += _groups(facts, say, dimension, say(title))
@@ -39,21 +45,23 @@ def _groups(facts: Facts, say: Say, dimension: str, title: str) -> list[Block]:
     """
     told = {q: {f.dims[dimension]: f for f in facts.of(q, dimension)} for q in ("charged", "cost")}
     every = [*told["charged"].items(), *told["cost"].items()]
-    if not any(f.value for _, f in every):
+    if not any(f.value is not None for _, f in every):
         return []
-    names = {name: Fraction(-1) for name, _ in every} | {name: _worth(f) for name, f in every if f.value}
+    names = {name: Fraction(-1) for name, _ in every} | {name: f.value for name, f in every if f.value is not None}
     ranked = sorted(names, key=lambda name: (-names[name], name))
     rows = []
     for name in ranked[:ROWS_MOST]:
         cells = [facts.figures.get(f"{q}/{dimension}/{name}") for q in ("cost", "cost_per_million_tokens", "charged")]
-        rows.append((name or say("unassigned"), *(_money(f) if f is not None and f.value else "\u2013" for f in cells)))
+        rows.append(
+            (name or say("unassigned"), *(_money(f) if f is not None and f.value is not None else "\u2013" for f in cells))
+        )
     if len(ranked) > ROWS_MOST:
         others = _sum([told["cost"].get(name) for name in ranked[ROWS_MOST:]])
         rows.append((say("{count} others", count=len(ranked) - ROWS_MOST), others, "", ""))
     rest, total = facts.figures["cost.unattributed"], facts.figures["cost"]
-    rows.append((say("unallocated"), _money(rest) if rest.value else "\u2013", "\u2013", "\u2013"))
+    rows.append((say("unallocated"), _money(rest) if rest.value is not None else "\u2013", "\u2013", "\u2013"))
     charged = _sum(list(told["charged"].values()))
-    rows.append((say("total"), _money(total) if total.value else "\u2013", "\u2013", charged))
+    rows.append((say("total"), _money(total) if total.value is not None else "\u2013", "\u2013", charged))
     columns = (title, say("electricity"), say("per million tokens"), say("charged"))
     table = Table(say("{title}: cost, and what is in no workload", title=title), columns, tuple(rows))
     return [table, *_absent(told, say), *_unpriced(told["charged"], say)]
@@ -88,18 +96,14 @@ def _few(names: list[str], say: Say) -> str:
 def _sum(figures: Sequence[Figure | None]) -> str:
     """What some groups cost together; a dash where one is not known, or they pay in several currencies."""
     units = {f.unit for f in figures if f is not None}
-    if len(units) != 1 or not all(f is not None and f.value for f in figures):
+    if len(units) != 1 or not all(f is not None and f.value is not None for f in figures):
         return "\u2013"
-    money = sum((Fraction(f.value or 0) for f in figures if f is not None), Fraction(0))
+    money = sum(((f.value or 0) for f in figures if f is not None), Fraction(0))
     return f"{wording.short(money, 4)} {units.pop()}"
 
 
-def _worth(figure: Figure) -> Fraction:
-    return Fraction(figure.value or 0)
-
-
 def _money(figure: Figure) -> str:
-    return f"{wording.short(figure.value or '0', 4)} {figure.unit.partition('/')[0]}"
+    return f"{wording.short(figure.value or 0, 4)} {figure.unit.partition('/')[0]}"
 
 
 SPEC = Section("Cost", 65, build, wide=True)

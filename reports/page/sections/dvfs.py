@@ -18,15 +18,15 @@ def build(facts: Facts, say: Say) -> tuple[Block, ...] | Hidden:
         rows = [
             (say("Saved (estimate)"), wording.energy(saved.value)),
             (say("Interval"), f"{wording.energy(saved.low)} \u2013 {wording.energy(saved.high)}"),
-            (say("May be claimed"), wording.energy(claimed.value or "0")),
-            (say("Lost (estimate)"), wording.energy(lost.value or "0")),
+            (say("May be claimed"), wording.energy(claimed.value or 0)),
+            (say("Lost (estimate)"), wording.energy(lost.value or 0)),
         ]
         slowdown = facts.figures.get("dvfs.slowdown")
         if slowdown is not None and slowdown.value:
             rows.append((say("Slower by"), wording.percent(slowdown.value)))
         if pairs is not None:
             excluded = facts.figures["dvfs.pairs.excluded"]
-            counts = {"used": wording.count(pairs.value or "0"), "excluded": wording.count(excluded.value or "0")}
+            counts = {"used": wording.count(pairs.value or 0), "excluded": wording.count(excluded.value or 0)}
             rows.append((say("Pairs of blocks"), say("{used}, and {excluded} that are not used", **counts)))
         blocks.append(Table(say("Avoided energy"), (), tuple(rows)))
         text = "Avoided energy is an estimate ({method}). It is no part of the inventory, and is subtracted from nothing."
@@ -43,11 +43,11 @@ def build(facts: Facts, say: Say) -> tuple[Block, ...] | Hidden:
         heads = (say("Site"), say("Group"), say("saved"), say("interval"), say("may be claimed"), say("slower by"))
         blocks.append(Table(say("By group of devices"), heads, tuple(_group(facts, figure, say) for figure in groups)))
     if unused := facts.of("dvfs.pairs.excluded", "why"):
-        why = tuple((say(figure.dims["why"]), wording.count(figure.value or "0")) for figure in unused)
+        why = tuple((say(figure.dims["why"]), wording.count(figure.value or 0)) for figure in unused)
         blocks.append(Table(say("Pairs of blocks that are not used"), (say("Why"), say("Pairs")), why))
     if actions:
         named = tuple(
-            (f.dims["site"], f.dims["policy"], f.dims["action"], f.dims["outcome"], wording.count(f.value or "0"))
+            (f.dims["site"], f.dims["policy"], f.dims["action"], f.dims["outcome"], wording.count(f.value or 0))
             for f in actions
         )
         columns = (say("Site"), say("Policy"), say("Action"), say("Outcome"), say("Times"))
@@ -62,7 +62,7 @@ def _group(facts: Facts, figure: Figure, say: Say) -> tuple[str, ...]:
     claimed, slowdown = facts.figures[f"dvfs.claimed{place}"], facts.figures.get(f"dvfs.slowdown{place}")
     slower = "\u2013" if slowdown is None or slowdown.value is None else wording.percent(slowdown.value)
     saved = wording.energy(figure.value), wording.span_energy(figure, say)
-    return (*names, *saved, wording.energy(claimed.value or "0"), slower)
+    return (*names, *saved, wording.energy(claimed.value or 0), slower)
 
 
 SPEC = Section("Clocks and power limits", 45, build, wide=True)

@@ -46,18 +46,18 @@ def _waterfall(facts: Facts, say: Say) -> Waterfall:
         ("unattributed", say("not attributed")),
     ):
         figure = facts.figures[f"energy.gpu.{name}"]
-        if figure.value and Fraction(figure.value):
-            steps.append(Step(label, Fraction(figure.value) * _KWH, wording.energy(figure.value)))
+        if figure.value:
+            steps.append(Step(label, figure.value * _KWH, wording.energy(figure.value)))
     total = facts.figures["energy.gpu"]
     steps.append(_level(say("all GPUs"), total))
     node, facility = facts.figures["energy.node"], facts.figures["energy.facility"]
-    if node.value:
-        rest = Fraction(node.value) - Fraction(total.value or 0)
-        steps += [Step(say("hosts"), rest * _KWH, wording.energy(str(rest))), _level(say("all nodes"), node)]
-    if node.value and facility.value:
-        rest = Fraction(facility.value) - Fraction(node.value)
+    if node.value is not None:
+        rest = node.value - (total.value or 0)
+        steps += [Step(say("hosts"), rest * _KWH, wording.energy(rest)), _level(say("all nodes"), node)]
+    if node.value is not None and facility.value is not None:
+        rest = facility.value - node.value
         steps += [
-            Step(say("the rest of the building"), rest * _KWH, wording.energy(str(rest))),
+            Step(say("the rest of the building"), rest * _KWH, wording.energy(rest)),
             _level(say("building"), facility),
         ]
     return Waterfall(say("From running kernels to the building"), "kWh", tuple(steps))
@@ -69,7 +69,7 @@ def _daily(facts: Facts, say: Say) -> list[Block]:
     for name, site in facts.sites.items():
         kinds = [facts.series[f"energy.daily.{kind}/site/{name}"] for kind in ("active", "idle", "other", "host")]
         whole = {
-            point: sum((Fraction(kind.values[i] or 0) for kind in kinds), Fraction(0)) * _KWH
+            point: sum((kind.values[i] or 0 for kind in kinds), Fraction(0)) * _KWH
             for i, point in enumerate(kinds[0].points)
             if int(site.start_ns) <= day_ns(point) and day_ns(point) + DAY_NS <= int(site.end_ns)
         }
@@ -83,7 +83,7 @@ def _daily(facts: Facts, say: Say) -> list[Block]:
 
 
 def _level(label: str, figure: Figure) -> Step:
-    return Step(label, Fraction(figure.value or 0) * _KWH, wording.energy(figure.value or "0"), level=True)
+    return Step(label, (figure.value or 0) * _KWH, wording.energy(figure.value or 0), level=True)
 
 
 def _sites(facts: Facts, say: Say) -> Table:
@@ -93,11 +93,13 @@ def _sites(facts: Facts, say: Say) -> Table:
         for quantity in ("energy.gpu", "energy.node", "energy.facility"):
             figure = facts.figures[f"{quantity}/site/{name}"]
             cells.append(
-                f"{wording.energy(figure.value)} {wording.plus_minus(figure, say)}" if figure.value else say(wording.ABSENT)
+                f"{wording.energy(figure.value)} {wording.plus_minus(figure, say)}"
+                if figure.value is not None
+                else say(wording.ABSENT)
             )
         rows.append((name, *cells))
     total = [facts.figures[quantity] for quantity in ("energy.gpu", "energy.node", "energy.facility")]
-    rows.append((say("total"), *(wording.energy(f.value) if f.value else say(wording.ABSENT) for f in total)))
+    rows.append((say("total"), *(wording.energy(f.value) if f.value is not None else say(wording.ABSENT) for f in total)))
     return Table(say("Energy by site"), (say("Site"), say("GPUs"), say("Nodes"), say("Building")), tuple(rows))
 
 
@@ -109,14 +111,14 @@ def _bars(facts: Facts, say: Say, figures: list[Figure]) -> Bars:
             (state, microjoules(facts.figures[f"energy.held.{state}/team/{figure.dims['team']}"]))
             for state in ("active", "idle")
         )
-        bars.append(Bar(named(figure, "team", say), wording.energy(figure.value or "0"), parts))
+        bars.append(Bar(named(figure, "team", say), wording.energy(figure.value or 0), parts))
     return Bars(say("GPU energy by team"), kinds, tuple(bars))
 
 
 def _table(facts: Facts, say: Say, dimension: str, title: str, figures: list[Figure]) -> Table:
     """The largest, then one row of all others, then what no workload held: each column adds up to the meter's total."""
     located = f"{co2e_prefix(facts)}held.location"
-    columns: tuple[tuple[str, str, Callable[[str], str]], ...] = (
+    columns: tuple[tuple[str, str, Callable[[Fraction], str]], ...] = (
         ("energy.held", say("GPU energy"), wording.energy),
         ("gpu_hours", say("GPU hours"), wording.short),
         ("energy.held.facility", say("with the building"), wording.energy),
@@ -125,12 +127,11 @@ def _table(facts: Facts, say: Say, dimension: str, title: str, figures: list[Fig
     ranked = sorted(figures, key=lambda f: (-microjoules(f), f.id))
 
     def row(name: str, bounds: str, values: Iterable[Fraction | None]) -> tuple[str, ...]:
-        cells = [write(str(v)) if v is not None else "\u2013" for (_, _, write), v in zip(columns, values, strict=True)]
+        cells = [write(v) if v is not None else "\u2013" for (_, _, write), v in zip(columns, values, strict=True)]
         return name, cells[0], bounds, *cells[1:]
 
     def of(group: Figure) -> list[Fraction | None]:
-        found = [facts.figures[f"{quantity}/{dimension}/{group.dims[dimension]}"].value for quantity, _, _ in columns]
-        return [None if value is None else Fraction(value) for value in found]
+        return [facts.figures[f"{quantity}/{dimension}/{group.dims[dimension]}"].value for quantity, _, _ in columns]
 
     rows = [row(named(f, dimension, say), wording.plus_minus(f, say), of(f)) for f in ranked[:ROWS_MOST]]
     if others := ranked[ROWS_MOST:]:

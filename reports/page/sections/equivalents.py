@@ -1,7 +1,5 @@
 """What the emissions compare with: cited, dated, and outside the inventory."""
 
-from fractions import Fraction
-
 from energy_agent.factors.equivalents import equivalents
 from reports.figures import wording
 from reports.figures.facts import Facts
@@ -16,7 +14,7 @@ def build(facts: Facts, say: Say) -> tuple[Block, ...] | Hidden:
     if figure.value is None:
         return Hidden(say(figure.reason or ""))
     blocks: list[Block] = []
-    for each in equivalents(Fraction(figure.value)):
+    for each in equivalents(figure.value):
         of = each.of
         cited = "; ".join((of.attribution, say(of.edition), say(of.conditions), of.source))
         blocks.append(Note(f"{each.said(wording.short(each.value, 2), say.language)} ({cited})"))

@@ -4,7 +4,7 @@ from fractions import Fraction
 
 from reports.figures import wording
 from reports.figures.facts import Facts
-from reports.figures.figure import Figure, quotient_text
+from reports.figures.figure import Figure, quotient_text, rounded
 from reports.language import Say
 from reports.page.partition import LIFE_CYCLE, co2e_prefix
 from reports.page.section import Block, Note, Section, Tile, Tiles
@@ -82,13 +82,13 @@ def _pue(facts: Facts, say: Say) -> Tile:
     if figure.value is not None:
         kind = figure.dims.get("kind", "iPUE")
         return Tile(kind, wording.short(figure.value), f"{wording.span(figure, say)}; {say(figure.method)}", figure.id)
-    found = sorted((f for f in facts.of("pue", "site") if f.value is not None), key=lambda f: Fraction(f.value or 0))
+    found = sorted((f for f in facts.of("pue", "site") if f.value is not None), key=lambda f: f.value or 0)
     if not found:
         reasons = {f.reason for f in facts.of("pue", "site")}
         return Tile(
             "PUE", say(wording.ABSENT), say(reasons.pop() or "" if len(reasons) == 1 else figure.reason or ""), figure.id
         )
-    told = [wording.short(f.value or "0") for f in found]
+    told = [wording.short(f.value or 0) for f in found]
     each = "; ".join(f"{f.dims['site']} {value}, {say(f.method)}" for f, value in zip(found, told, strict=True))
     if len(found) == 1 and len(facts.sites) == 1:
         each = f"{wording.span(found[0], say)}; {say(found[0].method)}"
@@ -138,9 +138,9 @@ def _coverage(facts: Facts, say: Say) -> Tile:
 def _trend(facts: Facts, figure: Figure, say: Say) -> str:
     """The change of a figure on the quarter before, in percent."""
     before = facts.figures.get(f"total.before/{figure.id}")
-    if before is None or not before.value or not figure.value or not Fraction(before.value):
+    if before is None or not before.value or figure.value is None:
         return ""
-    change = (Fraction(figure.value) / Fraction(before.value) - 1) * 100
+    change = (figure.value / before.value - 1) * 100
     sign = "+" if change > 0 else "\u2212" if change < 0 else ""
     return say("{change} % on {period}", change=f"{sign}{quotient_text(abs(change), digits=2)}", period=before.dims["period"])
 
@@ -160,16 +160,14 @@ def _changes(facts: Facts, say: Say) -> list[str]:
         rows = facts.by_prefix(f"bridge.{quantity}/before/")
         ends = {f.dims["effect"]: f for f in rows if f.value is not None}
         effects = sorted(
-            (f for name, f in ends.items() if name in EFFECTS and Fraction(f.value or 0)),
-            key=lambda f: (-abs(Fraction(f.value or 0)), f.id),
+            (f for name, f in ends.items() if name in EFFECTS and (f.value or 0)),
+            key=lambda f: (-abs(f.value or 0), f.id),
         )
         if not effects or "from" not in ends or "to" not in ends:
             continue
-        change = Fraction(ends["to"].value or 0) - Fraction(ends["from"].value or 0)
-        told = [f"{say(effect_name(f.dims['effect'], quantity))} {write(f.value or '0')}" for f in effects[:EFFECTS_TOLD]]
-        found.append(
-            say(template, total=write(quotient_text(change)), period=ends["to"].dims["period"], effects=", ".join(told))
-        )
+        change = (ends["to"].value or Fraction(0)) - (ends["from"].value or 0)
+        told = [f"{say(effect_name(f.dims['effect'], quantity))} {write(f.value or 0)}" for f in effects[:EFFECTS_TOLD]]
+        found.append(say(template, total=write(rounded(change)), period=ends["to"].dims["period"], effects=", ".join(told)))
     return found
 
 

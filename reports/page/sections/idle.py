@@ -1,7 +1,5 @@
 """Who to talk to: the workloads that used most, and those that held devices without using them."""
 
-from fractions import Fraction
-
 from reports.figures import wording
 from reports.figures.facts import Facts
 from reports.figures.figure import Figure
@@ -27,14 +25,14 @@ def build(facts: Facts, say: Say) -> tuple[Block, ...] | Hidden:
     ):
         if rows:
             cells = tuple(
-                (name_of, f.dims["team"] or "\u2013", *([f.dims["site"]] if sites else []), wording.energy(f.value or "0"),
+                (name_of, f.dims["team"] or "\u2013", *([f.dims["site"]] if sites else []), wording.energy(f.value or 0),
                  wording.percent(f.dims["active_share"]), wording.short(f.dims["gpu_hours"]))
                 for f, name_of in zip(rows, told_apart(rows, say), strict=True)
             )  # fmt: skip
             blocks.append(Table(title, (*heads, name, say("active share"), say("GPU hours")), cells))
     total, idle, unheld = (facts.figures[i] for i in ("energy.gpu", "energy.held.idle", "energy.gpu.unheld"))
-    if total.value and Fraction(total.value):
-        share = (Fraction(idle.value or 0) + Fraction(unheld.value or 0)) / Fraction(total.value)
+    if total.value:
+        share = ((idle.value or 0) + (unheld.value or 0)) / total.value
         text = (
             "{share} of the GPUs' energy went to devices without a running kernel: {idle} while "
             "somebody held them, {unheld} while nobody did."
@@ -44,8 +42,8 @@ def build(facts: Facts, say: Say) -> tuple[Block, ...] | Hidden:
                 say(
                     text,
                     share=wording.percent(share),
-                    idle=wording.energy(idle.value or "0"),
-                    unheld=wording.energy(unheld.value or "0"),
+                    idle=wording.energy(idle.value or 0),
+                    unheld=wording.energy(unheld.value or 0),
                 )
             )
         )

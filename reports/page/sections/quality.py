@@ -38,7 +38,7 @@ def _calendar(facts: Facts, say: Say) -> list[Block]:
     points: tuple[str, ...] = ()
     for site in facts.sites:
         series = facts.series[f"metered.daily/site/{site}"]
-        values = [Fraction(v or 0) for v in series.values]
+        values = [v or Fraction(0) for v in series.values]
         best = max(values, default=Fraction(0))
         if best and (not points or len(series.points) == len(points)):
             points = series.points
@@ -54,13 +54,13 @@ def _missed(facts: Facts, say: Say) -> list[Block]:
     rows = []
     for site in facts.sites:
         figure = facts.figures[f"coverage/site/{site}"]
-        share = wording.percent(figure.value) if figure.value else say(figure.reason or "")
+        share = wording.percent(figure.value) if figure.value is not None else say(figure.reason or "")
         rows.append((site, share, figure.dims["devices_missed"], figure.dims["unlisted"]))
     columns = (say("Site"), say("coverage"), say("devices not seen all the time"), say("devices in no inventory"))
     blocks: list[Block] = [Table(say("Coverage"), columns, tuple(rows))]
     missed = facts.by_prefix("missed/")[:10]
     if missed:
-        named = tuple((f.dims["site"], f.dims["node"], _device(f, say), wording.duration(f.value or "0")) for f in missed)
+        named = tuple((f.dims["site"], f.dims["node"], _device(f, say), wording.duration(f.value or 0)) for f in missed)
         blocks.append(Table(say("Least seen"), (say("Site"), say("Node"), say("Device"), say("not metered")), named))
     return blocks
 
@@ -79,10 +79,10 @@ def _methods(facts: Facts, say: Say) -> list[Block]:
         "bridged": say("bridged by the counter"),
         "modelled": say("modelled"),
     }
-    text = ", ".join(f"{names[f.dims['method']]} {wording.percent(f.value or '0')}" for f in found)
+    text = ", ".join(f"{names[f.dims['method']]} {wording.percent(f.value or 0)}" for f in found)
     blocks: list[Block] = [Note(say("Measured by: {methods}.", methods=text or say("nothing")))]
     imported = facts.figures["quality.imported"].value
-    if imported and Fraction(imported):
+    if imported:
         text = "{share} of it was not counted by agents but imported from a Prometheus, at the quality of its scrapes."
         blocks.append(Note(say(text, share=wording.percent(imported))))
     return blocks
@@ -90,7 +90,7 @@ def _methods(facts: Facts, say: Say) -> list[Block]:
 
 def _budget(facts: Facts, say: Say) -> Table:
     """Systematic and random parts apart: they do not shrink alike."""
-    total = Fraction(facts.figures["energy.gpu"].value or 0)
+    total = facts.figures["energy.gpu"].value or 0
     labels = (
         ("systematic", "gain of the sensors: the same all the time, adds up over boards"),
         ("edges", "edges of intervals: cancel within a stretch"),
@@ -102,7 +102,7 @@ def _budget(facts: Facts, say: Say) -> Table:
         if figure.value is None:
             rows.append((say(label), say(figure.reason or ""), ""))
         else:
-            share = f"{quotient_text(100 * Fraction(figure.value) / total, 'up', 2)} %" if total else "\u2013"
+            share = f"{quotient_text(100 * figure.value / total, 'up', 2)} %" if total else "\u2013"
             rows.append((say(label), wording.energy(figure.value), share))
     return Table(say("Uncertainty of the GPUs' energy"), (say("Part"), say("bound"), say("of the total")), tuple(rows))
 
@@ -117,7 +117,7 @@ def _checks(facts: Facts, say: Say) -> list[Block]:
         if figure.value is None:
             rows.append((what, "\u2013", say(figure.reason or "")))
         else:
-            rows.append((what, wording.percent(figure.value, 4), wording.span(figure, say) if figure.low else ""))
+            rows.append((what, wording.percent(figure.value, 4), wording.span(figure, say) if figure.low is not None else ""))
     return [Table(say("Cross-checks"), (say("What"), say("ratio"), say("bounds, or why there is none")), tuple(rows))]
 
 
@@ -129,7 +129,7 @@ def _gaps(facts: Facts, say: Say) -> list[Block]:
     bounded, unbounded = [f for f in gaps if f.high is not None], [f for f in gaps if f.high is None]
     found: list[Block] = []
     if bounded:
-        bound = quotient_text(sum((Fraction(f.high or 0) for f in bounded), Fraction(0)), "up")
+        bound = quotient_text(sum((f.high or Fraction(0) for f in bounded), Fraction(0)), "up")
         text = (
             "Gaps of {time} of device time in sum on {devices} devices ({reasons}): at most {energy} went "
             "unseen. It is in no sum, and in "

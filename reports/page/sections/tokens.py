@@ -1,7 +1,5 @@
 """Energy per token in four rows, with intervals, by model and precision."""
 
-from fractions import Fraction
-
 from reports.figures import wording
 from reports.figures.facts import Facts
 from reports.language import Say
@@ -25,16 +23,16 @@ def build(facts: Facts, say: Say) -> tuple[Block, ...] | Hidden:
         named = (model or say("not told"), wording.count(figure.dims["tokens"]))
         for name, label in ROWS:
             cell = facts.figures[f"j_per_token.{name}/model/{model}"]
-            low = wording.short(cell.low, mode="down") if cell.low else "\u2013"
-            bounds = (low, wording.short(cell.high, mode="up") if cell.high else "\u2013")
-            rows.append((*named, say(label), wording.short(cell.value) if cell.value else "\u2013", *bounds))
+            low = wording.short(cell.low, mode="down") if cell.low is not None else "\u2013"
+            bounds = (low, wording.short(cell.high, mode="up") if cell.high is not None else "\u2013")
+            rows.append((*named, say(label), wording.short(cell.value) if cell.value is not None else "\u2013", *bounds))
             named = ("", "")
     columns = (say("Model"), say("Tokens generated"), say("boundary"), say("J per token"), say("at least"), say("at most"))
     blocks: list[Block] = [Table(say("J per generated token"), columns, tuple(rows))]
     ranges = [
-        Range(f.dims["model"] or say("not told"), Fraction(f.value), _bound(f.low), _bound(f.high), wording.short(f.value))
+        Range(f.dims["model"] or say("not told"), f.value, f.low, f.high, wording.short(f.value))
         for f in models[:MODELS_MOST]
-        if f.value
+        if f.value is not None
     ]
     if len(ranges) > 1:
         blocks.append(Ranges(say("GPU energy per token, with its interval"), "J", tuple(ranges)))
@@ -42,10 +40,6 @@ def build(facts: Facts, say: Say) -> tuple[Block, ...] | Hidden:
     blocks += [Note(say("Where a dash stands: {reason}.", reason=say(reason))) for reason in sorted(reasons)]
     blocks.append(Note(say("All four rows divide by the tokens that were generated; prompt tokens are in none.")))
     return tuple(blocks)
-
-
-def _bound(text: str | None) -> Fraction | None:
-    return None if text is None else Fraction(text)
 
 
 SPEC = Section("Energy per token", 30, build, wide=True)

@@ -30,7 +30,7 @@ def build(facts: Facts, say: Say) -> tuple[Block, ...] | Hidden:
 def _mwh(figure: Figure, say: Say) -> str:
     if figure.value is None:
         return "\u2013"
-    return f"{wording.short(Fraction(figure.value) * _MWH)} {wording.plus_minus(figure, say)}"
+    return f"{wording.short(figure.value * _MWH)} {wording.plus_minus(figure, say)}"
 
 
 SPEC = Section("Training", 60, build, wide=True)

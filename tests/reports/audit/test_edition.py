@@ -20,7 +20,7 @@ def test_a_folder_with_its_manifest_a_folder_without_and_a_file(tmp_path: Path) 
     (tmp_path / "manifest.json").unlink()
     assert (alone.program, alone.command) == (read_edition(tmp_path).program, None) == (None, None)
     assert whole.sha256 == alone.sha256 == editions.sha256(document())
-    assert alone.figures["energy.facility"].low == Fraction(2900)
+    assert alone.figures["energy.facility"].figure.low == Fraction(2900)
     assert alone.missing == {"water": "no meter"}
 
 

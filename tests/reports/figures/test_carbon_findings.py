@@ -77,7 +77,7 @@ def figures(found: Evidence) -> dict[str, Figure]:
 
 
 def values(found: dict[str, Figure], *names: str) -> list[str | None]:
-    return [found[f"{name}/site/here"].value for name in names]
+    return [found[f"{name}/site/here"].text for name in names]
 
 
 def test_contracts_match_the_building_of_a_stated_pue(days: Path) -> None:
@@ -89,7 +89,7 @@ def test_contracts_match_the_building_of_a_stated_pue(days: Path) -> None:
     assert values(found, "co2e.market", "co2e.market.instruments", "co2e.market.residual") == ["260", "20", "240"]
     assert values(found, "co2e.location", "grid_intensity", "cost") == ["960", "400", "0.48"]
     assert values(found, "ref", "matched.as_bought", "matched.hourly") == ["0.833333333"] * 3
-    assert found["contract/here/wind"].value == "2"
+    assert found["contract/here/wind"].text == "2"
     of = (
         "co2e.market",
         "co2e.market.instruments",
@@ -100,9 +100,9 @@ def test_contracts_match_the_building_of_a_stated_pue(days: Path) -> None:
     )
     assert {found[f"{name}/site/here"].boundary for name in of} == {"facility"}
     # All of it was held by one team: once times the PUE.
-    assert found["co2e.held.location/team/red"].value == "960"
-    assert found["co2e.held.market/team/red"].value == "260"
-    assert found["cost/team/red"].value == "0.48"
+    assert found["co2e.held.location/team/red"].text == "960"
+    assert found["co2e.held.market/team/red"].text == "260"
+    assert found["cost/team/red"].text == "0.48"
 
 
 def test_without_a_pue_contracts_match_the_node(days: Path) -> None:
@@ -157,7 +157,7 @@ def test_renewable_energy_is_what_ref_counts(days: Path) -> None:
     )
     kinds = [f"energy.total_renewable{kind}" for kind in ("", ".ppa", ".certificates", ".other")]
     assert values(found, *kinds) == [str(n) for n in (6_300_000, 3_600_000, 1_800_000, 900_000)]
-    assert found["energy.total_renewable/site/here"].value == str(int(Fraction(7, 4) * 3_600_000))
+    assert found["energy.total_renewable/site/here"].text == str(int(Fraction(7, 4) * 3_600_000))
     assert values(found, "ref", "energy.facility") == [golden_nine(Fraction("1.75") / Fraction("2.4")), "8640000"]
 
 

@@ -55,7 +55,7 @@ def made(folder: Path, prices: tuple[Price, ...] = (), sites: tuple[SiteInputs, 
 
 
 def of_teams(facts: Facts, quantity: str) -> dict[str, tuple[str | None, str, str | None]]:
-    return {f.dims["team"]: (f.value, f.unit, f.reason) for f in facts.of(quantity, "team")}
+    return {f.dims["team"]: (f.text or None, f.unit, f.reason) for f in facts.of(quantity, "team")}
 
 
 def notes(facts: Facts) -> list[str]:
@@ -79,9 +79,9 @@ def test_a_group_has_a_cost_where_its_own_sites_share_a_currency(tmp_path: Path)
         "mixed": (None, "money", SEVERAL),
     }  # fmt: skip
     assert of_teams(facts, "cost") == wanted
-    models = {f.dims["model"].removesuffix("-7b"): (f.value, f.unit, f.reason) for f in facts.of("cost", "model")}
+    models = {f.dims["model"].removesuffix("-7b"): (f.text or None, f.unit, f.reason) for f in facts.of("cost", "model")}
     assert models == wanted
-    assert [facts.figures[f"cost/site/{s.name}"].value for s in SITES] == ["0.6", "0.3", "1.2"]
+    assert [facts.figures[f"cost/site/{s.name}"].text for s in SITES] == ["0.6", "0.3", "1.2"]
     assert (facts.figures["cost"].value, facts.figures["cost"].reason) == (None, SEVERAL)
 
 
@@ -116,7 +116,7 @@ def test_the_cost_of_teams_and_what_is_unallocated_is_the_total(tmp_path: Path) 
     facts = made(tmp_path, sites=tuple(site(s.name, "EUR", "0.2") for s in SITES))
     table = teams_table(facts)
     assert (table["total"][0], table["unallocated"][0]) == ("1.800 EUR", "0 EUR")  # 9 kWh
-    assert [facts.figures[name].value for name in ("cost", "cost.unattributed")] == ["1.8", "0"]
+    assert [facts.figures[name].text for name in ("cost", "cost.unattributed")] == ["1.8", "0"]
 
 
 def test_hours_of_a_class_without_a_price_are_told(tmp_path: Path) -> None:

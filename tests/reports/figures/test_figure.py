@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reports.figures.figure import QUOTIENT_DIGITS, Figure, Interval, energy_text, microjoules, quotient_bounds, quotient_text
+from reports.figures.figure import QUOTIENT_DIGITS, Figure, energy_text, microjoules, plain, quotient_text, rounded
 
 FRACTIONS = st.fractions(min_value=-(10**30), max_value=10**30, max_denominator=10**20)
 
@@ -21,16 +21,13 @@ def test_a_quotient_is_within_half_of_its_last_digit(value: Fraction) -> None:
 @given(FRACTIONS, FRACTIONS)
 def test_rounding_never_narrows_an_interval(a: Fraction, b: Fraction) -> None:
     low, high = min(a, b), max(a, b)
-    texts = quotient_bounds(Interval(low, high))
-    assert texts[0] is not None
-    assert texts[1] is not None
-    assert Fraction(texts[0]) <= low <= high <= Fraction(texts[1])
+    assert rounded(low, "down") <= low <= high <= rounded(high, "up")
 
 
 @given(st.integers(min_value=0, max_value=10**30))
 def test_energy_text_is_exact(energy_uj: int) -> None:
     assert Fraction(energy_text(energy_uj)) * 1_000_000 == energy_uj
-    assert microjoules(Figure("x", energy_text(energy_uj), "J", "counter", "gpu")) == energy_uj
+    assert microjoules(Figure("x", Fraction(energy_uj, 1_000_000), "J", "counter", "gpu")) == energy_uj
 
 
 @pytest.mark.parametrize(
@@ -47,8 +44,20 @@ def test_quotients(value: Fraction, text: str) -> None:
     assert quotient_text(value) == text
 
 
+def test_plain_text_is_exact_and_what_has_no_end_is_refused() -> None:
+    assert [plain(Fraction(n)) for n in ("-12.5", "1/8", "1/3125", "1e9", "0")] == [
+        "-12.5",
+        "0.125",
+        "0.00032",
+        "1000000000",
+        "0",
+    ]
+    with pytest.raises(ValueError, match="no end"):
+        plain(Fraction(1, 3))
+
+
 def test_a_figure_has_a_value_or_a_reason() -> None:
     with pytest.raises(ValueError, match="reason"):
         Figure("x", None, "J", "counter", "gpu")
     with pytest.raises(ValueError, match="reason"):
-        Figure("x", "1", "J", "counter", "gpu", reason="because")
+        Figure("x", Fraction(1), "J", "counter", "gpu", reason="because")

@@ -74,7 +74,7 @@ def test_the_rows_of_meters_are_checked_also_in_the_year_before(tmp_path: Path, 
     asked = Asked(None, "2026-07-01", "2026-07-02")
     found = chains.facts(days, ANY, asked)
     assert [d.day for d in found.days] == ["2026-06-30", "2026-07-01"]
-    assert found.figures["pue/site/here"].value == "2"
+    assert found.figures["pue/site/here"].text == "2"
     (fewer if kind == "cell" else cut_short)(days / "here" / day / "r0000" / f"{kind}.parquet")
     with pytest.raises(ChainError, match=rf"{day}/r0000/{kind}.parquet: is not the file"):
         chains.facts(days, ANY, asked)
@@ -82,7 +82,7 @@ def test_the_rows_of_meters_are_checked_also_in_the_year_before(tmp_path: Path, 
 
 def test_a_damaged_quarter_before_is_no_quarter_that_is_not_there(tmp_path: Path) -> None:
     days = made(tmp_path, {"n1": [gpu("GPU-1", t) for t in (APRIL, JULY, OCTOBER)]})
-    assert chains.facts(days, ANY, Asked("2026Q3")).figures["bridge.energy/before/from"].value == str(4 * 1_764_000)
+    assert chains.facts(days, ANY, Asked("2026Q3")).figures["bridge.energy/before/from"].text == str(4 * 1_764_000)
     cut_short(days / "here" / "2026-04-01" / "r0000" / "span_day.parquet")
     with pytest.raises(ChainError, match=r"2026-04-01/r0000/span_day.parquet"):
         chains.facts(days, ANY, Asked("2026Q3"))
@@ -126,7 +126,7 @@ def test_a_board_that_moved_was_metered_on_both_nodes(tmp_path: Path) -> None:
     )
     told = Organisation(least_coverage=Fraction(0), expected=stands, sites={"here": SiteInputs("here", ZoneInfo("UTC"))})
     figure = chains.facts(days, told, Asked(None, "2026-07-01", "2026-07-01T08:00Z")).figures["coverage"]
-    assert figure.value == "0.5"
+    assert figure.text == "0.5"
 
 
 def test_facts_of_the_next_day_are_not_those_of_the_last(tmp_path: Path) -> None:
@@ -138,7 +138,7 @@ def test_facts_of_the_next_day_are_not_those_of_the_last(tmp_path: Path) -> None
     over = cells(JULY + DAY - HOUR, "GPU-1", "w", State.ACTIVE, ["0.49"] * 8)
     days = made(tmp_path, {"n1": [Batch(over, devices=[DeviceFacts("GPU-1", "H100", 0.02, JULY)], facts=told)]})
     found = chains.facts(days, ANY, Asked("2026Q3"))
-    assert {f.dims["team"]: f.value for f in found.of("energy.held", "team")} == {"red": "7056000", "blue": "7056000"}
+    assert {f.dims["team"]: f.text for f in found.of("energy.held", "team")} == {"red": "7056000", "blue": "7056000"}
 
 
 @pytest.mark.parametrize("order", [list, reversed])

@@ -125,7 +125,7 @@ def tokens_and_steps(found: Case) -> None:
     figures = found.facts.figures
     assert {i for i in figures if i.startswith("tokens.") and "/model/" not in i} == {f"tokens.{p}{s}" for p, s in counts}
     for (phase, suffix), tokens in counts.items():
-        assert figures[f"tokens.{phase}{suffix}"].value == str(tokens)
+        assert figures[f"tokens.{phase}{suffix}"].text == str(tokens)
         if not suffix:
             assert sum(int(f.value or 0) for f in found.facts.of(f"tokens.{phase}", "model")) == tokens
     steps = [t.row.steps for t in found.walk.rows if isinstance(t.row, StepRow) and t.row.phase == "training"]

@@ -11,6 +11,7 @@ from energy_agent.ledger.fleet.sites import Sites
 from energy_agent.ledger.journal.book import Batch
 from energy_agent.ledger.rows.kinds import DeviceFacts
 from reports.figures.facts import Facts
+from reports.figures.figure import plain
 from reports.inputs import Organisation
 from reports.language import Say
 from reports.page.section import Note
@@ -45,7 +46,7 @@ def notes(facts: Facts) -> list[str]:
 
 def bounds(facts: Facts, identity: str) -> tuple[str | None, str | None, str | None]:
     figure = facts.figures[identity]
-    return figure.low, figure.value, figure.high
+    return plain(figure.low) or None, figure.text or None, plain(figure.high) or None
 
 
 def test_a_gap_without_a_bound_leaves_no_upper_bound(tmp_path: Path) -> None:
@@ -61,7 +62,7 @@ def test_a_gap_without_a_bound_leaves_no_upper_bound(tmp_path: Path) -> None:
     assert (low, value, high) == (str(2 * 4 * (1_764_000 - 36_000)), str(2 * 4 * 1_764_000), None)
     unseen = facts.figures["uncertainty/unseen"]
     assert (unseen.value, unseen.reason) == (None, "nothing bounds what 1 devices drew while no sensor saw them")
-    assert facts.figures["uncertainty/systematic"].value == str(2 * 4 * 36_000)
+    assert facts.figures["uncertainty/systematic"].text == str(2 * 4 * 36_000)
     assert notes(facts) == [
         "Gaps of 15.0 min of device time in sum on 1 devices (lost): at most 389 mWh went unseen. It is in no sum, and in the "
         "upper bound of what it may belong to.",
@@ -74,7 +75,7 @@ def test_gaps_that_are_bounded_alone_leave_the_upper_bound(tmp_path: Path) -> No
     known = Gap("GPU-2", JULY + HOUR, JULY + HOUR + CELL, 1_400_000_000, "lost")
     facts = made(tmp_path, {"n2": [hour("GPU-2", known)]})
     assert bounds(facts, "energy.gpu")[2] == str(4 * (1_764_000 + 36_000) + 1_400)
-    assert facts.figures["uncertainty/unseen"].value == "1400"
+    assert facts.figures["uncertainty/unseen"].text == "1400"
 
 
 def hosted(gap: Gap | None, short_ns: int) -> Batch:

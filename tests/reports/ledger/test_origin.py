@@ -32,5 +32,5 @@ def test_a_share_that_was_imported_is_told(tmp_path: Path) -> None:
     journal.seal(None)
     journal.close()
     figures = build(Options(str(tmp_path), Asked())).figures
-    assert figures["quality.imported"].value == f"{36_000.00018 / 46_450.00019:.9f}"
+    assert figures["quality.imported"].text == f"{36_000.00018 / 46_450.00019:.9f}"
     assert "import" not in {f.dims["kind"] for i, f in figures.items() if i.startswith("energy.held/kind/")}

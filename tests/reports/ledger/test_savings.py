@@ -20,6 +20,7 @@ from energy_agent.ledger.rows.kinds import INT64_MAX, DeviceFacts
 from energy_agent.ledger.segments import segment
 from reports.audit.canonical import canonical
 from reports.figures.facts import Facts
+from reports.figures.figure import plain
 from reports.inputs import Organisation, SiteInputs
 from reports.ledger.savings import CLAIMS_MORE, MISSING_ROWS, NO_INTERVAL
 from reports.period import Asked
@@ -85,7 +86,8 @@ def days(folder: Path, rows: Iterable[object], node: str = "n1", site: str = "he
 def told(facts: Facts, place: str = "") -> tuple[str | None, ...]:
     """Saved with its bounds, claimed and lost."""
     saved = facts.figures[f"dvfs.saved{place}"]
-    return saved.value, saved.low, saved.high, *(facts.figures[f"dvfs.{name}{place}"].value for name in ("claimed", "lost"))
+    others = (facts.figures[f"dvfs.{name}{place}"].value for name in ("claimed", "lost"))
+    return tuple(plain(value) or None for value in (saved.value, saved.low, saved.high, *others))
 
 
 @pytest.fixture(scope="module")
@@ -146,13 +148,13 @@ def test_the_slowdown_is_that_of_the_slowest_group_now(ledger: Path) -> None:
     """Of the last analyses: 0.7 % of `serve` and 0.5 % of `train`, whatever they were before."""
     facts = chains.facts(ledger, ANY, Asked("2026Q3"))
     found = facts.figures["dvfs.slowdown"]
-    assert (found.value, found.low, found.high, found.dims["of"]) == ("0.007", "-0.004", "0.018", "latency")
-    assert facts.figures["dvfs.slowdown/group/here/train"].value == "0.005"
+    assert (*map(plain, (found.value, found.low, found.high)), found.dims["of"]) == ("0.007", "-0.004", "0.018", "latency")
+    assert facts.figures["dvfs.slowdown/group/here/train"].text == "0.005"
 
 
 def test_pairs_are_counted_with_why_they_are_not_used(ledger: Path) -> None:
     facts = chains.facts(ledger, ANY, Asked("2026Q3"))
-    counts = {name: figure.value for name, figure in facts.figures.items() if name.startswith("dvfs.pairs")}
+    counts = {name: figure.text for name, figure in facts.figures.items() if name.startswith("dvfs.pairs")}
     assert counts == {
         "dvfs.pairs": "2",
         "dvfs.pairs.excluded": "1",

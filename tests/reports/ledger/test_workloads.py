@@ -44,7 +44,7 @@ def test_a_job_on_very_many_nodes_is_one_workload(tmp_path: Path) -> None:
     uses: list[Use] = [(f"n{n:03d}", "slurm:7", {"name": "pretrain"}, "0.01", 0) for n in range(260)]
     found = made(tmp_path, [*uses, ("n000", "pod:x", {"namespace": "ml", "pod": "chat"}, "0.25", 0)], Organisation())
     largest = [found.figures[f"largest/{rank:02d}"] for rank in (1, 2)]
-    assert [(f.dims["workload"], f.value) for f in largest] == [("pretrain", "37440000"), ("ml/chat", "3600000")]
+    assert [(f.dims["workload"], f.text) for f in largest] == [("pretrain", "37440000"), ("ml/chat", "3600000")]
     assert largest[0].dims["gpu_hours"] == "260"
 
 
@@ -60,7 +60,7 @@ def test_only_what_trained_is_a_training_run_with_all_ranks_of_its_job_and_group
     ]
     found = made(tmp_path, uses, Organisation())
     (run,) = found.by_prefix("training.energy/run/")
-    assert (run.value, run.dims["steps"]) == (str(4 * 3_600_000), "520")
+    assert (run.text, run.dims["steps"]) == (str(4 * 3_600_000), "520")
 
 
 def charged(tmp_path: Path, prices: tuple[Price, ...], *, tariffs: bool) -> tuple[str | None, str | None]:
@@ -70,7 +70,7 @@ def charged(tmp_path: Path, prices: tuple[Price, ...], *, tariffs: bool) -> tupl
         ("n1", "v", {"team": "red"}, "0.75", 0),
     ]
     figure = made(tmp_path, uses, Organisation(sites={"here": site}, prices=prices)).figures["charged/team/red"]
-    return figure.value, figure.reason
+    return figure.text or None, figure.reason
 
 
 SPOT, OTHER = Price("spot", "EUR", Decimal(1), None), Price("", "EUR", Decimal(2), Decimal("0.5"))

@@ -89,8 +89,8 @@ def test_half_a_day_without_its_meters_is_put_in_and_bounded(tmp_path: Path, lat
     assert kwh(facts, "energy.it/site/here") == (960, 912, 912 + 96)
     figure = facts.figures["energy.facility/site/here"]
     assert (figure.method, figure.dims["imputed_j"]) == ("metered, in part imputed", str(96 * 3_600_000))
-    assert facts.figures["pue/site/here"].value == "2"
-    assert facts.figures["pue/site/here"].coverage == "0.95"
+    assert facts.figures["pue/site/here"].text == "2"
+    assert facts.figures["pue/site/here"].coverage == Fraction("0.95")
 
 
 def test_a_meter_of_the_total_that_came_later_than_those_of_it(tmp_path: Path) -> None:
@@ -144,7 +144,7 @@ def test_twelve_months_end_where_a_quarter_that_still_runs_does(tmp_path: Path) 
     facts = made(tmp_path, gpus(JULY, until), of, asked=Asked("2026Q3"))
     figure = facts.figures["pue.trailing/site/here"]
     assert Fraction(figure.value or 0) == round(Fraction(3 * 183 + 2 * 182, 365), 8)
-    assert (figure.coverage, figure.dims["imputed_j"]) == ("1", "0")
+    assert (figure.coverage, figure.dims["imputed_j"]) == (1, "0")
 
 
 @pytest.mark.parametrize("whole", [True, False])

@@ -143,8 +143,8 @@ def _make(parsed: argparse.Namespace) -> int:
         )
     low = too_little(facts)
     share = facts.figures["coverage"].value
-    if low and (accepted is None or Fraction(share or 0) < accepted):
-        found = percent(share) if share else "not known"
+    if low and (accepted is None or (share or 0) < accepted):
+        found = percent(share) if share is not None else "not known"
         raise WattlensError(
             f"coverage is {found}, and {percent(facts.least_coverage)} is asked for: no report was made; find what was not "
             "metered (wattlens doctor), or accept it with --accept-coverage PERCENT, which then stands on page one"
@@ -231,14 +231,21 @@ def _forms(text: str) -> tuple[str, ...]:
 
 def _headline(facts: "Facts") -> dict[str, dict[str, str | None]]:
     """The figures of the report's first section, by their label."""
+    from reports.figures.figure import plain
     from reports.language import say_in
     from reports.page.sections import headline
 
     found: dict[str, dict[str, str | None]] = {}
     for tile in headline.tiles(facts, say_in("en")):
         figure = facts.figures.get(tile.figure_id)
-        exact = {"value": figure.value, "low": figure.low, "high": figure.high, "unit": figure.unit} if figure else {}
-        found[tile.label] = {"text": f"{tile.label + ':':<22} {tile.value}  ({tile.detail})", "figure": tile.figure_id, **exact}
+        told: dict[str, str | None] = {
+            "text": f"{tile.label + ':':<22} {tile.value}  ({tile.detail})",
+            "figure": tile.figure_id,
+        }
+        if figure:
+            numbers = {"value": figure.value, "low": figure.low, "high": figure.high}
+            told |= {name: None if n is None else plain(n) for name, n in numbers.items()} | {"unit": figure.unit}
+        found[tile.label] = told
     return found
 
 
