@@ -1,6 +1,7 @@
 """A ledger's sums over a period: which days, which window of each site, whose, and how sure."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from zoneinfo import ZoneInfo
 
@@ -9,7 +10,7 @@ from energy_agent.core.errors import WattlensError
 from reports.inputs import Organisation
 from reports.ledger import attribution, gains
 from reports.ledger.days import Day, EmptyPeriodError, overlapping
-from reports.ledger.store import Row, Store, statements
+from reports.ledger.store import Store, statements
 from reports.ledger.sums import (  # fmt: skip
     SHORT_HOST,
     Acted,
@@ -79,48 +80,38 @@ def read_sums(store: Store, days: Sequence[Day], organisation: Organisation, ask
     refuse_twice(store)
     (gains.tell if bounds else gains.untold)(store)
 
-    def whole(numbers: Iterable[object]) -> list[int]:
-        return [int(str(n)) for n in numbers]
-
-    held = [Held(r[0], int(r[1]), r[2], *whole(r[3:])) for r in store.query("parts")]
     cells: dict[str, dict[int, tuple[int, int]]] = {site: {} for site in store.windows}
     for site, start_ns, gpu, host in store.answer("cells"):
         cells[site][start_ns] = int(gpu), int(host)
 
     def used(name: str) -> tuple[Used, ...]:
-        rows = store.answer(name)
-        return tuple(Used(r[0], int(r[1]), told.called[r[2]], *whole(r[3:])) for r in rows)
+        return tuple(replace(row, name=told.called[int(row.name)]) for row in store.records(Used, name))
 
     return Sums(
         windows=_metered(store, asked),
         simulated=any(d.simulated for d in days),
         parts=told.parts,
-        held=tuple(held),
-        wholes=tuple(Whole(r[0], r[1], r[2], *whole(r[3:])) for r in store.query("sites")),
-        states=tuple(InState(r[0], r[1], r[2], r[3], *whole(r[4:])) for r in store.answer("states")),
+        held=store.records(Held, "parts"),
+        wholes=store.records(Whole, "sites"),
+        states=store.records(InState, "states"),
         unseen=_unseen(store),
-        tokens=tuple(Counted(r[0], int(r[1]), r[2], r[3], int(r[4])) for r in store.answer("tokens")),
-        steps=tuple(Stepped(r[0], int(r[1]), r[2], int(r[3])) for r in store.answer("steps")),
-        actions=tuple(Acted(r[0], r[1], r[2], r[3], int(r[4])) for r in store.answer("actions")),
-        days=tuple(OneDay(r[0], *whole(r[1:])) for r in store.answer("days")),
+        tokens=store.records(Counted, "tokens"),
+        steps=store.records(Stepped, "steps"),
+        actions=store.records(Acted, "actions"),
+        days=store.records(OneDay, "days"),
         largest=used("largest"),
         idlest=used("idlest"),
-        seen=tuple(_seen(r) for r in store.answer("seen")),
-        nodes=tuple(Node(r[0], r[1], r[2], *whole(r[3:])) for r in store.answer("nodes")),
+        seen=store.records(Seen, "seen"),
+        nodes=store.records(Node, "nodes"),
         cells=cells,
         imported=imported(store),
         boards=tuple((r[0], int(r[1]), r[2], int(r[3])) for r in store.query("boards")),
     )
 
 
-def _seen(row: Row) -> Seen:
-    site, cluster, node, device, metered_ns, gap_ns, first_ns, last_ns, sku = row
-    return Seen(site, cluster, node, device, int(metered_ns), int(gap_ns), int(first_ns), int(last_ns), sku)
-
-
 def _unseen(store: Store) -> tuple[Unseen, ...]:
     """What the ledger's gaps tell, and hosts that were metered for less time than the GPUs of their nodes."""
-    rows = [Unseen(r[0], r[1], r[2], int(r[3]), int(r[4]), int(r[5])) for r in store.answer("gaps")]
+    rows = list(store.records(Unseen, "gaps"))
     rows += [Unseen(r[0], "host", f"{UNBOUNDED}{SHORT_HOST}", 0, int(r[1]), int(r[2])) for r in store.answer("short_hosts")]
     return tuple(sorted(rows, key=lambda row: (row.site, row.device_class, row.reason)))
 

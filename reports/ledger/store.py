@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.resources import files
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from energy_agent.core.errors import ChainError, WattlensError
 from energy_agent.ledger.fleet.day_sums import DAY_COLUMNS
@@ -30,6 +30,7 @@ _RENAMED: Final = {"group": "group_name"}
 """Columns whose names are words of SQL."""
 
 Row = tuple[Any, ...]
+T = TypeVar("T")
 
 
 def sql(name: str) -> str:
@@ -91,6 +92,17 @@ class Store:
     def answer(self, name: str) -> list[Row]:
         """The answer to one of the statements of rest.sql."""
         return self.rows(self._rest[name])
+
+    def records(self, kind: type[T], name: str) -> tuple[T, ...]:
+        """The answer to one of the statements of rest.sql, or of an SQL file: each column fills the field of its name."""
+        cursor = self._execute(self._rest.get(name) or sql(name))
+        fields = ["device_class" if column[0] == "class" else column[0] for column in cursor.description]
+        rows = iter(lambda: _fetch(cursor, 50_000), [])
+        return tuple(
+            kind(**{field: value if isinstance(value, str) else int(value) for field, value in zip(fields, row, strict=True)})
+            for found in rows
+            for row in found
+        )
 
     def query(self, name: str) -> list[Row]:
         """The answer of an SQL file that asks one thing."""
