@@ -61,7 +61,7 @@ docs: $(VENV)/.dev ## Write what is generated: dashboards, rules, metric and key
 	$(BIN)/python -m tools.token_docs docs/tokens.md
 	$(BIN)/python -m tools.report_input_docs docs/report-inputs.md
 	$(BIN)/python -m tools.cli_docs docs/cli.md
-	$(BIN)/python -m benchmarks.sample_report --out docs/sample-report
+	$(BIN)/python -m benchmarks sample_report --out docs/sample-report
 
 constraints: $(VENV)/.peers ## Write the exact versions of this environment to constraints.txt
 	$(BIN)/pip freeze --exclude-editable | grep -Ev '^(torch|torchvision|nvidia-c|triton)|@' > constraints.txt

@@ -1,6 +1,6 @@
 """Who used the joules of shared GPUs, against the plant's truth of each process; and conservation over many random scenarios.
 
-Run from the repository's root: python -m benchmarks.attribution [--seconds 120] [--nodes 12] [--seed N] [--examples 10000]
+Run from the repository's root: python -m benchmarks attribution [--seconds 120] [--nodes 12] [--seed N] [--examples 10000]
 
 Simulated nodes with boards of five kinds, on each GPU two to seven processes (real ones, which are killed for real): steady,
 bursty with random on and off times, starting and stopping within the run. GPUs are time-sliced, shared by MPS, or in MIG mode
@@ -14,18 +14,20 @@ and memory-boundness (`differing`): NVML tells how long a process ran, not what 
 bar: kernels that differ, MPS, MIG by slice (before Hopper) with instances that rest.
 """
 
-import argparse
-import json
+import math
 import os
 import random
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
+from hypothesis import HealthCheck, given, settings
+
+from benchmarks import attribution_law
+from benchmarks.runner import Row
 from energy_agent.accounting.accountant import Accountant
 from energy_agent.accounting.device import SensorFor
 from energy_agent.core.energy import DeviceInfo, Entry, Identity, State
@@ -93,59 +95,37 @@ class Gpu:
     loads: list[Load] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """What came of the GPUs of one mode and kind of kernels. Errors are shares of 1."""
-
-    mode: str
-    kernels: str
-    gpus: int
-    processes: int
-    active_median: float
-    active_p95: float
-    active_worst: float
-    all_median: float
-    all_p95: float
-    all_worst: float
-    conserved: bool
-
-    @property
-    def ok(self) -> bool:
-        """Conserved, and where there is a bar 95 in 100 processes are within it."""
-        bar = BARS.get((self.mode, self.kernels))
-        most = self.all_p95 if self.mode.startswith("mig") else max(self.active_p95, self.all_p95)
-        return self.conserved and (bar is None or most <= bar)
-
-
-def run(seconds: float, nodes: int, seed: int, modes: tuple[str, ...] = MODES) -> list[Row]:
-    """Drive the nodes one after another and compare."""
+def run(seconds: float = 120.0, nodes: int = 12, seed: int = 1, examples: int = 10_000) -> Iterator[Row]:
+    """Try the law on random scenarios; then drive the nodes one after another and compare. Errors are shares of 1."""
+    if examples:
+        quiet = settings(max_examples=examples, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+        quiet(given(attribution_law.scenarios)(attribution_law.check))()
+        yield {"random scenarios": examples, "conserved": True}
     errors: dict[tuple[str, str], list[tuple[float, float]]] = {}
-    gpus: dict[tuple[str, str], int] = {}
-    conserved: dict[tuple[str, str], bool] = {}
+    exact: dict[tuple[str, str], list[bool]] = {}
     for node in range(nodes):
         rng = random.Random(f"{seed}/{node}")
-        made = list(_gpus(rng, seconds, modes, node))
-        booked, exact = _node(made, seed * 1000 + node, seconds, rng)
+        made = list(_gpus(rng, seconds, node))
+        booked, conserved = _node(made, seed * 1000 + node, seconds, rng)
         for gpu in made:
-            key = (gpu.mode, gpu.kernels)
-            gpus[key] = gpus.get(key, 0) + 1
-            conserved[key] = conserved.get(key, True) and exact[gpu.index]
-            errors.setdefault(key, []).extend(_errors(gpu, booked[gpu.index]))
-    rows = []
+            exact.setdefault((gpu.mode, gpu.kernels), []).append(conserved[gpu.index])
+            errors.setdefault((gpu.mode, gpu.kernels), []).extend(_errors(gpu, booked[gpu.index]))
     for key in sorted(errors, key=lambda k: (MODES.index(k[0]), KERNELS.index(k[1]))):
-        active, whole = ([abs(e[i]) for e in errors[key]] for i in (0, 1))
-        figures = (f(values) for values in (active, whole) for f in (median, _p95, max))
-        rows.append(Row(*key, gpus[key], len(errors[key]), *figures, conserved[key]))  # type: ignore[arg-type]
-    return rows
+        row: Row = dict(zip(("mode", "kernels", "gpus", "processes"), (*key, len(exact[key]), len(errors[key])), strict=True))
+        for i, name in enumerate(("active", "all")):
+            sizes = [abs(e[i]) for e in errors[key]]
+            row |= {f"{name}_median": median(sizes), f"{name}_p95": _p95(sizes), f"{name}_worst": max(sizes)}
+        most = row["all_p95"] if key[0].startswith("mig") else max(row["active_p95"], row["all_p95"])
+        yield row | {"conserved": all(exact[key]), "ok": all(exact[key]) and most <= BARS.get(key, math.inf)}
 
 
 def _p95(values: list[float]) -> float:
     return sorted(values)[min(len(values) - 1, int(0.95 * len(values)))]
 
 
-def _gpus(rng: random.Random, seconds: float, modes: tuple[str, ...], node: int) -> Iterator[Gpu]:
+def _gpus(rng: random.Random, seconds: float, node: int) -> Iterator[Gpu]:
     index = 0
-    for mode in modes:
+    for mode in MODES:
         for kernels in KERNELS:
             skus = SKUS[mode]
             sku = skus[node % len(skus)]
@@ -297,46 +277,3 @@ def _errors(gpu: Gpu, entries: list[Entry]) -> Iterator[tuple[float, float]]:
         share = active.get(load.workload, 0) / booked_active / (load.active_uj / true_active) - 1
         joules = whole.get(load.workload, 0) / (load.active_uj + load.idle_uj) - 1
         yield share, joules
-
-
-def _conserve(examples: int) -> None:
-    """Try the law of attribution on random scenarios; the first that breaks it is raised."""
-    from hypothesis import HealthCheck, given, settings
-
-    from benchmarks.attribution_law import check, scenarios
-
-    quiet = settings(max_examples=examples, deadline=None, database=None, suppress_health_check=list(HealthCheck))
-    quiet(given(scenarios)(check))()
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Print a run; 1 if it falls short."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--seconds", type=float, default=120.0)
-    parser.add_argument("--nodes", type=int, default=12)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--examples", type=int, default=10_000, help="0: none")
-    parser.add_argument("--json", action="store_true")
-    args = parser.parse_args(arguments)
-    if args.examples:
-        _conserve(args.examples)
-        print(f"{args.examples} random scenarios: every one conserved, ==", file=sys.stderr if args.json else sys.stdout)
-    rows = run(args.seconds, args.nodes, args.seed)
-    if args.json:
-        print(json.dumps([asdict(row) | {"ok": row.ok} for row in rows]))
-    else:
-        print(f"{'mode':16} {'kernels':10} gpus procs  active: median    p95  worst   all: median    p95  worst  conserved")
-        for r in rows:
-            a, w = (r.active_median, r.active_p95, r.active_worst), (r.all_median, r.all_p95, r.all_worst)
-            print(
-                f"{r.mode:16} {r.kernels:10} {r.gpus:4} {r.processes:5}         "
-                + " ".join(f"{100 * x:5.1f}%" for x in a)
-                + "       "
-                + " ".join(f"{100 * x:5.1f}%" for x in w)
-                + f"  {'==' if r.conserved else 'NO'}{'' if r.ok else '  falls short'}"
-            )
-    return 0 if all(row.ok for row in rows) else 1
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -12,20 +12,21 @@ from energy_agent.ledger.segments.files import RealFiles
 class Chain:
     """Segments of one writer into a folder, one after another."""
 
-    def __init__(self, folder: Path, who: Identity) -> None:
-        self._folder, self._who = folder, who
-        self._book, self._number, self._previous = Book(), 0, segment.FIRST_PREVIOUS
+    def __init__(self, folder: Path, who: Identity, number: int = 0, previous: str = segment.FIRST_PREVIOUS) -> None:
+        """`number` of the next segment, and the hash of the last."""
+        self.folder, self._who = folder, who
+        self._book, self.number, self.previous = Book(), number, previous
 
     def add(self, booked: Batch) -> None:
         """Book and seal; facts alone wait for the rows after them."""
         self._book.add(booked)
-        sealed = take(self._book, None, self._who, self._number, self._previous)
+        sealed = take(self._book, None, self._who, self.number, self.previous)
         if sealed is None:
             return
-        name = segment.file_name(self._who.cluster, self._who.node, self._number)
-        segment.store(_Unsynced(), self._folder, name, sealed.body, sealed.sha256)
+        name = segment.file_name(self._who.cluster, self._who.node, self.number)
+        segment.store(_Unsynced(), self.folder, name, sealed.body, sealed.sha256)
         self._book = self._book.without(sealed.rows)
-        self._number, self._previous = self._number + 1, sealed.sha256
+        self.number, self.previous = self.number + 1, sealed.sha256
 
 
 class _Unsynced(RealFiles):

@@ -1,6 +1,6 @@
 """One user starts 20 processes per second on a GPU: memory, disk and /metrics of the real agent over an hour.
 
-Run from the repository's root: python -m benchmarks.churn [--minutes 60] [--retention-s 600] [--starts-per-s 20] [--json]
+Run from the repository's root: python -m benchmarks churn [--minutes 60] [--retention-s 600] [--starts-per-s 20]
 
 Each process lives 1.4 s and is attached to GPU 7 of a simulated node with eight H100s, which nobody else uses: the agent lists
 processes each second, as one that held the GPU has ended, and each list has twenty that no list had before. The agent runs with
@@ -9,25 +9,20 @@ retention is over, anonymous memory of all processes of the agent, the journal a
 verify` finds no fault.
 """
 
-import argparse
-import json
 import os
 import statistics
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
-import yaml
-
-from benchmarks.running import AgentProcess, family
+from benchmarks.runner import Row
+from benchmarks.running import AgentProcess, of_family, pss_b, running_agent, simulated
+from energy_agent.core.errors import UsageError
 from energy_agent.ledger import chain
 from energy_agent.ledger.journal.view import read_journal
 from energy_agent.sim import roots
@@ -96,117 +91,58 @@ class ProcessChurn(threading.Thread):
         roots.remove_process(self._node.directory, pid)
 
 
-@dataclass(frozen=True, slots=True)
-class Point:
-    """The agent at one instant."""
-
-    minute: float
-    started: int
-    memory_mib: float
-    journal_mib: float
-    segments_mib: float
-    page_kib: float
-    workloads: int
-
-
-def sample(began_s: float, churn: ProcessChurn, agent: AgentProcess) -> Point:
-    """Measure the agent now."""
+def sample(began_s: float, churn: ProcessChurn, agent: AgentProcess) -> Row:
+    """Measure the agent now; anonymous memory does not depend on what else runs on this machine, as pages of files do."""
     page = agent.fetch(5.0)
-    segments = agent.state / "segments"
-    sizes = {
-        "journal": [path.stat().st_size for path in agent.state.glob("journal.db*")],
-        "segments": [path.stat().st_size for path in segments.iterdir()] if segments.is_dir() else [],
+    return {
+        "minute": round((time.monotonic() - began_s) / 60, 2),
+        "started": churn.started,
+        "memory_mib": of_family(lambda pid: pss_b(pid, "Pss_Anon"), agent.pid) / 2**20,
+        "journal_mib": sum(path.stat().st_size for path in agent.state.glob("journal.db*")) / 2**20,
+        "segments_mib": sum(path.stat().st_size for path in agent.state.glob("segments/*")) / 2**20,
+        "page_kib": len(page) / 1024,
+        "workloads": page.count(b"\nwattlens_workload_info{"),
     }
-    return Point(
-        round((time.monotonic() - began_s) / 60, 2),
-        churn.started,
-        round(sum(map(anonymous_b, family(agent.pid))) / 2**20, 2),
-        round(sum(sizes["journal"]) / 2**20, 3),
-        round(sum(sizes["segments"]) / 2**20, 3),
-        round(len(page) / 1024, 1),
-        page.count(b"\nwattlens_workload_info{"),
-    )
 
 
-def anonymous_b(pid: int) -> int:
-    """Memory of its own, bytes: unlike pages of files, it does not depend on what else runs on this machine."""
-    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-        if line.startswith("Pss_Anon:"):
-            return int(line.split()[1]) * 1024
-    raise RuntimeError("no Pss_Anon line")
-
-
-def growth(points: Sequence[Point], name: str) -> float:
+def growth(points: Sequence[Row], name: str) -> float:
     """Median of the last third minus median of the first third."""
-    values = [float(getattr(point, name)) for point in points]
+    values = [float(point[name]) for point in points]
     third = max(1, len(values) // 3)
     return round(statistics.median(values[-third:]) - statistics.median(values[:third]), 3)
 
 
-def run(minutes: float, retention_s: int, starts_per_s: float) -> dict[str, Any]:
+def run(minutes: float = 60.0, retention_s: int = 600, starts_per_s: float = 20.0) -> Iterator[Row]:
     """All points, and what grew after the retention."""
-    every_s = max(2.0, minutes)
-    with tempfile.TemporaryDirectory(prefix="wattlens-churn-") as name:
-        base = Path(name)
-        configuration: dict[str, Any] = {"holders": {"retention_s": retention_s}}
-        if minutes < 60:
-            configuration["ledger"] = {"segment_s": 900}
-        (base / "agent.yaml").write_text(yaml.safe_dump(configuration))
-        with SimulatedNode.start("h100-node", base / "node") as node:
-            agent = AgentProcess(node.directory, base / "state", base / "agent.yaml")
-            agent.start()
+    if minutes * 60 < 2 * retention_s:
+        raise UsageError("--minutes: expected at least twice the retention")
+    config: Row = {"holders": {"retention_s": retention_s}} | ({"ledger": {"segment_s": 900}} if minutes < 60 else {})
+    with simulated("h100-node") as (base, node):
+        points: list[Row] = []
+        with running_agent(node, base / "state", config) as agent:
             churn = ProcessChurn(node, starts_per_s)
-            points: list[Point] = []
+            churn.start()
             try:
-                churn.start()
                 began_s = time.monotonic()
                 while time.monotonic() < began_s + minutes * 60:
-                    time.sleep(every_s)
+                    time.sleep(max(2.0, minutes))
                     points.append(sample(began_s, churn, agent))
                     if not churn.is_alive():
                         raise RuntimeError("no more processes are started")
-                    print(json.dumps(asdict(points[-1])), file=sys.stderr, flush=True)
             finally:
                 churn.ended.set()
                 churn.join(10.0)
-                agent.stop()
         view = read_journal(base / "state/journal.db")
         faults = chain.verify([base / "state/segments"], view).faults
-        totals = len(view.book.totals.energy)
-    flat = [point for point in points if point.minute * 60 > retention_s + 64]
+    flat = [point for point in points if point["minute"] * 60 > retention_s + 64]
     grew = {name: growth(flat, name) for name in GROWTH_BAR}
-    return {
+    yield from points[:: max(1, len(points) // 12)]
+    yield {
         "starts": churn.started,
-        "points": [asdict(point) for point in points],
+        "uid": 65534 if os.geteuid() == 0 else os.geteuid(),
         "grew_after_retention": grew,
-        "totals_in_journal": totals,
+        "bars": GROWTH_BAR,
+        "totals_in_journal": len(view.book.totals.energy),
         "ledger_faults": [fault.line for fault in faults],
         "ok": not faults and all(grew[name] <= bar for name, bar in GROWTH_BAR.items()),
     }
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Print the curves; 1 where something grew."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--minutes", type=float, default=60.0)
-    parser.add_argument("--retention-s", type=int, default=600)
-    parser.add_argument("--starts-per-s", type=float, default=20.0)
-    parser.add_argument("--json", action="store_true")
-    arguments = parser.parse_args(argv)
-    if arguments.minutes * 60 < 2 * arguments.retention_s:
-        parser.error("--minutes: expected at least twice the retention")
-    result = run(arguments.minutes, arguments.retention_s, arguments.starts_per_s)
-    if arguments.json:
-        print(json.dumps(result))
-    else:
-        print(f"{result['starts']} processes started by uid {65534 if os.geteuid() == 0 else os.geteuid()}")
-        for point in result["points"][:: max(1, len(result["points"]) // 12)]:
-            print("  " + ", ".join(f"{name} {value}" for name, value in point.items()))
-        print(f"grew after the retention: {result['grew_after_retention']}, bars {GROWTH_BAR}")
-        print(f"energy totals in the journal: {result['totals_in_journal']}; faults: {result['ledger_faults'] or 'none'}")
-        print("ok" if result["ok"] else "FELL SHORT")
-    return 0 if result["ok"] else 1
-
-
-if __name__ == "__main__":
-    sys.exit(main())

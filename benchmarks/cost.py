@@ -1,113 +1,108 @@
-"""What the agent costs, beside nvitop-exporter on the same simulated node in the same run: CPU, memory, scrape time.
+"""What the agent costs on a node of eight H100s under the demo's load: CPU and memory of all its processes, and its scrapes.
 
-Run from the repository's root: python -m benchmarks.cost [--seconds 120] [--json]
+Run from the repository's root: python -m benchmarks cost [nvitop] [health] [serving] [--seconds 120]
 
-Eight H100s under the demo's load. Both exporters run side by side, sample once a second and are scraped once a second. CPU
-counts every process of each, children included; memory is the proportional set size. Then the agent alone samples ten times a
-second.
+- nvitop: beside nvitop-exporter in the same seconds, both sampling once a second; then alone, ten times a second.
+- health: two agents side by side, one of which never reads health.
+- serving: with the metrics endpoints of three inference servers; the bars are half of the shipped limit, and no growth.
+
+Each exporter is scraped once a second. Memory is the proportional set size, at the start and at the end. CPU is of a core. The
+image's Python is 3.13; `make VENV=.venv-3.13 PYTHON=python3.13 .venv-3.13/.dev` gives it, and each row names what ran.
 """
 
-import argparse
 import http.client
-import json
 import os
+import platform
 import shutil
 import socket
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import yaml
-
-from benchmarks.running import AgentProcess, cpu_s, family, pss_b
+from benchmarks.hostile.metrics_servers import MetricsServer
+from benchmarks.runner import Row
+from benchmarks.running import cpu_s, of_family, pss_b, running_agent, simulated
+from energy_agent.core.errors import UsageError
 from energy_agent.sim.node import SimulatedNode
-from tests.support import eventually
+from tests.support import eventually, free_port
 
-WARM_UP_S = 8.0
-
-
-@dataclass(frozen=True, slots=True)
-class Cost:
-    """CPU of a family of processes as a ratio of one core, its memory and size, and how long each scrape took, s."""
-
-    cpu: float
-    pss_mib: float
-    processes: int
-    scrapes: tuple[float, ...]
+WARM_UP_S = {"nvitop": 8.0, "health": 70.0, "serving": 15.0}  # health: a period and more, so that every group is on the page
 
 
-def measure(pids_urls: Sequence[tuple[int, str]], seconds: float) -> list[Cost]:
-    """Exporters that run side by side, each scraped once a second, over the same time: the machine is the same for all."""
+def run(*names: str, seconds: float = 120.0, warm_up_s: float = 0.0) -> Iterator[Row]:
+    """A row for each exporter; `warm_up_s` in place of each case's own."""
+    for name in names or WARM_UP_S:
+        with simulated("h100-node") as (base, node):
+            rows = _case(name, base, node, seconds, warm_up_s or WARM_UP_S[name])
+        yield from ({"case": name, **row, "ok": ok} for row, ok in zip(rows, _bars(name, rows), strict=True))
+
+
+def _case(name: str, base: Path, node: SimulatedNode, seconds: float, warm_up_s: float) -> list[Row]:
+    if name == "nvitop":
+        rows = measure(base, node, {"agent": {}}, seconds, warm_up_s, beside=True)
+        return rows + measure(base, node, {"agent 10 Hz": {"sampling": {"period_s": 0.1}}}, seconds, warm_up_s)
+    if name == "health":
+        return measure(base, node, {"with": {}, "without": {"sampling": {"health_period_s": 0}}}, seconds, warm_up_s)
     with ExitStack() as stack:
-        clients = []
-        for _, url in pids_urls:
-            address = url.removeprefix("http://").partition("/")[0]
-            clients.append(
-                stack.enter_context(closing(http.client.HTTPConnection(address, timeout=60)))
-            )  # kept where it can be
-        scrapes: list[list[float]] = [[] for _ in clients]
-        before, began = [_cpu(pid) for pid, _ in pids_urls], time.monotonic()
-        while (now := time.monotonic()) < began + seconds:
-            for client, took in zip(clients, scrapes, strict=True):
-                asked = time.monotonic()
+        servers = [MetricsServer("honest") for _ in range(3)]
+        for server in servers:
+            stack.callback(server.end)
+        tokens = [{"workload": f"chat-{k}", "url": server.url, "server": "vllm"} for k, server in enumerate(servers)]
+        return measure(base, node, {"agent": {"tokens": tokens}}, seconds, warm_up_s)
+
+
+def _bars(name: str, rows: list[Row]) -> list[bool]:
+    if name == "nvitop":
+        agent, peer, fast = rows
+        return [agent["cpu"] <= 0.25 * peer["cpu"] and agent["pss_mib"][1] <= 80, True, fast["cpu"] <= 0.02]
+    if name == "health":
+        return [True, True]
+    before, after = rows[0]["pss_mib"]
+    return [max(before, after) <= 96 and after - before <= 4]
+
+
+def measure(
+    base: Path, node: SimulatedNode, configs: Mapping[str, Row], seconds: float, warm_up_s: float, *, beside: bool = False
+) -> list[Row]:
+    """Agents, and nvitop-exporter `beside` them, over the same time: the machine is the same for all."""
+    with ExitStack() as stack:
+        agents = {name: stack.enter_context(running_agent(node, base / name, config)) for name, config in configs.items()}
+        exporters = {name: (agent.pid, agent.url.removeprefix("http://").partition("/")[0]) for name, agent in agents.items()}
+        if beside:
+            exporters["nvitop-exporter"] = stack.enter_context(_nvitop(node))
+        clients = {
+            name: stack.enter_context(closing(http.client.HTTPConnection(address, timeout=60)))
+            for name, (_, address) in exporters.items()
+        }
+        scrapes: dict[str, list[tuple[float, int]]] = {name: [] for name in exporters}
+        time.sleep(warm_up_s)
+        before, memory, began_s = _used(cpu_s, exporters), _used(pss_b, exporters), time.monotonic()
+        while (now_s := time.monotonic()) < began_s + seconds:
+            for name, client in clients.items():
+                asked_s = time.monotonic()
                 client.request("GET", "/metrics")
-                client.getresponse().read()
-                took.append(time.monotonic() - asked)
-            time.sleep(max(0.0, now + 1.0 - time.monotonic()))
-        elapsed = time.monotonic() - began
-        used = [(_cpu(pid) - b) / elapsed for (pid, _), b in zip(pids_urls, before, strict=True)]
-        families = [list(family(pid)) for pid, _ in pids_urls]
-        memory = [round(sum(map(pss_b, pids)) / 2**20, 1) for pids in families]
-        return [Cost(round(c, 5), m, len(p), tuple(s)) for c, m, p, s in zip(used, memory, families, scrapes, strict=True)]
+                size = len(client.getresponse().read())
+                scrapes[name].append((time.monotonic() - asked_s, size))
+            time.sleep(max(0.0, now_s + 1.0 - time.monotonic()))
+        after, took_s = _used(cpu_s, exporters), time.monotonic() - began_s
+        return [
+            {
+                "exporter": name, "python": platform.python_version(), "cpu": round((after[name] - before[name]) / took_s, 5),
+                "pss_mib": [round(pss / 2**20, 1) for pss in (memory[name], of_family(pss_b, pid))],
+                "processes": int(of_family(lambda _: 1, pid)), "page_b": scrapes[name][-1][1],
+                "scrape_p50_ms": 1e3 * statistics.median(took for took, _ in scrapes[name]),
+                "scrape_p99_ms": 1e3 * sorted(scrapes[name])[int(0.99 * len(scrapes[name]))][0],
+            }
+            for name, (pid, _) in exporters.items()
+        ]  # fmt: skip
 
 
-def _cpu(pid: int) -> float:
-    return sum(cpu_s(p) for p in family(pid))
-
-
-def run(seconds: float) -> dict[str, Any]:
-    """Both exporters side by side at 1 Hz, then the agent alone at 10 Hz, on one node."""
-    with tempfile.TemporaryDirectory(prefix="wattlens-cost-") as folder, ExitStack() as stack:
-        base = Path(folder)
-        node = stack.enter_context(SimulatedNode.start("h100-node", base / "node"))
-        with _agent(base, node, 1.0) as agent, _nvitop(node) as peer:
-            time.sleep(WARM_UP_S)
-            ours, theirs = measure([agent, peer], seconds)
-        with _agent(base, node, 0.1) as agent:
-            time.sleep(WARM_UP_S)
-            (fast,) = measure([agent], seconds)
-    scrapes = sorted(ours.scrapes)
-    return {
-        "seconds": seconds,
-        "agent_cpu_ratio": ours.cpu,
-        "nvitop_exporter_cpu_ratio": theirs.cpu,
-        "cpu_of_nvitop_ratio": round(ours.cpu / theirs.cpu, 3) if theirs.cpu else None,
-        "agent_pss_mib": ours.pss_mib,
-        "nvitop_exporter_pss_mib": theirs.pss_mib,
-        "agent_processes": ours.processes,
-        "scrape_p50_ms": round(statistics.median(scrapes) * 1e3, 2),
-        "scrape_p99_ms": round(scrapes[min(len(scrapes) - 1, int(len(scrapes) * 0.99))] * 1e3, 2),
-        "agent_10hz_cpu_ratio": fast.cpu,
-    }
-
-
-@contextmanager
-def _agent(base: Path, node: SimulatedNode, period_s: float) -> Iterator[tuple[int, str]]:
-    config = base / f"agent-{period_s}.yaml"
-    config.write_text(yaml.safe_dump({"sampling": {"period_s": period_s}}))
-    agent = AgentProcess(node.directory, base / f"state-{period_s}", config)
-    agent.start()
-    try:
-        yield agent.pid, agent.url
-    finally:
-        agent.stop()
+def _used(of: Callable[[int], float], exporters: Mapping[str, tuple[int, str]]) -> dict[str, float]:
+    return {name: of_family(of, pid) for name, (pid, _) in exporters.items()}
 
 
 def _is_served(port: int) -> bool:
@@ -120,37 +115,13 @@ def _is_served(port: int) -> bool:
 def _nvitop(node: SimulatedNode) -> Iterator[tuple[int, str]]:
     program = shutil.which("nvitop-exporter", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     if program is None:
-        raise SystemExit("nvitop-exporter is not installed: make test-all installs it")
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+        raise UsageError("nvitop-exporter is not installed: make test-all installs it")
+    port = free_port()
     command = [program, "--bind-address", "127.0.0.1", "--port", str(port), "--interval", "1.0"]
     peer = subprocess.Popen(command, env=os.environ | node.environ(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         eventually(lambda: _is_served(port))
-        yield peer.pid, f"http://127.0.0.1:{port}/metrics"
+        yield peer.pid, f"127.0.0.1:{port}"
     finally:
         peer.terminate()
         peer.wait(60)
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Print the figures; 1 where a bar is missed."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--seconds", type=float, default=120.0)
-    parser.add_argument("--json", action="store_true")
-    args = parser.parse_args(arguments)
-    found = run(args.seconds)
-    found["ok"] = (
-        found["cpu_of_nvitop_ratio"] <= 0.25 and found["agent_pss_mib"] <= 80 and found["agent_10hz_cpu_ratio"] <= 0.02
-    )
-    if args.json:
-        print(json.dumps(found))
-    else:
-        for name, value in found.items():
-            print(f"{name:28} {value}")
-    return 0 if found["ok"] else 1
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -13,10 +13,11 @@ prompts is not in the data: 220 tokens is assumed.
 
 import csv
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.runner import Row
 from dvfs.replay.serving import boards, models
 from dvfs.replay.serving.server import BOUNDNESS, Server, server
 from energy_agent.core.errors import UsageError
@@ -41,32 +42,6 @@ class Point:
     tpot_s: float
     request_j: float
     answer: float
-
-
-@dataclass(frozen=True, slots=True)
-class Checked:
-    """A row beside the model. Errors are model over measured, less one; `left_out` is of a fit that did not see the row."""
-
-    point: Point
-    time_error: float
-    energy_error: float
-    left_out_error: float
-
-
-@dataclass(frozen=True, slots=True)
-class Fit:
-    """One board and model: what models.json has, what the fit finds, and the rows."""
-
-    board: str
-    model: str
-    stored: tuple[float, float]
-    fitted: tuple[float, float]
-    rows: tuple[Checked, ...]
-
-    @property
-    def same(self) -> bool:
-        """Whether models.json has what the fit finds."""
-        return all(abs(a / b - 1) <= SAME_RATIO for a, b in zip(self.stored, self.fitted, strict=True))
 
 
 def points(path: Path, gpu: str, model: str) -> list[Point]:
@@ -114,65 +89,25 @@ def errors(one: Server, host: tuple[float, float], point: Point) -> tuple[float,
     return (host_s + decode_s + prefill_s) / point.tpot_s - 1, joules * point.answer / point.batch / point.request_j - 1
 
 
-def fit(data: Path) -> list[Fit]:
-    """Fit every board and model that the leaderboard and models.json have both."""
-    found = []
+def fit(data: Path) -> Iterator[Row]:
+    """Fit every board and model that the leaderboard and models.json have both; errors are model over measured, less one."""
     for key, gpu, name, published in PAIRS:
         model = models.find(name)
         one = server(boards.find(key), model, engine="lean", boundness=BOUNDNESS["mid"], max_num_seqs=1024)
         rows = points(data / FILE, gpu, published)
-        stored = model.host_of(key, "vllm-2024")
-        host = (stored.step_s, stored.sequence_s)
-        checked = []
+        host, found = model.host_of(key, "vllm-2024"), fitted(one, rows)
+        stored = host.step_s, host.sequence_s
+        columns: dict[str, list[float]] = {"time_error": [], "left_out_error": [], "energy_error": []}
         for point in rows:
             others = fitted(one, [p for p in rows if p is not point])
-            checked.append(Checked(point, *errors(one, host, point), errors(one, others, point)[0]))
-        found.append(Fit(key, name, host, fitted(one, rows), tuple(checked)))
-    return found
-
-
-def rms(values: Sequence[float]) -> float:
-    """Root of the mean square."""
-    return math.sqrt(math.fsum(v * v for v in values) / len(values))
-
-
-def told(found: Sequence[Fit]) -> list[str]:
-    """The fits as lines of text."""
-    lines = []
-    for one in found:
-        lines.append(
-            f"{one.model} on {one.board}: host {1e3 * one.fitted[0]:.2f} ms a step and {1e6 * one.fitted[1]:.0f} us a request; "
-            f"models.json has {1e3 * one.stored[0]:.2f} ms and {1e6 * one.stored[1]:.0f} us"
-            + ("" if one.same else "  < differs")
-        )
-        lines.append("  BATCH  MEASURED ms  TIME ERROR  LEFT OUT  MEASURED J  ENERGY ERROR")
-        for row in one.rows:
-            lines.append(
-                f"  {row.point.limit:5}  {1e3 * row.point.tpot_s:11.1f}  {row.time_error:+10.1%}  {row.left_out_error:+8.1%}"
-                f"  {row.point.request_j:10.1f}  {row.energy_error:+12.1%}"
-            )
-        sides = (rms([getattr(row, name) for row in one.rows]) for name in ("time_error", "left_out_error", "energy_error"))
-        lines.append("  rms: time {:.1%}, of rows left out of the fit {:.1%}; energy {:.1%}".format(*sides))
-    return lines
-
-
-def as_json(one: Fit) -> dict[str, object]:
-    """A fit for a program."""
-    return {
-        "board": one.board,
-        "model": one.model,
-        "stored_s": one.stored,
-        "fitted_s": one.fitted,
-        "same": one.same,
-        "rows": [
-            {
-                "batch_limit": row.point.limit,
-                "tpot_s": row.point.tpot_s,
-                "request_j": row.point.request_j,
-                "time_error": row.time_error,
-                "left_out_error": row.left_out_error,
-                "energy_error": row.energy_error,
-            }
-            for row in one.rows
-        ],
-    }
+            time_error, energy_error = errors(one, stored, point)
+            checked = time_error, errors(one, others, point)[0], energy_error
+            for column, value in zip(columns.values(), checked, strict=True):
+                column.append(value)
+            measured = {"tpot_ms": 1e3 * point.tpot_s, "request_j": point.request_j}
+            yield {"model": name, "board": key, "batch": point.limit, **measured, **dict(zip(columns, checked, strict=True))}
+        yield {
+            "model": name, "board": key, "fitted_s": found, "stored_s": stored,
+            "rms": {column: math.sqrt(math.fsum(v * v for v in values) / len(values)) for column, values in columns.items()},
+            "ok": all(abs(a / b - 1) <= SAME_RATIO for a, b in zip(stored, found, strict=True)),
+        }  # fmt: skip

@@ -1,6 +1,6 @@
 """Any sequence of kills, freezes, faults, reboots and switches on a steered node: what was set, and what came back when.
 
-Run from the repository's root: python -m benchmarks.dvfs_safety [--events 150] [--seed 1] [--json]
+Run from the repository's root: python -m benchmarks dvfs_safety [--events 150] [--seed 1]
 
 Node, actuator, agent and job are real processes on simulated GPUs; the plant says what is set. Twenty times a second:
 
@@ -13,12 +13,9 @@ in order and nothing is set; the ledger verifies, and tells of every setting tha
 killed.
 """
 
-import argparse
-import json
 import os
 import random
 import signal
-import sys
 import tempfile
 import threading
 import time
@@ -26,6 +23,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from benchmarks.runner import Row, say
 from tests.dvfs.steered_node import FREE, KNEE, SteeredNode
 from tests.support import added_s, eventually, stalled_s
 
@@ -43,20 +41,16 @@ class Result:
 
     events: list[str] = field(default_factory=list)
     settings_seen: int = 0
-    settings_told: int = 0
     killed: int = 0
     strange: list[str] = field(default_factory=list)
     late: list[str] = field(default_factory=list)
     longest_back_s: float = 0.0
     unsteered: list[str] = field(default_factory=list)
-    left_as_found: bool = False
-    ledger_verifies: bool = False
 
-    @property
-    def held(self) -> bool:
-        """Every law held."""
-        whole = self.left_as_found and self.ledger_verifies and not (self.strange or self.late or self.unsteered)
-        return whole and self.settings_told >= self.settings_seen - self.killed
+
+def is_strange(locks: list[tuple[int, int]]) -> bool:
+    """Whether a GPU has anything but its original or the requested setting, or the free one any setting."""
+    return any(lock not in (FREE, KNEE) for lock in locks) or locks[2] != FREE
 
 
 class Watch(threading.Thread):
@@ -65,7 +59,7 @@ class Watch(threading.Thread):
     def __init__(self, node: SteeredNode, result: Result) -> None:
         super().__init__(daemon=True)
         self._node, self._result = node, result
-        self._lock, self._back = threading.Lock(), True
+        self.lock, self._back = threading.Lock(), True
         self._since: float | None = None
         self._stalled_s = 0.0
         self._last = [FREE] * 3
@@ -73,29 +67,25 @@ class Watch(threading.Thread):
 
     def owe(self) -> None:
         """Nothing may stay set from now on."""
-        with self._lock:
+        with self.lock:
             self._since, self._back, self._stalled_s = time.monotonic(), False, stalled_s()
 
     def pause(self) -> None:
         """Nothing is owed."""
-        with self._lock:
+        with self.lock:
             self._since = None
-
-    def blind(self) -> "threading.Lock":
-        """Held while the plant is another one."""
-        return self._lock
 
     def run(self) -> None:
         """Look until ended."""
         while not self.ended:
-            with self._lock:
+            with self.lock:
                 self._look()
             time.sleep(LOOK_S)
 
     def _look(self) -> None:
         locks, result = self._node.locks(), self._result
         after = result.events[-1] if result.events else "start"
-        if any(lock not in (FREE, KNEE) for lock in locks) or locks[2] != FREE:
+        if is_strange(locks):
             result.strange.append(f"{locks} after {after}")
         result.settings_seen += sum(a == FREE and b == KNEE for a, b in zip(self._last, locks, strict=True))
         self._last = locks
@@ -117,11 +107,22 @@ class Run:
         self._agent = self._actuator = self._on = True
         self._fault: tuple[int, str] | None = None
         self._events: list[Callable[[], str]] = [
-            self._kill_agent, self._end_agent, self._freeze_agent, self._start_agent, self._start_agent, self._kill_worker,
-            self._freeze_worker, self._kill_supervisor, self._kill_actuator, self._start_actuator, self._start_actuator,
-            self._kill_reader, self._freeze_reader, self._kill_job, self._fail, self._fail, self._reload_driver, self._reboot,
-            self._switch, self._switch,
+            self._kill_agent, self._end_agent, self._freeze_agent, self._start_agent, self._start_agent,
+            self._send("worker", signal.SIGKILL), self._send("worker", signal.SIGSTOP), self._kill_supervisor,
+            self._kill_actuator, self._start_actuator, self._start_actuator, self._send("reader", signal.SIGKILL),
+            self._send("reader", signal.SIGSTOP), self._send("job", signal.SIGKILL), self._fail, self._fail,
+            self._reload_driver, self._reboot, self._switch, self._switch,
         ]  # fmt: skip
+
+    def _send(self, process: str, number: signal.Signals) -> Callable[[], str]:
+        """Kill or freeze a process of the node that its parent, which runs, replaces."""
+
+        def send() -> str:
+            parent = {"worker": self._actuator, "reader": self._agent, "job": True}[process]
+            pid = parent and getattr(self._node, process)()
+            return f"{process} gets {number.name}" if pid and self._kill(pid, how=number) else ""
+
+        return send
 
     def event(self) -> str:
         """One that can happen now, and what is owed after it."""
@@ -176,12 +177,6 @@ class Run:
         self._agent = True
         return "agent goes on"
 
-    def _kill_worker(self) -> str:
-        return "worker killed" if self._actuator and self._kill(self._node.worker()) else ""
-
-    def _freeze_worker(self) -> str:
-        return "worker frozen" if self._actuator and self._kill(self._node.worker(), how=signal.SIGSTOP) else ""
-
     def _kill_supervisor(self) -> str:
         if not self._actuator or not self._kill(self._node.supervisor):
             return ""
@@ -206,15 +201,6 @@ class Run:
         self._actuator = True
         return "actuator started"
 
-    def _kill_reader(self) -> str:
-        return "reader killed" if self._agent and self._kill(self._node.reader()) else ""
-
-    def _freeze_reader(self) -> str:
-        return "reader frozen" if self._agent and self._kill(self._node.reader(), how=signal.SIGSTOP) else ""
-
-    def _kill_job(self) -> str:
-        return "job killed" if self._kill(self._node.job()) else ""
-
     def _fail(self) -> str:
         """A fault, or the end of the one there is."""
         if self._fault is not None:
@@ -234,7 +220,7 @@ class Run:
     def _reboot(self) -> str:
         if not (self._agent and self._actuator) or self._fault or not self._node.worker():
             return ""
-        with self._watch.blind():
+        with self._watch.lock:  # the plant is another one
             self._node.reboot()
         self._result.killed += 3
         self._node.start_actuator()
@@ -266,7 +252,7 @@ class Run:
         return steered
 
 
-def run(events: int, seed: int, say: Callable[[str], None] = lambda text: None) -> Result:
+def run(events: int = 150, seed: int = 1) -> Row:
     """So many events, from 0.2 to 25 s apart."""
     draw, result = random.Random(seed), Result()
     with tempfile.TemporaryDirectory() as folder, SteeredNode(Path(folder)) as node:
@@ -285,37 +271,11 @@ def run(events: int, seed: int, say: Callable[[str], None] = lambda text: None) 
         node.end_actuator()
         watch.ended = True
         watch.join()
-        result.left_as_found = node.free() and node.limits() == [700_000] * 3
-        result.settings_told = sum(1 for _, action, outcome in node.actions() if action == "set" and outcome.startswith("ok"))
-        result.ledger_verifies = node.cli("ledger", "verify", str(node.folder / "state")).returncode == 0
-    return result
-
-
-def main(arguments: list[str]) -> int:
-    """1 if a law was broken."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.dvfs_safety", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--events", type=int, default=150)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--json", action="store_true")
-    options = parser.parse_args(arguments)
-    result = run(options.events, options.seed, lambda text: print(text, file=sys.stderr, flush=True))
-    if options.json:
-        print(json.dumps(asdict(result) | {"held": result.held}))
-        return not result.held
-    print(
-        f"{len(result.events)} events, seed {options.seed}; {result.killed} processes killed; {result.settings_seen} settings "
-        f"seen, {result.settings_told} in the ledger;\nall was back at most {result.longest_back_s:.1f} s after it had to be"
-    )
-    for name, breaches in (
-        ("nothing strange was set", result.strange),
-        ("never late", result.late),
-        ("steered again whenever all was well", result.unsteered),
-        ("left as found", [] if result.left_as_found else ["at the end"]),
-        ("the ledger verifies", [] if result.ledger_verifies else ["at the end"]),
-    ):
-        print(f"{'BROKEN' if breaches else 'holds':8}{name}{': ' if breaches else ''}{'; '.join(breaches[:5])}")
-    return not result.held
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+        original = node.free() and node.limits() == [700_000] * 3
+        recorded = sum(1 for _, action, outcome in node.actions() if action == "set" and outcome.startswith("ok"))
+        verifies = node.cli("ledger", "verify", str(node.folder / "state")).returncode == 0
+    whole = original and verifies and not (result.strange or result.late or result.unsteered)
+    return asdict(result) | {
+        "settings_recorded": recorded, "original_settings_at_end": original, "ledger_verifies": verifies,
+        "ok": whole and recorded >= result.settings_seen - result.killed,
+    }  # fmt: skip

@@ -4,17 +4,16 @@ A run is 3,000 steps. The oracle is the row of least energy within the slowdown 
 run of the policy counts, with everything it tried. Tables are made isotonic (time falls and power grows with the limit) or raw.
 """
 
-import argparse
-import json
 import math
-import sys
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
+from itertools import product
 from pathlib import Path
 
 from benchmarks.physics import tables as physics_tables
+from benchmarks.runner import Row
 from dvfs.policies.progress import SPEC
 from dvfs.replay.rivals import ZEUS
 from dvfs.replay.table_files import load
@@ -86,77 +85,24 @@ def _holds(found: Summary, form: str, budget: float, weather: str) -> bool:
     return safe and (found.of_oracle_ratio is None or found.of_oracle_ratio >= bar)
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run it; 1 where a bar is missed."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument(
-        "--seeds", type=int, default=20, help="runs of each table (default 20; a quarter where the weather is not plain)"
-    )
-    parser.add_argument("--first-seed", type=int, default=0)
-    parser.add_argument(
-        "--table", type=Path, action="append", help="another file of tables, instead of Zeus's; may be repeated"
-    )
-    parser.add_argument("--weather", choices=WEATHER, action="append", help="only this disturbance; may be repeated")
-    parser.add_argument("--physics", action="store_true", help="tables made from the physics of boards, instead of Zeus's")
-    parser.add_argument("--json", action="store_true")
-    args = parser.parse_args(arguments)
-    rows: list[dict[str, object]] = []
-    ok = True
-    with ProcessPoolExecutor(2) as pool:
-        for source, tables in _sources(args).items():
-            for form, trials, weathers in _plan(args):
-                shaped = [t.isotonic() for t in tables] if form != "raw" else tables
-                for budget in BUDGETS:
-                    for weather in weathers:
-                        seeds = args.seeds if weather == PLAIN else max(1, args.seeds // 4)
-                        found = runs(pool, trials, shaped, budget, seeds, weather, args.first_seed)
-                        held = trials is not SPEC.trials or _holds(found, form, budget, weather)
-                        ok = ok and held
-                        rule = "zeus" if trials is ZEUS else "progress"
-                        row = {"tables": source, "form": form, "budget": budget, "weather": weather, "rule": rule}
-                        rows.append(row | asdict(found) | {"held": held})
-                        if not args.json:
-                            _print(rows[-1], first=len(rows) == 1)
-    if args.json:
-        print(json.dumps({"ok": ok, "rows": rows}, indent=2))
-    else:
-        print("all bars held" if ok else "fell short")
-    return 0 if ok else 1
-
-
-def _sources(args: argparse.Namespace) -> dict[str, list[Table]]:
-    if args.physics:
-        return physics_tables()
-    files = args.table or [DATA / f"summary_power_{gpu}.csv" for gpu in ("v100", "a40", "p100")]
-    return {path.stem.removeprefix("summary_power_"): load(path) for path in files}
-
-
-def _plan(args: argparse.Namespace) -> list[tuple[str, Trials, list[str]]]:
+def run(
+    seeds: int = 20,
+    first_seed: int = 0,
+    table: tuple[Path, ...] = tuple(DATA / f"summary_power_{gpu}.csv" for gpu in ("v100", "a40", "p100")),
+    weather: tuple[str, ...] = tuple(WEATHER),
+    physics: bool = False,
+) -> Iterator[Row]:
+    """`seeds` runs of each table, a quarter of it where the weather is not plain; --physics: tables from boards' physics."""
     assert SPEC.trials is not None
-    weathers = args.weather or list(WEATHER)
-    plain = [w for w in weathers if w == PLAIN]
-    return [("isotonic", SPEC.trials, weathers), ("raw", SPEC.trials, plain), ("isotonic", ZEUS, plain)]
-
-
-def _print(row: dict[str, object], *, first: bool) -> None:
-    columns: list[tuple[str, Callable[[dict[str, object]], str]]] = [
-        (f"{'tables':8}", lambda r: f"{r['tables']!s:8}"),
-        (f"{'form':8}", lambda r: f"{r['form']!s:8}"),
-        ("budget", lambda r: f"{r['budget']:6.0%}"),
-        (f"{'weather':13}", lambda r: f"{r['weather']!s:13}"),
-        (f"{'rule':8}", lambda r: f"{r['rule']!s:8}"),
-        ("saved", lambda r: f"{r['saving_ratio']:5.1%}"),
-        ("of oracle", lambda r: f"{'-' if r['of_oracle_ratio'] is None else format(r['of_oracle_ratio'], '.1%'):>9}"),
-        ("slower", lambda r: f"{r['slowdown_ratio']:6.2%}"),
-        ("choice over", lambda r: f"{r['chosen_over_ratio']:11.2%}"),
-        ("run over", lambda r: f"{r['whole_over_ratio']:8.2%}"),
-        ("far over", lambda r: f"{r['far_over_ratio']:8.2%}"),
-        ("runs", lambda r: f"{r['runs']:4}"),
-    ]
-    if first:
-        print("  ".join(head for head, _ in columns))
-    print("  ".join(show(row) for _, show in columns) + ("" if row["held"] else "  <"), flush=True)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    plain = [w for w in weather if w == PLAIN]
+    plan = (("isotonic", SPEC.trials, weather), ("raw", SPEC.trials, plain), ("isotonic", ZEUS, plain))
+    sources = physics_tables() if physics else {path.stem.removeprefix("summary_power_"): load(path) for path in table}
+    with ProcessPoolExecutor(2) as pool:
+        for (source, tables), (form, trials, weathers) in product(sources.items(), plan):
+            shaped = [t.isotonic() for t in tables] if form != "raw" else tables
+            for budget, name in product(BUDGETS, weathers):
+                count = seeds if name == PLAIN else max(1, seeds // 4)
+                found = runs(pool, trials, shaped, budget, count, name, first_seed)
+                ok, rule = trials is ZEUS or _holds(found, form, budget, name), "zeus" if trials is ZEUS else "progress"
+                row: Row = {"tables": source, "form": form, "budget": budget, "weather": name, "rule": rule}
+                yield row | asdict(found) | {"ok": ok}

@@ -1,6 +1,6 @@
 """Joules per token from the agent's page over windows of a minute, against what the sensors should have given.
 
-Run from the repository's root: python -m benchmarks.energy_per_token [--windows 5] [--window-s 60] [--json]
+Run from the repository's root: python -m benchmarks energy_per_token [--windows 5] [--window-s 60]
 
 Eight engines on boards of three generations, each with its own load, read by the agent from their pages. At each mark the
 agent's page is read, and the engines' pages and the plant's truth are taken at the instant of its last commit; a window is the
@@ -9,27 +9,20 @@ One engine is killed and starts again in the third window; a second scraper read
 window is within 1 %. That of the restart stands apart: what the dead engine had not published is missing in it.
 """
 
-import argparse
-import json
 import os
 import signal
-import socket
-import sys
-import tempfile
 import threading
 import time
 import urllib.request
 from bisect import bisect_right
 from collections.abc import Sequence
-from pathlib import Path
 
-import yaml
-
-from benchmarks.running import AgentProcess, Series
+from benchmarks.runner import Row
+from benchmarks.running import AgentProcess, Series, running_agent, simulated
 from energy_agent.core.units import NS_PER_S, UJ_PER_J
-from energy_agent.sim import scenario
 from energy_agent.sim.gpu.plant import Plant
 from energy_agent.sim.node import SimulatedNode
+from tests.support import free_port
 
 MODEL = "meta-llama/Llama-3.1-8B-Instruct"
 BOARDS = [
@@ -54,22 +47,13 @@ RECORD_S = 1.5
 GENERATED = "vllm:generation_tokens_total{"
 
 
-def scenario_text() -> bytes:
-    """The node; an engine keeps its port when it starts again."""
-    engines = []
-    for k, (rate, kind) in enumerate(LOADS):
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
-        engine = {
-            "name": f"engine-{k}",
-            "kind": "serving",
-            "gpus": [k],
-            "model": MODEL,
-            "metrics_port": port,
-            "restart": "on-failure",
-        }
-        engines.append(engine | {"rate_per_s": rate, "arrivals": kind})
-    return yaml.safe_dump({"boards": BOARDS, "workloads": engines}).encode()
+def engines() -> list[Row]:
+    """The node's workloads; an engine keeps its port when it starts again."""
+    common = {"kind": "serving", "model": MODEL, "restart": "on-failure"}
+    return [
+        {"name": f"engine-{k}", "gpus": [k], "metrics_port": free_port(), "rate_per_s": rate, "arrivals": kind, **common}
+        for k, (rate, kind) in enumerate(LOADS)
+    ]
 
 
 Point = tuple[float, float, float, float]
@@ -137,38 +121,28 @@ def _sum(page: Series, metric: str, workload: str, **labels: str) -> float:
     return sum(v for (name, have), v in page.items() if name == metric and wanted <= set(have))
 
 
-def run(windows: int, window_s: float) -> dict[str, object]:
+def run(windows: int = 5, window_s: float = 60.0) -> Row:
     """All windows of all engines."""
     rows = []
-    with tempfile.TemporaryDirectory() as folder:
-        home = Path(folder)
-        with SimulatedNode.start(scenario.parse(scenario_text(), "benchmark"), home / "node") as node, node.plant() as plant:
-            config = {"tokens": [{"workload": w["name"], "url": w["metrics_url"]} for w in node.state()["workloads"]]}
-            (home / "agent.yaml").write_text(yaml.safe_dump(config))
-            agent = AgentProcess(node.directory, home / "state", home / "agent.yaml")
-            agent.start()
+    with simulated({"boards": BOARDS, "workloads": engines()}) as (home, node), node.plant() as plant:
+        config = {"tokens": [{"workload": w["name"], "url": w["metrics_url"]} for w in node.state()["workloads"]]}
+        with running_agent(node, home / "state", config) as agent:
             ended = threading.Event()
-            second = threading.Thread(target=_scrape, args=(agent, ended), daemon=True)
-            second.start()
-            try:
-                time.sleep(15)
-                marks = Marks(node, plant, agent)
-                before = marks.read()
-                for window in range(windows):
-                    if window == KILLED_IN:
-                        time.sleep(window_s / 3)
-                        victim = next(w for w in node.state()["workloads"] if w["name"] == KILLED)
-                        marks.read()  # so that what the engine had counted until here is not forgotten
-                        os.kill(victim["pid"], signal.SIGKILL)
-                        time.sleep(window_s * 2 / 3)
-                    else:
-                        time.sleep(window_s)
-                    after = marks.read()
-                    rows += [_row(name, window, before[name], after[name]) for name in after]
-                    before = after
-            finally:
-                ended.set()
-                agent.stop()
+            threading.Thread(target=_scrape, args=(agent, ended), daemon=True).start()
+            time.sleep(15)
+            marks = Marks(node, plant, agent)
+            before = marks.read()
+            for window in range(windows):
+                if window == KILLED_IN:
+                    time.sleep(window_s / 3)
+                    victim = next(w for w in node.state()["workloads"] if w["name"] == KILLED)
+                    marks.read()  # so that what the engine had counted until here is not forgotten
+                    os.kill(victim["pid"], signal.SIGKILL)
+                time.sleep(window_s * (2 / 3 if window == KILLED_IN else 1))
+                after = marks.read()
+                rows += [_row(name, window, before[name], after[name]) for name in after]
+                before = after
+            ended.set()
     return _figures(rows)
 
 
@@ -180,43 +154,18 @@ def _scrape(agent: AgentProcess, ended: threading.Event) -> None:
             continue
 
 
-def _row(name: str, window: int, before: tuple[float, ...], after: tuple[float, ...]) -> dict[str, object]:
+def _row(name: str, window: int, before: tuple[float, ...], after: tuple[float, ...]) -> tuple[bool, float, bool]:
+    """Whether the engine was restarted in the window, the error, and whether the sensors' band holds the truth."""
     joules, tokens, ideal_j, true_j, counted = (b - a for a, b in zip(before, after, strict=True))
     per_token, ideal, true = joules / tokens, ideal_j / counted, true_j / counted
-    restarted = name == KILLED and window == KILLED_IN
-    return {"engine": name, "window": window, "restarted": restarted, "j_per_token": per_token, "error": per_token / ideal - 1,
-            "held": abs(true / per_token - 1) <= 0.05 + BAR}  # fmt: skip
+    return name == KILLED and window == KILLED_IN, per_token / ideal - 1, abs(true / per_token - 1) <= 0.05 + BAR
 
 
-def _figures(rows: list[dict[str, object]]) -> dict[str, object]:
-    whole = sorted(abs(float(r["error"])) for r in rows if not r["restarted"])  # type: ignore[arg-type]
-    cut = [float(r["error"]) for r in rows if r["restarted"]]  # type: ignore[arg-type]
+def _figures(rows: list[tuple[bool, float, bool]]) -> Row:
+    whole = sorted(abs(error) for restarted, error, _ in rows if not restarted)
     return {
         "windows": len(whole), "median_error": whole[len(whole) // 2], "p95_error": whole[int(0.95 * (len(whole) - 1))],
         "largest_error": whole[-1], "within_bar": sum(e <= BAR for e in whole) / len(whole),
-        "restart_error": cut[0] if cut else None, "gain_band_held": sum(bool(r["held"]) for r in rows) / len(rows),
-        "rows": rows,
+        "restart_error": next((error for restarted, error, _ in rows if restarted), None),
+        "gain_band_held": sum(held for _, _, held in rows) / len(rows), "ok": whole[-1] <= BAR,
     }  # fmt: skip
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Run it; 1 where a bar is missed."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--windows", type=int, default=5)
-    parser.add_argument("--window-s", type=float, default=60.0)
-    parser.add_argument("--json", action="store_true")
-    args = parser.parse_args(arguments)
-    found = run(args.windows, args.window_s)
-    ok = found["largest_error"] <= BAR  # type: ignore[operator]
-    if args.json:
-        print(json.dumps(found | {"ok": ok}, indent=2))
-        return 0 if ok else 1
-    for name, value in found.items():
-        if name != "rows":
-            print(f"{name:16} {value:.4f}" if isinstance(value, float) else f"{name:16} {value}")
-    print("all bars held" if ok else "fell short")
-    return 0 if ok else 1
-
-
-if __name__ == "__main__":
-    sys.exit(main())

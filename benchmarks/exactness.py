@@ -1,6 +1,6 @@
 """Exactness under fire: random SIGKILLs of agent and reader, counter resets, a GPU lost and back, against the plant's truth.
 
-Run from the repository's root: python -m benchmarks.exactness [--seconds 600] [--kills 50] [--seed N] [--json]
+Run from the repository's root: python -m benchmarks exactness [--seconds 600] [--kills 50] [--seed N]
 
 Truth is the simulator's: what each counter published (`sensed`), what it never will (`unseen`) and what the GPU really drew,
 all sampled beside the run and interpolated at the first and the last reading that the ledger holds. What is demanded:
@@ -13,26 +13,21 @@ all sampled beside the run and interpolated at the first and the last reading th
   comes into this one.
 """
 
-import argparse
-import json
 import os
 import random
 import signal
-import sys
-import tempfile
 import threading
 import time
 from bisect import bisect_right
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 
-import yaml
-
-from benchmarks.running import AgentProcess, children
+from benchmarks.runner import Row
+from benchmarks.running import AgentProcess, children, running_agent, simulated
 from energy_agent.core.energy import Method
 from energy_agent.core.units import joules
 from energy_agent.ledger.reading import read_rows
 from energy_agent.ledger.rows.kinds import Cell
+from energy_agent.owners.cgroup import membership
 from energy_agent.sim.gpu.plant import Plant
 from energy_agent.sim.node import SimulatedNode
 from tests.support import eventually
@@ -138,92 +133,38 @@ class Scraper(threading.Thread):
                     self._highest[key] = value
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
-    """What came of it. Errors are relative to what the counters should have reported.
-
-    `lacking_j` is what counters had for certain and the ledger has not, `declared_j` what the ledger says that it may lack.
-    `overbooked` counts devices whose counter had less than what is booked, `underbooked` those that lack more than is declared.
-    """
-
-    seconds: float
-    agent_kills: int
-    reader_kills: int
-    resets: int
-    scrapes: int
-    ledger_j: float
-    sensor_j: float
-    error_total: float
-    error_worst_device: float
-    low_j: float
-    true_j: float
-    high_j: float
-    total_held: bool
-    devices_held: int
-    devices: int
-    overbooked: int
-    underbooked: int
-    lacking_j: float
-    declared_j: float
-    gap_bound_j: float
-    unseen_j: float
-    conserved: bool
-    chain_faults: int
-    fell: int
-
-    @property
-    def ok(self) -> bool:
-        """Everything that is demanded."""
-        held = self.total_held and self.devices_held == self.devices
-        clean = self.conserved and not (self.chain_faults or self.fell or self.overbooked or self.underbooked)
-        return abs(self.error_total) <= 0.001 and held and clean
-
-
-def run(seconds: float, kills: int, seed: int) -> Result:
+def run(seconds: float = 600.0, kills: int = 50, seed: int = 1) -> Row:
     """One run in a temporary folder."""
-    rng = random.Random(seed)
-    with tempfile.TemporaryDirectory(prefix="wattlens-exact-") as folder:
-        base = Path(folder)
-        (base / "scenario.yaml").write_text(yaml.safe_dump({"description": "exactness", "seed": seed} | SCENARIO))
-        with SimulatedNode.start(str(base / "scenario.yaml"), base / "node") as node, node.plant() as plant:
-            return _under_fire(base, node, plant, seconds, kills, rng)
+    nodes = {"description": "exactness", "seed": seed} | SCENARIO
+    with simulated(nodes) as (base, node), node.plant() as plant:
+        truth = TruthRecorder(plant)
+        truth.start()
+        time.sleep(0.2)
+        with running_agent(node, base / "state", _config(node)) as agent:
+            scraper = Scraper(agent)
+            scraper.start()
+            time.sleep(2.0)
+            began, done = time.monotonic(), {"agent": 0, "reader": 0, "reset": 0}
+            for at_s, what in _timeline(seconds, kills, random.Random(seed)):
+                time.sleep(max(0.0, began + at_s - time.monotonic()))
+                _strike(what, agent, node, done)
+            time.sleep(max(0.0, began + seconds - time.monotonic()))
+        for thread in (scraper, truth):
+            thread.ended.set()
+            thread.join()
+        return _judge(agent, truth, done, scraper)
 
 
-def _under_fire(base: Path, node: SimulatedNode, plant: Plant, seconds: float, kills: int, rng: random.Random) -> Result:
-    agent, truth = _agent(base, node), TruthRecorder(plant)
-    truth.start()
-    time.sleep(0.2)
-    agent.start()
-    scraper = Scraper(agent)
-    scraper.start()
-    time.sleep(2.0)
-    began, done = time.monotonic(), {"agent": 0, "reader": 0, "reset": 0}
-    for at_s, what in _timeline(seconds, kills, rng):
-        time.sleep(max(0.0, began + at_s - time.monotonic()))
-        _strike(what, agent, node, done)
-    time.sleep(max(0.0, began + seconds - time.monotonic()))
-    agent.stop()
-    scraper.ended.set()
-    scraper.join()
-    truth.ended.set()
-    truth.join()
-    return _judge(agent, truth, seconds, done, scraper)
-
-
-def _agent(base: Path, node: SimulatedNode) -> AgentProcess:
-    from energy_agent.owners.cgroup import membership
-
+def _config(node: SimulatedNode) -> Row:
     chat = node.workload("chat")
     member = membership(f"0::{chat['cgroup']}")
     assert member is not None
-    config = {
+    return {
         "node": {"name": "exact"},
         "holders": {"period_s": 2},
         "ledger": {"segment_s": 900},
         "tokens": [{"workload": member.name, "url": chat["metrics_url"]}],
     }
-    (base / "agent.yaml").write_text(yaml.safe_dump(config))
-    return AgentProcess(node.directory, base / "state", base / "agent.yaml")
 
 
 def _timeline(seconds: float, kills: int, rng: random.Random) -> list[tuple[float, str]]:
@@ -253,7 +194,12 @@ def _strike(what: str, agent: AgentProcess, node: SimulatedNode, done: dict[str,
         done["reset"] += 1
 
 
-def _judge(agent: AgentProcess, truth: TruthRecorder, seconds: float, done: dict[str, int], scraper: Scraper) -> Result:
+def _judge(agent: AgentProcess, truth: TruthRecorder, done: dict[str, int], scraper: Scraper) -> Row:
+    """Errors are relative to what the counters should have reported.
+
+    `lacking_j` is what counters had for certain and the ledger has not, `declared_j` what the ledger says that it may lack.
+    `overbooked` counts devices whose counter had less than what is booked, `underbooked` those that lack more than is declared.
+    """
     found: Summary = summarise(agent.state)
     rows = [located.row for located in read_rows(agent.state)]
     worst, sensor, true, held, over, under, lacking, declared, unseen = 0.0, 0, 0, 0, 0, 0, 0, 0, 0
@@ -272,31 +218,15 @@ def _judge(agent: AgentProcess, truth: TruthRecorder, seconds: float, done: dict
         over += bounds.energy_uj > most + doubt
         under += bounds.energy_uj < least - bounds.gap_bound_uj - doubt
     total = found.total
-    return Result(
-        seconds, done["agent"], done["reader"], done["reset"], scraper.scrapes,
-        joules(total.energy_uj), joules(sensor), (total.energy_uj - sensor) / sensor, worst,
-        joules(total.low_uj), joules(true), joules(total.high_uj), total.low_uj <= true <= total.high_uj,
-        held, len(found.devices), over, under, joules(lacking), joules(declared), joules(total.gap_bound_uj), joules(unseen),
-        found.conserved, len(found.chain_faults), len(scraper.fallen),
-    )  # fmt: skip
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Print a run; 1 if it falls short."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--seconds", type=float, default=600.0)
-    parser.add_argument("--kills", type=int, default=50)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--json", action="store_true")
-    args = parser.parse_args(arguments)
-    result = run(args.seconds, args.kills, args.seed)
-    if args.json:
-        print(json.dumps(asdict(result) | {"ok": result.ok}))
-    else:
-        for name, value in (asdict(result) | {"ok": result.ok}).items():
-            print(f"{name:20} {value}")
-    return 0 if result.ok else 1
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    error, total_held = (total.energy_uj - sensor) / sensor, total.low_uj <= true <= total.high_uj
+    faults, fell = len(found.chain_faults), len(scraper.fallen)
+    return {
+        "agent_kills": done["agent"], "reader_kills": done["reader"], "resets": done["reset"], "scrapes": scraper.scrapes,
+        "ledger_j": joules(total.energy_uj), "sensor_j": joules(sensor), "error_total": error, "error_worst_device": worst,
+        "low_j": joules(total.low_uj), "true_j": joules(true), "high_j": joules(total.high_uj), "total_held": total_held,
+        "devices_held": held, "devices": len(found.devices), "overbooked": over, "underbooked": under,
+        "lacking_j": joules(lacking), "declared_j": joules(declared), "gap_bound_j": joules(total.gap_bound_uj),
+        "unseen_j": joules(unseen), "conserved": found.conserved, "chain_faults": faults, "fell": fell,
+        "ok": abs(error) <= 0.001 and total_held and held == len(found.devices) and found.conserved
+        and not (faults or fell or over or under),
+    }  # fmt: skip

@@ -1,6 +1,6 @@
 """Every fault of the simulator on one GPU of eight, while the agent runs: what the others, the page and the recovery feel.
 
-Run from the repository's root: python -m benchmarks.faults [--hang 60] [--only KIND] [--json]
+Run from the repository's root: python -m benchmarks faults [--hang-s 60] [--only KIND]
 
 The page is read five times a second. For each fault:
 
@@ -11,17 +11,11 @@ The page is read five times a second. For each fault:
 - back: how long after the fault was cleared the series is there again, by the same agent process.
 """
 
-import argparse
-import json
-import sys
-import tempfile
 import time
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field
 
-import yaml
-
-from benchmarks.running import AgentProcess, Series
+from benchmarks.runner import Row
+from benchmarks.running import AgentProcess, Series, running_agent, simulated
 from energy_agent.sim.node import SimulatedNode
 
 GPU = 3
@@ -103,40 +97,18 @@ class Watch:
         return False
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """Of one case."""
-
-    fault: str
-    cadence_periods: float
-    page_s: float
-    absent_s: float | None
-    told: bool
-    back_s: float | None
-    same_agent: bool
-    ok: bool
-
-
-def run(hang_s: float, only: str = "") -> list[Outcome]:
+def run(hang_s: float = 60.0, only: str = "") -> list[Row]:
     """All cases on one node with one agent."""
-    scenario = {"description": "faults", "seed": 5, "boards": [{"count": 8, "sku": "H100-SXM5-80GB"}], "workloads": [
+    nodes = {"description": "faults", "seed": 5, "boards": [{"count": 8, "sku": "H100-SXM5-80GB"}], "workloads": [
         {"name": "train", "kind": "training", "gpus": [0, 1, 2], "step_s": 0.4},
         {"name": "note", "kind": "burst", "gpus": [GPU], "on_s": 0.5, "off_s": 0.4, "jitter": 0.5, "restart": "on-failure"},
     ]}  # fmt: skip
-    with tempfile.TemporaryDirectory(prefix="wattlens-faults-") as folder:
-        base = Path(folder)
-        (base / "scenario.yaml").write_text(yaml.safe_dump(scenario))
-        with SimulatedNode.start(str(base / "scenario.yaml"), base / "node") as node:
-            agent = AgentProcess(node.directory, base / "state")
-            agent.start()
-            try:
-                time.sleep(SETTLE_S)
-                return [_case(case, hang_s, node, agent) for case in CASES if only in ("", case.kind)]
-            finally:
-                agent.stop()
+    with simulated(nodes) as (base, node), running_agent(node, base / "state") as agent:
+        time.sleep(SETTLE_S)
+        return [_case(case, hang_s, node, agent) for case in CASES if only in ("", case.kind)]
 
 
-def _case(case: Case, hang_s: float, node: SimulatedNode, agent: AgentProcess) -> Outcome:
+def _case(case: Case, hang_s: float, node: SimulatedNode, agent: AgentProcess) -> Row:
     with node.plant() as plant:
         watch = Watch(plant.uuid(GPU))
     pid = agent.pid
@@ -163,28 +135,7 @@ def _case(case: Case, hang_s: float, node: SimulatedNode, agent: AgentProcess) -
     ok = watch.longest <= 2.3 and watch.slowest_s <= 1.0 and not watch.unanswered and gone_right and told
     ok = ok and back_s is not None and alive
     name = f"{case.kind}{f' {case.call}' if case.call else ''}{f' {case.value}' if case.value else ''} {seconds:g} s"
-    return Outcome(
-        name, round(watch.longest, 2), round(watch.slowest_s, 3), absent_s and round(absent_s, 1), told,
-        back_s and round(back_s, 1), alive, ok,
-    )  # fmt: skip
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Print a line a fault; 1 if one falls short."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--hang", type=float, default=60.0, help="how long the hung call hangs, s")
-    parser.add_argument("--only", default="", metavar="KIND")
-    parser.add_argument("--json", action="store_true")
-    args = parser.parse_args(arguments)
-    outcomes = run(args.hang, args.only)
-    if args.json:
-        print(json.dumps([asdict(o) for o in outcomes]))
-    else:
-        print(f"{'fault':44} {'cadence':>8} {'page s':>7} {'absent s':>9} {'told':>5} {'back s':>7}  ok")
-        for o in outcomes:
-            print(f"{o.fault:44} {o.cadence_periods:8} {o.page_s:7} {o.absent_s!s:>9} {o.told!s:>5} {o.back_s!s:>7}  {o.ok}")
-    return 0 if all(o.ok for o in outcomes) else 1
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    return {
+        "fault": name, "cadence_periods": watch.longest, "page_s": watch.slowest_s, "absent_s": absent_s, "told": told,
+        "back_s": back_s, "same_agent": alive, "ok": ok,
+    }  # fmt: skip

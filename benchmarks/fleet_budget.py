@@ -1,6 +1,6 @@
 """The budget: how many series a page may have, what the smaller profiles leave of it, and what a fleet of them needs.
 
-Run from the repository's root: python -m benchmarks.fleet_budget
+Run from the repository's root: python -m benchmarks fleet_budget
 
 A page grows with its GPUs, its workloads and its inference engines, and with nothing else but the namespaces and owners that
 the node has ever had. `sizing` multiplies what was measured at 8,000 GPUs: beyond that it is an extrapolation.
@@ -8,10 +8,8 @@ the node has ever had. `sizing` multiplies what was measured at 8,000 GPUs: beyo
 
 import math
 import re
-import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,6 +17,7 @@ import yaml
 
 from benchmarks.fleet_capture import GPUS, take
 from benchmarks.fleet_template import Key, keys_of
+from benchmarks.runner import Row
 from dashboards.rules.model import STEP_S
 from energy_agent.config.metrics_page import Metrics
 from energy_agent.core.catalogue.node import BY_NAME
@@ -36,75 +35,41 @@ SERIES_A_PROMETHEUS = 2_500_000
 """As many as one Prometheus should have, so that it restarts within minutes and rules have time to spare."""
 
 
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """What `fleet_scale` measured, for each node, series or sample.
+MEASURED = {"page": 981, "recorded": 533, "head_b": 8_320, "store_b": 1_265, "block_b": 3.05, "row_b": 2.93}
+"""By `fleet_scale` at 8,000 GPUs, an hour of history.
 
-    Args:
-        page: series of a node's page.
-        recorded: series that the rules record, for each node.
-        head_b: memory of Prometheus for each series of its head, queries and rules included.
-        store_b: memory of VictoriaMetrics for each active series.
-        block_b: disk of Prometheus for each sample, in blocks.
-        row_b: disk of VictoriaMetrics for each sample.
-    """
-
-    page: int
-    recorded: int
-    head_b: float
-    store_b: float
-    block_b: float
-    row_b: float
+Series of a node's page and recorded for it; memory of Prometheus and of VictoriaMetrics for each series, the most that was
+resident after every query of every dashboard; disk of each sample in blocks of Prometheus and in VictoriaMetrics.
+"""
 
 
-MEASURED = Measured(page=981, recorded=533, head_b=8_320, store_b=1_265, block_b=3.05, row_b=2.93)
-"""At 8,000 GPUs, an hour of history; memory is the most that was resident, after every query of every dashboard."""
+def sizing(gpus: int, scrape_s: float = 30.0) -> Row:
+    """What a fleet of 8-GPU nodes needs; memory and disk are sums over all Prometheus servers, for one of each pair."""
+    of, nodes = MEASURED, math.ceil(gpus / GPUS)
+    series = int(nodes * (of["page"] + _SCRAPE_ADDS + of["recorded"]))
+    rate = nodes * ((of["page"] + _SCRAPE_ADDS) / scrape_s + of["recorded"] / STEP_S)
+    return {
+        "gpus": gpus, "nodes": nodes, "series": series, "samples_per_s": rate,
+        "prometheuses": max(1, math.ceil(series / SERIES_A_PROMETHEUS)), "memory_b": series * of["head_b"],
+        "disk_15d_b": rate * 15 * 86_400 * of["block_b"], "store_memory_b": series * of["store_b"],
+        "store_month_b": rate * SECONDS_A_MONTH * of["row_b"],
+    }  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Size:
-    """What a fleet needs."""
-
-    gpus: int
-    series: int
-    samples_per_s: float
-    prometheuses: int
-    memory_b: float
-    disk_15d_b: float
-    store_memory_b: float
-    store_month_b: float
+FLEETS = (8, 80, 800, 8_000, 24_000, 100_000)
 
 
-def sizing(gpus: int, measured: Measured = MEASURED, scrape_s: float = 30.0) -> Size:
-    """Of a fleet of 8-GPU nodes; memory and disk are sums over all Prometheus servers, for one of each pair."""
-    nodes = math.ceil(gpus / GPUS)
-    series = nodes * (measured.page + _SCRAPE_ADDS + measured.recorded)
-    rate = nodes * ((measured.page + _SCRAPE_ADDS) / scrape_s + measured.recorded / STEP_S)
-    return Size(
-        gpus,
-        series,
-        rate,
-        prometheuses=max(1, math.ceil(series / SERIES_A_PROMETHEUS)),
-        memory_b=series * measured.head_b,
-        disk_15d_b=rate * 15 * 86_400 * measured.block_b,
-        store_memory_b=series * measured.store_b,
-        store_month_b=rate * SECONDS_A_MONTH * measured.row_b,
-    )
-
-
-def table(fleets: Sequence[int] = (8, 80, 800, 8_000, 24_000, 100_000)) -> str:
+def table() -> str:
     """The sizing table of docs/fleet.md."""
     head = (
         "| GPUs | nodes | series | samples/s | Prometheus servers | their memory | 15 days of theirs "
         "| VictoriaMetrics memory | a month of its |"
     )
     lines = [head, "| --- " * 9 + "|"]
-    for gpus in fleets:
+    for gpus in FLEETS:
         s = sizing(gpus)
-        cells = (
-            f"{gpus:,}", f"{math.ceil(gpus / GPUS):,}", _short(s.series), _short(s.samples_per_s), str(s.prometheuses),
-            _bytes(s.memory_b), _bytes(s.disk_15d_b), _bytes(s.store_memory_b), _bytes(s.store_month_b),
-        )  # fmt: skip
+        counts = f"{gpus:,}", f"{s['nodes']:,}", _short(s["series"]), _short(s["samples_per_s"]), str(s["prometheuses"])
+        cells = counts + tuple(_bytes(s[of]) for of in ("memory_b", "disk_15d_b", "store_memory_b", "store_month_b"))
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
@@ -176,18 +141,11 @@ def _bytes(value: float) -> str:
     return f"{value / 2**10:,.0f} KiB"
 
 
-def main() -> int:
-    """Print the page's families and parts, and the sizing table; 1 where the page is beyond the budget."""
+def run() -> Iterator[Row]:
+    """The page's families and parts, each within the budget, and the sizing table."""
     keys = keys_of(take(45.0, 5.0).node[1].text)
-    for name, count in families(keys).most_common():
-        print(f"{count:5} {name}")
-    beyond = False
+    yield from ({"family": name, "series": count} for name, count in families(keys).most_common())
     for part, counted in parts(keys).items():
-        beyond = beyond or max(counted.values(), default=0) > BUDGET[part]
-        print(f"{part}: {max(counted.values(), default=0)} at most of {BUDGET[part]}, in all {sum(counted.values())}")
-    print(table())
-    return 1 if beyond else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+        most = max(counted.values(), default=0)
+        yield {"part": part, "most": most, "budget": BUDGET[part], "in all": sum(counted.values()), "ok": most <= BUDGET[part]}
+    yield from map(sizing, FLEETS)

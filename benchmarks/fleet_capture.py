@@ -6,27 +6,25 @@ the building around. Two pages of each, some seconds apart, tell what every seri
 """
 
 import json
-import socket
-import subprocess
-import sys
 import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.running import AgentProcess
+from benchmarks.running import AgentProcess, running_agent, running_role, url_in
+from energy_agent.core.errors import UsageError
 from energy_agent.sim import scenario
 from energy_agent.sim.building.site import site_config
 from energy_agent.sim.node import SimulatedNode
+from tests.support import eventually, free_port
 
 GPUS = 8
 FACTS = {fact: f"wattlens.io/{fact}" for fact in ("team", "project", "model", "precision", "group", "class")}
-PATIENCE_S = 60.0  # until a process is there, on a machine that does much else
 TRAIN, CHAT, SMALL, NOTEBOOK = "train-0", "chat-0", "assist-0", "notebook-ana"
 
 
@@ -56,6 +54,26 @@ def take(warm_s: float = 120.0, apart_s: float = 30.0) -> Capture:
         return Capture((first[0], second[0]), (first[1], second[1]))
 
 
+def pages(path: Path | None) -> Capture:
+    """The pages that a file keeps; captured, and kept there, where it does not exist yet."""
+    if path is None or not path.exists():
+        capture = take()
+        if path is not None:
+            save(capture, path)
+        return capture
+    try:
+        shots = json.loads(path.read_text())
+        node, site = (tuple(Shot(*each) for each in shots[name]) for name in ("node", "site"))
+        return Capture((node[0], node[1]), (site[0], site[1]))
+    except (OSError, ValueError, TypeError, LookupError) as error:
+        raise UsageError(f"{path} holds no captured pages: {error}") from None
+
+
+def save(capture: Capture, path: Path) -> None:
+    """Keep a capture for another run."""
+    path.write_text(json.dumps({name: [[s.text, s.at_s] for s in getattr(capture, name)] for name in ("node", "site")}))
+
+
 @contextmanager
 def running(folder: Path) -> Iterator[tuple[AgentProcess, str]]:
     """The agent, and the address of the site's page."""
@@ -63,19 +81,15 @@ def running(folder: Path) -> Iterator[tuple[AgentProcess, str]]:
         text = json.dumps(_scenario(folder))
         node = stack.enter_context(SimulatedNode.start(scenario.parse(text.encode(), "fleet"), folder / "node"))
         (folder / "actuator.yaml").write_text("allow: [{devices: all, knobs: [clock, power], baseline: unlocked}]\n")
-        stack.enter_context(_process(folder, "actuator", "--socket", folder / "a.sock", "--simulate", folder / "node"))
+        simulate = ("--simulate", folder / "node")
+        stack.enter_context(running_role("actuator", folder, "--socket", folder / "a.sock", *simulate))
         site_yaml = site_config(node, name="site-0") | {"grid": {"zone": "DE", "country": "DEU"}}
         (folder / "site.yaml").write_text(json.dumps(site_yaml))
-        log = stack.enter_context(_process(folder, "site", "--listen", "127.0.0.1:0"))
-        (folder / "agent.yaml").write_text(json.dumps(_config(folder, node)))
-        agent = AgentProcess(folder / "node", folder / "state", folder / "agent.yaml")
-        stack.callback(lambda: agent.stop(60) if agent.process else None)
-        agent.start(PATIENCE_S)
-        site = _within(
-            PATIENCE_S, lambda: next((w.rstrip(",") for w in log.read_text().split() if w.startswith("http://")), "")
-        )
-        _within(PATIENCE_S, lambda: page(agent.url).text)
-        _within(PATIENCE_S, lambda: page(site).text)
+        _, log = stack.enter_context(running_role("site", folder, "--listen", "127.0.0.1:0"))
+        agent = stack.enter_context(running_agent(node, folder / "agent", _config(folder, node)))
+        site = url_in(log)
+        for url in (agent.url, site):
+            eventually(lambda url=url: page(url).text, every=0.2)  # type: ignore[misc]
         yield agent, site
 
 
@@ -129,8 +143,7 @@ def _scenario(folder: Path) -> dict[str, object]:
 
 
 def _engine() -> dict[str, object]:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return {"kind": "serving", "cgroup": "kubepods", "metrics_port": free.getsockname()[1]}
+    return {"kind": "serving", "cgroup": "kubepods", "metrics_port": free_port()}
 
 
 def _config(folder: Path, node: SimulatedNode) -> dict[str, object]:
@@ -150,27 +163,3 @@ def _config(folder: Path, node: SimulatedNode) -> dict[str, object]:
         "client": {"socket": str(folder / "agent.sock")},
         "dvfs": steering,
     }
-
-
-@contextmanager
-def _process(folder: Path, role: str, *arguments: object) -> Iterator[Path]:
-    """`wattlens ROLE`; gives its log."""
-    places = ["--config", folder / f"{role}.yaml", "--state", folder / f"{role}-state"]
-    command = [sys.executable, "-m", "wattlens", role, *map(str, places), *map(str, arguments)]
-    log = folder / f"{role}.log"
-    with log.open("wb") as file:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=file, stderr=file)
-    try:
-        yield log
-    finally:
-        process.terminate()
-        process.wait(60)
-
-
-def _within(seconds: float, probe: Callable[[], str]) -> str:
-    end = time.monotonic() + seconds
-    while not (found := probe()):
-        if time.monotonic() > end:
-            raise RuntimeError("the simulated node did not come up")
-        time.sleep(0.05)
-    return found

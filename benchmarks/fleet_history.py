@@ -6,7 +6,6 @@ format: Prometheus remote write 1.0, a WriteRequest of protobuf in a snappy bloc
 (https://prometheus.io/docs/specs/prw/remote_write_spec/).
 """
 
-import http.client
 import math
 import re
 import struct
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 
 from benchmarks.fleet_model import Fleet, Target
 from benchmarks.fleet_queries import seconds
+from benchmarks.fleet_servers import Connection
 from benchmarks.fleet_template import Key
 from dashboards.build.build import expressions
 from dashboards.rules import rules
@@ -37,38 +37,14 @@ def asked_for() -> frozenset[str]:
     return frozenset(name for _, expr in expressions() for name in re.findall(r"(?<![:\w])wattlens_[a-z0-9_]+(?![:\w])", expr))
 
 
-class Receiver:
+class Receiver(Connection):
     """A remote-write endpoint on loopback."""
 
-    def __init__(self, port: int, path: str = "/api/v1/write") -> None:
-        self._port, self._path = port, path
-        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
-
-    def __enter__(self) -> "Receiver":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._connection.close()
-
     def write(self, request: bytes) -> None:
-        """Send a WriteRequest.
-
-        Raises:
-            RuntimeError: it was refused.
-        """
-        body = _snappy(request)
-        try:
-            answer, said = self._send(body)
-        except (BrokenPipeError, ConnectionResetError, http.client.RemoteDisconnected):  # it closes what rests for minutes
-            self._connection.close()
-            answer, said = self._send(body)
-        if answer.status // 100 != 2:
-            raise RuntimeError(f"remote write to port {self._port}: {answer.status} {said[:300]!r}")
-
-    def _send(self, body: bytes) -> tuple[http.client.HTTPResponse, bytes]:
-        self._connection.request("POST", self._path, body, _HEADERS)
-        answer = self._connection.getresponse()
-        return answer, answer.read()
+        """Send a WriteRequest; raises RuntimeError where it is refused."""
+        status, reply, _ = self.request("POST", "/api/v1/write", _snappy(request), _HEADERS)
+        if status // 100 != 2:
+            raise RuntimeError(f"remote write: {status} {reply[:300]!r}")
 
 
 class Recorded:

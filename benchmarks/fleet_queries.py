@@ -5,17 +5,16 @@ source with the scrape interval of the fleet; steps and `$__rate_interval` follo
 dashboard opens with All; a variable that names no value to open with has the first, as that of the node's own board.
 """
 
-import http.client
 import json
 import math
 import re
-import time
 import urllib.parse
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from benchmarks.fleet_servers import Connection
 from dashboards.build.build import artefacts
 
 SCREEN_PX, COLUMNS = 1280, 24
@@ -50,33 +49,18 @@ class Answer:
     error: str = ""
 
 
-class Store:
+class Store(Connection):
     """A server with Prometheus's HTTP API on loopback, asked over one kept connection."""
 
-    def __init__(self, port: int, extra: Mapping[str, str] | None = None, timeout_s: float = 120.0) -> None:
-        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout_s)
+    def __init__(self, port: int, extra: Mapping[str, str] | None = None) -> None:
+        super().__init__(port)
         self._extra = dict(extra or {})
-
-    def __enter__(self) -> "Store":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._connection.close()
 
     def ask(self, path: str, **arguments: str) -> tuple[float, bytes]:
         """Seconds until the whole answer was there, and its body."""
         target = f"/api/v1/{path}?{urllib.parse.urlencode({**arguments, **self._extra})}"
-        try:
-            return self._get(target)
-        except (BrokenPipeError, ConnectionResetError, http.client.RemoteDisconnected):  # it closes what rests for minutes
-            self._connection.close()
-            return self._get(target)
-
-    def _get(self, target: str) -> tuple[float, bytes]:
-        began = time.perf_counter()
-        self._connection.request("GET", target)
-        answer = self._connection.getresponse().read()
-        return time.perf_counter() - began, answer
+        _, body, took_s = self.request("GET", target)
+        return took_s, body
 
     def samples(self, expr: str, at_s: float | None = None) -> list[dict[str, Any]]:
         """Result of an instant query.

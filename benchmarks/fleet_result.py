@@ -1,32 +1,15 @@
 """What a run of the fleet benchmark found: figures, checks against the fleet's formulas, and how long each query took."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from benchmarks.fleet_queries import Answer, Query
+from benchmarks.runner import Row
 
+QUANTILES = {"median_s": 0.5, "p95_s": 0.95, "most_s": 1.0}
 BAR_S = 1.0
 """Each query of a dashboard, at the 95th percentile of its repetitions."""
-
-
-@dataclass(frozen=True, slots=True)
-class Timing:
-    """How long a query took on a server, s; `cpu_s` is what the server worked meanwhile, scrapes and rules among it."""
-
-    store: str
-    board: str
-    where: str
-    kind: str
-    range_h: float
-    median_s: float
-    p95_s: float
-    most_s: float
-    cpu_s: float
-    series: int
-    body_b: int
-    error: str
-    expr: str
 
 
 @dataclass(slots=True)
@@ -37,12 +20,12 @@ class Result:
     figures: dict[str, float] = field(default_factory=dict)
     checks: dict[str, tuple[float, float]] = field(default_factory=dict)  # found, and what the fleet's formulas say
     failures: list[str] = field(default_factory=list)
-    timings: list[Timing] = field(default_factory=list)
+    timings: list[Row] = field(default_factory=list)
 
-    def slow(self, store: str = "prometheus") -> list[Timing]:
+    def slow(self, store: str = "prometheus") -> list[Row]:
         """Queries beyond the bar, the slowest first."""
-        found = [t for t in self.timings if t.store == store and t.p95_s > BAR_S]
-        return sorted(found, key=lambda t: -t.p95_s)
+        found = [t for t in self.timings if t["store"] == store and t["p95_s"] > BAR_S]
+        return sorted(found, key=lambda t: -float(t["p95_s"]))
 
     def wrong(self) -> list[str]:
         """What is not as it must be, apart from time."""
@@ -51,42 +34,33 @@ class Result:
             for name, (found, true) in self.checks.items()
             if not math.isclose(found, true, rel_tol=0.01)
         ]
-        refused = [f"{t.store}, {t.board}: {t.where}: {t.error}" for t in self.timings if t.error]
+        refused = [f"{t['store']}, {t['board']}: {t['where']}: {t['error']}" for t in self.timings if t["error"]]
         return self.failures + off + refused
 
 
-def timing(store: str, query: Query, range_h: float, answers: Sequence[Answer], cpu: float) -> Timing:
-    """Of the repetitions of a query."""
+def timing(store: str, query: Query, range_h: float, answers: Sequence[Answer], cpu: float) -> Row:
+    """How long a query took on a server, s; `cpu_s` is what the server worked meanwhile, scrapes and rules among it."""
     seconds = sorted(a.seconds for a in answers)
     p95 = seconds[min(len(seconds) - 1, math.ceil(0.95 * len(seconds)) - 1)]
-    last = answers[-1]
-    return Timing(
-        store, query.board, query.where, query.kind, range_h, seconds[len(seconds) // 2], p95, seconds[-1], cpu, last.series,
-        last.body_b, next((a.error for a in answers if a.error), ""), query.expr,
-    )  # fmt: skip
+    return {
+        "store": store, "range_h": range_h, "median_s": seconds[len(seconds) // 2], "p95_s": p95, "most_s": seconds[-1],
+        "cpu_s": cpu, "series": answers[-1].series, "body_b": answers[-1].body_b, "board": query.board, "where": query.where,
+        "error": next((a.error for a in answers if a.error), ""),
+    }  # fmt: skip
 
 
-def report(result: Result) -> str:
-    """For a person."""
-    lines = [f"{result.nodes} nodes"]
-    lines += [f"{name:45} {value:,.3f}" for name, value in sorted(result.figures.items())]
-    lines += [f"{name:45} {found:,.6g} of {true:,.6g}" for name, (found, true) in result.checks.items()]
-    for store in sorted({t.store for t in result.timings}):
-        for range_h in sorted({t.range_h for t in result.timings}):
-            chosen = sorted(t.p95_s for t in result.timings if (t.store, t.range_h) == (store, range_h) and not t.error)
-            if not chosen:
-                lines.append(f"{store}, {range_h:g} h: every query was refused")
-                continue
-            within = sum(s <= BAR_S for s in chosen)
-            middle, p95, most = (chosen[min(len(chosen) - 1, int(q * len(chosen)))] for q in (0.5, 0.95, 1.0))
-            lines.append(
-                f"{store}, {range_h:g} h: {len(chosen)} queries, p95 of each: median {middle:.3f} s, 95th {p95:.3f} s,"
-                f" most {most:.3f} s; {within} within {BAR_S:g} s"
-            )
-        for t in result.slow(store):
-            took = f"{t.p95_s:7.3f} s, CPU {t.cpu_s:.2f} s, over {t.range_h:g} h"
-            lines.append(f"  slow {took}: {t.board}: {t.where} ({t.series} series, {t.body_b:,} B)")
-    empty = sorted({f"{t.board}: {t.where}" for t in result.timings if t.store == "prometheus" and not (t.series or t.error)})
-    lines += [f"  no series: {each}" for each in empty]
-    lines += [f"WRONG {each}" for each in result.wrong()]
-    return "\n".join(lines)
+def report(result: Result) -> Iterator[Row]:
+    """Figures, checks, the times of all queries of a server, each slow one, and what is wrong."""
+    yield {"nodes": result.nodes, **dict(sorted(result.figures.items()))}
+    yield from ({"check": name, "found": found, "true": true} for name, (found, true) in result.checks.items())
+    pairs = sorted({(t["store"], t["range_h"]) for t in result.timings})
+    for store, range_h in pairs:
+        own = [t for t in result.timings if (t["store"], t["range_h"]) == (store, range_h) and not t["error"]]
+        chosen = sorted(t["p95_s"] for t in own)
+        cuts = {name: chosen[min(len(chosen) - 1, int(q * len(chosen)))] if chosen else None for name, q in QUANTILES.items()}
+        within = sum(p95_s <= BAR_S for p95_s in chosen)
+        yield {"store": store, "range_h": range_h, "queries": len(chosen), **cuts, f"p95 within {BAR_S:g} s": within}
+    yield from (t | {"ok": t["store"] != "prometheus"} for store in sorted({s for s, _ in pairs}) for t in result.slow(store))
+    empty = [t for t in result.timings if t["store"] == "prometheus" and not (t["series"] or t["error"])]
+    yield from ({"no series": where} for where in sorted({f"{t['board']}: {t['where']}" for t in empty}))
+    yield from ({"wrong": each, "ok": False} for each in result.wrong())

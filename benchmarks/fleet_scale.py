@@ -1,6 +1,6 @@
 """A fleet of 1,000 nodes with 8 GPUs on one Prometheus and one VictoriaMetrics: what it costs, and how fast dashboards answer.
 
-Run from the repository's root: python -m benchmarks.fleet_scale [--nodes 1000] [--minutes 3] [--hours 1] [--from FILE] [--json]
+Run from the repository's root: python -m benchmarks fleet_scale [--nodes 1000] [--minutes 3] [--hours 1] [--pages FILE]
 
 The pages come from `fleet_load` in a process of its own. First a Prometheus of its own evaluates the rules for some minutes,
 which tells what they record. Then the past `--hours` of that and of the pages are written by remote write into both servers, in
@@ -11,37 +11,46 @@ rule failed, and answers against the fleet's formulas: its power, joules per tok
 energy sum to the whole. The bar: every query within 1 s at the 95th percentile of its repetitions on Prometheus.
 """
 
-import argparse
 import json
 import math
 import os
 import random
-import socket
 import subprocess
 import sys
 import tempfile
 import time
 import urllib.request
 from collections.abc import Collection, Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import asdict
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from benchmarks import fleet_history, fleet_queries, fleet_rules, fleet_servers
-from benchmarks.fleet_capture import Capture, take
+from benchmarks import fleet_capture, fleet_history, fleet_queries, fleet_rules, fleet_servers
+from benchmarks.fleet_capture import Capture
 from benchmarks.fleet_history import History, Receiver, Recorded
-from benchmarks.fleet_load import kept, save
 from benchmarks.fleet_model import Fleet
 from benchmarks.fleet_queries import Answer, Store
 from benchmarks.fleet_result import BAR_S, Result, report, timing
 from benchmarks.fleet_servers import EXTERNAL, SCRAPE_S, Server, total
+from benchmarks.runner import Row, say
 from benchmarks.running import Series, cpu_s
+from tests.support import eventually, free_port
 
 ENGINE = 'boundary="gpu",energy="active_idle",tokens="generation"'
 
 
 def run(
+    nodes: int = 1000, sites: int = 4, minutes: float = 3.0, hours: float = 1.0, repeats: int = 7, pages: Path | None = None
+) -> Iterator[Row]:
+    """Everything on so many nodes.
+
+    `minutes` of scraping before the queries, `hours` of history before, `repeats` of each query; `pages`: a file of captures.
+    """
+    with tempfile.TemporaryDirectory(prefix="wattlens-fleet-") as folder:
+        yield from report(measure(nodes, sites, minutes, hours, repeats, fleet_capture.pages(pages), Path(folder)))
+
+
+def measure(
     nodes: int,
     sites: int,
     minutes: float,
@@ -52,19 +61,19 @@ def run(
     scrape_s: float = SCRAPE_S,
     boards: Collection[str] = (),
 ) -> Result:
-    """Everything on so many nodes; of these dashboards, or all."""
+    """The same with these pages, in a folder; of these dashboards, or all."""
     result = Result(nodes)
     start_s = time.time() - hours * 3600 - 60
     fleet = Fleet(capture, nodes, sites, start_s)
-    save(capture, folder / "capture.json")
+    fleet_capture.save(capture, folder / "capture.json")
     with ExitStack() as stack:
-        ports = [_free_port() for _ in range(4)]
+        ports = [free_port() for _ in range(4)]
         programs = ("prometheus", "victoria-metrics")
         store = stack.enter_context(fleet_servers.victoria_metrics(programs[1], folder / "vm", ports[1]))
         prometheus = stack.enter_context(fleet_servers.prometheus(programs[0], folder / "prometheus", ports[0]))
         load = stack.enter_context(_load(fleet, folder, ports[2]))
         targets, remote = f"http://127.0.0.1:{ports[2]}/targets", f"http://127.0.0.1:{store.port}/api/v1/write"
-        _say("rules: until each was evaluated twice, by a Prometheus of its own")
+        say("rules: until each was evaluated twice, by a Prometheus of its own")
         found = fleet_rules.recorded(programs[0], folder / "rules", ports[3], targets, len(fleet.targets), scrape_s)
         result.figures["recorded_series"] = len(found)
         receivers = [stack.enter_context(Receiver(port)) for port in ports[:2]]
@@ -72,7 +81,7 @@ def run(
         fleet_servers.configure(prometheus.folder, scrape_s, targets=targets, rules=True, remote_write=remote)
         prometheus.post("/-/reload")
         fleet_rules.until_scraped(prometheus, len(fleet.targets), 4 * scrape_s + 60)
-        _say(f"scraping alone, {minutes:g} minutes")
+        say(f"scraping alone, {minutes:g} minutes")
         _watch(result, prometheus, store, load, minutes * 60)
         stores = {
             "prometheus": stack.enter_context(Store(prometheus.port)),
@@ -89,22 +98,20 @@ def run(
 @contextmanager
 def _load(fleet: Fleet, folder: Path, port: int) -> Iterator[int]:
     """The load generator; its pid."""
-    command = [sys.executable, "-m", "benchmarks.fleet_load", "--nodes", str(fleet.nodes), "--sites", str(fleet.sites)]
-    command += ["--port", str(port), "--from", str(folder / "capture.json"), "--start", str(fleet.start_s)]
+    command = [sys.executable, "-m", "benchmarks", "fleet_load", "--nodes", str(fleet.nodes), "--sites", str(fleet.sites)]
+    command += ["--port", str(port), "--pages", str(folder / "capture.json"), "--start", str(fleet.start_s)]
     with (folder / "load.log").open("wb") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
         try:
-            end = time.monotonic() + 120
-            while time.monotonic() < end:
-                try:
-                    urllib.request.urlopen(f"http://127.0.0.1:{port}/targets", timeout=5).close()
-                    break
-                except OSError:
-                    time.sleep(0.1)
-            else:
-                raise RuntimeError(f"the load generator does not listen: {(folder / 'load.log').read_text()}")
+            eventually(lambda: _listens(port), 120)
             yield process.pid
         finally:
             process.terminate()
+
+
+def _listens(port: int) -> bool:
+    with suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/targets", timeout=5):
+        return True
+    return False
 
 
 def _past(fleet: Fleet, receivers: list[Receiver], found: list[dict[str, Any]], hours: float, scrape_s: float) -> None:
@@ -113,7 +120,7 @@ def _past(fleet: Fleet, receivers: list[Receiver], found: list[dict[str, Any]], 
     history, recorded = History(fleet, receivers, fleet_history.asked_for(), external), Recorded(found, receivers, external)
     waiting = fleet_history.times(time.time(), hours, scrape_s)
     while waiting:
-        history.write(waiting, recorded, _say)
+        history.write(waiting, recorded, say)
         waiting = fleet_history.times_since(waiting[-1], time.time(), scrape_s)
 
 
@@ -197,15 +204,15 @@ def _time(
     answers: dict[tuple[str, int], list[Answer]] = {(name, n): [] for n in range(len(asked)) for name in stores}
     cpu_s = dict.fromkeys(answers, 0.0)
     for repeat in range(repeats):
-        _say(f"{len(asked)} queries over {range_h:g} h: round {repeat + 1} of {repeats}")
+        say(f"{len(asked)} queries over {range_h:g} h: round {repeat + 1} of {repeats}")
         for name, n in random.Random(repeat).sample(list(answers), len(answers)):
             before_s = servers[name].cpu_s
             answers[name, n].append(fleet_queries.ask(stores[name], asked[n], time.time(), range_h * 3600))
             cpu_s[name, n] += servers[name].cpu_s - before_s
     for (name, n), found in answers.items():
         result.timings.append(timing(name, asked[n], range_h, found, cpu_s[name, n] / repeats))
-        if result.timings[-1].p95_s > BAR_S:
-            _say(f"slow: {result.timings[-1].p95_s:.2f} s, {name}, {asked[n].board}: {asked[n].where}")
+        if result.timings[-1]["p95_s"] > BAR_S:
+            say(f"slow: {result.timings[-1]}")
 
 
 def _after(result: Result, prometheus: Server, store: Server) -> None:
@@ -223,35 +230,3 @@ def _after(result: Result, prometheus: Server, store: Server) -> None:
     rows = sum(total(found, "vm_rows", {"type": f"storage/{part}"}) for part in ("inmemory", "small", "big"))
     figures["vm_b_per_sample"] = total(found, "vm_data_size_bytes") / rows if rows else math.nan
     figures["vm_rows"] = rows
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port: int = free.getsockname()[1]
-        return port
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
-
-
-def main(argv: list[str] | None = None) -> int:
-    """1 where something is wrong, or a query of a dashboard is beyond the bar on Prometheus."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--nodes", type=int, default=1000)
-    parser.add_argument("--sites", type=int, default=4)
-    parser.add_argument("--minutes", type=float, default=3, help="of scraping before the queries")
-    parser.add_argument("--hours", type=float, default=1, help="of history before")
-    parser.add_argument("--repeats", type=int, default=7, help="of each query")
-    parser.add_argument("--from", dest="source", type=kept, metavar="FILE", help="pages that benchmarks.fleet_load --save kept")
-    parser.add_argument("--json", action="store_true")
-    args = parser.parse_args(argv)
-    capture = args.source or take()
-    with tempfile.TemporaryDirectory(prefix="wattlens-fleet-") as folder:
-        result = run(args.nodes, args.sites, args.minutes, args.hours, args.repeats, capture, Path(folder))
-    print(json.dumps(asdict(result)) if args.json else report(result))
-    return 1 if result.slow() or result.wrong() else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,5 +1,6 @@
 """The servers that a fleet is measured on: Debian's Prometheus and VictoriaMetrics, on loopback, with folders of their own."""
 
+import http.client
 import json
 import os
 import re
@@ -9,9 +10,11 @@ import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Self
 
 from benchmarks.running import Series, cpu_s, series
 
+Reply = tuple[int, bytes, float]
 ROOT = Path(__file__).parents[1]
 RULES = ("wattlens-rules.yml", "wattlens-alerts.yml")
 EXTERNAL = {"cluster": "fleet", "replica": "a"}
@@ -91,6 +94,43 @@ class Server:
         self.process.wait(120)
 
 
+class Connection:
+    """A kept connection to a server on loopback, which closes what rests for minutes."""
+
+    def __init__(self, port: int) -> None:
+        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.close()
+
+    def request(self, method: str, target: str, body: bytes = b"", headers: Mapping[str, str] | None = None) -> Reply:
+        """Seconds until the whole response was there, its status and its body."""
+        try:
+            return self._send(method, target, body, headers or {})
+        except (BrokenPipeError, ConnectionResetError, http.client.RemoteDisconnected):
+            self._connection.close()
+            return self._send(method, target, body, headers or {})
+
+    def _send(self, method: str, target: str, body: bytes, headers: Mapping[str, str]) -> Reply:
+        began = time.perf_counter()
+        self._connection.request(method, target, body, headers)
+        response = self._connection.getresponse()
+        return response.status, response.read(), time.perf_counter() - began
+
+
+@contextmanager
+def _running(command: Sequence[str], folder: Path, port: int, ready: str) -> Iterator[Server]:
+    server = Server(command, folder, port, ready)
+    try:
+        server.wait_ready()
+        yield server
+    finally:
+        server.stop()
+
+
 @contextmanager
 def prometheus(program: str, folder: Path, port: int) -> Iterator[Server]:
     """Prometheus that scrapes nothing yet."""
@@ -101,12 +141,8 @@ def prometheus(program: str, folder: Path, port: int) -> Iterator[Server]:
         f"--web.listen-address=127.0.0.1:{port}", "--web.enable-lifecycle", "--web.enable-admin-api",
         "--web.enable-remote-write-receiver", "--query.max-samples=100000000", "--log.level=warn",
     ]  # fmt: skip
-    server = Server(command, folder, port, "/-/ready")
-    try:
-        server.wait_ready()
+    with _running(command, folder, port, "/-/ready") as server:
         yield server
-    finally:
-        server.stop()
 
 
 def configure(folder: Path, scrape_s: float, *, targets: str = "", rules: bool = False, remote_write: str = "") -> None:
@@ -142,12 +178,8 @@ def victoria_metrics(program: str, folder: Path, port: int) -> Iterator[Server]:
         "-search.latencyOffset=0s", "-search.maxUniqueTimeseries=3000000", "-search.maxQueryDuration=120s",
         "-search.maxSeries=100000", "-memory.allowedBytes=2GiB", "-loggerLevel=WARN",
     ]  # fmt: skip
-    server = Server(command, folder, port, "/health")
-    try:
-        server.wait_ready()
+    with _running(command, folder, port, "/health") as server:
         yield server
-    finally:
-        server.stop()
 
 
 def total(found: Series, name: str, labels: Mapping[str, str] | None = None) -> float:

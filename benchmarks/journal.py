@@ -1,24 +1,23 @@
 """What a journal costs, and what is left of it when its files are damaged.
 
-Run from the repository's root: python -m benchmarks.journal [--seconds 3600] [--damaged 2000] [--seed N]
+Run from the repository's root: python -m benchmarks journal [--seconds 3600] [--damaged 2000] [--seed N]
 
 Costs are those of a node's commits, one per second: CPU time, bytes handed to the kernel, the start on a full log. Damage is
 what disks, file systems and people do to the database and its write-ahead log: cut, zeroed, overwritten, emptied, bits turned.
 The truth is what was committed. It exits with 1 where a commit is lost or counted twice.
 """
 
-import argparse
 import contextlib
 import random
 import shutil
-import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import accumulate
 from pathlib import Path
 
+from benchmarks.runner import Row
 from energy_agent.core.energy import Entry, Identity, Method, State, WorkloadFacts
 from energy_agent.core.errors import WattlensError
 from energy_agent.core.saved_state import Component
@@ -59,8 +58,8 @@ def second(i: int, gpus: int, processes: int) -> Batch:
     return replace(batch, facts=facts, devices=[DeviceFacts(uuid, "H100", 0.05, START_NS) for uuid in uuids])
 
 
-def cost(seconds: int, gpus: int, processes: int) -> str:
-    """One line of what so many commits cost, and the start after as many of them as the log holds without a checkpoint."""
+def cost(seconds: int, gpus: int, processes: int) -> Row:
+    """What so many commits cost, and the start after as many of them as the log holds without a checkpoint."""
     batches = [second(i, gpus, processes) for i in range(seconds)]
     sizes = [len(log.encode(batch)) for batch in batches]
     held = sum(size <= LOG_CHARACTERS for size in accumulate(sizes))
@@ -79,9 +78,11 @@ def cost(seconds: int, gpus: int, processes: int) -> str:
         start_s = time.process_time()
         Journal.open(path, IDENTITY).close()
         start_s = time.process_time() - start_s
-    text = f"{sizes[-1] / 1e3:.2f} KB of text"
-    each = f"{1e3 * cpu_s / seconds:.2f} ms of CPU and {written / seconds / 1e3:.1f} KB a commit, {text}"
-    return f"{gpus} GPUs, {processes} processes each: {each}, {start_s:.2f} s of CPU for the start on {held} commits"
+    return {
+        "gpus": gpus, "processes_each": processes, "cpu_ms_per_commit": 1e3 * cpu_s / seconds,
+        "written_kb_per_commit": written / seconds / 1e3, "text_kb": sizes[-1] / 1e3,
+        "start_cpu_s": start_s, "on_commits": held,
+    }  # fmt: skip
 
 
 def _written_b() -> int:
@@ -146,25 +147,11 @@ def states(folder: Path) -> list[Path]:
     return left
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Print both; 1 where a damaged journal lost a commit or has one twice."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--seconds", type=int, default=3_600, help="commits of which the cost is measured")
-    parser.add_argument("--damaged", type=int, default=2_000, help="journals that are damaged")
-    parser.add_argument("--seed", type=int, default=10_000)
-    args = parser.parse_args(arguments)
-    for processes in (1, 8):
-        print(cost(args.seconds, 8, processes), flush=True)
-    wrong = 0
+def run(seconds: int = 3_600, damaged: int = 2_000, seed: int = 10_000) -> Iterator[Row]:
+    """The cost of so many commits, and how many of the damaged journals have each commit once."""
+    yield from (cost(seconds, 8, processes) for processes in (1, 8))
     with tempfile.TemporaryDirectory(prefix="wattlens-journal-") as name:
         left = states(Path(name))
-        for n in range(args.damaged):
-            if why := survives(left[n % len(left)], args.seed + n):
-                wrong += 1
-                print(f"seed {args.seed + n}: {why}")
-    print(f"{args.damaged - wrong} of {args.damaged} damaged journals have each commit once")
-    return int(wrong > 0)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+        why = {seed + n: survives(left[n % len(left)], seed + n) for n in range(damaged)}
+    wrong = {each: text for each, text in why.items() if text}
+    yield {"damaged": damaged, "each commit once": damaged - len(wrong), "seeds of the others": wrong, "ok": not wrong}

@@ -1,6 +1,6 @@
 """Random kills and freezes of agent, reader, supervisor and worker: what the ledger lost, and when settings were back.
 
-Run from the repository's root: python -m benchmarks.kills [--kills 40] [--nodes 2] [--seed 1] [--json]
+Run from the repository's root: python -m benchmarks kills [--kills 40] [--nodes 2] [--seed 1]
 
 Each node is three simulated GPUs, two of them steered, with a real agent and actuator. Each round waits until the node is
 steered, then sends SIGKILL or SIGSTOP to one process, two, or all four, and measures until the plant has every original setting
@@ -13,25 +13,26 @@ back:
 At the end each GPU's recorded energy must equal the change of the driver's counter to the microjoule, and the ledger verifies.
 """
 
-import argparse
-import json
 import os
 import random
 import signal
 import statistics
 import subprocess
-import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, suppress
-from dataclasses import asdict, dataclass, field
+from multiprocessing import get_context
 from pathlib import Path
 
+from benchmarks.dvfs_safety import is_strange
 from benchmarks.hostile.rig import CounterRecorder
+from benchmarks.runner import Row, say
 from energy_agent.ledger.reading import read_rows
 from energy_agent.ledger.rows.kinds import Cell
-from tests.dvfs.steered_node import FREE, KNEE, SteeredNode
+from tests.dvfs.steered_node import FREE, SteeredNode
 
 KILLED_S, FROZEN_S = 6.0, 15.0
 AGAIN_S = 120.0
@@ -39,45 +40,6 @@ START_S = 30.0  # for the next actuator to serve
 SAMPLE_S = 0.02
 PROCESSES = ("agent", "reader", "supervisor", "worker")
 ACTUATOR = {"supervisor", "worker"}
-
-
-@dataclass(frozen=True, slots=True)
-class Round:
-    """What was done, and when every setting was back: seconds after it, or after the start of the next actuator."""
-
-    kind: str
-    signals: dict[str, str]
-    limit_s: float | None
-    back_s: float | None
-
-    @property
-    def is_late(self) -> bool:
-        """Whether settings were owed and not back in time."""
-        return self.limit_s is not None and (self.back_s is None or self.back_s > self.limit_s)
-
-
-@dataclass(slots=True)
-class Outcome:
-    """One node's rounds, and what its ledger has at the end. Energy in µJ."""
-
-    rounds: list[Round] = field(default_factory=list)
-    recorded_uj: int = 0
-    counter_difference_uj: int = 0
-    wrong_settings: list[str] = field(default_factory=list)
-    unsteered: int = 0
-    original_settings_at_end: bool = False
-    ledger_verifies: bool = False
-
-    @property
-    def kills(self) -> int:
-        """Processes that were killed or frozen."""
-        return sum(len(r.signals) for r in self.rounds)
-
-    @property
-    def ok(self) -> bool:
-        """Every law was kept."""
-        broken = self.counter_difference_uj or self.wrong_settings or self.unsteered or any(r.is_late for r in self.rounds)
-        return not broken and self.original_settings_at_end and self.ledger_verifies and self.recorded_uj > 0
 
 
 class PromptCounterRecorder(CounterRecorder):
@@ -93,18 +55,18 @@ class PromptCounterRecorder(CounterRecorder):
 class SettingRecorder(threading.Thread):
     """When the plant last had every original setting, 50 times per second."""
 
-    def __init__(self, node: SteeredNode, outcome: Outcome) -> None:
+    def __init__(self, node: SteeredNode) -> None:
         super().__init__(daemon=True)
-        self._node, self._outcome = node, outcome
-        self.ended = threading.Event()
+        self._node, self.ended = node, threading.Event()
         self.free_s: list[float] = []
+        self.wrong: list[str] = []
 
     def run(self) -> None:
         """Until `ended`."""
         while not self.ended.wait(SAMPLE_S):
             locks = self._node.locks()
-            if any(lock not in (FREE, KNEE) for lock in locks) or locks[2] != FREE:
-                self._outcome.wrong_settings.append(str(locks))
+            if is_strange(locks):
+                self.wrong.append(str(locks))
             if set(locks) == {FREE}:
                 self.free_s.append(time.monotonic())
 
@@ -137,44 +99,40 @@ class Attacker:
             time.sleep(0.1)
         return False
 
-    def attack(self) -> Round:
-        """One round, on a node that is steered."""
+    def attack(self) -> Row:
+        """One round on a steered node: its kind, the processes, the limit, and when every setting was back.
+
+        Seconds count from the signals, or from the start of the next actuator.
+        """
         node, draw = self._node, self._draw
         assert node.agent.process is not None
-        pids = {
-            "agent": node.agent.process.pid, "reader": node.reader(), "supervisor": node.supervisor, "worker": node.worker(),
-        }  # fmt: skip
-        count = draw.choice([1, 1, 1, 2, 2, len(PROCESSES)])
-        targets = draw.sample(PROCESSES, count)
+        pids = dict(zip(PROCESSES, (node.agent.process.pid, node.reader(), node.supervisor, node.worker()), strict=True))
+        targets = draw.sample(PROCESSES, draw.choice([1, 1, 1, 2, 2, len(PROCESSES)]))
         numbers = {name: draw.choice([signal.SIGKILL, signal.SIGKILL, signal.SIGSTOP]) for name in targets}
-        if count == len(PROCESSES):
+        if len(targets) == len(PROCESSES):
             numbers = dict.fromkeys(targets, signal.SIGKILL)
-        if set(targets) >= ACTUATOR:  # stopped first, so that neither sees the other die
-            for name in ACTUATOR:
-                os.kill(pids[name], signal.SIGSTOP)
-        for name, number in numbers.items():
+        both = [name for name in ACTUATOR if set(targets) >= ACTUATOR]
+        # Both of the actuator are stopped first, so that neither sees the other die; what is left of a unit, systemd kills.
+        order = [(name, signal.SIGSTOP) for name in both] + list(numbers.items()) + [(name, signal.SIGKILL) for name in both]
+        for name, number in order:
             with suppress(ProcessLookupError):
                 os.kill(pids[name], number)
-        began_s = time.monotonic()
-        signals = {name: number.name for name, number in numbers.items()}
-        if set(targets) >= ACTUATOR:
-            for name in ACTUATOR:  # what is left of a unit, systemd kills before it starts another
-                with suppress(ProcessLookupError):
-                    os.kill(pids[name], signal.SIGKILL)
+        began_s, limit_s = time.monotonic(), FROZEN_S if signal.SIGSTOP in numbers.values() else KILLED_S
+        kind = f"{'one' if len(targets) == 1 else 'two'} {'killed' if limit_s == KILLED_S else 'frozen or killed'}"
+        row: Row = {"kind": kind, "processes": len(targets), "limit_s": limit_s, "back_s": None}
+        if both:
             node.actuator.wait(10)
             time.sleep(draw.choice([0.0, 1.0]))
             began_s = time.monotonic()
             node.start_actuator()
-            back = Round("all dead" if count == 4 else "actuator dead", signals, START_S, self._settings.wait(began_s, START_S))
-        elif set(targets) == {"reader"}:
+            row |= {"kind": "all dead" if len(targets) == len(PROCESSES) else "actuator dead", "limit_s": START_S}
+        if targets == ["reader"]:
             time.sleep(draw.choice([0.0, 0.5, 2.0]))
-            back = Round("reader alone", signals, None, None)
+            row |= {"kind": "reader alone", "limit_s": None}
         else:
-            limit_s = FROZEN_S if signal.SIGSTOP in numbers.values() else KILLED_S
-            kind = f"{'one' if count == 1 else 'two'} {'killed' if limit_s == KILLED_S else 'frozen or killed'}"
-            back = Round(kind, signals, limit_s, self._settings.wait(began_s, limit_s + 20))
+            row["back_s"] = self._settings.wait(began_s, row["limit_s"] + 20)
         self._clean_up(pids, numbers)
-        return back
+        return row
 
     def _clean_up(self, pids: dict[str, int], numbers: dict[str, signal.Signals]) -> None:
         """Let what was frozen go on, or kill it; processes that were killed are reaped."""
@@ -188,108 +146,62 @@ class Attacker:
             with suppress(subprocess.TimeoutExpired):
                 process.wait(0.5)
         if node.actuator.poll() is not None and "supervisor" in numbers:
-            _await_end(pids["worker"])
+            end_s = time.monotonic() + 20
+            while Path(f"/proc/{pids['worker']}").exists() and time.monotonic() < end_s:
+                time.sleep(0.05)
 
 
-def _await_end(pid: int) -> None:
-    """Wait until a process that is not ours has ended, for at most 20 s."""
-    end_s = time.monotonic() + 20
-    while Path(f"/proc/{pid}").exists() and time.monotonic() < end_s:
-        time.sleep(0.05)
-
-
-def run(kills: int, seed: int, number: int = 0) -> Outcome:
-    """Rounds on one node until so many processes were killed or frozen."""
-    outcome, draw = Outcome(), random.Random(f"{seed}-{number}")
+def run_node(kills: int, seed: str) -> tuple[list[Row], Row]:
+    """Rounds on one node until so many processes were killed or frozen, and what its ledger has at the end."""
+    rounds, unsteered = list[Row](), 0
     with tempfile.TemporaryDirectory() as folder, ExitStack() as exits:
         node = SteeredNode(Path(folder))
         node.boot()
-        settings, counters = SettingRecorder(node, outcome), PromptCounterRecorder(node.plant)
+        settings, counters = SettingRecorder(node), PromptCounterRecorder(node.plant)
         counters.start()  # before the agent, whose first reading it has to know
         time.sleep(0.5)
         node.start_actuator()
         exits.push(node)  # ends all of it
         node.start_agent()
         settings.start()
-        attacker = Attacker(node, draw, settings)
-        while outcome.kills < kills:
-            if not attacker.make_well():
-                outcome.unsteered += 1
-            this = attacker.attack()
-            outcome.rounds.append(this)
-            done = " ".join(f"{name} {sent}" for name, sent in this.signals.items())
-            back = "-" if this.back_s is None else f"{this.back_s:.2f} s"
-            print(
-                f"node {number}: {outcome.kills} of {kills}: {done}: back {back}{' LATE' * this.is_late}",
-                file=sys.stderr,
-                flush=True,
-            )
-        outcome.unsteered += not attacker.make_well()
+        attacker = Attacker(node, random.Random(seed), settings)
+        while sum(row["processes"] for row in rounds) < kills:
+            unsteered += not attacker.make_well()
+            rounds.append(attacker.attack())
+            say(f"node {seed}: {rounds[-1]}")
+        unsteered += not attacker.make_well()
         node.end_agent()
         node.end_actuator()
         time.sleep(0.2)
         for thread in (settings, counters):
             thread.ended.set()
             thread.join()
-        outcome.original_settings_at_end = node.free() and node.limits() == [700_000] * 3
-        _judge_energy(node.folder / "state", counters, outcome)
-        outcome.ledger_verifies = node.cli("ledger", "verify", str(node.folder / "state")).returncode == 0
-    return outcome
+        state, original = node.folder / "state", node.free() and node.limits() == [700_000] * 3
+        cells = [row for located in read_rows(state) if isinstance(row := located.row, Cell) and row.device.startswith("GPU-")]
+        recorded_uj, difference_uj, _ = counters.judge(cells)
+        verifies = node.cli("ledger", "verify", str(state)).returncode == 0
+    broken = difference_uj or settings.wrong or unsteered
+    return rounds, {
+        "node": seed, "recorded_uj": recorded_uj, "counter_difference_uj": difference_uj, "wrong_settings": settings.wrong,
+        "not_steered_again": unsteered, "original_settings_at_end": original, "ledger_verifies": verifies,
+        "ok": not broken and original and verifies and recorded_uj > 0,
+    }  # fmt: skip
 
 
-def _judge_energy(state: Path, counters: CounterRecorder, outcome: Outcome) -> None:
-    cells = [row for located in read_rows(state) if isinstance(row := located.row, Cell) and row.device.startswith("GPU-")]
-    for uuid in sorted({cell.device for cell in cells}):
-        own = [cell for cell in cells if cell.device == uuid]
-        energy = sum(cell.energy_uj for cell in own)
-        span = min(cell.run.start_ns for cell in own), max(cell.run.end_ns for cell in own)
-        outcome.recorded_uj += energy
-        outcome.counter_difference_uj += abs(counters.difference_uj(uuid, *span, energy))
-
-
-def describe(outcomes: list[Outcome]) -> str:
-    """The table of all nodes."""
-    rounds = [r for o in outcomes for r in o.rounds]
-    lines = [f"{'':<24}{'rounds':>8}{'kills':>8}{'median s':>10}{'worst s':>10}{'limit s':>10}{'late':>6}"]
-    for kind in sorted({r.kind for r in rounds}):
-        own = [r for r in rounds if r.kind == kind]
-        times = [r.back_s for r in own if r.back_s is not None]
-        figures = f"{statistics.median(times):10.2f}{max(times):10.2f}" if times else f"{'-':>10}{'-':>10}"
-        limit = f"{own[0].limit_s:g}" if own[0].limit_s is not None else "-"
-        count = sum(len(r.signals) for r in own)
-        lines.append(f"{kind:<24}{len(own):8}{count:8}{figures}{limit:>10}{sum(r.is_late for r in own):6}")
-    lines += [
-        f"{sum(o.kills for o in outcomes)} processes killed or frozen",
-        f"recorded {sum(o.recorded_uj for o in outcomes)} µJ, "
-        f"minus driver counters {sum(o.counter_difference_uj for o in outcomes)} µJ",
-        f"wrong settings {sum(len(o.wrong_settings) for o in outcomes)}, "
-        f"not steered again {sum(o.unsteered for o in outcomes)}, "
-        f"original settings at the end {all(o.original_settings_at_end for o in outcomes)}, "
-        f"ledgers verify {all(o.ledger_verifies for o in outcomes)}",
-    ]
-    return "\n".join(lines)
-
-
-def main(arguments: list[str]) -> int:
-    """1 if a law was broken."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.kills", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--kills", type=int, default=40, help="processes to kill or freeze, over all nodes")
-    parser.add_argument("--nodes", type=int, default=2, help="nodes at a time")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--node", type=int, help="run this node alone, and print its JSON")
-    parser.add_argument("--json", action="store_true")
-    options = parser.parse_args(arguments)
-    if options.node is not None:
-        print(json.dumps(asdict(run(options.kills, options.seed, options.node))))
-        return 0
-    share = str(-(-options.kills // options.nodes))
-    command = [sys.executable, "-m", "benchmarks.kills", "--kills", share, "--seed", str(options.seed), "--node"]
-    nodes = [subprocess.Popen([*command, str(number)], stdout=subprocess.PIPE) for number in range(options.nodes)]
-    answers = [node.communicate()[0] for node in nodes]
-    outcomes = [Outcome(**fields | {"rounds": [Round(**r) for r in fields["rounds"]]}) for fields in map(json.loads, answers)]
-    print(json.dumps([asdict(o) | {"ok": o.ok} for o in outcomes]) if options.json else describe(outcomes))
-    return not all(o.ok for o in outcomes)
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+def run(kills: int = 40, nodes: int = 2, seed: int = 1) -> Iterator[Row]:
+    """So many processes killed or frozen over all nodes, which run at a time."""
+    with ProcessPoolExecutor(nodes, get_context("spawn")) as pool:
+        names = [f"{seed}-{number}" for number in range(nodes)]
+        outcomes = list(pool.map(run_node, [-(-kills // nodes)] * nodes, names))
+    rounds = [row for node, _ in outcomes for row in node]
+    for kind in sorted({row["kind"] for row in rounds}):
+        own = [row for row in rounds if row["kind"] == kind]
+        times = [row["back_s"] for row in own if row["back_s"] is not None]
+        limit_s = own[0]["limit_s"]
+        late = sum(row["back_s"] is None or row["back_s"] > limit_s for row in own) if limit_s else 0
+        yield {
+            "kind": kind, "rounds": len(own), "processes": sum(row["processes"] for row in own), "limit_s": limit_s,
+            "median_s": statistics.median(times) if times else None, "worst_s": max(times, default=None), "late": late,
+            "ok": not late,
+        }  # fmt: skip
+    yield from (ending for _, ending in outcomes)

@@ -1,22 +1,20 @@
 """The split into prefill and decode against the plant's truth, on engines whose cost bends with their batch.
 
-Run from the repository's root: python -m benchmarks.prefill_decode [--engines 60] [--seconds 900] [--seed N] [--json]
+Run from the repository's root: python -m benchmarks prefill_decode [--engines 60] [--seconds 900] [--seed N]
 
 Each engine is another draw of board, model, rate, lengths, cache and memory boundness. The bars: half of the estimates within
 5 % of the truth and 90 % within 10 %; intervals hold it in at least 95 %, and are on average at most twice as wide as the 95th
 percentile of the error. The plain regression on prompt and generated tokens is told beside it.
 """
 
-import argparse
-import json
 import math
-import sys
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 
+from benchmarks.runner import Row
 from benchmarks.serving_lockstep import Load, serve
 from energy_agent.tokens.prefill_decode import Window, split
 
@@ -54,7 +52,7 @@ def plain(windows: Sequence[Window]) -> tuple[float, float] | None:
     return None if determinant <= 0 else ((ce * gg - ge * cg) / determinant, (ge * cc - ce * cg) / determinant)
 
 
-def run(engines: int, seconds: float, seed: int) -> dict[str, object]:
+def run(engines: int = 60, seconds: float = 900.0, seed: int = 1) -> Row:
     """Figures over all engines."""
     errors, widths, held, others = list[float](), list[float](), list[bool](), list[float]()
     absent: Counter[str] = Counter()
@@ -75,36 +73,10 @@ def run(engines: int, seconds: float, seed: int) -> dict[str, object]:
     others.sort()
     n = len(errors)
     p95 = errors[min(n - 1, int(0.95 * n))]
+    within, coverage, ratio = sum(e <= 0.1 for e in errors) / n, sum(held) / n, sum(widths) / n / p95
     return {
         "estimates": n, "absent": dict(absent), "median_error": errors[n // 2], "p95_error": p95, "largest_error": errors[-1],
-        "within_10_percent": sum(e <= 0.1 for e in errors) / n, "coverage": sum(held) / n, "mean_half_width": sum(widths) / n,
-        "half_width_of_p95": sum(widths) / n / p95, "plain_from": others[0], "plain_to": others[-1],
+        "within_10_percent": within, "coverage": coverage, "mean_half_width": sum(widths) / n, "half_width_of_p95": ratio,
+        "plain_from": others[0], "plain_to": others[-1],
+        "ok": errors[n // 2] <= 0.05 and within >= 0.9 and coverage >= 0.95 and ratio <= 2,
     }  # fmt: skip
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Run it; 1 where a bar is missed."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--engines", type=int, default=60)
-    parser.add_argument("--seconds", type=float, default=900.0)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--json", action="store_true")
-    args = parser.parse_args(arguments)
-    found = run(args.engines, args.seconds, args.seed)
-    ok = (
-        found["median_error"] <= 0.05  # type: ignore[operator]
-        and found["within_10_percent"] >= 0.9  # type: ignore[operator]
-        and found["coverage"] >= 0.95  # type: ignore[operator]
-        and found["half_width_of_p95"] <= 2  # type: ignore[operator]
-    )
-    if args.json:
-        print(json.dumps(found | {"ok": ok}, indent=2))
-        return 0 if ok else 1
-    for name, value in found.items():
-        print(f"{name:20} {value:.3f}" if isinstance(value, float) else f"{name:20} {value}")
-    print("all bars held" if ok else "fell short")
-    return 0 if ok else 1
-
-
-if __name__ == "__main__":
-    sys.exit(main())

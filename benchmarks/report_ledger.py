@@ -3,7 +3,6 @@ product's own command, and the segments let go. Days that are there are kept, so
 """
 
 import json
-import resource
 import shutil
 import subprocess
 import sys
@@ -15,6 +14,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Final
 
+from benchmarks.chain import Chain
 from benchmarks.report_fleet import (
     CELL_NS,
     CELLS,
@@ -31,12 +31,13 @@ from benchmarks.report_fleet import (
 )
 from benchmarks.report_segments import BOOT, CLUSTER, VERSION, Head, node_lines, write
 from benchmarks.report_truth import Truth, of_json
+from benchmarks.runner import Row, say
+from benchmarks.running import own_cpu_s
 from energy_agent.core.energy import Entry, Identity, Method, State, WorkloadFacts
 from energy_agent.core.facility import METER_KIND, MeterFacts, Position, Role
 from energy_agent.factors.basis import Basis, Boundary
 from energy_agent.factors.series import About, Point
-from energy_agent.ledger.journal.book import Batch, Book
-from energy_agent.ledger.journal.sealing import take
+from energy_agent.ledger.journal.book import Batch
 from energy_agent.ledger.rows.kinds import DeviceFacts
 from energy_agent.ledger.segments import segment as segments
 from energy_agent.site.grid.store import GridStore
@@ -56,20 +57,6 @@ HOURLY: Final = "blr"
 
 
 @dataclass(frozen=True)
-class Cost:
-    """What a batch took: wall and CPU seconds of making its segments and of compacting them, and how much it was."""
-
-    days: int
-    segments: int
-    bytes: int
-    rows: int
-    generate_s: float
-    generate_cpu_s: float
-    compact_s: float
-    compact_cpu_s: float
-
-
-@dataclass(frozen=True)
 class Ledger:
     """Compacted days, what they come to, and what they took."""
 
@@ -77,7 +64,7 @@ class Ledger:
     org: Path
     truth: Truth
     meters: dict[str, dict[str, dict[int, int]]]  # site -> meter -> cell -> uJ, within the quarter
-    costs: list[Cost]
+    costs: list[Row]  # of each batch: wall and CPU seconds of making and of compacting it, and how much it was
 
 
 def intensity(cell: int) -> Decimal:
@@ -93,7 +80,7 @@ def make(fleet: Fleet, folder: Path, days: int = UTC_DAYS, jobs: int = 2) -> Led
         raise SystemExit(f"{folder} holds another fleet; name another folder, or remove it")
     mark.write_text(json.dumps(wanted))
     org = _inputs(fleet, folder)
-    truth, meters, costs = Truth(), dict[str, dict[str, dict[int, int]]](), list[Cost]()
+    truth, meters, costs = Truth(), dict[str, dict[str, dict[int, int]]](), list[Row]()
     heads: dict[str, Head] = {}
     for batch, first in enumerate(range(0, days, BATCH)):
         path = folder / f"batch-{batch:02d}.json"
@@ -104,11 +91,7 @@ def make(fleet: Fleet, folder: Path, days: int = UTC_DAYS, jobs: int = 2) -> Led
             temporary.write_text(json.dumps(made))
             temporary.rename(path)
             shutil.rmtree(folder / "segments")
-            cost = Cost(**made["cost"])
-            print(
-                f"batch {batch}: {cost.segments} segments, {cost.rows} rows: {cost.generate_s:.0f} s made, "
-                f"{cost.compact_s:.0f} s compacted", flush=True,
-            )  # fmt: skip
+            say(f"batch {batch}: {made['cost']}")
         found = json.loads(path.read_text())
         heads = {name: Head(*head) for name, head in found["heads"].items()}
         of_batch = of_json(found["truth"])
@@ -117,18 +100,11 @@ def make(fleet: Fleet, folder: Path, days: int = UTC_DAYS, jobs: int = 2) -> Led
         for site, each in found["meters"].items():
             for meter, cells in each.items():
                 meters.setdefault(site, {}).setdefault(meter, {}).update((int(cell), uj) for cell, uj in cells.items())
-        costs.append(Cost(**found["cost"]))
+        costs.append(found["cost"])
     return Ledger(folder / "days", org, truth, meters, costs)
 
 
-@dataclass(frozen=True)
-class _Job:
-    fleet: Fleet
-    folder: Path
-    block: int
-    days: range
-    heads: dict[str, Head]
-    touching: set[str]
+_Job = tuple[Fleet, Path, int, range, dict[str, Head], set[str]]
 
 
 def _batch(fleet: Fleet, folder: Path, days: range, heads: dict[str, Head], touching: set[str], jobs: int) -> dict[str, Any]:
@@ -136,13 +112,13 @@ def _batch(fleet: Fleet, folder: Path, days: range, heads: dict[str, Head], touc
     shutil.rmtree(source, ignore_errors=True)
     for day in days:
         (source / f"{day:02d}").mkdir(parents=True)
-    began, cpu = time.perf_counter(), _cpu_s()
+    began, cpu = time.perf_counter(), own_cpu_s()
     truth, count, size, heads = Truth(), 0, 0, dict(heads)
     touched: dict[int, set[str]] = {}
     for name in touching:
         touched.setdefault(int(name.partition("/")[0]), set()).add(name)
     work = [
-        _Job(
+        (
             fleet, source, block, days,
             {n: heads[n] for n in map(node_name, fleet.nodes_of(block)) if n in heads},
             {name for node in fleet.nodes_of(block) for name in touched.get(node, ())},
@@ -159,8 +135,8 @@ def _batch(fleet: Fleet, folder: Path, days: range, heads: dict[str, Head], touc
         head, meters[site.name], files, written = _site(source, site, days, heads.get(site.name, Head()), truth)
         heads[site.name] = head
         count, size = count + files, size + written
-    made_s, made_cpu_s = time.perf_counter() - began, _cpu_s() - cpu
-    began, cpu = time.perf_counter(), _cpu_s()
+    made_s, made_cpu_s = time.perf_counter() - began, own_cpu_s() - cpu
+    began, cpu = time.perf_counter(), own_cpu_s()
     command = [sys.executable, "-m", "wattlens", "ledger", "compact", str(source), "--output", str(folder / "days")]
     command += ["--inventory", str(folder / "inventory.csv"), "--jobs", str(jobs), "--json"]
     told = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
@@ -170,32 +146,29 @@ def _batch(fleet: Fleet, folder: Path, days: range, heads: dict[str, Head], touc
     for site_name, of_meter in meters.items():
         metered = of_meter.pop("all")
         assert booked[site_name] == truth.booked_uj[site_name] + metered, (site_name, booked, truth.booked_uj, metered)
-    cost = Cost(
-        len(days), count, size, sum(s["rows"] for s in told), made_s, made_cpu_s, time.perf_counter() - began, _cpu_s() - cpu
-    )
-    return {"heads": heads, "truth": truth.as_json(), "meters": meters, "cost": asdict(cost)}
-
-
-def _cpu_s() -> float:
-    used = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return sum(u.ru_utime + u.ru_stime for u in used)
+    cost = {
+        "days": len(days), "segments": count, "bytes": size, "rows": sum(s["rows"] for s in told), "generate_s": made_s,
+        "generate_cpu_s": made_cpu_s, "compact_s": time.perf_counter() - began, "compact_cpu_s": own_cpu_s() - cpu,
+    }  # fmt: skip
+    return {"heads": heads, "truth": truth.as_json(), "meters": meters, "cost": cost}
 
 
 def _block(job: _Job) -> tuple[Truth, dict[str, Head], int, int]:
     """Segments and sums of a block's nodes over some days."""
-    fleet, truth, ends = job.fleet, Truth(touching=job.touching), dict[str, Head]()
+    fleet, folder, block, days, heads, touching = job
+    truth, ends = Truth(touching=touching), dict[str, Head]()
     count = size = 0
-    for node in fleet.nodes_of(job.block):
+    for node in fleet.nodes_of(block):
         name = node_name(node)
-        head = job.heads.get(name, Head())
-        for day in job.days:
+        head = heads.get(name, Head())
+        for day in days:
             cells = list(node_day(fleet, node, day))
             truth.add(node, cells)
             for at in range(0, len(cells), HOUR):
                 hour = cells[at : at + HOUR]
                 start = start_ns(hour[0].cell)
                 span = (start, start + len(hour) * CELL_NS)
-                head, written = write(job.folder / f"{day:02d}", name, head, span, node_lines(node, hour))
+                head, written = write(folder / f"{day:02d}", name, head, span, node_lines(node, hour))
                 count, size = count + 1, size + written
         ends[name] = head
     return truth, ends, count, size
@@ -210,45 +183,30 @@ def meter_energy(site: Site, cell: int, nodes_uj: int) -> dict[str, int]:
 
 def _site(folder: Path, site: Site, days: range, head: Head, truth: Truth) -> tuple[Head, dict[str, Any], int, int]:
     """The site's own ledger, written by the product's book; meters of the quarter's cells, and the sum of all."""
-    identity = Identity(CLUSTER, site.name, BOOT, VERSION, True)
-    book, found, everything = Book(), {m.id: dict[int, int]() for m in METERS}, 0
+    chain = Chain(folder, Identity(CLUSTER, site.name, BOOT, VERSION, True), *head)
+    found, everything = {m.id: dict[int, int]() for m in METERS}, 0
     names = {m.id: m.device(site.name) for m in METERS}
     facts = [WorkloadFacts(names[m.id], start_ns(0), METER_KIND, m.labels) for m in METERS]
     devices = [DeviceFacts(names[m.id], m.source, m.accuracy_ppm / 10**6, start_ns(0)) for m in METERS]
     nodes, within = truth.cells.get(site.name, {}), window(site)
-    count = size = 0
+    size = 0
     for day in days:
+        chain.folder = folder / f"{day:02d}"
         cells = cells_of(day)
         for first in range(cells.start, cells.stop, HOUR):
             entries = []
             for cell in range(first, first + HOUR):
+                start, end = start_ns(cell), start_ns(cell) + CELL_NS
                 uj = sum(sum(sums) for sums in nodes[cell].values()) if cell in nodes else 10**12
                 for meter, energy in meter_energy(site, cell, uj).items():
-                    start = start_ns(cell)
-                    entries.append(
-                        Entry(
-                            start,
-                            start + CELL_NS,
-                            names[meter],
-                            "",
-                            State.UNHELD,
-                            Method.COUNTER,
-                            energy,
-                            _METER_EDGE_UJ,
-                            CELL_NS,
-                        )
-                    )
+                    of = (start, end, names[meter], "", State.UNHELD, Method.COUNTER, energy, _METER_EDGE_UJ, CELL_NS)
+                    entries.append(Entry(*of))
                     everything += energy
                     if cell in within:
                         found[meter][cell] = energy
-            book.add(Batch(entries, facts=facts, devices=devices))
-            item = take(book, None, identity, head.sequence, head.sha256)
-            assert item is not None
-            book = book.without(item.rows)
-            (folder / f"{day:02d}" / segments.file_name(CLUSTER, site.name, head.sequence)).write_bytes(item.body)
-            head = Head(head.sequence + 1, item.sha256)
-            count, size = count + 1, size + len(item.body)
-    return head, {**found, "all": everything}, count, size
+            chain.add(Batch(entries, facts=facts, devices=devices))
+            size += (chain.folder / segments.file_name(CLUSTER, site.name, chain.number - 1)).stat().st_size
+    return Head(chain.number, chain.previous), {**found, "all": everything}, chain.number - head.sequence, size
 
 
 def _inputs(fleet: Fleet, folder: Path) -> Path:

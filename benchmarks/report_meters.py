@@ -1,13 +1,11 @@
 """Twelve months of a building with many meters: what they cost a report, and whether its PUE over them is right.
 
-`python -m benchmarks.report_meters` lets the product's own book write a year of 90 meters in cells of 15 minutes (minutes),
+`python -m benchmarks report_meters` lets the product's own book write a year of 90 meters in cells of 15 minutes (minutes),
 compacts it, makes a quarter's report, and holds the PUE of the twelve months against integers that were added up meanwhile: of
 each meter what was read, and for its holes its own mean power.
 """
 
-import argparse
 import json
-import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
@@ -17,8 +15,10 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.chain import Chain
-from benchmarks.report_scale import PEAK_MAX_B, SECONDS_MAX, report
+from benchmarks.report_scale import report
+from benchmarks.runner import Row
 from energy_agent.core.energy import Entry, Gap, Identity, Method, State, WorkloadFacts
+from energy_agent.core.errors import UsageError
 from energy_agent.core.facility import METER_KIND, MeterFacts, Position, Role
 from energy_agent.ledger.fleet import index
 from energy_agent.ledger.fleet.compact import compact_days
@@ -101,26 +101,16 @@ def ledger(building: Building, folder: Path) -> int:
     return sum(one.rows for day in compact_days(found, folder / "days", found.days, Sites({}, SITE)) for one in day.statements)
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Make it and measure; 1 where the PUE is another, or the report takes more than a fleet's may."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--meters", type=int, default=90)
-    arguments = parser.parse_args(argv)
-    if arguments.meters < 3:
-        parser.error(f"--meters {arguments.meters}: a feed, cooling and a PDU at least")
+def run(meters: int = 90) -> Row:
+    """Make it and measure: the PUE's nine digits are right, and the report takes no more than a fleet's may."""
+    if meters < 3:
+        raise UsageError(f"--meters {meters}: expected a feed, cooling and at least one PDU")
     with tempfile.TemporaryDirectory(prefix="report-meters-") as scratch:
-        building, folder = Building(arguments.meters), Path(scratch)
+        building, folder = Building(meters), Path(scratch)
         rows = ledger(building, folder)
-        print(f"{arguments.meters} meters, {YEAR} days, {rows} rows", flush=True)
-        run = report(folder / "days", folder / "report", "--quarter", "2026Q3")
+        row = report(folder / "days", folder / "report", "--quarter", "2026Q3")
         figures = json.loads((folder / "report" / "facts.json").read_text())["figures"]
-        (figure,) = (each for each in figures if each["id"] == f"pue.trailing/site/{SITE}")
-        told, expected = Fraction(figure["value"]), building.pue()
-        close = abs(told - expected) < Fraction(1, 10**8)  # figures have nine digits
-        print(f"report in {run.seconds:.1f} s ({run.cpu_s:.1f} s of CPU), {run.peak_b / 2**20:.0f} MiB at the peak")
-        print(f"PUE of twelve months: {figure['value']}; by the meters' own sums {float(expected):.9f}")
-        return 0 if close and run.seconds <= SECONDS_MAX and run.peak_b <= PEAK_MAX_B else 1
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    (told,) = (each["value"] for each in figures if each["id"] == f"pue.trailing/site/{SITE}")
+    right = abs(Fraction(told) - building.pue()) < Fraction(1, 10**8)
+    sums = {"meters": meters, "days": YEAR, "rows": rows, "pue": told, "by the meters' sums": f"{float(building.pue()):.9f}"}
+    return sums | row | {"ok": row["ok"] and right}

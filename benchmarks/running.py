@@ -1,15 +1,23 @@
 """What the runs share: the real agent as a process, its children, its page, and what processes cost."""
 
+import json
 import os
+import resource
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
+
+from energy_agent.sim import scenario
+from energy_agent.sim.node import SimulatedNode
 
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 Series = dict[tuple[str, tuple[tuple[str, str], ...]], float]
@@ -123,9 +131,72 @@ def cpu_s(pid: int) -> float:
     return sum(map(int, fields[11:15])) / TICKS_PER_S
 
 
-def pss_b(pid: int) -> int:
-    """Proportional set size, bytes."""
-    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-        if line.startswith("Pss:"):
-            return int(line.split()[1]) * 1024
-    raise RuntimeError("no Pss line")
+def pss_b(pid: int, line: str = "Pss") -> int:
+    """Proportional set size, or another line of smaps_rollup, bytes."""
+    text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    return int(text.partition(f"\n{line}:")[2].split()[0]) * 1024
+
+
+def of_family(measure: Callable[[int], float], pid: int) -> float:
+    """A measure of a process summed over it and all below it; one that ends meanwhile counts for nothing."""
+    total = 0.0
+    for each in family(pid):
+        with suppress(OSError, IndexError):
+            total += measure(each)
+    return total
+
+
+@contextmanager
+def simulated(nodes: str | Mapping[str, Any]) -> Iterator[tuple[Path, SimulatedNode]]:
+    """A temporary folder and a simulated node in it, of a named scenario or of these settings."""
+    parsed = nodes if isinstance(nodes, str) else scenario.parse(json.dumps(nodes).encode(), "benchmark")
+    with (
+        tempfile.TemporaryDirectory(prefix="wattlens-bench-") as name,
+        SimulatedNode.start(parsed, Path(name) / "node") as node,
+    ):
+        yield Path(name), node
+
+
+@contextmanager
+def running_agent(node: SimulatedNode, state: Path, config: Mapping[str, Any] | None = None) -> Iterator[AgentProcess]:
+    """An agent on a node, with its configuration beside its state; it is stopped at the end."""
+    path = state.parent / f"{state.name}.yaml"
+    path.write_text(json.dumps(dict(config or {})))
+    agent = AgentProcess(node.directory, state, path)
+    agent.start()
+    try:
+        yield agent
+    finally:
+        if agent.process is not None and agent.process.poll() is None:
+            agent.stop()
+
+
+@contextmanager
+def running_role(role: str, folder: Path, *arguments: object) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
+    """`wattlens ROLE` with ROLE.yaml and a state in a folder; the process and its log."""
+    places = ["--config", folder / f"{role}.yaml", "--state", folder / f"{role}-state"]
+    command = [sys.executable, "-m", "wattlens", role, *map(str, places), *map(str, arguments)]
+    log = folder / f"{role}.log"
+    with log.open("wb") as out:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
+    try:
+        yield process, log
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+def url_in(log: Path, timeout_s: float = 180.0) -> str:
+    """Where a process listens, by its log."""
+    end_s = time.monotonic() + timeout_s
+    while time.monotonic() < end_s:
+        for word in log.read_text(errors="replace").split():
+            if word.startswith(("http://", "https://")):
+                return word.rstrip(",")
+        time.sleep(0.05)
+    raise TimeoutError(f"{log}: {log.read_text()[-500:]}")
+
+
+def own_cpu_s() -> float:
+    """CPU time of this process and of its children that have ended: what a busy machine does not change much."""
+    return sum(u.ru_utime + u.ru_stime for u in map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)))

@@ -1,24 +1,22 @@
 """Makes the sample report of the docs, the same bytes each time.
 
-`python -m benchmarks.sample_report --out docs/sample-report`: the segments of a made-up fleet (`sample_fleet`) are compacted
+`python -m benchmarks sample_report --out docs/sample-report`: the segments of a made-up fleet (`sample_fleet`) are compacted
 and reported with the inputs in deploy/examples/report, by the commands that a user runs. What that needs beside them, the
 hours of a grid and of a solar park, is made up here.
 """
 
-import argparse
 import contextlib
 import hashlib
 import io
 import shutil
-import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
 from benchmarks import sample_fleet
+from benchmarks.runner import Row
 from energy_agent.core.units import NS_PER_S
 from energy_agent.site.config.site import parse_site
 from energy_agent.site.grid.sources.csv_file import CsvFile, CsvFileSource
@@ -123,24 +121,12 @@ def _run(*words: object) -> None:
         raise RuntimeError(f"wattlens {' '.join(map(str, words))}: exit code {code}: {said.getvalue()[-500:]}")
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Make the sample report."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True, help="folder of the report")
-    parser.add_argument("--work", type=Path, help="keep segments, days and inputs here (default: a temporary folder)")
-    parser.add_argument("--formats", default=FORMS, help=f"as of wattlens report (default {FORMS})")
-    arguments = parser.parse_args(argv)
-    began = time.perf_counter()
+def run(out: Path, work: Path | None = None, formats: str = FORMS) -> Iterator[Row]:
+    """Make the sample report in the folder `out`; `work` keeps segments, days and inputs."""
     with tempfile.TemporaryDirectory(prefix="sample-report-") as scratch:
-        folder = arguments.work or Path(scratch)
+        folder = work or Path(scratch)
         folder.mkdir(parents=True, exist_ok=True)
         prepare(folder)
-        make(folder, arguments.out, arguments.formats)
-    for path in sorted(arguments.out.iterdir()):
-        print(f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.stat().st_size:>9}  {path.name}")
-    print(f"{time.perf_counter() - began:.0f} s", file=sys.stderr)
-    return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())
+        make(folder, out, formats)
+    for path in sorted(out.iterdir()):
+        yield {"file": path.name, "bytes": path.stat().st_size, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}

@@ -6,13 +6,11 @@ cooling meter reset to 0, a lying jump of 30 MWh on a PDU and back, a meter of p
 reader's own clock.
 """
 
-import argparse
-import json
-import sys
 from collections import Counter
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
 
+from benchmarks.runner import Row
 from benchmarks.site_building import AIR, BEGIN_NS, Event, Played, S
 from energy_agent.ledger.rows.kinds import CELL_NS
 from energy_agent.site.building.ratio import energy
@@ -55,25 +53,7 @@ EVENTS = (
 POWER = {"it-a": "power", "it-b": "power"}
 
 
-@dataclass(frozen=True, slots=True)
-class Total:
-    """A meter's day."""
-
-    meter: str
-    true_kwh: float
-    kwh: float
-    low_kwh: float
-    high_kwh: float
-    imputed_kwh: float
-    reasons: dict[str, int]
-
-    @property
-    def held(self) -> bool:
-        """The truth is within what is stated."""
-        return self.low_kwh <= self.true_kwh <= self.high_kwh
-
-
-def day(seed: int) -> list[Total]:
+def day(seed: int) -> list[Row]:
     """Every meter's total of the day."""
     played = Played(AIR, seed, kinds=POWER)
     book = played.run(DAY_S, EVENTS)
@@ -86,35 +66,16 @@ def day(seed: int) -> list[Total]:
         value, low, high = ((0 if v is None else float(v) / 3.6e12) for v in (amount.value, amount.low, amount.high))
         reasons = Counter(gap.reason for meter, gap in named if meter == name)
         imputed = meters[name].imputed_uj / 3.6e12
-        found.append(Total(name, played.true_uj(name, 0, DAY_S) / 3.6e12, value, low, high, imputed, dict(reasons)))
+        true = played.true_uj(name, 0, DAY_S) / 3.6e12
+        row: Row = {"meter": name, "true_kwh": true, "kwh": value, "low_kwh": low, "high_kwh": high, "imputed_kwh": imputed}
+        found.append(row | {"not seen by it": dict(reasons), "ok": low <= true <= high})
     return found
 
 
-def main(arguments: list[str]) -> int:
-    """Print a table of one day and how often the bounds held; 1 where one did not."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--days", type=int, default=20, help="with gains and loads of their own (default 20)")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--json", action="store_true")
-    args = parser.parse_args(arguments)
-    with ProcessPoolExecutor(args.jobs) as pool:
-        days = list(pool.map(day, range(args.seed, args.seed + args.days)))
-    if args.json:
-        print(json.dumps([[asdict(total) for total in each] for each in days], indent=1))
-    else:
-        print("meter     true kWh      said       low      high   imputed  not seen by it")
-        for t in days[0]:
-            why = "; ".join(f"{reason} ({n})" for reason, n in t.reasons.items())
-            numbers = "  ".join(f"{v:8.1f}" for v in (t.true_kwh, t.kwh, t.low_kwh, t.high_kwh, t.imputed_kwh))
-            print(f"{t.meter:8}  {numbers}  {why}")
-    held = [t.held for each in days for t in each]
-    print(
-        f"{sum(held)} of {len(held)} totals are within their bounds, over {len(days)} days",
-        file=sys.stderr if args.json else sys.stdout,
-    )
-    return int(not all(held))
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+def run(days: int = 20, seed: int = 0, jobs: int = 2) -> Iterator[Row]:
+    """Days with gains and loads of their own: the totals of the first, and how many of all are within their bounds."""
+    with ProcessPoolExecutor(jobs) as pool:
+        found = list(pool.map(day, range(seed, seed + days)))
+    held = [total["ok"] for each in found for total in each]
+    yield from found[0]
+    yield {"totals": len(held), "within their bounds": sum(held), "ok": all(held)}

@@ -5,42 +5,21 @@ site` that polls every meter, and so many real `wattlens agent` processes, each 
 no meter of a building, so however many there are, a meter is asked once a period.
 """
 
-import argparse
 import contextlib
 import json
 import socket
-import subprocess
-import sys
-import tempfile
 import threading
 import time
 import urllib.request
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from pathlib import Path
 
-import yaml
-
+from benchmarks.runner import Row
+from benchmarks.running import running_role, simulated, url_in
 from energy_agent.sim.building.site import site_config
-from energy_agent.sim.node import SimulatedNode
 from energy_agent.sim.scenario import load
 
 PERIOD_S = 5.0
 _HEAD_B = 7  # MBAP: transaction, protocol, length, unit
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """What came out."""
-
-    agents: int
-    seconds: float
-    meters: int
-    asked_most: int
-    asked_least: int
-    periods: float
-    agents_answering: int
 
 
 class Counting:
@@ -83,90 +62,34 @@ class Counting:
         self._listener.close()
 
 
-@contextlib.contextmanager
-def child(command: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A `wattlens` process; its log is its standard error."""
-    with log.open("wb") as out:
-        process = subprocess.Popen([sys.executable, "-m", "wattlens", *command], stdout=out, stderr=out)
-    try:
-        yield process
-    finally:
-        process.terminate()
-        try:
-            process.wait(30)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
-def url_in(log: Path, seconds: float = 180.0) -> str:
-    """Where a process says that it listens."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        for word in log.read_text().split():
-            if word.startswith("http://"):
-                return word.rstrip(",")
-        time.sleep(0.1)
-    raise TimeoutError(f"{log}: {log.read_text()[-500:]}")
-
-
-def run(agents: int, seconds: float) -> Result:
-    """Start everything, count, end everything."""
+def run(agents: int = 200, seconds: float = 60.0) -> Row:
+    """Start everything, count, end everything; each meter is asked once a period, give or take the one that is just due."""
     with contextlib.ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="wattlens-")))
-        scenario = load("h100-node")
-        data = scenario.model_dump(mode="json") | {"facility": {}}
-        node = stack.enter_context(SimulatedNode.start(type(scenario).model_validate(data), folder / "node"))
+        nodes = load("h100-node").model_dump(mode="json") | {"facility": {}}
+        folder, node = stack.enter_context(simulated(nodes))
         config = site_config(node, period_s=PERIOD_S)
         first = config["meters"][0]["modbus"]
         proxy = Counting(first["host"], first["port"])
         stack.callback(proxy.close)
         for meter in config["meters"]:
             meter["modbus"] |= {"host": "127.0.0.1", "port": proxy.port}
-        (folder / "site.yaml").write_text(yaml.safe_dump(config))
-        (folder / "agent.yaml").write_text(yaml.safe_dump({"sources": {"nvml": {"on_start_failure": "skip"}}}))
-        urls = []
+        listen, logs = ("--listen", "127.0.0.1:0"), []
         for n in range(agents):
-            state = ["--state", str(folder / f"agent-{n}"), "--listen", "127.0.0.1:0"]
-            stack.enter_context(child(["agent", "--config", str(folder / "agent.yaml"), *state], folder / f"agent-{n}.log"))
-        urls = [url_in(folder / f"agent-{n}.log") for n in range(agents)]
-        state = ["--state", str(folder / "site"), "--listen", "127.0.0.1:0", "--simulate", str(node.directory)]
-        stack.enter_context(child(["site", "--config", str(folder / "site.yaml"), *state], folder / "site.log"))
-        url_in(folder / "site.log")
+            place = folder / f"agent-{n}"
+            place.mkdir()
+            (place / "agent.yaml").write_text(json.dumps({"sources": {"nvml": {"on_start_failure": "skip"}}}))
+            logs.append(stack.enter_context(running_role("agent", place, *listen))[1])
+        urls = [url_in(log) for log in logs]
+        (folder / "site.yaml").write_text(json.dumps(config))
+        url_in(stack.enter_context(running_role("site", folder, *listen, "--simulate", node.directory))[1])
         time.sleep(2 * PERIOD_S)
-        before, began_s = Counter(proxy.asked), time.monotonic()
-        answering = 0
+        before, began_s, answering = Counter(proxy.asked), time.monotonic(), 0
         for url in urls:
             with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=60) as page:
                 answering += b"wattlens_build_info" in page.read()
         time.sleep(max(0.0, seconds - (time.monotonic() - began_s)))
-        took_s = time.monotonic() - began_s
+        periods = (time.monotonic() - began_s) / PERIOD_S
         asked = [proxy.asked[unit] - before[unit] for unit in proxy.asked]
-        return Result(agents, took_s, len(config["meters"]), max(asked), min(asked), took_s / PERIOD_S, answering)
-
-
-def held(result: Result) -> bool:
-    """Each meter is asked once a period, give or take the one that is just due."""
-    near = all(abs(n - result.periods) <= 1.5 for n in (result.asked_least, result.asked_most))
-    return near and result.agents_answering == result.agents
-
-
-def main(arguments: list[str]) -> int:
-    """Print what came out; 1 where a meter was asked more or less often than once a period."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--agents", type=int, default=200)
-    parser.add_argument("--seconds", type=float, default=60.0)
-    parser.add_argument("--json", action="store_true")
-    args = parser.parse_args(arguments)
-    result = run(args.agents, args.seconds)
-    if args.json:
-        print(json.dumps(asdict(result)))
-    else:
-        agents = f"{result.agents} agents ({result.agents_answering} answer)"
-        print(f"{agents}, one site process, {result.meters} meters, {result.seconds:.0f} s")
-        print(f"periods {result.periods:.1f}; each meter was asked {result.asked_least} to {result.asked_most} times")
-    return int(not held(result))
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+        ok = all(abs(n - periods) <= 1.5 for n in asked) and answering == agents
+        counts = {"periods": periods, "asked_least": min(asked), "asked_most": max(asked)}
+        return {"agents": agents, "answering": answering, "meters": len(config["meters"]), **counts, "ok": ok}

@@ -1,6 +1,6 @@
 """Training with each hook on the simulated node, beside an agent that is killed: cost a step, steps, tokens and joules.
 
-Run from the repository's root: python -m benchmarks.training [--steps 500] [--hook loop,torch,...] [--no-kill] [--json]
+Run from the repository's root: python -m benchmarks training [--steps 500] [--hook loop torch ...] [--no-kill]
 
 A small PyTorch model is trained on the CPU; each forward pass is also a piece of work of 20 ms on a simulated GPU. Truth is the
 optimizer's own count of steps, and the plant's energy between two of the agent's snapshots. What is demanded: steps and tokens
@@ -9,28 +9,23 @@ takes 50 us at the 99th percentile, after the 20 ms in which the caches went col
 nothing else to do, without an agent.
 """
 
-import argparse
 import json
 import os
 import random
 import subprocess
 import sys
-import tempfile
 import threading
-import time
+from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
-from typing import Any
 
-from benchmarks.running import AgentProcess
+from benchmarks.runner import Row
+from benchmarks.running import AgentProcess, running_agent, simulated
 from benchmarks.training_worker import HOOKS
-from energy_agent.sim import scenario
-from energy_agent.sim.node import SimulatedNode
 
 BAR_US = 50.0
 TICKS_S = 2 * 2 * 0.110
 KILLS, KILL_AFTER_S = 2, 4.0  # once the framework is imported and steps are counted
-NODE = b"boards: [{count: 1, sku: H100-SXM5-80GB, counter_model: full}]\n"
 EMPTY = """
 import json, time, wattlens
 wattlens.training(quiet=True)
@@ -43,37 +38,30 @@ print(json.dumps(us))
 """
 
 
-def run(hook: str, steps: int, kill: bool) -> dict[str, Any]:
+def train(hook: str, steps: int, kill: bool) -> Row:
     """One hook on a node of its own."""
-    with tempfile.TemporaryDirectory(prefix="wattlens-training-") as name:
-        folder = Path(name)
-        config = folder / "agent.yaml"
-        config.write_text(f"client: {{socket: {folder}/agent.sock}}\nholders: {{period_s: 1}}\n")
-        with SimulatedNode.start(scenario.parse(NODE, "training"), folder / "node"):
-            agent = AgentProcess(folder / "node", folder / "state", config)
-            agent.start()
-            command = [sys.executable, "-m", "wattlens", "sim", "run", "--dir", str(folder / "node"), "--"]
-            command += [sys.executable, "-m", "benchmarks.training_worker", "--hook", hook, "--steps", str(steps)]
-            environ = os.environ | {"WATTLENS_AGENT_SOCKET": f"{folder}/agent.sock"}
-            ended = threading.Event()
-            kills: list[int] = []
-            killer = threading.Thread(target=_kill, args=(agent, ended, kills, folder / "killed")) if kill else None
-            command += ["--until", str(folder / "killed")] if kill else []
+    with simulated({"boards": [{"count": 1, "sku": "H100-SXM5-80GB", "counter_model": "full"}]}) as (folder, node):
+        config = {"client": {"socket": f"{folder}/agent.sock"}, "holders": {"period_s": 1}}
+        command = [sys.executable, "-m", "wattlens", "sim", "run", "--dir", str(folder / "node"), "--"]
+        command += [sys.executable, "-m", "benchmarks.training_worker", "--hook", hook, "--steps", str(steps)]
+        command += ["--until", str(folder / "killed")] if kill else []
+        environ = os.environ | {"WATTLENS_AGENT_SOCKET": f"{folder}/agent.sock"}
+        ended, kills = threading.Event(), list[int]()
+        with running_agent(node, folder / "state", config) as agent:
+            killer = threading.Thread(target=_kill, args=(agent, ended, kills, folder / "killed"))
             try:
                 with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
-                    if killer is not None:
+                    if kill:
                         killer.start()
                     out, errors = child.communicate(timeout=600)
-                    ended.set()
             finally:
                 ended.set()
-                if killer is not None:
+                if kill:
                     killer.join()
-                agent.stop()
-        if child.returncode != 0:
-            raise RuntimeError(errors[-2000:])
-        found: dict[str, Any] = json.loads(out.splitlines()[-1])
-        return found | {"killed": len(kills), "stderr": errors}
+    if child.returncode != 0:
+        raise RuntimeError(errors[-2000:])
+    found: Row = json.loads(out.splitlines()[-1])
+    return found | {"killed": len(kills), "stderr": errors}
 
 
 def _kill(agent: AgentProcess, ended: threading.Event, kills: list[int], over: Path) -> None:
@@ -96,54 +84,23 @@ def empty_loop() -> list[float]:
     return found
 
 
-def judged(found: dict[str, Any]) -> dict[str, Any]:
+def judged(hook: str, found: Row) -> Row:
     """The figures of a run, and what of the demands it fails."""
-    us = sorted(found["us"])
-    edge_j = TICKS_S * found["power_w"]
-    figures = {
-        "median_us": median(us), "p99_us": us[int(0.99 * len(us))], "max_us": us[-1], "calls": len(us),
-        "joules": found["joules"], "true_joules": found["true_joules"], "edge_joules": edge_j,
+    us, edge_j = sorted(found["us"]), TICKS_S * found["power_w"]
+    p99_us = us[int(0.99 * len(us))]
+    same = all(found[f"told_{what}"] == found[what] for what in ("steps", "tokens"))
+    return {
+        "hook": hook, "median_us": median(us), "p99_us": p99_us, "max_us": us[-1],
+        "steps": f"{found['told_steps']} of {found['steps']}", "tokens": f"{found['told_tokens']} of {found['tokens']}",
+        "joules": found["joules"], "true_joules": found["true_joules"], "edge_joules": edge_j, "kills": found["killed"],
+        "ok": same and abs(found["joules"] - found["true_joules"]) <= edge_j and p99_us <= BAR_US,
     }  # fmt: skip
-    failed = [
-        f"{what}: {found[f'told_{what}']} of {found[what]}"
-        for what in ("steps", "tokens")
-        if found[f"told_{what}"] != found[what]
-    ]
-    if abs(found["joules"] - found["true_joules"]) > edge_j:
-        failed.append(f"{found['joules']:.1f} J of {found['true_joules']:.1f} J")
-    if figures["p99_us"] > BAR_US:
-        failed.append(f"{figures['p99_us']:.0f} us")
-    return found | figures | {"failed": failed}
 
 
-def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=500)
-    parser.add_argument("--hook", default=",".join(HOOKS))
-    parser.add_argument("--no-kill", action="store_true")
-    parser.add_argument("--json", action="store_true")
-    args = parser.parse_args(argv)
-    begun, rows = time.monotonic(), {}
-    for hook in args.hook.split(","):
-        rows[hook] = judged(run(hook, args.steps, not args.no_kill))
+def run(steps: int = 500, hook: tuple[str, ...] = HOOKS, no_kill: bool = False) -> Iterator[Row]:
+    """Hooks one after another, and the empty loop."""
+    for each in hook:
+        yield judged(each, train(each, steps, not no_kill))
     us = sorted(empty_loop())
-    alone = {"median_us": median(us), "p99_us": us[int(0.99 * len(us))], "max_us": us[-1]}
-    if args.json:
-        print(json.dumps({"hooks": {h: {k: v for k, v in r.items() if k != "us"} for h, r in rows.items()}, "empty": alone}))
-    else:
-        head = f"{'hook':10} {'us: median':>10} {'p99':>6} {'max':>8} {'steps':>11} {'tokens':>15}"
-        print(f"{head} {'J':>9} {'true J':>9} kills")
-        for hook, r in rows.items():
-            counts = f"{r['told_steps']}/{r['steps']}", f"{r['told_tokens']}/{r['tokens']}"
-            cost = f"{r['median_us']:10.1f} {r['p99_us']:6.1f} {r['max_us']:8.0f}"
-            print(
-                f"{hook:10} {cost} {counts[0]:>11} {counts[1]:>15} {r['joules']:9.1f} {r['true_joules']:9.1f} {r['killed']:5}  "
-                f"{'; '.join(r['failed']) or 'held'}"
-            )
-        print(f"{'empty loop':10} {alone['median_us']:10.1f} {alone['p99_us']:6.1f} {alone['max_us']:8.0f}")
-        print(f"{time.monotonic() - begun:.0f} s")
-    return 1 if any(r["failed"] for r in rows.values()) or alone["p99_us"] > BAR_US else 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())
+    p99_us = us[int(0.99 * len(us))]
+    yield {"hook": "empty loop", "median_us": median(us), "p99_us": p99_us, "max_us": us[-1], "ok": p99_us <= BAR_US}

@@ -1,6 +1,6 @@
 """Short windows against the plant's truth, and ZeusMonitor on the same windows.
 
-Run from the repository's root: python -m benchmarks.windows [--windows 100] [--seed N] [--case h100-full] [--json]
+Run from the repository's root: python -m benchmarks windows [--windows 100] [--seed N] [--case h100-full]
 
 Eight GPUs switch independently between random levels, idle among them, that hold 50 to 400 ms; windows of 100 ms, 300 ms and
 1 s begin at random. Truth is the plant's, read at each edge and carried to the edge's instant by the true power. The error of a
@@ -8,7 +8,6 @@ window is that of the sum over the GPUs, against gain x truth (what a perfect re
 of windows whose stated edge interval holds that, `full` the share whose whole interval, gain included, holds the energy drawn.
 """
 
-import argparse
 import json
 import os
 import random
@@ -16,10 +15,12 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from statistics import fmean, median
 from typing import Any
 
+from benchmarks.runner import Row
 from energy_agent.sim.gpu.boards import BoardSpec
 from energy_agent.sim.gpu.build import library_path
 from energy_agent.sim.gpu.plant import Plant
@@ -87,8 +88,7 @@ def worker(folder: Path, windows: int, seed: int) -> dict[str, Any]:
                 time.sleep(rng.uniform(0.02, 0.25))
                 found.append(_one(measure(f"{length_s:g} s").prepare(), truths, plant, length_s, zeus, edges))
             rows[f"{length_s:g}"] = found
-    edges.sort()
-    return {"rows": rows, "edge_median_us": median(edges), "edge_p99_us": edges[int(len(edges) * 0.99)]}
+    return {"rows": rows, "edges": edges}
 
 
 def _one(window: Any, truths: Truths, plant: Plant, length_s: float, zeus: Any, edges: list[float]) -> dict[str, Any]:
@@ -126,89 +126,55 @@ def _zeus() -> Any:
     return ZeusMonitor(gpu_indices=list(range(GPUS)), cpu_indices=[])
 
 
-def judge(rows: list[dict[str, Any]]) -> dict[str, float | None]:
+def judge(length_s: str, rows: list[Row], bar: float) -> Row:
     """Figures of the windows of one length."""
     read = [r for r in rows if r["joules"] is not None]
     errors = [r["joules"] - r["sensed"] for r in read]
     sizes = sorted(map(abs, errors))
     peers = [abs(r["zeus"][0] - r["zeus"][1]) / r["zeus"][1] for r in read if "zeus" in r]
+    percent = 100 * median(abs(e) / r["sensed"] for e, r in zip(errors, read, strict=True))
     return {
+        "length_s": length_s,
         "windows": len(rows),
         "read": len(read),
-        "median_percent": 100 * median(abs(e) / r["sensed"] for e, r in zip(errors, read, strict=True)),
+        "median_percent": percent,
+        "bar": bar,
+        "zeus_percent": 100 * median(peers) if peers else None,
         "held": fmean(abs(e) <= r["edge"] for e, r in zip(errors, read, strict=True)),
         "full": fmean(r["low"] <= r["true"] <= r["high"] for r in read),
         "width": fmean(r["edge"] for r in read) / sizes[int(0.95 * len(sizes))],
         "waited_ms": max(r["waited_ms"] for r in read),
-        "zeus_percent": 100 * median(peers) if peers else None,
+        "ok": percent <= bar and len(read) == len(rows),
     }
 
 
-def run(case: str, windows: int, seed: int) -> dict[str, Any]:
-    """One case on a node of its own."""
-    sku, model, _ = CASES[case]
-    with tempfile.TemporaryDirectory(prefix="wattlens-windows-") as name:
-        folder = Path(name)
-        boards = [BoardSpec(sku, counter_model="full" if model == "full" else "sampled")] * GPUS
-        Plant.create(folder / "plant", boards, seed=seed).close()
-        environ = os.environ | {"WATTLENS_SIM": name, "LD_LIBRARY_PATH": str(library_path().parent)}
-        command = [sys.executable, "-m", "benchmarks.windows", "--folder", name, "--seed", str(seed)]
-        driver = subprocess.Popen([*command, "--as", "load"], env=environ)
-        try:
-            done = subprocess.run(
-                [*command, "--as", "worker", "--windows", str(windows)], env=environ, stdout=subprocess.PIPE, check=True
-            )
-        finally:
-            driver.kill()
-            driver.wait()
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return {k: v for k, v in found.items() if k != "rows"} | {"lengths": {s: judge(rows) for s, rows in found["rows"].items()}}
-
-
-def short(case: str, found: dict[str, Any]) -> bool:
-    """It falls short of a bar."""
-    bars = CASES[case][2]
-    lengths = found["lengths"].values()
-    missed = any(row["median_percent"] > bar or row["read"] < row["windows"] for row, bar in zip(lengths, bars, strict=True))
-    return missed or found["edge_median_us"] > EDGE_BAR_US
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Print the cases; 1 if one falls short."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--windows", type=int, default=100, help="of each length")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--case", choices=CASES, action="append")
-    parser.add_argument("--json", action="store_true")
-    parser.add_argument("--as", dest="role", choices=("load", "worker"), help=argparse.SUPPRESS)
-    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
-    args = parser.parse_args(arguments)
-    if args.role == "load":
-        with Plant.attach(args.folder / "plant") as plant:
-            load(plant, args.seed)
-        return 0
-    if args.role == "worker":
-        print(json.dumps(worker(args.folder, args.windows, args.seed)))
-        return 0
-    failed = False
-    for case in args.case or CASES:
-        found = run(case, args.windows, args.seed)
-        failed |= short(case, found)
-        if args.json:
-            print(json.dumps({"case": case} | found), flush=True)
-            continue
-        print(f"{case}: enter and exit {found['edge_median_us']:.0f} us, p99 {found['edge_p99_us']:.0f} us")
-        for (length, row), bar in zip(found["lengths"].items(), CASES[case][2], strict=True):
-            peer = "-" if row["zeus_percent"] is None else f"{row['zeus_percent']:.1f} %"
-            print(
-                f"  {length:>4} s  median |error| {row['median_percent']:.2f} % (bar {bar:g})  zeus {peer}"
-                f"  held {row['held']:.3f}"
-                f"  width/p95 {row['width']:.2f}  full {row['full']:.3f}  waited {row['waited_ms']:.0f} ms"
-                f"  read {row['read']}/{row['windows']}",
-                flush=True,
-            )
-    return int(failed)
+def run(case: tuple[str, ...] = tuple(CASES), windows: int = 100, seed: int = 1) -> Iterator[Row]:
+    """Cases one after another, each on a node of its own."""
+    for name in case:
+        sku, model, bars = CASES[name]
+        with tempfile.TemporaryDirectory(prefix="wattlens-windows-") as folder:
+            boards = [BoardSpec(sku, counter_model="full" if model == "full" else "sampled")] * GPUS
+            Plant.create(Path(folder) / "plant", boards, seed=seed).close()
+            environ = os.environ | {"WATTLENS_SIM": folder, "LD_LIBRARY_PATH": str(library_path().parent)}
+            command = [sys.executable, "-m", "benchmarks.windows", folder, str(seed)]
+            driver = subprocess.Popen(command, env=environ)
+            try:
+                done = subprocess.run([*command, str(windows)], env=environ, stdout=subprocess.PIPE, check=True)
+            finally:
+                driver.kill()
+                driver.wait()
+        found: Row = json.loads(done.stdout.splitlines()[-1])
+        for (length_s, rows), bar in zip(found["rows"].items(), bars, strict=True):
+            yield {"case": name} | judge(length_s, rows, bar)
+        edges_us = sorted(found["edges"])
+        middle_us, p99_us = median(edges_us), edges_us[int(len(edges_us) * 0.99)]
+        yield {"case": name, "enter_exit_median_us": middle_us, "p99_us": p99_us, "ok": middle_us <= EDGE_BAR_US}
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    place, draw, *count = sys.argv[1:]
+    if count:
+        print(json.dumps(worker(Path(place), int(count[0]), int(draw))))
+    else:
+        with Plant.attach(Path(place) / "plant") as driven:
+            load(driven, int(draw))

@@ -1,1 +1,27 @@
-"""Attacks by neighbours on a real agent, and what they may not change: memory, scrapes, energy, names."""
+"""Attacks by neighbours on a real agent, one after another, each against an agent of its own.
+
+Run from the repository's root: python -m benchmarks hostile [NAME...] [--seconds 20]
+
+An attack that changed what it may not change fails the run; `benchmarks/hostile/rig.py` lists that.
+"""
+
+import os
+from collections.abc import Iterator
+from importlib import import_module
+
+from benchmarks.runner import Row, say
+from energy_agent.core.errors import UsageError
+
+
+def run(*names: str, seconds: float = 20.0) -> Iterator[Row]:
+    """A row per attack; each lasts so many seconds."""
+    for module in ("neighbours", "sockets", "steering", "tokens"):
+        import_module(f"benchmarks.hostile.{module}")
+    rig = import_module("benchmarks.hostile.rig")
+    if unknown := set(names) - rig.ATTACKS.keys():
+        raise UsageError(f"unknown attack {min(unknown)!r}; there are: {', '.join(rig.ATTACKS)}")
+    for name in names or rig.ATTACKS:
+        if rig.ATTACKS[name].needs_root and os.geteuid() != 0:
+            say(f"{name}: skipped, needs root")
+        else:
+            yield rig.measure(rig.ATTACKS[name], seconds)

@@ -10,13 +10,11 @@ What an attack may not change:
 """
 
 import os
-import signal
 import statistics
-import tempfile
 import threading
 import time
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +22,8 @@ from typing import Any
 
 import yaml
 
-from benchmarks.running import AgentProcess, children, family, pss_b
+from benchmarks.runner import Row
+from benchmarks.running import AgentProcess, of_family, pss_b, simulated
 from energy_agent.ledger.reading import read_rows
 from energy_agent.ledger.rows.kinds import Cell
 from energy_agent.sim.gpu.plant import Plant
@@ -71,18 +70,12 @@ class Rig:
             self.violations.append(law)
 
 
-def no_configuration(folder: Path) -> Mapping[str, Any]:
-    """The agent's defaults."""
-    del folder
-    return {}
-
-
 @dataclass(frozen=True, slots=True)
 class Attack:
     """One hostile or broken neighbour.
 
     Args:
-        name: of the file, and on the command line.
+        name: of its function, and on the command line.
         summary: one line of what the neighbour does.
         run: does it for `rig.seconds` and cleans up after itself; it starts and ends its own processes.
         configuration: the agent's configuration, given the attack's folder; called before the agent starts, so it may
@@ -94,73 +87,60 @@ class Attack:
     name: str
     summary: str
     run: Callable[[Rig], None]
-    configuration: Callable[[Path], Mapping[str, Any]] = no_configuration
-    injects_faults: bool = False
-    needs_root: bool = False
+    configuration: Callable[[Path], Mapping[str, Any]]
+    injects_faults: bool
+    needs_root: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What one attack did to the agent. Energy in µJ; ratios of 1."""
-
-    attack: str
-    seconds: float
-    memory_peak_b: int
-    memory_kills: int
-    scrapes: int
-    failed_scrapes: int
-    scrape_p95_ms: float
-    scrape_worst_ms: float
-    recorded_uj: int
-    counter_difference_uj: int
-    workload_error: float
-    unattributed: float
-    figures: Mapping[str, object]
-    violations: tuple[str, ...]
-
-    @property
-    def ok(self) -> bool:
-        """Whether the attack changed nothing that it may not change."""
-        return not self.violations
+ATTACKS: dict[str, Attack] = {}
 
 
-def measure(attack: Attack, seconds: float) -> Outcome:
-    """Run one attack against an agent of its own.
+def attack(
+    summary: str,
+    configuration: Callable[[Path], Mapping[str, Any]] = lambda _: {},
+    *,
+    injects_faults: bool = False,
+    needs_root: bool = False,
+) -> Callable[[Callable[[Rig], None]], Callable[[Rig], None]]:
+    """Enter a function into ATTACKS."""
 
-    Raises:
-        RuntimeError: the agent did not come up.
-    """
-    with tempfile.TemporaryDirectory(prefix="wattlens-hostile-") as name:
-        base = Path(name)
+    def enter(run: Callable[[Rig], None]) -> Callable[[Rig], None]:
+        ATTACKS[run.__name__] = Attack(run.__name__, summary, run, configuration, injects_faults, needs_root)
+        return run
+
+    return enter
+
+
+def measure(attack: Attack, seconds: float) -> Row:
+    """Run one attack against an agent of its own."""
+    with simulated("h100-node") as (base, node), node.plant() as plant, _limit() as limit:
         base.chmod(0o755)  # attackers are other users
         folder = base / "attack"
         folder.mkdir()
         (base / "agent.yaml").write_text(yaml.safe_dump(dict(attack.configuration(folder))))
-        with SimulatedNode.start("h100-node", base / "node") as node, node.plant() as plant, _limit() as limit:
-            agent = AgentProcess(node.directory, base / "state", base / "agent.yaml", limit=limit.enter)
-            counters, scraper = CounterRecorder(plant), Scraper(agent)
-            counters.start()
-            time.sleep(0.5)
-            agent.start()
-            memory = MemoryRecorder(agent.pid)
-            try:
-                time.sleep(SETTLE_S)
-                scraper.start()
-                memory.start()
-                rig = Rig(node, agent, folder, seconds)
-                attack.run(rig)
-                time.sleep(SETTLE_S)
-            finally:
-                scraper.ended.set()
-                memory.ended.set()
-                if agent.process is not None and agent.process.poll() is None:
-                    agent.stop()
-                time.sleep(0.2)
-                counters.ended.set()
-            scraper.join()
-            memory.join()
-            counters.join()
-            return _judge(attack, rig, counters, scraper, memory, limit)
+        agent = AgentProcess(node.directory, base / "state", base / "agent.yaml", limit=limit.enter)
+        counters, scraper = CounterRecorder(plant), Scraper(agent)
+        counters.start()
+        time.sleep(0.5)
+        agent.start()
+        memory = MemoryRecorder(agent.pid)
+        try:
+            time.sleep(SETTLE_S)
+            scraper.start()
+            memory.start()
+            rig = Rig(node, agent, folder, seconds)
+            attack.run(rig)
+            time.sleep(SETTLE_S)
+        finally:
+            scraper.ended.set()
+            memory.ended.set()
+            if agent.process is not None and agent.process.poll() is None:
+                agent.stop()
+            time.sleep(0.2)
+            counters.ended.set()
+        for thread in (scraper, memory, counters):
+            thread.join()
+        return _judge(attack, rig, counters, scraper, memory, limit)
 
 
 class CounterRecorder(threading.Thread):
@@ -195,6 +175,17 @@ class CounterRecorder(threading.Thread):
         )
         return min((recorded_uj - change for change in changes), key=abs)
 
+    def judge(self, cells: Sequence[Cell], at_ns: Callable[[int], int] = lambda ns: ns) -> tuple[int, int, dict[str, int]]:
+        """Recorded energy of all GPUs, its difference from their counters, and that of each GPU; `at_ns`: UTC to plant time."""
+        recorded: dict[str, int] = {}
+        difference = 0
+        for uuid in sorted({cell.device for cell in cells}):
+            own = [cell for cell in cells if cell.device == uuid]
+            recorded[uuid] = sum(cell.energy_uj for cell in own)
+            span = min(at_ns(cell.run.start_ns) for cell in own), max(at_ns(cell.run.end_ns) for cell in own)
+            difference += abs(self.difference_uj(uuid, *span, recorded[uuid]))
+        return sum(recorded.values()), difference, recorded
+
 
 class Scraper(threading.Thread):
     """Scrapes /metrics ten times per second, each time on a new connection."""
@@ -224,18 +215,12 @@ class MemoryRecorder(threading.Thread):
         super().__init__(daemon=True)
         self._pid = pid
         self.ended = threading.Event()
-        self.peak_b = 0
+        self.peak_b = 0.0
 
     def run(self) -> None:
         """Until `ended`."""
         while not self.ended.wait(0.25):
-            total = 0
-            for pid in family(self._pid):
-                try:
-                    total += pss_b(pid)
-                except (OSError, RuntimeError):
-                    continue  # it ended
-            self.peak_b = max(self.peak_b, total)
+            self.peak_b = max(self.peak_b, of_family(pss_b, self._pid))
 
 
 @dataclass(slots=True)
@@ -278,54 +263,36 @@ def _limit() -> Iterator[MemoryLimit]:
 
 def _judge(
     attack: Attack, rig: Rig, counters: CounterRecorder, scraper: Scraper, memory: MemoryRecorder, limit: MemoryLimit
-) -> Outcome:
+) -> Row:
     rows = [located.row for located in read_rows(rig.agent.state)]
     cells = [row for row in rows if isinstance(row, Cell) and row.device.startswith("GPU-")]
-    difference, recorded, unattributed, worst = 0, 0, 0, 0.0
     users = {gpu for workload in rig.node.workloads() for gpu in workload["gpus"]}
     with rig.node.plant() as plant:
-        now_ns = plant.now_ns()
-        used = {plant.uuid(gpu) for gpu in users}
-    for uuid in sorted({cell.device for cell in cells}):
-        own = [cell for cell in cells if cell.device == uuid]
-        energy = sum(cell.energy_uj for cell in own)
-        starts = [rig.plant_time_ns(cell.run.start_ns, now_ns) for cell in own]
-        span = min(starts), max(rig.plant_time_ns(cell.run.end_ns, now_ns) for cell in own)
-        difference += abs(counters.difference_uj(uuid, *span, energy))
-        recorded += energy
-        unattributed += sum(cell.energy_uj for cell in own if cell.state.unattributed_reason)
-        if uuid in used:
-            by_workload: dict[str, int] = {}
-            for cell in own:
-                by_workload[cell.workload] = by_workload.get(cell.workload, 0) + cell.energy_uj
-            worst = max(worst, 1 - max((amount for name, amount in by_workload.items() if name), default=0) / energy)
+        now_ns, used = plant.now_ns(), {plant.uuid(gpu) for gpu in users}
+    recorded, difference, energies = counters.judge(cells, lambda ns: rig.plant_time_ns(ns, now_ns))
+    unattributed = sum(cell.energy_uj for cell in cells if cell.state.unattributed_reason)
+    by_workload: dict[str, dict[str, int]] = {uuid: {} for uuid in used}
+    for cell in cells:
+        if cell.device in used and cell.workload:
+            own = by_workload[cell.device]
+            own[cell.workload] = own.get(cell.workload, 0) + cell.energy_uj
+    worst = max(
+        (1 - max(by_workload[uuid].values(), default=0) / energies[uuid] for uuid in used & energies.keys()), default=0.0
+    )
     p95 = statistics.quantiles(scraper.took_ms, n=20)[-1] if len(scraper.took_ms) > 1 else float("inf")
     ratio = unattributed / recorded if recorded else 1.0
     rig.require(f"memory stays under {MEMORY_LIMIT_B >> 20} MiB", memory.peak_b < MEMORY_LIMIT_B and not limit.kills())
     rig.require("recorded energy equals the change of the driver's counters", difference == 0)
-    rig.require("all eight GPUs are recorded", len({cell.device for cell in cells}) == 8)
+    rig.require("all eight GPUs are recorded", len(energies) == 8)
     if not attack.injects_faults:
         rig.require("each scrape is answered", scraper.failed == 0)
         rig.require(f"the 95th percentile of scrapes is under {SCRAPE_BAR_MS:g} ms", p95 < SCRAPE_BAR_MS)
         rig.require(f"workloads are within {WORKLOAD_BAR:.0%} of their GPUs' counters", worst <= WORKLOAD_BAR)
         rig.require(f"at most {UNATTRIBUTED_BAR:.0%} is unattributed", ratio <= UNATTRIBUTED_BAR)
-    return Outcome(
-        attack.name, rig.seconds, memory.peak_b, limit.kills(), len(scraper.took_ms), scraper.failed,
-        round(p95, 2), round(max(scraper.took_ms, default=float("inf")), 2), recorded, difference,
-        round(worst, 5), round(ratio, 5), dict(rig.figures), tuple(rig.violations),
-    )  # fmt: skip
-
-
-def end_process(pid: int) -> None:
-    """SIGKILL and reap a child of this process, whatever state it is in."""
-    for number in (signal.SIGCONT, signal.SIGKILL):
-        try:
-            os.kill(pid, number)
-        except ProcessLookupError:
-            return
-    os.waitpid(pid, 0)
-
-
-def reader_of(agent: AgentProcess) -> int:
-    """Process id of the agent's reader, its first child."""
-    return children(agent.pid)[0]
+    return {
+        "attack": attack.name, "summary": attack.summary, "seconds": rig.seconds, "memory_peak_mib": memory.peak_b / 2**20,
+        "memory_kills": limit.kills(), "scrapes": len(scraper.took_ms), "failed_scrapes": scraper.failed, "scrape_p95_ms": p95,
+        "scrape_worst_ms": max(scraper.took_ms, default=float("inf")), "recorded_uj": recorded,
+        "counter_difference_uj": difference, "workload_error": worst, "unattributed": ratio, **rig.figures,
+        "broken": rig.violations, "ok": not rig.violations,
+    }  # fmt: skip

@@ -70,12 +70,12 @@ def test_a_profile_leaves_no_more_than_the_page_says(pages: Pages, name: str) ->
 def test_a_small_fleet_is_scraped_recorded_sent_and_asked(pages: Pages, tmp_path: Path) -> None:
     for program in ("prometheus", "victoria-metrics"):
         need_program(program)
-    found = fleet_scale.run(
+    found = fleet_scale.measure(
         3, 1, minutes=0.1, hours=0.1, repeats=2, capture=pages.capture, folder=tmp_path, scrape_s=2,
         boards=("wattlens-fleet", "wattlens-gpu"),  # one opens with all nodes, one with the first
     )  # fmt: skip
     assert found.wrong() == []
-    assert {t.store for t in found.timings} == {"prometheus", "victoriametrics"}
-    assert [t for t in found.timings if t.error] == []
+    assert {t["store"] for t in found.timings} == {"prometheus", "victoriametrics"}
+    assert [t for t in found.timings if t["error"]] == []
     assert found.figures["series"] > 3 * len(keys_of(pages.capture.node[1].text))
     assert min(found.figures[name] for name in ("samples_per_s", "sent_per_s", "prometheus_block_b_per_sample", "vm_rows")) > 0

@@ -15,7 +15,7 @@ from wattlens.cli import main
 
 ROOT = Path(__file__).parents[2]
 SAMPLE = ROOT / "docs/sample-report"
-ANEW = "make it anew: python -m benchmarks.sample_report --out docs/sample-report"
+ANEW = "make it anew: python -m benchmarks sample_report --out docs/sample-report"
 
 
 def sha256(path: Path) -> str:

@@ -3,6 +3,7 @@
 No bar of the smokes is a timing: they show that the run still runs and that what must hold exactly does.
 """
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -18,7 +19,7 @@ from benchmarks import (
     energy_per_token,
     exactness,
     faults,
-    health_cost,
+    hostile,
     journal,
     ledger_scale,
     prefill_decode,
@@ -30,8 +31,7 @@ from benchmarks import (
     windows,
 )
 from benchmarks.hostile import web
-from benchmarks.hostile.__main__ import find_attacks
-from benchmarks.hostile.rig import measure
+from benchmarks.runner import call
 from tests.support import need_file, need_module
 
 
@@ -39,17 +39,17 @@ from tests.support import need_file, need_module
 @pytest.mark.timeout(360)
 def test_a_short_exactness_run_conserves_and_never_falls():
     result = exactness.run(seconds=25, kills=4, seed=11)
-    assert result.agent_kills + result.reader_kills == 4
-    assert result.conserved
-    assert (result.chain_faults, result.fell) == (0, 0)
-    assert result.total_held
-    assert result.devices_held == result.devices == 8
+    assert result["agent_kills"] + result["reader_kills"] == 4
+    assert result["conserved"]
+    assert (result["chain_faults"], result["fell"]) == (0, 0)
+    assert result["total_held"]
+    assert result["devices_held"] == result["devices"] == 8
     # A law of the ledger, not of the share that gaps have in so short a run: device by device, what a counter had and the
     # ledger lacks is declared, and nothing is booked that no counter had. Four of the eight devices have neither a gap nor a
     # reset, so all that they may lack is 0.3 s at their last reading: an entry of a second that is lost on its way to the
     # ledger breaks this, as does a gap without its row or a bridge over a kill that is not booked. What is booked twice breaks
     # the other half.
-    assert (result.underbooked, result.overbooked) == (0, 0)
+    assert (result["underbooked"], result["overbooked"]) == (0, 0)
 
 
 @pytest.mark.smoke
@@ -57,44 +57,46 @@ def test_a_short_exactness_run_conserves_and_never_falls():
 @pytest.mark.parametrize("kind", ["lost", "counter_reset", "stuck_sensor"])
 def test_a_fault_is_told_and_recovered_from(kind):
     for outcome in faults.run(hang_s=6, only=kind):
-        assert outcome.told
-        assert outcome.same_agent
-        assert outcome.back_s is not None
+        assert outcome["told"]
+        assert outcome["same_agent"]
+        assert outcome["back_s"] is not None
 
 
 @pytest.mark.smoke
 @pytest.mark.timeout(360)
-def test_a_small_fleet_day_compacts_and_sums_exactly(tmp_path):
-    assert ledger_scale.main(["--nodes", "8", "--hours", "2", "--folder", str(tmp_path)]) == 0
+def test_a_small_fleet_day_compacts_and_sums_exactly():
+    rows = list(ledger_scale.run(nodes=8, hours=2))
+    assert len([row for row in rows if row.get("ok")]) == 5
+    assert rows[-1]["uj"] > 2**63
 
 
 @pytest.mark.smoke
 @pytest.mark.timeout(360)
 def test_the_cost_run_measures_both_exporters():
     need_module("nvitop_exporter")
-    found = cost.run(seconds=4)
-    assert found["agent_processes"] >= 2  # a prober may come and go where a board answered late
-    assert found["agent_pss_mib"] <= 80
-    assert found["nvitop_exporter_cpu_ratio"] > 0
+    agent, peer, fast = cost.run("nvitop", seconds=4)
+    assert agent["processes"] >= 2  # a prober may come and go where a board answered late
+    assert max(agent["pss_mib"]) <= 80
+    assert min(peer["cpu"], fast["cpu"]) > 0
 
 
 @pytest.mark.smoke
 @pytest.mark.timeout(360)
 def test_hostile_clients_cost_no_scrape():
-    for outcome in web.run(seconds=2, kinds=("nobody", "silent", "wrong_credentials")):
-        assert outcome.failed == 0
-        assert outcome.kept_scrapes > 0
-        assert (outcome.attempts_per_s > 0) == (outcome.kind != "nobody")
+    for row in web.run(seconds=2, only=("nobody", "silent", "wrong_credentials")):
+        assert row["failed"] == 0
+        assert row["scrapes"] > 0
+        assert (row["attempts_per_s"] > 0) == (row["kind"] != "nobody")
 
 
 @pytest.mark.smoke
 @pytest.mark.timeout(240)
 def test_energy_is_exact_in_peace():
-    outcome = measure(find_attacks()["nobody"], seconds=3)
-    assert outcome.counter_difference_uj == 0
-    assert outcome.recorded_uj > 0
-    assert outcome.memory_peak_b > 0
-    assert (outcome.unattributed, outcome.memory_kills) == (0, 0)
+    (row,) = hostile.run("nobody", seconds=3)
+    assert row["counter_difference_uj"] == 0
+    assert row["recorded_uj"] > 0
+    assert row["memory_peak_mib"] > 0
+    assert (row["unattributed"], row["memory_kills"]) == (0, 0)
 
 
 @pytest.mark.smoke
@@ -102,7 +104,7 @@ def test_energy_is_exact_in_peace():
 @pytest.mark.parametrize("case", ["h100-full", "h100-sampled", "v100-full"])
 def test_short_windows_are_read_and_their_intervals_hold_the_truth(case):
     """Edges hold with 95 %: of twelve windows one may be missed and one refused."""
-    rows = windows.run(case, windows=4, seed=9)["lengths"].values()
+    *rows, _ = windows.run((case,), windows=4, seed=9)
     assert [row["windows"] for row in rows] == [4, 4, 4]
     assert sum(row["read"] for row in rows) >= 11
     assert sum(row["read"] * row["full"] for row in rows) >= 10
@@ -111,23 +113,32 @@ def test_short_windows_are_read_and_their_intervals_hold_the_truth(case):
 @pytest.mark.smoke
 @pytest.mark.timeout(360)
 def test_what_health_costs_is_measured_on_two_agents():
-    found = health_cost.run(seconds=8, warm_up_s=3)
-    assert found["cpu_ratio_with_health"] > 0
-    assert found["cpu_ratio_without"] > 0
-    assert min(found["page_b_with_health"], found["page_b_without"]) > 0  # health itself comes after ten seconds
+    rows = list(cost.run("health", seconds=8, warm_up_s=3))
+    assert [row["exporter"] for row in rows] == ["with", "without"]
+    assert min(row["cpu"] for row in rows) > 0
+    assert min(row["page_b"] for row in rows) > 0  # health itself comes after ten seconds
+
+
+@pytest.mark.smoke
+@pytest.mark.timeout(360)
+def test_what_metrics_endpoints_cost_is_measured():
+    (row,) = cost.run("serving", seconds=6, warm_up_s=3)
+    assert row["cpu"] > 0
+    assert max(row["pss_mib"]) <= 96
 
 
 @pytest.mark.smoke
 @pytest.mark.timeout(360)
 def test_shared_gpus_are_attributed_close_to_the_plants_truth():
     """Bars are those of the long run: a short one has as many windows to settle as its loads have changes."""
-    rows = attribution.run(seconds=60, nodes=2, seed=5)
-    assert {row.mode for row in rows} == set(attribution.MODES)
-    assert all(row.conserved for row in rows)
-    assert all(row.processes > 0 for row in rows)
-    busy = [row for row in rows if row.kernels == "busy" and row.mode != "mps"]
-    assert [row.ok for row in busy] == [True] * 3
-    assert all(row.active_median < 0.10 for row in rows if row.kernels == "alike" and row.mode in ("time-sliced", "mps"))
+    rows = list(attribution.run(seconds=60, nodes=2, seed=5, examples=0))
+    assert {row["mode"] for row in rows} == set(attribution.MODES)
+    assert all(row["conserved"] for row in rows)
+    assert all(row["processes"] > 0 for row in rows)
+    busy = [row for row in rows if row["kernels"] == "busy" and row["mode"] != "mps"]
+    assert [row["ok"] for row in busy] == [True] * 3
+    alike = [row for row in rows if row["kernels"] == "alike" and row["mode"] in ("time-sliced", "mps")]
+    assert all(row["active_median"] < 0.10 for row in alike)
 
 
 @pytest.mark.smoke
@@ -167,9 +178,9 @@ def test_ten_minutes_of_a_trace_are_served_with_less_energy_and_hardly_later():
     The limit of the first token is kept for prompts of every length, which costs savings on traces with long prompts.
     """
     need_file(dvfs_traces.DATA / dvfs_traces.TRACES["azure"], "github.com/Azure/AzurePublicDataset")
-    found = dvfs_traces.played(dvfs_traces.Job(dvfs_traces.DATA, "azure", 2.0, "mid", dvfs_traces.QUICK_S, 0, None))
-    assert found["rules"]["slo"]["difference_ratio"] > -0.01
-    assert found["of_hindsight_ratio"] > 0.45
+    (found,) = dvfs_traces.run(trace=("azure",), rate=(2.0,), boundness=("mid",), seconds=600.0)
+    assert found["slo"][1] > -1
+    assert found["of_hindsight"] > 0.45
 
 
 @pytest.mark.smoke
@@ -177,20 +188,20 @@ def test_ten_minutes_of_a_trace_are_served_with_less_energy_and_hardly_later():
 def test_a_day_claims_most_of_what_is_saved_and_never_more():
     for name in dvfs_claims.CLASSES:
         days = [dvfs_claims.day((name, seed)) for seed in range(8)]
-        assert sum(each.over for each in days) <= 1, name
+        assert sum(over for over, _, _ in days) <= 1, name
         if "10 %" in name:
-            assert sorted(each.claimed_j / each.saved_j for each in days)[4] > 0.5, name
+            assert sorted(claimed_j / saved_j for _, claimed_j, saved_j in days)[4] > 0.5, name
 
 
 @pytest.mark.smoke
 @pytest.mark.timeout(360)
 def test_the_loop_closes_on_training_and_serving_at_once():
-    found = dvfs_closed_loop.run(plain_s=10, steered_s=45, seed=7)
-    assert found["sets"] > 0
-    assert found["refused"] == 0
-    assert found["workloads"].keys() == {"train", "chat", "code"}
-    for engine in ("chat", "code"):
-        shares = [share for key in ("ttft", "mean", "itl") for share in found["workloads"][engine][f"{key}_within"]]
+    *workloads, control = dvfs_closed_loop.run(plain_s=10, steered_s=45, seed=7)
+    assert control["sets"] > 0
+    assert control["refused"] == 0
+    assert {row["workload"] for row in workloads} == {"train", "chat", "code"}
+    for row in workloads[1:]:
+        shares = [share for key in ("ttft", "mean", "itl") for share in row[f"{key}_within"]]
         assert all(0 < share <= 1 for share in shares), shares
 
 
@@ -198,9 +209,9 @@ def test_the_loop_closes_on_training_and_serving_at_once():
 @pytest.mark.timeout(600)
 def test_whatever_happens_on_a_steered_node_its_settings_are_put_back():
     result = dvfs_safety.run(events=12, seed=5)
-    assert len(result.events) == 12
-    assert result.settings_seen > 0
-    assert result.held, result
+    assert len(result["events"]) == 12
+    assert result["settings_seen"] > 0
+    assert result["ok"], result
 
 
 @pytest.mark.smoke
@@ -209,47 +220,56 @@ def test_buildings_read_for_a_day_have_their_true_ipue_within_the_interval():
     for cooling in ("air", "liquid"):
         rows = [row for seed in (3, 4) for row in site_pue.building((cooling, seed, False))]
         assert len(rows) == 18
-        assert all(row.low <= row.truth <= row.high for row in rows)  # meters that are taken to err together: plain sums
-        assert all((row.high - row.low) / 2 < 0.1 for row in rows)
+        # Meters that are taken to err together: plain sums.
+        assert all(row["low"] <= row["truth"] <= row["high"] for row in rows)
+        assert all((row["high"] - row["low"]) / 2 < 0.1 for row in rows)
 
 
 @pytest.mark.smoke
 @pytest.mark.timeout(360)
 def test_a_day_of_faults_stays_within_its_bounds_and_names_every_hole():
-    totals = {total.meter: total for total in site_day.day(7)}
-    assert all(total.held for total in totals.values())
-    named = {name: set(total.reasons) for name, total in totals.items() if total.reasons}
+    totals = {total["meter"]: total for total in site_day.day(7)}
+    assert all(total["ok"] for total in totals.values())
+    named = {name: set(total["not seen by it"]) for name, total in totals.items() if total["not seen by it"]}
     assert named.keys() == {"cooling", "it-a", "it-b", "pdu-a", "pdu-b"}
     assert named["it-a"] == {"no readings"}
-    assert totals["main"].imputed_kwh < 0.1  # three hours offline, and its register bridged them
-    assert totals["it-a"].imputed_kwh > 0
+    assert totals["main"]["imputed_kwh"] < 0.1  # three hours offline, and its register bridged them
+    assert totals["it-a"]["imputed_kwh"] > 0
 
 
 @pytest.mark.smoke
 @pytest.mark.timeout(360)
 def test_however_many_agents_there_are_a_meter_is_asked_once_a_period():
     need_module("pymodbus")
-    assert site_polling.held(site_polling.run(agents=3, seconds=20.0))
+    assert site_polling.run(agents=3, seconds=20.0)["ok"]
 
 
 @pytest.mark.smoke
 @pytest.mark.timeout(360)
 def test_twelve_months_of_a_buildings_meters_have_the_pue_that_was_added_up():
-    assert report_meters.main(["--meters", "3"]) == 0
+    assert report_meters.run(meters=3)["ok"]
 
 
 @pytest.mark.smoke
 @pytest.mark.timeout(600)
 def test_a_small_fleets_report_is_right_to_the_last_integer_and_twice_the_same(tmp_path):
-    result = report_scale.run(24, tmp_path, days=3)
-    assert result.ledger.truth.cells.keys() == {"rvk", "blr", "pdx"}
-    assert sum(cost.segments for cost in result.ledger.costs) == (24 + 3) * 60  # a half day of UTC, and two whole ones
-    assert result.wrong == ()
-    assert result.equal > 200
-    assert result.alike
+    ledger, rows = report_scale.measure(24, tmp_path, days=3)
+    assert ledger.truth.cells.keys() == {"rvk", "blr", "pdx"}
+    assert sum(cost["segments"] for cost in ledger.costs) == (24 + 3) * 60  # a half day of UTC, and two whole ones
+    assert rows[-1]["wrong"] == []
+    assert rows[-1]["figures and bounds equal"] > 200
+    assert rows[-1]["two builds identical"]
 
 
 @pytest.mark.smoke
-def test_damaged_journals_have_each_commit_once(capsys):
-    assert journal.main(["--seconds", "20", "--damaged", "12"]) == 0
-    assert "12 of 12" in capsys.readouterr().out
+def test_damaged_journals_have_each_commit_once():
+    *_, damaged = journal.run(seconds=20, damaged=12)
+    assert (damaged["each commit once"], damaged["ok"]) == (12, True)
+
+
+@pytest.mark.smoke
+def test_a_command_prints_its_rows_and_fails_below_a_bar(capsys):
+    assert call("dvfs_claims", ["--runs", "2", "--json"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert [row["saving"] for row in printed] == list(dvfs_claims.CLASSES)
+    assert all(row["ok"] for row in printed)

@@ -1,4 +1,4 @@
-"""Attribution conserves over whole scenarios; `python -m benchmarks.attribution` tries 10,000 of them."""
+"""Attribution conserves over whole scenarios; `python -m benchmarks attribution` tries 10,000 of them."""
 
 from hypothesis import given, settings
 

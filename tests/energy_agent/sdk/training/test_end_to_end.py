@@ -11,7 +11,7 @@ STEPS = 450
 @pytest.mark.timeout(360)
 @pytest.mark.smoke
 def test_an_agent_that_is_killed_loses_and_doubles_nothing():
-    found = training.run(PLAIN, STEPS, kill=True)
+    found = training.train(PLAIN, STEPS, kill=True)
     assert found["killed"] == training.KILLS
     assert (found["told_steps"], found["told_tokens"]) == (STEPS, STEPS * TOKENS)
     # Whoever leaves a GPU gets the second in which he does, and a loaded machine is late to see it. What is lost or doubled
