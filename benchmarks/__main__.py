@@ -23,7 +23,6 @@ NAMES = (
     "dvfs_claims",
     "dvfs_closed_loop",
     "dvfs_safety",
-    "kills",
     "journal",
     "site_pue",
     "site_day",

@@ -1,36 +1,57 @@
-"""Any sequence of kills, freezes, faults, reboots and switches on a steered node: what was set, and what came back when.
+"""Kills, freezes, faults, reboots and switches on steered nodes: what was set, what came back when, what was recorded.
 
-Run from the repository's root: python -m benchmarks dvfs_safety [--events 150] [--seed 1]
+Run from the repository's root: python -m benchmarks dvfs_safety [--events 150] [--kills 40] [--nodes 2] [--seed 1]
 
-Node, actuator, agent and job are real processes on simulated GPUs; the plant says what is set. Twenty times a second:
+Node, actuator, agent and job are real processes on simulated GPUs; the plant says what is set, 50 times a second. First any
+sequence of events on one node:
 
 - a device has what it was found with, or the one setting that the policy asks for, and never anything else;
 - once the agent is dead or frozen or the kill switch is on, and the actuator was left alone for as long, nothing is set after
-  20 s: the design's 15 s, a look and a busy machine.
+  20 s: the design's 15 s, a look and a busy machine;
+- after every third event or so, and at the end, everything is made well again and steering is back within 90 s;
+- all is ended in order and nothing is set; the ledger verifies, and tells of every setting that was seen, but for as many as
+  processes were killed.
 
-After every third event or so, and at the end, everything is made well again and steering is back within 90 s. Then all is ended
-in order and nothing is set; the ledger verifies, and tells of every setting that was seen, but for as many as processes were
-killed.
+Then rounds of SIGKILL and SIGSTOP to one process, two, or all four, on some nodes at a time. Every original setting is back
+
+- within 6 s after kills, and within 15 s where a process was frozen, as long as supervisor or worker is untouched;
+- otherwise by the time the next actuator serves, which this program starts as systemd would: after killing what is left;
+- a reader alone owes nothing, since the agent replaces it and steers on.
+
+There each GPU's recorded energy must equal the change of the driver's counter to the microjoule.
 """
 
+import math
 import os
 import random
 import signal
+import statistics
+import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, field
+from itertools import groupby
+from multiprocessing import get_context
 from pathlib import Path
 
+from benchmarks.hostile.rig import CounterRecorder
 from benchmarks.runner import Row, say
+from energy_agent.ledger.reading import read_rows
+from energy_agent.ledger.rows.kinds import Cell
 from tests.dvfs.steered_node import FREE, KNEE, SteeredNode
 from tests.support import added_s, eventually, stalled_s
 
 OWED_S = 20.0
 AGAIN_S = 90.0
 PAUSES_S = (0.2, 1.0, 4.0, 12.0, 25.0)
-LOOK_S = 0.05
+LOOK_S = 0.02
+KILLED_S, FROZEN_S, START_S = 6.0, 15.0, 30.0
+PROCESSES = ("agent", "reader", "supervisor", "worker")
+ACTUATOR = ("supervisor", "worker")
 FAULTS = ("timeout", "no_permission", "unknown_error", "reset_required", "hang", "lost")
 CALLS = ("", "nvmlDeviceSetGpuLockedClocks", "nvmlDeviceResetGpuLockedClocks", "nvmlDeviceGetClockInfo")
 
@@ -53,13 +74,23 @@ def is_strange(locks: list[tuple[int, int]]) -> bool:
     return any(lock not in (FREE, KNEE) for lock in locks) or locks[2] != FREE
 
 
+class PromptCounterRecorder(CounterRecorder):
+    """Before other threads where it may be: a value of the counter that it misses, the judgement lacks."""
+
+    def run(self) -> None:
+        """Until `ended`."""
+        with suppress(PermissionError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), -10)
+        super().run()
+
+
 class Watch(threading.Thread):
-    """Looks at the plant, twenty times a second."""
+    """Looks at the plant, 50 times a second."""
 
     def __init__(self, node: SteeredNode, result: Result) -> None:
         super().__init__(daemon=True)
         self._node, self._result = node, result
-        self.lock, self._back = threading.Lock(), True
+        self.lock, self.back_s = threading.Lock(), 0.0
         self._since: float | None = None
         self._stalled_s = 0.0
         self._last = [FREE] * 3
@@ -68,7 +99,7 @@ class Watch(threading.Thread):
     def owe(self) -> None:
         """Nothing may stay set from now on."""
         with self.lock:
-            self._since, self._back, self._stalled_s = time.monotonic(), False, stalled_s()
+            self._since, self.back_s, self._stalled_s = time.monotonic(), 0.0, stalled_s()
 
     def pause(self) -> None:
         """Nothing is owed."""
@@ -89,13 +120,13 @@ class Watch(threading.Thread):
             result.strange.append(f"{locks} after {after}")
         result.settings_seen += sum(a == FREE and b == KNEE for a, b in zip(self._last, locks, strict=True))
         self._last = locks
-        if self._since is None or self._back:
+        if self._since is None or self.back_s:
             return
         took_s = time.monotonic() - self._since
         if set(locks) == {FREE}:
-            self._back, result.longest_back_s = True, max(result.longest_back_s, took_s)
+            self.back_s, result.longest_back_s = took_s, max(result.longest_back_s, took_s)
         elif took_s > OWED_S + added_s(self._stalled_s):
-            self._back = True
+            self.back_s = took_s
             result.late.append(f"{locks} for {took_s:.1f} s after {after}")
 
 
@@ -237,8 +268,8 @@ class Run:
         self._on = not self._on
         return f"switched {word}"
 
-    def well(self) -> bool:
-        """Make everything well again; whether the node is then steered in time."""
+    def well(self) -> None:
+        """Make everything well again, and note whether the node is then steered in time."""
         self._watch.pause()
         if self._fault is not None:
             self._fail()
@@ -249,33 +280,126 @@ class Run:
         end = time.monotonic() + AGAIN_S
         while not (steered := self._node.steered()) and time.monotonic() < end:
             time.sleep(0.2)
-        return steered
+        if not steered:
+            self._result.unsteered.append(f"after {self._result.events[-1:]}")
+
+    def strike(self) -> Row:
+        """Signal some of the four processes of a steered node; seconds count from then, or from the next actuator's start."""
+        node, draw = self._node, self._draw
+        pids = dict(
+            zip(PROCESSES, (self._agent_pid(), eventually(node.reader), node.supervisor, eventually(node.worker)), strict=True)
+        )
+        targets = draw.sample(PROCESSES, draw.choice([1, 1, 1, 2, 2, len(PROCESSES)]))
+        numbers = {name: draw.choice([signal.SIGKILL, signal.SIGKILL, signal.SIGSTOP]) for name in targets}
+        if len(targets) == len(PROCESSES):
+            numbers = dict.fromkeys(targets, signal.SIGKILL)
+        both = [name for name in ACTUATOR if set(targets) >= set(ACTUATOR)]
+        # Both of the actuator are stopped first, so that neither sees the other die; what is left of a unit, systemd kills.
+        order = [(name, signal.SIGSTOP) for name in both] + list(numbers.items()) + [(name, signal.SIGKILL) for name in both]
+        for name, number in order:
+            with suppress(ProcessLookupError):
+                os.kill(pids[name], number)
+        limit_s = FROZEN_S if signal.SIGSTOP in numbers.values() else KILLED_S
+        kind = f"{'one' if len(targets) == 1 else 'two'} {'killed' if limit_s == KILLED_S else 'frozen or killed'}"
+        row: Row = {"kind": kind, "processes": len(targets), "limit_s": limit_s, "back_s": None}
+        if both:
+            node.actuator.wait(10)
+            time.sleep(draw.choice([0.0, 1.0]))
+            row |= {"kind": "all dead" if len(targets) == len(PROCESSES) else "actuator dead", "limit_s": START_S}
+        self._watch.owe()
+        if both:
+            node.start_actuator()
+        if targets == ["reader"]:
+            self._watch.pause()
+            time.sleep(draw.choice([0.0, 0.5, 2.0]))
+            row |= {"kind": "reader alone", "limit_s": None}
+        else:
+            end_s = time.monotonic() + row["limit_s"] + 20
+            while not self._watch.back_s and time.monotonic() < end_s:
+                time.sleep(LOOK_S)
+            row["back_s"] = self._watch.back_s or math.inf
+        self._result.events.append(str(numbers))
+        for name in {"agent", "supervisor"} & numbers.keys():
+            with suppress(ProcessLookupError):  # what was frozen goes on, or is killed
+                os.kill(pids[name], draw.choice([signal.SIGCONT, signal.SIGKILL]) if numbers[name] == signal.SIGSTOP else 0)
+        for process in (node.agent.process, node.actuator):
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(0.5)
+        self._agent, self._actuator = bool(self._agent_pid()), node.actuator.poll() is None
+        end_s = time.monotonic() + 20
+        while not self._actuator and Path(f"/proc/{pids['worker']}").exists() and time.monotonic() < end_s:
+            time.sleep(0.05)
+        return row
 
 
-def run(events: int = 150, seed: int = 1) -> Row:
-    """So many events, from 0.2 to 25 s apart."""
-    draw, result = random.Random(seed), Result()
-    with tempfile.TemporaryDirectory() as folder, SteeredNode(Path(folder)) as node:
+def play(events: int, kills: int, seed: str) -> tuple[list[Row], Row]:
+    """So many events on a node, 0.2 to 25 s apart, then rounds until so many processes got signals; the rounds, and the end."""
+    draw, result, rounds = random.Random(seed), Result(), list[Row]()
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as exits:
+        node = SteeredNode(Path(folder))
+        node.boot()
+        counters = PromptCounterRecorder(node.plant)
+        if kills:  # before the agent, whose first reading it has to know; a reboot is the end of a plant
+            counters.start()
+            time.sleep(0.5)
+        node.start_actuator()
+        exits.push(node)  # ends all of it
+        node.start_agent()
         watch = Watch(node, result)
         watch.start()
         chaos = Run(node, draw, result, watch)
         for number in range(events):
-            if draw.random() < 0.35 and not chaos.well():
-                result.unsteered.append(f"after {result.events[-1:]}")
+            if draw.random() < 0.35:
+                chaos.well()
             say(f"{number + 1} of {events}: {chaos.event()}")
             time.sleep(draw.choice(PAUSES_S))
-        if not chaos.well():
-            result.unsteered.append("at the end")
+        while sum(row["processes"] for row in rounds) < kills:
+            chaos.well()
+            rounds.append(chaos.strike())
+            say(f"node {seed}: {rounds[-1]}")
+        chaos.well()
         time.sleep(15)  # the agent has fetched what the actuator did meanwhile
         node.end_agent()
         node.end_actuator()
+        time.sleep(0.2)
         watch.ended = True
         watch.join()
+        energy: Row = {}
+        if kills:
+            counters.ended.set()
+            counters.join()
+            rows = [located.row for located in read_rows(node.folder / "state")]
+            cells = [row for row in rows if isinstance(row, Cell) and row.device.startswith("GPU-")]
+            energy = dict(zip(("recorded_uj", "counter_difference_uj"), counters.judge(cells), strict=False))
         original = node.free() and node.limits() == [700_000] * 3
         recorded = sum(1 for _, action, outcome in node.actions() if action == "set" and outcome.startswith("ok"))
         verifies = node.cli("ledger", "verify", str(node.folder / "state")).returncode == 0
-    whole = original and verifies and not (result.strange or result.late or result.unsteered)
-    return asdict(result) | {
+    whole = (
+        original and verifies and not (result.strange or result.late or result.unsteered or energy.get("counter_difference_uj"))
+    )
+    return rounds, asdict(result) | energy | {
         "settings_recorded": recorded, "original_settings_at_end": original, "ledger_verifies": verifies,
-        "ok": whole and recorded >= result.settings_seen - result.killed,
+        "ok": whole and (kills > 0 or recorded >= result.settings_seen - result.killed),
     }  # fmt: skip
+
+
+def run(events: int = 150, kills: int = 40, nodes: int = 2, seed: int = 1) -> Iterator[Row]:
+    """So many events on one node; then so many processes killed or frozen over all nodes, which run at a time."""
+    if events:
+        yield play(events, 0, str(seed))[1]
+    if not kills:
+        return
+    with ProcessPoolExecutor(nodes, get_context("spawn")) as pool:
+        names = [f"{seed}-{number}" for number in range(nodes)]
+        outcomes = list(pool.map(play, [0] * nodes, [-(-kills // nodes)] * nodes, names))
+    rounds = sorted((row for node, _ in outcomes for row in node), key=lambda row: str(row["kind"]))
+    for kind, group in groupby(rounds, key=lambda row: str(row["kind"])):
+        own = list(group)
+        times, limit_s = [row["back_s"] for row in own if row["back_s"] is not None], own[0]["limit_s"]
+        late = sum(back_s > limit_s for back_s in times)
+        yield {
+            "kind": kind, "rounds": len(own), "processes": sum(row["processes"] for row in own), "limit_s": limit_s,
+            "median_s": statistics.median(times) if times else None, "worst_s": max(times, default=None), "late": late,
+            "ok": not late,
+        }  # fmt: skip
+    yield from (ending for _, ending in outcomes)

@@ -208,10 +208,20 @@ def test_the_loop_closes_on_training_and_serving_at_once():
 @pytest.mark.smoke
 @pytest.mark.timeout(600)
 def test_whatever_happens_on_a_steered_node_its_settings_are_put_back():
-    result = dvfs_safety.run(events=12, seed=5)
+    (result,) = dvfs_safety.run(events=12, kills=0, seed=5)
     assert len(result["events"]) == 12
     assert result["settings_seen"] > 0
     assert result["ok"], result
+
+
+@pytest.mark.smoke
+@pytest.mark.timeout(600)
+def test_whoever_is_killed_or_frozen_every_joule_is_recorded_and_settings_come_back():
+    *rounds, end = dvfs_safety.run(events=0, kills=5, nodes=1, seed=5)
+    assert sum(row["processes"] for row in rounds) >= 5
+    assert end["recorded_uj"] > 0
+    assert end["counter_difference_uj"] == 0
+    assert (end["strange"], end["original_settings_at_end"], end["ledger_verifies"]) == ([], True, True)
 
 
 @pytest.mark.smoke
