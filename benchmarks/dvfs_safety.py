@@ -138,7 +138,7 @@ class Run:
         self._agent = self._actuator = self._on = True
         self._fault: tuple[int, str] | None = None
         self._events: list[Callable[[], str]] = [
-            self._kill_agent, self._end_agent, self._freeze_agent, self._start_agent, self._start_agent,
+            self._end("killed"), self._end("ended"), self._end("frozen"), self._start_agent, self._start_agent,
             self._send("worker", signal.SIGKILL), self._send("worker", signal.SIGSTOP), self._kill_supervisor,
             self._kill_actuator, self._start_actuator, self._start_actuator, self._send("reader", signal.SIGKILL),
             self._send("reader", signal.SIGSTOP), self._send("job", signal.SIGKILL), self._fail, self._fail,
@@ -177,26 +177,20 @@ class Run:
         process = self._node.agent.process
         return process.pid if process is not None and process.poll() is None else 0
 
-    def _kill_agent(self) -> str:
-        if not self._agent_pid():
-            return ""
-        self._node.kill_agent()
-        self._agent, self._result.killed = False, self._result.killed + 1
-        return "agent killed"
+    def _end(self, how: str) -> Callable[[], str]:
+        """Kill, end or freeze the agent that runs."""
 
-    def _end_agent(self) -> str:
-        if not self._agent:
-            return ""
-        self._node.end_agent()
-        self._agent = False
-        return "agent ended"
+        def end() -> str:
+            if not (self._agent_pid() if how == "killed" else self._agent):  # a frozen one can be killed
+                return ""
+            if how == "frozen":
+                os.kill(self._agent_pid(), signal.SIGSTOP)
+            else:
+                (self._node.kill_agent if how == "killed" else self._node.end_agent)()
+            self._agent, self._result.killed = False, self._result.killed + (how == "killed")
+            return f"agent {how}"
 
-    def _freeze_agent(self) -> str:
-        if not self._agent:
-            return ""
-        os.kill(self._agent_pid(), signal.SIGSTOP)
-        self._agent = False
-        return "agent frozen"
+        return end
 
     def _start_agent(self) -> str:
         if self._agent:

@@ -12,7 +12,6 @@ from dataclasses import asdict
 from itertools import product
 from pathlib import Path
 
-from benchmarks.physics import tables as physics_tables
 from benchmarks.runner import Row
 from dvfs.policies.progress import SPEC
 from dvfs.replay.rivals import ZEUS
@@ -90,13 +89,12 @@ def run(
     first_seed: int = 0,
     table: tuple[Path, ...] = tuple(DATA / f"summary_power_{gpu}.csv" for gpu in ("v100", "a40", "p100")),
     weather: tuple[str, ...] = tuple(WEATHER),
-    physics: bool = False,
 ) -> Iterator[Row]:
-    """`seeds` runs of each table, a quarter of it where the weather is not plain; --physics: tables from boards' physics."""
+    """`seeds` runs of each table, a quarter of it where the weather is not plain."""
     assert SPEC.trials is not None
     plain = [w for w in weather if w == PLAIN]
     plan = (("isotonic", SPEC.trials, weather), ("raw", SPEC.trials, plain), ("isotonic", ZEUS, plain))
-    sources = physics_tables() if physics else {path.stem.removeprefix("summary_power_"): load(path) for path in table}
+    sources = {path.stem.removeprefix("summary_power_"): load(path) for path in table}
     with ProcessPoolExecutor(2) as pool:
         for (source, tables), (form, trials, weathers) in product(sources.items(), plan):
             shaped = [t.isotonic() for t in tables] if form != "raw" else tables

@@ -12,7 +12,7 @@ import random
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cache, cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -186,46 +186,33 @@ def _renamed(keys: Sequence[Key], names: Callable[[str, str], str]) -> Iterator[
 def _node_names(n: int) -> Callable[[str, str], str]:
     """What the labels of node n are."""
     job, rank = divmod(n, NODES_A_JOB)
-    known: dict[tuple[str, str], str] = {}
     pods = {"train-0": f"train-{job}-{rank}", "chat-0": f"chat-{n}", "assist-0": f"assist-{n}", "notebook-ana": f"notebook-{n}"}
-    owners = {"Job/train": f"Job/train-{job}", "StatefulSet/chat": f"StatefulSet/chat-{n % 40}"}
-    teams = {"foundation": f"foundation-{n % 3}", "chat": f"chat-{n % TEAMS}"}
+    labels = {
+        ("owner", "Job/train"): f"Job/train-{job}", ("owner", "StatefulSet/chat"): f"StatefulSet/chat-{n % 40}",
+        ("team", "foundation"): f"foundation-{n % 3}", ("team", "chat"): f"chat-{n % TEAMS}",
+        ("group", "train"): f"train-{job}", ("group", "chat"): f"chat-{n}", ("model", MODELS[0]): MODELS[n % len(MODELS)],
+    }  # fmt: skip
+    runs = {"train": job, "chat": n}
 
+    @cache
     def made(name: str, value: str) -> str:
         if value.startswith("GPU-"):
             hexed = hashlib.blake2b(f"{n}/{value}".encode(), digest_size=16).hexdigest()
             return f"GPU-{hexed[:8]}-{hexed[8:12]}-{hexed[12:16]}-{hexed[16:20]}-{hexed[20:]}"
         if name == "node":
             return f"gpu-{n:04d}"
-        if name == "owner":
-            return owners.get(value, value)
-        if name == "team":
-            return teams.get(value, value)
-        if name == "group" and value == "train":
-            return f"train-{job}"
-        if name == "group" and value == "chat":
-            return f"chat-{n}"
-        if name == "run" and value.endswith(":train"):
-            return f"{value}-{job}"
-        if name == "run" and value.endswith(":chat"):
-            return f"{value}-{n}"
-        if name == "model" and value == MODELS[0]:
-            return MODELS[n % len(MODELS)]
-        for pod, own in pods.items():
-            if pod in value:
-                value = value.replace(pod, own)
-                tail = value.rpartition(".")[2]
-                if re.fullmatch(r"[0-9a-f]{8}", tail):  # the part of the pod's uid that tells its lives apart
-                    value = value[:-8] + hashlib.blake2b(f"{n}/{tail}".encode(), digest_size=4).hexdigest()
+        if name == "run" and (group := value.rpartition(":")[2]) in runs:
+            return f"{value}-{runs[group]}"
+        if (name, value) in labels:
+            return labels[name, value]
+        for pod in [pod for pod in pods if pod in value]:
+            value = value.replace(pod, pods[pod])
+            tail = value.rpartition(".")[2]
+            if re.fullmatch(r"[0-9a-f]{8}", tail):  # the part of the pod's uid that tells its lives apart
+                value = value[:-8] + hashlib.blake2b(f"{n}/{tail}".encode(), digest_size=4).hexdigest()
         return value
 
-    def cached(name: str, value: str) -> str:
-        found = known.get((name, value))
-        if found is None:
-            found = known[name, value] = made(name, value)
-        return found
-
-    return cached
+    return made
 
 
 def _site_names(k: int) -> Callable[[str, str], str]:

@@ -11,9 +11,6 @@ from dataclasses import dataclass
 
 from dvfs.tables import Row, Table
 
-JOBS = 40
-GRIDS = (6, 12, 40)
-
 
 @dataclass(frozen=True, slots=True)
 class Curve:
@@ -39,16 +36,6 @@ BOARDS = {
     "A40": Curve(82.9, 0.136, 1260, 0.0022, 1740, 300),
     "V100": Curve(40.0, 0.1, 945, 0.001, 1530, 300),
 }
-
-
-def tables() -> dict[str, list[Table]]:
-    """Jobs on each board, over the clock and over the limit, on coarse and on fine grids."""
-    return {
-        f"{board} {knob.partition('_')[0]} {count}": [job(board, knob, count, seed) for seed in range(JOBS)]
-        for board in BOARDS
-        for knob in ("sm_clock_mhz", "power_limit_w")
-        for count in GRIDS
-    }
 
 
 def job(board: str, knob: str, count: int, seed: int) -> Table:

@@ -1,5 +1,5 @@
 """A fleet's quarter as compacted days: a few days at a time are generated as segments by several processes and compacted by the
-product's own command, and the segments let go. Days that are there are kept, so that a run that was stopped goes on.
+product's own command, and the segments let go.
 """
 
 import json
@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from decimal import Decimal
 from multiprocessing import get_context
 from pathlib import Path
@@ -30,7 +30,7 @@ from benchmarks.report_fleet import (
     window,
 )
 from benchmarks.report_segments import BOOT, CLUSTER, VERSION, Head, node_lines, write
-from benchmarks.report_truth import Truth, of_json
+from benchmarks.report_truth import Truth
 from benchmarks.runner import Row, say
 from benchmarks.running import own_cpu_s
 from energy_agent.core.energy import Entry, Identity, Method, State, WorkloadFacts
@@ -73,47 +73,36 @@ def intensity(cell: int) -> Decimal:
 
 
 def make(fleet: Fleet, folder: Path, days: int = UTC_DAYS, jobs: int = 2) -> Ledger:
-    """Make what is not there yet of the first `days` of UTC."""
+    """Make the first `days` of UTC."""
     folder.mkdir(parents=True, exist_ok=True)
-    mark, wanted = folder / "fleet.json", {**asdict(fleet), "batch": BATCH}
-    if mark.exists() and json.loads(mark.read_text()) != wanted:
-        raise SystemExit(f"{folder} holds another fleet; name another folder, or remove it")
-    mark.write_text(json.dumps(wanted))
-    org = _inputs(fleet, folder)
-    truth, meters, costs = Truth(), dict[str, dict[str, dict[int, int]]](), list[Row]()
+    ledger = Ledger(folder / "days", _inputs(fleet, folder), Truth(), {}, [])
     heads: dict[str, Head] = {}
-    for batch, first in enumerate(range(0, days, BATCH)):
-        path = folder / f"batch-{batch:02d}.json"
-        if not path.exists():
-            of = range(first, min(days, first + BATCH))
-            made = _batch(fleet, folder, of, heads, truth.touching, jobs)
-            temporary = path.with_suffix(".tmp")
-            temporary.write_text(json.dumps(made))
-            temporary.rename(path)
-            shutil.rmtree(folder / "segments")
-            say(f"batch {batch}: {made['cost']}")
-        found = json.loads(path.read_text())
-        heads = {name: Head(*head) for name, head in found["heads"].items()}
-        of_batch = of_json(found["truth"])
-        truth.touching = set()
-        truth.merge(of_batch)
-        for site, each in found["meters"].items():
-            for meter, cells in each.items():
-                meters.setdefault(site, {}).setdefault(meter, {}).update((int(cell), uj) for cell, uj in cells.items())
-        costs.append(found["cost"])
-    return Ledger(folder / "days", org, truth, meters, costs)
+    for first in range(0, days, BATCH):
+        batch = range(first, min(days, first + BATCH))
+        truth, meters, cost = _batch(fleet, folder, batch, heads, ledger.truth.touching, jobs)
+        ledger.truth.touching = set()
+        ledger.truth.merge(truth)
+        for site, of_meter in meters.items():
+            for meter, cells in of_meter.items():
+                ledger.meters.setdefault(site, {}).setdefault(meter, {}).update(cells)
+        ledger.costs.append(cost)
+        say(f"days {batch}: {cost}")
+    return ledger
 
 
 _Job = tuple[Fleet, Path, int, range, dict[str, Head], set[str]]
 
 
-def _batch(fleet: Fleet, folder: Path, days: range, heads: dict[str, Head], touching: set[str], jobs: int) -> dict[str, Any]:
+def _batch(
+    fleet: Fleet, folder: Path, days: range, heads: dict[str, Head], touching: set[str], jobs: int
+) -> tuple[Truth, dict[str, Any], Row]:
+    """Generate and compact some days; `heads` move on with each chain."""
     source = folder / "segments"
     shutil.rmtree(source, ignore_errors=True)
     for day in days:
         (source / f"{day:02d}").mkdir(parents=True)
     began, cpu = time.perf_counter(), own_cpu_s()
-    truth, count, size, heads = Truth(), 0, 0, dict(heads)
+    truth, count, size = Truth(), 0, 0
     touched: dict[int, set[str]] = {}
     for name in touching:
         touched.setdefault(int(name.partition("/")[0]), set()).add(name)
@@ -128,7 +117,7 @@ def _batch(fleet: Fleet, folder: Path, days: range, heads: dict[str, Head], touc
     with ProcessPoolExecutor(jobs, get_context("spawn")) as pool:
         for of_block, ends, files, written in pool.map(_block, work):
             truth.merge(of_block)
-            heads |= ends
+            heads.update(ends)
             count, size = count + files, size + written
     meters: dict[str, Any] = {}
     for site in SITES[: min(len(SITES), fleet.blocks)]:
@@ -150,7 +139,7 @@ def _batch(fleet: Fleet, folder: Path, days: range, heads: dict[str, Head], touc
         "days": len(days), "segments": count, "bytes": size, "rows": sum(s["rows"] for s in told), "generate_s": made_s,
         "generate_cpu_s": made_cpu_s, "compact_s": time.perf_counter() - began, "compact_cpu_s": own_cpu_s() - cpu,
     }  # fmt: skip
-    return {"heads": heads, "truth": truth.as_json(), "meters": meters, "cost": cost}
+    return truth, meters, cost
 
 
 def _block(job: _Job) -> tuple[Truth, dict[str, Head], int, int]:

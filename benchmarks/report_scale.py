@@ -1,9 +1,9 @@
 """Scale of the report: a fleet quarter from the segments that agents leave, compacted, then reported in every form.
 
-`python -m benchmarks report_scale` makes 10,000 GPUs x 92 days in 15-minute cells (hours; what is there in `--folder` is kept,
-so it may be stopped and goes on), and a tenth of the nodes for ten days beside it. Then `wattlens report` runs twice over each:
-wall clock and memory of all its processes on two cores, both builds alike, and every figure against what the generator's own
-numbers come to. Further builds, of half of the days and of all, show whether further rows cost what the first ones did.
+`python -m benchmarks report_scale` makes 10,000 GPUs x 92 days in 15-minute cells (hours), and a tenth of the nodes for 10 days
+beside it. Then `wattlens report` is run twice over each: wall clock and memory of all its processes on two cores, both builds
+alike, and every figure against what the generator's own numbers come to. Further builds, of half of the days and of all, show
+whether further rows cost what the first ones did.
 """
 
 import json
@@ -90,16 +90,15 @@ def measure(nodes: int, folder: Path, *, days: int = UTC_DAYS, jobs: int = 2) ->
     ]
 
 
-def run(nodes: int = 1_250, days: int = UTC_DAYS, folder: Path | None = None, jobs: int = 2, nice: int = 0) -> Iterator[Row]:
-    """Both scales; `days` of UTC, of which a whole quarter's need two halves more; `folder` keeps everything, and goes on."""
+def run(nodes: int = 1_250, days: int = UTC_DAYS, jobs: int = 2, nice: int = 0) -> Iterator[Row]:
+    """Both scales; `days` of UTC, of which a whole quarter's need two halves more."""
     if not 3 <= days <= UTC_DAYS:
         raise UsageError(f"--days {days}: expected 3 to {UTC_DAYS}")
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:2])
     os.nice(nice)
     with tempfile.TemporaryDirectory(prefix="report-scale-") as scratch:
-        place = folder or Path(scratch)
-        yield from measure(max(3, nodes // 10), place / "small", days=min(10, days), jobs=jobs)[1]
-        _, rows = measure(nodes, place / "large", days=days, jobs=jobs)
+        yield from measure(max(3, nodes // 10), Path(scratch) / "small", days=min(10, days), jobs=jobs)[1]
+        _, rows = measure(nodes, Path(scratch) / "large", days=days, jobs=jobs)
     first, second = rows[3:5]
     yield from rows
     further = (second["cpu_s"] - first["cpu_s"]) / (second["rows"] - first["rows"])

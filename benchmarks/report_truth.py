@@ -3,9 +3,9 @@
 Plain Python integers and fractions. Only what lies in the quarter of its site counts, but for `booked_uj`, which is everything.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 from benchmarks.report_fleet import (
     BOUND_UJ_S,
@@ -40,7 +40,7 @@ def part_of(job: Job) -> str:
 
 @dataclass
 class Truth:
-    """Sums of some nodes over some days. All keys are text, so that it is JSON as it stands.
+    """Sums of some nodes over some days.
 
     Args:
         cells: site -> cell -> part -> uJ of GPUs busy, idle, held by nobody, and of hosts.
@@ -122,16 +122,6 @@ class Truth:
                 held[key] = [a + b for a, b in zip(held.get(key, (0, 0)), pair, strict=True)]
         self.touching |= other.touching
         self.gpu_ns += other.gpu_ns
-
-    def as_json(self) -> dict[str, Any]:
-        """Itself; `of_json` reads it back."""
-        return {**vars(self), "touching": sorted(self.touching)}
-
-
-def of_json(value: Mapping[str, Any]) -> Truth:
-    """What `as_json` gave."""
-    cells = {site: {int(cell): parts for cell, parts in of.items()} for site, of in value["cells"].items()}
-    return Truth(**{**value, "cells": cells, "touching": set(value["touching"])})
 
 
 def _energies(cell: NodeCell) -> Iterator[tuple[str, int, int]]:

@@ -34,7 +34,7 @@ def call(name: str, words: list[str]) -> int:
         rows = [result] if isinstance(result, dict) else list(result)
     except UsageError as error:
         parser.error(str(error))
-    print(json.dumps(rows, indent=1, default=str) if as_json else table(rows))
+    print(json.dumps(rows, default=str) if as_json else table(rows))
     short = not all(row.get("ok", True) for row in rows)
     print("fell short" if short else "all bars held", file=sys.stderr if as_json else sys.stdout, flush=True)
     return int(short)

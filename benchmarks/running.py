@@ -57,17 +57,7 @@ class AgentProcess:
             self.process = subprocess.Popen(
                 self._command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=self._limit
             )
-        end_s = time.monotonic() + timeout_s
-        while time.monotonic() < end_s:
-            text = self._log.read_bytes()[offset:].decode(errors="replace")
-            for word in text.split():
-                if word.startswith(("http://", "https://")):
-                    self.url = word.rstrip(",")
-                    return
-            if self.process.poll() is not None:
-                raise RuntimeError(f"the agent ended: {text.strip().splitlines()[-1:]}")
-            time.sleep(0.01)
-        raise RuntimeError("the agent does not listen")
+        self.url = url_in(self._log, timeout_s, offset, self.process)
 
     def kill(self) -> None:
         """SIGKILL, and reap."""
@@ -186,15 +176,17 @@ def running_role(role: str, folder: Path, *arguments: object) -> Iterator[tuple[
         process.wait(60)
 
 
-def url_in(log: Path, timeout_s: float = 180.0) -> str:
-    """Where a process listens, by its log."""
+def url_in(log: Path, timeout_s: float = 180.0, offset: int = 0, process: subprocess.Popen[bytes] | None = None) -> str:
+    """Where a process listens, by its log from an offset on."""
     end_s = time.monotonic() + timeout_s
-    while time.monotonic() < end_s:
-        for word in log.read_text(errors="replace").split():
+    while True:
+        text = log.read_bytes()[offset:].decode(errors="replace")
+        for word in text.split():
             if word.startswith(("http://", "https://")):
                 return word.rstrip(",")
-        time.sleep(0.05)
-    raise TimeoutError(f"{log}: {log.read_text()[-500:]}")
+        if time.monotonic() > end_s or (process is not None and process.poll() is not None):
+            raise RuntimeError(f"nothing listens: {text.strip().splitlines()[-1:]}")
+        time.sleep(0.01)
 
 
 def own_cpu_s() -> float:

@@ -43,7 +43,7 @@ def train(hook: str, steps: int, kill: bool) -> Row:
     with simulated({"boards": [{"count": 1, "sku": "H100-SXM5-80GB", "counter_model": "full"}]}) as (folder, node):
         config = {"client": {"socket": f"{folder}/agent.sock"}, "holders": {"period_s": 1}}
         command = [sys.executable, "-m", "wattlens", "sim", "run", "--dir", str(folder / "node"), "--"]
-        command += [sys.executable, "-m", "benchmarks.training_worker", "--hook", hook, "--steps", str(steps)]
+        command += [sys.executable, "-m", "benchmarks", "training_worker", "--hook", hook, "--steps", str(steps), "--json"]
         command += ["--until", str(folder / "killed")] if kill else []
         environ = os.environ | {"WATTLENS_AGENT_SOCKET": f"{folder}/agent.sock"}
         ended, kills = threading.Event(), list[int]()
@@ -60,8 +60,8 @@ def train(hook: str, steps: int, kill: bool) -> Row:
                     killer.join()
     if child.returncode != 0:
         raise RuntimeError(errors[-2000:])
-    found: Row = json.loads(out.splitlines()[-1])
-    return found | {"killed": len(kills), "stderr": errors}
+    (found,) = json.loads(out.splitlines()[-1])
+    return dict(found) | {"killed": len(kills), "stderr": errors}
 
 
 def _kill(agent: AgentProcess, ended: threading.Event, kills: list[int], over: Path) -> None:

@@ -5,7 +5,6 @@ the GPU a piece of work and waits for it, as a real one would. What it prints is
 optimizer's own count, the plant's energy between two of the agent's snapshots, and how long each call of the hook took.
 """
 
-import argparse
 import itertools
 import json
 import os
@@ -20,6 +19,7 @@ from functools import wraps
 from pathlib import Path
 from typing import Any
 
+from benchmarks.runner import Row
 from energy_agent.runtime.agent_socket import ask
 from energy_agent.sim import roots
 from energy_agent.sim.gpu.plant import Plant
@@ -41,7 +41,7 @@ class Gpu:
         self.plant = Plant.attach(self.node / "plant")
         roots.add_process(self.node, os.getpid(), roots.cgroup_path(name, "docker", 1))
         self._slot = self.plant.attach_process(0, os.getpid(), memory_b=1 << 30)
-        command = [sys.executable, "-m", "benchmarks.training_worker", "--observe", name]
+        command = [sys.executable, "-m", "benchmarks", "training_worker", "--observe-as", name, "--json"]
         self._observer = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def work(self) -> None:
@@ -49,16 +49,16 @@ class Gpu:
         ticket = self.plant.submit(0, self._slot, reference_ns=GPU_MS * 1_000_000, memory_boundness=0.4)
         self.plant.wait(0, self._slot, ticket)
 
-    def end(self) -> dict[str, Any]:
+    def end(self) -> Row:
         """Leave the GPU; what was observed."""
         out, _ = self._observer.communicate(timeout=60)
         self.plant.detach_process(0, self._slot)
         roots.remove_process(self.node, os.getpid())
-        found: dict[str, Any] = json.loads(out)
-        return found
+        (found,) = json.loads(out)
+        return dict(found)
 
 
-def observe(name: str) -> None:
+def observe(name: str) -> Row:
     """In a process of its own, which costs the training nothing: what the agent tells, and the truth beside it."""
     node = Path(os.environ["WATTLENS_SIM"])
     roots.add_process(node, os.getpid(), roots.cgroup_path(name, "docker", 1))
@@ -86,7 +86,7 @@ def observe(name: str) -> None:
     spent, seconds = joules_at(last["t_ns"]) - joules_at(first["t_ns"]), (last["t_ns"] - first["t_ns"]) / 1e9
     said = {"joules": last["joules"] - first["joules"], "true_joules": spent, "power_w": spent / seconds}
     said |= {"told_steps": last["steps"].get("training"), "told_tokens": last["tokens"], "last": last}
-    sys.stdout.write(json.dumps(said) + "\n")
+    return said
 
 
 def wait_booked(steps: int) -> None:
@@ -270,33 +270,22 @@ def _steps_of(optimizer: Any) -> int:
     return count
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--hook", choices=(*HOOKS, PLAIN))
-    parser.add_argument("--observe", default="")
-    parser.add_argument("--steps", type=int, default=1)
-    parser.add_argument("--until", type=Path)
-    args = parser.parse_args()
-    if args.observe:
-        observe(args.observe)
-        return 0
+def run(hook: str = PLAIN, steps: int = 1, until: Path | None = None, observe_as: str = "") -> Row:
+    """Train so many steps, and on until a file exists; or observe for the training of that name."""
+    if observe_as:
+        return observe(observe_as)
     with suppress(PermissionError):  # what a call takes is asked, not what else the machine has to do
         os.sched_setscheduler(0, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(1))
     torch = None
-    if args.hook != PLAIN:
+    if hook != PLAIN:
         import torch  # type: ignore[no-redef]
 
         torch.set_num_threads(1)
-    gpu = Gpu(f"train-{args.hook}")
+    gpu = Gpu(f"train-{hook}")
     into: Timed = []
-    steps, tokens = globals()[f"train_{args.hook}"](torch, gpu, args.steps, into)
-    while args.until is not None and not args.until.exists():
+    done, tokens = globals()[f"train_{hook}"](torch, gpu, steps, into)
+    while until is not None and not until.exists():
         time.sleep(0.1)
-    wait_booked(steps)
+    wait_booked(done)
     time.sleep(2.5)  # and the observer has seen it
-    sys.stdout.write(json.dumps({"steps": steps, "tokens": tokens, "us": into} | gpu.end()) + "\n")
-    return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())
+    return {"steps": done, "tokens": tokens, "us": into} | gpu.end()

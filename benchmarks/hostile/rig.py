@@ -236,13 +236,9 @@ class MemoryLimit:
 
     def kills(self) -> int:
         """Processes that the kernel killed for memory."""
-        if self.path is None:
-            return 0
-        for name in ("memory.events", "memory.oom_control"):
-            if (self.path / name).exists():
-                counts = dict(line.split() for line in (self.path / name).read_text().splitlines())
-                return int(counts.get("oom_kill", 0))
-        return 0
+        files = [self.path / name for name in ("memory.events", "memory.oom_control")] if self.path is not None else []
+        counts = dict(line.split() for file in files if file.exists() for line in file.read_text().splitlines())
+        return int(counts.get("oom_kill", 0))
 
 
 @contextmanager
