@@ -1,6 +1,7 @@
 """Run one benchmark, `python -m benchmarks NAME [OPTIONS]`, or every one in turn. 1 if one falls short of its bar."""
 
 import sys
+from importlib.util import find_spec
 
 from benchmarks.runner import call
 
@@ -35,6 +36,9 @@ NAMES = (
 
 def main(words: list[str]) -> int:
     """Run the named one, or all."""
+    if words and find_spec(f"benchmarks.{words[0]}") is None:
+        print(f"no benchmark {words[0]!r}; there are: {', '.join(NAMES)}", file=sys.stderr)
+        return 2
     if words:
         return call(words[0], words[1:])
     short = []

@@ -48,10 +48,11 @@ def _add(parser: argparse.ArgumentParser, option: inspect.Parameter) -> None:
         parser.add_argument(f"--{option.name.replace('_', '-')}", action="store_true")
         return
     inner = [kind for kind in get_args(option.annotation) if kind not in (type(None), ...)]
-    several: Row = {"nargs": "+"} if isinstance(option.default, tuple) else {}
-    known: Row = {"required": True} if option.default is option.empty else {"default": option.default}
-    kind = inner[0] if inner else option.annotation
-    parser.add_argument(f"--{option.name.replace('_', '-')}", type=kind, help=f"default: {option.default}", **known, **several)
+    more: Row = {"required": True} if option.default is option.empty else {"default": option.default}
+    if isinstance(option.default, tuple):
+        more |= {"nargs": "+"} | ({"choices": option.default} if inner == [str] else {})
+    kind, text = inner[0] if inner else option.annotation, f"default: {option.default}".replace("%", "%%")
+    parser.add_argument(f"--{option.name.replace('_', '-')}", type=kind, help=text, **more)
 
 
 def table(rows: Iterable[Row]) -> str:

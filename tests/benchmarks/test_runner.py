@@ -1,0 +1,69 @@
+"""The command of the benchmarks: options, tables, JSON and exit codes."""
+
+import json
+import sys
+from collections.abc import Iterator
+from types import ModuleType
+
+import pytest
+
+from benchmarks.__main__ import NAMES, main
+from benchmarks.runner import Row, call, table
+from energy_agent.core.errors import UsageError
+
+
+def run(
+    *names: str, size: int = 3, kinds: tuple[str, ...] = ("10 %", "20 %"), ratio: float | None = None, bad: bool = False
+) -> Iterator[Row]:
+    """Rows of the options."""
+    if size < 0:
+        raise UsageError("--size: expected at least 0")
+    yield {"names": names, "size": size, "kinds": kinds, "ratio": ratio}
+    yield {"ok": not bad}
+
+
+@pytest.fixture(autouse=True)
+def module(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = ModuleType("benchmarks.made_up", "A benchmark of this test.")
+    made.__dict__["run"] = run
+    monkeypatch.setitem(sys.modules, "benchmarks.made_up", made)
+
+
+def test_parameters_are_options_and_rows_are_json(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["a", "b", "--size", "7", "--kinds", "20 %", "--ratio", "0.5", "--json"]
+    assert call("made_up", words) == 0
+    first, last = json.loads(capsys.readouterr().out)
+    assert first == {"names": ["a", "b"], "size": 7, "kinds": ["20 %"], "ratio": 0.5}
+    assert last == {"ok": True}
+
+
+def test_a_row_below_its_bar_ends_with_1(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("made_up", []) == 0
+    assert call("made_up", ["--bad"]) == 1
+    assert "fell short" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("words", [["--size", "-1"], ["--kinds", "30 %"], ["--size", "x"], ["--other"]])
+def test_wrong_options_end_with_2(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        call("made_up", words)
+    assert ended.value.code == 2
+    assert words[0] in capsys.readouterr().err
+
+
+def test_rows_with_the_same_columns_are_one_table() -> None:
+    lines = table([{"a": 1, "b": "x"}, {"a": 22, "b": None}, {"c": True}]).splitlines()
+    assert [line.split() for line in lines] == [["a", "b"], ["1", "x"], ["22", "-"], ["c", "yes"]]
+
+
+def test_an_unknown_benchmark_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["nothing"]) == 2
+    assert NAMES[0] in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", [*NAMES, "fleet_load", "fleet_budget", "sample_report", "training_worker"])
+def test_every_benchmark_shows_its_help(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        call(name, ["--help"])
+    assert ended.value.code == 0
+    assert "--json" in capsys.readouterr().out
