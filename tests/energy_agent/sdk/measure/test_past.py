@@ -35,11 +35,7 @@ def board(powers, lengths, integrates=False):
     return tracker, energies
 
 
-@given(
-    steady=levels_w,
-    later=st.lists(st.tuples(levels_w, levels_w), min_size=10, max_size=10),
-    lengths=lengths_ms(12),
-)
+@given(steady=levels_w, later=st.lists(st.tuples(levels_w, levels_w), min_size=10, max_size=10), lengths=lengths_ms(12))
 def test_a_second_of_steady_power_tells_the_energy_of_the_next_ten_ticks_whatever_they_do(steady, later, lengths):
     tracker, energies = board([(steady, steady)] * 14 + later, lengths)
     for tick, energy_j in list(zip(tracker.ticks, energies, strict=True))[-10:]:
