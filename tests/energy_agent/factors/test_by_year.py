@@ -26,16 +26,12 @@ def test_new_year_in_kolkata_is_at_half_past_six_in_the_evening_utc() -> None:
     ]  # fmt: skip
 
 
-def test_years_that_take_one_factor_are_one_source_with_each_reason() -> None:
+def test_years_that_take_one_factor_are_one_source_with_each_reason_and_a_zone_without_any_says_why() -> None:
     (made,), _, _ = sources(catalogue(), "GBR", "", DIRECT, utc("2026-06-01"), utc("2028-01-01"), ZoneInfo("UTC"))
+    edge = utc("2027-01-01")
     assert made.id == "grid.location.GBR.2025.desnz-2023-2025"
-    assert [(p.start_ns, p.end_ns) for p in made.pieces] == [
-        (utc("2026-06-01"), utc("2027-01-01")), (utc("2027-01-01"), utc("2028-01-01"))
-    ]  # fmt: skip
+    assert [(p.start_ns, p.end_ns) for p in made.pieces] == [(utc("2026-06-01"), edge), (edge, utc("2028-01-01"))]
     assert [r[:24] for r in made.reasons] == ["GBR: no factor of 2026; ", "GBR: no factor of 2027; "]
-
-
-def test_a_zone_without_any_says_why() -> None:
     made, found, why = sources(catalogue(), "FRA", "", DIRECT, utc("2026-01-01"), utc("2028-01-01"), ZoneInfo("UTC"))
     assert (made, found) == ((), ())
     assert why.startswith("FRA: no factor that is direct, location, CO2e; there is one that is life-cycle")

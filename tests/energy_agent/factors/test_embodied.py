@@ -130,13 +130,17 @@ def test_a_wrong_cell_is_told_with_its_row() -> None:
         assert said in line
 
 
-def test_a_sum_is_absent_where_a_part_is() -> None:
-    parts = [amortised(of(H100), HOUR_NS), amortised(of("NVIDIA L4"), HOUR_NS, Fraction(5), Fraction(5))]
-    assert summed(parts).reason == parts[1].reason
-    both = summed([parts[0], amortised(of(A100), HOUR_NS, Fraction(5), Fraction(5))])
+def test_a_sum_is_absent_where_a_part_is_and_a_life_span_that_is_none_an_error() -> None:
+    five = Fraction(5)
+    known, absent = amortised(of(H100), HOUR_NS), amortised(of("NVIDIA L4"), HOUR_NS, five, five)
+    assert summed([known, absent]).reason == absent.reason
+    both = summed([known, amortised(of(A100), HOUR_NS, five, five)])
     assert both.low_g == Fraction(164_000, 52_560) + Fraction(127_600, 43_800)
     assert (both.life_years, both.declared) == ((3, 6), False)
     assert summed([]) == Embodied(Fraction(0), Fraction(0))
+    for years in ((Fraction(0), Fraction(1)), (five, Fraction(4)), (five, None)):
+        assert "years" in refusal(amortised, of(H100), HOUR_NS, *years, error=ValueError)
+    assert "-1 ns" in refusal(amortised, of(H100), -1, error=ValueError)
 
 
 spans = st.lists(st.integers(0, 10**18), min_size=1, max_size=5)
@@ -151,9 +155,3 @@ def test_shares_of_a_life_add_up_and_a_whole_life_is_the_whole_footprint(parts: 
     assert (together.low_g, together.high_g) == (total.low_g, total.high_g)
     whole = amortised(board, YEAR_NS * life[0], Fraction(life[0]), Fraction(life[0]))
     assert (whole.low_g, whole.high_g) == (164_000, 575_100)
-
-
-def test_a_life_span_that_is_none_is_an_error() -> None:
-    for years in ((Fraction(0), Fraction(1)), (Fraction(5), Fraction(4)), (Fraction(4), None)):
-        assert "years" in refusal(amortised, of(H100), HOUR_NS, *years, error=ValueError)
-    assert "-1 ns" in refusal(amortised, of(H100), -1, error=ValueError)

@@ -5,6 +5,7 @@ from collections import Counter
 from itertools import islice
 from pathlib import Path
 from random import Random
+from statistics import fmean, pvariance
 
 import pytest
 from hypothesis import given, settings
@@ -68,16 +69,12 @@ def test_training_slows_with_the_clock_as_its_boundness_says(worker):
 
 
 def test_training_stops_for_the_host_and_for_checkpoints(worker):
-    parameters = training_parameters(
-        intensity=0.5, step_s=0.5, steps=20, host_every_steps=5, host_s=1.0, checkpoint_every_s=5, checkpoint_s=3.0
-    )
-    run = worker(**parameters)
+    pauses = {"host_every_steps": 5, "host_s": 1.0, "checkpoint_every_s": 5, "checkpoint_s": 3.0}
+    run = worker(**training_parameters(intensity=0.5, step_s=0.5, steps=20, **pauses))
     took_s = train_s(run)
     run.flush()
     state = Path(run.spec.state).read_text()
-    assert '"host_stalls": 4' in state
-    assert '"checkpoints": 2' in state
-    assert '"work_units": 1280' in state
+    assert all(f'"{key}": {count}' in state for key, count in (("host_stalls", 4), ("checkpoints", 2), ("work_units", 1280)))
     assert took_s == pytest.approx(20 * 0.5 + 4 * 1.0 + 2 * 3.0, rel=0.02)
     assert run.plant.truth(0).busy_ns / 1e9 == pytest.approx(10.0, rel=0.03)  # it really left the GPU alone
 
@@ -165,33 +162,21 @@ def test_the_engine_finishes_every_request_whatever_comes(drawn, seqs, budget, k
     assert counters.e2e.sum <= len(made) * (now_ns - begun_ns) / 1e9 * (1 + 1e-9)
 
 
-def test_arrivals_have_the_rate_and_lengths_asked_for():
-    lengths = arrivals.Lengths(1020, 0.5, 129, 0.99)
+def test_arrivals_have_the_rate_and_lengths_asked_for_and_bursty_ones_come_in_bursts():
+    lengths, spread = arrivals.Lengths(1020, 0.5, 129, 0.99), {}
     for draw in (arrivals.poisson, arrivals.bursty):
         drawn = list(islice(draw(Random(3), 5.0, lengths), 40_000))
+        assert drawn[:9] == list(islice(draw(Random(3), 5.0, lengths), 9))
         assert [a.at_s for a in drawn] == sorted(a.at_s for a in drawn)
         assert len(drawn) / drawn[-1].at_s == pytest.approx(5.0, rel=0.08)
         # Mean lengths of the trace: prompts 1155, answers 211; the cut at 1000 costs the answers some of theirs.
-        assert sum(a.prompt for a in drawn) / len(drawn) == pytest.approx(1155, rel=0.03)
-        assert sum(a.output for a in drawn) / len(drawn) == pytest.approx(211, rel=0.10)
-    assert list(islice(arrivals.poisson(Random(3), 5.0, lengths), 9)) == list(
-        islice(arrivals.poisson(Random(3), 5.0, lengths), 9)
-    )
-
-
-def test_bursty_arrivals_come_in_bursts():
-    lengths = arrivals.Lengths(10, 0.0, 10, 0.0)
-
-    def spread(draw) -> float:
-        """Variance over mean of the requests in windows of 5 s: 1 for Poisson."""
-        drawn = list(islice(draw(Random(1), 5.0, lengths), 20_000))
+        assert fmean(a.prompt for a in drawn) == pytest.approx(1155, rel=0.03)
+        assert fmean(a.output for a in drawn) == pytest.approx(211, rel=0.10)
         counts = Counter(int(a.at_s / 5) for a in drawn)
         windows = [counts[i] for i in range(int(drawn[-1].at_s / 5))]
-        mean = sum(windows) / len(windows)
-        return sum((c - mean) ** 2 for c in windows) / len(windows) / mean
-
-    assert spread(arrivals.poisson) < 1.5
-    assert spread(arrivals.bursty) > 5
+        spread[draw] = pvariance(windows) / fmean(windows)  # of the requests in windows of 5 s: 1 for Poisson
+    assert spread[arrivals.poisson] < 1.5
+    assert spread[arrivals.bursty] > 5
 
 
 def test_a_trace_is_replayed_again_and_again_and_a_wrong_one_refused(tmp_path):

@@ -1,6 +1,7 @@
 """What is read of a device's health, board by board, against what the plant was made to suffer; and what failures cost."""
 
 import os
+from itertools import product
 
 import pytest
 
@@ -44,17 +45,15 @@ def test_ecc_errors_count_in_both_counters_until_a_reload_clears_the_volatile_on
     made.plant.fault(H100, "ecc_corrected", value=5)
     made.plant.fault(H100, "ecc_uncorrected", value=2)
     ecc = values(reader(H100).read("ecc"))
-    for counter in (ids.VOLATILE, ids.AGGREGATE):
-        for severity, count in ((ids.CORRECTED, 5), (ids.UNCORRECTED, 2)):
-            assert ecc["ecc_errors", severity, counter] == count
-            assert ecc["ecc_location_errors", severity, counter, "dram"] == count
-            assert ecc["ecc_location_errors", severity, counter, "sram"] == 0
+    for counter, (severity, count) in product((ids.VOLATILE, ids.AGGREGATE), ((ids.CORRECTED, 5), (ids.UNCORRECTED, 2))):
+        assert ecc["ecc_errors", severity, counter] == count
+        assert ecc["ecc_location_errors", severity, counter, "dram"] == count
+        assert ecc["ecc_location_errors", severity, counter, "sram"] == 0
     made.plant.fault(H100, "lost")
     made.plant.clear(H100, "lost")
     ecc = values(reader(H100).read("ecc"))
-    assert ecc["ecc_errors", ids.UNCORRECTED, ids.VOLATILE] == 0
-    assert ecc["ecc_errors", ids.UNCORRECTED, ids.AGGREGATE] == 2
-    locations = {key[3] for key in values(reader(V100).read("ecc")) if key[0] == "ecc_location_errors"}
+    assert [ecc["ecc_errors", ids.UNCORRECTED, counter] for counter in (ids.VOLATILE, ids.AGGREGATE)] == [0, 2]
+    locations = {key[3] for key in keys(reader(V100).read("ecc"), "ecc_location_errors")}
     assert locations == {"l1_cache", "l2_cache", "dram", "register_file", "texture", "cbu"}
 
 

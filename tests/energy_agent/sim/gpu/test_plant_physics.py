@@ -62,23 +62,17 @@ def test_the_power_cap_holds_the_clock_where_it_was_measured(gpus):
         assert truth.power_cap_ns > 59 * S
 
 
-def test_a_board_caps_what_its_own_sensor_reads(gpus):
-    made = gpus(BoardSpec(H100, gain=0.95), BoardSpec(H100, gain=1.05, offset_w=10.0))
-    for gpu in (0, 1):
-        made.load(0.0, gpu=gpu)
+def test_a_board_caps_what_its_own_sensor_reads_and_decode_draws_what_was_measured(gpus):
+    """Decode of an 8B model at batch 8, 32 and 128 on one H100; boundness 0.9, intensity as the workloads set it."""
+    made = gpus(BoardSpec(H100, gain=0.95), BoardSpec(H100, gain=1.05, offset_w=10.0), *[EXACT_H100] * 3)
+    decode = {2: (0.70, 486), 3: (0.825, 560), 4: (1.005, 669)}
+    for gpu in range(5):
+        made.load(*((0.9, decode[gpu][0]) if gpu in decode else (0.0, 1.0)), gpu=gpu)
     made.step(60)
     for truth in map(made.truth, (0, 1)):
         assert 680 < truth.gain * truth.power_w + truth.offset_w <= 700
-
-
-def test_h100_decode_draws_what_was_measured(gpus):
-    """Decode of an 8B model at batch 8, 32 and 128 on one H100; boundness 0.9, intensity as the workloads set it."""
-    made = gpus(*[EXACT_H100] * 3)
-    work = ((0.70, 486), (0.825, 560), (1.005, 669))
-    for gpu, (intensity, _) in enumerate(work):
-        made.load(0.9, intensity, gpu)
-    made.step(60)
-    assert [made.truth(gpu).power_w for gpu in range(3)] == [pytest.approx(watts, rel=0.02) for _, watts in work]
+    for gpu, (_, watts) in decode.items():
+        assert made.truth(gpu).power_w == pytest.approx(watts, rel=0.02)
 
 
 def test_h100_memory_bound_work_at_the_knee_saves_what_others_measured(gpus):
@@ -109,7 +103,7 @@ def test_heat_slows_the_clock_and_says_so_and_hot_silicon_leaks(gpus):
     assert 1.0 < run_at(made, 1020, 0.0)[0] - cold < 8.0
 
 
-def test_an_idle_board_rests_and_a_held_one_keeps_its_clock(gpus):
+def test_an_idle_board_rests_a_held_one_keeps_its_clock_and_processes_share_time_and_energy(gpus):
     made = gpus(H100)
     made.step(30)
     resting = made.truth()
@@ -122,17 +116,13 @@ def test_an_idle_board_rests_and_a_held_one_keeps_its_clock(gpus):
     made.plant.detach_process(0, slot)
     made.step(3)
     assert made.truth().sm_clock_mhz == 345
-
-
-def test_two_processes_share_the_time_and_the_energy(gpus):
     made = gpus(H100)
     for _ in range(2):
         made.load(1.0)
     made.step(10)
     truth = made.truth()
-    assert [s.busy_ns for s in truth.slots] == [5 * S, 5 * S]
+    assert ([s.busy_ns for s in truth.slots], truth.busy_ns) == ([5 * S, 5 * S], 10 * S)
     assert sum(s.active_uj for s in truth.slots) == pytest.approx(truth.true_uj, abs=20_000)
-    assert truth.busy_ns == 10 * S
 
 
 def test_waiting_ends_when_the_work_does(gpus):
