@@ -1,40 +1,27 @@
 """Server pages at both ends of a window, over real HTTP: what moves, restarts, goes or breaks."""
 
 import functools
-import http.server
-import threading
 
 import pytest
 
 from energy_agent.runtime.clock import RealClock
 from energy_agent.sdk.measure.token_endpoints import TokenPages
 from energy_agent.tokens.endpoint import fetch
-from tests.support import eventually, refusal
-
-
-class Handler(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):
-        body = self.server.body
-        self.server.asked += 1
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_):
-        return
+from tests.raw_server import OK, RawServer
+from tests.support import eventually, free_port, refusal
 
 
 @pytest.fixture
 def server(monkeypatch):
     patient = functools.partial(fetch, timeout_s=60.0)  # as long as a busy machine may need for an answer
     monkeypatch.setattr("energy_agent.sdk.measure.token_endpoints.fetch", patient)
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as pages:
-        pages.daemon_threads, pages.asked = True, 0
-        pages.url = f"http://127.0.0.1:{pages.server_address[1]}/metrics"
-        threading.Thread(target=pages.serve_forever, args=(0.02,), daemon=True).start()
-        yield pages
-        pages.shutdown()
+    with RawServer() as made:
+        yield made
+
+
+def serve(server, body):
+    server.parts = [OK + b"Content-Length: %d\r\n\r\n" % len(body) + body]
+    return f"{server.url}/metrics"
 
 
 def vllm(generation, prompt=0, running=0, steps=None, started=1.0, engines=("0",), cached=0, requests=0):
@@ -54,9 +41,8 @@ def llama(generation, running):
 
 
 def told(server, first, last, kind="vllm", seconds=1.0):
-    server.body = first
-    with TokenPages([server.url], kind, RealClock()) as pages:
-        server.body = last
+    with TokenPages([serve(server, first)], kind, RealClock()) as pages:
+        serve(server, last)
         return pages.told(seconds)
 
 
@@ -66,7 +52,7 @@ def test_a_window_has_what_the_counters_moved_by(server):
     assert (found.steps, found.requests, found.models) == (200, 30, ("m",))
     assert found.running == 4.0
     assert found.edge_generation > 0
-    assert (found.moves, found.reason, found.source) == ("step", "", server.url)
+    assert (found.moves, found.reason, found.source) == ("step", "", f"{server.url}/metrics")
 
 
 def test_what_cannot_be_told_is_absent_with_its_reason(server):
@@ -83,29 +69,27 @@ def test_what_cannot_be_told_is_absent_with_its_reason(server):
     found = told(server, llama(5, 0), llama(105, 0), "llama_cpp", seconds=60.0)  # between two rests
     assert (found.generation, found.edge_generation, found.moves) == (100, 0.0, "request")
     assert "when a request ends" in told(server, llama(5, 1), llama(105, 0), "llama_cpp").reason
-    server.shutdown()
-    server.server_close()
-    with TokenPages([server.url], "vllm", RealClock()) as pages:
+    with TokenPages([f"http://127.0.0.1:{free_port()}/metrics"], "vllm", RealClock()) as pages:
         assert "refused" in pages.told(1.0).reason
 
 
-@pytest.mark.parametrize("body", [vllm(1), b"nothing"])
-def test_what_is_asked_for_is_not_told(server, body):
-    server.body = body
-    with TokenPages([f"{server.url}?key=secret"], "vllm", RealClock()) as pages:
-        found = pages.told(1.0)
-    assert found.source == server.url
-    assert "secret" not in repr(found)
+def test_what_is_asked_for_is_not_told(server):
+    for body in (vllm(1), b"nothing"):
+        url = serve(server, body)
+        with TokenPages([f"{url}?key=secret"], "vllm", RealClock()) as pages:
+            found = pages.told(1.0)
+        assert found.source == url
+        assert "secret" not in repr(found)
 
 
 def test_a_page_that_fails_amid_the_window_loses_nothing(server, monkeypatch):
     monkeypatch.setattr("energy_agent.sdk.measure.token_endpoints._PERIOD_S", 0.0)
     monkeypatch.setattr("energy_agent.sdk.measure.token_endpoints._SHORTEST_S", 0.01)
-    server.body = vllm(100)
-    with TokenPages([server.url], "vllm", RealClock()) as pages:
-        server.body, server.asked = b"broken", 0
-        eventually(lambda: server.asked > 1)
-        server.body = vllm(160)
+    with TokenPages([serve(server, vllm(100))], "vllm", RealClock()) as pages:
+        serve(server, b"broken")
+        before = len(server.requests)
+        eventually(lambda: len(server.requests) > before + 1)
+        serve(server, vllm(160))
         assert pages.told(1.0).generation == 60
 
 
