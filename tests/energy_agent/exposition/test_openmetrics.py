@@ -98,32 +98,27 @@ def test_values_are_those_of_the_snapshot(fmt: Format) -> None:
 
 
 @FORMATS
-def test_a_lost_gpu_leaves_only_its_facts_and_the_reason(fmt: Format) -> None:
+def test_what_is_not_known_is_absent_and_its_reason_is_there(fmt: Format) -> None:
+    gpu = {"gpu": "0", "uuid": uuid(0)}
     got = samples(Player(gpus=3, lost={0}).at(5), fmt)
     of_lost = {name for name, labels in got if ("uuid", uuid(0)) in labels}
     assert of_lost == {"wattlens_gpu_info", "wattlens_gpu_up", "wattlens_gpu_absent_info"}
-    assert got[key("gpu_up", gpu="0", uuid=uuid(0))] == 0
-    assert got[key("gpu_absent_info", gpu="0", uuid=uuid(0), field="device", reason="GPU_IS_LOST")] == 1
+    assert got[key("gpu_up", **gpu)] == 0
+    assert got[key("gpu_absent_info", **gpu, field="device", reason="GPU_IS_LOST")] == 1
     assert key("workload_gpu_seconds_total", workload="train", state="active") in got  # not of this GPU alone
-
-
-@FORMATS
-def test_what_is_not_known_is_absent_and_its_reason_is_there(fmt: Format) -> None:
     whole = Player(gpus=3).at(5)
     view = whole.devices[0]
     assert view.sample is not None
-    bare = dataclasses.replace(
-        view.sample, power_mw=None, memory_temperature_c=None, xid_counts=None, absent={"power_mw": "NOT_SUPPORTED"}
-    )
-    broken = dataclasses.replace(view, sample=bare, gain_uncertainty_ratio=float("nan"))
+    gaps = {"power_mw": None, "memory_temperature_c": None, "xid_counts": None, "absent": {"power_mw": "NOT_SUPPORTED"}}
+    broken = dataclasses.replace(view, sample=dataclasses.replace(view.sample, **gaps), gain_uncertainty_ratio=float("nan"))  # type: ignore[arg-type]
     got = samples(dataclasses.replace(whole, devices=(broken, *whole.devices[1:])), fmt)
-    gpu = {"gpu": "0", "uuid": uuid(0)}
-    assert key("gpu_power_watts", **gpu, kind="instant") not in got
     assert key("gpu_power_watts", **gpu, kind="average") in got
-    assert key("gpu_temperature_celsius", **gpu, sensor="memory") not in got
-    assert key("gpu_energy_gain_uncertainty_ratio", **gpu) not in got
-    assert key("gpu_xid_errors_total", **gpu, xid="13") not in got
     assert got[key("gpu_absent_info", **gpu, field="power_mw", reason="NOT_SUPPORTED")] == 1
+    for name, labels in (
+        ("gpu_power_watts", {"kind": "instant"}), ("gpu_temperature_celsius", {"sensor": "memory"}),
+        ("gpu_energy_gain_uncertainty_ratio", {}), ("gpu_xid_errors_total", {"xid": "13"}),
+    ):  # fmt: skip
+        assert key(name, **gpu, **labels) not in got
 
 
 @FORMATS

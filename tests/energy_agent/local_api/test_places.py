@@ -2,6 +2,7 @@
 
 import socket
 import threading
+from contextlib import ExitStack
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -83,18 +84,14 @@ def test_four_or_a_hundred_workloads_that_only_connect_keep_no_other_out(tmp_pat
         path = tmp_path / f"s{case}"
         api = ClientApi(path, Routes(History()), ManyWorkloads([*silent, *["honest"] * 20]))
         api.start()
-        held = [socket.socket(socket.AF_UNIX) for _ in silent]
-        try:
-            for each in held:
-                each.connect(str(path))
+        with ExitStack() as stack:
+            stack.callback(api.stop)
+            for _ in silent:
+                stack.enter_context(socket.socket(socket.AF_UNIX)).connect(str(path))
             for _ in range(20):
                 with socket.socket(socket.AF_UNIX) as client:
                     client.connect(str(path))  # waits where the kernel's queue is full
                     client.settimeout(60)
                     client.sendall(b"GET /v1/other HTTP/1.1\r\nHost: x\r\n\r\n")
                     assert b" 404 " in client.recv(4096)
-        finally:
-            for each in held:
-                each.close()
-            api.stop()
         assert threading.active_count() < 100

@@ -190,6 +190,14 @@ def test_the_seed_decides_about_the_boards_and_the_ids(tmp_path):
     assert all(x != y for x, y in zip(first, about(5, "b"), strict=True))
 
 
+def test_a_workload_that_cannot_start_says_why_and_the_node_lives(tmp_path):
+    work = "{name: s, kind: serving, gpus: [0], memory_gb: 20, arrivals: trace, trace: /none}"
+    text = f"boards: [{{count: 1, sku: A40}}]\nworkloads: [{work}]"
+    with node(tmp_path / "node", text) as running:
+        eventually(lambda: running.workload("s")["phase"] == "failed")
+        assert "trace /none cannot be read" in (running.directory / "workloads" / "s.log").read_text()
+
+
 def test_it_refuses_what_is_not_its_folder(tmp_path, small):
     (tmp_path / "precious.txt").write_text("mine")
     (tmp_path / "scenario.yaml").write_text("mine too")
@@ -209,14 +217,6 @@ def test_it_refuses_what_is_not_its_folder(tmp_path, small):
     assert line.endswith(": b")
 
 
-def test_a_workload_that_cannot_start_says_why_and_the_node_lives(tmp_path):
-    work = "{name: s, kind: serving, gpus: [0], memory_gb: 20, arrivals: trace, trace: /none}"
-    text = f"boards: [{{count: 1, sku: A40}}]\nworkloads: [{work}]"
-    with node(tmp_path / "node", text) as running:
-        eventually(lambda: running.workload("s")["phase"] == "failed")
-        assert "trace /none cannot be read" in (running.directory / "workloads" / "s.log").read_text()
-
-
 def test_a_process_that_is_killed_leaves_the_table_whoever_entered_it(small):
     with subprocess.Popen(["sleep", "60"]) as child:
         entry = small.directory / "proc" / str(child.pid)
@@ -232,8 +232,7 @@ def test_a_process_that_is_killed_leaves_the_table_whoever_entered_it(small):
 
 
 def test_a_signal_reaches_only_the_process_that_was_meant():
-    child = subprocess.Popen(["sleep", "60"])
-    try:
+    with subprocess.Popen(["sleep", "60"]) as child:
         ticks = roots.start_ticks(child.pid)
         assert ticks is not None
         assert not roots.signal_process(child.pid, ticks + 1, signal.SIGKILL)  # its pid was used again
@@ -241,9 +240,6 @@ def test_a_signal_reaches_only_the_process_that_was_meant():
         assert roots.signal_process(child.pid, ticks, signal.SIGKILL)
         assert child.wait(60) == -signal.SIGKILL
         assert not roots.signal_process(child.pid, ticks, signal.SIGKILL)
-    finally:
-        child.kill()
-        child.wait()
 
 
 def test_attaching_to_a_node_loads_no_scenarios():

@@ -106,17 +106,28 @@ def bracket(node, meter, read):
     return found, low.facility.energy_uj.at(meter), high.facility.energy_uj.at(meter)
 
 
-def test_what_the_node_tells_of_its_meters(node):
-    found = site.meters(node)
-    assert [m["id"] for m in found] == IDS
-    assert [m["unit"] for m in found] == list(range(1, len(IDS) + 1))
+def test_what_the_node_tells_of_its_meters_and_our_own_source_reads_it(node):
+    assert [(m["id"], m["unit"]) for m in site.meters(node)] == [(meter, n) for n, meter in enumerate(IDS, 1)]
     assert facts(node, "pdu-b") | {"max_power_w": 0} == {
         "id": "pdu-b", "role": "it", "position": "pdu_output", "parent": "ups", "unit": 5, "accuracy_percent": 1.0,
         "registers": {"energy": 0, "power": 2, "energy_wh": 4, "power_w": 8}, "energy_step_wh": 1, "power_step_w": 1,
         "refresh_s": 1.0, "max_power_w": 0,
     }  # fmt: skip
     truth = site.truth(node).facility.power_mw
-    assert all(0 <= truth.at(m["id"]) / 1000 < m["max_power_w"] for m in found)
+    assert all(0 <= truth.at(m["id"]) / 1000 < m["max_power_w"] for m in site.meters(node))
+    config = parse_site(yaml.safe_dump(site.site_config(node)).encode())
+    parents = [None, "main", "ups", "pdu-a", "ups", "pdu-b", "main", "main", "main"]
+    assert [(m.id, m.parent) for m in config.all_meters] == list(zip(IDS, parents, strict=True))
+    ups = config.all_meters[1]
+    meter = source_specs()["modbus"].open(ups.modbus, ups, SimulatedClock(node.plant_path))
+    try:
+        ((reading,), low_uj, high_uj) = bracket(node, "ups", meter.read)
+    finally:
+        meter.close()
+    gain = site.truth(node).gains_ppb["ups"] / 1e9
+    assert gain * low_uj - 10 * WH_UJ < reading.energy_uj <= gain * high_uj
+    assert (reading.step_uj, reading.wrap_uj, reading.step_mw) == (10 * WH_UJ, 10 * WH_UJ * WRAP, 100_000)
+    assert reading.age_ns >= (3 + LATE_S) * S
 
 
 def test_a_meter_shows_its_gain_times_the_truth(node):
@@ -163,25 +174,6 @@ def test_the_building_takes_what_the_plant_gives(node):
         flows = building.energy_uj
         parts = [*flows.it, *flows.cable_loss, *flows.pdu_loss, flows.ups_loss, flows.cooling, flows.lighting]
         assert flows.total == sum(parts)
-
-
-def test_the_site_configuration_is_one_and_our_own_source_reads_it(node):
-    config = parse_site(yaml.safe_dump(site.site_config(node)).encode())
-    assert [m.id for m in config.all_meters] == IDS
-    assert {m.id: m.parent for m in config.all_meters} == {
-        "main": None, "ups": "main", "pdu-a": "ups", "pdu-b": "ups", "it-a": "pdu-a", "it-b": "pdu-b", "cooling": "main",
-        "lighting": "main", "pv": "main",
-    }  # fmt: skip
-    ups = config.all_meters[1]
-    meter = source_specs()["modbus"].open(ups.modbus, ups, SimulatedClock(node.plant_path))
-    try:
-        ((reading,), low_uj, high_uj) = bracket(node, "ups", meter.read)
-    finally:
-        meter.close()
-    gain = site.truth(node).gains_ppb["ups"] / 1e9
-    assert gain * low_uj - 10 * WH_UJ < reading.energy_uj <= gain * high_uj
-    assert (reading.step_uj, reading.wrap_uj, reading.step_mw) == (10 * WH_UJ, 10 * WH_UJ * WRAP, 100_000)
-    assert reading.age_ns >= (3 + LATE_S) * S
 
 
 def test_a_meter_that_is_offline_or_slow_is_silent_and_the_others_are_not(node):
