@@ -40,12 +40,11 @@ def held(lengths, batch, opened, closed, before, after, *, running, histogram, r
 
 @given(steps, st.integers(1, 256), st.data())
 def test_an_engine_that_counts_with_its_steps_is_within_the_edge(lengths, batch, data):
-    total = sum(lengths)
-    opened = data.draw(st.integers(1, total // 4), "opened")
-    closed = data.draw(st.integers(3 * total // 4, total - 1), "closed")
+    total, flag = sum(lengths), st.booleans()
+    opened, closed = data.draw(st.integers(1, total // 4)), data.draw(st.integers(3 * total // 4, total - 1))
     before, after = data.draw(st.integers(0, min(opened, 20))), data.draw(st.integers(0, min(total - closed, 20)))
     reads = data.draw(st.lists(st.integers(opened, closed), max_size=3), "reads within the window")
-    running, histogram = data.draw(st.booleans(), "batch is told"), data.draw(st.booleans(), "histogram")
+    running, histogram = data.draw(flag, "batch is told"), data.draw(flag, "histogram")
     assert held(lengths, batch, opened, closed, before, after, running=running, histogram=histogram, reads=reads)
 
 

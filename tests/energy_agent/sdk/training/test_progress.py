@@ -12,9 +12,7 @@ STEP_J, STEP_TOKENS = 3, 50
 class Work:
     """A loop that uses 3 J and trains 50 tokens a step, and whose windows are exact."""
 
-    def __init__(self):
-        self.steps = 0
-        self.readable = True
+    steps, readable = 0, True
 
     def counted(self):
         return self.steps, self.steps * STEP_TOKENS
@@ -26,9 +24,10 @@ class Work:
 class Window:
     seconds, edge_joules, gain_uncertainty_ratio, gpus = 1.0, 0.5, 0.05, "GPU 0"
     by_device = {"GPU-1": None}  # noqa: RUF012
+    joules, reason = None, ""
 
     def __init__(self, work):
-        self._work, self.joules, self.reason = work, None, ""
+        self._work = work
 
     def __enter__(self):
         self._began = self._work.steps

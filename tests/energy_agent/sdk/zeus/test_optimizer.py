@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from itertools import groupby
 from pathlib import Path
 
 import pytest
@@ -66,15 +67,8 @@ def train(
 
 def runs(seen: list[str], state: str) -> list[tuple[int, int]]:
     """(limit, steps) of each stretch in a state."""
-    found: list[tuple[int, int]] = []
-    for before, now in zip(["", *seen], seen, strict=False):
-        name, limit = now.split()
-        if name == state:
-            if before == now:
-                found[-1] = found[-1][0], found[-1][1] + 1
-            else:
-                found.append((int(limit), 1))
-    return found
+    stretches = [(words.split(), len(list(same))) for words, same in groupby(seen)]
+    return [(int(limit), steps) for (name, limit), steps in stretches if name == state]
 
 
 def optimizer(**more: object) -> GlobalPowerLimitOptimizer:
@@ -132,15 +126,13 @@ def test_the_profile_is_written_and_read_instead_of_a_sweep(agent: Agent, tmp_pa
     path = tmp_path / "profile.json"
     first = optimizer(profile_path=path, optimum_selector=Energy())
     train(first, agent)
-    rows = json.loads(path.read_text())["measurements"]
-    assert [row["power_limit"] for row in rows] == [700, 600, 500, 400, 300, 200]
+    assert [row["power_limit"] for row in json.loads(path.read_text())["measurements"]] == [700, 600, 500, 400, 300, 200]
     eventually(lambda: agent.in_force_w == first.optimal_power_limit_w)  # which one costs least depends on the load
     first._machine.asker.stop()
     eventually(lambda: agent.in_force_w is None)
     agent.limits.clear()
     again = optimizer(profile_path=str(path), optimum_selector=Time())
-    seen = train(again, agent)
-    assert {name.split()[0] for name in seen} <= {"Meeting", "Done"}
+    assert {name.split()[0] for name in train(again, agent)} <= {"Meeting", "Done"}
     assert again.measurements == first.measurements
     assert again.optimal_power_limit_w == Time().select(first.measurements)
     eventually(lambda: agent.limits == [again.optimal_power_limit_w])
