@@ -9,16 +9,14 @@ import pytest
 from energy_agent.core.energy import Identity
 from energy_agent.core.errors import UsageError
 from energy_agent.ledger import chain
-from energy_agent.ledger.journal.journal import Journal
 from energy_agent.ledger.journal.view import read_journal
 from energy_agent.ledger.segments import segment
-from tests.energy_agent.ledger.cases import IDENTITY, filled, second
+from tests.energy_agent.ledger.cases import filled, opened, second
 
 
 @pytest.fixture
 def ledger(tmp_path):
-    journal = filled(tmp_path, 10, seals=(1, 3, 5, 7))
-    journal.close()
+    filled(tmp_path, 10, seals=(1, 3, 5, 7)).close()
     return tmp_path
 
 
@@ -51,51 +49,58 @@ def test_a_changed_joule_breaks_the_next_link_and_the_journal(ledger):
     assert any("energy of GPU-0/job/active/counter: rows sum to" in f.line for f in found)
 
 
-def test_a_damaged_file_is_named_with_its_line(ledger):
-    rewrite(files(ledger)[2], lambda text: text.replace(b'"kind":"cell"', b'"kind":"cell" ', 1))
-    (fault,) = faults(ledger)
-    assert fault.kind == "corrupted"
-    assert f"{files(ledger)[2]}:2: " in fault.line
-    files(ledger)[2].write_bytes(b"")
-    (fault,) = faults(ledger)
-    assert (fault.kind, str(files(ledger)[2]) in fault.line) == ("corrupted", True)
+def copy_one(paths):
+    (paths[1].parent / "copy").mkdir()
+    shutil.copy(paths[1], paths[1].parent / "copy")
 
 
-def test_a_missing_segment_is_numbered(ledger):
-    files(ledger)[2].unlink()
-    (fault,) = faults(ledger)
-    assert (fault.kind, "segment 2 before it is missing" in fault.line) == ("missing", True)
+def first_alone(paths):
+    for path in paths[1:]:
+        path.unlink()
+    rewrite(paths[0], lambda text: text.replace(b"0" * 64, b"1" * 64))
 
 
-def test_a_chain_cut_short_is_seen_by_the_journal_alone(ledger):
-    last = files(ledger)[3]
-    last.unlink()
-    assert faults(ledger) == ()
-    (fault,) = faults(ledger, journal=True)
-    assert (fault.kind, last.name in fault.line) == ("missing", True)
+def change_total(paths):
+    with contextlib.closing(sqlite3.connect(paths[0].parents[1] / "journal.db")) as connection, connection:
+        number, book = connection.execute("SELECT log, book FROM checkpoint").fetchone()
+        body = json.loads(book)
+        (total,) = (row for row in body["totals"]["energy"] if row[:4] == ["GPU-1", "job", "idle", "counter"])
+        total[-1] += 1
+        connection.execute("UPDATE checkpoint SET log = ?, book = ?", (number, json.dumps(body)))
 
 
-def test_the_same_segment_twice(ledger):
-    (ledger / "segments" / "copy").mkdir()
-    shutil.copy(files(ledger)[1], ledger / "segments" / "copy")
-    (fault,) = faults(ledger, journal=True)
-    assert (fault.kind, "twice, with the same content" in fault.line) == ("duplicate", True)
+@pytest.mark.parametrize(
+    ("change", "kind", "words", "journal_alone"),
+    [
+        (lambda paths: rewrite(paths[2], lambda text: text.replace(b'"kind":"cell"', b'"kind":"cell" ', 1)),
+         "corrupted", "{2}:2: ", False),
+        (lambda paths: paths[2].write_bytes(b""), "corrupted", "{2}", False),
+        (lambda paths: paths[2].unlink(), "missing", "segment 2 before it is missing", False),
+        (lambda paths: paths[3].unlink(), "missing", "{3.name}", True),  # a chain cut short
+        (copy_one, "duplicate", "twice, with the same content", False),
+        (first_alone, "previous", "", False),
+        (change_total, "journal", "energy of GPU-1/job/idle/counter", True),
+    ],
+)  # fmt: skip
+def test_one_change_is_one_fault_that_names_it(ledger, change, kind, words, journal_alone):
+    paths = files(ledger)
+    change(paths)
+    assert not (journal_alone and faults(ledger))
+    (fault,) = faults(ledger, journal=journal_alone)
+    assert (fault.kind, words.format(*paths) in fault.line) == (kind, True)
+
+
+def test_a_path_that_is_not_there(tmp_path):
+    with pytest.raises(UsageError, match="no such file or folder"):
+        chain.verify([tmp_path / "nothing"])
 
 
 def test_two_segments_exchanged(ledger):
-    first, second = files(ledger)[1], files(ledger)[2]
-    data = first.read_bytes()
-    first.write_bytes(second.read_bytes())
-    second.write_bytes(data)
+    paths = files(ledger)
+    first, second = paths[1].read_bytes(), paths[2].read_bytes()
+    paths[1].write_bytes(second)
+    paths[2].write_bytes(first)
     assert {f.kind for f in faults(ledger)} >= {"alien"}
-
-
-def test_a_first_segment_that_names_a_previous_one(ledger):
-    for path in files(ledger)[1:]:
-        path.unlink()
-    rewrite(files(ledger)[0], lambda text: text.replace(b"0" * 64, b"1" * 64))
-    (fault,) = faults(ledger)
-    assert fault.kind == "previous"
 
 
 def test_rows_that_cannot_be(ledger):
@@ -124,27 +129,10 @@ def test_nodes_are_told_apart_and_a_stranger_does_not_disturb(ledger, tmp_path):
     assert {f.kind for f in report.faults} == {"twice"}  # its devices are of the same names, and nothing else is wrong
 
 
-def test_a_journal_whose_total_was_changed(ledger):
-    with contextlib.closing(sqlite3.connect(ledger / "journal.db")) as connection, connection:
-        number, book = connection.execute("SELECT log, book FROM checkpoint").fetchone()
-        body = json.loads(book)
-        (total,) = (row for row in body["totals"]["energy"] if row[:4] == ["GPU-1", "job", "idle", "counter"])
-        total[-1] += 1
-        connection.execute("UPDATE checkpoint SET log = ?, book = ?", (number, json.dumps(body)))
-    (fault,) = faults(ledger, journal=True)
-    assert (fault.kind, "energy of GPU-1/job/idle/counter" in fault.line) == ("journal", True)
-
-
 def test_what_is_sealed_while_verifying_does_no_harm(ledger):
     view = read_journal(ledger / "journal.db")
-    journal = Journal.open(ledger / "journal.db", IDENTITY)
-    journal.commit(second(30))
-    journal.seal(None)
-    journal.close()
+    with contextlib.closing(opened(ledger)) as journal:
+        journal.commit(second(30))
+        journal.seal(None)
     assert len(files(ledger)) == 5
     assert chain.verify([ledger / "segments"], view).faults == ()
-
-
-def test_a_path_that_is_not_there(tmp_path):
-    with pytest.raises(UsageError, match="no such file or folder"):
-        chain.verify([tmp_path / "nothing"])

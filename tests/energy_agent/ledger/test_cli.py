@@ -1,15 +1,16 @@
 import csv
 import io
 import json
-from operator import attrgetter
+from contextlib import closing
+from operator import attrgetter, itemgetter
 
 import duckdb
 import pytest
 
 from energy_agent.core.energy import Action
-from energy_agent.ledger.journal.journal import Batch, Journal
+from energy_agent.ledger.journal.journal import Batch
 from energy_agent.ledger.segments import segment
-from tests.energy_agent.ledger.cases import IDENTITY, T0, filled, second
+from tests.energy_agent.ledger.cases import T0, filled, opened, second, truth
 from wattlens.cli import main
 
 
@@ -19,8 +20,8 @@ def state(tmp_path):
     return tmp_path / "state"
 
 
-values = attrgetter("t_ns", "device", "policy", "action", "setting", "outcome", "workload")
-TOTAL = sum(2 * (500_000_000 + i) for i in range(10))
+VALUES = ("t_ns", "device", "policy", "action", "setting", "outcome", "workload")
+TOTAL = truth(range(10))
 
 
 def run(capsys, *arguments):
@@ -64,23 +65,20 @@ def test_verify_names_the_file_where_no_node_is_known(state, capsys, data):
     assert names == {str(segment.list_files(state / "segments")[0]): "node-1", str(strange): ""}
 
 
-def test_wrong_usage_exits_2_with_one_line(state, tmp_path, capsys):
+@pytest.mark.parametrize(
+    "words",
+    [
+        *("verify {0}/nothing", "verify {0}/empty", "export {0}/empty", "export {0}/state --from yesterday"),
+        *("export {0}/state --format parquet", "export {0}/state --output {0}/no/such/folder", "ship {0}/empty memory://x"),
+        *("ship {0}/state nonsense://x", "compact {0}/state --output {0}/days"),
+        "compact {0}/state --output {0}/days --site here --day today",
+        "compact {0}/state --output {0}/days --inventory {0}/no.csv",
+    ],
+)
+def test_wrong_usage_exits_2_with_one_line(state, tmp_path, capsys, words):
     (tmp_path / "empty").mkdir()
-    for arguments in (
-        ["verify", tmp_path / "nothing"],
-        ["verify", tmp_path / "empty"],
-        ["export", tmp_path / "empty"],
-        ["export", state, "--from", "yesterday"],
-        ["export", state, "--format", "parquet"],
-        ["export", state, "--output", tmp_path / "no" / "such" / "folder"],
-        ["ship", tmp_path / "empty", "memory://x"],
-        ["ship", state, "nonsense://x"],
-        ["compact", state, "--output", tmp_path / "days"],
-        ["compact", state, "--output", tmp_path / "days", "--site", "here", "--day", "today"],
-        ["compact", state, "--output", tmp_path / "days", "--inventory", tmp_path / "no.csv"],
-    ):
-        code, _, err = run(capsys, *arguments)
-        assert (code, err.count("\n"), err.startswith("wattlens")) == (2, 1, True), (arguments, err)
+    code, _, err = run(capsys, *words.format(tmp_path).split())
+    assert (code, err.count("\n"), err.startswith("wattlens")) == (2, 1, True), err
 
 
 def test_export_holds_every_joule_with_its_bounds(state, tmp_path, capsys):
@@ -144,15 +142,14 @@ def test_export_tells_what_dvfs_did(tmp_path, capsys):
         Action(T0 + 5, "GPU-0", "progress", "set", '{"power_limit_mw":300000}', "ok", "job"),
         Action(T0 + 9, "GPU-1", "actuator", "restore", '{"power":700000}', "ok: expired, wattlens (pid 7)"),
     ]
-    journal = Journal.open(tmp_path / "state/journal.db", IDENTITY)
-    journal.commit(second(0))
-    journal.commit(Batch(actions=did[:1]))
-    journal.seal(None)
-    journal.commit(Batch(actions=[did[1], did[1]]))  # told twice is booked once
-    journal.close()
+    with closing(opened(tmp_path / "state")) as journal:
+        journal.commit(second(0))
+        journal.commit(Batch(actions=did[:1]))
+        journal.seal(None)
+        journal.commit(Batch(actions=[did[1], did[1]]))  # told twice is booked once
     lines = [json.loads(line) for line in run(capsys, "export", tmp_path / "state", "--actions", "--json")[1].splitlines()]
-    assert [(r["sequence"], r["t_ns"], r["device"], r["policy"], r["action"], r["setting"], r["outcome"], r["workload"])
-            for r in lines] == [(0, *values(did[0])), (None, *values(did[1]))]  # fmt: skip
+    values = itemgetter("sequence", *VALUES)
+    assert [values(row) for row in lines] == [(n, *attrgetter(*VALUES)(act)) for n, act in zip((0, None), did, strict=True)]
     code, out, _ = run(capsys, "export", tmp_path / "state", "--actions", "--workload", "job")
     assert (code, [r["device"] for r in csv.DictReader(io.StringIO(out))]) == (0, ["GPU-0"])
     target = tmp_path / "actions.parquet"
@@ -168,18 +165,17 @@ def test_ship_then_compact_then_export(state, tmp_path, capsys):
     assert json.loads(run(capsys, "ship", state, f"file://{shipped}", "--json")[1]) == {"copied": 0, "there": 2, "faults": []}
     code, out, _ = run(capsys, "compact", shipped, "--output", days, "--site", "here", "--day", "2026-01-01", "--json")
     (statement,) = json.loads(out)
-    sealed = sum(2 * (500_000_000 + i) for i in range(7))
+    sealed = truth(range(7))
     assert (code, statement["energy_uj"], statement["written"]) == (0, str(sealed), True)
     assert "unchanged (statement 0)" in run(capsys, "compact", shipped, "--output", days, "--site", "here")[1]
     assert json.loads(run(capsys, "export", days, "--sum", "--json")[1])["energy_uj"] == sealed
 
 
 def test_days_are_shared_by_processes(tmp_path, capsys):
-    journal = Journal.open(tmp_path / "state/journal.db", IDENTITY)
-    for day in range(3):
-        journal.commit(second(day * 86_400))
-        journal.seal(None)
-    journal.close()
+    with closing(opened(tmp_path / "state")) as journal:
+        for day in range(3):
+            journal.commit(second(day * 86_400))
+            journal.seal(None)
     arguments = ("compact", tmp_path / "state", "--site", "here", "--json")
     code, shared, err = run(capsys, *arguments, "--output", tmp_path / "days", "--jobs", "2")
     assert (code, err) == (0, "")
@@ -199,9 +195,3 @@ def test_ship_copies_what_is_there_and_tells_what_is_missing(tmp_path, capsys):
     assert [p.name for p in segment.list_files(tmp_path / "shipped")] == [first.name, third.name]
     code, out, _ = run(capsys, "ship", tmp_path / "state", f"file://{tmp_path}/shipped", "--json")
     assert (code, [f["kind"] for f in json.loads(out)["faults"]]) == (1, ["missing"])
-
-
-def test_help_names_every_action(capsys):
-    assert main(["ledger", "--help"]) == 0
-    out = capsys.readouterr().out
-    assert all(name in out for name in ("verify", "export", "ship", "compact"))

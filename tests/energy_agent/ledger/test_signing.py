@@ -77,31 +77,35 @@ def test_a_signed_segment_is_read_at_once_and_as_row_by_row(shared):
     assert segment.encode(replace(content.header, key="", schema=2), content.rows, signer) == data
 
 
-@pytest.mark.parametrize("change", ["joule", "key", "signature", "dropped", "twice", "not the last", "unsigned now"])
+def change_signature(lines, *_):
+    return [*lines[:-1], lines[-1][:30] + ("00" if lines[-1][30:32] != "00" else "11") + lines[-1][32:]]
+
+
+def unsign(lines, key, _other):
+    return [lines[0].replace('"schema":3', '"schema":2').replace(f'"key":"{key}",', ""), *lines[1:-1]]
+
+
+CHANGES = {
+    "joule": lambda lines, *_: [line.replace('"energy_uj":900000000', '"energy_uj":800000000') for line in lines],
+    "key": lambda lines, key, other: [lines[0].replace(key, other), *lines[1:]],
+    "signature": change_signature,
+    "dropped": lambda lines, *_: lines[:-1],
+    "twice": lambda lines, *_: [*lines, lines[-1]],
+    "not the last": lambda lines, *_: [*lines[:-2], lines[-1], lines[-2]],
+    "unsigned now": unsign,
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
 def test_whatever_is_changed_of_a_signed_segment_is_named(shared, capsys, change):
-    signer, other = signer_of(shared.parent), signer_of(shared.parent / "other")
+    signer = signer_of(shared.parent)
     book(shared, "a", range(3), signer=signer)
     book(shared, "b", range(3), signer=signer_of(shared.parent / "b"))
     path = segment.list_files(shared)[2]
-    text = gzip.decompress(path.read_bytes()).decode()
-    *lines, last = text.splitlines()
-    if change == "joule":
-        lines = [line.replace('"energy_uj":900000000', '"energy_uj":800000000') for line in lines]
-    elif change == "key":
-        lines[0] = lines[0].replace(signer.key, other.key)
-    elif change == "signature":
-        last = last.replace(last[30:32], "00" if last[30:32] != "00" else "11", 1)
-    elif change == "dropped":
-        last = ""
-    elif change == "twice":
-        lines.append(last)
-    elif change == "not the last":
-        lines, last = [*lines[:-1], last], lines[-1]
-    else:
-        lines[0], last = lines[0].replace('"schema":3', '"schema":2').replace(f'"key":"{signer.key}",', ""), ""
-    changed = "\n".join([*lines, *([last] if last else []), ""])
-    assert changed != text
-    path.write_bytes(segment.compress(changed.encode()))
+    lines = gzip.decompress(path.read_bytes()).decode().splitlines()
+    changed = change(lines, signer.key, signer_of(shared.parent / "other").key)
+    assert changed != lines
+    path.write_bytes(segment.compress("\n".join([*changed, ""]).encode()))
     faults = chain.verify([shared]).faults
     assert any(path.name in fault.line for fault in faults)
     assert {fault.kind for fault in faults} & {"corrupted", "alien", "signature", "key"}

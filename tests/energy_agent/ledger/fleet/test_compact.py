@@ -1,3 +1,4 @@
+import contextlib
 import json
 import random
 from datetime import date
@@ -18,10 +19,10 @@ from energy_agent.ledger.rows.kinds import Cell
 from energy_agent.ledger.rows.text import to_json
 from energy_agent.ledger.segments import segment
 from tests.energy_agent.ledger.cases import T0, S
+from tests.energy_agent.ledger.shared_folder import H, inventory
 
 DAY = date(2026, 1, 1)
 HERE = Sites({}, "here")
-H = 3_600 * S
 
 
 def node(folder, name, hours, uj=10**9, seed=0):
@@ -40,6 +41,12 @@ def node(folder, name, hours, uj=10**9, seed=0):
     return journal
 
 
+def come_late(journal, uj):
+    late = T0 + 23 * H
+    journal.commit(Batch([Entry(late, late + H, "b-GPU-0", "job", State.ACTIVE, Method.COUNTER, uj, 5, H)]))
+    journal.seal(None)
+
+
 def booked(*journals):
     return sum(sum(j.totals().energy.values()) for j in journals)
 
@@ -50,11 +57,14 @@ def duck(query):
 
 
 @pytest.fixture
-def fleet(tmp_path):
-    a, b = node(tmp_path, "a", range(24)), node(tmp_path, "b", range(24), seed=1)
-    yield tmp_path, booked(a, b)
-    a.close()
-    b.close()
+def make_node(tmp_path):
+    with contextlib.ExitStack() as journals:
+        yield lambda *arguments, **named: journals.enter_context(contextlib.closing(node(tmp_path, *arguments, **named)))
+
+
+@pytest.fixture
+def fleet(tmp_path, make_node):
+    return tmp_path, booked(make_node("a", range(24)), make_node("b", range(24), seed=1))
 
 
 def run(folder, day=DAY, sites=HERE, out="days", **options):
@@ -88,35 +98,29 @@ def test_the_same_input_gives_the_same_bytes_and_is_written_once(fleet):
     assert [p.name for p in (folder / "days" / "here").iterdir()] == ["2026-01-01"]
 
 
-def test_late_data_becomes_a_restatement_with_its_reason(tmp_path):
-    a, b = node(tmp_path, "a", range(24)), node(tmp_path, "b", range(20))
+def test_late_data_becomes_a_restatement_with_its_reason(tmp_path, make_node):
+    a, b = make_node("a", range(24)), make_node("b", range(20))
     (first,), _ = run(tmp_path)
     before = {p: p.read_bytes() for p in first.folder.iterdir()}
-    late = T0 + 23 * H
-    b.commit(Batch([Entry(late, late + H, "b-GPU-0", "job", State.ACTIVE, Method.COUNTER, 77, 5, H)]))
-    b.seal(None)
+    come_late(b, 77)
     (second,), _ = run(tmp_path)
     assert (second.number, second.written, second.energy_uj) == (1, True, first.energy_uj + 77)
     assert second.reason.startswith("input changed: 1 segments more")
     assert {p: p.read_bytes() for p in first.folder.iterdir()} == before
     cells = [r.row.energy_uj for r in reading.read_rows(tmp_path / "days") if isinstance(r.row, Cell)]
     assert sum(cells) == booked(a, b)
-    b.commit(Batch([Entry(late, late + H, "b-GPU-0", "job", State.ACTIVE, Method.COUNTER, 1, 5, H)]))
-    b.seal(None)
+    come_late(b, 1)
     (third,), _ = run(tmp_path, reason="meter repaired")
     assert (third.number, third.reason) == (2, "meter repaired")
-    a.close()
-    b.close()
 
 
-def test_a_segment_over_midnight_is_parted_between_its_days(tmp_path):
-    journal = node(tmp_path, "a", [])
+def test_a_segment_over_midnight_is_parted_between_its_days(tmp_path, make_node):
+    journal = make_node("a", [])
     (tmp_path / "b" / "segments").mkdir(parents=True)
     midnight = T0 + 24 * H
     entry = Entry(midnight - H, midnight + 2 * H, "a-GPU-0", "", State.UNHELD, Method.COUNTER, 3_000, 5)
     journal.commit(Batch([entry], devices=[DeviceFacts("a-GPU-0", "H100", 0.05, T0)]))
     journal.seal(None)
-    journal.close()
     files = segment.list_files(tmp_path / "a" / "segments")
     assert index.build(files).days == [DAY, date(2026, 1, 2)]
     (one,), _ = run(tmp_path)
@@ -124,12 +128,11 @@ def test_a_segment_over_midnight_is_parted_between_its_days(tmp_path):
     assert (one.energy_uj, two.energy_uj) == (1_000, 2_000)
 
 
-def test_other_days_count_for_the_chain_but_are_not_read(tmp_path):
-    a, b = node(tmp_path, "a", range(48)), node(tmp_path, "b", range(1))
+def test_other_days_count_for_the_chain_but_are_not_read(tmp_path, make_node):
+    make_node("a", range(48))
+    make_node("b", range(1))
     (statement, *_), faults = run(tmp_path, day=date(2026, 1, 2))
     assert (statement.inputs, faults) == (24, [])
-    a.close()
-    b.close()
 
 
 def manifest(statement):
@@ -155,34 +158,24 @@ def test_a_broken_chain_is_left_out_and_its_files_that_are_whole_are_taken_where
     assert (repaired.number, repaired.energy_uj, faults, manifest(repaired)["faults"]) == (2, total, [], [])
 
 
-def test_what_was_stated_of_a_node_stays_when_its_files_are_damaged_later(tmp_path):
-    a, b = node(tmp_path, "a", range(24)), node(tmp_path, "b", range(20))
+def test_what_was_stated_of_a_node_stays_when_its_files_are_damaged_later(tmp_path, make_node):
+    _, b = make_node("a", range(24)), make_node("b", range(20))
     (first,), _ = run(tmp_path)
     path = segment.list_files(tmp_path / "a" / "segments")[3]
     path.write_bytes(path.read_bytes()[:-9])
-    late = T0 + 23 * H
-    b.commit(Batch([Entry(late, late + H, "b-GPU-0", "job", State.ACTIVE, Method.COUNTER, 77, 5, H)]))
-    b.seal(None)
+    come_late(b, 77)
     (kept,), (fault,) = run(tmp_path)
     assert (kept.number, kept.written, kept.energy_uj, kept.kept_for) == (0, False, first.energy_uj, ("lab_a",))
     assert path.name in fault.line
     (second,), _ = run(tmp_path, accept_faults=True)
     assert (second.number, second.written, second.inputs) == (1, True, 44)
-    a.close()
-    b.close()
 
 
 def test_devices_go_to_the_site_where_they_stood(fleet):
     folder, total = fleet
-    inventory = folder / "inventory.csv"
-    inventory.write_text(
-        "cluster,node,uuid,sku,site,from,to\n"
-        "lab,a,a-GPU-0,H100,oslo,2025-01-01,2026-01-01\n"
-        "lab,a,a-GPU-0,H100,paris,2026-01-01,\n"
-        "lab,a,a-GPU-1,H100,oslo,,\n"
-        "lab,b,,H100,paris,,\n"
-    )
-    statements, _ = run(folder, sites=read_inventory(inventory))
+    stays = ("a,a-GPU-0,H100,oslo,2025-01-01,2026-01-01", "a,a-GPU-0,H100,paris,2026-01-01,", "a,a-GPU-1,H100,oslo,,")
+    lines = [f"lab,{stay}" for stay in (*stays, "b,,H100,paris,,")]
+    statements, _ = run(folder, sites=read_inventory(inventory(folder / "a", *lines)))
     assert [s.site for s in statements] == ["oslo", "paris"]
     assert sum(s.energy_uj for s in statements) == total
     cells = [r.row for r in reading.read_rows(folder / "days" / "oslo") if isinstance(r.row, Cell)]
@@ -208,9 +201,8 @@ def test_a_bad_inventory_is_one_line(tmp_path, text, says):
 
 def test_a_device_that_is_not_in_the_inventory_leaves_out_its_node_alone(fleet):
     folder, _ = fleet
-    inventory = folder / "inventory.csv"
-    inventory.write_text("cluster,node,uuid,sku,site,from,to\nlab,a,a-GPU-0,H100,here,,\nlab,b,,H100,here,,\n")
-    (statement,), faults = run(folder, sites=read_inventory(inventory))
+    path = inventory(folder / "a", "lab,a,a-GPU-0,H100,here,,", "lab,b,,H100,here,,")
+    (statement,), faults = run(folder, sites=read_inventory(path))
     assert {located.node for located in reading.read_rows(folder / "days")} == {"b"}
     assert {fault.kind for fault in faults} == {"site"}
     assert "no site for lab/a/a-GPU-1 on 2026-01-01" in faults[0].line
@@ -225,10 +217,10 @@ def test_a_device_that_stands_nowhere_is_named(fleet):
         run(folder, sites=Sites({}, "../up"))
 
 
-def test_a_fleet_quarter_is_past_int64_and_exact(tmp_path):
+def test_a_fleet_quarter_is_past_int64_and_exact(tmp_path, make_node):
     """10,000 GPUs x 1 kW x 92 d = 7.9e19 uJ, here in few cells that are large."""
     largest = (1 << 62) - 12_345
-    journals = [node(tmp_path, name, range(5), uj=largest // 6, seed=3) for name in "ab"]
+    journals = [make_node(name, range(5), uj=largest // 6, seed=3) for name in "ab"]
     (statement,), _ = run(tmp_path)
     expected = booked(*journals)
     for _ in range(8):
@@ -236,8 +228,6 @@ def test_a_fleet_quarter_is_past_int64_and_exact(tmp_path):
     assert statement.energy_uj == booked(*journals) > 2**63
     ((summed,),) = duck(f"SELECT sum(energy_uj) FROM '{statement.folder}/cell.parquet', range(256)")
     assert summed == expected > 7.9e19
-    for journal in journals:
-        journal.close()
 
 
 def test_parquet_that_is_not_ours_is_refused(tmp_path, fleet):

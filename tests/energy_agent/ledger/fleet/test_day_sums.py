@@ -52,6 +52,12 @@ def sums_of(folder, paths, **options):
     return statement, tables(statement)
 
 
+def one(tmp_path, *entries, gaps=(), devices=("GPU-a",)):
+    """(statement, tables) of a day of one segment."""
+    write(tmp_path / "s", Batch(list(entries), gaps=list(gaps), devices=facts(*devices)))
+    return sums_of(tmp_path, [tmp_path / "s"])
+
+
 def tables(statement):
     return {kind: pyarrow.parquet.read_table(statement.folder / f"{kind}.parquet").to_pylist() for kind in day_sums.DAY_COLUMNS}
 
@@ -221,31 +227,25 @@ def span_of(pieces, whole):
 
 
 def test_a_file_of_sums_is_no_file_of_rows(tmp_path):
-    write(tmp_path / "s", Batch([entry(0, Q, 60)], devices=facts("GPU-a")))
-    statement, _ = sums_of(tmp_path, [tmp_path / "s"])
+    statement, _ = one(tmp_path, entry(0, Q, 60))
     with pytest.raises(ChainError, match=r"span_day\.parquet: holds sums of a day, no rows"):
         list(reading.read_rows(statement.folder / "span_day.parquet"))
     assert sum(r.row.energy_uj for r in reading.read_rows(statement.folder) if isinstance(r.row, Cell)) == 60
 
 
 def test_hosts_parts_and_meters_go_where_they_belong(tmp_path):
-    write(
-        tmp_path / "s",
-        Batch(
-            [
-                entry(0, 10 * M, 600, "GPU-a", "w1", State.ACTIVE, gpu_ns=10 * M),
-                entry(10 * M, Q, 50, "GPU-a", "w1", State.IDLE, gpu_ns=5 * M),
-                entry(0, Q, 70, "GPU-b"),
-                entry(0, Q, 9, "GPU-b", "", State.GAP, Method.BRIDGED),
-                entry(0, Q, 300, HOST, "w1", State.ACTIVE, Method.INTEGRATED, gpu_ns=Q),
-                entry(0, Q, 40, HOST, "", State.UNHELD, Method.INTEGRATED),
-                entry(0, Q, 110, PART, "w1", State.ACTIVE),
-                entry(0, Q, 5_000, METER, "", State.UNHELD, gpu_ns=Q),
-            ],
-            devices=facts("GPU-a", "GPU-b", HOST, PART, METER),
-        ),
+    statement, found = one(
+        tmp_path,
+        entry(0, 10 * M, 600, "GPU-a", "w1", State.ACTIVE, gpu_ns=10 * M),
+        entry(10 * M, Q, 50, "GPU-a", "w1", State.IDLE, gpu_ns=5 * M),
+        entry(0, Q, 70, "GPU-b"),
+        entry(0, Q, 9, "GPU-b", "", State.GAP, Method.BRIDGED),
+        entry(0, Q, 300, HOST, "w1", State.ACTIVE, Method.INTEGRATED, gpu_ns=Q),
+        entry(0, Q, 40, HOST, "", State.UNHELD, Method.INTEGRATED),
+        entry(0, Q, 110, PART, "w1", State.ACTIVE),
+        entry(0, Q, 5_000, METER, "", State.UNHELD, gpu_ns=Q),
+        devices=("GPU-a", "GPU-b", HOST, PART, METER),
     )
-    statement, found = sums_of(tmp_path, [tmp_path / "s"])
     assert found["workload_cell"] == [
         use(T0, "", other_uj=79, host_uj=40),
         use(T0, "w1", active_uj=600, idle_uj=50, host_uj=300, gpu_ns=Q),
@@ -263,19 +263,13 @@ def use(start, workload, **amounts):
 
 
 def test_what_no_sensor_saw_widens_those_who_held_the_device_then(tmp_path):
-    write(
-        tmp_path / "s",
-        Batch(
-            [entry(0, Q, 100, workload="w1", state=State.ACTIVE), entry(Q, 2 * Q, 100, workload="w2", state=State.ACTIVE)],
-            gaps=[
-                Gap("GPU-a", T0 + M, T0 + 3 * M, 40, "lost"),
-                Gap("GPU-a", T0 + Q, T0 + Q + M, 2, "lost"),
-                Gap("GPU-z", T0 + 2 * M, T0 + 5 * M, 7, "lost"),
-            ],
-            devices=facts("GPU-a", "GPU-z"),
-        ),
+    lost = [("GPU-a", M, 3 * M, 40), ("GPU-a", Q, Q + M, 2), ("GPU-z", 2 * M, 5 * M, 7)]
+    _, found = one(
+        tmp_path,
+        *(entry(i * Q, (i + 1) * Q, 100, workload=name, state=State.ACTIVE) for i, name in enumerate(("w1", "w2"))),
+        gaps=[Gap(device, T0 + start, T0 + end, bound_uj, "lost") for device, start, end, bound_uj in lost],
+        devices=("GPU-a", "GPU-z"),
     )
-    _, found = sums_of(tmp_path, [tmp_path / "s"])
     spans = by(found["span_day"], "device", "workload")
     assert {key: (row["metered_ns"], row["gap_bound_uj"], row["gap_ns"]) for key, row in spans.items()} == {
         ("GPU-a", ""): (2 * Q - 3 * M, 42, 3 * M),
@@ -292,11 +286,8 @@ def test_two_clusters_may_name_a_node_alike(tmp_path):
         batch = Batch([entry(0, Q, uj, f"GPU-{cluster}", "w", State.ACTIVE)], devices=facts(f"GPU-{cluster}"))
         write(tmp_path / "s", batch, batch, cluster=cluster)
     _, found = sums_of(tmp_path, [tmp_path / "s"])
-    assert [(r["cluster"], r["node"], r["energy_uj"]) for r in found["holder_day"]] == [("east", "n1", 200), ("west", "n1", 14)]
-    assert [(r["cluster"], r["node"], r["active_uj"]) for r in found["workload_cell"]] == [
-        ("east", "n1", 200),
-        ("west", "n1", 14),
-    ]
+    for kind, name in (("holder_day", "energy_uj"), ("workload_cell", "active_uj")):
+        assert [(r["cluster"], r["node"], r[name]) for r in found[kind]] == [("east", "n1", 200), ("west", "n1", 14)]
 
 
 def test_late_data_restates_the_sums(tmp_path):
@@ -326,8 +317,7 @@ def test_rows_of_another_day_are_in_none_of_its_sums(tmp_path):
 def test_the_manifest_names_every_file_by_its_hash(tmp_path):
     import hashlib
 
-    write(tmp_path / "s", Batch([entry(0, Q, 60)], devices=facts("GPU-a")))
-    statement, _ = sums_of(tmp_path, [tmp_path / "s"])
+    statement, _ = one(tmp_path, entry(0, Q, 60))
     manifest = json.loads((statement.folder / "manifest.json").read_text())
     there = {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in statement.folder.glob("*.parquet")}
     assert (manifest["day_sums"], manifest["files"]) == (1, there)
@@ -335,8 +325,7 @@ def test_the_manifest_names_every_file_by_its_hash(tmp_path):
 
 
 def test_a_day_from_before_there_were_sums_is_brought_up_to_date(tmp_path):
-    write(tmp_path / "s", Batch([entry(0, Q, 60)], devices=facts("GPU-a")))
-    first, before = sums_of(tmp_path, [tmp_path / "s"])
+    first, before = one(tmp_path, entry(0, Q, 60))
     path = first.folder / "manifest.json"
     old = json.loads(path.read_text())
     del old["day_sums"], old["files"]
@@ -366,8 +355,7 @@ def test_a_sum_past_int64_is_refused(tmp_path, more, fits):
 def test_a_meter_that_was_read_twice_was_not_read_for_longer(tmp_path):
     """Of four cells the first twice, the second for a half, the third not at all: 2.5, however much time the readings had."""
     read = [(0, Q), (0, Q), (Q, Q + Q // 2), (3 * Q, 4 * Q)]
-    write(tmp_path / "s", Batch([entry(a, b, 7, METER, gpu_ns=b - a) for a, b in read], devices=facts(METER)))
-    _, found = sums_of(tmp_path, [tmp_path / "s"])
+    _, found = one(tmp_path, *(entry(a, b, 7, METER, gpu_ns=b - a) for a, b in read), devices=(METER,))
     assert found["holder_day"][0]["gpu_ns"] == 3 * Q + Q // 2
     assert found["span_day"][0]["metered_ns"] == 2 * Q + Q // 2
 
@@ -377,8 +365,7 @@ def test_a_building_of_a_gigawatt_is_summed_in_several_rows(tmp_path):
     hour = 4 * Q
     entries = [entry(i * hour, (i + 1) * hour, 36 * 10**17 + i, METER, edge=3) for i in range(22)]
     gaps = [Gap(METER, T0 + i * Q, T0 + (i + 1) * Q, 5 * 10**18, "no readings") for i in range(88, 96)]
-    write(tmp_path / "s", Batch(entries, gaps=gaps, devices=facts(METER)))
-    statement, found = sums_of(tmp_path, [tmp_path / "s"])
+    statement, found = one(tmp_path, *entries, gaps=gaps, devices=(METER,))
     assert statement.energy_uj == sum(row["energy_uj"] for row in found["holder_day"]) == sum(e.energy_uj for e in entries)
     assert sum(row["gap_bound_uj"] for row in found["span_day"]) == 40 * 10**18
     assert (len(found["holder_day"]), len(found["span_day"])) == (9, 5)
@@ -390,9 +377,7 @@ def test_a_building_of_a_gigawatt_is_summed_in_several_rows(tmp_path):
 
 def test_a_node_that_moves_within_a_day_is_summed_at_both_sites(tmp_path):
     quarters = [(i * Q, (i + 1) * Q, 10**i) for i in range(4)]
-    entries = [entry(start, end, uj) for start, end, uj in quarters] + [
-        entry(start, end, 5, HOST) for start, end, _ in quarters
-    ]
+    entries = [e for start, end, uj in quarters for e in (entry(start, end, uj), entry(start, end, 5, HOST))]
     write(tmp_path / "s", Batch(entries, devices=facts("GPU-a", HOST)))
     moved = Sites({("lab", "n1", ""): (Stay("oslo", 0, T0 + 3 * Q), Stay("paris", T0 + 3 * Q, INT64_MAX))})
     statements, _ = compact([tmp_path / "s"], tmp_path / "days", DAY, moved)

@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -61,19 +62,22 @@ def named_alone(folder, capsys, *words):
     return energy
 
 
-@pytest.mark.parametrize("name", ["lab_evil_00000000.jsonl.gz", "lab_evil_00000007.jsonl.gz", "evil.jsonl.gz"])
-@pytest.mark.parametrize("make", [os.mkfifo, lambda path: os.mknod(path, 0o140644), lambda path: path.symlink_to("/dev/zero")])
-def test_what_is_no_regular_file_is_named(fleet, capsys, name, make):
-    make(fleet / name)
-    named_alone(fleet, capsys)
+def holding(data):
+    return lambda path: path.write_bytes(data)
 
 
-@pytest.mark.parametrize("name", ["c_evil_99999999999999999999", "c_evil_9223372036854775808", f"evil_{'9' * 200}"])
-@pytest.mark.parametrize("data", [b"", b"junk", None])
-def test_a_number_past_int64_in_a_name(fleet, capsys, name, data):
-    if data is None:
-        data = (fleet / segment.file_name("lab", "a", 1)).read_bytes()
-    (fleet / f"{name}.jsonl.gz").write_bytes(data)
+NO_FILE = [os.mkfifo, lambda path: os.mknod(path, 0o140644), lambda path: path.symlink_to("/dev/zero")]
+JUNK = [b"junk", b"", b"\x1f\x8b", segment.compress(b"{}\n"), segment.compress(b"\n" * 1000), b"\0" * 10_000]
+PAST_INT64 = ["c_evil_99999999999999999999", "c_evil_9223372036854775808", f"evil_{'9' * 200}"]
+EVIL = [(name, make) for name in ("lab_evil_00000000", "lab_evil_00000007", "evil") for make in NO_FILE]
+EVIL += [("lab_evil_00000000", holding(data)) for data in JUNK]
+EVIL += [(name, holding(data)) for name in PAST_INT64 for data in JUNK[:2]]
+EVIL += [(name, lambda path: shutil.copy(path.with_name(segment.file_name("lab", "a", 1)), path)) for name in PAST_INT64]
+
+
+@pytest.mark.parametrize(("name", "make"), EVIL)
+def test_what_is_no_segment_is_named(fleet, capsys, name, make):
+    make(fleet / f"{name}.jsonl.gz")
     named_alone(fleet, capsys)
 
 
@@ -123,22 +127,6 @@ def test_a_device_without_its_uncertainty_is_named_and_the_rest_is_summed(fleet,
     assert "GPU-e" in told.err
     assert main(["ledger", "export", str(fleet.parent / "days"), "--sum", "--device", "GPU-e"]) == 1
     assert capsys.readouterr().out == ""
-
-
-JUNK = {
-    "empty": b"",
-    "text": b"junk",
-    "start of gzip": b"\x1f\x8b",
-    "no header": segment.compress(b"{}\n"),
-    "lines": segment.compress(b"\n" * 1000),
-    "zeros": b"\0" * 10_000,
-}
-
-
-@pytest.mark.parametrize("data", JUNK.values(), ids=JUNK)
-def test_junk_is_named(fleet, capsys, data):
-    (fleet / "lab_evil_00000000.jsonl.gz").write_bytes(data)
-    named_alone(fleet, capsys)
 
 
 @pytest.mark.parametrize("site", ["../../etc", "/etc", ".hidden", "", "x" * 300, "a\0b"])

@@ -35,10 +35,7 @@ OWN = own_pods([{"__name__": "up", **SCRAPED, **TARGET}])
 )
 def test_a_holder_is_whom_the_exporter_names_never_itself(labels, holder):
     assert holder_of(labels, OWN) == holder
-
-
-def test_without_up_the_exporters_own_container_is_still_no_holder():
-    assert holder_of(BARE | TARGET | {"container": "nvidia-dcgm-exporter"}, set()) == ""
+    assert holder_of(BARE | TARGET | {"container": "nvidia-dcgm-exporter"}, set()) == ""  # also where `up` does not tell
     assert own_pods([SCRAPED]) == set()  # a target outside of Kubernetes
 
 
@@ -62,11 +59,8 @@ def test_a_pod_that_comes_is_another_series_of_the_same_board():
     series = [(BARE | SCRAPED, [(10, Decimal(1))]), (BARE | SCRAPED | POD, [(20, Decimal(2)), (30, Decimal(3))])]
     ((source, told),) = readings(series, 1_000, set(), "replica")[V100].items()
     assert source == "dcgm 10.0.0.7:9400"
-    assert [(r.t_ns, r.value, set(r.holders)) for r in told] == [
-        (10, 1_000, set()),
-        (20, 2_000, {"import:ml/train-0"}),
-        (30, 3_000, {"import:ml/train-0"}),
-    ]
+    holder = {"import:ml/train-0"}
+    assert [(r.t_ns, r.value, set(r.holders)) for r in told] == [(10, 1_000, set()), (20, 2_000, holder), (30, 3_000, holder)]
 
 
 def test_replicas_and_exporters_are_told_apart_and_power_keeps_its_fractions():

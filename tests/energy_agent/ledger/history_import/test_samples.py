@@ -65,34 +65,52 @@ def test_readings_that_stand_still_for_a_collection_are_one_stretch():
     assert {e.method for e in account.entries} == {Method.COUNTER}
 
 
-def test_a_fall_is_a_reset_what_it_shows_is_booked_and_the_rest_is_a_gap():
-    account = counted(*scraped(0, 30), at(45, 700), at(60, 2_200))
-    assert [e.energy_uj for e in account.entries] == [1_500_000_000] * 2 + [700_000_000, 1_500_000_000]
+RUN = [1_500_000_000] * 2  # uJ of two scrapes
+STUCK = [at(0, 1_000), *(at(s, 2_500) for s in range(15, 601, 15))]
+
+
+@pytest.mark.parametrize(
+    ("readings", "energies", "gaps"),
+    [
+        # A fall is a reset: what it shows is booked, and of 800 W for 15.2 s the rest is a gap.
+        ([*scraped(0, 30), at(45, 700), at(60, 2_200)], [*RUN, 700_000_000, RUN[0]],
+         [("counter reset", 800 * 15_200_000 - 700_000_000)]),
+        ([*scraped(0, 30), at(45, 0), at(60, 1_500)], [*RUN, RUN[0]], [("counter reset", 800 * 15_200_000)]),
+        # After 15 s it shows 40 kJ, of which 800 W can have given 12: another board's, or an old value.
+        ([*scraped(0, 30, start_joules=1_000_000), at(45, 40_000), at(60, 41_500)], [*RUN, RUN[0]],
+         [("counter reset", 800 * 15_200_000)]),
+        # A jump that stays is a gap.
+        ([*scraped(0, 30), at(45, 10**6), at(60, 10**6 + 1_500)], [*RUN, RUN[0]],
+         [("impossible counter difference", 800 * 15_200_000)]),
+        # Before a hole: the one reading after the reset is far from the next, when the counter may have passed its old value.
+        ([*scraped(0, 60), at(75, 500), at(10_875, 1_080_500)], [*RUN, *RUN, 500_000_000, 1_080_000_000_000],
+         [("counter reset", 800 * 15_200_000 - 500_000_000)]),
+        # 3 h of 800 W are more than 2^32 mJ: it may have wrapped, or begun again; the bound holds a wrap as well.
+        ([at(0, 850), at(15, 1_000), at(10_815, 500), at(10_830, 2_000)], [150_000_000, 500_000_000, RUN[0]],
+         [("counter reset", 800 * 10_800_200_000 - 500_000_000)]),
+        # It stands still for minutes and moves by what 15 s can hold: frozen since its last move, 585 s at 800 W.
+        ([*STUCK, at(615, 4_000), at(630, 5_500)], [*RUN, RUN[0]], [("sensor stuck", 800 * 585_200_000)]),
+        # By 100 W of all the time: it went on behind its face.
+        ([*STUCK, at(615, 62_500), at(630, 64_000)], [RUN[0], 60_000_000_000, RUN[0]], []),
+        (STUCK, [RUN[0]], [("sensor stuck", 800 * 585_200_000)]),
+    ],
+)  # fmt: skip
+def test_falls_jumps_and_stillness_are_booked_or_bounded(readings, energies, gaps):
+    account = counted(*readings)
+    assert [e.energy_uj for e in account.entries] == energies
+    assert [(g.reason, g.bound_uj) for g in account.gaps] == gaps
+    unbounded = counted(*readings, terms=UNKNOWN)
+    assert all(g.reason.startswith(UNBOUNDED) and g.bound_uj == 0 for g in unbounded.gaps)
+
+
+@pytest.mark.parametrize("terms", [MAX, UNKNOWN])
+def test_a_gap_is_over_the_time_of_the_fall(terms):
+    account = counted(*scraped(0, 30), at(45, 700), at(60, 2_200), terms=terms)
+    assert [e.energy_uj for e in account.entries] == [*RUN, 700_000_000, RUN[0]]
     (gap,) = account.gaps
-    # 800 W for 15.2 s, less the 700 J that the counter shows
-    assert (gap.reason, gap.bound_uj) == ("counter reset", 800 * 15_200_000 - 700_000_000)
     assert (gap.start_ns, gap.end_ns) == (T0 + 30 * S, T0 + 45 * S)
     assert account.seen["times that the counter began anew"] == 1
-
-
-def test_a_reset_to_nothing_books_nothing_and_goes_on_from_there():
-    account = counted(*scraped(0, 30), at(45, 0), at(60, 1_500))
-    assert [e.energy_uj for e in account.entries] == [1_500_000_000] * 3
     assert account.entries[-1].start_ns == T0 + 45 * S
-    assert [g.bound_uj for g in account.gaps] == [800 * 15_200_000]
-
-
-def test_without_a_limit_a_gap_has_no_bound():
-    account = counted(*scraped(0, 30), at(45, 700), at(60, 2_200), terms=UNKNOWN)
-    assert [e.energy_uj for e in account.entries] == [1_500_000_000] * 2 + [700_000_000, 1_500_000_000]
-    assert [(g.reason, g.bound_uj) for g in account.gaps] == [(UNBOUNDED + "counter reset", 0)]
-
-
-def test_a_counter_that_had_counted_before_it_is_seen_anew_is_not_booked():
-    """After 15 s it shows 13 kJ, of which 800 W can have given 12: another board's, or an old value."""
-    account = counted(*scraped(0, 30, start_joules=1_000_000), at(45, 40_000), at(60, 41_500))
-    assert [e.energy_uj for e in account.entries] == [1_500_000_000] * 3
-    assert [(g.reason, g.bound_uj) for g in account.gaps] == [("counter reset", 800 * 15_200_000)]
 
 
 @pytest.mark.parametrize("wrong", [0, 900, 10**9, 9_223_372_036_854])
@@ -102,39 +120,6 @@ def test_one_reading_that_cannot_be_is_passed_over(wrong):
     assert sum(e.energy_uj for e in account.entries) == 9_000_000_000
     assert account.gaps == []
     assert account.seen == {"single readings that cannot be, passed over": 1}
-
-
-def test_a_jump_that_stays_is_a_gap():
-    account = counted(*scraped(0, 30), at(45, 10**6), at(60, 10**6 + 1_500))
-    assert [e.energy_uj for e in account.entries] == [1_500_000_000] * 3
-    assert [(g.reason, g.bound_uj) for g in account.gaps] == [("impossible counter difference", 800 * 15_200_000)]
-
-
-def test_a_reset_before_a_hole_is_not_taken_for_a_wrong_reading():
-    """The one reading after the reset is far from the next one, by when the counter may have passed its old value."""
-    account = counted(*scraped(0, 60), at(75, 500), at(10_875, 1_080_500))
-    assert [e.energy_uj for e in account.entries[4:]] == [500_000_000, 1_080_000_000_000]
-    assert [g.reason for g in account.gaps] == ["counter reset"]
-
-
-def test_a_fall_is_never_taken_for_a_wrap_which_would_book_what_nothing_proves():
-    """3 h of 800 W are more than 2^32 mJ: a counter that fell from 1,000 J to 500 J may have wrapped there, or begun anew."""
-    account = counted(at(0, 850), at(15, 1_000), at(10_815, 500), at(10_830, 2_000))
-    assert [e.energy_uj for e in account.entries] == [150_000_000, 500_000_000, 1_500_000_000]
-    assert [g.bound_uj for g in account.gaps] == [800 * 10_800_200_000 - 500_000_000]  # which holds a wrap as well
-
-
-def test_a_counter_that_stands_still_for_minutes_may_have_frozen():
-    stuck = [at(s, 2_500) for s in range(15, 601, 15)]
-    account = counted(at(0, 1_000), *stuck, at(615, 4_000), at(630, 5_500))
-    assert [e.energy_uj for e in account.entries] == [1_500_000_000] * 3
-    # From its last move on: 585 s at 800 W; what it shows afterwards the last 15 s alone can hold.
-    assert [(g.reason, g.bound_uj) for g in account.gaps] == [("sensor stuck", 800 * 585_200_000)]
-    account = counted(at(0, 1_000), *stuck, at(615, 62_500), at(630, 64_000))  # 100 W all the time: it went on behind its face
-    assert [e.energy_uj for e in account.entries] == [1_500_000_000, 60_000_000_000, 1_500_000_000]
-    assert account.gaps == []
-    account = counted(at(0, 1_000), *stuck)
-    assert [g.reason for g in account.gaps] == ["sensor stuck"]
 
 
 def test_a_holder_is_who_every_reading_names():

@@ -1,5 +1,8 @@
 """Pages of an agent's counters become entries: by hand, and the law that a device's entries are what its counter rose by."""
 
+from collections import Counter
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -38,10 +41,9 @@ def booked(*pages, limits=None):
 
 
 def sums(account):
-    found = {}
+    found = Counter()
     for e in account.entries:
-        key = (e.device, e.workload, e.state, e.method)
-        found[key] = found.get(key, 0) + e.energy_uj
+        found[e.device, e.workload, e.state, e.method] += e.energy_uj
     return found
 
 
@@ -127,20 +129,13 @@ def test_the_agents_own_gaps_stay_gaps():
     assert [(g.start_ns, g.bound_uj, g.reason) for g in account.gaps] == [(T0 + 15 * S, 25 * J, GAP_TOLD)]
 
 
-def test_device_time_is_the_workloads_over_the_devices_that_it_used():
-    held = ("held", "", "a", "active")
-    two = total(device="GPU-2")
-    account = booked(
-        page(0, {total(): 0, two: 0, used("a"): 0, used("a", device="GPU-2"): 0, held: 100 * S}),
-        page(15, {total(): 10 * J, two: 20 * J, used("a"): 10 * J, used("a", device="GPU-2"): 20 * J, held: 124 * S}),
-    )
+def test_device_time_is_the_workloads_over_the_devices_that_it_used_and_counts_from_0_where_it_is_new():
+    held, two, mine, its = ("held", "", "a", "active"), total(device="GPU-2"), used("a"), used("a", device="GPU-2")
+    first = page(0, {total(): 0, two: 0, mine: 0, its: 0, held: 100 * S})
+    account = booked(first, page(15, {total(): 10 * J, two: 20 * J, mine: 10 * J, its: 20 * J, held: 124 * S}))
     assert [(e.device, e.gpu_ns) for e in account.entries] == [(GPU, 12 * S), ("GPU-2", 12 * S)]
-
-
-def test_device_time_of_a_workload_that_is_new_counts_from_0():
-    held = ("held", "", "new", "active")
-    account = booked(page(0, {total(): 0}), page(15, {total(): 10 * J, used("new"): 10 * J, held: 7 * S}))
-    assert [(e.workload, e.gpu_ns) for e in account.entries] == [("new", 7 * S)]
+    account = booked(page(0, {total(): 0}), page(15, {total(): 10 * J, mine: 10 * J, held: 7 * S}))
+    assert [(e.workload, e.gpu_ns) for e in account.entries] == [("a", 7 * S)]
 
 
 def test_edges_are_the_agents_own_and_the_age_of_a_page():
@@ -176,22 +171,23 @@ def test_a_host_is_shared_as_its_workloads_say():
     assert {e.gpu_ns for e in account.entries} == {0}
 
 
-def test_a_series_is_read_by_what_the_agent_called_it():
-    labels = {"exported_workload": "a", "workload": "x", "uuid": "GPU-1", "state": "active", "method": "counter"}
-    assert key_of("wattlens_workload_energy_joules_total", labels, "lab", "n") == (
-        "workload",
-        "GPU-1",
-        "a",
-        "active",
-        "counter",
-    )
-    host = {"domain": "host", "method": "counter"}
-    assert key_of("wattlens_host_energy_joules_total", host, "lab", "n") == ("total", "host:lab:n", "counter")
-    part = {"domain": "package-0", "method": "counter"}
-    assert key_of("wattlens_host_energy_joules_total", part, "lab", "n") == ("total", "host:lab:n/package-0", "counter")
-    for strange in ({"uuid": "host:lab:n", "method": "counter"}, {"uuid": "GPU-1", "method": "guessed"}, {"method": "counter"}):
-        assert key_of("wattlens_gpu_energy_joules_total", strange, "lab", "n") is None
-    assert key_of("wattlens_gpu_power_watts", {"uuid": "GPU-1"}, "lab", "n") is None
+HOST, COUNTED = {"domain": "host", "method": "counter"}, {"uuid": "GPU-1", "method": "counter"}
+
+
+@pytest.mark.parametrize(
+    ("series", "labels", "key"),
+    [
+        ("workload_energy_joules_total", COUNTED | {"exported_workload": "a", "workload": "x", "state": "active"}, used("a")),
+        ("host_energy_joules_total", HOST, ("total", "host:lab:n", "counter")),
+        ("host_energy_joules_total", HOST | {"domain": "package-0"}, ("total", "host:lab:n/package-0", "counter")),
+        ("gpu_energy_joules_total", COUNTED | {"uuid": "host:lab:n"}, None),
+        ("gpu_energy_joules_total", COUNTED | {"method": "guessed"}, None),
+        ("gpu_energy_joules_total", {"method": "counter"}, None),
+        ("gpu_power_watts", {"uuid": "GPU-1"}, None),
+    ],
+)
+def test_a_series_is_read_by_what_the_agent_called_it(series, labels, key):
+    assert key_of(f"wattlens_{series}", labels, "lab", "n") == key
 
 
 # Law: whatever parts a page claims, the entries of a device are what its total rose by, method by method.
@@ -219,10 +215,10 @@ def test_the_entries_of_a_device_are_what_its_counter_rose_by(history):
             values[key] = values.get(key, 0) + uj
         second += seconds
         account.take(page(second, values))
-    by_method = {}
+    by_method = Counter()
     for (_, _, _, method), uj in sums(account).items():
-        by_method[method] = by_method.get(method, 0) + uj
-    assert {m: uj for m, uj in by_method.items() if uj} == {m: values[total(m)] for m in (COUNTER, BRIDGED) if values[total(m)]}
+        by_method[method] += uj
+    assert +by_method == +Counter({m: values[total(m)] for m in (COUNTER, BRIDGED)})
     folded = fold({}, cells.cell_rows(account.entries))
     assert sum(cell.energy_uj for cell in folded.values()) == values[total()] + values[total(BRIDGED)]
     assert min((e.energy_uj for e in account.entries), default=0) >= 0

@@ -1,6 +1,8 @@
 import random
 from collections import Counter
+from dataclasses import replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -31,20 +33,19 @@ def test_the_parts_of_an_entry_sum_to_it_and_lie_in_their_cells(entry):
 
 @given(st.lists(entries(), max_size=12), st.integers(0, 12), st.randoms(use_true_random=False))
 def test_cells_sum_to_entries_in_any_order_and_any_batches(booked, split, order):
+    def summed(rows):
+        sums = Counter()
+        for row in rows:
+            for name in ("energy_uj", "gpu_ns"):
+                sums[name, row.device, row.workload, row.state, row.method] += getattr(row, name)
+        return sums
+
+    expected = summed(booked)
     order.shuffle(booked)
     book = {}
     for batch in (booked[:split], booked[split:]):
         book |= fold(book, [p for e in batch for p in cells.cut(e)])
-    expected, held = Counter(), Counter()
-    for e in booked:
-        expected[e.device, e.workload, e.state, e.method] += e.energy_uj
-        held[e.device, e.workload, e.state, e.method] += e.gpu_ns
-    summed, time = Counter(), Counter()
-    for cell in book.values():
-        summed[cell.device, cell.workload, cell.state, cell.method] += cell.energy_uj
-        time[cell.device, cell.workload, cell.state, cell.method] += cell.gpu_ns
-    assert summed == expected
-    assert time == held
+    assert summed(book.values()) == expected
 
 
 @given(st.lists(gaps(), max_size=6), st.lists(tokens(), max_size=6), st.lists(steps(), max_size=6))
@@ -69,11 +70,7 @@ def test_an_entry_from_a_wrong_clock_is_booked_whole_at_its_end():
 WEEK_NS = 7 * 86_400 * S
 
 
-@given(
-    st.integers(0, 40 * 365 * 86_400) | st.integers(0, WEEK_NS // S),
-    st.integers(0, 90_000),
-    st.integers(0, INT64_MAX),
-)
+@given(st.integers(0, 40 * 365 * 86_400) | st.integers(0, WEEK_NS // S), st.integers(0, 90_000), st.integers(0, INT64_MAX))
 def test_a_count_is_a_few_rows_however_long_it_took_and_of_its_own_days(long_s, at_s, amount):
     start, end = T0 + (at_s - long_s) * S, T0 + at_s * S
     folds = (
@@ -121,18 +118,20 @@ def test_inner_edges_of_a_stretch_cancel_across_states_and_cells():
     assert edge(stretch, "") == edge(stretch, "w") == 40 + 40 + 3_599 % 7
 
 
-def test_a_change_of_holder_leaves_an_edge_to_holders_but_none_to_the_device():
-    booked = [counter(i, i + 1, 700, workload="w" if i < 5 else "v") for i in range(10)]
-    assert (edge(booked, ""), edge(booked, "w"), edge(booked, "v")) == (100, 100, 100)
+SECONDS = [(i, i + 1) for i in range(10)]
 
 
-def test_integrated_power_never_cancels():
-    booked = [counter(i, i + 1, 700, method=Method.INTEGRATED) for i in range(10)]
-    assert edge(booked, "") == 10 * 2 * 50
-
-
-def test_a_hole_between_two_stretches_costs_two_edges():
-    assert edge([counter(0, 1, 700), counter(1, 2, 700), counter(5, 6, 700)], "") == 4 * 50
+@pytest.mark.parametrize(
+    ("booked", "edges"),
+    [
+        ([counter(*at, 700) for at in ((0, 1), (1, 2), (5, 6))], {"": 4 * 50}),  # a hole costs two
+        ([counter(*at, 700, method=Method.INTEGRATED) for at in SECONDS], {"": 10 * 2 * 50}),  # integrated power never cancels
+        # Another holder is an edge to holders, and none to the device.
+        ([counter(*at, 700, workload="w" if at[0] < 5 else "v") for at in SECONDS], {"": 100, "w": 100, "v": 100}),
+    ],
+)
+def test_edges_of_holes_and_of_changes(booked, edges):
+    assert {workload: edge(booked, workload) for workload in edges} == edges
 
 
 @given(st.integers(1, 10**9), st.floats(0, 1), st.floats(0.01, 0.99))
@@ -165,13 +164,9 @@ def test_the_bound_holds_for_every_error_that_the_readings_may_have(seed, count,
             booked.append(counter(*at, rest, edge=-(-bound * (1 - w) // 1) + 1, workload="v", gpu_share=1 - w))
         truth["w"] += uj * w
         truth[""] += uj
-    booked = [Entry(*(int(v) if isinstance(v, float) else v for v in _fields(e))) for e in booked]
+    booked = [replace(e, edge_uj=int(e.edge_uj)) for e in booked]
     if late:
         rng.shuffle(booked)
     for name in ("", "w"):
         energy = sum(e.energy_uj for e in booked if name in ("", e.workload))
         assert abs(energy - truth[name]) <= edge(booked, name) + 2 * count  # two roundings of a share each second
-
-
-def _fields(entry):
-    return tuple(getattr(entry, name) for name in Entry.__slots__)

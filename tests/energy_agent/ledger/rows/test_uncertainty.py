@@ -16,33 +16,29 @@ def test_the_systematic_part_holds_the_truth_of_any_gain(true_uj, gain_ppm, at):
     assert abs(measured - true_uj) <= systematic_uj(measured, gain_ppm) + 2
 
 
-def test_gains_add_linearly_over_boards():
+def test_gains_add_linearly_and_the_gap_bound_is_in_the_upper_bound_alone():
+    b = combine({"a": 1_000}, {"a": 0}, [[Run(0, 1, 10, 5, 10)]], [300])
+    assert (b.low_uj, b.energy_uj, b.high_uj) == (975, 1_000, 1_325)
     one = combine({"a": 10**9}, {"a": 50_000}, [])
     many = combine({str(i): 10**9 for i in range(100)}, {str(i): 50_000 for i in range(100)}, [])
     assert many.systematic_uj == 100 * one.systematic_uj
-
-
-def test_the_gap_bound_is_in_the_upper_bound_alone():
-    b = combine({"a": 1_000}, {"a": 0}, [[Run(0, 1, 10, 5, 10)]], [300])
-    assert (b.low_uj, b.energy_uj, b.high_uj) == (975, 1_000, 1_325)
-
-
-def test_a_device_without_its_uncertainty_has_no_bounds():
     with pytest.raises(KeyError):
         combine({"a": 1}, {}, [])
     with pytest.raises(ValueError):
         systematic_uj(1, 1_000_000)
 
 
-def test_runs_that_meet_cancel_in_any_order():
-    runs = [Run(10, 20, 3, 0, 4), Run(0, 10, 2, 0, 3), Run(25, 30, 7, 1, 8)]
-    assert bound_of(runs) == 2 + 4 + 7 + 1 + 8
-    assert bound_of([]) == 0
-
-
-def test_holders_runs_of_unknown_shares_cancel_only_if_equal():
-    assert bound_of([Run(0, 10, 1, 0, 5, 0), Run(10, 20, 5, 0, 1, 0)]) == 2
-    assert bound_of([Run(0, 10, 1, 0, 5, 0), Run(10, 20, 9, 0, 1, 0)]) == 2 + 9
+@pytest.mark.parametrize(
+    ("runs", "bound"),
+    [
+        ([], 0),
+        ([Run(10, 20, 3, 0, 4), Run(0, 10, 2, 0, 3), Run(25, 30, 7, 1, 8)], 2 + 4 + 7 + 1 + 8),
+        ([Run(0, 10, 1, 0, 5, 0), Run(10, 20, 5, 0, 1, 0)], 2),  # shares that are not known cancel only where they are equal
+        ([Run(0, 10, 1, 0, 5, 0), Run(10, 20, 9, 0, 1, 0)], 2 + 9),
+    ],
+)
+def test_runs_that_meet_cancel_in_any_order(runs, bound):
+    assert bound_of(runs) == bound_of(runs[::-1]) == bound
 
 
 def cell(device, workload, uj):
