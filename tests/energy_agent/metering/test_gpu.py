@@ -10,15 +10,7 @@ from hypothesis import strategies as st
 from energy_agent.core.difference import energy_uj
 from energy_agent.core.energy import DeviceSample, Method
 from energy_agent.metering.gpu import MeterState, Sensor, advance, gap_threshold_ns
-from tests.energy_agent.metering.board_model import (
-    POWER_MAX_MW,
-    SENSOR,
-    START_NS,
-    TICK_MS,
-    BoardModel,
-    Metered,
-    Stuck,
-)
+from tests.energy_agent.metering.board_model import POWER_MAX_MW, SENSOR, START_NS, TICK_MS, BoardModel, Metered, Stuck
 
 EDGE_UJ = POWER_MAX_MW * TICK_MS  # a reading is at most one tick old
 ROUNDING_UJ = 2_000

@@ -119,14 +119,10 @@ def test_a_steady_load_tells_ticks_but_no_window(tmp_path, monkeypatch):
 
 
 def test_power_that_is_a_mean_of_a_second_is_seen_to_be_one(tmp_path, monkeypatch):
-    (run,) = changes(
-        tmp_path,
-        monkeypatch,
-        [BoardSpec("H100-SXM5-80GB")],
-        59,
-        40.0,
-        before=lambda plant: plant.fault(0, "not_supported", call="186"),
-    )
+    def no_instant_power(plant):
+        plant.fault(0, "not_supported", call="186")
+
+    (run,) = changes(tmp_path, monkeypatch, [BoardSpec("H100-SXM5-80GB")], 59, 40.0, before=no_instant_power)
     found = profile(run)
     assert within(found.power_window_ms, 1000)
     assert found.counter_model == "undecided"
