@@ -44,6 +44,13 @@ class Bench:
         """Close its file: one for each example is more than a process may have open."""
         self.journal.close()
 
+    def history(self) -> list[dict[str, Any]]:
+        """All rows, page by page."""
+        rows: list[dict[str, Any]] = []
+        while page := self.ask(Caller(9, 9), "history", after=rows[-1]["number"] if rows else 0)["rows"]:
+            rows += page
+        return rows
+
     def ask(self, caller: Caller, op: str, **fields: object) -> dict[str, Any]:
         frame = self.requests.reply(caller, {"v": 1, "id": 1, "op": op, **fields})
         assert len(frame) <= MAX_BYTES + 4
@@ -64,12 +71,11 @@ def test_a_release_of_64_devices_with_both_knobs_fits_and_lists_first_what_is_no
         setting = {"sm_clock_max_mhz": 1200, "power_limit_mw": 500_000}
         assert bench.ask(caller, "set", lease=lease, device=device, setting=setting)["ok"]
     bench.boards.change("GPU-63", faults={"set_power_limit_mw": 4})
-    offset: int | None = 0
-    listed = []
-    while offset is not None:
-        page = bench.ask(caller, "status", offset=offset)
+    page = bench.ask(caller, "status", offset=0)
+    listed = [row["device"] for row in page["devices"]]
+    while page["next"] is not None:
+        page = bench.ask(caller, "status", offset=page["next"])
         listed += [row["device"] for row in page["devices"]]
-        offset = page["next"]
     assert sorted(listed) == sorted(bench.devices)
     reply = bench.ask(caller, "release", lease=lease)
     assert reply["restored"][0][:2] == ["GPU-63", "power"]
@@ -85,7 +91,6 @@ def test_names_of_any_alphabet_are_cut_between_characters(bench: Bench) -> None:
 
 
 def test_history_rows_of_earlier_versions_fit_and_damaged_ones_are_skipped(bench: Bench) -> None:
-    caller = Caller(1, 10)
     did = Did(0, "GPU-0", "power", "set", 500_000, "ok", f"{EMOJI} (pid 10)", "request")
     history = History(bench.folder / "history")
     for _ in range(20):
@@ -97,11 +102,7 @@ def test_history_rows_of_earlier_versions_fit_and_damaged_ones_are_skipped(bench
         file.write("\n".join(bad) + "\n")
     for _ in range(3):  # as after each restart
         bench.start()
-        after, numbers = 0, []
-        while rows := bench.ask(caller, "history", after=after)["rows"]:
-            numbers += [row["number"] for row in rows]
-            after = numbers[-1]
-        assert numbers == list(range(1, 21))
+        assert [row["number"] for row in bench.history()] == list(range(1, 21))
 
 
 def test_a_row_with_the_longest_of_all_texts_fits_and_is_read_back(bench: Bench) -> None:
@@ -116,10 +117,7 @@ def test_a_row_with_the_longest_of_all_texts_fits_and_is_read_back(bench: Bench)
             assert bench.ask(caller, "set", lease=lease, device=device, setting=setting, note=note)["ok"]
         assert bench.ask(caller, "release", lease=lease, reason=text)["ok"]
     bench.start()
-    after, rows = 0, []
-    while page := bench.ask(Caller(9, 9), "history", after=after)["rows"]:
-        rows += page
-        after = rows[-1]["number"]
+    rows = bench.history()
     assert [row["number"] for row in rows] == list(range(1, 8 * len(texts) + 1))
     for row, text in zip(rows, (text for text in texts for _ in range(8)), strict=True):
         for kept in row["note"].values():

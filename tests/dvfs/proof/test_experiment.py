@@ -275,11 +275,9 @@ def test_an_experiment_that_ends_analyses_what_is_left() -> None:
 def test_work_is_dated_by_the_end_of_the_last_step() -> None:
     assert work_of(Progress(9 * NS, steps=4, step_end_ns=7 * NS)) == WorkReading(7 * NS, 4, unit="steps")
     assert work_of(Progress(9 * NS, tokens=4)) == WorkReading(9 * NS, 4, unit="tokens")
-    assert work_of(Progress(9 * NS, tokens=4, latency_sum_s=0.5, latency_count=3)) == WorkReading(
-        9 * NS, 4, 500_000, 3, "tokens"
-    )
-    assert work_of(Progress(9 * NS)) is None
-    assert work_of(None) is None
+    timed = Progress(9 * NS, tokens=4, latency_sum_s=0.5, latency_count=3)
+    assert work_of(timed) == WorkReading(9 * NS, 4, 500_000, 3, "tokens")
+    assert work_of(Progress(9 * NS)) is work_of(None) is None
 
 
 def test_energy_of_a_cap_without_a_policy_is_not_claimed() -> None:
@@ -315,15 +313,11 @@ def test_numbers_that_no_ledger_stores_make_no_pair() -> None:
         assert max(value for value in asdict(row).values() if isinstance(value, int)) < 1 << 63
 
 
-def test_counts_of_another_thing_are_no_work_of_a_pair() -> None:
+def test_counts_of_another_thing_are_no_work_of_a_pair_and_a_minute_in_another_quarter_is_no_quarter() -> None:
     made = world()
     for i in range(300):
         made.round(work=WorkReading(int((made.t_s + 1) * NS), i, unit="steps" if made.experiment.is_paused else "tokens"))
     assert not [row for row in made.pairs() if not row.excluded]
-
-
-def test_a_minute_in_another_quarter_is_no_quarter() -> None:
-    made = world().run(100)
     for _ in range(60):
         made.round(utc_ns=T0 + 200 * 86_400 * NS)
     made.run(100)

@@ -53,30 +53,19 @@ def test_runs_one_after_another_by_the_command() -> None:
 
 def talked(*lines: object) -> list[dict]:
     said: list[dict] = []
-    serve(
-        SPEC.trials,
-        [line if isinstance(line, str) else json.dumps(line) for line in lines],
-        lambda t: said.append(json.loads(t)),
-    )
+    texts = [line if isinstance(line, str) else json.dumps(line) for line in lines]
+    serve(SPEC.trials, texts, lambda text: said.append(json.loads(text)))
     return said
 
 
 FIRST = {"settings": [100, 150.5, 200], "slowdown": 0.05, "steps": 60}
 
 
-def test_settings_are_told_as_they_were_given() -> None:
-    said = talked({**FIRST, "settings": [150.5, 100, 200]}, {"left": 0}, {"settings": [7]})
+def test_settings_are_told_as_they_were_given_blank_lines_are_none_and_steps_may_be_unknown() -> None:
+    said = talked({**FIRST, "settings": [150.5, 100, 200]}, "", {"left": 0}, "  ", {"settings": [7]})
     assert [json.dumps(s.get("setting", s.get("chosen"))) for s in said] == ["200", "200", "7"]
-
-
-def test_the_number_of_steps_may_be_unknown() -> None:
     said = talked({"settings": [100, 200]}, {"step_s": [1.0] * 20, "power_w": [150.0] * 20}, {"left": 0})
-    assert set(said[1]) == {"setting", "steps"}
-    assert said[2] == {"chosen": 200}
-
-
-def test_blank_lines_are_no_messages() -> None:
-    assert len(talked("", FIRST, "  ", {"left": 0})) == 2
+    assert (set(said[1]), said[2]) == ({"setting", "steps"}, {"chosen": 200})
 
 
 @pytest.mark.parametrize(

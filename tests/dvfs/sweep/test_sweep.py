@@ -92,21 +92,16 @@ def test_the_order_is_drawn_anew_each_turn_and_is_that_of_the_seed() -> None:
     assert keys != [stretch.key for stretch in swept(replace(plan, seed=8), [])]
 
 
-def test_a_setting_that_is_known_is_left_alone() -> None:
+def test_a_setting_that_is_known_by_enough_stretches_is_left_alone() -> None:
     plan, draw, done = Plan(((1005, None), (1200, None), (1410, None)), 50, 20, 5, 0.01, 3), random.Random(2), []
     while (key := following(plan, done, 1)) is not None:
         done.append(noisy(draw, key, 1, 25.0 * len(done), 0.02 if key == (1410, None) else 0.001))
     counts = Counter(stretch.key for stretch in done)
     assert MIN_STRETCHES <= counts[1005, None] < counts[1410, None] < 50
     assert known(done, 0.01) == set(plan.settings)
-
-
-def test_nothing_is_known_before_there_are_enough_stretches() -> None:
-    same = [
-        Stretch(*key, 1, 25.0 * i, 20, 1.0, 400.0) for i, key in enumerate([REFERENCE, (1005, None), (1005, None), REFERENCE])
-    ]
-    assert known(same, 0.01) == frozenset()
-    assert points(same[:2]) == ()
+    keys = [REFERENCE, (1005, None), (1005, None), REFERENCE]
+    few = [Stretch(*key, 1, 25.0 * i, 20, 1.0, 400.0) for i, key in enumerate(keys)]
+    assert (known(few, 0.01), points(few[:2])) == (frozenset(), ())
 
 
 TRUTH: dict[Key, tuple[float, float]] = {
@@ -199,19 +194,15 @@ def test_steps_whose_ends_are_told_are_timed_exactly(lengths: list[float], every
         assert found.seconds == pytest.approx((last.t_ns - first.t_ns) / 1e9)
 
 
-def test_work_that_began_anew_is_not_told() -> None:
-    with pytest.raises(ValueError, match="began anew"):
-        pace([Sample(0, 5), Sample(1, 6), Sample(2, 0)], 0)
-    assert pace([Sample(0, 5), Sample(10, 5)], 0) is None
-    assert pace([], 0) is None
-
-
-def test_power_is_between_the_readings_within() -> None:
+def test_power_is_between_the_readings_within_and_counters_that_fall_give_none() -> None:
     counter = [Sample(round(t * 1e9), 300.0 * t if t < 5 else 1500 + 200.0 * (t - 5)) for t in range(12)]
     assert power_w(counter, 5_000_000_000) == pytest.approx(200)
     assert power_w(counter, 10_500_000_000) is None
     with pytest.raises(ValueError, match="fell"):
         power_w([Sample(0, 5), Sample(1, 4)], 0)
+    with pytest.raises(ValueError, match="began anew"):
+        pace([Sample(0, 5), Sample(1, 6), Sample(2, 0)], 0)
+    assert pace([Sample(0, 5), Sample(10, 5)], 0) is pace([], 0) is None
 
 
 def shown(t: int, clock: int, limit_mw: int = 700_000, **event_s: float) -> Shown:
@@ -220,14 +211,17 @@ def shown(t: int, clock: int, limit_mw: int = 700_000, **event_s: float) -> Show
 
 def test_what_bound_the_clock_is_told() -> None:
     capped = [shown(t, 1300, 400_000, sw_power_cap=float(t), idle=float(t)) for t in range(10)]
-    assert bindings(capped, Setting(None, 400_000), 0) == ("sw_power_cap",)
-    assert bindings(capped, Setting(1500, 400_000), 0) == ("sw_power_cap",)
-    assert bindings(capped, Setting(1200, None), 0) == ("clock_above_lock", "sw_power_cap")
-    assert bindings(capped, Setting(None, 300_000), 0) == ("limit_differs", "sw_power_cap")
     hot = [shown(t, 900, sw_thermal_slowdown=max(0.0, t - 4.0)) for t in range(10)]
-    assert bindings(hot, Setting(1005), 0) == ("sw_thermal_slowdown",)
-    assert bindings([shown(t, 1005, sw_power_cap=3.0) for t in range(10)], Setting(1005), 0) == ()
-    assert bindings(hot[:1], Setting(1005), 0) == ()
+    for samples, setting, bound in (
+        (capped, Setting(None, 400_000), ("sw_power_cap",)),
+        (capped, Setting(1500, 400_000), ("sw_power_cap",)),
+        (capped, Setting(1200, None), ("clock_above_lock", "sw_power_cap")),
+        (capped, Setting(None, 300_000), ("limit_differs", "sw_power_cap")),
+        (hot, Setting(1005), ("sw_thermal_slowdown",)),
+        ([shown(t, 1005, sw_power_cap=3.0) for t in range(10)], Setting(1005), ()),
+        (hot[:1], Setting(1005), ()),
+    ):
+        assert bindings(samples, setting, 0) == bound
 
 
 # Settings and the file.

@@ -1,6 +1,7 @@
 """The event engine: laws of bookkeeping, and agreement with a naive engine that takes one step at a time."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -19,9 +20,10 @@ clocks = st.sampled_from(sorted(RATES))
 schedules = st.lists(st.tuples(st.floats(0.01, 3.0), clocks), min_size=1, max_size=5)
 
 
-def ran(requests: Stream, clock: int = 1980) -> tuple[Replica, Counters]:
+def ran(requests: Stream, clock: int = 1980, until: Sequence[float] = (FOREVER,)) -> tuple[Replica, Counters]:
     replica, counters = Replica(SMALL, requests), Counters()
-    replica.run(FOREVER, RATES[clock], counters)
+    for end_s in until:
+        replica.run(end_s, RATES[clock], counters)
     return replica, counters
 
 
@@ -48,8 +50,7 @@ def test_it_agrees_with_the_naive_engine(requests: Stream, plan: list[tuple[floa
     replica, counters = Replica(SMALL, requests), Counters()
     for end_s, rates in schedule:
         replica.run(end_s, rates, counters)
-    assert replica.now_s == pytest.approx(naive.now_s, rel=1e-9)
-    assert replica.energy_j == pytest.approx(naive.energy_j, rel=1e-9)
+    assert (replica.now_s, replica.energy_j) == pytest.approx((naive.now_s, naive.energy_j), rel=1e-9)
     assert replica.failed == naive.failed
     first = math.fsum((r.first_s or 0.0) - requests.arrive_s[r.number] for r in naive.requests)
     assert counters.ttft_sum_s == pytest.approx(first, rel=1e-9, abs=1e-9)
@@ -59,17 +60,11 @@ def test_it_agrees_with_the_naive_engine(requests: Stream, plan: list[tuple[floa
 
 @given(streams(), st.lists(st.floats(1e-4, 2.0), min_size=1, max_size=20))
 def test_how_far_it_is_asked_to_go_at_a_time_does_not_matter(requests: Stream, pieces: list[float]) -> None:
-    whole, parts = Replica(SMALL, requests), Replica(SMALL, requests)
-    until = 0.0
-    for piece in pieces:
-        until += piece * 1.00000077
-        parts.run(until, RATES[1395])
-    whole.run(until, RATES[1395])
-    assert (parts.ended, parts.failed, parts.waiting, parts.running, parts.held_tokens) == (
-        whole.ended, whole.failed, whole.waiting, whole.running, whole.held_tokens,
-    )  # fmt: skip
-    assert parts.now_s == pytest.approx(whole.now_s, rel=1e-9)
-    assert parts.energy_j == pytest.approx(whole.energy_j, rel=1e-9)
+    ends = [sum(pieces[: i + 1]) * 1.00000077 for i in range(len(pieces))]
+    (whole, _), (parts, _) = ran(requests, 1395, ends[-1:]), ran(requests, 1395, ends)
+    for name in ("ended", "failed", "waiting", "running", "held_tokens"):
+        assert getattr(parts, name) == getattr(whole, name), name
+    assert (parts.now_s, parts.energy_j) == pytest.approx((whole.now_s, whole.energy_j), rel=1e-9)
 
 
 @given(streams(), st.lists(st.tuples(st.floats(0.0, 0.5), clocks), max_size=30))
@@ -135,8 +130,7 @@ def test_a_limit_that_nobody_can_keep_is_missed_by_all_and_one_for_ever_by_none(
 
 def test_a_copy_goes_its_own_way() -> None:
     requests = stream([(0.0, 30, 20), (0.1, 50, 40), (0.2, 9, 9)])
-    replica = Replica(SMALL, requests)
-    replica.run(0.15, RATES[1980])
+    replica, _ = ran(requests, until=(0.15,))
     other = replica.copy()
     replica.run(FOREVER, RATES[1005])
     other.run(FOREVER, RATES[1980])

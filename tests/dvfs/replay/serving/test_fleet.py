@@ -13,7 +13,7 @@ from dvfs.policies.static import SPEC as STATIC
 from dvfs.replay.serving import fleet, models
 from dvfs.replay.serving.engine import Replica
 from dvfs.replay.serving.fleet import Slo
-from dvfs.replay.serving.server import server
+from dvfs.replay.serving.server import Server, server
 from dvfs.replay.serving.steered import Fleet, policy_steer
 from dvfs.replay.serving.trace import Trace
 from dvfs.types import Decision, Observation, Setting
@@ -30,7 +30,9 @@ def trace(rows: list[tuple[float, int, int]]) -> Trace:
     return Trace("t", tuple(r[0] for r in rows), tuple(r[1] for r in rows), tuple(r[2] for r in rows))
 
 
+RATES = SMALL.rates(None)
 LOAD = trace([(0.31 * i, 40 + 7 * (i % 9), 5 + i % 13) for i in range(60)])
+DEALT = fleet.streams(LOAD, 1, SMALL, SLO)
 
 
 @given(requests, st.integers(1, 5))
@@ -57,17 +59,21 @@ def test_the_fewest_replicas_are_enough_and_one_less_is_not() -> None:
     n, outcome = fleet.fewest_replicas(SMALL, LOAD, slo)
     assert n > 1
     assert outcome.attainment >= slo.attainment_ratio
-    assert outcome == fleet.fixed(SMALL, fleet.streams(LOAD, n, SMALL, slo), SMALL.rates(None))
-    less = fleet.fixed(SMALL, fleet.streams(LOAD, n - 1, SMALL, slo), SMALL.rates(None))
+    assert outcome == fleet.fixed(SMALL, fleet.streams(LOAD, n, SMALL, slo), RATES)
+    less = fleet.fixed(SMALL, fleet.streams(LOAD, n - 1, SMALL, slo), RATES)
     assert less.attainment < slo.attainment_ratio
 
 
-def test_a_limit_that_cannot_be_had_says_what_to_change() -> None:
-    llama = server(H100, models.find("llama-8b"))
-    with pytest.raises(UsageError, match=r"takes 18 ms between two tokens .* --itl-ms 5 cannot be had; .*--engine lean"):
-        fleet.fewest_replicas(llama, LOAD, Slo(0.5, 0.005))
-    with pytest.raises(UsageError, match=r"60 replicas keep the limits for 0\.0 % .* raise --ttft-ms or --itl-ms"):
-        fleet.fewest_replicas(SMALL, LOAD, Slo(0.001, 0.05))
+@pytest.mark.parametrize(
+    ("one", "slo", "says"),
+    [
+        (server(H100, models.find("llama-8b")), Slo(0.5, 0.005), r"takes 18 ms .* --itl-ms 5 cannot be had; .*--engine lean"),
+        (SMALL, Slo(0.001, 0.05), r"60 replicas keep the limits for 0\.0 % .* raise --ttft-ms or --itl-ms"),
+    ],
+)
+def test_a_limit_that_cannot_be_had_says_what_to_change(one: Server, slo: Slo, says: str) -> None:
+    with pytest.raises(UsageError, match=says):
+        fleet.fewest_replicas(one, LOAD, slo)
 
 
 def test_replicas_that_are_done_wait_for_the_last_at_their_own_power() -> None:
@@ -91,9 +97,8 @@ def test_a_steer_sees_counters_that_only_grow_once_a_second_and_no_more_than_a_p
         seen.append(observation)
         busy.append(busy_ratio)
 
-    dealt = fleet.streams(LOAD, 1, SMALL, SLO)
-    done = Fleet(SMALL, SLO).run(dealt, lambda: steer)
-    plain = fleet.fixed(SMALL, dealt, SMALL.rates(None))
+    done = Fleet(SMALL, SLO).run(DEALT, lambda: steer)
+    plain = fleet.fixed(SMALL, DEALT, RATES)
     assert done.outcome.energy_j == pytest.approx(plain.energy_j, rel=1e-9)
     assert (done.changes, done.outcome.failed) == (0, plain.failed)
     assert done.seconds == {None: pytest.approx(plain.seconds, rel=1e-9)}
@@ -112,10 +117,9 @@ def test_a_steer_sees_counters_that_only_grow_once_a_second_and_no_more_than_a_p
 
 
 def test_a_lock_that_is_asked_for_is_in_force_a_few_steps_later_and_is_counted() -> None:
-    dealt = fleet.streams(LOAD, 1, SMALL, SLO)
-    done = Fleet(SMALL, SLO).run(dealt, lambda: lambda _seen, _busy: 1200)
+    done = Fleet(SMALL, SLO).run(DEALT, lambda: lambda _seen, _busy: 1200)
     assert done.changes == 1
-    low, top = (fleet.fixed(SMALL, dealt, SMALL.rates(clock)).energy_j for clock in (1200, None))
+    low, top = (fleet.fixed(SMALL, DEALT, SMALL.rates(clock)).energy_j for clock in (1200, None))
     assert low < done.outcome.energy_j < top
     assert done.seconds[1200] > 0.9 * done.outcome.seconds
 
@@ -124,9 +128,8 @@ def test_boards_of_a_replica_are_told_apart_and_share_its_energy() -> None:
     four = replace(SMALL, gpus=4)
     seen: list[Observation] = []
     Fleet(four, SLO).run(fleet.streams(LOAD, 1, four, SLO), lambda: lambda one, _busy: seen.append(one))  # type: ignore[func-returns-value]
-    devices = seen[-1].devices
-    assert len({d.uuid for d in devices}) == 4
-    assert len({d.energy_uj for d in devices}) == 1
+    uuids, energies = ({getattr(d, name) for d in seen[-1].devices} for name in ("uuid", "energy_uj"))
+    assert (len(uuids), len(energies)) == (4, 1)
 
 
 def test_the_same_seed_gives_the_same_run_and_another_another() -> None:
@@ -139,22 +142,15 @@ def test_the_same_seed_gives_the_same_run_and_another_another() -> None:
 
 def test_a_policy_steers_as_in_the_product() -> None:
     """Hold keeps what is set, release takes it away."""
-    decisions = iter(
-        (
-            Decision("hold", "x"),
-            Decision("set", "x", {"a": Setting(1200), "b": Setting(1305)}),
-            Decision("hold", "x"),
-            Decision("release", "x"),
-        )
-    )
+    set_it, hold = Decision("set", "x", {"a": Setting(1200), "b": Setting(1305)}), Decision("hold", "x")
+    decisions = iter((hold, set_it, hold, Decision("release", "x")))
     steer = policy_steer(replace(STATIC, decide=lambda _seen, state, _config: (next(decisions), state)), None)
-    seen = Observation("g", 0, ())
-    assert [steer(seen, 0.0) for _ in range(4)] == [None, 1305, 1305, None]
+    assert [steer(Observation("g", 0, ()), 0.0) for _ in range(4)] == [None, 1305, 1305, None]
 
 
 def test_a_fleet_with_more_replicas_than_requests_is_idle_in_part() -> None:
     one = trace([(0.0, 10, 5)])
     dealt = fleet.streams(one, 3, SMALL, SLO)
     outcome = Fleet(SMALL, SLO).run(dealt, lambda: lambda _seen, _busy: None).outcome
-    alone = fleet.fixed(SMALL, fleet.streams(one, 1, SMALL, SLO), SMALL.rates(None))
-    assert outcome.energy_j == pytest.approx(alone.energy_j + 2 * alone.seconds * SMALL.rates(None).held_w, rel=1e-9)
+    alone = fleet.fixed(SMALL, fleet.streams(one, 1, SMALL, SLO), RATES)
+    assert outcome.energy_j == pytest.approx(alone.energy_j + 2 * alone.seconds * RATES.held_w, rel=1e-9)

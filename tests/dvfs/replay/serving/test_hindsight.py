@@ -108,25 +108,19 @@ def test_ecofreq_as_its_authors_wrote_it() -> None:
     waits = {"running": 3, "queue": 1, "tokens": 100, "prompt_tokens": 200, "ttft": ttft(10)}
     runs = waits | {"queue": 0}
     loose = serving_rivals.ecofreq(one, Slo(9.0, 9.0), grid)()
-    assert loose(seen(0, **runs), 1.0) == 1005  # the lowest within the limit
-    assert loose(seen(1, **waits), 1.0) is None  # somebody waits: as fast as it goes
-    assert loose(seen(2, running=0, queue=0), 0.0) is None  # nothing to see: as before
-    assert loose(seen(6, running=0, queue=0), 0.0) is None
-    assert loose(seen(8, running=0, queue=0), 0.0) == 1005  # for more than 5 s: the lowest
+    # The lowest within the limit; as fast as it goes while somebody waits; as before while nothing is seen, for 5 s at most.
+    idle = {"running": 0, "queue": 0}
+    rounds = [(0, runs, 1.0, 1005), (1, waits, 1.0, None), (2, idle, 0.0, None), (6, idle, 0.0, None), (8, idle, 0.0, 1005)]
+    for at_s, what, busy, expected in rounds:
+        assert loose(seen(at_s, **what), busy) == expected, at_s
     step = [one.host_step_s + 3 * one.host_sequence_s + one.decode_s(3, 75) * rates.decode_stretch[3] for rates in grid]
-    tight = serving_rivals.ecofreq(one, Slo(9.0, (step[0] + step[1]) / 2), grid)()
-    assert tight(seen(0, **runs), 1.0) == 1395
-    never = serving_rivals.ecofreq(one, Slo(9.0, step[2] / 2), grid)()
-    assert never(seen(0, **runs), 1.0) is None
-    first = serving_rivals.ecofreq(one, Slo(0.001, 9.0), grid)()
-    assert first(seen(0, **runs), 1.0) is None  # the limit of the first token binds as well
+    # The limit of the first token binds as well as that of those after it.
+    for ttft_s, itl_s, expected in ((9.0, (step[0] + step[1]) / 2, 1395), (9.0, step[2] / 2, None), (0.001, 9.0, None)):
+        assert serving_rivals.ecofreq(one, Slo(ttft_s, itl_s), grid)()(seen(0, **runs), 1.0) == expected
 
 
-def test_geopm_goes_with_the_share_of_time_in_which_a_kernel_ran() -> None:
+def test_geopm_goes_with_the_share_of_time_in_which_a_kernel_ran_and_a_held_clock_is_held() -> None:
     steer = serving_rivals.geopm(H100, 1005)()
     assert [steer(seen(0), share) for share in (0.0, 0.5, 1.0, 1.2)] == [1005, 1500, 1980, 1980]
-
-
-def test_a_held_clock_is_held() -> None:
     steer = rivals.held(1005)()
     assert [steer(seen(0, queue=9), 1.0), steer(seen(1), 0.0)] == [1005, 1005]

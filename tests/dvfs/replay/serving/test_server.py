@@ -1,6 +1,7 @@
 """Boards, models and what a step takes: monotone in the clock, calibrated where it says so, and clear about wrong files."""
 
 import json
+from collections.abc import Callable
 from dataclasses import fields, replace
 from itertools import pairwise
 from pathlib import Path
@@ -63,30 +64,28 @@ def test_latency_of_an_engine_without_host_is_near_the_leaderboards() -> None:
         assert lean.decode_s(batch, 500 * batch) * rates.decode_stretch[batch] == pytest.approx(itl_s, rel=0.25), batch
 
 
-def test_intensity_is_linear_between_anchors_and_constant_outside() -> None:
-    assert (decode_intensity(0), decode_intensity(1), decode_intensity(20)) == (0.65, 0.65, pytest.approx(0.7625))
-    assert decode_intensity(9999) == 1.04
-
-
-def test_boundness_is_all_that_changes() -> None:
+def test_boundness_is_all_that_changes_and_gpus_are_as_the_model_says() -> None:
     one = server(ALL["h100-sxm"], LLAMA, boundness=BOUNDNESS["low"])
     assert with_boundness(one, BOUNDNESS["high"]) == server(ALL["h100-sxm"], LLAMA, boundness=BOUNDNESS["high"])
+    assert [server(ALL[key], models.find("llama-70b")).gpus for key in ("h100-sxm", "h200", "a100-sxm-40gb")] == [4, 2, 8]
 
 
-def test_gpus_of_a_replica_as_the_model_says_and_a_model_that_does_not_fit() -> None:
-    big = models.find("llama-70b")
-    assert [server(ALL[key], big).gpus for key in ("h100-sxm", "h200", "a100-sxm-40gb")] == [4, 2, 8]
-    with pytest.raises(UsageError, match=r"llama-70b does not fit on 1 x h100-sxm: it needs 2; say --gpus 2"):
-        server(ALL["h100-sxm"], big, gpus=1)
+def test_intensity_is_linear_between_anchors_and_constant_outside() -> None:
+    assert [decode_intensity(n) for n in (0, 1, 20, 9999)] == [0.65, 0.65, pytest.approx(0.7625), 1.04]
 
 
-def test_unknown_names_list_the_known() -> None:
-    with pytest.raises(UsageError, match="no board 'h900'; there are: h100-sxm, "):
-        boards.find("h900")
-    with pytest.raises(UsageError, match="no model 'gpt'; there are: llama-8b, llama-70b, qwen-32b; or give a file"):
-        models.find("gpt")
-    with pytest.raises(UsageError, match="no engine 'x'; there are: vllm-2024, lean"):
-        server(ALL["h100-sxm"], LLAMA, engine="x")
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (lambda: boards.find("h900"), "no board 'h900'; there are: h100-sxm, "),
+        (lambda: models.find("gpt"), "no model 'gpt'; there are: llama-8b, llama-70b, qwen-32b; or give a file"),
+        (lambda: server(ALL["h100-sxm"], LLAMA, engine="x"), "no engine 'x'; there are: vllm-2024, lean"),
+        (lambda: server(ALL["h100-sxm"], models.find("llama-70b"), gpus=1), r"llama-70b does not fit on 1 x .* say --gpus 2"),
+    ],
+)
+def test_unknown_names_list_the_known(call: Callable[[], object], says: str) -> None:
+    with pytest.raises(UsageError, match=says):
+        call()
 
 
 def test_every_value_has_its_basis() -> None:
@@ -99,32 +98,32 @@ def test_every_value_has_its_basis() -> None:
         assert dict(model.bases).keys() == {"parameters_b", "kv_b_per_token", "layers", "width"}
 
 
+LLAMA_ROW = json.loads(models.TABLE.read_text())["models"]["llama-8b"]
+
+
 def test_a_model_of_ones_own(tmp_path: Path) -> None:
-    row = json.loads(models.TABLE.read_text())["models"]["llama-8b"]
     path = tmp_path / "mine.json"
-    path.write_text(json.dumps({"models": {"mine": row}}))
+    path.write_text(json.dumps({"models": {"mine": LLAMA_ROW}}))
     assert replace(models.find(str(path)), key="llama-8b") == LLAMA
 
 
-def _broken(change: str, value: object) -> dict[str, object]:
-    row = json.loads(models.TABLE.read_text())["models"]["llama-8b"]
-    return {"models": {"m": row | {change: value}}}
-
-
-def test_what_is_wrong_with_a_model_file_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("change", "where"),
+    [
+        ({"layers": [0, "measured"]}, "layers.0: "),
+        ({"layers": [32, "guessed"]}, "layers.1: "),
+        ({"width": 4096}, "width: "),
+        ({"host": [{"board": "*"}]}, "host.0.step_s: "),
+        ({"tensor_parallel": {"*": True}}, r"tensor_parallel.\*: "),
+        ({"parameters_b": [float("nan"), "measured"]}, "parameters_b.0: "),
+    ],
+)
+def test_what_is_wrong_with_a_model_file_is_named(tmp_path: Path, change: dict[str, object], where: str) -> None:
     path = tmp_path / "m.json"
-    for content, where in (
-        ("{", ""),
-        ("[]", ""),
-        ("[" * 100_000, ""),
-        (json.dumps({"models": {}}), "must hold one model, has 0"),
-        (json.dumps(_broken("layers", [0, "measured"])), "models.m.layers.0: "),
-        (json.dumps(_broken("layers", [32, "guessed"])), "models.m.layers.1: "),
-        (json.dumps(_broken("width", 4096)), "models.m.width: "),
-        (json.dumps(_broken("host", [{"board": "*"}])), "models.m.host.0.step_s: "),
-        (json.dumps(_broken("tensor_parallel", {"*": True})), r"models.m.tensor_parallel.\*: "),
-        (json.dumps(_broken("parameters_b", [float("nan"), "measured"])), "models.m.parameters_b.0: "),
-    ):
-        path.write_text(content)
-        with pytest.raises(UsageError, match=f"^{path}: {where}"):
+    for text in ("{", "[]", "[" * 100_000, '{"models": {}}'):
+        path.write_text(text)
+        with pytest.raises(UsageError, match=f"^{path}: " + ("must hold one model, has 0" if "models" in text else "")):
             models.find(str(path))
+    path.write_text(json.dumps({"models": {"m": LLAMA_ROW | change}}))
+    with pytest.raises(UsageError, match=f"^{path}: models.m.{where}"):
+        models.find(str(path))
