@@ -10,12 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from dvfs.actuator.client import ActuatorClient, ActuatorError
 from energy_agent.sim.gpu.boards import BoardSpec
 from energy_agent.sim.gpu.plant import Plant
+from tests.dvfs.steered_node import ALLOW, worker_pid
 from tests.support import eventually
-
-ALLOW = "allow: [{devices: all, knobs: [clock, power], baseline: unlocked}]\n"
 
 _HOLD = """
 import sys, time
@@ -88,11 +86,7 @@ class Rig:
 
     def worker(self) -> int:
         """Pid of the worker that serves now, 0 while none does."""
-        try:
-            with ActuatorClient(self.socket, timeout_s=2) as client:
-                return int(client.hello()["pid"])
-        except ActuatorError:
-            return 0
+        return worker_pid(self.socket)
 
     def hold(self, *devices: str, ttl_s: float = 10.0) -> subprocess.Popen[str]:
         """A client process that holds a lease with both knobs set."""

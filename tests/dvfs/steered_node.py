@@ -29,6 +29,15 @@ STATIC = {"mode": "enforce", "auto_groups": True, "policy": "static", "options":
 ALLOW = "allow: [{devices: all, knobs: [clock, power], baseline: unlocked}]\n"
 
 
+def worker_pid(socket: Path) -> int:
+    """Pid of the worker of an actuator, 0 while none answers."""
+    try:
+        with ActuatorClient(socket, timeout_s=2) as client:
+            return int(client.hello()["pid"])
+    except ActuatorError:
+        return 0
+
+
 class SteeredNode:
     """Everything runs after `with`; each part can be killed and started again. GPUs 0 and 1 are a job's, 2 is nobody's."""
 
@@ -105,11 +114,7 @@ class SteeredNode:
 
     def worker(self) -> int:
         """Pid of the actuator's worker, 0 while none answers."""
-        try:
-            with ActuatorClient(self.folder / "a.sock", timeout_s=2) as client:
-                return int(client.hello()["pid"])
-        except ActuatorError:
-            return 0
+        return worker_pid(self.folder / "a.sock")
 
     def reader(self) -> int:
         """Pid of the agent's reader, 0 while there is none."""

@@ -24,7 +24,7 @@ def run(capsys, *arguments):
 
 
 @pytest.fixture
-def site(shared):
+def unsigned(shared):
     """Two nodes with two days of segments, signed, and the site's key."""
     for name in ("a", "b"):
         book(shared, name, [0, 5, 30], signer=signer_of(shared.parent / name))
@@ -36,6 +36,13 @@ def sign(folder, capsys, *options, day=DAYS[0], key="site"):
     path = folder.parent / key / KEY_FILE
     out = folder.parent / "days"
     return run(capsys, "compact", folder, "--output", out, "--day", day, "--site", "fra1", "--sign-heads", path, *options)
+
+
+@pytest.fixture
+def site(unsigned, capsys):
+    """The first day's heads are signed as well."""
+    assert sign(unsigned, capsys)[0] == 0
+    return unsigned
 
 
 def heads_of(folder, day=DAYS[0], statement=0):
@@ -64,35 +71,35 @@ def verify(folder, capsys, *options):
     return run(capsys, "verify", folder, "--heads", folder.parent / "days", *options)
 
 
-def test_a_day_gets_the_last_segment_of_each_chain_that_it_was_made_of(site, capsys):
-    code, out, err = sign(site, capsys)
-    key = signer_of(site.parent / "site").key
+def test_a_day_gets_the_last_segment_of_each_chain_that_it_was_made_of(unsigned, capsys):
+    code, out, err = sign(unsigned, capsys)
+    key = signer_of(unsigned.parent / "site").key
     assert (code, err, f"heads: signed by {key}\n" in out) == (0, "", True)
-    path = heads_of(site)
+    path = heads_of(unsigned)
     signed = heads.read(path)
-    sha256 = {p.name: segment.sha256(segment.load(p)) for p in segment.list_files(site)}
+    sha256 = {p.name: segment.sha256(segment.load(p)) for p in segment.list_files(unsigned)}
     expected = [heads.Head("lab", name, 1, sha256[segment.file_name("lab", name, 1)]) for name in ("a", "b")]
     assert (list(signed.heads), signed.key, signed.site, signed.day.isoformat()) == (expected, key, "fra1", DAYS[0])
     before = path.read_bytes()
-    assert sign(site, capsys)[0] == 0
+    assert sign(unsigned, capsys)[0] == 0
     assert path.read_bytes() == before
     path.unlink()  # a day that was compacted before it was signed
-    assert sign(site, capsys)[0] == 0
+    assert sign(unsigned, capsys)[0] == 0
     assert path.read_bytes() == before
     manifest = json.loads((path.parent / "manifest.json").read_text())
     assert heads.NAME not in manifest["files"]  # the manifest is the same whether or not heads are signed
 
 
-def test_processes_that_share_the_days_sign_the_same_heads(site, capsys):
+def test_processes_that_share_the_days_sign_the_same_heads(unsigned, capsys):
     for day in DAYS:
-        assert sign(site, capsys, day=day)[0] == 0
-    one = [heads_of(site, day).read_bytes() for day in DAYS]
-    shutil.rmtree(site.parent / "days")
-    key = site.parent / "site" / KEY_FILE
-    arguments = ("compact", site, "--output", site.parent / "days", "--site", "fra1", "--jobs", 2, "--sign-heads", key)
+        assert sign(unsigned, capsys, day=day)[0] == 0
+    one = [heads_of(unsigned, day).read_bytes() for day in DAYS]
+    shutil.rmtree(unsigned.parent / "days")
+    key = unsigned.parent / "site" / KEY_FILE
+    arguments = ("compact", unsigned, "--output", unsigned.parent / "days", "--site", "fra1", "--jobs", 2, "--sign-heads", key)
     code, out, _ = run(capsys, *arguments, "--json")
     assert (code, [(s["day"], s["heads"]) for s in json.loads(out)]) == (0, [(day, 2) for day in DAYS])
-    assert [heads_of(site, day).read_bytes() for day in DAYS] == one
+    assert [heads_of(unsigned, day).read_bytes() for day in DAYS] == one
 
 
 def test_a_chain_that_goes_on_contains_its_heads(site, capsys):
@@ -117,7 +124,6 @@ def test_a_chain_that_goes_on_contains_its_heads(site, capsys):
     ids=["rewritten", "replaced by a shorter one", "truncated", "removed"],
 )
 def test_a_chain_that_is_not_what_was_signed_is_named_although_its_own_key_signed_it(site, capsys, change, argument):
-    sign(site, capsys)
     change(site, "a", argument)
     assert run(capsys, "verify", site)[0] == 0  # nothing else shows it
     code, out, err = verify(site, capsys)
@@ -131,7 +137,6 @@ def test_a_chain_that_is_not_what_was_signed_is_named_although_its_own_key_signe
 
 
 def test_a_first_segment_that_was_rewritten_breaks_the_chain_to_the_head(site, capsys):
-    sign(site, capsys)
     kept = {path.name: path.read_bytes() for path in segment.list_files(site)}
     rewrite(site, "a", [0])
     for name, data in kept.items():
@@ -142,7 +147,6 @@ def test_a_first_segment_that_was_rewritten_breaks_the_chain_to_the_head(site, c
 
 
 def test_a_head_that_cannot_be_read_or_is_not_here_is_named(site, capsys):
-    sign(site, capsys)
     first, second, *_ = segment.list_files(site)
     second.write_bytes(second.read_bytes()[:-9])
     code, _, err = verify(site, capsys)
@@ -155,7 +159,6 @@ def test_a_head_that_cannot_be_read_or_is_not_here_is_named(site, capsys):
 
 @pytest.mark.parametrize("change", ["head", "key", "signature", "day"])
 def test_heads_that_were_changed_show_nothing(site, capsys, change):
-    sign(site, capsys)
     path = heads_of(site)
     signed, other = heads.read(path), signer_of(site.parent / "other")
     before, after = {
@@ -170,19 +173,18 @@ def test_heads_that_were_changed_show_nothing(site, capsys, change):
     assert "signed heads in it" not in out
 
 
-def test_heads_by_another_key_than_the_sites_show_nothing(site, capsys):
-    signer_of(site.parent / "evil")
-    sign(site, capsys, key="evil")
-    key, evil = signer_of(site.parent / "site").key, signer_of(site.parent / "evil").key
-    code, _, err = verify(site, capsys, "--heads-key", key)
-    assert (code, err.count("\n"), err.startswith(f"wattlens: head: {heads_of(site)}: ")) == (1, 1, True)
+def test_heads_by_another_key_than_the_sites_show_nothing(unsigned, capsys):
+    signer_of(unsigned.parent / "evil")
+    sign(unsigned, capsys, key="evil")
+    key, evil = signer_of(unsigned.parent / "site").key, signer_of(unsigned.parent / "evil").key
+    code, _, err = verify(unsigned, capsys, "--heads-key", key)
+    assert (code, err.count("\n"), err.startswith(f"wattlens: head: {heads_of(unsigned)}: ")) == (1, 1, True)
     assert evil[:16] in err
     assert key[:16] in err
-    assert verify(site, capsys)[0] == 0  # nobody named the key
+    assert verify(unsigned, capsys)[0] == 0  # nobody named the key
 
 
 def test_a_state_folder_is_checked_against_the_heads_of_its_own_node(site, capsys):
-    sign(site, capsys)
     state = site.parent / "states" / "lab-a"
     for path in segments_of(site, "a"):
         shutil.copy(path, state / "segments")
@@ -196,7 +198,6 @@ def test_a_state_folder_is_checked_against_the_heads_of_its_own_node(site, capsy
 
 
 def test_a_site_signs_no_head_that_contradicts_one_that_it_signed(site, capsys):
-    sign(site, capsys)
     rewrite(site, "a", [0, 5, 30])
     code, out, err = sign(site, capsys, "--accept-faults")
     assert (code, "statement 1" in out) == (1, True)
@@ -205,7 +206,6 @@ def test_a_site_signs_no_head_that_contradicts_one_that_it_signed(site, capsys):
 
 
 def test_late_segments_are_signed_with_the_next_statement(site, capsys):
-    sign(site, capsys)
     book(site, "c", [3], signer=signer_of(site.parent / "c"))
     assert sign(site, capsys)[0] == 0
     assert [head.node for head in heads.read(heads_of(site, statement=1)).heads] == ["a", "b", "c"]
@@ -214,7 +214,6 @@ def test_late_segments_are_signed_with_the_next_statement(site, capsys):
 
 @pytest.mark.parametrize("there", ["junk", "other heads", "unsigned"])
 def test_what_is_there_instead_of_a_days_heads_is_named_and_kept(site, capsys, there):
-    sign(site, capsys)
     sign(site, capsys, day=DAYS[1])
     path = heads_of(site)
     if there == "junk":
@@ -230,7 +229,6 @@ def test_what_is_there_instead_of_a_days_heads_is_named_and_kept(site, capsys, t
 
 
 def test_a_changed_key_signs_later_days_alone(site, capsys):
-    sign(site, capsys)
     before = heads_of(site).read_bytes()
     signer_of(site.parent / "new")
     for day in DAYS:
@@ -251,33 +249,31 @@ def test_a_changed_key_signs_later_days_alone(site, capsys):
 )
 def test_wrong_usage_of_verify_exits_2_with_one_line(site, capsys, options, monkeypatch):
     monkeypatch.chdir(site.parent)
-    sign(site, capsys)
     code, _, err = run(capsys, "verify", site, *options)
     assert (code, err.count("\n"), err.startswith("wattlens: ")) == (2, 1, True)
 
 
 @pytest.mark.parametrize("key", ["missing", "folder", "junk", "public"])
-def test_a_key_that_cannot_sign_exits_2_with_one_line_and_nothing_is_written(site, capsys, key):
-    path = site.parent / "site" / KEY_FILE
+def test_a_key_that_cannot_sign_exits_2_with_one_line_and_nothing_is_written(unsigned, capsys, key):
+    path = unsigned.parent / "site" / KEY_FILE
     path.unlink()
     if key == "folder":
         path.mkdir()
     elif key != "missing":
         path.write_text("-----BEGIN PUBLIC KEY-----\n" if key == "public" else "junk")
-    code, _, err = sign(site, capsys)
+    code, _, err = sign(unsigned, capsys)
     assert (code, err.count("\n"), str(path) in err) == (2, 1, True)
-    assert not (site.parent / "days").exists()
+    assert not (unsigned.parent / "days").exists()
 
 
-def test_a_key_of_a_secret_is_a_link_and_signs(site, capsys):
-    path = site.parent / "site" / KEY_FILE
+def test_a_key_of_a_secret_is_a_link_and_signs(unsigned, capsys):
+    path = unsigned.parent / "site" / KEY_FILE
     path.rename(path.with_name("..data"))
     path.symlink_to("..data")
-    assert sign(site, capsys)[0] == 0
+    assert sign(unsigned, capsys)[0] == 0
 
 
 def test_a_file_that_is_no_heads_is_named(site, capsys):
-    sign(site, capsys)
     path = heads_of(site)
     for data in (b"", b"\n", b"{}\n", b"[]\n" * 3, path.read_bytes()[:-1], path.read_bytes() * 2, b"\xff\n"):
         path.write_bytes(data)
@@ -286,7 +282,6 @@ def test_a_file_that_is_no_heads_is_named(site, capsys):
 
 
 def test_without_the_library_heads_are_neither_signed_nor_checked(site, capsys, monkeypatch):
-    sign(site, capsys)
     real = builtins.__import__
 
     def without(name, *arguments, **named):
