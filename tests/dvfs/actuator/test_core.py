@@ -23,6 +23,7 @@ from tests.doubles.actuator import DirectKnobs, FakeBoards, core_of
 
 DEVICES = ("GPU-0", "GPU-1")
 LIMITS = Limits(frozenset({"power", "clock"}), (1005, 1980), (400_000, 650_000), "unlocked")
+CODES = (NO_PERMISSION, IN_USE, GPU_IS_LOST, UNKNOWN)
 CALLS = ("device_by_uuid", "power_limit_mw", "set_power_limit_mw", "set_locked_sm_clocks_mhz", "reset_locked_sm_clocks")
 
 
@@ -214,11 +215,7 @@ class FakeMachine(ActuatorMachine):
 
     make_world = staticmethod(lambda folder: World(folder, 600))
 
-    @rule(
-        device=st.sampled_from(DEVICES),
-        call=st.sampled_from(CALLS),
-        code=st.sampled_from([NO_PERMISSION, IN_USE, GPU_IS_LOST, UNKNOWN]),
-    )
+    @rule(device=st.sampled_from(DEVICES), call=st.sampled_from(CALLS), code=st.sampled_from(CODES))
     def fault(self, device, call, code) -> None:
         self.world.boards.change(device, faults=self.world.boards.state(device)["faults"] | {call: code})
 
