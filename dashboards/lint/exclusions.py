@@ -3,22 +3,14 @@
 from dashboards.lint.lint import Exclusion
 
 _OF_SITES = "it shows sites, whose process is one a site: `site` is chosen instead"
-_ALIVE = "it counts what has such a counter, whatever its value"
-_RARE = "few and far between: their number says more than a rate"
 _OF_PROMETHEUS = "a metric of Prometheus itself, which has its own job and instance"
 
 EXCLUSIONS = (
-    Exclusion("template-job-rule", _OF_SITES, "wattlens-facility"),
     Exclusion("target-job-rule", _OF_SITES, "wattlens-facility"),
-    Exclusion("template-instance-rule", _OF_SITES, "wattlens-facility"),
     Exclusion("target-instance-rule", _OF_SITES, "wattlens-facility"),
-    Exclusion("template-instance-rule", "a fleet has too many nodes to choose from; a link leads to each", "wattlens-fleet"),
     Exclusion("target-instance-rule", "a fleet has too many nodes to choose from; a link leads to each", "wattlens-fleet"),
     Exclusion("target-job-rule", "some of its rules are of a site's energy, whose job is that of the sites", "wattlens-fleet"),
-    Exclusion("target-counter-agg-rule", _ALIVE, "wattlens-training"),
     Exclusion("target-instance-rule", "a run is over nodes, and chosen by what it has there", "wattlens-training"),
-    Exclusion("target-counter-agg-rule", _RARE, "wattlens-gpu", "XID errors"),
-    Exclusion("target-counter-agg-rule", _RARE, "wattlens-gpu", "Commits that failed, readers ended"),
     Exclusion("target-job-rule", "an alert has the job of what it is about, or none", "wattlens-stack", "Alerts that fire"),
     Exclusion("target-instance-rule", "an alert of a fleet has no instance", "wattlens-stack", "Alerts that fire"),
     Exclusion("target-job-rule", _OF_PROMETHEUS, "wattlens-stack", "Evaluation of rules"),

@@ -10,29 +10,20 @@ Json = dict[str, Any]
 Found = Iterator[tuple[str, str]]
 
 # Durations that nobody writes, to know Grafana's own again in a parsed query.
-_RATE, _RANGE, _INTERVAL = (timedelta(seconds=seconds) for seconds in (8_869, 8_867, 8_863))
-_NAMES = {"__rate_interval": _RATE, "__range": _RANGE, "__interval": _INTERVAL}
+_RATE, _RANGE = (timedelta(seconds=seconds) for seconds in (8_869, 8_867))
+_NAMES = {"__rate_interval": _RATE, "__range": _RANGE}
 _GROWING = ("rate", "irate", "increase")
 
 
-def panels(board: Json) -> Iterator[Json]:
-    """Panels of a dashboard, those in collapsed rows too, without the rows."""
-    for panel in board.get("panels", ()):
-        if panel.get("type") == "row":
-            yield from panel.get("panels", ())
-        else:
-            yield panel
-
-
-def targets(board: Json) -> Iterator[tuple[Json, list[Json]]]:
-    """Panels with their queries."""
-    return ((panel, panel.get("targets", [])) for panel in panels(board))
+def panels(board: Json) -> list[Json]:
+    """Panels of a dashboard, without its rows."""
+    return [panel for panel in board["panels"] if panel["type"] != "row"]
 
 
 def chosen(board: Json) -> dict[str, str]:
-    """Variable -> value of the choices that no metric offers, such as a price, which stand for numbers."""
-    custom = (each for each in board.get("templating", {}).get("list", ()) if each.get("type") == "custom")
-    return {each["name"]: str(each.get("current", {}).get("value", "")) for each in custom}
+    """Variable -> value of the choices of one value, such as a price, which stand for numbers."""
+    values = {each["name"]: each.get("current", {}).get("value") for each in board["templating"]["list"]}
+    return {name: value for name, value in values.items() if isinstance(value, str)}
 
 
 def parsed(expr: str, values: Mapping[str, str]) -> Any:
@@ -72,36 +63,12 @@ def _name(node: Any) -> str:
 def _queries(board: Json) -> Iterator[tuple[Json, Json, list[tuple[Any, tuple[Any, ...]]]]]:
     """Panel, target and the nodes of its query, of all that parse: what does not is told by another rule."""
     values = chosen(board)
-    for panel, group in targets(board):
-        for target in group:
+    for panel in panels(board):
+        for target in panel["targets"]:
             try:
-                yield panel, target, list(nodes(parsed(str(target.get("expr", "")), values)))
+                yield panel, target, list(nodes(parsed(target["expr"], values)))
             except ValueError:
                 continue
-
-
-def target_promql(board: Json) -> Found:
-    """Every query is PromQL."""
-    values = chosen(board)
-    for panel, group in targets(board):
-        for target in group:
-            try:
-                parsed(str(target.get("expr", "")), values)
-            except ValueError as error:
-                yield panel.get("title", ""), f"{error}: {target.get('expr')}"
-
-
-def template_label_promql(board: Json) -> Found:
-    """The values of a variable are those of a label of one metric, so that no other's label of the same name mixes in."""
-    for each in board.get("templating", {}).get("list", ()):
-        if each.get("type") != "query":
-            continue
-        found = re.fullmatch(r"label_values\((.+),\s*(\w+)\)", str(each.get("query", "")))
-        try:
-            if not found or _name(parsed(found[1], chosen(board))) != "VectorSelector":
-                yield each["name"], "it does not ask for the values of a label of a metric"
-        except ValueError as error:
-            yield each["name"], str(error)
 
 
 def target_rate_interval(board: Json) -> Found:
@@ -112,44 +79,17 @@ def target_rate_interval(board: Json) -> Found:
                 of_whole = target.get("instant") or node.vector_selector.at is not None
                 over = (_RANGE, _RATE) if of_whole else (_RATE,)
                 if above[-1].func.name in _GROWING and node.range not in over:
-                    yield panel.get("title", ""), f"{above[-1].func.name} over a fixed time: {target['expr']}"
-                if node.range == _INTERVAL:
-                    yield panel.get("title", ""), f"$__interval may be shorter than two scrapes: {target['expr']}"
+                    yield panel["title"], f"{above[-1].func.name} over a fixed time: {target['expr']}"
 
 
-def _matcher(board: Json, label: str) -> Found:
+def target_narrowed(board: Json, label: str) -> Found:
+    """Every selector is narrowed by the value of a label that is chosen."""
     for panel, target, tree in _queries(board):
         for node, _ in tree:
             if _name(node) != "VectorSelector":
                 continue
             if not any(m.name == label and str(m.op).endswith("Re") and m.value == ".*" for m in node.matchers.matchers):
-                yield panel.get("title", ""), f'no {label}=~"${label}" in {node.name}: {target["expr"]}'
-                break
-
-
-def target_job(board: Json) -> Found:
-    """Every selector is narrowed by the job that is chosen."""
-    return _matcher(board, "job")
-
-
-def target_instance(board: Json) -> Found:
-    """Every selector is narrowed by the node that is chosen."""
-    return _matcher(board, "instance")
-
-
-def target_cluster(board: Json) -> Found:
-    """Every selector is narrowed by the cluster that is chosen, whatever else it is narrowed by."""
-    return _matcher(board, "cluster")
-
-
-def target_counter_agg(board: Json) -> Found:
-    """Counters are shown as what they grow by, since their value says when counting began and nothing else."""
-    for panel, target, tree in _queries(board):
-        for node, above in tree:
-            counter = _name(node) == "VectorSelector" and str(node.name or "").endswith("_total")
-            calls = above[-2:-1] if above and _name(above[-1]) == "MatrixSelector" else ()
-            if counter and not any(_name(call) == "Call" and call.func.name in _GROWING for call in calls):
-                yield panel.get("title", ""), f"counter {node.name} is no rate or increase: {target['expr']}"
+                yield panel["title"], f'no {label}=~"${label}" in {node.name}: {target["expr"]}'
                 break
 
 
@@ -161,5 +101,5 @@ def target_histogram(board: Json) -> Found:
                 continue
             quantile = any(_name(each) == "Call" and each.func.name == "histogram_quantile" for each in above)
             if not quantile and not any(matcher.name == "le" for matcher in node.matchers.matchers):
-                yield panel.get("title", ""), f"{node.name} is in no histogram_quantile and has no le: {target['expr']}"
+                yield panel["title"], f"{node.name} is in no histogram_quantile and has no le: {target['expr']}"
                 break

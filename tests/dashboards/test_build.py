@@ -109,6 +109,8 @@ def _explained_and_bounded(panel: Panel) -> None:
         assert (panel.minimum, panel.maximum) == (0, 1)
     if panel.kind == "states":
         assert panel.states
+    assert panel.queries, panel.title
+    assert all(q.legend for q in panel.queries), panel.title
     assert len({q.legend for q in panel.queries}) == len(panel.queries)
     for query in panel.queries:
         assert "$__interval" not in query.expr
