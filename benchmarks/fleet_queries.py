@@ -139,11 +139,11 @@ def _of_variable(uid: str, variable: dict[str, Any], values: Mapping[str, str]) 
 def _chosen(variable: dict[str, Any], query: Query | None, store: Store) -> str:
     if variable.get("includeAll") and variable.get("current"):
         return str(variable.get("allValue") or ".*")
-    if query is not None:
+    current = variable.get("current", {}).get("value") or (variable.get("options") or [{}])[0].get("value", "")
+    if query is not None and not current:
         _, body = store.ask(f"label/{query.label}/values", **{"match[]": query.expr})
         found = json.loads(body).get("data") or [""]
         return escaped(str(found[0]))
-    current = variable.get("current", {}).get("value") or (variable.get("options") or [{}])[0].get("value", "")
     return str(current[0] if isinstance(current, list) else current)
 
 

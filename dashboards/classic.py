@@ -95,18 +95,21 @@ def _variable(variable: Variable) -> Any:
     from grafana_foundation_sdk.builders.dashboard import CustomVariable, QueryVariable
     from grafana_foundation_sdk.models.dashboard import VariableOption, VariableRefresh, VariableSort
 
-    if variable.values:
-        text, value = next(iter(variable.values.items()))
+    first = [VariableOption(True, text, value) for text, value in variable.values.items()][:1]
+    if first and not variable.anchor:
         choices = ",".join(f"{text} : {value}" for text, value in variable.values.items())
-        current = VariableOption(True, text, value)
-        return CustomVariable(variable.name).label(variable.label).values(choices).current(current)
+        return CustomVariable(variable.name).label(variable.label).values(choices).current(first[0])
     builder = (
         QueryVariable(variable.name)
         .label(variable.label)
         .datasource(_datasource())
-        .query(f"label_values({variable.anchor},{variable.name})")
+        .query(f"label_values({variable.anchor},{variable.of or variable.name})")
         .refresh(VariableRefresh.ON_TIME_RANGE_CHANGED)
-        .sort(VariableSort.NATURAL_ASC)
+    )
+    if first:
+        return builder.sort(VariableSort.NUMERICAL_ASC).current(first[0])
+    builder = (
+        builder.sort(VariableSort.NATURAL_ASC)
         .multi(True)
         .include_all(True)
         .all_value(".*")  # matches series without the label too: a single cluster needs no cluster label

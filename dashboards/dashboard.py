@@ -153,8 +153,9 @@ class Variable:
     Args:
         name: of the variable, and of the label whose values it offers.
         anchor: a selector of series with the label.
-        values: text -> value of a choice that no metric offers, such as a limit to compare with; then there is no anchor.
+        values: text -> value of a choice that no metric offers, such as a price; with an anchor, the one to start with.
         one: starts with the first value instead of all of them.
+        of: the label whose values it offers, where that is not its name.
     """
 
     name: str
@@ -162,6 +163,7 @@ class Variable:
     anchor: str = ""
     values: Mapping[str, str] = field(default_factory=dict)
     one: bool = False
+    of: str = ""
 
 
 @dataclass(frozen=True, slots=True)

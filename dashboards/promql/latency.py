@@ -1,25 +1,28 @@
-"""What boards draw of time to first token and time between tokens: percentiles, means and shares within limits, as recorded."""
+"""What boards draw of time to first token and time between tokens: percentiles, means and shares within limits.
 
-from dashboards.dashboard import RANGE, recorded
+A limit is an edge of the histograms, chosen among those that there are, so the share within it is exact.
+"""
+
+from dashboards.dashboard import RANGE, RATE, Variable, recorded
 from dashboards.rules import latency as rules
-from dashboards.rules.latency import ITL, LIMITS, PERCENTILES, TTFT
+from dashboards.rules.latency import BY, ITL, PERCENTILES, TTFT
+from energy_agent.core.catalogue.node import metric
 
-VARIABLES = {TTFT: "ttft_slo", ITL: "itl_slo"}
-"""Family -> the variable that chooses a limit of it."""
-_FIRST = {TTFT: "0.5", ITL: "0.05"}
+_LIMITS = {TTFT: "ttft_slo", ITL: "itl_slo"}
 MODEL = 'model=~"$model"'
 """Narrows to the models chosen, on boards that have the choice."""
+SHARE_STEP = "5m"
+"""Of panels of shares, whose rates then go over five minutes, as those of the percentiles do."""
 
 
-def percentiles() -> dict[str, str]:
-    """Text -> value of the percentiles to choose from, the first one first."""
-    return {f"{100 * float(each):g}th": each for each in sorted(PERCENTILES, key=lambda each: each != "0.95")}
-
-
-def limits(family: str) -> dict[str, str]:
-    """Text -> value of the limits to choose from, the first one first."""
-    chosen = sorted(LIMITS[family], key=lambda each: each != _FIRST[family])
-    return {f"{1000 * float(each):g} ms" if float(each) < 1 else f"{each} s": each for each in chosen}
+def choices() -> tuple[Variable, ...]:
+    """The percentile, and the limits: where an engine does not have the first one, Grafana takes the smallest."""
+    percentiles = {f"{100 * float(each):g}th": each for each in sorted(PERCENTILES, key=lambda each: each != "0.95")}
+    return (
+        Variable("percentile", "Percentile", values=percentiles),
+        Variable(_LIMITS[TTFT], "Limit of the first token (s)", _edges(TTFT), {"0.5": "0.5"}, of="le"),
+        Variable(_LIMITS[ITL], "Limit between tokens (s)", _edges(ITL), {"0.05": "0.05"}, of="le"),
+    )
 
 
 def quantile(family: str, which: str = "$percentile", *, of: str = MODEL) -> str:
@@ -38,39 +41,34 @@ def mean(family: str, *, of: str = MODEL) -> str:
 
 
 def attainment(family: str) -> str:
-    """Share of the observations of five minutes within the limit, of each workload and model."""
-    return recorded(rules.share(family), _limit(family), MODEL)
+    """Share of the observations within the limit, of each workload and model whose histogram has that edge."""
+    within, observed = _counts(family, f"rate({{}}[{RATE}])")
+    return f"{within} / ({observed} > 0)"
 
 
 def attainment_in_range(family: str) -> str:
     """The same of the chosen time."""
-    kept, count = (f"sum_over_time({each}[{RANGE}])" for each in (_within(family), _observed(family)))
-    return f"{kept} / ignoring (limit) ({count} > 0)"
+    within, observed = _counts(family, f"increase({{}}[{RANGE}])")
+    return f"{within} / ({observed} > 0)"
 
 
 def attainment_of_all(family: str) -> str:
-    """Of five minutes and all together, those without an edge within the limit left out."""
-    count = f"{_observed(family)} and ignoring (limit) {_within(family)}"
-    return f"sum({_within(family)}) / (sum({count}) > 0)"
-
-
-def counted_at(family: str) -> str:
-    """The edge at which attainment is counted, of each workload and model."""
-    return recorded(rules.edge(family), _limit(family), MODEL)
+    """All together, those without that edge left out."""
+    within, observed = _counts(family, f"rate({{}}[{RATE}])")
+    return f"sum({within}) / (sum({observed} and {within}) > 0)"
 
 
 def limit(family: str) -> str:
     """The limit, where there is anything to compare with it."""
-    return f"0 * count({_observed(family)}) + ${VARIABLES[family]}"
+    return f"0 * count({mean(family)}) + ${_LIMITS[family]}"
 
 
-def _within(family: str) -> str:
-    return recorded(rules.within(family), _limit(family), MODEL)
+def _counts(family: str, gained: str) -> tuple[str, str]:
+    """Observations within the limit, and all."""
+    name, edge = metric(family), f'le="${_LIMITS[family]}"'
+    within, observed = recorded(f"{name}_bucket", edge, MODEL), recorded(f"{name}_count", MODEL)
+    return f"sum by ({BY}) ({gained.format(within)})", f"sum by ({BY}) ({gained.format(observed)})"
 
 
-def _observed(family: str) -> str:
-    return recorded(rules.observed(family), MODEL)
-
-
-def _limit(family: str) -> str:
-    return f'limit="${VARIABLES[family]}"'
+def _edges(family: str) -> str:
+    return recorded(f"{metric(family)}_bucket", MODEL, 'le!="+Inf"')

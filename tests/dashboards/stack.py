@@ -18,6 +18,7 @@ from pathlib import Path
 from energy_agent.sim import scenario
 from energy_agent.sim.building import site
 from energy_agent.sim.node import SimulatedNode
+from energy_agent.sim.workloads.engine import ITL_BUCKETS, TTFT_BUCKETS
 from tests.dashboards.bench import Target, scraping
 from tests.energy_agent.agents import AgentProcess
 from tests.support import eventually, free_port, need_program
@@ -224,6 +225,8 @@ def choices(stack: Stack, uid: str) -> dict[str, set[str]]:
         "workload": of_kind.get(uid, {train, chat, sliced, old, "notebook"}),
         "group": {train, chat, old, "notebook"},  # a GPU in MIG mode is not steered
         "model": {MODEL},
+        "ttft_slo": set(map(str, TTFT_BUCKETS)),
+        "itl_slo": set(map(str, ITL_BUCKETS)),
         "site": {SITE},
         "zone": {"DEU"},
     }

@@ -117,7 +117,8 @@ def test_what_there_is_to_choose_is_what_there_is(live: Live, healthy: Scene, bo
     for store in healthy.stores:
         for variable in board.variables:
             if variable.anchor:
-                assert store.label_values(variable.name, variable.anchor, healthy.at) == there[variable.name], variable.anchor
+                offered = store.label_values(variable.of or variable.name, variable.anchor, healthy.at)
+                assert offered == there[variable.name], variable.anchor
 
 
 @pytest.mark.parametrize("board", BOARDS)

@@ -81,7 +81,8 @@ def answers(prometheus: str, board: dict[str, Any], instance: str, until_s: floa
 
 def _default(board: dict[str, Any], name: str) -> str:
     (variable,) = [each for each in board["templating"]["list"] if each["name"] == name]
-    return str(variable["current"]["value"]) if variable["type"] == "custom" else ".*"
+    value = variable.get("current", {}).get("value")
+    return value if isinstance(value, str) else ".*"
 
 
 @pytest.fixture(scope="module")

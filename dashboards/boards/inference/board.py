@@ -2,8 +2,7 @@
 
 from dashboards.boards.inference import rows
 from dashboards.dashboard import Board, Variable, build_rows, node_choices, recorded
-from dashboards.promql.latency import VARIABLES, limits, percentiles
-from dashboards.rules.latency import ITL, TTFT
+from dashboards.promql.latency import choices
 from energy_agent.core.catalogue.node import metric
 
 
@@ -19,9 +18,7 @@ def board() -> Board:
             *node_choices("tokens_total"),
             Variable("workload", "Workload", generated),
             Variable("model", "Model", recorded(metric("tokens_total"), 'phase="generation"')),
-            Variable("percentile", "Percentile", values=percentiles()),
-            Variable(VARIABLES[TTFT], "Limit of the first token", values=limits(TTFT)),
-            Variable(VARIABLES[ITL], "Limit between tokens", values=limits(ITL)),
+            *choices(),
         ),
         rows=build_rows(rows),
     )

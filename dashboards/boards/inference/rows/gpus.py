@@ -2,7 +2,7 @@
 
 from dashboards.dashboard import RANGE, Link, Panel, Query, Row, Rows, banded, recorded
 from dashboards.promql.joins import AT, MOST
-from dashboards.promql.latency import attainment_in_range, counted_at, worst_quantile
+from dashboards.promql.latency import attainment_in_range, worst_quantile
 from dashboards.rules.latency import BY, ITL, TTFT
 from dashboards.rules.model import TOKEN_RATE, joules_per_token
 from dashboards.rules.steering import of_workload
@@ -94,17 +94,6 @@ def by_workload() -> Row:
                     _TO_GPUS,
                     Link("Its steering", "wattlens-dvfs", {"instance": "instance"}),
                 ),
-            ),
-            Panel(
-                f"Where the limits are counted, of {_ROWS} workloads",
-                "The largest edge of each workload's histograms that is not above the limit chosen above (ttft_seconds, "
-                "itl_seconds). The nearer it is to the limit, the nearer is the share that is shown to the true one.",
-                "s",
-                (Query(plain(counted_at(TTFT)), "edge of TTFT"), Query(plain(counted_at(ITL)), "edge of ITL")),
-                kind="table",
-                width=24,
-                height=6,
-                no_value="no edge is within the limit, no token server tells its latencies, or the rules are not loaded",
             ),
         ),
     )

@@ -3,7 +3,7 @@
 from dashboards.boards.inference.rows.serving import NAME, TO_TRACE
 from dashboards.dashboard import RATE, Panel, Query, Row, Rows, series, third
 from dashboards.promql.joins import MOST
-from dashboards.promql.latency import MODEL, attainment, limit, mean, quantile
+from dashboards.promql.latency import MODEL, SHARE_STEP, attainment, limit, mean, quantile
 from dashboards.rules.latency import ITL, TTFT
 from dashboards.rules.model import STEP
 
@@ -84,14 +84,15 @@ def _attained(family: str) -> Panel:
     title, what = _WHAT[family]
     return Panel(
         f"{title}: share within the limit, {MOST} lowest",
-        f"Share of {what} of five minutes within the limit chosen above, counted at the largest edge of the histogram that is "
-        "not above it: the true share is this or more. The table of workloads below has the edge.",
+        f"Share of {what} of five minutes within the limit chosen above, which is an edge of the histogram ({family}). A "
+        "workload whose histogram has other edges is left out: choose one of its own.",
         "percentunit",
         (Query(f"bottomk({MOST}, {attainment(family)})", NAME),),
         minimum=0,
         maximum=1,
-        no_value="no answers now, no edge of the histogram is within the limit, or the recording rules are not loaded",
+        no_value="no answers now, or no histogram has this edge: choose another limit",
         links=TO_TRACE,
+        step=SHARE_STEP,
     )
 
 
