@@ -5,8 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 BOOTSTRAP := sh deploy/bootstrap.sh
 PYTEST := $(BIN)/python -m pytest
-# urllib3-future, which Grafana's client brings, would put itself in the place of urllib3 for everything in the environment.
-INSTALL := URLLIB3_NO_OVERRIDE=1 $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt --no-binary urllib3-future
+INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 # How many tests run side by side: auto is four a core, as most wait for processes, and two with peers; 0: one after another.
 WORKERS ?= auto
 SIDE_BY_SIDE := -n $(WORKERS) --dist loadfile --no-loadscope-reorder

@@ -3,40 +3,31 @@
 Every object is named by its uid: numeric ids are off in Grafana 13.
 """
 
-from collections.abc import Callable, Mapping
-from typing import Any, Final, Self
-from urllib.parse import quote
+from collections.abc import Mapping
+from typing import Any, Final
+from urllib.parse import quote, urlencode
 
 from wattlens.grafana.access import Access
-from wattlens.grafana.connection import NO_GRAFANA, GrafanaError, connect, said, told_in_words
+from wattlens.grafana.connection import NO_GRAFANA, Connection, GrafanaError, said
 
 _PAGE: Final = 500
 _PAGES: Final = 20
 _DEPTH: Final = 100
+_RULES: Final = "/v1/provisioning/alert-rules"
+_NOTHING: Final[Mapping[str, str]] = {}
+_EDITABLE: Final = {"X-Disable-Provenance": "true"}
 
 
 class Grafana:
     """A Grafana server.
 
     Raises:
-        UsageError: grafana-client is not installed, the token's file cannot be read, or the CA's file.
+        UsageError: the token's file cannot be read, or the CA's file.
         GrafanaError: from every method: not reached, not a Grafana, refused; one line that says what to do.
     """
 
     def __init__(self, access: Access) -> None:
-        self._access = access
-        self._api = connect(access)
-        self._client = self._api.client
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Hang up."""
-        self._client.s.close()
+        self._access, self._connection = access, Connection(access)
 
     @property
     def url(self) -> str:
@@ -45,7 +36,7 @@ class Grafana:
 
     def version(self) -> str:
         """Which version answers; '' where the server hides it. It needs no token."""
-        found = self._ask("", lambda: self._client.GET("/health"))
+        found = self._ask("", "GET", "/health")
         if not isinstance(found, dict) or "database" not in found:
             raise GrafanaError(self._no_grafana())
         if found["database"] != "ok":
@@ -54,7 +45,7 @@ class Grafana:
 
     def folder(self, uid: str) -> dict[str, Any] | None:
         """A folder; None: there is none, or none that this token may see."""
-        return self._maybe("read folders", lambda: self._api.folder.get_folder(_path(uid)))
+        return self._maybe("read folders", f"/folders/{_path(uid)}")
 
     def folders(self) -> list[dict[str, Any]]:
         """All folders at the root that this token may see."""
@@ -62,11 +53,11 @@ class Grafana:
 
     def create_folder(self, title: str, uid: str) -> dict[str, Any]:
         """A new folder at the root."""
-        return self._object("create a folder", lambda: self._api.folder.create_folder(title, uid=uid))
+        return self._object("create a folder", "POST", "/folders", {"title": title, "uid": uid})
 
     def dashboard(self, uid: str) -> dict[str, Any] | None:
         """A dashboard with its `meta`; None: there is none."""
-        found = self._maybe("read dashboards", lambda: self._api.dashboard.get_dashboard(_path(uid)))
+        found = self._maybe("read dashboards", f"/dashboards/uid/{_path(uid)}")
         if found is not None and not (isinstance(found.get("dashboard"), dict) and isinstance(found.get("meta"), dict)):
             raise GrafanaError(self._no_grafana())
         return found
@@ -74,8 +65,7 @@ class Grafana:
     def latest_message(self, uid: str) -> str | None:
         """The message of a dashboard's latest version; None where this token may not read the history, or there is none."""
         try:
-            path = f"/dashboards/uid/{_path(uid)}/versions"
-            found = self._ask("read a history", lambda: self._client.GET(path, params={"limit": 1}))
+            found = self._ask("read a history", "GET", f"/dashboards/uid/{_path(uid)}/versions?limit=1")
         except GrafanaError as error:
             if error.status in (403, 404):
                 return None
@@ -101,79 +91,76 @@ class Grafana:
             "message": message,
             "overwrite": False,
         }
-        return self._object("save a dashboard", lambda: self._api.dashboard.update_dashboard(body))
+        return self._object("save a dashboard", "POST", "/dashboards/db", body)
 
     def source(self, uid: str) -> dict[str, Any] | None:
         """A data source; None: there is none."""
-        return self._maybe("read data sources", lambda: self._api.datasource.get_datasource_by_uid(_path(uid)))
+        return self._maybe("read data sources", f"/datasources/uid/{_path(uid)}")
 
     def create_source(self, source: Mapping[str, Any]) -> None:
         """A new data source."""
-        self._object("create a data source", lambda: self._api.datasource.create_datasource(dict(source)))
+        self._object("create a data source", "POST", "/datasources", source)
 
     def update_source(self, uid: str, source: Mapping[str, Any]) -> None:
         """Put a data source in place of that with this uid, over the `version` that it names."""
-        api = self._api.datasource
-        self._object("change a data source", lambda: api.update_datasource_by_uid(_path(uid), dict(source)))
+        self._object("change a data source", "PUT", f"/datasources/uid/{_path(uid)}", source)
 
     def rules(self) -> list[dict[str, Any]]:
         """Every Grafana-managed alert rule that this token may see."""
-        return self._list("read alert rules", self._api.alertingprovisioning.get_alertrules_all)
+        return self._list("read alert rules", _RULES)
 
     def create_rule(self, rule: Mapping[str, Any], editable: bool) -> dict[str, Any]:
         """A new alert rule. `editable`: people may change it in Grafana too."""
-        api = self._api.alertingprovisioning
-        return self._object("create an alert rule", lambda: api.create_alertrule(dict(rule), disable_provenance=editable))
+        return self._object("create an alert rule", "POST", _RULES, rule, _EDITABLE if editable else _NOTHING)
 
     def update_rule(self, rule: Mapping[str, Any], editable: bool) -> dict[str, Any]:
         """Put a rule in place of that with its uid."""
-        api, uid = self._api.alertingprovisioning, _path(str(rule["uid"]))
-        return self._object("change an alert rule", lambda: api.update_alertrule(uid, dict(rule), disable_provenance=editable))
+        path = f"{_RULES}/{_path(str(rule['uid']))}"
+        return self._object("change an alert rule", "PUT", path, rule, _EDITABLE if editable else _NOTHING)
 
     def annotations(self, begin_ms: int, end_ms: int, tag: str, limit: int) -> list[dict[str, Any]]:
         """At most `limit` annotations with a tag that touch a time, both ends included."""
-        api = self._api.annotations
-        ask = lambda: api.find_annotations(time_from=begin_ms, time_to=end_ms, tags=[quote(tag, safe="")], limit=limit)  # noqa: E731
-        return self._list("read annotations", ask)
+        query = urlencode({"from": begin_ms, "to": end_ms, "tags": tag, "limit": limit})
+        return self._list("read annotations", f"/annotations?{query}")
 
     def add_annotation(self, begin_ms: int, end_ms: int, tags: list[str], text: str) -> None:
         """An annotation of the organization: whichever dashboard asks for its tags shows it."""
-        api = self._api.annotations
-        self._object("create annotations", lambda: api.add_annotation(time_from=begin_ms, time_to=end_ms, tags=tags, text=text))
+        body = {"time": begin_ms, "timeEnd": end_ms, "tags": tags, "text": text}
+        self._object("create annotations", "POST", "/annotations", body)
 
     def _pages(self, what: str, path: str, params: Mapping[str, str]) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = []
         for page in range(1, _PAGES + 1):
-            asked = {**params, "limit": _PAGE, "page": page}
-            some = self._list(what, lambda asked=asked: self._client.GET(path, params=asked))  # type: ignore[misc]
+            some = self._list(what, f"{path}?{urlencode({**params, 'limit': _PAGE, 'page': page})}")
             found += some
             if len(some) < _PAGE:
                 return found
         raise GrafanaError(f"{self.url}: more than {_PAGES * _PAGE} objects at {path}; is this the right folder?")
 
-    def _maybe(self, what: str, ask: Callable[[], Any]) -> dict[str, Any] | None:
+    def _maybe(self, what: str, path: str) -> dict[str, Any] | None:
         try:
-            return self._object(what, ask)
+            return self._object(what, "GET", path)
         except GrafanaError as error:
             if error.status == 404:
                 return None
             raise
 
-    def _object(self, what: str, ask: Callable[[], Any]) -> dict[str, Any]:
-        found = self._ask(what, ask)
+    def _object(
+        self, what: str, method: str, path: str, document: object = None, headers: Mapping[str, str] = _NOTHING
+    ) -> dict[str, Any]:
+        found = self._ask(what, method, path, document, headers)
         if not isinstance(found, dict):
             raise GrafanaError(self._no_grafana())
         return found
 
-    def _list(self, what: str, ask: Callable[[], Any]) -> list[dict[str, Any]]:
-        found = self._ask(what, ask)
+    def _list(self, what: str, path: str) -> list[dict[str, Any]]:
+        found = self._ask(what, "GET", path)
         if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
             raise GrafanaError(self._no_grafana())
         return found
 
-    def _ask(self, what: str, ask: Callable[[], Any]) -> Any:
-        with told_in_words(self._access, what):
-            found = ask()
+    def _ask(self, what: str, method: str, path: str, document: object = None, headers: Mapping[str, str] = _NOTHING) -> Any:
+        found = self._connection.request(what, method, path, document, headers)
         if not _shallow(found):
             raise GrafanaError(self._no_grafana())
         return found

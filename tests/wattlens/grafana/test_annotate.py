@@ -18,7 +18,6 @@ from wattlens.cli import main
 from wattlens.grafana import annotate as annotate_module
 from wattlens.grafana.events import dvfs_events
 
-need_module("grafana_client")
 need_module("grafana_foundation_sdk")
 S = 1_000_000_000
 FROM = ["--from", "2026-01-01", "--to", "2026-01-02"]

@@ -7,12 +7,10 @@ import pytest
 from dashboards.build import shipped
 from dashboards.rules import alerts as alert_module
 from tests.doubles.grafana.service import GrafanaService
-from tests.support import need_module
 from tests.wattlens.grafana.people import Person
 from wattlens.cli import main
 from wattlens.grafana.client import Grafana
 
-need_module("grafana_client")
 PROMETHEUS = ["--alerts", "--prometheus-url", "http://prometheus:9090"]
 UID = "wattlens-gpu"
 SHIPPED, ALERTS = shipped.boards(), alert_module.alerts()

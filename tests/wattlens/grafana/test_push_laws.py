@@ -10,14 +10,12 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from dashboards.rules.alerts import Alert
 from tests.doubles.grafana.service import GrafanaService
-from tests.support import need_module
 from tests.wattlens.grafana.people import Person
 from wattlens.grafana.access import Access
 from wattlens.grafana.client import Grafana
 from wattlens.grafana.push import push
 from wattlens.grafana.survey import Wanted
 
-need_module("grafana_client")
 BOARDS, ALERTS = ("one", "two", "three"), ("First", "Second")
 boards, alerts = st.sampled_from(BOARDS), st.sampled_from(ALERTS)
 
@@ -44,7 +42,6 @@ class Machine(RuleBasedStateMachine):
         self.edits, self.rule_edits, self.moved = {}, {}, set()
 
     def teardown(self):
-        self.grafana.close()
         self.service.stop()
 
     @initialize(upgrades=st.booleans(), keeps=st.booleans(), fills_in=st.booleans(), pushed=st.booleans())

@@ -1,15 +1,11 @@
 """What is wrong with the address, the token, the server or the options is one line that says what to do."""
 
-import sys
-
 import pytest
 
 from tests.certificates import Authority
 from tests.doubles.grafana.service import FAULTS, GrafanaService
-from tests.support import free_port, need_module
+from tests.support import free_port
 from wattlens.cli import main
-
-need_module("grafana_client")
 
 
 @pytest.fixture
@@ -132,13 +128,6 @@ def test_a_wrong_option_is_named(grafana, told, options, words):
     code, line = told(grafana.url, *options)
     assert code == 2
     assert words in line
-
-
-def test_without_grafana_client_it_says_what_to_install(grafana, told, monkeypatch):
-    monkeypatch.setitem(sys.modules, "grafana_client.api", None)
-    code, line = told(grafana.url)
-    assert code == 2
-    assert "reaching Grafana needs grafana_client; install: pip install 'wattlens[grafana]'" in line
 
 
 def test_two_folders_of_one_title_are_not_guessed_between(grafana, told):

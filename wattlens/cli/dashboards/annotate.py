@@ -50,8 +50,8 @@ def run(arguments: argparse.Namespace) -> int:
     if not arguments.ledger and not arguments.report:
         raise UsageError("name a ledger with --ledger, or a report with --report")
     access, events = common.access(arguments), _events(arguments)
-    with Grafana(access) as grafana:
-        done = annotate(grafana, events, dry=arguments.dry_run, progress=counted("annotated", "events"))
+    grafana = Grafana(access)
+    done = annotate(grafana, events, dry=arguments.dry_run, progress=counted("annotated", "events"))
     if arguments.json:
         counts = {"created": done.created, "unchanged": done.unchanged, "dry_run": arguments.dry_run}
         print(json.dumps({"url": access.url, "events": len(events), **counts}))

@@ -27,8 +27,8 @@ def run(arguments: argparse.Namespace) -> int:
     from wattlens.grafana.survey import survey
 
     wanted, access = common.wanted(arguments), common.access(arguments)
-    with Grafana(access) as grafana:
-        found = survey(grafana, wanted, counted("compared", "dashboards"))
+    grafana = Grafana(access)
+    found = survey(grafana, wanted, counted("compared", "dashboards"))
     differ = [each for each in found.changes if each.state != "same"]
     common.notes(found.notes)
     if arguments.json:

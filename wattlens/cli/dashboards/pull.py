@@ -30,8 +30,8 @@ def run(arguments: argparse.Namespace) -> int:
     from wattlens.grafana.survey import survey
 
     wanted, access = common.wanted(arguments), common.access(arguments)
-    with Grafana(access) as grafana:
-        found = survey(grafana, wanted, counted("read", "dashboards"))
+    grafana = Grafana(access)
+    found = survey(grafana, wanted, counted("read", "dashboards"))
     pulled = pull(found, arguments.out, everything=arguments.all, replace=arguments.replace)
     common.notes(pulled.notes)
     if arguments.json:

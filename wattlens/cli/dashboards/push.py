@@ -42,8 +42,8 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError("--editable-alerts is for --alerts")
     wanted, access = common.wanted(arguments), common.access(arguments)
     edits = "overwrite" if arguments.overwrite else "keep" if arguments.keep_edited else "stop"
-    with Grafana(access) as grafana:
-        outcome = push(grafana, wanted, edits, dry=arguments.dry_run, progress=counted("pushed", "objects"))  # type: ignore[arg-type]
+    grafana = Grafana(access)
+    outcome = push(grafana, wanted, edits, dry=arguments.dry_run, progress=counted("pushed", "objects"))  # type: ignore[arg-type]
     common.notes(outcome.notes)
     code = 1 if outcome.refused else 0
     if arguments.json:
