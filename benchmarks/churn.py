@@ -5,8 +5,8 @@ Run from the repository's root: python -m benchmarks churn [--minutes 60] [--ret
 Each process lives 1.4 s and is attached to GPU 7 of a simulated node with eight H100s, which nobody else uses: the agent lists
 processes each second, as one that held the GPU has ended, and each list has twenty that no list had before. The agent runs with
 its defaults but for the retention and, where the run is shorter than an hour, segments of a quarter of an hour. Bars: once the
-retention is over, anonymous memory of all processes of the agent, the journal and /metrics no longer grow; `wattlens ledger
-verify` finds no fault.
+retention is over, anonymous memory of all processes of the agent and /metrics no longer grow; the journal stays below what its log
+of 8 MiB, its checkpoints and SQLite's own log take; `wattlens ledger verify` finds no fault.
 """
 
 import os
@@ -32,7 +32,8 @@ from energy_agent.sim.node import SimulatedNode
 GPU = 7
 LIFE_S = 1.4  # the simulated driver has room for 32 processes per GPU
 SESSION = "/user.slice/user-65534.slice/session-1.scope"
-GROWTH_BAR = {"memory_mib": 4.0, "journal_mib": 1.0, "page_kib": 64.0}
+JOURNAL_MAX_MIB = 32.0
+GROWTH_BAR = {"memory_mib": 4.0, "page_kib": 64.0}
 """How much more the last third of the flat part may have than its first third, by the medians."""
 
 _STARTER = """
@@ -142,7 +143,8 @@ def run(minutes: float = 60.0, retention_s: int = 600, starts_per_s: float = 20.
         "uid": 65534 if os.geteuid() == 0 else os.geteuid(),
         "grew_after_retention": grew,
         "bars": GROWTH_BAR,
+        "journal_mib": (journal_mib := max(float(point["journal_mib"]) for point in points)),
         "totals_in_journal": len(view.book.totals.energy),
         "ledger_faults": [fault.line for fault in faults],
-        "ok": not faults and all(grew[name] <= bar for name, bar in GROWTH_BAR.items()),
+        "ok": not faults and journal_mib <= JOURNAL_MAX_MIB and all(grew[name] <= bar for name, bar in GROWTH_BAR.items()),
     }

@@ -11,8 +11,6 @@ from energy_agent.core.catalogue.node import metric
 _LIMITS = {TTFT: "ttft_slo", ITL: "itl_slo"}
 MODEL = 'model=~"$model"'
 """Narrows to the models chosen, on boards that have the choice."""
-SHARE_STEP = "5m"
-"""Of panels of shares, whose rates then go over five minutes, as those of the percentiles do."""
 
 
 def choices() -> tuple[Variable, ...]:
@@ -59,8 +57,8 @@ def attainment_of_all(family: str) -> str:
 
 
 def limit(family: str) -> str:
-    """The limit, where there is anything to compare with it."""
-    return f"0 * count({mean(family)}) + ${_LIMITS[family]}"
+    """The limit, where there is anything to compare with it. Without histograms nothing is chosen, and `( + 0)` is valid."""
+    return f"0 * count({mean(family)}) + (${_LIMITS[family]} + 0)"
 
 
 def _counts(family: str, gained: str) -> tuple[str, str]:

@@ -18,7 +18,7 @@ STEPS = 60
 def test_a_framework_trains_and_every_step_token_and_joule_is_there(hook, modules):
     for module in modules:
         need_module(module)
-    found = training.run(hook, STEPS, kill=False)
+    found = training.train(hook, STEPS, kill=False)
     assert found["steps"] == STEPS
     assert (found["told_steps"], found["told_tokens"]) == (found["steps"], found["tokens"])
     assert found["joules"] == pytest.approx(found["true_joules"], abs=training.TICKS_S * found["power_w"])

@@ -104,7 +104,7 @@ def test_the_truth_is_within_what_is_stated(made: tuple[messy.Messy, Path], agai
 def test_what_nobody_saw_is_in_no_value_and_in_the_upper_bound(facts: Facts) -> None:
     """n2 was down for a day: two boards of at most 700 W for 24 h are 120.96 MJ that no sum has."""
     down = facts.figures["gap/east/gpu/down"]
-    assert (down.value, down.low, down.high) == (None, "0", str(2 * 700 * 86_400))
+    assert (down.value, down.low, down.high) == (None, 0, 2 * 700 * 86_400)
     assert down.dims["seconds"] == str(2 * 86_400)
     assert facts.figures["gap/east/gpu/counter reset"].value is None
     unseen = sum(Fraction(f.high or 0) for f in facts.by_prefix("gap/") if f.dims["class"] == "gpu")
@@ -118,7 +118,7 @@ def test_coverage_is_told_and_the_dead_are_named(made: tuple[messy.Messy, Path],
     share = Fraction(facts.figures["coverage"].value or 0)
     assert 0 <= Fraction(metered, expected) - share < Fraction(1, 10**9)
     missed = {f.dims["device"]: f for f in facts.by_prefix("missed/")}
-    assert missed["GPU-n3-1"].value == str(92 * 86_400 + 3600)
+    assert missed["GPU-n3-1"].value == 92 * 86_400 + 3600
     assert Fraction(missed["GPU-n1-1"].value or 0) > 48 * 86_400  # dead since 12 November
 
 

@@ -3,7 +3,7 @@
 from dashboards.boards.inference.rows.serving import NAME, TO_TRACE
 from dashboards.dashboard import RATE, Panel, Query, Row, Rows, series, third
 from dashboards.promql.joins import MOST
-from dashboards.promql.latency import MODEL, SHARE_STEP, attainment, limit, mean, quantile
+from dashboards.promql.latency import MODEL, attainment, limit, mean, quantile
 from dashboards.rules.latency import ITL, TTFT
 from dashboards.rules.model import STEP
 
@@ -84,7 +84,7 @@ def _attained(family: str) -> Panel:
     title, what = _WHAT[family]
     return Panel(
         f"{title}: share within the limit, {MOST} lowest",
-        f"Share of {what} of five minutes within the limit chosen above, which is an edge of the histogram ({family}). A "
+        f"Share of {what} within the limit chosen above, which is an edge of the histogram ({family}). A "
         "workload whose histogram has other edges is left out: choose one of its own.",
         "percentunit",
         (Query(f"bottomk({MOST}, {attainment(family)})", NAME),),
@@ -92,7 +92,6 @@ def _attained(family: str) -> Panel:
         maximum=1,
         no_value="no answers now, or no histogram has this edge: choose another limit",
         links=TO_TRACE,
-        step=SHARE_STEP,
     )
 
 

@@ -2,7 +2,7 @@
 
 from dashboards.dashboard import RATE, Link, Panel, Query, Row, Rows, banded, figure, lights, recorded, series, third
 from dashboards.promql.joins import AT, MOST
-from dashboards.promql.latency import SHARE_STEP, attainment_of_all
+from dashboards.promql.latency import attainment_of_all
 from dashboards.rules.latency import ITL, TTFT
 from dashboards.rules.model import STEP, TOKEN_RATE, WORKLOAD_POWER, end_of
 from dashboards.rules.models import KNOWN_TOKENS, TOKEN_POWER
@@ -64,13 +64,12 @@ def now() -> Row:
             ),
             figure(
                 "In the limits",
-                "Share of first tokens, and of times between tokens, of five minutes within the limits chosen above, of "
+                "Share of first tokens, and of times between tokens, within the limits chosen above, of "
                 "the workloads whose histograms have these edges (ttft_seconds, itl_seconds).",
                 "percentunit",
                 (Query(attainment_of_all(TTFT), "first token"), Query(attainment_of_all(ITL), "between tokens")),
                 maximum=1,
                 decimals=1,
-                step=SHARE_STEP,
                 no_value="no answers now, or no histogram has this edge: choose another limit",
             ),
             figure(
