@@ -5,8 +5,8 @@ Run from the repository's root: python -m benchmarks churn [--minutes 60] [--ret
 Each process lives 1.4 s and is attached to GPU 7 of a simulated node with eight H100s, which nobody else uses: the agent lists
 processes each second, as one that held the GPU has ended, and each list has twenty that no list had before. The agent runs with
 its defaults but for the retention and, where the run is shorter than an hour, segments of a quarter of an hour. Bars: once the
-retention is over, anonymous memory of all processes of the agent and /metrics no longer grow; the journal stays below what its log
-of 8 MiB, its checkpoints and SQLite's own log take; `wattlens ledger verify` finds no fault.
+retention is over, anonymous memory of all processes of the agent and /metrics no longer grow; the journal stays below what a
+log of 8 MiB, its checkpoints and SQLite's own log take; `wattlens ledger verify` finds no fault.
 """
 
 import os
