@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 BOOTSTRAP := sh deploy/bootstrap.sh
 PYTEST := $(BIN)/python -m pytest
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
-# How many tests run side by side: auto is three a core, as most wait for processes; 0: one after another.
+# How many tests run side by side: auto is three a core, as most wait for processes, and two with peers; 0: one after another.
 WORKERS ?= auto
 SIDE_BY_SIDE := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 SECONDS ?= 60
