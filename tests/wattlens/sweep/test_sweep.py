@@ -261,7 +261,15 @@ def test_a_knob_that_is_not_allowed_is_told_before_anything_is_measured(rig: Rig
 
 def test_a_profile_of_another_workload_is_not_gone_on_with(rig: Rig) -> None:
     out = rig.folder / "other.json"
-    made = {"schema": 1, "workload": "another", "sku": "NVIDIA H100 80GB HBM3", "driver": "", "work": "steps", "devices": 1}
+    made = {
+        "schema": 1,
+        "workload": "another",
+        "sku": "NVIDIA H100 80GB HBM3",
+        "driver": "",
+        "simulated": True,
+        "work": "steps",
+        "devices": 1,
+    }
     plan = {"settings": [[1005, None]], "repeats": 3, "seconds": 20, "settle_s": 5, "precision_ratio": 0.01, "seed": 1}
     made |= {"sm_clock_max_mhz": 1980, "power_limit_found_w": 700, "points": [], "plan": plan}
     out.write_text(json.dumps(made))
