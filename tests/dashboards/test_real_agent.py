@@ -49,7 +49,7 @@ MAY_GO = r"dvfs_(wanted_)?setting|dvfs_predicted"
 """What changes by itself."""
 OF_NODES = r"\$(job|instance)|cluster_site(_bucket)?:wattlens_(energy|facility_energy|carbon)"
 """What chooses nodes, or is made of their power."""
-LAG_S = 3.0
+LAG_S = 6.0
 """How late the page may be behind the GPUs: a reading, a commit, a scrape."""
 
 
