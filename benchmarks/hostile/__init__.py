@@ -24,4 +24,5 @@ def run(*names: str, seconds: float = 20.0) -> Iterator[Row]:
         if rig.ATTACKS[name].needs_root and os.geteuid() != 0:
             say(f"{name}: skipped, needs root")
         else:
+            say(name)
             yield rig.measure(rig.ATTACKS[name], seconds)

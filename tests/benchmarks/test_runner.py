@@ -7,7 +7,7 @@ from types import ModuleType
 
 import pytest
 
-from benchmarks.__main__ import NAMES, main
+from benchmarks.__main__ import NAMES, OTHERS, main
 from benchmarks.runner import Row, call, table
 from energy_agent.core.errors import UsageError
 
@@ -43,7 +43,7 @@ def test_a_row_below_its_bar_ends_with_1(capsys: pytest.CaptureFixture[str]) -> 
     assert "fell short" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("words", [["--size", "-1"], ["--kinds", "30 %"], ["--size", "x"], ["--other"]])
+@pytest.mark.parametrize("words", [["--kinds", "30 %"], ["--size", "x"], ["--other"]])
 def test_wrong_options_end_with_2(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         call("made_up", words)
@@ -51,17 +51,37 @@ def test_wrong_options_end_with_2(words: list[str], capsys: pytest.CaptureFixtur
     assert words[0] in capsys.readouterr().err
 
 
+def test_a_benchmark_that_cannot_run_says_why_in_one_line_and_ends_with_2(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("made_up", ["--size", "-1"]) == 2
+    printed = capsys.readouterr()
+    assert not printed.out
+    assert "--size" in printed.err
+    assert printed.err.count("\n") == 1
+
+
+def test_rows_before_a_failure_are_printed(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> Iterator[Row]:
+        yield {"case": "first"}
+        raise RuntimeError("second")
+
+    monkeypatch.setitem(sys.modules["benchmarks.made_up"].__dict__, "run", fail)
+    with pytest.raises(RuntimeError):
+        call("made_up", ["--json"])
+    assert json.loads(capsys.readouterr().out) == [{"case": "first"}]
+
+
 def test_rows_with_the_same_columns_are_one_table() -> None:
     lines = table([{"a": 1, "b": "x"}, {"a": 22, "b": None}, {"c": True}]).splitlines()
     assert [line.split() for line in lines] == [["a", "b"], ["1", "x"], ["22", "-"], ["c", "yes"]]
 
 
-def test_an_unknown_benchmark_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["nothing"]) == 2
+@pytest.mark.parametrize("name", ["nothing", "fleet_model", "no.module"])
+def test_an_unknown_benchmark_is_refused(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([name]) == 2
     assert NAMES[0] in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", [*NAMES, "fleet_load", "fleet_budget", "sample_report", "training_worker"])
+@pytest.mark.parametrize("name", NAMES + OTHERS)
 def test_every_benchmark_shows_its_help(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         call(name, ["--help"])
