@@ -33,6 +33,7 @@ GPU = 7
 LIFE_S = 1.4  # the simulated driver has room for 32 processes per GPU
 SESSION = "/user.slice/user-65534.slice/session-1.scope"
 JOURNAL_MAX_MIB = 32.0
+_FLAT_AFTER_S = 64  # after the retention; what grows later is judged
 GROWTH_BAR = {"memory_mib": 4.0, "page_kib": 64.0}
 """How much more the last third of the flat part may have than its first third, by the medians."""
 
@@ -115,8 +116,9 @@ def growth(points: Sequence[Row], name: str) -> float:
 
 def run(minutes: float = 60.0, retention_s: int = 600, starts_per_s: float = 20.0) -> Iterator[Row]:
     """All points, and what grew after the retention."""
-    if minutes * 60 < 2 * retention_s:
-        raise UsageError("--minutes: expected at least twice the retention")
+    least_minutes = 2 * (retention_s + _FLAT_AFTER_S) / 60
+    if minutes < least_minutes:
+        raise UsageError(f"--minutes: expected at least {least_minutes:.3g} for this retention, got {minutes:g}")
     config: Row = {"holders": {"retention_s": retention_s}} | ({"ledger": {"segment_s": 900}} if minutes < 60 else {})
     with simulated("h100-node") as (base, node):
         points: list[Row] = []
@@ -135,7 +137,7 @@ def run(minutes: float = 60.0, retention_s: int = 600, starts_per_s: float = 20.
                 churn.join(10.0)
         view = read_journal(base / "state/journal.db")
         faults = chain.verify([base / "state/segments"], view).faults
-    flat = [point for point in points if point["minute"] * 60 > retention_s + 64]
+    flat = [point for point in points if point["minute"] * 60 > retention_s + _FLAT_AFTER_S]
     grew = {name: growth(flat, name) for name in GROWTH_BAR}
     yield from points[:: max(1, len(points) // 12)]
     yield {

@@ -35,6 +35,8 @@ WARM_UP_S = {"nvitop": 8.0, "health": 70.0, "serving": 15.0}  # health: a period
 
 def run(*names: str, seconds: float = 120.0, warm_up_s: float = 0.0) -> Iterator[Row]:
     """A row for each exporter; `warm_up_s` in place of each case's own."""
+    if unknown := set(names) - WARM_UP_S.keys():
+        raise UsageError(f"unknown case {min(unknown)!r}; there are: {', '.join(WARM_UP_S)}")
     for name in names or WARM_UP_S:
         with simulated("h100-node") as (base, node):
             rows = _case(name, base, node, seconds, warm_up_s or WARM_UP_S[name])
