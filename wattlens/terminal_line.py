@@ -1,4 +1,4 @@
-"""One line on standard error that is drawn anew: how far something is that takes a while."""
+"""Progress of a slow command: one line on standard error, redrawn in place."""
 
 import sys
 import time
@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 
 class Line:
-    """The line. Where nobody watches, nothing is drawn."""
+    """The line. By default it is drawn on a terminal only."""
 
     def __init__(self, on: bool | None = None, every_s: float = 0.0, wait_s: float = 0.0) -> None:
         """`on`: None for on a terminal alone. `every_s`: not drawn more often than that; `wait_s`: not before that."""
@@ -30,13 +30,13 @@ class Line:
 
     @staticmethod
     def _write(text: str) -> None:
-        sys.stderr.write(f"\r\033[K{text[:100]}")  # ANSI: to the line's begin, and what stands there away
+        sys.stderr.write(f"\r\033[K{text[:100]}")  # ANSI: return to the start of the line and erase it
         sys.stderr.flush()
 
 
 @contextmanager
 def drawn_line(every_s: float = 0.0) -> Iterator[Callable[[str], None]]:
-    """What draws the line, which is gone at the end."""
+    """Yield a function that draws the line; the line is cleared at the end."""
     line = Line(every_s=every_s)
     try:
         yield line.draw
@@ -46,14 +46,14 @@ def drawn_line(every_s: float = 0.0) -> Iterator[Callable[[str], None]]:
 
 @contextmanager
 def seconds_passed(what: str, seconds: float) -> Iterator[Callable[[str], None]]:
-    """What draws the seconds passed of those expected, with a note behind them."""
+    """Yield a function that draws the seconds passed of those expected, followed by a note."""
     began = time.monotonic()
     with drawn_line() as draw:
         yield lambda note: draw(f"{what}: {time.monotonic() - began:.0f} of about {seconds:.0f} s{note}")
 
 
-def counted(what: str, things: str = "segments") -> Callable[[int, int], None]:
-    """What draws (done, all) of some things; the line is gone when all are done."""
+def count_progress(what: str, things: str = "segments") -> Callable[[int, int], None]:
+    """Return a callback that draws (done, total) of some things; it clears the line when all are done."""
     line = Line(every_s=0.2, wait_s=2.0)
 
     def show(done: int, total: int) -> None:

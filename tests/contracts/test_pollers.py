@@ -79,7 +79,7 @@ class OfApiServer:
 
     def __init__(self, tmp_path):
         self.server = ApiServer(tmp_path, "n1")
-        self.poller = self.made(Api.simulated(tmp_path))
+        self.poller = self.create(Api.simulated(tmp_path))
         self.start, self.health = self.poller.start, self.poller.health
 
     def stop(self):
@@ -99,14 +99,14 @@ class OfApiServer:
 class Annotation(OfApiServer):
     """Of the node."""
 
-    def made(self, api):
+    def create(self, api):
         return NodeNote(api, "n1", NoWaits())
 
 
 class Pods(OfApiServer):
     """A list and a watch of them."""
 
-    def made(self, api):
+    def create(self, api):
         return PodInformer(api, "n1", NoWaits(), {})
 
 
@@ -149,9 +149,9 @@ LOGGED = [Meter, Grid, Annotation, Pods, Kubelet]
 @pytest.fixture(params=[*LOGGED, Endpoint])
 def polled(request, tmp_path, caplog):
     caplog.set_level(logging.INFO, "wattlens")
-    made = request.param(tmp_path)
-    yield made
-    made.stop()
+    source = request.param(tmp_path)
+    yield source
+    source.stop()
 
 
 def up(polled, wanted):

@@ -36,7 +36,7 @@ def served(path, made):
     return ClientApi(path, Routes(made), Peers([Path("/proc")], RealClock()))
 
 
-def asked(path, target):
+def fetch(path, target):
     """The JSON that the socket answers to one request."""
     with socket.socket(socket.AF_UNIX) as end:
         end.connect(str(path))
@@ -47,7 +47,7 @@ def asked(path, target):
 
 
 def answers(path):
-    return asked(path, f"/v1/window/{T0}/{T0 + NS_PER_S}")["devices"]["GPU-1"]["joules"] == 1.0
+    return fetch(path, f"/v1/window/{T0}/{T0 + NS_PER_S}")["devices"]["GPU-1"]["joules"] == 1.0
 
 
 def history_of(*rows):
@@ -203,7 +203,7 @@ def window(path, clock):
     """Devices of which an agent knows the joules of the second before this one."""
     now_ns = clock.utc_ns()
     try:
-        devices = asked(path, f"/v1/window/{now_ns - 2 * NS_PER_S}/{now_ns - NS_PER_S}").get("devices", {})
+        devices = fetch(path, f"/v1/window/{now_ns - 2 * NS_PER_S}/{now_ns - NS_PER_S}").get("devices", {})
     except OSError:
         return []
     return [uuid for uuid, device in devices.items() if device.get("joules") is not None]

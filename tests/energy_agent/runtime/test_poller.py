@@ -53,14 +53,14 @@ def source():
 def make(source):
     pollers = []
 
-    def made(clock=None, period_s=0.05, **options):
+    def make_poller(clock=None, period_s=0.05, **options):
         name = f"test:source-{len(pollers)}"
         pollers.append(
             Poller(clock or RealClock(), name, source.read, period_s, log, "the source", close=source.close, **options)
         )
         return pollers[-1]
 
-    yield made
+    yield make_poller
     source.gate.set()
     stop_all(pollers, 60)
 

@@ -10,7 +10,7 @@ from energy_agent.core.errors import UsageError, WattlensError
 from energy_agent.core.units import NS_PER_S
 from wattlens.cli._options import moment
 from wattlens.cli.dashboards import grafana as common
-from wattlens.terminal_line import counted
+from wattlens.terminal_line import count_progress
 
 if TYPE_CHECKING:
     from wattlens.grafana.events import Event
@@ -51,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError("name a ledger with --ledger, or a report with --report")
     access, events = common.access(arguments), _events(arguments)
     grafana = Grafana(access)
-    done = annotate(grafana, events, dry=arguments.dry_run, progress=counted("annotated", "events"))
+    done = annotate(grafana, events, dry=arguments.dry_run, progress=count_progress("annotated", "events"))
     if arguments.json:
         counts = {"created": done.created, "unchanged": done.unchanged, "dry_run": arguments.dry_run}
         print(json.dumps({"url": access.url, "events": len(events), **counts}))

@@ -4,7 +4,7 @@ import argparse
 import json
 
 from wattlens.cli.dashboards import grafana as common
-from wattlens.terminal_line import counted
+from wattlens.terminal_line import count_progress
 
 SUMMARY = "say what in a Grafana is not what is built"
 DESCRIPTION = (
@@ -28,7 +28,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     wanted, access = common.wanted(arguments), common.access(arguments)
     grafana = Grafana(access)
-    found = survey(grafana, wanted, counted("compared", "dashboards"))
+    found = survey(grafana, wanted, count_progress("compared", "dashboards"))
     differ = [each for each in found.changes if each.state != "same"]
     common.notes(found.notes)
     if arguments.json:

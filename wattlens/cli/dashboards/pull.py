@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 from wattlens.cli.dashboards import grafana as common
-from wattlens.terminal_line import counted
+from wattlens.terminal_line import count_progress
 
 SUMMARY = "bring what people changed in a Grafana back as files to review"
 DESCRIPTION = (
@@ -31,7 +31,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     wanted, access = common.wanted(arguments), common.access(arguments)
     grafana = Grafana(access)
-    found = survey(grafana, wanted, counted("read", "dashboards"))
+    found = survey(grafana, wanted, count_progress("read", "dashboards"))
     pulled = pull(found, arguments.out, everything=arguments.all, replace=arguments.replace)
     common.notes(pulled.notes)
     if arguments.json:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from energy_agent.core.errors import UsageError
 from wattlens.cli.dashboards import grafana as common
-from wattlens.terminal_line import counted
+from wattlens.terminal_line import count_progress
 
 if TYPE_CHECKING:
     from wattlens.grafana.push import Outcome
@@ -43,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
     wanted, access = common.wanted(arguments), common.access(arguments)
     edits = "overwrite" if arguments.overwrite else "keep" if arguments.keep_edited else "stop"
     grafana = Grafana(access)
-    outcome = push(grafana, wanted, edits, dry=arguments.dry_run, progress=counted("pushed", "objects"))  # type: ignore[arg-type]
+    outcome = push(grafana, wanted, edits, dry=arguments.dry_run, progress=count_progress("pushed", "objects"))  # type: ignore[arg-type]
     common.notes(outcome.notes)
     code = 1 if outcome.refused else 0
     if arguments.json:

@@ -16,7 +16,7 @@ from wattlens.cli._command import Command, sentence
 from wattlens.cli._options import day, moment, within
 from wattlens.cli.ledger import heads, history_import, ship
 from wattlens.cli.ledger.signer import open_signer
-from wattlens.terminal_line import counted
+from wattlens.terminal_line import count_progress
 
 if TYPE_CHECKING:
     from energy_agent.ledger.chain import Chain, Fault
@@ -121,7 +121,7 @@ def _verify(arguments: argparse.Namespace) -> int:
     view = read_journal(journal) if journal is not None else None
     keys = read_inventory(arguments.inventory).keys if arguments.inventory is not None else Keys()
     signed = heads.read(arguments.heads, arguments.heads_key)
-    report = chain.verify([_segments_of(p) for p in arguments.paths], view, counted("verified"), keys)
+    report = chain.verify([_segments_of(p) for p in arguments.paths], view, count_progress("verified"), keys)
     if view is None and not report.files:
         raise UsageError(f"{arguments.paths[0]}: has neither segments nor a journal")
     if signed:
@@ -234,7 +234,7 @@ def _export(arguments: argparse.Namespace) -> int:
 def _ship(arguments: argparse.Namespace) -> int:
     from energy_agent.ledger import chain
 
-    return ship.run(arguments, lambda: chain.find([_segments_of(arguments.source)]), counted)
+    return ship.run(arguments, lambda: chain.find([_segments_of(arguments.source)]), count_progress)
 
 
 def _compact(arguments: argparse.Namespace) -> int:
@@ -248,7 +248,7 @@ def _compact(arguments: argparse.Namespace) -> int:
     if arguments.inventory is not None:
         sites = read_inventory(arguments.inventory, arguments.site)
     wanted = [arguments.day] if arguments.day else None
-    found = index.build([_segments_of(p) for p in arguments.paths], counted("read the headers of"), sites.keys)
+    found = index.build([_segments_of(p) for p in arguments.paths], count_progress("read the headers of"), sites.keys)
     if wanted is None:
         today = datetime.now(UTC).date()
         if not found.faults and all(day >= today for day in found.days) and (len(found) or _all_empty(arguments.paths)):
@@ -272,7 +272,7 @@ def _compact(arguments: argparse.Namespace) -> int:
         reason=arguments.reason,
         accept_faults=arguments.accept_faults,
         jobs=arguments.jobs,
-        progress=counted("compacted"),
+        progress=count_progress("compacted"),
     ):
         answer += result.statements
         faults |= dict.fromkeys(result.faults)

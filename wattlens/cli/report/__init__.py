@@ -12,7 +12,7 @@ from energy_agent.core.text import printable
 from wattlens.cli._command import Command, sentence
 from wattlens.cli._options import within
 from wattlens.cli.report import diff, init, verify
-from wattlens.terminal_line import counted
+from wattlens.terminal_line import count_progress
 
 if TYPE_CHECKING:
     from reports.figures.facts import Facts
@@ -132,7 +132,7 @@ def _make(parsed: argparse.Namespace) -> int:
     folder = _folder(parsed.out, options.asked)
     refuse_occupied(folder)
     refuse_overwriting(folder, options.ledger, parsed.restates)
-    facts = build(options, counted("read"))
+    facts = build(options, count_progress("read"))
     options = asked(options, facts)
     if parsed.restates is not None:
         options, facts = restated(options, facts, parsed.restates)

@@ -312,10 +312,10 @@ def test_a_step_costs_nothing_between_its_turns(agent: Agent, monkeypatch) -> No
     """Not a timing: nothing is asked and nothing waited for within warm-up, window and afterwards, by the main thread."""
     asks, original = [], power_limit.ask
 
-    def counted(*arguments: object, **more: object) -> object:
+    def record_and_ask(*arguments: object, **more: object) -> object:
         asks.append(threading.current_thread().name)
         return original(*arguments, **more)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(power_limit, "ask", counted)
+    monkeypatch.setattr(power_limit, "ask", record_and_ask)
     train(optimizer(), agent)
     assert set(asks) == {"wattlens-asking"}
