@@ -10,8 +10,9 @@ import pytest
 from wattlens.cli._options import Pairs, day, moment, share, span, within
 
 
-def test_values_are_taken():
-    for parse, text, value in (
+@pytest.mark.parametrize(
+    ("parse", "text", "value"),
+    [
         (within(int, 1, 5), "5", 5),
         (within(float, 0.5, 5), "0.5", 0.5),
         (within(Decimal, 0, 5, above=True), "0.01", Decimal("0.01")),
@@ -25,23 +26,31 @@ def test_values_are_taken():
         (moment, "2026-01-31", datetime(2026, 1, 31, tzinfo=UTC)),
         (moment, "2026-01-31T12:15+02:00", datetime(2026, 1, 31, 12, 15, tzinfo=timezone(timedelta(hours=2)))),
         (day, "2026-01-31", date(2026, 1, 31)),
-    ):
-        assert parse(text) == value, text
+    ],
+)
+def test_values_are_taken(parse, text, value):
+    assert parse(text) == value
 
 
-def test_anything_else_is_refused():
-    for parse, texts in (
-        (within(int, 1, 5), ["0", "6", "2.5", "two", ""]),
-        (within(float, 0, 5), ["-0.1", "5.1", "nan", "inf", "x"]),
-        (within(Decimal, 0, 5, above=True), ["0", "nan", "sNaN", "-1", "5.01", "x"]),
-        (share, ["5 percent", "0", "0%", "101%", "-5%", "nan", "", "1e-3", "2"]),
-        (span(1, 7200), ["5", "0s", "3h", "s", "1w", "-1s", "1000000000s"]),
-        (moment, ["yesterday", "2026-13-01"]),
-        (day, ["yesterday", "2026-02-30"]),
-    ):
-        for text in texts:
-            with pytest.raises(argparse.ArgumentTypeError, match=r"^expected "):
-                parse(text)
+@pytest.mark.parametrize(
+    ("parse", "text"),
+    [
+        (parse, text)
+        for parse, texts in (
+            (within(int, 1, 5), ["0", "6", "2.5", "two", ""]),
+            (within(float, 0, 5), ["-0.1", "5.1", "nan", "inf", "x"]),
+            (within(Decimal, 0, 5, above=True), ["0", "nan", "sNaN", "-1", "5.01", "x"]),
+            (share, ["5 percent", "0", "0%", "101%", "-5%", "nan", "", "1e-3", "2"]),
+            (span(1, 7200), ["5", "0s", "3h", "s", "1w", "-1s", "1000000000s"]),
+            (moment, ["yesterday", "2026-13-01"]),
+            (day, ["yesterday", "2026-02-30"]),
+        )
+        for text in texts
+    ],
+)
+def test_anything_else_is_refused(parse, text):
+    with pytest.raises(argparse.ArgumentTypeError, match=r"^expected "):
+        parse(text)
 
 
 def test_pairs_are_collected_and_a_key_has_one_value():
@@ -50,6 +59,11 @@ def test_pairs_are_collected_and_a_key_has_one_value():
     assert parser.parse_args([]).label == {}
     assert parser.parse_args(["--label", "a=1", "--label", "b=x=y"]).label == {"a": "1", "b": "x=y"}
     assert parser.parse_args([]).label == {}
-    for texts in (["no"], ["=1"], ["a=1", "a=2"]):
-        with pytest.raises(argparse.ArgumentError, match="--label: expected "):
-            parser.parse_args([word for text in texts for word in ("--label", text)])
+
+
+@pytest.mark.parametrize("texts", [["no"], ["=1"], ["a=1", "a=2"]])
+def test_pairs_without_a_key_or_with_two_values_are_refused(texts):
+    parser = argparse.ArgumentParser(exit_on_error=False)
+    parser.add_argument("--label", action=Pairs, default={})
+    with pytest.raises(argparse.ArgumentError, match="--label: expected "):
+        parser.parse_args([word for text in texts for word in ("--label", text)])
