@@ -4,7 +4,7 @@ Beside the database lies a snapshot: the book of the last checkpoint, and a line
 is not written by SQLite, so that one damage seldom takes both. What the torn database has beyond it is added. The meters'
 states are those of the last commit that was read: what was metered after it is bridged by the next reading. Where neither can
 be read, the segments on disk are all there is: no last reading of a meter is known, so the time from a device's last row to its
-next reading is a gap. The journal keeps where it begins, and whoever reads the device closes it.
+next reading is a gap. The journal keeps its start; the device's account records it with the next reading.
 """
 
 import contextlib
@@ -172,13 +172,16 @@ def continued(base: Base | None, taken: Taken) -> Book:
     if all(_same(base.book.rows.get(key_of(row)), row) for row in sealed):
         return book
     # Commits are missing between the base and the last segment, which has them: bridged once more they would count twice.
+    growth = Tally()
+    growth.add_rows(sealed)
+    growth.take(row for key, row in base.book.rows.items() if key not in book.rows)
     totals = Tally()
     totals.add_tally(base.book.totals)
-    totals.take(row for key, row in base.book.rows.items() if key not in book.rows)
-    totals.add_rows(sealed)
+    totals.add_tally(growth.without_zeros())  # a workload that ended before the base has rows in it, and no total of its own
     ends = dict(taken.ends)
     note_ends(ends, book.rows.values())
-    return replace(book, states=_lost_states(ends), totals=totals)
+    ended = {name: texts for name, texts in book.states.items() if name == Component.ENDED_ENERGY}  # no row has it
+    return replace(book, states=ended | _lost_states(ends), totals=totals)
 
 
 def _lost_states(ends: Mapping[str, int]) -> dict[str, dict[str, str]]:
@@ -188,7 +191,7 @@ def _lost_states(ends: Mapping[str, int]) -> dict[str, dict[str, str]]:
 def lost_devices(states: States) -> dict[str, int]:
     """Devices of which the journal lost the last reading, with the UTC ns at which their last row ends.
 
-    Whoever records the gap up to the device's next reading removes the state in the same commit.
+    The device's account removes the state with the commit that has the gap.
     """
     return {device: int(text) for device, text in states.get(Component.LOST_READINGS, {}).items() if text.isdecimal()}
 

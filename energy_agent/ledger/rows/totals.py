@@ -88,6 +88,10 @@ class Tally:
                 if not each.named or row.workload:
                     self.sums[each.name][each.key_of(row)] -= each.amount_of(row)
 
+    def without_zeros(self) -> "Tally":
+        """A copy without sums of 0."""
+        return Tally({name: {key: amount for key, amount in part.items() if amount} for name, part in self.sums.items()})
+
     def touch(self, totals: "Tally", workloads: Set[str]) -> None:
         """Add 0 to each total of these workloads."""
         for name in WORKLOAD_PARTS:

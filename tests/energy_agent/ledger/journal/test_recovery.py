@@ -148,6 +148,29 @@ def test_a_segment_that_was_written_after_the_snapshot_counts_once(tmp_path, los
     check(tmp_path)
 
 
+@pytest.mark.parametrize("lost", [0, 7])
+def test_workload_that_ended_before_the_snapshot_counts_once_and_stays_with_its_namespace(tmp_path, lost):
+    ended_energy = {'["research"]': str(truth(range(50)))}
+    with contextlib.closing(filled(tmp_path, 50)) as journal:
+        journal.commit(Batch(ended={"job": T0 + 50 * S}, states={Component.ENDED_ENERGY: ended_energy}))
+        for i in range(50, 100):
+            journal.commit(second(i, workload="next"))
+        before = (tmp_path / recovery.NAME).read_bytes().split(b"\n")
+        journal.seal(None)
+        totals = journal.totals()
+    (tmp_path / recovery.NAME).write_bytes(b"\n".join(before[: len(before) - 1 - lost]))  # as if it had ended between the two
+    (tmp_path / "journal.db").unlink()
+    with contextlib.closing(opened(tmp_path)) as journal:
+        after = journal.totals()
+        assert (after.energy, after.gpu_ns) == (totals.energy, totals.gpu_ns)
+        assert (after.tokens, after.steps) == (totals.tokens, totals.steps)
+        assert journal.states()[Component.ENDED_ENERGY] == ended_energy
+        journal.commit(second(100, workload="next"))
+        journal.seal(None)
+        assert energy(journal) == truth(range(101))
+    check(tmp_path)
+
+
 def test_rows_of_another_boot_are_sealed_under_it(tmp_path):
     filled(tmp_path, 5).close()
     (tmp_path / "journal.db").unlink()
