@@ -1,6 +1,6 @@
-"""What boards draw of time to first token and time between tokens: percentiles, means and shares within limits.
+"""Queries of dashboards for time to first token and time between tokens: percentiles, means and shares within limits.
 
-A limit is an edge of the histograms, chosen among those that there are, so the share within it is exact.
+A limit is an edge of the histograms, chosen from the edges that they have, so the share within it is exact.
 """
 
 from dashboards.dashboard import RANGE, RATE, Variable, recorded
@@ -14,7 +14,7 @@ MODEL = 'model=~"$model"'
 
 
 def choices() -> tuple[Variable, ...]:
-    """The percentile, and the limits: where an engine does not have the first one, Grafana takes the smallest."""
+    """The percentile, and the limits. Where no histogram has the default, Grafana chooses the smallest edge."""
     percentiles = {f"{100 * float(each):g}th": each for each in sorted(PERCENTILES, key=lambda each: each != "0.95")}
     return (
         Variable("percentile", "Percentile", values=percentiles),
@@ -51,13 +51,16 @@ def attainment_in_range(family: str) -> str:
 
 
 def attainment_of_all(family: str) -> str:
-    """All together, those without that edge left out."""
+    """Share over all workloads whose histogram has that edge."""
     within, observed = _counts(family, f"rate({{}}[{RATE}])")
     return f"sum({within}) / (sum({observed} and {within}) > 0)"
 
 
 def limit(family: str) -> str:
-    """The limit, where there is anything to compare with it. Without histograms nothing is chosen, and `( + 0)` is valid."""
+    """The limit, while there is a mean to compare with it.
+
+    Without histograms Grafana has no edge to choose and inserts nothing: `( + 0)` keeps the query valid.
+    """
     return f"0 * count({mean(family)}) + (${_LIMITS[family]} + 0)"
 
 

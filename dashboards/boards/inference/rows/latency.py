@@ -1,6 +1,6 @@
 """Rows of how fast serving is: first tokens and times between tokens against their limits, and the load that they met."""
 
-from dashboards.boards.inference.rows.serving import NAME, TO_TRACE
+from dashboards.boards.inference.rows.serving import NAME, NOT_WITHIN, TO_TRACE
 from dashboards.dashboard import RATE, Panel, Query, Row, Rows, series, third
 from dashboards.promql.joins import MOST
 from dashboards.promql.latency import MODEL, attainment, limit, mean, quantile
@@ -84,13 +84,13 @@ def _attained(family: str) -> Panel:
     title, what = _WHAT[family]
     return Panel(
         f"{title}: share within the limit, {MOST} lowest",
-        f"Share of {what} within the limit chosen above, which is an edge of the histogram ({family}). A "
-        "workload whose histogram has other edges is left out: choose one of its own.",
+        f"Share of {what} within the limit chosen above, which is an edge of the histograms ({family}). A workload whose "
+        "histogram does not have this edge is left out: choose the workload to see its own edges.",
         "percentunit",
         (Query(f"bottomk({MOST}, {attainment(family)})", NAME),),
         minimum=0,
         maximum=1,
-        no_value="no answers now, or no histogram has this edge: choose another limit",
+        no_value=NOT_WITHIN,
         links=TO_TRACE,
     )
 

@@ -11,6 +11,7 @@ NAME = "{{workload}} {{model}}"
 TO_TRACE = (Link("This workload alone", "wattlens-inference", {"workload": "workload", "instance": "instance"}),)
 _MODEL = 'model=~"$model"'
 _GENERATED = 'phase="generation"'
+NOT_WITHIN = "no answers now, no inference server reports latencies, or no histogram has this edge: choose another limit"
 _ROWS = 20
 _UNIT = "suffix:J/token"
 _NOT_NOW = "not measurable now: no tokens in the last five minutes, a GPU lost, or the recording rules not loaded"
@@ -64,13 +65,13 @@ def now() -> Row:
             ),
             figure(
                 "In the limits",
-                "Share of first tokens, and of times between tokens, within the limits chosen above, of "
-                "the workloads whose histograms have these edges (ttft_seconds, itl_seconds).",
+                "Share of first tokens, and of times between tokens, within the limits chosen above, over the workloads whose "
+                "histograms have these edges (ttft_seconds, itl_seconds).",
                 "percentunit",
                 (Query(attainment_of_all(TTFT), "first token"), Query(attainment_of_all(ITL), "between tokens")),
                 maximum=1,
                 decimals=1,
-                no_value="no answers now, or no histogram has this edge: choose another limit",
+                no_value=NOT_WITHIN,
             ),
             figure(
                 "Power",
