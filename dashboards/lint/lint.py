@@ -20,7 +20,7 @@ _FIXED_AFFIX = re.compile(r"(suffix|prefix|currency):\S.*")
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What a rule does not like: `where` is a panel's title or a variable's name, "" for the dashboard itself."""
+    """A violation of a rule: `where` is a panel's title or a variable's name, "" for the dashboard itself."""
 
     rule: str
     uid: str

@@ -17,7 +17,6 @@ GROUP: Final = "wattlens-alerts"
 STAMP: Final = "__wattlens_sha256__"
 """Annotation with the hash of a rule as it was pushed; names between two double underscores are told in no notification."""
 _SERVER_KEYS: Final = ("id", "uid", "guid", "orgID", "updated", "updatedBy", "version", "provenance", "folderUID")
-_REVIEWED_OUT: Final = tuple(key for key in _SERVER_KEYS if key not in ("uid", "folderUID"))
 _UNKNOWN: Final = {"missingSeriesEvalsToResolve": 1}
 """Keys that servers before Grafana 12 do not know, and drop: where one is absent, it is taken to be what a push said."""
 _DEFAULTS: Final = {"queryType": "", "isPaused": False, "keep_firing_for": "0s"}
