@@ -64,7 +64,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     )
     compact.add_argument("--site", metavar="NAME", help="site of whatever the inventory does not know")
     compact.add_argument(
-        "--reason", default="", metavar="TEXT", help="why a day is stated anew (default: what changed in the input)"
+        "--reason", default="", metavar="TEXT", help="why a day is restated (default: what changed in the input)"
     )
     compact.add_argument(
         "--accept-faults",
