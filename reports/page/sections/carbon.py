@@ -142,7 +142,7 @@ def _contracts(facts: Facts, say: Say) -> list[Block]:
 def _embodied(facts: Facts, say: Say) -> list[Block]:
     rows = []
     for figure in facts.of("embodied", "sku"):
-        board = figure.dims["sku"] or say("not told")
+        board = figure.dims["sku"] or say(wording.ABSENT)
         if figure.low is None or figure.high is None:
             rows.append((board, "\u2013", say(figure.reason or ""), ""))
             continue

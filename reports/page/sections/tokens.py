@@ -20,7 +20,7 @@ def build(facts: Facts, say: Say) -> tuple[Block, ...] | Hidden:
     rows = []
     for figure in models[:MODELS_MOST]:
         model = figure.dims["model"]
-        named = (model or say("not told"), wording.count(figure.dims["tokens"]))
+        named = (model or say("unassigned"), wording.count(figure.dims["tokens"]))
         for name, label in ROWS:
             cell = facts.figures[f"j_per_token.{name}/model/{model}"]
             low = wording.short(cell.low, mode="down") if cell.low is not None else "\u2013"
@@ -30,7 +30,7 @@ def build(facts: Facts, say: Say) -> tuple[Block, ...] | Hidden:
     columns = (say("Model"), say("Tokens generated"), say("boundary"), say("J per token"), say("at least"), say("at most"))
     blocks: list[Block] = [Table(say("J per generated token"), columns, tuple(rows))]
     ranges = [
-        Range(f.dims["model"] or say("not told"), f.value, f.low, f.high, wording.short(f.value))
+        Range(f.dims["model"] or say("unassigned"), f.value, f.low, f.high, wording.short(f.value))
         for f in models[:MODELS_MOST]
         if f.value is not None
     ]
