@@ -6,9 +6,6 @@ Widths are those of DejaVu Sans, the widest of the common fonts, rounded up: a t
 import re
 import unicodedata
 
-BOLD = 1.12
-"""How much wider bold type is, at most."""
-
 _NARROW = frozenset("iIljtfr.,:;!|'()[]/\\ -\u00b7\u202f\u2009\u00a0")
 _BROAD = frozenset("mwMWO@%#&\u2030\u2026")
 _PARTS = re.compile(r"(?<=[-_/.:@=])")
