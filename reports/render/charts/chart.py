@@ -46,7 +46,8 @@ WIDE_INTERVAL = 2
 Families = Callable[[str], Sequence[str]]
 _STYLE: Any = {
     "font.family": "sans-serif", "font.sans-serif": ["DejaVu Sans"], "font.size": SMALL, "text.color": INK,
-    "axes.edgecolor": SOFT, "axes.linewidth": 0.75, "axes.spines.top": False, "axes.spines.right": False,
+    "axes.facecolor": "none", "axes.edgecolor": SOFT, "axes.linewidth": 0.75,
+    "axes.spines.top": False, "axes.spines.right": False,
     "xtick.color": SOFT, "ytick.color": SOFT, "grid.color": RULE, "axes.axisbelow": True,
     "legend.frameon": False, "legend.labelcolor": SOFT, "legend.handlelength": 2.2,
     "hatch.linewidth": 0.8, "lines.linewidth": 1.8, "lines.scale_dashes": False,

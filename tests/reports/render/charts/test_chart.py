@@ -9,6 +9,7 @@ import matplotlib
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
@@ -252,6 +253,15 @@ def test_an_interval_much_wider_than_the_axis_ends_in_an_arrow() -> None:
     assert Fraction("2.2") < max(reach(sample.RANGES)) < 10  # 900 is beyond
     assert arrows(sample.RANGES) == [">", ">"]  # 0.01 to 900, and "at least 1.2"
     assert arrows(Ranges("t", "J", (Range("a", Fraction(1), Fraction(-50), Fraction(90), "1"),))) == ["<", ">"]
+
+
+@pytest.mark.parametrize("chart", [sample.BRIDGE, sample.LAYERS])
+def test_the_watermark_of_the_page_shows_through_a_chart(chart: Chart) -> None:
+    with style("t"):
+        canvas = FigureCanvasAgg(draw(chart, {}, WIDE))
+        canvas.draw()
+    opacity = bytes(canvas.buffer_rgba())[3::4]
+    assert opacity.count(0) > len(opacity) / 2
 
 
 def test_absent_values_break_a_line_and_hatch_a_cell() -> None:
