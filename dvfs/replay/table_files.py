@@ -14,6 +14,7 @@ from pathlib import Path
 from dvfs.sweep.profile import parse, tables
 from dvfs.tables import Row, Table
 from energy_agent.core.errors import UsageError
+from energy_agent.runtime import json_file
 
 MAX_BYTES = 16 << 20
 _LEAST, _MOST = 1e-9, 1e12  # of any value in a table
@@ -33,13 +34,7 @@ def load(path: Path) -> list[Table]:
     Raises:
         UsageError: it cannot be read or is of none of the forms; names file and line.
     """
-    try:
-        with path.open("rb") as file:
-            raw = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise UsageError(f"{path}: cannot read: {error.strerror}") from error
-    if len(raw) > MAX_BYTES:
-        raise UsageError(f"{path}: larger than {MAX_BYTES} bytes; a table is small")
+    raw = json_file.read(path, MAX_BYTES)
     try:
         text = raw.decode("utf-8-sig")
         measured = tables(parse(text, str(path)), path.stem) if text.lstrip().startswith("{") else _csv(text, path)

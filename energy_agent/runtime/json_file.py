@@ -17,6 +17,11 @@ def load(adapter: TypeAdapter[T], path: Path, max_b: int = MAX_BYTES) -> T:
     Raises:
         UsageError: the file cannot be read, is larger than `max_b`, or is not of this type; one line with file and key.
     """
+    return parse(adapter, read(path, max_b), str(path))
+
+
+def read(path: Path, max_b: int) -> bytes:
+    """The bytes of a file. Raises UsageError as `load` does."""
     try:
         with path.open("rb") as file:
             raw = file.read(max_b + 1)
@@ -24,7 +29,7 @@ def load(adapter: TypeAdapter[T], path: Path, max_b: int = MAX_BYTES) -> T:
         raise UsageError(f"{path}: cannot read: {error.strerror}") from None
     if len(raw) > max_b:
         raise UsageError(f"{path}: larger than {max_b} bytes")
-    return parse(adapter, raw, str(path))
+    return raw
 
 
 def parse(adapter: TypeAdapter[T], raw: bytes | str, name: str) -> T:
