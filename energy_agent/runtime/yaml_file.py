@@ -24,26 +24,26 @@ class _Loader(yaml.SafeLoader):
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """As in the base class, but a key that stands there twice is an error."""
+        """As in the base class, but a duplicate key is an error."""
         seen: set[str] = set()
         for key, _ in node.value:
             if isinstance(key, yaml.ScalarNode) and key.value in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"key {key.value!r} stands there twice", key.start_mark)
+                raise yaml.constructor.ConstructorError(None, None, f"key {key.value!r} is a duplicate", key.start_mark)
             seen.add(str(key.value))
         return super().construct_mapping(node, deep)
 
 
 def read(path: Path, what: str, safe: bool = False, folders_above: bool = True) -> bytes:
-    """The bytes of a file of at most MAX_BYTES; `what` it is stands in messages.
+    """Return the bytes of a file of at most MAX_BYTES.
 
     Args:
-        path: of the file.
-        what: it is, for messages.
-        safe: refuse a file that others may change.
-        folders_above: refuse one that others may replace, too.
+        path: the file.
+        what: kind of file, for messages.
+        safe: refuse a file that other users may change.
+        folders_above: with `safe`, also refuse one that other users may replace.
 
     Raises:
-        UsageError: it cannot be read, is a pipe or too large, or is not safe.
+        UsageError: the file cannot be read, is a pipe or too large, or is not safe.
     """
     try:
         if stat.S_ISFIFO(path.stat().st_mode):  # nobody may ever write to it
@@ -60,7 +60,7 @@ def read(path: Path, what: str, safe: bool = False, folders_above: bool = True) 
 
 
 def parse(raw: bytes, name: str) -> object:
-    """The content of a YAML text, that of an empty one as an empty mapping; `name` stands in messages.
+    """Return the content of a YAML text, an empty mapping for an empty one. `name` is the file in messages.
 
     Raises:
         UsageError: not UTF-8, or not YAML; one line.

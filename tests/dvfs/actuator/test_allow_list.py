@@ -38,7 +38,7 @@ def test_first_rule_that_names_a_device_holds(tmp_path: Path) -> None:
         ("allow: [{devices: all, knobs: [clock], baseline: locked}]", "or 'unlocked'"),
         ("kill_switch: off", "kill_switch: must be the absolute path"),
         ("[", "is not valid YAML"),
-        ("allow: []\nallow: []", "'allow' stands there twice"),
+        ("allow: []\nallow: []", "'allow' is a duplicate"),
         ("allow: &a []\nkill_switch: *a", "alias"),
         ("- x", "must be a mapping"),
     ],

@@ -43,7 +43,7 @@ def test_a_wrong_scenario_is_told_in_one_line_that_names_file_and_key(tmp_path):
         ("boards: [{count: yes, sku: A40}]", "boards.0: count: a number"), ("boards: [", "not valid YAML at line 1"),
         ("a: &x 1\nb: *x", "alias *x"), ("[" * 5000, "nested too deeply"), ("- " * 5000, "nested too deeply"),
         ("- 1", "must be a mapping"), ("", "key boards is missing"),
-        ("seed: 1\nseed: 2", "key seed stands there twice"),
+        ("seed: 1\nseed: 2", "key seed is a duplicate"),
     ):  # fmt: skip
         check(text, says)
     for text, says in (
