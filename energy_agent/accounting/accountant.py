@@ -84,10 +84,10 @@ class Accountant:
         self._lost: dict[str, int] = {}  # devices whose last reading the journal lost -> end of their last row, UTC ns
 
     def restore(self, states: States, totals: Totals, facts: Iterable[WorkloadFacts], now_ns: int) -> list[str]:
-        """Take up where the last commit ended; returns names of the states that could not be read: those start anew.
+        """Restore the last commit; returns names of the states that cannot be read: their components start empty.
 
-        Whoever held a device at the last commit counts as seen now: whether it still lives the next process list tells. Who had
-        ended by then stays for the rest of its retention.
+        Workloads that held a device at the last commit count as seen now: the next process list shows whether they still run.
+        Those that had ended by then stay for the rest of their retention.
         """
 
         def texts(component: Component) -> Mapping[str, str]:

@@ -1,7 +1,7 @@
 """The journal's totals as /metrics shows them: by device, workload, namespace and owner. Pure.
 
-Nothing is summed twice over time: each look at the totals adds them up anew. Only what the totals cannot tell is kept: which
-workload belongs to which namespace and owner, and how much those of each have used that ended.
+Each snapshot adds up the journal's totals again. Kept here is only what they lack: each workload's namespace and owner, and the
+energy of ended workloads by namespace and owner.
 """
 
 import json
@@ -76,9 +76,9 @@ class Sums:
 
 @dataclass(slots=True)
 class Booked:
-    """Who the workloads in the totals belong to. `totals` are the journal's own, and move with each of its commits.
+    """Namespaces and owners of the workloads in `totals`, which each commit of the journal changes.
 
-    A workload that ended leaves with a commit; what it used stays with its namespace and owner.
+    A workload that ended leaves with a commit; its energy stays with its namespace and owner.
     """
 
     totals: Totals = field(default_factory=Totals)

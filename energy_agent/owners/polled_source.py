@@ -91,6 +91,6 @@ class Asking:
         for device in unknown.keys() - self._unknown.keys():
             log.warning("%s, given to %s: which GPU it is cannot be told; see docs/holders.md", device, unknown[device])
         self._unknown = unknown
-        # The same tuple while nothing changes: whoever follows it compares by identity.
+        # The same tuple while nothing changes: callers compare it by identity.
         same = before is not None and before.claims == claims
         return Claims(asked_ns, before.claims if same and before is not None else claims, len(unknown))

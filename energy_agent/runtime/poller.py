@@ -23,21 +23,20 @@ _DOUBLINGS_MAX = 6
 
 
 class Poller(Generic[T]):
-    """Calls `read` again and again. Whatever it does (raise, hang, take long) is a reason, and delays nobody.
+    """Calls `read` periodically. An error or a hang makes the source unhealthy, and delays no other source.
 
-    After failures in a row the period is doubled with each one after the first, up to `retry_max_s`. The seconds are those of
-    `clock`.
+    Each failure in a row after the first doubles the period, up to `retry_max_s`. Periods are in seconds of `clock`.
 
     Args:
         clock: dates the readings, and has the rate at which time passes.
         source: its name in health.
-        read: reads it once; may raise anything. None: it is not there, or `read` called `succeeded` itself.
+        read: reads the source once; may raise anything. None: the source does not exist, or `read` called `succeeded` itself.
         period_s: from the start of one reading to the start of the next; may be changed at any time.
         log: reports that the source went or came back, once.
         title: its name in the log.
         retry_max_s: upper bound of the time to the next reading after a failure.
-        rest: a reading is followed by so many times as long without one, up to `retry_max_s`.
-        phase_s: readings are this long after each whole period of UTC; None: whenever the first one began.
+        rest: minimum period as a multiple of the duration of a reading, up to `retry_max_s`.
+        phase_s: offset of readings from whole periods of UTC; None: periods begin with the first reading.
         hang_s: a reading that takes longer counts as a failure while it lasts.
         close: releases what `read` holds, when the thread ends.
     """

@@ -28,7 +28,7 @@ NOBODY = (
 
 
 class Poll(Poller[None]):
-    """A page; whoever changes it holds the lock of the poller.
+    """A polled metrics endpoint; change it only under the lock of its TokenPoller.
 
     Args:
         clock: the agent's.
@@ -66,7 +66,7 @@ class Poll(Poller[None]):
         self.totals: tuple[TokenTotals, ...] = ()
         self.lacking: frozenset[str] | None = None  # what `mapping` names and the page has never had; None: never read
         self.fed_boot_ns: int | None = None  # CLOCK_BOOTTIME of the last reading that was recorded
-        self.read_boot_ns = 0  # likewise, of the middle of that reading
+        self.read_boot_ns = 0  # CLOCK_BOOTTIME of the middle of that reading
         self.cost_s = 0.0  # CPU time of a reading, its state in the journal included
         self.pace = Follower(source.period_s)
         self._beat, self._told_down, self._quiet_until_boot_ns = beat, False, 0

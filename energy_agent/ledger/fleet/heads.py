@@ -1,7 +1,7 @@
 """Signed heads: the last segment of each node's chain that a compacted day was made of, signed by the site.
 
-As the signed tree head of a transparency log: who keeps the file sees whether a chain still contains that segment, and so all
-before it, also where somebody with the node's key wrote the chain anew.
+Like the signed tree head of a transparency log: a kept file shows whether a chain still contains that segment, and so all
+before it, even if somebody with the node's key rewrote the chain.
 
 `heads.jsonl` lies beside a statement's manifest. It is ASCII JSON lines in the spelling of a segment: a header with the site's
 public key, a line for each node sorted as text, and a last line with the signature over the SHA-256 of all lines before it.
@@ -181,7 +181,7 @@ def check(report: Report, files: Sequence[SignedHeads], key: str = "", only: tup
     Args:
         report: of the chains, whose links are verified: a chain that contains a segment contains all before it as they were.
         files: the heads; those of a file with a wrong signature show nothing.
-        key: public key of the site as hex; "": whichever each file names.
+        key: public key of the site as hex; "": the one that each file names.
         only: (cluster, node) of the one node whose chain was verified; None: every node's should be there.
 
     Raises:

@@ -214,7 +214,7 @@ class Journal:
         return self._book.open_rows()
 
     def totals(self) -> Totals:
-        """Everything booked since the journal began; sums in it move with each further commit."""
+        """Everything booked since the journal began. Its mappings are the journal's own: each commit changes them."""
         return Totals(**self._book.totals.sums, entries=self._book.entries, commits=self._book.commits)
 
     def commit(self, batch: Batch) -> None:
