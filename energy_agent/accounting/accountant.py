@@ -95,8 +95,6 @@ class Accountant:
 
         unreadable, self._stored = list[str](), copy_states(states)
         self._lost = lost_devices(states)
-        if self._node is not None:
-            self._node.lost = {device: since_ns for device, since_ns in self._lost.items() if not is_gpu(device)}
         history = sorted(facts, key=lambda fact: fact.since_ns)
         self._facts = {fact.workload: fact for fact in history}
         self._told = {w: told for w, f in self._facts.items() if (told := {k: f.labels[k] for k in TOLD if k in f.labels})}
@@ -215,6 +213,9 @@ class Accountant:
         if self._node is not None:
             meters = {u: a.meter for u, a in self._accounts.items() if a.meter is not None}
             booked_ns = {u: m.boot_ns for u, m in meters.items() if m.boot_id == self._identity.boot_id}
+            self._node.lost = {
+                device: since_ns for device, since_ns in lost_devices(self._stored).items() if not is_gpu(device)
+            }
             self._node.restore(self._stored.get(Component.NODE, {}).get(ONLY, ""), booked_ns)
 
     def add_tokens(self, tokens: Iterable[Tokens], states: Mapping[str, str], served: Iterable[TokenTotals] = ()) -> None:
@@ -295,6 +296,10 @@ class Accountant:
         for uuid, account in self._accounts.items():
             if uuid in self._committed_meters:
                 account.step_back(self._committed_meters[uuid])
+        # A meter of the node goes back to its last commit. Before its first one, the gap of the lost journal is still open.
+        for device in {gap.device for gap in self._pending.gaps if not is_gpu(gap.device)}:
+            del self._source_states[Component.LOST_READINGS][device]
+        self._pending.gaps = [gap for gap in self._pending.gaps if is_gpu(gap.device)]
         self._restore_node()
 
     def committed(self) -> list[Entry]:

@@ -7,16 +7,19 @@ import itertools
 
 import pytest
 
+from energy_agent.accounting.accountant import Accountant
+from energy_agent.accounting.device import SensorFor
 from energy_agent.accounting.node import NEVER, NodeAccount
 from energy_agent.accounting.pending import PENDING_MAX, Pending
 from energy_agent.core.boundary import JOURNAL_LOST, UNBOUNDED
 from energy_agent.core.energy import Entry, Gap, Method, State
 from energy_agent.core.saved_state import Component
 from energy_agent.ledger import chain
-from energy_agent.ledger.journal.journal import Journal
+from energy_agent.ledger.journal.journal import Journal, Totals
 from energy_agent.ledger.journal.view import read_journal
 from energy_agent.ledger.reading import read_rows
 from energy_agent.ledger.rows.kinds import Cell, GapRow
+from energy_agent.owners.processes import ProcessHolders
 from tests.energy_agent.accounting.test_accountant import SECOND, T0, UUIDS, Node, full_disk
 from tests.energy_agent.accounting.test_node import HOST, IDENTITY, S, info, node, plan
 from tests.energy_agent.node import test_clock_steps as agents
@@ -141,6 +144,27 @@ def test_rows_that_are_let_go_leave_the_gap_that_no_reading_brings_again():
     pending = Pending([entry] * PENDING_MAX, [Gap("GPU-a", 9, 9, 7, "sensor stuck"), *kept])
     assert pending.let_go()
     assert (pending.entries, pending.gaps) == ([], kept)
+
+
+def test_a_hosts_rows_that_are_let_go_widen_its_gap_to_the_next_reading(tmp_path, monkeypatch):
+    monkeypatch.setattr("energy_agent.accounting.pending.PENDING_MAX", 1)
+    account = NodeAccount(IDENTITY, plan())
+    accountant = Accountant(IDENTITY, ProcessHolders(tmp_path), SensorFor(2_500_000_000), {}, 0.05, account)
+    assert accountant.restore({Component.LOST_READINGS: {HOST: "0"}}, Totals(), (), 100 * S) == []
+
+    def feed(t_s):
+        accountant.add_node([("redfish", (node(t_s, uj=t_s * 10**6),))], info(), t_s * S, t_s * S, set())
+        return accountant.batch()
+
+    feed(110)
+    assert feed(120).entries
+    accountant.not_committed()
+    batch = feed(130)
+    assert batch.entries == []
+    assert batch.gaps == [Gap(HOST, 0, 130 * S, 130 * 10_000 * 10**6, JOURNAL_LOST)]
+    assert batch.states[Component.LOST_READINGS] == {HOST: ""}
+    accountant.committed()
+    assert [(row.start_ns, row.end_ns) for row in feed(140).entries] == [(130 * S, 140 * S)]
 
 
 @pytest.mark.parametrize("most", [None, 5_000_000])
