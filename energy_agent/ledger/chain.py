@@ -1,7 +1,7 @@
 """Verifying chains of segments: is every one there, once, unchanged, in order; and does the journal agree to the microjoule.
 
-A chain is one node's segments. What cannot be seen from the files alone is a chain cut short at its end, or written anew by
-somebody with the node's key; the journal, or a head that the site signed (`fleet/heads.py`), shows that.
+A chain is one node's segments. The files alone do not show that a chain was cut short at its end, or rewritten by somebody with
+the node's key; the journal, or a head that the site signed (`fleet/heads.py`), shows that.
 """
 
 import re

@@ -71,7 +71,7 @@ def encode(site: str, day: date, statement: int, heads: Iterable[Head], signer: 
         "heads": len(lines),
         "key": signer.key,
     }
-    return segment.signed("\n".join([canonical(header), *lines, ""]).encode("ascii"), signer)
+    return segment.append_signature("\n".join([canonical(header), *lines, ""]).encode("ascii"), signer)
 
 
 def write(folder: Path, data: bytes) -> str:

@@ -117,11 +117,11 @@ def encode(header: Header, rows: Iterable[Row], signer: Signer | None = None) ->
     if not header.key:
         del fields_of["key"]
     data = "\n".join([canonical({"kind": "segment"} | fields_of), *lines, ""]).encode("ascii")
-    return data if signer is None else signed(data, signer)
+    return data if signer is None else append_signature(data, signer)
 
 
-def signed(data: bytes, signer: Signer) -> bytes:
-    """Lines with one more that has the signature over their SHA-256; `split_signature` reads it."""
+def append_signature(data: bytes, signer: Signer) -> bytes:
+    """Append a line with the signature over the SHA-256 of all lines; `split_signature` reads it."""
     signature = signer.sign(hashlib.sha256(data).digest()).hex()
     return data + canonical({"kind": "signature", "signature": signature}).encode("ascii") + b"\n"
 
