@@ -67,7 +67,7 @@ class Access:
                 raise UsageError(f"--user-file {self.user_file}: one line user:password is wanted; it has no colon")
             headers["Authorization"] = basic_authorization(*secret.split(":", 1))
         if self.token_file:
-            headers["Authorization"] = f"Bearer {read_secret(self.token_file, '--token-file')}"
+            headers["Authorization"] = f"Bearer {read_secret(self.token_file, '--token-file').strip()}"
         if self.url.startswith("https://"):
             self._check_files()
         elif unused := [name for name in ("ca_file", "cert_file", "key_file") if getattr(self, name)]:
