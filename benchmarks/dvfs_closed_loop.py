@@ -116,7 +116,7 @@ def within(before: dict[float, float], after: dict[float, float], limit_s: float
 
 
 def run(plain_s: float = 300.0, steered_s: float = 900.0, seed: int = 3) -> list[Row]:
-    """One run, in two parts: as found, then steered."""
+    """One run, in two parts: with the original settings, then steered."""
     with ExitStack() as stack:
         socket = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="wattlens-"))) / "agent.sock"
         workloads = [TRAIN | {"agent_socket": str(socket)}, *SERVING]

@@ -61,7 +61,7 @@ def _add(parser: argparse.ArgumentParser, option: inspect.Parameter) -> None:
 
 
 def table(rows: Iterable[Row]) -> str:
-    """Rows with the same columns as one table; a row of its own as one line per column."""
+    """Successive rows with the same columns as one table; a single row as one line per column."""
     blocks = []
     for columns, group in groupby(rows, key=tuple):
         cells = [[_cell(value) for value in row.values()] for row in group]

@@ -1,6 +1,6 @@
 """iPUE against a simulated building's truth: does the 95 % interval hold it, and is it no wider than it has to be?
 
-Many buildings, air-cooled and liquid-cooled (about 1.04), each with meters whose gains are drawn anew within their classes,
+Many buildings, air-cooled and liquid-cooled (about 1.04), each with meters of random gains within their classes,
 read once a minute for a day; windows of 1, 4 and 24 hours at three positions of IT. Once with every meter's own calibration
 named, as it is in the simulator, once with what a site that says nothing gets: meters of one kind of source err together.
 """

@@ -3,8 +3,9 @@
 Run from the repository's root: python -m benchmarks hostile.web [--seconds 10] [--only KIND]
 
 The agent reads eight simulated H100s at 1 Hz and asks for a password (bcrypt, cost 10). A scraper on a kept connection, as
-Prometheus has one, asks 50 times a second; another connects anew for each of 5 scrapes a second, which over TLS counts its
-handshake. The hostile clients are a process of their own on another loopback address. `nobody` is the same without them.
+Prometheus has one, asks 50 times per second; another opens a connection for each of 5 scrapes per second, and its time
+includes the TLS handshake. The hostile clients are a process of their own on another loopback address. `nobody` is the same
+without them.
 """
 
 import base64
@@ -64,7 +65,7 @@ class Scraper:
                 self.took_ms.append((time.monotonic() - began_s) * 1e3)
             except OSError:
                 self.failed += 1
-                client.close()  # the next request connects anew
+                client.close()  # the next request opens a new connection
             if not self._kept:
                 client.close()
             time.sleep(max(0.0, began_s + self._period_s - time.monotonic()))

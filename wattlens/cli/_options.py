@@ -115,7 +115,7 @@ def simulated_node(value: Path | None) -> Path | None:
 
 
 def enter_simulated_node(value: Path | None) -> Path | None:
-    """As `simulated_node`; what this process starts, and its own NVML, then see the node."""
+    """As `simulated_node`; this process and those it starts then use the node's NVML."""
     node = simulated_node(value)
     if node is not None:
         from energy_agent.sim.node import SimulatedNode
@@ -145,12 +145,12 @@ def add_agent_files(parser: argparse.ArgumentParser) -> None:
 
 
 def program(command: list[str]) -> list[str]:
-    """The program that stands after `--`."""
+    """The program after `--`."""
     return command[1:] if command[:1] == ["--"] else command
 
 
 def write_new(path: Path, content: bytes, *, force: bool) -> None:
-    """Write a file; raises UsageError where it is there already, unless `force`, or cannot be written."""
+    """Write a file; raises UsageError if it exists, unless `force`, or cannot be written."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | (os.O_TRUNC if force else os.O_EXCL)
     try:
         with os.fdopen(os.open(path, flags, 0o644), "wb") as file:

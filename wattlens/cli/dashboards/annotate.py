@@ -38,7 +38,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     add = parser.add_argument
     add("--from", dest="start", type=moment, metavar="TIME", help="UTC day or time of the first action (default: a day ago)")
-    add("--to", dest="end", type=moment, metavar="TIME", help="the first that is not told (default: now)")
+    add("--to", dest="end", type=moment, metavar="TIME", help="the first that is not annotated (default: now)")
     parser.add_argument("--dry-run", action="store_true", help="say how many there would be, and write none")
 
 

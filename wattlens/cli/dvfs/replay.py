@@ -12,7 +12,7 @@ from wattlens.cli.dvfs.replay_options import TABLE_OPTIONS, TRACE_OPTIONS
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Options of `wattlens dvfs replay`; those of one half are None unless given, so that one of the other half is told."""
+    """Options of `wattlens dvfs replay`. Those of one source default to None, so that `run` notices a stray one."""
     parser.usage = f"\n{' ' * 7}".join(
         (
             "wattlens dvfs replay [-h] --trace FILE [--model NAME] [--gpu NAME]",
@@ -73,7 +73,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Replay; 0 when done, whoever wins."""
+    """Replay; 0 when done, whichever policy is best."""
     sources = [name for name in ("trace", "table", "profile") if getattr(args, name) is not None]
     if len(sources) != 1:
         raise UsageError(
@@ -92,7 +92,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _picture(text: str) -> Path:
-    """A file that can be written, which before a long replay is known better than after it."""
+    """Check before a long replay that the file can be written after it."""
     path = Path(text)
     if path.suffix.lower() != ".svg":
         raise argparse.ArgumentTypeError(f"{text}: the picture is SVG; name it so")

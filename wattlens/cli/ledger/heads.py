@@ -39,7 +39,7 @@ def configure_compact(parser: argparse.ArgumentParser) -> None:
 
 
 def read(paths: Sequence[Path], key: str | None) -> list["SignedHeads"]:
-    """The files of `--heads`, of which `--heads-key` is the key; read first, as chains take long to verify."""
+    """Read the files of `--heads`, before the chains, which take long to verify."""
     from energy_agent.ledger.fleet import heads
     from energy_agent.ledger.signing import available
 
@@ -53,7 +53,7 @@ def read(paths: Sequence[Path], key: str | None) -> list["SignedHeads"]:
 
 
 def sign(statement: "Statement", signer: "Signer") -> str:
-    """Sign the heads of a statement; returns what is wrong with those that are there, "" if nothing."""
+    """Sign the heads of a statement; return the fault of the existing signed heads, "" without one."""
     from energy_agent.ledger.fleet import heads
     from energy_agent.ledger.fleet.statement import MANIFEST, read_manifest
 
