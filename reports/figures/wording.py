@@ -3,7 +3,7 @@
 from fractions import Fraction
 from typing import Literal
 
-from reports.figures.figure import Figure, quotient_text
+from reports.figures.figure import Figure, quotient_text, rounded
 from reports.language import Say
 
 Number = Fraction | int | str
@@ -27,10 +27,9 @@ def percent(ratio: Number, digits: int = 3) -> str:
     value = Fraction(ratio) * 100
     if value in (0, 100):
         return f"{value} %"
-    text = short(value, digits)
-    if Fraction(text) == 100:
+    if rounded(value, digits=digits) == 100:
         return "> 99.9 %" if value < 100 else "> 100 %"
-    return f"{text} %"
+    return f"{short(value, digits)} %"
 
 
 def short(value: Number, digits: int = 3, mode: Literal["nearest", "down", "up"] = "nearest") -> str:
