@@ -4,8 +4,8 @@
       {"sm_clock_mhz": 1305, "power_limit_w": null, "n": 12, "time_s": ..., "time_low_s": ..., "time_high_s": ...,
        "power_w": ..., "power_low_w": ..., "power_high_w": ..., "temperature_c": ..., "binding": [...]}]}
 
-A null setting is "as found". Intervals are 95 %. Powers are those of all devices together, a limit is that of each. `plan` and
-`stretches` are what a sweep goes on from (dvfs/sweep/next_setting.py); a profile without them is as good to everybody else.
+A null setting is the original setting. Intervals are 95 %. Powers are those of all devices together, a limit is that of each.
+A sweep resumes from `plan` and `stretches` (dvfs/sweep/next_setting.py); readers need neither.
 """
 
 import json
@@ -24,7 +24,7 @@ Count = Annotated[int, Field(gt=0)]
 Amount = Annotated[float, Field(gt=0)]
 Text = Annotated[str, Field(max_length=1000)]
 Key = tuple[Count | None, Amount | None]
-"""A setting: SM clock in MHz and power limit in W; None is "as found"."""
+"""A setting: SM clock in MHz and power limit in W; None is the original setting."""
 REFERENCE: Key = (None, None)
 
 
@@ -145,12 +145,12 @@ def dump(profile: Profile) -> str:
 
 
 def load(path: Path) -> Profile:
-    """Read a profile; raises UsageError with file and key where it is none."""
+    """Read a profile. Raises UsageError with file and key if the file has none."""
     return json_file.load(_PROFILE, path)
 
 
 def parse(text: str, name: str) -> Profile:
-    """A profile out of JSON; raises UsageError as `load` does, with `name` for the file."""
+    """A profile from JSON text; `name` is the file in messages. Raises UsageError as `load` does."""
     return json_file.parse(_PROFILE, text, name)
 
 
@@ -158,7 +158,7 @@ _PROFILE = TypeAdapter(Profile)
 
 
 def tables(profile: Profile, name: str) -> list[Table]:
-    """Its tables: over the clock at the limit as found, and over the limit at the clock as found."""
+    """Its tables: over the clock at the original power limit, and over the limit at the original clock."""
     named = profile.workload or name
     clocks = [
         Row(float(p.sm_clock_mhz or profile.sm_clock_max_mhz), p.time_s, p.power_w)

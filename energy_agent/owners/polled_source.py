@@ -1,6 +1,6 @@
-"""A scheduler that is asked in a thread of its own: what sources of claims share. Each says what it asks, and how often.
+"""Polls a scheduler in a thread of its own: the part that all sources of claims share.
 
-Whatever the asking does (fail, hang, take long) is a reason. The last good answer stays; how long it counts, `join` decides.
+A failed or hung poll is the reason in health. The last good answer stays; `join` decides how long it counts.
 """
 
 import logging
