@@ -3,19 +3,22 @@
 import errno
 import os
 import socket
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 
 from energy_agent.core.errors import UsageError
 from energy_agent.core.text import printable
 
+_ALL = (IPv4Address("0.0.0.0"), IPv6Address("::"))  # noqa: S104 - compared, not bound
 _LISTENS = "0A"  # TCP_LISTEN of include/net/tcp_states.h, as /proc/net/tcp has it
 
 
-def holder(port: int, proc: Path = Path("/proc")) -> str:
-    """`NAME (pid N)` of the process that listens on TCP `port`; '' where it is hidden, or nobody does."""
-    wanted = {f"socket:[{inode}]" for inode in _listening(port, proc)}
+def holder(address: str, port: int, proc: Path = Path("/proc")) -> str:
+    """`NAME (pid N)` of the process that listens on TCP `port` of an IP `address`; '' where it is hidden, or nobody does."""
+    wanted = {f"socket:[{inode}]" for inode in _listening(ip_address(address), port, proc)}
     if not wanted:
         return ""
     for folder in _processes(proc):
@@ -27,14 +30,23 @@ def holder(port: int, proc: Path = Path("/proc")) -> str:
     return ""
 
 
-def _listening(port: int, proc: Path) -> Iterator[str]:
-    """Inodes of the sockets that listen on the port; the columns are those of proc(5)."""
+def _listening(address: IPv4Address | IPv6Address, port: int, proc: Path) -> Iterator[str]:
+    """Inodes of the sockets that listen on the port, at the address or at all; the columns are those of proc(5)."""
     for table in ("tcp", "tcp6"):
         with suppress(OSError), (proc / "net" / table).open() as lines:
             for line in lines:
                 fields = line.split()
-                if len(fields) > 9 and fields[3] == _LISTENS and fields[1].rpartition(":")[2] == f"{port:04X}":
+                if len(fields) <= 9 or fields[3] != _LISTENS:
+                    continue
+                where, _, number = fields[1].partition(":")
+                if number == f"{port:04X}" and (address.is_unspecified or _address(where) in (address, *_ALL)):
                     yield fields[9]
+
+
+def _address(text: str) -> IPv4Address | IPv6Address:
+    """Words of 32 bits in the machine's order of bytes."""
+    words = (int(text[at : at + 8], 16) for at in range(0, len(text), 8))
+    return ip_address(b"".join(word.to_bytes(4, sys.byteorder) for word in words))
 
 
 def _processes(proc: Path) -> Iterator[Path]:
@@ -71,7 +83,7 @@ def listen(address: str, port: int, key: str) -> socket.socket:
         listener.close()
         reason = error.strerror or str(error)
         todo = f"stop the program that holds it or set {key} to another address and port"
-        if error.errno == errno.EADDRINUSE and (who := holder(port)):
+        if error.errno == errno.EADDRINUSE and (who := holder(str(target[0]), port)):
             todo = f"{who} listens there; stop it or set {key} to another address and port"
         elif error.errno == errno.EADDRNOTAVAIL:
             todo = f"set {key} to an address of this machine, or 0.0.0.0 for all of them"

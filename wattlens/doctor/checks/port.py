@@ -15,13 +15,13 @@ def _look(facts: Facts) -> Iterator[Finding]:
 
     address, port = split_listen(facts.listen)
     try:
-        for family, kind, number, _, where in socket.getaddrinfo(address, port, type=socket.SOCK_STREAM)[:1]:
-            with socket.socket(family, kind, number) as server:
-                server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                server.bind(where)
+        family, kind, number, _, where = socket.getaddrinfo(address, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, number) as server:
+            server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            server.bind(where)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            yield _taken(facts.listen, address, port)
+            yield _taken(facts.listen, address, port, str(where[0]))
             return
         means, fix = f"{facts.listen}: {error.strerror or error}", "set web.listen to an address of this node and a free port"
         yield Finding(Status.FAIL, "port", means, fix, stops=True)
@@ -30,7 +30,7 @@ def _look(facts: Facts) -> Iterator[Finding]:
     yield Finding(Status.OK, "port", f"{port} is free; /metrics will be open to {open_to}")
 
 
-def _taken(listen: str, address: str, port: int) -> Finding:
+def _taken(listen: str, address: str, port: int, bound: str) -> Finding:
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address, address)  # noqa: S104 - compared, not bound
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     try:
@@ -39,7 +39,7 @@ def _taken(listen: str, address: str, port: int) -> Finding:
         page = b""
     if b"attlens" in page:
         return Finding(Status.OK, "port", f"an agent already answers on {listen}")
-    who = holder(port)
+    who = holder(bound, port)
     fix = f"end {who or 'what listens there (ss -ltnp)'}, or set web.listen to another port"
     return Finding(Status.FAIL, "port", f"{listen} is taken by {who or 'something else than an agent'}", fix, stops=True)
 
