@@ -145,7 +145,8 @@ def _rows(
 ) -> "tuple[Axes, list[float]]":
     """Axes with a row for each name and its text: at the left and the right, above it on a phone. Returns the rows' heights."""
     phone = width <= NARROW
-    told = min(max(ems(text) for _, text in rows) * SIZE + 14, width * (0.55 if phone else 0.34))
+    room = min(max(ems(text) for _, text in rows) * SIZE, width * (0.53 if phone else 0.32))
+    told = room + 14
     named = width - told if phone else min(max(ems(label) for label, _ in rows) * SIZE + 12, width * 0.34)
     lines = [wrap(label, SIZE, named - 10, 2) for label, _ in rows]
     ends = list(itertools.accumulate(LINE * len(some) + (26 if phone else 9) for some in lines))
@@ -159,7 +160,7 @@ def _rows(
             up = LINE * (len(some) - number) - 1 if phone else LINE * ((len(some) - 1) / 2 - number) - 4
             _note(axes, line, 0, y, (3, up) if phone else (-10, up), "left" if phone else "right")
         at = (-3, LINE * len(some) - 1) if phone else (10, -4)
-        _note(axes, shorten(text, SIZE, told - 14), 1, y, at, "right" if phone else "left")
+        _note(axes, shorten(text, SIZE, room), 1, y, at, "right" if phone else "left")
     return axes, ys
 
 
@@ -308,10 +309,11 @@ def _names(axes: "Axes", names: Sequence[str], first: float, room: float) -> Non
 
 
 def _inward(axis: "Axis") -> None:
-    """Long names at the ends of an axis begin and end with it."""
-    low, high = axis.get_view_interval()
+    """Names that would pass the end of an axis begin or end at their tick."""
+    (low, high), length = axis.get_view_interval(), axis.axes.bbox.width
     for at, label in zip(axis.get_ticklocs(), axis.get_ticklabels(), strict=True):
-        if ems(label.get_text()) > 1.5 and not 0.03 < (at - low) / (high - low) < 0.97:
+        room, wide = min(at - low, high - at) / (high - low) * length, ems(label.get_text()) * SMALL
+        if wide > 1.5 * SMALL and room < max(wide / 2, 0.03 * length):
             label.set_horizontalalignment("left" if at < (low + high) / 2 else "right")
 
 

@@ -245,6 +245,16 @@ def test_a_waterfall_adds_up_and_says_when_its_axis_is_cut() -> None:
         assert CUT not in texts(chart)
 
 
+@given(
+    st.lists(st.from_regex(r"-?[1-9][0-9]{0,2}(\.[0-9]{1,2})? ([mkMG]?Wh|[mk]?g|t)", fullmatch=True), min_size=1),
+    st.sampled_from([WIDE, NARROW]),
+)
+def test_a_number_is_drawn_whole(numbers: list[str], size: int) -> None:
+    """Shortened, 705 mWh reads as 705 Wh."""
+    steps = tuple(Step(f"step {number}", Fraction(1), text, False) for number, text in enumerate(numbers))
+    assert set(numbers) <= set(texts(Waterfall("energy", "J", steps), size))
+
+
 def arrows(chart: Ranges) -> list[object]:
     return [line.get_marker() for line in drawn(chart).axes[0].lines if line.get_marker() in ("<", ">")]
 
