@@ -1,5 +1,7 @@
 """The generator of a fleet's quarter against the real writer: the same numbers booked as entries give the same bytes."""
 
+import pytest
+
 from benchmarks.report_fleet import (
     BOUND_UJ_S,
     CELL_NS,
@@ -107,6 +109,7 @@ CASES = [(9, range(2)), (89, range(1, 3)), (0, range(2)), (3, range(40, 42)), (1
 """Nodes and days, the two half days among them."""
 
 
+@pytest.mark.smoke
 def test_the_real_writer_gives_the_same_bytes_of_the_same_numbers(tmp_path):
     """All five forms of a GPU's cell, jobs that come and go within the hour, engines and training."""
     fleet = Fleet()

@@ -22,6 +22,7 @@ json_values = st.recursive(
 )
 
 
+@pytest.mark.smoke
 @given(st.dictionaries(st.text(max_size=4), json_values, max_size=4))
 def test_a_digest_is_of_the_content_and_not_of_its_order_or_the_server(board):
     shuffled = dict(reversed(list(board.items())))

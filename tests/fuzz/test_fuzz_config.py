@@ -1,5 +1,6 @@
 """Whatever a configuration file holds, reading it gives a Config or one UsageError line."""
 
+import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -56,6 +57,7 @@ def test_any_bytes(raw):
     read(raw)
 
 
+@pytest.mark.smoke
 @law
 @given(trees)
 def test_any_tree_of_keys_and_values(tree):

@@ -2,6 +2,7 @@
 
 import itertools
 
+import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -140,6 +141,7 @@ def test_any_bytes_as_a_web_config(raw: bytes) -> None:
     read(raw)
 
 
+@pytest.mark.smoke
 @law
 @given(trees)
 def test_any_tree_as_a_web_config(tree: object) -> None:

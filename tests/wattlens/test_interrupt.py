@@ -107,6 +107,7 @@ def test_ctrl_c_ends_the_agent_and_its_reader(run, node, tmp_path):
     assert lines[0].endswith("ended by SIGINT")
 
 
+@pytest.mark.smoke
 def test_ctrl_c_ends_the_site_process(run, node, tmp_path):
     (tmp_path / "site.yaml").write_text(json.dumps(site.site_config(node, name="dc1", period_s=5.0)))
     terminal = run(

@@ -252,6 +252,7 @@ def test_a_profile_is_read_as_it_was_written(plan: Plan, cuts: list[int]) -> Non
     assert since_reference(made.stretches, 99) is None
 
 
+@pytest.mark.smoke
 def test_what_is_wrong_in_a_profile_is_named_by_file_and_key() -> None:
     done = tuple(swept(Plan(((1005, None),), 2, 20, 5, 0.01, 1), []))
     good = json.loads(profile.dump(Profile("job", "H100", "570", True, "steps", 1980, 700.0, points=points(done))))

@@ -92,6 +92,7 @@ def test_the_bounds_hold_the_truth_and_are_narrow(profiles):
     assert sum(widths) / len(widths) < 0.15
 
 
+@pytest.mark.smoke
 def test_the_kind_of_counter_is_told_right_or_not_at_all(profiles):
     kinds = []
     for spec, p in profiles:
@@ -101,6 +102,7 @@ def test_the_kind_of_counter_is_told_right_or_not_at_all(profiles):
     assert sum(kind == true for kind, true in kinds) >= 0.8 * len(kinds)
 
 
+@pytest.mark.smoke
 def test_a_gain_cancels_in_counter_over_power(tmp_path, monkeypatch):
     specs = [BoardSpec("H100-SXM5-80GB", counter_model=m, gain=g) for m in ("full", "sampled") for g in (0.8, 1.0, 1.3)]
     ratios = [profile(run).counter_to_power_ratio for run in changes(tmp_path, monkeypatch, specs, 41, 30.0)]
@@ -146,6 +148,7 @@ def synthetic(seed, ticks, blind=()):
     return rows
 
 
+@pytest.mark.smoke
 def test_looking_away_biases_nothing():
     blind = [(k, k + 260) for k in range(500, 9_500, 900)]
     found = [profile(synthetic(seed, 120, blind)).tick_ms for seed in range(40)]

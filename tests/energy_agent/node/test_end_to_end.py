@@ -101,6 +101,7 @@ def test_with_redfish_the_host_is_the_node_less_its_gpus(node, tmp_path):
     assert abs(found.host_unheld_uj - host.energy_uj / 2) < 0.15 * host.energy_uj + 50 * UJ_PER_J  # one of two GPUs is held
 
 
+@pytest.mark.smoke
 def test_with_rapl_alone_the_boundary_is_gpu_and_cpu(node, tmp_path):
     series = 'wattlens_host_energy_joules_total{domain="package-1",method="counter"}'
     text, found = run(node, tmp_path, {"rapl": {"period_s": 1}}, lambda page: value(page, series) > 500)

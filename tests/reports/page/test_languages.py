@@ -121,6 +121,7 @@ def test_every_message_is_translated_with_its_fields(language: str) -> None:
         assert fields(english) == fields(other), english
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize("language", OTHERS)
 def test_no_translation_is_left_over(language: str) -> None:
     say, known = say_in(language), {s.replace("_", " ") for s in sentences()} | sentences()

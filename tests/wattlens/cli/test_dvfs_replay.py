@@ -46,6 +46,7 @@ def found(trace: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, s
     return texts[0], texts[1], chart
 
 
+@pytest.mark.smoke
 def test_a_trace_as_a_table_with_its_assumptions(found: tuple[str, str, Path]) -> None:
     text = found[0]
     heads = next(line for line in text.splitlines() if line.startswith("RULE"))

@@ -90,6 +90,7 @@ def test_a_day_gets_the_last_segment_of_each_chain_that_it_was_made_of(unsigned,
     assert heads.NAME not in manifest["files"]  # the manifest is the same whether or not heads are signed
 
 
+@pytest.mark.smoke
 def test_processes_that_share_the_days_sign_the_same_heads(unsigned, capsys):
     for day in DAYS:
         assert sign(unsigned, capsys, day=day)[0] == 0

@@ -185,7 +185,7 @@ kubelet: {pods: [{name: notebook, namespace: victim, gpus: [0]}, {name: own, nam
 """
 
 
-@pytest.mark.parametrize("logs", [True, False], ids=["uids known", "uids not known"])
+@pytest.mark.parametrize("logs", [pytest.param(True, marks=pytest.mark.smoke), False], ids=["uids known", "uids not known"])
 def test_a_stranger_on_the_idle_gpu_of_a_pod_gets_neither_its_name_nor_its_figures(tmp_path, logs):
     """A container reaches every GPU by NVIDIA_VISIBLE_DEVICES=all, whatever its pod was given."""
     uid, socket_path = "99998888-0000-4000-8000-000000000002", tmp_path / "s"

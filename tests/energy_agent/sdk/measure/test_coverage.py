@@ -13,7 +13,7 @@ BARS = {"H100-SXM5-80GB": {100: 3.0, 300: 1.5, 1000: 0.5}, "V100-SXM2-16GB": {10
 GPUS = 8
 
 
-@pytest.mark.parametrize("model", ["full", "sampled"])
+@pytest.mark.parametrize("model", ["full", pytest.param("sampled", marks=pytest.mark.smoke)])
 @pytest.mark.parametrize("sku", ["H100-SXM5-80GB", pytest.param("V100-SXM2-16GB", marks=pytest.mark.smoke)])
 def test_windows_of_many_boards_under_bursts(gpus, sku, model):
     for length, percent in measured(gpus, sku, model, reads_between=True).items():

@@ -101,6 +101,7 @@ def test_garbage_is_no_answer_and_leaves_no_trace(pdu, community, kind, caplog, 
     assert (caplog.text, *capfd.readouterr()) == ("", "", "")
 
 
+@pytest.mark.smoke
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_flipped_bytes_are_a_reason_or_a_reading_never_anything_else(pdu, community, data):

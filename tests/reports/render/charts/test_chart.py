@@ -132,6 +132,7 @@ def test_any_chart_is_well_formed_xml_that_names_only_its_own_ids(chart: Chart, 
     assert not [e for e in root.iter() if e.tag in (f"{SVG}script", f"{SVG}image", f"{SVG}a")]
 
 
+@pytest.mark.smoke
 @given(charts(TEXTS), st.sampled_from([WIDE, NARROW]))
 @settings(max_examples=60)
 def test_nothing_leaves_the_sheet_whatever_is_drawn(chart: Chart, size: int) -> None:
