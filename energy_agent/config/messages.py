@@ -77,21 +77,23 @@ _LIMITS = (
 def explain(error: ValidationError, model: type[BaseModel]) -> str:
     """The first fault in one line, and how many more there are."""
     faults = error.errors(include_url=False, include_input=True)
-    first = faults[0]
-    location = tuple(part for part in first["loc"] if part != "[key]")
+    return explain_fault(faults[0], model) + (f" (and {len(faults) - 1} more)" if len(faults) > 1 else "")
+
+
+def explain_fault(fault: Any, model: type[BaseModel]) -> str:
+    """One fault of pydantic's in one line."""
+    location = tuple(part for part in fault["loc"] if part != "[key]")
     key = ".".join(str(part) for part in location)
-    if first["type"] == "extra_forbidden":
-        message = _unknown(model, location, key)
-    elif first["type"] == "missing":
-        message = f"key {key!r} is missing"
-    elif first["type"] == "value_error":  # a check of ours: the message says it all, and secrets stay out of it
-        message = f"key {key!r}: {first['ctx']['error']}" if key else str(first["ctx"]["error"])
-    else:
-        # What stands in a wrong place may be a secret; a misspelt choice is none, and short.
-        chosen = first["type"] == "literal_error" and len(str(first["input"])) <= LONGEST_CHOICE
-        hidden = bool(model.model_config.get("hide_input_in_errors")) and not chosen
-        message = f"key {key!r}: {_wanted(first)}, got {_shown(first['input'], hidden)}"
-    return message + (f" (and {len(faults) - 1} more)" if len(faults) > 1 else "")
+    if fault["type"] == "extra_forbidden":
+        return _unknown(model, location, key)
+    if fault["type"] == "missing":
+        return f"key {key!r} is missing"
+    if fault["type"] == "value_error":  # a check of ours: the message says it all, and secrets stay out of it
+        return f"key {key!r}: {fault['ctx']['error']}" if key else str(fault["ctx"]["error"])
+    # What stands in a wrong place may be a secret; a misspelt choice is none, and short.
+    chosen = fault["type"] == "literal_error" and len(str(fault["input"])) <= LONGEST_CHOICE
+    hidden = bool(model.model_config.get("hide_input_in_errors")) and not chosen
+    return f"key {key!r}: {_wanted(fault)}, got {_shown(fault['input'], hidden)}"
 
 
 def _unknown(model: type[BaseModel], location: tuple[int | str, ...], key: str) -> str:

@@ -293,7 +293,7 @@ CONTRACT = (
         ("deliveries: [{start_utc: 1782864000, kwh: 1}]", "a time in UTC such as 2026-01-31T23:15 is wanted"),
         (
             "deliveries: [{start_utc: 2026-07-01T00:00, kwh: 1}, {start_utc: 2026-07-01T00:45, minutes: 15, kwh: 1}]",
-            "what was delivered at 2026-07-01 00:45 UTC is there twice",
+            "what was delivered at '2026-07-01 00:45:00' UTC is there twice",
         ),
         ("deliveries: [{start_utc: 2026-07-01T00:00, kwh: 1}], volume_kwh: 3", "has deliveries; give it neither volume_kwh"),
         ("deliveries: [{start_utc: 2026-07-01T00:00, kwh: 1}], g_per_kwh: 3", "g_source is missing"),

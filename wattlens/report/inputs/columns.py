@@ -16,6 +16,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from energy_agent.config.key_values import model_of
+from wattlens.report.inputs.faults import Faults
 
 Units = Mapping[str, Decimal]
 KWH: Final[Units] = {"kWh": Decimal(1), "MWh": Decimal(1000)}
@@ -131,6 +132,14 @@ class Row:
         """Where a cell of it stands; without a column, or one that is not there, the row."""
         letter = self.letters.get(label, "")
         return f"sheet {self.sheet.title}, " + (f"cell {letter}{self.number}" if letter else f"row {self.number}")
+
+    def is_in(self, faults: Faults) -> bool:
+        """Whether something is wrong with it."""
+        return (self.sheet.title, self.number) in faults.rows
+
+    def tell(self, faults: Faults, label: str, text: str) -> None:
+        """Take up what is wrong with a cell of it, or with the row."""
+        faults.add(self.sheet.title, self.number, self.letters.get(label, ""), text)
 
 
 @cache

@@ -12,7 +12,7 @@ from energy_agent.ledger.reading import is_compacted, read_rows
 from energy_agent.ledger.rows.kinds import DeviceFacts
 from wattlens.report.inputs.files import Files
 from wattlens.report.inputs.inventory import csv_lines
-from wattlens.report.inputs.workbook import ROWS_MAX
+from wattlens.report.inputs.rows import ROWS_MAX
 
 Line = dict[str, str]
 """A line by the columns of sheet Inventory."""

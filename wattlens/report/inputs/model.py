@@ -93,7 +93,7 @@ class BoughtContract(Contract):
         ordered = sorted(self.deliveries, key=lambda d: d.start_ns)
         for before, after in pairwise(ordered):
             if after.start_ns < before.end_ns:
-                raise ValueError(f"{what}: what was delivered at {after.start_utc:%Y-%m-%d %H:%M} UTC is there twice")
+                raise ValueError(f"{what}: what was delivered at '{after.start_utc:%Y-%m-%d %H:%M:%S}' UTC is there twice")
         first = ordered[0].start_utc.date()
         if self.commissioned is not None and first < self.commissioned - timedelta(days=1):  # days begin earlier east of UTC
             raise ValueError(f"{what} delivered on {first}, before its plant ran ({self.commissioned})")

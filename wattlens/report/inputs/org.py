@@ -1,7 +1,6 @@
 """What an organisation tells a report, read: `org.yaml`, or a workbook, and every file that it names."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
@@ -15,31 +14,11 @@ from wattlens.report.inputs.files import Files
 from wattlens.report.inputs.grid import Span
 from wattlens.report.inputs.inventory import Line, csv_lines, expected
 from wattlens.report.inputs.model import Board, ClassPrice, ModelFacts, OrgFile
-from wattlens.report.inputs.rows import also_at, found_in
+from wattlens.report.inputs.rows import Inputs, also_at, read_workbook
 from wattlens.report.inputs.site import site_inputs
-from wattlens.report.inputs.workbook import read_sheets
 
 FILE_MAX_B = 20 << 20
 YAML, WORKBOOK = (".yaml", ".yml"), (".xlsx", ".xlsm")
-
-
-@dataclass(frozen=True, slots=True)
-class Inputs:
-    """A file of inputs, read and checked by itself.
-
-    Args:
-        told: all but the inventory's lines.
-        lines: those of a workbook, with the cell of each.
-        cells: where a name stands in a workbook.
-        unread: sheets of a workbook that are none of ours.
-        inventory_at: the key or cell that names the file of the inventory.
-    """
-
-    told: OrgFile
-    lines: tuple[Line, ...] = ()
-    cells: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    unread: tuple[str, ...] = ()
-    inventory_at: str = "key 'inventory'"
 
 
 def load_organisation(path: Path, start_ns: int, end_ns: int, as_of_ns: int) -> Organisation:
@@ -82,9 +61,7 @@ def parse(raw: bytes, path: Path) -> Inputs:
             raise UsageError(f"{path} is larger than {yaml_file.MAX_BYTES} bytes")
         return Inputs(configuration.parse_as(OrgFile, raw, str(path)))
     if path.suffix.lower() in WORKBOOK:
-        sheets, unread = read_sheets(raw, path.name)
-        found = found_in(sheets, path.name)
-        return Inputs(found.told, found.lines, found.cells, unread, found.inventory_at)
+        return read_workbook(raw, path.name)
     raise UsageError(f"{path} is no file of inputs: it ends in {' or '.join((*YAML, '.xlsx'))}")
 
 
@@ -111,7 +88,8 @@ def _sites(inputs: Inputs, files: Files, span: Span, path: Path) -> dict[str, Si
         except UsageError as error:
             raise UsageError(f"{path}: {error}{also_at(str(error), inputs.cells)}") from None
         if site.name in found:
-            raise UsageError(f"{path}: site {site.name!r} is there twice")
+            text = f"site {site.name!r} is there twice"
+            raise UsageError(f"{path}: {text}{also_at(text, inputs.cells)}")
         found[site.name] = site
     return found
 

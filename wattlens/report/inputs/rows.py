@@ -1,262 +1,211 @@
-"""Rows of a workbook as the typed model of `org.yaml`: the same classes check them, and what is wrong is told by its cell."""
+"""Rows of a workbook as the document that `org.yaml` is: one model checks both, and what is wrong is told by its cell."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
-from typing import Any, TypeVar
+from typing import Any, Final
 
-from pydantic import BaseModel, ValidationError
+from pydantic import Field, ValidationError
 
-from energy_agent.config.messages import explain
-from energy_agent.core.errors import UsageError
-from energy_agent.site.config.contracts import Tariff
-from energy_agent.site.config.water import Water
+from energy_agent.config.messages import explain_fault
 from wattlens.report.inputs import model
-from wattlens.report.inputs.cells import BadCellError, as_written, nested, placed
-from wattlens.report.inputs.columns import Column, Row
+from wattlens.report.inputs.cells import lacking, nested, placed
+from wattlens.report.inputs.columns import Row
+from wattlens.report.inputs.faults import Faults
 from wattlens.report.inputs.inventory import Line
+from wattlens.report.inputs.workbook import read_sheets
 
-Model = TypeVar("Model", bound=BaseModel)
+ROWS_MAX: Final = 200_000
 Loc = tuple[int | str, ...]
 _PREFIX = re.compile(r"^key '[^']*'(: | )")
 _QUOTED = re.compile(r"'([^']+)'")
 
 
-@dataclass(slots=True)
-class Entry:
-    """What becomes one object of the model: its keys, and the cell of each."""
+class Workbook(model.OrgFile):
+    """The whole workbook: what `org.yaml` tells, and the lines of the inventory."""
 
-    row: Row
-    data: dict[str, Any]
-    places: dict[Loc, tuple[Row, str]] = field(default_factory=dict)
+    devices: tuple[model.Device, ...] = Field((), max_length=ROWS_MAX)
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """A workbook, read and checked.
+class Inputs:
+    """A file of inputs, read and checked by itself.
 
     Args:
-        cells: where a name stands, for messages about several rows.
-        inventory_at: where the file of the inventory is named; "": no row names one.
+        told: all but the inventory's lines.
+        lines: those of a workbook, with the cell of each.
+        cells: where a name stands in a workbook, for messages about several rows.
+        inventory_at: the key or cell that names the file of the inventory.
     """
 
     told: model.OrgFile
-    lines: tuple[Line, ...]
-    cells: Mapping[str, tuple[str, ...]]
-    inventory_at: str = ""
+    lines: tuple[Line, ...] = ()
+    cells: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    inventory_at: str = "key 'inventory'"
 
 
-def found_in(sheets: Mapping[str, Sequence[Row]], book: str) -> Found:
+def read_workbook(raw: bytes, book: str) -> Inputs:
     """A workbook's rows as what they tell.
 
     Args:
-        sheets: rows by the title of their sheet.
-        book: the workbook's name, for messages.
+        raw: its bytes.
+        book: its name, for messages.
 
     Raises:
-        UsageError: the first cell that is wrong: what is wrong with it, and what to write.
+        UsageError: everything that is wrong with it, a line for each cell: what is wrong, and what to write.
     """
-    try:
-        return _Reading(sheets, book).found()
-    except BadCellError as error:
-        raise UsageError(f"{book}: {error}") from None
+    faults = Faults(book)
+    sheets = read_sheets(raw, faults)
+    if any(number == 1 for _, number in faults.rows):
+        faults.refuse()  # nothing can be said of cells whose columns have no name
+    return _Reading(sheets, faults).inputs()
 
 
 class _Reading:
-    """One workbook."""
+    """One workbook: its document, and the row or cell of each part of it."""
 
-    def __init__(self, sheets: Mapping[str, Sequence[Row]], book: str) -> None:
-        self._sheets, self._book = sheets, book
-        self._sites: dict[str, Entry] = {}
-        self._parts: dict[str, dict[str, list[BaseModel]]] = {}
+    def __init__(self, sheets: Mapping[str, Sequence[Row]], faults: Faults) -> None:
+        self._sheets, self._faults = sheets, faults
+        self._places: dict[Loc, tuple[Row, str]] = {}
         self._cells: dict[str, list[str]] = {}
-        self._names: dict[tuple[str, str, str], Row] = {}
-        self._inventory_at = ""
+        self._sites: dict[str, tuple[Loc, dict[str, Any]]] = {}
+        self._contracts: dict[tuple[str, str], tuple[Loc, dict[str, Any]]] = {}
+        self._document: dict[str, Any] = {}
 
-    def found(self) -> Found:
+    def inputs(self) -> Inputs:
         """Everything, the sheets that others refer to first."""
-        for entry in self._entries("Sites"):
-            name = self._need(entry.row, "name")
-            if name in self._sites:
-                raise BadCellError(entry.row.where("name"), f"site {name!r} is there twice")
-            self._hours(entry)
-            self._sites[name] = entry
-        lines = tuple((f"{self._book}: {e.row.where('site')}", self._made(model.Device, e)) for e in self._entries("Inventory"))
-        for entry in self._entries("Meters"):
-            self._keep("meters", model.RegisteredMeter, entry)
-        self._contracts()
+        organisation = list(self._entries("Organisation"))
+        for row, data in organisation:
+            self._document, self._places[()] = data, (row, "")
+        for row, _ in organisation[1:]:
+            row.tell(self._faults, "", "sheet Organisation has one row; take this one out")
+        for row, data in self._entries("Sites"):
+            loc = self._put((), self._document, "sites", row, data)
+            self._hours(loc, row, data)
+            self._sites.setdefault(str(row.cells.get("name")), (loc, data))
+        for title, key in (("Meters", "meters"), ("Water", "water"), ("Contracts", "contracts"), ("Certificates", "contracts")):
+            for row, data in self._entries(title):
+                if (loc := self._at_site(key, row, data)) and key == "contracts":
+                    self._contracts.setdefault((str(row.cells["site"]), str(row.cells.get("id"))), (loc, data))
+        for row, data in self._entries("Deliveries"):
+            self._delivery(row, data)
         self._tariffs()
-        for entry in self._entries("Water"):
-            self._keep("water", Water, entry)
-        sites = tuple(self._site(name, entry) for name, entry in self._sites.items())
-        told = {
-            "sites": sites,
-            "teams": tuple(self._team(entry) for entry in self._entries("Teams")),
-            "prices": tuple(self._made(model.ClassPrice, entry) for entry in self._entries("Prices")),
-            "embodied": tuple(self._made(model.Board, entry) for entry in self._entries("Hardware")),
-            "models": tuple(self._made(model.ModelFacts, entry) for entry in self._entries("Models")),
-        }
-        cells = {name: tuple(cells) for name, cells in self._cells.items()}
+        for row, data in self._entries("Teams"):
+            self._labels(self._put((), self._document, "teams", row, data), row, data)
+        for title, key in (("Inventory", "devices"), ("Prices", "prices"), ("Hardware", "embodied"), ("Models", "models")):
+            for row, data in self._entries(title):
+                self._put((), self._document, key, row, data)
         try:
-            return Found(self._organisation(told), lines, cells, self._inventory_at)
-        except ValidationError as error:  # of several rows together
-            text = str(error.errors()[0].get("ctx", {}).get("error", error))
-            raise UsageError(f"{self._book}: {text}{also_at(text, cells)}") from None
+            told = Workbook.model_validate(self._document)
+        except ValidationError as error:
+            for fault in error.errors(include_url=False):
+                self._explain(fault)
+        self._faults.refuse()
+        rows = self._sheets.get("Inventory", ())
+        lines = tuple((f"{self._faults.book}: {r.where('site')}", each) for r, each in zip(rows, told.devices, strict=True))
+        at = organisation[0][0].where("inventory_file") if organisation else ""
+        return Inputs(told, lines, self._cells, at)
 
-    def _organisation(self, told: dict[str, Any]) -> model.OrgFile:
-        entries = list(self._entries("Organisation"))
-        if not entries:
-            return model.OrgFile.model_validate(told)
-        if len(entries) > 1:
-            raise BadCellError(entries[1].row.where(), "sheet Organisation has one row; take this one out")
-        self._inventory_at = entries[0].row.where("inventory_file")
-        self._made(model.OrgFile, entries[0])  # what is wrong with its cells is told as that
-        return model.OrgFile.model_validate({**entries[0].data, **told})
-
-    def _entries(self, title: str) -> Iterator[Entry]:
+    def _entries(self, title: str) -> Iterator[tuple[Row, dict[str, Any]]]:
         for row in self._sheets.get(title, ()):
-            data = nested(row)
-            entry = Entry(row, data, {column.path: (row, column.label) for column in row.sheet.columns if column.path})
-            for column in row.sheet.columns:
-                if row.sheet.needs(column):
-                    self._need(row, column.label, column)
             if row.sheet.name:
-                name = str(row.cells.get(row.sheet.name, ""))
-                self._cells.setdefault(name, []).append(row.where(row.sheet.name))
-            yield entry
+                name = row.cells.get(row.sheet.name, "")
+                self._cells.setdefault(str(name), []).append(row.where(row.sheet.name))
+            yield row, nested(row, self._faults)
 
-    def _need(self, row: Row, label: str, column: Column | None = None) -> str:
-        value = row.cells.get(label)
-        if value is None:
-            meaning = row.sheet.meaning(column) if column is not None else ""
-            raise BadCellError(row.where(label), f"is empty; write {label}" + (f": {meaning}" if meaning else ""))
-        return str(value)
+    def _put(self, above: Loc, section: dict[str, Any], key: str, row: Row, data: dict[str, Any]) -> Loc:
+        """Add an object to a list of the document; returns where it is in it."""
+        listed = section.setdefault(key, [])
+        loc = (*above, key, len(listed))
+        self._places[loc] = row, ""
+        listed.append(data)
+        return loc
 
-    def _site_of(self, row: Row) -> str:
-        site = self._need(row, "site")
-        if site not in self._sites:
+    def _at_site(self, key: str, row: Row, data: dict[str, Any]) -> Loc:
+        """Add an object to the site that its row names; () where there is no such site."""
+        site = str(row.cells.get("site"))
+        if site in self._sites:
+            return self._put(*self._sites[site], key, row, data)
+        if not row.is_in(self._faults):
             there = ", ".join(self._sites) or "none"
-            raise BadCellError(row.where("site"), f"{site[:80]!r} is no site of sheet Sites; there are: {there[:200]}")
-        return site
+            row.tell(self._faults, "site", f"{site[:80]!r} is no site of sheet Sites; there are: {there[:200]}")
+        return ()
 
-    def _keep(self, key: str, kind: type[BaseModel], entry: Entry) -> None:
-        """Make a part of a site of an entry; its id is its own within the site."""
-        site, name = self._site_of(entry.row), str(entry.row.cells.get("id", ""))
-        if name and (other := self._names.setdefault((site, key, name), entry.row)) is not entry.row:
-            raise BadCellError(entry.row.where("id"), f"{name!r} is there twice; {other.where('id')} has it already")
-        self._parts.setdefault(site, {}).setdefault(key, []).append(self._made(kind, entry))
-
-    def _contracts(self) -> None:
-        deliveries: dict[tuple[str, str], list[tuple[Row, model.Delivery]]] = {}
-        for entry in self._entries("Deliveries"):
-            key = (self._site_of(entry.row), self._need(entry.row, "contract"))
-            deliveries.setdefault(key, []).append((entry.row, self._made(model.Delivery, entry)))
-        for title in ("Contracts", "Certificates"):
-            for entry in self._entries(title):
-                own = deliveries.pop((self._site_of(entry.row), self._need(entry.row, "id")), [])
-                _refuse_double(own)
-                if own:
-                    entry.data["deliveries"] = tuple(each for _, each in own)
-                self._keep("contracts", model.BoughtContract, entry)
-        if deliveries:
-            (site, contract), rows = next(iter(deliveries.items()))
-            text = f"{contract[:80]!r} is no contract or certificate of site {site!r}, or has its deliveries already"
-            raise BadCellError(rows[0][0].where("contract"), text)
+    def _delivery(self, row: Row, data: dict[str, Any]) -> None:
+        site, contract = str(row.cells.get("site")), str(row.cells.get("contract", ""))
+        if (site, contract) in self._contracts:
+            self._put(*self._contracts[site, contract], "deliveries", row, data)
+        elif not row.is_in(self._faults):
+            row.tell(self._faults, "contract", f"{contract[:80]!r} is no contract or certificate of site {site[:80]!r}")
 
     def _tariffs(self) -> None:
         """One tariff of every row with its id: the one without times, then those with."""
-        groups: dict[tuple[str, str], list[Entry]] = {}
-        for entry in self._entries("Tariffs"):
-            groups.setdefault((self._site_of(entry.row), self._need(entry.row, "id")), []).append(entry)
+        groups: dict[tuple[str, str], list[tuple[Row, dict[str, Any]]]] = {}
+        for row, data in self._entries("Tariffs"):
+            groups.setdefault((str(row.cells.get("site")), str(row.cells.get("id"))), []).append((row, data))
         for (_, name), entries in groups.items():
-            base = [entry for entry in entries if "times" not in entry.row.cells]
+            base = [each for each in entries if "times" not in each[0].cells]
             if len(base) != 1:
-                row = (base or entries)[-1].row
                 text = f"tariff {name!r} has {len(base)} rows without times; one of them is the price at any other time"
-                raise BadCellError(row.where("times"), text)
-            self._keep("tariffs", Tariff, _with_bands(base[0], entries))
+                (base or entries)[-1][0].tell(self._faults, "times", text)
+                continue
+            loc, at = self._at_site("tariffs", *base[0]), base[0][0]
+            for row, data in (each for each in entries if each is not base[0]):
+                for label in ("currency", "valid_from", "valid_to", "source"):
+                    if row.cells.get(label, at.cells.get(label)) != at.cells.get(label):
+                        text = f"differs from that of {at.where(label)}, which is of the same tariff; leave it empty here"
+                        row.tell(self._faults, label, text)
+                times = [part.strip() for part in str(row.cells["times"]).split(";")]
+                band = self._put(loc, base[0][1], "prices", row, {"times": times, "per_kwh": data.get("default_per_kwh")})
+                self._places |= {band: (row, "times"), (*band, "per_kwh"): (row, "price")}
 
-    def _hours(self, entry: Entry) -> None:
+    def _hours(self, loc: Loc, row: Row, data: dict[str, Any]) -> None:
         """The file with a grid's hours, as the source that it is in org.yaml."""
-        row, config = entry.row, {}
-        for key, label in (("path", "hours_file"), ("publisher", "hours_publisher"), ("licence", "hours_licence")):
-            if "hours_file" in row.cells:
-                config[key] = self._need(row, label)
-                entry.places["grid", "sources", 0, "csv_file", key] = (row, label)
-            elif label in row.cells:
-                raise BadCellError(row.where("hours_file"), f"is empty, and {label} tells of it")
+        labels = {"path": "hours_file", "publisher": "hours_publisher", "licence": "hours_licence"}
+        config = {key: row.cells[label] for key, label in labels.items() if label in row.cells}
         if config:
-            entry.data.setdefault("grid", {})["sources"] = [{"csv_file": config}]
+            data.setdefault("grid", {})["sources"] = [{"csv_file": config}]
+            self._places |= {(*loc, "grid", "sources", 0, "csv_file", key): (row, label) for key, label in labels.items()}
 
-    def _team(self, entry: Entry) -> model.Team:
-        match = entry.data.setdefault("match", {})
-        for pair in filter(None, (part.strip() for part in str(entry.row.cells.get("labels", "")).split(";"))):
+    def _labels(self, loc: Loc, row: Row, data: dict[str, Any]) -> None:
+        """The globs of a rule's other labels."""
+        match = data.setdefault("match", {})
+        for pair in filter(None, (part.strip() for part in str(row.cells.get("labels", "")).split(";"))):
             key, equals, glob = (part.strip() for part in pair.partition("="))
             if not (key and equals and glob) or key in match:
-                raise BadCellError(entry.row.where("labels"), f"{pair[:80]!r} is no key=glob, or its key is there twice")
+                row.tell(self._faults, "labels", f"{pair[:80]!r} is no key=glob, or its key is there twice")
             match[key] = glob
-            entry.places["match", key] = (entry.row, "labels")
+            self._places[*loc, "match", key] = row, "labels"
         if not match:
-            raise BadCellError(entry.row.where(), "a row needs a glob that says whose workloads it is about, such as *")
-        return self._made(model.Team, entry)
+            row.tell(self._faults, "", "a row needs a glob that says whose workloads it is about, such as *")
 
-    def _site(self, name: str, entry: Entry) -> model.OrgSite:
-        entry.data |= {key: tuple(made) for key, made in self._parts.get(name, {}).items()}
-        return self._made(model.OrgSite, entry)
-
-    def _made(self, kind: type[Model], entry: Entry) -> Model:
-        try:
-            return kind.model_validate(entry.data)
-        except ValidationError as error:
-            fault = error.errors(include_url=False)[0]
-            loc = tuple(part for part in fault["loc"] if part != "[key]")
-            row, label = entry.row, ""
-            for size in range(len(loc), 0, -1):
-                if loc[:size] in entry.places:
-                    row, label = entry.places[loc[:size]]
-                    break
+    def _explain(self, fault: Any) -> None:
+        """Tell a fault of the document by its cell; one that may follow from another of its row is left for later."""
+        loc = tuple(part for part in fault["loc"] if part != "[key]")
+        size = next((n for n in range(len(loc), -1, -1) if loc[:n] in self._places), -1)
+        row, label = self._places[loc[:size]] if size >= 0 else (None, "")
+        column = None
+        if row is not None:
+            paths = [loc[size:end] for end in range(len(loc), size, -1)]
+            label = label or next((c.label for p in paths for c in row.sheet.columns if c.path == p), "")
             column = next((c for c in row.sheet.columns if c.label == label), None)
-            if fault["type"] == "missing" and column is not None:
-                self._need(row, label, column)
-            text = _PREFIX.sub("", explain(error, kind), count=1)
-            text = text if column is None else as_written(text, row, column)
-            raise BadCellError(row.where(label), placed(text, row.sheet)) from None
+        text = _PREFIX.sub("", explain_fault(fault, Workbook), count=1)
+        if row is None or (size == 0 and column is None):
+            self._faults.tell(f"{text}{also_at(text, self._cells)}")
+            return
+        if row.is_in(self._faults):
+            return
+        if fault["type"] == "missing" and column is not None:
+            text = lacking(row.sheet, column)
+        elif fault["type"] == "value_error":
+            text += also_at(text, self._cells, row.where(row.sheet.name))
+        elif column is not None and column.units is not None:
+            text += f" ({next(unit for unit, factor in column.units.items() if factor == 1)})"
+        row.tell(self._faults, label, placed(text, row.sheet))
 
 
-def _refuse_double(delivered: Sequence[tuple[Row, model.Delivery]]) -> None:
-    """Check that what a contract delivered at a time is there once."""
-    ordered = sorted(delivered, key=lambda each: (each[1].start_ns, each[0].number))
-    for (first, before), (second, after) in pairwise(ordered):
-        if after.start_ns < before.end_ns:
-            above, below = sorted((first, second), key=lambda row: row.number)
-            text = (
-                f"what was delivered at {after.start_utc:%Y-%m-%d %H:%M} UTC is there twice; {above.where('start_utc')} has it"
-            )
-            raise BadCellError(below.where("start_utc"), f"{text} already")
-
-
-def _with_bands(base: Entry, entries: Sequence[Entry]) -> Entry:
-    """A tariff's row without times, with the prices of those that have some."""
-    bands: list[dict[str, Any]] = []
-    places = dict(base.places)
-    for entry in entries:
-        if entry is base:
-            continue
-        for label in ("currency", "valid_from", "valid_to", "source"):
-            other = entry.row.cells.get(label)
-            if other is not None and other != base.row.cells.get(label):
-                text = f"differs from that of {base.row.where(label)}, which is of the same tariff; leave it empty here"
-                raise BadCellError(entry.row.where(label), text)
-        index = len(bands)
-        times = [part.strip() for part in str(entry.row.cells["times"]).split(";")]
-        bands.append({"times": times, "per_kwh": entry.data["default_per_kwh"]})
-        places |= {("prices", index): (entry.row, "times"), ("prices", index, "per_kwh"): (entry.row, "price")}
-    return Entry(base.row, {**base.data, "prices": bands}, places)
-
-
-def also_at(text: str, cells: Mapping[str, tuple[str, ...]]) -> str:
-    """Where the names that a message quotes stand, as words that follow it."""
-    hits = [where for name in dict.fromkeys(_QUOTED.findall(text)) for where in cells.get(name, ())]
+def also_at(text: str, cells: Mapping[str, Sequence[str]], own: str = "") -> str:
+    """Where the names that a message quotes stand, but for the message's own place, as words that follow it."""
+    hits = [where for name in dict.fromkeys(_QUOTED.findall(text)) for where in cells.get(name, ()) if where != own]
     hits = [where for where in hits if not where.startswith("sheet Sites,")] or hits  # its site is named beside what is wrong
     return f" ({'; '.join(hits[:6])})" if hits else ""

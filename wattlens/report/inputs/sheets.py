@@ -164,6 +164,7 @@ SHEETS: Final = (
                 "volume": 812.5, "volume_unit": "kWh",
             },
         ),
+        name="start_utc",
         place="sites[].contracts[].deliveries[]",
     ),
     Sheet(

@@ -1,0 +1,42 @@
+"""What is wrong with a workbook: every fault with its sheet and cell, told together. Pure."""
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from energy_agent.core.errors import UsageError
+
+SHOWN: Final = 20
+
+
+@dataclass(slots=True)
+class Faults:
+    """Faults of a workbook in the order in which they were found.
+
+    Args:
+        book: its name, for messages.
+        rows: (sheet, row) of those that have one: what else is wrong with such a row may only follow from it.
+    """
+
+    book: str
+    lines: list[str] = field(default_factory=list)
+    rows: set[tuple[str, int]] = field(default_factory=set)
+
+    def add(self, sheet: str, number: int, letter: str, text: str) -> None:
+        """Take up one; `letter` is of its column, "" where it is of the row."""
+        where = f"cell {letter}{number}" if letter else f"row {number}"
+        self.rows.add((sheet, number))
+        self.tell(f"sheet {sheet}, {where}{' ' if text.startswith(('is ', 'has ', 'differs ')) else ': '}{text}")
+
+    def tell(self, text: str) -> None:
+        """Take up one that is of no one cell."""
+        self.lines.append(f"{self.book}: {text}")
+
+    def refuse(self) -> None:
+        """Check that there are none.
+
+        Raises:
+            UsageError: there are; a line each.
+        """
+        more = [f"{self.book}: {len(self.lines) - SHOWN} more"] if len(self.lines) > SHOWN else []
+        if self.lines:
+            raise UsageError("\n".join([*self.lines[:SHOWN], *more]))
