@@ -113,7 +113,7 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What the owners of node, namespace and workload agreed to for a group (dvfs/governor/terms.py).
+    """What the owners of node, namespace and workload agreed to for a group (wattlens/steering/terms.py).
 
     Args:
         mode: how far the governor goes.

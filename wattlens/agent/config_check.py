@@ -165,13 +165,12 @@ def _slow_pages(config: Config) -> Iterator[Warned]:
 
 def _by_slo(config: Config, workload: str) -> bool:
     """Whether the file lets policy slo decide for a workload; what its pod's annotation says nobody knows beforehand."""
-    from dvfs.types import Mode
-    from wattlens.steering.terms import said, terms_of
+    from wattlens.steering.terms import terms_of
 
     dvfs = config.dvfs
-    own = [said(group) for group in dvfs.groups if group.workload == workload]
-    words = [said(dvfs), *map(said, matching(dvfs.workloads, workload)), *own]
-    if (not own and not dvfs.auto_groups) or any(word.mode is Mode.OBSERVE for word in words):  # its schedule does not matter
+    own = [group for group in dvfs.groups if group.workload == workload]
+    words = [dvfs, *matching(dvfs.workloads, workload), *own]
+    if (not own and not dvfs.auto_groups) or any(word.mode == "observe" for word in words):  # its schedule does not matter
         return False
     return "slo" in terms_of(dvfs, own, {}, workload, 0)[0].policies
 

@@ -15,7 +15,7 @@ from energy_agent.tokens.poller import TokenPoller
 from wattlens.steering.change_limit import MINUTE_NS, ChangeLimit
 from wattlens.steering.groups import OTHERS, Ranks, Steered, automatic, named
 from wattlens.steering.requests import Asks
-from wattlens.steering.terms import annotated, merge_for_owner, merge_for_sharers, said, terms_of
+from wattlens.steering.terms import annotated, merge_workloads, terms_of
 from wattlens.steering.view import device_observation, progress_of, ranks_of
 
 log = logging.getLogger("wattlens.dvfs")
@@ -110,7 +110,7 @@ class Observer:
 
     def _terms(self, group: Steered, facts: Mapping[str, Mapping[str, str]], wrong: dict[str, str]) -> Terms | None:
         """The terms of a group; None where several owners name different policies."""
-        own = [] if group.configured is None else [said(group.configured)]
+        own = [] if group.configured is None else [group.configured]
         note = [annotated(text)] if (text := self._note()) else []
         found = []
         for workload in group.workloads or ("",):
@@ -119,7 +119,7 @@ class Observer:
             found.append(terms)
             if problem:
                 wrong[workload] = problem
-        return merge_for_owner(found) if group.same_owner else merge_for_sharers(found)
+        return merge_workloads(found, same_owner=group.same_owner)
 
     def _others(self, snapshot: Snapshot, observations: Iterable[Observation]) -> Observation:
         steered = {d.uuid for o in observations for d in o.devices}

@@ -1,23 +1,32 @@
-"""What workloads ask of their own GPUs over the agent's socket: each word with the time until which it holds."""
+"""What workloads request for their own GPUs over the agent's socket, each with the time until which it holds."""
 
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+
+from pydantic import Field, ValidationError
 
 from dvfs.types import Setting
+from energy_agent.config.messages import explain
+from energy_agent.config.section import Section
 from energy_agent.core.errors import UsageError
 from energy_agent.core.ports import Clock
+from energy_agent.core.units import NS_PER_S
 
 TTL_MAX_S = 60.0
 _OF_PLACE_MAX, _WORKLOADS_MAX = 256, 16_384
-_FIELDS = frozenset({"sm_clock_max_mhz", "power_limit_w", "ttl_s", "lead"})
-_NS = 1_000_000_000
+
+
+class _Body(Section, strict=True):
+    sm_clock_max_mhz: float | None = Field(None, ge=1, le=10_000)
+    power_limit_w: float | None = Field(None, ge=1, le=10_000)
+    ttl_s: float | None = Field(None, ge=0.001, le=TTL_MAX_S)
+    lead: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """One word: a setting, or that its job is led from here."""
+    """One request: a setting, or that the workload's job is led from here."""
 
     setting: Setting | None
     lead: bool
@@ -34,13 +43,21 @@ class Asks:
         self._by_workload: dict[str, Ask] = {}
 
     def take(self, workload: str, body: object, place: str = "") -> None:
-        """Take a word; `place` names who shares its places on the socket, so that nobody takes those of others.
+        """Take a request; `place` names who shares its places on the socket, so that nobody takes those of others.
 
         Raises:
-            UsageError: it is none; says what is wrong.
+            UsageError: it is not one, or there are too many; says what is wrong.
         """
-        setting, lead, ttl_s = _parsed(body)
+        if not isinstance(body, dict):
+            raise UsageError("the body is not a JSON object")
+        try:
+            request = _Body.model_validate(body)
+        except ValidationError as error:
+            raise UsageError(explain(error, _Body)) from None
+        clock, power_w = request.sm_clock_max_mhz, request.power_limit_w
+        setting = Setting(None if clock is None else int(clock), None if power_w is None else round(power_w * 1000))
         now = self._clock.boot_ns()
+        until_ns = now + int((request.ttl_s or 10.0) * NS_PER_S)
         with self._lock:
             self._by_workload = {w: a for w, a in self._by_workload.items() if a.until_ns > now}
             if workload not in self._by_workload:
@@ -48,19 +65,18 @@ class Asks:
                     raise UsageError(f"{_OF_PLACE_MAX} workloads of {place or 'this node'} request settings already")
                 if len(self._by_workload) >= _WORKLOADS_MAX:
                     raise UsageError(f"{_WORKLOADS_MAX} workloads request settings already")
-            self._by_workload[workload] = Ask(setting, lead, now + int(ttl_s * _NS), place)
+            self._by_workload[workload] = Ask(None if setting == Setting() else setting, request.lead, until_ns, place)
 
     def common(self, workloads: Iterable[str]) -> Setting | None:
         """The setting that these workloads request together: of each knob the highest. None while one of them requests none."""
-        settings = [ask.setting if (ask := self.of(workload)) is not None else None for workload in workloads]
-        wanted = [setting for setting in settings if setting is not None]
-        if not wanted or len(wanted) < len(settings):
+        asks = [self.of(workload) for workload in workloads]
+        settings = [ask.setting for ask in asks if ask is not None and ask.setting is not None]
+        if not settings or len(settings) < len(asks):
             return None
-        clocks, powers = [s.sm_clock_max_mhz for s in wanted], [s.power_limit_mw for s in wanted]
-        return Setting(_highest(clocks), _highest(powers))
+        return Setting(_highest(s.sm_clock_max_mhz for s in settings), _highest(s.power_limit_mw for s in settings))
 
     def of(self, workload: str) -> Ask | None:
-        """The word of a workload that holds now."""
+        """The request of a workload that holds now."""
         with self._lock:
             ask = self._by_workload.get(workload)
         return ask if ask is not None and ask.until_ns > self._clock.boot_ns() else None
@@ -70,26 +86,3 @@ def _highest(values: Iterable[int | None]) -> int | None:
     """None, the original setting, is above all."""
     known = list(values)
     return None if None in known else max(v for v in known if v is not None)
-
-
-def _parsed(body: object) -> tuple[Setting | None, bool, float]:
-    if not isinstance(body, Mapping):
-        raise UsageError("the body is not a JSON object")
-    if unknown := set(body) - _FIELDS:
-        raise UsageError(f"unknown field {min(map(str, unknown))[:40]!r}; there are: {', '.join(sorted(_FIELDS))}")
-    ttl_s = _number(body, "ttl_s", 0.001, TTL_MAX_S) or 10.0
-    clock, power_w = _number(body, "sm_clock_max_mhz", 1, 10_000), _number(body, "power_limit_w", 1, 10_000)
-    lead = body.get("lead", False)
-    if not isinstance(lead, bool):
-        raise UsageError("lead must be true or false")
-    setting = Setting(None if clock is None else int(clock), None if power_w is None else round(power_w * 1000))
-    return (None if setting == Setting() else setting), lead, ttl_s
-
-
-def _number(body: Mapping[Any, Any], key: str, least: float, most: float) -> float | None:
-    value = body.get(key)
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
-        raise UsageError(f"{key} must be a number from {least:g} to {most:g}")
-    return float(value)

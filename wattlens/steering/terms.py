@@ -1,12 +1,20 @@
-"""What the configuration and a pod's annotation say of steering, as the words of dvfs/governor/terms.py."""
+"""What node, namespace, workload and annotation say of steering, merged into the terms of a group. Pure.
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+All of them use the words of `DvfsTerms`: those of a configuration file, a ConfigMap and an annotation are the same. Laws:
+
+- Nobody is steered further than the node's owner allows: of the modes the least counts, of the caps the lowest, and a schedule
+  of each has to allow it.
+- A slowdown is the most specific one, and never above what the node's owner lets others request.
+- An SLO and the policies are the most specific ones: a workload knows what it serves.
+- Workloads that are steered together have the strictest of their terms.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
+from typing import TypeVar
 from zoneinfo import ZoneInfo
 
-from dvfs.governor.terms import Said, merged
 from dvfs.types import Mode, Terms
 from energy_agent.config.agent import parse_as
 from energy_agent.config.dvfs import Dvfs, DvfsTerms, matching
@@ -14,29 +22,15 @@ from energy_agent.core.errors import UsageError
 from energy_agent.core.week import parse_span
 from energy_agent.owners.kubernetes.node_annotation import ANNOTATION
 
+T = TypeVar("T")
+OFF = DvfsTerms(mode="observe")
 _ANNOTATIONS_MAX = 1024
-_HOW_FAR = (Mode.OBSERVE, Mode.SHADOW, Mode.ENFORCE)
-_WORDS = {"off": Mode.OBSERVE, "observe": Mode.OBSERVE, "shadow": Mode.SHADOW, "enforce": Mode.ENFORCE}
+_rank = list(Mode).index
+_parse_span = lru_cache(_ANNOTATIONS_MAX)(parse_span)
 
 
-def said(terms: DvfsTerms) -> Said:
-    """A section of the file as words."""
-    slo = terms.slo
-    return Said(
-        None if terms.mode is None else Mode(terms.mode),
-        None if terms.policy in (None, "auto") else tuple(str(terms.policy).split("+")),
-        terms.slowdown,
-        None if slo is None or slo.ttft_ms is None else slo.ttft_ms / 1000,
-        None if slo is None or slo.itl_ms is None else slo.itl_ms / 1000,
-        None if slo is None else slo.attainment,
-        None if terms.cap_w is None else round(terms.cap_w * 1000),
-        terms.shared,
-        None if terms.schedule is None else tuple(map(parse_span, terms.schedule)),
-    )
-
-
-def annotated(text: str) -> Said:
-    """What an annotation says: one of off, observe, shadow, enforce, or a mapping as of `dvfs.workloads`.
+def annotated(text: str) -> DvfsTerms:
+    """The terms of an annotation: one of off, observe, shadow, enforce, or a mapping as of `dvfs.workloads`.
 
     Raises:
         UsageError: it is neither; says what is wrong, in one line.
@@ -48,78 +42,98 @@ def annotated(text: str) -> Said:
 
 
 @lru_cache(_ANNOTATIONS_MAX)  # each workload's annotation is needed each round, and YAML takes up to 20 ms
-def _parse_annotation(text: str) -> Said | str:
+def _parse_annotation(text: str) -> DvfsTerms | str:
     """The terms of an annotation, or what is wrong with it."""
-    word = _WORDS.get(text.strip())
-    if word is not None:
-        return Said(mode=word)
+    word = text.strip()
+    if word == "off":
+        return OFF
     if text.endswith("…"):  # it was cut where it came in
         return f"annotation {ANNOTATION} is too long"
+    if word in list(Mode):
+        text = f"mode: {word}"
     try:
-        return said(parse_as(DvfsTerms, text.encode(errors="replace"), f"annotation {ANNOTATION}"))
+        return parse_as(DvfsTerms, text.encode(errors="replace"), f"annotation {ANNOTATION}")
     except UsageError as error:
         return str(error)
 
 
-def terms_of(config: Dvfs, others: list[Said], facts: Mapping[str, str], workload: str, utc_ns: int) -> tuple[Terms, str]:
+def terms_of(
+    config: Dvfs, others: Sequence[DvfsTerms], facts: Mapping[str, str], workload: str, utc_ns: int
+) -> tuple[Terms, str]:
     """The terms of a workload now, and what is wrong with its annotation ("" where nothing is).
 
     Args:
         config: the section `dvfs`.
-        others: more words, the most specific last: a group's own, the node's annotation.
+        others: more terms, the most specific last: a group's own, the node's annotation.
         facts: of the workload: its namespace, and its annotation under `dvfs`.
         workload: its name.
         utc_ns: now.
     """
-    found = [said(each) for each in matching(config.namespaces, facts.get("namespace", "")) if facts.get("namespace")]
-    found += [said(each) for each in matching(config.workloads, workload)]
-    wrong = ""
+    namespace, wrong = facts.get("namespace", ""), ""
+    found = [*(matching(config.namespaces, namespace) if namespace else ()), *matching(config.workloads, workload)]
     if config.annotations and facts.get("dvfs"):
         try:
             found.append(annotated(facts["dvfs"]))
         except UsageError as error:  # what its owner wanted is not known: nothing is done then
-            found.append(Said(mode=Mode.OBSERVE))
+            found.append(OFF)
             wrong = str(error)
     now = datetime.fromtimestamp(utc_ns / 1e9, ZoneInfo(config.time_zone))
-    terms = merged(said(config), [*found, *others], config.slowdown_most, now.weekday(), 60 * now.hour + now.minute)
-    return _with_policies(terms), wrong
+    return merge(config, [*found, *others], now.weekday(), 60 * now.hour + now.minute), wrong
 
 
-def _with_policies(terms: Terms) -> Terms:
-    """Where nobody named a policy: an SLO's, where there is one, else that of training."""
-    if terms.policies:
-        return terms
-    return replace(terms, policies=("slo",) if terms.ttft_s is not None or terms.itl_s is not None else ("progress",))
+def merge(node: Dvfs, others: Sequence[DvfsTerms], day: int, minute: int) -> Terms:
+    """The terms at a minute of the week, in the node's time.
 
-
-def merge_for_owner(terms: Sequence[Terms]) -> Terms:
-    """The terms of one owner's workloads that are steered together: of each word the one that binds most."""
-    first = min(terms, key=lambda t: _HOW_FAR.index(t.mode))
-    return replace(
-        _protect(terms),
-        policies=first.policies,
-        cap_mw=min((t.cap_mw for t in terms if t.cap_mw is not None), default=None),
+    Args:
+        node: of the node's owner.
+        others: of namespace and workload, the most specific last.
+        day: of the week, from 0 for Monday.
+        minute: of the day.
+    """
+    every = (node, *others)
+    spans = [[_parse_span(text) for text in one.schedule] for one in every if one.schedule is not None]
+    is_open = all(any(span.holds(day, minute) for span in schedule) for schedule in spans)
+    asked = _last(one.slowdown for one in others)
+    slos = [one.slo for one in every if one.slo is not None]
+    ttft_ms, itl_ms = _last(slo.ttft_ms for slo in slos), _last(slo.itl_ms for slo in slos)
+    # Where nobody names a policy: that of an SLO, where there is one, else that of training.
+    default = "progress" if ttft_ms is None and itl_ms is None else "slo"
+    policy = _last(one.policy for one in every if one.policy != "auto") or default
+    caps_mw = [round(one.cap_w * 1000) for one in every if one.cap_w is not None]
+    return Terms(
+        mode=min((Mode(one.mode) for one in every if one.mode is not None), key=_rank) if is_open else Mode.OBSERVE,
+        policies=tuple(policy.split("+")),
+        slowdown_ratio=node.slowdown if asked is None else min(asked, max(node.slowdown_most, node.slowdown)),
+        ttft_s=None if ttft_ms is None else ttft_ms / 1000,
+        itl_s=None if itl_ms is None else itl_ms / 1000,
+        attainment_ratio=_last(slo.attainment for slo in slos) or Terms().attainment_ratio,
+        cap_mw=min(caps_mw, default=None),
+        shared=bool(_last(one.shared for one in others)),
     )
 
 
-def merge_for_sharers(terms: Sequence[Terms]) -> Terms | None:
-    """The terms of several owners' workloads on the same devices; None where they name different policies.
+def _last(values: Iterable[T | None]) -> T | None:
+    return next((value for value in reversed(list(values)) if value is not None), None)
 
-    None of them is slowed by what another wants: a cap counts only where all have one, and then the highest.
+
+def merge_workloads(terms: Sequence[Terms], *, same_owner: bool) -> Terms | None:
+    """The terms of workloads that are steered together; None where several owners name different policies.
+
+    Several owners share devices: none of them is slowed by what another wants, so a cap counts only where all have one, and
+    then the highest.
     """
-    if len({t.policies for t in terms}) > 1:
+    first = min(terms, key=lambda one: _rank(one.mode))
+    if not same_owner and any(one.policies != first.policies for one in terms):
         return None
-    caps = [t.cap_mw for t in terms if t.cap_mw is not None]
-    return replace(_protect(terms), policies=terms[0].policies, cap_mw=max(caps) if len(caps) == len(terms) else None)
-
-
-def _protect(terms: Sequence[Terms]) -> Terms:
-    """Of each word that limits what steering may do to a workload, the strictest."""
+    caps = [one.cap_mw for one in terms if one.cap_mw is not None]
+    common_mw = max(caps) if len(caps) == len(terms) else None
     return Terms(
-        mode=min((t.mode for t in terms), key=_HOW_FAR.index),
-        slowdown_ratio=min(t.slowdown_ratio for t in terms),
-        ttft_s=min((t.ttft_s for t in terms if t.ttft_s is not None), default=None),
-        itl_s=min((t.itl_s for t in terms if t.itl_s is not None), default=None),
-        attainment_ratio=max(t.attainment_ratio for t in terms),
-        shared=all(t.shared for t in terms),
+        mode=first.mode,
+        policies=first.policies,
+        slowdown_ratio=min(one.slowdown_ratio for one in terms),
+        ttft_s=min((one.ttft_s for one in terms if one.ttft_s is not None), default=None),
+        itl_s=min((one.itl_s for one in terms if one.itl_s is not None), default=None),
+        attainment_ratio=max(one.attainment_ratio for one in terms),
+        cap_mw=min(caps, default=None) if same_owner else common_mw,
+        shared=all(one.shared for one in terms),
     )

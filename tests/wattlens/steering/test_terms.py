@@ -1,18 +1,19 @@
 """Terms out of the file and a pod's annotation; groups out of who holds what."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dvfs.types import Mode
-from energy_agent.config.dvfs import Dvfs
+from dvfs.types import Mode, Terms
+from energy_agent.config.dvfs import Dvfs, DvfsTerms
 from energy_agent.core.energy import DeviceInfo, Identity, WorkloadFacts
 from energy_agent.core.errors import UsageError
 from energy_agent.core.snapshot import DeviceView, Snapshot
 from wattlens.steering.groups import Ranks, automatic, named
-from wattlens.steering.terms import annotated, merge_for_owner, merge_for_sharers, terms_of
+from wattlens.steering.terms import annotated, merge, merge_workloads, terms_of
 
 MONDAY_NOON_NS = 1_764_590_400_000_000_000  # 2025-12-01T12:00:00Z
 
@@ -82,22 +83,57 @@ def replace_zone(dvfs: Dvfs, zone: str) -> Dvfs:
     return dvfs.model_copy(update={"time_zone": zone})
 
 
-def test_together_the_strictest_word_of_one_owner_counts() -> None:
+def test_together_the_strictest_terms_count_and_of_several_owners_no_cap_that_not_all_have() -> None:
     a, b = terms(config(slowdown=0.02))[0], terms(config(mode="shadow", cap_w=300))[0]
-    both = merge_for_owner([a, b])
-    assert (both.mode, both.slowdown_ratio, both.cap_mw, both.shared) == (Mode.SHADOW, 0.02, 300_000, False)
-    assert merge_for_owner([replace(a, shared=True), replace(b, shared=True)]).shared
+
+    def both(*found: Terms, same_owner: bool) -> tuple[object, ...]:
+        merged = merge_workloads(found, same_owner=same_owner)
+        return () if merged is None else (merged.mode, merged.slowdown_ratio, merged.cap_mw, merged.shared)
+
+    assert both(a, b, same_owner=True) == (Mode.SHADOW, 0.02, 300_000, False)
+    assert both(a, b, same_owner=False) == (Mode.SHADOW, 0.02, None, False)
+    assert both(replace(a, cap_mw=500_000, shared=True), replace(b, shared=True), same_owner=True)[2:] == (300_000, True)
+    assert both(replace(a, cap_mw=500_000), b, same_owner=False)[2] == 500_000
+    assert both(a, replace(b, policies=("static",)), same_owner=False) == ()
+    strict = replace(a, ttft_s=0.2, attainment_ratio=0.999)
+    merged = merge_workloads([replace(b, policies=("static",), ttft_s=0.5, itl_s=0.1), strict], same_owner=True)
+    assert merged is not None
+    assert (merged.policies, merged.ttft_s, merged.itl_s, merged.attainment_ratio) == (("static",), 0.2, 0.1, 0.999)
 
 
-def test_of_several_owners_none_is_slowed_by_the_words_of_another() -> None:
-    a, b = terms(config(slowdown=0.02))[0], terms(config(mode="shadow", cap_w=300))[0]
-    both = merge_for_sharers([a, b])
-    assert both is not None
-    assert (both.mode, both.slowdown_ratio, both.cap_mw) == (Mode.SHADOW, 0.02, None)
-    capped = merge_for_sharers([replace(a, cap_mw=500_000), b])
-    assert capped is not None
-    assert capped.cap_mw == 500_000
-    assert merge_for_sharers([a, replace(b, policies=("static",))]) is None
+ORDER = ["observe", "shadow", "enforce"]
+WORDS = st.fixed_dictionaries(
+    {},
+    optional={
+        "mode": st.sampled_from(ORDER), "policy": st.sampled_from(["static", "progress+phase"]),
+        "slowdown": st.floats(0.01, 0.5), "cap_w": st.integers(100, 700), "shared": st.booleans(),
+        "slo": st.fixed_dictionaries({}, optional={"ttft_ms": st.integers(100, 2000), "itl_ms": st.integers(10, 1000)}),
+        "schedule": st.lists(st.sampled_from(["Mon-Fri 08:00-18:00", "22:00-06:00"]), max_size=2),
+    },
+)  # fmt: skip
+OTHERS = st.lists(WORDS.map(DvfsTerms.model_validate), max_size=3)
+
+
+@given(WORDS, OTHERS, st.floats(0.01, 0.2), st.integers(0, 6), st.integers(0, 1439))
+def test_others_only_ever_narrow(
+    words: dict[str, object], others: Sequence[DvfsTerms], most: float, day: int, minute: int
+) -> None:
+    node = Dvfs.model_validate({"auto_groups": True, "slowdown_most": most} | words)
+    found, alone = merge(node, others, day, minute), merge(node, [], day, minute)
+    assert ORDER.index(found.mode) <= ORDER.index(alone.mode) <= ORDER.index(node.mode)
+    for one in others:
+        assert one.mode is None or ORDER.index(found.mode) <= ORDER.index(one.mode)
+    caps = [one.cap_w for one in (node, *others) if one.cap_w is not None]
+    assert found.cap_mw == (1000 * min(caps) if caps else None)
+    assert found.slowdown_ratio <= max(most, alone.slowdown_ratio)
+    if not any(one.slowdown is not None for one in others):
+        assert found.slowdown_ratio == alone.slowdown_ratio
+    limits = [one.slo.ttft_ms for one in (node, *others) if one.slo is not None and one.slo.ttft_ms is not None]
+    assert found.ttft_s == (limits[-1] / 1000 if limits else None)
+
+
+def test_defaults_steer_nothing() -> None:
+    assert merge(Dvfs(), [DvfsTerms(mode="enforce")], 0, 0) == Terms(policies=("progress",))
 
 
 def snapshot(holders: dict[str, tuple[str, ...]], mig: str = "", uid: str = "1000") -> Snapshot:
