@@ -14,7 +14,6 @@ from energy_agent.core.boundary import JOURNAL_LOST, host, is_host, part
 from energy_agent.core.difference import gap_of, mean_mw
 from energy_agent.core.energy import DeviceInfo, Entry, Gap, Identity
 from energy_agent.core.meters import MeterReading, Scope
-from energy_agent.core.record import record
 from energy_agent.core.saved_state import UNREADABLE, read_fields
 from energy_agent.core.snapshot import MeterView
 from energy_agent.core.units import NS_PER_S
@@ -30,7 +29,7 @@ _MODULES: Final = ("GH200", "GB200", "GB300")
 _PPM: Final = 1_000_000
 
 
-@record(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class NodePlan:
     """What is booked. `sources` has, for each meter, the longest time between two readings and its gain uncertainty;
     `record_max_mw` is the most that the node can draw, None where nobody said.

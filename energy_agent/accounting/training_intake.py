@@ -21,7 +21,6 @@ from typing import Any, Final
 from energy_agent.accounting.training_counts import Counted, Identity, dump, load, remove_all
 from energy_agent.core.energy import Steps, Tokens
 from energy_agent.core.ports import Clock
-from energy_agent.core.record import record
 from energy_agent.core.saved_state import ONLY, UNREADABLE, Component, States
 from energy_agent.core.training_report import OTHER, RATE_MAX, TRAINING, Report, ReportError, is_local
 from energy_agent.core.units import NS_PER_H, NS_PER_S
@@ -38,7 +37,7 @@ LOOK_EVERY = 16  # commits between looking for processes that have ended
 _TICK_NS = NS_PER_S // os.sysconf("SC_CLK_TCK")
 
 
-@record(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Booking:
     """What one commit takes over, all or nothing."""
 

@@ -5,11 +5,9 @@ whole microjoules. A value that is not there is None, and the reason stands besi
 """
 
 from collections.abc import Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
-
-from energy_agent.core.record import record
 
 
 class Method(StrEnum):
@@ -37,7 +35,7 @@ class State(StrEnum):
         return self.value.partition(":")[2] or None
 
 
-@record(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Identity:
     """Who writes: stamped on segments and metrics."""
 
@@ -48,7 +46,7 @@ class Identity:
     simulated: bool
 
 
-@record(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class DeviceInfo:
     """What does not change while the driver lives."""
 
@@ -66,7 +64,7 @@ class DeviceInfo:
     driver_epoch: str = ""  # names the load of the driver, within one boot; "" where it is not known
 
 
-@record(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class ProcessUse:
     """One process on a device, as NVML tells it.
 
@@ -85,7 +83,7 @@ class ProcessUse:
     listed: bool = True
 
 
-@record(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class MigUse:
     """A MIG device of a GPU, and how busy it was.
 
@@ -117,7 +115,7 @@ EVENT_REASONS: Final = {
 """Why a clock is lowered: the bits of `DeviceSample.event_reasons`, which are those of NVML (nvmlClocksEventReason*)."""
 
 
-@record(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class DeviceSample:
     """One device, read once. `absent` maps a field's name to the reason for which it is None."""
 
@@ -145,7 +143,7 @@ class DeviceSample:
     absent: Mapping[str, str] = field(default_factory=dict)
 
 
-@record(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Interval:
     """Energy of one device over [start_ns, end_ns), by one method. `edge_uj` bounds the error of each of its two edges."""
 
@@ -158,7 +156,7 @@ class Interval:
     active: bool | None  # a kernel ran; None: not known
 
 
-@record(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Gap:
     """Energy that no sensor saw: not in the ledger's sum, but named with its upper bound."""
 
@@ -169,7 +167,7 @@ class Gap:
     reason: str
 
 
-@record(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Entry:
     """A journal row: a share of an interval. `gpu_ns` is device time held by the workload (0 where nobody holds)."""
 
@@ -184,7 +182,7 @@ class Entry:
     gpu_ns: int = 0
 
 
-@record(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Tokens:
     """Tokens a workload processed over [start_ns, end_ns); `phase` is prompt, cached, generation or training."""
 
@@ -196,7 +194,7 @@ class Tokens:
     tokens: int
 
 
-@record(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Steps:
     """Steps a training workload did over [start_ns, end_ns); `phase` is training, or what it waited for, such as evaluation.
 
@@ -210,7 +208,7 @@ class Steps:
     steps: int
 
 
-@record(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Action:
     """A DVFS action, for the ledger: every change of a setting is a row."""
 
@@ -223,7 +221,7 @@ class Action:
     workload: str = ""
 
 
-@record(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class WorkloadFacts:
     """What is known of a workload, effective from `since_ns`."""
 
@@ -233,7 +231,7 @@ class WorkloadFacts:
     labels: Mapping[str, str] = field(default_factory=dict)  # namespace, pod, owner, team, model, precision, group, ...
 
 
-@record(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class SourceHealth:
     """Whether a source answered, apart from its data. `device` is empty for a source that serves the node."""
 

@@ -5,13 +5,13 @@ the category of a PUE: 1 at the output of the UPS, 2 at that of the PDUs, 3 at t
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
 from energy_agent.core.boundary import meter
 from energy_agent.core.difference import energy_uj
 from energy_agent.core.energy import Gap, Method
-from energy_agent.core.record import record
 
 METER_KIND: Final = "meter"
 """`kind` of the facts that a site's ledger holds of a meter."""
@@ -49,7 +49,7 @@ class Position(StrEnum):
         return next((position for position in cls if position.category == category), None)
 
 
-@record(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class MeterFacts:
     """A declared meter.
 
@@ -93,7 +93,7 @@ class MeterFacts:
         return {key: value for key, value in found.items() if value}
 
 
-@record(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class MeterEnergy:
     """What a meter counted in a window.
 

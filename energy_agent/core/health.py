@@ -5,8 +5,7 @@ itself. Values are raw, in the unit that ends the quantity's name; `energy_agent
 """
 
 from collections.abc import Mapping
-
-from energy_agent.core.record import record
+from dataclasses import dataclass
 
 GROUPS = ("ecc", "memory", "pcie", "nvlink", "state", "mig")
 """Groups that are always read."""
@@ -17,7 +16,7 @@ MARK_PREFIX = "health: "
 """Begins the name under which a call for health is marked: one that hangs costs its device the health, not the energy."""
 
 
-@record(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Reading:
     """One number: a quantity, what tells it from others of its kind, and its raw value."""
 
@@ -26,7 +25,7 @@ class Reading:
     value: int | float
 
 
-@record(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class HealthRecord:
     """One group of one device, read once. `absent` maps a quantity to the reason for which it is not among the readings."""
 

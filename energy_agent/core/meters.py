@@ -1,9 +1,9 @@
 """What a meter tells: readings of a whole node, a module, a processor package, its memory, or a part of a building."""
 
+from dataclasses import dataclass
 from enum import StrEnum
 
 from energy_agent.core.errors import WattlensError
-from energy_agent.core.record import record
 
 
 class MeterError(WattlensError):
@@ -20,7 +20,7 @@ class Scope(StrEnum):
     FACILITY = "facility"  # a meter of the building; what is behind it, the site's configuration says
 
 
-@record(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class MeterReading:
     """One domain of one meter, read once.
 

@@ -4,10 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from energy_agent.core.energy import Action
-from energy_agent.core.record import record
 
 
-@record(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class PairedBlocks:
     """One period of an experiment: its treatment block, its control block and the energy that they represent.
 
@@ -54,7 +53,7 @@ class PairedBlocks:
     excluded: str
 
 
-@record(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Analysis:
     """One interim analysis of an experiment. Estimates are cumulative; `claimed_uj` and `lost_uj` are signed adjustments.
 

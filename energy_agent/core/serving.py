@@ -1,11 +1,10 @@
 """What serving a model costs, as the agent estimates it live: by batch, and divided into prefill and decode."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
-from energy_agent.core.record import record
 
-
-@record(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Band:
     """An estimate in J per token with its 95 % interval."""
 
@@ -14,7 +13,7 @@ class Band:
     high: float
 
 
-@record(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Split:
     """J per computed prompt token and per generated token, each None with its reason; `idle_j` is neither's."""
 
@@ -24,7 +23,7 @@ class Split:
     idle_j: float = 0.0
 
 
-@record(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class BatchUse:
     """Energy in uJ and tokens of the stretches of time in which about so many requests ran."""
 
@@ -33,7 +32,7 @@ class BatchUse:
     generated: int
 
 
-@record(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Serving:
     """What is known of one workload's serving of one model.
 

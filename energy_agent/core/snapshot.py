@@ -6,18 +6,17 @@ What steering may claim is restated by each analysis and may fall.
 """
 
 from collections.abc import Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 
 from energy_agent.core.boundary import Boundary
 from energy_agent.core.catalogue.selection import ALL, Selection
 from energy_agent.core.energy import DeviceInfo, DeviceSample, Identity, Method, SourceHealth, State, WorkloadFacts
 from energy_agent.core.health import HealthRecord
-from energy_agent.core.record import record
 from energy_agent.core.serving import Serving
 from energy_agent.core.tokens import TokenTotals
 
 
-@record(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class DeviceView:
     """One device at the instant of the snapshot."""
 
@@ -35,7 +34,7 @@ class DeviceView:
     sharing: str = ""  # policy by which its holders share it; "": nobody holds it, or that is not known
 
 
-@record(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class WorkloadEnergy:
     """Energy of one workload on one device."""
 
@@ -46,7 +45,7 @@ class WorkloadEnergy:
     energy_uj: int
 
 
-@record(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class TokenCount:
     """Tokens of one workload since it was first seen."""
 
@@ -56,7 +55,7 @@ class TokenCount:
     tokens: int
 
 
-@record(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class StepCount:
     """Steps of one workload since it was first seen."""
 
@@ -65,7 +64,7 @@ class StepCount:
     steps: int
 
 
-@record(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class LedgerStats:
     """The journal and its segments."""
 
@@ -85,7 +84,7 @@ class LedgerStats:
         return (SourceHealth("ledger:snapshot", False, "", error),) if error else ()
 
 
-@record(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Predicted:
     """What steering is expected to save: a share of energy per work, with its 95 % interval."""
 
@@ -94,7 +93,7 @@ class Predicted:
     high: float
 
 
-@record(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Measured:
     """A share that paired blocks told, with the interval of the last analysis."""
 
@@ -103,7 +102,7 @@ class Measured:
     high: float
 
 
-@record(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class DvfsDevice:
     """What the governor does on one device."""
 
@@ -126,7 +125,7 @@ class DvfsDevice:
     exempt: tuple[str, str] | None = None  # group, and why it is not steered by design
 
 
-@record(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class ProcessCost:
     """What one process of the agent costs. `process` is agent, reader or actuator."""
 
@@ -135,7 +134,7 @@ class ProcessCost:
     resident_b: int
 
 
-@record(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class MeterView:
     """One domain of a meter of the node: its energy since it was first read, and its power at the last reading."""
 
@@ -145,7 +144,7 @@ class MeterView:
     power_mw: int | None
 
 
-@record(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class HostView:
     """One device of the host around the GPUs: `host`, or a part of it."""
 
@@ -157,7 +156,7 @@ class HostView:
     gain_uncertainty_ratio: float | None = None  # None: its meter has not answered since the agent started
 
 
-@record(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """Everything that a scrape shows."""
 

@@ -1,13 +1,12 @@
 """What serving engines did between two readings of their counters; joules are joined with it over the same stretch of time."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from math import inf
 from typing import Self
 
-from energy_agent.core.record import record
 
-
-@record(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Latencies:
     """A histogram of latencies in s.
 
@@ -52,7 +51,7 @@ class Latencies:
         return self.edges
 
 
-@record(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class TokenDelta:
     """What the engines of one page did for one model over [start_ns, end_ns) (UTC); None where the page does not tell.
 
@@ -99,7 +98,7 @@ class TokenDelta:
     restarted: bool = False
 
 
-@record(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class TokenTotals:
     """What the engines of one page did for one model since the page was first read. Counts never fall.
 

@@ -6,12 +6,11 @@ process is, it is not asked: the kernel says that.
 
 import re
 from collections.abc import Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from sys import float_info
 from typing import Any, Final
 
 from energy_agent.core.errors import WattlensError
-from energy_agent.core.record import record
 
 TRAINING: Final = "training"
 PHASES: Final = (TRAINING, "evaluation", "checkpoint", "data_wait")
@@ -39,7 +38,7 @@ class ReportError(WattlensError):
     """The report is none; the text says what of it."""
 
 
-@record(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Report:
     """Cumulative counts of one rank.
 

@@ -6,19 +6,18 @@ known; docs/attribution.md says what each does.
 """
 
 from collections.abc import Mapping
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 
 from energy_agent.core.energy import Entry, Interval, Method, MigUse, State
 from energy_agent.core.plugin import discover
-from energy_agent.core.record import record
 from energy_agent.core.units import split_integer
 from energy_agent.metering.sharing import policies as sharing
 from energy_agent.metering.sharing.policy import Known, Policy, Slice, Stretch
 from energy_agent.metering.sharing.settlement import Settlement
 
 
-@record(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Holding:
     """Who holds a device.
 
@@ -35,7 +34,7 @@ class Holding:
     unseen: int = 0
 
 
-@record(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Shape:
     """What a device is besides its holders: its MIG devices, and in mW what it draws while nothing runs."""
 

@@ -17,11 +17,10 @@ The counter ticks about every 100 ms with jitter; a reading is therefore up to o
 a stretch. Between two stretches that share a reading the edges are the same error with opposite signs and cancel.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from energy_agent.core.difference import CounterFault, ceiling_uj, energy_uj, growth_uj, start_of, trapezoid_uj
 from energy_agent.core.energy import DeviceSample, Gap, Interval, Method
-from energy_agent.core.record import record
 from energy_agent.core.units import NS_PER_S, UJ_PER_MJ
 
 _WRAPS_UJ = ((1 << 32) * UJ_PER_MJ, (1 << 64) * UJ_PER_MJ)
@@ -29,7 +28,7 @@ RESET, RELOAD, REBOOT = "counter reset", "driver reload", "reboot"
 """Why a counter began anew, as the gap tells it."""
 
 
-@record(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Sensor:
     """What the meter may assume of a device's sensor.
 
@@ -44,7 +43,7 @@ class Sensor:
     gap_ns: int
 
 
-@record(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class MeterState:
     """The last reading that was booked, and what is owed. Goes into the journal with every commit.
 
@@ -80,7 +79,7 @@ class MeterState:
         return self.boot_ns - self.still_since_ns
 
 
-@record(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Step:
     """What one reading adds."""
 

@@ -10,7 +10,6 @@ from typing import Final
 
 from energy_agent.core.difference import energy_uj, mean_mw
 from energy_agent.core.energy import Entry, Gap, Method, State
-from energy_agent.core.record import record
 from energy_agent.core.units import split_integer
 from energy_agent.metering.gpu_curve import GpuCurve, Segment, Weights, weights_of
 from energy_agent.metering.node import Stretch
@@ -25,7 +24,7 @@ _STILL_MW: Final = 50_000  # by as much, or a tenth of the node, the GPUs' power
 _PPM: Final = 1_000_000
 
 
-@record(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Booked:
     """What a stretch adds."""
 

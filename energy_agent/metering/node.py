@@ -5,15 +5,14 @@ that fell or grew more than the domain can draw, power readings too far apart, a
 nothing; when it moves again it closes the time.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from energy_agent.core.difference import CounterFault, ceiling_uj, energy_uj, gap_of, growth_uj, start_of, trapezoid_uj
 from energy_agent.core.energy import Gap, Method
 from energy_agent.core.meters import MeterReading
-from energy_agent.core.record import record
 
 
-@record(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class NodeState:
     """The last reading that was booked; survives in the journal.
 
@@ -31,7 +30,7 @@ class NodeState:
     seen_boot_ns: int = 0
 
 
-@record(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Stretch:
     """Energy of one domain between two readings. `doubt_uj` is the error of the integration between them, 0 for a counter;
     `edge_uj` bounds the error of each of its two readings.
@@ -49,7 +48,7 @@ class Stretch:
     end_mw: int = 0
 
 
-@record(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class NodeStep:
     """What one reading adds. The gap's device is "": whoever books it knows which."""
 

@@ -11,11 +11,10 @@ samples cannot tell u; there the share of steps that show an f in between is w /
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from statistics import fmean, median, pstdev, stdev
 from typing import Any
-
-from energy_agent.core.record import record
 
 MIN_TICKS, MIN_STEPS = 20, 5
 STEADY = "the load was too steady to tell"
@@ -24,7 +23,7 @@ _Z = 1.96
 _TRAIL_MAX = 20  # ticks
 
 
-@record(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Change:
     """A reading that differs from the one before it.
 
@@ -41,7 +40,7 @@ class Change:
     power_mw: int | None
 
 
-@record(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Estimate:
     """A value within [low, high] at 95 %, from `n` observations; or None with the reason."""
 
@@ -58,7 +57,7 @@ class Estimate:
         return {"value": round(self.value, 4), "low": round(self.low, 4), "high": round(self.high, 4), "n": self.n}
 
 
-@record(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class SensorProfile:
     """All of one board. Times in ms; `counter_step_mj` is the greatest common divisor of the counter's differences."""
 
@@ -78,7 +77,7 @@ class SensorProfile:
         return {k: v.as_json() if isinstance(v, Estimate) else v for k, v in values.items()}
 
 
-@record(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class _Tick:
     """A stretch from one tick to the next: its length and what the two ends leave open of it, energy, and power at its end."""
 
@@ -190,7 +189,7 @@ def _age(tick: Estimate, longest: Estimate, window: Estimate) -> Estimate:
     return Estimate((tick.value + window.value) / 2, (tick.low + window.low) / 2, (tick.high + window.high) / 2, window.n)
 
 
-@record(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class _Step:
     """A load step within one tick: `shown` is f, `before_ns` is u with its error; `apart`: power and counter differ."""
 

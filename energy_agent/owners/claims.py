@@ -3,13 +3,13 @@
 See docs/decisions/0006: `energy_agent/owners/join.py` makes one holding of both.
 """
 
+from dataclasses import dataclass
 from typing import Protocol
 
 from energy_agent.core.energy import SourceHealth, WorkloadFacts
-from energy_agent.core.record import record
 
 
-@record(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Claim:
     """A device, or a slice of it, that was given to a workload.
 
@@ -29,7 +29,7 @@ class Claim:
         return self.facts.workload
 
 
-@record(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Claims:
     """All claims of one source at one instant.
 

@@ -4,10 +4,10 @@ The four laws are those of docs/decisions/0006-who-used-the-joules.md. What a we
 """
 
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from enum import Enum
 
 from energy_agent.core.energy import State
-from energy_agent.core.record import record
 from energy_agent.core.units import NS_PER_S
 from energy_agent.metering.attribution import Holding
 
@@ -25,7 +25,7 @@ class Answer(Enum):
     LOST = "no answer for longer than the patience"
 
 
-@record(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Evidence:
     """What is known of who holds a device, or a MIG device of it.
 

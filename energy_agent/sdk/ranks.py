@@ -5,8 +5,7 @@ A rendezvous at a loopback address names a group too, of the ranks of one worklo
 """
 
 from collections.abc import Mapping
-
-from energy_agent.core.record import record
+from dataclasses import dataclass
 
 _LAUNCHERS = (
     ("RANK", "WORLD_SIZE"),
@@ -17,7 +16,7 @@ _LOCAL = ("LOCAL_RANK", "OMPI_COMM_WORLD_LOCAL_RANK", "SLURM_LOCALID")
 _MOST = 1 << 24
 
 
-@record(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Place:
     """A process's rank within its group of `world` ranks."""
 

@@ -1,17 +1,16 @@
 """What the site process publishes once a commit is done: immutable, read by scrapes and by nobody who books."""
 
 from collections.abc import Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 
 from energy_agent.core.catalogue.selection import ALL, Selection
 from energy_agent.core.energy import Identity, SourceHealth
 from energy_agent.core.facility import MeterFacts
-from energy_agent.core.record import record
 from energy_agent.core.snapshot import LedgerStats, ProcessCost
 from energy_agent.site.building.pue import Pue
 
 
-@record(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class FacilityView:
     """One meter. `power_mw` is None while it does not answer or is not believed."""
 
@@ -21,7 +20,7 @@ class FacilityView:
     power_mw: int | None
 
 
-@record(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Intensity:
     """Carbon intensity of the grid now, as decimal text in g per kWh."""
 
@@ -30,7 +29,7 @@ class Intensity:
     grams_per_kwh: str
 
 
-@record(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class SiteSnapshot:
     """Everything that a scrape of the site shows."""
 
@@ -42,7 +41,7 @@ class SiteSnapshot:
     pue: Mapping[tuple[str, str], Pue] = field(default_factory=dict)  # by category (1, 2, 3, stated) and window
     grid: tuple[Intensity, ...] = ()
     health: tuple[SourceHealth, ...] = ()
-    ledger: LedgerStats = LedgerStats()
+    ledger: LedgerStats = field(default_factory=LedgerStats)
     config_reload_ok: bool = True
     config_reload_success_ns: int | None = None
     processes: tuple[ProcessCost, ...] = ()

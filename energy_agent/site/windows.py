@@ -1,11 +1,11 @@
 """The PUE of a site now, over each window that its metric has. Pure: books in, PUEs out."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final
 
 from energy_agent.core.facility import MeterEnergy, MeterFacts, Position, Role
-from energy_agent.core.record import record
 from energy_agent.ledger.facility import FacilityBook
 from energy_agent.ledger.rows.kinds import CELL_NS
 from energy_agent.site.building.pue import DAY_NS, YEAR_NS, Pue, enough, it_terms, pue, stated_pue
@@ -17,7 +17,7 @@ STATED: Final = "stated"
 PARTLY: Final = ", partly stated"
 
 
-@record(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Stated:
     """A PUE that somebody states, with the bound of its relative error."""
 

@@ -20,7 +20,6 @@ from dataclasses import dataclass
 from math import sqrt
 from typing import Final
 
-from energy_agent.core.record import record
 from energy_agent.core.serving import Band, Split
 
 LEAST_WINDOWS: Final = 30
@@ -38,7 +37,7 @@ NO_WORK: Final = "no prompts or no answers"
 ALIKE: Final = "the load varies too little to tell prompts and answers apart"
 
 
-@record(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Window:
     """Counts of one engine, or group, over a window, and its energy in J; `steps` is None where the engine counts none."""
 

@@ -1,11 +1,11 @@
 """The processes that use the GPUs of this machine, by NVML's lists, with the workload of each by its cgroup."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 from energy_agent.core.energy import ProcessUse
-from energy_agent.core.record import record
 from energy_agent.devices.nvml.abi import Nvml, NvmlError
 from energy_agent.owners.processes import ProcessHolders
 
@@ -13,7 +13,7 @@ SHARED_KINDS = ("pod", "container", "slurm", "unit")
 """Kinds of workload whose processes belong together; a process of a login session stands for itself."""
 
 
-@record(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class GpuProcess:
     """A process on a GPU. `workload` is "" where it cannot be seen, such as from another pid namespace."""
 

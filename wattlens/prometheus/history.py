@@ -16,7 +16,6 @@ from typing import Any, Final
 from urllib.parse import quote, urlencode
 
 from energy_agent.core.errors import UsageError, WattlensError
-from energy_agent.core.record import record
 from energy_agent.core.units import NS_PER_MS, NS_PER_S
 from energy_agent.runtime.http import HttpClient, HttpError, HttpResponse, HttpTooLargeError
 from energy_agent.runtime.tls import TlsFiles
@@ -43,7 +42,7 @@ class TooMuchError(WattlensError):
     """The server, or our own bound, refused an answer of this size."""
 
 
-@record(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Series:
     """Samples of one series in order of time."""
 

@@ -2,15 +2,15 @@
 
 import difflib
 from collections.abc import Iterable
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from energy_agent.core.catalogue.node import BY_NAME
-from energy_agent.core.record import record
 
 PREFIX = "wattlens_"
 
 
-@record(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Selection:
     """Names, UUIDs, indices or globs of them. Empty `include`: all; `exclude` wins."""
 

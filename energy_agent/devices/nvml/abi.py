@@ -4,9 +4,9 @@
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
-from energy_agent.core.record import record
 from energy_agent.devices.port import BackendError
 
 # Return codes (nvmlReturn_t).
@@ -63,7 +63,7 @@ class NvmlError(BackendError):
         super().__init__(name, call, f"NVML {call}: {name}")
 
 
-@record(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class FieldValue:
     """One answer of nvmlDeviceGetFieldValues: `value` is meaningful only when `code` is SUCCESS."""
 
@@ -72,7 +72,7 @@ class FieldValue:
     value: int
 
 
-@record(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Utilization:
     """Per-process SM utilisation since a time stamp; `timestamp_us` is the driver's."""
 

@@ -4,9 +4,9 @@ All field ids are <= 250: later ones were renumbered between driver branches and
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
-from energy_agent.core.record import record
 from energy_agent.devices.nvml.abi import FieldValue
 
 CORRECTED, UNCORRECTED = "corrected", "uncorrected"
@@ -76,7 +76,7 @@ GPM_TRAFFIC: Mapping[int, tuple[str, str]] = {
 }  # fmt: skip
 
 
-@record(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class MigDevice:
     """A MIG device as it is now."""
 

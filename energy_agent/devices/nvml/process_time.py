@@ -7,9 +7,9 @@ another's, and with ours only to know garbage.
 """
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Final
 
-from energy_agent.core.record import record
 from energy_agent.devices.nvml.abi import Utilization
 
 PERIOD_MAX_US: Final = 1_000_000
@@ -19,7 +19,7 @@ STRAY_US: Final = 24 * 3600 * 1_000_000
 """A stamp further than this from our clock is garbage."""
 
 
-@record(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class SmTime:
     """SM time in us by pid since the last answer, and the stamp to ask from next time. `believed`: not all was garbage."""
 

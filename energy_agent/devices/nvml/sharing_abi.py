@@ -1,8 +1,8 @@
 """What the sharing of a device is asked with, as a protocol: who is on which MIG device, how large each is, how busy it was."""
 
+from dataclasses import dataclass
 from typing import Protocol
 
-from energy_agent.core.record import record
 from energy_agent.devices.nvml.abi import Nvml
 from energy_agent.devices.nvml.health_abi import GpmSampler
 
@@ -10,7 +10,7 @@ GPM_SM_UTILIZATION = 2
 """Share of the SMs that worked, in percent; of an instance, of its own SMs."""
 
 
-@record(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class InstanceProcess:
     """A process with a compute context. On a GPU in MIG mode it is on one of its instances, else both ids are None."""
 
@@ -20,7 +20,7 @@ class InstanceProcess:
     compute_instance: int | None
 
 
-@record(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class MigShape:
     """A MIG device: a compute instance within a GPU instance. `slices` are its compute slices, `sms` its multiprocessors."""
 

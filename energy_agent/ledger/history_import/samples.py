@@ -12,11 +12,10 @@ before. So each edge is uncertain by what the board draws in that time and in tw
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final
 
 from energy_agent.core.energy import Entry, Method, State
-from energy_agent.core.record import record
 from energy_agent.ledger.rows.cells import cell_start
 
 TICK_NS: Final = 100_000_000
@@ -28,7 +27,7 @@ LIFE: Final = "@"
 RESET: Final = "counter reset"
 
 
-@record(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Reading:
     """What one scrape told of one board.
 
@@ -44,7 +43,7 @@ class Reading:
     source: str = ""
 
 
-@record(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Terms:
     """What may be assumed of a board and of who read it.
 

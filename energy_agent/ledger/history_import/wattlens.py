@@ -20,7 +20,6 @@ from typing import Final
 from energy_agent.core.boundary import host, is_gpu, part
 from energy_agent.core.difference import energy_uj, gap_of, mean_mw
 from energy_agent.core.energy import Entry, Gap, Method, State, Steps, Tokens
-from energy_agent.core.record import record
 from energy_agent.core.units import NS_PER_S, split_integer
 from energy_agent.ledger.history_import.dcgm import told, uuid
 from energy_agent.ledger.history_import.samples import BOARD_MOST_MW, RESET, TICK_NS
@@ -57,7 +56,7 @@ Key = tuple[str, ...]
 Holding = tuple[str, State]
 
 
-@record(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Page:
     """The numbers of one scrape of one agent: uJ, ns or counts by what they are of."""
 

@@ -12,7 +12,6 @@ from typing import Any, Final
 
 from energy_agent.core.energy import Action, Method, State, WorkloadFacts
 from energy_agent.core.proof import Analysis, PairedBlocks
-from energy_agent.core.record import record
 from energy_agent.core.units import NS_PER_S
 from energy_agent.ledger.rows.uncertainty import SHARE_UNKNOWN, Run, follow
 
@@ -21,7 +20,7 @@ INT64_MAX: Final = (1 << 63) - 1
 PPM: Final = 1_000_000
 
 
-@record(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Cell:
     """Energy of one (device, workload, state, method) within one aligned 15-minute UTC cell."""
 
@@ -35,7 +34,7 @@ class Cell:
     run: Run
 
 
-@record(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Span:
     """How a device (workload "") or one holder of it was metered within a cell: the edges that did not cancel."""
 
@@ -45,7 +44,7 @@ class Span:
     run: Run
 
 
-@record(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class GapRow:
     """Energy within a cell that no sensor saw, by its upper bound; not part of any energy sum."""
 
@@ -57,7 +56,7 @@ class GapRow:
     bound_uj: int
 
 
-@record(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class TokenRow:
     """Tokens of one (workload, model, phase) within a cell."""
 
@@ -70,7 +69,7 @@ class TokenRow:
     tokens: int
 
 
-@record(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class StepRow:
     """Steps of one (workload, phase) within a cell."""
 
@@ -82,7 +81,7 @@ class StepRow:
     steps: int
 
 
-@record(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class DeviceFacts:
     """What an auditor must know of a device, effective from `since_ns`.
 
@@ -389,7 +388,7 @@ def fold(rows: Mapping[Key, Row], more: Iterable[Row]) -> dict[Key, Row]:
     return changed
 
 
-@record(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Located:
     """A row and whose it is. `sequence` is that of its segment, None while it is not sealed."""
 

@@ -8,17 +8,15 @@ energy, adds linearly over cells and boards, and is never divided by the square 
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final
-
-from energy_agent.core.record import record
 
 _PPM: Final = 1_000_000
 SHARE_UNKNOWN: Final = 0
 """`Run.last_ppm` of a holder's run that was read from a segment: shares are not stored there."""
 
 
-@record(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Run:
     """A stretch of metering over [start_ns, end_ns) and the edge errors that are left of it, in uJ.
 
@@ -83,7 +81,7 @@ def bound_of(runs: Iterable[Run]) -> int:
     return 0 if total is None else total.bound_uj
 
 
-@record(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Bounds:
     """Energy in uJ with its bounds; `high_uj` has the gap bound in it, `low_uj` has not."""
 

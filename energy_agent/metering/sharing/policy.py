@@ -4,14 +4,13 @@ The law of every policy: the parts of an energy sum to it exactly, and none is n
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 
 from energy_agent.core.energy import State
-from energy_agent.core.record import record
 from energy_agent.core.units import split_integer
 
 
-@record(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Slice:
     """A MIG device. `holders` is empty where nobody holds it, None where that is not known.
 
@@ -28,7 +27,7 @@ class Slice:
     holders: Mapping[str, int] | None
 
 
-@record(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Known:
     """What is known of who used a device over a stretch.
 
@@ -49,7 +48,7 @@ class Known:
     unseen: int = 0
 
 
-@record(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Stretch:
     """Energy to be shared. `active` is False where no kernel ran; None: not known."""
 
@@ -63,7 +62,7 @@ class Stretch:
         return State.IDLE if self.active is False else State.ACTIVE
 
 
-@record(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Part:
     """What a workload gets, or with workload "" one of the states that nobody owns. `time` is its share of device time."""
 
@@ -78,7 +77,7 @@ class Part:
         return self.workload or str(self.state)
 
 
-@record(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Policy:
     """A way to share.
 

@@ -22,11 +22,10 @@ lowest and highest power of the board allow (`interpolated_energy`).
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from math import inf, sqrt
 
-from energy_agent.core.record import record
 from energy_agent.sdk.measure.linear import Pieces, krige
 
 SHORTEST_S = 0.050
@@ -39,7 +38,7 @@ _SHARP_S = 2e-5  # a length that the counter tells, by the rounding of its readi
 _BLIND = 0.25  # spread of power, relative to its level, where one reading is all there is
 
 
-@record(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Tick:
     """Readings that appeared between two reads of a device, at `lo_s` and `hi_s`. Powers are as read, W; the counter in J."""
 
@@ -57,7 +56,7 @@ class Tick:
     counter_lo_s: float | None = None  # the read before, if this one shows another counter; else None
 
 
-@record(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Sensor:
     """What is known of a board's sensor.
 
@@ -82,7 +81,7 @@ class Sensor:
     high_w: float = inf
 
 
-@record(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Estimate:
     """Energy as the board's sensor would tell it, and the half-width of its interval. No gain error is in it."""
 

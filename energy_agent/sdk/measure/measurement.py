@@ -5,11 +5,11 @@ import inspect
 import sys
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from math import hypot
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, overload
 
-from energy_agent.core.record import record
 from energy_agent.core.units import NS_PER_S
 from energy_agent.sdk.measure.connection import Connection, connection
 from energy_agent.sdk.measure.counted import Counted
@@ -26,7 +26,7 @@ GAIN_UNCERTAINTY_RATIO = 0.05
 _CALLS_KEPT = 1000
 
 
-@record(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class DeviceEnergy:
     """One device's part of a window, J. Without `joules` the reason says why.
 

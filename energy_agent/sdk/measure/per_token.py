@@ -5,12 +5,11 @@ at the two ends. The first is a bound and so is the last: they add, as distances
 half-widths of independent errors, so those of several windows add in squares.
 """
 
+from dataclasses import dataclass
 from math import exp, inf, log
 
-from energy_agent.core.record import record
 
-
-@record(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class PerToken:
     """J a token and its interval; all None, with the reason, where there is none."""
 

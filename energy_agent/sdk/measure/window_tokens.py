@@ -14,15 +14,14 @@ At an end where no request ran nothing lags.
 """
 
 from collections.abc import Mapping, Sequence
-
-from energy_agent.core.record import record
+from dataclasses import dataclass
 
 _LAG_STEPS = 2
 _LAG_PROMPTS = 2
 _NAME = 256  # of a model, by a page that is not trusted
 
 
-@record(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class WindowTokens:
     """Tokens of a window. What is None nobody told; without `generation` and `processed` the reason says why.
 
@@ -58,7 +57,7 @@ class WindowTokens:
     reason: str = ""
 
 
-@record(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Stretch:
     """What a page's counters said between the reading before the window and the one after it.
 

@@ -8,14 +8,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from energy_agent.core.record import record
 from energy_agent.core.units import NS_PER_S
 
 NOTHING = "nothing has been read yet"
 AGENT, DIRECT = "agent", "nvml"
 
 
-@record(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Status:
     """What a run used and did so far, on this node.
 
@@ -103,7 +102,7 @@ def _digits(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
-@record(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Totals:
     """Energy, J, and what was done with it. `readings`: how many windows they are of, or answers.
 
@@ -120,7 +119,7 @@ class Totals:
     seconds: float | None = 0.0
 
 
-@record(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class View:
     """What the source says now. It is replaced whole, so that a reader in another thread sees one of them.
 

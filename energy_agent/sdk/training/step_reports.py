@@ -14,10 +14,10 @@ import threading
 import time
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from energy_agent.core.record import record
 from energy_agent.core.training_report import RATE_MAX, TRAINING, Report, ReportError, parse
 from energy_agent.runtime.threads import start_thread
 
@@ -28,7 +28,7 @@ _SEND_S = 0.3
 _END_S = 2.0  # for the queue of at most some ten reports; a sender that never stops is not waited for
 
 
-@record(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Steps:
     """Steps of training and tokens of all processes; `ranks` of `world` reported, which are fewer where some run elsewhere."""
 

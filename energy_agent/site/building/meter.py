@@ -5,13 +5,12 @@ the machine that reads it is away or boots, so its register bridges that; its re
 many readings; and it may hang, which only its own past tells from a register that is coarse.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final
 
 from energy_agent.core.difference import energy_uj, gap_of, mean_mw, start_of, trapezoid_uj
 from energy_agent.core.energy import Gap, Method
 from energy_agent.core.meters import MeterReading
-from energy_agent.core.record import record
 from energy_agent.metering.node import NodeState, NodeStep, Stretch, advance
 
 HANGS: Final = "its register stands still while energy should flow"
@@ -31,7 +30,7 @@ _FINE: Final = 200  # a power that is fewer of its own steps may well stay the s
 _USUAL: Final = 8  # readings over which the usual swing is a running mean
 
 
-@record(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class FacilityState:
     """What survives in the journal of one meter.
 
@@ -62,7 +61,7 @@ class FacilityState:
     still_ns: int = 0
 
 
-@record(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class FacilityStep:
     """What one reading adds. `fault` says why the meter is not believed now, "" if it is."""
 

@@ -6,14 +6,13 @@ ERF = reused / total (30134-6), CUE = CO2e of the total / IT (30134-8), WUE = wa
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import pairwise
 from typing import Final
 
 from energy_agent.core.energy import Method
 from energy_agent.core.facility import MeterEnergy, MeterFacts, Position, Role
-from energy_agent.core.record import record
 from energy_agent.site.building.ratio import Amount, Terms, coverage, energy, ratio
 from energy_agent.site.building.spans import merged
 from energy_agent.site.building.tree import below, counted, nearest, path_of
@@ -29,7 +28,7 @@ _KWH_UJ: Final = 3_600_000_000_000
 OVERHEAD: Final = (Role.COOLING, Role.UPS_LOSS, Role.LIGHTING)
 
 
-@record(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Pue:
     """A PUE with what belongs beside it.
 
@@ -54,7 +53,7 @@ class Pue:
     stated: bool = False
 
 
-@record(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Part:
     """Where energy goes: a role, a loss between two positions, or the rest that no meter explains."""
 

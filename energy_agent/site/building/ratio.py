@@ -8,12 +8,12 @@ the window, and can have been anything from nothing to the most that can flow.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from math import isqrt
 from typing import Final
 
 from energy_agent.core.facility import MeterEnergy
-from energy_agent.core.record import record
 
 _PPM: Final = 1_000_000
 _K: Final = Fraction(196, 100)
@@ -24,7 +24,7 @@ Terms = Mapping[str, int]
 """Meter id -> +1 where it is added, -1 where it is taken off."""
 
 
-@record(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Amount:
     """A number with its 95 % bounds. `value` None: there is none, for `reason`; a bound None: nothing bounds it there."""
 

@@ -1,12 +1,11 @@
 """Water that entered a site over a window, from bills and readings that begin and end where they do. Pure, exact."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from fractions import Fraction
 
-from energy_agent.core.record import record
 
-
-@record(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class WaterUse:
     """Water that entered a site in a period.
 
@@ -26,7 +25,7 @@ class WaterUse:
     source: str = ""
 
 
-@record(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Water:
     """Of a window: liters, the bound of their error, the share of the window that is known, the categories that are in it."""
 

@@ -6,11 +6,11 @@ Source: Prometheus documentation, querying (basics, operators, functions) and HT
 import json
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final
 
 from energy_agent.core.meters import MeterError
-from energy_agent.core.record import record
 from energy_agent.site.meters._decimal_text import decimal_of
 
 _PART: Final = "wattlens_part"  # label that tells the parts of the answer apart
@@ -29,7 +29,7 @@ _SHOWN: Final = 3
 _LABELS_SHOWN: Final = 160
 
 
-@record(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Sampled:
     """A value, and when its samples are from, in s since 1970 by the clock of whoever scraped them."""
 
