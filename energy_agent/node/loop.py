@@ -194,7 +194,7 @@ class Agent:
             return
         self.snapshot = snapshot
         if self.on_publish is not None:
-            self._neighbours.contain("rendering", partial(self.on_publish, snapshot), None)
+            self._neighbours.contain("publish", partial(self.on_publish, snapshot), None)
         if self.steer is not None:
             steered = self._neighbours.contain("steering", partial(self.steer, snapshot), None)
             if steered is not None:

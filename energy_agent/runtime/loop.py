@@ -30,7 +30,7 @@ class Neighbours:
     """Keeps which work failed when it was last done. One thread uses it."""
 
     def __init__(self, process: str, log: logging.Logger) -> None:
-        """`process` comes before the names of sources, as in `agent:rendering`."""
+        """`process` comes before the names of sources, as in `agent:tokens`."""
         self._process, self._log = process, log
         self._reasons: dict[str, str] = {}
 

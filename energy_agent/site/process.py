@@ -50,7 +50,6 @@ class SiteProcess:
     reload: Reload = field(default_factory=Reload)
     on_reload: Callable[["SiteProcess"], None] | None = None
     on_turn: Callable[["SiteProcess"], None] | None = None
-    on_publish: Callable[[SiteSnapshot], None] | None = None
     web_ok: Callable[[], bool] | None = None
     listener_health: Callable[[], tuple[SourceHealth, ...]] = tuple
     snapshot: SiteSnapshot | None = None
@@ -135,11 +134,8 @@ class SiteProcess:
             self._next_pue_boot_ns = boot_ns + round(PUE_S * NS_PER_S)
             self._pue = self._neighbours.contain("pue", partial(self._live, sealed, now_ns), self._pue)
         snapshot = self._neighbours.contain("snapshot", partial(self._snapshot, now_ns, boot_ns), None)
-        if snapshot is None:
-            return
-        self.snapshot = snapshot
-        if self.on_publish is not None:
-            self._neighbours.contain("rendering", partial(self.on_publish, snapshot), None)
+        if snapshot is not None:
+            self.snapshot = snapshot
 
     def _commit(self, now_ns: int) -> None:
         try:

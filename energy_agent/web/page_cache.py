@@ -1,9 +1,4 @@
-"""The body of the newest snapshot: built once, by the first scrape, or ahead of it where somebody scrapes every snapshot.
-
-Built right after the snapshot was made, in the thread that made it, a page costs half of what it does half a second later: all
-that it is made of is still in the processor's caches. A page that nobody fetches would be waste, so only who fetched the last
-one gets the next ahead of time.
-"""
+"""The body of the newest snapshot: built once, by the first scrape that asks for it."""
 
 import threading
 from collections.abc import Callable
@@ -44,22 +39,10 @@ class PageCache:
         self._build = build
         self._lock = threading.Lock()
         self._built: tuple[Published, bytes] | None = None
-        self._fetched = False
 
     def body(self, snapshot: Published) -> bytes:
         """The body of `snapshot`; who asks while it is being built waits for it."""
         with self._lock:
-            self._fetched = True
-            return self._of(snapshot)
-
-    def ahead(self, snapshot: Published) -> None:
-        """`snapshot` is new; build its body if that of the last one was fetched."""
-        with self._lock:
-            if self._fetched:
-                self._fetched = False
-                self._of(snapshot)
-
-    def _of(self, snapshot: Published) -> bytes:
-        if self._built is None or self._built[0] is not snapshot:
-            self._built = (snapshot, self._build(snapshot))
-        return self._built[1]
+            if self._built is None or self._built[0] is not snapshot:
+                self._built = (snapshot, self._build(snapshot))
+            return self._built[1]

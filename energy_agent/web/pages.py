@@ -1,6 +1,7 @@
 """What the agent's web server shows: /metrics, /healthz, /readyz and a landing page. No socket, no credentials."""
 
 import html
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +10,8 @@ from energy_agent.core.units import NS_PER_S
 from energy_agent.exposition.openmetrics import Format, negotiate
 from energy_agent.web.http1 import PLAIN, Request, Response
 from energy_agent.web.page_cache import PageCache, Published
+
+_log = logging.getLogger(__name__)
 
 Source = Callable[[], Published | None]
 """Gives the newest published snapshot, None before the first; must not wait."""
@@ -45,11 +48,6 @@ class Pages:
         self._handlers = {path: known[path] for path in sorted(paths)}
         self._pages = {fmt: PageCache(_in(render, fmt)) for fmt in Format}
 
-    def published(self, snapshot: Published) -> None:
-        """There is a newer snapshot: who scrapes every one finds its page made."""
-        for page in self._pages.values():
-            page.ahead(snapshot)
-
     def answer(self, request: Request) -> Response:
         """The answer, of whatever status."""
         handler = self._handlers.get(request.path)
@@ -72,7 +70,11 @@ class Pages:
         if snapshot is None or trouble:
             return Response(503, PLAIN, f"{trouble}\n".encode())
         fmt = negotiate(request.headers.get("accept", ""))
-        return Response(200, fmt.value, self._pages[fmt].body(snapshot))
+        try:
+            return Response(200, fmt.value, self._pages[fmt].body(snapshot))
+        except Exception:  # noqa: BLE001 - a defect costs this answer, and is in the log
+            _log.exception("snapshot %d cannot be rendered", snapshot.sequence)
+            return Response(500, PLAIN, b"the page cannot be rendered: see the log\n")
 
     def _health(self, _: Request) -> Response:
         return Response(200, PLAIN, b"ok\n")

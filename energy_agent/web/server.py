@@ -26,7 +26,6 @@ from energy_agent.web.auth import Gate
 from energy_agent.web.http1 import PLAIN, BadRequestError, Reader, Request, Response, send, serialize
 from energy_agent.web.limits import AddressLimits, Newcomers, owner_of
 from energy_agent.web.listening import listen
-from energy_agent.web.page_cache import Published
 from energy_agent.web.pages import ALL, PROBES, Pages, Render, Source
 
 _log = logging.getLogger(__name__)
@@ -105,10 +104,6 @@ class Server:
         self._listener = listener = listen(self._address, self.port, self._key)
         self.port = int(listener.getsockname()[1])
         self._spawn(lambda: self._accept(listener), listener.close)
-
-    def published(self, snapshot: Published) -> None:
-        """There is a newer snapshot: who scrapes every one finds its page made."""
-        self._pages.published(snapshot)
 
     def stop(self, timeout_s: float = 2.0) -> None:
         """Close the listener and every connection, and wait for their threads at most `timeout_s`."""

@@ -7,7 +7,6 @@ from pathlib import Path
 from energy_agent.accounting.training_intake import TrainingIntake
 from energy_agent.config.agent import Config
 from energy_agent.core.ports import Clock
-from energy_agent.core.snapshot import Snapshot
 from energy_agent.ledger.journal.journal import Journal
 from energy_agent.local_api.history import History
 from energy_agent.local_api.peers import Peers
@@ -37,12 +36,5 @@ def serve(path: Path, agent: Agent, roots: Sequence[Path]) -> ClientApi:
     routes = Routes(history, agent.training, lambda: agent.steer)
     holders = agent.holders
     peers = Peers(roots, agent.clock) if holders is None else Peers(roots, agent.clock, holders.known, holders.trust)
-    published = agent.on_publish
-
-    def both(snapshot: Snapshot) -> None:
-        if published is not None:
-            published(snapshot)
-        history.add(snapshot)
-
-    agent.on_publish = both
+    agent.on_publish = history.add
     return ClientApi(path, routes, peers, simulated=agent.identity.simulated)

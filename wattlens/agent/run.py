@@ -91,7 +91,6 @@ def run_agent(options: AgentOptions) -> int:
         access = Access(_web(config, options), may_wait=last_good is not None and last_good.exists())
         agent = build_agent(config, options, state)  # opens the journal: what can be refused before that is
         server = Server(address, port, lambda: agent.snapshot, agent.clock, access=access)
-        agent.on_publish = server.published
         listeners = Listeners(log)
         agent.listener_health = listeners.health
         if config.client.socket is not None:

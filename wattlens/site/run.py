@@ -70,7 +70,6 @@ def run_site(options: SiteOptions) -> int:
         address, port = split_listen(options.listen or config.web.listen)
         access = Access(_web(config, options), may_wait=last_good.exists())
         server = Server(address, port, lambda: site.snapshot, site.clock, access=access, render=render)
-        site.on_publish = server.published
         site.web_ok = lambda: access.ok
         site.on_turn = _every_turn(service, watch)
         site.on_reload = lambda running: _reload(running, options, watch, access, last_good)

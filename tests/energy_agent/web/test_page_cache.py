@@ -1,34 +1,28 @@
-"""A page is built once a snapshot, and ahead of time only for who fetches every one."""
+"""A page is built once per snapshot, by the first scrape that asks for it."""
 
-from energy_agent.core.snapshot import Snapshot
+from energy_agent.runtime.clock import RealClock
+from energy_agent.web.http1 import Request
 from energy_agent.web.page_cache import PageCache
+from energy_agent.web.pages import Pages
 from tests.snapshots import Player
 
 
-class Builder:
-    def __init__(self) -> None:
-        self.built: list[int] = []
+def test_each_snapshot_is_built_once_and_only_when_it_is_fetched() -> None:
+    built = []
+    cache = PageCache(lambda snapshot: built.append(snapshot.sequence) or str(snapshot.sequence).encode())
+    one, unfetched, three = (Player(gpus=1).at(k) for k in range(1, 4))
+    assert [cache.body(each) for each in (one, one, three, three)] == [b"%d" % s.sequence for s in (one, one, three, three)]
+    assert built == [one.sequence, three.sequence]
+    assert unfetched.sequence not in built
 
-    def __call__(self, snapshot: Snapshot) -> bytes:
-        self.built.append(snapshot.sequence)
-        return str(snapshot.sequence).encode()
 
+def test_a_snapshot_that_cannot_be_rendered_is_an_answer_and_the_next_one_is_shown() -> None:
+    bad, good = (Player(gpus=1).at(k) for k in (1, 2))
+    snapshots = [good, bad]
 
-def test_a_page_nobody_fetched_is_not_built_ahead_again() -> None:
-    build = Builder()
-    cache = PageCache(build)
-    one, two, three, four, five = (Player(gpus=1).at(k) for k in range(1, 6))
-    cache.ahead(one)
-    assert build.built == []  # nobody ever asked
-    assert cache.body(one) == cache.body(one) == str(one.sequence).encode()
-    assert build.built == [one.sequence]
-    cache.ahead(two)
-    assert build.built == [one.sequence, two.sequence]
-    assert cache.body(two) == str(two.sequence).encode()
-    assert build.built == [one.sequence, two.sequence]  # it was there
-    cache.ahead(three)
-    cache.ahead(four)  # nobody fetched three
-    assert build.built == [one.sequence, two.sequence, three.sequence]
-    assert cache.body(four) == str(four.sequence).encode()
-    cache.ahead(five)
-    assert build.built == [one.sequence, two.sequence, three.sequence, four.sequence, five.sequence]
+    def render(snapshot, _):
+        return {good.sequence: b"page"}[snapshot.sequence]
+
+    pages = Pages(lambda: snapshots.pop(), RealClock(), float("inf"), render)
+    request = Request("GET", "/metrics", {}, close=True)
+    assert [pages.answer(request).status for _ in range(2)] == [500, 200]

@@ -1,4 +1,4 @@
-"""Whatever fails beside the meter (sources, endpoints, rendering, steering, damaged states), every joule is booked."""
+"""Whatever fails beside the meter (sources, endpoints, steering, damaged states), every joule is booked."""
 
 import json
 import logging
@@ -71,7 +71,7 @@ def down(snapshot):
 
 
 PARTS = {
-    "rendering": lambda agent, defect: setattr(agent, "on_publish", defect),
+    "publish": lambda agent, defect: setattr(agent, "on_publish", defect),
     "turn": lambda agent, defect: setattr(agent, "on_turn", defect),
     "tokens": lambda agent, defect: _break(agent.tokens, "drain", defect),
     "tokens_health": lambda agent, defect: _break(agent.tokens, "health", defect),
