@@ -15,7 +15,6 @@ from energy_agent.core.text import printable
 from energy_agent.metering.attribution import Holding
 from energy_agent.owners.cgroup import MAX_NAME, TrustedPath, membership, unchecked
 from energy_agent.owners.cgroup_tree import WHOLE_RANGE
-from energy_agent.owners.kubernetes.living_pods import LivingPods
 from energy_agent.owners.lone_processes import NOBODY, OF_NODE, OF_USER, LoneProcesses, is_shared
 from energy_agent.owners.process_status import count_pid_namespaces, status_field
 from energy_agent.owners.subordinate_uids import SubordinateUids
@@ -61,11 +60,6 @@ class ProcessHolders:
     _names: set[str] = field(default_factory=set)  # workloads of these, and of some that have ended
     _lone: LoneProcesses = field(default_factory=LoneProcesses)
     _before: frozenset[str] = frozenset()  # workloads as of the last commit, until all processes were seen again
-    _living: LivingPods = field(init=False)
-
-    def __post_init__(self) -> None:
-        """All pods share one look at the processes of the node."""
-        self._living = LivingPods(self._pids, lambda pid: self._read(pid, "cgroup") or "", self.trust)
 
     def restore(self, workloads: Iterable[str]) -> None:
         """Workloads that were there when the agent last ran: their processes keep their names."""
@@ -167,13 +161,6 @@ class ProcessHolders:
         """Workloads of the processes that had not ended when that was last looked for."""
         return {holder.workload for identity, holder in self._known.items() if identity not in self._ended}
 
-    def pod_lives(self, uid: str, now_ns: int) -> bool:
-        """Whether any process of the node is in this pod; on a node of many processes it takes several calls to find none."""
-        return self._living.lives(uid, now_ns)
-
-    def _pids(self) -> list[int]:
-        return [int(pid) for pid in os.listdir(self.procfs) if pid.isdecimal()]  # noqa: PTH208 - names alone
-
     def start_time(self, pid: int) -> int | None:
         """Start time in clock ticks since boot, field 22 of /proc/PID/stat; None where the process cannot be seen."""
         return _start(self._stat(pid))
@@ -238,17 +225,24 @@ class ProcessHolders:
         return None if owner == NOBODY else owner
 
     def _read(self, pid: int | str, name: str) -> str | None:
-        # Asked every second for every holder, so without pathlib and buffers: they cost ten times the read itself.
-        try:
-            fd = os.open(f"{self.procfs}/{pid}/{name}", os.O_RDONLY | os.O_CLOEXEC)
-        except OSError:
-            return None
-        try:
-            return os.read(fd, MAX_PROC_B).decode(errors="replace")
-        except OSError:
-            return None
-        finally:
-            os.close(fd)
+        return read_proc(self.procfs, pid, name)
+
+
+def read_proc(procfs: Path, pid: int | str, name: str) -> str | None:
+    """A file of a process in /proc, up to a bound; None where it cannot be read.
+
+    Asked every second for every holder, so without pathlib and buffers: they cost ten times the read itself.
+    """
+    try:
+        fd = os.open(f"{procfs}/{pid}/{name}", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        return os.read(fd, MAX_PROC_B).decode(errors="replace")
+    except OSError:
+        return None
+    finally:
+        os.close(fd)
 
 
 def _start(fields: list[str]) -> int | None:

@@ -16,6 +16,7 @@ from energy_agent.owners.processes import DeviceHolders, ProcessHolders
 
 if TYPE_CHECKING:
     from energy_agent.owners.kubernetes.informer import PodInformer
+    from energy_agent.owners.kubernetes.living_pods import LivingPods
     from energy_agent.owners.kubernetes.pod_logs import PodLogs
     from energy_agent.owners.kubernetes.pod_resources import PodFact
 
@@ -31,8 +32,9 @@ class JoinedHolders:
         started_boot_ns: int = 0,
         informer: "PodInformer | None" = None,
         logs: "PodLogs | None" = None,
+        living: "LivingPods | None" = None,
     ) -> None:
-        self._sources, self._logs = sources, logs
+        self._sources, self._logs, self._living = sources, logs, living
         self._informer = informer
         self._started_ns = started_boot_ns
         self._names = PodNames()
@@ -97,7 +99,7 @@ class JoinedHolders:
         if sample.processes is not None:
             by_process, fresh = processes.resolve(sample.processes, sample.t_ns, sample.mig or ())
             facts = self.learn(fresh)
-            self._look_for_ends(sample.uuid, by_process, processes, sample.t_ns)
+            self._look_for_ends(sample.uuid, by_process)
         elif "processes" in sample.absent:
             by_process = DeviceHolders(None, State.UNKNOWN_HOLDER)
         holders, named = self.holders(sample.uuid, by_process, sample.t_ns)
@@ -160,8 +162,9 @@ class JoinedHolders:
         """End their threads."""
         for source in self._sources:
             source.stop()
-        if self._informer is not None:
-            self._informer.stop()
+        for part in (self._informer, self._living):
+            if part is not None:
+                part.stop()
 
     def _join(self, gpu: str, by_process: DeviceHolders, now_ns: int) -> tuple[DeviceHolders, list[WorkloadFacts]]:
         processes = by_process.holding
@@ -244,7 +247,7 @@ class JoinedHolders:
             names.append(name)
         return list(dict.fromkeys(names))
 
-    def _look_for_ends(self, gpu: str, by_process: DeviceHolders, processes: ProcessHolders, now_ns: int) -> None:
+    def _look_for_ends(self, gpu: str, by_process: DeviceHolders) -> None:
         """Kubelets may list pods that have ended. One whose process held a device, and of which none is left, has.
 
         Of a pod that the informer knows, it tells.
@@ -256,7 +259,7 @@ class JoinedHolders:
                 continue
             if any(self._uids.get(workload) == uid for workload in by_process.seen):
                 self._ended.pop(key, None)
-            elif self._ended.get(key) != uid and not processes.pod_lives(uid, now_ns):
+            elif self._ended.get(key) != uid and self._living is not None and not self._living.lives(uid):
                 self._ended[key] = uid
 
     def _over(self, claim: Claim) -> bool:

@@ -1,14 +1,17 @@
 """Opens the schedulers that the configuration asks for; what they say is joined with the processes."""
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
 from energy_agent.config.owners import Kubernetes
 from energy_agent.config.slurm import Slurm
 from energy_agent.core.ports import Clock
+from energy_agent.owners.cgroup import TrustedPath, unchecked
 from energy_agent.owners.claims import ClaimSource
 from energy_agent.owners.kubernetes.api_client import Api
 from energy_agent.owners.kubernetes.informer import PodInformer
+from energy_agent.owners.kubernetes.living_pods import LivingPods
 from energy_agent.owners.kubernetes.node_annotation import NodeNote
 from energy_agent.owners.kubernetes.pod_logs import DEFAULT_FOLDER, PodLogs
 from energy_agent.owners.kubernetes.pod_resources import DEFAULT_SOCKET, PodResources
@@ -22,7 +25,13 @@ START_WAIT_S = 2.0
 
 
 def open_holders(
-    config: Kubernetes, slurm: Slurm, clock: Clock, procfs: Path, node: str, simulated: Path | None = None
+    config: Kubernetes,
+    slurm: Slurm,
+    clock: Clock,
+    procfs: Path,
+    node: str,
+    simulated: Path | None = None,
+    trust: Callable[[str, str], TrustedPath] = unchecked,
 ) -> JoinedHolders:
     """The joined holders of this node, whose sources already ask.
 
@@ -33,10 +42,11 @@ def open_holders(
         procfs: root of the proc file system.
         node: the node's name, as the API server has it.
         simulated: folder of a simulated node, whose kubelet is asked instead of this machine's.
+        trust: cuts the path of a cgroup to what root named.
     """
     sources: list[ClaimSource] = []
     informer = _informer(config, clock, node, simulated)
-    logs = PodLogs(DEFAULT_FOLDER if simulated is None else simulated / "pod-logs")
+    logs, living = PodLogs(DEFAULT_FOLDER if simulated is None else simulated / "pod-logs"), None
     if config.pod_resources != "off":
         default = DEFAULT_SOCKET if simulated is None else simulated / "kubelet.sock"
         socket = default if config.pod_resources == "auto" else Path(config.pod_resources)
@@ -44,8 +54,10 @@ def open_holders(
         source = PodResources(socket, clock, procfs, resources=config.resources, wanted=wanted, informer=informer, logs=logs)
         source.start(START_WAIT_S)
         sources.append(source)
+        living = LivingPods(clock, procfs, trust)
+        living.poller.start()
     sources += open_slurm(slurm, clock, procfs, START_WAIT_S, simulated is not None)
-    return JoinedHolders(sources, clock.boot_ns(), informer, logs if config.pod_resources != "off" else None)
+    return JoinedHolders(sources, clock.boot_ns(), informer, None if living is None else logs, living)
 
 
 def open_node_note(config: Kubernetes, clock: Clock, node: str, simulated: Path | None = None) -> NodeNote | None:

@@ -199,7 +199,9 @@ def build_agent(config: Config, options: AgentOptions, state: Path) -> Agent:
         nvml.calibration,
         nvml.gain_uncertainty_ratio,
         NodeAccount(identity, _node_plan(config, meters)) if meters.periods_s else None,
-        open_holders(config.holders.kubernetes, config.holders.slurm, clock, procfs, identity.node, options.simulate),
+        open_holders(
+            config.holders.kubernetes, config.holders.slurm, clock, procfs, identity.node, options.simulate, cgroups.trust
+        ),
         config.holders.retention_s * NS_PER_S,
     )
     for uuid in accountant.restore(journal.states(), journal.totals(), journal.facts(), clock.utc_ns()):

@@ -12,7 +12,9 @@ import pytest
 from energy_agent.core.energy import ProcessUse
 from energy_agent.owners.cgroup import membership
 from energy_agent.owners.cgroup_tree import CgroupTree
+from energy_agent.owners.kubernetes.living_pods import LivingPods
 from energy_agent.owners.processes import ProcessHolders
+from energy_agent.runtime.clock import RealClock
 
 UID = "3c5e1d52-8b1f-4c1e-9a57-0f6d2b7e4a11"
 VICTIM = f"kubepods/pod{UID}"
@@ -172,7 +174,10 @@ def test_a_process_in_a_real_delegated_cgroup_is_no_pod_that_it_names(tmp_path):
                 holders = ProcessHolders(Path("/proc"), cgroups.trust)
                 _, (facts,) = holders.resolve([ProcessUse(child.pid)], 0)
                 assert (facts.kind == "pod") is is_pod
-                assert holders.pod_lives(UID, 0) is is_pod
+                living = LivingPods(RealClock(), Path("/proc"), cgroups.trust)
+                assert living.lives(UID)
+                living.poller.poll()
+                assert living.lives(UID) is is_pod
                 assert ProcessHolders(Path("/proc")).resolve([ProcessUse(child.pid)], 0)[1][0].kind == "process"
             finally:
                 child.communicate(b"\n")

@@ -5,11 +5,14 @@ from itertools import count
 
 from energy_agent.core.energy import DeviceSample, ProcessUse, State, WorkloadFacts
 from energy_agent.metering.attribution import Holding
+from energy_agent.owners.cgroup import unchecked
 from energy_agent.owners.claims import Claim, Claims
 from energy_agent.owners.join import PATIENCE_NS
+from energy_agent.owners.kubernetes.living_pods import LivingPods
 from energy_agent.owners.kubernetes.pod_resources import PodFact
 from energy_agent.owners.processes import DeviceHolders, ProcessHolders
 from energy_agent.owners.resolver import JoinedHolders
+from energy_agent.runtime.clock import RealClock
 from tests.energy_agent.owners.kubernetes.test_device_ids import MIG, A, B
 
 U1, U2 = "1a2b3c4d-0000-4000-8000-000000000001", "99998888-0000-4000-8000-000000000002"
@@ -186,6 +189,8 @@ def test_what_has_ended_is_forgotten():
 def test_the_next_life_of_a_pod_that_ended_and_is_listed_holds_again(tmp_path):
     """Each life's process comes and goes in a real folder of processes."""
     node, processes = Node(), ProcessHolders(tmp_path)
+    living = LivingPods(RealClock(), tmp_path, unchecked)
+    node.joined = JoinedHolders((node.source,), living=living)
 
     def run(pid, uid):
         (tmp_path / str(pid)).mkdir()
@@ -197,6 +202,8 @@ def test_the_next_life_of_a_pod_that_ended_and_is_listed_holds_again(tmp_path):
     def read(*pids):
         node.joined.look(5)
         sample = DeviceSample(A, next(times), 5, processes=tuple(ProcessUse(pid) for pid in pids))
+        node.joined.of_sample(sample, processes)
+        living.poller.poll()
         found, _ = node.joined.of_sample(sample, processes)
         return list(found.holding.weights)
 

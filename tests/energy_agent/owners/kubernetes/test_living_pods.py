@@ -1,70 +1,101 @@
-"""Pods by the processes of a node: none that lives is taken for ended, and one look costs a bounded part of the processes."""
+"""Pods by the processes of a node: none that lives is taken for ended, and nobody who asks waits for a pass."""
+
+import shutil
+import tempfile
+from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from energy_agent.owners.cgroup import unchecked
-from energy_agent.owners.kubernetes.living_pods import LOOK_EVERY_NS, LOOK_MAX, LivingPods
+from energy_agent.owners.kubernetes.living_pods import GONE_MAX, LivingPods
+from energy_agent.runtime.clock import RealClock
+from tests.support import eventually
 
 UIDS = [f"{digit * 8}-0000-4000-8000-000000000001" for digit in "123"]
 
 
 class Node:
-    """Processes of pods, and of nobody."""
+    """Processes of pods, and of nobody, in a folder as /proc."""
 
-    def __init__(self, others=0):
-        self.cgroups = {10_000 + n: "0::/system.slice/cron.service\n" for n in range(others)}
-        self.reads = 0
-        self.now_ns = 0
-        self.pods = LivingPods(lambda: sorted(self.cgroups), self.read, unchecked)
+    def __init__(self, procfs):
+        self.procfs = procfs
+        self.pods = LivingPods(RealClock(), procfs, unchecked)
+        (procfs / "self").mkdir()
+        self.run(1, "0::/system.slice/cron.service\n")
 
-    def read(self, pid):
-        self.reads += 1
-        return self.cgroups.get(pid, "")
+    def run(self, pid, cgroup):
+        (self.procfs / str(pid)).mkdir(exist_ok=True)
+        (self.procfs / str(pid) / "cgroup").write_text(cgroup)
 
     def start(self, pid, uid):
-        self.cgroups[pid] = f"0::/kubepods/besteffort/pod{uid}/{'a' * 64}\n"
+        self.run(pid, f"0::/kubepods/besteffort/pod{uid}/{'a' * 64}\n")
 
-    def ask(self, uids, wait_ns=LOOK_EVERY_NS):
-        """Whether each of these lives; counts what was read for it."""
-        self.now_ns += wait_ns
-        self.reads = 0
-        return {uid: self.pods.lives(uid, self.now_ns) for uid in uids}
+    def ask(self, uids):
+        return {uid for uid in uids if not self.pods.lives(uid)}
 
 
-changes = st.tuples(st.sampled_from(["start", "end", "ask", "ask"]), st.sampled_from(UIDS), st.integers(1, 5))
+changes = st.tuples(st.sampled_from(["start", "end", "ask", "ask", "pass"]), st.sampled_from(UIDS), st.integers(1, 5))
 
 
-@given(st.lists(changes, max_size=60), st.sampled_from([0, 1, LOOK_MAX - 1, LOOK_MAX, LOOK_MAX * 3]))
-def test_a_pod_that_lives_is_never_ended_and_one_that_ended_is_found_out(script, others):
-    node = Node(others)
-    living, ended, found = set(), set(), set()
-    for action, uid, number in script:
-        pid = number + 11_000 * UIDS.index(uid)  # before, among and behind the others
-        if action == "start" and uid not in ended:
-            node.start(pid, uid)
-            living.add(uid)
-        elif action == "end" and uid in living:
-            node.cgroups.pop(pid, None)
-            if not any(uid in cgroup for cgroup in node.cgroups.values()):
-                living.discard(uid)
-                ended.add(uid)
-        answers = node.ask({uid} & (living | ended) if number % 2 else living | ended)
-        found |= {each for each, lives in answers.items() if not lives}
+@given(st.lists(changes, max_size=60))
+def test_a_pod_that_lives_is_never_ended_and_one_that_ended_is_found_out(script):
+    with tempfile.TemporaryDirectory() as folder:
+        node = Node(Path(folder))
+        processes, living, ended, found = {}, set(), set(), set()
+        for action, uid, number in script:
+            pid = 10 * number + 11_000 * UIDS.index(uid) + 10
+            if action == "start" and uid not in ended:
+                node.start(pid, uid)
+                processes[pid] = uid
+                living.add(uid)
+            elif action == "end" and processes.pop(pid, None):
+                shutil.rmtree(node.procfs / str(pid))
+                if uid not in processes.values():
+                    living.discard(uid)
+                    ended.add(uid)
+            elif action == "ask":
+                found |= node.ask({uid} & (living | ended) if number % 2 else living | ended)
+            elif action == "pass":
+                assert node.pods.poller.poll()
+            assert not found & living
+        for _ in range(2):
+            node.pods.poller.poll()
+            found |= node.ask(living | ended)
+        assert found >= ended
         assert not found & living
-        assert node.reads <= LOOK_MAX
-    for _ in range(3 * (len(node.cgroups) // LOOK_MAX + 1)):
-        found |= {each for each, lives in node.ask(living | ended).items() if not lives}
-    assert found == ended
 
 
-def test_pods_that_are_asked_for_at_once_share_a_look():
-    node = Node(5)
-    node.ask(UIDS)
-    assert node.reads == 5
+def test_a_process_whose_cgroup_only_contains_the_uid_is_not_the_pods(tmp_path):
+    node = Node(tmp_path)
+    node.run(7, f"0::/user.slice/pod{UIDS[0]}\n")
+    assert not node.ask(UIDS[:1])
+    node.pods.poller.poll()
+    assert node.ask(UIDS[:1]) == {UIDS[0]}
 
 
-def test_a_process_whose_cgroup_only_contains_the_uid_is_not_the_pods():
-    node = Node()
-    node.cgroups[1] = f"0::/user.slice/pod{UIDS[0]}\n"
-    assert node.ask(UIDS[:1]) == {UIDS[0]: False}
+def test_no_process_is_read_while_nobody_asks_and_a_folder_that_cannot_be_read_ends_nothing(tmp_path):
+    node = Node(tmp_path)
+    shutil.rmtree(tmp_path)
+    assert node.pods.poller.poll()
+    assert not node.ask(UIDS)
+    assert not node.pods.poller.poll()
+    assert not node.ask(UIDS)
+
+
+def test_answers_that_nobody_takes_are_bounded(tmp_path):
+    node = Node(tmp_path)
+    for n in range(3 * GONE_MAX):
+        assert node.pods.lives(f"uid-{n}")
+        if n % 100 == 0:
+            node.pods.poller.poll()
+    assert sum(not node.pods.lives(f"uid-{n}") for n in range(3 * GONE_MAX)) <= GONE_MAX
+
+
+def test_its_thread_answers(tmp_path):
+    node = Node(tmp_path)
+    node.pods.poller.start()
+    try:
+        eventually(lambda: node.ask(UIDS[:1]))
+    finally:
+        node.pods.stop()

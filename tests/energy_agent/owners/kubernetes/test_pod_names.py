@@ -40,7 +40,7 @@ class Plant:
         self.restart()
 
     def restart(self):
-        self.joined = JoinedHolders((self.source,), 0, self.informer, self.logs)
+        self.joined = JoinedHolders((self.source,), 0, self.informer, self.logs, self)
         self.joined.restore(self.facts.values())
         self.seen = set()
 
@@ -77,7 +77,7 @@ class Plant:
         """As `PodLogs` does."""
         return next((PODS[p][:2] for p in self.known if PODS[p][2] == uid), None)
 
-    def pod_lives(self, uid, _now_ns):
+    def lives(self, uid):
         return any(PODS[p][2] == uid for p, _ in self.running)
 
     def look(self, gpu):
