@@ -5,6 +5,7 @@ One thread owns the accounts and the journal. Scrapes read the last snapshot fro
 
 import gc
 import logging
+import math
 import os
 import sys
 import time
@@ -38,8 +39,7 @@ from energy_agent.tokens.poller import TokenPoller
 
 log = logging.getLogger("wattlens.agent")
 
-COMMIT_NS = NS_PER_S
-DEADLINE_NS = COMMIT_NS * 3 // 2
+DEADLINE_NS = NS_PER_S * 3 // 2
 """Without a sweep a snapshot is published this long after the last one."""
 SWITCH_S = 0.001
 """A thread that parses hands the interpreter to one that answers a scrape after this time; Python's own default is 5 ms."""
@@ -101,8 +101,7 @@ class Agent:
         """
         sealed_ns = self.clock.utc_ns()
         order = UtcOrder(sealed_ns)
-        published_boot_ns = self.clock.boot_ns()
-        swept_boot_ns = published_boot_ns - COMMIT_NS
+        published_boot_ns, due_s = self.clock.boot_ns(), math.inf  # when, by the machine's clock, the last sweep is published
         answered: tuple[bool, ...] = (False,)
         self.sampler.wake = (self._wake.fd,)
         sys.setswitchinterval(SWITCH_S)
@@ -115,7 +114,7 @@ class Agent:
                     self._reload()
                 self._neighbours.contain("release", self._obey_release, None)
                 left_s = (published_boot_ns + DEADLINE_NS - self.clock.boot_ns()) / NS_PER_S
-                sweeps = self._poll(max(0.02, self.clock.real_seconds(left_s)))
+                sweeps = self._poll(max(0.02, min(self.clock.real_seconds(left_s), due_s - time.monotonic())))
                 self._refuse_if_no_driver()
                 for samples in sweeps:
                     if self._neighbours.contain(
@@ -127,13 +126,12 @@ class Agent:
                     self.per_token.restart()
                     self._seal(None)
                 answering = (self.sampler.node.up, *(d.up for d in self.sampler.devices.values()))
-                swept = bool(sweeps) and boot_ns - swept_boot_ns >= COMMIT_NS * 9 // 10
+                if any(not samples or not samples[0].fast for samples in sweeps):
+                    due_s = min(due_s, time.monotonic() + self.tokens.answer_s)
                 # Without a sweep the deadline publishes what is known; a device that stopped answering is published at once.
-                if swept or answering != answered or boot_ns >= published_boot_ns + DEADLINE_NS:
-                    swept_boot_ns = boot_ns if sweeps else swept_boot_ns
-                    answered, published_boot_ns = answering, boot_ns
-                    if swept:
-                        self._neighbours.contain("tokens", self.tokens.read_now, None)
+                late = boot_ns >= published_boot_ns + DEADLINE_NS
+                if time.monotonic() >= due_s or answering != answered or late:
+                    answered, published_boot_ns, due_s = answering, boot_ns, math.inf
                     self._commit_and_publish()
                 segment_ns = self.config.ledger.segment_s * NS_PER_S
                 if utc_ns // segment_ns != sealed_ns // segment_ns:

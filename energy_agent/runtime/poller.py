@@ -20,6 +20,7 @@ RETRY_MAX_S: Final = 60.0
 STOP_S: Final = 0.5
 _WAIT_MIN_S = 0.05
 _DOUBLINGS_MAX = 6
+_JUST_SERVED = 100
 
 
 class Poller(Generic[T]):
@@ -138,7 +139,9 @@ class Poller(Generic[T]):
         if self._failures:
             period_s = min(period_s * 2 ** min(self._failures - 1, _DOUBLINGS_MAX), self._retry_max_s)
         elif self._phase_s is not None:
-            return self._clock.real_seconds(period_s - (self._clock.utc_ns() / 1e9 - self._phase_s) % period_s)
+            left_s = period_s - (self._clock.utc_ns() / 1e9 - self._phase_s) % period_s
+            just_served = left_s < period_s / _JUST_SERVED  # the two clocks drift, so that a wait may end a little early
+            return self._clock.real_seconds(left_s + period_s if just_served else left_s)
         return max(self._clock.real_seconds(period_s), min(self._rest * took_s, self._retry_max_s)) - took_s
 
     def _set(self, health: SourceHealth) -> None:

@@ -1,6 +1,7 @@
 """One page that is polled: its source, its account, how it answers, and what there is to say of that."""
 
 import logging
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
@@ -12,7 +13,6 @@ from energy_agent.core.tokens import TokenTotals
 from energy_agent.core.units import NS_PER_S
 from energy_agent.runtime.poller import Poller
 from energy_agent.tokens.account import PageAccount
-from energy_agent.tokens.beat import Beat, Follower
 from energy_agent.tokens.server_spec import TokenServer
 
 log = logging.getLogger("wattlens.tokens")
@@ -35,7 +35,6 @@ class Poll(Poller[None]):
         source: the server, and the page's `url`.
         server: how to read it.
         read: reads it and records what it counted.
-        beat: when it is read.
         hang_s: it is down when a reading takes longer.
     """
 
@@ -46,7 +45,6 @@ class Poll(Poller[None]):
         url: str,
         server: TokenServer,
         read: Callable[["Poll"], None],
-        beat: Beat,
         hang_s: float,
     ) -> None:
         self.key = f"{source.workload} {url}"
@@ -57,6 +55,8 @@ class Poll(Poller[None]):
             source.period_s,
             log,
             f"metrics page of {self.key}",
+            retry_max_s=source.period_s,
+            phase_s=0.0,  # devices are read at whole seconds of UTC too
             hang_s=hang_s,
         )
         self.source, self.url, self.server = source, url, server
@@ -68,18 +68,8 @@ class Poll(Poller[None]):
         self.fed_boot_ns: int | None = None  # CLOCK_BOOTTIME of the last reading that was recorded
         self.read_boot_ns = 0  # CLOCK_BOOTTIME of the middle of that reading
         self.cost_s = 0.0  # CPU time of a reading, its state in the journal included
-        self.pace = Follower(source.period_s)
-        self._beat, self._told_down, self._quiet_until_boot_ns = beat, False, 0
+        self._told_down, self._quiet_until_boot_ns = False, 0
         self._silent_since_boot_ns: int | None = None  # of the first failed reading since the last good one
-
-    def start(self, wait_s: float = 0.0) -> None:
-        """Begin to read, now and then with the beat."""
-        self.pause(0.0)
-        super().start(wait_s)
-
-    def pause(self, took_s: float) -> None:
-        """Wait for the next beat."""
-        self._beat.follow(self.pace, lambda: self.is_stopping)
 
     def report(self, before: SourceHealth, health: SourceHealth) -> None:
         """Log that it went or came back, once; of one that does so all the time, every now and then."""
@@ -105,13 +95,14 @@ class Poll(Poller[None]):
         return self.health().up and counted and self.source.group is None and seen_ns >= NOBODY_NS
 
 
+_ROUNDING: Final = 1e-9
 SHARE_EACH: Final = 0.02
 SHARE_ALL: Final = 0.03
 """Of a processor core: at most for one endpoint, and for all of them."""
 
 
 def periods_s(costs: Sequence[tuple[float, float]]) -> list[float]:
-    """Return the seconds between two readings of each endpoint.
+    """Return the seconds between two readings of each endpoint, whole multiples of its own period.
 
     The shares are max-min fair: an endpoint that costs less than its part keeps its period, whatever the others cost.
 
@@ -125,4 +116,4 @@ def periods_s(costs: Sequence[tuple[float, float]]) -> list[float]:
             limit = min(limit, part)
             break
         left -= share
-    return [max(period_s, cost_s / limit) for cost_s, period_s in costs]
+    return [period_s * max(1, math.ceil(cost_s / limit / period_s - _ROUNDING)) for cost_s, period_s in costs]

@@ -16,7 +16,6 @@ from energy_agent.core.tokens import Latencies, TokenDelta, TokenTotals, joined
 from energy_agent.core.units import NS_PER_S
 from energy_agent.runtime.poller import NOT_READ, stop_all
 from energy_agent.tokens.account import KEPT_LIMIT, TOTALS_LIMIT, rows, zeros
-from energy_agent.tokens.beat import Beat
 from energy_agent.tokens.counter_state import encode
 from energy_agent.tokens.endpoint import LINES_LIMIT, TIMEOUT_S, fetch
 from energy_agent.tokens.polled_endpoint import NOBODY, Poll, periods_s
@@ -26,6 +25,9 @@ from energy_agent.tokens.servers import mapping
 
 log = logging.getLogger("wattlens.tokens")
 
+ANSWER_S = 0.09
+"""Endpoints that answer within it are published with the joules of the same instant. A load in bursts makes many times its mean of
+tokens in a second: were tokens a second older than joules, a window of a minute would be off by percents."""
 PAGES_LIMIT = 512
 DELTAS_KEPT = 4096
 HANG_S = 5.0
@@ -64,7 +66,6 @@ class TokenPoller:
         self._before: dict[str, str] = {}
         self._polls: list[Poll] = []
         self._ended: list[Poll] = []  # since the last call of drain
-        self._beat = Beat()
         self._configured: tuple[TokenSource, ...] = ()
         self._discovered: tuple[TokenSource, ...] = ()
 
@@ -98,7 +99,7 @@ class TokenPoller:
         A page that is not polled any more tells its last totals once; then its state is empty.
         """
         for poll, period_s in zip(self._polls, periods_s([(p.cost_s, p.source.period_s) for p in self._polls]), strict=True):
-            poll.pace.period_s = period_s
+            poll.period_s = period_s
         with self._lock:
             self._mark_down()
             counted, self._rows = self._rows, []
@@ -107,9 +108,10 @@ class TokenPoller:
             self._states = {p.key: "" for p in ended if all(p.key != each.key for each in self._polls)}
             return counted, states, tuple(t for p in (*self._polls, *ended) for t in p.totals)
 
-    def read_now(self) -> None:
-        """Read the pages that are due, now that the devices were read; those that answer at once are there on return."""
-        self._beat.strike([poll.pace for poll in self._polls])
+    @property
+    def answer_s(self) -> float:
+        """How long after a reading of the devices what endpoints counted by then is here."""
+        return ANSWER_S if self._polls else 0.0
 
     def served(self) -> set[tuple[str, str, str]]:
         """What is polled: workload, model and source, as totals and deltas name them."""
@@ -192,9 +194,8 @@ class TokenPoller:
         ended = [p for key, p in old.items() if key not in kept]
         for poll in ended:
             poll.stop()
-        self._beat.wake()
         fresh = [
-            Poll(self._clock, source, url, server_of(source), self._read, self._beat, self._hang_s)
+            Poll(self._clock, source, url, server_of(source), self._read, self._hang_s)
             for (workload, url), source in wanted.items()
             if (workload, url) not in kept
         ]
