@@ -26,8 +26,11 @@ from energy_agent.tokens.servers import mapping
 log = logging.getLogger("wattlens.tokens")
 
 ANSWER_S = 0.09
-"""Endpoints that answer within it are published with the joules of the same instant. A load in bursts makes many times its mean of
-tokens in a second: were tokens a second older than joules, a window of a minute would be off by percents."""
+"""Endpoints that answer within it are published with the joules of the same instant.
+
+A load in bursts makes many times its mean of tokens in a second: were tokens a second older than joules, a window of a minute
+would be off by percents.
+"""
 PAGES_LIMIT = 512
 DELTAS_KEPT = 4096
 HANG_S = 5.0

@@ -35,7 +35,7 @@ PERIOD_S = 1.0
 DEADLINE_S = 10.0
 BACK_OFF_MAX_S = 10.0
 COST_MAX = 20.0  # of the time at most one part in as many goes into answers
-MAX_ANSWER_B = 32 << 20  # 100,000 pods are half of it
+MAX_ANSWER_B = 4 << 20  # a kubelet runs 110 to 500 pods, of at most some kilobytes each
 _METHOD = "/v1.PodResourcesLister/List"
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[4]
 ROW = '''
-@record(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class ThrottleRow:
     """How long a device was held back within a cell, by reason."""
 
