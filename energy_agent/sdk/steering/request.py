@@ -5,19 +5,16 @@ and others only where the agent takes them for workloads of their own, as outsid
 holds for 15 s, and is said again while the training goes on.
 """
 
-import atexit
-import contextlib
 import math
 import os
-import threading
 import time
 from collections.abc import Mapping
 from typing import Any
 
 from energy_agent.runtime.agent_socket import agent_socket, ask
-from energy_agent.runtime.threads import start_thread
 from energy_agent.sdk.agent import describe_silence
 from energy_agent.sdk.ranks import local_rank_of
+from energy_agent.sdk.requesting import Requesting
 from energy_agent.sdk.training.step_counter import hint
 
 TTL_S = 15.0
@@ -29,15 +26,12 @@ _IDLE_S = 60.0  # without a word of rank 0 for so long, nothing is said any more
 _KNOBS = ("sm_clock_max_mhz", "power_limit_w")
 
 
-class Speaker:
-    """The thread of a rank; `leads`: it is rank 0. All methods return at once but `stop`."""
+class Speaker(Requesting):
+    """The thread of a rank; `leads`: it is rank 0."""
 
     def __init__(self, *, leads: bool) -> None:
+        super().__init__("wattlens-steered")
         self._leads = leads
-        self._wake = threading.Condition()
-        self._talking = threading.Lock()
-        self._thread: threading.Thread | None = None
-        self._pid = os.getpid()
         self.setting: Mapping[str, float] = {}  # on rank 0's node
         self._node = ""  # this one, as its agent calls it
         self._lead_node: str | None = None
@@ -46,13 +40,6 @@ class Speaker:
         self._said: dict[str, object] = {}
         self._said_s = -math.inf
         self._since_s: float | None = None  # from when on there was something to say
-        self._stopping = False
-
-    def start(self) -> None:
-        """Begin to speak."""
-        self._thread = threading.Thread(target=self._run, name="wattlens-steered", daemon=True)
-        start_thread(self._thread)
-        atexit.register(self.stop)
 
     def message(self, steps: int) -> dict[str, Any]:
         """What rank 0 tells all: the next broadcast is after so many steps."""
@@ -69,30 +56,14 @@ class Speaker:
                 if fresh:
                     self._wake.notify()
 
-    def stop(self) -> None:
-        """Say nothing more, and take back what was said."""
-        if os.getpid() != self._pid:  # a forked child: the word is its parent's
-            return
-        with self._wake:
-            stopped, self._stopping = self._stopping, True
-            self._wake.notify()
-        if stopped or not self._said or not self._talking.acquire(timeout=0.5):
-            return
-        with contextlib.suppress(OSError, ValueError):
-            ask("POST", "/v1/dvfs", {"ttl_s": 1})
-        self._talking.release()
-
     # The thread.
 
-    def _run(self) -> None:
-        while True:
-            with self._talking:
-                if self._stopping:
-                    return
-                self._turn()
-            with self._wake:
-                if not self._stopping:
-                    self._wake.wait(_TURN_S)
+    @property
+    def _requests(self) -> bool:
+        return bool(self._said)
+
+    def _pause_s(self) -> float:
+        return _TURN_S
 
     def _turn(self) -> None:
         try:

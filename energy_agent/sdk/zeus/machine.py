@@ -2,21 +2,25 @@
 
 Every rank of a job runs it, step by step alike. What they have to agree on they put together with a collective, at steps that
 rank 0's clock chose; each then draws the same conclusion from the same words. Nothing in between waits for anybody.
+
+The sweep is a generator: each `yield` waits for the next step of the training.
 """
 
 import logging
 import sys
 import time
-from collections import deque
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, TypeVar
 
 from energy_agent.sdk.zeus import profile as _zeus_profile
 from energy_agent.sdk.zeus import result
 from energy_agent.sdk.zeus.power_limit import Asker
 from energy_agent.sdk.zeus.ranks import Ranks, rank, synchronize
 from energy_agent.sdk.zeus.responses import Found
-from energy_agent.sdk.zeus.selection import PowerLimitMeasurement
-from energy_agent.sdk.zeus.states import Asking, Collecting, Done, Meeting, Plan, Profiling, Ready, State, Warmup, Window
+from energy_agent.sdk.zeus.result import Window
+from energy_agent.sdk.zeus.selection import OptimumSelector, PowerLimitMeasurement
 
 log = logging.getLogger("wattlens.zeus")
 MEET_S = 30.0  # for so long the agent may take to see the job on its GPUs
@@ -24,6 +28,30 @@ FORCE_S = 7.0  # a limit has to be in force by then: an agent that was refused t
 COLLECT_S = 12.0
 _FAILURES = 2  # limits in a row that never came into force, before it is clear that none will
 _INTERRUPTIONS = 3  # of one limit, before it is told
+
+T = TypeVar("T")
+Course = Generator[None, None, T]
+Doing = Literal["Meeting", "Ready", "Asking", "Warmup", "Profiling", "Collecting", "Done"]
+
+
+class _EpochEndError(Exception):
+    """An epoch ended while a limit was measured."""
+
+
+class _NothingError(Exception):
+    """No limit can be set; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to do: `selector` None is the default one, `profile` are measurements of an earlier run, `path` their file."""
+
+    selector: OptimumSelector | None
+    wait_steps: int
+    warmup_steps: int
+    step_w: float
+    profile: Sequence[PowerLimitMeasurement] = ()
+    path: Path | None = None
 
 
 @dataclass(slots=True)
@@ -34,64 +62,38 @@ class Machine:
     asker: Asker
     ranks: Ranks
     measurements: list[PowerLimitMeasurement] = field(default_factory=list)
-    state: State = field(init=False)
-    _limits: deque[float] = field(default_factory=deque)  # still to be asked for, the highest first
+    doing: Doing = "Meeting"
+    limit_w: float = 0.0  # that is asked for or measured
+    optimal_w: int | None = None  # the limit that is kept; None: everything stays as found
+    _course: Course[None] = field(init=False)
     _windows: list[Window] = field(default_factory=list)
     _found: tuple[Found, ...] = ()  # of each rank
     _steps: int = 0  # of every window alike, since they are compared; 0 before the first
     _degraded: bool = False  # nothing can be set
-    _last: bool = False  # the owner allows no lower limit
-    _failures: int = 0
-    _spoiled: int = 0  # windows at this limit
-    _interruptions: int = 0
+    _interruptions: int = 0  # of this limit
+    _done_s: float = 0.0
+    _looked: bool = False
     _said: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         """Begin at the begin."""
-        self.state = Meeting(self.plan.wait_steps + 1)
+        self._course = self._sweep()
 
     # Events.
 
     def step_begins(self) -> None:
         """A step of training begins."""
-        state = self.state
-        if isinstance(state, Done):
-            self._look_after(state)
+        if self.doing == "Done":
+            self._look_after()
             return
         self.asker.start()
         self.ranks.step_begins()
-        state.steps -= 1
-        if state.steps > 0:
-            return
-        match state:
-            case Meeting():
-                self._meet(state)
-            case Ready():
-                self._ask(state.asked_w)
-            case Asking():
-                self._check(state)
-            case Warmup():
-                self._open(state)
-            case Profiling():
-                self._close(state)
-            case Collecting():
-                self._collect(state)
+        next(self._course, None)
 
     def epoch_ends(self) -> None:
         """What is under way is measured anew in the next epoch; until then, everything runs at the highest limit."""
-        state = self.state
-        if not isinstance(state, Asking | Warmup | Profiling):
-            return
-        self._interruptions += 1
-        if self._interruptions == _INTERRUPTIONS:
-            need = f"{self.plan.warmup_steps} + {self._steps or self.ranks.steps} steps"
-            self._say(f"no power limit is measured: epochs end before {need}; lower warmup_steps and profile_steps")
-        if state.asked_w is None:
-            self._as_found()
-            return
-        log.info("%.0f W: interrupted by the end of an epoch", state.asked_w)
-        self._ask_highest()
-        self.state = Ready(state.asked_w)
+        if self.doing in ("Asking", "Warmup", "Profiling"):
+            self._course.throw(_EpochEndError)
 
     def train_ends(self) -> None:
         """Everything as found, until a step begins again."""
@@ -100,174 +102,184 @@ class Machine:
 
     def give_up(self) -> None:
         """Something went wrong here: ask for nothing any more."""
-        self.state = Done(None, time.monotonic())
+        self.doing, self.optimal_w = "Done", None
         self.asker.withdraw()
 
-    # The begin.
+    # The sweep.
 
-    def _meet(self, state: Meeting) -> None:
-        asker, now_s = self.asker, time.monotonic()
-        state.since_s = now_s if state.since_s is None else state.since_s
-        everyone = self.ranks.together({
-            "found": asker.found, "never": asker.never, "absent": asker.absent, "reason": asker.reason,
-            "waited_s": now_s - state.since_s, "profile": list(self.plan.profile),
-        })  # fmt: skip
-        found = [each["found"] for each in everyone]
-        hopeless = next((each for each in everyone if each["never"]), None)
-        if None not in found:
-            self._found = tuple(found)
-            if hopeless is None:
-                self._begin(everyone[0]["profile"])
-                return
-        elif everyone[0]["waited_s"] <= MEET_S and not any(each["absent"] for each in everyone):
-            state.steps = self.ranks.again
-            return
-        unknown = next((each for each in everyone if each["found"] is None), everyone[0])
-        self._degrade((hopeless or unknown)["reason"])
-
-    def _begin(self, profile: list[PowerLimitMeasurement]) -> None:
-        if profile:
-            self.measurements = profile
-            self._choose()
-            return
-        self._limits = deque(result.limits_w(self._found, self.plan.step_w))
-        self._ask(self._limits.popleft())
-
-    def _degrade(self, reason: str) -> None:
-        """Nothing can be set: measure what there is, once."""
-        self._say(f"power limits are not optimized: {reason} (docs/zeus.md)")
-        self._degraded = True
-        self.asker.withdraw()
-        self._limits.clear()
-        if self._found:
-            self._as_found()
+    def _sweep(self) -> Course[None]:
+        yield from _steps(self.plan.wait_steps)
+        profile: list[PowerLimitMeasurement] = []
+        try:
+            profile = yield from self._meet()
+            if not profile:
+                yield from self._measure_limits(result.limits_w(self._found, self.plan.step_w))
+        except _NothingError as error:  # measure what there is, once
+            self._say(f"power limits are not optimized: {error} (docs/zeus.md)")
+            self._degraded = True
+            self.asker.withdraw()
+            if self._found:
+                yield from self._measure_as_found()
+        if self._windows:
+            yield from self._collect()
         else:
+            self.measurements = profile
+        if not self.measurements or self._degraded:
             self._finish(None)
+            return
+        self._finish(self.ranks.together(self._choice())[0])
+        if not profile:
+            self._save()
 
-    def _as_found(self) -> None:
-        self._warm_up(None, max(one.limit_w for one in self._found))
+    def _meet(self) -> Course[list[PowerLimitMeasurement]]:
+        """Wait until every rank knows its GPUs; measurements of an earlier run, as rank 0 has them."""
+        asker, began_s = self.asker, time.monotonic()
+        while True:
+            everyone = self.ranks.together({
+                "found": asker.found, "never": asker.never, "absent": asker.absent, "reason": asker.reason,
+                "waited_s": time.monotonic() - began_s, "profile": list(self.plan.profile),
+            })  # fmt: skip
+            found = [each["found"] for each in everyone]
+            hopeless = next((each for each in everyone if each["never"]), None)
+            if None not in found:
+                self._found = tuple(found)
+                if hopeless is None:
+                    return list(everyone[0]["profile"])
+            elif everyone[0]["waited_s"] <= MEET_S and not any(each["absent"] for each in everyone):
+                yield from _steps(self.ranks.again)
+                continue
+            unknown = next((each for each in everyone if each["found"] is None), everyone[0])
+            raise _NothingError((hopeless or unknown)["reason"])
 
-    # A limit.
+    def _measure_limits(self, limits: Sequence[float]) -> Course[None]:
+        """Measure at each limit, from the highest down, as far as they come into force."""
+        failures, is_last = 0, False  # the owner allows no lower limit
+        for asked_w in limits:
+            spoiled = self._interruptions = 0
+            while True:
+                try:
+                    limit_w, reason, hopeless = yield from self._force(asked_w)
+                    if limit_w is not None:
+                        failures, is_last = 0, limit_w > asked_w + 0.5
+                        if any(window.limit_w == round(limit_w) for window in self._windows):
+                            break  # the owner allows no other here
+                        reason = yield from self._measure(asked_w, limit_w)
+                        if not reason:
+                            break
+                        spoiled += 1
+                        if spoiled == 1:
+                            continue
+                except _EpochEndError:
+                    log.info("%.0f W: interrupted by the end of an epoch", asked_w)
+                    self._count_interruption()
+                    self._ask_highest()
+                    self.doing = "Ready"
+                    yield
+                    continue
+                log.info("%.0f W: left out: %s", asked_w, reason)
+                failures += 1
+                if failures < _FAILURES and not hopeless:
+                    if self._windows:
+                        break
+                    continue  # what others are compared with has to be measured
+                if not self._windows:
+                    raise _NothingError(reason)
+                self._say(f"limits below {self._windows[-1].limit_w} W were not measured: {reason} (docs/zeus.md)")
+                return
+            if is_last:
+                return
 
-    def _ask(self, asked_w: float) -> None:
-        log.info("%.0f W: asked for", asked_w)
-        self.asker.want(asked_w)
-        self.state = Asking(asked_w, self.ranks.again, time.monotonic())
+    def _measure_as_found(self) -> Course[None]:
+        while True:
+            try:
+                yield from self._measure(None, max(one.limit_w for one in self._found))
+            except _EpochEndError:
+                self._count_interruption()
+            else:
+                return
+
+    def _count_interruption(self) -> None:
+        self._interruptions += 1
+        if self._interruptions == _INTERRUPTIONS:
+            need = f"{self.plan.warmup_steps} + {self._steps or self.ranks.steps} steps"
+            self._say(f"no power limit is measured: epochs end before {need}; lower warmup_steps and profile_steps")
 
     def _ask_highest(self) -> None:
         """While nothing is measured, nothing is to be slow."""
         if self._windows and not self._degraded:
             self.asker.want(float(self._windows[0].limit_w))
 
-    def _check(self, state: Asking) -> None:
-        asker = self.asker
-        everyone = self.ranks.together({
-            "limit_w": asker.in_force(state.asked_w), "never": asker.never, "reason": asker.reason,
-            "waited_s": time.monotonic() - state.since_s,
-        })  # fmt: skip
-        missing = next((each for each in everyone if each["limit_w"] is None), None)
-        hopeless = any(each["never"] for each in everyone)
-        if missing is None:
-            self._granted(state.asked_w, max(each["limit_w"] for each in everyone))
-        elif hopeless or everyone[0]["waited_s"] > FORCE_S:
-            self._left_out(state.asked_w, missing["reason"], hopeless=hopeless)
-        else:
-            state.steps = self.ranks.again
+    def _force(self, asked_w: float) -> Course[tuple[float | None, str, bool]]:
+        """Ask for a limit; the one that came into force, or None with the reason, and whether no other will either."""
+        log.info("%.0f W: asked for", asked_w)
+        asker, began_s = self.asker, time.monotonic()
+        asker.want(asked_w)
+        self.doing, self.limit_w = "Asking", asked_w
+        while True:
+            yield from _steps(self.ranks.again)
+            everyone = self.ranks.together({
+                "limit_w": asker.in_force(asked_w), "never": asker.never, "reason": asker.reason,
+                "waited_s": time.monotonic() - began_s,
+            })  # fmt: skip
+            missing = next((each for each in everyone if each["limit_w"] is None), None)
+            if missing is None:
+                return max(each["limit_w"] for each in everyone), "", False
+            hopeless = any(each["never"] for each in everyone)
+            if hopeless or everyone[0]["waited_s"] > FORCE_S:
+                return None, missing["reason"], hopeless
 
-    def _granted(self, asked_w: float, limit_w: float) -> None:
-        self._failures = 0
-        self._last = limit_w > asked_w + 0.5
-        if any(window.limit_w == round(limit_w) for window in self._windows):
-            self._next()  # the owner allows no other here
-        else:
-            self._warm_up(asked_w, limit_w)
-
-    def _left_out(self, asked_w: float, reason: str, *, hopeless: bool = False) -> None:
-        log.info("%.0f W: left out: %s", asked_w, reason)
-        self._failures += 1
-        if self._failures < _FAILURES and not hopeless:
-            if self._windows:
-                self._next()
-            else:
-                self._ask(asked_w)  # what others are compared with has to be measured
-        elif self._windows:
-            self._say(f"limits below {self._windows[-1].limit_w} W were not measured: {reason} (docs/zeus.md)")
-            self._limits.clear()
-            self._next()
-        else:
-            self._degrade(reason)
-
-    def _next(self) -> None:
-        self._interruptions = self._spoiled = 0
-        if self._limits and not self._last:
-            self._ask(self._limits.popleft())
-            return
-        self._ask_highest()
-        self.state = Collecting(self.ranks.again, time.monotonic())
-
-    # A window.
-
-    def _warm_up(self, asked_w: float | None, limit_w: float) -> None:
-        self.state = state = Warmup(asked_w, limit_w, self.plan.warmup_steps)
-        if not state.steps:
-            self._open(state)
-
-    def _open(self, state: Warmup) -> None:
-        if state.asked_w is not None:
-            self.asker.watch(state.asked_w, state.limit_w)
+    def _measure(self, asked_w: float | None, limit_w: float) -> Course[str]:
+        """Measure a window under a limit that is in force (`asked_w` None: as found); why it did not stay so, or ""."""
+        self.doing, self.limit_w = "Warmup", limit_w
+        yield from _steps(self.plan.warmup_steps)
+        if asked_w is not None:
+            self.asker.watch(asked_w, limit_w)
         self._synchronize()
         self._steps = self._steps or self.ranks.steps
-        self.state = Profiling(state.asked_w, state.limit_w, self._steps, time.time_ns(), time.perf_counter())
-
-    def _close(self, state: Profiling) -> None:
+        self.doing = "Profiling"
+        begun_ns, begun_s = time.time_ns(), time.perf_counter()
+        yield from _steps(self._steps)
         self._synchronize()
-        time_s, ended_ns = time.perf_counter() - state.begun_s, time.time_ns()
-        held = self.asker.held() or state.asked_w is None
+        time_s, ended_ns = time.perf_counter() - begun_s, time.time_ns()
+        held = self.asker.held() or asked_w is None
         everyone = self.ranks.together({"time_s": time_s, "held": held, "reason": self.asker.reason})
         lost = next((each for each in everyone if not each["held"]), None)
-        if lost is None or state.asked_w is None:
-            spent = self.asker.spent(state.begun_ns, ended_ns)
-            self._windows.append(Window(round(state.limit_w), max(each["time_s"] for each in everyone), spent))
-            self._next()
-            return
-        log.info("%.0f W: did not stay in force", state.limit_w)
-        self._spoiled += 1
-        if self._spoiled > 1:
-            self._left_out(state.asked_w, lost["reason"])
-        else:
-            self._ask(state.asked_w)
+        if lost is not None and asked_w is not None:
+            log.info("%.0f W: did not stay in force", limit_w)
+            return str(lost["reason"])
+        spent = self.asker.spent(begun_ns, ended_ns)
+        self._windows.append(Window(round(limit_w), max(each["time_s"] for each in everyone), spent))
+        return ""
 
-    # The end.
-
-    def _collect(self, state: Collecting) -> None:
-        mine = [window.spent.joules for window in self._windows]
-        everyone = self.ranks.together({"joules": mine, "waited_s": time.monotonic() - state.since_s})
-        by_rank = [each["joules"] for each in everyone]
-        if any(None in joules for joules in by_rank) and everyone[0]["waited_s"] <= COLLECT_S:
-            state.steps = self.ranks.again
-            return
-        found = [result.measured(w, parts) for w, parts in zip(self._windows, zip(*by_rank, strict=True), strict=True)]
-        for window, made in zip(self._windows, found, strict=True):
+    def _collect(self) -> Course[None]:
+        """The energy of the windows, as soon as the agent has told it."""
+        self._ask_highest()
+        self.doing, began_s = "Collecting", time.monotonic()
+        while True:
+            yield from _steps(self.ranks.again)
+            mine = [window.spent.joules for window in self._windows]
+            everyone = self.ranks.together({"joules": mine, "waited_s": time.monotonic() - began_s})
+            by_rank = [each["joules"] for each in everyone]
+            if not any(None in joules for joules in by_rank) or everyone[0]["waited_s"] > COLLECT_S:
+                break
+        for window, parts in zip(self._windows, zip(*by_rank, strict=True), strict=True):
+            made = result.measured(window, parts)
             if isinstance(made, str):
                 self._say(f"the energy of a window is not known: at {window.limit_w} W: {made}")
-        self.measurements = [made for made in found if isinstance(made, PowerLimitMeasurement)]
-        if self.measurements and not self._degraded:
-            self._choose()
-            self._save()
-        else:
-            self._finish(None)
+            else:
+                self.measurements.append(made)
 
-    def _choose(self) -> None:
-        choice = None
-        if rank() == 0:
-            try:
-                choice = result.selected(self.plan.selector, self.measurements, self._found)
-            except Exception as error:  # noqa: BLE001 - the user's own code
-                self._say(f"no power limit was selected: {type(error).__name__}: {error}")
-        self._finish(self.ranks.together(choice)[0])
+    def _choice(self) -> int | None:
+        if rank() != 0:
+            return None
+        try:
+            return result.selected(self.plan.selector, self.measurements, self._found)
+        except Exception as error:  # noqa: BLE001 - the user's own code
+            self._say(f"no power limit was selected: {type(error).__name__}: {error}")
+            return None
 
     def _finish(self, choice: int | None) -> None:
-        self.state = Done(choice, time.monotonic())
+        self.doing, self.optimal_w, self._done_s = "Done", choice, time.monotonic()
         if choice is None:
             self.asker.withdraw()
         else:
@@ -282,14 +294,14 @@ class Machine:
         except OSError as error:
             self._say(f"the profile is not saved: {self.plan.path}: {error.strerror}")
 
-    def _look_after(self, state: Done) -> None:
-        if state.optimal_w is None:
+    def _look_after(self) -> None:
+        if self.optimal_w is None:
             return
-        self.asker.want(float(state.optimal_w))
-        if not state.looked and time.monotonic() - state.since_s > FORCE_S:
-            state.looked = True
-            if self.asker.in_force(float(state.optimal_w)) is None:
-                self._say(f"the power limit is not in force: {state.optimal_w} W: {self.asker.reason} (docs/zeus.md)")
+        self.asker.want(float(self.optimal_w))
+        if not self._looked and time.monotonic() - self._done_s > FORCE_S:
+            self._looked = True
+            if self.asker.in_force(float(self.optimal_w)) is None:
+                self._say(f"the power limit is not in force: {self.optimal_w} W: {self.asker.reason} (docs/zeus.md)")
 
     # Parts.
 
@@ -305,3 +317,8 @@ class Machine:
         if rank() == 0 and kind not in self._said:
             self._said.add(kind)
             sys.stderr.write(f"wattlens: {text}\n")
+
+
+def _steps(number: int) -> Course[None]:
+    for _ in range(number):
+        yield

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from energy_agent.sdk.zeus import profile
-from energy_agent.sdk.zeus.machine import Machine
+from energy_agent.sdk.zeus.machine import Machine, Plan
 from energy_agent.sdk.zeus.power_limit import Asker
 from energy_agent.sdk.zeus.ranks import Ranks
 from energy_agent.sdk.zeus.selection import (
@@ -25,7 +25,6 @@ from energy_agent.sdk.zeus.selection import (
     Time,
     ZeusCost,
 )
-from energy_agent.sdk.zeus.states import Done, Plan
 
 if TYPE_CHECKING:
     HFGlobalPowerLimitOptimizer: Any
@@ -119,13 +118,12 @@ class GlobalPowerLimitOptimizer:
     @property
     def done(self) -> bool:
         """Whether the sweep is over."""
-        return isinstance(self._machine.state, Done)
+        return self._machine.doing == "Done"
 
     @property
     def optimal_power_limit_w(self) -> int | None:
         """The limit that is kept, in W; None: not chosen yet, or the original setting stays."""
-        state = self._machine.state
-        return state.optimal_w if isinstance(state, Done) else None
+        return self._machine.optimal_w
 
     def _safely(self, event: Callable[[], None]) -> None:
         try:

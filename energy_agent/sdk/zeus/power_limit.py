@@ -4,16 +4,12 @@ A thread of its own asks, renews what was asked and looks whether it is in force
 answer. What was asked holds for 10 s: when the process dies, the agent lets go, and the actuator puts back what it found.
 """
 
-import atexit
-import contextlib
 import math
-import os
-import threading
 import time
 from dataclasses import dataclass, field
 
 from energy_agent.runtime.agent_socket import agent_socket, ask
-from energy_agent.runtime.threads import start_thread
+from energy_agent.sdk.requesting import Requesting
 from energy_agent.sdk.zeus.responses import Found, Told, found_of, spent, told
 
 TTL_S = 10.0
@@ -40,14 +36,11 @@ class Spent:
 _speaker: "Asker | None" = None
 
 
-class Asker:
-    """Speaks with the agent for one process. All methods return at once but `stop`, which takes a second at most."""
+class Asker(Requesting):
+    """Speaks with the agent for one process."""
 
     def __init__(self) -> None:
-        self._wake = threading.Condition()
-        self._talking = threading.Lock()
-        self._thread: threading.Thread | None = None
-        self._pid = os.getpid()
+        super().__init__("wattlens-asking")
         self._wanted_w: float | None = None
         self._leads = True
         self._asked_s: float | None = None  # when the agent was first told what is wanted now
@@ -58,7 +51,7 @@ class Asker:
         self._why = ""  # the GPUs are not known
         self._windows: list[Spent] = []
         self._watched: tuple[float, float] | None = None
-        self._broken = self._stopping = False
+        self._broken = False
 
     # What the machine knows.
 
@@ -66,11 +59,6 @@ class Asker:
     def found(self) -> Found | None:
         """The job's GPUs as they were found; None as long as they are not known."""
         return self._found
-
-    @property
-    def leads(self) -> bool:
-        """Whether anything is asked for."""
-        return self._leads
 
     @property
     def absent(self) -> bool:
@@ -114,9 +102,7 @@ class Asker:
             if _speaker is not None:
                 _speaker.hush()
             _speaker = self
-            self._thread = threading.Thread(target=self._run, name="wattlens-asking", daemon=True)
-            start_thread(self._thread)
-            atexit.register(self.stop)
+            super().start()
 
     def want(self, limit_w: float | None) -> None:
         """Ask for a limit from now on; None: only say that the job is led from here."""
@@ -152,37 +138,11 @@ class Asker:
             self._wake.notify()
         return made
 
-    def hush(self) -> None:
-        """Ask no more, and say nothing of it."""
-        with self._wake:
-            self._stopping = True
-            self._wake.notify()
-
-    def stop(self) -> None:
-        """Ask no more, and say so."""
-        if os.getpid() != self._pid:  # a forked child: what is asked is its parent's
-            return
-        with self._wake:
-            stopped, self._stopping = self._stopping, True
-            asks = self._leads and self._told is not None
-            self._wake.notify()
-        if stopped or not asks or not self._talking.acquire(timeout=0.5):
-            return
-        with contextlib.suppress(OSError, ValueError):
-            ask("POST", "/v1/dvfs", {"ttl_s": 1}, within_s=0.5)
-        self._talking.release()
-
     # The thread.
 
-    def _run(self) -> None:
-        while True:
-            with self._talking:
-                if self._stopping:
-                    return
-                self._turn()
-            with self._wake:
-                if not self._stopping:
-                    self._wake.wait(self._pause_s())
+    @property
+    def _requests(self) -> bool:
+        return self._leads and self._told is not None
 
     def _turn(self) -> None:
         try:

@@ -57,11 +57,6 @@ class Told:
             limits.append(limit)
         return max(limits)
 
-    @property
-    def clear(self) -> bool:
-        """Whether no limit is in force."""
-        return not self.in_force_w
-
 
 def told(status: int, found: Mapping[str, Any]) -> Told:
     """What an answer to GET or POST /v1/dvfs says."""

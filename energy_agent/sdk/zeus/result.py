@@ -1,11 +1,21 @@
 """Which limits a sweep visits, and what its windows amount to. Pure."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from energy_agent.sdk.zeus.power_limit import Spent
 from energy_agent.sdk.zeus.responses import Found
 from energy_agent.sdk.zeus.selection import OptimumSelector, PowerLimitMeasurement, ZeusCost
-from energy_agent.sdk.zeus.states import Window
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A limit that was measured: its time on the slowest rank, and the energy of this rank's GPUs to come."""
+
+    limit_w: int
+    time_s: float
+    spent: Spent
 
 
 def limits_w(found: Sequence[Found], step_w: float) -> list[float]:
