@@ -23,9 +23,9 @@ from pathlib import Path
 from typing import Any
 
 from dvfs.actuator.journal import Value
-from dvfs.actuator.nvml_knobs import KnobError, KnobNvml, Listed, Reading, Write, Written, inventory, read, write
+from dvfs.actuator.nvml_knobs import KnobError, Listed, Reading, Write, Written, inventory, read, write
 from dvfs.types import Constraints
-from energy_agent.devices.nvml.abi import NvmlError
+from energy_agent.devices.nvml.abi import Nvml, NvmlError
 
 _PR_SET_PDEATHSIG = 1
 _MAX_ANSWER = 1 << 20
@@ -51,7 +51,7 @@ class ForkedKnobs:
 
     def __init__(
         self,
-        open_nvml: Callable[[], KnobNvml],
+        open_nvml: Callable[[], Nvml],
         lock_folder: Path,
         timeout_s: float = 3.0,
         lock_wait_s: float = 0.5,
@@ -242,7 +242,7 @@ def _close_all_but(keep: set[int | None]) -> None:
                 os.close(fd)
 
 
-def _serve(channel: socket.socket, open_nvml: Callable[[], KnobNvml]) -> None:
+def _serve(channel: socket.socket, open_nvml: Callable[[], Nvml]) -> None:
     """Open the driver and say so, then answer requests until there was none for a while, or one failed."""
     try:
         nvml = open_nvml()
@@ -272,7 +272,7 @@ def _reply(channel: socket.socket, answer: dict[str, Any]) -> None:
     channel.sendall(json.dumps(answer).encode() + b"\n")
 
 
-def _do(nvml: KnobNvml, request: Request) -> Any:
+def _do(nvml: Nvml, request: Request) -> Any:
     uuid = str(request["uuid"])
     if request["do"] == "inventory":
         return [[d.index, d.uuid, d.name] for d in inventory(nvml)]

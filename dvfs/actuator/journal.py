@@ -11,7 +11,7 @@ import json
 import logging
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -52,9 +52,7 @@ class Outstanding:
         return self.device, self.knob
 
 
-@dataclass(slots=True)
-class _Fold:
-    open: dict[tuple[str, Knob], Outstanding] = field(default_factory=dict)
+_Open = dict[tuple[str, Knob], Outstanding]
 
 
 class ActuatorJournal:
@@ -75,7 +73,7 @@ class ActuatorJournal:
         except OSError as error:
             raise JournalError(f"{path}: cannot open the actuator's journal: {error.strerror}") from error
         try:
-            self._fold = self._read()
+            self._open = self._read()
         except BaseException:
             os.close(self._fd)
             raise
@@ -87,11 +85,11 @@ class ActuatorJournal:
     @property
     def outstanding(self) -> list[Outstanding]:
         """Knobs to restore, in the order of their first write."""
-        return list(self._fold.open.values())
+        return list(self._open.values())
 
     def get(self, device: str, knob: Knob) -> Outstanding | None:
         """The outstanding record of a knob."""
-        return self._fold.open.get((device, knob))
+        return self._open.get((device, knob))
 
     def intend(
         self,
@@ -136,10 +134,10 @@ class ActuatorJournal:
         except OSError as error:
             raise JournalError(f"{self._path}: cannot write the actuator's journal: {error.strerror}") from error
         for record in records:
-            _apply(self._fold, json.loads(json.dumps(record)))
+            _apply(self._open, json.loads(json.dumps(record)))
 
-    def _read(self) -> _Fold:
-        fold = _Fold()
+    def _read(self) -> _Open:
+        fold: _Open = {}
         size = os.fstat(self._fd).st_size
         if size > _MAX_BYTES:
             raise JournalError(f"{self._path}: {size} bytes is no actuator's journal; move it away after checking the devices")
@@ -163,7 +161,7 @@ class ActuatorJournal:
     def _compact(self) -> None:
         """Replace the file by what it folds to; where that fails, the file stays as it is."""
         draft = self._path.with_name(f"{self._path.name}.new")
-        records = [_intent(one, value) for one in self._fold.open.values() for value in one.ours]
+        records = [_intent(one, value) for one in self._open.values() for value in one.ours]
         fd = -1
         try:
             fd = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
@@ -197,25 +195,25 @@ def _write(fd: int, records: Iterable[dict[str, Any]]) -> None:
     os.fsync(fd)
 
 
-def _apply(fold: _Fold, record: dict[str, Any]) -> None:
+def _apply(fold: _Open, record: dict[str, Any]) -> None:
     device, knob = str(record["device"]), record["knob"]
     if knob not in ("power", "clock"):
         raise ValueError(f"knob {knob!r}")
     key: tuple[str, Knob] = (device, knob)
-    kind, before = record["kind"], fold.open.get(key)
+    kind, before = record["kind"], fold.get(key)
     if kind == "intent":
         value = _value(record["value"])
         if before is None:
             epoch = Epoch(str(record["boot"]), str(record["driver"]))
             before = Outstanding(device, knob, _value(record["found"]), epoch, str(record["holder"]))
         ours = (*(v for v in before.ours if v != value), value)
-        fold.open[key] = replace(before, ours=ours, note=read_note(record.get("note")))
+        fold[key] = replace(before, ours=ours, note=read_note(record.get("note")))
     elif kind == "settled":
         if before is None:
             raise ValueError("settled without intent")
-        fold.open[key] = replace(before, ours=(_value(record["value"]),))
+        fold[key] = replace(before, ours=(_value(record["value"]),))
     elif kind == "closed":
-        fold.open.pop(key, None)
+        fold.pop(key, None)
     else:
         raise ValueError(f"kind {kind!r}")
 

@@ -6,7 +6,6 @@ A setter's SUCCESS is no proof: the limit is read back, and the SM clock and eve
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from dvfs.actuator.journal import Value
 from dvfs.types import BINDING_REASONS, Constraints, Knob
@@ -16,33 +15,12 @@ from energy_agent.devices.nvml.abi import (
     NO_DATA,
     NOT_SUPPORTED,
     SUCCESS,
-    FieldValue,
+    Nvml,
     NvmlError,
 )
 
 SETTLE_S = 0.05
 """A lock settles within 48 ms at most in the public measurements (V100 class)."""
-
-
-class KnobNvml(Protocol):  # names are those of hw.nvml_abi
-    """The part of hw.nvml_abi.Nvml that is used here."""
-
-    def init(self) -> None: ...  # noqa: D102
-    def device_count(self) -> int: ...  # noqa: D102
-    def device_by_index(self, index: int) -> object: ...  # noqa: D102
-    def device_by_uuid(self, uuid: str) -> object: ...  # noqa: D102
-    def uuid(self, device: object) -> str: ...  # noqa: D102
-    def name(self, device: object) -> str: ...  # noqa: D102
-    def mig_enabled(self, device: object) -> bool: ...  # noqa: D102
-    def field_values(self, device: object, ids: Sequence[int]) -> list[FieldValue]: ...  # noqa: D102
-    def power_limit_mw(self, device: object) -> int: ...  # noqa: D102
-    def power_limit_range_mw(self, device: object) -> tuple[int, int]: ...  # noqa: D102
-    def sm_clock_mhz(self, device: object) -> int: ...  # noqa: D102
-    def supported_sm_clocks_mhz(self, device: object) -> list[int]: ...  # noqa: D102
-    def event_reasons(self, device: object) -> int: ...  # noqa: D102
-    def set_power_limit_mw(self, device: object, limit_mw: int) -> None: ...  # noqa: D102
-    def set_locked_sm_clocks_mhz(self, device: object, low_mhz: int, high_mhz: int) -> None: ...  # noqa: D102
-    def reset_locked_sm_clocks(self, device: object) -> None: ...  # noqa: D102
 
 
 class KnobError(Exception):
@@ -92,7 +70,7 @@ class Written:
     reasons: tuple[str, ...] = ()
 
 
-def inventory(nvml: KnobNvml) -> list[Listed]:
+def inventory(nvml: Nvml) -> list[Listed]:
     """The devices that answer; one that is lost is left out, not an error."""
     found = []
     for index in range(nvml.device_count()):
@@ -104,7 +82,7 @@ def inventory(nvml: KnobNvml) -> list[Listed]:
     return found
 
 
-def read(nvml: KnobNvml, uuid: str) -> Reading:
+def read(nvml: Nvml, uuid: str) -> Reading:
     """Read a device. What it does not support is None or empty.
 
     Raises:
@@ -135,7 +113,7 @@ def _unless(error: NvmlError, code: int) -> None:
         raise error
 
 
-def _out_of_band(nvml: KnobNvml, device: object) -> bool:
+def _out_of_band(nvml: Nvml, device: object) -> bool:
     values = {v.field_id: v for v in nvml.field_values(device, [FIELD_CURRENT_POWER_LIMIT, FIELD_REQUESTED_POWER_LIMIT])}
     current, requested = values.get(FIELD_CURRENT_POWER_LIMIT), values.get(FIELD_REQUESTED_POWER_LIMIT)
     if current is None or requested is None or current.code != SUCCESS or requested.code != SUCCESS:
@@ -143,7 +121,7 @@ def _out_of_band(nvml: KnobNvml, device: object) -> bool:
     return current.value != requested.value
 
 
-def write(nvml: KnobNvml, uuid: str, writes: Sequence[Write], settle_s: float = SETTLE_S) -> list[Written]:
+def write(nvml: Nvml, uuid: str, writes: Sequence[Write], settle_s: float = SETTLE_S) -> list[Written]:
     """Write knobs in order, one answer each; one that fails does not keep the next from being tried (a restore needs that)."""
     done: list[Written] = []
     for one in writes:
@@ -155,7 +133,7 @@ def write(nvml: KnobNvml, uuid: str, writes: Sequence[Write], settle_s: float = 
     return done
 
 
-def _power(nvml: KnobNvml, device: object, one: Write) -> Written:
+def _power(nvml: Nvml, device: object, one: Write) -> Written:
     if not isinstance(one.value, int):
         raise ValueError(f"power limit {one.value!r}")
     now = nvml.power_limit_mw(device)
@@ -167,7 +145,7 @@ def _power(nvml: KnobNvml, device: object, one: Write) -> Written:
     return Written("ok" if now == one.value else "differs", now)
 
 
-def _clock(nvml: KnobNvml, device: object, one: Write, settle_s: float) -> Written:
+def _clock(nvml: Nvml, device: object, one: Write, settle_s: float) -> Written:
     if one.value == "unlocked":
         nvml.reset_locked_sm_clocks(device)
     elif isinstance(one.value, tuple):

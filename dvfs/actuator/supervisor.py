@@ -23,11 +23,11 @@ from dvfs.actuator.epoch import machine_epoch
 from dvfs.actuator.history import History
 from dvfs.actuator.journal import ActuatorJournal, Epoch
 from dvfs.actuator.kill_switch import KillSwitch
-from dvfs.actuator.nvml_knobs import KnobNvml
 from dvfs.actuator.ports import Restored
 from dvfs.actuator.watch import Stop, Watch, restore_until
 from dvfs.actuator.worker import Worker
 from energy_agent.core.errors import UsageError, WattlensError
+from energy_agent.devices.nvml.abi import Nvml
 from energy_agent.runtime.clock import RealClock
 from energy_agent.runtime.files import require_safe
 
@@ -49,7 +49,7 @@ class ActuatorConfig:
 
     socket: Path
     state: Path
-    open_nvml: Callable[[], KnobNvml]
+    open_nvml: Callable[[], Nvml]
     allow: AllowList = field(default_factory=AllowList)
     kill_switch: KillSwitch = field(default_factory=KillSwitch)
     simulated: bool = False

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from dvfs.actuator.held_lease import HeldLease
 from dvfs.governor.arbiter import AS_FOUND, Priority, Wish, at_most, exactly, settle
 from dvfs.proof.experiment import EnergyReading
 from dvfs.types import THERMAL_REASONS, Decision, DeviceObservation, Kind, Mode, Observation, Policy, Prediction, Setting
@@ -66,14 +67,13 @@ class Group:
     wanted: Mapping[str, Setting] = field(default_factory=dict)  # what the arbiter made of all wishes
     in_force: Mapping[str, Setting] = field(default_factory=dict)  # what was asked for the devices that are set
     paused: bool = False  # a block of a pair that is off
-    lease: str | None = None
+    lease: HeldLease | None = None
     retry_ns: int = 0
     retry_s: float = 0.0  # how long it was waited last
     originals: dict[str, int] = field(default_factory=dict)  # original power limit of a device, mW
     originals_ns: int | None = None  # when the actuator described what it keeps of them
     status_ns: int = 0  # when it is asked again, after it did not answer
     refused: str = ""  # the last refusal that was told
-    beat_ns: int = 0
     devices: dict[str, Device] = field(default_factory=dict)
     left: dict[str, Device] = field(default_factory=dict)  # those that it had
 

@@ -7,17 +7,17 @@ refused write is tried again after a while, and a release never waits. A group t
 import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import ParamSpec, Protocol
+from typing import ParamSpec
 
-from dvfs.actuator.client import ActuatorStatus, Effect
-from dvfs.actuator.lease import HEARTBEAT_S, NS, TTL_S
+from dvfs.actuator.held_lease import Actuator, HeldLease
+from dvfs.actuator.lease import NS
 from dvfs.actuator.note import SettingNote
 from dvfs.governor.effect import FOREIGN, ineffective
 from dvfs.governor.experiments import Experiments
 from dvfs.governor.group import Configured, Device, Group, count
-from dvfs.governor.view import Saved, describe_device
+from dvfs.governor.view import describe_device
 from dvfs.proof.experiment import EnergyReading, Round, Subject, work_of
 from dvfs.proof.plan import Plan
 from dvfs.types import DeviceObservation, Mode, NodeBudget, Observation, Setting
@@ -38,16 +38,6 @@ _FOREIGN_CODES = frozenset({"foreign_change", "out_of_band"})
 _FORGET_NS = 3600 * NS  # so long after it was seen last, a group is its devices' counters alone
 _GONE_MAX = 128
 """How many groups are kept when they are gone; of more, the owner with the most loses its own first."""
-
-
-class Actuator(Protocol):
-    """What the governor needs of dvfs.actuator.client.ActuatorClient; every call may raise LeaseError."""
-
-    def acquire(self, devices: Sequence[str], ttl_s: float = TTL_S) -> str: ...  # noqa: D102
-    def set(self, lease: str, device: str, setting: Setting, note: SettingNote) -> Effect: ...  # noqa: D102
-    def heartbeat(self, lease: str) -> None: ...  # noqa: D102
-    def release(self, lease: str, reason: str) -> list[tuple[str, str, str]]: ...  # noqa: D102
-    def status(self) -> ActuatorStatus: ...  # noqa: D102
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,9 +146,9 @@ class Governor:
             latest |= dict.fromkeys(group.devices, (name, group))
         views = []
         for uuid, (name, group) in sorted(latest.items()):
-            own = self._experiments.claimed_uj(name).get(uuid)
-            saved = Saved(claimed.get(uuid), lost.get(uuid), own, self._experiments.verdict(name))
-            views.append(describe_device(uuid, name, group, self._counted(uuid), saved))
+            view = describe_device(uuid, name, group, self._counted(uuid), self._experiments.verdict(name))
+            own = self._experiments.claimed_uj(name).get(uuid) if group.here and uuid in group.devices else None
+            views.append(replace(view, saved_uj=claimed.get(uuid), extra_uj=lost.get(uuid), own_saved_uj=own))
         return tuple(views)
 
     def _counted(self, uuid: str) -> Device:
@@ -284,12 +274,12 @@ class Governor:
         device = ""
         try:
             if group.lease is None:
-                group.lease, group.beat_ns = self._client.acquire(sorted(group.devices)), now
+                group.lease = HeldLease(self._client, sorted(group.devices), now)
             for device in sorted(set(wanted) | set(group.in_force)):
                 setting = wanted.get(device, Setting())
                 if setting == group.in_force.get(device, Setting()):
                     continue
-                effect = self._client.set(group.lease, device, setting, _note(group, reason, policy))
+                effect = group.lease.set(device, setting, _note(group, reason, policy))
                 known = group.devices[device]
                 known.applied, known.applied_ns = (effect.setting, now) if device in wanted else (None, now)
         except LeaseError as error:
@@ -305,8 +295,8 @@ class Governor:
         """Back to what was found, under the same lease."""
         try:
             for uuid, device in group.devices.items():
-                if device.applied is not None and group.lease is not None and self._client is not None:
-                    self._client.set(group.lease, uuid, Setting(), _note(group, reason, policy))
+                if device.applied is not None and group.lease is not None:
+                    group.lease.set(uuid, Setting(), _note(group, reason, policy))
                     device.applied = None
             group.in_force = {}
         except LeaseError as error:
@@ -319,19 +309,18 @@ class Governor:
         group.forget_originals()
         for device in group.devices.values():
             device.applied = None
-        if lease is None or self._client is None:
+        if lease is None:
             return
         try:
-            self._client.release(lease, reason)
+            lease.release(reason)
         except LeaseError as error:
             log.warning("%s: restoring is left to the lease's end: %s", "+".join(sorted(group.devices)), _why(error))
 
     def _beat(self, group: Group, now: int) -> None:
-        if group.lease is None or self._client is None or now - group.beat_ns < HEARTBEAT_S * NS:
+        if group.lease is None:
             return
         try:
-            self._client.heartbeat(group.lease)
-            group.beat_ns = now
+            group.lease.renew(now)
         except LeaseError as error:
             self._wait(group, now, error)
             log.warning("%s: the lease is lost: %s", "+".join(sorted(group.devices)), _why(error))

@@ -1,6 +1,6 @@
 """What a snapshot shows of a device that is steered. Pure."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
 
 from dvfs.governor.group import Device, Group
 from dvfs.proof.estimate import Ratio, Verdict
@@ -9,27 +9,12 @@ from energy_agent.core.snapshot import DvfsDevice, Measured, Predicted
 from energy_agent.core.units import HZ_PER_MHZ
 
 
-@dataclass(frozen=True, slots=True)
-class Saved:
-    """Proven savings of a device, in uJ. None before the first analysis.
-
-    Args:
-        claimed_uj: claimed saving, by all groups that ever had the device.
-        lost_uj: estimated loss, by the same groups.
-        own_uj: claimed saving, by the current group.
-        verdict: last analysis of the current group.
-    """
-
-    claimed_uj: int | None = None
-    lost_uj: int | None = None
-    own_uj: int | None = None
-    verdict: Verdict | None = None
-
-
-def describe_device(uuid: str, name: str, group: Group, counted: Device, saved: Saved) -> DvfsDevice:
-    """A device of group `name`, with the counters of all groups that ever had it."""
-    verdict = saved.verdict if group.here else None
+def describe_device(uuid: str, name: str, group: Group, counted: Device, verdict: Verdict | None) -> DvfsDevice:
+    """A device of group `name`, with the counters of all groups that ever had it; `verdict` is the group's last analysis."""
+    verdict = verdict if group.here else None
     facts = {"group": name, "workload": group.workload, "policy": "+".join(group.policies)}
+    # Of several policies the first that expects to save anything.
+    promise = next((wanted.promise for wanted in group.policies.values() if wanted.promise is not None), None)
     return DvfsDevice(
         uuid,
         (group.mode if group.here else Mode.OBSERVE).value,
@@ -37,16 +22,13 @@ def describe_device(uuid: str, name: str, group: Group, counted: Device, saved: 
         _setting(group.devices[uuid].applied if uuid in group.devices else None),
         counted.decisions,
         counted.ineffective,
-        saved.claimed_uj,
-        saved.lost_uj,
-        _promise(group),
-        facts if group.here else {},
-        _setting(group.wanted.get(uuid)),
-        group.slowdown_ratio,
-        saved.own_uj if group.here and uuid in group.devices else None,
-        _measured(verdict.saving_ratio if verdict else None),
-        _measured(verdict.slowdown_ratio if verdict else None),
-        verdict.slowdown_of if verdict else "",
+        predicted=None if promise is None else Predicted(promise.saving_ratio, promise.low, promise.high),
+        facts=facts if group.here else {},
+        wanted=_setting(group.wanted.get(uuid)),
+        slowdown_ratio=group.slowdown_ratio,
+        saving=_measured(verdict.saving_ratio if verdict else None),
+        slowdown=_measured(verdict.slowdown_ratio if verdict else None),
+        slowdown_of=verdict.slowdown_of if verdict else "",
     )
 
 
@@ -54,18 +36,7 @@ def _measured(ratio: Ratio | None) -> Measured | None:
     return None if ratio is None else Measured(ratio.value, ratio.low, ratio.high)
 
 
-def _promise(group: Group) -> Predicted | None:
-    """What the group's policies expect to save; of several the first that expects anything."""
-    found = next((w.promise for w in group.policies.values() if w.promise is not None), None)
-    return None if found is None else Predicted(found.saving_ratio, found.low, found.high)
-
-
-def _setting(setting: Setting | None) -> dict[str, int]:
-    if setting is None:
-        return {}
-    told = {}
-    if setting.sm_clock_max_mhz is not None:
-        told["sm_clock_max_hertz"] = setting.sm_clock_max_mhz * HZ_PER_MHZ
-    if setting.power_limit_mw is not None:
-        told["power_limit_milliwatts"] = setting.power_limit_mw
-    return told
+def _setting(setting: Setting | None) -> Mapping[str, int]:
+    clock, power = (None, None) if setting is None else (setting.sm_clock_max_mhz, setting.power_limit_mw)
+    values = {"sm_clock_max_hertz": None if clock is None else clock * HZ_PER_MHZ, "power_limit_milliwatts": power}
+    return {name: value for name, value in values.items() if value is not None}

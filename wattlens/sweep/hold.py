@@ -10,18 +10,18 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from types import FrameType
-from typing import TypeVar
 
 from dvfs.actuator.client import ActuatorClient, ActuatorError
+from dvfs.actuator.held_lease import HeldLease
 from dvfs.actuator.lease import GRACE_S, HEARTBEAT_S
 from dvfs.sweep.profile import REFERENCE, Key
 from dvfs.types import Setting
 from energy_agent.core.errors import UsageError, WattlensError
 from energy_agent.runtime.parent import end_with_parent
 
-T = TypeVar("T")
 NAME = "wattlens dvfs sweep"
 """What the actuator calls us."""
 _LOOK_S = 0.1
@@ -59,6 +59,14 @@ class RefusalError(WattlensError):
         super().__init__(f"{error}; {hint}" if hint else str(error))
 
 
+@contextmanager
+def _refusals() -> Iterator[None]:
+    try:
+        yield
+    except ActuatorError as error:
+        raise RefusalError(error) from None
+
+
 class Hold:
     """`with Hold(client) as hold`: hears signals; on the way out, whatever happened, the lease ends and the program too."""
 
@@ -67,9 +75,7 @@ class Hold:
         self._client, self._said = client, said
         self._signal = 0
         self._before: dict[int, object] = {}
-        self._lease = ""
-        self._devices: tuple[str, ...] = ()
-        self._next_s = 0.0
+        self._lease: HeldLease | None = None
         self._program: subprocess.Popen[bytes] | None = None
         self._name = ""
 
@@ -111,15 +117,16 @@ class Hold:
             time.sleep(min(_LOOK_S, left_s))
 
     def _beat(self) -> None:
-        if self._lease and time.monotonic() >= self._next_s:
-            self._next_s = time.monotonic() + HEARTBEAT_S
-            self._refused(lambda: self._client.heartbeat(self._lease))
+        if self._lease is not None:
+            with _refusals():
+                self._lease.renew(time.monotonic_ns())
 
     # The lease.
 
     def there(self) -> None:
         """Raise RefusalError where no actuator answers."""
-        self._refused(self._client.hello)
+        with _refusals():
+            self._client.hello()
 
     def lease(self, devices: Sequence[str]) -> None:
         """Take the lease on all of `devices`; that of a sweep which was killed a moment ago is over soon.
@@ -131,9 +138,9 @@ class Hold:
             EndedError: a signal asked to end.
         """
         began_s, slow = time.monotonic(), False
-        while not self._lease:
+        while self._lease is None:
             try:
-                self._lease = self._client.acquire(devices)
+                self._lease = HeldLease(self._client, devices, time.monotonic_ns())
             except ActuatorError as error:
                 ours = error.code == "held" and f"leased to {NAME}" in str(error)
                 longest_s = GRACE_S + 2 * HEARTBEAT_S if ours else _SLOW_DRIVER_S
@@ -143,7 +150,6 @@ class Hold:
                     slow = True
                     self._said(f"{error}; trying again for {_SLOW_DRIVER_S:.0f} s")
                 self.pause(0.5)
-        self._devices, self._next_s = tuple(devices), time.monotonic() + HEARTBEAT_S
 
     def set(self, key: Key) -> Key:
         """Make all devices run at a setting; what that comes to within what owner and board allow.
@@ -154,9 +160,11 @@ class Hold:
         """
         clock, limit_w = key
         wanted = Setting(clock, None if limit_w is None else round(1000 * limit_w))
+        assert self._lease is not None
         found = set()
-        for device in self._devices:
-            found.add(self._set(device, wanted))
+        for device in self._lease.devices:
+            with _refusals():
+                found.add(self._lease.set(device, wanted).setting)
             self._beat()
         if len(found) != 1:
             raise WattlensError("the actuator allows different settings on these GPUs: give them one rule, or sweep each alone")
@@ -164,30 +172,19 @@ class Hold:
         limit_mw = came.power_limit_mw
         return REFERENCE if key == REFERENCE else (came.sm_clock_max_mhz, None if limit_mw is None else limit_mw / 1000)
 
-    def _set(self, device: str, wanted: Setting) -> Setting:
-        return self._refused(lambda: self._client.set(self._lease, device, wanted)).setting
-
     def _release(self, *, told: bool) -> None:
         """End the lease. `told`: what is wrong with the actuator is known already."""
-        lease, self._lease = self._lease, ""
-        if not lease:
+        lease, self._lease = self._lease, None
+        if lease is None:
             return
         try:
-            left = [
-                f"{device} {knob}: {outcome}" for device, knob, outcome in self._client.release(lease) if outcome != "restored"
-            ]
+            left = [f"{device} {knob}: {outcome}" for device, knob, outcome in lease.release() if outcome != "restored"]
         except ActuatorError as error:
             if not told:
                 self._said(f"{error}; the actuator puts everything back by itself, see wattlens dvfs status")
             return
         for each in left:
             self._said(f"not put back as found: {each}; see wattlens dvfs status")
-
-    def _refused(self, call: Callable[[], T]) -> T:
-        try:
-            return call()
-        except ActuatorError as error:
-            raise RefusalError(error) from None
 
     # The program.
 

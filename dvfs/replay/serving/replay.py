@@ -11,7 +11,7 @@ from typing import Any
 
 from dvfs.knees import Knee, find
 from dvfs.policies.slo import grid as clocks_between
-from dvfs.replay.serving import hindsight, rivals
+from dvfs.replay.serving import hindsight
 from dvfs.replay.serving.boards import Board
 from dvfs.replay.serving.engine import Stream
 from dvfs.replay.serving.fleet import Outcome, Slo, fewest_replicas, fixed, streams
@@ -144,13 +144,17 @@ def policy(made: Fixture, name: str, spec: Policy, config: Any, say: Say = lambd
 
 
 def others(made: Fixture, say: Say = lambda text: None) -> list[Row]:
-    """The best fixed clock and the static knee."""
-    case, server = made.case, made.case.server
-    rates, outcome = rivals.best_fixed(server, made.dealt, made.grid, made.allowed, lambda text: say(f"best fixed: {text}"))
-    return [
-        made.row("best fixed clock", outcome, f"{rates.lock_mhz} MHz"),
-        steered(made, "static knee", rivals.held(case.knee_mhz), say),
-    ]
+    """The best clock held all the time, chosen with the trace known; and the knee, held as `nvidia-smi -lgc` would.
+
+    The best one is the highest where none keeps the rule. Policy `static` does more: it lets go while a queue grows.
+    """
+    tried = []
+    for rates in made.grid:
+        say(f"best fixed: {rates.lock_mhz} MHz all the time")
+        tried.append(made.row("best fixed clock", fixed(made.case.server, made.dealt, rates), f"{rates.lock_mhz} MHz"))
+    fastest = tried[-1]
+    best_fixed = min(filter(made.keeps, tried), key=lambda row: row.energy_j, default=fastest)
+    return [best_fixed, steered(made, "static knee", lambda: lambda _seen, _busy_ratio: made.case.knee_mhz, say)]
 
 
 def best(made: Fixture, say: Say = lambda text: None) -> Row:

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks import serving_rivals
-from dvfs.replay.serving import fleet, hindsight, rivals
+from dvfs.replay.serving import fleet, hindsight, replay
 from dvfs.replay.serving.engine import Stream
 from dvfs.replay.serving.fleet import Slo
 from dvfs.replay.serving.server import Rates
@@ -77,14 +77,19 @@ def test_it_keeps_the_rule_and_is_never_worse_than_the_best_fixed_clock(points: 
     dealt = fleet.streams(LOAD, 2 + seed, SMALL, slo)
     default = fleet.fixed(SMALL, dealt, GRID[-1])
     allowed = default.failed + points
-    rates, held = rivals.best_fixed(SMALL, dealt, GRID, allowed)
+    every = [fleet.fixed(SMALL, dealt, one) for one in GRID]
+    held = min((one for one in every if one.failed <= allowed), key=lambda one: one.energy_j)
     outcome, _ = hindsight.best(SMALL, dealt, GRID, allowed, window_s=4.0)
     assert outcome.failed <= allowed
     assert outcome.energy_j <= held.energy_j * (1 + 1e-12)
     assert outcome.energy_j <= default.energy_j * (1 + 1e-12)
-    every = [(fleet.fixed(SMALL, dealt, one), one) for one in GRID]
-    assert held.energy_j == min(one.energy_j for one, _ in every if one.failed <= allowed)
-    assert rates.lock_mhz in {one.lock_mhz for _, one in every}
+    made = replay.Fixture(replay.Case(SMALL, slo, LOAD, 1005), 2 + seed, tuple(dealt), tuple(GRID), default)
+    fixed, knee = replay.others(made)
+    kept = [
+        (one.energy_j, f"{rates.lock_mhz} MHz") for one, rates in zip(every, GRID, strict=True) if one.failed <= made.allowed
+    ]
+    assert (fixed.energy_j, fixed.note) == min(kept)
+    assert knee.changes == 2 + seed  # each replica is locked once
 
 
 def test_more_misses_allowed_never_cost_more() -> None:
@@ -119,8 +124,6 @@ def test_ecofreq_as_its_authors_wrote_it() -> None:
         assert serving_rivals.ecofreq(one, Slo(ttft_s, itl_s), grid)()(seen(0, **runs), 1.0) == expected
 
 
-def test_geopm_goes_with_the_share_of_time_in_which_a_kernel_ran_and_a_held_clock_is_held() -> None:
+def test_geopm_goes_with_the_share_of_time_in_which_a_kernel_ran() -> None:
     steer = serving_rivals.geopm(H100, 1005)()
     assert [steer(seen(0), share) for share in (0.0, 0.5, 1.0, 1.2)] == [1005, 1500, 1980, 1980]
-    steer = rivals.held(1005)()
-    assert [steer(seen(0, queue=9), 1.0), steer(seen(1), 0.0)] == [1005, 1005]
