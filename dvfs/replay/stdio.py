@@ -11,17 +11,46 @@ Out: {"chosen": S}                                                 and the next 
 
 import json
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Annotated, Literal, TypeVar
+
+from pydantic import BaseModel, Field, TypeAdapter
 
 from dvfs.types import Trials
 from energy_agent.core.errors import UsageError
+from energy_agent.runtime import json_file
 
 MAX_LINE = 1 << 20
 MAX_SETTINGS = 1024
 MAX_STEPS = 100_000_000
-_LEAST, _MOST = 1e-9, 1e9  # of any number but steps
-_KNOBS = ("power_limit_w", "sm_clock_mhz")
-_DEFAULT_SLOWDOWN = 0.03
+Number = Annotated[int | float, Field(ge=1e-9, le=1e9)]  # told as it was given: 150, not 150.0
+Numbers = Annotated[list[Number], Field(min_length=1)]
+M = TypeVar("M", bound=BaseModel)
+
+
+class _First(BaseModel, strict=True):
+    knob: Literal["power_limit_w", "sm_clock_mhz"] = "power_limit_w"
+    settings: Annotated[Numbers, Field(max_length=MAX_SETTINGS)]
+    slowdown: Number = 0.03
+    steps: Annotated[int, Field(ge=1, le=MAX_STEPS)] | None = None
+
+
+class _Samples(BaseModel, strict=True):
+    step_s: Numbers | None = None
+    power_w: Numbers | None = None
+    left: Annotated[int, Field(ge=0)] | None = None
+
+
+class _Lines:
+    def __init__(self, lines: Iterable[str]) -> None:
+        self._lines = ((number, line) for number, line in enumerate(lines, 1) if line.strip())
+        self.number = 0
+
+    def read(self, model: type[M]) -> M | None:
+        """The next message; None at the end. Raises UsageError."""
+        self.number, line = next(self._lines, (0, ""))
+        if len(line) > MAX_LINE:
+            raise ValueError(f"longer than {MAX_LINE} characters")
+        return json_file.parse(TypeAdapter(model), line, f"line {self.number}") if self.number else None
 
 
 def serve(trials: Trials, lines: Iterable[str], answer: Callable[[str], object]) -> None:
@@ -30,81 +59,29 @@ def serve(trials: Trials, lines: Iterable[str], answer: Callable[[str], object])
     Raises:
         UsageError: a line that is not of the protocol; names its number.
     """
-    run: _Run | None = None
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            message = _object(line)
-            if run is None:
-                run = _Run(trials, message)
-                answer(json.dumps(run.next()))
-                continue
-            said = run.take(message)
-        except (ValueError, ArithmeticError, RecursionError) as error:
-            raise UsageError(f"line {number}: {error}") from error
-        if said is not None:
-            answer(json.dumps(said))
-            run = None if "chosen" in said else run
-
-
-class _Run:
-    """One run: from its first line to what is chosen."""
-
-    def __init__(self, trials: Trials, first: dict[str, Any]) -> None:
-        knob, settings = first.get("knob", "power_limit_w"), first.get("settings")
-        if knob not in _KNOBS:
-            raise ValueError(f"knob must be one of {', '.join(_KNOBS)}")
-        if not isinstance(settings, list) or not 0 < len(settings) <= MAX_SETTINGS:
-            raise ValueError(f"the first line needs settings, a list of 1 to {MAX_SETTINGS} numbers")
-        self._given = {_number(value, "a setting"): value for value in settings}  # so that 150 is told as 150, not as 150.0
-        steps = first.get("steps")
-        if steps is not None and (not isinstance(steps, int) or isinstance(steps, bool) or not 0 < steps <= MAX_STEPS):
-            raise ValueError(f"steps must be a whole number of 1 to {MAX_STEPS}")
-        self._trials, self._setting = trials, 0.0
-        self._state = trials.begun(
-            knob, list(self._given), _number(first.get("slowdown", _DEFAULT_SLOWDOWN), "slowdown"), steps
-        )
-
-    def next(self) -> dict[str, Any]:
-        """The next trial."""
-        trial, self._state = self._trials.proposed(self._state)
-        self._setting = trial.setting
-        return {"setting": self._given[trial.setting], "steps": trial.samples}
-
-    def take(self, message: dict[str, Any]) -> dict[str, Any] | None:
-        """What to answer to a trial's samples, or to the end."""
-        left = message.get("left")
-        if left is not None and (not isinstance(left, int) or isinstance(left, bool) or left < 0):
-            raise ValueError("left must be a whole number of at least 0")
-        if "step_s" in message:
-            step_s, power_w = (_numbers(message.get(key), key) for key in ("step_s", "power_w"))
-            self._state = self._trials.learned(self._state, self._setting, step_s, power_w)
-            return None if left == 0 else self.next()
-        if left != 0:
-            raise ValueError('wanted {"step_s": [...], "power_w": [...], "left": M}, or {"left": 0} at the end')
-        return {"chosen": self._given[self._trials.choice(self._state)]}
-
-
-def _object(line: str) -> dict[str, Any]:
-    if len(line) > MAX_LINE:
-        raise ValueError(f"longer than {MAX_LINE} characters")
+    read = _Lines(lines)
     try:
-        message = json.loads(line)
-    except ValueError:
-        raise ValueError("not JSON") from None
-    if not isinstance(message, dict):
-        raise ValueError("not a JSON object")
-    return message
+        while (first := read.read(_First)) is not None:
+            _play(trials, first, read, answer)
+    except (ValueError, ArithmeticError) as error:
+        raise UsageError(f"line {read.number}: {error}") from error
 
 
-def _number(value: object, what: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not _LEAST <= value <= _MOST:
-        raise ValueError(f"{what} must be a number from {_LEAST:g} to {_MOST:g}, not {json.dumps(value)[:40]}")
-    return float(value)
-
-
-def _numbers(values: object, key: str) -> list[float]:
-    if not isinstance(values, list) or not values:
-        raise ValueError(f"{key} must be a list of numbers")
-    return [_number(value, f"each of {key}") for value in values]
+def _play(trials: Trials, first: _First, lines: _Lines, answer: Callable[[str], object]) -> None:
+    """One run, to what is chosen."""
+    given = {float(value): value for value in first.settings}
+    state = trials.begun(first.knob, list(given), float(first.slowdown), first.steps)
+    is_over = False
+    while True:
+        if not is_over:
+            trial, state = trials.proposed(state)
+            answer(json.dumps({"setting": given[trial.setting], "steps": trial.samples}))
+        if (message := lines.read(_Samples)) is None:
+            return
+        is_over = message.left == 0
+        if message.step_s is None:
+            break
+        state = trials.learned(state, trial.setting, message.step_s, message.power_w or ())
+    if not is_over:
+        raise ValueError('expected {"step_s": [...], "power_w": [...], "left": M}, or {"left": 0} at the end')
+    answer(json.dumps({"chosen": given[trials.choice(state)]}))

@@ -1,6 +1,6 @@
 """The counters of work that a sweep can go by: the agent's page, its exact step ends, any page, a token server's."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 from urllib.parse import quote, urlsplit
 
@@ -80,64 +80,63 @@ class StepEnds:
         return Sample(t_ns, count, ", ".join(ended) if doing == TRAINING else doing)
 
 
-class MetricPage:
-    """A counter on any page in Prometheus text format: the sum of its series. Read by ourselves, so its instants are exact."""
+class Endpoint:
+    """A counter on a metrics endpoint that we read ourselves, so its instants are exact."""
 
-    def __init__(self, url: str, metric: str, clock: Clock, what: str = "") -> None:
-        """Nothing is read yet.
-
-        Raises:
-            UsageError: the address is not http:// without a password.
-        """
-        self.what = what or metric
-        self._url, self._metric, self._clock = checked(url, "--work-from"), metric, clock
+    def __init__(self, what: str, count: Callable[[], float | None], clock: Clock) -> None:
+        """Nothing is read yet; `count` reads, and fails as it likes."""
+        self.what, self._count, self._clock = what, count, clock
 
     def sample(self, page: Page) -> Sample | None:
         """See `Work`."""
-        from energy_agent.tokens.endpoint import fetch
-        from energy_agent.tokens.series import series
-
-        asked_ns = self._clock.utc_ns()
-        names = (self._metric,)
-        try:
-            values = [each.value for each in series(fetch(self._url, names), names)]
-        except _BROKEN:
-            return None
-        return Sample((asked_ns + self._clock.utc_ns()) // 2, sum(values)) if values else None
-
-
-class ServerPage:
-    """Tokens that an LLM server generated, by its own page under its own names (docs/tokens.md)."""
-
-    what = "tokens"
-
-    def __init__(self, url: str, server: str, clock: Clock) -> None:
-        """Nothing is read yet.
-
-        Raises:
-            UsageError: the address is none, or no such server is known.
-        """
-        import energy_agent.tokens.servers as package
-        from energy_agent.core import plugin
-
-        known = [each for each in plugin.names(package) if each != "mapping"]
-        if server not in known:
-            raise UsageError(f"--token-server {server!r} is not known; there are: {', '.join(known)}")
-        self._spec = plugin.load(package, server)
-        self._url, self._clock = checked(url, "--tokens-from"), clock
-
-    def sample(self, page: Page) -> Sample | None:
-        """See `Work`."""
-        from energy_agent.tokens.endpoint import fetch
-        from energy_agent.tokens.response_parser import names_of, read
-
         asked_ns = self._clock.utc_ns()
         try:
-            found = read(self._spec, fetch(self._url, names_of(self._spec)), asked_ns)
+            count = self._count()
         except _BROKEN:
             return None
+        return None if count is None else Sample((asked_ns + self._clock.utc_ns()) // 2, count)
+
+
+def metric_page(url: str, metric: str, clock: Clock, what: str = "") -> Endpoint:
+    """A counter in Prometheus text format: the sum of its series.
+
+    Raises:
+        UsageError: the address is not http:// without a password.
+    """
+    from energy_agent.tokens.endpoint import fetch
+    from energy_agent.tokens.series import series
+
+    def count() -> float | None:
+        values = [each.value for each in series(fetch(url, (metric,)), (metric,))]
+        return sum(values) if values else None
+
+    checked(url, "--work-from")
+    return Endpoint(what or metric, count, clock)
+
+
+def server_page(url: str, server: str, clock: Clock) -> Endpoint:
+    """Tokens that an LLM server generated, by its own endpoint under its own names (docs/tokens.md).
+
+    Raises:
+        UsageError: the address is none, or no such server is known.
+    """
+    import energy_agent.tokens.servers as package
+    from energy_agent.core import plugin
+    from energy_agent.tokens.endpoint import fetch
+    from energy_agent.tokens.response_parser import names_of, read
+
+    known = [each for each in plugin.names(package) if each != "mapping"]
+    if server not in known:
+        raise UsageError(f"--token-server {server!r} is not known; there are: {', '.join(known)}")
+    spec = plugin.load(package, server)
+    checked(url, "--tokens-from")
+
+    def count() -> float | None:
+        found = read(spec, fetch(url, names_of(spec)), clock.utc_ns())
         counts = [e.counts["generation"] for reading in found for e in reading.engines if "generation" in e.counts]
-        return Sample((asked_ns + self._clock.utc_ns()) // 2, float(sum(counts))) if counts else None
+        return float(sum(counts)) if counts else None
+
+    return Endpoint("tokens", count, clock)
 
 
 def spread_over_nodes(workloads: Sequence[str]) -> str:
@@ -176,9 +175,8 @@ def of_agent(workloads: Sequence[str], wanted: str | None, page: Page) -> Work |
     return None
 
 
-def checked(url: str, option: str) -> str:
-    """This address, if it is one of plain HTTP without a password; raises UsageError."""
+def checked(url: str, option: str) -> None:
+    """Raise UsageError unless the address is one of plain HTTP without a password."""
     parts = urlsplit(url)
     if parts.scheme != "http" or not parts.hostname or "@" in parts.netloc:
         raise UsageError(f"{option} {url!r} is not an http:// address without a password")
-    return url

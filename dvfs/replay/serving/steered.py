@@ -54,13 +54,11 @@ class Steered:
     Args:
         outcome: energy and misses.
         changes: of the lock, over all replicas.
-        seconds: spent at each lock, over all replicas; the key None is no lock.
         mean_mhz: mean lock in each window of 60 s, over all replicas that still had work; no lock counts as the highest clock.
     """
 
     outcome: Outcome
     changes: int
-    seconds: dict[int | None, float]
     mean_mhz: tuple[float, ...] = ()
 
 
@@ -82,19 +80,16 @@ class Fleet:
     ) -> Steered:
         """Serve the streams, each under its own steer."""
         replicas, last, changes = [], [], 0
-        seconds: dict[int | None, float] = {}
         windows: dict[int, tuple[float, float]] = {}
         for number, stream in enumerate(dealt):
             progress(f"replica {number + 1} of {len(dealt)}")
             replica = Replica(self._server, stream)
-            lock, changed = self._serve(
-                replica, make(), f"replica-{number}", Random(f"{self._seed} {number}"), seconds, windows
-            )
+            lock, changed = self._serve(replica, make(), f"replica-{number}", Random(f"{self._seed} {number}"), windows)
             replicas.append(replica)
             last.append(self.rates(lock))
             changes += changed
         outcome = closed(replicas, last)
-        return Steered(outcome, changes, seconds, tuple(mhz_s / s for _, (mhz_s, s) in sorted(windows.items())))
+        return Steered(outcome, changes, tuple(mhz_s / s for _, (mhz_s, s) in sorted(windows.items())))
 
     def _serve(
         self,
@@ -102,7 +97,6 @@ class Fleet:
         steer: Steer,
         group: str,
         random: Random,
-        seconds: dict[int | None, float],
         windows: dict[int, tuple[float, float]],
     ) -> tuple[int | None, int]:
         counters, changes = Counters(), 0
@@ -113,7 +107,6 @@ class Fleet:
             busy_s = counters.busy_s
             replica.run(next_s, self.rates(lock), counters)
             took = replica.now_s - began
-            seconds[lock] = seconds.get(lock, 0.0) + took
             mhz_s, all_s = windows.get(int(began // WINDOW_S), (0.0, 0.0))
             windows[int(began // WINDOW_S)] = (mhz_s + took * self.rates(lock).lock_mhz, all_s + took)
             if replica.done:

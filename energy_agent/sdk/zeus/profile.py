@@ -8,7 +8,7 @@ W, J and s. `energy_half_width` is ours; Zeus leaves it out.
 import json
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -22,18 +22,17 @@ def read(path: Path) -> list[PowerLimitMeasurement]:
     """The measurements of a file.
 
     Raises:
-        ValueError: it cannot be read, or is none; names the file.
+        ValueError: it cannot be read, or has none; names the file.
     """
     try:
         with path.open("rb") as file:
-            found = json.loads(file.read(_MOST_B))
-        rows = [_row(row) for row in found["measurements"]]
+            rows = [_row(row) for row in json.loads(file.read(_MOST_B))["measurements"]]
     except OSError as error:
         raise ValueError(f"profile_path {path}: {error.strerror}") from None
-    except (ValueError, TypeError, KeyError, RecursionError):
-        raise ValueError(f"profile_path {path} is no profile of power limits: move it away to profile anew") from None
+    except (ValueError, TypeError, KeyError, RecursionError, AttributeError):
+        rows = []
     if not rows:
-        raise ValueError(f"profile_path {path} has no measurements: move it away to profile anew")
+        raise ValueError(f"profile_path {path} has no measurements of power limits: move it away to profile anew")
     return rows
 
 
@@ -48,15 +47,9 @@ def write(path: Path, measurements: Sequence[PowerLimitMeasurement]) -> None:
         draft.unlink(missing_ok=True)
 
 
-def _row(row: Any) -> PowerLimitMeasurement:
+def _row(row: Mapping[str, Any]) -> PowerLimitMeasurement:
+    values = [row[key] for key in ("power_limit", "energy", "time")]
     half = row.get("energy_half_width")
-    return PowerLimitMeasurement(
-        round(_above_0(row["power_limit"])), _above_0(row["energy"]), _above_0(row["time"]),
-        None if half is None else max(0.0, float(half)),
-    )  # fmt: skip
-
-
-def _above_0(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value <= 0:
-        raise ValueError("no number above 0")
-    return float(value)
+    if any(isinstance(value, bool) or not 0 < value < math.inf for value in values):
+        raise ValueError("not above 0")
+    return PowerLimitMeasurement(round(values[0]), *map(float, values[1:]), None if half is None else max(0.0, float(half)))

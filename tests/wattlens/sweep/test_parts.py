@@ -29,7 +29,7 @@ from wattlens.sweep.measuring import Measuring, SpoiledError
 from wattlens.sweep.planning import PlanOptions, begun, continued, named
 from wattlens.sweep.shown import Progress, duration, name_of, rows, summary
 from wattlens.sweep.target import Target, Wanted, settings, target
-from wattlens.sweep.work import AgentPage, MetricPage, ServerPage, StepEnds, of_agent, spread_over_nodes
+from wattlens.sweep.work import AgentPage, StepEnds, metric_page, of_agent, server_page, spread_over_nodes
 
 FACTS = 'name="NVIDIA H100 80GB HBM3",driver="570"'
 
@@ -235,16 +235,16 @@ def test_other_pages_are_read_at_an_instant_of_our_own() -> None:
     text = 'done_total{kind="a"} 5\ndone_total{kind="b"} 2\nvllm:generation_tokens_total{engine="0",model_name="m"} 40\n'
     with served(text) as url:
         before_ns = clock.utc_ns()
-        sample = eventually(lambda: MetricPage(url, "done_total", clock).sample(nothing))
+        sample = eventually(lambda: metric_page(url, "done_total", clock).sample(nothing))
         assert (sample.count, before_ns <= sample.t_ns <= clock.utc_ns()) == (7, True)
-        assert MetricPage(url, "other_total", clock).sample(nothing) is None
-        assert eventually(lambda: ServerPage(url, "vllm", clock).sample(nothing)).count == 40
-    assert MetricPage(url, "done_total", clock).sample(nothing) is None  # nobody is there any more
-    assert ServerPage(url, "vllm", clock).sample(nothing) is None
+        assert metric_page(url, "other_total", clock).sample(nothing) is None
+        assert eventually(lambda: server_page(url, "vllm", clock).sample(nothing)).count == 40
+    assert metric_page(url, "done_total", clock).sample(nothing) is None  # nobody is there any more
+    assert server_page(url, "vllm", clock).sample(nothing) is None
     with pytest.raises(UsageError, match="--token-server 'none' is not known"):
-        ServerPage(url, "none", clock)
+        server_page(url, "none", clock)
     with pytest.raises(UsageError, match="--work-from 'https://x' is not an http:// address"):
-        MetricPage("https://x", "done_total", clock)
+        metric_page("https://x", "done_total", clock)
 
 
 class AgentSocket(socketserver.ThreadingUnixStreamServer):
@@ -432,7 +432,7 @@ class Answers(ActuatorClient):
             raise ActuatorError(code, f"GPU-0 could not be read ({code})")
         return "lease"
 
-    def release(self, lease: str) -> list[tuple[str, str, str]]:
+    def release(self, lease: str, reason: str = "") -> list[tuple[str, str, str]]:
         assert lease == "lease"
         return []
 

@@ -195,17 +195,17 @@ def _plan(args: argparse.Namespace) -> "PlanOptions":
 
 
 def _work(args: argparse.Namespace, clock: "Clock") -> "Work | None":
-    from wattlens.sweep.work import MetricPage, ServerPage
+    from wattlens.sweep.work import metric_page, server_page
 
     if (args.work_from is None) != (args.work_metric is None):
         raise UsageError("--work-from and --work-metric go together: a page, and the counter on it")
     if args.work_from is not None and args.tokens_from is not None:
         raise UsageError("--work-from and --tokens-from: give one of them")
     if args.work_from is not None:
-        return MetricPage(args.work_from, args.work_metric, clock, args.work or "")
+        return metric_page(args.work_from, args.work_metric, clock, args.work or "")
     if args.work not in (None, "steps", "tokens"):
         raise UsageError(f"--work {args.work!r}: the agent counts steps and tokens; of another page say --work-from")
-    return None if args.tokens_from is None else ServerPage(args.tokens_from, args.token_server, clock)
+    return None if args.tokens_from is None else server_page(args.tokens_from, args.token_server, clock)
 
 
 def _list(made: Callable[[str], T]) -> Callable[[str], tuple[T, ...]]:
