@@ -20,7 +20,6 @@ class ActuatorError(LeaseError):
     """The actuator refused or is away. `code` is one word: a refusal's, or `unreachable`."""
 
     def __init__(self, code: str, reason: str) -> None:
-        """Keep the code for a metric label."""
         super().__init__(f"actuator: {reason}")
         self.code = code
 

@@ -11,10 +11,9 @@ from dvfs.types import Baseline, Constraints, Limits, Setting
 
 
 class RefusedError(Exception):
-    """The setting may not be written. `code` is one word for a metric label; the text is for people."""
+    """A request is refused, or its lease is not there. `code` is one word for a metric label; the text is for people."""
 
     def __init__(self, code: str, reason: str) -> None:
-        """Keep both."""
         super().__init__(reason)
         self.code = code
 

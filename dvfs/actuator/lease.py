@@ -8,19 +8,12 @@ import hmac
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from dvfs.actuator.guard import RefusedError
+
 NS = 1_000_000_000
 TTL_S = 10.0
 HEARTBEAT_S = 2.0
 GRACE_S = 5.0
-
-
-class RefusedLeaseError(Exception):
-    """A lease was refused or is not there; `code` is one word, the text is for people."""
-
-    def __init__(self, code: str, reason: str) -> None:
-        """Keep both."""
-        super().__init__(reason)
-        self.code = code
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +32,6 @@ class Leases:
     """All leases, at most `capacity`."""
 
     def __init__(self, grace_ns: int = int(GRACE_S * NS), capacity: int = 64) -> None:
-        """Start empty."""
         self._grace_ns = grace_ns
         self._capacity = capacity
         self._by_token: dict[str, Lease] = {}
@@ -56,16 +48,16 @@ class Leases:
         """Grant a lease on all of `devices` or none.
 
         Raises:
-            RefusedLeaseError: a device is held (names the holder), none or twice the same was asked, or there are too many.
+            RefusedError: a device is held (names the holder), none or twice the same was asked, or there are too many.
         """
         if not devices or len(set(devices)) != len(devices):
-            raise RefusedLeaseError("bad_request", "a lease needs at least one device, each once")
+            raise RefusedError("bad_request", "a lease needs at least one device, each once")
         for device in devices:
             held = self.holder(device)
             if held is not None:
-                raise RefusedLeaseError("held", f"{device} is leased to {held.holder}")
+                raise RefusedError("held", f"{device} is leased to {held.holder}")
         if len(self._by_token) >= self._capacity:
-            raise RefusedLeaseError("too_many", f"there are already {self._capacity} leases")
+            raise RefusedError("too_many", f"there are already {self._capacity} leases")
         lease = Lease(token, holder, devices, connection, ttl_ns, now_ns + ttl_ns)
         self._by_token[token] = lease
         return lease
@@ -74,13 +66,13 @@ class Leases:
         """The lease of this token on this connection.
 
         Raises:
-            RefusedLeaseError: not there (expired or never granted), or held through another connection.
+            RefusedError: not there (expired or never granted), or held through another connection.
         """
         lease = next((x for t, x in self._by_token.items() if hmac.compare_digest(t.encode(), token.encode())), None)
         if lease is None:
-            raise RefusedLeaseError("expired", "no such lease: it expired or was released")
+            raise RefusedError("expired", "no such lease: it expired or was released")
         if lease.connection not in (connection, None):
-            raise RefusedLeaseError("held", "this lease is in use on another connection")
+            raise RefusedError("held", "this lease is in use on another connection")
         return lease
 
     def heartbeat(self, token: str, connection: int, now_ns: int) -> Lease:

@@ -27,7 +27,6 @@ class KnobError(Exception):
     """The device could not be asked: `code` is the NVML error in lower case, or timeout | busy | failed."""
 
     def __init__(self, code: str) -> None:
-        """Keep the code."""
         super().__init__(code)
         self.code = code
 

@@ -11,7 +11,7 @@ from dvfs.actuator.core import ActuatorCore
 from dvfs.actuator.guard import RefusedError
 from dvfs.actuator.history import History
 from dvfs.actuator.kill_switch import KillSwitch
-from dvfs.actuator.lease import TTL_S, RefusedLeaseError
+from dvfs.actuator.lease import TTL_S
 from dvfs.actuator.note import MAX_CHARACTERS, REASON_BYTES, SettingNote, printable_text
 from dvfs.actuator.wire import VERSION, WireError, cut, encode, first_page
 from dvfs.types import Setting
@@ -46,7 +46,6 @@ class Requests:
     """What peers may request of one core."""
 
     def __init__(self, core: ActuatorCore, history: History, kill_switch: KillSwitch) -> None:
-        """Remember the parts."""
         self._core, self._history, self._kill_switch = core, history, kill_switch
 
     def reply(self, caller: Caller, message: dict[str, Any]) -> bytes:
@@ -57,7 +56,7 @@ class Requests:
             return refuse(number, "version", f"this actuator speaks version {VERSION}")
         try:
             return encode({"v": VERSION, "id": number, "ok": True, **self._do(caller, message)})
-        except (RefusedError, RefusedLeaseError) as error:
+        except RefusedError as error:
             return refuse(number, error.code, str(error))
         except WattlensError as error:
             LOG.error("%s", error)

@@ -18,7 +18,6 @@ class Watch:
     """Each side of a socket pair sends a byte a second; end of file or silence means that the other is dead."""
 
     def __init__(self, pair: socket.socket) -> None:
-        """Take over one end."""
         pair.setblocking(False)
         self.pair = pair
         self.gone = False
@@ -49,7 +48,6 @@ class Stop:
     """SIGTERM and SIGINT as a flag that also wakes a selector."""
 
     def __init__(self) -> None:
-        """Install the handlers in this process."""
         self.reader, self._writer = socket.socketpair()
         self.reader.setblocking(False)
         self._writer.setblocking(False)

@@ -53,7 +53,6 @@ class Decoder:
     """Bytes in, messages out; holds at most one unfinished frame."""
 
     def __init__(self) -> None:
-        """Start empty."""
         self._buffer = b""
 
     @property

@@ -53,7 +53,6 @@ class Worker:
     def __init__(
         self, core: ActuatorCore, socket_path: Path, watch: Watch, stop: Stop, history: History, kill_switch: KillSwitch
     ) -> None:
-        """Remember; nothing is bound yet."""
         self._requests = Requests(core, history, kill_switch)
         self._core = core
         self._path = socket_path

@@ -18,7 +18,7 @@ from dvfs.actuator.client import ActuatorError, ActuatorStatus, Effect
 from dvfs.actuator.core import ActuatorCore
 from dvfs.actuator.guard import RefusedError
 from dvfs.actuator.journal import ActuatorJournal, Epoch
-from dvfs.actuator.lease import TTL_S, RefusedLeaseError
+from dvfs.actuator.lease import TTL_S
 from dvfs.actuator.note import SettingNote
 from dvfs.actuator.nvml_knobs import KnobError, Listed, Reading, Write, Written, inventory, read, write
 from dvfs.types import Limits, Setting
@@ -239,5 +239,5 @@ class DirectActuator:
     def _call(self, call: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         try:
             return call()
-        except (RefusedError, RefusedLeaseError) as error:
+        except RefusedError as error:
             raise ActuatorError(error.code, str(error)) from error

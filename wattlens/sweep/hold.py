@@ -46,7 +46,6 @@ class EndedError(Exception):
     """A signal asked to end."""
 
     def __init__(self, number: int) -> None:
-        """Keep the signal's number."""
         super().__init__(signal.Signals(number).name)
         self.number = number
 

@@ -61,7 +61,6 @@ class StepEnds:
     what = "steps"
 
     def __init__(self, workload: str) -> None:
-        """Nothing is asked yet."""
         self._workload = workload
         self._waited: Mapping[str, float] | None = None
 
@@ -81,10 +80,9 @@ class StepEnds:
 
 
 class Endpoint:
-    """A counter on a metrics endpoint that we read ourselves, so its instants are exact."""
+    """A counter on a metrics endpoint that we read ourselves, so its instants are exact; `count` may raise."""
 
     def __init__(self, what: str, count: Callable[[], float | None], clock: Clock) -> None:
-        """Nothing is read yet; `count` reads, and fails as it likes."""
         self.what, self._count, self._clock = what, count, clock
 
     def sample(self, page: Page) -> Sample | None:

@@ -76,7 +76,6 @@ class Machine:
     _said: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        """Begin at the begin."""
         self._course = self._sweep()
 
     # Events.

@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from dvfs.actuator.guard import RefusedError
 from dvfs.actuator.history import Did
 from dvfs.actuator.journal import ActuatorJournal, Epoch, Outstanding
-from dvfs.actuator.lease import NS, RefusedLeaseError
+from dvfs.actuator.lease import NS
 from dvfs.actuator.note import SettingNote
 from dvfs.actuator.nvml_knobs import KnobError, Listed, inventory
 from dvfs.types import Limits, Setting
@@ -101,7 +101,7 @@ class ActuatorMachine(RuleBasedStateMachine):
     def attempt(self, act) -> object:
         try:
             return act()
-        except (RefusedError, RefusedLeaseError):
+        except RefusedError:
             return None
         except Crash:
             self.world.start()
