@@ -48,8 +48,8 @@ def write(path: Path, measurements: Sequence[PowerLimitMeasurement]) -> None:
 
 
 def _row(row: Mapping[str, Any]) -> PowerLimitMeasurement:
-    values = [row[key] for key in ("power_limit", "energy", "time")]
+    limit_w, joules, seconds = (row[key] for key in ("power_limit", "energy", "time"))
     half = row.get("energy_half_width")
-    if any(isinstance(value, bool) or not 0 < value < math.inf for value in values):
+    if any(isinstance(value, bool) or not 0 < value < math.inf for value in (limit_w, joules, seconds)):
         raise ValueError("not above 0")
-    return PowerLimitMeasurement(round(values[0]), *map(float, values[1:]), None if half is None else max(0.0, float(half)))
+    return PowerLimitMeasurement(round(limit_w), float(joules), float(seconds), None if half is None else max(0.0, float(half)))
