@@ -3,10 +3,11 @@
 Run from the repository's root: python -m benchmarks energy_per_token [--windows 5] [--window-s 60]
 
 Eight engines on boards of three generations, each with its own load, read by the agent from their pages. At each mark the
-agent's page is read, and the engines' pages and the plant's truth are taken at the instant of its last commit; a window is the
-difference of two marks. Its truth is the sensor's gain times the energy really drawn, over the tokens that the engines counted.
-One engine is killed and starts again in the third window; a second scraper reads the page at 10 Hz all the time. The bar: every
-window is within 1 %. That of the restart stands apart: what the dead engine had not published is missing in it.
+agent's page is read, and the engines' pages and the plant's truth are taken at the instant of its last reading of the GPUs; a
+window is the difference of two marks. Its truth is the sensor's gain times the energy really drawn, over the tokens that the
+engines counted. One engine is killed and starts again in the third window; a second scraper reads the page at 10 Hz all the
+time. The bar: every window is within 1 %. That of the restart stands apart: what the dead engine had not published is missing
+in it.
 """
 
 import os
@@ -78,7 +79,7 @@ class Marks:
                 points[name].append(self._point(k, name))
             time.sleep(0.02)
         page = self._agent.page()
-        as_of_s = page["wattlens_ledger_last_commit_timestamp_seconds", ()]
+        as_of_s = page["wattlens_source_last_success_timestamp_seconds", (("source", "nvml"),)]
         return {
             name: (
                 _sum(page, "wattlens_workload_energy_joules_total", name),

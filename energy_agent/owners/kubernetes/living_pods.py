@@ -54,9 +54,11 @@ class LivingPods:
 
     def _look(self) -> None:
         with self._lock:
-            wanted = self._asked | self._gone if self._asked else set()
+            if not self._asked:
+                return
+            wanted = self._asked | self._gone
         alive: set[str] = set()
-        for pid in os.listdir(self._procfs) if wanted else ():  # noqa: PTH208 - names alone
+        for pid in os.listdir(self._procfs):  # noqa: PTH208 - names alone
             cgroup = (read_proc(self._procfs, pid, "cgroup") or "") if pid.isdecimal() else ""
             if any(uid in cgroup or uid.replace("-", "_") in cgroup for uid in wanted):
                 member = membership(cgroup, self._trust)
