@@ -26,7 +26,7 @@ from energy_agent.core.catalogue.selection import PREFIX, Selection
 PAGE = Path(__file__).parents[1] / "docs/fleet.md"
 Part = Literal["node", "gpu", "steered", "workload", "engine"]
 
-BUDGET: dict[Part, int] = {"node": 80, "gpu": 90, "steered": 40, "workload": 24, "engine": 120}
+BUDGET: dict[Part, int] = {"node": 80, "gpu": 60, "steered": 40, "workload": 24, "engine": 120}
 """Series of a page: once, for each GPU, for each GPU that DVFS has, for each workload that holds GPUs, for each engine."""
 OF_ENGINES = ("ttft_", "itl_", "serving_", "prefill_", "decode_", "requests_", "engine_steps_")
 _SCRAPE_ADDS = 5  # up, and four series of scrape_*

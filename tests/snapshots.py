@@ -35,8 +35,8 @@ STEP_UJ = 60_000_000  # POWER_W over STEP_S
 CHAT_ACTIVE_UJ, CHAT_IDLE_UJ = 48_000_000, 12_000_000
 HEALTH = {
     "ecc": [
-        ("ecc_errors", 4, "corrected", "volatile"), ("ecc_errors", 1, "uncorrected", "aggregate"),
-        ("ecc_location_errors", 4, "corrected", "volatile", "dram"),
+        ("ecc_volatile_errors", 4, "corrected"), ("ecc_errors", 1, "uncorrected"),
+        ("ecc_volatile_location_errors", 4, "corrected", "dram"), ("ecc_location_errors", 4, "corrected", "dram"),
     ],
     "memory": [("remapped_rows", 1, "uncorrected"), ("row_remap_pending", 1), ("row_remap_failed", 1),
         ("retired_pages", 2, "double_bit"), ("page_retirement_pending", 1)],
@@ -50,7 +50,7 @@ HEALTH = {
     ],
     "state": [
         ("recovery_action", 1, "drain_and_reset"), ("ecc_enabled", 1, "current"), ("persistence_enabled", 1),
-        ("engine_percent", 5, "encoder"), ("memory_reserved_b", 600 * 2**20),
+        ("encoder_percent", 5), ("decoder_percent", 0), ("memory_reserved_b", 600 * 2**20),
         ("fan_percent", 40, "0"),
         ("bar1_used_b", 4 * 2**20), ("bar1_total_b", 2**37),
     ],

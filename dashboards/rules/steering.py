@@ -37,7 +37,7 @@ PROVEN: Final = "uuid:wattlens_dvfs_proven:info"
 _AT: Final = "cluster, job, instance"
 _OUTAGE: Final = "1h"  # so long before a window its start is looked for
 _HELD_WINDOW: Final = "2m"
-_SM, _NOW, _DRAWN = '{domain="sm"}', '{kind="current"}', '{kind="instant"}'
+_SM, _DRAWN = '{domain="sm"}', '{kind="instant"}'
 _OF_GROUP: Final = (
     ("dvfs_lease_active", "min", ""),
     ("dvfs_wanted_setting", "min", ""),
@@ -45,7 +45,7 @@ _OF_GROUP: Final = (
     ("gpu_clock_hertz", "max", _SM),
     ("gpu_clock_hertz", "min", _SM),
     ("gpu_power_watts", "max", _DRAWN),
-    ("gpu_power_limit_watts", "min", _NOW),
+    ("gpu_power_limit_watts", "min", ""),
     ("gpu_temperature_celsius", "max", '{sensor="gpu"}'),
     ("dvfs_slowdown_budget_ratio", "max", ""),
     *((f"dvfs_{what}_ratio{end}", "max", "") for what in ("predicted_saving", "proven_saving", "slowdown") for end in BANDS),
@@ -57,7 +57,7 @@ _OF_WORKLOAD: Final = (
     ("gpu_clock_max_hertz", "min", _SM),
     ("dvfs_setting", "min", '{setting="sm_clock_max_hertz"}'),
     ("gpu_power_watts", "sum", _DRAWN),
-    ("gpu_power_limit_watts", "sum", _NOW),
+    ("gpu_power_limit_watts", "sum", ""),
 )
 """The same over the GPUs that a workload holds."""
 

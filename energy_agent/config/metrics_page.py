@@ -5,8 +5,25 @@ from pydantic import Field, field_validator
 from energy_agent.config.section import Section
 from energy_agent.core.catalogue.selection import Selection, checked_family, checked_gpu
 
-DETAILS = ("gpu_ecc_location_errors_total", "gpu_pcie_errors_total")
-"""Series by location and by kind, whose sums are shown: a fifth of a page, wanted when a board is looked into."""
+DETAILS = (
+    "gpu_ecc_enabled",
+    "gpu_ecc_location_errors_total",
+    "gpu_ecc_volatile_*",
+    "gpu_remapped_rows_total",
+    "gpu_memory_utilization_ratio",
+    "gpu_encoder_utilization_ratio",
+    "gpu_decoder_utilization_ratio",
+    "gpu_power_limit_default_watts",
+    "gpu_power_limit_requested_watts",
+    "gpu_memory_reserved_bytes",
+    "gpu_bar1_*",
+    "gpu_persistence_enabled",
+    "gpu_mig_enabled",
+    "gpu_pcie_errors_total",
+    "gpu_pcie_link_generation",
+    "gpu_nvlink_links",
+)
+"""Of no dashboard and no alert, half of what a board can tell: wanted when a board is looked into."""
 _GPUS = "GPUs by the driver's index, UUID or glob"
 
 

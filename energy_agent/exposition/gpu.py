@@ -43,21 +43,21 @@ _READINGS: tuple[tuple[str, str, str, Callable[[int], str]], ...] = (
     # family, its last label ("" where it has none), field of the sample, text of a value; readings repeat, so texts are kept
     ("gpu_power_watts", "instant", "power_mw", _milli),
     ("gpu_power_watts", "average", "power_average_mw", _milli),
-    ("gpu_power_limit_watts", "current", "power_limit_mw", _milli),
-    ("gpu_power_limit_watts", "requested", "power_limit_requested_mw", _milli),
+    ("gpu_power_limit_watts", "", "power_limit_mw", _milli),
+    ("gpu_power_limit_requested_watts", "", "power_limit_requested_mw", _milli),
     ("gpu_clock_hertz", "sm", "sm_clock_mhz", _hertz),
     ("gpu_clock_hertz", "memory", "memory_clock_mhz", _hertz),
-    ("gpu_utilization_ratio", "gpu", "gpu_percent", _percent),
-    ("gpu_utilization_ratio", "memory", "memory_percent", _percent),
+    ("gpu_utilization_ratio", "", "gpu_percent", _percent),
+    ("gpu_memory_utilization_ratio", "", "memory_percent", _percent),
     ("gpu_temperature_celsius", "gpu", "temperature_c", str),
     ("gpu_temperature_celsius", "memory", "memory_temperature_c", str),
     ("gpu_memory_used_bytes", "", "memory_used_b", str),
     ("gpu_memory_total_bytes", "", "memory_total_b", str),
 )
 _FACTS: tuple[tuple[str, str, str, Callable[[int], str]], ...] = (
-    ("gpu_power_limit_watts", "default", "power_limit_default_mw", _milli),
-    ("gpu_power_limit_watts", "min", "power_limit_min_mw", _milli),
-    ("gpu_power_limit_watts", "max", "power_limit_max_mw", _milli),
+    ("gpu_power_limit_default_watts", "", "power_limit_default_mw", _milli),
+    ("gpu_power_limit_min_watts", "", "power_limit_min_mw", _milli),
+    ("gpu_power_limit_max_watts", "", "power_limit_max_mw", _milli),
     ("gpu_clock_max_hertz", "sm", "sm_clock_max_mhz", _hertz),
 )
 _readings: Callable[[DeviceSample], tuple[int | None, ...]] = attrgetter(*(row[2] for row in _READINGS))
@@ -114,7 +114,9 @@ def _labels(ids: tuple[str, str]) -> tuple[tuple[str, ...], ...]:
 @lru_cache(maxsize=64)
 def _facts(ids: tuple[str, str], info: DeviceInfo) -> tuple[tuple[str, Sample], ...]:
     values = ((name, label, getattr(info, field), text) for name, label, field, text in _FACTS)
-    return tuple((name, ((*ids, label), text(value))) for name, label, value, text in values if value is not None)
+    return tuple(
+        (name, ((*ids, label) if label else ids, text(value))) for name, label, value, text in values if value is not None
+    )
 
 
 @lru_cache(maxsize=64)

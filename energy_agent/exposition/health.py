@@ -22,7 +22,9 @@ def _percent(value: float) -> str:
 QUANTITIES: dict[str, tuple[str, Callable[[float], str]]] = {
     # quantity -> family, text of a value
     "ecc_errors": ("gpu_ecc_errors_total", str),
+    "ecc_volatile_errors": ("gpu_ecc_volatile_errors_total", str),
     "ecc_location_errors": ("gpu_ecc_location_errors_total", str),
+    "ecc_volatile_location_errors": ("gpu_ecc_volatile_location_errors_total", str),
     "ecc_enabled": ("gpu_ecc_enabled", str),
     "remapped_rows": ("gpu_remapped_rows_total", str),
     "row_remap_pending": ("gpu_row_remap_pending", str),
@@ -31,7 +33,8 @@ QUANTITIES: dict[str, tuple[str, Callable[[float], str]]] = {
     "page_retirement_pending": ("gpu_page_retirement_pending", str),
     "recovery_action": ("gpu_recovery_action", str),
     "persistence_enabled": ("gpu_persistence_enabled", str),
-    "engine_percent": ("gpu_utilization_ratio", _percent),
+    "encoder_percent": ("gpu_encoder_utilization_ratio", _percent),
+    "decoder_percent": ("gpu_decoder_utilization_ratio", _percent),
     "fan_percent": ("gpu_fan_speed_ratio", _percent),
     "memory_reserved_b": ("gpu_memory_reserved_bytes", str),
     "bar1_used_b": ("gpu_bar1_used_bytes", str),

@@ -33,7 +33,8 @@ def put(snapshot: Told, found: Found) -> None:
 
     for health in snapshot.health:
         key = (health.source, health.device)
-        add("source_up", _flag(health.up), *key)
+        if not health.device:  # of a GPU, gpu_up has it
+            add("source_up", _flag(health.up), health.source)
         add("source_down_info", None if health.up else "1", *key, health.reason)
         add("source_last_success_timestamp_seconds", _seconds(health.last_success_ns), *key)
         add("source_poll_seconds", _float(health.poll_s), *key)

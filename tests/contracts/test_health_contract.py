@@ -80,12 +80,11 @@ def test_mig_devices_are_only_there_while_mig_is_on(nvml):
 def test_numbers_are_those_of_the_official_binding():
     import pynvml
 
-    severity, counter = {ids.CORRECTED: "SBE", ids.UNCORRECTED: "DBE"}, {ids.VOLATILE: "VOL", ids.AGGREGATE: "AGG"}
+    severity = {ids.CORRECTED: "SBE", ids.UNCORRECTED: "DBE"}
     places = {"l1_cache": "L1", "l2_cache": "L2", "dram": "DEV", "register_file": "REG", "texture": "TEX", "cbu": "CBU"}
-    for field, (s, c) in ids.ECC_TOTAL_FIELDS.items():
-        assert getattr(pynvml, f"NVML_FI_DEV_ECC_{severity[s]}_{counter[c]}_TOTAL") == field
-    for field, (s, c, place) in ids.ECC_LOCATION_FIELDS.items():
-        assert getattr(pynvml, f"NVML_FI_DEV_ECC_{severity[s]}_{counter[c]}_{places[place]}") == field
+    for field, (quantity, (s, *place)) in ids.ECC_FIELDS.items():
+        counter, where = "VOL" if "volatile" in quantity else "AGG", places[place[0]] if place else "TOTAL"
+        assert getattr(pynvml, f"NVML_FI_DEV_ECC_{severity[s]}_{counter}_{where}") == field
     names = {
         29: "RETIRED_SBE", 30: "RETIRED_DBE", 31: "RETIRED_PENDING", 142: "REMAPPED_COR", 143: "REMAPPED_UNC",
         144: "REMAPPED_PENDING", 145: "REMAPPED_FAILURE", 94: "PCIE_REPLAY_COUNTER", 197: "PCIE_COUNT_TX_BYTES",
@@ -106,7 +105,7 @@ def test_numbers_are_those_of_the_official_binding():
     asked = {*ids.MEMORY_FIELDS, *ids.PCIE_FIELDS, *ids.NVLINK_TOTAL_FIELDS, *ids.NVLINK_LINK_FIELDS}
     asked |= {ids.FIELD_NVLINK_COUNT, ids.FIELD_NVLINK_STATE, ids.FIELD_RECOVERY_ACTION}
     assert set(names) == asked
-    assert max(*asked, *ids.ECC_LOCATION_FIELDS) <= 250
+    assert max(*asked, *ids.ECC_FIELDS) <= 250
     for field, name in names.items():
         assert getattr(pynvml, f"NVML_FI_DEV_{name}") == field
     assert pynvml.NVML_MEMORY_LOCATION_SRAM == ids.LOCATION_SRAM

@@ -54,9 +54,9 @@ class View:
                 steering = f"<={clock / 1e6:.0f} MHz"
             found.append(
                 f"{labels['gpu']:>3} {watts(page.one('gpu_power_watts', uuid=uuid, kind='instant'))} "
-                f"{watts(page.one('gpu_power_limit_watts', uuid=uuid, kind='current'))} "
+                f"{watts(page.one('gpu_power_limit_watts', uuid=uuid))} "
                 f"{megahertz(page.one('gpu_clock_hertz', uuid=uuid, domain='sm'))} "
-                f"{percent(page.one('gpu_utilization_ratio', uuid=uuid, engine='gpu'))} "
+                f"{percent(page.one('gpu_utilization_ratio', uuid=uuid))} "
                 f"{celsius(page.one('gpu_temperature_celsius', uuid=uuid, sensor='gpu'))} "
                 f"{joules(page.one('gpu_energy_joules_total', uuid=uuid))}  {self._held(holders.get(uuid, []))} {steering}"
             )

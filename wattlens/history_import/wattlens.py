@@ -134,7 +134,9 @@ class WattlensNode:
         """What was told of devices and workloads in a slice, as far as it is news."""
         for labels in self._last("gpu_info", start_ns, end_ns):
             self._skus[told(labels, "uuid")] = told(labels, "name")
-        for labels, watts in self._values("gpu_power_limit_watts", start_ns, end_ns, {"kind": "max"}):
+        limits = self._values("gpu_power_limit_max_watts", start_ns, end_ns)
+        limits += self._values("gpu_power_limit_watts", start_ns, end_ns, {"kind": "max"})  # its name in 0.1
+        for labels, watts in limits:
             limit_mw = round(watts * 1_000) * _HEADROOM[0] // _HEADROOM[1]
             uuid = told(labels, "uuid")
             self._account.power_max_mw[uuid] = max(limit_mw, self._account.power_max_mw.get(uuid, 0))

@@ -41,8 +41,8 @@ def boards(page: Page) -> tuple[Board, ...]:
                 labels.get("simulated") == "true",
                 labels.get("mig") == "true",
                 None if clock is None else round(clock / _MHZ),
-                page.one("gpu_power_limit_watts", uuid=uuid, kind="current"),
-                page.one("gpu_power_limit_watts", uuid=uuid, kind="min"),
+                page.one("gpu_power_limit_watts", uuid=uuid),
+                page.one("gpu_power_limit_min_watts", uuid=uuid),
             )
         )
     return tuple(sorted(found, key=lambda board: board.index))
@@ -70,8 +70,8 @@ def shown(page: Page, uuid: str) -> Shown | None:
     if t_ns is None or page.one("gpu_up", uuid=uuid) != 1:
         return None
     clock = page.one("gpu_clock_hertz", uuid=uuid, domain="sm")
-    limit = page.one("gpu_power_limit_watts", uuid=uuid, kind="current")
-    busy = page.one("gpu_utilization_ratio", uuid=uuid, engine="gpu")
+    limit = page.one("gpu_power_limit_watts", uuid=uuid)
+    busy = page.one("gpu_utilization_ratio", uuid=uuid)
     events = {
         labels["reason"]: seconds
         for labels, seconds in page.rows("gpu_clock_event_seconds_total")

@@ -96,7 +96,7 @@ def _now() -> Row:
 
 
 def _power() -> Row:
-    instant, limit = series("gpu_power_watts", 'kind="instant"'), series("gpu_power_limit_watts", 'kind="current"')
+    instant, limit = series("gpu_power_watts", 'kind="instant"'), series("gpu_power_limit_watts")
     held = series("workload_energy_joules_total", scope="workload")
     most = f"topk({_TABLE}, {_energy()})"
     return Row(
@@ -207,7 +207,7 @@ def _load() -> Row:
                 f"Utilisation, the {MOST} highest",
                 "Share of time in which a kernel ran (gpu_utilization_ratio). A GPU at 100 % may still be mostly empty.",
                 "percentunit",
-                (Query(busiest(series("gpu_utilization_ratio", 'engine="gpu"'), MOST), GPU),),
+                (Query(busiest(series("gpu_utilization_ratio"), MOST), GPU),),
                 maximum=1,
             ),
             Panel(

@@ -108,25 +108,24 @@ class HealthReader:
         return [answer for answer in answers if answer.code == abi.SUCCESS]
 
     def _ecc(self, visit: _Visit) -> None:
-        totals, places = ids.ECC_TOTAL_FIELDS, ids.ECC_LOCATION_FIELDS
-
-        def quantity(field: int) -> str:
-            return "ecc_errors" if field in totals else "ecc_location_errors"
-
-        for answer in self._fields(visit, [(f, 0) for f in (*totals, *places)], quantity):
-            labels = totals[answer.field_id] if answer.field_id in totals else places[answer.field_id]
-            visit.put(quantity(answer.field_id), answer.value, *labels)
-        for severity, name in enumerate((ids.CORRECTED, ids.UNCORRECTED)):
-            for counter, kind in enumerate((ids.VOLATILE, ids.AGGREGATE)):
-                errors = self._ask(visit, ["ecc_location_errors"], self._nvml.ecc_errors, severity, counter, ids.LOCATION_SRAM)
+        table = ids.ECC_FIELDS
+        for answer in self._fields(visit, [(f, 0) for f in table], lambda f: table[f][0]):
+            quantity, labels = table[answer.field_id]
+            visit.put(quantity, answer.value, *labels)
+        for aggregate, quantity in enumerate(("ecc_volatile_location_errors", "ecc_location_errors")):
+            for severity, name in enumerate((ids.CORRECTED, ids.UNCORRECTED)):
+                errors = self._ask(visit, [quantity], self._nvml.ecc_errors, severity, aggregate, ids.LOCATION_SRAM)
                 if errors is not None:
-                    visit.put("ecc_location_errors", errors, name, kind, "sram")
+                    visit.put(quantity, errors, name, "sram")
 
     def _memory(self, visit: _Visit) -> None:
         table = ids.MEMORY_FIELDS
         for answer in self._fields(visit, [(f, 0) for f in table], lambda f: table[f][0]):
             quantity, labels = table[answer.field_id]
             visit.put(quantity, answer.value, *labels)
+        if "remapped_rows" not in visit.absent:  # such a board remaps rows instead of retiring pages
+            for quantity in ("retired_pages", "page_retirement_pending"):
+                visit.absent.pop(quantity, None)
 
     def _pcie(self, visit: _Visit) -> None:
         table = ids.PCIE_FIELDS
@@ -189,8 +188,8 @@ class HealthReader:
             visit.put("ecc_enabled", value, kind)
         nvml = self._nvml
         self._one(visit, "persistence_enabled", (), nvml.persistence_mode)
-        self._one(visit, "engine_percent", ("encoder",), nvml.encoder_percent)
-        self._one(visit, "engine_percent", ("decoder",), nvml.decoder_percent)
+        self._one(visit, "encoder_percent", (), nvml.encoder_percent)
+        self._one(visit, "decoder_percent", (), nvml.decoder_percent)
         self._one(visit, "memory_reserved_b", (), nvml.memory_reserved_b)
         bar1 = self._ask(visit, ["bar1_used_b", "bar1_total_b"], nvml.bar1_b)
         for quantity, value in zip(("bar1_used_b", "bar1_total_b"), bar1 or (), strict=False):

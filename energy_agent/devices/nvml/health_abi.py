@@ -10,25 +10,34 @@ from typing import Protocol
 from energy_agent.devices.nvml.abi import FieldValue
 
 CORRECTED, UNCORRECTED = "corrected", "uncorrected"
-VOLATILE, AGGREGATE = "volatile", "aggregate"
 
-ECC_TOTAL_FIELDS: Mapping[int, tuple[str, str]] = {
-    3: (CORRECTED, VOLATILE), 4: (UNCORRECTED, VOLATILE), 5: (CORRECTED, AGGREGATE), 6: (UNCORRECTED, AGGREGATE),
+ECC_FIELDS: Mapping[int, tuple[str, tuple[str, ...]]] = {
+    3: ("ecc_volatile_errors", (CORRECTED,)), 4: ("ecc_volatile_errors", (UNCORRECTED,)),
+    5: ("ecc_errors", (CORRECTED,)), 6: ("ecc_errors", (UNCORRECTED,)),
+    7: ("ecc_volatile_location_errors", (CORRECTED, "l1_cache")),
+    8: ("ecc_volatile_location_errors", (UNCORRECTED, "l1_cache")),
+    9: ("ecc_volatile_location_errors", (CORRECTED, "l2_cache")),
+    10: ("ecc_volatile_location_errors", (UNCORRECTED, "l2_cache")),
+    11: ("ecc_volatile_location_errors", (CORRECTED, "dram")),
+    12: ("ecc_volatile_location_errors", (UNCORRECTED, "dram")),
+    13: ("ecc_volatile_location_errors", (CORRECTED, "register_file")),
+    14: ("ecc_volatile_location_errors", (UNCORRECTED, "register_file")),
+    15: ("ecc_volatile_location_errors", (CORRECTED, "texture")),
+    16: ("ecc_volatile_location_errors", (UNCORRECTED, "texture")),
+    17: ("ecc_volatile_location_errors", (UNCORRECTED, "cbu")),
+    18: ("ecc_location_errors", (CORRECTED, "l1_cache")),
+    19: ("ecc_location_errors", (UNCORRECTED, "l1_cache")),
+    20: ("ecc_location_errors", (CORRECTED, "l2_cache")),
+    21: ("ecc_location_errors", (UNCORRECTED, "l2_cache")),
+    22: ("ecc_location_errors", (CORRECTED, "dram")),
+    23: ("ecc_location_errors", (UNCORRECTED, "dram")),
+    24: ("ecc_location_errors", (CORRECTED, "register_file")),
+    25: ("ecc_location_errors", (UNCORRECTED, "register_file")),
+    26: ("ecc_location_errors", (CORRECTED, "texture")),
+    27: ("ecc_location_errors", (UNCORRECTED, "texture")),
+    28: ("ecc_location_errors", (UNCORRECTED, "cbu")),
 }  # fmt: skip
-"""Severity, and whether it counts since the driver was loaded or over the life of the board."""
-
-ECC_LOCATION_FIELDS: Mapping[int, tuple[str, str, str]] = {
-    7: (CORRECTED, VOLATILE, "l1_cache"), 8: (UNCORRECTED, VOLATILE, "l1_cache"),
-    9: (CORRECTED, VOLATILE, "l2_cache"), 10: (UNCORRECTED, VOLATILE, "l2_cache"),
-    11: (CORRECTED, VOLATILE, "dram"), 12: (UNCORRECTED, VOLATILE, "dram"),
-    13: (CORRECTED, VOLATILE, "register_file"), 14: (UNCORRECTED, VOLATILE, "register_file"),
-    15: (CORRECTED, VOLATILE, "texture"), 16: (UNCORRECTED, VOLATILE, "texture"), 17: (UNCORRECTED, VOLATILE, "cbu"),
-    18: (CORRECTED, AGGREGATE, "l1_cache"), 19: (UNCORRECTED, AGGREGATE, "l1_cache"),
-    20: (CORRECTED, AGGREGATE, "l2_cache"), 21: (UNCORRECTED, AGGREGATE, "l2_cache"),
-    22: (CORRECTED, AGGREGATE, "dram"), 23: (UNCORRECTED, AGGREGATE, "dram"),
-    24: (CORRECTED, AGGREGATE, "register_file"), 25: (UNCORRECTED, AGGREGATE, "register_file"),
-    26: (CORRECTED, AGGREGATE, "texture"), 27: (UNCORRECTED, AGGREGATE, "texture"), 28: (UNCORRECTED, AGGREGATE, "cbu"),
-}  # fmt: skip
+"""Quantity and labels of each counter: volatile ones count since the driver was loaded, the others over the board's life."""
 LOCATION_SRAM = 7
 """Caches and registers together, which is what boards from Ampere on tell; there is no field for it, only a call."""
 

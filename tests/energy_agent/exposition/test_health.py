@@ -39,7 +39,7 @@ def test_every_quantity_has_a_family_that_is_exported_and_an_example() -> None:
 def test_values_are_in_base_units() -> None:
     found = {(name, *labels.values()): value for name, labels, value in page(Player(gpus=2).at(5))}
     ids = ("0", uuid(0))
-    assert found["gpu_utilization_ratio", *ids, "encoder"] == 0.05
+    assert found["gpu_encoder_utilization_ratio", *ids] == 0.05
     assert found["gpu_fan_speed_ratio", *ids, "0"] == 0.4
     assert found["gpu_bar1_used_bytes", *ids] == 4 * 1024**2
     assert found["gpu_activity_ratio", *ids, "tensor"] == 0.625
@@ -48,7 +48,7 @@ def test_values_are_in_base_units() -> None:
 
 
 def test_what_is_absent_has_its_reason_and_no_series() -> None:
-    found = list(page(with_records(record(Reading("ecc_errors", ("corrected", "volatile"), 3), fan_percent="NOT_SUPPORTED"))))
+    found = list(page(with_records(record(Reading("ecc_errors", ("corrected",), 3), fan_percent="NOT_SUPPORTED"))))
     ((_, labels, _),) = [row for row in found if row[0] == "gpu_absent_info"]
     assert (labels["uuid"], labels["field"], labels["reason"]) == (uuid(0), "fan_percent", "NOT_SUPPORTED")
     assert not [row for row in found if row[0] == "gpu_fan_speed_ratio"]
@@ -56,7 +56,7 @@ def test_what_is_absent_has_its_reason_and_no_series() -> None:
 
 def test_series_are_of_the_newest_numbers_of_devices_that_answer() -> None:
     def errors(count: int, gpu: int = 0) -> HealthRecord:
-        return record(Reading("ecc_errors", ("corrected", "volatile"), count), gpu=gpu)
+        return record(Reading("ecc_errors", ("corrected",), count), gpu=gpu)
 
     found = page(with_records(errors(3), errors(3, gpu=1), lost=0))
     assert [labels["uuid"] for name, labels, _ in found if name == "gpu_ecc_errors_total"] == [uuid(1)]

@@ -84,7 +84,7 @@ def test_values_are_those_of_the_snapshot(fmt: Format) -> None:
         (300, "gpu_energy_joules_total", gpu | {"method": "counter"}),
         (0, "gpu_energy_joules_total", gpu | {"method": "bridged"}),
         (599.5, "gpu_power_watts", gpu | {"kind": "average"}), (1.755e9, "gpu_clock_hertz", gpu | {"domain": "sm"}),
-        (0.97, "gpu_utilization_ratio", gpu | {"engine": "gpu"}), (1, "gpu_xid_errors_total", gpu | {"xid": "13"}),
+        (0.97, "gpu_utilization_ratio", gpu), (1, "gpu_xid_errors_total", gpu | {"xid": "13"}),
         (0.1, "gpu_clock_event_seconds_total", gpu | {"reason": "sw_power_cap"}),
         (612.5, "dvfs_setting", gpu | {"setting": "power_limit_watts"}),
         (0, "dvfs_mode", gpu | {"mode": "shadow"}), (1, "dvfs_mode", gpu | {"mode": "enforce"}),

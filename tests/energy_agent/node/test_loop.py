@@ -75,14 +75,11 @@ def test_faults_while_it_runs_name_their_device_and_cause_and_pass(agent, plant)
     eventually(lambda: "hangs" in reasons(agent, uuids[2]))
     eventually(lambda: "stuck" in reasons(agent, uuids[3]))
 
-    def up():
-        return {dict(k)["device"]: v for k, v in agent.series("wattlens_source_up").items() if dict(k).get("device")}
-
     def energy():
         series = agent.series("wattlens_gpu_energy_joules_total")
         return [sum(of_device(series, u).values()) if of_device(series, u) else None for u in uuids]
 
-    eventually(lambda: up() == {uuids[0]: 1, uuids[1]: 0, uuids[2]: 0, uuids[3]: 0})
+    eventually(lambda: ups(agent) == {uuids[0]: 1, uuids[1]: 0, uuids[2]: 0, uuids[3]: 0})
     before, *_ = eventually(lambda: (j := energy())[0] is not None and j[1:] == [None] * 3 and j)
     eventually(lambda: (energy()[0] or 0) > before)
     for gpu in (1, 2, 3):

@@ -53,10 +53,10 @@ def boards() -> Row:
             ),
             third(
                 "ECC errors",
-                "ECC errors in each step of the graph, by severity (gpu_ecc_errors_total, aggregate). Corrected ones cost "
+                "ECC errors in each step of the graph, by severity (gpu_ecc_errors_total). Corrected ones cost "
                 "nothing; an uncorrected one ends what ran.",
                 "short",
-                (Query(_rate("gpu_ecc_errors_total", 'counter="aggregate"'), f"{GPU} {{{{severity}}}}"),),
+                (Query(_rate("gpu_ecc_errors_total"), f"{GPU} {{{{severity}}}}"),),
             ),
             third(
                 "Errors of links",

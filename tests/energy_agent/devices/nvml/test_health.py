@@ -34,7 +34,7 @@ def test_every_group_of_every_device_comes_and_what_happens_shows(tmp_path):
 
         def errors(gpu):
             found = values(records(sampler, tmp_path).get((plant.uuid(gpu), "ecc")))
-            return found.get(("ecc_errors", "uncorrected", "volatile"))
+            return found.get(("ecc_volatile_errors", "uncorrected"))
 
         poll_until(sampler, all_came)
         poll_until(sampler, lambda _: errors(2) == 0)
