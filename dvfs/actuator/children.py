@@ -18,11 +18,10 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dvfs.actuator.journal import Value
 from dvfs.actuator.nvml_knobs import KnobError, Listed, Reading, Write, Written, inventory, read, write
 from dvfs.types import Constraints
 from energy_agent.devices.nvml.abi import Nvml, NvmlError
@@ -73,13 +72,12 @@ class ForkedKnobs:
     def inventory(self) -> list[Listed]:
         """Devices that answer now. Raises KnobError."""
         answer = self._run({"": {"do": "inventory"}})[""]
-        return [Listed(int(i), str(u), str(n)) for i, u, n in _good(answer)]
+        return [Listed(*row) for row in _good(answer)]
 
     def read(self, uuid: str) -> Reading:
         """Read a device. Raises KnobError."""
-        limit, low_high, clocks, mig, out = _good(self._run({uuid: {"do": "read"}})[uuid])
-        power = (int(low_high[0]), int(low_high[1])) if low_high else None
-        return Reading(limit, Constraints(tuple(clocks), power), bool(mig), bool(out))
+        limit_mw, (clocks, power), mig, out_of_band = _good(self._run({uuid: {"do": "read"}})[uuid])
+        return Reading(limit_mw, Constraints(tuple(clocks), tuple(power) if power else None), mig, out_of_band)
 
     def write(self, plan: dict[str, Sequence[Write]]) -> dict[str, list[Written]]:
         """Write several devices at once. A device that could not be asked answers each write with the reason."""
@@ -89,7 +87,7 @@ class ForkedKnobs:
         result = {}
         for uuid, answer in self._run(requests).items():
             try:
-                result[uuid] = [_unpack_written(x) for x in _good(answer)]
+                result[uuid] = [Written(*map(_value, row)) for row in _good(answer)]
             except KnobError as error:
                 result[uuid] = [Written(error.code) for _ in plan[uuid]]
             child = self._children.get(uuid)
@@ -275,15 +273,15 @@ def _reply(channel: socket.socket, answer: dict[str, Any]) -> None:
 def _do(nvml: Nvml, request: Request) -> Any:
     uuid = str(request["uuid"])
     if request["do"] == "inventory":
-        return [[d.index, d.uuid, d.name] for d in inventory(nvml)]
+        return list(map(astuple, inventory(nvml)))
     if request["do"] == "read":
-        return _pack(read(nvml, uuid))
+        return astuple(read(nvml, uuid))
     writes = [Write(knob, _value(value), tuple(map(_value, expected))) for knob, value, expected in request["writes"]]
-    return [_pack_written(w) for w in write(nvml, uuid, writes)]
+    return list(map(astuple, write(nvml, uuid, writes)))
 
 
-def _value(raw: Any) -> Value:
-    return (int(raw[0]), int(raw[1])) if isinstance(raw, list) else raw
+def _value(raw: Any) -> Any:
+    return tuple(raw) if isinstance(raw, list) else raw
 
 
 def _parse(data: bytes) -> dict[str, Any]:
@@ -298,17 +296,3 @@ def _good(answer: dict[str, Any]) -> Any:
     if "ok" not in answer:
         raise KnobError(str(answer.get("error", "failed")))
     return answer["ok"]
-
-
-def _pack(reading: Reading) -> list[Any]:
-    c = reading.constraints
-    return [reading.power_limit_mw, c.power_mw, c.sm_clocks_mhz, reading.mig, reading.out_of_band]
-
-
-def _pack_written(w: Written) -> list[Any]:
-    return [w.status, w.read_back, w.sm_clock_mhz, w.reasons]
-
-
-def _unpack_written(raw: list[Any]) -> Written:
-    status, back, clock, reasons = raw
-    return Written(str(status), tuple(back) if isinstance(back, list) else back, clock, tuple(reasons))

@@ -131,23 +131,20 @@ class ActuatorClient:
             self._socket = None
 
     def _ask(self, message: dict[str, Any]) -> dict[str, Any]:
-        fresh = self._socket is None
-        try:
-            if fresh:
-                self._connect()
-            return self._exchange(message)
-        except (OSError, WireError) as error:
-            self.close()
-            # Once more where the old connection was simply dead. A request may then run twice; each is idempotent but
-            # `acquire`, which on a half-done first try is refused naming ourselves, and free again after the grace.
-            if fresh or isinstance(error, TimeoutError | WireError):
-                raise self._away(error) from error
-        try:
-            self._connect()
-            return self._exchange(message)
-        except (OSError, WireError) as error:
-            self.close()
-            raise self._away(error) from error
+        for tries_left in (0,) if self._socket is None else (1, 0):
+            try:
+                if self._socket is None:
+                    self._connect()
+                return self._exchange(message)
+            except (OSError, WireError) as error:
+                self.close()
+                # Once more where the old connection was simply dead. A request may then run twice; each is idempotent but
+                # `acquire`, which on a half-done first try is refused naming ourselves, and free again after the grace.
+                if not tries_left or isinstance(error, TimeoutError | WireError):
+                    text = getattr(error, "strerror", None) or str(error)
+                    reason = f"no answer at {self._path} ({text}); is `wattlens actuator` running?"
+                    raise ActuatorError("unreachable", reason) from error
+        raise AssertionError("every try returns or raises")
 
     def _connect(self) -> None:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -178,10 +175,6 @@ class ActuatorClient:
                     raise ActuatorError(str(answer.get("code", "refused")), str(answer.get("reason", "refused")))
                 return answer
         raise TimeoutError("no answer in time")
-
-    def _away(self, error: Exception) -> ActuatorError:
-        text = getattr(error, "strerror", None) or str(error)
-        return ActuatorError("unreachable", f"no answer at {self._path} ({text}); is `wattlens actuator` running?")
 
     def __enter__(self) -> "ActuatorClient":
         return self

@@ -10,8 +10,10 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from dvfs.tables import Row, Table
+from dvfs.tables import Table
 from dvfs.types import Trials
+
+_RULES = ("policy", "default", "oracle")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,74 +44,44 @@ def play(
     trials: Trials, table: Table, slowdown: float, steps: int, seed: int, weather: Weather, then: Table | None = None
 ) -> Score:
     """Play a run of `steps` steps; from its middle on by the table `then`, which has the same settings."""
-    world = _World(table, then, steps, random.Random(seed), weather)
-    state = trials.begun(table.knob, [row.setting for row in table.rows], slowdown, steps)
-    left = steps
-    while left > 0:
+    draw = random.Random(seed)
+    slow = draw.gauss(0, weather.noise)
+    now, rows, best = table, {row.setting: row for row in table.rows}, table.best(slowdown)
+    time_s, energy_j, at = dict.fromkeys(_RULES, 0.0), dict.fromkeys(_RULES, 0.0), Counter[float]()
+    done = far = switches = 0
+    before: float | None = None
+    state = trials.begun(table.knob, list(rows), slowdown, steps)
+    while done < steps:
         trial, state = trials.proposed(state)
-        step_s, power_w = world.run(trial.setting, min(trial.samples, left), slowdown)
-        left -= len(step_s)
-        state = trials.learned(state, trial.setting, step_s, power_w)
-    return world.score(trials.choice(state), slowdown)
-
-
-class _World:
-    def __init__(self, table: Table, then: Table | None, steps: int, draw: random.Random, weather: Weather) -> None:
-        self._first, self._then, self._steps, self._draw, self._weather = table, then, steps, draw, weather
-        self._rows = {row.setting: row for row in table.rows}
-        self._default = table.default
-        self._slow = draw.gauss(0, weather.noise)
-        self._done = self._far = self._switches = 0
-        self._time = self._time_default = self._energy = self._energy_default = self._energy_best = 0.0
-        self._at: Counter[float] = Counter()
-        self._last: float | None = None
-
-    def run(self, setting: float, n: int, slowdown: float) -> tuple[list[float], list[float]]:
-        times, powers = [], []
-        self._switches += self._last not in (None, setting)
-        self._last = setting
-        for _ in range(n):
-            if self._then is not None and self._done == self._steps // 2:
-                self._rows, self._default = {row.setting: row for row in self._then.rows}, self._then.default
-            row, weather = self._rows[setting], self._weather
-            drift = 1.0 + (weather.drift(self._done / self._steps) if weather.drift else 0.0)
-            self._book(row, drift, slowdown)
-            times.append(row.time_s * drift * self._noise())
-            powers.append(row.power_w * max(0.05, 1 + self._draw.gauss(0, weather.noise)))
-        self._at[setting] += n
-        return times, powers
-
-    def _noise(self) -> float:
-        weather, draw = self._weather, self._draw
-        fresh = draw.gauss(0, weather.noise * math.sqrt(1 - weather.ar**2))
-        self._slow = weather.ar * self._slow + fresh
-        stall = draw.uniform(1.5, 4) if weather.stalls and draw.random() < weather.stalls else 1.0
-        return max(0.05, 1 + self._slow) * stall
-
-    def _book(self, row: Row, drift: float, slowdown: float) -> None:
-        best = self._now().best(slowdown)
-        self._time += row.time_s * drift
-        self._time_default += self._default.time_s * drift
-        self._energy += row.time_s * row.power_w * drift
-        self._energy_default += self._default.time_s * self._default.power_w * drift
-        self._energy_best += best.time_s * best.power_w * drift
-        self._far += row.time_s > self._default.time_s * (1 + 2 * slowdown)
-        self._done += 1
-
-    def _now(self) -> Table:
-        return self._then if self._then is not None and self._done >= self._steps // 2 else self._first
-
-    def score(self, chosen: float, slowdown: float) -> Score:
-        return Score(
-            1 - self._energy / self._energy_default,
-            1 - self._energy_best / self._energy_default,
-            self._time / self._time_default - 1,
-            chosen,
-            self._rows[chosen].time_s / self._default.time_s - 1,
-            self._far / max(1, self._done),
-            dict(self._at),
-            self._switches,
-        )
+        switches += before not in (None, trial.setting)
+        before = trial.setting
+        times, powers = list[float](), list[float]()
+        for _ in range(min(trial.samples, steps - done)):
+            if then is not None and done == steps // 2:
+                now, rows, best = then, {row.setting: row for row in then.rows}, then.best(slowdown)
+            row, drift = rows[trial.setting], 1.0 + (weather.drift(done / steps) if weather.drift else 0.0)
+            for rule, its in zip(_RULES, (row, now.default, best), strict=True):
+                time_s[rule] += its.time_s * drift
+                energy_j[rule] += its.time_s * its.power_w * drift
+            far += row.time_s > now.default.time_s * (1 + 2 * slowdown)
+            done += 1
+            slow = weather.ar * slow + draw.gauss(0, weather.noise * math.sqrt(1 - weather.ar**2))
+            stall = draw.uniform(1.5, 4) if weather.stalls and draw.random() < weather.stalls else 1.0
+            times.append(row.time_s * drift * max(0.05, 1 + slow) * stall)
+            powers.append(row.power_w * max(0.05, 1 + draw.gauss(0, weather.noise)))
+        at[trial.setting] += len(times)
+        state = trials.learned(state, trial.setting, times, powers)
+    chosen = trials.choice(state)
+    return Score(
+        1 - energy_j["policy"] / energy_j["default"],
+        1 - energy_j["oracle"] / energy_j["default"],
+        time_s["policy"] / time_s["default"] - 1,
+        chosen,
+        rows[chosen].time_s / now.default.time_s - 1,
+        far / max(1, done),
+        dict(at),
+        switches,
+    )
 
 
 @dataclass(frozen=True, slots=True)

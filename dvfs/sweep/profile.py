@@ -134,10 +134,6 @@ class Profile:
     stretches: Annotated[tuple[Stretch, ...], Field(max_length=MAX_STRETCHES)] = ()
     schema: Literal[1] = 1
 
-    def point(self, clock: int | None, limit: float | None) -> Point | None:
-        """What was measured at a setting."""
-        return next((p for p in self.points if p.key == (clock, limit)), None)
-
 
 def dump(profile: Profile) -> str:
     """The file's text, the same for the same profile."""

@@ -55,8 +55,8 @@ class Replica:
     """State of one replica at `now_s`, which is always the end of a step. `copy` is cheap."""
 
     __slots__ = (
-        "_batch", "_computed", "_heap", "_held", "_kept", "_next", "_part", "_resumed", "_round", "_since", "_total",
-        "_waiting", "ended", "energy_j", "failed", "mhz", "now_s", "server", "stream",
+        "_batch", "_computed", "_heap", "_kept", "_next", "_part", "_resumed", "_round", "_since", "_total",
+        "_waiting", "ended", "energy_j", "failed", "held_tokens", "mhz", "now_s", "server", "stream",
     )  # fmt: skip
 
     def __init__(self, server: Server, stream: Stream) -> None:
@@ -68,7 +68,7 @@ class Replica:
         self._waiting: deque[int] = deque()
         self._part, self._computed, self._total = -1, 0, 0  # the request whose prompt is computed in part; -1: none
         self._batch = self._kept = 0  # sequences that decode, and the tokens that they keep
-        self._held = 0  # tokens whose room is taken
+        self.held_tokens = 0  # tokens whose keys and values have their room taken
         self._round = 0  # decode steps so far
         self._heap: list[tuple[int, int]] = []  # (round in which it ends, request)
         self._since: dict[int, float] = {}  # first token of those that decode, in order of admission
@@ -101,11 +101,6 @@ class Replica:
         """Every request has ended."""
         return self.ended == len(self.stream)
 
-    @property
-    def held_tokens(self) -> int:
-        """Tokens whose keys and values have their room taken."""
-        return self._held
-
     def wait(self, until_s: float, rates: Rates) -> None:
         """Let time pass after the last request."""
         self.energy_j += max(0.0, until_s - self.now_s) * rates.held_w
@@ -125,7 +120,7 @@ class Replica:
                 waiting.append(self._next)
                 self._next += 1
             batch = self._batch
-            if batch and self._held + batch + (self._part >= 0) > capacity:
+            if batch and self.held_tokens + batch + (self._part >= 0) > capacity:
                 self._make_room(now)
                 batch = self._batch
             chunks = self._chunks() if self._part >= 0 or waiting else None
@@ -145,7 +140,7 @@ class Replica:
                 grow = kv * batch * factor
                 base = host + (weights + sequence * batch + kv * self._kept) * factor
                 horizon = (min(until_s, arrive[self._next]) if self._next < n else until_s) - now
-                repeats = min(heap[0][0] - self._round, (capacity - self._held) // batch)
+                repeats = min(heap[0][0] - self._round, (capacity - self.held_tokens) // batch)
                 if repeats > 1 and repeats * base > horizon:
                     linear = base - grow / 2
                     repeats = max(
@@ -166,7 +161,7 @@ class Replica:
             if batch:
                 self._round += repeats
                 self._kept += batch * repeats
-                self._held += batch * repeats
+                self.held_tokens += batch * repeats
                 if counters is not None:
                     counters.tokens += batch * repeats
                     counters.itl_counts[bisect_left(ITL_EDGES, took / repeats)] += batch * repeats
@@ -191,10 +186,10 @@ class Replica:
                 request = self._waiting[0]
                 resumed = self._resumed.get(request)
                 total = stream.prompt[request] + (resumed[0] if resumed else 0)
-                if self._held + total + self._batch + count + 1 > server.kv_tokens:
+                if self.held_tokens + total + self._batch + count + 1 > server.kv_tokens:
                     break
                 self._waiting.popleft()
-                self._held += total
+                self.held_tokens += total
                 self._part, self._computed, self._total = request, 0, total
             tokens = min(self._total - self._computed, budget)
             seconds += tokens * (server.prefill_s + server.attention_s * (self._computed + tokens / 2))
@@ -212,7 +207,7 @@ class Replica:
         prompt, output = stream.prompt[request], stream.output[request]
         generated = (resumed[0] if resumed else 0) + 1
         self._since[request] = resumed[1] if resumed else now
-        self._held += 1
+        self.held_tokens += 1
         self._batch += 1
         self._kept += prompt + generated
         if counters is not None:
@@ -237,7 +232,7 @@ class Replica:
         output = stream.output[request]
         self._batch -= 1
         self._kept -= stream.prompt[request] + output
-        self._held -= stream.prompt[request] + output
+        self.held_tokens -= stream.prompt[request] + output
         self.ended += 1
         late = began - stream.arrive_s[request] > stream.ttft_limit_s[request]
         if late or now - began > stream.itl_limit_s * (output - 1) + 1e-12:
@@ -245,10 +240,10 @@ class Replica:
 
     def _make_room(self, now: float) -> None:
         """Preempt from the end until every sequence, and a prompt that is computed in part, can grow by one token."""
-        while self._batch and self._held + self._batch + (self._part >= 0) > self.server.kv_tokens:
+        while self._batch and self.held_tokens + self._batch + (self._part >= 0) > self.server.kv_tokens:
             if self._part >= 0:
                 self._waiting.appendleft(self._part)
-                self._held -= self._total
+                self.held_tokens -= self._total
                 self._part = -1
                 continue
             request = next(reversed(self._since))
@@ -261,4 +256,4 @@ class Replica:
             self._waiting.appendleft(request)
             self._batch -= 1
             self._kept -= self.stream.prompt[request] + generated
-            self._held -= self.stream.prompt[request] + generated
+            self.held_tokens -= self.stream.prompt[request] + generated

@@ -111,26 +111,28 @@ def fewest_replicas(
             f"serves one request alone: --itl-ms {1e3 * slo.itl_s:g} cannot be had; allow more, give it more --gpus, "
             "or choose --engine lean"
         )
-    low, high, found = 0, 1, None
-    while True:  # double until enough, then halve the gap: attainment grows with replicas but for chance
-        progress(f"is {high} enough?")
-        outcome = fixed(server, streams(trace, high, server, slo), rates)
-        if outcome.attainment >= slo.attainment_ratio:
-            found = outcome
-            break
-        if high >= min(REPLICAS_LIMIT, len(trace)):
+    most = min(REPLICAS_LIMIT, len(trace))
+
+    def outcome_of(replicas: int) -> Outcome:
+        progress(f"is {replicas} enough?")
+        return fixed(server, streams(trace, replicas, server, slo), rates)
+
+    low, high = 0, 1
+    outcome = outcome_of(high)
+    while outcome.attainment < slo.attainment_ratio:  # double until enough, then halve the gap: more attain more but for chance
+        if high >= most:
             raise UsageError(
                 f"{high} replicas keep the limits for {100 * outcome.attainment:.1f} % of the requests and "
                 f"{100 * slo.attainment_ratio:g} % are wanted: the limits are too tight for {server.model.key} on "
                 f"{server.gpus} x {server.board.key}; raise --ttft-ms or --itl-ms, give it more --gpus, or say --replicas"
             )
-        low, high = high, min(2 * high, REPLICAS_LIMIT, len(trace))
+        low, high = high, min(2 * high, most)
+        outcome = outcome_of(high)
     while high - low > 1:
         middle = (low + high) // 2
-        progress(f"is {middle} enough?")
-        outcome = fixed(server, streams(trace, middle, server, slo), rates)
-        if outcome.attainment >= slo.attainment_ratio:
-            high, found = middle, outcome
+        found = outcome_of(middle)
+        if found.attainment >= slo.attainment_ratio:
+            high, outcome = middle, found
         else:
             low = middle
-    return high, found
+    return high, outcome

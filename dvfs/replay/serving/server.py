@@ -15,7 +15,7 @@ decode exists, so boundness is assumed, and what it changes is the response to t
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 
 from dvfs.replay.serving.boards import Board
@@ -152,11 +152,6 @@ def server(
         prefill_s=2e9 * model.parameters_b / flop_s,
         attention_s=4.0 * model.layers * model.width / flop_s,
     )
-
-
-def with_boundness(one: Server, boundness: tuple[float, float]) -> Server:
-    """The same replica under another assumption."""
-    return replace(one, decode_boundness=boundness[0], prefill_boundness=boundness[1])
 
 
 def decode_intensity(batch: float) -> float:

@@ -158,8 +158,7 @@ def compare(profile: Profile, point: Point, truth: Truth, rig: Rig, *, within: f
     print(f"{point.key}: {point.power_w:.1f} W of {power_w:.1f}, {profile.points[0].power_w:.1f} W of {found_w:.1f} as found")
     # On a busy machine the readings of energy do not begin and end with those of the work.
     assert point.power_w == pytest.approx(power_w, rel=0.06)
-    reference = profile.point(None, None)
-    assert reference is not None
+    reference = next(p for p in profile.points if p.key == REFERENCE)
     assert reference.power_w == pytest.approx(found_w, rel=0.06)
     assert point.slowdown.low - within <= found_speed / speed - 1 <= point.slowdown.high + within
 
@@ -223,8 +222,7 @@ def test_a_sweep_with_its_own_program_that_is_killed_is_undone_and_goes_on(rig: 
     }  # fmt: skip
     for point in profile.points[1:]:
         compare(profile, point, truth, rig, within=0.015)
-    capped = profile.point(None, 350.0)
-    assert capped is not None
+    capped = next(p for p in profile.points if p.key == (None, 350.0))
     assert "sw_power_cap" in capped.binding
     assert "SAVING" in done.stdout
     assert not any(slot.live for slot in rig.plant.truth(1).slots)

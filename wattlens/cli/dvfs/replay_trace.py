@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import math
 import textwrap
 from statistics import median
 from typing import TYPE_CHECKING, Any
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
 _BROKEN = "misses too many"
 _LINE = 110
 _LONGEST_S = 30 * 86_400.0
+Scored = dict[str, Any]  # a row of the JSON
 
 
 def run(args: argparse.Namespace) -> int:
@@ -48,12 +48,13 @@ def run(args: argparse.Namespace) -> int:
             f"The knee table has no row for {case.server.board.name}: policies by the knee leave it as found, "
             f"the others take {case.knee_mhz} MHz, which is assumed."
         )
+    scored = _scored(made, rows)
     if args.json:
-        print(json.dumps(_as_json(made, rows, said), indent=2, allow_nan=False))
+        print(json.dumps(_as_json(made, scored, said), indent=2, allow_nan=False))
     else:
-        _print(made, rows, said)
+        _print(made, scored, said)
     if args.chart is not None:
-        args.chart.write_text(_chart(made, rows, name), encoding="utf-8")
+        args.chart.write_text(_chart(made, scored, name), encoding="utf-8")
     return 0
 
 
@@ -116,7 +117,7 @@ def _assumptions(one: "Server", word: str) -> list[str]:
     ]
 
 
-def _print(made: "Fixture", rows: "list[Row]", said: list[str]) -> None:
+def _print(made: "Fixture", rows: list[Scored], said: list[str]) -> None:
     slo, n = made.case.slo, made.replicas
     for line in said:
         print(textwrap.fill(line, _LINE))
@@ -126,46 +127,34 @@ def _print(made: "Fixture", rows: "list[Row]", said: list[str]) -> None:
     print(textwrap.fill(f"{n} replica{'s' if n > 1 else ''}, {found}. Limits: {limits}.", _LINE))
     print()
     heads = ("RULE", "ENERGY", "SAVING", "ATTAINMENT", "DIFFERENCE", "J/TOKEN", "CHANGES", "OF HINDSIGHT", "NOTE")
-    table([heads, *(_cells(made, row, rows) for row in rows)])
+    table([heads, *map(_cells, rows)])
     print()
     print("Saving in % of the default's energy (x: more misses than the default's and one in 200 requests):")
-    for line in bars(_bars(made, rows)):
+    for line in bars(_bars(rows)):
         print(line)
 
 
-def _cells(made: "Fixture", row: "Row", rows: "list[Row]") -> tuple[str, ...]:
-    share = _of_hindsight(made, row, rows)
-    notes = [row.note] if row.note else []
-    notes += [] if made.keeps(row) else [_BROKEN]
-    notes += ["never set a clock"] if row.changes == 0 else []
+def _cells(row: Scored) -> tuple[str, ...]:
+    share = row["of_hindsight_ratio"]
+    notes = [row["note"]] if row["note"] else []
+    notes += [] if row["within_rule"] else [_BROKEN]
+    notes += ["never set a clock"] if row["clock_changes"] == 0 else []
     return (
-        row.rule,
-        _joules(row.energy_j),
-        f"{_saving(made, row):.1f} %",
-        f"{100 * made.attainment_ratio(row):.2f} %",
-        f"{_points(made, row):+.2f}",
-        f"{row.energy_j / made.tokens:.3g}",
-        "-" if row.changes is None else str(row.changes),
+        row["rule"],
+        _joules(row["energy_j"]),
+        f"{_percent(row):.1f} %",
+        f"{100 * row['attainment_ratio']:.2f} %",
+        f"{100 * row['difference_ratio']:+.2f}",
+        f"{row['joules_per_token']:.3g}",
+        "-" if row["clock_changes"] is None else str(row["clock_changes"]),
         "-" if share is None else f"{100 * share:.0f} %",
         ", ".join(notes) or "-",
     )
 
 
-def _saving(made: "Fixture", row: "Row") -> float:
-    """Of the default's energy in percent, to a tenth; never a negative zero."""
-    return round(100 * made.saving_ratio(row), 1) + 0.0
-
-
-def _points(made: "Fixture", row: "Row") -> float:
-    """Difference of attainment to the default in points; never a negative zero."""
-    return 100 * (made.default.failed - row.failed) / made.default.requests + 0.0
-
-
-def _of_hindsight(made: "Fixture", row: "Row", rows: "list[Row]") -> float | None:
-    from dvfs.replay.serving.replay import HINDSIGHT
-
-    best = next((made.saving_ratio(each) for each in rows if each.rule == HINDSIGHT), 0.0)
-    return made.saving_ratio(row) / best if best > 0 and row.rule != "default" else None
+def _percent(row: Scored) -> float:
+    """Saving to a tenth; never a negative zero."""
+    return round(100 * float(row["saving_ratio"]), 1) + 0.0
 
 
 def _joules(joules: float) -> str:
@@ -175,32 +164,30 @@ def _joules(joules: float) -> str:
     return f"{joules:.4g} J"
 
 
-def _bars(made: "Fixture", rows: "list[Row]") -> list[Bar]:
+def _bars(rows: list[Scored]) -> list[Bar]:
     return [
         Bar(
-            row.rule,
-            100 * made.saving_ratio(row),
-            f"{_saving(made, row):.1f} %, {_points(made, row):+.2f} points",
-            broken=not made.keeps(row),
+            row["rule"],
+            100 * row["saving_ratio"],
+            f"{_percent(row):.1f} %, {100 * row['difference_ratio']:+.2f} points",
+            broken=not row["within_rule"],
         )
         for row in rows
-        if row.rule != "default"
+        if row["rule"] != "default"
     ]
 
 
-def _chart(made: "Fixture", rows: "list[Row]", name: str) -> str:
+def _chart(made: "Fixture", rows: list[Scored], name: str) -> str:
     from dvfs.replay.serving.replay import HINDSIGHT
 
-    shown = [r for r in rows if r.rule in (name, HINDSIGHT) and r.mean_mhz]
-    longest = max((len(r.mean_mhz) for r in shown), default=0)  # the last clock of hindsight is held until all have ended
-    curves = [
-        Curve(r.rule, r.mean_mhz + r.mean_mhz[-1:] * (longest - len(r.mean_mhz)), dashed=r.rule == HINDSIGHT) for r in shown
-    ]
+    shown = {row["rule"]: row["mean_mhz"] for row in rows if row["rule"] in (name, HINDSIGHT) and row["mean_mhz"]}
+    longest = max(map(len, shown.values()), default=0)  # the last clock of hindsight is held until all have ended
+    curves = [Curve(rule, (*mhz, *mhz[-1:] * (longest - len(mhz))), rule == HINDSIGHT) for rule, mhz in shown.items()]
     title = f"{made.case.trace.name}: energy saved by clocks, and difference of attainment (simulated)"
-    return svg(title, _bars(made, rows), _BROKEN, curves, "mean clock lock, MHz", "60 s")
+    return svg(title, _bars(rows), _BROKEN, curves, "mean clock lock, MHz", "60 s")
 
 
-def _as_json(made: "Fixture", rows: "list[Row]", said: list[str]) -> dict[str, Any]:
+def _as_json(made: "Fixture", rows: list[Scored], said: list[str]) -> dict[str, Any]:
     case, one = made.case, made.case.server
     return {
         "trace": {"name": case.trace.name, "requests": len(case.trace), "seconds": case.trace.arrive_s[-1]},
@@ -225,23 +212,28 @@ def _as_json(made: "Fixture", rows: "list[Row]", said: list[str]) -> dict[str, A
         "grid_mhz": [rates.lock_mhz for rates in made.grid],
         "tokens": made.tokens,
         "seconds": made.default.seconds,
-        "rows": [_row_json(made, row, rows) for row in rows],
+        "rows": rows,
         "assumptions": said,
     }  # fmt: skip
 
 
-def _row_json(made: "Fixture", row: "Row", rows: "list[Row]") -> dict[str, Any]:
-    share = _of_hindsight(made, row, rows)
-    return {
-        "rule": row.rule,
-        "energy_j": row.energy_j,
-        "saving_ratio": made.saving_ratio(row),
-        "attainment_ratio": made.attainment_ratio(row),
-        "difference_ratio": _points(made, row) / 100,
-        "within_rule": made.keeps(row),
-        "joules_per_token": row.energy_j / made.tokens,
-        "clock_changes": row.changes,
-        "of_hindsight_ratio": share if share is not None and math.isfinite(share) else None,
-        "mean_mhz": list(row.mean_mhz),
-        "note": row.note,
-    }
+def _scored(made: "Fixture", rows: "list[Row]") -> list[Scored]:
+    from dvfs.replay.serving.replay import HINDSIGHT
+
+    best = next((made.saving_ratio(row) for row in rows if row.rule == HINDSIGHT), 0.0)
+    return [
+        {
+            "rule": row.rule,
+            "energy_j": row.energy_j,
+            "saving_ratio": made.saving_ratio(row),
+            "attainment_ratio": made.attainment_ratio(row),
+            "difference_ratio": (made.default.failed - row.failed) / made.default.requests + 0.0,  # never a negative zero
+            "within_rule": made.keeps(row),
+            "joules_per_token": row.energy_j / made.tokens,
+            "clock_changes": row.changes,
+            "of_hindsight_ratio": made.saving_ratio(row) / best if best > 0 and row.rule != "default" else None,
+            "mean_mhz": list(row.mean_mhz),
+            "note": row.note,
+        }
+        for row in rows
+    ]

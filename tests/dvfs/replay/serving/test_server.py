@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dvfs.replay.serving import boards, models
-from dvfs.replay.serving.server import BOUNDNESS, decode_intensity, server, with_boundness
+from dvfs.replay.serving.server import BOUNDNESS, decode_intensity, server
 from energy_agent.core.errors import UsageError
 
 ALL = boards.load()
@@ -66,7 +66,10 @@ def test_latency_of_an_engine_without_host_is_near_the_leaderboards() -> None:
 
 def test_boundness_is_all_that_changes_and_gpus_are_as_the_model_says() -> None:
     one = server(ALL["h100-sxm"], LLAMA, boundness=BOUNDNESS["low"])
-    assert with_boundness(one, BOUNDNESS["high"]) == server(ALL["h100-sxm"], LLAMA, boundness=BOUNDNESS["high"])
+    decode, prefill = BOUNDNESS["high"]
+    assert replace(one, decode_boundness=decode, prefill_boundness=prefill) == server(
+        ALL["h100-sxm"], LLAMA, boundness=BOUNDNESS["high"]
+    )
     assert [server(ALL[key], models.find("llama-70b")).gpus for key in ("h100-sxm", "h200", "a100-sxm-40gb")] == [4, 2, 8]
 
 
