@@ -9,7 +9,6 @@ opening takes longer than a call may, a child that is killed and started over wo
 """
 
 import contextlib
-import ctypes
 import fcntl
 import json
 import os
@@ -25,8 +24,8 @@ from typing import Any
 from dvfs.actuator.nvml_knobs import KnobError, Listed, Reading, Write, Written, inventory, read, write
 from dvfs.types import Constraints
 from energy_agent.devices.nvml.abi import Nvml, NvmlError
+from energy_agent.runtime.parent import end_with_parent
 
-_PR_SET_PDEATHSIG = 1
 _MAX_ANSWER = 1 << 20
 _STAY_S = 5.0  # a child waits so long for more; it keeps the driver open for as long
 _OPEN_S = 30.0  # opening may take so long: a driver without persistence initialises each GPU first
@@ -226,7 +225,7 @@ def _received(channel: socket.socket) -> bytes:
 
 def _orphan_never(parent: int) -> None:
     """Die with the parent, also when it died before we could ask for that."""
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+    end_with_parent(signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(1)
 

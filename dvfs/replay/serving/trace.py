@@ -9,11 +9,12 @@ import csv
 import gzip
 import json
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 from energy_agent.core.errors import UsageError
 
@@ -82,45 +83,37 @@ def read(path: Path) -> Trace:
 
 def _rows(lines: Iterator[str], where: str) -> Iterator[Row]:
     head = next(lines, "").lstrip("\ufeff").strip()
-    if head.startswith("{"):
-        numbered: Iterable[tuple[int, Callable[[], Row]]] = (
-            (n, lambda line=line: _json_row(line))  # type: ignore[misc]
-            for n, line in enumerate(chain([head], lines), start=1)
-            if line.strip()
-        )
-    else:
-        numbered = _csv_rows(head, lines, where)
-    before = float("-inf")
-    for count, (number, parse) in enumerate(numbered, start=1):
-        if count > ROWS_LIMIT:
-            raise UsageError(f"{where}: more than {ROWS_LIMIT} requests")
-        try:
-            at_s, prompt, output = parse()
-        except (ValueError, KeyError, IndexError, TypeError, OverflowError, RecursionError) as error:
-            raise UsageError(f"{where}, line {number}: {_why(error)}") from error
-        if not 1 <= prompt <= TOKENS_LIMIT or not 1 <= output <= TOKENS_LIMIT:
-            raise UsageError(f"{where}, line {number}: tokens must be from 1 to {TOKENS_LIMIT}, got {prompt} and {output}")
-        if not abs(at_s) < _LATEST_S:
-            raise UsageError(f"{where}, line {number}: {at_s} is no time of an arrival")
-        if at_s < before:
-            raise UsageError(f"{where}, line {number}: comes before the line above it; sort the trace by time")
-        before = at_s
-        yield at_s, prompt, output
-
-
-def _why(error: Exception) -> str:
-    if isinstance(error, IndexError):
-        return "has fewer columns than the first line"
-    if isinstance(error, KeyError):
-        return f"has no {error.args[0]}"
-    return str(error)[:200]
-
-
-def _json_row(line: str) -> Row:
-    row = json.loads(line)
-    if not isinstance(row, dict):
-        raise ValueError("is no JSON object")
-    return float(row["timestamp"]) / 1e3, _tokens(row["input_length"]), _tokens(row["output_length"])
+    is_json, names = head.startswith("{"), [name.strip() for name in head.split(",")]
+    form = _JSON if is_json else next((form for form in _CSV if set(form[:3]) <= set(names)), None)
+    if form is None:
+        known = "; ".join(", ".join(form[:3]) for form in _CSV)
+        raise UsageError(f"{where}, line 1: no trace of requests; the columns may be {known}, or JSON lines like Mooncake's")
+    time, prompt, output, seconds = form
+    numbered = enumerate(chain([head], lines), start=1) if is_json else enumerate(csv.reader(lines), start=2)
+    number, count, before = 1, 0, float("-inf")
+    try:
+        for line in numbered:
+            number, raw = line
+            if not raw or (isinstance(raw, str) and not raw.strip()):
+                continue
+            row = json.loads(raw) if isinstance(raw, str) else dict(zip(names, raw, strict=False))
+            if not isinstance(row, dict):
+                raise ValueError("is no JSON object")
+            at_s, tokens = seconds(row[time]), (_tokens(row[prompt]), _tokens(row[output]))
+            if not all(1 <= each <= TOKENS_LIMIT for each in tokens):
+                raise ValueError(f"tokens must be from 1 to {TOKENS_LIMIT}, got {tokens[0]} and {tokens[1]}")
+            if not abs(at_s) < _LATEST_S:
+                raise ValueError(f"{at_s} is no time of an arrival")
+            if at_s < before:
+                raise ValueError("comes before the line above it; sort the trace by time")
+            before, count = at_s, count + 1
+            if count > ROWS_LIMIT:
+                raise ValueError(f"more than {ROWS_LIMIT} requests")
+            yield at_s, *tokens
+    except KeyError as error:
+        raise UsageError(f"{where}, line {number}: has no {error.args[0]}") from error
+    except (ValueError, TypeError, OverflowError, RecursionError, csv.Error) as error:
+        raise UsageError(f"{where}, line {number}: {str(error)[:200]}") from error
 
 
 def _tokens(value: object) -> int:
@@ -138,23 +131,14 @@ def _utc_s(text: str) -> float:
     return (at if at.tzinfo is not None else at.replace(tzinfo=UTC)).timestamp()
 
 
-_COLUMNS: tuple[tuple[tuple[str, str, str], Callable[[str], float]], ...] = (
-    (("TIMESTAMP", "ContextTokens", "GeneratedTokens"), _utc_s),
-    (("timestamp_ms", "input_length", "output_length"), lambda text: float(text) / 1e3),
-    (("at_ms", "prompt", "output"), lambda text: float(text) / 1e3),
+def _ms(value: Any) -> float:
+    return float(value) / 1e3
+
+
+_Form = tuple[str, str, str, Callable[[Any], float]]  # columns of time, prompt and answer, and the time in s
+_JSON: _Form = ("timestamp", "input_length", "output_length", _ms)
+_CSV: tuple[_Form, ...] = (
+    ("TIMESTAMP", "ContextTokens", "GeneratedTokens", _utc_s),
+    ("timestamp_ms", "input_length", "output_length", _ms),
+    ("at_ms", "prompt", "output", _ms),
 )
-
-
-def _csv_rows(head: str, lines: Iterator[str], where: str) -> Iterator[tuple[int, Callable[[], Row]]]:
-    names = [name.strip() for name in head.split(",")]
-    found = next((pair for pair in _COLUMNS if set(pair[0]) <= set(names)), None)
-    if found is None:
-        known = "; ".join(", ".join(columns) for columns, _ in _COLUMNS)
-        raise UsageError(f"{where}, line 1: no trace of requests; the columns may be {known}, or JSON lines like Mooncake's")
-    time, places = found[1], [names.index(c) for c in found[0]]
-    try:
-        for number, cells in enumerate(csv.reader(lines), start=2):
-            if cells:
-                yield number, lambda c=cells: (time(c[places[0]]), _tokens(c[places[1]]), _tokens(c[places[2]]))  # type: ignore[misc]
-    except csv.Error as error:
-        raise UsageError(f"{where}: {error}") from error
