@@ -73,7 +73,7 @@ LOAD = Trace("t", tuple(0.21 * i for i in range(120)), tuple(20 + 37 * i % 90 fo
 @pytest.mark.parametrize("points", [0, 1, 5, 40])
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_it_keeps_the_rule_and_is_never_worse_than_the_best_fixed_clock(points: int, seed: int) -> None:
-    slo = Slo(0.12 + 0.05 * seed, 0.02 + 0.001 * seed)
+    slo = Slo((0.08, 0.085, 0.1)[seed], 0.02)  # kept by the highest clock alone, by two, by all
     dealt = fleet.streams(LOAD, 2 + seed, SMALL, slo)
     default = fleet.fixed(SMALL, dealt, GRID[-1])
     allowed = default.failed + points
