@@ -6,7 +6,7 @@ report the name of their job themselves, so it joins workloads of one owner only
 jobs share are a group of their own, which needs the consent of all: nobody's other GPUs depend on it.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from energy_agent.config.dvfs import DvfsGroup
@@ -20,6 +20,9 @@ OTHERS = "(others)"
 
 
 _UNSETTLED = f"not steered: its training job changes name or size more than once a minute or {CHANGES_MAX} times an hour"
+
+_Key = str | tuple[str, str] | frozenset[str]
+"""What a group without a name is of: a workload, a job (owner and name), or the workloads that share devices."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,34 +135,38 @@ def automatic(
     """
     owners = owners_of(snapshot)
     jobs = {w: (owner, job.group) for w, job in ranks.items() if job.group and (owner := owners.get(w, ""))}
-    of_jobs: dict[tuple[str, str] | str, list[DeviceView]] = {}
-    shared: dict[frozenset[str], list[DeviceView]] = {}
+    views_of: dict[_Key, list[DeviceView]] = {}
     for view in snapshot.devices:
         users = frozenset(snapshot.holders.get(view.info.uuid, ()))
-        if view.info.uuid in taken or not users:
-            continue
         keys = {jobs.get(w, w) for w in users}
-        if len(keys) == 1:
-            of_jobs.setdefault(keys.pop(), []).append(view)
-        else:
-            shared.setdefault(users, []).append(view)
-    found = []
-    names = _Names(reserved)
-    for key, views in of_jobs.items():
-        name = names.of_workload(key) if isinstance(key, str) else job_identity(*key)
-        workloads = (key,) if isinstance(key, str) else tuple(sorted(w for w, job in jobs.items() if job == key))
-        exempt = _in_mig_mode(views) or _of_unknown_users(workloads) or _far([ranks[w] for w in workloads if w in ranks])
-        owner = _owner_of_all(workloads, owners)
-        found.append(Steered(name, tuple(views), "", exempt, workloads, workloads[0], askers=workloads, owner=owner))
-    for users, views in shared.items():
-        workloads = tuple(sorted(users))
+        if users and view.info.uuid not in taken:
+            views_of.setdefault(users if len(keys) > 1 else keys.pop(), []).append(view)
+    reserved, found = {*reserved, OTHERS}, []
+    workloads: tuple[str, ...]
+    for key, views in views_of.items():
+        match key:
+            case str():
+                workloads, name = (key,), _name(key, reserved)
+            case frozenset():
+                workloads = tuple(sorted(key))
+                name = shorten("+".join(_name(w, reserved) for w in workloads))
+            case _:
+                workloads, name = tuple(sorted(w for w, job in jobs.items() if job == key)), job_identity(*key)
         far = [_far([ranks[w] for w in ranks if jobs.get(w, w) == jobs.get(user, user)]) for user in workloads]
-        exempt = _in_mig_mode(views) or _of_unknown_users(workloads) or next(filter(None, far), "")
         same = _of_one_owner(workloads, owners)
-        measured = workloads[0] if same else ""
-        name = names.of_sharers(workloads)
-        owner = _owner_of_all(workloads, owners)
-        found.append(Steered(name, tuple(views), "", exempt, workloads, measured, None, workloads, workloads, same, owner))
+        found.append(
+            Steered(
+                name,
+                tuple(views),
+                exempt=_in_mig_mode(views) or _of_unknown_users(workloads) or next(filter(None, far), ""),
+                workloads=workloads,
+                measured=workloads[0] if same else "",
+                sharers=workloads if isinstance(key, frozenset) else (),
+                askers=workloads,
+                same_owner=same,
+                owner="+".join(sorted({owners.get(w, w) for w in workloads})),
+            )
+        )
     return sorted(found, key=lambda group: group.name)
 
 
@@ -169,23 +176,11 @@ def owners_of(snapshot: Snapshot) -> dict[str, str]:
     return {workload: owner for workload, owner in found.items() if owner}
 
 
-class _Names:
-    """Names of groups: each depends on its own workloads alone, and no two groups have the same."""
-
-    def __init__(self, reserved: Iterable[str]) -> None:
-        self._reserved = {*reserved, OTHERS}
-
-    def of_workload(self, workload: str) -> str:
-        if workload in self._reserved or "+" in workload or workload.startswith(("job:", "~")):
-            return shorten(f"~{workload}")
-        return shorten(workload)
-
-    def of_sharers(self, workloads: Iterable[str]) -> str:
-        return shorten("+".join(map(self.of_workload, workloads)))
-
-
-def _owner_of_all(workloads: Iterable[str], owners: Mapping[str, str]) -> str:
-    return "+".join(sorted({owners.get(w, w) for w in workloads}))
+def _name(workload: str, reserved: Collection[str]) -> str:
+    """A name of its own: no group of the file, and none of a job or of workloads that share devices, has it."""
+    if workload in reserved or "+" in workload or workload.startswith(("job:", "~")):
+        return shorten(f"~{workload}")
+    return shorten(workload)
 
 
 def _of_one_owner(workloads: Sequence[str], owners: Mapping[str, str]) -> bool:
