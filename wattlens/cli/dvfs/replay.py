@@ -4,11 +4,62 @@ import argparse
 import os
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any, Final
 
 from energy_agent.core.errors import UsageError
 from wattlens.cli._options import Pairs, within
 from wattlens.cli.dvfs import replay_table, replay_trace
-from wattlens.cli.dvfs.replay_options import TABLE_OPTIONS, TRACE_OPTIONS
+
+Options = dict[str, tuple[Any, dict[str, Any]]]
+"""Options of one source: the default, and how argparse reads it."""
+TRACE_OPTIONS: Final[Options] = {
+    "model": ("llama-8b", {"metavar": "NAME", "help": "the model, or a JSON file that describes one"}),
+    "gpu": ("h100-sxm", {"metavar": "NAME", "help": "the board"}),
+    "gpus": (
+        None,
+        {"type": within(int, 1, 64), "metavar": "N", "help": "boards of a replica (default: as the model needs)"},
+    ),
+    "engine": ("vllm-2024", {"metavar": "NAME", "help": "vllm-2024: the host takes its part of each step; lean: none"}),
+    "boundness": (
+        "mid",
+        {
+            "choices": ("low", "mid", "high"), "metavar": "WORD",
+            "help": "memory-boundness, which is assumed: low, mid or high",
+        },
+    ),
+    "rate": (1.0, {"type": within(float, 0.001, 1000), "metavar": "X", "help": "requests X times as fast"}),
+    "from": (0.0, {"type": within(float, 0, 1e9), "metavar": "S", "help": "leave out the first S seconds of the trace"}),
+    "seconds": (None, {"type": within(float, 0.001, 1e9), "metavar": "S", "help": "only S seconds of it"}),
+    "ttft_ms": (500.0, {"type": within(float, 1, 1e6), "metavar": "MS", "help": "limit of the first token"}),
+    "ttft_tokens": (
+        None,
+        {
+            "type": within(int, 1, 10_000_000), "metavar": "N",
+            "help": "let it grow for longer prompts, in proportion (default: one for all)",
+        },
+    ),
+    "itl_ms": (50.0, {"type": within(float, 0.1, 1e5), "metavar": "MS", "help": "limit of the mean time between tokens"}),
+    "attainment": (
+        99.0,
+        {"type": within(float, 1, 100), "metavar": "PERCENT", "help": "share of requests within the limits by default"},
+    ),
+    "replicas": (None, {"type": within(int, 1, 256), "metavar": "N", "help": "instead of the fewest that attain it"}),
+    "option": ({}, {"action": Pairs, "metavar": "K=V", "help": "of the policy (wattlens dvfs policy); may be repeated"}),
+    "no_hindsight": (
+        False,
+        {"action": "store_true", "help": "leave out the best in hindsight, which takes longest"},
+    ),
+}  # fmt: skip
+TABLE_OPTIONS: Final[Options] = {
+    "slowdown": (3.0, {"type": within(float, 0.1, 100), "metavar": "PERCENT", "help": "budget for the whole run"}),
+    "steps": (3000, {"type": within(int, 1, 1_000_000), "metavar": "N", "help": "steps of a run"}),
+    "noise": (
+        2.0,
+        {"type": within(float, 0, 50), "metavar": "PERCENT", "help": "standard deviation of a step's time and power"},
+    ),
+    "seeds": (20, {"type": within(int, 1, 10_000), "metavar": "N", "help": "runs of each table"}),
+    "isotonic": (False, {"action": "store_true", "help": "iron out what noise of measurement made non-monotone"}),
+}
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -32,44 +83,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--chart", type=_picture, metavar="FILE", help="draw it as SVG")
     add("--json", action="store_true", help="print JSON")
     trace = parser.add_argument_group("a trace of requests on a modelled LLM server")
-    add = trace.add_argument
-    add("--trace", type=Path, metavar="FILE", help="CSV of the Azure trace, JSON lines of Mooncake, or at_ms,prompt,output")
-    add("--model", metavar="NAME", help="the model, or a JSON file that describes one (default: llama-8b)")
-    add("--gpu", metavar="NAME", help="the board (default: h100-sxm)")
-    add("--gpus", type=within(int, 1, 64), metavar="N", help="boards of a replica (default: as the model needs)")
-    add("--engine", metavar="NAME", help="vllm-2024: the host takes its part of each step; lean: none (default: vllm-2024)")
-    add(
-        "--boundness",
-        choices=("low", "mid", "high"),
-        metavar="WORD",
-        help="memory-boundness, which is assumed: low, mid or high (default: mid)",
-    )
-    add("--rate", type=within(float, 0.001, 1000), metavar="X", help="requests X times as fast (default: 1)")
-    add("--from", type=within(float, 0, 1e9), metavar="S", help="leave out the first S seconds of the trace")
-    add("--seconds", type=within(float, 0.001, 1e9), metavar="S", help="only S seconds of it")
-    add("--ttft-ms", type=within(float, 1, 1e6), metavar="MS", help="limit of the first token (default: 500)")
-    tokens = within(int, 1, 10_000_000)
-    add("--ttft-tokens", type=tokens, metavar="N", help="let it grow for longer prompts, in proportion (default: one for all)")
-    add("--itl-ms", type=within(float, 0.1, 1e5), metavar="MS", help="limit of the mean time between tokens (default: 50)")
-    percent = within(float, 1, 100)
-    add("--attainment", type=percent, metavar="PERCENT", help="share of requests within the limits by default (default: 99)")
-    add("--replicas", type=within(int, 1, 256), metavar="N", help="instead of the fewest that attain it")
-    add("--option", action=Pairs, metavar="K=V", help="of the policy (wattlens dvfs policy); may be repeated")
-    add("--no-hindsight", action="store_true", default=None, help="leave out the best in hindsight, which takes longest")
+    what = "CSV of the Azure trace, JSON lines of Mooncake, or at_ms,prompt,output"
+    trace.add_argument("--trace", type=Path, metavar="FILE", help=what)
     tables = parser.add_argument_group("tables of a training job")
-    add = tables.add_argument
-    add("--table", type=Path, metavar="FILE", help="a CSV with limit or clock, time and power, such as Zeus's summaries")
-    add("--profile", type=Path, metavar="FILE", help="what wattlens dvfs sweep wrote")
-    add("--slowdown", type=within(float, 0.1, 100), metavar="PERCENT", help="budget for the whole run (default: 3)")
-    add("--steps", type=within(int, 1, 1_000_000), metavar="N", help="steps of a run (default: 3000)")
-    add(
-        "--noise",
-        type=within(float, 0, 50),
-        metavar="PERCENT",
-        help="standard deviation of a step's time and power (default: 2)",
-    )
-    add("--seeds", type=within(int, 1, 10_000), metavar="N", help="runs of each table (default: 20)")
-    add("--isotonic", action="store_true", default=None, help="iron out what noise of measurement made non-monotone")
+    what = "a CSV with limit or clock, time and power, such as Zeus's summaries"
+    tables.add_argument("--table", type=Path, metavar="FILE", help=what)
+    tables.add_argument("--profile", type=Path, metavar="FILE", help="what wattlens dvfs sweep wrote")
+    for group, options in ((trace, TRACE_OPTIONS), (tables, TABLE_OPTIONS)):
+        for name, (default, more) in options.items():
+            said = f" (default: {default if isinstance(default, str) else format(default, 'g')})" if default else ""
+            group.add_argument(f"--{name.replace('_', '-')}", default=None, **more | {"help": more["help"] + said})
 
 
 def run(args: argparse.Namespace) -> int:
@@ -85,7 +108,7 @@ def run(args: argparse.Namespace) -> int:
     for name in stray:
         if getattr(args, name) is not None:
             raise UsageError(f"dvfs replay: --{name.replace('_', '-')} does not go with --{sources[0]}")
-    for name, default in ours.items():
+    for name, (default, _) in ours.items():
         if getattr(args, name) is None:
             setattr(args, name, default)
     return replay_trace.run(args) if args.trace is not None else replay_table.run(args)

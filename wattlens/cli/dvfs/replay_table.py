@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from energy_agent.core.errors import UsageError
 from wattlens.cli._command import table
-from wattlens.cli.dvfs.replay_options import chosen
-from wattlens.cli.dvfs.replay_text import Bar, bars, svg
+from wattlens.cli.dvfs.replay_text import Bar, bars, chosen, svg
 from wattlens.terminal_line import drawn_line
 
 if TYPE_CHECKING:

@@ -1,10 +1,31 @@
-"""What both halves of `wattlens dvfs replay` show: bars of text, and an SVG chart. Numbers come ready."""
+"""What both halves of `wattlens dvfs replay` share: the choice of a policy, bars of text, and an SVG chart."""
 
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from energy_agent.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from dvfs.types import NodePolicy, Policy
 
 _BAR_CHARS = 40
+
+
+def chosen(name: str) -> "Policy | NodePolicy":
+    """The policy of that name.
+
+    Raises:
+        UsageError: there is none; names those that there are.
+    """
+    import dvfs.policies as package
+    from energy_agent.core import plugin
+
+    if name not in plugin.names(package):
+        raise UsageError(f"dvfs replay: no policy {name!r}; there are: {', '.join(plugin.names(package))}")
+    spec: Policy | NodePolicy = plugin.load(package, name)
+    return spec
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from energy_agent.core.errors import UsageError
 from wattlens.cli._command import table
-from wattlens.cli.dvfs.replay_options import chosen, values
-from wattlens.cli.dvfs.replay_text import Bar, Curve, bars, svg
+from wattlens.cli.dvfs.replay_text import Bar, Curve, bars, chosen, svg
 from wattlens.terminal_line import drawn_line
 
 if TYPE_CHECKING:
@@ -74,7 +73,7 @@ def _case(args: argparse.Namespace, name: str) -> "tuple[Case, Policy, Any, list
     rate, from_s, word = args.rate, getattr(args, "from"), args.boundness
     board = boards.find(args.gpu)
     made = server(board, models.find(args.model), gpus=args.gpus, engine=args.engine, boundness=BOUNDNESS[word])
-    options = values(args.option)
+    options = {key: _value(text) for key, text in args.option.items()}
     knees = load()
     config = spec.configure(options, knees)
     knee_mhz, _ = replay.knee_of(board, knees)
@@ -90,6 +89,15 @@ def _case(args: argparse.Namespace, name: str) -> "tuple[Case, Policy, Any, list
     levels = int(options.get("levels", replay.LEVELS))
     case = replay.Case(made, slo, played, knee_mhz, args.replicas, levels, args.seed)
     return case, spec, config, [*_about(played, rate, from_s), *_assumptions(made, word)]
+
+
+def _value(text: str) -> int | float | bool | str:
+    """A policy's option: a number, true, false, or else a word."""
+    try:
+        parsed = json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+    return parsed if isinstance(parsed, int | float | bool) else text
 
 
 def _about(trace: "Trace", rate: float, from_s: float) -> list[str]:
