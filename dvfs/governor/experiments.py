@@ -46,14 +46,14 @@ class Experiments:
         self._running: dict[str, _Running] = {}
         self._rows: list[ProofRow] = []
         self._removed: set[str] = set()
-        self._past_claimed, self._past_lost = Counter[str](), Counter[str]()
+        self._past = {"claimed_uj": Counter[str](), "lost_uj": Counter[str]()}  # of experiments that ended, by device
         self._past_is_changed = False
         for key, text in states.items():
             try:
                 body = json.loads(text)
                 if key == _ENDED:
-                    self._past_claimed.update({str(uuid): int(uj) for uuid, uj in body["claimed_uj"].items()})
-                    self._past_lost.update({str(uuid): int(uj) for uuid, uj in body["lost_uj"].items()})
+                    for what, past in self._past.items():
+                        past.update({str(uuid): int(uj) for uuid, uj in body[what].items()})
                 else:
                     subject = Subject(*(str(part) for part in body["subject"]))
                     found = Experiment.load(body["experiment"], plan or _DEFAULT)
@@ -112,8 +112,8 @@ class Experiments:
     def _end(self, group: str, utc_ns: int) -> None:
         running = self._running.pop(group)
         self._rows += running.experiment.close(utc_ns, running.subject)
-        self._past_claimed.update(running.experiment.claimed_uj)
-        self._past_lost.update(running.experiment.lost_uj)
+        for what, past in self._past.items():
+            past.update(getattr(running.experiment, what))
         self._past_is_changed = True
         self._removed.add(_OF_GROUP + group)
 
@@ -124,14 +124,14 @@ class Experiments:
 
     def claimed_uj(self, group: str | None = None) -> Counter[str]:
         """Claimed saving by device: of one group, or of all groups including former ones."""
-        return self._sum("claimed_uj", self._past_claimed, group)
+        return self._sum("claimed_uj", group)
 
     def lost_uj(self) -> Counter[str]:
         """Estimated loss by device."""
-        return self._sum("lost_uj", self._past_lost, None)
+        return self._sum("lost_uj", None)
 
-    def _sum(self, what: str, past: Counter[str], group: str | None) -> Counter[str]:
-        found = Counter(past) if group is None else Counter[str]()
+    def _sum(self, what: str, group: str | None) -> Counter[str]:
+        found = Counter(self._past[what]) if group is None else Counter[str]()
         for name, running in self._running.items():
             if group in (None, name):
                 found.update(getattr(running.experiment, what))
@@ -144,7 +144,7 @@ class Experiments:
         self._removed = set()
         if self._past_is_changed:
             self._past_is_changed = False
-            states[_ENDED] = json.dumps({"claimed_uj": self._past_claimed, "lost_uj": self._past_lost})
+            states[_ENDED] = json.dumps(self._past)
         for running in self._running.values():
             if running.is_changed or everything or boot_ns - running.stored_ns >= _STORE_NS:
                 subject = running.subject

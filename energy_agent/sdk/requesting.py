@@ -9,6 +9,8 @@ from abc import ABC, abstractmethod
 from energy_agent.runtime.agent_socket import ask
 from energy_agent.runtime.threads import start_thread
 
+_WITHDRAW_S = 0.5
+
 
 class Requesting(ABC):
     """All methods return at once but `stop`, which takes a second at most."""
@@ -53,10 +55,10 @@ class Requesting(ABC):
             stopped, self._stopping = self._stopping, True
             self._wake.notify()
             withdraws = self._requests and not stopped
-        if not withdraws or not self._talking.acquire(timeout=0.5):
+        if not withdraws or not self._talking.acquire(timeout=_WITHDRAW_S):
             return
         with contextlib.suppress(OSError, ValueError):
-            ask("POST", "/v1/dvfs", {"ttl_s": 1}, within_s=0.5)
+            ask("POST", "/v1/dvfs", {"ttl_s": 1}, within_s=_WITHDRAW_S)
         self._talking.release()
 
     def _run(self) -> None:

@@ -106,16 +106,16 @@ class Asker(Requesting):
 
     def want(self, limit_w: float | None) -> None:
         """Ask for a limit from now on; None: only say that the job is led from here."""
-        with self._wake:
-            if limit_w != self._wanted_w or not self._leads:
-                self._wanted_w, self._leads, self._asked_s, self._post_s = limit_w, True, None, 0.0
-                self._wake.notify()
+        self._request(limit_w, leads=True)
 
     def withdraw(self) -> None:
         """Ask for nothing more; the agent is told so once."""
+        self._request(None, leads=False)
+
+    def _request(self, limit_w: float | None, *, leads: bool) -> None:
         with self._wake:
-            if self._leads:
-                self._wanted_w, self._leads, self._asked_s, self._post_s = None, False, None, 0.0
+            if (limit_w, leads) != (self._wanted_w, self._leads):
+                self._wanted_w, self._leads, self._asked_s, self._post_s = limit_w, leads, None, 0.0
                 self._wake.notify()
 
     def watch(self, asked_w: float, limit_w: float) -> None:

@@ -31,7 +31,6 @@ class Found:
 class Told:
     """What was said of the steering. `never` says why there will be none, `reason` why there is none now; "" where neither."""
 
-    mode: str = ""
     policy: str = ""
     reason: str = ""
     never: str = ""
@@ -69,7 +68,7 @@ def told(status: int, found: Mapping[str, Any]) -> Told:
         never = ""
         if mode in ("observe", "shadow"):
             never = f"it is in mode {mode} for this workload, and needs dvfs.mode: enforce and an actuator"
-        return Told(mode, str(found.get("policy", "")), reason, never, in_force, wanted, uuids)
+        return Told(str(found.get("policy", "")), reason, never, in_force, wanted, uuids)
     if status == 429 or status >= 500:
         return Told(reason=reason or f"it answers with {status}")
     return Told(reason=reason, never=reason or f"it answers with {status}")

@@ -3,11 +3,7 @@
 import json
 import os
 import signal
-import socketserver
-import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -20,6 +16,8 @@ from dvfs.sweep.profile import REFERENCE, Plan, Profile, Stretch
 from dvfs.sweep.reading import Sample
 from energy_agent.core.errors import UsageError, WattlensError
 from energy_agent.runtime.clock import RealClock
+from tests.doubles.agent import Agent, serving
+from tests.raw_server import OK, RawServer
 from tests.support import eventually
 from wattlens.cli import main
 from wattlens.scrape.response import Page, parse
@@ -79,13 +77,8 @@ def found(wanted: Wanted, booked: Mapping[tuple[str, int], float], **more: objec
 def test_a_page_tells_boards_and_readings_with_their_instants() -> None:
     made = page({})
     (board, *_) = boards(made)
-    assert (board.index, board.sku, board.driver, board.simulated, board.mig) == (
-        0,
-        "NVIDIA H100 80GB HBM3",
-        "570",
-        True,
-        False,
-    )
+    assert (board.index, board.sku, board.driver) == (0, "NVIDIA H100 80GB HBM3", "570")
+    assert (board.simulated, board.mig) == (True, False)
     assert (board.clock_max_mhz, board.limit_w, board.limit_min_w) == (1980, 700.0, 200.0)
     counter, now = energy(made, "GPU-1"), shown(made, "GPU-1")
     assert counter is not None
@@ -183,30 +176,6 @@ def test_a_profile_goes_on_only_where_everything_is_as_it_was() -> None:
 # Work.
 
 
-@contextmanager
-def served(text: str) -> Iterator[str]:
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(text)))
-            self.end_headers()
-            self.wfile.write(text.encode())
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/metrics"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-
-
 def test_the_agents_page_counts_steps_else_tokens() -> None:
     steps = 'wattlens_steps_total{workload="a",phase="training"} 7\nwattlens_steps_total{workload="a",phase="evaluation"} 100\n'
     tokens = 'wattlens_tokens_total{workload="a",model="m",phase="generation"} 30\n'
@@ -233,7 +202,8 @@ def test_steps_of_an_agent_that_tells_no_step_ends_are_not_told(monkeypatch: pyt
 def test_other_pages_are_read_at_an_instant_of_our_own() -> None:
     clock, nothing = RealClock(), page({})
     text = 'done_total{kind="a"} 5\ndone_total{kind="b"} 2\nvllm:generation_tokens_total{engine="0",model_name="m"} 40\n'
-    with served(text) as url:
+    with RawServer([OK + f"Content-Length: {len(text)}\r\n\r\n{text}".encode()]) as server:
+        url = f"{server.url}/metrics"
         before_ns = clock.utc_ns()
         sample = eventually(lambda: metric_page(url, "done_total", clock).sample(nothing))
         assert (sample.count, before_ns <= sample.t_ns <= clock.utc_ns()) == (7, True)
@@ -247,51 +217,23 @@ def test_other_pages_are_read_at_an_instant_of_our_own() -> None:
         metric_page("https://x", "done_total", clock)
 
 
-class AgentSocket(socketserver.ThreadingUnixStreamServer):
-    daemon_threads = True
+class Workloads(Agent):
+    """An agent's client socket that answers for workloads alone."""
 
-    def get_request(self):  # type: ignore[no-untyped-def]
-        return super().get_request()[0], ("local", 0)
+    told: Mapping[str, object] = {}
 
-
-@contextmanager
-def agent_socket(path: Path, workloads: Mapping[str, object]) -> Iterator[None]:
-    """An agent's client socket that answers for workloads."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            found = workloads.get(unquote(self.path).removeprefix("/v1/workload/"))
-            body = json.dumps(found or {"reason": "no"}).encode()
-            self.send_response(200 if found else 404)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with AgentSocket(str(path), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield
-        finally:
-            server.shutdown()
-            thread.join()
+    def answer(self, method: str, path: str, body: bytes) -> tuple[int, bytes]:
+        found = self.told.get(unquote(path).removeprefix("/v1/workload/"))
+        return (200, json.dumps(found).encode()) if found else (404, b'{"reason": "no"}')
 
 
 def test_step_ends_come_with_what_else_the_job_did(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("WATTLENS_AGENT_SOCKET", str(tmp_path / "agent.sock"))
-    rank = {
-        "rank": 0,
-        "world": 2,
-        "steps": {"training": 7},
-        "waits": {},
-        "doing": "training",
-        "step_ended_ns": 1795610018002743050,
-    }
-    told = {"ns/job": {"ranks": [rank]}, "ns/other": {"ranks": [rank]}}
-    with agent_socket(tmp_path / "agent.sock", told):
+    rank = {"rank": 0, "world": 2, "steps": {"training": 7}, "waits": {}, "doing": "training"}
+    rank["step_ended_ns"] = 1795610018002743050
+    agent = Workloads(tmp_path / "agent.sock")
+    agent.told = {"ns/job": {"ranks": [rank]}, "ns/other": {"ranks": [rank]}}
+    with serving(agent):
         work = StepEnds("ns/job")
         assert eventually(lambda: work.sample(page({}))) == Sample(1795610018002743050, 7.0)
         rank["waits"] = {"checkpoint": 3.5}
@@ -409,14 +351,8 @@ def test_settings_and_times_in_words() -> None:
     assert [name_of(key) for key in (REFERENCE, (1005, None), (None, 300.0), (1005, 312.5))] == [
         "as found", "1005 MHz", "300 W", "1005 MHz, 312.5 W",
     ]  # fmt: skip
-    assert [duration(s) for s in (0.4, 45, 99.4, 754, 5999, 3900 * 2)] == [
-        "0 s",
-        "45 s",
-        "99 s",
-        "13 min",
-        "1 h 40 min",
-        "2 h 10 min",
-    ]
+    seconds = {0.4: "0 s", 45: "45 s", 99.4: "99 s", 754: "13 min", 5999: "1 h 40 min", 7800: "2 h 10 min"}
+    assert [duration(s) for s in seconds] == list(seconds.values())
 
 
 class Answers(ActuatorClient):
