@@ -42,13 +42,18 @@ class SteeredNode:
     """Everything runs after `with`; each part can be killed and started again. GPUs 0 and 1 are a job's, 2 is nobody's."""
 
     def __init__(
-        self, folder: Path, dvfs: dict[str, Any] = STATIC, text: str = SCENARIO, more: dict[str, Any] | None = None
+        self,
+        folder: Path,
+        dvfs: dict[str, Any] = STATIC,
+        text: str = SCENARIO,
+        more: dict[str, Any] | None = None,
+        allow: str = ALLOW,
     ) -> None:
         self.folder, self.socket = folder, folder / "agent.sock"
         self.text = text.replace("SOCKET", str(self.socket))
         self.more = {"client": {"socket": str(self.socket)}, "holders": {"period_s": 1}, **(more or {})}
         self.configure(dvfs)
-        (folder / "actuator.yaml").write_text(ALLOW)
+        (folder / "actuator.yaml").write_text(allow)
         self.agent = AgentProcess(folder / "state", folder / "node", "--config", folder / "agent.yaml")
 
     def __enter__(self) -> "SteeredNode":
@@ -98,15 +103,9 @@ class SteeredNode:
             self.actuator.terminate()
         return self.actuator.wait(60)
 
-    def start_agent(self) -> None:
-        self.agent.start()
-
     def end_agent(self) -> None:
         if self.agent.process is not None:
             self.agent.__exit__()
-
-    def kill_agent(self) -> None:
-        self.agent.kill()
 
     @property
     def supervisor(self) -> int:
@@ -142,6 +141,3 @@ class SteeredNode:
         assert done.returncode == 0, done.stderr
         rows = [json.loads(line) for line in done.stdout.splitlines()]
         return [(r["policy"], r["action"], r["outcome"]) for r in rows]
-
-    def cli(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run([sys.executable, "-m", "wattlens", *arguments], capture_output=True, text=True, timeout=60)

@@ -12,16 +12,13 @@ import pytest
 from energy_agent.owners.cgroup import membership
 from energy_agent.runtime.agent_socket import ask
 from energy_agent.sim import roots
-from energy_agent.sim.gpu.plant import Plant
-from tests.dvfs.real_node import RealNode, real_node
+from tests.dvfs.real_node import RealNode
+from tests.dvfs.steered_node import STATIC
 from tests.support import eventually
 
 ALLOW = "{devices: all, knobs: [clock], baseline: unlocked}"
 WORKLOAD = membership(f"0::{roots.cgroup_path('train', 'docker', 1)}").name
-TERMS = (
-    "mode: enforce, auto_groups: true, policy: static, options: {static: {clean_s: 1}}",
-    "mode: enforce, auto_groups: true",
-)
+TERMS = (STATIC, {"mode": "enforce", "auto_groups": True})
 RANK = """
 import json, os, sys
 from pathlib import Path
@@ -53,7 +50,7 @@ while True:
 @pytest.fixture
 def nodes(tmp_path: Path) -> Iterator[list[RealNode]]:
     with ExitStack() as stack:
-        yield [stack.enter_context(real_node(tmp_path / f"n{n}", ALLOW, TERMS[n], f"n{n}")) for n in range(2)]
+        yield [stack.enter_context(RealNode(tmp_path / f"n{n}", ALLOW, TERMS[n], f"n{n}")) for n in range(2)]
 
 
 def job(nodes: list[RealNode], how: str, way: Path) -> list[subprocess.Popen[str]]:
@@ -75,24 +72,21 @@ def end(ranks: list[subprocess.Popen[str]]) -> None:
 def test_a_job_over_two_nodes_is_steered_as_one_and_leaves_both_as_found(
     nodes: list[RealNode], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with ExitStack() as stack:
-        plants: list[Plant] = [stack.enter_context(node.simulated.plant()) for node in nodes]
+    def locks() -> list[int]:
+        return [node.plant.truth(0).locked_mhz[1] for node in nodes]
 
-        def locks() -> list[int]:
-            return [plant.truth(0).locked_mhz[1] for plant in plants]
+    alone = job(nodes, "not", tmp_path / "p1")
+    eventually(lambda: all("a job over several nodes needs wattlens.steered" in node.agent.log for node in nodes))
+    assert locks() == [0, 0]
+    end(alone)
 
-        alone = job(nodes, "not", tmp_path / "p1")
-        eventually(lambda: all("a job over several nodes needs wattlens.steered" in node.agent.log() for node in nodes))
-        assert locks() == [0, 0]
-        end(alone)
-
-        ranks = job(nodes, "steered", tmp_path / "p2")
-        eventually(lambda: len(set(found := locks())) == 1 and found != [0, 0])
-        eventually(lambda: "asked (asked)" in nodes[1].agent.log())  # by its own agent, which was asked
-        assert "asked (asked)" not in nodes[0].agent.log()
-        for n, node in enumerate(nodes):  # the killed job does not stand beside the new one
-            monkeypatch.setenv("WATTLENS_AGENT_SOCKET", str(node.socket))
-            status, found = ask("GET", f"/v1/workload/{WORKLOAD}", within_s=60)
-            assert (status, [rank["rank"] for rank in found["ranks"]]) == (200, [n])
-        end(ranks)
-        eventually(lambda: locks() == [0, 0])
+    ranks = job(nodes, "steered", tmp_path / "p2")
+    eventually(lambda: len(set(found := locks())) == 1 and found != [0, 0])
+    eventually(lambda: "asked (asked)" in nodes[1].agent.log)  # by its own agent, which was asked
+    assert "asked (asked)" not in nodes[0].agent.log
+    for n, node in enumerate(nodes):  # the killed job does not stand beside the new one
+        monkeypatch.setenv("WATTLENS_AGENT_SOCKET", str(node.socket))
+        status, found = ask("GET", f"/v1/workload/{WORKLOAD}", within_s=60)
+        assert (status, [rank["rank"] for rank in found["ranks"]]) == (200, [n])
+    end(ranks)
+    eventually(lambda: locks() == [0, 0])

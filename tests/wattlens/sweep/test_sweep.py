@@ -8,19 +8,14 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
-from pathlib import Path
 
 import pytest
-import yaml
 
-from dvfs.actuator.client import ActuatorClient, ActuatorError
+from dvfs.actuator.client import ActuatorClient
 from dvfs.replay.table_files import load as load_tables
 from dvfs.sweep.profile import REFERENCE, Point, Profile, Stretch, load
-from energy_agent.sim import scenario
 from energy_agent.sim.gpu.plant import Plant
-from energy_agent.sim.node import SimulatedNode
-from tests.energy_agent.agents import AgentProcess
+from tests.dvfs.steered_node import SteeredNode
 from tests.support import eventually, free_port
 from wattlens.scrape.response import Page
 from wattlens.sweep.hold import NAME, Hold
@@ -72,20 +67,13 @@ class Truth:
 
 
 class Rig:
-    def __init__(self, folder: Path, node: SimulatedNode, agent: AgentProcess) -> None:
-        self.folder, self.node, self.agent, self.actuator = folder, node, agent, folder / "a.sock"
-        self.plant = node.plant()
+    def __init__(self, node: SteeredNode) -> None:
+        self.folder, self.plant, self.actuator = node.folder, node.plant, node.folder / "a.sock"
         self.limit_mw = self.plant.truth(0).power_limit_mw
+        self.url = f"http://127.0.0.1:{node.agent.port}"
 
     def command(self, *arguments: object) -> list[str]:
-        places = (
-            "--simulate",
-            self.node.directory,
-            "--actuator",
-            self.actuator,
-            "--url",
-            f"http://127.0.0.1:{self.agent.port}",
-        )
+        places = ("--simulate", self.folder / "node", "--actuator", self.actuator, "--url", self.url)
         return [sys.executable, "-m", "wattlens", "dvfs", "sweep", *map(str, (*places, *arguments))]
 
     @property
@@ -106,12 +94,6 @@ class Rig:
         truth = self.plant.truth(gpu)
         return truth.locked_mhz, truth.power_limit_mw
 
-    def is_ready(self) -> bool:
-        """Whether the actuator answers."""
-        with suppress(ActuatorError), ActuatorClient(self.actuator) as client:
-            return len(client.status().devices) == self.plant.count
-        return False
-
     def found(self, gpu: int) -> bool:
         return self.state(gpu) == (UNLOCKED, self.limit_mw)
 
@@ -122,29 +104,12 @@ def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
     job = {"name": "train", "kind": "training", "gpus": [0], "cgroup": "docker", "step_s": 0.5, "memory_boundness": 0.4}
     quiet = {"intensity": 0.8, "host_every_steps": 0, "checkpoint_every_s": 0, "agent_socket": str(folder / "agent.sock")}
     boards = [{"count": 2, "sku": "H100-SXM5-80GB", "gain": 1.0}]
-    (folder / "sim.yaml").write_text(yaml.safe_dump({"boards": boards, "rate": RATE, "seed": 5, "workloads": [job | quiet]}))
-    (folder / "agent.yaml").write_text(f"client: {{socket: {folder}/agent.sock}}\nholders: {{period_s: 1}}\n")
+    text = json.dumps({"boards": boards, "rate": RATE, "seed": 5, "workloads": [job | quiet]})
     rules = [
         {"devices": [gpu], "knobs": knobs, "baseline": "unlocked"} for gpu, knobs in ((0, ["clock"]), (1, ["clock", "power"]))
     ]
-    (folder / "actuator.yaml").write_text(yaml.safe_dump({"allow": rules}))
-    with (
-        SimulatedNode.start(scenario.load(str(folder / "sim.yaml")), folder / "node") as node,
-        AgentProcess(folder / "state", folder / "node", "--config", folder / "agent.yaml") as agent,
-    ):
-        places = ["--socket", folder / "a.sock", "--state", folder / "actuator", "--simulate", folder / "node"]
-        with subprocess.Popen(
-            [sys.executable, "-m", "wattlens", "actuator", "--config", str(folder / "actuator.yaml"), *map(str, places)],
-            stderr=subprocess.DEVNULL,
-        ) as actuator:
-            try:
-                made = Rig(folder, node, agent)
-                eventually(made.is_ready)
-                yield made
-            finally:
-                actuator.terminate()
-                actuator.wait(60)
-                made.plant.close()
+    with SteeredNode(folder, {"mode": "observe"}, text, allow=json.dumps({"allow": rules})) as node:
+        yield Rig(node)
 
 
 def compare(profile: Profile, point: Point, truth: Truth, rig: Rig, *, within: float) -> None:

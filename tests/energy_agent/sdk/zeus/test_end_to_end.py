@@ -14,7 +14,7 @@ from statistics import mean
 import pytest
 
 from energy_agent.sdk.zeus.selection import MaxSlowdownConstraint, PowerLimitMeasurement
-from tests.dvfs.real_node import RealNode, real_node
+from tests.dvfs.real_node import RealNode
 from tests.energy_agent.sdk.zeus import worker as zeus_worker
 from tests.support import eventually
 
@@ -28,9 +28,9 @@ def node() -> Iterator[RealNode]:
     """Its board was found below its highest limit."""
     with (
         tempfile.TemporaryDirectory(prefix="wattlens-zeus-") as name,  # every user may enter it
-        real_node(Path(name), ALLOW, "mode: enforce, auto_groups: true") as running,
+        RealNode(Path(name), ALLOW, {"mode": "enforce", "auto_groups": True}) as running,
     ):
-        done = running.simulated.run([sys.executable, "-c", LIMIT.format(mw=FOUND_W * 1000)], timeout_s=60)
+        done = running.node.run([sys.executable, "-c", LIMIT.format(mw=FOUND_W * 1000)], timeout_s=60)
         assert done.returncode == 0, done.stderr
         yield running
 
@@ -58,46 +58,46 @@ def by_limit(marks: list[tuple[int, int, int]]) -> dict[int, tuple[float, float]
 @pytest.mark.smoke
 @pytest.mark.timeout(600)
 def test_an_unprivileged_job_sweeps_limits_keeps_the_right_one_and_leaves_the_board_as_found(node: RealNode) -> None:
-    with node.simulated.plant() as plant:
-        child = worker(node)
-        assert child.stdout is not None
-        marks, result = [], None
-        for line in child.stdout:
-            said = json.loads(line)
-            if isinstance(said, dict):
-                result = said
-                break
-            marks.append(tuple(said))
-        assert result is not None, child.communicate()[1]
-        truth = by_limit(marks)
-        rows = {row["power_limit"]: row for row in result["measurements"]}
-        assert list(rows) == [650, 550, 450, 350, LOWEST_W]  # from what was found down to what the owner allows
-        assert set(rows) <= set(truth)
-        steps = {w: rows[w]["time"] / truth[w][0] for w in rows}
-        for limit, row in rows.items():
-            # What it measured is the plant's: a window is a whole number of steps, and its joules are those of as many steps.
-            assert row["energy"] / steps[limit] == pytest.approx(truth[limit][1] * plant.truth(0).gain, rel=0.05), limit
-        # How slow a limit is depends on what else the machine does: what was measured decides, and that is the plant's.
-        measured = [PowerLimitMeasurement(**row) for row in rows.values()]
-        assert result["kept_w"] == MaxSlowdownConstraint(zeus_worker.FACTOR).select(measured)
-        assert result["kept_w"] < FOUND_W
-        eventually(lambda: plant.truth(0).power_limit_mw == result["kept_w"] * 1000)
+    plant = node.plant
+    child = worker(node)
+    assert child.stdout is not None
+    marks, result = [], None
+    for line in child.stdout:
+        said = json.loads(line)
+        if isinstance(said, dict):
+            result = said
+            break
+        marks.append(tuple(said))
+    assert result is not None, child.communicate()[1]
+    truth = by_limit(marks)
+    rows = {row["power_limit"]: row for row in result["measurements"]}
+    assert list(rows) == [650, 550, 450, 350, LOWEST_W]  # from what was found down to what the owner allows
+    assert set(rows) <= set(truth)
+    steps = {w: rows[w]["time"] / truth[w][0] for w in rows}
+    for limit, row in rows.items():
+        # What it measured is the plant's: a window is a whole number of steps, and its joules are those of as many steps.
+        assert row["energy"] / steps[limit] == pytest.approx(truth[limit][1] * plant.truth(0).gain, rel=0.05), limit
+    # How slow a limit is depends on what else the machine does: what was measured decides, and that is the plant's.
+    measured = [PowerLimitMeasurement(**row) for row in rows.values()]
+    assert result["kept_w"] == MaxSlowdownConstraint(zeus_worker.FACTOR).select(measured)
+    assert result["kept_w"] < FOUND_W
+    eventually(lambda: plant.truth(0).power_limit_mw == result["kept_w"] * 1000)
 
-        os.kill(child.pid, signal.SIGKILL)
-        child.communicate()
-        eventually(lambda: plant.truth(0).power_limit_mw == FOUND_W * 1000)
+    os.kill(child.pid, signal.SIGKILL)
+    child.communicate()
+    eventually(lambda: plant.truth(0).power_limit_mw == FOUND_W * 1000)
 
-        # The next run reads what this one wrote, and ends in peace: the board is as found again.
-        child = worker(node)
-        assert child.stdout is not None
-        lines = []
-        for line in child.stdout:
-            lines.append(json.loads(line))
-            if isinstance(lines[-1], list) and lines[-1][2] == result["kept_w"] * 1000:
-                (node.folder / "profile/end").touch()
-        _, errors = child.communicate(timeout=60)
-        assert lines[-1] == "over", errors
-        assert errors == ""
-        (again,) = (line for line in lines if isinstance(line, dict))
-        assert (again["kept_w"], len(again["measurements"])) == (result["kept_w"], 5)
-        eventually(lambda: plant.truth(0).power_limit_mw == FOUND_W * 1000)
+    # The next run reads what this one wrote, and ends in peace: the board is as found again.
+    child = worker(node)
+    assert child.stdout is not None
+    lines = []
+    for line in child.stdout:
+        lines.append(json.loads(line))
+        if isinstance(lines[-1], list) and lines[-1][2] == result["kept_w"] * 1000:
+            (node.folder / "profile/end").touch()
+    _, errors = child.communicate(timeout=60)
+    assert lines[-1] == "over", errors
+    assert errors == ""
+    (again,) = (line for line in lines if isinstance(line, dict))
+    assert (again["kept_w"], len(again["measurements"])) == (result["kept_w"], 5)
+    eventually(lambda: plant.truth(0).power_limit_mw == FOUND_W * 1000)
