@@ -159,22 +159,17 @@ class Observer:
     def _tell(self, groups: Sequence[Steered], wrong: Mapping[str, str]) -> None:
         """Remember why groups are not steered, and log what changed: a line a minute for each at most."""
         self.groups, self.notes = tuple(groups), dict(wrong)
-        for group in groups:
-            self._log(f"group {group.name}", group.reason, logging.WARNING if group.fault else logging.INFO)
-        for name, problem in wrong.items():
-            self._log(name, problem, logging.WARNING)
-        present = {*(f"group {group.name}" for group in groups), *wrong}
+        reasons = {f"group {group.name}": (group.reason, bool(group.fault)) for group in groups}
+        reasons |= {name: (problem, True) for name, problem in wrong.items()}
         now_ns = self._clock.boot_ns()
+        for name, (reason, is_fault) in reasons.items():
+            logged_ns, logged = self._logged.get(name, (None, ""))
+            if reason != logged and (logged_ns is None or now_ns - logged_ns >= MINUTE_NS):
+                self._logged[name] = now_ns, reason
+                log.log(logging.WARNING if is_fault else logging.INFO, "%s: %s", name, reason or "ok")
         self._logged = {
-            name: logged for name, logged in self._logged.items() if name in present or now_ns - logged[0] < MINUTE_NS
+            name: logged for name, logged in self._logged.items() if name in reasons or now_ns - logged[0] < MINUTE_NS
         }
-
-    def _log(self, name: str, reason: str, level: int) -> None:
-        now_ns = self._clock.boot_ns()
-        logged_ns, logged = self._logged.get(name, (None, ""))
-        if reason != logged and (logged_ns is None or now_ns - logged_ns >= MINUTE_NS):
-            self._logged[name] = now_ns, reason
-            log.log(level, "%s: %s", name, reason or "ok")
 
 
 def describe(error: BaseException) -> str:

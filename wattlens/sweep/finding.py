@@ -1,5 +1,6 @@
 """The agent's page for a sweep: read with patience, and looked through until the workload is there and counts its work."""
 
+import math
 import time
 from collections import deque
 
@@ -16,7 +17,7 @@ from wattlens.sweep.work import Work, of_agent, spread_over_nodes
 TIMEOUT_S = 2.0
 """Of a read: well below the time after which a lease ends that nobody renews."""
 PATIENCE_S = 15.0  # of the first one, before there is a lease
-GONE_S = 30.0  # real time without any page
+GONE_S = 30.0  # real time without any page, once there was one
 _APART = 3  # pages between which a workload must be seen to use energy
 
 
@@ -27,24 +28,22 @@ class Finding:
         """Raises UsageError where the address or a file of credentials is none."""
         self._access, self._hold = access, hold
         self._fetch = access.opener()
-        self._read_s = time.monotonic()
+        self._read_s = -math.inf  # when a page was read last
         self.period_s = max(0.1, clock.real_seconds(0.5))
         """Real time between two reads: the agent has news once a second of the node's time."""
 
     def reachable(self) -> None:
         """Raise WattlensError where no agent answers at the address."""
-        try:
-            parse(self._fetch(PATIENCE_S).decode(), 0.0)
-        except (HttpError, ValueError) as error:
-            raise WattlensError(self._why(error)) from None
+        self.read(PATIENCE_S)
 
-    def read(self) -> Page | None:
+    def read(self, timeout_s: float = TIMEOUT_S) -> Page | None:
         """The page; None where none comes now. Raises WattlensError where none has come for long."""
         try:
-            page = parse(self._fetch(TIMEOUT_S).decode(), 0.0)
+            page = parse(self._fetch(timeout_s).decode(), 0.0)
         except (HttpError, ValueError) as error:
             if time.monotonic() - self._read_s > GONE_S:
-                raise WattlensError(self._why(error)) from None
+                at = f"{self._access.url}: {self._access.why_not(error)}"
+                raise WattlensError(f"no answer of the agent at {at}; is `wattlens agent` running?") from None
             return None
         self._read_s = time.monotonic()
         return page
@@ -76,9 +75,6 @@ class Finding:
             if time.monotonic() > end_s:
                 raise WattlensError(reason)
             self._hold.pause(self.period_s)
-
-    def _why(self, error: Exception) -> str:
-        return f"no answer of the agent at {self._access.url}: {self._access.why_not(error)}; is `wattlens agent` running?"
 
 
 def _no_work(found: Target, work: Work | None, what: str | None) -> str:

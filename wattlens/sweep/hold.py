@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 from dvfs.actuator.client import ActuatorClient, ActuatorError
@@ -222,14 +222,9 @@ class Hold:
         program, self._program = self._program, None
         if program is None:
             return
-        for number, seconds in ((signal.SIGTERM, _END_S), (signal.SIGKILL, _END_S)):
-            try:
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            with suppress(ProcessLookupError, subprocess.TimeoutExpired):
                 os.killpg(program.pid, number)
-            except ProcessLookupError:
+                program.wait(_END_S)
                 break
-            try:
-                program.wait(seconds)
-            except subprocess.TimeoutExpired:
-                continue
-            break
         program.wait()
