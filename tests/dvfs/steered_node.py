@@ -103,9 +103,15 @@ class SteeredNode:
             self.actuator.terminate()
         return self.actuator.wait(60)
 
+    def start_agent(self) -> None:
+        self.agent.start()
+
     def end_agent(self) -> None:
         if self.agent.process is not None:
             self.agent.__exit__()
+
+    def kill_agent(self) -> None:
+        self.agent.kill()
 
     @property
     def supervisor(self) -> int:
@@ -141,3 +147,6 @@ class SteeredNode:
         assert done.returncode == 0, done.stderr
         rows = [json.loads(line) for line in done.stdout.splitlines()]
         return [(r["policy"], r["action"], r["outcome"]) for r in rows]
+
+    def cli(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([sys.executable, "-m", "wattlens", *arguments], capture_output=True, text=True, timeout=60)
