@@ -12,7 +12,6 @@ from reports.figures.facts_json import facts_json
 from reports.language import Say
 from reports.page.document import Document, Shown
 from reports.page.section import Hidden, Section
-from reports.render.words import words_in
 
 
 def compose(facts: Facts, say: Say, *, accepted: bool = False) -> Document:
@@ -34,15 +33,15 @@ def compose(facts: Facts, say: Say, *, accepted: bool = False) -> Document:
     period = _period(facts)
     return Document(
         language=say.language,
-        title=say("Energy and emissions, {period}", period=facts.label or period),
+        title=say("energy_and_emissions", period=facts.label or period),
         organisation=facts.organisation,
         period=period if facts.label else "",
         watermark=_watermark(facts, say),
         banners=tuple(_banners(facts, say, accepted=accepted)),
         sections=tuple(shown),
         hidden=tuple(hidden),
-        footer=say("Wattlens {version}; facts.json has the SHA-256 {digest}", version=facts.version, digest=digest),
-        words=words_in(say),
+        footer=say("wattlens_facts_json_has", version=facts.version, digest=digest),
+        words=say.renderer,
     )
 
 
@@ -81,21 +80,22 @@ def too_little(facts: Facts) -> bool:
 
 
 def _watermark(facts: Facts, say: Say) -> str:
-    words = [say("SIMULATED")] if facts.simulated else []
-    return " \u00b7 ".join([*words, *([say("INTERIM")] if facts.status == "interim" else [])])
+    words = [say("simulated")] if facts.simulated else []
+    return " \u00b7 ".join([*words, *([say("interim")] if facts.status == "interim" else [])])
 
 
 def _banners(facts: Facts, say: Say, *, accepted: bool) -> list[str]:
     found = []
     if facts.simulated:
-        found.append(say("Simulated: this ledger, or a part of it, comes from simulated hardware, which nobody measured."))
+        found.append(say("simulated_this_ledger"))
     if facts.status == "interim":
-        found.append(say("Interim: the ledger does not reach the end of the period. Figures are those up to its last reading."))
+        found.append(say("interim_the_ledger_does_not"))
     if facts.edition:
-        found.append(say("Edition {edition}: it restates an earlier report of this period.", edition=facts.edition + 1))
+        found.append(say("edition_it_restates_an_earlier", edition=facts.edition + 1))
     if accepted:
         share = facts.figures["coverage"].value
-        text = "Coverage is {share}, below the {least} that was asked for; this was accepted when the report was made."
         least = wording.percent(facts.least_coverage)
-        found.append(say(text, share=wording.percent(share) if share is not None else say("not known"), least=least))
+        found.append(
+            say("coverage_is_below", share=wording.percent(share) if share is not None else say("not_known"), least=least)
+        )
     return found

@@ -1,13 +1,11 @@
-"""What the report says, in the reader's language: English sentences in the code, other languages in data files beside.
+"""What the report says, in the reader's language: one file of texts for each language, by the same short ids.
 
-A message is an English template such as "{share} of the period's device time". `reports/languages/zh.json` maps it to its
-translation; tests hold that every message of the sections is there and keeps its fields. What a file of the user says (names of
-teams, models) is never translated.
+`say("energy_by_site")` is a text of the report; `reports/languages/en.json` and `zh.json` have it under that id, with the same
+fields. What a file of the user says (names of teams, models) is never translated.
 
-Facts hold English sentences too: why a figure is absent, what a part is called. They come filled in, so "no PUE of fra1" is
-recognised by the form "no PUE of {site}" among `told`; a `reason` in it is translated in turn, and so is each of several
-that "; " parts. A field of `OURS` holds a word of the code, such as the role of a meter, which `told` may have. One that has no
-form stays as it is.
+Facts hold English sentences too: why a figure is absent, what a part is called. They come filled in, so `say.told` recognises
+"no PUE of fra1" by the form "no PUE of {site}" of en.json; a `reason` in it is translated in turn, and so is each of several
+that "; " parts. A field of `OURS` holds a word of the code, such as the role of a meter. One that has no form stays as it is.
 """
 
 import json
@@ -21,6 +19,8 @@ from energy_agent.core.errors import UsageError
 
 LANGUAGES = ("en", "zh")
 OURS = frozenset({"role", "position", "boundary", "basis", "other"})
+RENDERER = "page."
+"""How the ids begin of what a renderer says by itself."""
 _TOLD_MOST = 2_000
 _FIELD = re.compile(r"\\{(\w+)\\}")
 
@@ -30,34 +30,44 @@ Form = tuple[re.Pattern[str], str]
 
 @dataclass(frozen=True, slots=True)
 class Say:
-    """A language. Call it with an English template and its fields, or with a sentence of the facts."""
+    """A language. Call it with the id of a text and its fields.
 
-    language: str = "en"
-    messages: Mapping[str, str] = field(default_factory=dict)
-    told: Mapping[str, str] = field(default_factory=dict)
+    Args:
+        language: its name.
+        messages: id -> text.
+        sentences: sentence of the facts -> its translation; none in English.
+        forms: likewise for sentences with fields, the most specific first.
+    """
+
+    language: str
+    messages: Mapping[str, str]
+    sentences: Mapping[str, str] = field(default_factory=dict)
     forms: Sequence[Form] = ()
 
-    def __call__(self, template: str, **values: object) -> str:
-        """The template in this language, with its fields filled in."""
-        said = self.messages.get(template)
-        if said is None:
-            said = template if values else self._told(template)
-        return said.format(**values) if values else said
+    def __call__(self, message: str, **values: object) -> str:
+        """A text of the report with its fields filled in."""
+        return self.messages[message].format(**values)
 
-    def _told(self, text: str) -> str:
-        if text in self.told:
-            return self.told[text]
+    @property
+    def renderer(self) -> dict[str, str]:
+        """What a renderer says by itself: id -> text."""
+        return {name: text for name, text in self.messages.items() if name.startswith(RENDERER)}
+
+    def told(self, text: str | None) -> str:
+        """A sentence of the facts; "" where there is none."""
+        if not text or text in self.sentences:
+            return self.sentences.get(text or "", "")
         for form, said in self.forms if len(text) <= _TOLD_MOST else ():
             if match := form.fullmatch(text):
                 return said.format(**{k: self._field(k, v) for k, v in match.groupdict().items()})
         parts = text.split("; ")
-        said_parts = [self._told(part) for part in parts] if parts[1:] else parts
+        said_parts = [self.told(part) for part in parts] if parts[1:] else parts
         return text if said_parts == parts else "\uff1b".join(said_parts)
 
     def _field(self, name: str, text: str) -> str:
         if name == "reason":
-            return self._told(text)
-        return self.told.get(text, text) if name in OURS else text
+            return self.told(text)
+        return self.sentences.get(text, text) if name in OURS else text
 
 
 @cache
@@ -67,15 +77,21 @@ def say_in(language: str) -> Say:
     Raises:
         UsageError: there is none.
     """
-    if language == "en":
-        return Say()
     if language not in LANGUAGES:
         raise UsageError(f"--language {language[:40]}: there are: {', '.join(LANGUAGES)}")
-    text = files("reports").joinpath(f"languages/{language}.json").read_text(encoding="utf-8")
-    found: dict[str, dict[str, str]] = json.loads(text)
-    told = found["told"]
+    texts = texts_in(language)
+    if language == "en":
+        return Say(language, texts["messages"])
+    pairs = {english: texts[kind][name] for kind, named in texts_in("en").items() for name, english in named.items()}
+    told = [texts_in("en")["told"][name] for name in texts["told"]]
     narrow = sorted((form for form in told if "{" in form), key=lambda form: (-len(_FIELD.sub("", re.escape(form))), form))
-    return Say(language, found["messages"], told, tuple(_form(form, told[form]) for form in narrow))
+    return Say(language, texts["messages"], pairs, tuple(_form(form, pairs[form]) for form in narrow))
+
+
+def texts_in(language: str) -> dict[str, dict[str, str]]:
+    """A language's file: what the report says (`messages`) and what facts say (`told`), by id."""
+    found: dict[str, dict[str, str]] = json.loads(files("reports").joinpath(f"languages/{language}.json").read_text("utf-8"))
+    return found
 
 
 def _form(form: str, said: str) -> Form:

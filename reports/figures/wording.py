@@ -7,7 +7,7 @@ from reports.figures.figure import Figure, quotient_text, rounded
 from reports.language import Say
 
 Number = Fraction | int | str
-ABSENT = "not known"
+ABSENT = "not_known"
 _WATT_HOURS = ((10**12, "TWh"), (10**9, "GWh"), (10**6, "MWh"), (10**3, "kWh"), (1, "Wh"), (Fraction(1, 1000), "mWh"))
 _GRAMS = ((10**6, "t"), (10**3, "kg"), (1, "g"), (Fraction(1, 1000), "mg"))
 
@@ -55,9 +55,9 @@ def count(value: Number) -> str:
 def plus_minus(figure: Figure, say: Say) -> str:
     """Half of the interval's width relative to the value, such as +-5.1 %."""
     if figure.low is None or figure.value is None or not figure.value:
-        return say("error not stated")
+        return say("error_not_stated")
     if figure.high is None:
-        return say("no upper bound")
+        return say("no_upper_bound")
     half = max(figure.high - figure.value, figure.value - figure.low)
     return f"\u00b1{quotient_text(half / abs(figure.value) * 100, 'up', 2)} %"
 
@@ -72,20 +72,20 @@ def duration(seconds: Number) -> str:
 def span_energy(figure: Figure, say: Say) -> str:
     """The interval of an energy in J, such as 12.1 kWh to 13.0 kWh, rounded outwards."""
     if figure.low is None:
-        return say("error not stated")
+        return say("error_not_stated")
     low = _scaled(figure.low / 3600, _WATT_HOURS, "down")
     if figure.high is None:
-        return say("at least {bound}", bound=low)
+        return say("at_least_bound", bound=low)
     return f"{low} \u2013 {_scaled(figure.high / 3600, _WATT_HOURS, 'up')}"
 
 
 def span(figure: Figure, say: Say, digits: int = 3) -> str:
     """The interval, such as 0.41 to 0.46, rounded outwards; where nothing bounds it above, "at least 0.41"."""
     if figure.low is None:
-        return say("error not stated")
+        return say("error_not_stated")
     if figure.high is None:
-        return say("at least {bound}", bound=short(figure.low, digits, "down"))
-    return say("{low} to {high}", low=short(figure.low, digits, "down"), high=short(figure.high, digits, "up"))
+        return say("at_least_bound", bound=short(figure.low, digits, "down"))
+    return say("low_to_high", low=short(figure.low, digits, "down"), high=short(figure.high, digits, "up"))
 
 
 def _scaled(

@@ -28,7 +28,7 @@ class Document:
         sections: in order.
         hidden: titles of the sections that are not shown, and why.
         footer: who made it, of what: program version, hash of the facts.
-        words: words of the renderer itself (page, of, contents, holds, does not hold, left out), in the language.
+        words: what the renderer says by itself, such as contents and what is left out: id -> text.
     """
 
     language: str

@@ -2,13 +2,13 @@
 
 from typing import Any
 
+from reports.language import RENDERER
 from reports.page.document import Document
 from reports.page.section import Bars, Block, Check, Heat, Lines, Note, Ranges, Table, Tiles, Waterfall
 from reports.render.charts.chart import NARROW, WIDE, svg
 from reports.render.charts.legible import legible, over_texts
 from reports.render.charts.spoken import spoken
 from reports.render.columns import numbers
-from reports.render.words import CONTENTS, FAILS, HOLDS, LEFT_OUT, NOT_IN, SKIP, WHY, word
 
 TEMPLATE = "report.html.j2"
 
@@ -34,12 +34,9 @@ def html(document: Document) -> str:
         ]
         return [(kind, markupsafe.Markup(text)) for kind, text in pictures]  # noqa: S704 - matplotlib wrote it
 
-    said = {
-        "contents": CONTENTS, "fails": FAILS, "holds": HOLDS, "left_out": LEFT_OUT, "not_in": NOT_IN, "skip": SKIP, "why": WHY,
-    }  # fmt: skip
     return environment.get_template(TEMPLATE).render(
         document=shown,
-        said={name: word(shown.words, message) for name, message in said.items()},
+        said={name.removeprefix(RENDERER): text for name, text in shown.words.items()},
         kind=kind_of,
         drawn=drawn,
         spoken=spoken,

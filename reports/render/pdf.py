@@ -25,7 +25,6 @@ from reports.render.charts.spoken import spoken
 from reports.render.columns import numbers
 from reports.render.fonts import BASE, Chosen, choose, folders
 from reports.render.html import kind_of
-from reports.render.words import LEFT_OUT, WHY, WORDS, word
 
 Paper = Literal["a4", "letter"]
 PAPERS: tuple[Paper, ...] = ("a4", "letter")
@@ -122,8 +121,8 @@ def _data(document: Document, paper: Paper, chosen: Chosen) -> dict[str, Any]:
         "banners": document.banners,
         "footer": document.footer,
         "language": document.language,
-        "hidden": _sheet(Table("", tuple(word(document.words, w) for w in (LEFT_OUT, WHY)), document.hidden)),
-        "said": {message: word(document.words, message) for message in WORDS},
+        "hidden": _sheet(Table("", (document.words["page.left_out"], document.words["page.why"]), document.hidden)),
+        "said": document.words,
         "paper": {"a4": "a4", "letter": "us-letter"}[paper],
         "fonts": chosen.families,
         "sections": [
@@ -164,7 +163,7 @@ def _sheet(table: Table) -> dict[str, Any]:
 
 
 def _letters(document: Document) -> str:
-    """Every letter and sign beyond ASCII of the document, of the renderer's words and of the axes of charts."""
+    """Every letter and sign beyond ASCII of the document and of the axes of charts."""
     found = {"\u2212\u202f\u00d7\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079\u207b\u2026"}
 
     def keep(text: str) -> str:
@@ -172,5 +171,4 @@ def _letters(document: Document) -> str:
         return text
 
     over_texts(document, keep)
-    found |= {word(document.words, message) for message in WORDS}
     return "".join(sorted({letter for text in found for letter in text if not letter.isascii()}))

@@ -1,6 +1,7 @@
 """The facts as a workbook: sheets that an auditor sorts, sums and follows back to facts.json. The sums in it are live."""
 
 import io
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from fractions import Fraction
 from typing import Any, Final
@@ -9,40 +10,38 @@ from energy_agent.core.units import J_PER_KWH
 from reports.figures.facts import Facts
 from reports.figures.figure import Figure, plain
 from reports.language import Say
-from reports.page.partition import CO2E, LIFE_CYCLE, co2e_prefix, unallocated, whole, whole_id
+from reports.page.labels import label
+from reports.page.partition import CO2E, co2e_prefix, unallocated, whole, whole_id
+from reports.page.sections.energy import GROUPS, named
 from reports.page.sections.headline import tiles
 
 _WIDTHS: Final = {0: 46, 1: 18, 2: 18, 3: 18}
-_KWH: Final = Fraction(1, J_PER_KWH)
-_KG: Final = Fraction(1, 1000)
-_Columns = tuple[tuple[str, str, str, Fraction], ...]
+_SCALES: Final = {"kWh": Fraction(1, J_PER_KWH), "kg": Fraction(1, 1000), "": Fraction(1)}
+_Columns = tuple[tuple[str, str, str], ...]
 _SITE: Final[_Columns] = (
-    ("GPUs, kWh", "energy.gpu", "value", _KWH),
-    ("at least, kWh", "energy.gpu", "low", _KWH),
-    ("at most, kWh", "energy.gpu", "high", _KWH),
-    ("nodes, kWh", "energy.node", "value", _KWH),
-    ("building, kWh", "energy.facility", "value", _KWH),
-    ("CO2e location, kg", "co2e.location", "value", _KG),
-    ("CO2e market, kg", "co2e.market", "value", _KG),
+    ("energy.gpu", "value", "kWh"),
+    ("energy.gpu", "low", "kWh"),
+    ("energy.gpu", "high", "kWh"),
+    ("energy.node", "value", "kWh"),
+    ("energy.facility", "value", "kWh"),
+    ("co2e.location", "value", "kg"),
+    ("co2e.market", "value", "kg"),
 )
-"""All that a site used, whoever held it: (head, figure, part of it, scale)."""
+"""All that a site used, whoever held it: (quantity, part of it, unit)."""
 _HELD: Final[_Columns] = (
-    ("GPUs, kWh", "energy.held", "value", _KWH),
-    ("at least, kWh", "energy.held", "low", _KWH),
-    ("at most, kWh", "energy.held", "high", _KWH),
-    ("active, kWh", "energy.held.active", "value", _KWH),
-    ("idle, kWh", "energy.held.idle", "value", _KWH),
-    ("GPU hours", "gpu_hours", "value", Fraction(1)),
-    ("nodes, kWh", "energy.held.node", "value", _KWH),
-    ("building, kWh", "energy.held.facility", "value", _KWH),
-    ("CO2e location, kg", "co2e.held.location", "value", _KG),
-    ("CO2e market, kg", "co2e.held.market", "value", _KG),
+    ("energy.held", "value", "kWh"),
+    ("energy.held", "low", "kWh"),
+    ("energy.held", "high", "kWh"),
+    ("energy.held.active", "value", "kWh"),
+    ("energy.held.idle", "value", "kWh"),
+    ("gpu_hours", "value", ""),
+    ("energy.held.node", "value", "kWh"),
+    ("energy.held.facility", "value", "kWh"),
+    ("co2e.held.location", "value", "kg"),
+    ("co2e.held.market", "value", "kg"),
 )
 """What workloads held of it."""
-_OF_LIFE_CYCLE: Final = {
-    "CO2e location, kg": "life-cycle CO2e location, kg",
-    "CO2e market, kg": "life-cycle CO2e market, kg",
-}
+_BOUNDS: Final = {"low": "at_least", "high": "at_most"}
 CREATED: Final = datetime(2000, 1, 1)  # noqa: DTZ001 - a workbook's date has no zone; fixed, so that its bytes are
 
 
@@ -54,130 +53,122 @@ def xlsx(facts: Facts, say: Say) -> bytes:
     options = {"in_memory": True, "strings_to_formulas": False, "strings_to_urls": False, "strings_to_numbers": False}
     with xlsxwriter.Workbook(raw, options) as book:
         book.set_properties({"title": facts.label, "author": facts.organisation or "Wattlens", "created": CREATED})
-        styles = _Styles(book)
-        _summary(book, styles, facts, say)
-        _table(
-            book,
-            styles,
-            say("Sites"),
-            say("Site"),
-            _columns(facts, _SITE),
-            [(name, f"/site/{name}") for name in facts.sites],
-            facts,
-            say,
-        )
-        for dimension, title in (
-            ("site", "Sites"),
-            ("team", "Teams"),
-            ("project", "Projects"),
-            ("model", "Models"),
-            ("kind", "Kinds"),
-        ):
-            names = [(f.dims[dimension] or say("unassigned"), f"/{dimension}/{f.dims[dimension]}")
-                     for f in facts.of("energy.held", dimension)]  # fmt: skip
-            if names:
-                held = say("{title}, held by workloads", title=say(title))
-                _table(book, styles, held, say(title), _columns(facts, _HELD), names, facts, say)
-        _figures(book, styles, facts, say)
-        _factors(book, styles, facts, say)
-        _days(book, styles, facts, say)
+        _Writer(book, facts, say).write()
     return raw.getvalue()
 
 
-def _columns(facts: Facts, columns: _Columns) -> _Columns:
-    """The columns, with CO2e under the name of what it counts."""
-    if co2e_prefix(facts) == CO2E:
-        return columns
-    return tuple((_OF_LIFE_CYCLE.get(head, head), q.replace(CO2E, LIFE_CYCLE), part, scale) for head, q, part, scale in columns)
+class _Writer:
+    """Writes the sheets of one workbook."""
 
+    def __init__(self, book: Any, facts: Facts, say: Say) -> None:
+        self._book, self._facts, self._say = book, facts, say
+        head = {"bold": True, "bg_color": "#0f4c5c", "font_color": "#ffffff", "text_wrap": True, "valign": "top"}
+        self._head = book.add_format(head)
+        self._title = book.add_format({"bold": True, "font_size": 15})
+        self._number = book.add_format({"num_format": "#,##0.000"})
+        self._sum = book.add_format({"num_format": "#,##0.000", "bold": True, "top": 1})
+        self._bold = book.add_format({"bold": True, "top": 1})
+        self._text = book.add_format({"text_wrap": True, "valign": "top"})
 
-class _Styles:
-    """The few formats that there are."""
+    def write(self) -> None:
+        """Every sheet."""
+        facts, say = self._facts, self._say
+        self._summary()
+        self._table(say("sites"), say("site"), _SITE, [(name, f"/site/{name}") for name in facts.sites])
+        for dimension, title in (("site", "sites"), *GROUPS):
+            figures = facts.of("energy.held", dimension)
+            names = [(named(f, dimension, say), f"/{dimension}/{f.dims[dimension]}") for f in figures]
+            if names:
+                self._table(say("title_held_by_workloads", title=say(title)), say(title), _HELD, names)
+        heads = ("id", *map(say, ("value", "at_least", "at_most", "unit", "method", "boundary", "coverage", "dimensions",
+                                  "factors", "reason")))  # fmt: skip
+        self._list(say("figures"), heads, map(_of_figure, facts.by_prefix("")))
+        heads = ("id", *map(say, ("value", "unit", "zone", "year", "basis", "publisher", "licence")), "SHA-256")
+        factors = ((used.factor, used.sha256) for used in facts.factors)
+        rows = (
+            (f.id, str(f.value), f.unit, f.zone_name, str(f.year), say.told(f"{f.boundary}, {f.accounting}"), f.publisher,
+             f.licence, sha256)
+            for f, sha256 in factors
+        )  # fmt: skip
+        self._list(say("factors"), heads, rows)
+        heads = tuple(map(say, ("site", "day_utc", "statement", "sha_256_of_its_segments", "why_it_was_stated_anew")))
+        days = ((d.site, d.day, str(d.statement), d.inputs_sha256, d.reason) for d in facts.days)
+        self._list(say("ledger_days"), heads, days)
 
-    def __init__(self, book: Any) -> None:
-        self.head = book.add_format(
-            {"bold": True, "bg_color": "#0f4c5c", "font_color": "#ffffff", "text_wrap": True, "valign": "top"}
-        )
-        self.title = book.add_format({"bold": True, "font_size": 15})
-        self.number = book.add_format({"num_format": "#,##0.000"})
-        self.sum = book.add_format({"num_format": "#,##0.000", "bold": True, "top": 1})
-        self.bold = book.add_format({"bold": True, "top": 1})
-        self.text = book.add_format({"text_wrap": True, "valign": "top"})
+    def _summary(self) -> None:
+        facts, say = self._facts, self._say
+        sheet = self._book.add_worksheet(say("summary")[:31])
+        for column, width in enumerate((34, 22, 70)):
+            sheet.set_column(column, column, width)
+        sheet.write_string(0, 0, say("energy_and_emissions", period=facts.label or "\u2013"), self._title)
+        marks = ((facts.simulated, "simulated"), (facts.status == "interim", "interim"))
+        lines = [facts.organisation, *(say(mark) for holds, mark in marks if holds)]
+        sheet.write_string(1, 0, " \u00b7 ".join(line for line in lines if line))
+        for row, tile in enumerate(tiles(facts, say), 3):
+            sheet.write_string(row, 0, tile.label)
+            sheet.write_string(row, 1, tile.value)
+            sheet.write_string(row, 2, f"{tile.detail}{'; ' if tile.trend else ''}{tile.trend}", self._text)
+        sheet.write_string(13, 0, say("every_number_here"), self._text)
 
+    def _sheet(self, name: str, heads: Sequence[str]) -> Any:
+        sheet = self._book.add_worksheet(name[:31])
+        for column, title in enumerate(heads):
+            sheet.write_string(0, column, title, self._head)
+            sheet.set_column(column, column, _WIDTHS.get(column, 22))
+        sheet.freeze_panes(1, 1)
+        return sheet
 
-def _sheet(book: Any, styles: _Styles, name: str, columns: list[str]) -> Any:
-    sheet = book.add_worksheet(name[:31])
-    for column, title in enumerate(columns):
-        sheet.write_string(0, column, title, styles.head)
-        sheet.set_column(column, column, _WIDTHS.get(column, 22))
-    sheet.freeze_panes(1, 1)
-    return sheet
+    def _list(self, name: str, heads: Sequence[str], rows: Iterable[Sequence[str | float | None]]) -> None:
+        """A sheet of cells as they are; None: an empty one."""
+        sheet = self._sheet(name, heads)
+        last = 0
+        for last, row in enumerate(rows, 1):
+            for column, cell in enumerate(row):
+                if cell is not None:
+                    sheet.write(last, column, cell)
+        sheet.autofilter(0, 0, last, len(heads) - 1)
 
+    def _table(self, name: str, first: str, columns: _Columns, names: list[tuple[str, str]]) -> None:
+        """A row for each name and the suffix of its figures' ids; what is in no workload; and the total of the meter.
 
-def _summary(book: Any, styles: _Styles, facts: Facts, say: Say) -> None:
-    sheet = book.add_worksheet(say("Summary")[:31])
-    sheet.set_column(0, 0, 34)
-    sheet.set_column(1, 1, 22)
-    sheet.set_column(2, 2, 70)
-    sheet.write_string(0, 0, say("Energy and emissions, {period}", period=facts.label or "\u2013"), styles.title)
-    lines = [
-        facts.organisation,
-        *([say("SIMULATED")] if facts.simulated else []),
-        *([say("INTERIM")] if facts.status == "interim" else []),
-    ]
-    sheet.write_string(1, 0, " \u00b7 ".join(line for line in lines if line))
-    for row, tile in enumerate(tiles(facts, say), 3):
-        sheet.write_string(row, 0, tile.label)
-        sheet.write_string(row, 1, tile.value)
-        sheet.write_string(row, 2, f"{tile.detail}{'; ' if tile.trend else ''}{tile.trend}", styles.text)
-    sheet.write_string(13, 0, say("Every number here is a rounded form of facts.json, which is exact."), styles.text)
+        A total is the sum of the rows, which the spreadsheet makes itself, where each of them is known; else it is the meter's
+        figure. What has no total in the facts, such as grams of different emissions, has none here.
+        """
+        facts, say = self._facts, self._say
+        columns = tuple((q.replace(CO2E, co2e_prefix(facts)), part, unit) for q, part, unit in columns)
+        heads = [
+            say("with_unit", name=say(_BOUNDS[part]), unit=unit) if part in _BOUNDS else label(quantity, say, unit)
+            for quantity, part, unit in columns
+        ]
+        sheet = self._sheet(name, [first, *heads])
+        lines: list[tuple[str, list[Fraction | None]]] = [
+            (name, [_value(facts.figures.get(quantity + suffix), part) for quantity, part, _ in columns])
+            for name, suffix in names
+        ]
+        if any(whole_id(quantity) for quantity, _, _ in columns):  # of groups
+            rest = [unallocated(facts, quantity) if part == "value" else None for quantity, part, _ in columns]
+            lines.append((say("unallocated"), rest))
+        last = len(lines)
+        for row, (name, _) in enumerate(lines, 1):
+            sheet.write_string(row, 0, name)
+        sheet.write_string(last + 1, 0, say("total"), self._bold)
+        for column, (quantity, part, unit) in enumerate(columns, 1):
+            parts, scale, letter = [values[column - 1] for _, values in lines], _SCALES[unit], chr(ord("A") + column)
+            for row, value in enumerate(parts, 1):
+                self._cell(sheet, row, column, value, scale, self._number)
+            total = _total(facts, quantity, part, parts)
+            self._cell(sheet, last + 1, column, total, scale, self._sum)
+            if total is not None and part == "value" and abs(sum(filter(None, parts), -total)) <= abs(total) / 10**6:
+                # With its value, for readers that do not calculate.
+                live = f"=SUM({letter}2:{letter}{last + 1})"
+                sheet.write_formula(last + 1, column, live, self._sum, float(total * scale))
+        sheet.autofilter(0, 0, last, len(columns))
 
-
-def _table(
-    book: Any,
-    styles: _Styles,
-    sheet_name: str,
-    first: str,
-    columns: _Columns,
-    names: list[tuple[str, str]],
-    facts: Facts,
-    say: Say,
-) -> None:
-    """A row for each name and the suffix of its figures' ids; what is in no workload; and the total of the meter.
-
-    A total is the sum of the rows, which the spreadsheet makes itself, where each of them is known; else it is the meter's
-    figure. What has no total in the facts, such as grams of different emissions, has none here.
-    """
-    heads = [first, *(say(title) for title, _, _, _ in columns)]
-    sheet = _sheet(book, styles, sheet_name, heads)
-    lines: list[tuple[str, list[Fraction | None]]] = [
-        (name, [_value(facts.figures.get(quantity + suffix), part) for _, quantity, part, _ in columns])
-        for name, suffix in names
-    ]
-    of_groups = any(whole_id(quantity) for _, quantity, _, _ in columns)
-    if of_groups:
-        rest = [unallocated(facts, quantity) if part == "value" else None for _, quantity, part, _ in columns]
-        lines.append((say("unallocated"), rest))
-    for row, (name, values) in enumerate(lines, 1):
-        sheet.write_string(row, 0, name)
-        for column, (value, (_, _, _, scale)) in enumerate(zip(values, columns, strict=True), 1):
-            if value is not None:
-                sheet.write_number(row, column, float(value * scale), styles.number)
-            else:
-                sheet.write_string(row, column, "\u2013")
-    last = len(lines)
-    sheet.write_string(last + 1, 0, say("total"), styles.bold)
-    for column, (_, quantity, part, scale) in enumerate(columns, 1):
-        parts = [values[column - 1] for _, values in lines]
-        total = _total(facts, quantity, part, parts)
-        letter = chr(ord("A") + column)
-        if total is None:
-            sheet.write_string(last + 1, column, "\u2013", styles.sum)
-        elif part != "value" or abs(sum((v for v in parts if v is not None), -total)) > abs(total) / 10**6:
-            sheet.write_number(last + 1, column, float(total * scale), styles.sum)
-        else:  # with its value, for readers that do not calculate
-            sheet.write_formula(last + 1, column, f"=SUM({letter}2:{letter}{last + 1})", styles.sum, float(total * scale))
-    sheet.autofilter(0, 0, last, len(columns))
+    def _cell(self, sheet: Any, row: int, column: int, value: Fraction | None, scale: Fraction, style: Any) -> None:
+        if value is None:
+            sheet.write_string(row, column, "\u2013", *([style] if style is self._sum else []))
+        else:
+            sheet.write_number(row, column, float(value * scale), style)
 
 
 def _value(figure: Figure | None, part: str) -> Fraction | None:
@@ -199,58 +190,7 @@ def _total(facts: Facts, quantity: str, part: str, parts: list[Fraction | None])
     return sum(found, Fraction(0)) if len(found) >= len(parts) - 1 else None
 
 
-def _figures(book: Any, styles: _Styles, facts: Facts, say: Say) -> None:
-    columns = ["id", say("value"), say("at least"), say("at most"), say("unit"), say("method"), say("boundary"),
-               say("coverage"),
-               say("dimensions"), say("factors"), say("reason")]  # fmt: skip
-    sheet = _sheet(book, styles, say("Figures"), columns)
-    for row, identity in enumerate(sorted(facts.figures), 1):
-        f = facts.figures[identity]
-        dims = "; ".join(f"{k}={v}" for k, v in sorted(f.dims.items()))
-        sheet.write_string(row, 0, f.id)
-        for column, value in enumerate((f.value, f.low, f.high), 1):
-            if value is not None:
-                sheet.write_number(row, column, float(value))
-        for column, text in enumerate(
-            (f.unit, f.method, f.boundary, plain(f.coverage), dims, " ".join(f.factor_ids), f.reason or ""), 4
-        ):
-            sheet.write_string(row, column, text)
-    sheet.autofilter(0, 0, len(facts.figures), len(columns) - 1)
-
-
-def _factors(book: Any, styles: _Styles, facts: Facts, say: Say) -> None:
-    columns = [
-        "id",
-        say("value"),
-        say("unit"),
-        say("zone"),
-        say("year"),
-        say("basis"),
-        say("publisher"),
-        say("licence"),
-        "SHA-256",
-    ]
-    sheet = _sheet(book, styles, say("Factors"), columns)
-    for row, used in enumerate(facts.factors, 1):
-        f = used.factor
-        cells = (
-            f.id,
-            str(f.value),
-            f.unit,
-            f.zone_name,
-            str(f.year),
-            say(f"{f.boundary}, {f.accounting}"),
-            f.publisher,
-            f.licence,
-            used.sha256,
-        )
-        for column, text in enumerate(cells):
-            sheet.write_string(row, column, text)
-
-
-def _days(book: Any, styles: _Styles, facts: Facts, say: Say) -> None:
-    columns = [say("site"), say("day (UTC)"), say("statement"), say("SHA-256 of its segments"), say("why it was stated anew")]
-    sheet = _sheet(book, styles, say("Ledger days"), columns)
-    for row, day in enumerate(facts.days, 1):
-        for column, text in enumerate((day.site, day.day, str(day.statement), day.inputs_sha256, day.reason)):
-            sheet.write_string(row, column, text)
+def _of_figure(f: Figure) -> tuple[str | float | None, ...]:
+    numbers = (None if number is None else float(number) for number in (f.value, f.low, f.high))
+    dims = "; ".join(f"{k}={v}" for k, v in sorted(f.dims.items()))
+    return (f.id, *numbers, f.unit, f.method, f.boundary, plain(f.coverage), dims, " ".join(f.factor_ids), f.reason or "")

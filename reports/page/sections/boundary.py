@@ -5,7 +5,7 @@ from reports.figures.facts import Facts
 from reports.language import Say
 from reports.page.section import Block, Note, Section, Table
 
-BOUNDARIES = {"gpu": "GPUs", "gpu+cpu": "GPUs and processors", "node": "nodes", "facility": "building", "mixed": "mixed"}
+BOUNDARIES = {"gpu": "gpus", "gpu+cpu": "gpus_and_processors", "node": "nodes", "facility": "building", "mixed": "mixed"}
 
 
 def build(facts: Facts, say: Say) -> tuple[Block, ...]:
@@ -13,25 +13,17 @@ def build(facts: Facts, say: Say) -> tuple[Block, ...]:
     rows = []
     for name, site in facts.sites.items():
         within = facts.figures[f"co2e.location/site/{name}"].boundary
-        how = say("metered") if site.measured else say("estimate: stated PUE") if "pue" in site.declared else say("no meters")
+        how = say("metered") if site.measured else say("estimate_stated_pue") if "pue" in site.declared else say("no_meters")
         rows.append((name, site.time_zone, site.start[:16], site.end[:16], say(BOUNDARIES[within]), how))
-    columns = (say("Site"), say("Time zone"), say("From"), say("To (not included)"), say("Known up to"), say("Building"))
-    blocks: list[Block] = [Table(say("Sites and periods"), columns, tuple(rows))]
+    columns = (say("site"), say("time_zone"), say("from"), say("to_not_included"), say("known_up"), say("building"))
+    blocks: list[Block] = [Table(say("sites_and_periods"), columns, tuple(rows))]
     boards = [
         (f.dims["sku"], wording.count(f.dims["devices"]), wording.energy(f.value or 0)) for f in facts.of("energy.gpu", "sku")
     ]
     if boards:
-        blocks.append(Table(say("Boards"), (say("Board"), say("Devices"), say("GPU energy")), tuple(boards)))
-    blocks.append(
-        Note(
-            say(
-                "Energy is booked once: what a GPU drew belongs to one workload, to nobody, or is told as "
-                "not attributed. A site is "
-                "told up to the widest boundary that is known of it; what is beyond it is not in any figure."
-            )
-        )
-    )
+        blocks.append(Table(say("boards"), (say("board"), say("devices"), say("gpu_energy")), tuple(boards)))
+    blocks.append(Note(say("energy_is_booked_once")))
     return tuple(blocks)
 
 
-SPEC = Section("What is in this report", 15, build, wide=True)
+SPEC = Section("what_is_in_this_report", 15, build, wide=True)

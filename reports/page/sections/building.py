@@ -11,7 +11,7 @@ def build(facts: Facts, say: Say) -> tuple[Block, ...] | Hidden:
     """A table a site, and a chart of the PUEs."""
     known = [f for f in facts.of("pue", "site") if f.value is not None]
     if not known:
-        reasons = sorted({say(f.reason or "") for f in facts.of("pue", "site")})
+        reasons = sorted({say.told(f.reason) for f in facts.of("pue", "site")})
         return Hidden("; ".join(reasons))
     rows = []
     for site in facts.sites:
@@ -25,37 +25,30 @@ def build(facts: Facts, say: Say) -> tuple[Block, ...] | Hidden:
         category = "\u2013" if pue.value is None else pue.dims.get("category", "none")
         covered = wording.percent(pue.coverage) if pue.coverage is not None else "\u2013"
         if category == "none":
-            category = say("estimate, its bounds assumed") if pue.method.endswith("assumed") else say("estimate")
+            category = say("estimate_its_bounds_assumed") if pue.method.endswith("assumed") else say("estimate")
         rows.append((site, cells[0], category, covered, cells[1]))
-    columns = (say("Site"), say("PUE of the period"), say("category"), say("metered"), say("twelve months"))
-    blocks: list[Block] = [Table(say("PUE (ISO/IEC 30134-2)"), columns, tuple(rows))]
+    columns = (say("site"), say("pue_of_the_period"), say("category"), say("metered"), say("twelve_months"))
+    blocks: list[Block] = [Table(say("pue_iso_iec_30134_2"), columns, tuple(rows))]
     ranges = tuple(Range(f.dims["site"], f.value, f.low, f.high, wording.short(f.value or 0)) for f in known)
     if len(ranges) > 1:
-        blocks.append(Ranges(say("PUE of the period, with its interval"), "", ranges))
+        blocks.append(Ranges(say("pue_of_the_period_with_its_interval"), "", ranges))
     others = [
         (site, *(_short(facts, f"{name}/site/{site}", say) for name in ("wue", "cue", "ref", "ref.site", "erf.site")))
         for site in facts.sites
     ]
-    titles = (say("Site"), "WUE (L/kWh)", "CUE (g/kWh)", say("REF with contracts"), say("REF, made on the site"), "ERF")
-    blocks.append(Table(say("Water, carbon, renewables and reused heat"), titles, tuple(others)))
+    titles = (say("site"), "WUE (L/kWh)", "CUE (g/kWh)", say("ref_with_contracts"), say("ref_made_on_the_site"), "ERF")
+    blocks.append(Table(say("water_carbon_renewables_and_reused"), titles, tuple(others)))
     for site in facts.sites:
         parts = facts.by_prefix(f"energy.part/{site}/")
         if parts:
             lost = [f for f in parts if f.dims["part"].startswith("between ")]  # of what the parts are of already
             total = facts.figures[f"energy.facility/site/{site}"]
-            named = [_part(f, say(f.dims["part"]), say) for f in parts if f not in lost]
+            named = [_part(f, say.told(f.dims["part"]), say) for f in parts if f not in lost]
             named.append(_part(total, say("total"), say))
-            named += [_part(f, say("of it lost {where}", where=say(f.dims["part"])), say) for f in lost]
-            heads = (say("Part"), say("Energy"), say("bounds"))
-            blocks.append(Table(say("Where the energy of {site} goes", site=site), heads, tuple(named)))
-    blocks.append(
-        Note(
-            say(
-                "An iPUE is that of less than twelve months. The category says where IT energy is metered: "
-                "1 at the UPS, 2 at the PDU, 3 at the equipment."
-            )
-        )
-    )
+            named += [_part(f, say("of_it_lost", where=say.told(f.dims["part"])), say) for f in lost]
+            heads = (say("part"), say("energy"), say("bounds"))
+            blocks.append(Table(say("where_the_energy_of_goes", site=site), heads, tuple(named)))
+    blocks.append(Note(say("ipue_and_category")))
     return tuple(blocks)
 
 
@@ -75,4 +68,4 @@ def _short(facts: Facts, identity: str, say: Say) -> str:
     )
 
 
-SPEC = Section("The building", 40, build, wide=True)
+SPEC = Section("the_building", 40, build, wide=True)

@@ -8,24 +8,24 @@ from reports.page.partition import CO2E, LIFE_CYCLE, co2e_prefix
 from reports.page.section import Bar, Bars, Block, Heat, Hidden, Note, Section, Table
 
 _MILLI = 1000
-COVERS = {"gpu": "GPU alone", "gpu+server": "GPU and its share of the server", "as told": "as the inputs tell it"}
+COVERS = {"gpu": "gpu_alone", "gpu+server": "gpu_and_its_share", "as told": "as_the_inputs_tell"}
 
 
 def build(facts: Facts, say: Say) -> tuple[Block, ...] | Hidden:
     """CO2e by site under the name of what it counts, matching, contracts, embodied."""
     blocks: list[Block] = []
     for prefix, caption in (
-        (CO2E, say("CO2e of electricity (GHG Protocol, Scope 2)")),
-        (LIFE_CYCLE, say("Life-cycle CO2e of electricity (no Scope 2 figure)")),
+        (CO2E, say("co2e_of_electricity_ghg_protocol")),
+        (LIFE_CYCLE, say("life_cycle_co2e_of_electricity")),
     ):
         if any(f.value is not None for f in facts.by_prefix(f"{prefix}location/site/")):
             blocks.append(_by_site(facts, say, prefix, caption))
     if blocks:
-        blocks.append(Note(say("No figure has bounds: the publishers state no error of their factors.")))
+        blocks.append(Note(say("no_figure_has_bounds")))
         blocks += [*_charts(facts, say), *_matching(facts, say)]
     blocks += [*_contracts(facts, say), *_embodied(facts, say)]
     if not blocks:
-        return Hidden(say(facts.figures["co2e.location"].reason or ""))
+        return Hidden(say.told(facts.figures["co2e.location"].reason))
     return tuple(blocks)
 
 
@@ -42,27 +42,31 @@ def _by_site(facts: Facts, say: Say, prefix: str, caption: str) -> Table:
         quality = located.dims.get("quality", "\u2013")
         rows.append(
             (
-                name or say("all sites"),
+                name or say("all_sites"),
                 _mass(located, say),
                 _mass(marketed, say),
                 intensity,
                 quality,
-                say(located.dims.get("basis", "")),
+                say.told(located.dims.get("basis", "")),
             )
         )
     columns = (
-        say("Site"),
-        say("location-based"),
-        say("market-based"),
-        say("mean of the grid"),
-        say("quality (1 to 5)"),
+        say("site"),
+        say("location_based"),
+        say("market_based"),
+        say("mean_of_the_grid"),
+        say("quality_1_to_5"),
         say("basis"),
     )
     return Table(caption, columns, tuple(rows))
 
 
 def _mass(figure: Figure, say: Say) -> str:
-    return wording.mass(figure.value) if figure.value is not None else say(figure.reason or wording.ABSENT)
+    return (
+        wording.mass(figure.value)
+        if figure.value is not None
+        else (say.told(figure.reason) if figure.reason else say(wording.ABSENT))
+    )
 
 
 def _charts(facts: Facts, say: Say) -> list[Block]:
@@ -80,8 +84,8 @@ def _charts(facts: Facts, say: Say) -> list[Block]:
         for f in ranked
     )
     life_cycle = co2e_prefix(facts) == LIFE_CYCLE
-    title = say("Life-cycle CO2e by team, location-based") if life_cycle else say("CO2e by team, location-based")
-    return [*grids, Bars(title, {"active": say("CO2e of what their workloads held")}, bars)]
+    title = say("life_cycle_co2e_by_team") if life_cycle else say("co2e_by_team_location_based")
+    return [*grids, Bars(title, {"active": say("co2e_of_what_their_workloads")}, bars)]
 
 
 def _hours(facts: Facts, say: Say, site: str) -> Heat:
@@ -92,7 +96,7 @@ def _hours(facts: Facts, say: Say, site: str) -> Heat:
     hours = tuple(f"{hour:02d}" for hour in range(24))
     values = tuple(tuple(found.get(f"{week} {hour}") for hour in hours) for week in weeks)
     named = tuple(week.partition("-")[2] for week in weeks)  # a quarter has no week twice
-    return Heat(say("Intensity of the grid of {site} by week and hour", site=site), "g/kWh", named, hours, values)
+    return Heat(say("intensity_of_the_grid", site=site), "g/kWh", named, hours, values)
 
 
 def _matching(facts: Facts, say: Say) -> list[Block]:
@@ -105,23 +109,19 @@ def _matching(facts: Facts, say: Say) -> list[Block]:
             )
     if not rows:
         return []
-    columns = (say("Site"), say("in its own period"), say("by the hour"), say("by the quarter of an hour"))
-    text = (
-        "A contract of a longer period is taken to deliver evenly where it is matched by the hour. Only "
-        "what was made in the site's own zone and was retired, and has an emission factor of what the total counts, covers any."
-    )
-    return [Table(say("How much of the consumption contracts cover"), columns, tuple(rows)), Note(say(text))]
+    columns = (say("site"), say("in_its_own_period"), say("by_the_hour"), say("by_the_quarter"))
+    return [Table(say("how_much_of_the_consumption"), columns, tuple(rows)), Note(say("contract_matching"))]
 
 
 def _contracts(facts: Facts, say: Say) -> list[Block]:
     rows = []
     for figure in facts.by_prefix("contract/"):
         unused = "; ".join(
-            f"{wording.short(v)} kWh: {say(k.removeprefix('unused: '))}"
+            f"{wording.short(v)} kWh: {say.told(k.removeprefix('unused: '))}"
             for k, v in figure.dims.items()
             if k.startswith("unused: ")
         )
-        what = f"{say(figure.dims['kind'])}, {say(figure.dims['technology'])}"
+        what = f"{say.told(figure.dims['kind'])}, {say.told(figure.dims['technology'])}"
         available = wording.short(figure.dims["available_kwh"])
         rows.append(
             (
@@ -135,8 +135,8 @@ def _contracts(facts: Facts, say: Say) -> list[Block]:
         )
     if not rows:
         return []
-    columns = (say("Contract"), say("Site"), say("what"), say("available, kWh"), say("covered, kWh"), say("not used"))
-    return [Table(say("Contracts and certificates"), columns, tuple(rows))]
+    columns = (say("contract"), say("site"), say("what"), say("available_kwh"), say("covered_kwh"), say("not_used"))
+    return [Table(say("contracts_and_certificates"), columns, tuple(rows))]
 
 
 def _embodied(facts: Facts, say: Say) -> list[Block]:
@@ -144,10 +144,10 @@ def _embodied(facts: Facts, say: Say) -> list[Block]:
     for figure in facts.of("embodied", "sku"):
         board = figure.dims["sku"] or say(wording.ABSENT)
         if figure.low is None or figure.high is None:
-            rows.append((board, "\u2013", say(figure.reason or ""), ""))
+            rows.append((board, "\u2013", say.told(figure.reason), ""))
             continue
-        life = say(figure.dims["life"])
-        told = life if figure.dims["life_declared"] == "yes" else say("{life}, nobody declared it", life=life)
+        life = say.told(figure.dims["life"])
+        told = life if figure.dims["life_declared"] == "yes" else say("life_nobody_declared", life=life)
         span = f"{wording.mass(figure.low)} \u2013 {wording.mass(figure.high)}"
         covers = figure.dims["covers"]
         made_of = say(COVERS.get(covers, covers))
@@ -156,25 +156,23 @@ def _embodied(facts: Facts, say: Say) -> list[Block]:
         rows.append((board, made_of, span, told))
     if not rows:
         return []
-    columns = (say("Board"), say("made of"), say("share of the period"), say("life span"))
-    blocks: list[Block] = [Table(say("Embodied emissions (a span over published figures)"), columns, tuple(rows))]
+    columns = (say("board"), say("made"), say("share_of_the_period"), say("life_span"))
+    blocks: list[Block] = [Table(say("embodied_emissions_a_span_over"), columns, tuple(rows))]
     seen = facts.figures["coverage"]
     if seen.value is not None and seen.value < 1:
-        text = "It is that of the device time in the ledger, {share} of what was expected; what nobody metered is not in it."
-        blocks.append(Note(say(text, share=wording.percent(seen.value))))
+        blocks.append(Note(say("it", share=wording.percent(seen.value))))
     sci = facts.figures.get("sci_per_token")
     if sci is None:
         return blocks
     if sci.low is not None and sci.high is not None:
         million = [wording.mass(b * 1_000_000) for b in (sci.low, sci.high)]
-        text = "SCI (ISO/IEC 21031): {low} to {high} a million tokens, location-based, with all hardware that was reserved."
-        blocks.append(Note(say(text, low=million[0], high=million[1])))
-        blocks.append(Note(say("Its span is that of published embodied figures; no error of energy or factor is in it.")))
+        blocks.append(Note(say("sci_iso_iec_21031", low=million[0], high=million[1])))
+        blocks.append(Note(say("sci_span")))
         if sci.dims.get("note"):
-            blocks.append(Note(say(sci.dims["note"])))
+            blocks.append(Note(say.told(sci.dims["note"])))
     else:
-        blocks.append(Note(say("SCI per token is absent: {reason}.", reason=say(sci.reason or ""))))
+        blocks.append(Note(say("sci_per_token_is_absent", reason=say.told(sci.reason))))
     return blocks
 
 
-SPEC = Section("Carbon", 50, build, wide=True)
+SPEC = Section("carbon", 50, build, wide=True)

@@ -11,10 +11,10 @@ from reports.page.section import Block, Hidden, Note, Section, Step, Table, Wate
 from reports.page.sections.headline import EFFECTS, effect_name
 
 _CHARTS = (
-    ("energy", "Energy of all that workloads held", "kWh", Fraction(1, J_PER_KWH)),
-    ("co2e", "CO2e of it", "kg", Fraction(1, 1000)),
-    ("lifecycle", "Life-cycle CO2e of it", "kg", Fraction(1, 1000)),
-    ("serving", "Energy of what generated tokens", "kWh", Fraction(1, J_PER_KWH)),
+    ("energy", "energy_of_all_that_workloads", "kWh", Fraction(1, J_PER_KWH)),
+    ("co2e", "co2e_of_it", "kg", Fraction(1, 1000)),
+    ("lifecycle", "life_cycle_co2e_of_it", "kg", Fraction(1, 1000)),
+    ("serving", "energy_of_what_generated_tokens", "kWh", Fraction(1, J_PER_KWH)),
 )
 
 
@@ -31,15 +31,11 @@ def build(facts: Facts, say: Say) -> tuple[Block, ...] | Hidden:
             rows = tuple(
                 (f.dims["period"] if f.id.endswith("then") else facts.label, f"{wording.short(f.value or 0)} J") for f in mix
             )
-            blocks.append(Table(say("Node energy per token at the earlier mix of models"), (), rows[::-1]))
+            blocks.append(Table(say("node_energy_per_token"), (), rows[::-1]))
     if not blocks:
-        reasons = sorted({say(f.reason or "") for f in facts.by_prefix("bridge.")})
-        return Hidden("; ".join(reasons) or say("no quarter was asked for"))
-    blocks.append(
-        Note(
-            say("Effects sum to the change exactly; each is its mean over every order in which the factors could have changed.")
-        )
-    )
+        reasons = sorted({say.told(f.reason) for f in facts.by_prefix("bridge.")})
+        return Hidden("; ".join(reasons) or say("no_quarter_was_asked"))
+    blocks.append(Note(say("effects_sum_to_the_change")))
     return tuple(blocks)
 
 
@@ -55,10 +51,10 @@ def _waterfall(
             steps.append(Step(say(effect_name(name, quantity)), Fraction(value) * scale, write(value)))
     steps.append(Step(facts.label, (last.value or 0) * scale, write(last.value or 0), level=True))
     return Waterfall(
-        say("{quantity}: from {before} to {after}", quantity=title, before=first.dims["period"], after=facts.label),
+        say("quantity_from_before_to_after", quantity=title, before=first.dims["period"], after=facts.label),
         unit,
         tuple(steps),
     )
 
 
-SPEC = Section("What changed, and why", 55, build, wide=True)
+SPEC = Section("what_changed_and_why", 55, build, wide=True)

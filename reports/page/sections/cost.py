@@ -28,14 +28,14 @@ def build(facts: Facts, say: Say) -> tuple[Block, ...] | Hidden:
                 wording.span(whole, say) if whole.value is not None else "",
             )
         )
-        blocks.append(Table(say("Electricity by site"), (say("Site"), say("cost"), say("bounds of the energy")), tuple(rows)))
-    for dimension, title in (("team", "Teams"), ("model", "Models")):
+        blocks.append(Table(say("electricity_by_site"), (say("site"), say("cost"), say("bounds_of_the_energy")), tuple(rows)))
+    for dimension, title in (("team", "teams"), ("model", "models")):
         blocks += _groups(facts, say, dimension, say(title))
     total = facts.figures["cost"]
     if not blocks:
-        return Hidden(say(total.reason or ""))
+        return Hidden(say.told(total.reason))
     if total.reason:
-        blocks.append(Note(say("There is no cost of all: {reason}.", reason=say(total.reason))))
+        blocks.append(Note(say("no_cost_of_all", reason=say.told(total.reason))))
     return tuple(blocks)
 
 
@@ -57,13 +57,13 @@ def _groups(facts: Facts, say: Say, dimension: str, title: str) -> list[Block]:
         )
     if len(ranked) > ROWS_MOST:
         others = _sum([told["cost"].get(name) for name in ranked[ROWS_MOST:]])
-        rows.append((say("{count} others", count=len(ranked) - ROWS_MOST), others, "", ""))
+        rows.append((say("count_others", count=len(ranked) - ROWS_MOST), others, "", ""))
     rest, total = facts.figures["cost.unattributed"], facts.figures["cost"]
     rows.append((say("unallocated"), _money(rest) if rest.value is not None else "\u2013", "\u2013", "\u2013"))
     charged = _sum(list(told["charged"].values()))
     rows.append((say("total"), _money(total) if total.value is not None else "\u2013", "\u2013", charged))
-    columns = (title, say("electricity"), say("per million tokens"), say("charged"))
-    table = Table(say("{title}: cost, and what is in no workload", title=title), columns, tuple(rows))
+    columns = (title, say("electricity"), say("per_million_tokens"), say("charged"))
+    table = Table(say("cost_and_what_is_in_no_workload", title=title), columns, tuple(rows))
     return [table, *_absent(told, say), *_unpriced(told["charged"], say)]
 
 
@@ -75,21 +75,19 @@ def _absent(told: Told, say: Say) -> Iterator[Note]:
             if figure.reason is not None:
                 by_reason.setdefault(figure.reason, []).append(name or say("unassigned"))
         for reason, names in by_reason.items():
-            text = "No amount in column {column} for {names}: {reason}."
-            yield Note(say(text, column=column, names=_few(names, say), reason=say(reason)))
+            yield Note(say("no_amount_in_column", column=column, names=_few(names, say), reason=say.told(reason)))
 
 
 def _unpriced(charged: Mapping[str, Figure], say: Say) -> Iterator[Note]:
     """GPU hours that are in no charge."""
     found = [(name, f.dims["unpriced_gpu_hours"]) for name, f in charged.items() if "unpriced_gpu_hours" in f.dims]
     if found:
-        text = "GPU hours of classes without a price, which are not charged: {hours}."
         hours = [f"{name or say('unassigned')} {wording.short(hours, 4)}" for name, hours in found]
-        yield Note(say(text, hours=_few(hours, say)))
+        yield Note(say("gpu_hours_of_classes_without", hours=_few(hours, say)))
 
 
 def _few(names: list[str], say: Say) -> str:
-    more = [say("{count} others", count=len(names) - ROWS_MOST)] if len(names) > ROWS_MOST else []
+    more = [say("count_others", count=len(names) - ROWS_MOST)] if len(names) > ROWS_MOST else []
     return ", ".join([*names[:ROWS_MOST], *more])
 
 
@@ -106,4 +104,4 @@ def _money(figure: Figure) -> str:
     return f"{wording.short(figure.value or 0, 4)} {figure.unit.partition('/')[0]}"
 
 
-SPEC = Section("Cost", 65, build, wide=True)
+SPEC = Section("cost", 65, build, wide=True)

@@ -8,13 +8,15 @@ from reports.figures import wording
 from reports.figures.facts import Facts
 from reports.figures.figure import Figure, microjoules
 from reports.language import Say
-from reports.page.partition import LIFE_CYCLE, co2e_prefix, unallocated, whole
+from reports.page.labels import label
+from reports.page.partition import co2e_prefix, unallocated, whole
 from reports.page.section import Bar, Bars, Block, Lines, Section, Step, Table, Waterfall
 from reports.period import DAY_NS, day_ns
 
 ROWS_MOST = 15
 DAYS_LEAST = 3
-GROUPS = (("team", "Teams"), ("project", "Projects"), ("model", "Models"), ("kind", "Kinds of workload"))
+GROUPS = (("team", "teams"), ("project", "projects"), ("model", "models"), ("kind", "kinds_of_workload"))
+_BOUNDARIES = ("energy.gpu", "energy.node", "energy.facility")
 _KWH = Fraction(1, J_PER_KWH)
 
 
@@ -39,28 +41,28 @@ def named(figure: Figure, dimension: str, say: Say) -> str:
 
 def _waterfall(facts: Facts, say: Say) -> Waterfall:
     steps = []
-    for name, label in (
-        ("active", say("kernels running")),
-        ("idle", say("held, idle")),
-        ("unheld", say("held by nobody")),
-        ("unattributed", say("not attributed")),
+    for name, called in (
+        ("active", say("kernels_running")),
+        ("idle", say("held_idle")),
+        ("unheld", say("held_by_nobody")),
+        ("unattributed", say("not_attributed")),
     ):
         figure = facts.figures[f"energy.gpu.{name}"]
         if figure.value:
-            steps.append(Step(label, figure.value * _KWH, wording.energy(figure.value)))
+            steps.append(Step(called, figure.value * _KWH, wording.energy(figure.value)))
     total = facts.figures["energy.gpu"]
-    steps.append(_level(say("all GPUs"), total))
+    steps.append(_level(say("all_gpus"), total))
     node, facility = facts.figures["energy.node"], facts.figures["energy.facility"]
     if node.value is not None:
         rest = node.value - (total.value or 0)
-        steps += [Step(say("hosts"), rest * _KWH, wording.energy(rest)), _level(say("all nodes"), node)]
+        steps += [Step(say("hosts"), rest * _KWH, wording.energy(rest)), _level(say("all_nodes"), node)]
     if node.value is not None and facility.value is not None:
         rest = facility.value - node.value
         steps += [
-            Step(say("the rest of the building"), rest * _KWH, wording.energy(rest)),
+            Step(say("the_rest_of_the_building"), rest * _KWH, wording.energy(rest)),
             _level(say("building"), facility),
         ]
-    return Waterfall(say("From running kernels to the building"), "kWh", tuple(steps))
+    return Waterfall(say("from_running_kernels"), "kWh", tuple(steps))
 
 
 def _daily(facts: Facts, say: Say) -> list[Block]:
@@ -79,7 +81,7 @@ def _daily(facts: Facts, say: Say) -> list[Block]:
     if len(points) < DAYS_LEAST:
         return []
     series = {name: tuple(line.get(point) for point in points) for name, line in lines.items()}
-    return [Lines(say("Energy of GPUs and hosts by day (UTC)"), "kWh", points, series)]
+    return [Lines(say("energy_of_gpus_and_hosts"), "kWh", points, series)]
 
 
 def _level(label: str, figure: Figure) -> Step:
@@ -87,24 +89,19 @@ def _level(label: str, figure: Figure) -> Step:
 
 
 def _sites(facts: Facts, say: Say) -> Table:
-    rows = []
-    for name in facts.sites:
-        cells = []
-        for quantity in ("energy.gpu", "energy.node", "energy.facility"):
-            figure = facts.figures[f"{quantity}/site/{name}"]
-            cells.append(
-                f"{wording.energy(figure.value)} {wording.plus_minus(figure, say)}"
-                if figure.value is not None
-                else say(wording.ABSENT)
-            )
-        rows.append((name, *cells))
-    total = [facts.figures[quantity] for quantity in ("energy.gpu", "energy.node", "energy.facility")]
-    rows.append((say("total"), *(wording.energy(f.value) if f.value is not None else say(wording.ABSENT) for f in total)))
-    return Table(say("Energy by site"), (say("Site"), say("GPUs"), say("Nodes"), say("Building")), tuple(rows))
+    def told(suffix: str) -> list[str]:
+        found = [facts.figures[quantity + suffix] for quantity in _BOUNDARIES]
+        bounds = [f" {wording.plus_minus(f, say)}" if suffix else "" for f in found]
+        pairs = zip(found, bounds, strict=True)
+        return [wording.energy(f.value) + b if f.value is not None else say(wording.ABSENT) for f, b in pairs]
+
+    rows = [(name, *told(f"/site/{name}")) for name in facts.sites]
+    heads = (say("site"), *(label(quantity, say) for quantity in _BOUNDARIES))
+    return Table(say("energy_by_site"), heads, (*rows, (say("total"), *told(""))))
 
 
 def _bars(facts: Facts, say: Say, figures: list[Figure]) -> Bars:
-    kinds = {"active": say("kernels running"), "idle": say("held, idle")}
+    kinds = {"active": say("kernels_running"), "idle": say("held_idle")}
     bars = []
     for figure in sorted(figures, key=lambda f: (-microjoules(f), f.id))[:ROWS_MOST]:
         parts = tuple(
@@ -112,44 +109,39 @@ def _bars(facts: Facts, say: Say, figures: list[Figure]) -> Bars:
             for state in ("active", "idle")
         )
         bars.append(Bar(named(figure, "team", say), wording.energy(figure.value or 0), parts))
-    return Bars(say("GPU energy by team"), kinds, tuple(bars))
+    return Bars(say("gpu_energy_by_team"), kinds, tuple(bars))
 
 
 def _table(facts: Facts, say: Say, dimension: str, title: str, figures: list[Figure]) -> Table:
     """The largest, then one row of all others, then what no workload held: each column adds up to the meter's total."""
     located = f"{co2e_prefix(facts)}held.location"
-    columns: tuple[tuple[str, str, Callable[[Fraction], str]], ...] = (
-        ("energy.held", say("GPU energy"), wording.energy),
-        ("gpu_hours", say("GPU hours"), wording.short),
-        ("energy.held.facility", say("with the building"), wording.energy),
-        (located, co2e_head(facts, say), wording.mass),
+    columns: tuple[tuple[str, Callable[[Fraction], str]], ...] = (
+        ("energy.held", wording.energy),
+        ("gpu_hours", wording.short),
+        ("energy.held.facility", wording.energy),
+        (located, wording.mass),
     )
     ranked = sorted(figures, key=lambda f: (-microjoules(f), f.id))
 
     def row(name: str, bounds: str, values: Iterable[Fraction | None]) -> tuple[str, ...]:
-        cells = [write(v) if v is not None else "\u2013" for (_, _, write), v in zip(columns, values, strict=True)]
+        cells = [write(v) if v is not None else "\u2013" for (_, write), v in zip(columns, values, strict=True)]
         return name, cells[0], bounds, *cells[1:]
 
     def of(group: Figure) -> list[Fraction | None]:
-        return [facts.figures[f"{quantity}/{dimension}/{group.dims[dimension]}"].value for quantity, _, _ in columns]
+        return [facts.figures[f"{quantity}/{dimension}/{group.dims[dimension]}"].value for quantity, _ in columns]
 
     rows = [row(named(f, dimension, say), wording.plus_minus(f, say), of(f)) for f in ranked[:ROWS_MOST]]
     if others := ranked[ROWS_MOST:]:
-        rows.append(row(say("{count} others", count=len(others)), "", map(_all, zip(*map(of, others), strict=True))))
-    rows.append(row(say("unallocated"), "", (unallocated(facts, quantity) for quantity, _, _ in columns)))
+        rows.append(row(say("count_others", count=len(others)), "", map(_all, zip(*map(of, others), strict=True))))
+    rows.append(row(say("unallocated"), "", (unallocated(facts, quantity) for quantity, _ in columns)))
     total = wording.plus_minus(facts.figures["energy.gpu"], say)
-    rows.append(row(say("total"), total, (whole(facts, quantity) for quantity, _, _ in columns)))
-    heads = [head for _, head, _ in columns]
+    rows.append(row(say("total"), total, (whole(facts, quantity) for quantity, _ in columns)))
+    heads = [label(quantity, say) for quantity, _ in columns]
     return Table(
-        say("{title}: energy, and what is in no workload", title=title),
+        say("energy_and_what_is_in_no_workload", title=title),
         (title, heads[0], say("bounds"), *heads[1:]),
         tuple(rows),
     )
-
-
-def co2e_head(facts: Facts, say: Say) -> str:
-    """What a column of location-based CO2e is called."""
-    return say("life-cycle CO2e, location-based") if co2e_prefix(facts) == LIFE_CYCLE else say("CO2e, location-based")
 
 
 def _all(values: Iterable[Fraction | None]) -> Fraction | None:
@@ -158,4 +150,4 @@ def _all(values: Iterable[Fraction | None]) -> Fraction | None:
     return None if None in known else sum((value for value in known if value is not None), Fraction(0))
 
 
-SPEC = Section("Energy", 20, build, wide=True)
+SPEC = Section("energy", 20, build, wide=True)

@@ -8,7 +8,7 @@ from reports.page.section import Block, Hidden, Note, Section, Table
 def build(facts: Facts, say: Say) -> tuple[Block, ...] | Hidden:
     """A table, and who is to be named."""
     if not facts.factors and not facts.grid_series:
-        return Hidden(say("no factor was used"))
+        return Hidden(say("no_factor_was_used"))
     rows = []
     for used in facts.factors:
         f = used.factor
@@ -17,23 +17,30 @@ def build(facts: Facts, say: Say) -> tuple[Block, ...] | Hidden:
                 f.zone_name,
                 f"{f.value} {f.unit}",
                 str(f.year),
-                say(f"{f.boundary}, {f.accounting}"),
+                say.told(f"{f.boundary}, {f.accounting}"),
                 f"{f.publisher}, {f.edition}",
                 f.licence,
             )
         )
-    columns = (say("Zone"), say("Value"), say("Year"), say("Basis"), say("Publisher"), say("Licence"))
+    columns = (
+        say("zone"),
+        say("value"),
+        say("year"),
+        say("basis"),
+        say("publisher"),
+        say("licence"),
+    )
     blocks: list[Block] = []
     if rows:
-        blocks.append(Table(say("Yearly factors"), columns, tuple(rows)))
+        blocks.append(Table(say("yearly_factors"), columns, tuple(rows)))
         why = ((f"{u.factor.zone_name} {u.factor.year}", u.why) for u in facts.factors if u.why)
-        blocks += [Note(say("Why {factor}: {reason}.", factor=factor, reason=say(text))) for factor, text in why]
+        blocks += [Note(say("why_factor", factor=factor, reason=say.told(text))) for factor, text in why]
     if facts.grid_series:
-        named = tuple((s.zone, say(s.basis), s.publisher, s.licence, str(s.quality)) for s in facts.grid_series)
-        heads = (say("Zone"), say("Basis"), say("Publisher"), say("Licence"), say("quality (1 to 5)"))
-        blocks.append(Table(say("Series of hours"), heads, named))
+        named = tuple((s.zone, say.told(s.basis), s.publisher, s.licence, str(s.quality)) for s in facts.grid_series)
+        heads = (say("zone"), say("basis"), say("publisher"), say("licence"), say("quality_1_to_5"))
+        blocks.append(Table(say("series_of_hours"), heads, named))
     blocks += [Note(text) for text in sorted({used.factor.attribution for used in facts.factors})]
     return tuple(blocks)
 
 
-SPEC = Section("Factors", 85, build, wide=True)
+SPEC = Section("factors", 85, build, wide=True)

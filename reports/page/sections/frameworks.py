@@ -5,7 +5,6 @@ from reports.frameworks.datapoints import frameworks, index, lacking
 from reports.language import Say
 from reports.page.section import Block, Note, Section, Table
 
-_STATES = {"answered": "answered", "estimated": "estimated", "partly": "partly", "missing": "missing"}
 SHOWN = 3
 STAND_IN = "stand_in"
 """What figures have among their dims in which something stands in for what their name says."""
@@ -14,7 +13,7 @@ STAND_IN = "stand_in"
 def build(facts: Facts, say: Say) -> tuple[Block, ...]:
     """One table a framework; then what is missing."""
     # An embodied figure or a gap is a span: it has bounds and no value, and answers all the same.
-    told = {i: "" if f.value is not None or f.low is not None else say(f.reason or "") for i, f in facts.figures.items()}
+    told = {i: "" if f.value is not None or f.low is not None else say.told(f.reason) for i, f in facts.figures.items()}
     rows = index(told, say.language, {i for i, f in facts.figures.items() if STAND_IN in f.dims})
     blocks: list[Block] = []
     states = {f.id: f.state_zh if say.language == "zh" else f.state for f in frameworks()}
@@ -23,15 +22,15 @@ def build(facts: Facts, say: Say) -> tuple[Block, ...]:
         for row in (r for r in rows if r.framework == framework):
             where = ", ".join(row.answered_by[:SHOWN]) + (" \u2026" if len(row.answered_by) > SHOWN else "")
             named = row.datapoint if row.verified else f"{row.datapoint} *"
-            cells.append((named, row.text, row.unit, say(_STATES[row.state]), where or "\u2013"))
-        columns = (say("Datapoint"), say("What is asked"), say("Unit"), say("State"), say("Figures in facts.json"))
+            cells.append((named, row.text, row.unit, say(row.state), where or "\u2013"))
+        columns = (say("datapoint"), say("what_is_asked"), say("unit"), say("state"), say("figures_in_facts_json"))
         blocks.append(Table(f"{title} ({states[framework]})", columns, tuple(cells)))
     if any(not row.verified for row in rows):
-        blocks.append(Note(say("* not found in a source that was read; check it before it is used.")))
+        blocks.append(Note(say("not_found_in_a_source")))
     missing = tuple((each.what, str(len(each.datapoints))) for each in lacking(rows))
     if missing:
-        blocks.append(Table(say("What is missing, and for how many datapoints"), (say("Input"), say("Datapoints")), missing))
+        blocks.append(Table(say("what_is_missing"), (say("input"), say("datapoints")), missing))
     return tuple(blocks)
 
 
-SPEC = Section("Framework index", 90, build, wide=True)
+SPEC = Section("framework_index", 90, build, wide=True)

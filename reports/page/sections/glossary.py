@@ -26,7 +26,7 @@ def glossary(language: str = "en") -> tuple[tuple[str, str], ...]:
 
 def build(facts: Facts, say: Say) -> tuple[Block, ...]:
     """A table of two columns."""
-    return (Table(say("Words"), (), glossary(say.language)),)
+    return (Table(say("words"), (), glossary(say.language)),)
 
 
-SPEC = Section("Glossary", 95, build, wide=True)
+SPEC = Section("glossary", 95, build, wide=True)

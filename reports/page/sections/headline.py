@@ -37,16 +37,16 @@ def widest(facts: Facts) -> Figure:
 def _energy(facts: Facts, say: Say) -> Tile:
     total = widest(facts)
     assert total.value is not None
-    label = {"facility": say("Facility energy"), "node": say("Energy of all nodes"), "gpu": say("GPU energy")}[total.boundary]
-    detail = say("bounds: {bounds}", bounds=wording.plus_minus(total, say))
+    label = {"facility": say("facility_energy"), "node": say("energy_of_all_nodes"), "gpu": say("gpu_energy")}[total.boundary]
+    detail = say("bounds_are", bounds=wording.plus_minus(total, say))
     return Tile(label, wording.energy(total.value), detail, total.id, _trend(facts, total, say))
 
 
 def _active_share(facts: Facts, say: Say) -> Tile:
     share = facts.figures["share.active"]
     if share.value is None:
-        return Tile(say("Active share"), say(wording.ABSENT), say(share.reason or ""), share.id)
-    return Tile(say("Active share"), wording.percent(share.value), say("of the GPUs' energy went to running kernels"), share.id)
+        return Tile(say("active_share"), say(wording.ABSENT), say.told(share.reason), share.id)
+    return Tile(say("active_share"), wording.percent(share.value), say("share_of_running_kernels"), share.id)
 
 
 def _tokens(facts: Facts, say: Say) -> Tile:
@@ -56,24 +56,24 @@ def _tokens(facts: Facts, say: Say) -> Tile:
         if found:
             first = max(found, key=lambda f: (int(f.dims["tokens"]), f.id))
             assert first.value is not None
-            more = say("{model}, {count} more below", model=first.dims["model"], count=len(found) - 1)
+            more = say("model_and_more_below", model=first.dims["model"], count=len(found) - 1)
             named = first.dims["model"] if len(found) == 1 else more
             detail = f"{wording.span(first, say)}; {named} ({say(BOUNDARIES[row])})"
-            return Tile(say("Energy per token"), f"{wording.short(first.value)} J", detail, first.id)
-    return Tile(say("Energy per token"), say(wording.ABSENT), why_no_tokens(facts, say), "")
+            return Tile(say("energy_per_token"), f"{wording.short(first.value)} J", detail, first.id)
+    return Tile(say("energy_per_token"), say(wording.ABSENT), why_no_tokens(facts, say), "")
 
 
 def why_no_tokens(facts: Facts, say: Say) -> str:
     """Why no model has energy per token: what its figures say of it; where there are none, what all tokens' says."""
     if not facts.by_prefix("tokens."):
-        return say("no tokens in the ledger")
+        return say("no_tokens_in_the_ledger")
     reasons = {f.reason for f in facts.of("j_per_token.gpu", "model") if f.reason}
     if len(reasons) != 1:
-        reasons = {facts.figures["j_per_token.gpu"].reason or "its energy is not split"}
-    return say(reasons.pop() or "")
+        reasons = {facts.figures["j_per_token.gpu"].reason or "its_energy_is_not_split"}
+    return say.told(reasons.pop() or "")
 
 
-BOUNDARIES = {"busy": "GPU, busy", "gpu": "GPU", "node": "with the host", "facility": "with the building"}
+BOUNDARIES = {"busy": "gpu_busy_head", "gpu": "gpu", "node": "with_the_host", "facility": "with_the_building"}
 
 
 def _pue(facts: Facts, say: Say) -> Tile:
@@ -81,17 +81,17 @@ def _pue(facts: Facts, say: Say) -> Tile:
     figure = facts.figures["pue"]
     if figure.value is not None:
         kind = figure.dims.get("kind", "iPUE")
-        return Tile(kind, wording.short(figure.value), f"{wording.span(figure, say)}; {say(figure.method)}", figure.id)
+        return Tile(kind, wording.short(figure.value), f"{wording.span(figure, say)}; {say.told(figure.method)}", figure.id)
     found = sorted((f for f in facts.of("pue", "site") if f.value is not None), key=lambda f: f.value or 0)
     if not found:
         reasons = {f.reason for f in facts.of("pue", "site")}
         return Tile(
-            "PUE", say(wording.ABSENT), say(reasons.pop() or "" if len(reasons) == 1 else figure.reason or ""), figure.id
+            "PUE", say(wording.ABSENT), say.told(reasons.pop() or "" if len(reasons) == 1 else figure.reason or ""), figure.id
         )
     told = [wording.short(f.value or 0) for f in found]
-    each = "; ".join(f"{f.dims['site']} {value}, {say(f.method)}" for f, value in zip(found, told, strict=True))
+    each = "; ".join(f"{f.dims['site']} {value}, {say.told(f.method)}" for f, value in zip(found, told, strict=True))
     if len(found) == 1 and len(facts.sites) == 1:
-        each = f"{wording.span(found[0], say)}; {say(found[0].method)}"
+        each = f"{wording.span(found[0], say)}; {say.told(found[0].method)}"
     kinds = {f.dims["kind"] for f in found}
     value = told[0] if len(set(told)) == 1 else f"{told[0]} \u2013 {told[-1]}"
     return Tile(kinds.pop() if len(kinds) == 1 else "PUE", value, each, found[0].id)
@@ -101,38 +101,38 @@ def _carbons(facts: Facts, say: Say) -> tuple[Tile, Tile]:
     """CO2e both ways: of Scope 2, or where there is none, of the life cycle, by its name."""
     prefix = co2e_prefix(facts)
     if prefix == LIFE_CYCLE:
-        labels = say("Life-cycle CO2e, location-based"), say("Life-cycle CO2e, market-based")
+        labels = say("life_cycle_co2e_location_based"), say("life_cycle_co2e_market_based")
     else:
-        labels = say("CO2e, location-based"), say("CO2e, market-based")
+        labels = say("co2e_location_based"), say("co2e_market_based")
     return _carbon(facts, say, f"{prefix}location", labels[0]), _carbon(facts, say, f"{prefix}market", labels[1])
 
 
 def _carbon(facts: Facts, say: Say, identity: str, label: str) -> Tile:
     figure = facts.figures[identity]
     if figure.value is None:
-        return Tile(label, say(wording.ABSENT), say(figure.reason or ""), figure.id)
-    detail = say("Scope 2, GHG Protocol")
+        return Tile(label, say(wording.ABSENT), say.told(figure.reason), figure.id)
+    detail = say("scope_2_ghg_protocol")
     if identity.startswith(LIFE_CYCLE):
-        detail = say("no Scope 2 figure: of the life cycle")
+        detail = say("no_scope_2_figure")
     elif "average" in figure.method:
-        detail = say("Scope 2; what no contract covers at the grid's average")
+        detail = say("scope_2_what_no_contract")
     return Tile(label, wording.mass(figure.value), detail, figure.id, _trend(facts, figure, say))
 
 
 def _saving(facts: Facts, say: Say) -> Tile:
     figure, claimed = facts.figures["dvfs.saved"], facts.figures["dvfs.claimed"]
     if figure.value is None or claimed.value is None:
-        return Tile(say("DVFS saving"), say(wording.ABSENT), say(figure.reason or ""), figure.id)
-    detail = say("claimable: {energy}", energy=wording.energy(claimed.value))
-    return Tile(say("DVFS saving"), wording.energy(figure.value), detail, figure.id)
+        return Tile(say("dvfs_saving"), say(wording.ABSENT), say.told(figure.reason), figure.id)
+    detail = say("claimable_energy", energy=wording.energy(claimed.value))
+    return Tile(say("dvfs_saving"), wording.energy(figure.value), detail, figure.id)
 
 
 def _coverage(facts: Facts, say: Say) -> Tile:
     figure = facts.figures["coverage"]
     if figure.value is None:
-        return Tile(say("Coverage"), say(wording.ABSENT), say(figure.reason or ""), figure.id)
-    of = say("of the inventory's device time") if "inventory's" in figure.method else say("of the period's device time")
-    return Tile(say("Coverage"), wording.percent(figure.value), of, figure.id)
+        return Tile(say("coverage"), say(wording.ABSENT), say.told(figure.reason), figure.id)
+    of = say("of_the_inventory") if "inventory's" in figure.method else say("of_the_period")
+    return Tile(say("coverage"), wording.percent(figure.value), of, figure.id)
 
 
 def _trend(facts: Facts, figure: Figure, say: Say) -> str:
@@ -142,20 +142,20 @@ def _trend(facts: Facts, figure: Figure, say: Say) -> str:
         return ""
     change = (figure.value / before.value - 1) * 100
     sign = "+" if change > 0 else "\u2212" if change < 0 else ""
-    return say("{change} % on {period}", change=f"{sign}{quotient_text(abs(change), digits=2)}", period=before.dims["period"])
+    return say("change_on_period", change=f"{sign}{quotient_text(abs(change), digits=2)}", period=before.dims["period"])
 
 
 EFFECTS_TOLD = 3
-EFFECTS = {"volume": "tokens", "mix": "mix of models", "efficiency": "efficiency", "pue": "PUE", "grid": "grid"}
+EFFECTS = {"volume": "tokens", "mix": "mix_of_models", "efficiency": "efficiency", "pue": "pue", "grid": "grid"}
 
 
 def _changes(facts: Facts, say: Say) -> list[str]:
     """What moved energy and CO2e of what workloads held most since the quarter before, and what moved it the other way."""
     found = []
     for quantity, write, template in (
-        ("energy", wording.energy, "Energy of what workloads held changed by {total} on {period}: {effects}."),
-        ("co2e", wording.mass, "CO2e of it changed by {total} on {period}: {effects}."),
-        ("lifecycle", wording.mass, "Life-cycle CO2e of it changed by {total} on {period}: {effects}."),
+        ("energy", wording.energy, "energy_of_what_workloads_held"),
+        ("co2e", wording.mass, "co2e_of_it_changed"),
+        ("lifecycle", wording.mass, "life_cycle_co2e_of_it_changed"),
     ):
         rows = facts.by_prefix(f"bridge.{quantity}/before/")
         ends = {f.dims["effect"]: f for f in rows if f.value is not None}
@@ -174,8 +174,8 @@ def _changes(facts: Facts, say: Say) -> list[str]:
 def effect_name(effect: str, quantity: str) -> str:
     """What an effect is called: all work is told by GPU hours and kinds of work, what generated tokens by tokens and models."""
     if quantity != "serving":
-        return {"volume": "GPU hours", "mix": "mix of kinds of work"}.get(effect, EFFECTS[effect])
+        return {"volume": "gpu_hours", "mix": "mix_of_kinds_of_work"}.get(effect, EFFECTS[effect])
     return EFFECTS[effect]
 
 
-SPEC = Section("In short", 10, build, wide=True)
+SPEC = Section("in_short", 10, build, wide=True)

@@ -15,13 +15,13 @@ def build(facts: Facts, say: Say) -> tuple[Block, ...] | Hidden:
     """Two ranked tables."""
     largest, idlest = facts.by_prefix("largest/")[:SHOWN], facts.by_prefix("idlest/")[:SHOWN]
     if not largest:
-        return Hidden(say("no workload held a device"))
+        return Hidden(say("no_workload_held_a_device"))
     sites = len(facts.sites) > 1
-    heads = (say("Workload"), say("Team"), *([say("Site")] if sites else []))
+    heads = (say("workload"), say("team"), *([say("site")] if sites else []))
     blocks: list[Block] = []
     for title, rows, name in (
-        (say("Used most"), largest, say("GPU energy")),
-        (say("Held, but idle: most energy without a running kernel"), idlest, say("idle energy")),
+        (say("used_most"), largest, say("gpu_energy")),
+        (say("held_but_idle_most_energy"), idlest, say("idle_energy")),
     ):
         if rows:
             cells = tuple(
@@ -29,18 +29,14 @@ def build(facts: Facts, say: Say) -> tuple[Block, ...] | Hidden:
                  wording.percent(f.dims["active_share"]), wording.short(f.dims["gpu_hours"]))
                 for f, name_of in zip(rows, told_apart(rows, say), strict=True)
             )  # fmt: skip
-            blocks.append(Table(title, (*heads, name, say("active share"), say("GPU hours")), cells))
+            blocks.append(Table(title, (*heads, name, say("active_share"), say("gpu_hours")), cells))
     total, idle, unheld = (facts.figures[i] for i in ("energy.gpu", "energy.held.idle", "energy.gpu.unheld"))
     if total.value:
         share = ((idle.value or 0) + (unheld.value or 0)) / total.value
-        text = (
-            "{share} of the GPUs' energy went to devices without a running kernel: {idle} while "
-            "somebody held them, {unheld} while nobody did."
-        )
         blocks.append(
             Note(
                 say(
-                    text,
+                    "energy_without_a_kernel",
                     share=wording.percent(share),
                     idle=wording.energy(idle.value or 0),
                     unheld=wording.energy(unheld.value or 0),
@@ -61,4 +57,4 @@ def told_apart(rows: list[Figure], say: Say) -> list[str]:
     return names
 
 
-SPEC = Section("Utilisation and idle waste", 35, build, wide=True)
+SPEC = Section("utilisation_and_idle_waste", 35, build, wide=True)

@@ -25,11 +25,7 @@ def _conservation(facts: Facts, say: Say) -> Check:
         name: wording.exact(energy_text(getattr(sums, f"{name}_uj")))
         for name in ("active", "idle", "unheld", "unattributed", "buckets", "device")
     }
-    text = (
-        "Every joule of the GPUs is booked once: active {active} + held idle {idle} + not held {unheld} + not attributed "
-        "{unattributed} = {buckets} J; devices {device} J."
-    )
-    return Check(sums.holds, say(text, **joules))
+    return Check(sums.holds, say("conservation", **joules))
 
 
 def _calendar(facts: Facts, say: Say) -> list[Block]:
@@ -46,7 +42,7 @@ def _calendar(facts: Facts, say: Say) -> list[Block]:
             rows.append(tuple(100 * v / best for v in values))
     if not rows or not 1 < len(points) <= _CALENDAR_MOST:
         return []
-    title = say("Device time metered each day, against the site's best day")
+    title = say("device_time_metered_each_day")
     return [Heat(title, "%", tuple(names), points, tuple(rows), Fraction(100))]
 
 
@@ -54,37 +50,36 @@ def _missed(facts: Facts, say: Say) -> list[Block]:
     rows = []
     for site in facts.sites:
         figure = facts.figures[f"coverage/site/{site}"]
-        share = wording.percent(figure.value) if figure.value is not None else say(figure.reason or "")
+        share = wording.percent(figure.value) if figure.value is not None else say.told(figure.reason)
         rows.append((site, share, figure.dims["devices_missed"], figure.dims["unlisted"]))
-    columns = (say("Site"), say("coverage"), say("devices not seen all the time"), say("devices in no inventory"))
-    blocks: list[Block] = [Table(say("Coverage"), columns, tuple(rows))]
+    columns = (say("site"), say("coverage"), say("devices_not_seen_all"), say("devices_in_no_inventory"))
+    blocks: list[Block] = [Table(say("coverage"), columns, tuple(rows))]
     missed = facts.by_prefix("missed/")[:10]
     if missed:
         named = tuple((f.dims["site"], f.dims["node"], _device(f, say), wording.duration(f.value or 0)) for f in missed)
-        blocks.append(Table(say("Least seen"), (say("Site"), say("Node"), say("Device"), say("not metered")), named))
+        blocks.append(Table(say("least_seen"), (say("site"), say("node"), say("device"), say("not_metered")), named))
     return blocks
 
 
 def _device(missed: Figure, say: Say) -> str:
     """A device by its name; where a whole node was never seen, all that it has."""
     node, device = missed.dims["node"], missed.dims["device"]
-    return say("every device of {node}", node=node) if device == f"every device of {node}" else device
+    return say("every_device", node=node) if device == f"every device of {node}" else device
 
 
 def _methods(facts: Facts, say: Say) -> list[Block]:
     found = facts.by_prefix("quality.method/")
     names = {
         "counter": say("counter"),
-        "integrated": say("integrated power"),
-        "bridged": say("bridged by the counter"),
+        "integrated": say("integrated_power"),
+        "bridged": say("bridged_by_the_counter"),
         "modelled": say("modelled"),
     }
     text = ", ".join(f"{names[f.dims['method']]} {wording.percent(f.value or 0)}" for f in found)
-    blocks: list[Block] = [Note(say("Measured by: {methods}.", methods=text or say("nothing")))]
+    blocks: list[Block] = [Note(say("measured_by", methods=text or say("nothing")))]
     imported = facts.figures["quality.imported"].value
     if imported:
-        text = "{share} of it was not counted by agents but imported from a Prometheus, at the quality of its scrapes."
-        blocks.append(Note(say(text, share=wording.percent(imported))))
+        blocks.append(Note(say("imported_share", share=wording.percent(imported))))
     return blocks
 
 
@@ -92,70 +87,57 @@ def _budget(facts: Facts, say: Say) -> Table:
     """Systematic and random parts apart: they do not shrink alike."""
     total = facts.figures["energy.gpu"].value or 0
     labels = (
-        ("systematic", "gain of the sensors: the same all the time, adds up over boards"),
-        ("edges", "edges of intervals: cancel within a stretch"),
-        ("unseen", "what no sensor saw: raises the upper bound alone"),
+        ("systematic", "gain_of_the_sensors"),
+        ("edges", "edges_of_intervals"),
+        ("unseen", "what_no_sensor_saw"),
     )
     rows = []
     for name, label in labels:
         figure = facts.figures[f"uncertainty/{name}"]
         if figure.value is None:
-            rows.append((say(label), say(figure.reason or ""), ""))
+            rows.append((say(label), say.told(figure.reason), ""))
         else:
             share = f"{quotient_text(100 * figure.value / total, 'up', 2)} %" if total else "\u2013"
             rows.append((say(label), wording.energy(figure.value), share))
-    return Table(say("Uncertainty of the GPUs' energy"), (say("Part"), say("bound"), say("of the total")), tuple(rows))
+    return Table(say("uncertainty_of_the_gpus_energy"), (say("part"), say("bound"), say("of_the_total")), tuple(rows))
 
 
 def _checks(facts: Facts, say: Say) -> list[Block]:
     """The ledger against what else measured the same."""
     rows = []
     for figure in (facts.figures["crosscheck.prometheus"], *facts.of("crosscheck.it", "site")):
-        what = say("GPUs in Prometheus over the ledger") if "site" not in figure.dims else figure.dims["site"]
+        what = say("gpus_in_prometheus_over") if "site" not in figure.dims else figure.dims["site"]
         if "site" in figure.dims:
-            what = say("nodes over metered IT, {site}", site=what)
+            what = say("nodes_over_metered", site=what)
         if figure.value is None:
-            rows.append((what, "\u2013", say(figure.reason or "")))
+            rows.append((what, "\u2013", say.told(figure.reason)))
         else:
             rows.append((what, wording.percent(figure.value, 4), wording.span(figure, say) if figure.low is not None else ""))
-    return [Table(say("Cross-checks"), (say("What"), say("ratio"), say("bounds, or why there is none")), tuple(rows))]
+    return [Table(say("cross_checks"), (say("what"), say("ratio"), say("bounds_or_why_none")), tuple(rows))]
 
 
 def _gaps(facts: Facts, say: Say) -> list[Block]:
     """What went unseen: gaps that have a bound, and those that have none."""
     gaps = facts.by_prefix("gap/")
     if not gaps:
-        return [Note(say("No gaps: no energy went unseen while a device was in the ledger."))]
+        return [Note(say("no_gaps"))]
     bounded, unbounded = [f for f in gaps if f.high is not None], [f for f in gaps if f.high is None]
     found: list[Block] = []
     if bounded:
         bound = quotient_text(sum((f.high or Fraction(0) for f in bounded), Fraction(0)), "up")
-        text = (
-            "Gaps of {time} of device time in sum on {devices} devices ({reasons}): at most {energy} went "
-            "unseen. It is in no sum, and in "
-            "the upper bound of what it may belong to."
-        )
-        found.append(Note(say(text, **_of_gaps(bounded, say), energy=wording.energy(bound))))
+        found.append(Note(say("gaps_with_a_bound", **_of_gaps(bounded, say), energy=wording.energy(bound))))
     if unbounded:
-        text = (
-            "Gaps of {time} of device time in sum on {devices} devices ({reasons}): nothing bounds what they drew then. "
-            "It is in no sum, and what it may belong to has no upper bound."
-        )
-        found.append(Note(say(text, **_of_gaps(unbounded, say))))
+        found.append(Note(say("gaps_without_a_bound", **_of_gaps(unbounded, say))))
     return found
 
 
 def _imputed(facts: Facts, say: Say) -> list[Block]:
     """What the building's meters did not read, of which the sum has an estimate."""
-    text = (
-        "Meters of {site}'s building were not read all the time: of its {energy}, {imputed} are put in at the mean power of "
-        "the same meters. Its bounds have in them that nothing flowed then, or the most that can."
-    )
     found: list[Block] = []
     for figure in facts.of("energy.facility", "site"):
         if figure.value is not None and "imputed_j" in figure.dims:
             total, imputed = wording.energy(figure.value), wording.energy(figure.dims["imputed_j"])
-            found.append(Note(say(text, site=figure.dims["site"], energy=total, imputed=imputed)))
+            found.append(Note(say("meters_of_s_building_were", site=figure.dims["site"], energy=total, imputed=imputed)))
     return found
 
 
@@ -165,8 +147,8 @@ def _of_gaps(gaps: list[Figure], say: Say) -> dict[str, object]:
     return {
         "time": wording.duration(seconds),
         "devices": sum(int(f.dims["devices"]) for f in gaps),
-        "reasons": ", ".join(sorted({say(reason) for reason in reasons})),
+        "reasons": ", ".join(sorted({say.told(reason) for reason in reasons})),
     }
 
 
-SPEC = Section("Data quality", 70, build, wide=True)
+SPEC = Section("data_quality", 70, build, wide=True)

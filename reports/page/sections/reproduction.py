@@ -13,17 +13,13 @@ def build(facts: Facts, say: Say) -> tuple[Block, ...]:
         "\n".join(f"{d.site} {d.day} {d.statement} {d.inputs_sha256}" for d in facts.days).encode()
     ).hexdigest()
     rows = [
-        (say("Program"), f"wattlens {facts.version}"),
-        (say("Days of the ledger"), str(len(facts.days))),
-        (say("SHA-256 over them"), digest),
+        (say("program"), f"wattlens {facts.version}"),
+        (say("days_of_the_ledger"), str(len(facts.days))),
+        (say("sha_256_over_them"), digest),
         *((name, sha256) for name, sha256 in facts.files),
         *((used.factor.id, used.sha256) for used in facts.factors),
     ]
-    text = (
-        "`wattlens report verify DIR --ledger URL` checks every file of this report against its "
-        "manifest, and makes the facts again."
-    )
-    return (Table(say("Made of"), (), tuple(rows)), Note(say(text)))
+    return (Table(say("made_head"), (), tuple(rows)), Note(say("wattlens_report_verify_dir_ledger")))
 
 
-SPEC = Section("Reproduction", 97, build, wide=True)
+SPEC = Section("reproduction", 97, build, wide=True)

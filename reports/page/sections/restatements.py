@@ -12,23 +12,19 @@ def build(facts: Facts, say: Say) -> tuple[Block, ...] | Hidden:
     """Days by site, with why."""
     blocks: list[Block] = []
     if facts.restates is not None:
-        text = (
-            "This is edition {edition}; it restates the report whose facts have the SHA-256 {digest}. "
-            "`wattlens report diff` explains every changed figure."
-        )
-        blocks.append(Note(say(text, edition=facts.edition + 1, digest=facts.restates)))
+        blocks.append(Note(say("this_edition_restates", edition=facts.edition + 1, digest=facts.restates)))
     if facts.restatement:
-        columns = (say("Figure"), say("Before"), say("Why"), say("Now"), say("Comparatives to be restated"))
+        columns = (say("figure"), say("before"), say("why"), say("now"), say("comparatives_to_be_restated"))
         bridge = tuple(_row(row, say) for row in facts.restatement)
-        blocks.append(Table(say("From the earlier edition to this one"), columns, bridge))
+        blocks.append(Table(say("from_the_earlier_edition"), columns, bridge))
     days = [d for d in facts.days if d.statement or d.faults]
     named = tuple((d.site, d.day, str(d.statement), "; ".join(x for x in (d.reason, *d.faults) if x)) for d in days[:SHOWN])
     if named:
-        heads = (say("Site"), say("Day (UTC)"), say("Statement"), say("Why"))
-        blocks.append(Table(say("Days of the ledger that were stated anew, or with faults"), heads, named))
+        heads = (say("site"), say("day_utc"), say("statement"), say("why"))
+        blocks.append(Table(say("days_of_the_ledger_that_were"), heads, named))
         if len(days) > SHOWN:
-            blocks.append(Note(say("{count} more are in facts.json.", count=len(days) - SHOWN)))
-    return tuple(blocks) or Hidden(say("nothing was restated"))
+            blocks.append(Note(say("more_are_in_facts_json", count=len(days) - SHOWN)))
+    return tuple(blocks) or Hidden(say("nothing_was_restated"))
 
 
 def _row(row: Restated, say: Say) -> tuple[str, ...]:
@@ -45,9 +41,9 @@ def _steps(row: Restated, say: Say) -> str:
     """Each step with its sign."""
     found = []
     for kinds, amount in row.steps:
-        kind = ", ".join(say(name) for name in kinds.split(", "))
+        kind = ", ".join(say.told(name) for name in kinds.split(", "))
         found.append(f"{kind} {'' if amount.startswith('-') else '+'}{_amount(amount, row.unit)}")
     return "; ".join(found)
 
 
-SPEC = Section("Restatements", 75, build, wide=True)
+SPEC = Section("restatements", 75, build, wide=True)

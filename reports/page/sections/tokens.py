@@ -6,7 +6,7 @@ from reports.language import Say
 from reports.page.section import Block, Hidden, Note, Range, Ranges, Section, Table
 from reports.page.sections.headline import why_no_tokens
 
-ROWS = (("busy", "GPU busy"), ("gpu", "+ idle"), ("node", "+ host"), ("facility", "+ building"))
+ROWS = (("busy", "gpu_busy"), ("gpu", "plus_idle"), ("node", "plus_host"), ("facility", "plus_building"))
 MODELS_MOST = 10
 
 
@@ -27,19 +27,19 @@ def build(facts: Facts, say: Say) -> tuple[Block, ...] | Hidden:
             bounds = (low, wording.short(cell.high, mode="up") if cell.high is not None else "\u2013")
             rows.append((*named, say(label), wording.short(cell.value) if cell.value is not None else "\u2013", *bounds))
             named = ("", "")
-    columns = (say("Model"), say("Tokens generated"), say("boundary"), say("J per token"), say("at least"), say("at most"))
-    blocks: list[Block] = [Table(say("J per generated token"), columns, tuple(rows))]
+    columns = (say("model"), say("tokens_generated"), say("boundary"), say("j_per_token"), say("at_least"), say("at_most"))
+    blocks: list[Block] = [Table(say("j_per_generated_token"), columns, tuple(rows))]
     ranges = [
         Range(f.dims["model"] or say("unassigned"), f.value, f.low, f.high, wording.short(f.value))
         for f in models[:MODELS_MOST]
         if f.value is not None
     ]
     if len(ranges) > 1:
-        blocks.append(Ranges(say("GPU energy per token, with its interval"), "J", tuple(ranges)))
+        blocks.append(Ranges(say("gpu_energy_per_token"), "J", tuple(ranges)))
     reasons = {f.reason for name, _ in ROWS for f in facts.of(f"j_per_token.{name}", "model") if f.reason}
-    blocks += [Note(say("Where a dash stands: {reason}.", reason=say(reason))) for reason in sorted(reasons)]
-    blocks.append(Note(say("All four rows divide by the tokens that were generated; prompt tokens are in none.")))
+    blocks += [Note(say("where_a_dash_stands", reason=say.told(reason))) for reason in sorted(reasons)]
+    blocks.append(Note(say("all_four_rows_divide")))
     return tuple(blocks)
 
 
-SPEC = Section("Energy per token", 30, build, wide=True)
+SPEC = Section("energy_per_token", 30, build, wide=True)

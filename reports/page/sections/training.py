@@ -7,6 +7,7 @@ from reports.figures import wording
 from reports.figures.facts import Facts
 from reports.figures.figure import Figure
 from reports.language import Say
+from reports.page.labels import label
 from reports.page.section import Block, Hidden, Note, Section, Table
 
 _MWH = Fraction(1, 1000 * J_PER_KWH)
@@ -16,15 +17,14 @@ def build(facts: Facts, say: Say) -> tuple[Block, ...] | Hidden:
     """One row a run; MWh at three significant digits."""
     runs = facts.of("training.energy", "run")
     if not runs:
-        return Hidden(say("no training steps in the ledger"))
+        return Hidden(say("no_training_steps"))
     rows = []
     for figure in runs:
         name = figure.dims["run"]
         cells = [figure, *(facts.figures[f"training.energy.{b}/run/{name}"] for b in ("node", "facility"))]
         rows.append((name, wording.count(figure.dims["steps"]), *(_mwh(c, say) for c in cells)))
-    columns = (say("Run"), say("Steps"), say("GPUs, MWh"), say("nodes, MWh"), say("building, MWh"))
-    text = "Energy of every device that a run held, busy or not, in this period alone; a run that began earlier has more."
-    return (Table(say("Energy of training runs"), columns, tuple(rows)), Note(say(text)))
+    columns = (say("run"), say("steps"), *(label(f"energy.{b}", say, "MWh") for b in ("gpu", "node", "facility")))
+    return (Table(say("energy_of_training_runs"), columns, tuple(rows)), Note(say("energy_of_every_device")))
 
 
 def _mwh(figure: Figure, say: Say) -> str:
@@ -33,4 +33,4 @@ def _mwh(figure: Figure, say: Say) -> str:
     return f"{wording.short(figure.value * _MWH)} {wording.plus_minus(figure, say)}"
 
 
-SPEC = Section("Training", 60, build, wide=True)
+SPEC = Section("training", 60, build, wide=True)

@@ -115,7 +115,7 @@ def draw(chart: Chart, words: Mapping[str, str], width: int) -> "Figure":
     else:
         axes = _frame(width, 22, (0, 0, 0, 0))
         axes.set_axis_off()
-        axes.text(0, 0.3, words.get(NOTHING, NOTHING), size=SIZE, color=SOFT)
+        axes.text(0, 0.3, words[NOTHING], size=SIZE, color=SOFT)
     figure = axes.get_figure(root=True)
     assert figure is not None
     return figure
@@ -216,7 +216,7 @@ def _waterfall(chart: Waterfall, words: Mapping[str, str], width: int) -> "Axes"
             [low - (high - low) / 2.2] * len(breaks), breaks, linestyle="", marker=zigzag, markersize=18, fillstyle="none",
             color=PAPER, markeredgewidth=3,
         )  # fmt: skip
-        axes.annotate(words.get(CUT, CUT), (0, 0), (0, 5), "figure pixels", textcoords="offset points", color=SOFT)
+        axes.annotate(words[CUT], (0, 0), (0, 5), "figure pixels", textcoords="offset points", color=SOFT)
     return axes
 
 
@@ -355,7 +355,7 @@ def _heat(chart: Heat, words: Mapping[str, str], width: int) -> "Axes":
     if any(value is None for row in chart.values for value in row):
         axes.patch.set(**ABSENT._asdict())
         handle = Patch(linewidth=0.6, **ABSENT._asdict())
-        figure.legend([handle], [words.get(NOTHING, NOTHING)], loc="upper right", borderpad=0, borderaxespad=0.2)
+        figure.legend([handle], [words[NOTHING]], loc="upper right", borderpad=0, borderaxespad=0.2)
     axes.set(xlim=(0, len(chart.columns)), ylim=(len(chart.rows), 0))
     some = range(0, len(chart.rows), max(int(14 // tall), 1))
     axes.set_yticks([y + 0.5 for y in some], [shorten(chart.rows[y], SMALL, left - 10) for y in some])

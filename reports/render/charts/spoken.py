@@ -6,12 +6,8 @@ from fractions import Fraction
 
 from reports.page.section import Bars, Chart, Heat, Lines, Ranges, Waterfall
 
-NOTHING = "no value"
-CUT = "The axis does not start at 0."
-FROM_TO = "{name}: from {first} to {last} {unit}; lowest {low} ({low_at}), highest {high} ({high_at})"
-ABSENT = "{count} without a value"
-GRID = "{unit}; lowest {low} ({low_at}), highest {high} ({high_at})"
-MESSAGES = (FROM_TO, ABSENT, GRID, NOTHING, CUT)
+NOTHING = "page.no_value"
+CUT = "page.cut"
 
 
 def spoken(chart: Chart, words: Mapping[str, str]) -> str:
@@ -19,7 +15,7 @@ def spoken(chart: Chart, words: Mapping[str, str]) -> str:
     if isinstance(chart, Bars):
         return "; ".join(_bar(b.label, b.text, {chart.kinds.get(k, k): n for k, n in b.parts}) for b in chart.bars) + "."
     if isinstance(chart, Waterfall):
-        note = f" {words.get(CUT, CUT)}" if cut(chart) else ""
+        note = f" {words[CUT]}" if cut(chart) else ""
         return "; ".join(f"{s.label}: {s.text}" for s in chart.steps) + f".{note}"
     if isinstance(chart, Ranges):
         return "; ".join(f"{r.label}: {r.text}" for r in chart.ranges) + "."
@@ -56,8 +52,8 @@ def _bar(label: str, text: str, parts: Mapping[str, int]) -> str:
 def _series(name: str, values: Sequence[Fraction | None], chart: Lines, words: Mapping[str, str]) -> str:
     known = [(value, chart.points[n]) for n, value in enumerate(values) if value is not None]
     if not known:
-        return f"{name}: {words.get(NOTHING, NOTHING)}"
-    text = words.get(FROM_TO, FROM_TO).format(
+        return f"{name}: {words[NOTHING]}"
+    text = words["page.from_to"].format(
         name=name, first=_rounded(known[0][0]), last=_rounded(known[-1][0]), unit=chart.unit, **_extremes(known)
     )
     return text + _without(len(values) - len(known), words)
@@ -71,9 +67,9 @@ def _grid(chart: Heat, words: Mapping[str, str]) -> str:
         if value is not None
     ]
     if not known:
-        return f"{words.get(NOTHING, NOTHING)}."
+        return f"{words[NOTHING]}."
     cells = sum(len(row) for row in chart.values)
-    return words.get(GRID, GRID).format(unit=chart.unit, **_extremes(known)) + _without(cells - len(known), words) + "."
+    return words["page.grid"].format(unit=chart.unit, **_extremes(known)) + _without(cells - len(known), words) + "."
 
 
 def _extremes(known: Sequence[tuple[Fraction, str]]) -> dict[str, str]:
@@ -82,7 +78,7 @@ def _extremes(known: Sequence[tuple[Fraction, str]]) -> dict[str, str]:
 
 
 def _without(count: int, words: Mapping[str, str]) -> str:
-    return "; " + words.get(ABSENT, ABSENT).format(count=count) if count else ""
+    return "; " + words["page.without_value"].format(count=count) if count else ""
 
 
 def _rounded(value: Fraction) -> str:

@@ -14,7 +14,7 @@ from energy_agent.ledger.rows.kinds import DeviceFacts
 from reports.figures.facts import Facts
 from reports.figures.figure import plain
 from reports.inputs import Organisation, SiteInputs
-from reports.language import Say
+from reports.language import say_in
 from reports.ledger.sums import Window
 from reports.page.section import Note
 from reports.page.sections.quality import build
@@ -46,7 +46,7 @@ def made(folder: Path, read_until: int) -> Facts:
 
 
 def notes(facts: Facts) -> list[str]:
-    return [b.text for b in build(facts, Say()) if isinstance(b, Note) and b.text.startswith("Meters of")]
+    return [b.text for b in build(facts, say_in("en")) if isinstance(b, Note) and b.text.startswith("Meters of")]
 
 
 def test_what_was_not_read_is_told_with_the_sum_that_it_is_in(tmp_path: Path) -> None:

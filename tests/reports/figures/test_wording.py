@@ -6,7 +6,7 @@ import pytest
 
 from reports.figures import wording
 from reports.figures.figure import Figure
-from reports.language import Say
+from reports.language import say_in
 
 
 @pytest.mark.parametrize(
@@ -41,9 +41,9 @@ def test_percent_says_all_only_of_all(ratio: str, text: str) -> None:
 
 def test_intervals() -> None:
     figure = Figure("x", Fraction(10), "J", "counter", "gpu", low=Fraction("9.45"), high=Fraction("10.549"))
-    assert wording.plus_minus(figure, Say()) == "\u00b15.5 %"
-    assert wording.span(figure, Say()) == "9.45 to 10.6"
-    assert wording.span(Figure("x", Fraction(10), "J", "counter", "gpu"), Say()) == "error not stated"
+    assert wording.plus_minus(figure, say_in("en")) == "\u00b15.5 %"
+    assert wording.span(figure, say_in("en")) == "9.45 to 10.6"
+    assert wording.span(Figure("x", Fraction(10), "J", "counter", "gpu"), say_in("en")) == "error not stated"
 
 
 def test_groups_of_three() -> None:
@@ -52,6 +52,6 @@ def test_groups_of_three() -> None:
 
 def test_an_interval_that_nothing_bounds_above_says_so() -> None:
     figure = Figure("x", Fraction(7200000), "J", "counter", "gpu", low=Fraction(7128000))  # 2 kWh, at least 1.98
-    assert wording.span_energy(figure, Say()) == "at least 1.98 kWh"
-    assert wording.plus_minus(figure, Say()) == "no upper bound"
-    assert wording.span(figure, Say()) == "at least 7120000"
+    assert wording.span_energy(figure, say_in("en")) == "at least 1.98 kWh"
+    assert wording.plus_minus(figure, say_in("en")) == "no upper bound"
+    assert wording.span(figure, say_in("en")) == "at least 7120000"

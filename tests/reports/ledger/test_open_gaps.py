@@ -13,7 +13,7 @@ from energy_agent.ledger.rows.kinds import DeviceFacts
 from reports.figures.facts import Facts
 from reports.figures.figure import plain
 from reports.inputs import Organisation
-from reports.language import Say
+from reports.language import say_in
 from reports.page.section import Note
 from reports.page.sections.quality import build
 from reports.period import Asked
@@ -41,7 +41,7 @@ def hour(device: str, *gaps: Gap, holder: str = "", count: int = 4) -> Batch:
 
 
 def notes(facts: Facts) -> list[str]:
-    return [b.text for b in build(facts, Say()) if isinstance(b, Note) and b.text.startswith("Gaps of")]
+    return [b.text for b in build(facts, say_in("en")) if isinstance(b, Note) and b.text.startswith("Gaps of")]
 
 
 def bounds(facts: Facts, identity: str) -> tuple[str | None, str | None, str | None]:

@@ -3,8 +3,11 @@
 from dataclasses import replace
 from fractions import Fraction
 
+from reports.language import say_in
 from reports.page.document import Document, Shown
 from reports.page.section import Bar, Bars, Block, Check, Heat, Lines, Note, Range, Ranges, Step, Table, Tile, Tiles, Waterfall
+
+WORDS = say_in("en").renderer
 
 LONG = "platform-engineering-and-shared-inference-services-emea/retrieval-augmented-generation-evaluation-nightly"
 F = Fraction
@@ -261,7 +264,7 @@ DOCUMENT = Document(
     sections=SECTIONS,
     hidden=(("Water", "no meter of water is in the configuration"), ("Heat reuse", "no meter of reused heat"), (LONG, HOSTILE)),
     footer="Wattlens 0.7.0, facts.json SHA-256 5f2b8c01d9e4a7739a0c",
-    words={},
+    words=WORDS,
 )
 
 PLAIN = replace(

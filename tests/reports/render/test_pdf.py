@@ -39,7 +39,7 @@ def test_a_letter_without_a_font_is_refused_in_one_line(tmp_path: Path) -> None:
     chinese = replace(sample.PLAIN, language="zh", title="能源与排放")
     for document in (
         chinese,
-        replace(sample.PLAIN, words={"Contents": "目录"}),
+        replace(sample.PLAIN, words=sample.WORDS | {"page.contents": "目录"}),
         replace(sample.PLAIN, organisation=sample.CHINESE),
     ):
         with pytest.raises(UsageError, match=r"needs a font for \d+ letters.*fonts-noto-cjk.*--font-dir") as refused:

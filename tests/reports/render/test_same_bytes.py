@@ -15,7 +15,7 @@ from reports.render.pdf import pdf
 from tests.reports.render import sample
 charts = (sample.bars(), sample.HOURS, sample.BRIDGE, sample.DAILY, sample.RANGES)
 made = {
-    "charts": "".join(svg(chart, {}, "a") for chart in charts).encode(),
+    "charts": "".join(svg(chart, sample.DOCUMENT.words, "a") for chart in charts).encode(),
     "html": html(sample.DOCUMENT).encode(),
     "pdf": pdf(sample.PLAIN, "a4", (), b'{"a": 1}', datetime.date(2026, 9, 30)),
 }

@@ -57,8 +57,8 @@ def test_the_sheet_of_sites_has_all_that_they_used_and_no_part_of_it(tmp_path: P
     one, two, total = rows(facts(tmp_path), "Sites")
     assert (one["Site"], two["Site"], total["Site"]) == ("one", "two", "total")
     assert [row["GPUs, kWh"] for row in (one, two, total)] == [3, 3, 6]
-    assert [row["CO2e location, kg"] for row in (one, two, total)] == [0.3, 0.3, 0.6]
-    assert [row["building, kWh"] for row in (one, two, total)] == ["–", "–", "–"]
+    assert [row["CO2e, location-based, kg"] for row in (one, two, total)] == [0.3, 0.3, 0.6]
+    assert [row["Building, kWh"] for row in (one, two, total)] == ["–", "–", "–"]
     assert Decimal(str(one["at most, kWh"])).quantize(Decimal("0.001")) == Decimal("3.061")  # 3 and a 49th of it
 
 
@@ -66,9 +66,13 @@ def test_what_workloads_held_is_called_so(tmp_path: Path) -> None:
     found = facts(tmp_path)
     team, left, total = rows(found, "Teams, held by workloads")
     assert (team["Teams"], left["Teams"], total["Teams"]) == ("a", "unallocated", "total")
-    for column, each in (("GPUs, kWh", (4, 2, 6)), ("GPU hours", (2, 2, 4)), ("CO2e location, kg", (0.4, 0.2, 0.6))):
+    for column, each in (
+        ("GPU energy, kWh", (4, 2, 6)),
+        ("GPU hours", (2, 2, 4)),
+        ("CO2e, location-based, kg", (0.4, 0.2, 0.6)),
+    ):
         assert tuple(row[column] for row in (team, left, total)) == each
-    assert [row["GPUs, kWh"] for row in rows(found, "Sites, held by workloads")] == [2, 2, 2, 6]
+    assert [row["GPU energy, kWh"] for row in rows(found, "Sites, held by workloads")] == [2, 2, 2, 6]
     assert [row["at most, kWh"] for row in (left, total)] == [
         "–",
         float(Fraction(found.figures["energy.gpu"].high) / 3_600_000),
@@ -77,7 +81,7 @@ def test_what_workloads_held_is_called_so(tmp_path: Path) -> None:
 
 def test_grams_of_different_emissions_are_not_summed(tmp_path: Path) -> None:
     *_, total = rows(facts(tmp_path, WHOLE), "Sites")
-    assert (total["GPUs, kWh"], total["CO2e location, kg"], total["CO2e market, kg"]) == (6, "–", "–")
+    assert (total["GPUs, kWh"], total["CO2e, location-based, kg"], total["CO2e, market-based, kg"]) == (6, "–", "–")
 
 
 @pytest.mark.parametrize("language", [name for name in LANGUAGES if name != "en"])

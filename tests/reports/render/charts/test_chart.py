@@ -19,7 +19,6 @@ from reports.page.section import Bar, Bars, Chart, Heat, Lines, Range, Ranges, S
 from reports.render.charts.chart import NARROW, WIDE, draw, reach, style, svg
 from reports.render.charts.palette import ABSENT, ACCENT, HEAT, KINDS
 from reports.render.charts.spoken import CUT, cut, heights, spoken
-from reports.render.words import WORDS
 from tests.reports.render import sample
 from tests.reports.render.charts.test_fitting import TEXTS, advances
 
@@ -87,7 +86,7 @@ def width(text: str) -> float:
 
 def drawn(chart: Chart, size: int = WIDE) -> Figure:
     with style("t"):
-        figure = draw(chart, {}, size)
+        figure = draw(chart, sample.WORDS, size)
         figure.draw_without_rendering()
     return figure
 
@@ -123,7 +122,7 @@ def test_nothing_leaves_the_sheet(chart: Chart, size: int) -> None:
 @given(charts(st.text(st.characters(codec="utf-8"), max_size=60)), st.sampled_from([WIDE, NARROW]))
 @settings(max_examples=60)
 def test_any_chart_is_well_formed_xml_that_names_only_its_own_ids(chart: Chart, size: int) -> None:
-    text = svg(chart, {}, "c1", size)
+    text = svg(chart, sample.WORDS, "c1", size)
     root = ElementTree.fromstring(text)
     ids = [e.attrib["id"] for e in root.iter() if "id" in e.attrib]
     assert len(set(ids)) == len(ids)
@@ -140,7 +139,7 @@ def test_nothing_leaves_the_sheet_whatever_is_drawn(chart: Chart, size: int) -> 
 
 
 def test_charts_of_one_page_share_no_id() -> None:
-    ids = [set(re.findall(r'\bid="([^"]*)"', svg(sample.bars(), {}, name))) for name in ("a", "b")]
+    ids = [set(re.findall(r'\bid="([^"]*)"', svg(sample.bars(), sample.WORDS, name))) for name in ("a", "b")]
     assert not ids[0] & ids[1]
 
 
@@ -172,7 +171,7 @@ def test_ticks_have_the_decimals_that_they_need() -> None:
 
 @pytest.mark.parametrize("chart", CHARTS, ids=lambda c: c.title)
 def test_a_chart_tells_its_data_in_words(chart: Chart) -> None:
-    told = spoken(chart, {})
+    told = spoken(chart, sample.WORDS)
     items = (
         [(b.label, b.text) for b in chart.bars] if isinstance(chart, Bars)
         else [(s.label, s.text) for s in chart.steps] if isinstance(chart, Waterfall)
@@ -187,15 +186,14 @@ def test_a_chart_tells_its_data_in_words(chart: Chart) -> None:
 
 def test_words_of_a_grid_and_of_lines_worked_out_by_hand() -> None:
     grid = Heat("t", "g/kWh", ("Mon", "Tue"), ("00", "12"), ((Fraction(5), None), (Fraction(1, 3), Fraction(1234))))
-    assert spoken(grid, {}) == "g/kWh; lowest 0.333 (Tue, 00), highest 1230 (Tue, 12); 1 without a value."
+    assert spoken(grid, sample.WORDS) == "g/kWh; lowest 0.333 (Tue, 00), highest 1230 (Tue, 12); 1 without a value."
     lines = Lines("t", "W", ("a", "b", "c"), {"x": (Fraction(2), Fraction(-1), Fraction(1)), "y": (None, None, None)})
-    assert spoken(lines, {}) == "x: from 2 to 1 W; lowest −1 (b), highest 2 (a); y: no value."
+    assert spoken(lines, sample.WORDS) == "x: from 2 to 1 W; lowest −1 (b), highest 2 (a); y: no value."
 
 
 def test_the_renderers_words_are_those_of_the_document() -> None:
-    assert "AXIS CUT" in svg(sample.BRIDGE, {CUT: "AXIS CUT"}, "a")
-    assert "AXIS CUT" in spoken(sample.BRIDGE, {CUT: "AXIS CUT"})
-    assert CUT in WORDS
+    assert "AXIS CUT" in svg(sample.BRIDGE, sample.WORDS | {CUT: "AXIS CUT"}, "a")
+    assert "AXIS CUT" in spoken(sample.BRIDGE, sample.WORDS | {CUT: "AXIS CUT"})
 
 
 def test_bars_are_in_proportion_and_a_nought_has_none() -> None:
@@ -214,7 +212,7 @@ def test_a_chart_of_nothing_says_so() -> None:
         Heat("t", "u", (), (), ()),
     )  # fmt: skip
     for chart in empty:
-        root = ElementTree.fromstring(svg(chart, {"no value": "NOTHING"}, "a"))
+        root = ElementTree.fromstring(svg(chart, sample.WORDS | {"page.no_value": "NOTHING"}, "a"))
         assert [e.text for e in root.iter(f"{SVG}text")] == ["NOTHING"]
 
 
@@ -235,7 +233,7 @@ def test_a_waterfall_adds_up_and_says_when_its_axis_is_cut() -> None:
     assert [end for _, end in heights(sample.BRIDGE)] == [7552, 8462, 7632, 6992, 6812, 6812]
     assert cut(sample.BRIDGE) == (6812, 8462)
     assert drawn(sample.BRIDGE).axes[0].get_xlim()[0] > 0
-    assert CUT in texts(sample.BRIDGE)
+    assert sample.WORDS[CUT] in texts(sample.BRIDGE)
     assert heights(sample.LAYERS)[-2][1] == heights(sample.LAYERS)[-1][1] == 20400
     assert cut(sample.LAYERS) is None
     assert [end for _, end in heights(sample.BELOW)] == [-120, 190, -210, -210]
@@ -243,7 +241,7 @@ def test_a_waterfall_adds_up_and_says_when_its_axis_is_cut() -> None:
     for chart in (sample.LAYERS, sample.BELOW):
         low, high = drawn(chart).axes[0].get_xlim()
         assert low <= 0 <= high
-        assert CUT not in texts(chart)
+        assert sample.WORDS[CUT] not in texts(chart)
 
 
 @given(
@@ -269,7 +267,7 @@ def test_an_interval_much_wider_than_the_axis_ends_in_an_arrow() -> None:
 @pytest.mark.parametrize("chart", [sample.BRIDGE, sample.LAYERS])
 def test_the_watermark_of_the_page_shows_through_a_chart(chart: Chart) -> None:
     with style("t"):
-        canvas = FigureCanvasAgg(draw(chart, {}, WIDE))
+        canvas = FigureCanvasAgg(draw(chart, sample.WORDS, WIDE))
         canvas.draw()
     opacity = bytes(canvas.buffer_rgba())[3::4]
     assert opacity.count(0) > len(opacity) / 2
@@ -288,14 +286,14 @@ def test_absent_values_break_a_line_and_hatch_a_cell() -> None:
 
 def test_hostile_text_stays_text() -> None:
     hostile = "</text><script>x</script>$x^2$\x00]]>"
-    root = ElementTree.fromstring(svg(replace(sample.EMBODIED, unit=hostile), {}, "c1"))
+    root = ElementTree.fromstring(svg(replace(sample.EMBODIED, unit=hostile), sample.WORDS, "c1"))
     assert hostile.replace("\x00", "[U+0000]") in [e.text for e in root.iter(f"{SVG}text")]
 
 
 def test_a_reader_s_own_settings_of_matplotlib_change_nothing() -> None:
-    plain = svg(sample.RANGES, {}, "a")
+    plain = svg(sample.RANGES, sample.WORDS, "a")
     with matplotlib.rc_context(
         {"font.size": 30, "svg.fonttype": "path", "axes.facecolor": "red", "savefig.bbox": "tight", "path.sketch": (3, 9, 9)}
     ):
-        assert svg(sample.RANGES, {}, "a") == plain
+        assert svg(sample.RANGES, sample.WORDS, "a") == plain
         assert matplotlib.rcParams["font.size"] == 30
