@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 
 from dvfs.governor.group import Device, Group
-from dvfs.proof.estimate import Ratio, Verdict
+from dvfs.proof.estimate import Verdict
 from dvfs.types import Mode, Setting
-from energy_agent.core.snapshot import DvfsDevice, Measured, Predicted
+from energy_agent.core.interval import Interval
+from energy_agent.core.snapshot import DvfsDevice
 from energy_agent.core.units import HZ_PER_MHZ
 
 
@@ -22,18 +23,14 @@ def describe_device(uuid: str, name: str, group: Group, counted: Device, verdict
         _setting(group.devices[uuid].applied if uuid in group.devices else None),
         counted.decisions,
         counted.ineffective,
-        predicted=None if promise is None else Predicted(promise.saving_ratio, promise.low, promise.high),
+        predicted=None if promise is None else Interval(promise.saving_ratio, promise.low, promise.high),
         facts=facts if group.here else {},
         wanted=_setting(group.wanted.get(uuid)),
         slowdown_ratio=group.slowdown_ratio,
-        saving=_measured(verdict.saving_ratio if verdict else None),
-        slowdown=_measured(verdict.slowdown_ratio if verdict else None),
+        saving=verdict.saving_ratio if verdict else None,
+        slowdown=verdict.slowdown_ratio if verdict else None,
         slowdown_of=verdict.slowdown_of if verdict else "",
     )
-
-
-def _measured(ratio: Ratio | None) -> Measured | None:
-    return None if ratio is None else Measured(ratio.value, ratio.low, ratio.high)
 
 
 def _setting(setting: Setting | None) -> Mapping[str, int]:

@@ -35,6 +35,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, Literal
 
+from energy_agent.core.interval import Interval
+
 MIN_PAIRS: Final = 3
 MIN_PAIRS_WITH_LOAD: Final = 4  # the slope uses one degree of freedom
 MAX_LOAD_RATIO: Final = 2.0
@@ -74,23 +76,14 @@ class Block:
 
 
 @dataclass(frozen=True, slots=True)
-class Ratio:
-    """An estimate with its interval."""
-
-    value: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True, slots=True)
 class Verdict:
     """Result of an analysis. Ratios are None if there is no estimate; `reason` says why."""
 
     pairs: int
-    saving_ratio: Ratio | None = None  # of the energy per work; negative: a loss
-    slowdown_ratio: Ratio | None = None
+    saving_ratio: Interval | None = None  # of the energy per work; negative: a loss
+    slowdown_ratio: Interval | None = None
     slowdown_of: Literal["latency", "time_per_work"] = "time_per_work"
-    saved_uj: Ratio | None = None  # signed, in the periods of the pairs
+    saved_uj: Interval | None = None  # signed, in the periods of the pairs
     reason: str = ""
 
     @property
@@ -198,20 +191,20 @@ def estimate(evidence: Evidence, probability: float = 0.025) -> Verdict:
     spent_uj, bounds = evidence.w * 1e6, (energy.value, energy.high, energy.low)
     return Verdict(
         evidence.pairs,
-        Ratio(*(-math.expm1(m) for m in bounds)),
-        Ratio(*(math.expm1(m) for m in (time.value, time.low, time.high))),
+        Interval(*(-math.expm1(m) for m in bounds)),
+        Interval(*(math.expm1(m) for m in (time.value, time.low, time.high))),
         "latency" if evidence.with_load else "time_per_work",
-        Ratio(*(spent_uj * math.expm1(-m) for m in bounds)),
+        Interval(*(spent_uj * math.expm1(-m) for m in bounds)),
     )
 
 
-def _mean(evidence: Evidence, total: float, squares: float, probability: float) -> Ratio:
+def _mean(evidence: Evidence, total: float, squares: float, probability: float) -> Interval:
     mean, n = total / evidence.w, evidence.effective_pairs
     half = t_quantile(_degrees_of_freedom(n - 1), probability) * _spread(evidence, squares) / math.sqrt(n)
-    return Ratio(mean, mean - half, mean + half)
+    return Interval(mean, mean - half, mean + half)
 
 
-def _at_equal_load(e: Evidence, probability: float) -> Ratio:
+def _at_equal_load(e: Evidence, probability: float) -> Interval:
     """Intercept of the line at x = 0 with its interval; the mean if the loads of each pair are equal."""
     if e.wxx <= _SAME_LOAD**2 * e.w:
         return _mean(e, e.wd, e.vdd, probability)
@@ -221,7 +214,7 @@ def _at_equal_load(e: Evidence, probability: float) -> Ratio:
     spread = _spread(e, e.vdd - 2 * slope * e.vxd + slope**2 * e.vxx)
     squared_weights = (e.wxx**2 * e.ww - 2 * e.wxx * e.wx * e.wwx + e.wx**2 * e.wwxx) / determinant**2
     half = t_quantile(_degrees_of_freedom(n - 2), probability) * spread * math.sqrt(max(0.0, squared_weights))
-    return Ratio(value, value - half, value + half)
+    return Interval(value, value - half, value + half)
 
 
 def _has_one_ratio(e: Evidence) -> bool:

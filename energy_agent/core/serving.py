@@ -3,22 +3,15 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-
-@dataclass(frozen=True, slots=True)
-class Band:
-    """An estimate in J per token with its 95 % interval."""
-
-    value: float
-    low: float
-    high: float
+from energy_agent.core.interval import Interval
 
 
 @dataclass(frozen=True, slots=True)
 class Split:
     """J per computed prompt token and per generated token, each None with its reason; `idle_j` is neither's."""
 
-    prefill: Band | None
-    decode: Band | None
+    prefill: Interval | None
+    decode: Interval | None
     reason: str = ""
     idle_j: float = 0.0
 

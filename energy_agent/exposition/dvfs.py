@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator, Mapping
 
-from energy_agent.core.snapshot import DvfsDevice, Measured
+from energy_agent.core.interval import Interval
+from energy_agent.core.snapshot import DvfsDevice
 from energy_agent.core.units import UJ_PER_J, decimal
 
 _MODES = ("observe", "shadow", "enforce")
@@ -26,19 +27,16 @@ def samples(view: DvfsDevice) -> Iterator[tuple[str, tuple[str, ...], str | None
         yield "dvfs_ineffective_total", (reason,), str(count)
     yield "dvfs_saved_joules", (), _joules(view.saved_uj)
     yield "dvfs_extra_joules", (), _joules(view.extra_uj)
-    if view.predicted is not None:
-        yield "dvfs_predicted_saving_ratio", (), f"{view.predicted.saving_ratio:.4f}"
-        yield "dvfs_predicted_saving_ratio_lower", (), f"{view.predicted.low:.4f}"
-        yield "dvfs_predicted_saving_ratio_upper", (), f"{view.predicted.high:.4f}"
+    yield from _measured("dvfs_predicted_saving_ratio", (), view.predicted)
     yield from _measured("dvfs_proven_saving_ratio", (), view.saving)
     yield from _measured("dvfs_slowdown_ratio", (view.slowdown_of,), view.slowdown)
     if view.slowdown_ratio is not None and view.facts:
         yield "dvfs_slowdown_budget_ratio", (), f"{view.slowdown_ratio:.4f}"
 
 
-def _measured(name: str, labels: tuple[str, ...], told: Measured | None) -> Iterator[tuple[str, tuple[str, ...], str | None]]:
+def _measured(name: str, labels: tuple[str, ...], told: Interval | None) -> Iterator[tuple[str, tuple[str, ...], str | None]]:
     if told is not None:
-        for end, value in (("", told.ratio), ("_lower", told.low), ("_upper", told.high)):
+        for end, value in (("", told.value), ("_lower", told.low), ("_upper", told.high)):
             yield name + end, labels, f"{value:.4f}"
 
 

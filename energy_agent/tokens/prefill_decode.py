@@ -20,7 +20,8 @@ from dataclasses import dataclass
 from math import sqrt
 from typing import Final
 
-from energy_agent.core.serving import Band, Split
+from energy_agent.core.interval import Interval
+from energy_agent.core.serving import Split
 
 LEAST_WINDOWS: Final = 30
 BLOCKS: Final = 10
@@ -77,9 +78,9 @@ def split(windows: Sequence[Window]) -> Split:
     return Split(bands[0], bands[1], reason, whole[2])
 
 
-def _band(value: float, spread: float, small: float) -> Band | None:
+def _band(value: float, spread: float, small: float) -> Interval | None:
     half = sqrt((_STUDENT * spread) ** 2 + (FORM * value) ** 2) + small
-    return Band(value, value - half, value + half) if value > 0 and half <= WIDEST * value else None
+    return Interval(value, value - half, value + half) if value > 0 and half <= WIDEST * value else None
 
 
 def _regressors(window: Window) -> list[float]:

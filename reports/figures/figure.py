@@ -25,14 +25,6 @@ Rounding = Literal["nearest", "down", "up"]
 
 
 @dataclass(frozen=True, slots=True)
-class Interval:
-    """Bounds of a value, exact until they are written."""
-
-    low: Fraction
-    high: Fraction
-
-
-@dataclass(frozen=True, slots=True)
 class Figure:
     """One number of the report. `dims` says of what (device, workload, model, state, reason)."""
 

@@ -17,35 +17,23 @@ from energy_agent.core.errors import UsageError
 from energy_agent.core.units import UJ_PER_KWH
 from energy_agent.factors.basis import Accounting, Basis
 from energy_agent.factors.embodied import Embodied
-from reports.figures.figure import Interval
 
 FACILITY: Final = "facility"
 
 
 @dataclass(frozen=True, slots=True)
 class Sci:
-    """SCI of one token in g CO2e, as a span; absent (`per_token` None) for `reason`.
+    """SCI of one token in g CO2e, least to most: (E x I + M) / R; None for `reason`. `note`: what the boundary leaves out."""
 
-    Args:
-        per_token: (E x I + M) / R, least to most.
-        operational: E x I / R alone.
-        embodied: M / R alone.
-        boundary: of E: gpu | node | facility.
-        note: what the boundary leaves out; "": nothing.
-    """
-
-    per_token: Interval | None
-    operational: Interval | None
-    embodied: Interval | None
-    boundary: str
+    per_token: tuple[Fraction, Fraction] | None
     reason: str = ""
     note: str = ""
 
 
 def sci_per_token(
-    energy_uj: Interval | None,
+    energy_uj: Fraction | None,
     boundary: str,
-    g_per_kwh: Interval | None,
+    g_per_kwh: Fraction | None,
     basis: Basis | None,
     embodied: Embodied | None,
     tokens: int | None,
@@ -53,9 +41,9 @@ def sci_per_token(
     """SCI of a token.
 
     Args:
-        energy_uj: E in uJ, reserved and idle time included; where no error is stated, low = high; None: not known.
+        energy_uj: E in uJ, reserved and idle time included; None: not known.
         boundary: where E is measured; with another than FACILITY the SCI is a lower bound and says so.
-        g_per_kwh: I, the mean over the same energy; where its publisher states no error, low = high; None: not known.
+        g_per_kwh: I, the mean over the same energy; None: not known.
         basis: what I counts; None where there is no I.
         embodied: M of the time reserved; None: not known.
         tokens: R; None: not known.
@@ -66,28 +54,17 @@ def sci_per_token(
     if basis is not None and basis.accounting is not Accounting.LOCATION:
         raise UsageError(f"SCI counts the grid at the location, and this intensity is {basis}: give the location-based one")
     note = "" if boundary == FACILITY else f"energy at the {boundary} boundary: what the facility adds is not in it"
-    if reason := _open(energy_uj, g_per_kwh, embodied, tokens):
-        return Sci(None, None, None, boundary, reason, note)
-    if energy_uj is None or g_per_kwh is None or embodied is None or not tokens:
-        raise AssertionError("_open looked")
-    assert embodied.low_g is not None
-    assert embodied.high_g is not None
-    per_kwh_token = Fraction(1, UJ_PER_KWH * tokens)
-    operational = Interval(energy_uj.low * g_per_kwh.low * per_kwh_token, energy_uj.high * g_per_kwh.high * per_kwh_token)
-    share = Interval(embodied.low_g / tokens, embodied.high_g / tokens)
-    whole = Interval(operational.low + share.low, operational.high + share.high)
-    return Sci(whole, operational, share, boundary, note=note)
-
-
-def _open(energy: Interval | None, intensity: Interval | None, embodied: Embodied | None, tokens: int | None) -> str:
-    """Which terms are open, in words; "": none."""
     lacking = []
-    if energy is None:
+    if energy_uj is None:
         lacking.append("no energy with its bounds (E)")
-    if intensity is None:
+    if g_per_kwh is None:
         lacking.append("no location-based intensity (I)")
-    if embodied is None or embodied.low_g is None:
+    if embodied is None or embodied.low_g is None or embodied.high_g is None:
         lacking.append(f"no embodied emissions (M){': ' + embodied.reason if embodied else ''}")
     if not tokens:
         lacking.append("no tokens were counted (R)" if tokens is None else "no token was generated (R)")
-    return "; ".join(lacking)
+    if lacking or energy_uj is None or g_per_kwh is None or embodied is None or not tokens:
+        return Sci(None, "; ".join(lacking), note)
+    operational = energy_uj * g_per_kwh / UJ_PER_KWH
+    low, high = ((operational + (made or 0)) / tokens for made in (embodied.low_g, embodied.high_g))
+    return Sci((low, high), note=note)

@@ -8,7 +8,7 @@ from energy_agent.factors.basis import Basis
 from energy_agent.factors.embodied import Covers, Embodied, EmbodiedRange, amortised, embodied_range, summed, why_none
 from energy_agent.factors.embodied_source import shipped
 from reports.figures.evidence import Evidence, amount_of, plus, reach
-from reports.figures.figure import LEDGER, Figure, Interval, rounded
+from reports.figures.figure import LEDGER, Figure, rounded
 from reports.figures.measures._measure import Measure, groups
 from reports.figures.measures.carbon import boundary, factor_ids, group_grams
 from reports.figures.measures.tokens import generated
@@ -105,19 +105,17 @@ def _sci_of(evidence: Evidence, suffix: str, dims: dict[str, str], rows: list[He
     within = {boundary(evidence, site) for site in sites}
     intensity = None
     if len(bases) == 1 and within == {at} and grams.value is not None and energy.value:
-        mean = grams.value * UJ_PER_KWH / energy.value
-        intensity = Interval(mean, mean)
+        intensity = grams.value * UJ_PER_KWH / energy.value
     # The error of I is not stated, and bounds of E alone would pass for those of the SCI: the span is of M, which is one.
-    bounds = None if energy.value is None else Interval(energy.value, energy.value)
     basis = next(iter(bases.values())) if len(bases) == 1 else None
-    sci = sci_per_token(bounds, at, intensity, basis, made, generated(evidence, {r.part for r in rows}) or None)
+    sci = sci_per_token(energy.value, at, intensity, basis, made, generated(evidence, {r.part for r in rows}) or None)
     of = dims | ({"note": sci.note} if sci.note else {})
     identity, sources = f"sci_per_token{suffix}", (*LEDGER, "tokens")
     ids = tuple(sorted({i for site in sites for i in factor_ids(evidence.sites[site])}))
     if sci.per_token is None:
         apart = "the sites' boundaries differ" if within != {at} and grams.value is not None else sci.reason
         return Figure(identity, None, "g/token", METHOD, at, sources=sources, factor_ids=ids, dims=of, reason=apart)
-    low, high = rounded(sci.per_token.low, "down"), rounded(sci.per_token.high, "up")
+    low, high = rounded(sci.per_token[0], "down"), rounded(sci.per_token[1], "up")
     why = "a span, as embodied emissions are one"
     return Figure(identity, None, "g/token", METHOD, at, None, low, high, sources, ids, of, why)
 
