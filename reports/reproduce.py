@@ -96,7 +96,7 @@ def facts_of(raw: bytes, file: str) -> Facts:
     """
     from pydantic import TypeAdapter, ValidationError
 
-    document: Any = parse(raw, file).value
+    document: Any = parse(raw, file)
     try:
         document = dict(document)
         inputs = document.pop("inputs")

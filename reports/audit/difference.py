@@ -76,7 +76,6 @@ def elsewhere(old: Edition, new: Edition) -> list[str]:
         "label": (old.label, new.label),
         "edition": (old.number, new.number),
         "restates": (old.restates, new.restates),
-        "missing": (old.missing, new.missing),
     }
     found = [key for key, (a, b) in pairs.items() if a != b]
     found += [key for key in old.rest.keys() | new.rest.keys() if old.rest.get(key) != new.rest.get(key)]
@@ -107,8 +106,8 @@ def _change(identity: str, editions: tuple[Edition, Edition], changes: InputChan
     a, b = old.figure.value if old else None, new.figure.value if new else None
     reason = ""
     if (a is None) != (b is None):
-        here, there = (old, editions[0]) if a is None else (new, editions[1])
-        reason = (here.figure.reason if here else _missing(identity, there)) or ""
+        here = old if a is None else new
+        reason = (here.figure.reason if here else "") or ""
         causes = (Cause.APPEARED if a is None else Cause.DISAPPEARED, *(causes or (() if reason else (Cause.UNEXPLAINED,))))
     elif a is None and new is not None:
         reason = new.figure.reason or ""
@@ -125,11 +124,6 @@ def _overlap(old: Figure, new: Figure) -> bool | None:
     if old.low is None or old.high is None or new.low is None or new.high is None:
         return None
     return old.low <= new.high and new.low <= old.high
-
-
-def _missing(identity: str, edition: Edition) -> str:
-    """Why an edition does not have a figure, where it says so of it, or of its quantity."""
-    return edition.missing.get(identity) or edition.missing.get(identity.partition("/")[0]) or ""
 
 
 def _moved(change: Change) -> Fraction | None:

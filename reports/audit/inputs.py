@@ -1,19 +1,19 @@
 """What a report was made of: the ledger's days, factor tables and the organisation's files, each with its hash. Pure."""
 
 import hashlib
-import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from fractions import Fraction
-from typing import Final
+from typing import Annotated
 
-from reports.audit.canonical import Found, canonical, exact
+from pydantic import BaseModel, ConfigDict, StringConstraints
 
-_DAY: Final = re.compile(r"[0-9]{4}-[01][0-9]-[0-3][0-9]")
+from reports.audit.canonical import Count, Document, Sha256, Text, exact, form, once
+
+_Date = Annotated[str, StringConstraints(pattern=r"^[0-9]{4}-[01][0-9]-[0-3][0-9]$")]
 
 
-@dataclass(frozen=True, slots=True)
-class LedgerDay:
+class LedgerDay(BaseModel):
     """One site's UTC day, as it was stated when the report was made.
 
     Args:
@@ -22,11 +22,13 @@ class LedgerDay:
         files: its Parquet files -> SHA-256.
     """
 
-    site: str
-    day: str
-    statement: int
-    inputs_sha256: str
-    files: Mapping[str, str] = field(default_factory=dict)
+    model_config = ConfigDict(frozen=True, extra="ignore")  # facts have faults and reasons as well
+
+    site: Text
+    day: _Date
+    statement: Count
+    inputs_sha256: Sha256
+    files: dict[Text, Sha256] = {}
 
     @property
     def lines(self) -> list[str]:
@@ -35,18 +37,46 @@ class LedgerDay:
         return [f"{head}\t{self.inputs_sha256}", *(f"{head}\t{name}\t{self.files[name]}" for name in self.files)]
 
 
-@dataclass(frozen=True, slots=True)
-class FactorRecord:
+class FactorRecord(Document):
     """A factor as the facts have it: its id, the hash of its table, and everything else that is said of it."""
 
-    id: str
-    sha256: str
-    said: Mapping[str, str]  # value, unit, edition, ...; what is no text as canonical JSON
+    id: Text
+    sha256: Sha256
+
+    @property
+    def said(self) -> dict[str, str]:
+        """Value, unit, edition and so on; what is no text as canonical JSON."""
+        return {key: value if isinstance(value, str) else form(value) for key, value in self.rest.items()}
 
     @property
     def value(self) -> Fraction | None:
         """Its one value; None: it is a series, or says none."""
-        return exact(self.said.get("value", ""))
+        return exact(self.rest.get("value"))
+
+
+class NamedFile(Document):
+    """A file of the organisation."""
+
+    name: Text
+    sha256: Sha256
+
+
+Factors = Annotated[tuple[FactorRecord, ...], once(lambda factor: factor.id)]
+
+
+class InputsDocument(Document):
+    """As a document has them; `factors` is a list of its own in facts, and one of the inputs in a manifest."""
+
+    days: Annotated[tuple[LedgerDay, ...], once(lambda day: (day.site, day.day))]
+    files: Annotated[tuple[NamedFile, ...], once(lambda file: file.name)]
+    factors: Factors = ()
+    ledger_root: Sha256 | None = None
+
+    def typed(self, factors: Iterable[FactorRecord] = ()) -> "Inputs":
+        """By their names."""
+        days = {(day.site, day.day): day for day in self.days}
+        records = {record.id: record for record in (*self.factors, *factors)}
+        return Inputs(days, records, {file.name: file.sha256 for file in self.files})
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,57 +95,8 @@ class Inputs:
 
     def plain(self) -> dict[str, object]:
         """As a manifest has it."""
-        days = [
-            {"site": d.site, "day": d.day, "statement": d.statement, "inputs_sha256": d.inputs_sha256, "files": dict(d.files)}
-            for _, d in sorted(self.days.items())
-        ]
         return {
-            "days": days,
+            "days": [self.days[key].model_dump() for key in sorted(self.days)],
             "factors": [{"id": name, "sha256": self.factors[name].sha256} for name in sorted(self.factors)],
             "files": [{"name": name, "sha256": self.files[name]} for name in sorted(self.files)],
         }
-
-
-def read_inputs(inputs: Found, factors: Found) -> Inputs:
-    """Typed inputs of a document; `factors` is a list of its own in facts, and one of the inputs in a manifest.
-
-    Raises:
-        WattlensError: a key is missing or of another type, or something is named twice.
-    """
-    days: dict[tuple[str, str], LedgerDay] = {}
-    for each in inputs.at("days").items():
-        files = {name: found.sha256() for name, found in _printable(each.at("files"))}
-        site, day = each.at("site").text(), each.at("day").text()
-        if not _DAY.fullmatch(day):
-            each.at("day").wrong("a day such as 2026-07-01")
-        if (site, day) in days:
-            each.wrong("each day of a site once")
-        days[site, day] = LedgerDay(site, day, each.at("statement").count(), each.at("inputs_sha256").sha256(), files)
-    records: dict[str, FactorRecord] = {}
-    for each in factors.items():
-        record = FactorRecord(each.at("id").text(), each.at("sha256").sha256(), _said(each))
-        if record.id in records:
-            each.wrong("each factor once")
-        records[record.id] = record
-    named: dict[str, str] = {}
-    for each in inputs.at("files").items():
-        name = each.at("name").text()
-        if name in named:
-            each.wrong("each file once")
-        named[name] = each.at("sha256").sha256()
-    return Inputs(days, records, named)
-
-
-def _printable(files: Found) -> list[tuple[str, Found]]:
-    for name, each in files.pairs():
-        if not name.isprintable():
-            each.wrong("a printable name")
-    return list(files.pairs())
-
-
-def _said(record: Found) -> dict[str, str]:
-    return {
-        key: each.value if isinstance(each.value, str) else canonical(each.value).decode().strip()
-        for key, each in record.pairs()
-        if key not in ("id", "sha256")
-    }

@@ -10,12 +10,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path, PurePosixPath
-from typing import Final
+from typing import Annotated, Final, Literal, Self
+
+from pydantic import AfterValidator, Field, Strict, StringConstraints, model_validator
 
 from energy_agent.core.errors import WattlensError
 from reports.audit import folder as files
-from reports.audit.canonical import Found, canonical, parse
-from reports.audit.inputs import Inputs, read_inputs
+from reports.audit.canonical import Count, Document, Sha256, Text, canonical, read_as
+from reports.audit.inputs import Factors, Inputs, InputsDocument
 
 SCHEMA: Final = "wattlens.report.manifest/1"
 SHAPING: Final = ("codecarbon", "duckdb", "jinja2", "matplotlib", "pandas", "typst", "xlsxwriter")
@@ -24,6 +26,52 @@ _ARGUMENT_MAX: Final = 1 << 20
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 Argument = str | bool | int | tuple[str, ...] | None
+_LongText = Annotated[str, StringConstraints(strict=True, max_length=_ARGUMENT_MAX)]
+
+
+def _is_output(name: str) -> bool:
+    return bool(_NAME.fullmatch(name)) and name not in files.AROUND
+
+
+def _plain_name(name: str) -> str:
+    if not _is_output(name):
+        raise ValueError("the plain name of a file of the report is wanted")
+    return name
+
+
+class MadeOf(Document):
+    """What facts say of themselves and of what they were made of."""
+
+    label: Text
+    edition: Count
+    restates: Sha256 | None = None
+    inputs: InputsDocument
+    factors: Factors
+
+
+class _OutputDocument(Document):
+    sha256: Sha256
+    size_b: Count = Field(alias="bytes")
+
+
+class _ManifestDocument(Document):
+    schema_: Literal["wattlens.report.manifest/1"] = Field(alias="schema")
+    program: Text
+    command: dict[str, Annotated[bool, Strict()] | Count | _LongText | tuple[Text, ...] | None]
+    label: Text
+    edition: Count
+    restates: Sha256 | None = None
+    inputs: InputsDocument
+    outputs: dict[Annotated[str, AfterValidator(_plain_name)], _OutputDocument]
+    libraries: dict[str, Text]
+
+    @model_validator(mode="after")
+    def _sound(self) -> Self:
+        if files.FACTS not in self.outputs:
+            raise ValueError(f"outputs has no {files.FACTS}")
+        if self.inputs.ledger_root != (root := self.inputs.typed().ledger_root):
+            raise ValueError(f"inputs.ledger_root is not the hash of its days, {root}")
+        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,17 +145,16 @@ def write_manifest(
         WattlensError: a file is not there, or the facts are not those of a report.
     """
     wanted = sorted(set(outputs) | {files.FACTS})
-    if wrong := [name for name in wanted if not _NAME.fullmatch(name) or name in files.AROUND]:
+    if wrong := [name for name in wanted if not _is_output(name)]:
         raise ValueError(f"no output of a report: {wrong}")
-    facts = parse(files.read(folder / files.FACTS, files.FACTS_MAX_B), str(folder / files.FACTS))
-    restates = facts.maybe("restates")
+    facts = read_as(MadeOf, files.read(folder / files.FACTS, files.FACTS_MAX_B), str(folder / files.FACTS))
     manifest = Manifest(
         program=program,
         command={name: _named(value) for name, value in command.items()},
-        label=facts.at("label").text(),
-        edition=facts.at("edition").count(),
-        restates=restates.sha256() if restates else None,
-        inputs=read_inputs(facts.at("inputs"), facts.at("factors")),
+        label=facts.label,
+        edition=facts.edition,
+        restates=facts.restates,
+        inputs=facts.inputs.typed(facts.factors),
         outputs={name: Output(*files.digest(folder / name)) for name in wanted},
         libraries=library_versions() if libraries is None else libraries,
     )
@@ -131,25 +178,17 @@ def parse_manifest(raw: bytes, file: str) -> Manifest:
     Raises:
         WattlensError: it is none, it is not in its canonical form, or its ledger root is not that of its days.
     """
-    found = parse(raw, file)
-    if found.at("schema").text() != SCHEMA:
-        found.at("schema").wrong(repr(SCHEMA))
-    inputs = found.at("inputs")
-    restates = found.maybe("restates")
-    outputs = found.at("outputs")
-    outputs.at(files.FACTS)
+    found = read_as(_ManifestDocument, raw, file)
     manifest = Manifest(
-        program=found.at("program").text(),
-        command={name: _argument(each) for name, each in found.at("command").pairs()},
-        label=found.at("label").text(),
-        edition=found.at("edition").count(),
-        restates=restates.sha256() if restates else None,
-        inputs=read_inputs(inputs, inputs.at("factors")),
-        outputs=dict(_outputs(outputs)),
-        libraries={name: each.text() for name, each in found.at("libraries").pairs()},
+        program=found.program,
+        command=found.command,
+        label=found.label,
+        edition=found.edition,
+        restates=found.restates,
+        inputs=found.inputs.typed(),
+        outputs={name: Output(each.sha256, each.size_b) for name, each in found.outputs.items()},
+        libraries=found.libraries,
     )
-    if inputs.at("ledger_root").sha256() != manifest.inputs.ledger_root:
-        inputs.at("ledger_root").wrong(f"the hash of its days, {manifest.inputs.ledger_root},")
     if manifest.as_bytes() != raw:
         raise WattlensError(f"{file}: is not in the form that a report writes; it was changed")
     return manifest
@@ -189,18 +228,3 @@ def _named(value: Argument) -> Argument:
     if isinstance(value, tuple):
         return tuple(as_named(each) for each in value)
     return as_named(value) if isinstance(value, str) else value
-
-
-def _argument(found: Found) -> Argument:
-    if found.value is None or isinstance(found.value, bool):
-        return found.value
-    if isinstance(found.value, list):
-        return tuple(each.text() for each in found.items())
-    return found.count() if isinstance(found.value, int) else found.text(_ARGUMENT_MAX)
-
-
-def _outputs(found: Found) -> Iterable[tuple[str, Output]]:
-    for name, each in found.pairs():
-        if not _NAME.fullmatch(name) or name in files.AROUND:
-            each.wrong("the plain name of a file of the report")
-        yield name, Output(each.at("sha256").sha256(), each.at("bytes").count())

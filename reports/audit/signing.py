@@ -12,12 +12,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Annotated, Final, Literal
+
+from pydantic import BeforeValidator, Field
 
 from energy_agent.core.errors import UsageError, WattlensError
 from energy_agent.ledger.signing import fits
 from reports.audit import folder as files
-from reports.audit.canonical import canonical, parse
+from reports.audit.canonical import Document, canonical, read_as
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -26,6 +28,23 @@ SCHEMA: Final = "wattlens.report.signature/1"
 ALGORITHM: Final = "ed25519"
 MAKE_ONE: Final = "make one with: openssl genpkey -algorithm ed25519 -out signing.pem"
 _KEY_B, _SIGNATURE_B = 32, 64
+
+
+def _bytes_of(size: int) -> BeforeValidator:
+    def read(text: object) -> bytes:
+        raw = _base64(text) if isinstance(text, str) else None
+        if raw is None or len(raw) != size:
+            raise ValueError(f"{size} bytes in base64 are wanted")
+        return raw
+
+    return BeforeValidator(read)
+
+
+class _SignatureDocument(Document):
+    schema_: Literal["wattlens.report.signature/1"] = Field(alias="schema")
+    algorithm: Literal["ed25519"]
+    public_key: Annotated[bytes, _bytes_of(_KEY_B)]
+    signature: Annotated[bytes, _bytes_of(_SIGNATURE_B)]
 
 
 class Signed(StrEnum):
@@ -154,17 +173,8 @@ def _private_key(path: Path, passphrase: Path | None) -> "Ed25519PrivateKey":
 
 def _signature(path: Path) -> tuple[bytes, bytes]:
     """Public key and signature of a `manifest.sig`."""
-    found = parse(files.read(path, files.SMALL_MAX_B), str(path))
-    for name, wanted in (("schema", SCHEMA), ("algorithm", ALGORITHM)):
-        if found.at(name).text() != wanted:
-            found.at(name).wrong(repr(wanted))
-    parts = []
-    for name, size in (("public_key", _KEY_B), ("signature", _SIGNATURE_B)):
-        raw = _base64(found.at(name).text())
-        if raw is None or len(raw) != size:
-            found.at(name).wrong(f"{size} bytes in base64")
-        parts.append(raw)
-    return parts[0], parts[1]
+    found = read_as(_SignatureDocument, files.read(path, files.SMALL_MAX_B), str(path))
+    return found.public_key, found.signature
 
 
 def _fits(raw: bytes, signature: bytes, data: bytes) -> bool:

@@ -278,7 +278,7 @@ def test_paired_blocks_prove_the_saving(proving: Bench) -> None:
     assert (analysis.group, analysis.workload, analysis.policy, analysis.pairs) == ("job", "w", "static", 4)
     assert analysis.claimed_uj > 0
     view = proving.governor.views()[0]
-    assert view.saving.ratio == pytest.approx(0.25, abs=1e-6)  # each board draws 300 W under the lock and 400 W without
+    assert view.saving.value == pytest.approx(0.25, abs=1e-6)  # each board draws 300 W under the lock and 400 W without
     assert view.slowdown.low <= 0 <= view.slowdown.high < 0.02  # and does the same work
     assert (view.slowdown_of, view.slowdown_ratio) == ("time_per_work", proving.terms.slowdown_ratio)
     assert sum(v.saved_uj for v in proving.governor.views()) == analysis.claimed_uj
@@ -308,7 +308,7 @@ def test_a_group_that_has_other_devices_gives_the_old_ones_back_and_measures_afr
     assert proving.locked() == [False, False]
     assert [(view.device, view.facts) for view in proving.governor.views() if not view.facts] == [(DEVICES[1], {})]
     prove(proving)  # both again: that of the second comes to the sum of the counters at once, which is no energy of a block
-    assert proving.governor.views()[0].saving.ratio == pytest.approx(0.25, abs=1e-6)
+    assert proving.governor.views()[0].saving.value == pytest.approx(0.25, abs=1e-6)
     while proving.locked() != [True, True]:
         proving.step()  # all of them are set again
 

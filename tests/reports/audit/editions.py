@@ -67,7 +67,7 @@ def document() -> dict[str, Any]:
             "files": [{"name": "org.yaml", "sha256": digest("org.yaml")}],
         },
         "conservation": {"devices_uj": "1", "holds": True},
-        "missing": {"water": "no meter"},
+        "missing": {"water": "no meter"},  # a key that this version does not know
     }
 
 

@@ -22,7 +22,13 @@ def days(tmp_path: Path) -> list[LedgerDay]:
         for name in NAMES:
             (place / name).write_text(f"{folder} {name}")
     return [
-        LedgerDay("fra1", day, 0, "0" * 64, {n: hashlib.sha256(f"{day}/r0000 {n}".encode()).hexdigest() for n in NAMES})
+        LedgerDay(
+            site="fra1",
+            day=day,
+            statement=0,
+            inputs_sha256="0" * 64,
+            files={n: hashlib.sha256(f"{day}/r0000 {n}".encode()).hexdigest() for n in NAMES},
+        )
         for day in ("2026-07-01", "2026-07-02")
     ]
 
@@ -40,7 +46,7 @@ def test_a_file_of_any_kind_that_was_changed_is_named(tmp_path: Path, days: list
 
 def test_a_statement_that_is_gone_and_a_name_that_leads_elsewhere(tmp_path: Path, days: list[LedgerDay]) -> None:
     (tmp_path / "fra1/2026-07-01/r0000/manifest.json").unlink()
-    days.append(LedgerDay("fra1", "2026-07-02", 1, "0" * 64, {"../../x": "0" * 64}))
+    days.append(LedgerDay(site="fra1", day="2026-07-02", statement=1, inputs_sha256="0" * 64, files={"../../x": "0" * 64}))
     assert changed_files(days, str(tmp_path)) == [
         "fra1/2026-07-01: statement 0 is not there",
         "fra1/2026-07-02/r0001/../../x: is no name of a file of a day",

@@ -142,8 +142,8 @@ def test_a_manifest_that_changed_after_it_was_signed(report: Path, key: Path, pu
         ("signature", "AAAA", "signature: 64 bytes in base64"),
         ("signature", "not base64!", "signature: 64 bytes in base64"),
         ("public_key", base64.b64encode(bytes(31)).decode(), "public_key: 32 bytes in base64"),
-        ("algorithm", "none", "algorithm: 'ed25519'"),
-        ("schema", "x", "schema: 'wattlens.report.signature/1'"),
+        ("algorithm", "none", "algorithm: Input should be 'ed25519'"),
+        ("schema", "x", "schema: Input should be 'wattlens.report.signature/1'"),
     ],
 )
 def test_a_signature_file_from_anybody(report: Path, key: Path, public: Path, key_of: str, value: str, says: str) -> None:

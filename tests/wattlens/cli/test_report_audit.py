@@ -114,7 +114,7 @@ def test_diff_of_what_is_no_report(tmp_path: Path, two: tuple[Path, Path]) -> No
     with pytest.raises(UsageError, match="no such file or folder"):
         diff(tmp_path / "nowhere", two[0])
     (tmp_path / "x.json").write_text('{"schema": "other"}')
-    with pytest.raises(WattlensError, match=r"x\.json: schema: 'wattlens\.report\.facts/2' is wanted"):
+    with pytest.raises(WattlensError, match=r"x\.json: schema: Input should be 'wattlens\.report\.facts/2'"):
         diff(two[0], tmp_path / "x.json")
 
 
