@@ -1,4 +1,4 @@
-"""Claims against a real Slurm on this machine: what its jobs hold by its own numbers, as JSON and as text; a hung slurmctld."""
+"""Claims against a real Slurm on this machine: what its jobs hold by its own numbers, by its JSON; a hung slurmctld."""
 
 import getpass
 import os
@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from energy_agent.config.slurm import Slurm
+from energy_agent.owners.slurm.answers import AnswerError
 from energy_agent.owners.slurm.commands import SlurmCommands
 from energy_agent.owners.slurm.source import SlurmJobs
 from energy_agent.runtime.clock import RealClock
@@ -142,8 +143,12 @@ def source_of(cluster, folder, timeout_s=30.0):
     scontrol = Path(need_program("scontrol"))
     labels = {"model": "comment.model"}
     config = Slurm(scontrol=scontrol, conf=cluster.folder / "slurm.conf", node="gpu17", timeout_s=timeout_s, labels=labels)
-    commands = SlurmCommands(config, scontrol)
-    return SlurmJobs(config, commands, RealClock(), folder / "proc", wanted=True), commands
+    try:
+        SlurmCommands(config, scontrol).node()
+    except AnswerError as error:
+        if "too old" in str(error):
+            pytest.skip(str(error))
+    return SlurmJobs(config, SlurmCommands(config, scontrol), RealClock(), folder / "proc", wanted=True)
 
 
 def held(source):
@@ -154,7 +159,7 @@ def held(source):
 
 
 def test_jobs_hold_the_devices_that_slurmd_means_until_they_end(cluster, tmp_path):
-    source, commands = source_of(cluster, tmp_path)
+    source = source_of(cluster, tmp_path)
     assert source.poll(), source.health()
     assert held(source) == {}
     plain = cluster.submit("--gres=gpu:a:2", "--job-name=train", "--comment=model=llama precision=fp8")
@@ -176,12 +181,6 @@ def test_jobs_hold_the_devices_that_slurmd_means_until_they_end(cluster, tmp_pat
     assert (facts.labels["owner"], facts.labels["array_task"]) == (f"Job/{array}", "7")
     assert "victim" not in (facts.labels["user"], facts.labels.get("account"))
 
-    commands._json = False  # as where Slurm was built without JSON
-    assert source.poll()
-    assert held(source) == {f"slurm-{plain}": {0, 2}}
-    assert source.claims().unknown == 1
-
-    commands._json = None
     cluster.said("scancel", plain)
     eventually(lambda: plain not in cluster.said("squeue", "--noheader", "--format=%i").split(), every=0.3)
     assert source.poll()
@@ -190,7 +189,7 @@ def test_jobs_hold_the_devices_that_slurmd_means_until_they_end(cluster, tmp_pat
 
 
 def test_a_hung_slurmctld_is_a_reason_and_the_last_answer_stays(cluster, tmp_path):
-    source, _ = source_of(cluster, tmp_path, timeout_s=1.5)
+    source = source_of(cluster, tmp_path, timeout_s=1.5)
     eventually(source.poll, every=0.5)
     before = source.claims()
     cluster.controller.send_signal(signal.SIGSTOP)

@@ -1,7 +1,6 @@
 """What scontrol and squeue say of this node and its jobs. Pure; every text is hostile: a job is called what its user likes.
 
-JSON (Slurm 22.05 and later, where it was built with it) is read by its keys. As text, a name with line breaks can look like any
-field, so that an answer in which a field stands twice is refused as a whole.
+scontrol's JSON (Slurm 22.05 and later) is read by its keys. Its text is not: a name with line breaks can look like any field.
 """
 
 import json
@@ -21,9 +20,6 @@ ENDED = {
     "PREEMPTED", "REVOKED", "TIMEOUT",
 }  # fmt: skip
 """States in which a job has no devices, unless it is still COMPLETING."""
-_FIELD = re.compile(r"(?:^|(?<=[ \n]))([A-Za-z][\w/:]*)=", re.MULTILINE)
-_ONCE = ("JobId", "JobName", "UserId", "Account", "JobState", "Partition", "NodeList", "NumNodes")
-_IN_TEXT = re.compile(r"^     Nodes=(\S+) .*?GRES=(\S*)$", re.MULTILINE)
 _ROW = re.compile(r"(\d{1,10})\|(\d{1,10}(?:[_+]\d{1,10})?)\|[A-Z_]{1,30}")
 
 
@@ -48,7 +44,7 @@ class Job:
     words: Mapping[str, str] = field(default_factory=dict)
 
 
-def node_of_json(answer: bytes, name: str) -> Node:
+def parse_node(answer: bytes, name: str) -> Node:
     """The node, of `scontrol show node NAME -d --json`.
 
     Raises:
@@ -56,31 +52,14 @@ def node_of_json(answer: bytes, name: str) -> Node:
     """
     for node in _list(_parsed(answer), "nodes"):
         if node.get("name") == name:
-            return _node(_text(node.get("gres")), _text(node.get("gres_used")))
+            try:
+                return Node(_text(node.get("gres")), amounts(_text(node.get("gres_used")), of_node=True))
+            except ValueError as error:
+                raise AnswerError(str(error)) from None
     raise AnswerError(f"no node {name!r} in the answer")
 
 
-def node_of_text(answer: bytes, name: str) -> Node:
-    """The node, of `scontrol show node NAME -d`.
-
-    Raises:
-        AnswerError: it is not in there.
-    """
-    text = answer.decode(errors="replace")
-    gres, used = (re.findall(rf"^   {key}=(.*)$", text, re.MULTILINE) for key in ("Gres", "GresUsed"))
-    if not text.startswith(f"NodeName={name} ") or len(gres) != 1 or len(used) != 1:
-        raise AnswerError(f"no node {name!r} in the answer")
-    return _node(gres[0].strip(), used[0].strip())
-
-
-def _node(gres: str, used: str) -> Node:
-    try:
-        return Node(gres, amounts(used, of_node=True))
-    except ValueError as error:
-        raise AnswerError(str(error)) from None
-
-
-def jobs_of_list(answer: bytes) -> dict[str, str]:
+def parse_jobs(answer: bytes) -> dict[str, str]:
     """Number and name (`12`, `12_3`, `12+1`) of each job, of `squeue --format %A|%i|%t`.
 
     Raises:
@@ -97,7 +76,7 @@ def jobs_of_list(answer: bytes) -> dict[str, str]:
     return found
 
 
-def job_of_json(answer: bytes, number: str, node: str) -> Job | None:
+def parse_job(answer: bytes, number: str, node: str) -> Job | None:
     """The job of that number, of `scontrol show job NUMBER -d --json`; None: it has nothing here.
 
     Raises:
@@ -141,42 +120,6 @@ def _at(gres: list[str], nodes: str, node: str) -> dict[tuple[str, int], int]:
         return amounts(gres[names.index(node)])
     except ValueError as error:
         raise AnswerError(str(error)) from None
-
-
-def job_of_text(answer: bytes, number: str, node: str) -> Job | None:
-    """The job of that number, of `scontrol show job NAME -d`; None: it has nothing here.
-
-    Raises:
-        AnswerError: the answer does not tell, or says a thing twice.
-    """
-    text = answer.decode(errors="replace")
-    for key in _ONCE:
-        if len(re.findall(rf"(?:^|(?<=\s)){key}=", text)) != 1:
-            raise AnswerError(f"{key} stands not once in what scontrol says of a job")
-    found = {match[1]: text[match.end() :].splitlines()[0] for match in _FIELD.finditer(text) if text[match.end() :]}
-    values = {key: value if key in ("JobName", "Comment") else value.split(" ")[0] for key, value in found.items()}
-    if not text.startswith("JobId=") or values["JobId"] != number:
-        raise AnswerError("what scontrol says is of another job")
-    if values["JobState"] in ENDED:
-        return None
-    try:
-        here = [amounts(gres) for nodes, gres in _IN_TEXT.findall(text) if node in hosts(nodes)]
-    except ValueError as error:
-        raise AnswerError(str(error)) from None
-    if len(here) > 1:
-        raise AnswerError("a job that is twice on this node")
-    values |= {key: "" for key, value in values.items() if value in ("(null)", "N/A")}
-    labels = {
-        "job": number,
-        "user": values["UserId"].partition("(")[0][:MAX_TEXT],
-        "account": values["Account"][:MAX_TEXT],
-        "partition": values["Partition"][:MAX_TEXT],
-        "job_name": _text(values["JobName"]),
-        **({"array_task": values["ArrayTaskId"][:20]} if "ArrayTaskId" in values else {}),
-    }
-    words = {"comment": _text(values.get("Comment"), 1_000), "qos": values.get("QOS", ""), "wckey": values.get("WCKey", "")}
-    array, het = (values.get(key, "") if values.get(key, "").isdigit() else "" for key in ("ArrayJobId", "HetJobId"))
-    return Job(here[0] if here else {}, _owned(labels, array, het), words)
 
 
 def _owned(labels: Mapping[str, str], array: str, het: str) -> dict[str, str]:

@@ -1,26 +1,15 @@
-"""The questions to Slurm, through its own scontrol and squeue: as JSON, or as text where this Slurm was built without JSON."""
+"""The questions to Slurm, through its own scontrol, which answers in JSON from Slurm 22.05 on, and squeue."""
 
 import os
 import re
 import socket
-from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
 
 from energy_agent.config.slurm import Slurm
 from energy_agent.owners.command import CommandError, Process, output_of
-from energy_agent.owners.slurm.answers import (
-    AnswerError,
-    Job,
-    Node,
-    job_of_json,
-    job_of_text,
-    jobs_of_list,
-    node_of_json,
-    node_of_text,
-)
+from energy_agent.owners.slurm.answers import AnswerError, Job, Node, parse_job, parse_jobs, parse_node
 
-T = TypeVar("T")
+OLDEST = (22, 5)
 MAX_ANSWER_B = 16 << 20
 STATES = "RUNNING,SUSPENDED,COMPLETING,CONFIGURING,STOPPED"
 """Of a job that has devices."""
@@ -33,7 +22,7 @@ FOLDERS = (
     "/cm/shared/apps/slurm/current/bin",
 )
 _CONF = re.compile(r"^SLURM_CONF\s*=\s*(/.*\S)\s*$", re.MULTILINE)
-_GONE = re.compile(r"invalid job id", re.IGNORECASE)
+_VERSION = re.compile(r"slurm(?:-wlm)? (\d{1,3})\.(\d{1,3})\S*")
 
 
 def installed() -> Path | None:
@@ -55,7 +44,7 @@ class SlurmCommands:
         self.name = config.node or socket.gethostname().partition(".")[0]
         kept = {"PATH": "/usr/bin:/bin", "LC_ALL": "C"} | {k: v for k, v in os.environ.items() if k == "SLURM_CONF"}
         self._environ = kept | ({} if config.conf is None else {"SLURM_CONF": str(config.conf)})
-        self._json: bool | None = None  # None: not known yet
+        self._is_new_enough = False  # not known yet
         self._folder: Path | None = None
         self._unkilled: list[Process] = []
 
@@ -64,12 +53,14 @@ class SlurmCommands:
 
         Raises:
             OSError: no answer.
-            AnswerError: one that does not tell.
+            AnswerError: one that does not tell, or this Slurm is older than 22.05.
         """
-        command = ["show", "node", self.name, "-d"]
-        return self._either(
-            command, lambda answer: node_of_json(answer, self.name), lambda answer: node_of_text(answer, self.name)
-        )
+        if not self._is_new_enough:
+            found = _VERSION.match(self._run(self._scontrol, "--version").decode(errors="replace"))
+            if found is not None and (int(found[1]), int(found[2])) < OLDEST:
+                raise AnswerError(f"{found[0]} is too old: scontrol answers in JSON from Slurm 22.05 on")
+            self._is_new_enough = True
+        return parse_node(self._run(self._scontrol, "show", "node", self.name, "-d", "--json"), self.name)
 
     def job(self, number: str, name: str = "") -> Job | None:
         """A job; None: it is no more, or has nothing on this node. `name` is the one that squeue gives it, such as 12_3.
@@ -78,17 +69,12 @@ class SlurmCommands:
             OSError: no answer.
             AnswerError: one that does not tell.
         """
-        command = ["show", "job", name or number, "-d"]
         try:
-            return self._either(
-                command,
-                lambda answer: job_of_json(answer, number, self.name),
-                lambda answer: job_of_text(answer, number, self.name),
-            )
+            return parse_job(self._run(self._scontrol, "show", "job", name or number, "-d", "--json"), number, self.name)
         except CommandError as error:
-            if _GONE.search(str(error)):
-                return None
-            raise
+            if error.code is None or number in self.jobs():
+                raise
+            return None
 
     def jobs(self) -> dict[str, str]:
         """Number and name of each job of this node.
@@ -97,7 +83,7 @@ class SlurmCommands:
             OSError: no answer.
             AnswerError: one that does not tell.
         """
-        return jobs_of_list(
+        return parse_jobs(
             self._run(self._squeue, "--noheader", f"--nodelist={self.name}", f"--states={STATES}", "--format=%A|%i|%t")
         )
 
@@ -114,19 +100,6 @@ class SlurmCommands:
                 raise AnswerError("scontrol does not tell where slurm.conf is: name it with holders.slurm.conf")
             self._folder = Path(found[1]).parent
         return self._folder
-
-    def _either(self, command: list[str], by_json: Callable[[bytes], T], by_text: Callable[[bytes], T]) -> T:
-        if self._json is not False:
-            try:
-                found = by_json(self._run(self._scontrol, *command, "--json"))
-                self._json = True
-                return found
-            except (CommandError, AnswerError) as error:
-                if isinstance(error, CommandError) and (self._json or error.code is None):
-                    raise  # it can, or does not answer at all
-        found = by_text(self._run(self._scontrol, *command))
-        self._json = False
-        return found
 
     def _run(self, *command: str) -> bytes:
         return output_of(command, self._config.timeout_s, MAX_ANSWER_B, self._environ, self._unkilled)

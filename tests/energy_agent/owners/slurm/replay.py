@@ -10,13 +10,11 @@ d=${0%/*}
 echo "$*" >> "$d/asked"
 [ ! -e "$d/fault" ] || . "$d/fault"
 case "$*" in
-    *--json) [ ! -e "$d/no-json" ] || { echo "scontrol: unrecognized option '--json'" >&2; exit 1; }; kind=json ;;
-    *) kind=txt ;;
-esac
-case "$1 $2" in
+    --version) file=version.txt ;;
     "show config") file=config.txt ;;
-    "show node") file=node.$kind ;;
-    "show job") file=job-$3.$kind; file=$(echo "$file" | sed 's/41_7/42/') ;;
+    "show node "*" -d --json") file=node.json ;;
+    "show job 41_7 -d --json") file=job-42.json ;;
+    "show job "*" -d --json") file=job-$3.json ;;
     *) exit 2 ;;
 esac
 [ -e "$d/$file" ] || { echo "slurm_load_jobs error: Invalid job id specified" >&2; exit 1; }

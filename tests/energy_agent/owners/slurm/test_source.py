@@ -1,4 +1,4 @@
-"""Claims by Slurm from what a real scontrol said: as JSON and as text, with names that mean harm, hung, failing and gone."""
+"""Claims by Slurm from what a real scontrol said: with names that mean harm, hung, failing, too old and gone."""
 
 import json
 
@@ -6,7 +6,6 @@ import pytest
 
 from energy_agent.config.slurm import Slurm
 from energy_agent.owners.command import CommandError, output_of
-from energy_agent.owners.slurm.answers import AnswerError, job_of_text
 from energy_agent.owners.slurm.commands import SlurmCommands
 from energy_agent.owners.slurm.source import SlurmJobs, open_slurm
 from energy_agent.runtime.clock import RealClock
@@ -72,27 +71,6 @@ def test_jobs_hold_what_slurm_gave_them_under_the_names_of_their_cgroups(here):
     assert [(h.up, h.device) for h in here.source.health()] == [(True, "")]
 
 
-def test_as_text_a_job_that_says_a_thing_twice_is_not_believed_and_the_others_are(here):
-    (here.folder / "no-json").touch()
-    assert here.source.poll()
-    assert here.held() == {"slurm-28": [2, 3], "slurm-35": [0]}
-    assert here.source.claims().unknown == 1
-    assert [(h.up, h.device) for h in here.source.health()] == [(True, ""), (False, "gpu IDX 3")]
-    by_text = {claim.workload: claim.facts.labels for claim in here.source.claims().claims}
-    (here.folder / "no-json").unlink()
-    other = SlurmJobs(
-        here.source._config, SlurmCommands(here.source._config, here.folder / "scontrol"), RealClock(), here.procfs, wanted=True
-    )
-    assert other.poll()
-    by_json = {claim.workload: claim.facts.labels for claim in other.claims().claims}
-    assert by_text == {name: labels for name, labels in by_json.items() if name != "slurm-42"}
-
-
-def test_all_tasks_of_an_array_are_not_the_answer_for_one():
-    with pytest.raises(AnswerError):
-        job_of_text((CAPTURES / "job-41.txt").read_bytes(), "41", "gpu17")
-
-
 def test_slurmctld_is_asked_little_and_a_new_job_is_found(here):
     assert here.source.poll()
     here.asked()
@@ -121,7 +99,7 @@ def test_slurmctld_is_asked_little_and_a_new_job_is_found(here):
         ("exec sleep 60", "did not answer within 0.5 s"),
         ("exec yes", "wrote more than"),
         ("echo 'Unable to contact slurm controller (connect failure)' >&2; exit 1", "Unable to contact slurm controller"),
-        ("printf '\\033[2J{'; exit 0", "no node"),
+        ("printf '\\033[2J{'; exit 0", "no JSON"),
         ("kill -9 $$", "it ended with -9"),
     ],
 )
@@ -189,6 +167,28 @@ def test_gpus_that_cannot_be_told_are_named(here):
         ("gpu IDX 0", "unknown device, given to slurm-28"), ("gpu IDX 1", "unknown device, given to slurm-28"),
         ("shard IDX 2", "unknown device, given to slurm-35"), ("gpu IDX 3", "unknown device, given to slurm-42"),
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("version", "reason"),
+    [("slurm-wlm 21.08.5\n", "slurm-wlm 21.08.5 is too old: scontrol answers in JSON from Slurm 22.05 on"),
+     ("slurm 22.05.0\n", ""), ("slurm 9.9", "slurm 9.9 is too old"), ("unknown\n", "")],
+)  # fmt: skip
+def test_a_slurm_without_json_is_refused_with_its_version(here, version, reason):
+    (here.folder / "version.txt").write_text(version)
+    assert here.source.poll() is not bool(reason)
+    assert reason in here.source.health()[0].reason
+    assert not reason or here.asked() == ["--version"]
+
+
+def test_a_job_that_squeue_still_lists_has_not_ended_because_scontrol_failed(here):
+    assert here.source.poll()
+    (here.folder / "job-28.json").unlink()
+    assert not here.source.poll()
+    assert here.held()["slurm-28"] == [2, 3], "the last good answer"
+    (here.folder / "squeue.txt").write_text("42|41_7|R\n31|31|R\n35|35|R\n")
+    assert here.source.poll()
+    assert "slurm-28" not in here.held()
 
 
 def test_where_no_slurmd_runs_nobody_is_asked(tmp_path):
