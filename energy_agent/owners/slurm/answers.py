@@ -27,6 +27,10 @@ class AnswerError(WattlensError, ValueError):
     """An answer that is not what was asked for; one line."""
 
 
+class TooOldError(AnswerError):
+    """A Slurm whose scontrol has no JSON."""
+
+
 @dataclass(frozen=True, slots=True)
 class Node:
     """This node: its `gres` and how much of it is given away."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from energy_agent.config.slurm import Slurm
 from energy_agent.owners.command import CommandError, Process, output_of
-from energy_agent.owners.slurm.answers import AnswerError, Job, Node, parse_job, parse_jobs, parse_node
+from energy_agent.owners.slurm.answers import AnswerError, Job, Node, TooOldError, parse_job, parse_jobs, parse_node
 
 OLDEST = (22, 5)
 MAX_ANSWER_B = 16 << 20
@@ -58,7 +58,7 @@ class SlurmCommands:
         if not self._is_new_enough:
             found = _VERSION.match(self._run(self._scontrol, "--version").decode(errors="replace"))
             if found is not None and (int(found[1]), int(found[2])) < OLDEST:
-                raise AnswerError(f"{found[0]} is too old: scontrol answers in JSON from Slurm 22.05 on")
+                raise TooOldError(f"{found[0]} is too old: scontrol answers in JSON from Slurm 22.05 on")
             self._is_new_enough = True
         return parse_node(self._run(self._scontrol, "show", "node", self.name, "-d", "--json"), self.name)
 
