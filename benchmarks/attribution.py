@@ -174,8 +174,7 @@ def _watch(
     plant: Plant, nvml: RealNvml, gpus: list[Gpu], clock: SimulatedClock, seconds: float, rng: random.Random
 ) -> tuple[list[list[Entry]], list[bool]]:
     readers = [
-        DeviceReader(nvml, nvml.device_by_index(g.index), clock, lambda _: None, nvml, gpm=g.mode == "mig by activity")
-        for g in gpus
+        DeviceReader(nvml, nvml.device_by_index(g.index), clock, lambda _: None, gpm=g.mode == "mig by activity") for g in gpus
     ]
     infos: dict[str, DeviceInfo] = {reader.uuid: reader.info for reader in readers}
     identity = Identity("c", "n", "boot", "0", simulated=True)

@@ -23,7 +23,8 @@ from typing import Any
 
 from dvfs.actuator.nvml_knobs import KnobError, Listed, Reading, Write, Written, inventory, read, write
 from dvfs.types import Constraints
-from energy_agent.devices.nvml.abi import Nvml, NvmlError
+from energy_agent.devices.nvml.abi import NvmlError
+from energy_agent.devices.nvml.library import RealNvml
 from energy_agent.runtime.parent import end_with_parent
 
 _MAX_ANSWER = 1 << 20
@@ -49,7 +50,7 @@ class ForkedKnobs:
 
     def __init__(
         self,
-        open_nvml: Callable[[], Nvml],
+        open_nvml: Callable[[], RealNvml],
         lock_folder: Path,
         timeout_s: float = 3.0,
         lock_wait_s: float = 0.5,
@@ -239,7 +240,7 @@ def _close_all_but(keep: set[int | None]) -> None:
                 os.close(fd)
 
 
-def _serve(channel: socket.socket, open_nvml: Callable[[], Nvml]) -> None:
+def _serve(channel: socket.socket, open_nvml: Callable[[], RealNvml]) -> None:
     """Open the driver and say so, then answer requests until there was none for a while, or one failed."""
     try:
         nvml = open_nvml()
@@ -269,7 +270,7 @@ def _reply(channel: socket.socket, answer: dict[str, Any]) -> None:
     channel.sendall(json.dumps(answer).encode() + b"\n")
 
 
-def _do(nvml: Nvml, request: Request) -> Any:
+def _do(nvml: RealNvml, request: Request) -> Any:
     uuid = str(request["uuid"])
     if request["do"] == "inventory":
         return list(map(astuple, inventory(nvml)))

@@ -15,9 +15,9 @@ from energy_agent.devices.nvml.abi import (
     NO_DATA,
     NOT_SUPPORTED,
     SUCCESS,
-    Nvml,
     NvmlError,
 )
+from energy_agent.devices.nvml.library import RealNvml
 
 SETTLE_S = 0.05
 """A lock settles within 48 ms at most in the public measurements (V100 class)."""
@@ -69,7 +69,7 @@ class Written:
     reasons: tuple[str, ...] = ()
 
 
-def inventory(nvml: Nvml) -> list[Listed]:
+def inventory(nvml: RealNvml) -> list[Listed]:
     """The devices that answer; one that is lost is left out, not an error."""
     found = []
     for index in range(nvml.device_count()):
@@ -81,7 +81,7 @@ def inventory(nvml: Nvml) -> list[Listed]:
     return found
 
 
-def read(nvml: Nvml, uuid: str) -> Reading:
+def read(nvml: RealNvml, uuid: str) -> Reading:
     """Read a device. What it does not support is None or empty.
 
     Raises:
@@ -112,7 +112,7 @@ def _unless(error: NvmlError, code: int) -> None:
         raise error
 
 
-def _out_of_band(nvml: Nvml, device: object) -> bool:
+def _out_of_band(nvml: RealNvml, device: object) -> bool:
     values = {v.field_id: v for v in nvml.field_values(device, [FIELD_CURRENT_POWER_LIMIT, FIELD_REQUESTED_POWER_LIMIT])}
     current, requested = values.get(FIELD_CURRENT_POWER_LIMIT), values.get(FIELD_REQUESTED_POWER_LIMIT)
     if current is None or requested is None or current.code != SUCCESS or requested.code != SUCCESS:
@@ -120,7 +120,7 @@ def _out_of_band(nvml: Nvml, device: object) -> bool:
     return current.value != requested.value
 
 
-def write(nvml: Nvml, uuid: str, writes: Sequence[Write], settle_s: float = SETTLE_S) -> list[Written]:
+def write(nvml: RealNvml, uuid: str, writes: Sequence[Write], settle_s: float = SETTLE_S) -> list[Written]:
     """Write knobs in order, one answer each; one that fails does not keep the next from being tried (a restore needs that)."""
     done: list[Written] = []
     for one in writes:
@@ -132,7 +132,7 @@ def write(nvml: Nvml, uuid: str, writes: Sequence[Write], settle_s: float = SETT
     return done
 
 
-def _power(nvml: Nvml, device: object, one: Write) -> Written:
+def _power(nvml: RealNvml, device: object, one: Write) -> Written:
     if not isinstance(one.value, int):
         raise ValueError(f"power limit {one.value!r}")
     now = nvml.power_limit_mw(device)
@@ -144,7 +144,7 @@ def _power(nvml: Nvml, device: object, one: Write) -> Written:
     return Written("ok" if now == one.value else "differs", now)
 
 
-def _clock(nvml: Nvml, device: object, one: Write, settle_s: float) -> Written:
+def _clock(nvml: RealNvml, device: object, one: Write, settle_s: float) -> Written:
     if one.value == "unlocked":
         nvml.reset_locked_sm_clocks(device)
     elif isinstance(one.value, tuple):

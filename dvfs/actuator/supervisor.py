@@ -27,7 +27,7 @@ from dvfs.actuator.ports import Restored
 from dvfs.actuator.watch import Stop, Watch, restore_until
 from dvfs.actuator.worker import Worker
 from energy_agent.core.errors import UsageError, WattlensError
-from energy_agent.devices.nvml.abi import Nvml
+from energy_agent.devices.nvml.library import RealNvml
 from energy_agent.runtime.clock import RealClock
 from energy_agent.runtime.files import require_safe
 
@@ -49,7 +49,7 @@ class ActuatorConfig:
 
     socket: Path
     state: Path
-    open_nvml: Callable[[], Nvml]
+    open_nvml: Callable[[], RealNvml]
     allow: AllowList = field(default_factory=AllowList)
     kill_switch: KillSwitch = field(default_factory=KillSwitch)
     simulated: bool = False

@@ -12,7 +12,7 @@ import pytest
 
 from energy_agent.core.energy import EVENT_REASONS
 from energy_agent.devices.nvml import abi
-from energy_agent.devices.nvml.abi import Nvml, NvmlError
+from energy_agent.devices.nvml.abi import NvmlError
 from energy_agent.devices.nvml.library import RealNvml
 from energy_agent.sim.gpu.boards import BoardSpec
 from energy_agent.sim.gpu.build import library_path
@@ -27,11 +27,11 @@ CAPTURES = sorted((Path(__file__).parent / "captures").glob("*.json"))
     params=["simulated", *CAPTURES, pytest.param("real", marks=pytest.mark.gpu)], ids=lambda p: getattr(p, "stem", p)
 )
 def nvml(request, tmp_path, monkeypatch):
-    """An initialised Nvml with at least one device."""
+    """An initialised library with at least one device."""
     if request.param == "simulated":
         Plant.create(tmp_path / "plant", [BoardSpec("H100-SXM5-80GB"), BoardSpec("A100-SXM4-80GB")], seed=2, rate=5.0).close()
         monkeypatch.setenv("WATTLENS_SIM", str(tmp_path))
-        nvml: Nvml = RealNvml(library_path())
+        nvml = RealNvml(library_path())
     elif isinstance(request.param, Path):
         nvml = replay(request.param)
     else:

@@ -22,7 +22,8 @@ from dvfs.actuator.lease import TTL_S
 from dvfs.actuator.note import SettingNote
 from dvfs.actuator.nvml_knobs import KnobError, Listed, Reading, Write, Written, inventory, read, write
 from dvfs.types import Limits, Setting
-from energy_agent.devices.nvml.abi import FieldValue, Nvml, NvmlError
+from energy_agent.devices.nvml.abi import FieldValue, NvmlError
+from energy_agent.devices.nvml.library import RealNvml
 
 HANG = -1
 _CLOCKS = list(range(345, 1981, 15))
@@ -167,7 +168,7 @@ class FakeBoards:
 class DirectKnobs:
     """The knobs port of the actuator core without processes, for tests of the core and for replay."""
 
-    def __init__(self, nvml: Nvml) -> None:
+    def __init__(self, nvml: RealNvml) -> None:
         """Use this NVML in place."""
         self._nvml = nvml
 
@@ -188,7 +189,7 @@ class DirectKnobs:
 
 
 def core_of(
-    knobs: Nvml,
+    knobs: RealNvml,
     journal: ActuatorJournal,
     limits: Limits,
     boot_ns: Callable[[], int] = lambda: 0,

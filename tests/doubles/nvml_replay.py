@@ -8,10 +8,9 @@ from typing import Any, cast
 
 from energy_agent.core.errors import UsageError
 from energy_agent.devices.nvml import abi
-from energy_agent.devices.nvml.abi import FieldValue, Nvml, NvmlError, Utilization
+from energy_agent.devices.nvml.abi import FieldValue, NvmlError, Utilization
 from energy_agent.devices.nvml.capture import SCHEMA, SETTERS, Answers, getters
-from energy_agent.devices.nvml.health_abi import HealthNvml
-from energy_agent.devices.nvml.sharing_abi import SharingNvml
+from energy_agent.devices.nvml.library import RealNvml, XidEventSet
 
 MAX_B = 64 << 20
 
@@ -92,17 +91,17 @@ class ReplayedNvml:
         every: list[Utilization] = self._ask("process_utilization", device, list[Utilization])
         return [u for u in every if u.timestamp_us > since_us]
 
-    def xid_events(self, devices: Sequence[object]) -> abi.XidEvents:
+    def xid_events(self, devices: Sequence[object]) -> XidEventSet:
         """None ever come."""
         self._started("nvmlEventSetCreate")
-        return _NoEvents()
+        return cast("XidEventSet", _NoEvents())
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         if name in self._kinds:
             return lambda device: self._ask(name, device, self._kinds[name])
         if name.startswith(SETTERS):
             return lambda *_: _replayed({"code": abi.NO_PERMISSION}, name, type(None))
-        if hasattr(HealthNvml, name) or hasattr(SharingNvml, name):
+        if hasattr(RealNvml, name):
 
             def missing(*_: object) -> None:
                 raise NvmlError(abi.FUNCTION_NOT_FOUND, name)
@@ -148,8 +147,8 @@ def _replayed(answer: Mapping[str, Any], call: str, kind: Any) -> Any:
     return TypeAdapter(kind).validate_python(answer["value"])
 
 
-def replay(path: Path) -> Nvml:
-    """A capture as an Nvml.
+def replay(path: Path) -> RealNvml:
+    """A capture as the library.
 
     Raises:
         UsageError: the file cannot be read or is none of this schema.
@@ -163,4 +162,4 @@ def replay(path: Path) -> Nvml:
         raise UsageError(f"cannot read the capture {path}: {error.strerror}") from None
     except (ValueError, KeyError, TypeError) as error:
         raise UsageError(f"{path} is not what 'wattlens doctor --capture' writes: {error}") from None
-    return cast("Nvml", ReplayedNvml(capture))
+    return cast("RealNvml", ReplayedNvml(capture))

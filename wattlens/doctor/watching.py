@@ -5,7 +5,8 @@ from collections.abc import Callable, Mapping
 from energy_agent.core.ports import Clock
 from energy_agent.core.units import NS_PER_S
 from energy_agent.devices.nvml import abi
-from energy_agent.devices.nvml.abi import Nvml, NvmlError
+from energy_agent.devices.nvml.abi import NvmlError
+from energy_agent.devices.nvml.library import RealNvml
 from energy_agent.metering.sensor_profile import Change
 
 PAUSE_S = 0.0005
@@ -15,7 +16,7 @@ _IDS = (abi.FIELD_TOTAL_ENERGY, abi.FIELD_POWER_INSTANT)
 class Watched:
     """One GPU under watch. `reason` is why there is no counter; `instant` is whether power is the instant one."""
 
-    def __init__(self, nvml: Nvml, handle: object, clock: Clock, mark: Callable[[str], None]) -> None:
+    def __init__(self, nvml: RealNvml, handle: object, clock: Clock, mark: Callable[[str], None]) -> None:
         """Nothing is asked yet."""
         self._nvml, self._handle, self._clock, self._mark = nvml, handle, clock, mark
         self.changes: list[Change] = []

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Self
 
 from energy_agent.core.energy import ProcessUse
-from energy_agent.devices.nvml.abi import Nvml, NvmlError
+from energy_agent.devices.nvml.abi import NvmlError
+from energy_agent.devices.nvml.library import RealNvml
 from energy_agent.owners.processes import ProcessHolders
 
 SHARED_KINDS = ("pod", "container", "slurm", "unit")
@@ -29,7 +30,7 @@ class GpuProcess:
 class GpuProcesses:
     """Reads the process lists of the GPUs of this machine."""
 
-    def __init__(self, nvml: Nvml, roots: Sequence[Path], utc_ns: int) -> None:
+    def __init__(self, nvml: RealNvml, roots: Sequence[Path], utc_ns: int) -> None:
         """Find the GPUs.
 
         Args:
@@ -57,8 +58,6 @@ class GpuProcesses:
         Raises:
             NvmlError: there is no driver, or it does not answer.
         """
-        from energy_agent.devices.nvml.library import RealNvml
-
         nvml = RealNvml()
         nvml.init()
         return cls(nvml, [Path("/proc")] if simulated is None else [simulated / "proc", Path("/proc")], utc_ns)

@@ -1,4 +1,4 @@
-"""Every answer of a node's NVML as a file; `nvml_replay` makes an `Nvml` of it again.
+"""Every answer of a node's NVML as a file; `nvml_replay` answers from it again.
 
 A capture is taken read-only: only getters are called, each once on each device, and counter and power for a short while. It is
 plain JSON with sorted keys:
@@ -6,7 +6,7 @@ plain JSON with sorted keys:
 {"schema", "driver", "nvml", "pynvml", "library", "node": CALLS, "devices": [{"calls": CALLS, "raw": CALLS, "fields": [[id,
 code, value], ...], "series": [[ns since the first, mJ, mW], ...]}]} where CALLS maps a call to {"value": ...} or {"code": N}.
 
-`calls` are those of `Nvml` and are what a replay answers from; `raw` are further getters as nvml.h names them.
+`calls` are those of the library and are what a replay answers from; `raw` are further getters as nvml.h names them.
 """
 
 import inspect
@@ -17,7 +17,8 @@ from functools import partial
 from typing import Any, get_type_hints
 
 from energy_agent.core.ports import Clock
-from energy_agent.devices.nvml.abi import Nvml, NvmlError, Utilization
+from energy_agent.devices.nvml.abi import NvmlError, Utilization
+from energy_agent.devices.nvml.frequent_calls import FrequentCalls
 from energy_agent.devices.nvml.library import RealNvml
 
 SCHEMA = "wattlens-nvml-capture/1"
@@ -49,9 +50,9 @@ Answers = dict[str, Any]
 
 
 def getters() -> dict[str, Any]:
-    """The calls of `Nvml` that ask one device and take nothing else: name -> type of the answer."""
+    """Calls that ask one device and take nothing else: name -> type of the answer; health and sharing are not among them."""
     found = {}
-    for name, function in vars(Nvml).items():
+    for name, function in {**vars(FrequentCalls), **vars(RealNvml)}.items():
         if name.startswith(("_", *SETTERS)) or not callable(function):
             continue
         if list(inspect.signature(function).parameters) == ["self", "device"]:

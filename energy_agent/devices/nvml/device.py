@@ -9,16 +9,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from energy_agent.core.energy import DeviceInfo, DeviceSample
+from energy_agent.core.health import HealthRecord
 from energy_agent.core.ports import Clock
 from energy_agent.core.units import NS_PER_S
 from energy_agent.devices.nvml import abi
-from energy_agent.devices.nvml.abi import Nvml, NvmlError
-from energy_agent.devices.nvml.sharing_abi import SharingNvml
+from energy_agent.devices.nvml.abi import GONE, OFF, NvmlError
+from energy_agent.devices.nvml.health import HealthReader, Mark
+from energy_agent.devices.nvml.library import RealNvml
 from energy_agent.devices.nvml.use import UseReader
 from energy_agent.devices.port import DeviceGone
 
-GONE = frozenset({abi.GPU_IS_LOST, abi.RESET_REQUIRED, abi.GPU_NOT_FOUND, abi.INVALID_STATE, abi.UNINITIALIZED, abi.UNKNOWN})
-OFF = frozenset({abi.NOT_SUPPORTED, abi.NO_PERMISSION, abi.FUNCTION_NOT_FOUND, 25, 26})
 RETRY_OFF_NS = 10 * NS_PER_S
 NEW_PROCESS_MEMORY_B = 8 << 20  # a CUDA context takes far more: a change of this size means somebody came or went
 
@@ -33,9 +33,6 @@ _FIELDS = {
 _FAST_FIELDS = (abi.FIELD_TOTAL_ENERGY, abi.FIELD_POWER_INSTANT)
 _ALL_FIELDS = tuple(_FIELDS)
 
-Mark = Callable[[str], None]
-"""Called with the name of each NVML call before it is made, so that a hang is known by name."""
-
 
 @dataclass(slots=True)
 class _Off:
@@ -44,12 +41,10 @@ class _Off:
 
 
 class DeviceReader:
-    """Reads one device through NVML, remembering what it does not support."""
+    """A `Device`: one GPU through NVML, remembering what it does not support."""
 
-    def __init__(
-        self, nvml: Nvml, handle: object, clock: Clock, mark: Mark, sharing: SharingNvml | None = None, *, gpm: bool = False
-    ) -> None:
-        """`sharing` and `gpm`: whether MIG devices, and their activity, may be asked for."""
+    def __init__(self, nvml: RealNvml, handle: object, clock: Clock, mark: Mark, *, gpm: bool = False) -> None:
+        """`gpm`: whether the activity of MIG devices may be asked for."""
         self.uuid = nvml.uuid(handle)
         self._nvml = nvml
         self.handle = handle
@@ -57,7 +52,8 @@ class DeviceReader:
         self._mark = mark
         self._off: dict[str, _Off] = {}
         self._memory_at_list_b: int | None = None
-        self._use = UseReader(nvml, sharing, clock, self._call, gpm=gpm)
+        self._use = UseReader(nvml, clock, self._call, gpm=gpm)
+        self._health: HealthReader | None = None
         self.info = self._describe()
 
     def read(self, *, full: bool, list_processes: bool = False, xid_counts: Mapping[int, int] | None = None) -> DeviceSample:
@@ -85,6 +81,18 @@ class DeviceReader:
             else:
                 values["mig"] = self._use.activity()
         return DeviceSample(self.uuid, t_ns, boot_ns, absent=absent, fast=not full, **values)
+
+    def read_health(self, group: str) -> HealthRecord:
+        """See `Device`."""
+        if self._health is None:
+            self._health = HealthReader(self._nvml, self.handle, self.uuid, self._clock, self._mark)
+        return self._health.read(group)
+
+    def close_health(self) -> None:
+        """See `Device`."""
+        health, self._health = self._health, None
+        if health is not None:
+            health.close()
 
     def close(self) -> None:
         """Let go of what is held in the driver for this device."""

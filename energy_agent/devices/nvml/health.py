@@ -12,14 +12,18 @@ from energy_agent.core.ports import Clock
 from energy_agent.core.units import NS_PER_S
 from energy_agent.devices.nvml import abi
 from energy_agent.devices.nvml import health_abi as ids
-from energy_agent.devices.nvml.abi import FieldValue, NvmlError
-from energy_agent.devices.nvml.device import OFF, Mark
-from energy_agent.devices.nvml.health_abi import GpmSampler, HealthNvml
+from energy_agent.devices.nvml.abi import OFF, FieldValue, NvmlError
+from energy_agent.devices.nvml.health_calls import Gpm
+from energy_agent.devices.nvml.library import RealNvml
 
 RETRY_OFF_NS = 600 * NS_PER_S
 GPM_LEAST_NS = NS_PER_S
 """GPM needs this much between two samples for its metrics to mean something."""
 MAX_LINKS = 64
+
+
+Mark = Callable[[str], None]
+"""Called with the name of each NVML call before it is made, so that a hang is known by name."""
 
 
 class _Visit:
@@ -44,11 +48,11 @@ class _Visit:
 class HealthReader:
     """Reads the health of one device, remembering what it does not support. `close` lets go of what GPM holds."""
 
-    def __init__(self, nvml: HealthNvml, handle: object, uuid: str, clock: Clock, mark: Mark) -> None:
+    def __init__(self, nvml: RealNvml, handle: object, uuid: str, clock: Clock, mark: Mark) -> None:
         self.uuid = uuid
         self._nvml, self._handle, self._clock, self._mark = nvml, handle, clock, mark
         self._off: dict[object, tuple[int, int]] = {}  # what was asked -> NVML code, CLOCK_BOOTTIME ns of the next try
-        self._gpm: GpmSampler | None = None
+        self._gpm: Gpm | None = None
         self._gpm_ns = 0
         self._groups: Mapping[str, Callable[[_Visit], None]] = {
             "ecc": self._ecc, "memory": self._memory, "pcie": self._pcie, "nvlink": self._nvlink, "state": self._state,

@@ -1,4 +1,4 @@
-"""The calls of `HealthNvml` over pynvml, mixed into `RealNvml`; they are made seldom, so pynvml's own wrappers serve."""
+"""NVML's calls for health over pynvml, mixed into `RealNvml`; they are made seldom, so pynvml's own wrappers serve."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -6,7 +6,7 @@ from typing import Any
 
 from energy_agent.devices.nvml import abi
 from energy_agent.devices.nvml.abi import FieldValue, NvmlError
-from energy_agent.devices.nvml.health_abi import GpmSampler, MigDevice
+from energy_agent.devices.nvml.health_abi import MigDevice
 
 MAX_MIG_DEVICES = 64  # far more than any board has; bounds the loop over what a driver says
 
@@ -110,7 +110,7 @@ class HealthCalls:
                 )
         return found
 
-    def gpm(self, device: object) -> GpmSampler:
+    def gpm(self, device: object) -> "Gpm":
         """Start sampling GPM.
 
         Raises:

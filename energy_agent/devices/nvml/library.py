@@ -1,4 +1,4 @@
-"""`hw.nvml_abi.Nvml` over pynvml, the only file that imports it; serves the driver's library and the simulated node's alike.
+"""NVML over pynvml, in the only file that imports it; serves the driver's library and the simulated node's alike.
 
 pynvml's errors are unhashable and its text varies, so every one becomes an NvmlError with the code. Answers are plain integers
 and strings.
@@ -14,7 +14,7 @@ from typing import Any
 
 from energy_agent.core.errors import UsageError
 from energy_agent.devices.nvml import abi
-from energy_agent.devices.nvml.abi import FieldValue, NvmlError, Utilization, XidEvents
+from energy_agent.devices.nvml.abi import FieldValue, NvmlError, Utilization
 from energy_agent.devices.nvml.frequent_calls import FrequentCalls
 from energy_agent.devices.nvml.health_calls import HealthCalls
 from energy_agent.devices.nvml.sharing_calls import SharingCalls
@@ -37,7 +37,10 @@ _XID_EVENT = 0x8
 
 
 class RealNvml(FrequentCalls, HealthCalls, SharingCalls):
-    """The calls of `Nvml`, `HealthNvml` and `SharingNvml`. One object a process: pynvml keeps one library."""
+    """NVML's calls; each may raise NvmlError. `device` is an opaque handle from `device_by_index` or `device_by_uuid`.
+
+    One object per process: pynvml keeps one library. Only dvfs/actuator calls setters, and reads each back.
+    """
 
     def __init__(self, library: Path | None = None) -> None:
         """Load pynvml; `library` is a `libnvidia-ml.so.1` to use in place of the one that the loader finds.
@@ -194,9 +197,9 @@ class RealNvml(FrequentCalls, HealthCalls, SharingCalls):
             break
         return [Utilization(int(p.pid), int(p.timeStamp), int(p.smUtil)) for p in answer if p.pid]
 
-    def xid_events(self, devices: Sequence[object]) -> XidEvents:
+    def xid_events(self, devices: Sequence[object]) -> "XidEventSet":
         """XID events of `devices` from now on; devices that refuse to be watched are left out."""
-        return _XidEventSet(self._nvml, self._call, devices)
+        return XidEventSet(self._nvml, self._call, devices)
 
     def set_power_limit_mw(self, device: object, limit_mw: int) -> None:
         """Set the limit, by the call whose return code pynvml checks. Root."""
@@ -230,8 +233,8 @@ class RealNvml(FrequentCalls, HealthCalls, SharingCalls):
             raise NvmlError(int(error.value), name) from None
 
 
-class _XidEventSet:
-    """`XidEvents` over an NVML event set."""
+class XidEventSet:
+    """XID events since the last call, per device UUID, by an NVML event set."""
 
     def __init__(self, nvml: Any, call: Callable[..., Any], devices: Sequence[object]) -> None:
         self._nvml = nvml

@@ -1,11 +1,10 @@
-"""The calls of `SharingNvml` over pynvml, mixed into `RealNvml`; made every few seconds on shared devices alone."""
+"""NVML's calls for shared devices over pynvml, mixed into `RealNvml`; made every few seconds on shared devices alone."""
 
 from contextlib import suppress
 from typing import Any
 
 from energy_agent.devices.nvml import abi
 from energy_agent.devices.nvml.abi import NvmlError
-from energy_agent.devices.nvml.health_abi import GpmSampler
 from energy_agent.devices.nvml.health_calls import MAX_MIG_DEVICES, Gpm
 from energy_agent.devices.nvml.sharing_abi import InstanceProcess, MigShape
 
@@ -53,7 +52,7 @@ class SharingCalls:
                 )
         return found
 
-    def gpm_instance(self, device: object, gpu_instance: int) -> GpmSampler:
+    def gpm_instance(self, device: object, gpu_instance: int) -> Gpm:
         """Start sampling GPM of one GPU instance.
 
         Raises:

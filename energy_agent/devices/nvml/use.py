@@ -10,10 +10,11 @@ from typing import Any
 from energy_agent.core.energy import MigUse, ProcessUse
 from energy_agent.core.ports import Clock
 from energy_agent.core.units import NS_PER_S
-from energy_agent.devices.nvml.abi import Nvml, NvmlError
-from energy_agent.devices.nvml.health_abi import GpmSampler
+from energy_agent.devices.nvml.abi import NvmlError
+from energy_agent.devices.nvml.health_calls import Gpm
+from energy_agent.devices.nvml.library import RealNvml
 from energy_agent.devices.nvml.process_time import PERIOD_MAX_US, SmTime, sm_time
-from energy_agent.devices.nvml.sharing_abi import GPM_SM_UTILIZATION, InstanceProcess, MigShape, SharingNvml
+from energy_agent.devices.nvml.sharing_abi import GPM_SM_UTILIZATION, InstanceProcess, MigShape
 
 FIRST_LOOK_US = 5_000_000  # how far back the first question for SM time reaches
 GPM_LEAST_NS = NS_PER_S // 2
@@ -24,30 +25,29 @@ Call = Callable[[str, str, Callable[[object], Any], dict[str, Any], dict[str, st
 
 
 class UseReader:
-    """Of one device. `sharing` is None where MIG is not to be asked; `gpm`: whether activity may be."""
+    """Of one device. `gpm`: whether the activity of MIG devices may be asked for."""
 
-    def __init__(self, nvml: Nvml, sharing: SharingNvml | None, clock: Clock, call: Call, *, gpm: bool) -> None:
-        self._nvml, self._sharing, self._clock, self._call, self._want_gpm = nvml, sharing, clock, call, gpm
+    def __init__(self, nvml: RealNvml, clock: Clock, call: Call, *, gpm: bool) -> None:
+        self._nvml, self._clock, self._call, self._want_gpm = nvml, clock, call, gpm
         self._since_us = 0
-        self._instances = _Activity(sharing, clock)
+        self._instances = _Activity(nvml, clock)
         self._shapes: list[MigShape] = []
         self._total = 0
 
     def read(self, absent: dict[str, str], *, mig: bool) -> tuple[tuple[ProcessUse, ...] | None, tuple[MigUse, ...] | None]:
         """Processes, and MIG devices where there are any; None where they were not told. `mig`: the GPU was in MIG mode."""
         found: dict[str, Any] = {}
-        sharing = self._sharing
         listed: list[InstanceProcess]
-        if mig and sharing is not None:
-            self._call("processes", "GetComputeRunningProcesses", sharing.instance_processes, found, absent)
+        if mig:
+            self._call("processes", "GetComputeRunningProcesses", self._nvml.instance_processes, found, absent)
             listed = found.get("processes", [])
         else:
             self._call("processes", "GetComputeRunningProcesses", self._nvml.compute_processes, found, absent)
             listed = [InstanceProcess(pid, memory, None, None) for pid, memory in found.get("processes", [])]
         if not found:
             return None, None
-        if mig and sharing is not None:
-            return self._by_instance(sharing, listed)
+        if mig:
+            return self._by_instance(listed)
         self.close()
         return self._by_time(listed), None
 
@@ -83,12 +83,10 @@ class UseReader:
         self._since_us = found.last_us
         return found.by_pid if found.believed else None
 
-    def _by_instance(
-        self, sharing: SharingNvml, listed: list[InstanceProcess]
-    ) -> tuple[tuple[ProcessUse, ...], tuple[MigUse, ...] | None]:
+    def _by_instance(self, listed: list[InstanceProcess]) -> tuple[tuple[ProcessUse, ...], tuple[MigUse, ...] | None]:
         asked: dict[str, Any] = {}
-        self._call("mig", "GetMigDeviceHandleByIndex", sharing.mig_shapes, asked, {})
-        self._call("slices", "GetMaxMigDeviceCount", sharing.mig_slices, asked, {})
+        self._call("mig", "GetMigDeviceHandleByIndex", self._nvml.mig_shapes, asked, {})
+        self._call("slices", "GetMaxMigDeviceCount", self._nvml.mig_slices, asked, {})
         if "mig" not in asked or "slices" not in asked:
             return tuple(ProcessUse(p.pid, p.memory_b) for p in listed), None
         shapes: list[MigShape] = asked["mig"]
@@ -122,9 +120,9 @@ class UseReader:
 class _Activity:
     """GPM of each GPU instance, measured from one listing to the next."""
 
-    def __init__(self, nvml: SharingNvml | None, clock: Clock) -> None:
+    def __init__(self, nvml: RealNvml, clock: Clock) -> None:
         self._nvml, self._clock = nvml, clock
-        self._samplers: dict[int, GpmSampler] = {}
+        self._samplers: dict[int, Gpm] = {}
         self._uuids: frozenset[str] = frozenset()
         self._read_ns = 0
 
@@ -134,7 +132,6 @@ class _Activity:
         Raises:
             NvmlError: GPM is not supported, or failed; then it begins anew.
         """
-        assert self._nvml is not None
         now_ns, uuids = self._clock.boot_ns(), frozenset(s.uuid for s in shapes)
         try:
             if uuids != self._uuids:

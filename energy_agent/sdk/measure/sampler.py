@@ -21,7 +21,7 @@ from energy_agent.core.errors import WattlensError
 from energy_agent.core.ports import Clock
 from energy_agent.core.units import NS_PER_S
 from energy_agent.devices.nvml import abi
-from energy_agent.devices.nvml.abi import Nvml, NvmlError
+from energy_agent.devices.nvml.abi import NvmlError
 from energy_agent.devices.nvml.library import RealNvml
 from energy_agent.runtime.clock import clock_for
 from energy_agent.runtime.parent import end_with_parent
@@ -41,7 +41,7 @@ _RETRY_S = 1.0
 class Device:
     """One GPU, read for its ticks."""
 
-    def __init__(self, nvml: Nvml, handle: object, uuid: str) -> None:
+    def __init__(self, nvml: RealNvml, handle: object, uuid: str) -> None:
         self.uuid, self._nvml, self._handle = uuid, nvml, handle
         codes = {a.field_id: a.code for a in nvml.field_values(handle, _FIELDS)}
         self._fields = tuple(f for f in _FIELDS if codes[f] == abi.SUCCESS or f == abi.FIELD_TOTAL_ENERGY)
@@ -78,7 +78,7 @@ class Sampler:
     """The loop."""
 
     def __init__(
-        self, end: socket.socket, ring: Ring, clock: Clock, nvml: Nvml, uuids: list[str], handles: dict[str, object]
+        self, end: socket.socket, ring: Ring, clock: Clock, nvml: RealNvml, uuids: list[str], handles: dict[str, object]
     ) -> None:
         self._socket, self._ring, self._clock = end, ring, clock
         self.failures: dict[str, str] = {}
@@ -191,7 +191,7 @@ class Sampler:
             self._socket.send(json.dumps(message).encode())
 
 
-def _found(nvml: Nvml, index: int) -> tuple[str, object]:
+def _found(nvml: RealNvml, index: int) -> tuple[str, object]:
     """UUID and handle of a GPU; of one that does not answer, a name by its place, and the error: it is not left out."""
     try:
         handle = nvml.device_by_index(index)

@@ -21,7 +21,7 @@ class Node:
         self.clock, self.calls, self.children = clock_for(os.environ), [], []
 
     def reader(self, gpu=0, *, gpm=True):
-        return DeviceReader(self.nvml, self.nvml.device_by_index(gpu), self.clock, self.calls.append, self.nvml, gpm=gpm)
+        return DeviceReader(self.nvml, self.nvml.device_by_index(gpu), self.clock, self.calls.append, gpm=gpm)
 
     def process(self, gpu=0):
         child = subprocess.Popen(["sleep", "100"])
@@ -95,7 +95,7 @@ def test_the_driver_is_asked_in_microseconds_from_the_last_stamp_it_gave(node):
             return super().process_utilization(device, since_us)
 
     nvml = Watched(library_path())
-    reader = DeviceReader(nvml, nvml.device_by_index(0), node.clock, lambda _: None, nvml)
+    reader = DeviceReader(nvml, nvml.device_by_index(0), node.clock, lambda _: None)
     slots = [node.process()[1] for _ in range(2)]
     for _ in range(3):
         for slot in slots:
