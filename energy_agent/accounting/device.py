@@ -65,7 +65,6 @@ class DeviceAccount:
     _shape_before: Shape = WHOLE  # at the last booked edge
     _settlement: Settlement = field(default_factory=Settlement)
     _resting: Resting = field(default_factory=Resting)  # of a GPU in MIG mode
-    _xid_seen: dict[int, int] = field(default_factory=dict)
     _events_boot_ns: int | None = None  # when event reasons were last read
 
     def feed(self, sample: DeviceSample, boot_id: str) -> tuple[list[Entry], Gap | None]:
@@ -155,11 +154,8 @@ class DeviceAccount:
                 self.event_ns = dict.fromkeys(EVENT_REASONS.values(), 0)  # an unset one appears at 0
             for name in _reasons(sample.event_reasons):  # sampled: taken to have held since the last reading
                 self.event_ns[name] = self.event_ns.get(name, 0) + elapsed
-        if sample.xid_counts is not None:
-            for code, count in sample.xid_counts.items():
-                seen = self._xid_seen.get(code, 0)
-                self.xid[code] = self.xid.get(code, 0) + (count - seen if count >= seen else count)
-            self._xid_seen = dict(sample.xid_counts)
+        for code, count in (sample.xid_counts or {}).items():
+            self.xid[code] = self.xid.get(code, 0) + count
 
     @property
     def anchor(self) -> Anchor:

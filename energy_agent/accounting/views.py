@@ -32,7 +32,7 @@ def device_view(
     event_ns, xid = shown.get(account.info.uuid, ({}, {}))
     sample = account.sample if up else None
     if sample is not None and sample.xid_counts is not None and sample.xid_counts != xid:
-        sample = replace(sample, xid_counts=xid)  # the reader counts from its start, we across restarts
+        sample = replace(sample, xid_counts=xid)  # a sample has new events, a view all that are committed
     return DeviceView(
         info=account.info,
         up=up,

@@ -137,7 +137,7 @@ class DeviceSample:
     memory_total_b: int | None = None
     event_reasons: int | None = None  # clock-event bitmask
     fast: bool = False  # a reading of energy and power alone, between two full ones
-    xid_counts: Mapping[int, int] | None = None  # XID code -> events seen since the reader started
+    xid_counts: Mapping[int, int] | None = None  # XID code -> events since the last full reading; None: not watched
     processes: tuple[ProcessUse, ...] | None = None  # None: not asked this time
     mig: tuple[MigUse, ...] | None = None  # the MIG devices, where asked; None: MIG is off, or not asked
     absent: Mapping[str, str] = field(default_factory=dict)

@@ -59,7 +59,7 @@ class Reader:
         self._devices: dict[int, Device] = {}
         self._uuids: dict[int, str] = {}
         self._opened = False  # a device was opened since the last hello
-        self._xids: dict[str, Counter[int]] = {}
+        self._xids: dict[str, Counter[int]] = {}  # events since each device's last full reading
         self._watching = False
         self._next_list_ns = 0
 
@@ -100,10 +100,10 @@ class Reader:
                 device = self._device(index)
                 if device is None:
                     continue
-                xids = self._xids.get(device.uuid)
-                samples.append(
-                    device.read(full=full, list_processes=list_processes, xid_counts=None if xids is None else dict(xids))
-                )
+                xids = self._xids.get(device.uuid) if full else None
+                samples.append(device.read(full=full, list_processes=list_processes, xid_counts=xids))
+                if xids is not None:  # a device that does not answer keeps them for its next reading
+                    self._xids[device.uuid] = Counter()
             except DeviceGone as lost:
                 self._drop(index)
                 gone.append(wire.Gone(self._name(index), lost.reason, lost.call))

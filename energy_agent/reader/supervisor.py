@@ -8,9 +8,8 @@ the driver (update, GPU reset) and comes back by itself.
 
 import select
 import time
-from collections import Counter
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 from energy_agent.core.energy import DeviceInfo, DeviceSample
 from energy_agent.core.health import MARK_PREFIX, HealthRecord
@@ -90,8 +89,6 @@ class Sampler:
     _released: bool = False
     _probe: Probe | None = None
     _xid_events: bool = True
-    _xids: dict[str, Counter[int]] = field(default_factory=dict)  # counted by readers before this one
-    _xids_now: dict[str, Mapping[int, int]] = field(default_factory=dict)  # counted by this reader
 
     def __post_init__(self) -> None:
         self.health_hangs = HealthHangs(unkillable=self.unkillable, start_probe=self.start_probe)
@@ -199,10 +196,6 @@ class Sampler:
             self._down(f"the reader cannot be started: {error.strerror}")
             self._start_at_s = time.monotonic() + self._back_off_s
             self._back_off_s = min(2 * self._back_off_s, MAX_BACK_OFF_S)
-            return
-        for uuid, counts in self._xids_now.items():
-            self._xids[uuid] = self._xids.get(uuid, Counter()) + Counter(counts)
-        self._xids_now = {}
 
     def _take(self, message: wire.Message) -> tuple[DeviceSample, ...] | None:
         """The samples of a sweep; None for another message."""
@@ -214,7 +207,7 @@ class Sampler:
             for sample in message.samples:
                 self.devices.setdefault(sample.uuid, DeviceHealth()).answered(sample.t_ns)
                 self.node.last_success_ns = sample.t_ns
-            return tuple(map(self._with_all_xids, message.samples))
+            return message.samples
         if isinstance(message, wire.Hello):
             self.node.driver = message.driver
             for info in message.devices:
@@ -262,15 +255,6 @@ class Sampler:
     def _index(self, device: str) -> int:
         info = self.infos.get(device)
         return info.index if info is not None else int(device.removeprefix("index "))
-
-    def _with_all_xids(self, sample: DeviceSample) -> DeviceSample:
-        """XIDs since the agent started, whichever reader saw them."""
-        if sample.xid_counts is None:
-            return sample
-        self._xids_now[sample.uuid] = sample.xid_counts
-        if sample.uuid not in self._xids:
-            return sample
-        return replace(sample, xid_counts=self._xids.get(sample.uuid, Counter()) + Counter(sample.xid_counts))
 
     def _bury(self, reader: ReaderProcess) -> None:
         """It was killed or has closed its output."""

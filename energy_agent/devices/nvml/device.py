@@ -59,7 +59,7 @@ class DeviceReader:
     def read(self, *, full: bool, list_processes: bool = False, xid_counts: Mapping[int, int] | None = None) -> DeviceSample:
         """Read the device: energy and power always, the rest when `full`, holders when asked or when memory use says so.
 
-        `xid_counts` are the XID events seen so far, which come by another way, and go into a full sample as they are.
+        `xid_counts` are the XID events since the last full reading, which come by another way, and go into a full sample.
 
         Raises:
             DeviceGone: the device is lost; nothing of this reading counts.
