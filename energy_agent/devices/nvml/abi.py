@@ -53,6 +53,9 @@ FIELD_REQUESTED_POWER_LIMIT = 192
 FIELD_POWER_CAP_TIME_NS = 74
 FIELD_SYNC_BOOST_TIME_NS = 76
 
+GPM_SM_UTILIZATION = 2
+"""Share of the SMs that worked, in percent; of an instance, of its own SMs."""
+
 
 class NvmlError(BackendError):
     """An NVML call failed. `code` is the nvmlReturn_t, `name` its name without the prefix, `call` what was asked."""
@@ -79,3 +82,34 @@ class Utilization:
     pid: int
     timestamp_us: int
     sm_percent: int
+
+
+@dataclass(frozen=True, slots=True)
+class MigDevice:
+    """A MIG device as it is now."""
+
+    uuid: str
+    profile: str  # for example 1g.10gb
+    gpu_instance: int
+    compute_instance: int
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceProcess:
+    """A process with a compute context. On a GPU in MIG mode it is on one of its instances, else both ids are None."""
+
+    pid: int
+    memory_b: int | None
+    gpu_instance: int | None
+    compute_instance: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class MigShape:
+    """A MIG device: a compute instance within a GPU instance. `slices` are its compute slices, `sms` its multiprocessors."""
+
+    uuid: str
+    gpu_instance: int
+    compute_instance: int
+    slices: int
+    sms: int

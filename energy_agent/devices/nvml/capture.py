@@ -9,7 +9,6 @@ code, value], ...], "series": [[ns since the first, mJ, mW], ...]}]} where CALLS
 `calls` are those of the library and are what a replay answers from; `raw` are further getters as nvml.h names them.
 """
 
-import inspect
 import json
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -18,13 +17,17 @@ from typing import Any, get_type_hints
 
 from energy_agent.core.ports import Clock
 from energy_agent.devices.nvml.abi import NvmlError, Utilization
-from energy_agent.devices.nvml.frequent_calls import FrequentCalls
 from energy_agent.devices.nvml.library import RealNvml
 
 SCHEMA = "wattlens-nvml-capture/1"
 FIELD_IDS = tuple(range(1, 251))
 NO_UUID = "GPU-00000000-0000-0000-0000-000000000000"
 SETTERS = ("set_", "reset_")
+CALLS = (
+    "uuid", "name", "architecture", "pci_bus_id", "mig_enabled", "persistence_mode", "total_energy_mj", "power_usage_mw",
+    "power_limit_mw", "power_limit_default_mw", "power_limit_range_mw", "sm_clock_mhz", "memory_clock_mhz", "sm_clock_max_mhz",
+    "supported_sm_clocks_mhz", "temperature_c", "utilization_percent", "memory_b", "event_reasons", "compute_processes",
+)  # fmt: skip
 RAW_SYSTEM = ("nvmlSystemGetNVMLVersion", "nvmlSystemGetCudaDriverVersion_v2", "nvmlSystemGetDriverBranch")
 RAW_DEVICE = tuple(
     f"nvmlDeviceGet{name}"
@@ -50,14 +53,8 @@ Answers = dict[str, Any]
 
 
 def getters() -> dict[str, Any]:
-    """Calls that ask one device and take nothing else: name -> type of the answer; health and sharing are not among them."""
-    found = {}
-    for name, function in {**vars(FrequentCalls), **vars(RealNvml)}.items():
-        if name.startswith(("_", *SETTERS)) or not callable(function):
-            continue
-        if list(inspect.signature(function).parameters) == ["self", "device"]:
-            found[name] = get_type_hints(function)["return"]
-    return found
+    """The calls that a capture has of each device: name -> type of the answer."""
+    return {name: get_type_hints(getattr(RealNvml, name))["return"] for name in CALLS}
 
 
 def take(

@@ -13,8 +13,7 @@ from energy_agent.core.units import NS_PER_S
 from energy_agent.devices.nvml import abi
 from energy_agent.devices.nvml import health_abi as ids
 from energy_agent.devices.nvml.abi import OFF, FieldValue, NvmlError
-from energy_agent.devices.nvml.health_calls import Gpm
-from energy_agent.devices.nvml.library import RealNvml
+from energy_agent.devices.nvml.library import Gpm, RealNvml
 
 RETRY_OFF_NS = 600 * NS_PER_S
 GPM_LEAST_NS = NS_PER_S

@@ -4,7 +4,6 @@ All field ids are <= 250: later ones were renumbered between driver branches and
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 CORRECTED, UNCORRECTED = "corrected", "uncorrected"
 
@@ -80,13 +79,3 @@ GPM_ACTIVITIES: Mapping[int, str] = {
 GPM_TRAFFIC: Mapping[int, tuple[str, str]] = {
     20: ("pcie", "transmit"), 21: ("pcie", "receive"), 60: ("nvlink", "receive"), 61: ("nvlink", "transmit"),
 }  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class MigDevice:
-    """A MIG device as it is now."""
-
-    uuid: str
-    profile: str  # for example 1g.10gb
-    gpu_instance: int
-    compute_instance: int

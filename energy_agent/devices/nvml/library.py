@@ -7,17 +7,14 @@ and strings.
 import ctypes
 import struct
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from energy_agent.core.errors import UsageError
 from energy_agent.devices.nvml import abi
-from energy_agent.devices.nvml.abi import FieldValue, NvmlError, Utilization
-from energy_agent.devices.nvml.frequent_calls import FrequentCalls
-from energy_agent.devices.nvml.health_calls import HealthCalls
-from energy_agent.devices.nvml.sharing_calls import SharingCalls
+from energy_agent.devices.nvml.abi import FieldValue, InstanceProcess, MigDevice, MigShape, NvmlError, Utilization
 
 _ARCHITECTURES = {
     2: "Kepler",
@@ -33,10 +30,19 @@ _ARCHITECTURES = {
 _FIELD = struct.Struct("=IIqqIiQ")  # nvmlFieldValue_t: id, scope, timestamp, latency, type, code, value
 _OTHER_VALUES = {0: "=d", 4: "=q", 5: "=i", 6: "=H"}  # nvmlValueType_t: formats of those that are not unsigned
 _CLOCK_SM = 1
+_UINT = struct.Struct("=I")
+_ULONGLONG = struct.Struct("=Q")
+_UTILIZATION = struct.Struct("=II")  # nvmlUtilization_t: gpu, memory
+_MEMORY = struct.Struct("=QQQ")  # nvmlMemory_t: total, free, used
+_TEMPERATURE = struct.Struct("=IIi")  # nvmlTemperature_v1_t: version, sensor, degrees Celsius
+_TEMPERATURE_V1_GPU = _TEMPERATURE.pack(0x0100000C, 0, 0)
+_MEM, _GPU_SENSOR = 2, 0
+_NO_INSTANCE = 0xFFFFFFFF
+MAX_MIG_DEVICES = 64  # far more than any board has; bounds the loop over what a driver says
 _XID_EVENT = 0x8
 
 
-class RealNvml(FrequentCalls, HealthCalls, SharingCalls):
+class RealNvml:
     """NVML's calls; each may raise NvmlError. `device` is an opaque handle from `device_by_index` or `device_by_uuid`.
 
     One object per process: pynvml keeps one library. Only dvfs/actuator calls setters, and reads each back.
@@ -62,11 +68,10 @@ class RealNvml(FrequentCalls, HealthCalls, SharingCalls):
                 ctypes.CDLL(str(library))
             except OSError as error:
                 raise NvmlError(abi.LIBRARY_NOT_FOUND, str(library)) from error
-        FrequentCalls.__init__(self, pynvml._nvmlGetFunctionPointer, pynvml.NVMLError)
-        HealthCalls.__init__(self)
         self._nvml: Any = pynvml
         self._error: Any = pynvml.NVMLError
-        self._fields: dict[tuple[int, ...], Any] = {}
+        self._held: dict[str, tuple[Callable[..., int], Any, Any]] = {}  # functions that are called often, with their buffers
+        self._fields: dict[tuple[tuple[int, int], ...], Any] = {}  # arrays of fields that were asked before
 
     def init(self) -> None:
         """Start NVML. Calls nest; each needs its `shutdown`."""
@@ -124,23 +129,23 @@ class RealNvml(FrequentCalls, HealthCalls, SharingCalls):
 
     def field_values(self, device: object, ids: Sequence[int]) -> list[FieldValue]:
         """Several fields in one call, each with its own code, in the order of `ids`."""
-        key = tuple(ids)
-        fields = self._fields.get(key)
-        if fields is None:  # pynvml would make and fill this array again each time, which costs more than the call
-            fields = self._fields[key] = (self._nvml.c_nvmlFieldValue_t * len(key))()
-            for answer, field in zip(fields, key, strict=True):
-                answer.fieldId = field
-        return self.answers(device, fields)
+        return self.scoped_field_values(device, [(field, 0) for field in ids])
 
-    def answers(self, device: object, fields: Any) -> list[FieldValue]:
-        """Ask an array of fields."""
+    def scoped_field_values(self, device: object, fields: Sequence[tuple[int, int]]) -> list[FieldValue]:
+        """Fields with their scopes, such as the number of a link; in the order asked."""
+        key = tuple(fields)
+        asked = self._fields.get(key)
+        if asked is None:  # pynvml would make and fill this array again each time, which costs more than the call
+            asked = self._fields[key] = (self._nvml.c_nvmlFieldValue_t * len(key))()
+            for answer, (field, scope) in zip(asked, key, strict=True):
+                answer.fieldId, answer.scopeId = field, scope
         try:
-            code = self._nvml._nvmlGetFunctionPointer("nvmlDeviceGetFieldValues")(device, len(fields), fields)
+            code = self._nvml._nvmlGetFunctionPointer("nvmlDeviceGetFieldValues")(device, len(asked), asked)
         except self._error as error:
             code = int(error.value)
         if code != abi.SUCCESS:
             raise NvmlError(code, "nvmlDeviceGetFieldValues")
-        answers = bytes(fields)  # member by member costs twice the call itself
+        answers = bytes(asked)  # member by member costs twice the call itself
         return [
             FieldValue(field, code, _number(kind, raw) if code == abi.SUCCESS else 0)
             for field, _, _, _, kind, code, raw in _FIELD.iter_unpack(answers)
@@ -180,8 +185,21 @@ class RealNvml(FrequentCalls, HealthCalls, SharingCalls):
 
     def compute_processes(self, device: object) -> list[tuple[int, int | None]]:
         """(pid, bytes of memory or None) of each process with a compute context."""
-        answer = self._call("nvmlDeviceGetComputeRunningProcesses", device)
-        return [(int(p.pid), None if p.usedGpuMemory is None else int(p.usedGpuMemory)) for p in answer]
+        return [(process.pid, process.memory_b) for process in self.instance_processes(device)]
+
+    def instance_processes(self, device: object) -> list[InstanceProcess]:
+        """Each process with a compute context, with the MIG instance that it is on."""
+        found = []
+        for process in self._call("nvmlDeviceGetComputeRunningProcesses", device):
+            memory = None if process.usedGpuMemory is None else int(process.usedGpuMemory)
+            ids = (getattr(process, name, _NO_INSTANCE) for name in ("gpuInstanceId", "computeInstanceId"))
+            gpu, compute = (None if i is None or int(i) == _NO_INSTANCE else int(i) for i in ids)
+            found.append(InstanceProcess(int(process.pid), memory, gpu, compute))
+        return found
+
+    def mig_slices(self, device: object) -> int:
+        """Compute slices of the whole GPU: as many MIG devices can be made of it."""
+        return int(self._call("nvmlDeviceGetMaxMigDeviceCount", device))
 
     def process_utilization(self, device: object, since_us: int) -> list[Utilization]:
         """Utilisation of each process sampled after `since_us` (us, as the driver stamps); empty where there is none."""
@@ -200,6 +218,159 @@ class RealNvml(FrequentCalls, HealthCalls, SharingCalls):
     def xid_events(self, devices: Sequence[object]) -> "XidEventSet":
         """XID events of `devices` from now on; devices that refuse to be watched are left out."""
         return XidEventSet(self._nvml, self._call, devices)
+
+    def sm_clock_mhz(self, device: object) -> int:
+        """Clock of the SMs now."""
+        (value,) = self._ask("nvmlDeviceGetClockInfo", _UINT, device, _CLOCK_SM)
+        return value
+
+    def memory_clock_mhz(self, device: object) -> int:
+        """Clock of the memory now."""
+        (value,) = self._ask("nvmlDeviceGetClockInfo", _UINT, device, _MEM)
+        return value
+
+    def temperature_c(self, device: object) -> int:
+        """Temperature of the GPU; by the older call where the driver lacks the newer one."""
+        try:
+            return self._ask("nvmlDeviceGetTemperatureV", _TEMPERATURE, device, before=_TEMPERATURE_V1_GPU)[2]
+        except NvmlError as error:
+            if error.code != abi.FUNCTION_NOT_FOUND:
+                raise
+        return self._ask("nvmlDeviceGetTemperature", _UINT, device, _GPU_SENSOR)[0]
+
+    def utilization_percent(self, device: object) -> tuple[int, int]:
+        """Share of the last sample period in which a kernel ran, and in which memory was accessed."""
+        gpu, memory = self._ask("nvmlDeviceGetUtilizationRates", _UTILIZATION, device)
+        return gpu, memory
+
+    def memory_b(self, device: object) -> tuple[int, int]:
+        """Memory used (with what the driver keeps) and total, in bytes."""
+        total, _, used = self._ask("nvmlDeviceGetMemoryInfo", _MEMORY, device)
+        return used, total
+
+    def event_reasons(self, device: object) -> int:
+        """Clock-event bits; by the older call where the driver lacks the newer one."""
+        try:
+            return self._ask("nvmlDeviceGetCurrentClocksEventReasons", _ULONGLONG, device)[0]
+        except NvmlError as error:
+            if error.code != abi.FUNCTION_NOT_FOUND:
+                raise
+        return self._ask("nvmlDeviceGetCurrentClocksThrottleReasons", _ULONGLONG, device)[0]
+
+    def _ask(self, name: str, layout: struct.Struct, device: object, *arguments: int, before: bytes = b"") -> tuple[int, ...]:
+        """Call what is called every second on every device; the last argument is the answer, with `before` at first.
+
+        pynvml makes the answer's object anew at each call and reads it member by member, which costs several times the call
+        itself. Not for several threads: a second call writes into the same buffer.
+        """
+        held = self._held.get(name)
+        if held is None:
+            try:
+                function = self._nvml._nvmlGetFunctionPointer(name)
+            except self._error as error:
+                raise NvmlError(int(error.value), name) from None
+            buffer = ctypes.create_string_buffer(before, layout.size)
+            held = self._held[name] = (function, buffer, ctypes.byref(buffer))
+        function, buffer, answer = held
+        code = function(device, *arguments, answer)
+        if code != abi.SUCCESS:
+            raise NvmlError(code, name)
+        return layout.unpack_from(buffer)
+
+    def ecc_errors(self, device: object, uncorrected: int, aggregate: int, location: int) -> int:
+        """ECC errors of a location; flags are NVML's numbers: 0 corrected, 1 uncorrected; 0 volatile, 1 aggregate."""
+        return int(self._call("nvmlDeviceGetMemoryErrorCounter", device, uncorrected, aggregate, location))
+
+    def ecc_mode(self, device: object) -> tuple[int, int]:
+        """ECC now, and after the next reset: 1 on, 0 off."""
+        current, pending = self._call("nvmlDeviceGetEccMode", device)
+        return int(current), int(pending)
+
+    def pcie_replays(self, device: object) -> int:
+        """PCIe packets that were sent again."""
+        return int(self._call("nvmlDeviceGetPcieReplayCounter", device))
+
+    def pcie_link(self, device: object) -> tuple[int, int, int, int]:
+        """Generation now and at most, lanes now and at most."""
+        names = ("CurrPcieLinkGeneration", "MaxPcieLinkGeneration", "CurrPcieLinkWidth", "MaxPcieLinkWidth")
+        generation, most, lanes, most_lanes = (int(self._call(f"nvmlDeviceGet{name}", device)) for name in names)
+        return generation, most, lanes, most_lanes
+
+    def pcie_throughput_kib_s(self, device: object, receive: int) -> int:
+        """KiB/s sent (0) or received (1) in the 20 ms for which the call blocks. NVML says KB, not which; we take 1024."""
+        return int(self._call("nvmlDeviceGetPcieThroughput", device, receive))
+
+    def nvlink_up(self, device: object, link: int) -> bool:
+        """Whether a link is active."""
+        return int(self._call("nvmlDeviceGetNvLinkState", device, link)) == 1
+
+    def encoder_percent(self, device: object) -> int:
+        """Utilisation of the video encoders."""
+        return int(self._call("nvmlDeviceGetEncoderUtilization", device)[0])
+
+    def decoder_percent(self, device: object) -> int:
+        """Utilisation of the video decoders."""
+        return int(self._call("nvmlDeviceGetDecoderUtilization", device)[0])
+
+    def fans_percent(self, device: object) -> list[int]:
+        """Intended speed of each fan; empty where the board has none of its own.
+
+        Raises:
+            NvmlError: NOT_SUPPORTED where fans are not told.
+        """
+        count = int(self._call("nvmlDeviceGetNumFans", device))
+        return [int(self._call("nvmlDeviceGetFanSpeed_v2", device, fan)) for fan in range(min(count, 16))]
+
+    def bar1_b(self, device: object) -> tuple[int, int]:
+        """BAR1 in use and in total, in bytes."""
+        answer = self._call("nvmlDeviceGetBAR1MemoryInfo", device)
+        return int(answer.bar1Used), int(answer.bar1Total)
+
+    def memory_reserved_b(self, device: object) -> int:
+        """Device memory that driver and firmware keep, in bytes."""
+        return int(self._call("nvmlDeviceGetMemoryInfo", device, self._nvml.nvmlMemory_v2).reserved)
+
+    def mig_mode(self, device: object) -> tuple[int, int]:
+        """MIG mode now, and after the next reset: 1 on, 0 off."""
+        current, pending = self._call("nvmlDeviceGetMigMode", device)
+        return int(current), int(pending)
+
+    def mig_devices(self, device: object) -> list[MigDevice]:
+        """The MIG devices there are now. One that goes while it is asked is left out."""
+        found = []
+        for mig, uuid, gpu_instance, compute_instance in self._mig(device):
+            with suppress(NvmlError):
+                profile = _text(self._call("nvmlDeviceGetName", mig)).rpartition("MIG ")[2]
+                found.append(MigDevice(uuid, profile, gpu_instance, compute_instance))
+        return found
+
+    def mig_shapes(self, device: object) -> list[MigShape]:
+        """Likewise, with their size."""
+        found = []
+        for mig, uuid, gpu_instance, compute_instance in self._mig(device):
+            with suppress(NvmlError):
+                size = self._call("nvmlDeviceGetAttributes_v2", mig)
+                shape = (int(size.computeInstanceSliceCount), int(size.multiprocessorCount))
+                found.append(MigShape(uuid, gpu_instance, compute_instance, *shape))
+        return found
+
+    def _mig(self, device: object) -> Iterator[tuple[object, str, int, int]]:
+        """Handle, UUID, and GPU and compute instance of each MIG device."""
+        for index in range(min(self.mig_slices(device), MAX_MIG_DEVICES)):
+            with suppress(NvmlError):  # NOT_FOUND: no device at this index
+                mig = self._call("nvmlDeviceGetMigDeviceHandleByIndex", device, index)
+                ids = (int(self._call(f"nvmlDeviceGet{kind}InstanceId", mig)) for kind in ("Gpu", "Compute"))
+                yield (mig, self.uuid(mig), *ids)
+
+    def gpm(self, device: object, gpu_instance: int | None = None) -> "Gpm":
+        """Start sampling GPM, of a GPU or of one of its GPU instances.
+
+        Raises:
+            NvmlError: NOT_SUPPORTED before Hopper.
+        """
+        if not int(self._call("nvmlGpmQueryDeviceSupport", device).isSupportedDevice):
+            raise NvmlError(abi.NOT_SUPPORTED, "nvmlGpmQueryDeviceSupport")
+        return Gpm(self._nvml, self._call, device, gpu_instance)
 
     def set_power_limit_mw(self, device: object, limit_mw: int) -> None:
         """Set the limit, by the call whose return code pynvml checks. Root."""
@@ -231,6 +402,42 @@ class RealNvml(FrequentCalls, HealthCalls, SharingCalls):
             return getattr(self._nvml, name)(*arguments)
         except self._error as error:
             raise NvmlError(int(error.value), name) from None
+
+
+class Gpm:
+    """Two GPM samples in turn, of a GPU or of one of its GPU instances: what lies between the last two is the reading."""
+
+    def __init__(self, nvml: Any, call: Any, device: object, gpu_instance: int | None = None) -> None:
+        self._nvml, self._call = nvml, call
+        self._take = ("nvmlGpmSampleGet", device) if gpu_instance is None else ("nvmlGpmMigSampleGet", device, gpu_instance)
+        self._samples: list[Any] = []
+        try:
+            for _ in range(2):
+                self._samples.append(call("nvmlGpmSampleAlloc"))
+            call(*self._take, self._samples[0])
+        except NvmlError:
+            self.close()
+            raise
+
+    def read(self, ids: Sequence[int]) -> Mapping[int, float]:
+        """Metrics since the last read or the start: percentages, and MiB/s of traffic; what is not supported is left out."""
+        first, second = self._samples
+        self._call(*self._take, second)
+        self._samples.reverse()
+        get = self._nvml.c_nvmlGpmMetricsGet_t()
+        get.version, get.numMetrics = self._nvml.NVML_GPM_METRICS_GET_VERSION, len(ids)
+        get.sample1, get.sample2 = first, second
+        for place, metric in enumerate(ids):
+            get.metrics[place].metricId = metric
+        self._call("nvmlGpmMetricsGet", get)
+        answers = (get.metrics[place] for place in range(len(ids)))
+        return {int(a.metricId): float(a.value) for a in answers if a.nvmlReturn == abi.SUCCESS}
+
+    def close(self) -> None:
+        """Free the samples. A second time does nothing."""
+        while self._samples:
+            with suppress(NvmlError):  # the driver may be gone, and its memory with it
+                self._call("nvmlGpmSampleFree", self._samples.pop())
 
 
 class XidEventSet:

@@ -10,11 +10,9 @@ from typing import Any
 from energy_agent.core.energy import MigUse, ProcessUse
 from energy_agent.core.ports import Clock
 from energy_agent.core.units import NS_PER_S
-from energy_agent.devices.nvml.abi import NvmlError
-from energy_agent.devices.nvml.health_calls import Gpm
-from energy_agent.devices.nvml.library import RealNvml
+from energy_agent.devices.nvml.abi import GPM_SM_UTILIZATION, InstanceProcess, MigShape, NvmlError
+from energy_agent.devices.nvml.library import Gpm, RealNvml
 from energy_agent.devices.nvml.process_time import PERIOD_MAX_US, SmTime, sm_time
-from energy_agent.devices.nvml.sharing_abi import GPM_SM_UTILIZATION, InstanceProcess, MigShape
 
 FIRST_LOOK_US = 5_000_000  # how far back the first question for SM time reaches
 GPM_LEAST_NS = NS_PER_S // 2
@@ -137,7 +135,7 @@ class _Activity:
             if uuids != self._uuids:
                 self.close()
                 for instance in sorted({s.gpu_instance for s in shapes}):
-                    self._samplers[instance] = self._nvml.gpm_instance(handle, instance)
+                    self._samplers[instance] = self._nvml.gpm(handle, instance)
                 self._uuids, self._read_ns = uuids, now_ns
                 return {}
             if now_ns - self._read_ns < GPM_LEAST_NS:
