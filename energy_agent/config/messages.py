@@ -8,6 +8,8 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from energy_agent.config.key_values import model_of
+
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
 GROUP = r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,252}$"
 PORT = r"(0|[1-9]\d{0,3}|[1-5]\d{4}|6[0-4]\d{3}|65[0-4]\d{2}|655[0-2]\d|6553[0-5])"
@@ -137,15 +139,5 @@ def _keys_beside(root: type[BaseModel], location: tuple[int | str, ...]) -> list
     model: Any = root
     for part in location[:-1]:
         if isinstance(part, str) and part in getattr(model, "model_fields", {}):
-            model = _model_of(model.model_fields[part].annotation) or model
+            model = model_of(model.model_fields[part].annotation) or model
     return sorted(getattr(model, "model_fields", {}))
-
-
-def _model_of(annotation: Any) -> Any:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    for inner in getattr(annotation, "__args__", ()):
-        found = _model_of(inner)
-        if found is not None:
-            return found
-    return None

@@ -3,31 +3,29 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from energy_agent.config.messages import LABEL_KEY, OWNER_KIND, RESOURCE
-from energy_agent.config.section import Section
+from energy_agent.config.section import Fact, Off, Section
 from energy_agent.config.slurm import Slurm
 
 LabelKey = Annotated[str, Field(pattern=LABEL_KEY)]
 Resource = Annotated[str, Field(pattern=RESOURCE)]
 OwnerKind = Annotated[str, Field(pattern=OWNER_KIND)]
-FACT_KEYS = ("team", "project", "model", "precision", "class", "group")
-"""Facts that labels and annotations of a pod may fill."""
 
 
 class Kubernetes(Section):
     """What the kubelet and the API server say of the pods of this node (docs/holders.md)."""
 
-    pod_resources: Literal["auto", "off"] | Path = Field(
+    pod_resources: Annotated[Literal["auto", "off"] | Path, Off] = Field(
         "auto", description="the kubelet's PodResources socket; auto: where there is one at its usual place"
     )
     resources: tuple[Resource, ...] = Field((), description="extended resources that are GPUs, beside nvidia.com/gpu and mig-*")
-    informer: Literal["off", "auto"] = Field(
+    informer: Annotated[Literal["off", "auto"], Off] = Field(
         "off",
         description="auto: watch the pods of this node at the API server, where the service account may (overlay informer)",
     )
-    labels: dict[str, LabelKey] = Field(
+    labels: dict[Fact, LabelKey] = Field(
         default_factory=dict,
         description="fact (team, project, model, precision, class, group) -> label of the pod, else annotation, that tells it",
     )
@@ -35,24 +33,6 @@ class Kubernetes(Section):
         (),
         description="further kinds that own pods by way of others, as Kind.group/version, such as TrainingJob.ai.example/v1",
     )
-
-    @field_validator("pod_resources", mode="before")
-    @classmethod
-    def _off(cls, value: object) -> object:
-        return "off" if value is False else value  # YAML reads a bare off as false
-
-    @field_validator("informer", mode="before")
-    @classmethod
-    def _informer_off(cls, value: object) -> object:
-        return "off" if value is False else value
-
-    @field_validator("labels")
-    @classmethod
-    def _known_facts(cls, labels: dict[str, str]) -> dict[str, str]:
-        for fact in labels:
-            if fact not in FACT_KEYS:
-                raise ValueError(f"{fact!r} is no fact; there are: {', '.join(FACT_KEYS)}")
-        return labels
 
 
 class Holders(Section):

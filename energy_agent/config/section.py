@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, get_args, get_origin
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 
 
 def no_bool(value: object) -> object:
@@ -18,6 +18,19 @@ def no_bool(value: object) -> object:
     return value
 
 
+FACTS = ("team", "project", "model", "precision", "class", "group")
+"""Facts of a workload that its scheduler's labels may fill."""
+
+
+def _known_fact(name: str) -> str:
+    if name not in FACTS:
+        raise ValueError(f"{name!r} is no fact; there are: {', '.join(FACTS)}")
+    return name
+
+
+Fact = Annotated[str, AfterValidator(_known_fact)]
+Off = BeforeValidator(lambda value: "off" if value is False else value)
+"""YAML reads a bare off as false."""
 Ratio = Annotated[float, BeforeValidator(no_bool), Field(ge=0, le=0.5)]
 
 

@@ -6,16 +6,15 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator
 
 from energy_agent.config.messages import HOST, JOB_WORD
-from energy_agent.config.section import Section
+from energy_agent.config.section import Fact, Off, Section
 
-FACTS = ("team", "project", "model", "precision", "class", "group")
 JobWord = Annotated[str, Field(pattern=JOB_WORD, max_length=50)]
 
 
 class Slurm(Section):
     """What Slurm says of the jobs of this node (docs/holders.md)."""
 
-    scontrol: Literal["auto", "off"] | Path = Field(
+    scontrol: Annotated[Literal["auto", "off"] | Path, Off] = Field(
         "auto", description="the program, beside which squeue is; auto: where it is installed, once a slurmd runs here"
     )
     conf: Path | None = Field(None, description="slurm.conf, where it is not at the place that scontrol knows")
@@ -23,19 +22,14 @@ class Slurm(Section):
     node: str | None = Field(None, pattern=HOST, description="this node's NodeName, where it is not the short host name")
     period_s: float = Field(5.0, ge=1, le=300, description="seconds between questions; each is one for the node and one a job")
     timeout_s: float = Field(8.0, ge=0.5, le=60, description="how long an answer may take")
-    labels: dict[str, JobWord] = Field(
+    labels: dict[Fact, JobWord] = Field(
         default_factory=dict,
         description="fact (team, project, model, precision, class, group) -> account, user, partition, qos, wckey, job_name, "
         "or KEY of a KEY=VALUE in comment.KEY or job_name.KEY",
     )
-    accounts: dict[str, dict[str, str]] = Field(
+    accounts: dict[str, dict[Fact, str]] = Field(
         default_factory=dict, description="account -> its facts, such as {ml: {team: research, project: llm}}"
     )
-
-    @field_validator("scontrol", mode="before")
-    @classmethod
-    def _off(cls, value: object) -> object:
-        return "off" if value is False else value  # YAML reads a bare off as false
 
     @field_validator("scontrol", "conf", "gres_conf")
     @classmethod
@@ -43,22 +37,3 @@ class Slurm(Section):
         if isinstance(value, Path) and not value.is_absolute():
             raise ValueError("an absolute path is wanted")
         return value
-
-    @field_validator("labels")
-    @classmethod
-    def _known(cls, labels: dict[str, str]) -> dict[str, str]:
-        _check(labels)
-        return labels
-
-    @field_validator("accounts")
-    @classmethod
-    def _known_of_accounts(cls, accounts: dict[str, dict[str, str]]) -> dict[str, dict[str, str]]:
-        for facts in accounts.values():
-            _check(facts)
-        return accounts
-
-
-def _check(facts: dict[str, str]) -> None:
-    for fact in facts:
-        if fact not in FACTS:
-            raise ValueError(f"{fact!r} is no fact; there are: {', '.join(FACTS)}")

@@ -8,10 +8,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Protocol
 
-from energy_agent.core.health import GPM
 from energy_agent.reader import wire
 from energy_agent.reader.mark import MARK
 from energy_agent.runtime.threads import without_interrupts
@@ -61,25 +60,16 @@ class ReaderProcess:
         try:
             os.ftruncate(fd, MARK.size)
             self._mark = mmap.mmap(fd, MARK.size)
-            command = [sys.executable, "-m", "energy_agent.reader.main", "--mark-fd", str(fd)]
-            command += ["--period-ns", str(options.period_ns), "--full-period-ns", str(options.full_period_ns)]
-            command += ["--process-period-ns", str(options.process_period_ns)]
-            for device, index in sorted(excluded.items()):
-                command += ["--exclude", f"{device}@{index}"]
-            if options.health_period_ns:
-                command += ["--health-period-ns", str(options.health_period_ns)]
-                for flag, names in (("--health-group", options.health_groups), ("--no-health", sorted(without_health))):
-                    command += [part for name in names for part in (flag, name)]
-            if GPM in options.health_groups:
-                command.append("--gpm")
-            if not xid_events:
-                command.append("--no-xid-events")
+            own = asdict(options)
+            environ = own.pop("environ")
+            given = own | {"mark_fd": fd, "excluded": dict(excluded), "xid_events": xid_events}
+            command = _command("read", given | {"without_health": sorted(without_health)})
             with without_interrupts():  # Ctrl-C is for the agent, which ends its children
                 self._process = subprocess.Popen(
                     command,
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
-                    env=dict(options.environ),
+                    env=environ,
                     pass_fds=(fd,),
                     bufsize=0,
                     start_new_session=True,
@@ -189,9 +179,7 @@ class Probe:
         self.device = device
         self._killed_s: float | None = None
         self._deadline_s = time.monotonic() + timeout_s
-        command = [sys.executable, "-m", "energy_agent.reader.main", "--probe", device]
-        if health_groups is not None:
-            command += ["--probe-health", *(part for name in health_groups for part in ("--health-group", name))]
+        command = _command("--probe", {"device": device, "health_groups": health_groups})
         with without_interrupts():  # Ctrl-C is for the agent, which ends its children
             self._process = subprocess.Popen(
                 command,
@@ -231,6 +219,10 @@ class Probe:
             except subprocess.TimeoutExpired:
                 return False
         return True
+
+
+def _command(task: str, given: Mapping[str, object]) -> list[str]:
+    return [sys.executable, "-m", "energy_agent.reader.main", task, json.dumps(given)]
 
 
 class Child(Protocol):

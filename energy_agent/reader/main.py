@@ -7,11 +7,10 @@ standard output; standard input takes one JSON line a command: {"include": DEVIC
 
 A device is named by its UUID, or `index N` until the agent knows that: no call may be made to one that hangs, not even for
 its UUID.
-`--probe DEVICE` reads that device once, with `--probe-health` its health too, and ends: whether a device answers again is found
+`--probe` reads one device once, and its health where groups of it are named, and ends: whether a device answers again is found
 out by a process that may hang.
 """
 
-import argparse
 import json
 import os
 import select
@@ -23,8 +22,8 @@ from contextlib import suppress
 from dataclasses import replace
 
 from energy_agent.core.energy import DeviceSample
+from energy_agent.core.health import GPM
 from energy_agent.core.ports import Clock
-from energy_agent.core.units import NS_PER_S
 from energy_agent.devices.port import BackendError, Device, DeviceBackend, DeviceGone
 from energy_agent.reader import wire
 from energy_agent.reader.health_rounds import HealthVisits, read_all
@@ -206,49 +205,37 @@ def run(reader: Reader, clock: Clock, period_ns: int, full_period_ns: int) -> in
                 reader.command(line)
 
 
-def main(argv: list[str] | None = None) -> int:
-    """The child's command line; the agent is its only user."""
-    parser = argparse.ArgumentParser(prog="wattlens-reader", description=__doc__)
-    parser.add_argument("--period-ns", type=int, default=NS_PER_S)
-    parser.add_argument("--full-period-ns", type=int, default=NS_PER_S)
-    parser.add_argument("--process-period-ns", type=int, default=5 * NS_PER_S)
-    parser.add_argument("--exclude", action="append", default=[], metavar="DEVICE@INDEX")
-    parser.add_argument("--no-xid-events", action="store_true")
-    parser.add_argument("--health-period-ns", type=int, default=0, help="0: never")
-    parser.add_argument("--health-group", action="append", default=[], metavar="GROUP")
-    parser.add_argument("--gpm", action="store_true", help="share MIG devices by their activity")
-    parser.add_argument("--no-health", action="append", default=[], metavar="UUID")
-    parser.add_argument("--mark-fd", type=int)
-    parser.add_argument("--probe", metavar="DEVICE")
-    parser.add_argument("--probe-health", action="store_true")
-    args = parser.parse_args(argv)
+def main() -> int:
+    """The child: `read` or `--probe`, then its options as JSON (reader/child.py), which the agent alone gives."""
+    task, text = sys.argv[1:]
+    given = json.loads(text)
     end_with_parent(signal.SIGKILL)  # a reader that hangs in the driver cannot see that the agent has died
     from energy_agent.devices.nvml.backend import NvmlBackend
     from energy_agent.devices.nvml.driver_epoch import driver_epoch_for
     from energy_agent.devices.nvml.library import RealNvml
 
     clock = clock_for(os.environ)
-    marker = Marker(args.mark_fd)
-    backend = NvmlBackend(RealNvml(), clock, marker, lambda: driver_epoch_for(os.environ), gpm=args.gpm)
-    if args.probe:
+    marker, groups = Marker(given.get("mark_fd")), given["health_groups"]
+    gpm = task == "read" and GPM in groups
+    backend = NvmlBackend(RealNvml(), clock, marker, lambda: driver_epoch_for(os.environ), gpm=gpm)
+    if task == "--probe":
         try:
             backend.start()
-            index = args.probe.removeprefix("index ")
-            device = backend.open(int(index)) if index.isdigit() else backend.open_by_uuid(args.probe)
+            index = given["device"].removeprefix("index ")
+            device = backend.open(int(index)) if index.isdigit() else backend.open_by_uuid(given["device"])
             device.read(full=True)
-            if args.probe_health:
-                read_all(device, args.health_group)
+            if groups is not None:
+                read_all(device, groups)
         except (BackendError, DeviceGone) as error:
             sys.stderr.write(f"{error}\n")
             return 1
         return 0
-    excluded = {name: int(index) for name, _, index in (e.rpartition("@") for e in args.exclude)}
-    period_ns = args.health_period_ns
-    health = HealthVisits(clock, marker, args.health_group, period_ns, args.no_health) if period_ns else None
-    events = not args.no_xid_events
-    reader = Reader(backend, clock, marker, excluded, args.process_period_ns, error_events=events, health=health)
+    period_ns = given["health_period_ns"]
+    health = HealthVisits(clock, marker, groups, period_ns, given["without_health"]) if period_ns else None
+    events = given["xid_events"]
+    reader = Reader(backend, clock, marker, given["excluded"], given["process_period_ns"], error_events=events, health=health)
     try:
-        return run(reader, clock, args.period_ns, args.full_period_ns)
+        return run(reader, clock, given["period_ns"], given["full_period_ns"])
     except BrokenPipeError:
         forget_output()
         return 0  # the agent is gone: so are we
