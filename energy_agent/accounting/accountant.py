@@ -7,6 +7,7 @@ cannot be written the rows wait, and are committed whole as soon as that is poss
 import logging
 from collections.abc import Collection, Iterable, Mapping, Set
 from dataclasses import replace
+from typing import Any
 
 from energy_agent.accounting.device import DeviceAccount, SensorFor
 from energy_agent.accounting.node import NodeAccount
@@ -16,7 +17,7 @@ from energy_agent.accounting.share_policies import ShareFacts
 from energy_agent.accounting.token_totals import Served
 from energy_agent.accounting.totals import Booked, DeviceEnergy
 from energy_agent.accounting.training_intake import TOLD, Booking
-from energy_agent.accounting.views import STUCK, device_view, with_host
+from energy_agent.accounting.views import STUCK, device_view, host_fields
 from energy_agent.core.boundary import JOURNAL_LOST, is_gpu
 from energy_agent.core.difference import gap_of
 from energy_agent.core.energy import DeviceInfo, DeviceSample, Entry, Gap, Identity, SourceHealth, Tokens, WorkloadFacts
@@ -24,7 +25,7 @@ from energy_agent.core.job_identity import tenant_of
 from energy_agent.core.meters import MeterReading
 from energy_agent.core.proof import SteeringRows
 from energy_agent.core.saved_state import ONLY, UNREADABLE, Component, States, apply_changes, copy_states, find_changes
-from energy_agent.core.snapshot import DvfsDevice, LedgerStats, ProcessCost, Snapshot
+from energy_agent.core.snapshot import LedgerStats, Snapshot
 from energy_agent.core.tokens import TokenTotals
 from energy_agent.ledger.journal.journal import Batch, DeviceFacts, Totals
 from energy_agent.ledger.journal.recovery import lost_devices
@@ -334,14 +335,12 @@ class Accountant:
         health: Mapping[str, DeviceHealth],
         sources: tuple[SourceHealth, ...],
         ledger: LedgerStats,
-        *,
-        dvfs: tuple[DvfsDevice, ...] = (),
-        config_reload_ok: bool = True,
-        config_reload_success_ns: int | None = None,
-        reader_restarts_total: int = 0,
-        processes: tuple[ProcessCost, ...] = (),
+        **more: Any,
     ) -> Snapshot:
-        """What is published: the committed totals and the latest readings of devices that answer."""
+        """What is published: the committed totals and the latest readings of devices that answer.
+
+        `more` are fields of the snapshot that the accounts do not know.
+        """
         self._sequence += 1
         if self._sequence % FORGET_EVERY == 0:
             self._holders.forget_dead()
@@ -352,7 +351,9 @@ class Accountant:
         shown = self._last_held.forget_ended(now_ns, holding, self._owner)
         up = {uuid for uuid, h in health.items() if h.up}
         booked = self._booked.sums()
-        snapshot = Snapshot(
+        if self._node is not None:
+            more |= host_fields(booked, shown, self._node.views({s.source for s in sources if s.up}), self._node.gains)
+        return Snapshot(
             sequence=self._sequence,
             t_ns=now_ns,
             identity=self._identity,
@@ -378,15 +379,8 @@ class Accountant:
             facts=tuple(self._facts[w] for w in shown if w in self._facts),
             health=tuple(self._with_sensor(source) for source in sources),
             ledger=ledger,
-            dvfs=dvfs,
-            config_reload_ok=config_reload_ok,
-            config_reload_success_ns=config_reload_success_ns,
-            reader_restarts_total=reader_restarts_total,
-            processes=processes,
+            **more,
         )
-        if self._node is None:
-            return snapshot
-        return with_host(snapshot, booked, shown, self._node.views({s.source for s in sources if s.up}), self._node.gains)
 
     def _owner(self, workload: str) -> str:
         """Who has chosen its name, as far as the kernel or a scheduler says it."""

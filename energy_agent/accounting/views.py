@@ -2,12 +2,13 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import replace
+from typing import Any
 
 from energy_agent.accounting.device import DeviceAccount
 from energy_agent.accounting.totals import DeviceEnergy, Sums
 from energy_agent.core.boundary import boundary, is_gpu
 from energy_agent.core.energy import Method, State
-from energy_agent.core.snapshot import DeviceView, HostView, MeterView, Snapshot, WorkloadEnergy
+from energy_agent.core.snapshot import DeviceView, HostView, MeterView, WorkloadEnergy
 from energy_agent.reader.supervisor import DeviceHealth
 
 _HELD = (State.ACTIVE, State.IDLE)
@@ -49,10 +50,10 @@ def device_view(
     )
 
 
-def with_host(
-    snapshot: Snapshot, sums: Sums, shown: Collection[str], meters: tuple[MeterView, ...], gains: Mapping[str, float]
-) -> Snapshot:
-    """The snapshot with the host's totals, those of the workloads that are `shown`, and the meters that answer.
+def host_fields(
+    sums: Sums, shown: Collection[str], meters: tuple[MeterView, ...], gains: Mapping[str, float]
+) -> dict[str, Any]:
+    """Fields of the snapshot: the host's totals, those of the workloads that are `shown`, and the meters that answer.
 
     `gains` has the gain uncertainty of each device of the host that is known.
     """
@@ -61,13 +62,12 @@ def with_host(
     held = {(workload, device, state): 0 for workload in shown for device in devices for state in _HELD}
     for share in sums.energy(shown, devices):
         held[share.workload, share.device, share.state] += share.energy_uj
-    return replace(
-        snapshot,
-        boundary=boundary(devices),
-        meters=meters,
-        hosts=tuple(_host_view(device, sums, gains.get(device)) for device in devices),
-        host_workloads=tuple(WorkloadEnergy(w, d, s, Method.COUNTER, uj) for (w, d, s), uj in held.items()),
-    )
+    return {
+        "boundary": boundary(devices),
+        "meters": meters,
+        "hosts": tuple(_host_view(device, sums, gains.get(device)) for device in devices),
+        "host_workloads": tuple(WorkloadEnergy(w, d, s, Method.COUNTER, uj) for (w, d, s), uj in held.items()),
+    }
 
 
 def _host_view(device: str, sums: Sums, gain: float | None) -> HostView:

@@ -10,7 +10,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -240,7 +240,7 @@ class Agent:
             self._say(uuid, "" if device.up else device.reason)
         self._say("nvml", "" if node.up else node.reason)
         now_ns, boot_ns = self.clock.utc_ns(), self.clock.boot_ns()
-        snapshot = self.accountant.snapshot(
+        return self.accountant.snapshot(
             now_ns,
             sampler.devices,
             self._health(),
@@ -250,9 +250,6 @@ class Agent:
             config_reload_success_ns=self.reload.success_ns,
             reader_restarts_total=node.restarts_total,
             processes=self._costs(),
-        )
-        return replace(
-            snapshot,
             boot_ns=boot_ns,
             device_health=sampler.health(boot_ns),
             serving=self.per_token.views(),

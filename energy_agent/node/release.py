@@ -1,15 +1,27 @@
 """The request to let go of the driver for a while: a small file in the state folder, from an operator to the agent."""
 
-import json
 import os
 import stat
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, TypeAdapter, ValidationError
 
 from energy_agent.core.ports import Clock
 from energy_agent.core.units import NS_PER_S
 
 RELEASE_FILE = "release.json"
 MAX_B = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    until_boot_ns: Annotated[int, Field(gt=-(1 << 63), lt=1 << 63)]
+    boot_id: str
+
+
+_REQUEST = TypeAdapter(_Request)
 
 
 def request(state: Path, seconds: int, clock: Clock) -> None:
@@ -21,8 +33,8 @@ def request(state: Path, seconds: int, clock: Clock) -> None:
     draft = state / f"{RELEASE_FILE}.new"
     draft.unlink(missing_ok=True)  # whatever lies there, a link included, is not written through
     fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
-    with os.fdopen(fd, "w") as file:
-        json.dump({"until_boot_ns": clock.boot_ns() + seconds * NS_PER_S, "boot_id": clock.boot_id()}, file)
+    with os.fdopen(fd, "wb") as file:
+        file.write(_REQUEST.dump_json(_Request(clock.boot_ns() + seconds * NS_PER_S, clock.boot_id())))
     draft.replace(state / RELEASE_FILE)
 
 
@@ -46,11 +58,7 @@ def is_requested(state: Path, clock: Clock) -> bool:
     finally:
         os.close(fd)
     try:
-        body = json.loads(raw) if len(raw) <= MAX_B else {}
-        until_boot_ns, of_boot = body["until_boot_ns"], body["boot_id"]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        until_boot_ns = of_boot = None
-    is_time = isinstance(until_boot_ns, int) and not isinstance(until_boot_ns, bool) and abs(until_boot_ns) < 1 << 63
-    if not is_time or not isinstance(of_boot, str):
-        raise ValueError(f"{path} is not a request that `wattlens agent release` writes; remove it")
-    return bool(of_boot == clock.boot_id() and until_boot_ns > clock.boot_ns())
+        found = _REQUEST.validate_json(raw if len(raw) <= MAX_B else b"", strict=True)
+    except ValidationError:
+        raise ValueError(f"{path} is not a request that `wattlens agent release` writes; remove it") from None
+    return found.boot_id == clock.boot_id() and found.until_boot_ns > clock.boot_ns()

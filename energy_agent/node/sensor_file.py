@@ -1,13 +1,38 @@
 """The file that `wattlens doctor --sensors --json` writes, read back: what the agent need not assume any more."""
 
-import json
 import math
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Final, Literal
+
+from pydantic import Field, TypeAdapter
 
 from energy_agent.core.errors import UsageError
+from energy_agent.runtime import json_file
 
-SCHEMA = "wattlens-sensors/1"
+SCHEMA: Final = "wattlens-sensors/1"
 MAX_B = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class _Tick:
+    high: Annotated[float, Field(ge=1.0, le=10_000.0)] | None = None  # absent, with its reason beside it
+
+
+@dataclass(frozen=True, slots=True)
+class _Board:
+    uuid: str
+    name: str
+    tick_max_ms: _Tick
+
+
+@dataclass(frozen=True, slots=True)
+class _Profile:
+    schema: Literal["wattlens-sensors/1"]
+    boards: tuple[_Board, ...]
+
+
+_PROFILE = TypeAdapter(_Profile)
 
 
 def tick_ns_by_board(path: Path) -> dict[str, int]:
@@ -17,24 +42,13 @@ def tick_ns_by_board(path: Path) -> dict[str, int]:
         UsageError: the file cannot be read or is none of this schema.
     """
     try:
-        with path.open("rb") as file:
-            body = json.loads(file.read(MAX_B))
-        if body["schema"] != SCHEMA:
-            raise ValueError(f"schema {body['schema']!r}")
-        ticks: dict[str, int] = {}
-        for board in body["boards"]:
-            high_ms = board["tick_max_ms"].get("high")
-            if high_ms is None:
-                continue  # absent, with its reason beside it
-            if not 1.0 <= float(high_ms) <= 10_000.0:
-                raise ValueError(f"a tick of {high_ms} ms")
-            high_ns = math.ceil(float(high_ms) * 1e6)
-            ticks[str(board["uuid"])] = high_ns
-            ticks[str(board["name"])] = max(high_ns, ticks.get(str(board["name"]), 0))
-    except OSError as error:
-        raise UsageError(f"sources.nvml.sensor_profile {path}: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UsageError(
-            f"sources.nvml.sensor_profile {path} is not what 'wattlens doctor --sensors --json' writes: {error}"
-        ) from None
+        profile = json_file.load(_PROFILE, path, MAX_B)
+    except UsageError as error:
+        raise UsageError(f"sources.nvml.sensor_profile, which 'wattlens doctor --sensors --json' writes: {error}") from None
+    ticks: dict[str, int] = {}
+    for board in profile.boards:
+        if board.tick_max_ms.high is not None:
+            high_ns = math.ceil(board.tick_max_ms.high * 1e6)
+            ticks[board.uuid] = high_ns
+            ticks[board.name] = max(high_ns, ticks.get(board.name, 0))
     return ticks

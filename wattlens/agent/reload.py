@@ -93,9 +93,9 @@ class Reloader:
         check_parts(fresh)
         sensors = self.sensors(fresh)
         note = self._node_note(agent, fresh)
-        _ledger(agent, fresh)
+        agent.journal.configure(fresh.ledger.disk_budget_mib << 20, fresh.ledger.keep_hours * 3600 * NS_PER_S)
         self.web(fresh)
-        _readings(agent, self.reader_options(fresh), fresh)
+        agent.sampler.configure(self.reader_options(fresh), max(1.0, fresh.sampling.period_s))  # a new reader only where needed
         agent.accountant.set_sensors(sensors, fresh.sources.nvml.calibration, fresh.sources.nvml.gain_uncertainty_ratio)
         agent.accountant.set_retention(fresh.holders.retention_s * NS_PER_S)
         agent.tokens.configure(fresh.tokens)
@@ -147,16 +147,6 @@ def _in_force(old: Config, fresh: Config) -> Config:
         for section, keys in _waiting(old, fresh).items()
     }
     return fresh.model_copy(update=sections)
-
-
-def _readings(agent: Agent, options: ReaderOptions, fresh: Config) -> None:
-    """`sampling`, `holders` and what of `sources.nvml` the reader does: a new reader, and only where it would do otherwise."""
-    agent.sampler.configure(options, max(1.0, fresh.sampling.period_s))
-
-
-def _ledger(agent: Agent, fresh: Config) -> None:
-    """`ledger`: sizes and ages from the next commit on, the length of a segment from the next one on."""
-    agent.journal.configure(fresh.ledger.disk_budget_mib << 20, fresh.ledger.keep_hours * 3600 * NS_PER_S)
 
 
 def _steer(agent: Agent, fresh: Config, note: NodeNote | None) -> None:
