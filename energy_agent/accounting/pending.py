@@ -2,12 +2,15 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from operator import attrgetter
+from typing import TypeVar
 
 from energy_agent.core.boundary import JOURNAL_LOST
 from energy_agent.core.energy import Action, Entry, Gap, Method, Steps, Tokens, WorkloadFacts
 from energy_agent.core.proof import ProofRow
 from energy_agent.ledger.rows.kinds import CELL_NS, DeviceFacts
 
+Row = TypeVar("Row", Tokens, Steps)
 PENDING_MAX = 20_000
 """Rows that wait for a journal that cannot be written: about 40 minutes of eight devices at 1 Hz."""
 
@@ -41,9 +44,9 @@ class Pending:
     def let_go(self) -> bool:
         """Keep what waits bounded: True where the energy rows were too many and are gone, so that meters must step back."""
         if len(self.tokens) >= PENDING_MAX:
-            self.tokens = _merged(self.tokens)
+            self.tokens = _merged(self.tokens, "tokens", "workload", "model", "phase")
         if len(self.steps) >= PENDING_MAX:
-            self.steps = _merged_steps(self.steps)
+            self.steps = _merged(self.steps, "steps", "workload", "phase")
         if len(self.entries) < PENDING_MAX:
             return False
         self.gaps = [gap for gap in self.gaps if gap.reason.endswith(JOURNAL_LOST)]  # no later reading brings them again
@@ -72,31 +75,13 @@ def _joined(last: Entry, entry: Entry) -> Entry:
     )
 
 
-def _merged(rows: Iterable[Tokens]) -> list[Tokens]:
-    """One row a workload, model and phase over the whole time, so that what waits stays bounded."""
-    merged: dict[tuple[str, str, str], Tokens] = {}
+def _merged(rows: Iterable[Row], count: str, *key: str) -> list[Row]:
+    """One row per `key` over the whole time, so that what waits stays bounded; their `count` is added up."""
+    merged: dict[object, Row] = {}
     for row in rows:
-        key = (row.workload, row.model, row.phase)
-        old = merged.get(key)
-        merged[key] = (
-            row
-            if old is None
-            else replace(
-                old,
-                start_ns=min(old.start_ns, row.start_ns),
-                end_ns=max(old.end_ns, row.end_ns),
-                tokens=old.tokens + row.tokens,
-            )
-        )
-    return list(merged.values())
-
-
-def _merged_steps(rows: Iterable[Steps]) -> list[Steps]:
-    """One row a workload and phase over the whole time."""
-    merged: dict[tuple[str, str], Steps] = {}
-    for row in rows:
-        old = merged.get((row.workload, row.phase), row)
-        count = row.steps if old is row else old.steps + row.steps
-        start_ns, end_ns = min(old.start_ns, row.start_ns), max(old.end_ns, row.end_ns)
-        merged[row.workload, row.phase] = replace(old, start_ns=start_ns, end_ns=end_ns, steps=count)
+        at = attrgetter(*key)(row)
+        old = merged.get(at)
+        total = getattr(row, count) + (0 if old is None else getattr(old, count))
+        start_ns, end_ns = min(row.start_ns, (old or row).start_ns), max(row.end_ns, (old or row).end_ns)
+        merged[at] = replace(old or row, start_ns=start_ns, end_ns=end_ns, **{count: total})
     return list(merged.values())

@@ -29,7 +29,6 @@ _CONTAINER_NAME = r"(?:docker-|cri-containerd[-:]|crio-|libpod-|nerdctl-)?([0-9a
 _CONTAINER_PARENT = r"(?:(?:docker(?:/buildkit)?|ecs/[^/]+|default|moby|k8s\.io|libpod_parent|libpod|actions_job)/)?"
 _END = r"(?=/|$)"
 
-_Patterns = tuple[list[re.Pattern[str]], list[re.Pattern[str]]]
 # By kind: patterns that are safe whatever the owners are, and those that need owners that were checked.
 _PODS = (
     [re.compile(p) for p in (_SLICES + _RUNTIME_UNIT + _POD_SLICE, rf"/(?:kubelet/)?(?:kubepods/)?{_POD_FOLDER}")],
