@@ -1,5 +1,6 @@
 """Hot reload on a running agent: by signal and by itself, also as a ConfigMap changes; what a bad file and a restart mean."""
 
+import json
 import os
 import signal
 from collections.abc import Iterator
@@ -52,15 +53,15 @@ def reloaded(agent: AgentProcess, file: Path, text: str) -> None:
 
 def commands(agent: AgentProcess) -> dict[int, list[str]]:
     """Of its readers; a prober or another child may come and go."""
-    return {pid: words for pid, words in agent.commands().items() if "--period-ns" in words}
+    return {pid: words for pid, words in agent.commands().items() if "energy_agent.reader.main" in words and "read" in words}
 
 
 def readers_of(agent: AgentProcess) -> set[int]:
     return set(commands(agent))
 
 
-def option(agent: AgentProcess, name: str) -> set[str]:
-    return {words[words.index(name) + 1] for words in commands(agent).values() if name in words}
+def option(agent: AgentProcess, name: str) -> set[int]:
+    return {json.loads(words[words.index("read") + 1])[name] for words in commands(agent).values()}
 
 
 def gain(agent: AgentProcess) -> set[float]:
@@ -74,12 +75,12 @@ def test_every_section_takes_effect_and_the_agent_lives_on(agent: AgentProcess, 
     eventually(lambda: gain(agent) == {0.02})
     assert readers_of(agent) == readers, "the reader does nothing else than before"
     reloaded(agent, file, "sampling: {period_s: 0.25}\nholders: {period_s: 2}\nsources: {nvml: {gain_uncertainty_ratio: 0.02}}")
-    eventually(lambda: option(agent, "--period-ns") == {"250000000"})
-    assert option(agent, "--process-period-ns") == {"2000000000"}
+    eventually(lambda: option(agent, "period_ns") == {250_000_000})
+    assert option(agent, "process_period_ns") == {2_000_000_000}
     assert not readers_of(agent) & readers
     reloaded(agent, file, "tokens: [{workload: chat, url: 'http://127.0.0.1:1'}]")
     eventually(lambda: "tokens:chat" in agent.page())
-    eventually(lambda: option(agent, "--period-ns") == {"1000000000"})
+    eventually(lambda: option(agent, "period_ns") == {1_000_000_000})
     reloaded(agent, file, "sampling: {period_s: 7}\nledger: {segment_s: 900, disk_budget_mib: 64}")
     eventually(lambda: "tokens:chat" not in agent.page())
     assert agent.process.pid == pid
