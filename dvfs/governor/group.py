@@ -161,6 +161,14 @@ class Group:
         self.wanted = {}
         self.forget_originals()
 
+    def lose_lease(self) -> HeldLease | None:
+        """Nothing is in force by a lease any more; the one that it had."""
+        lease, self.lease, self.in_force = self.lease, None, {}
+        self.forget_originals()
+        for device in self.devices.values():
+            device.applied = None
+        return lease
+
     def forget_originals(self) -> None:
         """Others may change the limits from now on."""
         self.originals, self.originals_ns = {}, None

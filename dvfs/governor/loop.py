@@ -305,10 +305,7 @@ class Governor:
 
     def _let_go(self, group: Group, reason: str) -> None:
         """End the lease: the actuator restores, now or when it expires."""
-        lease, group.lease, group.in_force = group.lease, None, {}
-        group.forget_originals()
-        for device in group.devices.values():
-            device.applied = None
+        lease = group.lose_lease()
         if lease is None:
             return
         try:
@@ -324,10 +321,7 @@ class Governor:
         except LeaseError as error:
             self._wait(group, now, error)
             log.warning("%s: the lease is lost: %s", "+".join(sorted(group.devices)), _why(error))
-            for device in group.devices.values():
-                device.applied = None
-            group.lease, group.in_force = None, {}
-            group.forget_originals()
+            group.lose_lease()
 
     def _wait(self, group: Group, now: int, error: LeaseError) -> None:
         """How long until a refused group is tried again: longer each time, and long where somebody else steers."""

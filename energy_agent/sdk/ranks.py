@@ -1,11 +1,13 @@
-"""Which rank of which group a training process is, as its launcher says in the environment. Pure.
+"""Which rank of which group a training process is, as its launcher says in the environment.
 
 torchrun, Slurm and Open MPI are known. The group's name is the same on all its ranks and nodes; "" where the process is alone.
 A rendezvous at a loopback address names a group too, of the ranks of one workload: the agent shows it to nobody else.
 """
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 _LAUNCHERS = (
     ("RANK", "WORLD_SIZE"),
@@ -32,6 +34,12 @@ def place_of(environ: Mapping[str, str]) -> Place:
         if rank is not None and world is not None and rank < world:
             return Place(rank, world, _group(environ) if world > 1 else "")
     return Place()
+
+
+def initialized_torch() -> Any:
+    """`torch.distributed` where this process has imported and initialized it, else None."""
+    found = sys.modules.get("torch.distributed")
+    return found if found is not None and found.is_available() and found.is_initialized() else None
 
 
 def local_rank_of(environ: Mapping[str, str]) -> int:

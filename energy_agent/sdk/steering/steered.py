@@ -11,13 +11,12 @@ them goes to all ranks with a broadcast, every few seconds, and each other node 
 
 import math
 import os
-import sys
 import time
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
-from energy_agent.sdk.ranks import place_of
+from energy_agent.sdk.ranks import initialized_torch, place_of
 from energy_agent.sdk.steering.request import Speaker
 from energy_agent.sdk.training.step_counter import hint
 
@@ -93,21 +92,16 @@ class steered:  # noqa: N801 - reads as a statement: steer = wattlens.steered()
         return max(1, min(steps, _GROWTH * self._steps, _MOST_STEPS))
 
 
-def _distributed() -> Any:
-    found = sys.modules.get("torch.distributed")
-    return found if found is not None and found.is_available() and found.is_initialized() else None
-
-
 def _rank(said: int | None) -> int:
     if said is not None:
         return said
-    distributed = _distributed()
+    distributed = initialized_torch()
     return place_of(os.environ).rank if distributed is None else int(distributed.get_rank())
 
 
 def _by_torch(message: Any) -> Any:
     """Rank 0's message, by the default process group; where there is none, this process has to be the only one."""
-    distributed = _distributed()
+    distributed = initialized_torch()
     if distributed is None:
         if place_of(os.environ).world > 1:
             raise RuntimeError("torch.distributed is not initialized: call step() after that, or give broadcast=")

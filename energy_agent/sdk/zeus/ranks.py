@@ -11,15 +11,15 @@ from collections import deque
 from statistics import median
 from typing import Any
 
+from energy_agent.sdk.ranks import initialized_torch
+
 _AGAIN_S = 0.5  # ranks look together about so often whether something has come
 
 
 def _distributed() -> Any:
     """`torch.distributed` where it is initialised for more than one rank, else None."""
-    found = sys.modules.get("torch.distributed")
-    if found is None or not found.is_available() or not found.is_initialized() or found.get_world_size() < 2:
-        return None
-    return found
+    found = initialized_torch()
+    return found if found is not None and found.get_world_size() > 1 else None
 
 
 def rank() -> int:
