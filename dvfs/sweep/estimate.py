@@ -14,7 +14,8 @@ The time itself, in s, is exp(mean t) times the references' mean, and adds the e
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from dvfs.proof.estimate import t_quantile
@@ -44,7 +45,7 @@ class Mean:
 
 def known(stretches: Sequence[Stretch], precision_ratio: float) -> frozenset[Key]:
     """The settings whose time and power are told within `precision_ratio`, each against the reference."""
-    counts = _counts(stretches)
+    counts = Counter(stretch.key for stretch in stretches)
     means = _paired(stretches)
     if sum(counts[key] - 1 for key in means) < MIN_FREEDOM:
         return frozenset()
@@ -76,13 +77,6 @@ def _in_order(item: tuple[Key, object]) -> tuple[bool, float, bool, float]:
     return clock is None, clock or 0, limit is None, limit or 0
 
 
-def _counts(stretches: Sequence[Stretch]) -> Mapping[Key, int]:
-    found: dict[Key, int] = {}
-    for stretch in stretches:
-        found[stretch.key] = found.get(stretch.key, 0) + 1
-    return found
-
-
 def _paired(stretches: Sequence[Stretch]) -> dict[Key, tuple[Mean, Mean, Mean]]:
     """Means of t, p and e by setting; empty before any setting has two stretches."""
     draws: dict[Key, list[tuple[float, ...]]] = {}
@@ -96,9 +90,7 @@ def _paired(stretches: Sequence[Stretch]) -> dict[Key, tuple[Mean, Mean, Mean]]:
         return {}
     columns = {key: [list(column) for column in zip(*own, strict=True)] for key, own in draws.items()}
     pooled = [math.sqrt(sum(_squares(own[k]) for own in columns.values()) / freedom) for k in range(len(MEASURES))]
-    means = {
-        key: [_pooled_mean(column, s, freedom) for column, s in zip(own, pooled, strict=True)] for key, own in columns.items()
-    }
+    means = {key: [_mean(column, s, freedom) for column, s in zip(own, pooled, strict=True)] for key, own in columns.items()}
     return {key: (time, power, energy) for key, (time, power, energy) in means.items()}
 
 
@@ -121,15 +113,11 @@ def _squares(values: Sequence[float]) -> float:
     return math.fsum((value - mean) ** 2 for value in values)
 
 
-def _pooled_mean(values: Sequence[float], pooled: float, freedom: int) -> Mean:
+def _mean(values: Sequence[float], pooled: float = 0.0, freedom: int = 0) -> Mean:
+    """Of the values' own standard deviation or the pooled one, the larger counts; by default there is none but their own."""
     n = len(values)
     own = math.sqrt(_squares(values) / (n - 1)) if n > 1 else 0.0
-    return Mean(math.fsum(values) / n, t_quantile(freedom, 0.025) * max(pooled, own) / math.sqrt(n))
-
-
-def _mean(values: Sequence[float]) -> Mean:
-    n = len(values)
-    return Mean(math.fsum(values) / n, t_quantile(n - 1, 0.025) * math.sqrt(_squares(values) / (n - 1) / n))
+    return Mean(math.fsum(values) / n, t_quantile(freedom or n - 1, 0.025) * max(pooled, own) / math.sqrt(n))
 
 
 def _sum(one: Mean, other: Mean) -> Mean:

@@ -76,11 +76,9 @@ class Sweep:
             target, work = finding.find(options.wanted, options.named_work, options.work, options.wait_s)
             profile = self._keep(self._planned(target, work, finding, hold))
             assert profile.plan is not None
-            self._announce(profile, target, work)
-            if options.warm_up_s:
-                hold.pause(options.clock.real_seconds(options.warm_up_s))
             measuring = Measuring(target.uuids, work, finding.read, hold, options.clock, profile.plan, finding.period_s)
-            return self._measured(profile, measuring, hold)
+            gpus = ", ".join(str(board.index) for board in target.boards)
+            return self._measured(profile, measuring, hold, f"{profile.workload} on GPU {gpus}, by {work.what}")
 
     def _more(self, profile: Profile) -> bool:
         """Whether a profile to go on with wants anything more."""
@@ -106,13 +104,18 @@ class Sweep:
         gain = max((g for g in gains if g is not None), default=None)
         return begun(target, name, work.what, keys, plan, 1 + secrets.randbelow(2**31), gain or None)
 
-    def _measured(self, profile: Profile, measuring: Measuring, hold: Hold) -> Profile:
+    def _measured(self, profile: Profile, measuring: Measuring, hold: Hold, about: str) -> Profile:
         assert profile.plan is not None
         plan, session = profile.plan, next_session(profile)
+        each_s, settings = plan.seconds + plan.settle_s, len(plan.settings)
+        left = stretches_left(plan, profile.stretches, session)
+        most = f"at most {left} stretches, {duration(self._real(left * each_s))}"
+        self._progress.say(f"{about}: {settings} setting{'s' * (settings > 1)}, {most}")
+        if self._options.warm_up_s:
+            hold.pause(self._real(self._options.warm_up_s))
         while (key := following(plan, profile.stretches, session)) is not None:
             left = stretches_left(plan, profile.stretches, session)
             number, of = len(profile.stretches) + 1, len(profile.stretches) + left
-            each_s = plan.seconds + plan.settle_s
 
             def tick(elapsed_s: float, at: tuple[int, int, Key, float] = (number, of, key, left * each_s)) -> None:
                 self._progress.at(*at[:3], self._real(max(0.0, at[3] - elapsed_s)))
@@ -153,17 +156,6 @@ class Sweep:
             raise WattlensError(f"{out}: cannot write the profile: {error.strerror}") from None
         self.profile = profile
         return profile
-
-    def _announce(self, profile: Profile, target: Target, work: Work) -> None:
-        assert profile.plan is not None
-        plan, session = profile.plan, next_session(profile)
-        left = stretches_left(plan, profile.stretches, session)
-        gpus = ", ".join(str(board.index) for board in target.boards)
-        settings, each_s = len(plan.settings), plan.seconds + plan.settle_s
-        self._progress.say(
-            f"{profile.workload} on GPU {gpus}, by {work.what}: {settings} setting{'s' * (settings > 1)}, at most {left} "
-            f"stretches, {duration(self._real(left * each_s))}"
-        )
 
     def _real(self, seconds: float) -> float:
         return self._options.clock.real_seconds(seconds)
