@@ -90,6 +90,7 @@ class Summary:
 
     runs: int
     saving_ratio: float
+    oracle_ratio: float
     of_oracle_ratio: float | None  # None: the oracle saves nothing
     slowdown_ratio: float
     chosen_over_ratio: float
@@ -104,6 +105,7 @@ def summary(scores: Sequence[Score], slowdown: float) -> Summary:
     return Summary(
         n,
         saved / n,
+        possible / n,
         saved / possible if possible > 0 else None,
         math.fsum(s.slowdown_ratio for s in scores) / n,
         sum(s.chosen_slowdown_ratio > over for s in scores) / n,

@@ -40,7 +40,6 @@ class Found:
     table: str
     knob: str
     rule: str
-    oracle_ratio: float
     summary: "Summary"
 
 
@@ -86,16 +85,12 @@ def _played(rules: "dict[str, Trials]", tables: "list[Table]", plan: Plan, say: 
                 seed = random.Random(f"{plan.seed} {one.name} {each}").getrandbits(32)
                 mine.append(play(trials, one, plan.slowdown, plan.steps, seed, weather))
             scores[rule] += mine
-            found.append(Found(one.name, one.knob, rule, _oracle(mine), summary(mine, plan.slowdown)))
+            found.append(Found(one.name, one.knob, rule, summary(mine, plan.slowdown)))
     if len(tables) > 1:
         knobs = {one.knob for one in tables}
         knob = knobs.pop() if len(knobs) == 1 else "several"
-        found += [Found(_ALL, knob, rule, _oracle(all_), summary(all_, plan.slowdown)) for rule, all_ in scores.items()]
+        found += [Found(_ALL, knob, rule, summary(all_, plan.slowdown)) for rule, all_ in scores.items()]
     return found
-
-
-def _oracle(scores: "list[Score]") -> float:
-    return sum(score.oracle_ratio for score in scores) / len(scores)
 
 
 def _shown(rows: list[Found], tables: int) -> list[Found]:
@@ -124,7 +119,7 @@ def _cells(row: Found) -> tuple[str, ...]:
         row.table,
         row.rule,
         f"{100 * s.saving_ratio:.1f} %",
-        f"{100 * row.oracle_ratio:.1f} %",
+        f"{100 * s.oracle_ratio:.1f} %",
         "-" if s.of_oracle_ratio is None else f"{100 * s.of_oracle_ratio:.1f} %",
         f"{100 * s.slowdown_ratio:.2f} %",
         f"{100 * s.whole_over_ratio:.1f} %",
@@ -139,7 +134,7 @@ def _bars(rows: list[Found], tables: int) -> list[Bar]:
             f"{row.table}, {row.rule}",
             100 * row.summary.saving_ratio,
             f"{100 * row.summary.saving_ratio:.1f} %",
-            100 * row.oracle_ratio,
+            100 * row.summary.oracle_ratio,
             broken=row.summary.whole_over_ratio > 0.01,
         )
         for row in _shown(rows, tables)
@@ -152,8 +147,5 @@ def _as_json(rows: list[Found], plan: Plan, path: str, tables: int, isotonic: bo
         "tables": tables,
         "isotonic": isotonic,
         **asdict(plan),
-        "rows": [
-            {"table": row.table, "knob": row.knob, "rule": row.rule, "oracle_ratio": row.oracle_ratio} | asdict(row.summary)
-            for row in rows
-        ],
+        "rows": [{"table": row.table, "knob": row.knob, "rule": row.rule} | asdict(row.summary) for row in rows],
     }
