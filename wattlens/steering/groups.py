@@ -101,7 +101,7 @@ def named(groups: Sequence[DvfsGroup], snapshot: Snapshot) -> list[Steered]:
                 fault = fault or f"not steered: GPU {view.info.index} is in it twice, by index and by UUID"
             else:
                 views.append(view)
-        users = _users(views, snapshot)
+        users = tuple(sorted({w for view in views for w in snapshot.holders.get(view.info.uuid, ())}))
         own = (group.workload,) if group.workload else ()
         sharers = users if len(users) > 1 or (own and users and users != own) else ()
         same = _of_one_owner(users, owners)
@@ -185,10 +185,6 @@ def _name(workload: str, reserved: Collection[str]) -> str:
 
 def _of_one_owner(workloads: Sequence[str], owners: Mapping[str, str]) -> bool:
     return len(workloads) <= 1 or (all(w in owners for w in workloads) and len({owners[w] for w in workloads}) == 1)
-
-
-def _users(views: Iterable[DeviceView], snapshot: Snapshot) -> tuple[str, ...]:
-    return tuple(sorted({w for view in views for w in snapshot.holders.get(view.info.uuid, ())}))
 
 
 def _in_mig_mode(views: Iterable[DeviceView]) -> str:

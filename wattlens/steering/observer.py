@@ -129,7 +129,8 @@ class Observer:
 
     def _ranks(self, workload: str) -> Ranks | None:
         """The training job of a workload, which is on its own while it names other jobs too often."""
-        ranks = ranks_of(self._training, workload, self._leads(workload))
+        ask = self._asks.of(workload)
+        ranks = ranks_of(self._training, workload, ask is not None and (ask.lead or ask.setting is not None))
         if ranks is None:
             return None
         now_ns = self._clock.boot_ns()
@@ -137,10 +138,6 @@ class Observer:
         if self._jobs.settle(workload, job, now_ns) == job and self._jobs.is_settled(workload, now_ns):
             return ranks
         return replace(ranks, group="", settled=False)
-
-    def _leads(self, workload: str) -> bool:
-        ask = self._asks.of(workload)
-        return ask is not None and (ask.lead or ask.setting is not None)
 
     def _note(self) -> str:
         """The node's annotation, where it can be read; one that is wrong stops everything, and it is said."""

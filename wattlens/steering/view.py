@@ -50,7 +50,8 @@ def progress_of(workload: str, tokens: TokenPoller, training: TrainingIntake | N
             ttft=reading.ttft,
             itl=itl,
         )
-    lead = _lead(training, workload)
+    # The rank whose counts are the job's here: the lowest that reports; its ranks take a step together.
+    lead: Latest | None = next(iter(training.ranks(workload)), None) if training is not None else None
     if lead is None:
         return None
     report = lead.report
@@ -69,9 +70,3 @@ def ranks_of(training: TrainingIntake | None, workload: str, led: bool) -> Ranks
     here = frozenset(each.report.rank for each in found)
     group = found[0].report.group
     return Ranks("" if is_local(group) else group, max(each.report.world for each in found), here, led)
-
-
-def _lead(training: TrainingIntake | None, workload: str) -> Latest | None:
-    """The rank whose counts are the job's here: the lowest that reports; its ranks take a step together."""
-    found = training.ranks(workload) if training is not None else []
-    return found[0] if found else None

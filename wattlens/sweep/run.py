@@ -63,10 +63,11 @@ class Sweep:
             WattlensError: likewise, with the reason.
         """
         options = self._options
-        if self._earlier is not None and not self._more(self._earlier):
-            self.profile = self._earlier
+        profile = self._earlier
+        if profile and not stretches_left(renewed(profile, options.plan), profile.stretches, next_session(profile)):
+            self.profile = profile
             self._progress.say(f"{options.out}: nothing is left to measure")
-            return self._earlier
+            return profile
         with ActuatorClient(options.actuator, name=NAME) as client, Hold(client, self._progress.say) as hold:
             hold.there()
             finding = Finding(options.access, options.clock, hold)
@@ -79,11 +80,6 @@ class Sweep:
             measuring = Measuring(target.uuids, work, finding.read, hold, options.clock, profile.plan, finding.period_s)
             gpus = ", ".join(str(board.index) for board in target.boards)
             return self._measured(profile, measuring, hold, f"{profile.workload} on GPU {gpus}, by {work.what}")
-
-    def _more(self, profile: Profile) -> bool:
-        """Whether a profile to go on with wants anything more."""
-        plan = renewed(profile, self._options.plan)
-        return stretches_left(plan, profile.stretches, next_session(profile)) > 0
 
     def _planned(self, target: Target, work: Work, finding: Finding, hold: Hold) -> Profile:
         """The profile to begin or to go on with, under the lease."""

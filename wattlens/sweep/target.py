@@ -50,7 +50,9 @@ def target(before: Page, after: Page, wanted: Wanted, *, named_work: bool) -> Ta
     if not names:
         names = tuple(sorted(name for name, uuids in on.items() if not chosen or uuids & {b.uuid for b in chosen}))
         if len(names) > 1:
-            return f"several workloads are there: {', '.join(names)}; name one with --workload" + _or_gpus(chosen)
+            return f"several workloads are there: {', '.join(names)}; name one with --workload" + " or its GPUs with --gpus" * (
+                not chosen
+            )
         if not names and (not chosen or not named_work):
             return "the agent sees no workload on " + ("these GPUs" if chosen else "a GPU of this node")
     held = {uuid for name in names for uuid in on.get(name, ())}
@@ -64,10 +66,6 @@ def target(before: Page, after: Page, wanted: Wanted, *, named_work: bool) -> Ta
         return f"{others[0]} is on these GPUs too, and would be slowed: end it, or give --workload {others[0]} as well"
     _fit(devices)
     return Target(devices, names)
-
-
-def _or_gpus(chosen: Sequence[Board]) -> str:
-    return "" if chosen else " or its GPUs with --gpus"
 
 
 def _chosen(known: Sequence[Board], gpus: Sequence[str]) -> tuple[Board, ...]:

@@ -152,7 +152,8 @@ class Fleet:
             itl=itl,
         )
         terms = Terms(ttft_s=slo.ttft_s, itl_s=slo.itl_s, attainment_ratio=slo.attainment_ratio)
-        devices = (device,) if self._server.gpus == 1 else tuple(_named(device, n) for n in range(self._server.gpus))
+        gpus = self._server.gpus
+        devices = (device,) if gpus == 1 else tuple(replace(device, uuid=f"{device.uuid}-{n}") for n in range(gpus))
         return Observation(
             group,
             now,
@@ -164,7 +165,3 @@ class Fleet:
             terms=terms,
             in_force={} if lock is None else {one.uuid: Setting(sm_clock_max_mhz=lock) for one in devices},
         )
-
-
-def _named(device: DeviceObservation, number: int) -> DeviceObservation:
-    return replace(device, uuid=f"{device.uuid}-{number}")
