@@ -189,11 +189,12 @@ def test_what_it_did_alone_is_told_afterwards(rig: Rig) -> None:
     rig.hold(*rig.uuids, ttl_s=4).kill()
     eventually(rig.back, BACK_S)
     rig.hold(*rig.uuids)
-    os.kill(rig.first_worker, signal.SIGKILL)
-    eventually(rig.back, BACK_S)
-    eventually(rig.worker, BACK_S)
     rows, number = [], 0
     with ActuatorClient(rig.socket) as client:
+        assert client.status().devices
+        os.kill(rig.first_worker, signal.SIGKILL)
+        eventually(rig.back, BACK_S)
+        eventually(rig.worker, BACK_S)
         while page := client.history(number)[1]:
             rows += page
             number = page[-1]["number"]

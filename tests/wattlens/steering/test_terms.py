@@ -162,9 +162,17 @@ def test_workloads_on_one_gpu_have_to_agree() -> None:
     assert found == [("a+b", (0,), ("a", "b"), False), ("b", (1,), (), False), ("c", (2,), (), False)]
 
 
+def test_progress_of_sharers_is_measured_by_one_of_them_only_where_one_owner_has_all() -> None:
+    one = snapshot({"GPU-0": ("a", "b")})
+    others = replace(one, facts=tuple(replace(fact, labels={"uid": fact.workload}) for fact in one.facts))
+    (same,), (several,) = (automatic(each, frozenset(), {}) for each in (one, others))
+    assert ((same.measured, same.same_owner), (several.measured, several.same_owner)) == (("a", True), ("", False))
+
+
 def test_pods_of_one_job_are_one_group_and_need_nobodys_consent() -> None:
     ranks = {w: Ranks("job-7", 2, frozenset({i})) for i, w in enumerate(("a", "b"))}
-    assert groups({"GPU-0": ("a",), "GPU-1": ("b",)}, ranks) == [("job:uid-1000:job-7", (0, 1), (), False)]
+    for holders in ({"GPU-0": ("a",), "GPU-1": ("b",)}, {"GPU-0": ("a", "b"), "GPU-1": ("b",)}):
+        assert groups(holders, ranks) == [("job:uid-1000:job-7", (0, 1), (), False)]
 
 
 def test_a_job_over_several_nodes_is_refused_unless_its_hook_leads() -> None:
