@@ -7,28 +7,32 @@ Clients are hostile: places, times, sizes and rates are bounded, for each worklo
 
 import errno
 import logging
+import math
 import os
 import socket
 import stat
 import threading
 import time
-from collections import deque
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from energy_agent.core.errors import UsageError
 from energy_agent.local_api.peers import Peer, Peers, StrangerError
-from energy_agent.local_api.places import PLACES, PLACES_EACH, RATE_S, Connection, Places
 from energy_agent.local_api.routes import BODY_MAX_B, Routes, reply
 from energy_agent.runtime.files import make_folder, require_safe
 from energy_agent.runtime.threads import start_thread
-from energy_agent.web.http1 import BadRequestError, Reader, send, serialize
+from energy_agent.web.http1 import Exchange, RefusedError, Response
+from energy_agent.web.limits import Buckets, Connection, Places
 
 log = logging.getLogger("wattlens.agent")
+PLACES, PLACES_EACH = 64, 16
+RATE_S, BURST_S = 50.0, 200.0
+ARRIVALS_PER_S, ARRIVALS_AT_ONCE = 100.0, 200.0
+ACCEPTS_PER_S = 250.0
+"""Connections of all clients that are looked at, so that a flood costs a bounded share of a core."""
 _WAIT_S = 5.0
-_ACCEPTS_PER_S, _ACCEPTS_AT_ONCE = 250.0, 250.0
 _QUEUE = 64
-_PARKED = 16
 _PROBE_S = 1.0
 
 
@@ -38,7 +42,9 @@ class ClientApi:
     def __init__(self, path: Path, routes: Routes, peers: Peers, *, simulated: bool = False) -> None:
         """Nothing is opened before `start`."""
         self._path, self._routes, self._peers, self._simulated = path, routes, peers, simulated
-        self._places = Places()
+        self._places = Places(PLACES, PLACES_EACH)
+        self._requests, self._arrivals = Buckets(RATE_S, BURST_S), Buckets(ARRIVALS_PER_S, ARRIVALS_AT_ONCE)
+        self._accepts = Buckets(ACCEPTS_PER_S, ACCEPTS_PER_S)
         self._listener: socket.socket | None = None
         self._made: tuple[int, int] | None = None  # device and inode of the socket that is ours
 
@@ -112,114 +118,59 @@ class ClientApi:
         self._made = None
 
     def _accept(self, listener: socket.socket) -> None:
-        pace, refusals = _Pace(), _Refusals()
-        while True:
+        while self._listener is listener:
             try:
                 client, _ = listener.accept()
-            except OSError as error:
-                if self._listener is not listener or listener.fileno() < 0 or error.errno in (errno.EBADF, errno.EINVAL):
-                    refusals.close()
-                    return
-                time.sleep(0.05)  # no descriptor or memory is left; clients come again
+            except OSError:  # no descriptor or memory is left, and clients come again; or the server stops
+                time.sleep(0.05)
                 continue
-            pace.wait()
-            if not self._places.may_connect(self._peers.origin(client)):
-                client.close()
-                continue
-            try:
-                peer = self._peers.who(client)
-            except StrangerError as stranger:
-                refusals.answer(client, 403, str(stranger))
-                continue
-            except OSError:  # the client has gone, or no descriptor is left to look it up
-                client.close()
-                continue
-            connection = Connection(peer.place, lambda end=client: _hang_up(end))  # type: ignore[misc]
-            if not self._places.enter(connection):
-                refusals.answer(
-                    client, 429, f"too many connections: {PLACES_EACH} of one workload or user at most, {PLACES} of all"
-                )
-                continue
-            try:
-                start_thread(
-                    threading.Thread(target=self._serve, args=(client, peer, connection), name="client-api", daemon=True)
-                )
-            except RuntimeError:  # no thread to be had
-                self._places.leave(connection)
+            while wait_s := self._accepts.take(""):  # others wait in the kernel's queue
+                time.sleep(wait_s)
+            connection = None
+            with suppress(OSError):  # the client has gone, or no descriptor is left to look it up
+                connection = self._admit(client)
+            if connection is None:
                 client.close()
 
-    def _serve(self, client: socket.socket, peer: Peer, connection: Connection) -> None:
+    def _admit(self, client: socket.socket) -> Connection | None:
+        """Serve a client in a thread of its own; None where it is sent away. Raises OSError where it cannot be looked up."""
+        if self._arrivals.take(self._peers.origin(client)):
+            return None
+        try:
+            peer: Peer | StrangerError = self._peers.who(client)
+        except StrangerError as stranger:
+            peer = stranger
+        connection = Connection(client, peer.place if isinstance(peer, Peer) else "")
+        if not self._places.enter(connection):
+            return None
+        try:
+            start_thread(threading.Thread(target=self._serve, args=(peer, connection), name="client-api", daemon=True))
+        except RuntimeError:  # no thread to be had
+            self._places.leave(connection)
+        return connection
+
+    def _serve(self, peer: Peer | StrangerError, connection: Connection) -> None:
         try:
             with suppress(OSError):
-                self._exchange(client, peer, connection)
+                Exchange(connection.end, partial(self._answer, peer, connection), _WAIT_S, _WAIT_S, _refusal)
         finally:
             self._places.leave(connection)
-            client.close()  # only now: who hangs up needs the descriptor to be this client's
 
-    def _exchange(self, client: socket.socket, peer: Peer, connection: Connection) -> None:
-        reader = Reader(client)
-        try:
-            request = reader.request(_WAIT_S, _WAIT_S)
-            if request is None:
-                return
-            body = b""
-            if request.method == "POST":
-                body = reader.body(request, BODY_MAX_B, _WAIT_S)
-            connection.answering()
-            if self._places.may_ask(peer.place):
-                response = self._routes.answer(peer, request.method, request.path, body)
-            else:
-                response = reply(429, {"reason": f"more than {RATE_S:g} requests a second"})
-        except BadRequestError as bad:
-            response = reply(bad.status, {"reason": str(bad)})
-        connection.waiting()
-        send(client, serialize(response, body=True, close=True), _WAIT_S)
-        reader.drain()
+    def _answer(self, peer: Peer | StrangerError, connection: Connection, exchange: Exchange) -> Response:
+        exchange.close_connection = True
+        if isinstance(peer, StrangerError):
+            raise RefusedError(403, str(peer))
+        body = exchange.read_body(BODY_MAX_B) if exchange.command == "POST" else b""
+        if self._requests.take(peer.place):
+            raise RefusedError(429, f"more than {RATE_S:g} requests per second")
+        connection.since_s = math.inf
+        response = self._routes.answer(peer, exchange.command, exchange.path.partition("?")[0], body)
+        connection.since_s = time.monotonic()
+        return response
 
 
-class _Pace:
-    """Bounds the connections per second that are looked at, so that a flood costs a bounded share of a core.
-
-    Others wait meanwhile in the kernel's queue, a quarter of a second at most.
-    """
-
-    def __init__(self) -> None:
-        self._next_s = time.monotonic()
-
-    def wait(self) -> None:
-        now_s = time.monotonic()
-        self._next_s = max(self._next_s, now_s - _ACCEPTS_AT_ONCE / _ACCEPTS_PER_S) + 1 / _ACCEPTS_PER_S
-        if self._next_s > now_s:
-            time.sleep(self._next_s - now_s)
-
-
-class _Refusals:
-    """Answers clients that may not be here, without reading from them and without a thread.
-
-    The last few stay half open, so that one that is still sending gets the answer and no broken pipe.
-    """
-
-    def __init__(self) -> None:
-        self._parked: deque[socket.socket] = deque()
-
-    def answer(self, client: socket.socket, status: int, reason: str) -> None:
-        with suppress(OSError):
-            client.setblocking(False)
-            client.send(serialize(reply(status, {"reason": reason}), body=True, close=True))
-            client.shutdown(socket.SHUT_WR)
-        self._parked.append(client)
-        if len(self._parked) > _PARKED:
-            self._parked.popleft().close()
-
-    def close(self) -> None:
-        while self._parked:
-            self._parked.popleft().close()
-
-
-def _hang_up(client: socket.socket) -> None:
-    """Wake the thread that waits for the client; it closes the socket."""
-    with suppress(OSError):
-        client.shutdown(socket.SHUT_RDWR)
+def _refusal(status: int, reason: str) -> Response:
+    return reply(status, {"reason": reason})
 
 
 def _inode(path: Path) -> tuple[int, int] | None:

@@ -1,181 +1,115 @@
 """Who may read: passwords hashed by bcrypt, and a bearer token.
 
-bcrypt is slow by design, so a verified password is remembered, a wrong one too, and only what was never seen is hashed: by one
-thread at a time, with a rest after each wrong one, behind a short queue and a limit for each address. Who is remembered waits
-for none of that. What is remembered is a keyed hash under a key made at start, never a password.
+bcrypt is slow by design, so a verified password is remembered, as a hash under a key of this process, and only others are
+hashed: one at a time, with a rest after each wrong one, behind a short queue and a limit per address.
 """
 
 import base64
-import binascii
 import hashlib
 import hmac
-import re
+import math
 import secrets
 import threading
 import time
-from collections import OrderedDict
-from collections.abc import Collection
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import ModuleType
 
 from energy_agent.core.errors import UsageError
-from energy_agent.web.limits import AddressLimits
+from energy_agent.web.http1 import PLAIN, Response
+from energy_agent.web.limits import Buckets
 
 REMEMBERED = 256
 QUEUE = 4
-TURN_S = 4.0
-"""So long a password waits for its turn; then the client is asked to come again."""
 REST_RATIO = 4.0
 """After a wrong password bcrypt rests so many times as long as it took: it never takes more than a fifth of a core."""
 FAILURES_PER_S, FAILURES_AT_ONCE = 0.5, 10.0
 _BCRYPT_BYTES = 72  # bcrypt reads no more; what is longer is cut, as the toolkit's library does
-_COST = re.compile(r"^(\$2[abxy]?\$)(\d\d)\$")
-_TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750, 2.1
 
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
     """What lets a client in: any of the users, or the token. Nothing set: everyone is let in."""
 
-    users: dict[str, str] = field(default_factory=dict, repr=False)
+    users: Mapping[str, str] = field(default_factory=dict, repr=False)
     token: str = field(default="", repr=False)
 
     @property
     def needed(self) -> bool:
-        """True where a client has to say who it is."""
+        """True where a client has to authenticate."""
         return bool(self.users or self.token)
 
     @property
-    def challenge(self) -> tuple[tuple[str, str], ...]:
-        """The headers of a 401."""
-        basic = (("WWW-Authenticate", 'Basic realm="wattlens", charset="UTF-8"'),) if self.users else ()
-        bearer = (("WWW-Authenticate", 'Bearer realm="wattlens"'),) if self.token else ()
-        return basic + bearer
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """`status` 200: let in; 401: wrong or nothing said; 429: not looked at, come again after `wait_s`."""
-
-    status: int
-    wait_s: float = 0.0
-
-
-_IN, _OUT = Verdict(200), Verdict(401)
+    def challenge(self) -> Response:
+        """The refusal of a client without the right credentials."""
+        schemes = ['Basic realm="wattlens", charset="UTF-8"'] * bool(self.users) + ['Bearer realm="wattlens"'] * bool(
+            self.token
+        )
+        return Response(401, PLAIN, b"credentials are required\n", {"WWW-Authenticate": ", ".join(schemes)})
 
 
 class Gate:
-    """Judges what clients say, in their own threads; the memory outlives a change of the credentials."""
+    """Judges Authorization headers in the clients' threads; what it remembers outlives a change of the credentials."""
 
     def __init__(self) -> None:
-        """An empty memory."""
+        """Remember nothing yet."""
         self._key = secrets.token_bytes(32)
-        self._lock = threading.Lock()
-        self._good: OrderedDict[bytes, None] = OrderedDict()
-        self._bad: OrderedDict[bytes, None] = OrderedDict()
-        self._failures = AddressLimits(FAILURES_PER_S, FAILURES_AT_ONCE, time.monotonic)
-        self._turn = threading.Lock()
-        self._waiting = 0
-        self._rest_until_s = 0.0
+        self._good: dict[bytes, None] = {}
+        self._failures = Buckets(FAILURES_PER_S, FAILURES_AT_ONCE)
+        self._queue, self._turn = threading.Semaphore(QUEUE), threading.Lock()
 
-    def judge(self, credentials: Credentials, said: str, address: str) -> Verdict:
-        """The verdict on an Authorization header ('' where there is none); waits at most about TURN_S."""
-        if not credentials.needed:
-            return _IN
-        scheme, _, value = said.partition(" ")
-        if not value:
-            return _OUT
-        if scheme.lower() == "bearer" and credentials.token:
-            same = hmac.compare_digest(self._hash(value.strip()), self._hash(credentials.token))
-            return _IN if same else self._failed(address)
-        if scheme.lower() == "basic" and credentials.users:
-            return self._judge_basic(credentials.users, value, address)
-        return self._failed(address)
-
-    def _judge_basic(self, users: dict[str, str], value: str, address: str) -> Verdict:
-        try:
-            name, colon, password = base64.b64decode(value.strip(), validate=True).decode().partition(":")
-        except (binascii.Error, ValueError):
-            return self._failed(address)
-        if not colon:
-            return self._failed(address)
-        hashed = users.get(name, "")
-        mark = self._hash(name, hashed, password)
-        with self._lock:
-            if mark in self._good:
-                self._good.move_to_end(mark)
-                return _IN
-            known_bad = mark in self._bad
-        wait_s = self._failures.take(address)
-        if known_bad:
-            return Verdict(429, wait_s) if wait_s else _OUT
+    def refusal(self, credentials: Credentials, authorization: str, address: str) -> Response | None:
+        """Why a client with this header ("" without one) is not let in; None where it is."""
+        scheme, _, value = authorization.partition(" ")
+        if not credentials.needed or (scheme.lower() == "bearer" and self._is_token(value.strip(), credentials.token)):
+            return None
+        name, colon, password = _decode(value).partition(":") if scheme.lower() == "basic" else ("", "", "")
+        mark = self._mark(name, credentials.users.get(name, ""), password)
+        if mark in self._good:
+            return None
+        wait_s = self._failures.take(address) if value else 0.0
         if wait_s:
-            return Verdict(429, wait_s)
-        return self._hash_slowly(users, hashed, password, mark)
-
-    def _hash_slowly(self, users: dict[str, str], hashed: str, password: str, mark: bytes) -> Verdict:
-        deadline = time.monotonic() + TURN_S
-        with self._lock:
-            if self._waiting >= QUEUE:
-                return Verdict(429, 1.0)
-            self._waiting += 1
+            return too_many(wait_s)
+        if not (colon and credentials.users):
+            return credentials.challenge
+        if not self._queue.acquire(blocking=False):
+            return too_many(1.0)
         try:
-            if not self._turn.acquire(timeout=TURN_S):
-                return Verdict(429, 1.0)
-            try:
-                rest_s = self._rest_until_s - time.monotonic()
-                if rest_s > deadline - time.monotonic():
-                    return Verdict(429, rest_s)
-                if rest_s > 0:
-                    time.sleep(rest_s)
-                began_s = time.monotonic()
-                same = _matches(users.values(), hashed, password)
-                now_s = time.monotonic()
-                if not same:
-                    self._rest_until_s = now_s + REST_RATIO * (now_s - began_s)
-            finally:
-                self._turn.release()
+            return None if self._is_right(credentials.users, name, password, mark) else credentials.challenge
         finally:
-            with self._lock:
-                self._waiting -= 1
-        with self._lock:
-            memory = self._good if same else self._bad
-            memory[mark] = None
-            if len(memory) > REMEMBERED:
-                memory.popitem(last=False)
-        return _IN if same else _OUT
+            self._queue.release()
 
-    def _failed(self, address: str) -> Verdict:
-        wait_s = self._failures.take(address)
-        return Verdict(429, wait_s) if wait_s else _OUT
-
-    def _hash(self, *parts: str) -> bytes:
-        text = b"".join(len(raw := part.encode("utf-8", "surrogateescape")).to_bytes(4, "big") + raw for part in parts)
-        return hmac.digest(self._key, text, hashlib.sha256)
-
-
-def _matches(hashes: Collection[str], hashed: str, password: str) -> bool:
-    """Whether the password is that of `hashed`, "" for an unknown user.
-
-    Every wrong guess costs as much as one against the most expensive hash, so that its duration does not tell whether the user
-    exists: an unknown one is compared with that hash, and after a cheaper one the rest is made up. A cost is a power of two, so
-    one more hash at each cost from the user's own to the highest makes up exactly the difference.
-    """
-    most = max(hashes, key=_cost)
-    if not hashed:
-        verify(password, most)
+    def _is_right(self, users: Mapping[str, str], name: str, password: str, mark: bytes) -> bool:
+        # An unknown user takes as long as the most expensive hash: the duration does not tell which names exist.
+        hashed = users.get(name) or max(users.values(), key=lambda each: each.split("$")[2])
+        with self._turn:
+            began_s = time.monotonic()
+            if verify(password, hashed) and name in users:
+                self._good[mark] = None
+                if len(self._good) > REMEMBERED:
+                    del self._good[next(iter(self._good))]
+                return True
+            time.sleep(REST_RATIO * (time.monotonic() - began_s))
         return False
-    if verify(password, hashed):
-        return True
-    for cost in range(_cost(hashed), _cost(most)):
-        verify(password, _COST.sub(rf"\g<1>{cost:02d}$", hashed))
-    return False
+
+    def _is_token(self, value: str, token: str) -> bool:
+        return bool(token) and hmac.compare_digest(self._mark(value), self._mark(token))
+
+    def _mark(self, *parts: str) -> bytes:
+        return hmac.digest(self._key, repr(parts).encode(), hashlib.sha256)
 
 
-def _cost(hashed: str) -> int:
-    """log2 of bcrypt's rounds; 0 where the text is no hash."""
-    match = _COST.match(hashed)
-    return int(match[2]) if match else 0
+def too_many(wait_s: float) -> Response:
+    """Come again after a while."""
+    return Response(429, PLAIN, b"too many requests\n", {"Retry-After": str(max(1, math.ceil(wait_s)))})
+
+
+def _decode(value: str) -> str:
+    """The user and password of basic authentication; "" where it has none."""
+    try:
+        return base64.b64decode(value.strip(), validate=True).decode()
+    except ValueError:
+        return ""
 
 
 def verify(password: str, hashed: str) -> bool:
@@ -184,19 +118,14 @@ def verify(password: str, hashed: str) -> bool:
     Raises:
         UsageError: the library is missing.
     """
-    bcrypt = _library()
     try:
-        return bool(bcrypt.checkpw(password.encode()[:_BCRYPT_BYTES], hashed.encode()))
+        return bool(library().checkpw(password.encode()[:_BCRYPT_BYTES], hashed.encode()))
     except ValueError:  # a salt that bcrypt does not read
         return False
 
 
-def need_library() -> None:
-    """Raises UsageError where passwords cannot be verified."""
-    _library()
-
-
-def _library() -> ModuleType:
+def library() -> ModuleType:
+    """bcrypt; raises UsageError where it is not installed."""
     try:
         import bcrypt
     except ImportError:
@@ -204,21 +133,3 @@ def _library() -> ModuleType:
             "basic_auth_users needs bcrypt, which is not installed: pip install 'wattlens[auth]', or use web.bearer_token_file"
         ) from None
     return bcrypt
-
-
-def token_in(text: str, name: str) -> str:
-    """The bearer token of a file's text; `name` stands in messages.
-
-    Raises:
-        UsageError: it holds none, more than one line, or characters that no token may have.
-    """
-    token = text.strip()
-    if not token:
-        raise UsageError(f"web.bearer_token_file {name} is empty")
-    if len(token) > 2048 or not _TOKEN.fullmatch(token):
-        raise UsageError(
-            f"web.bearer_token_file {name} holds no token: one line of at most 2048 letters, digits and ._~+/- (RFC 6750)"
-        )
-    if len(token) < 16:
-        raise UsageError(f"web.bearer_token_file {name}: a token of {len(token)} characters can be guessed; take 16 or more")
-    return token

@@ -1,108 +1,106 @@
-"""Token buckets, one for each client address, in bounded memory. Any thread may call."""
+"""Limits of the agent's servers in bounded memory: token buckets, and places for connections. Any thread may call."""
 
-import ipaddress
 import math
+import socket
 import threading
-from collections import OrderedDict
+import time
+from collections import Counter, OrderedDict
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from ipaddress import IPv6Address, ip_address, ip_network
 
-ADDRESSES = 1024
-"""So many addresses are remembered; who comes back after being forgotten starts with a full bucket."""
-GUESSES_PER_S, NEWCOMERS_PER_S, BESIEGED_S = 25.0, 100.0, 10.0
-"""More wrong guesses per second than the first make newcomers share the second number of connections for so many seconds."""
-
-
-class Bucket:
-    """`burst` at once, then `per_s` a second."""
-
-    __slots__ = ("_at_s", "_burst", "_left", "_per_s")
-
-    def __init__(self, per_s: float, burst: float, now_s: float) -> None:
-        """Full at first."""
-        self._per_s, self._burst = per_s, burst
-        self._left, self._at_s = burst, now_s
-
-    def take(self, now_s: float) -> bool:
-        """Take one; False where none is left."""
-        self._left = min(self._burst, self._left + max(0.0, now_s - self._at_s) * self._per_s)
-        self._at_s = now_s
-        if self._left < 1:
-            return False
-        self._left -= 1
-        return True
-
-    def wait_s(self) -> float:
-        """From the last `take` until there is one again."""
-        return max(0.0, (1 - self._left) / self._per_s)
+KEYS = 1024
+"""So many keys are remembered; one that was forgotten starts with a full bucket."""
 
 
-class AddressLimits:
-    """A bucket for each address. `per_s` 0: no limit."""
+class Buckets:
+    """A token bucket per key: each may take `burst` at once, then `per_s` per second."""
 
-    def __init__(self, per_s: float, burst: float, now_s: Callable[[], float]) -> None:
-        """`now_s` is a monotonic clock, in seconds."""
+    def __init__(self, per_s: float, burst: float, now_s: Callable[[], float] = time.monotonic) -> None:
+        """`now_s` is a monotonic clock."""
         self._per_s, self._burst, self._now_s = per_s, burst, now_s
         self._lock = threading.Lock()
-        self._buckets: OrderedDict[str, Bucket] = OrderedDict()
+        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()  # what was left, and when
 
-    def take(self, address: str) -> float:
-        """0 where the address may go on, else how many seconds it has to wait."""
-        if not self._per_s:
-            return 0.0
-        now_s = self._now_s()
+    def take(self, key: str) -> float:
+        """0 where the key may go on, else the seconds to wait."""
         with self._lock:
-            bucket = self._buckets.get(address)
-            if bucket is None:
-                bucket = self._buckets[address] = Bucket(self._per_s, self._burst, now_s)
-                if len(self._buckets) > ADDRESSES:
-                    self._buckets.popitem(last=False)
-            self._buckets.move_to_end(address)
-            return 0.0 if bucket.take(now_s) else max(bucket.wait_s(), 1e-3)
+            now_s = self._now_s()
+            left, then_s = self._buckets.pop(key, (self._burst, now_s))
+            left = min(self._burst, left + (now_s - then_s) * self._per_s)
+            self._buckets[key] = (left - 1 if left >= 1 else left), now_s
+            if len(self._buckets) > KEYS:
+                self._buckets.popitem(last=False)
+        return 0.0 if left >= 1 else (1 - left) / self._per_s
 
 
-class Newcomers:
-    """Addresses that were never let in: while many wrong guesses come, they share a bounded number of connections.
+@dataclass(eq=False, slots=True)
+class Connection:
+    """A connection that has a place.
 
-    Limits per address do not bound what guessing costs: who has a network of addresses comes from another one each time.
+    Attributes:
+        end: its socket; the one of TLS once it is there.
+        owner: the address, workload or user that it counts for.
+        since_s: when it began to wait for its client; inf while its response is made.
+        proven: it was let in and served once.
     """
 
-    def __init__(self, now_s: Callable[[], float]) -> None:
-        """`now_s` is a monotonic clock, in seconds."""
-        self._now_s, self._lock = now_s, threading.Lock()
-        self._guesses = Bucket(GUESSES_PER_S, 4 * GUESSES_PER_S, now_s())
-        self._connections = Bucket(NEWCOMERS_PER_S, NEWCOMERS_PER_S, now_s())
-        self._besieged_until_s = -math.inf
-        self._let_in: OrderedDict[str, None] = OrderedDict()
+    end: socket.socket
+    owner: str
+    since_s: float = field(default_factory=time.monotonic)
+    proven: bool = False
 
-    def let_in(self, address: str) -> None:
-        """Remember an address whose credentials were right."""
-        with self._lock:
-            self._let_in[address] = None
-            self._let_in.move_to_end(address)
-            if len(self._let_in) > ADDRESSES:
-                self._let_in.popitem(last=False)
+    def hang_up(self) -> None:
+        """Wake the thread that waits for the client; it closes the socket. Below TLS, whose state is that thread's."""
+        with suppress(OSError):
+            socket.socket.shutdown(self.end, socket.SHUT_RDWR)
 
-    def guessed_wrong(self) -> None:
-        """Count a wrong guess from any address."""
-        with self._lock:
-            now_s = self._now_s()
-            if not self._guesses.take(now_s):
-                self._besieged_until_s = now_s + BESIEGED_S
 
-    def may_connect(self, address: str) -> bool:
-        """Count a connection; False where the address is new and too many new ones came."""
+class Places:
+    """Places for connections, and which one gives way where all of its owner or all together are taken.
+
+    One that was never served gives way before one that was, then one of the owner with the most, then the one that has been
+    silent longest; so nobody who only holds connections keeps others out. sshd limits them by source too.
+    """
+
+    def __init__(self, places: int, each: int) -> None:
+        """`places` for all together, at most `each` for one owner."""
+        self._places, self._each = places, each
+        self._lock = threading.Lock()
+        self._connections: set[Connection] = set()
+
+    def enter(self, connection: Connection) -> bool:
+        """Give the connection a place; False where responses are being made for all that could give way."""
         with self._lock:
-            now_s = self._now_s()
-            return now_s >= self._besieged_until_s or address in self._let_in or self._connections.take(now_s)
+            counts = Counter(other.owner for other in self._connections)
+            own = counts[connection.owner] >= self._each
+            if own or len(self._connections) >= self._places:
+                rivals = [c for c in self._connections if c.since_s < math.inf and (c.owner == connection.owner or not own)]
+                if not rivals:
+                    return False
+                loser = min(rivals, key=lambda c: (c.proven, -counts[c.owner], c.since_s))
+                self._connections.discard(loser)
+                loser.hang_up()
+            self._connections.add(connection)
+            return True
+
+    def leave(self, connection: Connection) -> None:
+        """Free its place, and close its socket."""
+        with self._lock:
+            self._connections.discard(connection)
+        connection.end.close()
+
+    def clear(self) -> None:
+        """Hang up on everyone."""
+        with self._lock:
+            for connection in self._connections:
+                connection.hang_up()
 
 
 def owner_of(address: str) -> str:
-    """Who is behind an address: itself, or for IPv6 its /64, of which one client has all."""
-    try:
-        ip = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return address
-    if ip.version == 4:
-        return str(ip)
-    mapped = ip.ipv4_mapped
-    return str(mapped) if mapped is not None else str(ipaddress.IPv6Network((int(ip), 64), strict=False))
+    """Who is behind an address: itself, or its IPv6 /64, of which one client has all."""
+    ip = ip_address(address.partition("%")[0])
+    if isinstance(ip, IPv6Address) and ip.ipv4_mapped is None:
+        return str(ip_network((int(ip), 64), strict=False))
+    return str(getattr(ip, "ipv4_mapped", None) or ip)

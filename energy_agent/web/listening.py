@@ -1,6 +1,7 @@
 """A listening socket, or one clear line why there is none."""
 
 import errno
+import glob
 import os
 import socket
 import sys
@@ -21,12 +22,11 @@ def holder(address: str, port: int, proc: Path = Path("/proc")) -> str:
     wanted = {f"socket:[{inode}]" for inode in _listening(ip_address(address), port, proc)}
     if not wanted:
         return ""
-    for folder in _processes(proc):
-        with suppress(OSError), os.scandir(folder / "fd") as entries:  # it has ended, or is another user's
-            for entry in entries:
-                if _link(entry.path) in wanted:
-                    name = (folder / "comm").read_text(errors="replace").strip()
-                    return f"{printable(name)} (pid {folder.name})"
+    for path in glob.iglob(f"{glob.escape(str(proc))}/[0-9]*/fd/*"):  # noqa: PTH207 - a process may end meanwhile
+        with suppress(OSError):  # it has ended, or is another user's
+            if os.readlink(path) in wanted:  # noqa: PTH115 - thousands of them
+                process = Path(path).parents[1]
+                return f"{printable((process / 'comm').read_text(errors='replace').strip())} (pid {process.name})"
     return ""
 
 
@@ -47,18 +47,6 @@ def _address(text: str) -> IPv4Address | IPv6Address:
     """Words of 32 bits in the machine's order of bytes."""
     words = (int(text[at : at + 8], 16) for at in range(0, len(text), 8))
     return ip_address(b"".join(word.to_bytes(4, sys.byteorder) for word in words))
-
-
-def _processes(proc: Path) -> Iterator[Path]:
-    with suppress(OSError):
-        yield from (path for path in proc.iterdir() if path.name.isdecimal())
-
-
-def _link(path: str) -> str:
-    try:
-        return os.readlink(path)  # noqa: PTH115 - thousands of them
-    except OSError:
-        return ""
 
 
 def listen(address: str, port: int, key: str) -> socket.socket:

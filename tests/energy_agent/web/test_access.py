@@ -29,7 +29,7 @@ def write(path: Path, text: str, mode: int = 0o600) -> Path:
 
 def test_nothing_configured_is_plain_http_for_everyone() -> None:
     terms = Access(Web()).terms()
-    assert (terms.context, terms.credentials.needed, terms.headers, terms.wait_s()) == (None, False, (), 0.0)
+    assert (terms.context, terms.credentials.needed, terms.headers) == (None, False, {})
 
 
 def test_a_changed_file_is_in_force_and_a_wrong_one_is_not(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -49,7 +49,7 @@ def test_a_changed_file_is_in_force_and_a_wrong_one_is_not(tmp_path: Path, caplo
         assert access.ok
     lines = [r.message for r in caplog.records if r.levelno == logging.ERROR]
     assert len(lines) == 2  # one for each fault, however often it is looked at
-    assert "no bcrypt hash" in lines[0]
+    assert "expected a bcrypt hash" in lines[0]
     assert "No such file" in lines[1]
 
 
@@ -132,7 +132,7 @@ def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="is a pipe"):
         Access(Web(config_file=pipe))
     file = write(tmp_path / "web.yml", "tls_server_config: {cert_file: pipe, key_file: pipe}")
-    with pytest.raises(UsageError, match=r"cert_file .*pipe is no ordinary file"):
+    with pytest.raises(UsageError, match=r"pipe is no ordinary file"):
         Access(Web(config_file=file))
 
 
@@ -141,9 +141,3 @@ def test_clear_text_credentials_beyond_loopback_are_told(tmp_path: Path) -> None
     assert Access(Web(config_file=file)).terms().notes == ()
     (note,) = Access(Web(config_file=file, listen="0.0.0.0:1")).terms().notes
     assert "in the clear" in note
-
-
-def test_the_rate_limit_of_the_file(tmp_path: Path) -> None:
-    file = write(tmp_path / "web.yml", "rate_limit: {interval: 1m, burst: 2}")
-    terms = Access(Web(config_file=file)).terms()
-    assert [terms.wait_s() > 0 for _ in range(3)] == [False, False, True]

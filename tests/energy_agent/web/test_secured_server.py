@@ -135,10 +135,12 @@ def test_plain_http_on_the_tls_port_is_told(authority: Authority) -> None:
 def test_silent_and_broken_handshakes_keep_nobody_out(authority: Authority) -> None:
     stage = Secured(authority, f"{TLS}}}", connections=8, request_s=60.0)
     with stage.server, ExitStack() as held:
+        clients = [held.enter_context(stage.connect())]
         for k in range(24):
-            client = held.enter_context(stage.connect())
-            client.sendall(b"\x16\x03\x01\x02\x00\x01"[: k % 7])
+            clients[-1].sendall(b"\x16\x03\x01\x02\x00\x01"[: k % 7])
             assert b" 200 OK" in stage.get(stage.context())
+            clients.append(held.enter_context(stage.connect()))
+        assert all(client.recv(1) == b"" for client in clients[:16])  # they gave way
     stage = Secured(authority, f"{TLS}}}", request_s=0.5)
     with stage.server, stage.connect() as silent:
         assert silent.recv(1) == b""  # sent away at the deadline
@@ -228,10 +230,9 @@ def test_who_was_answered_keeps_its_place_before_who_only_connects() -> None:
         scraper.sendall(request)
         assert b"200 OK" in scraper.recv(1000)
         for k in range(12):
-            client = socket.create_connection(("127.0.0.1", stage.server.port), 60, source_address=(f"127.0.0.{2 + k % 2}", 0))
+            client = socket.create_connection(("127.0.0.1", stage.server.port), 60, source_address=(f"127.0.0.{2 + k}", 0))
             held.callback(client.close)
-        assert stage.server._clients
-        scraper.sendall(request)
+            scraper.sendall(request)
         assert b"200 OK" in scraper.recv(1000)
 
 

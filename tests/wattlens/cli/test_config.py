@@ -163,7 +163,7 @@ def test_the_web_config_and_its_certificates_are_read_as_the_agent_reads_them(
     write(web, "basic_auth_users: {a: plain}")
     line = refused(f"web: {{config_file: {web}}}", tmp_path, capsys)
     assert "'web.config_file'" in line
-    assert "no bcrypt hash" in line
+    assert "expected a bcrypt hash" in line
     assert "none.pem" in warned(tls(tmp_path / "none.pem", key), tmp_path, capsys)["web.config_file"]
     assert "not there" in warned(f"web: {{config_file: {tmp_path / 'none'}}}", tmp_path, capsys)["web.config_file"]
 
@@ -187,7 +187,7 @@ def test_the_example_of_a_metrics_name_is_one(tmp_path: Path, capsys: pytest.Cap
 
 
 @pytest.mark.parametrize(("text", "mode", "said"), [
-    ("", 0o600, "is empty"), ("two words", 0o600, "no token"), ("0123456789abcdef", 0o644, "chmod o-r"),
+    ("", 0o600, "one line"), ("two words", 0o600, "16 to 2048 letters"), ("0123456789abcdef", 0o644, "chmod o-r"),
 ])  # fmt: skip
 def test_a_wrong_token_is_told(text: str, mode: int, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     line = refused(f"web: {{bearer_token_file: {write(tmp_path / 'token', text, mode)}}}", tmp_path, capsys)
