@@ -133,7 +133,7 @@ def test_plain_http_on_the_tls_port_is_told(authority: Authority) -> None:
 
 
 def test_silent_and_broken_handshakes_keep_nobody_out(authority: Authority) -> None:
-    stage = Secured(authority, f"{TLS}}}", connections=8, request_s=60.0)
+    stage = Secured(authority, f"{TLS}}}", connections=8, request_s=600.0)
     with stage.server, ExitStack() as held:
         clients = [held.enter_context(stage.connect())]
         for k in range(24):
@@ -229,10 +229,12 @@ def test_who_was_answered_keeps_its_place_before_who_only_connects() -> None:
         request = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
         scraper.sendall(request)
         assert b"200 OK" in scraper.recv(1000)
-        for k in range(12):
-            client = socket.create_connection(("127.0.0.1", stage.server.port), 60, source_address=(f"127.0.0.{2 + k}", 0))
-            held.callback(client.close)
-            scraper.sendall(request)
+        address = ("127.0.0.1", stage.server.port)
+        others = [socket.create_connection(address, 60, source_address=(f"127.0.0.{2 + k}", 0)) for k in range(12)]
+        for client in others:
+            held.enter_context(client)
+        assert all(client.recv(1) == b"" for client in others[:9])
+        scraper.sendall(request)
         assert b"200 OK" in scraper.recv(1000)
 
 
