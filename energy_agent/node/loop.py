@@ -268,7 +268,7 @@ class Agent:
             ("serving_pods_health", self.serving_pods.health),
             ("node_health", partial(self.meters.health, self._disbelieved)) if self.meters is not None else None,
             ("holders_health", self.accountant.joined.health),
-            ("node_annotation_health", self.node_note.health) if self.node_note is not None else None,
+            ("node_annotation_health", lambda: (note.health(),)) if (note := self.node_note) is not None else None,
             ("steering_health", self.steer.health) if self.steer is not None else None,
             ("listener_health", self.listener_health),
         )

@@ -156,7 +156,7 @@ class JoinedHolders:
     def health(self) -> tuple[SourceHealth, ...]:
         """Whether the schedulers answer."""
         told = tuple(row for source in self._sources for row in source.health())
-        return told if self._informer is None else (*told, *self._informer.health())
+        return told if self._informer is None else (*told, self._informer.health())
 
     def stop(self) -> None:
         """End their threads."""

@@ -55,7 +55,7 @@ def open_holders(
         source.start(START_WAIT_S)
         sources.append(source)
         living = LivingPods(clock, procfs, trust)
-        living.poller.start()
+        living.start()
     sources += open_slurm(slurm, clock, procfs, START_WAIT_S, simulated is not None)
     return JoinedHolders(sources, clock.boot_ns(), informer, None if living is None else logs, living)
 

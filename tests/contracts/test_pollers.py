@@ -80,7 +80,10 @@ class OfApiServer:
     def __init__(self, tmp_path):
         self.server = ApiServer(tmp_path, "n1")
         self.poller = self.create(Api.simulated(tmp_path))
-        self.start, self.health = self.poller.start, self.poller.health
+        self.start = self.poller.start
+
+    def health(self):
+        return (self.poller.health(),)
 
     def stop(self):
         self.poller.stop()

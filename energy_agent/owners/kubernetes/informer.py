@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from energy_agent.core.energy import SourceHealth
 from energy_agent.core.ports import Clock
 from energy_agent.core.text import printable
 from energy_agent.owners.kubernetes.api_client import RETRY_MAX_S, Api, ApiError
@@ -41,7 +40,7 @@ _RESULTS_MAX = 256
 _SLICES = ("/apis/resource.k8s.io/v1/resourceslices", "/apis/resource.k8s.io/v1beta1/resourceslices")
 
 
-class PodInformer:
+class PodInformer(Poller[None]):
     """Keeps what is known of each pod. `owner_kinds` (Kind.group/version) may be asked for who owns them in turn."""
 
     def __init__(self, api: Api, node: str, clock: Clock, labels: Mapping[str, str], owner_kinds: tuple[str, ...] = ()) -> None:
@@ -57,13 +56,8 @@ class PodInformer:
         self._claims_from_s = 0.0  # claims are not asked for before
         self._walked: dict[tuple[str, str, str], Mapping[str, Any] | None] = {}
         self._version = ""  # of the pods that are known; "": they have to be listed
-        self._poller: Poller[None] = Poller(
-            clock, SOURCE, self._read, PERIOD_S, log, "pods of the API server", retry_max_s=RETRY_MAX_S, hang_s=_HANG_S
-        )
-
-    def start(self, wait_s: float = 0.0) -> None:
-        """Begin to list and watch, and wait for the first list for at most `wait_s`."""
-        self._poller.start(wait_s)
+        title = "pods of the API server"
+        super().__init__(clock, SOURCE, self._follow, PERIOD_S, log, title, retry_max_s=RETRY_MAX_S, hang_s=_HANG_S)
 
     def pod(self, namespace: str, name: str) -> PodFact | None:
         """What is known of a pod."""
@@ -81,7 +75,7 @@ class PodInformer:
 
     def answers(self) -> bool:
         """Whether the API server does."""
-        return self._poller.health().up
+        return self.health().up
 
     def device(self, key: DraDevice) -> str | None:
         """UUID of a device, as the node's ResourceSlices have it; asked for where it is not known, every now and then."""
@@ -122,15 +116,7 @@ class PodInformer:
                 break  # it is not allocated, or the server says anything
         return frozenset()
 
-    def health(self) -> tuple[SourceHealth, ...]:
-        """Whether it answers."""
-        return (self._poller.health(),)
-
-    def stop(self) -> None:
-        """End the thread with its next event."""
-        self._poller.stop()
-
-    def _read(self) -> None:
+    def _follow(self) -> None:
         version, self._version = self._version, ""
         try:
             self._version = self._watch(version or self._list())
@@ -154,7 +140,7 @@ class PodInformer:
                 if len(found) < MAX_PODS:
                     found[key] = fact
             following = page["metadata"].get("continue", "")
-            if not following or self._poller.is_stopping:
+            if not following or self.is_stopping:
                 break
         gone = {key: PodFact(fact.uid, True, fact.labels) for key, fact in self._pods.items() if key not in found}
         self._take(found | dict(list(gone.items())[-MAX_PODS:]))
@@ -163,7 +149,7 @@ class PodInformer:
     def _watch(self, version: str) -> str:
         query = f"{self._where}&watch=1&allowWatchBookmarks=true&timeoutSeconds={_WATCH_S}&resourceVersion={quote(version)}"
         for event in self._api.events(f"/api/v1/pods?{query}", _SILENCE_S):
-            if self._poller.is_stopping:
+            if self.is_stopping:
                 break
             kind, pod = event["type"], event["object"]
             if kind == "ERROR":
@@ -173,7 +159,7 @@ class PodInformer:
                 key, fact = self._fact(pod)
                 # The kubelet may list a pod that is no more for a while: that it has ended is worth knowing.
                 self._take(self._pods | {key: PodFact(fact.uid, True, fact.labels) if kind == "DELETED" else fact})
-            self._poller.succeeded()
+            self.succeeded()
         return version
 
     def _fact(self, pod: Mapping[str, Any]) -> tuple[tuple[str, str], PodFact]:
@@ -242,7 +228,7 @@ class PodInformer:
         self._pods = kept
         self._keys = {fact.uid: key for key, fact in kept.items()}
         self._serving = {key: fact for key, fact in kept.items() if fact.page is not None}
-        self._poller.succeeded()
+        self.succeeded()
 
 
 def _kind(text: str) -> tuple[tuple[str, str], str]:

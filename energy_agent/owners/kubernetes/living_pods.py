@@ -13,7 +13,7 @@ from pathlib import Path
 from energy_agent.core.ports import Clock
 from energy_agent.owners.cgroup import TrustedPath, membership
 from energy_agent.owners.processes import read_proc
-from energy_agent.runtime.poller import Poller, stop_all
+from energy_agent.runtime.poller import Poller
 
 PERIOD_S = 0.5
 COST_MAX = 20.0
@@ -21,7 +21,7 @@ GONE_MAX = 1_000
 _log = logging.getLogger("wattlens.holders")
 
 
-class LivingPods:
+class LivingPods(Poller[None]):
     """Answers for pods by uid; a pod that lives has its sandbox's process at least.
 
     Args:
@@ -35,9 +35,7 @@ class LivingPods:
         self._lock = threading.Lock()
         self._asked: set[str] = set()  # uids that the next pass looks for
         self._gone: set[str] = set()  # uids that a pass did not find, until that is told
-        self.poller: Poller[None] = Poller(
-            clock, "holders:living_pods", self._look, PERIOD_S, _log, "processes of the node", rest=COST_MAX
-        )
+        super().__init__(clock, "holders:living_pods", self._look, PERIOD_S, _log, "processes of the node", rest=COST_MAX)
 
     def lives(self, uid: str) -> bool:
         """Whether a pod has a process, from memory; False once a whole pass that began after this question found none."""
@@ -47,10 +45,6 @@ class LivingPods:
                 return False
             self._asked.add(uid)
             return True
-
-    def stop(self) -> None:
-        """End the thread."""
-        stop_all([self.poller])
 
     def _look(self) -> None:
         with self._lock:

@@ -9,10 +9,9 @@ switch that is off stays off.
 import logging
 from urllib.parse import quote
 
-from energy_agent.core.energy import SourceHealth
 from energy_agent.core.ports import Clock
 from energy_agent.owners.kubernetes.api_client import RETRY_MAX_S, Api, ApiError
-from energy_agent.runtime.poller import Poller, stop_all
+from energy_agent.runtime.poller import Poller
 
 log = logging.getLogger("wattlens.holders")
 
@@ -22,31 +21,19 @@ EVERY_S = 5.0
 _LONGEST = 512
 
 
-class NodeNote:
+class NodeNote(Poller[str]):
     """The annotation, read in a thread of its own; `text` answers from memory."""
 
     def __init__(self, api: Api, node: str, clock: Clock) -> None:
         self._api, self._node = api, node
         self._path = f"/api/v1/nodes/{quote(node, safe='')}"
-        self._poller = Poller(clock, SOURCE, self._read, EVERY_S, log, "annotation of the node", retry_max_s=RETRY_MAX_S)
-
-    def start(self) -> None:
-        """Begin to ask."""
-        self._poller.start()
-
-    def stop(self) -> None:
-        """Ask no more."""
-        stop_all([self._poller])
+        super().__init__(clock, SOURCE, self._get, EVERY_S, log, "annotation of the node", retry_max_s=RETRY_MAX_S)
 
     def text(self) -> str:
         """The annotation as it was read last, "" where there is none."""
-        return self._poller.value or ""
+        return self.value or ""
 
-    def health(self) -> tuple[SourceHealth, ...]:
-        """Whether the node can be read."""
-        return (self._poller.health(),)
-
-    def _read(self) -> str:
+    def _get(self) -> str:
         try:
             metadata = self._api.get(self._path)["metadata"]
             if metadata["name"] != self._node:

@@ -176,7 +176,7 @@ def test_a_process_in_a_real_delegated_cgroup_is_no_pod_that_it_names(tmp_path):
                 assert (facts.kind == "pod") is is_pod
                 living = LivingPods(RealClock(), Path("/proc"), cgroups.trust)
                 assert living.lives(UID)
-                living.poller.poll()
+                living.poll()
                 assert living.lives(UID) is is_pod
                 assert ProcessHolders(Path("/proc")).resolve([ProcessUse(child.pid)], 0)[1][0].kind == "process"
             finally:

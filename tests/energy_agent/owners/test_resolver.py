@@ -203,7 +203,7 @@ def test_the_next_life_of_a_pod_that_ended_and_is_listed_holds_again(tmp_path):
         node.joined.look(5)
         sample = DeviceSample(A, next(times), 5, processes=tuple(ProcessUse(pid) for pid in pids))
         node.joined.of_sample(sample, processes)
-        living.poller.poll()
+        living.poll()
         found, _ = node.joined.of_sample(sample, processes)
         return list(found.holding.weights)
 

@@ -49,7 +49,7 @@ def test_facts_come_by_list_and_watch_and_an_end_is_an_end(server, tmp_path):
         server.show([])
         eventually(lambda: found.pod("ml", "p2").ended)
         assert found.pod("ml", "p3") is None
-        assert found.health()[0].up
+        assert found.health().up
         assert all("nodes/" not in path and "spec.nodeName%3Dn1" in path for path in server.asked)
     finally:
         found.stop()
@@ -94,12 +94,12 @@ def test_a_server_that_misbehaves_is_named_what_was_known_stays_and_it_comes_bac
     found = informer(tmp_path)
     try:
         (server.folder / "fault").write_text(fault)
-        eventually(lambda: not found.health()[0].up)
-        reason = found.health()[0].reason
+        eventually(lambda: not found.health().up)
+        reason = found.health().reason
         assert ("overlays/informer" in reason) == (fault == "forbidden"), reason
         assert found.pod("ml", "p1").uid == f"{U}1"
         (server.folder / "fault").unlink()
-        eventually(lambda: found.health()[0].up)
+        eventually(lambda: found.health().up)
     finally:
         found.stop()
 

@@ -57,10 +57,10 @@ def test_a_pod_that_lives_is_never_ended_and_one_that_ended_is_found_out(script)
             elif action == "ask":
                 found |= node.ask({uid} & (living | ended) if number % 2 else living | ended)
             elif action == "pass":
-                assert node.pods.poller.poll()
+                assert node.pods.poll()
             assert not found & living
         for _ in range(2):
-            node.pods.poller.poll()
+            node.pods.poll()
             found |= node.ask(living | ended)
         assert found >= ended
         assert not found & living
@@ -71,16 +71,16 @@ def test_a_process_whose_cgroup_only_contains_the_uid_is_not_the_pods(tmp_path):
     node.run(7, f"0::/user.slice/pod{UIDS[0]}\n")
     assert not node.ask(UIDS[:1])
     for _ in range(3):  # the first pass finds out, and further ones for nobody forget nothing
-        node.pods.poller.poll()
+        node.pods.poll()
     assert node.ask(UIDS[:1]) == {UIDS[0]}
 
 
 def test_no_process_is_read_while_nobody_asks_and_a_folder_that_cannot_be_read_ends_nothing(tmp_path):
     node = Node(tmp_path)
     shutil.rmtree(tmp_path)
-    assert node.pods.poller.poll()
+    assert node.pods.poll()
     assert not node.ask(UIDS)
-    assert not node.pods.poller.poll()
+    assert not node.pods.poll()
     assert not node.ask(UIDS)
 
 
@@ -89,13 +89,13 @@ def test_answers_that_nobody_takes_are_bounded(tmp_path):
     for n in range(3 * GONE_MAX):
         assert node.pods.lives(f"uid-{n}")
         if n % 100 == 0:
-            node.pods.poller.poll()
+            node.pods.poll()
     assert sum(not node.pods.lives(f"uid-{n}") for n in range(3 * GONE_MAX)) <= GONE_MAX
 
 
 def test_its_thread_answers(tmp_path):
     node = Node(tmp_path)
-    node.pods.poller.start()
+    node.pods.start()
     try:
         eventually(lambda: node.ask(UIDS[:1]))
     finally:

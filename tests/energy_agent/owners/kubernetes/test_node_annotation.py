@@ -34,16 +34,16 @@ def annotate(server, text):
 
 
 def test_a_word_is_heard_kept_while_the_server_is_away_and_taken_back(server, note):
-    eventually(lambda: note.health()[0].up)
+    eventually(lambda: note.health().up)
     assert note.text() == ""
     annotate(server, "off")
     eventually(lambda: note.text() == "off")
     (server.folder / "fault").write_text("error")
-    eventually(lambda: not note.health()[0].up)
+    eventually(lambda: not note.health().up)
     assert note.text() == "off"  # a switch that is off stays off
     (server.folder / "fault").unlink()
     (server.folder / "annotations").unlink()
-    eventually(lambda: note.text() == "" and note.health()[0].up)
+    eventually(lambda: note.text() == "" and note.health().up)
     assert set(server.asked) == {"/api/v1/nodes/n1"}
 
 
@@ -51,13 +51,13 @@ def test_a_text_that_is_too_long_or_none_is_no_word(server, note):
     annotate(server, "x" * 5000)
     eventually(lambda: note.text().endswith("…"))
     (server.folder / "fault").write_text("garbage")
-    eventually(lambda: not note.health()[0].up)
+    eventually(lambda: not note.health().up)
     assert len(note.text()) == 513
 
 
 def test_a_role_that_is_missing_is_named(server, note):
     (server.folder / "fault").write_text("forbidden")
-    eventually(lambda: "get on nodes" in note.health()[0].reason)
+    eventually(lambda: "get on nodes" in note.health().reason)
 
 
 def test_a_role_that_is_missing_is_asked_for_within_half_a_minute(server, tmp_path):
