@@ -6,14 +6,14 @@ Asked by the agent's loop; what has not changed costs a comparison, so that thou
 import logging
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import energy_agent.tokens.servers as servers
 from energy_agent.core import plugin
 from energy_agent.core.energy import SourceHealth
 from energy_agent.owners.kubernetes.pod_resources import PodFact
 from energy_agent.owners.resolver import JoinedHolders
-from energy_agent.tokens.discovery import PodFacts, sources
+from energy_agent.tokens.discovery import sources
 from energy_agent.tokens.poller import TokenPoller
 from energy_agent.tokens.server_spec import TokenServer
 
@@ -46,11 +46,7 @@ class ServingPods:
             known: dict[str, TokenServer] = plugin.discover(servers)
             self._servers = tuple(known)
             self._nameless = tuple(name for name, server in known.items() if not server.model_label)
-        asked = [
-            PodFacts(name, fact.page.address, fact.page.annotations, fact.page.ports, fact.labels)
-            for name, fact in pods
-            if fact.page is not None
-        ]
+        asked = [replace(fact.page, workload=name, facts=fact.labels) for name, fact in pods if fact.page is not None]
         found, refused = sources(asked, self._servers, self._nameless, simulated=simulated)
         named = dict(list(refused.items())[:NAMED_REFUSED])
         for workload, reason in named.items():

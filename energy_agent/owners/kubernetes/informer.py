@@ -16,7 +16,7 @@ from energy_agent.owners.kubernetes.api_client import RETRY_MAX_S, Api, ApiError
 from energy_agent.owners.kubernetes.controllers import controller, facts_of_owner, plural, text_map
 from energy_agent.owners.kubernetes.grants import ClaimName, DraDevice
 from energy_agent.owners.kubernetes.node_annotation import ANNOTATION
-from energy_agent.owners.kubernetes.pod_resources import PodFact, PodPage
+from energy_agent.owners.kubernetes.pod_resources import PodFact
 from energy_agent.runtime.poller import Poller
 from energy_agent.tokens import discovery as pages
 
@@ -247,17 +247,17 @@ def _devices(spec: Mapping[str, Any]) -> list[tuple[DraDevice, str]]:
     return found
 
 
-def _page(pod: Mapping[str, Any], annotations: Mapping[str, str]) -> PodPage | None:
+def _page(pod: Mapping[str, Any], annotations: Mapping[str, str]) -> pages.PodFacts | None:
     """None: the pod has no address yet."""
     address, spec = pod["status"].get("podIP"), pod.get("spec", {})
     if not isinstance(address, str) or not 0 < len(address) <= 64:
         return None
     if spec.get("hostNetwork") is not True:
-        return PodPage(address, annotations)
+        return pages.PodFacts("", address, annotations)
     containers = [*spec.get("containers", ())[:_CONTAINERS_MAX], *spec.get("initContainers", ())[:_CONTAINERS_MAX]]
     declared = [port for container in containers for port in container.get("ports", ())[:_PORTS_MAX]]
     ports = frozenset(p for port in declared if isinstance(p := port.get("containerPort"), int) and _is_tcp(port))
-    return PodPage(address, annotations, ports)
+    return pages.PodFacts("", address, annotations, ports)
 
 
 def _is_tcp(port: Mapping[str, Any]) -> bool:

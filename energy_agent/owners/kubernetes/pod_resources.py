@@ -23,6 +23,7 @@ from energy_agent.owners.gpu_minors import gpu_minors
 from energy_agent.owners.kubernetes.grants import Naming, grants
 from energy_agent.owners.kubernetes.pod_logs import PodLogs
 from energy_agent.owners.polled_source import Asking
+from energy_agent.tokens.discovery import PodFacts
 
 if TYPE_CHECKING:
     from energy_agent.owners.kubernetes.informer import PodInformer
@@ -40,21 +41,6 @@ _METHOD = "/v1.PodResourcesLister/List"
 
 
 @dataclass(frozen=True, slots=True)
-class PodPage:
-    """How a pod that runs can be asked.
-
-    Args:
-        address: its own; of a pod on the host's network that of the node.
-        annotations: those of ours.
-        ports: None: all ports at the address are its own; else those that it declares, which no other pod of the node has.
-    """
-
-    address: str
-    annotations: Mapping[str, str]
-    ports: frozenset[int] | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class PodFact:
     """What the API server says of a pod.
 
@@ -62,13 +48,13 @@ class PodFact:
         uid: of this life of the pod.
         ended: it runs no more.
         labels: facts of its workload, as workload_info has them.
-        page: where it runs and says that it has a metrics page, what is needed to find it.
+        page: where it runs and says that it has a metrics page, what is needed to find it; without workload and facts.
     """
 
     uid: str = ""
     ended: bool = False
     labels: Mapping[str, str] = field(default_factory=dict)
-    page: PodPage | None = None
+    page: PodFacts | None = None
 
 
 class SocketLister:

@@ -5,13 +5,12 @@ import pytest
 from energy_agent.owners.join import PATIENCE_NS
 from energy_agent.owners.kubernetes.api_client import Api
 from energy_agent.owners.kubernetes.informer import PodInformer
-from energy_agent.owners.kubernetes.pod_resources import PodPage
 from energy_agent.owners.resolver import JoinedHolders
 from energy_agent.runtime.clock import clock_for
 from energy_agent.sim.cluster.api_server import ApiServer
 from energy_agent.sim.cluster.model import Pod
 from energy_agent.sim.cluster.pods import PodNow
-from energy_agent.tokens.discovery import GROUP, PATH, PORT
+from energy_agent.tokens.discovery import GROUP, PATH, PORT, PodFacts
 from tests.energy_agent.owners.kubernetes.test_device_ids import A
 from tests.energy_agent.owners.test_resolver import Said, claim, on
 from tests.support import eventually
@@ -49,9 +48,9 @@ def test_only_a_pod_that_runs_has_an_address_and_says_so_has_a_page(server, info
         pod("silent", "u5", said={"prometheus.io/port": "80"}), pod("other", "u6", said={PATH: "/metrics"}),
     ])  # fmt: skip
     eventually(lambda: informer.pod("ml", "silent") is not None and informer.pod("ml", "other") is not None)
-    assert pages(informer) == {"chat": PodPage("10.1.2.3", {PORT: "8000"})}
+    assert pages(informer) == {"chat": PodFacts("", "10.1.2.3", {PORT: "8000"})}
     server.show([pod(said={PORT: "8001"})])
-    eventually(lambda: pages(informer) == {"chat": PodPage("10.1.2.3", {PORT: "8001"})})
+    eventually(lambda: pages(informer) == {"chat": PodFacts("", "10.1.2.3", {PORT: "8001"})})
     server.show([pod(said={})])
     eventually(lambda: pages(informer) == {})
     server.show([pod()])
