@@ -17,6 +17,8 @@ from energy_agent.tokens.server_spec import TokenServer
 
 log = logging.getLogger("wattlens.tokens")
 
+AFTER_S = 0.02
+"""Devices are read at whole seconds of UTC, and endpoints once the loop has taken these readings: none waits for another."""
 QUIET_NS = 60 * NS_PER_S
 PATIENCE_NS = 10 * NS_PER_S
 """How long an endpoint that has answered may be silent before that is logged. A pod that ends is known as ended much sooner."""
@@ -56,7 +58,7 @@ class Poll(Poller[None]):
             log,
             f"metrics page of {self.key}",
             retry_max_s=source.period_s,
-            phase_s=0.0,  # devices are read at whole seconds of UTC too
+            phase_s=AFTER_S,
             hang_s=hang_s,
         )
         self.source, self.url, self.server = source, url, server

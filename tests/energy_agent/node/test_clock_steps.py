@@ -1,5 +1,7 @@
 """UTC that is set forward or back by an hour or a day while agent and site process run: nothing stops, nothing is lost."""
 
+from dataclasses import replace
+
 import pytest
 
 from energy_agent.accounting.accountant import Accountant
@@ -66,12 +68,22 @@ class Sweeps:
         pass
 
 
-def run_agent(folder, clock, turns, seconds, agents=None):
+class Quarters(Sweeps):
+    """Four polls per second: a full reading, a fast one, none, and a fast one."""
+
+    def poll(self, timeout_s):
+        self.clock.sleep(-0.75)
+        ((full,),) = super().poll(timeout_s)
+        fast = [(replace(full, fast=True, gpu_percent=None, energy_mj=full.energy_mj),)]
+        return ([(full,)], fast, [], fast)[(self.count - 1) % 4]
+
+
+def run_agent(folder, clock, turns, seconds, agents=None, kind=Sweeps):
     """The turns at which the agent published, with it; `turns` are actions by turn, `agents` gets the agent before it runs."""
     journal = Journal.open(folder / "journal.db", IDENTITY, utc_ns=clock.utc_ns)
     accountant = Accountant(IDENTITY, ProcessHolders(folder / "proc"), SensorFor(2_500_000_000), {}, 0.05)
     assert accountant.restore(journal.states(), journal.totals(), journal.facts(), clock.utc_ns()) == []
-    sweeps = Sweeps(clock, turns | {seconds: lambda: agent.stop()})
+    sweeps = kind(clock, turns | {seconds: lambda: agent.stop()})
     agent = Agent(Config(), IDENTITY, clock, journal, sweeps, accountant, TokenPoller(clock), folder)
     if agents is not None:
         agents.append(agent)
@@ -94,6 +106,12 @@ def test_the_agent_goes_on_and_its_ledger_is_whole(tmp_path, by_ns):
     assert sum(row.energy_uj for row in rows if isinstance(row, Cell)) == 99 * UJ_PER_S
     report = chain.verify([folder])
     assert report.ok, report.faults
+
+
+def test_full_readings_are_published_once_each_and_fast_ones_with_the_next(tmp_path):
+    published, agent = run_agent(tmp_path, Boot(), {}, 40, kind=Quarters)
+    assert published == [*range(1, 41, 4), 40]
+    assert agent.snapshot.devices[0].energy_uj == {"counter": 39 * UJ_PER_S}
 
 
 def test_after_a_step_back_rows_go_to_a_new_segment(tmp_path):
