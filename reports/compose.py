@@ -28,7 +28,7 @@ def compose(facts: Facts, say: Say, *, accepted: bool = False) -> Document:
         if isinstance(blocks, Hidden):
             hidden.append((say(section.title), blocks.reason))
         else:
-            shown.append(Shown(say(section.title), blocks, section.wide))
+            shown.append(Shown(say(section.title), blocks))
     digest = hashlib.sha256(facts_json(facts)).hexdigest()
     period = _period(facts)
     return Document(

@@ -3,106 +3,61 @@
 Steps are decimals of as many places as the figure has, rounded by largest remainder, so that they sum as they are shown.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass
 from fractions import Fraction
 from math import floor
 from typing import Final
 
 from energy_agent.core.units import decimal
 from reports.audit.causes import Cause
-from reports.audit.difference import NO_TOTAL, THRESHOLD, difference
+from reports.audit.difference import THRESHOLD, difference
 from reports.audit.edition import Edition
 from reports.audit.parts import Part
+from reports.figures.facts import Restated
 
-LATE_DATA: Final = "late data"
-FACTOR: Final = "factor revision"
-METHOD: Final = "method"
-BOUNDARY: Final = "boundary"
-ERROR: Final = "error"
-PERIOD: Final = "period"
-ROUNDING: Final = "rounding"
-UNEXPLAINED: Final = "not explained"
-CATEGORIES: Final = (LATE_DATA, FACTOR, METHOD, BOUNDARY, ERROR, PERIOD, ROUNDING, UNEXPLAINED)
-"""Kinds of steps in the order of the table. An error is what the organisation's files said otherwise before."""
 _CATEGORY: Final = {
-    Cause.LATE_DATA: LATE_DATA,
-    Cause.COVERAGE: LATE_DATA,
-    Cause.FACTOR: FACTOR,
-    Cause.METHOD: METHOD,
-    Cause.PROGRAM: METHOD,
-    Cause.ARGUMENTS: METHOD,
-    Cause.BOUNDARY: BOUNDARY,
-    Cause.FILES: ERROR,
-    Cause.PERIOD: PERIOD,
-    Cause.ROUNDING: ROUNDING,
-    Cause.UNEXPLAINED: UNEXPLAINED,
+    Cause.LATE_DATA: "late data",
+    Cause.COVERAGE: "late data",
+    Cause.FACTOR: "factor revision",
+    Cause.METHOD: "method",
+    Cause.PROGRAM: "method",
+    Cause.ARGUMENTS: "method",
+    Cause.BOUNDARY: "boundary",
+    Cause.FILES: "error",
+    Cause.PERIOD: "period",
+    Cause.ROUNDING: "rounding",
+    Cause.UNEXPLAINED: "not explained",
 }
+"""Kinds of steps in the order of the table. An error is what the organisation's files said otherwise before."""
+CATEGORIES: Final = tuple(dict.fromkeys(_CATEGORY.values()))
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One step: its categories (several: their parts cannot be told apart) and by how much, as decimal text."""
-
-    categories: tuple[str, ...]
-    amount: str
-
-
-@dataclass(frozen=True, slots=True)
-class BridgeRow:
-    """A total of both editions, and the steps between; `before` + all steps == `after`, as shown.
-
-    Args:
-        figure: its id.
-        relative: change as a share of |before|; None: before was 0.
-        due: whether that reaches the threshold.
-    """
-
-    figure: str
-    unit: str
-    before: str
-    steps: tuple[Step, ...]
-    after: str
-    relative: Fraction | None
-    due: bool
-
-
-def bridge(
-    old: Edition, new: Edition, figures: Iterable[str] | None = None, threshold: Fraction = THRESHOLD
-) -> list[BridgeRow]:
-    """Rows for the report of the restatement.
+def bridge(old: Edition, new: Edition, threshold: Fraction = THRESHOLD) -> tuple[Restated, ...]:
+    """The totals that changed, by id, with the steps between.
 
     Args:
         old: the edition that is restated.
         new: the one that restates it.
-        figures: ids in the order of the table; by default the totals that changed, by id. One that did not change, or
-            has no value in an edition, has no row.
         threshold: share of a total from which on comparatives are restated.
     """
-    changes = {each.id: each for each in difference(old, new) if each.absolute}
-    totals = sorted(name for name in changes if "/" not in name and not name.startswith(NO_TOTAL))
     rows = []
-    for name in totals if figures is None else figures:
-        change = changes.get(name)
-        if change is None or change.old is None or change.new is None:
-            continue
-        before, after = change.old.figure.text, change.new.figure.text
-        relative = change.relative
-        due = relative is None or abs(relative) >= threshold
-        rows.append(BridgeRow(name, change.unit, before, _steps(change.parts, before, after), after, relative, due))
-    return rows
+    for change in sorted(difference(old, new), key=lambda each: each.id):
+        if change.is_total and change.moved and change.old is not None and change.new is not None:
+            before, after = change.old.figure.text, change.new.figure.text
+            steps = _steps(change.parts, before, after)
+            rows.append(Restated(change.id, change.unit, before, steps, after, change.moved >= threshold))
+    return tuple(rows)
 
 
-def _steps(parts: tuple[Part, ...], before: str, after: str) -> tuple[Step, ...]:
-    by_category: dict[tuple[str, ...], Fraction] = {}
+def _steps(parts: tuple[Part, ...], before: str, after: str) -> tuple[tuple[str, str], ...]:
+    """(kinds, amount); several kinds: their parts cannot be told apart."""
+    by_kinds: dict[tuple[int, ...], Fraction] = {}
     for part in parts:
-        found = {_CATEGORY[cause] for cause in part.causes}
-        categories = tuple(name for name in CATEGORIES if name in found)
-        by_category[categories] = by_category.get(categories, Fraction(0)) + part.amount
-    names = sorted(by_category, key=lambda each: (CATEGORIES.index(each[0]), each))
+        kinds = tuple(sorted({CATEGORIES.index(_CATEGORY[cause]) for cause in part.causes}))
+        by_kinds[kinds] = by_kinds.get(kinds, Fraction(0)) + part.amount
     scale = 10 ** max(len(text.partition(".")[2]) for text in (before, after))
-    rounded = _rounded([by_category[name] * scale for name in names])
-    return tuple(Step(name, decimal(amount, scale)) for name, amount in zip(names, rounded, strict=True) if amount)
+    ordered = sorted(by_kinds)
+    rounded = zip(ordered, _rounded([by_kinds[kinds] * scale for kinds in ordered]), strict=True)
+    return tuple((", ".join(CATEGORIES[n] for n in kinds), decimal(amount, scale)) for kinds, amount in rounded if amount)
 
 
 def _rounded(amounts: list[Fraction]) -> list[int]:

@@ -52,6 +52,18 @@ class Change:
         stated = self.new or self.old
         return stated.figure.unit if stated else ""
 
+    @property
+    def is_total(self) -> bool:
+        """Whether it is a disclosed quantity of the whole organisation."""
+        return "/" not in self.id and not self.id.startswith(NO_TOTAL)
+
+    @property
+    def moved(self) -> Fraction | None:
+        """The share by which its value moved; from 0 to something counts as wholly."""
+        if self.absolute is None:
+            return None
+        return abs(self.relative) if self.relative is not None else Fraction(1 if self.absolute else 0)
+
 
 def difference(old: Edition, new: Edition, changes: InputChanges | None = None) -> list[Change]:
     """Every figure that differs, what moved most first; those without a change in value come last.
@@ -96,8 +108,7 @@ def same_period(old: Edition, new: Edition) -> bool:
 
 def restatement_due(changes: list[Change], threshold: Fraction = THRESHOLD) -> list[Change]:
     """Totals of the organisation that moved by `threshold` or more: comparatives are to be restated where there is one."""
-    totals = (each for each in changes if "/" not in each.id and not each.id.startswith(NO_TOTAL))
-    return [each for each in totals if (moved := _moved(each)) is not None and moved >= threshold]
+    return [each for each in changes if each.is_total and each.moved is not None and each.moved >= threshold]
 
 
 def _change(identity: str, editions: tuple[Edition, Edition], changes: InputChanges) -> Change:
@@ -126,15 +137,7 @@ def _overlap(old: Figure, new: Figure) -> bool | None:
     return old.low <= new.high and new.low <= old.high
 
 
-def _moved(change: Change) -> Fraction | None:
-    """The share by which a value moved; from 0 to something counts as wholly."""
-    if change.absolute is None:
-        return None
-    return abs(change.relative) if change.relative is not None else Fraction(1 if change.absolute else 0)
-
-
 def _order(change: Change) -> tuple[int, Fraction, str]:
-    moved = _moved(change)
-    if moved:
-        return (0 if change.relative is None else 1, -moved, change.id)
+    if change.moved:
+        return (0 if change.relative is None else 1, -change.moved, change.id)
     return (3 if change.absolute is not None else 2, Fraction(0), change.id)

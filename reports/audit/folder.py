@@ -1,10 +1,9 @@
-"""Files of a report's folder: read up to a bound, hashed in pieces, written whole or not at all."""
+"""Files of a report's folder: read up to a bound, and hashed in pieces."""
 
 import hashlib
 import os
 import re
 import stat
-import tempfile
 from pathlib import Path
 from typing import Final
 
@@ -69,21 +68,13 @@ def digest(path: Path) -> tuple[str, int]:
 
 
 def write(path: Path, data: bytes) -> None:
-    """Write a whole file under its name at once; what was there before stays until then.
+    """Write a file of a report that nobody reads yet (`placing` moves it when all of them are there).
 
     Raises:
         WattlensError: it cannot be written.
     """
     try:
-        handle, scratch = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-            Path(scratch).chmod(0o644)
-            Path(scratch).replace(path)
-        except OSError:
-            Path(scratch).unlink(missing_ok=True)
-            raise
+        path.write_bytes(data)
     except OSError as error:
         raise WattlensError(f"{path}: cannot be written: {error.strerror}") from None
 

@@ -1,9 +1,9 @@
 """What an auditor checks of a report's folder: its files, its signature, and that the ledger still gives the same facts."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
 from energy_agent.core.errors import UsageError, WattlensError
 from reports.audit import folder as files
@@ -19,34 +19,6 @@ _MOST: Final = 20
 """Files of a ledger that are named; the others are counted."""
 
 
-class Rebuild(Protocol):
-    """Makes the facts of a report again, by the program that runs now."""
-
-    def __call__(self, manifest: Manifest, ledger: str, org: Path | None) -> bytes:
-        """The bytes of facts.json from the arguments and ledger days of a manifest.
-
-        Raises:
-            WattlensError: the ledger does not have those days any more, or something else is not there.
-        """
-        ...
-
-
-class Changed(Protocol):
-    """Looks at every file of the ledger that a report names: `reports.audit.ledger.changed_files`."""
-
-    def __call__(self, days: Sequence[LedgerDay], ledger: str) -> list[str] | None:
-        """What is not as it was; None: the ledger has no compacted days."""
-        ...
-
-
-class Draw(Protocol):
-    """Makes the forms of a report again from its facts: `reports.reproduce.drawn_again`."""
-
-    def __call__(self, folder: Path, manifest: Manifest, raw: bytes) -> "list[Check]":
-        """Whether the forms in a folder are those that the bytes of its facts give."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class Check:
     """One thing that was looked at. `ok` None: it was not, or shows nothing for or against."""
@@ -54,6 +26,14 @@ class Check:
     name: str
     ok: bool | None
     detail: str
+
+
+Rebuild = Callable[[Manifest, str, Path | None], bytes]
+"""Makes facts.json again from a manifest, the ledger and the organisation's file; WattlensError where that cannot be."""
+Changed = Callable[[Sequence[LedgerDay], str], list[str] | None]
+"""Looks at every file of the ledger that a report names: `reports.audit.ledger.changed_files`."""
+Draw = Callable[[Path, Manifest, bytes], list[Check]]
+"""Makes the forms of a report again from its facts and compares them: `reports.reproduce.drawn_again`."""
 
 
 @dataclass(frozen=True, slots=True)

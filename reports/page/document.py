@@ -11,7 +11,6 @@ class Shown:
 
     title: str
     blocks: tuple[Block, ...]
-    wide: bool
 
 
 @dataclass(frozen=True, slots=True)

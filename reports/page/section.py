@@ -151,9 +151,8 @@ class Hidden:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A section. `title` is an English message; `order` sorts the report; `wide` takes the whole width of a page."""
+    """A section. `title` is the id of its text; `order` sorts the report."""
 
     title: str
     order: int
     build: Callable[[Facts, Say], tuple[Block, ...] | Hidden]
-    wide: bool = False

@@ -41,23 +41,8 @@ def html(document: Document) -> str:
         drawn=drawn,
         spoken=spoken,
         numbers=numbers,
-        wide=_whole_width(shown),
         lang={"zh": "zh-Hans"}.get(shown.language, shown.language),
     )
-
-
-def _whole_width(document: Document) -> list[bool]:
-    """Whether each section takes the whole width: narrow ones stand in pairs, and one without a neighbour does."""
-    whole: list[bool] = []
-    left = False  # the section before is narrow, and nothing stands beside it yet
-    for section in document.sections:
-        if left and not section.wide:
-            whole[-1], left = False, False
-            whole.append(False)
-        else:
-            left = not section.wide
-            whole.append(True)
-    return whole
 
 
 def kind_of(block: Block) -> str:

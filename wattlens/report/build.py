@@ -121,17 +121,7 @@ def restated(options: Options, facts: Facts, earlier: Path) -> tuple[Options, Fa
     Raises:
         WattlensError: as `reports.audit.edition.read_edition`.
     """
-    rows = tuple(
-        Restated(
-            row.figure,
-            row.unit,
-            row.before,
-            tuple((", ".join(step.categories), step.amount) for step in row.steps),
-            row.after,
-            row.due,
-        )
-        for row in bridge(read_edition(earlier), edition(facts_json(facts), "this report", command=options.command))
-    )
+    rows = bridge(read_edition(earlier), edition(facts_json(facts), "this report", command=options.command))
     return replace(options, restatement=rows), replace(facts, restatement=rows)
 
 

@@ -26,4 +26,4 @@ def build(facts: Facts, say: Say) -> tuple[Block, ...]:
     return tuple(blocks)
 
 
-SPEC = Section("what_is_in_this_report", 15, build, wide=True)
+SPEC = Section("what_is_in_this_report", 15, build)

@@ -68,4 +68,4 @@ def _short(facts: Facts, identity: str, say: Say) -> str:
     )
 
 
-SPEC = Section("the_building", 40, build, wide=True)
+SPEC = Section("the_building", 40, build)

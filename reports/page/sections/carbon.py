@@ -175,4 +175,4 @@ def _embodied(facts: Facts, say: Say) -> list[Block]:
     return blocks
 
 
-SPEC = Section("carbon", 50, build, wide=True)
+SPEC = Section("carbon", 50, build)

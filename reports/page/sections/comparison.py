@@ -57,4 +57,4 @@ def _waterfall(
     )
 
 
-SPEC = Section("what_changed_and_why", 55, build, wide=True)
+SPEC = Section("what_changed_and_why", 55, build)

@@ -104,4 +104,4 @@ def _money(figure: Figure) -> str:
     return f"{wording.short(figure.value or 0, 4)} {figure.unit.partition('/')[0]}"
 
 
-SPEC = Section("cost", 65, build, wide=True)
+SPEC = Section("cost", 65, build)

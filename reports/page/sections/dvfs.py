@@ -60,4 +60,4 @@ def _group(facts: Facts, figure: Figure, say: Say) -> tuple[str, ...]:
     return (*names, *saved, wording.energy(claimed.value or 0), slower)
 
 
-SPEC = Section("clocks_and_power_limits", 45, build, wide=True)
+SPEC = Section("clocks_and_power_limits", 45, build)

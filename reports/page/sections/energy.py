@@ -150,4 +150,4 @@ def _all(values: Iterable[Fraction | None]) -> Fraction | None:
     return None if None in known else sum((value for value in known if value is not None), Fraction(0))
 
 
-SPEC = Section("energy", 20, build, wide=True)
+SPEC = Section("energy", 20, build)

@@ -43,4 +43,4 @@ def build(facts: Facts, say: Say) -> tuple[Block, ...] | Hidden:
     return tuple(blocks)
 
 
-SPEC = Section("factors", 85, build, wide=True)
+SPEC = Section("factors", 85, build)

@@ -33,4 +33,4 @@ def build(facts: Facts, say: Say) -> tuple[Block, ...]:
     return tuple(blocks)
 
 
-SPEC = Section("framework_index", 90, build, wide=True)
+SPEC = Section("framework_index", 90, build)

@@ -29,4 +29,4 @@ def build(facts: Facts, say: Say) -> tuple[Block, ...]:
     return (Table(say("words"), (), glossary(say.language)),)
 
 
-SPEC = Section("glossary", 95, build, wide=True)
+SPEC = Section("glossary", 95, build)

@@ -178,4 +178,4 @@ def effect_name(effect: str, quantity: str) -> str:
     return EFFECTS[effect]
 
 
-SPEC = Section("in_short", 10, build, wide=True)
+SPEC = Section("in_short", 10, build)

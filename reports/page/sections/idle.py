@@ -57,4 +57,4 @@ def told_apart(rows: list[Figure], say: Say) -> list[str]:
     return names
 
 
-SPEC = Section("utilisation_and_idle_waste", 35, build, wide=True)
+SPEC = Section("utilisation_and_idle_waste", 35, build)

@@ -19,4 +19,4 @@ def build(facts: Facts, say: Say) -> tuple[Block, ...]:
     return tuple(Note(say(text)) for text in TEXTS)
 
 
-SPEC = Section("method", 80, build, wide=True)
+SPEC = Section("method", 80, build)

@@ -151,4 +151,4 @@ def _of_gaps(gaps: list[Figure], say: Say) -> dict[str, object]:
     }
 
 
-SPEC = Section("data_quality", 70, build, wide=True)
+SPEC = Section("data_quality", 70, build)

@@ -22,4 +22,4 @@ def build(facts: Facts, say: Say) -> tuple[Block, ...]:
     return (Table(say("made_head"), (), tuple(rows)), Note(say("wattlens_report_verify_dir_ledger")))
 
 
-SPEC = Section("reproduction", 97, build, wide=True)
+SPEC = Section("reproduction", 97, build)

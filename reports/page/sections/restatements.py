@@ -46,4 +46,4 @@ def _steps(row: Restated, say: Say) -> str:
     return "; ".join(found)
 
 
-SPEC = Section("restatements", 75, build, wide=True)
+SPEC = Section("restatements", 75, build)

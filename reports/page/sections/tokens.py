@@ -42,4 +42,4 @@ def build(facts: Facts, say: Say) -> tuple[Block, ...] | Hidden:
     return tuple(blocks)
 
 
-SPEC = Section("energy_per_token", 30, build, wide=True)
+SPEC = Section("energy_per_token", 30, build)

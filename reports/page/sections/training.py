@@ -33,4 +33,4 @@ def _mwh(figure: Figure, say: Say) -> str:
     return f"{wording.short(figure.value * _MWH)} {wording.plus_minus(figure, say)}"
 
 
-SPEC = Section("training", 60, build, wide=True)
+SPEC = Section("training", 60, build)

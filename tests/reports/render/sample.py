@@ -233,16 +233,16 @@ PROSE = Note(
 )
 
 
-def shown(*blocks: Block, title: str, wide: bool = True) -> Shown:
+def shown(*blocks: Block, title: str) -> Shown:
     """A section."""
-    return Shown(title, blocks, wide)
+    return Shown(title, blocks)
 
 
 SECTIONS = (
     shown(TILES, PROSE, Check(True, "The parts of every device sum to its energy, to the last microjoule."), title="In short"),
     shown(LAYERS, bars(), BIG_TABLE, title="Where the energy went"),
-    shown(ONE_BAR, NO_BARS, title="Kinds of work", wide=False),
-    shown(PAIRS, title="How sure", wide=False),
+    shown(ONE_BAR, NO_BARS, title="Kinds of work"),
+    shown(PAIRS, title="How sure"),
     shown(RANGES, BROAD_TABLE, PROSE, title="Energy per token"),
     shown(BRIDGE, BELOW, MANY_STEPS, title="What changed, and why"),
     shown(HOURS, DAILY, PUE, FLAT, title="Hours and days"),
