@@ -1,5 +1,6 @@
 """The numbers that a reader takes away, how they moved, and why."""
 
+from collections.abc import Callable
 from fractions import Fraction
 
 from reports.figures import wording
@@ -34,19 +35,22 @@ def widest(facts: Facts) -> Figure:
     return known[0]
 
 
+def _tile(label: str, figure: Figure, say: Say, write: Callable[[Fraction], str], detail: str, trend: str = "") -> Tile:
+    """A figure's tile; of one that is absent, why."""
+    if figure.value is None:
+        return Tile(label, say(wording.ABSENT), say.told(figure.reason), figure.id)
+    return Tile(label, write(figure.value), detail, figure.id, trend)
+
+
 def _energy(facts: Facts, say: Say) -> Tile:
     total = widest(facts)
-    assert total.value is not None
     label = {"facility": say("facility_energy"), "node": say("energy_of_all_nodes"), "gpu": say("gpu_energy")}[total.boundary]
     detail = say("bounds_are", bounds=wording.plus_minus(total, say))
-    return Tile(label, wording.energy(total.value), detail, total.id, _trend(facts, total, say))
+    return _tile(label, total, say, wording.energy, detail, _trend(facts, total, say))
 
 
 def _active_share(facts: Facts, say: Say) -> Tile:
-    share = facts.figures["share.active"]
-    if share.value is None:
-        return Tile(say("active_share"), say(wording.ABSENT), say.told(share.reason), share.id)
-    return Tile(say("active_share"), wording.percent(share.value), say("share_of_running_kernels"), share.id)
+    return _tile(say("active_share"), facts.figures["share.active"], say, wording.percent, say("share_of_running_kernels"))
 
 
 def _tokens(facts: Facts, say: Say) -> Tile:
@@ -109,30 +113,22 @@ def _carbons(facts: Facts, say: Say) -> tuple[Tile, Tile]:
 
 def _carbon(facts: Facts, say: Say, identity: str, label: str) -> Tile:
     figure = facts.figures[identity]
-    if figure.value is None:
-        return Tile(label, say(wording.ABSENT), say.told(figure.reason), figure.id)
-    detail = say("scope_2_ghg_protocol")
-    if identity.startswith(LIFE_CYCLE):
-        detail = say("no_scope_2_figure")
-    elif "average" in figure.method:
-        detail = say("scope_2_what_no_contract")
-    return Tile(label, wording.mass(figure.value), detail, figure.id, _trend(facts, figure, say))
+    detail = "no_scope_2_figure" if identity.startswith(LIFE_CYCLE) else "scope_2_ghg_protocol"
+    if detail == "scope_2_ghg_protocol" and "average" in figure.method:
+        detail = "scope_2_what_no_contract"
+    return _tile(label, figure, say, wording.mass, say(detail), _trend(facts, figure, say))
 
 
 def _saving(facts: Facts, say: Say) -> Tile:
-    figure, claimed = facts.figures["dvfs.saved"], facts.figures["dvfs.claimed"]
-    if figure.value is None or claimed.value is None:
-        return Tile(say("dvfs_saving"), say(wording.ABSENT), say.told(figure.reason), figure.id)
-    detail = say("claimable_energy", energy=wording.energy(claimed.value))
-    return Tile(say("dvfs_saving"), wording.energy(figure.value), detail, figure.id)
+    claimed = wording.energy(facts.figures["dvfs.claimed"].value or 0)
+    detail = say("claimable_energy", energy=claimed)
+    return _tile(say("dvfs_saving"), facts.figures["dvfs.saved"], say, wording.energy, detail)
 
 
 def _coverage(facts: Facts, say: Say) -> Tile:
     figure = facts.figures["coverage"]
-    if figure.value is None:
-        return Tile(say("coverage"), say(wording.ABSENT), say.told(figure.reason), figure.id)
     of = say("of_the_inventory") if "inventory's" in figure.method else say("of_the_period")
-    return Tile(say("coverage"), wording.percent(figure.value), of, figure.id)
+    return _tile(say("coverage"), figure, say, wording.percent, of)
 
 
 def _trend(facts: Facts, figure: Figure, say: Say) -> str:
