@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cache
 from importlib.resources import files
-from typing import Any, Final, Literal
+from typing import Literal
 
-_TEXTS: Final = ("id", "text", "text_zh", "needs")
+from pydantic import TypeAdapter
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,20 +94,12 @@ class IndexRow:
         return "partly" if self.missing else "answered"
 
 
-@dataclass(frozen=True, slots=True)
-class Lacking:
-    """Something that is missing, and every (framework's title, datapoint) for which it is."""
-
-    what: str
-    datapoints: tuple[tuple[str, str], ...]
-
-
 @cache
 def frameworks() -> tuple[Framework, ...]:
     """All frameworks, by id."""
-    folder = files("reports.frameworks").joinpath("data")
-    names = sorted(each.name for each in folder.iterdir() if each.name.endswith(".json"))
-    return tuple(parse(folder.joinpath(name).read_text(encoding="utf-8"), name) for name in names)
+    found = files("reports.frameworks").joinpath("data").iterdir()
+    read = TypeAdapter(Framework).validate_json
+    return tuple(read(each.read_bytes()) for each in sorted(found, key=lambda each: each.name) if each.name.endswith(".json"))
 
 
 @cache
@@ -115,25 +107,6 @@ def inputs() -> Mapping[str, Mapping[str, str]]:
     """What a datapoint may need: id -> language -> words."""
     text = files("reports.frameworks").joinpath("inputs.json").read_text(encoding="utf-8")
     found: dict[str, dict[str, str]] = json.loads(text)
-    return found
-
-
-def parse(text: str, name: str) -> Framework:
-    """A framework from its file.
-
-    Raises:
-        ValueError: the file is not of this form; the line names it and the datapoint.
-    """
-    about: dict[str, Any] = json.loads(text)
-    points = about.pop("datapoints", [])
-    if bad := [key for key, value in about.items() if not isinstance(value, str) or not value.strip()]:
-        raise ValueError(f"{name}: {', '.join(bad)} must be text")
-    try:
-        found = Framework(**about, datapoints=tuple(_datapoint(point, name) for point in points))
-    except TypeError as error:
-        raise ValueError(f"{name}: {error}") from None
-    if f"{found.id}.json" != name:
-        raise ValueError(f"{name}: its id is {found.id}")
     return found
 
 
@@ -150,13 +123,13 @@ def index(figures: Mapping[str, str], language: str = "en", stand_ins: Collectio
     return tuple(_row(framework, point, figures, language, stand_ins) for framework, point in every)
 
 
-def lacking(rows: Iterable[IndexRow]) -> tuple[Lacking, ...]:
-    """What is missing, each named once, with what it is missing for; what lacks most often first."""
+def lacking(rows: Iterable[IndexRow]) -> dict[str, list[tuple[str, str]]]:
+    """What is missing, each named once -> (title, datapoint) of all for which it is; what lacks most often first."""
     found: dict[str, list[tuple[str, str]]] = {}
     for row in rows:
         for what in row.missing:
             found.setdefault(what, []).append((row.title, row.datapoint))
-    return tuple(Lacking(what, tuple(of)) for what, of in sorted(found.items(), key=lambda item: (-len(item[1]), item[0])))
+    return dict(sorted(found.items(), key=lambda item: (-len(item[1]), item[0])))
 
 
 def _row(
@@ -172,21 +145,3 @@ def _row(
     if language == "zh":
         told = (framework.title_zh, point.id_zh or point.id, point.text_zh, point.unit_zh or point.unit)
     return IndexRow(framework.id, *told, answered, missing, point.verified, estimated)
-
-
-def _datapoint(raw: Mapping[str, Any], name: str) -> Datapoint:
-    where, patterns = f"{name}: {str(raw.get('id'))[:80]}", raw.get("figures")
-    if not all(isinstance(raw.get(key), str) and raw[key].strip() for key in _TEXTS) or not isinstance(raw.get("unit"), str):
-        raise ValueError(f"{where}: a text is missing")
-    if not all(isinstance(raw.get(key, ""), str) for key in ("id_zh", "unit_zh")):
-        raise ValueError(f"{where}: id_zh and unit_zh must be text")
-    if not isinstance(patterns, list) or not all(isinstance(p, str) and p for p in patterns):
-        raise ValueError(f"{where}: figures must be a list of patterns")
-    if raw["needs"] not in inputs():
-        raise ValueError(f"{where}: needs {raw['needs']!r}, which is no input")
-    if not isinstance(raw.get("verified"), bool):
-        raise ValueError(f"{where}: verified must be true or false")
-    try:
-        return Datapoint(**{**raw, "figures": tuple(patterns)})
-    except TypeError as error:
-        raise ValueError(f"{where}: {error}") from None

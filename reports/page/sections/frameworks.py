@@ -27,7 +27,7 @@ def build(facts: Facts, say: Say) -> tuple[Block, ...]:
         blocks.append(Table(f"{title} ({states[framework]})", columns, tuple(cells)))
     if any(not row.verified for row in rows):
         blocks.append(Note(say("not_found_in_a_source")))
-    missing = tuple((each.what, str(len(each.datapoints))) for each in lacking(rows))
+    missing = tuple((what, str(len(datapoints))) for what, datapoints in lacking(rows).items())
     if missing:
         blocks.append(Table(say("what_is_missing"), (say("input"), say("datapoints")), missing))
     return tuple(blocks)
