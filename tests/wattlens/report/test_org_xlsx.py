@@ -151,10 +151,12 @@ def test_all_that_is_wrong_is_told_at_once(tmp_path):
     sheets["Meters"][1][3] = sheets["Water"][1][4] = "gal"
     sheets["Teams"][2][6] = "x" * 64
     sheets["Prices"][1][1] = "#REF!"
-    sheets["Models"][1][0] = None
+    sheets["Models"][1][0] = "#REF!"
+    sheets["Inventory"][1][1] = None
     told = [line.removeprefix("org.xlsx: sheet ").partition(":")[0] for line in refusal(tmp_path, sheets).splitlines()]
     assert [place.partition(" is ")[0] for place in told] == [
-        "Prices, cell B2", "Water, cell E2", "Contracts, cell I2", "Models, cell A2", "Meters, cell D2", "Teams, cell G3",
+        "Prices, cell B2", "Models, cell A2", "Water, cell E2", "Contracts, cell I2", "Inventory, cell B2", "Meters, cell D2",
+        "Teams, cell G3",
     ]  # fmt: skip
 
 

@@ -77,7 +77,6 @@ def _formulas(workbook: Any) -> frozenset[tuple[str, str]]:
 def _rows(worksheet: Any, sheet: Sheet, formulas: frozenset[tuple[str, str]], faults: Faults) -> Iterator[Row]:
     from openpyxl.utils import get_column_letter
 
-    worksheet.reset_dimensions()  # what a sheet says of its own size may be wrong, and would cut it off
     labels: Sequence[str] = ()
     letters: dict[str, str] = {}
     for number, cells in enumerate(worksheet.iter_rows(max_row=_LAST_ROW, max_col=COLUMNS_MAX), 1):
