@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -18,6 +18,7 @@ from energy_agent.runtime.clock import RealClock
 from energy_agent.site.config.grid import GridBase, grid_specs
 from energy_agent.site.grid.sources.csv_file import FILE_MAX_B
 from energy_agent.site.grid.store import GridStore
+from reports.inputs import SiteInputs
 from wattlens.report.inputs.files import Files
 
 GRID_FOLDER: Final = "grid"
@@ -39,18 +40,6 @@ class Hours:
 
     series: tuple[Series, ...]
     lacking: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Grid:
-    """As `SiteInputs` has it."""
-
-    location: tuple[Source, ...]
-    location_lacking: str
-    residual: tuple[Source, ...]
-    residual_lacking: str
-    factors: tuple[tuple[Factor, str], ...] = ()
-    series: tuple[tuple[str, About], ...] = ()
 
 
 def hours(grid: GridBase, state: Path | None, files: Files, site_file: Path | None) -> Hours:
@@ -79,22 +68,29 @@ def hours(grid: GridBase, state: Path | None, files: Files, site_file: Path | No
     return Hours(tuple(found), f"{why}, so there are no hours of {', '.join(unread)}")
 
 
-def intensities(name: str, grid: GridBase, time_zone: ZoneInfo, told: Hours, span: Span) -> Grid:
-    """What a report joins energy with; raises UsageError where a folder of factors is wrong, or no table has its country."""
+def with_intensities(site: SiteInputs, grid: GridBase, told: Hours, span: Span) -> SiteInputs:
+    """A site with what its energy is joined with; raises UsageError where a folder of factors is wrong, or no table has it."""
     if grid.zone is None and grid.country is None:
-        lacking = f"site {name!r} names neither the zone nor the country of its grid"
-        return Grid((), lacking, (), lacking)
+        lacking = f"site {site.name!r} names neither the zone nor the country of its grid"
+        return replace(site, location_lacking=lacking, residual_lacking=lacking)
     if grid.country is not None:
         try:
             catalogue(grid.factors).refuse_unknown(grid.country)
         except UsageError as error:
-            raise UsageError(f"site {name!r}: grid.country: {error}") from None
-    location, location_factors, location_lacking = _sources(grid, grid.basis, time_zone, told, span)
-    residual, residual_factors, residual_lacking = _sources(grid, grid.residual_basis, time_zone, told, span)
+            raise UsageError(f"site {site.name!r}: grid.country: {error}") from None
+    location, location_factors, location_lacking = _sources(grid, grid.basis, site.zone, told, span)
+    residual, residual_factors, residual_lacking = _sources(grid, grid.residual_basis, site.zone, told, span)
     factors = {factor.id: (factor, sha256) for factor, sha256 in (*location_factors, *residual_factors)}
     location_lacking = "; ".join(filter(None, [location_lacking, told.lacking]))
-    used = tuple(factors[each] for each in sorted(factors))
-    return Grid(location, location_lacking, residual, residual_lacking, used, _series(told, span))
+    return replace(
+        site,
+        location=location,
+        location_lacking=location_lacking,
+        residual=residual,
+        residual_lacking=residual_lacking,
+        factors=tuple(factors[each] for each in sorted(factors)),
+        series=_series(told, span),
+    )
 
 
 def _sources(

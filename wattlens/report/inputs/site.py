@@ -22,7 +22,7 @@ from energy_agent.site.config.site import DeclaredPue, SiteBase, parse_site
 from energy_agent.site.config.water import Water
 from reports.inputs import SiteInputs
 from wattlens.report.inputs.files import Files
-from wattlens.report.inputs.grid import Span, hours, intensities
+from wattlens.report.inputs.grid import Span, hours, with_intensities
 from wattlens.report.inputs.model import OrgSite
 
 GRID_FOLDER: Final = "grid"
@@ -61,17 +61,10 @@ def site_inputs(entry: OrgSite, files: Files, span: Span, retired: dict[str, str
     state = files.place(entry.state) if entry.state is not None else None
     if state is not None and not state.is_dir():
         raise UsageError(f"state {state} is no folder; name the state folder of the site's `wattlens site`")
-    grid = intensities(told.name, told.grid, told.zone, hours(told.grid, state, files, entry.file), span)
     stated = told.pue.stated
-    return SiteInputs(
+    site = SiteInputs(
         told.name,
         told.zone,
-        location=grid.location,
-        location_lacking=grid.location_lacking,
-        residual=grid.residual,
-        residual_lacking=grid.residual_lacking,
-        factors=grid.factors,
-        series=grid.series,
         stated=None if stated is None else (stated.value, stated.uncertainty),
         stated_source=told.pue.source,
         bound_assumed=stated is not None and "uncertainty_percent" not in told.pue.model_fields_set,
@@ -85,6 +78,7 @@ def site_inputs(entry: OrgSite, files: Files, span: Span, retired: dict[str, str
         it_kw=_decimal(entry.it_power_kw),
         floor_m2=_decimal(entry.floor_m2),
     )
+    return with_intensities(site, told.grid, hours(told.grid, state, files, entry.file), span)
 
 
 def _of_file(entry: OrgSite, given: Path, files: Files) -> _Told:
