@@ -6,17 +6,16 @@ factor those that name it. So a figure that nothing reaches has no explanation, 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time
 from enum import StrEnum
+from math import inf
 from typing import Final
 
-from energy_agent.core.units import NS_PER_DAY, NS_PER_S
+from energy_agent.core.units import NS_PER_DAY
 from reports.audit.edition import Edition, Stated
 from reports.audit.inputs import LedgerDay
 from reports.audit.manifest import Argument
 from reports.period import Period, day_ns, quarters, utc_text
 
-_DAY_NS: Final = NS_PER_DAY
 NOT_MEASURED: Final = frozenset({"declared", "factors", "inventory", "organisation", "savings", "stated"})
 """Sources that the ledger does not feed: late data cannot move a figure that has no other."""
 CARBON: Final = ("bridge.co2e", "bridge.lifecycle", "co2e", "cue", "grid_intensity", "sci_per_token")
@@ -117,7 +116,8 @@ def input_changes(old: Edition, new: Edition) -> InputChanges:
     for key in sorted(old.inputs.days.keys() | new.inputs.days.keys()):
         before, after = old.inputs.days.get(key), new.inputs.days.get(key)
         if before != after:
-            days.append(DayChange(*key, before, after, _within(old, *key)))
+            late = key[0] in old.sites and _touches(key[1], *old.sites[key[0]][:2])
+            days.append(DayChange(*key, before, after, late))
     program = None
     if old.program is not None and new.program is not None and old.program != new.program:
         program = f"{old.program} -> {new.program}"
@@ -128,7 +128,11 @@ def input_changes(old: Edition, new: Edition) -> InputChanges:
     return InputChanges(
         days=tuple(days),
         late_sites=frozenset(day.site for day in days if day.late),
-        proof_sites=frozenset(day.site for day in days if day.late or _proves(old, day)),
+        proof_sites=frozenset(  # an experiment of the old period has its analyses from the start of its quarter on
+            day.site
+            for day in days
+            if day.site in old.sites and _touches(day.day, quarters(Period(*old.sites[day.site][:2]))[0][0], inf)
+        ),
         series=_series(old, new),
         factors=_factors(old, new),
         files=_hashes(old, new),
@@ -188,26 +192,13 @@ def site_of(stated: Stated | None) -> str | None:
     return figure.dims.get("site") or (parts[2] if len(parts) == 3 and parts[1] == "site" else None)
 
 
-def _within(old: Edition, site: str, day: str) -> bool:
-    """Whether a UTC day touches the old period of its site; one whose date is none does, so that it is not passed over."""
-    if site not in old.sites:
-        return False
+def _touches(day: str, start_ns: int, end_ns: float) -> bool:
+    """Whether a UTC day lies in an interval, or a part of it; one whose date is none does, so that it is not passed over."""
     try:
-        start_ns = int(datetime.combine(date.fromisoformat(day), time(), UTC).timestamp()) * NS_PER_S
+        begins_ns = day_ns(day)
     except ValueError:
         return True
-    return start_ns < old.sites[site][1] and start_ns + _DAY_NS > old.sites[site][0]
-
-
-def _proves(old: Edition, change: DayChange) -> bool:
-    """Whether a day may hold an analysis of an experiment of the old period: from the start of its quarter on."""
-    if change.site not in old.sites:
-        return False
-    start_ns = quarters(Period(*old.sites[change.site][:2]))[0][0]
-    try:
-        return day_ns(change.day) >= start_ns
-    except ValueError:
-        return True
+    return begins_ns < end_ns and begins_ns + NS_PER_DAY > start_ns
 
 
 def _factors(old: Edition, new: Edition) -> dict[str, str]:

@@ -11,7 +11,7 @@ No publisher states a factor's error, so no figure has bounds: those of the ener
 Scope 2 is of direct emissions. Figures of the life cycle have names of their own (`LIFE_CYCLE`).
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from typing import Final
@@ -263,12 +263,16 @@ def _contracts(evidence: Evidence, site: Site) -> Iterator[Figure]:
         yield amount_figure(f"contract/{site.name}/{claim.contract}", covered, "kWh", MARKET, within, dims=of)
 
 
-def _together(evidence: Evidence, sites: Iterable[str]) -> tuple[str, tuple[str, ...]]:
+def _together(evidence: Evidence, sites: Sequence[str]) -> tuple[str, tuple[str, ...]]:
     """(boundary, ids of factors) of what is told of some sites together."""
-    found = sorted(sites)
-    boundaries = {boundary(evidence, name) for name in found}
-    ids = tuple(sorted({i for name in found for i in factor_ids(evidence.sites[name])}))
-    return (boundaries.pop() if len(boundaries) == 1 else "mixed"), ids
+    ids = tuple(sorted({i for name in sites for i in factor_ids(evidence.sites[name])}))
+    return common(boundary(evidence, name) for name in sites), ids
+
+
+def common(boundaries: Iterable[str]) -> str:
+    """The boundary of what is told together: mixed where it is of several."""
+    found = set(boundaries)
+    return found.pop() if len(found) == 1 else "mixed"
 
 
 def _by_group(evidence: Evidence) -> Iterator[tuple[Figure, Iterable[str]]]:

@@ -12,7 +12,7 @@ from reports.figures.evidence import Evidence, plus
 from reports.figures.figure import LEDGER, Figure, rounded
 from reports.figures.measures import carbon, energy
 from reports.figures.measures._measure import Measure, model_of
-from reports.figures.measures.carbon import boundary, group_grams
+from reports.figures.measures.carbon import boundary, common, group_grams
 from reports.figures.wording import percent
 from reports.ledger.sums import Held
 from reports.site.coverage import coverage, together
@@ -45,7 +45,7 @@ def figures(evidence: Evidence) -> Iterator[Figure]:
         other = other or _bases(earlier, evidence)
         yield from _energy("energy", when, then, now, earlier.label, within)
         found = Bridge(None, None, (), other) if other else co2e_bridge(then, now)
-        yield from _bridge(_grams(evidence), when, found, "g", Fraction(1), earlier.label, _name(set(within.values())))
+        yield from _bridge(_grams(evidence), when, found, "g", Fraction(1), earlier.label, common(within.values()))
         then, now = serving(earlier), serving(evidence)
         yield from _energy("serving", when, then, now, earlier.label, within)
         adjusted = mix_adjusted(then, now)
@@ -99,10 +99,6 @@ def _grams(evidence: Evidence) -> str:
     return "lifecycle" if whole else "co2e"
 
 
-def _name(boundaries: set[str]) -> str:
-    return boundaries.pop() if len(boundaries) == 1 else "mixed"
-
-
 def side(evidence: Evidence) -> Side:
     """All that workloads held: GPU hours and node energy, by kind of workload."""
     who = evidence.sums.parts
@@ -147,7 +143,7 @@ def _energy(name: str, when: str, then: Side, now: Side, label: str, within: dic
     """Facility energy where both periods have a PUE of every site, else that of the nodes, or GPUs."""
     known = then.pue is not None and now.pue is not None and set(within.values()) == {"facility"}
     found = energy_bridge(then, now) if known else node_bridge(then, now)
-    at = "facility" if known else _name({"node" if each == "facility" else each for each in within.values()})
+    at = "facility" if known else common("node" if each == "facility" else each for each in within.values())
     yield from _bridge(name, when, found, "J", Fraction(1, UJ_PER_J), label, at)
 
 

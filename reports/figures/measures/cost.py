@@ -8,7 +8,7 @@ from energy_agent.site.building.ratio import Amount
 from reports.figures.evidence import Evidence, less, plus, product
 from reports.figures.figure import Figure, amount_figure, quotient_text
 from reports.figures.measures._measure import Measure, groups
-from reports.figures.measures.carbon import base, boundary, from_grid, nothing_of
+from reports.figures.measures.carbon import base, boundary, common, from_grid, nothing_of
 from reports.figures.measures.tokens import generated
 from reports.inputs import price_of
 from reports.ledger.sums import Held
@@ -34,7 +34,7 @@ def figures(evidence: Evidence) -> Iterator[Figure]:
     one, why = _currency(evidence, evidence.sites)
     if one:
         total = plus([_of_site(evidence, n)[0] for n in evidence.sites])
-        within = _within(evidence, evidence.sites)
+        within = common(boundary(evidence, name) for name in evidence.sites)
         yield amount_figure("cost", total, one, "tariffs by time of use", within, sources=SOURCES)
         rest = less(total, _paid(evidence, [r for r in evidence.sums.held if r.part]))
         yield amount_figure("cost.unattributed", rest, one, REST, within, sources=SOURCES)
@@ -74,14 +74,9 @@ def _of_site(evidence: Evidence, name: str) -> tuple[Amount, str]:
     return product(energy, Amount(*(paid / grid.uj,) * 3)), grid.currency
 
 
-def _within(evidence: Evidence, sites: Iterable[str]) -> str:
-    found = {boundary(evidence, name) for name in sites}
-    return found.pop() if len(found) == 1 else "mixed"
-
-
 def _of_group(evidence: Evidence, suffix: str, dims: dict[str, str], rows: list[Held]) -> Iterator[Figure]:
     how = "its cells at their prices, times PUE where it is known"
-    within = _within(evidence, {r.site for r in rows})
+    within = common(boundary(evidence, site) for site in {r.site for r in rows})
     amount, currency = _paid_once(evidence, rows)
     yield amount_figure(f"cost{suffix}", amount, currency or "money", how, within, sources=SOURCES, dims=dims)
     serving = {t.part for t in evidence.sums.tokens if t.phase == "generation" and t.tokens}

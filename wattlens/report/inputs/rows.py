@@ -150,7 +150,7 @@ class _Reading:
                 (base or entries)[-1][0].tell(self._faults, "times", text)
                 continue
             loc, at = self._at_site("tariffs", *base[0]), base[0][0]
-            for row, data in (each for each in entries if each is not base[0]):
+            for row, data in (each for each in entries if each is not base[0] and loc):
                 for label in ("currency", "valid_from", "valid_to", "source"):
                     if row.cells.get(label, at.cells.get(label)) != at.cells.get(label):
                         text = f"differs from that of {at.where(label)}, which is of the same tariff; leave it empty here"
