@@ -7,12 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
-from enum import StrEnum
 from functools import cache
-from types import UnionType
-from typing import Any, Final, Literal, Union, get_args, get_origin
+from typing import Any, Final
 
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter
 from pydantic.fields import FieldInfo
 
 from energy_agent.config.key_values import model_of
@@ -24,6 +22,7 @@ PER_KWH: Final[Units] = {"kWh": Decimal(1), "MWh": Decimal("0.001")}
 WATTS: Final[Units] = {"W": Decimal(1), "kW": Decimal(1000), "MW": Decimal(1_000_000)}
 KILOWATTS: Final[Units] = {"kW": Decimal(1), "MW": Decimal(1000)}
 LITERS: Final[Units] = {"l": Decimal(1), "m3": Decimal(1000)}
+_KINDS: Final = {"date": date, "date-time": datetime, "number": float, "integer": int}
 NOTE, EXAMPLE, HOW_TO = "note", "example", "how to"
 """The first column of every sheet, and the notes of rows that are not read."""
 
@@ -105,12 +104,12 @@ class Sheet:
 
     def choices(self, column: Column) -> tuple[str, ...]:
         """What it takes, where that is a few words."""
-        field = self.field(column)
-        return column.choices or (_choices(field.annotation) if field is not None else ())
+        return column.choices or tuple(map(str, _schema_at(self.model, column.path).get("enum", ())))
 
     def takes(self, column: Column) -> type:
         """The kind of its cells: str, float, int, date or datetime."""
-        return _kind_at(self.model, column.path)
+        schema = _schema_at(self.model, column.path)
+        return _KINDS.get(str(schema.get("format") or schema.get("type")), str)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,31 +155,12 @@ def field_at(root: type[BaseModel], path: tuple[str, ...]) -> FieldInfo | None:
     return found
 
 
-def _plain(annotation: Any) -> list[Any]:
-    """The types that a value may have, without None and without what stands around them."""
-    if get_origin(annotation) in (Union, UnionType):
-        return [t for inner in get_args(annotation) for t in _plain(inner) if t is not type(None)]
-    if get_origin(annotation) not in (None, Literal, tuple, dict):  # Annotated
-        return _plain(get_args(annotation)[0])
-    return [annotation]
-
-
-def _choices(annotation: Any) -> tuple[str, ...]:
-    for each in _plain(annotation):
-        if get_origin(each) is Literal:
-            return tuple(map(str, get_args(each)))
-        if isinstance(each, type) and issubclass(each, StrEnum):
-            return tuple(member.value for member in each)
-    return ()
-
-
 @cache
-def _kind_at(root: type[BaseModel], path: tuple[str, ...]) -> type:
+def _schema_at(root: type[BaseModel], path: tuple[str, ...]) -> Mapping[str, Any]:
+    """What a key takes, as JSON Schema has it, but for nothing; {}: there is no such key."""
     field = field_at(root, path)
-    for each in _plain(field.annotation) if field is not None else ():
-        if get_origin(each) is Literal:
-            return int if isinstance(get_args(each)[0], int) else str
-        if each in (datetime, date, float, int):
-            found: type = each
-            return found
-    return str
+    if field is None or field.annotation is None:
+        return {}
+    whole = TypeAdapter[Any](field.annotation).json_schema()
+    found: Mapping[str, Any] = next(each for each in whole.get("anyOf", [whole]) if each.get("type") != "null")
+    return whole["$defs"][found["$ref"].rpartition("/")[2]] if "$ref" in found else found
