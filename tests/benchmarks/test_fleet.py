@@ -193,9 +193,9 @@ def test_the_tables_of_the_page_are_those_of_the_code() -> None:
         assert f"| {what} | {fleet_budget.BUDGET[part]} |" in DOCS
 
 
-@pytest.mark.parametrize("profile", ["lean", "rules"])
-def test_a_profile_shows_all_that_rules_and_alerts_ask_for(profile: str) -> None:
-    chosen = fleet_budget.selection(fleet_budget.profiles()[profile])
+@pytest.mark.parametrize("metrics", [{}, fleet_budget.profiles()["rules"]], ids=["default", "rules"])
+def test_a_profile_shows_all_that_rules_and_alerts_ask_for(metrics: dict[str, object]) -> None:
+    chosen = fleet_budget.selection(metrics)
     text = " ".join([r.expr for g in rules.groups() for r in g.rules] + [a.expr for a in alerts.alerts()])
     asked = {fleet_budget.family(name) for name in re.findall(r"(?<![:\w])wattlens_[a-z0-9_]+(?![:\w])", text)}
     asked = {name for name in asked if not name.startswith(("pue_", "facility_", "grid_"))}  # of the site's page
