@@ -51,7 +51,7 @@ class ClaimSource(Protocol):
         """The last good answer, from memory; None: none yet."""
         ...
 
-    def health(self) -> tuple[SourceHealth, ...]:
+    def rows(self) -> tuple[SourceHealth, ...]:
         """Whether it answers; then, down, each of the first devices that it gave away and that are not known."""
         ...
 

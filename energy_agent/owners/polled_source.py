@@ -10,14 +10,14 @@ from typing import ClassVar
 from energy_agent.core.energy import SourceHealth
 from energy_agent.core.ports import Clock
 from energy_agent.owners.claims import Claim, Claims
-from energy_agent.runtime.poller import Poller, stop_all
+from energy_agent.runtime.poller import Poller
 
 log = logging.getLogger("wattlens.holders")
 
 NAMED_UNKNOWN = 16
 
 
-class Asking:
+class Asking(Poller[Claims]):
     """A `ClaimSource`. While it is not wanted it says that nobody was given anything, and nothing of its health."""
 
     source: ClassVar[str]
@@ -34,10 +34,9 @@ class Asking:
         close: Callable[[], object] = lambda: None,
     ) -> None:
         """Nothing is asked before `start`; the other arguments are those of `Poller`."""
-        self._clock, self._wanted = clock, wanted
-        self._poller = Poller(
-            clock, self.source, self._read, period_s, log, self.called, retry_max_s=retry_max_s, rest=rest, close=close
-        )
+        own = (clock, self.source, self._claim, period_s, log, self.called)
+        super().__init__(*own, retry_max_s=retry_max_s, rest=rest, close=close)
+        self._wanted = wanted
         self._absent: Claims | None = None  # where there is no such scheduler
         self._since: dict[str, int] = {}  # when each workload was first claimed
         self._unknown: Mapping[str, str] = {}  # what was given and cannot be told -> to whom
@@ -50,36 +49,24 @@ class Asking:
         """What it gave away, and what of it cannot be told, with to whom; `now_ns` is UTC. May raise anything."""
         raise NotImplementedError
 
-    def start(self, wait_s: float = 0.0) -> None:
-        """Begin to ask, and wait for the first answer for at most `wait_s`."""
-        self._poller.start(wait_s)
-
     def claims(self) -> Claims | None:
         """The last good answer."""
-        return self._poller.value or self._absent
+        return self.value or self._absent
 
-    def health(self) -> tuple[SourceHealth, ...]:
+    def rows(self) -> tuple[SourceHealth, ...]:
         """Whether it answers, and the first devices it gave away that are not known; nothing where there is none."""
         if not self._wanted:
             return ()
         named = list(self._unknown.items())[:NAMED_UNKNOWN]
         unknown = (SourceHealth(self.source, False, device, f"unknown device, given to {to}") for device, to in named)
-        return (self._poller.health(), *unknown)
-
-    def stop(self) -> None:
-        """Ask no more."""
-        stop_all([self._poller])
-
-    def poll(self) -> bool:
-        """Ask once; False: it failed."""
-        return self._poller.poll()
+        return (self.health(), *unknown)
 
     def since(self, workload: str, now_ns: int) -> int:
         """When a workload was first claimed: now, unless it was before."""
         return self._since.setdefault(workload, now_ns)
 
-    def _read(self) -> Claims | None:
-        asked_ns, before = self._clock.boot_ns(), self._poller.value
+    def _claim(self) -> Claims | None:
+        asked_ns, before = self._clock.boot_ns(), self.value
         self._wanted = self._wanted or self.here()
         if not self._wanted:
             self._absent = Claims(asked_ns)

@@ -155,7 +155,7 @@ class JoinedHolders:
 
     def health(self) -> tuple[SourceHealth, ...]:
         """Whether the schedulers answer."""
-        told = tuple(row for source in self._sources for row in source.health())
+        told = tuple(row for source in self._sources for row in source.rows())
         return told if self._informer is None else (*told, self._informer.health())
 
     def stop(self) -> None:

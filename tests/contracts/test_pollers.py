@@ -120,7 +120,7 @@ class Kubelet:
         pytest.importorskip("google.protobuf")
         self.broken = False
         self.poller = PodResources(tmp_path / "socket", NoWaits(), tmp_path, wanted=True, lister=self.answer)
-        self.start, self.stop, self.health = self.poller.start, self.poller.stop, self.poller.health
+        self.start, self.stop, self.health = self.poller.start, self.poller.stop, self.poller.rows
 
     def answer(self):
         if self.broken:

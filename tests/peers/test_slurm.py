@@ -161,7 +161,7 @@ def held(source):
 
 def test_jobs_hold_the_devices_that_slurmd_means_until_they_end(cluster, tmp_path):
     source = source_of(cluster, tmp_path)
-    assert source.poll(), source.health()
+    assert source.poll(), source.rows()
     assert held(source) == {}
     plain = cluster.submit("--gres=gpu:a:2", "--job-name=train", "--comment=model=llama precision=fp8")
     eventually(lambda: plain in cluster.running(), every=0.3)
@@ -199,5 +199,5 @@ def test_a_hung_slurmctld_is_a_reason_and_the_last_answer_stays(cluster, tmp_pat
     finally:
         cluster.controller.send_signal(signal.SIGCONT)
     assert source.claims() is before
-    assert "scontrol did not answer within 1.5 s" in source.health()[0].reason
+    assert "scontrol did not answer within 1.5 s" in source.rows()[0].reason
     eventually(source.poll, every=0.5)

@@ -30,7 +30,7 @@ class Said:
     def claims(self):
         return self.now
 
-    def health(self):
+    def rows(self):
         return ()
 
     def stop(self):

@@ -68,7 +68,7 @@ def test_jobs_hold_what_slurm_gave_them_under_the_names_of_their_cgroups(here):
     )
     assert "account" not in evil
     assert here.source.claims().unknown == 0
-    assert [(h.up, h.device) for h in here.source.health()] == [(True, "")]
+    assert [(h.up, h.device) for h in here.source.rows()] == [(True, "")]
 
 
 def test_slurmctld_is_asked_little_and_a_new_job_is_found(here):
@@ -110,7 +110,7 @@ def test_a_slurm_that_misbehaves_is_named_and_its_last_answer_stays(tmp_path, fa
     (here.folder / "fault").write_text(fault)
     assert not here.source.poll()
     assert here.source.claims() is before
-    (health,) = here.source.health()
+    (health,) = here.source.rows()
     assert not health.up
     assert reason in health.reason
     assert health.reason.isprintable()
@@ -162,7 +162,7 @@ def test_gpus_that_cannot_be_told_are_named(here):
     (here.folder / "gres.conf").write_text("AutoDetect=nvml\n")  # two types: which is which slurmd alone knows
     assert here.source.poll()
     assert here.held() == {}
-    rows = here.source.health()
+    rows = here.source.rows()
     assert {(h.device, h.reason) for h in rows[1:]} == {
         ("gpu IDX 0", "unknown device, given to slurm-28"), ("gpu IDX 1", "unknown device, given to slurm-28"),
         ("shard IDX 2", "unknown device, given to slurm-35"), ("gpu IDX 3", "unknown device, given to slurm-42"),
@@ -177,7 +177,7 @@ def test_gpus_that_cannot_be_told_are_named(here):
 def test_a_slurm_without_json_is_refused_with_its_version(here, version, reason):
     (here.folder / "version.txt").write_text(version)
     assert here.source.poll() is not bool(reason)
-    assert reason in here.source.health()[0].reason
+    assert reason in here.source.rows()[0].reason
     assert not reason or here.asked() == ["--version"]
 
 
@@ -202,13 +202,13 @@ def test_where_no_slurmd_runs_nobody_is_asked(tmp_path):
     )
     assert source.poll()
     assert source.claims().claims == ()
-    assert source.health() == ()
+    assert source.rows() == ()
     assert not (here.folder / "asked").exists()
     (here.procfs / "77").mkdir()
     (here.procfs / "77/comm").write_text("slurmd\n")
     assert source.poll()
     assert len(source.claims().claims) == 4
-    assert source.health()
+    assert source.rows()
 
 
 def test_a_simulated_node_does_not_ask_this_machines_slurm(tmp_path):
