@@ -163,6 +163,11 @@ def test_a_body_is_never_taken_for_a_request(stage: Stage) -> None:
     assert stage.raw(head + smuggled).count(b"HTTP/1.1 ") == 1
 
 
+def test_a_client_that_waits_for_100_continue_is_sent_it_before_the_response(stage: Stage) -> None:
+    answer = stage.raw(b"GET /healthz HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nConnection: close\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n")
+
+
 def test_old_clients_get_a_connection_of_their_own(stage: Stage) -> None:
     answer = stage.raw(b"GET /healthz HTTP/1.0\r\n\r\n")
     assert b"200 OK" in answer
