@@ -21,9 +21,9 @@ class _Tick:
 
 @dataclass(frozen=True, slots=True)
 class _Board:
-    uuid: str
-    name: str
     tick_max_ms: _Tick
+    uuid: str = ""  # a GPU that hangs has neither
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ def tick_ns_by_board(path: Path) -> dict[str, int]:
         raise UsageError(f"sources.nvml.sensor_profile, which 'wattlens doctor --sensors --json' writes: {error}") from None
     ticks: dict[str, int] = {}
     for board in profile.boards:
-        if board.tick_max_ms.high is not None:
+        if board.uuid and board.tick_max_ms.high is not None:
             high_ns = math.ceil(board.tick_max_ms.high * 1e6)
             ticks[board.uuid] = high_ns
             ticks[board.name] = max(high_ns, ticks.get(board.name, 0))
