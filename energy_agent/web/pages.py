@@ -64,7 +64,7 @@ class Pages:
         self._source, self._clock, self._stale_after_s, self._render = source, clock, stale_after_s, render
         self._paths = tuple(sorted(paths))
         self._lock = threading.Lock()
-        self._bodies: dict[Format, tuple[Published, bytes]] = {}
+        self._built: dict[Format, tuple[Published, Response]] = {}
 
     def answer(self, method: str, path: str, accept: str) -> Response:
         """The response, of whatever status."""
@@ -90,15 +90,19 @@ class Pages:
         return f"the last snapshot is {age_s:.0f} s old" if age_s > self._stale_after_s else ""
 
     def _metrics(self, snapshot: Published, fmt: Format) -> Response:
+        with self._lock:  # several scrapers of one snapshot share its response, also where it is a defect's
+            last = self._built.get(fmt)
+            if last is None or last[0] is not snapshot:
+                last = self._built[fmt] = snapshot, self._build(snapshot, fmt, logs=last is None or last[1].status == 200)
+        return last[1]
+
+    def _build(self, snapshot: Published, fmt: Format, *, logs: bool) -> Response:
         try:
-            with self._lock:  # several scrapers of one snapshot share its body
-                built = self._bodies.get(fmt)
-                if built is None or built[0] is not snapshot:
-                    built = self._bodies[fmt] = snapshot, self._render(snapshot, fmt)
-        except Exception:  # noqa: BLE001 - a defect costs this response, and is in the log
-            _log.exception("the last snapshot cannot be rendered")
+            return Response(200, fmt.value, self._render(snapshot, fmt))
+        except Exception:  # noqa: BLE001 - a defect costs responses, and nothing else
+            if logs:  # once, until a snapshot can be rendered again
+                _log.exception("the last snapshot cannot be rendered")
             return plain(500, "the last snapshot cannot be rendered: see the log")
-        return Response(200, fmt.value, built[1])
 
 
 def _landing(snapshot: Published | None, trouble: str) -> Response:

@@ -271,19 +271,21 @@ def test_stop_amid_arrivals_joins_only_threads_that_run() -> None:
         sys.setswitchinterval(interval)
 
 
-def test_each_snapshot_is_rendered_once_and_a_defect_costs_one_response() -> None:
-    snapshots = [Player(gpus=1).at(k) for k in range(1, 4)]
+def test_each_snapshot_is_rendered_once_and_a_defect_costs_responses_and_one_log_line(caplog: pytest.LogCaptureFixture) -> None:
+    snapshots = [Player(gpus=1).at(k) for k in range(1, 5)]
     rendered: list[int] = []
 
-    def render_unless_second(snapshot: Snapshot, _fmt: Format) -> bytes:
+    def render_first_and_last(snapshot: Snapshot, _fmt: Format) -> bytes:
         rendered.append(snapshots.index(snapshot))
-        return {0: b"first", 2: b"third"}[rendered[-1]]
+        return {0: b"first", 3: b"last"}[rendered[-1]]
 
-    stage = Stage(render=render_unless_second)
+    stage = Stage(render=render_first_and_last)
     with stage.server:
         got = []
-        for stage.snapshot in (*snapshots, snapshots[2]):
+        for k in (0, 1, 1, 2, 3, 3):
+            stage.snapshot = snapshots[k]
             got.append(stage.ask("GET", "/metrics")[::2])
-    assert [status for status, _ in got] == [200, 500, 200, 200]
-    assert [got[k][1] for k in (0, 2, 3)] == [b"first", b"third", b"third"]
-    assert rendered == [0, 1, 2]
+    assert [status for status, _ in got] == [200, 500, 500, 500, 200, 200]
+    assert [got[k][1] for k in (0, 4, 5)] == [b"first", b"last", b"last"]
+    assert rendered == [0, 1, 2, 3]
+    assert len([record for record in caplog.records if record.exc_info]) == 1
