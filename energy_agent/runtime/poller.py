@@ -1,6 +1,7 @@
 """Polls a source in a thread of its own. Period, back-off, hangs, health and log are the same for every source of a process."""
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -35,8 +36,8 @@ class Poller(Generic[T]):
         period_s: from the start of one reading to the start of the next; may be changed at any time.
         log: reports that the source went or came back, once.
         title: its name in the log.
-        retry_max_s: upper bound of the time to the next reading after a failure.
-        rest: minimum period as a multiple of the duration of a reading, up to `retry_max_s`.
+        retry_max_s: upper bound of the time to the next reading after a failure; None: failures do not change the period.
+        rest: minimum period as a multiple of the duration of a reading, up to `retry_max_s` where there is one.
         phase_s: offset of readings from whole periods of UTC; None: periods begin with the first reading.
         hang_s: a reading that takes longer counts as a failure while it lasts.
         close: releases what `read` holds, when the thread ends.
@@ -51,7 +52,7 @@ class Poller(Generic[T]):
         log: logging.Logger,
         title: str,
         *,
-        retry_max_s: float = RETRY_MAX_S,
+        retry_max_s: float | None = RETRY_MAX_S,
         rest: float = 0.0,
         phase_s: float | None = None,
         hang_s: float = HANG_S,
@@ -135,14 +136,14 @@ class Poller(Generic[T]):
 
     def _wait_s(self, took_s: float) -> float:
         """Return the machine's time until the next reading."""
-        period_s = self.period_s
-        if self._failures:
-            period_s = min(period_s * 2 ** min(self._failures - 1, _DOUBLINGS_MAX), self._retry_max_s)
+        period_s, retry_max_s = self.period_s, math.inf if self._retry_max_s is None else self._retry_max_s
+        if self._failures and self._retry_max_s is not None:
+            period_s = min(period_s * 2 ** min(self._failures - 1, _DOUBLINGS_MAX), retry_max_s)
         elif self._phase_s is not None:
             left_s = period_s - (self._clock.utc_ns() / 1e9 - self._phase_s) % period_s
             just_served = left_s < period_s / _JUST_SERVED  # the two clocks drift, so that a wait may end a little early
             return self._clock.real_seconds(left_s + period_s if just_served else left_s)
-        return max(self._clock.real_seconds(period_s), min(self._rest * took_s, self._retry_max_s)) - took_s
+        return max(self._clock.real_seconds(period_s), min(self._rest * took_s, retry_max_s)) - took_s
 
     def _set(self, health: SourceHealth) -> None:
         before, self._health = self._health, health

@@ -57,7 +57,7 @@ class Poll(Poller[None]):
             source.period_s,
             log,
             f"metrics page of {self.key}",
-            retry_max_s=source.period_s,
+            retry_max_s=None,  # one that fails costs as much as one that answers
             phase_s=AFTER_S,
             hang_s=hang_s,
         )

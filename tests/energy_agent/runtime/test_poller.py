@@ -155,6 +155,17 @@ def test_reading_follows_its_phase_however_utc_steps_and_is_not_repeated_where_i
     eventually(lambda: clock.waits_s[-1] == 60.0)
 
 
+def test_failures_do_not_change_the_period_of_a_source_without_a_bound_for_retries(source, make):
+    clock = Waits(utc_s=100.0)
+    source.error = OSError("gone")
+    poller = make(clock, period_s=10.0, phase_s=3.0, retry_max_s=None)
+    poller.start()
+    eventually(lambda: len(clock.waits_s) >= 3)
+    assert clock.waits_s[:3] == [3.0] * 3
+    poller.period_s = 40.0
+    eventually(lambda: clock.waits_s[-1] == 23.0)
+
+
 def test_reading_that_hangs_is_down_while_it_lasts(source, make):
     poller = make(hang_s=0.2)
     poller.start(60)
