@@ -1,7 +1,6 @@
 """A thread that keeps a request of this process alive at the node's agent, so that no step of a training waits for it."""
 
 import atexit
-import contextlib
 import os
 import threading
 from abc import ABC, abstractmethod
@@ -54,12 +53,16 @@ class Requesting(ABC):
         with self._wake:
             stopped, self._stopping = self._stopping, True
             self._wake.notify()
-            withdraws = self._requests and not stopped
-        if not withdraws or not self._talking.acquire(timeout=_WITHDRAW_S):
+        # With the lock nothing is on its way: a request that the thread was sending until now is withdrawn too.
+        if stopped or not self._talking.acquire(timeout=_WITHDRAW_S):
             return
-        with contextlib.suppress(OSError, ValueError):
-            ask("POST", "/v1/dvfs", {"ttl_s": 1}, within_s=_WITHDRAW_S)
-        self._talking.release()
+        try:
+            if self._requests:
+                ask("POST", "/v1/dvfs", {"ttl_s": 1}, within_s=_WITHDRAW_S)
+        except (OSError, ValueError):
+            pass  # the agent ends the request when its time is over
+        finally:
+            self._talking.release()
 
     def _run(self) -> None:
         while True:

@@ -142,7 +142,7 @@ class Asker(Requesting):
 
     @property
     def _requests(self) -> bool:
-        return self._leads and self._told is not None
+        return self._told is not None and (self._leads or self._post_s < math.inf)  # else the agent was told of the withdrawal
 
     def _turn(self) -> None:
         try:

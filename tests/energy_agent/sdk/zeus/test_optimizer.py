@@ -1,5 +1,6 @@
 """The sweep of energy_agent.sdk.zeus.optimizer, step by step, against an agent that is played over a real socket."""
 
+import functools
 import json
 import os
 import signal
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from energy_agent.sdk import requesting
 from energy_agent.sdk.zeus import machine, power_limit
 from energy_agent.sdk.zeus.optimizer import (
     Energy,
@@ -316,3 +318,36 @@ def test_a_step_costs_nothing_between_its_turns(agent: Agent, monkeypatch) -> No
     monkeypatch.setattr(power_limit, "ask", record_and_ask)
     train(optimizer(), agent)
     assert set(asks) == {"wattlens-asking"}
+
+
+def test_a_limit_is_withdrawn_when_the_process_ends_right_after_the_training(agent: Agent) -> None:
+    for limit_w in (450.0, 400.0, 350.0):
+        asker = power_limit.Asker()
+        asker.start()
+        asker.want(limit_w)
+        eventually(lambda: agent.in_force_w == limit_w)  # noqa: B023
+        asker.withdraw()
+        asker.stop()
+        assert "power_limit_w" not in agent.posts[-1]
+
+
+def test_a_request_on_its_way_at_the_end_of_the_process_is_withdrawn(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(requesting, "_WITHDRAW_S", 60.0)
+    monkeypatch.setattr(power_limit, "ask", functools.partial(power_limit.ask, within_s=60.0))
+    came, goes, answer = threading.Event(), threading.Event(), agent.answer
+
+    def answer_late(method: str, path: str, body: bytes) -> tuple[int, bytes]:
+        came.set()
+        goes.wait()
+        return answer(method, path, body)
+
+    monkeypatch.setattr(agent, "answer", answer_late)
+    asker = power_limit.Asker()
+    asker.want(450.0)
+    asker.start()
+    came.wait()
+    late = threading.Timer(0.2, goes.set)
+    late.start()
+    asker.stop()
+    late.join()
+    assert [post.get("power_limit_w") for post in agent.posts] == [450.0, None]
