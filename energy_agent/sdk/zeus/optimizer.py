@@ -128,9 +128,11 @@ class GlobalPowerLimitOptimizer:
     def _safely(self, event: Callable[[], None]) -> None:
         try:
             event()
-        except Exception as error:  # noqa: BLE001 - an error here must not end the training
+        except BaseException as error:
+            self._machine.give_up()  # a sweep that was interrupted amid a step cannot go on from there
+            if not isinstance(error, Exception):  # other errors must not end the training
+                raise
             sys.stderr.write(f"wattlens: power limits are not optimized any more: {type(error).__name__}: {error}\n")
-            self._machine.give_up()
 
 
 class _Events:

@@ -351,3 +351,17 @@ def test_a_request_on_its_way_at_the_end_of_the_process_is_withdrawn(agent: Agen
     asker.stop()
     late.join()
     assert [post.get("power_limit_w") for post in agent.posts] == [450.0, None]
+
+
+def test_an_interrupt_amid_a_step_ends_the_sweep_and_releases_the_limit(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt() -> None:
+        eventually(lambda: agent.in_force_w is not None)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(machine, "synchronize", interrupt)  # which may wait for the GPU for long
+    made = optimizer()
+    with pytest.raises(KeyboardInterrupt):
+        train(made, agent)
+    eventually(lambda: agent.in_force_w is None)
+    made.on_step_begin()
+    assert (made.done, made.optimal_power_limit_w) == (True, None)
