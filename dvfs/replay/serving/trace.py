@@ -84,7 +84,7 @@ def read(path: Path) -> Trace:
 def _rows(lines: Iterator[str], where: str) -> Iterator[Row]:
     head = next(lines, "").lstrip("\ufeff").strip()
     is_json, names = head.startswith("{"), [name.strip() for name in head.split(",")]
-    form = _JSON if is_json else next((form for form in _CSV if set(form[:3]) <= set(names)), None)
+    form = _JSON if is_json else next((form for form in _CSV if all(names.count(name) == 1 for name in form[:3])), None)
     if form is None:
         known = "; ".join(", ".join(form[:3]) for form in _CSV)
         raise UsageError(f"{where}, line 1: no trace of requests; the columns may be {known}, or JSON lines like Mooncake's")
@@ -110,6 +110,8 @@ def _rows(lines: Iterator[str], where: str) -> Iterator[Row]:
             if count > ROWS_LIMIT:
                 raise ValueError(f"more than {ROWS_LIMIT} requests")
             yield at_s, *tokens
+    except UnicodeDecodeError:  # of the file, which is read ahead of the lines
+        raise
     except KeyError as error:
         raise UsageError(f"{where}, line {number}: has no {error.args[0]}") from error
     except (ValueError, TypeError, OverflowError, RecursionError, csv.Error) as error:

@@ -70,6 +70,8 @@ CSV, JSON = b"at_ms,prompt,output\n", b'{"timestamp": 1, "input_length": %s, "ou
         (CSV, "has no requests"),
         (CSV + b"1,2,3\n0,2,3\n", "line 3: comes before the line above it; sort"),
         (CSV + b"1,2\n", "line 2: has no output"),
+        (b"at_ms,prompt,output,prompt\n1,2,3,4\n", "line 1: no trace of requests"),
+        (CSV + b"1,2,3\n" * 9999 + b"\xff,2,3\n", "cannot be read: 'utf-8'"),
         (CSV + b"x,2,3\n", "line 2: could not convert string to float: 'x'"),
         (CSV + b"1,0,3\n", "line 2: tokens must be from 1 to 10000000, got 0 and 3"),
         (CSV + b"1,2,-3\n", "tokens must be whole numbers, got '-3'"),
