@@ -1,6 +1,7 @@
 """The workbook of inputs: it tells what the same YAML tells, every refusal names its cell, and hostile files stay outside."""
 
 import io
+import re
 from dataclasses import replace
 from datetime import date, datetime
 from decimal import Decimal
@@ -248,6 +249,24 @@ def test_a_formula_counts_by_the_value_that_was_saved(tmp_path):
     assert "sheet Prices, cell C2 is a formula without a value; open the workbook in a spreadsheet and save it" in said
 
 
+def test_a_formula_without_a_value_is_refused_whatever_prefix_and_part_a_program_chose(tmp_path):
+    """Open XML SDK writes `<x:f>`, and a sheet's part may have any name."""
+    path = book(tmp_path / "org.xlsx", changed("Prices", "C2", "=0.5+0.25") | {"Own": [["=1"]]})
+    number = list(whole()).index("Prices") + 1
+    name = f"xl/worksheets/sheet{number}.xml"
+    text = re.sub(r"<(/?)(\w)", r"<\1x:\2", part(path, name)).replace("xmlns=", "xmlns:x=")
+    with_part(with_part(path, name, "<none/>"), "xl/tables.xml", text)
+    for holder in ("xl/_rels/workbook.xml.rels", "[Content_Types].xml"):
+        with_part(path, holder, part(path, holder).replace(f"/{name}", "/xl/tables.xml"))
+    assert "sheet Prices, cell C2 is a formula without a value" in hostile(path)
+
+
+def test_a_sheet_of_one_s_own_that_is_damaged_is_not_read_for_formulas(tmp_path):
+    path = book(tmp_path / "org.xlsx", {"Own": [["=1"]], "Prices": whole()["Prices"]})
+    with_part(path, SHEET, part(path, SHEET).removesuffix("</worksheet>"))
+    assert len(load(path).prices) == 2
+
+
 @pytest.mark.parametrize("value", [0.1 + 0.2, "0.3"])
 def test_a_number_is_what_a_spreadsheet_shows_of_it(tmp_path, value):
     """0.1 + 0.2 is 0.30000000000000004 in binary; a spreadsheet keeps 15 digits: 0.3 MWh are 300 kWh, exactly."""
@@ -297,7 +316,7 @@ def test_entities_that_expand_to_gigabytes_are_never_expanded(tmp_path, by_xlsxw
     assert "org.xlsx" in hostile(with_part(path, name, LAUGHS))
 
 
-@pytest.mark.parametrize("rows", ["<row><c", "<a></b>", "</sheetData>"])
+@pytest.mark.parametrize("rows", ["<row><c", "<a></b>", "</sheetData>", '<row r="1"><c r="A1"><f>1+1</f></c></row><row'])
 def test_a_sheet_that_is_no_xml(tmp_path, rows):
     text = f"<worksheet {SPACE}><sheetData>{rows}</sheetData></worksheet>"
     assert "org.xlsx: " in hostile(with_part(book(tmp_path / "org.xlsx", whole()), SHEET, text))

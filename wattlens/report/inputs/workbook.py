@@ -3,6 +3,7 @@
 import contextlib
 import difflib
 import io
+import re
 import warnings
 import zipfile
 from collections.abc import Iterator, Sequence
@@ -18,6 +19,9 @@ COLUMNS_MAX: Final = 60
 UNPACKED_MAX_B: Final = 256 << 20
 _LAST_ROW: Final = 1 << 20
 """No spreadsheet has more."""
+_UNREADABLE: Final = "is no .xlsx workbook that can be read"
+_FORMULA: Final = re.compile(rb"<(\w+:)?f[\s/>]")
+"""Start of a cell's formula; some programs write every element with a prefix, such as `<x:f>`."""
 
 
 def read_sheets(raw: bytes, faults: Faults) -> dict[str, list[Row]]:
@@ -28,10 +32,7 @@ def read_sheets(raw: bytes, faults: Faults) -> dict[str, list[Row]]:
     """
     book = faults.book
     workbook = _opened(raw, book, values=True)
-    with zipfile.ZipFile(io.BytesIO(raw)) as archive:
-        sheets = [archive.read(name) for name in archive.namelist() if name.startswith("xl/worksheets/sheet")]
-    # A program that wrote formulas has never counted them: their cells look empty among the values.
-    formulas = _formulas(_opened(raw, book, values=False)) if any(b"<f>" in s or b"<f " in s for s in sheets) else frozenset()
+    formulas = _formulas(raw, book)
     titles = [worksheet.title for worksheet in workbook.worksheets]
     lacking = {title.casefold(): title for title in BY_TITLE if title not in titles}
     for title in titles:  # one whose name is nearly one of ours is not somebody's own notes
@@ -42,12 +43,8 @@ def read_sheets(raw: bytes, faults: Faults) -> dict[str, list[Row]]:
         raise UsageError(f"{book}: has none of the sheets {', '.join(BY_TITLE)}; `wattlens report init` writes them")
     found = {}
     for worksheet in ours:
-        try:
-            with warnings.catch_warnings():  # of a day that no calendar has, which becomes an error of its cell
-                warnings.simplefilter("ignore")
-                found[worksheet.title] = list(_rows(worksheet, BY_TITLE[worksheet.title], formulas, faults))
-        except Exception as error:  # noqa: BLE001 - whatever openpyxl makes of a sheet that is none
-            raise UsageError(f"{book}: sheet {worksheet.title} cannot be read: {_words(error)}") from None
+        with _refusing(f"{book}: sheet {worksheet.title} cannot be read"):
+            found[worksheet.title] = list(_rows(worksheet, BY_TITLE[worksheet.title], formulas, faults))
     return found
 
 
@@ -56,22 +53,39 @@ def _opened(raw: bytes, book: str, *, values: bool) -> Any:
         import openpyxl
     except ImportError:
         raise UsageError(f"{book}: workbooks are read by openpyxl: pip install 'wattlens[reports]'") from None
-    try:
+    with _refusing(f"{book}: {_UNREADABLE}"):
         with zipfile.ZipFile(io.BytesIO(raw)) as archive:
             if sum(entry.file_size for entry in archive.infolist()) > UNPACKED_MAX_B:
                 raise ValueError(f"it unpacks to more than {UNPACKED_MAX_B >> 20} MiB")
-        # It warns of what it does not know and we do not read, such as extensions, and prints what is odd in a style.
+        return openpyxl.load_workbook(io.BytesIO(raw), read_only=True, data_only=values, keep_links=False)
+
+
+def _formulas(raw: bytes, book: str) -> frozenset[tuple[str, str]]:
+    """(sheet, cell) of every formula: a program that wrote one never calculated it, and its cell has no value."""
+    with _refusing(f"{book}: {_UNREADABLE}"):
+        with zipfile.ZipFile(io.BytesIO(raw)) as archive:
+            parts = (archive.read(name) for name in archive.namelist() if name.endswith(".xml"))
+            if not any(map(_FORMULA.search, parts)):  # the usual case, in which a second reading would find nothing
+                return frozenset()
+        sheets = [sheet for sheet in _opened(raw, book, values=False).worksheets if sheet.title in BY_TITLE]
+        rows = ((sheet.title, row) for sheet in sheets for row in sheet.iter_rows(max_row=_LAST_ROW))
+        return frozenset((title, cell.coordinate) for title, row in rows for cell in row if cell.data_type == "f")
+
+
+@contextlib.contextmanager
+def _refusing(what: str) -> Iterator[None]:
+    """Refuse a file that openpyxl fails on, whatever it raises.
+
+    It also warns of extensions and of days that no calendar has, and prints what is odd in a style: neither is for the user.
+    """
+    try:
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")
-            return openpyxl.load_workbook(io.BytesIO(raw), read_only=True, data_only=values, keep_links=False)
-    except Exception as error:  # noqa: BLE001 - whatever openpyxl makes of a file that is none
-        raise UsageError(f"{book}: is no .xlsx workbook that can be read: {_words(error)}") from None
-
-
-def _formulas(workbook: Any) -> frozenset[tuple[str, str]]:
-    """(sheet, cell) of every formula."""
-    rows = ((sheet.title, row) for sheet in workbook.worksheets for row in sheet.iter_rows(max_row=_LAST_ROW))
-    return frozenset((title, cell.coordinate) for title, row in rows for cell in row if cell.data_type == "f")
+            yield
+    except UsageError:
+        raise
+    except Exception as error:  # noqa: BLE001 - its parsers raise of every kind
+        raise UsageError(f"{what}: {_words(error)}") from None
 
 
 def _rows(worksheet: Any, sheet: Sheet, formulas: frozenset[tuple[str, str]], faults: Faults) -> Iterator[Row]:
