@@ -132,9 +132,10 @@ class Row:
         letter = self.letters.get(label, "")
         return f"sheet {self.sheet.title}, " + (f"cell {letter}{self.number}" if letter else f"row {self.number}")
 
-    def is_in(self, faults: Faults) -> bool:
-        """Whether something is wrong with it."""
-        return (self.sheet.title, self.number) in faults.rows
+    def is_in(self, faults: Faults, *labels: str) -> bool:
+        """Whether something is wrong with it, or with its cells under `labels`; "" is the row itself."""
+        letters = faults.rows.get((self.sheet.title, self.number), set())
+        return bool(letters.intersection(self.letters.get(label, "") for label in labels) if labels else letters)
 
     def tell(self, faults: Faults, label: str, text: str) -> None:
         """Take up what is wrong with a cell of it, or with the row."""

@@ -14,17 +14,18 @@ class Faults:
 
     Args:
         book: its name, for messages.
-        rows: (sheet, row) of those that have one: what else is wrong with such a row may only follow from it.
+        rows: (sheet, row) of those that have one -> letters of their cells, "" for the row itself. What else is wrong with such
+            a row may only follow from it.
     """
 
     book: str
     lines: list[str] = field(default_factory=list)
-    rows: set[tuple[str, int]] = field(default_factory=set)
+    rows: dict[tuple[str, int], set[str]] = field(default_factory=dict)
 
     def add(self, sheet: str, number: int, letter: str, text: str) -> None:
         """Take up one; `letter` is of its column, "" where it is of the row."""
         where = f"cell {letter}{number}" if letter else f"row {number}"
-        self.rows.add((sheet, number))
+        self.rows.setdefault((sheet, number), set()).add(letter)
         self.tell(f"sheet {sheet}, {where}{' ' if text.startswith(('is ', 'has ', 'differs ')) else ': '}{text}")
 
     def tell(self, text: str) -> None:

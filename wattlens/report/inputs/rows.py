@@ -1,7 +1,7 @@
 """Rows of a workbook as the document that `org.yaml` is: one model checks both, and what is wrong is told by its cell."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -10,7 +10,7 @@ from pydantic import Field, ValidationError
 from energy_agent.config.messages import explain_fault
 from wattlens.report.inputs import model
 from wattlens.report.inputs.cells import lacking, nested, placed
-from wattlens.report.inputs.columns import Row
+from wattlens.report.inputs.columns import Column, Row
 from wattlens.report.inputs.faults import Faults
 from wattlens.report.inputs.inventory import Line
 from wattlens.report.inputs.workbook import read_sheets
@@ -98,8 +98,9 @@ class _Reading:
         try:
             told = Workbook.model_validate(self._document)
         except ValidationError as error:
+            unread = frozenset(self._faults.rows)
             for fault in error.errors(include_url=False):
-                self._explain(fault)
+                self._explain(fault, unread)
         self._faults.refuse()
         rows = self._sheets.get("Inventory", ())
         lines = tuple((f"{self._faults.book}: {r.where('site')}", each) for r, each in zip(rows, told.devices, strict=True))
@@ -126,7 +127,7 @@ class _Reading:
         site = str(row.cells.get("site"))
         if site in self._sites:
             return self._put(*self._sites[site], key, row, data)
-        if not row.is_in(self._faults):
+        if not row.is_in(self._faults, "site"):
             there = ", ".join(self._sites) or "none"
             row.tell(self._faults, "site", f"{site[:80]!r} is no site of sheet Sites; there are: {there[:200]}")
         return ()
@@ -135,7 +136,7 @@ class _Reading:
         site, contract = str(row.cells.get("site")), str(row.cells.get("contract", ""))
         if (site, contract) in self._contracts:
             self._put(*self._contracts[site, contract], "deliveries", row, data)
-        elif not row.is_in(self._faults):
+        elif not row.is_in(self._faults, "site", "contract"):
             row.tell(self._faults, "contract", f"{contract[:80]!r} is no contract or certificate of site {site[:80]!r}")
 
     def _tariffs(self) -> None:
@@ -179,8 +180,11 @@ class _Reading:
         if not match:
             row.tell(self._faults, "", "a row needs a glob that says whose workloads it is about, such as *")
 
-    def _explain(self, fault: Any) -> None:
-        """Tell a fault of the document by its cell; one that may follow from another of its row is left for later."""
+    def _explain(self, fault: Any, unread: Collection[tuple[str, int]]) -> None:
+        """Name a fault of the document by its cell, once.
+
+        Of the rows in `unread` some cells are not in the document: only a cell that has a value is at fault there.
+        """
         loc = tuple(part for part in fault["loc"] if part != "[key]")
         size = next((n for n in range(len(loc), -1, -1) if loc[:n] in self._places), -1)
         row, label = self._places[loc[:size]] if size >= 0 else (None, "")
@@ -189,19 +193,31 @@ class _Reading:
             paths = [loc[size:end] for end in range(len(loc), size, -1)]
             label = label or next((c.label for p in paths for c in row.sheet.columns if c.path == p), "")
             column = next((c for c in row.sheet.columns if c.label == label), None)
-        text = _PREFIX.sub("", explain_fault(fault, Workbook), count=1)
         if row is None or (size == 0 and column is None):
+            text = explain_fault(fault, Workbook)
             self._faults.tell(f"{text}{also_at(text, self._cells)}")
             return
-        if row.is_in(self._faults):
+        cells = (label, column.unit_label) if column is not None and column.units else (label,)
+        if row.is_in(self._faults, *cells) or ((row.sheet.title, row.number) in unread and label not in row.cells):
             return
         if fault["type"] == "missing" and column is not None:
-            text = lacking(row.sheet, column)
-        elif fault["type"] == "value_error":
+            row.tell(self._faults, label, lacking(row.sheet, column))
+            return
+        amount = column if column is not None and column.units and fault["type"] != "value_error" else None
+        text = _PREFIX.sub("", explain_fault(_in_cell(fault, row, amount) if amount else fault, Workbook), count=1)
+        if fault["type"] == "value_error":
             text += also_at(text, self._cells, row.where(row.sheet.name))
-        elif column is not None and column.units is not None:
-            text += f" ({next(unit for unit, factor in column.units.items() if factor == 1)})"
+        elif amount:
+            text += f" ({row.cells[amount.unit_label]})"
         row.tell(self._faults, label, placed(text, row.sheet))
+
+
+def _in_cell(fault: Any, row: Row, column: Column) -> Any:
+    """A fault of an amount with the value that its cell holds, and with limits in the unit of the cell."""
+    assert column.units is not None
+    factor = float(column.units[row.cells[column.unit_label]])
+    limits = {key: value / factor if isinstance(value, int | float) else value for key, value in fault.get("ctx", {}).items()}
+    return {**fault, "input": row.cells[column.label], "ctx": limits}
 
 
 def also_at(text: str, cells: Mapping[str, Sequence[str]], own: str = "") -> str:
