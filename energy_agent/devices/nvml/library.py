@@ -260,7 +260,7 @@ class RealNvml:
     def _ask(self, name: str, layout: struct.Struct, device: object, *arguments: int, before: bytes = b"") -> tuple[int, ...]:
         """Call what is called every second on every device; the last argument is the answer, with `before` at first.
 
-        pynvml makes the answer's object anew at each call and reads it member by member, which costs several times the call
+        pynvml creates the answer's object at each call and reads it member by member, which costs several times the call
         itself. Not for several threads: a second call writes into the same buffer.
         """
         held = self._held.get(name)
@@ -461,7 +461,7 @@ class XidEventSet:
                 with _translated(self._nvml, "nvmlEventSetWait_v2"):
                     event = self._nvml.nvmlEventSetWait_v2(self._set, 0)
             except NvmlError as error:
-                if error.code == abi.TIMEOUT:
+                if error.code == abi.TIMEOUT or found:  # NVML gives each event once; an error that lasts comes again
                     break
                 raise
             uuid = self._uuids.get(_address(event.device))
