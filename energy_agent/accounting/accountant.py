@@ -161,6 +161,7 @@ class Accountant:
 
     def _feed(self, account: DeviceAccount, sample: DeviceSample) -> None:
         """Book one reading."""
+        account.count_events(sample)  # whatever else fails: no later reading brings them again
         holders, facts = self.joined.of_sample(sample, self._holders)
         account.holders = account.holders if holders is None else holders
         self._learn(facts)

@@ -69,7 +69,6 @@ class DeviceAccount:
 
     def feed(self, sample: DeviceSample, boot_id: str) -> tuple[list[Entry], Gap | None]:
         """Book one reading."""
-        self._count_events(sample)
         read = sample if sample.gpu_percent is not None else replace(sample, gpu_percent=self._last_percent())
         if self.holders is not self._judged or sample.processes is not None or sample.mig is not None:
             self._judge(sample)
@@ -146,7 +145,8 @@ class DeviceAccount:
             self.sample, t_ns=sample.t_ns, boot_ns=sample.boot_ns, energy_mj=sample.energy_mj, power_mw=sample.power_mw
         )
 
-    def _count_events(self, sample: DeviceSample) -> None:
+    def count_events(self, sample: DeviceSample) -> None:
+        """Count XID events, and the time in which the driver named each reason for lowering clocks."""
         if sample.event_reasons is not None:
             before_ns, self._events_boot_ns = self._events_boot_ns, sample.boot_ns
             elapsed = max(0, min(sample.boot_ns - before_ns, self.sensor.gap_ns)) if before_ns is not None else 0

@@ -274,6 +274,20 @@ def test_xids_are_shown_across_readers_and_restarts(node):
     assert shown() == {31: 3}
 
 
+def test_xids_of_a_reading_that_cannot_be_booked_are_counted_once(node, monkeypatch):
+    def fail(*_):
+        raise OSError("defect")
+
+    node.sweep(xid_counts={31: 1})
+    with monkeypatch.context() as broken:
+        broken.setattr(node.accountant.joined, "of_sample", fail)
+        node.sweep(xid_counts={31: 1, 79: 1})
+    node.sweep(xid_counts={})
+    node.commit()
+    assert dict(node.snapshot().devices[0].sample.xid_counts) == {31: 2, 79: 1}
+    assert node.booked_uj() == len(UUIDS) * 2 * 300_000_000
+
+
 def test_a_lost_device_shows_nothing_and_resumes_higher(node):
     node.start(10, "vllm")
     for _ in range(3):

@@ -27,7 +27,9 @@ def account():
 
 
 def feed(a, at_s, energy_mj, **more):
-    return a.feed(sample(round(at_s * 1e9), energy_mj, power_mw=300_000, **more), "boot")
+    reading = sample(round(at_s * 1e9), energy_mj, power_mw=300_000, **more)
+    a.count_events(reading)
+    return a.feed(reading, "boot")
 
 
 def restored(a):
