@@ -26,6 +26,8 @@ from tests.support import eventually, free_port
 GPUS = 8
 FACTS = {fact: f"wattlens.io/{fact}" for fact in ("team", "project", "model", "precision", "group", "class")}
 TRAIN, CHAT, SMALL, NOTEBOOK = "train-0", "chat-0", "assist-0", "notebook-ana"
+BOTH = ("train", "chat")
+"""Workloads of a node as it is installed: no labels of owners, no meter of the whole node, no DVFS."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +77,16 @@ def save(capture: Capture, path: Path) -> None:
 
 
 @contextmanager
-def running(folder: Path) -> Iterator[tuple[AgentProcess, str]]:
-    """The agent, and the address of the site's page."""
+def running(folder: Path, *, as_installed: bool = False) -> Iterator[tuple[AgentProcess, str]]:
+    """The agent, and the address of the site's page; `as_installed`: the node has the workloads of BOTH alone."""
     with ExitStack() as stack:
-        text = json.dumps(_scenario(folder))
+        node_scenario, agent_config = _scenario(folder), _config
+        if as_installed:
+            node_scenario["workloads"] = [w for w in node_scenario["workloads"] if w["name"] in BOTH]
+            pods = node_scenario["kubelet"]["pods"]
+            node_scenario["kubelet"]["pods"] = [pod for pod in pods if pod["workload"] in BOTH]
+            agent_config = _config_as_installed
+        text = json.dumps(node_scenario)
         node = stack.enter_context(SimulatedNode.start(scenario.parse(text.encode(), "fleet"), folder / "node"))
         (folder / "actuator.yaml").write_text("allow: [{devices: all, knobs: [clock, power], baseline: unlocked}]\n")
         simulate = ("--simulate", folder / "node")
@@ -86,7 +94,7 @@ def running(folder: Path) -> Iterator[tuple[AgentProcess, str]]:
         site_yaml = site_config(node, name="site-0") | {"grid": {"zone": "DE", "country": "DEU"}}
         (folder / "site.yaml").write_text(json.dumps(site_yaml))
         _, log = stack.enter_context(running_role("site", folder, "--listen", "127.0.0.1:0"))
-        agent = stack.enter_context(running_agent(node, folder / "agent", _config(folder, node)))
+        agent = stack.enter_context(running_agent(node, folder / "agent", agent_config(folder, node)))
         site = url_in(log)
         for url in (agent.url, site):
             eventually(lambda url=url: page(url).text, every=0.2)  # type: ignore[misc]
@@ -110,7 +118,7 @@ def page(url: str) -> Shot:
         return Shot("", time.time())
 
 
-def _scenario(folder: Path) -> dict[str, object]:
+def _scenario(folder: Path) -> dict[str, Any]:
     boards = [{"count": GPUS, "sku": "H100-SXM5-80GB"}]
     train = {"kind": "training", "gpus": [0, 1, 2], "step_s": 0.3, "memory_boundness": 0.9, "checkpoint_every_s": 30}
     workloads: list[dict[str, Any]] = [
@@ -144,6 +152,16 @@ def _scenario(folder: Path) -> dict[str, object]:
 
 def _engine() -> dict[str, object]:
     return {"kind": "serving", "cgroup": "kubepods", "metrics_port": free_port()}
+
+
+def _config_as_installed(folder: Path, _node: SimulatedNode) -> dict[str, object]:
+    kubernetes = {"period_s": 1, "kubernetes": {"informer": "auto"}}
+    return {
+        "node": {"cluster": "cluster-0", "name": "gpu-0000"},
+        "sampling": {"health_period_s": 10},
+        "holders": kubernetes,
+        "client": {"socket": str(folder / "agent.sock")},
+    }
 
 
 def _config(folder: Path, node: SimulatedNode) -> dict[str, object]:

@@ -66,6 +66,15 @@ def test_a_profile_leaves_no_more_than_the_page_says(pages: Pages, name: str) ->
     assert len(cut) <= stated < len(whole)
 
 
+def test_a_node_as_installed_has_at_most_600_series(tmp_path: Path) -> None:
+    with fleet_capture.running(tmp_path, as_installed=True) as (agent, _):
+        names = {*LATE, "wattlens_tokens_total", "wattlens_serving_energy_joules_total"} - {"wattlens_dvfs_setting"}
+        eventually(lambda: all(name + "{" in fleet_capture.page(agent.url).text for name in names), every=0.5)
+        keys = keys_of(fleet_capture.page(agent.url).text)
+    assert len({dict(labels)["workload"] for _, labels in keys if "workload" in dict(labels)}) == 2
+    assert len(keys) <= 600
+
+
 def test_a_small_fleet_is_scraped_recorded_sent_and_asked(pages: Pages, tmp_path: Path) -> None:
     for program in ("prometheus", "victoria-metrics"):
         need_program(program)
