@@ -75,7 +75,7 @@ def test_settings_are_told_as_they_were_given_blank_lines_are_none_and_steps_may
         (["[1]"], "line 1: Input should be an object"),
         ([{}], "line 1: settings: Field required"),
         ([{"settings": []}], "settings: List should have at least 1 item"),
-        ([{"settings": [1, "x"]}], "settings.1"),
+        ([{"settings": [1, "x"]}], "settings.1.float: Input should be a valid number"),
         ([{"settings": [1, True]}], "settings.1"),
         ([{**FIRST, "slowdown": 0}], "slowdown"),
         ([{**FIRST, "steps": 0}], "steps: Input should be greater than or equal to 1"),
