@@ -162,7 +162,7 @@ class Group:
         self.forget_originals()
 
     def lose_lease(self) -> HeldLease | None:
-        """Nothing is in force by a lease any more; the one that it had."""
+        """Forget the lease and all that is in force by it; return the lease."""
         lease, self.lease, self.in_force = self.lease, None, {}
         self.forget_originals()
         for device in self.devices.values():

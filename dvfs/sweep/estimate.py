@@ -114,7 +114,7 @@ def _squares(values: Sequence[float]) -> float:
 
 
 def _mean(values: Sequence[float], pooled: float = 0.0, freedom: int = 0) -> Mean:
-    """Of the values' own standard deviation or the pooled one, the larger counts; by default there is none but their own."""
+    """Mean with its half-width, from the larger of the values' own standard deviation and the pooled one, if given."""
     n = len(values)
     own = math.sqrt(_squares(values) / (n - 1)) if n > 1 else 0.0
     return Mean(math.fsum(values) / n, t_quantile(freedom or n - 1, 0.025) * max(pooled, own) / math.sqrt(n))

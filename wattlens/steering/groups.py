@@ -22,7 +22,7 @@ OTHERS = "(others)"
 _UNSETTLED = f"not steered: its training job changes name or size more than once a minute or {CHANGES_MAX} times an hour"
 
 _Key = str | tuple[str, str] | frozenset[str]
-"""What a group without a name is of: a workload, a job (owner and name), or the workloads that share devices."""
+"""Identity of an automatic group: a workload, a job (owner and name), or the workloads that share devices."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +177,7 @@ def owners_of(snapshot: Snapshot) -> dict[str, str]:
 
 
 def _name(workload: str, reserved: Collection[str]) -> str:
-    """A name of its own: no group of the file, and none of a job or of workloads that share devices, has it."""
+    """Name of a workload's group, which differs from those of the file, of jobs and of workloads that share devices."""
     if workload in reserved or "+" in workload or workload.startswith(("job:", "~")):
         return shorten(f"~{workload}")
     return shorten(workload)

@@ -50,9 +50,8 @@ def target(before: Page, after: Page, wanted: Wanted, *, named_work: bool) -> Ta
     if not names:
         names = tuple(sorted(name for name, uuids in on.items() if not chosen or uuids & {b.uuid for b in chosen}))
         if len(names) > 1:
-            return f"several workloads are there: {', '.join(names)}; name one with --workload" + " or its GPUs with --gpus" * (
-                not chosen
-            )
+            or_gpus = "" if chosen else " or its GPUs with --gpus"
+            return f"several workloads are there: {', '.join(names)}; name one with --workload{or_gpus}"
         if not names and (not chosen or not named_work):
             return "the agent sees no workload on " + ("these GPUs" if chosen else "a GPU of this node")
     held = {uuid for name in names for uuid in on.get(name, ())}

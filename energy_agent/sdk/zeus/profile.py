@@ -32,7 +32,7 @@ def read(path: Path) -> list[PowerLimitMeasurement]:
     except (ValueError, TypeError, KeyError, RecursionError, AttributeError):
         rows = []
     if not rows:
-        raise ValueError(f"profile_path {path} has no measurements of power limits: move it away to profile anew")
+        raise ValueError(f"profile_path {path} has no measurements of power limits: move it away to profile again")
     return rows
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from energy_agent.core.errors import UsageError
 from wattlens.cli._command import table
-from wattlens.cli.dvfs.replay_text import Bar, bars, chosen, svg
+from wattlens.cli.dvfs.replay_text import Bar, bars, find_policy, svg
 from wattlens.terminal_line import drawn_line
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     from dvfs.types import Policy
 
     name = args.policy or "progress"
-    spec = chosen(name)
+    spec = find_policy(name)
     trials = spec.trials if isinstance(spec, Policy) else None
     if trials is None:
         raise UsageError(f"dvfs replay: policy {name} makes no trials, so it cannot be played on tables; progress can")

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 _BAR_CHARS = 40
 
 
-def chosen(name: str) -> "Policy | NodePolicy":
+def find_policy(name: str) -> "Policy | NodePolicy":
     """The policy of that name.
 
     Raises:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from energy_agent.core.errors import UsageError
 from wattlens.cli._command import table
-from wattlens.cli.dvfs.replay_text import Bar, Curve, bars, chosen, svg
+from wattlens.cli.dvfs.replay_text import Bar, Curve, bars, find_policy, svg
 from wattlens.terminal_line import drawn_line
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
             f"The knee table has no row for {case.server.board.name}: policies by the knee leave it as found, "
             f"the others take {case.knee_mhz} MHz, which is assumed."
         )
-    scored = _scored(made, rows)
+    scored = _score(made, rows)
     if args.json:
         print(json.dumps(_as_json(made, scored, said), indent=2, allow_nan=False))
     else:
@@ -64,7 +64,7 @@ def _case(args: argparse.Namespace, name: str) -> "tuple[Case, Policy, Any, list
     from dvfs.replay.serving.server import BOUNDNESS, server
     from dvfs.types import Policy
 
-    spec = chosen(name)
+    spec = find_policy(name)
     if not isinstance(spec, Policy):
         raise UsageError(
             f"dvfs replay: policy {name} shares power among the groups of a node; a replay has one group a replica"
@@ -225,7 +225,7 @@ def _as_json(made: "Fixture", rows: list[Scored], said: list[str]) -> dict[str, 
     }  # fmt: skip
 
 
-def _scored(made: "Fixture", rows: "list[Row]") -> list[Scored]:
+def _score(made: "Fixture", rows: "list[Row]") -> list[Scored]:
     from dvfs.replay.serving.replay import HINDSIGHT
 
     best = next((made.saving_ratio(row) for row in rows if row.rule == HINDSIGHT), 0.0)
