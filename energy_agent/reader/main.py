@@ -58,7 +58,6 @@ class Reader:
         self._devices: dict[int, Device] = {}
         self._uuids: dict[int, str] = {}
         self._opened = False  # a device was opened since the last hello
-        self._xids: dict[str, Counter[int]] = {}  # events since each device's last full reading
         self._watching = False
         self._next_list_ns = 0
 
@@ -84,14 +83,26 @@ class Reader:
         infos = (replace(device.info, index=i, driver=driver, driver_epoch=epoch) for i, device in known)
         return wire.Hello(driver, tuple(infos))
 
+    def poll_events(self) -> list[wire.Message]:
+        """XID events since the last call."""
+        if not self._watching:
+            return []
+        counts: dict[str, Counter[int]] = {}
+        try:
+            for uuid, xid in self._backend.poll_errors():
+                counts.setdefault(uuid, Counter())[xid] += 1
+        except BackendError:
+            self._watch_events()
+        self._marker.clear()
+        return [wire.Xids(counts)] if counts else []
+
     def sweep(self, *, full: bool) -> list[wire.Message]:
         """Read every device that is not excluded; each is read whatever became of the others."""
         list_processes = full and self._clock.boot_ns() >= self._next_list_ns
         if list_processes:
             self._next_list_ns = self._clock.boot_ns() + self._process_period_ns
         began = time.perf_counter()
-        if full:
-            self._poll_events()
+        xids: dict[int, int] | None = {} if full and self._watching else None  # the supervisor adds those that came
         samples: list[DeviceSample] = []
         gone: list[wire.Gone] = []
         for index in range(self._count):
@@ -99,10 +110,7 @@ class Reader:
                 device = self._device(index)
                 if device is None:
                     continue
-                xids = self._xids.get(device.uuid) if full else None
                 samples.append(device.read(full=full, list_processes=list_processes, xid_counts=xids))
-                if xids is not None:  # a device that does not answer keeps them for its next reading
-                    self._xids[device.uuid] = Counter()
             except DeviceGone as lost:
                 self._drop(index)
                 gone.append(wire.Gone(self._name(index), lost.reason, lost.call))
@@ -164,17 +172,6 @@ class Reader:
         if self._want_events:
             self._watching = self._backend.watch_errors(list(self._devices.values()))
 
-    def _poll_events(self) -> None:
-        if not self._watching:
-            return
-        for uuid in self._uuids.values():
-            self._xids.setdefault(uuid, Counter())
-        try:
-            for uuid, xid in self._backend.poll_errors():
-                self._xids.setdefault(uuid, Counter())[xid] += 1
-        except BackendError:
-            self._watch_events()
-
 
 def run(reader: Reader, clock: Clock, period_ns: int, full_period_ns: int) -> int:
     """Sweep at whole periods of UTC until standard output or input closes."""
@@ -190,6 +187,9 @@ def run(reader: Reader, clock: Clock, period_ns: int, full_period_ns: int) -> in
     late: list[wire.Message] = []  # sent with the next sweep: nobody is woken for it alone
     while True:
         full = schedule.begin()
+        if full and (events := reader.poll_events()):
+            out.write(b"".join(map(wire.encode, events)))
+            out.flush()
         out.write(b"".join(map(wire.encode, [*reader.sweep(full=full), *late])))
         out.flush()
         late = reader.visit_health() if full else []

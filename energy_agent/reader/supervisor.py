@@ -8,8 +8,9 @@ the driver (update, GPU reset) and comes back by itself.
 
 import select
 import time
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from energy_agent.core.energy import DeviceInfo, DeviceSample
 from energy_agent.core.health import MARK_PREFIX, HealthRecord
@@ -89,6 +90,7 @@ class Sampler:
     _released: bool = False
     _probe: Probe | None = None
     _xid_events: bool = True
+    _xids: dict[str, Counter[int]] = field(default_factory=dict)  # since each device's last full reading, by UUID
 
     def __post_init__(self) -> None:
         self.health_hangs = HealthHangs(unkillable=self.unkillable, start_probe=self.start_probe)
@@ -207,18 +209,27 @@ class Sampler:
             for sample in message.samples:
                 self.devices.setdefault(sample.uuid, DeviceHealth()).answered(sample.t_ns)
                 self.node.last_success_ns = sample.t_ns
-            return message.samples
+            return tuple(map(self._add_xids, message.samples))
         if isinstance(message, wire.Hello):
             self.node.driver = message.driver
             for info in message.devices:
                 self.infos[info.uuid] = info
                 self.devices.setdefault(info.uuid, DeviceHealth())
                 self.devices.pop(f"index {info.index}", None)
+        elif isinstance(message, wire.Xids):
+            for uuid, counts in message.counts.items():
+                self._xids.setdefault(uuid, Counter()).update(counts)
         elif isinstance(message, wire.Health):
             self._health_records.update(((r.uuid, r.group), r) for r in message.records if r.uuid in self.devices)
         else:
             self._down(f"{message.reason} ({message.call})")
         return None
+
+    def _add_xids(self, sample: DeviceSample) -> DeviceSample:
+        """Events of a device that does not answer wait for its next reading, whichever reader that is of."""
+        if sample.fast or sample.uuid not in self._xids:
+            return sample
+        return replace(sample, xid_counts=dict(self._xids.pop(sample.uuid)))
 
     def _check_hang(self, reader: ReaderProcess) -> None:
         call = reader.under_way()

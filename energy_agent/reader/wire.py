@@ -1,6 +1,7 @@
 """Messages of the reader to the agent: one JSON object a line. Pure.
 
 hello   driver and devices, once NVML answered, and again when a device has come
+xids    XID events since the last such message; sent before a sweep, in which a device may hang and its reader is killed
 sweep   every device read once, those that do not answer with the NVML code and the call, and the seconds spent in NVML
 health  some groups of some devices' health, read after the sweep before and sent with this one
 fatal   NVML as a whole does not answer; the reader ends
@@ -49,6 +50,13 @@ class Sweep:
 
 
 @dataclass(frozen=True, slots=True)
+class Xids:
+    """How many XID events of each code came, by the device's UUID."""
+
+    counts: Mapping[str, Mapping[int, int]]
+
+
+@dataclass(frozen=True, slots=True)
 class Health:
     """What was read of devices' health since the last such message."""
 
@@ -64,7 +72,7 @@ class Fatal:
 
 
 _encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode  # json.dumps makes an encoder a call
-Message = Hello | Sweep | Health | Fatal
+Message = Hello | Xids | Sweep | Health | Fatal
 
 
 def encode(message: Message) -> bytes:
@@ -76,6 +84,8 @@ def encode(message: Message) -> bytes:
     elif isinstance(message, Hello):
         devices = [{f.name: getattr(d, f.name) for f in fields(d)} for d in message.devices]
         body = {"k": "hello", "driver": message.driver, "devices": devices}
+    elif isinstance(message, Xids):
+        body = {"k": "xids", "counts": [[uuid, list(counts.items())] for uuid, counts in message.counts.items()]}
     elif isinstance(message, Health):
         body = {"k": "health", "records": [_health_listed(r) for r in message.records]}
     else:
@@ -139,6 +149,7 @@ def _health(values: list[Any]) -> HealthRecord:
 
 _DECODERS: Mapping[str, Callable[[dict[str, Any]], Message]] = {
     "hello": lambda b: Hello(b["driver"], tuple(DeviceInfo(**d) for d in b["devices"])),
+    "xids": lambda b: Xids({uuid: dict(counts) for uuid, counts in b["counts"]}),
     "sweep": _sweep,
     "health": lambda b: Health(tuple(map(_health, b["records"]))),
     "fatal": lambda b: Fatal(**b),

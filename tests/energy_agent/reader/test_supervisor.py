@@ -151,12 +151,15 @@ def test_a_reader_that_is_frozen_outside_of_the_driver_is_replaced(tmp_path):
         assert all(d.up for d in sampler.devices.values()), sweeps
 
 
+def xids(sweeps, uuid):
+    return [dict(s.xid_counts) for w in sweeps for s in w if s.uuid == uuid and s.xid_counts]
+
+
 def test_each_xid_is_in_one_sample_whichever_reader_saw_it(tmp_path):
     with make_plant(tmp_path, count=2) as plant, sampling(tmp_path) as sampler:
-        uuid = plant.uuid(0)
 
         def counts(sweeps):
-            return [dict(s.xid_counts) for w in sweeps for s in w if s.uuid == uuid and s.xid_counts]
+            return xids(sweeps, plant.uuid(0))
 
         poll_until(sampler, up(sampler, 2))
         plant.fault(0, "xid", value=31)
@@ -169,6 +172,25 @@ def test_each_xid_is_in_one_sample_whichever_reader_saw_it(tmp_path):
         poll_until(sampler, lambda s: len(s) >= 2)
         plant.fault(0, "xid", value=31)
         assert counts(poll_until(sampler, lambda s: counts(s))) == [{31: 1}]
+
+
+@pytest.mark.parametrize("fault", ["lost", "hang"])
+def test_xid_of_a_gpu_that_then_fails_comes_with_its_next_reading_by_another_reader(tmp_path, fault):
+    with make_plant(tmp_path, count=2) as plant, sampling(tmp_path, hang_s=0.6) as sampler:
+        uuid = plant.uuid(0)
+        sweeps = poll_until(sampler, up(sampler, 2))
+        if fault == "hang":  # the reader sees the event, and is killed in the same sweep
+            plant.fault(0, "xid", value=79)
+        plant.fault(0, fault)
+        sweeps += poll_until(sampler, lambda _: not sampler.devices[uuid].up)
+        poll_until(sampler, lambda s: len(s) >= 2)
+        restarts = sampler.node.restarts_total
+        os.kill(sampler.reader_pid, signal.SIGKILL)
+        poll_until(sampler, lambda _: sampler.node.restarts_total > restarts)
+        plant.clear(0, fault)
+        sweeps += poll_until(sampler, up(sampler, 2))
+        sweeps += poll_until(sampler, lambda s: len(s) >= 2)
+        assert xids(sweeps, uuid) == [{79: 1}]
 
 
 def test_a_driver_that_does_not_answer_is_named_and_found_again(tmp_path):
