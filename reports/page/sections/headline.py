@@ -72,9 +72,8 @@ def why_no_tokens(facts: Facts, say: Say) -> str:
     if not facts.by_prefix("tokens."):
         return say("no_tokens_in_the_ledger")
     reasons = {f.reason for f in facts.of("j_per_token.gpu", "model") if f.reason}
-    if len(reasons) != 1:
-        reasons = {facts.figures["j_per_token.gpu"].reason or "its_energy_is_not_split"}
-    return say.told(reasons.pop() or "")
+    reason = reasons.pop() if len(reasons) == 1 else facts.figures["j_per_token.gpu"].reason
+    return say.told(reason) if reason else say("its_energy_is_not_split")
 
 
 BOUNDARIES = {"busy": "gpu_busy_head", "gpu": "gpu", "node": "with_the_host", "facility": "with_the_building"}

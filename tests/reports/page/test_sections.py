@@ -78,6 +78,19 @@ def test_why_there_is_no_energy_per_token(tmp_path: Path, tokens: dict[str, int]
     assert dict(found.hidden)["Energy per token"] == why
 
 
+def test_models_without_energy_per_token_for_reasons_of_their_own_have_one_in_the_reader_s_language(tmp_path: Path) -> None:
+    counted = [Tokens(JULY, JULY + HOUR, "w", model, "generation", 5) for model in ("m", "n")]
+    known = facts(tmp_path, {"one": [replace(held("one", "0.5"), tokens=counted)]})
+    absent = {
+        f.id: replace(f, value=None, low=None, high=None, reason=f.id)
+        for f in known.by_prefix("j_per_token.")
+        if "model" in f.dims
+    }
+    for language, why in (("en", "its energy is not split"), ("zh", "其能量未作拆分")):
+        found = compose(replace(known, figures={**known.figures, **absent}), say_in(language))
+        assert tile(found, say_in(language)("energy_per_token"))[1] == why
+
+
 def test_shades_of_metered_time_go_to_all_of_it_and_no_further(tmp_path: Path) -> None:
     batches = [held("one", "0.5", day) for day in range(21)]
     found = compose(facts(tmp_path, {"one": batches}, Asked(None, "2026-07-01", "2026-07-22")), say_in("en"))
