@@ -71,9 +71,11 @@ def once(key: Callable[[Item], Hashable]) -> AfterValidator:
     """Items of a list that are there once, by their key."""
 
     def check(items: tuple[Item, ...]) -> tuple[Item, ...]:
-        keys = [key(item) for item in items]
-        if len(set(keys)) < len(keys):
-            raise ValueError(f"{next(each for each in keys if keys.count(each) > 1)!r} is there twice")
+        keys: set[Hashable] = set()
+        for item in items:
+            if key(item) in keys:
+                raise ValueError(f"{key(item)!r} is there twice")
+            keys.add(key(item))
         return items
 
     return AfterValidator(check)
