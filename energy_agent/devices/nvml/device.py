@@ -14,10 +14,10 @@ from energy_agent.core.ports import Clock
 from energy_agent.core.units import NS_PER_S
 from energy_agent.devices.nvml import abi
 from energy_agent.devices.nvml.abi import GONE, OFF, NvmlError
-from energy_agent.devices.nvml.health import HealthReader, Mark
+from energy_agent.devices.nvml.health import HealthReader
 from energy_agent.devices.nvml.library import RealNvml
 from energy_agent.devices.nvml.use import UseReader
-from energy_agent.devices.port import DeviceGone
+from energy_agent.devices.port import DeviceGone, Mark
 
 RETRY_OFF_NS = 10 * NS_PER_S
 NEW_PROCESS_MEMORY_B = 8 << 20  # a CUDA context takes far more: a change of this size means somebody came or went

@@ -14,15 +14,12 @@ from energy_agent.devices.nvml import abi
 from energy_agent.devices.nvml import health_abi as ids
 from energy_agent.devices.nvml.abi import OFF, FieldValue, NvmlError
 from energy_agent.devices.nvml.library import Gpm, RealNvml
+from energy_agent.devices.port import Mark
 
 RETRY_OFF_NS = 600 * NS_PER_S
 GPM_LEAST_NS = NS_PER_S
 """GPM needs this much between two samples for its metrics to mean something."""
 MAX_LINKS = 64
-
-
-Mark = Callable[[str], None]
-"""Called with the name of each NVML call before it is made, so that a hang is known by name."""
 
 
 class _Visit:
