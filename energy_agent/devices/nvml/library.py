@@ -316,7 +316,7 @@ class RealNvml:
         """Intended speed of each fan; empty where the board has none of its own.
 
         Raises:
-            NvmlError: NOT_SUPPORTED where fans are not told.
+            NvmlError: NOT_SUPPORTED where the driver has no fan speeds.
         """
         count = int(self._call("nvmlDeviceGetNumFans", device))
         return [int(self._call("nvmlDeviceGetFanSpeed_v2", device, fan)) for fan in range(min(count, 16))]
@@ -345,7 +345,7 @@ class RealNvml:
         return found
 
     def mig_shapes(self, device: object) -> list[MigShape]:
-        """Likewise, with their size."""
+        """The MIG devices there are now, with their size. One that goes while it is asked is left out."""
         found = []
         for mig, uuid, gpu_instance, compute_instance in self._mig(device):
             with suppress(NvmlError):

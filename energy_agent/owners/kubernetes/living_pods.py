@@ -1,4 +1,4 @@
-"""Which pods still have a process on the node: a thread of its own looks through all processes, and only while that is asked.
+"""Which pods still have a process on the node: a thread of its own looks through all processes while a pod is asked for.
 
 Reading the cgroup of a process costs some 12 us, and anyone may start many. So all questions share one pass, and passes take at
 most one part in COST_MAX of the time.
@@ -34,7 +34,7 @@ class LivingPods(Poller[None]):
         self._procfs, self._trust = procfs, trust
         self._lock = threading.Lock()
         self._asked: set[str] = set()  # uids that the next pass looks for
-        self._gone: set[str] = set()  # uids that a pass did not find, until that is told
+        self._gone: set[str] = set()  # uids that a pass did not find and nobody has asked for since
         super().__init__(clock, "holders:living_pods", self._look, PERIOD_S, _log, "processes of the node", rest=COST_MAX)
 
     def lives(self, uid: str) -> bool:
@@ -50,13 +50,13 @@ class LivingPods(Poller[None]):
         with self._lock:
             if not self._asked:
                 return
-            wanted = self._asked | self._gone
+            uids = self._asked | self._gone
         alive: set[str] = set()
         for pid in os.listdir(self._procfs):  # noqa: PTH208 - names alone
             cgroup = (read_proc(self._procfs, pid, "cgroup") or "") if pid.isdecimal() else ""
-            if any(uid in cgroup or uid.replace("-", "_") in cgroup for uid in wanted):
+            if any(uid in cgroup or uid.replace("-", "_") in cgroup for uid in uids):
                 member = membership(cgroup, self._trust)
                 alive |= {member.labels["pod_uid"]} if member is not None and member.kind == "pod" else set()
         with self._lock:
-            self._asked -= wanted
-            self._gone = wanted - alive if len(wanted) <= GONE_MAX else set()  # what is left out is asked for again
+            self._asked -= uids
+            self._gone = uids - alive if len(uids) <= GONE_MAX else set()  # what is left out is asked for again
