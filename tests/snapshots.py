@@ -11,7 +11,7 @@ from typing import Any
 from energy_agent.core.boundary import Boundary, host
 from energy_agent.core.energy import DeviceInfo, DeviceSample, Identity, Method, SourceHealth, State, WorkloadFacts
 from energy_agent.core.health import HealthRecord, Reading
-from energy_agent.core.interval import Interval
+from energy_agent.core.interval import ConfidenceInterval
 from energy_agent.core.serving import BatchUse, Serving, Split
 from energy_agent.core.snapshot import (
     DeviceView,
@@ -171,7 +171,7 @@ class Player:
                         "8-15": BatchUse(step * 70_000_000, 900 * step, 300 * step),
                     },
                     True,
-                    Split(Interval(0.05, 0.045, 0.055), Interval(0.4, 0.36, 0.44)),
+                    Split(ConfidenceInterval(0.05, 0.045, 0.055), ConfidenceInterval(0.4, 0.36, 0.44)),
                 ),
                 Serving("rag", "llama-70b", {}, None, Split(None, None, "too few windows yet")),
             ),
@@ -235,13 +235,13 @@ class Player:
             {"clock stayed high": 1 + step // 10},
             None if shadow else step * SAVED_UJ,
             None if shadow else step * EXTRA_UJ,
-            Interval(0.12, 0.05, 0.2),
+            ConfidenceInterval(0.12, 0.05, 0.2),
             {"group": name, "workload": name, "policy": policy},
             wanted,
             0.03,
             None if shadow else step * SAVED_UJ,
-            None if shadow else Interval(0.1, 0.08, 0.12),
-            None if shadow else Interval(0.015, 0.005, 0.025),
+            None if shadow else ConfidenceInterval(0.1, 0.08, 0.12),
+            None if shadow else ConfidenceInterval(0.015, 0.005, 0.025),
             "latency" if serves else "time_per_work",
         )
 

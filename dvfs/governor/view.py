@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dvfs.governor.group import Device, Group
 from dvfs.proof.estimate import Verdict
 from dvfs.types import Mode, Setting
-from energy_agent.core.interval import Interval
+from energy_agent.core.interval import ConfidenceInterval
 from energy_agent.core.snapshot import DvfsDevice
 from energy_agent.core.units import HZ_PER_MHZ
 
@@ -23,7 +23,7 @@ def describe_device(uuid: str, name: str, group: Group, counted: Device, verdict
         _setting(group.devices[uuid].applied if uuid in group.devices else None),
         counted.decisions,
         counted.ineffective,
-        predicted=None if promise is None else Interval(promise.saving_ratio, promise.low, promise.high),
+        predicted=None if promise is None else ConfidenceInterval(promise.saving_ratio, promise.low, promise.high),
         facts=facts if group.here else {},
         wanted=_setting(group.wanted.get(uuid)),
         slowdown_ratio=group.slowdown_ratio,

@@ -35,7 +35,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, Literal
 
-from energy_agent.core.interval import Interval
+from energy_agent.core.interval import ConfidenceInterval
 
 MIN_PAIRS: Final = 3
 MIN_PAIRS_WITH_LOAD: Final = 4  # the slope uses one degree of freedom
@@ -80,10 +80,10 @@ class Verdict:
     """Result of an analysis. Ratios are None if there is no estimate; `reason` says why."""
 
     pairs: int
-    saving_ratio: Interval | None = None  # of the energy per work; negative: a loss
-    slowdown_ratio: Interval | None = None
+    saving_ratio: ConfidenceInterval | None = None  # of the energy per work; negative: a loss
+    slowdown_ratio: ConfidenceInterval | None = None
     slowdown_of: Literal["latency", "time_per_work"] = "time_per_work"
-    saved_uj: Interval | None = None  # signed, in the periods of the pairs
+    saved_uj: ConfidenceInterval | None = None  # signed, in the periods of the pairs
     reason: str = ""
 
     @property
@@ -191,20 +191,20 @@ def estimate(evidence: Evidence, probability: float = 0.025) -> Verdict:
     spent_uj, bounds = evidence.w * 1e6, (energy.value, energy.high, energy.low)
     return Verdict(
         evidence.pairs,
-        Interval(*(-math.expm1(m) for m in bounds)),
-        Interval(*(math.expm1(m) for m in (time.value, time.low, time.high))),
+        ConfidenceInterval(*(-math.expm1(m) for m in bounds)),
+        ConfidenceInterval(*(math.expm1(m) for m in (time.value, time.low, time.high))),
         "latency" if evidence.with_load else "time_per_work",
-        Interval(*(spent_uj * math.expm1(-m) for m in bounds)),
+        ConfidenceInterval(*(spent_uj * math.expm1(-m) for m in bounds)),
     )
 
 
-def _mean(evidence: Evidence, total: float, squares: float, probability: float) -> Interval:
+def _mean(evidence: Evidence, total: float, squares: float, probability: float) -> ConfidenceInterval:
     mean, n = total / evidence.w, evidence.effective_pairs
     half = t_quantile(_degrees_of_freedom(n - 1), probability) * _spread(evidence, squares) / math.sqrt(n)
-    return Interval(mean, mean - half, mean + half)
+    return ConfidenceInterval(mean, mean - half, mean + half)
 
 
-def _at_equal_load(e: Evidence, probability: float) -> Interval:
+def _at_equal_load(e: Evidence, probability: float) -> ConfidenceInterval:
     """Intercept of the line at x = 0 with its interval; the mean if the loads of each pair are equal."""
     if e.wxx <= _SAME_LOAD**2 * e.w:
         return _mean(e, e.wd, e.vdd, probability)
@@ -214,7 +214,7 @@ def _at_equal_load(e: Evidence, probability: float) -> Interval:
     spread = _spread(e, e.vdd - 2 * slope * e.vxd + slope**2 * e.vxx)
     squared_weights = (e.wxx**2 * e.ww - 2 * e.wxx * e.wx * e.wwx + e.wx**2 * e.wwxx) / determinant**2
     half = t_quantile(_degrees_of_freedom(n - 2), probability) * spread * math.sqrt(max(0.0, squared_weights))
-    return Interval(value, value - half, value + half)
+    return ConfidenceInterval(value, value - half, value + half)
 
 
 def _has_one_ratio(e: Evidence) -> bool:

@@ -20,7 +20,7 @@ from typing import Any, Final, Literal
 from dvfs.proof.estimate import Block, Evidence, Verdict, estimate
 from dvfs.proof.plan import Plan
 from dvfs.types import Progress
-from energy_agent.core.interval import Interval
+from energy_agent.core.interval import ConfidenceInterval
 from energy_agent.core.proof import Analysis, PairedBlocks, ProofRow
 from energy_agent.core.units import NS_PER_S, split_integer
 
@@ -311,7 +311,7 @@ class Experiment:
         if not verdict.reason:  # otherwise the previous claim remains valid
             claimed_uj = _adjust(self._quarter_claimed_uj, self.claimed_uj, verdict.claimable_uj, self._covered_uj)
             lost_uj = _adjust(self._quarter_lost_uj, self.lost_uj, verdict.lost_uj, self._covered_uj)
-        saved, slowdown = verdict.saved_uj or Interval(0, 0, 0), verdict.slowdown_ratio or Interval(0, 0, 0)
+        saved, slowdown = verdict.saved_uj or ConfidenceInterval(0, 0, 0), verdict.slowdown_ratio or ConfidenceInterval(0, 0, 0)
         return Analysis(
             utc_ns, subject.group, subject.workload, subject.policy, self.since_ns, self._analyses, verdict.pairs,
             self._excluded, max(1, round(probability * 1e9)), sum(self._covered_uj.values()),
@@ -458,7 +458,7 @@ def _parse_verdict(body: Any) -> Verdict | None:
     if body is None:
         return None
     saving, slowdown, saved = (
-        Interval(*(float(body[name][end]) for end in ("value", "low", "high"))) if body[name] else None
+        ConfidenceInterval(*(float(body[name][end]) for end in ("value", "low", "high"))) if body[name] else None
         for name in ("saving_ratio", "slowdown_ratio", "saved_uj")
     )
     of: Literal["latency", "time_per_work"] = "latency" if body["slowdown_of"] == "latency" else "time_per_work"

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 from dvfs.proof.estimate import t_quantile
 from dvfs.sweep.profile import REFERENCE, Key, Point, Stretch
-from energy_agent.core.interval import Interval
+from energy_agent.core.interval import ConfidenceInterval
 
 MIN_STRETCHES = 3
 """Before it has so many, no setting is known well enough."""
@@ -66,9 +66,11 @@ def points(stretches: Sequence[Stretch]) -> tuple[Point, ...]:
     for key, (slower, stronger, dearer) in sorted(_paired(stretches).items(), key=_in_order):
         own = [stretch for stretch in stretches if stretch.key == key]
         told = (_sum(time, slower), _sum(power, stronger))
-        slowdown = Interval(*(math.expm1(x) for x in _ends(slower)))
+        slowdown = ConfidenceInterval(*(math.expm1(x) for x in _ends(slower)))
         value, low, high = _ends(dearer)
-        found.append(_point(key, own, *told, slowdown, Interval(-math.expm1(value), -math.expm1(high), -math.expm1(low))))
+        found.append(
+            _point(key, own, *told, slowdown, ConfidenceInterval(-math.expm1(value), -math.expm1(high), -math.expm1(low)))
+        )
     return tuple(found)
 
 
@@ -129,7 +131,12 @@ def _ends(mean: Mean) -> tuple[float, float, float]:
 
 
 def _point(
-    key: Key, own: Sequence[Stretch], time: Mean, power: Mean, slowdown: Interval | None = None, saving: Interval | None = None
+    key: Key,
+    own: Sequence[Stretch],
+    time: Mean,
+    power: Mean,
+    slowdown: ConfidenceInterval | None = None,
+    saving: ConfidenceInterval | None = None,
 ) -> Point:
     warm = [stretch.temperature_c for stretch in own if stretch.temperature_c is not None]
     time_s, time_low_s, time_high_s = map(math.exp, _ends(time))

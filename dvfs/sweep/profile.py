@@ -16,7 +16,7 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field, TypeAdapter, with_config
 
 from dvfs.tables import Row, Table
-from energy_agent.core.interval import Interval
+from energy_agent.core.interval import ConfidenceInterval
 from energy_agent.runtime import json_file
 
 MAX_STRETCHES = 100_000
@@ -100,8 +100,8 @@ class Point:
     power_high_w: Amount
     temperature_c: Amount | None = None
     binding: tuple[Text, ...] = ()  # clock event reasons that were seen
-    slowdown: Interval | None = None
-    saving: Interval | None = None
+    slowdown: ConfidenceInterval | None = None
+    saving: ConfidenceInterval | None = None
 
     @property
     def key(self) -> Key:

@@ -3,15 +3,15 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from energy_agent.core.interval import Interval
+from energy_agent.core.interval import ConfidenceInterval
 
 
 @dataclass(frozen=True, slots=True)
 class Split:
     """J per computed prompt token and per generated token, each None with its reason; `idle_j` is neither's."""
 
-    prefill: Interval | None
-    decode: Interval | None
+    prefill: ConfidenceInterval | None
+    decode: ConfidenceInterval | None
     reason: str = ""
     idle_j: float = 0.0
 

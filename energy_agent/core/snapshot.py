@@ -12,7 +12,7 @@ from energy_agent.core.boundary import Boundary
 from energy_agent.core.catalogue.selection import ALL, Selection
 from energy_agent.core.energy import DeviceInfo, DeviceSample, Identity, Method, SourceHealth, State, WorkloadFacts
 from energy_agent.core.health import HealthRecord
-from energy_agent.core.interval import Interval
+from energy_agent.core.interval import ConfidenceInterval
 from energy_agent.core.serving import Serving
 from energy_agent.core.tokens import TokenTotals
 
@@ -97,13 +97,15 @@ class DvfsDevice:
     ineffective: Mapping[str, int] = field(default_factory=dict)  # reason -> count
     saved_uj: int | None = None  # claimed saving, by all groups that had the device; None: no analysis
     extra_uj: int | None = None  # estimated loss, by the same groups
-    predicted: Interval | None = None  # share of energy per work that steering is expected to save, before anything was proven
+    predicted: ConfidenceInterval | None = (
+        None  # share of energy per work that steering is expected to save, before anything was proven
+    )
     facts: Mapping[str, str] = field(default_factory=dict)  # group, workload, policy; none: no group has it
     wanted: Mapping[str, int] = field(default_factory=dict)  # as `setting`; in shadow what would be in force
     slowdown_ratio: float | None = None  # what its owners allow
     own_saved_uj: int | None = None  # of saved_uj, what the group that has it now saved
-    saving: Interval | None = None  # energy per work that the group saves; None: not analysed yet
-    slowdown: Interval | None = None  # how much longer its work takes, likewise
+    saving: ConfidenceInterval | None = None  # energy per work that the group saves; None: not analysed yet
+    slowdown: ConfidenceInterval | None = None  # how much longer its work takes, likewise
     slowdown_of: str = ""  # latency | time_per_work: what of it is longer
     exempt: tuple[str, str] | None = None  # group, and why it is not steered by design
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
-from energy_agent.core.interval import Interval
+from energy_agent.core.interval import ConfidenceInterval
 from energy_agent.core.snapshot import DvfsDevice
 from energy_agent.core.units import UJ_PER_J, decimal
 
@@ -34,7 +34,9 @@ def samples(view: DvfsDevice) -> Iterator[tuple[str, tuple[str, ...], str | None
         yield "dvfs_slowdown_budget_ratio", (), f"{view.slowdown_ratio:.4f}"
 
 
-def _measured(name: str, labels: tuple[str, ...], told: Interval | None) -> Iterator[tuple[str, tuple[str, ...], str | None]]:
+def _measured(
+    name: str, labels: tuple[str, ...], told: ConfidenceInterval | None
+) -> Iterator[tuple[str, tuple[str, ...], str | None]]:
     if told is not None:
         for end, value in (("", told.value), ("_lower", told.low), ("_upper", told.high)):
             yield name + end, labels, f"{value:.4f}"

@@ -1,6 +1,6 @@
 """What serving costs -> its samples on /metrics: by batch, steady or not, prefill and decode. Pure."""
 
-from energy_agent.core.interval import Interval
+from energy_agent.core.interval import ConfidenceInterval
 from energy_agent.core.snapshot import Snapshot
 from energy_agent.core.units import UJ_PER_J, decimal
 from energy_agent.exposition.gpu import Found
@@ -22,7 +22,7 @@ def put(snapshot: Snapshot, found: Found) -> None:
             found["serving_split_absent_info"].append(((*name, serving.split.reason), "1"))
 
 
-def _band(family: str, name: tuple[str, str], band: Interval | None, found: Found) -> None:
+def _band(family: str, name: tuple[str, str], band: ConfidenceInterval | None, found: Found) -> None:
     if band is not None:
         for ending, value in (("", band.value), ("_lower", band.low), ("_upper", band.high)):
             found[family + ending].append((name, repr(value)))

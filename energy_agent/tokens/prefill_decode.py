@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from math import sqrt
 from typing import Final
 
-from energy_agent.core.interval import Interval
+from energy_agent.core.interval import ConfidenceInterval
 from energy_agent.core.serving import Split
 
 LEAST_WINDOWS: Final = 30
@@ -78,9 +78,9 @@ def split(windows: Sequence[Window]) -> Split:
     return Split(bands[0], bands[1], reason, whole[2])
 
 
-def _band(value: float, spread: float, small: float) -> Interval | None:
+def _band(value: float, spread: float, small: float) -> ConfidenceInterval | None:
     half = sqrt((_STUDENT * spread) ** 2 + (FORM * value) ** 2) + small
-    return Interval(value, value - half, value + half) if value > 0 and half <= WIDEST * value else None
+    return ConfidenceInterval(value, value - half, value + half) if value > 0 and half <= WIDEST * value else None
 
 
 def _regressors(window: Window) -> list[float]:

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Sequence
 
 from dvfs.sweep.profile import Key, Point, Profile
-from energy_agent.core.interval import Interval
+from energy_agent.core.interval import ConfidenceInterval
 from wattlens.terminal_line import Line
 
 
@@ -81,7 +81,7 @@ def _half(value: float, high: float) -> str:
     return f"±{100 * (high / value - 1):.1f} %"
 
 
-def _share(ratio: Interval) -> str:
+def _share(ratio: ConfidenceInterval) -> str:
     return f"{100 * ratio.value:.1f} % ({100 * ratio.low:.1f} to {100 * ratio.high:.1f})"
 
 

@@ -17,7 +17,7 @@ from dvfs.sweep.profile import REFERENCE, Key, Plan, Profile, Stretch
 from dvfs.sweep.reading import Sample, Shown, bindings, pace, power_w
 from dvfs.types import Setting
 from energy_agent.core.errors import UsageError
-from energy_agent.core.interval import Interval
+from energy_agent.core.interval import ConfidenceInterval
 
 KEYS = st.lists(
     st.tuples(st.one_of(st.none(), st.integers(500, 2000)), st.one_of(st.none(), st.floats(100, 700))).filter(
@@ -259,7 +259,7 @@ def test_what_is_wrong_in_a_profile_is_named_by_file_and_key() -> None:
     negative = {"value": -0.01, "low": -0.02, "high": 0.0}
     good["points"][1]["slowdown"] = negative
     found = profile.parse(json.dumps(good), "p.json")
-    assert (found.plan, found.points[1].slowdown) == (None, Interval(-0.01, -0.02, 0.0))
+    assert (found.plan, found.points[1].slowdown) == (None, ConfidenceInterval(-0.01, -0.02, 0.0))
     for change, key in (
         ({"schema": 2}, "schema"),
         ({"simulated": "yes"}, "simulated"),
