@@ -97,9 +97,7 @@ class DvfsDevice:
     ineffective: Mapping[str, int] = field(default_factory=dict)  # reason -> count
     saved_uj: int | None = None  # claimed saving, by all groups that had the device; None: no analysis
     extra_uj: int | None = None  # estimated loss, by the same groups
-    predicted: ConfidenceInterval | None = (
-        None  # share of energy per work that steering is expected to save, before anything was proven
-    )
+    predicted: ConfidenceInterval | None = None  # expected saving of energy per work, as a ratio, before any proof
     facts: Mapping[str, str] = field(default_factory=dict)  # group, workload, policy; none: no group has it
     wanted: Mapping[str, int] = field(default_factory=dict)  # as `setting`; in shadow what would be in force
     slowdown_ratio: float | None = None  # what its owners allow
