@@ -9,7 +9,18 @@ from collections.abc import Callable, Hashable
 from fractions import Fraction
 from typing import Annotated, Any, Final, NoReturn, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    FailFast,
+    Field,
+    StringConstraints,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
 
 from energy_agent.core.errors import WattlensError
 
@@ -65,6 +76,20 @@ class Document(BaseModel):
 
 Model = TypeVar("Model", bound=Document)
 Item = TypeVar("Item")
+
+
+Items = Annotated[tuple[Item, ...], FailFast()]
+"""A list whose first wrong item ends the reading: a hostile file has millions, and each takes a kilobyte to describe."""
+
+
+def _key_by_key(value: object, read: ValidatorFunctionWrapHandler) -> Any:
+    if not isinstance(value, dict):
+        return read(value)
+    return {name: item for key in value for name, item in read({key: value[key]}).items()}
+
+
+KEY_BY_KEY: Final = WrapValidator(_key_by_key)
+"""The same for an object with any keys."""
 
 
 def once(key: Callable[[Item], Hashable]) -> AfterValidator:

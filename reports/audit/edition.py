@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from energy_agent.core.errors import UsageError, WattlensError
 from reports.audit import folder as files
-from reports.audit.canonical import Document, Number, Text, form, once, read_as
+from reports.audit.canonical import KEY_BY_KEY, Document, Items, Number, Text, form, once, read_as
 from reports.audit.inputs import Inputs
 from reports.audit.manifest import Argument, MadeOf, read_manifest, sha256
 from reports.figures.figure import Figure
@@ -38,9 +38,9 @@ class _Figure(Document):
     coverage: Number = None
     low: Number = None
     high: Number = None
-    sources: tuple[Text, ...]
-    factor_ids: tuple[Text, ...]
-    dims: dict[str, Text]
+    sources: Items[Text]
+    factor_ids: Items[Text]
+    dims: Annotated[dict[str, Text], KEY_BY_KEY]
     reason: Text | None = None
 
     @model_validator(mode="after")
@@ -63,8 +63,8 @@ class _Site(Document):
 
 class _Facts(MadeOf):
     schema_: Literal["wattlens.report.facts/2"] = Field(alias="schema")
-    figures: Annotated[tuple[_Figure, ...], once(lambda figure: figure.id)]
-    sites: dict[str, _Site]
+    figures: Annotated[Items[_Figure], once(lambda figure: figure.id)]
+    sites: Annotated[dict[str, _Site], KEY_BY_KEY]
     version: Text | None = None
 
 

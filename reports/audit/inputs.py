@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, StringConstraints
 
-from reports.audit.canonical import Count, Document, Sha256, Text, exact, form, once
+from reports.audit.canonical import KEY_BY_KEY, Count, Document, Items, Sha256, Text, exact, form, once
 
 _Date = Annotated[str, StringConstraints(pattern=r"^[0-9]{4}-[01][0-9]-[0-3][0-9]$")]
 
@@ -28,7 +28,7 @@ class LedgerDay(BaseModel):
     day: _Date
     statement: Count
     inputs_sha256: Sha256
-    files: dict[Text, Sha256] = {}
+    files: Annotated[dict[Text, Sha256], KEY_BY_KEY] = {}
 
     @property
     def lines(self) -> list[str]:
@@ -61,14 +61,14 @@ class NamedFile(Document):
     sha256: Sha256
 
 
-Factors = Annotated[tuple[FactorRecord, ...], once(lambda factor: factor.id)]
+Factors = Annotated[Items[FactorRecord], once(lambda factor: factor.id)]
 
 
 class InputsDocument(Document):
     """As a document has them; `factors` is a list of its own in facts, and one of the inputs in a manifest."""
 
-    days: Annotated[tuple[LedgerDay, ...], once(lambda day: (day.site, day.day))]
-    files: Annotated[tuple[NamedFile, ...], once(lambda file: file.name)]
+    days: Annotated[Items[LedgerDay], once(lambda day: (day.site, day.day))]
+    files: Annotated[Items[NamedFile], once(lambda file: file.name)]
     factors: Factors = ()
     ledger_root: Sha256 | None = None
 

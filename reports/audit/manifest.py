@@ -16,7 +16,7 @@ from pydantic import AfterValidator, Field, Strict, StringConstraints, model_val
 
 from energy_agent.core.errors import WattlensError
 from reports.audit import folder as files
-from reports.audit.canonical import Count, Document, Sha256, Text, canonical, read_as
+from reports.audit.canonical import KEY_BY_KEY, Count, Document, Sha256, Text, canonical, read_as
 from reports.audit.inputs import Factors, Inputs, InputsDocument
 
 SCHEMA: Final = "wattlens.report.manifest/1"
@@ -57,13 +57,13 @@ class _OutputDocument(Document):
 class _ManifestDocument(Document):
     schema_: Literal["wattlens.report.manifest/1"] = Field(alias="schema")
     program: Text
-    command: dict[str, Annotated[bool, Strict()] | Count | _LongText | tuple[Text, ...] | None]
+    command: Annotated[dict[str, Annotated[bool, Strict()] | Count | _LongText | tuple[Text, ...] | None], KEY_BY_KEY]
     label: Text
     edition: Count
     restates: Sha256 | None = None
     inputs: InputsDocument
-    outputs: dict[Annotated[str, AfterValidator(_plain_name)], _OutputDocument]
-    libraries: dict[str, Text]
+    outputs: Annotated[dict[Annotated[str, AfterValidator(_plain_name)], _OutputDocument], KEY_BY_KEY]
+    libraries: Annotated[dict[str, Text], KEY_BY_KEY]
 
     @model_validator(mode="after")
     def _sound(self) -> Self:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from energy_agent.core.errors import UsageError, WattlensError
 from reports.audit.edition import edition_of, read_edition
@@ -72,3 +73,27 @@ def test_facts_from_anybody_are_refused_in_one_line(change: Any, says: str) -> N
         made(facts)
     assert str(caught.value).startswith(f"facts.json: {says}")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda f: f.update(figures=[stated(f, "energy.facility") | {"unit": 0}] * 1000),
+        lambda f: f.update(factors=[0] * 1000),
+        lambda f: f["inputs"].update(days=[0] * 1000),
+        lambda f: f["inputs"].update(files=[0] * 1000),
+        lambda f: f["figures"][0].update(sources=[0] * 1000),
+        lambda f: f["figures"][0].update(dims={str(n): 0 for n in range(1000)}),
+        lambda f: f["inputs"]["days"][0].update(files={str(n): 0 for n in range(1000)}),
+        lambda f: f.update(sites={str(n): 0 for n in range(1000)}),
+    ],
+)
+def test_a_thousand_wrong_items_are_one_error(change: Any) -> None:
+    """Each error takes a kilobyte, and a hostile file of 256 MiB has a hundred million."""
+    facts = document()
+    change(facts)
+    with pytest.raises(WattlensError) as caught:
+        made(facts)
+    error = caught.value.__context__
+    assert isinstance(error, ValidationError)
+    assert error.error_count() == 1
