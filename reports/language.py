@@ -3,9 +3,10 @@
 `say("energy_by_site")` is a text of the report; `reports/languages/en.json` and `zh.json` have it under that id, with the same
 fields. What a file of the user says (names of teams, models) is never translated.
 
-Facts hold English sentences too: why a figure is absent, what a part is called. They come filled in, so `say.told` recognises
-"no PUE of fra1" by the form "no PUE of {site}" of en.json; a `reason` in it is translated in turn, and so is each of several
-that "; " parts. A field of `OURS` holds a word of the code, such as the role of a meter. One that has no form stays as it is.
+Facts hold English sentences too: why a figure is absent, what a part is called. They come filled in, so `say.translate`
+recognises "no PUE of fra1" by the form "no PUE of {site}" of en.json; a `reason` in it is translated in turn, and so is each
+of several that "; " parts. A field of `OURS` holds a word of the code, such as the role of a meter. One that has no form stays
+as it is.
 """
 
 import json
@@ -21,7 +22,7 @@ LANGUAGES = ("en", "zh")
 OURS = frozenset({"role", "position", "boundary", "basis", "other"})
 RENDERER = "page."
 """How the ids begin of what a renderer says by itself."""
-_TOLD_MOST = 2_000
+_TRANSLATED_MAX = 2_000
 _FIELD = re.compile(r"\\{(\w+)\\}")
 
 Form = tuple[re.Pattern[str], str]
@@ -36,7 +37,7 @@ class Say:
         language: its name.
         messages: id -> text.
         sentences: sentence of the facts -> its translation; none in English.
-        forms: likewise for sentences with fields, the most specific first.
+        forms: of sentences with fields, the most specific first.
     """
 
     language: str
@@ -53,20 +54,20 @@ class Say:
         """What a renderer says by itself: id -> text."""
         return {name: text for name, text in self.messages.items() if name.startswith(RENDERER)}
 
-    def told(self, text: str | None) -> str:
-        """A sentence of the facts; "" where there is none."""
+    def translate(self, text: str | None) -> str:
+        """A sentence of the facts in this language; "" for None."""
         if not text or text in self.sentences:
             return self.sentences.get(text or "", "")
-        for form, said in self.forms if len(text) <= _TOLD_MOST else ():
+        for form, said in self.forms if len(text) <= _TRANSLATED_MAX else ():
             if match := form.fullmatch(text):
                 return said.format(**{k: self._field(k, v) for k, v in match.groupdict().items()})
         parts = text.split("; ")
-        said_parts = [self.told(part) for part in parts] if parts[1:] else parts
+        said_parts = [self.translate(part) for part in parts] if parts[1:] else parts
         return text if said_parts == parts else "\uff1b".join(said_parts)
 
     def _field(self, name: str, text: str) -> str:
         if name == "reason":
-            return self.told(text)
+            return self.translate(text)
         return self.sentences.get(text, text) if name in OURS else text
 
 

@@ -49,7 +49,7 @@ def bridge(old: Edition, new: Edition, threshold: Fraction = THRESHOLD) -> tuple
 
 
 def _steps(parts: tuple[Part, ...], before: str, after: str) -> tuple[tuple[str, str], ...]:
-    """(kinds, amount); several kinds: their parts cannot be told apart."""
+    """(kinds, amount); several kinds: their parts cannot be distinguished."""
     by_kinds: dict[tuple[int, ...], Fraction] = {}
     for part in parts:
         kinds = tuple(sorted({CATEGORIES.index(_CATEGORY[cause]) for cause in part.causes}))

@@ -86,7 +86,7 @@ class _Writer:
         heads = ("id", *map(say, ("value", "unit", "zone", "year", "basis", "publisher", "licence")), "SHA-256")
         factors = ((used.factor, used.sha256) for used in facts.factors)
         rows = (
-            (f.id, str(f.value), f.unit, f.zone_name, str(f.year), say.told(f"{f.boundary}, {f.accounting}"), f.publisher,
+            (f.id, str(f.value), f.unit, f.zone_name, str(f.year), say.translate(f"{f.boundary}, {f.accounting}"), f.publisher,
              f.licence, sha256)
             for f, sha256 in factors
         )  # fmt: skip

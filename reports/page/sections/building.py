@@ -11,7 +11,7 @@ def build(facts: Facts, say: Say) -> tuple[Block, ...] | Hidden:
     """A table a site, and a chart of the PUEs."""
     known = [f for f in facts.of("pue", "site") if f.value is not None]
     if not known:
-        reasons = sorted({say.told(f.reason) for f in facts.of("pue", "site")})
+        reasons = sorted({say.translate(f.reason) for f in facts.of("pue", "site")})
         return Hidden("; ".join(reasons))
     rows = []
     for site in facts.sites:
@@ -43,9 +43,9 @@ def build(facts: Facts, say: Say) -> tuple[Block, ...] | Hidden:
         if parts:
             lost = [f for f in parts if f.dims["part"].startswith("between ")]  # of what the parts are of already
             total = facts.figures[f"energy.facility/site/{site}"]
-            named = [_part(f, say.told(f.dims["part"]), say) for f in parts if f not in lost]
+            named = [_part(f, say.translate(f.dims["part"]), say) for f in parts if f not in lost]
             named.append(_part(total, say("total"), say))
-            named += [_part(f, say("of_it_lost", where=say.told(f.dims["part"])), say) for f in lost]
+            named += [_part(f, say("of_it_lost", where=say.translate(f.dims["part"])), say) for f in lost]
             heads = (say("part"), say("energy"), say("bounds"))
             blocks.append(Table(say("where_the_energy_of_goes", site=site), heads, tuple(named)))
     blocks.append(Note(say("ipue_and_category")))

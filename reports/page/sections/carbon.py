@@ -25,7 +25,7 @@ def build(facts: Facts, say: Say) -> tuple[Block, ...] | Hidden:
         blocks += [*_charts(facts, say), *_matching(facts, say)]
     blocks += [*_contracts(facts, say), *_embodied(facts, say)]
     if not blocks:
-        return Hidden(say.told(facts.figures["co2e.location"].reason))
+        return Hidden(say.translate(facts.figures["co2e.location"].reason))
     return tuple(blocks)
 
 
@@ -47,7 +47,7 @@ def _by_site(facts: Facts, say: Say, prefix: str, caption: str) -> Table:
                 _mass(marketed, say),
                 intensity,
                 quality,
-                say.told(located.dims.get("basis", "")),
+                say.translate(located.dims.get("basis", "")),
             )
         )
     columns = (
@@ -65,7 +65,7 @@ def _mass(figure: Figure, say: Say) -> str:
     return (
         wording.mass(figure.value)
         if figure.value is not None
-        else (say.told(figure.reason) if figure.reason else say(wording.ABSENT))
+        else (say.translate(figure.reason) if figure.reason else say(wording.ABSENT))
     )
 
 
@@ -117,11 +117,11 @@ def _contracts(facts: Facts, say: Say) -> list[Block]:
     rows = []
     for figure in facts.by_prefix("contract/"):
         unused = "; ".join(
-            f"{wording.short(v)} kWh: {say.told(k.removeprefix('unused: '))}"
+            f"{wording.short(v)} kWh: {say.translate(k.removeprefix('unused: '))}"
             for k, v in figure.dims.items()
             if k.startswith("unused: ")
         )
-        what = f"{say.told(figure.dims['kind'])}, {say.told(figure.dims['technology'])}"
+        what = f"{say.translate(figure.dims['kind'])}, {say.translate(figure.dims['technology'])}"
         available = wording.short(figure.dims["available_kwh"])
         rows.append(
             (
@@ -144,9 +144,9 @@ def _embodied(facts: Facts, say: Say) -> list[Block]:
     for figure in facts.of("embodied", "sku"):
         board = figure.dims["sku"] or say(wording.ABSENT)
         if figure.low is None or figure.high is None:
-            rows.append((board, "\u2013", say.told(figure.reason), ""))
+            rows.append((board, "\u2013", say.translate(figure.reason), ""))
             continue
-        life = say.told(figure.dims["life"])
+        life = say.translate(figure.dims["life"])
         told = life if figure.dims["life_declared"] == "yes" else say("life_nobody_declared", life=life)
         span = f"{wording.mass(figure.low)} \u2013 {wording.mass(figure.high)}"
         covers = figure.dims["covers"]
@@ -169,9 +169,9 @@ def _embodied(facts: Facts, say: Say) -> list[Block]:
         blocks.append(Note(say("sci_iso_iec_21031", low=million[0], high=million[1])))
         blocks.append(Note(say("sci_span")))
         if sci.dims.get("note"):
-            blocks.append(Note(say.told(sci.dims["note"])))
+            blocks.append(Note(say.translate(sci.dims["note"])))
     else:
-        blocks.append(Note(say("sci_per_token_is_absent", reason=say.told(sci.reason))))
+        blocks.append(Note(say("sci_per_token_is_absent", reason=say.translate(sci.reason))))
     return blocks
 
 

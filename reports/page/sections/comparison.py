@@ -33,7 +33,7 @@ def build(facts: Facts, say: Say) -> tuple[Block, ...] | Hidden:
             )
             blocks.append(Table(say("node_energy_per_token"), (), rows[::-1]))
     if not blocks:
-        reasons = sorted({say.told(f.reason) for f in facts.by_prefix("bridge.")})
+        reasons = sorted({say.translate(f.reason) for f in facts.by_prefix("bridge.")})
         return Hidden("; ".join(reasons) or say("no_quarter_was_asked"))
     blocks.append(Note(say("effects_sum_to_the_change")))
     return tuple(blocks)

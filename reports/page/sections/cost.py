@@ -33,9 +33,9 @@ def build(facts: Facts, say: Say) -> tuple[Block, ...] | Hidden:
         blocks += _groups(facts, say, dimension, say(title))
     total = facts.figures["cost"]
     if not blocks:
-        return Hidden(say.told(total.reason))
+        return Hidden(say.translate(total.reason))
     if total.reason:
-        blocks.append(Note(say("no_cost_of_all", reason=say.told(total.reason))))
+        blocks.append(Note(say("no_cost_of_all", reason=say.translate(total.reason))))
     return tuple(blocks)
 
 
@@ -75,7 +75,7 @@ def _absent(told: Told, say: Say) -> Iterator[Note]:
             if figure.reason is not None:
                 by_reason.setdefault(figure.reason, []).append(name or say("unassigned"))
         for reason, names in by_reason.items():
-            yield Note(say("no_amount_in_column", column=column, names=_few(names, say), reason=say.told(reason)))
+            yield Note(say("no_amount_in_column", column=column, names=_few(names, say), reason=say.translate(reason)))
 
 
 def _unpriced(charged: Mapping[str, Figure], say: Say) -> Iterator[Note]:

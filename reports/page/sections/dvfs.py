@@ -29,16 +29,16 @@ def build(facts: Facts, say: Say) -> tuple[Block, ...] | Hidden:
             counts = {"used": wording.count(pairs.value or 0), "excluded": wording.count(excluded.value or 0)}
             rows.append((say("pairs_of_blocks"), say("used_and_excluded_pairs", **counts)))
         blocks.append(Table(say("avoided_energy"), (), tuple(rows)))
-        blocks.append(Note(say("avoided_energy_is_an_estimate", method=say.told(saved.method))))
+        blocks.append(Note(say("avoided_energy_is_an_estimate", method=say.translate(saved.method))))
         blocks.append(Note(say("what_may_be_claimed")))
     else:
-        blocks.append(Note(say("no_saving_is_told", reason=say.told(saved.reason))))
+        blocks.append(Note(say("no_saving_is_told", reason=say.translate(saved.reason))))
     groups = facts.of("dvfs.saved", "group")
     if groups:
         heads = (say("site"), say("group"), say("saved"), say("interval"), say("may_be_claimed"), say("slower"))
         blocks.append(Table(say("by_group_of_devices"), heads, tuple(_group(facts, figure, say) for figure in groups)))
     if unused := facts.of("dvfs.pairs.excluded", "why"):
-        why = tuple((say.told(figure.dims["why"]), wording.count(figure.value or 0)) for figure in unused)
+        why = tuple((say.translate(figure.dims["why"]), wording.count(figure.value or 0)) for figure in unused)
         blocks.append(Table(say("pairs_of_blocks_that_are_not"), (say("why"), say("pairs")), why))
     if actions:
         named = tuple(
@@ -53,7 +53,7 @@ def build(facts: Facts, say: Say) -> tuple[Block, ...] | Hidden:
 def _group(facts: Facts, figure: Figure, say: Say) -> tuple[str, ...]:
     names, place = (figure.dims["site"], figure.dims["group"]), figure.id.removeprefix("dvfs.saved")
     if figure.value is None:
-        return (*names, say.told(figure.reason), *("\u2013",) * 3)
+        return (*names, say.translate(figure.reason), *("\u2013",) * 3)
     claimed, slowdown = facts.figures[f"dvfs.claimed{place}"], facts.figures.get(f"dvfs.slowdown{place}")
     slower = "\u2013" if slowdown is None or slowdown.value is None else wording.percent(slowdown.value)
     saved = wording.energy(figure.value), wording.span_energy(figure, say)

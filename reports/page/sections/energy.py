@@ -89,15 +89,15 @@ def _level(label: str, figure: Figure) -> Step:
 
 
 def _sites(facts: Facts, say: Say) -> Table:
-    def told(suffix: str) -> list[str]:
+    def cells(suffix: str) -> list[str]:
         found = [facts.figures[quantity + suffix] for quantity in _BOUNDARIES]
         bounds = [f" {wording.plus_minus(f, say)}" if suffix else "" for f in found]
         pairs = zip(found, bounds, strict=True)
         return [wording.energy(f.value) + b if f.value is not None else say(wording.ABSENT) for f, b in pairs]
 
-    rows = [(name, *told(f"/site/{name}")) for name in facts.sites]
+    rows = [(name, *cells(f"/site/{name}")) for name in facts.sites]
     heads = (say("site"), *(label(quantity, say) for quantity in _BOUNDARIES))
-    return Table(say("energy_by_site"), heads, (*rows, (say("total"), *told(""))))
+    return Table(say("energy_by_site"), heads, (*rows, (say("total"), *cells(""))))
 
 
 def _bars(facts: Facts, say: Say, figures: list[Figure]) -> Bars:

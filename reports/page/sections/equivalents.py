@@ -12,11 +12,11 @@ def build(facts: Facts, say: Say) -> tuple[Block, ...] | Hidden:
     """At most two sentences, each with its citation."""
     figure = facts.figures[f"{co2e_prefix(facts)}location"]
     if figure.value is None:
-        return Hidden(say.told(figure.reason))
+        return Hidden(say.translate(figure.reason))
     blocks: list[Block] = []
     for each in equivalents(figure.value):
         of = each.of
-        cited = "; ".join((of.attribution, say.told(of.edition), say.told(of.conditions), of.source))
+        cited = "; ".join((of.attribution, say.translate(of.edition), say.translate(of.conditions), of.source))
         blocks.append(Note(f"{each.said(wording.short(each.value, 2), say.language)} ({cited})"))
     blocks.append(Note(say("comparisons_are_no_part")))
     return tuple(blocks)

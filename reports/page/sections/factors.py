@@ -17,7 +17,7 @@ def build(facts: Facts, say: Say) -> tuple[Block, ...] | Hidden:
                 f.zone_name,
                 f"{f.value} {f.unit}",
                 str(f.year),
-                say.told(f"{f.boundary}, {f.accounting}"),
+                say.translate(f"{f.boundary}, {f.accounting}"),
                 f"{f.publisher}, {f.edition}",
                 f.licence,
             )
@@ -34,9 +34,9 @@ def build(facts: Facts, say: Say) -> tuple[Block, ...] | Hidden:
     if rows:
         blocks.append(Table(say("yearly_factors"), columns, tuple(rows)))
         why = ((f"{u.factor.zone_name} {u.factor.year}", u.why) for u in facts.factors if u.why)
-        blocks += [Note(say("why_factor", factor=factor, reason=say.told(text))) for factor, text in why]
+        blocks += [Note(say("why_factor", factor=factor, reason=say.translate(text))) for factor, text in why]
     if facts.grid_series:
-        named = tuple((s.zone, say.told(s.basis), s.publisher, s.licence, str(s.quality)) for s in facts.grid_series)
+        named = tuple((s.zone, say.translate(s.basis), s.publisher, s.licence, str(s.quality)) for s in facts.grid_series)
         heads = (say("zone"), say("basis"), say("publisher"), say("licence"), say("quality_1_to_5"))
         blocks.append(Table(say("series_of_hours"), heads, named))
     blocks += [Note(text) for text in sorted({used.factor.attribution for used in facts.factors})]

@@ -13,7 +13,7 @@ STAND_IN = "stand_in"
 def build(facts: Facts, say: Say) -> tuple[Block, ...]:
     """One table a framework; then what is missing."""
     # An embodied figure or a gap is a span: it has bounds and no value, and answers all the same.
-    told = {i: "" if f.value is not None or f.low is not None else say.told(f.reason) for i, f in facts.figures.items()}
+    told = {i: "" if f.value is not None or f.low is not None else say.translate(f.reason) for i, f in facts.figures.items()}
     rows = index(told, say.language, {i for i, f in facts.figures.items() if STAND_IN in f.dims})
     blocks: list[Block] = []
     states = {f.id: f.state_zh if say.language == "zh" else f.state for f in frameworks()}

@@ -38,7 +38,7 @@ def widest(facts: Facts) -> Figure:
 def _tile(label: str, figure: Figure, say: Say, write: Callable[[Fraction], str], detail: str, trend: str = "") -> Tile:
     """A figure's tile; of one that is absent, why."""
     if figure.value is None:
-        return Tile(label, say(wording.ABSENT), say.told(figure.reason), figure.id)
+        return Tile(label, say(wording.ABSENT), say.translate(figure.reason), figure.id)
     return Tile(label, write(figure.value), detail, figure.id, trend)
 
 
@@ -73,7 +73,7 @@ def why_no_tokens(facts: Facts, say: Say) -> str:
         return say("no_tokens_in_the_ledger")
     reasons = {f.reason for f in facts.of("j_per_token.gpu", "model") if f.reason}
     reason = reasons.pop() if len(reasons) == 1 else facts.figures["j_per_token.gpu"].reason
-    return say.told(reason) if reason else say("its_energy_is_not_split")
+    return say.translate(reason) if reason else say("its_energy_is_not_split")
 
 
 BOUNDARIES = {"busy": "gpu_busy_head", "gpu": "gpu", "node": "with_the_host", "facility": "with_the_building"}
@@ -84,17 +84,22 @@ def _pue(facts: Facts, say: Say) -> Tile:
     figure = facts.figures["pue"]
     if figure.value is not None:
         kind = figure.dims.get("kind", "iPUE")
-        return Tile(kind, wording.short(figure.value), f"{wording.span(figure, say)}; {say.told(figure.method)}", figure.id)
+        return Tile(
+            kind, wording.short(figure.value), f"{wording.span(figure, say)}; {say.translate(figure.method)}", figure.id
+        )
     found = sorted((f for f in facts.of("pue", "site") if f.value is not None), key=lambda f: f.value or 0)
     if not found:
         reasons = {f.reason for f in facts.of("pue", "site")}
         return Tile(
-            "PUE", say(wording.ABSENT), say.told(reasons.pop() or "" if len(reasons) == 1 else figure.reason or ""), figure.id
+            "PUE",
+            say(wording.ABSENT),
+            say.translate(reasons.pop() or "" if len(reasons) == 1 else figure.reason or ""),
+            figure.id,
         )
     told = [wording.short(f.value or 0) for f in found]
-    each = "; ".join(f"{f.dims['site']} {value}, {say.told(f.method)}" for f, value in zip(found, told, strict=True))
+    each = "; ".join(f"{f.dims['site']} {value}, {say.translate(f.method)}" for f, value in zip(found, told, strict=True))
     if len(found) == 1 and len(facts.sites) == 1:
-        each = f"{wording.span(found[0], say)}; {say.told(found[0].method)}"
+        each = f"{wording.span(found[0], say)}; {say.translate(found[0].method)}"
     kinds = {f.dims["kind"] for f in found}
     value = told[0] if len(set(told)) == 1 else f"{told[0]} \u2013 {told[-1]}"
     return Tile(kinds.pop() if len(kinds) == 1 else "PUE", value, each, found[0].id)

@@ -50,7 +50,7 @@ def _missed(facts: Facts, say: Say) -> list[Block]:
     rows = []
     for site in facts.sites:
         figure = facts.figures[f"coverage/site/{site}"]
-        share = wording.percent(figure.value) if figure.value is not None else say.told(figure.reason)
+        share = wording.percent(figure.value) if figure.value is not None else say.translate(figure.reason)
         rows.append((site, share, figure.dims["devices_missed"], figure.dims["unlisted"]))
     columns = (say("site"), say("coverage"), say("devices_not_seen_all"), say("devices_in_no_inventory"))
     blocks: list[Block] = [Table(say("coverage"), columns, tuple(rows))]
@@ -95,7 +95,7 @@ def _budget(facts: Facts, say: Say) -> Table:
     for name, label in labels:
         figure = facts.figures[f"uncertainty/{name}"]
         if figure.value is None:
-            rows.append((say(label), say.told(figure.reason), ""))
+            rows.append((say(label), say.translate(figure.reason), ""))
         else:
             share = f"{quotient_text(100 * figure.value / total, 'up', 2)} %" if total else "\u2013"
             rows.append((say(label), wording.energy(figure.value), share))
@@ -110,7 +110,7 @@ def _checks(facts: Facts, say: Say) -> list[Block]:
         if "site" in figure.dims:
             what = say("nodes_over_metered", site=what)
         if figure.value is None:
-            rows.append((what, "\u2013", say.told(figure.reason)))
+            rows.append((what, "\u2013", say.translate(figure.reason)))
         else:
             rows.append((what, wording.percent(figure.value, 4), wording.span(figure, say) if figure.low is not None else ""))
     return [Table(say("cross_checks"), (say("what"), say("ratio"), say("bounds_or_why_none")), tuple(rows))]
@@ -147,7 +147,7 @@ def _of_gaps(gaps: list[Figure], say: Say) -> dict[str, object]:
     return {
         "time": wording.duration(seconds),
         "devices": sum(int(f.dims["devices"]) for f in gaps),
-        "reasons": ", ".join(sorted({say.told(reason) for reason in reasons})),
+        "reasons": ", ".join(sorted({say.translate(reason) for reason in reasons})),
     }
 
 

@@ -41,7 +41,7 @@ def _steps(row: Restated, say: Say) -> str:
     """Each step with its sign."""
     found = []
     for kinds, amount in row.steps:
-        kind = ", ".join(say.told(name) for name in kinds.split(", "))
+        kind = ", ".join(say.translate(name) for name in kinds.split(", "))
         found.append(f"{kind} {'' if amount.startswith('-') else '+'}{_amount(amount, row.unit)}")
     return "; ".join(found)
 

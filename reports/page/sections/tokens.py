@@ -37,7 +37,7 @@ def build(facts: Facts, say: Say) -> tuple[Block, ...] | Hidden:
     if len(ranges) > 1:
         blocks.append(Ranges(say("gpu_energy_per_token"), "J", tuple(ranges)))
     reasons = {f.reason for name, _ in ROWS for f in facts.of(f"j_per_token.{name}", "model") if f.reason}
-    blocks += [Note(say("where_a_dash_stands", reason=say.told(reason))) for reason in sorted(reasons)]
+    blocks += [Note(say("where_a_dash_stands", reason=say.translate(reason))) for reason in sorted(reasons)]
     blocks.append(Note(say("all_four_rows_divide")))
     return tuple(blocks)
 

@@ -50,7 +50,7 @@ def fields(template: str) -> list[str]:
     return sorted(name for _, name, _, _ in string.Formatter().parse(template) if name is not None)
 
 
-def said() -> Iterator[str]:
+def spoken_ids() -> Iterator[str]:
     """Ids that `say` is called with, and those that a section has for its title."""
     for path in (ROOT / "reports").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
@@ -92,8 +92,8 @@ def test_every_id_that_is_said_has_a_text_and_no_text_is_left_over() -> None:
     texts = texts_in("en")["messages"]
     constants = {text for path in SPEAKING for text in strings(path)}
     templates = "".join(path.read_text() for path in (ROOT / "reports/templates").iterdir())
-    assert len(set(said())) > 200
-    assert sorted(set(said()) - texts.keys()) == []
+    assert len(set(spoken_ids())) > 200
+    assert sorted(set(spoken_ids()) - texts.keys()) == []
     left = {name for name in texts if name not in constants and name not in templates}
     assert sorted(name for name in left if f"said.{name.removeprefix('page.')}" not in templates) == []
 
@@ -209,7 +209,9 @@ def reasons() -> set[str]:
 def test_every_reason_for_which_a_figure_is_absent_is_translated(language: str) -> None:
     say, bases = say_in(language), "a direct, location, CO2e and b life-cycle, location, CO2e"
     assert len(reasons()) > 25
-    assert sorted(text for text in reasons() if not any(_foreign(say.told(text.replace("X", x))) for x in ("X", bases))) == []
+    assert (
+        sorted(text for text in reasons() if not any(_foreign(say.translate(text.replace("X", x))) for x in ("X", bases))) == []
+    )
 
 
 def _foreign(text: str) -> bool:
@@ -238,18 +240,18 @@ def _foreign(text: str) -> bool:
     ],
 )
 def test_a_sentence_of_the_facts_is_recognised(english: str, chinese: str) -> None:
-    assert say_in("zh").told(english) == chinese
+    assert say_in("zh").translate(english) == chinese
 
 
 def test_steps_of_a_restatement_are_known() -> None:
     say = say_in("zh")
-    assert [name for name in CATEGORIES if not _foreign(say.told(name))] == []
+    assert [name for name in CATEGORIES if not _foreign(say.translate(name))] == []
 
 
 def test_a_hostile_sentence_stays_as_it_is() -> None:
     for text in ("{reason}", "no PUE of {x.__class__}", "no PUE of " + "a" * 100_000, ": " * 900, "before: " * 200):
-        assert isinstance(say_in("zh").told(text), str)
-    assert say_in("zh").told("no PUE of {x.__class__}") == "{x.__class__}没有PUE"
+        assert isinstance(say_in("zh").translate(text), str)
+    assert say_in("zh").translate("no PUE of {x.__class__}") == "{x.__class__}没有PUE"
 
 
 def test_terms_are_those_of_the_glossary() -> None:

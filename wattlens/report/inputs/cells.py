@@ -25,7 +25,7 @@ def nested(row: Row, faults: Faults) -> dict[str, Any]:
     for column in row.sheet.columns:
         if column.label not in row.cells:
             if row.sheet.needs(column) and not unread:
-                row.tell(faults, column.label, lacking(row.sheet, column))
+                row.tell(faults, column.label, explain_missing(row.sheet, column))
             continue
         if not column.path:
             continue
@@ -39,8 +39,8 @@ def nested(row: Row, faults: Faults) -> dict[str, Any]:
     return found
 
 
-def lacking(sheet: Sheet, column: Column) -> str:
-    """What is said of an empty cell that a row needs."""
+def explain_missing(sheet: Sheet, column: Column) -> str:
+    """The message for an empty cell that a row needs."""
     return f"is empty; write {column.label}" + (f": {meaning}" if (meaning := sheet.meaning(column)) else "")
 
 

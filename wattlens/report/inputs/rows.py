@@ -9,7 +9,7 @@ from pydantic import Field, ValidationError
 
 from energy_agent.config.messages import explain_fault
 from wattlens.report.inputs import model
-from wattlens.report.inputs.cells import lacking, nested, placed
+from wattlens.report.inputs.cells import explain_missing, nested, placed
 from wattlens.report.inputs.columns import Column, Row
 from wattlens.report.inputs.faults import Faults
 from wattlens.report.inputs.inventory import Line
@@ -201,7 +201,7 @@ class _Reading:
         if row.is_in(self._faults, *cells) or ((row.sheet.title, row.number) in unread and label not in row.cells):
             return
         if fault["type"] == "missing" and column is not None:
-            row.tell(self._faults, label, lacking(row.sheet, column))
+            row.tell(self._faults, label, explain_missing(row.sheet, column))
             return
         amount = column if column is not None and column.units and fault["type"] != "value_error" else None
         text = _PREFIX.sub("", explain_fault(_in_cell(fault, row, amount) if amount else fault, Workbook), count=1)
