@@ -46,13 +46,13 @@ def exact(text: object) -> Fraction | None:
 def _number(text: object) -> Fraction | None:
     number = exact(text)
     if number is None and text is not None:
-        raise ValueError("a decimal number as text is wanted")
+        raise ValueError("expected a decimal number as text")
     return number
 
 
 def _printable(text: str) -> str:
     if not text.isprintable():
-        raise ValueError("a printable text is wanted")
+        raise ValueError("expected a printable text")
     return text
 
 

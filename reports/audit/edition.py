@@ -17,7 +17,7 @@ from reports.figures.figure import Figure
 
 def _instant(text: object) -> object:
     if not isinstance(text, str) or not text.isascii() or not text.isdigit() or len(text) > 20:
-        raise ValueError("an instant in ns as text is wanted")
+        raise ValueError("expected an instant in ns as text")
     return text
 
 
@@ -46,7 +46,7 @@ class _Figure(Document):
     @model_validator(mode="after")
     def _sound(self) -> Self:
         if (self.value is None) == (self.reason is None):
-            raise ValueError("either a value or the reason for which there is none is wanted")
+            raise ValueError("expected either a value or the reason for its absence")
         return self
 
     @property

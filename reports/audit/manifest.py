@@ -35,7 +35,7 @@ def _is_output(name: str) -> bool:
 
 def _plain_name(name: str) -> str:
     if not _is_output(name):
-        raise ValueError("the plain name of a file of the report is wanted")
+        raise ValueError("expected the plain name of a file of the report")
     return name
 
 

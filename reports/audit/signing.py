@@ -34,7 +34,7 @@ def _bytes_of(size: int) -> BeforeValidator:
     def read(text: object) -> bytes:
         raw = _base64(text) if isinstance(text, str) else None
         if raw is None or len(raw) != size:
-            raise ValueError(f"{size} bytes in base64 are wanted")
+            raise ValueError(f"expected {size} bytes in base64")
         return raw
 
     return BeforeValidator(read)
