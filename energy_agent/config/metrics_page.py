@@ -22,8 +22,9 @@ DETAILS = (
     "gpu_pcie_errors_total",
     "gpu_pcie_link_generation",
     "gpu_nvlink_links",
+    "gpu_nvlink_errors_total",
 )
-"""Of no dashboard and no alert, half of what a board can tell: wanted when a board is looked into."""
+"""Half of what a GPU can report, needed by no alert and, except NVLink errors, by no dashboard."""
 _GPUS = "GPUs by the driver's index, UUID or glob"
 
 

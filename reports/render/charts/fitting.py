@@ -5,6 +5,7 @@ Widths are those of DejaVu Sans, the widest of the common fonts, rounded up: a t
 
 import re
 import unicodedata
+from math import fsum
 
 _NARROW = frozenset("iIljtfr.,:;!|'()[]/\\ -\u00b7\u202f\u2009\u00a0")
 _BROAD = frozenset("mwMWO@%#&\u2030\u2026")
@@ -15,7 +16,7 @@ _BREAK_AFTER = frozenset(" -_/.,:;@\u3001\u3002\uff0c")
 
 def ems(text: str) -> float:
     """Width in units of the font's size; never less than in DejaVu Sans for the letters of Latin, Greek, Cyrillic, CJK."""
-    return sum(_em(letter) for letter in text)
+    return fsum(map(_em, text))  # the same on every Python: `sum` of floats rounds otherwise from 3.12 on
 
 
 def _em(letter: str) -> float:
