@@ -44,8 +44,8 @@ HEALTH = {
         ("pcie_link_generation", 5, "current"), ("pcie_link_lanes", 8, "current"), ("pcie_link_lanes", 16, "max"),
     ],
     "nvlink": [
-        ("nvlink_links", 17, "up"), ("nvlink_links", 1, "down"), ("nvlink_down", 1, "3"), ("nvlink_errors", 2, "replay"),
-        ("nvlink_b", 5 * 2**30, "receive"),
+        ("nvlink_links", 17, "up"), ("nvlink_links", 1, "down"), ("nvlink_down", 1, "3"), ("nvlink_errors", 2),
+        ("nvlink_kind_errors", 2, "replay"), ("nvlink_b", 5 * 2**30, "receive"),
     ],
     "state": [
         ("recovery_action", 1, "drain_and_reset"), ("ecc_enabled", 1, "current"), ("persistence_enabled", 1),

@@ -22,9 +22,9 @@ DETAILS = (
     "gpu_pcie_errors_total",
     "gpu_pcie_link_generation",
     "gpu_nvlink_links",
-    "gpu_nvlink_errors_total",
+    "gpu_nvlink_kind_errors_total",
 )
-"""Half of what a GPU can report, needed by no alert and, except NVLink errors, by no dashboard."""
+"""Half of what a GPU can report: no dashboard and no alert needs it."""
 _GPUS = "GPUs by the driver's index, UUID or glob"
 
 

@@ -47,6 +47,7 @@ QUANTITIES: dict[str, tuple[str, Callable[[float], str]]] = {
     "nvlink_links": ("gpu_nvlink_links", str),
     "nvlink_down": ("gpu_nvlink_down_info", str),
     "nvlink_errors": ("gpu_nvlink_errors_total", str),
+    "nvlink_kind_errors": ("gpu_nvlink_kind_errors_total", str),
     "nvlink_b": ("gpu_nvlink_bytes_total", str),
     "mig_enabled": ("gpu_mig_enabled", str),
     "mig_device": ("gpu_mig_info", str),

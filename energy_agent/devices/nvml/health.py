@@ -48,6 +48,7 @@ class HealthReader:
         self.uuid = uuid
         self._nvml, self._handle, self._clock, self._mark = nvml, handle, clock, mark
         self._off: dict[object, tuple[int, int]] = {}  # what was asked -> NVML code, CLOCK_BOOTTIME ns of the next try
+        self._error_kinds: set[tuple[str, str]] = set()
         self._gpm: Gpm | None = None
         self._gpm_ns = 0
         self._groups: Mapping[str, Callable[[_Visit], None]] = {
@@ -152,11 +153,11 @@ class HealthReader:
         self._links(visit, links)
         totals, table = ids.NVLINK_TOTAL_FIELDS, ids.NVLINK_LINK_FIELDS
         summed: dict[tuple[str, str], int] = {}
-        for answer in self._fields(visit, [(f, 0) for f in totals], lambda _: "nvlink_errors"):
-            summed["nvlink_errors", totals[answer.field_id]] = answer.value
+        for answer in self._fields(visit, [(f, 0) for f in totals], lambda _: "nvlink_kind_errors"):
+            summed["nvlink_kind_errors", totals[answer.field_id]] = answer.value
         told = set(summed)  # a total stands; its links would count it twice
-        if told & {("nvlink_errors", "crc_flit"), ("nvlink_errors", "crc_data")}:
-            told.add(("nvlink_errors", "crc"))
+        if told & {("nvlink_kind_errors", "crc_flit"), ("nvlink_kind_errors", "crc_data")}:
+            told.add(("nvlink_kind_errors", "crc"))
         scoped = [(f, link) for f in table if table[f] not in told for link in range(links)]
         for answer in self._fields(visit, scoped, lambda f: table[f][0].replace("kib", "b")):
             quantity, label = table[answer.field_id]
@@ -165,6 +166,12 @@ class HealthReader:
             summed[key] = summed.get(key, 0) + answer.value * factor
         for (quantity, label), value in summed.items():
             visit.put(quantity, value, label)
+        errors = {key: n for key, n in summed.items() if key[0] == "nvlink_kind_errors" and key[1] not in ids.CORRECTED_BITS}
+        self._error_kinds |= errors.keys()
+        if (
+            errors and errors.keys() == self._error_kinds
+        ):  # without one of its kinds the sum would fall, as if it had been reset
+            visit.put("nvlink_errors", sum(errors.values()))
 
     def _links(self, visit: _Visit, links: int) -> None:
         """Which links are down, and how many are up. Links that are in no use count as down."""

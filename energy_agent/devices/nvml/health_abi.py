@@ -58,15 +58,19 @@ NVLINK_TOTAL_FIELDS: Mapping[int, str] = {38: "crc_flit", 45: "crc_data", 52: "r
 """Sums over all links; not on Blackwell."""
 NVLINK_LINK_FIELDS: Mapping[int, tuple[str, str]] = {
     138: ("nvlink_kib", "transmit"), 139: ("nvlink_kib", "receive"),
-    161: ("nvlink_errors", "replay"), 162: ("nvlink_errors", "recovery"), 163: ("nvlink_errors", "crc"),
+    161: ("nvlink_kind_errors", "replay"), 162: ("nvlink_kind_errors", "recovery"), 163: ("nvlink_kind_errors", "crc"),
     202: ("nvlink_b", "transmit"), 204: ("nvlink_b", "receive"),
-    206: ("nvlink_errors", "malformed_packet"), 207: ("nvlink_errors", "buffer_overrun"), 208: ("nvlink_errors", "receive"),
-    209: ("nvlink_errors", "receive_remote"), 210: ("nvlink_errors", "receive_general"),
-    211: ("nvlink_errors", "link_integrity"), 212: ("nvlink_errors", "transmit_discard"),
-    213: ("nvlink_errors", "recovery_succeeded"), 214: ("nvlink_errors", "recovery_failed"),
-    219: ("nvlink_errors", "effective"), 221: ("nvlink_errors", "symbol"),
+    206: ("nvlink_kind_errors", "malformed_packet"), 207: ("nvlink_kind_errors", "buffer_overrun"),
+    208: ("nvlink_kind_errors", "receive"), 209: ("nvlink_kind_errors", "receive_remote"),
+    210: ("nvlink_kind_errors", "receive_general"), 211: ("nvlink_kind_errors", "link_integrity"),
+    212: ("nvlink_kind_errors", "transmit_discard"), 213: ("nvlink_kind_errors", "recovery_succeeded"),
+    214: ("nvlink_kind_errors", "recovery_failed"), 219: ("nvlink_kind_errors", "effective"),
+    221: ("nvlink_kind_errors", "symbol"),
 }  # fmt: skip
 """Of the link that is the field's scope; those of 138 and 161 to 163 up to Hopper, those above 200 from Blackwell on."""
+
+CORRECTED_BITS = ("effective", "symbol")
+"""Kinds that count bits which forward error correction repairs: they occur all the time on a healthy link."""
 
 FIELD_RECOVERY_ACTION = 230
 RECOVERY_ACTIONS = (

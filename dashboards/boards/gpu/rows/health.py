@@ -60,12 +60,12 @@ def boards() -> Row:
             ),
             third(
                 "Errors of links",
-                "PCIe packets sent again in each step of the graph (gpu_pcie_replays_total), and NVLink errors where "
-                "web.metrics shows gpu_nvlink_errors_total.",
+                "PCIe packets sent again and NVLink errors in each step of the graph (gpu_pcie_replays_total, "
+                "gpu_nvlink_errors_total).",
                 "short",
                 (
                     Query(_rate("gpu_pcie_replays_total"), f"{GPU} PCIe replays"),
-                    Query(f"sum without (kind) ({_rate('gpu_nvlink_errors_total')})", f"{GPU} NVLink"),
+                    Query(_rate("gpu_nvlink_errors_total"), f"{GPU} NVLink"),
                 ),
             ),
             third(

@@ -104,7 +104,8 @@ def test_nvlinks_are_counted_named_when_down_and_their_errors_and_bytes_summed(n
         assert record.absent == {}
         assert (found["nvlink_links", "up"], found["nvlink_links", "down"]) == (links - 1, 1)
         assert keys(record, "nvlink_down") == [("nvlink_down", "5")]
-        assert {key[1]: n for key, n in found.items() if key[0] == "nvlink_errors" and n} == {kind: 6}
+        assert {key[1]: n for key, n in found.items() if key[0] == "nvlink_kind_errors" and n} == {kind: 6}
+        assert found["nvlink_errors",] == 6
         true_b = 2 * made.truth(gpu).busy_ns * links
         for direction in ("transmit", "receive"):
             assert true_b - 1024 * links < found["nvlink_b", direction] <= true_b
@@ -112,6 +113,13 @@ def test_nvlinks_are_counted_named_when_down_and_their_errors_and_bytes_summed(n
     made.plant.fault(H100, "not_supported", call=str(ids.FIELD_NVLINK_STATE))
     found = values(reader(H100).read("nvlink"))
     assert (found["nvlink_links", "up"], found["nvlink_links", "down"], found["nvlink_down", "5"]) == (17, 1, 1)
+    # A total without one of its kinds would fall and look like a reset, so it is absent for that reading.
+    health = reader(H100)
+    assert values(health.read("nvlink"))["nvlink_errors",] == 6
+    made.plant.fault(H100, "not_supported", call="38")
+    partial = values(health.read("nvlink"))
+    assert ("nvlink_errors",) not in partial
+    assert ("nvlink_kind_errors", "replay") in partial
     record = reader(L40S).read("nvlink")
     assert (record.readings, record.absent) == ((), {"nvlink_links": "NOT_SUPPORTED"})
 
