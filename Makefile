@@ -54,8 +54,7 @@ format: $(VENV)/.dev ## Format the code
 docs: $(VENV)/.dev ## Write what is generated: dashboards, rules, metric and key tables, --help pages, sample report
 	$(BIN)/wattlens dashboards build
 	$(BIN)/python deploy/manifests.py build
-	$(BIN)/python -m tools.config_docs docs/agent.md
-	$(BIN)/python -m tools.config_docs docs/site.md
+	$(BIN)/python -m tools.config_docs docs/configuration.md
 	$(BIN)/python -m tools.factor_docs docs/factors.md
 	$(BIN)/python -m tools.token_docs docs/tokens.md
 	$(BIN)/python -m tools.report_input_docs docs/report-inputs.md

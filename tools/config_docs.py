@@ -1,4 +1,4 @@
-"""The tables of configuration keys in docs/agent.md and docs/site.md, from the models themselves; `make docs` writes them."""
+"""The tables of configuration keys in docs/configuration.md, generated from the models; `make docs` writes them."""
 
 import sys
 from collections.abc import Iterator
@@ -14,25 +14,45 @@ from energy_agent.config.key_values import model_of, values
 from energy_agent.site.config.site import site_model
 from tools import marked_page
 
-BEGIN, END = "<!-- keys: begin, written by make docs -->\n", "<!-- keys: end -->\n"
+AGENT_BEGIN, AGENT_END = "<!-- agent keys: begin, written by make docs -->\n", "<!-- agent keys: end -->\n"
+SITE_BEGIN, SITE_END = "<!-- site keys: begin, written by make docs -->\n", "<!-- site keys: end -->\n"
 _HEAD = "| key | value | default | meaning |\n| --- | --- | --- | --- |\n"
 
 
-def replaced(page: str, model: type[BaseModel] = Config) -> str:
-    """The page with fresh tables between its two markers; raises as `marked_page.replaced` does."""
-    return marked_page.replaced(page, BEGIN, END, tables(model))
+def replaced(page: str) -> str:
+    """Return the page with fresh tables between its markers; raises as `marked_page.replaced` does."""
+    page = marked_page.replaced(page, AGENT_BEGIN, AGENT_END, agent_tables())
+    return marked_page.replaced(page, SITE_BEGIN, SITE_END, site_tables())
 
 
-def tables(model: type[BaseModel] = Config) -> str:
-    """A heading and a table for each section, in the order of the model."""
+def agent_tables() -> str:
+    """A heading and a table for each section of the agent's configuration, in the order of the model."""
+    return _sections(Config, {})
+
+
+def site_tables() -> str:
+    """The same for the site process. A key that the agent has in the same section, with the same meaning, is not repeated."""
+    return _sections(site_model(), {name: set(_rows(field)) for name, field in Config.model_fields.items()})
+
+
+def _sections(model: type[BaseModel], known: dict[str, set[str]]) -> str:
     parts = []
     for name, field in model.model_fields.items():
         section = model_of(field.annotation)
         assert section is not None, name
-        rows = "".join(_row(key, each) for key, each in _keys(section, ""))
+        rows = list(_rows(field))
+        fresh = [row for row in rows if row not in known.get(name, ())]
         listed = " (a list of these)" if get_origin(field.annotation) is tuple else ""
-        parts.append(f"\n### `{name}`{listed}\n\n{section.__doc__}\n\n{_HEAD}{rows}")
+        link = f" Other keys: as in the [agent's `{name}`](#{name})." if len(fresh) < len(rows) else ""
+        table = f"\n{_HEAD}{''.join(fresh)}" if fresh else ""
+        parts.append(f"\n### `{name}`{listed}\n\n{section.__doc__}{link}\n{table}")
     return "".join(parts) + "\n"
+
+
+def _rows(field: FieldInfo) -> Iterator[str]:
+    section = model_of(field.annotation)
+    assert section is not None
+    return (_row(key, each) for key, each in _keys(section, ""))
 
 
 def _keys(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, FieldInfo]]:
@@ -64,9 +84,9 @@ def _default(field: FieldInfo) -> str:
 
 
 def main() -> int:
-    """Write the tables anew into the page that is named."""
+    """Rewrite the tables in the given page."""
     path = Path(sys.argv[1])
-    path.write_text(replaced(path.read_text(), site_model() if path.name == "site.md" else Config))
+    path.write_text(replaced(path.read_text()))
     return 0
 
 

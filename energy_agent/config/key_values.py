@@ -14,11 +14,13 @@ def values(field: FieldInfo) -> str:
     """What a key takes, in words."""
     limits: dict[str, float] = {}
     for each in field.metadata:
-        limits |= {n: getattr(each, n) for n in ("ge", "le") if getattr(each, n, None) is not None}
+        limits |= {n: getattr(each, n) for n in ("gt", "ge", "le", "lt") if getattr(each, n, None) is not None}
     text = _type(field.annotation)
-    if "ge" in limits or "le" in limits:
-        text += f" {limits.get('ge', '')} to {limits['le']}" if "le" in limits else f" of at least {limits['ge']}"
-    return text
+    low, above, high, below = (f"{limits[n]:.15g}" if n in limits else "" for n in ("ge", "gt", "le", "lt"))
+    if low and high:
+        return f"{text} {low} to {high}"
+    bounds = (low and f"of at least {low}", above and f"above {above}", high and f"to {high}", below and f"below {below}")
+    return f"{text} {', '.join(filter(None, bounds))}".rstrip()
 
 
 def _type(annotation: Any) -> str:

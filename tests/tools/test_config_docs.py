@@ -1,44 +1,52 @@
-"""The key tables of docs/agent.md are those of the model, and every key is explained."""
+"""The key tables of docs/configuration.md are those of the models, and every key is explained."""
 
 from pathlib import Path
 
 import pytest
 
 from energy_agent.config import agent
-from energy_agent.site.config.site import site_model
-from tools.config_docs import BEGIN, END, replaced, tables
+from tools.config_docs import AGENT_BEGIN, AGENT_END, SITE_BEGIN, SITE_END, agent_tables, replaced, site_tables
 
-PAGE = Path(__file__).parents[2] / "docs/agent.md"
+PAGE = Path(__file__).parents[2] / "docs/configuration.md"
+
+
+def _meanings(tables: str) -> dict[str, str]:
+    rows = [line.split(" | ") for line in tables.splitlines() if line.startswith("| `")]
+    return {row[0].removeprefix("| ").strip("`"): row[3].removesuffix(" |") for row in rows}
 
 
 def test_the_page_is_fresh() -> None:
-    assert replaced(PAGE.read_text()) == PAGE.read_text(), "write it anew: make docs"
+    assert replaced(PAGE.read_text()) == PAGE.read_text(), "run make docs"
 
 
-def test_the_page_of_the_site_is_fresh_and_explains_every_key() -> None:
-    page = PAGE.with_name("site.md").read_text()
-    assert replaced(page, site_model()) == page, "write it anew: make docs"
-    rows = [line.split(" | ") for line in tables(site_model()).splitlines() if line.startswith("| `")]
-    assert all(row[3].removesuffix(" |") for row in rows)
-    keys = {row[0].removeprefix("| ").strip("`") for row in rows}
-    assert {"id", "role", "accuracy_percent", "modbus.host", "snmp.host", "time_zone"} <= keys
+def test_every_key_of_the_site_has_a_meaning() -> None:
+    meanings = _meanings(site_tables())
+    assert all(meanings.values())
+    assert {"id", "role", "accuracy_percent", "modbus.host", "snmp.host", "time_zone"} <= set(meanings)
 
 
-def test_every_key_has_a_row_with_a_meaning() -> None:
-    rows = [line.split(" | ") for line in tables().splitlines() if line.startswith("| `")]
-    assert all(row[3].removesuffix(" |") for row in rows)
-    keys = {row[0].removeprefix("| ").strip("`") for row in rows}
-    assert {"period_s", "nvml.on_start_failure", "groups[].devices", "blocks.settle_s", "listen"} <= keys
+def test_every_key_of_the_agent_has_a_meaning() -> None:
+    meanings = _meanings(agent_tables())
+    assert all(meanings.values())
+    assert {"period_s", "nvml.on_start_failure", "groups[].devices", "blocks.settle_s", "listen"} <= set(meanings)
     for section in agent.Config.model_fields:
-        assert f"### `{section}`" in tables()
+        assert f"### `{section}`" in agent_tables()
+
+
+def test_a_key_that_site_and_agent_share_appears_once() -> None:
+    web = site_tables().partition("### `web`")[2].partition("\n### ")[0]
+    assert "| `listen` |" in web, "its default differs"
+    assert "| `bearer_token_file` |" not in web
+    assert "(#web)" in web
 
 
 def test_defaults_and_limits_are_those_of_the_model() -> None:
-    assert f"| `period_s` | number 0.05 to 60 | `{agent.Sampling().period_s:g}` |" in tables()
-    assert f"| `listen` | text | `{agent.Web().listen}` |" in tables()
+    assert f"| `period_s` | number 0.05 to 60 | `{agent.Sampling().period_s:g}` |" in agent_tables()
+    assert f"| `listen` | text | `{agent.Web().listen}` |" in agent_tables()
 
 
 def test_a_page_without_markers_is_refused() -> None:
-    assert replaced(f"a\n{BEGIN}old\n{END}b\n") == f"a\n{BEGIN}{tables()}{END}b\n"
-    with pytest.raises(ValueError, match="keys: begin"):
+    page = f"a\n{AGENT_BEGIN}old\n{AGENT_END}b\n{SITE_BEGIN}{SITE_END}"
+    assert replaced(page) == f"a\n{AGENT_BEGIN}{agent_tables()}{AGENT_END}b\n{SITE_BEGIN}{site_tables()}{SITE_END}"
+    with pytest.raises(ValueError, match="agent keys: begin"):
         replaced("nothing")
