@@ -1,0 +1,45 @@
+"""Names and phrases that the product's own style replaces."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from tools.plain_words import PlainWords, check, check_names, prose_of_markdown
+
+RULES = PlainWords.load()
+
+
+@pytest.mark.parametrize(
+    ("source", "texts"),
+    [
+        ("def told(): ...", ["told"]),
+        ("class A:\n    @property\n    def _held(self): ...", ["_held"]),
+        ("async def said(): ...", ["said"]),
+        ("def is_held(): ...\ndef hold(): ...\nheld = 1", []),
+    ],
+)
+def test_a_bare_participle_is_no_name_of_a_function(source: str, texts: list[str]) -> None:
+    assert [wording.text for wording in check_names("a.py", ast.parse(source), RULES)] == texts
+
+
+def test_each_kind_of_file_is_read_where_people_read_it(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text('"""One line.\n\nIt is booked anew."""\nclass Page:\n    key = "booked"  # told once\n')
+    (tmp_path / "b.py").write_text("class Page: ...\nclass _Row: ...\n")
+    (tmp_path / "c.md").write_text("Energy is booked.\n```\nbooked\n```\nThe key `booked`.\n")
+    findings = check(tmp_path, ["a.py", "b.py", "c.md"], RULES)
+    assert [(finding.path, finding.line, finding.text) for finding in findings] == [
+        ("a.py", 3, "anew"), ("a.py", 3, "booked"), ("a.py", 4, "class Page"), ("a.py", 5, "told"),
+        ("b.py", 1, "class Page"), ("c.md", 1, "booked"),
+    ]  # fmt: skip
+
+
+def test_a_class_that_may_be_shared_is_listed_and_few_are(tmp_path: Path) -> None:
+    rules = tmp_path / "rules.toml"
+    rules.write_text('names = []\nshared_classes = ["Page", "Row"]\nshared_classes_max = 1\n[phrases]\n')
+    with pytest.raises(ValueError, match="at most 1"):
+        PlainWords.load(rules)
+
+
+def test_code_blocks_of_a_page_are_not_prose() -> None:
+    assert [line for line, _ in prose_of_markdown("a\n```yaml\nb\n```\nc\n")] == [1, 5]

@@ -1,0 +1,141 @@
+"""Find names and phrases that tools/plain_words.toml replaces: `python -m tools.plain_words [--counts] [PATH ...]`.
+
+Names are those of functions, methods, properties and public classes. Prose is docstrings, comments and texts with a space in
+Python files, and Markdown outside code blocks. Exit code 1 means findings.
+"""
+
+import ast
+import io
+import json
+import re
+import subprocess
+import sys
+import tokenize
+import tomllib
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+RULES = Path(__file__).with_suffix(".toml")
+_PROSE = (
+    tokenize.COMMENT,
+    tokenize.STRING,
+    *(getattr(tokenize, name) for name in ("FSTRING_MIDDLE",) if hasattr(tokenize, name)),
+)
+_READ = (".py", ".md", "languages/en.json")
+_FENCE = re.compile(r"^ *```")
+
+
+@dataclass(frozen=True, slots=True)
+class PlainWords:
+    """The rules: bare names, classes that may be defined twice, and phrases with what replaces them."""
+
+    names: frozenset[str]
+    shared_classes: frozenset[str]
+    phrases: tuple[tuple[re.Pattern[str], str], ...]
+
+    @classmethod
+    def load(cls, path: Path = RULES) -> "PlainWords":
+        """Read the rules; ValueError where more classes may be defined twice than the file itself allows."""
+        rules = tomllib.loads(path.read_text())
+        if len(rules["shared_classes"]) > rules["shared_classes_max"]:
+            raise ValueError(f"{path.name}: shared_classes: expected at most {rules['shared_classes_max']} names")
+        phrases = tuple((re.compile(pattern, re.IGNORECASE), better) for pattern, better in rules["phrases"].items())
+        return cls(frozenset(rules["names"]), frozenset(rules["shared_classes"]), phrases)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Wording:
+    """A name or a phrase to replace, and the reason."""
+
+    path: str
+    line: int
+    text: str
+    better: str
+
+
+def check_names(path: str, tree: ast.AST, rules: PlainWords) -> Iterator[Wording]:
+    """Functions, methods and properties whose name is a bare participle or adverb."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.strip("_") in rules.names:
+            yield Wording(path, node.lineno, node.name, "a verb, a predicate or a noun")
+
+
+def check_classes(trees: Iterable[tuple[str, ast.AST]], rules: PlainWords) -> Iterator[Wording]:
+    """Public classes that have the name of a class of another file."""
+    places: dict[str, list[tuple[str, int]]] = defaultdict(list)
+    for path, tree in trees:
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                places[node.name].append((path, node.lineno))
+    for name, where in places.items():
+        if len({path for path, _ in where}) > 1 and name not in rules.shared_classes:
+            files = ", ".join(sorted({path for path, _ in where}))
+            yield from (Wording(path, line, f"class {name}", f"one meaning per name; it is in {files}") for path, line in where)
+
+
+def check_phrases(path: str, prose: Iterable[tuple[int, str]], rules: PlainWords) -> Iterator[Wording]:
+    """Phrases in prose, which comes as (line number, text)."""
+    for line, text in prose:
+        for pattern, better in rules.phrases:
+            for match in pattern.finditer(text):
+                yield Wording(path, line + text.count("\n", 0, match.start()), match.group(), better)
+
+
+def prose_of_python(source: str) -> Iterator[tuple[int, str]]:
+    """Comments, and strings that hold a space: others are names and keys."""
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type in _PROSE and " " in token.string:
+            yield token.start[0], token.string
+
+
+def prose_of_markdown(text: str) -> Iterator[tuple[int, str]]:
+    """Lines outside fenced code blocks."""
+    in_code = False
+    for number, line in enumerate(text.splitlines(), 1):
+        if _FENCE.match(line):
+            in_code = not in_code
+        elif not in_code:
+            yield number, re.sub(r"`[^`]*`", "", line)
+
+
+def check(root: Path, paths: Sequence[str], rules: PlainWords) -> list[Wording]:
+    """Everything to replace in the files at `paths`, which are relative to `root`."""
+    found: list[Wording] = []
+    trees = []
+    for path in paths:
+        text = (root / path).read_text()
+        if path.endswith(".py"):
+            tree = ast.parse(text)
+            found += check_names(path, tree, rules)
+            if not path.startswith("tests/"):
+                trees.append((path, tree))
+            found += check_phrases(path, prose_of_python(text), rules)
+        elif path.endswith(".md"):
+            found += check_phrases(path, prose_of_markdown(text), rules)
+        elif path.endswith("languages/en.json"):
+            found += check_phrases(path, [(1, json.dumps(json.loads(text), indent=1))], rules)
+    return sorted(found + list(check_classes(trees, rules)))
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Print each finding as PATH:LINE, or counts with --counts."""
+    root = RULES.parents[1]
+    within = [a for a in arguments if a != "--counts"]
+    command = ["git", "ls-files", "--", *within]
+    listed = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True).stdout.splitlines()
+    read = [path for path in listed if path.endswith(_READ) and not path.startswith("tools/plain_words")]
+    findings = check(root, read, PlainWords.load())
+    if "--counts" in arguments:
+        for name, count in Counter(
+            f"{finding.path.split('/')[0]}: {finding.text.lower()}" for finding in findings
+        ).most_common():
+            print(f"{count:6} {name}")
+    else:
+        print(*(f"{f.path}:{f.line}: {f.text}: write {f.better}" for f in findings), sep="\n")
+    return 1 if findings else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
