@@ -1,1 +1,1 @@
-"""Long runs and measurements, each a module with `main`; figures are kept in docs/benchmarks.md."""
+"""Long runs and measurements, each a module with `main`; figures are kept in benchmarks/README.md."""

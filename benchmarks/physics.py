@@ -2,7 +2,8 @@
 
 A job is one to four phases, each with a share of the time, a memory-boundness m and an intensity, and sometimes a share in
 which the host works. A phase's time follows m + (1 - m) f_max / f, its power the board's curve; a power limit lowers the clock
-until it is met. Curves are those of the simulator (energy_agent/sim/gpu/boards.json, docs/simulator.md), V100's assumed.
+until it is met. Curves are those of the simulator (energy_agent/sim/gpu/boards.json; basis in
+energy_agent/sim/README.md), V100 assumed.
 """
 
 import random

@@ -11,7 +11,8 @@ import pytest
 from wattlens.cli import build_parser
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+DEVELOPERS = [ROOT / name for name in ("CONTRIBUTING.md", "benchmarks/README.md", "energy_agent/sim/README.md")]
+PAGES = [ROOT / "README.md", *DEVELOPERS, *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCK = re.compile(r"^```(?P<kind>\w*)\n(?P<text>.*?)^```", re.M | re.S)
 CODE = re.compile(r"`([^`\n]+)`")
 LINK = re.compile(r"\]\(([^)\s]+)\)")

@@ -177,7 +177,7 @@ Workload = Annotated[Training | Serving | Notebook | Burst, Field(discriminator=
 class Host(Part):
     """The node around its GPUs, with meters of its own: RAPL and power supplies in its `sys`, and a Redfish service.
 
-    Powers are of one socket where that is said. All values are assumed; see docs/simulator.md.
+    Powers are of one socket where that is said. All values are assumed; see energy_agent/sim/README.md.
     """
 
     sockets: int = Field(default=2, ge=1, le=8)

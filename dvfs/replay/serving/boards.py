@@ -1,6 +1,6 @@
 """The boards that a modelled LLM server runs on: their power curve, clocks, memory and throughput, read from boards.json.
 
-Power while a kernel runs follows docs/simulator.md:
+Power while a kernel runs follows energy_agent/sim/README.md:
 
     V = min(1 + s * max(0, f - knee), ceiling)
     P = p0 + intensity * (x * b * f * V^2 + m * r * tdp * min(1, f / f_bw)),  x = 1 - m * (1 - x_mem)

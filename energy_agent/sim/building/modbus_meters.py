@@ -1,7 +1,7 @@
 """The meters of a simulated building on the wire: a Modbus TCP gateway on loopback with each meter as a unit behind it.
 
-The register map is in docs/simulator.md. Requests of one connection are answered one after another, as by a gateway with one
-serial line; a meter that is slow or silent holds up only those who wait for it on the same connection.
+The register map is in energy_agent/sim/README.md. Requests of one connection are answered one after another, as by a gateway
+with one serial line; a meter that is slow or silent holds up only those who wait for it on the same connection.
 """
 
 import asyncio

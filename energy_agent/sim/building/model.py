@@ -1,6 +1,6 @@
 """The building around a simulated node as a scenario has it: keys, defaults, ranges, and which meters stand in it.
 
-Every value is assumed unless docs/simulator.md says otherwise; it says what each means physically too.
+Every value is assumed unless energy_agent/sim/README.md says otherwise; it says what each means physically too.
 """
 
 from dataclasses import dataclass

@@ -9,7 +9,7 @@
 
 Within a step of STEP_NS weather, sun, hour and the lag stand still, so power is constant for as long as the node's is, and
 energy is power x time in whole pJ: however a time is cut into calls, the truth is the same. Parameters and their basis are in
-docs/simulator.md. Photovoltaics feed in before the meter of the total, which so counts all that the building takes.
+energy_agent/sim/README.md. Photovoltaics feed in before the meter of the total, which so counts all that the building takes.
 """
 
 import math

@@ -1,7 +1,7 @@
 """The boards that the plant can be: `boards.json`, where every number stands beside its basis.
 
-Basis: `measured` on a board or given by its vendor, `fitted` to measurements, `assumed`. docs/simulator.md gives meaning and
-sources.
+Basis: `measured` on a board or given by its vendor, `fitted` to measurements, `assumed`. energy_agent/sim/README.md has meaning
+and sources.
 """
 
 import json

@@ -1,7 +1,7 @@
 """The simulated node's GPUs from Python: make or attach the plant, submit work, set faults, read the truth.
 
 The plant lives in one file that every process maps; this module, and NVML clients through the same library, all see one state.
-What the numbers mean physically stands in docs/simulator.md.
+What the numbers mean physically stands in energy_agent/sim/README.md.
 """
 
 import ctypes

@@ -1,8 +1,8 @@
 """What a simulated node draws around its GPUs: processors, memory, fans, the loss of its power supplies. Pure.
 
 Every parameter is assumed, in the range of an eight-GPU server of 2024 (a DGX H100 draws 10.2 kW at most, 5.6 kW of it its
-GPUs); they stand in docs/simulator.md. All of it is linear in what the plant knows exactly, so the node's true energy at an
-instant is a formula, not an integration:
+GPUs); they are in energy_agent/sim/README.md. All of it is linear in what the plant knows exactly, so the true energy of the
+node at an instant is a formula, not an integration:
 
     dc   = (1 + fan_ratio) x GPUs + (packages' idle + memory + other + fans) x time + package swing x mean busy time of the GPUs
     node = dc / (1 - loss)

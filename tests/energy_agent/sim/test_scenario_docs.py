@@ -1,4 +1,4 @@
-"""docs/scenarios.md names every key, model, kind and shipped scenario that there is."""
+"""energy_agent/sim/README.md names every key, model, kind and shipped scenario that there is."""
 
 import re
 from pathlib import Path
@@ -9,7 +9,7 @@ from energy_agent.sim.cluster import model as kubelet_model
 from energy_agent.sim.workloads.models import MODELS
 from tests.support import refusal
 
-DOC = (Path(__file__).parents[3] / "docs" / "scenarios.md").read_text()
+DOC = (Path(__file__).parents[3] / "energy_agent" / "sim" / "README.md").read_text()
 PARTS = ("Boards", "Training", "Serving", "Notebook", "Burst", "Fault", "Host")
 KUBELET = (kubelet_model.Kubelet, kubelet_model.Pod, kubelet_model.Owner)
 FACILITY = (model.Facility, model.Meter, model.TimedMeterFault)

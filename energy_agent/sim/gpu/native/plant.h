@@ -51,7 +51,7 @@ _Static_assert(offsetof(struct header, utc_step_ns) == 160, "read and written by
 
 enum { FLAG_UNPRIVILEGED = 1, FLAG_ROOT_ONLY = 2, FLAG_DRIVER_MISMATCH = 4 };
 
-/* What a board is: numbers by name from boards.json (see docs/simulator.md for meaning and basis). */
+/* What a board is: numbers by name from boards.json (see energy_agent/sim/README.md for meaning and basis). */
 #define BOARD_NUMBERS(X) \
     X(p0_w) X(idle_w) X(b_w_per_mhz) X(knee_mhz) X(s_per_mhz) X(voltage_ceiling_ratio) X(leak_per_k) X(t_ref_c) X(tdp_w) \
     X(memory_x) X(memory_power_ratio) X(held_idle_x) X(bandwidth_knee_mhz) \
