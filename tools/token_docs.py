@@ -1,4 +1,4 @@
-"""The table of token servers in docs/tokens.md, from their declarations; `make docs` writes it."""
+"""Tables of inference servers in energy_agent/tokens/servers/README.md, from their declarations; `make docs` writes them."""
 
 import sys
 from collections.abc import Iterator

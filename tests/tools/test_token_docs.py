@@ -1,4 +1,4 @@
-"""docs/tokens.md has every server with every name, as they are declared."""
+"""The page of inference servers has every server with every name, as declared; docs/tokens.md names each of them."""
 
 from pathlib import Path
 
@@ -10,7 +10,9 @@ from energy_agent.core import plugin
 from energy_agent.tokens.discovery import KEYS
 from tools.token_docs import BEGIN, END, replaced, tables
 
-PAGE = Path(__file__).parents[2] / "docs/tokens.md"
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "energy_agent/tokens/servers/README.md"
+GUIDE = (ROOT / "docs/tokens.md").read_text()
 
 
 def test_the_page_is_fresh() -> None:
@@ -21,18 +23,19 @@ def test_every_name_of_every_server_is_there() -> None:
     text = tables().replace("\\|", "|")
     for name, server in plugin.discover(energy_agent.tokens.servers).items():
         assert name == "mapping" or f"| `{name}` | {server.summary} |" in text
+        assert name == "mapping" or f"`{name}`" in GUIDE
         assert all(f"`{each}`" in text for _, _, each in server.names())
 
 
 def test_its_examples_are_configurations() -> None:
-    blocks = [part.partition("```")[0] for part in PAGE.read_text().split("```yaml\n")[1:]]
+    blocks = [part.partition("```")[0] for part in GUIDE.split("```yaml\n")[1:]]
     first, second = (agent.parse(block.encode()) for block in blocks)
     assert first.tokens[0].server == "vllm"
     assert second.tokens[0].mapping is not None
 
 
 def test_it_names_the_annotations() -> None:
-    assert all(f"| `{key}` |" in PAGE.read_text() for key in KEYS)
+    assert all(f"| `{key}` |" in GUIDE for key in KEYS)
 
 
 def test_a_page_without_markers_is_refused() -> None:
