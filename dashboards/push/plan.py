@@ -127,7 +127,7 @@ def plan_source(uid: str, name: str, url: str | None, found: Mapping[str, Any] |
         return Change("datasource", uid, name, "create")
     title = str(found.get("name", uid))
     if found.get("type") != "prometheus":
-        raise LookupError(f"data source {uid!r} ({title}) is of type {found.get('type')!r}, and Prometheus is wanted")
+        raise LookupError(f"data source {uid!r} ({title}): expected type 'prometheus', got {found.get('type')!r}")
     if url is None or str(found.get("url", "")).rstrip("/") == url.rstrip("/"):
         return Change("datasource", uid, title, "same")
     details = differences({"url": url}, {"url": found.get("url", "")})

@@ -119,7 +119,7 @@ def load(path: Path | None) -> Config:
     """Read and check a configuration file; None: the defaults.
 
     Raises:
-        UsageError: one line that names the file, the key and what to do.
+        UsageError: a line per fault, with file, key, expected and actual value.
     """
     if path is None:
         return Config()
@@ -150,6 +150,6 @@ def parse_as(model: type[Model], raw: bytes, name: str) -> Model:
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        raise UsageError(f"{name}: {explain(error, model)}") from None
+        raise UsageError("\n".join(f"{name}: {line}" for line in explain(error, model))) from None
     except RecursionError:
         raise UsageError(f"{name}: nested too deeply") from None

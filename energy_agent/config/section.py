@@ -13,7 +13,7 @@ def no_bool(value: object) -> object:
     """
     if isinstance(value, bool):
         raise ValueError(
-            f"a number is wanted, not {'true' if value else 'false'} (YAML reads yes, no, on and off as true, false)"
+            f"expected a number, got {'true' if value else 'false'} (YAML reads yes, no, on and off as true or false)"
         )
     return value
 
@@ -24,7 +24,7 @@ FACTS = ("team", "project", "model", "precision", "class", "group")
 
 def _known_fact(name: str) -> str:
     if name not in FACTS:
-        raise ValueError(f"{name!r} is no fact; there are: {', '.join(FACTS)}")
+        raise ValueError(f"expected one of {', '.join(FACTS)}, got {name[:80]!r}")
     return name
 
 

@@ -35,5 +35,5 @@ class Slurm(Section):
     @classmethod
     def _absolute(cls, value: object) -> object:
         if isinstance(value, Path) and not value.is_absolute():
-            raise ValueError("an absolute path is wanted")
+            raise ValueError(f"expected an absolute path, got {str(value)[:80]!r}")
         return value

@@ -42,7 +42,9 @@ class TokenMapping(Section):
         name = selector(text)[0] if text is not None else ""
         for suffix in ("_bucket", "_sum", "_count"):
             if name.endswith(suffix):
-                raise ValueError(f"the name of a histogram is wanted without {suffix}: {name.removesuffix(suffix)}")
+                raise ValueError(
+                    f"expected the name of a histogram without {suffix}, such as {name.removesuffix(suffix)}, got {name!r}"
+                )
         return text
 
 
@@ -65,7 +67,7 @@ class TokenSource(Section):
     @classmethod
     def _named(cls, workload: str) -> str:
         if not workload.strip() or not workload.isprintable() or len(workload) > WORKLOAD_LIMIT:
-            raise ValueError(f"the name of a workload is wanted, of at most {WORKLOAD_LIMIT} characters")
+            raise ValueError(f"expected a name of 1 to {WORKLOAD_LIMIT} printable characters, got {workload[:40]!r}")
         return workload
 
     @field_validator("url", mode="before")
@@ -73,14 +75,14 @@ class TokenSource(Section):
     def _nobody(cls, url: object) -> object:
         # Before anything else looks at it: a password in a wrong address is not printed either.
         if isinstance(url, str) and "@" in url.partition("//")[2].partition("/")[0]:
-            raise ValueError("an address without user and password is wanted: neither is used, and addresses are published")
+            raise ValueError("expected an address without user and password: neither is used, and addresses are published")
         return url
 
     @field_validator("ports")
     @classmethod
     def _once(cls, ports: tuple[int, ...]) -> tuple[int, ...]:
         if len(ports) > PAGES_LIMIT:
-            raise ValueError(f"at most {PAGES_LIMIT} ports are wanted")
+            raise ValueError(f"expected at most {PAGES_LIMIT} ports, got {len(ports)}")
         return ports
 
     @model_validator(mode="after")

@@ -6,7 +6,7 @@ from typing import Final
 
 DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _DAY_MIN: Final = 24 * 60
-_WANTED: Final = "a time is DAYS HH:MM-HH:MM, such as Mon-Fri 08:00-18:00"
+_EXPECTED: Final = "expected DAYS HH:MM-HH:MM, such as Mon-Fri 08:00-18:00"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,21 +28,21 @@ def parse_span(text: str) -> Span:
     """`Mon-Fri 08:00-18:00`, `Sat,Sun 00:00-24:00` or `22:00-06:00` (every day).
 
     Raises:
-        ValueError: it is none of these, past 24:00, or empty; the text says what is wanted.
+        ValueError: it is none of these, past 24:00, or empty; the text names what is expected.
     """
     words = text.lower().split()
     if not 1 <= len(words) <= 2:
-        raise ValueError(f"{_WANTED}, not {text[:40]!r}")
+        raise ValueError(f"{_EXPECTED}, got {text[:40]!r}")
     try:
         days = frozenset(_days(words[0])) if len(words) == 2 else frozenset(range(7))
         start, _, end = words[-1].partition("-")
         found = Span(days, _minute(start), _minute(end))
     except ValueError:
-        raise ValueError(f"{_WANTED}, not {text[:40]!r}") from None
+        raise ValueError(f"{_EXPECTED}, got {text[:40]!r}") from None
     if max(found.start_min, found.end_min) > _DAY_MIN:
-        raise ValueError(f"{text!r} is past 24:00; {_WANTED}")
+        raise ValueError(f"{_EXPECTED}, got {text!r}, which is past 24:00")
     if found.start_min in (found.end_min, _DAY_MIN):
-        raise ValueError(f"{text!r} has no time in it, and all day is 00:00-24:00; {_WANTED}")
+        raise ValueError(f"{_EXPECTED}, got {text!r}, which is empty; all day is 00:00-24:00")
     return found
 
 

@@ -137,7 +137,7 @@ def override(scenario: Scenario, *, seed: int | None = None, rate: float | None 
     try:
         return Scenario.model_validate(scenario.model_dump(mode="json") | changes)
     except ValidationError as error:
-        raise UsageError(explain(error, Scenario)) from None
+        raise UsageError("\n".join(explain(error, Scenario))) from None
 
 
 def _with_traces(scenario: Scenario, folder: Path) -> Scenario:

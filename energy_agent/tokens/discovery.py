@@ -108,7 +108,7 @@ def _source(pod: PodFacts, servers: Collection[str], nameless: Collection[str], 
     said = pod.annotations
     first, *more = ports = _ports(said[PORT])
     if pod.ports is not None and not set(ports) <= set(pod.ports):
-        raise ValueError(f"annotation {PORT} names a port that no container declares, as is wanted on the host's network")
+        raise ValueError(f"annotation {PORT}: on the host's network a container must declare each of its ports")
     path, server = said.get(PATH, "/metrics"), said.get(SERVER, "vllm")
     if not _PATH.fullmatch(path):
         raise ValueError(f"annotation {PATH} is not a path such as /metrics")

@@ -137,7 +137,7 @@ def public_key(path: Path) -> bytes:
     if not text.startswith(b"-----"):
         raw = _base64(text.decode("ascii", "replace"))
         if raw is None or len(raw) != _KEY_B:
-            raise UsageError(f"{path}: an Ed25519 public key is wanted, as PEM or as 32 bytes in base64")
+            raise UsageError(f"{path}: expected an Ed25519 public key, as PEM or as 32 bytes in base64")
         return raw
     with _needed():
         from cryptography.hazmat.primitives import serialization
@@ -147,7 +147,7 @@ def public_key(path: Path) -> bytes:
     except Exception:  # noqa: BLE001 - it raises what OpenSSL and Rust raise
         raise UsageError(f"{path}: is no public key in PEM") from None
     if not isinstance(key, Ed25519PublicKey):
-        raise UsageError(f"{path}: is a key of another kind; an Ed25519 public key is wanted")
+        raise UsageError(f"{path}: expected an Ed25519 public key, got a key of another kind")
     return key.public_bytes_raw()
 
 
@@ -167,7 +167,7 @@ def _private_key(path: Path, passphrase: Path | None) -> "Ed25519PrivateKey":
         wrong = " with this passphrase" if secret else f"; {MAKE_ONE}"
         raise UsageError(f"{path}: is no private key in PEM that can be read{wrong}") from None
     if not isinstance(key, Ed25519PrivateKey):
-        raise UsageError(f"{path}: is a key of another kind; an Ed25519 key is wanted: {MAKE_ONE}")
+        raise UsageError(f"{path}: expected an Ed25519 key, got a key of another kind: {MAKE_ONE}")
     return key
 
 

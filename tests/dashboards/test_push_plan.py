@@ -165,7 +165,7 @@ def test_a_rule_for_review_has_nothing_of_the_server():
 def test_a_data_source_has_to_be_there_or_be_said():
     with pytest.raises(LookupError, match="no data source"):
         plan_source("p", "P", None, None)
-    with pytest.raises(LookupError, match="Prometheus is wanted"):
+    with pytest.raises(LookupError, match="expected type 'prometheus'"):
         plan_source("p", "P", None, {"type": "loki", "name": "Logs"})
     there = {"type": "prometheus", "name": "P", "url": "http://a/"}
     assert plan_source("p", "P", "http://a", None).state == "create"

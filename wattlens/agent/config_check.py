@@ -2,7 +2,8 @@
 
 import os
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -34,26 +35,44 @@ def check(path: Path) -> list[Warned]:
     """What will not work on this node.
 
     Raises:
-        UsageError: the file is wrong; one line that names the key and what to do.
+        UsageError: the file has errors; a line each, with file, key, expected and actual value.
     """
     config = configuration.load(path)
-    check_parts(config)
-    _check_sensors(config)
-    found = [*_owner(path), *_files(config, ""), *_socket(config.client.socket), *_web(config.web)]
-    found += [*_listen(config), *_dvfs(config), *_slow_pages(config), *_tokens(config), *_meters(config), *_driver(config)]
-    return found
+    checks: list[Callable[[], Iterable[Warned] | None]] = [
+        partial(check_parts, config),
+        partial(_check_sensors, config),
+        partial(_owner, path),
+        partial(_files, config, ""),
+        partial(_socket, config.client.socket),
+        partial(_web, config.web),
+        *(partial(part, config) for part in (_listen, _dvfs, _slow_pages, _tokens, _meters, _driver)),
+    ]
+    warnings: list[Warned] = []
+    faults: list[str] = []
+    for each in checks:
+        try:
+            warnings += each() or ()
+        except UsageError as error:
+            faults += str(error).splitlines()
+    if faults:
+        raise UsageError("\n".join(f"{path}: {line}" for line in faults))
+    return warnings
 
 
 def check_parts(config: Config) -> None:
-    """Check names of parts that are files of their own, which the model does not know; raises UsageError."""
+    """Check names of servers and policies, which are files of their own; raises UsageError with a line for each wrong one."""
     known = plugin.names(energy_agent.tokens.servers)
-    for n, source in enumerate(config.tokens):
-        if source.server not in known:
-            raise UsageError(f"key 'tokens.{n}.server': no server {source.server!r}; known: {', '.join(known)}")
+    faults = [
+        f"key 'tokens.{n}.server': expected one of {', '.join(known)}, got {source.server!r}"
+        for n, source in enumerate(config.tokens)
+        if source.server not in known
+    ]
     try:
         configured(config.dvfs)
     except UsageError as error:
-        raise error if str(error).startswith("key ") else _of("dvfs.options", error) from None
+        faults += [line if line.startswith("key ") else f"key 'dvfs.options': {line}" for line in str(error).splitlines()]
+    if faults:
+        raise UsageError("\n".join(faults))
 
 
 def _files(section: BaseModel, prefix: str) -> Iterator[Warned]:

@@ -24,11 +24,12 @@ def _run(args: argparse.Namespace) -> int:
     except UsageError as error:
         if not args.json:
             raise
-        print(json.dumps({"file": str(args.file), "ok": False, "error": str(error), "warnings": []}, indent=1))
+        errors = str(error).splitlines()
+        print(json.dumps({"file": str(args.file), "ok": False, "error": errors[0], "errors": errors, "warnings": []}, indent=1))
         return error.exit_code
     if args.json:
         rows = [{"key": key, "warning": text} for key, text in warnings]
-        print(json.dumps({"file": str(args.file), "ok": True, "error": None, "warnings": rows}, indent=1))
+        print(json.dumps({"file": str(args.file), "ok": True, "error": None, "errors": [], "warnings": rows}, indent=1))
         return 0
     print(f"{args.file}: OK" + ("; on this node as it is now:" if warnings else ""))
     for key, text in warnings:

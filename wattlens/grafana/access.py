@@ -42,7 +42,7 @@ class Access:
         """
         text = read_secret(self.token_file, "--token-file").strip()
         if any(not 33 <= ord(c) <= 126 for c in text):
-            raise UsageError(f"--token-file {self.token_file}: one line with the token of a Grafana service account is wanted")
+            raise UsageError(f"--token-file {self.token_file}: expected one line with the token of a Grafana service account")
         return text
 
 
@@ -61,6 +61,6 @@ def address(url: str, option: str, port: str) -> SplitResult:
     if wrong or parts.scheme not in ("http", "https") or not parts.hostname or strange:
         shown = url if "@" not in url else f"{url.partition('://')[0]}://...@..."
         raise UsageError(
-            f"{option} {shown!r}: an address such as https://HOST:{port} is wanted, without user, query and fragment"
+            f"{option}: expected an address such as https://HOST:{port}, without user, query and fragment, got {shown!r}"
         )
     return parts

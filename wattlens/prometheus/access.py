@@ -32,7 +32,7 @@ class Access:
         )
         if parts.scheme not in ("http", "https") or not parts.hostname or strange:
             raise UsageError(
-                f"--prometheus {self.url!r}: http://HOST or https://HOST is wanted, with port and path where there are any"
+                f"--prometheus: expected http://HOST[:PORT][/PATH] or https://HOST[:PORT][/PATH], got {self.url!r}"
             )
         if (self.user_file is None) != (self.password_file is None) or (self.bearer_token_file and self.user_file):
             raise UsageError("give --bearer-token-file, or --user-file and --password-file, or none of them")

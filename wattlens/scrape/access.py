@@ -64,7 +64,7 @@ class Access:
         if self.user_file:
             secret = read_secret(self.user_file, "--user-file")
             if ":" not in secret:
-                raise UsageError(f"--user-file {self.user_file}: one line user:password is wanted; it has no colon")
+                raise UsageError(f"--user-file {self.user_file}: expected one line user:password, got a line without a colon")
             headers["Authorization"] = basic_authorization(*secret.split(":", 1))
         if self.token_file:
             headers["Authorization"] = f"Bearer {read_secret(self.token_file, '--token-file').strip()}"

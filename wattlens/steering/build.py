@@ -27,21 +27,32 @@ def configured(config: Dvfs) -> dict[str, Configured]:
     """The policies that may steer, with their options.
 
     Raises:
-        UsageError: a policy or an option that does not exist; names the key.
+        UsageError: policies or options that do not exist; a line each, with its key.
     """
     groups, nodes = specs()
-    known = f"known: {', '.join(groups)}"
+    known = ", ".join(groups)
+    faults: list[str] = []
     for name in config.policies:
         if name not in groups:
-            hint = f"set dvfs.budget_w for {name!r}" if name in nodes else known
-            raise UsageError(f"key 'dvfs.policy': no policy {name!r} of a group; {hint}")
+            hint = f"set dvfs.budget_w for {name!r}" if name in nodes else f"expected one of {known}"
+            faults.append(f"key 'dvfs.policy': no policy {name!r} of a group; {hint}")
     for name in config.options:
         if name not in groups and name not in nodes:
-            raise UsageError(f"key 'dvfs.options.{name}': no policy {name!r}; {known}, {', '.join(nodes)}")
-    _budget(config, nodes)
-    table = knees.load()
+            faults.append(f"key 'dvfs.options.{name}': expected one of {known}, {', '.join(nodes)}, got {name!r}")
+    table, ready = knees.load(), {}
+    try:
+        _budget(config, nodes)
+    except UsageError as error:
+        faults.append(str(error))
     # Annotations may name any policy, so all of them stand ready.
-    return {name: Configured(spec, spec.configure(config.options.get(name, {}), table)) for name, spec in groups.items()}
+    for name, spec in groups.items():
+        try:
+            ready[name] = Configured(spec, spec.configure(config.options.get(name, {}), table))
+        except UsageError as error:
+            faults.append(str(error))
+    if faults:
+        raise UsageError("\n".join(faults))
+    return ready
 
 
 def make_governor(config: Dvfs, clock: Clock, states: Mapping[str, str]) -> Governor:

@@ -53,7 +53,7 @@ class Asks:
         try:
             request = _Body.model_validate(body)
         except ValidationError as error:
-            raise UsageError(explain(error, _Body)) from None
+            raise UsageError("; ".join(explain(error, _Body))) from None
         clock, power_w = request.sm_clock_max_mhz, request.power_limit_w
         setting = Setting(None if clock is None else int(clock), None if power_w is None else round(power_w * 1000))
         now = self._clock.boot_ns()

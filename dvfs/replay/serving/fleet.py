@@ -122,8 +122,8 @@ def fewest_replicas(
     while outcome.attainment < slo.attainment_ratio:  # double until enough, then halve the gap: more attain more but for chance
         if high >= most:
             raise UsageError(
-                f"{high} replicas keep the limits for {100 * outcome.attainment:.1f} % of the requests and "
-                f"{100 * slo.attainment_ratio:g} % are wanted: the limits are too tight for {server.model.key} on "
+                f"{high} replicas keep the limits for {100 * outcome.attainment:.1f} % of the requests, expected "
+                f"{100 * slo.attainment_ratio:g} %: the limits are too tight for {server.model.key} on "
                 f"{server.gpus} x {server.board.key}; raise --ttft-ms or --itl-ms, give it more --gpus, or say --replicas"
             )
         low, high = high, min(2 * high, most)

@@ -196,7 +196,7 @@ class ForeignTable:
         kind = kind.value_type if pa.types.is_dictionary(kind) else kind
         kinds = ("is_timestamp", "is_integer", "is_floating", "is_decimal", "is_string", "is_large_string")
         if not any(getattr(pa.types, is_kind)(kind) for is_kind in kinds):
-            raise ValueError(f"column {name!r} is of type {str(kind)[:80]}: a number, an instant or text is wanted")
+            raise ValueError(f"column {name!r}: expected a number, an instant or text, got type {str(kind)[:80]}")
 
     def _text(self, column: Any, name: str) -> list[str | None]:
         pa, kind = self._pa, column.type

@@ -36,9 +36,9 @@ def _day(value: Any) -> Any:
         except ValueError:
             raise ValueError(f"there is no day {value}") from None
     else:
-        raise ValueError(f"a day such as 2026-01-31 is wanted, got {str(value)[:40]!r}")
+        raise ValueError(f"expected a day such as 2026-01-31, got {str(value)[:40]!r}")
     if found is not None and not 1990 <= found.year <= 2200:
-        raise ValueError(f"a day of this century is wanted, got {found}")
+        raise ValueError(f"expected a year from 1990 to 2200, got {found}")
     return found
 
 

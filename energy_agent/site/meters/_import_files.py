@@ -57,7 +57,7 @@ class CsvFile:
         file.seek(0)
         line = self._line(file)
         if line is None:
-            raise MeterError("is empty: a first line with the names of its columns is wanted")
+            raise MeterError("expected a first line with the names of the columns, got an empty file")
         self._columns = [name.strip() for name in self._cells(line, "utf-8-sig")]
         if len(set(self._columns)) < len(self._columns):
             raise RowError(1, "a column is there twice")

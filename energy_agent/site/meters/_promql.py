@@ -115,7 +115,7 @@ def _sampled(name: str, rows: Mapping[str, list[Row]], selector: str, series: in
         raise MeterError(f"{name}_query gives no series: its target is gone, or nothing has this name and these labels")
     if count > 1:
         seen = ", ".join(_shown(labels) for labels, _, _ in values[:_SHOWN])
-        raise MeterError(f"{name}_query gives {count} series, and one is wanted: name the labels of one, or sum them; {seen}")
+        raise MeterError(f"{name}_query: expected 1 series, got {count}: select one by its labels, or sum them; {seen}")
     if len(values) != 1 or values[0][2] is None:
         raise MeterError(f"{name}_query gives no number (a histogram?)")
     sampled = _count(rows, f"{name}_count_time")

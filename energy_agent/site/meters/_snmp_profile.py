@@ -180,7 +180,7 @@ def load(name: str) -> Profile:
     try:
         return Profile.model_validate_json((FOLDER / f"{name}.json").read_bytes())
     except ValidationError as error:
-        raise ValueError(f"profile {name!r}: {explain(error, Profile)}") from None
+        raise ValueError(f"profile {name!r}: {'; '.join(explain(error, Profile))}") from None
 
 
 def filled(profile: Profile | None, given: Index, registers: Iterable[Register]) -> Index:

@@ -174,10 +174,10 @@ def time_ns(text: str) -> int:
                 raise MeterError(f"its time {text[:40]} has no offset from UTC, such as Z or +01:00")
             since = found - _EPOCH
         except (ValueError, ArithmeticError):
-            raise MeterError(f"{text[:40]!r} is no time: ISO 8601 with an offset is wanted, or seconds since 1970") from None
+            raise MeterError(f"expected a time in ISO 8601 with an offset, or seconds since 1970, got {text[:40]!r}") from None
         found_ns = (since.days * 86_400 + since.seconds) * NS_PER_S + since.microseconds * 1_000
     if found_ns < _EARLIEST_NS:
-        raise MeterError(f"its time {text[:40]} is before 2000: seconds since 1970 are wanted, or ISO 8601 with an offset")
+        raise MeterError(f"expected a time from 2000 on, in seconds since 1970 or ISO 8601 with an offset, got {text[:40]}")
     return found_ns
 
 

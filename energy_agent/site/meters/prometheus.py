@@ -64,7 +64,9 @@ class Prometheus(Section):
             parts.query or parts.fragment or "@" in parts.netloc or any(c.isspace() or not c.isprintable() for c in url)
         )
         if parts.scheme not in ("http", "https") or not parts.hostname or not bare:
-            raise ValueError("http://HOST or https://HOST is wanted, with port and path where there are any, and nothing else")
+            raise ValueError(
+                "expected http://HOST[:PORT][/PATH] or https://HOST[:PORT][/PATH], without user, query and fragment"
+            )
         return url
 
     @property

@@ -5,6 +5,8 @@ import re
 import tracemalloc
 from pathlib import Path
 
+import pytest
+
 from energy_agent.config import agent as config
 from energy_agent.config import messages
 from energy_agent.config.key_values import model_of
@@ -33,7 +35,7 @@ WRONG = {
     "ledger: {disk_budget_mib: 99999999999999999999}": ["'ledger.disk_budget_mib'"],
     "ledger: {keep_hours: 99999999999999}": ["'ledger.keep_hours'"],
     "ledger: {segment_s: 60}": ["'ledger.segment_s'", "a multiple of 900"],
-    "ledger: {segment_s: 1000}": ["'ledger.segment_s'", "a multiple of 900 is wanted", "1000"],
+    "ledger: {segment_s: 1000}": ["'ledger.segment_s'", "a multiple of 900", "1000"],
     "tokens: [{url: 'http://x/metrics'}]": ["'tokens.0.workload'", "missing"],
     "tokens: [{workload: w, url: 'ftp://x'}]": ["'tokens.0.url'"],
     "tokens: [{workload: w, url: 'http://x', prot: 1}]": ["'tokens.0.prot'"], "tokens: {workload: w}": ["'tokens'"],
@@ -47,18 +49,18 @@ WRONG = {
     "dvfs: {options: {knob: power}}": ["'dvfs.options'", "for each policy"],
     "dvfs: {namespaces: {ml: {mod: observe}}}": ["'dvfs.namespaces.ml.mod'", "'mode'"],
     "dvfs: {workloads: {'a b': {}}}": ["'dvfs.workloads.a b'", "with * for any letters"],
-    "dvfs: {slo: {ttft: 5}}": ["'dvfs.slo.ttft'", "'ttft_ms'"], "a: 1\nb: 2\nc: 3": ["(and 2 more)"],
+    "dvfs: {slo: {ttft: 5}}": ["'dvfs.slo.ttft'", "'ttft_ms'"],
     "sampling: {period_s: 1, period_s: 2}": ["'period_s' is a duplicate", "line 1"],
     "sampling: {}\nsampling: {}": ["'sampling' is a duplicate", "line 2"], "1: 2": ["1"],
     "- sampling": ["must be a mapping", "list"], "just text": ["must be a mapping", "not text"],
-    "sampling: {period_s: yes}": ["'sampling.period_s'", "a number is wanted", "true"],
-    "sampling: {health_period_s: off}": ["'sampling.health_period_s'", "a number is wanted", "false"],
-    "ledger: {keep_hours: true}": ["'ledger.keep_hours'", "a number is wanted"],
-    "holders: {period_s: on}": ["'holders.period_s'", "a number is wanted"],
-    "sources: {nvml: {calibration: {GPU-x: no}}}": ["calibration.GPU-x", "a number is wanted"],
-    "sources: {nvml: {gain_uncertainty_ratio: no}}": ["gain_uncertainty_ratio", "a number is wanted"],
-    "sources: {node: {psu: {max_power_w: yes}}}": ["'sources.node.psu.max_power_w'", "a number is wanted"],
-    "sources: {node: {psu: {supplies: yes}}}": ["'sources.node.psu.supplies'", "a number is wanted"],
+    "sampling: {period_s: yes}": ["'sampling.period_s'", "expected a number", "true"],
+    "sampling: {health_period_s: off}": ["'sampling.health_period_s'", "expected a number", "false"],
+    "ledger: {keep_hours: true}": ["'ledger.keep_hours'", "expected a number"],
+    "holders: {period_s: on}": ["'holders.period_s'", "expected a number"],
+    "sources: {nvml: {calibration: {GPU-x: no}}}": ["calibration.GPU-x", "expected a number"],
+    "sources: {nvml: {gain_uncertainty_ratio: no}}": ["gain_uncertainty_ratio", "expected a number"],
+    "sources: {node: {psu: {max_power_w: yes}}}": ["'sources.node.psu.max_power_w'", "expected a number"],
+    "sources: {node: {psu: {supplies: yes}}}": ["'sources.node.psu.supplies'", "expected a number"],
     "sources: {node: {ledger: redfish}}": ["'sources.node'", "ledger is 'redfish'", "no section 'redfish'"],
     "sources: {node: {ledger: psu, psu: {scope: module}}}": ["'sources.node'", "'module'", "not the whole node"],
     "sources: {node: {ipmi: {interface: lanplus}}}": ["'sources.node.ipmi'", "host, user_file, password_file missing"],
@@ -97,6 +99,40 @@ def test_a_wrong_file_is_one_line_that_names_the_fault(tmp_path):
         for ours in ("pattern", "NvmlSource", "Input", "instance of", "valid string", "^"):  # what only a programmer reads
             assert ours not in line, text[:40]
     assert UsageError.exit_code == 2
+
+
+def test_every_wrong_key_of_a_file_is_a_line_with_expected_and_actual_value(tmp_path):
+    path = tmp_path / "agent.yaml"
+    path.write_text(
+        "sampling: {period_s: fast, health_period_s: 301}\nledger: {segment_s: 1.5, keep_hours: 0}\nlabels: {}\n"
+        "dvfs: {slowdown: 0, slo: {attainment: 2}}\nsources: {nvml: {calibration: {GPU-x: 3}}, node: {psu: {supplies: many}}}\n"
+        "tokens: [{workload: w, url: 'http://h', ports: [70000]}]\n"
+    )
+    with pytest.raises(UsageError) as caught:
+        config.load(path)
+    lines = {re.search(r"'([^']*)'", line)[1]: line for line in str(caught.value).splitlines()}
+    assert all(line.startswith(f"{path}: ") for line in lines.values())
+    for key, *words in (
+        ("sampling.period_s", "0.05", "60", "'fast'"), ("sampling.health_period_s", "0", "300", "301"),
+        ("ledger.segment_s", "whole", "900", "86400", "1.5"), ("ledger.keep_hours", "1", "8784", "got 0"),
+        ("labels", "known keys"),
+        ("dvfs.slowdown", "above 0", "0.5", "got 0"), ("dvfs.slo.attainment", "above 0.5", "below 1", "got 2"),
+        ("sources.nvml.calibration.GPU-x", "0", "0.5", "got 3"), ("sources.node.psu.supplies", "whole", "'many'"),
+        ("tokens.0.ports.0", "65535", "70000"),
+    ):  # fmt: skip
+        line = lines.pop(key)
+        assert all(word in line for word in words), line
+    assert not lines
+
+
+def test_very_many_wrong_keys_are_counted(tmp_path):
+    path = tmp_path / "agent.yaml"
+    path.write_text("".join(f"key{n}: 1\n" for n in range(messages.LINES_MAX + 7)))
+    with pytest.raises(UsageError) as caught:
+        config.load(path)
+    lines = str(caught.value).splitlines()
+    assert len(lines) == messages.LINES_MAX + 1
+    assert " 7 more " in lines[-1]
 
 
 def test_no_file_and_an_empty_file_are_the_defaults_and_a_full_one_is_read(tmp_path):

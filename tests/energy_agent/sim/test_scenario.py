@@ -40,27 +40,27 @@ def test_a_wrong_scenario_is_told_in_one_line_that_names_file_and_key(tmp_path):
         ("bords: []", "unknown key 'bords'; the nearest is 'boards'"), ("boards: []", "boards: "), ("seed: 3", "boards"),
         ("boards: [{count: 1, sku: H100}]", "boards.0.sku: unknown board 'H100'; the nearest is 'H100-SXM5-80GB'"),
         ("boards: [{count: 65, sku: A40}]", "boards.0.count"), ("boards: [{count: .nan, sku: A40}]", "boards.0.count: "),
-        ("boards: [{count: yes, sku: A40}]", "boards.0: count: a number"), ("boards: [", "not valid YAML at line 1"),
+        ("boards: [{count: yes, sku: A40}]", "boards.0: count: expected a number"), ("boards: [", "not valid YAML at line 1"),
         ("a: &x 1\nb: *x", "alias *x"), ("[" * 5000, "nested too deeply"), ("- " * 5000, "nested too deeply"),
         ("- 1", "must be a mapping"), ("", "key boards is missing"),
         ("seed: 1\nseed: 2", "key seed is a duplicate"),
     ):  # fmt: skip
         check(text, says)
     for text, says in (
-        ("seed: on", "seed: a number"), ("rate: 21", "rate: "), ("rate: 0", "rate: "), ("seed: -1", "seed"),
+        ("seed: on", "seed: expected a number"), ("rate: 21", "rate: "), ("rate: 0", "rate: "), ("seed: -1", "seed"),
         ("faults: [{at_s: 1, gpu: 0, kind: lots}]", "faults.0: unknown fault 'lots'; the nearest is 'lost'"),
         ("faults: [{at_s: 1, gpu: 1, kind: lost}]", "GPU 1 is not there"),
         ("faults: [{at_s: 1, gpu: 0, kind: xid, value: 13, for_s: 2}]", "for_s has no meaning"),
     ):  # fmt: skip
         check(BOARD + text, says)
     for text, says in (
-        ("kind: burst, gpus: [no]", "workloads.0.burst: gpus: a number"), ("kind: batch, gpus: [0]", "kind"),
+        ("kind: burst, gpus: [no]", "workloads.0.burst: gpus: expected a number"), ("kind: batch, gpus: [0]", "kind"),
         ("kind: burst, gpus: [0]}, {name: a, kind: burst, gpus: [0]", "'a' is there twice"),
         ("kind: burst, gpus: [1]", "a GPU that is not there"), ("kind: burst, gpus: [0, 0]", "name a GPU twice"),
         ("kind: burst, gpus: [0], memory_gb: 60", "60 GB of gpu0"),
         ("kind: serving, gpus: [0], model: llama", "workloads.0.serving.model: unknown model 'llama'"),
         ("kind: serving, gpus: [0], memory_gb: 1, arrivals: trace", "go together"),
-        (BURST + "jitter: no", "workloads.0.burst: jitter: a number"), (BURST + "on_s: 0", "workloads.0.burst.on_s"),
+        (BURST + "jitter: no", "workloads.0.burst: jitter: expected a number"), (BURST + "on_s: 0", "workloads.0.burst.on_s"),
         (BURST + "onn_s: 1", "workloads.0.burst: unknown key 'onn_s'; the nearest is 'on_s'"),
         (BURST + "cgroup: ../etc", "workloads.0.burst.cgroup: must be 'systemd'"),
         (BURST + "start_s: 5, end_s: 5", "end_s of workload 'a' is not after its start_s"),
@@ -69,7 +69,7 @@ def test_a_wrong_scenario_is_told_in_one_line_that_names_file_and_key(tmp_path):
     check(f"{BOARD}workloads: [{{name: ../a, kind: burst, gpus: [0]}}]", "workloads.0.burst.name")
     for text, says in (
         ("coolin: air", "facility: unknown key 'coolin'; the nearest is 'cooling'"), ("cooling: on", "facility.cooling: "),
-        ("it_scale: yes", "facility: it_scale: a number"), ("pdu_weights: []", "facility.pdu_weights"),
+        ("it_scale: yes", "facility: it_scale: expected a number"), ("pdu_weights: []", "facility.pdu_weights"),
         ("meters: {mian: {}}", "facility: meters: unknown meter 'mian'; the nearest is 'main'"),
         ("meters: {pv: {}}", "facility: meters: unknown meter 'pv'"), ("meters: {main: {gain: 9}}", "meters.main.gain"),
         ("starts_at: 2026-07-01T12:00:00Z", "facility.starts_at: "),

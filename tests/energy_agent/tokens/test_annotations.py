@@ -145,7 +145,7 @@ def test_on_the_hosts_network_only_declared_ports_are_asked():
     for ports in ("10250", "8000,10250"):
         found, refused = sources([PodFacts("w", "10.0.0.1", {PORT: ports}, declared)], KNOWN)
         assert found == []
-        assert "declares" in refused["w"]
+        assert "must declare" in refused["w"]
 
 
 def test_loopback_is_a_pods_on_a_simulated_node_alone():

@@ -60,6 +60,26 @@ def test_a_wrong_file_is_one_line_and_exit_2(text: str, said: str, tmp_path: Pat
     assert (document["ok"], said in document["error"]) == (False, True)
 
 
+def test_all_errors_of_a_file_are_told_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").write_text("")
+    file = write(
+        tmp_path / "agent.yaml",
+        "tokens: [{workload: a, url: 'http://x', server: nosuch}, {workload: a, url: 'http://y', server: other}]\n"
+        "dvfs: {policy: none_such, options: {static: {clean_s: yes}, nosuch: {}}}\n"
+        f"client: {{socket: {tmp_path / 'file'}}}\n",
+    )
+    assert main(["config", "check", str(file), "--json"]) == 2
+    errors = json.loads(capsys.readouterr().out)["errors"]
+    assert len(errors) == 6
+    assert all(line.startswith(f"{file}: key '") for line in errors)
+    for line, words in zip(
+        errors,
+        ["tokens.0.server nosuch", "tokens.1.server other", "dvfs.policy none_such", "nosuch", "clean_s", "client.socket"],
+        strict=True,
+    ):
+        assert all(word in line for word in words.split())
+
+
 @pytest.mark.parametrize("url", ["http://me:secret@127.0.0.1:8000/metrics", "https://me:secret@h/", "http://me:secret@h:99999"])
 def test_a_password_in_the_address_of_a_page_is_refused_and_not_printed(
     url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -181,7 +201,7 @@ def test_a_clients_socket_that_the_agent_could_not_make_is_an_error(tmp_path: Pa
 def test_the_example_of_a_metrics_name_is_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     mapping = "tokens: [{{workload: a, url: 'http://x', server: mapping, mapping: {{generation: '{}'}}}}]"
     line = refused(mapping.format("a b"), tmp_path, capsys)
-    example = line.partition(" or ")[2].partition(" is wanted")[0].strip(" ,")
+    example = line.partition(" or ")[2].partition(", got")[0]
     assert "{" in example
     warned(mapping.format(example), tmp_path, capsys)
 

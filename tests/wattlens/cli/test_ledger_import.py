@@ -22,7 +22,7 @@ BASE = {"--prometheus": "http://127.0.0.1:1", "--from": "dcgm", "--start": "2026
         ({"--collect-interval": "soon"}, "argument --collect-interval: "),
         ({"--match": "cluster"}, "argument --match: "),
         ({"--cluster": "a/b"}, "--cluster 'a/b'"),
-        ({"--prometheus": "localhost:9090"}, "--prometheus 'localhost:9090': http://HOST"),
+        ({"--prometheus": "localhost:9090"}, "--prometheus: expected http://HOST"),
         ({"--user-file": "u"}, "give --bearer-token-file, or --user-file and --password-file"),
         ({"--prometheus": "http://far.example", "--bearer-token-file": "t"}, "use https://, or say --insecure"),
         ({"--from": "wattlens", "--node-label": "node"}, "--node-label is for dcgm"),

@@ -61,7 +61,7 @@ def test_text_is_no_number(text):
 @pytest.mark.parametrize("value", [float("inf"), float("nan"), 1e16, 0.5, True])
 def test_a_number_that_is_no_name(value):
     _, (line,) = read("Models", {"model": value}, {"model": "B"})
-    assert line.startswith("org.xlsx: sheet Models, cell B2: text is wanted")
+    assert line.startswith("org.xlsx: sheet Models, cell B2: expected text")
 
 
 @pytest.mark.parametrize("value", [float("inf"), float("-inf"), float("nan")])

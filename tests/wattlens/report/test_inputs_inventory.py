@@ -47,19 +47,19 @@ def test_columns_may_stand_in_any_order_and_a_byte_order_mark_is_no_name(tmp_pat
     [
         ("", ":1: is empty; the columns must be cluster,node,uuid,sku,site,from,to"),
         ("cluster,node\n", ":1: the columns must be cluster,node,uuid,sku,site,from,to"),
-        (HEAD + "c,n,GPU-1,H100,fra1,\n", ":2: has 6 cells, and the head 7"),
+        (HEAD + "c,n,GPU-1,H100,fra1,\n", ":2: expected 7 cells as in the first line, got 6"),
         (HEAD + "c,n,GPU-1,H100,fra1,,\n\nc,,GPU-2,H100,fra1,,\n", ":4: key 'node' is missing"),
         (HEAD + "c,n,GPU-1,H100,fra1,2026-02-30,\n", ":2: key 'from': there is no day 2026-02-30"),
-        (HEAD + "c,n,GPU-1,H100,fra1,01.02.2026,\n", ":2: key 'from': a day such as 2026-01-31 is wanted, got '01.02.2026'"),
+        (HEAD + "c,n,GPU-1,H100,fra1,01.02.2026,\n", ":2: key 'from': expected a day such as 2026-01-31, got '01.02.2026'"),
         (HEAD + "c,n,GPU-1,H100,fra1,2026-02-02,2026-02-02\n", ":2: it was gone on 2026-02-02, before it came"),
         (
             HEAD + "c,n,GPU-1,H100,fra1,,\nc,m,GPU-1,H100,fra1,,\n",
             ":3: GPU-1 is there twice at one time; inventory.csv:2 has it",
         ),
         (HEAD + "c,n,,,fra1,,\nc,n,,,pnq1,,\n", ":3: node n is there twice at one time"),
-        (HEAD + 'c,n,"GPU,H100,fra1,,\n', "is no CSV"),
-        (b"\xff\xfe", ": is no CSV file in UTF-8"),
-        (HEAD + "c,n,GPU-1,H100,a b,,\n", ":2: key 'site': a name of at most 63 letters"),
+        (HEAD + 'c,n,"GPU,H100,fra1,,\n', ":2: not valid CSV"),
+        (b"\xff\xfe", ": expected a CSV file in UTF-8"),
+        (HEAD + "c,n,GPU-1,H100,a b,,\n", ":2: key 'site': expected a name of at most 63 letters"),
     ],
 )
 def test_a_wrong_line_is_told_by_its_number(tmp_path, text, said):
@@ -67,6 +67,15 @@ def test_a_wrong_line_is_told_by_its_number(tmp_path, text, said):
         read(tmp_path, text)
     assert str(refused.value).startswith("inventory.csv:")
     assert said in str(refused.value)
+
+
+def test_every_wrong_line_is_named_at_once(tmp_path):
+    with pytest.raises(UsageError) as refused:
+        read(tmp_path, HEAD + "c,,GPU-1,H100,fra1,soon,\nc,n,GPU-2,H100,fra1,,\nc,n\nc,n,GPU-4,,a b,,\n")
+    lines = [line.partition(": ") for line in str(refused.value).splitlines()]
+    assert [where for where, _, _ in lines] == [f"inventory.csv:{n}" for n in (2, 2, 4, 5)]
+    for word, (_, _, text) in zip(("'node'", "'soon'", "got 2", "'a b'"), lines, strict=True):
+        assert word in text
 
 
 def test_a_site_that_nobody_told_of_is_refused_where_sites_are_told(tmp_path):

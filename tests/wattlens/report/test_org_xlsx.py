@@ -50,33 +50,33 @@ def test_a_workbook_tells_what_the_same_yaml_tells(tmp_path):
         ("Contracts", "I2", None, "sheet Contracts, cell I2 is empty; write the unit of volume: kWh or MWh"),
         ("Contracts", "H2", "12 MWh", "sheet Contracts, cell H2: '12 MWh' is no number; write one such as 1234.5 here"),
         ("Contracts", "H2", True, "sheet Contracts, cell H2: True is no number"),
-        ("Contracts", "H2", -3, "sheet Contracts, cell H2: more than 0 is wanted, got -3 (MWh)"),
+        ("Contracts", "H2", -3, "sheet Contracts, cell H2: expected a number above 0 and at most 1000000000, got -3 (MWh)"),
         ("Contracts", "H2", None, "sheet Contracts, row 2: contract 'wind' needs volume with start and end"),
         ("Contracts", "B2", None, "sheet Contracts, cell B2 is empty; write id: its name, unique within the site"),
         ("Contracts", "A2", "fra2", "sheet Contracts, cell A2: 'fra2' is no site of sheet Sites; there are: fra1, pnq1"),
         ("Contracts", "C2", "go", "sheet Contracts, cell C2: 'go' is none of ppa, other"),
-        ("Contracts", "E2", "windy", "sheet Contracts, cell E2: one of "),
-        ("Contracts", "F2", "1.7.2026", "sheet Contracts, cell F2: a day such as 2026-01-31 is wanted, got '1.7.2026'"),
-        ("Contracts", "F2", datetime(2026, 7, 1, 9), "cell F2: a day such as 2026-01-31 is wanted, got '2026-07-01 09:00:00'"),  # noqa: DTZ001
+        ("Contracts", "E2", "windy", "sheet Contracts, cell E2: expected one of "),
+        ("Contracts", "F2", "1.7.2026", "sheet Contracts, cell F2: expected a day such as 2026-01-31, got '1.7.2026'"),
+        ("Contracts", "F2", datetime(2026, 7, 1, 9), "cell F2: expected a day such as 2026-01-31, got '2026-07-01 09:00:00'"),  # noqa: DTZ001
         (
             "Certificates",
             "B2",
             "wind",
             "contract 'wind' is there twice (sheet Contracts, cell B2; sheet Certificates, cell B2)",
         ),
-        ("Deliveries", "D3", 30, "sheet Deliveries, cell D3: one of 15 or 60 is wanted, got 30"),
+        ("Deliveries", "D3", 30, "sheet Deliveries, cell D3: expected one of 15 or 60, got 30"),
         ("Deliveries", "D2", 60, "sheet Deliveries, row 2: 2026-07-01 09:15:00 begins no stretch of 60 minutes"),
         ("Deliveries", "B2", "moon", "sheet Deliveries, cell B2: 'moon' is no contract or certificate of site 'fra1'"),
-        ("Deliveries", "C2", "soon", "sheet Deliveries, cell C2: a time in UTC such as 2026-01-31T23:15 is wanted, got 'soon'"),
-        ("Tariffs", "D2", 2_000_000, "sheet Tariffs, cell D2: at most 1000000 is wanted, got 2000000 (MWh)"),
-        ("Tariffs", "F3", "Mon-Fri 8-20", "sheet Tariffs, cell F3: DAYS HH:MM-HH:MM, such as Mon-Fri 08:00-18:00"),
+        ("Deliveries", "C2", "soon", "sheet Deliveries, cell C2: expected a time in UTC such as 2026-01-31T23:15, got 'soon'"),
+        ("Tariffs", "D2", 2_000_000, "sheet Tariffs, cell D2: expected a number from -1000000 to 1000000, got 2000000 (MWh)"),
+        ("Tariffs", "F3", "Mon-Fri 8-20", "sheet Tariffs, cell F3: expected DAYS HH:MM-HH:MM, such as Mon-Fri 08:00-18:00"),
         ("Tariffs", "F3", None, "sheet Tariffs, cell F3: tariff '2026' has 2 rows without times"),
         ("Tariffs", "F2", "Sun 00:00-24:00", "tariff '2026' has 0 rows without times"),
         ("Tariffs", "C3", "USD", "sheet Tariffs, cell C3 differs from that of sheet Tariffs, cell C2"),
         ("Tariffs", "C2", "ZZZ", "sheet Tariffs, cell C2: 'ZZZ' is no currency; write an ISO 4217 code such as EUR"),
         ("Tariffs", "C2", None, "sheet Tariffs, cell C2 is empty; write currency: ISO 4217"),
         ("Meters", "D3", None, "sheet Meters, row 3: meter 'ups' has role it and needs a position"),
-        ("Meters", "G2", -2.5, "sheet Meters, cell G2: more than 0 is wanted, got -2.5 (MW)"),
+        ("Meters", "G2", -2.5, "sheet Meters, cell G2: expected a number above 0 and at most 10000, got -2.5 (MW)"),
         ("Sites", "B2", "Berlin", "sheet Sites, cell B2: 'Berlin' is no time zone; write an IANA name such as Europe/Berlin"),
         ("Sites", "A3", "fra1", "site 'fra1' is there twice (sheet Sites, cell A2; sheet Sites, cell A3)"),
         ("Inventory", "E2", "fra3", "sheet Inventory, cell E2: site 'fra3' is not among the sites; did you mean 'fra1'?"),
@@ -91,9 +91,14 @@ def test_a_workbook_tells_what_the_same_yaml_tells(tmp_path):
         ("Teams", "D4", "tier", "sheet Teams, cell D4: 'tier' is no key=glob"),
         ("Teams", "A2", None, "sheet Teams, row 2: a row needs a glob"),
         ("Teams", "G3", None, "sheet Teams, row 3: a rule tells a team, a project or a price_class"),
-        ("Prices", "C2", "0,90", "sheet Prices, cell C2: a number is wanted, got '0,90'"),
+        ("Prices", "C2", "0,90", "sheet Prices, cell C2: expected a number from 0 to 1000000, got '0,90'"),
         ("Prices", "A2", None, "price of class '' is there twice"),
-        ("Models", "D2", date(2026, 1, 1), "sheet Models, cell D2: a number is wanted, got '2026-01-01 00:00:00'"),
+        (
+            "Models",
+            "D2",
+            date(2026, 1, 1),
+            "sheet Models, cell D2: expected a number above 0 and at most 1000000, got '2026-01-01 00:00:00'",
+        ),
         (
             "Organisation",
             "C1",
@@ -174,9 +179,9 @@ def test_every_wrong_cell_of_one_row_is_named(tmp_path):
 
 
 def test_of_very_many_faults_some_are_told_and_the_others_counted(tmp_path):
-    prices = [["price_class", "currency", "per_gpu_hour"], *[[f"c{n}", "EUR", -1] for n in range(30)]]
+    prices = [["price_class", "currency", "per_gpu_hour"], *[[f"c{n}", "EUR", -1] for n in range(110)]]
     told = refusal(tmp_path, {"Prices": prices}).splitlines()
-    assert (len(told), told[-1]) == (21, "org.xlsx: 10 more")
+    assert (len(told), told[-1]) == (101, "10 more errors are not listed")
 
 
 def with_inventory_file(name):
@@ -188,7 +193,7 @@ def test_a_file_of_the_inventory_that_is_none_is_told_by_its_cell(tmp_path):
     sheets = with_inventory_file("lines.csv")
     assert refusal(tmp_path, sheets).startswith("org.xlsx: sheet Organisation, cell B2: cannot read lines.csv: ")
     (tmp_path / "lines.csv").write_bytes(b"\xff\xfe")
-    assert refusal(tmp_path, sheets) == "org.xlsx: sheet Organisation, cell B2: lines.csv: is no CSV file in UTF-8"
+    assert refusal(tmp_path, sheets) == "org.xlsx: sheet Organisation, cell B2: lines.csv: expected a CSV file in UTF-8"
     (tmp_path / "lines.csv").write_text(CSV)
     assert len(load(book(tmp_path / "org.xlsx", sheets)).expected) == 4
 
@@ -388,12 +393,12 @@ def test_a_damaged_workbook_is_read_or_refused_and_never_a_crash(by_xlsxwriter, 
     path = by_xlsxwriter.with_name("damaged.xlsx")
     path.write_bytes(by_xlsxwriter.read_bytes())
     with_part(path, name, text[:begin] + put + text[begin + cut :])
-    said = ""
+    said = []
     try:
         load(path)
     except UsageError as error:
-        said = str(error)
-    assert not said or ("damaged.xlsx" in said and "\n" not in said)
+        said = str(error).splitlines()
+    assert all("damaged.xlsx" in line for line in said[:100])
 
 
 @pytest.mark.smoke

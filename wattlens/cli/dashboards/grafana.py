@@ -66,9 +66,11 @@ def wanted(arguments: argparse.Namespace) -> "Wanted":
 
     folder = " ".join(arguments.folder.split())
     if not folder or len(folder) > _TITLE_LIMIT or not folder.isprintable():
-        raise UsageError(f"--folder {arguments.folder[:60]!r}: a title is wanted, such as Wattlens")
+        raise UsageError(
+            f"--folder: expected a title such as Wattlens, of at most {_TITLE_LIMIT} characters, got {arguments.folder[:60]!r}"
+        )
     if not _UID.fullmatch(arguments.datasource):
-        raise UsageError(f"--datasource {arguments.datasource[:60]!r}: a uid of letters, digits, '-' and '_' is wanted")
+        raise UsageError(f"--datasource: expected a uid of letters, digits, '-' and '_', got {arguments.datasource[:60]!r}")
     if arguments.prometheus_url is not None:
         address(arguments.prometheus_url, "--prometheus-url", "9090")
     rules = alerts() if arguments.alerts else None

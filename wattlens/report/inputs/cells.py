@@ -64,7 +64,7 @@ def _text(column: Column, value: Any) -> str:
         return value
     if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 10**_DIGITS and value == int(value):
         return str(int(value))
-    raise BadCellError(column.label, f"text is wanted, got {_shown(value)}; format the cell as text and write it again")
+    raise BadCellError(column.label, f"expected text, got {_shown(value)}; format the cell as text and write it again")
 
 
 def _in_units(row: Row, column: Column, value: Any) -> float:

@@ -1,11 +1,9 @@
 """What is wrong with a workbook: every fault with its sheet and cell, told together. Pure."""
 
 from dataclasses import dataclass, field
-from typing import Final
 
+from energy_agent.config.messages import shorten
 from energy_agent.core.errors import UsageError
-
-SHOWN: Final = 20
 
 
 @dataclass(slots=True)
@@ -38,6 +36,5 @@ class Faults:
         Raises:
             UsageError: there are; a line each.
         """
-        more = [f"{self.book}: {len(self.lines) - SHOWN} more"] if len(self.lines) > SHOWN else []
         if self.lines:
-            raise UsageError("\n".join([*self.lines[:SHOWN], *more]))
+            raise UsageError("\n".join(shorten(self.lines)))

@@ -2,14 +2,14 @@
 
 import csv
 import difflib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
 from pydantic import ValidationError
 
-from energy_agent.config.messages import explain
+from energy_agent.config.messages import explain, shorten
 from energy_agent.core.errors import UsageError
 from energy_agent.ledger.fleet.sites import COLUMNS, KEY_COLUMN
 from energy_agent.ledger.rows.kinds import INT64_MAX
@@ -23,22 +23,24 @@ Line = tuple[str, Device]
 """Where it stands, and what it says."""
 
 
-def csv_lines(given: Path, files: Files) -> Iterator[Line]:
+def csv_lines(given: Path, files: Files) -> list[Line]:
     """The lines of an inventory file, the one that `wattlens ledger compact --inventory` reads.
 
     Raises:
-        UsageError: not readable, which is told at once, or a line that does not make sense; the message names file and line.
+        UsageError: not readable, or lines with errors; each error is a line with file, line number, expected and actual value.
     """
     try:
         text = files.read(given, FILE_MAX_B).decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise UsageError(f"{given}: is no CSV file in UTF-8") from None
+        raise UsageError(f"{given}: expected a CSV file in UTF-8") from None
     return _lines(text, given)
 
 
-def _lines(text: str, given: Path) -> Iterator[Line]:
+def _lines(text: str, given: Path) -> list[Line]:
     reader = csv.reader(text.splitlines(), strict=True)
     head: list[str] = []
+    lines: list[Line] = []
+    faults: list[str] = []
     try:
         for cells in reader:
             where = f"{given}:{reader.line_num}"
@@ -49,20 +51,24 @@ def _lines(text: str, given: Path) -> Iterator[Line]:
             elif reader.line_num > LINES_MAX:
                 raise UsageError(f"{given}: has more than {LINES_MAX} lines")
             elif cells:
-                yield where, _device(cells, head, where)
+                if len(cells) != len(head):
+                    faults.append(f"{where}: expected {len(head)} cells as in the first line, got {len(cells)}")
+                    continue
+                try:
+                    lines.append((where, _device(cells, head)))
+                except ValidationError as error:
+                    faults += [f"{where}: {line}" for line in explain(error, Device)]
     except csv.Error as error:
-        raise UsageError(f"{given}:{reader.line_num}: is no CSV: {error}") from None
+        faults.append(f"{given}:{reader.line_num}: not valid CSV: {error}")
     if not head:
-        raise UsageError(f"{given}:1: is empty; the columns must be {','.join(COLUMNS)}")
+        faults.append(f"{given}:1: is empty; the columns must be {','.join(COLUMNS)}")
+    if faults:
+        raise UsageError("\n".join(shorten(faults)))
+    return lines
 
 
-def _device(cells: Sequence[str], head: Sequence[str], where: str) -> Device:
-    if len(cells) != len(head):
-        raise UsageError(f"{where}: has {len(cells)} cells, and the head {len(head)}")
-    try:
-        return Device.model_validate({key: cell for key, cell in zip(head, cells, strict=True) if cell and key != KEY_COLUMN})
-    except ValidationError as error:
-        raise UsageError(f"{where}: {explain(error, Device)}") from None
+def _device(cells: Sequence[str], head: Sequence[str]) -> Device:
+    return Device.model_validate({key: cell for key, cell in zip(head, cells, strict=True) if cell and key != KEY_COLUMN})
 
 
 def expected(lines: Iterable[Line], sites: Sequence[str]) -> tuple[Expected, ...]:

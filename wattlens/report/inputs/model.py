@@ -36,12 +36,12 @@ def _instant(value: Any) -> Any:
         try:
             value = datetime.fromisoformat(value)
         except ValueError:
-            raise ValueError(f"a time in UTC such as 2026-01-31T23:15 is wanted, got {value[:40]!r}") from None
+            raise ValueError(f"expected a time in UTC such as 2026-01-31T23:15, got {value[:40]!r}") from None
     if not isinstance(value, datetime):
-        raise ValueError(f"a time in UTC such as 2026-01-31T23:15 is wanted, got {str(value)[:40]!r}")
+        raise ValueError(f"expected a time in UTC such as 2026-01-31T23:15, got {str(value)[:40]!r}")
     moment = value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
     if not 1990 <= moment.year <= 2200:
-        raise ValueError(f"a time of this century is wanted, got {moment:%Y-%m-%d}")
+        raise ValueError(f"expected a year from 1990 to 2200, got {moment:%Y-%m-%d}")
     return (moment + timedelta(microseconds=500_000)).replace(microsecond=0)
 
 

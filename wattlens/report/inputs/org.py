@@ -76,7 +76,7 @@ def _inventory(inputs: Inputs, files: Files, path: Path) -> Iterable[Line]:
     try:
         return csv_lines(given, files)
     except UsageError as error:
-        raise UsageError(f"{where}: {error}") from None
+        raise UsageError("\n".join(f"{where}: {line}" for line in str(error).splitlines())) from None
 
 
 def _sites(inputs: Inputs, files: Files, span: Span, path: Path) -> dict[str, SiteInputs]:

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from pydantic import Field, ValidationError
 
-from energy_agent.config.messages import explain_fault
+from energy_agent.config.messages import explain_fault, faults_of
 from wattlens.report.inputs import model
 from wattlens.report.inputs.cells import explain_missing, nested, placed
 from wattlens.report.inputs.columns import Column, Row
@@ -99,7 +99,7 @@ class _Reading:
             told = Workbook.model_validate(self._document)
         except ValidationError as error:
             unread = frozenset(self._faults.rows)
-            for fault in error.errors(include_url=False):
+            for fault in faults_of(error):
                 self._explain(fault, unread)
         self._faults.refuse()
         rows = self._sheets.get("Inventory", ())
@@ -204,7 +204,7 @@ class _Reading:
             row.tell(self._faults, label, explain_missing(row.sheet, column))
             return
         amount = column if column is not None and column.units and fault["type"] != "value_error" else None
-        text = _PREFIX.sub("", explain_fault(_in_cell(fault, row, amount) if amount else fault, Workbook), count=1)
+        text = _PREFIX.sub("", _explain_amount(fault, row, amount) if amount else explain_fault(fault, Workbook), count=1)
         if fault["type"] == "value_error":
             text += also_at(text, self._cells, row.where(row.sheet.name))
         elif amount:
@@ -212,12 +212,11 @@ class _Reading:
         row.tell(self._faults, label, placed(text, row.sheet))
 
 
-def _in_cell(fault: Any, row: Row, column: Column) -> Any:
+def _explain_amount(fault: Any, row: Row, column: Column) -> str:
     """A fault of an amount with the value that its cell holds, and with limits in the unit of the cell."""
     assert column.units is not None
     factor = float(column.units[row.cells[column.unit_label]])
-    limits = {key: value / factor if isinstance(value, int | float) else value for key, value in fault.get("ctx", {}).items()}
-    return {**fault, "input": row.cells[column.label], "ctx": limits}
+    return explain_fault({**fault, "input": row.cells[column.label]}, Workbook, factor)
 
 
 def also_at(text: str, cells: Mapping[str, Sequence[str]], own: str = "") -> str:

@@ -137,11 +137,11 @@ def test_a_last_row_without_its_end_is_taken_once_nobody_writes_any_more(tmp_pat
     ("text", "reason"),
     [
         ("2026-01-01T00:00:00,5", r"meter\.csv:4: its time .* has no offset"),
-        ("yesterday,5", r"meter\.csv:4: 'yesterday' is no time"),
+        ("yesterday,5", r"meter\.csv:4: expected a time in .*, got 'yesterday'"),
         ("2099-01-01T00:00:00Z,5", r"meter\.csv:4: its time is .* s in the future"),
         ("1700000001,5", r"meter\.csv:4: its time is not later than that of the row before"),
         ("1700000000.5,5", r"meter\.csv:4: its time is not later"),
-        ("20260101,5", r"meter\.csv:4: .* is before 2000"),
+        ("20260101,5", r"meter\.csv:4: expected a time from 2000 on"),
         ("1700000002,five", r"meter\.csv:4: 'five' is no number"),
         ("1700000002,NaN", r"meter\.csv:4: absurd reading: energy NaN"),
         ("1700000002,-5", r"meter\.csv:4: .* is negative"),
@@ -173,7 +173,7 @@ def test_a_row_at_fault_is_named_after_what_was_before_it_and_can_be_mended(tmp_
 @pytest.mark.parametrize(
     ("text", "more", "reason"),
     [
-        ("", {}, "is empty"),
+        ("", {}, "got an empty file"),
         ("time,kwh\n", {}, "no column 'energy_kwh' or 'power_w'; its columns: 'time', 'kwh'"),
         ("energy_kwh\n", {}, "no column 'time'"),
         ("time,energy_kwh\n", {"power_column": "watts"}, "no column 'watts'"),
@@ -293,10 +293,10 @@ def test_parquet_that_does_not_serve_is_one_reason(tmp_path):
         assert "\n" not in str(error.value)
 
     refused("instants without a time zone", time=pyarrow.array([START_S], pyarrow.timestamp("s")), energy_kwh=[1])
-    refused("of type bool", time=[START_S], energy_kwh=[True])
-    refused("of type list", time=[START_S], energy_kwh=[[1]])
+    refused("got type bool", time=[START_S], energy_kwh=[True])
+    refused("got type list", time=[START_S], energy_kwh=[[1]])
     refused("a text of 100 bytes", time=["a" * 100] * 9, energy_kwh=[1] * 9)
-    refused(r"meter\.parquet:1: .* is before 2000", time=[5], energy_kwh=[1])
+    refused(r"meter\.parquet:1: expected a time from 2000 on", time=[5], energy_kwh=[1])
     refused(r"meter\.parquet:1: absurd reading: energy NaN", time=[START_S], energy_kwh=[float("nan")])
     refused("no column 'time'", energy_kwh=[1])
     categories = pyarrow.array(["x" * 1000, "y"]).dictionary_encode()
