@@ -23,8 +23,8 @@ from tests.support import free_port, need_program
 ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
 UNMARKED = {
-    "agent", "attribution", "cli", "configuration", "dvfs", "dvfs-policies", "dvfs-savings", "dvfs-serving",
-    "dvfs-sweep", "energy-per-token", "factors", "holders", "import", "ledger", "metrics", "report", "report-audit",
+    "agent", "cli", "configuration", "dvfs", "dvfs-policies", "dvfs-savings", "dvfs-serving",
+    "dvfs-sweep", "factors", "import", "metrics", "report", "report-audit",
     "report-inputs", "report-methods", "report-sql", "site", "top", "zeus",
     "alerts", "coexistence", "compose", "dashboards", "dcgm", "deploy", "doctor", "fleet", "grafana", "quickstart",
     "runbooks", "troubleshooting", "decisions", "extend", "sample-report",

@@ -15,7 +15,7 @@ OwnerKind = Annotated[str, Field(pattern=OWNER_KIND)]
 
 
 class Kubernetes(Section):
-    """What the kubelet and the API server say of the pods of this node (docs/holders.md)."""
+    """What the kubelet and the API server say of the pods of this node (docs/attribution.md)."""
 
     pod_resources: Annotated[Literal["auto", "off"] | Path, Off] = Field(
         "auto", description="the kubelet's PodResources socket; auto: where there is one at its usual place"

@@ -12,7 +12,7 @@ JobWord = Annotated[str, Field(pattern=JOB_WORD, max_length=50)]
 
 
 class Slurm(Section):
-    """What Slurm says of the jobs of this node (docs/holders.md)."""
+    """What Slurm says of the jobs of this node (docs/attribution.md)."""
 
     scontrol: Annotated[Literal["auto", "off"] | Path, Off] = Field(
         "auto", description="the program, beside which squeue is; auto: where it is installed, once a slurmd runs here"

@@ -76,7 +76,7 @@ class Asking(Poller[Claims]):
         named = {claim.workload for claim in claims} | set(unknown.values())
         self._since = {name: since for name, since in self._since.items() if name in named}
         for device in unknown.keys() - self._unknown.keys():
-            log.warning("%s, given to %s: which GPU it is cannot be told; see docs/holders.md", device, unknown[device])
+            log.warning("%s, given to %s: which GPU it is cannot be told; see docs/attribution.md", device, unknown[device])
         self._unknown = unknown
         # The same tuple while nothing changes: callers compare it by identity.
         same = before is not None and before.claims == claims

@@ -38,7 +38,8 @@ class PodLogs:
             uids.setdefault(key, []).append(uid)
         self._uids = uids
         if reason and reason != self._reason:
-            log.warning("pods' uids: %s: %s; processes of pods are named pod-UID; see docs/holders.md", self._folder, reason)
+            message = "pods' uids: %s: %s; processes of pods are named pod-UID; see docs/attribution.md#kubernetes"
+            log.warning(message, self._folder, reason)
         self._reason = reason
         return reason
 

@@ -13,11 +13,12 @@ import pytest
 from energy_agent.ledger.fleet import heads
 from energy_agent.ledger.segments import segment
 from energy_agent.ledger.signing import open_signer
-from tests.energy_agent.ledger.cases import IDENTITY, filled
+from tests.energy_agent.ledger.cases import IDENTITY, filled, truth
 from tests.support import need_module, need_program
 
 PAGE = Path(__file__).parents[3] / "docs" / "ledger.md"
 (BY_HAND,) = re.findall(r"^```sh\n(f=(?:(?!^```).)*?pkeyutl.*?)^```", PAGE.read_text(), re.M | re.S)
+(CHAIN,) = re.findall(r"^```sh\n(cd segments\n.*?)^```", PAGE.read_text(), re.M | re.S)
 NAME = segment.file_name(IDENTITY.cluster, IDENTITY.node, 0)
 _LACKS = re.compile("unknown option|unrecognized flag|not supported", re.IGNORECASE)
 
@@ -47,6 +48,18 @@ def test_openssl_accepts_the_signature_of_a_segment(folder: Path) -> None:
     done = by_hand(folder)
     assert (done.returncode, done.stderr) == (0, "")
     assert BY_HAND.splitlines()[0] == f"f={NAME}"  # the page is about the file that was checked
+
+
+def test_the_commands_of_the_page_print_the_chain_and_the_sum_of_all_cells(tmp_path: Path) -> None:
+    for program in ("bash", "bc", "sha256sum"):
+        need_program(program)
+    filled(tmp_path, 20, seals=(9, 19)).close()
+    done = by_hand(tmp_path, CHAIN)
+    assert (done.returncode, done.stderr) == (0, "")
+    *chain, total = done.stdout.splitlines()
+    previous, hashes = [line.split('"')[3] for line in chain[::2]], [line.split()[0] for line in chain[1::2]]
+    assert previous == ["0" * 64, *hashes[:-1]]
+    assert int(total) == truth(range(20))
 
 
 def test_openssl_accepts_signed_heads_with_cat_in_place_of_gunzip_and_refuses_a_changed_one(folder: Path) -> None:
