@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 BOOTSTRAP := sh deploy/bootstrap.sh
 PYTEST := $(BIN)/python -m pytest
-INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
+INSTALL := $(BIN)/pip install --disable-pip-version-check -c constraints.txt
 # How many tests run side by side: auto is three a core, as most wait for processes, and two with peers; 0: one after another.
 WORKERS ?= auto
 SIDE_BY_SIDE := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
@@ -72,7 +72,8 @@ $(VENV)/bin/python:
 	@$(BOOTSTRAP) venv "$(PYTHON)" "$(VENV)"
 
 $(VENV)/.demo: pyproject.toml constraints.txt | $(VENV)/bin/python compiler
-	$(INSTALL) -e '.[facility,reports,tui]'
+	@echo "Installing Wattlens and its packages into $(VENV): about a minute and 700 MB"
+	@$(INSTALL) -e '.[facility,reports,tui]'
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python compiler

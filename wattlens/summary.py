@@ -33,7 +33,7 @@ class Summary:
 
     devices: tuple[tuple[str, Bounds], ...]
     workloads: tuple[tuple[str, Bounds], ...]
-    unheld_uj: int
+    unallocated_uj: int
     unattributed_uj: int
     total: Bounds
     tokens: tuple[TokenCost, ...]
@@ -44,7 +44,7 @@ class Summary:
     boundary: Boundary = Boundary.GPU
     hosts: tuple[tuple[str, Bounds], ...] = ()  # around the GPUs, which everything above is about
     host_workloads: tuple[tuple[str, Bounds], ...] = ()
-    host_unheld_uj: int = 0
+    host_unallocated_uj: int = 0
     host_unattributed_uj: int = 0
     host_buckets_uj: int = 0
     host_counters_uj: int = 0
@@ -52,7 +52,7 @@ class Summary:
 
     @property
     def conserved(self) -> bool:
-        """Whether workloads, unheld and unattributed sum to the journal's own totals, to the microjoule."""
+        """Whether workloads, unallocated and unattributed sum to the journal's own totals, to the microjoule."""
         return self.buckets_uj == self.counters_uj and self.host_buckets_uj == self.host_counters_uj
 
 
@@ -70,27 +70,27 @@ def summarise(state: Path) -> Summary:
     devices = sorted({c.device for c in cells} | {r.device for r in rows if isinstance(r, GapRow)})
     workloads = sorted({c.workload for c in cells if c.workload})
     by_workload = [(w, summary.bounds(rows, workload=w)) for w in workloads]
-    unheld, unattributed = _unowned(cells)
+    unallocated, unattributed = _unowned(cells)
     beyond = [row for row in everything if isinstance(row, Cell) and _around(row)]
     hosts = sorted({row.device for row in everything if _around(row) and isinstance(row, Cell | GapRow)})
-    host_unheld, host_unattributed = _unowned(beyond)
+    host_unallocated, host_unattributed = _unowned(beyond)
     held = [(w, _shares(everything, hosts, w)) for w in workloads] if hosts else []
     totals = journal.book.totals.energy
     return Summary(
         devices=tuple((d, summary.bounds(rows, device=d)) for d in devices),
         workloads=tuple(by_workload),
-        unheld_uj=unheld,
+        unallocated_uj=unallocated,
         unattributed_uj=unattributed,
         total=summary.bounds(rows),
         tokens=tuple(_tokens(rows, dict(by_workload))),
-        buckets_uj=sum(b.energy_uj for _, b in by_workload) + unheld + unattributed,
+        buckets_uj=sum(b.energy_uj for _, b in by_workload) + unallocated + unattributed,
         counters_uj=sum(uj for key, uj in totals.items() if is_gpu(key[0])),
         boundary=boundary(hosts),
         hosts=tuple((h, summary.bounds(everything, device=h)) for h in hosts),
         host_workloads=tuple(held),
-        host_unheld_uj=host_unheld,
+        host_unallocated_uj=host_unallocated,
         host_unattributed_uj=host_unattributed,
-        host_buckets_uj=sum(b.energy_uj for _, b in held) + host_unheld + host_unattributed,
+        host_buckets_uj=sum(b.energy_uj for _, b in held) + host_unallocated + host_unattributed,
         host_counters_uj=sum(uj for key, uj in totals.items() if not is_gpu(key[0])),
         unbounded_ns=sum(
             row.end_ns - row.start_ns for row in everything if isinstance(row, GapRow) and row.reason.startswith(UNBOUNDED)
@@ -106,9 +106,9 @@ def _around(row: Row) -> bool:
 
 
 def _unowned(cells: Sequence[Cell]) -> tuple[int, int]:
-    """(unheld, unattributed) energy."""
-    unheld = sum(c.energy_uj for c in cells if c.state is State.UNHELD)
-    return unheld, sum(c.energy_uj for c in cells if c.state.unattributed_reason is not None)
+    """(unallocated, unattributed) energy."""
+    unallocated = sum(c.energy_uj for c in cells if c.state is State.UNHELD)
+    return unallocated, sum(c.energy_uj for c in cells if c.state.unattributed_reason is not None)
 
 
 def _shares(rows: Sequence[Row], hosts: Sequence[str], workload: str) -> Bounds:
@@ -137,12 +137,12 @@ def text(found: Summary, names: Mapping[str, str]) -> str:
     workloads = sorted(((names.get(w, w), b) for w, b in found.workloads), key=lambda pair: pair[0])
     lines = [
         "",
-        "Energy by device (boundary: the GPU boards)",
+        "Energy by device (boundary: GPU)",
         *_table(devices),
         "",
         "Energy by workload",
         *_table(workloads),
-        f"  {'nobody (unheld)':{_NAME}} {joules(found.unheld_uj):>12,.1f} J",
+        f"  {'unallocated':{_NAME}} {joules(found.unallocated_uj):>12,.1f} J",
         f"  {'unattributed':{_NAME}} {joules(found.unattributed_uj):>12,.1f} J",
         *_table([("all", found.total)]),
         *_host(found, names),
@@ -151,32 +151,32 @@ def text(found: Summary, names: Mapping[str, str]) -> str:
         "sensors' gain over all boards to what the edges of the windows leave open.",
     ]
     if found.tokens:
-        lines += ["", "Energy per generated token, the holder's idle time included"]
+        lines += ["", "Energy per generated token, the workload's idle time included"]
         for t in found.tokens:
             lines.append(f"  {names.get(t.workload, t.workload)}, {t.model}")
             lines.append(f"    {t.j_per_token:.4f} J/token ({t.low:.4f} to {t.high:.4f}), {t.tokens:,} tokens")
     same = "==" if found.conserved else "!="
     chain_text = "verified" if not found.chain_faults else "; ".join(found.chain_faults)
     if found.hosts:
+        same_host = "==" if found.host_buckets_uj == found.host_counters_uj else "!="
         lines += [
             "",
-            "The ledger around the GPUs",
-            f"  workloads + unheld + unattributed   {found.host_buckets_uj:>22,} uJ",
-            f"  {'==' if found.host_buckets_uj == found.host_counters_uj else '!='} energy of the host"
-            f"               {found.host_counters_uj:>22,} uJ",
+            "Ledger of the node without its GPUs",
+            f"  {'workloads + unallocated + unattributed':40} {found.host_buckets_uj:>22,} uJ",
+            f"  {same_host + ' energy of the node without GPUs':40} {found.host_counters_uj:>22,} uJ",
         ]
     lines += [
         "",
-        "The ledger",
-        f"  workloads + unheld + unattributed   {found.buckets_uj:>22,} uJ",
-        f"  {same + ' energy of the devices':35} {found.counters_uj:>22,} uJ",
+        "Ledger of the GPUs",
+        f"  {'workloads + unallocated + unattributed':40} {found.buckets_uj:>22,} uJ",
+        f"  {same + ' energy of the devices':40} {found.counters_uj:>22,} uJ",
         f"  chain: {found.segments} segment{'s' * (found.segments != 1)}, {chain_text}",
     ]
     return "\n".join(map(printable, lines))
 
 
 _WITHIN = {
-    Boundary.NODE: "all that the node draws, less its GPUs",
+    Boundary.NODE: "whole node minus GPUs",
     Boundary.GPU_CPU: "processors and memory; not the whole node",
 }
 
@@ -188,14 +188,14 @@ def _host(found: Summary, names: Mapping[str, str]) -> list[str]:
     workloads = sorted(((names.get(w, w), b) for w, b in found.host_workloads), key=lambda pair: pair[0])
     lines = [
         "",
-        f"Energy around the GPUs ({_WITHIN[found.boundary]})",
+        f"Energy of the node without its GPUs ({_WITHIN[found.boundary]})",
         *_table([(domain(h), b) for h, b in found.hosts]),
         "",
-        "Of it by workload, by GPU time held",
+        "By workload, in proportion to allocated GPU time",
         *_table(workloads),
-        f"  {'nobody (unheld)':{_NAME}} {joules(found.host_unheld_uj):>12,.1f} J",
+        f"  {'unallocated':{_NAME}} {joules(found.host_unallocated_uj):>12,.1f} J",
         f"  {'unattributed':{_NAME}} {joules(found.host_unattributed_uj):>12,.1f} J",
-        f"  GPUs and this together (boundary: {found.boundary}): {joules(found.counters_uj + found.host_counters_uj):,.1f} J",
+        f"  with the GPUs (boundary: {found.boundary}): {joules(found.counters_uj + found.host_counters_uj):,.1f} J",
     ]
     if found.unbounded_ns:
         lines.append(f"  unseen for {found.unbounded_ns / NS_PER_S:,.1f} s, and nothing bounds that energy")

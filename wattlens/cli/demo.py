@@ -15,7 +15,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     add("--scenario", default="h100-node", metavar="NAME", help="a shipped scenario or a file (default h100-node)")
     add("--seed", type=int, metavar="N", help="another run of the same scenario")
     add("--listen", default="127.0.0.1:9479", metavar="ADDR:PORT", help="where /metrics is served (default 127.0.0.1:9479)")
-    add("--country", metavar="ISO3", help="grid of this country for the report, such as DEU (default: no carbon figure)")
+    add("--country", default="GBR", metavar="ISO3", help="country of the simulated site's grid (default GBR)")
     add("--no-live", action="store_true", help="a line every few seconds instead of the live view")
     add("--json", action="store_true", help="the summary as JSON on standard output")  # fmt: skip
 

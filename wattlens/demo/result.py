@@ -34,11 +34,11 @@ def text(result: Result) -> str:
     lines = [
         summary.text(result.found, result.names),
         "",
-        "Steering (policy static: SM clock held at the knee, on and off in random order)",
+        "DVFS (policy static: blocks with and without a lower SM clock)",
         *(f"  {line}" for line in saving_lines(result.saving)),
-        f"  settings at the end: {'as found' if result.restored else 'NOT as found'}",
+        f"  original settings: {'restored' if result.restored else 'NOT restored'}",
         "",
-        "The building",
+        "Building",
         *(f"  {line}" if line else "" for line in result.building.splitlines()),
         "",
         f"Written to {result.out}",
@@ -51,7 +51,7 @@ def saving_lines(saving: Mapping[str, Any]) -> list[str]:
     """The verdict, or why there is none."""
     ratio, slowdown = saving.get("saving_ratio"), saving.get("slowdown_ratio")
     if ratio is None or slowdown is None:
-        return [f"no saving can be told: {saving.get('reason') or 'no paired blocks were measured'}"]
+        return [f"not available: {saving.get('reason') or 'no paired blocks were measured'}"]
     lower = "lower" if ratio["value"] >= 0 else "higher"
     what = slowdown_of(saving)
     sign = 1 if ratio["value"] >= 0 else -1
@@ -61,7 +61,7 @@ def saving_lines(saving: Mapping[str, Any]) -> list[str]:
         f"{'J/token':{width}}  {100 * abs(ratio['value']):.1f} % {lower} (95 % interval {100 * low:.1f} to {100 * high:.1f} %)",
         f"{what:{width}}  {100 * slowdown['value']:+.1f} % "
         f"(95 % interval {100 * slowdown['low']:+.1f} to {100 * slowdown['high']:+.1f} %)",
-        f"{saving['pairs']} pairs of blocks; claimable: {saving['claimable_uj'] / 1e6:,.0f} J",
+        f"{saving['pairs']} pairs of blocks; proven saving: {saving['claimable_uj'] / 1e6:,.0f} J",
     ]
 
 
@@ -92,14 +92,14 @@ def document(result: Result) -> dict[str, Any]:
         "simulated": True,
         "devices": bounds(found.devices),
         "workloads": bounds(found.workloads),
-        "unheld_uj": found.unheld_uj,
+        "unallocated_uj": found.unallocated_uj,
         "unattributed_uj": found.unattributed_uj,
         "total": bounds([("all", found.total)])["all"],
         "tokens": tokens,
         "boundary": found.boundary,
         "hosts": bounds(found.hosts),
         "host_workloads": bounds(found.host_workloads),
-        "host_unheld_uj": found.host_unheld_uj,
+        "host_unallocated_uj": found.host_unallocated_uj,
         "host_unattributed_uj": found.host_unattributed_uj,
         "conserved": found.conserved,
         "chain_faults": list(found.chain_faults),

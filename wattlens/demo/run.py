@@ -30,6 +30,7 @@ from energy_agent.sim.building.model import Facility
 from energy_agent.sim.node import SimulatedNode
 from energy_agent.sim.scenario_model import Host
 from wattlens import summary
+from wattlens.demo import headline
 from wattlens.demo import result as demo_result
 from wattlens.demo import site as demo_site
 from wattlens.demo.child import child
@@ -43,6 +44,8 @@ BLOCK_S = 4.0
 START_S = 20.0  # the plan of blocks, which is analysed at its end alone, leaves so much until steering begins, and for delays
 GROUP = "serving"
 CLEAN_S = 2.0
+NODE_PERIOD_S = 1.0  # a minute is short: two readings of a slower meter would leave a tenth of it without the node
+NODE_MAX_W = 12_000
 COOLING_LAG_S = 15.0  # of a small machine room, so that a minute shows it
 
 
@@ -56,7 +59,7 @@ class DemoOptions:
     listen: str = "127.0.0.1:9479"
     seed: int | None = None
     live: bool = True
-    country: str | None = None
+    country: str = "GBR"
     as_json: bool = False
 
 
@@ -98,7 +101,7 @@ def run_demo(options: DemoOptions) -> int:
             sockets = Path(running.enter_context(tempfile.TemporaryDirectory(prefix="wattlens-")))
             _write_config(stage, sockets / "actuator.sock")
             running.enter_context(_actuator(stage, sockets / "actuator.sock"))
-            stage.site = running.enter_context(demo_site.running(node, stage.out))
+            stage.site = running.enter_context(demo_site.running(node, stage.out, options.country))
             agent = running.enter_context(_agent(stage, listen))
             _watch(stage, agent, stopping)
         restored = _settings(node) == found
@@ -138,7 +141,7 @@ def _write_config(stage: _Stage, actuator: Path) -> None:
     } | ({"blocks": plan} if plan else {})
     config = {
         "node": {"cluster": "demo", "name": "simulated"},
-        "sources": {"node": {"rapl": {"period_s": 5}, "redfish": _redfish(stage)}},
+        "sources": {"node": {"rapl": {"period_s": NODE_PERIOD_S}, "redfish": _redfish(stage)}},
         "holders": {"period_s": 2.0},
         "tokens": [{"workload": stage.serving["identity"], "url": stage.serving["metrics_url"], "period_s": 0.5}],
         "dvfs": steering,
@@ -155,7 +158,8 @@ def _redfish(stage: _Stage) -> dict[str, Any]:
         "url": stage.node.state()["host"]["redfish_url"],
         "user_file": str(folder / "redfish-user"),
         "password_file": str(folder / "redfish-password"),
-        "period_s": 5,
+        "period_s": NODE_PERIOD_S,
+        "max_power_w": NODE_MAX_W,
     }
 
 
@@ -230,21 +234,26 @@ def _watch(stage: _Stage, agent: subprocess.Popen[bytes], stopping: list[int]) -
 
 
 def _conclude(stage: _Stage, restored: bool) -> int:
+    _say(stage.options, "creating the report")
     saving = _saving(stage)
-    report = _report(stage)
-    found = summary.summarise(stage.state)
-    files = _FILES | (demo_site.FILES if stage.site.url else {}) | (_REPORT if report else {})
-    result = demo_result.Result(
-        found, stage.names, saving, restored, stage.out, files, demo_site.concluded(stage.site, stage.out)
-    )
+    no_report = _report(stage)
+    if no_report:
+        print(no_report, file=sys.stderr)
+    files = _FILES | (demo_site.FILES if stage.site.url else {}) | ({} if no_report else _REPORT)
+    totals, building = summary.summarise(stage.state), demo_site.concluded(stage.site, stage.out)
+    result = demo_result.Result(totals, stage.names, saving, restored, stage.out, files, building)
+    (stage.out / SUMMARY).write_text(demo_result.text(result) + "\n")
     if stage.options.as_json:
         print(json.dumps(demo_result.document(result), indent=1, sort_keys=True))
     else:
-        print(demo_result.text(result))
+        figures = {} if no_report else headline.read_figures(stage.out / "report/facts.json")
+        print(headline.text(result, figures, no_report))
     return 0 if result.ok else 1
 
 
+SUMMARY = "summary.txt"
 _FILES = {
+    SUMMARY: "every device and workload with its bounds, steering, the building",
     "state/segments/": "the ledger: a chain of segments, see docs/ledger.md",
     "state/journal.db": "the journal, an SQLite database",
     "agent.yaml": "the agent's configuration; agent.log beside it",
@@ -256,28 +265,25 @@ def _saving(stage: _Stage) -> dict[str, Any]:
     plan = _block_plan(stage.options.seconds)
     if plan is None:
         needed_s = START_S + 2 * BLOCK_S * MIN_PAIRS_WITH_LOAD
-        return {"reason": f"that needs {MIN_PAIRS_WITH_LOAD} pairs of blocks, so --seconds {needed_s:.0f} or more"}
+        return {"reason": f"it takes {MIN_PAIRS_WITH_LOAD} pairs of blocks, so --seconds {needed_s:.0f} or more"}
     rows = (located.row for located in read_rows(stage.state))
     return proven((row for row in rows if isinstance(row, Analysis | PairedBlocks) and row.group == GROUP), int(plan["pairs"]))
 
 
-def _report(stage: _Stage) -> bool:
-    """The report, where its libraries are installed."""
+def _report(stage: _Stage) -> str:
+    """Create the report; why there is none, "" where there is one."""
     ledger = stage.out if stage.site.url else stage.state  # with the building's own beside the node's
     command = [sys.executable, "-m", "wattlens", "report", "--ledger", str(ledger), "--out", str(stage.out / "report")]
     if stage.site.url:
         command += ["--org", str(demo_site.organisation(stage.out))]
-    command += ["--accept-coverage", "0"]  # a minute on a busy machine may have holes, which page one tells then
-    if stage.options.country:
+    else:
         command += ["--country", stage.options.country]
+    command += ["--accept-coverage", "0"]  # a minute on a busy machine may have holes, which page one tells then
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     except subprocess.TimeoutExpired:
-        print("no report: it was not ready within 120 s", file=sys.stderr)
-        return False
-    if done.returncode:
-        print(f"no report: {(done.stderr.strip().splitlines() or ['it failed'])[-1]}", file=sys.stderr)
-    return done.returncode == 0
+        return "no report: it was not ready within 120 s"
+    return f"no report: {(done.stderr.strip().splitlines() or ['it failed'])[-1]}" if done.returncode else ""
 
 
 def _settings(node: SimulatedNode) -> list[tuple[int, tuple[int, int]]]:

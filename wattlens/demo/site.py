@@ -18,6 +18,8 @@ from wattlens.demo.child import child
 from wattlens.scrape.access import read_page
 
 FILES: Final = {"site/": "the ledger of the building: wattlens pue --ledger says its PUE; site.yaml beside it"}
+PRICE_GBP: Final = 0.25
+"""Of a kWh."""
 _PERIOD_S: Final = 2.0
 _CATEGORIES: Final = ("3", "2", "1")
 
@@ -47,14 +49,16 @@ class Site:
 
 
 def organisation(out: Path) -> Path:
-    """What the report is told of the demo: its one site."""
+    """Write the organisation file of the report: one site, and a price of electricity that is made up."""
+    tariff = {"id": "demo", "currency": "GBP", "default_per_kwh": PRICE_GBP, "valid_from": "2020-01-01", "source": "made up"}
+    organisation = {"organisation": {"name": "Demo"}, "sites": [{"file": "site.yaml", "tariffs": [tariff]}]}
     path = out / "org.yaml"
-    path.write_text(yaml.safe_dump({"organisation": {"name": "Demo"}, "sites": [{"file": "site.yaml"}]}, sort_keys=False))
+    path.write_text(yaml.safe_dump(organisation, sort_keys=False))
     return path
 
 
 @contextmanager
-def running(node: SimulatedNode, out: Path) -> Iterator[Site]:
+def running(node: SimulatedNode, out: Path, country: str) -> Iterator[Site]:
     """The site process, where the simulated node has a building."""
     try:
         config = site_config(node, name="demo", period_s=_PERIOD_S)
@@ -62,6 +66,7 @@ def running(node: SimulatedNode, out: Path) -> Iterator[Site]:
         yield Site(reason=str(error))
         return
     config["web"] = {"listen": "127.0.0.1:0"}
+    config["grid"] = {"country": country}
     (out / "site.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
     log = out / "site.log"
 

@@ -106,7 +106,9 @@ def test_export_filters(state, capsys):
 
     assert energy("--device", "GPU-1") == TOTAL // 2
     assert energy("--workload", "job") == TOTAL
-    assert energy("--workload", "other") == 0
+    code, _, err = run(capsys, "export", state, "--workload", "other")
+    assert code == 1
+    assert "it has: job" in err
     assert energy("--from", "2026-01-01", "--to", "2026-01-01T00:15") == TOTAL
     assert energy("--from", "2026-01-01T00:15") == energy("--to", "2026-01-01") == 0
 
@@ -114,9 +116,9 @@ def test_export_filters(state, capsys):
 @pytest.mark.parametrize(
     ("options", "code", "words"),
     [
-        (("--workload", "nosuch"), 1, "no cell of workload nosuch"),
-        (("--device", "GPU-9"), 1, "no cell of device GPU-9"),
-        (("--device", "0"), 1, "named by their UUID"),
+        (("--workload", "nosuch"), 1, "it has: job"),
+        (("--device", "GPU-9"), 1, "it has: GPU-0, GPU-1"),
+        (("--workload", "job", "--device", "0"), 1, "it has: GPU-0, GPU-1"),
         (("--from", "2030-01-01T00:00:00Z"), 1, "no cell of from 2030"),
         (("--from", "2026-01-02T00:00:00Z", "--to", "2026-01-01T00:00:00Z"), 2, "is not after"),
     ],

@@ -173,7 +173,7 @@ def test_the_text_fits_80_columns_and_claims_no_more_than_is_known() -> None:
     assert "bounds, not a 95 % interval" in told
     assert "time between tokens" in told
     assert "(95 % interval -5.0 to 55.0 %)" in told
-    assert "as found" in told
+    assert "original settings: restored" in told
 
 
 def test_a_loss_is_called_higher() -> None:
@@ -192,4 +192,6 @@ def test_whatever_does_not_add_up_fails_the_run(broken: str) -> None:
         "conserved": replace(good, found=replace(good.found, buckets_uj=1)),
     }[broken]
     assert not bad.ok
-    assert {"restored": "NOT as found", "chain": "x: is missing", "conserved": "!="}[broken] in result.text(bad)
+    assert {"restored": "original settings: NOT restored", "chain": "x: is missing", "conserved": "!="}[broken] in result.text(
+        bad
+    )

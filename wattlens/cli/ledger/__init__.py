@@ -1,6 +1,7 @@
 """`wattlens ledger`: verify, export, ship, compact and import the book of record."""
 
 import argparse
+import heapq
 import json
 import sys
 from collections.abc import Callable, Iterable
@@ -84,6 +85,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     history_import.configure(_sub(commands, "import", history_import.SUMMARY, history_import.run))
 
 
+_NAMES_SHOWN = 50
 _KINDS = {
     "actions": ("action", "what DVFS set and put back"),
     "pairs": ("pair", "pairs of blocks that prove what DVFS saves"),
@@ -197,6 +199,8 @@ def _export(arguments: argparse.Namespace) -> int:
             count = export.write(export.of_kind(located, kind, choice), form, arguments.output, columns_of(kind), name)
         else:
             count = export.write(export.table(located, choice), form, arguments.output)
+        if not count:
+            _refuse_unknown(arguments)
         if arguments.output is not None:
             print(f"{count} {name} in {arguments.output}")
         return 0
@@ -210,9 +214,10 @@ def _export(arguments: argparse.Namespace) -> int:
         if inside or isinstance(row, DeviceFacts):
             rows.append(row)
     if not found:
+        _refuse_unknown(arguments)
         asked = {"device": arguments.device, "workload": arguments.workload, "from": arguments.start, "to": arguments.end}
         named = ", ".join(f"{key} {value}" for key, value in asked.items() if value)
-        raise WattlensError(f"{arguments.source}: no cell{' of ' + named if named else ''}; devices are named by their UUID")
+        raise WattlensError(f"{arguments.source}: no cell{' of ' + named if named else ''}")
     known = {row.uuid for row in rows if isinstance(row, DeviceFacts)}
     chosen = (row for row in rows if isinstance(row, Cell) and choice.takes(row.cell_start_ns, row.device, row.workload))
     unknown = sorted({row.device for row in chosen} - known)
@@ -229,6 +234,23 @@ def _export(arguments: argparse.Namespace) -> int:
         low, high = decimal(bounds.low_uj, UJ_PER_J), decimal(bounds.high_uj, UJ_PER_J)
         print(f"{decimal(bounds.energy_uj, UJ_PER_J)} J, at least {low} J, at most {high} J")
     return 1 if unknown else 0
+
+
+def _refuse_unknown(arguments: argparse.Namespace) -> None:
+    """Raise WattlensError with the names that the ledger has, where it has none of that workload or device."""
+    from energy_agent.ledger import reading
+    from energy_agent.ledger.rows.kinds import Cell
+
+    for kind in ("workload", "device"):
+        name = getattr(arguments, kind)
+        if name is None:
+            continue
+        rows = (located.row for located in reading.read_rows(arguments.source))
+        names = {getattr(row, kind) for row in rows if isinstance(row, Cell)} - {""}
+        if name not in names:
+            listed = ", ".join(heapq.nsmallest(_NAMES_SHOWN, names)) or "none"
+            more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
+            raise WattlensError(f"{arguments.source}: --{kind}: no {kind} {name!r} in this ledger; it has: {listed}{more}")
 
 
 def _ship(arguments: argparse.Namespace) -> int:

@@ -1,0 +1,69 @@
+"""The results that the demo ends with."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from energy_agent.ledger.rows.uncertainty import Bounds
+from wattlens.demo import headline
+from wattlens.demo.result import Result
+from wattlens.summary import Summary, TokenCost
+
+UJ = 1_000_000
+CHAT, TRAIN = (Bounds(uj, uj - UJ, uj + UJ, 1, 1, 0) for uj in (300 * UJ, 600 * UJ))
+TOTAL = Bounds(1000 * UJ, 990 * UJ, 1010 * UJ, 1, 1, 0)
+SUMMARY = Summary(
+    devices=(("GPU-0", TOTAL),),
+    workloads=(("chat", CHAT), ("train", TRAIN)),
+    unallocated_uj=100 * UJ,
+    unattributed_uj=0,
+    total=TOTAL,
+    tokens=(TokenCost("chat", "org/model", 150, 2.0, 1.9, 2.1),),
+    buckets_uj=1000 * UJ,
+    counters_uj=1000 * UJ,
+    chain_faults=(),
+    segments=1,
+)
+RESULT = Result(SUMMARY, {"GPU-0": "GPU 0"}, {"reason": "it takes 4 pairs"}, True, Path("/o"), {})
+FIGURES: headline.Figures = {
+    "co2e.location": {"value": "12.345", "unit": "g", "reason": None},
+    "cost": {"value": None, "reason": "two currencies"},
+    "cost/site/demo": {"value": "0.0123", "unit": "GBP", "reason": None},
+    "pue": {"value": None, "reason": "no meter of role total"},
+}
+
+
+def rows(text: str) -> dict[str, str]:
+    """The lines of results by their names."""
+    pairs = [(line[2:20].strip(), line[20:]) for line in text.splitlines() if line.startswith("  ")]
+    return {name: value for name, value in pairs if name}
+
+
+def test_each_figure_is_shown_or_says_why_it_is_absent() -> None:
+    found = rows(headline.text(RESULT, FIGURES))
+    assert found["energy"].startswith("0.000278 kWh by the GPUs (1,000 J)")
+    assert found["by workload"] == "train 60 %, chat 30 %, unallocated 10 %"
+    assert found["energy per token"].startswith("2.000 J (1.900 to 2.100), chat")
+    assert found["CO2e"].startswith("12.3 g")
+    assert found["electricity cost"].startswith("0.0123 GBP")
+    assert "no meter of role total" in found["PUE"]
+    assert "it takes 4 pairs" in found["DVFS saving"]
+    without = rows(headline.text(RESULT, {}, "no report: no library"))
+    assert {"no library" in without[name] for name in ("CO2e", "electricity cost", "PUE")} == {True}
+
+
+def test_whatever_is_wrong_is_in_the_results() -> None:
+    assert "NOT" in rows(headline.text(replace(RESULT, restored=False), {}))["GPU settings"]
+    broken = replace(RESULT, found=replace(SUMMARY, chain_faults=("segment 3 is missing",)))
+    assert "segment 3 is missing" in rows(headline.text(broken, {}))["ledger"]
+    lost = replace(RESULT, found=replace(SUMMARY, counters_uj=999 * UJ))
+    assert "1,000,000,000 uJ" in rows(headline.text(lost, {}))["ledger"]
+
+
+def test_hostile_names_do_not_reach_the_terminal() -> None:
+    hostile = replace(SUMMARY, workloads=(("chat\x1b[31m", CHAT),), tokens=(TokenCost("chat\x1b[31m", "m", 1, 1.0, 1.0, 1.0),))
+    assert "\x1b" not in headline.text(replace(RESULT, found=hostile), {})
+
+
+def test_the_results_are_about_a_dozen_lines() -> None:
+    text = headline.text(RESULT, FIGURES)
+    assert len([line for line in text.splitlines() if line]) <= 18
