@@ -1,0 +1,186 @@
+"""`wattlens usage`: who used how much energy, what it cost and emitted."""
+
+import argparse
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from energy_agent.core.errors import UsageError, WattlensError
+from energy_agent.core.text import printable
+from wattlens.cli._command import Command
+from wattlens.cli._options import Pairs, within
+from wattlens.terminal_line import drawn_line
+
+if TYPE_CHECKING:
+    from wattlens.usage.statement import GroupBy, RowKey, Usage
+
+_GROUPS = ("workload", "namespace", "user", "team", "model", "gpu")
+_TIMES = "24h, 7d, yesterday, monday or 2026-01-31"
+
+
+def _configure(parser: argparse.ArgumentParser) -> None:
+    source = parser.add_argument_group("source")
+    source.add_argument(
+        "source",
+        nargs="?",
+        metavar="SOURCE",
+        help="an agent's state folder, a folder of segments, or compacted days of a fleet (default: this machine's agent)",
+    )
+    source.add_argument("--prometheus", metavar="URL", help="read the agents' counters from this Prometheus instead")
+    source.add_argument(
+        "--match", action=Pairs, default={}, metavar="LABEL=VALUE", help="Prometheus: only series with this label; repeatable"
+    )
+    source.add_argument("--bearer-token-file", type=Path, metavar="FILE", help="Prometheus: file with a token")
+    source.add_argument("--user-file", type=Path, metavar="FILE", help="Prometheus: file with the user's name")
+    source.add_argument("--password-file", type=Path, metavar="FILE", help="Prometheus: file with the password")
+    source.add_argument("--ca-file", type=Path, metavar="FILE", help="Prometheus: certificates to check its own with")
+    source.add_argument("--insecure", action="store_true", help="Prometheus: send the secret over http://")
+
+    period = parser.add_argument_group("period (UTC, in quarters of an hour)")
+    period.add_argument("--since", metavar="TIME", help=f"{_TIMES} (default: 7d)")
+    period.add_argument("--from", dest="start", metavar="TIME", help="the same, together with --to")
+    period.add_argument("--to", dest="end", metavar="TIME", help="end of the period, not included (default: now)")
+
+    rows = parser.add_argument_group("rows")
+    rows.add_argument("--by", choices=_GROUPS, default="workload", help="what a row is (default: workload)")
+    rows.add_argument("--workload", metavar="NAME", help="only this workload")
+    rows.add_argument(
+        "--rows", type=within(int, 1, 1_000_000), default="25", metavar="N", help="length of the table (default 25)"
+    )
+
+    value = parser.add_argument_group("cost and carbon")
+    value.add_argument("--price", metavar="PRICE", help="price of electricity, such as 0.18EUR/kWh")
+    value.add_argument("--carbon", metavar="GRAMS", help="grid carbon intensity in g CO2e per kWh, such as 380")
+
+    output = parser.add_mutually_exclusive_group()
+    output.add_argument("--csv", action="store_true", help="print CSV")
+    output.add_argument("--json", action="store_true", help="print a JSON object")
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from wattlens.usage import output
+    from wattlens.usage.rates import with_carbon, with_price
+    from wattlens.usage.statement import GroupBy
+
+    by = GroupBy(arguments.by)
+    if arguments.workload is not None and by is not GroupBy.WORKLOAD:
+        raise UsageError(f"--workload: cannot be combined with --by {by.value}")
+    price, carbon = _rates(arguments)
+    start_ns, end_ns, now_ns = _period(arguments)
+    usage = _read(arguments, by, start_ns, end_ns, now_ns)
+    usage = usage if price is None else with_price(usage, price)
+    usage = usage if carbon is None else with_carbon(usage, carbon)
+    only = None if arguments.workload is None else _find_workload(usage, arguments.workload)
+    if arguments.json:
+        output.write_json(usage, sys.stdout, only)
+    elif arguments.csv:
+        output.write_csv(usage, sys.stdout, only)
+    else:
+        for line in output.table_lines(usage, arguments.rows, only):
+            print(line)
+    return 0
+
+
+def _rates(arguments: argparse.Namespace) -> tuple[Any, Any]:
+    """(price, carbon intensity), None where none was given."""
+    from wattlens.usage.rates import parse_carbon, parse_price
+
+    found = []
+    for option, text, parse in (("--price", arguments.price, parse_price), ("--carbon", arguments.carbon, parse_carbon)):
+        try:
+            found.append(None if text is None else parse(text))
+        except ValueError as error:
+            raise UsageError(f"{option}: {error}") from None
+    return found[0], found[1]
+
+
+def _period(arguments: argparse.Namespace) -> tuple[int, int, int]:
+    """(start, end, now) in UTC ns."""
+    from wattlens.usage.period import DEFAULT_SINCE, next_cell, parse_time
+
+    if arguments.since is not None and (arguments.start is not None or arguments.end is not None):
+        raise UsageError("--since: cannot be combined with --from or --to")
+    now_ns = time.time_ns()
+    if arguments.start is not None:
+        start_ns = parse_time(arguments.start, now_ns, "--from")
+    elif arguments.end is not None:
+        raise UsageError("--to: expected together with --from")
+    else:
+        start_ns = parse_time(arguments.since or DEFAULT_SINCE, now_ns, "--since")
+    end_ns = next_cell(now_ns) if arguments.end is None else parse_time(arguments.end, now_ns, "--to")
+    if end_ns <= start_ns:
+        first = "--from" if arguments.start else "--since"
+        last = f"--to {arguments.end}" if arguments.end else "now"
+        raise UsageError(f"{first}: expected a time before {last}, got {arguments.start or arguments.since}")
+    return start_ns, end_ns, now_ns
+
+
+def _read(arguments: argparse.Namespace, by: "GroupBy", start_ns: int, end_ns: int, now_ns: int) -> "Usage":
+    from wattlens.usage.ledger_rows import read_usage
+
+    if arguments.prometheus is not None:
+        if arguments.source is not None:
+            raise UsageError(f"--prometheus: cannot be combined with a SOURCE ({arguments.source})")
+        return _read_prometheus(arguments, by, start_ns, end_ns, now_ns)
+    source = Path(arguments.source) if arguments.source is not None else _agent_state()
+    return _until_now(read_usage(source, by, start_ns, end_ns), now_ns)
+
+
+def _agent_state() -> Path:
+    from wattlens.state_folder import default_state_dir
+
+    state = default_state_dir()
+    if not (state / "journal.db").exists():
+        raise UsageError(f"no agent has kept a ledger in {state}: give a SOURCE or --prometheus URL")
+    return state
+
+
+def _read_prometheus(arguments: argparse.Namespace, by: "GroupBy", start_ns: int, end_ns: int, now_ns: int) -> "Usage":
+    from wattlens.prometheus.access import Access
+    from wattlens.usage.prometheus import read_prometheus
+
+    access = Access(
+        arguments.prometheus,
+        ca_file=arguments.ca_file,
+        bearer_token_file=arguments.bearer_token_file,
+        user_file=arguments.user_file,
+        password_file=arguments.password_file,
+        insecure=arguments.insecure,
+    )
+    with drawn_line(every_s=0.2) as draw:
+        usage = read_prometheus(
+            access,
+            by,
+            start_ns,
+            end_ns,
+            now_ns,
+            arguments.match,
+            lambda note: print(printable(f"wattlens: {note}"), file=sys.stderr),
+            lambda what, done, total: draw(f"{what}: {done} of {total} slices"),
+        )
+    return _until_now(usage, now_ns)
+
+
+def _until_now(usage: "Usage", now_ns: int) -> "Usage":
+    """The period without the time that is still to come, so that it does not count as missing."""
+    return replace(usage, scope=replace(usage.scope, end_ns=min(usage.scope.end_ns, now_ns)))
+
+
+def _find_workload(usage: "Usage", name: str) -> "RowKey":
+    """The row of a workload.
+
+    Raises:
+        WattlensError: no workload has that name; the message lists those that there are.
+    """
+    from wattlens.usage.statement import RowKind
+
+    keys = {row.key.name: row.key for row in usage.rows if row.key.kind is RowKind.GROUP}
+    if name not in keys:
+        listed = ", ".join(list(keys)[:20]) + (f" and {len(keys) - 20} more" if len(keys) > 20 else "")
+        raise WattlensError(f"--workload {name}: not found in the period; workloads: {listed or 'none'}")
+    return keys[name]
+
+
+SPEC = Command("show energy, cost and CO2e by workload, namespace, user, team, model or GPU", _configure, _run)

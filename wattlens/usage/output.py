@@ -1,0 +1,224 @@
+"""A statement as a table, CSV or JSON. `energy_uj` is exact; an absent value is empty, and `absent` has the reason."""
+
+import csv
+import json
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from math import floor, log10
+from typing import Any, Final, TextIO
+
+from energy_agent.core.text import harmless, printable
+from energy_agent.core.units import UJ_PER_KWH
+from energy_agent.site.building.ratio import Amount
+from reports.figures.figure import plain, rounded
+from reports.period import utc_text
+from wattlens.usage.statement import RowKey, RowKind, Usage, UsageRow, joined
+
+SHOWN: Final = 25
+"""Rows of a table, besides what belongs to no group."""
+PHASES: Final = ("generation", "prompt", "cached", "training")
+COLUMNS: Final = (
+    "kind", "name", "energy_kwh", "energy_kwh_lower", "energy_kwh_upper", "share_ratio", "energy_uj", "active_uj", "idle_uj",
+    "unallocated_uj", "unattributed_uj", "cost", "cost_lower", "cost_upper", "currency", "co2e_g", "co2e_g_lower",
+    "co2e_g_upper", "generation_tokens", "prompt_tokens", "cached_tokens", "training_tokens", "absent",
+)  # fmt: skip
+"""Of a CSV row, and the keys of a row in JSON, where `absent` maps each missing value to its reason."""
+_DECIMALS: Final = (
+    "energy_kwh", "energy_kwh_lower", "energy_kwh_upper", "share_ratio", "cost", "cost_lower", "cost_upper", "co2e_g",
+    "co2e_g_lower", "co2e_g_upper",
+)  # fmt: skip
+_DASH: Final = "-"
+NO_BOUNDS: Final = "the sensor's error is not known"
+NO_UPPER: Final = "a gap without a known bound"
+
+
+def write_csv(usage: Usage, file: TextIO, only: RowKey | None = None) -> None:
+    """The rows, or only one of them, then the total."""
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for row in (*_select(usage, only), usage.total):
+        values = _values(usage, row)
+        values["name"] = harmless(str(values["name"]))
+        values["absent"] = "; ".join(f"{name}: {reason}" for name, reason in values["absent"].items())
+        writer.writerow(["" if values[name] is None else values[name] for name in COLUMNS])
+
+
+def write_json(usage: Usage, file: TextIO, only: RowKey | None = None) -> None:
+    """One object. Whole microjoules are text, because JSON readers round large numbers."""
+    scope = usage.scope
+    found = {
+        "by": usage.by.value,
+        "from": utc_text(scope.start_ns),
+        "to": utc_text(scope.end_ns),
+        "first_reading": utc_text(scope.first_ns),
+        "last_reading": utc_text(scope.last_ns),
+        "coverage_ratio": None if scope.coverage is None else round(float(scope.coverage), 6),
+        "source": scope.source,
+        "simulated": scope.simulated,
+        "gpus": scope.gpus,
+        "nodes": scope.nodes,
+        "boundary": "node" if scope.whole_nodes else "gpu",
+        "basis": list(usage.basis),
+        "rows": [_numbers(usage, row) for row in _select(usage, only)],
+        "total": _numbers(usage, usage.total),
+    }
+    if scope.gpus_only:
+        found["boundary_reason"] = scope.gpus_only
+    file.write(json.dumps(found, indent=1) + "\n")
+
+
+def _numbers(usage: Usage, row: UsageRow) -> dict[str, Any]:
+    """The values of a row with numbers as JSON has them."""
+    found = _values(usage, row)
+    return found | {name: float(found[name]) for name in _DECIMALS if found[name] is not None}
+
+
+def _values(usage: Usage, row: UsageRow) -> dict[str, Any]:
+    energy, absent = row.energy, dict[str, str]()
+    found: dict[str, Any] = {"kind": row.key.kind.value, "name": row.key.name}
+    found["energy_kwh"] = _text(Fraction(energy.energy_uj, UJ_PER_KWH))
+    for name, uj, how in (("lower", energy.low_uj, "down"), ("upper", energy.high_uj, "up")):
+        found[f"energy_kwh_{name}"] = None if uj is None else _text(Fraction(uj, UJ_PER_KWH), how)
+        if uj is None:
+            absent[f"energy_kwh_{name}"] = NO_BOUNDS if energy.unbounded else NO_UPPER
+    whole_uj = usage.total.energy.energy_uj
+    found["share_ratio"] = plain(rounded(Fraction(energy.energy_uj, whole_uj))) if whole_uj else None
+    if not whole_uj:
+        absent["share_ratio"] = "no energy in the period"
+    found["energy_uj"] = str(energy.energy_uj)
+    names = ("active_uj", "idle_uj", "unallocated_uj", "unattributed_uj")
+    found |= {name: str(uj) for name, uj in zip(names, row.parts.values, strict=True)}
+    for name, amount in (("cost", row.cost), ("co2e_g", row.carbon)):
+        found[name] = None if amount.value is None else _text(amount.value)
+        found[f"{name}_lower"] = None if amount.low is None else _text(amount.low, "down")
+        found[f"{name}_upper"] = None if amount.high is None else _text(amount.high, "up")
+        if amount.value is None:
+            absent[name] = amount.reason
+        elif amount.low is None or amount.high is None:
+            absent[f"{name}_bounds"] = amount.reason or (NO_BOUNDS if energy.unbounded else NO_UPPER)
+    found["currency"] = usage.currency or None
+    for phase in PHASES:
+        found[f"{phase}_tokens"] = row.tokens.get(phase)
+    if not row.tokens and row.no_tokens:
+        absent["tokens"] = row.no_tokens
+    found["absent"] = absent
+    return {name: found[name] for name in COLUMNS}
+
+
+def _text(value: Fraction, how: Any = "nearest") -> str:
+    return plain(rounded(value, how))
+
+
+def _select(usage: Usage, only: RowKey | None) -> Sequence[UsageRow]:
+    return [row for row in usage.rows if only in (None, row.key)]
+
+
+def table_lines(usage: Usage, shown: int = SHOWN, only: RowKey | None = None) -> Iterator[str]:
+    """Period and coverage, one line per row, then why a column is empty."""
+    yield from _head(usage)
+    rows = [*_largest(_select(usage, only), shown), usage.total]
+    digits = _digits(usage.total.energy.energy_uj, UJ_PER_KWH)
+    columns: list[tuple[str, list[str]]] = [
+        (usage.by.value.upper(), [printable(row.key.name) for row in rows]),
+        ("KWH", [_fixed(Fraction(row.energy.energy_uj, UJ_PER_KWH), digits) for row in rows]),
+        ("LOWER", [_bound(row.energy.low_uj, digits) for row in rows]),
+        ("UPPER", [_bound(row.energy.high_uj, digits) for row in rows]),
+        ("SHARE", [_percent(row.energy.energy_uj, usage.total.energy.energy_uj) for row in rows]),
+        ("IDLE KWH", [_fixed(Fraction(row.parts.idle_uj, UJ_PER_KWH), digits) for row in rows]),
+    ]
+    columns += _amounts(f"COST {usage.currency}".strip(), [row.cost for row in rows])
+    columns += _amounts("CO2E g", [row.carbon for row in rows])
+    columns.append(("TOKENS", [_tokens(row) for row in rows]))
+    columns = [(name, cells) for name, cells in columns if any(cell != _DASH for cell in cells)]
+    widths = [max(len(name), *map(len, cells)) for name, cells in columns]
+    for line in range(-1, len(rows)):
+        cells = [name if line < 0 else values[line] for name, values in columns]
+        first, rest = cells[0].ljust(widths[0]), (cell.rjust(width) for cell, width in zip(cells[1:], widths[1:], strict=True))
+        yield "  ".join((first, *rest)).rstrip()
+    yield from _reasons(usage, rows)
+
+
+def _head(usage: Usage) -> Iterator[str]:
+    scope = usage.scope
+    yield f"Energy by {usage.by.value}, {_minute(scope.start_ns)} to {_minute(scope.end_ns)} UTC"
+    what = "whole nodes" if scope.whole_nodes else f"GPUs only ({scope.gpus_only})"
+    simulated = "simulated " if scope.simulated else ""
+    yield printable(
+        f"{scope.source}: {_count(scope.gpus, f'{simulated}GPU')} on {_count(scope.nodes, 'node')}; energy of {what}"
+    )
+    if scope.coverage is not None:
+        readings = f"readings from {_minute(scope.first_ns)} to {_minute(scope.last_ns)}"
+        yield f"Coverage {_share(scope.coverage)} of the period's GPU time; {readings}"
+    yield ""
+
+
+def _reasons(usage: Usage, rows: Sequence[UsageRow]) -> Iterator[str]:
+    """Why there are dashes, once for each reason."""
+    lines = [f"Basis: {', '.join(usage.basis)}"] if usage.basis else []
+    energy = usage.total.energy
+    if energy.unbounded:
+        lines.append(f"No bounds: {_count(energy.unbounded, 'device')} without a known sensor error")
+    elif energy.open:
+        lines.append(f"No upper bound: {_count(energy.open, 'device')} with a gap whose energy nothing bounds")
+    for name, amounts in (("cost", [row.cost for row in rows]), ("CO2e", [row.carbon for row in rows])):
+        lines += [f"No {name}: {reason}" for reason in dict.fromkeys(a.reason for a in amounts if a.value is None)]
+    if not usage.total.tokens:
+        lines.append(f"No tokens: {usage.total.no_tokens}")
+    elif all(not row.tokens for row in rows[:-1]):
+        lines.append(f"No tokens: {rows[0].no_tokens}")
+    if lines:
+        yield ""
+        yield from map(printable, lines)
+
+
+def _largest(rows: Sequence[UsageRow], shown: int) -> list[UsageRow]:
+    """The rows that a table shows; groups beyond `shown` are one row."""
+    groups = [row for row in rows if row.key.kind is RowKind.GROUP]
+    rest = [row for row in rows if row.key.kind is not RowKind.GROUP]
+    if len(groups) <= shown:
+        return [*groups, *rest]
+    left_out = groups[shown:]
+    return [*groups[:shown], joined(RowKey(RowKind.OTHERS, f"{len(left_out)} others"), left_out), *rest]
+
+
+def _amounts(name: str, amounts: Sequence[Amount]) -> list[tuple[str, list[str]]]:
+    known = [amount.value for amount in amounts if amount.value is not None]
+    digits = _digits(max(known), 1) if known else 0
+    return [(name, [_DASH if a.value is None else _fixed(a.value, max(2, digits)) for a in amounts])]
+
+
+def _tokens(row: UsageRow) -> str:
+    """What was produced: generated or trained."""
+    counts = [row.tokens[phase] for phase in ("generation", "training") if phase in row.tokens]
+    return f"{sum(counts):,}" if counts else _DASH
+
+
+def _digits(value: Fraction | int, unit: int) -> int:
+    """Decimals that show four digits of a number, at least one and at most nine."""
+    number = float(Fraction(value) / unit)
+    return min(9, max(1, 3 - floor(log10(number)))) if number > 0 else 1
+
+
+def _fixed(value: Fraction, digits: int) -> str:
+    return f"{float(value):,.{digits}f}"
+
+
+def _bound(uj: int | None, digits: int) -> str:
+    return _DASH if uj is None else _fixed(Fraction(uj, UJ_PER_KWH), digits)
+
+
+def _percent(part_uj: int, whole_uj: int) -> str:
+    return _share(Fraction(part_uj, whole_uj)) if whole_uj else _DASH
+
+
+def _share(ratio: Fraction) -> str:
+    percent = float(100 * ratio)
+    return f"{percent:.1f} %" if percent >= 0.1 or not percent else f"{percent:.2g} %"
+
+
+def _minute(t_ns: int) -> str:
+    return utc_text(t_ns)[:16].replace("T", " ")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -1,0 +1,43 @@
+"""The period of `wattlens usage`, in words people use, as UTC ns on the ledger's cells. Pure."""
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from energy_agent.core.units import NS_PER_DAY, NS_PER_S
+from energy_agent.ledger.rows.kinds import CELL_NS
+from reports.period import from_instants
+
+DEFAULT_SINCE: Final = "7d"
+DAYS: Final = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+EXAMPLES: Final = "24h, 7d, yesterday, monday or 2026-01-31"
+_UNITS_S: Final = {"m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def parse_time(text: str, now_ns: int, flag: str) -> int:
+    """A UTC time: a day, a time, `today`, `yesterday` or the last `monday`; or how long ago: 24h, 7d, 2w.
+
+    A day is its UTC midnight. How long ago is rounded down to a cell of the ledger.
+
+    Raises:
+        UsageError: not a time, or not on a quarter of an hour; the message names `flag`.
+    """
+    word = text.strip().lower()
+    midnight_ns = now_ns - now_ns % NS_PER_DAY
+    if match := re.fullmatch(r"(\d{1,5})([mhdw])", word):
+        ago_ns = now_ns - int(match[1]) * _UNITS_S[match[2]] * NS_PER_S
+        return max(0, ago_ns - ago_ns % CELL_NS)
+    if word in ("today", "yesterday"):
+        return midnight_ns - (word == "yesterday") * NS_PER_DAY
+    if word in DAYS:
+        today = (_EPOCH + timedelta(seconds=midnight_ns // NS_PER_S)).weekday()
+        return midnight_ns - (today - DAYS.index(word)) % 7 * NS_PER_DAY
+    found = from_instants(text, None, flag).start_ns
+    assert found is not None
+    return found
+
+
+def next_cell(t_ns: int) -> int:
+    """The end of the cell that a time is in."""
+    return -(-t_ns // CELL_NS) * CELL_NS
