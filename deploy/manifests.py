@@ -45,7 +45,7 @@ _README = """\
 # The chart `wattlens`
 
 Written by `python deploy/manifests.py build` from `values.yaml`; do not edit. How to install, upgrade and uninstall is told in
-`docs/deploy.md`.
+`docs/kubernetes.md`.
 
 ```
 helm install wattlens deploy/helm/wattlens --namespace wattlens --create-namespace --set image.repository=REGISTRY/wattlens

@@ -26,8 +26,7 @@ UNMARKED = {
     "agent", "cli", "configuration", "dvfs", "dvfs-policies", "dvfs-savings", "dvfs-serving",
     "dvfs-sweep", "factors", "import", "metrics", "report", "report-audit",
     "report-inputs", "report-methods", "report-sql", "site", "top", "zeus",
-    "alerts", "coexistence", "compose", "dashboards", "dcgm", "deploy", "doctor", "fleet", "grafana", "quickstart",
-    "runbooks", "troubleshooting", "decisions", "extend", "sample-report",
+    "alerts", "coexistence", "dcgm", "doctor", "fleet", "runbooks", "troubleshooting", "decisions", "extend", "sample-report",
 }  # fmt: skip
 """Pages and folders of docs whose blocks have no marks yet."""
 PAGES = [

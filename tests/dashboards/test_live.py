@@ -2,8 +2,10 @@
 
 import json
 import math
+import re
 import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +19,7 @@ from tests.snapshots import CHAT_ACTIVE_UJ, CHAT_IDLE_UJ, CHAT_TOKENS, GAIN_RATI
 from tests.support import eventually
 
 pytestmark = pytest.mark.prometheus
+ROOT = Path(__file__).parents[2]
 GPUS = 4
 LOST = 1
 NEVER_ON_A_HEALTHY_NODE = {
@@ -56,6 +59,17 @@ def _wrong_values(bench: Bench, panel: Panel, query: Query) -> str:
     low = panel.minimum is None or min(values) >= panel.minimum - 0.1
     high = panel.maximum is None or max(values) <= panel.maximum
     return "" if low and high else f"{min(values)} to {max(values)}, expected {panel.minimum} to {panel.maximum}"
+
+
+def test_every_query_of_the_documentation_has_an_answer(bench: Bench) -> None:
+    queries = re.findall(r"```promql\n(.*?)```", (ROOT / "docs/queries.md").read_text(), re.S)
+    assert len(queries) == 12
+
+    def wrong() -> list[str]:
+        values = {query: [float(s["value"][1]) for s in bench.query(query)] for query in queries}
+        return [query for query, found in values.items() if not found or not all(map(math.isfinite, found))]
+
+    settles(wrong, queries[-1:])  # of this fleet nothing is missing
 
 
 def test_every_rule_records_finite_numbers(bench: Bench) -> None:

@@ -1,6 +1,6 @@
 """Every committed dashboard drawn by Grafana's own published packages in a real browser, from a real Prometheus.
 
-It proves queries, units, legends, texts and layout; not that a Grafana server loads the file (docs/dashboards.md).
+It proves queries, units, legends, texts and layout; not that a Grafana server loads the file (docs/grafana.md).
 """
 
 import json

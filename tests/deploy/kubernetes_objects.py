@@ -102,8 +102,8 @@ def exceptions(pod: Object) -> Exceptions:
 
 
 def listed() -> set[tuple[str, str, str]]:
-    """(what, container, overlay) of every exception that docs/deploy.md lists."""
-    text = (ROOT / "docs/deploy.md").read_text()
+    """(what, container, overlay) of every exception that docs/security.md lists."""
+    text = (ROOT / "docs/security.md").read_text()
     table = text.split("| Exception | Container | Where | Why |\n| --- | --- | --- | --- |\n")[1].split("\n\n")[0]
     found = set()
     for row in table.splitlines():

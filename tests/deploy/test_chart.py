@@ -292,8 +292,8 @@ def test_the_schema_has_every_value_and_no_other() -> None:
 
 
 def examples(word: str) -> list[Any]:
-    """YAML blocks of docs/deploy.md that have a word."""
-    blocks = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs/deploy.md").read_text(), re.S)
+    """YAML blocks of docs/kubernetes.md that have a word."""
+    blocks = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs/kubernetes.md").read_text(), re.S)
     return [yaml.safe_load(block) for block in blocks if word in block]
 
 

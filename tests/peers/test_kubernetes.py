@@ -114,9 +114,9 @@ def existing(node: Cluster, *kinds: str) -> set[tuple[str, str]]:
 
 
 def blocks(page: str) -> list[str]:
-    """Shell commands of a page of the documentation, with the names of this cluster; images are built and there already."""
+    """Shell commands that a page says are run here, with this cluster's names; images are built and there already."""
     text = (ROOT / "docs" / page).read_text()
-    found = re.findall(r"```sh\n(.*?)```", text, re.S)
+    found = re.findall(r"<!-- run by: tests/peers/test_kubernetes.py -->\n```sh\n(.*?)```", text, re.S)
     for word, name in {"REGISTRY": images.REGISTRY, "NAMESPACE": "serving", "NAME": "chat"}.items():
         found = [re.sub(rf"\b{word}\b", name, block) for block in found]
     return [re.sub(r"^docker .*\n", "", block, flags=re.M) for block in found]
@@ -136,7 +136,8 @@ def test_a_rollout_without_agents_is_a_failure_with_its_reason(bare: Cluster) ->
 def test_the_quick_start_as_it_is_written(node: Cluster) -> None:
     node.kubectl("delete", "namespace", "wattlens", "--ignore-not-found")
     node.kubectl("apply", "--filename", ROOT / "tests/peers/kube/serving.yaml")
-    look, set_up, see, annotate, remove = blocks("quickstart/kubernetes.md")
+    look, set_up, see, annotate, _ = blocks("kubernetes.md")
+    (remove,) = blocks("security.md")
     assert NODE in node.shell(look)
     assert "wattlens-agent: 1 of 1 nodes have a ready agent" in node.shell(set_up)
     node.kubectl("--namespace", "serving", "rollout", "status", "deployment/chat")
@@ -178,8 +179,7 @@ def test_the_quick_start_as_it_is_written(node: Cluster) -> None:
 
 
 def test_the_preflight_leaves_nothing_in_the_way(node: Cluster) -> None:
-    text = (ROOT / "docs/deploy.md").read_text().split("### Before the installation")[1]
-    (commands,) = re.findall(r"```\n(.*?)```", text, re.S)[:1]
+    *_, commands = blocks("kubernetes.md")
     for _ in range(2):  # before the installation, and while agents run
         output = node.shell(commands)
         assert '"can_run": true' in output

@@ -19,7 +19,7 @@ def _look(facts: Facts) -> Iterator[Finding]:
     if kind.startswith("on"):
         yield Finding(Status.OK, "runs", kind)
         return
-    yield Finding(Status.OK, "runs", f"{kind}; what it must be given is listed in docs/deploy.md")
+    yield Finding(Status.OK, "runs", f"{kind}; what it must be given is listed in docs/security.md")
 
 
 SPEC = Check("container or bare machine", "node", _look)
