@@ -1,4 +1,4 @@
-"""`wattlens top`: what the GPUs of a node draw, why and for whom, live, from its agent's page."""
+"""`wattlens top`: what the GPUs of a node draw, why and for whom, live."""
 
 import argparse
 
@@ -8,10 +8,12 @@ from wattlens.cli._options import AGENT_FILES, AGENT_URL, add_agent_files, add_s
 
 
 def _configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--url", metavar="URL", help=f"the agent's page (default {AGENT_URL})")
-    add_simulate(parser, "start an agent on the simulated node that runs in DIR (see wattlens sim), and end it afterwards")
-    parser.add_argument("--once", action="store_true", help="print one page and end, as also where output is no terminal")
-    parser.add_argument("--json", action="store_true", help="JSON: one document with --once, else a line every interval")
+    what = f"the agent's metrics endpoint (default {AGENT_URL}; if no agent answers there, a private one is started)"
+    parser.add_argument("--url", metavar="URL", help=what)
+    add_simulate(parser, "start a private agent on the simulated node that runs in DIR (see wattlens sim)")
+    what = "print one snapshot and exit (the default if standard output is not a terminal)"
+    parser.add_argument("--once", action="store_true", help=what)
+    parser.add_argument("--json", action="store_true", help="JSON: one document with --once, otherwise a line per interval")
     parser.add_argument(
         "--interval", type=within(float, 0.2, 60), default=1.0, metavar="S", help="seconds between readings (default 1)"
     )
@@ -23,12 +25,13 @@ def _run(args: argparse.Namespace) -> int:
     from wattlens.top.run import TopOptions, run_top
 
     if args.simulate is not None and args.url is not None:
-        raise UsageError("--simulate starts an agent of its own: leave --url out")
+        raise UsageError("--simulate starts a private agent: leave --url out")
     files = [getattr(args, name) for name in AGENT_FILES]
     if args.simulate is not None and any(files):
-        raise UsageError("--simulate starts an agent of its own: leave credentials and certificates out")
+        raise UsageError("--simulate starts a private agent: leave credentials and certificates out")
     access = Access(args.url or AGENT_URL, *files)
-    return run_top(TopOptions(access, simulated_node(args.simulate), args.once, args.json, args.interval))
+    simulate, may_start = simulated_node(args.simulate), args.url is None and not any(files)
+    return run_top(TopOptions(access, simulate, args.once, args.json, args.interval, may_start))
 
 
 SPEC = Command("show live what the node's GPUs draw, why and for whom", _configure, _run)

@@ -1,4 +1,4 @@
-"""The terminal of `wattlens top`: full screen, keys one by one, and given back as it was whatever happens."""
+"""The terminal of `wattlens top`: full screen, keys one by one, and restored whatever happens."""
 
 import os
 import select
@@ -13,14 +13,23 @@ from typing import Any, Self
 from wattlens.top.text import Line
 
 _ENTER, _LEAVE = "\x1b[?1049h\x1b[?25l", "\x1b[0m\x1b[?25h\x1b[?1049l"
-_STYLES = {"bold": "1", "title": "7", "warn": "33", "bad": "1;31", "dim": "2"}
-_PLAIN = {"bold": "1", "title": "7", "warn": "", "bad": "1", "dim": ""}  # $NO_COLOR
+STYLES = {
+    "bold": "1", "title": "7", "head": "1;4", "selected": "7", "warn": "33", "bad": "1;31", "dim": "2",
+    "low": "32", "mid": "33", "high": "31",
+}  # fmt: skip
+_PLAIN = {"bold": "1", "title": "7", "head": "4", "selected": "7", "bad": "1"}  # $NO_COLOR
 _KEYS = {
     "\x1b[A": "up", "\x1b[B": "down", "\x1bOA": "up", "\x1bOB": "down", "k": "up", "j": "down", "\x1b[5~": "page_up",
     "\x1b[6~": "page_down", "\x1b[H": "home", "\x1b[F": "end", "\x1bOH": "home", "\x1bOF": "end", "\x1b[1~": "home",
-    "\x1b[4~": "end", "\x03": "q",
+    "\x1b[4~": "end", "\x03": "q", "\r": "enter", "\n": "enter", "\t": "tab", "\x1b[Z": "back_tab",
 }  # fmt: skip
 _ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def has_unicode() -> bool:
+    """Whether the terminal shows block characters, by the locale that the user chose for it."""
+    locale = next((os.environ[name] for name in ("LC_ALL", "LC_CTYPE", "LANG") if os.environ.get(name)), "")
+    return "utf-8" in locale.lower() or "utf8" in locale.lower()
 
 
 def can_draw() -> bool:
@@ -28,13 +37,13 @@ def can_draw() -> bool:
     return sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get("TERM", "dumb") not in ("dumb", "")
 
 
-class Screen:
-    """A context: inside it the terminal is ours. `wait` returns keys; `stopping` tells that a signal asked for the end."""
+class FullScreen:
+    """A context: inside it the terminal is ours. `wait` returns keys; `stopping` is True after a signal to end."""
 
     def __init__(self) -> None:
         self.stopping = False
         self._out, self._in = sys.stdout.fileno(), sys.stdin.fileno()
-        self._styles = _PLAIN if os.environ.get("NO_COLOR") else _STYLES
+        self._styles = _PLAIN if os.environ.get("NO_COLOR") else STYLES
         self._old_mode: list[Any] = []
         self._old_handlers: dict[int, Any] = {}
         self._bell_r, self._bell_w = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -47,14 +56,14 @@ class Screen:
         try:
             for number in (*_ENDS, signal.SIGWINCH, signal.SIGTSTP, signal.SIGCONT):
                 self._old_handlers[number] = signal.signal(number, self._on_signal)
-            self._take()
+            self._enter()
         except BaseException:
-            self._give_back()
+            self._restore()
             raise
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._give_back()
+        self._restore()
 
     def size(self) -> tuple[int, int]:
         """Columns and lines now; 80x24 where the terminal does not know."""
@@ -65,11 +74,11 @@ class Screen:
         return columns or 80, lines or 24
 
     def ring(self) -> None:
-        """End the wait that is under way; may be called from another thread."""
+        """End the present `wait`; may be called from another thread."""
         try:
             os.write(self._bell_w, b"!")
         except (BlockingIOError, OSError):
-            return  # it is rung already, or over
+            return  # it rings already, or is over
 
     def wait(self, seconds: float) -> list[str]:
         """Keys that were pressed within `seconds`; returns at once with them, on a signal and on `ring`."""
@@ -116,8 +125,11 @@ class Screen:
                 text = text[len(name) :]
             elif any(s.startswith(text) for s in _KEYS) and len(text) > 1:
                 self._rest, text = text, ""  # the rest comes with the next read
+            elif len(text) == 1 or text[1] == "\x1b":
+                keys.append("escape")
+                text = text[1:]
             else:
-                text = text[1:] if len(text) == 1 else text.lstrip("\x1b[O")[1:]  # a key that means nothing here
+                text = text.lstrip("\x1b[O")[1:]  # a key without a meaning here
         return keys
 
     def _on_signal(self, number: int, _: FrameType | None) -> None:
@@ -127,11 +139,11 @@ class Screen:
             self._release()
             os.kill(os.getpid(), signal.SIGSTOP)
         elif number == signal.SIGCONT:
-            self._take()
+            self._enter()
         self._drawn = []
         self.ring()
 
-    def _take(self) -> None:
+    def _enter(self) -> None:
         tty.setcbreak(self._in, termios.TCSADRAIN)
         self._drawn = []
         self._write(_ENTER)
@@ -143,7 +155,7 @@ class Screen:
         except (OSError, termios.error):
             return  # the terminal is gone
 
-    def _give_back(self) -> None:
+    def _restore(self) -> None:
         self._release()
         for number, handler in self._old_handlers.items():
             signal.signal(number, handler)

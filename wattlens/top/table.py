@@ -2,117 +2,181 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
-from wattlens.top.facts import Gpu, Workload
-from wattlens.top.text import cells, fit, quantity, ranges
+from wattlens.top.frame import GpuStatus, ProcessStatus, WorkloadStatus
+from wattlens.top.graph import draw_bar, draw_sparkline, level
+from wattlens.top.text import Line, Span, bytes_text, cell_width, clock, fit, gibibytes, pad, percent, quantity, ranges
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
-    """A column: shown when the ones more important than it leave room; what room is left then goes to the stretching ones."""
+class TableColumn:
+    """A column: shown if the more important ones leave room; the room that is left then widens columns up to `most`."""
 
     title: str
     width: int
-    cell: Callable[..., str]
+    cell: Callable[[Any], str]
     rank: int  # 0 always stays
     right: bool = True
-    most: int = 0  # may grow to this
+    most: int = 0  # it may grow to this
     first: int = 0  # and to this before a less important column comes in; 0: to `most`
-    if_any: Callable[..., bool] | None = None  # left out where it has nothing to tell of any row
+    if_any: Callable[[Any], bool] | None = None  # left out if it is empty in every row
     instead_of: str = ""  # a longer form of another column
+    style: Callable[[Any], str] | None = None
+    graphic: Callable[[Any, int, bool], Line] | None = None  # of a row, in a width, with block characters or without
 
 
 def _whole(value: float | None, unit: str = "", per: float = 1.0) -> str:
     return "-" if value is None else f"{value / per:.0f}{unit}"
 
 
-def _bar(gpu: Gpu, width: int) -> str:
-    if gpu.power_w is None or not gpu.limit_w:
-        return ""
-    full = min(width - 2, round((width - 2) * gpu.power_w / gpu.limit_w))
-    return "[" + "#" * full + "." * (width - 2 - full) + "]"
+def _share(value: float | None, of: float | None) -> float | None:
+    return None if value is None or not of else value / of
 
 
-def _memory(gpu: Gpu) -> str:
-    if gpu.memory_used_b is None or not gpu.memory_total_b:
-        return "-"
-    return f"{gpu.memory_used_b / gpu.memory_total_b:.0%}"
+def _memory(used_b: float | None, total_b: float | None) -> str:
+    return "-" if used_b is None else f"{gibibytes(used_b)}/{gibibytes(total_b)} GiB"
 
 
-def _gigabytes(gpu: Gpu) -> str:
-    if gpu.memory_used_b is None or not gpu.memory_total_b:
-        return "-"
-    return f"{gpu.memory_used_b / 2**30:.0f}/{gpu.memory_total_b / 2**30:.0f} GiB"
+def _power_share(gpu: GpuStatus) -> float | None:
+    return _share(gpu.power_w, gpu.limit_w)
 
 
-def _holders(gpu: Gpu) -> str:
-    return ", ".join(gpu.holders) or "nobody"
+def _history(gpu: GpuStatus, width: int, unicode: bool) -> Line:
+    return draw_sparkline(gpu.power_history_w, width, gpu.limit_w, unicode=unicode)
+
+
+def short_name(name: str) -> str:
+    """A GPU's product name without its maker."""
+    return name.removeprefix("NVIDIA ")
 
 
 GPU_COLUMNS = (
-    Column("GPU", 3, lambda g: g.gpu, 0),
-    Column("W/LIMIT", 7, lambda g: f"{_whole(g.power_w)}/{_whole(g.limit_w)}", 0, most=9),
-    Column("", 6, lambda g: _bar(g, 6), 3, right=False, most=22),
-    Column("CLOCK", 5, lambda g: _whole(g.sm_hz, per=1e6), 4),
-    Column("CLOCK/MAX", 9, lambda g: f"{_whole(g.sm_hz, per=1e6)}/{_whole(g.sm_max_hz, per=1e6)}", 7, instead_of="CLOCK"),
-    Column("UTIL", 4, lambda g: _whole(g.utilization_ratio, "%", 0.01), 0),
-    Column("TEMP", 4, lambda g: _whole(g.temperature_c, "C"), 0),
-    Column("MEM", 4, _memory, 6),
-    Column("MEMORY", 10, _gigabytes, 9, instead_of="MEM"),
-    Column("MEM T", 5, lambda g: _whole(g.memory_temperature_c, "C"), 11),
-    Column("MEM CLK", 8, lambda g: _whole(g.memory_hz, " MHz", 1e6), 12),
-    Column("ENERGY", 7, lambda g: quantity(g.since_j, "J"), 5),
-    Column("RATE", 6, lambda g: quantity(g.rate_w, "W"), 10),
-    Column("WHY SLOWER", 12, lambda g: ", ".join(g.why) or ("-" if g.up else ""), 2, right=False, most=30, first=12),
-    Column("XID", 4, lambda g: ",".join(g.xids) or "-", 1, right=False, most=12, if_any=lambda g: bool(g.xids)),
-    Column("HELD BY", 10, _holders, 1, right=False, most=60, first=16),
-    Column("STEERED", 10, lambda g: g.steering or "no", 8, right=False, most=26, if_any=lambda g: bool(g.steering)),
-    Column("MODEL", 12, lambda g: g.name.removeprefix("NVIDIA "), 13, right=False, most=28),
-)
+    TableColumn("GPU", 3, lambda g: g.gpu, 0),
+    TableColumn("NAME", 8, lambda g: short_name(g.name), 9, right=False, most=28),
+    TableColumn("W/LIMIT", 7, lambda g: f"{_whole(g.power_w)}/{_whole(g.limit_w)}", 0, most=9,
+                style=lambda g: level(_power_share(g))),
+    TableColumn("", 6, lambda g: "", 7, right=False, most=20, graphic=lambda g, w, u: draw_bar(_power_share(g), w, unicode=u)),
+    TableColumn("UTIL", 4, lambda g: percent(g.utilization_ratio), 0, style=lambda g: level(g.utilization_ratio)),
+    TableColumn("TEMP", 4, lambda g: _whole(g.temperature_c, "C"), 0, style=lambda g: level(g.temperature_c, 70, 83)),
+    TableColumn("MEM T", 5, lambda g: _whole(g.memory_temperature_c, "C"), 12,
+                style=lambda g: level(g.memory_temperature_c, 80, 95)),
+    TableColumn("MEMORY", 9, lambda g: _memory(g.memory_used_b, g.memory_total_b), 3, most=11,
+                style=lambda g: level(_share(g.memory_used_b, g.memory_total_b))),
+    TableColumn("MHZ", 4, lambda g: _whole(g.sm_hz, per=1e6), 4),
+    TableColumn("MHZ/MAX", 9, lambda g: f"{_whole(g.sm_hz, per=1e6)}/{_whole(g.sm_max_hz, per=1e6)}", 10, instead_of="MHZ"),
+    TableColumn("MEM CLK", 8, lambda g: _whole(g.memory_hz, " MHz", 1e6), 13),
+    TableColumn("ECC", 3, lambda g: _whole(g.ecc_uncorrected), 6, most=6, if_any=lambda g: g.ecc_uncorrected is not None,
+                style=lambda g: "high" if g.ecc_uncorrected else ""),
+    TableColumn("ENERGY", 7, lambda g: quantity(g.since_j, "J"), 5),
+    TableColumn("WHY SLOWER", 10, lambda g: ", ".join(g.why) or "-", 2, right=False, most=30, first=12),
+    TableColumn("XID", 4, lambda g: ",".join(g.xids) or "-", 1, right=False, most=12, if_any=lambda g: bool(g.xids)),
+    TableColumn("WORKLOAD", 10, lambda g: ", ".join(g.workloads) or "none", 1, right=False, most=40, first=16),
+    TableColumn("STEERING", 10, lambda g: g.steering or "no", 11, right=False, most=26, if_any=lambda g: bool(g.steering)),
+    TableColumn("POWER HISTORY", 13, lambda g: "", 8, right=False, most=60, graphic=_history),
+)  # fmt: skip
+
+
+def _labels(workload: WorkloadStatus) -> str:
+    return " ".join(f"{key}={value}" for key, value in workload.labels if key != "kind")
+
+
 WORKLOAD_COLUMNS = (
-    Column("WORKLOAD", 16, lambda w: w.name, 0, right=False, most=60),
-    Column("NOW", 7, lambda w: quantity(w.now_w, "W") if w.held else "ended", 0),
-    Column("ACTIVE", 7, lambda w: quantity(w.active_since_j, "J"), 0),
-    Column("IDLE", 7, lambda w: quantity(w.idle_since_j, "J"), 0),
-    Column("TOKENS/S", 8, lambda w: "-" if w.tokens_per_s is None else f"{w.tokens_per_s:,.0f}", 1),
-    Column("J/TOKEN", 7, lambda w: "-" if w.j_per_token is None else f"{w.j_per_token:.3g}", 1),
-    Column("GPUS", 8, lambda w: ranges(w.gpus), 2, right=False, most=24),
+    TableColumn("WORKLOAD", 12, lambda w: w.name, 0, right=False, most=60, first=20),
+    TableColumn("NOW", 7, lambda w: quantity(w.now_w, "W") if w.has_gpu else "ended", 0),
+    TableColumn("ACTIVE", 7, lambda w: quantity(w.active_since_j, "J"), 1),
+    TableColumn("IDLE", 7, lambda w: quantity(w.idle_since_j, "J"), 1),
+    TableColumn("TOKENS/S", 8, lambda w: "-" if w.tokens_per_s is None else f"{w.tokens_per_s:,.0f}", 3),
+    TableColumn("J/TOKEN", 7, lambda w: "-" if w.j_per_token is None else f"{w.j_per_token:.3g}", 2),
+    TableColumn("J/STEP", 7, lambda w: quantity(w.j_per_step, "J"), 2, most=8, if_any=lambda w: w.steps_per_s is not None),
+    TableColumn("STEPS/S", 7, lambda w: "-" if w.steps_per_s is None else f"{w.steps_per_s:.3g}", 5,
+                if_any=lambda w: w.steps_per_s is not None),
+    TableColumn("GPUS", 4, lambda w: ranges(w.gpus), 0, right=False, most=24),
+    TableColumn("LABELS", 12, lambda w: _labels(w), 6, right=False, most=80, if_any=lambda w: bool(_labels(w))),
+)  # fmt: skip
+PROCESS_COLUMNS = (
+    TableColumn("GPU", 3, lambda p: ranges(p.gpus), 0, most=9),
+    TableColumn("MIG", 3, lambda p: p.gpu_instance or "-", 4, if_any=lambda p: bool(p.gpu_instance)),
+    TableColumn("PID", 7, lambda p: str(p.pid), 0),
+    TableColumn("USER", 8, lambda p: p.user, 0, right=False, most=16, first=8),
+    TableColumn("GPU MEM", 8, lambda p: bytes_text(p.gpu_memory_b), 1),
+    TableColumn("CPU", 5, lambda p: percent(p.cpu_ratio), 2),
+    TableColumn("HOST MEM", 8, lambda p: bytes_text(p.memory_b), 4),
+    TableColumn("TIME", 7, lambda p: clock(p.age_s), 3),
+    TableColumn("COMMAND", 10, lambda p: p.command, 0, right=False, most=200, first=16),
 )
+TableRow = GpuStatus | WorkloadStatus | ProcessStatus
 
 
-def layout(columns: Sequence[Column], rows: Sequence[Gpu] | Sequence[Workload], width: int) -> list[Column]:
-    """The most important columns that fit, stretched to what they have to show."""
-    kept: list[Column] = []
+def choose_columns(columns: Sequence[TableColumn], rows: Sequence[TableRow], width: int) -> list[TableColumn]:
+    """The most important columns that fit, widened to what they have to show."""
+    kept: list[TableColumn] = []
     left = width + 1
     for column in sorted(columns, key=lambda c: c.rank):
         if column.if_any is not None and not any(column.if_any(row) for row in rows):
             continue
         if column.instead_of and left < column.width + 1:
             continue
-        need = max((cells(column.cell(r)) for r in rows if getattr(r, "up", True)), default=0) if column.title else 0
-        wanted = max(column.width, min(need, column.most))
+        texts = [cell_width(column.cell(row)) for row in rows if getattr(row, "up", True)]
+        need = column.most if column.graphic else max((*texts, 0))
+        best = max(column.width, min(need, column.most))
         room = left if column.rank else max(left, column.width + 1)
-        take = next((w for w in (min(wanted, column.first or wanted), column.width) if column.width <= w and w + 1 <= room), 0)
-        if take:
-            kept.append(replace(column, width=take, most=wanted if column.title else column.most))
-            left -= take + 1
-    for column in [c for c in kept if c.instead_of]:  # the longer form says the same
+        widths = (min(best, column.first or best) if not column.graphic else column.width, column.width)
+        take = next((w for w in widths if column.width <= w and w + 1 <= room), 0)
+        if not take:
+            break  # what is less important would leave no room to widen the columns before it
+        kept.append(replace(column, width=take, most=best))
+        left -= take + 1
+    for column in [c for c in kept if c.instead_of]:  # the longer form has the same value
         left += sum(c.width + 1 for c in kept if c.title == column.instead_of)
         kept = [c for c in kept if c.title != column.instead_of]
-    wide: dict[str, Column] = {}
-    for column in sorted(kept, key=lambda c: (not c.title, c.rank)):  # words before the bar
+    widths_by_title: dict[str, int] = {}
+    for column in sorted(kept, key=lambda c: (c.graphic is not None, c.rank)):  # words before graphics
         more = max(0, min(left, column.most - column.width))
         left -= more
-        wide[column.title] = replace(column, width=column.width + more)
-    return [wide[c.title] for c in columns if c.title in wide]
+        widths_by_title[column.title] = column.width + more
+    return [replace(c, width=widths_by_title[c.title]) for c in _in_order(columns, kept)]
 
 
-def row_text(columns: Sequence[Column], row: Gpu | Workload | None, width: int) -> str:
-    """The row in its columns, or their titles."""
-    found = []
-    for c in columns:
-        drawn = _bar(row, c.width) if isinstance(row, Gpu) and not c.title else c.cell(row) if row is not None else c.title
-        text = fit(drawn, c.width)
-        pad = " " * (c.width - cells(text))
-        found.append(pad + text if c.right else text + pad)
-    return fit(" ".join(found).rstrip(), width)
+def _in_order(columns: Sequence[TableColumn], kept: Sequence[TableColumn]) -> list[TableColumn]:
+    """The kept columns in the table's order."""
+    by_title = {column.title: column for column in kept}
+    return [by_title[column.title] for column in columns if column.title in by_title]
+
+
+def draw_titles(columns: Sequence[TableColumn], width: int) -> Line:
+    """The line of the columns' titles, over the whole width."""
+    titles = (c.title.rjust(c.width) if c.right else c.title.ljust(c.width) for c in columns)
+    return [("head", pad(fit(" ".join(titles), width), width))]
+
+
+def draw_row(columns: Sequence[TableColumn], row: TableRow, width: int, *, unicode: bool) -> Line:
+    """The row in its columns."""
+    line: Line = []
+    left = width
+    for column in columns:
+        if left <= bool(line):
+            break
+        if line:
+            line.append(("", " "))
+            left -= 1
+        room = min(column.width, left)
+        if column.graphic:
+            line += column.graphic(row, room, unicode)
+        else:
+            text = fit(column.cell(row), room)
+            blanks = " " * (room - cell_width(text))
+            line.append((column.style(row) if column.style else "", blanks + text if column.right else text + blanks))
+        left -= room
+    return _merge(line)
+
+
+def _merge(line: Line) -> Line:
+    """Neighbours of one style as one span: fewer codes for the terminal."""
+    merged: list[Span] = []
+    for style, text in line:
+        if merged and merged[-1][0] == style:
+            merged[-1] = (style, merged[-1][1] + text)
+        else:
+            merged.append((style, text))
+    return merged

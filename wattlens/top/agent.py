@@ -1,0 +1,167 @@
+"""The agent that top reads: one that runs already, or a private one that ends with top and leaves nothing."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from energy_agent.core.errors import WattlensError
+from energy_agent.core.text import printable
+from energy_agent.runtime.http import HttpError, HttpUnreachableError
+from wattlens.scrape.access import Access, AgentStatusError
+from wattlens.top.metrics import MetricsParser, MetricsResponse
+
+PATIENCE_S = 15.0  # with a response without which the command ends
+FIRST_S = 5.0  # for an agent that has only just started
+_START_S = 60.0
+_UNUSED = (
+    "gpu_ecc_*location*", "gpu_encoder_*", "gpu_decoder_*", "gpu_memory_utilization_ratio", "gpu_bar1_*", "gpu_energy_gain_*",
+    "gpu_energy_edge_*", "gpu_energy_gap_*", "gpu_remapped_*", "gpu_unattributed_*", "gpu_persistence_*", "gpu_nvlink_*",
+)  # fmt: skip
+"""Families that top does not show: a private agent leaves them out."""
+
+
+@dataclass(frozen=True, slots=True)
+class TopAgent:
+    """Where the agent is, and its process if it is private."""
+
+    access: Access
+    process: "subprocess.Popen[bytes] | None" = None
+    log: Path | None = None
+    note: str = ""  # why a private agent was started
+
+    def opener(self) -> Callable[[float], bytes]:
+        """See `Access.opener`."""
+        return self.access.opener()
+
+    def explain(self, error: Exception) -> str:
+        """Why there is no response; of a private agent that ended, its last words."""
+        if self.process is not None and self.process.poll() is not None and self.log is not None:
+            return f"the private agent ended: {last_line(self.log)}"
+        return self.access.why_not(error)
+
+
+@dataclass(slots=True)
+class TopReader:
+    """Reads responses of an agent one after the other."""
+
+    agent: TopAgent
+    parser: MetricsParser
+    fetch: Callable[[float], bytes]
+
+    @classmethod
+    def of(cls, agent: TopAgent) -> "TopReader":
+        """A reader; raises UsageError where the address or a file is wrong."""
+        return cls(agent, MetricsParser(), agent.opener())
+
+    def read(self, within_s: float = PATIENCE_S) -> MetricsResponse:
+        """A response; raises HttpError or ValueError."""
+        return self.parser.parse(self.fetch(within_s).decode("utf-8"), time.monotonic())
+
+    def read_first(self) -> MetricsResponse:
+        """The first response; an agent that starts gets a few seconds.
+
+        Raises:
+            WattlensError: there is none.
+        """
+        end_s = time.monotonic() + (FIRST_S if self.agent.process is None else _START_S)
+        while True:
+            try:
+                return self.read()
+            except (HttpError, ValueError) as error:
+                is_starting = isinstance(error, AgentStatusError) and error.response.status == 503
+                has_ended = self.agent.process is not None and self.agent.process.poll() is not None
+                if not is_starting or has_ended or time.monotonic() > end_s:
+                    raise WattlensError(self._describe(error)) from None
+            time.sleep(0.1)
+
+    def _describe(self, error: Exception) -> str:
+        if self.agent.process is not None:
+            return f"{self.agent.note}{self.agent.explain(error)}"
+        is_absent = isinstance(error, HttpUnreachableError) and not error.is_closed
+        hint = "; start one with `wattlens agent`, or leave --url out to read this machine's GPUs" * is_absent
+        return f"no response of an agent at {self.agent.access.url}: {self.agent.explain(error)}{hint}"
+
+
+def answers(access: Access) -> bool:
+    """Whether something listens at the address of an agent, whatever it is."""
+    try:
+        access.opener()(PATIENCE_S)
+    except HttpUnreachableError as error:
+        return error.is_closed
+    except (HttpError, ValueError):
+        return True
+    return True
+
+
+@contextmanager
+def open_agent(access: Access, simulate: Path | None, *, may_start: bool) -> Iterator[TopAgent]:
+    """The agent at `access`; with `simulate`, or `may_start` and none that answers there, a private one.
+
+    Raises:
+        WattlensError: the private agent does not start.
+        UsageError: the address or a file is wrong.
+    """
+    if simulate is None and (not may_start or answers(access)):
+        yield TopAgent(access)
+        return
+    note = "" if simulate is not None else f"no agent answers at {access.url}, and this machine's GPUs cannot be read: "
+    with tempfile.TemporaryDirectory(prefix="wattlens-top-") as folder:
+        log, config = Path(folder) / "agent.log", Path(folder) / "agent.yaml"
+        settings = {"web": {"metrics": {"exclude": list(_known(_UNUSED))}}, "sampling": {"health_period_s": 30}}
+        config.write_text(json.dumps(settings))
+        command = ["agent", "--config", str(config), "--state", f"{folder}/state", "--listen", "127.0.0.1:0"]
+        command += ["--simulate", str(simulate)] if simulate is not None else []
+        with log.open("wb") as file:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "wattlens.companion", str(os.getpid()), *command],
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=file,
+                process_group=0,  # Ctrl-C is for us
+            )
+        try:
+            yield TopAgent(replace(access, url=_wait_for_url(process, log, note), **_NO_FILES), process, log, note)
+        finally:
+            process.terminate()
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+_NO_FILES = dict.fromkeys(("ca_file", "user_file", "token_file", "cert_file", "key_file"))
+
+
+def _known(patterns: tuple[str, ...]) -> Iterator[str]:
+    """Those that name a metric of this version: the configuration refuses others."""
+    from energy_agent.core.catalogue.selection import checked_family
+
+    for pattern in patterns:
+        try:
+            yield checked_family(pattern)
+        except ValueError:
+            continue
+
+
+def last_line(log: Path) -> str:
+    """The last line that a private agent wrote."""
+    lines = log.read_text(errors="replace").strip().splitlines()
+    return printable(lines[-1].removeprefix("wattlens: ")) if lines else "it wrote nothing"
+
+
+def _wait_for_url(process: "subprocess.Popen[bytes]", log: Path, note: str) -> str:
+    end_s = time.monotonic() + _START_S
+    while process.poll() is None and time.monotonic() < end_s:
+        urls = [word for word in log.read_text(errors="replace").split() if word.startswith("http://") and "/metrics" in word]
+        if urls:
+            return urls[0].rstrip(",")
+        time.sleep(0.05)
+    raise WattlensError(f"{note or 'the agent on the simulated node did not start: '}{last_line(log)}")
