@@ -73,7 +73,10 @@ class TopReader:
         end_s = time.monotonic() + (FIRST_S if self.agent.process is None else _START_S)
         while True:
             try:
-                return self.read()
+                response = self.read()
+                # A private agent listens before it has read GPUs, and ends if there are none.
+                if self.agent.process is None or next(response.rows("gpu_up"), None) or time.monotonic() > end_s:
+                    return response
             except (HttpError, ValueError) as error:
                 is_starting = isinstance(error, AgentStatusError) and error.response.status == 503
                 has_ended = self.agent.process is not None and self.agent.process.poll() is not None
@@ -111,10 +114,11 @@ def open_agent(access: Access, simulate: Path | None, *, may_start: bool) -> Ite
     if simulate is None and (not may_start or answers(access)):
         yield TopAgent(access)
         return
+    simulate = simulate or _environ_node()
     note = "" if simulate is not None else f"no agent answers at {access.url}, and this machine's GPUs cannot be read: "
     with tempfile.TemporaryDirectory(prefix="wattlens-top-") as folder:
         log, config = Path(folder) / "agent.log", Path(folder) / "agent.yaml"
-        settings = {"web": {"metrics": {"exclude": list(_known(_UNUSED))}}, "sampling": {"health_period_s": 30}}
+        settings = {"web": {"metrics": {"exclude": list(_known(_UNUSED))}}, "sampling": {"health_period_s": 10}}
         config.write_text(json.dumps(settings))
         command = ["agent", "--config", str(config), "--state", f"{folder}/state", "--listen", "127.0.0.1:0"]
         command += ["--simulate", str(simulate)] if simulate is not None else []
@@ -135,6 +139,11 @@ def open_agent(access: Access, simulate: Path | None, *, may_start: bool) -> Ite
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+
+
+def _environ_node() -> Path | None:
+    """The simulated node of `wattlens sim env`, which NVML clients in this environment see."""
+    return Path(os.environ["WATTLENS_SIM"]) if os.environ.get("WATTLENS_SIM") else None
 
 
 _NO_FILES = dict.fromkeys(("ca_file", "user_file", "token_file", "cert_file", "key_file"))

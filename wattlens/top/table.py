@@ -56,7 +56,7 @@ GPU_COLUMNS = (
     TableColumn("NAME", 8, lambda g: short_name(g.name), 9, right=False, most=28),
     TableColumn("W/LIMIT", 7, lambda g: f"{_whole(g.power_w)}/{_whole(g.limit_w)}", 0, most=9,
                 style=lambda g: level(_power_share(g))),
-    TableColumn("", 6, lambda g: "", 7, right=False, most=20, graphic=lambda g, w, u: draw_bar(_power_share(g), w, unicode=u)),
+    TableColumn("", 6, lambda g: "", 7, right=False, most=10, graphic=lambda g, w, u: draw_bar(_power_share(g), w, unicode=u)),
     TableColumn("UTIL", 4, lambda g: percent(g.utilization_ratio), 0, style=lambda g: level(g.utilization_ratio)),
     TableColumn("TEMP", 4, lambda g: _whole(g.temperature_c, "C"), 0, style=lambda g: level(g.temperature_c, 70, 83)),
     TableColumn("MEM T", 5, lambda g: _whole(g.memory_temperature_c, "C"), 12,

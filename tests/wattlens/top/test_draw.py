@@ -1,4 +1,4 @@
-"""Laws of the screen at many sizes: never wider or higher than the window, no row dropped without a count, safe with any name."""
+"""Laws of the screen at many sizes: never wider or higher than the window, no row lost without a count, safe with any name."""
 
 import re
 from dataclasses import replace

@@ -1,9 +1,11 @@
-"""`wattlens top` as a person runs it: on a terminal that changes its size, with keys and signals; printed; without an agent."""
+"""`wattlens top` as a user runs it: on a terminal that changes its size, with keys and signals; printed; without an agent."""
 
+import codecs
 import fcntl
 import json
 import os
 import pty
+import re
 import signal
 import struct
 import subprocess
@@ -15,10 +17,15 @@ from contextlib import suppress
 
 import pytest
 
+from energy_agent.sim import scenario
+from energy_agent.sim.node import SimulatedNode
 from energy_agent.web.server import Server
 from tests.energy_agent.web.test_server import Still
 from tests.snapshots import Player
 from tests.support import eventually, free_port, need_program, said_here
+from wattlens.cli._options import AGENT_URL
+from wattlens.scrape.access import Access
+from wattlens.top.agent import answers
 
 COMMAND = [sys.executable, "-m", "wattlens", "top"]
 
@@ -44,6 +51,7 @@ class Terminal:
         env = os.environ | {"TERM": "xterm"} | environ
         self.process = subprocess.Popen([*COMMAND, *arguments], stdin=theirs, stdout=theirs, stderr=theirs, env=env)
         self.theirs, self.seen = theirs, ""
+        self.decode = codecs.getincrementaldecoder("utf-8")().decode
         os.set_blocking(self.ours, False)
 
     def resize(self, columns: int, lines: int) -> None:
@@ -51,7 +59,7 @@ class Terminal:
 
     def read(self) -> str:
         with suppress(BlockingIOError):
-            self.seen += os.read(self.ours, 1 << 16).decode()
+            self.seen += self.decode(os.read(self.ours, 1 << 16))
         return self.seen
 
     def until(self, text: str) -> None:
@@ -81,7 +89,7 @@ def terminal(url: str) -> Iterator[Terminal]:
     running.close()
 
 
-def given_back(terminal: Terminal) -> bool:
+def is_restored(terminal: Terminal) -> bool:
     mode = termios.tcgetattr(terminal.theirs)
     return terminal.seen.endswith("\x1b[0m\x1b[?25h\x1b[?1049l") and mode == terminal.mode
 
@@ -89,35 +97,44 @@ def given_back(terminal: Terminal) -> bool:
 def test_keys_and_sizes(terminal: Terminal) -> None:
     terminal.until("DOWN: GPU_IS_LOST")
     assert "\x1b[?1049h" in terminal.seen
+    terminal.until("+")  # rows that have no room
     terminal.press("s")
-    terminal.until("s sort: power")
-    terminal.press("\x1b[6~")
-    terminal.until("lines ")
+    terminal.until("s order: power")
     terminal.press("h")
     terminal.until("any kernel ran")
-    terminal.press("h")
+    terminal.press("\x1b")
     terminal.until("WHY SLOWER")
+    terminal.press("\x1b[B\r")  # down, Enter: the first row's details
+    terminal.until("Architecture")
+    terminal.press("\r")
+    terminal.until("WHY SLOWER")
+    terminal.press("\t\r")  # the next table
+    terminal.until("Training steps")
+    terminal.press("\x1b")
+    terminal.until("WHY SLOWER")
+    terminal.press("\x1b[A")  # up, to the last GPU
+    terminal.until("above")
     terminal.press("p")
     terminal.until("PAUSED")
-    terminal.press("\x1b[Zx\x1b")  # keys that mean nothing
+    terminal.press("x\x1b[17~")  # keys without a meaning
     terminal.seen = ""
     terminal.resize(200, 50)
     terminal.process.send_signal(signal.SIGWINCH)
-    terminal.until("H100 80GB HBM3")  # the model needs a wide terminal
+    terminal.until("POWER HISTORY")  # this column needs a wide terminal
     terminal.press("q")
     assert terminal.ended() == 0
-    assert given_back(terminal)
+    assert is_restored(terminal)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_ends_it_and_gives_the_terminal_back(terminal: Terminal, number: signal.Signals) -> None:
+def test_a_signal_ends_it_and_restores_the_terminal(terminal: Terminal, number: signal.Signals) -> None:
     terminal.until("WHY SLOWER")
     terminal.process.send_signal(number)
     assert terminal.ended() == 0
-    assert given_back(terminal)
+    assert is_restored(terminal)
 
 
-def test_an_agent_that_goes_away_leaves_no_old_number_and_comes_back(url: str) -> None:
+def test_an_agent_that_stops_leaves_no_old_number_and_may_return(url: str) -> None:
     player, port = Live(gpus=3), free_port()
     server = Server("127.0.0.1", port, player.now, Still())
     server.start()
@@ -126,7 +143,7 @@ def test_an_agent_that_goes_away_leaves_no_old_number_and_comes_back(url: str) -
         terminal.until("WHY SLOWER")
         server.stop()
         terminal.seen = ""
-        terminal.until("NO FRESH PAGE")
+        terminal.until("NO FRESH READING")
         terminal.until("too old to be shown")
         terminal.seen = ""
         server = Server("127.0.0.1", port, player.now, Still())
@@ -137,13 +154,13 @@ def test_an_agent_that_goes_away_leaves_no_old_number_and_comes_back(url: str) -
         server.stop()
 
 
-def test_it_gives_the_terminal_back_when_it_breaks(url: str) -> None:
+def test_an_exception_restores_the_terminal(url: str) -> None:
     """An exception inside the view, of whatever kind."""
     code = (
         "import wattlens.top.run as run\n"
         "from wattlens.cli import main\n"
         "def broken(*_): raise ZeroDivisionError('broken')\n"
-        "run._pressed = broken\n"
+        "run.apply_key = broken\n"
         f"main(['top', '--url', {url!r}])\n"
     )
     ours, theirs = pty.openpty()
@@ -170,12 +187,21 @@ def test_it_gives_the_terminal_back_when_it_breaks(url: str) -> None:
 
 
 @pytest.mark.parametrize(("environ", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False)])
-def test_colours_only_where_they_are_wanted(url: str, environ: dict[str, str], coloured: bool) -> None:
+def test_no_color_turns_colours_off(url: str, environ: dict[str, str], coloured: bool) -> None:
     terminal = Terminal("--url", url, **({"NO_COLOR": ""} | environ))
     terminal.until("DOWN: GPU_IS_LOST")
     terminal.close()
     assert ("\x1b[1;31m" in terminal.seen) == coloured
-    assert "\x1b[33m" not in terminal.seen or coloured
+    for code in ("31", "32", "33"):
+        assert f"\x1b[{code}m" not in terminal.seen or coloured
+
+
+@pytest.mark.parametrize(("locale", "ascii_only"), [("C.UTF-8", False), ("C", True)])
+def test_block_characters_only_if_the_locale_has_them(url: str, locale: str, ascii_only: bool) -> None:
+    terminal = Terminal("--url", url, columns=160, LC_ALL=locale)
+    terminal.until("q quit")
+    terminal.close()
+    assert terminal.seen.isascii() == ascii_only
 
 
 def run(*arguments: str, **environ: str) -> "subprocess.CompletedProcess[str]":
@@ -183,15 +209,16 @@ def run(*arguments: str, **environ: str) -> "subprocess.CompletedProcess[str]":
                           env=os.environ | environ)  # fmt: skip
 
 
-def test_where_no_terminal_is_it_prints_one_page(url: str) -> None:
+def test_without_a_terminal_it_prints_one_snapshot(url: str) -> None:
     done = run("--url", url)
     assert (done.returncode, done.stderr) == (0, "")
     assert "15 of 16 GPUs" in done.stdout
+    assert "not on this machine" in done.stdout
     assert "\x1b" not in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= 100
 
 
-def test_a_dumb_terminal_gets_one_page(url: str) -> None:
+def test_a_dumb_terminal_gets_one_snapshot(url: str) -> None:
     terminal = Terminal("--url", url, TERM="dumb")
     assert terminal.ended() == 0
     assert "GPU_IS_LOST" in terminal.seen
@@ -214,16 +241,72 @@ def test_json_is_one_document_or_a_line_each_time(url: str) -> None:
 
 @pytest.mark.parametrize(("arguments", "code", "said"), [
     (["--url", "ftp://x"], 2, "--url"), (["--interval", "0"], 2, "--interval"),
-    (["--url", "http://127.0.0.1:1/metrics"], 1, "wattlens agent"),
+    (["--url", "http://127.0.0.1:1/metrics"], 1, "--url"),
     (["--simulate", "/nonexistent", "--url", "http://127.0.0.1:1"], 2, "--url"),
     (["--simulate", "/nonexistent"], 1, "no simulated node"),
     (["--simulate", "/nonexistent", "--user-file", "x"], 2, "credentials"),
     (["--user-file", "/nonexistent"], 2, "--user-file"),
 ])  # fmt: skip
-def test_what_cannot_be_is_one_line(arguments: list[str], code: int, said: str) -> None:
+def test_an_error_is_one_line(arguments: list[str], code: int, said: str) -> None:
     done = said_here("top", *arguments)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (code, "", 1)
     assert said in done.stderr
+
+
+NODE = """
+description: Two H100 for training, one in MIG mode and one that serves
+boards:
+  - {count: 4, sku: H100-SXM5-80GB}
+seed: 5
+workloads:
+  - {name: train-llama, kind: training, gpus: [0, 1], cgroup: systemd, memory_gb: 70, step_s: 0.6}
+  - {name: chat-qwen, kind: serving, gpus: [3], cgroup: docker, model: Qwen/Qwen3-32B, rate_per_s: 3.0}
+"""
+
+
+@pytest.fixture(scope="module")
+def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimulatedNode]:
+    folder = tmp_path_factory.mktemp("top")
+    with SimulatedNode.start(scenario.parse(NODE.encode(), "top"), folder / "node") as running:
+        running.fault(2, "mig", value=321)
+        running.fault(0, "ecc_uncorrected", value=3)
+        yield running
+
+
+def test_a_private_agent_shows_a_node_with_mig_ecc_training_and_a_server(node: SimulatedNode) -> None:
+    terminal = Terminal("--simulate", str(node.directory), columns=160, lines=50)
+    try:
+        terminal.until("train-llama")
+        terminal.until("ECC")  # health is read within ten seconds
+        terminal.until("MIG: 3g.40gb #1, 2g.20gb #2, 1g.10gb #3")
+        for pid in (w["pid"] for w in node.workloads()):
+            terminal.until(f"{pid} ")
+        assert re.search(r"host CPU", terminal.read())
+        terminal.press("\x1b[B\r")
+        terminal.until("3 uncorrected")
+        terminal.press("q")
+        assert terminal.ended() == 0
+        assert is_restored(terminal)
+    finally:
+        terminal.close()
+
+
+def test_with_no_agent_it_reads_this_machine_by_a_private_one(node: SimulatedNode) -> None:
+    """In an environment whose NVML is a simulated node's it is that node."""
+    if answers(Access(AGENT_URL)):
+        pytest.skip(f"an agent answers at {AGENT_URL}")
+    done = run("--once", "--json", **node.environ())
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert [gpu["up"] for gpu in document["gpus"]] == [True] * 4
+    assert document["gpus"][2]["power_w"] > 0
+    processes = {(process["pid"], tuple(process["gpus"])) for process in document["local"]["processes"]}
+    assert processes == {(w["pid"], tuple(map(str, w["gpus"]))) for w in node.workloads()}
+    assert document["local"]["host"]["memory_total_b"] > 0
+    done = run("--once", WATTLENS_SIM="")
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+    assert "no agent answers" in done.stderr
+    assert "NVML" in done.stderr
 
 
 @pytest.mark.peer
@@ -254,7 +337,7 @@ def test_on_tmux_it_looks_as_drawn(url: str) -> None:
         assert len(screen) == 24
         ask("resize-window", "-x", "200", "-y", "50")
         eventually(lambda: ask("capture-pane", "-p").rstrip("\n").count("\n") == 49)
-        eventually(lambda: "H100 80GB HBM3" in ask("capture-pane", "-p"))
+        eventually(lambda: "POWER HISTORY" in ask("capture-pane", "-p"))
         ask("send-keys", "q")
         eventually(lambda: "after" in ask("capture-pane", "-p"))
         screen = ask("capture-pane", "-p")
