@@ -26,9 +26,9 @@ def within(kind: Callable[[str], T], low: float, high: float, *, above: bool = F
         except (ValueError, ArithmeticError):
             fits = False
         if not fits:
-            least = f"above {low:g} and up to" if above else f"from {low:g} to"
+            least = f"above {low:.10g} and at most" if above else f"from {low:.10g} to"
             whole = "whole " if cast("object", kind) is int else ""
-            raise argparse.ArgumentTypeError(f"expected a {whole}number {least} {high:g}, got {text[:40]!r}")
+            raise argparse.ArgumentTypeError(f"expected a {whole}number {least} {high:.10g}, got {quoted(text)}")
         return value
 
     return parse
@@ -39,7 +39,7 @@ def share(text: str) -> Fraction:
     match = re.fullmatch(r"([0-9]{1,3}(?:\.[0-9]{1,6})?)\s*(%?)", text.strip())
     value = Fraction(match[1]) / (100 if match[2] else 1) if match else Fraction(0)
     if not 0 < value <= 1:
-        raise argparse.ArgumentTypeError(f"expected a share such as 5% or 0.05, got {text[:40]!r}")
+        raise argparse.ArgumentTypeError(f"expected a share such as 5% or 0.05, got {quoted(text)}")
     return value
 
 
@@ -51,7 +51,7 @@ def span(low_s: float = 0.001, high_s: float = 1e9) -> Callable[[str], float]:
         seconds = float(match[1]) * _UNITS_S[match[2]] if match else 0.0
         if not low_s <= seconds <= high_s:
             raise argparse.ArgumentTypeError(
-                f"expected a time such as 30s, 15m or 2h{_limits(low_s, high_s)}, got {text[:40]!r}"
+                f"expected a duration such as 30s, 15m or 2h{_limits(low_s, high_s)}, got {quoted(text)}"
             )
         return seconds
 
@@ -59,7 +59,20 @@ def span(low_s: float = 0.001, high_s: float = 1e9) -> Callable[[str], float]:
 
 
 def _limits(low_s: float, high_s: float) -> str:
-    return f" from {low_s:g} to {high_s:g} s" if high_s < 1e9 else ""
+    if high_s >= 1e9:
+        return ""
+    return f", from {duration_text(low_s)} to {duration_text(high_s)}" if low_s >= 1 else f", at most {duration_text(high_s)}"
+
+
+def duration_text(seconds: float) -> str:
+    """A duration as an option takes it, in the largest unit that needs no fraction."""
+    unit, size = next(((u, s) for u, s in reversed(_UNITS_S.items()) if seconds >= s and seconds % s == 0), ("s", 1))
+    return f"{seconds / size:.10g}{unit}"
+
+
+def quoted(text: str) -> str:
+    """A value in a message; a number or a word of letters and digits needs no quotes."""
+    return text if re.fullmatch(r"[-+]?[A-Za-z0-9.]{1,40}%?", text) else repr(text[:80])
 
 
 def moment(text: str) -> datetime:

@@ -4,6 +4,7 @@ import argparse
 import os
 import sys
 from types import ModuleType
+from typing import Final
 
 import wattlens
 from energy_agent.core import plugin
@@ -13,8 +14,8 @@ from wattlens.cli._command import Parser, sentence
 
 
 def parse(arguments: list[str], commands: ModuleType) -> argparse.Namespace:
-    """What `wattlens ARGUMENTS` asks for; `commands` is the package of the subcommands."""
-    return build_parser(arguments, commands).parse_args(arguments)
+    """What `wattlens ARGUMENTS` asks for; `commands` is the package of the subcommands. Without arguments: the help page."""
+    return build_parser(arguments, commands).parse_args(arguments or ["--help"])
 
 
 def run(parsed: argparse.Namespace) -> int:
@@ -41,6 +42,15 @@ def _forget_output() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+_GROUPS: Final = {
+    "Measure": ("measure", "compare", "top", "usage"),
+    "Operate": ("init", "config", "agent", "doctor", "site", "dashboards"),
+    "Steer": ("dvfs", "actuator"),
+    "Report": ("report", "pue", "ledger"),
+    "Simulate": ("demo", "sim"),
+}
+
+
 def build_parser(arguments: list[str], commands: ModuleType) -> argparse.ArgumentParser:
     """The parser; only the named subcommand's module is imported, so that the agent starts light."""
     parser = Parser(
@@ -49,10 +59,11 @@ def build_parser(arguments: list[str], commands: ModuleType) -> argparse.Argumen
         epilog="Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 130 interrupted by Ctrl-C.",
     )
     parser.add_argument("--version", action="version", version=f"wattlens {wattlens.__version__}")
+    parser.groups = _GROUPS
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
     names = plugin.names(commands)
-    wanted = [n for n in names if n.replace("_", "-") == (arguments[0] if arguments else "")] or names
-    for name in wanted:
+    named = [n for n in names if n.replace("_", "-") == (arguments[0] if arguments else "")]
+    for name in named or names:
         command = plugin.load(commands, name)
         sub = subparsers.add_parser(name.replace("_", "-"), help=command.summary, description=sentence(command.summary))
         command.configure(sub)

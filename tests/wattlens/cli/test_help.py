@@ -45,7 +45,7 @@ def test_the_program_prints_the_page(capsys: pytest.CaptureFixture[str]) -> None
 
 
 @pytest.mark.parametrize(
-    "arguments", [[], ["bogus"], ["demo", "--seconds", "soon"], ["sim", "start"], ["agent", "stop"], ["report", "bogus"]]
+    "arguments", [["bogus"], ["demo", "--seconds", "soon"], ["sim", "start"], ["agent", "stop"], ["report", "bogus"]]
 )
 def test_wrong_usage_is_one_line_and_exit_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(arguments) == 2
@@ -54,6 +54,53 @@ def test_wrong_usage_is_one_line_and_exit_2(arguments: list[str], capsys: pytest
     assert said.err.count("\n") == 1
     assert said.err.startswith("wattlens")
     assert "--help" in said.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["demo", "--seconds", "5"], ["--seconds:", "10 to 86400", "got 5"]),
+        (["demo", "--seed", "x"], ["--seed:", "whole number", "'x'"]),
+        (["dashboards", "push", "--timeout", "5"], ["--timeout:", "30s", "got 5"]),
+        (["sim", "fault", "gpu2", "lost", "--for", "2d"], ["--for:", "at most 1d", "got 2d"]),
+        (["agent", "--for", "0.5s"], ["--for:", "from 1s to 1d", "got 0.5s"]),
+        (["doctor", "--sensors", "--overhead"], ["--overhead:", "--sensors"]),
+        (["report", "--paper", "a5"], ["--paper:", "a4 or letter", "'a5'"]),
+        (["ledger", "export"], ["SOURCE"]),
+        (["demo", "--secnds", "60"], ["--secnds", "did you mean --seconds?"]),
+        (["top", "--no-such-thing"], ["--no-such-thing"]),
+        (["init", "agent.yaml"], ["'agent.yaml'"]),
+    ],
+)
+def test_wrong_usage_names_option_expectation_value_and_the_help_page_of_the_command(
+    arguments: list[str], words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 2
+    line = capsys.readouterr().err
+    names = ("dashboards push", "sim fault", "ledger export", arguments[0])
+    command = next(name for name in names if " ".join(arguments).startswith(name))
+    assert line.startswith(f"wattlens {command}: ")
+    assert line.endswith(f"see wattlens {command} --help\n")
+    assert all(word in line for word in words)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "near"),
+    [(["tpo"], "top"), (["mesure", "--", "ls"], "measure"), (["dvfs", "sats"], "status"), (["report", "dif"], "diff")],
+)
+def test_a_near_miss_is_suggested(arguments: list[str], near: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(arguments) == 2
+    assert f"did you mean {near}?" in capsys.readouterr().err
+
+
+def test_the_command_alone_prints_its_help_with_every_command_under_one_title(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 0
+    page = capsys.readouterr().out
+    assert page == cli_docs.pages()["wattlens"]
+    titles = [line[:-1] for line in page.splitlines() if line.endswith(":") and not line.startswith(("usage", " "))]
+    assert titles == ["Measure", "Operate", "Steer", "Report", "Simulate", "Options"]
+    listed = [line.split()[0] for line in page.splitlines() if line.startswith("  ") and line[2] not in " -"]
+    assert sorted(listed) == sorted({name.split()[1] for name in cli_docs.pages() if name != "wattlens"})
 
 
 @pytest.mark.parametrize("flags", [[], ["--ledger", "x"]])

@@ -264,7 +264,7 @@ def test_gpus_that_the_machine_does_not_have_are_wrong_usage(node, gpus, words):
     [
         (["measure"], "name a program after --"),
         (["measure", "--save", "/no/such/folder/x", "--", "true"], "no such folder"),
-        (["measure", "--label", "no", "--", "true"], "argument --label: "),
+        (["measure", "--label", "no", "--", "true"], "--label: "),
         (["measure", "--gpus", "0", "--workload", "x", "--", "true"], "not allowed with"),
         (["measure", "--tokens-from", "file:///x", "--", "true"], "not an http:// address"),
         (["measure", "--tokens-from", "http://a/", "--token-server", "x", "--", "true"], "there are: dynamo"),

@@ -179,10 +179,10 @@ def test_the_partial_pue_of_a_hall(ledger, capsys):
     [
         (["--quarter", "2026Q5"], "write a year and a quarter"),
         (["--quarter", "2026Q3", "--trailing"], "give one of"),
-        (["--from", "yesterday"], "write an instant"),
+        (["--from", "yesterday"], "expected an instant"),
         (["--from", "2026-07-24T00:07Z"], "cells are 15 minutes"),
         (["--to", "2020-01-01"], "the window is empty"),
-        (["--coverage", "2"], "argument --coverage: "),
+        (["--coverage", "2"], "--coverage: "),
         (["--site", "dc9"], "no meter of site 'dc9'; there are: dc1"),
         (["--time-zone", "Mars/Base"], "write an IANA name"),
         (["--config", "/nowhere.yaml"], "cannot read site configuration"),
