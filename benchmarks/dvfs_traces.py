@@ -1,7 +1,7 @@
 """Policy `slo` on public traces of LLM requests, against the best clock per minute in hindsight and the rules of others.
 
 Azure LLM inference 2023 and both Mooncake traces at 1, 2 and 4 times their rate, under three assumptions of memory-boundness:
-27 cases of Llama 3.1 8B on H100 SXM (docs/dvfs-serving.md). Replicas are the fewest for which the default attains 99 %.
+27 cases of Llama 3.1 8B on H100 SXM (docs/dvfs-test.md). Replicas are the fewest for which the default attains 99 %.
 """
 
 import time

@@ -23,9 +23,8 @@ from tests.support import free_port, need_program
 ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
 UNMARKED = {
-    "agent", "cli", "configuration", "dvfs", "dvfs-policies", "dvfs-savings", "dvfs-serving",
-    "dvfs-sweep", "factors", "import", "metrics", "report", "report-audit",
-    "report-inputs", "report-methods", "report-sql", "site", "top", "zeus",
+    "agent", "cli", "configuration", "factors", "import", "metrics", "report", "report-audit",
+    "report-inputs", "report-methods", "report-sql", "site", "top",
     "alerts", "coexistence", "dcgm", "doctor", "fleet", "runbooks", "troubleshooting", "decisions", "extend", "sample-report",
 }  # fmt: skip
 """Pages and folders of docs whose blocks have no marks yet."""

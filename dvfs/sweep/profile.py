@@ -30,7 +30,7 @@ REFERENCE: Key = (None, None)
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a sweep is to measure (docs/dvfs-sweep.md).
+    """What a sweep is to measure (docs/dvfs-test.md).
 
     Args:
         settings: all but the reference.

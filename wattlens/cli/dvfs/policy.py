@@ -18,7 +18,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--stdio",
         action="store_true",
-        help="drive it over JSON lines on stdin and stdout, to judge it on data that it never sees (docs/dvfs-policies.md)",
+        help="drive it over JSON lines on stdin and stdout, to judge it on data that it never sees (docs/dvfs.md#policies)",
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
 

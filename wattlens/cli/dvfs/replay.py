@@ -1,4 +1,4 @@
-"""`wattlens dvfs replay`: scores policies on a trace of requests (docs/dvfs-serving.md) or on tables of a training job."""
+"""`wattlens dvfs replay`: scores policies on a trace of requests (docs/dvfs-test.md) or on tables of a training job."""
 
 import argparse
 import os

@@ -1,4 +1,4 @@
-"""`wattlens dvfs sweep`: measures a workload's time and power over clock and limit into a profile (docs/dvfs-sweep.md)."""
+"""`wattlens dvfs sweep`: measures a workload's time and power over clock and limit into a profile (docs/dvfs-test.md)."""
 
 import argparse
 import os
