@@ -119,9 +119,9 @@ class NodeMeters(Section):
         "auto", description="whether a GPU's counter contains its processor (GH200, GB200): then RAPL is a metric only"
     )
     rapl: Rapl = Rapl()
-    redfish: Redfish | None = Field(None, description="off without")
-    ipmi: Ipmi | None = Field(None, description="off without")
-    psu: Psu | None = Field(None, description="off without")
+    redfish: Redfish | None = Field(None, description="the Redfish service of the node's management controller")
+    ipmi: Ipmi | None = Field(None, description="power by IPMI DCMI, through `ipmitool`")
+    psu: Psu | None = Field(None, description="power supplies that the kernel shows (hwmon)")
 
     @model_validator(mode="after")
     def _there(self) -> Self:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from energy_agent.config.agent import Config, load
+from energy_agent.config.agent import Config, load, parse
 from tests.certificates import Authority, hashed
 from wattlens.agent.config_check import about_this_machine
 from wattlens.cli import main
@@ -28,15 +28,19 @@ def test_init_writes_over_nothing_unless_told(tmp_path: Path, capsys: pytest.Cap
     assert main(["init", "--out", str(file)]) == 2
     assert "--force" in capsys.readouterr().err
     assert file.read_text() == "mine"
-    assert main(["init", "--out", str(file), "--force"]) == 0
+    assert main(["init", "--out", str(file), "--force", "--full"]) == 0
     assert load(file) == Config()
     assert main(["init", "--out", str(tmp_path / "no" / "agent.yaml")]) == 2
     assert stat.S_IMODE(file.stat().st_mode) & 0o133 == 0
 
 
 def test_init_to_standard_output(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["init", "--out", "-"]) == 0
-    assert "#sampling:" in capsys.readouterr().out
+    assert main(["init", "--out", "-", "--full"]) == 0
+    assert "\n# sampling:\n" in capsys.readouterr().out
+    assert main(["init", "--out", "-", "--listen", "0.0.0.0:9479"]) == 0
+    assert parse(capsys.readouterr().out.encode()).web.listen == "0.0.0.0:9479"
+    assert main(["init", "--out", "-", "--listen", "9479"]) == 2
+    assert "ADDRESS:PORT" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("text", "said"), [
