@@ -28,7 +28,7 @@ Part = Literal["node", "gpu", "steered", "workload", "engine"]
 
 BUDGET: dict[Part, int] = {"node": 80, "gpu": 60, "steered": 40, "workload": 24, "engine": 120}
 """Series of a page: once, for each GPU, for each GPU that DVFS has, for each workload that holds GPUs, for each engine."""
-OF_ENGINES = ("ttft_", "itl_", "serving_", "prefill_", "decode_", "requests_", "engine_steps_")
+OF_ENGINES = ("time_to_first_token_", "inter_token_latency_", "serving_", "prefill_", "decode_", "requests_", "engine_steps_")
 _SCRAPE_ADDS = 5  # up, and four series of scrape_*
 SECONDS_A_MONTH = 30 * 86_400
 SERIES_A_PROMETHEUS = 2_500_000

@@ -124,7 +124,7 @@ class Fleet:
 
     def power_w(self, at_s: Mapping[str, float]) -> float:
         """What the GPUs of these nodes draw, each at its time."""
-        watts = _sum(self.node_template, "wattlens_gpu_power_watts", kind="instant")
+        watts = _sum(self.node_template, "wattlens_gpu_power_instant_watts")
         nodes = self.targets[: self.nodes]
         return sum(watts * float(t.activity.at(np.array([at_s[t.name]]))[0]) for t in nodes if t.name in at_s)
 

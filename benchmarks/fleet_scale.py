@@ -174,7 +174,7 @@ def _check(result: Result, fleet: Fleet, store: Store, targets: int) -> None:
     """Answers of the rules and the pages against the fleet's formulas."""
     up, now_s = store.value("sum(up)"), time.time()
     result.checks["targets up"] = (up, float(targets))
-    power = 'wattlens_gpu_power_watts{kind="instant"}'
+    power = "wattlens_gpu_power_instant_watts"
     at_s = {
         each["metric"]["instance"]: float(each["value"][1])
         for each in store.samples(f"max by (instance) (timestamp({power}))", now_s)
@@ -185,7 +185,7 @@ def _check(result: Result, fleet: Fleet, store: Store, targets: int) -> None:
         result.checks[f"J/token of {model}"] = (found, per_token)
     parts = [
         store.value(f"sum(rate(wattlens_{name}_joules_total[2m]))", now_s)
-        for name in ("gpu_energy", "workload_energy", "gpu_idle_energy", "gpu_unattributed_energy")
+        for name in ("gpu_energy", "workload_energy", "gpu_unallocated_energy", "gpu_unattributed_energy")
     ]
     result.checks["W of workloads, idle and unattributed"] = (sum(parts[1:]), parts[0])
 

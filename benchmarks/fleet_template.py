@@ -22,6 +22,7 @@ _LABEL = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\]|\\.)*)"')
 _STEADY = ("_pue_", "_per_token", "_predicted_")  # an estimate and its ends keep their order
 _POWER_OF = {
     "wattlens_gpu_power_watts": ("wattlens_gpu_energy_joules_total", ("gpu", "uuid")),
+    "wattlens_gpu_power_instant_watts": ("wattlens_gpu_energy_joules_total", ("gpu", "uuid")),
     "wattlens_node_power_watts": ("wattlens_node_energy_joules_total", ("source", "domain")),
 }
 
@@ -101,7 +102,7 @@ def _column(key: Key, value: float, before: float, rate: float | None) -> tuple[
         return value + rate * AGE_S, rate, 0.0, 0.0, 0.0
     if key[0].endswith("timestamp_seconds"):
         return -1.0, 0.0, 0.0, 0.0, 1.0
-    if key[0].endswith("_power_watts"):
+    if key[0].endswith(("_power_watts", "_power_instant_watts")):
         return 0.0, 0.0, value, 0.0, 0.0
     moves = value != before and not any(word in key[0] for word in _STEADY)
     wobble = WOBBLE * value if moves else 0.0
@@ -112,7 +113,7 @@ def _couple(made: Template, now: dict[Key, float]) -> None:
     """Power is the rate of its energy; of a site the other way round, as its meters count whole watt hours."""
     rates: dict[Key, float] = {}
     for i, (name, labels) in enumerate(made.keys):
-        for _, (energy, kept) in _POWER_OF.items():
+        for energy, kept in set(_POWER_OF.values()):
             if name == energy:
                 key = (energy, tuple((k, v) for k, v in labels if k in kept))
                 rates[key] = rates.get(key, 0.0) + made.rate[i]

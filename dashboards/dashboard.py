@@ -220,6 +220,21 @@ def increase(name: str, scope: Scope = "gpu", window: str = RANGE) -> str:
     return f"increase({series(name, scope=scope)}[{window}])"
 
 
+def gpu_power(scope: Scope = "gpu") -> str:
+    """Power of each GPU: the average, or the instant reading of a board that reports no average."""
+    return f"({' or '.join(_power(scope))})"
+
+
+def busiest_power(most: int) -> str:
+    """The same of the GPUs with the highest means of the chosen time."""
+    means = " or ".join(f"avg_over_time({selector}[{RANGE}] @ end())" for selector in _power("gpu"))
+    return f"({gpu_power()} and topk({most}, {means}))"
+
+
+def _power(scope: Scope) -> tuple[str, str]:
+    return series("gpu_power_watts", scope=scope), series("gpu_power_instant_watts", scope=scope)
+
+
 def busiest(selector: str, most: int = 16) -> str:
     """Of many series those with the highest means of the chosen time, the same ones all along a graph."""
     return f"({selector} and topk({most}, avg_over_time({selector}[{RANGE}] @ end())))"

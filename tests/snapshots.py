@@ -41,19 +41,19 @@ HEALTH = {
         ("retired_pages", 2, "double_bit"), ("page_retirement_pending", 1)],
     "pcie": [
         ("pcie_replays", 7), ("pcie_errors", 0, "fatal"), ("pcie_b", 123_456_789, "transmit"),
-        ("pcie_link_generation", 5, "current"), ("pcie_link_lanes", 8, "current"), ("pcie_link_lanes", 16, "max"),
+        ("pcie_link_generation", 5), ("pcie_link_max_generation", 5), ("pcie_link_lanes", 8), ("pcie_link_max_lanes", 16),
     ],
     "nvlink": [
         ("nvlink_links", 17, "up"), ("nvlink_links", 1, "down"), ("nvlink_down", 1, "3"), ("nvlink_errors", 2),
         ("nvlink_kind_errors", 2, "replay"), ("nvlink_b", 5 * 2**30, "receive"),
     ],
     "state": [
-        ("recovery_action", 1, "drain_and_reset"), ("ecc_enabled", 1, "current"), ("persistence_enabled", 1),
+        ("recovery_action", 1, "drain_and_reset"), ("ecc_enabled", 1), ("ecc_pending_enabled", 1), ("persistence_enabled", 1),
         ("encoder_percent", 5), ("decoder_percent", 0), ("memory_reserved_b", 600 * 2**20),
         ("fan_percent", 40, "0"),
         ("bar1_used_b", 4 * 2**20), ("bar1_total_b", 2**37),
     ],
-    "mig": [("mig_enabled", 1, "current"), ("mig_device", 1, "MIG-1", "1g.10gb", "1", "0")],
+    "mig": [("mig_enabled", 1), ("mig_pending_enabled", 1), ("mig_device", 1, "MIG-1", "1g.10gb", "1", "0")],
     "gpm": [("activity", 0.625, "tensor"), ("traffic", 1.5 * 2**20, "pcie", "transmit", "gpm")],
 }  # fmt: skip
 TRAIN_TOKENS, TRAIN_STEPS = 4096, 2  # a step of the player

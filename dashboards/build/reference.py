@@ -17,12 +17,12 @@ A value that is not known has no series: it is never 0, NaN or the last value, a
 """
 _GROUPS = (
     ("GPUs", ("gpu_",)),
-    ("Workloads", ("workload_", "namespace_", "owner_", "tokens_", "steps_", "ttft_", "itl_", "requests_", "engine_")),
+    ("Workloads", ("workload_", "namespace_", "owner_", "tokens_", "training_", "time_", "inter_", "requests_", "engine_")),
     ("Serving", ("serving_", "prefill_", "decode_")),
     ("DVFS", ("dvfs_",)),
     (
         "Node, sources, ledger and agent",
-        ("build_", "node_", "energy_", "host_", "source_", "ledger_", "config_", "reader_", "process_"),
+        ("build_", "node_", "energy_", "source_", "ledger_", "config_", "reader_", "process_"),
     ),
     ("Site", ("facility_", "pue_", "grid_")),
 )

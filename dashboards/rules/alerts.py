@@ -120,7 +120,7 @@ def _of_the_ledger() -> Iterator[Alert]:
 
 
 def _of_waste() -> Iterator[Alert]:
-    unheld = f"sum without (gpu, uuid) (increase({metric('gpu_idle_energy_joules_total')}[6h]))"
+    unheld = f"sum without (gpu, uuid) (increase({metric('gpu_unallocated_energy_joules_total')}[6h]))"
     all_of_it = f"sum without (gpu, uuid, method) (increase({metric('gpu_energy_joules_total')}[6h]))"
     held = metric("workload_energy_joules_total")
     idle, used = (f"sum without (uuid, state, method) (increase({held}{of}[6h]))" for of in ('{state="idle"}', ""))
@@ -150,11 +150,12 @@ def _of_waste() -> Iterator[Alert]:
 
 
 def _of_steering() -> Iterator[Alert]:
-    lease, setting, without = (metric(f"dvfs_{name}") for name in ("lease_active", "setting", "ineffective_total"))
+    lease, without = metric("dvfs_lease_active"), metric("dvfs_ineffective_total")
+    limits = f"({metric('dvfs_clock_limit_hertz')} or {metric('dvfs_power_limit_watts')})"
     gone = f"up{{{JOB}}} == 0 and on (instance, job) (max by (instance, job) (max_over_time({lease}[15m])) == 1)"
     saved, lost = (change(claimed, "1d") for claimed in (SAVED, EXTRA))
     yield Alert(
-        "WattlensLeaseOrphaned", f"({setting} unless on (instance, uuid) ({lease} == 1)) or ({gone})", "2m", "critical",
+        "WattlensLeaseOrphaned", f"({limits} unless on (instance, uuid) ({lease} == 1)) or ({gone})", "2m", "critical",
         "{{ $labels.instance }} may run on settings that nobody holds.",
         "A clock or power limit is set without a lease, or the agent went away while it held one.",
     )  # fmt: skip

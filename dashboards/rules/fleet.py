@@ -85,17 +85,19 @@ def _of_nodes() -> Iterator[Rule]:
     for state in BUCKETS[:2]:
         rate = f'rate({held}{{state="{state}"}}[{WINDOW}])'
         yield Rule(NODE_POWER, f"sum without (workload, uuid, state, method) ({rate})", {"bucket": state})
-    for bucket, name in zip(BUCKETS[2:], ("gpu_idle_energy_joules_total", "gpu_unattributed_energy_joules_total"), strict=True):
+    for bucket, name in zip(
+        BUCKETS[2:], ("gpu_unallocated_energy_joules_total", "gpu_unattributed_energy_joules_total"), strict=True
+    ):
         yield Rule(NODE_POWER, f"sum without (gpu, uuid) (rate({metric(name)}[{WINDOW}]))", {"bucket": bucket})
-    around = metric("host_energy_joules_total")
+    around = metric("node_nongpu_energy_joules_total")
     # Energy that no meter saw stands still in the counters: then there is no power, not 0 W.
-    seen = f"unless sum without (domain) (rate({metric('host_energy_gap_bound_joules_total')}[{WINDOW}])) > 0"
+    seen = f"unless sum without (domain) (rate({metric('node_nongpu_energy_gap_bound_joules_total')}[{WINDOW}])) > 0"
     yield Rule(NODE_POWER, f"sum without (domain, method) (rate({around}[{WINDOW}])) {seen}", {"bucket": HOST})
     gpus = f"rate({metric('gpu_energy_joules_total')}[{WINDOW}])"
     gain = f"ignoring (method) group_left () {metric('gpu_energy_gain_uncertainty_ratio')}"
     yield Rule(NODE_POWER_ERROR, f"sum without (gpu, uuid, method) ({gpus} * {gain})", {"bucket": "gpu"})
     # A meter of the whole node errs in what it read, the GPUs in it too; one of a part in that part.
-    of_meter = metric("host_energy_gain_uncertainty_ratio")
+    of_meter = metric("node_nongpu_energy_gain_uncertainty_ratio")
     inner = f"sum without (gpu, uuid, method) ({gpus})"
     outer = f'sum without (domain, method) (rate({around}{{domain="host"}}[{WINDOW}]))'
     whole = f'({inner} + {outer}) * sum without (domain) ({of_meter}{{domain="host"}})'

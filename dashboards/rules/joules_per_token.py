@@ -59,13 +59,15 @@ def wider_boundary_rules() -> Iterator[Rule]:
     host's counters stand still, and there is no figure, where the GPUs' alone would pass for the node's. What was not seen is
     booked half a minute late, which is why lost GPUs are asked for beside it.
     """
-    counter = metric("workload_host_energy_joules_total")
-    gain = f'sum without (domain) ({metric("host_energy_gain_uncertainty_ratio")}{{domain="host"}})'
+    counter = metric("workload_nongpu_energy_joules_total")
+    gain = f'sum without (domain) ({metric("node_nongpu_energy_gain_uncertainty_ratio")}{{domain="host"}})'
     pue, of_pue = (f"on (site) group_left () {name}" for name in (PUE, PUE_ERROR))
     for energy, states in ENERGY.items():
         inner = f'boundary="gpu",energy="{energy}"'
         around = f'sum without (domain, state) (rate({counter}{{domain="host",state=~"{states}"}}[{WINDOW}]))'
-        unseen = f'sum without (domain) (rate({metric("host_energy_gap_bound_joules_total")}{{domain="host"}}[{WINDOW}])) > 0'
+        unseen = (
+            f'sum without (domain) (rate({metric("node_nongpu_energy_gap_bound_joules_total")}{{domain="host"}}[{WINDOW}])) > 0'
+        )
         blind = f"({unseen} or sum without (gpu, uuid) ({metric('gpu_up')} == 0))"
         around = f"({around} unless ignoring (workload) {blind})"
         watts = f"{WORKLOAD_POWER}{{{inner}}} + ignoring (boundary, energy) {around}"

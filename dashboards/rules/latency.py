@@ -11,8 +11,8 @@ from typing import Final
 from dashboards.rules.model import STEP, WINDOW, Group, Rule
 from energy_agent.core.catalogue.node import metric
 
-TTFT: Final = "ttft_seconds"
-ITL: Final = "itl_seconds"
+TTFT: Final = "time_to_first_token_seconds"
+ITL: Final = "inter_token_latency_seconds"
 PERCENTILES: Final = ("0.5", "0.9", "0.95", "0.99")
 BY: Final = "cluster, job, instance, workload, model"
 

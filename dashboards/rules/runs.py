@@ -18,7 +18,7 @@ MEMBER: Final = "instance_workload_run:wattlens_training:info"
 """1 for each workload of a run, with the run's name."""
 RUN_POWER: Final = f"run:wattlens_workload_energy_joules:rate{WINDOW}"
 RUN_POWER_ERROR: Final = f"run:wattlens_workload_energy_uncertainty_joules:rate{WINDOW}"
-RUN_STEPS: Final = f"run_phase:wattlens_steps:rate{WINDOW}"
+RUN_STEPS: Final = f"run_phase:wattlens_training_steps:rate{WINDOW}"
 RUN_TOKENS: Final = f"run:wattlens_training_tokens:rate{WINDOW}"
 RUN_GPUS: Final = "run_state:wattlens_workload_gpu_seconds:rate1m"
 """GPU time a second: how many GPUs the run holds, lost ones too."""
@@ -39,7 +39,7 @@ def _rules() -> Iterator[Rule]:
     info = metric("workload_info")
     own = f'label_replace({info}{{run=""}}, "run", "$1", "workload", "(.+)")'
     named = f'group by ({_AT}, workload, run) ({info}{{run!=""}} or {own})'
-    stepping = f"group by ({_AT}, workload) (present_over_time({metric('steps_total')}[1m]))"
+    stepping = f"group by ({_AT}, workload) (present_over_time({metric('training_steps_total')}[1m]))"
     yield Rule(MEMBER, f"{named} and on ({_RUN}) group by ({_RUN}) ({named} and on ({_AT}, workload) {stepping})")
     for whole, of_workload in ((RUN_POWER, WORKLOAD_POWER), (RUN_POWER_ERROR, WORKLOAD_POWER_ERROR)):
         members = _joined(of_workload)

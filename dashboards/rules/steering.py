@@ -14,8 +14,8 @@ from energy_agent.core.catalogue.node import metric
 GPUS: Final = "instance_group:wattlens_gpus:count"
 MODE: Final = "instance_group:wattlens_dvfs_mode:state"
 """0 observe, 1 shadow, 2 enforce."""
-IN_FORCE: Final = "instance_group:wattlens_dvfs_setting:state"
-"""0 as found, 1 a setting is wanted, 2 one is in force."""
+IN_FORCE: Final = "instance_group:wattlens_dvfs_limits:state"
+"""0 the original settings, 1 a limit is requested, 2 one is applied."""
 DECISIONS: Final = "instance:wattlens_dvfs_decisions:increase1m"
 INEFFECTIVE: Final = "instance:wattlens_dvfs_ineffective:increase1m"
 EVENTS: Final = f"instance:wattlens_leased_clock_event_seconds:rate{WINDOW}"
@@ -37,27 +37,30 @@ PROVEN: Final = "uuid:wattlens_dvfs_proven:info"
 _AT: Final = "cluster, job, instance"
 _OUTAGE: Final = "1h"  # so long before a window its start is looked for
 _HELD_WINDOW: Final = "2m"
-_SM, _DRAWN = '{domain="sm"}', '{kind="instant"}'
+POWER: Final = f"{metric('gpu_power_watts')} or {metric('gpu_power_instant_watts')}"
+"""Power of each GPU: the average, or the instant reading of a board that reports no average."""
 _OF_GROUP: Final = (
-    ("dvfs_lease_active", "min", ""),
-    ("dvfs_wanted_setting", "min", ""),
-    ("dvfs_setting", "min", ""),
-    ("gpu_clock_hertz", "max", _SM),
-    ("gpu_clock_hertz", "min", _SM),
-    ("gpu_power_watts", "max", _DRAWN),
-    ("gpu_power_limit_watts", "min", ""),
-    ("gpu_temperature_celsius", "max", '{sensor="gpu"}'),
-    ("dvfs_slowdown_budget_ratio", "max", ""),
-    *((f"dvfs_{what}_ratio{end}", "max", "") for what in ("predicted_saving", "proven_saving", "slowdown") for end in BANDS),
+    ("dvfs_lease_active", "min"),
+    ("dvfs_requested_clock_limit_hertz", "min"),
+    ("dvfs_requested_power_limit_watts", "min"),
+    ("dvfs_clock_limit_hertz", "min"),
+    ("dvfs_power_limit_watts", "min"),
+    ("gpu_sm_clock_hertz", "max"),
+    ("gpu_sm_clock_hertz", "min"),
+    ("gpu_power_watts", "max"),
+    ("gpu_power_limit_watts", "min"),
+    ("gpu_temperature_celsius", "max"),
+    ("dvfs_slowdown_budget_ratio", "max"),
+    *((f"dvfs_{what}_ratio{end}", "max") for what in ("predicted_saving", "proven_saving", "slowdown") for end in BANDS),
 )
-"""Signal, operation over the GPUs of a group, matchers."""
+"""Signal and operation over the GPUs of a group."""
 _OF_WORKLOAD: Final = (
-    ("gpu_clock_hertz", "max", _SM),
-    ("gpu_clock_hertz", "min", _SM),
-    ("gpu_clock_max_hertz", "min", _SM),
-    ("dvfs_setting", "min", '{setting="sm_clock_max_hertz"}'),
-    ("gpu_power_watts", "sum", _DRAWN),
-    ("gpu_power_limit_watts", "sum", ""),
+    ("gpu_sm_clock_hertz", "max"),
+    ("gpu_sm_clock_hertz", "min"),
+    ("gpu_sm_clock_max_hertz", "min"),
+    ("dvfs_clock_limit_hertz", "min"),
+    ("gpu_power_watts", "sum"),
+    ("gpu_power_limit_watts", "sum"),
 )
 """The same over the GPUs that a workload holds."""
 
@@ -96,15 +99,22 @@ def _groups() -> Iterator[Rule]:
     yield Rule(GPUS, f"count by ({_AT}, group, workload) ({info})")
     shadow, enforce = (f'{metric("dvfs_mode")}{{mode="{mode}"}}' for mode in ("shadow", "enforce"))
     yield Rule(MODE, _joined("max", f"sum without (mode) ({shadow} or 2 * {enforce})"))
-    wanted, made = (f"(count without (setting) ({metric(name)}) > bool 0)" for name in ("dvfs_wanted_setting", "dvfs_setting"))
-    yield Rule(IN_FORCE, _joined("max", f"(2 * {made} or {wanted} or 0 * {metric('dvfs_lease_active')})"))
-    for signal, operation, matchers in _OF_GROUP:
-        yield Rule(of_group(signal, operation), _joined(operation, f"{metric(signal)}{matchers}"))
+    requested, applied = (
+        f"({metric(f'{prefix}_clock_limit_hertz')} or {metric(f'{prefix}_power_limit_watts')}) > bool 0"
+        for prefix in ("dvfs_requested", "dvfs")
+    )
+    yield Rule(IN_FORCE, _joined("max", f"(2 * ({applied}) or {requested} or 0 * {metric('dvfs_lease_active')})"))
+    for signal, operation in _OF_GROUP:
+        yield Rule(of_group(signal, operation), _joined(operation, _of_gpu(signal)))
 
 
 def _joined(operation: str, expr: str) -> str:
     joined = f"{expr} * on ({_AT}, uuid) group_left (group, workload) {metric('dvfs_group_info')}"
-    return f"{operation} without (gpu, uuid, domain, kind, sensor) ({joined})"
+    return f"{operation} without (gpu, uuid) ({joined})"
+
+
+def _of_gpu(signal: str) -> str:
+    return f"({POWER})" if signal == "gpu_power_watts" else metric(signal)
 
 
 def _events() -> Iterator[Rule]:
@@ -133,8 +143,8 @@ def _gained(counter: str) -> str:
 def _workloads() -> Iterator[Rule]:
     energy = f"rate({metric('workload_energy_joules_total')}[{_HELD_WINDOW}])"
     yield Rule(HELD, f"clamp(sum by ({_AT}, workload, uuid) ({energy}) > 0, 1, 1)")
-    for signal, operation, matchers in _OF_WORKLOAD:
-        joined = f"{HELD} * on ({_AT}, uuid) group_left () {metric(signal)}{matchers}"
+    for signal, operation in _OF_WORKLOAD:
+        joined = f"{HELD} * on ({_AT}, uuid) group_left () {_of_gpu(signal)}"
         yield Rule(of_workload(signal, operation), f"{operation} by ({_AT}, workload) ({joined})")
 
 

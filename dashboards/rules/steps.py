@@ -10,11 +10,11 @@ from dashboards.rules.model import WINDOW, WORKLOAD_POWER, Rule
 from energy_agent.core.catalogue.node import metric
 
 JOULES_PER_STEP = f"instance_workload:wattlens_joules_per_step:ratio_rate{WINDOW}"
-STEP_RATE = f"instance_workload_phase:wattlens_steps:rate{WINDOW}"
+STEP_RATE = f"instance_workload_phase:wattlens_training_steps:rate{WINDOW}"
 
 
 def step_rules() -> Iterator[Rule]:
     """The rules, after those that record the power of workloads."""
-    yield Rule(STEP_RATE, f"rate({metric('steps_total')}[{WINDOW}])")
+    yield Rule(STEP_RATE, f"rate({metric('training_steps_total')}[{WINDOW}])")
     watts, steps = f'{WORKLOAD_POWER}{{boundary="gpu"}}', f'sum without (phase) ({STEP_RATE}{{phase="training"}})'
     yield Rule(JOULES_PER_STEP, f"{watts} / ignoring (boundary, energy) group_left () ({steps} > 0)")

@@ -6,7 +6,7 @@ from energy_agent.config.section import Section
 from energy_agent.core.catalogue.selection import Selection, checked_family, checked_gpu
 
 DETAILS = (
-    "gpu_ecc_enabled",
+    "gpu_ecc_*enabled",
     "gpu_ecc_location_errors_total",
     "gpu_ecc_volatile_*",
     "gpu_remapped_rows_total",
@@ -18,9 +18,9 @@ DETAILS = (
     "gpu_memory_reserved_bytes",
     "gpu_bar1_*",
     "gpu_persistence_enabled",
-    "gpu_mig_enabled",
+    "gpu_mig_*enabled",
     "gpu_pcie_errors_total",
-    "gpu_pcie_link_generation",
+    "gpu_pcie_link_*generation",
     "gpu_nvlink_links",
     "gpu_nvlink_kind_errors_total",
 )

@@ -19,8 +19,8 @@ def samples(view: DvfsDevice) -> Iterator[tuple[str, tuple[str, ...], str | None
     if view.exempt is not None:
         yield "dvfs_exempt_info", view.exempt, "1"
     yield "dvfs_lease_active", (), "1" if view.lease_active else "0"
-    yield from _settings("dvfs_setting", view.setting)
-    yield from _settings("dvfs_wanted_setting", view.wanted)
+    yield from _limits("dvfs", view.setting)
+    yield from _limits("dvfs_requested", view.wanted)
     for (policy, action, reason), count in view.decisions.items():
         yield "dvfs_decisions_total", (policy, action, reason), str(count)
     for reason, count in view.ineffective.items():
@@ -42,12 +42,10 @@ def _measured(
             yield name + end, labels, f"{value:.4f}"
 
 
-def _settings(name: str, settings: Mapping[str, int]) -> Iterator[tuple[str, tuple[str, ...], str | None]]:
-    for setting, value in settings.items():
-        if setting.endswith("_milliwatts"):  # base units on the page
-            yield name, (setting.removesuffix("_milliwatts") + "_watts",), decimal(value, _MILLI)
-        else:
-            yield name, (setting,), str(value)
+def _limits(prefix: str, settings: Mapping[str, int]) -> Iterator[tuple[str, tuple[str, ...], str | None]]:
+    clock, power = settings.get("sm_clock_max_hertz"), settings.get("power_limit_milliwatts")
+    yield f"{prefix}_clock_limit_hertz", (), None if clock is None else str(clock)
+    yield f"{prefix}_power_limit_watts", (), None if power is None else decimal(power, _MILLI)
 
 
 def _joules(uj: int | None) -> str | None:

@@ -39,28 +39,28 @@ def _percent(value: int) -> str:
     return decimal(value, 100)
 
 
-_READINGS: tuple[tuple[str, str, str, Callable[[int], str]], ...] = (
-    # family, its last label ("" where it has none), field of the sample, text of a value; readings repeat, so texts are kept
-    ("gpu_power_watts", "instant", "power_mw", _milli),
-    ("gpu_power_watts", "average", "power_average_mw", _milli),
-    ("gpu_power_limit_watts", "", "power_limit_mw", _milli),
-    ("gpu_power_limit_requested_watts", "", "power_limit_requested_mw", _milli),
-    ("gpu_clock_hertz", "sm", "sm_clock_mhz", _hertz),
-    ("gpu_clock_hertz", "memory", "memory_clock_mhz", _hertz),
-    ("gpu_utilization_ratio", "", "gpu_percent", _percent),
-    ("gpu_memory_utilization_ratio", "", "memory_percent", _percent),
-    ("gpu_temperature_celsius", "gpu", "temperature_c", str),
-    ("gpu_temperature_celsius", "memory", "memory_temperature_c", str),
-    ("gpu_memory_used_bytes", "", "memory_used_b", str),
-    ("gpu_memory_total_bytes", "", "memory_total_b", str),
+_READINGS: tuple[tuple[str, str, Callable[[int], str]], ...] = (
+    # family, field of the sample, text of a value; readings repeat, so texts are kept
+    ("gpu_power_watts", "power_average_mw", _milli),
+    ("gpu_power_instant_watts", "power_mw", _milli),
+    ("gpu_power_limit_watts", "power_limit_mw", _milli),
+    ("gpu_power_limit_requested_watts", "power_limit_requested_mw", _milli),
+    ("gpu_sm_clock_hertz", "sm_clock_mhz", _hertz),
+    ("gpu_memory_clock_hertz", "memory_clock_mhz", _hertz),
+    ("gpu_utilization_ratio", "gpu_percent", _percent),
+    ("gpu_memory_utilization_ratio", "memory_percent", _percent),
+    ("gpu_temperature_celsius", "temperature_c", str),
+    ("gpu_memory_temperature_celsius", "memory_temperature_c", str),
+    ("gpu_memory_used_bytes", "memory_used_b", str),
+    ("gpu_memory_total_bytes", "memory_total_b", str),
 )
-_FACTS: tuple[tuple[str, str, str, Callable[[int], str]], ...] = (
-    ("gpu_power_limit_default_watts", "", "power_limit_default_mw", _milli),
-    ("gpu_power_limit_min_watts", "", "power_limit_min_mw", _milli),
-    ("gpu_power_limit_max_watts", "", "power_limit_max_mw", _milli),
-    ("gpu_clock_max_hertz", "sm", "sm_clock_max_mhz", _hertz),
+_FACTS: tuple[tuple[str, str, Callable[[int], str]], ...] = (
+    ("gpu_power_limit_default_watts", "power_limit_default_mw", _milli),
+    ("gpu_power_limit_min_watts", "power_limit_min_mw", _milli),
+    ("gpu_power_limit_max_watts", "power_limit_max_mw", _milli),
+    ("gpu_sm_clock_max_hertz", "sm_clock_max_mhz", _hertz),
 )
-_readings: Callable[[DeviceSample], tuple[int | None, ...]] = attrgetter(*(row[2] for row in _READINGS))
+_readings: Callable[[DeviceSample], tuple[int | None, ...]] = attrgetter(*(row[1] for row in _READINGS))
 
 
 def put(view: DeviceView, simulated: bool, found: Found) -> None:
@@ -81,13 +81,13 @@ def put(view: DeviceView, simulated: bool, found: Found) -> None:
         found["gpu_energy_gain_uncertainty_ratio"].append((ids, repr(float(view.gain_uncertainty_ratio))))
     found["gpu_energy_edge_uncertainty_joules"].append((ids, decimal(view.edge_uj, UJ_PER_J)))
     found["gpu_energy_gap_bound_joules_total"].append((ids, decimal(view.gap_bound_uj, UJ_PER_J)))
-    found["gpu_idle_energy_joules_total"].append((ids, decimal(view.unheld_uj, UJ_PER_J)))
+    found["gpu_unallocated_energy_joules_total"].append((ids, decimal(view.unheld_uj, UJ_PER_J)))
     found["gpu_unattributed_energy_joules_total"].extend(_unattributed(ids, tuple(view.unattributed_uj.items())))
     if view.sharing:
         found["gpu_sharing_info"].append(((*ids, view.sharing), "1"))
-    for (name, _, _, text), labels, value in zip(_READINGS, _labels(ids), _readings(sample), strict=True):
+    for (name, _, text), value in zip(_READINGS, _readings(sample), strict=True):
         if value is not None:
-            found[name].append((labels, text(value)))
+            found[name].append((ids, text(value)))
     for name, fact in _facts(ids, info):
         found[name].append(fact)
     held = found["gpu_clock_event_seconds_total"]
@@ -107,16 +107,9 @@ def _info(ids: tuple[str, str], info: DeviceInfo, simulated: bool) -> Sample:
 
 
 @lru_cache(maxsize=64)
-def _labels(ids: tuple[str, str]) -> tuple[tuple[str, ...], ...]:
-    return tuple((*ids, label) if label else ids for _, label, _, _ in _READINGS)
-
-
-@lru_cache(maxsize=64)
 def _facts(ids: tuple[str, str], info: DeviceInfo) -> tuple[tuple[str, Sample], ...]:
-    values = ((name, label, getattr(info, field), text) for name, label, field, text in _FACTS)
-    return tuple(
-        (name, ((*ids, label) if label else ids, text(value))) for name, label, value, text in values if value is not None
-    )
+    values = ((name, getattr(info, field), text) for name, field, text in _FACTS)
+    return tuple((name, (ids, text(value))) for name, value, text in values if value is not None)
 
 
 @lru_cache(maxsize=64)

@@ -18,13 +18,13 @@ def put(snapshot: Snapshot, found: Found) -> None:
     for host in snapshot.hosts:
         name = domain(host.device)
         for method, uj in host.energy_uj.items():
-            found["host_energy_joules_total"].append(((name, method), decimal(uj, UJ_PER_J)))
+            found["node_nongpu_energy_joules_total"].append(((name, method), decimal(uj, UJ_PER_J)))
         if host.gain_uncertainty_ratio is not None:
-            found["host_energy_gain_uncertainty_ratio"].append(((name,), repr(host.gain_uncertainty_ratio)))
-        found["host_idle_energy_joules_total"].append(((name,), decimal(host.unheld_uj, UJ_PER_J)))
+            found["node_nongpu_energy_gain_uncertainty_ratio"].append(((name,), repr(host.gain_uncertainty_ratio)))
+        found["node_nongpu_unallocated_energy_joules_total"].append(((name,), decimal(host.unheld_uj, UJ_PER_J)))
         for reason, uj in host.unattributed_uj.items():
-            found["host_unattributed_energy_joules_total"].append(((name, reason), decimal(uj, UJ_PER_J)))
-        found["host_energy_gap_bound_joules_total"].append(((name,), decimal(host.gap_bound_uj, UJ_PER_J)))
+            found["node_nongpu_unattributed_energy_joules_total"].append(((name, reason), decimal(uj, UJ_PER_J)))
+        found["node_nongpu_energy_gap_bound_joules_total"].append(((name,), decimal(host.gap_bound_uj, UJ_PER_J)))
     for share in snapshot.host_workloads:
         labels = (share.workload, domain(share.device), share.state)
-        found["workload_host_energy_joules_total"].append((labels, decimal(share.energy_uj, UJ_PER_J)))
+        found["workload_nongpu_energy_joules_total"].append((labels, decimal(share.energy_uj, UJ_PER_J)))

@@ -182,4 +182,4 @@ def _workloads(snapshot: Snapshot, present: set[str], families: dict[str, list[S
         (owner, decimal(energy_uj, UJ_PER_J)) for owner, energy_uj in snapshot.owner_uj.items()
     ]
     families["tokens_total"] = [((t.workload, t.model, t.phase), str(t.tokens)) for t in snapshot.tokens]
-    families["steps_total"] = [((s.workload, s.phase), str(s.steps)) for s in snapshot.steps]
+    families["training_steps_total"] = [((s.workload, s.phase), str(s.steps)) for s in snapshot.steps]

@@ -17,7 +17,7 @@ def put(snapshot: Snapshot, found: dict[str, list[Sample]]) -> None:
         for name, value in (("requests_running", served.running), ("requests_waiting", served.waiting)):
             if value is not None:
                 found[name].append((of, str(value)))
-        for name, latencies in (("ttft_seconds", served.ttft), ("itl_seconds", served.itl)):
+        for name, latencies in (("time_to_first_token_seconds", served.ttft), ("inter_token_latency_seconds", served.itl)):
             if latencies is not None:
                 found[name] += _histogram(of, latencies)
 

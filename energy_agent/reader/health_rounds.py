@@ -63,10 +63,7 @@ class HealthVisits:
             self._devices[index] = device
             record = device.read_health(group)
             records.append(record)
-            if any(
-                r.quantity == "mig_enabled" and r.labels == ("current",) and r.value != device.info.mig_enabled
-                for r in record.readings
-            ):
+            if any(r.quantity == "mig_enabled" and r.value != device.info.mig_enabled for r in record.readings):
                 self.changed.append(index)
         return records
 

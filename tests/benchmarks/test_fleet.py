@@ -30,12 +30,12 @@ wattlens_node_info{{cluster="c",node="gpu-0000"}} 1
 # TYPE wattlens_gpu_energy_joules_total counter
 wattlens_gpu_energy_joules_total{{gpu="0",uuid="GPU-a",method="counter"}} {whole}
 wattlens_gpu_energy_joules_total{{gpu="0",uuid="GPU-a",method="bridged"}} 0
-# TYPE wattlens_gpu_power_watts gauge
-wattlens_gpu_power_watts{{gpu="0",uuid="GPU-a",kind="instant"}} 123
+# TYPE wattlens_gpu_power_instant_watts gauge
+wattlens_gpu_power_instant_watts{{gpu="0",uuid="GPU-a"}} 123
 # TYPE wattlens_workload_energy_joules_total counter
 wattlens_workload_energy_joules_total{{workload="serving/chat-0.00c0ffee",uuid="GPU-a",state="active",method="counter"}} {held}
-# TYPE wattlens_gpu_idle_energy_joules_total counter
-wattlens_gpu_idle_energy_joules_total{{gpu="0",uuid="GPU-a"}} {unheld}
+# TYPE wattlens_gpu_unallocated_energy_joules_total counter
+wattlens_gpu_unallocated_energy_joules_total{{gpu="0",uuid="GPU-a"}} {unheld}
 # TYPE wattlens_node_energy_joules_total counter
 wattlens_node_energy_joules_total{{source="redfish",domain="node"}} {node}
 # TYPE wattlens_node_power_watts gauge
@@ -82,7 +82,9 @@ def total(page: dict[str, float], name: str) -> float:
 def test_parts_of_a_nodes_energy_are_the_whole_at_any_time(fleet: Fleet) -> None:
     for t_s in (START_S, START_S + 77.7, START_S + 86_400):
         page = shown(fleet, 5, t_s)
-        parts = total(page, "wattlens_workload_energy_joules_total") + total(page, "wattlens_gpu_idle_energy_joules_total")
+        parts = total(page, "wattlens_workload_energy_joules_total") + total(
+            page, "wattlens_gpu_unallocated_energy_joules_total"
+        )
         assert parts == pytest.approx(total(page, "wattlens_gpu_energy_joules_total"), abs=1e-5)
 
 
@@ -92,7 +94,7 @@ def test_power_is_the_rate_of_energy_and_the_fleets_power_that_of_all(fleet: Fle
         before, now, after = (shown(fleet, node, t_s + k * step_s) for k in (-1, 0, 1))
         name = "wattlens_gpu_energy_joules_total"
         rate = (total(after, name) - total(before, name)) / (2 * step_s)
-        watts = total(now, "wattlens_gpu_power_watts")
+        watts = total(now, "wattlens_gpu_power_instant_watts")
         assert watts == pytest.approx(rate, rel=1e-4)
         assert 0.5 * 300 < watts < 1.5 * 300
         summed += watts

@@ -14,8 +14,10 @@ from tests.support import eventually, need_program
 
 pytestmark = [pytest.mark.smoke, pytest.mark.peer, pytest.mark.prometheus, pytest.mark.timeout(480)]
 DOCS = (Path(__file__).parents[2] / "docs/fleet.md").read_text()
-LATE = ("wattlens_ttft_seconds_bucket", "wattlens_steps_total", "wattlens_host_energy_joules_total", "wattlens_dvfs_setting",
-        "wattlens_gpu_ecc_errors_total", "wattlens_workload_host_energy_joules_total")  # fmt: skip
+LATE = ("wattlens_time_to_first_token_seconds_bucket", "wattlens_training_steps_total",
+        "wattlens_node_nongpu_energy_joules_total",
+        "wattlens_dvfs_clock_limit_hertz",
+        "wattlens_gpu_ecc_errors_total", "wattlens_workload_nongpu_energy_joules_total")  # fmt: skip
 
 
 @dataclass
@@ -68,7 +70,7 @@ def test_a_profile_leaves_no_more_than_the_page_says(pages: Pages, name: str) ->
 
 def test_a_node_as_installed_has_at_most_600_series(tmp_path: Path) -> None:
     with fleet_capture.running(tmp_path, as_installed=True) as (agent, _):
-        names = {*LATE, "wattlens_tokens_total", "wattlens_serving_energy_joules_total"} - {"wattlens_dvfs_setting"}
+        names = {*LATE, "wattlens_tokens_total", "wattlens_serving_energy_joules_total"} - {"wattlens_dvfs_clock_limit_hertz"}
         eventually(lambda: all(name + "{" in fleet_capture.page(agent.url).text for name in names), every=0.5)
         keys = keys_of(fleet_capture.page(agent.url).text)
     assert len({dict(labels)["workload"] for _, labels in keys if "workload" in dict(labels)}) == 2

@@ -23,7 +23,7 @@ GPU = NODE | {"gpu": "0", "uuid": "u"}
 AGENT, READER = (NODE | {"process": process} for process in ("agent", "reader"))
 METERED = GPU | {"method": "counter"}
 MODEL = {"model": "m", "boundary": "gpu", "energy": "active_idle", "tokens": "generation"}
-ENERGY, UNSEEN, UNHELD = (f"wattlens_gpu_{name}_joules_total" for name in ("energy", "energy_gap_bound", "idle_energy"))
+ENERGY, UNSEEN, UNHELD = (f"wattlens_gpu_{name}_joules_total" for name in ("energy", "energy_gap_bound", "unallocated_energy"))
 HELD, SLOWED = "wattlens_workload_energy_joules_total", "wattlens_gpu_clock_event_seconds_total"
 PUE = {"instance": "s", "job": "wattlens-site", "site": "fra1", "category": "2"}
 
@@ -95,9 +95,9 @@ CASES = [
     Case("WattlensThrottled", {of(SLOWED, GPU | {"reason": "hw_thermal_slowdown"}): counter((0, 20), (30, 60), (0, 60)),
                                of(SLOWED, GPU | {"reason": "sw_power_cap"}): counter((60, 140))},
          36, 42, 95, GPU, "GPU 0 of a is slowed down by heat or its power supply."),
-    Case("WattlensLeaseOrphaned", {of("wattlens_dvfs_setting", GPU | {"setting": "sm_clock_max_hertz"}): "1e9x60 stale",
+    Case("WattlensLeaseOrphaned", {of("wattlens_dvfs_clock_limit_hertz", GPU): "1e9x60 stale",
                                    of("wattlens_dvfs_lease_active", GPU): "1x9 0x60"},
-         11, 13, 62, GPU | {"setting": "sm_clock_max_hertz"}, "a may run on settings that nobody holds."),
+         11, 13, 62, GPU, "a may run on settings that nobody holds."),
     Case("WattlensLeaseOrphaned", {of("up", NODE): "1x29 0x60", of("wattlens_dvfs_lease_active", GPU): "1x29 stale"},
          31, 33, 50, NODE, "a may run on settings that nobody holds."),
     Case("WattlensSettingIneffective", {of("wattlens_dvfs_ineffective_total", GPU | {"reason": "no_effect"}): "_x9 1x90"},

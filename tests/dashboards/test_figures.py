@@ -31,9 +31,9 @@ def test_joules_a_token_are_joules_by_tokens_and_no_mean_of_ratios(tmp_path: Pat
     )
     # around the first node another 100 W, known to a tenth of what the meter of the node reads
     given[
-        named("workload_host_energy_joules_total", {"instance": "a", "workload": "one", "domain": "host", "state": "active"})
+        named("workload_nongpu_energy_joules_total", {"instance": "a", "workload": "one", "domain": "host", "state": "active"})
     ] = rising(100)
-    given[named("host_energy_gain_uncertainty_ratio", {"instance": "a", "domain": "host"})] = "0.1x80"
+    given[named("node_nongpu_energy_gain_uncertainty_ratio", {"instance": "a", "domain": "host"})] = "0.1x80"
     # one that waits: it has no ratio, and takes none from the others
     given |= a_server("c", "still", "u3", active=0, idle=50, tokens=0)
     uid, by_model = "wattlens-inference", {"model": "m"}
@@ -68,10 +68,12 @@ def test_percentiles_and_what_is_within_the_limit(tmp_path: Path) -> None:
     """The limit of the first choice is 0.5 s, which is an edge of one engine that answers and of one that does not."""
     fine = {"0.1": 10, "0.25": 40, "0.5": 60, "1.0": 90, "2.0": 100, "+Inf": 100}
     given = (
-        histogram("ttft_seconds", "fine", fine, 70)
-        | histogram("ttft_seconds", "coarse", {"0.2": 5, "0.4": 8, "2.0": 10, "+Inf": 10}, 4)
-        | histogram("ttft_seconds", "blind", {"1.0": 20, "+Inf": 20}, 9)
-        | histogram("ttft_seconds", "still", {"0.5": 0, "+Inf": 0}, 0)  # answers nothing now: it has no percentile, no mean
+        histogram("time_to_first_token_seconds", "fine", fine, 70)
+        | histogram("time_to_first_token_seconds", "coarse", {"0.2": 5, "0.4": 8, "2.0": 10, "+Inf": 10}, 4)
+        | histogram("time_to_first_token_seconds", "blind", {"1.0": 20, "+Inf": 20}, 9)
+        | histogram(
+            "time_to_first_token_seconds", "still", {"0.5": 0, "+Inf": 0}, 0
+        )  # answers nothing now: it has no percentile, no mean
     )
     uid, which, of = "wattlens-inference", "{{workload}} {{model}}", {"quantile": "0.95"}
 
@@ -124,7 +126,7 @@ def a_rank(node: str, gpu: str, *, watts: float, tokens: float, gpus: int, begin
         named("workload_energy_joules_total", where, who, energy): since(rising(watts, steps)),
         named("workload_gpu_seconds_total", where, who, {"state": "active"}): since(rising(gpus * 0.75, steps)),
         named("workload_gpu_seconds_total", where, who, {"state": "idle"}): since(rising(gpus * 0.25, steps)),
-        named("steps_total", where, who, {"phase": "training"}): since(rising(2, steps)),
+        named("training_steps_total", where, who, {"phase": "training"}): since(rising(2, steps)),
         named("tokens_total", where, who, {"model": "m", "phase": "training"}): since(rising(tokens, steps)),
     }
 
@@ -140,7 +142,7 @@ def test_a_run_over_two_nodes(tmp_path: Path) -> None:
         given[named("workload_energy_joules_total", where, who, {"uuid": "u3", "method": "counter", "state": "active"})] = (
             "0x80"
         )
-        given[named("steps_total", where, who, {"phase": "training"})] = rising(900)
+        given[named("training_steps_total", where, who, {"phase": "training"})] = rising(900)
         given[named("tokens_total", where, who, {"model": "m", "phase": "training"})] = rising(9e6)
     given[named("gpu_up", {"instance": "b"}, {"gpu": "0", "uuid": "u2"})] = "1x60 0x20"
     uid, run = "wattlens-training", {**AT, "run": "job:ml/Job/x:g"}

@@ -143,7 +143,7 @@ def test_a_setting_that_nobody_holds_is_an_orphan_and_names_its_runbook(tmp_path
     where = {"instance": "a", "gpu": "0", "uuid": "u1"}
     given = steered("u1") | {
         named("dvfs_lease_active", where): "1x40 0x40",
-        named("dvfs_setting", where, {"setting": "power_limit_watts"}): "400x80",
+        named("dvfs_power_limit_watts", where): "400x80",
         'up{job="wattlens",instance="b"}': "1x60 0x20",
         named("dvfs_lease_active", {"instance": "b", "gpu": "0", "uuid": "u2"}): "1x60",
     }
@@ -164,12 +164,31 @@ def test_a_setting_that_nobody_holds_is_an_orphan_and_names_its_runbook(tmp_path
 
 def test_what_is_in_force_has_three_states(tmp_path: Path) -> None:
     where = {"instance": "a", "gpu": "0", "uuid": "u1"}
-    clock = {"setting": "sm_clock_max_hertz"}
     given = steered("u1") | {
-        named("dvfs_wanted_setting", where, clock): "_x20 1e9x60",
-        named("dvfs_setting", where, clock): "_x40 1e9x40",
+        named("dvfs_requested_clock_limit_hertz", where): "_x20 1e9x60",
+        named("dvfs_clock_limit_hertz", where): "_x40 1e9x40",
     }
     state = query("wattlens-dvfs", "What is in force", "{{instance}} {{group}}")
     group = {**AT, "instance": "a", "group": "g"}
     wanted: list[Asked] = [(state, at_s, [(group, value)]) for at_s, value in ((150, 0), (450, 1), (750, 2))]
+    assert promtool(tmp_path, given, wanted) == ""
+
+
+def test_power_of_a_board_without_an_average_is_its_instant_reading(tmp_path: Path) -> None:
+    one, two = ({"instance": "a", "gpu": gpu, "uuid": f"u{gpu}"} for gpu in "01")
+    given = {
+        named("gpu_power_watts", one): "300x80",
+        named("gpu_power_instant_watts", one): "310x80",
+        named("gpu_power_instant_watts", two): "75x80",
+        named("gpu_power_limit_watts", one): "700x80",
+        named("gpu_power_limit_watts", two): "70x80",
+    }
+    uid, panel = "wattlens-gpu", "Power and limit"
+    power, limit = (query(uid, panel, legend) for legend in ("{{instance}} GPU {{gpu}}", "{{instance}} GPU {{gpu}} limit"))
+    wanted: list[Asked] = [
+        (query(uid, "Power", "power"), 600, [({}, 375)]),
+        (f"sum without (__name__) ({power})", 600, [({**AT, **one}, 300), ({**AT, **two}, 75)]),
+        (f"sum without (__name__) ({limit})", 600, [({**AT, **one}, 700), ({**AT, **two}, 70)]),
+        (query("wattlens-fleet", "Power", "GPUs"), 600, [({}, 375)]),
+    ]
     assert promtool(tmp_path, given, wanted) == ""

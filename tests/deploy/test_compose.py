@@ -102,7 +102,7 @@ def test_rules_have_no_error_and_the_pue_of_the_site_reaches_the_node(running: S
 def test_every_joule_that_prometheus_shows_is_booked_once(running: Stack) -> None:
     devices = f"sum({ENERGY})"
     buckets = (
-        "sum(wattlens_workload_energy_joules_total) + sum(wattlens_gpu_idle_energy_joules_total)"
+        "sum(wattlens_workload_energy_joules_total) + sum(wattlens_gpu_unallocated_energy_joules_total)"
         " + sum(wattlens_gpu_unattributed_energy_joules_total)"
     )
     assert running.value(devices) > 0

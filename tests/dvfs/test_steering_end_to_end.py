@@ -187,7 +187,7 @@ def test_the_kill_switch_puts_all_back_until_it_is_taken_back(steady_node: Steer
 def test_another_mode_takes_effect_without_a_restart(node: SteeredNode) -> None:
     node.configure({**STATIC, "mode": "shadow"})
     eventually(node.free, BACK_S)
-    eventually(lambda: set(node.agent.series("wattlens_dvfs_wanted_setting").values()) == {KNEE[1] * 1e6}, AGAIN_S)
+    eventually(lambda: set(node.agent.series("wattlens_dvfs_requested_clock_limit_hertz").values()) == {KNEE[1] * 1e6}, AGAIN_S)
     eventually(lambda: set(node.agent.series("wattlens_dvfs_lease_active").values()) == {0}, 5)
     assert node.free()
     node.configure(STATIC)

@@ -196,13 +196,15 @@ def pages(text):
             info = base | {"exported_node": node, "exported_cluster": "lab", "simulated": "false"}
             text.add("wattlens_node_info", info, [(t, 1) for t in when])
         text.add("wattlens_gpu_energy_joules_total", gpu | {"method": "counter"}, [(t, j[t]) for t in times])
-        text.add("wattlens_gpu_idle_energy_joules_total", gpu, [(t, j[t] - used.get(t, 0)) for t in mine])
+        text.add("wattlens_gpu_unallocated_energy_joules_total", gpu, [(t, j[t] - used.get(t, 0)) for t in mine])
         text.add("wattlens_gpu_info", gpu | {"name": H100}, [(t, 1) for t in times])
         text.add("wattlens_gpu_energy_gain_uncertainty_ratio", gpu, [(t, 0.04) for t in times])
         text.add(
-            "wattlens_host_energy_joules_total", base | {"domain": "host", "method": "counter"}, [(t, j[t] / 3) for t in mine]
+            "wattlens_node_nongpu_energy_joules_total",
+            base | {"domain": "host", "method": "counter"},
+            [(t, j[t] / 3) for t in mine],
         )
-        text.add("wattlens_host_energy_gain_uncertainty_ratio", base | {"domain": "host"}, [(t, 0.02) for t in mine])
+        text.add("wattlens_node_nongpu_energy_gain_uncertainty_ratio", base | {"domain": "host"}, [(t, 0.02) for t in mine])
         held = base | {"workload": "ml/train-0.0123abcd"}
         text.add(
             "wattlens_workload_energy_joules_total",

@@ -42,22 +42,22 @@ class View:
             names = holders.setdefault(labels["uuid"], [])
             if labels["workload"] not in names:
                 names.append(labels["workload"])
-        found = []
+        found, power_w = [], page.gpu_power_w()
         for labels, up in sorted(page.rows("gpu_up"), key=lambda r: int(r[0].get("gpu", 0))):
             uuid = labels["uuid"]
             if not up:
                 found.append(f"{labels['gpu']:>3} does not answer; its series are absent")
                 continue
-            clock = page.one("dvfs_setting", uuid=uuid, setting="sm_clock_max_hertz")
+            clock = page.one("dvfs_clock_limit_hertz", uuid=uuid)
             steering = "not steered" if page.one("dvfs_mode", uuid=uuid) is None else "released"
             if clock is not None:
                 steering = f"<={clock / 1e6:.0f} MHz"
             found.append(
-                f"{labels['gpu']:>3} {watts(page.one('gpu_power_watts', uuid=uuid, kind='instant'))} "
+                f"{labels['gpu']:>3} {watts(power_w.get(uuid))} "
                 f"{watts(page.one('gpu_power_limit_watts', uuid=uuid))} "
-                f"{megahertz(page.one('gpu_clock_hertz', uuid=uuid, domain='sm'))} "
+                f"{megahertz(page.one('gpu_sm_clock_hertz', uuid=uuid))} "
                 f"{percent(page.one('gpu_utilization_ratio', uuid=uuid))} "
-                f"{celsius(page.one('gpu_temperature_celsius', uuid=uuid, sensor='gpu'))} "
+                f"{celsius(page.one('gpu_temperature_celsius', uuid=uuid))} "
                 f"{joules(page.one('gpu_energy_joules_total', uuid=uuid))}  {self._held(holders.get(uuid, []))} {steering}"
             )
         return found
@@ -70,8 +70,8 @@ class View:
         """Node and tokens."""
         self.pages.append(page)
         first, name = self.pages[0], self.names.get(self.workload_of_tokens, self.workload_of_tokens)
-        power = page.one("gpu_power_watts", kind="instant")
-        parts = [f"all GPUs {power:,.0f} W" if power is not None else "all GPUs: no reading"]
+        power_w = page.gpu_power_w()
+        parts = [f"all GPUs {sum(power_w.values()):,.0f} W" if power_w else "all GPUs: no reading"]
         tokens = grown(first, page, "tokens_total", workload=self.workload_of_tokens, phase="generation")
         joules = grown(first, page, "workload_energy_joules_total", workload=self.workload_of_tokens)
         if tokens and joules and page.t_s > first.t_s:

@@ -22,6 +22,11 @@ AGE_NS: Final = 2_500 * NS_PER_MS
 """A page shows the last second's commit, and a scrape may take a second or more."""
 INFO: Final = f"{PREFIX}node_info"
 _FACTS: Final = ("kind", "namespace", "pod", "owner", "team", "project", "model", "precision", "group", "class")
+_GAINS: Final = (
+    "gpu_energy_gain_uncertainty_ratio",
+    "node_nongpu_energy_gain_uncertainty_ratio",
+    "host_energy_gain_uncertainty_ratio",  # its name in 0.1
+)
 _HEADROOM: Final = (6, 5)  # transients pass the limit by a fifth, as the agent takes it
 _JOULES: Final = 1_000_000
 Target = tuple[str, str]
@@ -141,7 +146,7 @@ class WattlensNode:
             uuid = told(labels, "uuid")
             self._account.power_max_mw[uuid] = max(limit_mw, self._account.power_max_mw.get(uuid, 0))
         devices = []
-        for family in ("gpu_energy_gain_uncertainty_ratio", "host_energy_gain_uncertainty_ratio"):
+        for family in _GAINS:
             for labels, ratio in self._values(family, start_ns, end_ns):
                 device = told(labels, "uuid") or self._host(told(labels, "domain"))
                 fact = DeviceFacts(device, self._skus.get(device, "host"), ratio, start_ns)

@@ -23,6 +23,11 @@ class Page:
         """Labels and value of each sample."""
         return ((dict(k), v) for k, v in self.samples.get(f"wattlens_{name}", {}).items())
 
+    def gpu_power_w(self) -> dict[str, float]:
+        """Power of each GPU that reports it, by UUID: the average, or the instant reading of a board that has no average."""
+        names = ("gpu_power_instant_watts", "gpu_power_watts")
+        return {labels["uuid"]: watts for name in names for labels, watts in self.rows(name)}
+
 
 def parse(text: str, t_s: float) -> Page:
     """A page from its text.

@@ -31,7 +31,7 @@ def boards(page: Page) -> tuple[Board, ...]:
         uuid = labels.get("uuid", "")
         if page.one("gpu_up", uuid=uuid) != 1:
             continue
-        clock = page.one("gpu_clock_max_hertz", uuid=uuid, domain="sm")
+        clock = page.one("gpu_sm_clock_max_hertz", uuid=uuid)
         found.append(
             Board(
                 uuid,
@@ -69,7 +69,7 @@ def shown(page: Page, uuid: str) -> Shown | None:
     t_ns = read_ns(page, uuid)
     if t_ns is None or page.one("gpu_up", uuid=uuid) != 1:
         return None
-    clock = page.one("gpu_clock_hertz", uuid=uuid, domain="sm")
+    clock = page.one("gpu_sm_clock_hertz", uuid=uuid)
     limit = page.one("gpu_power_limit_watts", uuid=uuid)
     busy = page.one("gpu_utilization_ratio", uuid=uuid)
     events = {
@@ -88,7 +88,7 @@ def shown(page: Page, uuid: str) -> Shown | None:
 
 def temperature_c(page: Page, uuid: str) -> float | None:
     """Of the GPU."""
-    return page.one("gpu_temperature_celsius", uuid=uuid, sensor="gpu")
+    return page.one("gpu_temperature_celsius", uuid=uuid)
 
 
 def on_boards(before: Page, after: Page) -> Mapping[str, frozenset[str]]:

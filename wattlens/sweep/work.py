@@ -42,7 +42,7 @@ class AgentPage:
             return None
         for workload in self._workloads:
             if self.what == "steps":
-                count = page.one("steps_total", workload=workload, phase=TRAINING)
+                count = page.one("training_steps_total", workload=workload, phase=TRAINING)
             else:
                 count = page.one("tokens_total", workload=workload, phase=GENERATION)
                 count = page.one("tokens_total", workload=workload, phase=TRAINING) if count is None else count

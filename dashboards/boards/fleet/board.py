@@ -20,6 +20,7 @@ from dashboards.dashboard import (
     banded,
     build_rows,
     figure,
+    gpu_power,
     recorded,
     series,
 )
@@ -38,7 +39,7 @@ _NO_RULES = "no data: no agent is scraped, or the recording rules are not loaded
 
 
 def _now() -> Row:
-    up, instant = series("gpu_up", scope="fleet"), series("gpu_power_watts", 'kind="instant"', scope="fleet")
+    up = series("gpu_up", scope="fleet")
     simulated, known = (series("node_info", *of, scope="fleet") for of in (('simulated="true"',), ()))
     return Row(
         "Now",
@@ -62,11 +63,11 @@ def _now() -> Row:
             ),
             figure(
                 "Power",
-                "Instant power of all GPUs that answer (gpu_power_watts), and the mean of five minutes of what the nodes' "
-                "meters saw around them (host_energy_joules_total), where nodes have one.",
+                "Power of all GPUs that answer (gpu_power_watts), and the mean of five minutes of what the nodes' "
+                "meters saw around them (node_nongpu_energy_joules_total), where nodes have one.",
                 "watt",
                 (
-                    Query(f"sum({instant})", "GPUs"),
+                    Query(f"sum({gpu_power('fleet')})", "GPUs"),
                     Query(f"sum({recorded(POWER, bucket(HOST), scope='fleet')})", "around, metered"),
                 ),
                 width=5,

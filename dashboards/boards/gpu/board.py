@@ -19,8 +19,10 @@ from dashboards.dashboard import (
     Rows,
     build_rows,
     busiest,
+    busiest_power,
     figure,
     gpu_choices,
+    gpu_power,
     increase,
     node_choices,
     series,
@@ -28,7 +30,6 @@ from dashboards.dashboard import (
 )
 
 MOST, _TABLE = 16, 64
-_SM = 'domain="sm"'
 _THESE = "and on (cluster, job, instance, uuid)"
 _TO_GPU = (Link("This GPU alone", "wattlens-gpu", {"instance": "instance", "gpu": "gpu"}),)
 _QUANTILES = ((0, "least"), (0.5, "middle"), (1, "most"))
@@ -45,7 +46,7 @@ def _energy(band: str = "") -> str:
 
 
 def _now() -> Row:
-    up, instant = series("gpu_up"), series("gpu_power_watts", 'kind="instant"')
+    up = series("gpu_up")
     simulated = series("node_info", 'simulated="true"', scope="node")
     return Row(
         "Now",
@@ -68,9 +69,9 @@ def _now() -> Row:
             ),
             figure(
                 "Power",
-                "Instant power of all chosen GPUs that answer (gpu_power_watts).",
+                "Power of all chosen GPUs that answer (gpu_power_watts).",
                 "watt",
-                (Query(f"sum({instant})", "power"),),
+                (Query(f"sum({gpu_power()})", "power"),),
             ),
             figure(
                 "Energy in the chosen time",
@@ -86,9 +87,9 @@ def _now() -> Row:
             ),
             figure(
                 "Idle share",
-                "Share of the energy of the chosen time that went into GPUs which nobody held (gpu_idle_energy_joules_total).",
+                "Share of the energy of the chosen time that went into unallocated GPUs (gpu_unallocated_energy_joules_total).",
                 "percentunit",
-                (Query(f"sum({increase('gpu_idle_energy_joules_total')}) / sum({_energy()})", "idle share"),),
+                (Query(f"sum({increase('gpu_unallocated_energy_joules_total')}) / sum({_energy()})", "idle share"),),
                 maximum=1,
             ),
         ),
@@ -96,7 +97,7 @@ def _now() -> Row:
 
 
 def _power() -> Row:
-    instant, limit = series("gpu_power_watts", 'kind="instant"'), series("gpu_power_limit_watts")
+    drawn, limit = busiest_power(MOST), series("gpu_power_limit_watts")
     held = series("workload_energy_joules_total", scope="workload")
     most = f"topk({_TABLE}, {_energy()})"
     return Row(
@@ -104,10 +105,10 @@ def _power() -> Row:
         (
             Panel(
                 f"Power and limit, the {MOST} highest",
-                "Instant power of each GPU and the power limit in force, of the GPUs with the highest means of the chosen "
+                "Power of each GPU and the power limit in force, of the GPUs with the highest means of the chosen "
                 "time (gpu_power_watts, gpu_power_limit_watts).",
                 "watt",
-                (Query(busiest(instant, MOST), GPU), Query(f"{limit} {_THESE} {busiest(instant, MOST)}", f"{GPU} limit")),
+                (Query(drawn, GPU), Query(f"{limit} {_THESE} {drawn}", f"{GPU} limit")),
                 minimum=0,
                 links=_TO_GPU,
             ),
@@ -116,7 +117,7 @@ def _power() -> Row:
                 "The least, the middle and the most that one of the chosen GPUs draws (gpu_power_watts): with hundreds of "
                 "them, lines for each say nothing.",
                 "watt",
-                tuple(Query(f"quantile({q}, {instant})", text) for q, text in _QUANTILES),
+                tuple(Query(f"quantile({q}, {gpu_power()})", text) for q, text in _QUANTILES),
                 minimum=0,
             ),
             Panel(
@@ -127,7 +128,7 @@ def _power() -> Row:
                 "watt",
                 (
                     Query(f"sum by (state) (rate({held}[{RATE}]))", "workloads, {{state}}"),
-                    Query(f"sum(rate({series('gpu_idle_energy_joules_total')}[{RATE}]))", "nobody held the GPU"),
+                    Query(f"sum(rate({series('gpu_unallocated_energy_joules_total')}[{RATE}]))", "nobody held the GPU"),
                     Query(
                         f"sum by (reason) (rate({series('gpu_unattributed_energy_joules_total')}[{RATE}]))",
                         "not attributed: {{reason}}",
@@ -167,19 +168,19 @@ def _power() -> Row:
 
 def _clocks() -> Row:
     reasons = f"avg by (reason) (rate({series('gpu_clock_event_seconds_total')}[{RATE}]))"
-    clock, set_ = busiest(series("gpu_clock_hertz", _SM), MOST), series("dvfs_setting", 'setting="sm_clock_max_hertz"')
+    clock, set_ = busiest(series("gpu_sm_clock_hertz"), MOST), series("dvfs_clock_limit_hertz")
     return Row(
         "Clocks",
         (
             Panel(
                 f"SM clock, its maximum and the DVFS limit, the {MOST} highest",
                 "Clock of the multiprocessors, the highest the board can run, and the limit that DVFS has set, where it has, "
-                "of the GPUs with the highest mean clocks of the chosen time (gpu_clock_hertz, gpu_clock_max_hertz, "
-                "dvfs_setting).",
+                "of the GPUs with the highest mean clocks of the chosen time (gpu_sm_clock_hertz, "
+                "gpu_sm_clock_max_hertz, dvfs_clock_limit_hertz).",
                 "hertz",
                 (
                     Query(clock, GPU),
-                    Query(f"{series('gpu_clock_max_hertz', _SM)} {_THESE} {clock}", f"{GPU} maximum"),
+                    Query(f"{series('gpu_sm_clock_max_hertz')} {_THESE} {clock}", f"{GPU} maximum"),
                     Query(f"{set_} {_THESE} {clock}", f"{GPU} DVFS limit"),
                 ),
                 minimum=0,
@@ -200,6 +201,7 @@ def _clocks() -> Row:
 
 def _load() -> Row:
     used, total = series("gpu_memory_used_bytes"), series("gpu_memory_total_bytes")
+    temperature = busiest(series("gpu_temperature_celsius"), MOST)
     return Row(
         "Load",
         (
@@ -212,9 +214,13 @@ def _load() -> Row:
             ),
             Panel(
                 f"Temperature, the {MOST} highest",
-                "Temperature of each GPU and, where the board tells it, of its memory (gpu_temperature_celsius).",
+                "Temperature of each GPU and, where the board tells it, of its memory (gpu_temperature_celsius, "
+                "gpu_memory_temperature_celsius).",
                 "celsius",
-                (Query(busiest(series("gpu_temperature_celsius"), MOST), GPU + " {{sensor}}"),),
+                (
+                    Query(temperature, GPU),
+                    Query(f"{series('gpu_memory_temperature_celsius')} {_THESE} {temperature}", f"{GPU} memory"),
+                ),
                 width=8,
             ),
             third(

@@ -13,8 +13,8 @@ def board() -> Board:
         description="What a training run costs over all its nodes, joule by step and token with their error, what it does, how "
         "many GPUs it has, and what steering takes of its speed. A run is the group that its workloads name, or one workload.",
         variables=(
-            *node_choices("steps_total"),
-            Variable("workload", "Workload", recorded(metric("steps_total"), scope="node")),
+            *node_choices("training_steps_total"),
+            Variable("workload", "Workload", recorded(metric("training_steps_total"), scope="node")),
         ),
         rows=build_rows(rows),
     )

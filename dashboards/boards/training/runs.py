@@ -42,7 +42,7 @@ def steps(*matchers: str) -> str:
 
 def steps_in(window: str) -> str:
     """Steps of training that a run took."""
-    taken = f"increase({series('steps_total', TRAINING, scope='node')}[{window}])"
+    taken = f"increase({series('training_steps_total', TRAINING, scope='node')}[{window}])"
     return f"max by ({RUN}) (sum by ({AT}, run) {of_runs(taken)})"
 
 

@@ -20,6 +20,7 @@ RETRY_OFF_NS = 600 * NS_PER_S
 GPM_LEAST_NS = NS_PER_S
 """GPM needs this much between two samples for its metrics to mean something."""
 MAX_LINKS = 64
+_PCIE_LINK = ("pcie_link_generation", "pcie_link_max_generation", "pcie_link_lanes", "pcie_link_max_lanes")
 
 
 class _Visit:
@@ -137,11 +138,9 @@ class HealthReader:
             replays = self._ask(visit, ["pcie_replays"], self._nvml.pcie_replays)
             if replays is not None:
                 visit.put("pcie_replays", replays)
-        link = self._ask(visit, ["pcie_link_generation", "pcie_link_lanes"], self._nvml.pcie_link)
-        if link is not None:
-            for quantity, now, most in (("pcie_link_generation", *link[:2]), ("pcie_link_lanes", *link[2:])):
-                visit.put(quantity, now, "current")
-                visit.put(quantity, most, "max")
+        link = self._ask(visit, _PCIE_LINK, self._nvml.pcie_link)
+        for quantity, value in zip(_PCIE_LINK, link or (), strict=False):
+            visit.put(quantity, value)
 
     def _nvlink(self, visit: _Visit) -> None:
         counted = self._fields(visit, [(ids.FIELD_NVLINK_COUNT, 0)], lambda _: "nvlink_links")
@@ -190,9 +189,9 @@ class HealthReader:
         for answer in self._fields(visit, [(ids.FIELD_RECOVERY_ACTION, 0)], lambda _: "recovery_action"):
             known = answer.value < len(ids.RECOVERY_ACTIONS)
             visit.put("recovery_action", 1, ids.RECOVERY_ACTIONS[answer.value] if known else f"action_{answer.value}")
-        mode = self._ask(visit, ["ecc_enabled"], self._nvml.ecc_mode)
-        for kind, value in zip(("current", "pending"), mode or (), strict=False):
-            visit.put("ecc_enabled", value, kind)
+        modes = ["ecc_enabled", "ecc_pending_enabled"]
+        for quantity, value in zip(modes, self._ask(visit, modes, self._nvml.ecc_mode) or (), strict=False):
+            visit.put(quantity, value)
         nvml = self._nvml
         self._one(visit, "persistence_enabled", (), nvml.persistence_mode)
         self._one(visit, "encoder_percent", (), nvml.encoder_percent)
@@ -211,9 +210,10 @@ class HealthReader:
             visit.put(quantity, int(value), *labels)
 
     def _mig(self, visit: _Visit) -> None:
-        mode = self._ask(visit, ["mig_enabled", "mig_device"], self._nvml.mig_mode)
-        for kind, value in zip(("current", "pending"), mode or (), strict=False):
-            visit.put("mig_enabled", value, kind)
+        modes = ["mig_enabled", "mig_pending_enabled"]
+        mode = self._ask(visit, [*modes, "mig_device"], self._nvml.mig_mode)
+        for quantity, value in zip(modes, mode or (), strict=False):
+            visit.put(quantity, value)
         if mode is None or mode[0] != 1:
             return
         for mig in self._ask(visit, ["mig_device"], self._nvml.mig_devices) or ():

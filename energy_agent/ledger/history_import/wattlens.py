@@ -6,8 +6,8 @@ pages is exactly what was booked in between, by workload, state and method.
 Laws (tests/energy_agent/ledger/history_import/test_wattlens.py):
 
 - Conservation: the entries of a device between two pages sum to the difference of `gpu_energy_joules_total` (of a host, of
-  `host_energy_joules_total`) by method, exactly. What its parts do not explain is unattributed, `gap`; what they claim beyond
-  it is cut down in proportion.
+  `node_nongpu_energy_joules_total`) by method, exactly. What its parts do not explain is unattributed, `gap`; what they claim
+  beyond it is cut down in proportion.
 - A counter that falls is that of a new journal: what it shows was drawn since the page before, and the rest is a gap.
 - A series that is new on a page counts from 0 only where that fits into what its device drew; else it was there before we look.
 """
@@ -27,18 +27,26 @@ from energy_agent.ledger.history_import.samples import BOARD_MOST_MW, RESET, TIC
 PREFIX: Final = "wattlens_"
 TOTALS: Final = {
     "gpu_energy_joules_total": ("total", "gpu"),
-    "gpu_idle_energy_joules_total": ("idle", "gpu"),
+    "gpu_unallocated_energy_joules_total": ("idle", "gpu"),
     "gpu_unattributed_energy_joules_total": ("unattributed", "gpu"),
     "gpu_energy_gap_bound_joules_total": ("gap", "gpu"),
     "gpu_energy_edge_uncertainty_joules": ("edge", "gpu"),
     "workload_energy_joules_total": ("workload", "gpu"),
+    "node_nongpu_energy_joules_total": ("total", "host"),
+    "node_nongpu_unallocated_energy_joules_total": ("idle", "host"),
+    "node_nongpu_unattributed_energy_joules_total": ("unattributed", "host"),
+    "node_nongpu_energy_gap_bound_joules_total": ("gap", "host"),
+    "workload_nongpu_energy_joules_total": ("workload", "host"),
+    "workload_gpu_seconds_total": ("held", ""),
+    "tokens_total": ("tokens", ""),
+    "training_steps_total": ("steps", ""),
+    # their names in 0.1
+    "gpu_idle_energy_joules_total": ("idle", "gpu"),
     "host_energy_joules_total": ("total", "host"),
     "host_idle_energy_joules_total": ("idle", "host"),
     "host_unattributed_energy_joules_total": ("unattributed", "host"),
     "host_energy_gap_bound_joules_total": ("gap", "host"),
     "workload_host_energy_joules_total": ("workload", "host"),
-    "workload_gpu_seconds_total": ("held", ""),
-    "tokens_total": ("tokens", ""),
     "steps_total": ("steps", ""),
 }
 """Families that are read, without the prefix: what each says and of what kind of device."""

@@ -106,7 +106,7 @@ def test_the_accountant_publishes_what_is_committed_and_journals_the_facts(tmp_p
     assert served() == (ONE,)
     page = render(accountant.snapshot(100, {}, (), LedgerStats()), Format.TEXT).decode()
     assert 'wattlens_requests_total{workload="chat",model="m"} 3\n' in page
-    assert 'wattlens_itl_seconds_bucket{workload="chat",model="m",le="+Inf"} 5\n' in page
+    assert 'wattlens_inter_token_latency_seconds_bucket{workload="chat",model="m",le="+Inf"} 5\n' in page
     [*_, fact] = journal.facts()
     assert (fact.since_ns, fact.labels) == (10, {"namespace": "ns", "model": "m", "precision": "fp8", "group": "g"})
     assert journal.states()[Component.TOKENS] == {"chat a": "{}"}

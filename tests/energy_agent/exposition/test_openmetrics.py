@@ -83,10 +83,10 @@ def test_values_are_those_of_the_snapshot(fmt: Format) -> None:
     for value, name, labels in (
         (300, "gpu_energy_joules_total", gpu | {"method": "counter"}),
         (0, "gpu_energy_joules_total", gpu | {"method": "bridged"}),
-        (599.5, "gpu_power_watts", gpu | {"kind": "average"}), (1.755e9, "gpu_clock_hertz", gpu | {"domain": "sm"}),
+        (599.5, "gpu_power_watts", gpu), (1.755e9, "gpu_sm_clock_hertz", gpu),
         (0.97, "gpu_utilization_ratio", gpu), (1, "gpu_xid_errors_total", gpu | {"xid": "13"}),
         (0.1, "gpu_clock_event_seconds_total", gpu | {"reason": "sw_power_cap"}),
-        (612.5, "dvfs_setting", gpu | {"setting": "power_limit_watts"}),
+        (612.5, "dvfs_power_limit_watts", gpu),
         (0, "dvfs_mode", gpu | {"mode": "shadow"}), (1, "dvfs_mode", gpu | {"mode": "enforce"}),
         (240, "workload_energy_joules_total", {"workload": "chat", "uuid": uuid(1), "state": "active", "method": "counter"}),
         (480, "tokens_total", {"workload": "chat", "model": "llama-70b", "phase": "generation"}),
@@ -112,10 +112,10 @@ def test_what_is_not_known_is_absent_and_its_reason_is_there(fmt: Format) -> Non
     gaps = {"power_mw": None, "memory_temperature_c": None, "xid_counts": None, "absent": {"power_mw": "NOT_SUPPORTED"}}
     broken = dataclasses.replace(view, sample=dataclasses.replace(view.sample, **gaps), gain_uncertainty_ratio=float("nan"))  # type: ignore[arg-type]
     got = samples(dataclasses.replace(whole, devices=(broken, *whole.devices[1:])), fmt)
-    assert key("gpu_power_watts", **gpu, kind="average") in got
+    assert key("gpu_power_watts", **gpu) in got
     assert got[key("gpu_absent_info", **gpu, field="power_mw", reason="NOT_SUPPORTED")] == 1
     for name, labels in (
-        ("gpu_power_watts", {"kind": "instant"}), ("gpu_temperature_celsius", {"sensor": "memory"}),
+        ("gpu_power_instant_watts", {}), ("gpu_memory_temperature_celsius", {}),
         ("gpu_energy_gain_uncertainty_ratio", {}), ("gpu_xid_errors_total", {"xid": "13"}),
     ):  # fmt: skip
         assert key(name, **gpu, **labels) not in got

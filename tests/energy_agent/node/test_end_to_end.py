@@ -77,7 +77,7 @@ def test_with_redfish_the_host_is_the_node_less_its_gpus(node, tmp_path):
             "password_file": str(folder / "redfish-password"), "period_s": 1, "max_power_w": 5000,
         },
     }  # fmt: skip
-    text, found = run(node, tmp_path, sources, lambda page: value(page, "wattlens_host_energy_joules_total") > 8000)
+    text, found = run(node, tmp_path, sources, lambda page: value(page, "wattlens_node_nongpu_energy_joules_total") > 8000)
     assert 'wattlens_energy_boundary_info{boundary="node"} 1' in text
     assert 'wattlens_node_energy_joules_total{source="rapl",domain="package-0"}' in text
     assert found.conserved
@@ -105,7 +105,7 @@ def test_with_redfish_the_host_is_the_node_less_its_gpus(node, tmp_path):
 
 @pytest.mark.smoke
 def test_with_rapl_alone_the_boundary_is_gpu_and_cpu(node, tmp_path):
-    series = 'wattlens_host_energy_joules_total{domain="package-1",method="counter"}'
+    series = 'wattlens_node_nongpu_energy_joules_total{domain="package-1",method="counter"}'
     text, found = run(node, tmp_path, {"rapl": {"period_s": 1}}, lambda page: value(page, series) > 500)
     assert 'wattlens_energy_boundary_info{boundary="gpu+cpu"} 1' in text
     assert found.boundary == "gpu+cpu"
@@ -123,7 +123,7 @@ def test_a_wrong_password_from_the_start_is_told_and_its_time_is_a_gap(node, tmp
             "password_file": str(tmp_path / "password"), "period_s": 1, "max_power_w": 5000,
         },
     }  # fmt: skip
-    series = 'wattlens_host_energy_gap_bound_joules_total{domain="host"}'
+    series = 'wattlens_node_nongpu_energy_gap_bound_joules_total{domain="host"}'
     text, found = run(node, tmp_path, sources, lambda page: value(page, series) > 5000)  # more than a second at its most
     assert 'wattlens_source_up{source="node:redfish"} 0' in text
     assert "refuses the user's name or password" in text

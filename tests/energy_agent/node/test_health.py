@@ -76,7 +76,7 @@ def test_mig_that_is_turned_on_and_off_is_followed_and_no_joule_is_lost(node, ag
 def test_released_for_a_mig_change_the_driver_is_left_alone_and_read_again(node, agent):
     with node.plant() as plant:
         uuid = plant.uuid(1)
-        eventually(lambda: values(agent, "gpu_mig_enabled", uuid, kind="current") == [0])
+        eventually(lambda: values(agent, "gpu_mig_enabled", uuid) == [0])
         done = said_here("agent", "release", "--for", "1h", "--state", agent.folder)
         assert done.returncode == 0, done.stderr
         eventually(lambda: not agent.children())  # no process of ours holds the driver
@@ -92,7 +92,7 @@ def test_released_for_a_mig_change_the_driver_is_left_alone_and_read_again(node,
 def test_errors_links_and_activity_show_and_a_lost_gpu_takes_them_along(node, agent):
     with node.plant() as plant:
         held, other = plant.uuid(0), plant.uuid(1)
-        eventually(lambda: values(agent, "gpu_mig_enabled", other, kind="current") == [0])
+        eventually(lambda: values(agent, "gpu_mig_enabled", other) == [0])
         plant.fault(1, "ecc_uncorrected", value=2)
         plant.fault(1, "recovery_action", value=1)
         plant.fault(1, "nvlink_down", value=4)

@@ -48,7 +48,7 @@ def page(
         lines += [
             f'wattlens_gpu_info{{{ids},{FACTS},mig="{mine}",simulated="true"}} 1',
             f"wattlens_gpu_up{{{ids}}} 1",
-            f'wattlens_gpu_clock_max_hertz{{{ids},domain="sm"}} 1980000000',
+            f"wattlens_gpu_sm_clock_max_hertz{{{ids}}} 1980000000",
             f"wattlens_gpu_power_limit_watts{{{ids}}} {limit}",
             f"wattlens_gpu_power_limit_min_watts{{{ids}}} 200",
             f'wattlens_gpu_energy_joules_total{{{ids},method="counter"}} 100.5',
@@ -177,7 +177,8 @@ def test_a_profile_goes_on_only_where_everything_is_as_it_was() -> None:
 
 
 def test_the_agents_page_counts_steps_else_tokens() -> None:
-    steps = 'wattlens_steps_total{workload="a",phase="training"} 7\nwattlens_steps_total{workload="a",phase="evaluation"} 100\n'
+    steps = 'wattlens_training_steps_total{workload="a",phase="training"} 7\n'
+    steps += 'wattlens_training_steps_total{workload="a",phase="evaluation"} 100\n'
     tokens = 'wattlens_tokens_total{workload="a",model="m",phase="generation"} 30\n'
     tokens += 'wattlens_tokens_total{workload="a",model="n",phase="generation"} 12\n'
     for text, wanted, what, count in (
@@ -244,7 +245,7 @@ def test_step_ends_come_with_what_else_the_job_did(monkeypatch: pytest.MonkeyPat
         assert "2 ranks, and 1 of them are in ns/job" in spread_over_nodes(("ns/job",))
         assert spread_over_nodes(("ns/job", "ns/other")) == ""
         assert spread_over_nodes(("nobody",)) == ""
-        text = 'wattlens_steps_total{workload="ns/job",phase="training"} 7\n'
+        text = 'wattlens_training_steps_total{workload="ns/job",phase="training"} 7\n'
         assert isinstance(of_agent(("ns/job",), None, page({}, more=text)), StepEnds)
         del rank["step_ended_ns"]
         assert isinstance(of_agent(("ns/job",), None, page({}, more=text)), AgentPage)
@@ -271,7 +272,7 @@ class Job:
         at_s = int(self.now_s)
         rows = "".join(
             f'wattlens_gpu_up{{uuid="{u}"}} 1\nwattlens_gpu_energy_joules_total{{uuid="{u}"}} {300 * at_s}\n'
-            f'wattlens_gpu_temperature_celsius{{uuid="{u}",sensor="gpu"}} 60\n'
+            f'wattlens_gpu_temperature_celsius{{uuid="{u}"}} 60\n'
             f'wattlens_source_last_success_timestamp_seconds{{source="nvml",device="{u}"}} {at_s}\n'
             for u in ("A", "B")
         )

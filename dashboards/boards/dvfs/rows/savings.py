@@ -1,7 +1,7 @@
 """Rows of what steering is expected to save, what is proven of it, and what it costs in speed."""
 
 from dashboards.boards.dvfs.rows.steering import NAME, OF_MOST
-from dashboards.dashboard import Link, Panel, Query, Row, Rows, banded, figure, series, third
+from dashboards.dashboard import Link, Panel, Query, Row, Rows, banded, figure, gpu_power, series, third
 from dashboards.promql.joins import AT, GROUP, MOST, largest_groups, proven, steered_workloads
 from dashboards.promql.latency import mean, quantile
 from dashboards.rules.latency import ITL, TTFT
@@ -18,7 +18,7 @@ def _percent(signal: str) -> str:
 
 def saved() -> Row:
     """Expected, and proven."""
-    watts = series("gpu_power_watts", 'kind="instant"')
+    watts = gpu_power()
 
     def expected(end: str) -> str:
         ratio = series(f"dvfs_predicted_saving_ratio{end}")

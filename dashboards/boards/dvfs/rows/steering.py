@@ -26,12 +26,17 @@ NAME = "{{instance}} {{group}}"
 TO_GPU = Link("These GPUs", "wattlens-gpu", {"instance": "instance"})
 _ROWS = 20
 _LIMITS = ("wanted", "set", "in force")
+_APPLIED = ("dvfs_clock_limit_hertz", "dvfs_power_limit_watts")
+
+
+def _limited() -> str:
+    return f"({' or '.join(map(series, _APPLIED))})"
 
 
 def _orphans() -> tuple[str, str]:
     """As the alert WattlensLeaseOrphaned has it: a setting without a lease, and a lease whose agent went away."""
     lease = series("dvfs_lease_active")
-    unheld = f"{series('dvfs_setting')} unless on ({AT}, uuid) ({lease} == 1)"
+    unheld = f"{_limited()} unless on ({AT}, uuid) ({lease} == 1)"
     before = f"max by ({AT}) (max_over_time({lease}[15m])) == 1"
     return unheld, f"{recorded('up', scope='node')} == 0 and on ({AT}) ({before})"
 
@@ -58,11 +63,11 @@ def now() -> Row:
             figure(
                 "Leased",
                 "GPUs whose settings are held by a lease, without which nothing is set (dvfs_lease_active), and those with a "
-                "setting in force (dvfs_setting).",
+                f"setting in force ({', '.join(_APPLIED)}).",
                 "none",
                 (
                     Query(f"sum({lease})", "leased"),
-                    Query(f"count(count by ({AT}, uuid) ({series('dvfs_setting')})) or {known}", "set"),
+                    Query(f"count({_limited()}) or {known}", "set"),
                 ),
                 no_value=OFF,
             ),
@@ -120,8 +125,9 @@ def states() -> Row:
             ),
             lights(
                 f"What is in force{OF_MOST}",
-                "Whether the policies want a setting of any GPU of a group (dvfs_wanted_setting), and whether one is in force "
-                "(dvfs_setting). In shadow a wish is never made so.",
+                "Whether the policies request a limit of any GPU of a group (dvfs_requested_clock_limit_hertz, "
+                "dvfs_requested_power_limit_watts), and whether one is applied (dvfs_clock_limit_hertz, "
+                "dvfs_power_limit_watts). In shadow no limit is applied.",
                 "none",
                 (Query(largest_groups(IN_FORCE), NAME),),
                 states={"0": ("as found", GREY), "1": ("wanted, not set", PURPLE), "2": ("set", BLUE)},
@@ -135,26 +141,23 @@ def states() -> Row:
 def settings() -> Row:
     """Wanted, set, done."""
 
-    def lines(setting: str, *done: tuple[str, str, str]) -> tuple[Query, ...]:
-        limits = (("dvfs_wanted_setting", "wanted"), ("dvfs_setting", "set"))
-        return (
-            *(Query(largest_groups(of_group(s, "min"), f'setting="{setting}"'), f"{NAME} {text}") for s, text in limits),
-            *(Query(largest_groups(of_group(signal, end)), f"{NAME} {text}") for signal, end, text in done),
-        )
+    def lines(*of: tuple[str, str, str]) -> tuple[Query, ...]:
+        return tuple(Query(largest_groups(of_group(signal, end)), f"{NAME} {text}") for signal, end, text in of)
 
     return Row(
         "Wanted, set, done",
         (
             Panel(
                 f"SM clock{OF_MOST}",
-                "The lowest clock limit that is wanted for any GPU of a group (dvfs_wanted_setting) and that is set "
-                "(dvfs_setting), and the highest and lowest clock among its GPUs (gpu_clock_hertz). A clock above what is set "
-                "is a setting without effect.",
+                "The lowest clock limit that is wanted for any GPU of a group (dvfs_requested_clock_limit_hertz) and that is "
+                "set (dvfs_clock_limit_hertz), and the highest and lowest clock among its GPUs (gpu_sm_clock_hertz). A clock "
+                "above what is set is a setting without effect.",
                 "hertz",
                 lines(
-                    "sm_clock_max_hertz",
-                    ("gpu_clock_hertz", "max", "highest"),
-                    ("gpu_clock_hertz", "min", "lowest"),
+                    ("dvfs_requested_clock_limit_hertz", "min", "wanted"),
+                    ("dvfs_clock_limit_hertz", "min", "set"),
+                    ("gpu_sm_clock_hertz", "max", "highest"),
+                    ("gpu_sm_clock_hertz", "min", "lowest"),
                 ),
                 minimum=0,
                 dashed=_LIMITS,
@@ -163,11 +166,13 @@ def settings() -> Row:
             ),
             Panel(
                 f"Power{OF_MOST}",
-                "The lowest power limit that is wanted for any GPU of a group and that is set, the lowest that the boards "
-                "report (gpu_power_limit_watts), and the highest draw among its GPUs (gpu_power_watts).",
+                "The lowest power limit that is wanted for any GPU of a group (dvfs_requested_power_limit_watts) and that is "
+                "set (dvfs_power_limit_watts), the lowest that the boards report (gpu_power_limit_watts), and the highest "
+                "draw among its GPUs (gpu_power_watts).",
                 "watt",
                 lines(
-                    "power_limit_watts",
+                    ("dvfs_requested_power_limit_watts", "min", "wanted"),
+                    ("dvfs_power_limit_watts", "min", "set"),
                     ("gpu_power_limit_watts", "min", "in force"),
                     ("gpu_power_watts", "max", "highest draw"),
                 ),

@@ -109,8 +109,8 @@ def overhead() -> Row:
                 "The nodes' ledgers against the meters of IT",
                 "Power of IT at the topmost position that is metered (facility_power_watts), and what the agents of the "
                 "site's nodes account for, GPUs and what is metered around them, over five minutes (gpu_energy_joules_total "
-                "and host_energy_joules_total). Nodes above the meters is a contradiction; nodes far below are equipment "
-                "without an agent or without a meter of the whole node.",
+                "and node_nongpu_energy_joules_total). Nodes above the meters is a contradiction; nodes far below are "
+                "equipment without an agent or without a meter of the whole node.",
                 "watt",
                 (
                     Query(it, "{{site}}: meters of IT"),

@@ -34,8 +34,8 @@ def waste() -> Row:
             Panel(
                 "Where the power goes",
                 "Mean power over five minutes by whose it was: disjoint, so that their sum is the power of the nodes as far "
-                "as they are metered (workload_energy_joules_total, gpu_idle_energy_joules_total, "
-                "gpu_unattributed_energy_joules_total, host_energy_joules_total).",
+                "as they are metered (workload_energy_joules_total, gpu_unallocated_energy_joules_total, "
+                "gpu_unattributed_energy_joules_total, node_nongpu_energy_joules_total).",
                 "watt",
                 tuple(Query(f"sum({recorded(POWER, bucket(name), scope='fleet')})", text) for name, text in _TEXTS.items()),
                 width=24,

@@ -31,9 +31,9 @@ def dvfs() -> Row:
             ),
             third(
                 "Power limit set by DVFS",
-                "Power limit in force under the lease (dvfs_setting); the clock that is set stands beside the clocks above.",
+                "Power limit applied under the lease (dvfs_power_limit_watts). The clock limit is among the clocks above.",
                 "watt",
-                (Query(series("dvfs_setting", 'setting="power_limit_watts"'), GPU),),
+                (Query(series("dvfs_power_limit_watts"), GPU),),
                 no_value="no power limit is set by DVFS",
                 links=its_board,
             ),

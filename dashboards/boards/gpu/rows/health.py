@@ -17,13 +17,13 @@ def _told(text: str, expr: str) -> str:
 
 def boards() -> Row:
     """Errors of memory and links, and what they call for."""
-    now, most = series("gpu_pcie_link_lanes", 'kind="current"'), series("gpu_pcie_link_lanes", 'kind="max"')
+    now, most = series("gpu_pcie_link_lanes"), series("gpu_pcie_link_max_lanes")
     calls = (
         ("the driver asks for $1", f"{series('gpu_recovery_action', _ASKED)} == 1"),
         ("a row of memory waits for a reset", f"{series('gpu_row_remap_pending')} == 1"),
         ("a row of memory cannot be remapped: replace the board", f"{series('gpu_row_remap_failed')} == 1"),
         ("a page of memory waits for a reset", f"{series('gpu_page_retirement_pending')} == 1"),
-        ("the PCIe link has fewer lanes than it could", f"{now} < ignoring (kind) {most}"),
+        ("the PCIe link has fewer lanes than it could", f"{now} < {most}"),
         ("an NVLink is down or in no use", series("gpu_nvlink_down_info")),
     )
     return Row(
@@ -33,7 +33,8 @@ def boards() -> Row:
                 "What calls for a repair",
                 "What the driver asks for (gpu_recovery_action), memory that waits for a reset or cannot be repaired "
                 "(gpu_row_remap_pending, gpu_row_remap_failed, gpu_page_retirement_pending), PCIe links with fewer lanes than "
-                "they could have (gpu_pcie_link_lanes) and NVLinks that are down or in no use (gpu_nvlink_down_info).",
+                "they could have (gpu_pcie_link_lanes, gpu_pcie_link_max_lanes) and NVLinks that are down or in no use "
+                "(gpu_nvlink_down_info).",
                 "none",
                 (Query(" or ".join(_told(text, expr) for text, expr in calls), "calls"),),
                 kind="table",

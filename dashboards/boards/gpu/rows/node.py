@@ -33,10 +33,10 @@ def _over_time(name: str, *matchers: str) -> str:
 
 def node() -> Row:
     """The row."""
-    shares = _node("workload_host_energy_joules_total")
+    shares = _node("workload_nongpu_energy_joules_total")
     around = f"sum by (workload) (rate({shares}[{RATE}]))"
     most = f"topk(10, sum by (workload) (rate({shares}[{RANGE}] @ end())))"
-    idle, unknown = (f"rate({_node(f'host_{n}_energy_joules_total')}[{RATE}])" for n in ("idle", "unattributed"))
+    idle, unknown = (f"rate({_node(f'node_nongpu_{n}_energy_joules_total')}[{RATE}])" for n in ("unallocated", "unattributed"))
     boundaries = (('"gpu"', 1), ('"gpu+cpu"', 2), ('"node"', 3))
     inside = " or ".join(f"{mark} * {_node('energy_boundary_info', f'boundary={of}')}" for of, mark in boundaries)
     energy, error = _over_time(NODE_POWER), _over_time(NODE_POWER_ERROR)
@@ -54,7 +54,7 @@ def node() -> Row:
             figure(
                 "Energy of the node in the chosen time",
                 "GPUs, and what is metered around them, with the ends of the band of their sensors. Added up from power of "
-                "every minute (gpu_energy_joules_total, host_energy_joules_total).",
+                "every minute (gpu_energy_joules_total, node_nongpu_energy_joules_total).",
                 "joule",
                 (
                     Query(energy, "estimate"),
@@ -101,9 +101,9 @@ def node() -> Row:
             Panel(
                 "Around the GPUs, by whose it was",
                 "Power of the node without its GPUs: shares of the ten largest workloads by the GPU time that they held, "
-                "GPUs that nobody held, and what is not attributed, by reason (workload_host_energy_joules_total, "
-                "host_*_energy_joules_total). Disjoint: with ten workloads or less their sum is what the meters saw around "
-                "the GPUs.",
+                "GPUs that nobody held, and what is not attributed, by reason (workload_nongpu_energy_joules_total, "
+                "node_nongpu_*_energy_joules_total). Disjoint: with ten workloads or less their sum is what the meters saw "
+                "around the GPUs.",
                 "watt",
                 (
                     Query(f"{around} and {most}", "{{workload}}"),
@@ -121,7 +121,7 @@ def node() -> Row:
             Panel(
                 "GPUs, and what is around them",
                 "Mean power over five minutes of the GPUs of a node, and of what its meters saw around them "
-                "(gpu_energy_joules_total, host_energy_joules_total).",
+                "(gpu_energy_joules_total, node_nongpu_energy_joules_total).",
                 "watt",
                 (
                     Query(f"sum by (instance) ({recorded(NODE_POWER, GPUS, scope='node')})", "{{instance}}: GPUs"),

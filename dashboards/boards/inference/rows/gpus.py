@@ -28,14 +28,14 @@ def gpus() -> Row:
             Panel(
                 f"SM clock, the {MOST} workloads with most tokens",
                 "Highest and lowest clock among the GPUs that a workload holds, the clock that DVFS allows, where it does, and "
-                "the highest that the boards can run (gpu_clock_hertz, dvfs_setting, gpu_clock_max_hertz). One slow GPU slows "
-                "all of an engine.",
+                "the highest that the boards can run (gpu_sm_clock_hertz, dvfs_clock_limit_hertz, gpu_sm_clock_max_hertz). "
+                "One slow GPU slows all of an engine.",
                 "hertz",
                 ends(
-                    ("gpu_clock_hertz", "max", "highest"),
-                    ("gpu_clock_hertz", "min", "lowest"),
-                    ("dvfs_setting", "min", "DVFS limit"),
-                    ("gpu_clock_max_hertz", "min", "maximum"),
+                    ("gpu_sm_clock_hertz", "max", "highest"),
+                    ("gpu_sm_clock_hertz", "min", "lowest"),
+                    ("dvfs_clock_limit_hertz", "min", "DVFS limit"),
+                    ("gpu_sm_clock_max_hertz", "min", "maximum"),
                 ),
                 minimum=0,
                 no_value=_NO_GPU,
@@ -43,7 +43,7 @@ def gpus() -> Row:
             ),
             Panel(
                 f"Power and limit, the {MOST} workloads with most tokens",
-                "Instant power of all GPUs that a workload holds, shared ones as a whole, and the sum of their power limits "
+                "Power of all GPUs that a workload holds, shared ones as a whole, and the sum of their power limits "
                 "(gpu_power_watts, gpu_power_limit_watts). Why clocks are lowered is on the board of the GPUs.",
                 "watt",
                 ends(("gpu_power_watts", "sum", "power"), ("gpu_power_limit_watts", "sum", "limit")),

@@ -66,7 +66,7 @@ def now() -> Row:
             figure(
                 "In the limits",
                 "Share of first tokens, and of times between tokens, within the limits chosen above, over the workloads whose "
-                "histograms have these edges (ttft_seconds, itl_seconds).",
+                "histograms have these edges (time_to_first_token_seconds, inter_token_latency_seconds).",
                 "percentunit",
                 (Query(attainment_of_all(TTFT), "first token"), Query(attainment_of_all(ITL), "between tokens")),
                 maximum=1,

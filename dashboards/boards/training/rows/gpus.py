@@ -39,7 +39,7 @@ def held() -> Row:
             ),
             third(
                 f"Host share{OF_MOST}",
-                "A run's share of the energy around its GPUs (workload_host_energy_joules_total), by that and the energy of "
+                "A run's share of the energy around its GPUs (workload_nongpu_energy_joules_total), by that and the energy of "
                 "its GPUs together. Where a meter reads the whole node it is all the rest; else processors and memory alone.",
                 "percentunit",
                 (Query(largest(around), "{{run}}"),),
@@ -66,8 +66,7 @@ def steering() -> Row:
     """What steering takes of a run's speed."""
 
     def steered(signal: str, *, operation: str = "max", scale: str = "") -> str:
-        matchers = ('setting="sm_clock_max_hertz"',) if signal == "dvfs_setting" else ()
-        return largest(f"{scale}{by_run(operation, recorded(of_group(signal, operation), *matchers, scope='node'))}")
+        return largest(f"{scale}{by_run(operation, recorded(of_group(signal, operation), scope='node'))}")
 
     return Row(
         "Steering of the runs",
@@ -88,13 +87,13 @@ def steering() -> Row:
             ),
             Panel(
                 f"SM clock and what steering allows{OF_MOST}",
-                "Highest and lowest clock among the GPUs of a run that are steered (gpu_clock_hertz), and the lowest clock "
-                "that steering allows, where it is in force (dvfs_setting). One slow rank slows all.",
+                "Highest and lowest clock among the GPUs of a run that are steered (gpu_sm_clock_hertz), and the lowest clock "
+                "that steering allows, where it is in force (dvfs_clock_limit_hertz). One slow rank slows all.",
                 "hertz",
                 (
-                    Query(steered("gpu_clock_hertz"), "{{run}} highest"),
-                    Query(steered("gpu_clock_hertz", operation="min"), "{{run}} lowest"),
-                    Query(steered("dvfs_setting", operation="min"), "{{run}} limit"),
+                    Query(steered("gpu_sm_clock_hertz"), "{{run}} highest"),
+                    Query(steered("gpu_sm_clock_hertz", operation="min"), "{{run}} lowest"),
+                    Query(steered("dvfs_clock_limit_hertz", operation="min"), "{{run}} limit"),
                 ),
                 minimum=0,
                 no_value=_NOT_STEERED,

@@ -37,8 +37,8 @@ def now() -> Row:
         (
             figure(
                 "Runs",
-                "Training runs that took a step in the last five minutes, and all that are known (steps_total). A run that "
-                "ended stays known for 15 minutes.",
+                "Training runs that took a step in the last five minutes, and all that are known (training_steps_total). A run "
+                "that ended stays known for 15 minutes.",
                 "none",
                 (
                     Query(f"count({chosen(f'({steps()} > 0)')}) or 0 * count({known})", "running"),
@@ -119,7 +119,7 @@ def work() -> Row:
             ),
             third(
                 f"Steps a second{OF_MOST}",
-                "Steps of training by the node that counts most, over five minutes (steps_total).",
+                "Steps of training by the node that counts most, over five minutes (training_steps_total).",
                 "suffix:steps/s",
                 (Query(largest(steps(TRAINING)), "{{run}}"),),
                 no_value=NONE,
@@ -133,8 +133,8 @@ def work() -> Row:
             ),
             third(
                 f"Joules a step by node, {MOST} highest",
-                "What each node takes for a step, idle included (workload_energy_joules_total by steps_total, over five "
-                "minutes). All nodes of a run take the same steps, so one that takes more than the others is worth a look.",
+                "What each node takes for a step, idle included (workload_energy_joules_total by training_steps_total, over "
+                "five minutes). All nodes of a run take the same steps, so check one that takes more than the others.",
                 "suffix:J/step",
                 (Query(f"topk({MOST}, {node})", "{{instance}} {{workload}}"),),
                 no_value=_NOT_NOW,
@@ -158,7 +158,7 @@ def progress() -> Row:
             Panel(
                 f"In the chosen time, the {_ROWS} runs with most GPU time",
                 "Steps, energy with the ends of its band from the sensors' systematic error, joules a step and a token, and "
-                "the GPU time held, all of the chosen time (steps_total, tokens_total, workload_energy_joules_total, "
+                "the GPU time held, all of the chosen time (training_steps_total, tokens_total, workload_energy_joules_total, "
                 "workload_gpu_seconds_total). A run that ended is here while it is known, for 15 minutes.",
                 "joule",
                 (
@@ -175,8 +175,8 @@ def progress() -> Row:
             ),
             Panel(
                 f"Steps by phase{OF_MOST}",
-                "Steps a second by what they were: training, evaluation and others that the run tells (steps_total), over five "
-                "minutes, by the node that counts most. Waits such as checkpoints show as idle GPU time.",
+                "Steps a second by what they were: training, evaluation and others that the run tells (training_steps_total), "
+                "over five minutes, by the node that counts most. Waits such as checkpoints show as idle GPU time.",
                 "suffix:steps/s",
                 (Query(largest(recorded(RUN_STEPS, scope="job")), "{{run}} {{phase}}"),),
                 minimum=0,

@@ -55,11 +55,11 @@ def test_pods_are_named_share_by_claim_and_hold_without_a_process(tmp_path):
         }
         assert energy[pods["infer-b"]] < energy[pods["infer-a"]]
         # A device's energy is booked once, whoever shares it.
-        parts = ("workload_energy", "gpu_idle_energy", "gpu_unattributed_energy")
+        parts = ("workload_energy", "gpu_unallocated_energy", "gpu_unattributed_energy")
         total = sum(joules(page, "wattlens_gpu_energy_joules_total", "uuid").values())
         in_parts = sum(sum(joules(page, f"wattlens_{part}_joules_total", "uuid").values()) for part in parts)
         assert in_parts == pytest.approx(total, rel=0.05)
-        assert joules(page, "wattlens_gpu_idle_energy_joules_total", "uuid")[node_uuid(node, 3)] > 0, "GPU 3 is nobody's"
+        assert joules(page, "wattlens_gpu_unallocated_energy_joules_total", "uuid")[node_uuid(node, 3)] > 0, "GPU 3 is nobody's"
 
 
 def joules(page, name, label):
@@ -72,7 +72,7 @@ def joules(page, name, label):
 
 
 def unheld(agent):
-    return sum(agent.series("wattlens_gpu_idle_energy_joules_total").values())
+    return sum(agent.series("wattlens_gpu_unallocated_energy_joules_total").values())
 
 
 @pytest.mark.smoke
@@ -141,7 +141,7 @@ def test_the_informer_names_owners_and_a_pod_that_ended_takes_no_more_though_it_
 
         # A device that was given away and is not known: named, and a GPU that looks free may be it.
         eventually(lambda: down() == {"gpu.nvidia.com/node/gpu-0": "unknown device, given to ml/odd"})
-        unheld = agent.series("wattlens_gpu_idle_energy_joules_total")
+        unheld = agent.series("wattlens_gpu_unallocated_energy_joules_total")
         assert sum(unheld.values()) == 0
 
 
@@ -166,7 +166,7 @@ def test_a_pod_that_ended_takes_no_more_though_the_kubelet_lists_it_and_nobody_t
         name = f"ml/batch-0.{node.workload('batch')['cgroup'].partition('-pod')[2][:8]}"
         eventually(lambda: by_workload(agent).get(name, 0) > 300)
         eventually(lambda: node.workload("batch")["phase"] == "ended")
-        eventually(lambda: sum(agent.series("wattlens_gpu_idle_energy_joules_total").values()) > 200)
+        eventually(lambda: sum(agent.series("wattlens_gpu_unallocated_energy_joules_total").values()) > 200)
         assert set(by_workload(agent)) == {name}
 
 

@@ -44,7 +44,7 @@ def test_energy_of_gpus_that_a_job_holds_goes_to_the_job_busy_or_idle(tmp_path):
             assert info["owner"] == "Job/28"
 
             def unallocated_j():
-                return sum(agent.series("wattlens_gpu_idle_energy_joules_total").values())
+                return sum(agent.series("wattlens_gpu_unallocated_energy_joules_total").values())
 
             # What was unallocated until scontrol had answered counts for less and less.
             eventually(lambda: unallocated_j() < 0.1 * sum(joules().values()))
