@@ -5,9 +5,9 @@ says nothing keeps what the day before said.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Final
 
 from energy_agent.core.errors import ChainError
 from energy_agent.core.job_identity import run_of
@@ -36,14 +36,18 @@ SELECT DISTINCT day_ns, cluster, node, workload FROM (
   UNION ALL SELECT day_ns, cluster, node, workload FROM steps_in
 ) AS every_row WHERE workload <> '' ORDER BY cluster, node, workload, day_ns
 """
-_MODELS = "SELECT DISTINCT cluster, node, workload, model FROM tokens_in WHERE phase = 'generation' ORDER BY 1, 2, 3, 4"
+MODELS: Final = "SELECT DISTINCT cluster, node, workload, model FROM tokens_in WHERE phase = 'generation' ORDER BY 1, 2, 3, 4"
+"""Which models each workload generated tokens with."""
 _TRAINED = """
 SELECT DISTINCT s.cluster, s.workload, p.workload_kind, p.labels FROM steps_in AS s
 LEFT JOIN all_workload AS p ON p.cluster = s.cluster AND p.node = s.node AND p.workload = s.workload
 WHERE s.phase = 'training' AND s.steps > 0 ORDER BY 1, 2, 3, 4
 """
-_COLUMNS = {"day_ns": "BIGINT", "cluster": "VARCHAR", "node": "VARCHAR", "workload": "VARCHAR", "part": "INTEGER",
-            "holder": "INTEGER", "name": "INTEGER"}  # fmt: skip
+WHO_COLUMNS: Final = {
+    "day_ns": "BIGINT", "cluster": "VARCHAR", "node": "VARCHAR", "workload": "VARCHAR", "part": "INTEGER",
+    "holder": "INTEGER", "name": "INTEGER",
+}  # fmt: skip
+"""Of the table `who`."""
 _COLUMNS_OF_NAME = ("cluster", "node", "workload")
 
 
@@ -69,37 +73,50 @@ def tell(store: Store, rules: Sequence[TeamRule], models: Mapping[str, ModelName
     """Make the store's table `who`: the part of every workload on every day that it used anything, and its number."""
     whose = Whose()
     served: dict[Name, list[str]] = {}
-    for cluster, node, workload, model in store.rows(_MODELS):
+    for cluster, node, workload, model in store.rows(MODELS):
         served.setdefault((cluster, node, workload), []).append(model)
     trained = _trained(store)
-    columns: dict[str, list[Any]] = {name: [] for name in _COLUMNS}
-    facts = store.stream(_FACTS)
-    name: Name | None = None
-    kind, labels, holder = "", "{}", 0
-    part: int | None = None  # None: facts are other ones than those of the row before
-    ahead = next(facts, None)
-    for day_ns, *of in store.stream(_USED):
-        if name is None or of != list(name):
-            name = (of[0], of[1], of[2])
-            kind, labels, part = "", "{}", None
-            holder += 1
-        while ahead is not None and (ahead[1:4], ahead[0]) <= (name, day_ns):
-            if ahead[1:4] == name and (kind, labels) != ahead[4:6]:
-                kind, labels, part = ahead[4], ahead[5], None
-            ahead = next(facts, None)
-        if part is None:
-            said = _labels(labels, name)
-            trains = bool(trained & {(name[0], "", name[2]), (name[0], "run", run_of(kind, said))})
-            part = whose.number(replace(_who(kind, said, name[2], served.get(name, []), rules, models), trains=trains))
-            if said or name not in whose.names:
-                whose.names[name] = called(name[2], said)
+    columns: dict[str, list[Any]] = {name: [] for name in WHO_COLUMNS}
+    holder, part = 0, NOBODY
+    for day_ns, name, kind, text, is_new, changed in labels_by_day(store):
+        holder += is_new
+        if changed:
+            labels = parse_labels(text, name)
+            trains = bool(trained & {(name[0], "", name[2]), (name[0], "run", run_of(kind, labels))})
+            part = whose.number(replace(_who(kind, labels, name[2], served.get(name, []), rules, models), trains=trains))
+            if labels or name not in whose.names:
+                whose.names[name] = called(name[2], labels)
         for column, value in zip(columns.values(), (day_ns, *name, part, holder), strict=False):  # names stand at the end
             column.append(value)
     numbers = {called: number for number, called in enumerate(dict.fromkeys(whose.names.values()))}
     whose.called = list(numbers)
     columns["name"] = [numbers[whose.names[of]] for of in zip(*(columns[key] for key in _COLUMNS_OF_NAME), strict=True)]
-    store.table("who", _COLUMNS, columns)
+    store.table("who", WHO_COLUMNS, columns)
     return whose
+
+
+def labels_by_day(store: Store) -> Iterator[tuple[int, Name, str, str, bool, bool]]:
+    """Kind and labels (JSON) of each workload on each UTC day of use, by workload and day.
+
+    Yields:
+        (day, workload, kind, labels, whether the workload is another than before, whether anything of it changed).
+    """
+    facts = store.stream(_FACTS)
+    name: Name | None = None
+    kind, labels, changed = "", "{}", True
+    ahead = next(facts, None)
+    for day_ns, *of in store.stream(_USED):
+        is_new = name is None or of != list(name)
+        if is_new:
+            name = (of[0], of[1], of[2])
+            kind, labels, changed = "", "{}", True
+        assert name is not None
+        while ahead is not None and (ahead[1:4], ahead[0]) <= (name, day_ns):
+            if ahead[1:4] == name and (kind, labels) != ahead[4:6]:
+                kind, labels, changed = ahead[4], ahead[5], True
+            ahead = next(facts, None)
+        yield day_ns, name, kind, labels, is_new, changed
+        changed = False
 
 
 def _trained(store: Store) -> set[Name]:
@@ -107,12 +124,13 @@ def _trained(store: Store) -> set[Name]:
     found: set[Name] = set()
     for cluster, workload, kind, text in store.rows(_TRAINED):
         found.add((cluster, "", workload))
-        if run := run_of(kind, _labels(text, (cluster, "", workload))) if text else "":
+        if run := run_of(kind, parse_labels(text, (cluster, "", workload))) if text else "":
             found.add((cluster, "run", run))
     return found
 
 
-def _labels(text: str, name: Name) -> dict[str, str]:
+def parse_labels(text: str, name: Name) -> dict[str, str]:
+    """Labels from their JSON. Raises ChainError: not what an agent writes."""
     try:
         found = json.loads(text)
     except (ValueError, RecursionError):

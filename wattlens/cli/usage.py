@@ -11,7 +11,7 @@ from energy_agent.core.errors import UsageError, WattlensError
 from energy_agent.core.text import printable
 from wattlens.cli._command import Command
 from wattlens.cli._options import Pairs, within
-from wattlens.terminal_line import drawn_line
+from wattlens.terminal_line import count_progress, drawn_line
 
 if TYPE_CHECKING:
     from wattlens.usage.statement import GroupBy, RowKey, Usage
@@ -51,6 +51,9 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     )
 
     value = parser.add_argument_group("cost and carbon")
+    value.add_argument(
+        "--org", type=Path, metavar="FILE", help="org.xlsx or org.yaml of `wattlens report`: tariffs, grid factors, teams"
+    )
     value.add_argument("--price", metavar="PRICE", help="price of electricity, such as 0.18EUR/kWh")
     value.add_argument("--carbon", metavar="GRAMS", help="grid carbon intensity in g CO2e per kWh, such as 380")
 
@@ -123,9 +126,30 @@ def _read(arguments: argparse.Namespace, by: "GroupBy", start_ns: int, end_ns: i
     if arguments.prometheus is not None:
         if arguments.source is not None:
             raise UsageError(f"--prometheus: cannot be combined with a SOURCE ({arguments.source})")
+        if arguments.org is not None:
+            raise UsageError("--prometheus: cannot be combined with --org; give --price and --carbon")
         return _read_prometheus(arguments, by, start_ns, end_ns, now_ns)
-    source = Path(arguments.source) if arguments.source is not None else _agent_state()
-    return _until_now(read_usage(source, by, start_ns, end_ns), now_ns)
+    source = arguments.source if arguments.source is not None else str(_agent_state())
+    if arguments.org is not None or "://" in source or _is_compacted(Path(source)):
+        return _until_now(_read_days(arguments, source, by, start_ns, end_ns, now_ns), now_ns)
+    return _until_now(read_usage(Path(source), by, start_ns, end_ns), now_ns)
+
+
+def _is_compacted(source: Path) -> bool:
+    from reports.ledger.scratch import is_compacted
+
+    return not (source / "journal.db").exists() and is_compacted(source)
+
+
+def _read_days(arguments: argparse.Namespace, source: str, by: "GroupBy", start_ns: int, end_ns: int, now_ns: int) -> "Usage":
+    from energy_agent.core.units import NS_PER_DAY
+    from wattlens.report.inputs.org import load_organisation
+    from wattlens.usage.compacted_days import read_days
+
+    organisation = None
+    if arguments.org is not None:
+        organisation = load_organisation(arguments.org, start_ns - NS_PER_DAY, end_ns + NS_PER_DAY, now_ns)
+    return read_days(source, by, start_ns, end_ns, organisation, count_progress("compacted"))
 
 
 def _agent_state() -> Path:

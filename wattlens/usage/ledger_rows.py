@@ -283,7 +283,7 @@ def statement_of(period: LedgerPeriod, by: GroupBy, source: str) -> Usage:
         len(nodes),
         sum(device.metered_ns for place, device in chosen.items() if is_gpu(place[2])),
         whole,
-        "" if whole else _why_gpus_only(nodes),
+        "" if whole else why_gpus_only(nodes),
         period.simulated,
     )
     return Usage(by, scope, in_order(rows), _total(chosen, gains, open_places, period))
@@ -383,7 +383,8 @@ def _nodes(sums: _Sums) -> list[Node]:
     return [Node("", cluster, node, *numbers) for (cluster, node), numbers in sorted(found.items())]
 
 
-def _why_gpus_only(nodes: Sequence[Node]) -> str:
+def why_gpus_only(nodes: Sequence[Node]) -> str:
+    """Why the energy of whole nodes is not known."""
     whole = sum(node.whole for node in nodes)
     return f"{whole} of {len(nodes)} nodes have a meter of the whole node" if whole else "no node has a meter of the whole node"
 

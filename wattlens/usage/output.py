@@ -161,7 +161,9 @@ def _reasons(usage: Usage, rows: Sequence[UsageRow]) -> Iterator[str]:
     elif energy.open:
         lines.append(f"No upper bound: {_count(energy.open, 'device')} with a gap whose energy nothing bounds")
     for name, amounts in (("cost", [row.cost for row in rows]), ("CO2e", [row.carbon for row in rows])):
-        lines += [f"No {name}: {reason}" for reason in dict.fromkeys(a.reason for a in amounts if a.value is None)]
+        missing = [amount.reason for amount in amounts if amount.value is None]
+        if missing:
+            lines.append(f"No {name}: {missing[-1]}")  # of the total, which lacks what any row lacks
     if not usage.total.tokens:
         lines.append(f"No tokens: {usage.total.no_tokens}")
     elif all(not row.tokens for row in rows[:-1]):

@@ -52,8 +52,8 @@ class RowKey(NamedTuple):
     name: str
 
 
-NO_PRICE: Final = "no price: give --price"
-NO_CARBON: Final = "no grid carbon intensity: give --carbon"
+NO_PRICE: Final = "no price: give --price or --org"
+NO_CARBON: Final = "no grid carbon intensity: give --carbon or --org"
 NO_TOKENS: Final = "no tokens recorded"
 TOKENS_OF_WORKLOADS: Final = "tokens are recorded per workload, not per GPU"
 

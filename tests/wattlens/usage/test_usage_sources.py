@@ -1,0 +1,89 @@
+"""`wattlens usage` gives the same statement of the same energy, from segments and from the compacted days of a fleet."""
+
+import shutil
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+
+from benchmarks import sample_fleet
+from energy_agent.core.errors import WattlensError
+from energy_agent.core.units import NS_PER_DAY, UJ_PER_KWH
+from energy_agent.ledger.rows.kinds import CELL_NS
+from tests.reports.ledger import sql_days
+from wattlens.cli import main
+from wattlens.report.inputs.org import load_organisation
+from wattlens.usage.compacted_days import read_days
+from wattlens.usage.ledger_rows import read_usage
+from wattlens.usage.statement import GroupBy, RowKind
+
+FIRST_NS = sample_fleet.FIRST_NS
+WHOLE = (FIRST_NS, FIRST_NS + 3 * NS_PER_DAY)
+CUT = (FIRST_NS + 33 * CELL_NS, FIRST_NS + 2 * NS_PER_DAY + 71 * CELL_NS)
+ORG = Path(__file__).parents[3] / "deploy/examples/report/org.yaml"
+
+
+@pytest.fixture(scope="module")
+def fleet(tmp_path_factory):
+    """Segments of four nodes; the same as days of one site, and as days of the sites of the inventory."""
+    folder = tmp_path_factory.mktemp("fleet")
+    with pytest.MonkeyPatch.context() as patch:
+        sql_days.make(folder, patch)
+        words = ["ledger", "compact", "--output", f"{folder}/one", "--site", "one", str(folder / "segments")]
+        assert main(words) == 0
+        yield folder
+
+
+@pytest.mark.parametrize("by", GroupBy)
+@pytest.mark.parametrize("period", [WHOLE, CUT], ids=["whole", "cut"])
+def test_segments_and_days_give_the_same_statement(fleet, by, period):
+    rows = read_usage(fleet / "segments", by, *period)
+    days = read_days(str(fleet / "one"), by, *period)
+    assert replace(days, scope=replace(days.scope, source=rows.scope.source)) == rows
+    assert rows.scope.whole_nodes
+    assert len(rows.rows) >= 2
+
+
+def test_the_total_of_a_fleet_does_not_depend_on_grouping_or_site(fleet):
+    totals = [read_days(str(fleet / "days"), by, *WHOLE).total for by in GroupBy]
+    assert all(total == totals[0] for total in totals)
+    assert totals[0].energy.energy_uj == read_usage(fleet / "segments", GroupBy.TEAM, *WHOLE).total.energy.energy_uj
+
+
+def test_segments_are_compacted_where_an_organisation_is_given(fleet):
+    organisation = load_organisation(ORG, *WHOLE, WHOLE[1])
+    days = read_days(str(fleet / "days"), GroupBy.TEAM, *WHOLE, organisation)
+    assert read_days(str(fleet / "segments"), GroupBy.TEAM, *WHOLE, organisation).rows == days.rows
+
+
+def test_cost_and_co2e_by_tariffs_and_factors_sum_to_the_total(fleet):
+    shutil.copytree(fleet / "days/pnq1", fleet / "asia/pnq1")  # the site whose factor is a yearly one
+    usage = read_days(str(fleet / "asia"), GroupBy.TEAM, *WHOLE, load_organisation(ORG, *WHOLE, WHOLE[1]))
+    assert usage.currency == "EUR"
+    assert sum(row.cost.value for row in usage.rows) == usage.total.cost.value
+    assert sum(row.carbon.value for row in usage.rows) == usage.total.carbon.value
+    kwh = Fraction(usage.total.energy.energy_uj, UJ_PER_KWH)
+    assert 0.05 < usage.total.cost.value / kwh < 0.5
+    assert usage.total.carbon.value / kwh == next(row.carbon.value * UJ_PER_KWH / row.energy.energy_uj for row in usage.rows)
+
+
+def test_what_one_site_lacks_the_total_lacks(fleet):
+    usage = read_days(str(fleet / "days"), GroupBy.TEAM, *WHOLE, load_organisation(ORG, *WHOLE, WHOLE[1]))
+    lacking = {row.key.name for row in usage.rows if row.carbon.value is None}
+    assert "language" not in lacking
+    assert usage.total.carbon.value is None
+    assert "kWh have no grid factor" in usage.total.carbon.reason
+
+
+def test_a_period_without_energy_names_what_the_fleet_holds(fleet):
+    with pytest.raises(WattlensError, match="the ledger holds 2026-03-31T00:00:00Z to 2026-04-03T00:00:00Z"):
+        read_days(str(fleet / "days"), GroupBy.TEAM, FIRST_NS - 9 * NS_PER_DAY, FIRST_NS - 8 * NS_PER_DAY)
+
+
+def test_the_command_reads_days_and_organisation(fleet, capsys):
+    words = ["usage", str(fleet / "days"), "--from", "2026-03-31", "--to", "2026-04-03", "--by", "team", "--org", str(ORG)]
+    assert main(words) == 0
+    printed = capsys.readouterr().out
+    assert all(f"\n{name}" in printed for name in ("assistants", RowKind.UNALLOCATED, RowKind.TOTAL))
+    assert "building overhead not included" in printed

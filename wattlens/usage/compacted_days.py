@@ -1,0 +1,284 @@
+"""A statement from a fleet's compacted days, by the report's own SQL (reports/sql) in DuckDB: rows do not fill the memory."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from typing import Any
+
+from energy_agent.core.errors import WattlensError
+from energy_agent.core.units import UJ_PER_KWH
+from energy_agent.ledger.chain import Progress
+from energy_agent.site.building.ratio import Amount
+from reports.figures.energy import Energy, whole_energy
+from reports.inputs import Organisation, TeamRule
+from reports.ledger import gains
+from reports.ledger.attribution import MODELS, WHO_COLUMNS, Name, labels_by_day, parse_labels
+from reports.ledger.days import Day, find_days, overlapping, verify_files
+from reports.ledger.reading import read_priced, refuse_twice
+from reports.ledger.scratch import SITE, compacted
+from reports.ledger.store import Store, kind_file, open_store, sql
+from reports.ledger.sums import NOBODY, Counted, Held, InState, Node, Seen, Sums, Whole, Window
+from reports.period import utc_text
+from reports.site.grid import grid
+from wattlens.usage.grouping import device_name, row_of
+from wattlens.usage.ledger_rows import why_gpus_only
+from wattlens.usage.statement import (
+    NO_CARBON,
+    NO_PRICE,
+    NO_TOKENS,
+    TOKENS_OF_WORKLOADS,
+    TOTAL,
+    UNALLOCATED,
+    UNATTRIBUTED,
+    GroupBy,
+    Parts,
+    RowKey,
+    RowKind,
+    Usage,
+    UsageRow,
+    UsageScope,
+    in_order,
+    joined,
+    unlabelled,
+)
+
+_READ = ("holder_day", "span_day", "workload_cell", "tokens", "steps", "gap", "workload", "device")
+_ROWS = ("cell", "span")
+BY_WORKLOAD = "prices and grid intensities by the hour are applied per workload, not per GPU"
+
+
+def read_days(
+    ledger: str,
+    by: GroupBy,
+    start_ns: int,
+    end_ns: int,
+    organisation: Organisation | None = None,
+    progress: Progress | None = None,
+) -> Usage:
+    """The statement of a period [start_ns, end_ns), which begins and ends with a cell.
+
+    The ledger is a folder or fsspec URL of compacted days, or holds segments, which are compacted into a scratch folder first;
+    `progress` is then called with (done, all) files. Teams, tariffs and grid factors are those of the organisation.
+
+    Raises:
+        UsageError: nothing there that is a ledger.
+        ChainError: a file is not what its day's manifest says.
+        WattlensError: no energy in the period, or a device whose energy would count twice.
+    """
+    inputs = organisation or Organisation(least_coverage=Fraction(0))
+    names = sorted(inputs.sites)
+    with compacted(ledger, inputs.stays(names[0] if len(names) == 1 else None if names else SITE), progress) as system:
+        days = find_days(system)
+        chosen = overlapping(days, start_ns, end_ns)
+        if not chosen:
+            raise _nothing(days, start_ns, end_ns)
+        windows = {day.site: Window(start_ns, end_ns) for day in chosen}
+        verify_files(system, chosen, [kind_file(kind) for kind in _READ])
+        cut = [day for day in chosen if day.start_ns < start_ns or day.end_ns > end_ns]
+        verify_files(system, cut, [kind_file(kind) for kind in _ROWS])
+        with open_store(system, chosen, windows) as store:
+            keys = _number_rows(store, by, inputs.teams)
+            store.run("used")
+            store.run("classed")
+            refuse_twice(store)
+            gains.tell(store)
+            sums = _Read.of(store)
+            if not sums.nodes:
+                raise _nothing(days, start_ns, end_ns)
+            rows = _device_rows(store, sums) if by is GroupBy.GPU else _group_rows(store, by, keys, sums)
+            usage = Usage(by, _scope(store, ledger, chosen, sums, (start_ns, end_ns)), in_order(rows), _total(store, sums))
+            return usage if organisation is None else _with_worth(usage, store, keys, sums, organisation, windows)
+
+
+def _nothing(days: Sequence[Day], start_ns: int, end_ns: int) -> WattlensError:
+    extent = f"{utc_text(min(d.start_ns for d in days))} to {utc_text(max(d.end_ns for d in days))}"
+    return WattlensError(f"no energy from {utc_text(start_ns)} to {utc_text(end_ns)}; the ledger holds {extent}")
+
+
+def _number_rows(store: Store, by: GroupBy, rules: Sequence[TeamRule]) -> list[RowKey]:
+    """Make the store's table `who`, where each row of the statement is a part; returns the rows by the number of their part."""
+    served: dict[Name, list[str]] = {}
+    for cluster, node, workload, model in store.rows(MODELS):
+        served.setdefault((cluster, node, workload), []).append(model)
+    keys: list[RowKey] = [unlabelled(by)]  # NOBODY
+    numbers: dict[RowKey, int] = {}
+    columns: dict[str, list[Any]] = {name: [] for name in WHO_COLUMNS}
+    latest: dict[int, RowKey] = {}  # of each workload, whose name holds for the whole period
+    holder, key = 0, keys[NOBODY]
+    for day_ns, name, kind, text, is_new, changed in labels_by_day(store):
+        holder += is_new
+        if changed:
+            labels = parse_labels(text, name)
+            key = row_of(by, name[2], kind, labels, served.get(name, ()), rules)
+            if labels or is_new:
+                latest[holder] = key
+        if by is not GroupBy.WORKLOAD and key not in numbers:
+            numbers[key] = len(keys)
+            keys.append(key)
+        values = (day_ns, *name, numbers.get(key, NOBODY), holder, 0)
+        for column, value in zip(columns.values(), values, strict=True):
+            column.append(value)
+    if by is GroupBy.WORKLOAD:
+        for key in latest.values():
+            if key not in numbers:
+                numbers[key] = len(keys)
+                keys.append(key)
+        columns["part"] = [numbers[latest[number]] for number in columns["holder"]]
+    store.table("who", WHO_COLUMNS, columns)
+    return keys
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """What all statements need of the store."""
+
+    nodes: tuple[Node, ...]
+    wholes: tuple[Whole, ...]
+    tokens: tuple[Counted, ...]
+
+    @classmethod
+    def of(cls, store: Store) -> "_Read":
+        return cls(store.records(Node, "nodes"), store.records(Whole, "sites"), store.records(Counted, "tokens"))
+
+    @property
+    def whole_nodes(self) -> bool:
+        return all(node.whole for node in self.nodes)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return ("gpu", "host") if self.whole_nodes else ("gpu",)
+
+
+def _scope(store: Store, ledger: str, days: Sequence[Day], sums: _Read, period: tuple[int, int]) -> UsageScope:
+    seen = store.records(Seen, "seen")
+    extent = [(int(first), int(last)) for _, first, last in store.answer("extent") if first is not None]
+    return UsageScope(
+        f"days {ledger}",
+        *period,
+        min((first for first, _ in extent), default=period[0]),
+        max((last for _, last in extent), default=period[1]),
+        len({row.device for row in seen}),
+        len({(node.cluster, node.node) for node in sums.nodes}),
+        sum(row.metered_ns for row in seen),
+        sums.whole_nodes,
+        "" if sums.whole_nodes else why_gpus_only(sums.nodes),
+        any(day.simulated for day in days),
+    )
+
+
+def _group_rows(store: Store, by: GroupBy, keys: Sequence[RowKey], sums: _Read) -> list[UsageRow]:
+    found: dict[RowKey, list[UsageRow]] = {}
+
+    def add(key: RowKey, energy: Energy, parts: Parts, tokens: Mapping[str, int] | None = None) -> None:
+        found.setdefault(key, []).append(UsageRow(key, energy, parts, tokens or {}))
+
+    for row in store.records(Held, "parts"):
+        if row.device_class in sums.classes:
+            energy = Energy(row.held_uj, row.held_gain_uj, row.held_edge_uj, row.gap_uj, row.unbounded, row.open)
+            add(keys[row.part], energy, Parts(row.active_uj, row.idle_uj))
+    for state in store.records(InState, "states"):
+        if state.device_class in sums.classes and state.state not in ("active", "idle"):
+            parts = Parts()
+            parts.add(state.state, state.energy_uj)
+            key = UNALLOCATED if parts.unallocated_uj or state.state == "unheld" else UNATTRIBUTED
+            add(key, Energy(state.energy_uj, state.gain_uj, state.edge_uj, 0, state.unbounded), parts)
+    for counted in sums.tokens:
+        add(keys[counted.part], Energy(), Parts(), {counted.phase: counted.tokens})
+    return [replace(joined(key, rows), cost=Amount(None, reason=NO_PRICE), carbon=Amount(None, reason=NO_CARBON))
+            for key, rows in found.items()]  # fmt: skip
+
+
+def _device_rows(store: Store, sums: _Read) -> list[UsageRow]:
+    rows = []
+    for _, device_class, _, node, device, *numbers in store.rows(sql("devices")):
+        if device_class not in sums.classes:
+            continue
+        *states, edge_uj, gap_uj, gain_uj, unbounded, is_open = map(int, numbers)
+        gpu = device_class == "gpu"
+        key = RowKey(RowKind.GROUP if gpu else RowKind.NODE, device_name(node, device, gpu=gpu))
+        energy = Energy(sum(states), gain_uj, edge_uj, gap_uj, unbounded, is_open)
+        rows.append(UsageRow(key, energy, Parts(*states), no_tokens=TOKENS_OF_WORKLOADS))
+    return rows
+
+
+def _total(store: Store, sums: _Read) -> UsageRow:
+    parts, tokens = Parts(), dict[str, int]()
+    for state in store.records(InState, "states"):
+        if state.device_class in sums.classes:
+            parts.add(state.state, state.energy_uj)
+    for counted in sums.tokens:
+        tokens[counted.phase] = tokens.get(counted.phase, 0) + counted.tokens
+    energy = whole_energy(whole for whole in sums.wholes if whole.device_class in sums.classes)
+    return UsageRow(TOTAL, energy, parts, tokens, NO_TOKENS)
+
+
+@dataclass(slots=True)
+class _Worth:
+    """Money and grams of the energy of one row, in uJ x money (or grams) per kWh, and the energy that has neither."""
+
+    money: Fraction = field(default_factory=Fraction)
+    grams: Fraction = field(default_factory=Fraction)
+    unpriced_uj: int = 0
+    ungrammed_uj: int = 0
+
+
+def _with_worth(
+    usage: Usage, store: Store, keys: Sequence[RowKey], sums: _Read, organisation: Organisation, windows: Mapping[str, Window]
+) -> Usage:
+    """The statement with cost and CO2e by the tariffs and grid factors of each site, cell by cell."""
+    if usage.by is GroupBy.GPU:
+        lacking = Amount(None, reason=BY_WORKLOAD)
+        rows = tuple(replace(row, cost=lacking, carbon=lacking) for row in usage.rows)
+        return replace(usage, rows=rows, total=replace(usage.total, cost=lacking, carbon=lacking))
+    cells: dict[str, dict[int, tuple[int, int]]] = {site: {} for site in windows}
+    for site, start_ns, gpu, host in store.answer("cells"):
+        cells[site][start_ns] = int(gpu), int(host)
+    grids = {
+        site: grid(
+            organisation.sites.get(site),
+            {at: gpu + (host if sums.whole_nodes else 0) for at, (gpu, host) in of_site.items()},
+            windows[site],
+            of_site,
+            matched=False,
+        )
+        for site, of_site in cells.items()
+    }
+    read = Sums(windows, usage.scope.simulated, {}, cells=cells, nodes=sums.nodes if sums.whole_nodes else ())
+    found: dict[RowKey, _Worth] = {}
+    total = _Worth()
+    for priced in read_priced(store, {site: each.worth for site, each in grids.items()}, read):
+        key = keys[priced.part] if priced.part != NOBODY else UNALLOCATED
+        for worth in (found.setdefault(key, _Worth()), total):
+            worth.money += priced.money
+            worth.grams += priced.grams
+            worth.unpriced_uj += priced.unpriced_uj
+            worth.ungrammed_uj += priced.ungrammed_uj
+    currencies = {each.currency for each in grids.values()}
+    currency = currencies.pop() if len(currencies) == 1 else ""
+    bases = {str(each.location.basis) for each in grids.values() if each.location is not None}
+    why = {
+        "cost": "" if currency else "the sites have no tariffs, or tariffs in several currencies",
+        "carbon": "" if len(bases) == 1 else "the sites have no grid factor, or factors of different emissions",
+    }
+
+    def value(row: UsageRow, worth: _Worth, share: Fraction) -> UsageRow:
+        cost = _amount(why["cost"], worth.money * share, worth.unpriced_uj, "tariff")
+        return replace(row, cost=cost, carbon=_amount(why["carbon"], worth.grams * share, worth.ungrammed_uj, "grid factor"))
+
+    free_uj = sum(row.energy.energy_uj for row in usage.rows if row.key in (UNALLOCATED, UNATTRIBUTED))
+    rows = tuple(
+        value(row, found.get(UNALLOCATED, _Worth()), Fraction(row.energy.energy_uj, free_uj) if free_uj else Fraction(0))
+        if row.key in (UNALLOCATED, UNATTRIBUTED)
+        else value(row, found.get(row.key, _Worth()), Fraction(1))
+        for row in usage.rows
+    )
+    basis = [f"tariffs in {currency} by time of use"] if currency else []
+    basis += [f"grid factors by cell, {bases.pop()}, location-based"] if len(bases) == 1 else []
+    return replace(usage, rows=rows, total=value(usage.total, total, Fraction(1)), currency=currency,
+                   basis=(*usage.basis, *basis, "building overhead not included"))  # fmt: skip
+
+
+def _amount(reason: str, worth: Fraction, lacking_uj: int, what: str) -> Amount:
+    if not reason and lacking_uj:
+        reason = f"{float(Fraction(lacking_uj, UJ_PER_KWH)):,.3g} kWh have no {what}"
+    return Amount(None, reason=reason) if reason else Amount(worth / UJ_PER_KWH, reason="no bounds by the hour")
