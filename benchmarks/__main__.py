@@ -29,6 +29,7 @@ NAMES = (
     "site_polling",
     "report_meters",
     "report_scale",
+    "usage_scale",
     "fleet_scale",
 )
 OTHERS = ("fleet_load", "fleet_budget", "sample_report", "training_worker")

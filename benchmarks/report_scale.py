@@ -44,7 +44,7 @@ def report(days: Path, out: Path, *options: str) -> Row:
     with Popen(command, stdin=DEVNULL, stdout=DEVNULL, stderr=PIPE, text=True) as process:
         while process.poll() is None:  # it says less than a pipe holds
             used.append(of_family(cpu_s, process.pid))
-            held.append(of_family(_resident_b, process.pid))
+            held.append(of_family(resident_b, process.pid))
             time.sleep(_LOOK_S)
         assert process.stderr is not None
         errors = process.stderr.read()
@@ -54,7 +54,7 @@ def report(days: Path, out: Path, *options: str) -> Row:
     return {"s": seconds, "cpu_s": max(used), "peak_mib": peak_mib, "ok": seconds <= SECONDS_MAX and peak_mib <= PEAK_MAX_MIB}
 
 
-def _resident_b(pid: int) -> int:
+def resident_b(pid: int) -> int:
     """What processes share counts for each."""
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE_B
 

@@ -1,0 +1,110 @@
+"""Scale of `wattlens usage`: a fleet quarter of 10,000 GPUs, by team, workload and GPU, within 60 s and 2 GiB.
+
+`python -m benchmarks usage_scale` generates and compacts a tenth of the fleet as `report_scale` does, and writes ten copies of
+its days, each with nodes, GPUs and workloads of its own. `--ledger` names days of that tenth that exist already. A copy has the
+tables that a period of whole UTC days is read from; rows of cells and spans are left out, as they are not read.
+"""
+
+import hashlib
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from subprocess import PIPE, Popen
+from typing import Any, Final
+
+from benchmarks import report_ledger
+from benchmarks.report_fleet import UTC_DAYS, Fleet
+from benchmarks.report_scale import PEAK_MAX_MIB, SECONDS_MAX, resident_b
+from benchmarks.runner import Row, say
+from benchmarks.running import cpu_s, of_family
+from energy_agent.core.errors import UsageError
+
+NAMES: Final = ("cluster", "node", "device", "workload")
+UNREAD: Final = ("cell.parquet", "span.parquet")
+PERIOD: Final = ("--from", "2025-10-01", "--to", "2026-01-01")
+_POLL_S: Final = 0.02
+
+
+def copy_days(days: Path, target: Path, number: int) -> int:
+    """A copy of compacted days whose nodes, GPUs and workloads no other copy has; returns its rows of day sums and counts."""
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    rows = 0
+    for manifest in sorted(days.glob("*/*/r0000/manifest.json")):
+        said = json.loads(manifest.read_text())
+        folder = target / f"{said['site']}-{number}" / said["day"] / "r0000"
+        folder.mkdir(parents=True)
+        files = {}
+        for name in said["files"]:
+            if name in UNREAD:
+                continue
+            table = pq.read_table(manifest.parent / name)
+            for place, column in enumerate(table.schema.names):
+                values = table.column(column)
+                if column in NAMES:
+                    used = pc.not_equal(values, "")
+                    values = pc.if_else(used, pc.binary_join_element_wise(values, f"c{number}", ""), values)
+                elif column == "labels":
+                    values = pc.replace_substring_regex(values, '"pod":"([^"]*)"', f'"pod":"\\1-c{number}"')
+                table = table.set_column(place, table.schema.field(place), values)
+            pq.write_table(table, folder / name, compression="zstd")
+            files[name] = hashlib.sha256((folder / name).read_bytes()).hexdigest()
+            rows += table.num_rows
+        changed = said | {"site": f"{said['site']}-{number}", "files": files}
+        (folder / "manifest.json").write_text(json.dumps(changed))
+    return rows
+
+
+def measure(days: Path, by: str) -> tuple[Row, dict[str, Any]]:
+    """Run the command as a user does: seconds, the most that its processes held at a time, and what it printed."""
+    command = [sys.executable, "-m", "wattlens", "usage", str(days), *PERIOD, "--by", by, "--json"]
+    with tempfile.TemporaryFile("w+") as output:
+        began, used, held = time.perf_counter(), [0.0], [0.0]
+        with Popen(command, stdout=output, stderr=PIPE, text=True) as process:
+            while process.poll() is None:
+                used.append(of_family(cpu_s, process.pid))
+                held.append(of_family(resident_b, process.pid))
+                time.sleep(_POLL_S)
+            assert process.stderr is not None
+            errors = process.stderr.read()
+        seconds, peak_mib = time.perf_counter() - began, max(held) / 2**20
+        if process.returncode:
+            raise UsageError(f"wattlens usage ended with {process.returncode}: {errors.strip()}")
+        output.seek(0)
+        said: dict[str, Any] = json.load(output)
+    row: Row = {
+        "by": by,
+        "GPUs": said["gpus"],
+        "rows": len(said["rows"]),
+        "s": seconds,
+        "cpu_s": max(used),
+        "peak_mib": peak_mib,
+        "ok": seconds <= SECONDS_MAX and peak_mib <= PEAK_MAX_MIB,
+    }
+    return row, said
+
+
+def run(ledger: str = "", nodes: int = 125, copies: int = 10, days: int = UTC_DAYS, jobs: int = 2) -> Iterator[Row]:
+    """A tenth of the fleet, then all of it."""
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:2])
+    with tempfile.TemporaryDirectory(prefix="usage-scale-") as scratch:
+        part = Path(ledger) if ledger else report_ledger.make(Fleet(nodes), Path(scratch) / "part", days, jobs).folder
+        fleet = Path(scratch) / "fleet"
+        rows = 0
+        for number in range(copies):
+            rows += copy_days(part, fleet, number)
+            say(f"copy {number + 1} of {copies}")
+        yield {"copies": copies, "rows read": rows, "parquet_b": sum(p.stat().st_size for p in fleet.rglob("*.parquet"))}
+        _, small = measure(part, "team")
+        totals = set()
+        for by in ("team", "workload", "gpu"):
+            row, said = measure(fleet, by)
+            summed = sum(int(each["energy_uj"]) for each in said["rows"])
+            totals.add(said["total"]["energy_uj"])
+            exact = summed == int(said["total"]["energy_uj"]) == copies * int(small["total"]["energy_uj"])
+            yield row | {"exact": exact, "ok": row["ok"] and exact and len(totals) == 1}
