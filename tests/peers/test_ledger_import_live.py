@@ -8,6 +8,7 @@ import subprocess
 import time
 import urllib.parse
 import urllib.request
+from dataclasses import replace
 
 import pytest
 import yaml
@@ -28,6 +29,10 @@ from wattlens.history_import.request import Request
 from wattlens.history_import.run import run
 from wattlens.prometheus.access import Access
 from wattlens.prometheus.history import History
+from wattlens.usage.compacted_days import read_days
+from wattlens.usage.ledger_rows import read_usage
+from wattlens.usage.prometheus import read_prometheus
+from wattlens.usage.statement import UNATTRIBUTED, GroupBy, RowKind
 
 pytestmark = [pytest.mark.prometheus, pytest.mark.smoke, pytest.mark.timeout(360)]
 
@@ -177,3 +182,24 @@ def test_the_segments_say_whose_they_are(imported):
     assert {row.gain_ppm for row in rows if isinstance(row, DeviceFacts) and is_gpu(row.uuid)} == {50_000}  # the agent's own
     assert {row.sku for row in rows if isinstance(row, DeviceFacts) and is_gpu(row.uuid)} == {"NVIDIA H100 80GB HBM3"}
     assert {row.method for row in rows if isinstance(row, Cell) and is_gpu(row.device)} <= {Method.COUNTER, Method.BRIDGED}
+
+
+@pytest.mark.parametrize("by", GroupBy)
+def test_usage_is_the_same_from_ledger_days_and_prometheus(past, by):
+    url, state, _ = past
+    now = time.time_ns()
+    period = (now - 300 * 10**9) // CELL_NS * CELL_NS, (now // CELL_NS + 1) * CELL_NS
+    own = read_usage(state, by, *period)
+    days = read_days(str(state), by, *period)
+    assert replace(days, scope=replace(days.scope, source=own.scope.source)) == own
+    assert own.total.energy.energy_uj == sum(item.row.energy_uj for item in read_rows(state) if isinstance(item.row, Cell))
+    scraped = read_prometheus(Access(url), by, *period, now, {}, lambda _: None)
+    # Prometheus has nothing of the time before its first scrape and after its last, at 700 W per GPU at most; see above.
+    times = [float(t) for s in raw(url, "wattlens_gpu_energy_joules_total[10m]") for t, _ in s["values"]]
+    outside_s = max(0, min(times) - own.scope.first_ns / 1e9) + max(0, own.scope.last_ns / 1e9 - max(times)) + 2 * 2.5
+    missing_uj = own.total.energy.energy_uj - scraped.total.energy.energy_uj
+    assert 0 <= missing_uj <= outside_s * 2 * 700 * 10**6
+    theirs = {row.key: row.energy.energy_uj for row in scraped.rows}
+    for row in own.rows:
+        if row.key.kind is RowKind.GROUP:
+            assert 0 <= row.energy.energy_uj - theirs[row.key] <= missing_uj + theirs.get(UNATTRIBUTED, 0)
