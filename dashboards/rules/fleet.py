@@ -55,10 +55,10 @@ CARBON: Final = f"cluster_site:wattlens_carbon_grams:estimate{WINDOW}"
 """That times the grid's intensity, in grams a second; its band leaves out the grid's own error."""
 METER_CARBON: Final = f"cluster_site:wattlens_meter_carbon_grams:rate{WINDOW}"
 """Grams a second: what the feeds of a site take, times the intensity of its grid."""
-GPU_ENERGY: Final = "uuid:wattlens_gpu_energy_joules:sum"
+GPU_ENERGY: Final = "uuid:wattlens_gpu_energy_joules_total"
 NODE_GAIN: Final = "instance:wattlens_gpu_energy_gain_uncertainty_ratio:max"
 NODE_EDGES: Final = "instance:wattlens_gpu_energy_edge_uncertainty_joules:sum"
-GPU_UNSEEN: Final = "uuid:wattlens_gpu_energy_gap_bound_joules:sum"
+GPU_UNSEEN: Final = "uuid:wattlens_gpu_energy_gap_bound_joules_total"
 
 _FLEET: Final = ("cluster", "job", "site")
 _HELD_ON: Final = "on (cluster, job, instance, workload)"

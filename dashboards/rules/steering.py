@@ -25,7 +25,7 @@ HELD: Final = "uuid_workload:wattlens_held:info"
 SAVED: Final = "uuid:wattlens_dvfs_saved_joules:last"
 EXTRA: Final = "uuid:wattlens_dvfs_extra_joules:last"
 """What the last closed analysis says of a GPU, kept once a minute; it may fall (see `change`)."""
-UNDONE: Final = "uuid:wattlens_dvfs_ineffective:sum"
+UNDONE: Final = "uuid:wattlens_dvfs_ineffective_total"
 """A counter of a GPU, kept once a minute.
 
 These three begin at 0 where steering may act, since the agent shows them from their first event on alone: so what comes first
