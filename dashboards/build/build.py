@@ -18,6 +18,7 @@ from dashboards.build import reference
 from dashboards.dashboard import Board
 from dashboards.lint import exclusions, lint
 from dashboards.rules import alerts, rules
+from dashboards.rules import compat as compat_rules
 from dashboards.rules import files as rule_files
 from energy_agent.core.catalogue.metric import Signal
 from energy_agent.core.catalogue.node import CATALOGUE
@@ -52,10 +53,15 @@ def _built() -> dict[str, str]:
     return files
 
 
-def build(root: Path) -> list[Path]:
-    """Write every file under `root`; returns their paths."""
+def build(root: Path, *, compat: bool = False) -> list[Path]:
+    """Write every file under `root`; returns their paths.
+
+    Args:
+        root: the folder.
+        compat: also the rules that give the names of 0.1, which are not committed.
+    """
     written = []
-    for name, content in artefacts().items():
+    for name, content in (artefacts() | ({compat_rules.PATH: rule_files.compat()} if compat else {})).items():
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(content, encoding="utf-8")

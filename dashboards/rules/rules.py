@@ -1,5 +1,7 @@
 """Every recording rule for Prometheus, in its groups."""
 
+from collections.abc import Iterable
+
 from dashboards.rules.fleet import fleet_groups
 from dashboards.rules.groups import group_rules
 from dashboards.rules.joules_per_token import over_workloads, per_token, precision_rules, rate_rules, wider_boundary_rules
@@ -39,6 +41,11 @@ def groups() -> tuple[Group, ...]:
 
 def content() -> dict[str, object]:
     """The rules, as a rules file of Prometheus and the spec of a PrometheusRule have them."""
+    return as_content(groups())
+
+
+def as_content(of: Iterable[Group]) -> dict[str, object]:
+    """Groups as such a file has them."""
     return {
         "groups": [
             {
@@ -49,6 +56,6 @@ def content() -> dict[str, object]:
                     for rule in group.rules
                 ],
             }
-            for group in groups()
+            for group in of
         ]
     }

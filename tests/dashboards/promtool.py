@@ -38,8 +38,15 @@ def query(uid: str, title: str, legend: str) -> str:
     return found[0]
 
 
-def promtool(home: Path, given: Mapping[str, str], wanted: Iterable[Asked]) -> str:
-    """What promtool says of the samples of queries on the series given, to five decimals; "" where all is so."""
+def promtool(home: Path, given: Mapping[str, str], wanted: Iterable[Asked], more: Iterable[Rule] = ()) -> str:
+    """What promtool says of the samples of queries on the series given, to five decimals; "" where all is so.
+
+    Args:
+        home: an empty folder.
+        given: series and their values.
+        wanted: queries with their samples.
+        more: rules beside the recording rules that the queries need.
+    """
     asked = [
         {
             "expr": f"round({SCALE} * ({substituted(expr, DURATIONS)}))",  # whole numbers, which promtool compares exactly
@@ -56,7 +63,7 @@ def promtool(home: Path, given: Mapping[str, str], wanted: Iterable[Asked]) -> s
     ]
     series = [{"series": name, "values": values} for name, values in given.items()]
     test = {"interval": f"{STEP_S}s", "input_series": series, "promql_expr_test": asked}
-    group = {"name": "needed", "interval": "30s", "rules": needed(str(asked))}
+    group = {"name": "needed", "interval": "30s", "rules": [*needed(str(asked)), *more]}
     (home / "rules.yml").write_text(json.dumps({"groups": [group]}))
     (home / "test.yml").write_text(json.dumps({"rule_files": ["rules.yml"], "evaluation_interval": "30s", "tests": [test]}))
     command = [need_program("promtool"), "test", "rules", "test.yml"]

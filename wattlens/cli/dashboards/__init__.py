@@ -22,6 +22,9 @@ def _configure(group: argparse.ArgumentParser) -> None:
     actions = group.add_subparsers(metavar="ACTION", required=True)
     build = actions.add_parser("build", help="write the files", description="Write dashboards, rules and metric reference.")
     build.add_argument("--out", type=Path, default=Path(), metavar="DIR", help="folder to write under (default: here)")
+    build.add_argument(
+        "--compat", action="store_true", help="also write recording rules that give the metrics of 0.1 under their old names"
+    )
     build.set_defaults(action=_build)
     check = actions.add_parser(
         "check",
@@ -52,7 +55,7 @@ def _build(arguments: argparse.Namespace) -> int:
     from dashboards.build.build import build
 
     try:
-        written = [str(path) for path in build(arguments.out)]
+        written = [str(path) for path in build(arguments.out, compat=arguments.compat)]
     except OSError as error:
         raise UsageError(f"--out: cannot write {error.filename}: {error.strerror}") from None
     print(json.dumps({"written": written}) if arguments.json else "\n".join(written))
