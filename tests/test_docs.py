@@ -23,8 +23,8 @@ from tests.support import free_port, need_program
 ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
 UNMARKED = {
-    "agent", "cli", "configuration", "factors", "import", "metrics", "report", "report-audit",
-    "report-inputs", "report-methods", "report-sql", "site", "top",
+    "agent", "cli", "configuration", "import", "metrics", "report", "report-audit", "factor-tables",
+    "report-inputs", "report-methods", "report-sql", "top",
     "alerts", "coexistence", "dcgm", "doctor", "fleet", "runbooks", "troubleshooting", "decisions", "extend", "sample-report",
 }  # fmt: skip
 """Pages and folders of docs whose blocks have no marks yet."""

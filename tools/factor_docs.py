@@ -1,4 +1,4 @@
-"""The tables of factor files in docs/factors.md, from the files: `python -m tools.factor_docs docs/factors.md`."""
+"""The tables of factor files in docs/factor-tables.md, from the files: `python -m tools.factor_docs docs/factor-tables.md`."""
 
 import sys
 from collections.abc import Iterable

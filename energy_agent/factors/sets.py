@@ -106,7 +106,7 @@ class Catalogue:
         """
         name = zone.upper()
         if not any(z == name for s in self.sets for z in (*(z for z, _ in s.factors), *(z for z, _ in s.missing))):
-            hint = self._nearest(zone) or "docs/factors.md lists what there is"
+            hint = self._nearest(zone) or "docs/factor-tables.md lists all factors"
             raise UsageError(f"{zone[:40]!r} is in no table of factors; {hint}")
 
     def _why_none(self, zone: str, basis: Basis) -> str:

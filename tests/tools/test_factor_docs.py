@@ -8,12 +8,12 @@ from energy_agent.factors import embodied_source, equivalents
 from energy_agent.factors.sets import shipped
 from tools import factor_docs as docs
 
-PAGE = Path(__file__).resolve().parents[2] / "docs/factors.md"
+PAGE = Path(__file__).resolve().parents[2] / "docs/factor-tables.md"
 
 
 def test_the_page_is_fresh() -> None:
     page = PAGE.read_text(encoding="utf-8")
-    assert docs.replaced(page) == page, "run python -m tools.factor_docs docs/factors.md"
+    assert docs.replaced(page) == page, "run python -m tools.factor_docs docs/factor-tables.md"
 
 
 def test_each_file_has_every_field_on_the_page() -> None:
