@@ -58,7 +58,7 @@ docs: $(VENV)/.dev ## Write what is generated: dashboards, rules, metric and key
 	$(BIN)/python -m tools.architecture_picture docs/pictures/architecture.svg
 	$(BIN)/python -m tools.factor_docs docs/factor-tables.md
 	$(BIN)/python -m tools.token_docs energy_agent/tokens/servers/README.md
-	$(BIN)/python -m tools.report_input_docs docs/report-inputs.md
+	$(BIN)/python -m tools.report_input_docs docs/report-sheets.md
 	$(BIN)/python -m tools.cli_docs docs/cli.md
 	$(BIN)/python -m benchmarks sample_report --out docs/sample-report
 

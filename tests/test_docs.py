@@ -23,8 +23,7 @@ from tests.support import free_port, need_program
 ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
 UNMARKED = {
-    "agent", "cli", "configuration", "import", "metrics", "report", "report-audit", "factor-tables",
-    "report-inputs", "report-methods", "report-sql", "top",
+    "agent", "cli", "configuration", "metrics", "factor-tables", "report-sheets", "top",
     "alerts", "coexistence", "dcgm", "doctor", "fleet", "runbooks", "troubleshooting", "decisions", "extend", "sample-report",
 }  # fmt: skip
 """Pages and folders of docs whose blocks have no marks yet."""

@@ -1,4 +1,4 @@
-"""The tables of docs/report-inputs.md, one for each sheet, from the model itself; `make docs` writes them."""
+"""The tables of docs/report-sheets.md, one for each sheet, from the model itself; `make docs` writes them."""
 
 import sys
 from datetime import datetime

@@ -44,7 +44,7 @@ def two(tmp_path: Path) -> tuple[Path, Path]:
 def test_the_page_shows_what_diff_prints(two: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
     assert diff(*two) == 0
     said = capsys.readouterr().out
-    assert f"```\n{said}```" in PAGE.read_text()
+    assert f"```text\n{said}```" in PAGE.read_text()
 
 
 def test_an_option_counts_before_and_after_the_name_of_the_action() -> None:
