@@ -23,8 +23,7 @@ from tests.support import free_port, need_program
 ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
 UNMARKED = {
-    "agent", "cli", "configuration", "metrics", "factor-tables", "report-sheets", "top",
-    "alerts", "coexistence", "dcgm", "doctor", "fleet", "runbooks", "troubleshooting", "decisions", "extend", "sample-report",
+    "cli", "configuration", "metrics", "factor-tables", "report-sheets", "top", "decisions", "extend", "sample-report",
 }  # fmt: skip
 """Pages and folders of docs whose blocks have no marks yet."""
 PAGES = [
@@ -152,7 +151,9 @@ train = evaluate = save = generate = train_step
 PROGRAM = f"""#!/bin/bash
 real={BIN}/wattlens
 case "$1" in
-agent) exec "$real" "$@" --simulate --listen "127.0.0.1:$PORT" ;;
+agent)
+    case "$*" in *--state*) ;; *) set -- "$@" --state "$HOME/state" ;; esac
+    case "$2" in release|return) ;; *) set -- "$@" --simulate --listen "127.0.0.1:$PORT" ;; esac ;;
 top) exec "$real" "$@" --once --url "http://127.0.0.1:$PORT/metrics" ;;
 doctor) exec "$real" "$@" --simulate "$WATTLENS_SIM" ;;
 sim) case "$2" in start|stop) exit 0 ;; esac ;;

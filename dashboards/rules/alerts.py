@@ -1,4 +1,4 @@
-"""Alerts for Prometheus: what somebody has to look at, each with its runbook in docs/runbooks.
+"""Alerts for Prometheus: what somebody has to look at, each with its runbook in docs/alerts.md.
 
 An alert compares what is known. What is absent (a board that does not answer, a meter that was never read) raises those that
 say so, and no other. Where a figure has a band, its ends are compared: no alert stands on less than its error.
@@ -16,7 +16,7 @@ from energy_agent.core.catalogue.node import metric
 JOB: Final = 'job=~"wattlens.*"'
 """The scrape jobs of agents and site processes."""
 RUNBOOKS: Final = "https://wattlens.io/runbooks"
-"""Where docs/runbooks is published; its pages are in the repository too."""
+"""Where the sections of docs/alerts.md are published, each under the name of its alert."""
 UNSEEN_SHARE, IDLE_SHARE, THROTTLED_SHARE, COVERED_SHARE = 0.05, 0.5, 0.1, 0.95
 WORKLOAD_IDLE_SHARE = 0.9
 RISE: Final = 1.1

@@ -8,7 +8,6 @@ from dashboards.rules import compat as compat_rules
 
 RULES: Final = "dashboards/prometheus/wattlens-rules.yml"
 ALERTS: Final = "dashboards/prometheus/wattlens-alerts.yml"
-PAGE: Final = "docs/alerts.md"
 OBJECT: Final = "deploy/kubernetes/monitoring/prometheusrule.yaml"
 
 
@@ -35,25 +34,7 @@ def artefacts() -> dict[str, str]:
         RULES: _yaml(rules.content(), "dashboards/rules/rules.py"),
         ALERTS: _yaml(alerts.content(), "dashboards/rules/alerts.py"),
         OBJECT: _yaml(whole, "dashboards/rules/rules.py and dashboards/rules/alerts.py"),
-        PAGE: _page(),
     }
-
-
-def _page() -> str:
-    rows = [f"| [{a.name}](runbooks/{a.name}.md) | {a.severity} | {a.pending} | {a.description} |" for a in alerts.alerts()]
-    return "\n".join([_PAGE, "| alert | severity | for | when |", "| --- | --- | --- | --- |", *rows, ""])
-
-
-_PAGE: Final = f"""# Alerts
-
-Built by `wattlens dashboards build` from `dashboards/rules/alerts.py`; do not edit.
-
-`{ALERTS}` is loaded beside `{RULES}` (`rule_files` of Prometheus); the same alerts and rules are a PrometheusRule for the
-Prometheus operator in `{OBJECT}`. Scrape jobs of agents and site processes have names that begin with `wattlens`.
-
-Each alert has its runbook; `runbook_url` points to where these pages are published. What is not known raises no alert but those
-that say so, and figures with a band are compared by its ends.
-"""
 
 
 def _groups(content: Mapping[str, object]) -> list[object]:

@@ -1,5 +1,5 @@
 """What every `Nvml` must do. Runs on the simulated library, on every capture in `captures/`, and read-only on a real GPU
-(marker `gpu`) where one is there. A capture of another node is a further file there (docs/doctor.md).
+(marker `gpu`) where one is there. A capture of another node is a further file there (docs/troubleshooting.md).
 """
 
 import ctypes

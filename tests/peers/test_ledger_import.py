@@ -286,7 +286,7 @@ def test_five_outages_of_three_hours_change_the_total_by_nothing(url, tmp_path):
 
 def test_the_documented_command_imports_everything_from_the_first_sample_on(url, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    page = (Path(__file__).parents[2] / "docs" / "coexistence.md").read_text()
+    page = (Path(__file__).parents[2] / "docs" / "dcgm.md").read_text()
     (words,) = re.findall(r"`wattlens (ledger import [^`]*)`", page)
     command = [url if word == "URL" else word for word in words.split()]
     assert main([*command, "--node", "outages", "--end", "2026-01-02"]) == 0
