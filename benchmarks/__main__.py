@@ -9,6 +9,7 @@ NAMES = (
     "hostile.web",
     "hostile",
     "cost",
+    "top_cost",
     "faults",
     "churn",
     "exactness",

@@ -118,7 +118,7 @@ def open_agent(access: Access, simulate: Path | None, *, may_start: bool) -> Ite
     note = "" if simulate is not None else f"no agent answers at {access.url}, and this machine's GPUs cannot be read: "
     with tempfile.TemporaryDirectory(prefix="wattlens-top-") as folder:
         log, config = Path(folder) / "agent.log", Path(folder) / "agent.yaml"
-        settings = {"web": {"metrics": {"exclude": list(_known(_UNUSED))}}, "sampling": {"health_period_s": 10}}
+        settings = {"web": {"metrics": {"exclude": list(_known(_UNUSED))}}, "sampling": {"health_period_s": 15}}
         config.write_text(json.dumps(settings))
         command = ["agent", "--config", str(config), "--state", f"{folder}/state", "--listen", "127.0.0.1:0"]
         command += ["--simulate", str(simulate)] if simulate is not None else []

@@ -1,6 +1,8 @@
 """Bars, sparklines and areas of block characters, or of ASCII where the terminal has no others. Pure."""
 
 from collections.abc import Sequence
+from functools import lru_cache
+from itertools import groupby
 
 from wattlens.top.text import Line
 
@@ -38,26 +40,32 @@ def draw_area(values: Sequence[float | None], width: int, height: int, top: floa
     """An area of `height` lines under the values; `top` is the value at its upper edge, None for the highest value."""
     latest = list(values)[-width:]
     top = top or max((v for v in latest if v is not None), default=1.0) or 1.0
+    full = 8 * height
+    eighths = [0 if v is None else max(1, min(full, round(full * v / top))) for v in latest]
+    rows = ["".join(row).rjust(width) for row in zip(*(_column(e, height, unicode) for e in eighths), strict=True)]
+    if height == 1:
+        return [_by_level(rows[0], eighths)] if rows else [[("", " " * width)]]
+    blank = [" " * width] * (height - len(rows))
+    return [[(level((height - n) / height), row)] for n, row in enumerate([*blank, *rows])]
+
+
+@lru_cache(maxsize=4096)
+def _column(eighths: int, height: int, unicode: bool) -> str:
+    """A column's characters from the top; as many eighths of a line are full from the bottom."""
     blocks = BLOCKS if unicode else ASCII_BLOCKS
-    eighths = [None if v is None else max(1, min(8 * height, round(8 * height * v / top))) for v in latest]
-    lines: list[Line] = []
-    for row in range(height):
-        base = 8 * (height - 1 - row)
-        text = "".join(blocks[0 if e is None else min(8, max(0, e - base))] for e in eighths).rjust(width)
-        if height > 1:
-            lines.append([(level((base + 8) / (8 * height)), text)])
-        else:
-            lines.append(_by_level(text, eighths))
-    return lines
+    return "".join(blocks[min(8, max(0, eighths - 8 * line))] for line in reversed(range(height)))
 
 
-def _by_level(text: str, eighths: Sequence[int | None]) -> Line:
+def _by_level(text: str, eighths: Sequence[int]) -> Line:
     """Spans of equal style of a sparkline."""
-    styles = [""] * (len(text) - len(eighths)) + ["" if e is None else level(e / 8) for e in eighths]
+    styles = [""] * (len(text) - len(eighths)) + [_LEVELS[e] for e in eighths]
     spans: Line = []
-    for style, char in zip(styles, text, strict=True):
-        if spans and spans[-1][0] == style:
-            spans[-1] = (style, spans[-1][1] + char)
-        else:
-            spans.append((style, char))
+    place = 0
+    for style, group in groupby(styles):
+        length = sum(1 for _ in group)
+        spans.append((style, text[place : place + length]))
+        place += length
     return spans
+
+
+_LEVELS = ["", *(level(e / 8) for e in range(1, 9))]

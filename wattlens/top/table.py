@@ -117,15 +117,17 @@ def choose_columns(columns: Sequence[TableColumn], rows: Sequence[TableRow], wid
             continue
         if column.instead_of and left < column.width + 1:
             continue
-        texts = [cell_width(column.cell(row)) for row in rows if getattr(row, "up", True)]
-        need = column.most if column.graphic else max((*texts, 0))
+        if column.graphic or column.most <= column.width:
+            need = column.most
+        else:
+            need = max((cell_width(column.cell(row)) for row in rows if getattr(row, "up", True)), default=0)
         best = max(column.width, min(need, column.most))
         room = left if column.rank else max(left, column.width + 1)
         widths = (min(best, column.first or best) if not column.graphic else column.width, column.width)
         take = next((w for w in widths if column.width <= w and w + 1 <= room), 0)
         if not take:
             break  # what is less important would leave no room to widen the columns before it
-        kept.append(replace(column, width=take, most=best))
+        kept.append(column if take == column.width and best == column.most else replace(column, width=take, most=best))
         left -= take + 1
     for column in [c for c in kept if c.instead_of]:  # the longer form has the same value
         left += sum(c.width + 1 for c in kept if c.title == column.instead_of)
@@ -135,7 +137,10 @@ def choose_columns(columns: Sequence[TableColumn], rows: Sequence[TableRow], wid
         more = max(0, min(left, column.most - column.width))
         left -= more
         widths_by_title[column.title] = column.width + more
-    return [replace(c, width=widths_by_title[c.title]) for c in _in_order(columns, kept)]
+    return [
+        c if c.width == widths_by_title[c.title] else replace(c, width=widths_by_title[c.title])
+        for c in _in_order(columns, kept)
+    ]
 
 
 def _in_order(columns: Sequence[TableColumn], kept: Sequence[TableColumn]) -> list[TableColumn]:

@@ -1,11 +1,16 @@
 """Text on a terminal: its width, how it is cut and wrapped, and quantities in a few characters. Pure."""
 
+import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 
 Span = tuple[str, str]
 """Style ("" or a key of `screen.STYLES`) and text."""
 Line = list[Span]
+
+
+_NARROW = re.compile("[ -~\u00a0-\u02ff\u2580-\u259f]*")
+"""Text of which every character takes one column: Latin letters and blocks."""
 
 
 def quantity(value: float | None, unit: str) -> str:
@@ -39,7 +44,7 @@ def percent(ratio: float | None) -> str:
 
 def cell_width(text: str) -> int:
     """Columns of a terminal that a text takes."""
-    if text.isascii():
+    if text.isascii() or _NARROW.fullmatch(text):
         return len(text)
     return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
 
