@@ -1,10 +1,10 @@
-"""What `wattlens top` costs in a terminal, beside nvitop on the same simulated node of eight H100s in the same seconds.
+"""What `wattlens top` costs in a terminal, next to nvitop on the same simulated node of eight H100s in the same seconds.
 
 Run from the repository's root: python -m benchmarks top_cost [--seconds 120] [--columns 160] [--lines 50]
 
 Each runs in a pseudo terminal of the same size and refreshes once per second: `top` on an agent that runs anyway, `top` with
-its private agent, all processes counted, and `nvitop --monitor full`. CPU is of a core, memory the proportional set size, and output
-what the terminal has to draw. The bar: `top` costs no more CPU than nvitop, on an agent and with its private one.
+its private agent, all processes counted, and `nvitop --monitor full`. CPU is of a core, memory the proportional set size, and
+output what the terminal has to draw. The bar: `top` costs no more CPU than nvitop, on an agent and with its private one.
 """
 
 import fcntl

@@ -68,13 +68,13 @@ class TopReader:
         """The first response; an agent that starts gets a few seconds.
 
         Raises:
-            WattlensError: there is none.
+            WattlensError: no response came.
         """
         end_s = time.monotonic() + (FIRST_S if self.agent.process is None else _START_S)
         while True:
             try:
                 response = self.read()
-                # A private agent listens before it has read GPUs, and ends if there are none.
+                # A private agent listens before it has read GPUs, and ends if it finds no GPU.
                 if self.agent.process is None or next(response.rows("gpu_up"), None) or time.monotonic() > end_s:
                     return response
             except (HttpError, ValueError) as error:
@@ -92,7 +92,7 @@ class TopReader:
         return f"no response of an agent at {self.agent.access.url}: {self.agent.explain(error)}{hint}"
 
 
-def answers(access: Access) -> bool:
+def is_answering(access: Access) -> bool:
     """Whether something listens at the address of an agent, whatever it is."""
     try:
         access.opener()(PATIENCE_S)
@@ -111,14 +111,14 @@ def open_agent(access: Access, simulate: Path | None, *, may_start: bool) -> Ite
         WattlensError: the private agent does not start.
         UsageError: the address or a file is wrong.
     """
-    if simulate is None and (not may_start or answers(access)):
+    if simulate is None and (not may_start or is_answering(access)):
         yield TopAgent(access)
         return
     simulate = simulate or _environ_node()
     note = "" if simulate is not None else f"no agent answers at {access.url}, and this machine's GPUs cannot be read: "
     with tempfile.TemporaryDirectory(prefix="wattlens-top-") as folder:
         log, config = Path(folder) / "agent.log", Path(folder) / "agent.yaml"
-        settings = {"web": {"metrics": {"exclude": list(_known(_UNUSED))}}, "sampling": {"health_period_s": 15}}
+        settings = {"web": {"metrics": {"exclude": list(_list_existing(_UNUSED))}}, "sampling": {"health_period_s": 15}}
         config.write_text(json.dumps(settings))
         command = ["agent", "--config", str(config), "--state", f"{folder}/state", "--listen", "127.0.0.1:0"]
         command += ["--simulate", str(simulate)] if simulate is not None else []
@@ -149,7 +149,7 @@ def _environ_node() -> Path | None:
 _NO_FILES = dict.fromkeys(("ca_file", "user_file", "token_file", "cert_file", "key_file"))
 
 
-def _known(patterns: tuple[str, ...]) -> Iterator[str]:
+def _list_existing(patterns: tuple[str, ...]) -> Iterator[str]:
     """Those that name a metric of this version: the configuration refuses others."""
     from energy_agent.core.catalogue.selection import checked_family
 

@@ -60,7 +60,7 @@ HELP = (
     "Enter: details of the selected row, and back    Esc: back",
     "s: next order of the GPUs   p: pause   h: this help   q: quit",
     "",
-    "W/LIMIT       watts now and the limit in force; the bar is their ratio",
+    "W/LIMIT       watts now and the applied limit; the bar is their ratio",
     "UTIL          share of time in which any kernel ran, not how full the GPU is",
     "MEMORY        device memory used and total",
     "MHZ/MAX       SM clock now and its maximum",
@@ -329,7 +329,7 @@ def _draw_processes(local: LocalStatus, view: ViewSettings, width: int) -> Pane:
 
 
 def _draw_graphs(node: NodeStatus, view: ViewSettings, width: int, height: int) -> list[Line]:
-    """Power of all GPUs over the last minutes and, beside it in a wide window, their mean utilisation."""
+    """Power of all GPUs over the last minutes and, next to it in a wide window, their mean utilisation."""
     power = f"Power {quantity(node.power_w, 'W')}" + (f" of {quantity(node.limit_w, 'W')}" if node.limit_w else "")
     now = node.utilization_history[-1] if node.utilization_history else None
     graphs: list[tuple[str, Sequence[float | None], float | None]] = [(power, node.power_history_w, node.limit_w)]

@@ -1,4 +1,4 @@
-"""The records that `wattlens top` shows: one `TopFrame` per reading. A value is None where there is no reading."""
+"""The records that `wattlens top` shows: one `TopFrame` per reading. None stands for a missing reading."""
 
 from dataclasses import asdict, dataclass
 from typing import Any

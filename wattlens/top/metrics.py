@@ -80,12 +80,12 @@ class MetricsResponse:
         return ((labels, values[line]) for labels, line in self.index.series.get(name, ()))
 
     def total(self, name: str, **labels: str) -> float | None:
-        """The sum of the series of a family with these labels; None if there are none."""
+        """The sum of the series of a family with these labels; None without any."""
         matches = [v for own, v in self.rows(name) if all(own.get(k) == label for k, label in labels.items())]
         return sum(matches) if matches else None
 
     def of_gpu(self, name: str, uuid: str) -> float | None:
-        """The sum of a GPU's series of a family; None if there are none."""
+        """The sum of a GPU's series of a family; None without any."""
         lines = self.index.by_gpu.get((name, uuid))
         return None if lines is None else sum(self.values[line] for line in lines)
 
