@@ -79,8 +79,9 @@ class TopReader:
                     return response
             except (HttpError, ValueError) as error:
                 is_starting = isinstance(error, AgentStatusError) and error.response.status == 503
-                has_ended = self.agent.process is not None and self.agent.process.poll() is not None
-                if not is_starting or has_ended or time.monotonic() > end_s:
+                private = self.agent.process  # it may close its port a moment before it ends with the reason
+                may_come = is_starting if private is None else private.poll() is None
+                if not may_come or time.monotonic() > end_s:
                     raise WattlensError(self._describe(error)) from None
             time.sleep(0.1)
 
