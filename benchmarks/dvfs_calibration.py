@@ -19,7 +19,7 @@ from pathlib import Path
 
 from benchmarks.runner import Row
 from dvfs.replay.serving import boards, models
-from dvfs.replay.serving.server import BOUNDNESS, Server, server
+from dvfs.replay.serving.server import BOUNDNESS, ReplicaSpec, server
 from energy_agent.core.errors import UsageError
 
 FILE = Path("ml-energy-v2/llm_text_generation_flat.csv")
@@ -60,14 +60,14 @@ def points(path: Path, gpu: str, model: str) -> list[Point]:
     return sorted(found, key=lambda p: p.limit)
 
 
-def device_s(one: Server, point: Point) -> tuple[float, float]:
+def device_s(one: ReplicaSpec, point: Point) -> tuple[float, float]:
     """Decode and prefill part of a step at the highest clock, in s."""
     kept = point.batch * (PROMPT + point.answer / 2)
     decode_s = one.weights_s + one.sequence_s * point.batch + one.kv_s * kept
     return decode_s, point.batch / point.answer * one.prompt_s(PROMPT)
 
 
-def fitted(one: Server, rows: Sequence[Point]) -> tuple[float, float]:
+def fitted(one: ReplicaSpec, rows: Sequence[Point]) -> tuple[float, float]:
     """h0 and h1 in s by weighted least squares."""
     weights = [1 / p.tpot_s**2 for p in rows]
     total = math.fsum(weights)
@@ -79,7 +79,7 @@ def fitted(one: Server, rows: Sequence[Point]) -> tuple[float, float]:
     return y - slope * x, slope
 
 
-def errors(one: Server, host: tuple[float, float], point: Point) -> tuple[float, float]:
+def errors(one: ReplicaSpec, host: tuple[float, float], point: Point) -> tuple[float, float]:
     """Relative errors of the time per output token and of the energy per request."""
     rates = one.rates(None)
     batch = min(round(point.batch), one.max_num_seqs)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from benchmarks.runner import Row
 from dvfs.proof.experiment import EnergyReading, Experiment, Round, Subject, WorkReading
-from dvfs.proof.plan import Plan
+from dvfs.proof.plan import ExperimentPlan
 from energy_agent.core.proof import Analysis
 
 NS = 1_000_000_000
@@ -116,7 +116,7 @@ def day(job: tuple[str, int]) -> tuple[bool, float, float]:
     name, seed = job
     draw = random.Random(f"{name}/{seed}")
     make, serves, restarts = CLASSES[name]
-    load, plan = Load(draw, make(draw), serves), Plan(seed, None, 30.0, 4.0, 270.0)
+    load, plan = Load(draw, make(draw), serves), ExperimentPlan(seed, None, 30.0, 4.0, 270.0)
     experiment, kept, kept_s = Experiment(plan, START_NS, open_arrivals=serves), "", 0.0
     over, before_uj = False, 0.0
     next_s = draw.expovariate(1 / 7200) if restarts else math.inf

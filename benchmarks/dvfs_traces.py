@@ -16,10 +16,10 @@ from benchmarks.runner import Row
 from dvfs import knees
 from dvfs.policies.slo import SPEC
 from dvfs.replay.serving import boards, models, replay, trace
-from dvfs.replay.serving.fleet import Slo
-from dvfs.replay.serving.replay import Case
+from dvfs.replay.serving.fleet import RequestLimits
+from dvfs.replay.serving.replay import ReplayCase
 from dvfs.replay.serving.server import BOUNDNESS, server
-from dvfs.types import Decision, Observation, Policy
+from dvfs.types import Decision, DvfsPolicy, Observation
 from energy_agent.core.errors import UsageError
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -28,7 +28,7 @@ TRACES = {
     "conversation": Path("mooncake/conversation_trace_slim.csv"),
     "synthetic": Path("mooncake/synthetic_trace_slim.csv"),
 }
-LIMITS = Slo(ttft_s=0.5, itl_s=0.05, ttft_tokens=2048, attainment_ratio=0.99)
+LIMITS = RequestLimits(ttft_s=0.5, itl_s=0.05, ttft_tokens=2048, attainment_ratio=0.99)
 POINTS, OF_HINDSIGHT = replay.POINTS_RATIO, 0.90
 
 
@@ -38,7 +38,7 @@ def played(job: Row) -> Row:
     requests = whole.cut(0.0, job["seconds"]).faster(job["rate"])
     board, table = boards.find(job["gpu"]), knees.load()
     one = server(board, models.find(job["model"]), boundness=BOUNDNESS[job["boundness"]])
-    made = replay.ready(Case(one, LIMITS, requests, replay.knee_of(board, table)[0], seed=job["seed"]), lambda _: None)
+    made = replay.ready(ReplayCase(one, LIMITS, requests, replay.knee_of(board, table)[0], seed=job["seed"]), lambda _: None)
     spent_s: list[float] = []
     rows = [replay.policy(made, "slo", timed(SPEC, spent_s), SPEC.configure({}, table), lambda _: None)]
     rows += [*replay.others(made, lambda _: None), *serving_rivals.rivals(made, lambda _: None)]
@@ -56,7 +56,7 @@ def played(job: Row) -> Row:
     }  # fmt: skip
 
 
-def timed(policy: Policy, spent_s: list[float]) -> Policy:
+def timed(policy: DvfsPolicy, spent_s: list[float]) -> DvfsPolicy:
     """The policy, with the CPU time of each decision."""
 
     def decide(observation: Observation, state: Any, config: Any) -> tuple[Decision, Any]:

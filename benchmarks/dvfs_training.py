@@ -16,8 +16,8 @@ from benchmarks.runner import Row
 from dvfs.policies.progress import SPEC
 from dvfs.replay.rivals import ZEUS
 from dvfs.replay.table_files import load
-from dvfs.replay.training import Score, Summary, Weather, play, summary
-from dvfs.tables import Table
+from dvfs.replay.training import Score, ScoreSummary, Weather, play, summary
+from dvfs.tables import SettingTable
 from dvfs.types import Trials
 
 DATA = Path(__file__).parent / "data" / "zeus"
@@ -48,7 +48,7 @@ WEATHER = {
     "stalls 2 %": Weather(stalls=0.02),
     "change": Weather(),
 }
-Job = tuple[Trials, Table, float, int, Weather, Table | None]
+Job = tuple[Trials, SettingTable, float, int, Weather, SettingTable | None]
 
 
 def _play(job: Job) -> Score:
@@ -57,8 +57,14 @@ def _play(job: Job) -> Score:
 
 
 def runs(
-    pool: ProcessPoolExecutor, trials: Trials, tables: Sequence[Table], budget: float, seeds: int, name: str, first: int = 0
-) -> Summary:
+    pool: ProcessPoolExecutor,
+    trials: Trials,
+    tables: Sequence[SettingTable],
+    budget: float,
+    seeds: int,
+    name: str,
+    first: int = 0,
+) -> ScoreSummary:
     """All tables, `seeds` times each."""
     jobs = []
     for i, table in enumerate(tables):
@@ -70,14 +76,14 @@ def runs(
     return summary(list(pool.map(_play, jobs, chunksize=8)), budget)
 
 
-def _other(tables: Sequence[Table], i: int) -> Table | None:
+def _other(tables: Sequence[SettingTable], i: int) -> SettingTable | None:
     """Another workload with the same settings."""
     settings = [row.setting for row in tables[i].rows]
     others = [t for t in tables if [row.setting for row in t.rows] == settings and t is not tables[i]]
     return others[(7 * i + 3) % len(others)] if others else None
 
 
-def _holds(found: Summary, form: str, budget: float, weather: str) -> bool:
+def _holds(found: ScoreSummary, form: str, budget: float, weather: str) -> bool:
     choice = CHOICE_OVER_AR if weather == "AR(1) 0.9" else CHOICE_OVER
     safe = found.chosen_over_ratio <= choice and found.whole_over_ratio <= WHOLE_OVER and found.far_over_ratio <= FAR_OVER
     bar = OF_ORACLE.get((form, budget), 0.0)

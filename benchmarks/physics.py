@@ -10,7 +10,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dvfs.tables import Row, Table
+from dvfs.tables import SettingRow, SettingTable
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ BOARDS = {
 }
 
 
-def job(board: str, knob: str, count: int, seed: int) -> Table:
+def job(board: str, knob: str, count: int, seed: int) -> SettingTable:
     """One job's table."""
     curve, draw = BOARDS[board], random.Random(f"{board}/{seed}")
     weights = [draw.random() for _ in range(draw.randint(1, 4))]
@@ -52,12 +52,12 @@ def job(board: str, knob: str, count: int, seed: int) -> Table:
         setting = float(round(low + (high - low) * i / (count - 1)))
         clock, limit = (setting, curve.limit_w) if clocks else (curve.top_mhz, setting)
         rows.append(_row(curve, setting, clock, limit, phases, host))
-    return Table(f"{board}/{knob}/{count}/{seed}", knob, tuple(rows))
+    return SettingTable(f"{board}/{knob}/{count}/{seed}", knob, tuple(rows))
 
 
 def _row(
     curve: Curve, setting: float, clock: float, limit: float, phases: Sequence[tuple[float, float, float]], host: float
-) -> Row:
+) -> SettingRow:
     time_s, energy_j = host, host * (curve.p0_w + 20)
     for share, boundness, intensity in phases:
         at = clock
@@ -66,4 +66,4 @@ def _row(
         took = share * (boundness + (1 - boundness) * curve.top_mhz / at)
         time_s += took
         energy_j += took * curve.power_w(at, boundness, intensity)
-    return Row(setting, time_s, energy_j / time_s)
+    return SettingRow(setting, time_s, energy_j / time_s)

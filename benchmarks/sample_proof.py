@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from dvfs.proof.experiment import EnergyReading, Experiment, Round, Subject, WorkReading
-from dvfs.proof.plan import Plan
+from dvfs.proof.plan import ExperimentPlan
 from energy_agent.core.proof import ProofRow
 from energy_agent.core.units import NS_PER_S
 
-PLAN: Final = Plan(0, None, 30.0, 4.0, 270.0)
+PLAN: Final = ExperimentPlan(0, None, 30.0, 4.0, 270.0)
 """As configured by default, but for the draws."""
 _PPM: Final = 1_000_000
 _ROUND_S, _IDLE_ROUND_S = 1, 30  # a look takes longer only while no block is measured

@@ -6,17 +6,17 @@ here the model's own figures.
 
 from collections.abc import Callable, Sequence
 
-from dvfs.replay.serving.boards import Board
-from dvfs.replay.serving.fleet import Slo
-from dvfs.replay.serving.replay import Fixture, Row, Say, steered
-from dvfs.replay.serving.server import Rates, Server
-from dvfs.replay.serving.steered import Steer
+from dvfs.replay.serving.boards import GpuPowerModel
+from dvfs.replay.serving.fleet import RequestLimits
+from dvfs.replay.serving.replay import PreparedCase, RuleResult, Say, steered
+from dvfs.replay.serving.server import Rates, ReplicaSpec
+from dvfs.replay.serving.steered import ReplicaPolicy
 from dvfs.types import Observation
 
 SILENT_NS = 5_000_000_000
 
 
-def rivals(made: Fixture, say: Say) -> list[Row]:
+def rivals(made: PreparedCase, say: Say) -> list[RuleResult]:
     """EcoFreq's rule and GEOPM's formula on a fixture."""
     case, server = made.case, made.case.server
     return [
@@ -25,7 +25,7 @@ def rivals(made: Fixture, say: Say) -> list[Row]:
     ]
 
 
-def ecofreq(server: Server, slo: Slo, grid: Sequence[Rates]) -> Callable[[], Steer]:
+def ecofreq(server: ReplicaSpec, slo: RequestLimits, grid: Sequence[Rates]) -> Callable[[], ReplicaPolicy]:
     """EcoFreq of VoltanaLLM (arXiv 2509.04827; its freq_manager.py at commit 2741732, Apache-2.0).
 
     Requests wait: the highest clock. No metrics for 5 s: the lowest. Otherwise the lowest clock whose predicted latency
@@ -38,7 +38,7 @@ def ecofreq(server: Server, slo: Slo, grid: Sequence[Rates]) -> Callable[[], Ste
     """
     by_clock = sorted(grid, key=lambda rates: rates.lock_mhz)
 
-    def make() -> Steer:
+    def make() -> ReplicaPolicy:
         silent_since_ns: int | None = None
         lock: int | None = None
 
@@ -66,7 +66,7 @@ def ecofreq(server: Server, slo: Slo, grid: Sequence[Rates]) -> Callable[[], Ste
     return make
 
 
-def _within(server: Server, slo: Slo, rates: Rates, batch: int, kept: float, prompt: float) -> bool:
+def _within(server: ReplicaSpec, slo: RequestLimits, rates: Rates, batch: int, kept: float, prompt: float) -> bool:
     host_s = server.host_step_s + server.host_sequence_s * batch
     step_s = host_s + server.decode_s(batch, kept) * rates.decode_stretch[batch]
     steps = max(1.0, -(-prompt // max(1, server.max_batched_tokens - batch)))
@@ -74,7 +74,7 @@ def _within(server: Server, slo: Slo, rates: Rates, batch: int, kept: float, pro
     return step_s <= slo.itl_s and first_s <= slo.ttft_limit_s(round(prompt))
 
 
-def geopm(board: Board, knee_mhz: int) -> Callable[[], Steer]:
+def geopm(board: GpuPowerModel, knee_mhz: int) -> Callable[[], ReplicaPolicy]:
     """GEOPM's gpu_activity agent (libgeopm/src/GPUActivityAgent.cpp at commit 03bbac2, BSD-3) at its default phi of 0.5.
 
         f = f_efficient + (f_max - f_efficient) * activity / utilisation,  and f_efficient where no kernel ran
@@ -85,7 +85,7 @@ def geopm(board: Board, knee_mhz: int) -> Callable[[], Steer]:
     """
     step = board.f_step_mhz
 
-    def make() -> Steer:
+    def make() -> ReplicaPolicy:
         def steer(_seen: Observation, busy_ratio: float) -> int:
             wanted = knee_mhz + (board.f_max_mhz - knee_mhz) * min(1.0, max(0.0, busy_ratio))
             return round(wanted / step) * step

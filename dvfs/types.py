@@ -38,7 +38,7 @@ class Setting:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class DeviceLimits:
     """What the owner allows on a device. The default allows nothing. Ranges are inclusive; None: as far as the device goes."""
 
     knobs: frozenset[str] = frozenset()
@@ -85,7 +85,7 @@ class DeviceObservation:
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class WorkCounters:
     """Counters of the group's work, as its server or hook tells them; cumulative but where a comment says otherwise.
 
     `boot_ns` is when they were read. None: not told.
@@ -112,7 +112,7 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class SteeringSettings:
     """What the owners of node, namespace and workload agreed to for a group (wattlens/steering/terms.py).
 
     Args:
@@ -143,11 +143,11 @@ class Observation:
     group: str
     boot_ns: int
     devices: tuple[DeviceObservation, ...]
-    progress: Progress | None = None
+    progress: WorkCounters | None = None
     progress_expected: bool = False  # a source is configured: its silence is then a reason to release
     workload: str = ""
     open_arrivals: bool = False  # requests come whatever the server's speed, as the owner declares
-    terms: Terms = Terms()
+    terms: SteeringSettings = SteeringSettings()
     enforced: bool = True  # False: in shadow, where nothing that is decided comes to be
     in_force: Mapping[str, Setting] = field(default_factory=dict)  # by device, as asked for; a device without is as found
     asked: Setting | None = None  # what the workload itself asks for now
@@ -205,7 +205,7 @@ class Trials:
 
 
 @dataclass(frozen=True, slots=True)
-class Policy:
+class DvfsPolicy:
     """A policy file's `SPEC`. `decide` is pure: (observation, state, config) -> (decision, next state).
 
     `configure` turns the user's options and the knee table into the policy's config; it raises UsageError on a bad option.

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dvfs.types import KNOBS, Baseline, Limits
+from dvfs.types import KNOBS, Baseline, DeviceLimits
 from energy_agent.core.errors import UsageError
 
 _KEYS = ("devices", "knobs", "clock_mhz", "power_w", "baseline")
@@ -13,11 +13,11 @@ _FILE_KEYS = ("allow", "kill_switch")
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class AllowRule:
     """One entry: `devices` is "all", or UUIDs and NVML indexes."""
 
     devices: str | tuple[str | int, ...]
-    limits: Limits
+    limits: DeviceLimits
 
     def covers(self, uuid: str, index: int) -> bool:
         """Whether the rule names this device."""
@@ -28,11 +28,11 @@ class Rule:
 class AllowList:
     """Rules in order; the first that names a device holds."""
 
-    rules: tuple[Rule, ...] = ()
+    rules: tuple[AllowRule, ...] = ()
 
-    def limits(self, uuid: str, index: int) -> Limits:
+    def limits(self, uuid: str, index: int) -> DeviceLimits:
         """Limits of a device; those of a device that no rule names allow nothing."""
-        return next((r.limits for r in self.rules if r.covers(uuid, index)), Limits())
+        return next((r.limits for r in self.rules if r.covers(uuid, index)), DeviceLimits())
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ def parse(section: object, where: str) -> AllowList:
     return AllowList(tuple(_rule(entry, f"{where}[{i}]") for i, entry in enumerate(section)))
 
 
-def _rule(entry: object, where: str) -> Rule:
+def _rule(entry: object, where: str) -> AllowRule:
     if not isinstance(entry, Mapping):
         raise UsageError(f"{where}: must be a mapping with 'devices' and 'knobs'")
     for key in entry:
@@ -97,13 +97,13 @@ def _rule(entry: object, where: str) -> Rule:
     if "clock" in knobs and baseline is None:
         raise UsageError(f"{where}.baseline: must be 'unlocked' or [low, high] MHz, since a lock cannot be read")
     power = _range(entry.get("power_w"), f"{where}.power_w")
-    limits = Limits(
+    limits = DeviceLimits(
         frozenset(knobs),
         _range(entry.get("clock_mhz"), f"{where}.clock_mhz"),
         None if power is None else (power[0] * 1000, power[1] * 1000),
         baseline,
     )
-    return Rule(_devices(entry.get("devices"), f"{where}.devices"), limits)
+    return AllowRule(_devices(entry.get("devices"), f"{where}.devices"), limits)
 
 
 def _devices(value: object, where: str) -> str | tuple[str | int, ...]:

@@ -21,7 +21,7 @@ from dataclasses import astuple, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dvfs.actuator.nvml_knobs import KnobError, Listed, Reading, Write, Written, inventory, read, write
+from dvfs.actuator.nvml_knobs import KnobError, KnobReading, KnobWrite, ListedDevice, WriteResult, inventory, read, write
 from dvfs.types import Constraints
 from energy_agent.devices.nvml.abi import NvmlError
 from energy_agent.devices.nvml.library import RealNvml
@@ -69,17 +69,17 @@ class ForkedKnobs:
         self._unreaped: list[int] = []
         lock_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
-    def inventory(self) -> list[Listed]:
+    def inventory(self) -> list[ListedDevice]:
         """Devices that answer now. Raises KnobError."""
         answer = self._run({"": {"do": "inventory"}})[""]
-        return [Listed(*row) for row in _good(answer)]
+        return [ListedDevice(*row) for row in _good(answer)]
 
-    def read(self, uuid: str) -> Reading:
+    def read(self, uuid: str) -> KnobReading:
         """Read a device. Raises KnobError."""
         limit_mw, (clocks, power), mig, out_of_band = _good(self._run({uuid: {"do": "read"}})[uuid])
-        return Reading(limit_mw, Constraints(tuple(clocks), tuple(power) if power else None), mig, out_of_band)
+        return KnobReading(limit_mw, Constraints(tuple(clocks), tuple(power) if power else None), mig, out_of_band)
 
-    def write(self, plan: dict[str, Sequence[Write]]) -> dict[str, list[Written]]:
+    def write(self, plan: dict[str, Sequence[KnobWrite]]) -> dict[str, list[WriteResult]]:
         """Write several devices at once. A device that could not be asked answers each write with the reason."""
         requests = {
             uuid: {"do": "write", "writes": [[w.knob, w.value, w.expected] for w in writes]} for uuid, writes in plan.items()
@@ -87,9 +87,9 @@ class ForkedKnobs:
         result = {}
         for uuid, answer in self._run(requests).items():
             try:
-                result[uuid] = [Written(*map(_value, row)) for row in _good(answer)]
+                result[uuid] = [WriteResult(*map(_value, row)) for row in _good(answer)]
             except KnobError as error:
-                result[uuid] = [Written(error.code) for _ in plan[uuid]]
+                result[uuid] = [WriteResult(error.code) for _ in plan[uuid]]
             child = self._children.get(uuid)
             if child is not None and child.is_open and any(w.status not in _FINE for w in result[uuid]):
                 self._end(uuid)  # whatever is wrong with its driver, the next child opens it again
@@ -276,7 +276,7 @@ def _do(nvml: RealNvml, request: Request) -> Any:
         return list(map(astuple, inventory(nvml)))
     if request["do"] == "read":
         return astuple(read(nvml, uuid))
-    writes = [Write(knob, _value(value), tuple(map(_value, expected))) for knob, value, expected in request["writes"]]
+    writes = [KnobWrite(knob, _value(value), tuple(map(_value, expected))) for knob, value, expected in request["writes"]]
     return list(map(astuple, write(nvml, uuid, writes)))
 
 

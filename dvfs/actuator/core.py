@@ -11,15 +11,15 @@ from dataclasses import replace
 from typing import Any
 
 from dvfs.actuator.allow_list import AllowList
-from dvfs.actuator.guard import Permit, RefusedError, baseline_fits, permit
-from dvfs.actuator.history import Did
+from dvfs.actuator.guard import ActuatorRefusalError, Permit, baseline_fits, permit
+from dvfs.actuator.history import KnobChange
 from dvfs.actuator.journal import ActuatorJournal, Epoch, Outstanding, Value
 from dvfs.actuator.lease import GRACE_S, NS, Lease, Leases
 from dvfs.actuator.note import SettingNote
-from dvfs.actuator.nvml_knobs import KnobError, Reading, Write, Written
-from dvfs.actuator.ports import Knobs, Restored
+from dvfs.actuator.nvml_knobs import KnobError, KnobReading, KnobWrite, WriteResult
+from dvfs.actuator.ports import Knobs, RestoreResult
 from dvfs.actuator.wire import first_page
-from dvfs.types import Knob, Limits, Setting
+from dvfs.types import DeviceLimits, Knob, Setting
 
 MAX_TTL_S = 60.0
 _RETRY_S = (1.0, 5.0)  # between tries of a restore that fails: first, and at most
@@ -38,7 +38,7 @@ class ActuatorCore:
         utc_ns: Callable[[], int],
         killed: Callable[[], bool] = lambda: False,
         grace_s: float = GRACE_S,
-        did: Callable[[Did], object] = lambda _: None,
+        did: Callable[[KnobChange], object] = lambda _: None,
     ) -> None:
         """Remember the parts; nothing is read or written yet. `killed`: whether the kill switch is on; `did` is told all."""
         self._allow = allow
@@ -55,7 +55,7 @@ class ActuatorCore:
         self._waiting: dict[tuple[str, Knob], str] = {}  # knob -> why its restore waits
         self._retry_s = _RETRY_S[0]
         self._next_retry_ns = self._next_look_ns = 0
-        self.last_restored: list[Restored] = []
+        self.last_restored: list[RestoreResult] = []
 
     # Requests. Each answers with a dict that fits the wire, or raises RefusedError.
 
@@ -63,13 +63,15 @@ class ActuatorCore:
         """Grant a lease on all of `devices`, or refuse naming the first reason."""
         self._unless_killed()
         if not 1 <= ttl_s <= MAX_TTL_S:
-            raise RefusedError("bad_request", f"ttl_s must be between 1 and {MAX_TTL_S:g}")
+            raise ActuatorRefusalError("bad_request", f"ttl_s must be between 1 and {MAX_TTL_S:g}")
         unread = self._look() if any(device not in self._index for device in devices) else ""
         for device in devices:
             if device not in self._index and unread:
-                raise RefusedError(unread, f"the driver did not list its devices ({unread}), so {device} is not known yet")
+                raise ActuatorRefusalError(
+                    unread, f"the driver did not list its devices ({unread}), so {device} is not known yet"
+                )
             if not self._limits(device).knobs:
-                raise RefusedError("not_allowed", f"{device} is not in the allow-list")
+                raise ActuatorRefusalError("not_allowed", f"{device} is not in the allow-list")
         now = self._boot_ns()
         lease = self._leases.acquire(secrets.token_hex(16), holder, devices, connection, int(ttl_s * NS), now)
         try:
@@ -85,11 +87,11 @@ class ActuatorCore:
             left = [o for o in self._journal.outstanding if o.device == device]
             if left:
                 why = self._waiting.get(left[0].key, "unknown")
-                raise RefusedError(
+                raise ActuatorRefusalError(
                     "restore_pending", f"{device}: an earlier {left[0].knob} setting is not restored yet ({why})"
                 )
             if self._read(device).mig:
-                raise RefusedError("mig", f"{device} is in MIG mode: its instances may serve other tenants")
+                raise ActuatorRefusalError("mig", f"{device} is in MIG mode: its instances may serve other tenants")
 
     def set(
         self, connection: int, token: str, device: str, setting: Setting, note: SettingNote | None = None
@@ -97,7 +99,7 @@ class ActuatorCore:
         """Make `device` run at `setting`; a knob that is None there goes back to what was found. `note`: why."""
         lease = self._leases.get(token, connection)
         if device not in lease.devices:
-            raise RefusedError("not_leased", f"{device} is not part of this lease")
+            raise ActuatorRefusalError("not_leased", f"{device} is not part of this lease")
         self._unless_killed()
         reading = self._read(device)
         limits = self._limits(device)
@@ -176,13 +178,13 @@ class ActuatorCore:
             waiting = [o for o in open_knobs if o.key in self._waiting or self._leases.holder(o.device) is None]
             self.restore(waiting, "retry")
 
-    def restore_all(self) -> list[Restored]:
+    def restore_all(self) -> list[RestoreResult]:
         """End every lease and restore everything outstanding, of earlier processes too."""
         for lease in self._leases:
             self._leases.drop(lease.token)
         return self.restore(self._journal.outstanding, "start")
 
-    def restore(self, outstanding: list[Outstanding], cause: str, reason: str = "") -> list[Restored]:
+    def restore(self, outstanding: list[Outstanding], cause: str, reason: str = "") -> list[RestoreResult]:
         """Compare and restore these knobs, last written first; what fails stays in the journal and is tried again.
 
         `cause`, and the `reason` that the holder gave, are recorded with what was done.
@@ -196,7 +198,7 @@ class ActuatorCore:
                 results.append(self._close(one, "new_epoch", None, cause, reason))
             else:
                 plan.setdefault(one.device, []).append(one)
-        answers = self._knobs.write({d: [Write(o.knob, o.backup, o.ours) for o in os] for d, os in plan.items()})
+        answers = self._knobs.write({d: [KnobWrite(o.knob, o.backup, o.ours) for o in os] for d, os in plan.items()})
         for device, knobs in plan.items():
             for one, answer in zip(knobs, answers[device], strict=True):
                 if answer.status in ("ok", "foreign"):
@@ -206,24 +208,24 @@ class ActuatorCore:
                 if answer.status == "differs" and answer.read_back is not None:
                     self._journal.settled(device, one.knob, answer.read_back)
                 self._waiting[one.key] = answer.status
-                results.append(Restored(device, one.knob, answer.status, answer.read_back))
+                results.append(RestoreResult(device, one.knob, answer.status, answer.read_back))
         self._retry_s = _RETRY_S[0] if all(r.closed for r in results) else min(self._retry_s * 2, _RETRY_S[1])
         self._next_retry_ns = self._boot_ns() + int(self._retry_s * NS)
         self.last_restored = results
         return results
 
-    def _close(self, one: Outstanding, outcome: str, value: Value | None, cause: str, reason: str) -> Restored:
+    def _close(self, one: Outstanding, outcome: str, value: Value | None, cause: str, reason: str) -> RestoreResult:
         now = self._utc_ns()
         self._journal.closed(one.device, one.knob, outcome, now)
         told = "ok" if outcome == "restored" else outcome
         note = None if one.note is None else replace(one.note, reason=reason)
-        self._did(Did(now, one.device, one.knob, "restore", value, told, one.holder, cause, note))
+        self._did(KnobChange(now, one.device, one.knob, "restore", value, told, one.holder, cause, note))
         self._waiting.pop(one.key, None)
         if not any(o.device == one.device for o in self._journal.outstanding):
             self._settings.pop(one.device, None)
-        return Restored(one.device, one.knob, outcome, value)
+        return RestoreResult(one.device, one.knob, outcome, value)
 
-    def _end(self, lease: Lease, cause: str, reason: str = "") -> list[Restored]:
+    def _end(self, lease: Lease, cause: str, reason: str = "") -> list[RestoreResult]:
         # The lease goes last: until its devices are back, nobody else gets them.
         results = self.restore([o for o in self._journal.outstanding if o.device in lease.devices], cause, reason)
         self._leases.drop(lease.token)
@@ -231,29 +233,33 @@ class ActuatorCore:
 
     # Parts of a set.
 
-    def _read(self, device: str) -> Reading:
+    def _read(self, device: str) -> KnobReading:
         try:
             return self._knobs.read(device)
         except KnobError as error:
-            raise RefusedError(error.code, f"{device} could not be read ({error.code}); nothing was written") from error
+            raise ActuatorRefusalError(error.code, f"{device} could not be read ({error.code}); nothing was written") from error
 
-    def _plan(self, device: str, allowed: Permit, limits: Limits, reading: Reading) -> list[Write]:
-        writes: list[Write] = []
+    def _plan(self, device: str, allowed: Permit, limits: DeviceLimits, reading: KnobReading) -> list[KnobWrite]:
+        writes: list[KnobWrite] = []
         if allowed.power_mw is not None:
             before = self._journal.get(device, "power")
             now = reading.power_limit_mw
             if now is None:
-                raise RefusedError("not_supported", f"{device} does not tell its power limit")
+                raise ActuatorRefusalError("not_supported", f"{device} does not tell its power limit")
             if reading.out_of_band:
-                raise RefusedError("out_of_band", f"{device}: a BMC or another manager holds the power limit")
+                raise ActuatorRefusalError("out_of_band", f"{device}: a BMC or another manager holds the power limit")
             mine = (now,) if before is None else (before.backup, *before.ours)
             if now not in mine:
-                raise RefusedError("foreign_change", f"{device}: somebody else set its limit to {now} mW; it is left alone")
-            writes.append(Write("power", allowed.power_mw, mine))
+                raise ActuatorRefusalError(
+                    "foreign_change", f"{device}: somebody else set its limit to {now} mW; it is left alone"
+                )
+            writes.append(KnobWrite("power", allowed.power_mw, mine))
         if allowed.clock_mhz is not None:
             if limits.baseline is None or not baseline_fits(limits.baseline, reading.constraints):
-                raise RefusedError("no_baseline", f"{device}: the declared baseline {limits.baseline} is none of its clocks")
-            writes.append(Write("clock", allowed.clock_mhz))
+                raise ActuatorRefusalError(
+                    "no_baseline", f"{device}: the declared baseline {limits.baseline} is none of its clocks"
+                )
+            writes.append(KnobWrite("clock", allowed.clock_mhz))
         return writes
 
     def _give_back(self, device: str, allowed: Permit, reason: str) -> None:
@@ -262,9 +268,9 @@ class ActuatorCore:
         results = self.restore(ended, "request", reason)
         stuck = next((r for r in results if not r.closed), None)
         if stuck:
-            raise RefusedError(stuck.outcome, f"{device}: the {stuck.knob} setting could not be taken back yet")
+            raise ActuatorRefusalError(stuck.outcome, f"{device}: the {stuck.knob} setting could not be taken back yet")
 
-    def _write(self, lease: Lease, device: str, writes: list[Write], note: SettingNote | None) -> list[Written]:
+    def _write(self, lease: Lease, device: str, writes: list[KnobWrite], note: SettingNote | None) -> list[WriteResult]:
         if not writes:
             return []
         baseline = self._limits(device).baseline
@@ -272,11 +278,13 @@ class ActuatorCore:
         intents = [(device, w.knob, f, w.value) for w in writes if (f := found[w.knob]) is not None]
         self._journal.intend(self._epoch(), lease.holder, self._utc_ns(), intents, note)
         answers = self._knobs.write({device: writes})[device]
-        bad: Written | None = None
+        bad: WriteResult | None = None
         for one, answer in zip(writes, answers, strict=True):
             if answer.status in ("ok", "differs") and answer.read_back is not None:
                 self._journal.settled(device, one.knob, answer.read_back)
-            self._did(Did(self._utc_ns(), device, one.knob, "set", one.value, answer.status, lease.holder, "request", note))
+            self._did(
+                KnobChange(self._utc_ns(), device, one.knob, "set", one.value, answer.status, lease.holder, "request", note)
+            )
             if answer.status != "ok":
                 bad = bad or answer
         if bad is not None:
@@ -287,12 +295,14 @@ class ActuatorCore:
             else:
                 self.restore(half, "refused")
             code = "foreign_change" if bad.status == "foreign" else bad.status
-            raise RefusedError(code, f"{device}: the write did not come out ({bad.status}); what was written is taken back")
+            raise ActuatorRefusalError(
+                code, f"{device}: the write did not come out ({bad.status}); what was written is taken back"
+            )
         return answers
 
-    def _limits(self, device: str) -> Limits:
+    def _limits(self, device: str) -> DeviceLimits:
         index = self._index.get(device)
-        return Limits() if index is None else self._allow.limits(device, index)
+        return DeviceLimits() if index is None else self._allow.limits(device, index)
 
     def _look(self) -> str:
         """List the devices; the code of the error where the driver does not. Those known so far stay known then."""
@@ -304,4 +314,4 @@ class ActuatorCore:
 
     def _unless_killed(self) -> None:
         if self._killed():
-            raise RefusedError("killed", "the kill switch is on; remove its file to allow settings again")
+            raise ActuatorRefusalError("killed", "the kill switch is on; remove its file to allow settings again")

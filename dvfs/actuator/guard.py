@@ -7,10 +7,10 @@ without a declared baseline is refused, since nobody could say what to restore.
 
 from dataclasses import dataclass
 
-from dvfs.types import Baseline, Constraints, Limits, Setting
+from dvfs.types import Baseline, Constraints, DeviceLimits, Setting
 
 
-class RefusedError(Exception):
+class ActuatorRefusalError(Exception):
     """A request is refused, or its lease is not there. `code` is one word for a metric label; the text is for people."""
 
     def __init__(self, code: str, reason: str) -> None:
@@ -31,7 +31,7 @@ class Permit:
         return Setting(self.clock_mhz[1] if self.clock_mhz else None, self.power_mw)
 
 
-def permit(setting: Setting, limits: Limits, constraints: Constraints, found_mw: int | None = None) -> Permit:
+def permit(setting: Setting, limits: DeviceLimits, constraints: Constraints, found_mw: int | None = None) -> Permit:
     """Clamp `setting` into what owner and device allow; `found_mw` is the power limit as it was before anything was set.
 
     Raises:
@@ -42,31 +42,31 @@ def permit(setting: Setting, limits: Limits, constraints: Constraints, found_mw:
     return Permit(power, clock)
 
 
-def _power(asked: int, limits: Limits, constraints: Constraints, found_mw: int | None) -> int:
+def _power(asked: int, limits: DeviceLimits, constraints: Constraints, found_mw: int | None) -> int:
     if "power" not in limits.knobs:
-        raise RefusedError("knob_not_allowed", "the power knob is not in the allow-list of this device")
+        raise ActuatorRefusalError("knob_not_allowed", "the power knob is not in the allow-list of this device")
     if constraints.power_mw is None:
-        raise RefusedError("not_supported", "the device does not tell its power limit range")
+        raise ActuatorRefusalError("not_supported", "the device does not tell its power limit range")
     low, high = _overlap(limits.power_mw, constraints.power_mw, "power")
     if found_mw is not None and found_mw < low:
-        raise RefusedError("empty_range", f"the limit was found at {found_mw} mW, below all that may be set ({low} mW)")
+        raise ActuatorRefusalError("empty_range", f"the limit was found at {found_mw} mW, below all that may be set ({low} mW)")
     return min(max(asked, low), high if found_mw is None else min(high, found_mw))
 
 
-def _clock(asked: int, limits: Limits, constraints: Constraints) -> tuple[int, int]:
+def _clock(asked: int, limits: DeviceLimits, constraints: Constraints) -> tuple[int, int]:
     if "clock" not in limits.knobs:
-        raise RefusedError("knob_not_allowed", "the clock knob is not in the allow-list of this device")
+        raise ActuatorRefusalError("knob_not_allowed", "the clock knob is not in the allow-list of this device")
     if limits.baseline is None:
-        raise RefusedError("no_baseline", "the clock knob needs a declared baseline: a clock lock cannot be read back")
+        raise ActuatorRefusalError("no_baseline", "the clock knob needs a declared baseline: a clock lock cannot be read back")
     clocks = sorted(set(constraints.sm_clocks_mhz))
     if len(clocks) < 2:
-        raise RefusedError("not_supported", "the device does not tell its SM clocks")
+        raise ActuatorRefusalError("not_supported", "the device does not tell its SM clocks")
     low, high = _overlap(limits.sm_clock_mhz, (clocks[0], clocks[-1]), "clock")
     if limits.baseline != "unlocked":
         high = min(high, limits.baseline[1])
     choices = [c for c in clocks if low <= c <= high and c > clocks[0]]
     if not choices:
-        raise RefusedError("empty_range", f"the device has no SM clock between {low} and {high} MHz above its lowest")
+        raise ActuatorRefusalError("empty_range", f"the device has no SM clock between {low} and {high} MHz above its lowest")
     # Between two steps the higher one: the guard may cost joules, never speed that nobody asked to give up.
     return clocks[0], next((c for c in choices if c >= asked), choices[-1])
 
@@ -74,7 +74,7 @@ def _clock(asked: int, limits: Limits, constraints: Constraints) -> tuple[int, i
 def _overlap(allowed: tuple[int, int] | None, possible: tuple[int, int], knob: str) -> tuple[int, int]:
     low, high = possible if allowed is None else (max(allowed[0], possible[0]), min(allowed[1], possible[1]))
     if low > high:
-        raise RefusedError("empty_range", f"the allowed {knob} range {allowed} and the device's {possible} do not meet")
+        raise ActuatorRefusalError("empty_range", f"the allowed {knob} range {allowed} and the device's {possible} do not meet")
     return low, high
 
 

@@ -27,7 +27,7 @@ _MAX_ROW = 2048  # ASCII characters; another row is not ours and might not fit t
 
 
 @dataclass(frozen=True, slots=True)
-class Did:
+class KnobChange:
     """One knob of one device, set or restored.
 
     Args:
@@ -53,7 +53,7 @@ class Did:
     note: SettingNote | None = None
 
 
-class History:
+class ActuatorHistory:
     """The rows of one state folder. One process at a time writes; the instance lock sees to that."""
 
     def __init__(self, path: Path) -> None:
@@ -65,7 +65,7 @@ class History:
         self.name = str(rows[-1]["name"]) if rows else secrets.token_hex(4)
         """Names the numbering: it begins anew with an empty folder."""
 
-    def add(self, did: Did) -> None:
+    def add(self, did: KnobChange) -> None:
         """Append a row."""
         row = json.dumps({"number": self._next, "name": self.name, **asdict(did)}, separators=(",", ":"))
         line = f"\n{row}\n"  # begins with a line break too: one that a power loss or a full disk tore costs no other its row

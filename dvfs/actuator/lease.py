@@ -8,7 +8,7 @@ import hmac
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from dvfs.actuator.guard import RefusedError
+from dvfs.actuator.guard import ActuatorRefusalError
 
 NS = 1_000_000_000
 TTL_S = 10.0
@@ -51,13 +51,13 @@ class Leases:
             RefusedError: a device is held (names the holder), none or twice the same was asked, or there are too many.
         """
         if not devices or len(set(devices)) != len(devices):
-            raise RefusedError("bad_request", "a lease needs at least one device, each once")
+            raise ActuatorRefusalError("bad_request", "a lease needs at least one device, each once")
         for device in devices:
             held = self.holder(device)
             if held is not None:
-                raise RefusedError("held", f"{device} is leased to {held.holder}")
+                raise ActuatorRefusalError("held", f"{device} is leased to {held.holder}")
         if len(self._by_token) >= self._capacity:
-            raise RefusedError("too_many", f"there are already {self._capacity} leases")
+            raise ActuatorRefusalError("too_many", f"there are already {self._capacity} leases")
         lease = Lease(token, holder, devices, connection, ttl_ns, now_ns + ttl_ns)
         self._by_token[token] = lease
         return lease
@@ -70,9 +70,9 @@ class Leases:
         """
         lease = next((x for t, x in self._by_token.items() if hmac.compare_digest(t.encode(), token.encode())), None)
         if lease is None:
-            raise RefusedError("expired", "no such lease: it expired or was released")
+            raise ActuatorRefusalError("expired", "no such lease: it expired or was released")
         if lease.connection not in (connection, None):
-            raise RefusedError("held", "this lease is in use on another connection")
+            raise ActuatorRefusalError("held", "this lease is in use on another connection")
         return lease
 
     def heartbeat(self, token: str, connection: int, now_ns: int) -> Lease:

@@ -32,7 +32,7 @@ class KnobError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
+class ListedDevice:
     """A device as the driver lists it."""
 
     index: int
@@ -41,7 +41,7 @@ class Listed:
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class KnobReading:
     """What must be known before a write. `out_of_band`: somebody outside the driver (BMC, DCGM) holds the power limit."""
 
     power_limit_mw: int | None
@@ -51,7 +51,7 @@ class Reading:
 
 
 @dataclass(frozen=True, slots=True)
-class Write:
+class KnobWrite:
     """One knob to one value. `expected`: power limits under which we may write; another one is a foreign change."""
 
     knob: Knob
@@ -60,7 +60,7 @@ class Write:
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class WriteResult:
     """What came of a write. `status`: ok | foreign | differs (read back otherwise) | the NVML error's name in lower case."""
 
     status: str
@@ -69,19 +69,19 @@ class Written:
     reasons: tuple[str, ...] = ()
 
 
-def inventory(nvml: RealNvml) -> list[Listed]:
+def inventory(nvml: RealNvml) -> list[ListedDevice]:
     """The devices that answer; one that is lost is left out, not an error."""
     found = []
     for index in range(nvml.device_count()):
         try:
             device = nvml.device_by_index(index)
-            found.append(Listed(index, nvml.uuid(device), nvml.name(device)))
+            found.append(ListedDevice(index, nvml.uuid(device), nvml.name(device)))
         except NvmlError:
             continue
     return found
 
 
-def read(nvml: RealNvml, uuid: str) -> Reading:
+def read(nvml: RealNvml, uuid: str) -> KnobReading:
     """Read a device. What it does not support is None or empty.
 
     Raises:
@@ -104,7 +104,7 @@ def read(nvml: RealNvml, uuid: str) -> Reading:
     except NvmlError as error:
         _unless(error, NOT_SUPPORTED)
         mig = False
-    return Reading(limit, Constraints(clocks, power_range), mig, _out_of_band(nvml, device))
+    return KnobReading(limit, Constraints(clocks, power_range), mig, _out_of_band(nvml, device))
 
 
 def _unless(error: NvmlError, code: int) -> None:
@@ -120,31 +120,31 @@ def _out_of_band(nvml: RealNvml, device: object) -> bool:
     return current.value != requested.value
 
 
-def write(nvml: RealNvml, uuid: str, writes: Sequence[Write], settle_s: float = SETTLE_S) -> list[Written]:
+def write(nvml: RealNvml, uuid: str, writes: Sequence[KnobWrite], settle_s: float = SETTLE_S) -> list[WriteResult]:
     """Write knobs in order, one answer each; one that fails does not keep the next from being tried (a restore needs that)."""
-    done: list[Written] = []
+    done: list[WriteResult] = []
     for one in writes:
         try:
             device = nvml.device_by_uuid(uuid)
             done.append(_power(nvml, device, one) if one.knob == "power" else _clock(nvml, device, one, settle_s))
         except NvmlError as error:
-            done.append(Written(error.name.lower()))
+            done.append(WriteResult(error.name.lower()))
     return done
 
 
-def _power(nvml: RealNvml, device: object, one: Write) -> Written:
+def _power(nvml: RealNvml, device: object, one: KnobWrite) -> WriteResult:
     if not isinstance(one.value, int):
         raise ValueError(f"power limit {one.value!r}")
     now = nvml.power_limit_mw(device)
     if now != one.value:
         if now not in one.expected:
-            return Written("foreign", now)
+            return WriteResult("foreign", now)
         nvml.set_power_limit_mw(device, one.value)
         now = nvml.power_limit_mw(device)
-    return Written("ok" if now == one.value else "differs", now)
+    return WriteResult("ok" if now == one.value else "differs", now)
 
 
-def _clock(nvml: RealNvml, device: object, one: Write, settle_s: float) -> Written:
+def _clock(nvml: RealNvml, device: object, one: KnobWrite, settle_s: float) -> WriteResult:
     if one.value == "unlocked":
         nvml.reset_locked_sm_clocks(device)
     elif isinstance(one.value, tuple):
@@ -156,5 +156,5 @@ def _clock(nvml: RealNvml, device: object, one: Write, settle_s: float) -> Writt
         clock, bits = nvml.sm_clock_mhz(device), nvml.event_reasons(device)
     except NvmlError as error:
         _unless(error, NOT_SUPPORTED)
-        return Written("ok", one.value, None, (NvmlError(NO_DATA, "clock").name.lower(),))
-    return Written("ok", one.value, clock, tuple(name for bit, name in BINDING_REASONS.items() if bits & bit))
+        return WriteResult("ok", one.value, None, (NvmlError(NO_DATA, "clock").name.lower(),))
+    return WriteResult("ok", one.value, clock, tuple(name for bit, name in BINDING_REASONS.items() if bits & bit))

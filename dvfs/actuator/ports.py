@@ -5,28 +5,28 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from dvfs.actuator.journal import Value
-from dvfs.actuator.nvml_knobs import Listed, Reading, Write, Written
+from dvfs.actuator.nvml_knobs import KnobReading, KnobWrite, ListedDevice, WriteResult
 from dvfs.types import Knob
 
 
 class Knobs(Protocol):
     """The devices, as the core sees them."""
 
-    def inventory(self) -> list[Listed]:
+    def inventory(self) -> list[ListedDevice]:
         """Devices that answer. Raises KnobError."""
         ...
 
-    def read(self, uuid: str) -> Reading:
+    def read(self, uuid: str) -> KnobReading:
         """Read a device. Raises KnobError."""
         ...
 
-    def write(self, plan: dict[str, Sequence[Write]]) -> dict[str, list[Written]]:
+    def write(self, plan: dict[str, Sequence[KnobWrite]]) -> dict[str, list[WriteResult]]:
         """Write; one answer per write, never raises for a device."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
-class Restored:
+class RestoreResult:
     """What became of one outstanding knob: restored | foreign | new_epoch, or why it still waits."""
 
     device: str

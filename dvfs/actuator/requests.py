@@ -8,8 +8,8 @@ import os
 from typing import Any
 
 from dvfs.actuator.core import ActuatorCore
-from dvfs.actuator.guard import RefusedError
-from dvfs.actuator.history import History
+from dvfs.actuator.guard import ActuatorRefusalError
+from dvfs.actuator.history import ActuatorHistory
 from dvfs.actuator.kill_switch import KillSwitch
 from dvfs.actuator.lease import TTL_S
 from dvfs.actuator.note import MAX_CHARACTERS, REASON_BYTES, SettingNote, printable_text
@@ -45,7 +45,7 @@ class Caller:
 class Requests:
     """What peers may request of one core."""
 
-    def __init__(self, core: ActuatorCore, history: History, kill_switch: KillSwitch) -> None:
+    def __init__(self, core: ActuatorCore, history: ActuatorHistory, kill_switch: KillSwitch) -> None:
         self._core, self._history, self._kill_switch = core, history, kill_switch
 
     def reply(self, caller: Caller, message: dict[str, Any]) -> bytes:
@@ -56,7 +56,7 @@ class Requests:
             return refuse(number, "version", f"this actuator speaks version {VERSION}")
         try:
             return encode({"v": VERSION, "id": number, "ok": True, **self._do(caller, message)})
-        except RefusedError as error:
+        except ActuatorRefusalError as error:
             return refuse(number, error.code, str(error))
         except WattlensError as error:
             LOG.error("%s", error)
@@ -77,7 +77,7 @@ class Requests:
             case "acquire":
                 devices = message.get("devices")
                 if not isinstance(devices, list) or len(devices) > _MAX_DEVICES or not all(isinstance(d, str) for d in devices):
-                    raise RefusedError("bad_request", f"devices must be a list of at most {_MAX_DEVICES} UUIDs")
+                    raise ActuatorRefusalError("bad_request", f"devices must be a list of at most {_MAX_DEVICES} UUIDs")
                 granted = self._core.acquire(caller.number, caller.holder, tuple(devices), _ttl_s(message))
                 caller.leases += 1
                 return granted
@@ -97,7 +97,7 @@ class Requests:
             case "history":
                 rows = self._history.after(_count(message, "after"))
                 return {"rows": first_page(rows), "name": self._history.name}
-        raise RefusedError("bad_request", "op must be hello, acquire, set, heartbeat, release, status or history")
+        raise ActuatorRefusalError("bad_request", "op must be hello, acquire, set, heartbeat, release, status or history")
 
 
 def refuse(number: int | None, code: str, reason: str) -> bytes:
@@ -108,21 +108,21 @@ def refuse(number: int | None, code: str, reason: str) -> bytes:
 def _text(message: dict[str, Any], key: str, longest: int = 96) -> str:
     value = message.get(key, "")
     if not isinstance(value, str) or len(value) > longest:
-        raise RefusedError("bad_request", f"{key} must be a text of at most {longest} characters")
+        raise ActuatorRefusalError("bad_request", f"{key} must be a text of at most {longest} characters")
     return value
 
 
 def _count(message: dict[str, Any], key: str) -> int:
     value = message.get(key, 0)
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 1 << 63:
-        raise RefusedError("bad_request", f"{key} must be a whole number from 0 to 2^63 - 1")
+        raise ActuatorRefusalError("bad_request", f"{key} must be a whole number from 0 to 2^63 - 1")
     return value
 
 
 def _ttl_s(message: dict[str, Any]) -> float:
     value = message.get("ttl_s", TTL_S)
     if not isinstance(value, int | float) or isinstance(value, bool) or not abs(value) < 1 << 53:
-        raise RefusedError("bad_request", "ttl_s must be a number of seconds")
+        raise ActuatorRefusalError("bad_request", "ttl_s must be a number of seconds")
     return float(value)
 
 
@@ -132,14 +132,14 @@ def _note(message: dict[str, Any]) -> SettingNote | None:
     try:
         return SettingNote.parse(message["note"])
     except ValueError as error:
-        raise RefusedError("bad_request", str(error)) from error
+        raise ActuatorRefusalError("bad_request", str(error)) from error
 
 
 def _setting(message: dict[str, Any]) -> Setting:
     raw = message.get("setting")
     if not isinstance(raw, dict) or not set(raw) <= {"sm_clock_max_mhz", "power_limit_mw"}:
-        raise RefusedError("bad_request", "setting must hold sm_clock_max_mhz and power_limit_mw, or less")
+        raise ActuatorRefusalError("bad_request", "setting must hold sm_clock_max_mhz and power_limit_mw, or less")
     for value in raw.values():
         if value is not None and (not isinstance(value, int) or isinstance(value, bool) or not 0 < value < 1 << 31):
-            raise RefusedError("bad_request", "a setting must be a whole number above 0")
+            raise ActuatorRefusalError("bad_request", "a setting must be a whole number above 0")
     return Setting(raw.get("sm_clock_max_mhz"), raw.get("power_limit_mw"))

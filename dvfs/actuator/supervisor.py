@@ -20,12 +20,12 @@ from dvfs.actuator.allow_list import AllowList
 from dvfs.actuator.children import ForkedKnobs
 from dvfs.actuator.core import ActuatorCore
 from dvfs.actuator.epoch import machine_epoch
-from dvfs.actuator.history import History
+from dvfs.actuator.history import ActuatorHistory
 from dvfs.actuator.journal import ActuatorJournal, Epoch
 from dvfs.actuator.kill_switch import KillSwitch
-from dvfs.actuator.ports import Restored
-from dvfs.actuator.watch import Stop, Watch, restore_until
-from dvfs.actuator.worker import Worker
+from dvfs.actuator.ports import RestoreResult
+from dvfs.actuator.watch import PeerHeartbeat, Stop, restore_until
+from dvfs.actuator.worker import ActuatorWorker
 from energy_agent.core.errors import UsageError, WattlensError
 from energy_agent.devices.nvml.library import RealNvml
 from energy_agent.runtime.clock import RealClock
@@ -89,7 +89,7 @@ def serve(config: ActuatorConfig) -> int:
         os.close(lock)
 
 
-def restore(config: ActuatorConfig, seconds: float = 10.0) -> tuple[list[Restored], bool]:
+def restore(config: ActuatorConfig, seconds: float = 10.0) -> tuple[list[RestoreResult], bool]:
     """Restore what a dead actuator left (`wattlens dvfs restore`): what was done, and whether nothing waits any more.
 
     Raises:
@@ -97,7 +97,7 @@ def restore(config: ActuatorConfig, seconds: float = 10.0) -> tuple[list[Restore
         WattlensError: an actuator is alive on this state folder.
     """
     lock = _instance_lock(config, 0.0)
-    results: list[Restored] = []
+    results: list[RestoreResult] = []
     try:
         return results, _restore(config, seconds, lambda: None, results)
     finally:
@@ -121,7 +121,7 @@ def _one_worker(config: ActuatorConfig, stop: Stop) -> int:
         finally:
             os._exit(code)
     theirs.close()
-    watch, deadline = Watch(mine), None
+    watch, deadline = PeerHeartbeat(mine), None
     try:
         while True:
             select.select([mine, stop.reader], [], [], 0.5)
@@ -152,22 +152,22 @@ def _bury(pid: int, patience_s: float) -> int:
 
 
 def _work(config: ActuatorConfig, pair: socket.socket) -> int:
-    watch, stop = Watch(pair), Stop()
+    watch, stop = PeerHeartbeat(pair), Stop()
     history = _history(config)
     knobs = _knobs(config, watch.service)
     core = _core(config, ActuatorJournal(config.state / "actuator.journal"), knobs, history)
-    return Worker(core, config.socket, watch, stop, history, config.kill_switch).run()
+    return ActuatorWorker(core, config.socket, watch, stop, history, config.kill_switch).run()
 
 
-def _history(config: ActuatorConfig) -> History:
-    return History(config.state / "actuator.history")
+def _history(config: ActuatorConfig) -> ActuatorHistory:
+    return ActuatorHistory(config.state / "actuator.history")
 
 
 def _knobs(config: ActuatorConfig, waiting: Callable[[], object]) -> ForkedKnobs:
     return ForkedKnobs(config.open_nvml, config.state / "locks", config.timeout_s, waiting=waiting)
 
 
-def _core(config: ActuatorConfig, journal: ActuatorJournal, knobs: ForkedKnobs, history: History) -> ActuatorCore:
+def _core(config: ActuatorConfig, journal: ActuatorJournal, knobs: ForkedKnobs, history: ActuatorHistory) -> ActuatorCore:
     return ActuatorCore(
         allow=config.allow,
         journal=journal,
@@ -180,13 +180,15 @@ def _core(config: ActuatorConfig, journal: ActuatorJournal, knobs: ForkedKnobs, 
     )
 
 
-def _restore(config: ActuatorConfig, seconds: float, waiting: Callable[[], object], into: list[Restored] | None = None) -> bool:
+def _restore(
+    config: ActuatorConfig, seconds: float, waiting: Callable[[], object], into: list[RestoreResult] | None = None
+) -> bool:
     journal = ActuatorJournal(config.state / "actuator.journal")
     knobs = _knobs(config, waiting)
     try:
         core = _core(config, journal, knobs, _history(config))
 
-        def once() -> list[Restored]:
+        def once() -> list[RestoreResult]:
             results = core.restore_all()
             for one in results:
                 LOG.log(logging.INFO if one.closed else logging.WARNING, "%s %s: %s", one.device, one.knob, one.outcome)

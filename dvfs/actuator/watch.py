@@ -7,14 +7,14 @@ import socket
 import time
 from collections.abc import Callable
 
-from dvfs.actuator.ports import Restored
+from dvfs.actuator.ports import RestoreResult
 from energy_agent.core.errors import WattlensError
 
 LOG = logging.getLogger("wattlens.actuator")
 SILENCE_S = 6.0  # of the other process, after which it counts as dead
 
 
-class Watch:
+class PeerHeartbeat:
     """Each side of a socket pair sends a byte a second; end of file or silence means that the other is dead."""
 
     def __init__(self, pair: socket.socket) -> None:
@@ -66,7 +66,7 @@ class Stop:
         self._writer.close()
 
 
-def restore_until(restore: Callable[[], list[Restored]], seconds: float, waiting: Callable[[], object]) -> bool:
+def restore_until(restore: Callable[[], list[RestoreResult]], seconds: float, waiting: Callable[[], object]) -> bool:
     """Call `restore` until nothing waits any more, for at most `seconds`; False when something still does."""
     end = time.monotonic() + seconds
     while True:

@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import Any
 
 from dvfs.actuator.core import ActuatorCore
-from dvfs.actuator.history import History
+from dvfs.actuator.history import ActuatorHistory
 from dvfs.actuator.kill_switch import KillSwitch
-from dvfs.actuator.ports import Restored
+from dvfs.actuator.ports import RestoreResult
 from dvfs.actuator.requests import Caller, Requests, refuse
-from dvfs.actuator.watch import Stop, Watch, restore_until
+from dvfs.actuator.watch import PeerHeartbeat, Stop, restore_until
 from dvfs.actuator.wire import Decoder, WireError
 from energy_agent.core.errors import UsageError, WattlensError
 
@@ -47,11 +47,17 @@ class _Peer:
     spoke: float = field(default_factory=time.monotonic)
 
 
-class Worker:
+class ActuatorWorker:
     """The loop. `run` returns the exit code."""
 
     def __init__(
-        self, core: ActuatorCore, socket_path: Path, watch: Watch, stop: Stop, history: History, kill_switch: KillSwitch
+        self,
+        core: ActuatorCore,
+        socket_path: Path,
+        watch: PeerHeartbeat,
+        stop: Stop,
+        history: ActuatorHistory,
+        kill_switch: KillSwitch,
     ) -> None:
         self._requests = Requests(core, history, kill_switch)
         self._core = core
@@ -117,7 +123,7 @@ class Worker:
         except WattlensError as error:  # a journal that cannot be written now: leases stay, the next tick tries again
             LOG.error("%s", error)
 
-    def _report(self, results: list[Restored]) -> None:
+    def _report(self, results: list[RestoreResult]) -> None:
         for one in results:
             LOG.log(logging.INFO if one.closed else logging.WARNING, "%s %s: %s", one.device, one.knob, one.outcome)
 

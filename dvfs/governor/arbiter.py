@@ -27,15 +27,15 @@ class Priority(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Range:
+class KnobRange:
     """From `low` to `high`, in the knob's raw unit; infinite is as found."""
 
     low: float = 0.0
     high: float = math.inf
 
 
-FREE = Range()
-AS_FOUND = Range(math.inf, math.inf)
+FREE = KnobRange()
+AS_FOUND = KnobRange(math.inf, math.inf)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +43,8 @@ class Wish:
     """What one wants of a device. A knob of which it says nothing is FREE."""
 
     priority: Priority
-    clock_mhz: Range = FREE
-    power_mw: Range = FREE
+    clock_mhz: KnobRange = FREE
+    power_mw: KnobRange = FREE
 
 
 def exactly(priority: Priority, setting: Setting | None) -> Wish:
@@ -56,11 +56,11 @@ def exactly(priority: Priority, setting: Setting | None) -> Wish:
 def at_most(priority: Priority, setting: Setting) -> Wish:
     """A wish for no more than this; a knob that is None there is FREE."""
     clock, power = setting.sm_clock_max_mhz, setting.power_limit_mw
-    return Wish(priority, FREE if clock is None else Range(0, clock), FREE if power is None else Range(0, power))
+    return Wish(priority, FREE if clock is None else KnobRange(0, clock), FREE if power is None else KnobRange(0, power))
 
 
-def _at(value: int | None) -> Range:
-    return AS_FOUND if value is None else Range(value, value)
+def _at(value: int | None) -> KnobRange:
+    return AS_FOUND if value is None else KnobRange(value, value)
 
 
 def settle(wishes: Sequence[Wish]) -> Setting:
@@ -74,13 +74,13 @@ def settle(wishes: Sequence[Wish]) -> Setting:
     return Setting(_value(clock), _value(power))
 
 
-def _narrowed(left: Range, wish: Range) -> Range:
+def _narrowed(left: KnobRange, wish: KnobRange) -> KnobRange:
     if wish.low > left.high:
-        return Range(left.high, left.high)
+        return KnobRange(left.high, left.high)
     if wish.high < left.low:
-        return Range(left.low, left.low)
-    return Range(max(left.low, wish.low), min(left.high, wish.high))
+        return KnobRange(left.low, left.low)
+    return KnobRange(max(left.low, wish.low), min(left.high, wish.high))
 
 
-def _value(left: Range) -> int | None:
+def _value(left: KnobRange) -> int | None:
     return None if math.isinf(left.high) else int(left.high)

@@ -10,7 +10,7 @@ from typing import Final
 
 from dvfs.proof.estimate import Verdict
 from dvfs.proof.experiment import Experiment, Round, Subject
-from dvfs.proof.plan import Plan
+from dvfs.proof.plan import ExperimentPlan
 from energy_agent.core.fair_shares import first_of_largest
 from energy_agent.core.proof import ProofRow
 from energy_agent.core.units import NS_PER_S
@@ -23,7 +23,7 @@ _MAX_ABSENT: Final = 128
 """Maximum number of experiments of absent groups. Of more, those of the owner with the most end first."""
 _OF_GROUP: Final = "group "
 _ENDED: Final = "ended"
-_DEFAULT: Final = Plan(0, None, 30.0, 4.0, 270.0)  # for experiments that end because paired blocks were disabled
+_DEFAULT: Final = ExperimentPlan(0, None, 30.0, 4.0, 270.0)  # for experiments that end because paired blocks were disabled
 
 
 @dataclass(slots=True)
@@ -40,7 +40,7 @@ class _Running:
 class Experiments:
     """The experiments of a node, one per group. Not thread-safe."""
 
-    def __init__(self, plan: Plan | None, states: Mapping[str, str], boot_ns: int) -> None:
+    def __init__(self, plan: ExperimentPlan | None, states: Mapping[str, str], boot_ns: int) -> None:
         """Restore experiments from `states`. An unreadable state is logged and removed."""
         self._plan = plan
         self._running: dict[str, _Running] = {}

@@ -9,7 +9,7 @@ from typing import Any
 from dvfs.actuator.held_lease import HeldLease
 from dvfs.governor.arbiter import AS_FOUND, Priority, Wish, at_most, exactly, settle
 from dvfs.proof.experiment import EnergyReading
-from dvfs.types import THERMAL_REASONS, Decision, DeviceObservation, Kind, Mode, Observation, Policy, Prediction, Setting
+from dvfs.types import THERMAL_REASONS, Decision, DeviceObservation, DvfsPolicy, Kind, Mode, Observation, Prediction, Setting
 
 log = logging.getLogger(__name__)
 
@@ -17,15 +17,15 @@ _FAILED = Decision("release", "policy_failed", steering=False)
 
 
 @dataclass(frozen=True, slots=True)
-class Configured:
+class ConfiguredPolicy:
     """A policy with what its `configure` made of the user's options."""
 
-    policy: Policy
+    policy: DvfsPolicy
     config: Any = None
 
 
 @dataclass(slots=True)
-class Device:
+class SteeredDevice:
     """One device of a group: what is in force on it, and its counters."""
 
     applied: Setting | None = None  # in force under the lease, after the guard
@@ -35,14 +35,14 @@ class Device:
     decisions: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     ineffective: Counter[str] = field(default_factory=Counter)
 
-    def add(self, other: "Device") -> None:
+    def add(self, other: "SteeredDevice") -> None:
         """Add the counters of another group that had it."""
         self.decisions += other.decisions
         self.ineffective += other.ineffective
 
 
 @dataclass(slots=True)
-class Wanted:
+class PolicyState:
     """What one policy wants since its last decision that was no hold."""
 
     kind: Kind
@@ -54,7 +54,7 @@ class Wanted:
 
 
 @dataclass(slots=True)
-class Group:
+class GovernedGroup:
     """All devices of a job or engine."""
 
     mode: Mode = Mode.OBSERVE
@@ -63,7 +63,7 @@ class Group:
     seen_ns: int = 0  # when it was observed last
     workload: str = ""
     owner: str = ""
-    policies: dict[str, Wanted] = field(default_factory=dict)
+    policies: dict[str, PolicyState] = field(default_factory=dict)
     wanted: Mapping[str, Setting] = field(default_factory=dict)  # what the arbiter made of all wishes
     in_force: Mapping[str, Setting] = field(default_factory=dict)  # what was asked for the devices that are set
     paused: bool = False  # a block of a pair that is off
@@ -74,18 +74,18 @@ class Group:
     originals_ns: int | None = None  # when the actuator described what it keeps of them
     status_ns: int = 0  # when it is asked again, after it did not answer
     refused: str = ""  # the last refusal that was told
-    devices: dict[str, Device] = field(default_factory=dict)
-    left: dict[str, Device] = field(default_factory=dict)  # those that it had
+    devices: dict[str, SteeredDevice] = field(default_factory=dict)
+    left: dict[str, SteeredDevice] = field(default_factory=dict)  # those that it had
 
     @property
-    def all_devices(self) -> Mapping[str, Device]:
+    def all_devices(self) -> Mapping[str, SteeredDevice]:
         """Those that it has and those that it had."""
         return self.left | self.devices
 
     def regroup(self, uuids: Iterable[str]) -> None:
         """It has these devices from now on."""
         known = self.all_devices
-        self.devices = {uuid: known.get(uuid, Device()) for uuid in uuids}
+        self.devices = {uuid: known.get(uuid, SteeredDevice()) for uuid in uuids}
         self.left = {uuid: device for uuid, device in known.items() if uuid not in self.devices}
 
     @property
@@ -100,7 +100,7 @@ class Group:
         """Whether any policy wants something."""
         return any(w.settings for w in self.policies.values())
 
-    def decide(self, observation: Observation, configured: Mapping[str, Configured]) -> list[tuple[str, Decision]]:
+    def decide(self, observation: Observation, configured: Mapping[str, ConfiguredPolicy]) -> list[tuple[str, Decision]]:
         """Ask the policies of the group's terms, those that exist; what each decided."""
         names = [name for name in observation.terms.policies if name in configured]
         for gone in self.policies.keys() - set(names):
@@ -111,7 +111,7 @@ class Group:
         told = []
         for name in names:
             policy, config = configured[name].policy, configured[name].config
-            wanted = self.policies.setdefault(name, Wanted(policy.kind, policy.start()))
+            wanted = self.policies.setdefault(name, PolicyState(policy.kind, policy.start()))
             try:
                 decision, wanted.state = policy.decide(seen, wanted.state, config)
                 wanted.promise = policy.predict(wanted.state, config)
@@ -174,7 +174,7 @@ class Group:
         self.originals, self.originals_ns = {}, None
 
 
-def count(group: Group, observation: Observation) -> tuple[EnergyReading | None, dict[str, int]]:
+def count(group: GovernedGroup, observation: Observation) -> tuple[EnergyReading | None, dict[str, int]]:
     """The energy of all devices of a group, None where one does not tell, and what each gained under a setting."""
     gained, known = dict[str, int](), list[int]()
     for one in observation.devices:

@@ -16,10 +16,10 @@ from dvfs.actuator.lease import NS
 from dvfs.actuator.note import SettingNote
 from dvfs.governor.effect import FOREIGN, ineffective
 from dvfs.governor.experiments import Experiments
-from dvfs.governor.group import Configured, Device, Group, count
+from dvfs.governor.group import ConfiguredPolicy, GovernedGroup, SteeredDevice, count
 from dvfs.governor.view import describe_device
 from dvfs.proof.experiment import EnergyReading, Round, Subject, work_of
-from dvfs.proof.plan import Plan
+from dvfs.proof.plan import ExperimentPlan
 from dvfs.types import DeviceObservation, Mode, NodeBudget, Observation, Setting
 from energy_agent.core.energy import Action
 from energy_agent.core.errors import LeaseError
@@ -44,9 +44,9 @@ _GONE_MAX = 128
 class GovernorConfig:
     """How to govern. `policies` by name; `budget` of the whole node; `plan` of paired blocks, None for none."""
 
-    policies: Mapping[str, Configured] = field(default_factory=dict)
+    policies: Mapping[str, ConfiguredPolicy] = field(default_factory=dict)
     budget: NodeBudget | None = None
-    plan: Plan | None = None
+    plan: ExperimentPlan | None = None
     retry_s: float = 5.0  # after a refusal, then twice as long, at most `patience_s`
     patience_s: float = 60.0
     respect_s: float = 900.0  # devices that somebody else has set are left alone for so long
@@ -64,8 +64,8 @@ class Governor:
         self._config = config
         self._client = client
         self._clock = clock
-        self._groups: dict[str, Group] = {}
-        self._past: dict[str, Device] = {}  # counters of groups that are forgotten, by device
+        self._groups: dict[str, GovernedGroup] = {}
+        self._past: dict[str, SteeredDevice] = {}  # counters of groups that are forgotten, by device
         self._experiments = Experiments(config.plan, states, clock.boot_ns())
         self._budget_state = config.budget.start() if config.budget is not None else None
         self._actions: list[Action] = []
@@ -120,7 +120,7 @@ class Governor:
             if (group := self._groups.get(name)) is not None:
                 self._abandon(group)
 
-    def _abandon(self, group: Group) -> None:
+    def _abandon(self, group: GovernedGroup) -> None:
         """Release a group of which nothing is certain any more; it is tried again after a while."""
         group.retry_ns = self._clock.boot_ns() + int(self._config.patience_s * NS)
         try:
@@ -141,7 +141,7 @@ class Governor:
         """What a snapshot shows, once a device: of the group that has it or had it last, counters of all that had it."""
         claimed, lost = self._experiments.claimed_uj(), self._experiments.lost_uj()
         had = {*self._past, *claimed, *lost, *(uuid for group in self._groups.values() for uuid in group.left)}
-        latest = dict.fromkeys(had, ("", Group(here=False)))
+        latest = dict.fromkeys(had, ("", GovernedGroup(here=False)))
         for name, group in sorted(self._groups.items(), key=lambda item: item[1].seen_ns):
             latest |= dict.fromkeys(group.devices, (name, group))
         views = []
@@ -151,10 +151,10 @@ class Governor:
             views.append(replace(view, saved_uj=claimed.get(uuid), extra_uj=lost.get(uuid), own_saved_uj=own))
         return tuple(views)
 
-    def _counted(self, uuid: str) -> Device:
-        counted = Device()
+    def _counted(self, uuid: str) -> SteeredDevice:
+        counted = SteeredDevice()
         for devices in (self._past, *(group.all_devices for group in self._groups.values())):
-            counted.add(devices.get(uuid, Device()))
+            counted.add(devices.get(uuid, SteeredDevice()))
         return counted
 
     def take_proof(self, *, everything: bool = False) -> tuple[list[ProofRow], dict[str, str]]:
@@ -164,7 +164,7 @@ class Governor:
     # One group.
 
     def _seen(self, observation: Observation, now: int) -> None:
-        group = self._groups.setdefault(observation.group, Group())
+        group = self._groups.setdefault(observation.group, GovernedGroup())
         group.workload, group.owner, terms = observation.workload, observation.owner, observation.terms
         group.here, group.seen_ns = True, now
         group.mode, group.slowdown_ratio = terms.mode, terms.slowdown_ratio
@@ -181,14 +181,14 @@ class Governor:
             self._experiments.mark_absent(observation.group)
 
     def _prove(
-        self, group: Group, observation: Observation, now: int, energy: EnergyReading | None, gained: dict[str, int]
+        self, group: GovernedGroup, observation: Observation, now: int, energy: EnergyReading | None, gained: dict[str, int]
     ) -> None:
         subject = Subject(observation.group, group.workload, "+".join(group.policies), group.owner)
         work = work_of(observation.progress)
         seen = Round(now, self._clock.utc_ns(), group.steered, gained, energy, work)
         self._experiments.feed(subject, seen, open_arrivals=observation.open_arrivals, wants=group.wants)
 
-    def _gone(self, name: str, group: Group, now: int) -> None:
+    def _gone(self, name: str, group: GovernedGroup, now: int) -> None:
         """Its counters stay: a hole of a second is no end."""
         group.here = False
         self._let_go(group, "gone")
@@ -209,14 +209,14 @@ class Governor:
         """Keep of a group its devices' counters."""
         group = self._groups.pop(name)
         for uuid, device in group.all_devices.items():
-            self._past.setdefault(uuid, Device()).add(device)
+            self._past.setdefault(uuid, SteeredDevice()).add(device)
 
     def _cap(self, observations: Sequence[Observation]) -> None:
         """What the node's budget leaves to each device; where the budget fails, the last caps stay."""
         if self._config.budget is not None:
             self._caps_mw, self._budget_state = self._config.budget.decide(observations, self._budget_state)
 
-    def _decide(self, group: Group, observation: Observation, caps_mw: Mapping[str, int], now: int) -> None:
+    def _decide(self, group: GovernedGroup, observation: Observation, caps_mw: Mapping[str, int], now: int) -> None:
         if group.mode is Mode.ENFORCE:
             self._learn_originals(group, observation, now)
         told = group.decide(observation, self._config.policies)
@@ -239,7 +239,7 @@ class Governor:
             self._let_go(group, "foreign_change")
             group.retry_ns = now + int(self._config.respect_s * NS)
 
-    def _learn_originals(self, group: Group, observation: Observation, now: int) -> None:
+    def _learn_originals(self, group: GovernedGroup, observation: Observation, now: int) -> None:
         """The original power limits: the actuator's record where it keeps one, else what a later reading shows."""
         unknown = [one for one in observation.devices if one.uuid not in group.originals]
         if not unknown or group.lease is not None:
@@ -262,7 +262,7 @@ class Governor:
             if one.power_limit_mw is not None and one.boot_ns > group.originals_ns:
                 group.originals.setdefault(one.uuid, one.power_limit_mw)
 
-    def _enforce(self, group: Group, now: int, reason: str, policy: str) -> None:
+    def _enforce(self, group: GovernedGroup, now: int, reason: str, policy: str) -> None:
         wanted = group.wanted
         if wanted == group.in_force:
             return
@@ -291,7 +291,7 @@ class Governor:
             return
         group.in_force, group.refused, group.retry_s = dict(wanted), "", 0.0
 
-    def _undo(self, group: Group, reason: str, policy: str) -> None:
+    def _undo(self, group: GovernedGroup, reason: str, policy: str) -> None:
         """Back to what was found, under the same lease."""
         try:
             for uuid, device in group.devices.items():
@@ -303,7 +303,7 @@ class Governor:
             self._log_refusal(group, "+".join(sorted(group.devices)), Setting(), _why(error), policy)
             self._let_go(group, "undo_failed")
 
-    def _let_go(self, group: Group, reason: str) -> None:
+    def _let_go(self, group: GovernedGroup, reason: str) -> None:
         """End the lease: the actuator restores, now or when it expires."""
         lease = group.lose_lease()
         if lease is None:
@@ -313,7 +313,7 @@ class Governor:
         except LeaseError as error:
             log.warning("%s: restoring is left to the lease's end: %s", "+".join(sorted(group.devices)), _why(error))
 
-    def _beat(self, group: Group, now: int) -> None:
+    def _beat(self, group: GovernedGroup, now: int) -> None:
         if group.lease is None:
             return
         try:
@@ -323,7 +323,7 @@ class Governor:
             log.warning("%s: the lease is lost: %s", "+".join(sorted(group.devices)), _why(error))
             group.lose_lease()
 
-    def _wait(self, group: Group, now: int, error: LeaseError) -> None:
+    def _wait(self, group: GovernedGroup, now: int, error: LeaseError) -> None:
         """How long until a refused group is tried again: longer each time, and long where somebody else steers."""
         code, config = getattr(error, "code", ""), self._config
         group.retry_s = (
@@ -331,7 +331,7 @@ class Governor:
         )
         group.retry_ns = now + int((config.respect_s if code in _FOREIGN_CODES else group.retry_s) * NS)
 
-    def _is_foreign(self, device: Device, seen: DeviceObservation) -> bool:
+    def _is_foreign(self, device: SteeredDevice, seen: DeviceObservation) -> bool:
         """Count time in which a setting does nothing; whether it is not ours any more."""
         old_enough = seen.boot_ns - device.applied_ns >= self._config.effect_s * NS
         why = ineffective(seen, device.applied) if device.applied is not None and old_enough else ""
@@ -343,13 +343,13 @@ class Governor:
             device.foreign_ns = seen.boot_ns
         return device.foreign_ns is not None and seen.boot_ns - device.foreign_ns >= self._config.foreign_s * NS
 
-    def _log_refusal(self, group: Group, device: str, setting: Setting, why: str, policy: str) -> None:
+    def _log_refusal(self, group: GovernedGroup, device: str, setting: Setting, why: str, policy: str) -> None:
         text = json.dumps(setting.as_json(), sort_keys=True, separators=(",", ":"))
         by = policy or "governor"
         self._actions.append(Action(self._clock.utc_ns(), device, by, "refuse", text, why, group.workload))
 
 
-def _note(group: Group, reason: str, policy: str) -> SettingNote:
+def _note(group: GovernedGroup, reason: str, policy: str) -> SettingNote:
     return SettingNote(policy or "governor", reason, group.workload)
 
 

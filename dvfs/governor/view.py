@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from dvfs.governor.group import Device, Group
+from dvfs.governor.group import GovernedGroup, SteeredDevice
 from dvfs.proof.estimate import Verdict
 from dvfs.types import Mode, Setting
 from energy_agent.core.interval import ConfidenceInterval
@@ -10,7 +10,7 @@ from energy_agent.core.snapshot import DvfsDevice
 from energy_agent.core.units import HZ_PER_MHZ
 
 
-def describe_device(uuid: str, name: str, group: Group, counted: Device, verdict: Verdict | None) -> DvfsDevice:
+def describe_device(uuid: str, name: str, group: GovernedGroup, counted: SteeredDevice, verdict: Verdict | None) -> DvfsDevice:
     """A device of group `name`, with the counters of all groups that ever had it; `verdict` is the group's last analysis."""
     verdict = verdict if group.here else None
     facts = {"group": name, "workload": group.workload, "policy": "+".join(group.policies)}

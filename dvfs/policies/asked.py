@@ -10,31 +10,31 @@ from dataclasses import dataclass
 from dvfs.knees import Knee
 from dvfs.policies._options import checked
 from dvfs.policies._trouble import trouble
-from dvfs.types import THERMAL_REASONS, Decision, Observation, Policy, Setting
+from dvfs.types import THERMAL_REASONS, Decision, DvfsPolicy, Observation, Setting
 
 _NS = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class GroupState:
+class RequestState:
     """What was decided last."""
 
     setting: Setting | None = None
 
 
-def decide(observation: Observation, state: GroupState, stale_ns: int) -> tuple[Decision, GroupState]:
+def decide(observation: Observation, state: RequestState, stale_ns: int) -> tuple[Decision, RequestState]:
     """Pass on what is asked, unless a device is in trouble."""
     reason = trouble(observation, stale_ns)
     if reason in {*THERMAL_REASONS.values(), "stale", "missing", "no_devices"}:
-        return Decision("release" if state.setting is not None else "hold", reason), GroupState()
+        return Decision("release" if state.setting is not None else "hold", reason), RequestState()
     asked = observation.asked
     if asked == Setting():
         asked = None
     if asked == state.setting:
         return Decision("hold", "asked" if asked is not None else "nothing_asked"), state
     if asked is None:
-        return Decision("release", "nothing_asked"), GroupState()
-    return Decision("set", "asked", {d.uuid: asked for d in observation.devices}), GroupState(asked)
+        return Decision("release", "nothing_asked"), RequestState()
+    return Decision("set", "asked", {d.uuid: asked for d in observation.devices}), RequestState(asked)
 
 
 def configure(options: Mapping[str, object], _knees: Sequence[Knee]) -> int:
@@ -42,10 +42,10 @@ def configure(options: Mapping[str, object], _knees: Sequence[Knee]) -> int:
     return int(checked("asked", options, {"stale_s": 5.0})["stale_s"] * _NS)
 
 
-SPEC = Policy(
+SPEC = DvfsPolicy(
     summary="what the workload itself asks for over the agent's socket, while its word lasts",
     options={"stale_s": "age in seconds at which a reading counts as missing (default 5)"},
     configure=configure,
-    start=GroupState,
+    start=RequestState,
     decide=decide,
 )

@@ -30,7 +30,7 @@ _WINDOW_NS = 30 * _NS
 
 
 @dataclass(frozen=True, slots=True)
-class GroupKnown:
+class GroupElasticity:
     """Of one group: recent powers of its hungriest device, the elasticity k, and the last stretch of equal limits."""
 
     powers: tuple[tuple[int, int], ...] = ()  # (boot ns, mW)
@@ -49,11 +49,11 @@ class GroupKnown:
 
 
 @dataclass(frozen=True, slots=True)
-class State:
+class BudgetState:
     """Limits in mW by device as they were asked last, and what is known of the groups."""
 
     limits_mw: Mapping[str, int] = field(default_factory=dict)
-    groups: Mapping[str, GroupKnown] = field(default_factory=dict)
+    groups: Mapping[str, GroupElasticity] = field(default_factory=dict)
     next_ns: int = 0
     splits: int = 0
 
@@ -100,17 +100,19 @@ def split(shares: Sequence[Share], budget_mw: float) -> dict[str, float]:
 
 
 @dataclass(frozen=True, slots=True)
-class Config:
+class BudgetOptions:
     """The budget of all GPUs together, and how often it is split anew."""
 
     budget_mw: int
     every_ns: int
 
 
-def decide(observations: Sequence[Observation], state: State, config: Config) -> tuple[Mapping[str, int], State]:
+def decide(
+    observations: Sequence[Observation], state: BudgetState, config: BudgetOptions
+) -> tuple[Mapping[str, int], BudgetState]:
     """The limits of all devices that may be steered."""
     now = max((o.boot_ns for o in observations), default=0)
-    groups = {o.group: _learned(o, state.groups.get(o.group, GroupKnown()), state.limits_mw) for o in observations}
+    groups = {o.group: _learned(o, state.groups.get(o.group, GroupElasticity()), state.limits_mw) for o in observations}
     shares = [s for o in observations if o.terms.mode is Mode.ENFORCE and (s := _share(o, groups[o.group])) is not None]
     state = replace(state, groups=groups)
     steered = {uuid for share in shares for uuid in share.devices}
@@ -127,7 +129,7 @@ def decide(observations: Sequence[Observation], state: State, config: Config) ->
 
 
 def _tried(
-    powers: Mapping[str, float], shares: Sequence[Share], groups: Mapping[str, GroupKnown], splits: int
+    powers: Mapping[str, float], shares: Sequence[Share], groups: Mapping[str, GroupElasticity], splits: int
 ) -> Mapping[str, float]:
     """With one group a little lower than its share, in turns: what a watt is worth to it is only seen when it changes."""
     unsure = [s for s in shares if groups[s.group].k_precision < _SURE and powers[s.group] < s.demand]
@@ -151,7 +153,7 @@ def _in_order(
     return held, held != settled
 
 
-def _share(observation: Observation, known: GroupKnown) -> Share | None:
+def _share(observation: Observation, known: GroupElasticity) -> Share | None:
     ranges = [d.power_range_mw for d in observation.devices]
     if not ranges or None in ranges or not known.powers:
         return None
@@ -168,7 +170,7 @@ def _share(observation: Observation, known: GroupKnown) -> Share | None:
     )
 
 
-def _learned(observation: Observation, known: GroupKnown, asked: Mapping[str, int]) -> GroupKnown:
+def _learned(observation: Observation, known: GroupElasticity, asked: Mapping[str, int]) -> GroupElasticity:
     """With a round's readings; a stretch of equal limits that ends tells how progress follows power."""
     now = observation.boot_ns
     powers = [d.power_mw for d in observation.devices if d.power_mw is not None]
@@ -191,7 +193,7 @@ def _learned(observation: Observation, known: GroupKnown, asked: Mapping[str, in
     return replace(known, limit_mw=limit, since_ns=now, work=work, energy_uj=energy, before=before, powers=known.powers[-1:])
 
 
-def _elastic(known: GroupKnown, stretch: tuple[float, float], count: int, observation: Observation) -> GroupKnown:
+def _elastic(known: GroupElasticity, stretch: tuple[float, float], count: int, observation: Observation) -> GroupElasticity:
     """Least squares of log progress on log dynamic power, one pair of stretches at a time."""
     if known.before is None:
         return known
@@ -219,8 +221,8 @@ def configure(options: Mapping[str, object], budget_w: float) -> NodeBudget:
     values = checked("budget", options, _DEFAULTS)
     if not budget_w > 0:
         raise UsageError("dvfs policy budget: budget_w must be above 0")
-    config = Config(round(budget_w * 1000), int(values["every_s"] * _NS))
-    return NodeBudget(State, lambda observations, state: decide(observations, state, config))
+    config = BudgetOptions(round(budget_w * 1000), int(values["every_s"] * _NS))
+    return NodeBudget(BudgetState, lambda observations, state: decide(observations, state, config))
 
 
 SPEC = NodePolicy(

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from dvfs.knees import Knee, find
 from dvfs.policies._options import checked
 from dvfs.policies._trouble import trouble
-from dvfs.types import Decision, Observation, Policy, Setting
+from dvfs.types import Decision, DvfsPolicy, Observation, Setting
 
 _NS = 1_000_000_000
 _TRAINING = ("", "training")
@@ -19,7 +19,7 @@ _REMEMBERED = 8  # waits of a phase
 
 
 @dataclass(frozen=True, slots=True)
-class Config:
+class PhaseOptions:
     """Durations in ns."""
 
     knees: tuple[Knee, ...]
@@ -29,7 +29,7 @@ class Config:
 
 
 @dataclass(frozen=True, slots=True)
-class GroupState:
+class WaitState:
     """The wait that is under way, and how long those before it lasted, by phase."""
 
     doing: str = ""
@@ -38,7 +38,7 @@ class GroupState:
     lasted_ns: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
 
-def decide(observation: Observation, state: GroupState, config: Config) -> tuple[Decision, GroupState]:
+def decide(observation: Observation, state: WaitState, config: PhaseOptions) -> tuple[Decision, WaitState]:
     """Set the knee while a wait lasts; release at the first sign of work."""
     now, progress = observation.boot_ns, observation.progress
     reason = trouble(observation, config.stale_ns)
@@ -64,14 +64,14 @@ def decide(observation: Observation, state: GroupState, config: Config) -> tuple
     return Decision("set", doing, wanted), replace(state, engaged=True)
 
 
-def _ended(state: GroupState, now: int) -> GroupState:
+def _ended(state: WaitState, now: int) -> WaitState:
     if state.since_ns is None:
         return replace(state, doing="", engaged=False)
     known = (*state.lasted_ns.get(state.doing, ()), now - state.since_ns)[-_REMEMBERED:]
-    return GroupState(lasted_ns={**state.lasted_ns, state.doing: known})
+    return WaitState(lasted_ns={**state.lasted_ns, state.doing: known})
 
 
-def _lowest(sku: str, top_mhz: int | None, config: Config) -> int | None:
+def _lowest(sku: str, top_mhz: int | None, config: PhaseOptions) -> int | None:
     """Half of the knee: nothing runs, so there is no work that it could make dearer; without a knee a quarter of the top."""
     knee = find(config.knees, sku)
     if knee is not None:
@@ -82,15 +82,15 @@ def _lowest(sku: str, top_mhz: int | None, config: Config) -> int | None:
 _DEFAULTS = {"after_s": 3.0, "busy_percent": 10, "stale_s": 5.0}
 
 
-def configure(options: Mapping[str, object], knees: Sequence[Knee]) -> Config:
+def configure(options: Mapping[str, object], knees: Sequence[Knee]) -> PhaseOptions:
     """Config from the user's options; raises UsageError."""
     values = checked("phase", options, _DEFAULTS)
-    return Config(
+    return PhaseOptions(
         tuple(knees), int(max(1.0, values["after_s"]) * _NS), int(values["busy_percent"]), int(values["stale_s"] * _NS)
     )
 
 
-SPEC = Policy(
+SPEC = DvfsPolicy(
     summary="training: a low clock while the job really waits (checkpoint, data stall), for waits that last",
     options={
         "after_s": "seconds that a wait has lasted before it is steered, at least 1 (default 3)",
@@ -98,6 +98,6 @@ SPEC = Policy(
         "stale_s": "age in seconds at which a reading counts as missing (default 5)",
     },
     configure=configure,
-    start=GroupState,
+    start=WaitState,
     decide=decide,
 )

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from dvfs.knees import Knee, find
 from dvfs.policies._options import checked
 from dvfs.policies._trouble import trouble
-from dvfs.types import Decision, Observation, Policy, Setting
+from dvfs.types import Decision, DvfsPolicy, Observation, Setting
 
 _NS = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Config:
+class KneeOptions:
     """The table and the three times. Durations in ns."""
 
     knees: tuple[Knee, ...]
@@ -26,7 +26,7 @@ class Config:
 
 
 @dataclass(frozen=True, slots=True)
-class GroupState:
+class KneeState:
     """`clean_since_ns`: start of the present trouble-free time, None while there is trouble; `engaged`: knee is set."""
 
     clean_since_ns: int | None = None
@@ -34,23 +34,23 @@ class GroupState:
     queue: int | None = None
 
 
-def decide(observation: Observation, state: GroupState, config: Config) -> tuple[Decision, GroupState]:
+def decide(observation: Observation, state: KneeState, config: KneeOptions) -> tuple[Decision, KneeState]:
     """Release at once on trouble; set the knee after `clean_s` without any; hold otherwise."""
     now = observation.boot_ns
     queue = observation.progress.queue if observation.progress else None
     reason = _trouble(observation, state, config)
     if reason:
-        return Decision("release" if state.engaged else "hold", reason), GroupState(queue=queue)
+        return Decision("release" if state.engaged else "hold", reason), KneeState(queue=queue)
     since = state.clean_since_ns if state.clean_since_ns is not None else now
     if state.engaged:
-        return Decision("hold", "at_knee"), GroupState(since, True, queue)
+        return Decision("hold", "at_knee"), KneeState(since, True, queue)
     if now - since < config.clean_ns:
-        return Decision("hold", "settling"), GroupState(since, False, queue)
+        return Decision("hold", "settling"), KneeState(since, False, queue)
     settings = {d.uuid: Setting(sm_clock_max_mhz=_knee(config.knees, d.sku)) for d in observation.devices}
-    return Decision("set", "knee", settings), GroupState(since, True, queue)
+    return Decision("set", "knee", settings), KneeState(since, True, queue)
 
 
-def _trouble(observation: Observation, state: GroupState, config: Config) -> str:
+def _trouble(observation: Observation, state: KneeState, config: KneeOptions) -> str:
     found = trouble(observation, config.stale_ns)
     if found:
         return found
@@ -75,17 +75,17 @@ def _knee(knees: Sequence[Knee], sku: str) -> int:
 _DEFAULTS = {"clean_s": 5.0, "stale_s": 5.0, "queue_limit": 0}
 
 
-def configure(options: Mapping[str, object], knees: Sequence[Knee]) -> Config:
+def configure(options: Mapping[str, object], knees: Sequence[Knee]) -> KneeOptions:
     """Config from the user's options.
 
     Raises:
         UsageError: an unknown option or a value that is no number >= 0.
     """
     values = checked("static", options, _DEFAULTS)
-    return Config(tuple(knees), int(values["clean_s"] * _NS), int(values["stale_s"] * _NS), int(values["queue_limit"]))
+    return KneeOptions(tuple(knees), int(values["clean_s"] * _NS), int(values["stale_s"] * _NS), int(values["queue_limit"]))
 
 
-SPEC = Policy(
+SPEC = DvfsPolicy(
     summary="hold each device at the knee of its SKU; release on missing or stale metrics, thermal trouble or queue growth",
     options={
         "clean_s": "seconds without trouble before the knee is set (default 5)",
@@ -93,6 +93,6 @@ SPEC = Policy(
         "queue_limit": "requests that may wait before a growing queue counts as trouble (default 0)",
     },
     configure=configure,
-    start=GroupState,
+    start=KneeState,
     decide=decide,
 )

@@ -50,7 +50,7 @@ _MIN_SPREAD: Final = 0.001
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
+class MeasuredBlock:
     """Measured block, from one reading of the work counter to another.
 
     Args:
@@ -98,7 +98,7 @@ class Verdict:
 
 
 @dataclass(slots=True)
-class Evidence:
+class PairSums:
     """Sums over all pairs used, in their order.
 
     Each field is named after its terms: `wxd` is the sum of w x d, weights in J; t is u of time per work, l that of latency.
@@ -125,7 +125,7 @@ class Evidence:
     vtt: float = 0.0
     vll: float = 0.0
 
-    def add(self, treatment: Block, control: Block, enforced_uj: int, *, open_arrivals: bool = False) -> str:
+    def add(self, treatment: MeasuredBlock, control: MeasuredBlock, enforced_uj: int, *, open_arrivals: bool = False) -> str:
         """Add a pair that represents `enforced_uj`. Returns the reason if the pair is not usable, otherwise ""."""
         amounts = (treatment.energy_uj, control.energy_uj, treatment.work, control.work, treatment.ns, control.ns, enforced_uj)
         if min(amounts) <= 0:
@@ -166,7 +166,7 @@ class Evidence:
         return self.w * self.w / self.ww if self.pairs else 0.0
 
 
-def estimate(evidence: Evidence, probability: float = 0.025) -> Verdict:
+def estimate(evidence: PairSums, probability: float = 0.025) -> Verdict:
     """Estimate saving and slowdown.
 
     Args:
@@ -198,13 +198,13 @@ def estimate(evidence: Evidence, probability: float = 0.025) -> Verdict:
     )
 
 
-def _mean(evidence: Evidence, total: float, squares: float, probability: float) -> ConfidenceInterval:
+def _mean(evidence: PairSums, total: float, squares: float, probability: float) -> ConfidenceInterval:
     mean, n = total / evidence.w, evidence.effective_pairs
     half = t_quantile(_degrees_of_freedom(n - 1), probability) * _spread(evidence, squares) / math.sqrt(n)
     return ConfidenceInterval(mean, mean - half, mean + half)
 
 
-def _at_equal_load(e: Evidence, probability: float) -> ConfidenceInterval:
+def _at_equal_load(e: PairSums, probability: float) -> ConfidenceInterval:
     """Intercept of the line at x = 0 with its interval; the mean if the loads of each pair are equal."""
     if e.wxx <= _SAME_LOAD**2 * e.w:
         return _mean(e, e.wd, e.vdd, probability)
@@ -217,12 +217,12 @@ def _at_equal_load(e: Evidence, probability: float) -> ConfidenceInterval:
     return ConfidenceInterval(value, value - half, value + half)
 
 
-def _has_one_ratio(e: Evidence) -> bool:
+def _has_one_ratio(e: PairSums) -> bool:
     """Whether the loads of all pairs differ by the same ratio, so that its effect cannot be separated from the saving."""
     return e.wxx > _SAME_LOAD**2 * e.w and e.w * e.wxx - e.wx * e.wx < 1e-6 * e.w * e.wxx
 
 
-def _spread(evidence: Evidence, squares: float) -> float:
+def _spread(evidence: PairSums, squares: float) -> float:
     """Standard deviation of a pair's random error, from the weighted squares of successive differences."""
     return math.sqrt(max(squares / evidence.v / 2, _MIN_SPREAD**2))
 

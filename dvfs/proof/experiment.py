@@ -17,9 +17,9 @@ from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any, Final, Literal
 
-from dvfs.proof.estimate import Block, Evidence, Verdict, estimate
-from dvfs.proof.plan import Plan
-from dvfs.types import Progress
+from dvfs.proof.estimate import MeasuredBlock, PairSums, Verdict, estimate
+from dvfs.proof.plan import ExperimentPlan
+from dvfs.types import WorkCounters
 from energy_agent.core.interval import ConfidenceInterval
 from energy_agent.core.proof import Analysis, PairedBlocks, ProofRow
 from energy_agent.core.units import NS_PER_S, split_integer
@@ -118,8 +118,8 @@ class _Period:
     elapsed_ns: int = 0
     enforced_uj: Counter[str] = field(default_factory=Counter)
     attempts: int = 0
-    treatment: Block | None = None
-    control: Block | None = None
+    treatment: MeasuredBlock | None = None
+    control: MeasuredBlock | None = None
     excluded: str = ""
 
     @property
@@ -130,7 +130,7 @@ class _Period:
 class Experiment:
     """The experiment of one group. Not thread-safe."""
 
-    def __init__(self, plan: Plan, utc_ns: int, *, open_arrivals: bool = False, salt: str = "") -> None:
+    def __init__(self, plan: ExperimentPlan, utc_ns: int, *, open_arrivals: bool = False, salt: str = "") -> None:
         """Start an experiment.
 
         Args:
@@ -156,7 +156,7 @@ class Experiment:
     def _start(self, utc_ns: int) -> None:
         self.since_ns = utc_ns
         self._periods = self._analyses = self._periods_analysed = self._excluded = 0
-        self._period, self._evidence = _Period(), Evidence()
+        self._period, self._evidence = _Period(), PairSums()
         self._covered_uj: Counter[str] = Counter()
         self._quarter_claimed_uj: Counter[str] = Counter()
         self._quarter_lost_uj: Counter[str] = Counter()
@@ -272,7 +272,7 @@ class Experiment:
         if readings.boot_ns < block.start_ns + int(plan.seconds * NS_PER_S):
             return
         result = _cut(block, int((plan.seconds - plan.settle_s) / 2 * NS_PER_S))
-        if isinstance(result, Block):
+        if isinstance(result, MeasuredBlock):
             if block.is_treatment:
                 period.treatment = result
             else:
@@ -285,7 +285,7 @@ class Experiment:
         self._block, self._period.treatment, self._period.control, self._period.excluded = None, None, None, reason
 
     def _end_period(self, utc_ns: int, subject: Subject) -> PairedBlocks:
-        period, empty = self._period, Block(0, 0, 0)
+        period, empty = self._period, MeasuredBlock(0, 0, 0)
         treatment, control = period.treatment or empty, period.control or empty
         enforced_uj = sum(period.enforced_uj.values())
         if max(*asdict(treatment).values(), *asdict(control).values()) > _MAX_COUNT:
@@ -353,7 +353,7 @@ class Experiment:
         )
 
     @classmethod
-    def load(cls, text: str, plan: Plan) -> "Experiment":
+    def load(cls, text: str, plan: ExperimentPlan) -> "Experiment":
         """Restore an experiment from `dump`.
 
         Raises:
@@ -378,7 +378,7 @@ class Experiment:
         return experiment
 
 
-def work_of(progress: Progress | None) -> WorkReading | None:
+def work_of(progress: WorkCounters | None) -> WorkReading | None:
     """The work counters of a group as a reading; None if there are none."""
     if progress is None or progress.work is None:
         return None
@@ -390,7 +390,7 @@ def work_of(progress: Progress | None) -> WorkReading | None:
     return WorkReading(t_ns, progress.work, round(progress.latency_sum_s * 1e6), progress.latency_count, unit)
 
 
-def _cut(block: _OpenBlock, min_ns: int) -> Block | str:
+def _cut(block: _OpenBlock, min_ns: int) -> MeasuredBlock | str:
     """The block between its first and last work reading with a known energy, or the reason why it is not usable."""
     cuts = [(work, uj) for work in block.work if (uj := _interpolate_uj(block.energy, work.t_ns)) is not None]
     if len(cuts) < 2 or cuts[-1][0].t_ns - cuts[0][0].t_ns < min_ns:
@@ -398,7 +398,7 @@ def _cut(block: _OpenBlock, min_ns: int) -> Block | str:
     (first, first_uj), (last, last_uj) = cuts[0], cuts[-1]
     if last.work == first.work or last_uj == first_uj:
         return "no work ended in a block"
-    return Block(
+    return MeasuredBlock(
         last_uj - first_uj,
         last.work - first.work,
         last.t_ns - first.t_ns,
@@ -439,7 +439,7 @@ def _ppm(ratio: float) -> int:
 
 def _parse_period(body: Any) -> _Period:
     treatment, control = (
-        None if body[name] is None else Block(*(int(body[name][part.name]) for part in fields(Block)))
+        None if body[name] is None else MeasuredBlock(*(int(body[name][part.name]) for part in fields(MeasuredBlock)))
         for name in ("treatment", "control")
     )
     attempts, excluded = int(body["attempts"]), str(body["excluded"])
@@ -448,10 +448,10 @@ def _parse_period(body: Any) -> _Period:
     return _Period(int(body["elapsed_ns"]), _parse_counter(body["enforced_uj"]), attempts, treatment, control, excluded)
 
 
-def _parse_evidence(body: Any) -> Evidence:
-    sums = {part.name: float(body[part.name]) for part in fields(Evidence) if part.type == "float" or part.type is float}
+def _parse_evidence(body: Any) -> PairSums:
+    sums = {part.name: float(body[part.name]) for part in fields(PairSums) if part.type == "float" or part.type is float}
     last = [float(value) for value in body["last"]]
-    return Evidence(pairs=int(body["pairs"]), with_load=bool(body["with_load"]), last=last, **sums)
+    return PairSums(pairs=int(body["pairs"]), with_load=bool(body["with_load"]), last=last, **sums)
 
 
 def _parse_verdict(body: Any) -> Verdict | None:

@@ -20,7 +20,7 @@ _ERROR_PROBABILITY: Final = 0.025  # of a claim without a saving, over all analy
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class ExperimentPlan:
     """One pair of blocks per period of enforced time.
 
     Args:

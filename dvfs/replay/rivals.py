@@ -15,7 +15,7 @@ _WARM_UP, _MEASURED = 10, 40
 _HOLD = 50
 
 
-class Trial(NamedTuple):
+class SweepTrial(NamedTuple):
     """As of dvfs.policies.progress."""
 
     setting: float
@@ -24,7 +24,7 @@ class Trial(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Sweep:
+class RivalSweep:
     """What was measured so far, by setting."""
 
     settings: tuple[float, ...]  # falling
@@ -32,25 +32,25 @@ class Sweep:
     time_s: Mapping[float, float] = field(default_factory=dict)
 
 
-def _begun(_knob: str, settings: Sequence[float], slowdown: float, _steps: int | None) -> Sweep:
-    return Sweep(tuple(sorted(settings, reverse=True)), slowdown)
+def _begun(_knob: str, settings: Sequence[float], slowdown: float, _steps: int | None) -> RivalSweep:
+    return RivalSweep(tuple(sorted(settings, reverse=True)), slowdown)
 
 
-def _proposed(sweep: Sweep) -> tuple[Trial, Sweep]:
+def _proposed(sweep: RivalSweep) -> tuple[SweepTrial, RivalSweep]:
     for setting in sweep.settings:
         if setting not in sweep.time_s:
-            return Trial(setting, _WARM_UP + _MEASURED, "profile"), sweep
-    return Trial(_choice(sweep), _HOLD, "hold"), sweep
+            return SweepTrial(setting, _WARM_UP + _MEASURED, "profile"), sweep
+    return SweepTrial(_choice(sweep), _HOLD, "hold"), sweep
 
 
-def _learned(sweep: Sweep, setting: float, step_s: Sequence[float], _power_w: Sequence[float]) -> Sweep:
+def _learned(sweep: RivalSweep, setting: float, step_s: Sequence[float], _power_w: Sequence[float]) -> RivalSweep:
     if setting in sweep.time_s:
         return sweep
     measured = step_s[_WARM_UP:] or step_s
     return replace(sweep, time_s={**sweep.time_s, setting: math.fsum(measured) / len(measured)})
 
 
-def _choice(sweep: Sweep) -> float:
+def _choice(sweep: RivalSweep) -> float:
     if not sweep.time_s:
         return sweep.settings[0]
     limit = sweep.time_s[sweep.settings[0]] * (1 + sweep.slowdown)

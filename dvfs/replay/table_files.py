@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from dvfs.sweep.profile import parse, tables
-from dvfs.tables import Row, Table
+from dvfs.tables import SettingRow, SettingTable
 from energy_agent.core.errors import UsageError
 from energy_agent.runtime import json_file
 
@@ -28,7 +28,7 @@ _TIMES = ("time_per_epoch", "time_per_step", "time", "step_s")
 _POWERS = ("average_power", "power", "power_w")
 
 
-def load(path: Path) -> list[Table]:
+def load(path: Path) -> list[SettingTable]:
     """The tables of a file, those with at least two settings.
 
     Raises:
@@ -46,7 +46,7 @@ def load(path: Path) -> list[Table]:
     return found
 
 
-def _csv(text: str, path: Path) -> Iterable[Table]:
+def _csv(text: str, path: Path) -> Iterable[SettingTable]:
     reader = csv.DictReader(text.splitlines())
     columns = reader.fieldnames or ()
     knob = next((name for name in _KNOBS if name in columns), None)
@@ -57,15 +57,15 @@ def _csv(text: str, path: Path) -> Iterable[Table]:
     raise UsageError(f"{path}: needs a column out of {', '.join(_KNOBS)}, or the columns window_name and elapsed_time")
 
 
-def _summary(reader: "csv.DictReader[str]", path: Path, knob: str, columns: Sequence[str]) -> Iterable[Table]:
+def _summary(reader: "csv.DictReader[str]", path: Path, knob: str, columns: Sequence[str]) -> Iterable[SettingTable]:
     time = next((name for name in _TIMES if name in columns), None)
     power = next((name for name in _POWERS if name in columns), None)
     if time is None or power is None:
         raise UsageError(f"{path}: needs a time ({', '.join(_TIMES)}) and a power ({', '.join(_POWERS)})")
     named = [name for name in columns if name not in (knob, time, power)]
-    groups: dict[str, dict[float, Row]] = {}
+    groups: dict[str, dict[float, SettingRow]] = {}
     for line, row in enumerate(reader, 2):
-        made = Row(*(_number(row, name, path, line) for name in (knob, time, power)))
+        made = SettingRow(*(_number(row, name, path, line) for name in (knob, time, power)))
         rows = groups.setdefault(" ".join(str(row[name]) for name in named) or path.stem, {})
         if made.setting in rows:
             raise UsageError(f"{path}:{line}: {knob} {made.setting:g} stands twice for one workload")
@@ -73,8 +73,8 @@ def _summary(reader: "csv.DictReader[str]", path: Path, knob: str, columns: Sequ
     return [_table(name, _KNOBS[knob], rows) for name, rows in groups.items()]
 
 
-def _windows(reader: "csv.DictReader[str]", path: Path, energies: Sequence[str]) -> Iterable[Table]:
-    rows: dict[float, Row] = {}
+def _windows(reader: "csv.DictReader[str]", path: Path, energies: Sequence[str]) -> Iterable[SettingTable]:
+    rows: dict[float, SettingRow] = {}
     for line, row in enumerate(reader, 2):
         limit = str(row["window_name"]).rpartition("_")[2]
         if not limit.isdigit() or not energies:
@@ -82,12 +82,12 @@ def _windows(reader: "csv.DictReader[str]", path: Path, energies: Sequence[str])
         if float(limit) in rows:
             raise UsageError(f"{path}:{line}: limit {limit} stands twice")
         time_s = _number(row, "elapsed_time", path, line)
-        rows[float(limit)] = Row(float(limit), time_s, sum(_number(row, name, path, line) for name in energies) / time_s)
+        rows[float(limit)] = SettingRow(float(limit), time_s, sum(_number(row, name, path, line) for name in energies) / time_s)
     return [_table(path.stem, "power_limit_w", rows)]
 
 
-def _table(name: str, knob: str, rows: Mapping[float, Row]) -> Table:
-    return Table(name, knob, tuple(rows[setting] for setting in sorted(rows)))
+def _table(name: str, knob: str, rows: Mapping[float, SettingRow]) -> SettingTable:
+    return SettingTable(name, knob, tuple(rows[setting] for setting in sorted(rows)))
 
 
 def _number(row: Mapping[str, str | None], column: str, path: Path, line: int) -> float:

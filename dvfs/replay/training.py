@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from dvfs.tables import Table
+from dvfs.tables import SettingTable
 from dvfs.types import Trials
 
 _RULES = ("policy", "default", "oracle")
@@ -41,7 +41,13 @@ class Score:
 
 
 def play(
-    trials: Trials, table: Table, slowdown: float, steps: int, seed: int, weather: Weather, then: Table | None = None
+    trials: Trials,
+    table: SettingTable,
+    slowdown: float,
+    steps: int,
+    seed: int,
+    weather: Weather,
+    then: SettingTable | None = None,
 ) -> Score:
     """Play a run of `steps` steps; from its middle on by the table `then`, which has the same settings."""
     draw = random.Random(seed)
@@ -85,7 +91,7 @@ def play(
 
 
 @dataclass(frozen=True, slots=True)
-class Summary:
+class ScoreSummary:
     """Scores of many runs: ratios of sums, and shares of runs."""
 
     runs: int
@@ -98,11 +104,11 @@ class Summary:
     far_over_ratio: float
 
 
-def summary(scores: Sequence[Score], slowdown: float) -> Summary:
+def summary(scores: Sequence[Score], slowdown: float) -> ScoreSummary:
     """What the runs come to."""
     n, over = len(scores), slowdown * (1 + 1e-9) + 1e-12
     saved, possible = math.fsum(s.saving_ratio for s in scores), math.fsum(s.oracle_ratio for s in scores)
-    return Summary(
+    return ScoreSummary(
         n,
         saved / n,
         possible / n,

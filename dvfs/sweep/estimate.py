@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from dvfs.proof.estimate import t_quantile
-from dvfs.sweep.profile import REFERENCE, Key, Point, Stretch
+from dvfs.sweep.profile import REFERENCE, Key, SettingEstimate, SettingInterval
 from energy_agent.core.interval import ConfidenceInterval
 
 MIN_STRETCHES = 3
@@ -27,7 +27,7 @@ MIN_STRETCHES = 3
 MIN_FREEDOM = 6
 """Nor before the scatter is: a standard deviation of fewer degrees of freedom is small by chance too often to stop by it."""
 
-Measure = Callable[[Stretch], float]
+Measure = Callable[[SettingInterval], float]
 MEASURES: tuple[Measure, ...] = (
     lambda stretch: math.log(stretch.time_s),
     lambda stretch: math.log(stretch.power_w),
@@ -43,7 +43,7 @@ class Mean:
     half: float
 
 
-def known(stretches: Sequence[Stretch], precision_ratio: float) -> frozenset[Key]:
+def known(stretches: Sequence[SettingInterval], precision_ratio: float) -> frozenset[Key]:
     """The settings whose time and power are told within `precision_ratio`, each against the reference."""
     counts = Counter(stretch.key for stretch in stretches)
     means = _paired(stretches)
@@ -56,7 +56,7 @@ def known(stretches: Sequence[Stretch], precision_ratio: float) -> frozenset[Key
     )
 
 
-def points(stretches: Sequence[Stretch]) -> tuple[Point, ...]:
+def points(stretches: Sequence[SettingInterval]) -> tuple[SettingEstimate, ...]:
     """A point for each setting that has its intervals, the reference first; none before there are two references."""
     references = [stretch for stretch in stretches if stretch.key == REFERENCE]
     if len(references) < 2:
@@ -79,7 +79,7 @@ def _in_order(item: tuple[Key, object]) -> tuple[bool, float, bool, float]:
     return clock is None, clock or 0, limit is None, limit or 0
 
 
-def _paired(stretches: Sequence[Stretch]) -> dict[Key, tuple[Mean, Mean, Mean]]:
+def _paired(stretches: Sequence[SettingInterval]) -> dict[Key, tuple[Mean, Mean, Mean]]:
     """Means of t, p and e by setting; empty before any setting has two stretches."""
     draws: dict[Key, list[tuple[float, ...]]] = {}
     for i, stretch in enumerate(stretches):
@@ -96,7 +96,7 @@ def _paired(stretches: Sequence[Stretch]) -> dict[Key, tuple[Mean, Mean, Mean]]:
     return {key: (time, power, energy) for key, (time, power, energy) in means.items()}
 
 
-def _reference(stretches: Sequence[Stretch], i: int) -> list[float] | None:
+def _reference(stretches: Sequence[SettingInterval], i: int) -> list[float] | None:
     """The measures of the reference at the instant of stretch `i`; None where its session has none before it."""
     here = stretches[i]
     of_session = [(n, s) for n, s in enumerate(stretches) if s.session == here.session and s.key == REFERENCE]
@@ -132,18 +132,18 @@ def _ends(mean: Mean) -> tuple[float, float, float]:
 
 def _point(
     key: Key,
-    own: Sequence[Stretch],
+    own: Sequence[SettingInterval],
     time: Mean,
     power: Mean,
     slowdown: ConfidenceInterval | None = None,
     saving: ConfidenceInterval | None = None,
-) -> Point:
+) -> SettingEstimate:
     warm = [stretch.temperature_c for stretch in own if stretch.temperature_c is not None]
     time_s, time_low_s, time_high_s = map(math.exp, _ends(time))
     power_w, power_low_w, power_high_w = map(math.exp, _ends(power))
     temperature_c = math.fsum(warm) / len(warm) if warm else None
     binding = tuple(sorted({reason for stretch in own for reason in stretch.binding}))
-    return Point(
+    return SettingEstimate(
         *key, len(own), time_s, time_low_s, time_high_s, power_w, power_low_w, power_high_w,
         temperature_c, binding, slowdown, saving,
     )  # fmt: skip

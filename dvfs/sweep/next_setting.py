@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from dvfs.sweep.estimate import known
-from dvfs.sweep.profile import REFERENCE, Key, Plan, Stretch
+from dvfs.sweep.profile import REFERENCE, Key, SettingInterval, SweepPlan
 
 PAIRED = 2
 """So many settings at most between two references."""
@@ -20,7 +20,7 @@ STEP_MHZ = 15
 STEP_W = 5
 
 
-def following(plan: Plan, done: Sequence[Stretch], session: int) -> Key | None:
+def following(plan: SweepPlan, done: Sequence[SettingInterval], session: int) -> Key | None:
     """What to measure next in `session`, after `done`; None: the sweep is complete."""
     left, since = unfinished(plan, done), since_reference(done, session)
     if since is None:
@@ -33,14 +33,14 @@ def following(plan: Plan, done: Sequence[Stretch], session: int) -> Key | None:
     return min((key for key, n in left.items() if n == turn), key=lambda key: _drawn(plan.seed, turn, key))
 
 
-def unfinished(plan: Plan, done: Sequence[Stretch]) -> Mapping[Key, int]:
+def unfinished(plan: SweepPlan, done: Sequence[SettingInterval]) -> Mapping[Key, int]:
     """The settings that want more stretches, each with how many it has."""
     counts = Counter(stretch.key for stretch in done)
     enough = known(done, plan.precision_ratio)
     return {key: counts[key] for key in plan.settings if counts[key] < plan.repeats and key not in enough}
 
 
-def stretches_left(plan: Plan, done: Sequence[Stretch], session: int) -> int:
+def stretches_left(plan: SweepPlan, done: Sequence[SettingInterval], session: int) -> int:
     """How many stretches are left at most, references included."""
     more = sum(plan.repeats - n for n in unfinished(plan, done).values())
     since = since_reference(done, session)
@@ -49,7 +49,7 @@ def stretches_left(plan: Plan, done: Sequence[Stretch], session: int) -> int:
     return more + -(-(since + more) // PAIRED)
 
 
-def since_reference(done: Sequence[Stretch], session: int) -> int | None:
+def since_reference(done: Sequence[SettingInterval], session: int) -> int | None:
     """Stretches since the session's last reference; None where it has none yet."""
     mine = [stretch.key for stretch in done if stretch.session == session]
     return mine[::-1].index(REFERENCE) if REFERENCE in mine else None

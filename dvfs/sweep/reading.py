@@ -75,7 +75,7 @@ def power_w(energy: Sequence[Sample], from_ns: int) -> float | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class DeviceReading:
     """What a device showed at a reading: `event_s` is how long each clock event reason has held so far."""
 
     t_ns: int
@@ -85,7 +85,7 @@ class Shown:
     event_s: Mapping[str, float]
 
 
-def bindings(shown: Sequence[Shown], setting: Setting, from_ns: int) -> tuple[str, ...]:
+def bindings(shown: Sequence[DeviceReading], setting: Setting, from_ns: int) -> tuple[str, ...]:
     """Why a device did not run at the clock asked for: reasons that held for a part of the stretch, and signs of no effect."""
     within = [each for each in shown if each.t_ns >= from_ns]
     if len(within) < 2:
@@ -107,5 +107,5 @@ def bindings(shown: Sequence[Shown], setting: Setting, from_ns: int) -> tuple[st
     return tuple(sorted(found))
 
 
-def _observed(shown: Shown, bits: int) -> DeviceObservation:
+def _observed(shown: DeviceReading, bits: int) -> DeviceObservation:
     return DeviceObservation("", "", 0, shown.sm_clock_mhz, None, shown.power_limit_mw, bits, shown.busy_percent)

@@ -13,15 +13,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from dvfs.actuator.allow_list import AllowList, Rule
+from dvfs.actuator.allow_list import AllowList, AllowRule
 from dvfs.actuator.client import ActuatorError, ActuatorStatus, Effect
 from dvfs.actuator.core import ActuatorCore
-from dvfs.actuator.guard import RefusedError
+from dvfs.actuator.guard import ActuatorRefusalError
 from dvfs.actuator.journal import ActuatorJournal, Epoch
 from dvfs.actuator.lease import TTL_S
 from dvfs.actuator.note import SettingNote
-from dvfs.actuator.nvml_knobs import KnobError, Listed, Reading, Write, Written, inventory, read, write
-from dvfs.types import Limits, Setting
+from dvfs.actuator.nvml_knobs import KnobError, KnobReading, KnobWrite, ListedDevice, WriteResult, inventory, read, write
+from dvfs.types import DeviceLimits, Setting
 from energy_agent.devices.nvml.abi import FieldValue, NvmlError
 from energy_agent.devices.nvml.library import RealNvml
 
@@ -172,18 +172,18 @@ class DirectKnobs:
         """Use this NVML in place."""
         self._nvml = nvml
 
-    def inventory(self) -> list[Listed]:
+    def inventory(self) -> list[ListedDevice]:
         """See actuator_core.Knobs."""
         return inventory(self._nvml)
 
-    def read(self, uuid: str) -> Reading:
+    def read(self, uuid: str) -> KnobReading:
         """See actuator_core.Knobs."""
         try:
             return read(self._nvml, uuid)
         except NvmlError as error:
             raise KnobError(error.name.lower()) from error
 
-    def write(self, plan: dict[str, Sequence[Write]]) -> dict[str, list[Written]]:
+    def write(self, plan: dict[str, Sequence[KnobWrite]]) -> dict[str, list[WriteResult]]:
         """See actuator_core.Knobs."""
         return {uuid: write(self._nvml, uuid, writes, settle_s=0.0) for uuid, writes in plan.items()}
 
@@ -191,14 +191,14 @@ class DirectKnobs:
 def core_of(
     knobs: RealNvml,
     journal: ActuatorJournal,
-    limits: Limits,
+    limits: DeviceLimits,
     boot_ns: Callable[[], int] = lambda: 0,
     utc_ns: Callable[[], int] | None = None,
     epoch: Callable[[], Epoch] = lambda: Epoch("boot", "driver"),
     **options: Any,
 ) -> ActuatorCore:
     """An actuator core in this process, which allows all devices the same; UTC is the time since boot where not given."""
-    allow = AllowList((Rule("all", limits),))
+    allow = AllowList((AllowRule("all", limits),))
     return ActuatorCore(allow, journal, DirectKnobs(knobs), epoch, boot_ns, utc_ns or boot_ns, **options)
 
 
@@ -240,5 +240,5 @@ class DirectActuator:
     def _call(self, call: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         try:
             return call()
-        except RefusedError as error:
+        except ActuatorRefusalError as error:
             raise ActuatorError(error.code, str(error)) from error

@@ -6,24 +6,24 @@ from typing import Any
 import dvfs.policies
 from dvfs import knees
 from dvfs.actuator.client import ActuatorClient, default_socket
-from dvfs.governor.group import Configured
+from dvfs.governor.group import ConfiguredPolicy
 from dvfs.governor.loop import Governor, GovernorConfig
-from dvfs.proof.plan import Plan
-from dvfs.types import NodeBudget, NodePolicy, Policy
+from dvfs.proof.plan import ExperimentPlan
+from dvfs.types import DvfsPolicy, NodeBudget, NodePolicy
 from energy_agent.config.dvfs import Dvfs
 from energy_agent.core import plugin
 from energy_agent.core.errors import UsageError
 from energy_agent.core.ports import Clock
 
 
-def specs() -> tuple[dict[str, Policy], dict[str, NodePolicy]]:
+def specs() -> tuple[dict[str, DvfsPolicy], dict[str, NodePolicy]]:
     """Every policy of a group, and every one of the node, by name."""
     found: dict[str, Any] = plugin.discover(dvfs.policies)
-    groups = {name: spec for name, spec in found.items() if isinstance(spec, Policy)}
+    groups = {name: spec for name, spec in found.items() if isinstance(spec, DvfsPolicy)}
     return groups, {name: spec for name, spec in found.items() if isinstance(spec, NodePolicy)}
 
 
-def configured(config: Dvfs) -> dict[str, Configured]:
+def configured(config: Dvfs) -> dict[str, ConfiguredPolicy]:
     """The policies that may steer, with their options.
 
     Raises:
@@ -47,7 +47,7 @@ def configured(config: Dvfs) -> dict[str, Configured]:
     # Annotations may name any policy, so all of them stand ready.
     for name, spec in groups.items():
         try:
-            ready[name] = Configured(spec, spec.configure(config.options.get(name, {}), table))
+            ready[name] = ConfiguredPolicy(spec, spec.configure(config.options.get(name, {}), table))
         except UsageError as error:
             faults.append(str(error))
     if faults:
@@ -60,7 +60,7 @@ def make_governor(config: Dvfs, clock: Clock, states: Mapping[str, str]) -> Gove
     _, nodes = specs()
     client = ActuatorClient(config.actuator or default_socket()) if config.mode == "enforce" else None
     said = config.blocks
-    plan = Plan(said.seed, said.pairs, said.seconds, said.settle_s, said.period_s) if said is not None else None
+    plan = ExperimentPlan(said.seed, said.pairs, said.seconds, said.settle_s, said.period_s) if said is not None else None
     return Governor(GovernorConfig(configured(config), _budget(config, nodes), plan), client, clock, states)
 
 

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from dvfs.types import Mode, Observation, Terms
+from dvfs.types import Mode, Observation, SteeringSettings
 from energy_agent.accounting.training_intake import TrainingIntake
 from energy_agent.config.dvfs import Dvfs
 from energy_agent.core.errors import UsageError
@@ -108,7 +108,7 @@ class Observer:
             "",
         )
 
-    def _terms(self, group: Steered, facts: Mapping[str, Mapping[str, str]], wrong: dict[str, str]) -> Terms | None:
+    def _terms(self, group: Steered, facts: Mapping[str, Mapping[str, str]], wrong: dict[str, str]) -> SteeringSettings | None:
         """The terms of a group; None where several owners name different policies."""
         own = [] if group.configured is None else [group.configured]
         note = [annotated(text)] if (text := self._note()) else []

@@ -15,7 +15,7 @@ from functools import lru_cache
 from typing import TypeVar
 from zoneinfo import ZoneInfo
 
-from dvfs.types import Mode, Terms
+from dvfs.types import Mode, SteeringSettings
 from energy_agent.config.agent import parse_as
 from energy_agent.config.dvfs import Dvfs, DvfsTerms, matching
 from energy_agent.core.errors import UsageError
@@ -59,7 +59,7 @@ def _parse_annotation(text: str) -> DvfsTerms | str:
 
 def terms_of(
     config: Dvfs, others: Sequence[DvfsTerms], facts: Mapping[str, str], workload: str, utc_ns: int
-) -> tuple[Terms, str]:
+) -> tuple[SteeringSettings, str]:
     """The terms of a workload now, and what is wrong with its annotation ("" where nothing is).
 
     Args:
@@ -81,7 +81,7 @@ def terms_of(
     return merge(config, [*found, *others], now.weekday(), 60 * now.hour + now.minute), wrong
 
 
-def merge(node: Dvfs, others: Sequence[DvfsTerms], day: int, minute: int) -> Terms:
+def merge(node: Dvfs, others: Sequence[DvfsTerms], day: int, minute: int) -> SteeringSettings:
     """The terms at a minute of the week, in the node's time.
 
     Args:
@@ -100,13 +100,13 @@ def merge(node: Dvfs, others: Sequence[DvfsTerms], day: int, minute: int) -> Ter
     default = "progress" if ttft_ms is None and itl_ms is None else "slo"
     policy = _last(one.policy for one in every if one.policy != "auto") or default
     caps_mw = [round(one.cap_w * 1000) for one in every if one.cap_w is not None]
-    return Terms(
+    return SteeringSettings(
         mode=min((Mode(one.mode) for one in every if one.mode is not None), key=_rank) if is_open else Mode.OBSERVE,
         policies=tuple(policy.split("+")),
         slowdown_ratio=node.slowdown if asked is None else min(asked, max(node.slowdown_most, node.slowdown)),
         ttft_s=None if ttft_ms is None else ttft_ms / 1000,
         itl_s=None if itl_ms is None else itl_ms / 1000,
-        attainment_ratio=_last(slo.attainment for slo in slos) or Terms().attainment_ratio,
+        attainment_ratio=_last(slo.attainment for slo in slos) or SteeringSettings().attainment_ratio,
         cap_mw=min(caps_mw, default=None),
         shared=bool(_last(one.shared for one in others)),
     )
@@ -116,7 +116,7 @@ def _last(values: Iterable[T | None]) -> T | None:
     return next((value for value in reversed(list(values)) if value is not None), None)
 
 
-def merge_workloads(terms: Sequence[Terms], *, same_owner: bool) -> Terms | None:
+def merge_workloads(terms: Sequence[SteeringSettings], *, same_owner: bool) -> SteeringSettings | None:
     """The terms of workloads that are steered together; None where several owners name different policies.
 
     Several owners share devices: none of them is slowed by what another wants, so a cap counts only where all have one, and
@@ -127,7 +127,7 @@ def merge_workloads(terms: Sequence[Terms], *, same_owner: bool) -> Terms | None
         return None
     caps = [one.cap_mw for one in terms if one.cap_mw is not None]
     common_mw = max(caps) if len(caps) == len(terms) else None
-    return Terms(
+    return SteeringSettings(
         mode=first.mode,
         policies=first.policies,
         slowdown_ratio=min(one.slowdown_ratio for one in terms),

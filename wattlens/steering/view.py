@@ -1,6 +1,6 @@
 """What policies see of a device and of a workload, out of what the agent publishes and counts."""
 
-from dvfs.types import DeviceObservation, Progress
+from dvfs.types import DeviceObservation, WorkCounters
 from energy_agent.accounting.training_intake import Latest, TrainingIntake
 from energy_agent.core.ports import Clock
 from energy_agent.core.snapshot import DeviceView
@@ -33,12 +33,12 @@ def device_observation(view: DeviceView, now_ns: int) -> DeviceObservation:
     )
 
 
-def progress_of(workload: str, tokens: TokenPoller, training: TrainingIntake | None, clock: Clock) -> Progress | None:
+def progress_of(workload: str, tokens: TokenPoller, training: TrainingIntake | None, clock: Clock) -> WorkCounters | None:
     """How far a workload is: by its token pages, or by what its training processes count; None while neither tells."""
     reading = tokens.latest(workload)
     if reading is not None:
         itl = reading.itl
-        return Progress(
+        return WorkCounters(
             reading.boot_ns,
             tokens=reading.generation,
             queue=reading.waiting,
@@ -57,7 +57,7 @@ def progress_of(workload: str, tokens: TokenPoller, training: TrainingIntake | N
     report = lead.report
     second_s = clock.real_seconds(1.0) or 1.0  # on a simulated node that runs faster, ages are told in the machine's time
     ended_ns = None if report.step_age_s is None else round(lead.at_boot_ns - report.step_age_s / second_s * _NS)
-    return Progress(lead.at_boot_ns, steps=report.steps.get(TRAINING, 0), step_end_ns=ended_ns, doing=report.doing)
+    return WorkCounters(lead.at_boot_ns, steps=report.steps.get(TRAINING, 0), step_end_ns=ended_ns, doing=report.doing)
 
 
 def ranks_of(training: TrainingIntake | None, workload: str, led: bool) -> Ranks | None:

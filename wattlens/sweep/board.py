@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from dvfs.sweep.reading import Sample, Shown
+from dvfs.sweep.reading import DeviceReading, Sample
 from wattlens.scrape.response import Page
 
 _NS, _MHZ = 1e9, 1e6
@@ -64,7 +64,7 @@ def energy(page: Page, uuid: str) -> Sample | None:
     return None if t_ns is None or joules is None else Sample(t_ns, joules)
 
 
-def shown(page: Page, uuid: str) -> Shown | None:
+def shown(page: Page, uuid: str) -> DeviceReading | None:
     """Clock, limit and event reasons of the GPU; None while it does not answer."""
     t_ns = read_ns(page, uuid)
     if t_ns is None or page.one("gpu_up", uuid=uuid) != 1:
@@ -77,7 +77,7 @@ def shown(page: Page, uuid: str) -> Shown | None:
         for labels, seconds in page.rows("gpu_clock_event_seconds_total")
         if labels.get("uuid") == uuid and "reason" in labels
     }
-    return Shown(
+    return DeviceReading(
         t_ns,
         None if clock is None else round(clock / _MHZ),
         None if limit is None else round(1000 * limit),

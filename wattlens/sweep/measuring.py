@@ -4,8 +4,8 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from dvfs.sweep.profile import Key, Plan, Stretch
-from dvfs.sweep.reading import Pace, Sample, Shown, bindings, pace, power_w
+from dvfs.sweep.profile import Key, SettingInterval, SweepPlan
+from dvfs.sweep.reading import DeviceReading, Pace, Sample, bindings, pace, power_w
 from dvfs.types import Setting
 from energy_agent.core.ports import Clock
 from wattlens.scrape.response import Page
@@ -31,7 +31,7 @@ class _Read:
     """What was read of one device."""
 
     energy: list[Sample] = field(default_factory=list)
-    shown: list[Shown] = field(default_factory=list)
+    shown: list[DeviceReading] = field(default_factory=list)
     celsius: list[float] = field(default_factory=list)
 
 
@@ -45,14 +45,14 @@ class Measuring:
         read: Callable[[], Page | None],
         hold: Hold,
         clock: Clock,
-        plan: Plan,
+        plan: SweepPlan,
         period_s: float,
     ) -> None:
         """`read` gives the agent's page, every `period_s` of real time."""
         self._uuids, self._work, self._read, self._hold, self._clock = uuids, work, read, hold, clock
         self._plan, self._period_s = plan, period_s
 
-    def stretch(self, key: Key, session: int, tick: Callable[[float], None], *, strict: bool) -> Stretch:
+    def stretch(self, key: Key, session: int, tick: Callable[[float], None], *, strict: bool) -> SettingInterval:
         """Measure at `key`, which has just been set.
 
         Args:
@@ -114,7 +114,7 @@ class Measuring:
         now_ns: int,
         *,
         strict: bool,
-    ) -> Stretch:
+    ) -> SettingInterval:
         drawn = _drawn(devices, from_ns)
         if went is None:
             raise SpoiledError(f"no {self._work.what} were done, or none were told; has the workload ended?")
@@ -127,7 +127,7 @@ class Measuring:
         setting = Setting(clock, None if limit_w is None else round(1000 * limit_w))
         bound = {why for read in devices.values() for why in bindings(read.shown, setting, from_ns)}
         warm = [celsius for read in devices.values() for celsius in read.celsius]
-        return Stretch(
+        return SettingInterval(
             clock,
             limit_w,
             session,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from dvfs.sweep.profile import Key, Plan, Profile, load
+from dvfs.sweep.profile import Key, SweepPlan, SweepProfile, load
 from energy_agent.core.errors import UsageError
 from wattlens.sweep.target import Target
 
@@ -28,7 +28,7 @@ class PlanOptions:
     precision_ratio: float | None = None
 
 
-def earlier(out: Path, resume: bool) -> Profile | None:
+def earlier(out: Path, resume: bool) -> SweepProfile | None:
     """The profile to go on with; None where a new one is to be made.
 
     Raises:
@@ -58,10 +58,10 @@ def named(target: Target, name: str, command: Sequence[str]) -> str:
 
 def begun(
     target: Target, name: str, work: str, keys: Sequence[Key], options: PlanOptions, seed: int, gain: float | None
-) -> Profile:
+) -> SweepProfile:
     """A profile without a stretch yet. `keys` are what the actuator makes of the settings."""
     board = target.boards[0]
-    plan = Plan(
+    plan = SweepPlan(
         tuple(keys),
         options.repeats or REPEATS,
         options.seconds or SECONDS,
@@ -70,13 +70,13 @@ def begun(
         seed,
     )
     highest = board.clock_max_mhz or max((clock for clock, _ in keys if clock), default=1)
-    made = Profile(
+    made = SweepProfile(
         name, board.sku, board.driver, board.simulated, work, highest, _limit_w(target), len(target.boards), plan=plan
     )
     return replace(made, gain_uncertainty_ratio=gain)
 
 
-def continued(profile: Profile, target: Target, name: str, work: str, options: PlanOptions, out: Path) -> Profile:
+def continued(profile: SweepProfile, target: Target, name: str, work: str, options: PlanOptions, out: Path) -> SweepProfile:
     """The profile to go on with, with more repeats or another precision where they are said.
 
     Raises:
@@ -97,7 +97,7 @@ def continued(profile: Profile, target: Target, name: str, work: str, options: P
     return replace(profile, plan=renewed(profile, options))
 
 
-def renewed(profile: Profile, options: PlanOptions) -> Plan:
+def renewed(profile: SweepProfile, options: PlanOptions) -> SweepPlan:
     """The plan of a profile, with the repeats and the precision that the command line says."""
     assert profile.plan is not None
     return replace(
@@ -107,7 +107,7 @@ def renewed(profile: Profile, options: PlanOptions) -> Plan:
     )
 
 
-def next_session(profile: Profile) -> int:
+def next_session(profile: SweepProfile) -> int:
     """The number of the run of the sweep that goes on with a profile."""
     return 1 + max((stretch.session for stretch in profile.stretches), default=0)
 

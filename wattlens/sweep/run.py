@@ -10,7 +10,7 @@ from dvfs.actuator.client import ActuatorClient
 from dvfs.knees import load as load_knees
 from dvfs.sweep.estimate import points
 from dvfs.sweep.next_setting import following, stretches_left
-from dvfs.sweep.profile import REFERENCE, Key, Profile, Stretch, dump
+from dvfs.sweep.profile import REFERENCE, Key, SettingInterval, SweepProfile, dump
 from energy_agent.core.errors import WattlensError
 from energy_agent.core.ports import Clock
 from wattlens.scrape.access import Access
@@ -53,9 +53,9 @@ class Sweep:
         """Read the profile to go on with; raises UsageError as `planning.earlier`."""
         self._options, self._progress = options, progress
         self._earlier = earlier(options.out, options.resume)
-        self.profile: Profile | None = None
+        self.profile: SweepProfile | None = None
 
-    def run(self) -> Profile:
+    def run(self) -> SweepProfile:
         """Measure until the plan is done.
 
         Raises:
@@ -81,7 +81,7 @@ class Sweep:
             gpus = ", ".join(str(board.index) for board in target.boards)
             return self._measured(profile, measuring, hold, f"{profile.workload} on GPU {gpus}, by {work.what}")
 
-    def _planned(self, target: Target, work: Work, finding: Finding, hold: Hold) -> Profile:
+    def _planned(self, target: Target, work: Work, finding: Finding, hold: Hold) -> SweepProfile:
         """The profile to begin or to go on with, under the lease."""
         options = self._options
         name = named(target, options.name, options.command)
@@ -100,7 +100,7 @@ class Sweep:
         gain = max((g for g in gains if g is not None), default=None)
         return begun(target, name, work.what, keys, plan, 1 + secrets.randbelow(2**31), gain or None)
 
-    def _measured(self, profile: Profile, measuring: Measuring, hold: Hold, about: str) -> Profile:
+    def _measured(self, profile: SweepProfile, measuring: Measuring, hold: Hold, about: str) -> SweepProfile:
         assert profile.plan is not None
         plan, session = profile.plan, next_session(profile)
         each_s, settings = plan.seconds + plan.settle_s, len(plan.settings)
@@ -128,7 +128,7 @@ class Sweep:
 
     def _one(
         self, measuring: Measuring, hold: Hold, key: Key, session: int, tick: Callable[[float], None]
-    ) -> tuple[Stretch, int]:
+    ) -> tuple[SettingInterval, int]:
         """A stretch, and how many were spoiled before it."""
         for spoiled in range(TRIES):
             came = hold.set(key)
@@ -140,7 +140,7 @@ class Sweep:
                 self._progress.say(f"{name_of(key)}: {error}")
         raise WattlensError(f"{name_of(key)} could not be measured in {TRIES} tries")
 
-    def _keep(self, profile: Profile) -> Profile:
+    def _keep(self, profile: SweepProfile) -> SweepProfile:
         """Write it, whole or not at all."""
         out = self._options.out
         draft = out.with_name(f".{out.name}.{os.getpid()}")

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Sequence
 
-from dvfs.sweep.profile import Key, Point, Profile
+from dvfs.sweep.profile import Key, SettingEstimate, SweepProfile
 from energy_agent.core.interval import ConfidenceInterval
 from wattlens.terminal_line import Line
 
@@ -53,18 +53,18 @@ class Progress:
 HEADS = ("SETTING", "N", "TIME", "POWER", "ENERGY", "SLOWDOWN", "SAVING", "BOUND BY")
 
 
-def rows(profile: Profile) -> list[tuple[str, ...]]:
+def rows(profile: SweepProfile) -> list[tuple[str, ...]]:
     """The table: a row a setting, as found first, each quantity with its 95 % interval."""
     unit = _unit(profile)
     heads = (*HEADS[:2], f"TIME/{unit.upper()}", HEADS[3], f"ENERGY/{unit.upper()}", *HEADS[5:])
     return [heads, *(_row(point) for point in profile.points)]
 
 
-def _unit(profile: Profile) -> str:
+def _unit(profile: SweepProfile) -> str:
     return profile.work.removesuffix("s") if profile.work in ("steps", "tokens") else "unit"
 
 
-def _row(point: Point) -> tuple[str, ...]:
+def _row(point: SettingEstimate) -> tuple[str, ...]:
     return (
         name_of(point.key),
         str(point.n),
@@ -92,7 +92,7 @@ def _si(value: float, unit: str) -> str:
     return f"{value:.3g} {unit}"
 
 
-def summary(profile: Profile, budgets: Sequence[float] = (0.03, 0.05, 0.10)) -> list[str]:
+def summary(profile: SweepProfile, budgets: Sequence[float] = (0.03, 0.05, 0.10)) -> list[str]:
     """What to take from it: the least energy, and the least within some slowdowns, by the intervals' safe ends."""
     lines = []
     tried = [(point, point.slowdown, point.saving) for point in profile.points]

@@ -14,7 +14,7 @@ from dvfs.policies._trouble import trouble
 from dvfs.policies.progress import _knowledge, _learning, _search
 from dvfs.policies.progress._knowledge import Search, Trial
 from dvfs.policies.progress._response import CLOCK, POWER
-from dvfs.types import Decision, Observation, Policy, Prediction, Setting, Trials
+from dvfs.types import Decision, DvfsPolicy, Observation, Prediction, Setting, Trials
 from energy_agent.core.errors import UsageError
 
 _NS = 1_000_000_000
@@ -27,7 +27,7 @@ _TRAINING = ("", "training")
 
 
 @dataclass(frozen=True, slots=True)
-class Config:
+class SearchOptions:
     """Options, with durations in ns."""
 
     knees: tuple[Knee, ...]
@@ -40,7 +40,7 @@ class Config:
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class StepCounters:
     """Where the counters stood at the end of a step."""
 
     steps: int
@@ -50,7 +50,7 @@ class Mark:
 
 
 @dataclass(frozen=True, slots=True)
-class GroupState:
+class SearchState:
     """`asked` is what was decided last, None for the reference; `since_ns` from when on it is in force."""
 
     search: Search | None = None
@@ -58,13 +58,13 @@ class GroupState:
     trial: Trial | None = None
     asked: Setting | None = None
     since_ns: int | None = None
-    mark: Mark | None = None
+    mark: StepCounters | None = None
     step_s: tuple[float, ...] = ()
     power_w: tuple[float, ...] = ()
     steps: int = field(default=0)  # the last count that was seen
 
 
-def decide(observation: Observation, state: GroupState, config: Config) -> tuple[Decision, GroupState]:
+def decide(observation: Observation, state: SearchState, config: SearchOptions) -> tuple[Decision, SearchState]:
     """One round: let go on trouble, else go on with the trial, or begin the next."""
     reason = trouble(observation, config.stale_ns) or _unmeasured(observation)
     if reason:
@@ -80,7 +80,7 @@ def decide(observation: Observation, state: GroupState, config: Config) -> tuple
             return Decision("hold", "nothing_to_choose"), state
         knob = CLOCK if config.knob == "clock" else POWER
         search = _knowledge.begun(knob, settings, observation.terms.slowdown_ratio, None, in_turns=config.turns)
-        state = GroupState(search, names)
+        state = SearchState(search, names)
     state = replace(state, steps=progress.steps)
     trial = state.trial
     if trial is None:
@@ -95,7 +95,7 @@ def decide(observation: Observation, state: GroupState, config: Config) -> tuple
     return _next(observation, replace(state, search=search, trial=None, step_s=(), power_w=()), config)
 
 
-def _next(observation: Observation, state: GroupState, config: Config) -> tuple[Decision, GroupState]:
+def _next(observation: Observation, state: SearchState, config: SearchOptions) -> tuple[Decision, SearchState]:
     assert state.search is not None
     if observation.enforced:
         trial, search = _search.proposed(state.search)
@@ -122,7 +122,7 @@ def _setting(search: Search, value: float) -> Setting | None:
     return Setting(sm_clock_max_mhz=int(value)) if search.knob == CLOCK else Setting(power_limit_mw=round(value * _MW))
 
 
-def _in_force(observation: Observation, state: GroupState, config: Config) -> bool:
+def _in_force(observation: Observation, state: SearchState, config: SearchOptions) -> bool:
     """Whether what was asked of the knob is in force on every device; a higher wish may hold it elsewhere."""
     if not observation.enforced:
         return True
@@ -143,7 +143,7 @@ def _unmeasured(observation: Observation) -> str:
     return ""
 
 
-def _measured(observation: Observation, state: GroupState, config: Config) -> GroupState:
+def _measured(observation: Observation, state: SearchState, config: SearchOptions) -> SearchState:
     """With a sample, where steps have ended since the last one."""
     progress = observation.progress
     assert progress is not None
@@ -158,7 +158,7 @@ def _measured(observation: Observation, state: GroupState, config: Config) -> Gr
         return replace(state, mark=None)
     if min(end_ns, energy_ns) < state.since_ns + config.settle_ns:
         return state
-    here, before = Mark(progress.steps, end_ns, energy_uj, energy_ns), state.mark
+    here, before = StepCounters(progress.steps, end_ns, energy_uj, energy_ns), state.mark
     if before is None or energy_uj < before.energy_uj:
         return replace(state, mark=here)
     if here.steps == before.steps or here.end_ns - before.end_ns < config.sample_ns or here.energy_ns <= before.energy_ns:
@@ -170,7 +170,7 @@ def _measured(observation: Observation, state: GroupState, config: Config) -> Gr
     return replace(state, mark=here, step_s=(*state.step_s, step_s), power_w=(*state.power_w, power_w))
 
 
-def candidates(observation: Observation, config: Config) -> list[float]:
+def candidates(observation: Observation, config: SearchOptions) -> list[float]:
     """The settings to choose from, the highest of them for "as found": SM clocks in MHz, or power limits in W."""
     if config.knob == "power":
         originals = observation.original_limits_mw()  # a limit of now may be what an earlier agent has set
@@ -196,7 +196,7 @@ def _spread(low: float, top: float, count: int, step: int) -> list[float]:
     return sorted({*(float(round(x / step) * step) for x in inner if round(x / step) * step < top), float(top)})
 
 
-def predict(state: GroupState, _config: Config) -> Prediction | None:
+def predict(state: SearchState, _config: SearchOptions) -> Prediction | None:
     """What the physics lets expect of a job of which only the reference was measured; None before that."""
     search = state.search
     if search is None or search.response is None:
@@ -223,7 +223,7 @@ def _quantile(found: Sequence[tuple[float, float, float]], share: float) -> floa
 _DEFAULTS = {"knob": "clock", "grid": 12, "sample_s": 1.0, "settle_s": 2.0, "stale_s": 5.0, "turns": True}
 
 
-def configure(options: Mapping[str, object], knees: Sequence[Knee]) -> Config:
+def configure(options: Mapping[str, object], knees: Sequence[Knee]) -> SearchOptions:
     """Config from the user's options.
 
     Raises:
@@ -235,10 +235,10 @@ def configure(options: Mapping[str, object], knees: Sequence[Knee]) -> Config:
     if not 2 <= values["grid"] <= 64:
         raise UsageError(f"dvfs policy progress: grid must be 2 to 64, got {values['grid']!r}")
     sample_ns, settle_ns, stale_ns = (int(values[name] * _NS) for name in ("sample_s", "settle_s", "stale_s"))
-    return Config(tuple(knees), values["knob"], int(values["grid"]), sample_ns, settle_ns, stale_ns, values["turns"])
+    return SearchOptions(tuple(knees), values["knob"], int(values["grid"]), sample_ns, settle_ns, stale_ns, values["turns"])
 
 
-SPEC = Policy(
+SPEC = DvfsPolicy(
     summary="training: the least energy within the slowdown budget, by trying settings and measuring steps",
     options={
         "knob": "clock or power: what is steered (default clock)",
@@ -249,7 +249,7 @@ SPEC = Policy(
         "turns": "take two settings in turns where the budget lies between them (default true)",
     },
     configure=configure,
-    start=GroupState,
+    start=SearchState,
     decide=decide,
     predict=predict,
     trials=Trials(_knowledge.begun, _search.proposed, _learning.learned, _knowledge.choice),

@@ -10,7 +10,7 @@ with the reference near it in time, and each block of the reference makes every 
 import math
 from dataclasses import dataclass, replace
 
-from dvfs.policies.progress._noise import Block
+from dvfs.policies.progress._noise import BlockScatter
 
 LEVEL_WALK, OFFSET_WALK = 3e-8, 1e-9
 """Variance that each gains with a sample: of the level 0.5 % in 300."""
@@ -55,12 +55,12 @@ class Contrasts:
         """The reference's logarithm now."""
         return self.mean[_LEVEL]
 
-    def surprise(self, setting: float, value: float, block: Block) -> tuple[float, float]:
+    def surprise(self, setting: float, value: float, block: BlockScatter) -> tuple[float, float]:
         """How far a block's mean lies from what is expected of it, and the standard deviation of that."""
         error, spread, _, _ = self._with(setting)._compared(setting, value, block)
         return error, math.sqrt(spread)
 
-    def seen(self, setting: float, value: float, block: Block) -> "Contrasts":
+    def seen(self, setting: float, value: float, block: BlockScatter) -> "Contrasts":
         """With a block at a setting that has this mean."""
         known = self._with(setting)
         error, spread, rows, shared = known._compared(setting, value, block)
@@ -86,7 +86,9 @@ class Contrasts:
             log_likelihood=self.log_likelihood - 0.5 * (error**2 / spread + math.log(spread)),
         )
 
-    def _compared(self, setting: float, value: float, block: Block) -> tuple[float, float, list[list[float]], list[float]]:
+    def _compared(
+        self, setting: float, value: float, block: BlockScatter
+    ) -> tuple[float, float, list[list[float]], list[float]]:
         """Error and its variance, the covariance of the state before the block, and the state's covariance with the mean."""
         rows = [list(row) for row in self.covariance]
         for place, walk in ((_LEVEL, LEVEL_WALK), (_SLOPE, self.slope_walk)):

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from dvfs.policies.progress._contrast import CALM, RESTLESS, Contrasts
-from dvfs.policies.progress._mix import Point
+from dvfs.policies.progress._mix import SettingTradeoff
 from dvfs.policies.progress._noise import UNKNOWN_NOISE, Noise
-from dvfs.policies.progress._response import Response
+from dvfs.policies.progress._response import CurvePosterior
 
 WHOLE_Z = 3.2
 """Standard errors between what is known of the whole run's slowdown and its budget: 1 in 1,400, one-sided; in slow noise, whose
@@ -34,7 +34,7 @@ class Trial(NamedTuple):
     reason: str
 
 
-class Measured(NamedTuple):
+class BlockMean(NamedTuple):
     """A block: mean logarithms of time per sample and of power."""
 
     setting: float
@@ -43,7 +43,7 @@ class Measured(NamedTuple):
     power: float
 
 
-class Aside(NamedTuple):
+class OutlierBlock(NamedTuple):
     """A block far from what was expected: the logarithms of its times, and the one that was expected."""
 
     setting: float
@@ -52,7 +52,7 @@ class Aside(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Spent:
+class SlowdownAccount:
     """Work done at the reference's speed, and what was lost on it: both in samples of the reference, with its variance."""
 
     work: float = 0.0
@@ -73,21 +73,21 @@ class Search:
     power: Contrasts
     time_noise: Noise = UNKNOWN_NOISE
     power_noise: Noise = UNKNOWN_NOISE
-    response: Response | None = None
+    response: CurvePosterior | None = None
     power_w: float = 0.0  # of the reference, when the workload began
     samples: Mapping[float, int] = field(default_factory=dict)
     work: Mapping[float, float] = field(default_factory=dict)  # as in Spent
-    before: Spent = Spent()  # earlier workloads of the same run
+    before: SlowdownAccount = SlowdownAccount()  # earlier workloads of the same run
     first_level: float | None = None
     turns: Mapping[float, float] = field(default_factory=dict)
     owed: float = 0.0  # to the second of two settings in turns, in blocks
     since_reference: int = 0
     until_look: int = 0
     rechecks: tuple[float, ...] = ()  # settings to measure now, since something far from expected was measured
-    blocks: tuple["Measured", ...] | None = ()  # used so far; None: more than `_BLOCKS_KEPT`
+    blocks: tuple["BlockMean", ...] | None = ()  # used so far; None: more than `_BLOCKS_KEPT`
     filtered_with: tuple[Noise, Noise] = (UNKNOWN_NOISE, UNKNOWN_NOISE)  # what `time` and `power` were filtered with at last
     filtered_blocks: int = 0  # and how many blocks there were then
-    aside: tuple["Aside", ...] = ()  # blocks not used because of that
+    aside: tuple["OutlierBlock", ...] = ()  # blocks not used because of that
     restarts: int = 0
 
     @property
@@ -137,7 +137,7 @@ def choice(search: Search) -> float:
     return min(found)[1]
 
 
-def spent(search: Search, coming: Mapping[float, float]) -> Spent:
+def spent(search: Search, coming: Mapping[float, float]) -> SlowdownAccount:
     """The whole run so far, with samples to come by setting."""
     now = worth_now(search)
     work = dict(search.work)
@@ -147,7 +147,7 @@ def spent(search: Search, coming: Mapping[float, float]) -> Spent:
     ratio = {s: math.exp(search.time.offset(s)[0]) for s in slow}
     variance = math.fsum(work[a] * work[b] * ratio[a] * ratio[b] * search.time.between(a, b) for a in slow for b in slow)
     before = search.before
-    return Spent(
+    return SlowdownAccount(
         before.work + math.fsum(work.values()),
         before.excess + math.fsum(work[s] * (ratio[s] - 1) for s in slow),
         before.variance + max(variance, 0.0),
@@ -169,13 +169,13 @@ def allowance(search: Search) -> float:
     return min(max(aim, 0.0), _REST_REACH * search.budget)
 
 
-def points(search: Search) -> list[Point]:
+def points(search: Search) -> list[SettingTradeoff]:
     """Slowdown and energy of the settings that were tried, without those that are too slow to be of use."""
-    found = [Point(0.0, 1.0, search.reference)]
+    found = [SettingTradeoff(0.0, 1.0, search.reference)]
     for setting in search.samples:
         slowdown = math.expm1(search.time.offset(setting)[0])
         if setting != search.reference and slowdown <= _TURNS_REACH * search.budget:
-            found.append(Point(max(0.0, slowdown), energy(search, setting), setting))
+            found.append(SettingTradeoff(max(0.0, slowdown), energy(search, setting), setting))
     return found
 
 

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from dvfs.policies.progress._contrast import Contrasts
-from dvfs.policies.progress._knowledge import Aside, Measured, Search, begun, nothing_known, spent, worth_now
-from dvfs.policies.progress._noise import Block, Noise
+from dvfs.policies.progress._knowledge import BlockMean, OutlierBlock, Search, begun, nothing_known, spent, worth_now
+from dvfs.policies.progress._noise import BlockScatter, Noise
 from dvfs.policies.progress._response import prior
 
 _JUMP_SD, _CHANGED_SD = 5.0, 4.0  # how far off a block is looked into; and counts, once it is
@@ -38,12 +38,14 @@ def learned(search: Search, setting: float, step_s: Sequence[float], power_w: Se
     if not used:
         expected = time[0] - search.time.surprise(setting, *time)[0]
         return replace(
-            search, aside=(*search.aside, Aside(setting, tuple(logs), expected)), since_reference=search.since_reference + n
+            search,
+            aside=(*search.aside, OutlierBlock(setting, tuple(logs), expected)),
+            since_reference=search.since_reference + n,
         )
     if search.response is None and setting == search.reference:
         watts = math.exp(power[0])
         search = replace(search, power_w=watts, response=prior(search.knob, search.settings, watts))
-    search = _filtered(search, Measured(setting, n, time[0], power[0]))
+    search = _filtered(search, BlockMean(setting, n, time[0], power[0]))
     first = search.first_level if search.first_level is not None else search.time.level
     worth = n * math.exp(min(search.time.level - first, 20.0))
     return replace(
@@ -55,7 +57,7 @@ def learned(search: Search, setting: float, step_s: Sequence[float], power_w: Se
     )
 
 
-def _filtered(search: Search, block: Measured) -> Search:
+def _filtered(search: Search, block: BlockMean) -> Search:
     """With another block; all again, once the noise turns out to be another than they were weighed with."""
     blocks = (*search.blocks, block) if search.blocks is not None and len(search.blocks) < _BLOCKS_KEPT else None
     noises = (search.time_noise, search.power_noise)
@@ -80,7 +82,9 @@ def _differ(a: Noise, b: Noise) -> bool:
     return not _ALIKE * y <= x <= y / _ALIKE
 
 
-def _tested(search: Search, setting: float, time: tuple[float, Block], power: tuple[float, Block]) -> tuple[Search, bool]:
+def _tested(
+    search: Search, setting: float, time: tuple[float, BlockScatter], power: tuple[float, BlockScatter]
+) -> tuple[Search, bool]:
     """Look for a jump; whether the block is to be used.
 
     A block far from what is expected is set aside, and the reference measured next, then the same setting again. If either is

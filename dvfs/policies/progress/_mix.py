@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 
-class Point(NamedTuple):
+class SettingTradeoff(NamedTuple):
     """Slowdown and energy per work of a setting, both relative to the reference."""
 
     slowdown: float
@@ -17,9 +17,9 @@ class Point(NamedTuple):
     setting: float
 
 
-def hull(points: Iterable[Point]) -> tuple[Point, ...]:
+def hull(points: Iterable[SettingTradeoff]) -> tuple[SettingTradeoff, ...]:
     """The points of the lower convex hull from the fastest to that of least energy, slowdown rising and energy falling."""
-    kept: list[Point] = []
+    kept: list[SettingTradeoff] = []
     for point in sorted(points):
         if kept and point.energy >= kept[-1].energy:
             continue
@@ -31,14 +31,14 @@ def hull(points: Iterable[Point]) -> tuple[Point, ...]:
     return tuple(kept)
 
 
-def _above(left: Point, middle: Point, right: Point) -> bool:
+def _above(left: SettingTradeoff, middle: SettingTradeoff, right: SettingTradeoff) -> bool:
     """Whether `middle` lies on or above the line from `left` to `right`."""
     return (middle.energy - left.energy) * (right.slowdown - left.slowdown) >= (right.energy - left.energy) * (
         middle.slowdown - left.slowdown
     )
 
 
-def shares(line: tuple[Point, ...], slowdown: float) -> Mapping[float, float]:
+def shares(line: tuple[SettingTradeoff, ...], slowdown: float) -> Mapping[float, float]:
     """Which part of the work to do at which setting, so that the mean slowdown is at most `slowdown`; one or two settings.
 
     Where even the fastest point is slower, that one alone.
@@ -52,7 +52,7 @@ def shares(line: tuple[Point, ...], slowdown: float) -> Mapping[float, float]:
     return {line[-1].setting: 1.0}
 
 
-def least_energy(line: tuple[Point, ...], slowdown: float) -> float:
+def least_energy(line: tuple[SettingTradeoff, ...], slowdown: float) -> float:
     """Relative energy of `shares(line, slowdown)`."""
     energy = {point.setting: point.energy for point in line}
     return sum(part * energy[setting] for setting, part in shares(line, slowdown).items())

@@ -22,7 +22,7 @@ _MOST_LEFT_OUT = 0.25  # of a block: more than that is no outlier but how the bl
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
+class BlockScatter:
     """The scatter of a block's mean: see `Noise.block`.
 
     Args:
@@ -75,7 +75,7 @@ class Noise:
         slow = max(0.0, (_half_square(distant) - near - error) / (RHO - RHO**k))
         return replace(self, white=max(near - slow * (1 - RHO), 0.05 * near, _LEAST), slow=slow)
 
-    def block(self, n: int) -> "Block":
+    def block(self, n: int) -> "BlockScatter":
         """What the mean of `n` consecutive samples is subject to.
 
         With e' = rho e + u, var(u) = slow (1 - rho^2), the slow part's mean over the block is `carried` e + w, and its value at
@@ -83,10 +83,10 @@ class Noise:
         """
         kept = RHO**n
         if not self.slow:
-            return Block(n, self.white / n, 0.0, kept, 0.0, 0.0)
+            return BlockScatter(n, self.white / n, 0.0, kept, 0.0, 0.0)
         fresh = self.slow * (1 - RHO**2)
         shares = [(1 - RHO ** (k + 1)) / (1 - RHO) / n for k in range(n)]  # of the sample k before the last in the mean
-        return Block(
+        return BlockScatter(
             n,
             self.white / n + fresh * math.fsum(share**2 for share in shares),
             RHO * (1 - kept) / (n * (1 - RHO)),

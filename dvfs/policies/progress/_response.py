@@ -27,7 +27,7 @@ _NEAREST = 0.02  # of the highest setting: no limit is nearer to the static powe
 POWER, CLOCK = "power_limit", "sm_clock"
 
 
-class Curve(NamedTuple):
+class ResponseCurve(NamedTuple):
     """Logarithms of time and of power over the settings, relative to the reference."""
 
     time: tuple[float, ...]
@@ -35,14 +35,14 @@ class Curve(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Response:
+class CurvePosterior:
     """Curves over the settings, with their weights."""
 
     settings: tuple[float, ...]
-    curves: tuple[Curve, ...]
+    curves: tuple[ResponseCurve, ...]
     weights: tuple[float, ...]
 
-    def fitted(self, measured: Mapping[float, tuple[float, float]]) -> "Response":
+    def fitted(self, measured: Mapping[float, tuple[float, float]]) -> "CurvePosterior":
         """With mean and variance of log(1 + slowdown) of each setting that was tried."""
         places = [(self.settings.index(s), m, v) for s, (m, v) in measured.items()]
         logs = [
@@ -53,7 +53,7 @@ class Response:
         most = max(logs)
         likely = [(math.exp(log - most), curve) for log, curve in zip(logs, self.curves, strict=True) if log > most - _UNLIKELY]
         total = math.fsum(w for w, _ in likely)
-        return Response(self.settings, tuple(curve for _, curve in likely), tuple(w / total for w, _ in likely))
+        return CurvePosterior(self.settings, tuple(curve for _, curve in likely), tuple(w / total for w, _ in likely))
 
     def expected(self, setting: float) -> tuple[float, float]:
         """Mean and standard deviation of log(1 + slowdown) at a setting."""
@@ -82,7 +82,7 @@ class Response:
         return found
 
 
-def prior(knob: str, settings: Sequence[float], power_w: float) -> Response:
+def prior(knob: str, settings: Sequence[float], power_w: float) -> CurvePosterior:
     """Before anything was tried but the highest setting, at which `power_w` was drawn.
 
     A limit well above the power drawn does not bind, one below it does: x0 lies between them.
@@ -92,7 +92,7 @@ def prior(knob: str, settings: Sequence[float], power_w: float) -> Response:
         low, high = 0.97 * power_w, min(1.6 * power_w, 1.3 * top)
         begins = [low + (high - low) * i / 8 for i in range(9)]
         curves = tuple(
-            Curve(
+            ResponseCurve(
                 tuple(_slower(x, x0, share * top, k, c, _NEAREST * top) for x in settings),
                 tuple(min(0.0, math.log(x / x0)) for x in settings),
             )
@@ -104,7 +104,7 @@ def prior(knob: str, settings: Sequence[float], power_w: float) -> Response:
     else:
         begins = [top * (0.5 + 0.5 * i / 11) for i in range(12)]
         curves = tuple(
-            Curve(
+            ResponseCurve(
                 tuple(_slower(x, x0, 0.0, 1.0, c, _NEAREST * top) for x in settings),
                 tuple(math.log(share + (1 - share) * min(1.0, x / x0) ** n) for x in settings),
             )
@@ -112,7 +112,7 @@ def prior(knob: str, settings: Sequence[float], power_w: float) -> Response:
             for share, n in _CLOCK_POWERS
             for c in _COMPUTE_SHARES
         )
-    return Response(tuple(settings), curves, (1 / len(curves),) * len(curves))
+    return CurvePosterior(tuple(settings), curves, (1 / len(curves),) * len(curves))
 
 
 def _slower(x: float, x0: float, p: float, k: float, c: float, nearest: float) -> float:

@@ -15,8 +15,8 @@ import math
 from dataclasses import replace
 
 from dvfs.policies.progress._knowledge import HORIZON, WHOLE_Z, Search, Trial, allowance, points, spent
-from dvfs.policies.progress._mix import Point, hull, least_energy, shares
-from dvfs.policies.progress._response import POWER, Response
+from dvfs.policies.progress._mix import SettingTradeoff, hull, least_energy, shares
+from dvfs.policies.progress._response import POWER, CurvePosterior
 
 RISK, RISK_OF_NEXT = 0.2, 0.4
 """Chance of a trial over twice the budget that is taken; for the step next to one that was tried."""
@@ -73,12 +73,12 @@ def _between(low: int, value: float, high: int) -> int:
     return int(min(max(round(value), low), high))
 
 
-def _fitted(search: Search) -> Response | None:
+def _fitted(search: Search) -> CurvePosterior | None:
     measured = {s: search.time.offset(s) for s in search.samples if s != search.reference}
     return search.response.fitted(measured) if search.response is not None else None
 
 
-def _worth_trying(search: Search, response: Response | None) -> float | None:
+def _worth_trying(search: Search, response: CurvePosterior | None) -> float | None:
     """The setting whose trial promises more than it costs, or None."""
     left = search.left if search.left is not None else HORIZON
     if left < _LAST_TRIALS or response is None:
@@ -95,7 +95,9 @@ def _worth_trying(search: Search, response: Response | None) -> float | None:
             continue  # it will be run anyway
         offset, sd, energy, energy_sd = _belief(search, response, setting)
         others = [p for p in tried if p.setting != setting]
-        hoped = Point(max(0.0, math.expm1(offset - _OPTIMISM_SD * sd)), math.exp(energy - _OPTIMISM_SD * energy_sd), setting)
+        hoped = SettingTradeoff(
+            max(0.0, math.expm1(offset - _OPTIMISM_SD * sd)), math.exp(energy - _OPTIMISM_SD * energy_sd), setting
+        )
         gain = _CHANCE * (now - least_energy(hull([*others, hoped]), aim)) * left
         cost = n * (max(0.0, math.exp(energy) - now) + _TRIAL_COST)
         if gain <= cost:
@@ -116,7 +118,7 @@ def _is_next(search: Search, setting: float) -> bool:
     return setting not in search.samples and search.settings[search.settings.index(setting) + 1] in search.samples
 
 
-def _risk(search: Search, response: Response, setting: float, offset: float, sd: float) -> float:
+def _risk(search: Search, response: CurvePosterior, setting: float, offset: float, sd: float) -> float:
     """Chance that a setting is over twice the budget."""
     limit = math.log1p(2 * search.budget)
     if setting in search.samples:
@@ -129,7 +131,7 @@ def _own_sd(search: Search, setting: float) -> float:
     return math.sqrt(search.time_noise.variance_of_mean(max(1, search.samples.get(setting, 0))))
 
 
-def _belief(search: Search, response: Response, setting: float) -> tuple[float, float, float, float]:
+def _belief(search: Search, response: CurvePosterior, setting: float) -> tuple[float, float, float, float]:
     """Offset of time and of energy, each with the part of its standard deviation that trials can make smaller."""
     if setting in search.samples:
         offset = search.time.offset(setting)[0]
@@ -155,7 +157,7 @@ def _expected_power(search: Search, setting: float) -> float:
     return high + (1.0 if near < 1.1 else 0.6 if near < 1.5 else 0.0) * math.log(setting / above)
 
 
-def _reference_due(search: Search, line: tuple[Point, ...], aim: float) -> bool:
+def _reference_due(search: Search, line: tuple[SettingTradeoff, ...], aim: float) -> bool:
     """Whether a better knowledge of the reference is worth its cost: a smaller margin lets the rest run slower."""
     if search.since_reference >= _SELDOM:
         return True

@@ -15,16 +15,16 @@ from math import exp
 from dvfs.knees import Knee, find
 from dvfs.policies._options import Ranges, checked
 from dvfs.policies._trouble import trouble
-from dvfs.policies.slo._account import Account, Steps, later_extra, steps_of
-from dvfs.policies.slo._attainment import Window, judged
-from dvfs.policies.slo._interval import Interval, Reading, between, read
-from dvfs.policies.slo._late import Before, late
-from dvfs.policies.slo._open import Limits, Open, followed, met
-from dvfs.policies.slo._promise import Promise
-from dvfs.policies.slo._response import Clocks, Response
+from dvfs.policies.slo._account import MissAccount, StepTimes, later_extra, steps_of
+from dvfs.policies.slo._attainment import AttainmentWindow, judged
+from dvfs.policies.slo._interval import ServerReading, ServingInterval, between, read
+from dvfs.policies.slo._late import IntervalStart, late
+from dvfs.policies.slo._open import LatencyLimits, OpenPrompts, followed, met
+from dvfs.policies.slo._promise import PredictedSaving
+from dvfs.policies.slo._response import Clocks, ServerModel
 from dvfs.policies.slo._risk import Outlook, outlook
 from dvfs.policies.slo._traffic import Traffic
-from dvfs.types import Action, Decision, Observation, Policy, Prediction, Setting
+from dvfs.types import Action, Decision, DvfsPolicy, Observation, Prediction, Setting
 
 _NS = 1_000_000_000
 
@@ -43,7 +43,7 @@ _PROMISE_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class Config:
+class SloOptions:
     """The knee table and the options."""
 
     knees: tuple[Knee, ...]
@@ -53,23 +53,23 @@ class Config:
 
 
 @dataclass(frozen=True, slots=True)
-class GroupState:
+class SloState:
     """What is known of a group. `level`: place in the grid of what is in force, None: not set by us."""
 
-    reading: Reading | None = None
+    reading: ServerReading | None = None
     level: int | None = None
     traffic: Traffic = field(default_factory=Traffic)
-    response: Response = field(default_factory=Response)
-    open: Open = field(default_factory=Open)
-    steps: tuple[Steps, ...] = ()
-    account: Account = field(default_factory=Account)
+    response: ServerModel = field(default_factory=ServerModel)
+    open: OpenPrompts = field(default_factory=OpenPrompts)
+    steps: tuple[StepTimes, ...] = ()
+    account: MissAccount = field(default_factory=MissAccount)
     price: float = _PRICE[1]
-    window: Window = field(default_factory=Window)
-    promise: Promise = field(default_factory=Promise)
+    window: AttainmentWindow = field(default_factory=AttainmentWindow)
+    promise: PredictedSaving = field(default_factory=PredictedSaving)
     wanted: Mapping[str, Setting] = field(default_factory=dict)
 
 
-def decide(observation: Observation, state: GroupState, config: Config) -> tuple[Decision, GroupState]:
+def decide(observation: Observation, state: SloState, config: SloOptions) -> tuple[Decision, SloState]:
     """One round, see the module."""
     reason = _trouble(observation, config)
     progress = observation.progress
@@ -85,7 +85,7 @@ def decide(observation: Observation, state: GroupState, config: Config) -> tuple
         return _release(state, "gap", reading)
     interval = between(before, reading)
     if interval is None:
-        return _release(GroupState(level=state.level), "restarted", reading)
+        return _release(SloState(level=state.level), "restarted", reading)
     clocks = _clocks(observation, config)
     state = _learnt(state, interval, observation, clocks, config)
     if state.traffic.requests < _LEARN_REQUESTS or state.traffic.seconds < _LEARN_S:
@@ -93,7 +93,7 @@ def decide(observation: Observation, state: GroupState, config: Config) -> tuple
     return _chosen(observation, replace(state, reading=reading), reading, interval, clocks, config)
 
 
-def _trouble(observation: Observation, config: Config) -> str:
+def _trouble(observation: Observation, config: SloOptions) -> str:
     found = trouble(observation, config.stale_ns)
     if found:
         return found
@@ -110,12 +110,12 @@ def _trouble(observation: Observation, config: Config) -> str:
     return "" if observation.progress is not None else "no_progress"
 
 
-def _release(state: GroupState, reason: str, reading: Reading | None) -> tuple[Decision, GroupState]:
+def _release(state: SloState, reason: str, reading: ServerReading | None) -> tuple[Decision, SloState]:
     action: Action = "hold" if state.level is None else "release"
-    return Decision(action, reason), replace(state, level=None, reading=reading, open=Open(), steps=())
+    return Decision(action, reason), replace(state, level=None, reading=reading, open=OpenPrompts(), steps=())
 
 
-def _clocks(observation: Observation, config: Config) -> Clocks:
+def _clocks(observation: Observation, config: SloOptions) -> Clocks:
     """The grid of the group: from the highest knee to the lowest maximum of its devices."""
     low = max(k.knee_mhz for d in observation.devices if (k := find(config.knees, d.sku)))
     high = min(d.sm_clock_max_mhz or 0 for d in observation.devices)
@@ -137,10 +137,12 @@ def _lock(observation: Observation, clocks: Clocks) -> int:
     return max(low // 2, min(top, *found))
 
 
-def _learnt(state: GroupState, interval: Interval, observation: Observation, clocks: Clocks, config: Config) -> GroupState:
+def _learnt(
+    state: SloState, interval: ServingInterval, observation: Observation, clocks: Clocks, config: SloOptions
+) -> SloState:
     grid_mhz, terms, now = clocks.grid_mhz, observation.terms, state.open
     lock = _lock(observation, clocks)
-    limits = Limits(terms.ttft_s, terms.itl_s)
+    limits = LatencyLimits(terms.ttft_s, terms.itl_s)
     clock = max(grid_mhz[0] // 2, min(d.sm_clock_mhz or 0 for d in observation.devices))
     limited = any((d.event_reasons or 0) & _POWER_CAP for d in observation.devices)
     response = state.response.seen(interval, clocks, lock, clock, limited, now.done_s + interval.seconds / 2)
@@ -151,7 +153,7 @@ def _learnt(state: GroupState, interval: Interval, observation: Observation, clo
         steps = (*steps[-_STEPS_KEPT + 1 :], steps_of(interval, interval.gap_s, response, x, top, now.done_s))
     later = 0.0
     typical = traffic.typical
-    before = Before(
+    before = IntervalStart(
         state.traffic.ages(interval.before.at_s),
         now.late_s,
         response.speed(x, top, typical, batch),
@@ -178,8 +180,8 @@ def _learnt(state: GroupState, interval: Interval, observation: Observation, clo
 
 
 def _judged(
-    state: GroupState, interval: Interval, observation: Observation, traffic: Traffic, limits: Limits
-) -> tuple[Window, float]:
+    state: SloState, interval: ServingInterval, observation: Observation, traffic: Traffic, limits: LatencyLimits
+) -> tuple[AttainmentWindow, float]:
     """The window of judgement, and the price, which rises where the window proves that the SLO is missed."""
     if observation.progress is None or observation.progress.ttft is None or limits.ttft_s is None:
         return state.window, state.price
@@ -193,12 +195,17 @@ def _judged(
 
 
 def _chosen(
-    observation: Observation, state: GroupState, reading: Reading, interval: Interval, clocks: Clocks, config: Config
-) -> tuple[Decision, GroupState]:
+    observation: Observation,
+    state: SloState,
+    reading: ServerReading,
+    interval: ServingInterval,
+    clocks: Clocks,
+    config: SloOptions,
+) -> tuple[Decision, SloState]:
     terms = observation.terms
     top = len(clocks.grid_mhz) - 1
     level = top if state.level is None else min(state.level, top)
-    limits = Limits(terms.ttft_s, terms.itl_s)
+    limits = LatencyLimits(terms.ttft_s, terms.itl_s)
     ahead = outlook(reading, state.traffic, state.response, clocks, limits, state.open, state.steps, level)
     given = config.give_ratio * max(0.02, state.traffic.mean_rate)
     spent = min(_SPENT_MOST, max(1.0 / _SPENT_MOST, state.account.spent(config.give_ratio)))
@@ -229,7 +236,7 @@ def _chosen(
     return Decision("set", reason, settings), replace(state, level=new, wanted=settings)
 
 
-def predict(state: GroupState, _config: Config) -> Prediction | None:
+def predict(state: SloState, _config: SloOptions) -> Prediction | None:
     """What its decisions in shadow would save, of which the server has not shown how it answers; None in the first minute."""
     if state.promise.seconds < _PROMISE_S:
         return None
@@ -252,7 +259,7 @@ _DEFAULTS: Mapping[str, float] = {"levels": 8, "give_percent": 0.25, "stale_s": 
 _RANGES: Ranges = {"levels": (4, 10), "give_percent": (0.01, 50.0), "stale_s": (0.1, 3600.0)}
 
 
-def configure(options: Mapping[str, object], knees: Sequence[Knee]) -> Config:
+def configure(options: Mapping[str, object], knees: Sequence[Knee]) -> SloOptions:
     """Config from the user's options.
 
     Raises:
@@ -260,10 +267,10 @@ def configure(options: Mapping[str, object], knees: Sequence[Knee]) -> Config:
     """
     values = checked("slo", options, _DEFAULTS, _RANGES)
     give, stale_ns = values["give_percent"] / 100, int(values["stale_s"] * _NS)
-    return Config(tuple(knees), int(values["levels"]), give, stale_ns)
+    return SloOptions(tuple(knees), int(values["levels"]), give, stale_ns)
 
 
-SPEC = Policy(
+SPEC = DvfsPolicy(
     summary="least energy with time to first token and between tokens inside the SLO; release on missing data or trouble",
     options={
         "levels": "clocks between knee and maximum to choose from (default 8)",
@@ -271,7 +278,7 @@ SPEC = Policy(
         "stale_s": "age in seconds at which a reading counts as missing (default 5)",
     },
     configure=configure,
-    start=GroupState,
+    start=SloState,
     decide=decide,
     kind="slo",
     predict=predict,

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import exp
 
-from dvfs.policies.slo._interval import Interval
-from dvfs.policies.slo._response import Response, Slow
+from dvfs.policies.slo._interval import ServingInterval
+from dvfs.policies.slo._response import ServerModel, Slow
 
 _ANSWERS = ((0.05, 0.05), (0.15, 0.1), (0.4, 0.2), (0.8, 0.25), (1.2, 0.2), (2.0, 0.2))
 _TAU_S = 900.0  # of forgetting
@@ -24,7 +24,7 @@ def answers(mean: float) -> list[tuple[float, float]]:
 
 
 @dataclass(frozen=True, slots=True)
-class Steps:
+class StepTimes:
     """Steps of an interval: how many, the time of each, and what that would have been at the highest clock."""
 
     count: float
@@ -32,14 +32,14 @@ class Steps:
     top_s: float
 
 
-def steps_of(interval: Interval, gap_s: float, response: Response, x: Slow, top: Slow, done_s: float) -> Steps:
+def steps_of(interval: ServingInterval, gap_s: float, response: ServerModel, x: Slow, top: Slow, done_s: float) -> StepTimes:
     """Steps of an interval with this mean time between tokens; `done_s` is the work done on the oldest open prompt."""
     batch = interval.decoding
     pure, pure_top = response.gap_s(x, batch, top), response.gap_s(top, batch)
     mixed, mixed_top = response.mixed_s(x, batch, done_s, top), response.mixed_s(top, batch, done_s)
     share = min(1.0, max(0.0, (gap_s - pure) / (mixed - pure))) if mixed > pure else 0.0  # of steps with a part of a prompt
     top_s = gap_s * ((1.0 - share) * pure_top + share * mixed_top) / ((1.0 - share) * pure + share * mixed)
-    return Steps(interval.seconds / gap_s, gap_s, min(gap_s, top_s))
+    return StepTimes(interval.seconds / gap_s, gap_s, min(gap_s, top_s))
 
 
 Kinds = tuple[float, ...]
@@ -47,7 +47,7 @@ Kinds = tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
+class MissAccount:
     """Extra misses that were reckoned and that came, of the first and of later tokens; old ones fade."""
 
     first: Kinds = (0.0, 0.0, 0.0)
@@ -65,14 +65,14 @@ class Account:
         kind = min(pending, len(self.first) - 1)
         return _bias(self.first_seen[kind], self.first[kind]), _bias(self.later_seen, self.later)
 
-    def reckoned(self, pending: int, first: float, later: float) -> "Account":
+    def reckoned(self, pending: int, first: float, later: float) -> "MissAccount":
         """With what was reckoned for the next second."""
         return replace(self, first=_added(self.first, pending, first), later=self.later + later)
 
-    def came(self, seconds: float, pending: int, requests: int, first: float, later: float) -> "Account":
+    def came(self, seconds: float, pending: int, requests: int, first: float, later: float) -> "MissAccount":
         """With what came in an interval that began with so many open prompts, and in which so many first tokens came."""
         fade = exp(-seconds / _TAU_S)
-        return Account(
+        return MissAccount(
             tuple(fade * one for one in self.first),
             _added(tuple(fade * one for one in self.first_seen), pending, first),
             self.later * fade,
@@ -90,7 +90,7 @@ def _bias(seen: float, reckoned: float) -> float:
     return min(_BIAS[1], max(_BIAS[0], (seen + _PRIOR) / (reckoned + _PRIOR)))
 
 
-def later_extra(steps: Sequence[Steps], answer: float, limit_s: float, ended: int, since: float) -> float:
+def later_extra(steps: Sequence[StepTimes], answer: float, limit_s: float, ended: int, since: float) -> float:
     """Of requests that just ended, those whose mean time between tokens was over the limit by our clock.
 
     All that decode get their tokens together, so a request's mean is that of the last steps, as many as its answer is long;

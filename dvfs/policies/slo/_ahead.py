@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from math import log
 
 from dvfs.policies.slo._draws import drawn
-from dvfs.policies.slo._open import PERIOD_S, Candidate, Length, mean_work_s
+from dvfs.policies.slo._open import PERIOD_S, Candidate, PromptLength, mean_work_s
 
 _RUNS = 32
 _ARRIVALS = 12  # in a run, at most
@@ -37,7 +37,7 @@ class Scene:
 
     front: Sequence[Candidate]
     ages: Sequence[float]
-    seen: Sequence[Length]
+    seen: Sequence[PromptLength]
     rate: float
     clustering: float
     late_s: float

@@ -20,7 +20,7 @@ Verdict = Literal["kept", "missed", "open"]
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class AttainmentWindow:
     """Where the present window began, and what the last whole one proved."""
 
     since_s: float | None = None
@@ -51,15 +51,15 @@ def proven(histogram: Latencies, limit_s: float, share: float) -> Verdict:
     return "open"
 
 
-def judged(window: Window, now_s: float, ttft: Latencies, limit_s: float, share: float) -> Window:
+def judged(window: AttainmentWindow, now_s: float, ttft: Latencies, limit_s: float, share: float) -> AttainmentWindow:
     """Go on with a window; when it is full, judge it and begin the next."""
     if window.since_s is None or window.ttft is None or window.ttft.edges != ttft.edges:
-        return Window(now_s, ttft)
+        return AttainmentWindow(now_s, ttft)
     try:
         seen = ttft.less(window.ttft)
     except ValueError:  # the server has started anew
-        return Window(now_s, ttft)
+        return AttainmentWindow(now_s, ttft)
     if seen.count < REQUESTS and now_s - window.since_s < WINDOW_S:
         return window
     verdict = proven(seen, limit_s, share) if seen.count else "open"
-    return Window(now_s, ttft, verdict)
+    return AttainmentWindow(now_s, ttft, verdict)

@@ -6,7 +6,7 @@ yet is known, and with it, from one reading to the next, how many requests arriv
 
 from dataclasses import dataclass
 
-from dvfs.types import DeviceObservation, Observation, Progress
+from dvfs.types import DeviceObservation, Observation, WorkCounters
 from energy_agent.core.tokens import Latencies
 
 _NS = 1e9
@@ -16,7 +16,7 @@ _LEAST_GAP_S = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class ServerReading:
     """One reading.
 
     `offset` makes `pending` out of the counters: requests that came before us, or left without a token.
@@ -48,11 +48,11 @@ class Reading:
 
 
 @dataclass(frozen=True, slots=True)
-class Interval:
+class ServingInterval:
     """From one reading to the next. Counts are of the interval; `before` and `after` are its ends."""
 
-    before: Reading
-    after: Reading
+    before: ServerReading
+    after: ServerReading
     seconds: float
     arrived: int
     first_tokens: int
@@ -86,7 +86,7 @@ class Interval:
         return (self.before.decoding + self.after.decoding) / 2
 
 
-def read(observation: Observation, progress: Progress, before: Reading | None) -> Reading | None:
+def read(observation: Observation, progress: WorkCounters, before: ServerReading | None) -> ServerReading | None:
     """The counters now; None where the server does not tell one that is needed, or tells what cannot be."""
     p = progress
     if p.tokens is None or p.prompt_tokens is None or p.requests is None or p.running is None or p.queue is None:
@@ -102,7 +102,7 @@ def read(observation: Observation, progress: Progress, before: Reading | None) -
     if before is not None and first >= before.first_tokens:
         offset = before.offset
     offset = max(min(offset, raw - p.queue), raw - p.queue - p.running)  # so many are pending: from those that wait to all
-    return Reading(
+    return ServerReading(
         p.boot_ns / _NS,
         max(d.boot_ns for d in observation.devices) / _NS,
         _energy_j(observation.devices),
@@ -124,7 +124,7 @@ def _sane(*numbers: float) -> bool:
     return all(0 <= number < _MOST for number in numbers)
 
 
-def between(before: Reading, after: Reading) -> Interval | None:
+def between(before: ServerReading, after: ServerReading) -> ServingInterval | None:
     """What happened; None where a counter went back: the server has started anew."""
     counts = (
         after.tokens - before.tokens,
@@ -146,7 +146,7 @@ def between(before: Reading, after: Reading) -> Interval | None:
     passed = after.device_s - before.device_s
     if before.energy_j is not None and after.energy_j is not None and passed > 0 and after.energy_j >= before.energy_j:
         power = (after.energy_j - before.energy_j) / passed
-    return Interval(
+    return ServingInterval(
         before,
         after,
         seconds,
@@ -162,7 +162,7 @@ def between(before: Reading, after: Reading) -> Interval | None:
     )
 
 
-def _gaps(p: Progress) -> tuple[int, float] | None:
+def _gaps(p: WorkCounters) -> tuple[int, float] | None:
     if p.latency_count is not None and p.latency_sum_s is not None:
         return p.latency_count, p.latency_sum_s
     return (p.itl.count, p.itl.sum_s) if p.itl is not None else None

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from math import exp, log
 
 from dvfs.policies.slo._draws import drawn
-from dvfs.policies.slo._interval import Interval
-from dvfs.policies.slo._open import PERIOD_S, Limits
+from dvfs.policies.slo._interval import ServingInterval
+from dvfs.policies.slo._open import PERIOD_S, LatencyLimits
 
 _RUNS, _REQUESTS = 160, 1600  # runs, and requests in all of them, at most
 _RUNS_LEAST = 20
@@ -22,7 +22,7 @@ _SUM_LN, _TIME_RATIO, _TIME_S, _OFF = 0.2, 0.08, 0.02, 2.0  # how well a run mus
 
 
 @dataclass(frozen=True, slots=True)
-class Before:
+class IntervalStart:
     """What is known of a server when an interval began, and how it serves.
 
     Args:
@@ -44,7 +44,7 @@ class Before:
     clustering: float
 
 
-def late(interval: Interval, limits: Limits, before: Before) -> float:
+def late(interval: ServingInterval, limits: LatencyLimits, before: IntervalStart) -> float:
     """Expected number of first tokens that came too late and would not have at the highest clock."""
     n, total, edges = interval.first_tokens, interval.prompt_tokens, interval.ttft.edges
     if not n or not total or limits.ttft_s is None:

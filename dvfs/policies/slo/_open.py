@@ -7,8 +7,8 @@ open prompts are behind what the highest clock had done: what it adds to times t
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dvfs.policies.slo._interval import Interval
-from dvfs.policies.slo._response import Response, Slow
+from dvfs.policies.slo._interval import ServingInterval
+from dvfs.policies.slo._response import ServerModel, Slow
 from dvfs.policies.slo._traffic import Traffic
 
 PERIOD_S = 1.0
@@ -16,7 +16,7 @@ PERIOD_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class LatencyLimits:
     """The limits of a request in s, as its owner wrote them: the same for every prompt. None: there is none."""
 
     ttft_s: float | None
@@ -29,7 +29,7 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
-class Open:
+class OpenPrompts:
     """The prompts that are open now, in s: work done on the oldest, time since it was first seen, and how late the server is.
 
     `fresh` says that the oldest was not there a reading ago. `quiet` are the steps since a first token came: all that decode
@@ -44,7 +44,7 @@ class Open:
 
 
 @dataclass(frozen=True, slots=True)
-class Length:
+class PromptLength:
     """A prompt length in tokens that stands for others: work, and limit of the first token."""
 
     prompt: float
@@ -62,22 +62,26 @@ class Candidate:
     age_s: float
 
 
-def lengths(traffic: Traffic, response: Response, limits: Limits, x: Slow, batch: float, most: int) -> list[Length]:
+def lengths(
+    traffic: Traffic, response: ServerModel, limits: LatencyLimits, x: Slow, batch: float, most: int
+) -> list[PromptLength]:
     """Prompt lengths seen, as work at the highest clock, whose x is given."""
-    return [Length(p, response.first_s(x, p, batch), limits.first_s) for p in traffic.lengths(most)]
+    return [PromptLength(p, response.first_s(x, p, batch), limits.first_s) for p in traffic.lengths(most)]
 
 
-def mean_work_s(seen: Sequence[Length]) -> float:
+def mean_work_s(seen: Sequence[PromptLength]) -> float:
     """Work of a prompt in the mean."""
     return sum(one.work_s for one in seen) / len(seen)
 
 
-def followed(now: Open, interval: Interval, response: Response, traffic: Traffic, x: Slow, top: Slow) -> Open:
+def followed(
+    now: OpenPrompts, interval: ServingInterval, response: ServerModel, traffic: Traffic, x: Slow, top: Slow
+) -> OpenPrompts:
     """What is open after an interval at one lock, whose x is given beside that of the highest clock."""
     dt, batch, first = interval.seconds, interval.decoding, interval.first_tokens
     quiet = 0.0 if first else now.quiet + (dt / interval.gap_s if interval.gap_s else 0.0)
     if not interval.after.pending:
-        return Open(quiet=quiet)
+        return OpenPrompts(quiet=quiet)
     work = [response.first_s(top, p, batch) for p in traffic.lengths(8)]
     speed = response.speed(x, top, traffic.typical, batch)
     done_s = first * response.first_s(top, interval.prompt_tokens / first, batch) if first else dt
@@ -86,14 +90,14 @@ def followed(now: Open, interval: Interval, response: Response, traffic: Traffic
         age_s, waiting = sum(s * s for s in spans) / sum(spans) / 2, interval.after.pending
         if waiting > 1:  # they came while it was busy: the first of so many in the interval, before this
             age_s = max(age_s, dt * waiting / (waiting + 1))
-        return Open(late_s=age_s * (1.0 - speed), quiet=quiet)
+        return OpenPrompts(late_s=age_s * (1.0 - speed), quiet=quiet)
     late_s = now.late_s + dt * (1.0 - speed)
     if first:
-        return Open(late_s=late_s, quiet=quiet)
-    return Open(now.done_s + dt * speed, now.seen_s + dt, late_s, fresh=False, quiet=quiet)
+        return OpenPrompts(late_s=late_s, quiet=quiet)
+    return OpenPrompts(now.done_s + dt * speed, now.seen_s + dt, late_s, fresh=False, quiet=quiet)
 
 
-def oldest(short: Sequence[Length], now: Open, v: float) -> list[Candidate]:
+def oldest(short: Sequence[PromptLength], now: OpenPrompts, v: float) -> list[Candidate]:
     """A prompt that was still open when we looked is a long one the more likely; it came up to a second before it was seen."""
     found = []
     for one in short:
@@ -112,7 +116,7 @@ def oldest(short: Sequence[Length], now: Open, v: float) -> list[Candidate]:
 
 
 def met(
-    interval: Interval, traffic: Traffic, response: Response, clocks: tuple[Slow, Slow], fresh: bool, batch: float
+    interval: ServingInterval, traffic: Traffic, response: ServerModel, clocks: tuple[Slow, Slow], fresh: bool, batch: float
 ) -> tuple[float, float]:
     """Requests that came while the server would have been busy at its highest clock, and how many independent ones would have.
 

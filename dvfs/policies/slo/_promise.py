@@ -3,14 +3,14 @@
 from dataclasses import dataclass
 from math import exp
 
-from dvfs.policies.slo._interval import Interval
-from dvfs.policies.slo._response import Clocks, Response
+from dvfs.policies.slo._interval import ServingInterval
+from dvfs.policies.slo._response import Clocks, ServerModel
 
 _TAU_S = 1800.0
 
 
 @dataclass(frozen=True, slots=True)
-class Promise:
+class PredictedSaving:
     """Energy of work with the highest clock, and what of it the clocks that were chosen would save, in J; old ones fade.
 
     `doubt_j` is a standard deviation of the saving: how the server answers is one and the same unknown all the time.
@@ -27,7 +27,9 @@ class Promise:
         top_j = max(1e-9, self.top_j)
         return self.saved_j / top_j, self.doubt_j / top_j
 
-    def seen(self, interval: Interval, response: Response, clocks: Clocks, top: int, chosen: int) -> "Promise":
+    def seen(
+        self, interval: ServingInterval, response: ServerModel, clocks: Clocks, top: int, chosen: int
+    ) -> "PredictedSaving":
         """With the next interval, which is taken to be like this one: decode all the time, and prompts for their share."""
         dt, batch = interval.seconds, interval.decoding
         high, low = clocks.grid_mhz[top], clocks.grid_mhz[chosen]
@@ -36,7 +38,7 @@ class Promise:
         top_w, top_doubt_w = response.step_w(clocks, high, batch, share)
         low_w, low_doubt_w = response.step_w(clocks, low, batch, share)
         fade = exp(-dt / _TAU_S)
-        return Promise(
+        return PredictedSaving(
             self.seconds + dt,
             self.top_j * fade + top_w * dt,
             self.saved_j * fade + (top_w - low_w) * dt,

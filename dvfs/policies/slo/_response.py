@@ -14,7 +14,7 @@ each grows with x is a prior at first, then what is seen; uncertainty is part of
 
 from dataclasses import dataclass, field, replace
 
-from dvfs.policies.slo._interval import Interval
+from dvfs.policies.slo._interval import ServingInterval
 from dvfs.policies.slo._linear import Linear, Prior
 
 _VOLTAGE_PER_MHZ, _VOLTAGE_CEILING = 0.0008, 1.45  # typical of data-centre boards; what is seen corrects the slope
@@ -52,7 +52,7 @@ class Clocks:
 
 
 @dataclass(frozen=True, slots=True)
-class Solo:
+class LonePrompt:
     """A request whose prompt is computed alone: when it was first seen, x then, and the sum of x over the time since."""
 
     since_s: float
@@ -61,7 +61,7 @@ class Solo:
 
 
 @dataclass(frozen=True, slots=True)
-class Response:
+class ServerModel:
     """What was learnt. `capped_mhz`: the clock that the power limit holds while prompts are computed, and while none is."""
 
     gap: Linear = field(default_factory=lambda: Linear.start(_GAP))
@@ -70,7 +70,7 @@ class Response:
     mixed_seen: int = 0
     power: Linear = field(default_factory=lambda: Linear.start(_POWER))
     capped_mhz: tuple[float, float] = (_NO_CAP, _NO_CAP)
-    solo: Solo | None = None
+    solo: LonePrompt | None = None
 
     def slow(self, clocks: Clocks, lock_mhz: float) -> Slow:
         """X of a lock."""
@@ -127,8 +127,8 @@ class Response:
         return min(lock_mhz, self.capped_mhz[0 if prefill else 1])
 
     def seen(
-        self, interval: Interval, clocks: Clocks, lock_mhz: int, clock_mhz: int, limited: bool, done_s: float
-    ) -> "Response":
+        self, interval: ServingInterval, clocks: Clocks, lock_mhz: int, clock_mhz: int, limited: bool, done_s: float
+    ) -> "ServerModel":
         """After an interval at one lock.
 
         `clock_mhz` is the clock read at its end, `limited` whether power held it there, and `done_s` the work done on the
@@ -149,7 +149,7 @@ class Response:
         new = new._first_token(interval, x)
         return new._power(interval, clocks, lock_mhz, x)
 
-    def _cap(self, interval: Interval, clock_mhz: int, limited: bool) -> "Response":
+    def _cap(self, interval: ServingInterval, clock_mhz: int, limited: bool) -> "ServerModel":
         place = 0 if interval.after.pending or interval.first_tokens else 1
         caps = list(self.capped_mhz)
         sure = interval.before.pending and interval.after.pending if place == 0 else interval.closed
@@ -159,7 +159,7 @@ class Response:
             caps[place] += 0.2 * (clock_mhz - caps[place])
         return replace(self, capped_mhz=(caps[0], caps[1]))
 
-    def _first_token(self, interval: Interval, x: Slow) -> "Response":
+    def _first_token(self, interval: ServingInterval, x: Slow) -> "ServerModel":
         """Learn from requests that had the prefill to themselves, and follow the one that has it now."""
         before, after, dt = interval.before, interval.after, interval.seconds
         new = self
@@ -177,12 +177,12 @@ class Response:
                 features = _first_features(mean_x, interval.prompt_tokens, interval.decoding)
                 new = replace(new, first=new.first.seen(features, took, 0.1 * took + 0.02))
         if after.pending == 1 and before.pending == 0 and interval.arrived == 1:
-            return replace(new, solo=Solo(after.at_s, x, (0.0, 0.0)))
+            return replace(new, solo=LonePrompt(after.at_s, x, (0.0, 0.0)))
         if self.solo is not None and after.pending == 1 and before.pending == 1 and not interval.first_tokens:
             return replace(new, solo=replace(self.solo, sum_s=(self.solo.sum_s[0] + x[0] * dt, self.solo.sum_s[1] + x[1] * dt)))
         return replace(new, solo=None)
 
-    def _power(self, interval: Interval, clocks: Clocks, lock_mhz: int, x: Slow) -> "Response":
+    def _power(self, interval: ServingInterval, clocks: Clocks, lock_mhz: int, x: Slow) -> "ServerModel":
         if interval.power_w is None or not (interval.gaps or interval.first_tokens or interval.after.pending):
             return self
         batch = interval.decoding

@@ -13,11 +13,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import erfc, expm1, sqrt
 
-from dvfs.policies.slo._account import Steps, answers
+from dvfs.policies.slo._account import StepTimes, answers
 from dvfs.policies.slo._ahead import Scene, misses
-from dvfs.policies.slo._interval import Reading
-from dvfs.policies.slo._open import PERIOD_S, Candidate, Length, Limits, Open, lengths, mean_work_s, oldest
-from dvfs.policies.slo._response import Clocks, Response, Slow
+from dvfs.policies.slo._interval import ServerReading
+from dvfs.policies.slo._open import PERIOD_S, Candidate, LatencyLimits, OpenPrompts, PromptLength, lengths, mean_work_s, oldest
+from dvfs.policies.slo._response import Clocks, ServerModel, Slow
 from dvfs.policies.slo._traffic import Traffic
 
 _PATIENCE = 0.8  # share of what short prompts can wait, by which the server may be late
@@ -36,13 +36,13 @@ class Outlook:
 
 
 def outlook(
-    reading: Reading,
+    reading: ServerReading,
     traffic: Traffic,
-    response: Response,
+    response: ServerModel,
     clocks: Clocks,
-    limits: Limits,
-    now: Open,
-    steps: Sequence[Steps],
+    limits: LatencyLimits,
+    now: OpenPrompts,
+    steps: Sequence[StepTimes],
     level: int,
 ) -> list[Outlook]:
     """For each clock of the grid. `steps` are those before, `level` the clock till now."""
@@ -87,7 +87,7 @@ Held = tuple[float, float, float, float]
 """An answer that is being generated: its length in tokens, its weight, the time of its steps so far, and how many they are."""
 
 
-def _held(steps: Sequence[Steps], answer: float, quiet: float) -> list[Held]:
+def _held(steps: Sequence[StepTimes], answer: float, quiet: float) -> list[Held]:
     """What those that decode may be: the longer answers the more likely, each at any age but the last `quiet` steps."""
     lengths_left = [(n, weight * (n - quiet)) for n, weight in answers(answer) if n > quiet]
     whole = sum(weight for _, weight in lengths_left) * len(_AGES)
@@ -95,16 +95,16 @@ def _held(steps: Sequence[Steps], answer: float, quiet: float) -> list[Held]:
 
 
 def _later_misses(
-    reading: Reading,
+    reading: ServerReading,
     traffic: Traffic,
-    response: Response,
+    response: ServerModel,
     limit_s: float,
     held: Sequence[Held],
-    now: Open,
+    now: OpenPrompts,
     x: Slow,
     xs: Sequence[Slow],
     work_s: float,
-    every: Sequence[Length],
+    every: Sequence[PromptLength],
 ) -> float:
     """Of requests that decode now, with this clock for a second and the highest one for prompts afterwards.
 
@@ -148,7 +148,7 @@ def _later_misses(
     return missed * batch
 
 
-def _past(steps: Sequence[Steps], age: float) -> tuple[float, float]:
+def _past(steps: Sequence[StepTimes], age: float) -> tuple[float, float]:
     """Time of the last steps, and how many they are: `age`, or all that are known."""
     total = counted = 0.0
     for one in reversed(steps):
@@ -160,7 +160,7 @@ def _past(steps: Sequence[Steps], age: float) -> tuple[float, float]:
 
 
 def _watts(
-    response: Response,
+    response: ServerModel,
     clocks: Clocks,
     lock: int,
     batch: int,

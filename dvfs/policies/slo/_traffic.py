@@ -4,7 +4,7 @@ from bisect import bisect_left, insort
 from dataclasses import dataclass, replace
 from math import exp
 
-from dvfs.policies.slo._interval import Interval
+from dvfs.policies.slo._interval import ServingInterval
 
 KEPT = 128  # prompts that are remembered
 _ALONE = 16
@@ -92,7 +92,7 @@ class Traffic:
         """How long each without a first token has waited, oldest first."""
         return tuple(max(0.0, now_s - at) for at in self.since)
 
-    def seen(self, interval: Interval) -> "Traffic":
+    def seen(self, interval: ServingInterval) -> "Traffic":
         """After another interval."""
         dt, arrived = interval.seconds, interval.arrived
         seconds, requests = self.seconds + dt, self.requests + arrived
@@ -113,7 +113,7 @@ class Traffic:
             return replace(new, open_s=self.open_s * slow + dt, open_arrived=self.open_arrived * slow + arrived)
         return new
 
-    def _prompts(self, interval: Interval) -> "Traffic":
+    def _prompts(self, interval: ServingInterval) -> "Traffic":
         """Of several that ended in one interval only the mean is known, which tells nothing of how long some are.
 
         So they count only while few have come alone, and then spread around their mean.
@@ -130,7 +130,7 @@ class Traffic:
                 del ordered[bisect_left(ordered, prompts.pop(0))]
         return replace(self, prompts=tuple(prompts), ordered=tuple(ordered), alone=self.alone + (n == 1))
 
-    def _since(self, interval: Interval) -> tuple[float, ...]:
+    def _since(self, interval: ServingInterval) -> tuple[float, ...]:
         middle = interval.after.at_s - interval.seconds / 2
         since = (*self.since, *([middle] * min(interval.arrived, _PENDING_KEPT)))
         since = since[min(interval.first_tokens, len(since)) :]

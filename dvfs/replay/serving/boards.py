@@ -19,7 +19,7 @@ TABLE = Path(__file__).with_name("boards.json")
 
 
 @dataclass(frozen=True, slots=True)
-class Board:
+class GpuPowerModel:
     """One board. Its values are those of boards.json, each with its basis there.
 
     Args:
@@ -91,13 +91,13 @@ class Board:
         return low
 
 
-def load() -> dict[str, Board]:
+def load() -> dict[str, GpuPowerModel]:
     """The boards by what `--gpu` calls them."""
     rows = json.loads(TABLE.read_text(encoding="utf-8"))["boards"]
     return {key: _board(key, row["name"], row["values"]) for key, row in rows.items()}
 
 
-def find(key: str) -> Board:
+def find(key: str) -> GpuPowerModel:
     """The board that `--gpu` calls `key`.
 
     Raises:
@@ -109,6 +109,6 @@ def find(key: str) -> Board:
     return boards[key]
 
 
-def _board(key: str, name: str, values: dict[str, tuple[Any, str]]) -> Board:
+def _board(key: str, name: str, values: dict[str, tuple[Any, str]]) -> GpuPowerModel:
     bases = tuple((field, basis) for field, (_, basis) in values.items())
-    return Board(key, name, **{field: value for field, (value, _) in values.items()}, bases=bases)
+    return GpuPowerModel(key, name, **{field: value for field, (value, _) in values.items()}, bases=bases)

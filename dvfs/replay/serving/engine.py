@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
 from math import ceil, sqrt
 
-from dvfs.replay.serving.server import Rates, Server
+from dvfs.replay.serving.server import Rates, ReplicaSpec
 
 # vLLM's buckets in s.
 TTFT_EDGES = (
@@ -39,7 +39,7 @@ class Stream:
         return len(self.arrive_s)
 
 
-class Counters:
+class ReplicaCounters:
     """What a page of metrics shows, cumulative; only kept where somebody looks."""
 
     __slots__ = ("busy_s", "itl_counts", "itl_sum_s", "prompt_tokens", "tokens", "ttft_counts", "ttft_sum_s")
@@ -59,7 +59,7 @@ class Replica:
         "_waiting", "ended", "energy_j", "failed", "held_tokens", "mhz", "now_s", "server", "stream",
     )  # fmt: skip
 
-    def __init__(self, server: Server, stream: Stream) -> None:
+    def __init__(self, server: ReplicaSpec, stream: Stream) -> None:
         self.server, self.stream = server, stream
         self.now_s = self.energy_j = 0.0
         self.ended = self.failed = 0  # requests that ended, and those of them that missed a limit
@@ -106,7 +106,7 @@ class Replica:
         self.energy_j += max(0.0, until_s - self.now_s) * rates.held_w
         self.now_s = max(self.now_s, until_s)
 
-    def run(self, until_s: float, rates: Rates, counters: Counters | None = None) -> None:
+    def run(self, until_s: float, rates: Rates, counters: ReplicaCounters | None = None) -> None:
         """Start every step that begins before `until_s`; the last one may end after it. Stops when every request has ended."""
         server, stream = self.server, self.stream
         arrive, n = stream.arrive_s, len(stream)
@@ -201,7 +201,7 @@ class Replica:
                 self._part = -1
         return (first, seconds, count) if count else None
 
-    def _first_token(self, request: int, now: float, counters: Counters | None) -> None:
+    def _first_token(self, request: int, now: float, counters: ReplicaCounters | None) -> None:
         stream = self.stream
         resumed = self._resumed.pop(request, None)
         prompt, output = stream.prompt[request], stream.output[request]

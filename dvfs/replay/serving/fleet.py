@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from dvfs.replay.serving.engine import Replica, Stream
-from dvfs.replay.serving.server import Rates, Server
+from dvfs.replay.serving.server import Rates, ReplicaSpec
 from dvfs.replay.serving.trace import Trace
 from energy_agent.core.errors import UsageError
 
@@ -17,7 +17,7 @@ REPLICAS_LIMIT = 256
 
 
 @dataclass(frozen=True, slots=True)
-class Slo:
+class RequestLimits:
     """Limits of a request: it attains them if its first token comes in time and its mean time between tokens is within.
 
     Args:
@@ -38,7 +38,7 @@ class Slo:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class FleetOutcome:
     """What a fleet did: energy of all replicas until the last request of all ended, requests, and those that missed a limit."""
 
     energy_j: float
@@ -52,7 +52,7 @@ class Outcome:
         return 1.0 - self.failed / self.requests
 
 
-def streams(trace: Trace, replicas: int, server: Server, slo: Slo) -> list[Stream]:
+def streams(trace: Trace, replicas: int, server: ReplicaSpec, slo: RequestLimits) -> list[Stream]:
     """The trace dealt out to replicas. A request that none could hold is cut to what fits, as a server limits contexts."""
     limit = server.kv_tokens - server.max_num_seqs - 1
     free_s = [0.0] * replicas  # when each has computed the prompts that it was given
@@ -77,17 +77,17 @@ def streams(trace: Trace, replicas: int, server: Server, slo: Slo) -> list[Strea
     ]
 
 
-def closed(replicas: Sequence[Replica], last: Sequence[Rates]) -> Outcome:
+def closed(replicas: Sequence[Replica], last: Sequence[Rates]) -> FleetOutcome:
     """The outcome once every replica is done; those that ended earlier wait for the last one at their last clock."""
     end = max(r.now_s for r in replicas)
     for replica, rates in zip(replicas, last, strict=True):
         replica.wait(end, rates)
-    return Outcome(
+    return FleetOutcome(
         sum(r.energy_j for r in replicas), sum(len(r.stream) for r in replicas), sum(r.failed for r in replicas), end
     )
 
 
-def fixed(server: Server, dealt: Sequence[Stream], rates: Rates) -> Outcome:
+def fixed(server: ReplicaSpec, dealt: Sequence[Stream], rates: Rates) -> FleetOutcome:
     """Every replica at one clock, all the time."""
     replicas = [Replica(server, stream) for stream in dealt]
     for replica in replicas:
@@ -96,8 +96,8 @@ def fixed(server: Server, dealt: Sequence[Stream], rates: Rates) -> Outcome:
 
 
 def fewest_replicas(
-    server: Server, trace: Trace, slo: Slo, progress: Callable[[str], None] = lambda text: None
-) -> tuple[int, Outcome]:
+    server: ReplicaSpec, trace: Trace, slo: RequestLimits, progress: Callable[[str], None] = lambda text: None
+) -> tuple[int, FleetOutcome]:
     """The fewest replicas for which the default, no lock, attains what the SLO demands; and what it then does.
 
     Raises:
@@ -113,7 +113,7 @@ def fewest_replicas(
         )
     most = min(REPLICAS_LIMIT, len(trace))
 
-    def outcome_of(replicas: int) -> Outcome:
+    def outcome_of(replicas: int) -> FleetOutcome:
         progress(f"is {replicas} enough?")
         return fixed(server, streams(trace, replicas, server, slo), rates)
 

@@ -16,8 +16,8 @@ from itertools import product
 from math import prod
 
 from dvfs.replay.serving.engine import Replica, Stream
-from dvfs.replay.serving.fleet import Outcome, closed
-from dvfs.replay.serving.server import Rates, Server
+from dvfs.replay.serving.fleet import FleetOutcome, closed
+from dvfs.replay.serving.server import Rates, ReplicaSpec
 
 WINDOW_S = 60.0
 FEW_PLANS = 256
@@ -42,7 +42,7 @@ def windows(stream: Stream, window_s: float) -> int:
 class _Search:
     """Paths of one replica for any price; windows once simulated are remembered."""
 
-    def __init__(self, server: Server, stream: Stream, grid: Sequence[Rates], window_s: float) -> None:
+    def __init__(self, server: ReplicaSpec, stream: Stream, grid: Sequence[Rates], window_s: float) -> None:
         self._start = Replica(server, stream)
         self._grid, self._window_s = grid, window_s
         self._windows = windows(stream, window_s)
@@ -79,7 +79,9 @@ class _Search:
         return known
 
 
-def follow(server: Server, dealt: Sequence[Stream], grid: Sequence[Rates], plans: Sequence[Plan], window_s: float) -> Outcome:
+def follow(
+    server: ReplicaSpec, dealt: Sequence[Stream], grid: Sequence[Rates], plans: Sequence[Plan], window_s: float
+) -> FleetOutcome:
     """Simulate plans from the start."""
     replicas = []
     for stream, plan in zip(dealt, plans, strict=True):
@@ -91,14 +93,14 @@ def follow(server: Server, dealt: Sequence[Stream], grid: Sequence[Rates], plans
 
 
 def best(
-    server: Server,
+    server: ReplicaSpec,
     dealt: Sequence[Stream],
     grid: Sequence[Rates],
     allowed: int,
     *,
     window_s: float = WINDOW_S,
     progress: Callable[[str], None] = lambda text: None,
-) -> tuple[Outcome, list[Plan]]:
+) -> tuple[FleetOutcome, list[Plan]]:
     """The plans of least energy with which no more than `allowed` requests miss, as far as the search finds them.
 
     Args:
@@ -123,19 +125,19 @@ def best(
     return _least([*held, found], allowed)
 
 
-def _least(tried: Sequence[tuple[Outcome, list[Plan]]], allowed: int) -> tuple[Outcome, list[Plan]]:
+def _least(tried: Sequence[tuple[FleetOutcome, list[Plan]]], allowed: int) -> tuple[FleetOutcome, list[Plan]]:
     """Of those within the rule the one of least energy; the one with the fewest misses where none is."""
     return min(tried, key=lambda one: (max(allowed, one[0].failed), one[0].energy_j))
 
 
 def _searched(
-    server: Server,
+    server: ReplicaSpec,
     dealt: Sequence[Stream],
     grid: Sequence[Rates],
     allowed: int,
     window_s: float,
     progress: Callable[[str], None],
-) -> tuple[Outcome, list[Plan]]:
+) -> tuple[FleetOutcome, list[Plan]]:
     searches = [_Search(server, stream, grid, window_s) for stream in dealt]
 
     def at(price_j: float) -> list[Path]:

@@ -19,7 +19,7 @@ Basis = Literal["measured", "fitted", "assumed"]
 
 
 @dataclass(frozen=True, slots=True)
-class Host:
+class HostStepTime:
     """Time of a step in which no kernel runs: `step_s`, and `sequence_s` for each sequence in the batch."""
 
     board: str
@@ -29,7 +29,7 @@ class Host:
 
 
 @dataclass(frozen=True, slots=True)
-class Model:
+class ServedModel:
     """One model in 16 bit.
 
     Args:
@@ -48,14 +48,14 @@ class Model:
     layers: int
     width: int
     tensor_parallel: Mapping[str, int]
-    host: tuple[Host, ...]
+    host: tuple[HostStepTime, ...]
     bases: tuple[tuple[str, str], ...] = ()
 
     def gpus(self, board: str) -> int:
         """Boards of one replica."""
         return self.tensor_parallel.get(board, self.tensor_parallel.get("*", 1))
 
-    def host_of(self, board: str, engine: str) -> Host:
+    def host_of(self, board: str, engine: str) -> HostStepTime:
         """The host's part of a step on this board.
 
         Raises:
@@ -64,11 +64,11 @@ class Model:
         if engine not in ENGINES:
             raise UsageError(f"no engine {engine!r}; there are: {', '.join(ENGINES)}")
         if engine == "lean" or not self.host:
-            return Host(board, 0.0, 0.0, "assumed")
+            return HostStepTime(board, 0.0, 0.0, "assumed")
         return next((h for h in self.host if h.board == board), self.host[-1])
 
 
-def find(key: str) -> Model:
+def find(key: str) -> ServedModel:
     """The model that `--model` calls `key`: a name of models.json, or the path of a file of the same form with one model.
 
     Raises:
@@ -85,7 +85,7 @@ def find(key: str) -> Model:
     return models[key]
 
 
-def load(path: Path = TABLE) -> dict[str, Model]:
+def load(path: Path = TABLE) -> dict[str, ServedModel]:
     """The models of a table.
 
     Raises:
@@ -107,14 +107,14 @@ class _Row(_Part):
     layers: tuple[Annotated[int, Field(ge=1, le=10**5)], Basis]
     width: tuple[Annotated[int, Field(ge=1, le=10**7)], Basis]
     tensor_parallel: dict[str, Annotated[int, Field(ge=1, le=64)]]
-    host: tuple[Host, ...]
+    host: tuple[HostStepTime, ...]
 
-    def model(self, key: str) -> Model:
+    def model(self, key: str) -> ServedModel:
         """The model that `--model` calls `key`."""
         sizes = {name: getattr(self, name) for name in ("parameters_b", "kv_b_per_token", "layers", "width")}
         values = {name: value for name, (value, _) in sizes.items()}
         bases = tuple((name, basis) for name, (_, basis) in sizes.items())
-        return Model(key, self.name, **values, tensor_parallel=self.tensor_parallel, host=self.host, bases=bases)
+        return ServedModel(key, self.name, **values, tensor_parallel=self.tensor_parallel, host=self.host, bases=bases)
 
 
 class _File(_Part):

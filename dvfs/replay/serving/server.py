@@ -7,9 +7,10 @@ A step has three parts, one after another: the host's, the decode's and the pref
               + 2 * parameters * batch / (n * peak * 0.50)
     prefill = (2 * parameters * tokens + 4 * layers * width * tokens * (tokens before them)) / (n * peak * 0.50)
 
-and at clock f the decode takes `Board.stretch(f, decode boundness)` and the prefill `Board.stretch(f, prefill boundness)` times
-as long; the host does not change. The shares of bandwidth and peak that are reached are fitted to the inter-token latencies of
-the ML.ENERGY leaderboard (commit 0cd52da, Llama 3.1 8B, one H100 SXM: 7.3, 8.9, 16.5, 26 and 47 ms at batch 8 to 512).
+and at clock f the decode takes `GpuPowerModel.stretch(f, decode boundness)` times as long and the prefill
+`GpuPowerModel.stretch(f, prefill boundness)` times; the host does not change. The shares of bandwidth and peak that are reached
+are fitted to the inter-token latencies of the ML.ENERGY leaderboard (commit 0cd52da, Llama 3.1 8B, one H100 SXM: 7.3, 8.9,
+16.5, 26 and 47 ms at batch 8 to 512).
 Power at the highest clock is calibrated for each batch to the same source, whatever the boundness: no public clock sweep of LLM
 decode exists, so boundness is assumed, and what it changes is the response to the clock.
 """
@@ -18,8 +19,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
-from dvfs.replay.serving.boards import Board
-from dvfs.replay.serving.models import Model
+from dvfs.replay.serving.boards import GpuPowerModel
+from dvfs.replay.serving.models import ServedModel
 from energy_agent.core.errors import UsageError
 
 BANDWIDTH_SHARE = 0.70
@@ -57,11 +58,11 @@ class Rates:
 
 
 @dataclass(frozen=True, slots=True)
-class Server:
+class ReplicaSpec:
     """One replica: `gpus` boards that work as one. Times in s at the highest clock."""
 
-    board: Board
-    model: Model
+    board: GpuPowerModel
+    model: ServedModel
     gpus: int
     engine: str
     decode_boundness: float
@@ -111,15 +112,15 @@ class Server:
 
 
 def server(
-    board: Board,
-    model: Model,
+    board: GpuPowerModel,
+    model: ServedModel,
     *,
     gpus: int | None = None,
     engine: str = "vllm-2024",
     boundness: tuple[float, float] = BOUNDNESS["mid"],
     max_num_seqs: int = 256,
     max_batched_tokens: int = 512,
-) -> Server:
+) -> ReplicaSpec:
     """A replica of `model` on `gpus` of `board` (None: as the model's row says).
 
     Raises:
@@ -134,7 +135,7 @@ def server(
     host = model.host_of(board.key, engine)
     bytes_s = n * board.bandwidth_tb_s * 1e12 * BANDWIDTH_SHARE
     flop_s = n * board.peak_tflops * 1e12 * PEAK_SHARE
-    return Server(
+    return ReplicaSpec(
         board=board,
         model=model,
         gpus=n,
@@ -163,7 +164,7 @@ def decode_intensity(batch: float) -> float:
     raise AssertionError("x is within the anchors")
 
 
-def _scaled(board: Board, intensity: float, anchored: float, boundness: float) -> float:
+def _scaled(board: GpuPowerModel, intensity: float, anchored: float, boundness: float) -> float:
     """The intensity that draws at the highest clock with `boundness` what `intensity` draws with `anchored`."""
     top = board.f_max_mhz
     return intensity * board.power_shape_w(top, anchored) / board.power_shape_w(top, boundness)

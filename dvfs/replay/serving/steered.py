@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 from random import Random
 from typing import Any, Protocol
 
-from dvfs.replay.serving.engine import ITL_EDGES, TTFT_EDGES, Counters, Replica, Stream
-from dvfs.replay.serving.fleet import Outcome, Slo, closed
-from dvfs.replay.serving.server import Rates, Server
-from dvfs.types import DeviceObservation, Observation, Policy, Progress, Setting, Terms
+from dvfs.replay.serving.engine import ITL_EDGES, TTFT_EDGES, Replica, ReplicaCounters, Stream
+from dvfs.replay.serving.fleet import FleetOutcome, RequestLimits, closed
+from dvfs.replay.serving.server import Rates, ReplicaSpec
+from dvfs.types import DeviceObservation, DvfsPolicy, Observation, Setting, SteeringSettings, WorkCounters
 from energy_agent.core.tokens import Latencies
 
 PERIOD_S = 1.0
@@ -24,14 +24,14 @@ NS = 1_000_000_000
 START_NS = 1_000 * NS  # boot time at which the trace begins
 
 
-class Steer(Protocol):
+class ReplicaPolicy(Protocol):
     """Decides for one replica; None: no lock."""
 
     def __call__(self, seen: Observation, busy_ratio: float, /) -> int | None:
         """The highest clock in MHz from now on. `busy_ratio` is the share of the last second in which a kernel ran."""
 
 
-def policy_steer(policy: Policy, config: Any) -> Steer:
+def policy_steer(policy: DvfsPolicy, config: Any) -> ReplicaPolicy:
     """A policy of ours as it runs in the product: a hold keeps what is set, a release takes it away."""
     state, lock = policy.start(), None
 
@@ -48,7 +48,7 @@ def policy_steer(policy: Policy, config: Any) -> Steer:
 
 
 @dataclass(frozen=True, slots=True)
-class Steered:
+class PolicyOutcome:
     """What came of it.
 
     Args:
@@ -57,15 +57,15 @@ class Steered:
         mean_mhz: mean lock in each window of 60 s, over all replicas that still had work; no lock counts as the highest clock.
     """
 
-    outcome: Outcome
+    outcome: FleetOutcome
     changes: int
     mean_mhz: tuple[float, ...] = ()
 
 
-class Fleet:
+class SteeredFleet:
     """Runs replicas under a policy. Tables of rates are made once for each clock that is asked for."""
 
-    def __init__(self, server: Server, slo: Slo, seed: int = 0) -> None:
+    def __init__(self, server: ReplicaSpec, slo: RequestLimits, seed: int = 0) -> None:
         self._server, self._slo, self._seed = server, slo, seed
         self._rates: dict[int | None, Rates] = {}
 
@@ -76,8 +76,8 @@ class Fleet:
         return self._rates[lock_mhz]
 
     def run(
-        self, dealt: Sequence[Stream], make: Callable[[], Steer], progress: Callable[[str], None] = lambda text: None
-    ) -> Steered:
+        self, dealt: Sequence[Stream], make: Callable[[], ReplicaPolicy], progress: Callable[[str], None] = lambda text: None
+    ) -> PolicyOutcome:
         """Serve the streams, each under its own steer."""
         replicas, last, changes = [], [], 0
         windows: dict[int, tuple[float, float]] = {}
@@ -89,17 +89,17 @@ class Fleet:
             last.append(self.rates(lock))
             changes += changed
         outcome = closed(replicas, last)
-        return Steered(outcome, changes, tuple(mhz_s / s for _, (mhz_s, s) in sorted(windows.items())))
+        return PolicyOutcome(outcome, changes, tuple(mhz_s / s for _, (mhz_s, s) in sorted(windows.items())))
 
     def _serve(
         self,
         replica: Replica,
-        steer: Steer,
+        steer: ReplicaPolicy,
         group: str,
         random: Random,
         windows: dict[int, tuple[float, float]],
     ) -> tuple[int | None, int]:
-        counters, changes = Counters(), 0
+        counters, changes = ReplicaCounters(), 0
         lock: int | None = None
         next_s = random.uniform(0.0, PERIOD_S)
         while replica.ended < len(replica.stream):
@@ -120,7 +120,7 @@ class Fleet:
             next_s = max(next_s + PERIOD_S, replica.now_s)
         return lock, changes
 
-    def _observed(self, replica: Replica, counters: Counters, group: str, lock: int | None) -> Observation:
+    def _observed(self, replica: Replica, counters: ReplicaCounters, group: str, lock: int | None) -> Observation:
         board, slo = self._server.board, self._slo
         now = START_NS + round(replica.now_s * NS)
         rates = self.rates(lock)
@@ -139,7 +139,7 @@ class Fleet:
             sm_clock_max_mhz=board.f_max_mhz,
         )
         itl = Latencies(ITL_EDGES, tuple(counters.itl_counts), counters.itl_sum_s)
-        progress = Progress(
+        progress = WorkCounters(
             now,
             tokens=counters.tokens,
             queue=replica.waiting,
@@ -151,7 +151,7 @@ class Fleet:
             ttft=Latencies(TTFT_EDGES, tuple(counters.ttft_counts), counters.ttft_sum_s),
             itl=itl,
         )
-        terms = Terms(ttft_s=slo.ttft_s, itl_s=slo.itl_s, attainment_ratio=slo.attainment_ratio)
+        terms = SteeringSettings(ttft_s=slo.ttft_s, itl_s=slo.itl_s, attainment_ratio=slo.attainment_ratio)
         gpus = self._server.gpus
         devices = (device,) if gpus == 1 else tuple(replace(device, uuid=f"{device.uuid}-{n}") for n in range(gpus))
         return Observation(

@@ -6,7 +6,7 @@ import pytest
 
 from dvfs import knees
 from dvfs.actuator import allow_list
-from dvfs.types import Limits
+from dvfs.types import DeviceLimits
 from energy_agent.core.errors import UsageError
 
 
@@ -18,10 +18,10 @@ def test_first_rule_that_names_a_device_holds(tmp_path: Path) -> None:
     )
     file = allow_list.load(path)
     assert file.kill_switch == Path("/run/off")
-    power = Limits(frozenset({"power"}), None, (300_000, 500_000), None)
+    power = DeviceLimits(frozenset({"power"}), None, (300_000, 500_000), None)
     assert file.allow.limits("GPU-a", 7) == file.allow.limits("GPU-b", 1) == power
-    assert file.allow.limits("GPU-c", 2) == Limits(frozenset({"clock"}), (1005, 1980), None, (210, 1980))
-    assert allow_list.parse(None, "x").limits("GPU-a", 0) == Limits()
+    assert file.allow.limits("GPU-c", 2) == DeviceLimits(frozenset({"clock"}), (1005, 1980), None, (210, 1980))
+    assert allow_list.parse(None, "x").limits("GPU-a", 0) == DeviceLimits()
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from dvfs.actuator.children import ForkedKnobs
-from dvfs.actuator.nvml_knobs import KnobError, Write
+from dvfs.actuator.nvml_knobs import KnobError, KnobWrite
 from energy_agent.devices.nvml.abi import NvmlError
 from tests.doubles.actuator import FakeBoards
 from tests.support import eventually
@@ -55,7 +55,7 @@ def test_a_driver_that_opens_slowly_is_opened_once(make_knobs: Callable[..., For
     calls: dict[str, Callable[[], object]] = {
         "inventory": lambda: [listed.uuid for listed in knobs.inventory()],
         "read": lambda: knobs.read("GPU-0").power_limit_mw,
-        "write": lambda: knobs.write({"GPU-1": [Write("power", 500_000, (700_000,))]})["GPU-1"][0].status,
+        "write": lambda: knobs.write({"GPU-1": [KnobWrite("power", 500_000, (700_000,))]})["GPU-1"][0].status,
     }
     for _ in range(4):
         assert {name: attempt(call) for name, call in calls.items()} == dict.fromkeys(calls, "timeout")

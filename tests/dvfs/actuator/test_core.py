@@ -10,19 +10,19 @@ from hypothesis import HealthCheck, event, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from dvfs.actuator.guard import RefusedError
-from dvfs.actuator.history import Did
+from dvfs.actuator.guard import ActuatorRefusalError
+from dvfs.actuator.history import KnobChange
 from dvfs.actuator.journal import ActuatorJournal, Epoch, Outstanding
 from dvfs.actuator.lease import NS
 from dvfs.actuator.note import SettingNote
-from dvfs.actuator.nvml_knobs import KnobError, Listed, inventory
-from dvfs.types import Limits, Setting
+from dvfs.actuator.nvml_knobs import KnobError, ListedDevice, inventory
+from dvfs.types import DeviceLimits, Setting
 from energy_agent.core.errors import JournalError
 from energy_agent.devices.nvml.abi import GPU_IS_LOST, IN_USE, NO_PERMISSION, NOT_SUPPORTED, UNKNOWN
 from tests.doubles.actuator import DirectKnobs, FakeBoards, core_of
 
 DEVICES = ("GPU-0", "GPU-1")
-LIMITS = Limits(frozenset({"power", "clock"}), (1005, 1980), (400_000, 650_000), "unlocked")
+LIMITS = DeviceLimits(frozenset({"power", "clock"}), (1005, 1980), (400_000, 650_000), "unlocked")
 CODES = (NO_PERMISSION, IN_USE, GPU_IS_LOST, UNKNOWN)
 CALLS = ("device_by_uuid", "power_limit_mw", "set_power_limit_mw", "set_locked_sm_clocks_mhz", "reset_locked_sm_clocks")
 
@@ -42,7 +42,7 @@ class World:
         self.compact_bytes = compact_bytes
         self.now_s, self.killed, self.boot, self.calls_left = 0.0, False, 0, -1
         self.utc_s = 1.8e9  # of now_s 0: where UTC is set to
-        self.rows: list[Did] = []  # of the history, of all processes
+        self.rows: list[KnobChange] = []  # of the history, of all processes
         self.journal_path = folder / "journal"
         self.boards = self.make_boards(folder)
         self.journal: ActuatorJournal | None = None
@@ -101,7 +101,7 @@ class ActuatorMachine(RuleBasedStateMachine):
     def attempt(self, act) -> object:
         try:
             return act()
-        except RefusedError:
+        except ActuatorRefusalError:
             return None
         except Crash:
             self.world.start()
@@ -270,7 +270,7 @@ def test_undo_is_in_reverse_to_the_oldest_backup_and_none_takes_one_knob_back(wo
 )
 def test_acquire_refuses_devices_that_cannot_be_steered(world: World, change: dict[str, object], code: str) -> None:
     world.boards.change("GPU-1", **change)
-    with pytest.raises(RefusedError) as refused:
+    with pytest.raises(ActuatorRefusalError) as refused:
         world.lease()
     assert refused.value.code == code
     world.core.acquire(1, "me", DEVICES[:1], 10.0)  # the failed lease left nothing held
@@ -288,7 +288,7 @@ def test_acquire_refuses_devices_that_cannot_be_steered(world: World, change: di
 def test_refused_set_leaves_the_device_as_found(world: World, change: dict[str, object], code: str) -> None:
     token = world.lease()
     world.boards.change("GPU-0", **change)
-    with pytest.raises(RefusedError) as refused:
+    with pytest.raises(ActuatorRefusalError) as refused:
         world.core.set(1, token, "GPU-0", Setting(1005, 500_000))
     assert refused.value.code == code
     assert (world.now_of(), world.journal.outstanding) == ((700_000, None), [])
@@ -316,7 +316,7 @@ def stuck(world: World, token: str) -> None:
 
 def refused(world: World, token: str) -> None:
     world.boards.change("GPU-0", faults={"set_locked_sm_clocks_mhz": NO_PERMISSION})
-    with pytest.raises(RefusedError):
+    with pytest.raises(ActuatorRefusalError):
         world.core.set(1, token, "GPU-0", Setting(1200, 450_000), NOTE)
     del world.rows[-4:-2]  # the two writes
 
@@ -369,7 +369,7 @@ def test_a_device_that_is_not_restored_yet_is_not_leased_again(world: World) -> 
     world.core.set(1, token, "GPU-0", Setting(None, 500_000))
     world.boards.change("GPU-0", faults={"set_power_limit_mw": UNKNOWN})
     world.core.release(1, token)
-    with pytest.raises(RefusedError, match="not restored yet"):
+    with pytest.raises(ActuatorRefusalError, match="not restored yet"):
         world.core.acquire(2, "you", DEVICES, 10.0)
     world.boards.change("GPU-0", faults={})
     world.core.acquire(2, "you", DEVICES, 10.0)
@@ -426,14 +426,14 @@ def test_a_driver_that_does_not_list_its_devices_is_not_taken_for_an_allow_list_
 ) -> None:
     slow = [True]
 
-    def list_slowly(knobs: DirectKnobs) -> list[Listed]:
+    def list_slowly(knobs: DirectKnobs) -> list[ListedDevice]:
         if slow[0]:
             raise KnobError(code)
         return inventory(world.boards)
 
     monkeypatch.setattr(DirectKnobs, "inventory", list_slowly)
     for slow[0], devices, refusal in ((True, ("GPU-1",), code), (False, ("GPU-1", "GPU-9"), "not_allowed")):
-        with pytest.raises(RefusedError) as error:
+        with pytest.raises(ActuatorRefusalError) as error:
             world.core.acquire(1, "agent", devices, 10)
         assert error.value.code == refusal
     slow[0] = True  # what is known stays known

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dvfs.actuator.guard import RefusedError, permit
-from dvfs.types import Constraints, Limits, Setting
+from dvfs.actuator.guard import ActuatorRefusalError, permit
+from dvfs.types import Constraints, DeviceLimits, Setting
 
 RANGES = st.none() | st.tuples(st.integers(1, 2500), st.integers(1, 2500)).map(lambda r: (min(r), max(r)))
 
@@ -22,10 +22,10 @@ RANGES = st.none() | st.tuples(st.integers(1, 2500), st.integers(1, 2500)).map(l
     found=st.none() | st.integers(1, 2500),
 )
 def test_never_outside_limits(clock, power, knobs, clock_range, power_range, baseline, clocks, device_power, found) -> None:
-    limits, can = Limits(knobs, clock_range, power_range, baseline), Constraints(tuple(clocks), device_power)
+    limits, can = DeviceLimits(knobs, clock_range, power_range, baseline), Constraints(tuple(clocks), device_power)
     try:
         allowed = permit(Setting(clock, power), limits, can, found)
-    except RefusedError:
+    except ActuatorRefusalError:
         return
     assert (allowed.power_mw is None) == (power is None)
     assert (allowed.clock_mhz is None) == (clock is None)
@@ -45,17 +45,17 @@ def test_never_outside_limits(clock, power, knobs, clock_range, power_range, bas
 
 
 def test_between_two_steps_the_higher() -> None:
-    limits = Limits(frozenset({"clock"}), None, None, "unlocked")
+    limits = DeviceLimits(frozenset({"clock"}), None, None, "unlocked")
     assert permit(Setting(1000), limits, Constraints((345, 990, 1005, 1980))).clock_mhz == (345, 1005)
     assert permit(Setting(100), limits, Constraints((345, 990, 1005, 1980))).clock_mhz == (345, 990)
 
 
 @pytest.mark.parametrize(
     ("limits", "code"),
-    [(Limits(), "knob_not_allowed"), (Limits(frozenset({"clock"})), "no_baseline"),
-     (Limits(frozenset({"clock"}), (2000, 2100), None, "unlocked"), "empty_range")],
+    [(DeviceLimits(), "knob_not_allowed"), (DeviceLimits(frozenset({"clock"})), "no_baseline"),
+     (DeviceLimits(frozenset({"clock"}), (2000, 2100), None, "unlocked"), "empty_range")],
 )  # fmt: skip
-def test_refusals_say_why(limits: Limits, code: str) -> None:
-    with pytest.raises(RefusedError) as refused:
+def test_refusals_say_why(limits: DeviceLimits, code: str) -> None:
+    with pytest.raises(ActuatorRefusalError) as refused:
         permit(Setting(1005), limits, Constraints((345, 1005, 1980)))
     assert refused.value.code == code

@@ -10,16 +10,16 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from dvfs.actuator.history import Did, History
+from dvfs.actuator.history import ActuatorHistory, KnobChange
 from dvfs.actuator.journal import ActuatorJournal
 from dvfs.actuator.kill_switch import KillSwitch
 from dvfs.actuator.lease import NS
 from dvfs.actuator.requests import Caller, Requests
 from dvfs.actuator.wire import MAX_BYTES, Decoder, WireError, encode
-from dvfs.types import Limits
+from dvfs.types import DeviceLimits
 from tests.doubles.actuator import FakeBoards, core_of
 
-LIMITS = Limits(frozenset({"power", "clock"}), (1005, 1980), (400_000, 650_000), "unlocked")
+LIMITS = DeviceLimits(frozenset({"power", "clock"}), (1005, 1980), (400_000, 650_000), "unlocked")
 EMOJI = "\N{GRINNING FACE}" * 64
 OPS = ("hello", "acquire", "set", "heartbeat", "release", "status", "history")
 
@@ -34,7 +34,7 @@ class Bench:
         self.start()
 
     def start(self) -> None:
-        history = History(self.folder / "history")
+        history = ActuatorHistory(self.folder / "history")
         self.journal = ActuatorJournal(self.folder / "journal")
         self.core = core_of(self.boards, self.journal, LIMITS, lambda: int(self.now_s * NS), did=history.add)
         self.core.restore_all()
@@ -91,8 +91,8 @@ def test_names_of_any_alphabet_are_cut_between_characters(bench: Bench) -> None:
 
 
 def test_history_rows_of_earlier_versions_fit_and_damaged_ones_are_skipped(bench: Bench) -> None:
-    did = Did(0, "GPU-0", "power", "set", 500_000, "ok", f"{EMOJI} (pid 10)", "request")
-    history = History(bench.folder / "history")
+    did = KnobChange(0, "GPU-0", "power", "set", 500_000, "ok", f"{EMOJI} (pid 10)", "request")
+    history = ActuatorHistory(bench.folder / "history")
     for _ in range(20):
         history.add(did)
     head = {"number": 21, "name": history.name}

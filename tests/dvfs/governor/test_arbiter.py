@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dvfs.governor.arbiter import AS_FOUND, Priority, Range, Wish, at_most, exactly, settle
+from dvfs.governor.arbiter import AS_FOUND, KnobRange, Priority, Wish, at_most, exactly, settle
 from dvfs.types import Setting
 
-RANGES = st.tuples(st.integers(0, 2000), st.integers(0, 2000) | st.just(math.inf)).map(lambda r: Range(min(r), max(r)))
+RANGES = st.tuples(st.integers(0, 2000), st.integers(0, 2000) | st.just(math.inf)).map(lambda r: KnobRange(min(r), max(r)))
 WISHES = st.lists(st.builds(Wish, st.sampled_from(Priority), RANGES, RANGES), max_size=6)
 
 
@@ -31,7 +31,7 @@ def test_the_result_is_in_the_range_of_every_wish_that_no_higher_one_contradicts
 
 @given(WISHES, WISHES)
 def test_a_lower_wish_never_moves_what_a_higher_one_fixed(wishes: list[Wish], others: list[Wish]) -> None:
-    fixed = Wish(Priority.THERMAL, Range(777, 777), Range(333, 333))
+    fixed = Wish(Priority.THERMAL, KnobRange(777, 777), KnobRange(333, 333))
     lower = [w for w in (*wishes, *others) if w.priority > Priority.THERMAL]
     assert settle([*lower, fixed]) == Setting(777, 333)
 

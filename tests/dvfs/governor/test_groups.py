@@ -6,17 +6,17 @@ from collections.abc import Sequence
 import pytest
 
 from dvfs import knees
-from dvfs.governor.group import Configured
+from dvfs.governor.group import ConfiguredPolicy
 from dvfs.governor.loop import Governor, GovernorConfig
 from dvfs.policies.static import SPEC
-from dvfs.proof.plan import Plan
-from dvfs.types import DeviceObservation, Mode, Observation, Progress, Setting, Terms
+from dvfs.proof.plan import ExperimentPlan
+from dvfs.types import DeviceObservation, Mode, Observation, Setting, SteeringSettings, WorkCounters
 from energy_agent.core.proof import Analysis, ProofRow
 from tests.doubles.actuator_socket import ActuatorDouble
 
 NS = 1_000_000_000
 GPUS = 4
-PLAN = Plan(5, 4, 6.0, 2.0)
+PLAN = ExperimentPlan(5, 4, 6.0, 2.0)
 ROUNDS = 55
 """As long as a group is there: the plan and a while."""
 
@@ -46,15 +46,15 @@ class World(ActuatorDouble):
             uuid, "NVIDIA H100 80GB HBM3", self.boot_ns(), clock, event_reasons=0, gpu_percent=100,
             energy_uj=self.energy_uj[uuid],
         )  # fmt: skip
-        progress = Progress(self.boot_ns(), tokens=self.work)
-        terms = Terms(Mode.ENFORCE, ("static",))
+        progress = WorkCounters(self.boot_ns(), tokens=self.work)
+        terms = SteeringSettings(Mode.ENFORCE, ("static",))
         return Observation(group, self.boot_ns(), (device,), progress, True, f"w-{group}", terms=terms, owner=owner)
 
 
 class Bench:
     def __init__(self) -> None:
         self.world = World()
-        static = Configured(SPEC, SPEC.configure({"clean_s": 0}, knees.load()))
+        static = ConfiguredPolicy(SPEC, SPEC.configure({"clean_s": 0}, knees.load()))
         self.governor = Governor(GovernorConfig({"static": static}, None, PLAN), self.world, self.world)
         self.rows: list[ProofRow] = []
         self.states: dict[str, str] = {}

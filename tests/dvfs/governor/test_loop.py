@@ -14,15 +14,15 @@ from hypothesis import strategies as st
 
 from dvfs import knees
 from dvfs.actuator.client import ActuatorError, Effect
-from dvfs.actuator.history import Did
+from dvfs.actuator.history import KnobChange
 from dvfs.actuator.journal import ActuatorJournal
 from dvfs.actuator.note import SettingNote
-from dvfs.governor.group import Configured, Group
+from dvfs.governor.group import ConfiguredPolicy, GovernedGroup
 from dvfs.governor.loop import Governor, GovernorConfig
 from dvfs.policies import slo
 from dvfs.policies.static import SPEC
-from dvfs.proof.plan import Plan
-from dvfs.types import Decision, DeviceObservation, Limits, Mode, Observation, Progress, Setting, Terms
+from dvfs.proof.plan import ExperimentPlan
+from dvfs.types import Decision, DeviceLimits, DeviceObservation, Mode, Observation, Setting, SteeringSettings, WorkCounters
 from energy_agent.core.energy import Action
 from energy_agent.core.proof import Analysis, PairedBlocks, ProofRow
 from energy_agent.devices.nvml.abi import NO_PERMISSION
@@ -38,16 +38,16 @@ DEVICES = ("GPU-0", "GPU-1")
 class Bench:
     """A steady world: power falls by 25 % at the knee, work does not."""
 
-    def __init__(self, folder: Path, mode: Mode, plan: Plan | None = None) -> None:
+    def __init__(self, folder: Path, mode: Mode, plan: ExperimentPlan | None = None) -> None:
         self.t_s = 100.0
         self.boards = FakeBoards.create(folder / "boards")
-        limits = Limits(frozenset({"clock"}), None, None, "unlocked")
+        limits = DeviceLimits(frozenset({"clock"}), None, None, "unlocked")
         self.journal = ActuatorJournal(folder / "journal")
         self.core = core_of(self.boards, self.journal, limits, self.boot_ns, did=self.record)
         self.rows: list[Action] = []  # of the ledger, as the actuator's history has them
-        static = Configured(SPEC, SPEC.configure({"clean_s": 2}, knees.load()))
+        static = ConfiguredPolicy(SPEC, SPEC.configure({"clean_s": 2}, knees.load()))
         self.config = GovernorConfig({"static": static}, None, plan)
-        self.terms = Terms(mode, ("static",))
+        self.terms = SteeringSettings(mode, ("static",))
         self.governor = Governor(self.config, DirectActuator(self.core), self)
         self.energy, self.work = dict.fromkeys(DEVICES, 0), 0
         self.proof: list[ProofRow] = []
@@ -63,7 +63,7 @@ class Bench:
         """Close its file: one for each example is more than a process may have open."""
         self.journal.close()
 
-    def record(self, did: Did) -> None:
+    def record(self, did: KnobChange) -> None:
         if (row := ledger_row(asdict(did))) is not None:
             self.rows.append(row)
 
@@ -96,7 +96,7 @@ class Bench:
             for d, lock in zip(DEVICES, self.locked(), strict=True)
         )  # fmt: skip
         return Observation(
-            "job", self.boot_ns(), devices, Progress(self.boot_ns(), tokens=self.work), True, "w", terms=self.terms
+            "job", self.boot_ns(), devices, WorkCounters(self.boot_ns(), tokens=self.work), True, "w", terms=self.terms
         )
 
     def step(self, seconds: int = 1, **changes: object) -> list[Action]:
@@ -251,7 +251,7 @@ def test_ineffective_settings_are_counted(bench: Bench, changes: dict[str, objec
     assert set(bench.governor.views()[0].ineffective) == why
 
 
-PLAN = Plan(5, 4, 10, 3)
+PLAN = ExperimentPlan(5, 4, 10, 3)
 """Pairs follow each other, and are analysed once."""
 
 
@@ -419,15 +419,15 @@ def test_a_policy_that_fails_lets_go_of_its_group_is_named_and_begins_anew(
 
 
 def test_the_clock_of_a_policy_for_an_slo_is_not_lowered_by_one_for_efficiency() -> None:
-    def wanting(kind: str, mhz: int | None) -> Configured:
+    def wanting(kind: str, mhz: int | None) -> ConfiguredPolicy:
         settings = {d: Setting(sm_clock_max_mhz=mhz) for d in DEVICES}
         decision = Decision("release", "x") if mhz is None else Decision("set", "x", settings)
-        return Configured(replace(SPEC, kind=kind, decide=lambda *_: (decision, None)))
+        return ConfiguredPolicy(replace(SPEC, kind=kind, decide=lambda *_: (decision, None)))
 
     seen = Observation("g", NS, tuple(DeviceObservation(d, "sku", NS) for d in DEVICES), None, False)
-    seen = replace(seen, terms=Terms(Mode.ENFORCE, ("a", "b")))
+    seen = replace(seen, terms=SteeringSettings(Mode.ENFORCE, ("a", "b")))
     for mhz, wanted in ((1500, {d: Setting(sm_clock_max_mhz=1500) for d in DEVICES}), (None, {})):
-        group = Group()
+        group = GovernedGroup()
         group.decide(seen, {"a": wanting(slo.SPEC.kind, mhz), "b": wanting(SPEC.kind, 1005)})
         group.arbitrate(seen, {}, paused=False)
         assert group.wanted == wanted
@@ -493,7 +493,7 @@ def test_a_governor_that_starts_over_a_limit_of_its_predecessor_refers_to_the_or
 ) -> None:
     """The predecessor was killed with 400 of 700 W in force; its lease ends some rounds after the start of the next."""
     bench = Bench(tmp_path, Mode.ENFORCE)
-    limits = Limits(frozenset({"power"}), None, None, None)
+    limits = DeviceLimits(frozenset({"power"}), None, None, None)
     journal = ActuatorJournal(tmp_path / "power")
     bench.core = core_of(bench.boards, journal, limits, bench.boot_ns, grace_s=restored_s + 0.5)
     before = DirectActuator(bench.core, 1)
@@ -507,7 +507,7 @@ def test_a_governor_that_starts_over_a_limit_of_its_predecessor_refers_to_the_or
         seen.append(observation.original_limits_mw())
         return Decision("hold", "looking"), state
 
-    policies = {"static": Configured(replace(SPEC, decide=note), bench.config.policies["static"].config)}
+    policies = {"static": ConfiguredPolicy(replace(SPEC, decide=note), bench.config.policies["static"].config)}
     bench.governor = Governor(replace(bench.config, policies=policies), DirectActuator(bench.core, 2), bench)
     for _ in range(8):
         bench.t_s += 1

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dvfs.policies.budget import SPEC, Share, split
-from dvfs.types import DeviceObservation, Mode, Observation, Progress, Terms
+from dvfs.types import DeviceObservation, Mode, Observation, SteeringSettings, WorkCounters
 from energy_agent.core.errors import UsageError
 
 NS = 1_000_000_000
@@ -84,8 +84,8 @@ class Node:
                 )
                 for uuid, w in powers.items()
             )  # fmt: skip
-            now = Progress(self.t_s * NS, tokens=int(self.work[group] * 1000))
-            seen.append(Observation(group, self.t_s * NS, devices, now, terms=Terms(Mode.ENFORCE)))
+            now = WorkCounters(self.t_s * NS, tokens=int(self.work[group] * 1000))
+            seen.append(Observation(group, self.t_s * NS, devices, now, terms=SteeringSettings(Mode.ENFORCE)))
         asked, self.state = self.policy.decide(seen, self.state)
         self.asked = dict(asked)
         for uuid, limit in asked.items():
@@ -121,7 +121,7 @@ def test_what_is_not_steered_counts_with_its_limit() -> None:
     node = Node({"a": (1, 600.0, 0.5)}, 1000)
     one = DeviceObservation("", "H100", 200 * NS, 1500, 300_000, 700_000, 0, 100, 0, (200_000, 700_000))
     seen = [
-        Observation(name, 200 * NS, (replace(one, uuid=name),), terms=Terms(mode))
+        Observation(name, 200 * NS, (replace(one, uuid=name),), terms=SteeringSettings(mode))
         for name, mode in (("a/0", Mode.ENFORCE), ("b/0", Mode.SHADOW))
     ]
     limits, _ = node.policy.decide(seen, node.policy.start())

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from dvfs import knees
 from dvfs.policies.phase import SPEC
-from dvfs.types import Decision, DeviceObservation, Observation, Progress, Setting
+from dvfs.types import Decision, DeviceObservation, Observation, Setting, WorkCounters
 
 NS = 1_000_000_000
 CONFIG = SPEC.configure({}, knees.load())
@@ -22,7 +22,7 @@ class Run:
             self.t_s += 1
             now = self.t_s * NS
             one = replace(DeviceObservation("GPU-0", self.sku, now, 1980, 100_000, 700_000, 0, busy, 0, None, 1980), **device)
-            seen = Observation("g", now, (one,), Progress(now, steps=1, doing=doing), True)
+            seen = Observation("g", now, (one,), WorkCounters(now, steps=1, doing=doing), True)
             decision, self.state = SPEC.decide(seen, self.state, CONFIG)
             told.append(decision)
         self.told += told

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from dvfs import knees
 from dvfs.policies.static import SPEC
-from dvfs.types import DeviceObservation, Observation, Progress, Setting
+from dvfs.types import DeviceObservation, Observation, Setting, WorkCounters
 from energy_agent.core.errors import UsageError
 
 CONFIG = SPEC.configure({"clean_s": 3, "stale_s": 5}, knees.load())
@@ -71,7 +71,7 @@ def test_power_cap_is_no_trouble() -> None:
 
 def test_queue_growth_releases() -> None:
     def queue(t: float, waiting: int | None, age: float = 0) -> Observation:
-        return replace(seen(t), progress=Progress(int((t - age) * NS), queue=waiting), progress_expected=True)
+        return replace(seen(t), progress=WorkCounters(int((t - age) * NS), queue=waiting), progress_expected=True)
 
     assert run(queue(10, 0), queue(13, 0), queue(14, 2))[2] == ("release", "queue_growth")
     assert run(queue(10, 0), queue(13, 0), queue(14, 0, age=6))[2] == ("release", "stale_progress")

@@ -10,17 +10,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dvfs.proof.estimate import Block, Evidence, estimate, t_quantile
+from dvfs.proof.estimate import MeasuredBlock, PairSums, estimate, t_quantile
 
 NS = 1_000_000_000
 
 
-def block(uj: float, work: float, seconds: float = 10.0, latency_s: float = 0.0) -> Block:
+def block(uj: float, work: float, seconds: float = 10.0, latency_s: float = 0.0) -> MeasuredBlock:
     itl_count = round(work) if latency_s else 0
-    return Block(round(uj), round(work), round(seconds * NS), round(itl_count * latency_s * 1e6), itl_count)
+    return MeasuredBlock(round(uj), round(work), round(seconds * NS), round(itl_count * latency_s * 1e6), itl_count)
 
 
-def trained(draw: random.Random, saving: float, slowdown: float, noise: float) -> tuple[Block, Block]:
+def trained(draw: random.Random, saving: float, slowdown: float, noise: float) -> tuple[MeasuredBlock, MeasuredBlock]:
     rate, drift, found = draw.uniform(50_000, 200_000), draw.gauss(0, 0.2), []
     for on in (True, False):
         work = rate * 10 / ((1 + slowdown) if on else 1) * math.exp(draw.gauss(0, noise))
@@ -29,8 +29,10 @@ def trained(draw: random.Random, saving: float, slowdown: float, noise: float) -
     return found[0], found[1]
 
 
-def evidence_of(pairs: list[tuple[Block, Block]], weights: list[int] | None = None, **options: bool) -> Evidence:
-    evidence = Evidence()
+def evidence_of(
+    pairs: list[tuple[MeasuredBlock, MeasuredBlock]], weights: list[int] | None = None, **options: bool
+) -> PairSums:
+    evidence = PairSums()
     for i, (on, off) in enumerate(pairs):
         assert not evidence.add(on, off, weights[i] if weights else 10**9, **options)
     return evidence
@@ -86,7 +88,7 @@ def test_the_line_is_that_of_weighted_least_squares(rows: list[tuple[float, floa
     assert -math.log1p(-verdict.saving_ratio.value) == pytest.approx(-value, abs=1e-6)
 
 
-def served(draw: random.Random, power: float, open_arrivals: bool) -> tuple[Block, Block]:
+def served(draw: random.Random, power: float, open_arrivals: bool) -> tuple[MeasuredBlock, MeasuredBlock]:
     """Blocks of a server of which each on block draws `power` of an off block's watts at equal tokens/s, and whose steps take
     20 % longer. Power hardly rises with the batch, so energy per token falls by 4/5 of what the batch grows by.
     """
@@ -108,11 +110,11 @@ def test_at_equal_load_the_interval_covers_the_truth_and_is_narrow(open_arrivals
     draw, runs, hits, slow_hits, claims = random.Random(3), 600, 0, 0, 0
     halves, plain_halves = [], []
     for _ in range(runs):
-        evidence, plain = Evidence(), Evidence()
+        evidence, plain = PairSums(), PairSums()
         for _ in range(14):
             on, off = served(draw, ratio if open_arrivals else ratio / 1.2**0.8, open_arrivals)
             if not evidence.add(on, off, 10**9, open_arrivals=open_arrivals):
-                plain.add(*(Block(b.energy_uj, b.work, b.ns) for b in (on, off)), 10**9)
+                plain.add(*(MeasuredBlock(b.energy_uj, b.work, b.ns) for b in (on, off)), 10**9)
         verdict = estimate(evidence)
         saving, slowdown = verdict.saving_ratio, verdict.slowdown_ratio
         hits += saving.low <= 1 - ratio <= saving.high
@@ -142,7 +144,7 @@ def test_a_pair_that_cannot_be_used_says_why_and_changes_nothing() -> None:
         assert evidence.add(on, off, weight)
     assert asdict(evidence) == before
     assert estimate(evidence).reason.startswith("needs at least 4 pairs")
-    assert estimate(Evidence()).claimable_uj == 0
+    assert estimate(PairSums()).claimable_uj == 0
 
 
 def test_pairs_that_are_all_alike_have_an_interval_unless_one_outweighs_all_others() -> None:
@@ -158,7 +160,7 @@ def test_pairs_that_are_all_alike_have_an_interval_unless_one_outweighs_all_othe
 def test_evidence_goes_on_from_what_was_stored(seed: int, at: int) -> None:
     draw = random.Random(seed)
     pairs = [trained(draw, 0.1, 0.0, 0.02) for _ in range(12)]
-    stored = Evidence(**json.loads(json.dumps(asdict(evidence_of(pairs[:at])))))
+    stored = PairSums(**json.loads(json.dumps(asdict(evidence_of(pairs[:at])))))
     for on, off in pairs[at:]:
         stored.add(on, off, 10**9)
     assert estimate(stored) == estimate(evidence_of(pairs))
@@ -184,7 +186,7 @@ def test_t_quantile_of_published_tables() -> None:
 @given(st.floats(0.5, 2), st.sampled_from([0.0, 1e-9, 1e-6, 1e-3, 0.3]), st.integers(0, 2**32), st.integers(1, 300))
 def test_whatever_is_measured_no_more_is_claimed_than_any_pair_shows(ratio: float, spread: float, seed: int, look: int) -> None:
     """Loads that differ always by about the same ratio make a line that says anything where both are equal."""
-    draw, evidence, spent_uj = random.Random(seed), Evidence(), 0
+    draw, evidence, spent_uj = random.Random(seed), PairSums(), 0
     for _ in range(12):
         x = ratio * math.exp(spread * draw.gauss(0, 1))
         treatment = block(1e9 * math.exp(draw.uniform(-1.2, 1.2)), 1e6, 10, 0.02)
@@ -199,7 +201,7 @@ def test_whatever_is_measured_no_more_is_claimed_than_any_pair_shows(ratio: floa
 
 def test_a_line_that_leaves_the_range_of_its_pairs_claims_nothing() -> None:
     """Energy per work rises from 0.3 to 3.3 times while the load ratio rises from 1.65 to 2: 0.0005 times at equal load."""
-    evidence = Evidence()
+    evidence = PairSums()
     for i in range(12):
         part = i * 5 % 12 / 11
         x, d = 0.5 + 0.19 * part, -1.2 + 2.4 * part

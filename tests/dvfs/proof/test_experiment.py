@@ -10,14 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dvfs.proof.experiment import EnergyReading, Experiment, Round, Subject, WorkReading, work_of
-from dvfs.proof.plan import Plan
-from dvfs.types import Progress
+from dvfs.proof.plan import ExperimentPlan
+from dvfs.types import WorkCounters
 from energy_agent.core.proof import Analysis, PairedBlocks, ProofRow
 
 NS = 1_000_000_000
 T0 = int(datetime(2026, 8, 1, tzinfo=UTC).timestamp()) * NS
 SUBJECT = Subject("job", "w", "static", "team")
-QUICK = Plan(5, None, 8.0, 2.0, 20.0)
+QUICK = ExperimentPlan(5, None, 8.0, 2.0, 20.0)
 
 
 @dataclass
@@ -76,7 +76,7 @@ class World:
         return [row for row in self.rows if isinstance(row, Analysis)]
 
 
-def world(plan: Plan = QUICK, **changes: object) -> World:
+def world(plan: ExperimentPlan = QUICK, **changes: object) -> World:
     return World(Experiment(plan, T0), **changes)
 
 
@@ -104,7 +104,7 @@ def test_what_is_saved_is_claimed_at_the_analysis_and_not_before() -> None:
 @given(st.floats(0.2, 30.0), st.floats(-0.1, 0.4))
 def test_a_block_holds_whole_steps_however_long_they_are(step_s: float, saving: float) -> None:
     """Cut at the clock, one block would hold one step of 25 s and the next one none."""
-    made = world(Plan(5, 6, 30.0, 4.0), saving=lambda _: saving, step_s=step_s)
+    made = world(ExperimentPlan(5, 6, 30.0, 4.0), saving=lambda _: saving, step_s=step_s)
     made.run(2500)
     used = [row for row in made.pairs() if not row.excluded]
     assert len(used) == 6
@@ -147,7 +147,7 @@ def test_every_joule_under_the_setting_is_in_one_period(seed: int, odd: bool) ->
 
 def test_a_claim_falls_when_the_saving_turns() -> None:
     """A saving of 30 % for half an hour, then a loss of 2 % for three hours: what is claimed follows what is true."""
-    made = world(Plan(1, None, 12.0, 2.0, 60.0), saving=lambda t: 0.30 if t < 1800 else -0.02, noise=0.01)
+    made = world(ExperimentPlan(1, None, 12.0, 2.0, 60.0), saving=lambda t: 0.30 if t < 1800 else -0.02, noise=0.01)
     claims = []
     for _ in range(12_000):
         if any(isinstance(row, Analysis) for row in made.round()):
@@ -273,11 +273,11 @@ def test_an_experiment_that_ends_analyses_what_is_left() -> None:
 
 
 def test_work_is_dated_by_the_end_of_the_last_step() -> None:
-    assert work_of(Progress(9 * NS, steps=4, step_end_ns=7 * NS)) == WorkReading(7 * NS, 4, unit="steps")
-    assert work_of(Progress(9 * NS, tokens=4)) == WorkReading(9 * NS, 4, unit="tokens")
-    timed = Progress(9 * NS, tokens=4, latency_sum_s=0.5, latency_count=3)
+    assert work_of(WorkCounters(9 * NS, steps=4, step_end_ns=7 * NS)) == WorkReading(7 * NS, 4, unit="steps")
+    assert work_of(WorkCounters(9 * NS, tokens=4)) == WorkReading(9 * NS, 4, unit="tokens")
+    timed = WorkCounters(9 * NS, tokens=4, latency_sum_s=0.5, latency_count=3)
     assert work_of(timed) == WorkReading(9 * NS, 4, 500_000, 3, "tokens")
-    assert work_of(Progress(9 * NS)) is work_of(None) is None
+    assert work_of(WorkCounters(9 * NS)) is work_of(None) is None
 
 
 def test_energy_of_a_cap_without_a_policy_is_not_claimed() -> None:

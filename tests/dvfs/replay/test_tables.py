@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from dvfs.replay.table_files import load
 from dvfs.sweep import profile
-from dvfs.tables import Row, Table
+from dvfs.tables import SettingRow, SettingTable
 from energy_agent.core.errors import UsageError
 
 ZEUS = Path(__file__).parents[3] / "benchmarks/data/zeus"
@@ -20,7 +20,7 @@ def test_zeus_summaries_are_read_whole() -> None:
     assert len(tables) == 68
     assert sum(len(t.rows) for t in tables.values()) == 476
     rows = tables["cifar100 shufflenetv2 1024 adadelta"].rows
-    assert rows[0] == Row(100.0, 11.276666666666666, 86.86460850784009)
+    assert rows[0] == SettingRow(100.0, 11.276666666666666, 86.86460850784009)
     assert [r.setting for r in rows] == [100, 125, 150, 175, 200, 225, 250]
 
 
@@ -31,14 +31,16 @@ def test_zeus_profiler_windows_are_read(tmp_path: Path) -> None:
     )
     (table,) = load(path)
     assert (table.name, table.knob) == ("A40+x", "power_limit_w")
-    assert table.rows == (Row(275.0, 11.0, 2900 / 11), Row(300.0, 10.0, 300.0))
+    assert table.rows == (SettingRow(275.0, 11.0, 2900 / 11), SettingRow(300.0, 10.0, 300.0))
 
 
 def test_a_profile_has_a_table_of_each_knob(tmp_path: Path) -> None:
-    def point(clock: int | None, limit: float | None, time_s: float, power_w: float) -> profile.Point:
-        return profile.Point(clock, limit, 5, time_s, time_s, time_s, power_w, power_w, power_w, 60.0, ("sw_power_cap",))
+    def point(clock: int | None, limit: float | None, time_s: float, power_w: float) -> profile.SettingEstimate:
+        return profile.SettingEstimate(
+            clock, limit, 5, time_s, time_s, time_s, power_w, power_w, power_w, 60.0, ("sw_power_cap",)
+        )
 
-    made = profile.Profile(
+    made = profile.SweepProfile(
         "job", "NVIDIA A100", "570", True, "steps", 1410, 400.0, 2,
         (point(None, None, 1.0, 390.0), point(1200, None, 1.1, 300.0), point(None, 250.0, 1.2, 250.0),
          point(1200, 250.0, 1.3, 240.0)),
@@ -47,8 +49,8 @@ def test_a_profile_has_a_table_of_each_knob(tmp_path: Path) -> None:
     path.write_text(profile.dump(made))
     assert profile.load(path) == made
     clock, limit = load(path)
-    assert clock.rows == (Row(1200.0, 1.1, 300.0), Row(1410.0, 1.0, 390.0))
-    assert limit.rows == (Row(250.0, 1.2, 250.0), Row(400.0, 1.0, 390.0))
+    assert clock.rows == (SettingRow(1200.0, 1.1, 300.0), SettingRow(1410.0, 1.0, 390.0))
+    assert limit.rows == (SettingRow(250.0, 1.2, 250.0), SettingRow(400.0, 1.0, 390.0))
 
 
 @pytest.mark.parametrize(
@@ -85,12 +87,12 @@ def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
 
 
 ROWS = st.lists(st.tuples(st.floats(0.1, 10), st.floats(10, 500)), min_size=2, max_size=9).map(
-    lambda found: Table("x", "power_limit_w", tuple(Row(float(i), t, p) for i, (t, p) in enumerate(found)))
+    lambda found: SettingTable("x", "power_limit_w", tuple(SettingRow(float(i), t, p) for i, (t, p) in enumerate(found)))
 )
 
 
 @given(ROWS)
-def test_isotonic_is_monotone_keeps_the_default_and_what_was_monotone(table: Table) -> None:
+def test_isotonic_is_monotone_keeps_the_default_and_what_was_monotone(table: SettingTable) -> None:
     made = table.isotonic()
     assert made.default == table.default
     assert [r.time_s for r in made.rows] == sorted((r.time_s for r in made.rows), reverse=True)
@@ -99,7 +101,7 @@ def test_isotonic_is_monotone_keeps_the_default_and_what_was_monotone(table: Tab
 
 
 @given(ROWS, st.floats(0.01, 1))
-def test_best_is_within_the_slowdown_and_nothing_within_it_is_cheaper(table: Table, slowdown: float) -> None:
+def test_best_is_within_the_slowdown_and_nothing_within_it_is_cheaper(table: SettingTable, slowdown: float) -> None:
     best = table.best(slowdown)
     assert best.time_s <= table.default.time_s * (1 + slowdown) * 1.000001
     for row in table.rows:

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from dvfs.sweep import profile
 from dvfs.sweep.estimate import MIN_STRETCHES, known, points
 from dvfs.sweep.next_setting import PAIRED, clocks, following, grid, limits, since_reference, stretches_left, unfinished
-from dvfs.sweep.profile import REFERENCE, Key, Plan, Profile, Stretch
-from dvfs.sweep.reading import Sample, Shown, bindings, pace, power_w
+from dvfs.sweep.profile import REFERENCE, Key, SettingInterval, SweepPlan, SweepProfile
+from dvfs.sweep.reading import DeviceReading, Sample, bindings, pace, power_w
 from dvfs.types import Setting
 from energy_agent.core.errors import UsageError
 from energy_agent.core.interval import ConfidenceInterval
@@ -27,14 +27,16 @@ KEYS = st.lists(
     max_size=7,
     unique=True,
 )
-PLANS = st.builds(Plan, KEYS.map(tuple), st.integers(1, 5), st.just(20.0), st.just(5.0), st.just(1e-9), st.integers(1, 2**31))
+PLANS = st.builds(
+    SweepPlan, KEYS.map(tuple), st.integers(1, 5), st.just(20.0), st.just(5.0), st.just(1e-9), st.integers(1, 2**31)
+)
 
 
-def noisy(draw: random.Random, key: Key, session: int, at_s: float, sd: float = 0.01) -> Stretch:
-    return Stretch(*key, session, at_s, 20.0, math.exp(draw.gauss(0, sd)), 400 * math.exp(draw.gauss(0, sd)))
+def noisy(draw: random.Random, key: Key, session: int, at_s: float, sd: float = 0.01) -> SettingInterval:
+    return SettingInterval(*key, session, at_s, 20.0, math.exp(draw.gauss(0, sd)), 400 * math.exp(draw.gauss(0, sd)))
 
 
-def swept(plan: Plan, cuts: list[int], seed: int = 1) -> list[Stretch]:
+def swept(plan: SweepPlan, cuts: list[int], seed: int = 1) -> list[SettingInterval]:
     """A sweep that is ended after each of `cuts` stretches, and gone on with."""
     draw, done = random.Random(seed), []
     for session, length in enumerate([*cuts, 10**6], 1):
@@ -47,7 +49,7 @@ def swept(plan: Plan, cuts: list[int], seed: int = 1) -> list[Stretch]:
 
 
 @given(PLANS, st.lists(st.integers(0, 12), max_size=4))
-def test_every_setting_gets_its_repeats_between_references(plan: Plan, cuts: list[int]) -> None:
+def test_every_setting_gets_its_repeats_between_references(plan: SweepPlan, cuts: list[int]) -> None:
     done = swept(plan, cuts)
     counts = Counter(stretch.key for stretch in done)
     assert {key: counts[key] for key in plan.settings} == dict.fromkeys(plan.settings, plan.repeats)
@@ -64,7 +66,7 @@ def test_every_setting_gets_its_repeats_between_references(plan: Plan, cuts: lis
 
 
 @given(PLANS, st.lists(st.integers(0, 12), max_size=3))
-def test_turns_visit_each_setting_once_before_any_twice(plan: Plan, cuts: list[int]) -> None:
+def test_turns_visit_each_setting_once_before_any_twice(plan: SweepPlan, cuts: list[int]) -> None:
     seen: Counter[Key] = Counter()
     for stretch in swept(plan, cuts):
         if stretch.key != REFERENCE:
@@ -73,7 +75,7 @@ def test_turns_visit_each_setting_once_before_any_twice(plan: Plan, cuts: list[i
 
 
 @given(PLANS, st.integers(0, 30))
-def test_what_is_left_is_told_exactly_while_nothing_is_known_early(plan: Plan, cut: int) -> None:
+def test_what_is_left_is_told_exactly_while_nothing_is_known_early(plan: SweepPlan, cut: int) -> None:
     done = swept(plan, [cut])
     first = [stretch for stretch in done if stretch.session == 1]
     whole = swept(plan, [])
@@ -84,7 +86,7 @@ def test_what_is_left_is_told_exactly_while_nothing_is_known_early(plan: Plan, c
 
 
 def test_the_order_is_drawn_anew_each_turn_and_is_that_of_the_seed() -> None:
-    plan = Plan(tuple((1000 + 15 * i, None) for i in range(6)), 8, 20, 5, 1e-9, 7)
+    plan = SweepPlan(tuple((1000 + 15 * i, None) for i in range(6)), 8, 20, 5, 1e-9, 7)
     keys = [stretch.key for stretch in swept(plan, [])]
     turns = [[k for k in keys if k != REFERENCE][i : i + 6] for i in range(0, 48, 6)]
     assert len({tuple(turn) for turn in turns}) > 5
@@ -93,14 +95,14 @@ def test_the_order_is_drawn_anew_each_turn_and_is_that_of_the_seed() -> None:
 
 
 def test_a_setting_that_is_known_by_enough_stretches_is_left_alone() -> None:
-    plan, draw, done = Plan(((1005, None), (1200, None), (1410, None)), 50, 20, 5, 0.01, 3), random.Random(2), []
+    plan, draw, done = SweepPlan(((1005, None), (1200, None), (1410, None)), 50, 20, 5, 0.01, 3), random.Random(2), []
     while (key := following(plan, done, 1)) is not None:
         done.append(noisy(draw, key, 1, 25.0 * len(done), 0.02 if key == (1410, None) else 0.001))
     counts = Counter(stretch.key for stretch in done)
     assert MIN_STRETCHES <= counts[1005, None] < counts[1410, None] < 50
     assert known(done, 0.01) == set(plan.settings)
     keys = [REFERENCE, (1005, None), (1005, None), REFERENCE]
-    few = [Stretch(*key, 1, 25.0 * i, 20, 1.0, 400.0) for i, key in enumerate(keys)]
+    few = [SettingInterval(*key, 1, 25.0 * i, 20, 1.0, 400.0) for i, key in enumerate(keys)]
     assert (known(few, 0.01), points(few[:2])) == (frozenset(), ())
 
 
@@ -118,12 +120,12 @@ def test_intervals_hold_the_truth_whatever_drifts(repeats: int, precision: float
     held, errors, halves = Counter[str](), [], []
     for seed in range(120):
         draw, done, wandered = random.Random(seed), [], 0.0
-        plan = Plan(tuple(key for key in TRUTH if key != REFERENCE), repeats, 20, 5, precision, seed + 1)
+        plan = SweepPlan(tuple(key for key in TRUTH if key != REFERENCE), repeats, 20, 5, precision, seed + 1)
         while (key := following(plan, done, 1)) is not None:
             wandered += draw.gauss(0, walk)
             drift, (time_s, power) = drift_ratio_h * 25 * len(done) / 3600 + wandered, TRUTH[key]
             time_s, power = time_s * math.exp(drift + draw.gauss(0, 0.01)), power * math.exp(-drift + draw.gauss(0, 0.005))
-            done.append(Stretch(*key, 1, 25.0 * len(done), 20, time_s, power))
+            done.append(SettingInterval(*key, 1, 25.0 * len(done), 20, time_s, power))
         for point in points(done):
             if point.slowdown is None or point.saving is None:
                 continue
@@ -140,8 +142,8 @@ def test_intervals_hold_the_truth_whatever_drifts(repeats: int, precision: float
 
 
 def test_a_stretch_without_a_reference_after_it_goes_by_the_one_before_in_its_session() -> None:
-    def at(key: Key, session: int, utc_s: float, time_s: float) -> Stretch:
-        return Stretch(*key, session, utc_s, 20, time_s, 100.0)
+    def at(key: Key, session: int, utc_s: float, time_s: float) -> SettingInterval:
+        return SettingInterval(*key, session, utc_s, 20, time_s, 100.0)
 
     one = (1005, None)
     ended = [at(REFERENCE, 1, 0, 1.0), at(one, 1, 25, 1.1)]  # the machine was faster when it went on
@@ -157,7 +159,7 @@ def test_between_two_references_the_drift_is_a_line() -> None:
     rows = [(REFERENCE, 0, 1.0), ((1005, None), 25, 1.1 * math.exp(0.1)), ((1200, None), 50, 1.2 * math.exp(0.2)),
             (REFERENCE, 75, math.exp(0.3)), ((1005, None), 100, 1.1 * math.exp(0.4)), ((1200, None), 125, 1.2 * math.exp(0.5)),
             (REFERENCE, 150, math.exp(0.6))]  # fmt: skip
-    found = {p.key: p for p in points([Stretch(*key, 1, at, 20, time_s, 100.0) for key, at, time_s in rows])}
+    found = {p.key: p for p in points([SettingInterval(*key, 1, at, 20, time_s, 100.0) for key, at, time_s in rows])}
     for key, slowdown in (((1005, None), 0.1), ((1200, None), 0.2)):
         told = found[key].slowdown
         assert told is not None
@@ -205,8 +207,8 @@ def test_power_is_between_the_readings_within_and_counters_that_fall_give_none()
     assert pace([Sample(0, 5), Sample(10, 5)], 0) is pace([], 0) is None
 
 
-def shown(t: int, clock: int, limit_mw: int = 700_000, **event_s: float) -> Shown:
-    return Shown(t * 1_000_000_000, clock, limit_mw, 100, event_s)
+def shown(t: int, clock: int, limit_mw: int = 700_000, **event_s: float) -> DeviceReading:
+    return DeviceReading(t * 1_000_000_000, clock, limit_mw, 100, event_s)
 
 
 def test_what_bound_the_clock_is_told() -> None:
@@ -245,17 +247,17 @@ def test_limits_and_the_grid() -> None:
 
 @settings(max_examples=30)
 @given(PLANS, st.lists(st.integers(0, 9), max_size=2))
-def test_a_profile_is_read_as_it_was_written(plan: Plan, cuts: list[int]) -> None:
+def test_a_profile_is_read_as_it_was_written(plan: SweepPlan, cuts: list[int]) -> None:
     done = tuple(replace(stretch, temperature_c=55.5, binding=("sw_power_cap",)) for stretch in swept(plan, cuts))
-    made = Profile("job", "H100", "570", True, "steps", 1980, 700.0, 2, points(done), 0.05, 3, plan, done)
+    made = SweepProfile("job", "H100", "570", True, "steps", 1980, 700.0, 2, points(done), 0.05, 3, plan, done)
     assert profile.parse(profile.dump(made), "p.json") == made
     assert since_reference(made.stretches, 99) is None
 
 
 @pytest.mark.smoke
 def test_what_is_wrong_in_a_profile_is_named_by_file_and_key() -> None:
-    done = tuple(swept(Plan(((1005, None),), 2, 20, 5, 0.01, 1), []))
-    good = json.loads(profile.dump(Profile("job", "H100", "570", True, "steps", 1980, 700.0, points=points(done))))
+    done = tuple(swept(SweepPlan(((1005, None),), 2, 20, 5, 0.01, 1), []))
+    good = json.loads(profile.dump(SweepProfile("job", "H100", "570", True, "steps", 1980, 700.0, points=points(done))))
     negative = {"value": -0.01, "low": -0.02, "high": 0.0}
     good["points"][1]["slowdown"] = negative
     found = profile.parse(json.dumps(good), "p.json")

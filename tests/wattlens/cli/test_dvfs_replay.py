@@ -173,15 +173,15 @@ def test_tables_of_a_training_job(tmp_path: Path, capsys: pytest.CaptureFixture[
 
 
 def test_a_profile_of_a_sweep_is_played_over_each_knob(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    def point(clock: int | None, limit: float | None, time_s: float, power_w: float) -> profile.Point:
-        return profile.Point(clock, limit, 5, time_s, time_s, time_s, power_w, power_w, power_w)
+    def point(clock: int | None, limit: float | None, time_s: float, power_w: float) -> profile.SettingEstimate:
+        return profile.SettingEstimate(clock, limit, 5, time_s, time_s, time_s, power_w, power_w, power_w)
 
     points = (
         point(None, None, 1.0, 390.0), point(1200, None, 1.02, 300.0), point(None, 300.0, 1.01, 300.0),
         point(None, 250.0, 1.2, 250.0),
     )  # fmt: skip
     path = tmp_path / "p.json"
-    path.write_text(profile.dump(profile.Profile("job", "NVIDIA A100", "570", True, "steps", 1410, 400.0, 1, points)))
+    path.write_text(profile.dump(profile.SweepProfile("job", "NVIDIA A100", "570", True, "steps", 1410, 400.0, 1, points)))
     told = rows_of(capsys, "--profile", path, "--seeds", 1, "--steps", 500, "--isotonic")
     assert [(row["table"], row["knob"]) for row in told["rows"][::2]] == [
         ("job sm_clock_mhz", "sm_clock_mhz"), ("job power_limit_w", "power_limit_w"), ("all tables", "several"),

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from dvfs.actuator.allow_list import AllowList
 from dvfs.actuator.core import ActuatorCore
-from dvfs.actuator.history import Did, History
+from dvfs.actuator.history import ActuatorHistory, KnobChange
 from dvfs.actuator.journal import ActuatorJournal, Epoch
 from dvfs.actuator.kill_switch import KillSwitch
 from dvfs.actuator.note import SettingNote
@@ -28,9 +28,9 @@ from wattlens.steering.actuator_history import ActuatorRows, ledger_row
 NOTE = SettingNote("static", "knee", "job")
 
 
-def did(**changes: object) -> Did:
+def did(**changes: object) -> KnobChange:
     values = {"utc_ns": 1, "device": "GPU-0", "knob": "power", "action": "set", "value": 500_000, "outcome": "ok"}
-    return Did(**{**values, "holder": "wattlens (pid 7)", "cause": "request", **changes})
+    return KnobChange(**{**values, "holder": "wattlens (pid 7)", "cause": "request", **changes})
 
 
 def test_a_row_of_the_ledger_has_who_wanted_it_why_and_what_came_of_it() -> None:
@@ -91,7 +91,7 @@ class ServedHistory:
 
     def restart(self) -> None:
         """The actuator's process is another one."""
-        self.history = History(self.history_file)
+        self.history = ActuatorHistory(self.history_file)
 
     def _serve(self) -> None:
         while True:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dvfs.types import Mode, Terms
+from dvfs.types import Mode, SteeringSettings
 from energy_agent.config.dvfs import Dvfs, DvfsTerms
 from energy_agent.core.energy import DeviceInfo, Identity, WorkloadFacts
 from energy_agent.core.errors import UsageError
@@ -86,7 +86,7 @@ def replace_zone(dvfs: Dvfs, zone: str) -> Dvfs:
 def test_together_the_strictest_terms_count_and_of_several_owners_no_cap_that_not_all_have() -> None:
     a, b = terms(config(slowdown=0.02))[0], terms(config(mode="shadow", cap_w=300))[0]
 
-    def both(*found: Terms, same_owner: bool) -> tuple[object, ...]:
+    def both(*found: SteeringSettings, same_owner: bool) -> tuple[object, ...]:
         merged = merge_workloads(found, same_owner=same_owner)
         return () if merged is None else (merged.mode, merged.slowdown_ratio, merged.cap_mw, merged.shared)
 
@@ -133,7 +133,7 @@ def test_others_only_ever_narrow(
 
 
 def test_defaults_steer_nothing() -> None:
-    assert merge(Dvfs(), [DvfsTerms(mode="enforce")], 0, 0) == Terms(policies=("progress",))
+    assert merge(Dvfs(), [DvfsTerms(mode="enforce")], 0, 0) == SteeringSettings(policies=("progress",))
 
 
 def snapshot(holders: dict[str, tuple[str, ...]], mig: str = "", uid: str = "1000") -> Snapshot:

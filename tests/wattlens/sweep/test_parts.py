@@ -12,7 +12,7 @@ import pytest
 from dvfs.actuator.client import ActuatorClient, ActuatorError
 from dvfs.knees import load as load_knees
 from dvfs.sweep.estimate import points
-from dvfs.sweep.profile import REFERENCE, Plan, Profile, Stretch
+from dvfs.sweep.profile import REFERENCE, SettingInterval, SweepPlan, SweepProfile
 from dvfs.sweep.reading import Sample
 from energy_agent.core.errors import UsageError, WattlensError
 from energy_agent.runtime.clock import RealClock
@@ -284,8 +284,8 @@ class Job:
     def pause(self, seconds: float) -> None:
         self.now_s += seconds
 
-    def stretch(self, *, strict: bool = True) -> Stretch:
-        plan = Plan(((1005, None),), 3, 20, 5, 0.01, 1)
+    def stretch(self, *, strict: bool = True) -> SettingInterval:
+        plan = SweepPlan(((1005, None),), 3, 20, 5, 0.01, 1)
         return Measuring(("A", "B"), self, self.read, self, self, plan, self.period_s).stretch(
             (1005, None), 2, print, strict=strict
         )
@@ -400,15 +400,15 @@ def test_progress_is_one_line_on_a_terminal_and_a_line_a_stretch_elsewhere(capsy
 def test_the_table_and_what_to_take_from_it() -> None:
     keys = [REFERENCE, (1005, None), (1500, None), REFERENCE, (1500, None), (1005, None), REFERENCE]
     truth = {REFERENCE: (0.5, 600.0), (1005, None): (0.7, 300.0), (1500, None): (0.51, 500.0)}
-    done = tuple(Stretch(*key, 1, 25.0 * i, 20, *truth[key], 60.0, ("sw_power_cap",)) for i, key in enumerate(keys))
-    made = Profile("job", "H100", "570", True, "steps", 1980, 700.0, points=points(done), stretches=done)
+    done = tuple(SettingInterval(*key, 1, 25.0 * i, 20, *truth[key], 60.0, ("sw_power_cap",)) for i, key in enumerate(keys))
+    made = SweepProfile("job", "H100", "570", True, "steps", 1980, 700.0, points=points(done), stretches=done)
     head, found, low, high = rows(made)
     assert head[2:5] == ("TIME/STEP", "POWER", "ENERGY/STEP")
     assert found == ("as found", "3", "500 ms ±0.0 %", "600.0 W ±0.0 %", "300 J", "-", "-", "sw_power_cap")
     assert low[5:7] == ("40.0 % (40.0 to 40.0)", "30.0 % (30.0 to 30.0)")
     assert high[0] == "1500 MHz"
     assert summary(made)[0] == "Within 3 % slowdown: 1500 MHz saves 15.0 % (15.0 to 15.0) of the energy per step"
-    empty = Profile("job", "H100", "570", True, "x_total", 1980, 700.0, plan=Plan(((1, None),), 2, 20, 5, 0.01, 1))
+    empty = SweepProfile("job", "H100", "570", True, "x_total", 1980, 700.0, plan=SweepPlan(((1, None),), 2, 20, 5, 0.01, 1))
     assert rows(empty)[0][2] == "TIME/UNIT"
     assert "Nothing has an interval yet" in summary(empty)[0]
 

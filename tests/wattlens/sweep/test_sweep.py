@@ -13,7 +13,7 @@ import pytest
 
 from dvfs.actuator.client import ActuatorClient
 from dvfs.replay.table_files import load as load_tables
-from dvfs.sweep.profile import REFERENCE, Point, Profile, Stretch, load
+from dvfs.sweep.profile import REFERENCE, SettingEstimate, SettingInterval, SweepProfile, load
 from energy_agent.sim.gpu.plant import Plant
 from tests.dvfs.steered_node import SteeredNode
 from tests.support import eventually, free_port
@@ -50,7 +50,7 @@ class Truth:
             state = (t.locked_mhz, t.power_limit_mw) if at_work else None
             self.rows.append((state, t.t_ns, t.true_uj, sum(at_work)))
 
-    def of(self, state: State, stretches: Sequence[Stretch]) -> tuple[float, float]:
+    def of(self, state: State, stretches: Sequence[SettingInterval]) -> tuple[float, float]:
         """Power in W, and work done a second, over what was measured of the state: a busy machine makes the work rest.
 
         Raises:
@@ -112,7 +112,7 @@ def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
         yield Rig(node)
 
 
-def compare(profile: Profile, point: Point, truth: Truth, rig: Rig, *, within: float) -> None:
+def compare(profile: SweepProfile, point: SettingEstimate, truth: Truth, rig: Rig, *, within: float) -> None:
     """What was measured against what was: the power, and by how much slower the work went."""
     assert point.slowdown is not None
     clock, limit_w = point.key

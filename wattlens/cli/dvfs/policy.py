@@ -9,7 +9,7 @@ from energy_agent.core.errors import UsageError
 from wattlens.cli._command import table
 
 if TYPE_CHECKING:
-    from dvfs.types import NodePolicy, Policy
+    from dvfs.types import DvfsPolicy, NodePolicy
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -29,7 +29,7 @@ def run(args: argparse.Namespace) -> int:
     from dvfs.knees import load
     from energy_agent.core import plugin
 
-    policies: dict[str, Policy | NodePolicy] = plugin.discover(package)
+    policies: dict[str, DvfsPolicy | NodePolicy] = plugin.discover(package)
     if args.policy is not None and args.policy not in policies:
         raise UsageError(f"no policy {args.policy!r}; there are: {', '.join(policies)}")
     if args.stdio:
@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _serve(name: str | None, policies: "dict[str, Policy | NodePolicy]") -> int:
+def _serve(name: str | None, policies: "dict[str, DvfsPolicy | NodePolicy]") -> int:
     from dvfs.replay.stdio import serve
 
     able = {each: trials for each, spec in policies.items() if (trials := getattr(spec, "trials", None)) is not None}

@@ -13,8 +13,8 @@ from wattlens.cli.dvfs.replay_text import Bar, bars, find_policy, svg
 from wattlens.terminal_line import drawn_line
 
 if TYPE_CHECKING:
-    from dvfs.replay.training import Score, Summary
-    from dvfs.tables import Table
+    from dvfs.replay.training import Score, ScoreSummary
+    from dvfs.tables import SettingTable
     from dvfs.types import Trials
 
 _MOST_ROWS = 12
@@ -40,18 +40,18 @@ class Found:
     table: str
     knob: str
     rule: str
-    summary: "Summary"
+    summary: "ScoreSummary"
 
 
 def run(args: argparse.Namespace) -> int:
     """Play it and print what came of it."""
     from dvfs.replay.rivals import ZEUS
     from dvfs.replay.table_files import load
-    from dvfs.types import Policy
+    from dvfs.types import DvfsPolicy
 
     name = args.policy or "progress"
     spec = find_policy(name)
-    trials = spec.trials if isinstance(spec, Policy) else None
+    trials = spec.trials if isinstance(spec, DvfsPolicy) else None
     if trials is None:
         raise UsageError(f"dvfs replay: policy {name} makes no trials, so it cannot be played on tables; progress can")
     plan = Plan(args.slowdown / 100, args.steps, args.noise / 100, args.seeds, args.seed)
@@ -69,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _played(rules: "dict[str, Trials]", tables: "list[Table]", plan: Plan, say: Callable[[str], None]) -> list[Found]:
+def _played(rules: "dict[str, Trials]", tables: "list[SettingTable]", plan: Plan, say: Callable[[str], None]) -> list[Found]:
     """Each table under each rule, and all tables together where there are several."""
     from dvfs.replay.training import Weather, play, summary
 

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 from energy_agent.core.errors import UsageError
 
 if TYPE_CHECKING:
-    from dvfs.types import NodePolicy, Policy
+    from dvfs.types import DvfsPolicy, NodePolicy
 
 _BAR_CHARS = 40
 
 
-def find_policy(name: str) -> "Policy | NodePolicy":
+def find_policy(name: str) -> "DvfsPolicy | NodePolicy":
     """The policy of that name.
 
     Raises:
@@ -24,7 +24,7 @@ def find_policy(name: str) -> "Policy | NodePolicy":
 
     if name not in plugin.names(package):
         raise UsageError(f"dvfs replay: no policy {name!r}; there are: {', '.join(plugin.names(package))}")
-    spec: Policy | NodePolicy = plugin.load(package, name)
+    spec: DvfsPolicy | NodePolicy = plugin.load(package, name)
     return spec
 
 

@@ -12,10 +12,10 @@ from wattlens.cli.dvfs.replay_text import Bar, Curve, bars, find_policy, svg
 from wattlens.terminal_line import drawn_line
 
 if TYPE_CHECKING:
-    from dvfs.replay.serving.replay import Case, Fixture, Row
-    from dvfs.replay.serving.server import Server
+    from dvfs.replay.serving.replay import PreparedCase, ReplayCase, RuleResult
+    from dvfs.replay.serving.server import ReplicaSpec
     from dvfs.replay.serving.trace import Trace
-    from dvfs.types import Policy
+    from dvfs.types import DvfsPolicy
 
 _BROKEN = "misses too many"
 _LINE = 110
@@ -57,19 +57,19 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _case(args: argparse.Namespace, name: str) -> "tuple[Case, Policy, Any, list[str]]":
+def _case(args: argparse.Namespace, name: str) -> "tuple[ReplayCase, DvfsPolicy, Any, list[str]]":
     from dvfs.knees import load
     from dvfs.replay.serving import boards, models, replay, trace
-    from dvfs.replay.serving.fleet import Slo
+    from dvfs.replay.serving.fleet import RequestLimits
     from dvfs.replay.serving.server import BOUNDNESS, server
-    from dvfs.types import Policy
+    from dvfs.types import DvfsPolicy
 
     spec = find_policy(name)
-    if not isinstance(spec, Policy):
+    if not isinstance(spec, DvfsPolicy):
         raise UsageError(
             f"dvfs replay: policy {name} shares power among the groups of a node; a replay has one group a replica"
         )
-    slo = Slo(args.ttft_ms / 1e3, args.itl_ms / 1e3, args.ttft_tokens, args.attainment / 100)
+    slo = RequestLimits(args.ttft_ms / 1e3, args.itl_ms / 1e3, args.ttft_tokens, args.attainment / 100)
     rate, from_s, word = args.rate, getattr(args, "from"), args.boundness
     board = boards.find(args.gpu)
     made = server(board, models.find(args.model), gpus=args.gpus, engine=args.engine, boundness=BOUNDNESS[word])
@@ -87,7 +87,7 @@ def _case(args: argparse.Namespace, name: str) -> "tuple[Case, Policy, Any, list
     if args.replicas is not None and args.replicas > len(played):
         raise UsageError(f"dvfs replay: --replicas {args.replicas}: the trace has {len(played)} requests")
     levels = int(options.get("levels", replay.LEVELS))
-    case = replay.Case(made, slo, played, knee_mhz, args.replicas, levels, args.seed)
+    case = replay.ReplayCase(made, slo, played, knee_mhz, args.replicas, levels, args.seed)
     return case, spec, config, [*_about(played, rate, from_s), *_assumptions(made, word)]
 
 
@@ -109,7 +109,7 @@ def _about(trace: "Trace", rate: float, from_s: float) -> list[str]:
     ]
 
 
-def _assumptions(one: "Server", word: str) -> list[str]:
+def _assumptions(one: "ReplicaSpec", word: str) -> list[str]:
     host = one.model.host_of(one.board.key, one.engine)
     figures = []
     for basis in ("measured", "fitted", "assumed"):
@@ -125,7 +125,7 @@ def _assumptions(one: "Server", word: str) -> list[str]:
     ]
 
 
-def _print(made: "Fixture", rows: list[Scored], said: list[str]) -> None:
+def _print(made: "PreparedCase", rows: list[Scored], said: list[str]) -> None:
     slo, n = made.case.slo, made.replicas
     for line in said:
         print(textwrap.fill(line, _LINE))
@@ -185,7 +185,7 @@ def _bars(rows: list[Scored]) -> list[Bar]:
     ]
 
 
-def _chart(made: "Fixture", rows: list[Scored], name: str) -> str:
+def _chart(made: "PreparedCase", rows: list[Scored], name: str) -> str:
     from dvfs.replay.serving.replay import HINDSIGHT
 
     shown = {row["rule"]: row["mean_mhz"] for row in rows if row["rule"] in (name, HINDSIGHT) and row["mean_mhz"]}
@@ -195,7 +195,7 @@ def _chart(made: "Fixture", rows: list[Scored], name: str) -> str:
     return svg(title, _bars(rows), _BROKEN, curves, "mean clock lock, MHz", "60 s")
 
 
-def _as_json(made: "Fixture", rows: list[Scored], said: list[str]) -> dict[str, Any]:
+def _as_json(made: "PreparedCase", rows: list[Scored], said: list[str]) -> dict[str, Any]:
     case, one = made.case, made.case.server
     return {
         "trace": {"name": case.trace.name, "requests": len(case.trace), "seconds": case.trace.arrive_s[-1]},
@@ -225,7 +225,7 @@ def _as_json(made: "Fixture", rows: list[Scored], said: list[str]) -> dict[str, 
     }  # fmt: skip
 
 
-def _score(made: "Fixture", rows: "list[Row]") -> list[Scored]:
+def _score(made: "PreparedCase", rows: "list[RuleResult]") -> list[Scored]:
     from dvfs.replay.serving.replay import HINDSIGHT
 
     best = next((made.saving_ratio(row) for row in rows if row.rule == HINDSIGHT), 0.0)

@@ -22,7 +22,7 @@ from wattlens.cli._options import (
 )
 
 if TYPE_CHECKING:
-    from dvfs.sweep.profile import Profile
+    from dvfs.sweep.profile import SweepProfile
     from energy_agent.core.ports import Clock
     from wattlens.sweep.planning import PlanOptions
     from wattlens.sweep.run import SweepOptions
@@ -124,11 +124,11 @@ def run(args: argparse.Namespace) -> int:
     return code
 
 
-def _kept(profile: "Profile | None", out: Path) -> str:
+def _kept(profile: "SweepProfile | None", out: Path) -> str:
     return "" if profile is None else f"; {len(profile.stretches)} stretches are in {out}, --resume goes on with it"
 
 
-def _print(profile: "Profile", *, as_json: bool) -> None:
+def _print(profile: "SweepProfile", *, as_json: bool) -> None:
     from dvfs.sweep.profile import dump
     from wattlens.sweep.shown import rows, summary
 

@@ -4,8 +4,8 @@ import random
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from dvfs.tables import Table
-from dvfs.types import Decision, DeviceObservation, Observation, Policy, Progress, Setting, Terms
+from dvfs.tables import SettingTable
+from dvfs.types import Decision, DeviceObservation, DvfsPolicy, Observation, Setting, SteeringSettings, WorkCounters
 
 NS = 1_000_000_000
 
@@ -14,8 +14,8 @@ NS = 1_000_000_000
 class Job:
     """`step_s` is the time of a step at the table's default; two equal devices share the power."""
 
-    table: Table
-    policy: Policy
+    table: SettingTable
+    policy: DvfsPolicy
     config: Any
     step_s: float = 0.3
     slowdown: float = 0.05
@@ -75,10 +75,10 @@ class Job:
             )
             for i in range(2)
         )  # fmt: skip
-        progress = Progress(now, steps=self.steps, step_end_ns=int(self.step_end_s * NS), doing=self.doing)
+        progress = WorkCounters(now, steps=self.steps, step_end_ns=int(self.step_end_s * NS), doing=self.doing)
         return Observation(
-            "job", now, devices, progress, True, "w", terms=Terms(slowdown_ratio=self.slowdown), enforced=self.enforced,
-            in_force=self.in_force,
+            "job", now, devices, progress, True, "w", terms=SteeringSettings(slowdown_ratio=self.slowdown),
+            enforced=self.enforced, in_force=self.in_force,
         )  # fmt: skip
 
     def run(self, seconds: int) -> "Job":

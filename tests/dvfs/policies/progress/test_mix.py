@@ -6,15 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dvfs.policies.progress._mix import Point, hull, least_energy, shares
+from dvfs.policies.progress._mix import SettingTradeoff, hull, least_energy, shares
 
 POINTS = st.lists(st.tuples(st.floats(0.001, 0.5), st.floats(0.3, 1.2)), max_size=8).map(
-    lambda found: [Point(0.0, 1.0, 1000.0), *(Point(s, e, float(i)) for i, (s, e) in enumerate(found))]
+    lambda found: [SettingTradeoff(0.0, 1.0, 1000.0), *(SettingTradeoff(s, e, float(i)) for i, (s, e) in enumerate(found))]
 )
 
 
 @given(POINTS, st.floats(0, 0.6))
-def test_no_mix_of_any_two_points_needs_less(points: list[Point], slowdown: float) -> None:
+def test_no_mix_of_any_two_points_needs_less(points: list[SettingTradeoff], slowdown: float) -> None:
     line = hull(points)
     taken = shares(line, slowdown)
     by_setting = {p.setting: p for p in points}
@@ -28,7 +28,7 @@ def test_no_mix_of_any_two_points_needs_less(points: list[Point], slowdown: floa
 
 
 @given(POINTS)
-def test_along_the_hull_energy_falls_as_slowdown_rises(points: list[Point]) -> None:
+def test_along_the_hull_energy_falls_as_slowdown_rises(points: list[SettingTradeoff]) -> None:
     line = hull(points)
     assert line[0].slowdown == 0
     slopes = [(b.energy - a.energy) / (b.slowdown - a.slowdown) for a, b in itertools.pairwise(line)]

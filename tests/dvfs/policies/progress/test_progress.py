@@ -6,14 +6,14 @@ import pytest
 
 from benchmarks.physics import job
 from dvfs import knees
-from dvfs.policies.progress import SPEC, GroupState, candidates
-from dvfs.tables import Table
+from dvfs.policies.progress import SPEC, SearchState, candidates
+from dvfs.tables import SettingTable
 from dvfs.types import Setting
 from energy_agent.core.errors import UsageError
 from tests.dvfs.policies.progress.jobs import Job
 
 
-def made(table: Table, **more: object) -> Job:
+def made(table: SettingTable, **more: object) -> Job:
     knob = "clock" if table.knob == "sm_clock_mhz" else "power"
     config = SPEC.configure({"knob": knob}, knees.load())
     return Job(table, SPEC, config, **more)
@@ -147,7 +147,7 @@ def test_a_job_without_a_hook_is_held_with_the_reason() -> None:
     training.steps = None  # type: ignore[assignment]
     training.doing = ""
     observation = training.observation()
-    decision, state = SPEC.decide(observation, GroupState(asked=Setting(1005)), training.config)
+    decision, state = SPEC.decide(observation, SearchState(asked=Setting(1005)), training.config)
     assert (decision.action, decision.reason) == ("release", "no_steps")
     assert state.asked is None
 

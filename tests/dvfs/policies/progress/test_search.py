@@ -11,7 +11,7 @@ from benchmarks.dvfs_training import rising, swinging
 from benchmarks.physics import BOARDS, job
 from dvfs.policies.progress import SPEC, _knowledge, _learning, _search
 from dvfs.replay.training import Score, Weather, play
-from dvfs.tables import Row, Table
+from dvfs.tables import SettingRow, SettingTable
 
 TRIALS = SPEC.trials
 KNOBS = ("power_limit_w", "sm_clock_mhz")
@@ -68,7 +68,7 @@ def test_without_turns_it_holds_one_setting_for_long() -> None:
 
 def test_a_job_that_nothing_helps_is_left_alone_at_little_cost() -> None:
     """Time and power do not depend on the setting."""
-    table = Table("idle", "power_limit_w", tuple(Row(float(w), 1.0, 60.0) for w in range(100, 301, 25)))
+    table = SettingTable("idle", "power_limit_w", tuple(SettingRow(float(w), 1.0, 60.0) for w in range(100, 301, 25)))
     for seed in range(5):
         score = play(TRIALS, table, 0.03, 2000, seed, Weather())
         assert abs(score.slowdown_ratio) < 1e-9
@@ -77,8 +77,8 @@ def test_a_job_that_nothing_helps_is_left_alone_at_little_cost() -> None:
 
 def test_a_lower_setting_that_costs_more_energy_is_not_kept() -> None:
     """Below the knee: power hardly falls any more, so slower is dearer."""
-    rows = tuple(Row(float(f), 1410 / f, 300 + 0.02 * f) for f in range(1005, 1411, 45))
-    score = play(TRIALS, Table("knee", "sm_clock_mhz", rows), 0.2, 3000, 1, Weather())
+    rows = tuple(SettingRow(float(f), 1410 / f, 300 + 0.02 * f) for f in range(1005, 1411, 45))
+    score = play(TRIALS, SettingTable("knee", "sm_clock_mhz", rows), 0.2, 3000, 1, Weather())
     assert score.chosen == 1410
     assert score.saving_ratio > -0.005
 

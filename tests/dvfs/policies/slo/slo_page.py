@@ -3,7 +3,7 @@
 from bisect import bisect_left
 from dataclasses import dataclass, field, replace
 
-from dvfs.types import DeviceObservation, Observation, Progress, Terms
+from dvfs.types import DeviceObservation, Observation, SteeringSettings, WorkCounters
 from energy_agent.core.tokens import Latencies
 
 NS = 1_000_000_000
@@ -21,7 +21,7 @@ DEVICE = DeviceObservation(
     energy_uj=0,
     sm_clock_max_mhz=TOP_MHZ,
 )
-TERMS = Terms(ttft_s=0.5, itl_s=0.05)
+TERMS = SteeringSettings(ttft_s=0.5, itl_s=0.05)
 
 
 @dataclass
@@ -55,11 +55,11 @@ class Page:
         self.gaps += steps * batch
         self.gap_sum_s += steps * batch * gap_s
 
-    def seen(self, terms: Terms = TERMS, **changes: object) -> Observation:
+    def seen(self, terms: SteeringSettings = TERMS, **changes: object) -> Observation:
         """What Wattlens sees now; `changes` are fields of the progress."""
         now = round(self.at_s * NS)
         itl = Latencies(ITL_EDGES, (0, 0, self.gaps, 0, 0, 0), self.gap_sum_s)
-        progress = Progress(
+        progress = WorkCounters(
             now,
             tokens=self.tokens,
             queue=self.queue,

@@ -6,16 +6,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dvfs.policies.slo._account import Account, Steps, answers, later_extra
+from dvfs.policies.slo._account import MissAccount, StepTimes, answers, later_extra
 from dvfs.policies.slo._ahead import Scene, misses
-from dvfs.policies.slo._attainment import Window, judged, proven
+from dvfs.policies.slo._attainment import AttainmentWindow, judged, proven
 from dvfs.policies.slo._draws import drawn
-from dvfs.policies.slo._interval import Interval, Reading
-from dvfs.policies.slo._late import Before, late
-from dvfs.policies.slo._open import Candidate, Length, Limits
+from dvfs.policies.slo._interval import ServerReading, ServingInterval
+from dvfs.policies.slo._late import IntervalStart, late
+from dvfs.policies.slo._open import Candidate, LatencyLimits, PromptLength
 from energy_agent.core.tokens import Latencies
 
-LIMITS = Limits(0.5, 0.05)
+LIMITS = LatencyLimits(0.5, 0.05)
 EDGES = (0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 10.0)
 PER_TOKEN_S = 1e-4  # of work
 
@@ -24,26 +24,27 @@ def work(prompt: float) -> float:
     return PER_TOKEN_S * prompt
 
 
-def length(prompt: float) -> Length:
-    return Length(prompt, work(prompt), LIMITS.first_s)
+def length(prompt: float) -> PromptLength:
+    return PromptLength(prompt, work(prompt), LIMITS.first_s)
 
 
-def interval(times: list[float], prompts: list[int], pending: int = 0, seconds: float = 1.0) -> Interval:
+def interval(times: list[float], prompts: list[int], pending: int = 0, seconds: float = 1.0) -> ServingInterval:
     """An interval in which these first tokens came, and nothing else."""
     counts = [0] * (len(EDGES) + 1)
     for one in times:
         counts[sum(one > edge for edge in EDGES)] += 1
     ttft = Latencies(EDGES, tuple(counts), sum(times))
     ends = [
-        Reading(at, at, None, 0, 0, 0, 0, 0, 0, Latencies(EDGES, (0,) * len(counts), 0.0), 0, 0.0, 0) for at in (0.0, seconds)
+        ServerReading(at, at, None, 0, 0, 0, 0, 0, 0, Latencies(EDGES, (0,) * len(counts), 0.0), 0, 0.0, 0)
+        for at in (0.0, seconds)
     ]
-    return Interval(ends[0], ends[1], seconds, len(times) - pending, len(times), sum(prompts), ttft, 0, 0, 0, 0.0, None)
+    return ServingInterval(ends[0], ends[1], seconds, len(times) - pending, len(times), sum(prompts), ttft, 0, 0, 0, 0.0, None)
 
 
 def before(
     speed: float = 1.0, late_s: float = 0.0, ages: tuple[float, ...] = (), prompts: tuple[float, ...] = (1000.0,)
-) -> Before:
-    return Before(ages, late_s, speed, 0.0, work, prompts, 1.0)
+) -> IntervalStart:
+    return IntervalStart(ages, late_s, speed, 0.0, work, prompts, 1.0)
 
 
 @pytest.mark.parametrize(
@@ -124,12 +125,12 @@ def test_what_a_histogram_proves(within: int, over: int, limit_s: float, says: s
 
 
 def test_a_window_is_of_200_requests_or_60_s() -> None:
-    window = judged(Window(), 0.0, times(1000, 0), 0.5, 0.99)
+    window = judged(AttainmentWindow(), 0.0, times(1000, 0), 0.5, 0.99)
     assert judged(window, 59.0, times(1199, 0), 0.5, 0.99) == window
     full = judged(window, 59.0, times(1150, 50), 0.5, 0.99)
     assert (full.since_s, full.verdict) == (59.0, "missed")
     assert judged(full, 119.0, times(1151, 50), 0.5, 0.99).since_s == 119.0
-    assert judged(full, 60.0, times(10, 0), 0.5, 0.99) == Window(60.0, times(10, 0))  # a server that started anew
+    assert judged(full, 60.0, times(10, 0), 0.5, 0.99) == AttainmentWindow(60.0, times(10, 0))  # a server that started anew
 
 
 scenes = st.builds(
@@ -172,7 +173,7 @@ def test_a_request_that_a_router_held_back_waits_for_a_slower_clock() -> None:
 
 
 def test_what_came_corrects_what_was_reckoned_for_each_kind_of_second() -> None:
-    account = Account()
+    account = MissAccount()
     for _ in range(20):
         account = account.reckoned(0, 1.0, 0.0).came(1.0, 1, 3, 1.0, 0.0)
     assert account.bias(0)[0] < 0.2  # much was reckoned where nothing was open, and nothing came
@@ -183,18 +184,18 @@ def test_what_came_corrects_what_was_reckoned_for_each_kind_of_second() -> None:
 
 
 def test_an_answer_that_slower_steps_pushed_over_its_limit_is_ours() -> None:
-    steady = tuple(Steps(20.0, 0.055, 0.045) for _ in range(40))
+    steady = tuple(StepTimes(20.0, 0.055, 0.045) for _ in range(40))
     assert later_extra(steady, 100.0, 0.05, 2, 0.0) == pytest.approx(2.0)
-    anyway = tuple(Steps(20.0, 0.055, 0.052) for _ in range(40))
+    anyway = tuple(StepTimes(20.0, 0.055, 0.052) for _ in range(40))
     assert later_extra(anyway, 100.0, 0.05, 2, 0.0) == 0.0
 
 
 def test_with_the_highest_clock_an_answer_ends_before_the_slow_steps_come() -> None:
     """100 steps: at 20 ms all of them fall into the 2.5 s before a long prompt slows what follows to 0.2 s a step."""
-    calm, then = Steps(80.0, 0.03, 0.02), Steps(20.0, 0.2, 0.2)
+    calm, then = StepTimes(80.0, 0.03, 0.02), StepTimes(20.0, 0.2, 0.2)
     assert sum(weight for n, weight in answers(125.0) if n == 100.0) == 0.25
     assert later_extra((calm, then), 125.0, 0.05, 1, 99.0) > 0.0
-    assert later_extra((Steps(80.0, 0.03, 0.03), then), 125.0, 0.05, 1, 99.0) == 0.0
+    assert later_extra((StepTimes(80.0, 0.03, 0.03), then), 125.0, 0.05, 1, 99.0) == 0.0
 
 
 @given(st.integers(0, 10**15))

@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dvfs import knees
-from dvfs.policies.slo import SPEC, GroupState, grid
+from dvfs.policies.slo import SPEC, SloState, grid
 from dvfs.replay.serving import boards, fleet, models, steered
 from dvfs.replay.serving.server import server
 from dvfs.replay.serving.trace import Trace
-from dvfs.types import Decision, Observation, Setting, Terms
+from dvfs.types import Decision, Observation, Setting, SteeringSettings
 from energy_agent.core.errors import UsageError
 from energy_agent.core.tokens import Latencies
 from tests.dvfs.policies.slo.slo_page import KNEE_MHZ, NS, TOP_MHZ, TTFT_EDGES, Page, calm
@@ -25,8 +25,8 @@ CONFIG = SPEC.configure({}, knees.load())
 
 
 def run(
-    observations: list[Observation], state: GroupState | None = None, in_force: dict[str, Setting] | None = None
-) -> tuple[list[Decision], GroupState]:
+    observations: list[Observation], state: SloState | None = None, in_force: dict[str, Setting] | None = None
+) -> tuple[list[Decision], SloState]:
     """As the governor does it: what was decided is in force in the next round, unless it is shadow."""
     state, told, in_force = state or SPEC.start(), [], in_force or {}
     for observation in observations:
@@ -37,13 +37,13 @@ def run(
     return told, state
 
 
-def settled() -> tuple[Page, GroupState]:
+def settled() -> tuple[Page, SloState]:
     """At work: light load has been seen for a minute, and the clock is low."""
     return deepcopy(_settled())
 
 
 @cache
-def _settled() -> tuple[Page, GroupState]:
+def _settled() -> tuple[Page, SloState]:
     page = Page()
     told, state = run(calm(page, 60))
     assert any(d.action == "set" for d in told)
@@ -52,7 +52,7 @@ def _settled() -> tuple[Page, GroupState]:
 
 
 @cache
-def start_calm_server() -> tuple[Observation, GroupState, dict[str, Setting]]:
+def start_calm_server() -> tuple[Observation, SloState, dict[str, Setting]]:
     """The last of twenty seconds of light load, what is learnt by then, and what is in force."""
     observations = calm(Page(), 20)
     told, state = run(observations)
@@ -151,7 +151,7 @@ TROUBLES = {
     "no devices": lambda o: replace(o, devices=()),
     "no progress": lambda o: replace(o, progress=None),
     "stale progress": lambda o: replace(o, progress=replace(o.progress, boot_ns=0)),
-    "no slo": lambda o: replace(o, terms=Terms()),
+    "no slo": lambda o: replace(o, terms=SteeringSettings()),
     "no times to first token": lambda o: replace(o, progress=replace(o.progress, ttft=None)),
     "no times between tokens": lambda o: replace(o, progress=replace(o.progress, itl=None, latency_sum_s=None)),
     "no queue": lambda o: replace(o, progress=replace(o.progress, queue=None)),
@@ -331,11 +331,11 @@ def test_the_ends_of_a_range_are_taken() -> None:
 def test_the_limit_of_the_first_token_is_kept_as_written_whatever_the_length_of_prompts(prompt: int) -> None:
     """The highest clock keeps the limit for most requests; at the knee a third of them miss it."""
     one = server(boards.find("h100-sxm"), models.find("llama-8b"), boundness=(0.5, 0.0))
-    slo = fleet.Slo(2.3 * one.prompt_s(round(1.5 * prompt)) + 0.03, 10.0)
+    slo = fleet.RequestLimits(2.3 * one.prompt_s(round(1.5 * prompt)) + 0.03, 10.0)
     dealt = fleet.streams(poisson(0.25, 400.0, prompt, 20), 1, one, slo)
     default = fleet.fixed(one, dealt, one.rates(None))
     knee = fleet.fixed(one, dealt, one.rates(KNEE_MHZ))
-    outcome = steered.Fleet(one, slo).run(dealt, lambda: steered.policy_steer(SPEC, CONFIG)).outcome
+    outcome = steered.SteeredFleet(one, slo).run(dealt, lambda: steered.policy_steer(SPEC, CONFIG)).outcome
     assert knee.failed > default.failed + 25
     assert outcome.failed <= default.failed + 4
 
@@ -349,21 +349,23 @@ def poisson(rate: float, seconds: float, prompt: int, answer: int, seed: int = 1
 
 @pytest.mark.parametrize("boundness", [(0.5, 0.0), (0.95, 0.25)])
 def test_at_light_load_it_saves_energy_and_loses_no_request(boundness: tuple[float, float]) -> None:
-    one, slo = server(boards.find("h100-sxm"), models.find("llama-8b"), boundness=boundness), fleet.Slo(0.5, 0.05)
+    one, slo = server(boards.find("h100-sxm"), models.find("llama-8b"), boundness=boundness), fleet.RequestLimits(0.5, 0.05)
     dealt = fleet.streams(poisson(0.5, 240.0, 1000, 150), 1, one, slo)
     default = fleet.fixed(one, dealt, one.rates(None))
-    outcome = steered.Fleet(one, slo).run(dealt, lambda: steered.policy_steer(SPEC, CONFIG)).outcome
+    outcome = steered.SteeredFleet(one, slo).run(dealt, lambda: steered.policy_steer(SPEC, CONFIG)).outcome
     assert outcome.energy_j < 0.8 * default.energy_j
     assert outcome.failed <= default.failed + 1
 
 
 @pytest.mark.parametrize("boundness", [(0.5, 0.0), (0.95, 0.25)])
 def test_what_shadow_promises_holds_what_enforce_saves(boundness: tuple[float, float]) -> None:
-    one, slo = server(boards.find("h100-sxm"), models.find("llama-8b"), boundness=boundness), fleet.Slo(0.5, 0.05)
+    one, slo = server(boards.find("h100-sxm"), models.find("llama-8b"), boundness=boundness), fleet.RequestLimits(0.5, 0.05)
     dealt = fleet.streams(poisson(1.0, 300.0, 1000, 150), 1, one, slo)
     default = fleet.fixed(one, dealt, one.rates(None))
     saved = (
-        1.0 - steered.Fleet(one, slo).run(dealt, lambda: steered.policy_steer(SPEC, CONFIG)).outcome.energy_j / default.energy_j
+        1.0
+        - steered.SteeredFleet(one, slo).run(dealt, lambda: steered.policy_steer(SPEC, CONFIG)).outcome.energy_j
+        / default.energy_j
     )
     state = SPEC.start()
 
@@ -373,7 +375,7 @@ def test_what_shadow_promises_holds_what_enforce_saves(boundness: tuple[float, f
         return None
 
     assert SPEC.predict(state, CONFIG) is None
-    steered.Fleet(one, slo).run(dealt, lambda: shadow)
+    steered.SteeredFleet(one, slo).run(dealt, lambda: shadow)
     promised = SPEC.predict(state, CONFIG)
     assert promised is not None
     assert promised.low < saved < promised.high
@@ -382,7 +384,7 @@ def test_what_shadow_promises_holds_what_enforce_saves(boundness: tuple[float, f
 
 
 def test_it_goes_up_within_two_seconds_of_a_burst() -> None:
-    one, slo = server(boards.find("h100-sxm"), models.find("llama-8b")), fleet.Slo(0.5, 0.05)
+    one, slo = server(boards.find("h100-sxm"), models.find("llama-8b")), fleet.RequestLimits(0.5, 0.05)
     calm_s = 90.0
     quiet = poisson(0.5, calm_s, 1000, 100)
     burst = Trace(
@@ -400,7 +402,7 @@ def test_it_goes_up_within_two_seconds_of_a_burst() -> None:
         clocks.append((seen.boot_ns / NS - steered.START_NS / NS, lock))
         return lock
 
-    steered.Fleet(one, slo).run(fleet.streams(burst, 1, one, slo), lambda: steer)
+    steered.SteeredFleet(one, slo).run(fleet.streams(burst, 1, one, slo), lambda: steer)
     before = [lock for at, lock in clocks if calm_s - 30 < at < calm_s]
     assert before.count(KNEE_MHZ) > len(before) / 2
     assert all(lock is None for at, lock in clocks if calm_s + 2.0 < at < calm_s + 6.0)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from dvfs.replay.serving.engine import Stream
-from dvfs.replay.serving.server import Rates, Server
+from dvfs.replay.serving.server import Rates, ReplicaSpec
 
 Schedule = list[tuple[float, Rates]]
 """(until, rates): in force for steps that begin before `until`; the last one is for ever."""
@@ -27,7 +27,7 @@ class Request:
 
 @dataclass
 class Reference:
-    server: Server
+    server: ReplicaSpec
     stream: Stream
     now_s: float = 0.0
     energy_j: float = 0.0

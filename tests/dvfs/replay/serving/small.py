@@ -6,13 +6,13 @@ from hypothesis import strategies as st
 
 from dvfs.replay.serving import boards, models
 from dvfs.replay.serving.engine import Stream
-from dvfs.replay.serving.server import BOUNDNESS, Server, server
+from dvfs.replay.serving.server import BOUNDNESS, ReplicaSpec, server
 
 H100 = boards.find("h100-sxm")
 SEQUENCES = 4
 
 
-def small(kv_tokens: int = 120, boundness: str = "mid", engine: str = "vllm-2024") -> Server:
+def small(kv_tokens: int = 120, boundness: str = "mid", engine: str = "vllm-2024") -> ReplicaSpec:
     """Four sequences, chunks of 16 tokens, room for `kv_tokens`; steps are as slow as a big model's."""
     one = server(H100, models.find("llama-8b"), boundness=BOUNDNESS[boundness], engine=engine, max_num_seqs=SEQUENCES)
     return replace(one, kv_tokens=kv_tokens, max_batched_tokens=16, prefill_s=1e-4, attention_s=1e-6, kv_s=1e-6)

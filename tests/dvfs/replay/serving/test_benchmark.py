@@ -8,7 +8,7 @@ import pytest
 from benchmarks import dvfs_calibration, dvfs_traces
 from benchmarks.__main__ import main
 from dvfs.replay.serving import boards, models
-from dvfs.replay.serving.engine import Counters, Replica, Stream
+from dvfs.replay.serving.engine import Replica, ReplicaCounters, Stream
 from dvfs.replay.serving.server import server
 
 HEAD = (
@@ -52,7 +52,7 @@ def test_the_fit_and_the_engine_have_one_idea_of_a_step() -> None:
     one = server(boards.find("h100-sxm"), models.find("llama-8b"), max_num_seqs=64)
     answer, batch = 200, 64
     stream = Stream((0.0,) * batch, (dvfs_calibration.PROMPT,) * batch, (answer,) * batch, (9.0,) * batch, 9.0)
-    replica, counters = Replica(one, stream), Counters()
+    replica, counters = Replica(one, stream), ReplicaCounters()
     replica.run(float("inf"), one.rates(None), counters)
     point = dvfs_calibration.Point(batch, batch, 1.0, 1.0, answer)
     decode_s, _ = dvfs_calibration.device_s(one, point)

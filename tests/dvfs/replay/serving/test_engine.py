@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dvfs.replay.serving.engine import Counters, Replica, Stream
+from dvfs.replay.serving.engine import Replica, ReplicaCounters, Stream
 from dvfs.replay.serving.server import BOUNDNESS, server
 from tests.dvfs.replay.serving.reference import Reference
 from tests.dvfs.replay.serving.small import H100, small, stream, streams
@@ -20,8 +20,8 @@ clocks = st.sampled_from(sorted(RATES))
 schedules = st.lists(st.tuples(st.floats(0.01, 3.0), clocks), min_size=1, max_size=5)
 
 
-def ran(requests: Stream, clock: int = 1980, until: Sequence[float] = (FOREVER,)) -> tuple[Replica, Counters]:
-    replica, counters = Replica(SMALL, requests), Counters()
+def ran(requests: Stream, clock: int = 1980, until: Sequence[float] = (FOREVER,)) -> tuple[Replica, ReplicaCounters]:
+    replica, counters = Replica(SMALL, requests), ReplicaCounters()
     for end_s in until:
         replica.run(end_s, RATES[clock], counters)
     return replica, counters
@@ -47,7 +47,7 @@ def test_it_agrees_with_the_naive_engine(requests: Stream, plan: list[tuple[floa
         schedule.append((until, RATES[clock]))
     schedule[-1] = (FOREVER, schedule[-1][1])
     naive = Reference(SMALL, requests).run(schedule)
-    replica, counters = Replica(SMALL, requests), Counters()
+    replica, counters = Replica(SMALL, requests), ReplicaCounters()
     for end_s, rates in schedule:
         replica.run(end_s, rates, counters)
     assert (replica.now_s, replica.energy_j) == pytest.approx((naive.now_s, naive.energy_j), rel=1e-9)

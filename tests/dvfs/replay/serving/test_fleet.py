@@ -12,16 +12,16 @@ from dvfs.policies.slo import SPEC as SLO_POLICY
 from dvfs.policies.static import SPEC as STATIC
 from dvfs.replay.serving import fleet, models
 from dvfs.replay.serving.engine import Replica
-from dvfs.replay.serving.fleet import Slo
-from dvfs.replay.serving.server import Server, server
-from dvfs.replay.serving.steered import Fleet, policy_steer
+from dvfs.replay.serving.fleet import RequestLimits
+from dvfs.replay.serving.server import ReplicaSpec, server
+from dvfs.replay.serving.steered import SteeredFleet, policy_steer
 from dvfs.replay.serving.trace import Trace
 from dvfs.types import Decision, Observation, Setting
 from energy_agent.core.errors import UsageError
 from tests.dvfs.replay.serving.small import H100, small
 
 SMALL = small(kv_tokens=4000)
-SLO = Slo(0.5, 0.05)
+SLO = RequestLimits(0.5, 0.05)
 requests = st.lists(st.tuples(st.floats(0, 20), st.integers(1, 5000), st.integers(1, 5000)), min_size=1, max_size=30)
 
 
@@ -50,12 +50,12 @@ def test_each_request_is_dealt_once_and_fits(rows: list[tuple[float, int, int]],
 
 def test_the_limit_of_the_first_token_is_one_for_all_prompts_unless_the_user_lets_it_grow() -> None:
     assert {SLO.ttft_limit_s(p) for p in (1, 2048, 4096, 20480)} == {0.5}
-    grows = Slo(0.5, 0.05, 2048)
+    grows = RequestLimits(0.5, 0.05, 2048)
     assert [grows.ttft_limit_s(p) for p in (1, 2048, 4096, 20480)] == [0.5, 0.5, 1.0, 5.0]
 
 
 def test_the_fewest_replicas_are_enough_and_one_less_is_not() -> None:
-    slo = Slo(0.14, 0.05)
+    slo = RequestLimits(0.14, 0.05)
     n, outcome = fleet.fewest_replicas(SMALL, LOAD, slo)
     assert n > 1
     assert outcome.attainment >= slo.attainment_ratio
@@ -67,11 +67,15 @@ def test_the_fewest_replicas_are_enough_and_one_less_is_not() -> None:
 @pytest.mark.parametrize(
     ("one", "slo", "says"),
     [
-        (server(H100, models.find("llama-8b")), Slo(0.5, 0.005), r"takes 18 ms .* --itl-ms 5 cannot be had; .*--engine lean"),
-        (SMALL, Slo(0.001, 0.05), r"60 replicas keep the limits for 0\.0 % .* raise --ttft-ms or --itl-ms"),
+        (
+            server(H100, models.find("llama-8b")),
+            RequestLimits(0.5, 0.005),
+            r"takes 18 ms .* --itl-ms 5 cannot be had; .*--engine lean",
+        ),
+        (SMALL, RequestLimits(0.001, 0.05), r"60 replicas keep the limits for 0\.0 % .* raise --ttft-ms or --itl-ms"),
     ],
 )
-def test_a_limit_that_cannot_be_had_says_what_to_change(one: Server, slo: Slo, says: str) -> None:
+def test_a_limit_that_cannot_be_had_says_what_to_change(one: ReplicaSpec, slo: RequestLimits, says: str) -> None:
     with pytest.raises(UsageError, match=says):
         fleet.fewest_replicas(one, LOAD, slo)
 
@@ -97,7 +101,7 @@ def test_a_steer_sees_counters_that_only_grow_once_a_second_and_no_more_than_a_p
         seen.append(observation)
         busy.append(busy_ratio)
 
-    done = Fleet(SMALL, SLO).run(DEALT, lambda: steer)
+    done = SteeredFleet(SMALL, SLO).run(DEALT, lambda: steer)
     plain = fleet.fixed(SMALL, DEALT, RATES)
     assert done.outcome.energy_j == pytest.approx(plain.energy_j, rel=1e-9)
     assert (done.changes, done.outcome.failed) == (0, plain.failed)
@@ -117,7 +121,7 @@ def test_a_steer_sees_counters_that_only_grow_once_a_second_and_no_more_than_a_p
 
 
 def test_a_lock_that_is_asked_for_is_in_force_a_few_steps_later_and_is_counted() -> None:
-    done = Fleet(SMALL, SLO).run(DEALT, lambda: lambda _seen, _busy: 1200)
+    done = SteeredFleet(SMALL, SLO).run(DEALT, lambda: lambda _seen, _busy: 1200)
     assert done.changes == 1
     low, top = (fleet.fixed(SMALL, DEALT, SMALL.rates(clock)).energy_j for clock in (1200, None))
     assert low < done.outcome.energy_j < top
@@ -127,7 +131,7 @@ def test_a_lock_that_is_asked_for_is_in_force_a_few_steps_later_and_is_counted()
 def test_boards_of_a_replica_are_told_apart_and_share_its_energy() -> None:
     four = replace(SMALL, gpus=4)
     seen: list[Observation] = []
-    Fleet(four, SLO).run(fleet.streams(LOAD, 1, four, SLO), lambda: lambda one, _busy: seen.append(one))  # type: ignore[func-returns-value]
+    SteeredFleet(four, SLO).run(fleet.streams(LOAD, 1, four, SLO), lambda: lambda one, _busy: seen.append(one))  # type: ignore[func-returns-value]
     uuids, energies = ({getattr(d, name) for d in seen[-1].devices} for name in ("uuid", "energy_uj"))
     assert (len(uuids), len(energies)) == (4, 1)
 
@@ -135,7 +139,7 @@ def test_boards_of_a_replica_are_told_apart_and_share_its_energy() -> None:
 def test_the_same_seed_gives_the_same_run_and_another_another() -> None:
     config = SLO_POLICY.configure({}, knees.load())
     dealt = fleet.streams(LOAD, 2, SMALL, SLO)
-    runs = [Fleet(SMALL, SLO, seed).run(dealt, lambda: policy_steer(SLO_POLICY, config)) for seed in (1, 1, 2)]
+    runs = [SteeredFleet(SMALL, SLO, seed).run(dealt, lambda: policy_steer(SLO_POLICY, config)) for seed in (1, 1, 2)]
     assert runs[0] == runs[1]
     assert runs[0].outcome.energy_j != runs[2].outcome.energy_j
 
@@ -151,6 +155,6 @@ def test_a_policy_steers_as_in_the_product() -> None:
 def test_a_fleet_with_more_replicas_than_requests_is_idle_in_part() -> None:
     one = trace([(0.0, 10, 5)])
     dealt = fleet.streams(one, 3, SMALL, SLO)
-    outcome = Fleet(SMALL, SLO).run(dealt, lambda: lambda _seen, _busy: None).outcome
+    outcome = SteeredFleet(SMALL, SLO).run(dealt, lambda: lambda _seen, _busy: None).outcome
     alone = fleet.fixed(SMALL, fleet.streams(one, 1, SMALL, SLO), RATES)
     assert outcome.energy_j == pytest.approx(alone.energy_j + 2 * alone.seconds * RATES.held_w, rel=1e-9)

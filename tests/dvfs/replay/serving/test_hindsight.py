@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from benchmarks import serving_rivals
 from dvfs.replay.serving import fleet, hindsight, replay
 from dvfs.replay.serving.engine import Stream
-from dvfs.replay.serving.fleet import Slo
+from dvfs.replay.serving.fleet import RequestLimits
 from dvfs.replay.serving.server import Rates
 from dvfs.replay.serving.trace import Trace
-from dvfs.types import Observation, Progress
+from dvfs.types import Observation, WorkCounters
 from energy_agent.core.tokens import Latencies
 from tests.dvfs.replay.serving.reference import Reference
 from tests.dvfs.replay.serving.small import H100, small, stream, streams
@@ -73,7 +73,7 @@ LOAD = Trace("t", tuple(0.21 * i for i in range(120)), tuple(20 + 37 * i % 90 fo
 @pytest.mark.parametrize("points", [0, 1, 5, 40])
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_it_keeps_the_rule_and_is_never_worse_than_the_best_fixed_clock(points: int, seed: int) -> None:
-    slo = Slo((0.08, 0.085, 0.1)[seed], 0.02)  # kept by the highest clock alone, by two, by all
+    slo = RequestLimits((0.08, 0.085, 0.1)[seed], 0.02)  # kept by the highest clock alone, by two, by all
     dealt = fleet.streams(LOAD, 2 + seed, SMALL, slo)
     default = fleet.fixed(SMALL, dealt, GRID[-1])
     allowed = default.failed + points
@@ -83,7 +83,7 @@ def test_it_keeps_the_rule_and_is_never_worse_than_the_best_fixed_clock(points: 
     assert outcome.failed <= allowed
     assert outcome.energy_j <= held.energy_j * (1 + 1e-12)
     assert outcome.energy_j <= default.energy_j * (1 + 1e-12)
-    made = replay.Fixture(replay.Case(SMALL, slo, LOAD, 1005), 2 + seed, tuple(dealt), tuple(GRID), default)
+    made = replay.PreparedCase(replay.ReplayCase(SMALL, slo, LOAD, 1005), 2 + seed, tuple(dealt), tuple(GRID), default)
     fixed, knee = replay.others(made)
     kept = [
         (one.energy_j, f"{rates.lock_mhz} MHz") for one, rates in zip(every, GRID, strict=True) if one.failed <= made.allowed
@@ -93,14 +93,14 @@ def test_it_keeps_the_rule_and_is_never_worse_than_the_best_fixed_clock(points: 
 
 
 def test_more_misses_allowed_never_cost_more() -> None:
-    dealt = fleet.streams(LOAD, 2, SMALL, Slo(0.12, 0.02))
+    dealt = fleet.streams(LOAD, 2, SMALL, RequestLimits(0.12, 0.02))
     joules = [hindsight.best(SMALL, dealt, GRID, allowed, window_s=6.0)[0].energy_j for allowed in (60, 80, 120)]
     assert joules == sorted(joules, reverse=True)
 
 
 def seen(at_s: float, **what: object) -> Observation:
     at_ns = int(at_s * 1e9)
-    return Observation("g", at_ns, (), Progress(at_ns, **what))  # type: ignore[arg-type]
+    return Observation("g", at_ns, (), WorkCounters(at_ns, **what))  # type: ignore[arg-type]
 
 
 def ttft(count: int) -> Latencies:
@@ -112,7 +112,7 @@ def test_ecofreq_as_its_authors_wrote_it() -> None:
     grid = [one.rates(clock) for clock in (1005, 1395, 1980)]
     waits = {"running": 3, "queue": 1, "tokens": 100, "prompt_tokens": 200, "ttft": ttft(10)}
     runs = waits | {"queue": 0}
-    loose = serving_rivals.ecofreq(one, Slo(9.0, 9.0), grid)()
+    loose = serving_rivals.ecofreq(one, RequestLimits(9.0, 9.0), grid)()
     # The lowest within the limit; as fast as it goes while somebody waits; as before while nothing is seen, for 5 s at most.
     idle = {"running": 0, "queue": 0}
     rounds = [(0, runs, 1.0, 1005), (1, waits, 1.0, None), (2, idle, 0.0, None), (6, idle, 0.0, None), (8, idle, 0.0, 1005)]
@@ -121,7 +121,7 @@ def test_ecofreq_as_its_authors_wrote_it() -> None:
     step = [one.host_step_s + 3 * one.host_sequence_s + one.decode_s(3, 75) * rates.decode_stretch[3] for rates in grid]
     # The limit of the first token binds as well as that of those after it.
     for ttft_s, itl_s, expected in ((9.0, (step[0] + step[1]) / 2, 1395), (9.0, step[2] / 2, None), (0.001, 9.0, None)):
-        assert serving_rivals.ecofreq(one, Slo(ttft_s, itl_s), grid)()(seen(0, **runs), 1.0) == expected
+        assert serving_rivals.ecofreq(one, RequestLimits(ttft_s, itl_s), grid)()(seen(0, **runs), 1.0) == expected
 
 
 def test_geopm_goes_with_the_share_of_time_in_which_a_kernel_ran() -> None:
