@@ -63,7 +63,7 @@ LAYOUTS = (7, 3211, 322, 43, 3111, 2221, 34, 421)
 
 
 @dataclass(slots=True)
-class Load:
+class BurstyProcess:
     """One process's work: on and off for random times around a mean (0 off: steady), within [start_s, stop_s)."""
 
     start_s: float
@@ -84,7 +84,7 @@ class Load:
 
 
 @dataclass(slots=True)
-class Gpu:
+class LoadedGpu:
     """A GPU of a node with what runs on it."""
 
     index: int
@@ -92,7 +92,7 @@ class Gpu:
     kernels: str
     sku: str
     layout: int
-    loads: list[Load] = field(default_factory=list)
+    loads: list[BurstyProcess] = field(default_factory=list)
 
 
 def run(seconds: float = 120.0, nodes: int = 12, seed: int = 1, examples: int = 10_000) -> Iterator[Row]:
@@ -123,14 +123,14 @@ def _p95(values: list[float]) -> float:
     return sorted(values)[min(len(values) - 1, int(0.95 * len(values)))]
 
 
-def _gpus(rng: random.Random, seconds: float, node: int) -> Iterator[Gpu]:
+def _gpus(rng: random.Random, seconds: float, node: int) -> Iterator[LoadedGpu]:
     index = 0
     for mode in MODES:
         for kernels in KERNELS:
             skus = SKUS[mode]
             sku = skus[node % len(skus)]
             layout = rng.choice(LAYOUTS) if mode.startswith("mig") else 0
-            gpu = Gpu(index, mode, kernels, sku, layout)
+            gpu = LoadedGpu(index, mode, kernels, sku, layout)
             bound, strong = rng.uniform(0.1, 0.9), rng.uniform(0.6, 1.0)
             most = layout if layout <= 7 and layout else len(str(layout)) if layout else 7
             for n in range(rng.randint(2, most)):
@@ -142,12 +142,12 @@ def _gpus(rng: random.Random, seconds: float, node: int) -> Iterator[Gpu]:
                 stop = rng.uniform(0.6, 0.9) * seconds if leaves else seconds * 2
                 off = 0.0 if kernels == "busy" or rng.random() < 0.4 else rng.choice((0.3, 1.0, 4.0)) * rng.uniform(0.5, 1.5)
                 on = rng.choice((0.2, 1.0, 5.0)) * rng.uniform(0.5, 1.5)
-                gpu.loads.append(Load(start, stop, on, off, bound, strong))
+                gpu.loads.append(BurstyProcess(start, stop, on, off, bound, strong))
             yield gpu
             index += 1
 
 
-def _node(gpus: list[Gpu], seed: int, seconds: float, rng: random.Random) -> tuple[list[list[Entry]], list[bool]]:
+def _node(gpus: list[LoadedGpu], seed: int, seconds: float, rng: random.Random) -> tuple[list[list[Entry]], list[bool]]:
     """Entries of each GPU, and whether they sum to its counter."""
     with tempfile.TemporaryDirectory(prefix="wattlens-attribution-") as folder:
         boards = [BoardSpec(gpu.sku) for gpu in gpus]
@@ -171,7 +171,7 @@ def _node(gpus: list[Gpu], seed: int, seconds: float, rng: random.Random) -> tup
 
 
 def _watch(
-    plant: Plant, nvml: RealNvml, gpus: list[Gpu], clock: SimulatedClock, seconds: float, rng: random.Random
+    plant: Plant, nvml: RealNvml, gpus: list[LoadedGpu], clock: SimulatedClock, seconds: float, rng: random.Random
 ) -> tuple[list[list[Entry]], list[bool]]:
     readers = [
         DeviceReader(nvml, nvml.device_by_index(g.index), clock, lambda _: None, gpm=g.mode == "mig by activity") for g in gpus
@@ -211,7 +211,7 @@ def _watch(
     return split, exact
 
 
-def _truths(plant: Plant, gpus: list[Gpu]) -> dict[tuple[int, int], tuple[int, int]]:
+def _truths(plant: Plant, gpus: list[LoadedGpu]) -> dict[tuple[int, int], tuple[int, int]]:
     """True uJ of each load so far, as the board's sensor would say it."""
     found = {}
     for gpu in gpus:
@@ -224,7 +224,7 @@ def _truths(plant: Plant, gpus: list[Gpu]) -> dict[tuple[int, int], tuple[int, i
     return found
 
 
-def _drive(plant: Plant, gpus: list[Gpu], now_s: float, rng: random.Random) -> None:
+def _drive(plant: Plant, gpus: list[LoadedGpu], now_s: float, rng: random.Random) -> None:
     """Start, stop and feed the processes."""
     for gpu in gpus:
         for load in gpu.loads:
@@ -248,7 +248,7 @@ def _drive(plant: Plant, gpus: list[Gpu], now_s: float, rng: random.Random) -> N
                 _feed(plant, gpu.index, load)
 
 
-def _feed(plant: Plant, gpu: int, load: Load) -> None:
+def _feed(plant: Plant, gpu: int, load: BurstyProcess) -> None:
     ahead_ns = 2 * STEP_NS  # a little more than the next step can do
     done = plant.done_ns(gpu, load.slot)
     missing = ahead_ns - (load.ticket - done)
@@ -258,7 +258,7 @@ def _feed(plant: Plant, gpu: int, load: Load) -> None:
         )
 
 
-def _errors(gpu: Gpu, entries: list[Entry]) -> Iterator[tuple[float, float]]:
+def _errors(gpu: LoadedGpu, entries: list[Entry]) -> Iterator[tuple[float, float]]:
     """Relative errors of each process that counts: of its share of active energy, and of its joules."""
     active: dict[str, int] = {}
     whole: dict[str, int] = {}

@@ -9,7 +9,7 @@ from energy_agent.ledger.segments import segment
 from energy_agent.ledger.segments.files import RealFiles
 
 
-class Chain:
+class SegmentChainWriter:
     """Segments of one writer into a folder, one after another."""
 
     def __init__(self, folder: Path, who: Identity, number: int = 0, previous: str = segment.FIRST_PREVIOUS) -> None:

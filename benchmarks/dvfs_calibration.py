@@ -34,7 +34,7 @@ PAIRS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
+class LeaderboardRow:
     """One row of the leaderboard: mean batch, time per output token in s, energy per request in J, mean answer in tokens."""
 
     limit: int
@@ -44,7 +44,7 @@ class Point:
     answer: float
 
 
-def points(path: Path, gpu: str, model: str) -> list[Point]:
+def points(path: Path, gpu: str, model: str) -> list[LeaderboardRow]:
     """The rows of one board and model, by rising batch.
 
     Raises:
@@ -56,18 +56,18 @@ def points(path: Path, gpu: str, model: str) -> list[Point]:
     except (OSError, KeyError) as error:
         raise UsageError(f"{path}: cannot read the leaderboard: {error}") from error
     names = ("Max BS (reqs)", "Avg BS (reqs)", "Avg TPOT (s)", "Energy/req (J)", "Avg Output Tokens")
-    found = [Point(int(r[names[0]]), *(float(r[name]) for name in names[1:])) for r in rows]
+    found = [LeaderboardRow(int(r[names[0]]), *(float(r[name]) for name in names[1:])) for r in rows]
     return sorted(found, key=lambda p: p.limit)
 
 
-def device_s(one: ReplicaSpec, point: Point) -> tuple[float, float]:
+def device_s(one: ReplicaSpec, point: LeaderboardRow) -> tuple[float, float]:
     """Decode and prefill part of a step at the highest clock, in s."""
     kept = point.batch * (PROMPT + point.answer / 2)
     decode_s = one.weights_s + one.sequence_s * point.batch + one.kv_s * kept
     return decode_s, point.batch / point.answer * one.prompt_s(PROMPT)
 
 
-def fitted(one: ReplicaSpec, rows: Sequence[Point]) -> tuple[float, float]:
+def fitted(one: ReplicaSpec, rows: Sequence[LeaderboardRow]) -> tuple[float, float]:
     """h0 and h1 in s by weighted least squares."""
     weights = [1 / p.tpot_s**2 for p in rows]
     total = math.fsum(weights)
@@ -79,7 +79,7 @@ def fitted(one: ReplicaSpec, rows: Sequence[Point]) -> tuple[float, float]:
     return y - slope * x, slope
 
 
-def errors(one: ReplicaSpec, host: tuple[float, float], point: Point) -> tuple[float, float]:
+def errors(one: ReplicaSpec, host: tuple[float, float], point: LeaderboardRow) -> tuple[float, float]:
     """Relative errors of the time per output token and of the energy per request."""
     rates = one.rates(None)
     batch = min(round(point.batch), one.max_num_seqs)

@@ -66,7 +66,7 @@ CLASSES: dict[str, tuple[Callable[[random.Random], Saving], bool, bool]] = {
 
 
 @dataclass(slots=True)
-class Load:
+class JobModel:
     """A job's counters. Noise is that of a second; what is read a moment ago is a moment old."""
 
     draw: random.Random
@@ -116,7 +116,7 @@ def day(job: tuple[str, int]) -> tuple[bool, float, float]:
     name, seed = job
     draw = random.Random(f"{name}/{seed}")
     make, serves, restarts = CLASSES[name]
-    load, plan = Load(draw, make(draw), serves), ExperimentPlan(seed, None, 30.0, 4.0, 270.0)
+    load, plan = JobModel(draw, make(draw), serves), ExperimentPlan(seed, None, 30.0, 4.0, 270.0)
     experiment, kept, kept_s = Experiment(plan, START_NS, open_arrivals=serves), "", 0.0
     over, before_uj = False, 0.0
     next_s = draw.expovariate(1 / 7200) if restarts else math.inf

@@ -39,7 +39,7 @@ SERVING = [
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class LoopTotals:
     """The plant's truth of each workload at an instant, and what the agent's processes had cost."""
 
     t_s: float
@@ -78,7 +78,7 @@ class Loop:
         }  # fmt: skip
         return {"client": {"socket": str(self.socket)}, "tokens": pages, "dvfs": steering}
 
-    def mark(self) -> Mark:
+    def mark(self) -> LoopTotals:
         """Truth and costs now."""
         energy, work = {}, {}
         states = {w["name"]: w for w in self.node.workloads()}
@@ -86,7 +86,7 @@ class Loop:
             energy[name] = sum(self.plant.truth(gpu).true_uj for gpu in w["gpus"]) / 1e6
             work[name] = float(states[name]["counters"]["steps" if name == "train" else "generation_tokens"])
         pages = {name: _histograms(w["metrics_url"]) for name, w in self.workloads.items() if w.get("metrics_url")}
-        return Mark(
+        return LoopTotals(
             time.monotonic(), energy, work, of_family(cpu_s, self.agent.pid), of_family(cpu_s, self.actuator.pid), pages
         )
 
@@ -135,7 +135,7 @@ def run(plain_s: float = 300.0, steered_s: float = 900.0, seed: int = 3) -> list
         return _figures(marks, loop.agent.log())
 
 
-def _figures(marks: list[Mark], log: str) -> list[Row]:
+def _figures(marks: list[LoopTotals], log: str) -> list[Row]:
     parts = ((marks[0], marks[1]), (marks[2], marks[3]))
     rows: list[Row] = []
     for name in marks[0].energy_j:

@@ -57,7 +57,7 @@ CALLS = ("", "nvmlDeviceSetGpuLockedClocks", "nvmlDeviceResetGpuLockedClocks", "
 
 
 @dataclass
-class Result:
+class SafetyResult:
     """What happened. `strange`, `late` and `unsteered` are breaches, with the event after which they were seen."""
 
     events: list[str] = field(default_factory=list)
@@ -84,10 +84,10 @@ class PromptCounterRecorder(CounterRecorder):
         super().run()
 
 
-class Watch(threading.Thread):
+class SettingsMonitor(threading.Thread):
     """Looks at the plant, 50 times a second."""
 
-    def __init__(self, node: SteeredNode, result: Result) -> None:
+    def __init__(self, node: SteeredNode, result: SafetyResult) -> None:
         super().__init__(daemon=True)
         self._node, self._result = node, result
         self.lock, self.back_s = threading.Lock(), 0.0
@@ -130,10 +130,10 @@ class Watch(threading.Thread):
             result.late.append(f"{locks} for {took_s:.1f} s after {after}")
 
 
-class Run:
+class FaultInjector:
     """One node and what may happen to it."""
 
-    def __init__(self, node: SteeredNode, draw: random.Random, result: Result, watch: Watch) -> None:
+    def __init__(self, node: SteeredNode, draw: random.Random, result: SafetyResult, watch: SettingsMonitor) -> None:
         self._node, self._draw, self._result, self._watch = node, draw, result, watch
         self._agent = self._actuator = self._on = True
         self._fault: tuple[int, str] | None = None
@@ -328,7 +328,7 @@ class Run:
 
 def play(events: int, kills: int, seed: str) -> tuple[list[Row], Row]:
     """So many events on a node, 0.2 to 25 s apart, then rounds until so many processes got signals; the rounds, and the end."""
-    draw, result, rounds = random.Random(seed), Result(), list[Row]()
+    draw, result, rounds = random.Random(seed), SafetyResult(), list[Row]()
     with tempfile.TemporaryDirectory() as folder, ExitStack() as exits:
         node = SteeredNode(Path(folder))
         node.boot()
@@ -339,9 +339,9 @@ def play(events: int, kills: int, seed: str) -> tuple[list[Row], Row]:
         node.start_actuator()
         exits.push(node)  # ends all of it
         node.start_agent()
-        watch = Watch(node, result)
+        watch = SettingsMonitor(node, result)
         watch.start()
-        chaos = Run(node, draw, result, watch)
+        chaos = FaultInjector(node, draw, result, watch)
         for number in range(events):
             if draw.random() < 0.35:
                 chaos.well()

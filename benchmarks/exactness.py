@@ -31,7 +31,7 @@ from energy_agent.owners.cgroup import membership
 from energy_agent.sim.gpu.plant import Plant
 from energy_agent.sim.node import SimulatedNode
 from tests.support import eventually
-from wattlens.summary import Summary, summarise
+from wattlens.summary import LedgerSummary, summarise
 
 SCENARIO = {
     "boards": [
@@ -57,7 +57,7 @@ SLIP_NS = 300_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
+class GpuTruth:
     """The truth of one GPU at an instant, uJ."""
 
     t_ns: int
@@ -73,14 +73,14 @@ class TruthRecorder(threading.Thread):
         super().__init__(daemon=True)
         self._plant = plant
         self.ended = threading.Event()
-        self.points: dict[str, list[Point]] = {plant.uuid(i): [] for i in range(plant.count)}
+        self.points: dict[str, list[GpuTruth]] = {plant.uuid(i): [] for i in range(plant.count)}
 
     def run(self) -> None:
         """Until `ended`."""
         while not self.ended.wait(0.02):
             for gpu, points in enumerate(self.points.values()):
                 t = self._plant.truth(gpu)
-                points.append(Point(t.t_ns, t.true_uj, t.sensed_uj, t.unseen_uj))
+                points.append(GpuTruth(t.t_ns, t.true_uj, t.sensed_uj, t.unseen_uj))
 
     def published(self, uuid: str, span: tuple[int, int]) -> tuple[int, int]:
         """The most and the least that the counter can have gone on by between the readings at the ends of `span`, uJ.
@@ -91,23 +91,23 @@ class TruthRecorder(threading.Thread):
         first, last = ((self.around(uuid, t - SLIP_NS)[0].sensed_uj, self.around(uuid, t)[1].sensed_uj) for t in span)
         return last[1] - first[0], last[0] - first[1]
 
-    def around(self, uuid: str, t_ns: int) -> tuple[Point, Point]:
+    def around(self, uuid: str, t_ns: int) -> tuple[GpuTruth, GpuTruth]:
         """The two samples around an instant."""
         points = self.points[uuid]
         i = min(max(bisect_right(points, t_ns, key=lambda p: p.t_ns), 1), len(points) - 1)
         return points[i - 1], points[i]
 
-    def at(self, uuid: str, t_ns: int) -> Point:
+    def at(self, uuid: str, t_ns: int) -> GpuTruth:
         """Interpolated between the two samples around an instant."""
         a, b = self.around(uuid, t_ns)
         x = min(1.0, max(0.0, (t_ns - a.t_ns) / max(1, b.t_ns - a.t_ns)))
         mix = [
             round(u + x * (v - u)) for u, v in ((a.true_uj, b.true_uj), (a.sensed_uj, b.sensed_uj), (a.unseen_uj, b.unseen_uj))
         ]
-        return Point(t_ns, *mix)
+        return GpuTruth(t_ns, *mix)
 
 
-class Scraper(threading.Thread):
+class CounterMonitor(threading.Thread):
     """Reads /metrics four times a second through every restart and remembers what fell."""
 
     def __init__(self, agent: AgentProcess) -> None:
@@ -141,7 +141,7 @@ def run(seconds: float = 600.0, kills: int = 50, seed: int = 1) -> Row:
         truth.start()
         time.sleep(0.2)
         with running_agent(node, base / "state", _config(node)) as agent:
-            scraper = Scraper(agent)
+            scraper = CounterMonitor(agent)
             scraper.start()
             time.sleep(2.0)
             began, done = time.monotonic(), {"agent": 0, "reader": 0, "reset": 0}
@@ -194,13 +194,13 @@ def _strike(what: str, agent: AgentProcess, node: SimulatedNode, done: dict[str,
         done["reset"] += 1
 
 
-def _judge(agent: AgentProcess, truth: TruthRecorder, done: dict[str, int], scraper: Scraper) -> Row:
+def _judge(agent: AgentProcess, truth: TruthRecorder, done: dict[str, int], scraper: CounterMonitor) -> Row:
     """Errors are relative to what the counters should have reported.
 
     `lacking_j` is what counters had for certain and the ledger has not, `declared_j` what the ledger says that it may lack.
     `overbooked` counts devices whose counter had less than what is booked, `underbooked` those that lack more than is declared.
     """
-    found: Summary = summarise(agent.state)
+    found: LedgerSummary = summarise(agent.state)
     rows = [located.row for located in read_rows(agent.state)]
     worst, sensor, true, held, over, under, lacking, declared, unseen = 0.0, 0, 0, 0, 0, 0, 0, 0, 0
     for device, bounds in found.devices:

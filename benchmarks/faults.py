@@ -26,7 +26,7 @@ LATEST_S = 60.0  # for a reason, on a machine that is busy
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
+class GpuFault:
     """A fault, how long it stays, and what it must take away."""
 
     kind: str
@@ -38,26 +38,26 @@ class Case:
 
 
 CASES = (
-    Case("lost", 8, "GPU_IS_LOST"),
-    Case("hang", 60, "hangs"),
-    Case("hang", 8, "hangs", call="nvmlDeviceGetTemperatureV"),
-    Case("unknown_error", 6, "UNKNOWN"),
-    Case("reset_required", 6, "RESET_REQUIRED"),
-    Case("timeout", 6, "TIMEOUT"),
-    Case("not_supported", 14, "NOT_SUPPORTED", call="nvmlDeviceGetClockInfo", power_gone=False),
-    Case("no_permission", 14, "NO_PERMISSION", call="nvmlDeviceGetUtilizationRates", power_gone=False),
-    Case("stuck_sensor", 8, "stuck", value=0),
-    Case("stuck_sensor", 8, "stuck", value=1),
-    Case("counter_reset", 4, "", power_gone=False),
-    Case("xid", 4, "", value=79, power_gone=False),
-    Case("mig", 8, "NOT_SUPPORTED", value=2, power_gone=False),
-    Case("latency", 6, "", value=40, power_gone=False),
-    Case("driver_mismatch", 6, "", power_gone=False),
+    GpuFault("lost", 8, "GPU_IS_LOST"),
+    GpuFault("hang", 60, "hangs"),
+    GpuFault("hang", 8, "hangs", call="nvmlDeviceGetTemperatureV"),
+    GpuFault("unknown_error", 6, "UNKNOWN"),
+    GpuFault("reset_required", 6, "RESET_REQUIRED"),
+    GpuFault("timeout", 6, "TIMEOUT"),
+    GpuFault("not_supported", 14, "NOT_SUPPORTED", call="nvmlDeviceGetClockInfo", power_gone=False),
+    GpuFault("no_permission", 14, "NO_PERMISSION", call="nvmlDeviceGetUtilizationRates", power_gone=False),
+    GpuFault("stuck_sensor", 8, "stuck", value=0),
+    GpuFault("stuck_sensor", 8, "stuck", value=1),
+    GpuFault("counter_reset", 4, "", power_gone=False),
+    GpuFault("xid", 4, "", value=79, power_gone=False),
+    GpuFault("mig", 8, "NOT_SUPPORTED", value=2, power_gone=False),
+    GpuFault("latency", 6, "", value=40, power_gone=False),
+    GpuFault("driver_mismatch", 6, "", power_gone=False),
 )
 
 
 @dataclass(slots=True)
-class Watch:
+class ResponseMonitor:
     """What the page said, five times a second."""
 
     uuid: str
@@ -108,9 +108,9 @@ def run(hang_s: float = 60.0, only: tuple[str, ...] = tuple(dict.fromkeys(case.k
         return [_case(case, hang_s, node, agent) for case in CASES if case.kind in only]
 
 
-def _case(case: Case, hang_s: float, node: SimulatedNode, agent: AgentProcess) -> Row:
+def _case(case: GpuFault, hang_s: float, node: SimulatedNode, agent: AgentProcess) -> Row:
     with node.plant() as plant:
-        watch = Watch(plant.uuid(GPU))
+        watch = ResponseMonitor(plant.uuid(GPU))
     pid = agent.pid
     for _ in range(10):
         watch.look(agent)

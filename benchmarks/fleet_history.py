@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.fleet_model import Fleet, Target
+from benchmarks.fleet_model import ScrapedFleet, ScrapeTarget
 from benchmarks.fleet_queries import seconds
-from benchmarks.fleet_servers import Connection
+from benchmarks.fleet_servers import LoopbackConnection
 from benchmarks.fleet_template import Key
 from dashboards.build.build import expressions
 from dashboards.rules import rules
@@ -37,7 +37,7 @@ def asked_for() -> frozenset[str]:
     return frozenset(name for _, expr in expressions() for name in re.findall(r"(?<![:\w])wattlens_[a-z0-9_]+(?![:\w])", expr))
 
 
-class Receiver(Connection):
+class Receiver(LoopbackConnection):
     """A remote-write endpoint on loopback."""
 
     def write(self, request: bytes) -> None:
@@ -47,13 +47,13 @@ class Receiver(Connection):
             raise RuntimeError(f"remote write: {status} {reply[:300]!r}")
 
 
-class Recorded:
+class RecordedSeriesWriter:
     """Writes what rules would have recorded: each series at one value, as often as its group is evaluated."""
 
     def __init__(
         self, found: Iterable[dict[str, Any]], receivers: Sequence[Receiver], external: Sequence[dict[str, str]]
     ) -> None:
-        """Of these, the result of an instant query; `receivers` and `external` as of a `History`."""
+        """Of these, the result of an instant query; `receivers` and `external` as of a `FleetHistoryWriter`."""
         self._receivers = receivers
         every = {rule.record: seconds(group.interval) for group in rules.groups() for rule in group.rules}
         self._heads: dict[float, list[list[bytes]]] = {}
@@ -82,11 +82,11 @@ class Recorded:
                         receiver.write(_request(known[part], samples[part]))
 
 
-class History:
+class FleetHistoryWriter:
     """Writes what a fleet showed; the labels of its series are made once, as that takes longer than a scrape's samples do."""
 
     def __init__(
-        self, fleet: Fleet, receivers: Sequence[Receiver], names: frozenset[str], external: Sequence[dict[str, str]]
+        self, fleet: ScrapedFleet, receivers: Sequence[Receiver], names: frozenset[str], external: Sequence[dict[str, str]]
     ) -> None:
         """Of these metrics; `external` has the labels that each receiver's samples have beside those of the scrape."""
         self._fleet, self._receivers = fleet, receivers
@@ -97,7 +97,9 @@ class History:
             [_heads(target, self._chosen[id(target.template)], more) for target in fleet.targets] for more in external
         ]
 
-    def write(self, times_s: Sequence[float], recorded: Recorded, progress: Callable[[str], None] = lambda _: None) -> int:
+    def write(
+        self, times_s: Sequence[float], recorded: RecordedSeriesWriter, progress: Callable[[str], None] = lambda _: None
+    ) -> int:
         """Write these times, and what was recorded at them; returns the number of samples of one receiver.
 
         All in the order of time, as a server's past is: samples that come late are kept apart and make each query dearer.
@@ -117,7 +119,7 @@ class History:
         return written
 
 
-def _heads(target: Target, series: Iterable[int], more: dict[str, str]) -> list[bytes]:
+def _heads(target: ScrapeTarget, series: Iterable[int], more: dict[str, str]) -> list[bytes]:
     scraped = {"instance": target.name, "job": target.job, **dict(target.more)}
     return [_labels({**more, **_of(target.keys[i]), **scraped}) for i in series]
 

@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks import fleet_capture
-from benchmarks.fleet_model import Fleet, Target
+from benchmarks.fleet_model import ScrapedFleet, ScrapeTarget
 from benchmarks.runner import Row, say
 
 HEAD_MAX_B = 16 << 10
@@ -25,10 +25,10 @@ _MISSING = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
 TEXT, JSON = b"text/plain; version=0.0.4; charset=utf-8", b"application/json"
 
 
-class Pages:
+class FleetResponses:
     """The answers by path."""
 
-    def __init__(self, fleet: Fleet, address: str) -> None:
+    def __init__(self, fleet: ScrapedFleet, address: str) -> None:
         self._targets = {f"/{t.name}/metrics": (t, t.page_format()) for t in fleet.targets}
         self._groups = json.dumps([_group(t, address) for t in fleet.targets]).encode()
 
@@ -44,7 +44,7 @@ class Pages:
         return _OK % (TEXT, len(body)) + body
 
 
-def _group(target: Target, address: str) -> dict[str, object]:
+def _group(target: ScrapeTarget, address: str) -> dict[str, object]:
     labels = {"__metrics_path__": f"/{target.name}/metrics", "instance": target.name, "job": target.job, **dict(target.more)}
     return {"targets": [address], "labels": labels}
 
@@ -52,7 +52,7 @@ def _group(target: Target, address: str) -> dict[str, object]:
 class _Connection(asyncio.Protocol):
     """Requests of one client, one after the other."""
 
-    def __init__(self, pages: Pages) -> None:
+    def __init__(self, pages: FleetResponses) -> None:
         self._pages, self._head = pages, b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -68,9 +68,9 @@ class _Connection(asyncio.Protocol):
             self._transport.close()
 
 
-async def serve(fleet: Fleet, port: int) -> None:
+async def serve(fleet: ScrapedFleet, port: int) -> None:
     """Until it is cancelled."""
-    pages = Pages(fleet, f"127.0.0.1:{port}")
+    pages = FleetResponses(fleet, f"127.0.0.1:{port}")
     server = await asyncio.get_running_loop().create_server(partial(_Connection, pages), "127.0.0.1", port, backlog=1024)
     async with server:
         await server.serve_forever()
@@ -78,7 +78,7 @@ async def serve(fleet: Fleet, port: int) -> None:
 
 def run(nodes: int = 1000, sites: int = 4, port: int = 9500, start: float = 0.0, pages: Path | None = None) -> Iterator[Row]:
     """Serve until SIGINT or SIGTERM; counters begin to move at `start`, UTC s, 0: now. `pages` keeps what was captured."""
-    fleet = Fleet(fleet_capture.pages(pages), nodes, sites, start or time.time())
+    fleet = ScrapedFleet(fleet_capture.pages(pages), nodes, sites, start or time.time())
     say(f"http://127.0.0.1:{port}/targets: {len(fleet.targets)} targets")
     with suppress(KeyboardInterrupt):
         asyncio.run(serve(fleet, port))

@@ -51,7 +51,7 @@ class Activity:
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class ScrapeTarget:
     """A node or a site: the labels that its scrape adds, and what it shows."""
 
     name: str
@@ -81,7 +81,7 @@ class Target:
 
 
 @dataclass(frozen=True)
-class Fleet:
+class ScrapedFleet:
     """So many nodes at so many sites; `start_s`, UTC, is when counters begin to move."""
 
     capture: Capture
@@ -101,7 +101,7 @@ class Fleet:
         return _aged(template(self.capture.site))
 
     @cached_property
-    def targets(self) -> tuple[Target, ...]:
+    def targets(self) -> tuple[ScrapeTarget, ...]:
         """All nodes, then all sites."""
         draw = random.Random(self.seed)
         levels = np.array([draw.uniform(0.75, 1.1) for _ in range(self.nodes)])
@@ -111,7 +111,7 @@ class Fleet:
             activity = Activity(levels[n : n + 1], phases[n : n + 1], self.start_s)
             place = (("site", f"site-{n % self.sites}"),)
             keys = tuple(_renamed(self.node_template.keys, _node_names(n)))
-            found.append(Target(f"gpu-{n:04d}", "wattlens", place, self.node_template, keys, activity))
+            found.append(ScrapeTarget(f"gpu-{n:04d}", "wattlens", place, self.node_template, keys, activity))
         drawn_w = _sum(self.node_template, "wattlens_node_power_watts", source="redfish")
         metered_w = _sum(self.site_template, "wattlens_facility_power_watts", position_of="it-")
         for k in range(self.sites):
@@ -119,7 +119,7 @@ class Fleet:
             activity = Activity(levels[chosen], phases[chosen], self.start_s)
             made = _scaled(self.site_template, drawn_w * len(levels[chosen]) / metered_w)
             keys = tuple(_renamed(made.keys, _site_names(k)))
-            found.append(Target(f"site-{k}", "wattlens-site", (), made, keys, activity))
+            found.append(ScrapeTarget(f"site-{k}", "wattlens-site", (), made, keys, activity))
         return tuple(found)
 
     def power_w(self, at_s: Mapping[str, float]) -> float:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from benchmarks.fleet_servers import Connection
+from benchmarks.fleet_servers import LoopbackConnection
 from dashboards.build.build import artefacts
 
 SCREEN_PX, COLUMNS = 1280, 24
@@ -25,7 +25,7 @@ Kind = Literal["range", "instant", "values"]
 
 
 @dataclass(frozen=True, slots=True)
-class Query:
+class DashboardQuery:
     """A query of a dashboard: where it stands, what it asks, and at which steps it is drawn.
 
     `label` is the label whose values are asked for, of kind values alone; `expr` is then a selector.
@@ -40,7 +40,7 @@ class Query:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class QueryResult:
     """How an answer came: seconds, series (or values), body, and why it failed, or ''."""
 
     seconds: float
@@ -49,7 +49,7 @@ class Answer:
     error: str = ""
 
 
-class Store(Connection):
+class QueryConnection(LoopbackConnection):
     """A server with Prometheus's HTTP API on loopback, asked over one kept connection."""
 
     def __init__(self, port: int, extra: Mapping[str, str] | None = None) -> None:
@@ -92,7 +92,7 @@ def seconds(interval: str) -> float:
     return float(interval[:-1]) * {"s": 1, "m": 60}[interval[-1]] if interval else 0.0
 
 
-def queries(store: Store, range_s: float, scrape_s: float, boards: Collection[str] = ()) -> Iterator[Query]:
+def queries(store: QueryConnection, range_s: float, scrape_s: float, boards: Collection[str] = ()) -> Iterator[DashboardQuery]:
     """Of all dashboards, or those with these uids, their variables put in."""
     for name, content in artefacts().items():
         path = Path(name)
@@ -100,7 +100,7 @@ def queries(store: Store, range_s: float, scrape_s: float, boards: Collection[st
             yield from _of_board(json.loads(content), store, range_s, scrape_s)
 
 
-def _of_board(board: dict[str, Any], store: Store, range_s: float, scrape_s: float) -> Iterator[Query]:
+def _of_board(board: dict[str, Any], store: QueryConnection, range_s: float, scrape_s: float) -> Iterator[DashboardQuery]:
     uid = str(board["uid"])
     values: dict[str, str] = {}
     for variable in board.get("templating", {}).get("list", ()):
@@ -111,14 +111,14 @@ def _of_board(board: dict[str, Any], store: Store, range_s: float, scrape_s: flo
     for annotation in board.get("annotations", {}).get("list", ()):
         if annotation.get("expr"):
             expr = _put(annotation["expr"], values, range_s, 30.0, scrape_s)
-            yield Query(uid, f"annotation {annotation['name']}", expr, "range", scrape_s)
+            yield DashboardQuery(uid, f"annotation {annotation['name']}", expr, "range", scrape_s)
     for panel in _panels(board):
         width = max(1, SCREEN_PX * int(panel.get("gridPos", {}).get("w", COLUMNS)) // COLUMNS)
         step = step_s(range_s, width, max(scrape_s, seconds(panel.get("interval", ""))))
         for target in panel.get("targets", ()):
             where = f"{panel.get('title', '')} / {target.get('legendFormat') or target.get('refId')}"
             expr = _put(target["expr"], values, range_s, step, scrape_s)
-            yield Query(uid, where, expr, "instant" if target.get("instant") else "range", step)
+            yield DashboardQuery(uid, where, expr, "instant" if target.get("instant") else "range", step)
 
 
 def _panels(board: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -127,16 +127,18 @@ def _panels(board: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield from panel.get("panels", ())
 
 
-def _of_variable(uid: str, variable: dict[str, Any], values: Mapping[str, str]) -> Query | None:
+def _of_variable(uid: str, variable: dict[str, Any], values: Mapping[str, str]) -> DashboardQuery | None:
     text = variable.get("query", "")
     text = text.get("query", "") if isinstance(text, dict) else text
     found = _LABEL_VALUES.match(text.strip())
     if variable.get("type") != "query" or found is None:
         return None
-    return Query(uid, f"variable {variable['name']}", _put(found[1] or "", values, 3600, 30, 30), "values", label=found[2])
+    return DashboardQuery(
+        uid, f"variable {variable['name']}", _put(found[1] or "", values, 3600, 30, 30), "values", label=found[2]
+    )
 
 
-def _chosen(variable: dict[str, Any], query: Query | None, store: Store) -> str:
+def _chosen(variable: dict[str, Any], query: DashboardQuery | None, store: QueryConnection) -> str:
     if variable.get("includeAll") and variable.get("current"):
         return str(variable.get("allValue") or ".*")
     current = variable.get("current", {}).get("value") or (variable.get("options") or [{}])[0].get("value", "")
@@ -162,7 +164,7 @@ def _put(expr: str, values: Mapping[str, str], range_s: float, step: float, scra
     return re.sub(r"\$\{(\w+)(?::\w+)?\}|\$(\w+)|\[\[(\w+)\]\]", lambda m: known.get(m[1] or m[2] or m[3], m[0]), expr)
 
 
-def ask(store: Store, query: Query, end_s: float, range_s: float) -> Answer:
+def ask(store: QueryConnection, query: DashboardQuery, end_s: float, range_s: float) -> QueryResult:
     """Send it once."""
     span = {"start": f"{end_s - range_s:.3f}", "end": f"{end_s:.3f}"}
     if query.kind == "values":
@@ -173,6 +175,6 @@ def ask(store: Store, query: Query, end_s: float, range_s: float) -> Answer:
         seconds, body = store.ask("query_range", query=query.expr, step=f"{query.step_s:.0f}", **span)
     found = json.loads(body)
     if found.get("status") != "success":
-        return Answer(seconds, 0, len(body), str(found.get("error", "no result")))
+        return QueryResult(seconds, 0, len(body), str(found.get("error", "no result")))
     data = found["data"]
-    return Answer(seconds, len(data if isinstance(data, list) else data["result"]), len(body))
+    return QueryResult(seconds, len(data if isinstance(data, list) else data["result"]), len(body))

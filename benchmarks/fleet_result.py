@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from benchmarks.fleet_queries import Answer, Query
+from benchmarks.fleet_queries import DashboardQuery, QueryResult
 from benchmarks.runner import Row
 
 QUANTILES = {"median_s": 0.5, "p95_s": 0.95, "most_s": 1.0}
@@ -13,7 +13,7 @@ BAR_S = 1.0
 
 
 @dataclass(slots=True)
-class Result:
+class FleetResult:
     """What came out."""
 
     nodes: int
@@ -38,7 +38,7 @@ class Result:
         return self.failures + off + refused
 
 
-def timing(store: str, query: Query, range_h: float, answers: Sequence[Answer], cpu: float) -> Row:
+def timing(store: str, query: DashboardQuery, range_h: float, answers: Sequence[QueryResult], cpu: float) -> Row:
     """How long a query took on a server, s; `cpu_s` is what the server worked meanwhile, scrapes and rules among it."""
     seconds = sorted(a.seconds for a in answers)
     p95 = seconds[min(len(seconds) - 1, math.ceil(0.95 * len(seconds)) - 1)]
@@ -49,7 +49,7 @@ def timing(store: str, query: Query, range_h: float, answers: Sequence[Answer], 
     }  # fmt: skip
 
 
-def report(result: Result) -> Iterator[Row]:
+def report(result: FleetResult) -> Iterator[Row]:
     """Figures, checks, the times of all queries of a server, each slow one, and what is wrong."""
     yield {"nodes": result.nodes, **dict(sorted(result.figures.items()))}
     yield from ({"check": name, "found": found, "true": true} for name, (found, true) in result.checks.items())

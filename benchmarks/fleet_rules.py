@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import fleet_servers
-from benchmarks.fleet_queries import Store
-from benchmarks.fleet_servers import Server, total
+from benchmarks.fleet_queries import QueryConnection
+from benchmarks.fleet_servers import ServerProcess, total
 
 _RECORDED = '{__name__=~".+:wattlens_.+"}'
 
@@ -19,7 +19,7 @@ def recorded(program: str, folder: Path, port: int, targets: str, count: int, sc
     Raises:
         RuntimeError: targets are not scraped, or rules not evaluated or without success.
     """
-    with fleet_servers.prometheus(program, folder, port) as prometheus, Store(port) as client:
+    with fleet_servers.prometheus(program, folder, port) as prometheus, QueryConnection(port) as client:
         fleet_servers.configure(folder, scrape_s, targets=targets, rules=True)
         prometheus.post("/-/reload")
         until_scraped(prometheus, count, 4 * scrape_s + 60)
@@ -31,28 +31,28 @@ def recorded(program: str, folder: Path, port: int, targets: str, count: int, sc
     return found
 
 
-def failing(prometheus: Store) -> list[str]:
+def failing(prometheus: QueryConnection) -> list[str]:
     """Rules whose last evaluation failed, and why."""
     _, body = prometheus.ask("rules")
     groups = json.loads(body)["data"]["groups"]
     return [f"rule {r['name']}: {r['lastError']}" for g in groups for r in g["rules"] if r["health"] == "err"]
 
 
-def until_scraped(prometheus: Server, targets: int, timeout_s: float) -> None:
+def until_scraped(prometheus: ServerProcess, targets: int, timeout_s: float) -> None:
     """Until all of so many targets are up.
 
     Raises:
         RuntimeError: not in time.
     """
     end = time.monotonic() + timeout_s
-    with Store(prometheus.port) as client:
+    with QueryConnection(prometheus.port) as client:
         while (up := client.value("sum(up)")) != targets:
             if time.monotonic() > end:
                 raise RuntimeError(f"{up} of {targets} targets were scraped")
             time.sleep(0.5)
 
 
-def _until_evaluated(prometheus: Server) -> None:
+def _until_evaluated(prometheus: ServerProcess) -> None:
     """Until rules that stand on those of other groups have been evaluated on what these recorded.
 
     Groups of more than two minutes stand on nobody's, and alerts record nothing.

@@ -27,11 +27,11 @@ from typing import Any
 
 from benchmarks import fleet_capture, fleet_history, fleet_queries, fleet_rules, fleet_servers
 from benchmarks.fleet_capture import Capture
-from benchmarks.fleet_history import History, Receiver, Recorded
-from benchmarks.fleet_model import Fleet
-from benchmarks.fleet_queries import Answer, Store
-from benchmarks.fleet_result import BAR_S, Result, report, timing
-from benchmarks.fleet_servers import EXTERNAL, SCRAPE_S, Server, total
+from benchmarks.fleet_history import FleetHistoryWriter, Receiver, RecordedSeriesWriter
+from benchmarks.fleet_model import ScrapedFleet
+from benchmarks.fleet_queries import QueryConnection, QueryResult
+from benchmarks.fleet_result import BAR_S, FleetResult, report, timing
+from benchmarks.fleet_servers import EXTERNAL, SCRAPE_S, ServerProcess, total
 from benchmarks.runner import Row, say
 from benchmarks.running import Series, cpu_s
 from tests.support import eventually, free_port
@@ -60,11 +60,11 @@ def measure(
     folder: Path,
     scrape_s: float = SCRAPE_S,
     boards: Collection[str] = (),
-) -> Result:
+) -> FleetResult:
     """The same with these pages, in a folder; of these dashboards, or all."""
-    result = Result(nodes)
+    result = FleetResult(nodes)
     start_s = time.time() - hours * 3600 - 60
-    fleet = Fleet(capture, nodes, sites, start_s)
+    fleet = ScrapedFleet(capture, nodes, sites, start_s)
     fleet_capture.save(capture, folder / "capture.json")
     with ExitStack() as stack:
         ports = [free_port() for _ in range(4)]
@@ -84,8 +84,8 @@ def measure(
         say(f"scraping alone, {minutes:g} minutes")
         _watch(result, prometheus, store, load, minutes * 60)
         stores = {
-            "prometheus": stack.enter_context(Store(prometheus.port)),
-            "victoriametrics": stack.enter_context(Store(store.port, {"nocache": "1"})),
+            "prometheus": stack.enter_context(QueryConnection(prometheus.port)),
+            "victoriametrics": stack.enter_context(QueryConnection(store.port, {"nocache": "1"})),
         }
         _check(result, fleet, stores["prometheus"], len(fleet.targets))
         for range_h in sorted({1.0, hours}) if hours >= 1 else [max(hours, 1 / 12)]:
@@ -96,7 +96,7 @@ def measure(
 
 
 @contextmanager
-def _load(fleet: Fleet, folder: Path, port: int) -> Iterator[int]:
+def _load(fleet: ScrapedFleet, folder: Path, port: int) -> Iterator[int]:
     """The load generator; its pid."""
     command = [sys.executable, "-m", "benchmarks", "fleet_load", "--nodes", str(fleet.nodes), "--sites", str(fleet.sites)]
     command += ["--port", str(port), "--pages", str(folder / "capture.json"), "--start", str(fleet.start_s)]
@@ -114,17 +114,20 @@ def _listens(port: int) -> bool:
     return False
 
 
-def _past(fleet: Fleet, receivers: list[Receiver], found: list[dict[str, Any]], hours: float, scrape_s: float) -> None:
+def _past(fleet: ScrapedFleet, receivers: list[Receiver], found: list[dict[str, Any]], hours: float, scrape_s: float) -> None:
     """History until now, also of the time that writing it takes."""
     external = [{}, EXTERNAL]
-    history, recorded = History(fleet, receivers, fleet_history.asked_for(), external), Recorded(found, receivers, external)
+    history, recorded = (
+        FleetHistoryWriter(fleet, receivers, fleet_history.asked_for(), external),
+        RecordedSeriesWriter(found, receivers, external),
+    )
     waiting = fleet_history.times(time.time(), hours, scrape_s)
     while waiting:
         history.write(waiting, recorded, say)
         waiting = fleet_history.times_since(waiting[-1], time.time(), scrape_s)
 
 
-def _watch(result: Result, prometheus: Server, store: Server, load: int, seconds: float) -> None:
+def _watch(result: FleetResult, prometheus: ServerProcess, store: ServerProcess, load: int, seconds: float) -> None:
     """Scraping alone for a while: rates, CPU, memory, rules, lag."""
     before, began = _mark(prometheus, store, load), time.monotonic()
     lags: list[float] = []
@@ -153,7 +156,7 @@ def _watch(result: Result, prometheus: Server, store: Server, load: int, seconds
     figures["load_1m"] = os.getloadavg()[0]
 
 
-def _mark(prometheus: Server, store: Server, load: int) -> dict[str, float]:
+def _mark(prometheus: ServerProcess, store: ServerProcess, load: int) -> dict[str, float]:
     found = prometheus.metrics()
     return {
         "cpu_prometheus": prometheus.cpu_s, "cpu_vm": store.cpu_s, "cpu_load": cpu_s(load),
@@ -170,7 +173,7 @@ def _lag(found: Series) -> float:
     return newest - sent
 
 
-def _check(result: Result, fleet: Fleet, store: Store, targets: int) -> None:
+def _check(result: FleetResult, fleet: ScrapedFleet, store: QueryConnection, targets: int) -> None:
     """Answers of the rules and the pages against the fleet's formulas."""
     up, now_s = store.value("sum(up)"), time.time()
     result.checks["targets up"] = (up, float(targets))
@@ -191,9 +194,9 @@ def _check(result: Result, fleet: Fleet, store: Store, targets: int) -> None:
 
 
 def _time(
-    result: Result,
-    stores: dict[str, Store],
-    servers: dict[str, Server],
+    result: FleetResult,
+    stores: dict[str, QueryConnection],
+    servers: dict[str, ServerProcess],
     range_h: float,
     repeats: int,
     scrape_s: float,
@@ -201,7 +204,7 @@ def _time(
 ) -> None:
     """Every query on every store, and that again in another order: what a server does beside it comes each minute and goes."""
     asked = list(fleet_queries.queries(stores["prometheus"], range_h * 3600, scrape_s, boards))
-    answers: dict[tuple[str, int], list[Answer]] = {(name, n): [] for n in range(len(asked)) for name in stores}
+    answers: dict[tuple[str, int], list[QueryResult]] = {(name, n): [] for n in range(len(asked)) for name in stores}
     cpu_s = dict.fromkeys(answers, 0.0)
     for repeat in range(repeats):
         say(f"{len(asked)} queries over {range_h:g} h: round {repeat + 1} of {repeats}")
@@ -215,7 +218,7 @@ def _time(
             say(f"slow: {result.timings[-1]}")
 
 
-def _after(result: Result, prometheus: Server, store: Server) -> None:
+def _after(result: FleetResult, prometheus: ServerProcess, store: ServerProcess) -> None:
     """Memory after all queries, and bytes a sample on disk: a block of Prometheus made now, the parts of VictoriaMetrics."""
     figures = result.figures
     figures["prometheus_rss_after_queries_mib"] = prometheus.memory_b[1] / 2**20

@@ -26,7 +26,7 @@ MEMORY_LIMIT_B = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
 """Of each server's Go heap: near it a server does little but collect, so it is far above what a fleet of 1,000 nodes takes."""
 
 
-class Server:
+class ServerProcess:
     """A server as a process."""
 
     def __init__(self, command: Sequence[str], folder: Path, port: int, ready: str) -> None:
@@ -94,7 +94,7 @@ class Server:
         self.process.wait(120)
 
 
-class Connection:
+class LoopbackConnection:
     """A kept connection to a server on loopback, which closes what rests for minutes."""
 
     def __init__(self, port: int) -> None:
@@ -122,8 +122,8 @@ class Connection:
 
 
 @contextmanager
-def _running(command: Sequence[str], folder: Path, port: int, ready: str) -> Iterator[Server]:
-    server = Server(command, folder, port, ready)
+def _running(command: Sequence[str], folder: Path, port: int, ready: str) -> Iterator[ServerProcess]:
+    server = ServerProcess(command, folder, port, ready)
     try:
         server.wait_ready()
         yield server
@@ -132,7 +132,7 @@ def _running(command: Sequence[str], folder: Path, port: int, ready: str) -> Ite
 
 
 @contextmanager
-def prometheus(program: str, folder: Path, port: int) -> Iterator[Server]:
+def prometheus(program: str, folder: Path, port: int) -> Iterator[ServerProcess]:
     """Prometheus that scrapes nothing yet."""
     folder.mkdir(parents=True, exist_ok=True)
     configure(folder, SCRAPE_S)
@@ -171,7 +171,7 @@ def _quickened(rules: str, scrape_s: float) -> str:
 
 
 @contextmanager
-def victoria_metrics(program: str, folder: Path, port: int) -> Iterator[Server]:
+def victoria_metrics(program: str, folder: Path, port: int) -> Iterator[ServerProcess]:
     """VictoriaMetrics as the long-term store; newest samples are shown at once."""
     command = [
         program, f"-storageDataPath={folder / 'data'}", f"-httpListenAddr=127.0.0.1:{port}", "-retentionPeriod=30d",

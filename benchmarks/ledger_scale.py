@@ -16,7 +16,7 @@ from pathlib import Path
 
 import duckdb
 
-from benchmarks.chain import Chain
+from benchmarks.chain import SegmentChainWriter
 from benchmarks.runner import Row
 from benchmarks.running import own_cpu_s
 from energy_agent.core.energy import Entry, Identity, Method, State, Tokens, WorkloadFacts
@@ -39,7 +39,7 @@ def write_node(job: tuple[Path, int, int, int, int]) -> int:
     identity = Identity("fleet", f"node-{node:05d}", "boot", "0.1.0", True)
     devices = [DeviceFacts(f"GPU-{node:05d}-{g}", "H100", 0.05, T0) for g in range(gpus)]
     facts = [WorkloadFacts(f"pod-{node}-{k}", T0, "pod", {"namespace": "ns", "team": "red"}) for k in range(2)]
-    chained, total = Chain(folder, identity), 0
+    chained, total = SegmentChainWriter(folder, identity), 0
     for hour in range(hours):
         entries, tokens = [], []
         for quarter in range(4):

@@ -14,7 +14,7 @@ from dvfs.tables import SettingRow, SettingTable
 
 
 @dataclass(frozen=True, slots=True)
-class Curve:
+class PowerCurve:
     """P(f) = p0 + b f (1 + s max(0, f - knee))^2 at full intensity, up to `limit_w`."""
 
     p0_w: float
@@ -32,10 +32,10 @@ class Curve:
 
 
 BOARDS = {
-    "A100": Curve(52.8, 0.1331, 1020, 0.00104, 1410, 400),
-    "H100": Curve(62.3, 0.2232, 1005, 0.00072, 1980, 700),
-    "A40": Curve(82.9, 0.136, 1260, 0.0022, 1740, 300),
-    "V100": Curve(40.0, 0.1, 945, 0.001, 1530, 300),
+    "A100": PowerCurve(52.8, 0.1331, 1020, 0.00104, 1410, 400),
+    "H100": PowerCurve(62.3, 0.2232, 1005, 0.00072, 1980, 700),
+    "A40": PowerCurve(82.9, 0.136, 1260, 0.0022, 1740, 300),
+    "V100": PowerCurve(40.0, 0.1, 945, 0.001, 1530, 300),
 }
 
 
@@ -56,7 +56,7 @@ def job(board: str, knob: str, count: int, seed: int) -> SettingTable:
 
 
 def _row(
-    curve: Curve, setting: float, clock: float, limit: float, phases: Sequence[tuple[float, float, float]], host: float
+    curve: PowerCurve, setting: float, clock: float, limit: float, phases: Sequence[tuple[float, float, float]], host: float
 ) -> SettingRow:
     time_s, energy_j = host, host * (curve.p0_w + 20)
     for share, boundness, intensity in phases:

@@ -15,21 +15,21 @@ from pathlib import Path
 from random import Random
 
 from benchmarks.runner import Row
-from benchmarks.serving_lockstep import Load, serve
+from benchmarks.serving_lockstep import ServingLoad, serve
 from energy_agent.tokens.prefill_decode import Window, split
 
 BOARDS = {"H100-SXM5-80GB": 1.0, "A100-SXM4-80GB": 0.5, "H200-SXM": 1.2, "L40S": 0.3, "H100-PCIE-80GB": 0.6}
 """SKU -> about how fast it serves."""
 
 
-def draw(seed: int) -> Load:
+def draw(seed: int) -> ServingLoad:
     """A load that the board can serve, from nearly idle to saturated."""
     random = Random(seed)
     sku = random.choice(sorted(BOARDS))
     large = random.random() < 0.25
     prompt, output = random.choice([200, 500, 1020, 2000, 4000]), random.choice([60, 129, 250, 400])
     speed = BOARDS[sku] * (0.5 if large else 1.0) * min(1.0, 1020 / prompt) * min(1.0, 200 / output)
-    return Load(
+    return ServingLoad(
         sku=sku,
         model="Qwen/Qwen3-32B" if large else "meta-llama/Llama-3.1-8B-Instruct",
         gpus=2 if large else 1,

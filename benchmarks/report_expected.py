@@ -11,16 +11,16 @@ from importlib.resources import files
 from typing import Any, Final
 
 from benchmarks.report_fleet import GPUS, SITES, edge_uj, site_of
-from benchmarks.report_ledger import HOURLY, Ledger, intensity
+from benchmarks.report_ledger import HOURLY, CompactedLedger, intensity
 from benchmarks.report_segments import GAIN_PPM
-from benchmarks.report_truth import ACTIVE, HOST, IDLE, NOBODY, OTHER, Truth
+from benchmarks.report_truth import ACTIVE, HOST, IDLE, NOBODY, OTHER, ExpectedTotals
 
 _NINE: Final = Context(prec=9, rounding=ROUND_HALF_EVEN)
 _J, _KWH, _HOUR_NS = 1_000_000, 3_600_000_000_000, 3_600_000_000_000
 Sums = list[int]
 
 
-def expected(ledger: Ledger) -> Iterator[tuple[str, Fraction]]:
+def expected(ledger: CompactedLedger) -> Iterator[tuple[str, Fraction]]:
     """(id of a figure, its value, exactly)."""
     truth = ledger.truth
     every = [0, 0, 0, 0]
@@ -75,7 +75,7 @@ def _grams(site: str, cells: Mapping[int, int]) -> Fraction:
     return sum((uj * worth(cell) for cell, uj in cells.items()), Fraction(0)) / _KWH
 
 
-def _groups(ledger: Ledger) -> Iterator[tuple[str, Fraction]]:
+def _groups(ledger: CompactedLedger) -> Iterator[tuple[str, Fraction]]:
     """What workloads held, in all and by whose they are: energy, and grams of their own cells times the site's PUE."""
     parts: dict[str, Sums] = {}
     grams: dict[str, Fraction] = {}
@@ -117,7 +117,7 @@ def _groups(ledger: Ledger) -> Iterator[tuple[str, Fraction]]:
             yield f"co2e.lifecycle.held.location{suffix}", sum((grams[key] for key in keys), Fraction(0))
 
 
-def _tokens(truth: Truth) -> Iterator[tuple[str, Fraction]]:
+def _tokens(truth: ExpectedTotals) -> Iterator[tuple[str, Fraction]]:
     counts: dict[str, int] = {}
     for key, tokens in truth.tokens.items():
         _, part, _, phase = key.split("/")
@@ -128,7 +128,7 @@ def _tokens(truth: Truth) -> Iterator[tuple[str, Fraction]]:
         yield identity, Fraction(tokens)
 
 
-def bounds(truth: Truth) -> dict[str, tuple[int, int]]:
+def bounds(truth: ExpectedTotals) -> dict[str, tuple[int, int]]:
     """The least and the most that the GPUs of a site, and of all, can have used, uJ.
 
     A board's gain error is at most so many ppm of what is true, hence E x g / (1 - g) of what was metered. Of the errors of its
@@ -150,7 +150,7 @@ def bounds(truth: Truth) -> dict[str, tuple[int, int]]:
     return {f"energy.gpu{key}": (uj - wrong, uj + wrong + unseen) for key, (uj, wrong, unseen) in found.items()}
 
 
-def differences(facts: Mapping[str, Any], ledger: Ledger) -> tuple[list[str], int, int]:
+def differences(facts: Mapping[str, Any], ledger: CompactedLedger) -> tuple[list[str], int, int]:
     """(what is not equal, how many figures are equal to the last digit, how many of these are quotients of nine digits)."""
     figures: dict[str, Mapping[str, Any]] = {f["id"]: f for f in facts["figures"]}
     wrong, equal, rounded = [], 0, 0

@@ -29,7 +29,7 @@ HOLE_REASON, DEAD_REASON = "gpu_lost", "gpu_dead"
 BOUND_UJ_S: Final = 700_000_000
 
 
-class Site(NamedTuple):
+class SiteCalendar(NamedTuple):
     """A site: its local midnights that begin and end the quarter are so many cells after those of UTC."""
 
     name: str
@@ -40,15 +40,15 @@ class Site(NamedTuple):
 
 
 SITES: Final = (
-    Site("rvk", "Atlantic/Reykjavik", "ISL", 0, 0),
-    Site("blr", "Asia/Kolkata", "IND", -22, -22),
-    Site("pdx", "America/Los_Angeles", "USA", 28, 32),
+    SiteCalendar("rvk", "Atlantic/Reykjavik", "ISL", 0, 0),
+    SiteCalendar("blr", "Asia/Kolkata", "IND", -22, -22),
+    SiteCalendar("pdx", "America/Los_Angeles", "USA", 28, 32),
 )
 MODELS: Final = (("llama-3.1-70b", "fp8"), ("qwen2.5-32b", "bf16"))
 TEAMS: Final = tuple(f"team-{letter}" for letter in "abcdefghijkl")
 
 
-class Job(NamedTuple):
+class JobTemplate(NamedTuple):
     """What all of a job's holders share. `use`: train | serve | dev."""
 
     use: str
@@ -61,14 +61,14 @@ class Job(NamedTuple):
     group: str
 
 
-class Stay(NamedTuple):
+class JobPlacement(NamedTuple):
     """A job on some GPUs of a node over cells [start, end), counted from the fleet's first. `lead`: its steps are told here."""
 
     start: int
     end: int
     gpus: tuple[int, ...]
     workload: str
-    job: Job
+    job: JobTemplate
     lead: bool
 
 
@@ -76,7 +76,7 @@ class Use(NamedTuple):
     """One GPU's cell: by whom it was held, for how long and with which energy; `pieces`: busy and idle by turns so often."""
 
     form: int
-    holders: tuple[Stay, ...]
+    holders: tuple[JobPlacement, ...]
     active_ns: int = 0
     idle_ns: int = 0
     active_uj: int = 0
@@ -90,8 +90,8 @@ class NodeCell(NamedTuple):
     cell: int
     uses: tuple[Use, ...]
     host_uj: int
-    tokens: tuple[tuple[Stay, int, int], ...]  # generated, prompted
-    steps: tuple[tuple[Stay, int], ...]
+    tokens: tuple[tuple[JobPlacement, int, int], ...]  # generated, prompted
+    steps: tuple[tuple[JobPlacement, int], ...]
 
 
 UTC_DAYS: Final = QUARTER_DAYS + 2
@@ -110,13 +110,13 @@ def cells_of(day: int) -> range:
     return range(max(0, first), min(CELLS, first + CELLS_A_DAY))
 
 
-def window(site: Site) -> range:
+def window(site: SiteCalendar) -> range:
     """The cells of a site's quarter."""
     return range(MARGIN + site.begins, MARGIN + QUARTER_DAYS * CELLS_A_DAY + site.ends)
 
 
 @dataclass(frozen=True)
-class Fleet:
+class SyntheticFleet:
     """How large; one of another seed does other things."""
 
     nodes: int = 1250
@@ -132,7 +132,7 @@ class Fleet:
         return range(block * BLOCK, min(self.nodes, (block + 1) * BLOCK))
 
 
-def site_of(node: int) -> Site:
+def site_of(node: int) -> SiteCalendar:
     """Where a node stands: blocks are dealt out in turn."""
     return SITES[node // BLOCK % len(SITES)]
 
@@ -153,11 +153,11 @@ def edge_uj(node: int, gpu: int) -> int:
 
 
 @lru_cache(2)
-def plan(fleet: Fleet, block: int) -> tuple[tuple[Stay, ...], ...]:
+def plan(fleet: SyntheticFleet, block: int) -> tuple[tuple[JobPlacement, ...], ...]:
     """Every stay on a block's nodes, each node's by itself."""
     rng = random.Random(f"{fleet.seed}/plan/{block}")
     nodes = len(fleet.nodes_of(block))
-    stays: list[list[Stay]] = [[] for _ in range(nodes)]
+    stays: list[list[JobPlacement]] = [[] for _ in range(nodes)]
     start = 0
     while start < CELLS:
         end = min(CELLS, start + rng.randint(8, 21 * CELLS_A_DAY))
@@ -167,7 +167,7 @@ def plan(fleet: Fleet, block: int) -> tuple[tuple[Stay, ...], ...]:
             if width > 1:
                 job = _job(rng, "train", width * GPUS)
                 for i in range(at, at + width):
-                    stays[i].append(Stay(start, end, tuple(range(GPUS)), _name(rng), job, i == at))
+                    stays[i].append(JobPlacement(start, end, tuple(range(GPUS)), _name(rng), job, i == at))
             else:
                 stays[at] += _alone(rng, start, end)
             at += width
@@ -175,7 +175,7 @@ def plan(fleet: Fleet, block: int) -> tuple[tuple[Stay, ...], ...]:
     return tuple(tuple(each) for each in stays)
 
 
-def _alone(rng: random.Random, start: int, end: int) -> Iterator[Stay]:
+def _alone(rng: random.Random, start: int, end: int) -> Iterator[JobPlacement]:
     """Jobs within one node, side by side and one after the other, with time between that nobody holds."""
     first = 0
     for size in rng.choice(((8,), (4, 4), (4, 4), (4, 2, 2), (2, 2, 2, 1, 1), (1,) * 8)):
@@ -187,17 +187,17 @@ def _alone(rng: random.Random, start: int, end: int) -> Iterator[Stay]:
                 until = min(end, at + rng.randint(1, 48))
             else:
                 use = rng.choice(("train", "dev")) if size == 1 else rng.choice(("serve", "serve", "train", "dev"))
-                yield Stay(at, until, gpus, _name(rng), _job(rng, use, size), lead=True)
+                yield JobPlacement(at, until, gpus, _name(rng), _job(rng, use, size), lead=True)
                 if size == 1 and rng.random() < 0.15:
-                    yield Stay(at, until, gpus, _name(rng), _job(rng, "dev", size), lead=True)
+                    yield JobPlacement(at, until, gpus, _name(rng), _job(rng, "dev", size), lead=True)
             at = until
 
 
-def _job(rng: random.Random, use: str, size: int) -> Job:
+def _job(rng: random.Random, use: str, size: int) -> JobTemplate:
     team = rng.choice(TEAMS)
     model, precision = rng.choice(MODELS) if use == "serve" else ("", "")
     group = f"{use}-{rng.getrandbits(40):010x}"
-    return Job(use, size, team, f"project-{rng.randrange(3)}", model, precision, "spot" if use == "dev" else "", group)
+    return JobTemplate(use, size, team, f"project-{rng.randrange(3)}", model, precision, "spot" if use == "dev" else "", group)
 
 
 def _name(rng: random.Random) -> str:
@@ -206,7 +206,7 @@ def _name(rng: random.Random) -> str:
 
 
 @lru_cache(16)
-def dead(fleet: Fleet, node: int) -> tuple[int, range]:
+def dead(fleet: SyntheticFleet, node: int) -> tuple[int, range]:
     """The board of a node that is dead for a while, and when; most have none."""
     rng = random.Random(f"{fleet.seed}/dead/{node}")
     if rng.random() > 0.08:
@@ -215,7 +215,7 @@ def dead(fleet: Fleet, node: int) -> tuple[int, range]:
     return rng.randrange(GPUS), range(start, min(CELLS, start + rng.randint(4, 40 * CELLS_A_DAY)))
 
 
-def node_day(fleet: Fleet, node: int, day: int) -> Iterator[NodeCell]:
+def node_day(fleet: SyntheticFleet, node: int, day: int) -> Iterator[NodeCell]:
     """A node's cells of a UTC day."""
     rng = random.Random(f"{fleet.seed}/day/{node}/{day}")
     cells = cells_of(day)
@@ -223,7 +223,12 @@ def node_day(fleet: Fleet, node: int, day: int) -> Iterator[NodeCell]:
     drawn = array("I", rng.randbytes(4 * (2 * GPUS + 2) * len(cells)))
     hole = (rng.randrange(GPUS), rng.choice(cells)) if rng.random() < 0.05 else (-1, -1)
     gone, gone_when = dead(fleet, node)
-    until, holders, engines, trainings = cells.start, list[tuple[Stay, ...]](), list[Stay](), list[Stay]()
+    until, holders, engines, trainings = (
+        cells.start,
+        list[tuple[JobPlacement, ...]](),
+        list[JobPlacement](),
+        list[JobPlacement](),
+    )
     at = 0
     for cell in cells:
         if cell >= until:
@@ -253,7 +258,7 @@ def node_day(fleet: Fleet, node: int, day: int) -> Iterator[NodeCell]:
         yield NodeCell(cell, tuple(uses), 900 * (600_000_000 + (a >> 4)) + (b & 4_095), tokens, steps)
 
 
-def _held(held: tuple[Stay, ...], a: int, b: int) -> Use:
+def _held(held: tuple[JobPlacement, ...], a: int, b: int) -> Use:
     """One holder's cell: training is nearly always busy, an engine waits in between, who develops waits most of the time."""
     use = held[0].job.use
     if use == "train":

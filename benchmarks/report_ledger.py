@@ -14,14 +14,14 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks.chain import Chain
+from benchmarks.chain import SegmentChainWriter
 from benchmarks.report_fleet import (
     CELL_NS,
     CELLS,
     SITES,
     UTC_DAYS,
-    Fleet,
-    Site,
+    SiteCalendar,
+    SyntheticFleet,
     cells_of,
     node_day,
     node_name,
@@ -29,8 +29,8 @@ from benchmarks.report_fleet import (
     start_ns,
     window,
 )
-from benchmarks.report_segments import BOOT, CLUSTER, VERSION, Head, node_lines, write
-from benchmarks.report_truth import Truth
+from benchmarks.report_segments import BOOT, CLUSTER, VERSION, ChainEnd, node_lines, write
+from benchmarks.report_truth import ExpectedTotals
 from benchmarks.runner import Row, say
 from benchmarks.running import own_cpu_s
 from energy_agent.core.energy import Entry, Identity, Method, State, WorkloadFacts
@@ -57,12 +57,12 @@ HOURLY: Final = "blr"
 
 
 @dataclass(frozen=True)
-class Ledger:
+class CompactedLedger:
     """Compacted days, what they come to, and what they took."""
 
     folder: Path
     org: Path
-    truth: Truth
+    truth: ExpectedTotals
     meters: dict[str, dict[str, dict[int, int]]]  # site -> meter -> cell -> uJ, within the quarter
     costs: list[Row]  # of each batch: wall and CPU seconds of making and of compacting it, and how much it was
 
@@ -72,11 +72,11 @@ def intensity(cell: int) -> Decimal:
     return Decimal(60_000 + (cell // HOUR) * 7_919 % 23_000).scaleb(-2)
 
 
-def make(fleet: Fleet, folder: Path, days: int = UTC_DAYS, jobs: int = 2) -> Ledger:
+def make(fleet: SyntheticFleet, folder: Path, days: int = UTC_DAYS, jobs: int = 2) -> CompactedLedger:
     """Make the first `days` of UTC."""
     folder.mkdir(parents=True, exist_ok=True)
-    ledger = Ledger(folder / "days", _inputs(fleet, folder), Truth(), {}, [])
-    heads: dict[str, Head] = {}
+    ledger = CompactedLedger(folder / "days", _inputs(fleet, folder), ExpectedTotals(), {}, [])
+    heads: dict[str, ChainEnd] = {}
     for first in range(0, days, BATCH):
         batch = range(first, min(days, first + BATCH))
         truth, meters, cost = _batch(fleet, folder, batch, heads, ledger.truth.touching, jobs)
@@ -90,19 +90,19 @@ def make(fleet: Fleet, folder: Path, days: int = UTC_DAYS, jobs: int = 2) -> Led
     return ledger
 
 
-_Job = tuple[Fleet, Path, int, range, dict[str, Head], set[str]]
+_Job = tuple[SyntheticFleet, Path, int, range, dict[str, ChainEnd], set[str]]
 
 
 def _batch(
-    fleet: Fleet, folder: Path, days: range, heads: dict[str, Head], touching: set[str], jobs: int
-) -> tuple[Truth, dict[str, Any], Row]:
+    fleet: SyntheticFleet, folder: Path, days: range, heads: dict[str, ChainEnd], touching: set[str], jobs: int
+) -> tuple[ExpectedTotals, dict[str, Any], Row]:
     """Generate and compact some days; `heads` move on with each chain."""
     source = folder / "segments"
     shutil.rmtree(source, ignore_errors=True)
     for day in days:
         (source / f"{day:02d}").mkdir(parents=True)
     began, cpu = time.perf_counter(), own_cpu_s()
-    truth, count, size = Truth(), 0, 0
+    truth, count, size = ExpectedTotals(), 0, 0
     touched: dict[int, set[str]] = {}
     for name in touching:
         touched.setdefault(int(name.partition("/")[0]), set()).add(name)
@@ -121,7 +121,7 @@ def _batch(
             count, size = count + files, size + written
     meters: dict[str, Any] = {}
     for site in SITES[: min(len(SITES), fleet.blocks)]:
-        head, meters[site.name], files, written = _site(source, site, days, heads.get(site.name, Head()), truth)
+        head, meters[site.name], files, written = _site(source, site, days, heads.get(site.name, ChainEnd()), truth)
         heads[site.name] = head
         count, size = count + files, size + written
     made_s, made_cpu_s = time.perf_counter() - began, own_cpu_s() - cpu
@@ -142,14 +142,14 @@ def _batch(
     return truth, meters, cost
 
 
-def _block(job: _Job) -> tuple[Truth, dict[str, Head], int, int]:
+def _block(job: _Job) -> tuple[ExpectedTotals, dict[str, ChainEnd], int, int]:
     """Segments and sums of a block's nodes over some days."""
     fleet, folder, block, days, heads, touching = job
-    truth, ends = Truth(touching=touching), dict[str, Head]()
+    truth, ends = ExpectedTotals(touching=touching), dict[str, ChainEnd]()
     count = size = 0
     for node in fleet.nodes_of(block):
         name = node_name(node)
-        head = heads.get(name, Head())
+        head = heads.get(name, ChainEnd())
         for day in days:
             cells = list(node_day(fleet, node, day))
             truth.add(node, cells)
@@ -163,16 +163,18 @@ def _block(job: _Job) -> tuple[Truth, dict[str, Head], int, int]:
     return truth, ends, count, size
 
 
-def meter_energy(site: Site, cell: int, nodes_uj: int) -> dict[str, int]:
+def meter_energy(site: SiteCalendar, cell: int, nodes_uj: int) -> dict[str, int]:
     """What a site's meters count in a cell in which its nodes used so much."""
     it = nodes_uj * 102 // 100 + cell % 1_000
     overhead = it * (_OVERHEAD_PERCENT[site.name] * 100 + cell % 300) // 10_000
     return {"main": it + overhead, "it": it, "cooling": overhead * 4 // 5}
 
 
-def _site(folder: Path, site: Site, days: range, head: Head, truth: Truth) -> tuple[Head, dict[str, Any], int, int]:
+def _site(
+    folder: Path, site: SiteCalendar, days: range, head: ChainEnd, truth: ExpectedTotals
+) -> tuple[ChainEnd, dict[str, Any], int, int]:
     """The site's own ledger, written by the product's book; meters of the quarter's cells, and the sum of all."""
-    chain = Chain(folder, Identity(CLUSTER, site.name, BOOT, VERSION, True), *head)
+    chain = SegmentChainWriter(folder, Identity(CLUSTER, site.name, BOOT, VERSION, True), *head)
     found, everything = {m.id: dict[int, int]() for m in METERS}, 0
     names = {m.id: m.device(site.name) for m in METERS}
     facts = [WorkloadFacts(names[m.id], start_ns(0), METER_KIND, m.labels) for m in METERS]
@@ -195,10 +197,10 @@ def _site(folder: Path, site: Site, days: range, head: Head, truth: Truth) -> tu
                         found[meter][cell] = energy
             chain.add(Batch(entries, facts=facts, devices=devices))
             size += (chain.folder / segments.file_name(CLUSTER, site.name, chain.number - 1)).stat().st_size
-    return Head(chain.number, chain.previous), {**found, "all": everything}, chain.number - head.sequence, size
+    return ChainEnd(chain.number, chain.previous), {**found, "all": everything}, chain.number - head.sequence, size
 
 
-def _inputs(fleet: Fleet, folder: Path) -> Path:
+def _inputs(fleet: SyntheticFleet, folder: Path) -> Path:
     """The inventory, the grid that is told by the hour, and org.yaml, which names both."""
     lines = ["cluster,node,uuid,sku,site,from,to"]
     lines += [f"{CLUSTER},{node_name(node)},,,{site_of(node).name},," for node in range(fleet.nodes)]

@@ -14,7 +14,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Final
 
-from benchmarks.chain import Chain
+from benchmarks.chain import SegmentChainWriter
 from benchmarks.report_scale import report
 from benchmarks.runner import Row
 from energy_agent.core.energy import Entry, Gap, Identity, Method, State, WorkloadFacts
@@ -37,7 +37,7 @@ _HOLE_IN: Final = 50
 """One day in so many of a meter has an hour without readings."""
 
 
-class Building:
+class BuildingMeters:
     """Meters of a building: a feed, cooling below it, and PDUs. `read_uj` and `read_ns` are what each was read for."""
 
     def __init__(self, meters: int) -> None:
@@ -83,11 +83,11 @@ class Building:
         return Fraction(whole["main"], sum(uj for m, uj in whole.items() if m.startswith("pdu-")))
 
 
-def ledger(building: Building, folder: Path) -> int:
+def ledger(building: BuildingMeters, folder: Path) -> int:
     """Write and compact the year, and a GPU's day in the quarter; returns how many rows the days have."""
     source = folder / "segments"
     source.mkdir()
-    site = Chain(source, Identity("bench", SITE, "boot-1", "0.1.0", True))
+    site = SegmentChainWriter(source, Identity("bench", SITE, "boot-1", "0.1.0", True))
     for batch in chain([building.told()], *(building.day(day) for day in range(YEAR))):
         site.add(batch)
     start = END_NS - DAY_NS
@@ -96,7 +96,7 @@ def ledger(building: Building, folder: Path) -> int:
         for t in range(start, END_NS, CELL_NS)
     ]
     told = Batch(facts=[WorkloadFacts("job", start, "pod")], devices=[DeviceFacts("GPU-1", "H100", 0.05, start)])
-    Chain(source, Identity("bench", "node", "boot-1", "0.1.0", True)).add(replace(told, entries=gpu))
+    SegmentChainWriter(source, Identity("bench", "node", "boot-1", "0.1.0", True)).add(replace(told, entries=gpu))
     found = index.build([source])
     return sum(one.rows for day in compact_days(found, folder / "days", found.days, Sites({}, SITE)) for one in day.statements)
 
@@ -106,7 +106,7 @@ def run(meters: int = 90) -> Row:
     if meters < 3:
         raise UsageError(f"--meters {meters}: expected a feed, cooling and at least one PDU")
     with tempfile.TemporaryDirectory(prefix="report-meters-") as scratch:
-        building, folder = Building(meters), Path(scratch)
+        building, folder = BuildingMeters(meters), Path(scratch)
         rows = ledger(building, folder)
         row = report(folder / "days", folder / "report", "--quarter", "2026Q3")
         figures = json.loads((folder / "report" / "facts.json").read_text())["figures"]

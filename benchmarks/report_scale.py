@@ -18,8 +18,8 @@ from subprocess import DEVNULL, PIPE, Popen
 from typing import Final
 
 from benchmarks import report_expected, report_ledger
-from benchmarks.report_fleet import QUARTER, UTC_DAYS, Fleet
-from benchmarks.report_ledger import Ledger
+from benchmarks.report_fleet import QUARTER, UTC_DAYS, SyntheticFleet
+from benchmarks.report_ledger import CompactedLedger
 from benchmarks.runner import Row
 from benchmarks.running import cpu_s, of_family
 from energy_agent.core.errors import UsageError
@@ -31,7 +31,7 @@ _LOOK_S: Final = 0.02
 _PAGE_B: Final = os.sysconf("SC_PAGE_SIZE")
 
 
-def build(ledger: Ledger, out: Path, period: Sequence[str] = ("--quarter", QUARTER)) -> Row:
+def build(ledger: CompactedLedger, out: Path, period: Sequence[str] = ("--quarter", QUARTER)) -> Row:
     """Make the report of a fleet as a user does."""
     return report(ledger.folder, out, *period, "--org", str(ledger.org), "--as-of", AS_OF)
 
@@ -59,7 +59,7 @@ def resident_b(pid: int) -> int:
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE_B
 
 
-def part(ledger: Ledger, out: Path, share: Fraction) -> Row:
+def part(ledger: CompactedLedger, out: Path, share: Fraction) -> Row:
     """A report of a share of the quarter's days of UTC that there are, from a morning to another, and their rows."""
     names = sorted({path.name for path in ledger.folder.glob("*/*")})[1:]
     names = names[: max(2, int(len(names) * share))]
@@ -69,9 +69,9 @@ def part(ledger: Ledger, out: Path, share: Fraction) -> Row:
     return {"report of": f"{rows} rows, from a morning to another", "rows": rows, **row, "ok": True}
 
 
-def measure(nodes: int, folder: Path, *, days: int = UTC_DAYS, jobs: int = 2) -> tuple[Ledger, list[Row]]:
+def measure(nodes: int, folder: Path, *, days: int = UTC_DAYS, jobs: int = 2) -> tuple[CompactedLedger, list[Row]]:
     """Make the ledger and its report, twice, and those of parts of it."""
-    ledger = report_ledger.make(Fleet(nodes), folder, days, jobs)
+    ledger = report_ledger.make(SyntheticFleet(nodes), folder, days, jobs)
     outs = [folder / "report-a", folder / "report-b"]
     runs = [{"report of": "all", "rows": sum(cost["rows"] for cost in ledger.costs), **build(ledger, out)} for out in outs]
     names = [sorted(path.name for path in out.iterdir()) for out in outs]

@@ -21,9 +21,9 @@ from benchmarks.report_fleet import (
     HOLED,
     SHARED,
     UNHELD,
+    JobPlacement,
     NodeCell,
     S,
-    Stay,
     Use,
     device_name,
     edge_uj,
@@ -40,7 +40,7 @@ GAIN_PPM, HOST_GAIN_PPM = 50_000, 20_000
 BOOT, VERSION = "boot-1", "0.1.0"
 
 
-class Head(NamedTuple):
+class ChainEnd(NamedTuple):
     """Where a node's chain stands: number of the next segment, hash of the last."""
 
     sequence: int = 0
@@ -52,7 +52,7 @@ def host_name(node: int) -> str:
     return f"host:{CLUSTER}:{node_name(node)}"
 
 
-def labels(stay: Stay) -> dict[str, str]:
+def labels(stay: JobPlacement) -> dict[str, str]:
     """What a pod says of itself."""
     job = stay.job
     told = {"namespace": job.team, "pod": f"{job.group}-{stay.workload[4:8]}", "team": job.team, "project": job.project}
@@ -74,7 +74,7 @@ def host_shares(cell: NodeCell) -> list[tuple[str, int]]:
 def node_lines(node: int, cells: Iterable[NodeCell]) -> list[str]:
     """The rows of a segment, as text in their order."""
     lines: list[str] = []
-    named: dict[str, Stay] = {}
+    named: dict[str, JobPlacement] = {}
     devices = [device_name(node, gpu) for gpu in range(GPUS)]
     edges = [edge_uj(node, gpu) for gpu in range(GPUS)]
     for cell in cells:
@@ -149,7 +149,7 @@ def _gpu_lines(start: int, cell: NodeCell, devices: list[str], edges: list[int])
             yield _gap(start, device, HOLE_REASON, start + HOLE_NS, start + 2 * HOLE_NS)
 
 
-def shared(use: Use, e: int) -> Iterator[tuple[Stay, int, int, int]]:
+def shared(use: Use, e: int) -> Iterator[tuple[JobPlacement, int, int, int]]:
     """(holder, device time, energy, edge) of the two that share a GPU; both are busy."""
     one, other = use.holders
     yield one, use.active_ns, use.active_uj, e - e // 3
@@ -180,7 +180,7 @@ def _host_lines(start: int, cell: NodeCell, device: str, e: int) -> Iterator[str
     yield f'{pre}{e},"edge_inner_uj":0,"edge_last_uj":{e},"end_ns":{end},"kind":"span","start_ns":{start},"workload":""}}'
 
 
-def _facts(devices: list[str], host: str, named: dict[str, Stay]) -> Iterator[str]:
+def _facts(devices: list[str], host: str, named: dict[str, JobPlacement]) -> Iterator[str]:
     since = f'"since_ns":{start_ns(0)},"sku":'
     for device in devices:
         yield f'{{"device":"{device}","gain_ppm":{GAIN_PPM},"kind":"device",{since}"{SKU}"}}'
@@ -192,7 +192,7 @@ def _facts(devices: list[str], host: str, named: dict[str, Stay]) -> Iterator[st
         )
 
 
-def encode(node: str, head: Head, span: tuple[int, int], lines: list[str]) -> bytes:
+def encode(node: str, head: ChainEnd, span: tuple[int, int], lines: list[str]) -> bytes:
     """A segment of these rows."""
     header = {
         "boot_id": BOOT, "cluster": CLUSTER, "from_ns": span[0], "kind": "segment", "node": node, "previous": head.sha256,
@@ -202,9 +202,9 @@ def encode(node: str, head: Head, span: tuple[int, int], lines: list[str]) -> by
     return "\n".join([canonical(header), *lines, ""]).encode("ascii")
 
 
-def write(folder: Path, node: str, head: Head, span: tuple[int, int], lines: list[str]) -> tuple[Head, int]:
+def write(folder: Path, node: str, head: ChainEnd, span: tuple[int, int], lines: list[str]) -> tuple[ChainEnd, int]:
     """Put a segment into a folder; (where the chain stands then, bytes of the file)."""
     data = encode(node, head, span, lines)
     packed = segment.compress(data)
     (folder / segment.file_name(CLUSTER, node, head.sequence)).write_bytes(packed)
-    return Head(head.sequence + 1, hashlib.sha256(data).hexdigest()), len(packed)
+    return ChainEnd(head.sequence + 1, hashlib.sha256(data).hexdigest()), len(packed)

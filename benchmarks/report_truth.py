@@ -18,10 +18,10 @@ from benchmarks.report_fleet import (
     HOLE_REASON,
     HOLED,
     UNHELD,
-    Job,
+    JobPlacement,
+    JobTemplate,
     NodeCell,
     S,
-    Stay,
     site_of,
     window,
 )
@@ -33,13 +33,13 @@ NOBODY: Final = ""
 Cells = dict[int, dict[str, list[int]]]
 
 
-def part_of(job: Job) -> str:
+def part_of(job: JobTemplate) -> str:
     """What joules are told by: team, project, model, precision and price class."""
     return "|".join((job.team, job.project, job.model, job.precision, job.price_class))
 
 
 @dataclass
-class Truth:
+class ExpectedTotals:
     """Sums of some nodes over some days.
 
     Args:
@@ -105,7 +105,7 @@ class Truth:
             board[1] += (name not in self.touching) + (form == HOLED)
             self.touching.add(name)
 
-    def merge(self, other: "Truth") -> None:
+    def merge(self, other: "ExpectedTotals") -> None:
         """Add what others made of other nodes, or of the same ones on later days (and were told which were touching)."""
         for site, cells in other.cells.items():
             mine = self.cells.setdefault(site, {})
@@ -146,10 +146,10 @@ def _energies(cell: NodeCell) -> Iterator[tuple[str, int, int]]:
         yield parts[name], HOST, uj
 
 
-_PARTS: dict[Job, str] = {}
+_PARTS: dict[JobTemplate, str] = {}
 
 
-def _part(stay: Stay) -> str:
+def _part(stay: JobPlacement) -> str:
     found = _PARTS.get(stay.job)
     if found is None:
         found = _PARTS[stay.job] = part_of(stay.job)

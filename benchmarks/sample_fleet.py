@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from benchmarks import sample_proof
-from benchmarks.chain import Chain
+from benchmarks.chain import SegmentChainWriter
 from energy_agent.core import boundary
 from energy_agent.core.energy import Action, Entry, Gap, Identity, Method, State, Steps, Tokens, WorkloadFacts
 from energy_agent.core.facility import METER_KIND, MeterFacts, Position, Role
@@ -35,7 +35,7 @@ WARM: Final = (6, 5, 4, 3, 3, 4, 6, 9, 12, 15, 18, 20, 22, 23, 23, 22, 20, 18, 1
 """Percent more that cooling takes in an hour of a hot day."""
 
 
-class Job(NamedTuple):
+class ScheduledWorkload(NamedTuple):
     """A workload of one node: which GPUs it holds, on which days and hours, how busy it is, and what comes of it.
 
     `busy`: percent of the time; 0: as BUSY has it. `mj_token`: GPU energy of a token in its active time, millijoules; 0: none.
@@ -76,25 +76,33 @@ def _pod(namespace: str, pod: str, project: str, model: str = "", precision: str
 
 NODES: Final = {
     "gpu-a1": (
-        Job("pod:chat-70b", (0, 1), _pod("assistants", "chat-70b-0", "chat", "llama-3.1-70b", "fp8", "priority"), (0, DAYS),
+        ScheduledWorkload("pod:chat-70b", (0, 1), _pod("assistants", "chat-70b-0", "chat", "llama-3.1-70b", "fp8",
+        "priority"), (0, DAYS),
             mj_token=1_150),
-        Job("pod:chat-8b", (2,), _pod("assistants", "chat-8b-0", "search", "llama-3.1-8b", "bf16"), (0, DAYS), active_w=430,
+        ScheduledWorkload("pod:chat-8b", (2,), _pod("assistants", "chat-8b-0", "search", "llama-3.1-8b", "bf16"), (0, DAYS),
+        active_w=430,
             mj_token=240),
-        Job("pod:notebook", (3,), _pod("research", "notebook-7", "exploration"), (0, DAYS), (7, 19), 6, 310, workdays=True),
+        ScheduledWorkload("pod:notebook", (3,), _pod("research", "notebook-7", "exploration"), (0, DAYS), (7, 19), 6, 310,
+        workdays=True),
     ),
     "gpu-a2": (
-        Job("slurm:4811", (0, 1, 2, 3), {"account": "vision", "project": "perception", "name": "pretrain-spring"}, (31, 81),
+        ScheduledWorkload("slurm:4811", (0, 1, 2, 3), {"account": "vision", "project": "perception",
+        "name": "pretrain-spring"}, (31, 81),
             busy=96, active_w=655, step_j=5_200, kind="slurm"),
-        Job("slurm:5020", (0, 1, 2, 3), {"account": "vision", "project": "perception", "name": "pretrain-summer"}, (97, 151),
+        ScheduledWorkload("slurm:5020", (0, 1, 2, 3), {"account": "vision", "project": "perception",
+        "name": "pretrain-summer"}, (97, 151),
             busy=97, active_w=640, step_j=5_050, kind="slurm"),
-        Job("pod:safety-tune", (0, 1), _pod("research", "safety-tune-2", "safety"), (158, 176), busy=91, active_w=600,
+        ScheduledWorkload("pod:safety-tune", (0, 1), _pod("research", "safety-tune-2", "safety"), (158, 176), busy=91,
+        active_w=600,
             step_j=2_400),
     ),
     "gpu-p1": (
-        Job("pod:translate", (0, 1), _pod("language", "translate-1", "translation", "qwen2.5-7b", "int8"), (0, DAYS),
+        ScheduledWorkload("pod:translate", (0, 1), _pod("language", "translate-1", "translation", "qwen2.5-7b", "int8"), (0,
+        DAYS),
             active_w=390, mj_token=310),
-        Job("pod:eval", (2,), _pod("research", "eval-batch", "evaluation", price_class="spot"), (0, DAYS), (17, 24), 83, 450),
-        Job("pod:speech", (3,), _pod("language", "speech-0", "speech"), (JULY + 33, DAYS), busy=38, active_w=340),
+        ScheduledWorkload("pod:eval", (2,), _pod("research", "eval-batch", "evaluation", price_class="spot"), (0, DAYS), (17,
+        24), 83, 450),
+        ScheduledWorkload("pod:speech", (3,), _pod("language", "speech-0", "speech"), (JULY + 33, DAYS), busy=38, active_w=340),
     ),
 }  # fmt: skip
 
@@ -105,11 +113,11 @@ def device(node: str, gpu: int) -> str:
 
 
 STEERED: Final = {
-    "gpu-a2": sample_proof.Steered(
+    "gpu-a2": sample_proof.SampleExperiment(
         "pretrain", "slurm:5020", "progress", tuple(device("gpu-a2", gpu) for gpu in range(4)), (97, 151), 3, (0, 12), 640,
         less_ppm=80_000, work_ppm=507_000, slower_ppm=11_000, wait_us=0, setting='{"sm_clock_mhz":1395}',
     ),
-    "gpu-p1": sample_proof.Steered(
+    "gpu-p1": sample_proof.SampleExperiment(
         "translate", "pod:translate", "slo", tuple(device("gpu-p1", gpu) for gpu in range(2)), (120, 170), 5, (13, 16), 330,
         less_ppm=60_000, work_ppm=2_100_000_000, slower_ppm=24_000, wait_us=18_000, setting='{"sm_clock_mhz":1500}',
     ),
@@ -123,7 +131,7 @@ METERS: Final = (
 )
 
 
-class Cell(NamedTuple):
+class CellEntries(NamedTuple):
     """What a node used in a cell, and all that is booked of it."""
 
     start_ns: int
@@ -134,19 +142,19 @@ class Cell(NamedTuple):
     node_uj: int
 
 
-def node_cells(node: str, day: int) -> Iterator[Cell]:
+def node_cells(node: str, day: int) -> Iterator[CellEntries]:
     """The cells of a node's day."""
     for number in range(96):
         start = FIRST_NS + day * DAY_NS + number * CELL_NS
         if node == "gpu-a2" and day == _OUTAGE[0] and _OUTAGE[1] <= number < _OUTAGE[2]:
             bounds = [(device(node, g), 700) for g in range(4)] + [(boundary.host(CLUSTER, node), 900)]
             gaps = [Gap(name, start, start + CELL_NS, watts * _W, "reboot") for name, watts in bounds]
-            yield Cell(start, [], gaps, [], [], 0)
+            yield CellEntries(start, [], gaps, [], [], 0)
         else:
             yield _cell(node, day, number, start)
 
 
-def _cell(node: str, day: int, number: int, start: int) -> Cell:
+def _cell(node: str, day: int, number: int, start: int) -> CellEntries:
     entries: list[Entry] = []
     tokens: list[Tokens] = []
     steps: list[Steps] = []
@@ -181,7 +189,7 @@ def _cell(node: str, day: int, number: int, start: int) -> Cell:
         total += used
     host_uj = (360 + 55 * (4 - len(free)) + (day * 5 + number) % 17) * _W
     entries += _host(node, start, host_uj, holders)
-    return Cell(start, entries, [], tokens, steps, total + host_uj)
+    return CellEntries(start, entries, [], tokens, steps, total + host_uj)
 
 
 def _held(name: str, workload: str, start: int, active_s: int, busy: int, idle: int) -> Iterator[Entry]:
@@ -207,7 +215,7 @@ def write_node(folder: Path, node: str) -> list[int]:
     devices = [DeviceFacts(device(node, g), GPU_SKU, 0.02, FIRST_NS) for g in range(4)]
     devices.append(DeviceFacts(boundary.host(CLUSTER, node), HOST_SKU, 0.02, FIRST_NS))
     facts = [WorkloadFacts(job.name, FIRST_NS, job.kind, job.labels) for job in NODES[node]]
-    chain, energy = Chain(folder, Identity(CLUSTER, node, "boot-1", "0.1.0", True)), list[int]()
+    chain, energy = SegmentChainWriter(folder, Identity(CLUSTER, node, "boot-1", "0.1.0", True)), list[int]()
     proof = _proof(node)
     for day in range(DAYS):
         cells = list(node_cells(node, day))
@@ -249,7 +257,7 @@ def write_site(folder: Path, node_uj: list[int]) -> None:
     first = {m.id: boundary.meter("fra1", m.id) for m in METERS}
     facts = [WorkloadFacts(first[m.id], FIRST_NS, METER_KIND, m.labels) for m in METERS]
     devices = [DeviceFacts(first[m.id], f"meter {m.source}", m.accuracy_ppm / 1_000_000, FIRST_NS) for m in METERS]
-    chain = Chain(folder, Identity(CLUSTER, "fra1", "boot-1", "0.1.0", True))
+    chain = SegmentChainWriter(folder, Identity(CLUSTER, "fra1", "boot-1", "0.1.0", True))
     for day in range(DAYS):
         entries, gaps = list[Entry](), list[Gap]()
         for number in range(96):

@@ -19,7 +19,7 @@ _ROUND_S, _IDLE_ROUND_S = 1, 30  # a look takes longer only while no block is me
 _LATER_NS: Final = 3600 * NS_PER_S  # an agent ends the experiment of a group that is gone so long after it
 
 
-class Steered(NamedTuple):
+class SampleExperiment(NamedTuple):
     """A group that is steered, and what its plant does.
 
     Args:
@@ -66,7 +66,7 @@ class Steered(NamedTuple):
 class _Plant:
     """Counters of a group's GPUs and work; whole numbers alone."""
 
-    def __init__(self, steered: Steered, utc_ns: int) -> None:
+    def __init__(self, steered: SampleExperiment, utc_ns: int) -> None:
         self._of, self.utc_ns = steered, utc_ns
         self.uj = self._done = self.work = self.itl_us = self.itl_count = 0  # `_done`: work in millionths
         self.worked_ns = utc_ns
@@ -102,7 +102,7 @@ def _noise(number: int, seed: int) -> int:
     return (number * 7919 * seed + number // 13 * 104_729 + number * number % 9973) % 101 - 50
 
 
-def rows(steered: Steered, first_ns: int, days: int) -> Iterator[ProofRow]:
+def rows(steered: SampleExperiment, first_ns: int, days: int) -> Iterator[ProofRow]:
     """Every row of its experiment on the sample's first `days` days."""
     subject = Subject(steered.group, steered.workload, steered.policy)
     chosen = [day for day in range(days) if steered.is_steered_on(day)]

@@ -66,7 +66,7 @@ def over_http(each_scrape: bool) -> tuple[list[float], bytes]:
     return durations, body
 
 
-class Peer:
+class PrometheusClientPage:
     """The same page by prometheus-client: a collector over a snapshot, and its own writer."""
 
     def __init__(self) -> None:
@@ -123,7 +123,7 @@ def run() -> Iterator[Row]:
     """Durations in ms over HTTP and of the writers alone; the 99th percentile over HTTP is at most 5 ms."""
     first, body = over_http(each_scrape=True)
     second, _ = over_http(each_scrape=False)
-    writers = in_turn({"wattlens": lambda s: render(s, Format.OPENMETRICS), "prometheus_client": Peer().page})
+    writers = in_turn({"wattlens": lambda s: render(s, Format.OPENMETRICS), "prometheus_client": PrometheusClientPage().page})
     lines = [line for line in body.splitlines() if not line.startswith(b"#")]
     workloads = sum(line.startswith(b"wattlens_workload_energy_joules_total{") for line in lines)
     ratio = statistics.median(writers["wattlens"]) / statistics.median(writers["prometheus_client"])

@@ -20,7 +20,7 @@ READ_ERROR_J = 5.0  # standard deviation of what the two edges of a reading of t
 
 
 @dataclass(frozen=True, slots=True)
-class Load:
+class ServingLoad:
     """What is served on what. `prompt` and `output` are median lengths in tokens."""
 
     sku: str = "H100-SXM5-80GB"
@@ -36,7 +36,7 @@ class Load:
 
 
 @dataclass(slots=True)
-class Served:
+class ServedWindows:
     """Windows as an agent would see them, and the true energy of their parts in J."""
 
     windows: list[Window]
@@ -50,7 +50,7 @@ class Served:
         return self.prefill_j / max(1, computed), self.decode_j / max(1, generated)
 
 
-def serve(path: Path, load: Load, seed: int, seconds: float) -> Served:
+def serve(path: Path, load: ServingLoad, seed: int, seconds: float) -> ServedWindows:
     """Serve `load` for `seconds` of plant time; the first window is left out."""
     boards = [BoardSpec(sku=load.sku) for _ in range(load.gpus)]
     with Plant.create(path, boards, seed=seed, manual=True) as plant:
@@ -58,7 +58,7 @@ def serve(path: Path, load: Load, seed: int, seconds: float) -> Served:
 
 
 class _Run:
-    def __init__(self, plant: Plant, load: Load, seed: int) -> None:
+    def __init__(self, plant: Plant, load: ServingLoad, seed: int) -> None:
         self._plant, self._load, self._random = plant, load, Random(seed)
         self._engine = Engine(
             models.step_cost(load.model, [load.sku] * load.gpus),
@@ -75,8 +75,8 @@ class _Run:
         self._start_ns = plant.now_ns()
         self._idle_s = 0.0
 
-    def run(self, seconds: float) -> Served:
-        served, arrival = Served([]), next(self._coming)
+    def run(self, seconds: float) -> ServedWindows:
+        served, arrival = ServedWindows([]), next(self._coming)
         mark: list[float] | None = None
         edge_s = WINDOW_S
         while (now_s := (self._plant.now_ns() - self._start_ns) / NS_PER_S) < seconds:
@@ -94,7 +94,7 @@ class _Run:
             self._turn(served, arrival.at_s - now_s)
         return served
 
-    def _turn(self, served: Served, until_next_s: float) -> None:
+    def _turn(self, served: ServedWindows, until_next_s: float) -> None:
         step = self._engine.plan(2)
         if step is None:
             wait_s = min(max(until_next_s, 0.001), 1.0)

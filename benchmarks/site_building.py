@@ -47,15 +47,15 @@ class _Now:
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class BuildingEvent:
     """Something that happens at `at_s`: a meter's fault (or its end), or a step of the reader's clock."""
 
     at_s: int
-    act: Callable[["Played"], None]
+    act: Callable[["SimulatedSite"], None]
 
 
 @dataclass(slots=True)
-class Played:
+class SimulatedSite:
     """A building, its meters, and what a site made of them."""
 
     params: Facility
@@ -83,7 +83,7 @@ class Played:
         calibration = place["id"] if self.independent else None
         return MeterConfig(**place, accuracy_percent=accuracy, calibration=calibration, max_power_w=120_000, period_s=POLL_S)
 
-    def run(self, seconds: int, events: Sequence[Event] = ()) -> FacilityBook:
+    def run(self, seconds: int, events: Sequence[BuildingEvent] = ()) -> FacilityBook:
         """Play; returns the site's book."""
         draw = random.Random(f"load/{self.seed}")
         phases = {

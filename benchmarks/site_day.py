@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 
 from benchmarks.runner import Row
-from benchmarks.site_building import AIR, BEGIN_NS, Event, Played, S
+from benchmarks.site_building import AIR, BEGIN_NS, BuildingEvent, S, SimulatedSite
 from energy_agent.ledger.rows.kinds import CELL_NS
 from energy_agent.site.building.ratio import energy
 from wattlens.site.pue.statement import gaps
@@ -21,23 +21,23 @@ H = 3600
 _JUMP_WH = 30_000_000
 
 
-def fault(at_h: float, meter: str, kind: str, value: int = 0) -> Event:
+def fault(at_h: float, meter: str, kind: str, value: int = 0) -> BuildingEvent:
     """A meter's fault."""
-    return Event(round(at_h * H), lambda played: played.building.fault(meter, kind, value))
+    return BuildingEvent(round(at_h * H), lambda played: played.building.fault(meter, kind, value))
 
 
-def clear(at_h: float, meter: str) -> Event:
+def clear(at_h: float, meter: str) -> BuildingEvent:
     """Its end."""
-    return Event(round(at_h * H), lambda played: played.building.clear(meter))
+    return BuildingEvent(round(at_h * H), lambda played: played.building.clear(meter))
 
 
-def step(at_h: float, by_s: int) -> Event:
+def step(at_h: float, by_s: int) -> BuildingEvent:
     """The reader's clock is set."""
 
-    def act(played: Played) -> None:
+    def act(played: SimulatedSite) -> None:
         played.clock.shift_ns += by_s * S
 
-    return Event(round(at_h * H), act)
+    return BuildingEvent(round(at_h * H), act)
 
 
 EVENTS = (
@@ -55,7 +55,7 @@ POWER = {"it-a": "power", "it-b": "power"}
 
 def day(seed: int) -> list[Row]:
     """Every meter's total of the day."""
-    played = Played(AIR, seed, kinds=POWER)
+    played = SimulatedSite(AIR, seed, kinds=POWER)
     book = played.run(DAY_S, EVENTS)
     end_ns = BEGIN_NS + DAY_S * S
     meters = book.window(BEGIN_NS, end_ns + 4 * CELL_NS, until_ns=end_ns)

@@ -22,7 +22,7 @@ PERIOD_S = 5.0
 _HEAD_B = 7  # MBAP: transaction, protocol, length, unit
 
 
-class Counting:
+class RequestCounter:
     """A TCP proxy that counts Modbus requests by unit."""
 
     def __init__(self, host: str, port: int) -> None:
@@ -69,7 +69,7 @@ def run(agents: int = 200, seconds: float = 60.0) -> Row:
         folder, node = stack.enter_context(simulated(nodes))
         config = site_config(node, period_s=PERIOD_S)
         first = config["meters"][0]["modbus"]
-        proxy = Counting(first["host"], first["port"])
+        proxy = RequestCounter(first["host"], first["port"])
         stack.callback(proxy.close)
         for meter in config["meters"]:
             meter["modbus"] |= {"host": "127.0.0.1", "port": proxy.port}

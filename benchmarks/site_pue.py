@@ -11,7 +11,7 @@ from concurrent.futures import ProcessPoolExecutor
 from itertools import groupby
 
 from benchmarks.runner import Row
-from benchmarks.site_building import AIR, LIQUID, Played
+from benchmarks.site_building import AIR, LIQUID, SimulatedSite
 from energy_agent.core.facility import Position
 from energy_agent.site.building.pue import pue
 
@@ -24,7 +24,7 @@ COVERAGE_BAR, WIDTH_BAR = 0.95, 2.0
 def building(job: tuple[str, int, bool]) -> list[Row]:
     """The windows of one building."""
     cooling, seed, independent = job
-    played = Played(AIR if cooling == "air" else LIQUID, seed, independent=independent)
+    played = SimulatedSite(AIR if cooling == "air" else LIQUID, seed, independent=independent)
     book = played.run(DAY_S)
     rows = []
     for start_s, seconds in WINDOWS:

@@ -33,7 +33,7 @@ BOOKED_S = 60.0  # an agent that starts on a busy machine takes its time
 Timed = list[float]
 
 
-class Gpu:
+class SimulatedGpuWorker:
     """The process on the simulated GPU, with an observer of its own container beside it."""
 
     def __init__(self, name: str) -> None:
@@ -122,7 +122,7 @@ def timed_callback(made: Any, into: Timed) -> Any:
     return made
 
 
-def model_of(torch: Any, gpu: Gpu) -> Any:
+def model_of(torch: Any, gpu: SimulatedGpuWorker) -> Any:
     """A language model of one layer, which takes input_ids and labels as Hugging Face's do."""
 
     class Tiny(torch.nn.Module):  # type: ignore[misc]
@@ -142,7 +142,7 @@ def model_of(torch: Any, gpu: Gpu) -> Any:
     return Tiny()
 
 
-def train_loop(torch: Any, gpu: Gpu, steps: int, into: Timed) -> tuple[int, int]:
+def train_loop(torch: Any, gpu: SimulatedGpuWorker, steps: int, into: Timed) -> tuple[int, int]:
     """A loop that calls `wattlens.step` itself."""
     import wattlens
 
@@ -160,7 +160,7 @@ def train_loop(torch: Any, gpu: Gpu, steps: int, into: Timed) -> tuple[int, int]
         return _steps_of(optimizer), TOKENS * steps
 
 
-def train_plain(_: Any, gpu: Gpu, steps: int, into: Timed) -> tuple[int, int]:
+def train_plain(_: Any, gpu: SimulatedGpuWorker, steps: int, into: Timed) -> tuple[int, int]:
     """A loop that trains nothing."""
     import wattlens
     from energy_agent.sdk.training import reporter
@@ -183,7 +183,7 @@ def train_plain(_: Any, gpu: Gpu, steps: int, into: Timed) -> tuple[int, int]:
     return steps, TOKENS * steps
 
 
-def train_torch(torch: Any, gpu: Gpu, steps: int, into: Timed) -> tuple[int, int]:
+def train_torch(torch: Any, gpu: SimulatedGpuWorker, steps: int, into: Timed) -> tuple[int, int]:
     """A loop whose optimizer is hooked."""
     from energy_agent.sdk.hooks.torch import attach
 
@@ -205,7 +205,7 @@ def _rows(torch: Any, count: int) -> list[dict[str, Any]]:
     return [{"input_ids": ids, "labels": ids} for ids in torch.randint(VOCABULARY, (count, LENGTH))]
 
 
-def train_hf(torch: Any, gpu: Gpu, steps: int, into: Timed) -> tuple[int, int]:
+def train_hf(torch: Any, gpu: SimulatedGpuWorker, steps: int, into: Timed) -> tuple[int, int]:
     """Hugging Face's Trainer, two batches a step, with evaluations and checkpoints."""
     import transformers
 
@@ -226,7 +226,7 @@ def train_hf(torch: Any, gpu: Gpu, steps: int, into: Timed) -> tuple[int, int]:
         return _steps_of(trainer.optimizer), 2 * TOKENS * trainer.state.global_step
 
 
-def train_lightning(torch: Any, gpu: Gpu, steps: int, into: Timed) -> tuple[int, int]:
+def train_lightning(torch: Any, gpu: SimulatedGpuWorker, steps: int, into: Timed) -> tuple[int, int]:
     """Lightning's Trainer, two batches a step, with validation and checkpoints."""
     from importlib import import_module
     from importlib.util import find_spec
@@ -281,7 +281,7 @@ def run(hook: str = PLAIN, steps: int = 1, until: Path | None = None, observe_as
         import torch  # type: ignore[no-redef]
 
         torch.set_num_threads(1)
-    gpu = Gpu(f"train-{hook}")
+    gpu = SimulatedGpuWorker(f"train-{hook}")
     into: Timed = []
     done, tokens = globals()[f"train_{hook}"](torch, gpu, steps, into)
     while until is not None and not until.exists():

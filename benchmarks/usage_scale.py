@@ -17,7 +17,7 @@ from subprocess import PIPE, Popen
 from typing import Any, Final
 
 from benchmarks import report_ledger
-from benchmarks.report_fleet import UTC_DAYS, Fleet
+from benchmarks.report_fleet import UTC_DAYS, SyntheticFleet
 from benchmarks.report_scale import PEAK_MAX_MIB, SECONDS_MAX, resident_b
 from benchmarks.runner import Row, say
 from benchmarks.running import cpu_s, of_family
@@ -93,7 +93,7 @@ def run(ledger: str = "", nodes: int = 125, copies: int = 10, days: int = UTC_DA
     """A tenth of the fleet, then all of it."""
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:2])
     with tempfile.TemporaryDirectory(prefix="usage-scale-") as scratch:
-        part = Path(ledger) if ledger else report_ledger.make(Fleet(nodes), Path(scratch) / "part", days, jobs).folder
+        part = Path(ledger) if ledger else report_ledger.make(SyntheticFleet(nodes), Path(scratch) / "part", days, jobs).folder
         fleet = Path(scratch) / "fleet"
         rows = 0
         for number in range(copies):

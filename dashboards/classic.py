@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
-from dashboards.dashboard import Annotation, Board, Link, Panel, Variable
+from dashboards.dashboard import Annotation, Dashboard, Link, Panel, Variable
 from dashboards.rules.model import STEP
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ _SENTENCE = 24
 """Pixels of a column of sentences for each 24th of the board's width that its table has: half of it on a laptop."""
 
 
-def to_json(board: Board) -> str:
+def to_json(board: Dashboard) -> str:
     """The dashboard file: sorted keys, so that the same board is the same bytes."""
     with warnings.catch_warnings():
         # The SDK calls its classic models deprecated; Grafana still loads nothing else from files over all its versions.
@@ -47,7 +47,7 @@ def units() -> frozenset[str]:
     return frozenset(value for value in vars(known).values() if isinstance(value, str))
 
 
-def _to_json(board: Board) -> str:
+def _to_json(board: Dashboard) -> str:
     from grafana_foundation_sdk.builders import dashboard
     from grafana_foundation_sdk.cog.encoder import JSONEncoder
     from grafana_foundation_sdk.models.dashboard import DashboardCursorSync, DashboardLinkType

@@ -33,7 +33,7 @@ _SCOPES: dict[Scope, tuple[str, ...]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Query:
+class PanelQuery:
     """A PromQL query; `legend` names its series with label templates.
 
     Args:
@@ -48,7 +48,7 @@ class Query:
     linked: bool = True
 
 
-def banded(expr: Callable[[str], str], name: str = "", *, column: str = "estimate", unit: str = "") -> tuple[Query, ...]:
+def banded(expr: Callable[[str], str], name: str = "", *, column: str = "estimate", unit: str = "") -> tuple[PanelQuery, ...]:
     """A figure and the ends of its band.
 
     Args:
@@ -58,7 +58,7 @@ def banded(expr: Callable[[str], str], name: str = "", *, column: str = "estimat
         unit: where it is not the panel's.
     """
     ends = {band: f"{name}, {text}" if name else text for band, text in BANDS.items()}
-    return tuple(Query(expr(band), legend, unit) for band, legend in (ends | {"": name or column}).items())
+    return tuple(PanelQuery(expr(band), legend, unit) for band, legend in (ends | {"": name or column}).items())
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ class Panel:
     title: str
     description: str
     unit: str
-    queries: tuple[Query, ...]
+    queries: tuple[PanelQuery, ...]
     kind: Kind = "timeseries"
     width: int = 12
     height: int = 8
@@ -120,7 +120,7 @@ lights = partial(Panel, kind="states", width=8)
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class PanelRow:
     """Panels under a heading."""
 
     title: str
@@ -128,19 +128,19 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
+class DashboardRows:
     """Rows of a dashboard that one file in its folder `rows` defines as `SPEC`.
 
     Args:
         places: place -> the row, or rows, that stand there. Places of a dashboard are tens, which leaves room between them.
     """
 
-    places: Mapping[int, Callable[[], Row | tuple[Row, ...]]]
+    places: Mapping[int, Callable[[], PanelRow | tuple[PanelRow, ...]]]
 
 
-def build_rows(folder: ModuleType, own: Rows | None = None) -> tuple[Row, ...]:
+def build_rows(folder: ModuleType, own: DashboardRows | None = None) -> tuple[PanelRow, ...]:
     """All rows of a dashboard in their order: those of the files in `folder`, and its own."""
-    specs: list[Rows] = [*plugin.discover(folder).values(), *([own] if own else [])]
+    specs: list[DashboardRows] = [*plugin.discover(folder).values(), *([own] if own else [])]
     placed = sorted(((place, build) for spec in specs for place, build in spec.places.items()), key=lambda each: each[0])
     built = (build() for _, build in placed)
     return tuple(row for one in built for row in (one if isinstance(one, tuple) else (one,)))
@@ -186,14 +186,14 @@ class Annotation:
 
 
 @dataclass(frozen=True, slots=True)
-class Board:
+class Dashboard:
     """A dashboard. `uid` is what links point to and never changes."""
 
     uid: str
     title: str
     description: str
     variables: tuple[Variable, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[PanelRow, ...]
     annotations: tuple[Annotation, ...] = ()
 
     def panels(self) -> Iterator[Panel]:

@@ -9,12 +9,12 @@ from energy_agent.core import plugin
 from reports.figures import wording
 from reports.figures.facts import Facts
 from reports.figures.facts_json import facts_json
-from reports.language import Say
-from reports.page.document import Document, Shown
-from reports.page.section import Hidden, Section
+from reports.language import Translator
+from reports.page.document import DocumentSection, ReportDocument
+from reports.page.section import OmittedSection, ReportSection
 
 
-def compose(facts: Facts, say: Say, *, accepted: bool = False) -> Document:
+def compose(facts: Facts, say: Translator, *, accepted: bool = False) -> ReportDocument:
     """The document.
 
     Args:
@@ -25,13 +25,13 @@ def compose(facts: Facts, say: Say, *, accepted: bool = False) -> Document:
     shown, hidden = [], []
     for section in sections():
         blocks = section.build(facts, say)
-        if isinstance(blocks, Hidden):
+        if isinstance(blocks, OmittedSection):
             hidden.append((say(section.title), blocks.reason))
         else:
-            shown.append(Shown(say(section.title), blocks))
+            shown.append(DocumentSection(say(section.title), blocks))
     digest = hashlib.sha256(facts_json(facts)).hexdigest()
     period = _period(facts)
-    return Document(
+    return ReportDocument(
         language=say.language,
         title=say("energy_and_emissions", period=facts.label or period),
         organisation=facts.organisation,
@@ -67,9 +67,9 @@ def _last_day(end: str) -> str:
     return f"{datetime.fromisoformat(end) - timedelta(seconds=1):%Y-%m-%d}"
 
 
-def sections() -> list[Section]:
+def sections() -> list[ReportSection]:
     """Every section, in order."""
-    found: dict[str, Section] = plugin.discover(reports.page.sections)
+    found: dict[str, ReportSection] = plugin.discover(reports.page.sections)
     return sorted(found.values(), key=lambda section: (section.order, section.title))
 
 
@@ -79,12 +79,12 @@ def too_little(facts: Facts) -> bool:
     return share is None or share < Fraction(facts.least_coverage)
 
 
-def _watermark(facts: Facts, say: Say) -> str:
+def _watermark(facts: Facts, say: Translator) -> str:
     words = [say("simulated")] if facts.simulated else []
     return " \u00b7 ".join([*words, *([say("interim")] if facts.status == "interim" else [])])
 
 
-def _banners(facts: Facts, say: Say, *, accepted: bool) -> list[str]:
+def _banners(facts: Facts, say: Translator, *, accepted: bool) -> list[str]:
     found = []
     if facts.simulated:
         found.append(say("simulated_this_ledger"))

@@ -96,7 +96,7 @@ class TeamRule:
 
 
 @dataclass(frozen=True, slots=True)
-class Price:
+class GpuHourPrice:
     """What a GPU hour of a price class (spot, priority) is charged.
 
     Args:
@@ -113,7 +113,7 @@ class Price:
 
 
 @dataclass(frozen=True, slots=True)
-class Embodied:
+class EmbodiedDeclaration:
     """What making one board of a kind emitted, as its user states it.
 
     Args:
@@ -134,7 +134,7 @@ class Embodied:
 
 
 @dataclass(frozen=True, slots=True)
-class Expected:
+class ExpectedDevice:
     """A device that stood at a site over [start_ns, end_ns), UTC ns: what coverage is a share of.
 
     Args:
@@ -181,10 +181,10 @@ class Organisation:
     report_contact: str = ""
     least_coverage: Fraction = LEAST_COVERAGE
     sites: Mapping[str, SiteInputs] = field(default_factory=dict)
-    expected: tuple[Expected, ...] = ()
+    expected: tuple[ExpectedDevice, ...] = ()
     teams: tuple[TeamRule, ...] = ()
-    prices: tuple[Price, ...] = ()
-    embodied: tuple[Embodied, ...] = ()
+    prices: tuple[GpuHourPrice, ...] = ()
+    embodied: tuple[EmbodiedDeclaration, ...] = ()
     model_names: Mapping[str, ModelName] = field(default_factory=dict)
     files: tuple[tuple[str, str], ...] = ()
 
@@ -222,13 +222,13 @@ def team_of(labels: Mapping[str, str], kind: str, workload: str, rules: Iterable
     return *(team or own), price_class or labels.get("class", "")
 
 
-def price_of(price_class: str, prices: Sequence[Price]) -> Price | None:
+def price_of(price_class: str, prices: Sequence[GpuHourPrice]) -> GpuHourPrice | None:
     """The price of a class, else that of "" (every other); None: there is neither."""
     by_class = {each.price_class: each for each in prices}
     return by_class.get(price_class, by_class.get(""))
 
 
-def embodied_of(sku: str, rows: Iterable[Embodied]) -> Embodied | None:
+def embodied_of(sku: str, rows: Iterable[EmbodiedDeclaration]) -> EmbodiedDeclaration | None:
     """The first row that is about a board; None: none is."""
     wanted = sku.casefold()
     return next((row for row in rows if fnmatchcase(wanted, row.sku.casefold())), None)

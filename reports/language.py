@@ -30,7 +30,7 @@ Form = tuple[re.Pattern[str], str]
 
 
 @dataclass(frozen=True, slots=True)
-class Say:
+class Translator:
     """A language. Call it with the id of a text and its fields.
 
     Args:
@@ -72,7 +72,7 @@ class Say:
 
 
 @cache
-def say_in(language: str) -> Say:
+def say_in(language: str) -> Translator:
     """The language of that name.
 
     Raises:
@@ -82,11 +82,11 @@ def say_in(language: str) -> Say:
         raise UsageError(f"--language {language[:40]}: there are: {', '.join(LANGUAGES)}")
     texts = texts_in(language)
     if language == "en":
-        return Say(language, texts["messages"])
+        return Translator(language, texts["messages"])
     pairs = {english: texts[kind][name] for kind, named in texts_in("en").items() for name, english in named.items()}
     told = [texts_in("en")["told"][name] for name in texts["told"]]
     narrow = sorted((form for form in told if "{" in form), key=lambda form: (-len(_FIELD.sub("", re.escape(form))), form))
-    return Say(language, texts["messages"], pairs, tuple(_form(form, pairs[form]) for form in narrow))
+    return Translator(language, texts["messages"], pairs, tuple(_form(form, pairs[form]) for form in narrow))
 
 
 def texts_in(language: str) -> dict[str, dict[str, str]]:

@@ -34,7 +34,7 @@ class Period:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class PeriodRequest:
     """What a user asked for: a quarter, which is another stretch of time in each time zone, or two instants.
 
     `last` and `current` are no quarters before they are `resolved`.
@@ -49,12 +49,12 @@ class Asked:
         """How the period is called; "": by its instants."""
         return self.quarter.upper().replace("-", "") if self.quarter else ""
 
-    def resolved(self, now_ns: int) -> "Asked":
+    def resolved(self, now_ns: int) -> "PeriodRequest":
         """With the quarter by its number: `last` is the newest that is over in every time zone, `current` the one in UTC."""
         word = (self.quarter or "").lower()
         if word not in (LAST, CURRENT):
             return self
-        current = Asked(_quarter_at(now_ns if word == CURRENT else now_ns - _WESTERNMOST_NS))
+        current = PeriodRequest(_quarter_at(now_ns if word == CURRENT else now_ns - _WESTERNMOST_NS))
         return current if word == CURRENT else current.before(1) or current
 
     def period(self, zone: tzinfo) -> Period:
@@ -65,12 +65,12 @@ class Asked:
         """
         return from_quarter(self.quarter, zone) if self.quarter else from_instants(self.start, self.end)
 
-    def before(self, quarters: int) -> "Asked | None":
+    def before(self, quarters: int) -> "PeriodRequest | None":
         """The quarter so many quarters earlier; None where no quarter was asked for."""
         if not self.quarter:
             return None
         number = int(self.label[:4]) * 4 + int(self.label[5]) - 1 - quarters
-        return Asked(f"{number // 4}Q{number % 4 + 1}")
+        return PeriodRequest(f"{number // 4}Q{number % 4 + 1}")
 
 
 def from_quarter(text: str, zone: tzinfo = UTC) -> Period:

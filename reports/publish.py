@@ -17,7 +17,7 @@ from reports.audit.typefaces import fonts_told
 from reports.compose import compose, too_little
 from reports.figures.facts import Facts
 from reports.figures.facts_json import facts_json
-from reports.language import Say
+from reports.language import Translator
 from reports.ledger.scratch import is_compacted
 from reports.render.codecarbon import write_emissions
 
@@ -77,7 +77,7 @@ def refuse_overwriting(folder: Path, ledger: str, restates: Path | None) -> None
 def publish(
     facts: Facts,
     folder: Path,
-    say: Say,
+    say: Translator,
     *,
     forms: Sequence[str] = FORMS,
     paper: Literal["a4", "letter"] = "a4",
@@ -124,7 +124,7 @@ def publish(
 def make(
     facts: Facts,
     scratch: Path,
-    say: Say,
+    say: Translator,
     forms: Sequence[str],
     paper: Literal["a4", "letter"],
     font_dirs: Sequence[Path],

@@ -17,7 +17,7 @@ from reports.audit import folder as files
 from reports.audit.canonical import parse
 from reports.audit.manifest import Argument, Manifest, library_versions, sha256
 from reports.audit.typefaces import fonts_told
-from reports.audit.verification import Check
+from reports.audit.verification import VerificationStep
 from reports.figures.facts import Facts
 from reports.figures.facts_json import facts_json
 from reports.language import LANGUAGES, say_in
@@ -37,7 +37,9 @@ _NO_REPORT: Final = (ArithmeticError, AssertionError, AttributeError, LookupErro
 """What sections raise of facts of the right form that no ledger gives: a figure is not there, or a word stands for a number."""
 
 
-def drawn_again(folder: Path, manifest: Manifest, raw: bytes, program: str, font_dirs: Sequence[Path] = ()) -> list[Check]:
+def drawn_again(
+    folder: Path, manifest: Manifest, raw: bytes, program: str, font_dirs: Sequence[Path] = ()
+) -> list[VerificationStep]:
     """Make each form of a report again and compare it with the one in the folder.
 
     Args:
@@ -50,14 +52,14 @@ def drawn_again(folder: Path, manifest: Manifest, raw: bytes, program: str, font
     try:
         forms, language, paper = _asked(manifest.command)
     except WattlensError as error:
-        return [Check(_NAME, False, str(error))]
+        return [VerificationStep(_NAME, False, str(error))]
     checks = _there(forms, manifest)
     if program != manifest.program:
-        return [*checks, Check(_NAME, None, f"not made again: {manifest.program} made them, and this is {program}")]
+        return [*checks, VerificationStep(_NAME, None, f"not made again: {manifest.program} made them, and this is {program}")]
     try:
         facts = facts_of(raw, files.FACTS)
     except WattlensError as error:
-        return [*checks, Check(_NAME, False, f"cannot be made again: {error}")]
+        return [*checks, VerificationStep(_NAME, False, f"cannot be made again: {error}")]
     same, told = [], []
     with tempfile.TemporaryDirectory(prefix="wattlens-forms-") as scratch:
         for form in forms:
@@ -68,19 +70,19 @@ def drawn_again(folder: Path, manifest: Manifest, raw: bytes, program: str, font
                 make(facts, Path(scratch), say_in(language), (form,), paper, font_dirs)
                 wrong = _difference(folder / name, (Path(scratch) / name).read_bytes())
             except WattlensError as error:
-                told.append(Check(_NAME, None, f"{name} is not compared: {error}"))
+                told.append(VerificationStep(_NAME, None, f"{name} is not compared: {error}"))
                 continue
             except _NO_REPORT as error:
-                told.append(Check(_NAME, False, f"{name} cannot be made of these facts: {type(error).__name__}"))
+                told.append(VerificationStep(_NAME, False, f"{name} cannot be made of these facts: {type(error).__name__}"))
                 continue
             if wrong is None:
                 same.append(name)
             elif why := _excuse(form, manifest, fonts_told(raw, language, font_dirs)):
-                told.append(Check(_NAME, None, f"{name} is not compared: {why}"))
+                told.append(VerificationStep(_NAME, None, f"{name} is not compared: {why}"))
             else:
-                told.append(Check(_NAME, False, f"{name} is not what facts.json gives{wrong}"))
+                told.append(VerificationStep(_NAME, False, f"{name} is not what facts.json gives{wrong}"))
     if same:
-        checks.append(Check(_NAME, True, f"made again from facts.json, the same: {', '.join(same)}"))
+        checks.append(VerificationStep(_NAME, True, f"made again from facts.json, the same: {', '.join(same)}"))
     return checks + told
 
 
@@ -133,11 +135,13 @@ def _asked(command: Any) -> tuple[tuple[str, ...], str, Literal["a4", "letter"]]
     return tuple(form for form in FORMS if form in forms), str(language), size
 
 
-def _there(forms: Sequence[str], manifest: Manifest) -> list[Check]:
+def _there(forms: Sequence[str], manifest: Manifest) -> list[VerificationStep]:
     """Forms that were asked for and are no files of the report, and the other way round."""
     wanted, named = {NAMES[form] for form in forms}, set(manifest.outputs) - {files.FACTS}
-    lacking = [Check(_NAME, False, f"{name} was asked for, and the manifest has none") for name in sorted(wanted - named)]
-    return lacking + [Check(_NAME, False, f"{name} was not asked for") for name in sorted(named - wanted)]
+    lacking = [
+        VerificationStep(_NAME, False, f"{name} was asked for, and the manifest has none") for name in sorted(wanted - named)
+    ]
+    return lacking + [VerificationStep(_NAME, False, f"{name} was not asked for") for name in sorted(named - wanted)]
 
 
 def _difference(path: Path, made: bytes) -> str | None:

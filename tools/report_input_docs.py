@@ -6,7 +6,7 @@ from pathlib import Path
 
 from energy_agent.config.key_values import values
 from tools import marked_page
-from wattlens.report.inputs.columns import Column, Sheet
+from wattlens.report.inputs.columns import Sheet, SheetColumn
 from wattlens.report.inputs.sheets import SHEETS
 
 BEGIN, END = "<!-- sheets: begin, written by make docs -->\n", "<!-- sheets: end -->\n"
@@ -29,13 +29,13 @@ def tables() -> str:
     return "".join(parts) + "\n"
 
 
-def _row(sheet: Sheet, column: Column) -> str:
+def _row(sheet: Sheet, column: SheetColumn) -> str:
     key = f"`{'.'.join(column.path)}`" if column.path else ""
     cells = (f"`{column.label}`", key, _takes(sheet, column), "yes" if sheet.needs(column) else "", sheet.meaning(column))
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |\n"
 
 
-def _takes(sheet: Sheet, column: Column) -> str:
+def _takes(sheet: Sheet, column: SheetColumn) -> str:
     choices, field = sheet.choices(column), sheet.field(column)
     if choices:
         return ", ".join(f"`{choice}`" for choice in choices)

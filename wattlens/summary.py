@@ -28,7 +28,7 @@ class TokenCost:
 
 
 @dataclass(frozen=True, slots=True)
-class Summary:
+class LedgerSummary:
     """What a ledger says."""
 
     devices: tuple[tuple[str, Bounds], ...]
@@ -56,7 +56,7 @@ class Summary:
         return self.buckets_uj == self.counters_uj and self.host_buckets_uj == self.host_counters_uj
 
 
-def summarise(state: Path) -> Summary:
+def summarise(state: Path) -> LedgerSummary:
     """Read a state folder and check it.
 
     Raises:
@@ -76,7 +76,7 @@ def summarise(state: Path) -> Summary:
     host_unallocated, host_unattributed = _unowned(beyond)
     held = [(w, _shares(everything, hosts, w)) for w in workloads] if hosts else []
     totals = journal.book.totals.energy
-    return Summary(
+    return LedgerSummary(
         devices=tuple((d, summary.bounds(rows, device=d)) for d in devices),
         workloads=tuple(by_workload),
         unallocated_uj=unallocated,
@@ -131,7 +131,7 @@ def _tokens(rows: Sequence[Row], energy: dict[str, Bounds]) -> list[TokenCost]:
     return costs
 
 
-def text(found: Summary, names: Mapping[str, str]) -> str:
+def text(found: LedgerSummary, names: Mapping[str, str]) -> str:
     """The summary for a person, at most 80 columns wide but for long names; `names` gives short ones."""
     devices = sorted(((names.get(d, d), b) for d, b in found.devices), key=lambda pair: pair[0])
     workloads = sorted(((names.get(w, w), b) for w, b in found.workloads), key=lambda pair: pair[0])
@@ -181,7 +181,7 @@ _WITHIN = {
 }
 
 
-def _host(found: Summary, names: Mapping[str, str]) -> list[str]:
+def _host(found: LedgerSummary, names: Mapping[str, str]) -> list[str]:
     """What is around the GPUs, where a meter of the node was booked; the boundary of both together by its name."""
     if not found.hosts:
         return []

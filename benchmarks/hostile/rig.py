@@ -119,7 +119,7 @@ def measure(attack: Attack, seconds: float) -> Row:
         folder.mkdir()
         (base / "agent.yaml").write_text(yaml.safe_dump(dict(attack.configuration(folder))))
         agent = AgentProcess(node.directory, base / "state", base / "agent.yaml", limit=limit.enter)
-        counters, scraper = CounterRecorder(plant), Scraper(agent)
+        counters, scraper = CounterRecorder(plant), ScrapeRecorder(agent)
         counters.start()
         time.sleep(0.5)
         agent.start()
@@ -187,7 +187,7 @@ class CounterRecorder(threading.Thread):
         return sum(recorded.values()), difference, recorded
 
 
-class Scraper(threading.Thread):
+class ScrapeRecorder(threading.Thread):
     """Scrapes /metrics ten times per second, each time on a new connection."""
 
     def __init__(self, agent: AgentProcess) -> None:
@@ -258,7 +258,7 @@ def _limit() -> Iterator[MemoryLimit]:
 
 
 def _judge(
-    attack: Attack, rig: Rig, counters: CounterRecorder, scraper: Scraper, memory: MemoryRecorder, limit: MemoryLimit
+    attack: Attack, rig: Rig, counters: CounterRecorder, scraper: ScrapeRecorder, memory: MemoryRecorder, limit: MemoryLimit
 ) -> Row:
     rows = [located.row for located in read_rows(rig.agent.state)]
     cells = [row for row in rows if isinstance(row, Cell) and row.device.startswith("GPU-")]

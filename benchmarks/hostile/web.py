@@ -48,7 +48,7 @@ def scrape(client: http.client.HTTPConnection) -> None:
         raise ConnectionError(str(response.status))
 
 
-class Scraper:
+class ScrapeClient:
     """Scrapes every `period_s` from `source`; on one connection, or each time on a new one."""
 
     def __init__(self, port: int, context: ssl.SSLContext | None, source: str, period_s: float, kept: bool) -> None:
@@ -120,7 +120,10 @@ def _is_served(port: int, context: ssl.SSLContext | None) -> bool:
 
 
 def _case(kind: str, seconds: float, agent: AgentProcess, port: int, context: ssl.SSLContext | None) -> Row:
-    kept, fresh = Scraper(port, context, "127.0.0.1", 0.02, kept=True), Scraper(port, context, "127.0.0.3", 0.2, kept=False)
+    kept, fresh = (
+        ScrapeClient(port, context, "127.0.0.1", 0.02, kept=True),
+        ScrapeClient(port, context, "127.0.0.3", 0.2, kept=False),
+    )
     with attack(kind, port, context is not None) as attempts:
         cpu_before, began_s = of_family(cpu_s, agent.pid), time.monotonic()
         threads = [threading.Thread(target=scraper.run, args=(seconds,)) for scraper in (kept, fresh)]

@@ -21,7 +21,7 @@ TCP_REPAIR = 19  # a socket closed under it sends nothing: the peer never learns
 
 
 @dataclass
-class Target:
+class AttackedServer:
     """Where and how."""
 
     port: int
@@ -50,7 +50,7 @@ class Target:
         return f"GET /metrics HTTP/1.1\r\nHost: x\r\n{line}\r\n".encode()
 
 
-def slow_loris(target: Target) -> None:
+def slow_loris(target: AttackedServer) -> None:
     """Ten connections each send a byte of a head that never ends, ten times a second."""
     held: list[socket.socket] = []
     while not target.stopping.is_set():
@@ -67,7 +67,7 @@ def slow_loris(target: Target) -> None:
         time.sleep(0.1)
 
 
-def silent(target: Target) -> None:
+def silent(target: AttackedServer) -> None:
     """Ten connections say nothing, not even a handshake, and come again when they are sent away."""
     held: list[socket.socket] = []
     while not target.stopping.is_set():
@@ -87,7 +87,7 @@ def silent(target: Target) -> None:
             client.close()
 
 
-def half_open(target: Target) -> None:
+def half_open(target: AttackedServer) -> None:
     """Half of a request, then the host is gone without a word."""
     while not target.stopping.is_set():
         with suppress(OSError):
@@ -99,7 +99,7 @@ def half_open(target: Target) -> None:
         time.sleep(0.02)
 
 
-def huge_headers(target: Target) -> None:
+def huge_headers(target: AttackedServer) -> None:
     """Heads of 100 kB, without a pause."""
     while not target.stopping.is_set():
         with suppress(OSError), target.session() as client:
@@ -107,7 +107,7 @@ def huge_headers(target: Target) -> None:
             client.recv(1000)
 
 
-def wrong_credentials(target: Target) -> None:
+def wrong_credentials(target: AttackedServer) -> None:
     """Guesses a new password each time, on kept connections where it is let, without a pause."""
     for k in itertools.count():
         with suppress(OSError), target.session() as client:
@@ -121,14 +121,14 @@ def wrong_credentials(target: Target) -> None:
             return
 
 
-def connection_flood(target: Target) -> None:
+def connection_flood(target: AttackedServer) -> None:
     """Connects and goes, without a pause."""
     while not target.stopping.is_set():
         with suppress(OSError):
             target.connect().close()
 
 
-def pipelining(target: Target) -> None:
+def pipelining(target: AttackedServer) -> None:
     """A hundred requests at once, with the right password, all answers read, without a pause."""
     while not target.stopping.is_set():
         with suppress(OSError), target.session() as client:
@@ -137,7 +137,7 @@ def pipelining(target: Target) -> None:
                 next(target.attempts)
 
 
-def never_reading(target: Target) -> None:
+def never_reading(target: AttackedServer) -> None:
     """Asks a hundred times, with the right password, and reads nothing."""
     held: list[socket.socket] = []
     while not target.stopping.is_set():
@@ -152,7 +152,7 @@ def never_reading(target: Target) -> None:
         time.sleep(0.05)
 
 
-def garbage(target: Target) -> None:
+def garbage(target: AttackedServer) -> None:
     """Bytes that are neither HTTP nor TLS."""
     while not target.stopping.is_set():
         with suppress(OSError), target.connect() as client:
@@ -160,7 +160,7 @@ def garbage(target: Target) -> None:
             client.recv(1000)
 
 
-KINDS: dict[str, tuple[Callable[[Target], None], int]] = {
+KINDS: dict[str, tuple[Callable[[AttackedServer], None], int]] = {
     "nobody": (lambda target: None, 0),
     "slow_loris": (slow_loris, 10),
     "silent": (silent, 10),
@@ -178,7 +178,7 @@ KINDS: dict[str, tuple[Callable[[Target], None], int]] = {
 def main(report: Connection, kind: str, port: int, secure: bool, right: str) -> None:
     """Run one kind until the parent says a word; then tell how many attempts there were."""
     os.nice(19)
-    target = Target(port, secure, right)
+    target = AttackedServer(port, secure, right)
     work, count = KINDS[kind]
     for _ in range(count):
         threading.Thread(target=work, args=(target,), daemon=True).start()

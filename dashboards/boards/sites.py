@@ -1,6 +1,6 @@
 """The row of a fleet's sites: their PUE and what it is, and the intensity of their grids with its basis."""
 
-from dashboards.dashboard import Link, Panel, Query, Row, banded, recorded, series
+from dashboards.dashboard import Link, Panel, PanelQuery, PanelRow, banded, recorded, series
 from dashboards.rules.fleet import CARBON
 
 NOW = 'window=~"15m|"'
@@ -21,11 +21,11 @@ def pue(end: str = "", *matchers: str, by: str = "site, category, window, basis"
     return f"max by ({by}) ({in_words(series(f'pue_ratio{end}', *matchers, scope='site'))})"
 
 
-def at_sites() -> Row:
+def at_sites() -> PanelRow:
     """The row."""
     per_site = "sum by (site, zone, basis)"
     facility = Link("Facility and carbon", "wattlens-facility", {"site": "site"})
-    return Row(
+    return PanelRow(
         "Sites",
         (
             Panel(
@@ -46,7 +46,7 @@ def at_sites() -> Row:
                 "Power of the nodes times the site's PUE times the intensity of its grid now: location-based, with the zone "
                 "of the grid and the basis of its figure, which says where a yearly factor stands in.",
                 "massg",
-                (Query(f"3600 * {per_site} ({recorded(CARBON, scope='site')})", "{{site}}: {{zone}}, {{basis}}"),),
+                (PanelQuery(f"3600 * {per_site} ({recorded(CARBON, scope='site')})", "{{site}}: {{zone}}, {{basis}}"),),
                 width=10,
                 minimum=0,
                 no_value="not known: needs the agents' label site, that site's PUE and its grid (docs/site.md)",

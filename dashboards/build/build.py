@@ -15,7 +15,7 @@ from dashboards.boards.inference import board as inference
 from dashboards.boards.stack import board as stack
 from dashboards.boards.training import board as training
 from dashboards.build import reference
-from dashboards.dashboard import Board
+from dashboards.dashboard import Dashboard
 from dashboards.lint import exclusions, lint
 from dashboards.rules import alerts, rules
 from dashboards.rules import compat as compat_rules
@@ -27,7 +27,7 @@ _NAME = re.compile(r"\b(?:[a-z_]+:)?wattlens_[a-z0-9_:]+\b")
 _SUBSTITUTES = {"$__rate_interval": "1m", "$__range": "1h", "$__interval": "1m"}
 
 
-def boards() -> tuple[Board, ...]:
+def boards() -> tuple[Dashboard, ...]:
     """Every dashboard."""
     return (
         fleet.board(),

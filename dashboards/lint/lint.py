@@ -19,7 +19,7 @@ _FIXED_AFFIX = re.compile(r"(suffix|prefix|currency):\S.*")
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class LintFinding:
     """A violation of a rule: `where` is a panel's title or a variable's name, "" for the dashboard itself."""
 
     rule: str
@@ -41,7 +41,7 @@ class Exclusion:
     uid: str = ""
     where: str = ""
 
-    def covers(self, finding: Finding) -> bool:
+    def covers(self, finding: LintFinding) -> bool:
         """Whether it is about that finding."""
         return self.rule == finding.rule and self.uid in ("", finding.uid) and (not self.where or self.where == finding.where)
 
@@ -104,10 +104,10 @@ RULES: dict[str, Rule] = {
 }
 
 
-def lint(board: Json) -> list[Finding]:
+def lint(board: Json) -> list[LintFinding]:
     """What the rules find in a dashboard, exclusions aside."""
     uid = board["uid"]
-    return [Finding(name, uid, where, message) for name, rule in RULES.items() for where, message in rule(board)]
+    return [LintFinding(name, uid, where, message) for name, rule in RULES.items() for where, message in rule(board)]
 
 
 def problems(boards: Sequence[Json], exclusions: Sequence[Exclusion]) -> Iterator[str]:

@@ -18,7 +18,7 @@ _MARK: Final = re.compile(r"Wattlens \S{1,40} version (\d{1,12}) sha256:([0-9a-f
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class PushedVersion:
     """What a push said of what it wrote: the number of the version, and the SHA-256 of the content."""
 
     version: int
@@ -46,10 +46,10 @@ def message(program_version: str, version: int, digest: str) -> str:
     return f"Wattlens {program_version} version {version} sha256:{digest} (wattlens dashboards push)"
 
 
-def read_mark(message: str) -> Mark | None:
+def read_mark(message: str) -> PushedVersion | None:
     """The mark in a version's message; None: no push wrote that version."""
     found = _MARK.match(message)
-    return Mark(int(found[1]), found[2]) if found else None
+    return PushedVersion(int(found[1]), found[2]) if found else None
 
 
 def _plain(value: Any) -> Any:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from dashboards.push.alert_rules import as_pushed, normal, same
-from dashboards.push.content import Mark, content, digest, read_mark
+from dashboards.push.content import PushedVersion, content, digest, read_mark
 from dashboards.push.difference import differences
 
 Kind = Literal["folder", "datasource", "dashboard", "alert"]
@@ -17,7 +17,7 @@ State = Literal["same", "create", "update", "edited", "locked"]
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class ObjectChange:
     """What is to be done with one object.
 
     Args:
@@ -34,7 +34,7 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
-class FoundBoard:
+class GrafanaDashboard:
     """A dashboard in Grafana.
 
     Args:
@@ -58,29 +58,31 @@ class FoundBoard:
     newer: bool = False
 
 
-def plan_board(built: Mapping[str, Any], found: FoundBoard | None, folder_uid: str) -> Change:
+def plan_board(built: Mapping[str, Any], found: GrafanaDashboard | None, folder_uid: str) -> ObjectChange:
     """What is to be done with a dashboard."""
     uid, title = str(built["uid"]), str(built["title"])
     if found is None:
-        return Change("dashboard", uid, title, "create")
+        return ObjectChange("dashboard", uid, title, "create")
     if found.newer:
         why = "was saved in Grafana in its dashboard schema v2, which its /api does not tell: delete it there, and push again"
-        return Change("dashboard", uid, title, "locked", why)
+        return ObjectChange("dashboard", uid, title, "locked", why)
     ours, theirs = content(built), content(found.board)
     wanted, mark = digest(ours), read_mark(found.message or "")
     pushed = mark is not None and is_pushed(mark, digest(theirs), found.version)
     moved = found.folder_uid != folder_uid
     equal = digest(theirs) == wanted or (mark is not None and pushed and mark.digest == wanted)
     if equal and (not moved or found.from_file):
-        return Change("dashboard", uid, title, "same")
+        return ObjectChange("dashboard", uid, title, "same")
     details = differences(ours, theirs) if not equal else ()
     if found.from_file:
         why = "comes from a file on the Grafana server, which refuses to change it: put the new file there"
-        return Change("dashboard", uid, title, "locked", why, details)
+        return ObjectChange("dashboard", uid, title, "locked", why, details)
     if moved:
-        return Change("dashboard", uid, title, "edited", f"was moved to the folder {found.folder or 'at the root'}", details)
+        return ObjectChange(
+            "dashboard", uid, title, "edited", f"was moved to the folder {found.folder or 'at the root'}", details
+        )
     if pushed:
-        return Change("dashboard", uid, title, "update", details=details)
+        return ObjectChange("dashboard", uid, title, "update", details=details)
     if found.message is None:
         why = "differs, and this token may not read who changed it"
     elif mark is None and not found.message and found.version <= 1:
@@ -88,34 +90,34 @@ def plan_board(built: Mapping[str, Any], found: FoundBoard | None, folder_uid: s
     else:
         by = f" by {found.author}" if found.author else ""
         why = f"was edited in Grafana{by} since the last push (version {found.version})"
-    return Change("dashboard", uid, title, "edited", why, details)
+    return ObjectChange("dashboard", uid, title, "edited", why, details)
 
 
-def is_pushed(mark: Mark, digest: str, version: int) -> bool:
+def is_pushed(mark: PushedVersion, digest: str, version: int) -> bool:
     """Whether what is shown now, content and version, is what the mark in its history says that a push wrote."""
     return mark.digest == digest or mark.version == version
 
 
-def plan_rule(built: Mapping[str, Any], found: Mapping[str, Any] | None) -> Change:
+def plan_rule(built: Mapping[str, Any], found: Mapping[str, Any] | None) -> ObjectChange:
     """What is to be done with an alert rule."""
     uid, title = str(built["uid"]), str(built["title"])
     if found is None:
-        return Change("alert", uid, title, "create")
+        return ObjectChange("alert", uid, title, "create")
     moved = found.get("folderUID") != built["folderUID"]
     if same(built, found) and not moved:
-        return Change("alert", uid, title, "same")
+        return ObjectChange("alert", uid, title, "same")
     details = differences(normal(built), normal(found))
     if found.get("provenance") not in (None, "", "api"):
         why = f"comes from {found.get('provenance')} provisioning, and Grafana refuses to change it: change it there"
-        return Change("alert", uid, title, "locked", why, details)
+        return ObjectChange("alert", uid, title, "locked", why, details)
     if moved:
-        return Change("alert", uid, title, "edited", "was moved to another folder", details)
+        return ObjectChange("alert", uid, title, "edited", "was moved to another folder", details)
     if as_pushed(found):
-        return Change("alert", uid, title, "update", details=details)
-    return Change("alert", uid, title, "edited", "was edited in Grafana since the last push", details)
+        return ObjectChange("alert", uid, title, "update", details=details)
+    return ObjectChange("alert", uid, title, "edited", "was edited in Grafana since the last push", details)
 
 
-def plan_source(uid: str, name: str, url: str | None, found: Mapping[str, Any] | None) -> Change:
+def plan_source(uid: str, name: str, url: str | None, found: Mapping[str, Any] | None) -> ObjectChange:
     """What is to be done with the data source; `url` None: it has to be there, and is used as it is.
 
     Raises:
@@ -124,14 +126,14 @@ def plan_source(uid: str, name: str, url: str | None, found: Mapping[str, Any] |
     if found is None:
         if url is None:
             raise LookupError(f"Grafana has no data source with the uid {uid!r}")
-        return Change("datasource", uid, name, "create")
+        return ObjectChange("datasource", uid, name, "create")
     title = str(found.get("name", uid))
     if found.get("type") != "prometheus":
         raise LookupError(f"data source {uid!r} ({title}): expected type 'prometheus', got {found.get('type')!r}")
     if url is None or str(found.get("url", "")).rstrip("/") == url.rstrip("/"):
-        return Change("datasource", uid, title, "same")
+        return ObjectChange("datasource", uid, title, "same")
     details = differences({"url": url}, {"url": found.get("url", "")})
     if found.get("readOnly") is True:
         why = "comes from a file on the Grafana server, which refuses to change it: change its url there"
-        return Change("datasource", uid, title, "locked", why, details)
-    return Change("datasource", uid, title, "edited", "has another address", details)
+        return ObjectChange("datasource", uid, title, "locked", why, details)
+    return ObjectChange("datasource", uid, title, "edited", "has another address", details)

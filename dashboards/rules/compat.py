@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from dashboards.rules import rules
-from dashboards.rules.model import BANDS, WINDOW, Group, Rule
+from dashboards.rules.model import BANDS, WINDOW, RecordingRule, RuleGroup
 from energy_agent.core.catalogue.node import BY_NAME, metric
 
 PATH: Final = "dashboards/prometheus/wattlens-compat-rules.yml"
@@ -74,14 +74,14 @@ COUNTERS: Final = (
 """Recorded counters that ended in `:sum`."""
 
 
-def groups() -> tuple[Group, ...]:
+def groups() -> tuple[RuleGroup, ...]:
     """The two groups."""
-    of_labels: dict[bool, list[Rule]] = {False: [], True: []}
+    of_labels: dict[bool, list[RecordingRule]] = {False: [], True: []}
     for old, label, value, new in LABELS:
-        of_labels[old in BY_NAME].append(Rule(f"wattlens_{old}", _plain(new, label), {label: value}))
+        of_labels[old in BY_NAME].append(RecordingRule(f"wattlens_{old}", _plain(new, label), {label: value}))
     return (
-        Group("wattlens-compat-names", INTERVAL, (*_renamed(), *of_labels[False], *_recorded())),
-        Group("wattlens-compat-labels", INTERVAL, (*of_labels[True], _gpus_as_sources())),
+        RuleGroup("wattlens-compat-names", INTERVAL, (*_renamed(), *of_labels[False], *_recorded())),
+        RuleGroup("wattlens-compat-labels", INTERVAL, (*of_labels[True], _gpus_as_sources())),
     )
 
 
@@ -95,45 +95,49 @@ def _plain(new: str, label: str) -> str:
     return f'{metric(new)}{{{label}=""}}'
 
 
-def _renamed() -> Iterator[Rule]:
+def _renamed() -> Iterator[RecordingRule]:
     for old, new in NAMES.items():
         parts = ("_bucket", "_sum", "_count") if BY_NAME[new].kind == "histogram" else ("",)
-        yield from (Rule(f"wattlens_{old}{part}", f"{metric(new)}{part}") for part in parts)
+        yield from (RecordingRule(f"wattlens_{old}{part}", f"{metric(new)}{part}") for part in parts)
 
 
-def _gpus_as_sources() -> Rule:
+def _gpus_as_sources() -> RecordingRule:
     """Each GPU was a source of its own."""
     named = f'label_replace({metric("gpu_up")}, "device", "$1", "uuid", "(.+)")'
-    return Rule("wattlens_source_up", f"sum without (gpu, uuid) ({named})", {"source": "nvml"})
+    return RecordingRule("wattlens_source_up", f"sum without (gpu, uuid) ({named})", {"source": "nvml"})
 
 
-def _recorded() -> Iterator[Rule]:
+def _recorded() -> Iterator[RecordingRule]:
     for level, operations in (("instance_group", ("max", "min")), ("instance_workload", ("max", "min"))):
         for operation in operations:
-            yield Rule(f"{level}:wattlens_gpu_clock_hertz:{operation}", f"{level}:wattlens_gpu_sm_clock_hertz:{operation}")
-    yield Rule("instance_workload:wattlens_gpu_clock_max_hertz:min", "instance_workload:wattlens_gpu_sm_clock_max_hertz:min")
-    yield Rule(
+            yield RecordingRule(
+                f"{level}:wattlens_gpu_clock_hertz:{operation}", f"{level}:wattlens_gpu_sm_clock_hertz:{operation}"
+            )
+    yield RecordingRule(
+        "instance_workload:wattlens_gpu_clock_max_hertz:min", "instance_workload:wattlens_gpu_sm_clock_max_hertz:min"
+    )
+    yield RecordingRule(
         "instance_workload:wattlens_dvfs_setting:min",
         "instance_workload:wattlens_dvfs_clock_limit_hertz:min",
         {"setting": "sm_clock_max_hertz"},
     )
     for old, label, value, new in LABELS:
         if old.startswith("dvfs_"):
-            yield Rule(f"instance_group:wattlens_{old}:min", f"instance_group:{metric(new)}:min", {label: value})
-    yield Rule("instance_group:wattlens_dvfs_setting:state", "instance_group:wattlens_dvfs_limits:state")
+            yield RecordingRule(f"instance_group:wattlens_{old}:min", f"instance_group:{metric(new)}:min", {label: value})
+    yield RecordingRule("instance_group:wattlens_dvfs_setting:state", "instance_group:wattlens_dvfs_limits:state")
     for level in ("instance_workload_phase", "run_phase"):
-        yield Rule(f"{level}:wattlens_steps:rate{WINDOW}", f"{level}:wattlens_training_steps:rate{WINDOW}")
+        yield RecordingRule(f"{level}:wattlens_steps:rate{WINDOW}", f"{level}:wattlens_training_steps:rate{WINDOW}")
     for family in ("ttft_seconds", "itl_seconds"):
         for operation in ("mean", "quantile"):
             old, new = (f"instance_workload_model:wattlens_{name}:{operation}_rate{WINDOW}" for name in (family, NAMES[family]))
-            yield Rule(old, new)
+            yield RecordingRule(old, new)
     for name in COUNTERS:
-        yield Rule(f"{name}:sum", f"{name}_total")
+        yield RecordingRule(f"{name}:sum", f"{name}_total")
     for claim in ("saved", "extra"):
-        yield Rule(f"uuid:wattlens_dvfs_{claim}_joules:sum", f"uuid:wattlens_dvfs_{claim}_joules:last")
+        yield RecordingRule(f"uuid:wattlens_dvfs_{claim}_joules:sum", f"uuid:wattlens_dvfs_{claim}_joules:last")
     ends = {band: f"_{old}" for band, old in zip([end for end in BANDS if end], ("low", "high"), strict=True)}
     for name in dict.fromkeys(rule.record for group in rules.groups() for rule in group.rules):
         what, _, operation = name.rpartition(":")
         for end, old in ends.items():
             if what.endswith(end) and "_dvfs_" not in what:  # those of steering had these words already
-                yield Rule(f"{what.removesuffix(end)}{old}:{operation}", name)
+                yield RecordingRule(f"{what.removesuffix(end)}{old}:{operation}", name)

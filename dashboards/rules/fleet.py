@@ -22,8 +22,8 @@ from dashboards.rules.model import (
     STEP_S,
     TOKEN_RATE,
     WINDOW,
-    Group,
-    Rule,
+    RecordingRule,
+    RuleGroup,
     bound,
     end_of,
     joules_per_token,
@@ -70,84 +70,84 @@ def integral(selector: str, window: str) -> str:
     return f"(sum_over_time({selector}[{window}]) * {STEP_S})"
 
 
-def fleet_groups() -> tuple[Group, ...]:
+def fleet_groups() -> tuple[RuleGroup, ...]:
     """The groups, after that of joules per token."""
     return (
-        Group("wattlens-fleet", STEP, (*_of_nodes(), *_of_fleets(), *_of_facts(), *_of_sites())),
-        Group("wattlens-fleet-energy", f"{COUNTER_STEP_S // 60}m", tuple(_of_counters())),
+        RuleGroup("wattlens-fleet", STEP, (*_of_nodes(), *_of_fleets(), *_of_facts(), *_of_sites())),
+        RuleGroup("wattlens-fleet-energy", f"{COUNTER_STEP_S // 60}m", tuple(_of_counters())),
     )
 
 
-def _of_nodes() -> Iterator[Rule]:
+def _of_nodes() -> Iterator[RecordingRule]:
     for operation, name in (("sum", NODE_ANSWERED), ("count", NODE_KNOWN)):
-        yield Rule(name, f"{operation} without (gpu, uuid) ({metric('gpu_up')})")
+        yield RecordingRule(name, f"{operation} without (gpu, uuid) ({metric('gpu_up')})")
     held = metric("workload_energy_joules_total")
     for state in BUCKETS[:2]:
         rate = f'rate({held}{{state="{state}"}}[{WINDOW}])'
-        yield Rule(NODE_POWER, f"sum without (workload, uuid, state, method) ({rate})", {"bucket": state})
+        yield RecordingRule(NODE_POWER, f"sum without (workload, uuid, state, method) ({rate})", {"bucket": state})
     for bucket, name in zip(
         BUCKETS[2:], ("gpu_unallocated_energy_joules_total", "gpu_unattributed_energy_joules_total"), strict=True
     ):
-        yield Rule(NODE_POWER, f"sum without (gpu, uuid) (rate({metric(name)}[{WINDOW}]))", {"bucket": bucket})
+        yield RecordingRule(NODE_POWER, f"sum without (gpu, uuid) (rate({metric(name)}[{WINDOW}]))", {"bucket": bucket})
     around = metric("node_nongpu_energy_joules_total")
     # Energy that no meter saw stands still in the counters: then there is no power, not 0 W.
     seen = f"unless sum without (domain) (rate({metric('node_nongpu_energy_gap_bound_joules_total')}[{WINDOW}])) > 0"
-    yield Rule(NODE_POWER, f"sum without (domain, method) (rate({around}[{WINDOW}])) {seen}", {"bucket": HOST})
+    yield RecordingRule(NODE_POWER, f"sum without (domain, method) (rate({around}[{WINDOW}])) {seen}", {"bucket": HOST})
     gpus = f"rate({metric('gpu_energy_joules_total')}[{WINDOW}])"
     gain = f"ignoring (method) group_left () {metric('gpu_energy_gain_uncertainty_ratio')}"
-    yield Rule(NODE_POWER_ERROR, f"sum without (gpu, uuid, method) ({gpus} * {gain})", {"bucket": "gpu"})
+    yield RecordingRule(NODE_POWER_ERROR, f"sum without (gpu, uuid, method) ({gpus} * {gain})", {"bucket": "gpu"})
     # A meter of the whole node errs in what it read, the GPUs in it too; one of a part in that part.
     of_meter = metric("node_nongpu_energy_gain_uncertainty_ratio")
     inner = f"sum without (gpu, uuid, method) ({gpus})"
     outer = f'sum without (domain, method) (rate({around}{{domain="host"}}[{WINDOW}]))'
     whole = f'({inner} + {outer}) * sum without (domain) ({of_meter}{{domain="host"}})'
     of_parts = f'rate({around}{{domain!="host"}}[{WINDOW}]) * ignoring (method) group_left () {of_meter}'
-    yield Rule(NODE_POWER_ERROR, f"({whole} or sum without (domain, method) ({of_parts})) {seen}", {"bucket": HOST})
+    yield RecordingRule(NODE_POWER_ERROR, f"({whole} or sum without (domain, method) ({of_parts})) {seen}", {"bucket": HOST})
 
 
-def _of_fleets() -> Iterator[Rule]:
+def _of_fleets() -> Iterator[RecordingRule]:
     for rolled, of_nodes in ((POWER, NODE_POWER), (POWER_ERROR, NODE_POWER_ERROR)):
-        yield Rule(rolled, f"sum by ({', '.join(_FLEET)}, bucket, reason) ({of_nodes})")
+        yield RecordingRule(rolled, f"sum by ({', '.join(_FLEET)}, bucket, reason) ({of_nodes})")
     gpus = f"rate({metric('gpu_energy_joules_total')}[{WINDOW}])"
-    yield Rule(METHOD_POWER, f"sum by ({', '.join(_FLEET)}, method) ({gpus})")
+    yield RecordingRule(METHOD_POWER, f"sum by ({', '.join(_FLEET)}, method) ({gpus})")
 
 
-def _of_facts() -> Iterator[Rule]:
+def _of_facts() -> Iterator[RecordingRule]:
     info, facts = metric("workload_info"), ", ".join(FACTS)
     per_gpu = f"sum without (method) (rate({metric('workload_energy_joules_total')}[{WINDOW}]))"
     by = f"sum by ({', '.join((*_FLEET, *FACTS))}, model, state)"
     known = f"{_HELD_ON} group_left ({facts}, model) {info}"
     gain = f"on (cluster, job, instance, uuid) group_left () {metric('gpu_energy_gain_uncertainty_ratio')}"
-    yield Rule(FACT_POWER, f"{by} (sum without (uuid) ({per_gpu}) * {known})")
-    yield Rule(FACT_POWER_ERROR, f"{by} (sum without (uuid) ({per_gpu} * {gain}) * {known})")
+    yield RecordingRule(FACT_POWER, f"{by} (sum without (uuid) ({per_gpu}) * {known})")
+    yield RecordingRule(FACT_POWER_ERROR, f"{by} (sum without (uuid) ({per_gpu} * {gain}) * {known})")
     chosen = '{energy="active_idle",tokens="generation"}'
     tokens = f'ignoring (energy, boundary) group_left () {TOKEN_RATE}{{tokens="generation"}}'
     join, by = f"{_HELD_ON} group_left ({facts}) {info}", f"sum by ({', '.join((*_FLEET, *FACTS))}, model, boundary)"
     for band in BANDS:
         ratio = f"{joules_per_token('instance_workload_model', band)}{chosen}"
-        yield Rule(end_of(TOKEN_POWER, band), f"{by} ({ratio} * {tokens} * {join})")
+        yield RecordingRule(end_of(TOKEN_POWER, band), f"{by} ({ratio} * {tokens} * {join})")
     served = f"clamp({joules_per_token('instance_workload_model')}{chosen}, 1, 1) * {tokens}"
-    yield Rule(FACT_TOKENS, f"{by} ({served} * {join})")
+    yield RecordingRule(FACT_TOKENS, f"{by} ({served} * {join})")
 
 
-def _of_sites() -> Iterator[Rule]:
+def _of_sites() -> Iterator[RecordingRule]:
     watts, error = (f'sum by (cluster, site) ({name}{{site!=""}})' for name in (POWER, POWER_ERROR))
     told = " or ".join(metric(name) for name in ("pue_ratio", "pue_absent_info", "facility_meter_info"))
     whose = f"on (job, instance) group_left (site) group by (job, instance, site) ({told})"
     grid = f"max by (site, zone, basis) ({metric('grid_carbon_intensity_grams_per_kilowatt_hour')} * {whose})"
     per_j = f"on (site) group_left (zone, basis) {grid} / {_J_PER_KWH}"
     feeds = f'rate({metric("facility_energy_joules_total")}{{role="total"}}[{WINDOW}])'
-    yield Rule(METER_CARBON, f"sum by (cluster, site) ({feeds}) * {per_j}")
+    yield RecordingRule(METER_CARBON, f"sum by (cluster, site) ({feeds}) * {per_j}")
     for band in BANDS:
         it = bound(watts, error, band)
         it = f"clamp_min({it}, 0)" if band == "_lower" else it  # a meter's error can be more than what little was drawn
         power = end_of(FACILITY_POWER, band)
-        yield Rule(power, f"{it} * on (site) group_left (category) {bound(PUE, PUE_ERROR, band)}")
-        yield Rule(end_of(CARBON, band), f"{power} * {per_j}")
+        yield RecordingRule(power, f"{it} * on (site) group_left (category) {bound(PUE, PUE_ERROR, band)}")
+        yield RecordingRule(end_of(CARBON, band), f"{power} * {per_j}")
 
 
-def _of_counters() -> Iterator[Rule]:
-    yield Rule(GPU_ENERGY, f"sum without (method) ({metric('gpu_energy_joules_total')})")
-    yield Rule(NODE_GAIN, f"max without (gpu, uuid) ({metric('gpu_energy_gain_uncertainty_ratio')})")
-    yield Rule(NODE_EDGES, f"sum without (gpu, uuid) ({metric('gpu_energy_edge_uncertainty_joules')})")
-    yield Rule(GPU_UNSEEN, metric("gpu_energy_gap_bound_joules_total"))
+def _of_counters() -> Iterator[RecordingRule]:
+    yield RecordingRule(GPU_ENERGY, f"sum without (method) ({metric('gpu_energy_joules_total')})")
+    yield RecordingRule(NODE_GAIN, f"max without (gpu, uuid) ({metric('gpu_energy_gain_uncertainty_ratio')})")
+    yield RecordingRule(NODE_EDGES, f"sum without (gpu, uuid) ({metric('gpu_energy_edge_uncertainty_joules')})")
+    yield RecordingRule(GPU_UNSEEN, metric("gpu_energy_gap_bound_joules_total"))

@@ -27,13 +27,13 @@ from dashboards.rules.model import (
     WINDOW,
     WORKLOAD_POWER,
     WORKLOAD_POWER_ERROR,
-    Rule,
+    RecordingRule,
     joules_per_token,
 )
 from energy_agent.core.catalogue.node import metric
 
 
-def rate_rules() -> Iterator[Rule]:
+def rate_rules() -> Iterator[RecordingRule]:
     """Power of workloads at the boundary of the GPUs, its error, and their token rates."""
     counter = metric("workload_energy_joules_total")
     lost = (
@@ -44,14 +44,14 @@ def rate_rules() -> Iterator[Rule]:
         per_gpu = f'sum without (state, method) (rate({counter}{{state=~"{states}"}}[{WINDOW}]))'
         gain = f"ignoring (workload, gpu) group_left () {metric('gpu_energy_gain_uncertainty_ratio')}"
         labels = {"boundary": "gpu", "energy": energy}
-        yield Rule(WORKLOAD_POWER, f"sum without (uuid) ({per_gpu}) unless {lost}", labels)
-        yield Rule(WORKLOAD_POWER_ERROR, f"sum without (uuid) ({per_gpu} * {gain}) unless {lost}", labels)
+        yield RecordingRule(WORKLOAD_POWER, f"sum without (uuid) ({per_gpu}) unless {lost}", labels)
+        yield RecordingRule(WORKLOAD_POWER_ERROR, f"sum without (uuid) ({per_gpu} * {gain}) unless {lost}", labels)
     for tokens, phases in TOKENS.items():
         rate = f'rate({metric("tokens_total")}{{phase=~"{phases}"}}[{WINDOW}])'
-        yield Rule(TOKEN_RATE, f"sum without (phase) ({rate})", {"tokens": tokens})
+        yield RecordingRule(TOKEN_RATE, f"sum without (phase) ({rate})", {"tokens": tokens})
 
 
-def wider_boundary_rules() -> Iterator[Rule]:
+def wider_boundary_rules() -> Iterator[RecordingRule]:
     """Power of workloads at the wider boundaries.
 
     The meter's error covers the whole of what it read, the GPUs in it too; that of the GPUs stays, as it says what part of them
@@ -73,16 +73,16 @@ def wider_boundary_rules() -> Iterator[Rule]:
         watts = f"{WORKLOAD_POWER}{{{inner}}} + ignoring (boundary, energy) {around}"
         grown = f"({watts}) * ignoring (workload) group_left () {gain}"
         error = f"{WORKLOAD_POWER_ERROR}{{{inner}}} + ignoring (boundary, energy) {grown}"
-        yield Rule(WORKLOAD_POWER, watts, {"boundary": "node", "energy": energy})
-        yield Rule(WORKLOAD_POWER_ERROR, error, {"boundary": "node", "energy": energy})
+        yield RecordingRule(WORKLOAD_POWER, watts, {"boundary": "node", "energy": energy})
+        yield RecordingRule(WORKLOAD_POWER_ERROR, error, {"boundary": "node", "energy": energy})
     # Labels that a rule sets may not be in its result: vmalert keeps them as exported_boundary, and the next join fails.
     of_node = 'sum without (boundary) ({}{{boundary="node"}})'
     power, error = of_node.format(WORKLOAD_POWER), of_node.format(WORKLOAD_POWER_ERROR)
-    yield Rule(WORKLOAD_POWER, f"{power} * {pue}", {"boundary": "facility"})
-    yield Rule(WORKLOAD_POWER_ERROR, f"{error} * {pue} + ({power} + {error}) * {of_pue}", {"boundary": "facility"})
+    yield RecordingRule(WORKLOAD_POWER, f"{power} * {pue}", {"boundary": "facility"})
+    yield RecordingRule(WORKLOAD_POWER_ERROR, f"{error} * {pue} + ({power} + {error}) * {of_pue}", {"boundary": "facility"})
 
 
-def per_token(level: str, tokens: str, power: str, error: str) -> Iterator[Rule]:
+def per_token(level: str, tokens: str, power: str, error: str) -> Iterator[RecordingRule]:
     """Joules per token of what has power by boundary and energy, and tokens of models: watts times the time for a token.
 
     Args:
@@ -92,31 +92,33 @@ def per_token(level: str, tokens: str, power: str, error: str) -> Iterator[Rule]
         error: of their error.
     """
     served, time = f"({tokens} > 0)", f"{level}:wattlens_seconds_per_token:ratio_rate{WINDOW}"
-    yield Rule(time, f"clamp({served}, 1, 1) / ignoring (model) group_left () sum without (model) ({served})")
+    yield RecordingRule(time, f"clamp({served}, 1, 1) / ignoring (model) group_left () sum without (model) ({served})")
     ratio = joules_per_token(level)
     for boundary in BOUNDARIES:
         for energy in ENERGY:
             watts = (
                 f'ignoring (model, tokens, boundary, energy) group_left () {power}{{boundary="{boundary}",energy="{energy}"}}'
             )
-            yield Rule(ratio, f"{time} * {watts}", {"boundary": boundary, "energy": energy})
+            yield RecordingRule(ratio, f"{time} * {watts}", {"boundary": boundary, "energy": energy})
     # An end of the band joins the ratio, which has its boundary already, so one rule has all of them.
     for band, sign in SIGNS.items():
         share = f"ignoring (model, tokens) group_left () (1 {sign} {error} / ({power} > 0))"
-        yield Rule(joules_per_token(level, band), f"{ratio} * {share} or {ratio} == 0")
+        yield RecordingRule(joules_per_token(level, band), f"{ratio} * {share} or {ratio} == 0")
 
 
-def precision_rules() -> Iterator[Rule]:
+def precision_rules() -> Iterator[RecordingRule]:
     """As per model, of workloads whose precision is known, which their tokens are joined to once."""
     info = f'{metric("workload_info")}{{precision!=""}}'
-    yield Rule(PRECISE_TOKEN_RATE, f"{TOKEN_RATE} * on (cluster, job, instance, workload) group_left (precision) {info}")
+    yield RecordingRule(
+        PRECISE_TOKEN_RATE, f"{TOKEN_RATE} * on (cluster, job, instance, workload) group_left (precision) {info}"
+    )
     yield from over_workloads("model_precision", PRECISE_TOKEN_RATE)
 
 
-def over_workloads(level: str, tokens: str) -> Iterator[Rule]:
+def over_workloads(level: str, tokens: str) -> Iterator[RecordingRule]:
     """The workloads' ratios, weighted by their tokens; the rule that has these may know more of them than the ratios do."""
     rate = f"* ignoring (boundary, energy, precision) group_left (precision) {tokens}"
     for band in BANDS:
         ratio = joules_per_token("instance_workload_model", band)
         joules, known = (f"sum without (instance, workload) ({of} {rate})" for of in (ratio, f"clamp({ratio}, 1, 1)"))
-        yield Rule(joules_per_token(level, band), f"{joules} / ({known} > 0)")
+        yield RecordingRule(joules_per_token(level, band), f"{joules} / ({known} > 0)")

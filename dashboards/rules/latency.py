@@ -8,7 +8,7 @@ select themselves.
 from collections.abc import Iterator
 from typing import Final
 
-from dashboards.rules.model import STEP, WINDOW, Group, Rule
+from dashboards.rules.model import STEP, WINDOW, RecordingRule, RuleGroup
 from energy_agent.core.catalogue.node import metric
 
 TTFT: Final = "time_to_first_token_seconds"
@@ -27,17 +27,19 @@ def mean(family: str) -> str:
     return f"instance_workload_model:{metric(family)}:mean_rate{WINDOW}"
 
 
-def latency_groups() -> tuple[Group, ...]:
+def latency_groups() -> tuple[RuleGroup, ...]:
     """The group."""
-    return (Group("wattlens-latency", STEP, tuple(rule for family in (TTFT, ITL) for rule in _of(family))),)
+    return (RuleGroup("wattlens-latency", STEP, tuple(rule for family in (TTFT, ITL) for rule in _of(family))),)
 
 
-def _of(family: str) -> Iterator[Rule]:
+def _of(family: str) -> Iterator[RecordingRule]:
     name = metric(family)
     total, count = (f"sum by ({BY}) (rate({name}_{part}[{WINDOW}]))" for part in ("sum", "count"))
-    yield Rule(mean(family), f"{total} / ({count} > 0)")
+    yield RecordingRule(mean(family), f"{total} / ({count} > 0)")
     for which in PERCENTILES:
         # An engine has one histogram, so nothing is summed: that would copy every bucket of the fleet once more. Of the two
         # that it has for five minutes after its target got another label, the slower one counts.
         found = f"histogram_quantile({which}, rate({name}_bucket[{WINDOW}]))"
-        yield Rule(percentile(family), f"max by ({BY}) ({found} >= 0)", {"quantile": which})  # none without observations
+        yield RecordingRule(
+            percentile(family), f"max by ({BY}) ({found} >= 0)", {"quantile": which}
+        )  # none without observations

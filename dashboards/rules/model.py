@@ -37,7 +37,7 @@ def joules_per_token(level: str, band: str = "") -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class RecordingRule:
     """A recording rule; `labels` are added to every series."""
 
     record: str
@@ -46,12 +46,12 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class RuleGroup:
     """Rules that are evaluated one after the other, so that a later one sees what an earlier one recorded."""
 
     name: str
     interval: str
-    rules: tuple[Rule, ...]
+    rules: tuple[RecordingRule, ...]
 
 
 def bound(value: str, error: str, band: str) -> str:

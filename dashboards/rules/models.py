@@ -6,7 +6,7 @@ model, as the product of two selections of a whole fleet at every step of a grap
 
 from collections.abc import Iterator
 
-from dashboards.rules.model import BANDS, TOKEN_RATE, WINDOW, Rule, end_of, joules_per_token
+from dashboards.rules.model import BANDS, TOKEN_RATE, WINDOW, RecordingRule, end_of, joules_per_token
 
 TOKEN_POWER = f"instance_workload_model:wattlens_joules_of_tokens:rate{WINDOW}"
 """Joules a second that went into generated tokens."""
@@ -14,12 +14,12 @@ KNOWN_TOKENS = f"instance_workload_model:wattlens_tokens_with_joules:rate{WINDOW
 """Generated tokens a second of workloads whose joules are known, by boundary."""
 
 
-def model_rules() -> Iterator[Rule]:
+def model_rules() -> Iterator[RecordingRule]:
     """The rules, after those of joules per token of workloads."""
     rate = f"ignoring (boundary, energy) group_left () {TOKEN_RATE}"
     whole = 'tokens="generation",energy="active_idle"'
     for band in BANDS:
         ratio, shown = joules_per_token("instance_workload_model", band), whole if band else 'tokens="generation"'
-        yield Rule(end_of(TOKEN_POWER, band), f"{ratio}{{{shown}}} * {rate}")
+        yield RecordingRule(end_of(TOKEN_POWER, band), f"{ratio}{{{shown}}} * {rate}")
     known = f"clamp({joules_per_token('instance_workload_model')}{{{whole}}}, 1, 1) * {rate}"
-    yield Rule(KNOWN_TOKENS, f"sum without (energy) ({known})")
+    yield RecordingRule(KNOWN_TOKENS, f"sum without (energy) ({known})")

@@ -6,7 +6,7 @@ it the highest category, where IT is metered closest to the equipment (ISO/IEC 3
 
 from collections.abc import Iterator
 
-from dashboards.rules.model import PUE, PUE_ERROR, Rule
+from dashboards.rules.model import PUE, PUE_ERROR, RecordingRule
 from energy_agent.core.catalogue.node import metric
 
 CATEGORIES = ("3.*", "2.*", "1.*", "stated")
@@ -15,11 +15,11 @@ WINDOWS = "15m|"
 """Of the label `window`; a stated PUE has none."""
 
 
-def pue_rules() -> Iterator[Rule]:
+def pue_rules() -> Iterator[RecordingRule]:
     """The rules, before those that use them."""
     ratio, now = metric("pue_ratio"), f'window=~"{WINDOWS}"'
     best = [f'max by (site, category) ({ratio}{{{now},category=~"{category}"}})' for category in CATEGORIES]
-    yield Rule(PUE, " or on (site) ".join(best))
+    yield RecordingRule(PUE, " or on (site) ".join(best))
     above = f"max by (site, category) ({metric('pue_ratio_upper')}{{{now}}}) - on (site, category) {PUE}"
     below = f"{PUE} - on (site, category) min by (site, category) ({metric('pue_ratio_lower')}{{{now}}})"
-    yield Rule(PUE_ERROR, f"({above}) > ({below}) or ({below})")
+    yield RecordingRule(PUE_ERROR, f"({above}) > ({below}) or ({below})")

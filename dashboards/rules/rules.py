@@ -6,7 +6,7 @@ from dashboards.rules.fleet import fleet_groups
 from dashboards.rules.groups import group_rules
 from dashboards.rules.joules_per_token import over_workloads, per_token, precision_rules, rate_rules, wider_boundary_rules
 from dashboards.rules.latency import latency_groups
-from dashboards.rules.model import STEP, TOKEN_RATE, WORKLOAD_POWER, WORKLOAD_POWER_ERROR, Group
+from dashboards.rules.model import STEP, TOKEN_RATE, WORKLOAD_POWER, WORKLOAD_POWER_ERROR, RuleGroup
 from dashboards.rules.models import model_rules
 from dashboards.rules.pue import pue_rules
 from dashboards.rules.runs import run_groups
@@ -14,10 +14,10 @@ from dashboards.rules.steering import steering_groups
 from dashboards.rules.steps import step_rules
 
 
-def groups() -> tuple[Group, ...]:
+def groups() -> tuple[RuleGroup, ...]:
     """All rule groups."""
     return (
-        Group(
+        RuleGroup(
             "wattlens-joules-per-token",
             STEP,
             (
@@ -31,7 +31,7 @@ def groups() -> tuple[Group, ...]:
                 *step_rules(),
             ),
         ),
-        Group("wattlens-joules-by-precision", "2m", tuple(precision_rules())),
+        RuleGroup("wattlens-joules-by-precision", "2m", tuple(precision_rules())),
         *fleet_groups(),
         *steering_groups(),
         *run_groups(),
@@ -44,7 +44,7 @@ def content() -> dict[str, object]:
     return as_content(groups())
 
 
-def as_content(of: Iterable[Group]) -> dict[str, object]:
+def as_content(of: Iterable[RuleGroup]) -> dict[str, object]:
     """Groups as such a file has them."""
     return {
         "groups": [

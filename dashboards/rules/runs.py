@@ -10,7 +10,7 @@ steps and each counts them, so its steps are those of the node that counts most.
 from collections.abc import Iterator
 from typing import Final
 
-from dashboards.rules.model import STEP, TOKEN_RATE, WINDOW, WORKLOAD_POWER, WORKLOAD_POWER_ERROR, Group, Rule
+from dashboards.rules.model import STEP, TOKEN_RATE, WINDOW, WORKLOAD_POWER, WORKLOAD_POWER_ERROR, RecordingRule, RuleGroup
 from dashboards.rules.steps import STEP_RATE
 from energy_agent.core.catalogue.node import metric
 
@@ -30,29 +30,29 @@ _AT: Final = "cluster, job, instance"
 _RUN: Final = "cluster, job, run"
 
 
-def run_groups() -> tuple[Group, ...]:
+def run_groups() -> tuple[RuleGroup, ...]:
     """The group, which goes by what the group of joules per token recorded last."""
-    return (Group("wattlens-runs", STEP, tuple(_rules())),)
+    return (RuleGroup("wattlens-runs", STEP, tuple(_rules())),)
 
 
-def _rules() -> Iterator[Rule]:
+def _rules() -> Iterator[RecordingRule]:
     info = metric("workload_info")
     own = f'label_replace({info}{{run=""}}, "run", "$1", "workload", "(.+)")'
     named = f'group by ({_AT}, workload, run) ({info}{{run!=""}} or {own})'
     stepping = f"group by ({_AT}, workload) (present_over_time({metric('training_steps_total')}[1m]))"
-    yield Rule(MEMBER, f"{named} and on ({_RUN}) group by ({_RUN}) ({named} and on ({_AT}, workload) {stepping})")
+    yield RecordingRule(MEMBER, f"{named} and on ({_RUN}) group by ({_RUN}) ({named} and on ({_AT}, workload) {stepping})")
     for whole, of_workload in ((RUN_POWER, WORKLOAD_POWER), (RUN_POWER_ERROR, WORKLOAD_POWER_ERROR)):
         members = _joined(of_workload)
         known = f"count by ({_RUN}, boundary, energy) ({members}) == on ({_RUN}) group_left () count by ({_RUN}) ({MEMBER})"
-        yield Rule(whole, f"sum by ({_RUN}, boundary, energy) ({members}) and ({known})")
-    yield Rule(RUN_STEPS, f"max by ({_RUN}, phase) (sum by ({_AT}, run, phase) ({_joined(STEP_RATE)}))")
+        yield RecordingRule(whole, f"sum by ({_RUN}, boundary, energy) ({members}) and ({known})")
+    yield RecordingRule(RUN_STEPS, f"max by ({_RUN}, phase) (sum by ({_AT}, run, phase) ({_joined(STEP_RATE)}))")
     training = f'{TOKEN_RATE}{{tokens="training"}}'
-    yield Rule(RUN_TOKENS, f"sum by ({_RUN}) ({_joined(training)})")
+    yield RecordingRule(RUN_TOKENS, f"sum by ({_RUN}) ({_joined(training)})")
     held = _joined(f"rate({metric('workload_gpu_seconds_total')}[1m])")
-    yield Rule(RUN_GPUS, f"sum by ({_RUN}, state) ({held})")
-    yield Rule(ENERGY, f"sum without (state, method) ({metric('workload_energy_joules_total')})")
-    yield Rule(GPU_TIME, f"sum without (state) ({metric('workload_gpu_seconds_total')})")
-    yield Rule(RUN_NODES, f"count by ({_RUN}) (sum by ({_AT}, run) ({held}) > 0)")
+    yield RecordingRule(RUN_GPUS, f"sum by ({_RUN}, state) ({held})")
+    yield RecordingRule(ENERGY, f"sum without (state, method) ({metric('workload_energy_joules_total')})")
+    yield RecordingRule(GPU_TIME, f"sum without (state) ({metric('workload_gpu_seconds_total')})")
+    yield RecordingRule(RUN_NODES, f"count by ({_RUN}) (sum by ({_AT}, run) ({held}) > 0)")
 
 
 def _joined(expr: str) -> str:

@@ -8,7 +8,7 @@ of a group at once and counted once.
 from collections.abc import Iterator
 from typing import Final
 
-from dashboards.rules.model import BANDS, STEP, WINDOW, Group, Rule
+from dashboards.rules.model import BANDS, STEP, WINDOW, RecordingRule, RuleGroup
 from energy_agent.core.catalogue.node import metric
 
 GPUS: Final = "instance_group:wattlens_gpus:count"
@@ -91,27 +91,29 @@ def change(claimed: str, window: str) -> str:
     return f"(last_over_time({claimed}[{window}]) - ({start}))"
 
 
-def steering_groups() -> tuple[Group, ...]:
+def steering_groups() -> tuple[RuleGroup, ...]:
     """The groups."""
     return (
-        Group("wattlens-steering-events", "30s", tuple(_events())),  # minutes that follow each other would lose what is between
-        Group("wattlens-steering", STEP, (*_groups(), *_nodes(), *_workloads())),
-        Group("wattlens-steering-totals", "1m", tuple(_totals())),
+        RuleGroup(
+            "wattlens-steering-events", "30s", tuple(_events())
+        ),  # minutes that follow each other would lose what is between
+        RuleGroup("wattlens-steering", STEP, (*_groups(), *_nodes(), *_workloads())),
+        RuleGroup("wattlens-steering-totals", "1m", tuple(_totals())),
     )
 
 
-def _groups() -> Iterator[Rule]:
+def _groups() -> Iterator[RecordingRule]:
     info = metric("dvfs_group_info")
-    yield Rule(GPUS, f"count by ({_AT}, group, workload) ({info})")
+    yield RecordingRule(GPUS, f"count by ({_AT}, group, workload) ({info})")
     shadow, enforce = (f'{metric("dvfs_mode")}{{mode="{mode}"}}' for mode in ("shadow", "enforce"))
-    yield Rule(MODE, _joined("max", f"sum without (mode) ({shadow} or 2 * {enforce})"))
+    yield RecordingRule(MODE, _joined("max", f"sum without (mode) ({shadow} or 2 * {enforce})"))
     requested, applied = (
         f"({metric(f'{prefix}_clock_limit_hertz')} or {metric(f'{prefix}_power_limit_watts')}) > bool 0"
         for prefix in ("dvfs_requested", "dvfs")
     )
-    yield Rule(IN_FORCE, _joined("max", f"(2 * ({applied}) or {requested} or 0 * {metric('dvfs_lease_active')})"))
+    yield RecordingRule(IN_FORCE, _joined("max", f"(2 * ({applied}) or {requested} or 0 * {metric('dvfs_lease_active')})"))
     for signal, operation in _OF_GROUP:
-        yield Rule(of_group(signal, operation), _joined(operation, _of_gpu(signal)))
+        yield RecordingRule(of_group(signal, operation), _joined(operation, _of_gpu(signal)))
 
 
 def _joined(operation: str, expr: str) -> str:
@@ -123,16 +125,16 @@ def _of_gpu(signal: str) -> str:
     return _READINGS.get(signal) or metric(signal)
 
 
-def _events() -> Iterator[Rule]:
+def _events() -> Iterator[RecordingRule]:
     made = f"max without (gpu, uuid) ({_gained(metric('dvfs_decisions_total'))})"
-    yield Rule(DECISIONS, made)
-    yield Rule(INEFFECTIVE, f"sum without (gpu, uuid) ({_gained(metric('dvfs_ineffective_total'))})")
+    yield RecordingRule(DECISIONS, made)
+    yield RecordingRule(INEFFECTIVE, f"sum without (gpu, uuid) ({_gained(metric('dvfs_ineffective_total'))})")
 
 
-def _nodes() -> Iterator[Rule]:
+def _nodes() -> Iterator[RecordingRule]:
     lease, events = metric("dvfs_lease_active"), metric("gpu_clock_event_seconds_total")
-    yield Rule(LEASED, f"sum without (gpu, uuid) ({lease})")
-    yield Rule(EVENTS, f"sum without (gpu, uuid) (rate({events}[{WINDOW}]) and on ({_AT}, uuid) ({lease} == 1))")
+    yield RecordingRule(LEASED, f"sum without (gpu, uuid) ({lease})")
+    yield RecordingRule(EVENTS, f"sum without (gpu, uuid) (rate({events}[{WINDOW}]) and on ({_AT}, uuid) ({lease} == 1))")
 
 
 def _gained(counter: str) -> str:
@@ -146,18 +148,18 @@ def _gained(counter: str) -> str:
     return f"({began} or increase({counter}[1m]))"
 
 
-def _workloads() -> Iterator[Rule]:
+def _workloads() -> Iterator[RecordingRule]:
     energy = f"rate({metric('workload_energy_joules_total')}[{_HELD_WINDOW}])"
-    yield Rule(HELD, f"clamp(sum by ({_AT}, workload, uuid) ({energy}) > 0, 1, 1)")
+    yield RecordingRule(HELD, f"clamp(sum by ({_AT}, workload, uuid) ({energy}) > 0, 1, 1)")
     for signal, operation in _OF_WORKLOAD:
         joined = f"{HELD} * on ({_AT}, uuid) group_left () {_of_gpu(signal)}"
-        yield Rule(of_workload(signal, operation), f"{operation} by ({_AT}, workload) ({joined})")
+        yield RecordingRule(of_workload(signal, operation), f"{operation} by ({_AT}, workload) ({joined})")
 
 
-def _totals() -> Iterator[Rule]:
+def _totals() -> Iterator[RecordingRule]:
     begun = f'0 * sum without (mode) ({metric("dvfs_mode")}{{mode="enforce"}} == 1)'
     undone = f"sum without (reason) ({metric('dvfs_ineffective_total')})"
     saved, extra = metric("dvfs_saved_joules"), metric("dvfs_extra_joules")
     for name, total in ((SAVED, saved), (EXTRA, extra), (UNDONE, undone)):
-        yield Rule(name, f"{total} or {begun}")
-    yield Rule(PROVEN, f"clamp({saved}, 1, 1)")
+        yield RecordingRule(name, f"{total} or {begun}")
+    yield RecordingRule(PROVEN, f"clamp({saved}, 1, 1)")

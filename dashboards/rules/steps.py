@@ -6,15 +6,15 @@ a job are the sum over its nodes. Energy of evaluation and checkpoints is in it;
 
 from collections.abc import Iterator
 
-from dashboards.rules.model import WINDOW, WORKLOAD_POWER, Rule
+from dashboards.rules.model import WINDOW, WORKLOAD_POWER, RecordingRule
 from energy_agent.core.catalogue.node import metric
 
 JOULES_PER_STEP = f"instance_workload:wattlens_joules_per_step:ratio_rate{WINDOW}"
 STEP_RATE = f"instance_workload_phase:wattlens_training_steps:rate{WINDOW}"
 
 
-def step_rules() -> Iterator[Rule]:
+def step_rules() -> Iterator[RecordingRule]:
     """The rules, after those that record the power of workloads."""
-    yield Rule(STEP_RATE, f"rate({metric('training_steps_total')}[{WINDOW}])")
+    yield RecordingRule(STEP_RATE, f"rate({metric('training_steps_total')}[{WINDOW}])")
     watts, steps = f'{WORKLOAD_POWER}{{boundary="gpu"}}', f'sum without (phase) ({STEP_RATE}{{phase="training"}})'
-    yield Rule(JOULES_PER_STEP, f"{watts} / ignoring (boundary, energy) group_left () ({steps} > 0)")
+    yield RecordingRule(JOULES_PER_STEP, f"{watts} / ignoring (boundary, energy) group_left () ({steps} > 0)")

@@ -15,7 +15,7 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, TypeAdapter, with_config
 
-from dvfs.tables import Row, Table
+from dvfs.tables import SettingRow, SettingTable
 from energy_agent.core.interval import ConfidenceInterval
 from energy_agent.runtime import json_file
 
@@ -29,7 +29,7 @@ REFERENCE: Key = (None, None)
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class SweepPlan:
     """What a sweep is to measure (docs/dvfs-test.md).
 
     Args:
@@ -50,7 +50,7 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
+class SettingInterval:
     """One stretch of time at one setting.
 
     Args:
@@ -82,7 +82,7 @@ class Stretch:
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
+class SettingEstimate:
     """One setting as it was measured. `n` is the number of stretches, `time_s` the time per work, both with intervals.
 
     `slowdown` and `saving` (of energy per work) are against the reference nearby in time, so what drifts is not in their
@@ -111,7 +111,7 @@ class Point:
 
 @with_config(ConfigDict(strict=True, allow_inf_nan=False))
 @dataclass(frozen=True, slots=True)
-class Profile:
+class SweepProfile:
     """A sweep, finished or not.
 
     Args:
@@ -127,44 +127,44 @@ class Profile:
     sm_clock_max_mhz: Count
     power_limit_found_w: Amount
     devices: Count = 1
-    points: tuple[Point, ...] = field(default_factory=tuple)
+    points: tuple[SettingEstimate, ...] = field(default_factory=tuple)
     gain_uncertainty_ratio: Amount | None = None
     spoiled: Annotated[int, Field(ge=0)] = 0
-    plan: Plan | None = None
-    stretches: Annotated[tuple[Stretch, ...], Field(max_length=MAX_STRETCHES)] = ()
+    plan: SweepPlan | None = None
+    stretches: Annotated[tuple[SettingInterval, ...], Field(max_length=MAX_STRETCHES)] = ()
     schema: Literal[1] = 1
 
 
-def dump(profile: Profile) -> str:
+def dump(profile: SweepProfile) -> str:
     """The file's text, the same for the same profile."""
     return json.dumps(asdict(profile), indent=1, sort_keys=True, allow_nan=False) + "\n"
 
 
-def load(path: Path) -> Profile:
+def load(path: Path) -> SweepProfile:
     """Read a profile. Raises UsageError with file and key if the file has none."""
     return json_file.load(_PROFILE, path)
 
 
-def parse(text: str, name: str) -> Profile:
+def parse(text: str, name: str) -> SweepProfile:
     """A profile from JSON text; `name` is the file in messages. Raises UsageError as `load` does."""
     return json_file.parse(_PROFILE, text, name)
 
 
-_PROFILE = TypeAdapter(Profile)
+_PROFILE = TypeAdapter(SweepProfile)
 
 
-def tables(profile: Profile, name: str) -> list[Table]:
+def tables(profile: SweepProfile, name: str) -> list[SettingTable]:
     """Its tables: over the clock at the original power limit, and over the limit at the original clock."""
     named = profile.workload or name
     clocks = [
-        Row(float(p.sm_clock_mhz or profile.sm_clock_max_mhz), p.time_s, p.power_w)
+        SettingRow(float(p.sm_clock_mhz or profile.sm_clock_max_mhz), p.time_s, p.power_w)
         for p in profile.points
         if p.power_limit_w is None
     ]
     limits = [
-        Row(p.power_limit_w or profile.power_limit_found_w, p.time_s, p.power_w)
+        SettingRow(p.power_limit_w or profile.power_limit_found_w, p.time_s, p.power_w)
         for p in profile.points
         if p.sm_clock_mhz is None
     ]
     found = (("sm_clock_mhz", clocks), ("power_limit_w", limits))
-    return [Table(f"{named} {knob}", knob, tuple(sorted(rows))) for knob, rows in found]
+    return [SettingTable(f"{named} {knob}", knob, tuple(sorted(rows))) for knob, rows in found]

@@ -11,8 +11,8 @@ from energy_agent.core.units import decimal
 from reports.audit.causes import Cause
 from reports.audit.difference import THRESHOLD, difference
 from reports.audit.edition import Edition
-from reports.audit.parts import Part
-from reports.figures.facts import Restated
+from reports.audit.parts import CauseShare
+from reports.figures.facts import RestatedTotal
 
 _CATEGORY: Final = {
     Cause.LATE_DATA: "late data",
@@ -31,7 +31,7 @@ _CATEGORY: Final = {
 CATEGORIES: Final = tuple(dict.fromkeys(_CATEGORY.values()))
 
 
-def bridge(old: Edition, new: Edition, threshold: Fraction = THRESHOLD) -> tuple[Restated, ...]:
+def bridge(old: Edition, new: Edition, threshold: Fraction = THRESHOLD) -> tuple[RestatedTotal, ...]:
     """The totals that changed, by id, with the steps between.
 
     Args:
@@ -44,11 +44,11 @@ def bridge(old: Edition, new: Edition, threshold: Fraction = THRESHOLD) -> tuple
         if change.is_total and change.moved and change.old is not None and change.new is not None:
             before, after = change.old.figure.text, change.new.figure.text
             steps = _steps(change.parts, before, after)
-            rows.append(Restated(change.id, change.unit, before, steps, after, change.moved >= threshold))
+            rows.append(RestatedTotal(change.id, change.unit, before, steps, after, change.moved >= threshold))
     return tuple(rows)
 
 
-def _steps(parts: tuple[Part, ...], before: str, after: str) -> tuple[tuple[str, str], ...]:
+def _steps(parts: tuple[CauseShare, ...], before: str, after: str) -> tuple[tuple[str, str], ...]:
     """(kinds, amount); several kinds: their parts cannot be distinguished."""
     by_kinds: dict[tuple[int, ...], Fraction] = {}
     for part in parts:

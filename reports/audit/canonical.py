@@ -63,7 +63,7 @@ Count = Annotated[int, Field(strict=True, ge=0, lt=1 << 63)]
 Number = Annotated[Fraction | None, BeforeValidator(_number)]
 
 
-class Document(BaseModel):
+class ExtensibleObject(BaseModel):
     """An object of a file; keys that it does not know are kept, so that they can be compared."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
@@ -74,7 +74,7 @@ class Document(BaseModel):
         return self.model_extra or {}
 
 
-Model = TypeVar("Model", bound=Document)
+Model = TypeVar("Model", bound=ExtensibleObject)
 Item = TypeVar("Item")
 
 

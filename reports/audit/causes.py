@@ -11,7 +11,7 @@ from math import inf
 from typing import Final
 
 from energy_agent.core.units import NS_PER_DAY
-from reports.audit.edition import Edition, Stated
+from reports.audit.edition import Edition, StatedFigure
 from reports.audit.inputs import LedgerDay
 from reports.audit.manifest import Argument
 from reports.period import Period, day_ns, quarters, utc_text
@@ -143,7 +143,7 @@ def input_changes(old: Edition, new: Edition) -> InputChanges:
     )
 
 
-def causes_of(old: Stated | None, new: Stated | None, changes: InputChanges) -> tuple[Cause, ...]:
+def causes_of(old: StatedFigure | None, new: StatedFigure | None, changes: InputChanges) -> tuple[Cause, ...]:
     """What can have moved a figure, and what it says of itself that differs (method, boundary, coverage)."""
     site = site_of(new or old)
     identity = next(each.figure.id for each in (new, old) if each)
@@ -183,7 +183,7 @@ def roots(causes: tuple[Cause, ...]) -> tuple[Cause, ...]:
     return found
 
 
-def site_of(stated: Stated | None) -> str | None:
+def site_of(stated: StatedFigure | None) -> str | None:
     """The one site that a figure is of; None: it is of them all, or of what may be at any."""
     if stated is None:
         return None

@@ -5,8 +5,8 @@ from fractions import Fraction
 from typing import Final
 
 from reports.audit.causes import Cause, InputChanges, causes_of, input_changes
-from reports.audit.edition import Edition, Stated
-from reports.audit.parts import Part, parts_of
+from reports.audit.edition import Edition, StatedFigure
+from reports.audit.parts import CauseShare, parts_of
 from reports.figures.figure import Figure
 
 THRESHOLD: Final = Fraction(5, 100)
@@ -16,7 +16,7 @@ NO_TOTAL: Final = ("bridge.", "coverage", "crosscheck.", "dvfs.pairs", "quality.
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class FigureChange:
     """A figure that is stated otherwise.
 
     Args:
@@ -32,13 +32,13 @@ class Change:
     """
 
     id: str
-    old: Stated | None
-    new: Stated | None
+    old: StatedFigure | None
+    new: StatedFigure | None
     absolute: Fraction | None
     relative: Fraction | None
     overlap: bool | None
     causes: tuple[Cause, ...]
-    parts: tuple[Part, ...]
+    parts: tuple[CauseShare, ...]
     reason: str = ""
 
     @property
@@ -65,7 +65,7 @@ class Change:
         return abs(self.relative) if self.relative is not None else Fraction(1 if self.absolute else 0)
 
 
-def difference(old: Edition, new: Edition, changes: InputChanges | None = None) -> list[Change]:
+def difference(old: Edition, new: Edition, changes: InputChanges | None = None) -> list[FigureChange]:
     """Every figure that differs, what moved most first; those without a change in value come last.
 
     Args:
@@ -106,12 +106,12 @@ def same_period(old: Edition, new: Edition) -> bool:
     return not both or any(old.sites[s][0] < new.sites[s][1] and new.sites[s][0] < old.sites[s][1] for s in both)
 
 
-def restatement_due(changes: list[Change], threshold: Fraction = THRESHOLD) -> list[Change]:
+def restatement_due(changes: list[FigureChange], threshold: Fraction = THRESHOLD) -> list[FigureChange]:
     """Totals of the organisation that moved by `threshold` or more: comparatives are to be restated where there is one."""
     return [each for each in changes if each.is_total and each.moved is not None and each.moved >= threshold]
 
 
-def _change(identity: str, editions: tuple[Edition, Edition], changes: InputChanges) -> Change:
+def _change(identity: str, editions: tuple[Edition, Edition], changes: InputChanges) -> FigureChange:
     old, new = (edition.figures.get(identity) for edition in editions)
     causes = causes_of(old, new, changes)
     a, b = old.figure.value if old else None, new.figure.value if new else None
@@ -125,7 +125,7 @@ def _change(identity: str, editions: tuple[Edition, Edition], changes: InputChan
     parts = parts_of(identity, *editions, causes, changes)
     if not causes or any(Cause.UNEXPLAINED in part.causes for part in parts):
         causes = (*causes, Cause.UNEXPLAINED)
-    change = Change(identity, old, new, None, None, None, causes, parts, reason)
+    change = FigureChange(identity, old, new, None, None, None, causes, parts, reason)
     if old is None or new is None or a is None or b is None or old.figure.unit != new.figure.unit:
         return change
     return replace(change, absolute=b - a, relative=(b - a) / abs(a) if a else None, overlap=_overlap(old.figure, new.figure))
@@ -137,7 +137,7 @@ def _overlap(old: Figure, new: Figure) -> bool | None:
     return old.low <= new.high and new.low <= old.high
 
 
-def _order(change: Change) -> tuple[int, Fraction, str]:
+def _order(change: FigureChange) -> tuple[int, Fraction, str]:
     if change.moved:
         return (0 if change.relative is None else 1, -change.moved, change.id)
     return (3 if change.absolute is not None else 2, Fraction(0), change.id)

@@ -9,9 +9,9 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from energy_agent.core.errors import UsageError, WattlensError
 from reports.audit import folder as files
-from reports.audit.canonical import KEY_BY_KEY, Document, Items, Number, Text, form, once, read_as
-from reports.audit.inputs import Inputs
-from reports.audit.manifest import Argument, MadeOf, read_manifest, sha256
+from reports.audit.canonical import KEY_BY_KEY, ExtensibleObject, Items, Number, Text, form, once, read_as
+from reports.audit.inputs import EditionInputs
+from reports.audit.manifest import Argument, Provenance, read_manifest, sha256
 from reports.figures.figure import Figure
 
 
@@ -22,14 +22,14 @@ def _instant(text: object) -> object:
 
 
 @dataclass(frozen=True, slots=True)
-class Stated:
+class StatedFigure:
     """A figure as an edition states it. `rest`: keys that this version does not know."""
 
     figure: Figure
     rest: str = ""
 
 
-class _Figure(Document):
+class _Figure(ExtensibleObject):
     id: Text
     value: Number = None
     unit: Text
@@ -50,18 +50,18 @@ class _Figure(Document):
         return self
 
     @property
-    def stated(self) -> Stated:
+    def stated(self) -> StatedFigure:
         """As it is compared."""
         own = {name: getattr(self, name) for name in type(self).model_fields}
-        return Stated(Figure(**own), form(self.rest) if self.rest else "")
+        return StatedFigure(Figure(**own), form(self.rest) if self.rest else "")
 
 
-class _Site(Document):
+class _Site(ExtensibleObject):
     start_ns: Annotated[int, BeforeValidator(_instant)]
     end_ns: Annotated[int, BeforeValidator(_instant)]
 
 
-class _Facts(MadeOf):
+class _Facts(Provenance):
     schema_: Literal["wattlens.report.facts/2"] = Field(alias="schema")
     figures: Annotated[Items[_Figure], once(lambda figure: figure.id)]
     sites: Annotated[dict[str, _Site], KEY_BY_KEY]
@@ -88,8 +88,8 @@ class Edition:
     number: int
     restates: str | None
     sites: Mapping[str, tuple[int, int, str]]
-    figures: Mapping[str, Stated]
-    inputs: Inputs
+    figures: Mapping[str, StatedFigure]
+    inputs: EditionInputs
     rest: Mapping[str, str] = field(default_factory=dict)
     program: str | None = None
     command: Mapping[str, Argument] | None = None

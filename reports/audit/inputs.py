@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, StringConstraints
 
-from reports.audit.canonical import KEY_BY_KEY, Count, Document, Items, Sha256, Text, exact, form, once
+from reports.audit.canonical import KEY_BY_KEY, Count, ExtensibleObject, Items, Sha256, Text, exact, form, once
 
 _Date = Annotated[str, StringConstraints(pattern=r"^[0-9]{4}-[01][0-9]-[0-3][0-9]$")]
 
@@ -37,7 +37,7 @@ class LedgerDay(BaseModel):
         return [f"{head}\t{self.inputs_sha256}", *(f"{head}\t{name}\t{self.files[name]}" for name in self.files)]
 
 
-class FactorRecord(Document):
+class FactorRecord(ExtensibleObject):
     """A factor as the facts have it: its id, the hash of its table, and everything else that is said of it."""
 
     id: Text
@@ -54,7 +54,7 @@ class FactorRecord(Document):
         return exact(self.rest.get("value"))
 
 
-class NamedFile(Document):
+class NamedFile(ExtensibleObject):
     """A file of the organisation."""
 
     name: Text
@@ -64,7 +64,7 @@ class NamedFile(Document):
 Factors = Annotated[Items[FactorRecord], once(lambda factor: factor.id)]
 
 
-class InputsDocument(Document):
+class InputsDocument(ExtensibleObject):
     """As a document has them; `factors` is a list of its own in facts, and one of the inputs in a manifest."""
 
     days: Annotated[Items[LedgerDay], once(lambda day: (day.site, day.day))]
@@ -72,15 +72,15 @@ class InputsDocument(Document):
     factors: Factors = ()
     ledger_root: Sha256 | None = None
 
-    def typed(self, factors: Iterable[FactorRecord] = ()) -> "Inputs":
+    def typed(self, factors: Iterable[FactorRecord] = ()) -> "EditionInputs":
         """By their names."""
         days = {(day.site, day.day): day for day in self.days}
         records = {record.id: record for record in (*self.factors, *factors)}
-        return Inputs(days, records, {file.name: file.sha256 for file in self.files})
+        return EditionInputs(days, records, {file.name: file.sha256 for file in self.files})
 
 
 @dataclass(frozen=True, slots=True)
-class Inputs:
+class EditionInputs:
     """Everything that went in, each by its name."""
 
     days: Mapping[tuple[str, str], LedgerDay]

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from energy_agent.core.errors import ChainError
 from reports.audit.inputs import LedgerDay
-from reports.ledger.days import System
+from reports.ledger.days import DayStorage
 
 _READERS = 4
 
@@ -23,7 +23,7 @@ def changed_files(days: Sequence[LedgerDay], ledger: str) -> list[str] | None:
     Raises:
         UsageError: there is no such folder.
     """
-    system = System(ledger)
+    system = DayStorage(ledger)
     folders = {}
     for path in system.manifests():
         site, day, statement = path.split("/")[-4:-1]
@@ -42,7 +42,7 @@ def changed_files(days: Sequence[LedgerDay], ledger: str) -> list[str] | None:
     return sorted(wrong)
 
 
-def _differs(system: System, day: LedgerDay, folder: str, name: str) -> str:
+def _differs(system: DayStorage, day: LedgerDay, folder: str, name: str) -> str:
     """What is wrong with a file; "": nothing."""
     shown = f"{day.site}/{day.day}/{folder.rpartition('/')[2]}/{name}"
     if "/" in name:

@@ -16,8 +16,8 @@ from pydantic import AfterValidator, Field, Strict, StringConstraints, model_val
 
 from energy_agent.core.errors import WattlensError
 from reports.audit import folder as files
-from reports.audit.canonical import KEY_BY_KEY, Count, Document, Sha256, Text, canonical, read_as
-from reports.audit.inputs import Factors, Inputs, InputsDocument
+from reports.audit.canonical import KEY_BY_KEY, Count, ExtensibleObject, Sha256, Text, canonical, read_as
+from reports.audit.inputs import EditionInputs, Factors, InputsDocument
 
 SCHEMA: Final = "wattlens.report.manifest/1"
 SHAPING: Final = ("codecarbon", "duckdb", "jinja2", "matplotlib", "pandas", "typst", "xlsxwriter")
@@ -39,7 +39,7 @@ def _plain_name(name: str) -> str:
     return name
 
 
-class MadeOf(Document):
+class Provenance(ExtensibleObject):
     """What facts say of themselves and of what they were made of."""
 
     label: Text
@@ -49,12 +49,12 @@ class MadeOf(Document):
     factors: Factors
 
 
-class _OutputDocument(Document):
+class _OutputDocument(ExtensibleObject):
     sha256: Sha256
     size_b: Count = Field(alias="bytes")
 
 
-class _ManifestDocument(Document):
+class _ManifestDocument(ExtensibleObject):
     schema_: Literal["wattlens.report.manifest/1"] = Field(alias="schema")
     program: Text
     command: Annotated[dict[str, Annotated[bool, Strict()] | Count | _LongText | tuple[Text, ...] | None], KEY_BY_KEY]
@@ -100,7 +100,7 @@ class Manifest:
     label: str
     edition: int
     restates: str | None
-    inputs: Inputs
+    inputs: EditionInputs
     outputs: Mapping[str, Output]
     libraries: Mapping[str, str]
 
@@ -147,7 +147,7 @@ def write_manifest(
     wanted = sorted(set(outputs) | {files.FACTS})
     if wrong := [name for name in wanted if not _is_output(name)]:
         raise ValueError(f"no output of a report: {wrong}")
-    facts = read_as(MadeOf, files.read(folder / files.FACTS, files.FACTS_MAX_B), str(folder / files.FACTS))
+    facts = read_as(Provenance, files.read(folder / files.FACTS, files.FACTS_MAX_B), str(folder / files.FACTS))
     manifest = Manifest(
         program=program,
         command={name: _named(value) for name, value in command.items()},

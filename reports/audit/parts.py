@@ -12,7 +12,7 @@ from fractions import Fraction
 from typing import Final
 
 from reports.audit.causes import Cause, InputChanges, causes_of, roots
-from reports.audit.edition import Edition, Stated
+from reports.audit.edition import Edition, StatedFigure
 
 MEAN: Final = "grid_intensity"
 """The mean factor of a place over its hours and their energy, which stands in where a figure names hourly ones."""
@@ -28,14 +28,16 @@ _ORDER: Final = {cause: n for n, cause in enumerate(Cause)}
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class CauseShare:
     """What causes moved a figure by, in its unit. Several: their parts cannot be told apart."""
 
     causes: tuple[Cause, ...]
     amount: Fraction
 
 
-def parts_of(identity: str, old: Edition, new: Edition, causes: tuple[Cause, ...], changes: InputChanges) -> tuple[Part, ...]:
+def parts_of(
+    identity: str, old: Edition, new: Edition, causes: tuple[Cause, ...], changes: InputChanges
+) -> tuple[CauseShare, ...]:
     """The parts of a figure's change; none where it has no value on one side, another unit, or the same value.
 
     Args:
@@ -53,15 +55,15 @@ def parts_of(identity: str, old: Edition, new: Edition, causes: tuple[Cause, ...
     whole, found = after.figure.value - before.figure.value, roots(causes)
     parts = None if "/" in identity else _by_site(identity, old, new, changes)
     if parts is not None:
-        return _merged([*parts, Part((Cause.ROUNDING,), whole - sum((each.amount for each in parts), Fraction(0)))])
+        return _merged([*parts, CauseShare((Cause.ROUNDING,), whole - sum((each.amount for each in parts), Fraction(0)))])
     factor = _of_factor(identity, (before, after), (old, new)) if Cause.FACTOR in found else None
     if factor is None:
-        return (Part(found or (Cause.UNEXPLAINED,), whole),)
+        return (CauseShare(found or (Cause.UNEXPLAINED,), whole),)
     others, left = tuple(c for c in found if c is not Cause.FACTOR), whole - factor
     if Cause.LATE_DATA not in others and abs(left) <= slack(before.figure.value, after.figure.value):
         others = (Cause.ROUNDING,)
     others = others or (Cause.UNEXPLAINED,)
-    return _merged([Part((Cause.FACTOR,), factor), Part(others, left)])
+    return _merged([CauseShare((Cause.FACTOR,), factor), CauseShare(others, left)])
 
 
 def slack(*values: Fraction) -> Fraction:
@@ -69,7 +71,7 @@ def slack(*values: Fraction) -> Fraction:
     return RELATIVE * max(abs(value) for value in values) + ABSOLUTE
 
 
-def _of_factor(identity: str, stated: tuple[Stated, Stated], editions: tuple[Edition, Edition]) -> Fraction | None:
+def _of_factor(identity: str, stated: tuple[StatedFigure, StatedFigure], editions: tuple[Edition, Edition]) -> Fraction | None:
     """By how much other factors alone would have moved a figure, at the energy of the old edition; None: not to be told.
 
     The factor is the one that the figure names, else the mean that the edition states for the same place.
@@ -86,7 +88,7 @@ def _of_factor(identity: str, stated: tuple[Stated, Stated], editions: tuple[Edi
     return None
 
 
-def _named(stated: Stated, edition: Edition) -> tuple[Fraction | None, str]:
+def _named(stated: StatedFigure, edition: Edition) -> tuple[Fraction | None, str]:
     if len(stated.figure.factor_ids) != 1:
         return None, ""
     record = edition.inputs.factors.get(stated.figure.factor_ids[0])
@@ -110,9 +112,9 @@ def _places(quantity: str, *editions: Edition) -> list[str]:
     return [f"{quantity}/site/{site}" for site in sorted({site for edition in editions for site in edition.sites})]
 
 
-def _by_site(identity: str, old: Edition, new: Edition, changes: InputChanges) -> list[Part] | None:
+def _by_site(identity: str, old: Edition, new: Edition, changes: InputChanges) -> list[CauseShare] | None:
     """The parts of every site's figure together; None: they are not there, or do not sum to the total."""
-    parts: list[Part] = []
+    parts: list[CauseShare] = []
     sums = [Fraction(0), Fraction(0)]
     count = 0
     for inner in _places(identity, old, new):
@@ -123,7 +125,7 @@ def _by_site(identity: str, old: Edition, new: Edition, changes: InputChanges) -
         if before is not None and after is not None and a is not None and b is not None:
             parts += parts_of(inner, old, new, causes_of(before, after, changes), changes)
         elif inner.split("/", 2)[2] in changes.sites:
-            parts.append(Part((Cause.BOUNDARY,), (b or Fraction(0)) - (a or Fraction(0))))
+            parts.append(CauseShare((Cause.BOUNDARY,), (b or Fraction(0)) - (a or Fraction(0))))
         else:
             return None
         sums = [sums[0] + (a or 0), sums[1] + (b or 0)]
@@ -135,10 +137,10 @@ def _by_site(identity: str, old: Edition, new: Edition, changes: InputChanges) -
     return parts
 
 
-def _merged(parts: Iterable[Part]) -> tuple[Part, ...]:
+def _merged(parts: Iterable[CauseShare]) -> tuple[CauseShare, ...]:
     """One part for the same causes, in the order of `Cause`; what is nothing is left away."""
     found: dict[tuple[Cause, ...], Fraction] = {}
     for each in parts:
         found[each.causes] = found.get(each.causes, Fraction(0)) + each.amount
     ordered = sorted(found, key=lambda causes: [_ORDER[cause] for cause in causes])
-    return tuple(Part(causes, found[causes]) for causes in ordered if found[causes])
+    return tuple(CauseShare(causes, found[causes]) for causes in ordered if found[causes])

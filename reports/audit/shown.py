@@ -6,9 +6,9 @@ from typing import Any, Final
 
 from energy_agent.core.text import printable
 from reports.audit.causes import Cause, InputChanges
-from reports.audit.difference import Change
-from reports.audit.edition import Edition, Stated
-from reports.audit.parts import Part
+from reports.audit.difference import FigureChange
+from reports.audit.edition import Edition, StatedFigure
+from reports.audit.parts import CauseShare
 from reports.figures.figure import plain
 
 WIDTH: Final = 100
@@ -16,7 +16,7 @@ _ID: Final = 39
 _NUMBER: Final = 15
 
 
-def change_lines(changes: Iterable[Change]) -> list[str]:
+def change_lines(changes: Iterable[FigureChange]) -> list[str]:
     """A head, then each figure on a line with its causes below."""
     lines = [f"{'FIGURE':<{_ID}} {'OLD':>{_NUMBER}} {'NEW':>{_NUMBER}} {'CHANGE':>9}  {'UNIT':<8}INTERVALS"]
     for each in changes:
@@ -27,7 +27,7 @@ def change_lines(changes: Iterable[Change]) -> list[str]:
     return lines
 
 
-def why(change: Change) -> list[str]:
+def why(change: FigureChange) -> list[str]:
     """Its parts with their causes, beyond rounding; where nothing moved, or nothing can be divided, what differs."""
     beyond = [part for part in change.parts if part.causes != (Cause.ROUNDING,)] or change.parts
     told = [f"{signed(part.amount)} {change.unit}: {_causes(part)}" for part in beyond]
@@ -55,7 +55,7 @@ def input_lines(changes: InputChanges, most: int = 20) -> list[str]:
     return [_cut(f"  {line}", WIDTH) for line in lines[:most]] + more
 
 
-def change_json(change: Change) -> dict[str, Any]:
+def change_json(change: FigureChange) -> dict[str, Any]:
     """Everything of a change; amounts that no decimal has are fractions, such as 1/3."""
     return {
         "id": change.id,
@@ -96,7 +96,7 @@ def inputs_json(changes: InputChanges) -> dict[str, Any]:
     return {"days": days, "program": changes.program, **named}
 
 
-def moved(change: Change) -> str:
+def moved(change: FigureChange) -> str:
     """By which share a value moved, as a person reads it."""
     if change.absolute is None:
         return "-" if change.old is not None and change.new is not None else "new" if change.old is None else "gone"
@@ -120,11 +120,11 @@ def signed(amount: Fraction) -> str:
     return f"{float(amount):+,.6g}".replace(",", " ")
 
 
-def _causes(part: Part) -> str:
+def _causes(part: CauseShare) -> str:
     return " and ".join(part.causes) + (" (cannot be told apart)" if len(part.causes) > 1 else "")
 
 
-def _value(stated: Stated | None) -> str:
+def _value(stated: StatedFigure | None) -> str:
     if stated is None:
         return "-"
     if stated.figure.value is None:
@@ -149,7 +149,7 @@ def _exact(amount: Fraction | None) -> str | None:
     return None if amount is None else str(amount)
 
 
-def _plain(stated: Stated | None) -> dict[str, Any] | None:
+def _plain(stated: StatedFigure | None) -> dict[str, Any] | None:
     if stated is None:
         return None
     figure = stated.figure

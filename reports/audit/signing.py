@@ -19,7 +19,7 @@ from pydantic import BeforeValidator, Field
 from energy_agent.core.errors import UsageError, WattlensError
 from energy_agent.ledger.signing import fits
 from reports.audit import folder as files
-from reports.audit.canonical import Document, canonical, read_as
+from reports.audit.canonical import ExtensibleObject, canonical, read_as
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -40,14 +40,14 @@ def _bytes_of(size: int) -> BeforeValidator:
     return BeforeValidator(read)
 
 
-class _SignatureDocument(Document):
+class _SignatureDocument(ExtensibleObject):
     schema_: Literal["wattlens.report.signature/1"] = Field(alias="schema")
     algorithm: Literal["ed25519"]
     public_key: Annotated[bytes, _bytes_of(_KEY_B)]
     signature: Annotated[bytes, _bytes_of(_SIGNATURE_B)]
 
 
-class Signed(StrEnum):
+class SignatureStatus(StrEnum):
     """What a signature shows."""
 
     TRUSTED = "signed by a trusted key"
@@ -57,7 +57,7 @@ class Signed(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class SignatureResult:
     """What the signature of a report shows.
 
     Args:
@@ -65,7 +65,7 @@ class Outcome:
         detail: more of it, in words; "": nothing.
     """
 
-    signed: Signed
+    signed: SignatureStatus
     fingerprint: str = ""
     detail: str = ""
 
@@ -95,7 +95,7 @@ def sign_manifest(folder: Path, key: Path, passphrase: Path | None = None) -> st
     return fingerprint(raw)
 
 
-def verify_signature(folder: Path, trusted_keys: Sequence[Path] = ()) -> Outcome:
+def verify_signature(folder: Path, trusted_keys: Sequence[Path] = ()) -> SignatureResult:
     """What the signature beside a report's manifest shows.
 
     Args:
@@ -110,14 +110,16 @@ def verify_signature(folder: Path, trusted_keys: Sequence[Path] = ()) -> Outcome
     manifest = files.read(folder / files.MANIFEST, files.MANIFEST_MAX_B)
     path = folder / files.SIGNATURE
     if not path.exists() and not path.is_symlink():
-        return Outcome(Signed.UNSIGNED)
+        return SignatureResult(SignatureStatus.UNSIGNED)
     try:
         raw, signature = _signature(path)
     except WattlensError as error:
-        return Outcome(Signed.BROKEN, detail=str(error))
+        return SignatureResult(SignatureStatus.BROKEN, detail=str(error))
     if not _fits(raw, signature, manifest):
-        return Outcome(Signed.BROKEN, fingerprint(raw), "the manifest was changed, or the signature is of another one")
-    return Outcome(Signed.TRUSTED if raw in trusted else Signed.UNKNOWN, fingerprint(raw))
+        return SignatureResult(
+            SignatureStatus.BROKEN, fingerprint(raw), "the manifest was changed, or the signature is of another one"
+        )
+    return SignatureResult(SignatureStatus.TRUSTED if raw in trusted else SignatureStatus.UNKNOWN, fingerprint(raw))
 
 
 def fingerprint(raw: bytes) -> str:

@@ -8,19 +8,19 @@ from typing import Final
 from energy_agent.core.errors import UsageError, WattlensError
 from reports.audit import folder as files
 from reports.audit.causes import InputChanges, input_changes
-from reports.audit.difference import Change, difference, elsewhere
+from reports.audit.difference import FigureChange, difference, elsewhere
 from reports.audit.edition import Edition, edition
 from reports.audit.inputs import LedgerDay
 from reports.audit.manifest import Manifest, library_versions, read_manifest, sha256
-from reports.audit.signing import Outcome, Signed, public_key, verify_signature
-from reports.period import Asked
+from reports.audit.signing import SignatureResult, SignatureStatus, public_key, verify_signature
+from reports.period import PeriodRequest
 
 _MOST: Final = 20
 """Files of a ledger that are named; the others are counted."""
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
+class VerificationStep:
     """One thing that was looked at. `ok` None: it was not, or shows nothing for or against."""
 
     name: str
@@ -32,7 +32,7 @@ Rebuild = Callable[[Manifest, str, Path | None], bytes]
 """Makes facts.json again from a manifest, the ledger and the organisation's file; WattlensError where that cannot be."""
 Changed = Callable[[Sequence[LedgerDay], str], list[str] | None]
 """Looks at every file of the ledger that a report names: `reports.audit.ledger.changed_files`."""
-Draw = Callable[[Path, Manifest, bytes], list[Check]]
+Draw = Callable[[Path, Manifest, bytes], list[VerificationStep]]
 """Makes the forms of a report again from its facts and compares them: `reports.reproduce.drawn_again`."""
 
 
@@ -47,9 +47,9 @@ class Verification:
         elsewhere: what else differs then.
     """
 
-    checks: list[Check]
+    checks: list[VerificationStep]
     inputs: InputChanges | None = None
-    changes: list[Change] = field(default_factory=list)
+    changes: list[FigureChange] = field(default_factory=list)
     elsewhere: list[str] = field(default_factory=list)
 
     @property
@@ -88,12 +88,18 @@ def verify(
     for key in trusted_keys:
         public_key(key)
     if files.MANIFEST not in there:
-        return Verification([Check(files.MANIFEST, False, "no manifest: this report was never finished; make it again")])
+        return Verification(
+            [VerificationStep(files.MANIFEST, False, "no manifest: this report was never finished; make it again")]
+        )
     try:
         manifest = read_manifest(folder)
     except WattlensError as error:
-        return Verification([Check(files.MANIFEST, False, str(error))])
-    checks = [Check(files.MANIFEST, True, f"edition {manifest.edition + 1} of {manifest.label}, made by {manifest.program}")]
+        return Verification([VerificationStep(files.MANIFEST, False, str(error))])
+    checks = [
+        VerificationStep(
+            files.MANIFEST, True, f"edition {manifest.edition + 1} of {manifest.label}, made by {manifest.program}"
+        )
+    ]
     checks += _outputs(folder, there, manifest)
     checks.append(_signature(folder, trusted_keys))
     stated, agree = _facts(folder, manifest)
@@ -102,7 +108,7 @@ def verify(
     if draw is not None and stated is not None:
         checks += draw(folder, manifest, files.read(folder / files.FACTS, files.FACTS_MAX_B))
     if ledger is None or rebuild is None:
-        return Verification([*checks, Check("rebuilt", None, "not rebuilt: give --ledger")])
+        return Verification([*checks, VerificationStep("rebuilt", None, "not rebuilt: give --ledger")])
     if changed is not None:
         checks.append(_ledger(changed(list(manifest.inputs.days.values()), ledger), manifest))
     try:
@@ -110,12 +116,12 @@ def verify(
     except UsageError:
         raise
     except WattlensError as error:
-        return Verification([*checks, Check("rebuilt", False, f"cannot be made again: {error}")])
+        return Verification([*checks, VerificationStep("rebuilt", False, f"cannot be made again: {error}")])
     digest = sha256(raw)
     same = digest == manifest.outputs[files.FACTS].sha256
     told = f"the ledger gives {'the same' if same else 'other'} facts, {len(raw)} bytes"
     if stated is None or digest == stated.sha256:
-        return Verification([*checks, Check("rebuilt", same, told)])
+        return Verification([*checks, VerificationStep("rebuilt", same, told)])
     again = edition(raw, f"{files.FACTS} as rebuilt", program or manifest.program, manifest.command)
     found = input_changes(stated, again)
     changes = difference(stated, again, found)
@@ -123,66 +129,68 @@ def verify(
     figures = [f"{len(changes)} figure{'' if len(changes) == 1 else 's'}"] if changes else []
     where = ", ".join([*figures, *beside]) or ("inputs" if found.lines() else "how they are written")
     told = f"{told}; those in the folder differ in {where}"
-    return Verification([*checks, Check("rebuilt", same, told)], found, changes, beside)
+    return Verification([*checks, VerificationStep("rebuilt", same, told)], found, changes, beside)
 
 
-def _outputs(folder: Path, there: Sequence[str], manifest: Manifest) -> list[Check]:
+def _outputs(folder: Path, there: Sequence[str], manifest: Manifest) -> list[VerificationStep]:
     """Each file of the report against its hash, then what is not of the report."""
     checks = []
     for name, wanted in sorted(manifest.outputs.items()):
         if name not in there:
-            checks.append(Check(name, False, "is missing"))
+            checks.append(VerificationStep(name, False, "is missing"))
             continue
         try:
             digest, size = files.digest(folder / name)
         except WattlensError as error:
-            checks.append(Check(name, False, str(error)))
+            checks.append(VerificationStep(name, False, str(error)))
             continue
         if digest == wanted.sha256:
             right = size == wanted.size_b
             told = f"{size} bytes" if right else f"{size} bytes, and the manifest says {wanted.size_b} of the same content"
-            checks.append(Check(name, right, told))
+            checks.append(VerificationStep(name, right, told))
         elif size == wanted.size_b:
-            checks.append(Check(name, False, f"was changed: its SHA-256 is another ({size} bytes, as were written)"))
+            checks.append(VerificationStep(name, False, f"was changed: its SHA-256 is another ({size} bytes, as were written)"))
         else:
-            checks.append(Check(name, False, f"was changed: {size} bytes, {wanted.size_b} were written"))
+            checks.append(VerificationStep(name, False, f"was changed: {size} bytes, {wanted.size_b} were written"))
     extra = [name for name in there if name not in manifest.outputs and name not in files.AROUND]
     extra = [name for name in extra if not files.SCRATCH.fullmatch(name)]
-    return checks + [Check(name, False, "is not of this report; take it out of the folder") for name in extra]
+    return checks + [VerificationStep(name, False, "is not of this report; take it out of the folder") for name in extra]
 
 
-def _ledger(wrong: list[str] | None, manifest: Manifest) -> Check:
+def _ledger(wrong: list[str] | None, manifest: Manifest) -> VerificationStep:
     if wrong is None:
-        return Check("ledger", None, "its days are made of segments again, and compared as facts")
+        return VerificationStep("ledger", None, "its days are made of segments again, and compared as facts")
     if wrong:
         more = f"; and {len(wrong) - _MOST} more" if len(wrong) > _MOST else ""
-        return Check("ledger", False, "; ".join(wrong[:_MOST]) + more)
+        return VerificationStep("ledger", False, "; ".join(wrong[:_MOST]) + more)
     days = manifest.inputs.days.values()
-    return Check("ledger", True, f"{sum(len(day.files) for day in days)} files of {len(days)} days are as they were")
+    return VerificationStep("ledger", True, f"{sum(len(day.files) for day in days)} files of {len(days)} days are as they were")
 
 
-def _signature(folder: Path, trusted_keys: Sequence[Path]) -> Check:
+def _signature(folder: Path, trusted_keys: Sequence[Path]) -> VerificationStep:
     outcome = verify_signature(folder, trusted_keys)
-    if outcome.signed is Signed.TRUSTED:
-        return Check("signature", True, _told(outcome))
-    if outcome.signed is Signed.BROKEN or trusted_keys:
-        return Check("signature", False, _told(outcome))
-    return Check("signature", None, _told(outcome) + ("; give --key" if outcome.signed is Signed.UNKNOWN else ""))
+    if outcome.signed is SignatureStatus.TRUSTED:
+        return VerificationStep("signature", True, _told(outcome))
+    if outcome.signed is SignatureStatus.BROKEN or trusted_keys:
+        return VerificationStep("signature", False, _told(outcome))
+    return VerificationStep(
+        "signature", None, _told(outcome) + ("; give --key" if outcome.signed is SignatureStatus.UNKNOWN else "")
+    )
 
 
-def _told(outcome: Outcome) -> str:
+def _told(outcome: SignatureResult) -> str:
     return str(outcome.signed) + (f": {outcome.detail}" if outcome.detail else "") + (
         f" (key {outcome.fingerprint})" if outcome.fingerprint else ""
     )  # fmt: skip
 
 
-def _facts(folder: Path, manifest: Manifest) -> tuple[Edition | None, Check]:
+def _facts(folder: Path, manifest: Manifest) -> tuple[Edition | None, VerificationStep]:
     """The facts, which have to say of themselves what the manifest says of them."""
     path = folder / files.FACTS
     try:
         stated = edition(files.read(path, files.FACTS_MAX_B), str(path), manifest.program, manifest.command)
     except WattlensError as error:
-        return None, Check("inputs", False, str(error))
+        return None, VerificationStep("inputs", False, str(error))
     pairs = {
         "program": (manifest.program if stated.version is None else f"wattlens {stated.version}", manifest.program),
         "label": (stated.label, manifest.label),
@@ -194,11 +202,11 @@ def _facts(folder: Path, manifest: Manifest) -> tuple[Edition | None, Check]:
     }
     wrong = [name for name, (a, b) in pairs.items() if a != b]
     if wrong:
-        return stated, Check("inputs", False, f"facts and manifest do not agree on {', '.join(wrong)}")
+        return stated, VerificationStep("inputs", False, f"facts and manifest do not agree on {', '.join(wrong)}")
     if odd := _odd(stated, manifest):
-        return stated, Check("inputs", False, odd)
+        return stated, VerificationStep("inputs", False, odd)
     days = len(manifest.inputs.days)
-    return stated, Check("inputs", True, f"{days} ledger days, root {manifest.inputs.ledger_root}")
+    return stated, VerificationStep("inputs", True, f"{days} ledger days, root {manifest.inputs.ledger_root}")
 
 
 def _odd(stated: Edition, manifest: Manifest) -> str:
@@ -207,19 +215,19 @@ def _odd(stated: Edition, manifest: Manifest) -> str:
         what = f"{stated.restates[:16]} is restated" if stated.restates else "nothing is restated"
         return f"edition {stated.number + 1}, and {what}: the first restates nothing, and each later one an earlier"
     quarter = manifest.command.get("quarter")
-    label = Asked(quarter).label if isinstance(quarter, str) else ""
+    label = PeriodRequest(quarter).label if isinstance(quarter, str) else ""
     if "quarter" in manifest.command and label != manifest.label:
         return f"the manifest's arguments ask for {label or 'no quarter'}, and the report is of {manifest.label or 'none'}"
     return ""
 
 
-def _libraries(manifest: Manifest) -> list[Check]:
+def _libraries(manifest: Manifest) -> list[VerificationStep]:
     """Where other versions are installed here: what is drawn anew may have other bytes, and the facts not."""
     here = library_versions(manifest.libraries)
     other = [
         f"{name} {v} ({here.get(name, 'none')} here)" for name, v in sorted(manifest.libraries.items()) if here.get(name) != v
     ]
-    return [Check("libraries", None, f"made with {', '.join(other)}; a form made here may differ")] if other else []
+    return [VerificationStep("libraries", None, f"made with {', '.join(other)}; a form made here may differ")] if other else []
 
 
 def _hashes(stated: Edition) -> dict[str, str]:

@@ -3,11 +3,11 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from reports.ledger.sums import Held, Whole
+from reports.ledger.sums import DeviceClassEnergy, PartEnergy
 
 
 @dataclass(frozen=True, slots=True)
-class Energy:
+class BoundedEnergy:
     """A sum of energy with what bounds it. `high` has the gap bound in it.
 
     Args:
@@ -22,8 +22,8 @@ class Energy:
     unbounded: int = 0
     open: int = 0
 
-    def __add__(self, other: "Energy") -> "Energy":
-        return Energy(
+    def __add__(self, other: "BoundedEnergy") -> "BoundedEnergy":
+        return BoundedEnergy(
             self.energy_uj + other.energy_uj, self.gain_uj + other.gain_uj, self.edge_uj + other.edge_uj,
             self.gap_uj + other.gap_uj, self.unbounded + other.unbounded, self.open + other.open,
         )  # fmt: skip
@@ -39,29 +39,29 @@ class Energy:
         return None if self.unbounded or self.open else self.energy_uj + self.gain_uj + self.edge_uj + self.gap_uj
 
 
-def total(parts: Iterable[Energy]) -> Energy:
+def total(parts: Iterable[BoundedEnergy]) -> BoundedEnergy:
     """The sum; errors add up linearly."""
-    found = Energy()
+    found = BoundedEnergy()
     for part in parts:
         found += part
     return found
 
 
-def held_energy(rows: Iterable[Held]) -> Energy:
+def held_energy(rows: Iterable[PartEnergy]) -> BoundedEnergy:
     """What workloads held, active and idle together."""
-    return total(Energy(r.held_uj, r.held_gain_uj, r.held_edge_uj, r.gap_uj, r.unbounded, r.open) for r in rows)
+    return total(BoundedEnergy(r.held_uj, r.held_gain_uj, r.held_edge_uj, r.gap_uj, r.unbounded, r.open) for r in rows)
 
 
-def active_energy(rows: Iterable[Held]) -> Energy:
+def active_energy(rows: Iterable[PartEnergy]) -> BoundedEnergy:
     """What they held while kernels ran."""
-    return total(Energy(r.active_uj, r.active_gain_uj, r.active_edge_uj, r.gap_uj, r.unbounded, r.open) for r in rows)
+    return total(BoundedEnergy(r.active_uj, r.active_gain_uj, r.active_edge_uj, r.gap_uj, r.unbounded, r.open) for r in rows)
 
 
-def idle_energy(rows: Iterable[Held]) -> Energy:
+def idle_energy(rows: Iterable[PartEnergy]) -> BoundedEnergy:
     """What they held while none ran."""
-    return total(Energy(r.idle_uj, r.idle_gain_uj, r.idle_edge_uj, r.gap_uj, r.unbounded, r.open) for r in rows)
+    return total(BoundedEnergy(r.idle_uj, r.idle_gain_uj, r.idle_edge_uj, r.gap_uj, r.unbounded, r.open) for r in rows)
 
 
-def whole_energy(rows: Iterable[Whole]) -> Energy:
+def whole_energy(rows: Iterable[DeviceClassEnergy]) -> BoundedEnergy:
     """Whole devices."""
-    return total(Energy(r.energy_uj, r.gain_uj, r.edge_uj, r.gap_uj, r.unbounded, r.open) for r in rows)
+    return total(BoundedEnergy(r.energy_uj, r.gain_uj, r.edge_uj, r.gap_uj, r.unbounded, r.open) for r in rows)

@@ -5,27 +5,27 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 from energy_agent.site.building.ratio import Amount
-from reports.figures.energy import Energy, active_energy, held_energy
+from reports.figures.energy import BoundedEnergy, active_energy, held_energy
 from reports.inputs import Organisation, SiteInputs
-from reports.ledger.sums import Held, Priced, Sums, Window
-from reports.site.building import Building
-from reports.site.coverage import Coverage, coverage, together
+from reports.ledger.sums import LedgerSums, PartCost, PartEnergy, SiteWindow
+from reports.site.building import BuildingEnergy
+from reports.site.coverage import DeviceCoverage, coverage, together
 from reports.site.grid import Grid
 
 
 @dataclass(frozen=True, slots=True)
-class Site:
+class SiteEvidence:
     """One site's evidence."""
 
     name: str
-    window: Window
+    window: SiteWindow
     inputs: SiteInputs | None
-    building: Building
+    building: BuildingEnergy
     grid: Grid
 
 
 @dataclass(frozen=True, slots=True)
-class Checked:
+class PrometheusEnergy:
     """What a Prometheus says of the GPUs' energy over the period.
 
     Args:
@@ -42,7 +42,7 @@ class Checked:
 
 
 @dataclass(frozen=True, slots=True)
-class Evidence:
+class PeriodEvidence:
     """Of one period.
 
     Args:
@@ -53,14 +53,14 @@ class Evidence:
     """
 
     label: str
-    sums: Sums
-    sites: Mapping[str, Site]
-    priced: tuple[Priced, ...]
+    sums: LedgerSums
+    sites: Mapping[str, SiteEvidence]
+    priced: tuple[PartCost, ...]
     organisation: Organisation
-    prometheus: Checked | None = None
-    before: "Evidence | None" = None
-    year_ago: "Evidence | None" = None
-    covered: Mapping[str, Coverage] = field(default_factory=dict, init=False, compare=False)
+    prometheus: PrometheusEnergy | None = None
+    before: "PeriodEvidence | None" = None
+    year_ago: "PeriodEvidence | None" = None
+    covered: Mapping[str, DeviceCoverage] = field(default_factory=dict, init=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "covered", coverage(self.sums, self.organisation))
@@ -80,16 +80,16 @@ class Evidence:
 
 
 @dataclass(frozen=True, slots=True)
-class Reach:
+class BoundaryEnergies:
     """Energy of some workloads at the boundaries that are known. An absent one has its reason."""
 
-    busy: Energy
-    gpu: Energy
+    busy: BoundedEnergy
+    gpu: BoundedEnergy
     node: Amount
     facility: Amount
 
 
-def amount_of(energy: Energy) -> Amount:
+def amount_of(energy: BoundedEnergy) -> Amount:
     """A sum of the ledger in uJ with its bounds."""
     low, high = energy.low_uj, energy.high_uj
     return Amount(Fraction(energy.energy_uj), None if low is None else Fraction(low), None if high is None else Fraction(high))
@@ -134,7 +134,7 @@ def over(amount: Amount, count: int, reason: str) -> Amount:
     return scaled(amount, Fraction(1, count)) if count else Amount(None, reason=reason)
 
 
-def reach(evidence: Evidence, rows: list[Held]) -> Reach:
+def reach(evidence: PeriodEvidence, rows: list[PartEnergy]) -> BoundaryEnergies:
     """Energy of the workloads of these rows, site by site, at every boundary."""
     gpus = [r for r in rows if r.device_class == "gpu"]
     nodes: list[Amount] = []
@@ -147,6 +147,6 @@ def reach(evidence: Evidence, rows: list[Held]) -> Reach:
         nodes.append(node)
         facilities.append(product(node, evidence.pue(site)))
     nothing = Amount(None, reason="no energy was booked to it")
-    return Reach(
+    return BoundaryEnergies(
         active_energy(gpus), held_energy(gpus), plus(nodes) if nodes else nothing, plus(facilities) if facilities else nothing
     )

@@ -12,9 +12,9 @@ from typing import Final
 from energy_agent.core.errors import WattlensError
 from energy_agent.core.units import decimal
 from energy_agent.factors.record import Factor
-from reports.figures.evidence import Evidence
+from reports.figures.evidence import PeriodEvidence
 from reports.figures.figure import Figure
-from reports.figures.series import Series, courses
+from reports.figures.series import ChartSeries, courses
 from reports.inputs import Organisation
 from reports.ledger.days import Day
 from reports.period import local_text
@@ -100,7 +100,7 @@ class UsedSeries:
 
 
 @dataclass(frozen=True, slots=True)
-class Restated:
+class RestatedTotal:
     """A total of the edition before and of this one, with the steps between; `before` and all steps sum to `after`."""
 
     figure: str
@@ -134,7 +134,7 @@ class Facts:
     least_coverage: str
     sites: Mapping[str, SitePeriod]
     figures: Mapping[str, Figure]
-    series: Mapping[str, Series]
+    series: Mapping[str, ChartSeries]
     factors: tuple[UsedFactor, ...]
     grid_series: tuple[UsedSeries, ...]
     days: tuple[DayInput, ...]
@@ -142,7 +142,7 @@ class Facts:
     conservation: Conservation
     edition: int = 0
     restates: str | None = None
-    restatement: tuple[Restated, ...] = ()
+    restatement: tuple[RestatedTotal, ...] = ()
     schema: str = SCHEMA
 
     def by_prefix(self, prefix: str) -> list[Figure]:
@@ -155,7 +155,7 @@ class Facts:
 
 
 def build_facts(
-    evidence: Evidence,
+    evidence: PeriodEvidence,
     figures: Iterable[Figure],
     days: Sequence[Day],
     version: str,
@@ -213,7 +213,7 @@ def build_facts(
     )
 
 
-def conserved(evidence: Evidence) -> Conservation:
+def conserved(evidence: PeriodEvidence) -> Conservation:
     """Every joule of the GPUs, three ways."""
     rows = [s for s in evidence.sums.states if s.device_class == "gpu"]
     by_state = {name: sum(r.energy_uj for r in rows if r.state == name) for name in ("active", "idle", "unheld")}
@@ -231,14 +231,14 @@ def _why(organisation: Organisation, factor: str) -> str:
     return "; ".join(dict.fromkeys(reason for source in sources if source.id == factor for reason in source.reasons))
 
 
-def _grid_series(evidence: Evidence, used: set[str]) -> tuple[UsedSeries, ...]:
+def _grid_series(evidence: PeriodEvidence, used: set[str]) -> tuple[UsedSeries, ...]:
     told = {i: about for site in evidence.organisation.sites.values() for i, about in site.series if i in used}
     return tuple(
         UsedSeries(i, a.zone, str(a.basis), a.publisher, a.licence, a.gwp_set, a.quality) for i, a in sorted(told.items())
     )
 
 
-def _site(evidence: Evidence, name: str) -> SitePeriod:
+def _site(evidence: PeriodEvidence, name: str) -> SitePeriod:
     site = evidence.sites[name]
     window, inputs = site.window, site.inputs
     zone = "UTC" if inputs is None else inputs.zone.key

@@ -12,7 +12,7 @@ from typing import Literal
 
 from energy_agent.core.units import UJ_PER_J, decimal
 from energy_agent.site.building.ratio import Amount
-from reports.figures.energy import Energy
+from reports.figures.energy import BoundedEnergy
 
 LEDGER = ("ledger",)
 """Source of a figure that needs the ledger alone."""
@@ -77,7 +77,7 @@ def amount_figure(
 
 def energy_figure(
     identity: str,
-    energy: Energy,
+    energy: BoundedEnergy,
     method: str,
     within: str,
     coverage: Fraction | None = None,

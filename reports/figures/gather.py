@@ -6,14 +6,14 @@ from dataclasses import replace
 from energy_agent.ledger.facility import FacilityBook
 from energy_agent.ledger.rows.kinds import CELL_NS
 from energy_agent.site.building.pue import YEAR_NS
-from reports.figures.evidence import Evidence, Site
+from reports.figures.evidence import PeriodEvidence, SiteEvidence
 from reports.inputs import Organisation
-from reports.ledger.days import DAY_NS, Day, EmptyPeriodError, System, verify_files
+from reports.ledger.days import DAY_NS, Day, DayStorage, EmptyPeriodError, verify_files
 from reports.ledger.reading import days_in, read_priced, read_sums, windows_of
 from reports.ledger.savings import days_of, read_savings, told_window
-from reports.ledger.store import METER_ROWS, METER_SUMS, PROOF, Store, kind_file, open_store
-from reports.ledger.sums import Sums, Window
-from reports.period import Asked
+from reports.ledger.store import METER_ROWS, METER_SUMS, PROOF, DayDatabase, kind_file, open_store
+from reports.ledger.sums import LedgerSums, SiteWindow
+from reports.period import PeriodRequest
 from reports.site.building import building
 from reports.site.grid import grid, times
 from reports.site.meters import read_books
@@ -23,7 +23,9 @@ EARLIER = 1, 4
 _READ = ("holder_day", "span_day", "workload_cell", "tokens", "steps", "gap", "action", "workload", "device")
 
 
-def gather(system: System, days: Sequence[Day], organisation: Organisation, asked: Asked) -> tuple[Evidence, list[Day]]:
+def gather(
+    system: DayStorage, days: Sequence[Day], organisation: Organisation, asked: PeriodRequest
+) -> tuple[PeriodEvidence, list[Day]]:
     """The evidence of the period that was asked for, and the days that it is made of.
 
     Raises:
@@ -33,7 +35,7 @@ def gather(system: System, days: Sequence[Day], organisation: Organisation, aske
     windows = windows_of(days, organisation, asked)
     evidence, used = _of_period(system, days, organisation, asked, windows)
     used = _with_witness(used, days, windows)
-    compared: list[Evidence | None] = []
+    compared: list[PeriodEvidence | None] = []
     for quarters in EARLIER:
         earlier = asked.before(quarters)
         try:
@@ -55,7 +57,7 @@ def _others(days: Iterable[Day], used: Iterable[Day]) -> list[Day]:
     return [day for day in days if day.folder not in had]
 
 
-def _with_witness(used: list[Day], days: Sequence[Day], windows: Mapping[str, Window]) -> list[Day]:
+def _with_witness(used: list[Day], days: Sequence[Day], windows: Mapping[str, SiteWindow]) -> list[Day]:
     """With the day that shows that the period is over, where none that is used does: a report made again has to see it."""
     end_ns = max(w.end_ns for w in windows.values())
     newest = max(days, key=lambda d: (d.end_ns, d.site))
@@ -64,14 +66,14 @@ def _with_witness(used: list[Day], days: Sequence[Day], windows: Mapping[str, Wi
 
 
 def _of_period(
-    system: System,
+    system: DayStorage,
     days: Sequence[Day],
     organisation: Organisation,
-    asked: Asked,
-    windows: Mapping[str, Window],
+    asked: PeriodRequest,
+    windows: Mapping[str, SiteWindow],
     *,
     compared: bool = False,
-) -> tuple[Evidence, list[Day]]:
+) -> tuple[PeriodEvidence, list[Day]]:
     """A period's evidence.
 
     Of one that is only compared with, without bounds, without the PUE of twelve months and without savings.
@@ -99,10 +101,12 @@ def _of_period(
             sums = replace(sums, savings=read_savings(store, told))
     found = [*used, *_others(days_in(year, windows if compared else _year(sums.windows)), used)]
     proven = [d for d in proof if (d.site, d.start_ns) in sums.savings.days]
-    return Evidence(asked.label, sums, sites, priced, organisation), [*found, *_others(proven, found)]
+    return PeriodEvidence(asked.label, sums, sites, priced, organisation), [*found, *_others(proven, found)]
 
 
-def _books(store: Store, system: System, days: Sequence[Day], windows: Mapping[str, Window]) -> Mapping[str, FacilityBook]:
+def _books(
+    store: DayDatabase, system: DayStorage, days: Sequence[Day], windows: Mapping[str, SiteWindow]
+) -> Mapping[str, FacilityBook]:
     """The books of the sites that have meters. The files of rows are checked here, those of sums were before."""
 
     def read_rows_of(wanted: frozenset[tuple[str, int]]) -> None:
@@ -113,7 +117,9 @@ def _books(store: Store, system: System, days: Sequence[Day], windows: Mapping[s
     return read_books(store, windows, read_rows_of)
 
 
-def _site(name: str, sums: Sums, books: Mapping[str, FacilityBook], organisation: Organisation, compared: bool) -> Site:
+def _site(
+    name: str, sums: LedgerSums, books: Mapping[str, FacilityBook], organisation: Organisation, compared: bool
+) -> SiteEvidence:
     """A site's evidence. Contracts and tariffs are matched with energy at the boundary that its grams are told at (carbon)."""
     window, inputs = sums.windows[name], organisation.sites.get(name)
     node_uj = sum(w.energy_uj for w in sums.wholes if w.site == name and w.device_class != "part")
@@ -124,10 +130,10 @@ def _site(name: str, sums: Sums, books: Mapping[str, FacilityBook], organisation
     own = {t: gpu + (host if hosts else 0) for t, (gpu, host) in cells.items()}
     pue = found.pue.amount.value if found.pue is not None and hosts else None
     drawn = found.bought_cells if found.measured else own if pue is None else times(own, pue)
-    return Site(name, window, inputs, found, grid(inputs, drawn, window, cells, matched=not compared))
+    return SiteEvidence(name, window, inputs, found, grid(inputs, drawn, window, cells, matched=not compared))
 
 
-def _year(windows: Mapping[str, Window], *, until_start: bool = False) -> dict[str, Window]:
+def _year(windows: Mapping[str, SiteWindow], *, until_start: bool = False) -> dict[str, SiteWindow]:
     """Twelve months to the end of each site's window; or to its start, with it, as it may turn out to end at any reading."""
     first = {site: w.start_ns if until_start else w.end_ns for site, w in windows.items()}
-    return {site: Window(first[site] - YEAR_NS - DAY_NS, w.end_ns) for site, w in windows.items()}
+    return {site: SiteWindow(first[site] - YEAR_NS - DAY_NS, w.end_ns) for site, w in windows.items()}

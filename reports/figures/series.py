@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 from energy_agent.core.units import NS_PER_S, UJ_PER_J
 from energy_agent.ledger.rows.kinds import CELL_NS
-from reports.figures.evidence import Evidence, Site
+from reports.figures.evidence import PeriodEvidence, SiteEvidence
 from reports.figures.figure import rounded
 from reports.period import utc_text
 
@@ -16,7 +16,7 @@ HOURS_MOST = 60 * 24
 
 
 @dataclass(frozen=True, slots=True)
-class Series:
+class ChartSeries:
     """Values over points such as days: what charts are drawn of. None: nothing is known there."""
 
     unit: str
@@ -24,9 +24,9 @@ class Series:
     values: tuple[Fraction | None, ...]
 
 
-def courses(evidence: Evidence) -> dict[str, Series]:
+def courses(evidence: PeriodEvidence) -> dict[str, ChartSeries]:
     """Of each site: energy and metered device time by UTC day; power and intensity by local week and hour."""
-    found: dict[str, Series] = {}
+    found: dict[str, ChartSeries] = {}
     for name, site in sorted(evidence.sites.items()):
         days = sorted((d for d in evidence.sums.days if d.site == name), key=lambda d: d.day_ns)
         points = tuple(utc_text(d.day_ns)[:10] for d in days)
@@ -36,14 +36,14 @@ def courses(evidence: Evidence) -> dict[str, Series]:
             ("other", [d.other_uj for d in days]),
             ("host", [d.host_uj for d in days]),
         ):
-            found[f"energy.daily.{kind}/site/{name}"] = Series("J", points, tuple(Fraction(uj, UJ_PER_J) for uj in values))
+            found[f"energy.daily.{kind}/site/{name}"] = ChartSeries("J", points, tuple(Fraction(uj, UJ_PER_J) for uj in values))
         metered = tuple(Fraction(d.metered_ns, NS_PER_S) for d in days)
-        found[f"metered.daily/site/{name}"] = Series("s", points, metered)
+        found[f"metered.daily/site/{name}"] = ChartSeries("s", points, metered)
         found |= _by_hour(evidence, name, site)
     return found
 
 
-def _by_hour(evidence: Evidence, name: str, site: Site) -> dict[str, Series]:
+def _by_hour(evidence: PeriodEvidence, name: str, site: SiteEvidence) -> dict[str, ChartSeries]:
     """`week hour`, such as "2026-W27 00": mean power of GPUs and hosts in W, and mean intensity of the grid."""
     zone = ZoneInfo("UTC") if site.inputs is None else site.inputs.zone
     power: dict[str, list[int]] = {}  # -> energy, cells
@@ -62,8 +62,8 @@ def _by_hour(evidence: Evidence, name: str, site: Site) -> dict[str, Series]:
     points = tuple(sorted(power))
     # A uJ in a cell of 900 s is 1 / 9e8 W.
     watts = tuple(rounded(Fraction(power[p][0], power[p][1] * CELL_NS // 1000), digits=4) for p in points)
-    found = {f"power.hours/site/{name}": Series("W", points, watts)}
+    found = {f"power.hours/site/{name}": ChartSeries("W", points, watts)}
     if grams and len({g for each in grams.values() for g in each}) > 1:
         mean = tuple(rounded(sum(grams[p], Fraction(0)) / len(grams[p]), digits=4) if p in grams else None for p in points)
-        found[f"intensity.hours/site/{name}"] = Series("g/kWh", points, mean)
+        found[f"intensity.hours/site/{name}"] = ChartSeries("g/kWh", points, mean)
     return found

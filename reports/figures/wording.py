@@ -4,7 +4,7 @@ from fractions import Fraction
 from typing import Literal
 
 from reports.figures.figure import Figure, quotient_text, rounded
-from reports.language import Say
+from reports.language import Translator
 
 Number = Fraction | int | str
 ABSENT = "not_known"
@@ -52,7 +52,7 @@ def count(value: Number) -> str:
     return f"{int(value):,}".replace(",", "\u202f")
 
 
-def plus_minus(figure: Figure, say: Say) -> str:
+def plus_minus(figure: Figure, say: Translator) -> str:
     """Half of the interval's width relative to the value, such as +-5.1 %."""
     if figure.low is None or figure.value is None or not figure.value:
         return say("error_not_stated")
@@ -69,7 +69,7 @@ def duration(seconds: Number) -> str:
     return f"{short(value / scale)} {unit}"
 
 
-def span_energy(figure: Figure, say: Say) -> str:
+def span_energy(figure: Figure, say: Translator) -> str:
     """The interval of an energy in J, such as 12.1 kWh to 13.0 kWh, rounded outwards."""
     if figure.low is None:
         return say("error_not_stated")
@@ -79,7 +79,7 @@ def span_energy(figure: Figure, say: Say) -> str:
     return f"{low} \u2013 {_scaled(figure.high / 3600, _WATT_HOURS, 'up')}"
 
 
-def span(figure: Figure, say: Say, digits: int = 3) -> str:
+def span(figure: Figure, say: Translator, digits: int = 3) -> str:
     """The interval, such as 0.41 to 0.46, rounded outwards; where nothing bounds it above, "at least 0.41"."""
     if figure.low is None:
         return say("error_not_stated")

@@ -12,8 +12,8 @@ from typing import Any, Final
 from energy_agent.core.errors import ChainError
 from energy_agent.core.job_identity import run_of
 from reports.inputs import ModelName, TeamRule, team_of
-from reports.ledger.store import Store
-from reports.ledger.sums import NOBODY, Who
+from reports.ledger.store import DayDatabase
+from reports.ledger.sums import NOBODY, PartLabels
 
 Name = tuple[str, str, str]
 """Cluster, node and workload: what joules, tokens and steps share."""
@@ -52,15 +52,15 @@ _COLUMNS_OF_NAME = ("cluster", "node", "workload")
 
 
 @dataclass(slots=True)
-class Whose:
+class PartRegistry:
     """Parts by number, and what each workload is called."""
 
-    parts: dict[int, Who] = field(default_factory=lambda: {NOBODY: Who()})
+    parts: dict[int, PartLabels] = field(default_factory=lambda: {NOBODY: PartLabels()})
     names: dict[Name, str] = field(default_factory=dict)
     called: list[str] = field(default_factory=list)  # by the number of a name
-    _numbers: dict[Who, int] = field(default_factory=dict)
+    _numbers: dict[PartLabels, int] = field(default_factory=dict)
 
-    def number(self, who: Who) -> int:
+    def number(self, who: PartLabels) -> int:
         """The number of a part; a new one where it is not known yet."""
         found = self._numbers.get(who)
         if found is None:
@@ -69,9 +69,9 @@ class Whose:
         return found
 
 
-def tell(store: Store, rules: Sequence[TeamRule], models: Mapping[str, ModelName]) -> Whose:
+def tell(store: DayDatabase, rules: Sequence[TeamRule], models: Mapping[str, ModelName]) -> PartRegistry:
     """Make the store's table `who`: the part of every workload on every day that it used anything, and its number."""
-    whose = Whose()
+    whose = PartRegistry()
     served: dict[Name, list[str]] = {}
     for cluster, node, workload, model in store.rows(MODELS):
         served.setdefault((cluster, node, workload), []).append(model)
@@ -95,7 +95,7 @@ def tell(store: Store, rules: Sequence[TeamRule], models: Mapping[str, ModelName
     return whose
 
 
-def labels_by_day(store: Store) -> Iterator[tuple[int, Name, str, str, bool, bool]]:
+def labels_by_day(store: DayDatabase) -> Iterator[tuple[int, Name, str, str, bool, bool]]:
     """Kind and labels (JSON) of each workload on each UTC day of use, by workload and day.
 
     Yields:
@@ -119,7 +119,7 @@ def labels_by_day(store: Store) -> Iterator[tuple[int, Name, str, str, bool, boo
         changed = False
 
 
-def _trained(store: Store) -> set[Name]:
+def _trained(store: DayDatabase) -> set[Name]:
     """Workloads of any node that did training steps (one rank reports those of all), and the jobs that they are part of."""
     found: set[Name] = set()
     for cluster, workload, kind, text in store.rows(_TRAINED):
@@ -153,11 +153,11 @@ def _who(
     served: Sequence[str],
     rules: Sequence[TeamRule],
     models: Mapping[str, ModelName],
-) -> Who:
+) -> PartLabels:
     team, project, price_class = team_of(labels, kind, workload, rules)
     model = served[0] if len(served) == 1 else labels.get("model", "") if not served else ""
     known = models.get(model)
     precision = labels.get("precision", "") or (known.precision if known else "")
-    return Who(
+    return PartLabels(
         team, project, known.display if known and known.display else model, precision, kind, price_class, len(served) > 1
     )

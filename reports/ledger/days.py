@@ -37,7 +37,7 @@ class Day:
     Args:
         start_ns: its midnight, UTC ns.
         statement: 0 for the first; each later one restates it.
-        folder: where its files are, as `System` opens them.
+        folder: where its files are, as `DayStorage` opens them.
         inputs_sha256: of the segments that it was made of.
         files: name -> SHA-256.
         energy_uj: of every cell, meters of the building included.
@@ -73,7 +73,7 @@ class Day:
         return f"{self.folder}/{name}"
 
 
-class System:
+class DayStorage:
     """A file system that holds compacted days: by fsspec."""
 
     def __init__(self, url: str) -> None:
@@ -137,7 +137,7 @@ class System:
         return found.hexdigest()
 
 
-def find_days(system: System, pinned: Mapping[tuple[str, str], int] | None = None) -> list[Day]:
+def find_days(system: DayStorage, pinned: Mapping[tuple[str, str], int] | None = None) -> list[Day]:
     """Every day of every site, the newest statement of each.
 
     Args:
@@ -170,7 +170,7 @@ def overlapping(days: Iterable[Day], start_ns: int, end_ns: int) -> list[Day]:
     return [d for d in days if d.start_ns < end_ns and d.end_ns > start_ns]
 
 
-def verify_files(system: System, days: Sequence[Day], names: Sequence[str]) -> None:
+def verify_files(system: DayStorage, days: Sequence[Day], names: Sequence[str]) -> None:
     """Check that these files of the days are what the manifests say.
 
     Raises:
@@ -187,7 +187,7 @@ def verify_files(system: System, days: Sequence[Day], names: Sequence[str]) -> N
                 )
 
 
-def _day(system: System, site: str, day: str, number: int, path: str) -> Day:
+def _day(system: DayStorage, site: str, day: str, number: int, path: str) -> Day:
     try:
         raw: Any = json.loads(system.read(path, MANIFEST_MAX_B))
         start_ns = int(datetime.strptime(day, "%Y-%m-%d").replace(tzinfo=UTC).timestamp()) * NS_PER_S

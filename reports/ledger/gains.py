@@ -5,7 +5,7 @@ from typing import Any, Final
 from energy_agent.core.errors import ChainError
 from energy_agent.ledger.rows.kinds import PPM
 from energy_agent.ledger.rows.uncertainty import systematic_uj
-from reports.ledger.store import Store
+from reports.ledger.store import DayDatabase
 
 _COLUMNS: Final = {"site": "VARCHAR", "device": "VARCHAR", "gain_ppm": "HUGEINT", "sku": "VARCHAR"}
 _FACTS: Final = """
@@ -25,7 +25,7 @@ GROUP BY u.site, u.device
 _HOSTS: Final = "SELECT site, sum(energy_uj) AS energy_uj FROM classed WHERE class = 'host' GROUP BY site"
 
 
-def tell(store: Store) -> None:
+def tell(store: DayDatabase) -> None:
     """Make the table; a device without facts has no row, and whatever holds its energy has no bounds.
 
     Raises:
@@ -52,12 +52,12 @@ def tell(store: Store) -> None:
     store.table("gain", _COLUMNS, columns)
 
 
-def untold(store: Store) -> None:
+def untold(store: DayDatabase) -> None:
     """Make the table without rows: nothing that is made of it has bounds."""
     store.table("gain", _COLUMNS, {})
 
 
-def _of_hosts(store: Store, gain: dict[tuple[str, str], tuple[int, str]], hosts: set[tuple[str, str]]) -> dict[str, int]:
+def _of_hosts(store: DayDatabase, gain: dict[tuple[str, str], tuple[int, str]], hosts: set[tuple[str, str]]) -> dict[str, int]:
     """Gain error of a site's hosts in ppm of their own energy: that of the meters on all that the nodes drew, and of the GPUs
     that were taken off it (energy_agent/ledger/summary.py).
     """

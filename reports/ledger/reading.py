@@ -10,29 +10,29 @@ from energy_agent.core.errors import WattlensError
 from reports.inputs import Organisation
 from reports.ledger import attribution, gains
 from reports.ledger.days import Day, EmptyPeriodError, overlapping
-from reports.ledger.store import Store, statements
+from reports.ledger.store import DayDatabase, statements
 from reports.ledger.sums import (  # fmt: skip
     SHORT_HOST,
-    Acted,
-    Counted,
-    Held,
-    InState,
-    Node,
-    OneDay,
-    Priced,
-    Seen,
-    Stepped,
-    Sums,
-    Unseen,
-    Used,
-    Whole,
-    Window,
-    Worth,
+    ActionCount,
+    CellRates,
+    DayEnergy,
+    DeviceClassEnergy,
+    LedgerSums,
+    MeteredDevice,
+    MeteredNode,
+    PartCost,
+    PartEnergy,
+    SiteWindow,
+    StateEnergy,
+    StepTotal,
+    TokenTotal,
+    UnmeasuredTime,
+    WorkloadUse,
 )
-from reports.period import Asked, utc_text
+from reports.period import PeriodRequest, utc_text
 
 
-def windows_of(days: Sequence[Day], organisation: Organisation, asked: Asked) -> dict[str, Window]:
+def windows_of(days: Sequence[Day], organisation: Organisation, asked: PeriodRequest) -> dict[str, SiteWindow]:
     """The period of each site, in its own time zone.
 
     Raises:
@@ -48,7 +48,7 @@ def windows_of(days: Sequence[Day], organisation: Organisation, asked: Asked) ->
         start_ns = period.start_ns if period.start_ns is not None else min((d.start_ns for d in own), default=None)
         end_ns = period.end_ns if period.end_ns is not None else max((d.end_ns for d in own), default=None)
         if start_ns is not None and end_ns is not None and _awaited(organisation, name, own, start_ns, min(end_ns, until_ns)):
-            found[name] = Window(start_ns, end_ns, until_ns < end_ns)
+            found[name] = SiteWindow(start_ns, end_ns, until_ns < end_ns)
     if not any(overlapping((d for d in days if d.site == name), w.start_ns, w.end_ns) for name, w in found.items()):
         held = f"{utc_text(min(d.start_ns for d in days))} to {utc_text(max(d.end_ns for d in days))}"
         raise EmptyPeriodError(f"no energy in the period; the ledger holds {held}")
@@ -64,12 +64,14 @@ def _awaited(organisation: Organisation, site: str, days: Iterable[Day], start_n
     return any(e.site == site and e.start_ns < end_ns and e.end_ns > start_ns for e in organisation.expected)
 
 
-def days_in(days: Iterable[Day], windows: Mapping[str, Window]) -> list[Day]:
+def days_in(days: Iterable[Day], windows: Mapping[str, SiteWindow]) -> list[Day]:
     """The days that the windows of their sites overlap."""
     return [d for d in days if d.site in windows and overlapping([d], windows[d.site].start_ns, windows[d.site].end_ns)]
 
 
-def read_sums(store: Store, days: Sequence[Day], organisation: Organisation, asked: Asked, *, bounds: bool = True) -> Sums:
+def read_sums(
+    store: DayDatabase, days: Sequence[Day], organisation: Organisation, asked: PeriodRequest, *, bounds: bool = True
+) -> LedgerSums:
     """Everything that a report takes from the ledger, but for what its cells are worth (`read_priced`).
 
     Without `bounds`, which cost most of the time, no energy has any.
@@ -84,39 +86,41 @@ def read_sums(store: Store, days: Sequence[Day], organisation: Organisation, ask
     for site, start_ns, gpu, host in store.answer("cells"):
         cells[site][start_ns] = int(gpu), int(host)
 
-    def used(name: str) -> tuple[Used, ...]:
-        return tuple(replace(row, name=told.called[int(row.name)]) for row in store.records(Used, name))
+    def used(name: str) -> tuple[WorkloadUse, ...]:
+        return tuple(replace(row, name=told.called[int(row.name)]) for row in store.records(WorkloadUse, name))
 
-    return Sums(
+    return LedgerSums(
         windows=_metered(store, asked),
         simulated=any(d.simulated for d in days),
         parts=told.parts,
-        held=store.records(Held, "parts"),
-        wholes=store.records(Whole, "sites"),
-        states=store.records(InState, "states"),
+        held=store.records(PartEnergy, "parts"),
+        wholes=store.records(DeviceClassEnergy, "sites"),
+        states=store.records(StateEnergy, "states"),
         unseen=_unseen(store),
-        tokens=store.records(Counted, "tokens"),
-        steps=store.records(Stepped, "steps"),
-        actions=store.records(Acted, "actions"),
-        days=store.records(OneDay, "days"),
+        tokens=store.records(TokenTotal, "tokens"),
+        steps=store.records(StepTotal, "steps"),
+        actions=store.records(ActionCount, "actions"),
+        days=store.records(DayEnergy, "days"),
         largest=used("largest"),
         idlest=used("idlest"),
-        seen=store.records(Seen, "seen"),
-        nodes=store.records(Node, "nodes"),
+        seen=store.records(MeteredDevice, "seen"),
+        nodes=store.records(MeteredNode, "nodes"),
         cells=cells,
         imported=imported(store),
         boards=tuple((r[0], int(r[1]), r[2], int(r[3])) for r in store.query("boards")),
     )
 
 
-def _unseen(store: Store) -> tuple[Unseen, ...]:
+def _unseen(store: DayDatabase) -> tuple[UnmeasuredTime, ...]:
     """What the ledger's gaps tell, and hosts that were metered for less time than the GPUs of their nodes."""
-    rows = list(store.records(Unseen, "gaps"))
-    rows += [Unseen(r[0], "host", f"{UNBOUNDED}{SHORT_HOST}", 0, int(r[1]), int(r[2])) for r in store.answer("short_hosts")]
+    rows = list(store.records(UnmeasuredTime, "gaps"))
+    rows += [
+        UnmeasuredTime(r[0], "host", f"{UNBOUNDED}{SHORT_HOST}", 0, int(r[1]), int(r[2])) for r in store.answer("short_hosts")
+    ]
     return tuple(sorted(rows, key=lambda row: (row.site, row.device_class, row.reason)))
 
 
-def _metered(store: Store, asked: Asked) -> dict[str, Window]:
+def _metered(store: DayDatabase, asked: PeriodRequest) -> dict[str, SiteWindow]:
     """The windows as far as something is in them: a side that nobody asked for, the end of a period that still runs."""
     extent = {site: (int(first), int(last)) for site, first, last in store.answer("extent") if first is not None}
     last_ns = max((last for _, last in extent.values()), default=None)
@@ -128,11 +132,11 @@ def _metered(store: Store, asked: Asked) -> dict[str, Window]:
             end_ns = end_ns if asked.end else min(end_ns, extent[site][1])
         if window.open and last_ns is not None:
             end_ns = max(start_ns, min(end_ns, last_ns))
-        found[site] = Window(start_ns, end_ns, window.open)
+        found[site] = SiteWindow(start_ns, end_ns, window.open)
     return found
 
 
-def read_priced(store: Store, worth: Mapping[str, Worth], sums: Sums) -> tuple[Priced, ...]:
+def read_priced(store: DayDatabase, worth: Mapping[str, CellRates], sums: LedgerSums) -> tuple[PartCost, ...]:
     """Energy of every part times what its cells are worth, exactly: with its hosts where `sums` knows the nodes whole."""
     columns: dict[str, list[object]] = {"site": [], "cell_start_ns": [], "grams": [], "money": []}
     for site, each in sorted(worth.items()):
@@ -142,21 +146,21 @@ def read_priced(store: Store, worth: Mapping[str, Worth], sums: Sums) -> tuple[P
     store.table("price", {"site": "VARCHAR", "cell_start_ns": "BIGINT", "grams": "HUGEINT", "money": "HUGEINT"}, columns)
     found = []
     for site, part, *pairs in store.answer("priced"):
-        of = worth.get(site, Worth({}, 1, {}, 1))
+        of = worth.get(site, CellRates({}, 1, {}, 1))
         gpu, host, *told = (int(number) for number in pairs)
         hosts = not sums.node_gap(site)
         grams, money, ungrammed, unpriced = (told[i] + (told[i + 1] if hosts else 0) for i in range(0, 8, 2))
         exact = Fraction(grams, of.grams_over), Fraction(money, of.money_over)
-        found.append(Priced(site, int(part), gpu, host if hosts else 0, *exact, ungrammed, unpriced))
+        found.append(PartCost(site, int(part), gpu, host if hosts else 0, *exact, ungrammed, unpriced))
     return tuple(found)
 
 
-def imported(store: Store) -> dict[str, int]:
+def imported(store: DayDatabase) -> dict[str, int]:
     """Energy of GPUs in uJ that was imported (`wattlens ledger import`), by site; it is of a lower quality."""
     return {site: int(uj) for site, uj in store.rows(statements("origin")["imported"])}
 
 
-def refuse_twice(store: Store) -> None:
+def refuse_twice(store: DayDatabase) -> None:
     """Check that every device's time is told by one chain.
 
     Raises:

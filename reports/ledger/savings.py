@@ -15,9 +15,9 @@ from datetime import UTC
 from typing import Final
 
 from reports.ledger.days import Day
-from reports.ledger.store import Store, statements
-from reports.ledger.sums import GroupSaved, Saved, Savings, Slowdown
-from reports.period import Asked, Period, quarters
+from reports.ledger.store import DayDatabase, statements
+from reports.ledger.sums import GroupSaving, SavingEstimate, Savings, Slowdown
+from reports.period import Period, PeriodRequest, quarters
 
 MISSING_ROWS: Final = "analyses of its experiment are missing in the ledger"
 NO_INTERVAL: Final = "an analysis whose interval does not hold its estimate"
@@ -46,7 +46,7 @@ class _Mark:
         )
 
 
-def told_window(asked: Asked, days: Sequence[Day]) -> Period:
+def told_window(asked: PeriodRequest, days: Sequence[Day]) -> Period:
     """The period that savings are told of: a quarter is that of UTC at every site, as it is for experiments."""
     period = asked.period(UTC)
     start_ns = min(d.start_ns for d in days) if period.start_ns is None else period.start_ns
@@ -63,7 +63,7 @@ def days_of(days: Iterable[Day], sites: Iterable[str], period: Period) -> list[D
     return [d for d in days if d.site in names and d.end_ns > start_ns]
 
 
-def read_savings(store: Store, period: Period) -> Savings:
+def read_savings(store: DayDatabase, period: Period) -> Savings:
     """The savings of a period. The store has the files of `days_of`."""
     bounds = quarters(period)
     columns = {"start_ns": [start for start, _ in bounds], "end_ns": [end for _, end in bounds]}
@@ -74,7 +74,7 @@ def read_savings(store: Store, period: Period) -> Savings:
     marks: dict[tuple[str, ...], dict[tuple[bool, bool], _Mark]] = {}
     for cluster, node, group, since_ns, inside, is_told, *rest in store.rows(ask["marks"]):
         marks.setdefault((cluster, node, group, since_ns), {})[bool(inside), bool(is_told)] = _Mark(*rest)
-    found: dict[tuple[str, str], list[GroupSaved]] = {}
+    found: dict[tuple[str, str], list[GroupSaving]] = {}
     for cluster, node, group, since_ns, site, *numbers in store.rows(ask["experiments"]):
         one = _experiment(site, group, marks[cluster, node, group, since_ns], *(int(number) for number in numbers))
         found.setdefault((site, group), []).append(one)
@@ -90,9 +90,9 @@ def read_savings(store: Store, period: Period) -> Savings:
 def _experiment(
     site: str, group: str, marks: dict[tuple[bool, bool], _Mark], analyses: int, different: int, last: int, claimed_uj: int,
     lost_uj: int, all_claimed_uj: int,
-) -> GroupSaved:  # fmt: skip
+) -> GroupSaving:  # fmt: skip
     """What one experiment saved in the period, or why nothing of it can be told."""
-    nothing = GroupSaved(site, group)
+    nothing = GroupSaving(site, group)
     if not analyses == different == last:
         return replace(nothing, reason=MISSING_ROWS)
     now, before = marks.get((True, True)), marks.get((False, True))
@@ -102,19 +102,19 @@ def _experiment(
         return replace(nothing, reason=NO_INTERVAL)
     if all_claimed_uj > max(0, now.low_uj):
         return replace(nothing, reason=CLAIMS_MORE)
-    saved = Saved(now.saved_uj, now.low_uj, now.high_uj)
+    saved = SavingEstimate(now.saved_uj, now.low_uj, now.high_uj)
     if before is not None:  # both intervals hold the truth, however their errors hang together
-        saved = Saved(saved.value_uj - before.saved_uj, saved.low_uj - before.high_uj, saved.high_uj - before.low_uj)
+        saved = SavingEstimate(saved.value_uj - before.saved_uj, saved.low_uj - before.high_uj, saved.high_uj - before.low_uj)
     slowdown = Slowdown(now.slowdown_ppm, now.slowdown_low_ppm, now.slowdown_high_ppm, now.slowdown_of)
-    return GroupSaved(site, group, saved, claimed_uj, lost_uj, slowdown)
+    return GroupSaving(site, group, saved, claimed_uj, lost_uj, slowdown)
 
 
-def _together(experiments: Sequence[GroupSaved]) -> GroupSaved:
+def _together(experiments: Sequence[GroupSaving]) -> GroupSaving:
     """The experiments of one group, or of groups of one name at a site, as one; the reason of the first where none tells."""
     told = [one for one in experiments if one.saved is not None]
     if not told:
         return experiments[0]
-    return GroupSaved(
+    return GroupSaving(
         told[0].site,
         told[0].group,
         total_saved(told),
@@ -124,14 +124,14 @@ def _together(experiments: Sequence[GroupSaved]) -> GroupSaved:
     )
 
 
-def total_saved(groups: Iterable[GroupSaved]) -> Saved | None:
+def total_saved(groups: Iterable[GroupSaving]) -> SavingEstimate | None:
     """What all groups saved that tell it; None: none does."""
     told = [each.saved for each in groups if each.saved is not None]
     if not told:
         return None
-    return Saved(sum(s.value_uj for s in told), sum(s.low_uj for s in told), sum(s.high_uj for s in told))
+    return SavingEstimate(sum(s.value_uj for s in told), sum(s.low_uj for s in told), sum(s.high_uj for s in told))
 
 
-def slowest(groups: Iterable[GroupSaved]) -> Slowdown | None:
+def slowest(groups: Iterable[GroupSaving]) -> Slowdown | None:
     """The largest slowdown that was measured; None: none was."""
     return max((g.slowdown for g in groups if g.slowdown is not None), key=lambda s: (s.ppm, s.high_ppm), default=None)

@@ -14,7 +14,7 @@ from energy_agent.ledger.fleet.compact import compact_days
 from energy_agent.ledger.fleet.sites import Sites
 from energy_agent.ledger.journal.view import read_journal
 from energy_agent.ledger.reading import JOURNAL_NAME
-from reports.ledger.days import System
+from reports.ledger.days import DayStorage
 
 SITE: Final = "site"
 """Name of the one site of a ledger without inventory."""
@@ -41,7 +41,7 @@ def is_compacted(folder: Path) -> bool:
 
 
 @contextmanager
-def compacted(ledger: str, sites: Sites, progress: Progress | None = None) -> Iterator[System]:
+def compacted(ledger: str, sites: Sites, progress: Progress | None = None) -> Iterator[DayStorage]:
     """The days of a ledger.
 
     Args:
@@ -56,7 +56,7 @@ def compacted(ledger: str, sites: Sites, progress: Progress | None = None) -> It
     """
     local = Path(ledger.removeprefix("file://"))
     if "://" in ledger.removeprefix("file://") or is_compacted(local):
-        yield System(ledger)
+        yield DayStorage(ledger)
         return
     if not local.is_dir():
         raise UsageError(f"--ledger {ledger}: there is no such folder")
@@ -73,4 +73,4 @@ def compacted(ledger: str, sites: Sites, progress: Progress | None = None) -> It
             faults += result.faults
             if faults:
                 _refuse(list(dict.fromkeys(faults)))
-        yield System(scratch)
+        yield DayStorage(scratch)

@@ -12,8 +12,8 @@ from typing import Any, Final, TypeVar
 from energy_agent.core.errors import ChainError, WattlensError
 from energy_agent.ledger.fleet.day_sums import DAY_COLUMNS
 from energy_agent.ledger.fleet.parquet import columns_of, file_name
-from reports.ledger.days import Day, System
-from reports.ledger.sums import Window
+from reports.ledger.days import Day, DayStorage
+from reports.ledger.sums import SiteWindow
 
 MEMORY: Final = "1GB"
 THREADS: Final = 2
@@ -48,10 +48,10 @@ def statements(name: str) -> dict[str, str]:
     return found
 
 
-class Store:
+class DayDatabase:
     """The days of a report, open for questions."""
 
-    def __init__(self, connection: Any, windows: Mapping[str, Window]) -> None:
+    def __init__(self, connection: Any, windows: Mapping[str, SiteWindow]) -> None:
         self._db = connection
         self.windows = windows
         self._rest = statements("rest")
@@ -75,7 +75,7 @@ class Store:
             f" FROM read_parquet([{listed}], filename=true, hive_partitioning=false)"
         )
 
-    def open_meters(self, system: System, days: Iterable[Day]) -> None:
+    def open_meters(self, system: DayStorage, days: Iterable[Day]) -> None:
         """Open the rows of the building's meters of these days, and no other."""
         for kind in METER_ROWS:
             name = kind_file(kind)
@@ -161,12 +161,12 @@ def _failures_named() -> Iterator[None]:
 
 @contextmanager
 def open_store(
-    system: System,
+    system: DayStorage,
     days: Sequence[Day],
-    windows: Mapping[str, Window],
+    windows: Mapping[str, SiteWindow],
     meter_days: Sequence[Day] = (),
     proof_days: Sequence[Day] = (),
-) -> Iterator[Store]:
+) -> Iterator[DayDatabase]:
     """The store of these days.
 
     Args:
@@ -194,14 +194,16 @@ def open_store(
         try:
             if not system.local:
                 connection.register_filesystem(system.fs)
-            store = Store(connection, windows)
+            store = DayDatabase(connection, windows)
             _views(store, system, days, meter_days, proof_days)
             yield store
         finally:
             connection.close()
 
 
-def _views(store: Store, system: System, days: Sequence[Day], meter_days: Sequence[Day], proof_days: Sequence[Day]) -> None:
+def _views(
+    store: DayDatabase, system: DayStorage, days: Sequence[Day], meter_days: Sequence[Day], proof_days: Sequence[Day]
+) -> None:
     """Views over the files: day sums of whole days, rows of those that a window cuts."""
     whole = [d for d in days if not _cut(d, store.windows[d.site])]
     cut = [d for d in days if _cut(d, store.windows[d.site])]
@@ -248,7 +250,7 @@ def kind_file(kind: str) -> str:
     return f"{kind}.parquet" if kind in DAY_COLUMNS else file_name(kind)
 
 
-def _cut(day: Day, window: Window) -> bool:
+def _cut(day: Day, window: SiteWindow) -> bool:
     return day.start_ns < window.start_ns or day.end_ns > window.end_ns
 
 

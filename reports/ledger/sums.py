@@ -20,7 +20,7 @@ SHORT_HOST: Final = "metered for less time than the GPUs of its node"
 
 
 @dataclass(frozen=True, slots=True)
-class Who:
+class PartLabels:
     """Whose joules they are. "" where nobody said; `model` is what the workload generated tokens with, or its label."""
 
     team: str = ""
@@ -34,7 +34,7 @@ class Who:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class PartEnergy:
     """Energy that workloads of one part held, on devices of one class (gpu | host | part), with its three kinds of error.
 
     `unbounded` counts devices whose sensor error no ledger states: then there is no interval. `open` counts devices that may
@@ -65,8 +65,8 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True)
-class Whole:
-    """Whole devices of one site, class and model of board; inner edges cancel. `unbounded` and `open` are as in `Held`."""
+class DeviceClassEnergy:
+    """Whole devices of one site, class and GPU model; inner edges cancel. `unbounded` and `open` are as in `PartEnergy`."""
 
     site: str
     device_class: str
@@ -84,7 +84,7 @@ class Whole:
 
 
 @dataclass(frozen=True, slots=True)
-class InState:
+class StateEnergy:
     """Energy of one site in one state of the ledger, by one method."""
 
     site: str
@@ -98,7 +98,7 @@ class InState:
 
 
 @dataclass(frozen=True, slots=True)
-class Unseen:
+class UnmeasuredTime:
     """What no sensor saw, for one reason."""
 
     site: str
@@ -110,7 +110,7 @@ class Unseen:
 
 
 @dataclass(frozen=True, slots=True)
-class Counted:
+class TokenTotal:
     """Tokens of one part, model and phase."""
 
     site: str
@@ -121,7 +121,7 @@ class Counted:
 
 
 @dataclass(frozen=True, slots=True)
-class Stepped:
+class StepTotal:
     """Training steps of one part and phase."""
 
     site: str
@@ -131,7 +131,7 @@ class Stepped:
 
 
 @dataclass(frozen=True, slots=True)
-class Acted:
+class ActionCount:
     """DVFS actions of one site."""
 
     site: str
@@ -142,7 +142,7 @@ class Acted:
 
 
 @dataclass(frozen=True, slots=True)
-class Saved:
+class SavingEstimate:
     """An estimate of energy that was saved, signed, with its interval."""
 
     value_uj: int
@@ -161,7 +161,7 @@ class Slowdown:
 
 
 @dataclass(frozen=True, slots=True)
-class GroupSaved:
+class GroupSaving:
     """What the groups of one name at one site saved; `reason` is why nothing of it can be told, and `saved` is None then.
 
     `claimed_uj` is the sum of the adjustments of what may be claimed, below 0 where a claim fell; `lost_uj` is likewise.
@@ -169,7 +169,7 @@ class GroupSaved:
 
     site: str
     group: str
-    saved: Saved | None = None
+    saved: SavingEstimate | None = None
     claimed_uj: int = 0
     lost_uj: int = 0
     slowdown: Slowdown | None = None
@@ -180,14 +180,14 @@ class GroupSaved:
 class Savings:
     """What steering saved in a period, and how many pairs of blocks tell of it. `days`: the (site, midnight) of all rows."""
 
-    groups: tuple[GroupSaved, ...] = ()
+    groups: tuple[GroupSaving, ...] = ()
     pairs: int = 0
     excluded: tuple[tuple[str, int], ...] = ()  # pairs that are not used, by why
     days: frozenset[tuple[str, int]] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
-class Used:
+class WorkloadUse:
     """One workload, by its name for people. Energy of its GPUs."""
 
     site: str
@@ -199,7 +199,7 @@ class Used:
 
 
 @dataclass(frozen=True, slots=True)
-class OneDay:
+class DayEnergy:
     """One site's UTC day, as far as it lies in the period. Energy by what the GPUs were doing, and of whole hosts."""
 
     site: str
@@ -213,7 +213,7 @@ class OneDay:
 
 
 @dataclass(frozen=True, slots=True)
-class Priced:
+class PartCost:
     """Energy of a part (GPUs, and hosts where the site's nodes are known whole) times what each of its cells is worth, exactly.
 
     `grams` is in uJ x g/kWh, `money` in uJ x money/kWh; what has no factor or price is told apart.
@@ -230,7 +230,7 @@ class Priced:
 
 
 @dataclass(frozen=True, slots=True)
-class Worth:
+class CellRates:
     """What a kWh is worth in each cell of a site, as whole numbers over one denominator; what is not there is not known."""
 
     grams: Mapping[int, int]
@@ -240,7 +240,7 @@ class Worth:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class MeteredDevice:
     """For how long a GPU was metered, all of it between `first_ns` and `last_ns`, UTC ns."""
 
     site: str
@@ -255,7 +255,7 @@ class Seen:
 
 
 @dataclass(frozen=True, slots=True)
-class Node:
+class MeteredNode:
     """For how long the GPUs of a node were metered, in sum, and its host."""
 
     site: str
@@ -275,7 +275,7 @@ class Node:
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class SiteWindow:
     """A site's own period: [start_ns, end_ns) UTC ns, from local midnight to local midnight for a quarter.
 
     `open`: no day of the ledger reaches its end, so that the period may not be over; then it ends with the last reading.
@@ -292,24 +292,24 @@ class Window:
 
 
 @dataclass(frozen=True, slots=True)
-class Sums:
+class LedgerSums:
     """Everything that a report takes from the ledger. `cells` has (GPU uJ, host uJ) by site and cell."""
 
-    windows: Mapping[str, Window]
+    windows: Mapping[str, SiteWindow]
     simulated: bool
-    parts: Mapping[int, Who]
-    held: tuple[Held, ...] = ()
-    wholes: tuple[Whole, ...] = ()
-    states: tuple[InState, ...] = ()
-    unseen: tuple[Unseen, ...] = ()
-    tokens: tuple[Counted, ...] = ()
-    steps: tuple[Stepped, ...] = ()
-    actions: tuple[Acted, ...] = ()
-    days: tuple[OneDay, ...] = ()
-    largest: tuple[Used, ...] = ()
-    idlest: tuple[Used, ...] = ()
-    seen: tuple[Seen, ...] = ()
-    nodes: tuple[Node, ...] = ()
+    parts: Mapping[int, PartLabels]
+    held: tuple[PartEnergy, ...] = ()
+    wholes: tuple[DeviceClassEnergy, ...] = ()
+    states: tuple[StateEnergy, ...] = ()
+    unseen: tuple[UnmeasuredTime, ...] = ()
+    tokens: tuple[TokenTotal, ...] = ()
+    steps: tuple[StepTotal, ...] = ()
+    actions: tuple[ActionCount, ...] = ()
+    days: tuple[DayEnergy, ...] = ()
+    largest: tuple[WorkloadUse, ...] = ()
+    idlest: tuple[WorkloadUse, ...] = ()
+    seen: tuple[MeteredDevice, ...] = ()
+    nodes: tuple[MeteredNode, ...] = ()
     cells: Mapping[str, Mapping[int, tuple[int, int]]] = field(default_factory=dict)
     imported: Mapping[str, int] = field(default_factory=dict)  # uJ of GPUs by site, from a Prometheus
     boards: tuple[tuple[str, int, str, int], ...] = ()  # (site, part, board, device time held)

@@ -6,7 +6,7 @@ from reports.page.section import Block
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class DocumentSection:
     """A section that has something to show."""
 
     title: str
@@ -14,7 +14,7 @@ class Shown:
 
 
 @dataclass(frozen=True, slots=True)
-class Document:
+class ReportDocument:
     """What is drawn, in the reader's language.
 
     Args:
@@ -36,7 +36,7 @@ class Document:
     period: str
     watermark: str
     banners: tuple[str, ...]
-    sections: tuple[Shown, ...]
+    sections: tuple[DocumentSection, ...]
     hidden: tuple[tuple[str, str], ...]
     footer: str
     words: dict[str, str]

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from reports.language import Say
+from reports.language import Translator
 
 _LABELS: Final = {
     "energy.gpu": "gpus",
@@ -21,7 +21,7 @@ _LABELS: Final = {
 }
 
 
-def label(quantity: str, say: Say, unit: str = "") -> str:
+def label(quantity: str, say: Translator, unit: str = "") -> str:
     """A quantity's name; CO2e of what workloads held is called as that of the whole."""
     name = say(_LABELS.get(quantity) or _LABELS[quantity.replace("held.", "")])
     return say("with_unit", name=name, unit=unit) if unit else name

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from reports.figures.facts import Facts
-from reports.language import Say
+from reports.language import Translator
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Tiles:
 
 
 @dataclass(frozen=True, slots=True)
-class Bar:
+class StackedBar:
     """One bar of stacked parts: (kind, length in any common unit). `text` is its total in words."""
 
     label: str
@@ -47,11 +47,11 @@ class Bars:
 
     title: str
     kinds: dict[str, str]
-    bars: tuple[Bar, ...]
+    bars: tuple[StackedBar, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class WaterfallStep:
     """One step of a waterfall: `amount` in the chart's unit is a level for `level` steps, else what is added (or taken off)."""
 
     label: str
@@ -66,11 +66,11 @@ class Waterfall:
 
     title: str
     unit: str
-    steps: tuple[Step, ...]
+    steps: tuple[WaterfallStep, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Range:
+class IntervalMark:
     """One value with its interval; a bound that is not known is None, and so is a value of which only bounds are known."""
 
     label: str
@@ -81,12 +81,12 @@ class Range:
 
 
 @dataclass(frozen=True, slots=True)
-class Ranges:
+class IntervalChart:
     """Values with their intervals, one below the other on one axis."""
 
     title: str
     unit: str
-    ranges: tuple[Range, ...]
+    ranges: tuple[IntervalMark, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +115,7 @@ class Heat:
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class ReportTable:
     """A table; the first column is the row's name, the others are numbers or short words. Pairs need no column names."""
 
     caption: str
@@ -131,28 +131,28 @@ class Note:
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
+class CheckedStatement:
     """A statement that was computed, and whether it holds."""
 
     holds: bool
     text: str
 
 
-Chart = Bars | Waterfall | Ranges | Lines | Heat
-Block = Tiles | Chart | Table | Note | Check
+Chart = Bars | Waterfall | IntervalChart | Lines | Heat
+Block = Tiles | Chart | ReportTable | Note | CheckedStatement
 
 
 @dataclass(frozen=True, slots=True)
-class Hidden:
+class OmittedSection:
     """Why a section is not shown."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
-class Section:
+class ReportSection:
     """A section. `title` is the id of its text; `order` sorts the report."""
 
     title: str
     order: int
-    build: Callable[[Facts, Say], tuple[Block, ...] | Hidden]
+    build: Callable[[Facts, Translator], tuple[Block, ...] | OmittedSection]

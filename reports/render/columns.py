@@ -2,7 +2,7 @@
 
 import re
 
-from reports.page.section import Table
+from reports.page.section import ReportTable
 
 _NUMBER = re.compile(r"^[<>~\u2264\u2265\u2248\u00b1+\u2212-]?\s?[\d.,\u202f]*\d")
 _SHORT = 36
@@ -10,7 +10,7 @@ _DAY = re.compile(r"\d{4}-\d\d")
 _ABSENT = frozenset({"", "-", "\u2013", "\u2014"})
 
 
-def numbers(table: Table) -> tuple[bool, ...]:
+def numbers(table: ReportTable) -> tuple[bool, ...]:
     """For each column, whether at least half of what it says is a number, and nothing is long; the first never is one.
 
     What is absent says nothing; a column of nothing else is taken for numbers that are not there.

@@ -22,7 +22,7 @@ Missing = Callable[[Sequence[str], str], str]
 
 
 @dataclass(frozen=True, slots=True)
-class Chosen:
+class FontChoice:
     """What a text is set in.
 
     Args:
@@ -41,7 +41,7 @@ class Chosen:
         return [f for f in self.families if f not in BASE] + list(BASE) if special else self.families
 
 
-def choose(letters: str, families: Iterable[str], missing: Missing) -> Chosen:
+def choose(letters: str, families: Iterable[str], missing: Missing) -> FontChoice:
     """Families for a text: those of the wheel, and as few others as cover the rest.
 
     Args:
@@ -66,7 +66,7 @@ def choose(letters: str, families: Iterable[str], missing: Missing) -> Chosen:
     needed = "".join(letter for letter in lacking if unicodedata.category(letter)[0] in "LMN")
     if needed:
         raise UsageError(refusal(needed))
-    return Chosen((BASE[0], *chosen, *BASE[1:]), "".join(c for c in special if c not in lacking), lacking)
+    return FontChoice((BASE[0], *chosen, *BASE[1:]), "".join(c for c in special if c not in lacking), lacking)
 
 
 def refusal(letters: str) -> str:

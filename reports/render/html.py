@@ -3,8 +3,8 @@
 from typing import Any
 
 from reports.language import RENDERER
-from reports.page.document import Document
-from reports.page.section import Bars, Block, Check, Heat, Lines, Note, Ranges, Table, Tiles, Waterfall
+from reports.page.document import ReportDocument
+from reports.page.section import Bars, Block, CheckedStatement, Heat, IntervalChart, Lines, Note, ReportTable, Tiles, Waterfall
 from reports.render.charts.chart import NARROW, WIDE, svg
 from reports.render.charts.legible import legible, over_texts
 from reports.render.charts.spoken import spoken
@@ -13,7 +13,7 @@ from reports.render.columns import numbers
 TEMPLATE = "report.html.j2"
 
 
-def html(document: Document) -> str:
+def html(document: ReportDocument) -> str:
     """The page. A chart stands in it twice, once for a sheet or a screen and once for a phone; one of them is shown."""
     import jinja2
     import markupsafe
@@ -47,7 +47,7 @@ def html(document: Document) -> str:
 
 def kind_of(block: Block) -> str:
     """What the templates call a block: tiles | chart | table | note | check."""
-    if isinstance(block, Bars | Waterfall | Ranges | Lines | Heat):
+    if isinstance(block, Bars | Waterfall | IntervalChart | Lines | Heat):
         return "chart"
-    names: dict[type, str] = {Tiles: "tiles", Table: "table", Note: "note", Check: "check"}
+    names: dict[type, str] = {Tiles: "tiles", ReportTable: "table", Note: "note", CheckedStatement: "check"}
     return names[type(block)]

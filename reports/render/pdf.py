@@ -16,14 +16,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from energy_agent.core.errors import WattlensError
-from reports.page.document import Document
-from reports.page.section import Bars, Block, Heat, Lines, Ranges, Table, Waterfall
+from reports.page.document import ReportDocument
+from reports.page.section import Bars, Block, Heat, IntervalChart, Lines, ReportTable, Waterfall
 from reports.render.charts.chart import svg
 from reports.render.charts.fitting import ems, pieces
 from reports.render.charts.legible import legible, over_texts, spelled
 from reports.render.charts.spoken import spoken
 from reports.render.columns import numbers
-from reports.render.fonts import BASE, Chosen, choose, folders
+from reports.render.fonts import BASE, FontChoice, choose, folders
 from reports.render.html import kind_of
 
 Paper = Literal["a4", "letter"]
@@ -38,7 +38,7 @@ _LACKS = re.compile(r"the text `\"(.*?)\"` could not be displayed")
 
 
 def pdf(
-    document: Document,
+    document: ReportDocument,
     paper: Paper = "a4",
     font_dirs: Sequence[Path] = (),
     facts_json: bytes | None = None,
@@ -81,7 +81,7 @@ def pdf(
     return bytes(made)
 
 
-def _fonts(letters: str, searched: Sequence[Path]) -> tuple[Chosen, Any]:
+def _fonts(letters: str, searched: Sequence[Path]) -> tuple[FontChoice, Any]:
     """Families that have every letter, and typst's fonts; folders are opened only where the wheel's own do not do."""
     import typst
 
@@ -111,7 +111,7 @@ def _missing(fonts: Any, families: Sequence[str], letters: str) -> str:
     return "".join(letter for letter in letters if letter in lacking)
 
 
-def _data(document: Document, paper: Paper, chosen: Chosen) -> dict[str, Any]:
+def _data(document: ReportDocument, paper: Paper, chosen: FontChoice) -> dict[str, Any]:
     """What the template gets."""
     return {
         "title": _named(document.title),
@@ -121,7 +121,7 @@ def _data(document: Document, paper: Paper, chosen: Chosen) -> dict[str, Any]:
         "banners": document.banners,
         "footer": document.footer,
         "language": document.language,
-        "hidden": _sheet(Table("", (document.words["page.left_out"], document.words["page.why"]), document.hidden)),
+        "hidden": _sheet(ReportTable("", (document.words["page.left_out"], document.words["page.why"]), document.hidden)),
         "said": document.words,
         "paper": {"a4": "a4", "letter": "us-letter"}[paper],
         "fonts": chosen.families,
@@ -140,15 +140,15 @@ def _named(title: str) -> str:
     return title.strip() or "\u2013"
 
 
-def _block(block: Block, document: Document, name: str, chosen: Chosen) -> dict[str, Any]:
+def _block(block: Block, document: ReportDocument, name: str, chosen: FontChoice) -> dict[str, Any]:
     kind = kind_of(block)
-    if isinstance(block, Bars | Waterfall | Ranges | Lines | Heat):
+    if isinstance(block, Bars | Waterfall | IntervalChart | Lines | Heat):
         told = f"{block.title}. {spoken(block, document.words)}"
         return {"kind": kind, "title": block.title, "svg": svg(block, document.words, name, families=chosen.order), "alt": told}
-    return {"kind": kind} | (_sheet(block) if isinstance(block, Table) else asdict(block))
+    return {"kind": kind} | (_sheet(block) if isinstance(block, ReportTable) else asdict(block))
 
 
-def _sheet(table: Table) -> dict[str, Any]:
+def _sheet(table: ReportTable) -> dict[str, Any]:
     """A table, each cell in pieces between which a line may break, and rows of the longest cells of each column."""
     columns = [[row[n] for row in table.rows if n < len(row)] for n in range(len(numbers(table)))]
     longest = [heapq.nlargest(3, column, key=ems) for column in columns]
@@ -162,7 +162,7 @@ def _sheet(table: Table) -> dict[str, Any]:
     }
 
 
-def _letters(document: Document) -> str:
+def _letters(document: ReportDocument) -> str:
     """Every letter and sign beyond ASCII of the document and of the axes of charts."""
     found = {"\u2212\u202f\u00d7\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079\u207b\u2026"}
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 from energy_agent.core.units import J_PER_KWH
 from reports.figures.facts import Facts
 from reports.figures.figure import Figure, plain
-from reports.language import Say
+from reports.language import Translator
 from reports.page.labels import label
 from reports.page.partition import CO2E, co2e_prefix, unallocated, whole, whole_id
 from reports.page.sections.energy import GROUPS, named
@@ -45,7 +45,7 @@ _BOUNDS: Final = {"low": "at_least", "high": "at_most"}
 CREATED: Final = datetime(2000, 1, 1)  # noqa: DTZ001 - a workbook's date has no zone; fixed, so that its bytes are
 
 
-def xlsx(facts: Facts, say: Say) -> bytes:
+def xlsx(facts: Facts, say: Translator) -> bytes:
     """The workbook's bytes, the same for the same facts."""
     import xlsxwriter
 
@@ -60,7 +60,7 @@ def xlsx(facts: Facts, say: Say) -> bytes:
 class _Writer:
     """Writes the sheets of one workbook."""
 
-    def __init__(self, book: Any, facts: Facts, say: Say) -> None:
+    def __init__(self, book: Any, facts: Facts, say: Translator) -> None:
         self._book, self._facts, self._say = book, facts, say
         head = {"bold": True, "bg_color": "#0f4c5c", "font_color": "#ffffff", "text_wrap": True, "valign": "top"}
         self._head = book.add_format(head)

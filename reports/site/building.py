@@ -30,7 +30,7 @@ from energy_agent.site.building.pue import (  # fmt: skip
 from energy_agent.site.building.ratio import Amount, energy
 from energy_agent.site.building.water import water_in
 from reports.inputs import SiteInputs
-from reports.ledger.sums import Window
+from reports.ledger.sums import SiteWindow
 from reports.site.declared_time import undeclared, with_undeclared
 
 NO_METERS: Final = "the ledger holds no meter of the building, and no PUE is stated"
@@ -38,7 +38,7 @@ STATED_ALONE: Final = "the ledger holds no meter of the building"
 
 
 @dataclass(frozen=True, slots=True)
-class Building:
+class BuildingEnergy:
     """One site's building.
 
     Args:
@@ -88,14 +88,14 @@ class Building:
 
 def building(
     site: str,
-    window: Window,
+    window: SiteWindow,
     book: FacilityBook | None,
     inputs: SiteInputs | None,
     node_uj: int,
     *,
     used: tuple[int, int] | None = None,
     twelve_months: bool = True,
-) -> Building:
+) -> BuildingEnergy:
     """What is known of a site's building.
 
     Args:
@@ -110,7 +110,7 @@ def building(
     if book is None:
         none = Amount(None, reason=NO_METERS if inputs is None or inputs.stated is None else STATED_ALONE)
         wue = Amount(None, reason="IT energy was not metered")
-        return Building(site, _stated(inputs, node_uj), total=none, it=none, bought=none, wue=wue)
+        return BuildingEnergy(site, _stated(inputs, node_uj), total=none, it=none, bought=none, wue=wue)
     start_ns, end_ns = window.start_ns - window.start_ns % CELL_NS, window.end_ns + -window.end_ns % CELL_NS
     meters = book.window(start_ns, end_ns, since_ns=window.start_ns, until_ns=window.end_ns)
     facts = {m: e.facts for m, e in meters.items()}
@@ -127,7 +127,7 @@ def building(
     no_it = "no meter of role it" if seen is None else undeclared(meters, it, used)
     wue, category, liters = _water(inputs, window, meters, at)
     all_time = with_undeclared(meters, used)
-    return Building(
+    return BuildingEnergy(
         site=site,
         pue=main,
         pues=pues,
@@ -155,14 +155,14 @@ def _stated(inputs: SiteInputs | None, it_uj: int) -> Pue | None:
     return stated_pue(it_uj, *inputs.stated)
 
 
-def _cells(book: FacilityBook, terms: Mapping[str, int], window: Window) -> dict[int, int]:
+def _cells(book: FacilityBook, terms: Mapping[str, int], window: SiteWindow) -> dict[int, int]:
     return {
         t: max(0, uj)
         for t, uj in sorted(book.cells_of(terms, window.start_ns - window.start_ns % CELL_NS, window.end_ns).items())
     }
 
 
-def _trailing(book: FacilityBook, window: Window) -> Pue | None:
+def _trailing(book: FacilityBook, window: SiteWindow) -> Pue | None:
     """Over twelve months; None: no meters were read then."""
     end_ns = window.end_ns - window.end_ns % CELL_NS
     if book.span_ns is None:
@@ -171,7 +171,7 @@ def _trailing(book: FacilityBook, window: Window) -> Pue | None:
 
 
 def _water(
-    inputs: SiteInputs | None, window: Window, meters: Mapping[str, MeterEnergy], at: Position | None
+    inputs: SiteInputs | None, window: SiteWindow, meters: Mapping[str, MeterEnergy], at: Position | None
 ) -> tuple[Amount, int, Amount]:
     """(WUE, its category, liters)."""
     if inputs is None or not inputs.water:

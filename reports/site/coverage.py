@@ -7,15 +7,15 @@ from fractions import Fraction
 from typing import Final
 
 from energy_agent.site.building.spans import merged
-from reports.inputs import Expected, Organisation
-from reports.ledger.sums import Seen, Sums, Window
+from reports.inputs import ExpectedDevice, Organisation
+from reports.ledger.sums import LedgerSums, MeteredDevice, SiteWindow
 
 NOT_LISTED = "without an inventory a device that was never seen is not missed"
 _EVERY: Final = "every device of "
 
 
 @dataclass(frozen=True, slots=True)
-class Missed:
+class UncoveredDevice:
     """A device of which a part of the period was not seen."""
 
     site: str
@@ -26,7 +26,7 @@ class Missed:
 
 
 @dataclass(frozen=True, slots=True)
-class Coverage:
+class DeviceCoverage:
     """Of one site, or of all.
 
     Args:
@@ -41,7 +41,7 @@ class Coverage:
 
     observed_ns: int
     expected_ns: int
-    missed: tuple[Missed, ...] = ()
+    missed: tuple[UncoveredDevice, ...] = ()
     unlisted: tuple[str, ...] = ()
     listed: bool = False
     unseen_nodes: int = 0
@@ -66,7 +66,7 @@ class _Stay:
         return self.boards * sum(end - start for start, end in self.times)
 
 
-def coverage(sums: Sums, organisation: Organisation) -> dict[str, Coverage]:
+def coverage(sums: LedgerSums, organisation: Organisation) -> dict[str, DeviceCoverage]:
     """Coverage of every site of the report, by its name."""
     first = dict[str, dict[str, int]]()  # device -> site -> when it was seen there first
     for row in sums.seen:
@@ -75,10 +75,10 @@ def coverage(sums: Sums, organisation: Organisation) -> dict[str, Coverage]:
     return {site: _of_site(sums, organisation, site, window, first) for site, window in sorted(sums.windows.items())}
 
 
-def together(parts: Mapping[str, Coverage]) -> Coverage:
+def together(parts: Mapping[str, DeviceCoverage]) -> DeviceCoverage:
     """Of all sites."""
     missed = sorted((m for p in parts.values() for m in p.missed), key=lambda m: (-m.missing_ns, m.site, m.device))
-    return Coverage(
+    return DeviceCoverage(
         sum(p.observed_ns for p in parts.values()),
         sum(p.expected_ns for p in parts.values()),
         tuple(missed),
@@ -90,8 +90,8 @@ def together(parts: Mapping[str, Coverage]) -> Coverage:
 
 
 def _of_site(
-    sums: Sums, organisation: Organisation, site: str, window: Window, first: Mapping[str, Mapping[str, int]]
-) -> Coverage:
+    sums: LedgerSums, organisation: Organisation, site: str, window: SiteWindow, first: Mapping[str, Mapping[str, int]]
+) -> DeviceCoverage:
     seen = _devices(row for row in sums.seen if row.site == site)
     rows = [e for e in organisation.expected if e.site == site]
     usual = _usual_boards(rows, seen)
@@ -102,14 +102,14 @@ def _of_site(
         had_ns = _observed(seen[device], stay, window) if device in seen else 0
         observed, wanted = observed + had_ns, wanted + stay.length_ns
         if had_ns < stay.length_ns:
-            missed.append(Missed(site, stay.node, device, stay.length_ns - had_ns, stay.length_ns))
+            missed.append(UncoveredDevice(site, stay.node, device, stay.length_ns - had_ns, stay.length_ns))
     missed.sort(key=lambda m: (-m.missing_ns, m.device))
     unlisted = tuple(sorted(seen.keys() - expected.keys())) if rows else ()
     dark = sum(device.startswith(_EVERY) for device in expected)
-    return Coverage(observed, wanted, tuple(missed), unlisted, bool(rows), dark, usual if dark else 0)
+    return DeviceCoverage(observed, wanted, tuple(missed), unlisted, bool(rows), dark, usual if dark else 0)
 
 
-def _observed(row: Seen, stay: _Stay, window: Window) -> int:
+def _observed(row: MeteredDevice, stay: _Stay, window: SiteWindow) -> int:
     """Time that a device was metered within its stay: at least so much.
 
     When it was metered is known as a total, from a first reading to a last one. What of that time lies outside of the stay can
@@ -121,16 +121,16 @@ def _observed(row: Seen, stay: _Stay, window: Window) -> int:
     return max(0, min(row.metered_ns - outside_ns, stay.length_ns))
 
 
-def _usual_boards(rows: Iterable[Expected], seen: Mapping[str, Seen]) -> int:
+def _usual_boards(rows: Iterable[ExpectedDevice], seen: Mapping[str, MeteredDevice]) -> int:
     """The most boards that were seen on a node of a site's inventory; 1 where none was seen."""
     listed = {(row.cluster, row.node) for row in rows}
     nodes = Counter((s.cluster, s.node) for s in seen.values())
     return max((boards for node, boards in nodes.items() if node in listed), default=1)
 
 
-def _devices(rows: Iterable[Seen]) -> dict[str, Seen]:
+def _devices(rows: Iterable[MeteredDevice]) -> dict[str, MeteredDevice]:
     """What was seen by device: one that moved was metered on each of its nodes, and stands on the one where it was most."""
-    found: dict[str, Seen] = {}
+    found: dict[str, MeteredDevice] = {}
     for row in sorted(rows, key=lambda row: (row.metered_ns, row.cluster, row.node)):
         had = found.get(row.device)
         both = (0, 0) if had is None else (had.metered_ns, had.gap_ns)
@@ -138,7 +138,9 @@ def _devices(rows: Iterable[Seen]) -> dict[str, Seen]:
     return found
 
 
-def _expected(rows: list[Expected], seen: Mapping[str, Seen], window: Window, usual: int) -> dict[str, _Stay]:
+def _expected(
+    rows: list[ExpectedDevice], seen: Mapping[str, MeteredDevice], window: SiteWindow, usual: int
+) -> dict[str, _Stay]:
     """Stays by device; a row of a whole node stands for the devices seen there that no row names.
 
     A node of which none was seen has as many boards as the site's usual node, which is that with the most. Of a node of which
@@ -162,7 +164,9 @@ def _expected(rows: list[Expected], seen: Mapping[str, Seen], window: Window, us
     return found
 
 
-def _seen_here(seen: Mapping[str, Seen], window: Window, first: Mapping[str, Mapping[str, int]]) -> dict[str, _Stay]:
+def _seen_here(
+    seen: Mapping[str, MeteredDevice], window: SiteWindow, first: Mapping[str, Mapping[str, int]]
+) -> dict[str, _Stay]:
     """Stays without an inventory: all of the period; one that moved was at each site until it was seen at the next."""
     found = {}
     for device, row in seen.items():

@@ -22,7 +22,7 @@ from energy_agent.ledger.rows.kinds import CELL_NS
 from energy_agent.site.building.contracts import HOUR_NS, Coverage, Lot, cover
 from energy_agent.site.building.tariffs import Cost, cost, price_at
 from reports.inputs import NO_GRID, SiteInputs
-from reports.ledger.sums import Window, Worth
+from reports.ledger.sums import CellRates, SiteWindow
 
 _FINEST: Final = 10**12
 """Common denominator of what a kWh is worth, at most: what is finer is rounded to it, half to even."""
@@ -58,7 +58,7 @@ class Grid:
     residual_lacking: str = ""
     spent: Cost | None = None
     currency: str = ""
-    worth: Worth = field(default_factory=lambda: Worth({}, 1, {}, 1))
+    worth: CellRates = field(default_factory=lambda: CellRates({}, 1, {}, 1))
     uj: int = 0
 
     @property
@@ -81,7 +81,12 @@ class Grid:
 
 
 def grid(
-    inputs: SiteInputs | None, cells: Mapping[int, int], window: Window, metered: Iterable[int] = (), *, matched: bool = True
+    inputs: SiteInputs | None,
+    cells: Mapping[int, int],
+    window: SiteWindow,
+    metered: Iterable[int] = (),
+    *,
+    matched: bool = True,
 ) -> Grid:
     """The grid of a site.
 
@@ -114,12 +119,12 @@ def grid(
         residual_lacking=lacking,
         spent=cost(cells, inputs.tariffs, inputs.zone) if inputs.tariffs else None,
         currency=currency,
-        worth=Worth(*_whole(grams), *_whole(money)),
+        worth=CellRates(*_whole(grams), *_whole(money)),
         uj=uj,
     )
 
 
-def spread(lots: Iterable[Lot], step_ns: int, window: Window) -> list[Lot]:
+def spread(lots: Iterable[Lot], step_ns: int, window: SiteWindow) -> list[Lot]:
     """Lots of at most `step_ns` as far as they lie in a window: a longer one delivers evenly, cut at multiples of the step."""
     found = []
     for lot in lots:

@@ -20,8 +20,8 @@ from energy_agent.ledger.rows.text import from_json
 from energy_agent.ledger.rows.uncertainty import Run
 from energy_agent.site.building.pue import YEAR_NS
 from reports.ledger.days import DAY_NS
-from reports.ledger.store import METER_ROWS, Store
-from reports.ledger.sums import Window
+from reports.ledger.store import METER_ROWS, DayDatabase
+from reports.ledger.sums import SiteWindow
 from reports.period import utc_text
 
 _BY_CELL: Final = frozenset({Role.TOTAL, Role.RENEWABLE})
@@ -50,7 +50,7 @@ class _Day:
 
 
 def read_books(
-    store: Store, windows: Mapping[str, Window], read_rows_of: Callable[[frozenset[tuple[str, int]]], None]
+    store: DayDatabase, windows: Mapping[str, SiteWindow], read_rows_of: Callable[[frozenset[tuple[str, int]]], None]
 ) -> Mapping[str, FacilityBook]:
     """The book of each site that has meters.
 
@@ -81,7 +81,9 @@ def read_books(
     return {site: book for site, book in sorted(books.items()) if not book.empty}
 
 
-def _by_rows(told: Mapping[_Key, _Day], books: Mapping[str, FacilityBook], windows: Mapping[str, Window]) -> frozenset[_Key]:
+def _by_rows(
+    told: Mapping[_Key, _Day], books: Mapping[str, FacilityBook], windows: Mapping[str, SiteWindow]
+) -> frozenset[_Key]:
     """The days of a meter whose sums do not do.
 
     Those are days that were not metered whole, in which a meter of the site came, went or changed, or which a window cuts; and
@@ -102,7 +104,7 @@ def _by_rows(told: Mapping[_Key, _Day], books: Mapping[str, FacilityBook], windo
     return frozenset(key for key, day in told.items() if needed(key, day))
 
 
-def _days(store: Store) -> dict[_Key, _Day]:
+def _days(store: DayDatabase) -> dict[_Key, _Day]:
     found: dict[_Key, _Day] = {}
     edges = "p.start_ns, p.end_ns, p.edge_first_uj, p.edge_inner_uj, p.edge_last_uj"
     spans = _query("span_day", f"{_KEY}, p.cluster, p.node, p.gap_ns, p.metered_ns, {edges}")
@@ -144,7 +146,7 @@ def _query(kind: str, chosen: str, beside: str = "") -> str:
     )
 
 
-def _rows(store: Store, kind: str) -> Iterator[tuple[str, Row]]:
+def _rows(store: DayDatabase, kind: str) -> Iterator[tuple[str, Row]]:
     """Rows of a kind by site: facts of every day, of the others those of days in `meter_by_rows`."""
     columns = [name for name in columns_of(kind) if name not in ("cluster", "node", "simulated", "sequence")]
     listed = ", ".join(f"p.{column}" for column in columns)

@@ -13,9 +13,9 @@ import yaml
 from benchmarks import fleet_budget, fleet_queries, fleet_result
 from benchmarks.fleet_capture import Capture, Shot
 from benchmarks.fleet_history import Receiver, times, times_since
-from benchmarks.fleet_model import PERIOD_S, Activity, Fleet
-from benchmarks.fleet_queries import Answer
-from benchmarks.fleet_result import Result
+from benchmarks.fleet_model import PERIOD_S, Activity, ScrapedFleet
+from benchmarks.fleet_queries import QueryResult
+from benchmarks.fleet_result import FleetResult
 from dashboards.rules import alerts, rules
 from energy_agent.config.metrics_page import DETAILS
 from tests.support import need_program, need_prometheus
@@ -65,11 +65,11 @@ def shot(k: int) -> Shot:
 
 
 @pytest.fixture(scope="module")
-def fleet() -> Fleet:
-    return Fleet(Capture((shot(0), shot(1)), (Shot(SITE, START_S), Shot(SITE, START_S + 10))), 12, 2, START_S)
+def fleet() -> ScrapedFleet:
+    return ScrapedFleet(Capture((shot(0), shot(1)), (Shot(SITE, START_S), Shot(SITE, START_S + 10))), 12, 2, START_S)
 
 
-def shown(fleet: Fleet, target: int, t_s: float) -> dict[str, float]:
+def shown(fleet: ScrapedFleet, target: int, t_s: float) -> dict[str, float]:
     """A target's page at a time, by name and labels."""
     of = fleet.targets[target]
     return {f"{name}{dict(labels)}": value for (name, labels), value in zip(of.keys, of.values([t_s])[0], strict=True)}
@@ -79,7 +79,7 @@ def total(page: dict[str, float], name: str) -> float:
     return sum(value for key, value in page.items() if key.startswith(name + "{"))
 
 
-def test_parts_of_a_nodes_energy_are_the_whole_at_any_time(fleet: Fleet) -> None:
+def test_parts_of_a_nodes_energy_are_the_whole_at_any_time(fleet: ScrapedFleet) -> None:
     for t_s in (START_S, START_S + 77.7, START_S + 86_400):
         page = shown(fleet, 5, t_s)
         parts = total(page, "wattlens_workload_energy_joules_total") + total(
@@ -88,7 +88,7 @@ def test_parts_of_a_nodes_energy_are_the_whole_at_any_time(fleet: Fleet) -> None
         assert parts == pytest.approx(total(page, "wattlens_gpu_energy_joules_total"), abs=1e-5)
 
 
-def test_power_is_the_rate_of_energy_and_the_fleets_power_that_of_all(fleet: Fleet) -> None:
+def test_power_is_the_rate_of_energy_and_the_fleets_power_that_of_all(fleet: ScrapedFleet) -> None:
     t_s, step_s, summed = START_S + 1234, 0.5, 0.0
     for node in range(fleet.nodes):
         before, now, after = (shown(fleet, node, t_s + k * step_s) for k in (-1, 0, 1))
@@ -101,12 +101,12 @@ def test_power_is_the_rate_of_energy_and_the_fleets_power_that_of_all(fleet: Fle
     assert fleet.power_w({t.name: t_s for t in fleet.targets}) == pytest.approx(summed)
 
 
-def test_joules_per_token_are_those_of_the_page_on_every_model(fleet: Fleet) -> None:
+def test_joules_per_token_are_those_of_the_page_on_every_model(fleet: ScrapedFleet) -> None:
     assert len(fleet.joules_per_token()) == 4
     assert all(ratio == pytest.approx(2400 / 600) for ratio in fleet.joules_per_token().values())
 
 
-def test_nodes_share_no_uuid_no_workload_and_have_their_own_names(fleet: Fleet) -> None:
+def test_nodes_share_no_uuid_no_workload_and_have_their_own_names(fleet: ScrapedFleet) -> None:
     labels = [dict(pairs) for target in fleet.targets[: fleet.nodes] for _, pairs in target.keys]
     for name in ("uuid", "workload", "node"):
         assert len({of[name] for of in labels if name in of}) == fleet.nodes
@@ -114,7 +114,7 @@ def test_nodes_share_no_uuid_no_workload_and_have_their_own_names(fleet: Fleet) 
     assert len({of["model"] for of in labels if "model" in of}) == 4
 
 
-def test_a_sites_meters_read_what_its_nodes_draw(fleet: Fleet) -> None:
+def test_a_sites_meters_read_what_its_nodes_draw(fleet: ScrapedFleet) -> None:
     t_s = START_S + 500
     drawn = [shown(fleet, node, t_s)["wattlens_node_power_watts{'source': 'redfish', 'domain': 'node'}"] for node in range(12)]
     for k in range(2):
@@ -132,7 +132,7 @@ def test_the_integral_of_an_activity_is_that_of_its_course() -> None:
     assert activity.total(t_s)[0] == 0
 
 
-def test_the_page_is_one_of_prometheus(fleet: Fleet) -> None:
+def test_the_page_is_one_of_prometheus(fleet: ScrapedFleet) -> None:
     from prometheus_client.parser import text_string_to_metric_families
 
     target = fleet.targets[3]
@@ -157,11 +157,11 @@ def test_a_chosen_value_is_matched_by_what_grafana_puts_into_a_string_of_promql(
 
 
 def test_what_a_server_refused_is_wrong_and_never_fast() -> None:
-    query = fleet_queries.Query("board", "panel", "x{", "instant")
+    query = fleet_queries.DashboardQuery("board", "panel", "x{", "instant")
     fine, refused = (
-        fleet_result.timing("prometheus", query, 1, [Answer(0.1, 1, 9, error)], 0) for error in ("", "parse error")
+        fleet_result.timing("prometheus", query, 1, [QueryResult(0.1, 1, 9, error)], 0) for error in ("", "parse error")
     )
-    told = {n: list(fleet_result.report(Result(1, timings=rows))) for n, rows in enumerate(([refused], [fine, refused]))}
+    told = {n: list(fleet_result.report(FleetResult(1, timings=rows))) for n, rows in enumerate(([refused], [fine, refused]))}
     assert [[row["queries"] for row in rows if "queries" in row] for rows in told.values()] == [[0], [1]]
     for rows in told.values():
         assert {"wrong": "prometheus, board: panel: parse error", "ok": False} in rows

@@ -5,22 +5,22 @@ from pathlib import Path
 
 from benchmarks.report_expected import bounds, differences, expected
 from benchmarks.report_fleet import MARGIN, edge_uj
-from benchmarks.report_ledger import Ledger
-from benchmarks.report_truth import Truth
+from benchmarks.report_ledger import CompactedLedger
+from benchmarks.report_truth import ExpectedTotals
 
 KWH = 3_600_000_000_000
 
 
 def ledger():
     """One cell in Iceland: a team's GPUs used 1 kWh, its host another, half a kWh was held by nobody; the building 3 kWh."""
-    truth = Truth(
+    truth = ExpectedTotals(
         cells={"rvk": {MARGIN: {"team-a|p|llama|fp8|": [KWH, 0, 0, KWH], "": [0, 0, KWH // 2, 0]}}},
         tokens={"rvk/team-a|p|llama|fp8|/llama/generation": 1_000},
         gaps={"rvk/gpu_dead": [7, 900 * 10**9]},
         boards={"0/0": [KWH, 2], "0/1": [KWH // 2, 1], "0/8": [KWH, 1]},
         gpu_ns=2 * 3600 * 10**9,
     )
-    return Ledger(Path(), Path(), truth, {"rvk": {"main": {MARGIN: 3 * KWH}, "it": {MARGIN: 5 * KWH // 2}}}, [])
+    return CompactedLedger(Path(), Path(), truth, {"rvk": {"main": {MARGIN: 3 * KWH}, "it": {MARGIN: 5 * KWH // 2}}}, [])
 
 
 def facts(made):

@@ -14,14 +14,14 @@ from benchmarks.report_fleet import (
     HOLED,
     SHARED,
     UNHELD,
-    Fleet,
+    SyntheticFleet,
     device_name,
     edge_uj,
     node_day,
     node_name,
     start_ns,
 )
-from benchmarks.report_segments import BOOT, CLUSTER, VERSION, Head, host_name, host_shares, labels, node_lines, write
+from benchmarks.report_segments import BOOT, CLUSTER, VERSION, ChainEnd, host_name, host_shares, labels, node_lines, write
 from energy_agent.core.energy import Entry, Gap, Identity, Method, State, Steps, Tokens, WorkloadFacts
 from energy_agent.core.units import split_integer
 from energy_agent.ledger.journal.book import Batch, Book
@@ -82,7 +82,7 @@ def booked(fleet, node, days):
     identity = Identity(CLUSTER, node_name(node), BOOT, VERSION, True)
     devices = [DeviceFacts(device_name(node, gpu), "NVIDIA H100 80GB HBM3", 0.05, start_ns(0)) for gpu in range(GPUS)]
     devices.append(DeviceFacts(host_name(node), "node meter", 0.02, start_ns(0)))
-    book, head = Book(), Head()
+    book, head = Book(), ChainEnd()
     for day in days:
         cells = list(node_day(fleet, node, day))
         for first in range(0, len(cells), 4):
@@ -102,7 +102,7 @@ def booked(fleet, node, days):
             item = take(book, None, identity, head.sequence, head.sha256)
             book = book.without(item.rows)
             yield segment.file_name(CLUSTER, node_name(node), head.sequence), item.body, item.sha256
-            head = Head(head.sequence + 1, item.sha256)
+            head = ChainEnd(head.sequence + 1, item.sha256)
 
 
 CASES = [(9, range(2)), (89, range(1, 3)), (0, range(2)), (3, range(40, 42)), (1249, range(92, 94))]
@@ -112,10 +112,10 @@ CASES = [(9, range(2)), (89, range(1, 3)), (0, range(2)), (3, range(40, 42)), (1
 @pytest.mark.smoke
 def test_the_real_writer_gives_the_same_bytes_of_the_same_numbers(tmp_path):
     """All five forms of a GPU's cell, jobs that come and go within the hour, engines and training."""
-    fleet = Fleet()
+    fleet = SyntheticFleet()
     forms, tokens, steps, changes = set(), 0, 0, 0
     for node, days in CASES:
-        head, wanted = Head(), booked(fleet, node, days)
+        head, wanted = ChainEnd(), booked(fleet, node, days)
         for day in days:
             cells = list(node_day(fleet, node, day))
             for first in range(0, len(cells), 4):

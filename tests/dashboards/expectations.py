@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from dashboards import classic
-from dashboards.dashboard import Board, Panel, Query
+from dashboards.dashboard import Dashboard, Panel, PanelQuery
 from tests.dashboards.stores import Scene, templates
 
 LOST_GPUS = r"gpu_absent_info\{[^}]*field=\"device\""
@@ -32,13 +32,13 @@ EDGE = 0.25
 """As much of a rate over such short windows may lie at their edges, as a share."""
 
 
-def excused(scene: Scene, panel: Panel, query: Query) -> bool:
+def excused(scene: Scene, panel: Panel, query: PanelQuery) -> bool:
     """Whether a query may be empty; then it has to be."""
     early = any(name in query.expr and not scene.stores[0].instant(name, scene.at) for name in EARLY)
     return early or any(re.search(pattern, f"{panel.title}|{query.legend}|{query.expr}") for pattern in EMPTY)
 
 
-def empty(scene: Scene, panel: Panel, query: Query) -> list[str]:
+def empty(scene: Scene, panel: Panel, query: PanelQuery) -> list[str]:
     """What is wrong with whether it has data."""
     none, faults = excused(scene, panel, query), []
     for store in scene.stores:
@@ -55,7 +55,7 @@ def unlinked(scene: Scene, panel: Panel) -> list[str]:
     return [] if good else [f"{panel.title}: links take {wanted}"]
 
 
-def misplaced(scene: Scene, board: Board) -> Iterator[str]:
+def misplaced(scene: Scene, board: Dashboard) -> Iterator[str]:
     """Columns of tables that nobody has given a place."""
     for shown in json.loads(classic.to_json(board))["panels"]:
         if shown["type"] == "table":
@@ -75,7 +75,7 @@ def stated(panel: Panel, value: float) -> bool:
     return value in named or any(value >= least for least, more in named.items() if more)
 
 
-def wrong(scene: Scene, panel: Panel, query: Query) -> Iterator[str]:
+def wrong(scene: Scene, panel: Panel, query: PanelQuery) -> Iterator[str]:
     """What is wrong with what a query gives for its panel."""
     wanted, edge = templates(query.legend), EDGE if "rate(" in query.expr else 0
     for store in scene.stores:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dashboards.build.build import substituted
-from dashboards.dashboard import Board, Panel, Query
+from dashboards.dashboard import Dashboard, Panel, PanelQuery
 from dashboards.rules import model
 from tests.dashboards.bench import RULES_S
 
@@ -97,7 +97,7 @@ class Scene:
     ranges: dict[tuple[str, str], list[Series]] = field(default_factory=dict)
     refused: dict[tuple[str, str], str] = field(default_factory=dict)
 
-    def ask(self, queries: Iterable[tuple[Panel, Query]]) -> "Scene":
+    def ask(self, queries: Iterable[tuple[Panel, PanelQuery]]) -> "Scene":
         """Fill in the answers."""
         kinds = {query.expr: panel.kind for panel, query in queries}
         with ThreadPoolExecutor(_THREADS) as pool:
@@ -123,16 +123,16 @@ class Scene:
             self.refused[key] = str(error)
             return []
 
-    def now(self, store: Store, query: Query) -> list[Series]:
+    def now(self, store: Store, query: PanelQuery) -> list[Series]:
         """What is there at the instant."""
         return self.instants[store.name, query.expr]
 
-    def drawn(self, store: Store, panel: Panel, query: Query) -> list[Series]:
+    def drawn(self, store: Store, panel: Panel, query: PanelQuery) -> list[Series]:
         """What the panel draws: the chosen time, or the instant."""
         return self.ranges.get((store.name, query.expr), self.now(store, query))
 
 
-def queries(boards: Iterable[Board]) -> Iterator[tuple[Panel, Query]]:
+def queries(boards: Iterable[Dashboard]) -> Iterator[tuple[Panel, PanelQuery]]:
     """Every query with the panel that has it."""
     return ((panel, query) for board in boards for panel in board.panels() for query in panel.queries)
 

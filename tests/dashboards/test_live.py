@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from dashboards.build.build import boards
-from dashboards.dashboard import Panel, Query
+from dashboards.dashboard import Panel, PanelQuery
 from dashboards.rules.model import BANDS, PUE, PUE_ERROR, WORKLOAD_POWER, joules_per_token
 from dashboards.rules.rules import groups
 from tests.dashboards.bench import GONE, Bench, playing_fleet, scraping, settles
@@ -45,7 +45,7 @@ def test_every_panel_shows_finite_numbers(bench: Bench) -> None:
     settles(lambda: [(p.title, q.legend, wrong) for p, q in QUERIES if (wrong := _wrong_values(bench, p, q))], [])
 
 
-def _wrong_values(bench: Bench, panel: Panel, query: Query) -> str:
+def _wrong_values(bench: Bench, panel: Panel, query: PanelQuery) -> str:
     """What is wrong with the values that a panel draws, or ''."""
     if query.legend in NEVER_ON_A_HEALTHY_NODE:
         return "has values" if bench.query(query.expr) else ""

@@ -8,9 +8,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from dashboards.push.alert_rules import STAMP, as_pushed, for_review, rule, same
-from dashboards.push.content import Mark, content, digest, message, read_mark, text
+from dashboards.push.content import PushedVersion, content, digest, message, read_mark, text
 from dashboards.push.difference import differences
-from dashboards.push.plan import FoundBoard, plan_board, plan_rule, plan_source
+from dashboards.push.plan import GrafanaDashboard, plan_board, plan_rule, plan_source
 from dashboards.rules.alerts import alerts
 
 BOARD = {"uid": "b", "title": "Board", "panels": [{"title": "P", "w": 4.0}]}
@@ -55,7 +55,7 @@ def test_a_difference_names_the_panel_and_is_bounded():
 def test_a_mark_is_read_back_and_nothing_else_is():
     told = message("0.1.0", 7, digest(BOARD))
     assert len(told) <= 500
-    assert read_mark(told) == Mark(7, digest(BOARD))
+    assert read_mark(told) == PushedVersion(7, digest(BOARD))
     for other in ("", "Restored from version 3", "Wattlens is great", told.replace("sha256:", "sha256:x"), f"x {told}"):
         assert read_mark(other) is None
 
@@ -68,7 +68,7 @@ def test_the_text_of_a_dashboard_is_that_of_the_built_file():
 
 
 def found(board, version, said, **more):
-    return FoundBoard(board, version, "f", "F", message=said, **more)
+    return GrafanaDashboard(board, version, "f", "F", message=said, **more)
 
 
 OURS, OLD = digest(content(BOARD)), digest({"old": 1})
@@ -90,8 +90,8 @@ EDITED = {**BOARD, "title": "Edited"}
         (found(EDITED, 1, ""), "edited"),
         (found(EDITED, 3, message("1", 3, OLD), from_file=True), "locked"),
         (found(BOARD, 3, "", from_file=True), "same"),
-        (FoundBoard(BOARD, 1, "g", "G", message=message("1", 1, OURS)), "edited"),  # moved
-        (FoundBoard(BOARD, 1, "g", "G", from_file=True), "same"),  # its folder is that of the file
+        (GrafanaDashboard(BOARD, 1, "g", "G", message=message("1", 1, OURS)), "edited"),  # moved
+        (GrafanaDashboard(BOARD, 1, "g", "G", from_file=True), "same"),  # its folder is that of the file
     ],
 )
 def test_what_is_to_be_done_with_a_dashboard(there, state):

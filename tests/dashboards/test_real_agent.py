@@ -14,7 +14,7 @@ from statistics import fmean
 import pytest
 
 from dashboards.build.build import boards
-from dashboards.dashboard import Board, Query
+from dashboards.dashboard import Dashboard, PanelQuery
 from dashboards.rules.model import joules_per_token
 from tests.dashboards import stack as of
 from tests.dashboards.expectations import (
@@ -95,14 +95,14 @@ def down(live: Live, troubled: Scene) -> Scene:
 
 
 @pytest.mark.parametrize("board", BOARDS)
-def test_every_query_has_data_for_its_panel(healthy: Scene, board: Board) -> None:
+def test_every_query_has_data_for_its_panel(healthy: Scene, board: Dashboard) -> None:
     faults = [fault for panel, query in queries([board]) for each in (empty, wrong) for fault in each(healthy, panel, query)]
     faults += [fault for panel in board.panels() for fault in unlinked(healthy, panel)]
     assert not faults, "\n".join(faults)
 
 
 @pytest.mark.parametrize("board", BOARDS)
-def test_every_column_of_a_table_has_its_place(healthy: Scene, board: Board) -> None:
+def test_every_column_of_a_table_has_its_place(healthy: Scene, board: Dashboard) -> None:
     assert list(misplaced(healthy, board)) == []
 
 
@@ -112,7 +112,7 @@ def test_every_exception_is_needed() -> None:
 
 
 @pytest.mark.parametrize("board", BOARDS)
-def test_what_there_is_to_choose_is_what_there_is(live: Live, healthy: Scene, board: Board) -> None:
+def test_what_there_is_to_choose_is_what_there_is(live: Live, healthy: Scene, board: Dashboard) -> None:
     there = of.choices(live.stack, board.uid)
     for store in healthy.stores:
         for variable in board.variables:
@@ -122,7 +122,7 @@ def test_what_there_is_to_choose_is_what_there_is(live: Live, healthy: Scene, bo
 
 
 @pytest.mark.parametrize("board", BOARDS)
-def test_both_stores_say_the_same(healthy: Scene, board: Board) -> None:
+def test_both_stores_say_the_same(healthy: Scene, board: Dashboard) -> None:
     """Readings are the same; rates as near as their edges let them: VictoriaMetrics takes in the sample before the window."""
     faults = []
     for panel, query in queries([board]):
@@ -171,7 +171,7 @@ def test_the_figures_are_the_plants(live: Live, healthy: Scene, store: int) -> N
 
 
 @pytest.mark.parametrize("board", BOARDS)
-def test_a_lost_gpu_is_gone_and_the_others_stay(healthy: Scene, troubled: Scene, board: Board) -> None:
+def test_a_lost_gpu_is_gone_and_the_others_stay(healthy: Scene, troubled: Scene, board: Dashboard) -> None:
     faults = []
     for panel, query in queries([board]):
         for store in troubled.stores:
@@ -185,7 +185,7 @@ def test_a_lost_gpu_is_gone_and_the_others_stay(healthy: Scene, troubled: Scene,
 
 
 @pytest.mark.parametrize("board", BOARDS)
-def test_without_tokens_there_are_no_joules_a_token(live: Live, healthy: Scene, troubled: Scene, board: Board) -> None:
+def test_without_tokens_there_are_no_joules_a_token(live: Live, healthy: Scene, troubled: Scene, board: Dashboard) -> None:
     chat = {name: next(iter(of.choices(live.stack, "wattlens-inference")[name])) for name in ("workload", "model")}
     of_tokens = [(p, q) for p, q in queries([board]) if "J/token" in (q.unit or p.unit) or "joules_per_token" in q.expr]
     for _, query in of_tokens:
@@ -224,7 +224,7 @@ def test_no_joules_of_the_node_are_less_than_those_of_its_gpus(healthy: Scene, t
 
 
 @pytest.mark.parametrize("board", BOARDS)
-def test_without_the_agent_nothing_of_its_node_is_shown(healthy: Scene, down: Scene, board: Board) -> None:
+def test_without_the_agent_nothing_of_its_node_is_shown(healthy: Scene, down: Scene, board: Dashboard) -> None:
     faults = []
     for panel, query in queries([board]):
         for store in down.stores:
@@ -251,7 +251,7 @@ def test_what_shows_trouble_shows_it(troubled: Scene, down: Scene) -> None:
         assert {"WattlensGpuLost", "WattlensSourceDown"} <= alerts
 
 
-def _query(uid: str, title: str, legend: str) -> Query:
+def _query(uid: str, title: str, legend: str) -> PanelQuery:
     (board,) = (b for b in boards() if b.uid == uid)
     return next(q for p, q in queries([board]) if p.title == title and q.legend == legend)
 

@@ -11,7 +11,7 @@ import yaml
 
 from energy_agent.core.units import NS_PER_S
 from reports.audit.folder import is_private
-from reports.period import Asked
+from reports.period import PeriodRequest
 from tests.reports import ledgers
 from tests.support import need_module, stay_within_a_day
 from wattlens.cli import main
@@ -108,7 +108,7 @@ def test_the_quarter_that_ended_is_found_and_signed(
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
     stay_within_a_day(timedelta(hours=12))  # a quarter is over once it is over in UTC-12
-    last = Asked("last").resolved(int(datetime.now(UTC).timestamp()) * NS_PER_S)
+    last = PeriodRequest("last").resolved(int(datetime.now(UTC).timestamp()) * NS_PER_S)
     start_ns = last.period(UTC).start_ns
     assert start_ns is not None
     monkeypatch.setattr(ledgers, "START_NS", start_ns)

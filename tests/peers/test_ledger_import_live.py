@@ -25,10 +25,10 @@ from energy_agent.sim import scenario
 from energy_agent.sim.node import SimulatedNode
 from tests.support import eventually, free_port, need_program
 from wattlens.demo.run import _identity
-from wattlens.history_import.request import Request
+from wattlens.history_import.request import ImportRequest
 from wattlens.history_import.run import run
-from wattlens.prometheus.access import Access
-from wattlens.prometheus.history import History
+from wattlens.prometheus.access import PrometheusAccess
+from wattlens.prometheus.history import PrometheusHistory
 from wattlens.usage.compacted_days import read_days
 from wattlens.usage.ledger_rows import read_usage
 from wattlens.usage.prometheus import read_prometheus
@@ -108,9 +108,9 @@ def imported(past, tmp_path_factory):
     url, _, _ = past
     now = time.time_ns()
     start = (now - 300 * 10**9) // CELL_NS * CELL_NS
-    request = Request("wattlens", start, (now // CELL_NS + 1) * CELL_NS, now)
+    request = ImportRequest("wattlens", start, (now // CELL_NS + 1) * CELL_NS, now)
     out = tmp_path_factory.mktemp("imported") / "out"
-    result = run(request, History(Access(url)), out)
+    result = run(request, PrometheusHistory(PrometheusAccess(url)), out)
     return out, result, [row for path in segment.list_files(out) for row in segment.read(path).rows]
 
 
@@ -193,7 +193,7 @@ def test_usage_is_the_same_from_ledger_days_and_prometheus(past, by):
     days = read_days(str(state), by, *period)
     assert replace(days, scope=replace(days.scope, source=own.scope.source)) == own
     assert own.total.energy.energy_uj == sum(item.row.energy_uj for item in read_rows(state) if isinstance(item.row, Cell))
-    scraped = read_prometheus(Access(url), by, *period, now, {}, lambda _: None)
+    scraped = read_prometheus(PrometheusAccess(url), by, *period, now, {}, lambda _: None)
     # Prometheus has nothing of the time before its first scrape and after its last, at 700 W per GPU at most; see above.
     times = [float(t) for s in raw(url, "wattlens_gpu_energy_joules_total[10m]") for t, _ in s["values"]]
     outside_s = max(0, min(times) - own.scope.first_ns / 1e9) + max(0, own.scope.last_ns / 1e9 - max(times)) + 2 * 2.5

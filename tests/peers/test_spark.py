@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
-from reports.ledger.days import System, find_days
+from reports.ledger.days import DayStorage, find_days
 from reports.ledger.reading import days_in, read_priced, read_sums, windows_of
 from reports.ledger.store import open_store, sql, statements
-from reports.ledger.sums import Worth
-from reports.period import Asked
+from reports.ledger.sums import CellRates
+from reports.period import PeriodRequest
 from tests.peers import spark_answers
 from tests.reports.ledger import sql_days
 from wattlens.report.inputs.org import load_organisation
@@ -56,9 +56,9 @@ def test_spark_answers_as_duckdb_does(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def asked_of_duckdb(days_folder: Path) -> tuple[dict[str, Any], dict[str, list[Any]]]:
     """What Spark is to be asked, and what DuckDB answers; the period cuts a day at each end."""
-    system = System(str(days_folder))
+    system = DayStorage(str(days_folder))
     days = find_days(system)
-    asked = Asked(None, "2026-03-31T18:00", "2026-04-02T12:00")
+    asked = PeriodRequest(None, "2026-03-31T18:00", "2026-04-02T12:00")
     told = load_organisation(
         sql_days.ROOT / "deploy/examples/report/org.yaml", days[0].start_ns, days[-1].end_ns, days[-1].end_ns
     )
@@ -66,7 +66,7 @@ def asked_of_duckdb(days_folder: Path) -> tuple[dict[str, Any], dict[str, list[A
     used = days_in(days, windows)
     cell = 900 * 10**9
     worth = {
-        site: Worth({t: 300 + t // cell % 97 for t in range(w.start_ns, w.end_ns, cell)}, 7,
+        site: CellRates({t: 300 + t // cell % 97 for t in range(w.start_ns, w.end_ns, cell)}, 7,
                     dict.fromkeys(range(w.start_ns, w.end_ns, 2 * cell), 11), 1)
         for site, w in windows.items()
     }  # fmt: skip

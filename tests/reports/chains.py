@@ -11,13 +11,13 @@ from energy_agent.ledger.fleet.sites import Sites
 from energy_agent.ledger.journal.book import Batch, Book
 from energy_agent.ledger.journal.sealing import take
 from energy_agent.ledger.segments import segment
-from reports.figures.evidence import Evidence
+from reports.figures.evidence import PeriodEvidence
 from reports.figures.facts import Facts, build_facts
 from reports.figures.gather import gather
 from reports.figures.measures import all_figures
 from reports.inputs import Organisation
-from reports.ledger.days import Day, System, find_days
-from reports.period import Asked
+from reports.ledger.days import Day, DayStorage, find_days
+from reports.period import PeriodRequest
 
 S = 10**9
 CELL = 900 * S
@@ -59,17 +59,17 @@ def compacted(source: Path, out: Path, sites: Sites, **options: str) -> Path:
     return out
 
 
-def evidence(days: Path, organisation: Organisation, asked: Asked) -> tuple[Evidence, Sequence[Day]]:
+def evidence(days: Path, organisation: Organisation, asked: PeriodRequest) -> tuple[PeriodEvidence, Sequence[Day]]:
     """The evidence of a period, and the days that it was made of."""
-    system = System(str(days))
+    system = DayStorage(str(days))
     return gather(system, find_days(system), organisation, asked)
 
 
-def facts(days: Path, organisation: Organisation, asked: Asked) -> Facts:
+def facts(days: Path, organisation: Organisation, asked: PeriodRequest) -> Facts:
     """The facts of a period."""
     return facts_of(*evidence(days, organisation, asked))
 
 
-def facts_of(found: Evidence, used: Sequence[Day]) -> Facts:
+def facts_of(found: PeriodEvidence, used: Sequence[Day]) -> Facts:
     """The facts of what was gathered."""
     return build_facts(found, all_figures(found), used, "0.1.0")

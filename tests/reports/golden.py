@@ -37,7 +37,7 @@ from energy_agent.ledger.rows.kinds import INT64_MAX, DeviceFacts
 from energy_agent.site.building.contracts import Kind, Lot, Technology
 from energy_agent.site.building.tariffs import Band, Tariff, quarter_span
 from energy_agent.site.grid.store import GridStore
-from reports.inputs import Embodied, Expected, ModelName, Organisation, Price, SiteInputs, WaterUse
+from reports.inputs import EmbodiedDeclaration, ExpectedDevice, GpuHourPrice, ModelName, Organisation, SiteInputs, WaterUse
 from tests.reports import chains
 from tests.reports.chains import CELL, DAY, HOUR, KWH, S
 
@@ -201,11 +201,11 @@ def organisation() -> Organisation:
     )  # fmt: skip
     boards = [(name[:2], uuid) for name, uuid in GPU.items()] + [("a2", "GPU-dead")]
     stands = {node: site for site, nodes in ASKED_OF.items() for node in nodes}
-    expected = [Expected("lab", node, uuid, "H100", stands[node], 0, INT64_MAX) for node, uuid in boards]
+    expected = [ExpectedDevice("lab", node, uuid, "H100", stands[node], 0, INT64_MAX) for node, uuid in boards]
     return Organisation(
         "Golden", least_coverage=Fraction(0), sites={"alfa": alfa, "beta": beta}, expected=tuple(expected),
-        prices=(Price("spot", "EUR", Decimal(1), None), Price("", "EUR", Decimal(2), Decimal("0.5"))),
-        embodied=(Embodied("*H100*", Decimal(100), Decimal(200), Decimal(5), "cradle to gate", "a sheet"),),
+        prices=(GpuHourPrice("spot", "EUR", Decimal(1), None), GpuHourPrice("", "EUR", Decimal(2), Decimal("0.5"))),
+        embodied=(EmbodiedDeclaration("*H100*", Decimal(100), Decimal(200), Decimal(5), "cradle to gate", "a sheet"),),
         model_names={"llama": ModelName("Llama")},
     )  # fmt: skip
 

@@ -21,7 +21,7 @@ from energy_agent.core.facility import METER_KIND, MeterFacts, Position, Role
 from energy_agent.ledger.journal.book import Batch
 from energy_agent.ledger.rows.kinds import INT64_MAX, DeviceFacts
 from energy_agent.ledger.segments import segment as segments
-from reports.inputs import Expected, Organisation, SiteInputs
+from reports.inputs import ExpectedDevice, Organisation, SiteInputs
 from tests.reports import chains
 from tests.reports.chains import DAY, HOUR, S
 from tests.reports.golden import at
@@ -105,7 +105,7 @@ class Messy:
 def organisation(least: Fraction = Fraction(0)) -> Organisation:
     """Six boards, of which one was never seen."""
     boards = [(node, site, f"GPU-{node}-{n}") for node, site in NODES.items() for n in (0, 1)]
-    stands = [Expected("lab", node, uuid, "H100", site, 0, INT64_MAX) for node, site, uuid in boards]
+    stands = [ExpectedDevice("lab", node, uuid, "H100", site, 0, INT64_MAX) for node, site, uuid in boards]
     sites = {name: SiteInputs(name, zone) for name, zone in ZONES.items()}
     return Organisation("Messy", least_coverage=least, sites=sites, expected=tuple(stands))
 

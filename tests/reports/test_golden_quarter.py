@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from reports.figures.evidence import Evidence
+from reports.figures.evidence import PeriodEvidence
 from reports.figures.facts import Facts
 from reports.figures.figure import plain
 from reports.figures.measures.comparison import side
 from reports.ledger.days import Day
-from reports.period import Asked
+from reports.period import PeriodRequest
 from tests.reports import chains, golden
 from wattlens.report.inputs.org import load_organisation
 
@@ -30,12 +30,12 @@ ROUND = {"": ROUND_HALF_EVEN, "low": ROUND_FLOOR, "high": ROUND_CEILING}
 
 
 @pytest.fixture(scope="module")
-def gathered(golden_days: Path) -> tuple[Evidence, Sequence[Day]]:
-    return chains.evidence(golden_days, golden.organisation(), Asked("2026Q3"))
+def gathered(golden_days: Path) -> tuple[PeriodEvidence, Sequence[Day]]:
+    return chains.evidence(golden_days, golden.organisation(), PeriodRequest("2026Q3"))
 
 
 @pytest.fixture(scope="module")
-def facts(gathered: tuple[Evidence, Sequence[Day]]) -> Facts:
+def facts(gathered: tuple[PeriodEvidence, Sequence[Day]]) -> Facts:
     return chains.facts_of(*gathered)
 
 
@@ -323,7 +323,7 @@ def test_bridge_from_the_quarter_before(facts: Facts) -> None:
     assert value(facts, "j_per_token.same_mix/before/now") == nine(Fraction("8.232") * J / 7_000_000)
 
 
-def test_what_the_bridge_of_grams_is_made_of(gathered: tuple[Evidence, Sequence[Day]]) -> None:
+def test_what_the_bridge_of_grams_is_made_of(gathered: tuple[PeriodEvidence, Sequence[Day]]) -> None:
     """Energy of nodes times PUE times grams are the grams of what was held, as co2e.held.location has them.
 
     PUE by what was held: alfa 13.328 kWh at 1.5, beta 3.136 of GPUs alone. Grams over 13.328 x 1.5 + 3.136 = 23.128 kWh.
@@ -337,7 +337,7 @@ def test_what_the_bridge_of_grams_is_made_of(gathered: tuple[Evidence, Sequence[
 @pytest.mark.smoke
 def test_a_users_files_give_the_same(facts: Facts, golden_days: Path, tmp_path: Path) -> None:
     """Through org.yaml and all that it names; but for the bill's error, which is 1 % there, each number is the same."""
-    asked, ends = Asked("2026Q3"), (golden.YEAR - 366 * chains.DAY, golden.NEXT)
+    asked, ends = PeriodRequest("2026Q3"), (golden.YEAR - 366 * chains.DAY, golden.NEXT)
     told = chains.facts(golden_days, load_organisation(golden.files(tmp_path), *ends, golden.NEXT), asked)
     for identity, figure in facts.figures.items():
         other = told.figures[identity]

@@ -8,7 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from energy_agent.core.errors import UsageError
-from reports.inputs import Embodied, Expected, Organisation, Price, TeamRule, embodied_of, price_of, team_of
+from reports.inputs import (
+    EmbodiedDeclaration,
+    ExpectedDevice,
+    GpuHourPrice,
+    Organisation,
+    TeamRule,
+    embodied_of,
+    price_of,
+    team_of,
+)
 
 WORD = st.text("abc", max_size=3)
 LABELS = st.dictionaries(st.sampled_from(["namespace", "team", "project", "class", "partition"]), WORD, max_size=5)
@@ -64,8 +73,8 @@ def test_team_and_project_never_come_from_two_rules(labels, rules):
 
 
 def test_the_price_of_a_class():
-    spot = Price("spot", "EUR", Decimal("0.40"), None)
-    rest = Price("", "EUR", Decimal("1.20"), Decimal(1))
+    spot = GpuHourPrice("spot", "EUR", Decimal("0.40"), None)
+    rest = GpuHourPrice("", "EUR", Decimal("1.20"), Decimal(1))
     assert price_of("spot", (rest, spot)) is spot
     assert price_of("gold", (rest, spot)) is rest
     assert price_of("", (rest, spot)) is rest
@@ -74,8 +83,8 @@ def test_the_price_of_a_class():
 
 def test_embodied_by_the_board_s_name():
     rows = [
-        Embodied("*H100*SXM*", Decimal(164), Decimal(575), Decimal(5), "board", "a"),
-        Embodied("*h100*", Decimal(1), Decimal(2), Decimal(5), "board", "b"),
+        EmbodiedDeclaration("*H100*SXM*", Decimal(164), Decimal(575), Decimal(5), "board", "a"),
+        EmbodiedDeclaration("*h100*", Decimal(1), Decimal(2), Decimal(5), "board", "b"),
     ]
     found = [embodied_of(sku, rows) for sku in ("NVIDIA H100 80GB SXM5", "nvidia h100 pcie", "NVIDIA A100")]
     assert [row and row.source for row in found] == ["a", "b", None]
@@ -96,8 +105,11 @@ def test_nothing_was_told():
 def test_the_inventory_places_devices_over_time():
     """A board that moved on the second of January, and a node of which nobody wrote down the boards."""
     day = 86_400 * 10**9
-    moved = [Expected("c", "n1", "GPU-1", "H100", "fra1", 0, day), Expected("c", "n1", "GPU-1", "H100", "pnq1", day, 2 * day)]
-    told = Organisation(expected=(*moved, Expected("c", "n2", "", "", "fra1", 0, 2 * day)))
+    moved = [
+        ExpectedDevice("c", "n1", "GPU-1", "H100", "fra1", 0, day),
+        ExpectedDevice("c", "n1", "GPU-1", "H100", "pnq1", day, 2 * day),
+    ]
+    told = Organisation(expected=(*moved, ExpectedDevice("c", "n2", "", "", "fra1", 0, 2 * day)))
     sites = told.stays()
     assert [sites.site_of("c", "n1", "GPU-1", t) for t in (0, day - 1, day)] == ["fra1", "fra1", "pnq1"]
     assert sites.site_of("c", "n2", "GPU-9", 5) == "fra1"

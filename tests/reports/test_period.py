@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from energy_agent.core.errors import UsageError
-from reports.period import Asked, from_instants, from_quarter, utc_text
+from reports.period import PeriodRequest, from_instants, from_quarter, utc_text
 
 
 def ns(*when: int) -> int:
@@ -68,11 +68,11 @@ def test_utc_text() -> None:
     ],
 )
 def test_the_last_quarter_is_over_everywhere(now: tuple[int, ...], last: str, current: str) -> None:
-    assert Asked("last").resolved(ns(*now)).label == last
-    assert Asked("LAST").resolved(ns(*now)) == Asked(last)
-    assert Asked("current").resolved(ns(*now)) == Asked(current)
+    assert PeriodRequest("last").resolved(ns(*now)).label == last
+    assert PeriodRequest("LAST").resolved(ns(*now)) == PeriodRequest(last)
+    assert PeriodRequest("current").resolved(ns(*now)) == PeriodRequest(current)
 
 
 def test_what_was_named_stays_as_it_is() -> None:
-    for asked in (Asked("2024q2"), Asked(None, "2026-07-01"), Asked(), Asked("latest")):
+    for asked in (PeriodRequest("2024q2"), PeriodRequest(None, "2026-07-01"), PeriodRequest(), PeriodRequest("latest")):
         assert asked.resolved(ns(2026, 11, 26)) == asked

@@ -11,7 +11,7 @@ from energy_agent.ledger.fleet.compact import compact_days
 from energy_agent.ledger.fleet.sites import Sites, Stay
 from energy_agent.ledger.journal.book import Batch
 from energy_agent.ledger.rows.kinds import DeviceFacts
-from reports.period import Asked
+from reports.period import PeriodRequest
 from tests.reports import chains
 from tests.reports.chains import CELL, DAY
 from tests.reports.golden import at, cells
@@ -53,7 +53,7 @@ def test_days_that_came_later_change_nothing(tmp_path: Path, capsys: pytest.Capt
     assert verified(days, tmp_path / "o")
     compact(tmp_path, Sites({}, "here"), "2026-04-01", "2026-07-03")
     assert verified(days, tmp_path / "o"), capsys.readouterr().out
-    figures = {f.id: f for f in chains.facts(days, chains.Organisation(), Asked("2026Q3")).figures.values()}
+    figures = {f.id: f for f in chains.facts(days, chains.Organisation(), PeriodRequest("2026Q3")).figures.values()}
     assert figures["energy.gpu"].text == str(3 * 4 * 1_764_000)  # a new one has them
 
 

@@ -19,11 +19,11 @@ from energy_agent.factors.series import Piece
 from energy_agent.ledger.rows.kinds import INT64_MAX, Cell, GapRow, Row, Span, TokenRow
 from energy_agent.ledger.segments import segment
 from energy_agent.site.building.tariffs import Band, Tariff, quarter_span
-from reports.figures.evidence import Evidence
+from reports.figures.evidence import PeriodEvidence
 from reports.figures.facts import Facts, build_facts
 from reports.figures.measures import all_figures
-from reports.inputs import Expected, ModelName, Organisation, SiteInputs
-from reports.period import Asked, from_quarter
+from reports.inputs import ExpectedDevice, ModelName, Organisation, SiteInputs
+from reports.period import PeriodRequest, from_quarter
 from tests.reports import chains
 from tests.reports.chains import DAY, HOUR
 from tests.reports.random_fleet import DAYS, FIRST, SITE_OF, Fleet, fleet
@@ -138,7 +138,7 @@ def organisation(random: Random, zone: str, pieces: dict[str, list[Piece]]) -> O
         tariff = Tariff("t", "EUR", Decimal("0.125"), (band,), date(2026, 1, 1), None, "")
         source = Source(f"series.{name}", BASIS, 1, tuple(pieces[name]))
         sites[name] = SiteInputs(name, ZoneInfo(zone), location=(source,), location_lacking="", tariffs=(tariff,))
-    expected = tuple(Expected(c, n, "", "", site, 0, INT64_MAX) for (c, n), site in SITE_OF.items())
+    expected = tuple(ExpectedDevice(c, n, "", "", site, 0, INT64_MAX) for (c, n), site in SITE_OF.items())
     return Organisation("x", sites=sites, expected=expected, model_names=MODELS, least_coverage=Fraction(0))
 
 
@@ -148,13 +148,13 @@ class Case:
 
     walk: Walk
     windows: dict[str, tuple[int, int]]
-    evidence: Evidence
+    evidence: PeriodEvidence
     facts: Facts
     pieces: dict[str, list[Piece]]
     zone: str
 
 
-def case(random: Random, folder: Path, asked: Asked, zone: str, *, orderly: bool) -> Case | None:
+def case(random: Random, folder: Path, asked: PeriodRequest, zone: str, *, orderly: bool) -> Case | None:
     """None: no row lies in the period, and the report says so."""
     made = fleet(random, folder / "segments", orderly=orderly)
     pieces: dict[str, list[Piece]] = {}

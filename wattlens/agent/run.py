@@ -86,7 +86,7 @@ def run_agent(options: AgentOptions) -> int:
                 raise
             config, raw, wrong = last_good.load(read, partial(_parse, options, without_web=True))
     with ExitStack() as stack:
-        stack.enter_context(owned(state, simulated=options.simulate is not None))
+        stack.enter_context(StateFolderOwner(state, simulated=options.simulate is not None))
         address, port = split_listen(options.listen or config.web.listen)
         access = Access(_web(config, options), may_wait=last_good is not None and last_good.exists())
         agent = build_agent(config, options, state)  # opens the journal: what can be refused before that is
@@ -287,7 +287,7 @@ def _web(config: Config, options: AgentOptions) -> Web:
     return web.model_copy(update={key: value for key, value in told.items() if value is not None})
 
 
-class owned:  # noqa: N801 - reads as a with statement
+class StateFolderOwner:
     """A state folder, held by one process at a time; `who` names its kind. Raises UsageError.
 
     What the process writes from then on is for its user and group alone.

@@ -148,7 +148,7 @@ AGENT_FILES = ("ca_file", "user_file", "token_file", "cert_file", "key_file")
 
 
 def add_agent_files(parser: argparse.ArgumentParser) -> None:
-    """Certificates and credentials for the agent's page, in the words of `wattlens.scrape.access.Access`."""
+    """Certificates and credentials for the agent's page, in the words of `wattlens.scrape.access.AgentAccess`."""
     add = parser.add_argument
     add("--ca-file", type=Path, metavar="FILE", help="authorities that may have signed the agent's certificate")
     add("--cert-file", type=Path, metavar="FILE", help="our certificate, where the agent asks for one")

@@ -11,10 +11,10 @@ from energy_agent.core.errors import UsageError
 from wattlens.cli._command import Command
 
 if TYPE_CHECKING:
-    from wattlens.comparison.saved_run import Run
-    from wattlens.comparison.statistics import Comparison, Measured
+    from wattlens.comparison.saved_run import SavedRun
+    from wattlens.comparison.statistics import Comparison, RunEnergy
 
-    Sides = Sequence[list[Run]]
+    Sides = Sequence[list[SavedRun]]
 
 
 def _configure(parser: argparse.ArgumentParser) -> None:
@@ -89,22 +89,22 @@ def _compared(sides: "Sides", what: str, factors: tuple[float, float]) -> "Compa
         raise UsageError(f"compare: {error}") from None
 
 
-def _measured(run: "Run", what: str) -> "Measured":
-    from wattlens.comparison.statistics import Measured
+def _measured(run: "SavedRun", what: str) -> "RunEnergy":
+    from wattlens.comparison.statistics import RunEnergy
 
     tokens = run.tokens.get(what)
     count, edge = ((tokens.count or 1.0), tokens.edge) if tokens else (1.0, 0.0)
-    return Measured(run.joules, run.edge_joules or 0.0, count, edge)
+    return RunEnergy(run.joules, run.edge_joules or 0.0, count, edge)
 
 
 def _seconds(sides: "Sides") -> "Comparison":
-    from wattlens.comparison.statistics import Measured, compare, compare_measured
+    from wattlens.comparison.statistics import RunEnergy, compare, compare_measured
 
     each = [[run.seconds for run in side] for side in sides]
     try:
         if len(each[0]) > 1:
             return compare(*each)
-        return compare_measured(*(Measured(seconds, 0.0) for (seconds,) in each))
+        return compare_measured(*(RunEnergy(seconds, 0.0) for (seconds,) in each))
     except ValueError as error:
         raise UsageError(f"compare: {error}") from None
 
@@ -125,7 +125,7 @@ def _without(sides: "Sides", what: str) -> str:
     return ""
 
 
-def _boards(runs: "list[Run]") -> set[str]:
+def _boards(runs: "list[SavedRun]") -> set[str]:
     return {uuid for run in runs for uuid in run.boards}
 
 
@@ -222,7 +222,7 @@ def _lines(
     return lines + [f"warning: {line}" for line in said]
 
 
-def _told(side: "list[Run]") -> str:
+def _told(side: "list[SavedRun]") -> str:
     """What a side was, in words."""
     from wattlens.comparison.load import batch, labels
 

@@ -72,14 +72,14 @@ def _examine(args: argparse.Namespace, config: "Config", environ: dict[str, str]
     from energy_agent.runtime.clock import clock_for
     from wattlens.agent.run import node_name
     from wattlens.doctor.examine import examine
-    from wattlens.doctor.facts import Facts
+    from wattlens.doctor.facts import CheckContext
     from wattlens.doctor.page import page
     from wattlens.doctor.probing import probe
     from wattlens.state_folder import default_state_dir
 
     clock = clock_for(environ)
     began = clock.utc_ns(), clock.boot_ns()
-    facts = Facts(
+    facts = CheckContext(
         config,
         args.state or default_state_dir(),
         args.listen or config.web.listen,

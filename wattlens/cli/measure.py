@@ -22,7 +22,7 @@ from wattlens.cli._options import Pairs, add_simulate, enter_simulated_node, pro
 if TYPE_CHECKING:
     from energy_agent.sdk.measure.token_endpoints import TokenPages
     from energy_agent.sdk.training.step_reports import Steps
-    from wattlens.gpus.selection import Neighbours, Selection
+    from wattlens.gpus.selection import MeasuredGpus, NeighbourMonitor
 
 _NO_PROGRAM, _NOT_EXECUTABLE = 127, 126
 _PASSED_ON = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
@@ -84,20 +84,20 @@ def _run(args: argparse.Namespace) -> int:
     from energy_agent.sdk.measure.saved import saved
     from energy_agent.sdk.measure.window_tokens import WindowTokens
     from energy_agent.sdk.training.step_reports import StepReceiver
-    from wattlens.gpus.selection import Neighbours, Selection, open_processes, select
+    from wattlens.gpus.selection import MeasuredGpus, NeighbourMonitor, open_processes, select
 
     labels, tokens = _labels(args.label), None
     pages = _pages(args.tokens_from, args.token_server)
     if pages is not None and (reason := pages.check()):
         raise WattlensError(f"measure: --tokens-from: {reason}; the program was not started")
     processes = open_processes(node)
-    selection = Selection()
+    selection = MeasuredGpus()
     if processes is not None:
         selection = select(processes, args.gpus, args.workload, args.tokens_from)
     elif args.gpus:
-        selection = Selection(tuple(args.gpus.split(",")))
+        selection = MeasuredGpus(tuple(args.gpus.split(",")))
     window = measure(args.name or Path(command[0]).name, sync=False, gpus=selection.gpus or None).prepare()
-    neighbours = Neighbours(processes, list(window.gpu_indices), selection)
+    neighbours = NeighbourMonitor(processes, list(window.gpu_indices), selection)
     with neighbours, StepReceiver() as receiver, pages or contextlib.nullcontext():
         with window:
             code = _execute(command, receiver.environ, neighbours.add if not args.tokens_from else lambda _: None)
@@ -123,7 +123,7 @@ def _run(args: argparse.Namespace) -> int:
 class _Notes:
     """What a person has to know of the GPUs that were measured."""
 
-    def __init__(self, neighbours: "Neighbours", indices: Mapping[str, int], count: int) -> None:
+    def __init__(self, neighbours: "NeighbourMonitor", indices: Mapping[str, int], count: int) -> None:
         self._neighbours, self._indices, self._count = neighbours, indices, count
 
     @property
@@ -136,7 +136,7 @@ class _Notes:
         listed = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
         return f"other workloads used {self._words(set().union(*others.values()))}: {listed}"
 
-    def name(self, gpus: str, selection: "Selection") -> str:
+    def name(self, gpus: str, selection: "MeasuredGpus") -> str:
         """The GPUs in words, with where they are from."""
         if selection.why:
             return f"{gpus}, {selection.why}"

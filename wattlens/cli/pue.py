@@ -15,8 +15,8 @@ from wattlens.cli._command import Command
 from wattlens.cli._options import within
 
 if TYPE_CHECKING:
-    from wattlens.site.pue.inputs import Inputs
-    from wattlens.site.pue.statement import Statement
+    from wattlens.site.pue.inputs import PueInputs
+    from wattlens.site.pue.statement import PueStatement
 
 YEAR_DAYS = 365
 
@@ -73,7 +73,7 @@ def _run(args: argparse.Namespace) -> int:
     return 0 if said.main.amount.value is not None else 1
 
 
-def _statement(args: argparse.Namespace, given: "Inputs", zone: tzinfo) -> "Statement":
+def _statement(args: argparse.Namespace, given: "PueInputs", zone: tzinfo) -> "PueStatement":
     from energy_agent.core.facility import Position
     from energy_agent.site.building.tree import refuse_unsound
     from reports.period import from_instants

@@ -21,7 +21,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from wattlens.scrape.access import Access
+    from wattlens.scrape.access import AgentAccess
     from wattlens.top.run import TopOptions, run_top
 
     if args.simulate is not None and args.url is not None:
@@ -29,7 +29,7 @@ def _run(args: argparse.Namespace) -> int:
     files = [getattr(args, name) for name in AGENT_FILES]
     if args.simulate is not None and any(files):
         raise UsageError("--simulate starts a private agent: leave credentials and certificates out")
-    access = Access(args.url or AGENT_URL, *files)
+    access = AgentAccess(args.url or AGENT_URL, *files)
     simulate, may_start = simulated_node(args.simulate), args.url is None and not any(files)
     return run_top(TopOptions(access, simulate, args.once, args.json, args.interval, may_start))
 

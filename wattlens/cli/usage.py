@@ -162,10 +162,10 @@ def _agent_state() -> Path:
 
 
 def _read_prometheus(arguments: argparse.Namespace, by: "GroupBy", start_ns: int, end_ns: int, now_ns: int) -> "Usage":
-    from wattlens.prometheus.access import Access
+    from wattlens.prometheus.access import PrometheusAccess
     from wattlens.usage.prometheus import read_prometheus
 
-    access = Access(
+    access = PrometheusAccess(
         arguments.prometheus,
         ca_file=arguments.ca_file,
         bearer_token_file=arguments.bearer_token_file,

@@ -3,20 +3,20 @@
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 
-from wattlens.comparison.saved_run import Run
+from wattlens.comparison.saved_run import SavedRun
 
 LOAD_RATIO = 1.25
 """Loads that differ by more are not equal."""
 BATCH_LABEL = "batch"
 
 
-def known(runs: Sequence[Run], key: str) -> float | None:
+def known(runs: Sequence[SavedRun], key: str) -> float | None:
     """The mean of what the runs counted; None where one of them did not."""
     values = [run.counts[key] for run in runs if key in run.counts]
     return fmean(values) if values and len(values) == len(runs) else None
 
 
-def batch(runs: Sequence[Run]) -> float | None:
+def batch(runs: Sequence[SavedRun]) -> float | None:
     """Requests that ran, mean; else the label `batch`, where that is a number and the same for all."""
     running = known(runs, "running")
     if running is not None:
@@ -26,13 +26,13 @@ def batch(runs: Sequence[Run]) -> float | None:
     return float(text) if text.isascii() and text.isdigit() else None
 
 
-def labels(runs: Sequence[Run]) -> dict[str, str]:
+def labels(runs: Sequence[SavedRun]) -> dict[str, str]:
     """What the runs were; values that differ within a side with commas."""
     keys = dict.fromkeys(key for run in runs for key in run.labels)
     return {key: ",".join(dict.fromkeys(run.labels.get(key, "-") for run in runs)) for key in keys}
 
 
-def warnings(a: Sequence[Run], b: Sequence[Run]) -> list[str]:
+def warnings(a: Sequence[SavedRun], b: Sequence[SavedRun]) -> list[str]:
     """What makes the figures of A and B no fair comparison, a line each."""
     found = []
     if any(run.tokens for run in (*a, *b)):
@@ -56,7 +56,7 @@ def unequal(a: float, b: float) -> bool:
     return max(a, b) > LOAD_RATIO * min(a, b)
 
 
-def _batches(a: Sequence[Run], b: Sequence[Run]) -> list[str]:
+def _batches(a: Sequence[SavedRun], b: Sequence[SavedRun]) -> list[str]:
     found = []
     for name, side in (("A", a), ("B", b)):
         running = [run.counts["running"] for run in side if "running" in run.counts]
@@ -74,7 +74,7 @@ def _batches(a: Sequence[Run], b: Sequence[Run]) -> list[str]:
     return found
 
 
-def _mixes(a: Sequence[Run], b: Sequence[Run]) -> list[str]:
+def _mixes(a: Sequence[SavedRun], b: Sequence[SavedRun]) -> list[str]:
     found = []
     for what, key in (("computed prompt", "computed"), ("cached prompt", "cached")):
         mix = _per_generated(a, key), _per_generated(b, key)
@@ -83,7 +83,7 @@ def _mixes(a: Sequence[Run], b: Sequence[Run]) -> list[str]:
     return found
 
 
-def _per_generated(runs: Sequence[Run], key: str) -> float | None:
+def _per_generated(runs: Sequence[SavedRun], key: str) -> float | None:
     counts: list[Mapping[str, float]] = [run.counts for run in runs]
     if not all(key in c and c.get("generation") for c in counts):
         return None

@@ -22,7 +22,7 @@ _FIELD = {"generated": "generation", "processed": "processed"}
 
 
 @dataclass(frozen=True, slots=True)
-class Tokens:
+class SavedTokens:
     """Of one kind: how many, and the half-width of what the window's edges add. Without `count` the reason says why."""
 
     count: float | None
@@ -31,7 +31,7 @@ class Tokens:
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class SavedRun:
     """One measured run.
 
     Args:
@@ -52,7 +52,7 @@ class Run:
     simulated: bool
     boards: Mapping[str, float | None]
     labels: Mapping[str, str] = field(default_factory=dict)
-    tokens: Mapping[str, Tokens] = field(default_factory=dict)
+    tokens: Mapping[str, SavedTokens] = field(default_factory=dict)
     models: tuple[str, ...] = ()
     counts: Mapping[str, float] = field(default_factory=dict)
     at_request_end: bool = False
@@ -63,7 +63,7 @@ class Run:
         return self.joules / tokens.count if tokens is not None and tokens.count else None
 
 
-def load(path: Path) -> Run:
+def load(path: Path) -> SavedRun:
     """The run in `path`.
 
     Raises:
@@ -87,7 +87,7 @@ def load(path: Path) -> Run:
         raise UsageError(f"compare: {path} is broken: {error}") from None
 
 
-def _run(path: Path, run: dict[str, Any], joules: float, seconds: float) -> Run:
+def _run(path: Path, run: dict[str, Any], joules: float, seconds: float) -> SavedRun:
     told = run.get("tokens")
     tokens: dict[str, Any] = {} if told is None else told
     gain = _number(run.get("gain_uncertainty_ratio", GAIN_UNCERTAINTY_RATIO))
@@ -95,7 +95,7 @@ def _run(path: Path, run: dict[str, Any], joules: float, seconds: float) -> Run:
         raise ValueError("its gain_uncertainty_ratio is none")
     if len(run["devices"]) > _BOARDS:
         raise ValueError(f"it names more than {_BOARDS} devices")
-    return Run(
+    return SavedRun(
         path,
         joules,
         _number(run.get("edge_joules")),
@@ -111,12 +111,12 @@ def _run(path: Path, run: dict[str, Any], joules: float, seconds: float) -> Run:
     )
 
 
-def _tokens(told: Mapping[str, Any], what: str) -> Tokens:
+def _tokens(told: Mapping[str, Any], what: str) -> SavedTokens:
     count, edge = _number(told.get(_FIELD[what])), _number(told.get(f"edge_{_FIELD[what]}", 0.0))
     reason = _text(told.get("reason")) or f"{what} tokens were not counted"
     if count == 0:
-        return Tokens(None, 0.0, f"no {what} token was counted")
-    return Tokens(count if edge is not None else None, edge or 0.0, "" if count and edge is not None else reason)
+        return SavedTokens(None, 0.0, f"no {what} token was counted")
+    return SavedTokens(count if edge is not None else None, edge or 0.0, "" if count and edge is not None else reason)
 
 
 def _text(value: object) -> str:

@@ -66,7 +66,7 @@ def compare(a: Sequence[float], b: Sequence[float], errors: Sequence[float] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class RunEnergy:
     """One run: J as the sensors tell it and tokens that it is divided by, each with the half-width of what edges add."""
 
     joules: float
@@ -75,7 +75,7 @@ class Measured:
     edge_tokens: float = 0.0
 
 
-def compare_measured(a: Measured, b: Measured) -> Comparison:
+def compare_measured(a: RunEnergy, b: RunEnergy) -> Comparison:
     """Compare two runs by their own bands.
 
     Raises:
@@ -91,7 +91,7 @@ def compare_measured(a: Measured, b: Measured) -> Comparison:
     return Comparison(x, y, y / x, y / x * exp(-down), y / x * exp(up))
 
 
-def relative_error(run: Measured) -> float:
+def relative_error(run: RunEnergy) -> float:
     """Half-width of a run's own interval on the logarithm, on its wider side; 0 where the run has no joules above its edges."""
     if run.joules <= run.edge_joules or run.tokens <= run.edge_tokens:
         return 0.0

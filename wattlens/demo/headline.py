@@ -7,7 +7,7 @@ from typing import Any
 
 from energy_agent.core.text import printable
 from energy_agent.core.units import UJ_PER_KWH, joules
-from wattlens.demo.result import Result, saving_lines
+from wattlens.demo.result import DemoResult, saving_lines
 
 Figures = Mapping[str, Mapping[str, Any]]
 """Figures of the report by their ids, as facts.json has them."""
@@ -20,7 +20,7 @@ def read_figures(path: Path) -> Figures:
     return {figure["id"]: figure for figure in json.loads(path.read_text())["figures"]}
 
 
-def text(result: Result, figures: Figures, no_report: str = "") -> str:
+def text(result: DemoResult, figures: Figures, no_report: str = "") -> str:
     """Results, where the details are, and three commands to try.
 
     Args:
@@ -56,7 +56,7 @@ def text(result: Result, figures: Figures, no_report: str = "") -> str:
     return "\n".join(map(printable, lines))
 
 
-def _energy(result: Result) -> str:
+def _energy(result: DemoResult) -> str:
     found = result.found
     gpus = found.counters_uj
     if not found.hosts:
@@ -65,7 +65,7 @@ def _energy(result: Result) -> str:
     return f"{_kwh(whole)} kWh for the node ({joules(whole):,.0f} J), {_kwh(gpus)} kWh of it by the GPUs"
 
 
-def _workloads(result: Result) -> str:
+def _workloads(result: DemoResult) -> str:
     """Shares of the GPUs' energy, the largest first."""
     found = result.found
     parts = [(result.names.get(name, name), bounds.energy_uj) for name, bounds in found.workloads]
@@ -77,7 +77,7 @@ def _workloads(result: Result) -> str:
     return ", ".join(f"{name} {100 * uj / total:.0f} %" for name, uj in ordered[:_LARGEST])
 
 
-def _tokens(result: Result) -> list[str]:
+def _tokens(result: DemoResult) -> list[str]:
     costs = result.found.tokens
     return [
         f"{t.j_per_token:.3f} J ({t.low:.3f} to {t.high:.3f}), {result.names.get(t.workload, t.workload)}, GPUs only"
@@ -103,7 +103,7 @@ def _cost(figures: Figures, no_report: str) -> str:
     return f"not available: {of_site.get('cost', {}).get('reason') or no_report}"
 
 
-def _ledger(result: Result) -> str:
+def _ledger(result: DemoResult) -> str:
     found = result.found
     if found.chain_faults:
         return f"NOT intact: {found.chain_faults[0]}"
@@ -112,7 +112,7 @@ def _ledger(result: Result) -> str:
     return "verified: energy by workload == energy by device, to the microjoule"
 
 
-def _first_workload(result: Result) -> str:
+def _first_workload(result: DemoResult) -> str:
     found = result.found
     return found.tokens[0].workload if found.tokens else next((name for name, _ in found.workloads), "NAME")
 

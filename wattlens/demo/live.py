@@ -10,21 +10,21 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from energy_agent.core.text import printable
-from wattlens.scrape.response import Page, celsius, grown, joules, megahertz, percent, watts
+from wattlens.scrape.response import MetricsResponse, celsius, grown, joules, megahertz, percent, watts
 
 NARROW = 76  # inside the frame of a terminal of 80 columns
 NAME, LONGEST_NAME = 12, 36
 
 
 @dataclass(slots=True)
-class View:
+class LiveText:
     """Turns pages into rows of text, `width` columns wide at most. Rates are over the last pages."""
 
     workload_of_tokens: str
     names: Mapping[str, str]
     width: int = NARROW
     site: str = ""  # the building's PUE in a few words
-    pages: deque[Page] = field(default_factory=lambda: deque(maxlen=6))
+    pages: deque[MetricsResponse] = field(default_factory=lambda: deque(maxlen=6))
 
     @property
     def _name(self) -> int:
@@ -35,7 +35,7 @@ class View:
         columns = f"{'GPU':>3} {'power':>6} {'limit':>6} {'SM clock':>8} {'util':>5} {'temp':>5} {'energy':>10}"
         return f"{columns}  {'held by':{self._name}} steering"
 
-    def lines(self, page: Page) -> list[str]:
+    def lines(self, page: MetricsResponse) -> list[str]:
         """A line a GPU."""
         holders: dict[str, list[str]] = {}
         for labels, _ in page.rows("workload_energy_joules_total"):
@@ -66,7 +66,7 @@ class View:
         shown = printable(", ".join(self.names.get(w, w) for w in workloads) or "nobody")
         return (shown if len(shown) <= self._name else shown[: self._name - 1] + "~").ljust(self._name)
 
-    def footer(self, page: Page) -> list[str]:
+    def footer(self, page: MetricsResponse) -> list[str]:
         """Node and tokens."""
         self.pages.append(page)
         first, name = self.pages[0], self.names.get(self.workload_of_tokens, self.workload_of_tokens)
@@ -81,7 +81,7 @@ class View:
         return ["   ".join(parts), *([self.site] if self.site else [])]
 
 
-class Screen:
+class LiveDisplay:
     """Where frames go: redrawn in place on a terminal with `rich`, else a line every few frames."""
 
     def __init__(self, live: bool) -> None:
@@ -95,7 +95,7 @@ class Screen:
             self._live = Live(auto_refresh=False, transient=True)
             self._live.start()
 
-    def show(self, title: str, view: View, page: Page) -> None:
+    def show(self, title: str, view: LiveText, page: MetricsResponse) -> None:
         """Draw one frame."""
         if self._live is not None:
             view.width = self._live.console.width - 4

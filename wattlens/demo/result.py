@@ -12,10 +12,10 @@ _SLOWDOWN = {"latency": "time between tokens", "time_per_work": "time per token"
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class DemoResult:
     """A finished run. `saving` is the governor's verdict, {} without one; `files` is relative to `out`."""
 
-    found: summary.Summary
+    found: summary.LedgerSummary
     names: Mapping[str, str]
     saving: Mapping[str, Any]
     restored: bool
@@ -29,7 +29,7 @@ class Result:
         return self.found.conserved and not self.found.chain_faults and self.restored
 
 
-def text(result: Result) -> str:
+def text(result: DemoResult) -> str:
     """For a person, at most 80 columns wide but for a long path."""
     lines = [
         summary.text(result.found, result.names),
@@ -70,7 +70,7 @@ def slowdown_of(saving: Mapping[str, Any]) -> str:
     return _SLOWDOWN.get(saving.get("slowdown_of", ""), "time per token")
 
 
-def document(result: Result) -> dict[str, Any]:
+def document(result: DemoResult) -> dict[str, Any]:
     """For a program: integers in uJ."""
     found = result.found
 

@@ -34,11 +34,11 @@ from wattlens.demo import headline
 from wattlens.demo import result as demo_result
 from wattlens.demo import site as demo_site
 from wattlens.demo.child import child
-from wattlens.demo.live import Screen, View
+from wattlens.demo.live import LiveDisplay, LiveText
 from wattlens.demo.places import listen_error, make_folder
 from wattlens.demo.proof import proven
 from wattlens.scrape.access import read_page
-from wattlens.scrape.response import Page
+from wattlens.scrape.response import MetricsResponse
 
 BLOCK_S = 4.0
 START_S = 20.0  # the plan of blocks, which is analysed at its end alone, leaves so much until steering begins, and for delays
@@ -73,7 +73,7 @@ class _Stage:
     url: str = ""
     serving: dict[str, Any] = field(default_factory=dict)
     names: dict[str, str] = field(default_factory=dict)
-    site: demo_site.Site = field(default_factory=demo_site.Site)
+    site: demo_site.DemoSite = field(default_factory=demo_site.DemoSite)
 
     @property
     def state(self) -> Path:
@@ -211,8 +211,8 @@ def _find_url(stage: _Stage) -> bool:
 def _watch(stage: _Stage, agent: subprocess.Popen[bytes], stopping: list[int]) -> None:
     options = stage.options
     _say(options, f"the agent serves {stage.url}")
-    view = View(stage.serving["identity"], stage.names)
-    screen = Screen(options.live and not options.as_json)
+    view = LiveText(stage.serving["identity"], stage.names)
+    screen = LiveDisplay(options.live and not options.as_json)
     end_s = None if options.seconds is None else time.monotonic() + options.seconds
     try:
         while not stopping and (end_s is None or time.monotonic() < end_s):
@@ -222,7 +222,7 @@ def _watch(stage: _Stage, agent: subprocess.Popen[bytes], stopping: list[int]) -
             if not stage.node.running:
                 raise WattlensError(f"the simulated node ended; what was metered until then is in {stage.state}")
             try:
-                page: Page = read_page(stage.url, time.monotonic())
+                page: MetricsResponse = read_page(stage.url, time.monotonic())
             except (HttpError, ValueError):
                 continue  # not ready yet
             view.site = stage.site.now()
@@ -241,7 +241,7 @@ def _conclude(stage: _Stage, restored: bool) -> int:
         print(no_report, file=sys.stderr)
     files = _FILES | (demo_site.FILES if stage.site.url else {}) | ({} if no_report else _REPORT)
     totals, building = summary.summarise(stage.state), demo_site.concluded(stage.site, stage.out)
-    result = demo_result.Result(totals, stage.names, saving, restored, stage.out, files, building)
+    result = demo_result.DemoResult(totals, stage.names, saving, restored, stage.out, files, building)
     (stage.out / SUMMARY).write_text(demo_result.text(result) + "\n")
     if stage.options.as_json:
         print(json.dumps(demo_result.document(result), indent=1, sort_keys=True))

@@ -25,7 +25,7 @@ _CATEGORIES: Final = ("3", "2", "1")
 
 
 @dataclass(frozen=True, slots=True)
-class Site:
+class DemoSite:
     """Where the site process serves; `reason` says why there is none."""
 
     url: str = ""
@@ -58,12 +58,12 @@ def organisation(out: Path) -> Path:
 
 
 @contextmanager
-def running(node: SimulatedNode, out: Path, country: str) -> Iterator[Site]:
+def running(node: SimulatedNode, out: Path, country: str) -> Iterator[DemoSite]:
     """The site process, where the simulated node has a building."""
     try:
         config = site_config(node, name="demo", period_s=_PERIOD_S)
     except UsageError as error:
-        yield Site(reason=str(error))
+        yield DemoSite(reason=str(error))
         return
     config["web"] = {"listen": "127.0.0.1:0"}
     config["grid"] = {"country": country}
@@ -75,10 +75,10 @@ def running(node: SimulatedNode, out: Path, country: str) -> Iterator[Site]:
 
     command = ["site", "--config", out / "site.yaml", "--state", out / "site", "--simulate", node.directory]
     with child(out, "site", command, lambda: bool(url())):
-        yield Site(url())
+        yield DemoSite(url())
 
 
-def concluded(site: Site, out: Path) -> str:
+def concluded(site: DemoSite, out: Path) -> str:
     """What the ledger of the building comes to, in lines; or why there is nothing."""
     if not site.url:
         return f"no PUE: {site.reason}"

@@ -5,8 +5,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from energy_agent.core import plugin
-from wattlens.doctor.facts import Facts
-from wattlens.doctor.finding import GROUPS, Check, Finding, Status
+from wattlens.doctor.facts import CheckContext
+from wattlens.doctor.finding import GROUPS, DoctorCheck, DoctorFinding, FindingLevel
 
 SCHEMA = "wattlens-doctor/1"
 
@@ -19,16 +19,16 @@ class Examination:
     simulated: bool
     driver: str
     gpu_count: int
-    found: Sequence[tuple[str, str, Finding]]
+    found: Sequence[tuple[str, str, DoctorFinding]]
 
     @property
     def can_run(self) -> bool:
         """Whether the agent can run here as it is."""
-        return not any(f.stops and f.status is Status.FAIL for _, _, f in self.found)
+        return not any(f.stops and f.status is FindingLevel.FAIL for _, _, f in self.found)
 
-    def counts(self) -> Mapping[Status, int]:
+    def counts(self) -> Mapping[FindingLevel, int]:
         """How many findings of each status."""
-        return {s: sum(f.status is s for _, _, f in self.found) for s in Status}
+        return {s: sum(f.status is s for _, _, f in self.found) for s in FindingLevel}
 
     def as_json(self) -> dict[str, Any]:
         """Stable: keys are added, never renamed or removed within a schema."""
@@ -46,16 +46,16 @@ class Examination:
         }
 
 
-def examine(facts: Facts, node: str) -> Examination:
+def examine(facts: CheckContext, node: str) -> Examination:
     """Run every check. One that fails itself is a finding, and the others still run."""
     import wattlens.doctor.checks as package
 
-    checks: dict[str, Check] = plugin.discover(package)
-    found: list[tuple[str, str, Finding]] = []
+    checks: dict[str, DoctorCheck] = plugin.discover(package)
+    found: list[tuple[str, str, DoctorFinding]] = []
     for name, check in sorted(checks.items(), key=lambda item: (GROUPS.index(item[1].group), item[0] != "driver", item[0])):
         try:
             found += [(name, check.group, f) for f in check.look(facts)]
         except (OSError, ValueError) as error:
             means = f"this check itself failed: {error}"
-            found.append((name, check.group, Finding(Status.WARN, name, means, "please report it")))
+            found.append((name, check.group, DoctorFinding(FindingLevel.WARN, name, means, "please report it")))
     return Examination(node, facts.simulate is not None, facts.probe.driver, facts.probe.count, found)

@@ -10,7 +10,7 @@ from energy_agent.core.ports import Clock
 
 
 @dataclass(frozen=True, slots=True)
-class Trouble:
+class NvmlFailure:
     """Why NVML, or one GPU, did not answer: the code's name (or HANG, DIED) and the call."""
 
     reason: str
@@ -30,7 +30,7 @@ class DeviceAnswers:
 
 
 @dataclass(frozen=True, slots=True)
-class Probe:
+class NvmlAnswers:
     """What NVML answered. `fatal` is set where it did not as a whole."""
 
     driver: str = ""
@@ -38,12 +38,12 @@ class Probe:
     library: str = ""
     count: int = 0
     devices: Mapping[int, DeviceAnswers] = field(default_factory=dict)
-    troubles: Mapping[int, Trouble] = field(default_factory=dict)
-    fatal: Trouble | None = None
+    troubles: Mapping[int, NvmlFailure] = field(default_factory=dict)
+    fatal: NvmlFailure | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class CheckContext:
     """All that a check may look at. `root` is where the machine's /sys, /run, /dev and /var lie."""
 
     config: Config
@@ -53,7 +53,7 @@ class Facts:
     environ: Mapping[str, str]
     clock: Clock
     procfs: Path
-    probe: Probe
+    probe: NvmlAnswers
     began_utc_ns: int
     began_boot_ns: int
     root: Path = Path("/")

@@ -4,10 +4,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from wattlens.doctor.facts import Facts
+from wattlens.doctor.facts import CheckContext
 
 
-class Status(StrEnum):
+class FindingLevel(StrEnum):
     """How a finding is to be taken."""
 
     OK = "ok"
@@ -21,7 +21,7 @@ GROUPS = ("software", "driver", "gpus", "holders", "node", "agent", "actuator")
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class DoctorFinding:
     """One line of the doctor.
 
     Args:
@@ -32,7 +32,7 @@ class Finding:
         stops: with FAIL: the agent cannot run as it is.
     """
 
-    status: Status
+    status: FindingLevel
     subject: str
     means: str
     fix: str = ""
@@ -41,12 +41,12 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
+class DoctorCheck:
     """One file of `wattlens/doctor/checks`. `look` never changes anything and never calls NVML itself."""
 
     summary: str
     group: str  # of GROUPS
-    look: Callable[[Facts], Iterable[Finding]]
+    look: Callable[[CheckContext], Iterable[DoctorFinding]]
 
 
 def gpus(indices: Iterable[int]) -> str:

@@ -27,14 +27,14 @@ SETTLE_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
+class PowerBlock:
     """Mean power in W of each GPU (by index) over one block."""
 
     reading: bool
     power_w: Mapping[int, float]
 
 
-class Reading:
+class ReaderLoad:
     """The agent's reader at work, as a context; knows the CPU seconds that it took."""
 
     def __init__(self, options: ReaderOptions) -> None:
@@ -72,7 +72,7 @@ def measure(environ: Mapping[str, str], period_s: float, seconds: float, pairs: 
     """
     period_ns = round(period_s * 1e9)
     options = ReaderOptions(period_ns, max(period_ns, 1_000_000_000), 5_000_000_000, environ)
-    blocks, boards, cpu = run_blocks(environ, order(pairs, seed), seconds, SETTLE_S, lambda: Reading(options))
+    blocks, boards, cpu = run_blocks(environ, order(pairs, seed), seconds, SETTLE_S, lambda: ReaderLoad(options))
     result: dict[str, Any] = {
         "schema": SCHEMA,
         "wattlens": wattlens.__version__,
@@ -96,9 +96,9 @@ def run_blocks(
     seconds: float,
     settle_s: float,
     reading: Callable[[], AbstractContextManager[Any]],
-) -> tuple[list[Block], dict[int, dict[str, Any]], list[float]]:
+) -> tuple[list[PowerBlock], dict[int, dict[str, Any]], list[float]]:
     """Blocks, boards by index, and CPU seconds per second in each block that read (where `reading` can tell)."""
-    blocks: list[Block] = []
+    blocks: list[PowerBlock] = []
     boards: dict[int, dict[str, Any]] = {}
     cpu: list[float] = []
     began: Mapping[str, Any] = {}
@@ -112,7 +112,7 @@ def run_blocks(
                 if running is None and len(blocks) < len(kinds) and kinds[len(blocks)]:
                     running = reading()
                     reader = running.__enter__()
-                if isinstance(reader, Reading):
+                if isinstance(reader, ReaderLoad):
                     reader.drain()
                 show_progress(f", block {len(blocks) + 1} of {len(kinds)}")
                 match message["k"]:
@@ -124,12 +124,12 @@ def run_blocks(
                         raise WattlensError(f"NVML {message['call']}: {message['reason']}; see wattlens doctor")
                     case "start":
                         began = message["edges"]
-                        if isinstance(reader, Reading):
+                        if isinstance(reader, ReaderLoad):
                             cpu_began = reader.cpu_s(), time.monotonic()
                     case "end":
-                        if isinstance(reader, Reading):
+                        if isinstance(reader, ReaderLoad):
                             cpu.append((reader.cpu_s() - cpu_began[0]) / (time.monotonic() - cpu_began[1]))
-                        blocks.append(Block(running is not None, _powers(began, message["edges"])))
+                        blocks.append(PowerBlock(running is not None, _powers(began, message["edges"])))
                         if running is not None:
                             running.__exit__(None, None, None)
                             running = reader = None
@@ -145,7 +145,7 @@ def _powers(start: Mapping[str, Sequence[float]], end: Mapping[str, Sequence[flo
     return {int(i): (end[i][1] - start[i][1]) / (end[i][0] - start[i][0]) * 1e6 for i in both}
 
 
-def added(blocks: Sequence[Block], gpus: Sequence[int]) -> dict[str, Any]:
+def added(blocks: Sequence[PowerBlock], gpus: Sequence[int]) -> dict[str, Any]:
     """What reading adds to the power of `gpus` together, from pairs of blocks: mean difference with Student's 95 % interval."""
     differences, base = [], []
     for first, second in zip(blocks[::2], blocks[1::2], strict=False):

@@ -4,7 +4,7 @@ import textwrap
 from collections.abc import Iterator
 
 from wattlens.doctor.examine import Examination
-from wattlens.doctor.finding import GROUPS, Finding, Status, gpus
+from wattlens.doctor.finding import GROUPS, DoctorFinding, FindingLevel, gpus
 
 _TITLES = {
     "software": "Software",
@@ -37,7 +37,7 @@ def page(examination: Examination, width: int) -> str:
     return "\n".join([*lines, "", *_verdict(examination, width)]) + "\n"
 
 
-def _block(finding: Finding, width: int) -> Iterator[str]:
+def _block(finding: DoctorFinding, width: int) -> Iterator[str]:
     margin = " " * (_STATUS_W + _SUBJECT_W)
     head = f"{finding.status.value:<{_STATUS_W}}{finding.subject:<{_SUBJECT_W - 1}} "
     where = f"{gpus(finding.devices)}: " if finding.devices else ""
@@ -54,16 +54,16 @@ def _wrapped(text: str, first: str, rest: str, width: int) -> list[str]:
 
 def _verdict(examination: Examination, width: int) -> list[str]:
     counts = examination.counts()
-    tally = ", ".join(f"{counts[s]} {s.value}" for s in Status if counts[s])
-    stops = [f.subject for _, _, f in examination.found if f.stops and f.status is Status.FAIL]
+    tally = ", ".join(f"{counts[s]} {s.value}" for s in FindingLevel if counts[s])
+    stops = [f.subject for _, _, f in examination.found if f.stops and f.status is FindingLevel.FAIL]
     if stops:
         text = f"The agent cannot run here as it is ({', '.join(dict.fromkeys(stops))}): {tally}."
-    elif counts[Status.FAIL]:
+    elif counts[FindingLevel.FAIL]:
         text = f"The agent can run here, without what failed: {tally}."
     else:
         text = f"The agent can run here: {tally}."
     lines = textwrap.wrap(text, width)
-    for status in (Status.FAIL, Status.WARN):  # again at the end, where a small terminal shows it
+    for status in (FindingLevel.FAIL, FindingLevel.WARN):  # again at the end, where a small terminal shows it
         named = [
             f"{f.subject}{f' ({gpus(f.devices)})' if f.devices else ''}" for _, _, f in examination.found if f.status is status
         ]

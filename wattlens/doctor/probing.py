@@ -5,14 +5,14 @@ from typing import Any
 
 from energy_agent.core.energy import DeviceInfo, DeviceSample, MigUse, ProcessUse
 from wattlens.doctor import child
-from wattlens.doctor.facts import DeviceAnswers, Probe, Trouble
+from wattlens.doctor.facts import DeviceAnswers, NvmlAnswers, NvmlFailure
 
 
-def probe(environ: Mapping[str, str], hang_s: float = child.HANG_S) -> Probe:
+def probe(environ: Mapping[str, str], hang_s: float = child.HANG_S) -> NvmlAnswers:
     """Ask NVML and every GPU. Takes at most `hang_s` for each GPU that hangs; never raises for what NVML does."""
     node: dict[str, Any] = {}
     devices: dict[int, DeviceAnswers] = {}
-    troubles: dict[int, Trouble] = {}
+    troubles: dict[int, NvmlFailure] = {}
     while True:
         done = sorted(devices.keys() | troubles.keys())
         task = ["look", *(f"--exclude={i}" for i in done)]
@@ -24,15 +24,15 @@ def probe(environ: Mapping[str, str], hang_s: float = child.HANG_S) -> Probe:
                 elif kind == "device":
                     devices[message["index"]] = _answers(message)
                 elif kind == "gone":
-                    troubles[message["index"]] = Trouble(message["reason"], message["call"])
+                    troubles[message["index"]] = NvmlFailure(message["reason"], message["call"])
                 elif kind == "fatal":
-                    fatal = Trouble(message["reason"], message["call"])
-                    return Probe(library=message.get("library", ""), fatal=fatal)
-            return Probe(devices=devices, troubles=troubles, **node)
+                    fatal = NvmlFailure(message["reason"], message["call"])
+                    return NvmlAnswers(library=message.get("library", ""), fatal=fatal)
+            return NvmlAnswers(devices=devices, troubles=troubles, **node)
         except child.ChildError as failed:
             if failed.index is None or failed.index in troubles:
-                return Probe(devices=devices, troubles=troubles, fatal=Trouble(failed.reason, failed.call), **node)
-            troubles[failed.index] = Trouble(failed.reason, failed.call)
+                return NvmlAnswers(devices=devices, troubles=troubles, fatal=NvmlFailure(failed.reason, failed.call), **node)
+            troubles[failed.index] = NvmlFailure(failed.reason, failed.call)
 
 
 def _answers(message: Mapping[str, Any]) -> DeviceAnswers:

@@ -25,7 +25,7 @@ from energy_agent.reader.main import forget_output
 from energy_agent.reader.mark import Marker
 from energy_agent.runtime.clock import clock_for
 from energy_agent.runtime.parent import end_with_parent
-from wattlens.doctor.watching import Watched, watch
+from wattlens.doctor.watching import GpuWatcher, watch
 
 EDGE_S = 1.0  # by then the counter of any board has ticked
 _WAIT_S = 0.25
@@ -97,13 +97,13 @@ class Task:
 
         self.each(self.open(), one)
 
-    def _watched(self) -> dict[int, Watched]:
-        found: dict[int, Watched] = {}
+    def _watched(self) -> dict[int, GpuWatcher]:
+        found: dict[int, GpuWatcher] = {}
 
         def one(index: int, handle: object) -> None:
             self.mark("GetUUID")
             self.say("board", index=index, uuid=self.nvml.uuid(handle), name=self.nvml.name(handle))
-            found[index] = Watched(self.nvml, handle, self.clock, self.mark)
+            found[index] = GpuWatcher(self.nvml, handle, self.clock, self.mark)
 
         self.each(self.open(), one)
         return found
@@ -143,7 +143,7 @@ class Task:
                     self.clock.sleep(min(left_s, _WAIT_S))
                 self.say(name, edges=self._edges(watched))
 
-    def _edges(self, watched: dict[int, Watched]) -> dict[int, tuple[float, int]]:
+    def _edges(self, watched: dict[int, GpuWatcher]) -> dict[int, tuple[float, int]]:
         """By GPU the instant of the next tick (the middle of what our looks leave open) and the counter from then on."""
         found: dict[int, tuple[float, int]] = {}
         for each in watched.values():

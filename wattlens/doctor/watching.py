@@ -13,7 +13,7 @@ PAUSE_S = 0.0005
 _IDS = (abi.FIELD_TOTAL_ENERGY, abi.FIELD_POWER_INSTANT)
 
 
-class Watched:
+class GpuWatcher:
     """One GPU under watch. `reason` is why there is no counter; `instant` is whether power is the instant one."""
 
     def __init__(self, nvml: RealNvml, handle: object, clock: Clock, mark: Callable[[str], None]) -> None:
@@ -60,7 +60,7 @@ class Watched:
 
 
 def watch(
-    watched: Mapping[int, Watched],
+    watched: Mapping[int, GpuWatcher],
     clock: Clock,
     seconds: float,
     *,

@@ -24,7 +24,7 @@ _NAME_THEM = "name the server's GPUs with --gpus, or its workload with --workloa
 
 
 @dataclass(frozen=True, slots=True)
-class Selection:
+class MeasuredGpus:
     """What is measured.
 
     Args:
@@ -53,7 +53,7 @@ def open_processes(simulated: Path | None) -> "GpuProcesses | None":
         return None
 
 
-def select(processes: "GpuProcesses", gpus: str | None, workload: str | None, urls: Sequence[str]) -> Selection:
+def select(processes: "GpuProcesses", gpus: str | None, workload: str | None, urls: Sequence[str]) -> MeasuredGpus:
     """The GPUs that the options mean.
 
     Raises:
@@ -73,18 +73,18 @@ def select(processes: "GpuProcesses", gpus: str | None, workload: str | None, ur
             try:
                 own = _of_servers(processes, urls)
             except WattlensError:
-                own = Selection()  # then whatever is alone on these GPUs is the server
-        return Selection(_names(named), "", own.pids, own.workloads)
+                own = MeasuredGpus()  # then whatever is alone on these GPUs is the server
+        return MeasuredGpus(_names(named), "", own.pids, own.workloads)
     return _of_servers(processes, urls) if urls else _own_job(processes)
 
 
-def _own_job(processes: "GpuProcesses") -> Selection:
+def _own_job(processes: "GpuProcesses") -> MeasuredGpus:
     """The Slurm job that this process is in: `srun` starts its tasks as no descendants of ours."""
     own = processes.describe(os.getpid())
-    return Selection(workloads=frozenset({own.workload} if own.kind == "slurm" else ()))
+    return MeasuredGpus(workloads=frozenset({own.workload} if own.kind == "slurm" else ()))
 
 
-def _of_servers(processes: "GpuProcesses", urls: Sequence[str]) -> Selection:
+def _of_servers(processes: "GpuProcesses", urls: Sequence[str]) -> MeasuredGpus:
     from wattlens.gpus.listener import ListenerError, descendants, listening_processes
     from wattlens.gpus.processes import SHARED_KINDS, gpus_of
 
@@ -114,7 +114,7 @@ def _of_servers(processes: "GpuProcesses", urls: Sequence[str]) -> Selection:
     order = {uuid: place for place, uuid in enumerate(processes.uuids)}
     chosen = sorted(gpus, key=lambda uuid: order.get(uuid, len(order)))
     why = "which the server uses" if len(urls) == 1 else "which the servers use"
-    return Selection(_names(chosen), why, frozenset(pids), frozenset(workloads))
+    return MeasuredGpus(_names(chosen), why, frozenset(pids), frozenset(workloads))
 
 
 def _names(uuids: Iterable[str]) -> tuple[str, ...]:
@@ -122,12 +122,12 @@ def _names(uuids: Iterable[str]) -> tuple[str, ...]:
     return tuple(uuid.removeprefix("gpu ") for uuid in uuids)
 
 
-def _of_workload(processes: "GpuProcesses", name: str) -> Selection:
+def _of_workload(processes: "GpuProcesses", name: str) -> MeasuredGpus:
     lists = _within(_NVML_S, processes.read) or {}
     used = [uuid for uuid, listed in lists.items() if any(process.workload == name for process in listed)]
     why = f"of workload {name}"
     if used:
-        return Selection(_names(used), why, workloads=frozenset({name}))
+        return MeasuredGpus(_names(used), why, workloads=frozenset({name}))
     from energy_agent.runtime.agent_socket import ask  # it knows pods and jobs by the names that their schedulers give them
 
     try:
@@ -137,14 +137,14 @@ def _of_workload(processes: "GpuProcesses", name: str) -> Selection:
     devices = [device for device in reply.get("devices", ()) if device.get("held")] if status == 200 else []
     if devices:
         shared = (f"others beside {name}",) if any(device.get("shared") for device in devices) else ()
-        return Selection(tuple(str(device["uuid"]) for device in devices), why, shared=shared)
+        return MeasuredGpus(tuple(str(device["uuid"]) for device in devices), why, shared=shared)
     names = sorted({process.workload for listed in lists.values() for process in listed if process.workload})
     known = f"workloads on GPUs: {', '.join(names[:20])}" if names else "no workload that can be seen uses a GPU"
     raise UsageError(f"measure: --workload {name!r} uses no GPU of this machine; {known}")
 
 
 @dataclass
-class Neighbours:
+class NeighbourMonitor:
     """Looks now and then at who uses the measured GPUs: `with Neighbours(...)` around the window.
 
     Args:
@@ -155,7 +155,7 @@ class Neighbours:
 
     processes: "GpuProcesses | None"
     uuids: Sequence[str]
-    selection: Selection
+    selection: MeasuredGpus
     others: dict[str, set[str]] = field(default_factory=dict)
     """Processes of other workloads, as text, with the GPUs on which they were."""
     used: set[str] = field(default_factory=set)
@@ -167,7 +167,7 @@ class Neighbours:
     _stop: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
 
-    def __enter__(self) -> "Neighbours":
+    def __enter__(self) -> "NeighbourMonitor":
         """Begin to look."""
         self._roots = set(self.selection.pids)
         for name in self.selection.shared:

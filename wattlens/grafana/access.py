@@ -9,7 +9,7 @@ from energy_agent.runtime.secret_file import read_secret
 
 
 @dataclass(frozen=True, slots=True)
-class Access:
+class GrafanaAccess:
     """How the server is reached. The token is in a file, and stands in no message.
 
     Raises:

@@ -5,7 +5,7 @@ from typing import Final
 
 from wattlens.grafana.client import Grafana
 from wattlens.grafana.connection import GrafanaError
-from wattlens.grafana.events import ID, TAG, Event
+from wattlens.grafana.events import ID, TAG, PlannedAnnotation
 from wattlens.grafana.survey import Progress
 
 _AT_ONCE: Final = 500
@@ -14,21 +14,23 @@ _ASKED: Final = 400
 
 
 @dataclass(slots=True)
-class Annotated:
+class AnnotationCounts:
     """How many annotations were created, and how many were there before."""
 
     created: int = 0
     unchanged: int = 0
 
 
-def annotate(grafana: Grafana, events: list[Event], *, dry: bool = False, progress: Progress | None = None) -> Annotated:
+def annotate(
+    grafana: Grafana, events: list[PlannedAnnotation], *, dry: bool = False, progress: Progress | None = None
+) -> AnnotationCounts:
     """Bring the annotations of these events about.
 
     Raises:
         GrafanaError: they could not be read or written; running again goes on where it ended.
     """
     grafana.version()
-    done, seen = Annotated(), 0
+    done, seen = AnnotationCounts(), 0
     for begin in range(0, len(events), _AT_ONCE):
         some = events[begin : begin + _AT_ONCE]
         known = _known(grafana, min(e.begin_ms for e in some), max(e.end_ms for e in some))

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 
-from wattlens.grafana.access import Access
-from wattlens.grafana.connection import NO_GRAFANA, Connection, GrafanaError, said
+from wattlens.grafana.access import GrafanaAccess
+from wattlens.grafana.connection import NO_GRAFANA, GrafanaConnection, GrafanaError, said
 
 _PAGE: Final = 500
 _PAGES: Final = 20
@@ -26,8 +26,8 @@ class Grafana:
         GrafanaError: from every method: not reached, not a Grafana, refused; one line that says what to do.
     """
 
-    def __init__(self, access: Access) -> None:
-        self._access, self._connection = access, Connection(access)
+    def __init__(self, access: GrafanaAccess) -> None:
+        self._access, self._connection = access, GrafanaConnection(access)
 
     @property
     def url(self) -> str:

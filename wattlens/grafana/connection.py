@@ -17,7 +17,7 @@ from energy_agent.runtime.http import (
     HttpTooLargeError,
 )
 from energy_agent.runtime.tls import TlsFiles
-from wattlens.grafana.access import Access
+from wattlens.grafana.access import GrafanaAccess
 
 ANSWER_LIMIT_B: Final = 32 << 20
 NO_GRAFANA: Final = "what answers there is no Grafana API; --url is Grafana's own address, with its path where it has one"
@@ -40,14 +40,14 @@ def said(text: object) -> str:
     return line if len(line) <= _SAID else f"{line[: _SAID - 3]}..."
 
 
-class Connection:
+class GrafanaConnection:
     """Sends requests to the HTTP API of a Grafana.
 
     Raises:
         UsageError: a file of `access` cannot be read.
     """
 
-    def __init__(self, access: Access) -> None:
+    def __init__(self, access: GrafanaAccess) -> None:
         if access.ca_file is not None:
             _check_certificates(access.ca_file)
         parts = access.parts()
@@ -97,7 +97,7 @@ class Connection:
         return answer
 
 
-def _refused(access: Access, what: str, status: int, answer: Mapping[str, Any]) -> GrafanaError:
+def _refused(access: GrafanaAccess, what: str, status: int, answer: Mapping[str, Any]) -> GrafanaError:
     url = access.url.rstrip("/")
     option = f"--token-file {access.token_file}"
     told_by_it, word = said(answer.get("message", "") or ""), str(answer.get("status", ""))

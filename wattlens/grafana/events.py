@@ -22,7 +22,7 @@ _SAME: Final = ("cluster", "node", "workload", "policy", "action", "setting", "o
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class PlannedAnnotation:
     """An annotation that ought to be there.
 
     Args:
@@ -48,7 +48,7 @@ class Event:
         return [TAG, *self.tags, self.id_tag]
 
 
-def dvfs_events(actions: Iterable[Mapping[str, Any]]) -> list[Event]:
+def dvfs_events(actions: Iterable[Mapping[str, Any]]) -> list[PlannedAnnotation]:
     """Actions of the ledger as events, in order of time.
 
     What one policy did in one second to several devices of one workload on one node is one event.
@@ -60,14 +60,14 @@ def dvfs_events(actions: Iterable[Mapping[str, Any]]) -> list[Event]:
     return sorted((_dvfs_event(key, of) for key, of in groups.items()), key=lambda each: (each.begin_ms, each.id))
 
 
-def report_event(label: str, edition: int, sha256: str, start_ns: int, end_ns: int) -> Event:
+def report_event(label: str, edition: int, sha256: str, start_ns: int, end_ns: int) -> PlannedAnnotation:
     """An edition of the report, over the period that it covers; `edition` counts from 0, and people from 1."""
     text = f"Report {html.escape(label)}, edition {edition + 1} (facts {sha256[:12]})"
     tags = ("report", _tag(f"period:{label}"), f"edition:{edition + 1}")
-    return Event(_id("report", sha256), start_ns // 1_000_000, end_ns // 1_000_000, tags, text)
+    return PlannedAnnotation(_id("report", sha256), start_ns // 1_000_000, end_ns // 1_000_000, tags, text)
 
 
-def _dvfs_event(key: tuple[Any, ...], of: list[Mapping[str, Any]]) -> Event:
+def _dvfs_event(key: tuple[Any, ...], of: list[Mapping[str, Any]]) -> PlannedAnnotation:
     first = of[0]
     devices = sorted({str(each["device"]) for each in of})
     where = ", ".join(devices[:_SHOWN]) + (f" and {len(devices) - _SHOWN} more" if len(devices) > _SHOWN else "")
@@ -78,7 +78,7 @@ def _dvfs_event(key: tuple[Any, ...], of: list[Mapping[str, Any]]) -> Event:
     if first["simulated"]:
         tags.append("simulated")
     at_ms = min(int(each["t_ns"]) for each in of) // 1_000_000
-    return Event(_id("dvfs", *map(str, key)), at_ms, at_ms, tuple(tags), html.escape(said))
+    return PlannedAnnotation(_id("dvfs", *map(str, key)), at_ms, at_ms, tuple(tags), html.escape(said))
 
 
 def _setting(text: str) -> str:

@@ -15,7 +15,7 @@ _UID: Final = re.compile(r"[A-Za-z0-9_-]{1,40}")
 
 
 @dataclass(slots=True)
-class Pulled:
+class PullResult:
     """What was brought: files that were written, and those that had that content before."""
 
     written: list[Path] = field(default_factory=list)
@@ -23,7 +23,7 @@ class Pulled:
     notes: list[str] = field(default_factory=list)
 
 
-def pull(found: Survey, folder: Path, *, everything: bool, replace: bool) -> Pulled:
+def pull(found: Survey, folder: Path, *, everything: bool, replace: bool) -> PullResult:
     """Write what differs from what is built, and dashboards that people made in the folder.
 
     Dashboards have the form of the built files, so that a comparison of both shows what was edited and nothing else.
@@ -38,7 +38,7 @@ def pull(found: Survey, folder: Path, *, everything: bool, replace: bool) -> Pul
         UsageError: a file is there already with other content, and `replace` is not said; nothing is written.
         OSError: a file cannot be written.
     """
-    pulled = Pulled()
+    pulled = PullResult()
     wanted: dict[Path, str] = {}
     states = {(each.kind, each.uid): each for each in found.changes}
     for uid, board in sorted(found.boards.items()):
@@ -64,7 +64,7 @@ def pull(found: Survey, folder: Path, *, everything: bool, replace: bool) -> Pul
     return pulled
 
 
-def _take(uid: str, body: str, folder: Path, wanted: dict[Path, str], pulled: Pulled) -> None:
+def _take(uid: str, body: str, folder: Path, wanted: dict[Path, str], pulled: PullResult) -> None:
     """A uid becomes a file's name, and a server is not believed."""
     if not _UID.fullmatch(uid):
         pulled.notes.append(f"{uid[:60]!r} is no uid that Grafana gives, and is left out")

@@ -8,10 +8,10 @@ import wattlens
 from dashboards.push.alert_rules import normal, same
 from dashboards.push.content import content, digest, message
 from dashboards.push.difference import differences
-from dashboards.push.plan import Change
+from dashboards.push.plan import ObjectChange
 from wattlens.grafana.client import Grafana
 from wattlens.grafana.connection import GrafanaError
-from wattlens.grafana.survey import Progress, Survey, Wanted, survey
+from wattlens.grafana.survey import Progress, PushRequest, Survey, survey
 
 Edits = Literal["stop", "overwrite", "keep"]
 """What becomes of objects that somebody edited: nothing at all is written; they are written over; they alone stay."""
@@ -19,7 +19,7 @@ _FAST: Final = "was saved in Grafana while this ran, and is left as it is; push 
 
 
 @dataclass(slots=True)
-class Outcome:
+class PushResult:
     """What a push did.
 
     Args:
@@ -30,16 +30,16 @@ class Outcome:
     """
 
     survey: Survey
-    changes: list[Change]
+    changes: list[ObjectChange]
     written: list[tuple[str, str]] = field(default_factory=list)
-    refused: list[Change] = field(default_factory=list)
+    refused: list[ObjectChange] = field(default_factory=list)
     stopped: bool = False
     notes: list[str] = field(default_factory=list)
 
 
 def push(
-    grafana: Grafana, wanted: Wanted, edits: Edits = "stop", *, dry: bool = False, progress: Progress | None = None
-) -> Outcome:
+    grafana: Grafana, wanted: PushRequest, edits: Edits = "stop", *, dry: bool = False, progress: Progress | None = None
+) -> PushResult:
     """Look, and then write what differs.
 
     Raises:
@@ -48,7 +48,7 @@ def push(
     """
     quiet: Progress = progress or (lambda _done, _all: None)
     found = survey(grafana, wanted, quiet)
-    outcome = Outcome(found, found.changes, notes=list(found.notes))
+    outcome = PushResult(found, found.changes, notes=list(found.notes))
     locked = [each for each in found.changes if each.state == "locked"]
     edited = [each for each in found.changes if each.state == "edited"]
     outcome.refused = [*locked, *(edited if edits == "stop" else [])]
@@ -76,7 +76,7 @@ def push(
     return outcome
 
 
-def _write(grafana: Grafana, wanted: Wanted, found: Survey, change: Change, outcome: Outcome) -> None:
+def _write(grafana: Grafana, wanted: PushRequest, found: Survey, change: ObjectChange, outcome: PushResult) -> None:
     match change.kind:
         case "folder":
             grafana.create_folder(change.title, change.uid)
@@ -96,7 +96,7 @@ def _write(grafana: Grafana, wanted: Wanted, found: Survey, change: Change, outc
             outcome.notes += _otherwise(built, stored)
 
 
-def _write_source(grafana: Grafana, wanted: Wanted, found: Survey) -> None:
+def _write_source(grafana: Grafana, wanted: PushRequest, found: Survey) -> None:
     if found.source is None:
         source = {"uid": wanted.source_uid, "name": wanted.source_name, "type": "prometheus", "access": "proxy"}
         grafana.create_source({**source, "url": wanted.prometheus_url, "jsonData": {"httpMethod": "POST"}})
@@ -112,7 +112,7 @@ def _otherwise(built: dict[str, Any], stored: dict[str, Any]) -> Iterable[str]:
         yield f"this Grafana stores alert rule {built['uid']} otherwise than sent ({first}); the next push calls it edited"
 
 
-def _late(change: Change, error: GrafanaError) -> Change | None:
+def _late(change: ObjectChange, error: GrafanaError) -> ObjectChange | None:
     """What it is then, if Grafana says that it is not what it was a moment ago; None: another error."""
     if error.status == 412 and error.word == "version-mismatch":
         return replace(change, state="edited", reason=_FAST)

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from dashboards.push.alert_rules import STAMP, rule
 from dashboards.push.content import read_mark
-from dashboards.push.plan import Change, FoundBoard, plan_board, plan_rule, plan_source
+from dashboards.push.plan import GrafanaDashboard, ObjectChange, plan_board, plan_rule, plan_source
 from dashboards.rules.alerts import Alert
 from energy_agent.core.errors import WattlensError
 from wattlens.grafana.client import Grafana
@@ -20,7 +20,7 @@ Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class PushRequest:
     """What a push is to bring about.
 
     Args:
@@ -63,8 +63,8 @@ class Survey:
     version: str
     folder_uid: str
     folder_title: str
-    changes: list[Change] = field(default_factory=list)
-    boards: dict[str, FoundBoard] = field(default_factory=dict)
+    changes: list[ObjectChange] = field(default_factory=list)
+    boards: dict[str, GrafanaDashboard] = field(default_factory=dict)
     rules: dict[str, dict[str, Any]] = field(default_factory=dict)
     built_rules: dict[str, dict[str, Any]] = field(default_factory=dict)
     source: dict[str, Any] | None = None
@@ -72,7 +72,7 @@ class Survey:
     notes: list[str] = field(default_factory=list)
 
 
-def survey(grafana: Grafana, wanted: Wanted, progress: Progress = lambda _done, _all: None) -> Survey:
+def survey(grafana: Grafana, wanted: PushRequest, progress: Progress = lambda _done, _all: None) -> Survey:
     """Look at everything that a push would touch.
 
     Raises:
@@ -84,7 +84,7 @@ def survey(grafana: Grafana, wanted: Wanted, progress: Progress = lambda _done, 
     uid = str(folder["uid"]) if folder else folder_uid(wanted.folder)
     found = Survey(version, uid, said(folder["title"]) if folder else wanted.folder)
     if folder is None:
-        found.changes.append(Change("folder", uid, wanted.folder, "create"))
+        found.changes.append(ObjectChange("folder", uid, wanted.folder, "create"))
     elif found.folder_title != wanted.folder:
         found.notes.append(f"the folder {wanted.folder} ({uid}) is called {found.folder_title} in Grafana, and keeps that name")
     if wanted.alerts is not None or wanted.prometheus_url is not None:
@@ -108,19 +108,19 @@ def folder_uid(title: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")[:UID_LIMIT] or "wattlens"
 
 
-def found_board(grafana: Grafana, uid: str) -> FoundBoard | None:
+def found_board(grafana: Grafana, uid: str) -> GrafanaDashboard | None:
     """A dashboard as it is in Grafana, with what its history says of it."""
     try:
         full = grafana.dashboard(uid)
     except GrafanaError as error:
         if error.status == _NOT_ACCEPTABLE:
-            return FoundBoard({}, 0, "", "", newer=True)
+            return GrafanaDashboard({}, 0, "", "", newer=True)
         raise
     if full is None:
         return None
     board, meta = full["dashboard"], full["meta"]
     version = meta.get("version", board.get("version", 0))
-    return FoundBoard(
+    return GrafanaDashboard(
         board,
         version if isinstance(version, int) else 0,
         str(meta.get("folderUid") or ""),
@@ -142,7 +142,7 @@ def _folder(grafana: Grafana, title: str) -> dict[str, Any] | None:
     return named[0] if named else None
 
 
-def _look_at_source(grafana: Grafana, wanted: Wanted, found: Survey) -> None:
+def _look_at_source(grafana: Grafana, wanted: PushRequest, found: Survey) -> None:
     found.source = grafana.source(wanted.source_uid)
     try:
         change = plan_source(wanted.source_uid, wanted.source_name, wanted.prometheus_url, found.source)
@@ -153,7 +153,7 @@ def _look_at_source(grafana: Grafana, wanted: Wanted, found: Survey) -> None:
     found.changes.append(change)
 
 
-def _look_at_rules(grafana: Grafana, wanted: Wanted, found: Survey) -> None:
+def _look_at_rules(grafana: Grafana, wanted: PushRequest, found: Survey) -> None:
     assert wanted.alerts is not None
     there = {str(each.get("uid")): each for each in grafana.rules()}
     for alert in wanted.alerts:
@@ -168,7 +168,7 @@ def _look_at_rules(grafana: Grafana, wanted: Wanted, found: Survey) -> None:
             found.notes.append(f"alert rule {uid} is no longer built; delete it in Grafana if nobody needs it")
 
 
-def _look_at_theirs(grafana: Grafana, wanted: Wanted, found: Survey) -> None:
+def _look_at_theirs(grafana: Grafana, wanted: PushRequest, found: Survey) -> None:
     others = sorted({*grafana.dashboards_in(found.folder_uid)} - {*wanted.boards})
     if len(others) > OTHERS_MAX:
         found.notes.append(f"the folder has {len(others)} dashboards that are not built here; {OTHERS_MAX} are looked at")

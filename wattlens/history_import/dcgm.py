@@ -14,8 +14,8 @@ from energy_agent.ledger.history_import.samples import Reading, Terms, joined, p
 from energy_agent.ledger.history_import.segments import mark
 from energy_agent.ledger.journal.book import Batch
 from energy_agent.ledger.rows.kinds import PPM, DeviceFacts
-from wattlens.history_import.request import NodeHistory, Request, identity, node_name
-from wattlens.prometheus.history import History, number, selector
+from wattlens.history_import.request import ImportRequest, NodeHistory, identity, node_name
+from wattlens.prometheus.history import PrometheusHistory, number, selector
 
 AGE_NS = 30 * NS_PER_S
 """dcgm-exporter asks DCGM every 30 s unless it was told otherwise."""
@@ -30,7 +30,7 @@ class DcgmFleet:
 
     METRICS = (dcgm.ENERGY, dcgm.POWER)
 
-    def __init__(self, request: Request, history: History) -> None:
+    def __init__(self, request: ImportRequest, history: PrometheusHistory) -> None:
         self._request, self._history = request, history
         self._selectors: dict[str, list[Matchers]] = {}
 
@@ -65,8 +65,8 @@ class DcgmFleet:
 class DcgmNode:
     """One node's boards."""
 
-    request: Request
-    history: History
+    request: ImportRequest
+    history: PrometheusHistory
     node: str
     selectors: list[Matchers]
     seen: Counter[str] = field(default_factory=Counter)

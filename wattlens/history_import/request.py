@@ -14,7 +14,7 @@ from energy_agent.ledger.journal.book import Batch
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class ImportRequest:
     """What to import.
 
     Args:
@@ -73,7 +73,7 @@ class NodeHistory(Protocol):
         ...
 
 
-class Fleet(Protocol):
+class ExporterFleet(Protocol):
     """All nodes that a Prometheus knows of one kind of exporter."""
 
     def nodes(self) -> list[str]:

@@ -11,9 +11,9 @@ from energy_agent.core.units import NS_PER_S
 from energy_agent.ledger.history_import.segments import NodeTarget, Target, Written
 from energy_agent.ledger.segments.segment import Signer
 from wattlens.history_import.dcgm import DcgmFleet
-from wattlens.history_import.request import Fleet, NodeHistory, Request
+from wattlens.history_import.request import ExporterFleet, ImportRequest, NodeHistory
 from wattlens.history_import.wattlens import WattlensFleet
-from wattlens.prometheus.history import History, selector
+from wattlens.prometheus.history import PrometheusHistory, selector
 
 _DAY_NS: Final = 86_400 * NS_PER_S
 _OLDEST_DAYS: Final = 3_650
@@ -21,7 +21,7 @@ Progress = Callable[[str, int, int], None]
 
 
 @dataclass
-class Result:
+class ImportResult:
     """What was imported, or would be."""
 
     nodes: list[Written] = field(default_factory=list)
@@ -30,14 +30,14 @@ class Result:
 
 
 def run(
-    request: Request,
-    history: History,
+    request: ImportRequest,
+    history: PrometheusHistory,
     output: Path,
     *,
     dry: bool = False,
     signer: Signer | None = None,
     progress: Progress | None = None,
-) -> Result:
+) -> ImportResult:
     """Import; with a signer its segments are signed.
 
     Raises:
@@ -55,7 +55,7 @@ def run(
             f"{history.access.url}: has {what} of {request.origin} in this time" + (f"; it has {known}" if known else "")
         )
     target = Target(output, request.start_ns, request.end_ns, dry=dry, signer=signer)
-    result = Result()
+    result = ImportResult()
     try:
         for number, name in enumerate(names):
             node = fleet.open(name)
@@ -78,7 +78,7 @@ def _tell(progress: Progress | None, what: str, done: int, total: int) -> None:
         progress(what, done, total)
 
 
-def _node(request: Request, node: NodeHistory, chain: NodeTarget, progress: Callable[[int, int], None]) -> None:
+def _node(request: ImportRequest, node: NodeHistory, chain: NodeTarget, progress: Callable[[int, int], None]) -> None:
     windows = request.windows()
     sealed_ns = request.start_ns
     for number, (start_ns, end_ns) in enumerate(windows):
@@ -92,7 +92,7 @@ def _node(request: Request, node: NodeHistory, chain: NodeTarget, progress: Call
     chain.seal(None)
 
 
-def first_day_ns(origin: str, history: History, match: Mapping[str, str], end_ns: int) -> int:
+def first_day_ns(origin: str, history: PrometheusHistory, match: Mapping[str, str], end_ns: int) -> int:
     """UTC ns of the first day of which the service has series: exact to a day, or to the service's block of data.
 
     Raises:
@@ -114,7 +114,7 @@ def first_day_ns(origin: str, history: History, match: Mapping[str, str], end_ns
     return without * _DAY_NS
 
 
-def _fleet(request: Request, history: History) -> Fleet:
+def _fleet(request: ImportRequest, history: PrometheusHistory) -> ExporterFleet:
     return _fleet_type(request.origin)(request, history)
 
 

@@ -15,8 +15,8 @@ from energy_agent.ledger.history_import.segments import mark
 from energy_agent.ledger.history_import.wattlens import PREFIX, SCALE, TOTALS, Key, Page, PageAccount, key_of
 from energy_agent.ledger.journal.book import Batch
 from energy_agent.ledger.rows.kinds import PPM, DeviceFacts
-from wattlens.history_import.request import NodeHistory, Request, identity, node_name
-from wattlens.prometheus.history import History, Labels, number, selector
+from wattlens.history_import.request import ImportRequest, NodeHistory, identity, node_name
+from wattlens.prometheus.history import Labels, PrometheusHistory, number, selector
 
 AGE_NS: Final = 2_500 * NS_PER_MS
 """A page shows the last second's commit, and a scrape may take a second or more."""
@@ -38,7 +38,7 @@ class WattlensFleet:
 
     METRICS = (INFO,)
 
-    def __init__(self, request: Request, history: History) -> None:
+    def __init__(self, request: ImportRequest, history: PrometheusHistory) -> None:
         self._request, self._history = request, history
         self._info: dict[str, list[Labels]] = {}
 
@@ -63,8 +63,8 @@ class WattlensFleet:
 class WattlensNode:
     """One node's pages. `info` are the label sets of its `wattlens_node_info`."""
 
-    request: Request
-    history: History
+    request: ImportRequest
+    history: PrometheusHistory
     node: str
     info: list[Labels]
     seen: Counter[str] = field(default_factory=Counter)

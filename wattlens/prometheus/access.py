@@ -10,7 +10,7 @@ from energy_agent.runtime.secret_file import read_secret
 
 
 @dataclass(frozen=True, slots=True)
-class Access:
+class PrometheusAccess:
     """How the service is reached. Secrets are in files, which are read anew for each request.
 
     Raises:

@@ -19,7 +19,7 @@ from energy_agent.core.errors import UsageError, WattlensError
 from energy_agent.core.units import NS_PER_MS, NS_PER_S
 from energy_agent.runtime.http import HttpClient, HttpError, HttpResponse, HttpTooLargeError
 from energy_agent.runtime.tls import TlsFiles
-from wattlens.prometheus.access import Access
+from wattlens.prometheus.access import PrometheusAccess
 
 SAMPLES_MAX: Final = 15_000
 """Samples asked for at once: some 40 bytes each, so that an answer stays within what is read of one."""
@@ -43,7 +43,7 @@ class TooMuchError(WattlensError):
 
 
 @dataclass(frozen=True, slots=True)
-class Series:
+class PrometheusSeries:
     """Samples of one series in order of time."""
 
     labels: Labels
@@ -66,10 +66,10 @@ def selector(name: str, matchers: Mapping[str, str], pattern: str = "") -> str:
 
 
 @dataclass
-class History:
+class PrometheusHistory:
     """Samples of the past. `requests` counts what was asked."""
 
-    access: Access
+    access: PrometheusAccess
     samples_max: int = SAMPLES_MAX
     pause: Callable[[float], None] = time.sleep
     requests: int = 0
@@ -79,7 +79,7 @@ class History:
     def __post_init__(self) -> None:
         self._http = HttpClient(self.access.url, self.access.timeout_s, TlsFiles(self.access.ca_file), "--ca-file")
 
-    def samples(self, names: Sequence[str], matchers: Mapping[str, str], start_ns: int, end_ns: int) -> list[Series]:
+    def samples(self, names: Sequence[str], matchers: Mapping[str, str], start_ns: int, end_ns: int) -> list[PrometheusSeries]:
         """Every raw sample of [start_ns, end_ns] of metrics with these names and labels, series by series.
 
         Raises:
@@ -97,7 +97,7 @@ class History:
         found: dict[tuple[tuple[str, str], ...], list[Sample]] = {}
         for begin in range(start_ns, end_ns, step):
             self._collect(select, begin, min(begin + step, end_ns), found)
-        return [Series(dict(key), tuple(samples)) for key, samples in sorted(found.items())]
+        return [PrometheusSeries(dict(key), tuple(samples)) for key, samples in sorted(found.items())]
 
     def count(self, names: Sequence[str], matchers: Mapping[str, str], start_ns: int, end_ns: int) -> int:
         """How many samples a range holds. Each name is counted apart: a count has no name, and must not be there twice."""

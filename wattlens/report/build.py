@@ -18,8 +18,8 @@ from energy_agent.runtime.clock import RealClock
 from reports.audit.bridge import bridge
 from reports.audit.edition import edition, read_edition
 from reports.audit.manifest import Argument, Manifest
-from reports.figures.evidence import Checked
-from reports.figures.facts import Facts, Restated, build_facts
+from reports.figures.evidence import PrometheusEnergy
+from reports.figures.facts import Facts, RestatedTotal, build_facts
 from reports.figures.facts_json import facts_json
 from reports.figures.gather import gather
 from reports.figures.measures import all_figures
@@ -27,8 +27,8 @@ from reports.inputs import LEAST_COVERAGE, Organisation, SiteInputs
 from reports.ledger.days import DAY_NS, find_days
 from reports.ledger.reading import windows_of
 from reports.ledger.scratch import SITE, compacted
-from reports.ledger.sums import Window
-from reports.period import Asked, from_instants
+from reports.ledger.sums import SiteWindow
+from reports.period import PeriodRequest, from_instants
 from wattlens import __version__
 from wattlens.report.inputs.org import load_organisation
 
@@ -53,15 +53,15 @@ class Options:
     """
 
     ledger: str
-    asked: Asked
+    asked: PeriodRequest
     org: Path | None = None
     country: str = ""
     as_of_ns: int = 0
     pinned: Mapping[tuple[str, str], int] | None = None
     edition: tuple[int, str | None] = (0, None)
-    restatement: tuple[Restated, ...] = ()
-    ask: Callable[[Mapping[str, Window]], Checked] | None = None
-    checked: Checked | None = None
+    restatement: tuple[RestatedTotal, ...] = ()
+    ask: Callable[[Mapping[str, SiteWindow]], PrometheusEnergy] | None = None
+    checked: PrometheusEnergy | None = None
 
     @property
     def command(self) -> dict[str, Argument]:
@@ -111,7 +111,7 @@ def asked(options: Options, facts: Facts) -> Options:
     figure = facts.figures["crosscheck.prometheus"]
     if options.ask is None:
         return options
-    told = Checked(figure.dims["joules"], int(figure.dims["series"]), figure.dims["query"], figure.reason or "")
+    told = PrometheusEnergy(figure.dims["joules"], int(figure.dims["series"]), figure.dims["query"], figure.reason or "")
     return replace(options, ask=None, checked=told)
 
 
@@ -140,7 +140,7 @@ def rebuild(manifest: Manifest, ledger: str, org: Path | None) -> bytes:
     pinned = {(day.site, day.day): day.statement for day in manifest.inputs.days.values()}
     options = Options(
         ledger=ledger,
-        asked=Asked(text("quarter"), text("from"), text("to")),
+        asked=PeriodRequest(text("quarter"), text("from"), text("to")),
         org=org,
         country=text("country") or "",
         as_of_ns=int(text("as_of_ns") or 0),
@@ -152,13 +152,13 @@ def rebuild(manifest: Manifest, ledger: str, org: Path | None) -> bytes:
     return facts_json(build(options))
 
 
-def _checked(text: str | None) -> Checked | None:
-    return None if text is None else Checked(**json.loads(text))
+def _checked(text: str | None) -> PrometheusEnergy | None:
+    return None if text is None else PrometheusEnergy(**json.loads(text))
 
 
-def _restatement(text: str | None) -> tuple[Restated, ...]:
+def _restatement(text: str | None) -> tuple[RestatedTotal, ...]:
     rows = [] if text is None else json.loads(text)
-    return tuple(Restated(**row | {"steps": tuple((kind, amount) for kind, amount in row["steps"])}) for row in rows)
+    return tuple(RestatedTotal(**row | {"steps": tuple((kind, amount) for kind, amount in row["steps"])}) for row in rows)
 
 
 def with_country(organisation: Organisation, names: Iterable[str], country: str, year: int) -> Organisation:

@@ -6,10 +6,10 @@ from typing import Final
 
 from energy_agent.core.errors import UsageError, WattlensError
 from energy_agent.core.units import NS_PER_H, NS_PER_S
-from reports.figures.evidence import Checked
-from reports.ledger.sums import Window
-from wattlens.prometheus.access import Access
-from wattlens.prometheus.history import History
+from reports.figures.evidence import PrometheusEnergy
+from reports.ledger.sums import SiteWindow
+from wattlens.prometheus.access import PrometheusAccess
+from wattlens.prometheus.history import PrometheusHistory
 
 SLICE_NS: Final = 6 * NS_PER_H
 QUERY: Final = "sum(max by (uuid, method) (increase(wattlens_gpu_energy_joules_total[{seconds}s])))"
@@ -17,7 +17,7 @@ QUERY: Final = "sum(max by (uuid, method) (increase(wattlens_gpu_energy_joules_t
 _SERIES: Final = "count(count by (uuid) (increase(wattlens_gpu_energy_joules_total[{seconds}s])))"
 
 
-def check(access: Access, windows: Mapping[str, Window], tell: Callable[[str], None]) -> Checked:
+def check(access: PrometheusAccess, windows: Mapping[str, SiteWindow], tell: Callable[[str], None]) -> PrometheusEnergy:
     """What its counters rose by. Where it does not answer, or sites' periods differ, which it cannot tell apart, the reason.
 
     Args:
@@ -34,15 +34,15 @@ def check(access: Access, windows: Mapping[str, Window], tell: Callable[[str], N
         raise
     except WattlensError as error:
         tell(f"{error}; the report is made without the comparison")
-        return Checked("0", 0, QUERY, "the Prometheus did not answer as one does")
+        return PrometheusEnergy("0", 0, QUERY, "the Prometheus did not answer as one does")
 
 
-def _asked(access: Access, windows: Mapping[str, Window]) -> Checked:
+def _asked(access: PrometheusAccess, windows: Mapping[str, SiteWindow]) -> PrometheusEnergy:
     periods = {(w.start_ns, w.end_ns) for w in windows.values()}
     if len(periods) != 1:
-        return Checked("0", 0, QUERY, "the sites' periods differ, and no label there tells sites apart")
+        return PrometheusEnergy("0", 0, QUERY, "the sites' periods differ, and no label there tells sites apart")
     start_ns, end_ns = periods.pop()
-    history = History(access)
+    history = PrometheusHistory(access)
     joules, series, at_ns = Decimal(0), 0, start_ns
     while at_ns < end_ns:
         until_ns = min(end_ns, at_ns + SLICE_NS)
@@ -52,5 +52,5 @@ def _asked(access: Access, windows: Mapping[str, Window]) -> Checked:
         series = max(series, *(int(value) for _, value in found)) if found else series
         at_ns = until_ns
     if not series:
-        return Checked("0", 0, QUERY, "the Prometheus has no series of wattlens_gpu_energy_joules_total in the period")
-    return Checked(format(joules, "f"), series, QUERY)
+        return PrometheusEnergy("0", 0, QUERY, "the Prometheus has no series of wattlens_gpu_energy_joules_total in the period")
+    return PrometheusEnergy(format(joules, "f"), series, QUERY)

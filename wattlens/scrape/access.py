@@ -23,7 +23,7 @@ from energy_agent.runtime.http import (
 )
 from energy_agent.runtime.secret_file import read_secret
 from energy_agent.runtime.tls import TlsFiles
-from wattlens.scrape.response import Page, parse
+from wattlens.scrape.response import MetricsResponse, parse
 
 MAX_PAGE_B = 16 << 20
 _PLAIN_ANSWERS = (
@@ -37,7 +37,7 @@ _PLAIN_ANSWERS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Access:
+class AgentAccess:
     """How an agent's page is reached. The files hold secrets, which so never stand on a command line."""
 
     url: str
@@ -164,14 +164,14 @@ class AgentStatusError(HttpError):
         self.response = response
 
 
-def read_page(url: str, t_s: float, within_s: float = 10.0) -> Page:
+def read_page(url: str, t_s: float, within_s: float = 10.0) -> MetricsResponse:
     """Read the page of our own agent. On a busy machine it may take seconds.
 
     Raises:
         HttpError: nobody answers.
         ValueError: what answers is no page.
     """
-    return parse(Access(url).opener()(within_s).decode(), t_s)
+    return parse(AgentAccess(url).opener()(within_s).decode(), t_s)
 
 
 def _why(error: Exception, otherwise: str) -> str:

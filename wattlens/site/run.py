@@ -35,7 +35,7 @@ from energy_agent.site.windows import Stated
 from energy_agent.web.access import Access
 from energy_agent.web.server import Server
 from wattlens.agent.reload import FileWatch
-from wattlens.agent.run import owned, simulated_environ, split_listen
+from wattlens.agent.run import StateFolderOwner, simulated_environ, split_listen
 from wattlens.agent.systemd import EndSignals, Service
 from wattlens.site.pue.carbon import GRID_FOLDER
 
@@ -65,7 +65,7 @@ def run_site(options: SiteOptions) -> int:
             raise
         config, raw, wrong = last_good.load(read_file, partial(_parse, options, without_web=True))
     with ExitStack() as stack:
-        stack.enter_context(owned(options.state, "site process", simulated=options.simulate is not None))
+        stack.enter_context(StateFolderOwner(options.state, "site process", simulated=options.simulate is not None))
         site = build_site(config, options)
         address, port = split_listen(options.listen or config.web.listen)
         access = Access(_web(config, options), may_wait=last_good.exists())

@@ -26,7 +26,7 @@ _Key = str | tuple[str, str] | frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
-class Ranks:
+class JobRanks:
     """A training job's ranks as one workload's processes report them.
 
     Args:
@@ -45,7 +45,7 @@ class Ranks:
 
 
 @dataclass(frozen=True, slots=True)
-class Steered:
+class SteeringGroup:
     """A group as this node has it.
 
     Args:
@@ -80,10 +80,10 @@ class Steered:
         return self.fault or self.exempt
 
 
-def named(groups: Sequence[DvfsGroup], snapshot: Snapshot) -> list[Steered]:
+def named(groups: Sequence[DvfsGroup], snapshot: Snapshot) -> list[SteeringGroup]:
     """The groups of the configuration. While no GPU is known, as at start, no group has one, and no reason either."""
     if not snapshot.devices:
-        return [Steered(group.name, (), configured=group) for group in groups]
+        return [SteeringGroup(group.name, (), configured=group) for group in groups]
     silent = {h.device.removeprefix("index ") for h in snapshot.health if h.device.startswith("index ")}
     owners = owners_of(snapshot)
     owner: dict[str, str] = {}
@@ -106,7 +106,7 @@ def named(groups: Sequence[DvfsGroup], snapshot: Snapshot) -> list[Steered]:
         sharers = users if len(users) > 1 or (own and users and users != own) else ()
         same = _of_one_owner(users, owners)
         found.append(
-            Steered(
+            SteeringGroup(
                 group.name,
                 tuple(views),
                 fault,
@@ -123,8 +123,8 @@ def named(groups: Sequence[DvfsGroup], snapshot: Snapshot) -> list[Steered]:
 
 
 def automatic(
-    snapshot: Snapshot, taken: frozenset[str], ranks: Mapping[str, Ranks], reserved: Iterable[str] = ()
-) -> list[Steered]:
+    snapshot: Snapshot, taken: frozenset[str], ranks: Mapping[str, JobRanks], reserved: Iterable[str] = ()
+) -> list[SteeringGroup]:
     """The groups of all GPUs in use that no named group has.
 
     Args:
@@ -155,7 +155,7 @@ def automatic(
         far = [_far([ranks[w] for w in ranks if jobs.get(w, w) == jobs.get(user, user)]) for user in workloads]
         same = _of_one_owner(workloads, owners)
         found.append(
-            Steered(
+            SteeringGroup(
                 name,
                 tuple(views),
                 exempt=_in_mig_mode(views) or _of_unknown_users(workloads) or next(filter(None, far), ""),
@@ -196,7 +196,7 @@ def _of_unknown_users(workloads: Iterable[str]) -> str:
     return "not steered: processes use it that are too many to distinguish" if any(map(is_shared, workloads)) else ""
 
 
-def _far(jobs: Sequence[Ranks]) -> str:
+def _far(jobs: Sequence[JobRanks]) -> str:
     """A job whose other ranks are on other nodes: steering these alone would slow all."""
     if not all(job.settled for job in jobs):
         return _UNSETTLED

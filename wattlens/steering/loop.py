@@ -24,9 +24,9 @@ from energy_agent.runtime.threads import start_thread
 from energy_agent.tokens.poller import TokenPoller
 from wattlens.steering.actuator_history import ActuatorRows
 from wattlens.steering.build import make_governor
-from wattlens.steering.groups import Steered
+from wattlens.steering.groups import SteeringGroup
 from wattlens.steering.observer import Observer, describe
-from wattlens.steering.requests import Asks
+from wattlens.steering.requests import SteeringRequests
 from wattlens.steering.status import told, with_exempt
 
 log = logging.getLogger("wattlens.dvfs")
@@ -54,7 +54,7 @@ class Steering:
         handed over last.
         """
         self._clock = clock
-        self.asks = Asks(clock)
+        self.asks = SteeringRequests(clock)
         self._observer = Observer(config, clock, self.asks, tokens, training, node_note)
         self._governor: Governor = make_governor(config, clock, states)
         socket = config.actuator or default_socket()
@@ -66,7 +66,7 @@ class Steering:
         self._states: dict[str, str] = {}  # that changed
         self._views: tuple[DvfsDevice, ...] = ()
         self._users: Mapping[str, tuple[str, ...]] = {}  # of each device, when the views were made
-        self._groups: tuple[Steered, ...] = ()
+        self._groups: tuple[SteeringGroup, ...] = ()
         self._notes: Mapping[str, str] = {}  # what is wrong with annotations, by workload
         self._failures: dict[str, str] = {}  # of groups, and of the whole under ""
         self._round_ns = clock.boot_ns()  # when the last round ended

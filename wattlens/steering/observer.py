@@ -13,8 +13,8 @@ from energy_agent.core.snapshot import Snapshot
 from energy_agent.owners.kubernetes.node_annotation import NodeNote
 from energy_agent.tokens.poller import TokenPoller
 from wattlens.steering.change_limit import MINUTE_NS, ChangeLimit
-from wattlens.steering.groups import OTHERS, Ranks, Steered, automatic, named
-from wattlens.steering.requests import Asks
+from wattlens.steering.groups import OTHERS, JobRanks, SteeringGroup, automatic, named
+from wattlens.steering.requests import SteeringRequests
 from wattlens.steering.terms import annotated, merge_workloads, terms_of
 from wattlens.steering.view import device_observation, progress_of, ranks_of
 
@@ -28,7 +28,7 @@ class Observer:
         self,
         config: Dvfs,
         clock: Clock,
-        asks: Asks,
+        asks: SteeringRequests,
         tokens: TokenPoller,
         training: TrainingIntake | None = None,
         node_note: NodeNote | None = None,
@@ -38,7 +38,7 @@ class Observer:
         self._wrong_note = ""
         self._jobs = ChangeLimit[tuple[str, int]]()
         self._logged: dict[str, tuple[int, str]] = {}  # when which reason was logged, by what it is of
-        self.groups: tuple[Steered, ...] = ()
+        self.groups: tuple[SteeringGroup, ...] = ()
         """All groups of the last snapshot that has any GPU of theirs."""
         self.notes: Mapping[str, str] = {}
         """What is wrong with annotations, by workload."""
@@ -76,7 +76,7 @@ class Observer:
         return observations
 
     def _one(
-        self, group: Steered, facts: Mapping[str, Mapping[str, str]], wrong: dict[str, str]
+        self, group: SteeringGroup, facts: Mapping[str, Mapping[str, str]], wrong: dict[str, str]
     ) -> tuple[Observation | None, str]:
         """What is seen of a group, or why it is not steered."""
         if group.reason or not group.devices:
@@ -108,7 +108,9 @@ class Observer:
             "",
         )
 
-    def _terms(self, group: Steered, facts: Mapping[str, Mapping[str, str]], wrong: dict[str, str]) -> SteeringSettings | None:
+    def _terms(
+        self, group: SteeringGroup, facts: Mapping[str, Mapping[str, str]], wrong: dict[str, str]
+    ) -> SteeringSettings | None:
         """The terms of a group; None where several owners name different policies."""
         own = [] if group.configured is None else [group.configured]
         note = [annotated(text)] if (text := self._note()) else []
@@ -127,7 +129,7 @@ class Observer:
         rest = (view for view in snapshot.devices if view.info.uuid not in steered)
         return Observation(OTHERS, now_ns, tuple(device_observation(view, now_ns) for view in rest))
 
-    def _ranks(self, workload: str) -> Ranks | None:
+    def _ranks(self, workload: str) -> JobRanks | None:
         """The training job of a workload, which is on its own while it names other jobs too often."""
         ask = self._asks.of(workload)
         ranks = ranks_of(self._training, workload, ask is not None and (ask.lead or ask.setting is not None))
@@ -153,7 +155,7 @@ class Observer:
         self._wrong_note = ""
         return text
 
-    def _tell(self, groups: Sequence[Steered], wrong: Mapping[str, str]) -> None:
+    def _tell(self, groups: Sequence[SteeringGroup], wrong: Mapping[str, str]) -> None:
         """Remember why groups are not steered, and log what changed: a line a minute for each at most."""
         self.groups, self.notes = tuple(groups), dict(wrong)
         reasons = {f"group {group.name}": (group.reason, bool(group.fault)) for group in groups}

@@ -25,7 +25,7 @@ class _Body(Section, strict=True):
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class SteeringRequest:
     """One request: a setting, or that the workload's job is led from here."""
 
     setting: Setting | None
@@ -34,13 +34,13 @@ class Ask:
     place: str = ""
 
 
-class Asks:
+class SteeringRequests:
     """Filled by the socket's threads, read by the governor's."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        self._by_workload: dict[str, Ask] = {}
+        self._by_workload: dict[str, SteeringRequest] = {}
 
     def take(self, workload: str, body: object, place: str = "") -> None:
         """Take a request; `place` names who shares its places on the socket, so that nobody takes those of others.
@@ -65,7 +65,9 @@ class Asks:
                     raise UsageError(f"{_OF_PLACE_MAX} workloads of {place or 'this node'} request settings already")
                 if len(self._by_workload) >= _WORKLOADS_MAX:
                     raise UsageError(f"{_WORKLOADS_MAX} workloads request settings already")
-            self._by_workload[workload] = Ask(None if setting == Setting() else setting, request.lead, until_ns, place)
+            self._by_workload[workload] = SteeringRequest(
+                None if setting == Setting() else setting, request.lead, until_ns, place
+            )
 
     def common(self, workloads: Iterable[str]) -> Setting | None:
         """The setting that these workloads request together: of each knob the highest. None while one of them requests none."""
@@ -75,7 +77,7 @@ class Asks:
             return None
         return Setting(_highest(s.sm_clock_max_mhz for s in settings), _highest(s.power_limit_mw for s in settings))
 
-    def of(self, workload: str) -> Ask | None:
+    def of(self, workload: str) -> SteeringRequest | None:
         """The request of a workload that holds now."""
         with self._lock:
             ask = self._by_workload.get(workload)

@@ -7,13 +7,13 @@ from dvfs.types import Mode
 from energy_agent.core.snapshot import DvfsDevice
 from energy_agent.core.units import HZ_PER_MHZ, UJ_PER_J
 from energy_agent.owners.lone_processes import is_shared
-from wattlens.steering.groups import OTHERS, Steered
-from wattlens.steering.requests import Ask
+from wattlens.steering.groups import OTHERS, SteeringGroup
+from wattlens.steering.requests import SteeringRequest
 
 _UNITS = {"sm_clock_max_hertz": ("sm_clock_max_mhz", HZ_PER_MHZ), "power_limit_milliwatts": ("power_limit_w", 1000)}
 
 
-def with_exempt(views: Sequence[DvfsDevice], groups: Sequence[Steered]) -> tuple[DvfsDevice, ...]:
+def with_exempt(views: Sequence[DvfsDevice], groups: Sequence[SteeringGroup]) -> tuple[DvfsDevice, ...]:
     """The views, and one of each device whose group is not steered by design, with the reason."""
     found = {view.device: view for view in views}
     for group in groups:
@@ -27,8 +27,8 @@ def told(
     workload: str,
     views: Sequence[DvfsDevice],
     users: Mapping[str, Sequence[str]],
-    groups: Sequence[Steered],
-    ask: Ask | None,
+    groups: Sequence[SteeringGroup],
+    ask: SteeringRequest | None,
 ) -> dict[str, object]:
     """The answer to GET /v1/dvfs, about devices that the workload uses itself.
 

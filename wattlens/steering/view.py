@@ -6,7 +6,7 @@ from energy_agent.core.ports import Clock
 from energy_agent.core.snapshot import DeviceView
 from energy_agent.core.training_report import TRAINING, is_local
 from energy_agent.tokens.poller import TokenPoller
-from wattlens.steering.groups import Ranks
+from wattlens.steering.groups import JobRanks
 
 _NS = 1_000_000_000
 
@@ -60,7 +60,7 @@ def progress_of(workload: str, tokens: TokenPoller, training: TrainingIntake | N
     return WorkCounters(lead.at_boot_ns, steps=report.steps.get(TRAINING, 0), step_end_ns=ended_ns, doing=report.doing)
 
 
-def ranks_of(training: TrainingIntake | None, workload: str, led: bool) -> Ranks | None:
+def ranks_of(training: TrainingIntake | None, workload: str, led: bool) -> JobRanks | None:
     """The training job of a workload; None where it reports none. `led`: its other nodes follow what is decided here."""
     if training is None:
         return None
@@ -69,4 +69,4 @@ def ranks_of(training: TrainingIntake | None, workload: str, led: bool) -> Ranks
         return None
     here = frozenset(each.report.rank for each in found)
     group = found[0].report.group
-    return Ranks("" if is_local(group) else group, max(each.report.world for each in found), here, led)
+    return JobRanks("" if is_local(group) else group, max(each.report.world for each in found), here, led)

@@ -7,11 +7,11 @@ from collections import deque
 from energy_agent.core.errors import UsageError, WattlensError
 from energy_agent.core.ports import Clock
 from energy_agent.runtime.http import HttpError
-from wattlens.scrape.access import Access
-from wattlens.scrape.response import Page, parse
+from wattlens.scrape.access import AgentAccess
+from wattlens.scrape.response import MetricsResponse, parse
 from wattlens.sweep.board import committed_ns
 from wattlens.sweep.hold import Hold
-from wattlens.sweep.target import Target, Wanted, target
+from wattlens.sweep.target import SweepTarget, TargetRequest, target
 from wattlens.sweep.work import Work, of_agent, spread_over_nodes
 
 TIMEOUT_S = 2.0
@@ -21,10 +21,10 @@ GONE_S = 30.0  # real time without any page, once there was one
 _APART = 3  # pages between which a workload must be seen to use energy
 
 
-class Finding:
+class TargetFinder:
     """Reads the page of one agent."""
 
-    def __init__(self, access: Access, clock: Clock, hold: Hold) -> None:
+    def __init__(self, access: AgentAccess, clock: Clock, hold: Hold) -> None:
         """Raises UsageError where the address or a file of credentials is none."""
         self._access, self._hold = access, hold
         self._fetch = access.opener()
@@ -36,7 +36,7 @@ class Finding:
         """Raise WattlensError where no agent answers at the address."""
         self.read(PATIENCE_S)
 
-    def read(self, timeout_s: float = TIMEOUT_S) -> Page | None:
+    def read(self, timeout_s: float = TIMEOUT_S) -> MetricsResponse | None:
         """The page; None where none comes now. Raises WattlensError where none has come for long."""
         try:
             page = parse(self._fetch(timeout_s).decode(), 0.0)
@@ -48,7 +48,7 @@ class Finding:
         self._read_s = time.monotonic()
         return page
 
-    def find(self, wanted: Wanted, named_work: Work | None, what: str | None, wait_s: float) -> tuple[Target, Work]:
+    def find(self, wanted: TargetRequest, named_work: Work | None, what: str | None, wait_s: float) -> tuple[SweepTarget, Work]:
         """The workload with its GPUs and the counter of its work; waits until both are there, `wait_s` of real time at most.
 
         Raises:
@@ -57,14 +57,14 @@ class Finding:
             UsageError: no time will help.
         """
         end_s, reason = time.monotonic() + wait_s, "the agent has not read its GPUs yet"
-        pages: deque[Page] = deque(maxlen=_APART)
+        pages: deque[MetricsResponse] = deque(maxlen=_APART)
         while True:
             page = self.read()
             if page is not None and (not pages or committed_ns(page) != committed_ns(pages[-1])):
                 pages.append(page)
             if page is not None and len(pages) == _APART:
                 found = target(pages[0], page, wanted, named_work=named_work is not None)
-                if isinstance(found, Target):
+                if isinstance(found, SweepTarget):
                     if why_not := spread_over_nodes(found.workloads):
                         raise UsageError(why_not)
                     work = named_work or of_agent(found.workloads, what, page)
@@ -77,7 +77,7 @@ class Finding:
             self._hold.pause(self.period_s)
 
 
-def _no_work(found: Target, work: Work | None, what: str | None) -> str:
+def _no_work(found: SweepTarget, work: Work | None, what: str | None) -> str:
     if work is not None:
         return f"no {work.what} can be read at the address that was given"
     return (

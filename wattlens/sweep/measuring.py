@@ -8,7 +8,7 @@ from dvfs.sweep.profile import Key, SettingInterval, SweepPlan
 from dvfs.sweep.reading import DeviceReading, Pace, Sample, bindings, pace, power_w
 from dvfs.types import Setting
 from energy_agent.core.ports import Clock
-from wattlens.scrape.response import Page
+from wattlens.scrape.response import MetricsResponse
 from wattlens.sweep.board import energy, shown, temperature_c
 from wattlens.sweep.hold import Hold
 from wattlens.sweep.work import Work
@@ -42,7 +42,7 @@ class Measuring:
         self,
         uuids: Sequence[str],
         work: Work,
-        read: Callable[[], Page | None],
+        read: Callable[[], MetricsResponse | None],
         hold: Hold,
         clock: Clock,
         plan: SweepPlan,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from dvfs.sweep.profile import Key, SweepPlan, SweepProfile, load
 from energy_agent.core.errors import UsageError
-from wattlens.sweep.target import Target
+from wattlens.sweep.target import SweepTarget
 
 _PROCESS = re.compile(r"process-(.*)-\d+-\d+")
 REPEATS, PRECISION_RATIO, SECONDS, SETTLE_S = 5, 0.01, 20.0, 5.0
@@ -48,7 +48,7 @@ def earlier(out: Path, resume: bool) -> SweepProfile | None:
     return found
 
 
-def named(target: Target, name: str, command: Sequence[str]) -> str:
+def named(target: SweepTarget, name: str, command: Sequence[str]) -> str:
     """What the profile calls the workload: the same for another run of the same, so without the number of a process."""
     if name or command:
         return (name or shlex.join(command))[:200]
@@ -57,7 +57,7 @@ def named(target: Target, name: str, command: Sequence[str]) -> str:
 
 
 def begun(
-    target: Target, name: str, work: str, keys: Sequence[Key], options: PlanOptions, seed: int, gain: float | None
+    target: SweepTarget, name: str, work: str, keys: Sequence[Key], options: PlanOptions, seed: int, gain: float | None
 ) -> SweepProfile:
     """A profile without a stretch yet. `keys` are what the actuator makes of the settings."""
     board = target.boards[0]
@@ -76,7 +76,9 @@ def begun(
     return replace(made, gain_uncertainty_ratio=gain)
 
 
-def continued(profile: SweepProfile, target: Target, name: str, work: str, options: PlanOptions, out: Path) -> SweepProfile:
+def continued(
+    profile: SweepProfile, target: SweepTarget, name: str, work: str, options: PlanOptions, out: Path
+) -> SweepProfile:
     """The profile to go on with, with more repeats or another precision where they are said.
 
     Raises:
@@ -112,5 +114,5 @@ def next_session(profile: SweepProfile) -> int:
     return 1 + max((stretch.session for stretch in profile.stretches), default=0)
 
 
-def _limit_w(target: Target) -> float:
+def _limit_w(target: SweepTarget) -> float:
     return target.boards[0].limit_w or 1.0

@@ -13,13 +13,13 @@ from dvfs.sweep.next_setting import following, stretches_left
 from dvfs.sweep.profile import REFERENCE, Key, SettingInterval, SweepProfile, dump
 from energy_agent.core.errors import WattlensError
 from energy_agent.core.ports import Clock
-from wattlens.scrape.access import Access
-from wattlens.sweep.finding import Finding
+from wattlens.scrape.access import AgentAccess
+from wattlens.sweep.finding import TargetFinder
 from wattlens.sweep.hold import NAME, Hold
 from wattlens.sweep.measuring import Measuring, SpoiledError
 from wattlens.sweep.planning import PlanOptions, begun, continued, earlier, named, next_session, renewed
-from wattlens.sweep.shown import Progress, duration, name_of
-from wattlens.sweep.target import Target, Wanted, settings
+from wattlens.sweep.shown import SweepProgress, duration, name_of
+from wattlens.sweep.target import SweepTarget, TargetRequest, settings
 from wattlens.sweep.work import Work
 
 TRIES = 3
@@ -31,11 +31,11 @@ class SweepOptions:
     """The command line. `wait_s` is of real time, `warm_up_s` of the node's."""
 
     out: Path
-    access: Access
+    access: AgentAccess
     actuator: Path
     clock: Clock
     plan: PlanOptions
-    wanted: Wanted
+    wanted: TargetRequest
     name: str = ""
     named_work: Work | None = None
     work: str | None = None
@@ -46,10 +46,10 @@ class SweepOptions:
     environ: Mapping[str, str] = field(default_factory=dict)
 
 
-class Sweep:
+class SweepRun:
     """One run of it. `profile` is what is on disk, None while nothing is."""
 
-    def __init__(self, options: SweepOptions, progress: Progress) -> None:
+    def __init__(self, options: SweepOptions, progress: SweepProgress) -> None:
         """Read the profile to go on with; raises UsageError as `planning.earlier`."""
         self._options, self._progress = options, progress
         self._earlier = earlier(options.out, options.resume)
@@ -70,7 +70,7 @@ class Sweep:
             return profile
         with ActuatorClient(options.actuator, name=NAME) as client, Hold(client, self._progress.say) as hold:
             hold.there()
-            finding = Finding(options.access, options.clock, hold)
+            finding = TargetFinder(options.access, options.clock, hold)
             finding.reachable()
             if options.command:
                 hold.start(options.command, options.environ)
@@ -81,7 +81,7 @@ class Sweep:
             gpus = ", ".join(str(board.index) for board in target.boards)
             return self._measured(profile, measuring, hold, f"{profile.workload} on GPU {gpus}, by {work.what}")
 
-    def _planned(self, target: Target, work: Work, finding: Finding, hold: Hold) -> SweepProfile:
+    def _planned(self, target: SweepTarget, work: Work, finding: TargetFinder, hold: Hold) -> SweepProfile:
         """The profile to begin or to go on with, under the lease."""
         options = self._options
         name = named(target, options.name, options.command)

@@ -24,7 +24,7 @@ def duration(seconds: float) -> str:
     return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60:02} min"
 
 
-class Progress:
+class SweepProgress:
     """One line that is drawn anew on a terminal; elsewhere, and beside a program's own output, a line a stretch."""
 
     def __init__(self, in_place: bool) -> None:

@@ -7,14 +7,14 @@ from dvfs.knees import Knee, find
 from dvfs.sweep.next_setting import clocks, grid, limits
 from dvfs.sweep.profile import Key
 from energy_agent.core.errors import UsageError
-from wattlens.scrape.response import Page
-from wattlens.sweep.board import Board, boards, on_boards
+from wattlens.scrape.response import MetricsResponse
+from wattlens.sweep.board import GpuDescription, boards, on_boards
 
 POINTS, POINTS_OF_BOTH = 5, 3
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class TargetRequest:
     """What the command line says. Empty: not said."""
 
     gpus: tuple[str, ...] = ()  # indices or UUIDs
@@ -22,10 +22,10 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class SweepTarget:
     """Alike boards, and the workloads on them: the first one's progress is measured."""
 
-    boards: tuple[Board, ...]
+    boards: tuple[GpuDescription, ...]
     workloads: tuple[str, ...]
 
     @property
@@ -34,7 +34,7 @@ class Target:
         return tuple(board.uuid for board in self.boards)
 
 
-def target(before: Page, after: Page, wanted: Wanted, *, named_work: bool) -> Target | str:
+def target(before: MetricsResponse, after: MetricsResponse, wanted: TargetRequest, *, named_work: bool) -> SweepTarget | str:
     """What the sweep is about, or why that cannot be told yet. `named_work`: progress comes from elsewhere than the agent.
 
     Raises:
@@ -64,10 +64,10 @@ def target(before: Page, after: Page, wanted: Wanted, *, named_work: bool) -> Ta
     if others:
         return f"{others[0]} is on these GPUs too, and would be slowed: end it, or give --workload {others[0]} as well"
     _fit(devices)
-    return Target(devices, names)
+    return SweepTarget(devices, names)
 
 
-def _chosen(known: Sequence[Board], gpus: Sequence[str]) -> tuple[Board, ...]:
+def _chosen(known: Sequence[GpuDescription], gpus: Sequence[str]) -> tuple[GpuDescription, ...]:
     found = []
     for name in gpus:
         board = next((b for b in known if name in (b.uuid, str(b.index))), None)
@@ -77,7 +77,7 @@ def _chosen(known: Sequence[Board], gpus: Sequence[str]) -> tuple[Board, ...]:
     return tuple(found)
 
 
-def _fit(devices: Sequence[Board]) -> None:
+def _fit(devices: Sequence[GpuDescription]) -> None:
     partitioned = next((board for board in devices if board.mig), None)
     if partitioned is not None:
         raise UsageError(f"GPU {partitioned.index} is in MIG mode: its instances may serve others; a sweep needs whole GPUs")
@@ -88,7 +88,12 @@ def _fit(devices: Sequence[Board]) -> None:
 
 
 def settings(
-    board: Board, knees: Sequence[Knee], knob: str, points: int | None, some_clocks: Sequence[int], some_caps: Sequence[float]
+    board: GpuDescription,
+    knees: Sequence[Knee],
+    knob: str,
+    points: int | None,
+    some_clocks: Sequence[int],
+    some_caps: Sequence[float],
 ) -> tuple[Key, ...]:
     """The settings to measure: those that are named, else spread over what makes sense for the knob.
 
@@ -104,7 +109,7 @@ def settings(
     return grid(chosen_clocks, chosen_caps)
 
 
-def _clocks(board: Board, knees: Sequence[Knee], points: int) -> tuple[int, ...]:
+def _clocks(board: GpuDescription, knees: Sequence[Knee], points: int) -> tuple[int, ...]:
     knee = find(knees, board.sku)
     if knee is None:
         raise UsageError(f"the knee of {board.sku!r} is not known (wattlens dvfs policy); name clocks with --clocks MHZ,MHZ")
@@ -113,7 +118,7 @@ def _clocks(board: Board, knees: Sequence[Knee], points: int) -> tuple[int, ...]
     return clocks(knee.knee_mhz, board.clock_max_mhz, points)
 
 
-def _caps(board: Board, points: int) -> tuple[float, ...]:
+def _caps(board: GpuDescription, points: int) -> tuple[float, ...]:
     if board.limit_w is None or board.limit_min_w is None:
         raise UsageError(f"{board.sku} does not tell its power limits, so they cannot be swept")
     if board.limit_w <= board.limit_min_w:

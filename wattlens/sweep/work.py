@@ -7,7 +7,7 @@ from urllib.parse import quote, urlsplit
 from dvfs.sweep.reading import Sample
 from energy_agent.core.errors import UsageError, WattlensError
 from energy_agent.core.ports import Clock
-from wattlens.scrape.response import Page
+from wattlens.scrape.response import MetricsResponse
 from wattlens.sweep.board import committed_ns
 
 _BROKEN = (WattlensError, OSError, ValueError, ArithmeticError, LookupError)  # whatever a hostile page does is a reason
@@ -22,7 +22,7 @@ class Work(Protocol):
         """What is counted, in the plural."""
         ...
 
-    def sample(self, page: Page) -> Sample | None:
+    def sample(self, page: MetricsResponse) -> Sample | None:
         """The count now; None where it cannot be read. `page` is the agent's, read just now."""
         ...
 
@@ -35,7 +35,7 @@ class AgentPage:
         self.what = what
         self._workloads = workloads
 
-    def sample(self, page: Page) -> Sample | None:
+    def sample(self, page: MetricsResponse) -> Sample | None:
         """See `Work`."""
         t_ns = committed_ns(page)
         if t_ns is None:
@@ -64,7 +64,7 @@ class StepEnds:
         self._workload = workload
         self._waited: Mapping[str, float] | None = None
 
-    def sample(self, page: Page) -> Sample | None:
+    def sample(self, page: MetricsResponse) -> Sample | None:
         """See `Work`."""
         found = _asked(self._workload)
         try:
@@ -85,7 +85,7 @@ class Endpoint:
     def __init__(self, what: str, count: Callable[[], float | None], clock: Clock) -> None:
         self.what, self._count, self._clock = what, count, clock
 
-    def sample(self, page: Page) -> Sample | None:
+    def sample(self, page: MetricsResponse) -> Sample | None:
         """See `Work`."""
         asked_ns = self._clock.utc_ns()
         try:
@@ -163,7 +163,7 @@ def _asked(workload: str) -> dict[str, Any] | None:
     return found if status == 200 and isinstance(found.get("ranks", []), list) else None
 
 
-def of_agent(workloads: Sequence[str], wanted: str | None, page: Page) -> Work | None:
+def of_agent(workloads: Sequence[str], wanted: str | None, page: MetricsResponse) -> Work | None:
     """What the agent counts of these workloads: steps where it does, else tokens; None while it counts nothing of them."""
     for what in (wanted,) if wanted else ("steps", "tokens"):
         found = AgentPage(workloads, what)

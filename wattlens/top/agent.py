@@ -14,7 +14,7 @@ from pathlib import Path
 from energy_agent.core.errors import WattlensError
 from energy_agent.core.text import printable
 from energy_agent.runtime.http import HttpError, HttpUnreachableError
-from wattlens.scrape.access import Access, AgentStatusError
+from wattlens.scrape.access import AgentAccess, AgentStatusError
 from wattlens.top.metrics import MetricsParser, MetricsResponse
 
 PATIENCE_S = 15.0  # with a response without which the command ends
@@ -31,13 +31,13 @@ _UNUSED = (
 class TopAgent:
     """Where the agent is, and its process if it is private."""
 
-    access: Access
+    access: AgentAccess
     process: "subprocess.Popen[bytes] | None" = None
     log: Path | None = None
     note: str = ""  # why a private agent was started
 
     def opener(self) -> Callable[[float], bytes]:
-        """See `Access.opener`."""
+        """See `AgentAccess.opener`."""
         return self.access.opener()
 
     def explain(self, error: Exception) -> str:
@@ -93,7 +93,7 @@ class TopReader:
         return f"no response of an agent at {self.agent.access.url}: {self.agent.explain(error)}{hint}"
 
 
-def is_answering(access: Access) -> bool:
+def is_answering(access: AgentAccess) -> bool:
     """Whether something listens at the address of an agent, whatever it is."""
     try:
         access.opener()(PATIENCE_S)
@@ -105,7 +105,7 @@ def is_answering(access: Access) -> bool:
 
 
 @contextmanager
-def open_agent(access: Access, simulate: Path | None, *, may_start: bool) -> Iterator[TopAgent]:
+def open_agent(access: AgentAccess, simulate: Path | None, *, may_start: bool) -> Iterator[TopAgent]:
     """The agent at `access`; with `simulate`, or `may_start` and none that answers there, a private one.
 
     Raises:

@@ -16,7 +16,7 @@ from pathlib import Path
 from energy_agent.core.errors import WattlensError
 from energy_agent.runtime.http import HttpError
 from energy_agent.runtime.threads import start_thread
-from wattlens.scrape.access import Access
+from wattlens.scrape.access import AgentAccess
 from wattlens.top.agent import FIRST_S, TopReader, open_agent
 from wattlens.top.draw import GPU_ORDERS, ViewSettings, clamp_scroll, draw, list_keys
 from wattlens.top.frame import TopFrame
@@ -34,7 +34,7 @@ PRINT_COLUMNS = 100  # of what is printed if the output is not a terminal
 class TopOptions:
     """The options of the command line. `may_start`: a private agent may be started if none answers."""
 
-    access: Access
+    access: AgentAccess
     simulate: Path | None = None
     once: bool = False
     as_json: bool = False

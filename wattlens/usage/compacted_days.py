@@ -9,15 +9,25 @@ from energy_agent.core.errors import WattlensError
 from energy_agent.core.units import UJ_PER_KWH
 from energy_agent.ledger.chain import Progress
 from energy_agent.site.building.ratio import Amount
-from reports.figures.energy import Energy, whole_energy
+from reports.figures.energy import BoundedEnergy, whole_energy
 from reports.inputs import Organisation, TeamRule
 from reports.ledger import gains
 from reports.ledger.attribution import MODELS, WHO_COLUMNS, Name, labels_by_day, parse_labels
 from reports.ledger.days import Day, find_days, overlapping, verify_files
 from reports.ledger.reading import read_priced, refuse_twice
 from reports.ledger.scratch import SITE, compacted
-from reports.ledger.store import Store, kind_file, open_store, sql
-from reports.ledger.sums import NOBODY, Counted, Held, InState, Node, Seen, Sums, Whole, Window
+from reports.ledger.store import DayDatabase, kind_file, open_store, sql
+from reports.ledger.sums import (
+    NOBODY,
+    DeviceClassEnergy,
+    LedgerSums,
+    MeteredDevice,
+    MeteredNode,
+    PartEnergy,
+    SiteWindow,
+    StateEnergy,
+    TokenTotal,
+)
 from reports.period import utc_text
 from reports.site.grid import grid
 from wattlens.usage.grouping import device_name, row_of
@@ -72,7 +82,7 @@ def read_days(
         chosen = overlapping(days, start_ns, end_ns)
         if not chosen:
             raise _nothing(days, start_ns, end_ns)
-        windows = {day.site: Window(start_ns, end_ns) for day in chosen}
+        windows = {day.site: SiteWindow(start_ns, end_ns) for day in chosen}
         verify_files(system, chosen, [kind_file(kind) for kind in _READ])
         cut = [day for day in chosen if day.start_ns < start_ns or day.end_ns > end_ns]
         verify_files(system, cut, [kind_file(kind) for kind in _ROWS])
@@ -95,7 +105,7 @@ def _nothing(days: Sequence[Day], start_ns: int, end_ns: int) -> WattlensError:
     return WattlensError(f"no energy from {utc_text(start_ns)} to {utc_text(end_ns)}; the ledger holds {extent}")
 
 
-def _number_rows(store: Store, by: GroupBy, rules: Sequence[TeamRule]) -> list[RowKey]:
+def _number_rows(store: DayDatabase, by: GroupBy, rules: Sequence[TeamRule]) -> list[RowKey]:
     """Make the store's table `who`, where each row of the statement is a part; returns the rows by the number of their part."""
     served: dict[Name, list[str]] = {}
     for cluster, node, workload, model in store.rows(MODELS):
@@ -132,13 +142,15 @@ def _number_rows(store: Store, by: GroupBy, rules: Sequence[TeamRule]) -> list[R
 class _Read:
     """What all statements need of the store."""
 
-    nodes: tuple[Node, ...]
-    wholes: tuple[Whole, ...]
-    tokens: tuple[Counted, ...]
+    nodes: tuple[MeteredNode, ...]
+    wholes: tuple[DeviceClassEnergy, ...]
+    tokens: tuple[TokenTotal, ...]
 
     @classmethod
-    def of(cls, store: Store) -> "_Read":
-        return cls(store.records(Node, "nodes"), store.records(Whole, "sites"), store.records(Counted, "tokens"))
+    def of(cls, store: DayDatabase) -> "_Read":
+        return cls(
+            store.records(MeteredNode, "nodes"), store.records(DeviceClassEnergy, "sites"), store.records(TokenTotal, "tokens")
+        )
 
     @property
     def whole_nodes(self) -> bool:
@@ -149,8 +161,8 @@ class _Read:
         return ("gpu", "host") if self.whole_nodes else ("gpu",)
 
 
-def _scope(store: Store, ledger: str, days: Sequence[Day], sums: _Read, period: tuple[int, int]) -> UsageScope:
-    seen = store.records(Seen, "seen")
+def _scope(store: DayDatabase, ledger: str, days: Sequence[Day], sums: _Read, period: tuple[int, int]) -> UsageScope:
+    seen = store.records(MeteredDevice, "seen")
     extent = [(int(first), int(last)) for _, first, last in store.answer("extent") if first is not None]
     return UsageScope(
         f"days {ledger}",
@@ -166,29 +178,29 @@ def _scope(store: Store, ledger: str, days: Sequence[Day], sums: _Read, period: 
     )
 
 
-def _group_rows(store: Store, by: GroupBy, keys: Sequence[RowKey], sums: _Read) -> list[UsageRow]:
+def _group_rows(store: DayDatabase, by: GroupBy, keys: Sequence[RowKey], sums: _Read) -> list[UsageRow]:
     found: dict[RowKey, list[UsageRow]] = {}
 
-    def add(key: RowKey, energy: Energy, parts: Parts, tokens: Mapping[str, int] | None = None) -> None:
+    def add(key: RowKey, energy: BoundedEnergy, parts: Parts, tokens: Mapping[str, int] | None = None) -> None:
         found.setdefault(key, []).append(UsageRow(key, energy, parts, tokens or {}))
 
-    for row in store.records(Held, "parts"):
+    for row in store.records(PartEnergy, "parts"):
         if row.device_class in sums.classes:
-            energy = Energy(row.held_uj, row.held_gain_uj, row.held_edge_uj, row.gap_uj, row.unbounded, row.open)
+            energy = BoundedEnergy(row.held_uj, row.held_gain_uj, row.held_edge_uj, row.gap_uj, row.unbounded, row.open)
             add(keys[row.part], energy, Parts(row.active_uj, row.idle_uj))
-    for state in store.records(InState, "states"):
+    for state in store.records(StateEnergy, "states"):
         if state.device_class in sums.classes and state.state not in ("active", "idle"):
             parts = Parts()
             parts.add(state.state, state.energy_uj)
             key = UNALLOCATED if parts.unallocated_uj or state.state == "unheld" else UNATTRIBUTED
-            add(key, Energy(state.energy_uj, state.gain_uj, state.edge_uj, 0, state.unbounded), parts)
+            add(key, BoundedEnergy(state.energy_uj, state.gain_uj, state.edge_uj, 0, state.unbounded), parts)
     for counted in sums.tokens:
-        add(keys[counted.part], Energy(), Parts(), {counted.phase: counted.tokens})
+        add(keys[counted.part], BoundedEnergy(), Parts(), {counted.phase: counted.tokens})
     return [replace(joined(key, rows), cost=Amount(None, reason=NO_PRICE), carbon=Amount(None, reason=NO_CARBON))
             for key, rows in found.items()]  # fmt: skip
 
 
-def _device_rows(store: Store, sums: _Read) -> list[UsageRow]:
+def _device_rows(store: DayDatabase, sums: _Read) -> list[UsageRow]:
     rows = []
     for _, device_class, _, node, device, *numbers in store.rows(sql("devices")):
         if device_class not in sums.classes:
@@ -196,14 +208,14 @@ def _device_rows(store: Store, sums: _Read) -> list[UsageRow]:
         *states, edge_uj, gap_uj, gain_uj, unbounded, is_open = map(int, numbers)
         gpu = device_class == "gpu"
         key = RowKey(RowKind.GROUP if gpu else RowKind.NODE, device_name(node, device, gpu=gpu))
-        energy = Energy(sum(states), gain_uj, edge_uj, gap_uj, unbounded, is_open)
+        energy = BoundedEnergy(sum(states), gain_uj, edge_uj, gap_uj, unbounded, is_open)
         rows.append(UsageRow(key, energy, Parts(*states), no_tokens=TOKENS_OF_WORKLOADS))
     return rows
 
 
-def _total(store: Store, sums: _Read) -> UsageRow:
+def _total(store: DayDatabase, sums: _Read) -> UsageRow:
     parts, tokens = Parts(), dict[str, int]()
-    for state in store.records(InState, "states"):
+    for state in store.records(StateEnergy, "states"):
         if state.device_class in sums.classes:
             parts.add(state.state, state.energy_uj)
     for counted in sums.tokens:
@@ -223,7 +235,12 @@ class _Worth:
 
 
 def _with_worth(
-    usage: Usage, store: Store, keys: Sequence[RowKey], sums: _Read, organisation: Organisation, windows: Mapping[str, Window]
+    usage: Usage,
+    store: DayDatabase,
+    keys: Sequence[RowKey],
+    sums: _Read,
+    organisation: Organisation,
+    windows: Mapping[str, SiteWindow],
 ) -> Usage:
     """The statement with cost and CO2e by the tariffs and grid factors of each site, cell by cell."""
     if usage.by is GroupBy.GPU:
@@ -243,7 +260,7 @@ def _with_worth(
         )
         for site, of_site in cells.items()
     }
-    read = Sums(windows, usage.scope.simulated, {}, cells=cells, nodes=sums.nodes if sums.whole_nodes else ())
+    read = LedgerSums(windows, usage.scope.simulated, {}, cells=cells, nodes=sums.nodes if sums.whole_nodes else ())
     found: dict[RowKey, _Worth] = {}
     total = _Worth()
     for priced in read_priced(store, {site: each.worth for site, each in grids.items()}, read):

@@ -23,8 +23,8 @@ from energy_agent.ledger.rows.kinds import PPM, Row
 from energy_agent.ledger.rows.uncertainty import SHARE_UNKNOWN, Run, follow, systematic_uj
 from energy_agent.ledger.segments import segment, table
 from energy_agent.ledger.summary import host_gains
-from reports.figures.energy import Energy
-from reports.ledger.sums import Node
+from reports.figures.energy import BoundedEnergy
+from reports.ledger.sums import MeteredNode
 from reports.period import utc_text
 from wattlens.usage.grouping import device_name, row_of
 from wattlens.usage.statement import (
@@ -372,7 +372,7 @@ def _refuse_twice(times: Mapping[str, list[tuple[int, int, str, str]]]) -> None:
                 )
 
 
-def _nodes(sums: _Sums) -> list[Node]:
+def _nodes(sums: _Sums) -> list[MeteredNode]:
     """For how long the GPUs and the host of each node were metered."""
     found: dict[tuple[str, str], list[int]] = {}
     for (cluster, node, device), sums_of in sums.devices.items():
@@ -380,10 +380,10 @@ def _nodes(sums: _Sums) -> list[Node]:
             numbers = found.setdefault((cluster, node), [0, 0, 0])
             numbers[0] += is_gpu(device)
             numbers[1 if is_gpu(device) else 2] += sums_of.metered_ns
-    return [Node("", cluster, node, *numbers) for (cluster, node), numbers in sorted(found.items())]
+    return [MeteredNode("", cluster, node, *numbers) for (cluster, node), numbers in sorted(found.items())]
 
 
-def why_gpus_only(nodes: Sequence[Node]) -> str:
+def why_gpus_only(nodes: Sequence[MeteredNode]) -> str:
     """Why the energy of whole nodes is not known."""
     whole = sum(node.whole for node in nodes)
     return f"{whole} of {len(nodes)} nodes have a meter of the whole node" if whole else "no node has a meter of the whole node"
@@ -419,9 +419,11 @@ def _gain(device: str, energy_uj: int, gains: Mapping[str, int]) -> tuple[int, i
     return (systematic_uj(energy_uj, gains[device]), 0) if device in gains else (0, 1)
 
 
-def _device_energy(place: Place, device: DeviceUsage, gains: Mapping[str, int], open_places: set[Place]) -> Energy:
+def _device_energy(place: Place, device: DeviceUsage, gains: Mapping[str, int], open_places: set[Place]) -> BoundedEnergy:
     gain_uj, unbounded = _gain(place[2], device.energy_uj, gains)
-    return Energy(device.energy_uj, gain_uj, device.span.edge_uj, device.span.gap_uj, unbounded, int(place in open_places))
+    return BoundedEnergy(
+        device.energy_uj, gain_uj, device.span.edge_uj, device.span.gap_uj, unbounded, int(place in open_places)
+    )
 
 
 def _device_row(place: Place, device: DeviceUsage, gains: Mapping[str, int], open_places: set[Place]) -> UsageRow:
@@ -433,27 +435,27 @@ def _device_row(place: Place, device: DeviceUsage, gains: Mapping[str, int], ope
 
 def _group_rows(sums: _Sums, names: set[str], gains: Mapping[str, int], open_devices: set[str]) -> list[UsageRow]:
     """Rows of groups, then of what was unallocated and unattributed."""
-    found: dict[RowKey, tuple[Energy, Parts]] = {}
+    found: dict[RowKey, tuple[BoundedEnergy, Parts]] = {}
 
-    def add(key: RowKey, energy: Energy, parts: Parts | None = None) -> None:
-        had, more = found.get(key, (Energy(), Parts())), parts or Parts()
+    def add(key: RowKey, energy: BoundedEnergy, parts: Parts | None = None) -> None:
+        had, more = found.get(key, (BoundedEnergy(), Parts())), parts or Parts()
         both = Parts(*(a + b for a, b in zip(had[1].values, more.values, strict=True)))
         found[key] = had[0] + energy, both
 
     for (key, device), parts in sums.owned.items():
         if device in names:
             gain_uj, unbounded = _gain(device, sum(parts.values), gains)
-            add(key, Energy(sum(parts.values), gain_uj, 0, 0, unbounded, int(device in open_devices)), parts)
+            add(key, BoundedEnergy(sum(parts.values), gain_uj, 0, 0, unbounded, int(device in open_devices)), parts)
     for (key, device, _), span in sums.spans.items():
         if device in names:
-            add(key, Energy(edge_uj=span.edge_uj, gap_uj=span.gap_uj))
+            add(key, BoundedEnergy(edge_uj=span.edge_uj, gap_uj=span.gap_uj))
     for (device, state, _), free in sums.free.items():
         if device in names:
             gain_uj, unbounded = _gain(device, free.energy_uj, gains)
             parts = Parts()
             parts.add(state, free.energy_uj)
             key = UNALLOCATED if state == State.UNHELD else UNATTRIBUTED
-            add(key, Energy(free.energy_uj, gain_uj, free.edge_uj, 0, unbounded), parts)
+            add(key, BoundedEnergy(free.energy_uj, gain_uj, free.edge_uj, 0, unbounded), parts)
     return [UsageRow(key, energy, parts) for key, (energy, parts) in found.items()]
 
 
@@ -463,14 +465,14 @@ def _with_tokens(rows: list[UsageRow], period: LedgerPeriod, keys: _Keys) -> lis
         mine = tokens.setdefault(keys(owner, day_ns), {})
         mine[phase] = mine.get(phase, 0) + count
     known = {row.key for row in rows}
-    rows = rows + [UsageRow(key, Energy(), Parts()) for key in tokens if key not in known]
+    rows = rows + [UsageRow(key, BoundedEnergy(), Parts()) for key in tokens if key not in known]
     return [replace(row, tokens=tokens.get(row.key, {})) for row in rows]
 
 
 def _total(
     chosen: Mapping[Place, DeviceUsage], gains: Mapping[str, int], open_places: set[Place], period: LedgerPeriod
 ) -> UsageRow:
-    energy, numbers, tokens = Energy(), [0, 0, 0, 0], dict[str, int]()
+    energy, numbers, tokens = BoundedEnergy(), [0, 0, 0, 0], dict[str, int]()
     for place, device in chosen.items():
         energy += _device_energy(place, device, gains, open_places)
         numbers = [a + b for a, b in zip(numbers, device.parts.values, strict=True)]

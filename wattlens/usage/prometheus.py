@@ -5,16 +5,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from wattlens.history_import.request import Request
+from wattlens.history_import.request import ImportRequest
 from wattlens.history_import.run import Progress, run
-from wattlens.prometheus.access import Access
-from wattlens.prometheus.history import History
+from wattlens.prometheus.access import PrometheusAccess
+from wattlens.prometheus.history import PrometheusHistory
 from wattlens.usage.ledger_rows import read_usage
 from wattlens.usage.statement import GroupBy, Usage
 
 
 def read_prometheus(
-    access: Access,
+    access: PrometheusAccess,
     by: GroupBy,
     start_ns: int,
     end_ns: int,
@@ -28,10 +28,10 @@ def read_prometheus(
     Raises:
         WattlensError: no series, or no answer that can be used.
     """
-    request = Request("wattlens", start_ns, end_ns, now_ns, match=match)
+    request = ImportRequest("wattlens", start_ns, end_ns, now_ns, match=match)
     with tempfile.TemporaryDirectory(prefix="wattlens-usage-") as scratch:
         folder = Path(scratch) / "imported"
-        for note in run(request, History(access), folder, progress=progress).notes:
+        for note in run(request, PrometheusHistory(access), folder, progress=progress).notes:
             report(note)
         usage = read_usage(folder, by, start_ns, end_ns)
     return replace(usage, scope=replace(usage.scope, source=f"Prometheus {access.url}"))

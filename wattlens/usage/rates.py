@@ -6,7 +6,7 @@ from fractions import Fraction
 
 from energy_agent.core.units import UJ_PER_KWH
 from energy_agent.site.building.ratio import Amount
-from reports.figures.energy import Energy
+from reports.figures.energy import BoundedEnergy
 from wattlens.usage.statement import Usage, UsageRow
 
 
@@ -60,7 +60,7 @@ def with_carbon(usage: Usage, grams_per_kwh: Fraction) -> Usage:
     return replace(usage, rows=tuple(map(weigh, usage.rows)), total=weigh(usage.total), basis=basis)
 
 
-def _times(energy: Energy, per_kwh: Fraction) -> Amount:
+def _times(energy: BoundedEnergy, per_kwh: Fraction) -> Amount:
     all_uj = energy.energy_uj, energy.low_uj, energy.high_uj
     value, low, high = (None if uj is None else uj * per_kwh / UJ_PER_KWH for uj in all_uj)
     return Amount(value, low, high)

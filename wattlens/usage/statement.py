@@ -18,7 +18,7 @@ from typing import Final, NamedTuple
 
 from energy_agent.core.energy import State
 from energy_agent.site.building.ratio import Amount
-from reports.figures.energy import Energy
+from reports.figures.energy import BoundedEnergy
 
 
 class GroupBy(StrEnum):
@@ -107,7 +107,7 @@ class UsageRow:
     """
 
     key: RowKey
-    energy: Energy
+    energy: BoundedEnergy
     parts: Parts
     tokens: Mapping[str, int] = field(default_factory=dict)
     no_tokens: str = NO_TOKENS
@@ -172,7 +172,7 @@ class Usage:
             raise ValueError(f"rows of usage by {self.by} sum to {of_rows} uJ, not to {self.total.energy.energy_uj} uJ")
 
 
-_EMPTY: Final = UsageRow(TOTAL, Energy(), Parts())
+_EMPTY: Final = UsageRow(TOTAL, BoundedEnergy(), Parts())
 
 
 def in_order(rows: Iterable[UsageRow]) -> tuple[UsageRow, ...]:
@@ -183,7 +183,7 @@ def in_order(rows: Iterable[UsageRow]) -> tuple[UsageRow, ...]:
 
 def joined(key: RowKey, rows: Iterable[UsageRow]) -> UsageRow:
     """Several rows as one; their errors add up, and what one of them lacks is lacking."""
-    energy, parts, tokens = Energy(), Parts(), dict[str, int]()
+    energy, parts, tokens = BoundedEnergy(), Parts(), dict[str, int]()
     cost, carbon, reason = (
         Amount(Fraction(0), Fraction(0), Fraction(0)),
         Amount(Fraction(0), Fraction(0), Fraction(0)),

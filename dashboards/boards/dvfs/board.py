@@ -5,7 +5,7 @@ from dashboards.dashboard import (
     BLUE,
     RATE,
     Annotation,
-    Board,
+    Dashboard,
     Variable,
     build_rows,
     gpu_choices,
@@ -18,11 +18,11 @@ from dashboards.rules.steering import DECISIONS
 _MARKS = 5
 
 
-def board() -> Board:
+def board() -> Dashboard:
     """The dashboard."""
     changes = recorded(DECISIONS, 'action!="hold"', scope="node")
     made, made_before = (f"max_over_time({changes}[{RATE}]{offset})" for offset in ("", f" offset {RATE}"))
-    return Board(
+    return Dashboard(
         uid="wattlens-dvfs",
         title="Wattlens / DVFS",
         description="Steering of clocks and power limits, by the groups that are steered as one: what it may do, what it wants "

@@ -4,11 +4,11 @@ from dashboards.boards.facility import rows
 from dashboards.dashboard import (
     BLUE,
     ORANGE,
-    Board,
+    Dashboard,
+    DashboardRows,
     Panel,
-    Query,
-    Row,
-    Rows,
+    PanelQuery,
+    PanelRow,
     Variable,
     banded,
     build_rows,
@@ -27,13 +27,13 @@ _NO_ESTIMATE = "not known: needs the agents' label site, a PUE and the grid of t
 _ESTIMATE = "location-based, with no contracts. An estimate: the book of record is the report, by the factor of each cell."
 
 
-def _grid() -> Row:
+def _grid() -> PanelRow:
     intensity = f"max by (zone, basis) ({series(_GRID, scope='zone')})"
     source = series("source_up", 'source=~"grid:.+"', scope="site_process")
     why = series("source_down_info", 'source=~"grid:.+"', scope="site_process")
     meter = "sum by (site, zone, basis)"
     named = "{{site}}: {{zone}}, {{basis}}"
-    return Row(
+    return PanelRow(
         "Grid and carbon",
         (
             figure(
@@ -41,7 +41,7 @@ def _grid() -> Row:
                 "Power at the site's feeds (facility_energy_joules_total, role total, five minutes) times the intensity of "
                 f"its grid now: {_ESTIMATE} Whole building: other tenants too.",
                 "massg",
-                (Query(f"3600 * {meter} ({recorded(METER_CARBON, scope='site')})", named),),
+                (PanelQuery(f"3600 * {meter} ({recorded(METER_CARBON, scope='site')})", named),),
                 width=6,
                 no_value=_NO_GRID + ", or no meter of role total",
             ),
@@ -59,7 +59,7 @@ def _grid() -> Row:
                 f"Both added up over the chosen time, with the intensity of each minute: {_ESTIMATE}",
                 "massg",
                 (
-                    Query(f"sum({over_sites(METER_CARBON)})", "at the meters"),
+                    PanelQuery(f"sum({over_sites(METER_CARBON)})", "at the meters"),
                     *banded(lambda end: f"sum({over_sites(end_of(CARBON, end))})", "nodes"),
                 ),
                 width=10,
@@ -71,7 +71,7 @@ def _grid() -> Row:
                 "whether it is of the life cycle or of the chimney alone, whether an hour was estimated by the source, and "
                 "where a yearly factor stands in for it.",
                 "suffix:g/kWh",
-                (Query(intensity, "{{zone}}: {{basis}}"),),
+                (PanelQuery(intensity, "{{zone}}: {{basis}}"),),
                 minimum=0,
                 no_value=_NO_GRID,
             ),
@@ -87,7 +87,7 @@ def _grid() -> Row:
                 "What the grid's figure is",
                 "The zones that are known, with what their figure is, in words, and its value now.",
                 "suffix:g/kWh",
-                (Query(intensity, "intensity"),),
+                (PanelQuery(intensity, "intensity"),),
                 kind="table",
                 width=24,
                 height=5,
@@ -99,13 +99,13 @@ def _grid() -> Row:
                 "is shown. With none of the last three hours the yearly factor stands in, which the basis says.",
                 "none",
                 (
-                    Query(
+                    PanelQuery(
                         f"max by (instance, source) ({source})",
                         "state",
                         "none",
                         {"1": ("answers", BLUE), "0": ("DOWN", ORANGE)},
                     ),
-                    Query(f"max by (instance, source, reason) ({why})", "why"),
+                    PanelQuery(f"max by (instance, source, reason) ({why})", "why"),
                 ),
                 kind="table",
                 width=24,
@@ -128,13 +128,13 @@ def variables() -> tuple[Variable, ...]:
     )
 
 
-def board() -> Board:
+def board() -> Dashboard:
     """The dashboard."""
-    return Board(
+    return Dashboard(
         uid="wattlens-facility",
         title="Wattlens / Facility and carbon",
         description="PUE with its error, measured or stated; the tree of meters, where the overhead goes, the grid and carbon. "
         "Water and contracts are in `wattlens pue` and in the report.",
         variables=variables(),
-        rows=build_rows(rows, Rows({40: _grid})),
+        rows=build_rows(rows, DashboardRows({40: _grid})),
     )

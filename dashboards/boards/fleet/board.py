@@ -10,12 +10,12 @@ from dashboards.dashboard import (
     BLUE,
     ORANGE,
     Annotation,
-    Board,
+    Dashboard,
+    DashboardRows,
     Link,
     Panel,
-    Query,
-    Row,
-    Rows,
+    PanelQuery,
+    PanelRow,
     Variable,
     banded,
     build_rows,
@@ -38,10 +38,10 @@ _NO_SITE = "not known: needs the agents' label site, that site's PUE and its gri
 _NO_RULES = "no data: no agent is scraped, or the recording rules are not loaded"
 
 
-def _now() -> Row:
+def _now() -> PanelRow:
     up = series("gpu_up", scope="fleet")
     simulated, known = (series("node_info", *of, scope="fleet") for of in (('simulated="true"',), ()))
-    return Row(
+    return PanelRow(
         "Now",
         (
             figure(
@@ -49,14 +49,14 @@ def _now() -> Row:
                 "GPUs that answered the last poll, and all that the agents know (gpu_up). Those that do not answer are in "
                 "the tables at the end, with the reason.",
                 "none",
-                (Query(f"sum({up})", "answering"), Query(f"count({up})", "known")),
+                (PanelQuery(f"sum({up})", "answering"), PanelQuery(f"count({up})", "known")),
             ),
             figure(
                 "Hardware",
                 "How many of the nodes run on simulated hardware (node_info). Figures with simulated nodes in them are no "
                 "measurements.",
                 "none",
-                (Query(f"count({simulated}) or 0 * count({known})", "simulated nodes"),),
+                (PanelQuery(f"count({simulated}) or 0 * count({known})", "simulated nodes"),),
                 width=3,
                 states={"0": ("real", BLUE), "1+": ("SIMULATED", ORANGE)},
                 minimum=None,
@@ -67,8 +67,8 @@ def _now() -> Row:
                 "meters saw around them (node_nongpu_energy_joules_total), where nodes have one.",
                 "watt",
                 (
-                    Query(f"sum({gpu_power('fleet')})", "GPUs"),
-                    Query(f"sum({recorded(POWER, bucket(HOST), scope='fleet')})", "around, metered"),
+                    PanelQuery(f"sum({gpu_power('fleet')})", "GPUs"),
+                    PanelQuery(f"sum({recorded(POWER, bucket(HOST), scope='fleet')})", "around, metered"),
                 ),
                 width=5,
                 links=(Link("Stack health", "wattlens-stack"),),
@@ -99,11 +99,11 @@ def _now() -> Row:
     )
 
 
-def _chosen() -> Row:
+def _chosen() -> PanelRow:
     tokens = f"(sum({over_fleet(FACT_TOKENS, GPU_BOUNDARY)}) > 0)"
     saved, extra = (proven(name, scope="fleet") for name in (SAVED, EXTRA))
     net = proven(SAVED, scope="fleet", less=EXTRA)
-    return Row(
+    return PanelRow(
         "In the chosen time",
         (
             figure(
@@ -144,8 +144,8 @@ def _chosen() -> Row:
                 "report uses the tariffs of each site by time of use.",
                 "none",
                 (
-                    Query(f"sum({over_fleet(POWER)}) / {_J_PER_KWH} * $price", "nodes"),
-                    Query(f"sum({over_sites(FACILITY_POWER)}) / {_J_PER_KWH} * $price", "with overhead"),
+                    PanelQuery(f"sum({over_fleet(POWER)}) / {_J_PER_KWH} * $price", "nodes"),
+                    PanelQuery(f"sum({over_sites(FACILITY_POWER)}) / {_J_PER_KWH} * $price", "with overhead"),
                 ),
                 width=8,
                 decimals=2,
@@ -157,7 +157,7 @@ def _chosen() -> Row:
                 "(lost) and their difference (net). A figure may fall, and is below 0 where a later analysis took back what an "
                 "earlier one had claimed (dvfs_saved_joules, dvfs_extra_joules). The board DVFS has it by group.",
                 "joule",
-                (Query(saved, "saved"), Query(extra, "lost"), Query(net, "net")),
+                (PanelQuery(saved, "saved"), PanelQuery(extra, "lost"), PanelQuery(net, "net")),
                 width=8,
                 minimum=None,
                 no_value="nothing is proven yet: DVFS is not configured, or no analysis of paired blocks was closed",
@@ -176,7 +176,7 @@ def _idle_share() -> Panel:
         "By time: a GPU on which a kernel ran counts as used, however little of it worked.",
         "percentunit",
         tuple(
-            Query(f"sum({over_fleet(POWER, bucket(name))}) / ({gpus} > 0)", text)
+            PanelQuery(f"sum({over_fleet(POWER, bucket(name))}) / ({gpus} > 0)", text)
             for name, text in (("unheld", "held by nobody"), ("idle", "held, no kernel"))
         ),
         width=8,
@@ -196,13 +196,13 @@ def variables() -> tuple[Variable, ...]:
     )
 
 
-def board() -> Board:
+def board() -> Dashboard:
     """The dashboard."""
-    return Board(
+    return Dashboard(
         uid="wattlens-fleet",
         title="Wattlens / Fleet",
         description="What the fleet draws, costs, emits, wastes and saves, and who uses it; every figure with its error.",
         variables=variables(),
-        rows=build_rows(rows, Rows({10: _now, 20: _chosen, 30: at_sites})),
+        rows=build_rows(rows, DashboardRows({10: _now, 20: _chosen, 30: at_sites})),
         annotations=(Annotation("Reports", tags=("wattlens", "report")),),
     )

@@ -11,12 +11,12 @@ from dashboards.dashboard import (
     ORANGE,
     RANGE,
     RATE,
-    Board,
+    Dashboard,
+    DashboardRows,
     Link,
     Panel,
-    Query,
-    Row,
-    Rows,
+    PanelQuery,
+    PanelRow,
     build_rows,
     busiest,
     busiest_power,
@@ -45,10 +45,10 @@ def _energy(band: str = "") -> str:
     return f"clamp_min({energy} * (1 {band} {gain}) {band} 2 * {edge}, 0)"
 
 
-def _now() -> Row:
+def _now() -> PanelRow:
     up = series("gpu_up")
     simulated = series("node_info", 'simulated="true"', scope="node")
-    return Row(
+    return PanelRow(
         "Now",
         (
             figure(
@@ -56,14 +56,14 @@ def _now() -> Row:
                 "GPUs that answered the last poll, and all that the agents know (gpu_up). The reason why one does not answer "
                 "is in the table of absent readings below.",
                 "none",
-                (Query(f"sum({up})", "answering"), Query(f"count({up})", "known")),
+                (PanelQuery(f"sum({up})", "answering"), PanelQuery(f"count({up})", "known")),
             ),
             figure(
                 "Hardware",
                 "Whether any of the chosen nodes runs on simulated hardware (node_info). Figures of simulated nodes are no "
                 "measurements.",
                 "none",
-                (Query(f"count({simulated}) or 0 * count({series('node_info', scope='node')})", "simulated nodes"),),
+                (PanelQuery(f"count({simulated}) or 0 * count({series('node_info', scope='node')})", "simulated nodes"),),
                 states={"0": ("real", BLUE), "1+": ("SIMULATED", ORANGE)},
                 minimum=None,
             ),
@@ -71,7 +71,7 @@ def _now() -> Row:
                 "Power",
                 "Power of all chosen GPUs that answer (gpu_power_watts).",
                 "watt",
-                (Query(f"sum({gpu_power()})", "power"),),
+                (PanelQuery(f"sum({gpu_power()})", "power"),),
             ),
             figure(
                 "Energy in the chosen time",
@@ -79,9 +79,9 @@ def _now() -> Row:
                 "GPU's systematic error, which adds up, and twice its edge error (gpu_energy_*).",
                 "joule",
                 (
-                    Query(f"sum({_energy()})", "estimate"),
-                    Query(f"sum({_energy('-')})", "at least"),
-                    Query(f"sum({_energy('+')})", "at most"),
+                    PanelQuery(f"sum({_energy()})", "estimate"),
+                    PanelQuery(f"sum({_energy('-')})", "at least"),
+                    PanelQuery(f"sum({_energy('+')})", "at most"),
                 ),
                 width=8,
             ),
@@ -89,18 +89,18 @@ def _now() -> Row:
                 "Idle share",
                 "Share of the energy of the chosen time that went into unallocated GPUs (gpu_unallocated_energy_joules_total).",
                 "percentunit",
-                (Query(f"sum({increase('gpu_unallocated_energy_joules_total')}) / sum({_energy()})", "idle share"),),
+                (PanelQuery(f"sum({increase('gpu_unallocated_energy_joules_total')}) / sum({_energy()})", "idle share"),),
                 maximum=1,
             ),
         ),
     )
 
 
-def _power() -> Row:
+def _power() -> PanelRow:
     drawn, limit = busiest_power(MOST), series("gpu_power_limit_watts")
     held = series("workload_energy_joules_total", scope="workload")
     most = f"topk({_TABLE}, {_energy()})"
-    return Row(
+    return PanelRow(
         "Power and energy",
         (
             Panel(
@@ -108,7 +108,7 @@ def _power() -> Row:
                 "Power of each GPU and the power limit in force, of the GPUs with the highest means of the chosen "
                 "time (gpu_power_watts, gpu_power_limit_watts).",
                 "watt",
-                (Query(drawn, GPU), Query(f"{limit} {_THESE} {drawn}", f"{GPU} limit")),
+                (PanelQuery(drawn, GPU), PanelQuery(f"{limit} {_THESE} {drawn}", f"{GPU} limit")),
                 minimum=0,
                 links=_TO_GPU,
             ),
@@ -117,7 +117,7 @@ def _power() -> Row:
                 "The least, the middle and the most that one of the chosen GPUs draws (gpu_power_watts): with hundreds of "
                 "them, lines for each say nothing.",
                 "watt",
-                tuple(Query(f"quantile({q}, {gpu_power()})", text) for q, text in _QUANTILES),
+                tuple(PanelQuery(f"quantile({q}, {gpu_power()})", text) for q, text in _QUANTILES),
                 minimum=0,
             ),
             Panel(
@@ -127,9 +127,9 @@ def _power() -> Row:
                 "the GPUs.",
                 "watt",
                 (
-                    Query(f"sum by (state) (rate({held}[{RATE}]))", "workloads, {{state}}"),
-                    Query(f"sum(rate({series('gpu_unallocated_energy_joules_total')}[{RATE}]))", "nobody held the GPU"),
-                    Query(
+                    PanelQuery(f"sum by (state) (rate({held}[{RATE}]))", "workloads, {{state}}"),
+                    PanelQuery(f"sum(rate({series('gpu_unallocated_energy_joules_total')}[{RATE}]))", "nobody held the GPU"),
+                    PanelQuery(
                         f"sum by (reason) (rate({series('gpu_unattributed_energy_joules_total')}[{RATE}]))",
                         "not attributed: {{reason}}",
                     ),
@@ -143,8 +143,11 @@ def _power() -> Row:
                 "board and the error of the two edges of the chosen time.",
                 "joule",
                 (
-                    Query(most, "estimate"),
-                    *(Query(f"{_energy(sign)} {_THESE} {most}", text) for sign, text in (("-", "at least"), ("+", "at most"))),
+                    PanelQuery(most, "estimate"),
+                    *(
+                        PanelQuery(f"{_energy(sign)} {_THESE} {most}", text)
+                        for sign, text in (("-", "at least"), ("+", "at most"))
+                    ),
                 ),
                 kind="table",
                 links=_TO_GPU,
@@ -156,8 +159,8 @@ def _power() -> Row:
                 "(gpu_energy_gap_bound_joules_total).",
                 "watt",
                 (
-                    Query(f"sum by (method) (rate({series('gpu_energy_joules_total')}[{RATE}]))", "{{method}}"),
-                    Query(f"sum(rate({series('gpu_energy_gap_bound_joules_total')}[{RATE}]))", "unseen, at most"),
+                    PanelQuery(f"sum by (method) (rate({series('gpu_energy_joules_total')}[{RATE}]))", "{{method}}"),
+                    PanelQuery(f"sum(rate({series('gpu_energy_gap_bound_joules_total')}[{RATE}]))", "unseen, at most"),
                 ),
                 width=24,
                 minimum=0,
@@ -166,10 +169,10 @@ def _power() -> Row:
     )
 
 
-def _clocks() -> Row:
+def _clocks() -> PanelRow:
     reasons = f"avg by (reason) (rate({series('gpu_clock_event_seconds_total')}[{RATE}]))"
     clock, set_ = busiest(series("gpu_sm_clock_hertz"), MOST), series("dvfs_clock_limit_hertz")
-    return Row(
+    return PanelRow(
         "Clocks",
         (
             Panel(
@@ -179,9 +182,9 @@ def _clocks() -> Row:
                 "gpu_sm_clock_max_hertz, dvfs_clock_limit_hertz).",
                 "hertz",
                 (
-                    Query(clock, GPU),
-                    Query(f"{series('gpu_sm_clock_max_hertz')} {_THESE} {clock}", f"{GPU} maximum"),
-                    Query(f"{set_} {_THESE} {clock}", f"{GPU} DVFS limit"),
+                    PanelQuery(clock, GPU),
+                    PanelQuery(f"{series('gpu_sm_clock_max_hertz')} {_THESE} {clock}", f"{GPU} maximum"),
+                    PanelQuery(f"{set_} {_THESE} {clock}", f"{GPU} DVFS limit"),
                 ),
                 minimum=0,
                 links=_TO_GPU,
@@ -191,7 +194,7 @@ def _clocks() -> Row:
                 "Share of time in which the driver named a reason for lower clocks, averaged over the chosen GPUs "
                 "(gpu_clock_event_seconds_total). Reasons overlap. Thermal and brake reasons are sampled.",
                 "percentunit",
-                (Query(f"clamp_max({reasons}, 1)", "{{reason}}"),),
+                (PanelQuery(f"clamp_max({reasons}, 1)", "{{reason}}"),),
                 minimum=0,
                 maximum=1,
             ),
@@ -199,17 +202,17 @@ def _clocks() -> Row:
     )
 
 
-def _load() -> Row:
+def _load() -> PanelRow:
     used, total = series("gpu_memory_used_bytes"), series("gpu_memory_total_bytes")
     temperature = busiest(series("gpu_temperature_celsius"), MOST)
-    return Row(
+    return PanelRow(
         "Load",
         (
             third(
                 f"Utilisation, the {MOST} highest",
                 "Share of time in which a kernel ran (gpu_utilization_ratio). A GPU at 100 % may still be mostly empty.",
                 "percentunit",
-                (Query(busiest(series("gpu_utilization_ratio"), MOST), GPU),),
+                (PanelQuery(busiest(series("gpu_utilization_ratio"), MOST), GPU),),
                 maximum=1,
             ),
             Panel(
@@ -218,8 +221,8 @@ def _load() -> Row:
                 "gpu_memory_temperature_celsius).",
                 "celsius",
                 (
-                    Query(temperature, GPU),
-                    Query(f"{series('gpu_memory_temperature_celsius')} {_THESE} {temperature}", f"{GPU} memory"),
+                    PanelQuery(temperature, GPU),
+                    PanelQuery(f"{series('gpu_memory_temperature_celsius')} {_THESE} {temperature}", f"{GPU} memory"),
                 ),
                 width=8,
             ),
@@ -227,19 +230,19 @@ def _load() -> Row:
                 f"Memory in use, the {MOST} highest",
                 "Share of device memory in use (gpu_memory_used_bytes of gpu_memory_total_bytes).",
                 "percentunit",
-                (Query(f"{busiest(used, MOST)} / {total}", GPU),),
+                (PanelQuery(f"{busiest(used, MOST)} / {total}", GPU),),
                 maximum=1,
             ),
         ),
     )
 
 
-def board() -> Board:
+def board() -> Dashboard:
     """The dashboard."""
-    return Board(
+    return Dashboard(
         uid="wattlens-gpu",
         title="Wattlens / Node and GPUs",
         description="A node and its GPUs: every joule accounted for once, no number without its error.",
         variables=(*node_choices("gpu_up", one=True), *gpu_choices()),  # a site process is no node
-        rows=build_rows(rows, Rows({10: _now, 20: _power, 40: _clocks, 50: _load})),
+        rows=build_rows(rows, DashboardRows({10: _now, 20: _power, 40: _clocks, 50: _load})),
     )

@@ -1,15 +1,15 @@
 """The inference dashboard: joules a token by boundary, prefill and decode, latency against its limits, batch, clocks."""
 
 from dashboards.boards.inference import rows
-from dashboards.dashboard import Board, Variable, build_rows, node_choices, recorded
+from dashboards.dashboard import Dashboard, Variable, build_rows, node_choices, recorded
 from dashboards.promql.latency import choices
 from energy_agent.core.catalogue.node import metric
 
 
-def board() -> Board:
+def board() -> Dashboard:
     """The dashboard."""
     generated = recorded(metric("tokens_total"), 'phase="generation"', scope="node")
-    return Board(
+    return Dashboard(
         uid="wattlens-inference",
         title="Wattlens / Inference",
         description="What serving a model costs and how fast it is: joules a token by boundary with their error, prefill and "

@@ -1,13 +1,13 @@
 """The training dashboard: joules a step and a token, progress, phases, GPUs over time, slowdown against its budget."""
 
 from dashboards.boards.training import rows
-from dashboards.dashboard import Board, Variable, build_rows, node_choices, recorded
+from dashboards.dashboard import Dashboard, Variable, build_rows, node_choices, recorded
 from energy_agent.core.catalogue.node import metric
 
 
-def board() -> Board:
+def board() -> Dashboard:
     """The dashboard."""
-    return Board(
+    return Dashboard(
         uid="wattlens-training",
         title="Wattlens / Training",
         description="What a training run costs over all its nodes, joule by step and token with their error, what it does, how "

@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from reports.figures.evidence import Evidence
+    from reports.figures.evidence import PeriodEvidence
     from reports.figures.figure import Figure
 
 
-def all_figures(evidence: "Evidence") -> "Iterator[Figure]":
+def all_figures(evidence: "PeriodEvidence") -> "Iterator[Figure]":
     """The figures of every measure."""
     import reports.figures.measures
     from energy_agent.core import plugin

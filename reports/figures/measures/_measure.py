@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
-from reports.figures.evidence import Evidence
+from reports.figures.evidence import PeriodEvidence
 from reports.figures.figure import Figure, rounded
-from reports.ledger.sums import Held, Who
+from reports.ledger.sums import PartEnergy, PartLabels
 
 COVERED = ("energy.", "co2e.", "j_per_token.")
 """What figures with a coverage are called."""
@@ -19,20 +19,20 @@ class Measure:
     """One file's figures."""
 
     summary: str
-    figures: Callable[[Evidence], Iterable[Figure]]
+    figures: Callable[[PeriodEvidence], Iterable[Figure]]
 
 
-def project_of(who: Who) -> str:
+def project_of(who: PartLabels) -> str:
     """A project's name, with its team's before it."""
     return f"{who.team}/{who.project}" if who.team and who.project else who.project
 
 
-def model_of(who: Who) -> str:
+def model_of(who: PartLabels) -> str:
     """A model's name, with its precision where it is known."""
     return f"{who.model} ({who.precision})" if who.model and who.precision else who.model
 
 
-def covered(evidence: Evidence, figures: Iterable[Figure]) -> Iterator[Figure]:
+def covered(evidence: PeriodEvidence, figures: Iterable[Figure]) -> Iterator[Figure]:
     """The figures with the coverage of their sites: of their own, of those that a group was at, or of all together.
 
     What a building's meters told has none: of their time, a PUE tells how much was read.
@@ -53,20 +53,20 @@ def covered(evidence: Evidence, figures: Iterable[Figure]) -> Iterator[Figure]:
             yield replace(figure, coverage=known[sites])
 
 
-def _sites(evidence: Evidence, figure: Figure, sites_of: Mapping[str, frozenset[str]]) -> frozenset[str]:
+def _sites(evidence: PeriodEvidence, figure: Figure, sites_of: Mapping[str, frozenset[str]]) -> frozenset[str]:
     if "site" in figure.dims:
         return frozenset([figure.dims["site"]])
     groups_of = [f"/{name}/{value}" for name, value in figure.dims.items()] if figure.id.startswith(HELD) else []
     return next((sites_of[suffix] for suffix in groups_of if suffix in sites_of), frozenset(evidence.sites))
 
 
-def groups(evidence: Evidence) -> Iterator[tuple[str, dict[str, str], list[Held]]]:
+def groups(evidence: PeriodEvidence) -> Iterator[tuple[str, dict[str, str], list[PartEnergy]]]:
     """(suffix of the figures' ids, dims, rows) of everything that energy is told by: site, team, project, model, kind.
 
     Within a dimension each row is in one group, so groups sum to what all workloads held. "" is who told nothing.
     """
     who = evidence.sums.parts
-    named: dict[str, Callable[[Held], str]] = {
+    named: dict[str, Callable[[PartEnergy], str]] = {
         "site": lambda row: row.site,
         "team": lambda row: who[row.part].team,
         "project": lambda row: project_of(who[row.part]),
@@ -76,7 +76,7 @@ def groups(evidence: Evidence) -> Iterator[tuple[str, dict[str, str], list[Held]
     rows = [row for row in evidence.sums.held if row.part and row.device_class != "part"]  # a part of a host is in the host
     yield "", {}, rows
     for dimension, name_of in named.items():
-        found: dict[str, list[Held]] = {}
+        found: dict[str, list[PartEnergy]] = {}
         for row in rows:
             found.setdefault(name_of(row), []).append(row)
         if found.keys() == {""}:

@@ -6,7 +6,7 @@ from fractions import Fraction
 from energy_agent.core.units import UJ_PER_J
 from energy_agent.site.building.pue import Pue
 from energy_agent.site.building.ratio import Amount
-from reports.figures.evidence import Evidence, plus
+from reports.figures.evidence import PeriodEvidence, plus
 from reports.figures.figure import Figure, amount_figure, rounded
 from reports.figures.measures._measure import Measure
 
@@ -14,7 +14,7 @@ SOURCES = ("ledger", "meters")
 _J = Fraction(1, UJ_PER_J)
 
 
-def figures(evidence: Evidence) -> Iterator[Figure]:
+def figures(evidence: PeriodEvidence) -> Iterator[Figure]:
     """Of every site, and the PUE of all sites together where each has its meters."""
     for name, site in sorted(evidence.sites.items()):
         building, dims = site.building, {"site": name}
@@ -60,7 +60,7 @@ def _pue(identity: str, found: Pue | None, dims: Mapping[str, str], why: str, *,
     return amount_figure(identity, found.amount, "ratio", method, "facility", coverage=coverage, sources=SOURCES, dims=of)
 
 
-def _of_all(evidence: Evidence) -> Figure:
+def _of_all(evidence: PeriodEvidence) -> Figure:
     """All buildings over all their IT: only of buildings that are metered, so that the two sums are of the same places."""
     metered = [s.building for s in evidence.sites.values() if s.building.measured and s.building.it.value]
     if not metered or len(metered) < len(evidence.sites):

@@ -22,10 +22,10 @@ from energy_agent.factors.basis import Boundary
 from energy_agent.site.building.pue import per_it_kwh
 from energy_agent.site.building.ratio import Amount
 from reports.figures.energy import held_energy, whole_energy
-from reports.figures.evidence import Evidence, Site, amount_of, less, plus, product, scaled
+from reports.figures.evidence import PeriodEvidence, SiteEvidence, amount_of, less, plus, product, scaled
 from reports.figures.figure import Figure, amount_figure, quotient_text
 from reports.figures.measures._measure import Measure, covered, groups
-from reports.ledger.sums import Held
+from reports.ledger.sums import PartEnergy
 from reports.site.grid import kwh
 
 LOCATION, MARKET = "location-based", "market-based"
@@ -38,13 +38,13 @@ AVERAGE: Final = "the grid's average, in place of the residual mix"
 REST: Final = "the total less what workloads held"
 
 
-def figures(evidence: Evidence) -> Iterator[Figure]:
+def figures(evidence: PeriodEvidence) -> Iterator[Figure]:
     """Grams."""
     named = (each for figure, sites in _figures(evidence) for each in by_basis(evidence, sites, figure))
     yield from covered(evidence, named)
 
 
-def by_basis(evidence: Evidence, sites: Iterable[str], figure: Figure) -> Iterator[Figure]:
+def by_basis(evidence: PeriodEvidence, sites: Iterable[str], figure: Figure) -> Iterator[Figure]:
     """A figure of CO2e of some sites under the name of what it counts.
 
     Where all of them take factors of the life cycle it has a name of its own, and under the name of Scope 2 it is absent.
@@ -57,7 +57,7 @@ def by_basis(evidence: Evidence, sites: Iterable[str], figure: Figure) -> Iterat
     yield Figure(figure.id, None, figure.unit, figure.method, figure.boundary, dims=figure.dims, reason=NOT_SCOPE_2)
 
 
-def _figures(evidence: Evidence) -> Iterator[tuple[Figure, Iterable[str]]]:
+def _figures(evidence: PeriodEvidence) -> Iterator[tuple[Figure, Iterable[str]]]:
     """(figure, sites that it is of)."""
     for name in sorted(evidence.sites):
         yield from ((figure, (name,)) for figure in _of_site(evidence, name))
@@ -66,7 +66,7 @@ def _figures(evidence: Evidence) -> Iterator[tuple[Figure, Iterable[str]]]:
     yield from _by_group(evidence)
 
 
-def _of_site(evidence: Evidence, name: str) -> Iterator[Figure]:
+def _of_site(evidence: PeriodEvidence, name: str) -> Iterator[Figure]:
     site, dims = evidence.sites[name], {"site": name}
     within, ids = boundary(evidence, name), factor_ids(site)
     of = dims | _basis(site)
@@ -85,7 +85,7 @@ def _of_site(evidence: Evidence, name: str) -> Iterator[Figure]:
     yield from _contracts(evidence, site)
 
 
-def _of_all(evidence: Evidence) -> Iterator[Figure]:
+def _of_all(evidence: PeriodEvidence) -> Iterator[Figure]:
     every = sorted(evidence.sites)
     within, ids = _together(evidence, every)
     located = [located_of(evidence, name) for name in every]
@@ -103,24 +103,24 @@ def _of_all(evidence: Evidence) -> Iterator[Figure]:
         yield amount_figure(f"co2e.{quantity}.unattributed", rest, "g", REST, within, factor_ids=ids)
 
 
-def _rows(evidence: Evidence, site: str) -> list[Held]:
+def _rows(evidence: PeriodEvidence, site: str) -> list[PartEnergy]:
     """What workloads held at a site; a part of a host is in the host."""
     return [r for r in evidence.sums.held if r.site == site and r.part and r.device_class != "part"]
 
 
-def _method(evidence: Evidence, sites: Iterable[str]) -> tuple[str, dict[str, str]]:
+def _method(evidence: PeriodEvidence, sites: Iterable[str]) -> tuple[str, dict[str, str]]:
     """How market-based grams of some sites are made; and that the grid's average is in them where it is."""
     if any(takes_average(evidence, name) for name in sites):
         return f"{MARKET}, rest at the grid's average", {"stand_in": AVERAGE}
     return f"{MARKET}, rest at the residual mix", {}
 
 
-def takes_average(evidence: Evidence, name: str) -> bool:
+def takes_average(evidence: PeriodEvidence, name: str) -> bool:
     """Whether a part of a site's market-based grams is of the grid's average, for want of a residual mix."""
     return evidence.sites[name].grid.residual_is_average and residual_of(evidence, name).value != 0
 
 
-def boundary(evidence: Evidence, site: str) -> str:
+def boundary(evidence: PeriodEvidence, site: str) -> str:
     """The widest boundary at which a site's energy is known."""
     building = evidence.sites[site].building
     if building.measured or (not evidence.node_gap(site) and evidence.pue(site).value is not None):
@@ -128,7 +128,7 @@ def boundary(evidence: Evidence, site: str) -> str:
     return "gpu" if evidence.node_gap(site) else "node"
 
 
-def located_of(evidence: Evidence, name: str) -> Amount:
+def located_of(evidence: PeriodEvidence, name: str) -> Amount:
     """A site's grams, location-based: what was metered at its cells, the rest at the mean of these."""
     site = evidence.sites[name]
     grams, metered_uj = site.grid.location_g, site.grid.uj
@@ -144,7 +144,7 @@ def _unbounded(amount: Amount) -> Amount:
     return Amount(amount.value, reason=amount.reason)
 
 
-def nothing_of(evidence: Evidence, name: str, energy: Amount) -> Amount:
+def nothing_of(evidence: PeriodEvidence, name: str, energy: Amount) -> Amount:
     """What a site without energy from the grid emitted or paid: nothing, where it was metered; else it is not known."""
     metered = evidence.sites[name].building.measured or any(w.site == name and w.metered_ns for w in evidence.sums.wholes)
     if energy.value != 0 or not metered:
@@ -152,7 +152,7 @@ def nothing_of(evidence: Evidence, name: str, energy: Amount) -> Amount:
     return Amount(Fraction(0), Fraction(0), None if energy.high is None or energy.high else Fraction(0))
 
 
-def _one_basis(evidence: Evidence, sites: Iterable[str], total: Amount) -> Amount:
+def _one_basis(evidence: PeriodEvidence, sites: Iterable[str], total: Amount) -> Amount:
     """A total, unless its sites count different emissions, which no total may hold (factors/join.py)."""
     joined = {name: evidence.sites[name].grid.location for name in sites}
     found = {str(j.basis): name for name, j in sorted(joined.items()) if j is not None}
@@ -162,7 +162,7 @@ def _one_basis(evidence: Evidence, sites: Iterable[str], total: Amount) -> Amoun
     return Amount(None, reason=f"the sites count different emissions of the grid: {told}")
 
 
-def base(evidence: Evidence, name: str) -> Amount:
+def base(evidence: PeriodEvidence, name: str) -> Amount:
     """The energy in uJ that a site's grams are of, with its bounds."""
     site = evidence.sites[name]
     within = boundary(evidence, name)
@@ -175,19 +175,19 @@ def base(evidence: Evidence, name: str) -> Amount:
     return product(own, evidence.pue(name))
 
 
-def factor_ids(site: Site) -> tuple[str, ...]:
+def factor_ids(site: SiteEvidence) -> tuple[str, ...]:
     """What was used for a site's grams."""
     joined = [j for j in (site.grid.location, site.grid.rest) if j is not None]
     return tuple(sorted({s.id for j in joined for s in j.statements if s.id and s.uj}))
 
 
-def _unknown(site: Site) -> str:
+def _unknown(site: SiteEvidence) -> str:
     joined = site.grid.location
     hours = Fraction(0) if joined is None else sum((s.hours for s in joined.statements if s.grams is None), Fraction(0))
     return f"no intensity of the grid is known for {float(hours):.1f} h of the period"
 
 
-def _basis(site: Site) -> dict[str, str]:
+def _basis(site: SiteEvidence) -> dict[str, str]:
     joined = site.grid.location
     if joined is None:
         return {}
@@ -195,14 +195,14 @@ def _basis(site: Site) -> dict[str, str]:
     return {"basis": str(joined.basis)} | ({"quality": quotient_text(quality, digits=2)} if quality is not None else {})
 
 
-def _mean(site: Site) -> Amount:
+def _mean(site: SiteEvidence) -> Amount:
     grams = site.grid.location_g
     if grams is None or not site.grid.uj:
         return Amount(None, reason=site.grid.lacking or _unknown(site))
     return Amount(grams * UJ_PER_KWH / site.grid.uj)
 
 
-def marketed_of(evidence: Evidence, name: str) -> Amount:
+def marketed_of(evidence: PeriodEvidence, name: str) -> Amount:
     """A site's grams, market-based."""
     site, grid = evidence.sites[name], evidence.sites[name].grid
     if grid.market_g is None or grid.coverage is None:
@@ -219,7 +219,7 @@ def marketed_of(evidence: Evidence, name: str) -> Amount:
     return Amount(max(covered_g, market_g + (energy.value - grid.uj) * per_uj))
 
 
-def residual_of(evidence: Evidence, name: str) -> Amount:
+def residual_of(evidence: PeriodEvidence, name: str) -> Amount:
     """Of a site's market-based grams what contracts do not bring: with theirs (`Coverage.grams`) it is the total, exactly."""
     found, coverage = marketed_of(evidence, name), evidence.sites[name].grid.coverage
     if found.value is None or coverage is None:
@@ -227,7 +227,7 @@ def residual_of(evidence: Evidence, name: str) -> Amount:
     return Amount(found.value - coverage.grams)
 
 
-def _cue(site: Site) -> Amount:
+def _cue(site: SiteEvidence) -> Amount:
     pue = site.building.pue
     at = None if pue is None else Position.of(pue.category)
     grams, bought = site.grid.location_g, site.building.bought
@@ -236,7 +236,7 @@ def _cue(site: Site) -> Amount:
     return per_it_kwh(grams * bought.value / site.grid.uj, None, site.building.meters, at)
 
 
-def _contracts(evidence: Evidence, site: Site) -> Iterator[Figure]:
+def _contracts(evidence: PeriodEvidence, site: SiteEvidence) -> Iterator[Figure]:
     """How contracts match: as bought, by the hour, by the quarter of an hour; and each contract by itself."""
     grid, dims, within = site.grid, {"site": site.name}, boundary(evidence, site.name)
     for name, found in (("as_bought", grid.coverage), ("hourly", grid.hourly), ("quarter_hourly", grid.quarterly)):
@@ -263,7 +263,7 @@ def _contracts(evidence: Evidence, site: Site) -> Iterator[Figure]:
         yield amount_figure(f"contract/{site.name}/{claim.contract}", covered, "kWh", MARKET, within, dims=of)
 
 
-def _together(evidence: Evidence, sites: Sequence[str]) -> tuple[str, tuple[str, ...]]:
+def _together(evidence: PeriodEvidence, sites: Sequence[str]) -> tuple[str, tuple[str, ...]]:
     """(boundary, ids of factors) of what is told of some sites together."""
     ids = tuple(sorted({i for name in sites for i in factor_ids(evidence.sites[name])}))
     return common(boundary(evidence, name) for name in sites), ids
@@ -275,7 +275,7 @@ def common(boundaries: Iterable[str]) -> str:
     return found.pop() if len(found) == 1 else "mixed"
 
 
-def _by_group(evidence: Evidence) -> Iterator[tuple[Figure, Iterable[str]]]:
+def _by_group(evidence: PeriodEvidence) -> Iterator[tuple[Figure, Iterable[str]]]:
     for suffix, dims, rows in groups(evidence):
         parts = _by_site(rows)
         sites = [site for site, _ in parts]
@@ -287,11 +287,11 @@ def _by_group(evidence: Evidence) -> Iterator[tuple[Figure, Iterable[str]]]:
         yield amount_figure(f"co2e.held.market{suffix}", marketed, "g", method, within, factor_ids=ids, dims=dims), sites
 
 
-def _by_site(rows: list[Held]) -> list[tuple[str, list[Held]]]:
+def _by_site(rows: list[PartEnergy]) -> list[tuple[str, list[PartEnergy]]]:
     return [(site, [r for r in rows if r.site == site]) for site in sorted({r.site for r in rows})]
 
 
-def group_grams(evidence: Evidence, site: str, rows: list[Held]) -> Amount:
+def group_grams(evidence: PeriodEvidence, site: str, rows: list[PartEnergy]) -> Amount:
     """Grams of the cells of some workloads of a site."""
     mine = {r.part for r in rows}
     of = [p for p in evidence.priced if p.site == site and p.part in mine]
@@ -310,13 +310,13 @@ def group_grams(evidence: Evidence, site: str, rows: list[Held]) -> Amount:
     return _unbounded(scaled(product(Amount(grams), evidence.pue(site)), from_grid(evidence.sites[site])))
 
 
-def from_grid(site: Site) -> Fraction:
+def from_grid(site: SiteEvidence) -> Fraction:
     """The share of its building's energy that the site did not make itself: what its workloads' grams and money are of."""
     total, bought = site.building.total.value, site.building.bought.value
     return bought / total if site.building.measured and total and bought is not None else Fraction(1)
 
 
-def _shared(evidence: Evidence, site: str, rows: list[Held]) -> Amount:
+def _shared(evidence: PeriodEvidence, site: str, rows: list[PartEnergy]) -> Amount:
     """Market-based grams of some workloads: contracts are the site's, so each takes its part in proportion."""
     located, whole, market = (
         group_grams(evidence, site, rows),

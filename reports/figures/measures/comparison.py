@@ -8,13 +8,13 @@ from energy_agent.core.units import NS_PER_H, UJ_PER_J, UJ_PER_KWH
 from energy_agent.factors.basis import Boundary
 from energy_agent.site.building.ratio import Amount
 from reports.figures.bridge import Bridge, Side, co2e_bridge, energy_bridge, mix_adjusted, node_bridge
-from reports.figures.evidence import Evidence, plus
+from reports.figures.evidence import PeriodEvidence, plus
 from reports.figures.figure import LEDGER, Figure, rounded
 from reports.figures.measures import carbon, energy
 from reports.figures.measures._measure import Measure, model_of
 from reports.figures.measures.carbon import boundary, common, group_grams
 from reports.figures.wording import percent
-from reports.ledger.sums import Held
+from reports.ledger.sums import PartEnergy
 from reports.site.coverage import coverage, together
 
 NO_EARLIER = "the ledger holds nothing of that quarter"
@@ -26,7 +26,7 @@ TOTALS = (
 )  # fmt: skip
 
 
-def figures(evidence: Evidence) -> Iterator[Figure]:
+def figures(evidence: PeriodEvidence) -> Iterator[Figure]:
     """`bridge.QUANTITY/WHEN/EFFECT`: what each factor did; the effects `from` and `to` are the two sums.
 
     energy and co2e (lifecycle, where grams are of the life cycle) are of all that workloads held, by GPU hours; serving is of
@@ -56,7 +56,7 @@ def figures(evidence: Evidence) -> Iterator[Figure]:
                 yield Figure(f"j_per_token.same_mix/{when}/{name}", value, "J/token", how, "node", sources=LEDGER, dims=dims)
 
 
-def _too_little(earlier: Evidence) -> str:
+def _too_little(earlier: PeriodEvidence) -> str:
     """Why a period is not compared with; "": it is. What was hardly metered would read as growth."""
     share = together(coverage(earlier.sums, earlier.organisation)).share or Fraction(0)
     if share >= earlier.organisation.least_coverage:
@@ -64,7 +64,7 @@ def _too_little(earlier: Evidence) -> str:
     return f"only {percent(share)} of {earlier.label} was metered, too little to compare with"
 
 
-def _totals(earlier: Evidence, when: str) -> Iterator[Figure]:
+def _totals(earlier: PeriodEvidence, when: str) -> Iterator[Figure]:
     """`total.WHEN/ID`: what the figure ID was then, as a report of that period states it."""
     for figure in (*energy.figures(earlier), *carbon.figures(earlier)):
         if figure.id in TOTALS and figure.value is not None:
@@ -72,7 +72,7 @@ def _totals(earlier: Evidence, when: str) -> Iterator[Figure]:
             yield replace(figure, id=f"total.{when}/{figure.id}", dims=dims)
 
 
-def _boundaries(then: Evidence, now: Evidence) -> tuple[dict[str, str], str]:
+def _boundaries(then: PeriodEvidence, now: PeriodEvidence) -> tuple[dict[str, str], str]:
     """(boundary of each site that both periods can be told at, why their CO2e is not compared or "")."""
     found, other = {}, ""
     order = ("gpu", "node", "facility")
@@ -85,21 +85,21 @@ def _boundaries(then: Evidence, now: Evidence) -> tuple[dict[str, str], str]:
     return found, other
 
 
-def _bases(then: Evidence, now: Evidence) -> str:
+def _bases(then: PeriodEvidence, now: PeriodEvidence) -> str:
     """Why grams of two periods are not compared: they are of different emissions; "": they are of the same."""
     joined = [site.grid.location for each in (then, now) for site in each.sites.values()]
     found = sorted({str(j.basis) for j in joined if j is not None})
     return f"grams of different emissions are not compared: {' and '.join(found)}" if len(found) > 1 else ""
 
 
-def _grams(evidence: Evidence) -> str:
+def _grams(evidence: PeriodEvidence) -> str:
     """What the bridge of grams is called: those of the life cycle are no Scope 2, and have a name of their own."""
     joined = [site.grid.location for site in evidence.sites.values()]
     whole = {j.basis.boundary for j in joined if j is not None} == {Boundary.LIFE_CYCLE}
     return "lifecycle" if whole else "co2e"
 
 
-def side(evidence: Evidence) -> Side:
+def side(evidence: PeriodEvidence) -> Side:
     """All that workloads held: GPU hours and node energy, by kind of workload."""
     who = evidence.sums.parts
     hours: dict[str, Fraction | int] = {}
@@ -115,7 +115,7 @@ def side(evidence: Evidence) -> Side:
     return Side(told, {k: v for k, v in node_uj.items() if k in told}, *_outer(evidence, mine))
 
 
-def serving(evidence: Evidence) -> Side:
+def serving(evidence: PeriodEvidence) -> Side:
     """What generated tokens: tokens and node energy, by model and precision."""
     who = evidence.sums.parts
     tokens: dict[str, Fraction | int] = {}
@@ -133,7 +133,7 @@ def serving(evidence: Evidence) -> Side:
     return Side(tokens, node_uj, *_outer(evidence, mine))
 
 
-def _held(evidence: Evidence) -> list[Held]:
+def _held(evidence: PeriodEvidence) -> list[PartEnergy]:
     """What was held on GPUs, and on hosts where a site's nodes are known whole."""
     hosts = {site for site in evidence.sites if not evidence.node_gap(site)}
     return [r for r in evidence.sums.held if r.device_class == "gpu" or (r.device_class == "host" and r.site in hosts)]
@@ -147,7 +147,7 @@ def _energy(name: str, when: str, then: Side, now: Side, label: str, within: dic
     yield from _bridge(name, when, found, "J", Fraction(1, UJ_PER_J), label, at)
 
 
-def _outer(evidence: Evidence, rows: Sequence[Held]) -> tuple[Fraction | None, Fraction | None, dict[str, str]]:
+def _outer(evidence: PeriodEvidence, rows: Sequence[PartEnergy]) -> tuple[Fraction | None, Fraction | None, dict[str, str]]:
     """PUE and intensity of the energy of these rows: each site's own by what is held there, so that the product is their grams.
 
     The PUE of a site that is not told beyond its nodes is 1.

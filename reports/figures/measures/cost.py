@@ -5,13 +5,13 @@ from fractions import Fraction
 
 from energy_agent.core.units import NS_PER_H, UJ_PER_KWH
 from energy_agent.site.building.ratio import Amount
-from reports.figures.evidence import Evidence, less, plus, product
+from reports.figures.evidence import PeriodEvidence, less, plus, product
 from reports.figures.figure import Figure, amount_figure, quotient_text
 from reports.figures.measures._measure import Measure, groups
 from reports.figures.measures.carbon import base, boundary, common, from_grid, nothing_of
 from reports.figures.measures.tokens import generated
 from reports.inputs import price_of
-from reports.ledger.sums import Held
+from reports.ledger.sums import PartEnergy
 from reports.site.grid import kwh
 
 SOURCES = ("ledger", "tariffs")
@@ -21,7 +21,7 @@ REST = "the total less what workloads held"
 UNPAID = "what its electricity cost is not known"
 
 
-def figures(evidence: Evidence) -> Iterator[Figure]:
+def figures(evidence: PeriodEvidence) -> Iterator[Figure]:
     """Money. Absent where tariffs are of several currencies, or do not cover the period."""
     for name, site in sorted(evidence.sites.items()):
         amount, unit = _of_site(evidence, name)
@@ -48,7 +48,7 @@ def figures(evidence: Evidence) -> Iterator[Figure]:
             yield from _of_group(evidence, suffix, dims, rows)
 
 
-def _currency(evidence: Evidence, sites: Iterable[str]) -> tuple[str, str]:
+def _currency(evidence: PeriodEvidence, sites: Iterable[str]) -> tuple[str, str]:
     """In what some sites pay, and why that is not one currency; one of the two is empty."""
     grids = [evidence.sites[name].grid for name in sites]
     found = {grid.currency for grid in grids}
@@ -61,7 +61,7 @@ def _currency(evidence: Evidence, sites: Iterable[str]) -> tuple[str, str]:
     return "", "not every site has tariffs" if "" in found else "the sites pay in several currencies"
 
 
-def _of_site(evidence: Evidence, name: str) -> tuple[Amount, str]:
+def _of_site(evidence: PeriodEvidence, name: str) -> tuple[Amount, str]:
     grid = evidence.sites[name].grid
     if grid.spent is None or not grid.currency:
         return Amount(None, reason=NO_TARIFF if grid.spent is None else "tariffs are of several currencies"), "money"
@@ -74,7 +74,7 @@ def _of_site(evidence: Evidence, name: str) -> tuple[Amount, str]:
     return product(energy, Amount(*(paid / grid.uj,) * 3)), grid.currency
 
 
-def _of_group(evidence: Evidence, suffix: str, dims: dict[str, str], rows: list[Held]) -> Iterator[Figure]:
+def _of_group(evidence: PeriodEvidence, suffix: str, dims: dict[str, str], rows: list[PartEnergy]) -> Iterator[Figure]:
     how = "its cells at their prices, times PUE where it is known"
     within = common(boundary(evidence, site) for site in {r.site for r in rows})
     amount, currency = _paid_once(evidence, rows)
@@ -89,7 +89,7 @@ def _of_group(evidence: Evidence, suffix: str, dims: dict[str, str], rows: list[
         yield amount_figure(f"cost_per_million_tokens{suffix}", per, unit, how, within, sources=SOURCES, dims=dims)
 
 
-def _paid_once(evidence: Evidence, rows: list[Held]) -> tuple[Amount, str]:
+def _paid_once(evidence: PeriodEvidence, rows: list[PartEnergy]) -> tuple[Amount, str]:
     """What the energy of some workloads cost, and in which currency: the one in which all sites pay that they were at."""
     currency, why = _currency(evidence, {r.site for r in rows})
     if not currency:
@@ -97,7 +97,7 @@ def _paid_once(evidence: Evidence, rows: list[Held]) -> tuple[Amount, str]:
     return _paid(evidence, rows), currency
 
 
-def _paid(evidence: Evidence, rows: list[Held]) -> Amount:
+def _paid(evidence: PeriodEvidence, rows: list[PartEnergy]) -> Amount:
     """What the energy of some workloads cost."""
     priced = {(p.site, p.part): p for p in evidence.priced}
     money = Fraction(0)
@@ -115,12 +115,12 @@ def _paid(evidence: Evidence, rows: list[Held]) -> Amount:
     return Amount(None, reason=reason) if reason else Amount(money)
 
 
-def _charged(evidence: Evidence, suffix: str, dims: dict[str, str], rows: list[Held]) -> Iterator[Figure]:
+def _charged(evidence: PeriodEvidence, suffix: str, dims: dict[str, str], rows: list[PartEnergy]) -> Iterator[Figure]:
     """What the price classes charge a team: so much a GPU hour, and a share of what its electricity cost.
 
     Hours of a class without a price are charged nothing and told beside it.
     """
-    classes: dict[str, list[Held]] = {}
+    classes: dict[str, list[PartEnergy]] = {}
     for row in rows:
         classes.setdefault(evidence.sums.parts[row.part].price_class, []).append(row)
     charge, unpriced, money, priced, reason = Fraction(0), Fraction(0), set[str](), False, ""

@@ -10,12 +10,12 @@ from fractions import Fraction
 from energy_agent.core.units import UJ_PER_J
 from energy_agent.site.building.ratio import Amount
 from reports.figures.energy import whole_energy
-from reports.figures.evidence import Evidence, amount_of
+from reports.figures.evidence import PeriodEvidence, amount_of
 from reports.figures.figure import Figure, amount_figure
 from reports.figures.measures._measure import Measure
 
 
-def figures(evidence: Evidence) -> Iterator[Figure]:
+def figures(evidence: PeriodEvidence) -> Iterator[Figure]:
     """`crosscheck.it/site`: nodes over metered IT. `crosscheck.prometheus`: the counters there over the ledger."""
     for name, site in sorted(evidence.sites.items()):
         dims = {"site": name}

@@ -8,7 +8,7 @@ from energy_agent.core.units import UJ_PER_J
 from energy_agent.site.building.contracts import CERTIFICATES, Kind
 from energy_agent.site.building.ratio import Amount, energy
 from energy_agent.site.building.tree import counted
-from reports.figures.evidence import Evidence, Site
+from reports.figures.evidence import PeriodEvidence, SiteEvidence
 from reports.figures.figure import Figure, amount_figure
 from reports.figures.measures._measure import Measure
 from reports.figures.measures.carbon import AVERAGE, boundary, by_basis, factor_ids, residual_of, takes_average
@@ -20,7 +20,7 @@ NO_CONTRACTS = "no contracts or certificates were given"
 NOTHING_COVERED = "no contract or certificate covers any of it"
 
 
-def figures(evidence: Evidence) -> Iterator[Figure]:
+def figures(evidence: PeriodEvidence) -> Iterator[Figure]:
     """By site."""
     for name, site in sorted(evidence.sites.items()):
         dims, within = {"site": name}, boundary(evidence, name)
@@ -58,7 +58,7 @@ def figures(evidence: Evidence) -> Iterator[Figure]:
             )
 
 
-def _market(evidence: Evidence, name: str) -> Iterator[Figure]:
+def _market(evidence: PeriodEvidence, name: str) -> Iterator[Figure]:
     """What contracts bring to a site's market-based grams, and what is of the residual mix, or of what stands in for it."""
     site, dims, within = evidence.sites[name], {"site": name}, boundary(evidence, name)
     ids, rest, coverage = factor_ids(site), residual_of(evidence, name), site.grid.coverage
@@ -74,17 +74,17 @@ def _market(evidence: Evidence, name: str) -> Iterator[Figure]:
     yield amount_figure(f"co2e.market.instruments/site/{name}", instruments, "g", "contracts", within, dims=dims)
 
 
-def _bought(site: Site) -> bool:
+def _bought(site: SiteEvidence) -> bool:
     return site.inputs is not None and bool(site.inputs.lots)
 
 
-def _metered(site: Site, role: Role) -> Amount:
+def _metered(site: SiteEvidence, role: Role) -> Amount:
     meters = site.building.meters
     terms = {m.id: 1 for m in counted([e.facts for e in meters.values()], role)}
     return energy(meters, terms) if terms else Amount(None, reason=f"no meter of role {role}")
 
 
-def _claimed(site: Site, kinds: frozenset[Kind]) -> Amount:
+def _claimed(site: SiteEvidence, kinds: frozenset[Kind]) -> Amount:
     """Energy that renewable contracts of some kinds cover."""
     if site.grid.coverage is None or not _bought(site):
         return Amount(None, reason=NO_CONTRACTS)

@@ -6,11 +6,11 @@ from typing import Final
 
 from energy_agent.core.units import UJ_PER_J
 from energy_agent.ledger.rows.kinds import PPM
-from reports.figures.evidence import Evidence
+from reports.figures.evidence import PeriodEvidence
 from reports.figures.figure import LEDGER, Figure
 from reports.figures.measures._measure import Measure
 from reports.ledger.savings import slowest, total_saved
-from reports.ledger.sums import GroupSaved, Saved, Slowdown
+from reports.ledger.sums import GroupSaving, SavingEstimate, Slowdown
 
 PAIRED: Final = "paired on/off blocks in random order"
 NONE: Final = "no analysis of paired blocks in the period"
@@ -18,7 +18,7 @@ LISTED: Final = 50
 """Groups with figures of their own: those that saved or lost most; likewise reasons for which pairs are not used."""
 
 
-def figures(evidence: Evidence) -> Iterator[Figure]:
+def figures(evidence: PeriodEvidence) -> Iterator[Figure]:
     """Savings, absent where no pairs of blocks prove them; and counts of what was set."""
     savings = evidence.sums.savings
     yield from _of("", {}, _whole(savings.groups))
@@ -39,23 +39,23 @@ def figures(evidence: Evidence) -> Iterator[Figure]:
         yield Figure(identity, Fraction(row.actions), "actions", "count", "gpu", sources=LEDGER, dims=dims)
 
 
-def _whole(groups: Sequence[GroupSaved]) -> GroupSaved:
+def _whole(groups: Sequence[GroupSaving]) -> GroupSaving:
     """Groups together; with the reasons that they have where none of them tells anything."""
     told = [group for group in groups if group.saved is not None]
     reasons = sorted({group.reason for group in groups})
     reason = NONE if not reasons else "; ".join(reasons[:3])
     if not told:
-        return GroupSaved("", "", reason=reason)
+        return GroupSaving("", "", reason=reason)
     claimed_uj, lost_uj = sum(group.claimed_uj for group in told), sum(group.lost_uj for group in told)
-    return GroupSaved("", "", total_saved(told), claimed_uj, lost_uj, slowest(told))
+    return GroupSaving("", "", total_saved(told), claimed_uj, lost_uj, slowest(told))
 
 
-def _order(group: GroupSaved) -> tuple[int, str, str]:
-    saved = group.saved or Saved(0, 0, 0)
+def _order(group: GroupSaving) -> tuple[int, str, str]:
+    saved = group.saved or SavingEstimate(0, 0, 0)
     return -max(abs(saved.value_uj), abs(group.claimed_uj)), group.site, group.group
 
 
-def _of(place: str, dims: Mapping[str, str], group: GroupSaved) -> Iterator[Figure]:
+def _of(place: str, dims: Mapping[str, str], group: GroupSaving) -> Iterator[Figure]:
     if group.saved is None:
         for quantity, unit in (("saved", "J"), ("claimed", "J"), ("lost", "J"), ("slowdown", "ratio")):
             yield Figure(f"dvfs.{quantity}{place}", None, unit, PAIRED, "gpu", sources=LEDGER, dims=dims, reason=group.reason)

@@ -7,19 +7,19 @@ from energy_agent.core.units import UJ_PER_KWH
 from energy_agent.factors.basis import Basis
 from energy_agent.factors.embodied import Covers, Embodied, EmbodiedRange, amortised, embodied_range, summed, why_none
 from energy_agent.factors.embodied_source import shipped
-from reports.figures.evidence import Evidence, amount_of, plus, reach
+from reports.figures.evidence import PeriodEvidence, amount_of, plus, reach
 from reports.figures.figure import LEDGER, Figure, rounded
 from reports.figures.measures._measure import Measure, groups
 from reports.figures.measures.carbon import boundary, factor_ids, group_grams
 from reports.figures.measures.tokens import generated
 from reports.figures.sci import sci_per_token
 from reports.inputs import embodied_of
-from reports.ledger.sums import Held
+from reports.ledger.sums import PartEnergy
 
 METHOD = "ISO/IEC 21031: (E x I + M) / R, location-based, reserved and idle hardware in E; the span is that of M alone"
 
 
-def figures(evidence: Evidence) -> Iterator[Figure]:
+def figures(evidence: PeriodEvidence) -> Iterator[Figure]:
     """Embodied emissions of the device time of the period by board, in sum, and SCI per token in sum and by model."""
     parts: dict[str, Embodied] = {}
     for sku, gpu_ns in _boards(evidence).items():
@@ -30,7 +30,7 @@ def figures(evidence: Evidence) -> Iterator[Figure]:
     yield from _sci(evidence)
 
 
-def _boards(evidence: Evidence) -> dict[str, int]:
+def _boards(evidence: PeriodEvidence) -> dict[str, int]:
     """Device time that was provisioned, by board: all of the period in which it was seen, held or not."""
     found: dict[str, int] = {}
     for whole in evidence.sums.wholes:
@@ -39,7 +39,7 @@ def _boards(evidence: Evidence) -> dict[str, int]:
     return dict(sorted(found.items()))
 
 
-def _of(evidence: Evidence, sku: str, gpu_ns: int) -> tuple[Embodied, dict[str, str]]:
+def _of(evidence: PeriodEvidence, sku: str, gpu_ns: int) -> tuple[Embodied, dict[str, str]]:
     """The share of the period, and where the footprint stands: what it covers, its boundary, its sources and their table."""
     own = embodied_of(sku, evidence.organisation.embodied)
     if own is not None:
@@ -71,7 +71,7 @@ def _figure(identity: str, found: Embodied, dims: dict[str, str]) -> Figure:
     return Figure(identity, None, "g", method, "embodied", None, low, high, LEDGER, dims=of, reason=why)
 
 
-def _sci(evidence: Evidence) -> Iterator[Figure]:
+def _sci(evidence: PeriodEvidence) -> Iterator[Figure]:
     """Of what generated tokens, in sum and by model: its energy, the boards that it held, its tokens."""
     who = evidence.sums.parts
     serving = {t.part for t in evidence.sums.tokens if t.phase == "generation" and t.tokens}
@@ -83,7 +83,7 @@ def _sci(evidence: Evidence) -> Iterator[Figure]:
         yield _sci_of(evidence, suffix, dims, mine, made)
 
 
-def _held(evidence: Evidence, parts: set[tuple[str, int]]) -> Embodied:
+def _held(evidence: PeriodEvidence, parts: set[tuple[str, int]]) -> Embodied:
     """Embodied emissions of the boards that these parts of sites held, for as long as they did."""
     times: dict[str, int] = {}
     for site, part, sku, gpu_ns in evidence.sums.boards:
@@ -93,7 +93,7 @@ def _held(evidence: Evidence, parts: set[tuple[str, int]]) -> Embodied:
     return summed(found) if found else Embodied(None, None, "no device time was held")
 
 
-def _sci_of(evidence: Evidence, suffix: str, dims: dict[str, str], rows: list[Held], made: Embodied) -> Figure:
+def _sci_of(evidence: PeriodEvidence, suffix: str, dims: dict[str, str], rows: list[PartEnergy], made: Embodied) -> Figure:
     sites = sorted({r.site for r in rows})
     found = reach(evidence, rows)
     at, energy = next(
@@ -120,7 +120,7 @@ def _sci_of(evidence: Evidence, suffix: str, dims: dict[str, str], rows: list[He
     return Figure(identity, None, "g/token", METHOD, at, None, low, high, sources, ids, of, why)
 
 
-def _basis(evidence: Evidence, site: str) -> Basis | None:
+def _basis(evidence: PeriodEvidence, site: str) -> Basis | None:
     joined = evidence.sites[site].grid.location
     return None if joined is None else joined.basis
 

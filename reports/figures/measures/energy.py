@@ -8,11 +8,11 @@ from energy_agent.core.boundary import UNBOUNDED
 from energy_agent.core.energy import Method, State
 from energy_agent.core.units import NS_PER_H, UJ_PER_J, decimal
 from energy_agent.site.building.ratio import Amount
-from reports.figures.energy import Energy, idle_energy, total, whole_energy
-from reports.figures.evidence import Evidence, amount_of, less, plus, product, reach
+from reports.figures.energy import BoundedEnergy, idle_energy, total, whole_energy
+from reports.figures.evidence import PeriodEvidence, amount_of, less, plus, product, reach
 from reports.figures.figure import LEDGER, Figure, amount_figure, energy_figure, energy_text
 from reports.figures.measures._measure import Measure, covered, groups
-from reports.ledger.sums import InState, Whole
+from reports.ledger.sums import DeviceClassEnergy, StateEnergy
 
 _J = Fraction(1, UJ_PER_J)
 UNATTRIBUTED = "unattributed"
@@ -21,19 +21,19 @@ STATED = "a stated PUE, in place of meters"
 REST = "the total less what workloads held"
 
 
-def figures(evidence: Evidence) -> Iterator[Figure]:
+def figures(evidence: PeriodEvidence) -> Iterator[Figure]:
     """All of it; energy in J."""
     yield from covered(evidence, chain(_whole(evidence), _states(evidence), _by_group(evidence), _boards(evidence)))
     yield from _gaps(evidence)
 
 
-def methods(evidence: Evidence, device_class: str, site: str | None = None) -> str:
+def methods(evidence: PeriodEvidence, device_class: str, site: str | None = None) -> str:
     """How energy of a class was measured: the methods that hold some, joined by +."""
     rows = [s for s in evidence.sums.states if s.device_class == device_class and s.energy_uj and site in (None, s.site)]
     return "+".join(m.value for m in Method if m.value in {r.method for r in rows}) or "none"
 
 
-def _whole(evidence: Evidence) -> Iterator[Figure]:
+def _whole(evidence: PeriodEvidence) -> Iterator[Figure]:
     sums = evidence.sums
     nodes, buildings, rests = [], [], []
     for site in sums.sites:
@@ -78,7 +78,7 @@ def _whole(evidence: Evidence) -> Iterator[Figure]:
     yield amount_figure("gpu_hours.unattributed", hours, "GPU h", "time metered less time held", "gpu")
 
 
-def _rests(evidence: Evidence, site: str, node: Amount, building: Amount) -> tuple[Amount, Amount]:
+def _rests(evidence: PeriodEvidence, site: str, node: Amount, building: Amount) -> tuple[Amount, Amount]:
     """Of a site's nodes and of its building what no workload held: with what they held it is the meter's, exactly."""
     rows = [r for r in evidence.sums.held if r.site == site and r.part and r.device_class != "part"]
     if not rows:
@@ -92,7 +92,7 @@ def _read(imputed_uj: int) -> tuple[str, dict[str, str]]:
     return ("metered, in part imputed", {"imputed_j": energy_text(imputed_uj)}) if imputed_uj else ("metered", {})
 
 
-def _gpus(evidence: Evidence, site: str, rows: list[Whole]) -> Figure:
+def _gpus(evidence: PeriodEvidence, site: str, rows: list[DeviceClassEnergy]) -> Figure:
     dims, method = {"site": site}, methods(evidence, "gpu", site)
     if not rows:
         return Figure(
@@ -101,11 +101,11 @@ def _gpus(evidence: Evidence, site: str, rows: list[Whole]) -> Figure:
     return energy_figure(f"energy.gpu/site/{site}", whole_energy(rows), method, "gpu", dims=dims)
 
 
-def _node_method(evidence: Evidence, site: str | None = None) -> str:
+def _node_method(evidence: PeriodEvidence, site: str | None = None) -> str:
     return f"GPUs {methods(evidence, 'gpu', site)}, hosts {methods(evidence, 'host', site)}"
 
 
-def _states(evidence: Evidence) -> Iterator[Figure]:
+def _states(evidence: PeriodEvidence) -> Iterator[Figure]:
     """The four buckets of the GPUs, in sum and by site; of what was not attributed also by its reason."""
     rows = [s for s in evidence.sums.states if s.device_class == "gpu"]
     for suffix, dims, own in [
@@ -129,15 +129,15 @@ def _bucket(state: str) -> str:
     return UNATTRIBUTED if state.startswith(UNATTRIBUTED) else state
 
 
-def _sum(rows: list[InState]) -> Energy:
-    return total(Energy(r.energy_uj, r.gain_uj, r.edge_uj, 0, r.unbounded) for r in rows)
+def _sum(rows: list[StateEnergy]) -> BoundedEnergy:
+    return total(BoundedEnergy(r.energy_uj, r.gain_uj, r.edge_uj, 0, r.unbounded) for r in rows)
 
 
-def _methods_of(rows: list[InState]) -> str:
+def _methods_of(rows: list[StateEnergy]) -> str:
     return "+".join(m.value for m in Method if m.value in {r.method for r in rows if r.energy_uj}) or "none"
 
 
-def _by_group(evidence: Evidence) -> Iterator[Figure]:
+def _by_group(evidence: PeriodEvidence) -> Iterator[Figure]:
     """What workloads held, by whose they are. `energy.held` of all is the sum of each dimension's groups."""
     for suffix, dims, rows in groups(evidence):
         found = reach(evidence, rows)
@@ -153,9 +153,9 @@ def _by_group(evidence: Evidence) -> Iterator[Figure]:
         yield amount_figure(f"gpu_hours{suffix}", hours, "GPU h", "time held", "gpu", dims=dims)
 
 
-def _boards(evidence: Evidence) -> Iterator[Figure]:
+def _boards(evidence: PeriodEvidence) -> Iterator[Figure]:
     """Energy and number of devices by model of board."""
-    found: dict[str, list[Whole]] = {}
+    found: dict[str, list[DeviceClassEnergy]] = {}
     for whole in evidence.sums.wholes:
         if whole.device_class == "gpu":
             found.setdefault(whole.sku, []).append(whole)
@@ -165,7 +165,7 @@ def _boards(evidence: Evidence) -> Iterator[Figure]:
         yield energy_figure(f"energy.gpu/sku/{dims['sku']}", whole_energy(rows), methods(evidence, "gpu"), "gpu", dims=dims)
 
 
-def _gaps(evidence: Evidence) -> Iterator[Figure]:
+def _gaps(evidence: PeriodEvidence) -> Iterator[Figure]:
     """Unseen energy: its value is absent by definition; what is known are its bounds, 0 and what can have been drawn."""
     for gap in evidence.sums.unseen:
         unbounded = gap.reason.startswith(UNBOUNDED)

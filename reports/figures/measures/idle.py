@@ -4,16 +4,16 @@ from collections.abc import Callable, Iterator
 from fractions import Fraction
 
 from energy_agent.core.units import NS_PER_H, UJ_PER_J
-from reports.figures.evidence import Evidence
+from reports.figures.evidence import PeriodEvidence
 from reports.figures.figure import LEDGER, Figure, quotient_text, rounded
 from reports.figures.measures._measure import Measure
 from reports.figures.measures.energy import methods
-from reports.ledger.sums import Used
+from reports.ledger.sums import WorkloadUse
 
 SHOWN = 25
 
 
-def figures(evidence: Evidence) -> Iterator[Figure]:
+def figures(evidence: PeriodEvidence) -> Iterator[Figure]:
     """Named workloads, and how much of the fleet's energy was used."""
     total = sum(w.energy_uj for w in evidence.sums.wholes if w.device_class == "gpu")
     active = sum(s.energy_uj for s in evidence.sums.states if s.device_class == "gpu" and s.state == "active")
@@ -28,19 +28,19 @@ def figures(evidence: Evidence) -> Iterator[Figure]:
         yield _figure(evidence, f"idlest/{rank:02d}", used, used.idle_uj)
 
 
-def _by_name(rows: tuple[Used, ...], size: Callable[[Used], int]) -> list[Used]:
+def _by_name(rows: tuple[WorkloadUse, ...], size: Callable[[WorkloadUse], int]) -> list[WorkloadUse]:
     """One row for each name of a part: a workload on several nodes is one to its team."""
-    found: dict[tuple[str, int, str], Used] = {}
+    found: dict[tuple[str, int, str], WorkloadUse] = {}
     for row in rows:
         key = (row.site, row.part, row.name)
         had = found.get(key)
-        found[key] = row if had is None else Used(
+        found[key] = row if had is None else WorkloadUse(
             *key, had.active_uj + row.active_uj, had.idle_uj + row.idle_uj, had.gpu_ns + row.gpu_ns
         )  # fmt: skip
     return sorted(found.values(), key=lambda u: (-size(u), u.site, u.name))
 
 
-def _figure(evidence: Evidence, identity: str, used: Used, uj: int) -> Figure:
+def _figure(evidence: PeriodEvidence, identity: str, used: WorkloadUse, uj: int) -> Figure:
     part = evidence.sums.parts[used.part]
     held = used.active_uj + used.idle_uj
     dims = {

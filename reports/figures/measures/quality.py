@@ -6,17 +6,17 @@ from fractions import Fraction
 from energy_agent.core.energy import Method
 from energy_agent.core.units import NS_PER_S, UJ_PER_J
 from reports.figures.energy import whole_energy
-from reports.figures.evidence import Evidence
+from reports.figures.evidence import PeriodEvidence
 from reports.figures.figure import LEDGER, Figure, rounded
 from reports.figures.measures._measure import Measure
-from reports.site.coverage import NOT_LISTED, Coverage, together
+from reports.site.coverage import NOT_LISTED, DeviceCoverage, together
 
 MISSED_SHOWN = 20
 NAMED_SHARE = 1_000
 """A device is named from a thousandth of its time on; less is the edges of readings."""
 
 
-def figures(evidence: Evidence) -> Iterator[Figure]:
+def figures(evidence: PeriodEvidence) -> Iterator[Figure]:
     """Shares are of the energy of all GPUs."""
     sites = evidence.covered
     yield _coverage("coverage", together(sites), {})
@@ -47,14 +47,14 @@ def figures(evidence: Evidence) -> Iterator[Figure]:
             yield Figure(f"uncertainty/{name}", Fraction(uj, UJ_PER_J), "J", "bound", "gpu", sources=LEDGER)
 
 
-def _imported(evidence: Evidence, total: int) -> Figure:
+def _imported(evidence: PeriodEvidence, total: int) -> Figure:
     uj, how = sum(evidence.sums.imported.values()), "from a Prometheus, at the quality of its scrapes"
     if not total:
         return Figure("quality.imported", None, "ratio", how, "gpu", sources=LEDGER, reason="no energy in the period")
     return Figure("quality.imported", rounded(Fraction(uj, total)), "ratio", how, "gpu", sources=LEDGER)
 
 
-def _coverage(identity: str, found: Coverage, dims: dict[str, str]) -> Figure:
+def _coverage(identity: str, found: DeviceCoverage, dims: dict[str, str]) -> Figure:
     how = "device time metered, of the inventory's" if found.listed else f"device time metered; {NOT_LISTED}"
     of = dims | {"unlisted": str(len(found.unlisted)), "devices_missed": str(len(found.missed))}
     if found.unseen_nodes:

@@ -8,11 +8,11 @@ from fractions import Fraction
 
 from energy_agent.core.units import UJ_PER_J
 from energy_agent.site.building.ratio import Amount
-from reports.figures.evidence import Evidence, amount_of, over, reach
+from reports.figures.evidence import PeriodEvidence, amount_of, over, reach
 from reports.figures.figure import Figure, amount_figure
 from reports.figures.measures._measure import Measure, covered, groups, model_of
 from reports.figures.measures.energy import methods
-from reports.ledger.sums import Held
+from reports.ledger.sums import PartEnergy
 
 SOURCES = ("ledger", "tokens")
 ROWS = (("busy", "gpu"), ("gpu", "gpu"), ("node", "node"), ("facility", "facility"))
@@ -20,24 +20,24 @@ ROWS = (("busy", "gpu"), ("gpu", "gpu"), ("node", "node"), ("facility", "facilit
 _J = Fraction(1, UJ_PER_J)
 
 
-def figures(evidence: Evidence) -> Iterator[Figure]:
+def figures(evidence: PeriodEvidence) -> Iterator[Figure]:
     """Tokens by phase, and J per generated token."""
     yield from covered(evidence, _figures(evidence))
 
 
-def _figures(evidence: Evidence) -> Iterator[Figure]:
+def _figures(evidence: PeriodEvidence) -> Iterator[Figure]:
     yield from _counts(evidence)
     for suffix, dims, rows in groups(evidence):
         if not suffix or "model" in dims or "team" in dims:
             yield from _per_token(evidence, suffix, dims, rows)
 
 
-def generated(evidence: Evidence, parts: set[int]) -> int:
+def generated(evidence: PeriodEvidence, parts: set[int]) -> int:
     """Tokens that these parts generated."""
     return sum(t.tokens for t in evidence.sums.tokens if t.phase == "generation" and t.part in parts)
 
 
-def _counts(evidence: Evidence) -> Iterator[Figure]:
+def _counts(evidence: PeriodEvidence) -> Iterator[Figure]:
     who = evidence.sums.parts
     counts: dict[tuple[str, str, str], int] = {}
     for row in evidence.sums.tokens:
@@ -54,13 +54,13 @@ def _counts(evidence: Evidence) -> Iterator[Figure]:
         yield Figure(f"tokens.{phase}{suffix}", Fraction(tokens), "tokens", "counter", "gpu", sources=SOURCES, dims=dims)
 
 
-def shown_name(evidence: Evidence, model: str) -> str:
+def shown_name(evidence: PeriodEvidence, model: str) -> str:
     """How a model of the ledger is called in the report."""
     known = evidence.organisation.model_names.get(model)
     return known.display if known is not None and known.display else model
 
 
-def _per_token(evidence: Evidence, suffix: str, dims: dict[str, str], rows: list[Held]) -> Iterator[Figure]:
+def _per_token(evidence: PeriodEvidence, suffix: str, dims: dict[str, str], rows: list[PartEnergy]) -> Iterator[Figure]:
     who = evidence.sums.parts
     serving = {t.part for t in evidence.sums.tokens if t.phase == "generation" and t.tokens}
     parts = {r.part for r in rows} & serving

@@ -8,23 +8,23 @@ from collections.abc import Iterator
 from fractions import Fraction
 
 from energy_agent.core.units import UJ_PER_J
-from reports.figures.evidence import Evidence, reach
+from reports.figures.evidence import PeriodEvidence, reach
 from reports.figures.figure import Figure, amount_figure, energy_figure
 from reports.figures.measures._measure import Measure, model_of, project_of
 from reports.figures.measures.energy import methods
-from reports.ledger.sums import Held
+from reports.ledger.sums import PartEnergy
 
 _J = Fraction(1, UJ_PER_J)
 
 
-def figures(evidence: Evidence) -> Iterator[Figure]:
+def figures(evidence: PeriodEvidence) -> Iterator[Figure]:
     """Of every run, at every boundary that is known."""
     who = evidence.sums.parts
     steps: dict[int, int] = {}
     for row in evidence.sums.steps:
         if row.phase == "training":
             steps[row.part] = steps.get(row.part, 0) + row.steps
-    runs: dict[str, tuple[str, str, list[Held]]] = {}
+    runs: dict[str, tuple[str, str, list[PartEnergy]]] = {}
     for held in evidence.sums.held:
         part = who[held.part]
         if part.trains and held.device_class != "part":

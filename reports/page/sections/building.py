@@ -3,16 +3,16 @@
 from reports.figures import wording
 from reports.figures.facts import Facts
 from reports.figures.figure import Figure
-from reports.language import Say
-from reports.page.section import Block, Hidden, Note, Range, Ranges, Section, Table
+from reports.language import Translator
+from reports.page.section import Block, IntervalChart, IntervalMark, Note, OmittedSection, ReportSection, ReportTable
 
 
-def build(facts: Facts, say: Say) -> tuple[Block, ...] | Hidden:
+def build(facts: Facts, say: Translator) -> tuple[Block, ...] | OmittedSection:
     """A table a site, and a chart of the PUEs."""
     known = [f for f in facts.of("pue", "site") if f.value is not None]
     if not known:
         reasons = sorted({say.translate(f.reason) for f in facts.of("pue", "site")})
-        return Hidden("; ".join(reasons))
+        return OmittedSection("; ".join(reasons))
     rows = []
     for site in facts.sites:
         pue, year = facts.figures[f"pue/site/{site}"], facts.figures[f"pue.trailing/site/{site}"]
@@ -28,16 +28,16 @@ def build(facts: Facts, say: Say) -> tuple[Block, ...] | Hidden:
             category = say("estimate_its_bounds_assumed") if pue.method.endswith("assumed") else say("estimate")
         rows.append((site, cells[0], category, covered, cells[1]))
     columns = (say("site"), say("pue_of_the_period"), say("category"), say("metered"), say("twelve_months"))
-    blocks: list[Block] = [Table(say("pue_iso_iec_30134_2"), columns, tuple(rows))]
-    ranges = tuple(Range(f.dims["site"], f.value, f.low, f.high, wording.short(f.value or 0)) for f in known)
+    blocks: list[Block] = [ReportTable(say("pue_iso_iec_30134_2"), columns, tuple(rows))]
+    ranges = tuple(IntervalMark(f.dims["site"], f.value, f.low, f.high, wording.short(f.value or 0)) for f in known)
     if len(ranges) > 1:
-        blocks.append(Ranges(say("pue_of_the_period_with_its_interval"), "", ranges))
+        blocks.append(IntervalChart(say("pue_of_the_period_with_its_interval"), "", ranges))
     others = [
         (site, *(_short(facts, f"{name}/site/{site}", say) for name in ("wue", "cue", "ref", "ref.site", "erf.site")))
         for site in facts.sites
     ]
     titles = (say("site"), "WUE (L/kWh)", "CUE (g/kWh)", say("ref_with_contracts"), say("ref_made_on_the_site"), "ERF")
-    blocks.append(Table(say("water_carbon_renewables_and_reused"), titles, tuple(others)))
+    blocks.append(ReportTable(say("water_carbon_renewables_and_reused"), titles, tuple(others)))
     for site in facts.sites:
         parts = facts.by_prefix(f"energy.part/{site}/")
         if parts:
@@ -47,17 +47,17 @@ def build(facts: Facts, say: Say) -> tuple[Block, ...] | Hidden:
             named.append(_part(total, say("total"), say))
             named += [_part(f, say("of_it_lost", where=say.translate(f.dims["part"])), say) for f in lost]
             heads = (say("part"), say("energy"), say("bounds"))
-            blocks.append(Table(say("where_the_energy_of_goes", site=site), heads, tuple(named)))
+            blocks.append(ReportTable(say("where_the_energy_of_goes", site=site), heads, tuple(named)))
     blocks.append(Note(say("ipue_and_category")))
     return tuple(blocks)
 
 
-def _part(figure: Figure, name: str, say: Say) -> tuple[str, str, str]:
+def _part(figure: Figure, name: str, say: Translator) -> tuple[str, str, str]:
     value = wording.energy(figure.value) if figure.value is not None else say(wording.ABSENT)
     return name, value, wording.span_energy(figure, say)
 
 
-def _short(facts: Facts, identity: str, say: Say) -> str:
+def _short(facts: Facts, identity: str, say: Translator) -> str:
     figure = facts.figures.get(identity)
     if figure is None or figure.value is None:
         return "\u2013"
@@ -68,4 +68,4 @@ def _short(facts: Facts, identity: str, say: Say) -> str:
     )
 
 
-SPEC = Section("the_building", 40, build)
+SPEC = ReportSection("the_building", 40, build)

@@ -3,15 +3,15 @@
 from reports.figures import wording
 from reports.figures.facts import Facts
 from reports.figures.figure import Figure
-from reports.language import Say
+from reports.language import Translator
 from reports.page.partition import CO2E, LIFE_CYCLE, co2e_prefix
-from reports.page.section import Bar, Bars, Block, Heat, Hidden, Note, Section, Table
+from reports.page.section import Bars, Block, Heat, Note, OmittedSection, ReportSection, ReportTable, StackedBar
 
 _MILLI = 1000
 COVERS = {"gpu": "gpu_alone", "gpu+server": "gpu_and_its_share", "as told": "as_the_inputs_tell"}
 
 
-def build(facts: Facts, say: Say) -> tuple[Block, ...] | Hidden:
+def build(facts: Facts, say: Translator) -> tuple[Block, ...] | OmittedSection:
     """CO2e by site under the name of what it counts, matching, contracts, embodied."""
     blocks: list[Block] = []
     for prefix, caption in (
@@ -25,11 +25,11 @@ def build(facts: Facts, say: Say) -> tuple[Block, ...] | Hidden:
         blocks += [*_charts(facts, say), *_matching(facts, say)]
     blocks += [*_contracts(facts, say), *_embodied(facts, say)]
     if not blocks:
-        return Hidden(say.translate(facts.figures["co2e.location"].reason))
+        return OmittedSection(say.translate(facts.figures["co2e.location"].reason))
     return tuple(blocks)
 
 
-def _by_site(facts: Facts, say: Say, prefix: str, caption: str) -> Table:
+def _by_site(facts: Facts, say: Translator, prefix: str, caption: str) -> ReportTable:
     rows = []
     names = [*facts.sites, ""] if len(facts.sites) > 1 else list(facts.sites)
     for name in names:
@@ -58,10 +58,10 @@ def _by_site(facts: Facts, say: Say, prefix: str, caption: str) -> Table:
         say("quality_1_to_5"),
         say("basis"),
     )
-    return Table(caption, columns, tuple(rows))
+    return ReportTable(caption, columns, tuple(rows))
 
 
-def _mass(figure: Figure, say: Say) -> str:
+def _mass(figure: Figure, say: Translator) -> str:
     return (
         wording.mass(figure.value)
         if figure.value is not None
@@ -69,14 +69,14 @@ def _mass(figure: Figure, say: Say) -> str:
     )
 
 
-def _charts(facts: Facts, say: Say) -> list[Block]:
+def _charts(facts: Facts, say: Translator) -> list[Block]:
     teams = [f for f in facts.of(f"{co2e_prefix(facts)}held.location", "team") if f.value]
     grids = [_hours(facts, say, site) for site in facts.sites if f"intensity.hours/site/{site}" in facts.series]
     if len(teams) < 2:
         return [*grids]
     ranked = sorted(teams, key=lambda f: (-(f.value or 0), f.id))[:12]
     bars = tuple(
-        Bar(
+        StackedBar(
             f.dims["team"] or say("unassigned"),
             wording.mass(f.value or 0),
             (("active", round((f.value or 0) * _MILLI)),),
@@ -88,7 +88,7 @@ def _charts(facts: Facts, say: Say) -> list[Block]:
     return [*grids, Bars(title, {"active": say("co2e_of_what_their_workloads")}, bars)]
 
 
-def _hours(facts: Facts, say: Say, site: str) -> Heat:
+def _hours(facts: Facts, say: Translator, site: str) -> Heat:
     """The grid's intensity by week and hour of the site's day."""
     series = facts.series[f"intensity.hours/site/{site}"]
     found = dict(zip(series.points, series.values, strict=True))
@@ -99,7 +99,7 @@ def _hours(facts: Facts, say: Say, site: str) -> Heat:
     return Heat(say("intensity_of_the_grid", site=site), "g/kWh", named, hours, values)
 
 
-def _matching(facts: Facts, say: Say) -> list[Block]:
+def _matching(facts: Facts, say: Translator) -> list[Block]:
     rows = []
     for name in facts.sites:
         cells = [facts.figures.get(f"matched.{how}/site/{name}") for how in ("as_bought", "hourly", "quarter_hourly")]
@@ -110,10 +110,10 @@ def _matching(facts: Facts, say: Say) -> list[Block]:
     if not rows:
         return []
     columns = (say("site"), say("in_its_own_period"), say("by_the_hour"), say("by_the_quarter"))
-    return [Table(say("how_much_of_the_consumption"), columns, tuple(rows)), Note(say("contract_matching"))]
+    return [ReportTable(say("how_much_of_the_consumption"), columns, tuple(rows)), Note(say("contract_matching"))]
 
 
-def _contracts(facts: Facts, say: Say) -> list[Block]:
+def _contracts(facts: Facts, say: Translator) -> list[Block]:
     rows = []
     for figure in facts.by_prefix("contract/"):
         unused = "; ".join(
@@ -136,10 +136,10 @@ def _contracts(facts: Facts, say: Say) -> list[Block]:
     if not rows:
         return []
     columns = (say("contract"), say("site"), say("what"), say("available_kwh"), say("covered_kwh"), say("not_used"))
-    return [Table(say("contracts_and_certificates"), columns, tuple(rows))]
+    return [ReportTable(say("contracts_and_certificates"), columns, tuple(rows))]
 
 
-def _embodied(facts: Facts, say: Say) -> list[Block]:
+def _embodied(facts: Facts, say: Translator) -> list[Block]:
     rows = []
     for figure in facts.of("embodied", "sku"):
         board = figure.dims["sku"] or say(wording.ABSENT)
@@ -157,7 +157,7 @@ def _embodied(facts: Facts, say: Say) -> list[Block]:
     if not rows:
         return []
     columns = (say("board"), say("made"), say("share_of_the_period"), say("life_span"))
-    blocks: list[Block] = [Table(say("embodied_emissions_a_span_over"), columns, tuple(rows))]
+    blocks: list[Block] = [ReportTable(say("embodied_emissions_a_span_over"), columns, tuple(rows))]
     seen = facts.figures["coverage"]
     if seen.value is not None and seen.value < 1:
         blocks.append(Note(say("it", share=wording.percent(seen.value))))
@@ -175,4 +175,4 @@ def _embodied(facts: Facts, say: Say) -> list[Block]:
     return blocks
 
 
-SPEC = Section("carbon", 50, build)
+SPEC = ReportSection("carbon", 50, build)

@@ -6,8 +6,8 @@ from energy_agent.core.units import J_PER_KWH
 from reports.figures import wording
 from reports.figures.facts import Facts
 from reports.figures.figure import Figure
-from reports.language import Say
-from reports.page.section import Block, Hidden, Note, Section, Step, Table, Waterfall
+from reports.language import Translator
+from reports.page.section import Block, Note, OmittedSection, ReportSection, ReportTable, Waterfall, WaterfallStep
 from reports.page.sections.headline import EFFECTS, effect_name
 
 _CHARTS = (
@@ -18,7 +18,7 @@ _CHARTS = (
 )
 
 
-def build(facts: Facts, say: Say) -> tuple[Block, ...] | Hidden:
+def build(facts: Facts, say: Translator) -> tuple[Block, ...] | OmittedSection:
     """A waterfall for each quantity and earlier period."""
     blocks: list[Block] = []
     for when in ("before", "year_ago"):
@@ -31,25 +31,25 @@ def build(facts: Facts, say: Say) -> tuple[Block, ...] | Hidden:
             rows = tuple(
                 (f.dims["period"] if f.id.endswith("then") else facts.label, f"{wording.short(f.value or 0)} J") for f in mix
             )
-            blocks.append(Table(say("node_energy_per_token"), (), rows[::-1]))
+            blocks.append(ReportTable(say("node_energy_per_token"), (), rows[::-1]))
     if not blocks:
         reasons = sorted({say.translate(f.reason) for f in facts.by_prefix("bridge.")})
-        return Hidden("; ".join(reasons) or say("no_quarter_was_asked"))
+        return OmittedSection("; ".join(reasons) or say("no_quarter_was_asked"))
     blocks.append(Note(say("effects_sum_to_the_change")))
     return tuple(blocks)
 
 
 def _waterfall(
-    ends: dict[str, Figure], quantity: str, title: str, unit: str, scale: Fraction, facts: Facts, say: Say
+    ends: dict[str, Figure], quantity: str, title: str, unit: str, scale: Fraction, facts: Facts, say: Translator
 ) -> Waterfall:
     write = wording.mass if quantity in ("co2e", "lifecycle") else wording.energy
     first, last = ends["from"], ends["to"]
-    steps = [Step(first.dims["period"], (first.value or 0) * scale, write(first.value or 0), level=True)]
+    steps = [WaterfallStep(first.dims["period"], (first.value or 0) * scale, write(first.value or 0), level=True)]
     for name in EFFECTS:
         if name in ends:
             value = ends[name].value or 0
-            steps.append(Step(say(effect_name(name, quantity)), Fraction(value) * scale, write(value)))
-    steps.append(Step(facts.label, (last.value or 0) * scale, write(last.value or 0), level=True))
+            steps.append(WaterfallStep(say(effect_name(name, quantity)), Fraction(value) * scale, write(value)))
+    steps.append(WaterfallStep(facts.label, (last.value or 0) * scale, write(last.value or 0), level=True))
     return Waterfall(
         say("quantity_from_before_to_after", quantity=title, before=first.dims["period"], after=facts.label),
         unit,
@@ -57,4 +57,4 @@ def _waterfall(
     )
 
 
-SPEC = Section("what_changed_and_why", 55, build)
+SPEC = ReportSection("what_changed_and_why", 55, build)

@@ -6,15 +6,15 @@ from fractions import Fraction
 from reports.figures import wording
 from reports.figures.facts import Facts
 from reports.figures.figure import Figure
-from reports.language import Say
-from reports.page.section import Block, Hidden, Note, Section, Table
+from reports.language import Translator
+from reports.page.section import Block, Note, OmittedSection, ReportSection, ReportTable
 
 ROWS_MOST = 15
 Told = Mapping[str, Mapping[str, Figure]]
 """Figures by what they are of, by their quantity."""
 
 
-def build(facts: Facts, say: Say) -> tuple[Block, ...] | Hidden:
+def build(facts: Facts, say: Translator) -> tuple[Block, ...] | OmittedSection:
     """Tables of sites, teams and models, the dearest first; what is charged also where no tariff tells what energy cost."""
     sites = [f for f in facts.of("cost", "site") if f.value is not None]
     blocks: list[Block] = []
@@ -28,18 +28,20 @@ def build(facts: Facts, say: Say) -> tuple[Block, ...] | Hidden:
                 wording.span(whole, say) if whole.value is not None else "",
             )
         )
-        blocks.append(Table(say("electricity_by_site"), (say("site"), say("cost"), say("bounds_of_the_energy")), tuple(rows)))
+        blocks.append(
+            ReportTable(say("electricity_by_site"), (say("site"), say("cost"), say("bounds_of_the_energy")), tuple(rows))
+        )
     for dimension, title in (("team", "teams"), ("model", "models")):
         blocks += _groups(facts, say, dimension, say(title))
     total = facts.figures["cost"]
     if not blocks:
-        return Hidden(say.translate(total.reason))
+        return OmittedSection(say.translate(total.reason))
     if total.reason:
         blocks.append(Note(say("no_cost_of_all", reason=say.translate(total.reason))))
     return tuple(blocks)
 
 
-def _groups(facts: Facts, say: Say, dimension: str, title: str) -> list[Block]:
+def _groups(facts: Facts, say: Translator, dimension: str, title: str) -> list[Block]:
     """What has a cost or a charge; the largest number first, then a row that counts the rest; then what is
     not known or not charged. Nothing where nothing has either.
     """
@@ -63,11 +65,11 @@ def _groups(facts: Facts, say: Say, dimension: str, title: str) -> list[Block]:
     charged = _sum(list(told["charged"].values()))
     rows.append((say("total"), _money(total) if total.value is not None else "\u2013", "\u2013", charged))
     columns = (title, say("electricity"), say("per_million_tokens"), say("charged"))
-    table = Table(say("cost_and_what_is_in_no_workload", title=title), columns, tuple(rows))
+    table = ReportTable(say("cost_and_what_is_in_no_workload", title=title), columns, tuple(rows))
     return [table, *_absent(told, say), *_unpriced(told["charged"], say)]
 
 
-def _absent(told: Told, say: Say) -> Iterator[Note]:
+def _absent(told: Told, say: Translator) -> Iterator[Note]:
     """Why cells of a table are empty, by column and reason."""
     for quantity, column in (("cost", say("electricity")), ("charged", say("charged"))):
         by_reason: dict[str, list[str]] = {}
@@ -78,7 +80,7 @@ def _absent(told: Told, say: Say) -> Iterator[Note]:
             yield Note(say("no_amount_in_column", column=column, names=_few(names, say), reason=say.translate(reason)))
 
 
-def _unpriced(charged: Mapping[str, Figure], say: Say) -> Iterator[Note]:
+def _unpriced(charged: Mapping[str, Figure], say: Translator) -> Iterator[Note]:
     """GPU hours that are in no charge."""
     found = [(name, f.dims["unpriced_gpu_hours"]) for name, f in charged.items() if "unpriced_gpu_hours" in f.dims]
     if found:
@@ -86,7 +88,7 @@ def _unpriced(charged: Mapping[str, Figure], say: Say) -> Iterator[Note]:
         yield Note(say("gpu_hours_of_classes_without", hours=_few(hours, say)))
 
 
-def _few(names: list[str], say: Say) -> str:
+def _few(names: list[str], say: Translator) -> str:
     more = [say("count_others", count=len(names) - ROWS_MOST)] if len(names) > ROWS_MOST else []
     return ", ".join([*names[:ROWS_MOST], *more])
 
@@ -104,4 +106,4 @@ def _money(figure: Figure) -> str:
     return f"{wording.short(figure.value or 0, 4)} {figure.unit.partition('/')[0]}"
 
 
-SPEC = Section("cost", 65, build)
+SPEC = ReportSection("cost", 65, build)

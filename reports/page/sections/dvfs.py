@@ -3,16 +3,16 @@
 from reports.figures import wording
 from reports.figures.facts import Facts
 from reports.figures.figure import Figure
-from reports.language import Say
-from reports.page.section import Block, Hidden, Note, Section, Table
+from reports.language import Translator
+from reports.page.section import Block, Note, OmittedSection, ReportSection, ReportTable
 
 
-def build(facts: Facts, say: Say) -> tuple[Block, ...] | Hidden:
+def build(facts: Facts, say: Translator) -> tuple[Block, ...] | OmittedSection:
     """The saving stands outside the inventory."""
     saved, claimed, lost = (facts.figures[f"dvfs.{quantity}"] for quantity in ("saved", "claimed", "lost"))
     actions, pairs = facts.by_prefix("dvfs.actions/"), facts.figures.get("dvfs.pairs")
     if saved.value is None and not actions and pairs is None:
-        return Hidden(say("nothing_was_steered"))
+        return OmittedSection(say("nothing_was_steered"))
     blocks: list[Block] = []
     if saved.value is not None and saved.low is not None and saved.high is not None:
         rows = [
@@ -28,7 +28,7 @@ def build(facts: Facts, say: Say) -> tuple[Block, ...] | Hidden:
             excluded = facts.figures["dvfs.pairs.excluded"]
             counts = {"used": wording.count(pairs.value or 0), "excluded": wording.count(excluded.value or 0)}
             rows.append((say("pairs_of_blocks"), say("used_and_excluded_pairs", **counts)))
-        blocks.append(Table(say("avoided_energy"), (), tuple(rows)))
+        blocks.append(ReportTable(say("avoided_energy"), (), tuple(rows)))
         blocks.append(Note(say("avoided_energy_is_an_estimate", method=say.translate(saved.method))))
         blocks.append(Note(say("what_may_be_claimed")))
     else:
@@ -36,21 +36,21 @@ def build(facts: Facts, say: Say) -> tuple[Block, ...] | Hidden:
     groups = facts.of("dvfs.saved", "group")
     if groups:
         heads = (say("site"), say("group"), say("saved"), say("interval"), say("may_be_claimed"), say("slower"))
-        blocks.append(Table(say("by_group_of_devices"), heads, tuple(_group(facts, figure, say) for figure in groups)))
+        blocks.append(ReportTable(say("by_group_of_devices"), heads, tuple(_group(facts, figure, say) for figure in groups)))
     if unused := facts.of("dvfs.pairs.excluded", "why"):
         why = tuple((say.translate(figure.dims["why"]), wording.count(figure.value or 0)) for figure in unused)
-        blocks.append(Table(say("pairs_of_blocks_that_are_not"), (say("why"), say("pairs")), why))
+        blocks.append(ReportTable(say("pairs_of_blocks_that_are_not"), (say("why"), say("pairs")), why))
     if actions:
         named = tuple(
             (f.dims["site"], f.dims["policy"], f.dims["action"], f.dims["outcome"], wording.count(f.value or 0))
             for f in actions
         )
         columns = (say("site"), say("policy"), say("action"), say("outcome"), say("times"))
-        blocks.append(Table(say("what_was_set_refused"), columns, named))
+        blocks.append(ReportTable(say("what_was_set_refused"), columns, named))
     return tuple(blocks)
 
 
-def _group(facts: Facts, figure: Figure, say: Say) -> tuple[str, ...]:
+def _group(facts: Facts, figure: Figure, say: Translator) -> tuple[str, ...]:
     names, place = (figure.dims["site"], figure.dims["group"]), figure.id.removeprefix("dvfs.saved")
     if figure.value is None:
         return (*names, say.translate(figure.reason), *("\u2013",) * 3)
@@ -60,4 +60,4 @@ def _group(facts: Facts, figure: Figure, say: Say) -> tuple[str, ...]:
     return (*names, *saved, wording.energy(claimed.value or 0), slower)
 
 
-SPEC = Section("clocks_and_power_limits", 45, build)
+SPEC = ReportSection("clocks_and_power_limits", 45, build)

@@ -7,10 +7,10 @@ from energy_agent.core.units import J_PER_KWH
 from reports.figures import wording
 from reports.figures.facts import Facts
 from reports.figures.figure import Figure, microjoules
-from reports.language import Say
+from reports.language import Translator
 from reports.page.labels import label
 from reports.page.partition import co2e_prefix, unallocated, whole
-from reports.page.section import Bar, Bars, Block, Lines, Section, Step, Table, Waterfall
+from reports.page.section import Bars, Block, Lines, ReportSection, ReportTable, StackedBar, Waterfall, WaterfallStep
 from reports.period import DAY_NS, day_ns
 
 ROWS_MOST = 15
@@ -20,7 +20,7 @@ _BOUNDARIES = ("energy.gpu", "energy.node", "energy.facility")
 _KWH = Fraction(1, J_PER_KWH)
 
 
-def build(facts: Facts, say: Say) -> tuple[Block, ...]:
+def build(facts: Facts, say: Translator) -> tuple[Block, ...]:
     """A waterfall, the daily course, and a table for each way of telling it apart."""
     blocks: list[Block] = [_waterfall(facts, say), *_daily(facts, say)]
     if len(facts.sites) > 1:
@@ -34,12 +34,12 @@ def build(facts: Facts, say: Say) -> tuple[Block, ...]:
     return tuple(blocks)
 
 
-def named(figure: Figure, dimension: str, say: Say) -> str:
+def named(figure: Figure, dimension: str, say: Translator) -> str:
     """What a group is called; that of "" has nobody's name."""
     return figure.dims[dimension] or say("unassigned")
 
 
-def _waterfall(facts: Facts, say: Say) -> Waterfall:
+def _waterfall(facts: Facts, say: Translator) -> Waterfall:
     steps = []
     for name, called in (
         ("active", say("kernels_running")),
@@ -49,23 +49,23 @@ def _waterfall(facts: Facts, say: Say) -> Waterfall:
     ):
         figure = facts.figures[f"energy.gpu.{name}"]
         if figure.value:
-            steps.append(Step(called, figure.value * _KWH, wording.energy(figure.value)))
+            steps.append(WaterfallStep(called, figure.value * _KWH, wording.energy(figure.value)))
     total = facts.figures["energy.gpu"]
     steps.append(_level(say("all_gpus"), total))
     node, facility = facts.figures["energy.node"], facts.figures["energy.facility"]
     if node.value is not None:
         rest = node.value - (total.value or 0)
-        steps += [Step(say("hosts"), rest * _KWH, wording.energy(rest)), _level(say("all_nodes"), node)]
+        steps += [WaterfallStep(say("hosts"), rest * _KWH, wording.energy(rest)), _level(say("all_nodes"), node)]
     if node.value is not None and facility.value is not None:
         rest = facility.value - node.value
         steps += [
-            Step(say("the_rest_of_the_building"), rest * _KWH, wording.energy(rest)),
+            WaterfallStep(say("the_rest_of_the_building"), rest * _KWH, wording.energy(rest)),
             _level(say("building"), facility),
         ]
     return Waterfall(say("from_running_kernels"), "kWh", tuple(steps))
 
 
-def _daily(facts: Facts, say: Say) -> list[Block]:
+def _daily(facts: Facts, say: Translator) -> list[Block]:
     """Energy of GPUs and hosts by UTC day, of days that lie whole in the period; nothing where there are too few."""
     lines: dict[str, dict[str, Fraction]] = {}
     for name, site in facts.sites.items():
@@ -84,11 +84,11 @@ def _daily(facts: Facts, say: Say) -> list[Block]:
     return [Lines(say("energy_of_gpus_and_hosts"), "kWh", points, series)]
 
 
-def _level(label: str, figure: Figure) -> Step:
-    return Step(label, (figure.value or 0) * _KWH, wording.energy(figure.value or 0), level=True)
+def _level(label: str, figure: Figure) -> WaterfallStep:
+    return WaterfallStep(label, (figure.value or 0) * _KWH, wording.energy(figure.value or 0), level=True)
 
 
-def _sites(facts: Facts, say: Say) -> Table:
+def _sites(facts: Facts, say: Translator) -> ReportTable:
     def cells(suffix: str) -> list[str]:
         found = [facts.figures[quantity + suffix] for quantity in _BOUNDARIES]
         bounds = [f" {wording.plus_minus(f, say)}" if suffix else "" for f in found]
@@ -97,10 +97,10 @@ def _sites(facts: Facts, say: Say) -> Table:
 
     rows = [(name, *cells(f"/site/{name}")) for name in facts.sites]
     heads = (say("site"), *(label(quantity, say) for quantity in _BOUNDARIES))
-    return Table(say("energy_by_site"), heads, (*rows, (say("total"), *cells(""))))
+    return ReportTable(say("energy_by_site"), heads, (*rows, (say("total"), *cells(""))))
 
 
-def _bars(facts: Facts, say: Say, figures: list[Figure]) -> Bars:
+def _bars(facts: Facts, say: Translator, figures: list[Figure]) -> Bars:
     kinds = {"active": say("kernels_running"), "idle": say("held_idle")}
     bars = []
     for figure in sorted(figures, key=lambda f: (-microjoules(f), f.id))[:ROWS_MOST]:
@@ -108,11 +108,11 @@ def _bars(facts: Facts, say: Say, figures: list[Figure]) -> Bars:
             (state, microjoules(facts.figures[f"energy.held.{state}/team/{figure.dims['team']}"]))
             for state in ("active", "idle")
         )
-        bars.append(Bar(named(figure, "team", say), wording.energy(figure.value or 0), parts))
+        bars.append(StackedBar(named(figure, "team", say), wording.energy(figure.value or 0), parts))
     return Bars(say("gpu_energy_by_team"), kinds, tuple(bars))
 
 
-def _table(facts: Facts, say: Say, dimension: str, title: str, figures: list[Figure]) -> Table:
+def _table(facts: Facts, say: Translator, dimension: str, title: str, figures: list[Figure]) -> ReportTable:
     """The largest, then one row of all others, then what no workload held: each column adds up to the meter's total."""
     located = f"{co2e_prefix(facts)}held.location"
     columns: tuple[tuple[str, Callable[[Fraction], str]], ...] = (
@@ -137,7 +137,7 @@ def _table(facts: Facts, say: Say, dimension: str, title: str, figures: list[Fig
     total = wording.plus_minus(facts.figures["energy.gpu"], say)
     rows.append(row(say("total"), total, (whole(facts, quantity) for quantity, _ in columns)))
     heads = [label(quantity, say) for quantity, _ in columns]
-    return Table(
+    return ReportTable(
         say("energy_and_what_is_in_no_workload", title=title),
         (title, heads[0], say("bounds"), *heads[1:]),
         tuple(rows),
@@ -150,4 +150,4 @@ def _all(values: Iterable[Fraction | None]) -> Fraction | None:
     return None if None in known else sum((value for value in known if value is not None), Fraction(0))
 
 
-SPEC = Section("energy", 20, build)
+SPEC = ReportSection("energy", 20, build)

@@ -3,16 +3,16 @@
 from energy_agent.factors.equivalents import equivalents
 from reports.figures import wording
 from reports.figures.facts import Facts
-from reports.language import Say
+from reports.language import Translator
 from reports.page.partition import co2e_prefix
-from reports.page.section import Block, Hidden, Note, Section
+from reports.page.section import Block, Note, OmittedSection, ReportSection
 
 
-def build(facts: Facts, say: Say) -> tuple[Block, ...] | Hidden:
+def build(facts: Facts, say: Translator) -> tuple[Block, ...] | OmittedSection:
     """At most two sentences, each with its citation."""
     figure = facts.figures[f"{co2e_prefix(facts)}location"]
     if figure.value is None:
-        return Hidden(say.translate(figure.reason))
+        return OmittedSection(say.translate(figure.reason))
     blocks: list[Block] = []
     for each in equivalents(figure.value):
         of = each.of
@@ -22,4 +22,4 @@ def build(facts: Facts, say: Say) -> tuple[Block, ...] | Hidden:
     return tuple(blocks)
 
 
-SPEC = Section("for_comparison", 92, build)
+SPEC = ReportSection("for_comparison", 92, build)

@@ -2,15 +2,15 @@
 
 from reports.figures.facts import Facts
 from reports.frameworks.datapoints import frameworks, index, lacking
-from reports.language import Say
-from reports.page.section import Block, Note, Section, Table
+from reports.language import Translator
+from reports.page.section import Block, Note, ReportSection, ReportTable
 
 SHOWN = 3
 STAND_IN = "stand_in"
 """What figures have among their dims in which something stands in for what their name says."""
 
 
-def build(facts: Facts, say: Say) -> tuple[Block, ...]:
+def build(facts: Facts, say: Translator) -> tuple[Block, ...]:
     """One table a framework; then what is missing."""
     # An embodied figure or a gap is a span: it has bounds and no value, and answers all the same.
     told = {i: "" if f.value is not None or f.low is not None else say.translate(f.reason) for i, f in facts.figures.items()}
@@ -24,13 +24,13 @@ def build(facts: Facts, say: Say) -> tuple[Block, ...]:
             named = row.datapoint if row.verified else f"{row.datapoint} *"
             cells.append((named, row.text, row.unit, say(row.state), where or "\u2013"))
         columns = (say("datapoint"), say("what_is_asked"), say("unit"), say("state"), say("figures_in_facts_json"))
-        blocks.append(Table(f"{title} ({states[framework]})", columns, tuple(cells)))
+        blocks.append(ReportTable(f"{title} ({states[framework]})", columns, tuple(cells)))
     if any(not row.verified for row in rows):
         blocks.append(Note(say("not_found_in_a_source")))
     missing = tuple((what, str(len(datapoints))) for what, datapoints in lacking(rows).items())
     if missing:
-        blocks.append(Table(say("what_is_missing"), (say("input"), say("datapoints")), missing))
+        blocks.append(ReportTable(say("what_is_missing"), (say("input"), say("datapoints")), missing))
     return tuple(blocks)
 
 
-SPEC = Section("framework_index", 90, build)
+SPEC = ReportSection("framework_index", 90, build)

@@ -6,8 +6,8 @@ from functools import cache
 from importlib.resources import files
 
 from reports.figures.facts import Facts
-from reports.language import Say
-from reports.page.section import Block, Section, Table
+from reports.language import Translator
+from reports.page.section import Block, ReportSection, ReportTable
 
 
 @cache
@@ -24,9 +24,9 @@ def glossary(language: str = "en") -> tuple[tuple[str, str], ...]:
     return tuple(sorted(rows, key=lambda row: row[0].lower()) if language == "en" else rows)
 
 
-def build(facts: Facts, say: Say) -> tuple[Block, ...]:
+def build(facts: Facts, say: Translator) -> tuple[Block, ...]:
     """A table of two columns."""
-    return (Table(say("words"), (), glossary(say.language)),)
+    return (ReportTable(say("words"), (), glossary(say.language)),)
 
 
-SPEC = Section("glossary", 95, build)
+SPEC = ReportSection("glossary", 95, build)

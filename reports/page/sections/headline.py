@@ -6,17 +6,17 @@ from fractions import Fraction
 from reports.figures import wording
 from reports.figures.facts import Facts
 from reports.figures.figure import Figure, quotient_text, rounded
-from reports.language import Say
+from reports.language import Translator
 from reports.page.partition import LIFE_CYCLE, co2e_prefix
-from reports.page.section import Block, Note, Section, Tile, Tiles
+from reports.page.section import Block, Note, ReportSection, Tile, Tiles
 
 
-def build(facts: Facts, say: Say) -> tuple[Block, ...]:
+def build(facts: Facts, say: Translator) -> tuple[Block, ...]:
     """Tiles, then what changed in sentences."""
     return (Tiles(tiles(facts, say)), *(Note(text) for text in _changes(facts, say)))
 
 
-def tiles(facts: Facts, say: Say) -> tuple[Tile, ...]:
+def tiles(facts: Facts, say: Translator) -> tuple[Tile, ...]:
     """Energy, its active share, J per token, PUE, CO2e both ways, saving, coverage; what is absent says so."""
     return (
         _energy(facts, say),
@@ -35,25 +35,25 @@ def widest(facts: Facts) -> Figure:
     return known[0]
 
 
-def _tile(label: str, figure: Figure, say: Say, write: Callable[[Fraction], str], detail: str, trend: str = "") -> Tile:
+def _tile(label: str, figure: Figure, say: Translator, write: Callable[[Fraction], str], detail: str, trend: str = "") -> Tile:
     """A figure's tile; of one that is absent, why."""
     if figure.value is None:
         return Tile(label, say(wording.ABSENT), say.translate(figure.reason), figure.id)
     return Tile(label, write(figure.value), detail, figure.id, trend)
 
 
-def _energy(facts: Facts, say: Say) -> Tile:
+def _energy(facts: Facts, say: Translator) -> Tile:
     total = widest(facts)
     label = {"facility": say("facility_energy"), "node": say("energy_of_all_nodes"), "gpu": say("gpu_energy")}[total.boundary]
     detail = say("bounds_are", bounds=wording.plus_minus(total, say))
     return _tile(label, total, say, wording.energy, detail, _trend(facts, total, say))
 
 
-def _active_share(facts: Facts, say: Say) -> Tile:
+def _active_share(facts: Facts, say: Translator) -> Tile:
     return _tile(say("active_share"), facts.figures["share.active"], say, wording.percent, say("share_of_running_kernels"))
 
 
-def _tokens(facts: Facts, say: Say) -> Tile:
+def _tokens(facts: Facts, say: Translator) -> Tile:
     """The model that generated most, by name, where there are several; at the widest boundary that is known."""
     for row in ("facility", "node", "gpu"):
         found = [f for f in facts.of(f"j_per_token.{row}", "model") if f.value is not None]
@@ -67,7 +67,7 @@ def _tokens(facts: Facts, say: Say) -> Tile:
     return Tile(say("energy_per_token"), say(wording.ABSENT), why_no_tokens(facts, say), "")
 
 
-def why_no_tokens(facts: Facts, say: Say) -> str:
+def why_no_tokens(facts: Facts, say: Translator) -> str:
     """Why no model has energy per token: what its figures say of it; where there are none, what all tokens' says."""
     if not facts.by_prefix("tokens."):
         return say("no_tokens_in_the_ledger")
@@ -79,7 +79,7 @@ def why_no_tokens(facts: Facts, say: Say) -> str:
 BOUNDARIES = {"busy": "gpu_busy_head", "gpu": "gpu", "node": "with_the_host", "facility": "with_the_building"}
 
 
-def _pue(facts: Facts, say: Say) -> Tile:
+def _pue(facts: Facts, say: Translator) -> Tile:
     """Of all sites together where each is metered; else each site's own, from the least to the largest."""
     figure = facts.figures["pue"]
     if figure.value is not None:
@@ -105,7 +105,7 @@ def _pue(facts: Facts, say: Say) -> Tile:
     return Tile(kinds.pop() if len(kinds) == 1 else "PUE", value, each, found[0].id)
 
 
-def _carbons(facts: Facts, say: Say) -> tuple[Tile, Tile]:
+def _carbons(facts: Facts, say: Translator) -> tuple[Tile, Tile]:
     """CO2e both ways: of Scope 2, or where there is none, of the life cycle, by its name."""
     prefix = co2e_prefix(facts)
     if prefix == LIFE_CYCLE:
@@ -115,7 +115,7 @@ def _carbons(facts: Facts, say: Say) -> tuple[Tile, Tile]:
     return _carbon(facts, say, f"{prefix}location", labels[0]), _carbon(facts, say, f"{prefix}market", labels[1])
 
 
-def _carbon(facts: Facts, say: Say, identity: str, label: str) -> Tile:
+def _carbon(facts: Facts, say: Translator, identity: str, label: str) -> Tile:
     figure = facts.figures[identity]
     detail = "no_scope_2_figure" if identity.startswith(LIFE_CYCLE) else "scope_2_ghg_protocol"
     if detail == "scope_2_ghg_protocol" and "average" in figure.method:
@@ -123,19 +123,19 @@ def _carbon(facts: Facts, say: Say, identity: str, label: str) -> Tile:
     return _tile(label, figure, say, wording.mass, say(detail), _trend(facts, figure, say))
 
 
-def _saving(facts: Facts, say: Say) -> Tile:
+def _saving(facts: Facts, say: Translator) -> Tile:
     claimed = wording.energy(facts.figures["dvfs.claimed"].value or 0)
     detail = say("claimable_energy", energy=claimed)
     return _tile(say("dvfs_saving"), facts.figures["dvfs.saved"], say, wording.energy, detail)
 
 
-def _coverage(facts: Facts, say: Say) -> Tile:
+def _coverage(facts: Facts, say: Translator) -> Tile:
     figure = facts.figures["coverage"]
     of = say("of_the_inventory") if "inventory's" in figure.method else say("of_the_period")
     return _tile(say("coverage"), figure, say, wording.percent, of)
 
 
-def _trend(facts: Facts, figure: Figure, say: Say) -> str:
+def _trend(facts: Facts, figure: Figure, say: Translator) -> str:
     """The change of a figure on the quarter before, in percent."""
     before = facts.figures.get(f"total.before/{figure.id}")
     if before is None or not before.value or figure.value is None:
@@ -149,7 +149,7 @@ EFFECTS_TOLD = 3
 EFFECTS = {"volume": "tokens", "mix": "mix_of_models", "efficiency": "efficiency", "pue": "pue", "grid": "grid"}
 
 
-def _changes(facts: Facts, say: Say) -> list[str]:
+def _changes(facts: Facts, say: Translator) -> list[str]:
     """What moved energy and CO2e of what workloads held most since the quarter before, and what moved it the other way."""
     found = []
     for quantity, write, template in (
@@ -178,4 +178,4 @@ def effect_name(effect: str, quantity: str) -> str:
     return EFFECTS[effect]
 
 
-SPEC = Section("in_short", 10, build)
+SPEC = ReportSection("in_short", 10, build)

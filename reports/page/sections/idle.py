@@ -3,19 +3,19 @@
 from reports.figures import wording
 from reports.figures.facts import Facts
 from reports.figures.figure import Figure
-from reports.language import Say
-from reports.page.section import Block, Hidden, Note, Section, Table
+from reports.language import Translator
+from reports.page.section import Block, Note, OmittedSection, ReportSection, ReportTable
 
 SHOWN = 10
 _SHOWN = ("workload", "team", "site")
 _COUNTED = ("active_share", "gpu_hours")
 
 
-def build(facts: Facts, say: Say) -> tuple[Block, ...] | Hidden:
+def build(facts: Facts, say: Translator) -> tuple[Block, ...] | OmittedSection:
     """Two ranked tables."""
     largest, idlest = facts.by_prefix("largest/")[:SHOWN], facts.by_prefix("idlest/")[:SHOWN]
     if not largest:
-        return Hidden(say("no_workload_held_a_device"))
+        return OmittedSection(say("no_workload_held_a_device"))
     sites = len(facts.sites) > 1
     heads = (say("workload"), say("team"), *([say("site")] if sites else []))
     blocks: list[Block] = []
@@ -29,7 +29,7 @@ def build(facts: Facts, say: Say) -> tuple[Block, ...] | Hidden:
                  wording.percent(f.dims["active_share"]), wording.short(f.dims["gpu_hours"]))
                 for f, name_of in zip(rows, told_apart(rows, say), strict=True)
             )  # fmt: skip
-            blocks.append(Table(title, (*heads, name, say("active_share"), say("gpu_hours")), cells))
+            blocks.append(ReportTable(title, (*heads, name, say("active_share"), say("gpu_hours")), cells))
     total, idle, unheld = (facts.figures[i] for i in ("energy.gpu", "energy.held.idle", "energy.gpu.unheld"))
     if total.value:
         share = ((idle.value or 0) + (unheld.value or 0)) / total.value
@@ -46,7 +46,7 @@ def build(facts: Facts, say: Say) -> tuple[Block, ...] | Hidden:
     return tuple(blocks)
 
 
-def told_apart(rows: list[Figure], say: Say) -> list[str]:
+def told_apart(rows: list[Figure], say: Translator) -> list[str]:
     """Names of workloads; one that stands twice at a site for a team has behind it whatever else is told of it and differs."""
     names = []
     for row in rows:
@@ -57,4 +57,4 @@ def told_apart(rows: list[Figure], say: Say) -> list[str]:
     return names
 
 
-SPEC = Section("utilisation_and_idle_waste", 35, build)
+SPEC = ReportSection("utilisation_and_idle_waste", 35, build)

@@ -1,8 +1,8 @@
 """How the figures are made, in a page; docs/report-methods.md has every formula with its source."""
 
 from reports.figures.facts import Facts
-from reports.language import Say
-from reports.page.section import Block, Note, Section
+from reports.language import Translator
+from reports.page.section import Block, Note, ReportSection
 
 TEXTS = (
     "how_energy_is_counted",
@@ -14,9 +14,9 @@ TEXTS = (
 )
 
 
-def build(facts: Facts, say: Say) -> tuple[Block, ...]:
+def build(facts: Facts, say: Translator) -> tuple[Block, ...]:
     """Paragraphs."""
     return tuple(Note(say(text)) for text in TEXTS)
 
 
-SPEC = Section("method", 80, build)
+SPEC = ReportSection("method", 80, build)

@@ -6,29 +6,29 @@ from energy_agent.core.boundary import UNBOUNDED
 from reports.figures import wording
 from reports.figures.facts import Facts
 from reports.figures.figure import Figure, energy_text, quotient_text
-from reports.language import Say
-from reports.page.section import Block, Check, Heat, Note, Section, Table
+from reports.language import Translator
+from reports.page.section import Block, CheckedStatement, Heat, Note, ReportSection, ReportTable
 
 _CALENDAR_MOST = 100
 
 
-def build(facts: Facts, say: Say) -> tuple[Block, ...]:
+def build(facts: Facts, say: Translator) -> tuple[Block, ...]:
     """The statement of conservation first, since every other figure stands on it."""
     blocks: list[Block] = [_conservation(facts, say), *_calendar(facts, say), *_missed(facts, say), *_methods(facts, say)]
     blocks += [_budget(facts, say), *_gaps(facts, say), *_imputed(facts, say), *_checks(facts, say)]
     return tuple(blocks)
 
 
-def _conservation(facts: Facts, say: Say) -> Check:
+def _conservation(facts: Facts, say: Translator) -> CheckedStatement:
     sums = facts.conservation
     joules = {
         name: wording.exact(energy_text(getattr(sums, f"{name}_uj")))
         for name in ("active", "idle", "unheld", "unattributed", "buckets", "device")
     }
-    return Check(sums.holds, say("conservation", **joules))
+    return CheckedStatement(sums.holds, say("conservation", **joules))
 
 
-def _calendar(facts: Facts, say: Say) -> list[Block]:
+def _calendar(facts: Facts, say: Translator) -> list[Block]:
     """Metered device time by day, as a share of the site's best day."""
     rows, names = [], []
     points: tuple[str, ...] = ()
@@ -46,28 +46,28 @@ def _calendar(facts: Facts, say: Say) -> list[Block]:
     return [Heat(title, "%", tuple(names), points, tuple(rows), Fraction(100))]
 
 
-def _missed(facts: Facts, say: Say) -> list[Block]:
+def _missed(facts: Facts, say: Translator) -> list[Block]:
     rows = []
     for site in facts.sites:
         figure = facts.figures[f"coverage/site/{site}"]
         share = wording.percent(figure.value) if figure.value is not None else say.translate(figure.reason)
         rows.append((site, share, figure.dims["devices_missed"], figure.dims["unlisted"]))
     columns = (say("site"), say("coverage"), say("devices_not_seen_all"), say("devices_in_no_inventory"))
-    blocks: list[Block] = [Table(say("coverage"), columns, tuple(rows))]
+    blocks: list[Block] = [ReportTable(say("coverage"), columns, tuple(rows))]
     missed = facts.by_prefix("missed/")[:10]
     if missed:
         named = tuple((f.dims["site"], f.dims["node"], _device(f, say), wording.duration(f.value or 0)) for f in missed)
-        blocks.append(Table(say("least_seen"), (say("site"), say("node"), say("device"), say("not_metered")), named))
+        blocks.append(ReportTable(say("least_seen"), (say("site"), say("node"), say("device"), say("not_metered")), named))
     return blocks
 
 
-def _device(missed: Figure, say: Say) -> str:
+def _device(missed: Figure, say: Translator) -> str:
     """A device by its name; where a whole node was never seen, all that it has."""
     node, device = missed.dims["node"], missed.dims["device"]
     return say("every_device", node=node) if device == f"every device of {node}" else device
 
 
-def _methods(facts: Facts, say: Say) -> list[Block]:
+def _methods(facts: Facts, say: Translator) -> list[Block]:
     found = facts.by_prefix("quality.method/")
     names = {
         "counter": say("counter"),
@@ -83,7 +83,7 @@ def _methods(facts: Facts, say: Say) -> list[Block]:
     return blocks
 
 
-def _budget(facts: Facts, say: Say) -> Table:
+def _budget(facts: Facts, say: Translator) -> ReportTable:
     """Systematic and random parts apart: they do not shrink alike."""
     total = facts.figures["energy.gpu"].value or 0
     labels = (
@@ -99,10 +99,10 @@ def _budget(facts: Facts, say: Say) -> Table:
         else:
             share = f"{quotient_text(100 * figure.value / total, 'up', 2)} %" if total else "\u2013"
             rows.append((say(label), wording.energy(figure.value), share))
-    return Table(say("uncertainty_of_the_gpus_energy"), (say("part"), say("bound"), say("of_the_total")), tuple(rows))
+    return ReportTable(say("uncertainty_of_the_gpus_energy"), (say("part"), say("bound"), say("of_the_total")), tuple(rows))
 
 
-def _checks(facts: Facts, say: Say) -> list[Block]:
+def _checks(facts: Facts, say: Translator) -> list[Block]:
     """The ledger against what else measured the same."""
     rows = []
     for figure in (facts.figures["crosscheck.prometheus"], *facts.of("crosscheck.it", "site")):
@@ -113,10 +113,10 @@ def _checks(facts: Facts, say: Say) -> list[Block]:
             rows.append((what, "\u2013", say.translate(figure.reason)))
         else:
             rows.append((what, wording.percent(figure.value, 4), wording.span(figure, say) if figure.low is not None else ""))
-    return [Table(say("cross_checks"), (say("what"), say("ratio"), say("bounds_or_why_none")), tuple(rows))]
+    return [ReportTable(say("cross_checks"), (say("what"), say("ratio"), say("bounds_or_why_none")), tuple(rows))]
 
 
-def _gaps(facts: Facts, say: Say) -> list[Block]:
+def _gaps(facts: Facts, say: Translator) -> list[Block]:
     """What went unseen: gaps that have a bound, and those that have none."""
     gaps = facts.by_prefix("gap/")
     if not gaps:
@@ -131,7 +131,7 @@ def _gaps(facts: Facts, say: Say) -> list[Block]:
     return found
 
 
-def _imputed(facts: Facts, say: Say) -> list[Block]:
+def _imputed(facts: Facts, say: Translator) -> list[Block]:
     """What the building's meters did not read, of which the sum has an estimate."""
     found: list[Block] = []
     for figure in facts.of("energy.facility", "site"):
@@ -141,7 +141,7 @@ def _imputed(facts: Facts, say: Say) -> list[Block]:
     return found
 
 
-def _of_gaps(gaps: list[Figure], say: Say) -> dict[str, object]:
+def _of_gaps(gaps: list[Figure], say: Translator) -> dict[str, object]:
     seconds = str(sum((Fraction(f.dims["seconds"]) for f in gaps), Fraction(0)))
     reasons = {f.dims["reason"].removeprefix(UNBOUNDED).replace("_", " ") for f in gaps}
     return {
@@ -151,4 +151,4 @@ def _of_gaps(gaps: list[Figure], say: Say) -> dict[str, object]:
     }
 
 
-SPEC = Section("data_quality", 70, build)
+SPEC = ReportSection("data_quality", 70, build)

@@ -3,11 +3,11 @@
 import hashlib
 
 from reports.figures.facts import Facts
-from reports.language import Say
-from reports.page.section import Block, Note, Section, Table
+from reports.language import Translator
+from reports.page.section import Block, Note, ReportSection, ReportTable
 
 
-def build(facts: Facts, say: Say) -> tuple[Block, ...]:
+def build(facts: Facts, say: Translator) -> tuple[Block, ...]:
     """Hashes, and the command."""
     digest = hashlib.sha256(
         "\n".join(f"{d.site} {d.day} {d.statement} {d.inputs_sha256}" for d in facts.days).encode()
@@ -19,7 +19,7 @@ def build(facts: Facts, say: Say) -> tuple[Block, ...]:
         *((name, sha256) for name, sha256 in facts.files),
         *((used.factor.id, used.sha256) for used in facts.factors),
     ]
-    return (Table(say("made_head"), (), tuple(rows)), Note(say("wattlens_report_verify_dir_ledger")))
+    return (ReportTable(say("made_head"), (), tuple(rows)), Note(say("wattlens_report_verify_dir_ledger")))
 
 
-SPEC = Section("reproduction", 97, build)
+SPEC = ReportSection("reproduction", 97, build)

@@ -1,14 +1,14 @@
 """What was stated before and is stated anew: this edition, and the days of the ledger that were restated."""
 
 from reports.figures import wording
-from reports.figures.facts import Facts, Restated
-from reports.language import Say
-from reports.page.section import Block, Hidden, Note, Section, Table
+from reports.figures.facts import Facts, RestatedTotal
+from reports.language import Translator
+from reports.page.section import Block, Note, OmittedSection, ReportSection, ReportTable
 
 SHOWN = 30
 
 
-def build(facts: Facts, say: Say) -> tuple[Block, ...] | Hidden:
+def build(facts: Facts, say: Translator) -> tuple[Block, ...] | OmittedSection:
     """Days by site, with why."""
     blocks: list[Block] = []
     if facts.restates is not None:
@@ -16,18 +16,18 @@ def build(facts: Facts, say: Say) -> tuple[Block, ...] | Hidden:
     if facts.restatement:
         columns = (say("figure"), say("before"), say("why"), say("now"), say("comparatives_to_be_restated"))
         bridge = tuple(_row(row, say) for row in facts.restatement)
-        blocks.append(Table(say("from_the_earlier_edition"), columns, bridge))
+        blocks.append(ReportTable(say("from_the_earlier_edition"), columns, bridge))
     days = [d for d in facts.days if d.statement or d.faults]
     named = tuple((d.site, d.day, str(d.statement), "; ".join(x for x in (d.reason, *d.faults) if x)) for d in days[:SHOWN])
     if named:
         heads = (say("site"), say("day_utc"), say("statement"), say("why"))
-        blocks.append(Table(say("days_of_the_ledger_that_were"), heads, named))
+        blocks.append(ReportTable(say("days_of_the_ledger_that_were"), heads, named))
         if len(days) > SHOWN:
             blocks.append(Note(say("more_are_in_facts_json", count=len(days) - SHOWN)))
-    return tuple(blocks) or Hidden(say("nothing_was_restated"))
+    return tuple(blocks) or OmittedSection(say("nothing_was_restated"))
 
 
-def _row(row: Restated, say: Say) -> tuple[str, ...]:
+def _row(row: RestatedTotal, say: Translator) -> tuple[str, ...]:
     due = say("yes") if row.due else say("no")
     return (row.figure, _amount(row.before, row.unit), _steps(row, say), _amount(row.after, row.unit), due)
 
@@ -37,7 +37,7 @@ def _amount(value: str, unit: str) -> str:
     return written(value) if written is not None else f"{wording.short(value, 4)} {unit}"
 
 
-def _steps(row: Restated, say: Say) -> str:
+def _steps(row: RestatedTotal, say: Translator) -> str:
     """Each step with its sign."""
     found = []
     for kinds, amount in row.steps:
@@ -46,4 +46,4 @@ def _steps(row: Restated, say: Say) -> str:
     return "; ".join(found)
 
 
-SPEC = Section("restatements", 75, build)
+SPEC = ReportSection("restatements", 75, build)

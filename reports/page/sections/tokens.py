@@ -2,21 +2,21 @@
 
 from reports.figures import wording
 from reports.figures.facts import Facts
-from reports.language import Say
-from reports.page.section import Block, Hidden, Note, Range, Ranges, Section, Table
+from reports.language import Translator
+from reports.page.section import Block, IntervalChart, IntervalMark, Note, OmittedSection, ReportSection, ReportTable
 from reports.page.sections.headline import why_no_tokens
 
 ROWS = (("busy", "gpu_busy"), ("gpu", "plus_idle"), ("node", "plus_host"), ("facility", "plus_building"))
 MODELS_MOST = 10
 
 
-def build(facts: Facts, say: Say) -> tuple[Block, ...] | Hidden:
+def build(facts: Facts, say: Translator) -> tuple[Block, ...] | OmittedSection:
     """A table, and a chart of the row that every model has."""
     models = sorted(
         (f for f in facts.of("j_per_token.gpu", "model")), key=lambda f: (-int(f.dims.get("tokens", "0")), f.dims["model"])
     )
     if not models:
-        return Hidden(why_no_tokens(facts, say))
+        return OmittedSection(why_no_tokens(facts, say))
     rows = []
     for figure in models[:MODELS_MOST]:
         model = figure.dims["model"]
@@ -28,18 +28,18 @@ def build(facts: Facts, say: Say) -> tuple[Block, ...] | Hidden:
             rows.append((*named, say(label), wording.short(cell.value) if cell.value is not None else "\u2013", *bounds))
             named = ("", "")
     columns = (say("model"), say("tokens_generated"), say("boundary"), say("j_per_token"), say("at_least"), say("at_most"))
-    blocks: list[Block] = [Table(say("j_per_generated_token"), columns, tuple(rows))]
+    blocks: list[Block] = [ReportTable(say("j_per_generated_token"), columns, tuple(rows))]
     ranges = [
-        Range(f.dims["model"] or say("unassigned"), f.value, f.low, f.high, wording.short(f.value))
+        IntervalMark(f.dims["model"] or say("unassigned"), f.value, f.low, f.high, wording.short(f.value))
         for f in models[:MODELS_MOST]
         if f.value is not None
     ]
     if len(ranges) > 1:
-        blocks.append(Ranges(say("gpu_energy_per_token"), "J", tuple(ranges)))
+        blocks.append(IntervalChart(say("gpu_energy_per_token"), "J", tuple(ranges)))
     reasons = {f.reason for name, _ in ROWS for f in facts.of(f"j_per_token.{name}", "model") if f.reason}
     blocks += [Note(say("where_a_dash_stands", reason=say.translate(reason))) for reason in sorted(reasons)]
     blocks.append(Note(say("all_four_rows_divide")))
     return tuple(blocks)
 
 
-SPEC = Section("energy_per_token", 30, build)
+SPEC = ReportSection("energy_per_token", 30, build)

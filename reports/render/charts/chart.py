@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Literal
 
-from reports.page.section import Bars, Chart, Heat, Lines, Ranges, Waterfall
+from reports.page.section import Bars, Chart, Heat, IntervalChart, Lines, Waterfall
 from reports.render.charts.fitting import ems, shorten, wrap
 from reports.render.charts.legible import legible, over_texts
 from reports.render.charts.palette import ABSENT, ACCENT, FALL, HEAT, INK, KINDS, LEVEL, LINES, PAPER, RISE, RULE, SOFT
@@ -106,7 +106,7 @@ def draw(chart: Chart, words: Mapping[str, str], width: int) -> "Figure":
         axes = _bars(shown, width)
     elif isinstance(shown, Waterfall) and shown.steps:
         axes = _waterfall(shown, words, width)
-    elif isinstance(shown, Ranges) and shown.ranges:
+    elif isinstance(shown, IntervalChart) and shown.ranges:
         axes = _ranges(shown, width)
     elif isinstance(shown, Lines) and any(v is not None for values in shown.series.values() for v in values):
         axes = _lines(shown, width)
@@ -220,7 +220,7 @@ def _waterfall(chart: Waterfall, words: Mapping[str, str], width: int) -> "Axes"
     return axes
 
 
-def _ranges(chart: Ranges, width: int) -> "Axes":
+def _ranges(chart: IntervalChart, width: int) -> "Axes":
     axes, ys = _rows([(one.label, one.text) for one in chart.ranges], width, 36)
     low, high = _scale(axes, "x", _ticks(reach(chart), 3 if width <= NARROW else 5))
     axes.tick_params(labelbottom=True)
@@ -241,7 +241,7 @@ def _ranges(chart: Ranges, width: int) -> "Axes":
     return axes
 
 
-def reach(chart: Ranges) -> list[Fraction]:
+def reach(chart: IntervalChart) -> list[Fraction]:
     """What the axis covers: values, bounds as far as `WIDE_INTERVAL` times the largest value, and 0 where that is near."""
     values = [one.value for one in chart.ranges if one.value is not None]
     bounds = [bound for one in chart.ranges for bound in (one.low, one.high) if bound is not None]

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from fractions import Fraction
 
-from reports.page.section import Bars, Chart, Heat, Lines, Ranges, Waterfall
+from reports.page.section import Bars, Chart, Heat, IntervalChart, Lines, Waterfall
 
 NOTHING = "page.no_value"
 CUT = "page.cut"
@@ -17,7 +17,7 @@ def spoken(chart: Chart, words: Mapping[str, str]) -> str:
     if isinstance(chart, Waterfall):
         note = f" {words[CUT]}" if cut(chart) else ""
         return "; ".join(f"{s.label}: {s.text}" for s in chart.steps) + f".{note}"
-    if isinstance(chart, Ranges):
+    if isinstance(chart, IntervalChart):
         return "; ".join(f"{r.label}: {r.text}" for r in chart.ranges) + "."
     if isinstance(chart, Lines):
         return "; ".join(_series(name, values, chart, words) for name, values in chart.series.items()) + "."

@@ -12,7 +12,7 @@ from energy_agent.runtime.clock import SimulatedClock
 from energy_agent.sim.gpu.boards import BoardSpec, board
 from energy_agent.sim.gpu.build import library_path
 from energy_agent.sim.gpu.plant import Plant
-from wattlens.doctor.watching import Watched, watch
+from wattlens.doctor.watching import GpuWatcher, watch
 
 SKUS = ("H100-SXM5-80GB", "H200-SXM", "A100-SXM4-80GB", "V100-SXM2-16GB", "L40S")
 SPECS = [BoardSpec(sku, counter_model=model) for sku in SKUS for model in ("full", "sampled")] + [
@@ -31,7 +31,7 @@ def changes(folder, monkeypatch, specs, seed, seconds, *, steady=False, before=l
         nvml.init()
         clock = SimulatedClock(folder / "plant")
         before(plant)
-        watched = {i: Watched(nvml, nvml.device_by_index(i), clock, lambda _: None) for i in range(len(specs))}
+        watched = {i: GpuWatcher(nvml, nvml.device_by_index(i), clock, lambda _: None) for i in range(len(specs))}
         slots = [plant.attach_process(i, os.getpid(), memory_b=0) for i in watched]
         due, busy = [clock.boot_ns()] * len(specs), [False] * len(specs)
 

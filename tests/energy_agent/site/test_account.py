@@ -26,7 +26,7 @@ from energy_agent.ledger.summary import bounds
 from energy_agent.site.account import SiteAccount
 from energy_agent.site.building.pue import DAY_NS, pue
 from energy_agent.site.windows import WINDOWS, Stated, live
-from reports.period import Asked
+from reports.period import PeriodRequest
 from wattlens.report.build import Options, build
 
 S = 10**9
@@ -280,6 +280,6 @@ def test_a_building_is_in_no_sum_of_what_it_contains_and_stands_at_its_own_site(
     (statement,), _ = compact([tmp_path / "segments"], tmp_path / "days", day, Sites({}))
     assert statement.site == "dc1"
     with pytest.raises(WattlensError, match="no GPU or node"):  # a meter of a building is in no sum of theirs
-        build(Options(str(tmp_path / "days"), Asked()))
+        build(Options(str(tmp_path / "days"), PeriodRequest()))
     book = book_of("dc1", [located.row for located in read_rows(tmp_path / "days")])
     assert book.window(START, START + 8 * CELL_NS)["main"].measured_uj == 131 * KWH

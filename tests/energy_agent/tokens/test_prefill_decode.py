@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.serving_lockstep import Load, serve
+from benchmarks.serving_lockstep import ServingLoad, serve
 from energy_agent.tokens.prefill_decode import ALIKE, LEAST_WINDOWS, NO_STEPS, NO_WORK, TOO_FEW, Window, split
 
 
@@ -70,12 +70,12 @@ def test_a_load_that_never_changes_tells_nothing() -> None:
 @pytest.mark.parametrize(
     ("seed", "load"),
     [
-        (1, Load(rate_per_s=4.0)),
-        (2, Load(rate_per_s=7.0, prompt=1500, output=200)),
-        (3, Load(rate_per_s=2.0, prompt=4000, output=80, bursty=False)),
+        (1, ServingLoad(rate_per_s=4.0)),
+        (2, ServingLoad(rate_per_s=7.0, prompt=1500, output=200)),
+        (3, ServingLoad(rate_per_s=2.0, prompt=4000, output=80, bursty=False)),
     ],
 )
-def test_an_engine_whose_cost_bends_with_its_batch(tmp_path: Path, seed: int, load: Load) -> None:
+def test_an_engine_whose_cost_bends_with_its_batch(tmp_path: Path, seed: int, load: ServingLoad) -> None:
     served = serve(tmp_path / "plant", load, seed, 600)
     found = split(served.windows)
     for band, truth in zip((found.prefill, found.decode), served.truth, strict=True):

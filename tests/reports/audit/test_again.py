@@ -23,8 +23,8 @@ from reports.audit.verification import Verification, verify
 from reports.figures.facts import Facts
 from reports.figures.facts_json import facts_json
 from reports.inputs import Organisation
-from reports.language import Say, say_in
-from reports.period import Asked
+from reports.language import Translator, say_in
+from reports.period import PeriodRequest
 from reports.publish import FORMS, NAMES, publish
 from reports.reproduce import drawn_again, facts_of
 from tests.reports import chains
@@ -45,7 +45,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     told = Batch(devices=[DeviceFacts("GPU-1", "H100", 0.02, START)], facts=[WorkloadFacts("w", START, "pod", {"team": "red"})])
     chains.write(folder / "segments", "lab", "n1", [told, Batch(cells(START, "GPU-1", "w", State.ACTIVE, ["0.5"] * 4))])
     days = chains.compacted(folder / "segments", folder / "days", Sites({}, "here"))
-    facts = chains.facts(days, Organisation(), Asked("2026Q3"))
+    facts = chains.facts(days, Organisation(), PeriodRequest("2026Q3"))
     publish(facts, folder / "report", say_in("en"), command={"quarter": "2026Q3"})
     return folder / "report"
 
@@ -56,7 +56,9 @@ def _each_form_is_drawn_once() -> Iterator[None]:
     drawings: dict[object, bytes] = {}
     draw = reproduce.make
 
-    def make(facts: Facts, out: Path, say: Say, forms: Sequence[str], paper: Paper, font_dirs: Sequence[Path]) -> list[str]:
+    def make(
+        facts: Facts, out: Path, say: Translator, forms: Sequence[str], paper: Paper, font_dirs: Sequence[Path]
+    ) -> list[str]:
         assert len(forms) == 1
         name, key = NAMES[forms[0]], (facts_json(facts), say.language, *forms, paper, *font_dirs)
         if key not in drawings:

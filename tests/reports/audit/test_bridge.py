@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given
 
 from reports.audit.bridge import bridge
-from reports.figures.facts import Restated
+from reports.figures.facts import RestatedTotal
 from tests.reports.audit import editions
 from tests.reports.audit.editions import DAYS, document, factor, made, restated, revised, stated
 from tests.reports.audit.test_difference import random_facts
@@ -17,8 +17,8 @@ def test_the_bridge_of_late_data_and_a_revised_factor() -> None:
     """900 kg - 20 kg by the factor + 25 kg by late data = 905 kg, as `late_and_revised` works out; 5/900 is below 5 %."""
     old, new = made(document()), made(editions.late_and_revised())
     assert bridge(old, new) == (
-        Restated("co2e.location", "g", "900000", (("late data", "25000"), ("factor revision", "-20000")), "905000", False),
-        Restated("energy.facility", "kWh", "3000", (("late data", "100"),), "3100", False),
+        RestatedTotal("co2e.location", "g", "900000", (("late data", "25000"), ("factor revision", "-20000")), "905000", False),
+        RestatedTotal("energy.facility", "kWh", "3000", (("late data", "100"),), "3100", False),
     )
     assert [row.due for row in bridge(old, new, Fraction(1, 30))] == [False, True]
 

@@ -12,8 +12,8 @@ from reports.figures.facts_json import facts_json
 from reports.figures.gather import gather
 from reports.figures.measures import all_figures
 from reports.ledger import store
-from reports.ledger.days import System, find_days
-from reports.period import Asked
+from reports.ledger.days import DayStorage, find_days
+from reports.period import PeriodRequest
 from tests.reports import chains
 from tests.reports.random_fleet import SITE_OF, fleet
 from tests.reports.walk import organisation
@@ -47,11 +47,11 @@ def test_threads_memory_and_the_order_of_files_change_nothing(
     for threads, memory, mix in ((2, "1GB", None), (1, "200MB", 1), (7, "2GB", 2)):
         monkeypatch.setattr(store, "THREADS", threads)
         monkeypatch.setattr(store, "MEMORY", memory)
-        system = System(str(folder))
+        system = DayStorage(str(folder))
         days = find_days(system)
         if mix is not None:
             Random(mix).shuffle(days)
-        evidence, used = gather(system, days, told, Asked("2026Q3"))
+        evidence, used = gather(system, days, told, PeriodRequest("2026Q3"))
         found.add(facts_json(build_facts(evidence, all_figures(evidence), used, "v")))
     assert len(found) == 1
 
@@ -64,7 +64,7 @@ def test_how_segments_lie_in_folders_changes_nothing_but_their_names(tmp_path: P
         shutil.copy(path, tmp_path / "b" / ("one", "two")[n % 2] / path.name)
     told = organisation(Random(1), "UTC", {})
     again = chains.compacted(tmp_path / "b", tmp_path / "again", told.stays())
-    one, two = (facts_json(chains.facts(d, told, Asked("2026Q3"))) for d in (tmp_path / "a" / "days", again))
+    one, two = (facts_json(chains.facts(d, told, PeriodRequest("2026Q3"))) for d in (tmp_path / "a" / "days", again))
     assert one == two
 
 

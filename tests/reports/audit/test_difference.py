@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reports.audit.causes import Cause, input_changes
-from reports.audit.difference import Change, difference, elsewhere, restatement_due
-from reports.audit.parts import Part
+from reports.audit.difference import FigureChange, difference, elsewhere, restatement_due
+from reports.audit.parts import CauseShare
 from tests.reports.audit import editions
 from tests.reports.audit.editions import DAY_NS, DAYS, document, factor, figure, made, restated, revised, stated
 
@@ -19,12 +19,12 @@ LATE, FACTOR = (Cause.LATE_DATA,), (Cause.FACTOR,)
 Programs = tuple[str | None, ...]
 
 
-def changed(old: dict[str, Any], new: dict[str, Any], programs: Programs = (None, None)) -> dict[str, Change]:
+def changed(old: dict[str, Any], new: dict[str, Any], programs: Programs = (None, None)) -> dict[str, FigureChange]:
     return {each.id: each for each in difference(made(old, program=programs[0]), made(new, program=programs[1]))}
 
 
-def parts(*each: tuple[tuple[Cause, ...], int]) -> tuple[Part, ...]:
-    return tuple(Part(causes, Fraction(amount)) for causes, amount in each)
+def parts(*each: tuple[tuple[Cause, ...], int]) -> tuple[CauseShare, ...]:
+    return tuple(CauseShare(causes, Fraction(amount)) for causes, amount in each)
 
 
 def test_the_same_facts_do_not_differ() -> None:
@@ -122,7 +122,7 @@ def test_what_is_left_by_two_roundings_is_rounding() -> None:
     revised(new, "deu-2024", factor("deu-2025", "381"))
     stated(new, "co2e.location/site/fra1")["value"] = "381000.001"
     found = changed(document(), new)["co2e.location/site/fra1"]
-    assert found.parts == (Part(FACTOR, Fraction(-19_000)), Part((Cause.ROUNDING,), Fraction(1, 1000)))
+    assert found.parts == (CauseShare(FACTOR, Fraction(-19_000)), CauseShare((Cause.ROUNDING,), Fraction(1, 1000)))
     assert found.explained
 
 

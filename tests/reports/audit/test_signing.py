@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from energy_agent.core.errors import UsageError, WattlensError
-from reports.audit.signing import Outcome, Signed, fingerprint, public_key, sign_manifest, verify_signature
+from reports.audit.signing import SignatureResult, SignatureStatus, fingerprint, public_key, sign_manifest, verify_signature
 from tests.reports.audit import editions
 from tests.support import need_module, need_program
 
@@ -79,7 +79,7 @@ def test_the_vectors_of_rfc_8032(tmp_path: Path, secret: str, public_hex: str, m
     said = json.loads((tmp_path / "manifest.sig").read_bytes())
     assert base64.b64decode(said["public_key"]).hex() == public_hex
     assert base64.b64decode(said["signature"]).hex() == signature
-    assert verify_signature(tmp_path, [trusted]).signed is Signed.TRUSTED
+    assert verify_signature(tmp_path, [trusted]).signed is SignatureStatus.TRUSTED
 
 
 def test_openssl_verifies_what_is_signed_here(report: Path, key: Path, public: Path, tmp_path: Path) -> None:
@@ -108,7 +108,7 @@ def test_what_openssl_signs_is_the_same_signature_and_verified_here(
     openssl("pkeyutl", "-sign", "-inkey", key, "-rawin", "-in", report / "manifest.json", "-out", tmp_path / "raw")
     said = json.loads((report / "manifest.sig").read_bytes())
     assert base64.b64decode(said["signature"]) == (tmp_path / "raw").read_bytes()
-    assert verify_signature(report, [public]).signed is Signed.TRUSTED
+    assert verify_signature(report, [public]).signed is SignatureStatus.TRUSTED
 
 
 def test_the_fingerprint_is_that_of_openssls_der(report: Path, key: Path, public: Path) -> None:
@@ -119,20 +119,20 @@ def test_the_fingerprint_is_that_of_openssls_der(report: Path, key: Path, public
 
 
 def test_a_signature_is_trusted_unknown_or_not_there(report: Path, key: Path, public: Path, tmp_path: Path) -> None:
-    assert verify_signature(report, [public]) == Outcome(Signed.UNSIGNED)
+    assert verify_signature(report, [public]) == SignatureResult(SignatureStatus.UNSIGNED)
     digest = sign_manifest(report, key)
     openssl("genpkey", "-algorithm", "ed25519", "-out", tmp_path / "k2")
     openssl("pkey", "-in", tmp_path / "k2", "-pubout", "-out", tmp_path / "other.pem")
-    assert verify_signature(report) == Outcome(Signed.UNKNOWN, digest)
-    assert verify_signature(report, [tmp_path / "other.pem"]) == Outcome(Signed.UNKNOWN, digest)
-    assert verify_signature(report, [tmp_path / "other.pem", public]) == Outcome(Signed.TRUSTED, digest)
+    assert verify_signature(report) == SignatureResult(SignatureStatus.UNKNOWN, digest)
+    assert verify_signature(report, [tmp_path / "other.pem"]) == SignatureResult(SignatureStatus.UNKNOWN, digest)
+    assert verify_signature(report, [tmp_path / "other.pem", public]) == SignatureResult(SignatureStatus.TRUSTED, digest)
 
 
 def test_a_manifest_that_changed_after_it_was_signed(report: Path, key: Path, public: Path) -> None:
     sign_manifest(report, key)
     manifest = report / "manifest.json"
     manifest.write_bytes(manifest.read_bytes().replace(b"2026Q3", b"2026Q2"))
-    assert verify_signature(report, [public]).signed is Signed.BROKEN
+    assert verify_signature(report, [public]).signed is SignatureStatus.BROKEN
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ def test_a_signature_file_from_anybody(report: Path, key: Path, public: Path, ke
     path = report / "manifest.sig"
     path.write_text(json.dumps(json.loads(path.read_bytes()) | {key_of: value}))
     outcome = verify_signature(report, [public])
-    assert outcome.signed is Signed.BROKEN
+    assert outcome.signed is SignatureStatus.BROKEN
     assert says in outcome.detail
 
 
@@ -180,7 +180,7 @@ def test_a_key_with_a_passphrase(report: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="has a passphrase; name a file with it by --sign-passphrase-file"):
         sign_manifest(report, key)
     sign_manifest(report, key, secret)
-    assert verify_signature(report).signed is Signed.UNKNOWN
+    assert verify_signature(report).signed is SignatureStatus.UNKNOWN
     secret.chmod(0o644)
     with pytest.raises(UsageError, match="secret can be read by others"):
         sign_manifest(report, key, secret)

@@ -21,11 +21,11 @@ from energy_agent.ledger.journal.book import Batch
 from energy_agent.ledger.rows.kinds import DeviceFacts
 from energy_agent.site.building.contracts import Kind, Lot, Technology
 from energy_agent.site.building.ratio import Amount
-from reports.figures.evidence import Evidence
+from reports.figures.evidence import PeriodEvidence
 from reports.figures.figure import Figure
 from reports.figures.measures import all_figures, carbon, declared
 from reports.inputs import Organisation, SiteInputs
-from reports.period import Asked
+from reports.period import PeriodRequest
 from reports.site.grid import grid, times
 from tests.reports import chains
 from tests.reports.chains import HOUR
@@ -53,17 +53,17 @@ def days(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return chains.compacted(folder / "segments", folder / "days", Sites({}, "here"))
 
 
-def evidence(days: Path, *lots: Lot, pue: str | None = "1.5") -> Evidence:
+def evidence(days: Path, *lots: Lot, pue: str | None = "1.5") -> PeriodEvidence:
     inputs = SiteInputs(
         "here", ZoneInfo("UTC"), stated=None if pue is None else (Fraction(pue), Fraction(0)), grid_zone="XA", lots=lots,
         location=(constant("of.grid", DIRECT, 400),), location_lacking="", residual=(constant("of.rest", RESIDUAL, 600),),
         residual_lacking="", tariffs=tariff("0.20"),
     )  # fmt: skip
     told = Organisation(sites={"here": inputs}, least_coverage=Fraction(0))
-    return chains.evidence(days, told, Asked("2026Q3"))[0]
+    return chains.evidence(days, told, PeriodRequest("2026Q3"))[0]
 
 
-def with_lots(found: Evidence, lots: tuple[Lot, ...], pue: Fraction) -> Evidence:
+def with_lots(found: PeriodEvidence, lots: tuple[Lot, ...], pue: Fraction) -> PeriodEvidence:
     """What would have been found with these lots, which nothing but the grid depends on."""
     site = found.sites["here"]
     assert site.inputs is not None
@@ -72,7 +72,7 @@ def with_lots(found: Evidence, lots: tuple[Lot, ...], pue: Fraction) -> Evidence
     return replace(found, sites={"here": replace(site, inputs=inputs, grid=grid(inputs, drawn, site.window))})
 
 
-def figures(found: Evidence) -> dict[str, Figure]:
+def figures(found: PeriodEvidence) -> dict[str, Figure]:
     return {f.id: f for f in all_figures(found)}
 
 

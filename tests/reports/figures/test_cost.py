@@ -13,11 +13,11 @@ from energy_agent.ledger.journal.book import Batch
 from energy_agent.ledger.rows.kinds import INT64_MAX, DeviceFacts
 from energy_agent.site.building.tariffs import Tariff
 from reports.figures.facts import Facts
-from reports.inputs import Expected, Organisation, Price, SiteInputs
+from reports.inputs import ExpectedDevice, GpuHourPrice, Organisation, SiteInputs
 from reports.language import say_in
-from reports.page.section import Note, Table
+from reports.page.section import Note, ReportTable
 from reports.page.sections import cost
-from reports.period import Asked
+from reports.period import PeriodRequest
 from tests.reports import chains
 from tests.reports.golden import at, cells
 
@@ -38,7 +38,7 @@ def site(name: str, currency: str, price: str) -> SiteInputs:
 SITES = (site("berlin", "EUR", "0.20"), site("austin", "USD", "0.10"), site("paris", "EUR", "0.40"))
 
 
-def made(folder: Path, prices: tuple[Price, ...] = (), sites: tuple[SiteInputs, ...] = SITES) -> Facts:
+def made(folder: Path, prices: tuple[GpuHourPrice, ...] = (), sites: tuple[SiteInputs, ...] = SITES) -> Facts:
     stands = []
     for n, (where, team, price_class, kwh) in enumerate(USES):
         gpu, workload = f"GPU-{n}", f"w{n}"
@@ -48,10 +48,10 @@ def made(folder: Path, prices: tuple[Price, ...] = (), sites: tuple[SiteInputs, 
             cells(JULY, gpu, workload, State.ACTIVE, [kwh] * 4), facts=facts, devices=[DeviceFacts(gpu, "H100", 0, JULY)]
         )
         chains.write(folder / "segments", "lab", f"n{n}", [batch])
-        stands.append(Expected("lab", f"n{n}", gpu, "", where, 0, INT64_MAX))
+        stands.append(ExpectedDevice("lab", f"n{n}", gpu, "", where, 0, INT64_MAX))
     told = Organisation(sites={s.name: s for s in sites}, expected=tuple(stands), prices=prices, least_coverage=Fraction(0))
     days = chains.compacted(folder / "segments", folder / "days", told.stays())
-    return chains.facts(days, told, Asked("2026Q3"))
+    return chains.facts(days, told, PeriodRequest("2026Q3"))
 
 
 def of_teams(facts: Facts, quantity: str) -> dict[str, tuple[str | None, str, str | None]]:
@@ -67,7 +67,7 @@ def notes(facts: Facts) -> list[str]:
 def teams_table(facts: Facts) -> dict[str, tuple[str, ...]]:
     blocks = cost.build(facts, say_in("en"))
     assert isinstance(blocks, tuple)
-    (table,) = (block for block in blocks if isinstance(block, Table) and block.caption.startswith("Teams"))
+    (table,) = (block for block in blocks if isinstance(block, ReportTable) and block.caption.startswith("Teams"))
     return {row[0]: row[1:] for row in table.rows}
 
 
@@ -98,7 +98,7 @@ def test_a_team_that_pays_in_several_currencies_stands_in_the_table_with_the_rea
 
 def test_a_share_of_the_electricity_is_charged_where_its_currency_is_the_price_s(tmp_path: Path) -> None:
     """2 EUR an hour and half of the electricity: red 2 + 0.1, green 4 + 0.7. Blue pays EUR by the hour and USD by the kWh."""
-    found = of_teams(made(tmp_path, (Price("", "EUR", Decimal(2), Decimal("0.5")),)), "charged")
+    found = of_teams(made(tmp_path, (GpuHourPrice("", "EUR", Decimal(2), Decimal("0.5")),)), "charged")
     assert found == {
         "red": ("2.1", "EUR", None), "green": ("4.7", "EUR", None), "mixed": (None, "EUR", SEVERAL),
         "blue": (None, "money", "price classes and tariffs are of several currencies"),
@@ -106,7 +106,7 @@ def test_a_share_of_the_electricity_is_charged_where_its_currency_is_the_price_s
 
 
 def test_the_electricity_alone_is_charged_in_the_currency_of_the_team_s_sites(tmp_path: Path) -> None:
-    found = of_teams(made(tmp_path, (Price("", "", None, Decimal(1)),)), "charged")
+    found = of_teams(made(tmp_path, (GpuHourPrice("", "", None, Decimal(1)),)), "charged")
     assert (found["blue"], found["green"]) == (("0.2", "USD", None), ("1.4", "EUR", None))
     assert found["mixed"] == (None, "money", SEVERAL)
 
@@ -121,7 +121,7 @@ def test_the_cost_of_teams_and_what_is_unallocated_is_the_total(tmp_path: Path) 
 
 def test_hours_of_a_class_without_a_price_are_told(tmp_path: Path) -> None:
     """One EUR an hour of spot alone: red 1 h; green 1 h, and one that nobody charges; blue has no other."""
-    facts = made(tmp_path, (Price("spot", "EUR", Decimal(1), None),))
+    facts = made(tmp_path, (GpuHourPrice("spot", "EUR", Decimal(1), None),))
     assert of_teams(facts, "charged") == {
         "red": ("1", "EUR", None), "green": ("1", "EUR", None), "mixed": ("2", "EUR", None),
         "blue": (None, "money", "none of its workloads is of a class that has a price"),

@@ -16,8 +16,8 @@ from energy_agent.core.facility import METER_KIND, MeterFacts, Position, Role
 from energy_agent.ledger.fleet.sites import Sites
 from energy_agent.ledger.journal.book import Batch
 from energy_agent.ledger.rows.kinds import INT64_MAX, DeviceFacts
-from reports.inputs import Expected, Organisation, SiteInputs
-from reports.period import Asked
+from reports.inputs import ExpectedDevice, Organisation, SiteInputs
+from reports.period import PeriodRequest
 from tests.reports import chains
 from tests.reports.chains import CELL, DAY, HOUR, KWH
 from tests.reports.golden import at, cells
@@ -71,7 +71,7 @@ def cut_short(path: Path) -> None:
 def test_the_rows_of_meters_are_checked_also_in_the_year_before(tmp_path: Path, day: str, kind: str) -> None:
     """A building's energy is read of rows, of whole days too, and of twelve months: each of their files is in the manifest."""
     days = made(tmp_path, {"n1": [gpu("GPU-1", JULY)], "site": [meters(JULY - DAY, JULY + DAY)]})
-    asked = Asked(None, "2026-07-01", "2026-07-02")
+    asked = PeriodRequest(None, "2026-07-01", "2026-07-02")
     found = chains.facts(days, ANY, asked)
     assert [d.day for d in found.days] == ["2026-06-30", "2026-07-01"]
     assert found.figures["pue/site/here"].text == "2"
@@ -82,16 +82,16 @@ def test_the_rows_of_meters_are_checked_also_in_the_year_before(tmp_path: Path, 
 
 def test_a_damaged_quarter_before_is_no_quarter_that_is_not_there(tmp_path: Path) -> None:
     days = made(tmp_path, {"n1": [gpu("GPU-1", t) for t in (APRIL, JULY, OCTOBER)]})
-    assert chains.facts(days, ANY, Asked("2026Q3")).figures["bridge.energy/before/from"].text == str(4 * 1_764_000)
+    assert chains.facts(days, ANY, PeriodRequest("2026Q3")).figures["bridge.energy/before/from"].text == str(4 * 1_764_000)
     cut_short(days / "here" / "2026-04-01" / "r0000" / "span_day.parquet")
     with pytest.raises(ChainError, match=r"2026-04-01/r0000/span_day.parquet"):
-        chains.facts(days, ANY, Asked("2026Q3"))
+        chains.facts(days, ANY, PeriodRequest("2026Q3"))
 
 
 def test_a_quarter_that_was_hardly_metered_is_not_compared_with(tmp_path: Path) -> None:
     """Of April to June an hour was metered: growth from that would be growth of nothing."""
     days = made(tmp_path, {"n1": [gpu("GPU-1", t) for t in (APRIL, JULY, OCTOBER)]})
-    figure = chains.facts(days, Organisation(), Asked("2026Q3")).figures["bridge.energy/before"]
+    figure = chains.facts(days, Organisation(), PeriodRequest("2026Q3")).figures["bridge.energy/before"]
     assert figure.reason == "only 0.0458 % of 2026Q2 was metered, too little to compare with"  # 1 of 2,184 h
 
 
@@ -105,7 +105,7 @@ def test_a_node_is_known_whole_by_its_own_host_and_not_by_anothers(tmp_path: Pat
     days = made(
         tmp_path, {"n1": [gpu("GPU-1", JULY), hosts["n1"]], "n2": [gpu("GPU-2", JULY, sku="A100")], "n3": [hosts["n3"]]}
     )
-    figure = chains.facts(days, ANY, Asked("2026Q3")).figures["energy.node/site/here"]
+    figure = chains.facts(days, ANY, PeriodRequest("2026Q3")).figures["energy.node/site/here"]
     assert figure.reason == "2 of 3 nodes of here have a meter of the whole node"
 
 
@@ -113,7 +113,7 @@ def test_a_host_that_was_metered_for_half_of_the_time_makes_no_node(tmp_path: Pa
     device = host("lab", "n1")
     half = Batch(cells(JULY, device, "", State.UNHELD, ["0.1"] * 2), devices=[DeviceFacts(device, "host", 0.02, JULY)])
     days = made(tmp_path, {"n1": [gpu("GPU-1", JULY), half]})
-    found = chains.facts(days, ANY, Asked("2026Q3"))
+    found = chains.facts(days, ANY, PeriodRequest("2026Q3"))
     assert found.figures["energy.node/site/here"].reason == "no node of here has a meter of the whole node"
 
 
@@ -121,11 +121,11 @@ def test_a_board_that_moved_was_metered_on_both_nodes(tmp_path: Path) -> None:
     """GPU-1 spends an hour on n1, then three on n2; the inventory expects it for all of the quarter."""
     days = made(tmp_path, {"n1": [gpu("GPU-1", JULY)], "n2": [gpu("GPU-1", JULY + HOUR, 12)]})
     stands = (
-        Expected("lab", "n1", "GPU-1", "", "here", 0, JULY + HOUR),
-        Expected("lab", "n2", "GPU-1", "", "here", JULY + HOUR, INT64_MAX),
+        ExpectedDevice("lab", "n1", "GPU-1", "", "here", 0, JULY + HOUR),
+        ExpectedDevice("lab", "n2", "GPU-1", "", "here", JULY + HOUR, INT64_MAX),
     )
     told = Organisation(least_coverage=Fraction(0), expected=stands, sites={"here": SiteInputs("here", ZoneInfo("UTC"))})
-    figure = chains.facts(days, told, Asked(None, "2026-07-01", "2026-07-01T08:00Z")).figures["coverage"]
+    figure = chains.facts(days, told, PeriodRequest(None, "2026-07-01", "2026-07-01T08:00Z")).figures["coverage"]
     assert figure.text == "0.5"
 
 
@@ -137,7 +137,7 @@ def test_facts_of_the_next_day_are_not_those_of_the_last(tmp_path: Path) -> None
     ]
     over = cells(JULY + DAY - HOUR, "GPU-1", "w", State.ACTIVE, ["0.49"] * 8)
     days = made(tmp_path, {"n1": [Batch(over, devices=[DeviceFacts("GPU-1", "H100", 0.02, JULY)], facts=told)]})
-    found = chains.facts(days, ANY, Asked("2026Q3"))
+    found = chains.facts(days, ANY, PeriodRequest("2026Q3"))
     assert {f.dims["team"]: f.text for f in found.of("energy.held", "team")} == {"red": "7056000", "blue": "7056000"}
 
 
@@ -151,7 +151,7 @@ def test_of_facts_that_were_told_twice_the_last_telling_counts(tmp_path: Path, o
         devices = [DeviceFacts("GPU-1", f"board {team}", 0.02, JULY)]
         hours.append(Batch(cells(start, "GPU-1", "w", State.ACTIVE, ["0.49"] * 4), devices=devices, facts=told))
     days = made(tmp_path, {"n1": hours})
-    found = chains.facts(days, ANY, Asked("2026Q3"))
+    found = chains.facts(days, ANY, PeriodRequest("2026Q3"))
     last = list(order(["red", "blue"]))[-1]
     assert [f.dims["team"] for f in found.of("energy.held", "team")] == [last]
     assert [f.dims["sku"] for f in found.of("energy.gpu", "sku")] == [f"board {last}"]
@@ -165,5 +165,5 @@ def test_a_meter_whose_facts_are_none_is_named(tmp_path: Path) -> None:
     )
     days = made(tmp_path, {"n1": [gpu("GPU-1", JULY)], "site": [wrong]})
     with pytest.raises(ChainError, match="a meter's facts of site here: 'sun' is not a valid Role"):
-        chains.facts(days, ANY, Asked("2026Q3"))
+        chains.facts(days, ANY, PeriodRequest("2026Q3"))
     assert json.loads((days / "here" / "2026-07-01" / "r0000" / "manifest.json").read_text())["site"] == "here"

@@ -15,10 +15,10 @@ from reports.figures.facts import Facts
 from reports.figures.figure import plain
 from reports.inputs import Organisation, SiteInputs
 from reports.language import say_in
-from reports.ledger.sums import Window
+from reports.ledger.sums import SiteWindow
 from reports.page.section import Note
 from reports.page.sections.quality import build
-from reports.period import Asked
+from reports.period import PeriodRequest
 from reports.site.building import building
 from tests.reports import chains
 from tests.reports.chains import CELL, DAY, HOUR, KWH
@@ -42,7 +42,7 @@ def made(folder: Path, read_until: int) -> Facts:
     chains.write(folder / "segments", "lab", "n1", [gpu])
     chains.write(folder / "segments", "lab", "site", [meters])
     days = chains.compacted(folder / "segments", folder / "days", Sites({}, "here"))
-    return chains.facts(days, Organisation(least_coverage=Fraction(0)), Asked(None, "2026-07-01", "2026-07-02"))
+    return chains.facts(days, Organisation(least_coverage=Fraction(0)), PeriodRequest(None, "2026-07-01", "2026-07-02"))
 
 
 def notes(facts: Facts) -> list[str]:
@@ -83,5 +83,5 @@ def test_what_was_read_all_the_time_is_metered_alone(tmp_path: Path) -> None:
     ],
 )
 def test_no_reason_says_that_no_pue_is_stated_where_one_is(stated: tuple[Fraction, Fraction] | None, reason: str) -> None:
-    found = building("here", Window(JULY, JULY + DAY), None, SiteInputs("here", ZoneInfo("UTC"), stated=stated), 7)
+    found = building("here", SiteWindow(JULY, JULY + DAY), None, SiteInputs("here", ZoneInfo("UTC"), stated=stated), 7)
     assert found.total.reason == found.it.reason == found.bought.reason == reason

@@ -19,7 +19,7 @@ from energy_agent.core.energy import State
 from energy_agent.ledger.rows.kinds import Cell, DeviceFacts, GapRow, Row, Span, StepRow, TokenRow
 from energy_agent.ledger.summary import bounds, cell_bounds
 from reports.figures.facts import Facts
-from reports.period import Asked, utc_text
+from reports.period import PeriodRequest, utc_text
 from tests.reports.chains import CELL, HOUR, KWH
 from tests.reports.random_fleet import DAYS, FIRST
 from tests.reports.walk import ZONES, Case, Name, case
@@ -42,9 +42,9 @@ def rounded(facts: Facts, identity: str, exact: Fraction) -> None:
 
 periods = st.one_of(
     st.tuples(st.integers(0, DAYS * 96 - 2), st.integers(1, DAYS * 96)).map(
-        lambda at: Asked(None, utc_text(FIRST + at[0] * CELL), utc_text(FIRST + min(at[0] + at[1], DAYS * 96) * CELL))
+        lambda at: PeriodRequest(None, utc_text(FIRST + at[0] * CELL), utc_text(FIRST + min(at[0] + at[1], DAYS * 96) * CELL))
     ),
-    st.sampled_from([Asked("2026Q3"), Asked("2026Q4")]),
+    st.sampled_from([PeriodRequest("2026Q3"), PeriodRequest("2026Q4")]),
 )
 
 
@@ -52,7 +52,7 @@ periods = st.one_of(
 @given(st.integers(0, 1 << 32), periods, st.sampled_from(ZONES), st.booleans())
 @settings(max_examples=15, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])  # a seed does not shrink
 def test_facts_are_those_of_a_walk_over_the_rows(
-    tmp_path_factory: pytest.TempPathFactory, seed: int, asked: Asked, zone: str, orderly: bool
+    tmp_path_factory: pytest.TempPathFactory, seed: int, asked: PeriodRequest, zone: str, orderly: bool
 ) -> None:
     found = case(Random(seed), tmp_path_factory.mktemp("oracle"), asked, zone, orderly=orderly)
     if found is None:

@@ -19,7 +19,7 @@ from energy_agent.core.units import UJ_PER_KWH
 from energy_agent.factors.basis import Accounting, Basis, Boundary
 from energy_agent.site.building.contracts import Kind, Lot, Technology
 from reports.compose import compose
-from reports.figures.evidence import Evidence, plus
+from reports.figures.evidence import PeriodEvidence, plus
 from reports.figures.facts import Facts
 from reports.figures.measures import carbon
 from reports.figures.measures._measure import groups
@@ -28,9 +28,9 @@ from reports.inputs import Organisation, SiteInputs
 from reports.language import LANGUAGES, say_in
 from reports.ledger.days import Day
 from reports.page.partition import unallocated, whole
-from reports.page.section import Note, Table
+from reports.page.section import Note, ReportTable
 from reports.page.sections.frameworks import STAND_IN
-from reports.period import Asked
+from reports.period import PeriodRequest
 from tests.reports import chains, golden
 from tests.reports.chains import HOUR
 from tests.reports.golden import DIRECT, RESIDUAL, constant, tariff, uj
@@ -40,21 +40,21 @@ KWH_J = 3_600_000
 
 
 @pytest.fixture(scope="module")
-def gathered(golden_days: Path) -> tuple[Evidence, Sequence[Day]]:
-    return chains.evidence(golden_days, golden.organisation(), Asked("2026Q3"))
+def gathered(golden_days: Path) -> tuple[PeriodEvidence, Sequence[Day]]:
+    return chains.evidence(golden_days, golden.organisation(), PeriodRequest("2026Q3"))
 
 
 @pytest.fixture(scope="module")
-def evidence(gathered: tuple[Evidence, Sequence[Day]]) -> Evidence:
+def evidence(gathered: tuple[PeriodEvidence, Sequence[Day]]) -> PeriodEvidence:
     return gathered[0]
 
 
 @pytest.fixture(scope="module")
-def facts(gathered: tuple[Evidence, Sequence[Day]]) -> Facts:
+def facts(gathered: tuple[PeriodEvidence, Sequence[Day]]) -> Facts:
     return chains.facts_of(*gathered)
 
 
-FIRST_DAYS = Asked(None, "2026-06-30T18:30", "2026-07-05T00:00")
+FIRST_DAYS = PeriodRequest(None, "2026-06-30T18:30", "2026-07-05T00:00")
 """From the first instant of beta's quarter on: the second half of an hour, and 101 hours."""
 BOUGHT_KWH = 2 * 8 + 101 * 40
 
@@ -111,7 +111,7 @@ def test_a_life_cycle_figure_has_a_name_of_its_own_and_answers_no_scope_2_datapo
         assert found[key].state == "missing", key
     for language in LANGUAGES:
         say = say_in(language)
-        tables = [b.caption for s in compose(whole_life, say).sections for b in s.blocks if isinstance(b, Table)]
+        tables = [b.caption for s in compose(whole_life, say).sections for b in s.blocks if isinstance(b, ReportTable)]
         assert say("co2e_of_electricity_ghg_protocol") not in tables
         assert say("life_cycle_co2e_of_electricity") in tables
 
@@ -164,7 +164,9 @@ def test_a_contract_that_may_not_be_claimed_covers_nothing_and_is_told_with_the_
     assert found.figures["co2e.market.instruments/site/alfa"].value is None
     assert states(found)["ghg-protocol", "Scope 2, instruments"].state == "missing"
     document = compose(found, say_in("en"))
-    (table,) = (b for s in document.sections for b in s.blocks if isinstance(b, Table) and b.caption.startswith("Contracts"))
+    (table,) = (
+        b for s in document.sections for b in s.blocks if isinstance(b, ReportTable) and b.caption.startswith("Contracts")
+    )
     told = {row[0]: row[-1] for row in table.rows if row[1] == "alfa"}
     assert told == {f"c{n}": f"10.0 kWh: {why}" for n, why in enumerate(refused)}
 
@@ -178,13 +180,15 @@ def test_no_figure_of_co2e_has_bounds_of_its_energy_alone(facts: Facts) -> None:
     assert {(f.low, f.high) for f in found} == {(None, None)}
     for language in LANGUAGES:
         document = compose(facts, say_in(language))
-        cells = [cell for s in document.sections for b in s.blocks if isinstance(b, Table) for row in b.rows for cell in row]
+        cells = [
+            cell for s in document.sections for b in s.blocks if isinstance(b, ReportTable) for row in b.rows for cell in row
+        ]
         assert not [cell for cell in cells if "\u00b1" in cell and any(u in cell for u in (" g ", " kg ", " t "))]
         tiles = [t for s in document.sections for b in s.blocks if hasattr(b, "tiles") for t in b.tiles]
         assert not [t for t in tiles if t.figure_id.startswith("co2e") and "\u00b1" in f"{t.value} {t.detail}"]
 
 
-def test_the_span_of_sci_is_that_of_embodied_figures(facts: Facts, evidence: Evidence) -> None:
+def test_the_span_of_sci_is_that_of_embodied_figures(facts: Facts, evidence: PeriodEvidence) -> None:
     """(E x I + M) / R: both ends have the same E x I, so that the width is that of M over R."""
     sci = facts.figures["sci_per_token/model/Llama (fp8)"]
     held = facts.figures["co2e.held.location/model/Llama (fp8)"]
@@ -221,7 +225,7 @@ def golden_rounded(text: str, scale: int) -> Fraction:
 DIMENSIONS = ("site", "team", "project", "model", "kind")
 
 
-def test_parts_and_what_is_unallocated_are_the_meter_exactly(evidence: Evidence, facts: Facts) -> None:
+def test_parts_and_what_is_unallocated_are_the_meter_exactly(evidence: PeriodEvidence, facts: Facts) -> None:
     """Of each dimension, in whole uJ and in fractions of grams; in print to the last of nine digits."""
     sums = evidence.sums
     device_uj = sum(w.energy_uj for w in sums.wholes if w.device_class == "gpu")
@@ -268,7 +272,9 @@ def test_every_table_of_groups_has_an_unallocated_row_and_the_total_of_the_meter
             for what in ("energy", "cost")
             for title in ("teams", "projects", "models", "kinds_of_workload")
         }
-        tables = [b for s in compose(found, say).sections for b in s.blocks if isinstance(b, Table) and b.caption in captions]
+        tables = [
+            b for s in compose(found, say).sections for b in s.blocks if isinstance(b, ReportTable) and b.caption in captions
+        ]
         assert len(tables) == 6
         for table in tables:
             assert [row[0] for row in table.rows[-2:]] == [say("unallocated"), say("total")]

@@ -17,8 +17,8 @@ from energy_agent.ledger.journal.book import Batch
 from energy_agent.ledger.rows.kinds import INT64_MAX, DeviceFacts
 from reports.figures.facts import Facts
 from reports.figures.measures import comparison
-from reports.inputs import Expected, Organisation, SiteInputs
-from reports.period import Asked
+from reports.inputs import ExpectedDevice, Organisation, SiteInputs
+from reports.period import PeriodRequest
 from tests.reports import chains
 from tests.reports.chains import CELL, DAY
 from tests.reports.golden import at, cells, tariff
@@ -32,7 +32,7 @@ def site(name: str, basis: Basis, grams: int = 100) -> SiteInputs:
     return SiteInputs(name, ZoneInfo("UTC"), location=(source,), location_lacking="", tariffs=tariff("0.20"))
 
 
-def made(folder: Path, kwh: dict[str, str], sites: list[SiteInputs], *, absent: tuple[Expected, ...] = ()) -> Facts:
+def made(folder: Path, kwh: dict[str, str], sites: list[SiteInputs], *, absent: tuple[ExpectedDevice, ...] = ()) -> Facts:
     """An hour of one GPU at each site, so many kWh a cell."""
     stands = []
     for name, energy in kwh.items():
@@ -40,10 +40,10 @@ def made(folder: Path, kwh: dict[str, str], sites: list[SiteInputs], *, absent: 
         told = [DeviceFacts(gpu, "H100", 0.02, JULY)]
         entries = cells(JULY, gpu, "w", State.ACTIVE, [energy] * 4, 0)
         chains.write(folder / "segments", "lab", name, [Batch(entries, devices=told)])
-        stands.append(Expected("lab", name, gpu, "", name, 0, INT64_MAX))
+        stands.append(ExpectedDevice("lab", name, gpu, "", name, 0, INT64_MAX))
     told_by = Organisation(sites={s.name: s for s in sites}, expected=(*stands, *absent), least_coverage=Fraction(0))
     days = chains.compacted(folder / "segments", folder / "days", told_by.stays())
-    return chains.facts(days, told_by, Asked("2026Q3"))
+    return chains.facts(days, told_by, PeriodRequest("2026Q3"))
 
 
 def test_sites_that_count_different_emissions_have_no_total(tmp_path: Path) -> None:
@@ -75,7 +75,7 @@ def test_grams_of_different_emissions_are_not_compared(tmp_path: Path) -> None:
         for location in (then, by_date[1]):
             inputs = SiteInputs("one", ZoneInfo("UTC"), location=(location,), location_lacking="")
             told_by = Organisation(sites={"one": inputs}, least_coverage=Fraction(0))
-            found.append(chains.evidence(days, told_by, Asked("2026Q2" if location is then else "2026Q3"))[0])
+            found.append(chains.evidence(days, told_by, PeriodRequest("2026Q2" if location is then else "2026Q3"))[0])
         figures = {f.id: f for f in comparison.figures(replace(found[1], before=found[0]))}
         reasons[then.basis] = figures.get("bridge.co2e/before", figures.get("bridge.co2e/before/grid"))
     assert reasons[WHOLE].reason == (
@@ -94,11 +94,11 @@ def test_a_site_that_drew_nothing_emitted_and_paid_nothing(tmp_path: Path) -> No
 def test_a_site_that_is_not_open_yet_is_no_hole_and_one_that_does_not_tell_is(tmp_path: Path) -> None:
     """`later` opens in October: it is left out. The same site expected since June makes the totals unknown."""
     sites = [site("one", DIRECT), site("later", DIRECT)]
-    opens = Expected("lab", "n9", "GPU-9", "", "later", OCTOBER, INT64_MAX)
+    opens = ExpectedDevice("lab", "n9", "GPU-9", "", "later", OCTOBER, INT64_MAX)
     found = made(tmp_path / "a", {"one": "0.5"}, sites, absent=(opens,))
     assert list(found.sites) == ["one"]
     assert (found.figures["co2e.location"].text, found.figures["cost"].text) == ("200", "0.4")
-    silent = Expected("lab", "n9", "GPU-9", "", "later", JULY - 30 * DAY, INT64_MAX)
+    silent = ExpectedDevice("lab", "n9", "GPU-9", "", "later", JULY - 30 * DAY, INT64_MAX)
     found = made(tmp_path / "b", {"one": "0.5"}, sites, absent=(silent,))
     assert found.figures["co2e.location"].reason == "no energy was metered"
     assert found.figures["missed/01"].dims["site"] == "later"
@@ -112,8 +112,8 @@ def test_grams_of_two_quarters_are_bridged(tmp_path: Path) -> None:
     chains.write(tmp_path / "segments", "lab", "one", [Batch(hours[0], devices=told), *map(Batch, hours[1:])])
     told_by = Organisation(sites={"one": site("one", DIRECT)}, least_coverage=Fraction(0))
     days = chains.compacted(tmp_path / "segments", tmp_path / "days", Sites({}, "one"))
-    found = chains.facts(days, told_by, Asked("2026Q3")).figures
-    then = chains.facts(days, told_by, Asked("2026Q2")).figures
+    found = chains.facts(days, told_by, PeriodRequest("2026Q3")).figures
+    then = chains.facts(days, told_by, PeriodRequest("2026Q2")).figures
     assert then["co2e.held.location"].text == "200"
     effects = {name: found[f"bridge.co2e/before/{name}"].text for name in ("from", "volume", "efficiency", "pue", "grid", "to")}
     assert effects == {"from": "200", "volume": "0", "efficiency": "200", "pue": "0", "grid": "0", "to": "400"}
@@ -126,7 +126,7 @@ def test_a_quarter_that_still_runs_is_not_compared(tmp_path: Path) -> None:
     hours = [cells(t, "GPU-one", "w", State.ACTIVE, ["0.5"] * 4, 0) for t in (JULY - 30 * DAY, JULY)]
     chains.write(tmp_path / "segments", "lab", "one", [Batch(hours[0], devices=told), Batch(hours[1])])
     days = chains.compacted(tmp_path / "segments", tmp_path / "days", Sites({}, "one"))
-    found = chains.facts(days, Organisation(least_coverage=Fraction(0)), Asked("2026Q3")).figures
+    found = chains.facts(days, Organisation(least_coverage=Fraction(0)), PeriodRequest("2026Q3")).figures
     for name in ("energy", "co2e", "serving"):
         assert found[f"bridge.{name}/before"].reason == "the quarter still runs; it is compared once it is over"
     assert not [name for name in found if name.startswith("total.before/")]
@@ -140,6 +140,8 @@ def test_a_board_that_moved_to_another_site_is_one_board(tmp_path: Path) -> None
         chains.write(tmp_path / "segments", "lab", node, [Batch(entries, devices=told)])
     stands = {("lab", node, ""): (Stay(site, 0, INT64_MAX),) for node, site in (("a", "one"), ("b", "two"))}
     days = chains.compacted(tmp_path / "segments", tmp_path / "days", Sites(stands))
-    found = chains.facts(days, Organisation(least_coverage=Fraction(0)), Asked(None, "2026-07-01", "2026-07-01T02:00Z")).figures
+    found = chains.facts(
+        days, Organisation(least_coverage=Fraction(0)), PeriodRequest(None, "2026-07-01", "2026-07-01T02:00Z")
+    ).figures
     assert found["energy.gpu/sku/H100"].dims["devices"] == "1"
     assert [found[name].text for name in ("coverage", "coverage/site/one", "coverage/site/two")] == ["1", "1", "1"]

@@ -16,7 +16,7 @@ from reports.inputs import Organisation
 from reports.language import say_in
 from reports.page.section import Note
 from reports.page.sections.quality import build
-from reports.period import Asked
+from reports.period import PeriodRequest
 from tests.reports import chains
 from tests.reports.chains import CELL, HOUR, S
 from tests.reports.golden import at, cells
@@ -29,7 +29,7 @@ def made(folder: Path, chains_of: dict[str, list[Batch]]) -> Facts:
     for node, batches in chains_of.items():
         chains.write(folder / "segments", "lab", node, batches)
     days = chains.compacted(folder / "segments", folder / "days", Sites({}, "here"))
-    return chains.facts(days, Organisation(least_coverage=Fraction(0)), Asked("2026Q3"))
+    return chains.facts(days, Organisation(least_coverage=Fraction(0)), PeriodRequest("2026Q3"))
 
 
 def hour(device: str, *gaps: Gap, holder: str = "", count: int = 4) -> Batch:

@@ -8,7 +8,7 @@ from energy_agent.core.energy import WorkloadFacts
 from energy_agent.core.errors import WattlensError
 from energy_agent.ledger.journal.book import Batch
 from energy_agent.ledger.journal.journal import Journal
-from reports.period import Asked
+from reports.period import PeriodRequest
 from tests.reports import ledgers
 from wattlens.report.build import Options, build
 
@@ -17,7 +17,7 @@ def test_one_device_in_the_chains_of_two_nodes_at_once_is_refused(tmp_path: Path
     ledgers.write(tmp_path / "one", "gpu-node-1")
     ledgers.write(tmp_path / "two", "gpu-node-2")
     with pytest.raises(WattlensError, match=r"GPU-.*: measured by demo/gpu-node-1 and demo/gpu-node-2 from 2026-07-01"):
-        build(Options(str(tmp_path), Asked()))
+        build(Options(str(tmp_path), PeriodRequest()))
 
 
 def test_a_share_that_was_imported_is_told(tmp_path: Path) -> None:
@@ -31,6 +31,6 @@ def test_a_share_that_was_imported_is_told(tmp_path: Path) -> None:
         journal.commit(ledgers.batch(at_s))
     journal.seal(None)
     journal.close()
-    figures = build(Options(str(tmp_path), Asked())).figures
+    figures = build(Options(str(tmp_path), PeriodRequest())).figures
     assert figures["quality.imported"].text == f"{36_000.00018 / 46_450.00019:.9f}"
     assert "import" not in {f.dims["kind"] for i, f in figures.items() if i.startswith("energy.held/kind/")}

@@ -23,7 +23,7 @@ from reports.figures.facts import Facts
 from reports.figures.figure import plain
 from reports.inputs import Organisation, SiteInputs
 from reports.ledger.savings import CLAIMS_MORE, MISSING_ROWS, NO_INTERVAL
-from reports.period import Asked
+from reports.period import PeriodRequest
 from tests.reports import chains, ledgers
 from tests.reports.chains import S
 from tests.reports.golden import at, cells
@@ -101,39 +101,41 @@ def ledger(tmp_path_factory: pytest.TempPathFactory) -> Path:
         # The whole quarter holds both experiments: the last analysis of each. 190 - 20, 100 - 80, 280 + 40;
         # 40 + 110 - 60 + 10; 50 - 30.
         (
-            Asked("2026Q3"),
+            PeriodRequest("2026Q3"),
             ("170", "20", "320", "100", "20"),
             ("190", "100", "280", "100", "0"),
             ("-20", "-80", "40", "0", "20"),
         ),
-        (Asked(None, "2026-07-01", "2026-08-01"), ("100", "40", "160", "40", "0"), ("100", "40", "160", "40", "0"), None),
+        (PeriodRequest(None, "2026-07-01", "2026-08-01"), ("100", "40", "160", "40", "0"), ("100", "40", "160", "40", "0"),
+        None),
         # August: 210 - 100; 150 - 160 and 270 - 40, as both intervals hold what is true of them.
         (
-            Asked(None, "2026-08-01", "2026-09-01"),
+            PeriodRequest(None, "2026-08-01", "2026-09-01"),
             ("60", "-100", "220", "110", "50"),
             ("110", "-10", "230", "110", "0"),
             ("-50", "-90", "-10", "0", "50"),
         ),
         # September: the claim falls by 60 and rises by 10, by the analysis that was written in October.
         (
-            Asked(None, "2026-09-01", "2026-10-01"),
+            PeriodRequest(None, "2026-09-01", "2026-10-01"),
             ("10", "-240", "260", "-50", "-30"),
             ("-20", "-170", "130", "-50", "0"),
             ("30", "-70", "130", "0", "-30"),
         ),
         # Four weeks without an analysis of `serve`; before them nothing was told of `train`.
         (
-            Asked(None, "2026-08-15", "2026-09-15"),
+            PeriodRequest(None, "2026-08-15", "2026-09-15"),
             ("-20", "-80", "40", "0", "20"),
             None,
             ("-20", "-80", "40", "0", "20"),
         ),
-        (Asked(), ("170", "20", "320", "100", "20"), ("190", "100", "280", "100", "0"), ("-20", "-80", "40", "0", "20")),
+        (PeriodRequest(), ("170", "20", "320", "100", "20"), ("190", "100", "280", "100", "0"), ("-20", "-80", "40", "0",
+        "20")),
     ],
-    ids=lambda value: f"{value.quarter or value.start}" if isinstance(value, Asked) else "",
+    ids=lambda value: f"{value.quarter or value.start}" if isinstance(value, PeriodRequest) else "",
 )  # fmt: skip
 def test_a_period_has_what_its_analyses_add(
-    ledger: Path, asked: Asked, whole: tuple[str, ...], serve: tuple[str, ...] | None, train: tuple[str, ...] | None
+    ledger: Path, asked: PeriodRequest, whole: tuple[str, ...], serve: tuple[str, ...] | None, train: tuple[str, ...] | None
 ) -> None:
     facts = chains.facts(ledger, ANY, asked)
     assert told(facts) == whole
@@ -146,14 +148,14 @@ def test_a_period_has_what_its_analyses_add(
 
 def test_the_slowdown_is_that_of_the_slowest_group_now(ledger: Path) -> None:
     """Of the last analyses: 0.7 % of `serve` and 0.5 % of `train`, whatever they were before."""
-    facts = chains.facts(ledger, ANY, Asked("2026Q3"))
+    facts = chains.facts(ledger, ANY, PeriodRequest("2026Q3"))
     found = facts.figures["dvfs.slowdown"]
     assert (*map(plain, (found.value, found.low, found.high)), found.dims["of"]) == ("0.007", "-0.004", "0.018", "latency")
     assert facts.figures["dvfs.slowdown/group/here/train"].text == "0.005"
 
 
 def test_pairs_are_counted_with_why_they_are_not_used(ledger: Path) -> None:
-    facts = chains.facts(ledger, ANY, Asked("2026Q3"))
+    facts = chains.facts(ledger, ANY, PeriodRequest("2026Q3"))
     counts = {name: figure.text for name, figure in facts.figures.items() if name.startswith("dvfs.pairs")}
     assert counts == {
         "dvfs.pairs": "2",
@@ -163,7 +165,7 @@ def test_pairs_are_counted_with_why_they_are_not_used(ledger: Path) -> None:
 
 
 def test_what_closes_an_experiment_is_not_in_the_quarter_after(ledger: Path) -> None:
-    facts = chains.facts(ledger, ANY, Asked("2026Q4"))
+    facts = chains.facts(ledger, ANY, PeriodRequest("2026Q4"))
     for name in ("saved", "claimed", "lost", "slowdown"):
         figure = facts.figures[f"dvfs.{name}"]
         assert (figure.value, figure.reason) == (None, "no analysis of paired blocks in the period")
@@ -173,7 +175,7 @@ def test_what_closes_an_experiment_is_not_in_the_quarter_after(ledger: Path) -> 
 def test_a_quarter_of_savings_is_that_of_utc_at_every_site(ledger: Path, zone: str) -> None:
     """A quarter's energy is from local midnight on; an experiment has one quarter, wherever it stands."""
     there = replace(ANY, sites={"here": SiteInputs("here", ZoneInfo(zone))})
-    assert told(chains.facts(ledger, there, Asked("2026Q3"))) == ("170", "20", "320", "100", "20")
+    assert told(chains.facts(ledger, there, PeriodRequest("2026Q3"))) == ("170", "20", "320", "100", "20")
 
 
 def test_two_quarters_have_two_experiments_of_a_group(tmp_path: Path) -> None:
@@ -184,10 +186,10 @@ def test_two_quarters_have_two_experiments_of_a_group(tmp_path: Path) -> None:
         analysis("2026-07-25", "serve", july, 1, (9, 5, 13), 5),
     ]
     made = days(tmp_path, rows)
-    assert told(chains.facts(made, ANY, Asked("2026Q2"))) == ("80", "50", "110", "50", "0")
-    assert told(chains.facts(made, ANY, Asked("2026Q3"))) == ("9", "5", "13", "5", "0")
+    assert told(chains.facts(made, ANY, PeriodRequest("2026Q2"))) == ("80", "50", "110", "50", "0")
+    assert told(chains.facts(made, ANY, PeriodRequest("2026Q3"))) == ("9", "5", "13", "5", "0")
     # 80 - 70 and 9; 50 - 110 + 5; 110 - 30 + 13; 20 + 5
-    rolling = chains.facts(made, ANY, Asked(None, "2026-06-20", "2026-08-01"))
+    rolling = chains.facts(made, ANY, PeriodRequest(None, "2026-06-20", "2026-08-01"))
     assert told(rolling, "/group/here/serve") == told(rolling) == ("19", "-55", "93", "25", "0")
 
 
@@ -205,7 +207,7 @@ def test_groups_of_two_nodes_and_sites_are_told_apart(tmp_path: Path) -> None:
     inventory.write_text("\n".join(["cluster,node,uuid,sku,site,from,to", *lines, ""]))
     words = ["ledger", "compact", tmp_path / "segments", "--output", tmp_path / "days", "--inventory", inventory]
     assert main([str(word) for word in words]) == 0
-    facts = chains.facts(tmp_path / "days", stays, Asked("2026Q3"))
+    facts = chains.facts(tmp_path / "days", stays, PeriodRequest("2026Q3"))
     assert told(facts, "/group/here/g") == ("9", "2", "16", "3", "0")
     assert told(facts, "/group/there/g") == ("4", "-1", "9", "0", "0")
     assert told(facts) == ("13", "1", "25", "3", "0")
@@ -227,7 +229,7 @@ UNPROVEN = {
 def test_what_does_not_prove_it_has_its_reason(tmp_path: Path) -> None:
     """Each group has its own, and all have those of groups with an estimate."""
     rows = [replace(row, group=group) for group, (told_rows, _) in UNPROVEN.items() for row in told_rows]
-    facts = chains.facts(days(tmp_path, rows), ANY, Asked("2026Q3"))
+    facts = chains.facts(days(tmp_path, rows), ANY, PeriodRequest("2026Q3"))
     for group, (_, reason) in UNPROVEN.items():
         assert told(facts, f"/group/here/{group}") == (None,) * 5
         assert facts.figures[f"dvfs.claimed/group/here/{group}"].reason == reason
@@ -238,7 +240,7 @@ def test_what_does_not_prove_it_has_its_reason(tmp_path: Path) -> None:
 def test_an_estimate_that_is_there_outlives_an_analysis_without_one(tmp_path: Path) -> None:
     """What was proven before still holds."""
     rows = [ROWS[0], replace(ROWS[4], group="serve", since_ns=SERVE, number=2)]
-    assert told(chains.facts(days(tmp_path, rows), ANY, Asked("2026Q3"))) == ("100", "40", "160", "40", "0")
+    assert told(chains.facts(days(tmp_path, rows), ANY, PeriodRequest("2026Q3"))) == ("100", "40", "160", "40", "0")
 
 
 @pytest.mark.smoke
@@ -247,7 +249,7 @@ def test_names_are_hostile(tmp_path: Path) -> None:
     evil = "</td><script>alert(1)</script>'\"; DROP TABLE file; --\u202e/../x"
     rows = [replace(ROWS[0], group=evil, workload=evil), replace(PAIRS[1], excluded=evil)]
     made = days(tmp_path, rows)
-    assert told(chains.facts(made, ANY, Asked("2026Q3")), f"/group/here/{evil}") == ("100", "40", "160", "40", "0")
+    assert told(chains.facts(made, ANY, PeriodRequest("2026Q3")), f"/group/here/{evil}") == ("100", "40", "160", "40", "0")
     words = ["report", "--ledger", made, "--quarter", "2026Q3", "--accept-coverage", "0", "--out", tmp_path / "out"]
     assert main([*map(str, words), "--formats", "html"]) == 0
     page = (tmp_path / "out/report.html").read_text()
@@ -264,7 +266,7 @@ def test_a_faulty_node_proves_nothing(tmp_path: Path) -> None:
     again = tmp_path / "again"
     words = ["ledger", "compact", tmp_path / "segments", "--output", again, "--site", "here"]
     assert main([str(word) for word in words]) == 1
-    figure = chains.facts(again, ANY, Asked("2026Q3")).figures["dvfs.saved"]
+    figure = chains.facts(again, ANY, PeriodRequest("2026Q3")).figures["dvfs.saved"]
     assert (figure.value, figure.reason) == (None, "no analysis of paired blocks in the period")
 
 
@@ -297,7 +299,7 @@ def test_rows_go_from_the_journal_to_the_report(tmp_path: Path, capsys: pytest.C
         assert main(["ledger", "export", str(source), "--pairs", "--json"]) == 0
         (line,) = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
         assert (line["group"], line["treatment_uj"], line["control_itl_count"]) == ("serve", 90 * J, 1010)
-    facts = chains.facts(tmp_path / "days", ANY, Asked("2026Q3"))
+    facts = chains.facts(tmp_path / "days", ANY, PeriodRequest("2026Q3"))
     assert told(facts) == ("-0.000001", "-0.000002", "0.000001", "0", "0.000001")
 
 

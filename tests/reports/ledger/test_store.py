@@ -7,7 +7,7 @@ import threading
 import duckdb
 import pytest
 
-from reports.ledger.store import Store
+from reports.ledger.store import DayDatabase
 
 QUERY = "SELECT count(*) FROM range(100000000) WHERE range % 7 = 3"
 
@@ -30,10 +30,10 @@ def interrupted(ask, store):
 
 
 @pytest.mark.smoke
-@pytest.mark.parametrize("ask", [Store.rows, lambda store, query: list(store.stream(query))])
+@pytest.mark.parametrize("ask", [DayDatabase.rows, lambda store, query: list(store.stream(query))])
 def test_an_interrupt_within_a_query_is_one(ask):
     with duckdb.connect() as connection:
-        store = Store(connection, {})
+        store = DayDatabase(connection, {})
         with pytest.raises(KeyboardInterrupt):
             interrupted(ask, store)
         assert store.rows("SELECT 1") == [(1,)], "it can be asked again"

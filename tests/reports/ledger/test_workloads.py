@@ -12,8 +12,8 @@ from energy_agent.ledger.fleet.sites import Sites
 from energy_agent.ledger.journal.book import Batch
 from energy_agent.ledger.rows.kinds import DeviceFacts
 from reports.figures.facts import Facts
-from reports.inputs import Organisation, Price, SiteInputs
-from reports.period import Asked
+from reports.inputs import GpuHourPrice, Organisation, SiteInputs
+from reports.period import PeriodRequest
 from tests.reports import chains
 from tests.reports.chains import HOUR
 from tests.reports.golden import at, cells, tariff
@@ -36,7 +36,7 @@ def made(folder: Path, uses: list[Use], told_by: Organisation) -> Facts:
     for node, batches in by_node.items():
         chains.write(folder / "segments", "lab", node, batches)
     days = chains.compacted(folder / "segments", folder / "days", Sites({}, "here"))
-    return chains.facts(days, told_by, Asked("2026Q3"))
+    return chains.facts(days, told_by, PeriodRequest("2026Q3"))
 
 
 def test_a_job_on_very_many_nodes_is_one_workload(tmp_path: Path) -> None:
@@ -63,7 +63,7 @@ def test_only_what_trained_is_a_training_run_with_all_ranks_of_its_job_and_group
     assert (run.text, run.dims["steps"]) == (str(4 * 3_600_000), "520")
 
 
-def charged(tmp_path: Path, prices: tuple[Price, ...], *, tariffs: bool) -> tuple[str | None, str | None]:
+def charged(tmp_path: Path, prices: tuple[GpuHourPrice, ...], *, tariffs: bool) -> tuple[str | None, str | None]:
     site = SiteInputs("here", ZoneInfo("UTC"), tariffs=tariff("0.20") if tariffs else ())
     uses: list[Use] = [
         ("n1", "w", {"team": "red", "class": "spot"}, "0.25", 0),
@@ -73,7 +73,7 @@ def charged(tmp_path: Path, prices: tuple[Price, ...], *, tariffs: bool) -> tupl
     return figure.text or None, figure.reason
 
 
-SPOT, OTHER = Price("spot", "EUR", Decimal(1), None), Price("", "EUR", Decimal(2), Decimal("0.5"))
+SPOT, OTHER = GpuHourPrice("spot", "EUR", Decimal(1), None), GpuHourPrice("", "EUR", Decimal(2), Decimal("0.5"))
 
 
 @pytest.mark.parametrize(
@@ -81,14 +81,14 @@ SPOT, OTHER = Price("spot", "EUR", Decimal(1), None), Price("", "EUR", Decimal(2
     [
         ((SPOT, OTHER), True, str(1 + 2 + Fraction(1, 2) * 3 * Fraction("0.2")), None),  # of its own 3 kWh, not of a mean
         ((SPOT, OTHER), False, None, "what its electricity cost is not known"),
-        ((SPOT, Price("", "EUR", Decimal(2), None)), False, "3", None),
-        ((SPOT, Price("", "", None, Decimal(1))), True, "1.6", None),
-        ((SPOT, Price("", "USD", Decimal(2), None)), True, None, "price classes and tariffs are of several currencies"),
+        ((SPOT, GpuHourPrice("", "EUR", Decimal(2), None)), False, "3", None),
+        ((SPOT, GpuHourPrice("", "", None, Decimal(1))), True, "1.6", None),
+        ((SPOT, GpuHourPrice("", "USD", Decimal(2), None)), True, None, "price classes and tariffs are of several currencies"),
         ((SPOT,), True, "1", None),
     ],
 )
 def test_price_classes(
-    tmp_path: Path, prices: tuple[Price, ...], *, tariffs: bool, value: str | None, reason: str | None
+    tmp_path: Path, prices: tuple[GpuHourPrice, ...], *, tariffs: bool, value: str | None, reason: str | None
 ) -> None:
     wanted = None if value is None else f"{float(Fraction(value)):g}"
     assert charged(tmp_path, prices, tariffs=tariffs) == (wanted, reason)

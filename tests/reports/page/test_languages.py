@@ -19,10 +19,10 @@ from energy_agent.ledger.rows.kinds import INT64_MAX
 from reports.audit.bridge import CATEGORIES
 from reports.compose import compose
 from reports.figures.facts import Facts
-from reports.inputs import Expected
+from reports.inputs import ExpectedDevice
 from reports.language import LANGUAGES, say_in, texts_in
-from reports.page.document import Document
-from reports.period import Asked
+from reports.page.document import ReportDocument
+from reports.period import PeriodRequest
 from reports.render.charts.legible import over_texts
 from reports.render.charts.palette import KINDS
 from tests.reports import chains, golden, ledgers
@@ -129,7 +129,7 @@ class _Holes(dict[str, str]):
 def test_no_english_is_left_in_a_report_without_inputs(language: str, tmp_path: Path) -> None:
     """Absent figures' reasons and names of parts come from the facts."""
     ledgers.write(tmp_path / "state")
-    for asked in (Asked(), Asked("2026Q3")):
+    for asked in (PeriodRequest(), PeriodRequest("2026Q3")):
         assert english_in(build(Options(str(tmp_path / "state"), asked)), language, LEDGERS) == set()
 
 
@@ -137,9 +137,9 @@ def test_no_english_is_left_in_a_report_without_inputs(language: str, tmp_path: 
 def whole(golden_days: Path) -> list[Facts]:
     """The golden quarter, which has of everything; and it with a node that was never seen, and too little coverage."""
     told = golden.organisation()
-    unseen = Expected("lab", "a9", "", "", "alfa", 0, INT64_MAX)
+    unseen = ExpectedDevice("lab", "a9", "", "", "alfa", 0, INT64_MAX)
     lacking = replace(told, least_coverage=Fraction(1, 2), expected=(*told.expected, unseen))
-    return [chains.facts(golden_days, each, Asked("2026Q3")) for each in (told, lacking)]
+    return [chains.facts(golden_days, each, PeriodRequest("2026Q3")) for each in (told, lacking)]
 
 
 USERS = ("site", "team", "project", "model", "workload", "node", "device", "contract", "sku", "run", "boundary", "reason")
@@ -148,7 +148,7 @@ NAMES = {"Prometheus", "Protocol", "facts", "json", "wattlens", "Wattlens", "pod
 """What is called the same in every language."""
 
 
-def texts_of(document: Document) -> list[str]:
+def texts_of(document: ReportDocument) -> list[str]:
     texts: list[str] = []
 
     def keep(text: str) -> str:

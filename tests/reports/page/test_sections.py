@@ -11,27 +11,27 @@ from energy_agent.ledger.journal.book import Batch
 from energy_agent.ledger.rows.kinds import INT64_MAX, DeviceFacts
 from reports.compose import compose
 from reports.figures.facts import Facts
-from reports.inputs import Expected, Organisation
+from reports.inputs import ExpectedDevice, Organisation
 from reports.language import say_in
-from reports.page.document import Document
-from reports.page.section import Heat, Table, Tiles
-from reports.period import Asked
+from reports.page.document import ReportDocument
+from reports.page.section import Heat, ReportTable, Tiles
+from reports.period import PeriodRequest
 from tests.reports import chains
 from tests.reports.chains import DAY, HOUR
 from tests.reports.golden import at, cells
 
 JULY = at("2026-07-01")
-QUARTER = Asked("2026Q3")
+QUARTER = PeriodRequest("2026Q3")
 TEAM = {"team": "nlp", "name": "chat"}
 
 
-def facts(folder: Path, sites: dict[str, list[Batch]], asked: Asked = QUARTER) -> Facts:
+def facts(folder: Path, sites: dict[str, list[Batch]], asked: PeriodRequest = QUARTER) -> Facts:
     """A node with one GPU at each site."""
     stands = []
     for name, batches in sites.items():
         told = Batch(devices=[DeviceFacts(f"GPU-{name}", "H100", 0.02, JULY)])
         chains.write(folder / "segments", "lab", name, [told, *batches])
-        stands.append(Expected("lab", name, f"GPU-{name}", "", name, 0, INT64_MAX))
+        stands.append(ExpectedDevice("lab", name, f"GPU-{name}", "", name, 0, INT64_MAX))
     organisation = Organisation(expected=tuple(stands), least_coverage=Fraction(0))
     days = chains.compacted(folder / "segments", folder / "days", organisation.stays())
     return chains.facts(days, organisation, asked)
@@ -44,12 +44,12 @@ def held(site: str, kwh: str, day: int = 0, **labels: str) -> Batch:
     return Batch(entries, facts=[WorkloadFacts("w", start, "pod", TEAM | labels)])
 
 
-def table(document: Document, caption: str) -> Table:
+def table(document: ReportDocument, caption: str) -> ReportTable:
     blocks = [b for section in document.sections for b in section.blocks]
-    return next(b for b in blocks if isinstance(b, Table) and b.caption == caption)
+    return next(b for b in blocks if isinstance(b, ReportTable) and b.caption == caption)
 
 
-def tile(document: Document, label: str) -> tuple[str, str]:
+def tile(document: ReportDocument, label: str) -> tuple[str, str]:
     tiles = next(b for section in document.sections for b in section.blocks if isinstance(b, Tiles)).tiles
     return next((t.value, t.detail) for t in tiles if t.label == label)
 
@@ -93,7 +93,7 @@ def test_models_without_energy_per_token_for_reasons_of_their_own_have_one_in_th
 
 def test_shades_of_metered_time_go_to_all_of_it_and_no_further(tmp_path: Path) -> None:
     batches = [held("one", "0.5", day) for day in range(21)]
-    found = compose(facts(tmp_path, {"one": batches}, Asked(None, "2026-07-01", "2026-07-22")), say_in("en"))
+    found = compose(facts(tmp_path, {"one": batches}, PeriodRequest(None, "2026-07-01", "2026-07-22")), say_in("en"))
     grid = next(b for s in found.sections for b in s.blocks if isinstance(b, Heat) and "metered each day" in b.title)
     assert {value for row in grid.values for value in row} == {Fraction(100)}
     assert grid.most == Fraction(100)

@@ -4,8 +4,23 @@ from dataclasses import replace
 from fractions import Fraction
 
 from reports.language import say_in
-from reports.page.document import Document, Shown
-from reports.page.section import Bar, Bars, Block, Check, Heat, Lines, Note, Range, Ranges, Step, Table, Tile, Tiles, Waterfall
+from reports.page.document import DocumentSection, ReportDocument
+from reports.page.section import (
+    Bars,
+    Block,
+    CheckedStatement,
+    Heat,
+    IntervalChart,
+    IntervalMark,
+    Lines,
+    Note,
+    ReportTable,
+    StackedBar,
+    Tile,
+    Tiles,
+    Waterfall,
+    WaterfallStep,
+)
 
 WORDS = say_in("en").renderer
 
@@ -72,7 +87,7 @@ def bars(count: int = 9) -> Bars:
     """Bars of teams, with a nought, a sliver, Chinese and a name that is too long."""
     names = [TEAMS[n % len(TEAMS)] + ("" if n < len(TEAMS) else f" {n}") for n in range(count)]
     made = [
-        Bar(
+        StackedBar(
             name,
             f"{4200 // (n + 1)} MWh, {40 / (n + 1):.1f} %",
             (
@@ -85,75 +100,79 @@ def bars(count: int = 9) -> Bars:
         for n, name in enumerate(names)
     ]
     extra = [
-        Bar(CHINESE, "12.1 MWh, 0.1 %", (("active", 2 * 10**18), ("unattributed", 10**18))),
-        Bar("nothing at all", "0 Wh, 0 %", (("active", 0),)),
-        Bar("nobody (idle device)", "310 MWh, 2.9 %", (("unheld", 10**20),)),
+        StackedBar(CHINESE, "12.1 MWh, 0.1 %", (("active", 2 * 10**18), ("unattributed", 10**18))),
+        StackedBar("nothing at all", "0 Wh, 0 %", (("active", 0),)),
+        StackedBar("nobody (idle device)", "310 MWh, 2.9 %", (("unheld", 10**20),)),
     ]
     return Bars("Energy by team", KINDS, (*made, *extra))
 
 
-ONE_BAR = Bars("Energy by kind of work", {"active": "running"}, (Bar("inference", "1.2 GWh, 100 %", (("active", 1_200_000),)),))
+ONE_BAR = Bars(
+    "Energy by kind of work", {"active": "running"}, (StackedBar("inference", "1.2 GWh, 100 %", (("active", 1_200_000),)),)
+)
 NO_BARS = Bars("Energy of nothing", KINDS, ())
 
 BRIDGE = Waterfall(
     "From 2026Q2 to 2026Q3",
     "t CO₂e",
     (
-        Step("2026Q2", F(7552), "7 552 t", level=True),
-        Step("more tokens", F(910), "+910 t"),
-        Step("efficiency of models and clocks", F(-830), "−830 t"),
-        Step("grid", F(-640), "−640 t"),
-        Step("PUE", F(-180), "−180 t"),
-        Step("2026Q3", F(6812), "6 812 t", level=True),
+        WaterfallStep("2026Q2", F(7552), "7 552 t", level=True),
+        WaterfallStep("more tokens", F(910), "+910 t"),
+        WaterfallStep("efficiency of models and clocks", F(-830), "−830 t"),
+        WaterfallStep("grid", F(-640), "−640 t"),
+        WaterfallStep("PUE", F(-180), "−180 t"),
+        WaterfallStep("2026Q3", F(6812), "6 812 t", level=True),
     ),
 )
 BELOW = Waterfall(
     "Signed saving of steering",
     "kWh",
     (
-        Step("prefill", F(-120), "−120 kWh"),
-        Step("decode", F(310), "+310 kWh"),
-        Step("training", F(-400), "−400 kWh"),
-        Step("sum", F(-210), "−210 kWh", level=True),
+        WaterfallStep("prefill", F(-120), "−120 kWh"),
+        WaterfallStep("decode", F(310), "+310 kWh"),
+        WaterfallStep("training", F(-400), "−400 kWh"),
+        WaterfallStep("sum", F(-210), "−210 kWh", level=True),
     ),
 )
 LAYERS = Waterfall(
     "From the running GPU to the meter",
     "MWh",
     (
-        Step("GPU running", F(9100), "9.10 GWh", level=True),
-        Step("GPU held idle", F(2300), "+2.30 GWh"),
-        Step("GPU held by nobody", F(310), "+0.31 GWh"),
-        Step("host (CPU, memory, network cards, fans)", F(3200), "+3.20 GWh"),
-        Step("other IT", F(1900), "+1.90 GWh"),
-        Step("building overhead", F(3590), "+3.59 GWh"),
-        Step("facility meter", F(20400), "20.4 GWh", level=True),
+        WaterfallStep("GPU running", F(9100), "9.10 GWh", level=True),
+        WaterfallStep("GPU held idle", F(2300), "+2.30 GWh"),
+        WaterfallStep("GPU held by nobody", F(310), "+0.31 GWh"),
+        WaterfallStep("host (CPU, memory, network cards, fans)", F(3200), "+3.20 GWh"),
+        WaterfallStep("other IT", F(1900), "+1.90 GWh"),
+        WaterfallStep("building overhead", F(3590), "+3.59 GWh"),
+        WaterfallStep("facility meter", F(20400), "20.4 GWh", level=True),
     ),
 )
 MANY_STEPS = Waterfall(
     "Energy by month and cause",
     "MWh",
     (
-        Step("July", F(100), "100", level=True),
-        *(Step(f"cause {n} " + "of change " * (n % 3), F((-1) ** n * n), f"{(-1) ** n * n:+d}") for n in range(1, 11)),
+        WaterfallStep("July", F(100), "100", level=True),
+        *(WaterfallStep(f"cause {n} " + "of change " * (n % 3), F((-1) ** n * n), f"{(-1) ** n * n:+d}") for n in range(1, 11)),
     ),
 )
 
-RANGES = Ranges(
+RANGES = IntervalChart(
     "Energy per generated token, by model and precision",
     "J/token",
     (
-        Range("llama-4-maverick-17b-128e-instruct, fp8", F("0.41"), F("0.38"), F("0.45"), "0.41 (0.38 to 0.45)"),
-        Range("qwen3-235b-a22b, fp8", F("0.62"), F("0.55"), F("0.71"), "0.62 (0.55 to 0.71)"),
-        Range(CHINESE, F("1.9"), F("1.7"), F("2.2"), "1.9 (1.7 to 2.2)"),
-        Range("measured over two minutes only", F("0.8"), F("0.01"), F(900), "0.8 (0.01 to 900)"),
-        Range("no tokens counted", None, None, None, "not known"),
-        Range("bounds alone", None, F("0.5"), F("1.5"), "0.5 to 1.5"),
-        Range("at least", None, F("1.2"), None, "at least 1.2"),
-        Range("no interval", F("0.9"), None, None, "0.9 (error not stated)"),
+        IntervalMark("llama-4-maverick-17b-128e-instruct, fp8", F("0.41"), F("0.38"), F("0.45"), "0.41 (0.38 to 0.45)"),
+        IntervalMark("qwen3-235b-a22b, fp8", F("0.62"), F("0.55"), F("0.71"), "0.62 (0.55 to 0.71)"),
+        IntervalMark(CHINESE, F("1.9"), F("1.7"), F("2.2"), "1.9 (1.7 to 2.2)"),
+        IntervalMark("measured over two minutes only", F("0.8"), F("0.01"), F(900), "0.8 (0.01 to 900)"),
+        IntervalMark("no tokens counted", None, None, None, "not known"),
+        IntervalMark("bounds alone", None, F("0.5"), F("1.5"), "0.5 to 1.5"),
+        IntervalMark("at least", None, F("1.2"), None, "at least 1.2"),
+        IntervalMark("no interval", F("0.9"), None, None, "0.9 (error not stated)"),
     ),
 )
-EMBODIED = Ranges("Embodied carbon of one board", "kg CO₂e", (Range("H100 SXM", None, F(164), F(575), "164 to 575 kg"),))
+EMBODIED = IntervalChart(
+    "Embodied carbon of one board", "kg CO₂e", (IntervalMark("H100 SXM", None, F(164), F(575), "164 to 575 kg"),)
+)
 
 DAYS = tuple(f"2026-{month:02d}-{day:02d}" for month, days in ((7, 31), (8, 31), (9, 30)) for day in range(1, days + 1))
 DAILY = Lines(
@@ -191,7 +210,7 @@ CALENDAR = Heat(
     tuple(tuple(None if (n + s * 7) % 41 == 3 else F(100 - (n * 13 + s) % 5) for n in range(92)) for s in range(4)),
 )
 
-BIG_TABLE = Table(
+BIG_TABLE = ReportTable(
     "Energy and carbon by project",
     ("Project", "Team", "Energy", "Idle share", "CO₂e", "Cost"),
     tuple(
@@ -206,7 +225,7 @@ BIG_TABLE = Table(
         for n in range(40)
     ),
 )
-BROAD_TABLE = Table(
+BROAD_TABLE = ReportTable(
     "Four rows of energy per token",
     ("Model", "Precision", "GPU busy", "+ idle", "+ host", "+ facility", "Tokens", "Low", "High", "Method"),
     tuple(
@@ -214,12 +233,12 @@ BROAD_TABLE = Table(
         for n in range(6)
     ),
 )
-PAIRS = Table(
+PAIRS = ReportTable(
     "How sure this is",
     (),
     (("Measured by counters", "97.1 %"), ("Bridged", "1.9 %"), ("Modelled", "1.0 %"), ("Missing", "0 %")),
 )
-GLOSSARY = Table(
+GLOSSARY = ReportTable(
     "Words",
     ("Word", "Meaning"),
     tuple(
@@ -233,25 +252,32 @@ PROSE = Note(
 )
 
 
-def shown(*blocks: Block, title: str) -> Shown:
+def shown(*blocks: Block, title: str) -> DocumentSection:
     """A section."""
-    return Shown(title, blocks)
+    return DocumentSection(title, blocks)
 
 
 SECTIONS = (
-    shown(TILES, PROSE, Check(True, "The parts of every device sum to its energy, to the last microjoule."), title="In short"),
+    shown(
+        TILES,
+        PROSE,
+        CheckedStatement(True, "The parts of every device sum to its energy, to the last microjoule."),
+        title="In short",
+    ),
     shown(LAYERS, bars(), BIG_TABLE, title="Where the energy went"),
     shown(ONE_BAR, NO_BARS, title="Kinds of work"),
     shown(PAIRS, title="How sure"),
     shown(RANGES, BROAD_TABLE, PROSE, title="Energy per token"),
     shown(BRIDGE, BELOW, MANY_STEPS, title="What changed, and why"),
     shown(HOURS, DAILY, PUE, FLAT, title="Hours and days"),
-    shown(EMBODIED, Note(HOSTILE), Table(HOSTILE, (HOSTILE, "x"), ((HOSTILE, "1"),)), title=f"Names that attack: {HOSTILE}"),
-    shown(CALENDAR, Check(False, "Every chain is whole: node 0421 lacks segment 77."), title="Data quality"),
+    shown(
+        EMBODIED, Note(HOSTILE), ReportTable(HOSTILE, (HOSTILE, "x"), ((HOSTILE, "1"),)), title=f"Names that attack: {HOSTILE}"
+    ),
+    shown(CALENDAR, CheckedStatement(False, "Every chain is whole: node 0421 lacks segment 77."), title="Data quality"),
     shown(GLOSSARY, *(Note(PROSE.text * 2),) * 6, title="Methodology and glossary"),
 )
 
-DOCUMENT = Document(
+DOCUMENT = ReportDocument(
     language="en",
     title="Energy and emissions, 2026Q3",
     organisation="Example Compute SE & Co. KGaA",

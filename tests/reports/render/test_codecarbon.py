@@ -16,8 +16,8 @@ from energy_agent.ledger.fleet.sites import Sites
 from energy_agent.ledger.journal.book import Batch
 from energy_agent.ledger.rows.kinds import INT64_MAX, DeviceFacts
 from reports.figures.facts import Facts
-from reports.inputs import Expected, Organisation, SiteInputs
-from reports.period import Asked
+from reports.inputs import ExpectedDevice, Organisation, SiteInputs
+from reports.period import PeriodRequest
 from reports.render.codecarbon import SITE, TEAM, TOTAL, write_emissions
 from tests.reports import chains
 from tests.reports.chains import CELL, KWH
@@ -63,7 +63,7 @@ def facts_of(days: Path, country: str | None = "DEU") -> Facts:
             "here", ZoneInfo("UTC"), stated=(PUE, Fraction(0)), location=(of_factor(factor),), location_lacking="",
             factors=((factor, "0" * 64),), country=country,
         )  # fmt: skip
-    return chains.facts(days, Organisation(sites={"here": told}), Asked("2026Q3"))
+    return chains.facts(days, Organisation(sites={"here": told}), PeriodRequest("2026Q3"))
 
 
 def rows_of(path: Path) -> list[dict[str, str]]:
@@ -208,10 +208,10 @@ def two_sites(folder: Path, teams: tuple[str, str], grams: tuple[int, int | None
         )
         location = () if g is None else (constant(f"of.{name}", DIRECT, g),)
         sites[name] = SiteInputs(name, ZoneInfo(zone), location=location)
-        stands.append(Expected("lab", name, gpu, "", name, 0, INT64_MAX))
+        stands.append(ExpectedDevice("lab", name, gpu, "", name, 0, INT64_MAX))
     told_by = Organisation(sites=sites, expected=tuple(stands), least_coverage=Fraction(0))
     days = chains.compacted(folder / "segments", folder / "days", told_by.stays())
-    return chains.facts(days, told_by, Asked("2026Q4"))
+    return chains.facts(days, told_by, PeriodRequest("2026Q4"))
 
 
 def test_several_sites_have_their_own_kilograms_and_periods(tmp_path: Path) -> None:

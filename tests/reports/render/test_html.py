@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from reports.page.section import Bars, Check, Heat, Lines, Note, Ranges, Table, Tiles, Waterfall
+from reports.page.section import Bars, CheckedStatement, Heat, IntervalChart, Lines, Note, ReportTable, Tiles, Waterfall
 from reports.render.charts.legible import legible
 from reports.render.html import html
 from tests.reports.render import sample
@@ -95,7 +95,7 @@ def test_language_landmarks_headings_and_anchors(outline: Outline) -> None:
 
 
 def test_tables_have_captions_and_heads_of_columns_and_rows(outline: Outline) -> None:
-    tables = [b for s in sample.SECTIONS for b in s.blocks if isinstance(b, Table)]
+    tables = [b for s in sample.SECTIONS for b in s.blocks if isinstance(b, ReportTable)]
     assert len(outline.all("caption")) == len(tables)
     assert len(outline.all("table")) == len(tables) + 1
     scopes = [a.get("scope") for a in outline.all("th")]
@@ -116,12 +116,12 @@ def test_everything_that_the_document_says_is_there(outline: Outline) -> None:
         for block in section.blocks:
             if isinstance(block, Tiles):
                 wanted += [part for t in block.tiles for part in (t.label, t.value, t.detail, t.trend) if part]
-            elif isinstance(block, Table):
+            elif isinstance(block, ReportTable):
                 wanted += [block.caption, *block.columns, *(cell for row in block.rows for cell in row)]
-            elif isinstance(block, Bars | Waterfall | Ranges | Lines | Heat):
+            elif isinstance(block, Bars | Waterfall | IntervalChart | Lines | Heat):
                 wanted.append(block.title)
             else:
-                assert isinstance(block, Note | Check)
+                assert isinstance(block, Note | CheckedStatement)
                 wanted.append(block.text)
     assert [one for one in wanted if legible(one) not in told] == []
 
@@ -137,7 +137,7 @@ def test_every_tile_leads_to_a_fact(outline: Outline) -> None:
 
 
 def test_every_chart_is_there_for_a_screen_and_for_a_phone(outline: Outline) -> None:
-    charts = sum(isinstance(b, Bars | Waterfall | Ranges | Lines | Heat) for s in sample.SECTIONS for b in s.blocks)
+    charts = sum(isinstance(b, Bars | Waterfall | IntervalChart | Lines | Heat) for s in sample.SECTIONS for b in s.blocks)
     assert len(outline.all("svg")) == 2 * charts
     assert len([a for a in outline.all("div") if a.get("class") == "wide-chart"]) == charts
     assert len([a for a in outline.all("div") if a.get("class") == "narrow-chart"]) == charts

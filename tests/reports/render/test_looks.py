@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from reports.page.section import Check, Note, Table, Tiles
+from reports.page.section import CheckedStatement, Note, ReportTable, Tiles
 from reports.render.charts.legible import legible
 from reports.render.fonts import DEBIAN
 from reports.render.html import html
@@ -79,9 +79,9 @@ def test_every_title_sentence_and_cell_is_there(read: Pages) -> None:
         for block in section.blocks:
             if isinstance(block, Tiles):
                 wanted += [part for t in block.tiles for part in (t.label, t.value)]
-            elif isinstance(block, Note | Check):
+            elif isinstance(block, Note | CheckedStatement):
                 wanted.append(block.text)
-            elif isinstance(block, Table):
+            elif isinstance(block, ReportTable):
                 wanted += [block.caption, *block.columns]
     assert [one for one in wanted if squeezed(legible(one)) not in told] == []
 
@@ -89,7 +89,7 @@ def test_every_title_sentence_and_cell_is_there(read: Pages) -> None:
 def test_every_cell_of_every_table_is_there(read: Pages) -> None:
     told = squeezed(read.text)
     for section in sample.SECTIONS:
-        for table in (b for b in section.blocks if isinstance(b, Table)):
+        for table in (b for b in section.blocks if isinstance(b, ReportTable)):
             for row in table.rows:
                 assert [cell for cell in row if squeezed(legible(cell)) not in told] == []
 
@@ -121,8 +121,8 @@ def test_names_without_a_place_to_break_stay_in_their_columns(tmp_path: Path) ->
     name, team = "workload" * 7 + "pattern", "Directory" * 7
     row = (name, team, "berlin-1", "541 kWh", "91.1 %")
     tables = (
-        Table("Used", ("Workload", "Team", "Site", "GPU energy", "active share"), (row,) * 3),
-        Table("", (), ((name, team),)),
+        ReportTable("Used", ("Workload", "Team", "Site", "GPU energy", "active share"), (row,) * 3),
+        ReportTable("", (), ((name, team),)),
     )
     pages(pdf(replace(sample.PLAIN, sections=(sample.shown(*tables, title="t"),))), tmp_path)
     told = subprocess.run(["pdftotext", "-bbox", tmp_path / "read.pdf", "-"], capture_output=True, check=True, timeout=60)

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from energy_agent.core.errors import UsageError
-from reports.page.section import Bar, Bars, Note, Table, Tile, Tiles
+from reports.page.section import Bars, Note, ReportTable, StackedBar, Tile, Tiles
 from reports.render.pdf import PAPERS, pdf
 from tests.reports.render import sample
 
@@ -63,9 +63,9 @@ def test_nothing_to_say_is_still_a_page(paper: str) -> None:
 @given(st.text(max_size=60), st.text(max_size=20))
 @settings(max_examples=12)
 def test_any_text_is_set_or_refused_in_one_line(text: str, name: str) -> None:
-    bars = Bars(name, sample.KINDS, (Bar(text, name, (("active", 3),)),))
+    bars = Bars(name, sample.KINDS, (StackedBar(text, name, (("active", 3),)),))
     section = sample.shown(
-        Note(text), Table(name, (text, name), ((name, text),)), bars, Tiles((Tile(name, text, name, ""),)), title=name
+        Note(text), ReportTable(name, (text, name), ((name, text),)), bars, Tiles((Tile(name, text, name, ""),)), title=name
     )
     document = replace(
         sample.PLAIN, title=name, period=text, watermark=name[:5], sections=(section,), banners=(text,), footer=name
@@ -79,7 +79,7 @@ def test_any_text_is_set_or_refused_in_one_line(text: str, name: str) -> None:
 
 def test_names_without_a_place_to_break_are_broken() -> None:
     """Thirty rows and thirty sentences fit on a page: they take more only where lines end within their names."""
-    table, note = Table("t", ("x", "y"), (("x" * 500, "1"),) * 30), Note("x" * 300)
+    table, note = ReportTable("t", ("x", "y"), (("x" * 500, "1"),) * 30), Note("x" * 300)
     for blocks in ((table,), (note,) * 30):
         made = pdf(replace(sample.PLAIN, sections=(sample.shown(*blocks, title="t"),)))
         count = re.search(rb"/Type/Pages/Count (\d+)", b"".join([made, *streams(made)]))
@@ -91,10 +91,10 @@ def test_crooked_tables_are_set() -> None:
     rows = (("a", "1"), ("b",), ("c", "3", "4"))
     rows = (*rows, ("d", "5", "6", "7"))
     tables = (
-        Table("heads", ("a", "b", "c"), (("x",),)),
-        Table("none", ("x", "y"), ()),
-        Table("crooked", (), rows),
-        Table("one", ("only",), (("cell",),)),
+        ReportTable("heads", ("a", "b", "c"), (("x",),)),
+        ReportTable("none", ("x", "y"), ()),
+        ReportTable("crooked", (), rows),
+        ReportTable("one", ("only",), (("cell",),)),
     )
     assert pdf(replace(sample.PLAIN, sections=(sample.shown(*tables, title="t"),))).startswith(b"%PDF-")
 

@@ -16,9 +16,9 @@ from energy_agent.factors.series import Piece
 from energy_agent.ledger.journal.book import Batch
 from energy_agent.ledger.rows.kinds import INT64_MAX, DeviceFacts
 from reports.figures.facts import Facts
-from reports.inputs import Expected, Organisation, SiteInputs
+from reports.inputs import ExpectedDevice, Organisation, SiteInputs
 from reports.language import LANGUAGES, say_in
-from reports.period import Asked
+from reports.period import PeriodRequest
 from reports.render.xlsx import xlsx
 from tests.reports import chains
 from tests.reports.chains import HOUR
@@ -38,12 +38,12 @@ def facts(folder: Path, second: Basis = DIRECT) -> Facts:
         told = [DeviceFacts(gpu, "H100", 0.02, JULY)]
         who = [WorkloadFacts("w", JULY, "pod", {"team": "a"})]
         chains.write(folder / "segments", "lab", name, [Batch([*held, *left], devices=told, facts=who)])
-        stands.append(Expected("lab", name, gpu, "", name, 0, INT64_MAX))
+        stands.append(ExpectedDevice("lab", name, gpu, "", name, 0, INT64_MAX))
         source = Source(f"of.{name}", basis, 4, (Piece(0, 1 << 63, Decimal(100), estimated=False),))
         sites[name] = SiteInputs(name, ZoneInfo("UTC"), location=(source,), location_lacking="")
     organisation = Organisation(sites=sites, expected=tuple(stands), least_coverage=Fraction(0))
     days = chains.compacted(folder / "segments", folder / "days", organisation.stays())
-    return chains.facts(days, organisation, Asked("2026Q3"))
+    return chains.facts(days, organisation, PeriodRequest("2026Q3"))
 
 
 def rows(found: Facts, sheet: str, language: str = "en") -> list[dict[str, object]]:

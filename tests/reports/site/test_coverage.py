@@ -6,24 +6,24 @@ from fractions import Fraction
 import pytest
 
 from energy_agent.ledger.rows.kinds import INT64_MAX
-from reports.inputs import Expected, Organisation
-from reports.ledger.sums import Seen, Sums, Window
+from reports.inputs import ExpectedDevice, Organisation
+from reports.ledger.sums import LedgerSums, MeteredDevice, SiteWindow
 from reports.site.coverage import coverage, together
 
 DAY = 86_400 * 10**9
-WINDOW = Window(10 * DAY, 20 * DAY)
+WINDOW = SiteWindow(10 * DAY, 20 * DAY)
 
 
-def sums(*seen: Seen) -> Sums:
-    return Sums({"fra": WINDOW}, simulated=False, parts={}, seen=seen)
+def sums(*seen: MeteredDevice) -> LedgerSums:
+    return LedgerSums({"fra": WINDOW}, simulated=False, parts={}, seen=seen)
 
 
-def row(uuid: str, start: int = 0, end: int = INT64_MAX, node: str = "n1") -> Expected:
-    return Expected("c", node, uuid, "H100", "fra", start, end)
+def row(uuid: str, start: int = 0, end: int = INT64_MAX, node: str = "n1") -> ExpectedDevice:
+    return ExpectedDevice("c", node, uuid, "H100", "fra", start, end)
 
 
-def seen(device: str, days: int, node: str = "n1", since: int = 10, until: int = 20) -> Seen:
-    return Seen("fra", "c", node, device, days * DAY, 0, since * DAY, until * DAY)
+def seen(device: str, days: int, node: str = "n1", since: int = 10, until: int = 20) -> MeteredDevice:
+    return MeteredDevice("fra", "c", node, device, days * DAY, 0, since * DAY, until * DAY)
 
 
 def test_a_device_that_was_never_seen_is_missed() -> None:
@@ -102,7 +102,7 @@ def test_what_no_inventory_has_covers_nothing() -> None:
 def test_without_an_inventory_a_device_that_moved_was_at_each_site_until_it_was_seen_at_the_next() -> None:
     """GPU-a at fra on days 10 to 13, on the move on day 13, at oslo from day 14: 3 of 4 and 6 of 6; GPU-b 10 of 10."""
     moved = [seen("GPU-a", 3, until=13), replace(seen("GPU-a", 6, since=14), site="oslo"), seen("GPU-b", 10)]
-    both = Sums({"fra": WINDOW, "oslo": WINDOW}, simulated=False, parts={}, seen=tuple(moved))
+    both = LedgerSums({"fra": WINDOW, "oslo": WINDOW}, simulated=False, parts={}, seen=tuple(moved))
     found = coverage(both, Organisation())
     assert {site: c.share for site, c in found.items()} == {"fra": Fraction(13, 14), "oslo": Fraction(1)}
 

@@ -13,8 +13,8 @@ from energy_agent.ledger.journal.book import Batch
 from energy_agent.ledger.rows.kinds import INT64_MAX, DeviceFacts
 from reports.figures.facts import Facts
 from reports.figures.figure import plain
-from reports.inputs import Expected, Organisation, SiteInputs
-from reports.period import Asked
+from reports.inputs import ExpectedDevice, Organisation, SiteInputs
+from reports.period import PeriodRequest
 from tests.reports import chains
 from tests.reports.chains import HOUR
 from tests.reports.golden import DIRECT, at, cells
@@ -39,11 +39,11 @@ def facts(tmp_path_factory: pytest.TempPathFactory) -> Facts:
     grid = Source("series", DIRECT, 1, (Piece(JULY, JULY + 24 * HOUR, Decimal(200), estimated=False),))
     told = Organisation(
         least_coverage=Fraction(0),
-        expected=tuple(Expected("lab", n, "", "", s, 0, INT64_MAX) for n, s in (("n1", "east"), ("n2", "west"))),
+        expected=tuple(ExpectedDevice("lab", n, "", "", s, 0, INT64_MAX) for n, s in (("n1", "east"), ("n2", "west"))),
         sites={s: SiteInputs(s, ZoneInfo("UTC"), location=(grid,), location_lacking="") for s in ("east", "west")},
     )
     days = chains.compacted(folder / "segments", folder / "days", told.stays())
-    return chains.facts(days, told, Asked(None, "2026-07-01", "2026-07-01T08:00Z"))
+    return chains.facts(days, told, PeriodRequest(None, "2026-07-01", "2026-07-01T08:00Z"))
 
 
 @pytest.mark.parametrize(

@@ -15,14 +15,14 @@ from energy_agent.ledger.journal.book import Batch
 from energy_agent.ledger.rows.kinds import DeviceFacts
 from reports.figures.facts import Facts
 from reports.inputs import Organisation
-from reports.period import Asked
+from reports.period import PeriodRequest
 from tests.reports import chains
 from tests.reports.chains import CELL, DAY, HOUR, KWH
 from tests.reports.golden import at, cells
 
 JULY = at("2026-07-01")
 END = JULY + 10 * DAY
-ASKED = Asked(None, "2026-07-01", "2026-07-11")
+ASKED = PeriodRequest(None, "2026-07-01", "2026-07-11")
 MAIN = MeterFacts("main", Role.TOTAL, max_mw=16_000_000)  # it draws half of that
 IT = MeterFacts("it", Role.IT, Position.UPS_OUTPUT, "main", max_mw=8_000_000)
 
@@ -58,7 +58,7 @@ def building(
     return found
 
 
-def made(folder: Path, *nodes: list[Batch], asked: Asked = ASKED) -> Facts:
+def made(folder: Path, *nodes: list[Batch], asked: PeriodRequest = ASKED) -> Facts:
     for number, batches in enumerate(nodes):
         chains.write(folder / "segments", "lab", f"n{number}", batches)
     days = chains.compacted(folder / "segments", folder / "days", Sites({}, "here"))
@@ -141,7 +141,7 @@ def test_twelve_months_end_where_a_quarter_that_still_runs_does(tmp_path: Path) 
     until, year = JULY + 4 * DAY, 365 * DAY
     half = until - 182 * DAY
     of = [*building(until - year, half, meters=((MAIN, 3), (IT, 1))), *building(half, until)[1:]]
-    facts = made(tmp_path, gpus(JULY, until), of, asked=Asked("2026Q3"))
+    facts = made(tmp_path, gpus(JULY, until), of, asked=PeriodRequest("2026Q3"))
     figure = facts.figures["pue.trailing/site/here"]
     assert Fraction(figure.value or 0) == round(Fraction(3 * 183 + 2 * 182, 365), 8)
     assert (figure.coverage, figure.dims["imputed_j"]) == (1, "0")

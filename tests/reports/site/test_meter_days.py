@@ -16,9 +16,9 @@ from energy_agent.ledger.journal.book import Batch
 from energy_agent.ledger.rows.kinds import CELL_NS, DeviceFacts
 from energy_agent.ledger.segments import segment
 from energy_agent.site.building.pue import YEAR_NS
-from reports.ledger.days import System, find_days
+from reports.ledger.days import DayStorage, find_days
 from reports.ledger.store import open_store
-from reports.ledger.sums import Window
+from reports.ledger.sums import SiteWindow
 from reports.site.meters import read_books
 from tests.reports import chains
 from tests.reports.chains import DAY, HOUR, KWH
@@ -95,11 +95,11 @@ def test_the_days_of_a_meter_tell_what_its_rows_tell(events, change, start, end)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         paths = chains.write(folder / "segments", "lab", "site", batches(events, change))
-        system = System(str(chains.compacted(folder / "segments", folder / "days", Sites({}, "here"))))
+        system = DayStorage(str(chains.compacted(folder / "segments", folder / "days", Sites({}, "here"))))
         by_rows = FacilityBook("here")
         for row in (row for path in paths for row in segment.read(path).rows):
             by_rows.add(row)
-        days, windows = find_days(system), {"here": Window(start, end)}
+        days, windows = find_days(system), {"here": SiteWindow(start, end)}
         opened: list[tuple[str, int]] = []
         with open_store(system, [d for d in days if d.end_ns > start], windows, days) as store:
 

@@ -13,7 +13,7 @@ from energy_agent.ledger.journal.book import Batch
 from energy_agent.ledger.rows.kinds import DeviceFacts
 from reports.figures.figure import plain
 from reports.inputs import Organisation, SiteInputs
-from reports.period import Asked
+from reports.period import PeriodRequest
 from tests.reports import chains
 from tests.reports.golden import at, cells
 
@@ -35,6 +35,6 @@ def test_bounds_that_are_assumed_are_told(tmp_path: Path, *, assumed: bool, meth
     chains.write(tmp_path / "segments", "lab", "n1", [Batch(entries, devices=devices)])
     days = chains.compacted(tmp_path / "segments", tmp_path / "days", Sites({}, "here"))
     inputs = SiteInputs("here", ZoneInfo("UTC"), stated=(Fraction(3, 2), Fraction(1, 10)), bound_assumed=assumed)
-    found = chains.facts(days, Organisation(sites={"here": inputs}, least_coverage=Fraction(0)), Asked("2026Q3"))
+    found = chains.facts(days, Organisation(sites={"here": inputs}, least_coverage=Fraction(0)), PeriodRequest("2026Q3"))
     figure = found.figures["pue/site/here"]
     assert (*map(plain, (figure.value, figure.low, figure.high)), figure.method) == ("1.5", "1.35", "1.65", method)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wattlens.comparison.statistics import Measured, compare, compare_measured, gain_range, widened
+from wattlens.comparison.statistics import RunEnergy, compare, compare_measured, gain_range, widened
 
 
 def test_equal_runs_are_told_apart_in_at_most_about_one_of_twenty():
@@ -129,15 +129,15 @@ def test_the_true_ratio_of_two_single_runs_lies_in_their_interval(seed, relative
         for total, edge, count, lag in zip(sums, (edge_a, edge_b), tokens, (lag_a, lag_b), strict=True):
             seen = max(total * 0.01, total + rng.gauss(0, edge * total / 2))
             counted = count * (1 + rng.uniform(-lag, lag))
-            runs.append(Measured(seen, edge * total, counted, lag * count))
+            runs.append(RunEnergy(seen, edge * total, counted, lag * count))
         found = widened(compare_measured(*runs), gain_range(*told, dict.fromkeys("xyuv", gain)))
         held += found.low * (1 - 1e-9) <= ratio <= found.high * (1 + 1e-9)
     assert held >= 0.95 * draws - 3.5 * math.sqrt(draws * 0.05 * 0.95)
 
 
 @pytest.mark.parametrize(
-    "run", [Measured(0.0, 0.0), Measured(1.0, 1.0), Measured(5.0, 0.1, 0.0), Measured(5.0, 0.1, 10.0, 10.0)]
+    "run", [RunEnergy(0.0, 0.0), RunEnergy(1.0, 1.0), RunEnergy(5.0, 0.1, 0.0), RunEnergy(5.0, 0.1, 10.0, 10.0)]
 )
 def test_a_run_that_cannot_be_told_from_nothing_is_refused(run):
     with pytest.raises(ValueError):
-        compare_measured(run, Measured(5.0, 0.1))
+        compare_measured(run, RunEnergy(5.0, 0.1))

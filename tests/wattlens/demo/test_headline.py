@@ -5,13 +5,13 @@ from pathlib import Path
 
 from energy_agent.ledger.rows.uncertainty import Bounds
 from wattlens.demo import headline
-from wattlens.demo.result import Result
-from wattlens.summary import Summary, TokenCost
+from wattlens.demo.result import DemoResult
+from wattlens.summary import LedgerSummary, TokenCost
 
 UJ = 1_000_000
 CHAT, TRAIN = (Bounds(uj, uj - UJ, uj + UJ, 1, 1, 0) for uj in (300 * UJ, 600 * UJ))
 TOTAL = Bounds(1000 * UJ, 990 * UJ, 1010 * UJ, 1, 1, 0)
-SUMMARY = Summary(
+SUMMARY = LedgerSummary(
     devices=(("GPU-0", TOTAL),),
     workloads=(("chat", CHAT), ("train", TRAIN)),
     unallocated_uj=100 * UJ,
@@ -23,7 +23,7 @@ SUMMARY = Summary(
     chain_faults=(),
     segments=1,
 )
-RESULT = Result(SUMMARY, {"GPU-0": "GPU 0"}, {"reason": "it takes 4 pairs"}, True, Path("/o"), {})
+RESULT = DemoResult(SUMMARY, {"GPU-0": "GPU 0"}, {"reason": "it takes 4 pairs"}, True, Path("/o"), {})
 FIGURES: headline.Figures = {
     "co2e.location": {"value": "12.345", "unit": "g", "reason": None},
     "cost": {"value": None, "reason": "two currencies"},

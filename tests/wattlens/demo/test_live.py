@@ -7,15 +7,15 @@ import pytest
 from energy_agent.web.server import Server
 from tests.energy_agent.web.test_server import Still
 from tests.snapshots import Player, uuid
-from wattlens.demo.live import NARROW, View
+from wattlens.demo.live import NARROW, LiveText
 from wattlens.scrape.access import read_page
-from wattlens.scrape.response import Page
+from wattlens.scrape.response import MetricsResponse
 
 NAMES = {uuid(gpu): f"GPU {gpu}" for gpu in range(8)}
 
 
 @pytest.fixture
-def pages() -> Iterator[tuple[Page, Page]]:
+def pages() -> Iterator[tuple[MetricsResponse, MetricsResponse]]:
     """Two readings of a page, ten seconds of the player apart; GPU 2 is lost."""
     player, step = Player(lost={2}), [5]
     with Server("127.0.0.1", 0, lambda: player.at(step[0]), Still()) as server:
@@ -26,8 +26,8 @@ def pages() -> Iterator[tuple[Page, Page]]:
 
 
 @pytest.mark.parametrize("width", [NARROW, 136])
-def test_no_line_is_wider_than_the_frame(pages: tuple[Page, Page], width: int) -> None:
-    view = View("chat", NAMES, width)
+def test_no_line_is_wider_than_the_frame(pages: tuple[MetricsResponse, MetricsResponse], width: int) -> None:
+    view = LiveText("chat", NAMES, width)
     lines = [view.header(), *view.lines(pages[1]), *view.footer(pages[1])]
     assert len(lines) == 1 + 8 + 1
     assert max(map(len, lines)) <= width
@@ -36,29 +36,29 @@ def test_no_line_is_wider_than_the_frame(pages: tuple[Page, Page], width: int) -
     assert steering == {"<=1410 MHz", "not steered"}
 
 
-def test_a_lost_gpu_says_so_and_shows_no_number(pages: tuple[Page, Page]) -> None:
-    assert View("chat", NAMES).lines(pages[1])[2].strip() == "2 does not answer; its series are absent"
+def test_a_lost_gpu_says_so_and_shows_no_number(pages: tuple[MetricsResponse, MetricsResponse]) -> None:
+    assert LiveText("chat", NAMES).lines(pages[1])[2].strip() == "2 does not answer; its series are absent"
 
 
-def test_the_footer_is_what_the_player_did(pages: tuple[Page, Page]) -> None:
-    view = View("chat", {"chat": "my model"})
+def test_the_footer_is_what_the_player_did(pages: tuple[MetricsResponse, MetricsResponse]) -> None:
+    view = LiveText("chat", {"chat": "my model"})
     assert "no tokens measurable now" in view.footer(pages[0])[0]
     # 96 tokens and 60 J (12 J of it idle) a step, a hundred steps in ten seconds
     assert "my model: 960 tokens/s, 0.625 J/token" in view.footer(pages[1])[0]
 
 
 def test_large_energies_stay_in_their_column() -> None:
-    page = Page(0.0, {"wattlens_gpu_up": {(("gpu", "0"), ("uuid", "U")): 1.0}})
+    page = MetricsResponse(0.0, {"wattlens_gpu_up": {(("gpu", "0"), ("uuid", "U")): 1.0}})
     page.samples["wattlens_gpu_energy_joules_total"] = {(("method", "counter"), ("uuid", "U")): 5e9}
-    (line,) = View("", {}).lines(page)
+    (line,) = LiveText("", {}).lines(page)
     assert "5,000 MJ" in line
     assert "nobody" in line
 
 
 @pytest.mark.parametrize("name", ["evil\x1b[2J\x07", "a\nb", "x" * 500])
 def test_a_hostile_name_cannot_write_to_the_terminal(name: str) -> None:
-    page = Page(0.0, {"wattlens_gpu_up": {(("gpu", "0"), ("uuid", "U")): 1.0}})
+    page = MetricsResponse(0.0, {"wattlens_gpu_up": {(("gpu", "0"), ("uuid", "U")): 1.0}})
     page.samples["wattlens_workload_energy_joules_total"] = {(("uuid", "U"), ("workload", name)): 1.0}
-    (line,) = View("", {}).lines(page)
+    (line,) = LiveText("", {}).lines(page)
     assert line.isprintable()
     assert len(line) <= NARROW

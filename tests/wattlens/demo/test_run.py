@@ -18,7 +18,7 @@ from energy_agent.sim.node import SimulatedNode
 from tests.support import eventually
 from wattlens.cli import main
 from wattlens.demo import result
-from wattlens.summary import Summary, TokenCost
+from wattlens.summary import LedgerSummary, TokenCost
 
 pytestmark = pytest.mark.timeout(360)
 
@@ -155,16 +155,16 @@ def test_wrong_arguments(arguments: list[str], says: str, tmp_path: Path, capsys
     assert said.count("\n") == 1
 
 
-def _result(**changes: object) -> result.Result:
+def _result(**changes: object) -> result.DemoResult:
     bounds = Bounds(98_765_432_000_000, 90_000_000_000_000, 107_000_000_000_000, 1, 1, 0)
     tokens = (TokenCost("job", "org/a-model-with-a-name", 123_456_789, 1.2345, 1.1, 1.3),)
-    found = Summary(
+    found = LedgerSummary(
         (("GPU-0", bounds),), (("job", bounds),), 5, 0, bounds, tokens, 98_765_432_000_005, 98_765_432_000_005, (), 1
     )
     ratio = {"value": 0.25, "low": -0.05, "high": 0.55}
     saving = {"saving_ratio": ratio, "slowdown_ratio": ratio, "slowdown_of": "latency", "pairs": 5, "claimable_uj": 1}
     values = {"found": found, "names": {"GPU-0": "GPU 0"}, "saving": saving, "restored": True, "out": Path("/o"), "files": {}}
-    return result.Result(**(values | changes))  # type: ignore[arg-type]
+    return result.DemoResult(**(values | changes))  # type: ignore[arg-type]
 
 
 def test_the_text_fits_80_columns_and_claims_no_more_than_is_known() -> None:

@@ -7,17 +7,17 @@ import pytest
 from energy_agent.config.agent import Config
 from energy_agent.runtime.clock import RealClock
 from wattlens.doctor.checks.device_access import SPEC
-from wattlens.doctor.facts import Facts, Probe, Trouble
-from wattlens.doctor.finding import Finding, Status
+from wattlens.doctor.facts import CheckContext, NvmlAnswers, NvmlFailure
+from wattlens.doctor.finding import DoctorFinding, FindingLevel
 
 ALL, MANAGEMENT = {"NVIDIA_VISIBLE_DEVICES": "all"}, {"NVIDIA_VISIBLE_DEVICES": "management.nvidia.com/gpu=all"}
 UTILITY = {"NVIDIA_DRIVER_CAPABILITIES": "utility"}
-NOTHING = Probe(fatal=Trouble("LIBRARY_NOT_FOUND", "Init"))
+NOTHING = NvmlAnswers(fatal=NvmlFailure("LIBRARY_NOT_FOUND", "Init"))
 
 
-def said(folder: Path, environ: dict[str, str], found: Probe, simulate: Path | None = None) -> Finding:
+def said(folder: Path, environ: dict[str, str], found: NvmlAnswers, simulate: Path | None = None) -> DoctorFinding:
     clock = RealClock()
-    facts = Facts(
+    facts = CheckContext(
         Config(), folder / "state", "127.0.0.1:9479", simulate, environ, clock, Path("/proc"), found, clock.utc_ns(),
         clock.boot_ns(), root=folder,
     )  # fmt: skip
@@ -34,8 +34,8 @@ def pod(way: str, *environs: dict[str, str]) -> dict[str, str]:
 
 @pytest.mark.parametrize(("way", "environ"), [("runtimeClass", ALL), ("cdi", {"NVIDIA_VISIBLE_DEVICES": "void"}), ("nri", {})])
 def test_a_way_that_works(tmp_path: Path, way: str, environ: dict[str, str]) -> None:
-    finding = said(tmp_path, pod(way, environ), Probe(count=8))
-    assert (finding.status, finding.fix) == (Status.OK, "")
+    finding = said(tmp_path, pod(way, environ), NvmlAnswers(count=8))
+    assert (finding.status, finding.fix) == (FindingLevel.OK, "")
     assert finding.means.startswith(f"{way}: the pod sees 8 GPUs")
 
 
@@ -59,7 +59,7 @@ def test_a_way_that_gave_nothing_is_named_with_what_to_try(
     tmp_path: Path, way: str, environ: dict[str, str], why: str, fix: str
 ) -> None:
     finding = said(tmp_path, pod(way, environ, UTILITY), NOTHING)
-    assert finding.status is Status.FAIL
+    assert finding.status is FindingLevel.FAIL
     assert finding.means.startswith(f"{way}: ")
     assert why in finding.means
     assert fix in finding.fix
@@ -71,15 +71,17 @@ def test_devices_without_the_library(tmp_path: Path) -> None:
     finding = said(tmp_path, pod("runtimeClass", ALL), NOTHING)
     assert "NVIDIA_DRIVER_CAPABILITIES is not set" in finding.means
     assert finding.fix == "it has to hold utility"
-    assert said(tmp_path, pod("runtimeClass", ALL, UTILITY), NOTHING).status is Status.OK, "the driver check has the rest"
+    assert said(tmp_path, pod("runtimeClass", ALL, UTILITY), NOTHING).status is FindingLevel.OK, "the driver check has the rest"
 
 
 def test_a_driver_that_has_trouble_of_its_own_is_no_matter_of_access(tmp_path: Path) -> None:
-    finding = said(tmp_path, pod("runtimeClass", ALL, UTILITY), Probe(fatal=Trouble("LIB_RM_VERSION_MISMATCH", "Init")))
-    assert finding.status is Status.OK
+    finding = said(
+        tmp_path, pod("runtimeClass", ALL, UTILITY), NvmlAnswers(fatal=NvmlFailure("LIB_RM_VERSION_MISMATCH", "Init"))
+    )
+    assert finding.status is FindingLevel.OK
     injected = pod("cdi", {"NVIDIA_VISIBLE_DEVICES": "void"})
-    assert said(tmp_path, injected, Probe(fatal=Trouble("HANG", "Init"))).status is Status.OK
-    stale = said(tmp_path, injected, Probe(fatal=Trouble("LIB_RM_VERSION_MISMATCH", "Init")))
+    assert said(tmp_path, injected, NvmlAnswers(fatal=NvmlFailure("HANG", "Init"))).status is FindingLevel.OK
+    stale = said(tmp_path, injected, NvmlAnswers(fatal=NvmlFailure("LIB_RM_VERSION_MISMATCH", "Init")))
     assert "it is of another driver" in stale.means, "as after a driver update"
 
 
@@ -92,5 +94,5 @@ def test_a_pod_of_somebodys_own_manifest_is_told_by_what_it_asked_for(
 
 
 def test_a_machine_and_a_simulated_node_need_no_way(tmp_path: Path) -> None:
-    assert said(tmp_path, {}, NOTHING).status is Status.ABSENT
-    assert said(tmp_path, pod("nri"), Probe(count=8), simulate=tmp_path).status is Status.ABSENT
+    assert said(tmp_path, {}, NOTHING).status is FindingLevel.ABSENT
+    assert said(tmp_path, pod("nri"), NvmlAnswers(count=8), simulate=tmp_path).status is FindingLevel.ABSENT

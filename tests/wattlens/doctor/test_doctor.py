@@ -22,8 +22,8 @@ from tests.energy_agent.nodes import environ_of, make_plant
 from tests.support import free_port
 from wattlens.doctor import checks
 from wattlens.doctor.examine import examine
-from wattlens.doctor.facts import Facts, Probe
-from wattlens.doctor.finding import GROUPS, Status, gpus
+from wattlens.doctor.facts import CheckContext, NvmlAnswers
+from wattlens.doctor.finding import GROUPS, FindingLevel, gpus
 from wattlens.doctor.page import page
 from wattlens.doctor.probing import probe
 
@@ -45,7 +45,7 @@ def facts_of(folder, environ, **options):
         "began_utc_ns": clock.utc_ns(),
         "began_boot_ns": clock.boot_ns(),
     }
-    return Facts(**values | options)
+    return CheckContext(**values | options)
 
 
 @contextmanager
@@ -67,9 +67,9 @@ def found(examination, check, status=None):
 def test_a_healthy_node_can_run_the_agent(tmp_path):
     with examined(tmp_path, 2) as (plant, examination):
         assert examination.can_run
-        assert examination.counts()[Status.FAIL] == 0
+        assert examination.counts()[FindingLevel.FAIL] == 0
         (answer,) = found(examination, "devices")
-        assert answer.status is Status.OK
+        assert answer.status is FindingLevel.OK
         assert answer.devices == (0, 1)
         (readings,) = found(examination, "readings")
         assert readings.means.startswith("energy counter, instant power")
@@ -80,26 +80,26 @@ def test_a_healthy_node_can_run_the_agent(tmp_path):
 def test_a_lost_gpu_fails_alone(tmp_path):
     with examined(tmp_path, 3, (1, "lost", {})) as (_, examination):
         assert examination.can_run
-        (fail,) = found(examination, "devices", Status.FAIL)
+        (fail,) = found(examination, "devices", FindingLevel.FAIL)
         assert fail.devices == (1,)
         assert "GPU_IS_LOST" in fail.means
-        assert found(examination, "readings", Status.OK)[0].devices == (0, 2)
+        assert found(examination, "readings", FindingLevel.OK)[0].devices == (0, 2)
 
 
 def test_hanging_gpus_are_named_with_their_call_and_the_others_are_read(tmp_path):
     faults = [(0, "hang", {"call": "nvmlDeviceGetFieldValues"}), (2, "hang", {})]
     with examined(tmp_path, 4, *faults) as (_, examination):
         assert examination.can_run
-        fails = {f.devices: f.means for f in found(examination, "devices", Status.FAIL)}
+        fails = {f.devices: f.means for f in found(examination, "devices", FindingLevel.FAIL)}
         assert fails.keys() == {(0,), (2,)}
         assert "does not return from GetFieldValues" in fails[0,]
-        assert found(examination, "readings", Status.OK)[0].devices == (1, 3)
+        assert found(examination, "readings", FindingLevel.OK)[0].devices == (1, 3)
 
 
 def test_without_a_gpu_left_the_agent_cannot_run(tmp_path):
     with examined(tmp_path, 2, (0, "lost", {}), (1, "hang", {})) as (_, examination):
         assert not examination.can_run
-        assert all(f.stops for f in found(examination, "devices", Status.FAIL))
+        assert all(f.stops for f in found(examination, "devices", FindingLevel.FAIL))
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_without_a_gpu_left_the_agent_cannot_run(tmp_path):
 )
 def test_a_reading_that_is_not_there_has_its_reason(tmp_path, kind, reason, fixed):
     with examined(tmp_path, 2, (1, kind, {"call": "nvmlDeviceGetComputeRunningProcesses"})) as (_, examination):
-        (warn,) = found(examination, "readings", Status.WARN)
+        (warn,) = found(examination, "readings", FindingLevel.WARN)
         assert (warn.subject, warn.devices) == ("process list", (1,))
         assert warn.means.startswith(reason)
         assert bool(warn.fix) == fixed
@@ -117,7 +117,7 @@ def test_without_counter_and_power_there_is_nothing_to_account_for(tmp_path):
     calls = ("83", "186", "nvmlDeviceGetTotalEnergyConsumption", "nvmlDeviceGetPowerUsage")
     with examined(tmp_path, 1, *((0, "not_supported", {"call": c}) for c in calls)) as (_, examination):
         assert not examination.can_run
-        assert [f.subject for f in found(examination, "readings", Status.FAIL)] == ["blind"]
+        assert [f.subject for f in found(examination, "readings", FindingLevel.FAIL)] == ["blind"]
 
 
 def test_mig_is_told(tmp_path):
@@ -125,7 +125,7 @@ def test_mig_is_told(tmp_path):
     with make_plant(folder, 2) as plant:
         plant.fault(1, "mig", value=2)
         examination = examine(facts_of(folder, environ_of(folder)), "n1")
-        (warn,) = found(examination, "mig", Status.WARN)
+        (warn,) = found(examination, "mig", FindingLevel.WARN)
         assert warn.devices == (1,)
         plant.clear(1)
 
@@ -133,7 +133,7 @@ def test_mig_is_told(tmp_path):
 def test_a_mismatch_of_library_and_driver_is_told_with_its_fix(tmp_path):
     with examined(tmp_path, 1, (0, "driver_mismatch", {})) as (_, examination):
         assert not examination.can_run
-        (fail,) = found(examination, "driver", Status.FAIL)
+        (fail,) = found(examination, "driver", FindingLevel.FAIL)
         assert "LIB_RM_VERSION_MISMATCH" in fail.means
         assert "reboot" in fail.fix
 
@@ -160,7 +160,7 @@ def test_a_driver_that_hangs_as_a_whole_does_not_hang_the_doctor(tmp_path):
 
 def machine(tmp_path, **options):
     return facts_of(
-        tmp_path, {"PATH": ""}, root=tmp_path, simulate=None, **{"procfs": tmp_path / "proc", "probe": Probe()} | options
+        tmp_path, {"PATH": ""}, root=tmp_path, simulate=None, **{"procfs": tmp_path / "proc", "probe": NvmlAnswers()} | options
     )
 
 
@@ -172,17 +172,17 @@ def test_every_check_runs_on_an_empty_machine(tmp_path):
     examination = examine(machine(tmp_path), "n1")
     assert {g for _, g, _ in examination.found} <= set(GROUPS)
     assert {n for n, _, _ in examination.found} >= set(plugin.names(checks)) - {"devices", "readings", "persistence", "mig"}
-    (fail,) = found(examination, "cgroups", Status.FAIL)
+    (fail,) = found(examination, "cgroups", FindingLevel.FAIL)
     assert fail.stops
 
 
 def test_rapl(tmp_path):
-    assert look("rapl", machine(tmp_path))[0].status is Status.ABSENT
+    assert look("rapl", machine(tmp_path))[0].status is FindingLevel.ABSENT
     zone = tmp_path / "sys/class/powercap/intel-rapl:0"
     zone.mkdir(parents=True)
     (zone / "energy_uj").write_text("1\n")
     (zone / "name").write_text("package-0\n")
-    assert [(f.status, f.means) for f in look("rapl", machine(tmp_path))] == [(Status.OK, "readable: package-0")]
+    assert [(f.status, f.means) for f in look("rapl", machine(tmp_path))] == [(FindingLevel.OK, "readable: package-0")]
 
 
 @pytest.fixture
@@ -194,15 +194,15 @@ def short_path():
 
 def test_the_kubelets_socket(short_path):
     facts = machine(short_path)
-    assert look("pod_resources", facts)[0].status is Status.ABSENT
-    assert look("pod_resources", replace(facts, environ={"KUBERNETES_SERVICE_HOST": "x"}))[0].status is Status.WARN
+    assert look("pod_resources", facts)[0].status is FindingLevel.ABSENT
+    assert look("pod_resources", replace(facts, environ={"KUBERNETES_SERVICE_HOST": "x"}))[0].status is FindingLevel.WARN
     path = short_path / "var/lib/kubelet/pod-resources/kubelet.sock"
     path.parent.mkdir(parents=True)
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(path))
-        assert look("pod_resources", facts)[0].status is Status.WARN  # nobody listens
+        assert look("pod_resources", facts)[0].status is FindingLevel.WARN  # nobody listens
         server.listen()
-        assert look("pod_resources", facts)[0].status is Status.WARN  # it says nothing
+        assert look("pod_resources", facts)[0].status is FindingLevel.WARN  # it says nothing
     pytest.importorskip("grpc")
     kubelet = Kubelet(path.parent, other_pods=3)
     logs = short_path / "var/log/pods"
@@ -211,13 +211,13 @@ def test_the_kubelets_socket(short_path):
         gpus = ("GPU-8f6d2b1c-0000-4a3b-9c8d-001122334455",)
         kubelet.show([PodNow(Pod(name="a"), "uid", "Running", gpus, True)])
         (found,) = look("pod_resources", facts)
-        assert (found.status, found.means) == (Status.OK, f"{path} answers: 1 pods hold 1 devices")
+        assert (found.status, found.means) == (FindingLevel.OK, f"{path} answers: 1 pods hold 1 devices")
         kubelet.show([PodNow(Pod(name="a", given="dra"), "uid", "Running", gpus, True)])
         (found,) = look("pod_resources", facts)
-        assert found.status is Status.WARN
+        assert found.status is FindingLevel.WARN
         assert "gpu.nvidia.com/node/gpu-0" in found.means
         logs.rmdir()
-        assert [finding.status for finding in look("pod_resources", facts)] == [Status.WARN, Status.WARN]
+        assert [finding.status for finding in look("pod_resources", facts)] == [FindingLevel.WARN, FindingLevel.WARN]
     finally:
         kubelet.stop()
 
@@ -229,33 +229,33 @@ def test_cgroups_and_slurm(tmp_path):
     assert "version 1" in look("cgroups", machine(tmp_path))[1].means
     (root / "cgroup.controllers").touch()
     assert "version 2" in look("cgroups", machine(tmp_path))[1].means
-    assert look("slurm", machine(tmp_path))[0].status is Status.OK
+    assert look("slurm", machine(tmp_path))[0].status is FindingLevel.OK
 
 
 def test_the_kernel_modules_version_is_compared(tmp_path):
     (tmp_path / "sys/module/nvidia").mkdir(parents=True)
     version = tmp_path / "sys/module/nvidia/version"
-    facts = machine(tmp_path, probe=Probe(driver="580.65.06", count=1))
+    facts = machine(tmp_path, probe=NvmlAnswers(driver="580.65.06", count=1))
     version.write_text("580.65.06\n")
-    assert [f.status for f in look("driver", facts)] == [Status.OK, Status.OK]
+    assert [f.status for f in look("driver", facts)] == [FindingLevel.OK, FindingLevel.OK]
     version.write_text("575.57.08\n")
-    assert [f.status for f in look("driver", facts)] == [Status.OK, Status.WARN]
+    assert [f.status for f in look("driver", facts)] == [FindingLevel.OK, FindingLevel.WARN]
 
 
 def test_the_state_folder(tmp_path):
     (state,) = look("state_folder", machine(tmp_path))
-    assert state.status is Status.OK
+    assert state.status is FindingLevel.OK
     assert not (tmp_path / "state").exists()  # looking makes nothing
     (tmp_path / "state").write_text("")
     (fail,) = look("state_folder", machine(tmp_path))
     assert fail.stops
     much = Config(ledger=Ledger(disk_budget_mib=1 << 20))
-    assert look("state_folder", machine(tmp_path, state=tmp_path, config=much))[0].status is Status.WARN
+    assert look("state_folder", machine(tmp_path, state=tmp_path, config=much))[0].status is FindingLevel.WARN
 
 
 def test_a_taken_port_stops_unless_an_agent_has_it(tmp_path):
     facts = machine(tmp_path)
-    assert look("port", facts)[0].status is Status.OK
+    assert look("port", facts)[0].status is FindingLevel.OK
     with socket.create_server(("127.0.0.1", 0)) as other:
         listen = f"127.0.0.1:{other.getsockname()[1]}"
         threading.Thread(target=lambda: other.accept()[0].close(), daemon=True).start()
@@ -263,7 +263,7 @@ def test_a_taken_port_stops_unless_an_agent_has_it(tmp_path):
         assert fail.stops
     with Server("127.0.0.1", 0, lambda: None, RealClock()) as server:
         (mine,) = look("port", replace(facts, listen=f"127.0.0.1:{server.port}"))
-        assert mine.status is Status.OK
+        assert mine.status is FindingLevel.OK
 
 
 def test_other_readers_are_seen_and_holders_are_not_taken_for_them(tmp_path):

@@ -11,13 +11,13 @@ import pytest
 from energy_agent.sim.gpu.boards import BoardSpec
 from energy_agent.sim.gpu.plant import Plant
 from tests.energy_agent.nodes import environ_of, make_plant
-from wattlens.doctor.overhead import Block, added, conclusion, measure, order, run_blocks
+from wattlens.doctor.overhead import PowerBlock, added, conclusion, measure, order, run_blocks
 
 
 def blocks(seed, pairs, extra_w, noise_w, drift_w):
     draw = random.Random(f"noise of {seed}")
     return [
-        Block(on, {0: 300 + drift_w * k + draw.gauss(0, noise_w) + extra_w * on, 1: 80 + extra_w * on})
+        PowerBlock(on, {0: 300 + drift_w * k + draw.gauss(0, noise_w) + extra_w * on, 1: 80 + extra_w * on})
         for k, on in enumerate(order(pairs, seed))
     ]
 
@@ -46,7 +46,7 @@ def test_devices_are_summed_block_by_block():
 def test_without_two_whole_pairs_nothing_is_said():
     found = added(blocks(1, 1, 2.0, 0.0, 0.0), [0])["added_w"]
     assert "absent" in found
-    assert added([Block(b.reading, {}) for b in blocks(1, 6, 2, 0, 0)], [0])["added_w"] == found
+    assert added([PowerBlock(b.reading, {}) for b in blocks(1, 6, 2, 0, 0)], [0])["added_w"] == found
     assert conclusion(found) == "Nothing can be said."
 
 

@@ -11,10 +11,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from dashboards.rules.alerts import Alert
 from tests.doubles.grafana.service import GrafanaService
 from tests.wattlens.grafana.people import Person
-from wattlens.grafana.access import Access
+from wattlens.grafana.access import GrafanaAccess
 from wattlens.grafana.client import Grafana
 from wattlens.grafana.push import push
-from wattlens.grafana.survey import Wanted
+from wattlens.grafana.survey import PushRequest
 
 BOARDS, ALERTS = ("one", "two", "three"), ("First", "Second")
 boards, alerts = st.sampled_from(BOARDS), st.sampled_from(ALERTS)
@@ -35,7 +35,7 @@ class Machine(RuleBasedStateMachine):
         self.service = GrafanaService()
         self.service.boards.folders["ops"] = {"id": 99, "uid": "ops", "title": "Ops"}
         self.token_file.write_text(self.service.token("Admin"))
-        self.person, self.grafana = Person(self.service), Grafana(Access(self.service.url, self.token_file))
+        self.person, self.grafana = Person(self.service), Grafana(GrafanaAccess(self.service.url, self.token_file))
         self.fresh = (f"text {n}" for n in itertools.count())
         self.built = {uid: next(self.fresh) for uid in BOARDS}
         self.pending = dict.fromkeys(ALERTS, 1)  # minutes
@@ -57,7 +57,7 @@ class Machine(RuleBasedStateMachine):
             for uid, text in self.built.items()
         }
         rules = tuple(Alert(name, "up == 0", f"{minutes}m", "info", "s", "d") for name, minutes in self.pending.items())
-        return Wanted("Wattlens", built, rules, "prometheus", "http://prometheus:9090", editable=True)
+        return PushRequest("Wattlens", built, rules, "prometheus", "http://prometheus:9090", editable=True)
 
     @rule(uid=boards)
     def a_build_changes_a_dashboard(self, uid):

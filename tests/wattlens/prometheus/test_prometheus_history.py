@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from energy_agent.core.errors import UsageError, WattlensError
 from energy_agent.runtime.http import BODY_LIMIT_B, HttpResponse
-from wattlens.prometheus.access import Access
-from wattlens.prometheus.history import History, TooMuchError, number, selector
+from wattlens.prometheus.access import PrometheusAccess
+from wattlens.prometheus.history import PrometheusHistory, TooMuchError, number, selector
 
 S = 1_000_000_000
 T0 = 1_767_225_600
@@ -78,7 +78,7 @@ def store():
 
 def history(store, **more):
     pauses = []
-    return History(Access(store.url, timeout_s=60), pause=pauses.append, **more), pauses
+    return PrometheusHistory(PrometheusAccess(store.url, timeout_s=60), pause=pauses.append, **more), pauses
 
 
 def ask(reader, first=0, last=600):
@@ -218,7 +218,7 @@ nearly = st.fixed_dictionaries({"status": st.just("success"), "data": st.fixed_d
 
 @given(answer=anything | nearly)
 def test_whatever_a_server_says_is_samples_or_one_line(answer):
-    reader = History(Access("http://127.0.0.1:1"))
+    reader = PrometheusHistory(PrometheusAccess("http://127.0.0.1:1"))
     reader._ask = lambda *_: HttpResponse(200, "OK", {}, json.dumps(answer).encode())
     said = []
     for look in (
@@ -244,22 +244,26 @@ def test_what_is_no_finite_number_is_none(text):
 
 def test_a_secret_comes_from_a_file_and_stands_in_no_message(store, tmp_path):
     (tmp_path / "token").write_text("open sesame\n")
-    access = Access(store.url, timeout_s=60, bearer_token_file=tmp_path / "token")
-    ask(History(access))
+    access = PrometheusAccess(store.url, timeout_s=60, bearer_token_file=tmp_path / "token")
+    ask(PrometheusHistory(access))
     assert {headers["Authorization"] for headers in store.headers} == {"Bearer open sesame"}
     store.say = lambda _: (401, "who are you")
     with pytest.raises(WattlensError) as error:
-        ask(History(access))
+        ask(PrometheusHistory(access))
     assert "sesame" not in str(error.value)
     (tmp_path / "token").unlink()
     with pytest.raises(UsageError, match="--bearer-token-file"):
-        ask(History(access))
+        ask(PrometheusHistory(access))
 
 
 def test_a_password_is_sent_as_basic(store, tmp_path):
     (tmp_path / "user").write_text("Aladdin")
     (tmp_path / "password").write_text("open sesame")
-    ask(History(Access(store.url, timeout_s=60, user_file=tmp_path / "user", password_file=tmp_path / "password")))
+    ask(
+        PrometheusHistory(
+            PrometheusAccess(store.url, timeout_s=60, user_file=tmp_path / "user", password_file=tmp_path / "password")
+        )
+    )
     assert store.headers[0]["Authorization"] == "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ=="  # RFC 7617's example
 
 
@@ -276,9 +280,9 @@ def test_a_password_is_sent_as_basic(store, tmp_path):
 )
 def test_wrong_access_is_refused_before_anything_is_asked(options, message):
     with pytest.raises(UsageError, match=message):
-        Access(**{"url": "http://prometheus.example:9090"} | options)
-    Access("http://prometheus.example:9090", bearer_token_file="t", insecure=True)
-    Access("https://prometheus.example", bearer_token_file="t")
+        PrometheusAccess(**{"url": "http://prometheus.example:9090"} | options)
+    PrometheusAccess("http://prometheus.example:9090", bearer_token_file="t", insecure=True)
+    PrometheusAccess("https://prometheus.example", bearer_token_file="t")
 
 
 def test_labels_are_quoted_and_their_names_checked(store):

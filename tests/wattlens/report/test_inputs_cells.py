@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wattlens.report.inputs.cells import nested
-from wattlens.report.inputs.columns import Row
+from wattlens.report.inputs.columns import SheetRow
 from wattlens.report.inputs.faults import Faults
 from wattlens.report.inputs.sheets import BY_TITLE
 
@@ -18,7 +18,7 @@ NUMBERS = st.decimals(0, 10**9, places=5).map(lambda d: Context(prec=15).create_
 def read(sheet, cells, letters):
     """What a row gives, and what is wrong with it that is no empty cell."""
     faults = Faults("org.xlsx")
-    found = nested(Row(BY_TITLE[sheet], 2, cells, letters), faults)
+    found = nested(SheetRow(BY_TITLE[sheet], 2, cells, letters), faults)
     return found, [line for line in faults.lines if " is empty" not in line]
 
 

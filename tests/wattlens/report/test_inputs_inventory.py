@@ -12,9 +12,9 @@ from energy_agent.ledger.fleet.sites import read_inventory
 from energy_agent.ledger.rows.kinds import INT64_MAX
 from reports.inputs import Organisation
 from tests.wattlens.report.books import CSV
-from wattlens.report.inputs.files import Files
+from wattlens.report.inputs.files import InputFiles
 from wattlens.report.inputs.inventory import csv_lines, expected
-from wattlens.report.inputs.model import Device
+from wattlens.report.inputs.model import InventoryLine
 
 DAY_NS = 86_400 * 10**9
 JULY_2 = 1_782_950_400 * 10**9  # 2026-07-02T00:00:00Z
@@ -23,7 +23,7 @@ HEAD = "cluster,node,uuid,sku,site,from,to\n"
 
 def read(tmp_path, text, sites=()):
     (tmp_path / "inventory.csv").write_bytes(text if isinstance(text, bytes) else text.encode())
-    return expected(csv_lines(Path("inventory.csv"), Files(tmp_path)), sites)
+    return expected(csv_lines(Path("inventory.csv"), InputFiles(tmp_path)), sites)
 
 
 def test_it_places_devices_as_the_ledger_s_own_reader_does(tmp_path):
@@ -95,7 +95,9 @@ def test_no_instant_of_a_board_is_counted_twice(stays):
     """Refused if and only if two stays of one board share a day, by trying every day."""
     first = date(2026, 1, 1).toordinal()
     devices = [
-        Device(cluster="c", node="n", uuid=uuid, site="s", first=date.fromordinal(first + a), gone=date.fromordinal(first + b))
+        InventoryLine(
+            cluster="c", node="n", uuid=uuid, site="s", first=date.fromordinal(first + a), gone=date.fromordinal(first + b)
+        )
         for uuid, a, b in stays
     ]
     double = any(sum(u == uuid and a <= day < b for u, a, b in stays) > 1 for uuid in "ab" for day in range(41))
@@ -109,5 +111,5 @@ def test_no_instant_of_a_board_is_counted_twice(stays):
 
 
 def test_an_open_end_is_open():
-    (only,) = expected([("x", Device(cluster="c", node="n", site="s"))], [])
+    (only,) = expected([("x", InventoryLine(cluster="c", node="n", site="s"))], [])
     assert (only.start_ns, only.end_ns, only.uuid) == (0, INT64_MAX, "")

@@ -18,7 +18,7 @@ from energy_agent.ledger.rows.kinds import INT64_MAX
 from energy_agent.site.building.contracts import Kind, Lot, Technology
 from energy_agent.site.building.tariffs import Band, Tariff
 from energy_agent.site.grid.store import GridStore
-from reports.inputs import Embodied, Expected, ModelName, Organisation, Price, TeamRule, WaterUse
+from reports.inputs import EmbodiedDeclaration, ExpectedDevice, GpuHourPrice, ModelName, Organisation, TeamRule, WaterUse
 from tests.wattlens.report.books import AS_OF_NS, CSV, END_NS, KWH_UJ, START_NS, YAML, yaml_files
 from wattlens.report.inputs.org import load_organisation
 
@@ -74,10 +74,10 @@ def test_every_value_of_a_whole_file(tmp_path):
     assert (pnq1.stated, pnq1.lots, pnq1.tariffs, pnq1.water, pnq1.it_kw) == (None, (), (), (), None)
     mid_july, first_august = START_NS + 14 * DAY_NS, START_NS + 31 * DAY_NS
     assert told.expected == (
-        Expected("prod", "n1", "GPU-1", "H100", "fra1", 0, first_august),
-        Expected("prod", "n1", "GPU-1", "H100", "pnq1", first_august, INT64_MAX),
-        Expected("prod", "n2", "GPU-2", "H100", "fra1", mid_july, INT64_MAX),
-        Expected("prod", "n9", "", "", "pnq1", 0, INT64_MAX),
+        ExpectedDevice("prod", "n1", "GPU-1", "H100", "fra1", 0, first_august),
+        ExpectedDevice("prod", "n1", "GPU-1", "H100", "pnq1", first_august, INT64_MAX),
+        ExpectedDevice("prod", "n2", "GPU-2", "H100", "fra1", mid_july, INT64_MAX),
+        ExpectedDevice("prod", "n9", "", "", "pnq1", 0, INT64_MAX),
     )
     assert told.teams == (
         TeamRule({"namespace": "nlp-*"}, "language", "search"),
@@ -85,10 +85,12 @@ def test_every_value_of_a_whole_file(tmp_path):
         TeamRule({"account": "4711", "cost-centre": "77*", "tier": "a"}, "vision"),
     )
     assert told.prices == (
-        Price("spot", "EUR", Decimal("0.9"), None),
-        Price("", "EUR", Decimal("1.75"), Decimal("0.5")),
+        GpuHourPrice("spot", "EUR", Decimal("0.9"), None),
+        GpuHourPrice("", "EUR", Decimal("1.75"), Decimal("0.5")),
     )
-    assert told.embodied == (Embodied("*H100*", Decimal(164), Decimal("575.1"), Decimal(5), "cradle to gate", "two sheets"),)
+    assert told.embodied == (
+        EmbodiedDeclaration("*H100*", Decimal(164), Decimal("575.1"), Decimal(5), "cradle to gate", "two sheets"),
+    )
     assert told.model_names == {"llama-70b": ModelName("Llama 70B", "fp8", 70_600_000_000)}
     digests = {"inventory.csv": sha256(CSV.encode()).hexdigest(), "org.yaml": sha256(YAML.encode()).hexdigest()}
     assert told.files == tuple(sorted(digests.items()))

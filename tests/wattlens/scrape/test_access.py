@@ -18,7 +18,7 @@ from tests.certificates import Authority, hashed
 from tests.energy_agent.web.test_secured_server import Secured
 from tests.energy_agent.web.test_server import Still
 from tests.snapshots import Player
-from wattlens.scrape.access import Access
+from wattlens.scrape.access import AgentAccess
 
 
 @pytest.fixture(scope="module")
@@ -60,14 +60,14 @@ def secret(authority: Authority) -> Iterator[str]:
         yield f"https://127.0.0.1:{server.port}"
 
 
-def why(access: Access) -> str:
+def why(access: AgentAccess) -> str:
     with pytest.raises(HttpError) as caught:
         access.opener()(60.0)
     return access.why_not(caught.value)
 
 
 def test_a_certificate_a_password_and_an_authority_of_ones_own_open_the_page(mutual: str, files: dict[str, Path]) -> None:
-    access = Access(mutual, files["ca"], files["user"], None, files["cert"], files["key"])
+    access = AgentAccess(mutual, files["ca"], files["user"], None, files["cert"], files["key"])
     assert b"wattlens_gpu_power_watts" in access.opener()(60.0)
     command = ["--url", mutual, "--ca-file", files["ca"], "--user-file", files["user"], "--cert-file", files["cert"]]
     done = subprocess.run(
@@ -79,27 +79,27 @@ def test_a_certificate_a_password_and_an_authority_of_ones_own_open_the_page(mut
 
 def test_what_is_missing_or_refused_is_named(mutual: str, secret: str, files: dict[str, Path]) -> None:
     ca, user, wrong = files["ca"], files["user"], files["wrong"]
-    assert "give --cert-file" in why(Access(mutual, ca, user))
+    assert "give --cert-file" in why(AgentAccess(mutual, ca, user))
     assert f"our certificate, --cert-file {files['other_cert']}" in why(
-        Access(mutual, ca, user, None, files["other_cert"], files["other_key"])
+        AgentAccess(mutual, ca, user, None, files["other_cert"], files["other_key"])
     )
-    assert "give --user-file or --token-file" in why(Access(secret, ca))
-    assert f"refuses the user or password in --user-file {wrong}" in why(Access(secret, ca, wrong))
-    assert f"refuses the token in --token-file {files['token']}" in why(Access(secret, ca, None, files["token"]))
-    assert "give --ca-file" in why(Access(secret, None, user))
-    assert f"--ca-file {files['other_ca']} does not vouch" in why(Access(secret, files["other_ca"], user))
+    assert "give --user-file or --token-file" in why(AgentAccess(secret, ca))
+    assert f"refuses the user or password in --user-file {wrong}" in why(AgentAccess(secret, ca, wrong))
+    assert f"refuses the token in --token-file {files['token']}" in why(AgentAccess(secret, ca, None, files["token"]))
+    assert "give --ca-file" in why(AgentAccess(secret, None, user))
+    assert f"--ca-file {files['other_ca']} does not vouch" in why(AgentAccess(secret, files["other_ca"], user))
 
 
 def test_too_many_wrong_passwords_are_told_as_such(secret: str, files: dict[str, Path]) -> None:
-    access = Access(secret, files["ca"], files["wrong"])
+    access = AgentAccess(secret, files["ca"], files["wrong"])
     said = {why(access) for _ in range(14)}
     assert any("429" in text and "wrong passwords" in text for text in said)
 
 
 def test_the_other_scheme_is_named(secret: str, files: dict[str, Path]) -> None:
-    assert "say https://" in why(Access(secret.replace("https", "http")))
+    assert "say https://" in why(AgentAccess(secret.replace("https", "http")))
     with Server("127.0.0.1", 0, lambda: Player(gpus=1).at(5), Still()) as server:
-        assert "say http://" in why(Access(f"https://127.0.0.1:{server.port}", files["ca"]))
+        assert "say http://" in why(AgentAccess(f"https://127.0.0.1:{server.port}", files["ca"]))
 
 
 @contextmanager
@@ -127,7 +127,7 @@ def answering(answer: bytes) -> Iterator[str]:
 ])  # fmt: skip
 def test_whatever_answers_is_one_line(answer: bytes, said: str) -> None:
     with answering(answer) as url:
-        text = why(Access(url))
+        text = why(AgentAccess(url))
     assert said in text
     assert text.isprintable()
 
@@ -135,13 +135,13 @@ def test_whatever_answers_is_one_line(answer: bytes, said: str) -> None:
 def test_wrong_options_are_told_before_anything_is_sent(files: dict[str, Path], tmp_path: Path) -> None:
     url = "https://127.0.0.1:1"
     for access, said in (
-        (Access(url, files["user"]), "--ca-file"),
-        (Access(url, None, files["nocolon"]), "user:password"),
-        (Access(url, None, files["user"], files["token"]), "one of them"),
-        (Access(url, key_file=files["key"]), "needs --cert-file"),
-        (Access(url, cert_file=files["cert"], key_file=files["other_key"]), "key values mismatch"),
-        (Access(url, cert_file=tmp_path / "none"), "No such file"),
-        (Access("http://x", files["ca"]), "--ca-file is for https://"),
+        (AgentAccess(url, files["user"]), "--ca-file"),
+        (AgentAccess(url, None, files["nocolon"]), "user:password"),
+        (AgentAccess(url, None, files["user"], files["token"]), "one of them"),
+        (AgentAccess(url, key_file=files["key"]), "needs --cert-file"),
+        (AgentAccess(url, cert_file=files["cert"], key_file=files["other_key"]), "key values mismatch"),
+        (AgentAccess(url, cert_file=tmp_path / "none"), "No such file"),
+        (AgentAccess("http://x", files["ca"]), "--ca-file is for https://"),
     ):
         with pytest.raises(UsageError) as caught:
             access.opener()

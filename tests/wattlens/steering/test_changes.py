@@ -13,18 +13,18 @@ from energy_agent.config.dvfs import Dvfs
 from energy_agent.tokens.poller import TokenPoller
 from tests.wattlens.steering.test_isolation import Acts, Clock, Report, Workload, act, identity, snapshot_of, uuids
 from wattlens.steering.change_limit import CHANGES_MAX
-from wattlens.steering.groups import Steered
+from wattlens.steering.groups import SteeringGroup
 from wattlens.steering.observer import Observer
-from wattlens.steering.requests import Asks
+from wattlens.steering.requests import SteeringRequests
 
 ATTACKER = Workload(identity("process", 1, 1), frozenset({3}))
 VICTIM = Workload(identity("process", 0, 1), frozenset({0}), Acts(Report("10.1.2.3:29500", 0, 1, 5)))
 
 
-def play(history: Sequence[tuple[int, Report | None]]) -> list[tuple[Steered, ...]]:
+def play(history: Sequence[tuple[int, Report | None]]) -> list[tuple[SteeringGroup, ...]]:
     """The groups after each report of the attacker; the first of a pair is how long that one comes again each second."""
     clock = Clock()
-    asks, training = Asks(clock), TrainingIntake(clock, lambda _: True)  # type: ignore[arg-type]
+    asks, training = SteeringRequests(clock), TrainingIntake(clock, lambda _: True)  # type: ignore[arg-type]
     config = Dvfs.model_validate({"mode": "shadow", "auto_groups": True})
     observer = Observer(config, clock, asks, TokenPoller(clock), training)  # type: ignore[arg-type]
     found, second = [], 0

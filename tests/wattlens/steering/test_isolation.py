@@ -22,9 +22,9 @@ from energy_agent.owners.lone_processes import MANY_USERS
 from energy_agent.tokens.poller import TokenPoller
 from tests.doubles.actuator_socket import ActuatorDouble
 from wattlens.steering.build import configured
-from wattlens.steering.groups import Steered
+from wattlens.steering.groups import SteeringGroup
 from wattlens.steering.observer import Observer
-from wattlens.steering.requests import Asks
+from wattlens.steering.requests import SteeringRequests
 from wattlens.steering.status import told
 
 GPUS = 4
@@ -82,7 +82,7 @@ class Outcome:
 
     views: dict[str, object] = field(default_factory=dict)
     told: dict[str, dict[str, object]] = field(default_factory=dict)
-    groups: tuple[Steered, ...] = ()
+    groups: tuple[SteeringGroup, ...] = ()
 
 
 def identity(kind: str, owner: int, number: int, name: str = "") -> WorkloadFacts:
@@ -106,7 +106,7 @@ def play(workloads: Sequence[Workload], policy: str, mode: str = "enforce", **mo
     """Some seconds of steering; each GPU works at its clock and draws by it."""
     config = Dvfs.model_validate({"mode": mode, "auto_groups": True, "policy": policy} | more)
     clock = Clock()
-    asks = Asks(clock)  # type: ignore[arg-type]
+    asks = SteeringRequests(clock)  # type: ignore[arg-type]
     training = TrainingIntake(clock, lambda _: True)  # type: ignore[arg-type]
     observer = Observer(config, clock, asks, TokenPoller(clock), training)  # type: ignore[arg-type]
     actuator = ActuatorDouble()
@@ -130,7 +130,7 @@ def play(workloads: Sequence[Workload], policy: str, mode: str = "enforce", **mo
     return outcome
 
 
-def act(workload: Workload, pid: int, second: int, training: TrainingIntake, asks: Asks) -> None:
+def act(workload: Workload, pid: int, second: int, training: TrainingIntake, asks: SteeringRequests) -> None:
     acts = workload.acts
     if acts.report is not None:
         body = {"run": RUN, "age_s": second + 1.0, "steps": {"training": acts.report.steps * (second + 1)}, "step_age_s": 0.1}
@@ -161,7 +161,7 @@ def snapshot_of(workloads: Sequence[Workload], clock: Clock, settings: Mapping[s
     return Snapshot(1, clock.utc_ns(), node, tuple(views), holders=holders, facts=facts)
 
 
-def uuids(group: Steered) -> set[str]:
+def uuids(group: SteeringGroup) -> set[str]:
     return {view.info.uuid for view in group.devices}
 
 
@@ -352,7 +352,7 @@ def test_a_shared_workload_of_processes_is_not_steered_and_reads_nothing() -> No
 
 def test_a_uid_cannot_take_the_places_of_others() -> None:
     clock = Clock()
-    asks = Asks(clock)  # type: ignore[arg-type]
+    asks = SteeringRequests(clock)  # type: ignore[arg-type]
     training = TrainingIntake(clock, lambda _: True)  # type: ignore[arg-type]
     report = parse({"run": RUN, "age_s": 1, "steps": {"training": 1}})
     refused = 0
@@ -373,7 +373,7 @@ def test_a_uid_cannot_take_the_places_of_others() -> None:
 
 
 def test_a_request_outside_its_bounds_is_refused_and_changes_no_setting() -> None:
-    asks = Asks(Clock())  # type: ignore[arg-type]
+    asks = SteeringRequests(Clock())  # type: ignore[arg-type]
     wrong = (0, -1, 1e-9, 0.999, 10_001, 1e308, 10**400, float("inf"), float("nan"), True, "1", [1])
     for key in ("sm_clock_max_mhz", "power_limit_w"):
         for value in wrong:

@@ -12,7 +12,7 @@ from energy_agent.config.dvfs import Dvfs, DvfsTerms
 from energy_agent.core.energy import DeviceInfo, Identity, WorkloadFacts
 from energy_agent.core.errors import UsageError
 from energy_agent.core.snapshot import DeviceView, Snapshot
-from wattlens.steering.groups import Ranks, automatic, named
+from wattlens.steering.groups import JobRanks, automatic, named
 from wattlens.steering.terms import annotated, merge, merge_workloads, terms_of
 
 MONDAY_NOON_NS = 1_764_590_400_000_000_000  # 2025-12-01T12:00:00Z
@@ -144,7 +144,7 @@ def snapshot(holders: dict[str, tuple[str, ...]], mig: str = "", uid: str = "100
     return Snapshot(1, 0, Identity("c", "n", "b", "v", simulated=True), views, holders=holders, facts=facts)
 
 
-def groups(holders: dict[str, tuple[str, ...]], ranks: dict[str, Ranks] | None = None, taken: frozenset[str] = frozenset()):
+def groups(holders: dict[str, tuple[str, ...]], ranks: dict[str, JobRanks] | None = None, taken: frozenset[str] = frozenset()):
     return [
         (g.name, tuple(v.info.index for v in g.devices), g.sharers, bool(g.reason))
         for g in automatic(snapshot(holders), taken, ranks or {})
@@ -170,15 +170,15 @@ def test_progress_of_sharers_is_measured_by_one_of_them_only_where_one_owner_has
 
 
 def test_pods_of_one_job_are_one_group_and_need_nobodys_consent() -> None:
-    ranks = {w: Ranks("job-7", 2, frozenset({i})) for i, w in enumerate(("a", "b"))}
+    ranks = {w: JobRanks("job-7", 2, frozenset({i})) for i, w in enumerate(("a", "b"))}
     for holders in ({"GPU-0": ("a",), "GPU-1": ("b",)}, {"GPU-0": ("a", "b"), "GPU-1": ("b",)}):
         assert groups(holders, ranks) == [("job:uid-1000:job-7", (0, 1), (), False)]
 
 
 def test_a_job_over_several_nodes_is_refused_unless_its_hook_leads() -> None:
-    (found,) = automatic(snapshot({"GPU-0": ("a",)}), frozenset(), {"a": Ranks("j", 16, frozenset(range(8)))})
+    (found,) = automatic(snapshot({"GPU-0": ("a",)}), frozenset(), {"a": JobRanks("j", 16, frozenset(range(8)))})
     assert "16 ranks, 8 of them here" in found.reason
-    (led,) = automatic(snapshot({"GPU-0": ("a",)}), frozenset(), {"a": Ranks("j", 8, frozenset(range(8)))})
+    (led,) = automatic(snapshot({"GPU-0": ("a",)}), frozenset(), {"a": JobRanks("j", 8, frozenset(range(8)))})
     assert led.reason == ""
 
 
@@ -205,7 +205,7 @@ def test_no_two_groups_have_the_same_name(workloads: set[str], long: bool) -> No
     known |= {f"~{name}" for name in known} | {f"~~{name}" for name in known}
     names = sorted(base + w for w in workloads | known)
     holders = {f"GPU-{n}": (name,) for n, name in enumerate(names)} | {"GPU-s": (base + "a", base + "b")}
-    ranks = {base + "b": Ranks("a", 1, frozenset({0}))}
+    ranks = {base + "b": JobRanks("a", 1, frozenset({0}))}
     infos = [DeviceInfo(uuid, n, "H100", "Hopper", "", "") for n, uuid in enumerate(holders)]
     views = tuple(DeviceView(info, True, "", None, {}, 0, {}, 0.0, 0) for info in infos)
     found = automatic(replace(snapshot(holders), devices=views), frozenset(), ranks, ["named"])

@@ -20,13 +20,13 @@ from tests.doubles.agent import Agent, serving
 from tests.raw_server import OK, RawServer
 from tests.support import eventually
 from wattlens.cli import main
-from wattlens.scrape.response import Page, parse
+from wattlens.scrape.response import MetricsResponse, parse
 from wattlens.sweep.board import boards, energy, on_boards, shown
 from wattlens.sweep.hold import EndedError, Hold, RefusalError
 from wattlens.sweep.measuring import Measuring, SpoiledError
 from wattlens.sweep.planning import PlanOptions, begun, continued, named
-from wattlens.sweep.shown import Progress, duration, name_of, rows, summary
-from wattlens.sweep.target import Target, Wanted, settings, target
+from wattlens.sweep.shown import SweepProgress, duration, name_of, rows, summary
+from wattlens.sweep.target import SweepTarget, TargetRequest, settings, target
 from wattlens.sweep.work import AgentPage, StepEnds, metric_page, of_agent, server_page, spread_over_nodes
 
 FACTS = 'name="NVIDIA H100 80GB HBM3",driver="570"'
@@ -39,7 +39,7 @@ def page(
     mig: str = "",
     limits: Mapping[int, float] | None = None,
     more: str = "",
-) -> Page:
+) -> MetricsResponse:
     """A page of the agent on which each workload has used that much on each GPU."""
     lines = []
     for gpu in range(gpus):
@@ -64,13 +64,17 @@ def page(
     return parse("\n".join(lines) + "\n", 0.0)
 
 
-def about(wanted: Wanted, booked: Mapping[tuple[str, int], float], *, named_work: bool = False, **more: object) -> Target | str:
+def about(
+    wanted: TargetRequest, booked: Mapping[tuple[str, int], float], *, named_work: bool = False, **more: object
+) -> SweepTarget | str:
     return target(page(dict.fromkeys(booked, 1.0)), page(booked, **more), wanted, named_work=named_work)  # type: ignore[arg-type]
 
 
-def found(wanted: Wanted, booked: Mapping[tuple[str, int], float], **more: object) -> tuple[tuple[int, ...], tuple[str, ...]]:
+def found(
+    wanted: TargetRequest, booked: Mapping[tuple[str, int], float], **more: object
+) -> tuple[tuple[int, ...], tuple[str, ...]]:
     told = about(wanted, booked, **more)  # type: ignore[arg-type]
-    assert isinstance(told, Target), told
+    assert isinstance(told, SweepTarget), told
     return tuple(board.index for board in told.boards), told.workloads
 
 
@@ -90,28 +94,32 @@ def test_a_page_tells_boards_and_readings_with_their_instants() -> None:
 
 
 def test_a_workload_is_found_by_name_by_gpu_or_as_the_only_one() -> None:
-    assert found(Wanted(), {("a", 0): 9, ("a", 1): 9}) == ((0, 1), ("a",))
-    assert found(Wanted(workloads=("b",)), {("a", 0): 9, ("b", 2): 9}) == ((2,), ("b",))
-    assert found(Wanted(gpus=("2",)), {("a", 0): 9, ("b", 2): 9}) == ((2,), ("b",))
-    assert found(Wanted(gpus=("GPU-2",)), {("a", 0): 9, ("b", 2): 9}) == ((2,), ("b",))
-    assert found(Wanted(workloads=("b", "a")), {("a", 0): 9, ("b", 2): 9}) == ((0, 2), ("b", "a"))
-    assert found(Wanted(gpus=("1",)), {("a", 0): 9}, named_work=True) == ((1,), ())
+    assert found(TargetRequest(), {("a", 0): 9, ("a", 1): 9}) == ((0, 1), ("a",))
+    assert found(TargetRequest(workloads=("b",)), {("a", 0): 9, ("b", 2): 9}) == ((2,), ("b",))
+    assert found(TargetRequest(gpus=("2",)), {("a", 0): 9, ("b", 2): 9}) == ((2,), ("b",))
+    assert found(TargetRequest(gpus=("GPU-2",)), {("a", 0): 9, ("b", 2): 9}) == ((2,), ("b",))
+    assert found(TargetRequest(workloads=("b", "a")), {("a", 0): 9, ("b", 2): 9}) == ((0, 2), ("b", "a"))
+    assert found(TargetRequest(gpus=("1",)), {("a", 0): 9}, named_work=True) == ((1,), ())
     assert on_boards(page({("a", 0): 3.0}), page({("a", 0): 3.0})) == {}  # it has ended: its series stay, and stand still
 
 
 @pytest.mark.parametrize(
     ("wanted", "booked", "says"),
     [
-        (Wanted(), {("a", 0): 9, ("b", 2): 9}, "several workloads are there: a, b; name one with --workload or its GPUs"),
-        (Wanted(), {}, "sees no workload on a GPU"),
-        (Wanted(gpus=("1",)), {("a", 0): 9}, "sees no workload on these GPUs"),
-        (Wanted(workloads=("x",)), {("a", 0): 9}, "no workload 'x' on a GPU of this node; there are: a"),
-        (Wanted(workloads=("a",)), {("a", 0): 9, ("b", 0): 9}, "b is on these GPUs too"),
-        (Wanted(gpus=("0",)), {("a", 0): 9, ("b", 0): 9}, "several workloads are there: a, b"),
+        (
+            TargetRequest(),
+            {("a", 0): 9, ("b", 2): 9},
+            "several workloads are there: a, b; name one with --workload or its GPUs",
+        ),
+        (TargetRequest(), {}, "sees no workload on a GPU"),
+        (TargetRequest(gpus=("1",)), {("a", 0): 9}, "sees no workload on these GPUs"),
+        (TargetRequest(workloads=("x",)), {("a", 0): 9}, "no workload 'x' on a GPU of this node; there are: a"),
+        (TargetRequest(workloads=("a",)), {("a", 0): 9, ("b", 0): 9}, "b is on these GPUs too"),
+        (TargetRequest(gpus=("0",)), {("a", 0): 9, ("b", 0): 9}, "several workloads are there: a, b"),
     ],
 )
 def test_what_may_still_come_is_waited_for_with_a_reason(
-    wanted: Wanted, booked: dict[tuple[str, int], float], says: str
+    wanted: TargetRequest, booked: dict[tuple[str, int], float], says: str
 ) -> None:
     told = about(wanted, booked)
     assert isinstance(told, str)
@@ -121,15 +129,15 @@ def test_what_may_still_come_is_waited_for_with_a_reason(
 @pytest.mark.parametrize(
     ("wanted", "booked", "more", "says"),
     [
-        (Wanted(gpus=("0",)), {("a", 0): 9, ("a", 1): 9}, {}, "a workload is swept whole: --gpus 0,1"),
-        (Wanted(gpus=("0", "2")), {("a", 0): 9}, {}, "swept whole: --gpus 0"),
-        (Wanted(gpus=("7",)), {}, {}, "no GPU '7' answers the agent; there are: 0, 1, 2"),
-        (Wanted(), {("a", 0): 9}, {"mig": "0"}, "GPU 0 is in MIG mode"),
-        (Wanted(), {("a", 0): 9, ("a", 1): 9}, {"limits": {1: 500}}, "of one kind with one power limit"),
+        (TargetRequest(gpus=("0",)), {("a", 0): 9, ("a", 1): 9}, {}, "a workload is swept whole: --gpus 0,1"),
+        (TargetRequest(gpus=("0", "2")), {("a", 0): 9}, {}, "swept whole: --gpus 0"),
+        (TargetRequest(gpus=("7",)), {}, {}, "no GPU '7' answers the agent; there are: 0, 1, 2"),
+        (TargetRequest(), {("a", 0): 9}, {"mig": "0"}, "GPU 0 is in MIG mode"),
+        (TargetRequest(), {("a", 0): 9, ("a", 1): 9}, {"limits": {1: 500}}, "of one kind with one power limit"),
     ],
 )
 def test_what_no_time_will_mend_is_refused(
-    wanted: Wanted, booked: dict[tuple[str, int], float], more: dict[str, object], says: str
+    wanted: TargetRequest, booked: dict[tuple[str, int], float], more: dict[str, object], says: str
 ) -> None:
     with pytest.raises(UsageError, match=says):
         about(wanted, booked, **more)  # type: ignore[arg-type]
@@ -149,16 +157,16 @@ def test_settings_are_spread_from_the_knee_and_from_the_lowest_limit() -> None:
 
 def test_the_name_of_a_workload_is_that_of_its_next_run() -> None:
     (board, *_) = boards(page({}))
-    assert named(Target((board,), ("process-python-123-4567",)), "", ()) == "process-python"
-    assert named(Target((board,), ("ns/pod",)), "", ()) == "ns/pod"
-    assert named(Target((board,), ()), "", ()) == "GPU 0"
-    assert named(Target((board,), ("x",)), "", ("python", "train.py", "a b")) == "python train.py 'a b'"
-    assert named(Target((board,), ("x",)), "mine", ("python",)) == "mine"
+    assert named(SweepTarget((board,), ("process-python-123-4567",)), "", ()) == "process-python"
+    assert named(SweepTarget((board,), ("ns/pod",)), "", ()) == "ns/pod"
+    assert named(SweepTarget((board,), ()), "", ()) == "GPU 0"
+    assert named(SweepTarget((board,), ("x",)), "", ("python", "train.py", "a b")) == "python train.py 'a b'"
+    assert named(SweepTarget((board,), ("x",)), "mine", ("python",)) == "mine"
 
 
 def test_a_profile_goes_on_only_where_everything_is_as_it_was() -> None:
     (board, *_) = boards(page({}))
-    whole = Target((board,), ("a",))
+    whole = SweepTarget((board,), ("a",))
     made = begun(whole, "a", "steps", ((1005, None),), PlanOptions(repeats=2), 7, 0.05)
     assert continued(made, whole, "a", "steps", PlanOptions(), Path("p")) == made
     more = continued(made, whole, "a", "steps", PlanOptions(repeats=9, precision_ratio=0.5), Path("p"))
@@ -167,7 +175,7 @@ def test_a_profile_goes_on_only_where_everything_is_as_it_was() -> None:
     for name, work, there, says in (
         ("b", "steps", whole, "its workload is 'a', and here it is 'b'"),
         ("a", "tokens", whole, "its work is 'steps'"),
-        ("a", "steps", Target((board, board), ("a",)), "its number of GPUs is 1, and here it is 2"),
+        ("a", "steps", SweepTarget((board, board), ("a",)), "its number of GPUs is 1, and here it is 2"),
     ):
         with pytest.raises(UsageError, match=says):
             continued(made, there, name, work, PlanOptions(), Path("p"))
@@ -264,11 +272,11 @@ class Job:
 
     what = "steps"
 
-    def sample(self, _page: Page) -> Sample:
+    def sample(self, _page: MetricsResponse) -> Sample:
         done = int(min(self.now_s, self.ends_s) / self.step_s)
         return Sample(round(done * self.step_s * 1e9), done, self.doing.get(int(self.now_s), ""))
 
-    def read(self) -> Page:
+    def read(self) -> MetricsResponse:
         at_s = int(self.now_s)
         rows = "".join(
             f'wattlens_gpu_up{{uuid="{u}"}} 1\nwattlens_gpu_energy_joules_total{{uuid="{u}"}} {300 * at_s}\n'
@@ -386,7 +394,7 @@ def test_a_slow_driver_is_asked_again_and_a_refusal_stands() -> None:
 
 
 def test_progress_is_one_line_on_a_terminal_and_a_line_a_stretch_elsewhere(capsys: pytest.CaptureFixture[str]) -> None:
-    live, plain = Progress(in_place=True), Progress(in_place=False)
+    live, plain = SweepProgress(in_place=True), SweepProgress(in_place=False)
     live.at(2, 9, (1005, None), 61)
     live.done(2, 9, (1005, None), 40, "0.5 s")
     live.say("hello")

@@ -17,7 +17,7 @@ from dvfs.sweep.profile import REFERENCE, SettingEstimate, SettingInterval, Swee
 from energy_agent.sim.gpu.plant import Plant
 from tests.dvfs.steered_node import SteeredNode
 from tests.support import eventually, free_port
-from wattlens.scrape.response import Page
+from wattlens.scrape.response import MetricsResponse
 from wattlens.sweep.hold import NAME, Hold
 from wattlens.sweep.work import StepEnds
 
@@ -153,7 +153,7 @@ def test_a_sweep_of_a_training_job_that_ctrl_c_ends_goes_on_where_it_was(rig: Ri
     assert point.temperature_c is not None
     compare(profile, point, truth, rig, within=0.02)
     monkeypatch.setenv("WATTLENS_AGENT_SOCKET", rig.environ["WATTLENS_AGENT_SOCKET"])
-    assert StepEnds(profile.workload).sample(Page(0.0)) is not None  # so that is what it went by
+    assert StepEnds(profile.workload).sample(MetricsResponse(0.0)) is not None  # so that is what it went by
     (table,) = load_tables(out)
     assert [row.setting for row in table.rows] == [1200.0, 1980.0]
     again = rig.run("--resume", "--out", out)

@@ -24,7 +24,7 @@ from tests.energy_agent.web.test_server import Still
 from tests.snapshots import Player
 from tests.support import eventually, free_port, need_program, said_here
 from wattlens.cli._options import AGENT_URL
-from wattlens.scrape.access import Access
+from wattlens.scrape.access import AgentAccess
 from wattlens.top.agent import is_answering
 
 COMMAND = [sys.executable, "-m", "wattlens", "top"]
@@ -293,7 +293,7 @@ def test_a_private_agent_shows_a_node_with_mig_ecc_training_and_a_server(node: S
 
 def test_with_no_agent_it_reads_this_machine_by_a_private_one(node: SimulatedNode) -> None:
     """In an environment whose NVML is a simulated node's it is that node."""
-    if is_answering(Access(AGENT_URL)):
+    if is_answering(AgentAccess(AGENT_URL)):
         pytest.skip(f"an agent answers at {AGENT_URL}")
     done = run("--once", "--json", **node.environ())
     assert done.returncode == 0, done.stderr

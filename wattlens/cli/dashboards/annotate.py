@@ -13,7 +13,7 @@ from wattlens.cli.dashboards import grafana as common
 from wattlens.terminal_line import count_progress
 
 if TYPE_CHECKING:
-    from wattlens.grafana.events import Event
+    from wattlens.grafana.events import PlannedAnnotation
 
 SUMMARY = "write what DVFS did and which reports there are into a Grafana as annotations"
 DESCRIPTION = (
@@ -60,7 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _events(arguments: argparse.Namespace) -> "list[Event]":
+def _events(arguments: argparse.Namespace) -> "list[PlannedAnnotation]":
     from energy_agent.ledger import export, reading
     from reports.audit.edition import read_edition
     from wattlens.grafana.events import dvfs_events, report_event

@@ -10,9 +10,9 @@ from energy_agent.core.errors import UsageError
 from wattlens.cli._options import span
 
 if TYPE_CHECKING:
-    from dashboards.push.plan import Change
-    from wattlens.grafana.access import Access
-    from wattlens.grafana.survey import Survey, Wanted
+    from dashboards.push.plan import ObjectChange
+    from wattlens.grafana.access import GrafanaAccess
+    from wattlens.grafana.survey import PushRequest, Survey
 
 _UID: Final = re.compile(r"[A-Za-z0-9_-]{1,40}")
 _TITLE_LIMIT: Final = 190
@@ -42,18 +42,18 @@ def add_objects(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--prometheus-url", metavar="URL", help="where that data source finds Prometheus; makes it if need be")
 
 
-def access(arguments: argparse.Namespace) -> "Access":
+def access(arguments: argparse.Namespace) -> "GrafanaAccess":
     """How Grafana is reached.
 
     Raises:
         UsageError: an option is wrong; the line names it.
     """
-    from wattlens.grafana.access import Access
+    from wattlens.grafana.access import GrafanaAccess
 
-    return Access(arguments.url, arguments.token_file, arguments.ca_file, arguments.insecure, arguments.timeout)
+    return GrafanaAccess(arguments.url, arguments.token_file, arguments.ca_file, arguments.insecure, arguments.timeout)
 
 
-def wanted(arguments: argparse.Namespace) -> "Wanted":
+def wanted(arguments: argparse.Namespace) -> "PushRequest":
     """What is to be in Grafana: everything that ships with this version.
 
     Raises:
@@ -62,7 +62,7 @@ def wanted(arguments: argparse.Namespace) -> "Wanted":
     from dashboards.build.shipped import boards
     from dashboards.rules.alerts import alerts
     from wattlens.grafana.access import address
-    from wattlens.grafana.survey import Wanted
+    from wattlens.grafana.survey import PushRequest
 
     folder = " ".join(arguments.folder.split())
     if not folder or len(folder) > _TITLE_LIMIT or not folder.isprintable():
@@ -75,10 +75,10 @@ def wanted(arguments: argparse.Namespace) -> "Wanted":
         address(arguments.prometheus_url, "--prometheus-url", "9090")
     rules = alerts() if arguments.alerts else None
     editable = bool(getattr(arguments, "editable_alerts", False))
-    return Wanted(folder, boards(), rules, arguments.datasource, arguments.prometheus_url, editable)
+    return PushRequest(folder, boards(), rules, arguments.datasource, arguments.prometheus_url, editable)
 
 
-def as_json(change: "Change") -> dict[str, Any]:
+def as_json(change: "ObjectChange") -> dict[str, Any]:
     """A change, for `--json`."""
     told = {name: getattr(change, name) for name in ("kind", "uid", "title", "state", "reason")}
     return told | {"details": list(change.details)}
@@ -89,7 +89,7 @@ def head_json(url: str, found: "Survey") -> dict[str, Any]:
     return {"grafana": {"url": url, "version": found.version}, "folder": {"uid": found.folder_uid, "title": found.folder_title}}
 
 
-def line(change: "Change") -> str:
+def line(change: "ObjectChange") -> str:
     """A change in one line."""
     from energy_agent.core.text import printable
 

@@ -9,7 +9,7 @@ from wattlens.cli.dashboards import grafana as common
 from wattlens.terminal_line import count_progress
 
 if TYPE_CHECKING:
-    from wattlens.grafana.push import Outcome
+    from wattlens.grafana.push import PushResult
 
 SUMMARY = "bring a Grafana to what is built: folder, dashboards, and where asked data source and alert rules"
 DESCRIPTION = (
@@ -53,7 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
     return code
 
 
-def _tell(outcome: "Outcome", url: str, arguments: argparse.Namespace) -> None:
+def _tell(outcome: "PushResult", url: str, arguments: argparse.Namespace) -> None:
     written = {*outcome.written}
     would = [each for each in outcome.changes if each.state in ("create", "update")]
     if arguments.dry_run or outcome.stopped:
@@ -77,7 +77,7 @@ def _tell(outcome: "Outcome", url: str, arguments: argparse.Namespace) -> None:
         print(f"{len(written)} changed, {same} unchanged in {where}")
 
 
-def _json(outcome: "Outcome", url: str, dry: bool) -> dict[str, object]:
+def _json(outcome: "PushResult", url: str, dry: bool) -> dict[str, object]:
     written = {*outcome.written}
     return common.head_json(url, outcome.survey) | {
         "dry_run": dry,

@@ -101,12 +101,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Sweep; 0 when the plan is done, 128 + N after signal N."""
     from wattlens.sweep.hold import EndedError
-    from wattlens.sweep.run import Sweep
-    from wattlens.sweep.shown import Progress
+    from wattlens.sweep.run import SweepRun
+    from wattlens.sweep.shown import SweepProgress
 
     options = _options(args)
-    progress = Progress(in_place=sys.stderr.isatty() and not options.command)
-    sweep = Sweep(options, progress)
+    progress = SweepProgress(in_place=sys.stderr.isatty() and not options.command)
+    sweep = SweepRun(options, progress)
     code = 0
     try:
         sweep.run()
@@ -143,9 +143,9 @@ def _print(profile: "SweepProfile", *, as_json: bool) -> None:
 def _options(args: argparse.Namespace) -> "SweepOptions":
     from dvfs.actuator.client import default_socket
     from energy_agent.runtime.clock import clock_for
-    from wattlens.scrape.access import Access
+    from wattlens.scrape.access import AgentAccess
     from wattlens.sweep.run import SweepOptions
-    from wattlens.sweep.target import Wanted
+    from wattlens.sweep.target import TargetRequest
 
     command = tuple(program(args.command))
     enter_simulated_node(args.simulate)
@@ -156,11 +156,11 @@ def _options(args: argparse.Namespace) -> "SweepOptions":
     warm_up_s = (_WARM_UP_S if command else 0.0) if args.warm_up is None else args.warm_up
     return SweepOptions(
         args.out,
-        Access(args.url, *(getattr(args, name) for name in AGENT_FILES)),
+        AgentAccess(args.url, *(getattr(args, name) for name in AGENT_FILES)),
         args.actuator or default_socket(),
         clock,
         plan,
-        Wanted(tuple(filter(None, (args.gpus or "").split(","))), tuple(args.workload)),
+        TargetRequest(tuple(filter(None, (args.gpus or "").split(","))), tuple(args.workload)),
         args.name,
         work,
         args.work if work is None else None,

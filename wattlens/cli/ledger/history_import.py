@@ -19,9 +19,9 @@ from wattlens.terminal_line import drawn_line
 
 if TYPE_CHECKING:
     from energy_agent.ledger.history_import.segments import Written
-    from wattlens.history_import.request import Request
-    from wattlens.history_import.run import Result
-    from wattlens.prometheus.history import History
+    from wattlens.history_import.request import ImportRequest
+    from wattlens.history_import.run import ImportResult
+    from wattlens.prometheus.history import PrometheusHistory
 
 SUMMARY = "make segments from the history that a Prometheus has of Wattlens or dcgm-exporter, at lower quality"
 _QUARTER_S = 900
@@ -93,11 +93,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Import, and tell what was."""
     from wattlens.history_import.run import run as do
-    from wattlens.prometheus.access import Access
-    from wattlens.prometheus.history import History
+    from wattlens.prometheus.access import PrometheusAccess
+    from wattlens.prometheus.history import PrometheusHistory
 
     signer = None if arguments.signing_key is None else open_signer("--signing-key", arguments.signing_key)
-    access = Access(
+    access = PrometheusAccess(
         arguments.prometheus,
         arguments.timeout,
         arguments.ca_file,
@@ -106,7 +106,7 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.password_file,
         arguments.insecure,
     )
-    history = History(access)
+    history = PrometheusHistory(access)
     request = _request(arguments, history)
     with drawn_line(every_s=0.2) as draw:
         result = do(
@@ -131,8 +131,8 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _request(arguments: argparse.Namespace, history: "History") -> "Request":
-    from wattlens.history_import.request import Request
+def _request(arguments: argparse.Namespace, history: "PrometheusHistory") -> "ImportRequest":
+    from wattlens.history_import.request import ImportRequest
     from wattlens.history_import.run import first_day_ns
 
     now_s = int(time.time())
@@ -146,7 +146,7 @@ def _request(arguments: argparse.Namespace, history: "History") -> "Request":
         raise UsageError(f"--cluster {arguments.cluster!r}: is no name of letters, digits, '.', '_' and '-'")
     power_mw = None if arguments.max_power_w is None else int(arguments.max_power_w * 1_000)
     start_ns = first_day_ns(arguments.origin, history, match, end_s * NS_PER_S) if start_s is None else start_s * NS_PER_S
-    return Request(
+    return ImportRequest(
         arguments.origin,
         start_ns,
         end_s * NS_PER_S,
@@ -176,7 +176,7 @@ def _percent(part_uj: int, whole_uj: int) -> str:
     return decimal(1_000 * part_uj // whole_uj, 10) if whole_uj else "0"
 
 
-def _json(request: "Request", result: "Result", arguments: argparse.Namespace) -> dict[str, Any]:
+def _json(request: "ImportRequest", result: "ImportResult", arguments: argparse.Namespace) -> dict[str, Any]:
     nodes = [
         asdict(node)
         | {

@@ -16,7 +16,7 @@ from wattlens.terminal_line import count_progress
 
 if TYPE_CHECKING:
     from reports.figures.facts import Facts
-    from reports.period import Asked
+    from reports.period import PeriodRequest
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -174,12 +174,12 @@ def _options(parsed: argparse.Namespace) -> Any:
     from energy_agent.core.errors import UsageError
     from energy_agent.runtime.clock import RealClock
     from reports.audit.edition import edition_of
-    from reports.period import Asked
+    from reports.period import PeriodRequest
     from wattlens.report.build import Options, as_of
 
     if parsed.quarter and (parsed.start or parsed.end):
         raise UsageError("--quarter and --from/--to exclude each other; give one of them")
-    asked = Asked(parsed.quarter, parsed.start, parsed.end).resolved(RealClock().utc_ns())
+    asked = PeriodRequest(parsed.quarter, parsed.start, parsed.end).resolved(RealClock().utc_ns())
     edition: tuple[int, str | None] = (0, None)
     if parsed.restates is not None:
         number, digest = edition_of(parsed.restates, label=asked.label or None)
@@ -195,7 +195,7 @@ def _options(parsed: argparse.Namespace) -> Any:
     )
 
 
-def _folder(out: Path, asked: "Asked") -> Path:
+def _folder(out: Path, asked: "PeriodRequest") -> Path:
     from energy_agent.core.errors import UsageError
 
     if "{quarter}" not in str(out):
@@ -211,11 +211,11 @@ def _prometheus(parsed: argparse.Namespace) -> Any:
         return None
     from functools import partial
 
-    from wattlens.prometheus.access import Access
+    from wattlens.prometheus.access import PrometheusAccess
     from wattlens.report.prometheus_check import check
 
     files = (parsed.prometheus_ca_file, parsed.prometheus_token_file)
-    access = Access(parsed.prometheus, ca_file=files[0], bearer_token_file=files[1])
+    access = PrometheusAccess(parsed.prometheus, ca_file=files[0], bearer_token_file=files[1])
     return partial(check, access, tell=lambda line: print(f"--prometheus: {line}", file=sys.stderr))
 
 

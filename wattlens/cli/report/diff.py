@@ -9,7 +9,7 @@ from energy_agent.core.errors import UsageError
 from wattlens.cli._options import share
 
 if TYPE_CHECKING:
-    from reports.audit.difference import Change
+    from reports.audit.difference import FigureChange
     from reports.audit.edition import Edition
 
 _MOST = 50
@@ -95,7 +95,7 @@ def _period(edition: "Edition") -> str:
     return f"{utc_text(min(a for a, _ in ends))} to {utc_text(max(b for _, b in ends))}"
 
 
-def _first(changes: "list[Change]", unexplained: "list[Change]") -> "list[Change]":
+def _first(changes: "list[FigureChange]", unexplained: "list[FigureChange]") -> "list[FigureChange]":
     """What is shown without --all: what moved most, and whatever nobody can explain."""
     shown = {each.id for each in [*unexplained[:_MOST], *changes[:_MOST]]}
     return [each for each in changes if each.id in shown]
@@ -105,7 +105,7 @@ def _told(changed: int, all_figures: int) -> str:
     return f"{changed} of {all_figures} figures differ." if changed else f"All {all_figures} figures are the same."
 
 
-def _due(due: "list[Change]", threshold: str) -> str:
+def _due(due: "list[FigureChange]", threshold: str) -> str:
     from reports.audit.shown import moved
 
     if not due:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from reports.audit.verification import Changed, Check, Draw, Rebuild, Verification
+    from reports.audit.verification import Changed, Draw, Rebuild, Verification, VerificationStep
 
 _MARK = {True: "ok", False: "FAILED", None: "-"}
 _MOST = 40
@@ -88,7 +88,7 @@ def _lines(found: "Verification") -> list[str]:
     return [*lines, "", "Everything that was checked holds." if found.ok else f"{bad} of {len(found.checks)} checks FAILED."]
 
 
-def _line(check: "Check", width: int) -> str:
+def _line(check: "VerificationStep", width: int) -> str:
     return f"{_MARK[check.ok]:<7} {check.name:<{width}}  {check.detail}".rstrip()
 
 

@@ -5,29 +5,29 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from energy_agent.owners.process_status import status_field
-from wattlens.doctor.facts import Facts
-from wattlens.doctor.finding import Check, Finding, Status
+from wattlens.doctor.facts import CheckContext
+from wattlens.doctor.finding import DoctorCheck, DoctorFinding, FindingLevel
 
 _SYS_ADMIN = 1 << 21
 
 
-def _look(facts: Facts) -> Iterator[Finding]:
+def _look(facts: CheckContext) -> Iterator[DoctorFinding]:
     wanted = facts.config.dvfs.mode == "enforce"
     capabilities = "".join(status_field(_status(), "CapEff")) or "0"
     able = bool(int(capabilities, 16) & _SYS_ADMIN) and os.geteuid() == 0
     if able:
-        yield Finding(
-            Status.OK, "to steer", "uid 0 with CAP_SYS_ADMIN, which an actuator needs; the agent itself needs neither"
+        yield DoctorFinding(
+            FindingLevel.OK, "to steer", "uid 0 with CAP_SYS_ADMIN, which an actuator needs; the agent itself needs neither"
         )
     else:
         means = "an actuator needs uid 0 with CAP_SYS_ADMIN, which this process lacks; the agent runs without"
         fix = "run wattlens actuator as a service of its own (docs/dvfs.md)" if wanted else ""
-        yield Finding(Status.WARN if wanted else Status.ABSENT, "to steer", means, fix)
+        yield DoctorFinding(FindingLevel.WARN if wanted else FindingLevel.ABSENT, "to steer", means, fix)
     devices = sorted(facts.probe.devices.items())
     blocked = tuple(i for i, a in devices if "sm_clock_mhz" in a.sample.absent or a.info.sm_clock_max_mhz is None)
     if blocked:
         means = "the SM clock is not told, so that no lock of it could be read back"
-        yield Finding(Status.ABSENT, "to steer", means, devices=blocked)
+        yield DoctorFinding(FindingLevel.ABSENT, "to steer", means, devices=blocked)
 
 
 def _status() -> str:
@@ -37,4 +37,4 @@ def _status() -> str:
         return ""
 
 
-SPEC = Check("what steering would need; never tried", "actuator", _look)
+SPEC = DoctorCheck("what steering would need; never tried", "actuator", _look)

@@ -4,8 +4,8 @@ import ctypes
 import struct
 from collections.abc import Iterator
 
-from wattlens.doctor.facts import Facts
-from wattlens.doctor.finding import Check, Finding, Status
+from wattlens.doctor.facts import CheckContext
+from wattlens.doctor.finding import DoctorCheck, DoctorFinding, FindingLevel
 
 _TIMEX_B = 208  # struct timex of linux/timex.h on 64-bit machines
 _HEAD = struct.Struct("=I4xqqqqi4x")  # modes, offset, freq, maxerror (us), esterror (us), status
@@ -15,10 +15,10 @@ _STEP_NS = 50_000_000
 _FIX = "run chrony, systemd-timesyncd or ptp4l on the host"
 
 
-def _look(facts: Facts) -> Iterator[Finding]:
+def _look(facts: CheckContext) -> Iterator[DoctorFinding]:
     yield _synchronised()
     if facts.simulate is not None:
-        yield Finding(Status.OK, "time", "UTC and boot clock are the simulated node's, the same for every process")
+        yield DoctorFinding(FindingLevel.OK, "time", "UTC and boot clock are the simulated node's, the same for every process")
         return
     utc_ns = facts.clock.utc_ns() - facts.began_utc_ns
     boot_ns = facts.clock.boot_ns() - facts.began_boot_ns
@@ -26,24 +26,28 @@ def _look(facts: Facts) -> Iterator[Finding]:
     means = f"UTC against the boot clock moved by {moved_ns / 1e6:+.3f} ms in {boot_ns / 1e9:.1f} s"
     if abs(moved_ns) > _STEP_NS:
         fix = "let the time service slew instead of step"
-        yield Finding(Status.WARN, "time", f"{means}: it was stepped; a step is booked by the boot clock's length", fix)
+        yield DoctorFinding(
+            FindingLevel.WARN, "time", f"{means}: it was stepped; a step is booked by the boot clock's length", fix
+        )
     else:
-        yield Finding(Status.OK, "time", means)
+        yield DoctorFinding(FindingLevel.OK, "time", means)
 
 
-def _synchronised() -> Finding:
+def _synchronised() -> DoctorFinding:
     """By adjtimex with nothing to adjust, which needs no privilege (some containers forbid it all the same)."""
     buffer = ctypes.create_string_buffer(_TIMEX_B)
     libc = ctypes.CDLL(None, use_errno=True)
     if not hasattr(libc, "adjtimex") or (state := libc.adjtimex(buffer)) < 0:
-        return Finding(Status.ABSENT, "synchronised", "the kernel does not tell it here; look on the host (timedatectl)")
+        return DoctorFinding(
+            FindingLevel.ABSENT, "synchronised", "the kernel does not tell it here; look on the host (timedatectl)"
+        )
     _, _, _, most_us, _, status = _HEAD.unpack_from(buffer.raw)
     if state == _TIME_ERROR or status & _UNSYNC:
         means = "UTC is not kept by a time service: cells and segments of nodes will not fit together"
-        return Finding(Status.WARN, "synchronised", means, _FIX)
+        return DoctorFinding(FindingLevel.WARN, "synchronised", means, _FIX)
     if most_us > 1_000_000:
-        return Finding(Status.WARN, "synchronised", f"UTC may be wrong by {most_us / 1e6:.1f} s", _FIX)
-    return Finding(Status.OK, "synchronised", f"UTC is kept, within {most_us / 1e3:.1f} ms")
+        return DoctorFinding(FindingLevel.WARN, "synchronised", f"UTC may be wrong by {most_us / 1e6:.1f} s", _FIX)
+    return DoctorFinding(FindingLevel.OK, "synchronised", f"UTC is kept, within {most_us / 1e3:.1f} ms")
 
 
-SPEC = Check("synchronised time", "node", _look)
+SPEC = DoctorCheck("synchronised time", "node", _look)

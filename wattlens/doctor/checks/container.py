@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 
-from wattlens.doctor.facts import Facts
-from wattlens.doctor.finding import Check, Finding, Status
+from wattlens.doctor.facts import CheckContext
+from wattlens.doctor.finding import DoctorCheck, DoctorFinding, FindingLevel
 
 
-def _look(facts: Facts) -> Iterator[Finding]:
+def _look(facts: CheckContext) -> Iterator[DoctorFinding]:
     kind = "on the machine itself"
     if facts.environ.get("KUBERNETES_SERVICE_HOST"):
         kind = "in a Kubernetes pod"
@@ -17,9 +17,9 @@ def _look(facts: Facts) -> Iterator[Finding]:
     elif "container" in facts.environ:
         kind = f"in a container ({facts.environ['container']})"
     if kind.startswith("on"):
-        yield Finding(Status.OK, "runs", kind)
+        yield DoctorFinding(FindingLevel.OK, "runs", kind)
         return
-    yield Finding(Status.OK, "runs", f"{kind}; what it must be given is listed in docs/security.md")
+    yield DoctorFinding(FindingLevel.OK, "runs", f"{kind}; what it must be given is listed in docs/security.md")
 
 
-SPEC = Check("container or bare machine", "node", _look)
+SPEC = DoctorCheck("container or bare machine", "node", _look)

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from wattlens.doctor.facts import Facts
-from wattlens.doctor.finding import Check, Finding, Status
+from wattlens.doctor.facts import CheckContext
+from wattlens.doctor.finding import DoctorCheck, DoctorFinding, FindingLevel
 
 MANAGEMENT = "management.nvidia.com/gpu=all"
 _WAYS = ("runtimeClass", "cdi", "nri")
@@ -28,22 +28,24 @@ _WHY = {
 }
 
 
-def _look(facts: Facts) -> Iterator[Finding]:
+def _look(facts: CheckContext) -> Iterator[DoctorFinding]:
     way = facts.environ.get("WATTLENS_DEVICE_ACCESS", "")
     visible = facts.environ.get("NVIDIA_VISIBLE_DEVICES", "")
     if facts.simulate is not None or not (way or facts.environ.get("KUBERNETES_SERVICE_HOST")):
-        yield Finding(Status.ABSENT, "device access", "not a pod on a GPU node: nothing has to give it the GPUs")
+        yield DoctorFinding(FindingLevel.ABSENT, "device access", "not a pod on a GPU node: nothing has to give it the GPUs")
         return
     if way not in _WAYS:
         way = "cdi" if visible in (MANAGEMENT, "void") else "runtimeClass" if visible else "nri"
     answers = facts.probe.fatal is None and facts.probe.count > 0
     if answers:
-        yield Finding(Status.OK, "device access", f"{way}: the pod sees {facts.probe.count} GPUs and took none from users")
+        yield DoctorFinding(
+            FindingLevel.OK, "device access", f"{way}: the pod sees {facts.probe.count} GPUs and took none from users"
+        )
         return
     yield _reason(facts, way, visible)
 
 
-def _reason(facts: Facts, way: str, visible: str) -> Finding:
+def _reason(facts: CheckContext, way: str, visible: str) -> DoctorFinding:
     reason = "" if facts.probe.fatal is None else facts.probe.fatal.reason
     library = reason != "LIBRARY_NOT_FOUND"
     devices = (facts.root / "dev/nvidiactl").exists()
@@ -52,18 +54,20 @@ def _reason(facts: Facts, way: str, visible: str) -> Finding:
         means = (
             f"{way}: a CDI specification was applied and brought no driver that works: it is of another driver, or of its place"
         )
-        return Finding(Status.FAIL, "device access", means, _ANEW)
+        return DoctorFinding(FindingLevel.FAIL, "device access", means, _ANEW)
     if way != "nri" and visible in ("none", ""):
         means = f"{way}: NVIDIA_VISIBLE_DEVICES is {visible or 'not set'}, so the runtime gives nothing"
-        return Finding(Status.FAIL, "device access", means, "set it as deploy/kubernetes/base does")
+        return DoctorFinding(FindingLevel.FAIL, "device access", means, "set it as deploy/kubernetes/base does")
     if devices and not library and way != "nri" and not {"utility", "all"} & set(driver.split(",")):
         means = (
             f"{way}: the devices are there and libnvidia-ml.so.1 is not: NVIDIA_DRIVER_CAPABILITIES is {driver or 'not set'}"
         )
-        return Finding(Status.FAIL, "device access", means, "it has to hold utility")
+        return DoctorFinding(FindingLevel.FAIL, "device access", means, "it has to hold utility")
     if devices or library:  # it was let in: what is wrong is the driver's, and told there
-        return Finding(Status.OK, "device access", f"{way}: the pod was given the driver, which has its own trouble")
-    return Finding(Status.FAIL, "device access", f"{way}: {_WHY[way]}", _OTHER[way])
+        return DoctorFinding(
+            FindingLevel.OK, "device access", f"{way}: the pod was given the driver, which has its own trouble"
+        )
+    return DoctorFinding(FindingLevel.FAIL, "device access", f"{way}: {_WHY[way]}", _OTHER[way])
 
 
-SPEC = Check("in a pod: which way to the GPUs, and why it gave nothing", "driver", _look)
+SPEC = DoctorCheck("in a pod: which way to the GPUs, and why it gave nothing", "driver", _look)

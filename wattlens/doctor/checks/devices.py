@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from wattlens.doctor.facts import Facts
-from wattlens.doctor.finding import Check, Finding, Status
+from wattlens.doctor.facts import CheckContext
+from wattlens.doctor.finding import DoctorCheck, DoctorFinding, FindingLevel
 
 _FIX = {
     "GPU_IS_LOST": "see dmesg for Xid 79; reset the GPU with its users stopped, or reboot; check its seat and power",
@@ -13,7 +13,7 @@ _FIX = {
 }
 
 
-def _look(facts: Facts) -> Iterator[Finding]:
+def _look(facts: CheckContext) -> Iterator[DoctorFinding]:
     names: dict[str, list[int]] = {}
     for index, answers in sorted(facts.probe.devices.items()):
         names.setdefault(answers.info.name, []).append(index)
@@ -22,9 +22,11 @@ def _look(facts: Facts) -> Iterator[Finding]:
         means = f"{len(indices)} x {name}; a full reading takes {slowest * 1e3:.1f} ms"
         if slowest > 0.25:
             fix = "turn persistence mode on if it is off; else look for another client that keeps the driver busy"
-            yield Finding(Status.WARN, "answer", f"{means}, so that readings each second come late", fix, tuple(indices))
+            yield DoctorFinding(
+                FindingLevel.WARN, "answer", f"{means}, so that readings each second come late", fix, tuple(indices)
+            )
         else:
-            yield Finding(Status.OK, "answer", means, devices=tuple(indices))
+            yield DoctorFinding(FindingLevel.OK, "answer", means, devices=tuple(indices))
     none_left = not facts.probe.devices
     troubles: dict[tuple[str, str], list[int]] = {}
     for index, trouble in sorted(facts.probe.troubles.items()):
@@ -35,7 +37,7 @@ def _look(facts: Facts) -> Iterator[Finding]:
         if none_left:
             means = f"{what}; no GPU is left to read"
         fix = _FIX.get(reason, "see dmesg and nvidia-smi")
-        yield Finding(Status.FAIL, "no answer", means, fix, tuple(indices), stops=none_left)
+        yield DoctorFinding(FindingLevel.FAIL, "no answer", means, fix, tuple(indices), stops=none_left)
 
 
-SPEC = Check("each GPU answers", "gpus", _look)
+SPEC = DoctorCheck("each GPU answers", "gpus", _look)

@@ -3,8 +3,8 @@
 import re
 from collections.abc import Iterator
 
-from wattlens.doctor.facts import Facts, Probe
-from wattlens.doctor.finding import Check, Finding, Status
+from wattlens.doctor.facts import CheckContext, NvmlAnswers
+from wattlens.doctor.finding import DoctorCheck, DoctorFinding, FindingLevel
 
 _FATAL = {
     "LIBRARY_NOT_FOUND": (
@@ -29,24 +29,26 @@ _FATAL = {
 }
 
 
-def _look(facts: Facts) -> Iterator[Finding]:
+def _look(facts: CheckContext) -> Iterator[DoctorFinding]:
     probe = facts.probe
     if probe.fatal is not None:
         means, fix = _FATAL.get(probe.fatal.reason, ("NVML does not answer as a whole", "see dmesg and nvidia-smi"))
         means = f"{means} ({probe.fatal.call}: {probe.fatal.reason})"
-        yield Finding(Status.FAIL, "NVML", means, fix, stops=True)
+        yield DoctorFinding(FindingLevel.FAIL, "NVML", means, fix, stops=True)
     else:
-        yield Finding(Status.OK, "NVML", f"{probe.nvml or 'version not told'}, {probe.library or 'library path not known'}")
+        yield DoctorFinding(
+            FindingLevel.OK, "NVML", f"{probe.nvml or 'version not told'}, {probe.library or 'library path not known'}"
+        )
     if probe.driver:
         yield _version(facts, probe)
     if not probe.count and probe.fatal is None:
         fix = "lspci -d 10de: shows whether the boards are there; in a container set NVIDIA_VISIBLE_DEVICES=all"
-        yield Finding(Status.FAIL, "GPUs", "the driver answers and knows no GPU", fix, stops=True)
+        yield DoctorFinding(FindingLevel.FAIL, "GPUs", "the driver answers and knows no GPU", fix, stops=True)
 
 
-def _version(facts: Facts, probe: Probe) -> Finding:
+def _version(facts: CheckContext, probe: NvmlAnswers) -> DoctorFinding:
     if facts.simulate is not None:
-        return Finding(Status.OK, "driver", f"{probe.driver}, simulated in {facts.simulate}")
+        return DoctorFinding(FindingLevel.OK, "driver", f"{probe.driver}, simulated in {facts.simulate}")
     module = ""
     for path in (facts.root / "sys/module/nvidia/version", facts.root / "proc/driver/nvidia/version"):
         try:
@@ -57,11 +59,15 @@ def _version(facts: Facts, probe: Probe) -> Finding:
             module = match[0]
             break
     if not module:
-        return Finding(Status.OK, "driver", f"{probe.driver} by NVML; the kernel module's version is not visible from here")
+        return DoctorFinding(
+            FindingLevel.OK, "driver", f"{probe.driver} by NVML; the kernel module's version is not visible from here"
+        )
     if module != probe.driver:
         means, fix = _FATAL["LIB_RM_VERSION_MISMATCH"]
-        return Finding(Status.WARN, "driver", f"NVML says {probe.driver}, the kernel module is {module}: {means}", fix)
-    return Finding(Status.OK, "driver", f"{probe.driver}, library and kernel module agree")
+        return DoctorFinding(
+            FindingLevel.WARN, "driver", f"NVML says {probe.driver}, the kernel module is {module}: {means}", fix
+        )
+    return DoctorFinding(FindingLevel.OK, "driver", f"{probe.driver}, library and kernel module agree")
 
 
-SPEC = Check("NVML's library, the driver and their versions", "driver", _look)
+SPEC = DoctorCheck("NVML's library, the driver and their versions", "driver", _look)

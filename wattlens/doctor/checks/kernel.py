@@ -5,8 +5,8 @@ import platform
 import time
 from collections.abc import Callable, Iterator
 
-from wattlens.doctor.facts import Facts
-from wattlens.doctor.finding import Check, Finding, Status
+from wattlens.doctor.facts import CheckContext
+from wattlens.doctor.finding import DoctorCheck, DoctorFinding, FindingLevel
 
 
 def _works(make: Callable[[], int]) -> str:
@@ -17,7 +17,7 @@ def _works(make: Callable[[], int]) -> str:
     return ""
 
 
-def _look(facts: Facts) -> Iterator[Finding]:
+def _look(facts: CheckContext) -> Iterator[DoctorFinding]:
     del facts
     tried = {
         "memfd": _works(lambda: os.memfd_create("wattlens-doctor")),
@@ -28,15 +28,15 @@ def _look(facts: Facts) -> Iterator[Finding]:
     text = f"Linux {platform.release()}"
     if tried["memfd"] or not hasattr(time, "CLOCK_BOOTTIME"):
         means = f"{text}: no memfd ({tried['memfd']}), by which a hanging driver is noticed"
-        yield Finding(
-            Status.FAIL, "kernel", means, "Linux 3.17 or newer; allow memfd_create in the seccomp profile", stops=True
+        yield DoctorFinding(
+            FindingLevel.FAIL, "kernel", means, "Linux 3.17 or newer; allow memfd_create in the seccomp profile", stops=True
         )
     elif len(good) < len(tried):
         lacking = ", ".join(sorted(tried.keys() - set(good)))
         means = f"{text}: {lacking} not usable; ends of processes are found out by polling"
-        yield Finding(Status.WARN, "kernel", means, "Linux 5.3 or newer; allow them in the seccomp profile")
+        yield DoctorFinding(FindingLevel.WARN, "kernel", means, "Linux 5.3 or newer; allow them in the seccomp profile")
     else:
-        yield Finding(Status.OK, "kernel", f"{text}: {', '.join(good)}")
+        yield DoctorFinding(FindingLevel.OK, "kernel", f"{text}: {', '.join(good)}")
 
 
-SPEC = Check("kernel features", "node", _look)
+SPEC = DoctorCheck("kernel features", "node", _look)

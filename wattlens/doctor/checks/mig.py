@@ -2,19 +2,19 @@
 
 from collections.abc import Iterator
 
-from wattlens.doctor.facts import Facts
-from wattlens.doctor.finding import Check, Finding, Status
+from wattlens.doctor.facts import CheckContext
+from wattlens.doctor.finding import DoctorCheck, DoctorFinding, FindingLevel
 
 
-def _look(facts: Facts) -> Iterator[Finding]:
+def _look(facts: CheckContext) -> Iterator[DoctorFinding]:
     on = tuple(i for i, a in sorted(facts.probe.devices.items()) if a.info.mig_enabled)
     off = tuple(i for i, a in sorted(facts.probe.devices.items()) if not a.info.mig_enabled)
     if off:
-        yield Finding(Status.OK, "MIG", "off", devices=off)
+        yield DoctorFinding(FindingLevel.OK, "MIG", "off", devices=off)
     if on:
         means = "on: energy is measured for the whole GPU; utilisation is not told, so that its instances share by time held"
         fix = "before a change of instances: wattlens agent release --for 2m"
-        yield Finding(Status.WARN, "MIG", means, fix, on)
+        yield DoctorFinding(FindingLevel.WARN, "MIG", means, fix, on)
 
 
-SPEC = Check("MIG mode of each GPU", "gpus", _look)
+SPEC = DoctorCheck("MIG mode of each GPU", "gpus", _look)

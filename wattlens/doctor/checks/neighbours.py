@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from energy_agent.core.text import printable
-from wattlens.doctor.facts import Facts
-from wattlens.doctor.finding import Check, Finding, Status
+from wattlens.doctor.facts import CheckContext
+from wattlens.doctor.finding import DoctorCheck, DoctorFinding, FindingLevel
 
 _KNOWN = {
     "nv-hostengine": "DCGM",
@@ -24,7 +24,7 @@ _SERVICES = {"nvidia-persistenced", "fabric manager"}
 _MAX, _SHOWN = 20_000, 5
 
 
-def _look(facts: Facts) -> Iterator[Finding]:
+def _look(facts: CheckContext) -> Iterator[DoctorFinding]:
     found: dict[str, int] = {}
     other: list[str] = []
     holders = {str(p.pid) for a in facts.probe.devices.values() for p in a.sample.processes or ()}
@@ -40,13 +40,13 @@ def _look(facts: Facts) -> Iterator[Finding]:
     more = [f"and {len(other) - _SHOWN} more"] if len(other) > _SHOWN else []
     readers = sorted(found.keys() - _SERVICES) + sorted(other)[:_SHOWN] + more
     if found.keys() & _SERVICES:
-        yield Finding(Status.OK, "services", ", ".join(sorted(found.keys() & _SERVICES)))
+        yield DoctorFinding(FindingLevel.OK, "services", ", ".join(sorted(found.keys() & _SERVICES)))
     if readers:
         means = f"also read NVML: {', '.join(readers)}; calls wait for each other in the driver, and each reader costs its own"
         fix = "leave one of them, or lengthen its period; DCGM's profiling metrics and MIG changes need agreement between them"
-        yield Finding(Status.WARN, "other readers", means, fix)
+        yield DoctorFinding(FindingLevel.WARN, "other readers", means, fix)
     else:
-        yield Finding(Status.OK, "other readers", "none is seen")
+        yield DoctorFinding(FindingLevel.OK, "other readers", "none is seen")
 
 
 def _ours(command_line: str) -> bool:
@@ -60,4 +60,4 @@ def _read(path: Path) -> str:
         return ""
 
 
-SPEC = Check("other programs that read NVML", "node", _look)
+SPEC = DoctorCheck("other programs that read NVML", "node", _look)

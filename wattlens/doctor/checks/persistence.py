@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 
-from wattlens.doctor.facts import Facts
-from wattlens.doctor.finding import Check, Finding, Status
+from wattlens.doctor.facts import CheckContext
+from wattlens.doctor.finding import DoctorCheck, DoctorFinding, FindingLevel
 
 
-def _look(facts: Facts) -> Iterator[Finding]:
+def _look(facts: CheckContext) -> Iterator[DoctorFinding]:
     modes: dict[bool | None, list[int]] = {}
     for index, answers in sorted(facts.probe.devices.items()):
         modes.setdefault(answers.persistence, []).append(index)
@@ -14,16 +14,16 @@ def _look(facts: Facts) -> Iterator[Finding]:
         devices = tuple(indices)
         if mode is None:
             reason = facts.probe.devices[indices[0]].persistence_absent
-            yield Finding(Status.ABSENT, "persistence", f"not told: {reason}", devices=devices)
+            yield DoctorFinding(FindingLevel.ABSENT, "persistence", f"not told: {reason}", devices=devices)
         elif mode:
-            yield Finding(Status.OK, "persistence", "on", devices=devices)
+            yield DoctorFinding(FindingLevel.OK, "persistence", "on", devices=devices)
         else:
             means = (
                 "off: whenever no client is open the driver is torn down; the next one waits seconds for it, and counters and "
                 "limits start anew. The agent holds it open while it runs, which keeps idle GPUs some watts higher"
             )
             fix = "enable the nvidia-persistenced service, or nvidia-smi -pm 1"
-            yield Finding(Status.WARN, "persistence", means, fix, devices)
+            yield DoctorFinding(FindingLevel.WARN, "persistence", means, fix, devices)
 
 
-SPEC = Check("persistence mode of each GPU", "gpus", _look)
+SPEC = DoctorCheck("persistence mode of each GPU", "gpus", _look)

@@ -10,15 +10,15 @@ from pathlib import Path
 from energy_agent.owners.kubernetes.grants import AnswerError, Naming, grants
 from energy_agent.owners.kubernetes.pod_logs import DEFAULT_FOLDER, PodLogs
 from energy_agent.owners.kubernetes.pod_resources import SocketLister
-from wattlens.doctor.facts import Facts
-from wattlens.doctor.finding import Check, Finding, Status
+from wattlens.doctor.facts import CheckContext
+from wattlens.doctor.finding import DoctorCheck, DoctorFinding, FindingLevel
 
 _SOCKET = "var/lib/kubelet/pod-resources/kubelet.sock"
 
 
-def _look(facts: Facts) -> Iterator[Finding]:
+def _look(facts: CheckContext) -> Iterator[DoctorFinding]:
     if facts.simulate is not None:
-        yield Finding(Status.ABSENT, "kubelet", "not looked at: this machine's is not the simulated node's")
+        yield DoctorFinding(FindingLevel.ABSENT, "kubelet", "not looked at: this machine's is not the simulated node's")
         return
     path = facts.root / _SOCKET
     in_pod = bool(facts.environ.get("KUBERNETES_SERVICE_HOST"))
@@ -28,15 +28,15 @@ def _look(facts: Facts) -> Iterator[Finding]:
     except OSError as error:
         if error.errno in (errno.EACCES, errno.EPERM):
             fix = "run the agent as uid 0 (it needs no capability)"
-            yield Finding(Status.WARN, "kubelet", f"{path} is not open to uid {os.geteuid()}: {without}", fix)
+            yield DoctorFinding(FindingLevel.WARN, "kubelet", f"{path} is not open to uid {os.geteuid()}: {without}", fix)
         elif in_pod:
             fix = "mount /var/lib/kubelet/pod-resources read-only, as deploy/kubernetes/base does"
-            yield Finding(Status.WARN, "kubelet", f"this is a pod and {path} is not mounted: {without}", fix)
+            yield DoctorFinding(FindingLevel.WARN, "kubelet", f"this is a pod and {path} is not mounted: {without}", fix)
         else:
-            yield Finding(Status.ABSENT, "kubelet", "no PodResources socket: this is no Kubernetes node")
+            yield DoctorFinding(FindingLevel.ABSENT, "kubelet", "no PodResources socket: this is no Kubernetes node")
         return
     if not there:
-        yield Finding(Status.WARN, "kubelet", f"{path} is no socket: {without}", "mount its folder, not the file")
+        yield DoctorFinding(FindingLevel.WARN, "kubelet", f"{path} is no socket: {without}", "mount its folder, not the file")
         return
     with socket.socket(socket.AF_UNIX) as client:
         client.settimeout(1.0)
@@ -44,23 +44,25 @@ def _look(facts: Facts) -> Iterator[Finding]:
             client.connect(str(path))
         except OSError as error:
             fix = "run the agent as uid 0" if isinstance(error, PermissionError) else "is the kubelet running?"
-            yield Finding(Status.WARN, "kubelet", f"{path}: {error.strerror or error}: {without}", fix)
+            yield DoctorFinding(FindingLevel.WARN, "kubelet", f"{path}: {error.strerror or error}: {without}", fix)
             return
     yield _asked(path, without)
     logs = facts.root / DEFAULT_FOLDER.relative_to("/")
     if facts.config.holders.kubernetes.informer == "off" and (reason := PodLogs(logs).read()):
         fix = f"mount {DEFAULT_FOLDER} read-only, as deploy/kubernetes/base does, or enable the informer"
-        yield Finding(Status.WARN, "uids of pods", f"{logs}: {reason}: processes of pods are pod-UID beside their claims", fix)
+        yield DoctorFinding(
+            FindingLevel.WARN, "uids of pods", f"{logs}: {reason}: processes of pods are pod-UID beside their claims", fix
+        )
 
 
-def _asked(path: Path, without: str) -> Finding:
+def _asked(path: Path, without: str) -> DoctorFinding:
     """What the kubelet answers, as the agent will ask it."""
     lister = SocketLister(path, deadline_s=3.0)
     try:
         found = list(grants(lister(), Naming()))
     except (OSError, AnswerError) as error:
         fix = "pip install 'wattlens[kubernetes]'" if "grpcio" in str(error) else "is it the kubelet that listens there?"
-        return Finding(Status.WARN, "kubelet", f"{path}: {error}: {without}", fix)
+        return DoctorFinding(FindingLevel.WARN, "kubelet", f"{path}: {error}: {without}", fix)
     finally:
         lister.close()
     devices = sum(len(grant.devices) + len(grant.unknown) for grant in found)
@@ -68,8 +70,10 @@ def _asked(path: Path, without: str) -> Finding:
     text = f"{path} answers: {len(found)} pods hold {devices} devices"
     if unknown:
         fix = "DRA: let the agent read ResourceSlices (overlay informer)"
-        return Finding(Status.WARN, "kubelet", f"{text}, {len(unknown)} of them not known here: {unknown[0][:80]!r}", fix)
-    return Finding(Status.OK, "kubelet", text)
+        return DoctorFinding(
+            FindingLevel.WARN, "kubelet", f"{text}, {len(unknown)} of them not known here: {unknown[0][:80]!r}", fix
+        )
+    return DoctorFinding(FindingLevel.OK, "kubelet", text)
 
 
-SPEC = Check("the kubelet's PodResources socket", "holders", _look)
+SPEC = DoctorCheck("the kubelet's PodResources socket", "holders", _look)

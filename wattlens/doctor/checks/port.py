@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 from energy_agent.runtime.http import HttpClient, HttpError
 from energy_agent.web.listening import holder
-from wattlens.doctor.facts import Facts
-from wattlens.doctor.finding import Check, Finding, Status
+from wattlens.doctor.facts import CheckContext
+from wattlens.doctor.finding import DoctorCheck, DoctorFinding, FindingLevel
 
 
-def _look(facts: Facts) -> Iterator[Finding]:
+def _look(facts: CheckContext) -> Iterator[DoctorFinding]:
     from wattlens.agent.run import split_listen
 
     address, port = split_listen(facts.listen)
@@ -24,13 +24,13 @@ def _look(facts: Facts) -> Iterator[Finding]:
             yield _taken(facts.listen, address, port, str(where[0]))
             return
         means, fix = f"{facts.listen}: {error.strerror or error}", "set web.listen to an address of this node and a free port"
-        yield Finding(Status.FAIL, "port", means, fix, stops=True)
+        yield DoctorFinding(FindingLevel.FAIL, "port", means, fix, stops=True)
         return
     open_to = "every network of this node" if address in ("0.0.0.0", "::") else address  # noqa: S104 - compared, not bound
-    yield Finding(Status.OK, "port", f"{port} is free; /metrics will be open to {open_to}")
+    yield DoctorFinding(FindingLevel.OK, "port", f"{port} is free; /metrics will be open to {open_to}")
 
 
-def _taken(listen: str, address: str, port: int, bound: str) -> Finding:
+def _taken(listen: str, address: str, port: int, bound: str) -> DoctorFinding:
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address, address)  # noqa: S104 - compared, not bound
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     try:
@@ -38,10 +38,12 @@ def _taken(listen: str, address: str, port: int, bound: str) -> Finding:
     except HttpError:
         page = b""
     if b"attlens" in page:
-        return Finding(Status.OK, "port", f"an agent already answers on {listen}")
+        return DoctorFinding(FindingLevel.OK, "port", f"an agent already answers on {listen}")
     who = holder(bound, port)
     fix = f"end {who or 'what listens there (ss -ltnp)'}, or set web.listen to another port"
-    return Finding(Status.FAIL, "port", f"{listen} is taken by {who or 'something else than an agent'}", fix, stops=True)
+    return DoctorFinding(
+        FindingLevel.FAIL, "port", f"{listen} is taken by {who or 'something else than an agent'}", fix, stops=True
+    )
 
 
-SPEC = Check("the port of /metrics", "agent", _look)
+SPEC = DoctorCheck("the port of /metrics", "agent", _look)

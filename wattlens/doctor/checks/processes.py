@@ -4,29 +4,29 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from wattlens.doctor.facts import Facts
-from wattlens.doctor.finding import Check, Finding, Status, gpus
+from wattlens.doctor.facts import CheckContext
+from wattlens.doctor.finding import DoctorCheck, DoctorFinding, FindingLevel, gpus
 
 _INITIAL = "pid:[4026531836]"  # PROC_PID_INIT_INO of include/linux/proc_ns.h
 _FIX = "in Kubernetes set hostPID: true, in Docker --pid=host; on the machine mount /proc without hidepid, or run as root"
 
 
-def _look(facts: Facts) -> Iterator[Finding]:
+def _look(facts: CheckContext) -> Iterator[DoctorFinding]:
     held = {i: a.sample.processes for i, a in sorted(facts.probe.devices.items()) if a.sample.processes}
     zero = [i for i, processes in held.items() if any(p.pid <= 0 for p in processes)]
     hidden = [i for i, processes in held.items() if any(p.pid > 0 and not _visible(facts.procfs, p.pid) for p in processes)]
     if zero:
         means = f"NVML gives pid 0 for processes on {gpus(zero)}: they live in another pid namespace; energy is unattributed"
-        yield Finding(Status.WARN, "holders", means, _FIX, tuple(zero))
+        yield DoctorFinding(FindingLevel.WARN, "holders", means, _FIX, tuple(zero))
     if hidden:
         means = f"processes on {gpus(hidden)} are not in {facts.procfs}: their energy is unattributed (unknown_holder)"
-        yield Finding(Status.WARN, "holders", means, _FIX, tuple(hidden))
+        yield DoctorFinding(FindingLevel.WARN, "holders", means, _FIX, tuple(hidden))
     if held and not zero and not hidden:
         count = len({p.pid for processes in held.values() for p in processes})
         means = f"processes that hold GPUs: {count}, each seen in {facts.procfs}"
-        yield Finding(Status.OK, "holders", means, devices=tuple(held))
+        yield DoctorFinding(FindingLevel.OK, "holders", means, devices=tuple(held))
     if not held:
-        yield Finding(Status.OK, "holders", "no process holds a GPU now, so that this could not be tried on one")
+        yield DoctorFinding(FindingLevel.OK, "holders", "no process holds a GPU now, so that this could not be tried on one")
     if facts.simulate is None:
         yield _namespace()
 
@@ -35,15 +35,15 @@ def _visible(procfs: Path, pid: int) -> bool:
     return os.access(procfs / str(pid) / "stat", os.R_OK) and os.access(procfs / str(pid) / "cgroup", os.R_OK)
 
 
-def _namespace() -> Finding:
+def _namespace() -> DoctorFinding:
     try:
         own = str(Path("/proc/self/ns/pid").readlink())
     except OSError as error:
-        return Finding(Status.ABSENT, "pid namespace", f"not known: {error.strerror}")
+        return DoctorFinding(FindingLevel.ABSENT, "pid namespace", f"not known: {error.strerror}")
     if own == _INITIAL:
-        return Finding(Status.OK, "pid namespace", "the host's")
+        return DoctorFinding(FindingLevel.OK, "pid namespace", "the host's")
     means = "not the host's: processes outside of it read as pid 0, and their energy is unattributed"
-    return Finding(Status.WARN, "pid namespace", means, _FIX)
+    return DoctorFinding(FindingLevel.WARN, "pid namespace", means, _FIX)
 
 
-SPEC = Check("processes on the GPUs are seen", "holders", _look)
+SPEC = DoctorCheck("processes on the GPUs are seen", "holders", _look)

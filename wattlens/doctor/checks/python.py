@@ -5,16 +5,16 @@ from collections.abc import Iterator
 from importlib import metadata
 
 import wattlens
-from wattlens.doctor.facts import Facts
-from wattlens.doctor.finding import Check, Finding, Status
+from wattlens.doctor.facts import CheckContext
+from wattlens.doctor.finding import DoctorCheck, DoctorFinding, FindingLevel
 
 _NEEDS = ("nvidia-ml-py", "prometheus-client", "pydantic", "PyYAML")
 
 
-def _look(facts: Facts) -> Iterator[Finding]:
+def _look(facts: CheckContext) -> Iterator[DoctorFinding]:
     del facts
     text = f"Wattlens {wattlens.__version__} on Python {platform.python_version()}"
-    yield Finding(Status.OK, "Python", text)  # an older one than 3.11 would not have come here
+    yield DoctorFinding(FindingLevel.OK, "Python", text)  # an older one than 3.11 would not have come here
     versions, missing = [], []
     for name in _NEEDS:
         try:
@@ -23,19 +23,19 @@ def _look(facts: Facts) -> Iterator[Finding]:
             missing.append(name)
     if missing:
         fix = f"pip install {' '.join(missing)}"
-        yield Finding(Status.FAIL, "packages", f"missing: {', '.join(missing)}", fix, stops=True)
+        yield DoctorFinding(FindingLevel.FAIL, "packages", f"missing: {', '.join(missing)}", fix, stops=True)
     else:
-        yield Finding(Status.OK, "packages", ", ".join(versions))
+        yield DoctorFinding(FindingLevel.OK, "packages", ", ".join(versions))
     try:
         other = metadata.version("pynvml")
     except metadata.PackageNotFoundError:
         return
-    yield Finding(
-        Status.WARN,
+    yield DoctorFinding(
+        FindingLevel.WARN,
         "pynvml",
         f"the package pynvml {other} is installed beside nvidia-ml-py and may shadow it",
         "pip uninstall pynvml, then pip install --force-reinstall nvidia-ml-py",
     )
 
 
-SPEC = Check("Python and the packages that the agent needs", "software", _look)
+SPEC = DoctorCheck("Python and the packages that the agent needs", "software", _look)

@@ -3,13 +3,13 @@
 import os
 from collections.abc import Iterator
 
-from wattlens.doctor.facts import Facts
-from wattlens.doctor.finding import Check, Finding, Status
+from wattlens.doctor.facts import CheckContext
+from wattlens.doctor.finding import DoctorCheck, DoctorFinding, FindingLevel
 
 
-def _look(facts: Facts) -> Iterator[Finding]:
+def _look(facts: CheckContext) -> Iterator[DoctorFinding]:
     if facts.simulate is not None:
-        yield Finding(Status.ABSENT, "RAPL", "not looked at: this machine's is not the simulated node's")
+        yield DoctorFinding(FindingLevel.ABSENT, "RAPL", "not looked at: this machine's is not the simulated node's")
         return
     readable: list[str] = []
     denied: list[str] = []
@@ -20,14 +20,14 @@ def _look(facts: Facts) -> Iterator[Finding]:
             name = counter.parent.name
         (readable if os.access(counter, os.R_OK) else denied).append(name)
     if readable:
-        yield Finding(Status.OK, "RAPL", f"readable: {', '.join(readable)}")
+        yield DoctorFinding(FindingLevel.OK, "RAPL", f"readable: {', '.join(readable)}")
     if denied:
         means = f"there, but not readable by this user (files are root-only since 2020): {', '.join(denied)}"
         fix = "run the agent as root, or give its group read access by a udev rule; without, CPU energy is absent"
-        yield Finding(Status.WARN, "RAPL", means, fix)
+        yield DoctorFinding(FindingLevel.WARN, "RAPL", means, fix)
     if not readable and not denied:
         means = "no counters: a virtual machine, a container without /sys, or a processor that has none; CPU energy is absent"
-        yield Finding(Status.ABSENT, "RAPL", means)
+        yield DoctorFinding(FindingLevel.ABSENT, "RAPL", means)
 
 
-SPEC = Check("energy counters of processors and memory", "node", _look)
+SPEC = DoctorCheck("energy counters of processors and memory", "node", _look)

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from energy_agent.core.energy import DeviceSample
-from wattlens.doctor.facts import Facts
-from wattlens.doctor.finding import Check, Finding, Status
+from wattlens.doctor.facts import CheckContext
+from wattlens.doctor.finding import DoctorCheck, DoctorFinding, FindingLevel
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ _FIX = {
 }
 
 
-def _look(facts: Facts) -> Iterator[Finding]:
+def _look(facts: CheckContext) -> Iterator[DoctorFinding]:
     supported: dict[tuple[str, ...], list[int]] = {}
     missing: dict[tuple[str, str, bool], list[int]] = {}
     for index, answers in sorted(facts.probe.devices.items()):
@@ -50,20 +50,20 @@ def _look(facts: Facts) -> Iterator[Finding]:
             means = "neither energy nor power is told: there is nothing to account for"
             alone = not all(_blind(a.sample) for a in facts.probe.devices.values())
             fix = "see the reasons below; a newer driver may help"
-            yield Finding(Status.FAIL, "blind", means, fix, (index,), stops=not alone)
+            yield DoctorFinding(FindingLevel.FAIL, "blind", means, fix, (index,), stops=not alone)
     for names, indices in supported.items():
-        yield Finding(Status.OK, "readings", ", ".join(names), devices=tuple(indices))
+        yield DoctorFinding(FindingLevel.OK, "readings", ", ".join(names), devices=tuple(indices))
     for (key, reason, mig), indices in missing.items():
         reading = _READINGS.get(key, _Reading(key, "it is not shown", False))
         plain = reason == "NOT_SUPPORTED"
         fix = "" if plain else _FIX.get(reason, "see dmesg and nvidia-smi")
         why = f"{reason}, as MIG mode has it" if mig and plain and key == "gpu_percent" else reason
-        status = Status.WARN if reading.matters or not plain else Status.ABSENT
-        yield Finding(status, reading.name, f"{why}: {reading.without}", fix, tuple(indices))
+        status = FindingLevel.WARN if reading.matters or not plain else FindingLevel.ABSENT
+        yield DoctorFinding(status, reading.name, f"{why}: {reading.without}", fix, tuple(indices))
 
 
 def _blind(sample: DeviceSample) -> bool:
     return sample.energy_mj is None and sample.power_mw is None
 
 
-SPEC = Check("each reading of each GPU, by the agent's own reader", "gpus", _look)
+SPEC = DoctorCheck("each reading of each GPU, by the agent's own reader", "gpus", _look)

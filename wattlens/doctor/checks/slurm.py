@@ -3,13 +3,13 @@
 import shutil
 from collections.abc import Iterator
 
-from wattlens.doctor.facts import Facts
-from wattlens.doctor.finding import Check, Finding, Status
+from wattlens.doctor.facts import CheckContext
+from wattlens.doctor.finding import DoctorCheck, DoctorFinding, FindingLevel
 
 
-def _look(facts: Facts) -> Iterator[Finding]:
+def _look(facts: CheckContext) -> Iterator[DoctorFinding]:
     if facts.simulate is not None:
-        yield Finding(Status.ABSENT, "Slurm", "not looked at: this machine's is not the simulated node's")
+        yield DoctorFinding(FindingLevel.ABSENT, "Slurm", "not looked at: this machine's is not the simulated node's")
         return
     cgroups = [
         *(facts.root / "sys/fs/cgroup").glob("system.slice/*slurmstepd.scope"),
@@ -17,13 +17,13 @@ def _look(facts: Facts) -> Iterator[Finding]:
     ]
     daemon = (facts.root / "var/spool/slurmd").exists() or (facts.root / "run/slurm").exists() or bool(shutil.which("slurmd"))
     if cgroups:
-        yield Finding(Status.OK, "Slurm", "jobs have cgroups of their own, by which they are told")
+        yield DoctorFinding(FindingLevel.OK, "Slurm", "jobs have cgroups of their own, by which they are told")
     elif daemon:
         means = "slurmd is here, no cgroup of a job is: none runs, or jobs are told as units or processes"
         fix = "set ProctrackType=proctrack/cgroup in slurm.conf"
-        yield Finding(Status.WARN, "Slurm", means, fix)
+        yield DoctorFinding(FindingLevel.WARN, "Slurm", means, fix)
     else:
-        yield Finding(Status.ABSENT, "Slurm", "no sign of slurmd")
+        yield DoctorFinding(FindingLevel.ABSENT, "Slurm", "no sign of slurmd")
 
 
-SPEC = Check("Slurm jobs", "holders", _look)
+SPEC = DoctorCheck("Slurm jobs", "holders", _look)

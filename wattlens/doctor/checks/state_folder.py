@@ -5,22 +5,22 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from wattlens.doctor.facts import Facts
-from wattlens.doctor.finding import Check, Finding, Status
+from wattlens.doctor.facts import CheckContext
+from wattlens.doctor.finding import DoctorCheck, DoctorFinding, FindingLevel
 
 _FIX = "make it and give it to the agent's user, or name another with --state"
 
 
-def _look(facts: Facts) -> Iterator[Finding]:
+def _look(facts: CheckContext) -> Iterator[DoctorFinding]:
     state = facts.state
     there = next(p for p in (state, *state.absolute().parents) if p.exists())
     if not there.is_dir():
-        yield Finding(Status.FAIL, "state folder", f"{there} is not a folder", _FIX, stops=True)
+        yield DoctorFinding(FindingLevel.FAIL, "state folder", f"{there} is not a folder", _FIX, stops=True)
         return
     problem = _not_writable(there)
     if problem:
         where = f"{state}: {problem}" if there == state else f"{state} is not there and cannot be made in {there}: {problem}"
-        yield Finding(Status.FAIL, "state folder", where, _FIX, stops=True)
+        yield DoctorFinding(FindingLevel.FAIL, "state folder", where, _FIX, stops=True)
         return
     disk = os.statvfs(there)
     free_mib, budget_mib = disk.f_bavail * disk.f_frsize >> 20, facts.config.ledger.disk_budget_mib
@@ -28,9 +28,9 @@ def _look(facts: Facts) -> Iterator[Finding]:
     means = f"{state}{'' if there == state else ' (will be made)'}, {free_mib} MiB free, budget {budget_mib} MiB"
     if free_mib + used_mib < budget_mib:
         fix = "free some, or lower ledger.disk_budget_mib"
-        yield Finding(Status.WARN, "state folder", f"{means}: the disk is full before the budget is", fix)
+        yield DoctorFinding(FindingLevel.WARN, "state folder", f"{means}: the disk is full before the budget is", fix)
     else:
-        yield Finding(Status.OK, "state folder", means)
+        yield DoctorFinding(FindingLevel.OK, "state folder", means)
 
 
 def _not_writable(folder: Path) -> str:
@@ -43,4 +43,4 @@ def _not_writable(folder: Path) -> str:
     return ""
 
 
-SPEC = Check("the state folder", "agent", _look)
+SPEC = DoctorCheck("the state folder", "agent", _look)

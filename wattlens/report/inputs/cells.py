@@ -5,7 +5,7 @@ from datetime import date, datetime, time
 from decimal import Context, Decimal
 from typing import Any, Final
 
-from wattlens.report.inputs.columns import Column, Row, Sheet
+from wattlens.report.inputs.columns import Sheet, SheetColumn, SheetRow
 from wattlens.report.inputs.faults import Faults
 
 _DIGITS: Final = 15
@@ -18,7 +18,7 @@ class BadCellError(Exception):
     """A cell is wrong: the head of its column, and what is wrong with it."""
 
 
-def nested(row: Row, faults: Faults) -> dict[str, Any]:
+def nested(row: SheetRow, faults: Faults) -> dict[str, Any]:
     """The keys of a row, sections within sections, as its model reads them; cells that are wrong are put into `faults`."""
     found: dict[str, Any] = {}
     unread = row.is_in(faults)  # what could not be read is not empty
@@ -39,12 +39,12 @@ def nested(row: Row, faults: Faults) -> dict[str, Any]:
     return found
 
 
-def explain_missing(sheet: Sheet, column: Column) -> str:
+def explain_missing(sheet: Sheet, column: SheetColumn) -> str:
     """The message for an empty cell that a row needs."""
     return f"is empty; write {column.label}" + (f": {meaning}" if (meaning := sheet.meaning(column)) else "")
 
 
-def _value(row: Row, column: Column, value: Any) -> Any:
+def _value(row: SheetRow, column: SheetColumn, value: Any) -> Any:
     if column.choices and value not in column.choices:
         raise BadCellError(column.label, f"{_shown(value)} is none of {', '.join(column.choices)}")
     if column.units is not None:
@@ -59,7 +59,7 @@ def _value(row: Row, column: Column, value: Any) -> Any:
     return int(value) if kind is int and isinstance(value, float) and value.is_integer() else value
 
 
-def _text(column: Column, value: Any) -> str:
+def _text(column: SheetColumn, value: Any) -> str:
     if isinstance(value, str):
         return value
     if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 10**_DIGITS and value == int(value):
@@ -67,7 +67,7 @@ def _text(column: Column, value: Any) -> str:
     raise BadCellError(column.label, f"expected text, got {_shown(value)}; format the cell as text and write it again")
 
 
-def _in_units(row: Row, column: Column, value: Any) -> float:
+def _in_units(row: SheetRow, column: SheetColumn, value: Any) -> float:
     """The number in the key's unit: converted as a decimal, of the digits that a spreadsheet keeps."""
     assert column.units is not None
     units = " or ".join(column.units)

@@ -28,7 +28,7 @@ NOTE, EXAMPLE, HOW_TO = "note", "example", "how to"
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class SheetColumn:
     """A column.
 
     Args:
@@ -75,7 +75,7 @@ class Sheet:
     title: str
     model: type[BaseModel]
     says: str
-    columns: tuple[Column, ...]
+    columns: tuple[SheetColumn, ...]
     examples: tuple[Mapping[str, Any], ...]
     place: str = ""
     name: str = ""
@@ -88,32 +88,32 @@ class Sheet:
             found += [column.label, column.unit_label] if column.units else [column.label]
         return tuple(found)
 
-    def field(self, column: Column) -> FieldInfo | None:
+    def field(self, column: SheetColumn) -> FieldInfo | None:
         """The key that a column is; None: it is none, or one of a mapping."""
         return field_at(self.model, column.path)
 
-    def meaning(self, column: Column) -> str:
+    def meaning(self, column: SheetColumn) -> str:
         """What a column means."""
         field = self.field(column)
         return column.says or (field.description or "" if field is not None else "")
 
-    def needs(self, column: Column) -> bool:
+    def needs(self, column: SheetColumn) -> bool:
         """Whether every row has to have it."""
         field = self.field(column)
         return column.needed if column.needed is not None else field is not None and field.is_required()
 
-    def choices(self, column: Column) -> tuple[str, ...]:
+    def choices(self, column: SheetColumn) -> tuple[str, ...]:
         """What it takes, where that is a few words."""
         return column.choices or tuple(map(str, _schema_at(self.model, column.path).get("enum", ())))
 
-    def takes(self, column: Column) -> type:
+    def takes(self, column: SheetColumn) -> type:
         """The kind of its cells: str, float, int, date or datetime."""
         schema = _schema_at(self.model, column.path)
         return _KINDS.get(str(schema.get("format") or schema.get("type")), str)
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class SheetRow:
     """A row of a sheet as it stands there.
 
     Args:

@@ -7,7 +7,7 @@ from energy_agent.core.errors import UsageError
 from energy_agent.factors import bounded_file
 
 
-class Files:
+class InputFiles:
     """Files below a folder, and what was read of them."""
 
     def __init__(self, folder: Path) -> None:

@@ -19,14 +19,14 @@ from energy_agent.site.config.grid import GridBase, grid_specs
 from energy_agent.site.grid.sources.csv_file import FILE_MAX_B
 from energy_agent.site.grid.store import GridStore
 from reports.inputs import SiteInputs
-from wattlens.report.inputs.files import Files
+from wattlens.report.inputs.files import InputFiles
 
 GRID_FOLDER: Final = "grid"
 _FILE: Final = "csv_file"
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class GridPeriod:
     """The time that a report looks at, UTC ns, and the moment whose knowledge of the grid it takes."""
 
     start_ns: int
@@ -35,14 +35,14 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True)
-class Hours:
+class HourlySeries:
     """Series, the best first, and why there are not all that the site's file asks for; "" where there are."""
 
     series: tuple[Series, ...]
     lacking: str = ""
 
 
-def hours(grid: GridBase, state: Path | None, files: Files, site_file: Path | None) -> Hours:
+def hours(grid: GridBase, state: Path | None, files: InputFiles, site_file: Path | None) -> HourlySeries:
     """Every series of a grid: those that its `wattlens site` has kept, where its state is named; else those of CSV files.
 
     A file is an input of the report like any other: what stands in it counts as known at any time, and its hash is told.
@@ -53,7 +53,7 @@ def hours(grid: GridBase, state: Path | None, files: Files, site_file: Path | No
     """
     if state is not None and (state / GRID_FOLDER).is_dir():
         store = GridStore(state / GRID_FOLDER)
-        return Hours(tuple(store.read(about).series for about in _abouts(grid, store)))
+        return HourlySeries(tuple(store.read(about).series for about in _abouts(grid, store)))
     found, unread = [], []
     for source in grid.all_sources:
         if source.kind != _FILE:
@@ -63,12 +63,12 @@ def hours(grid: GridBase, state: Path | None, files: Files, site_file: Path | No
         else:  # it lies where the site's process runs
             unread.append(str(source.config.path))
     if not unread:
-        return Hours(tuple(found))
+        return HourlySeries(tuple(found))
     why = "no `state` is named" if state is None else f"{state} has no folder {GRID_FOLDER}"
-    return Hours(tuple(found), f"{why}, so there are no hours of {', '.join(unread)}")
+    return HourlySeries(tuple(found), f"{why}, so there are no hours of {', '.join(unread)}")
 
 
-def with_intensities(site: SiteInputs, grid: GridBase, told: Hours, span: Span) -> SiteInputs:
+def with_intensities(site: SiteInputs, grid: GridBase, told: HourlySeries, span: GridPeriod) -> SiteInputs:
     """A site with what its energy is joined with; raises UsageError where a folder of factors is wrong, or no table has it."""
     if grid.zone is None and grid.country is None:
         lacking = f"site {site.name!r} names neither the zone nor the country of its grid"
@@ -94,7 +94,7 @@ def with_intensities(site: SiteInputs, grid: GridBase, told: Hours, span: Span) 
 
 
 def _sources(
-    grid: GridBase, basis: Basis, time_zone: ZoneInfo, told: Hours, span: Span
+    grid: GridBase, basis: Basis, time_zone: ZoneInfo, told: HourlySeries, span: GridPeriod
 ) -> tuple[tuple[Source, ...], list[tuple[Factor, str]], str]:
     """The series of this basis, then the yearly factors; those factors; why there are none, or not for all of the time."""
     found, lacking = [], []
@@ -113,7 +113,7 @@ def _sources(
     return (*found, *yearly), [(f.factor, f.csv_sha256) for f in factors], "; ".join([*lacking, *([none] if none else [])])
 
 
-def _series(told: Hours, span: Span) -> tuple[tuple[str, About], ...]:
+def _series(told: HourlySeries, span: GridPeriod) -> tuple[tuple[str, About], ...]:
     """Whose each series is, by its id as figures name it."""
     found = {of_series(each, span.as_of_ns).id: each.about for each in told.series}
     return tuple(sorted(found.items()))
@@ -127,7 +127,7 @@ def _abouts(grid: GridBase, store: GridStore) -> Sequence[About]:
     return sorted((a for a in store.known() if a.zone == grid.zone), key=lambda about: (about.quality, about.id))
 
 
-def _of_file(config: object, files: Files, site_file: Path | None) -> Series:
+def _of_file(config: object, files: InputFiles, site_file: Path | None) -> Series:
     """The series that a CSV file has of a zone."""
     about: About = grid_specs()[_FILE].open(config, RealClock()).about
     path: Path = config.path  # type: ignore[attr-defined]

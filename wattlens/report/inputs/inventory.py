@@ -13,17 +13,17 @@ from energy_agent.config.messages import explain, shorten
 from energy_agent.core.errors import UsageError
 from energy_agent.ledger.fleet.sites import COLUMNS, KEY_COLUMN
 from energy_agent.ledger.rows.kinds import INT64_MAX
-from reports.inputs import Expected
-from wattlens.report.inputs.files import Files
-from wattlens.report.inputs.model import Device, day_ns
+from reports.inputs import ExpectedDevice
+from wattlens.report.inputs.files import InputFiles
+from wattlens.report.inputs.model import InventoryLine, day_ns
 
 FILE_MAX_B: Final = 256 << 20
 LINES_MAX: Final = 2_000_000
-Line = tuple[str, Device]
+Line = tuple[str, InventoryLine]
 """Where it stands, and what it says."""
 
 
-def csv_lines(given: Path, files: Files) -> list[Line]:
+def csv_lines(given: Path, files: InputFiles) -> list[Line]:
     """The lines of an inventory file, the one that `wattlens ledger compact --inventory` reads.
 
     Raises:
@@ -57,7 +57,7 @@ def _lines(text: str, given: Path) -> list[Line]:
                 try:
                     lines.append((where, _device(cells, head)))
                 except ValidationError as error:
-                    faults += [f"{where}: {line}" for line in explain(error, Device)]
+                    faults += [f"{where}: {line}" for line in explain(error, InventoryLine)]
     except csv.Error as error:
         faults.append(f"{given}:{reader.line_num}: not valid CSV: {error}")
     if not head:
@@ -67,11 +67,13 @@ def _lines(text: str, given: Path) -> list[Line]:
     return lines
 
 
-def _device(cells: Sequence[str], head: Sequence[str]) -> Device:
-    return Device.model_validate({key: cell for key, cell in zip(head, cells, strict=True) if cell and key != KEY_COLUMN})
+def _device(cells: Sequence[str], head: Sequence[str]) -> InventoryLine:
+    return InventoryLine.model_validate(
+        {key: cell for key, cell in zip(head, cells, strict=True) if cell and key != KEY_COLUMN}
+    )
 
 
-def expected(lines: Iterable[Line], sites: Sequence[str]) -> tuple[Expected, ...]:
+def expected(lines: Iterable[Line], sites: Sequence[str]) -> tuple[ExpectedDevice, ...]:
     """The inventory, in the order of cluster, node, board and time.
 
     Args:
@@ -81,21 +83,21 @@ def expected(lines: Iterable[Line], sites: Sequence[str]) -> tuple[Expected, ...
     Raises:
         UsageError: a board is at two sites at once, or at a site that is none.
     """
-    by_key: dict[tuple[str, str, str], list[tuple[Expected, str]]] = {}
+    by_key: dict[tuple[str, str, str], list[tuple[ExpectedDevice, str]]] = {}
     known = set(sites)
     for where, device in lines:
         if known and device.site not in known:
             raise UsageError(f"{where}: site {device.site!r} is not among the sites; {_nearest(device.site, sites)}")
         start_ns = day_ns(device.first) if device.first is not None else 0
         end_ns = day_ns(device.gone) if device.gone is not None else INT64_MAX
-        stay = Expected(device.cluster, device.node, device.uuid, device.sku, device.site, start_ns, end_ns)
+        stay = ExpectedDevice(device.cluster, device.node, device.uuid, device.sku, device.site, start_ns, end_ns)
         by_key.setdefault((device.cluster, device.node, device.uuid), []).append((stay, where))
     _refuse_double(by_key)
     return tuple(stay for key in sorted(by_key) for stay, _ in sorted(by_key[key], key=_start))
 
 
-def _refuse_double(by_key: dict[tuple[str, str, str], list[tuple[Expected, str]]]) -> None:
-    boards: dict[tuple[str, str], list[tuple[Expected, str]]] = {}  # one board under two nodes would be counted twice
+def _refuse_double(by_key: dict[tuple[str, str, str], list[tuple[ExpectedDevice, str]]]) -> None:
+    boards: dict[tuple[str, str], list[tuple[ExpectedDevice, str]]] = {}  # one board under two nodes would be counted twice
     for (cluster, node, uuid), stays in by_key.items():
         boards.setdefault((cluster, uuid) if uuid else (cluster, f"{node}/"), []).extend(stays)
     for stays in boards.values():
@@ -105,7 +107,7 @@ def _refuse_double(by_key: dict[tuple[str, str, str], list[tuple[Expected, str]]
                 raise UsageError(f"{second}: {what} is there twice at one time; {first} has it already")
 
 
-def _start(stay: tuple[Expected, str]) -> int:
+def _start(stay: tuple[ExpectedDevice, str]) -> int:
     return stay[0].start_ns
 
 

@@ -10,7 +10,7 @@ from energy_agent.core.errors import UsageError
 from energy_agent.core.units import NS_PER_S
 from energy_agent.ledger.reading import is_compacted, read_rows
 from energy_agent.ledger.rows.kinds import DeviceFacts
-from wattlens.report.inputs.files import Files
+from wattlens.report.inputs.files import InputFiles
 from wattlens.report.inputs.inventory import csv_lines
 from wattlens.report.inputs.rows import ROWS_MAX
 
@@ -28,7 +28,7 @@ def of_inventory(path: Path) -> list[Line]:
         UsageError: it is none; the message names file and line.
     """
     found = []
-    for _, device in csv_lines(Path(path.name), Files(path.parent)):
+    for _, device in csv_lines(Path(path.name), InputFiles(path.parent)):
         days = {"from": device.first, "to": device.gone}
         line = {"cluster": device.cluster, "node": device.node, "uuid": device.uuid, "sku": device.sku, "site": device.site}
         found.append({**line, **{label: day.isoformat() for label, day in days.items() if day is not None}})

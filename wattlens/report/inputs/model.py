@@ -161,7 +161,7 @@ class OrgSite(Section):
         return self
 
 
-class Device(Section):
+class InventoryLine(Section):
     """A line of the inventory: a board, or a node with all of its boards."""
 
     model_config = ConfigDict(populate_by_name=True)
@@ -218,7 +218,7 @@ class ClassPrice(Section):
         return self
 
 
-class Board(Section):
+class GpuEmissions(Section):
     """What making a kind of board emitted. It stands before the figures that come with Wattlens."""
 
     sku: str = Field(min_length=1, max_length=200, description="glob over kinds of boards, such as *H100*; any case")
@@ -244,7 +244,7 @@ class ModelFacts(Section):
     parameters_billion: float | None = Field(None, gt=0, le=1e6, description="its parameters in billions: 70.6")
 
 
-class Who(Section):
+class ReportingOrganisation(Section):
     """Who reports."""
 
     name: str = Field("", max_length=200, description="name of the organisation, as it stands on the report")
@@ -254,7 +254,7 @@ class Who(Section):
 class OrgFile(Section):
     """The whole file."""
 
-    organisation: Who = Who()
+    organisation: ReportingOrganisation = ReportingOrganisation()
     least_coverage_percent: float = Field(
         95.0, ge=0, le=100, description="share of the inventory's device hours below which a report is refused"
     )
@@ -262,7 +262,7 @@ class OrgFile(Section):
     sites: tuple[OrgSite, ...] = Field((), max_length=1_000)
     teams: tuple[Team, ...] = Field((), max_length=10_000)
     prices: tuple[ClassPrice, ...] = Field((), max_length=1_000)
-    embodied: tuple[Board, ...] = Field((), max_length=1_000)
+    embodied: tuple[GpuEmissions, ...] = Field((), max_length=1_000)
     models: tuple[ModelFacts, ...] = Field((), max_length=10_000)
 
     @model_validator(mode="after")

@@ -9,12 +9,12 @@ from energy_agent.config import agent as configuration
 from energy_agent.core.errors import UsageError
 from energy_agent.factors import bounded_file
 from energy_agent.runtime import yaml_file
-from reports.inputs import Embodied, ModelName, Organisation, Price, SiteInputs, TeamRule
-from wattlens.report.inputs.files import Files
-from wattlens.report.inputs.grid import Span
+from reports.inputs import EmbodiedDeclaration, GpuHourPrice, ModelName, Organisation, SiteInputs, TeamRule
+from wattlens.report.inputs.files import InputFiles
+from wattlens.report.inputs.grid import GridPeriod
 from wattlens.report.inputs.inventory import Line, csv_lines, expected
-from wattlens.report.inputs.model import Board, ClassPrice, ModelFacts, OrgFile
-from wattlens.report.inputs.rows import Inputs, also_at, read_workbook
+from wattlens.report.inputs.model import ClassPrice, GpuEmissions, ModelFacts, OrgFile
+from wattlens.report.inputs.rows import ParsedInputs, also_at, read_workbook
 from wattlens.report.inputs.site import site_inputs
 
 FILE_MAX_B = 20 << 20
@@ -36,10 +36,10 @@ def load_organisation(path: Path, start_ns: int, end_ns: int, as_of_ns: int) -> 
     """
     raw = bounded_file.read(path, FILE_MAX_B)
     inputs = parse(raw, path)
-    files = Files(path.parent)
+    files = InputFiles(path.parent)
     files.note(path.name, raw)
     told = inputs.told
-    sites = _sites(inputs, files, Span(start_ns, end_ns, as_of_ns), path)
+    sites = _sites(inputs, files, GridPeriod(start_ns, end_ns, as_of_ns), path)
     return Organisation(
         told.organisation.name,
         told.organisation.contact,
@@ -54,18 +54,18 @@ def load_organisation(path: Path, start_ns: int, end_ns: int, as_of_ns: int) -> 
     )
 
 
-def parse(raw: bytes, path: Path) -> Inputs:
+def parse(raw: bytes, path: Path) -> ParsedInputs:
     """The file itself, without what it names; raises UsageError as `load_organisation` does."""
     if path.suffix.lower() in YAML:
         if len(raw) > yaml_file.MAX_BYTES:
             raise UsageError(f"{path} is larger than {yaml_file.MAX_BYTES} bytes")
-        return Inputs(configuration.parse_as(OrgFile, raw, str(path)))
+        return ParsedInputs(configuration.parse_as(OrgFile, raw, str(path)))
     if path.suffix.lower() in WORKBOOK:
         return read_workbook(raw, path.name)
     raise UsageError(f"{path} is no file of inputs: it ends in {' or '.join((*YAML, '.xlsx'))}")
 
 
-def _inventory(inputs: Inputs, files: Files, path: Path) -> Iterable[Line]:
+def _inventory(inputs: ParsedInputs, files: InputFiles, path: Path) -> Iterable[Line]:
     """The lines of the inventory, of the one place that they stand in."""
     given, where = inputs.told.inventory, f"{path}: {inputs.inventory_at}"
     if given is None:
@@ -79,7 +79,7 @@ def _inventory(inputs: Inputs, files: Files, path: Path) -> Iterable[Line]:
         raise UsageError("\n".join(f"{where}: {line}" for line in str(error).splitlines())) from None
 
 
-def _sites(inputs: Inputs, files: Files, span: Span, path: Path) -> dict[str, SiteInputs]:
+def _sites(inputs: ParsedInputs, files: InputFiles, span: GridPeriod, path: Path) -> dict[str, SiteInputs]:
     found: dict[str, SiteInputs] = {}
     retired: dict[str, str] = {}
     for entry in inputs.told.sites:
@@ -99,14 +99,14 @@ def exact(value: float) -> Decimal:
     return Decimal(repr(value))
 
 
-def _price(row: ClassPrice) -> Price:
+def _price(row: ClassPrice) -> GpuHourPrice:
     per_hour = None if row.per_gpu_hour is None else exact(row.per_gpu_hour)
     share = None if row.electricity_share_percent is None else exact(row.electricity_share_percent) / 100
-    return Price(row.price_class, row.currency, per_hour, share)
+    return GpuHourPrice(row.price_class, row.currency, per_hour, share)
 
 
-def _embodied(row: Board) -> Embodied:
-    return Embodied(row.sku, exact(row.low_kg), exact(row.high_kg), exact(row.life_years), row.boundary, row.source)
+def _embodied(row: GpuEmissions) -> EmbodiedDeclaration:
+    return EmbodiedDeclaration(row.sku, exact(row.low_kg), exact(row.high_kg), exact(row.life_years), row.boundary, row.source)
 
 
 def _model_name(row: ModelFacts) -> ModelName:

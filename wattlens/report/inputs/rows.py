@@ -10,7 +10,7 @@ from pydantic import Field, ValidationError
 from energy_agent.config.messages import explain_fault, faults_of
 from wattlens.report.inputs import model
 from wattlens.report.inputs.cells import explain_missing, nested, placed
-from wattlens.report.inputs.columns import Column, Row
+from wattlens.report.inputs.columns import SheetColumn, SheetRow
 from wattlens.report.inputs.faults import Faults
 from wattlens.report.inputs.inventory import Line
 from wattlens.report.inputs.workbook import read_sheets
@@ -24,11 +24,11 @@ _QUOTED = re.compile(r"'([^']+)'")
 class Workbook(model.OrgFile):
     """The whole workbook: what `org.yaml` tells, and the lines of the inventory."""
 
-    devices: tuple[model.Device, ...] = Field((), max_length=ROWS_MAX)
+    devices: tuple[model.InventoryLine, ...] = Field((), max_length=ROWS_MAX)
 
 
 @dataclass(frozen=True, slots=True)
-class Inputs:
+class ParsedInputs:
     """A file of inputs, read and checked by itself.
 
     Args:
@@ -44,7 +44,7 @@ class Inputs:
     inventory_at: str = "key 'inventory'"
 
 
-def read_workbook(raw: bytes, book: str) -> Inputs:
+def read_workbook(raw: bytes, book: str) -> ParsedInputs:
     """A workbook's rows as what they tell.
 
     Args:
@@ -64,15 +64,15 @@ def read_workbook(raw: bytes, book: str) -> Inputs:
 class _Reading:
     """One workbook: its document, and the row or cell of each part of it."""
 
-    def __init__(self, sheets: Mapping[str, Sequence[Row]], faults: Faults) -> None:
+    def __init__(self, sheets: Mapping[str, Sequence[SheetRow]], faults: Faults) -> None:
         self._sheets, self._faults = sheets, faults
-        self._places: dict[Loc, tuple[Row, str]] = {}
+        self._places: dict[Loc, tuple[SheetRow, str]] = {}
         self._cells: dict[str, list[str]] = {}
         self._sites: dict[str, tuple[Loc, dict[str, Any]]] = {}
         self._contracts: dict[tuple[str, str], tuple[Loc, dict[str, Any]]] = {}
         self._document: dict[str, Any] = {}
 
-    def inputs(self) -> Inputs:
+    def inputs(self) -> ParsedInputs:
         """Everything, the sheets that others refer to first."""
         organisation = list(self._entries("Organisation"))
         for row, data in organisation:
@@ -105,16 +105,16 @@ class _Reading:
         rows = self._sheets.get("Inventory", ())
         lines = tuple((f"{self._faults.book}: {r.where('site')}", each) for r, each in zip(rows, told.devices, strict=True))
         at = organisation[0][0].where("inventory_file") if organisation else ""
-        return Inputs(told, lines, self._cells, at)
+        return ParsedInputs(told, lines, self._cells, at)
 
-    def _entries(self, title: str) -> Iterator[tuple[Row, dict[str, Any]]]:
+    def _entries(self, title: str) -> Iterator[tuple[SheetRow, dict[str, Any]]]:
         for row in self._sheets.get(title, ()):
             if row.sheet.name:
                 name = row.cells.get(row.sheet.name, "")
                 self._cells.setdefault(str(name), []).append(row.where(row.sheet.name))
             yield row, nested(row, self._faults)
 
-    def _put(self, above: Loc, section: dict[str, Any], key: str, row: Row, data: dict[str, Any]) -> Loc:
+    def _put(self, above: Loc, section: dict[str, Any], key: str, row: SheetRow, data: dict[str, Any]) -> Loc:
         """Add an object to a list of the document; returns where it is in it."""
         listed = section.setdefault(key, [])
         loc = (*above, key, len(listed))
@@ -122,7 +122,7 @@ class _Reading:
         listed.append(data)
         return loc
 
-    def _at_site(self, key: str, row: Row, data: dict[str, Any]) -> Loc:
+    def _at_site(self, key: str, row: SheetRow, data: dict[str, Any]) -> Loc:
         """Add an object to the site that its row names; () where there is no such site."""
         site = str(row.cells.get("site"))
         if site in self._sites:
@@ -132,7 +132,7 @@ class _Reading:
             row.tell(self._faults, "site", f"{site[:80]!r} is no site of sheet Sites; there are: {there[:200]}")
         return ()
 
-    def _delivery(self, row: Row, data: dict[str, Any]) -> None:
+    def _delivery(self, row: SheetRow, data: dict[str, Any]) -> None:
         site, contract = str(row.cells.get("site")), str(row.cells.get("contract", ""))
         if (site, contract) in self._contracts:
             self._put(*self._contracts[site, contract], "deliveries", row, data)
@@ -141,7 +141,7 @@ class _Reading:
 
     def _tariffs(self) -> None:
         """One tariff of every row with its id: the one without times, then those with."""
-        groups: dict[tuple[str, str], list[tuple[Row, dict[str, Any]]]] = {}
+        groups: dict[tuple[str, str], list[tuple[SheetRow, dict[str, Any]]]] = {}
         for row, data in self._entries("Tariffs"):
             groups.setdefault((str(row.cells.get("site")), str(row.cells.get("id"))), []).append((row, data))
         for (_, name), entries in groups.items():
@@ -160,7 +160,7 @@ class _Reading:
                 band = self._put(loc, base[0][1], "prices", row, {"times": times, "per_kwh": data.get("default_per_kwh")})
                 self._places |= {band: (row, "times"), (*band, "per_kwh"): (row, "price")}
 
-    def _hours(self, loc: Loc, row: Row, data: dict[str, Any]) -> None:
+    def _hours(self, loc: Loc, row: SheetRow, data: dict[str, Any]) -> None:
         """The file with a grid's hours, as the source that it is in org.yaml."""
         labels = {"path": "hours_file", "publisher": "hours_publisher", "licence": "hours_licence"}
         config = {key: row.cells[label] for key, label in labels.items() if label in row.cells}
@@ -168,7 +168,7 @@ class _Reading:
             data.setdefault("grid", {})["sources"] = [{"csv_file": config}]
             self._places |= {(*loc, "grid", "sources", 0, "csv_file", key): (row, label) for key, label in labels.items()}
 
-    def _labels(self, loc: Loc, row: Row, data: dict[str, Any]) -> None:
+    def _labels(self, loc: Loc, row: SheetRow, data: dict[str, Any]) -> None:
         """The globs of a rule's other labels."""
         match = data.setdefault("match", {})
         for pair in filter(None, (part.strip() for part in str(row.cells.get("labels", "")).split(";"))):
@@ -212,7 +212,7 @@ class _Reading:
         row.tell(self._faults, label, placed(text, row.sheet))
 
 
-def _explain_amount(fault: Any, row: Row, column: Column) -> str:
+def _explain_amount(fault: Any, row: SheetRow, column: SheetColumn) -> str:
     """A fault of an amount with the value that its cell holds, and with limits in the unit of the cell."""
     assert column.units is not None
     factor = float(column.units[row.cells[column.unit_label]])

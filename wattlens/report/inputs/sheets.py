@@ -10,26 +10,28 @@ from energy_agent.site.config.contracts import Price, Tariff
 from energy_agent.site.config.site import DeclaredPue
 from energy_agent.site.config.water import Water
 from wattlens.report.inputs import model
-from wattlens.report.inputs.columns import KILOWATTS, KWH, LITERS, PER_KWH, WATTS, Column, Sheet
+from wattlens.report.inputs.columns import KILOWATTS, KWH, LITERS, PER_KWH, WATTS, Sheet, SheetColumn
 
 
-def _site(says: str = "site that it belongs to, as in sheet Sites") -> Column:
-    return Column("site", None, says, needed=True, names="Sites")
+def _site(says: str = "site that it belongs to, as in sheet Sites") -> SheetColumn:
+    return SheetColumn("site", None, says, needed=True, names="Sites")
 
 
-def _labels(*names: str) -> tuple[Column, ...]:
-    return tuple(Column(name, f"match.{name}", f"glob that the label {name} must match, such as team-*") for name in names)
+def _labels(*names: str) -> tuple[SheetColumn, ...]:
+    return tuple(SheetColumn(name, f"match.{name}", f"glob that the label {name} must match, such as team-*") for name in names)
 
 
 # fmt: off
 _BOUGHT: Final = (
-    Column("zone", says="bidding zone or grid where it was made, named as grid_zone in sheet Sites"), Column("technology"),
-    Column("start"), Column("end"), Column("volume", "volume_kwh", units=KWH),
-    Column("granularity"),
+    SheetColumn("zone", says="bidding zone or grid where it was made, named as grid_zone in sheet Sites"),
+    SheetColumn("technology"),
+    SheetColumn("start"), SheetColumn("end"), SheetColumn("volume", "volume_kwh", units=KWH),
+    SheetColumn("granularity"),
 )
 _MADE: Final = (
-    Column("commissioned"), Column("retired"), Column("retirement_id"), Column("g_per_kwh"), Column("g_source"),
-    Column("g_boundary"),
+    SheetColumn("commissioned"), SheetColumn("retired"), SheetColumn("retirement_id"), SheetColumn("g_per_kwh"),
+    SheetColumn("g_source"),
+    SheetColumn("g_boundary"),
 )
 _PUE_BOUND: Final = f"bound of its error; empty: {DeclaredPue.model_fields['uncertainty_percent'].default:g} is assumed"
 _BASE: Final = "needed in the row without times"
@@ -41,10 +43,10 @@ SHEETS: Final = (
         model.OrgFile,
         "Who reports: one row.",
         (
-            Column("name", "organisation.name"),
-            Column("contact", "organisation.contact"),
-            Column("least_coverage_percent"),
-            Column("inventory_file", "inventory", "CSV file with the inventory, instead of sheet Inventory"),
+            SheetColumn("name", "organisation.name"),
+            SheetColumn("contact", "organisation.contact"),
+            SheetColumn("least_coverage_percent"),
+            SheetColumn("inventory_file", "inventory", "CSV file with the inventory, instead of sheet Inventory"),
         ),
         ({"name": "Example AI GmbH", "contact": "esg@example.com", "least_coverage_percent": 95},),
     ),
@@ -53,23 +55,23 @@ SHEETS: Final = (
         model.OrgSite,
         "One row a site. A site with a file of its own (docs/site.md) needs file, and nothing that stands in that file.",
         (
-            Column("name", "site.name", needed=True),
-            Column("time_zone", "site.time_zone"),
-            Column("grid_zone", "grid.zone"),
-            Column("country", "grid.country"),
-            Column("boundary", "grid.boundary"),
-            Column("gases", "grid.gases"),
-            Column("factors", "grid.factors"),
-            Column("hours_file", None, "CSV file with the grid's intensity hour by hour: ts_utc,zone,g_per_kwh,kind"),
-            Column("hours_publisher", None, "whose hours these are; needed with hours_file"),
-            Column("hours_licence", None, "on what terms they may be used; needed with hours_file"),
-            Column("pue", "pue.value"),
-            Column("pue_uncertainty_percent", "pue.uncertainty_percent", _PUE_BOUND),
-            Column("pue_source", "pue.source"),
-            Column("it_power", "it_power_kw", units=KILOWATTS),
-            Column("floor_m2"),
-            Column("file", says="the site's own YAML file, such as fra1.yaml: with its meters and what reads them"),
-            Column("state"),
+            SheetColumn("name", "site.name", needed=True),
+            SheetColumn("time_zone", "site.time_zone"),
+            SheetColumn("grid_zone", "grid.zone"),
+            SheetColumn("country", "grid.country"),
+            SheetColumn("boundary", "grid.boundary"),
+            SheetColumn("gases", "grid.gases"),
+            SheetColumn("factors", "grid.factors"),
+            SheetColumn("hours_file", None, "CSV file with the grid's intensity hour by hour: ts_utc,zone,g_per_kwh,kind"),
+            SheetColumn("hours_publisher", None, "whose hours these are; needed with hours_file"),
+            SheetColumn("hours_licence", None, "on what terms they may be used; needed with hours_file"),
+            SheetColumn("pue", "pue.value"),
+            SheetColumn("pue_uncertainty_percent", "pue.uncertainty_percent", _PUE_BOUND),
+            SheetColumn("pue_source", "pue.source"),
+            SheetColumn("it_power", "it_power_kw", units=KILOWATTS),
+            SheetColumn("floor_m2"),
+            SheetColumn("file", says="the site's own YAML file, such as fra1.yaml: with its meters and what reads them"),
+            SheetColumn("state"),
         ),
         (
             {
@@ -83,11 +85,12 @@ SHEETS: Final = (
     ),
     Sheet(
         "Inventory",
-        model.Device,
+        model.InventoryLine,
         "Every GPU that should have been measured: what coverage is a share of. Days are UTC.",
         (
-            Column("cluster"), Column("node"), Column("uuid"), Column("sku"), Column("site", names="Sites"),
-            Column("from"), Column("to"),
+            SheetColumn("cluster"), SheetColumn("node"), SheetColumn("uuid"), SheetColumn("sku"), SheetColumn("site",
+            names="Sites"),
+            SheetColumn("from"), SheetColumn("to"),
         ),
         (
             {
@@ -102,9 +105,10 @@ SHEETS: Final = (
         model.RegisteredMeter,
         "The building's meters, so that one whose readings are missing is named. What reads a meter stands in the site's file.",
         (
-            _site(), Column("id"), Column("role"), Column("position"), Column("parent"), Column("zone"),
-            Column("accuracy_percent"), Column("calibration"), Column("max_power", "max_power_w", units=WATTS),
-            Column("source"),
+            _site(), SheetColumn("id"), SheetColumn("role"), SheetColumn("position"), SheetColumn("parent"),
+            SheetColumn("zone"),
+            SheetColumn("accuracy_percent"), SheetColumn("calibration"), SheetColumn("max_power", "max_power_w", units=WATTS),
+            SheetColumn("source"),
         ),
         (
             {
@@ -121,8 +125,8 @@ SHEETS: Final = (
         "Power purchase agreements and the like. Give a volume with start and end, or rows in sheet Deliveries, or an "
         "hourly_file. Only what was retired for the site counts.",
         (
-            _site(), Column("id"), Column("kind", says="what it is", choices=("ppa", "other")), *_BOUGHT,
-            Column("hourly_file"), *_MADE,
+            _site(), SheetColumn("id"), SheetColumn("kind", says="what it is", choices=("ppa", "other")), *_BOUGHT,
+            SheetColumn("hourly_file"), *_MADE,
         ),
         (
             {
@@ -139,7 +143,7 @@ SHEETS: Final = (
         "Certificates",
         model.BoughtContract,
         "Guarantees of origin and renewable energy certificates. Only what was retired for the site counts.",
-        (_site(), Column("id"), Column("kind", says="what it is", choices=("go", "rec", "i-rec")), *_BOUGHT, *_MADE),
+        (_site(), SheetColumn("id"), SheetColumn("kind", says="what it is", choices=("go", "rec", "i-rec")), *_BOUGHT, *_MADE),
         (
             {
                 "site": "fra1", "id": "go-2026-07", "kind": "go", **_WIND, "granularity": "month",
@@ -155,8 +159,8 @@ SHEETS: Final = (
         model.Delivery,
         "What a contract delivered in each hour or quarter of an hour: the strictest matching there is.",
         (
-            _site(), Column("contract", None, "id of its contract or certificate", needed=True),
-            Column("start_utc"), Column("minutes"), Column("volume", "kwh", units=KWH),
+            _site(), SheetColumn("contract", None, "id of its contract or certificate", needed=True),
+            SheetColumn("start_utc"), SheetColumn("minutes"), SheetColumn("volume", "kwh", units=KWH),
         ),
         (
             {
@@ -173,11 +177,12 @@ SHEETS: Final = (
         "What electricity costs. One row without times is the price at any other time; rows of the same id with times are "
         "prices at those times.",
         (
-            _site(), Column("id"), Column("currency", says=f"ISO 4217, such as EUR; {_BASE}", needed=False),
-            Column("price", "default_per_kwh", "price of a unit of energy", units=PER_KWH),
-            Column("times", None, f"{Price.model_fields['times'].description}; several are parted by ;"),
-            Column("valid_from", says=f"first day, in the site's time zone; {_BASE}", needed=False), Column("valid_to"),
-            Column("source", says=f"where the prices stand: a contract, a page of the supplier; {_BASE}", needed=False),
+            _site(), SheetColumn("id"), SheetColumn("currency", says=f"ISO 4217, such as EUR; {_BASE}", needed=False),
+            SheetColumn("price", "default_per_kwh", "price of a unit of energy", units=PER_KWH),
+            SheetColumn("times", None, f"{Price.model_fields['times'].description}; several are parted by ;"),
+            SheetColumn("valid_from", says=f"first day, in the site's time zone; {_BASE}", needed=False),
+            SheetColumn("valid_to"),
+            SheetColumn("source", says=f"where the prices stand: a contract, a page of the supplier; {_BASE}", needed=False),
         ),
         (
             {
@@ -194,8 +199,9 @@ SHEETS: Final = (
         Water,
         "What the site's water meter counted from one reading to the next, or a bill.",
         (
-            _site(), Column("start"), Column("end"), Column("amount", "liters", units=LITERS), Column("accuracy_percent"),
-            Column("category"), Column("source"),
+            _site(), SheetColumn("start"), SheetColumn("end"), SheetColumn("amount", "liters", units=LITERS),
+            SheetColumn("accuracy_percent"),
+            SheetColumn("category"), SheetColumn("source"),
         ),
         (
             {
@@ -212,10 +218,10 @@ SHEETS: Final = (
         "Whose a workload is. The first row that holds counts; * stands for any letters. All globs of a row must match.",
         (
             *_labels("namespace", "owner", "pod", "account", "user", "partition", "model"),
-            Column("kind", "match.kind", "kind of workload: container, pod, unit, slurm, process"),
-            Column("workload", "match.workload", "glob that the workload's name must match"),
-            Column("labels", None, "globs of other labels: key=glob; key=glob"),
-            Column("team"), Column("project"), Column("price_class"),
+            SheetColumn("kind", "match.kind", "kind of workload: container, pod, unit, slurm, process"),
+            SheetColumn("workload", "match.workload", "glob that the workload's name must match"),
+            SheetColumn("labels", None, "globs of other labels: key=glob; key=glob"),
+            SheetColumn("team"), SheetColumn("project"), SheetColumn("price_class"),
         ),
         (
             {"namespace": "nlp-*", "team": "language", "project": "search"},
@@ -228,7 +234,8 @@ SHEETS: Final = (
         model.ClassPrice,
         "What a GPU hour is charged, by the class of its price.",
         (
-            Column("price_class"), Column("currency"), Column("per_gpu_hour"), Column("electricity_share_percent"),
+            SheetColumn("price_class"), SheetColumn("currency"), SheetColumn("per_gpu_hour"),
+            SheetColumn("electricity_share_percent"),
         ),
         ({"price_class": "spot", "currency": "EUR", "per_gpu_hour": 0.9},),
         name="price_class",
@@ -236,10 +243,11 @@ SHEETS: Final = (
     ),
     Sheet(
         "Hardware",
-        model.Board,
+        model.GpuEmissions,
         "What making a board emitted, where you know better than the figures that come with Wattlens.",
         (
-            Column("sku"), Column("low_kg"), Column("high_kg"), Column("life_years"), Column("boundary"), Column("source"),
+            SheetColumn("sku"), SheetColumn("low_kg"), SheetColumn("high_kg"), SheetColumn("life_years"),
+            SheetColumn("boundary"), SheetColumn("source"),
         ),
         (
             {
@@ -254,7 +262,7 @@ SHEETS: Final = (
         "Models",
         model.ModelFacts,
         "How models are called in print.",
-        (Column("model"), Column("display"), Column("precision"), Column("parameters_billion")),
+        (SheetColumn("model"), SheetColumn("display"), SheetColumn("precision"), SheetColumn("parameters_billion")),
         ({"model": "llama-3.1-70b-instruct-fp8", "display": "Llama 3.1 70B", "precision": "fp8", "parameters_billion": 70.6},),
         name="model",
         place="models[]",

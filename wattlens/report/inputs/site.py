@@ -21,8 +21,8 @@ from energy_agent.site.config.grid import GridBase
 from energy_agent.site.config.site import DeclaredPue, SiteBase, parse_site
 from energy_agent.site.config.water import Water
 from reports.inputs import SiteInputs
-from wattlens.report.inputs.files import Files
-from wattlens.report.inputs.grid import Span, hours, with_intensities
+from wattlens.report.inputs.files import InputFiles
+from wattlens.report.inputs.grid import GridPeriod, hours, with_intensities
 from wattlens.report.inputs.model import OrgSite
 
 GRID_FOLDER: Final = "grid"
@@ -42,7 +42,7 @@ class _Told:
     meters: tuple[MeterFacts, ...]
 
 
-def site_inputs(entry: OrgSite, files: Files, span: Span, retired: dict[str, str]) -> SiteInputs:
+def site_inputs(entry: OrgSite, files: InputFiles, span: GridPeriod, retired: dict[str, str]) -> SiteInputs:
     """What a report takes of a site.
 
     Args:
@@ -81,7 +81,7 @@ def site_inputs(entry: OrgSite, files: Files, span: Span, retired: dict[str, str
     return with_intensities(site, told.grid, hours(told.grid, state, files, entry.file), span)
 
 
-def _of_file(entry: OrgSite, given: Path, files: Files) -> _Told:
+def _of_file(entry: OrgSite, given: Path, files: InputFiles) -> _Told:
     raw = files.read(given, yaml_file.MAX_BYTES)
     config: SiteBase = parse_site(raw, str(given))
     if entry.site is not None and entry.site.name != config.site.name:
@@ -99,7 +99,7 @@ def _of_file(entry: OrgSite, given: Path, files: Files) -> _Told:
     )
 
 
-def _of_entry(entry: OrgSite, files: Files) -> _Told:
+def _of_entry(entry: OrgSite, files: InputFiles) -> _Told:
     assert entry.site is not None
     return _Told(
         entry.site.name,
@@ -137,7 +137,7 @@ def _refuse_double_use(told: _Told, retired: dict[str, str]) -> None:
             retired[key] = f"contract {contract.id!r} of site {told.name!r}"
 
 
-def _placed(contract: Contract, files: Files, site_file: Path | None) -> Contract:
+def _placed(contract: Contract, files: InputFiles, site_file: Path | None) -> Contract:
     """The contract with its file of hours where it lies; what stands in a site's file counts from that file's folder."""
     if contract.hourly_file is None:
         return contract
@@ -148,7 +148,7 @@ def _placed(contract: Contract, files: Files, site_file: Path | None) -> Contrac
     return contract.model_copy(update={"hourly_file": files.place(contract.hourly_file, site_file)})
 
 
-def _with_factors(grid: GridBase, files: Files, site_file: Path | None) -> GridBase:
+def _with_factors(grid: GridBase, files: InputFiles, site_file: Path | None) -> GridBase:
     """The grid with its folder of factors where it lies."""
     if grid.factors is None:
         return grid
@@ -159,7 +159,7 @@ def _with_factors(grid: GridBase, files: Files, site_file: Path | None) -> GridB
     return grid.model_copy(update={"factors": place})
 
 
-def _lots(told: _Told, span: Span) -> tuple[Lot, ...]:
+def _lots(told: _Told, span: GridPeriod) -> tuple[Lot, ...]:
     """What is delivered within the time, in the order of its start."""
     try:
         as_of = datetime.fromtimestamp(span.as_of_ns // NS_PER_S, told.zone).date()

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from energy_agent.core.errors import UsageError
 from wattlens.report.inputs.cells import placed
-from wattlens.report.inputs.columns import EXAMPLE, HOW_TO, NOTE, Column, Sheet
+from wattlens.report.inputs.columns import EXAMPLE, HOW_TO, NOTE, Sheet, SheetColumn
 from wattlens.report.inputs.sheets import SHEETS
 from wattlens.report.inputs.workbook import START
 
@@ -164,7 +164,7 @@ class _Page:
         page.repeat_rows(0)
         page.fit_to_pages(1, 0)
 
-    def _column(self, column: Column) -> int:
+    def _column(self, column: SheetColumn) -> int:
         """Write the head of a column; the lines that its meaning takes."""
         sheet, index = self._sheet, self._index[column.label]
         kind = sheet.takes(column)
@@ -184,22 +184,22 @@ class _Page:
             self._list(index + 1, units)
         return len(text) // max(1, width - 1)
 
-    def _unit(self, column: Column, index: int, units: list[str]) -> None:
+    def _unit(self, column: SheetColumn, index: int, units: list[str]) -> None:
         self._page.set_column(index, index, len(column.unit_label) + 3, self._looks["str"])
         self._page.write_string(0, index, column.unit_label, self._head(column))
         self._page.write_string(1, index, f"Unit of {column.label}: {' or '.join(units)}.", self._looks["hint"])
         self._list(index, units)
 
-    def _head(self, column: Column) -> Any:
+    def _head(self, column: SheetColumn) -> Any:
         return self._looks["needed" if self._sheet.needs(column) else "optional"]
 
-    def _meaning(self, column: Column) -> str:
+    def _meaning(self, column: SheetColumn) -> str:
         text = placed(self._sheet.meaning(column), self._sheet)
         choices = self._sheet.choices(column)
         said = f"{'Required. ' if self._sheet.needs(column) else ''}{text[:1].upper()}{text[1:]}."
         return said + (f" One of: {', '.join(choices)}." if choices else "")
 
-    def _offer(self, column: Column, index: int) -> None:
+    def _offer(self, column: SheetColumn, index: int) -> None:
         choices, kind = self._sheet.choices(column), self._sheet.takes(column)
         if choices:
             self._list(index, [int(c) for c in choices] if kind is int else list(choices))

@@ -13,7 +13,7 @@ from reports.inputs import Organisation, SiteInputs
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class InputStatus:
     """One thing that a report may want.
 
     Args:
@@ -29,7 +29,7 @@ class Shown:
     lacking: str = ""
 
 
-def shown(told: Organisation) -> list[Shown]:
+def shown(told: Organisation) -> list[InputStatus]:
     """Everything that a report may want, the organisation's first, then site by site."""
     found = list(_organisation(told))
     for site in told.sites.values():
@@ -37,13 +37,15 @@ def shown(told: Organisation) -> list[Shown]:
     return found
 
 
-def _organisation(told: Organisation) -> Iterator[Shown]:
-    yield Shown("", "organisation", " · ".join(filter(None, (told.name, told.report_contact))), "the report bears no name")
-    yield Shown(
+def _organisation(told: Organisation) -> Iterator[InputStatus]:
+    yield InputStatus(
+        "", "organisation", " · ".join(filter(None, (told.name, told.report_contact))), "the report bears no name"
+    )
+    yield InputStatus(
         "", "least coverage", f"{_number(Decimal(told.least_coverage.numerator * 100) / told.least_coverage.denominator)} %"
     )
-    yield Shown("", "inventory", _inventory(told), "coverage is not known: a dead agent looks like a saving")
-    yield Shown("", "sites", ", ".join(told.sites), "no PUE, grid, contracts, water or cost; quarters are those of UTC")
+    yield InputStatus("", "inventory", _inventory(told), "coverage is not known: a dead agent looks like a saving")
+    yield InputStatus("", "sites", ", ".join(told.sites), "no PUE, grid, contracts, water or cost; quarters are those of UTC")
     counts = (
         ("teams", len(told.teams), "rule", "teams and projects are those of the workloads' own labels"),
         ("prices", len(told.prices), "class", "no GPU hour is charged"),
@@ -51,7 +53,7 @@ def _organisation(told: Organisation) -> Iterator[Shown]:
         ("models", len(told.model_names), "model", "models are named as in the ledger"),
     )
     for what, count, unit, lacking in counts:
-        yield Shown("", what, _count(count, unit) if count else "", lacking)
+        yield InputStatus("", what, _count(count, unit) if count else "", lacking)
 
 
 def _inventory(told: Organisation) -> str:
@@ -63,13 +65,13 @@ def _inventory(told: Organisation) -> str:
     return f"{_count(boards, 'GPU')} of {_count(nodes, 'node')}" + (f", {whole:,} of them listed as a whole" if whole else "")
 
 
-def _site(site: SiteInputs, told: Organisation) -> Iterator[Shown]:
+def _site(site: SiteInputs, told: Organisation) -> Iterator[InputStatus]:
     name = site.name
-    yield Shown(name, "time zone", site.zone.key)
-    yield Shown(name, "grid", " / ".join(filter(None, (site.grid_zone, site.country))), "CO2e is absent")
-    yield Shown(name, "location-based", _intensities(site, site.location), site.location_lacking)
+    yield InputStatus(name, "time zone", site.zone.key)
+    yield InputStatus(name, "grid", " / ".join(filter(None, (site.grid_zone, site.country))), "CO2e is absent")
+    yield InputStatus(name, "location-based", _intensities(site, site.location), site.location_lacking)
     yield from _why_these(site, "factor choice", site.location)
-    yield Shown(name, "residual mix", _intensities(site, site.residual), site.residual_lacking)
+    yield InputStatus(name, "residual mix", _intensities(site, site.residual), site.residual_lacking)
     yield from _why_these(site, "mix choice", site.residual)
     stated = ""
     if site.stated is not None:
@@ -77,18 +79,20 @@ def _site(site: SiteInputs, told: Organisation) -> Iterator[Shown]:
         stated = f"{float(value):.3g} ± {float(bound):.3g} of it{', assumed' if site.bound_assumed else ''}" + (
             f" ({site.stated_source})" if site.stated_source else ""
         )
-    yield Shown(name, "stated PUE", stated, "only meters tell its PUE")
-    yield Shown(name, "contracts", _contracts(site), _without_contracts(site))
+    yield InputStatus(name, "stated PUE", stated, "only meters tell its PUE")
+    yield InputStatus(name, "contracts", _contracts(site), _without_contracts(site))
     for contract, objection in sorted({(lot.contract, _objection(lot, site)) for lot in site.lots}):
         if objection:
-            yield Shown(name, f"contract {contract}", f"covers nothing: {objection}")
-    yield Shown(name, "tariffs", ", ".join(each.id for each in site.tariffs), "energy has no cost")
-    yield Shown(name, "water", _count(len(site.water), "row") if site.water else "", "no WUE")
-    yield Shown(name, "meters", _count(len(site.meters), "meter") if site.meters else "", "one that is missing is not named")
-    yield Shown(name, "installed IT power", f"{_number(site.it_kw)} kW" if site.it_kw else "", "the EU's row lacks it")
-    yield Shown(name, "floor area", f"{_number(site.floor_m2)} m²" if site.floor_m2 else "", "the EU's row lacks it")
+            yield InputStatus(name, f"contract {contract}", f"covers nothing: {objection}")
+    yield InputStatus(name, "tariffs", ", ".join(each.id for each in site.tariffs), "energy has no cost")
+    yield InputStatus(name, "water", _count(len(site.water), "row") if site.water else "", "no WUE")
+    yield InputStatus(
+        name, "meters", _count(len(site.meters), "meter") if site.meters else "", "one that is missing is not named"
+    )
+    yield InputStatus(name, "installed IT power", f"{_number(site.it_kw)} kW" if site.it_kw else "", "the EU's row lacks it")
+    yield InputStatus(name, "floor area", f"{_number(site.floor_m2)} m²" if site.floor_m2 else "", "the EU's row lacks it")
     here = sum(1 for each in told.expected if each.site == name)
-    yield Shown(name, "inventory here", _count(here, "line") if here else "", "no line of the inventory is of this site")
+    yield InputStatus(name, "inventory here", _count(here, "line") if here else "", "no line of the inventory is of this site")
 
 
 def _contracts(site: SiteInputs) -> str:
@@ -115,11 +119,11 @@ def _factor(factor: Factor) -> str:
     return f"{value}, {factor.zone_name} {factor.year}, {factor.boundary}, {factor.publisher} ({factor.id})"
 
 
-def _why_these(site: SiteInputs, what: str, sources: Sequence[Source]) -> Iterator[Shown]:
+def _why_these(site: SiteInputs, what: str, sources: Sequence[Source]) -> Iterator[InputStatus]:
     """Why no better factor is taken, such as one of the zone that was named."""
     reasons = tuple(dict.fromkeys(reason for source in sources for reason in source.reasons))
     if reasons:
-        yield Shown(site.name, what, "; ".join(reasons))
+        yield InputStatus(site.name, what, "; ".join(reasons))
 
 
 def _without_contracts(site: SiteInputs) -> str:

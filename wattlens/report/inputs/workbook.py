@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from energy_agent.core.errors import UsageError
-from wattlens.report.inputs.columns import EXAMPLE, HOW_TO, NOTE, Row, Sheet
+from wattlens.report.inputs.columns import EXAMPLE, HOW_TO, NOTE, Sheet, SheetRow
 from wattlens.report.inputs.faults import Faults
 from wattlens.report.inputs.sheets import BY_TITLE
 
@@ -24,7 +24,7 @@ _FORMULA: Final = re.compile(rb"<(\w+:)?f[\s/>]")
 """Start of a cell's formula; some programs write every element with a prefix, such as `<x:f>`."""
 
 
-def read_sheets(raw: bytes, faults: Faults) -> dict[str, list[Row]]:
+def read_sheets(raw: bytes, faults: Faults) -> dict[str, list[SheetRow]]:
     """The rows of every sheet that is ours; cells that are wrong are put into `faults`.
 
     Raises:
@@ -88,7 +88,7 @@ def _refusing(what: str) -> Iterator[None]:
         raise UsageError(f"{what}: {_words(error)}") from None
 
 
-def _rows(worksheet: Any, sheet: Sheet, formulas: frozenset[tuple[str, str]], faults: Faults) -> Iterator[Row]:
+def _rows(worksheet: Any, sheet: Sheet, formulas: frozenset[tuple[str, str]], faults: Faults) -> Iterator[SheetRow]:
     from openpyxl.utils import get_column_letter
 
     labels: Sequence[str] = ()
@@ -120,7 +120,7 @@ def _rows(worksheet: Any, sheet: Sheet, formulas: frozenset[tuple[str, str]], fa
             for letter, text in wrong:
                 faults.add(sheet.title, number, letter, text)
             if values:
-                yield Row(sheet, number, values, letters)
+                yield SheetRow(sheet, number, values, letters)
 
 
 def _check_head(labels: Sequence[str], sheet: Sheet, faults: Faults) -> None:

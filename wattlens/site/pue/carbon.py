@@ -24,12 +24,12 @@ from energy_agent.site.config.contracts import ended
 from energy_agent.site.config.grid import GridBase, grid_specs
 from energy_agent.site.config.site import SiteBase
 from energy_agent.site.grid.store import GridStore
-from wattlens.site.pue.statement import Statement
+from wattlens.site.pue.statement import PueStatement
 
 GRID_FOLDER = "grid"
 
 
-def with_others(said: Statement, config: SiteBase, book: FacilityBook, state: Path | None, now_ns: int) -> Statement:
+def with_others(said: PueStatement, config: SiteBase, book: FacilityBook, state: Path | None, now_ns: int) -> PueStatement:
     """The statement with everything that the site's file adds; what it cannot tell is absent with its reason."""
     if said.zone:
         return said
@@ -52,7 +52,7 @@ def with_others(said: Statement, config: SiteBase, book: FacilityBook, state: Pa
     return replace(said, others=others, notes={name: note for name, note in notes.items() if note})
 
 
-def _wue(said: Statement, at: Position, config: SiteBase, zone: ZoneInfo) -> tuple[Amount, str]:
+def _wue(said: PueStatement, at: Position, config: SiteBase, zone: ZoneInfo) -> tuple[Amount, str]:
     if not config.water:
         return Amount(None, reason="the site's file has no water"), ""
     used = water_in([row.use(zone) for row in config.water], said.start_ns, said.end_ns)
@@ -66,7 +66,7 @@ def _wue(said: Statement, at: Position, config: SiteBase, zone: ZoneInfo) -> tup
 
 
 def _cue(
-    said: Statement,
+    said: PueStatement,
     at: Position,
     grid: GridBase,
     cells: Mapping[int, int],
@@ -131,7 +131,7 @@ def _told(joined: Joined) -> str:
 
 
 def _ref(
-    said: Statement, config: SiteBase, cells: Mapping[int, int], made: Terms, now_ns: int, zone: ZoneInfo
+    said: PueStatement, config: SiteBase, cells: Mapping[int, int], made: Terms, now_ns: int, zone: ZoneInfo
 ) -> tuple[Amount, str]:
     """What was made here and used, and what contracts cover of the rest, over the total; contracts never cover the first."""
     try:
@@ -156,7 +156,7 @@ def _ref(
     return amount, "; ".join([matched, *unused])
 
 
-def _cost(said: Statement, config: SiteBase, cells: Mapping[int, int], bought: Terms, zone: ZoneInfo) -> str:
+def _cost(said: PueStatement, config: SiteBase, cells: Mapping[int, int], bought: Terms, zone: ZoneInfo) -> str:
     """What the energy from the grid cost, each cell at its price; its bounds are those of the meters."""
     found = tariffs.cost(cells, [each.tariff for each in ended(config.tariffs)], zone)
     amount = energy(said.meters, bought) if bought else Amount(None)

@@ -12,12 +12,12 @@ from energy_agent.ledger.reading import read_rows
 from energy_agent.ledger.rows.kinds import CELL_NS, Cell, Row
 from energy_agent.site.config.site import SiteBase, load_site
 from wattlens.site.pue.carbon import with_others
-from wattlens.site.pue.statement import Around, Statement
+from wattlens.site.pue.statement import PueContext, PueStatement
 from wattlens.state_folder import default_state_dir
 
 
 @dataclass(frozen=True, slots=True)
-class Inputs:
+class PueInputs:
     """Everything, read. `nodes` has energy of the nodes' ledgers by cell."""
 
     site: str
@@ -39,20 +39,20 @@ class Inputs:
             return self.book.span_ns
         return min(self.nodes), max(self.nodes) + CELL_NS
 
-    def around(self, start_ns: int, end_ns: int) -> Around:
+    def around(self, start_ns: int, end_ns: int) -> PueContext:
         """What stands in for meters in a window."""
         stated = None if self.config is None else self.config.pue.stated
         nodes_uj = sum(uj for start, uj in self.nodes.items() if start_ns <= start < end_ns) if self.nodes else None
-        return Around(stated, nodes_uj)
+        return PueContext(stated, nodes_uj)
 
-    def with_others(self, said: Statement, as_of_ns: int) -> Statement:
+    def with_others(self, said: PueStatement, as_of_ns: int) -> PueStatement:
         """The statement with water, carbon as it was known at a moment, contracts and cost, as the site's file has them."""
         if self.config is None:
             return said
         return with_others(said, self.config, self.book, self.state, as_of_ns)
 
 
-def read_inputs(ledger: Path | None, site: str | None, config: Path | None, nodes: Path | None) -> Inputs:
+def read_inputs(ledger: Path | None, site: str | None, config: Path | None, nodes: Path | None) -> PueInputs:
     """Read it all.
 
     Raises:
@@ -91,7 +91,7 @@ def read_inputs(ledger: Path | None, site: str | None, config: Path | None, node
     book = FacilityBook(chosen)
     for row in rows:
         book.add(row)
-    return Inputs(chosen, book, simulated, settings, _node_cells(nodes) if nodes is not None else {}, source)
+    return PueInputs(chosen, book, simulated, settings, _node_cells(nodes) if nodes is not None else {}, source)
 
 
 def _node_cells(nodes: Path) -> dict[int, int]:

@@ -15,7 +15,7 @@ UJ_PER_KWH = 3_600_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Statement:
+class PueStatement:
     """The whole answer. `pues` has one for each position at which IT is metered; `main` is that of the highest category."""
 
     site: str
@@ -33,7 +33,7 @@ class Statement:
 
 
 @dataclass(frozen=True, slots=True)
-class Around:
+class PueContext:
     """What is known beside the meters: a PUE that somebody states, and IT energy from the ledgers of the nodes in uJ."""
 
     stated: Stated | None = None
@@ -44,13 +44,13 @@ def statement(
     site: str,
     window: tuple[int, int],
     meters: Mapping[str, MeterEnergy],
-    around: Around,
+    around: PueContext,
     *,
     position: Position | None = None,
     zone: str = "",
     least: Fraction = COVERED,
     simulated: bool = False,
-) -> Statement:
+) -> PueStatement:
     """The statement of a window.
 
     Args:
@@ -68,7 +68,7 @@ def statement(
     if main is None or (main.amount.value is None and not zone):
         main = _estimate(main, around) or main or _nothing(position, zone)
     at = Position.of(main.category) or (Position.of(pues[-1].category) if pues else None)
-    return Statement(
+    return PueStatement(
         site, *window, zone, main, pues,
         tuple(parts(meters, at)) if at is not None and not zone else (),
         tuple(losses(meters)) if not zone else (),
@@ -77,7 +77,7 @@ def statement(
     )  # fmt: skip
 
 
-def _estimate(measured: Pue | None, around: Around) -> Pue | None:
+def _estimate(measured: Pue | None, around: PueContext) -> Pue | None:
     """IT, metered or from the nodes' ledgers, times a PUE that somebody states."""
     if around.stated is None:
         return None
@@ -109,7 +109,7 @@ def gaps(meters: Mapping[str, MeterEnergy]) -> list[tuple[str, Gap]]:
     return found
 
 
-def as_json(said: Statement) -> dict[str, Any]:
+def as_json(said: PueStatement) -> dict[str, Any]:
     """The statement for machines. Ratios and energies in kWh are decimal text of nine places."""
     return {
         "schema": "wattlens.pue/1",

@@ -6,14 +6,14 @@ from fractions import Fraction
 
 from energy_agent.site.building.pue import Part, Pue
 from energy_agent.site.building.ratio import Amount
-from wattlens.site.pue.statement import UJ_PER_KWH, Statement, gaps
+from wattlens.site.pue.statement import UJ_PER_KWH, PueStatement, gaps
 
 _WHERE = {1: "at the output of the UPS", 2: "at the output of the PDUs", 3: "at the input of the IT equipment"}
 _GAPS_SHOWN = 20
 _UNITS = {"WUE": "L/kWh of IT", "CUE": "g CO2e/kWh of IT", "CUE (direct)": "g CO2/kWh of IT"}
 
 
-def shown(said: Statement, zone: tzinfo) -> Iterator[str]:
+def shown(said: PueStatement, zone: tzinfo) -> Iterator[str]:
     """The lines; instants are told in `zone`."""
     span = f"{instant(said.start_ns, zone)} to {instant(said.end_ns, zone)} ({zone}, {_length(said.end_ns - said.start_ns)})"
     yield f"site {said.site}{', ' + said.zone if said.zone else ''}: {span}" + (", SIMULATED" if said.simulated else "")
@@ -65,7 +65,7 @@ def _pue(found: Pue) -> Iterator[str]:
     yield f"coverage {float(found.coverage):.1%} of the time by the least covered of its meters{imputed}"
 
 
-def _table(said: Statement) -> Iterator[str]:
+def _table(said: PueStatement) -> Iterator[str]:
     total = Fraction(said.main.total_uj, UJ_PER_KWH)
     rows = [("WHERE IT GOES", "KWH", "LOW", "HIGH", "OF TOTAL")]
     rows += [row for part in said.parts if (row := _row(part, total))]

@@ -1,7 +1,7 @@
 """Rows of what steering is expected to save, what is proven of it, and what it costs in speed."""
 
 from dashboards.boards.dvfs.rows.steering import NAME, OF_MOST
-from dashboards.dashboard import Link, Panel, Query, Row, Rows, banded, figure, gpu_power, series, third
+from dashboards.dashboard import DashboardRows, Link, Panel, PanelQuery, PanelRow, banded, figure, gpu_power, series, third
 from dashboards.promql.joins import AT, GROUP, MOST, largest_groups, proven, steered_workloads
 from dashboards.promql.latency import mean, quantile
 from dashboards.rules.latency import ITL, TTFT
@@ -16,7 +16,7 @@ def _percent(signal: str) -> str:
     return f"100 * {largest_groups(of_group(signal, 'max'))}"
 
 
-def saved() -> Row:
+def saved() -> PanelRow:
     """Expected, and proven."""
     watts = gpu_power()
 
@@ -25,7 +25,7 @@ def saved() -> Row:
         join = f"on ({AT}, uuid) group_left () {watts}"
         return f"100 * sum({ratio} * {join}) / (sum(clamp({ratio}, 1, 1) * {join}) > 0)"
 
-    return Row(
+    return PanelRow(
         "Savings",
         (
             figure(
@@ -48,9 +48,9 @@ def saved() -> Row:
                 "is not in it (dvfs_saved_joules, dvfs_extra_joules).",
                 "joule",
                 (
-                    Query(proven(SAVED), "saved, at least"),
-                    Query(proven(EXTRA), "lost"),
-                    Query(proven(SAVED, less=EXTRA), "net"),
+                    PanelQuery(proven(SAVED), "saved, at least"),
+                    PanelQuery(proven(EXTRA), "lost"),
+                    PanelQuery(proven(SAVED, less=EXTRA), "net"),
                 ),
                 width=12,
                 minimum=None,
@@ -62,9 +62,9 @@ def saved() -> Row:
                 "what may be claimed, losses are never set off against it, net is only shown.",
                 "joule",
                 (
-                    Query(f"topk({_ROWS}, {proven(SAVED, GROUP)})", "saved, at least"),
-                    Query(f"topk({_ROWS}, {proven(EXTRA, GROUP)})", "lost"),
-                    Query(f"topk({_ROWS}, {proven(SAVED, GROUP, less=EXTRA)})", "net"),
+                    PanelQuery(f"topk({_ROWS}, {proven(SAVED, GROUP)})", "saved, at least"),
+                    PanelQuery(f"topk({_ROWS}, {proven(EXTRA, GROUP)})", "lost"),
+                    PanelQuery(f"topk({_ROWS}, {proven(SAVED, GROUP, less=EXTRA)})", "net"),
                 ),
                 kind="table",
                 width=24,
@@ -92,12 +92,12 @@ def saved() -> Row:
     )
 
 
-def cost() -> Row:
+def cost() -> PanelRow:
     """What it costs in speed, beside the savings."""
     info = steered_workloads()
     slowdown = banded(lambda end: _percent(f"dvfs_slowdown_ratio{end}"), NAME)
     budget = _percent("dvfs_slowdown_budget_ratio")
-    return Row(
+    return PanelRow(
         "What it costs",
         (
             third(
@@ -106,7 +106,7 @@ def cost() -> Row:
                 "% interval: time between tokens of a server, else time per step (dvfs_slowdown_ratio). Dashed, what the "
                 "owners allow a whole training run (dvfs_slowdown_budget_ratio); a server goes by the limits of its latencies.",
                 "percent",
-                (*slowdown, Query(budget, NAME + " limit")),
+                (*slowdown, PanelQuery(budget, NAME + " limit")),
                 minimum=None,
                 no_value=_NO_PROOF,
             ),
@@ -117,11 +117,13 @@ def cost() -> Row:
                     "are the changes that steering made. The board of inference has them against their limits.",
                     "s",
                     (
-                        Query(
+                        PanelQuery(
                             f"topk({MOST}, {quantile(family, '0.95', of=_ANY)} and on ({AT}, workload) {info})",
                             "{{workload}} 95th",
                         ),
-                        Query(f"topk({MOST}, {mean(family, of=_ANY)} and on ({AT}, workload) {info})", "{{workload}} mean"),
+                        PanelQuery(
+                            f"topk({MOST}, {mean(family, of=_ANY)} and on ({AT}, workload) {info})", "{{workload}} mean"
+                        ),
                     ),
                     no_value="no workload that is steered serves, or none answers now",
                     links=(Link("Against its limits", "wattlens-inference", {"workload": "workload"}),),
@@ -132,4 +134,4 @@ def cost() -> Row:
     )
 
 
-SPEC = Rows({50: saved, 60: cost})
+SPEC = DashboardRows({50: saved, 60: cost})

@@ -5,11 +5,11 @@ from dashboards.dashboard import (
     GREY,
     ORANGE,
     PURPLE,
+    DashboardRows,
     Link,
     Panel,
-    Query,
-    Row,
-    Rows,
+    PanelQuery,
+    PanelRow,
     figure,
     lights,
     recorded,
@@ -45,18 +45,18 @@ def _mode(name: str) -> str:
     return series("dvfs_mode", f'mode="{name}"')
 
 
-def now() -> Row:
+def now() -> PanelRow:
     """How many GPUs are steered, and how."""
     lease, known = series("dvfs_lease_active"), f"sum({series('dvfs_lease_active')} * 0)"
     unheld, gone = _orphans()
-    return Row(
+    return PanelRow(
         "Now",
         (
             figure(
                 "GPUs by mode",
                 "GPUs on which steering acts (enforce), decides without acting (shadow) or only watches (observe) (dvfs_mode).",
                 "none",
-                tuple(Query(f"sum({_mode(name)})", name) for name in ("enforce", "shadow", "observe")),
+                tuple(PanelQuery(f"sum({_mode(name)})", name) for name in ("enforce", "shadow", "observe")),
                 width=8,
                 no_value=OFF,
             ),
@@ -66,8 +66,8 @@ def now() -> Row:
                 f"setting in force ({', '.join(_APPLIED)}).",
                 "none",
                 (
-                    Query(f"sum({lease})", "leased"),
-                    Query(f"count({_limited()}) or {known}", "set"),
+                    PanelQuery(f"sum({lease})", "leased"),
+                    PanelQuery(f"count({_limited()}) or {known}", "set"),
                 ),
                 no_value=OFF,
             ),
@@ -77,8 +77,8 @@ def now() -> Row:
                 f"that nobody holds. As the alert of the same name: [what to do]({RUNBOOKS}/WattlensLeaseOrphaned).",
                 "none",
                 (
-                    Query(f"count({unheld}) or {known}", "settings"),
-                    Query(f"count({gone}) or {known}", "agents"),
+                    PanelQuery(f"count({unheld}) or {known}", "settings"),
+                    PanelQuery(f"count({gone}) or {known}", "agents"),
                 ),
                 states={"0": ("none", BLUE), "1+": ("ORPHANED, see the table below", ORANGE)},
                 minimum=None,
@@ -90,7 +90,7 @@ def now() -> Row:
                 "Rounds of the chosen time in which a GPU did not do what was set (dvfs_ineffective_total): another changed "
                 f"it, or power or heat bound the board anyway. [What to do]({RUNBOOKS}/WattlensSettingIneffective).",
                 "short",
-                (Query(f"{booked(UNDONE)} or {known}", "rounds"),),
+                (PanelQuery(f"{booked(UNDONE)} or {known}", "rounds"),),
                 decimals=0,
                 width=6,
                 no_value=OFF,
@@ -99,9 +99,9 @@ def now() -> Row:
     )
 
 
-def states() -> Row:
+def states() -> PanelRow:
     """Of each group over time."""
-    return Row(
+    return PanelRow(
         "Groups over time",
         (
             lights(
@@ -109,7 +109,7 @@ def states() -> Row:
                 "What steering may do with each group: observe, shadow (decide without acting) or enforce (dvfs_mode). All "
                 "GPUs of a group are steered, or none.",
                 "none",
-                (Query(largest_groups(MODE), NAME),),
+                (PanelQuery(largest_groups(MODE), NAME),),
                 states={"0": ("observe", GREY), "1": ("shadow", PURPLE), "2": ("enforce", BLUE)},
                 no_value=OFF,
                 links=(TO_GPU,),
@@ -118,7 +118,7 @@ def states() -> Row:
                 f"Lease{OF_MOST}",
                 "Whether all GPUs of a group are leased, or any is not; without a lease nothing is set (dvfs_lease_active).",
                 "none",
-                (Query(largest_groups(of_group("dvfs_lease_active", "min")), NAME),),
+                (PanelQuery(largest_groups(of_group("dvfs_lease_active", "min")), NAME),),
                 states={"0": ("not held", GREY), "1": ("held", BLUE)},
                 no_value=OFF,
                 links=(TO_GPU,),
@@ -129,7 +129,7 @@ def states() -> Row:
                 "dvfs_requested_power_limit_watts), and whether one is applied (dvfs_clock_limit_hertz, "
                 "dvfs_power_limit_watts). In shadow no limit is applied.",
                 "none",
-                (Query(largest_groups(IN_FORCE), NAME),),
+                (PanelQuery(largest_groups(IN_FORCE), NAME),),
                 states={"0": ("as found", GREY), "1": ("wanted, not set", PURPLE), "2": ("set", BLUE)},
                 no_value=OFF,
                 links=(TO_GPU,),
@@ -138,13 +138,13 @@ def states() -> Row:
     )
 
 
-def settings() -> Row:
+def settings() -> PanelRow:
     """Wanted, set, done."""
 
-    def lines(*of: tuple[str, str, str]) -> tuple[Query, ...]:
-        return tuple(Query(largest_groups(of_group(signal, end)), f"{NAME} {text}") for signal, end, text in of)
+    def lines(*of: tuple[str, str, str]) -> tuple[PanelQuery, ...]:
+        return tuple(PanelQuery(largest_groups(of_group(signal, end)), f"{NAME} {text}") for signal, end, text in of)
 
-    return Row(
+    return PanelRow(
         "Wanted, set, done",
         (
             Panel(
@@ -185,13 +185,13 @@ def settings() -> Row:
     )
 
 
-def decisions() -> Row:
+def decisions() -> PanelRow:
     """What the policies decided, and why."""
 
     def made(matcher: str) -> str:
         return f"topk({MOST}, sum by (policy, action, reason) ({recorded(DECISIONS, matcher, scope='node')}))"
 
-    return Row(
+    return PanelRow(
         "Decisions and their reasons",
         (
             third(
@@ -199,7 +199,7 @@ def decisions() -> Row:
                 "Decisions to set or to release, by policy and reason, of the last minute, once for all GPUs of a node "
                 "(dvfs_decisions_total). They are the marks on all graphs of this board.",
                 "short",
-                (Query(made('action!="hold"'), "{{policy}} {{action}}: {{reason}}"),),
+                (PanelQuery(made('action!="hold"'), "{{policy}} {{action}}: {{reason}}"),),
                 no_value="no setting was changed, or DVFS is not configured here",
             ),
             third(
@@ -207,7 +207,7 @@ def decisions() -> Row:
                 "Decisions to hold, by policy and reason, of the last minute, once for all GPUs of a node "
                 "(dvfs_decisions_total). They count on in every round of the governor.",
                 "short",
-                (Query(made('action="hold"'), "{{policy}}: {{reason}}"),),
+                (PanelQuery(made('action="hold"'), "{{policy}}: {{reason}}"),),
                 no_value=OFF,
             ),
             third(
@@ -215,14 +215,14 @@ def decisions() -> Row:
                 "Rounds in which a GPU did not do what was set, by what was seen instead, in the last minute "
                 "(dvfs_ineffective_total). Such time saves nothing.",
                 "short",
-                (Query(f"sum by (reason) ({recorded(INEFFECTIVE, scope='node')})", "{{reason}}"),),
+                (PanelQuery(f"sum by (reason) ({recorded(INEFFECTIVE, scope='node')})", "{{reason}}"),),
                 no_value="every setting took effect, or DVFS is not configured here",
             ),
         ),
     )
 
 
-def trouble() -> Row:
+def trouble() -> PanelRow:
     """Heat and power while something is in force, and what has to be looked at."""
     leased = f"(sum({recorded(LEASED, scope='node')}) > 0)"
     share = f"sum by (reason) ({recorded(EVENTS, scope='node')}) / on () group_left () {leased}"
@@ -240,7 +240,7 @@ def trouble() -> Row:
         told("SettingIneffective", "a setting has no effect", f"{booked(UNDONE, by_gpu)} > 0"),
         told("SteeringLoses", "costs more than it saves", loses),
     )
-    return Row(
+    return PanelRow(
         "Heat, power and trouble",
         (
             Panel(
@@ -249,7 +249,7 @@ def trouble() -> Row:
                 "(gpu_clock_event_seconds_total). Policies let go on thermal and brake events; a power cap that binds is what "
                 "a power limit is for. Reasons overlap.",
                 "percentunit",
-                (Query(f"clamp_max({share}, 1)", "{{reason}}"),),
+                (PanelQuery(f"clamp_max({share}, 1)", "{{reason}}"),),
                 minimum=0,
                 maximum=1,
                 no_value="no GPU is under a lease",
@@ -258,7 +258,7 @@ def trouble() -> Row:
                 f"Hottest GPU{OF_MOST}",
                 "The highest temperature among the GPUs of a group (gpu_temperature_celsius).",
                 "celsius",
-                (Query(largest_groups(of_group("gpu_temperature_celsius", "max")), NAME),),
+                (PanelQuery(largest_groups(of_group("gpu_temperature_celsius", "max")), NAME),),
                 no_value=OFF,
                 links=(TO_GPU,),
             ),
@@ -267,7 +267,7 @@ def trouble() -> Row:
                 "GPUs with a setting and no lease, agents that went away while they held one, and in the chosen time GPUs on "
                 "which a setting had no effect or steering cost more than it saved. Each leads to the runbook of its alert.",
                 "none",
-                (Query(" or ".join(looked_at), "rounds or J", unit="short"),),
+                (PanelQuery(" or ".join(looked_at), "rounds or J", unit="short"),),
                 kind="table",
                 width=24,
                 height=6,
@@ -278,4 +278,4 @@ def trouble() -> Row:
     )
 
 
-SPEC = Rows({10: now, 20: states, 30: settings, 40: decisions, 70: trouble})
+SPEC = DashboardRows({10: now, 20: states, 30: settings, 40: decisions, 70: trouble})

@@ -2,7 +2,7 @@
 
 from dashboards.boards.facility import energy_flow
 from dashboards.boards.facility.energy_flow import AT
-from dashboards.dashboard import BLUE, ORANGE, RANGE, Link, Panel, Query, Row, Rows, figure, recorded, series
+from dashboards.dashboard import BLUE, ORANGE, RANGE, DashboardRows, Link, Panel, PanelQuery, PanelRow, figure, recorded, series
 from dashboards.rules.fleet import POWER, POWER_ERROR
 
 _SITED = 'site!=""'
@@ -16,7 +16,7 @@ def _of_meter(name: str, *matchers: str) -> str:
     return f'label_replace({mine}, "meter", "$1", "source", "facility:(.+)")'
 
 
-def tree() -> Row:
+def tree() -> PanelRow:
     """The meters one by one."""
     gain, unseen = (series(f"facility_energy_{n}", scope="site") for n in ("gain_uncertainty_ratio", "gap_bound_joules_total"))
     facts = energy_flow.info()
@@ -25,7 +25,7 @@ def tree() -> Row:
     up = f"max by ({AT}, meter, role) ({_of_meter('source_up')} * {join})"
     silent = f"max by ({AT}, meter, role, reason) ({_of_meter('source_down_info')} * {join})"
     used = energy_flow.energy()
-    return Row(
+    return PanelRow(
         "Meters",
         (
             Panel(
@@ -35,12 +35,12 @@ def tree() -> Row:
                 "time, the bound of its gain error and the most that can have flowed unseen (facility_*).",
                 "none",
                 (
-                    Query(declared, "declared"),
-                    Query(energy_flow.power(), "power", "watt"),
-                    Query(used, "energy", "joule"),
-                    Query(f"max by ({AT}, meter, role) ({gain})", "error", "percentunit"),
-                    Query(f"max by ({AT}, meter, role) (increase({unseen}[{RANGE}]))", "unseen", "joule"),
-                    Query(up, "state", "none", {"1": ("answers", BLUE), "0": ("SILENT", ORANGE)}),
+                    PanelQuery(declared, "declared"),
+                    PanelQuery(energy_flow.power(), "power", "watt"),
+                    PanelQuery(used, "energy", "joule"),
+                    PanelQuery(f"max by ({AT}, meter, role) ({gain})", "error", "percentunit"),
+                    PanelQuery(f"max by ({AT}, meter, role) (increase({unseen}[{RANGE}]))", "unseen", "joule"),
+                    PanelQuery(up, "state", "none", {"1": ("answers", BLUE), "0": ("SILENT", ORANGE)}),
                 ),
                 kind="table",
                 width=24,
@@ -51,7 +51,7 @@ def tree() -> Row:
                 "Power at the meters",
                 "Power at each meter (facility_power_watts). A meter that is silent, or not believed, has no line.",
                 "watt",
-                (Query(energy_flow.power(), "{{site}} {{meter}} ({{role}})"),),
+                (PanelQuery(energy_flow.power(), "{{site}} {{meter}} ({{role}})"),),
                 minimum=0,
                 no_value=_NO_METERS,
             ),
@@ -60,7 +60,7 @@ def tree() -> Row:
                 "Meters that do not answer, or that are not believed, with the reason (source_down_info). What flows "
                 "meanwhile is a gap with a bound, unless a register counts on.",
                 "none",
-                (Query(silent, "silent"),),
+                (PanelQuery(silent, "silent"),),
                 kind="table",
                 no_value="every meter answers and is believed, or no site process is scraped",
             ),
@@ -68,12 +68,12 @@ def tree() -> Row:
     )
 
 
-def overhead() -> Row:
+def overhead() -> PanelRow:
     """Where the energy goes, and whether the ledger agrees."""
     it = energy_flow.it(energy_flow.power)
     nodes, error = (f"sum by ({AT}) ({recorded(name, _SITED, scope='site')})" for name in (POWER, POWER_ERROR))
     fleet = Link("Fleet", "wattlens-fleet", {"site": "site"})
-    return Row(
+    return PanelRow(
         "Where the energy goes",
         (
             Panel(
@@ -83,7 +83,7 @@ def overhead() -> Row:
                 "it what is lost between the two or metered nowhere. What no meter explains is what the site takes and "
                 "makes, less all the others; where that is below 0 the meters contradict each other, and it is drawn as 0.",
                 "watt",
-                (Query(f"clamp_min({energy_flow.parts(energy_flow.power)}, 0)", "{{site}}: {{part}}"),),
+                (PanelQuery(f"clamp_min({energy_flow.parts(energy_flow.power)}, 0)", "{{site}}: {{part}}"),),
                 minimum=0,
                 stacked=True,
                 no_value=_NO_METERS,
@@ -94,8 +94,8 @@ def overhead() -> Row:
                 "meter that was silent shows up once it answers: until then its part is in the meter above it.",
                 "joule",
                 (
-                    Query(energy_flow.parts(energy_flow.energy), "energy"),
-                    Query(
+                    PanelQuery(energy_flow.parts(energy_flow.energy), "energy"),
+                    PanelQuery(
                         f"{energy_flow.parts(energy_flow.energy)} / on ({AT}) group_left ()"
                         f" ({energy_flow.supply(energy_flow.energy)} > 0)",
                         "share",
@@ -113,10 +113,10 @@ def overhead() -> Row:
                 "equipment without an agent or without a meter of the whole node.",
                 "watt",
                 (
-                    Query(it, "{{site}}: meters of IT"),
-                    Query(nodes, "{{site}}: nodes"),
-                    Query(f"{nodes} - {error}", "{{site}}: nodes, at least"),
-                    Query(f"{nodes} + {error}", "{{site}}: nodes, at most"),
+                    PanelQuery(it, "{{site}}: meters of IT"),
+                    PanelQuery(nodes, "{{site}}: nodes"),
+                    PanelQuery(f"{nodes} - {error}", "{{site}}: nodes, at least"),
+                    PanelQuery(f"{nodes} + {error}", "{{site}}: nodes, at most"),
                 ),
                 minimum=0,
                 no_value=_NO_LABEL,
@@ -127,7 +127,7 @@ def overhead() -> Row:
                 "Power of the nodes by their ledgers over that of the meters of IT, now. Above 100 % one of the two is wrong: "
                 "a label site at a foreign node, a meter that does not see all.",
                 "percent",
-                (Query(f"100 * {nodes} / on ({AT}) ({it} > 0)", "share"),),
+                (PanelQuery(f"100 * {nodes} / on ({AT}) ({it} > 0)", "share"),),
                 width=12,
                 height=8,
                 decimals=1,
@@ -137,4 +137,4 @@ def overhead() -> Row:
     )
 
 
-SPEC = Rows({20: overhead, 30: tree})
+SPEC = DashboardRows({20: overhead, 30: tree})

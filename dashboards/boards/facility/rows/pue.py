@@ -1,7 +1,7 @@
 """The row of a site's PUE: now, over twelve months, by window; measured or stated, in words, or why there is none."""
 
 from dashboards.boards.sites import NOW, pue
-from dashboards.dashboard import BLUE, ORANGE, PURPLE, Panel, Query, Row, Rows, banded, figure, series
+from dashboards.dashboard import BLUE, ORANGE, PURPLE, DashboardRows, Panel, PanelQuery, PanelRow, banded, figure, series
 from dashboards.rules.pue import CATEGORIES
 
 _NONE = "no PUE: the table of reasons below says why, or no site process is scraped"
@@ -18,13 +18,13 @@ def _best(end: str) -> str:
     return " or on (site) ".join(pue(end, NOW, f'category=~"{category}"') for category in CATEGORIES)
 
 
-def at_site() -> Row:
+def at_site() -> PanelRow:
     """The row."""
     year = 'window="365d"'
     marks = (('category=~"[123]"', 1), ('category=~"[123].+"', 2), ('category="stated"', 3))
     basis = " or ".join(f"0 * {series('pue_ratio', NOW, of, scope='site')} + {mark}" for of, mark in marks)
     covered = series("pue_coverage_ratio", scope="site")
-    return Row(
+    return PanelRow(
         "PUE",
         (
             figure(
@@ -66,7 +66,7 @@ def at_site() -> Row:
                 "declared, or is a number that the operator states (label category of pue_ratio). Only the first is a "
                 "measurement.",
                 "none",
-                (Query(f"max by (site, category) ({basis})", _NAME),),
+                (PanelQuery(f"max by (site, category) ({basis})", _NAME),),
                 kind="states",
                 states=_STATES,
                 no_value=_NONE,
@@ -79,7 +79,7 @@ def at_site() -> Row:
                 "none",
                 (
                     *banded(pue, unit="short"),
-                    Query(f"max by (site, category, window) ({covered})", "coverage", "percentunit"),
+                    PanelQuery(f"max by (site, category, window) ({covered})", "coverage", "percentunit"),
                 ),
                 kind="table",
                 width=24,
@@ -91,7 +91,7 @@ def at_site() -> Row:
                 "Why there is none",
                 "Categories and windows without a PUE, with the reason (pue_absent_info).",
                 "none",
-                (Query(f"max by (site, category, window, reason) ({series('pue_absent_info', scope='site')})", "absent"),),
+                (PanelQuery(f"max by (site, category, window, reason) ({series('pue_absent_info', scope='site')})", "absent"),),
                 kind="table",
                 no_value="every category and window has a PUE, or no site process is scraped",
             ),
@@ -101,7 +101,7 @@ def at_site() -> Row:
                 "tenths there is no PUE of a window but the shortest; what is missing is put in at the mean power of the "
                 "same meter.",
                 "percentunit",
-                (Query(f"min by (site, category, window) ({covered})", "{{site}}, category {{category}}, {{window}}"),),
+                (PanelQuery(f"min by (site, category, window) ({covered})", "{{site}}, category {{category}}, {{window}}"),),
                 minimum=0,
                 maximum=1,
                 no_value="no PUE is measured, so nothing is covered",
@@ -110,4 +110,4 @@ def at_site() -> Row:
     )
 
 
-SPEC = Rows({10: at_site})
+SPEC = DashboardRows({10: at_site})

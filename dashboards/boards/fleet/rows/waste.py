@@ -1,6 +1,6 @@
 """The rows of a fleet: where its power goes and what is wasted, who uses most, and what does not answer."""
 
-from dashboards.dashboard import RANGE, Link, Panel, Query, Row, Rows, banded, recorded, series
+from dashboards.dashboard import RANGE, DashboardRows, Link, Panel, PanelQuery, PanelRow, banded, recorded, series
 from dashboards.promql.sums import GPUS, bucket, over_fleet
 from dashboards.rules.alerts import JOB
 from dashboards.rules.fleet import BUCKETS, FACT_POWER, FACT_POWER_ERROR, FACT_TOKENS, HOST, NODE_POWER, POWER, TOKEN_POWER
@@ -18,7 +18,7 @@ _NO_RULES = "no data: no workload is known, or the recording rules are not loade
 _ABOUT = {"team": "teams", "namespace": "namespaces", "owner": "owners", "model": "models"}
 
 
-def waste() -> Row:
+def waste() -> PanelRow:
     """Where the power goes, and who wastes it."""
     nodes = "cluster, job, instance"
     either = 'bucket=~"unheld|idle"'
@@ -28,7 +28,7 @@ def waste() -> Row:
     worst = f"topk({MOST}, {wasted} > 0)"
     idle, held_by = (_by("team, namespace", FACT_POWER, *of) for of in (('state="idle"',), ()))
     most_idle = f"topk({MOST}, {idle} > 0)"
-    return Row(
+    return PanelRow(
         "Where it goes, and what is wasted",
         (
             Panel(
@@ -37,7 +37,9 @@ def waste() -> Row:
                 "as they are metered (workload_energy_joules_total, gpu_unallocated_energy_joules_total, "
                 "gpu_unattributed_energy_joules_total, node_nongpu_energy_joules_total).",
                 "watt",
-                tuple(Query(f"sum({recorded(POWER, bucket(name), scope='fleet')})", text) for name, text in _TEXTS.items()),
+                tuple(
+                    PanelQuery(f"sum({recorded(POWER, bucket(name), scope='fleet')})", text) for name, text in _TEXTS.items()
+                ),
                 width=24,
                 minimum=0,
                 stacked=True,
@@ -50,9 +52,9 @@ def waste() -> Row:
                 "band.",
                 "joule",
                 (
-                    Query(f"{unheld} and on ({nodes}) {worst}", "held by nobody"),
-                    Query(f"{held} and on ({nodes}) {worst}", "held, no kernel"),
-                    Query(f"{wasted} / ({whole} > 0) and on ({nodes}) {worst}", "share", "percentunit"),
+                    PanelQuery(f"{unheld} and on ({nodes}) {worst}", "held by nobody"),
+                    PanelQuery(f"{held} and on ({nodes}) {worst}", "held, no kernel"),
+                    PanelQuery(f"{wasted} / ({whole} > 0) and on ({nodes}) {worst}", "share", "percentunit"),
                 ),
                 kind="table",
                 no_value="no GPU was idle, or the recording rules are not loaded",
@@ -64,8 +66,8 @@ def waste() -> Row:
                 "held them (workload_info), and its share of all their energy.",
                 "joule",
                 (
-                    Query(most_idle, "held, no kernel"),
-                    Query(f"{idle} / ({held_by} > 0) and on (team, namespace) {most_idle}", "share", "percentunit"),
+                    PanelQuery(most_idle, "held, no kernel"),
+                    PanelQuery(f"{idle} / ({held_by} > 0) and on (team, namespace) {most_idle}", "share", "percentunit"),
                 ),
                 kind="table",
                 no_value="no workload held a GPU idle, or the recording rules are not loaded",
@@ -82,7 +84,7 @@ def _by(labels: str, name: str, *matchers: str) -> str:
     return summed
 
 
-def tops() -> tuple[Row, ...]:
+def tops() -> tuple[PanelRow, ...]:
     """Who uses most, by each fact that is known of workloads."""
     watts, tokens = (recorded(name, _GPU, scope="fleet") for name in (TOKEN_POWER, FACT_TOKENS))
     most = f"topk({MOST}, {_by_model(f'sum_over_time({watts}[{RANGE}] @ end())', f'sum_over_time({tokens}[{RANGE}] @ end())')})"
@@ -91,7 +93,7 @@ def tops() -> tuple[Row, ...]:
         "Energy of the GPUs of the workloads that serve a model, idle included, by the tokens that they generated over five "
         "minutes, over all that is chosen above. GPU boundary. The board Inference has the bands and the other boundaries.",
         "suffix:J/token",
-        (Query(f"{_by_model(watts, tokens)} and on (model) {most}", "{{model}}"),),
+        (PanelQuery(f"{_by_model(watts, tokens)} and on (model) {most}", "{{model}}"),),
         width=24,
         minimum=0,
         no_value="not measurable: no tokens in the last five minutes, or the recording rules are not loaded",
@@ -99,7 +101,7 @@ def tops() -> tuple[Row, ...]:
     )
     by_energy = tuple(_most_energy(label, text) for label, text in _ABOUT.items())
     by_token = tuple(_most_per_token(label, text) for label, text in _ABOUT.items())
-    return (Row(f"The {MOST} that use most energy", by_energy), Row("Joules a token", (*by_token, over_time)))
+    return (PanelRow(f"The {MOST} that use most energy", by_energy), PanelRow("Joules a token", (*by_token, over_time)))
 
 
 def _by_model(watts: str, tokens: str) -> str:
@@ -125,7 +127,7 @@ def _most_energy(label: str, text: str) -> Panel:
         "joule",
         (
             *banded(lambda band: bound(most, f"on ({by}) {error}", band), column="energy"),
-            Query(f"{idle} / on ({by}) {most}", "idle share", "percentunit"),
+            PanelQuery(f"{idle} / on ({by}) {most}", "idle share", "percentunit"),
         ),
         kind="table",
         no_value=_NO_RULES,
@@ -149,7 +151,7 @@ def _most_per_token(label: str, text: str) -> Panel:
         "suffix:J/token",
         (
             *banded(lambda band: f"{ratio(band)} and on ({by}) {most}" if band else most, column="J/token"),
-            Query(f"{tokens} and on ({by}) {most}", "tokens", "short"),
+            PanelQuery(f"{tokens} and on ({by}) {most}", "tokens", "short"),
         ),
         kind="table",
         no_value="not measurable: no tokens were generated, or the recording rules are not loaded",
@@ -157,11 +159,11 @@ def _most_per_token(label: str, text: str) -> Panel:
     )
 
 
-def missing() -> Row:
+def missing() -> PanelRow:
     """What does not answer, and what is simulated."""
     lost, gone = series("gpu_absent_info", 'field="device"', scope="fleet"), recorded("up", JOB, scope="fleet")
     simulated = series("node_info", 'simulated="true"', scope="fleet")
-    return Row(
+    return PanelRow(
         "What is missing, and what is no measurement",
         (
             Panel(
@@ -169,7 +171,7 @@ def missing() -> Row:
                 "Targets of jobs named wattlens... that Prometheus gets no page from (up): nothing of them is in the figures "
                 "above from then on. The agent's ledger goes on as long as it runs.",
                 "none",
-                (Query(f"topk({MOST * 5}, {gone} == 0)", "not scraped"),),
+                (PanelQuery(f"topk({MOST * 5}, {gone} == 0)", "not scraped"),),
                 kind="table",
                 width=8,
                 no_value="every target of jobs named wattlens... is scraped",
@@ -180,7 +182,7 @@ def missing() -> Row:
                 "GPUs of which no reading is to be had, with the driver's reason (gpu_absent_info). Their energy since is a "
                 "gap with a bound.",
                 "none",
-                (Query(f"topk({MOST * 5}, {lost})", "GPU lost"),),
+                (PanelQuery(f"topk({MOST * 5}, {lost})", "GPU lost"),),
                 kind="table",
                 width=8,
                 no_value="every GPU that the agents know answers, or no agent is scraped",
@@ -190,7 +192,7 @@ def missing() -> Row:
                 f"Simulated nodes (the first {MOST * 5})",
                 "Nodes whose hardware is simulated (node_info): their figures are no measurements.",
                 "none",
-                (Query(f"topk({MOST * 5}, sum by (cluster, job, instance) ({simulated}))", "simulated"),),
+                (PanelQuery(f"topk({MOST * 5}, sum by (cluster, job, instance) ({simulated}))", "simulated"),),
                 kind="table",
                 width=8,
                 no_value="no node is simulated, or none is scraped",
@@ -200,4 +202,4 @@ def missing() -> Row:
     )
 
 
-SPEC = Rows({40: waste, 50: tops, 60: missing})
+SPEC = DashboardRows({40: waste, 50: tops, 60: missing})

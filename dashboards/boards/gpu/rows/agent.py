@@ -1,21 +1,36 @@
 """The rows of DVFS and of the health of GPUs, sources, ledger and agent."""
 
-from dashboards.dashboard import BLUE, GPU, GREY, ORANGE, PURPLE, RATE, Link, Panel, Query, Row, Rows, lights, series, third
+from dashboards.dashboard import (
+    BLUE,
+    GPU,
+    GREY,
+    ORANGE,
+    PURPLE,
+    RATE,
+    DashboardRows,
+    Link,
+    Panel,
+    PanelQuery,
+    PanelRow,
+    lights,
+    series,
+    third,
+)
 
 
-def dvfs() -> Row:
+def dvfs() -> PanelRow:
     """How each GPU is steered; what steering wants, why, and what it saved is on its own board."""
     shadow, enforce = series("dvfs_mode", 'mode="shadow"'), series("dvfs_mode", 'mode="enforce"')
     off = "DVFS is not configured here"
     its_board = (Link("Its steering", "wattlens-dvfs", {"instance": "instance"}),)
-    return Row(
+    return PanelRow(
         "DVFS",
         (
             lights(
                 "Mode",
                 "What DVFS may do on each GPU: observe, shadow (decide without acting) or enforce (dvfs_mode).",
                 "none",
-                (Query(f"sum without (mode) ({shadow} or 2 * {enforce})", GPU),),
+                (PanelQuery(f"sum without (mode) ({shadow} or 2 * {enforce})", GPU),),
                 states={"0": ("observe", GREY), "1": ("shadow", PURPLE), "2": ("enforce", BLUE)},
                 no_value=off,
                 links=its_board,
@@ -24,7 +39,7 @@ def dvfs() -> Row:
                 "Lease",
                 "Whether a lease on the GPU's settings is held; without one nothing is set (dvfs_lease_active).",
                 "none",
-                (Query(series("dvfs_lease_active"), GPU),),
+                (PanelQuery(series("dvfs_lease_active"), GPU),),
                 states={"0": ("none", GREY), "1": ("held", BLUE)},
                 no_value=off,
                 links=its_board,
@@ -33,7 +48,7 @@ def dvfs() -> Row:
                 "Power limit set by DVFS",
                 "Power limit applied under the lease (dvfs_power_limit_watts). The clock limit is among the clocks above.",
                 "watt",
-                (Query(series("dvfs_power_limit_watts"), GPU),),
+                (PanelQuery(series("dvfs_power_limit_watts"), GPU),),
                 no_value="no power limit is set by DVFS",
                 links=its_board,
             ),
@@ -41,7 +56,7 @@ def dvfs() -> Row:
     )
 
 
-def health() -> Row:
+def health() -> PanelRow:
     """What does not work, and what the agent costs."""
 
     def node(name: str, *matchers: str) -> str:
@@ -51,14 +66,14 @@ def health() -> Row:
         """With source and device in one label: Grafana writes the name of a label that a series does not have."""
         return f'label_join({expr}, "what", " ", "source", "device")'
 
-    return Row(
+    return PanelRow(
         "Health of GPUs and agent",
         (
             Panel(
                 "Sources",
                 "Whether each source answered its last poll (source_up).",
                 "none",
-                (Query(named(node("source_up")), "{{instance}} {{what}}"),),
+                (PanelQuery(named(node("source_up")), "{{instance}} {{what}}"),),
                 kind="states",
                 width=24,
                 states={"0": ("down", ORANGE), "1": ("up", BLUE)},
@@ -68,7 +83,7 @@ def health() -> Row:
                 "Readings that a GPU does not give and sources that do not answer, with the reason (gpu_absent_info, "
                 "source_down_info). Not supported is a property of the board; all else is a failure.",
                 "none",
-                (Query(series("gpu_absent_info"), "reading"), Query(node("source_down_info"), "source")),
+                (PanelQuery(series("gpu_absent_info"), "reading"), PanelQuery(node("source_down_info"), "source")),
                 kind="table",
                 width=24,
                 no_value="every source answers and no reading is absent, or the agent is not scraped",
@@ -77,28 +92,28 @@ def health() -> Row:
                 "XID errors",
                 "XID errors that the driver reported, by code (gpu_xid_errors_total).",
                 "short",
-                (Query(f"sum by (instance, gpu, xid) ({series('gpu_xid_errors_total')})", f"{GPU} XID {{{{xid}}}}"),),
+                (PanelQuery(f"sum by (instance, gpu, xid) ({series('gpu_xid_errors_total')})", f"{GPU} XID {{{{xid}}}}"),),
                 no_value="no XID error was reported, or the agent is not scraped",
             ),
             third(
                 "Duration of polls",
                 "How long the last poll of each source took (source_poll_seconds).",
                 "s",
-                (Query(named(node("source_poll_seconds")), "{{instance}} {{what}}"),),
+                (PanelQuery(named(node("source_poll_seconds")), "{{instance}} {{what}}"),),
             ),
             lights(
                 "Configuration",
                 "Whether the last reading of the configuration succeeded; after a failure the agent keeps the old one "
                 "(config_last_reload_successful).",
                 "none",
-                (Query(node("config_last_reload_successful"), "{{instance}}"),),
+                (PanelQuery(node("config_last_reload_successful"), "{{instance}}"),),
                 states={"0": ("rejected, the old one is in force", ORANGE), "1": ("in force", BLUE)},
             ),
             lights(
                 "Ledger",
                 "Whether the journal can be written (ledger_writable).",
                 "none",
-                (Query(node("ledger_writable"), "{{instance}}"),),
+                (PanelQuery(node("ledger_writable"), "{{instance}}"),),
                 states={"0": ("not writable", ORANGE), "1": ("writable", BLUE)},
             ),
             third(
@@ -106,7 +121,7 @@ def health() -> Row:
                 "Time since the journal was last committed; the agent publishes only what is committed "
                 "(ledger_last_commit_timestamp_seconds).",
                 "s",
-                (Query(f"clamp_min(time() - {node('ledger_last_commit_timestamp_seconds')}, 0)", "{{instance}}"),),
+                (PanelQuery(f"clamp_min(time() - {node('ledger_last_commit_timestamp_seconds')}, 0)", "{{instance}}"),),
             ),
             third(
                 "Commits that failed, readers ended",
@@ -114,31 +129,31 @@ def health() -> Row:
                 "(ledger_commit_failures_total, reader_restarts_total).",
                 "short",
                 (
-                    Query(node("ledger_commit_failures_total"), "{{instance}} failed commits"),
-                    Query(node("reader_restarts_total"), "{{instance}} readers ended"),
+                    PanelQuery(node("ledger_commit_failures_total"), "{{instance}} failed commits"),
+                    PanelQuery(node("reader_restarts_total"), "{{instance}} readers ended"),
                 ),
             ),
             third(
                 "Size of the journal",
                 "Bytes of the journal on disk (ledger_journal_bytes).",
                 "bytes",
-                (Query(node("ledger_journal_bytes"), "{{instance}}"),),
+                (PanelQuery(node("ledger_journal_bytes"), "{{instance}}"),),
             ),
             third(
                 "Processor time of the agent",
                 "Cores that each process of the agent takes (process_cpu_seconds_total).",
                 "short",
-                (Query(f"rate({node('process_cpu_seconds_total')}[{RATE}])", "{{instance}} {{process}}"),),
+                (PanelQuery(f"rate({node('process_cpu_seconds_total')}[{RATE}])", "{{instance}} {{process}}"),),
                 decimals=4,
             ),
             third(
                 "Memory of the agent",
                 "Resident memory of each process of the agent (process_resident_memory_bytes).",
                 "bytes",
-                (Query(node("process_resident_memory_bytes"), "{{instance}} {{process}}"),),
+                (PanelQuery(node("process_resident_memory_bytes"), "{{instance}} {{process}}"),),
             ),
         ),
     )
 
 
-SPEC = Rows({70: dvfs, 90: health})
+SPEC = DashboardRows({70: dvfs, 90: health})

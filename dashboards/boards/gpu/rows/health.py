@@ -1,6 +1,6 @@
 """The row of what wears out or goes wrong on boards and links."""
 
-from dashboards.dashboard import GPU, RATE, Panel, Query, Row, Rows, series, third
+from dashboards.dashboard import GPU, RATE, DashboardRows, Panel, PanelQuery, PanelRow, series, third
 
 _ASKED = 'action!="none"'
 
@@ -15,7 +15,7 @@ def _told(text: str, expr: str) -> str:
     return f'max by (cluster, job, instance, gpu, uuid, what, link) (label_replace({by}, "what", "{text}", "action", "(.*)"))'
 
 
-def boards() -> Row:
+def boards() -> PanelRow:
     """Errors of memory and links, and what they call for."""
     now, most = series("gpu_pcie_link_lanes"), series("gpu_pcie_link_max_lanes")
     calls = (
@@ -26,7 +26,7 @@ def boards() -> Row:
         ("the PCIe link has fewer lanes than it could", f"{now} < {most}"),
         ("an NVLink is down or in no use", series("gpu_nvlink_down_info")),
     )
-    return Row(
+    return PanelRow(
         "Boards and links",
         (
             Panel(
@@ -36,7 +36,7 @@ def boards() -> Row:
                 "they could have (gpu_pcie_link_lanes, gpu_pcie_link_max_lanes) and NVLinks that are down or in no use "
                 "(gpu_nvlink_down_info).",
                 "none",
-                (Query(" or ".join(_told(text, expr) for text, expr in calls), "calls"),),
+                (PanelQuery(" or ".join(_told(text, expr) for text, expr in calls), "calls"),),
                 kind="table",
                 width=24,
                 no_value="nothing calls for a repair, or health is not read",
@@ -46,7 +46,7 @@ def boards() -> Row:
                 "Share of their peak at which parts of each GPU worked (gpu_activity_ratio): means of a health period, on "
                 "Hopper and later, where sources.nvml.gpm is on.",
                 "percentunit",
-                (Query(series("gpu_activity_ratio", 'part=~"sm|tensor|dram"'), f"{GPU} {{{{part}}}}"),),
+                (PanelQuery(series("gpu_activity_ratio", 'part=~"sm|tensor|dram"'), f"{GPU} {{{{part}}}}"),),
                 width=24,
                 minimum=0,
                 maximum=1,
@@ -57,7 +57,7 @@ def boards() -> Row:
                 "ECC errors in each step of the graph, by severity (gpu_ecc_errors_total). Corrected ones cost "
                 "nothing; an uncorrected one ends what ran.",
                 "short",
-                (Query(_rate("gpu_ecc_errors_total"), f"{GPU} {{{{severity}}}}"),),
+                (PanelQuery(_rate("gpu_ecc_errors_total"), f"{GPU} {{{{severity}}}}"),),
             ),
             third(
                 "Errors of links",
@@ -65,8 +65,8 @@ def boards() -> Row:
                 "gpu_nvlink_errors_total).",
                 "short",
                 (
-                    Query(_rate("gpu_pcie_replays_total"), f"{GPU} PCIe replays"),
-                    Query(_rate("gpu_nvlink_errors_total"), f"{GPU} NVLink"),
+                    PanelQuery(_rate("gpu_pcie_replays_total"), f"{GPU} PCIe replays"),
+                    PanelQuery(_rate("gpu_nvlink_errors_total"), f"{GPU} NVLink"),
                 ),
             ),
             third(
@@ -74,12 +74,12 @@ def boards() -> Row:
                 "Bytes a second over PCIe and NVLink, both directions (gpu_pcie_bytes_total, gpu_nvlink_bytes_total).",
                 "Bps",
                 (
-                    Query(f"sum without (direction) (rate({series('gpu_pcie_bytes_total')}[{RATE}]))", f"{GPU} PCIe"),
-                    Query(f"sum without (direction) (rate({series('gpu_nvlink_bytes_total')}[{RATE}]))", f"{GPU} NVLink"),
+                    PanelQuery(f"sum without (direction) (rate({series('gpu_pcie_bytes_total')}[{RATE}]))", f"{GPU} PCIe"),
+                    PanelQuery(f"sum without (direction) (rate({series('gpu_nvlink_bytes_total')}[{RATE}]))", f"{GPU} NVLink"),
                 ),
             ),
         ),
     )
 
 
-SPEC = Rows({80: boards})
+SPEC = DashboardRows({80: boards})

@@ -6,11 +6,11 @@ from dashboards.dashboard import (
     PURPLE,
     RANGE,
     RATE,
+    DashboardRows,
     Link,
     Panel,
-    Query,
-    Row,
-    Rows,
+    PanelQuery,
+    PanelRow,
     figure,
     lights,
     recorded,
@@ -31,7 +31,7 @@ def _over_time(name: str, *matchers: str) -> str:
     return f"sum({integral(recorded(name, *matchers, scope='node'), RANGE)})"
 
 
-def node() -> Row:
+def node() -> PanelRow:
     """The row."""
     shares = _node("workload_nongpu_energy_joules_total")
     around = f"sum by (workload) (rate({shares}[{RATE}]))"
@@ -40,7 +40,7 @@ def node() -> Row:
     boundaries = (('"gpu"', 1), ('"gpu+cpu"', 2), ('"node"', 3))
     inside = " or ".join(f"{mark} * {_node('energy_boundary_info', f'boundary={of}')}" for of, mark in boundaries)
     energy, error = _over_time(NODE_POWER), _over_time(NODE_POWER_ERROR)
-    return Row(
+    return PanelRow(
         "Node",
         (
             lights(
@@ -48,7 +48,7 @@ def node() -> Row:
                 "What the ledger of the node has: the GPU boards alone, processors and memory by RAPL as well, or all that "
                 "the node draws, by a meter of the whole node (energy_boundary_info).",
                 "none",
-                (Query(f"sum without (boundary) ({inside})", "{{instance}}"),),
+                (PanelQuery(f"sum without (boundary) ({inside})", "{{instance}}"),),
                 states={"1": ("GPUs alone", ORANGE), "2": ("GPUs, processors, memory", PURPLE), "3": ("whole node", BLUE)},
             ),
             figure(
@@ -57,9 +57,9 @@ def node() -> Row:
                 "every minute (gpu_energy_joules_total, node_nongpu_energy_joules_total).",
                 "joule",
                 (
-                    Query(energy, "estimate"),
-                    Query(f"clamp_min({energy} - {error}, 0)", "at least"),
-                    Query(f"{energy} + {error}", "at most"),
+                    PanelQuery(energy, "estimate"),
+                    PanelQuery(f"clamp_min({energy} - {error}, 0)", "at least"),
+                    PanelQuery(f"{energy} + {error}", "at most"),
                 ),
                 width=8,
                 height=8,
@@ -71,7 +71,7 @@ def node() -> Row:
                 "Energy of the GPUs over that of all that is metered of the node, in the chosen time. Where no meter sees "
                 "the whole node, the rest is missing, and the share too high.",
                 "percentunit",
-                (Query(f"{_over_time(NODE_POWER, GPUS)} / ({energy} > 0)", "GPUs"),),
+                (PanelQuery(f"{_over_time(NODE_POWER, GPUS)} / ({energy} > 0)", "GPUs"),),
                 width=8,
                 height=8,
                 maximum=1,
@@ -82,7 +82,7 @@ def node() -> Row:
                 "Power by each meter of the node, whatever it contains: the whole node, a module, a processor package, "
                 "memory. They overlap and are not to be summed (node_power_watts).",
                 "watt",
-                (Query(_node("node_power_watts"), "{{instance}} {{source}} {{domain}}"),),
+                (PanelQuery(_node("node_power_watts"), "{{instance}} {{source}} {{domain}}"),),
                 minimum=0,
                 no_value=_NO_METER,
             ),
@@ -91,7 +91,7 @@ def node() -> Row:
                 "As each meter counted it; they overlap and are not to be summed (node_energy_joules_total).",
                 "joule",
                 (
-                    Query(
+                    PanelQuery(
                         f"sum by (instance, source, domain) (increase({_node('node_energy_joules_total')}[{RANGE}]))", "energy"
                     ),
                 ),
@@ -106,9 +106,9 @@ def node() -> Row:
                 "around the GPUs.",
                 "watt",
                 (
-                    Query(f"{around} and {most}", "{{workload}}"),
-                    Query(f"sum({idle})", "nobody held the GPU", linked=False),
-                    Query(f"sum by (reason) ({unknown})", "not attributed: {{reason}}", linked=False),
+                    PanelQuery(f"{around} and {most}", "{{workload}}"),
+                    PanelQuery(f"sum({idle})", "nobody held the GPU", linked=False),
+                    PanelQuery(f"sum by (reason) ({unknown})", "not attributed: {{reason}}", linked=False),
                 ),
                 minimum=0,
                 stacked=True,
@@ -124,8 +124,8 @@ def node() -> Row:
                 "(gpu_energy_joules_total, node_nongpu_energy_joules_total).",
                 "watt",
                 (
-                    Query(f"sum by (instance) ({recorded(NODE_POWER, GPUS, scope='node')})", "{{instance}}: GPUs"),
-                    Query(
+                    PanelQuery(f"sum by (instance) ({recorded(NODE_POWER, GPUS, scope='node')})", "{{instance}}: GPUs"),
+                    PanelQuery(
                         f"sum by (instance) ({recorded(NODE_POWER, bucket(HOST), scope='node')})", "{{instance}}: around them"
                     ),
                 ),
@@ -137,4 +137,4 @@ def node() -> Row:
     )
 
 
-SPEC = Rows({30: node})
+SPEC = DashboardRows({30: node})

@@ -1,16 +1,16 @@
 """The row of whose GPUs they are: the power and energy of the workloads that hold them."""
 
-from dashboards.dashboard import RATE, Link, Panel, Query, Row, Rows, increase, series
+from dashboards.dashboard import RATE, DashboardRows, Link, Panel, PanelQuery, PanelRow, increase, series
 
 _ROWS = 20
 
 
-def workloads() -> Row:
+def workloads() -> PanelRow:
     """The row; what a workload does with its energy is on the boards of inference and training."""
     energy = increase("workload_energy_joules_total", scope="workload")
     power = f"sum by (workload, state) (rate({series('workload_energy_joules_total', scope='workload')}[{RATE}]))"
     here = {"workload": "workload", "instance": "instance"}
-    return Row(
+    return PanelRow(
         "Workloads",
         (
             Panel(
@@ -18,7 +18,7 @@ def workloads() -> Row:
                 "Energy a second of each workload, while a kernel ran (active) and while it only held the GPU (idle) "
                 "(workload_energy_joules_total).",
                 "watt",
-                (Query(f"topk({_ROWS}, {power})", "{{workload}} {{state}}"),),
+                (PanelQuery(f"topk({_ROWS}, {power})", "{{workload}} {{state}}"),),
                 minimum=0,
                 stacked=True,
             ),
@@ -27,7 +27,7 @@ def workloads() -> Row:
                 "Energy of each workload on the GPUs of a node by state (workload_energy_joules_total). A row leads to what "
                 "the workload did for it.",
                 "joule",
-                (Query(f"topk({_ROWS}, sum by (cluster, job, instance, workload, state) ({energy}))", "energy"),),
+                (PanelQuery(f"topk({_ROWS}, sum by (cluster, job, instance, workload, state) ({energy}))", "energy"),),
                 kind="table",
                 links=(Link("Its inference", "wattlens-inference", here), Link("Its training", "wattlens-training", here)),
             ),
@@ -35,4 +35,4 @@ def workloads() -> Row:
     )
 
 
-SPEC = Rows({60: workloads})
+SPEC = DashboardRows({60: workloads})

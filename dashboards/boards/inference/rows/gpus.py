@@ -1,6 +1,6 @@
 """Rows of the GPUs that serve: clocks, limits and power by workload, and a table of all workloads."""
 
-from dashboards.dashboard import RANGE, Link, Panel, Query, Row, Rows, banded, recorded
+from dashboards.dashboard import RANGE, DashboardRows, Link, Panel, PanelQuery, PanelRow, banded, recorded
 from dashboards.promql.joins import AT, MOST
 from dashboards.promql.latency import attainment_in_range, worst_quantile
 from dashboards.rules.latency import BY, ITL, TTFT
@@ -13,16 +13,16 @@ _TO_GPUS = Link("Its GPUs", "wattlens-gpu", {"instance": "instance"})
 _NO_GPU = "no workload that serves holds a GPU that answers, or the recording rules are not loaded"
 
 
-def gpus() -> Row:
+def gpus() -> PanelRow:
     """Clocks, limits and draw of the GPUs that each workload holds."""
     serves = recorded(TOKEN_RATE, 'tokens="generation",model=~"$model"')
     most = f"topk({MOST}, sum by ({_BY_WORKLOAD}) (sum_over_time({serves}[{RANGE}] @ end())))"
 
-    def ends(*of: tuple[str, str, str]) -> tuple[Query, ...]:
+    def ends(*of: tuple[str, str, str]) -> tuple[PanelQuery, ...]:
         found = ((recorded(of_workload(signal, end)), text) for signal, end, text in of)
-        return tuple(Query(f"{each} and on ({_BY_WORKLOAD}) {most}", "{{workload}} " + text) for each, text in found)
+        return tuple(PanelQuery(f"{each} and on ({_BY_WORKLOAD}) {most}", "{{workload}} " + text) for each, text in found)
 
-    return Row(
+    return PanelRow(
         "GPUs of the workloads",
         (
             Panel(
@@ -55,7 +55,7 @@ def gpus() -> Row:
     )
 
 
-def by_workload() -> Row:
+def by_workload() -> PanelRow:
     """All workloads in one table."""
     chosen = 'boundary="gpu",energy="active_idle",tokens="generation",model=~"$model"'
     rates = recorded(TOKEN_RATE, 'tokens="generation",model=~"$model"')
@@ -64,7 +64,7 @@ def by_workload() -> Row:
         """One series a row: what tells a row, and nothing else."""
         return f"sum by ({BY}) ({expr}) and on ({BY}) topk({_ROWS}, sum by ({BY}) ({rates}))"
 
-    return Row(
+    return PanelRow(
         "Workloads",
         (
             Panel(
@@ -79,11 +79,11 @@ def by_workload() -> Row:
                         column="J/token",
                         unit="suffix:J/token",
                     ),
-                    Query(plain(rates), "tokens/s", unit="short"),
-                    Query(plain(worst_quantile(TTFT)), "TTFT, worst"),
-                    Query(plain(worst_quantile(ITL)), "ITL, worst"),
-                    Query(plain(attainment_in_range(TTFT)), "TTFT within", unit="percentunit"),
-                    Query(plain(attainment_in_range(ITL)), "ITL within", unit="percentunit"),
+                    PanelQuery(plain(rates), "tokens/s", unit="short"),
+                    PanelQuery(plain(worst_quantile(TTFT)), "TTFT, worst"),
+                    PanelQuery(plain(worst_quantile(ITL)), "ITL, worst"),
+                    PanelQuery(plain(attainment_in_range(TTFT)), "TTFT within", unit="percentunit"),
+                    PanelQuery(plain(attainment_in_range(ITL)), "ITL within", unit="percentunit"),
                 ),
                 kind="table",
                 width=24,
@@ -99,4 +99,4 @@ def by_workload() -> Row:
     )
 
 
-SPEC = Rows({60: gpus, 70: by_workload})
+SPEC = DashboardRows({60: gpus, 70: by_workload})

@@ -1,7 +1,7 @@
 """Rows of how fast serving is: first tokens and times between tokens against their limits, and the load that they met."""
 
 from dashboards.boards.inference.rows.serving import NAME, NOT_WITHIN, TO_TRACE
-from dashboards.dashboard import RATE, Panel, Query, Row, Rows, series, third
+from dashboards.dashboard import RATE, DashboardRows, Panel, PanelQuery, PanelRow, series, third
 from dashboards.promql.joins import MOST
 from dashboards.promql.latency import MODEL, attainment, limit, mean, quantile
 from dashboards.rules.latency import ITL, TTFT
@@ -10,12 +10,12 @@ from dashboards.rules.model import STEP
 _WHAT = {TTFT: ("Time to first token", "first tokens"), ITL: ("Time between tokens", "times between tokens")}
 
 
-def latency() -> Row:
+def latency() -> PanelRow:
     """Percentiles, means, limits and attainment."""
-    return Row("Latency against its limits", (*(_times(f) for f in _WHAT), *(_attained(f) for f in _WHAT)))
+    return PanelRow("Latency against its limits", (*(_times(f) for f in _WHAT), *(_attained(f) for f in _WHAT)))
 
 
-def load() -> Row:
+def load() -> PanelRow:
     """What runs, waits and comes."""
 
     def rate(name: str, by: str, *matchers: str) -> str:
@@ -23,7 +23,7 @@ def load() -> Row:
 
     running, waiting = (series(f"requests_{which}", MODEL, scope="workload") for which in ("running", "waiting"))
     steps, generated = rate("engine_steps_total", "model"), rate("tokens_total", "model", 'phase="generation"')
-    return Row(
+    return PanelRow(
         "Load",
         (
             third(
@@ -32,8 +32,8 @@ def load() -> Row:
                 "requests_waiting). What waits shows in the time to first token.",
                 "short",
                 (
-                    Query(f"sum by (model) ({running})", "{{model}} running"),
-                    Query(f"sum by (model) ({waiting})", "{{model}} waiting"),
+                    PanelQuery(f"sum by (model) ({running})", "{{model}} running"),
+                    PanelQuery(f"sum by (model) ({waiting})", "{{model}} waiting"),
                 ),
                 no_value="no token server tells its requests, or none answers",
             ),
@@ -41,7 +41,7 @@ def load() -> Row:
                 "Tokens a second",
                 "Tokens by model and phase (tokens_total): generated, computed from prompts, or reused from a cache.",
                 "short",
-                (Query(rate("tokens_total", "model, phase", 'phase!="training"'), "{{model}} {{phase}}"),),
+                (PanelQuery(rate("tokens_total", "model, phase", 'phase!="training"'), "{{model}} {{phase}}"),),
                 no_value="no workload reports tokens",
                 step=STEP,
             ),
@@ -51,8 +51,8 @@ def load() -> Row:
                 "it decoded (tokens_total by engine_steps_total).",
                 "short",
                 (
-                    Query(rate("requests_total", "model"), "{{model}} requests/s"),
-                    Query(f"{generated} / ({steps} > 0)", "{{model}} tokens a step"),
+                    PanelQuery(rate("requests_total", "model"), "{{model}} requests/s"),
+                    PanelQuery(f"{generated} / ({steps} > 0)", "{{model}} tokens a step"),
                 ),
                 no_value="no token server counts its requests or steps",
                 step=STEP,
@@ -70,9 +70,9 @@ def _times(family: str) -> Panel:
         "with.",
         "s",
         (
-            Query(f"topk({MOST}, {quantile(family)})", NAME + " percentile"),
-            Query(f"topk({MOST}, {mean(family)})", NAME + " mean"),
-            Query(limit(family), "limit", linked=False),
+            PanelQuery(f"topk({MOST}, {quantile(family)})", NAME + " percentile"),
+            PanelQuery(f"topk({MOST}, {mean(family)})", NAME + " mean"),
+            PanelQuery(limit(family), "limit", linked=False),
         ),
         minimum=0,
         no_value="no answers now, no token server tells its latencies, or the recording rules are not loaded",
@@ -87,7 +87,7 @@ def _attained(family: str) -> Panel:
         f"Share of {what} within the limit chosen above, which is an edge of the histograms ({family}). A workload whose "
         "histogram does not have this edge is left out: choose the workload to see its own edges.",
         "percentunit",
-        (Query(f"bottomk({MOST}, {attainment(family)})", NAME),),
+        (PanelQuery(f"bottomk({MOST}, {attainment(family)})", NAME),),
         minimum=0,
         maximum=1,
         no_value=NOT_WITHIN,
@@ -95,4 +95,4 @@ def _attained(family: str) -> Panel:
     )
 
 
-SPEC = Rows({40: latency, 50: load})
+SPEC = DashboardRows({40: latency, 50: load})

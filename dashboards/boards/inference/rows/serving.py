@@ -1,6 +1,19 @@
 """Rows of what serving costs: joules a token by model, boundary, state and batch, and of prefill and decode."""
 
-from dashboards.dashboard import RATE, Link, Panel, Query, Row, Rows, banded, figure, lights, recorded, series, third
+from dashboards.dashboard import (
+    RATE,
+    DashboardRows,
+    Link,
+    Panel,
+    PanelQuery,
+    PanelRow,
+    banded,
+    figure,
+    lights,
+    recorded,
+    series,
+    third,
+)
 from dashboards.promql.joins import AT, MOST
 from dashboards.promql.latency import attainment_of_all
 from dashboards.rules.latency import ITL, TTFT
@@ -26,14 +39,14 @@ def of_tokens(by: str, band: str = "", boundary: str = "gpu", energy: str = "act
     return f"{group} ({joules}) / {group} ({known})"
 
 
-def now() -> Row:
+def now() -> PanelRow:
     """What stands now, of all that is chosen."""
     tokens = {which: recorded(TOKEN_RATE, _MODEL, f'tokens="{which}"') for which in ("generation", "processed")}
     serves = f"group by ({AT}, workload) ({tokens['generation']} > 0)"
     power = recorded(WORKLOAD_POWER, 'boundary="gpu",energy="active_idle"')
     waiting = series("requests_waiting", _MODEL, scope="workload")
     running = series("requests_running", _MODEL, scope="workload")
-    return Row(
+    return PanelRow(
         "Now",
         (
             figure(
@@ -52,7 +65,7 @@ def now() -> Row:
                 "Tokens that all chosen workloads generated, and generated and computed from prompts together (processed), "
                 "over five minutes (tokens_total). Cached prompt tokens are in neither.",
                 "short",
-                tuple(Query(f"sum({rate})", which) for which, rate in tokens.items()),
+                tuple(PanelQuery(f"sum({rate})", which) for which, rate in tokens.items()),
                 no_value="no workload reports tokens, or the recording rules are not loaded",
             ),
             figure(
@@ -60,7 +73,7 @@ def now() -> Row:
                 "Requests that the token servers work on, and that wait for them, at their last readings (requests_running, "
                 "requests_waiting).",
                 "none",
-                (Query(f"sum({running})", "running"), Query(f"sum({waiting})", "waiting")),
+                (PanelQuery(f"sum({running})", "running"), PanelQuery(f"sum({waiting})", "waiting")),
                 no_value="no token server tells its requests, or none answers",
             ),
             figure(
@@ -68,7 +81,7 @@ def now() -> Row:
                 "Share of first tokens, and of times between tokens, within the limits chosen above, over the workloads whose "
                 "histograms have these edges (time_to_first_token_seconds, inter_token_latency_seconds).",
                 "percentunit",
-                (Query(attainment_of_all(TTFT), "first token"), Query(attainment_of_all(ITL), "between tokens")),
+                (PanelQuery(attainment_of_all(TTFT), "first token"), PanelQuery(attainment_of_all(ITL), "between tokens")),
                 maximum=1,
                 decimals=1,
                 no_value=NOT_WITHIN,
@@ -78,21 +91,21 @@ def now() -> Row:
                 "Power of the GPUs of workloads that generated tokens in the last five minutes, idle included "
                 "(workload_energy_joules_total).",
                 "watt",
-                (Query(f"sum({power} and on ({AT}, workload) ({serves}))", "power"),),
+                (PanelQuery(f"sum({power} and on ({AT}, workload) ({serves}))", "power"),),
                 no_value=_NOT_NOW,
             ),
         ),
     )
 
 
-def tokens_energy() -> Row:
+def tokens_energy() -> PanelRow:
     """Joules a token: whose, within which boundary, how wrong, busy or not, at which batch."""
     batch = ("workload", "model", "running")
 
     def by_batch(counter: str, *matchers: str) -> str:
         return f"sum by ({', '.join(batch[1:])}) (rate({series(counter, _MODEL, *matchers, scope='workload')}[{RATE}]))"
 
-    return Row(
+    return PanelRow(
         "Joules a token",
         (
             Panel(
@@ -112,7 +125,7 @@ def tokens_energy() -> Row:
                 "(node), and that times the site's PUE (facility). A boundary is there only where it is metered, and its "
                 "figure is of the workloads that have it.",
                 _UNIT,
-                (Query(of_tokens("model, boundary", boundary=".+"), "{{model}}, {{boundary}}"),),
+                (PanelQuery(of_tokens("model, boundary", boundary=".+"), "{{model}}, {{boundary}}"),),
                 minimum=0,
                 no_value=_NOT_NOW,
             ),
@@ -122,7 +135,7 @@ def tokens_energy() -> Row:
                 "tokens generated over five minutes. What lies between the two is paid for waiting.",
                 "short",
                 tuple(
-                    Query(of_tokens("model", energy=energy), "{{model}}, " + text)
+                    PanelQuery(of_tokens("model", energy=energy), "{{model}}, " + text)
                     for energy, text in (("active", "busy"), ("active_idle", "idle included"))
                 ),
                 no_value=_NOT_NOW,
@@ -134,7 +147,7 @@ def tokens_energy() -> Row:
                 "within one.",
                 "short",
                 (
-                    Query(
+                    PanelQuery(
                         f"{by_batch('serving_energy_joules_total')} / ({by_batch('serving_tokens_total', _GENERATED)} > 0)",
                         "{{model}}, {{running}} running",
                     ),
@@ -147,7 +160,7 @@ def tokens_energy() -> Row:
                 "Whether power, answers and running requests varied by less than a tenth in the last minute (serving_steady). "
                 "Only then is a figure to be compared with another. Of more workloads, choose above.",
                 "none",
-                (Query(f"bottomk({MOST}, {series('serving_steady', _MODEL, scope='workload')})", NAME),),
+                (PanelQuery(f"bottomk({MOST}, {series('serving_steady', _MODEL, scope='workload')})", NAME),),
                 states={"1": ("steady", "green"), "0": ("varying", "blue")},
                 no_value="a minute has not been seen yet, or no engine is read",
             ),
@@ -167,11 +180,11 @@ def tokens_energy() -> Row:
     )
 
 
-def split() -> Row:
+def split() -> PanelRow:
     """Prefill and decode apart, or why not."""
     silent = series("source_down_info", 'source=~"tokens.*"', scope="node")
     unsplit = series("serving_split_absent_info", _MODEL, scope="workload")
-    return Row(
+    return PanelRow(
         "Prefill and decode",
         (
             *(_part(part, what) for part, what in (("prefill", "a computed prompt token"), ("decode", "a generated token"))),
@@ -180,7 +193,7 @@ def split() -> Row:
                 "Workloads of which prefill or decode is absent, with the reason (serving_split_absent_info): the engine does "
                 "not count its steps, the first five minutes are not over, or the load varies too little.",
                 "none",
-                (Query(f"topk({_ROWS}, max by ({AT}, workload, model, reason) ({unsplit}))", "absent"),),
+                (PanelQuery(f"topk({_ROWS}, max by ({AT}, workload, model, reason) ({unsplit}))", "absent"),),
                 kind="table",
                 width=14,
                 height=6,
@@ -191,7 +204,7 @@ def split() -> Row:
                 "Token servers whose page could not be read at the last try, with the reason (source_down_info): what they "
                 "did since is not known, and their counters stand still until they answer.",
                 "none",
-                (Query(f"topk({_ROWS}, max by ({AT}, source, reason) ({silent}))", "down"),),
+                (PanelQuery(f"topk({_ROWS}, max by ({AT}, source, reason) ({silent}))", "down"),),
                 kind="table",
                 width=10,
                 height=6,
@@ -216,4 +229,4 @@ def _part(part: str, what: str) -> Panel:
     )
 
 
-SPEC = Rows({10: now, 20: tokens_energy, 30: split})
+SPEC = DashboardRows({10: now, 20: tokens_energy, 30: split})

@@ -1,6 +1,6 @@
 """The rows of what was seen of the energy and what not, and of readings and sources that are absent, with the reason."""
 
-from dashboards.dashboard import RANGE, Link, Panel, Query, Row, Rows, figure, recorded, series
+from dashboards.dashboard import RANGE, DashboardRows, Link, Panel, PanelQuery, PanelRow, figure, recorded, series
 from dashboards.promql.sums import bucket
 from dashboards.rules.fleet import GPU_ENERGY, GPU_UNSEEN, HOST, METHOD_POWER, NODE_ANSWERED, NODE_KNOWN, NODE_POWER, integral
 
@@ -11,7 +11,7 @@ _FAILED = 'reason!~".*NOT_SUPPORTED|FUNCTION_NOT_FOUND"'
 _TO_NODE = Link("Node and GPUs", "wattlens-gpu", {"instance": "instance"})
 
 
-def coverage() -> Row:
+def coverage() -> PanelRow:
     """What was seen of the energy, and whose it is known to be."""
     seen, unseen = (f"increase({recorded(name, scope='node')}[{RANGE}])" for name in (GPU_ENERGY, GPU_UNSEEN))
     share = f"clamp_max(sum({unseen}) / (sum({seen}) > 0), 1)"
@@ -19,7 +19,7 @@ def coverage() -> Row:
     lost = recorded(NODE_POWER, bucket("unattributed"), scope="node")
     whole = f"(sum({integral(power, RANGE)}) > 0)"
     answered, known = (f"sum(sum_over_time({recorded(name, scope='node')}[{RANGE}]))" for name in (NODE_ANSWERED, NODE_KNOWN))
-    return Row(
+    return PanelRow(
         "Coverage",
         (
             figure(
@@ -27,7 +27,7 @@ def coverage() -> Row:
                 "Mean over the chosen time of the share of known GPUs that answered (gpu_up). A node that is not scraped is "
                 "in neither number.",
                 "percentunit",
-                (Query(f"{answered} / {known}", "answered"),),
+                (PanelQuery(f"{answered} / {known}", "answered"),),
                 width=6,
                 maximum=1,
                 no_value=_NO_RULES,
@@ -37,7 +37,7 @@ def coverage() -> Row:
                 "Upper bound of the energy of the chosen time that no sensor saw, as a share of what was metered "
                 "(gpu_energy_gap_bound_joules_total of gpu_energy_joules_total); 100 % stands for all that is more.",
                 "percentunit",
-                (Query(share, "unseen, at most"),),
+                (PanelQuery(share, "unseen, at most"),),
                 width=6,
                 maximum=1,
                 no_value="no data: choose five minutes or more; no agent is scraped, or the recording rules are not loaded",
@@ -48,7 +48,7 @@ def coverage() -> Row:
                 "(gpu_unattributed_energy_joules_total): the holder could not be named (unknown_holder), a gap with no "
                 "holder proven at both ends (gap), or before the first answer about holders (starting).",
                 "percentunit",
-                (Query(f"sum by (reason) ({integral(lost, RANGE)}) / on () group_left () {whole}", "{{reason}}"),),
+                (PanelQuery(f"sum by (reason) ({integral(lost, RANGE)}) / on () group_left () {whole}", "{{reason}}"),),
                 width=12,
                 maximum=1,
                 no_value=_NO_RULES,
@@ -58,7 +58,7 @@ def coverage() -> Row:
                 "Power of GPUs over five minutes by method: the hardware counter, integrated power, a gap that the counter "
                 "bridged, or a model (gpu_energy_joules_total). Of all chosen clusters and jobs.",
                 "watt",
-                (Query(f"sum by (method) ({recorded(METHOD_POWER, scope='job')})", "{{method}}"),),
+                (PanelQuery(f"sum by (method) ({recorded(METHOD_POWER, scope='job')})", "{{method}}"),),
                 minimum=0,
                 stacked=True,
                 no_value=_NO_RULES,
@@ -69,8 +69,8 @@ def coverage() -> Row:
                 "(gpu_energy_gap_bound_joules_total, gpu_energy_joules_total).",
                 "joule",
                 (
-                    Query(f"topk(10, sum by ({_NODE}) ({unseen}))", "unseen, at most"),
-                    Query(f"sum by ({_NODE}) ({seen}) and on ({_NODE}) topk(10, sum by ({_NODE}) ({unseen}))", "metered"),
+                    PanelQuery(f"topk(10, sum by ({_NODE}) ({unseen}))", "unseen, at most"),
+                    PanelQuery(f"sum by ({_NODE}) ({seen}) and on ({_NODE}) topk(10, sum by ({_NODE}) ({unseen}))", "metered"),
                 ),
                 kind="table",
                 no_value="no data: choose five minutes or more; no agent is scraped, or the recording rules are not loaded",
@@ -80,13 +80,13 @@ def coverage() -> Row:
     )
 
 
-def absent() -> Row:
+def absent() -> PanelRow:
     """What is not read, and why; failures apart from what boards do not have."""
     down = series("source_down_info", scope="node")
     answered = f"time() - {series('source_last_success_timestamp_seconds', scope='node')}"
     of = "on (cluster, job, instance, source, device)"
     failed, off = (f"count by (field, reason) ({series('gpu_absent_info', which, scope='node')})" for which in (_FAILED, _OFF))
-    return Row(
+    return PanelRow(
         "What is absent, and why",
         (
             Panel(
@@ -95,8 +95,8 @@ def absent() -> Row:
                 "did (source_last_success_timestamp_seconds); empty where they never did since the process started.",
                 "none",
                 (
-                    Query(f"topk(50, {down})", "down"),
-                    Query(f"topk(50, {answered} and {of} {down})", "last answer ago", "s"),
+                    PanelQuery(f"topk(50, {down})", "down"),
+                    PanelQuery(f"topk(50, {answered} and {of} {down})", "last answer ago", "s"),
                 ),
                 kind="table",
                 width=24,
@@ -107,7 +107,7 @@ def absent() -> Row:
                 "Sources that are down, by reason",
                 "How many sources of all chosen nodes are down, by source and reason (source_down_info).",
                 "none",
-                (Query(f"topk(50, count by (source, reason) ({down}))", "sources", "short"),),
+                (PanelQuery(f"topk(50, count by (source, reason) ({down}))", "sources", "short"),),
                 kind="table",
                 width=8,
                 no_value="every source answers, or no agent is scraped",
@@ -117,7 +117,7 @@ def absent() -> Row:
                 "How many GPUs lack a reading that they could give: a failure, with the driver's reason (gpu_absent_info). "
                 "Field device stands for all of a GPU's readings.",
                 "none",
-                (Query(f"topk(50, {failed})", "GPUs that fail", "short"),),
+                (PanelQuery(f"topk(50, {failed})", "GPUs that fail", "short"),),
                 kind="table",
                 width=8,
                 no_value="no reading fails, or no agent is scraped",
@@ -127,7 +127,7 @@ def absent() -> Row:
                 "How many GPUs lack a reading because board or driver do not support it: no failure, and nothing to mend "
                 "(gpu_absent_info).",
                 "none",
-                (Query(f"topk(50, {off})", "GPUs without it", "short"),),
+                (PanelQuery(f"topk(50, {off})", "GPUs without it", "short"),),
                 kind="table",
                 width=8,
                 no_value="every board has every reading, or no agent is scraped",
@@ -136,4 +136,4 @@ def absent() -> Row:
     )
 
 
-SPEC = Rows({20: coverage, 30: absent})
+SPEC = DashboardRows({20: coverage, 30: absent})

@@ -1,6 +1,19 @@
 """The rows of the ledgers and of what Wattlens itself costs: on its nodes, and of Prometheus."""
 
-from dashboards.dashboard import RANGE, RATE, Link, Panel, Query, Row, Rows, busiest, figure, recorded, series, third
+from dashboards.dashboard import (
+    RANGE,
+    RATE,
+    DashboardRows,
+    Link,
+    Panel,
+    PanelQuery,
+    PanelRow,
+    busiest,
+    figure,
+    recorded,
+    series,
+    third,
+)
 from dashboards.rules.alerts import JOB
 
 _TO_NODE = Link("Node and GPUs", "wattlens-gpu", {"instance": "instance"})
@@ -16,13 +29,13 @@ def _group(expr: str) -> str:
     return f'label_replace({expr}, "rule_group", "$1", "rule_group", ".*;(.+)")'
 
 
-def ledger() -> Row:
+def ledger() -> PanelRow:
     """Whether the books are kept."""
     failures, segments = (f"increase({_node(f'ledger_{n}_total')}[{RANGE}])" for n in ("commit_failures", "segments"))
     ended = f"increase({_node('reader_restarts_total')}[{RANGE}])"
     commit = f"clamp_min(time() - {_node('ledger_last_commit_timestamp_seconds')}, 0)"
     wrong = f"{_node('config_last_reload_successful')} == 0"
-    return Row(
+    return PanelRow(
         "Ledgers and configuration",
         (
             figure(
@@ -30,13 +43,13 @@ def ledger() -> Row:
                 "The longest time since a journal was last committed (ledger_last_commit_timestamp_seconds). Agents publish "
                 "only what is committed, once a second.",
                 "s",
-                (Query(f"max({commit})", "ago"),),
+                (PanelQuery(f"max({commit})", "ago"),),
             ),
             figure(
                 "Commits that failed",
                 "Commits that failed and were tried again, in the chosen time (ledger_commit_failures_total).",
                 "short",
-                (Query(f"sum({failures})", "failed"),),
+                (PanelQuery(f"sum({failures})", "failed"),),
                 decimals=0,
             ),
             figure(
@@ -44,14 +57,17 @@ def ledger() -> Row:
                 "Segments that were closed in the chosen time: one an hour and node, and one at each end of a process "
                 "(ledger_segments_total).",
                 "short",
-                (Query(f"sum({segments})", "segments"),),
+                (PanelQuery(f"sum({segments})", "segments"),),
                 decimals=0,
             ),
             figure(
                 "Journals on disk",
                 "Bytes of all journals, and of the largest (ledger_journal_bytes).",
                 "bytes",
-                tuple(Query(f"{f}({_node('ledger_journal_bytes')})", text) for f, text in (("sum", "all"), ("max", "largest"))),
+                tuple(
+                    PanelQuery(f"{f}({_node('ledger_journal_bytes')})", text)
+                    for f, text in (("sum", "all"), ("max", "largest"))
+                ),
                 width=8,
             ),
             figure(
@@ -59,7 +75,7 @@ def ledger() -> Row:
                 "Readers that were ended in the chosen time because a call to the driver did not come back "
                 "(reader_restarts_total).",
                 "short",
-                (Query(f"sum({ended})", "ended"),),
+                (PanelQuery(f"sum({ended})", "ended"),),
                 decimals=0,
             ),
             Panel(
@@ -67,7 +83,7 @@ def ledger() -> Row:
                 "Processes whose configuration file is wrong: they keep the one before (config_last_reload_successful). The "
                 "log names the key.",
                 "none",
-                (Query(f"topk(50, {wrong})", "rejected"),),
+                (PanelQuery(f"topk(50, {wrong})", "rejected"),),
                 kind="table",
                 width=8,
                 no_value="every configuration is in force as it is written, or no agent is scraped",
@@ -77,7 +93,7 @@ def ledger() -> Row:
                 "Oldest commits (the first 10)",
                 "Time since each journal was last committed (ledger_last_commit_timestamp_seconds).",
                 "s",
-                (Query(f"topk(10, {commit})", "ago"),),
+                (PanelQuery(f"topk(10, {commit})", "ago"),),
                 kind="table",
                 width=8,
                 links=(_TO_NODE,),
@@ -86,14 +102,14 @@ def ledger() -> Row:
                 "Size of journals, the 10 largest",
                 "Bytes of each journal on disk (ledger_journal_bytes); its budget is ledger.disk_budget_mib.",
                 "bytes",
-                (Query(busiest(_node("ledger_journal_bytes"), 10), _NAME),),
+                (PanelQuery(busiest(_node("ledger_journal_bytes"), 10), _NAME),),
                 links=(_TO_NODE,),
             ),
         ),
     )
 
 
-def overhead() -> Row:
+def overhead() -> PanelRow:
     """What Wattlens costs."""
     used, memory = _node("process_cpu_seconds_total"), _node("process_resident_memory_bytes")
     cpu, by = f"rate({used}[{RATE}])", "by (cluster, job, instance)"
@@ -103,14 +119,14 @@ def overhead() -> Row:
     rules = recorded("prometheus_rule_evaluation_failures_total", 'rule_group=~".*wattlens.*"', scope="cluster")
     took = recorded("prometheus_rule_group_last_duration_seconds", 'rule_group=~".*wattlens.*"', scope="cluster")
     itself = "not known: this Prometheus does not scrape itself, or has no rules of Wattlens"
-    return Row(
+    return PanelRow(
         "What Wattlens itself costs",
         (
             Panel(
                 "Versions",
                 "How many agents and sites run each version (build_info).",
                 "none",
-                (Query(f"count by (version) ({_node('build_info')})", "processes", "short"),),
+                (PanelQuery(f"count by (version) ({_node('build_info')})", "processes", "short"),),
                 kind="table",
                 width=8,
             ),
@@ -118,20 +134,20 @@ def overhead() -> Row:
                 "Processor time by process, mean",
                 "Cores that each kind of process takes, as the mean over all chosen nodes (process_cpu_seconds_total).",
                 "short",
-                (Query(f"avg by (process) ({cpu})", "{{process}}"),),
+                (PanelQuery(f"avg by (process) ({cpu})", "{{process}}"),),
                 decimals=4,
             ),
             third(
                 "Memory by process, mean",
                 "Resident memory of each kind of process, as the mean over all chosen nodes (process_resident_memory_bytes).",
                 "bytes",
-                (Query(f"avg by (process) ({memory})", "{{process}}"),),
+                (PanelQuery(f"avg by (process) ({memory})", "{{process}}"),),
             ),
             third(
                 "Processor time of a node, the 10 highest",
                 "Cores that all processes of Wattlens on a node take together (process_cpu_seconds_total).",
                 "short",
-                (Query(f"sum {by} ({cpu}) and {most_cpu}", _NAME),),
+                (PanelQuery(f"sum {by} ({cpu}) and {most_cpu}", _NAME),),
                 decimals=4,
                 links=(_TO_NODE,),
             ),
@@ -139,7 +155,7 @@ def overhead() -> Row:
                 "Memory of a node, the 10 highest",
                 "Resident memory of all processes of Wattlens on a node together (process_resident_memory_bytes).",
                 "bytes",
-                (Query(f"sum {by} ({memory}) and {most_memory}", _NAME),),
+                (PanelQuery(f"sum {by} ({memory}) and {most_memory}", _NAME),),
                 links=(_TO_NODE,),
             ),
             third(
@@ -147,9 +163,9 @@ def overhead() -> Row:
                 "How long Prometheus takes to scrape a target: the middle, and the slowest (scrape_duration_seconds).",
                 "s",
                 (
-                    Query(f"quantile(0.5, {scraped})", "middle"),
-                    Query(f"quantile(0.99, {scraped})", "99 of 100 take less"),
-                    Query(f"max({scraped})", "slowest"),
+                    PanelQuery(f"quantile(0.5, {scraped})", "middle"),
+                    PanelQuery(f"quantile(0.99, {scraped})", "99 of 100 take less"),
+                    PanelQuery(f"max({scraped})", "slowest"),
                 ),
                 no_value="no target of a job named wattlens... is known to Prometheus",
             ),
@@ -157,7 +173,7 @@ def overhead() -> Row:
                 "Samples of a scrape",
                 "How many samples a page has: all together, and the largest page (scrape_samples_scraped).",
                 "short",
-                (Query(f"sum({samples})", "all"), Query(f"max({samples})", "largest page")),
+                (PanelQuery(f"sum({samples})", "all"), PanelQuery(f"max({samples})", "largest page")),
                 no_value="no target of a job named wattlens... is known to Prometheus",
             ),
             third(
@@ -165,7 +181,7 @@ def overhead() -> Row:
                 "How long each group of Wattlens's rules took when it was last evaluated "
                 "(prometheus_rule_group_last_duration_seconds).",
                 "s",
-                (Query(_group(f"max by (rule_group) ({took})"), "{{rule_group}}"),),
+                (PanelQuery(_group(f"max by (rule_group) ({took})"), "{{rule_group}}"),),
                 no_value=itself,
             ),
             Panel(
@@ -173,7 +189,7 @@ def overhead() -> Row:
                 "Evaluations of Wattlens's rules that failed in the chosen time, by group "
                 "(prometheus_rule_evaluation_failures_total).",
                 "short",
-                (Query(_group(f"sum by (rule_group) (increase({rules}[{RANGE}]))"), "failures"),),
+                (PanelQuery(_group(f"sum by (rule_group) (increase({rules}[{RANGE}]))"), "failures"),),
                 kind="table",
                 decimals=0,
                 width=8,
@@ -183,4 +199,4 @@ def overhead() -> Row:
     )
 
 
-SPEC = Rows({40: ledger, 50: overhead})
+SPEC = DashboardRows({40: ledger, 50: overhead})

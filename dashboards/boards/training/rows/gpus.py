@@ -2,7 +2,7 @@
 
 from dashboards.boards.training.rows.steps import NONE, OF_MOST
 from dashboards.boards.training.runs import RUN, by_run, chosen, gpus, largest, lost, of_runs, power
-from dashboards.dashboard import Link, Panel, Query, Row, Rows, banded, recorded, third
+from dashboards.dashboard import DashboardRows, Link, Panel, PanelQuery, PanelRow, banded, recorded, third
 from dashboards.rules.runs import RUN_NODES
 from dashboards.rules.steering import of_group
 
@@ -11,13 +11,13 @@ _TO_STEERING = (Link("Steering of these GPUs", "wattlens-dvfs"),)
 _NOT_STEERED = "DVFS is not configured, or steers no GPU of these runs"
 
 
-def held() -> Row:
+def held() -> PanelRow:
     """How many GPUs, what they draw, what is lost."""
     around = f"(1 - {power()} / on ({RUN}) ({power(boundary='node')} > 0))"
     active = power(energy="active")
     # Two rules one after the other: a scrape that arrives between them is in the second alone.
     idle = f"clamp_min({power()} - {active}, 0)"
-    return Row(
+    return PanelRow(
         "GPUs of the runs",
         (
             third(
@@ -25,7 +25,10 @@ def held() -> Row:
                 "GPUs that a run holds (GPU time a second, workload_gpu_seconds_total), lost ones too, and the nodes on which "
                 "it holds any: its size as an elastic run grows and shrinks.",
                 "short",
-                (Query(largest(gpus()), "{{run}} GPUs"), Query(largest(recorded(RUN_NODES, scope="job")), "{{run}} nodes")),
+                (
+                    PanelQuery(largest(gpus()), "{{run}} GPUs"),
+                    PanelQuery(largest(recorded(RUN_NODES, scope="job")), "{{run}} nodes"),
+                ),
                 no_value=NONE,
             ),
             third(
@@ -33,7 +36,7 @@ def held() -> Row:
                 "Power of a run's GPUs over five minutes, while a kernel ran and while they were only held "
                 "(workload_energy_joules_total). None while the energy of any of its workloads is not known.",
                 "watt",
-                (Query(largest(active), "{{run}} active"), Query(largest(idle), "{{run}} idle")),
+                (PanelQuery(largest(active), "{{run}} active"), PanelQuery(largest(idle), "{{run}} idle")),
                 stacked=True,
                 no_value=NONE,
             ),
@@ -42,7 +45,7 @@ def held() -> Row:
                 "A run's share of the energy around its GPUs (workload_nongpu_energy_joules_total), by that and the energy of "
                 "its GPUs together. Where a meter reads the whole node it is all the rest; else processors and memory alone.",
                 "percentunit",
-                (Query(largest(around), "{{run}}"),),
+                (PanelQuery(largest(around), "{{run}}"),),
                 maximum=1,
                 no_value="no meter of the node is booked (sources.node.ledger)",
             ),
@@ -51,7 +54,7 @@ def held() -> Row:
                 "GPUs that do not answer (gpu_up) and that a workload of a chosen run held in the last quarter of an hour. Its "
                 "energy since is a gap with a bound, and the run has no joules a step. The GPU's own board has the reason.",
                 "none",
-                (Query(chosen(f"group by ({RUN}, instance, workload, gpu) {of_runs(lost())}"), "lost under a run"),),
+                (PanelQuery(chosen(f"group by ({RUN}, instance, workload, gpu) {of_runs(lost())}"), "lost under a run"),),
                 kind="table",
                 width=24,
                 height=4,
@@ -62,13 +65,13 @@ def held() -> Row:
     )
 
 
-def steering() -> Row:
+def steering() -> PanelRow:
     """What steering takes of a run's speed."""
 
     def steered(signal: str, *, operation: str = "max", scale: str = "") -> str:
         return largest(f"{scale}{by_run(operation, recorded(of_group(signal, operation), scope='node'))}")
 
-    return Row(
+    return PanelRow(
         "Steering of the runs",
         (
             Panel(
@@ -79,7 +82,7 @@ def steering() -> Row:
                 "percent",
                 (
                     *banded(lambda band: steered(f"dvfs_slowdown_ratio{band}", scale="100 * "), "{{run}}"),
-                    Query(steered("dvfs_slowdown_budget_ratio", scale="100 * "), "{{run}} limit"),
+                    PanelQuery(steered("dvfs_slowdown_budget_ratio", scale="100 * "), "{{run}} limit"),
                 ),
                 decimals=1,
                 no_value=_NOT_STEERED,
@@ -91,9 +94,9 @@ def steering() -> Row:
                 "that steering allows, where it is in force (dvfs_clock_limit_hertz). One slow rank slows all.",
                 "hertz",
                 (
-                    Query(steered("gpu_sm_clock_hertz"), "{{run}} highest"),
-                    Query(steered("gpu_sm_clock_hertz", operation="min"), "{{run}} lowest"),
-                    Query(steered("dvfs_clock_limit_hertz", operation="min"), "{{run}} limit"),
+                    PanelQuery(steered("gpu_sm_clock_hertz"), "{{run}} highest"),
+                    PanelQuery(steered("gpu_sm_clock_hertz", operation="min"), "{{run}} lowest"),
+                    PanelQuery(steered("dvfs_clock_limit_hertz", operation="min"), "{{run}} limit"),
                 ),
                 minimum=0,
                 no_value=_NOT_STEERED,
@@ -103,4 +106,4 @@ def steering() -> Row:
     )
 
 
-SPEC = Rows({40: held, 50: steering})
+SPEC = DashboardRows({40: held, 50: steering})

@@ -17,7 +17,7 @@ from dashboards.boards.training.runs import (
     tokens,
     tokens_in,
 )
-from dashboards.dashboard import RANGE, Link, Panel, Query, Row, Rows, banded, figure, recorded, third
+from dashboards.dashboard import RANGE, DashboardRows, Link, Panel, PanelQuery, PanelRow, banded, figure, recorded, third
 from dashboards.promql.joins import MOST
 from dashboards.rules.runs import RUN_STEPS
 from dashboards.rules.steps import JOULES_PER_STEP
@@ -28,11 +28,11 @@ _NOT_NOW = "not measurable now: no steps in the last five minutes, a GPU lost, o
 _ROWS = 20
 
 
-def now() -> Row:
+def now() -> PanelRow:
     """All chosen runs together."""
     known, held = chosen(members()), chosen(gpus())
     under = f"group by ({RUN}, instance, uuid) {of_runs(lost())}"
-    return Row(
+    return PanelRow(
         "Now",
         (
             figure(
@@ -41,8 +41,8 @@ def now() -> Row:
                 "that ended stays known for 15 minutes.",
                 "none",
                 (
-                    Query(f"count({chosen(f'({steps()} > 0)')}) or 0 * count({known})", "running"),
-                    Query(f"count({known})", "known"),
+                    PanelQuery(f"count({chosen(f'({steps()} > 0)')}) or 0 * count({known})", "running"),
+                    PanelQuery(f"count({known})", "known"),
                 ),
                 no_value=NONE,
             ),
@@ -52,8 +52,8 @@ def now() -> Row:
                 "not answer (gpu_up) though a workload of a run held them in the last quarter of an hour.",
                 "none",
                 (
-                    Query(f"sum({held})", "held"),
-                    Query(f"count({chosen(under)}) or 0 * count({known})", "lost"),
+                    PanelQuery(f"sum({held})", "held"),
+                    PanelQuery(f"count({chosen(under)}) or 0 * count({known})", "lost"),
                 ),
                 decimals=0,
                 no_value=NONE,
@@ -63,7 +63,7 @@ def now() -> Row:
                 "Power of the GPUs of all runs, idle included, over five minutes (workload_energy_joules_total). Runs with a "
                 "lost GPU are left out, as their power is not known.",
                 "watt",
-                (Query(f"sum({chosen(power())})", "power"),),
+                (PanelQuery(f"sum({chosen(power())})", "power"),),
                 no_value=NONE,
             ),
             figure(
@@ -79,21 +79,21 @@ def now() -> Row:
                 "Tokens/s",
                 "Tokens that all runs train on, over five minutes (tokens_total, phase training).",
                 "short",
-                (Query(f"sum({chosen(tokens())})", "tokens"),),
+                (PanelQuery(f"sum({chosen(tokens())})", "tokens"),),
                 no_value="no run tells its tokens, or the recording rules are not loaded",
             ),
         ),
     )
 
 
-def work() -> Row:
+def work() -> PanelRow:
     """Joules by what was done for them."""
 
-    def per(done: str) -> tuple[Query, ...]:
+    def per(done: str) -> tuple[PanelQuery, ...]:
         return banded(lambda band: largest(f"{power(band)} / ({done} > 0)"), "{{run}}")
 
     node = recorded(JOULES_PER_STEP, 'energy="active_idle"')
-    return Row(
+    return PanelRow(
         "Joules by work",
         (
             Panel(
@@ -121,14 +121,14 @@ def work() -> Row:
                 f"Steps a second{OF_MOST}",
                 "Steps of training by the node that counts most, over five minutes (training_steps_total).",
                 "suffix:steps/s",
-                (Query(largest(steps(TRAINING)), "{{run}}"),),
+                (PanelQuery(largest(steps(TRAINING)), "{{run}}"),),
                 no_value=NONE,
             ),
             third(
                 f"Tokens a second{OF_MOST}",
                 "Tokens that all ranks of a run train on, over five minutes (tokens_total, phase training).",
                 "short",
-                (Query(largest(tokens()), "{{run}}"),),
+                (PanelQuery(largest(tokens()), "{{run}}"),),
                 no_value="no run tells its tokens, or the recording rules are not loaded",
             ),
             third(
@@ -136,7 +136,7 @@ def work() -> Row:
                 "What each node takes for a step, idle included (workload_energy_joules_total by training_steps_total, over "
                 "five minutes). All nodes of a run take the same steps, so check one that takes more than the others.",
                 "suffix:J/step",
-                (Query(f"topk({MOST}, {node})", "{{instance}} {{workload}}"),),
+                (PanelQuery(f"topk({MOST}, {node})", "{{instance}} {{workload}}"),),
                 no_value=_NOT_NOW,
                 links=(Link("GPUs of the node", "wattlens-gpu", {"instance": "instance"}),),
             ),
@@ -144,7 +144,7 @@ def work() -> Row:
     )
 
 
-def progress() -> Row:
+def progress() -> PanelRow:
     """What was done in the chosen time, and in which phases."""
 
     def most(expr: str) -> str:
@@ -152,7 +152,7 @@ def progress() -> Row:
 
     busy = gpus('state="active"')
     done = f"({steps_in(RANGE)} > 0)"
-    return Row(
+    return PanelRow(
         "Progress",
         (
             Panel(
@@ -162,11 +162,11 @@ def progress() -> Row:
                 "workload_gpu_seconds_total). A run that ended is here while it is known, for 15 minutes.",
                 "joule",
                 (
-                    Query(most(steps_in(RANGE)), "steps", "short"),
+                    PanelQuery(most(steps_in(RANGE)), "steps", "short"),
                     *banded(lambda band: most(energy_in(RANGE, band)), "energy"),
-                    Query(most(f"{energy_in(RANGE)} / {done}"), "J/step", "suffix:J/step"),
-                    Query(most(f"{energy_in(RANGE)} / ({tokens_in(RANGE)} > 0)"), "J/token", "suffix:J/token"),
-                    Query(most(gpu_time_in(RANGE)), "GPU time", "s"),
+                    PanelQuery(most(f"{energy_in(RANGE)} / {done}"), "J/step", "suffix:J/step"),
+                    PanelQuery(most(f"{energy_in(RANGE)} / ({tokens_in(RANGE)} > 0)"), "J/token", "suffix:J/token"),
+                    PanelQuery(most(gpu_time_in(RANGE)), "GPU time", "s"),
                 ),
                 kind="table",
                 width=24,
@@ -178,7 +178,7 @@ def progress() -> Row:
                 "Steps a second by what they were: training, evaluation and others that the run tells (training_steps_total), "
                 "over five minutes, by the node that counts most. Waits such as checkpoints show as idle GPU time.",
                 "suffix:steps/s",
-                (Query(largest(recorded(RUN_STEPS, scope="job")), "{{run}} {{phase}}"),),
+                (PanelQuery(largest(recorded(RUN_STEPS, scope="job")), "{{run}} {{phase}}"),),
                 minimum=0,
                 no_value=NONE,
             ),
@@ -187,7 +187,7 @@ def progress() -> Row:
                 "GPU time of a run while a kernel ran, by all GPU time that it held (workload_gpu_seconds_total, state "
                 "active). The rest is paid for waiting: data, checkpoints, other ranks.",
                 "percentunit",
-                (Query(largest(f"clamp_max({busy} / ({gpus()} > 0), 1)"), "{{run}}"),),
+                (PanelQuery(largest(f"clamp_max({busy} / ({gpus()} > 0), 1)"), "{{run}}"),),
                 minimum=0,
                 maximum=1,
                 no_value=NONE,
@@ -196,4 +196,4 @@ def progress() -> Row:
     )
 
 
-SPEC = Rows({10: now, 20: work, 30: progress})
+SPEC = DashboardRows({10: now, 20: work, 30: progress})

@@ -23,7 +23,7 @@ def leaderboard(tmp_path: Path) -> Path:
     for key, gpu, name, published in dvfs_calibration.PAIRS:
         one = server(boards.find(key), models.find(name), engine="lean", max_num_seqs=1024)
         for batch in (32, 64, 128, 256):
-            point = dvfs_calibration.Point(batch, batch - 0.5, 1.0, 1.0, 400.0)
+            point = dvfs_calibration.LeaderboardRow(batch, batch - 0.5, 1.0, 1.0, 400.0)
             tpot_s = 5e-3 + 1e-4 * point.batch + sum(dvfs_calibration.device_s(one, point))
             lines.append(f"chat,f,{published},{gpu},1,1,50,{tpot_s!r},1,400,{point.batch},{batch}\n")
     path = tmp_path / dvfs_calibration.FILE
@@ -54,7 +54,7 @@ def test_the_fit_and_the_engine_have_one_idea_of_a_step() -> None:
     stream = Stream((0.0,) * batch, (dvfs_calibration.PROMPT,) * batch, (answer,) * batch, (9.0,) * batch, 9.0)
     replica, counters = Replica(one, stream), ReplicaCounters()
     replica.run(float("inf"), one.rates(None), counters)
-    point = dvfs_calibration.Point(batch, batch, 1.0, 1.0, answer)
+    point = dvfs_calibration.LeaderboardRow(batch, batch, 1.0, 1.0, answer)
     decode_s, _ = dvfs_calibration.device_s(one, point)
     expected = one.host_step_s + one.host_sequence_s * batch + decode_s
     assert counters.itl_sum_s / sum(counters.itl_counts) == pytest.approx(expected, rel=0.05)

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.text import Text
 
-from reports.page.section import Bar, Bars, Chart, Heat, Lines, Range, Ranges, Step, Waterfall
+from reports.page.section import Bars, Chart, Heat, IntervalChart, IntervalMark, Lines, StackedBar, Waterfall, WaterfallStep
 from reports.render.charts.chart import NARROW, WIDE, draw, reach, style, svg
 from reports.render.charts.palette import ABSENT, ACCENT, HEAT, KINDS
 from reports.render.charts.spoken import CUT, cut, heights, spoken
@@ -41,7 +41,7 @@ def charts(names: st.SearchStrategy[str]) -> st.SearchStrategy[Chart]:
             st.just(sample.KINDS),
             st.lists(
                 st.builds(
-                    Bar,
+                    StackedBar,
                     names,
                     names,
                     st.lists(st.tuples(st.sampled_from([*KINDS, "?"]), st.integers(-5, 10**25)), max_size=4).map(tuple),
@@ -50,10 +50,16 @@ def charts(names: st.SearchStrategy[str]) -> st.SearchStrategy[Chart]:
             ).map(tuple),
         ),
         st.builds(
-            Waterfall, names, names, st.lists(st.builds(Step, names, NUMBERS, names, st.booleans()), max_size=10).map(tuple)
+            Waterfall,
+            names,
+            names,
+            st.lists(st.builds(WaterfallStep, names, NUMBERS, names, st.booleans()), max_size=10).map(tuple),
         ),
         st.builds(
-            Ranges, names, names, st.lists(st.builds(Range, names, VALUES, VALUES, VALUES, names), max_size=6).map(tuple)
+            IntervalChart,
+            names,
+            names,
+            st.lists(st.builds(IntervalMark, names, VALUES, VALUES, VALUES, names), max_size=6).map(tuple),
         ),
         st.integers(0, 12).flatmap(
             lambda n: st.builds(
@@ -175,7 +181,7 @@ def test_a_chart_tells_its_data_in_words(chart: Chart) -> None:
     items = (
         [(b.label, b.text) for b in chart.bars] if isinstance(chart, Bars)
         else [(s.label, s.text) for s in chart.steps] if isinstance(chart, Waterfall)
-        else [(r.label, r.text) for r in chart.ranges] if isinstance(chart, Ranges)
+        else [(r.label, r.text) for r in chart.ranges] if isinstance(chart, IntervalChart)
         else [(name, chart.unit) for name, values in chart.series.items() if any(values)] if isinstance(chart, Lines)
         else [(chart.unit, "")]
     )  # fmt: skip
@@ -198,7 +204,11 @@ def test_the_renderers_words_are_those_of_the_document() -> None:
 
 def test_bars_are_in_proportion_and_a_nought_has_none() -> None:
     kinds = {"active": "active", "idle": "held idle", "host": "host"}
-    bars = (Bar("a", "4", (("active", 300), ("idle", 100))), Bar("b", "1", (("active", 100),)), Bar("c", "0", (("active", 0),)))
+    bars = (
+        StackedBar("a", "4", (("active", 300), ("idle", 100))),
+        StackedBar("b", "1", (("active", 100),)),
+        StackedBar("c", "0", (("active", 0),)),
+    )
     chart = Bars("Energy", kinds, bars)
     boxes = [p for p in drawn(chart).axes[0].patches if isinstance(p, Rectangle)]
     assert [b.get_width() for b in boxes] == pytest.approx([0.75, 0.25, 0.25])
@@ -208,7 +218,7 @@ def test_bars_are_in_proportion_and_a_nought_has_none() -> None:
 
 def test_a_chart_of_nothing_says_so() -> None:
     empty = (
-        sample.NO_BARS, Waterfall("t", "u", ()), Ranges("t", "u", ()), Lines("t", "u", ("a",), {"x": (None,)}),
+        sample.NO_BARS, Waterfall("t", "u", ()), IntervalChart("t", "u", ()), Lines("t", "u", ("a",), {"x": (None,)}),
         Heat("t", "u", (), (), ()),
     )  # fmt: skip
     for chart in empty:
@@ -250,18 +260,18 @@ def test_a_waterfall_adds_up_and_says_when_its_axis_is_cut() -> None:
 )
 def test_a_number_is_drawn_whole(numbers: list[str], size: int) -> None:
     """Shortened, 705 mWh reads as 705 Wh."""
-    steps = tuple(Step(f"step {number}", Fraction(1), text, False) for number, text in enumerate(numbers))
+    steps = tuple(WaterfallStep(f"step {number}", Fraction(1), text, False) for number, text in enumerate(numbers))
     assert set(numbers) <= set(texts(Waterfall("energy", "J", steps), size))
 
 
-def arrows(chart: Ranges) -> list[object]:
+def arrows(chart: IntervalChart) -> list[object]:
     return [line.get_marker() for line in drawn(chart).axes[0].lines if line.get_marker() in ("<", ">")]
 
 
 def test_an_interval_much_wider_than_the_axis_ends_in_an_arrow() -> None:
     assert Fraction("2.2") < max(reach(sample.RANGES)) < 10  # 900 is beyond
     assert arrows(sample.RANGES) == [">", ">"]  # 0.01 to 900, and "at least 1.2"
-    assert arrows(Ranges("t", "J", (Range("a", Fraction(1), Fraction(-50), Fraction(90), "1"),))) == ["<", ">"]
+    assert arrows(IntervalChart("t", "J", (IntervalMark("a", Fraction(1), Fraction(-50), Fraction(90), "1"),))) == ["<", ">"]
 
 
 @pytest.mark.parametrize("chart", [sample.BRIDGE, sample.LAYERS])
