@@ -114,15 +114,19 @@ class _Family:
 
 
 def _header(signal: Signal, fmt: Format) -> str:
-    family, kind, text = signal.metric, signal.kind, signal.help.replace("\\", r"\\").replace("\n", r"\n")
+    """HELP, TYPE and UNIT.
+
+    OpenTelemetry removes the suffix of an info family and appends a unit with `per` a second time. So facts are gauges in both
+    formats, as in Prometheus's own exporters, and such a unit is in the name alone.
+    """
+    family, text = signal.metric, signal.help.replace("\\", r"\\").replace("\n", r"\n")
+    kind = "gauge" if signal.kind == "info" else signal.kind
     unit = ""
     if fmt is Format.OPENMETRICS:
         text = text.replace('"', r"\"")
-        family = family.removesuffix("_total" if kind == "counter" else "_info" if kind == "info" else "")
-        if signal.unit and family.endswith(f"_{signal.unit}"):
+        family = family.removesuffix("_total" if kind == "counter" else "")
+        if signal.unit and family.endswith(f"_{signal.unit}") and "_per_" not in signal.unit:
             unit = f"# UNIT {family} {signal.unit}\n"
-    elif kind == "info":
-        kind = "gauge"  # the plain format knows no info
     return f"# HELP {family} {text}\n# TYPE {family} {kind}\n{unit}"
 
 
