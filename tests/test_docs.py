@@ -38,6 +38,8 @@ BLOCK = re.compile(r"(?:^<!-- (?P<mark>[a-z ]+): (?P<text>.*?) -->\n)?^```(?P<ki
 OUTPUT = {"text", "json"}
 KINDS = {"sh", "python", "yaml", "promql", "sql", "ini"} | OUTPUT
 MARKS = {"not run", "run by"}
+NAMING = {".py", ".yaml", ".yml", ".json", ".md", ".sh", ".service", ".h", ".txt"}
+"""Suffixes of files that name pages."""
 SERVER = "http://127.0.0.1:8000/metrics"
 """The inference server of the pages; here the simulated node's."""
 
@@ -89,6 +91,15 @@ def test_every_anchor_leads_to_a_heading() -> None:
             target = (page.parent / name) if name else page
             if target.suffix == ".md" and target.exists():
                 assert anchor in anchors(target), f"{page.relative_to(ROOT)}: {name}#{anchor}"
+
+
+def test_pages_that_code_and_messages_name_exist() -> None:
+    folders = ("energy_agent", "wattlens", "dvfs", "reports", "dashboards", "deploy", "tools", "benchmarks", "tests")
+    files = [path for folder in folders for path in (ROOT / folder).rglob("*") if path.suffix in NAMING | {""}]
+    for path in [ROOT / "CHANGELOG.md", ROOT / "Makefile", *files]:
+        if path.is_file():
+            for name in re.findall(r"(?<!/)\bdocs/[\w/-]+\.md", path.read_text(errors="ignore")):
+                assert (ROOT / name).is_file(), f"{path.relative_to(ROOT)}: {name}"
 
 
 @pytest.mark.parametrize("block", to_run("yaml"), ids=str)
