@@ -101,7 +101,7 @@ def _line(*cells: str) -> str:
 
 
 def main() -> int:
-    """Write the table anew into the page that is named."""
+    """Rewrite the tables in the given page."""
     path = Path(sys.argv[1])
     path.write_text(replaced(path.read_text(encoding="utf-8")), encoding="utf-8")
     return 0

@@ -28,13 +28,13 @@ class Slo(Section):
 class DvfsTerms(Section):
     """What may be said of steering: by a namespace, a workload, a group, and by a pod in its annotation wattlens.io/dvfs."""
 
-    mode: Literal["observe", "shadow", "enforce"] | None = Field(None, description="how far; the least that anyone says counts")
+    mode: Literal["observe", "shadow", "enforce"] | None = Field(None, description="the weakest mode of all levels applies")
     policy: str | None = Field(
         None, pattern=POLICIES, description="a file of dvfs/policies, or several joined by +, such as progress+phase"
     )
     slowdown: Slowdown | None = Field(None, description="how much longer a training run may take, as a ratio")
     slo: Slo | None = Field(None, description="limits of a serving workload")
-    cap_w: Watts | None = Field(None, description="the most that each GPU may draw; the lowest that anyone says counts")
+    cap_w: Watts | None = Field(None, description="maximum power per GPU; the lowest value of all levels applies")
     schedule: tuple[Annotated[str, Field(pattern=SPAN)], ...] | None = Field(
         None, description="when steering is allowed, such as Mon-Fri 08:00-18:00; at other times: observe"
     )
@@ -92,14 +92,14 @@ class Dvfs(DvfsTerms):
     policy: str = Field(
         "auto",
         pattern=POLICIES,
-        description="a file of dvfs/policies, or several joined by +; auto: slo where an SLO is said, else progress",
+        description="a file of dvfs/policies, or several joined by +; auto: slo if an SLO is set, else progress",
     )
     slowdown: Slowdown = Field(0.03, description="how much longer a training run may take, as a ratio")
-    slowdown_most: Slowdown = Field(0.10, description="the most that namespaces and workloads may ask for")
+    slowdown_most: Slowdown = Field(0.10, description="maximum that namespaces and workloads may request")
     options: dict[str, dict[str, float | int | str | bool]] = Field(default_factory=dict, description="policy -> its options")
     actuator: Path | None = Field(None, description="socket of `wattlens actuator`, where it is not its default one")
     auto_groups: bool = Field(
-        False, description="steer every workload that holds GPUs of its own, beside the groups named here"
+        False, description="steer every workload that has GPUs of its own, in addition to the groups listed here"
     )
     groups: tuple[DvfsGroup, ...] = Field((), description="what is steered by name")
     namespaces: dict[Glob, DvfsTerms] = Field(
@@ -109,7 +109,7 @@ class Dvfs(DvfsTerms):
     workloads: dict[Glob, DvfsTerms] = Field(default_factory=dict, description="workload, or a pattern, -> terms likewise")
     annotations: bool = Field(True, description="heed the annotation wattlens.io/dvfs of pods (with the pod informer)")
     time_zone: str = Field("UTC", description="of schedules, such as Europe/Berlin")
-    budget_w: Watts | None = Field(None, description="the most that all GPUs of the node may draw together")
+    budget_w: Watts | None = Field(None, description="maximum power of all GPUs of the node together")
     blocks: DvfsBlocks | None = Field(None, description="on/off blocks in random order, to prove the saving")
 
     @field_validator("time_zone")

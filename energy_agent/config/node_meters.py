@@ -24,9 +24,9 @@ class Rapl(Section):
 
 class _NodeSource(Section):
     period_s: Period = Field(10.0, description="seconds between readings")
-    timeout_s: float = Field(5.0, ge=0.5, le=60, description="how long an answer may take")
+    timeout_s: float = Field(5.0, ge=0.5, le=60, description="timeout of a response")
     max_power_w: Watts | None = Field(
-        None, description="the most that the node can draw: bounds its gaps, and what is above is not believed"
+        None, description="maximum power of the node: limits its gaps; higher readings are rejected"
     )
     gain_uncertainty_ratio: Ratio = Field(0.05, description="systematic error of the meter, as a ratio")
     scope: Literal["node", "module"] = Field(

@@ -20,14 +20,16 @@ class Kubernetes(Section):
     pod_resources: Annotated[Literal["auto", "off"] | Path, Off] = Field(
         "auto", description="the kubelet's PodResources socket; auto: where there is one at its usual place"
     )
-    resources: tuple[Resource, ...] = Field((), description="extended resources that are GPUs, beside nvidia.com/gpu and mig-*")
+    resources: tuple[Resource, ...] = Field(
+        (), description="extended resources that are GPUs, in addition to nvidia.com/gpu and mig-*"
+    )
     informer: Annotated[Literal["off", "auto"], Off] = Field(
         "off",
         description="auto: watch the pods of this node at the API server, where the service account may (overlay informer)",
     )
     labels: dict[Fact, LabelKey] = Field(
         default_factory=dict,
-        description="fact (team, project, model, precision, class, group) -> label of the pod, else annotation, that tells it",
+        description="fact (team, project, model, precision, class, group) -> label of the pod, else annotation, with its value",
     )
     owner_kinds: tuple[OwnerKind, ...] = Field(
         (),

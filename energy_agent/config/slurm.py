@@ -15,13 +15,13 @@ class Slurm(Section):
     """What Slurm says of the jobs of this node (docs/attribution.md)."""
 
     scontrol: Annotated[Literal["auto", "off"] | Path, Off] = Field(
-        "auto", description="the program, beside which squeue is; auto: where it is installed, once a slurmd runs here"
+        "auto", description="path of scontrol, with squeue in the same folder; auto: if it is installed and a slurmd runs here"
     )
     conf: Path | None = Field(None, description="slurm.conf, where it is not at the place that scontrol knows")
-    gres_conf: Path | None = Field(None, description="gres.conf, where it is not beside slurm.conf")
+    gres_conf: Path | None = Field(None, description="gres.conf, if it is not in the folder of slurm.conf")
     node: str | None = Field(None, pattern=HOST, description="this node's NodeName, where it is not the short host name")
     period_s: float = Field(5.0, ge=1, le=300, description="seconds between questions; each is one for the node and one a job")
-    timeout_s: float = Field(8.0, ge=0.5, le=60, description="how long an answer may take")
+    timeout_s: float = Field(8.0, ge=0.5, le=60, description="timeout of a response")
     labels: dict[Fact, JobWord] = Field(
         default_factory=dict,
         description="fact (team, project, model, precision, class, group) -> account, user, partition, qos, wckey, job_name, "

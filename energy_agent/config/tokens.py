@@ -34,7 +34,7 @@ class TokenMapping(Section):
         "request", description="whether token counters move with every engine step, or when a request ends"
     )
     model_label: Label = Field("", description="label that names the model")
-    engine_label: Label = Field("", description="label that tells engines on the page apart")
+    engine_label: Label = Field("", description="label that distinguishes engines on one endpoint")
 
     @field_validator("ttft", "itl")
     @classmethod

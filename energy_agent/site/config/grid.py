@@ -48,13 +48,13 @@ class AnyGridSource(Section):
 
 
 class GridBase(Section):
-    """The grid that the site hangs on. Without zone and country CO2e is absent, with this as the reason."""
+    """The grid of the site. Without zone and country CO2e is missing, with this reason."""
 
     zone: str | None = Field(
         None, pattern=NAME, description="the grid's zone, as sources and factor files name it: DE, US-CA, SE-SE3"
     )
     country: str | None = Field(
-        None, description="ISO 3166-1 alpha-3 code, such as DEU: whose yearly factor stands in where no source tells"
+        None, description="ISO 3166-1 alpha-3 code, such as DEU: its yearly factor is used where no source has a value"
     )
     boundary: Literal["direct", "life-cycle"] = Field(
         "direct",
@@ -140,6 +140,6 @@ def grid_model() -> type[GridBase]:
         name: (spec.config | None, Field(None, description=spec.summary)) for name, spec in grid_specs().items()
     }
     source = create_model("GridSourceChoice", __base__=AnyGridSource, __doc__=AnyGridSource.__doc__, **keys)
-    told: Any = Field((), description="what tells it hour by hour, the best first; exactly one kind each")
+    told: Any = Field((), description="hourly sources, best first; exactly one kind each")
     many: Any = Annotated[tuple[source, ...], Field(max_length=SOURCES_MAX)]
     return create_model("Grid", __base__=GridBase, __doc__=GridBase.__doc__, sources=(many, told))

@@ -28,10 +28,10 @@ class MeterConfig(Section):
         None, description="meters with the same share their error, so that it adds up; else those of one kind of source do"
     )
     max_power_w: float = Field(
-        gt=0, le=1e10, description="the most that can flow: bounds its gaps, and what is above is not believed"
+        gt=0, le=1e10, description="maximum power, such as the breaker's rating: limits its gaps; higher readings are rejected"
     )
     period_s: float = Field(60.0, ge=1, le=3600, description="seconds between readings")
-    timeout_s: float = Field(5.0, ge=0.1, le=60, description="how long an answer may take")
+    timeout_s: float = Field(5.0, ge=0.1, le=60, description="timeout of a response")
 
     @model_validator(mode="after")
     def _placed(self) -> Self:

@@ -47,9 +47,9 @@ class Site(Section):
 
 
 class DeclaredPue(Section):
-    """What stands in for meters that the site does not have. Whatever is made of it is called an estimate."""
+    """A stated PUE for a site without meters. Figures based on it are called estimates."""
 
-    value: float | None = Field(None, ge=1, le=5, description="PUE that the operator states; used only without meters")
+    value: float | None = Field(None, ge=1, le=5, description="PUE stated by the operator; used only without meters")
     uncertainty_percent: float = Field(10.0, gt=0, le=50, description="bound of its error")
     source: str = Field("", max_length=200, description="who states it, and for which period")
 

@@ -49,8 +49,8 @@ class SnmpAccess(Section):
     )
     community_file: Path | None = Field(None, description="file with the community (2c)")
     user_file: Path | None = Field(None, description="file with the user's name (3)")
-    auth_key_file: Path | None = Field(None, description="file with the passphrase that proves who asks (3)")
-    priv_key_file: Path | None = Field(None, description="file with the passphrase that hides what is said (3)")
+    auth_key_file: Path | None = Field(None, description="file with the passphrase for authentication (3)")
+    priv_key_file: Path | None = Field(None, description="file with the passphrase for encryption (3)")
     auth: Literal["SHA", "SHA-224", "SHA-256", "SHA-384", "SHA-512"] = Field("SHA-256", description="authentication (3)")
     privacy: Literal["AES", "AES-192", "AES-256", "none"] = Field(
         "AES", description="privacy (3); AES: 128 bits, as in RFC 3826"

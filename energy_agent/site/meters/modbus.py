@@ -91,7 +91,7 @@ class Modbus(Section):
     port: int = Field(502, ge=1, le=65_535, description="its TCP port")
     unit: int = Field(1, ge=0, le=255, description="unit (device id) on that address")
     energy: EnergyRegister | None = Field(None, description="the register that counts energy")
-    power: PowerRegister | None = Field(None, description="the register that tells power")
+    power: PowerRegister | None = Field(None, description="the power register")
     renewal_s: float = Field(1.0, ge=0, le=3600, description="how often the meter renews its registers")
 
     @model_validator(mode="after")

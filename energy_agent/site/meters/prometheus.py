@@ -46,12 +46,12 @@ class Prometheus(Section):
     samples: str | None = Field(
         None,
         max_length=2_000,
-        description="selector of the series that a query reads which is more than a selector itself: tells their age",
+        description="selector of the series behind a query that is an expression; their age counts",
     )
     series: int = Field(1, ge=1, le=10_000, description="how many series `samples` selects; with fewer or more, no reading")
     max_age_s: float = Field(150.0, ge=1, le=86_400, description="samples that are older are no reading")
     ca_file: Path | None = Field(None, description="certificates to check the service's with, where the system's do not")
-    bearer_token_file: Path | None = Field(None, description="file with a token; read anew for each query")
+    bearer_token_file: Path | None = Field(None, description="file with a token; read for each query")
     user_file: Path | None = Field(None, description="file with the user's name")
     password_file: Path | None = Field(None, description="file with the password")
     insecure: bool = Field(False, description="send the secret over http:// although everyone on its way can read it")

@@ -44,7 +44,7 @@ class ElectricityMaps(GridConfig):
 
     key_file: Path = Field(description="file with the API key; it is sent to `url` alone and stands in no message")
     url: str = Field("https://api.electricitymaps.com", pattern=SERVICE, description="the service's address")
-    timeout_s: float = Field(20.0, ge=1, le=60, description="how long an answer may take, from connecting to its last byte")
+    timeout_s: float = Field(20.0, ge=1, le=60, description="timeout of a response, from connecting to its last byte")
     lookback_h: int = Field(
         48, ge=2, le=240, description="hours to ask for again at each reading: values are revised in the days after"
     )
