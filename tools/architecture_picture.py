@@ -48,7 +48,7 @@ BOXES = (
     Box(460, 505, 140, "store", "Site ledger", ("same format",)),
     Box(670, 60, 130, "process", "Prometheus", ("rules and alerts",)),
     Box(830, 60, 130, "output", "Grafana", ("dashboards",)),
-    Box(670, 125, 290, "output", "wattlens top, wattlens measure", ()),
+    Box(670, 125, 290, "output", "wattlens top, measure, usage", ()),
     Box(670, 255, 290, "store", "Object store or shared folder", ("shipped segments of all nodes and sites",)),
     Box(670, 345, 290, "store", "Compacted days", ("Parquet per site and UTC day; SQL",)),
     Box(670, 435, 290, "process", "Report", ("with org.xlsx: sites, teams, contracts, prices",)),
