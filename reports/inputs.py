@@ -16,7 +16,7 @@ from energy_agent.core.facility import MeterFacts
 from energy_agent.factors.join import Source
 from energy_agent.factors.record import Factor
 from energy_agent.factors.series import About
-from energy_agent.ledger.fleet.sites import Sites, Stay
+from energy_agent.ledger.fleet.sites import DeviceLocation, Sites
 from energy_agent.site.building.contracts import Lot
 from energy_agent.site.building.tariffs import Tariff
 from energy_agent.site.building.water import WaterUse
@@ -195,9 +195,11 @@ class Organisation:
 
     def stays(self, default: str | None = None) -> Sites:
         """The inventory as `ledger.compact` wants it; `default` is the site of what it does not know, None: an error."""
-        found: dict[tuple[str, str, str], list[Stay]] = {}
+        found: dict[tuple[str, str, str], list[DeviceLocation]] = {}
         for each in self.expected:
-            found.setdefault((each.cluster, each.node, each.uuid), []).append(Stay(each.site, each.start_ns, each.end_ns))
+            found.setdefault((each.cluster, each.node, each.uuid), []).append(
+                DeviceLocation(each.site, each.start_ns, each.end_ns)
+            )
         return Sites({key: tuple(stays) for key, stays in found.items()}, default)
 
 

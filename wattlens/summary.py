@@ -11,7 +11,7 @@ from energy_agent.core.units import NS_PER_S, joules
 from energy_agent.ledger import chain, summary
 from energy_agent.ledger.journal.view import read_journal
 from energy_agent.ledger.reading import JOURNAL_NAME, read_rows
-from energy_agent.ledger.rows.kinds import Cell, GapRow, Row, Span, TokenRow
+from energy_agent.ledger.rows.kinds import Cell, EdgeRow, GapRow, Row, TokenRow
 from energy_agent.ledger.rows.uncertainty import Bounds
 
 
@@ -102,7 +102,7 @@ def summarise(state: Path) -> LedgerSummary:
 
 def _around(row: Row) -> bool:
     """Of the host around the GPUs."""
-    return isinstance(row, Cell | Span | GapRow) and not is_gpu(row.device)
+    return isinstance(row, Cell | EdgeRow | GapRow) and not is_gpu(row.device)
 
 
 def _unowned(cells: Sequence[Cell]) -> tuple[int, int]:

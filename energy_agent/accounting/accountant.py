@@ -12,11 +12,11 @@ from typing import Any
 from energy_agent.accounting.device import DeviceAccount, SensorFor
 from energy_agent.accounting.node import NodeAccount
 from energy_agent.accounting.pending import Pending
-from energy_agent.accounting.recent_workloads import RETENTION_NS, LastHeld
-from energy_agent.accounting.share_policies import ShareFacts
-from energy_agent.accounting.token_totals import Served
-from energy_agent.accounting.totals import Booked, DeviceEnergy
-from energy_agent.accounting.training_intake import TOLD, Booking
+from energy_agent.accounting.recent_workloads import RETENTION_NS, RecentWorkloads
+from energy_agent.accounting.share_policies import SharePolicyLabels
+from energy_agent.accounting.token_totals import TokenTotalsStore
+from energy_agent.accounting.totals import DeviceTotals, RecordedTotals
+from energy_agent.accounting.training_intake import TOLD, TrainingBatch
 from energy_agent.accounting.views import STUCK, device_view, host_fields
 from energy_agent.core.boundary import JOURNAL_LOST, is_gpu
 from energy_agent.core.difference import gap_of
@@ -64,13 +64,13 @@ class Accountant:
         self._default_gain = default_gain_uncertainty
         self._accounts: dict[str, DeviceAccount] = {}
         self._pending = Pending()
-        self._booked = Booked()
-        self._served = Served()
-        self._last_held = LastHeld(retention_ns)
-        self._present = LastHeld(retention_ns)  # workloads that somebody has told something of
+        self._booked = RecordedTotals()
+        self._served = TokenTotalsStore()
+        self._last_held = RecentWorkloads(retention_ns)
+        self._present = RecentWorkloads(retention_ns)  # workloads that somebody has told something of
         self._leaving: list[str] = []
         self._facts: dict[str, WorkloadFacts] = {}
-        self._shares = ShareFacts()
+        self._shares = SharePolicyLabels()
         self._sequence = 0
         self._now_ns = 0
         self._source_states: dict[str, dict[str, str]] = {}  # of other components, for the next commit
@@ -119,10 +119,10 @@ class Accountant:
             unreadable.append("what has ended")
         unreadable += self._served.restore(texts(Component.TOKENS), texts(Component.ENDED_ENDPOINTS))
         try:
-            self._booked = Booked.of(totals, history, texts(Component.ENDED_ENERGY))
+            self._booked = RecordedTotals.of(totals, history, texts(Component.ENDED_ENERGY))
         except UNREADABLE:
             unreadable.append("energy of ended workloads by namespace and owner")
-            self._booked = Booked.of(totals, history, {})
+            self._booked = RecordedTotals.of(totals, history, {})
         self.joined.restore(self._facts.values())
         self._holders.restore(self._facts)
         return unreadable
@@ -228,7 +228,7 @@ class Accountant:
         self._learn(replace(fact, since_ns=max(fact.since_ns, self._served.said_ns)) for fact in changed)
         self._take({Component.TOKENS: states})
 
-    def add_training(self, booked: Booking) -> None:
+    def add_training(self, booked: TrainingBatch) -> None:
         """Book steps and trained tokens, and what their workloads said of themselves, with the counts they came from."""
         self._pending.steps.extend(booked.steps)
         self._pending.tokens.extend(booked.tokens)
@@ -362,7 +362,7 @@ class Accountant:
                 device_view(
                     a,
                     health.get(u),
-                    booked.devices.get(u) or DeviceEnergy(),
+                    booked.devices.get(u) or DeviceTotals(),
                     self._shown,
                     self._gain.get(u, self._default_gain),
                     booked.totals.gap_bound_uj.get(u, 0),

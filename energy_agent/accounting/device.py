@@ -14,7 +14,7 @@ from typing import Any
 from energy_agent.core.energy import EVENT_REASONS, DeviceInfo, DeviceSample, Entry, Gap, Interval, Method, MigUse
 from energy_agent.core.saved_state import UNREADABLE, read_fields
 from energy_agent.metering.attribution import WHOLE, Holding, Shape, known_of, policy_for, shares
-from energy_agent.metering.gpu import MeterState, Sensor, Step, advance
+from energy_agent.metering.gpu import MeterState, MeterStep, SensorLimits, advance
 from energy_agent.metering.sharing.resting import Resting
 from energy_agent.metering.sharing.settlement import Settlement
 from energy_agent.owners.processes import DeviceHolders
@@ -35,11 +35,11 @@ class SensorFor:
         self._gap_ns = gap_ns
         self._measured = measured_tick_ns
 
-    def __call__(self, info: DeviceInfo) -> Sensor:
+    def __call__(self, info: DeviceInfo) -> SensorLimits:
         """The sensor of a device."""
         limit_mw = info.power_limit_max_mw or UNKNOWN_POWER_MAX_MW
         tick_ns = self._measured.get(info.uuid) or self._measured.get(info.name)
-        return Sensor(tick_ns or TICK_NS.get(info.architecture, TICK_DEFAULT_NS), limit_mw * 6 // 5, self._gap_ns)
+        return SensorLimits(tick_ns or TICK_NS.get(info.architecture, TICK_DEFAULT_NS), limit_mw * 6 // 5, self._gap_ns)
 
 
 _meter: Callable[[MeterState], tuple[Any, ...]] = attrgetter(*MeterState.__slots__)
@@ -51,7 +51,7 @@ class DeviceAccount:
     """What the agent knows of one device."""
 
     info: DeviceInfo
-    sensor: Sensor
+    sensor: SensorLimits
     meter: MeterState | None = None
     sample: DeviceSample | None = None  # the last full reading, with energy and power of the last reading
     holders: DeviceHolders = field(default_factory=lambda: DeviceHolders(None))
@@ -72,7 +72,7 @@ class DeviceAccount:
         read = sample if sample.gpu_percent is not None else replace(sample, gpu_percent=self._last_percent())
         if self.holders is not self._judged or sample.processes is not None or sample.mig is not None:
             self._judge(sample)
-        step: Step = advance(self.meter, read, self.sensor, boot_id, self.info.driver_epoch)
+        step: MeterStep = advance(self.meter, read, self.sensor, boot_id, self.info.driver_epoch)
         self.meter = step.state
         self._remember(sample)
         before, shape, anchored = self.held_before, self._shape_before, self.meter.boot_ns == sample.boot_ns
@@ -187,7 +187,7 @@ class DeviceAccount:
         return _encode({name: getattr(self.info, name) for name in DeviceInfo.__slots__})
 
     @classmethod
-    def restore(cls, text: str, info_text: str, sensor_for: Callable[[DeviceInfo], Sensor]) -> "DeviceAccount":
+    def restore(cls, text: str, info_text: str, sensor_for: Callable[[DeviceInfo], SensorLimits]) -> "DeviceAccount":
         """An account as it was at the last commit.
 
         Raises:

@@ -20,7 +20,7 @@ from energy_agent.core.units import NS_PER_S
 from energy_agent.ledger.rows.kinds import DeviceFacts
 from energy_agent.metering.gpu_curve import GpuCurve
 from energy_agent.metering.host import BELOW_GPUS, STUCK, HostBook
-from energy_agent.metering.node import NodeState, Stretch, advance
+from energy_agent.metering.node import DomainInterval, NodeState, advance
 
 PATIENCE_NS: Final = 30 * NS_PER_S
 NEVER: Final = "the node's meter has not answered yet"
@@ -57,7 +57,7 @@ class _Meter:
 class _Waiting:
     meter: _Meter
     state: NodeState
-    stretch: Stretch | None
+    stretch: DomainInterval | None
     gap: Gap | None
 
 
@@ -276,7 +276,7 @@ class NodeAccount:
                 self.faults[self.plan.record] = gap.reason
 
 
-def _power_mw(reading: MeterReading, stretch: Stretch | None) -> int | None:
+def _power_mw(reading: MeterReading, stretch: DomainInterval | None) -> int | None:
     """As read; of a counter, the mean since the reading before."""
     if reading.power_mw is not None or stretch is None:
         return reading.power_mw

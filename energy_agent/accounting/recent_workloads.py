@@ -13,7 +13,7 @@ ENDED_MAX = 1_000
 """How many workloads that have ended are kept; of more, the first of the owner with the most leave before their time."""
 
 
-class LastHeld:
+class RecentWorkloads:
     """UTC ns by workload."""
 
     def __init__(self, retention_ns: int = RETENTION_NS) -> None:

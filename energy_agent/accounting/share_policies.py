@@ -1,7 +1,7 @@
-"""The fact `share` of a workload: by which policies it shares the devices that it holds. Pure.
+"""The label `share` of a workload: the policies by which it shares its devices. Pure.
 
-It stands among the workload's other facts, so that the ledger has it effective-dated: a share of a report's joules can be told
-by how it came about.
+The ledger stores it as a label of the workload with the time from which it applies, so that a report can group energy by the
+method of attribution.
 """
 
 from collections.abc import Collection
@@ -13,8 +13,8 @@ SHARE = "share"
 
 
 @dataclass(slots=True)
-class ShareFacts:
-    """Of the workloads that hold a device now."""
+class SharePolicyLabels:
+    """Sharing policies of the workloads that have a device now."""
 
     _by_device: dict[str, tuple[str, frozenset[str]]] = field(default_factory=dict)  # policy and holders
     _policies: dict[str, dict[str, str]] = field(default_factory=dict)  # workload -> device -> policy
@@ -35,7 +35,7 @@ class ShareFacts:
         return sorted(now[1])
 
     def told(self, fact: WorkloadFacts, known: WorkloadFacts | None) -> WorkloadFacts:
-        """The fact with the share in force: that of now, else what was known of it; several policies are joined by `+`."""
+        """Return the fact with its current sharing policies joined by `+`, or with the previous label if none is current."""
         policies = self._policies.get(fact.workload)
         share = "+".join(sorted(set(policies.values()))) if policies else known.labels.get(SHARE) if known is not None else None
         if share is None or fact.labels.get(SHARE) == share:

@@ -13,7 +13,7 @@ from energy_agent.tokens.account import PageAccount
 from energy_agent.tokens.counter_state import Model, Standing, encode
 
 
-class Served:
+class TokenTotalsStore:
     """Totals by page, as of the last commit, and those that wait for the next one."""
 
     def __init__(self) -> None:

@@ -22,7 +22,7 @@ UNATTRIBUTED = {s: s.unattributed_reason for s in State if s.unattributed_reason
 
 
 @dataclass(slots=True)
-class DeviceEnergy:
+class DeviceTotals:
     """A device's totals in uJ. Counters start at 0 at first sight, so every reason is there from the start."""
 
     by_method: dict[Method, int] = field(default_factory=lambda: {Method.COUNTER: 0})
@@ -39,11 +39,11 @@ class DeviceEnergy:
 
 
 @dataclass(slots=True)
-class Sums:
+class CommittedTotals:
     """The totals at one moment. Every joule of a device is in it once; a workload's on GPUs are in its namespace's as well."""
 
     totals: Totals
-    devices: dict[str, DeviceEnergy] = field(default_factory=dict)
+    devices: dict[str, DeviceTotals] = field(default_factory=dict)
     namespace_uj: dict[str, int] = field(default_factory=dict)
     owner_uj: dict[tuple[str, str], int] = field(default_factory=dict)
     held: dict[str, dict[tuple[str, State, Method], int]] = field(default_factory=dict)
@@ -75,7 +75,7 @@ class Sums:
 
 
 @dataclass(slots=True)
-class Booked:
+class RecordedTotals:
     """Namespaces and owners of the workloads in `totals`, which each commit of the journal changes.
 
     A workload that ended leaves with a commit; its energy stays with its namespace and owner.
@@ -91,7 +91,7 @@ class Booked:
     _full: set[str] = field(default_factory=set)  # workloads of which a count stands at the largest
 
     @classmethod
-    def of(cls, totals: Totals, facts: Iterable[WorkloadFacts], states: Mapping[str, str]) -> "Booked":
+    def of(cls, totals: Totals, facts: Iterable[WorkloadFacts], states: Mapping[str, str]) -> "RecordedTotals":
         """As the journal has it; `states` is the energy of ended workloads, by a list of namespace and owner.
 
         Raises:
@@ -133,9 +133,9 @@ class Booked:
         """A workload holds a GPU; its counters are there, at 0, before its first joule."""
         self._devices_of.setdefault(workload, set()).add(device)
 
-    def sums(self) -> Sums:
+    def sums(self) -> CommittedTotals:
         """The totals by device, workload, namespace and owner."""
-        sums, by_device, gpus_uj = Sums(self.totals), dict[tuple[str, State, Method], int](), dict[str, int]()
+        sums, by_device, gpus_uj = CommittedTotals(self.totals), dict[tuple[str, State, Method], int](), dict[str, int]()
         held = sums.held
         for workload, devices in self._devices_of.items():
             held[workload] = {(device, state, Method.COUNTER): 0 for device in devices for state in _HELD}
@@ -150,7 +150,7 @@ class Booked:
                 if is_gpu(device):
                     gpus_uj[workload] = gpus_uj.get(workload, 0) + uj
         for (device, state, method), uj in by_device.items():
-            sums.devices.setdefault(device, DeviceEnergy()).add(state, method, uj)
+            sums.devices.setdefault(device, DeviceTotals()).add(state, method, uj)
         sums.namespace_uj = dict.fromkeys(self._namespaces, 0) | self._ended_uj
         for workload, namespace in self._namespace_of.items():
             if namespace:

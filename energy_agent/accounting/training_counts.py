@@ -20,7 +20,7 @@ Identity = tuple[int, int]
 
 
 @dataclass(slots=True)
-class Counted:
+class ProcessCounts:
     """A process's counts as they are booked."""
 
     pid: int
@@ -38,7 +38,7 @@ class Counted:
     lead: bool = False
 
 
-def dump(counted: Mapping[Identity, Counted | None]) -> dict[str, dict[str, str]]:
+def dump(counted: Mapping[Identity, ProcessCounts | None]) -> dict[str, dict[str, str]]:
     """The states of processes; empty ones, which are removed, of those that have ended (None)."""
     numbers, labels = dict[str, str](), dict[str, str]()
     for (pid, start), each in counted.items():
@@ -56,7 +56,7 @@ def remove_all(states: States) -> dict[str, dict[str, str]]:
     return {component: dict.fromkeys(states.get(component, ()), "") for component in _COMPONENTS}
 
 
-def load(states: States) -> dict[Identity, Counted]:
+def load(states: States) -> dict[Identity, ProcessCounts]:
     """Every process that has states.
 
     Raises:
@@ -64,5 +64,5 @@ def load(states: States) -> dict[Identity, Counted]:
     """
     numbers, labels = (states.get(component, {}) for component in _COMPONENTS)
     bodies = [json.loads(labels[name]) | json.loads(numbers[name]) for name in numbers.keys() | labels.keys()]
-    counted = [Counted(**read_fields(Counted, body)) for body in bodies]
+    counted = [ProcessCounts(**read_fields(ProcessCounts, body)) for body in bodies]
     return {(each.pid, each.start): each for each in counted}

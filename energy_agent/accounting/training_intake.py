@@ -18,7 +18,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from energy_agent.accounting.training_counts import Counted, Identity, dump, load, remove_all
+from energy_agent.accounting.training_counts import Identity, ProcessCounts, dump, load, remove_all
 from energy_agent.core.energy import Steps, Tokens
 from energy_agent.core.ports import Clock
 from energy_agent.core.saved_state import ONLY, UNREADABLE, Component, States
@@ -38,7 +38,7 @@ _TICK_NS = NS_PER_S // os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True, slots=True)
-class Booking:
+class TrainingBatch:
     """What one commit takes over, all or nothing."""
 
     t_ns: int
@@ -62,7 +62,7 @@ class Latest:
     place: str = ""  # who shares its places
 
 
-class TrainingIntake:
+class TrainingReports:
     """Reports come in from any thread; the agent's loop drains them."""
 
     def __init__(
@@ -82,7 +82,7 @@ class TrainingIntake:
         self._lock = threading.Lock()
         self._latest: dict[Identity, Latest] = {}
         self._shown: dict[Identity, Latest] = {}
-        self._counted: dict[Identity, Counted] = {}
+        self._counted: dict[Identity, ProcessCounts] = {}
         self._models: dict[str, set[str]] = {}
         self._labels: dict[str, tuple[deque[int], dict[str, str]]] = {}  # with when they last changed, on the boot clock
         self._holders: Collection[str] = ()
@@ -181,7 +181,7 @@ class TrainingIntake:
         age_s, second_s = latest.report.step_age_s, self._clock.real_seconds(1.0) or 1.0  # ages are of the machine's time
         return None if age_s is None else latest.at_ns - round(age_s / second_s * NS_PER_S)
 
-    def drain(self, holders: Collection[str]) -> Booking:
+    def drain(self, holders: Collection[str]) -> TrainingBatch:
         """Rows since the last call of workloads that hold a device, and the counts they came of: to be committed together."""
         now_ns = self._clock.utc_ns()
         with self._lock:
@@ -205,7 +205,7 @@ class TrainingIntake:
         if not self._is_begin_stored:
             began = {"boot_id": self._clock.boot_id(), "began_boot_ns": self._began_boot_ns}
             states[Component.TRAINING], self._is_begin_stored = {ONLY: json.dumps(began)}, True
-        return Booking(now_ns, tuple(steps), tuple(tokens), states, labels)
+        return TrainingBatch(now_ns, tuple(steps), tuple(tokens), states, labels)
 
     def _book(self, identity: Identity, latest: Latest, steps: list[Steps], tokens: list[Tokens]) -> None:
         report, before, first = latest.report, self._counted.get(identity), False
@@ -213,8 +213,8 @@ class TrainingIntake:
             known = latest.since_boot_ns >= self._began_boot_ns
             zero = (dict.fromkeys(report.steps, 0), 0) if known else (dict(report.steps), report.tokens)
             start_ns = latest.since_ns if known else latest.at_ns
-            before, first = Counted(*identity, latest.workload, report.run, start_ns, *zero), True
-        counted = Counted(
+            before, first = ProcessCounts(*identity, latest.workload, report.run, start_ns, *zero), True
+        counted = ProcessCounts(
             *identity, latest.workload, report.run, latest.at_ns, dict(report.steps), report.tokens,
             report.rank, report.world, report.group, self._model(latest.workload, report.model), report.precision,
         )  # fmt: skip
@@ -238,7 +238,7 @@ class TrainingIntake:
             return model
         return OTHER
 
-    def _leads(self, identity: Identity, counted: Counted) -> bool:
+    def _leads(self, identity: Identity, counted: ProcessCounts) -> bool:
         """Whether this process is the one of its group that is counted: the first that came, while it lives."""
         if not counted.group and counted.world <= 1:
             return True

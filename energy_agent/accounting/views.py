@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from energy_agent.accounting.device import DeviceAccount
-from energy_agent.accounting.totals import DeviceEnergy, Sums
+from energy_agent.accounting.totals import CommittedTotals, DeviceTotals
 from energy_agent.core.boundary import boundary, is_gpu
 from energy_agent.core.energy import Method, State
 from energy_agent.core.snapshot import DeviceView, HostView, MeterView, WorkloadEnergy
@@ -20,7 +20,7 @@ Shown = tuple[dict[str, int], dict[int, int]]
 def device_view(
     account: DeviceAccount,
     health: DeviceHealth | None,
-    own: DeviceEnergy,
+    own: DeviceTotals,
     shown: Mapping[str, Shown],
     gain_uncertainty_ratio: float,
     gap_bound_uj: int,
@@ -51,7 +51,7 @@ def device_view(
 
 
 def host_fields(
-    sums: Sums, shown: Collection[str], meters: tuple[MeterView, ...], gains: Mapping[str, float]
+    sums: CommittedTotals, shown: Collection[str], meters: tuple[MeterView, ...], gains: Mapping[str, float]
 ) -> dict[str, Any]:
     """Fields of the snapshot: the host's totals, those of the workloads that are `shown`, and the meters that answer.
 
@@ -70,7 +70,7 @@ def host_fields(
     }
 
 
-def _host_view(device: str, sums: Sums, gain: float | None) -> HostView:
-    own = sums.devices.get(device) or DeviceEnergy()
+def _host_view(device: str, sums: CommittedTotals, gain: float | None) -> HostView:
+    own = sums.devices.get(device) or DeviceTotals()
     gap_uj = sums.totals.gap_bound_uj.get(device, 0)
     return HostView(device, dict(own.by_method), own.unheld, dict(own.unattributed), gap_uj, gain)

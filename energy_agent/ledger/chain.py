@@ -14,13 +14,13 @@ from typing import Any, Final
 
 from energy_agent.core.errors import ChainError, UsageError
 from energy_agent.core.units import NS_PER_DAY, NS_PER_S
-from energy_agent.ledger.claims import Claims, Contest, Who
+from energy_agent.ledger.claims import Contest, MeteredSpans, Who
 from energy_agent.ledger.journal.view import JournalView
 from energy_agent.ledger.rows.kinds import INT64_MAX
 from energy_agent.ledger.rows.totals import WORKLOAD_PARTS, Tally, ended_key
 from energy_agent.ledger.segments import segment, table
 from energy_agent.ledger.segments.segment import Header
-from energy_agent.ledger.segments.table import Table
+from energy_agent.ledger.segments.table import SegmentTable
 from energy_agent.ledger.signing import Keys, is_valid
 
 _NAME: Final = re.compile(r"(.+)_(\d{8,})" + re.escape(segment.SUFFIX))
@@ -28,7 +28,7 @@ Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class ChainFault:
     """One thing that is wrong with one node's segments.
 
     `kind`: corrupted | missing | duplicate | previous | alien | span | twice | signature | key | journal | head, and of
@@ -51,7 +51,7 @@ class Chain:
     last: int | None = None
     head: str = ""  # hash of the last segment
     simulated: bool = False
-    faults: list[Fault] = field(default_factory=list)
+    faults: list[ChainFault] = field(default_factory=list)
     tally: Tally = field(default_factory=Tally)
     seen: dict[int, str] = field(default_factory=dict)  # sequence -> hash, "" where the file is corrupted
     file: Path | None = None  # the first one
@@ -66,15 +66,15 @@ class Chain:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class VerificationReport:
     """What verification found."""
 
     chains: tuple[Chain, ...]
     files: int
-    further: tuple[Fault, ...] = ()  # of no chain
+    further: tuple[ChainFault, ...] = ()  # of no chain
 
     @property
-    def faults(self) -> tuple[Fault, ...]:
+    def faults(self) -> tuple[ChainFault, ...]:
         """Every fault of every chain, one of several chains once, and those of none."""
         return tuple(dict.fromkeys([*(fault for chain in self.chains for fault in chain.faults), *self.further]))
 
@@ -106,7 +106,7 @@ def verify(
     journal: JournalView | None = None,
     progress: Progress | None = None,
     keys: Keys = Keys(),  # noqa: B008 - it is immutable
-) -> Report:
+) -> VerificationReport:
     """Verify every segment in `paths`, and against the journal if one is given.
 
     Args:
@@ -120,7 +120,7 @@ def verify(
     """
     files = find(paths)
     chains: dict[str, Chain] = {}
-    claims = Claims()
+    claims = MeteredSpans()
     known = range(0)
     if journal is not None:
         who = journal.identity
@@ -145,7 +145,7 @@ def verify(
     if journal is not None:
         _against(chains[prefix_of(who.cluster, who.node)], journal)
     _measured_twice(files, chains, claims.contested())
-    return Report(tuple(chains.values()), len(files))
+    return VerificationReport(tuple(chains.values()), len(files))
 
 
 def _measured_twice(files: Iterable[Path], chains: Mapping[str, Chain], contested: Mapping[str, set[Who]]) -> None:
@@ -161,7 +161,7 @@ def _measured_twice(files: Iterable[Path], chains: Mapping[str, Chain], conteste
                 contest.add(who, table.read(path).columns)
     for conflict in contest.conflicts(lambda *_: False):
         for who in conflict.chains:
-            chains[prefix_of(*who)].faults.append(Fault("twice", str(conflict)))
+            chains[prefix_of(*who)].faults.append(ChainFault("twice", str(conflict)))
 
 
 def prefix_of(cluster: str, node: str) -> str:
@@ -177,37 +177,39 @@ def split_name(path: Path) -> tuple[str, int | None]:
     return match[1], int(match[2])
 
 
-def add_file(chain: Chain, path: Path, sequence: int | None) -> Table | None:
+def add_file(chain: Chain, path: Path, sequence: int | None) -> SegmentTable | None:
     """Read the chain's next file and note what is wrong with it; None where its rows cannot be used."""
     chain.file = chain.file or path
     try:
         content = table.read(path)
     except ChainError as error:
         kind = "alien" if "alien row" in str(error) else "corrupted"
-        chain.faults.append(Fault(kind, f"{error}; fetch the node's copy again"))
+        chain.faults.append(ChainFault(kind, f"{error}; fetch the node's copy again"))
         if sequence is not None and sequence not in chain.seen:
             extend(chain, sequence, "", None, path)
         return None
     header = content.header
     if path.name != segment.file_name(header.cluster, header.node, header.sequence):
         text = f"{path}: holds segment {header.sequence} of {header.cluster}/{header.node}; rename or move it"
-        chain.faults.append(Fault("alien", text))
+        chain.faults.append(ChainFault("alien", text))
         return None
     chain.cluster, chain.node, chain.simulated = header.cluster, header.node, header.simulated
     if header.sequence in chain.seen:
         same = chain.seen[header.sequence] == content.sha256
         words = "the same" if same else "other"
         text = f"{path}: segment {header.sequence} is there twice, with {words} content; remove the wrong one"
-        chain.faults.append(Fault("duplicate", text, harmless=same))
+        chain.faults.append(ChainFault("duplicate", text, harmless=same))
         return None
     extend(chain, header.sequence, content.sha256, header.previous, path)
     valid = is_valid(content)
     if valid is None:
         chain.unsigned += 1
     elif not valid:
-        chain.faults.append(Fault("signature", f"{path}: its signature is not by the key that it names, {header.key[:16]}"))
+        chain.faults.append(
+            ChainFault("signature", f"{path}: its signature is not by the key that it names, {header.key[:16]}")
+        )
         return None
-    chain.faults += [Fault("alien", f"{path}:{line}: alien row: {text}") for line, text in content.strange]
+    chain.faults += [ChainFault("alien", f"{path}:{line}: alien row: {text}") for line, text in content.strange]
     return content
 
 
@@ -215,10 +217,10 @@ def extend(chain: Chain, sequence: int, digest: str, previous: str | None, path:
     """Take up the next segment. Files come in order of their names: a number that is not the next means a hole."""
     if chain.last is None:
         if sequence == 0 and previous not in (None, segment.FIRST_PREVIOUS):
-            chain.faults.append(Fault("previous", f"{path}: is the first segment, but names a previous one"))
+            chain.faults.append(ChainFault("previous", f"{path}: is the first segment, but names a previous one"))
     elif sequence > chain.last + 1:
         missing = f"{chain.last + 1}" if sequence == chain.last + 2 else f"{chain.last + 1} to {sequence - 1}"
-        chain.faults.append(Fault("missing", f"{path}: segment {missing} before it is missing; fetch it from the node"))
+        chain.faults.append(ChainFault("missing", f"{path}: segment {missing} before it is missing; fetch it from the node"))
     elif previous is not None and chain.head and previous != chain.head:
         chain.faults.append(wrong_previous(path, previous, chain.last, chain.head))
     chain.first = sequence if chain.first is None else chain.first
@@ -230,24 +232,24 @@ def check_key(chain: Chain, path: Path, header: Header, keys: Keys) -> None:
     """Name a segment that is signed by another key than its node's, or no more; segments come in the order of the chain."""
     objection = keys.objection(header, chain.key)
     if objection:
-        chain.faults.append(Fault("key", f"{path}: {objection}"))
+        chain.faults.append(ChainFault("key", f"{path}: {objection}"))
     elif header.key:
         chain.key = header.key
 
 
-def check_span(path: Path, header: Header) -> list[Fault]:
+def check_span(path: Path, header: Header) -> list[ChainFault]:
     """The fault of a segment over a longer time than any should have: days before its last year have no entry in an index."""
     if header.to_ns - header.from_ns <= segment.SPAN_MAX_NS:
         return []
     first, last = (datetime.fromtimestamp(t_ns // NS_PER_S, UTC).date() for t_ns in (header.from_ns, header.to_ns))
     days = segment.SPAN_MAX_NS // NS_PER_DAY
     text = f"{path}: spans {first} to {last}, as of a wrong clock; only its last {days} days are compacted"
-    return [Fault("span", text)]
+    return [ChainFault("span", text)]
 
 
-def wrong_previous(path: Path, named: str, sequence: int, head: str) -> Fault:
+def wrong_previous(path: Path, named: str, sequence: int, head: str) -> ChainFault:
     """A file names another one as its previous than segment `sequence`, which is before it."""
-    return Fault("previous", f"{path}: names {named[:12]} as previous, segment {sequence} is {head[:12]}")
+    return ChainFault("previous", f"{path}: names {named[:12]} as previous, segment {sequence} is {head[:12]}")
 
 
 def _against(chain: Chain, journal: JournalView) -> None:
@@ -261,9 +263,9 @@ def _against(chain: Chain, journal: JournalView) -> None:
             total.add_rows(content.rows)
         elif digest is None:
             complete = False
-            faults.append(Fault("missing", f"{known.name}: the journal knows it, and it is not there"))
+            faults.append(ChainFault("missing", f"{known.name}: the journal knows it, and it is not there"))
         elif digest and digest != known.sha256:
-            faults.append(Fault("journal", f"{known.name}: is not what the journal sealed ({known.sha256[:12]})"))
+            faults.append(ChainFault("journal", f"{known.name}: is not what the journal sealed ({known.sha256[:12]})"))
     chain.faults += faults
     if not complete:
         return  # the sum of what is there says nothing
@@ -275,7 +277,7 @@ def _against(chain: Chain, journal: JournalView) -> None:
             if summed.get(key, 0) != booked.get(key, 0):
                 what = f"{name} of {'/'.join(part or 'ended workloads' for part in key) if isinstance(key, tuple) else key}"
                 text = f"{journal.path}: {what}: rows sum to {summed.get(key, 0)}, the total is {booked.get(key, 0)}"
-                chain.faults.append(Fault("journal", text))
+                chain.faults.append(ChainFault("journal", text))
 
 
 def _without_ended(name: str, summed: Mapping[Any, int], booked: Mapping[Any, int]) -> dict[Any, int]:

@@ -22,7 +22,7 @@ _MEASURED: Final = ("cell", "span")
 """Kinds that say that a device was measured; a gap says that it was not."""
 
 
-class Claims:
+class MeteredSpans:
     """The rough look: the time between a chain's first and last segment with energy of a device."""
 
     def __init__(self) -> None:

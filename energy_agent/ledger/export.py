@@ -11,7 +11,7 @@ from typing import Any, Final, TextIO
 from energy_agent.core.errors import UsageError, WattlensError
 from energy_agent.core.text import harmless
 from energy_agent.ledger.fleet.parquet import Writer, columns_of
-from energy_agent.ledger.rows.kinds import KINDS, Cell, DeviceFacts, Located
+from energy_agent.ledger.rows.kinds import KINDS, Cell, DeviceFacts, SourcedRow
 from energy_agent.ledger.summary import cell_bounds
 
 COLUMNS: Final = {
@@ -39,7 +39,7 @@ FORMATS: Final = ("csv", "jsonl", "parquet")
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class CellFilter:
     """Which cells: from_ns <= cell start < to_ns, and the names that are given."""
 
     from_ns: int = 0
@@ -56,7 +56,7 @@ class Choice:
         return self.in_time(cell_start_ns) and self.device in (None, device) and self.workload in (None, workload)
 
 
-def table(rows: Iterable[Located], choice: Choice) -> Iterator[dict[str, Any]]:
+def table(rows: Iterable[SourcedRow], choice: CellFilter) -> Iterator[dict[str, Any]]:
     """The chosen cells as table rows, in the order of the ledger.
 
     Raises:
@@ -97,7 +97,7 @@ def table(rows: Iterable[Located], choice: Choice) -> Iterator[dict[str, Any]]:
         }
 
 
-def of_kind(rows: Iterable[Located], name: str, choice: Choice) -> Iterator[dict[str, Any]]:
+def of_kind(rows: Iterable[SourcedRow], name: str, choice: CellFilter) -> Iterator[dict[str, Any]]:
     """The chosen rows of a kind that has an instant and a workload, in the order of the ledger.
 
     `choice` is asked with both, and with the row's device if it has one. An action's `policy` is the one that wanted it, or

@@ -13,8 +13,8 @@ from energy_agent.core.energy import Gap, Method, WorkloadFacts
 from energy_agent.core.facility import METER_GONE, METER_KIND, MeterEnergy, MeterFacts, Position, Role, facts_of
 from energy_agent.core.units import NS_PER_DAY
 from energy_agent.ledger.rows.kinds import CELL_NS, Cell, GapRow, Row
-from energy_agent.ledger.rows.kinds import Span as SpanRow
-from energy_agent.ledger.rows.uncertainty import Run, bound_of, follow
+from energy_agent.ledger.rows.kinds import EdgeRow as SpanRow
+from energy_agent.ledger.rows.uncertainty import EdgeRun, bound_of, follow
 
 DAY_NS: Final = NS_PER_DAY
 FOREVER_NS: Final = 1 << 63
@@ -27,7 +27,7 @@ class _Slot:
     energy_uj: dict[Method, int] = field(default_factory=dict)
     measured_ns: int = 0
     twice_ns: int = 0  # metered beyond the length of a cell, as when a clock was set back
-    runs: list[Run] = field(default_factory=list)
+    runs: list[EdgeRun] = field(default_factory=list)
     gaps: list[Gap] = field(default_factory=list)
 
 
@@ -101,7 +101,7 @@ class FacilityBook:
             self._reaches(row.start_ns, row.end_ns)
             slot.gaps.append(Gap(row.device, row.start_ns, row.end_ns, row.bound_uj, row.reason))
 
-    def add_day(self, device: str, day_ns: int, energy_uj: Mapping[Method, int], run: Run) -> None:
+    def add_day(self, device: str, day_ns: int, energy_uj: Mapping[Method, int], run: EdgeRun) -> None:
         """Take a whole UTC day of one of this site's meters, which was metered from its start to its end, without a gap."""
         meter = self._meter(site_and_meter(device)[1])
         meter.days[day_ns] = _Slot(dict(energy_uj), DAY_NS, runs=[run])

@@ -8,14 +8,14 @@ from energy_agent.core.errors import UsageError
 from energy_agent.ledger import chain
 from energy_agent.ledger.fleet.parquet import read_days
 from energy_agent.ledger.journal.view import JournalView, read_journal
-from energy_agent.ledger.rows.kinds import Cell, Located, Span
+from energy_agent.ledger.rows.kinds import Cell, EdgeRow, SourcedRow
 from energy_agent.ledger.rows.uncertainty import SHARE_UNKNOWN
 from energy_agent.ledger.segments import segment
 
 JOURNAL_NAME = "journal.db"
 
 
-def read_rows(source: Path) -> Iterator[Located]:
+def read_rows(source: Path) -> Iterator[SourcedRow]:
     """Every row of a ledger, segment by segment; the open rows of a state folder's journal come last.
 
     Raises:
@@ -42,7 +42,7 @@ def is_compacted(source: Path) -> bool:
     return source.is_dir() and next(source.rglob("r[0-9]*/manifest.json"), None) is not None  # a report has one as well
 
 
-def _state_folder(source: Path) -> Iterator[Located]:
+def _state_folder(source: Path) -> Iterator[SourcedRow]:
     """The journal is read first: what it calls sealed is then surely there, and what is sealed later is not read twice."""
     view = read_journal(source / JOURNAL_NAME)
     for known in view.segments:
@@ -52,16 +52,16 @@ def _state_folder(source: Path) -> Iterator[Located]:
     yield from _open_rows(view)
 
 
-def _segment(content: segment.Content) -> Iterator[Located]:
+def _segment(content: segment.Content) -> Iterator[SourcedRow]:
     header = content.header
     for row in content.rows:
-        yield Located(header.cluster, header.node, header.simulated, header.sequence, row)
+        yield SourcedRow(header.cluster, header.node, header.simulated, header.sequence, row)
 
 
-def _open_rows(view: JournalView) -> Iterator[Located]:
+def _open_rows(view: JournalView) -> Iterator[SourcedRow]:
     who = view.identity
     for row in [*view.book.open_rows(), *view.book.facts.values()]:
-        if isinstance(row, Cell) or (isinstance(row, Span) and row.workload):
+        if isinstance(row, Cell) or (isinstance(row, EdgeRow) and row.workload):
             # The journal knows the share at a run's end alone, and a segment none: between rows it is not known.
             row = replace(row, run=replace(row.run, last_ppm=SHARE_UNKNOWN))
-        yield Located(who.cluster, who.node, who.simulated, None, row)
+        yield SourcedRow(who.cluster, who.node, who.simulated, None, row)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from energy_agent.core.units import NS_PER_DAY
 from energy_agent.ledger.segments.segment import Header, Signer
-from energy_agent.ledger.segments.table import Table
+from energy_agent.ledger.segments.table import SegmentTable
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -47,7 +47,7 @@ def fits(raw_key: bytes, signature: bytes, data: bytes) -> bool:
     return True
 
 
-def is_valid(content: Table) -> bool | None:
+def is_valid(content: SegmentTable) -> bool | None:
     """Whether a segment's signature is by the key in its header; None where it has none, or nobody can check it."""
     if not content.header.key or not available():
         return None

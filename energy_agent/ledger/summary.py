@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Mapping
 
 from energy_agent.core.boundary import is_gpu, is_host, is_meter
-from energy_agent.ledger.rows.kinds import PPM, Cell, DeviceFacts, GapRow, Row, Span, key_of
-from energy_agent.ledger.rows.uncertainty import Bounds, Run, combine, systematic_uj
+from energy_agent.ledger.rows.kinds import PPM, Cell, DeviceFacts, EdgeRow, GapRow, Row, key_of
+from energy_agent.ledger.rows.uncertainty import Bounds, EdgeRun, combine, systematic_uj
 
 
 def gains(rows: Iterable[Row]) -> dict[str, int]:
@@ -59,16 +59,16 @@ def bounds(rows: Iterable[Row], *, workload: str | None = None, device: str | No
     """
     kept = list(rows)
     energy: dict[str, int] = {}
-    runs: dict[str, list[Run]] = {}
+    runs: dict[str, list[EdgeRun]] = {}
     gaps = []
     for row in kept:
-        if not isinstance(row, Cell | Span | GapRow) or device not in (None, row.device):
+        if not isinstance(row, Cell | EdgeRow | GapRow) or device not in (None, row.device):
             continue
         if device is None and is_meter(row.device):  # it contains others: only one of its own is a sum
             continue
         if isinstance(row, Cell) and workload in (None, row.workload):
             energy[row.device] = energy.get(row.device, 0) + row.energy_uj
-        elif isinstance(row, Span) and row.workload == (workload or ""):
+        elif isinstance(row, EdgeRow) and row.workload == (workload or ""):
             runs.setdefault(row.device, []).append(row.run)
         elif isinstance(row, GapRow) and workload is None:
             gaps.append(row.bound_uj)
@@ -81,7 +81,7 @@ def cell_bounds(cells: Iterable[Cell], gain_ppm: Mapping[str, int]) -> Bounds:
     Wider than `bounds` over the same energy, since a change between active and idle does not cancel here.
     """
     energy: dict[str, int] = {}
-    runs: dict[tuple[object, ...], list[Run]] = {}
+    runs: dict[tuple[object, ...], list[EdgeRun]] = {}
     for cell in cells:
         energy[cell.device] = energy.get(cell.device, 0) + cell.energy_uj
         runs.setdefault(key_of(cell)[2:], []).append(cell.run)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 from urllib.parse import unquote
 
-from energy_agent.accounting.training_intake import Latest, TrainingIntake
+from energy_agent.accounting.training_intake import Latest, TrainingReports
 from energy_agent.core.energy import State
 from energy_agent.core.errors import UsageError
 from energy_agent.core.snapshot import DeviceView, Snapshot
@@ -48,7 +48,7 @@ class Routes:
     def __init__(
         self,
         history: History,
-        training: TrainingIntake | None = None,
+        training: TrainingReports | None = None,
         steering: Callable[[], Steerable | None] = lambda: None,
     ) -> None:
         self._history, self._training, self._steering = history, training, steering

@@ -13,7 +13,7 @@ from energy_agent.core.energy import Entry, Interval, Method, MigUse, State
 from energy_agent.core.plugin import discover
 from energy_agent.core.units import split_integer
 from energy_agent.metering.sharing import policies as sharing
-from energy_agent.metering.sharing.policy import Known, Policy, Slice, Stretch
+from energy_agent.metering.sharing.policy import DeviceUse, SharedEnergy, SharingPolicy, Slice
 from energy_agent.metering.sharing.settlement import Settlement
 
 
@@ -50,23 +50,23 @@ WHOLE = Shape()
 
 
 @cache
-def policies() -> tuple[Policy, ...]:
+def policies() -> tuple[SharingPolicy, ...]:
     """Every policy of metering/sharing, in the order in which they are tried."""
     found = (replace(spec, name=name) for name, spec in discover(sharing).items())
     return tuple(sorted(found, key=lambda policy: policy.rank))
 
 
-def policy_for(known: Known) -> Policy | None:
+def policy_for(known: DeviceUse) -> SharingPolicy | None:
     """The policy in force; None where nobody holds the device."""
     return next((policy for policy in policies() if policy.applies(known)), None)
 
 
-def known_of(holding: Holding, shape: Shape = WHOLE) -> Known:
+def known_of(holding: Holding, shape: Shape = WHOLE) -> DeviceUse:
     """What the policies are told."""
     if not (holding.slices and shape.mig):
-        return Known(holding.weights, holding.measured, unseen=holding.unseen)
+        return DeviceUse(holding.weights, holding.measured, unseen=holding.unseen)
     slices = tuple(Slice(m.slices, m.sms, m.active_ppm, holding.slices.get(m.uuid, {})) for m in shape.mig)
-    return Known(holding.weights, holding.measured, slices, max(m.slices_total for m in shape.mig), shape.base_mw)
+    return DeviceUse(holding.weights, holding.measured, slices, max(m.slices_total for m in shape.mig), shape.base_mw)
 
 
 def shares(
@@ -133,8 +133,10 @@ def _over(holding: Holding, before: Holding | None, after: Holding | None) -> Ho
     return before
 
 
-def _entries(interval: Interval, known: Known, policy: Policy, settlement: Settlement | None, closes: bool) -> list[Entry]:
-    stretch = Stretch(interval.energy_uj, interval.end_ns - interval.start_ns, interval.active)
+def _entries(
+    interval: Interval, known: DeviceUse, policy: SharingPolicy, settlement: Settlement | None, closes: bool
+) -> list[Entry]:
+    stretch = SharedEnergy(interval.energy_uj, interval.end_ns - interval.start_ns, interval.active)
     # Over a bridge nothing was measured, so that nothing is settled either.
     if settlement is None or interval.method is Method.BRIDGED:
         parts = policy.divide(stretch, known)

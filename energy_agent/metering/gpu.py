@@ -29,7 +29,7 @@ RESET, RELOAD, REBOOT = "counter reset", "driver reload", "reboot"
 
 
 @dataclass(frozen=True, slots=True)
-class Sensor:
+class SensorLimits:
     """What the meter may assume of a device's sensor.
 
     Args:
@@ -80,7 +80,7 @@ class MeterState:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class MeterStep:
     """What one reading adds."""
 
     state: MeterState
@@ -88,7 +88,9 @@ class Step:
     gap: Gap | None = None
 
 
-def advance(state: MeterState | None, sample: DeviceSample, sensor: Sensor, boot_id: str, driver_epoch: str = "") -> Step:
+def advance(
+    state: MeterState | None, sample: DeviceSample, sensor: SensorLimits, boot_id: str, driver_epoch: str = ""
+) -> MeterStep:
     """Book the time between the last booked reading and `sample`, which was read in this boot from this load of the driver.
 
     An epoch "" is not known and equals any: it neither tells a reload nor hides a counter that fell.
@@ -97,7 +99,7 @@ def advance(state: MeterState | None, sample: DeviceSample, sensor: Sensor, boot
     ticked since the last reading.
     """
     if state is None:
-        return Step(_anchor(sample, boot_id, driver_epoch))
+        return MeterStep(_anchor(sample, boot_id, driver_epoch))
     if boot_id != state.boot_id:
         # UTC that stepped back over the reboot says nothing; the time since the boot then does.
         elapsed_ns = sample.t_ns - state.t_ns
@@ -105,7 +107,7 @@ def advance(state: MeterState | None, sample: DeviceSample, sensor: Sensor, boot
         return _restarted(since, sample, sensor, elapsed_ns if elapsed_ns > 0 else sample.boot_ns, REBOOT)
     duration_ns = sample.boot_ns - state.boot_ns
     if duration_ns <= 0:
-        return Step(state)
+        return MeterStep(state)
     if driver_epoch != state.driver_epoch:
         before, state = state.driver_epoch, replace(state, driver_epoch=driver_epoch)
         if before and driver_epoch:
@@ -121,8 +123,8 @@ def _anchor(sample: DeviceSample, boot_id: str, driver_epoch: str, surplus_uj: i
 
 
 def _by_counter(
-    state: MeterState, sample: DeviceSample, sensor: Sensor, duration_ns: int, before_mj: int, after_mj: int
-) -> Step:
+    state: MeterState, sample: DeviceSample, sensor: SensorLimits, duration_ns: int, before_mj: int, after_mj: int
+) -> MeterStep:
     most_uj = _most_uj(sensor, duration_ns + state.still_ns)
     if after_mj > before_mj:
         most_uj += state.slack_uj
@@ -140,22 +142,22 @@ def _by_counter(
     booked, surplus = _pay_back(delta_uj, state.surplus_uj)
     interval = _interval(state, sample, sensor, duration_ns, booked, method)
     anchor = _anchor(sample, state.boot_id, state.driver_epoch, surplus, max(0, _most_uj(sensor, duration_ns) - delta_uj))
-    return Step(anchor, interval)
+    return MeterStep(anchor, interval)
 
 
-def _still(state: MeterState, sample: DeviceSample, sensor: Sensor, duration_ns: int) -> Step:
+def _still(state: MeterState, sample: DeviceSample, sensor: SensorLimits, duration_ns: int) -> MeterStep:
     """No tick: normal for less than a few ticks; a stuck sensor beyond, since a powered device always draws something."""
     if sample.boot_ns - state.still_since_ns <= 3 * sensor.tick_ns:
-        return Step(state)
+        return MeterStep(state)
     seen = replace(state, t_ns=sample.t_ns, boot_ns=sample.boot_ns, power_mw=sample.power_mw)
     moved = sample.power_mw is not None and state.power_mw is not None and sample.power_mw != state.power_mw
     if not moved or duration_ns > sensor.gap_ns:  # power stands still as well: neither can be believed
-        return Step(replace(seen, blind_ns=state.blind_ns + duration_ns))
+        return MeterStep(replace(seen, blind_ns=state.blind_ns + duration_ns))
     interval = _trapezoid(state, sample, sensor, duration_ns)
-    return Step(replace(seen, integrated_uj=state.integrated_uj + interval.energy_uj), interval)
+    return MeterStep(replace(seen, integrated_uj=state.integrated_uj + interval.energy_uj), interval)
 
 
-def _released(state: MeterState, sample: DeviceSample, sensor: Sensor, duration_ns: int, delta_uj: int) -> Step:
+def _released(state: MeterState, sample: DeviceSample, sensor: SensorLimits, duration_ns: int, delta_uj: int) -> MeterStep:
     """A stuck counter moves again: did it go on behind its face, or resume where it froze?
 
     It went on for certain if the difference is more than the last stretch alone can hold. It resumed if the difference is far
@@ -168,10 +170,10 @@ def _released(state: MeterState, sample: DeviceSample, sensor: Sensor, duration_
     booked, surplus = _pay_back(delta_uj, state.surplus_uj + owed_uj)
     interval = _interval(state, sample, sensor, duration_ns, booked, Method.COUNTER if resumed else Method.BRIDGED)
     gap = None if went_on else _gap(state, sample, sensor, duration_ns, most_uj - delta_uj + owed_uj, "sensor stuck")
-    return Step(_anchor(sample, state.boot_id, state.driver_epoch, surplus), interval, gap)
+    return MeterStep(_anchor(sample, state.boot_id, state.driver_epoch, surplus), interval, gap)
 
 
-def _restarted(state: MeterState, sample: DeviceSample, sensor: Sensor, duration_ns: int, reason: str) -> Step:
+def _restarted(state: MeterState, sample: DeviceSample, sensor: SensorLimits, duration_ns: int, reason: str) -> MeterStep:
     """The counter began anew: what it shows was never seen before; what was drawn before it began is a gap.
 
     The device drew at most power_max all the time, and what the counter shows is part of that. Had the counter stood still, it
@@ -188,10 +190,12 @@ def _restarted(state: MeterState, sample: DeviceSample, sensor: Sensor, duration
     gap = _gap(state, sample, sensor, duration_ns, most_uj - seen_uj + state.integrated_uj, reason)
     method = Method.COUNTER if duration_ns <= sensor.gap_ns else Method.BRIDGED
     interval = _interval(state, sample, sensor, duration_ns, booked, method) if booked else None
-    return Step(_anchor(sample, state.boot_id, state.driver_epoch, surplus), interval, gap)
+    return MeterStep(_anchor(sample, state.boot_id, state.driver_epoch, surplus), interval, gap)
 
 
-def _over_reset(state: MeterState, sample: DeviceSample, sensor: Sensor, duration_ns: int, seen_uj: int, most_uj: int) -> Step:
+def _over_reset(
+    state: MeterState, sample: DeviceSample, sensor: SensorLimits, duration_ns: int, seen_uj: int, most_uj: int
+) -> MeterStep:
     """A reset between two readings that follow each other: the counter lost a part of it, instant power saw both ends.
 
     Its energy is at least what the counter shows and at most what the device can draw; the bound reaches to both.
@@ -201,30 +205,30 @@ def _over_reset(state: MeterState, sample: DeviceSample, sensor: Sensor, duratio
     doubt_uj = max(total_uj - seen_uj, most_uj - total_uj)
     booked, surplus = _pay_back(total_uj, state.surplus_uj)
     interval = replace(estimate, energy_uj=booked, edge_uj=(doubt_uj + 1) // 2)
-    return Step(_anchor(sample, state.boot_id, state.driver_epoch, surplus), interval)
+    return MeterStep(_anchor(sample, state.boot_id, state.driver_epoch, surplus), interval)
 
 
-def _unseen(state: MeterState, sample: DeviceSample, sensor: Sensor, duration_ns: int, reason: str) -> Step:
+def _unseen(state: MeterState, sample: DeviceSample, sensor: SensorLimits, duration_ns: int, reason: str) -> MeterStep:
     gap = _gap(state, sample, sensor, duration_ns, _most_uj(sensor, duration_ns), reason)
-    return Step(_anchor(sample, state.boot_id, state.driver_epoch, state.surplus_uj), None, gap)
+    return MeterStep(_anchor(sample, state.boot_id, state.driver_epoch, state.surplus_uj), None, gap)
 
 
-def _by_power(state: MeterState, sample: DeviceSample, sensor: Sensor, duration_ns: int) -> Step:
+def _by_power(state: MeterState, sample: DeviceSample, sensor: SensorLimits, duration_ns: int) -> MeterStep:
     """Without a counter at one of the two readings: power, where both have it and lie close enough."""
     if sample.power_mw is None and sample.energy_mj is None:
-        return Step(state)  # nothing to measure with; the next reading that has something closes the gap
+        return MeterStep(state)  # nothing to measure with; the next reading that has something closes the gap
     if sample.power_mw is None or state.power_mw is None or duration_ns > sensor.gap_ns:
         return _unseen(state, sample, sensor, duration_ns, "no energy counter and no power readings")
     gap = _gap(state, sample, sensor, 0, 0, "sensor stuck") if state.blind_ns else None
     interval = _trapezoid(state, sample, sensor, duration_ns)
-    return Step(_anchor(sample, state.boot_id, state.driver_epoch, state.surplus_uj), interval, gap)
+    return MeterStep(_anchor(sample, state.boot_id, state.driver_epoch, state.surplus_uj), interval, gap)
 
 
-def _most_uj(sensor: Sensor, duration_ns: int) -> int:
+def _most_uj(sensor: SensorLimits, duration_ns: int) -> int:
     return ceiling_uj(sensor.power_max_mw, duration_ns, sensor.tick_ns)
 
 
-def _gap(state: MeterState, sample: DeviceSample, sensor: Sensor, duration_ns: int, bound_uj: int, reason: str) -> Gap:
+def _gap(state: MeterState, sample: DeviceSample, sensor: SensorLimits, duration_ns: int, bound_uj: int, reason: str) -> Gap:
     """What nobody saw over the last `duration_ns`, and, had the sensor been stuck, since the last stretch that it saw whole."""
     start_ns, end_ns = start_of(state.t_ns, sample.t_ns, duration_ns), sample.t_ns
     if not duration_ns:
@@ -235,7 +239,7 @@ def _gap(state: MeterState, sample: DeviceSample, sensor: Sensor, duration_ns: i
     return Gap(sample.uuid, start_ns, end_ns, bound_uj, reason)
 
 
-def _trapezoid(state: MeterState, sample: DeviceSample, sensor: Sensor, duration_ns: int) -> Interval:
+def _trapezoid(state: MeterState, sample: DeviceSample, sensor: SensorLimits, duration_ns: int) -> Interval:
     """Trapezoid of instant power; its error bound is what the power may have done between the two readings."""
     before, after = state.power_mw or 0, sample.power_mw or 0
     uj, doubt_uj = trapezoid_uj(before, after, duration_ns)
@@ -244,7 +248,9 @@ def _trapezoid(state: MeterState, sample: DeviceSample, sensor: Sensor, duration
     return Interval(sample.uuid, start_ns, sample.t_ns, uj, Method.INTEGRATED, edge_uj, _active(sample))
 
 
-def _interval(state: MeterState, sample: DeviceSample, sensor: Sensor, duration_ns: int, uj: int, method: Method) -> Interval:
+def _interval(
+    state: MeterState, sample: DeviceSample, sensor: SensorLimits, duration_ns: int, uj: int, method: Method
+) -> Interval:
     peak_mw = max(state.power_mw or 0, sample.power_mw or 0) or sensor.power_max_mw
     # One tick for the age of a reading, one for what a counter that samples 25 ms in 100 may miss or make up at an edge:
     # whether boards of this kind do so is not published, so both are assumed.

@@ -19,7 +19,7 @@ Weights = dict[tuple[str, State], int]
 
 
 @dataclass(slots=True)
-class Segment:
+class CurveSegment:
     """[start_ns, end_ns) of the boot clock. `hole_uj` bounds energy in it that no sensor saw."""
 
     start_ns: int
@@ -37,7 +37,7 @@ class GpuCurve:
     start_ns: int
     before_uj: int = 0
     energy_uj: int = 0  # cumulative, at `end_ns`
-    segments: deque[Segment] = field(default_factory=deque)
+    segments: deque[CurveSegment] = field(default_factory=deque)
 
     @property
     def end_ns(self) -> int:
@@ -61,7 +61,7 @@ class GpuCurve:
         if not weights:
             weights["", State.UNKNOWN_HOLDER] = end_ns - start_ns
         self.energy_uj += energy
-        self.segments.append(Segment(start_ns, end_ns, energy, edge, hole_uj, weights))
+        self.segments.append(CurveSegment(start_ns, end_ns, energy, edge, hole_uj, weights))
         if len(self.segments) > SEGMENTS_MAX:
             first, second = self.segments.popleft(), self.segments.popleft()
             self.segments.appendleft(_joined(first, second))
@@ -85,7 +85,7 @@ class GpuCurve:
                 return max(before_uj, segment.energy_uj - before_uj)
         return 0
 
-    def within(self, start_ns: int, end_ns: int) -> list[Segment]:
+    def within(self, start_ns: int, end_ns: int) -> list[CurveSegment]:
         """The segments that touch [start_ns, end_ns)."""
         return [s for s in self.segments if s.start_ns < end_ns and s.end_ns > start_ns]
 
@@ -97,7 +97,7 @@ class GpuCurve:
             self.start_ns = gone.end_ns
 
 
-def weights_of(segments: Iterable[Segment], start_ns: int, end_ns: int, into: Weights) -> None:
+def weights_of(segments: Iterable[CurveSegment], start_ns: int, end_ns: int, into: Weights) -> None:
     """Add the device time that falls within [start_ns, end_ns)."""
     for s in segments:
         overlap = min(s.end_ns, end_ns) - max(s.start_ns, start_ns)
@@ -105,9 +105,9 @@ def weights_of(segments: Iterable[Segment], start_ns: int, end_ns: int, into: We
             into[key] = into.get(key, 0) + ns * overlap // (s.end_ns - s.start_ns)
 
 
-def _joined(first: Segment, second: Segment) -> Segment:
+def _joined(first: CurveSegment, second: CurveSegment) -> CurveSegment:
     weights = dict(first.weights)
     for key, ns in second.weights.items():
         weights[key] = weights.get(key, 0) + ns
     edge, hole = max(first.edge_uj, second.edge_uj), first.hole_uj + second.hole_uj
-    return Segment(first.start_ns, second.end_ns, first.energy_uj + second.energy_uj, edge, hole, weights)
+    return CurveSegment(first.start_ns, second.end_ns, first.energy_uj + second.energy_uj, edge, hole, weights)

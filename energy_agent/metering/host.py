@@ -11,8 +11,8 @@ from typing import Final
 from energy_agent.core.difference import energy_uj, mean_mw
 from energy_agent.core.energy import Entry, Gap, Method, State
 from energy_agent.core.units import split_integer
-from energy_agent.metering.gpu_curve import GpuCurve, Segment, Weights, weights_of
-from energy_agent.metering.node import Stretch
+from energy_agent.metering.gpu_curve import CurveSegment, GpuCurve, Weights, weights_of
+from energy_agent.metering.node import DomainInterval
 
 NOT_KNOWN: Final = "energy of a GPU is not known"
 BELOW_GPUS: Final = "the node's meter shows less than its GPUs"
@@ -25,7 +25,7 @@ _PPM: Final = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Booked:
+class HostEntries:
     """What a stretch adds."""
 
     entries: tuple[Entry, ...] = ()
@@ -54,11 +54,11 @@ class HostBook:
     started: bool = False
     _still: tuple[int, int, int] = (0, 0, 0)  # of the stretches in which power stood still: how many, the GPUs' least, most mW
 
-    def covered(self, stretch: Stretch, curves: Mapping[str, GpuCurve], required: Set[str]) -> bool:
+    def covered(self, stretch: DomainInterval, curves: Mapping[str, GpuCurve], required: Set[str]) -> bool:
         """Whether every GPU is booked past the stretch's end."""
         return all(uuid in curves and curves[uuid].end_ns >= stretch.end_boot_ns for uuid in required)
 
-    def take(self, stretch: Stretch, curves: Mapping[str, GpuCurve], required: Set[str]) -> Booked:
+    def take(self, stretch: DomainInterval, curves: Mapping[str, GpuCurve], required: Set[str]) -> HostEntries:
         """Book a stretch with what is known of the GPUs by now."""
         drawn_uj, ends_uj = dict[str, int](), dict[str, int]()
         for uuid in required:
@@ -72,11 +72,11 @@ class HostBook:
         cuts_uj = (self._cut_uj(stretch.start_boot_ns, curves, required), self._cut_uj(stretch.end_boot_ns, curves, required))
         self.at_ns, self.at_uj, self.at_cut_uj = stretch.end_boot_ns, ends_uj, cuts_uj[1]
         if self.subtract and not complete and not self.started and self.covered(stretch, curves, required):
-            return Booked()  # the meter was read before the GPUs: the account begins with the next reading
+            return HostEntries()  # the meter was read before the GPUs: the account begins with the next reading
         self.started = True
         if self.subtract and not complete:
             bound = max(0, stretch.energy_uj + stretch.edge_uj + stretch.doubt_uj - gpus_uj)
-            return Booked(gap=Gap(self.device, stretch.start_ns, stretch.end_ns, bound, NOT_KNOWN))
+            return HostEntries(gap=Gap(self.device, stretch.start_ns, stretch.end_ns, bound, NOT_KNOWN))
         if self.subtract and self._stuck(stretch, gpus_uj):
             return self._lie(stretch, STUCK)
         edge_uj, doubt_uj = stretch.edge_uj + max(cuts_uj), stretch.doubt_uj
@@ -102,13 +102,13 @@ class HostBook:
         edge_uj += max(before_uj, self.carried_uj)
         # What a GPU drew unseen is in the host's part: like the error of a trapezoid, no later reading takes it back.
         method = Method.INTEGRATED if hole_uj else stretch.method
-        return Booked(tuple(_entries(self.device, stretch, max(0, rest_uj), method, edge_uj, doubt_uj + hole_uj, weights)))
+        return HostEntries(tuple(_entries(self.device, stretch, max(0, rest_uj), method, edge_uj, doubt_uj + hole_uj, weights)))
 
     def skip(self) -> None:
         """The meter itself has a gap: what follows begins anew."""
         self.at_uj, self.at_cut_uj, self.at_ns = {}, 0, None
 
-    def _ends(self, uuid: str, curve: GpuCurve | None, stretch: Stretch) -> tuple[int | None, int | None]:
+    def _ends(self, uuid: str, curve: GpuCurve | None, stretch: DomainInterval) -> tuple[int | None, int | None]:
         """The GPU's cumulative energy at both ends; the first is the very number that the last stretch ended with."""
         if curve is None:
             return None, None
@@ -120,7 +120,7 @@ class HostBook:
             return 0
         return self.at_cut_uj if t_ns == self.at_ns else sum(curves[uuid].cut_uj(t_ns) for uuid in required if uuid in curves)
 
-    def _stuck(self, stretch: Stretch, gpus_uj: int) -> bool:
+    def _stuck(self, stretch: DomainInterval, gpus_uj: int) -> bool:
         """The same power again and again, while that of the GPUs within it changes."""
         if stretch.method is not Method.INTEGRATED or stretch.start_mw != stretch.end_mw:
             self._still = (0, 0, 0)
@@ -131,18 +131,18 @@ class HostBook:
         self._still = (count, low, high)
         return count >= _STILL_STRETCHES and high - low > max(_STILL_MW, stretch.end_mw // 10)
 
-    def _lie(self, stretch: Stretch, reason: str) -> Booked:
+    def _lie(self, stretch: DomainInterval, reason: str) -> HostEntries:
         bound = stretch.energy_uj + 2 * stretch.edge_uj + stretch.doubt_uj
-        return Booked(gap=Gap(self.device, stretch.start_ns, stretch.end_ns, bound, reason))
+        return HostEntries(gap=Gap(self.device, stretch.start_ns, stretch.end_ns, bound, reason))
 
 
-def _missing_ns(segments: Sequence[Segment], stretch: Stretch) -> int:
+def _missing_ns(segments: Sequence[CurveSegment], stretch: DomainInterval) -> int:
     """Time of the stretch in which a GPU was not booked."""
     start_ns, end_ns = stretch.start_boot_ns, stretch.end_boot_ns
     return end_ns - start_ns - sum(min(s.end_ns, end_ns) - max(s.start_ns, start_ns) for s in segments)
 
 
-def _trapezoid_error_uj(stretch: Stretch, curves: Mapping[str, GpuCurve], required: Set[str], gpus_uj: int) -> int:
+def _trapezoid_error_uj(stretch: DomainInterval, curves: Mapping[str, GpuCurve], required: Set[str], gpus_uj: int) -> int:
     """What a trapezoid over the same two instants gets wrong for the GPUs, whose energy between them is known."""
     ends_mw = 0
     for uuid in required:
@@ -153,7 +153,7 @@ def _trapezoid_error_uj(stretch: Stretch, curves: Mapping[str, GpuCurve], requir
 
 
 def _entries(
-    device: str, stretch: Stretch, uj: int, method: Method, edge_uj: int, doubt_uj: int, weights: Weights
+    device: str, stretch: DomainInterval, uj: int, method: Method, edge_uj: int, doubt_uj: int, weights: Weights
 ) -> list[Entry]:
     """By device time held; device time itself is that of the GPUs and is not counted twice.
 
@@ -170,7 +170,7 @@ def _entries(
 
 
 def _shares(
-    device: str, stretch: Stretch, method: Method, uj: int, edge_uj: int, held: list[tuple[tuple[str, State], int]]
+    device: str, stretch: DomainInterval, method: Method, uj: int, edge_uj: int, held: list[tuple[tuple[str, State], int]]
 ) -> list[Entry]:
     times = [ns for _, ns in held]
     return [

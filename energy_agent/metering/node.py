@@ -31,7 +31,7 @@ class NodeState:
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
+class DomainInterval:
     """Energy of one domain between two readings. `doubt_uj` is the error of the integration between them, 0 for a counter;
     `edge_uj` bounds the error of each of its two readings.
     """
@@ -53,7 +53,7 @@ class NodeStep:
     """What one reading adds. The gap's device is "": whoever books it knows which."""
 
     state: NodeState
-    stretch: Stretch | None = None
+    stretch: DomainInterval | None = None
     gap: Gap | None = None
 
 
@@ -126,7 +126,7 @@ def _booked(
 ) -> NodeStep:
     start_ns = start_of(state.t_ns, reading.t_ns, duration_ns)
     powers = (state.power_mw or 0, reading.power_mw or 0)
-    stretch = Stretch(start_ns, reading.t_ns, state.boot_ns, reading.boot_ns, uj, method, edge_uj, doubt_uj, *powers)
+    stretch = DomainInterval(start_ns, reading.t_ns, state.boot_ns, reading.boot_ns, uj, method, edge_uj, doubt_uj, *powers)
     return NodeStep(_anchor(reading, state.boot_id, state.total_uj + uj), stretch)
 
 

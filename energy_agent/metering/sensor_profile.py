@@ -24,7 +24,7 @@ _TRAIL_MAX = 20  # ticks
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class SensorTick:
     """A reading that differs from the one before it.
 
     Args:
@@ -41,7 +41,7 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
-class Estimate:
+class ProfileEstimate:
     """A value within [low, high] at 95 %, from `n` observations; or None with the reason."""
 
     value: float | None
@@ -61,20 +61,20 @@ class Estimate:
 class SensorProfile:
     """All of one board. Times in ms; `counter_step_mj` is the greatest common divisor of the counter's differences."""
 
-    tick_ms: Estimate
-    tick_jitter_ms: Estimate
-    tick_max_ms: Estimate
-    counter_step_mj: Estimate
-    counter_to_power_ratio: Estimate
-    power_window_ms: Estimate
-    power_age_ms: Estimate
+    tick_ms: ProfileEstimate
+    tick_jitter_ms: ProfileEstimate
+    tick_max_ms: ProfileEstimate
+    counter_step_mj: ProfileEstimate
+    counter_to_power_ratio: ProfileEstimate
+    power_window_ms: ProfileEstimate
+    power_age_ms: ProfileEstimate
     counter_model: str  # full: sees all energy | sampled: sums power samples | undecided
     counter_model_reason: str
 
     def as_json(self) -> dict[str, Any]:
         """By field."""
         values = {name: getattr(self, name) for name in self.__slots__}
-        return {k: v.as_json() if isinstance(v, Estimate) else v for k, v in values.items()}
+        return {k: v.as_json() if isinstance(v, ProfileEstimate) else v for k, v in values.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,11 +93,11 @@ class _Tick:
 
 def absent(reason: str) -> SensorProfile:
     """A board that tells nothing, and why."""
-    none = Estimate(None, reason=reason)
+    none = ProfileEstimate(None, reason=reason)
     return SensorProfile(none, none, none, none, none, none, none, "undecided", reason)
 
 
-def profile(changes: Sequence[Change]) -> SensorProfile:
+def profile(changes: Sequence[SensorTick]) -> SensorProfile:
     """The sensors of a board by its changes in order of time; the first one only tells where the counter stood."""
     runs = _runs(changes)
     ticks = [t for run in runs for t in run]
@@ -111,7 +111,7 @@ def profile(changes: Sequence[Change]) -> SensorProfile:
         tick,
         jitter,
         longest,
-        Estimate(step, 1, step, len(ticks)),
+        ProfileEstimate(step, 1, step, len(ticks)),
         _ratio(ticks),
         window,
         _age(tick, longest, window),
@@ -120,13 +120,13 @@ def profile(changes: Sequence[Change]) -> SensorProfile:
     )
 
 
-def _runs(changes: Sequence[Change]) -> list[list[_Tick]]:
+def _runs(changes: Sequence[SensorTick]) -> list[list[_Tick]]:
     """Ticks in unbroken runs. Where we looked away for a quarter of a tick or more, the run ends."""
-    edges: list[Change] = []
+    edges: list[SensorTick] = []
     for change in changes:
         if edges and change.energy_mj == edges[-1].energy_mj:  # power alone: it belongs to the tick before
             last = edges[-1]
-            edges[-1] = Change(last.after_ns, last.by_ns, last.energy_mj, change.power_mw)
+            edges[-1] = SensorTick(last.after_ns, last.by_ns, last.energy_mj, change.power_mw)
         else:
             edges.append(change)
     edges = edges[1:]  # where the first one began nobody saw
@@ -145,14 +145,14 @@ def _runs(changes: Sequence[Change]) -> list[list[_Tick]]:
     return [r for r in runs if r]
 
 
-def _tick(ticks: Sequence[_Tick]) -> Estimate:
+def _tick(ticks: Sequence[_Tick]) -> ProfileEstimate:
     lengths = [t.ns / 1e6 for t in ticks]
     error = _Z * stdev(lengths) / math.sqrt(len(ticks)) + fmean(t.doubt_ns for t in ticks) / 1e6 / len(ticks)
     mean = fmean(lengths)
-    return Estimate(mean, mean - error, mean + error, len(ticks))
+    return ProfileEstimate(mean, mean - error, mean + error, len(ticks))
 
 
-def _jitter(ticks: Sequence[_Tick]) -> tuple[Estimate, Estimate]:
+def _jitter(ticks: Sequence[_Tick]) -> tuple[ProfileEstimate, ProfileEstimate]:
     """Half the range of the ticks' lengths, and the longest that a tick is to be taken for.
 
     The low bound takes each length as near to the others as the instants of our looks allow, the high one as far. What n ticks
@@ -163,30 +163,32 @@ def _jitter(ticks: Sequence[_Tick]) -> tuple[Estimate, Estimate]:
     inner = max(0.0, max(t.ns - t.doubt_ns for t in ticks) - min(t.ns + t.doubt_ns for t in ticks))
     outer = max(t.ns + t.doubt_ns for t in ticks) - min(t.ns - t.doubt_ns for t in ticks)
     further = 1.0 + 2.0 / (n - 1)
-    jitter = Estimate(spread / 2e6, inner / 2e6, outer * further / 2e6, n)
+    jitter = ProfileEstimate(spread / 2e6, inner / 2e6, outer * further / 2e6, n)
     most, sure = max(t.ns for t in ticks), max(t.ns - t.doubt_ns for t in ticks)
     high = max(t.ns + t.doubt_ns for t in ticks) + outer * (further - 1.0)
-    return jitter, Estimate(most / 1e6, sure / 1e6, high / 1e6, n)
+    return jitter, ProfileEstimate(most / 1e6, sure / 1e6, high / 1e6, n)
 
 
-def _ratio(ticks: Sequence[_Tick]) -> Estimate:
+def _ratio(ticks: Sequence[_Tick]) -> ProfileEstimate:
     """Energy by the counter over power integrated from tick to tick; 1 where they agree, whatever their common gain."""
     pairs = [(float(t.uj), t.power_mw * t.ns / 1e6) for t in ticks if t.power_mw is not None]
     total = sum(p for _, p in pairs)
     if len(pairs) < MIN_TICKS or total <= 0:
-        return Estimate(None, reason="no instant power")
+        return ProfileEstimate(None, reason="no instant power")
     value = sum(e for e, _ in pairs) / total
     residuals = [e - value * p for e, p in pairs]
     doubt = max(t.doubt_ns for t in ticks) / sum(t.ns for t in ticks)
     error = _Z * pstdev(residuals) * math.sqrt(len(pairs)) / total + doubt
-    return Estimate(value, value - error, value + error, len(pairs))
+    return ProfileEstimate(value, value - error, value + error, len(pairs))
 
 
-def _age(tick: Estimate, longest: Estimate, window: Estimate) -> Estimate:
+def _age(tick: ProfileEstimate, longest: ProfileEstimate, window: ProfileEstimate) -> ProfileEstimate:
     """Mean age of what instant power shows to who reads at any time: half a tick since it came and half its window before."""
     if window.value is None or tick.value is None:
-        return Estimate(None, reason=window.reason)
-    return Estimate((tick.value + window.value) / 2, (tick.low + window.low) / 2, (tick.high + window.high) / 2, window.n)
+        return ProfileEstimate(None, reason=window.reason)
+    return ProfileEstimate(
+        (tick.value + window.value) / 2, (tick.low + window.low) / 2, (tick.high + window.high) / 2, window.n
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,18 +201,22 @@ class _Step:
     apart: bool
 
 
-def _window(runs: Sequence[Sequence[_Tick]], tick: Estimate) -> tuple[Estimate, str, str]:
+def _window(runs: Sequence[Sequence[_Tick]], tick: ProfileEstimate) -> tuple[ProfileEstimate, str, str]:
     if any(t.power_mw is None for run in runs for t in run):
-        return Estimate(None, reason="no instant power"), "undecided", "no instant power"
+        return ProfileEstimate(None, reason="no instant power"), "undecided", "no instant power"
     assert tick.value is not None
     trail = _trail(runs)
     if trail is not None:
         reason = "power is a mean over several ticks, which cannot tell"
-        return Estimate(trail * tick.value, (trail - 0.5) * tick.low, (trail + 0.5) * tick.high, trail), "undecided", reason
+        return (
+            ProfileEstimate(trail * tick.value, (trail - 0.5) * tick.low, (trail + 0.5) * tick.high, trail),
+            "undecided",
+            reason,
+        )
     steps = [s for run in runs for s in _steps(run)]
     if len(steps) < MIN_STEPS:
         reason = f"{STEADY}: {len(steps)} clean steps of power were seen, {MIN_STEPS} are needed"
-        return Estimate(None, reason=reason), "undecided", reason
+        return ProfileEstimate(None, reason=reason), "undecided", reason
     share = _share(steps, tick)
     # Power that is the mean of the whole tick is what the counter counts, and sampling leaves nothing out.
     part = sum(s.apart for s in steps) / len(steps)
@@ -246,7 +252,7 @@ def _steps(run: Sequence[_Tick]) -> list[_Step]:
     return found
 
 
-def _fitted(steps: Sequence[_Step], tick: Estimate) -> Estimate:
+def _fitted(steps: Sequence[_Step], tick: ProfileEstimate) -> ProfileEstimate:
     """The w that most steps agree with: u = w (1 - f) where power shows a part, u >= w where it shows the new level alone.
 
     A load that moves twice within a tick, or by a ramp, is no step and agrees with no w; where too many are such, none is told.
@@ -260,12 +266,12 @@ def _fitted(steps: Sequence[_Step], tick: Estimate) -> Estimate:
     best = max(counts.values())
     partial = sum(0.05 < s.shown < 0.95 for s in steps)
     if best < 0.75 * len(steps):
-        return Estimate(None, reason=f"{UNCLEAN}: {best} of {len(steps)} steps agree on a window")
+        return ProfileEstimate(None, reason=f"{UNCLEAN}: {best} of {len(steps)} steps agree on a window")
     if partial < 3:
-        return Estimate(None, reason=f"{STEADY}: power showed a part of {partial} of {len(steps)} steps, 3 are needed")
+        return ProfileEstimate(None, reason=f"{STEADY}: power showed a part of {partial} of {len(steps)} steps, 3 are needed")
     good = [w for w, n in counts.items() if n == best]
     near = [w for w, n in counts.items() if n >= best - 1]
-    return Estimate((good[0] + good[-1]) / 2e6, near[0] / 1e6, near[-1] / 1e6, best)
+    return ProfileEstimate((good[0] + good[-1]) / 2e6, near[0] / 1e6, near[-1] / 1e6, best)
 
 
 def _agrees(step: _Step, w: float) -> bool:
@@ -274,7 +280,7 @@ def _agrees(step: _Step, w: float) -> bool:
     return abs(step.before_ns - w * (1 - step.shown)) <= step.error_ns
 
 
-def _share(steps: Sequence[_Step], tick: Estimate) -> Estimate:
+def _share(steps: Sequence[_Step], tick: ProfileEstimate) -> ProfileEstimate:
     """Tick times the share of steps that power shows in part, with Wilson's interval."""
     assert tick.value is not None
     n = len(steps)
@@ -282,7 +288,7 @@ def _share(steps: Sequence[_Step], tick: Estimate) -> Estimate:
     centre = (p + _Z**2 / (2 * n)) / (1 + _Z**2 / n)
     half = _Z * math.sqrt(p * (1 - p) / n + _Z**2 / (4 * n * n)) / (1 + _Z**2 / n)
     high = min(1.0, (centre + half) / 0.94)  # a share of 6 % of the positions counts as not in part
-    return Estimate(p * tick.value, max(0.0, centre - half) * tick.low, high * tick.high, n)
+    return ProfileEstimate(p * tick.value, max(0.0, centre - half) * tick.low, high * tick.high, n)
 
 
 def _trail(runs: Sequence[Sequence[_Tick]]) -> int | None:

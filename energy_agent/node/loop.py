@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Protocol
 
 from energy_agent.accounting.accountant import Accountant
-from energy_agent.accounting.training_intake import TrainingIntake
+from energy_agent.accounting.training_intake import TrainingReports
 from energy_agent.config.agent import Config
 from energy_agent.core.energy import DeviceSample, Entry, Identity, SourceHealth
 from energy_agent.core.errors import JournalError, WattlensError
@@ -70,7 +70,7 @@ class Agent:
     state_dir: Path
     steer: Steer | None = None
     meters: MeterPoller | None = None
-    training: TrainingIntake | None = None
+    training: TrainingReports | None = None
     node_note: NodeNote | None = None
     holders: ProcessHolders | None = None
     serving_pods: ServingPods = field(default_factory=ServingPods)
@@ -216,7 +216,7 @@ class Agent:
     def _follow_serving_pods(self) -> None:
         self.serving_pods.follow(self.accountant.joined, self.tokens, simulated=self.identity.simulated)
 
-    def _take_training(self, training: TrainingIntake) -> None:
+    def _take_training(self, training: TrainingReports) -> None:
         self.accountant.add_training(training.drain(self.accountant.held()))
 
     def _take_meters(self, meters: MeterPoller) -> None:

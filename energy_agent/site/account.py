@@ -17,7 +17,7 @@ from energy_agent.ledger.journal.book import Batch
 from energy_agent.ledger.journal.recovery import lost_devices
 from energy_agent.ledger.rows.cells import cuts
 from energy_agent.ledger.rows.kinds import DeviceFacts
-from energy_agent.metering.node import NodeState, Stretch
+from energy_agent.metering.node import DomainInterval, NodeState
 from energy_agent.site.building.meter import FacilityState, follow
 
 STATED: Final = "declared"
@@ -157,7 +157,7 @@ class SiteAccount:
             meter.state = meter.settled
 
 
-def entries_of(device: str, stretch: Stretch, max_mw: int | None = None) -> list[Entry]:
+def entries_of(device: str, stretch: DomainInterval, max_mw: int | None = None) -> list[Entry]:
     """The rows of a stretch, none of them over the edge of a cell. `gpu_ns` holds the time that was metered.
 
     Where a register's stretch is cut, what lies before the cut is taken in proportion to time; it can be off by what `max_mw`
@@ -182,7 +182,7 @@ def entries_of(device: str, stretch: Stretch, max_mw: int | None = None) -> list
     return rows
 
 
-def _cut_uj(stretch: Stretch, at_ns: int, before_uj: int, max_mw: int | None) -> int:
+def _cut_uj(stretch: DomainInterval, at_ns: int, before_uj: int, max_mw: int | None) -> int:
     """How far what lies before a cut can be off: the truth is between what must and what can have flowed by then."""
     least_uj, most_uj = 0, stretch.energy_uj
     if max_mw is not None:

@@ -8,7 +8,7 @@ from typing import Final
 
 from energy_agent.core.errors import ChainError, UsageError, WattlensError
 from energy_agent.ledger import chain
-from energy_agent.ledger.chain import Fault, Progress
+from energy_agent.ledger.chain import ChainFault, Progress
 from energy_agent.ledger.fleet import index
 from energy_agent.ledger.fleet.compact import compact_days
 from energy_agent.ledger.fleet.sites import Sites
@@ -30,7 +30,7 @@ def _agree(state: Path) -> None:
         _refuse(report.faults)
 
 
-def _refuse(faults: Sequence[Fault]) -> None:
+def _refuse(faults: Sequence[ChainFault]) -> None:
     more = f" ({len(faults) - 1} more; see `wattlens ledger verify`)" if faults[1:] else ""
     raise ChainError(f"{faults[0].line}{more}")
 

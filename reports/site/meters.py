@@ -17,7 +17,7 @@ from energy_agent.ledger.facility import FacilityBook
 from energy_agent.ledger.fleet.parquet import columns_of
 from energy_agent.ledger.rows.kinds import CELL_NS, PPM, Row
 from energy_agent.ledger.rows.text import from_json
-from energy_agent.ledger.rows.uncertainty import Run
+from energy_agent.ledger.rows.uncertainty import EdgeRun
 from energy_agent.site.building.pue import YEAR_NS
 from reports.ledger.days import DAY_NS
 from reports.ledger.store import METER_ROWS, DayDatabase
@@ -36,7 +36,7 @@ _Key = tuple[str, int, str]  # site, midnight UTC, device
 class _Day:
     """What the day sums tell of one meter."""
 
-    runs: list[Run] = field(default_factory=list)
+    runs: list[EdgeRun] = field(default_factory=list)
     chains: list[tuple[int, int, str]] = field(default_factory=list)  # start and end of each run, and whose it is
     gap_ns: int = 0
     once_ns: int = 0  # how long it was read, in each cell no more than its length
@@ -110,7 +110,7 @@ def _days(store: DayDatabase) -> dict[_Key, _Day]:
     spans = _query("span_day", f"{_KEY}, p.cluster, p.node, p.gap_ns, p.metered_ns, {edges}")
     for *key, cluster, node, gap_ns, once_ns, start_ns, end_ns, first, inner, last in store.stream(spans):
         day = found.setdefault(tuple(key), _Day())
-        day.runs.append(Run(start_ns, end_ns, first, inner, last, PPM))
+        day.runs.append(EdgeRun(start_ns, end_ns, first, inner, last, PPM))
         day.chains.append((start_ns, end_ns, f"{cluster}/{node}"))
         day.gap_ns += gap_ns
         day.once_ns += once_ns

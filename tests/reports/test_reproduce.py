@@ -8,7 +8,7 @@ import pytest
 from energy_agent.core.energy import State
 from energy_agent.ledger.fleet import index
 from energy_agent.ledger.fleet.compact import compact_days
-from energy_agent.ledger.fleet.sites import Sites, Stay
+from energy_agent.ledger.fleet.sites import DeviceLocation, Sites
 from energy_agent.ledger.journal.book import Batch
 from energy_agent.ledger.rows.kinds import DeviceFacts
 from reports.period import PeriodRequest
@@ -61,7 +61,7 @@ def test_that_the_quarter_was_over_is_seen_again(tmp_path: Path, capsys: pytest.
     """West's quarter ends at 07:00Z; only a day of the east, whose quarter ended before it, shows that it is over."""
     chains.write(tmp_path / "segments", "lab", "e", hours("GPU-e", JULY + DAY, at("2026-10-01T20:00")))
     chains.write(tmp_path / "segments", "lab", "w", hours("GPU-w", JULY + DAY))
-    stays = {("lab", node, ""): (Stay(site, 0, FOREVER),) for node, site in (("e", "east"), ("w", "west"))}
+    stays = {("lab", node, ""): (DeviceLocation(site, 0, FOREVER),) for node, site in (("e", "east"), ("w", "west"))}
     days = compact(tmp_path, Sites(stays), "2026-07-02", "2026-10-01")
     org = tmp_path / "org.yaml"
     org.write_text(
@@ -80,7 +80,7 @@ def test_that_the_quarter_was_over_is_seen_again(tmp_path: Path, capsys: pytest.
 def test_a_site_that_is_long_gone_is_not_in_later_reports(tmp_path: Path, more: tuple[str, ...]) -> None:
     chains.write(tmp_path / "segments", "lab", "old", hours("GPU-old", APRIL - 200 * DAY, APRIL - 200 * DAY + CELL * 4))
     chains.write(tmp_path / "segments", "lab", "n1", hours("GPU-1", JULY))
-    stays = {("lab", node, ""): (Stay(site, 0, FOREVER),) for node, site in (("old", "gone"), ("n1", "here"))}
+    stays = {("lab", node, ""): (DeviceLocation(site, 0, FOREVER),) for node, site in (("old", "gone"), ("n1", "here"))}
     days = chains.compacted(tmp_path / "segments", tmp_path / "days", Sites(stays))
     assert report(days, tmp_path / "o", *more) == 0
     facts = json.loads((tmp_path / "o" / "facts.json").read_text())

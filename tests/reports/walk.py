@@ -16,7 +16,7 @@ from energy_agent.core.errors import WattlensError
 from energy_agent.factors.basis import Accounting, Basis, Boundary
 from energy_agent.factors.join import Source
 from energy_agent.factors.series import Piece
-from energy_agent.ledger.rows.kinds import INT64_MAX, Cell, GapRow, Row, Span, TokenRow
+from energy_agent.ledger.rows.kinds import INT64_MAX, Cell, EdgeRow, GapRow, Row, TokenRow
 from energy_agent.ledger.segments import segment
 from energy_agent.site.building.tariffs import Band, Tariff, quarter_span
 from reports.figures.evidence import PeriodEvidence
@@ -87,7 +87,7 @@ def walk(made: Fleet, windows: dict[str, tuple[int, int]], models: dict[str, Mod
     for site, cluster, node, row in inside:
         who: dict[str, str] = {}
         workload = getattr(row, "workload", "")
-        if workload and not isinstance(row, Span | GapRow):
+        if workload and not isinstance(row, EdgeRow | GapRow):
             at = getattr(row, "cell_start_ns", getattr(row, "t_ns", 0))
             name = (cluster, node, workload)
             who = whose(told[name], at - at % DAY, windows[site], served[name], models)
@@ -171,6 +171,6 @@ def case(random: Random, folder: Path, asked: PeriodRequest, zone: str, *, order
         evidence, used = chains.evidence(days, told, asked)
     except WattlensError as error:
         assert "in the period" in str(error)  # noqa: PT017 - what it says is the whole of what it gives
-        assert not any(isinstance(told.row, Cell | Span) for told in walked.rows)
+        assert not any(isinstance(told.row, Cell | EdgeRow) for told in walked.rows)
         return None
     return Case(walked, windows, evidence, build_facts(evidence, all_figures(evidence), used, "v"), pieces, zone)

@@ -27,7 +27,7 @@ import json, os, sys, time, urllib.request
 from pathlib import Path
 from energy_agent.sdk.measure.measurement import measure
 from energy_agent.sdk.measure.saved import saved
-from energy_agent.sdk.measure.token_endpoints import TokenPages
+from energy_agent.sdk.measure.token_endpoints import TokenEndpoints
 from energy_agent.runtime.clock import clock_for
 from energy_agent.sim.node import SimulatedNode
 from energy_agent.sim.workloads.serving import QUANTUM_S
@@ -38,7 +38,7 @@ def counted():
         lines = page.read().decode().splitlines()
     return float(next(line for line in lines if line.startswith("vllm:generation_tokens_total")).split()[-1])
 window = measure(name, sync=False).prepare()
-with node.plant() as plant, TokenPages([url], "vllm", clock_for(os.environ)) as pages:
+with node.plant() as plant, TokenEndpoints([url], "vllm", clock_for(os.environ)) as pages:
     tokens, joules = counted(), plant.truth(int(gpu)).true_uj
     with window:
         inside = counted()

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from energy_agent.accounting.training_intake import TrainingIntake
+from energy_agent.accounting.training_intake import TrainingReports
 from energy_agent.config.agent import Config
 from energy_agent.core.ports import Clock
 from energy_agent.ledger.journal.journal import Journal
@@ -22,9 +22,9 @@ def proc_roots(config: Config, simulate: Path | None) -> list[Path]:
     return [config.node.procfs] if simulate is None else [simulate / "proc", Path("/proc")]
 
 
-def training_intake(journal: Journal, clock: Clock, roots: Sequence[Path]) -> TrainingIntake:
+def training_intake(journal: Journal, clock: Clock, roots: Sequence[Path]) -> TrainingReports:
     """Counts of training, from where the journal left them."""
-    intake = TrainingIntake(clock, Peers(roots, clock).alive)
+    intake = TrainingReports(clock, Peers(roots, clock).alive)
     if not intake.restore(journal.states(), journal.totals().tokens):
         log.warning("counts of training in the journal are not readable: processes that run count from their next report on")
     return intake

@@ -5,7 +5,7 @@ from typing import Any
 
 import wattlens
 from energy_agent.core.errors import WattlensError
-from energy_agent.metering.sensor_profile import Change, absent, profile
+from energy_agent.metering.sensor_profile import SensorTick, absent, profile
 from energy_agent.node.sensor_file import SCHEMA
 from wattlens.doctor import child
 from wattlens.terminal_line import seconds_passed
@@ -64,7 +64,7 @@ def _measured(environ: Mapping[str, str], seconds: float, hung: Mapping[int, str
 def _profiled(message: Mapping[str, Any]) -> dict[str, Any]:
     if message["reason"]:
         return absent(message["reason"]).as_json()
-    found = profile([Change(*row) for row in message["rows"]]).as_json()
+    found = profile([SensorTick(*row) for row in message["rows"]]).as_json()
     return found | {"power": "instant" if message["instant"] else "PowerUsage, a mean of a second on most boards"}
 
 

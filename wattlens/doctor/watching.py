@@ -7,7 +7,7 @@ from energy_agent.core.units import NS_PER_S
 from energy_agent.devices.nvml import abi
 from energy_agent.devices.nvml.abi import NvmlError
 from energy_agent.devices.nvml.library import RealNvml
-from energy_agent.metering.sensor_profile import Change
+from energy_agent.metering.sensor_profile import SensorTick
 
 PAUSE_S = 0.0005
 _IDS = (abi.FIELD_TOTAL_ENERGY, abi.FIELD_POWER_INSTANT)
@@ -19,7 +19,7 @@ class GpuWatcher:
     def __init__(self, nvml: RealNvml, handle: object, clock: Clock, mark: Callable[[str], None]) -> None:
         """Nothing is asked yet."""
         self._nvml, self._handle, self._clock, self._mark = nvml, handle, clock, mark
-        self.changes: list[Change] = []
+        self.changes: list[SensorTick] = []
         self.reason = ""
         self.instant = True
         self._seen_ns = 0
@@ -41,7 +41,7 @@ class GpuWatcher:
         last = self.changes[-1] if self.changes else None
         moved = last is None or last.energy_mj != energy_mj
         if last is None or moved or last.power_mw != power_mw:
-            self.changes.append(Change(self._seen_ns or before_ns, by_ns, energy_mj, power_mw))
+            self.changes.append(SensorTick(self._seen_ns or before_ns, by_ns, energy_mj, power_mw))
         self._seen_ns = before_ns
         return moved
 

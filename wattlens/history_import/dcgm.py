@@ -10,7 +10,7 @@ from energy_agent.core.errors import WattlensError
 from energy_agent.core.units import NS_PER_S
 from energy_agent.ledger.history_import import dcgm
 from energy_agent.ledger.history_import.gpu import Account, CounterAccount, PowerAccount
-from energy_agent.ledger.history_import.samples import Reading, Terms, joined, pick
+from energy_agent.ledger.history_import.samples import ExporterBounds, ExporterReading, joined, pick
 from energy_agent.ledger.history_import.segments import mark
 from energy_agent.ledger.journal.book import Batch
 from energy_agent.ledger.rows.kinds import PPM, DeviceFacts
@@ -105,17 +105,17 @@ class DcgmNode:
                 found = told | found
         return found
 
-    def _terms(self, board: str) -> Terms:
+    def _terms(self, board: str) -> ExporterBounds:
         limit_mw = self._limits.get(board) or self.request.power_max_mw or _kind_mw(self._models.get(board, ""))
         age_ns = self.request.age_ns if self.request.age_ns is not None else AGE_NS
         if limit_mw is None:
             self.seen["boards of which nothing tells what they draw at most, so that gaps have no bound (--max-power-w)"] += 1
-            return Terms(None, age_ns)
-        return Terms(limit_mw * _HEADROOM[0] // _HEADROOM[1], age_ns)
+            return ExporterBounds(None, age_ns)
+        return ExporterBounds(limit_mw * _HEADROOM[0] // _HEADROOM[1], age_ns)
 
     def slice(self, start_ns: int, end_ns: int) -> Batch:
         """What is booked of a slice."""
-        streams: dict[str, dict[str, list[Reading]]] = {}
+        streams: dict[str, dict[str, list[ExporterReading]]] = {}
         self._collect(dcgm.ENERGY, start_ns, end_ns, self._counted, streams)
         if self._power_alone:
             self._collect(dcgm.POWER, start_ns, end_ns, self._power_alone, streams)
@@ -141,7 +141,7 @@ class DcgmNode:
         return batch
 
     def _collect(
-        self, name: str, start_ns: int, end_ns: int, boards: set[str], streams: dict[str, dict[str, list[Reading]]]
+        self, name: str, start_ns: int, end_ns: int, boards: set[str], streams: dict[str, dict[str, list[ExporterReading]]]
     ) -> None:
         """Add the readings of these boards."""
         for matchers in self.selectors:

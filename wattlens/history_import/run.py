@@ -8,7 +8,7 @@ from typing import Final
 
 from energy_agent.core.errors import WattlensError
 from energy_agent.core.units import NS_PER_S
-from energy_agent.ledger.history_import.segments import NodeTarget, Target, Written
+from energy_agent.ledger.history_import.segments import NodeTarget, SegmentContents, SegmentFolder
 from energy_agent.ledger.segments.segment import Signer
 from wattlens.history_import.dcgm import DcgmFleet
 from wattlens.history_import.request import ExporterFleet, ImportRequest, NodeHistory
@@ -24,7 +24,7 @@ Progress = Callable[[str, int, int], None]
 class ImportResult:
     """What was imported, or would be."""
 
-    nodes: list[Written] = field(default_factory=list)
+    nodes: list[SegmentContents] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     requests: int = 0
 
@@ -54,7 +54,7 @@ def run(
         raise WattlensError(
             f"{history.access.url}: has {what} of {request.origin} in this time" + (f"; it has {known}" if known else "")
         )
-    target = Target(output, request.start_ns, request.end_ns, dry=dry, signer=signer)
+    target = SegmentFolder(output, request.start_ns, request.end_ns, dry=dry, signer=signer)
     result = ImportResult()
     try:
         for number, name in enumerate(names):

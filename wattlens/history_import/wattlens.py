@@ -10,9 +10,9 @@ from energy_agent.core.energy import WorkloadFacts
 from energy_agent.core.errors import UsageError
 from energy_agent.core.units import NS_PER_MS, NS_PER_S
 from energy_agent.ledger.history_import.dcgm import own_pods, source_of, told
-from energy_agent.ledger.history_import.samples import Reading, pick
+from energy_agent.ledger.history_import.samples import ExporterReading, pick
 from energy_agent.ledger.history_import.segments import mark
-from energy_agent.ledger.history_import.wattlens import PREFIX, SCALE, TOTALS, Key, Page, PageAccount, key_of
+from energy_agent.ledger.history_import.wattlens import PREFIX, SCALE, TOTALS, AgentScrape, AgentScrapeAccount, Key, key_of
 from energy_agent.ledger.journal.book import Batch
 from energy_agent.ledger.rows.kinds import PPM, DeviceFacts
 from wattlens.history_import.request import ImportRequest, NodeHistory, identity, node_name
@@ -86,21 +86,21 @@ class WattlensNode:
         cluster = self.request.cluster or node_name(f"{self._cluster[:50]}-imported")
         self.identity = identity("wattlens", cluster, node_name(self.node), simulated=simulated[0] == "true")
         age_ns = self.request.age_ns if self.request.age_ns is not None else AGE_NS
-        self._account = PageAccount(age_ns)
+        self._account = AgentScrapeAccount(age_ns)
         self._targets = sorted({(labels.get("instance", ""), labels.get("job", "")) for labels in self.info})
 
     def slice(self, start_ns: int, end_ns: int) -> Batch:
         """What is booked of a slice."""
         devices, facts = self._told(start_ns, end_ns)
         pages = self._pages(start_ns, end_ns)
-        streams: dict[str, list[Reading]] = {}
+        streams: dict[str, list[ExporterReading]] = {}
         for source, t_ns in sorted(pages):
-            streams.setdefault(source, []).append(Reading(t_ns, 0, source=source))
+            streams.setdefault(source, []).append(ExporterReading(t_ns, 0, source=source))
         chosen, self._source, left = pick(streams, self._source)
         if left:
             self.seen["slices with several series of one page; one was taken in each quarter of an hour"] += 1
         for reading in chosen:
-            self._account.take(Page(reading.t_ns, pages[reading.source, reading.t_ns], reading.source))
+            self._account.take(AgentScrape(reading.t_ns, pages[reading.source, reading.t_ns], reading.source))
         return self._batch(start_ns, devices, facts)
 
     def end(self) -> Batch:

@@ -13,7 +13,7 @@ from dvfs.actuator.client import default_socket
 from dvfs.actuator.lease import NS, TTL_S
 from dvfs.governor.loop import Governor
 from dvfs.types import Mode
-from energy_agent.accounting.training_intake import TrainingIntake
+from energy_agent.accounting.training_intake import TrainingReports
 from energy_agent.config.dvfs import Dvfs
 from energy_agent.core.energy import Action, SourceHealth
 from energy_agent.core.ports import Clock
@@ -44,7 +44,7 @@ class Steering:
         clock: Clock,
         tokens: TokenPoller,
         state: Path,
-        training: TrainingIntake | None = None,
+        training: TrainingReports | None = None,
         node_note: NodeNote | None = None,
         states: Mapping[str, str] = MappingProxyType({}),
     ) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from dvfs.types import Mode, Observation, SteeringSettings
-from energy_agent.accounting.training_intake import TrainingIntake
+from energy_agent.accounting.training_intake import TrainingReports
 from energy_agent.config.dvfs import Dvfs
 from energy_agent.core.errors import UsageError
 from energy_agent.core.ports import Clock
@@ -30,7 +30,7 @@ class Observer:
         clock: Clock,
         asks: SteeringRequests,
         tokens: TokenPoller,
-        training: TrainingIntake | None = None,
+        training: TrainingReports | None = None,
         node_note: NodeNote | None = None,
     ) -> None:
         self._config, self._clock, self._asks = config, clock, asks

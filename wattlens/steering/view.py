@@ -1,7 +1,7 @@
 """What policies see of a device and of a workload, out of what the agent publishes and counts."""
 
 from dvfs.types import DeviceObservation, WorkCounters
-from energy_agent.accounting.training_intake import Latest, TrainingIntake
+from energy_agent.accounting.training_intake import Latest, TrainingReports
 from energy_agent.core.ports import Clock
 from energy_agent.core.snapshot import DeviceView
 from energy_agent.core.training_report import TRAINING, is_local
@@ -33,7 +33,7 @@ def device_observation(view: DeviceView, now_ns: int) -> DeviceObservation:
     )
 
 
-def progress_of(workload: str, tokens: TokenPoller, training: TrainingIntake | None, clock: Clock) -> WorkCounters | None:
+def progress_of(workload: str, tokens: TokenPoller, training: TrainingReports | None, clock: Clock) -> WorkCounters | None:
     """How far a workload is: by its token pages, or by what its training processes count; None while neither tells."""
     reading = tokens.latest(workload)
     if reading is not None:
@@ -60,7 +60,7 @@ def progress_of(workload: str, tokens: TokenPoller, training: TrainingIntake | N
     return WorkCounters(lead.at_boot_ns, steps=report.steps.get(TRAINING, 0), step_end_ns=ended_ns, doing=report.doing)
 
 
-def ranks_of(training: TrainingIntake | None, workload: str, led: bool) -> JobRanks | None:
+def ranks_of(training: TrainingReports | None, workload: str, led: bool) -> JobRanks | None:
     """The training job of a workload; None where it reports none. `led`: its other nodes follow what is decided here."""
     if training is None:
         return None

@@ -16,11 +16,11 @@ from energy_agent.core.energy import State
 from energy_agent.core.errors import UsageError, WattlensError
 from energy_agent.core.units import NS_PER_DAY, NS_PER_S
 from energy_agent.ledger import chain
-from energy_agent.ledger.fleet.day_sums import Node as NodeDay
+from energy_agent.ledger.fleet.day_sums import NodeDay as NodeDay
 from energy_agent.ledger.journal.view import read_journal
 from energy_agent.ledger.reading import JOURNAL_NAME
 from energy_agent.ledger.rows.kinds import PPM, Row
-from energy_agent.ledger.rows.uncertainty import SHARE_UNKNOWN, Run, follow, systematic_uj
+from energy_agent.ledger.rows.uncertainty import SHARE_UNKNOWN, EdgeRun, follow, systematic_uj
 from energy_agent.ledger.segments import segment, table
 from energy_agent.ledger.summary import host_gains
 from reports.figures.energy import BoundedEnergy
@@ -175,7 +175,7 @@ def _segments(source: Path, period: LedgerPeriod) -> Iterator[SegmentColumns]:
     yield SegmentColumns(view.identity.cluster, view.identity.node, view.identity.simulated, latest, kinds)
 
 
-def _columns(read: table.Table) -> SegmentColumns:
+def _columns(read: table.SegmentTable) -> SegmentColumns:
     header = read.header
     return SegmentColumns(header.cluster, header.node, header.simulated, header.sequence, read.columns)
 
@@ -193,14 +193,14 @@ class EdgeSum:
     """What is left of the edge errors of one thing over days; with the energy or the gaps that belong to it."""
 
     share_ppm: int
-    run: Run | None = None
+    run: EdgeRun | None = None
     energy_uj: int = 0
     gap_uj: int = 0
 
     def follow(self, numbers: Sequence[int]) -> None:
         """Add the run of a day: start, end and its three edge errors."""
         start_ns, end_ns, first_uj, inner_uj, last_uj = numbers
-        run = Run(start_ns, end_ns, first_uj, inner_uj, last_uj, self.share_ppm)
+        run = EdgeRun(start_ns, end_ns, first_uj, inner_uj, last_uj, self.share_ppm)
         self.run = run if self.run is None else follow(self.run, run)
 
     @property

@@ -18,28 +18,28 @@ from typing import Final
 
 from energy_agent.core.errors import ChainError, UsageError, WattlensError
 from energy_agent.ledger import chain
-from energy_agent.ledger.chain import Chain, Fault, Progress
-from energy_agent.ledger.claims import Claims, Conflict, Contest, Refused, Who, refused
+from energy_agent.ledger.chain import Chain, ChainFault, Progress
+from energy_agent.ledger.claims import Conflict, Contest, MeteredSpans, Refused, Who, refused
 from energy_agent.ledger.fleet import index
-from energy_agent.ledger.fleet.index import Entry, Finding, Index
-from energy_agent.ledger.fleet.parting import Places, part, without
+from energy_agent.ledger.fleet.index import Index, IndexedFault, IndexedSegment
+from energy_agent.ledger.fleet.parting import DayLocations, part, without
 from energy_agent.ledger.fleet.sites import Sites
-from energy_agent.ledger.fleet.statement import MANIFEST, Account, Draft, NodePart, Statement, emptied
+from energy_agent.ledger.fleet.statement import MANIFEST, DayGaps, Draft, NodePart, SiteDay, emptied
 from energy_agent.ledger.segments import table
-from energy_agent.ledger.segments.table import Table
+from energy_agent.ledger.segments.table import SegmentTable
 
-__all__ = ["MANIFEST", "Statement", "compact", "compact_days"]
+__all__ = ["MANIFEST", "SiteDay", "compact", "compact_days"]
 ROWS_MAX: Final = 1_000_000
 """Maximum rows of one node and day, which bounds memory. A node with 16 GPUs and 50 workloads at a time has 60,000."""
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class DayCompaction:
     """One day of every site, what is wrong with its segments, and which nodes (by their file names) were left out for it."""
 
     day: date
-    statements: tuple[Statement, ...]
-    faults: tuple[Fault, ...]
+    statements: tuple[SiteDay, ...]
+    faults: tuple[ChainFault, ...]
     left_out: tuple[str, ...] = ()
     unsigned: Mapping[str, int] = field(default_factory=dict)  # how many of a node's segments nobody signed
 
@@ -49,12 +49,12 @@ class _Job:
     """All that one day's compaction needs to know."""
 
     day: date
-    nodes: list[list[Entry]]
+    nodes: list[list[IndexedSegment]]
     out: Path
     sites: Sites
     reason: str
     accept_faults: bool
-    findings: tuple[Finding, ...]  # of the index, as far as they touch this day
+    findings: tuple[IndexedFault, ...]  # of the index, as far as they touch this day
 
 
 def compact(
@@ -66,7 +66,7 @@ def compact(
     reason: str = "",
     accept_faults: bool = False,
     progress: Progress | None = None,
-) -> tuple[list[Statement], list[Fault]]:
+) -> tuple[list[SiteDay], list[ChainFault]]:
     """Write one UTC day of every site that `paths` hold segments of: `compact_days` of one day."""
     found = index.build(paths, keys=sites.keys)
     (result,) = compact_days(found, out, [day], sites, reason=reason, accept_faults=accept_faults, progress=progress)
@@ -83,7 +83,7 @@ def compact_days(
     accept_faults: bool = False,
     jobs: int = 1,
     progress: Progress | None = None,
-) -> Iterator[Result]:
+) -> Iterator[DayCompaction]:
     """Write UTC days of every site, day by day in the order of `days`.
 
     Args:
@@ -116,12 +116,12 @@ def _later(progress: Progress, before: int, total: int) -> Progress:
     return lambda done, _: progress(before + done, total)
 
 
-def _side_by_side(work: Iterator[_Job], jobs: int, total: int, progress: Progress | None) -> Iterator[Result]:
+def _side_by_side(work: Iterator[_Job], jobs: int, total: int, progress: Progress | None) -> Iterator[DayCompaction]:
     """Days in several processes; results in order, and never more days waiting than processes."""
     from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
     from multiprocessing import get_context
 
-    done, waiting = 0, list[tuple[int, Future[Result]]]()
+    done, waiting = 0, list[tuple[int, Future[DayCompaction]]]()
     with ProcessPoolExecutor(jobs, get_context("spawn")) as pool:  # a fork would copy the threads of libraries by halves
         try:
             job = next(work, None)
@@ -141,7 +141,7 @@ def _side_by_side(work: Iterator[_Job], jobs: int, total: int, progress: Progres
             pool.shutdown(cancel_futures=True)
 
 
-def _compact_day(job: _Job, progress: Progress | None = None) -> Result:
+def _compact_day(job: _Job, progress: Progress | None = None) -> DayCompaction:
     first = _Pass(job, {})
     try:
         first.run(progress)
@@ -161,7 +161,7 @@ def _compact_day(job: _Job, progress: Progress | None = None) -> Result:
         first.discard()
 
 
-def _conflicts(job: _Job, claims: Claims) -> list[Conflict]:
+def _conflicts(job: _Job, claims: MeteredSpans) -> list[Conflict]:
     """What was measured twice this day; the segments of these nodes are read again, which is rare."""
     contested = claims.contested()
     if not contested:
@@ -188,13 +188,13 @@ class _Pass:
         self._faults = [finding.fault for finding in job.findings]
         self._left_out: set[str] = set()
         self._unsigned: dict[str, int] = {}
-        self.claims = Claims()
+        self.claims = MeteredSpans()
 
     def run(self, progress: Progress | None) -> None:
         """Read every node and write it into drafts."""
         job = self._job
         withheld = {finding.prefix for finding in job.findings if not finding.fault.harmless}
-        places = Places(job.sites, index.start_ns(job.day))
+        places = DayLocations(job.sites, index.start_ns(job.day))
         done, total = 0, sum(map(len, job.nodes))
         for entries in job.nodes:
             prefix = chain.split_name(Path(entries[0].path))[0]
@@ -233,14 +233,14 @@ class _Pass:
             self._drafts[site] = Draft(self._job.out, site, self._job.day)
         return self._drafts[site]
 
-    def publish(self, conflicts: Sequence[Conflict]) -> Result:
+    def publish(self, conflicts: Sequence[Conflict]) -> DayCompaction:
         """Publish every site's draft."""
         job, left_out = self._job, tuple(sorted(self._left_out))
-        faults = [*self._faults, *(Fault("twice", str(conflict)) for conflict in conflicts)]
+        faults = [*self._faults, *(ChainFault("twice", str(conflict)) for conflict in conflicts)]
         cells = {chain.prefix_of(*who): devices for who, devices in self._refused.items()}
-        account = Account(faults, left_out, cells, self._unsigned, accepted=job.accept_faults)
+        account = DayGaps(faults, left_out, cells, self._unsigned, accepted=job.accept_faults)
         statements = [self._drafts[site].publish(job.reason, account) for site in sorted(self._drafts)]
-        return Result(job.day, tuple(statements), tuple(faults), left_out, self._unsigned)
+        return DayCompaction(job.day, tuple(statements), tuple(faults), left_out, self._unsigned)
 
     def discard(self) -> None:
         """Leave nothing behind of what is not published."""
@@ -251,7 +251,7 @@ class _Pass:
 class _NodeDay:
     """One node's rows of a day by site. Nothing of it is written before all of it is known to be sound."""
 
-    def __init__(self, places: Places, cells: Mapping[Who, Refused]) -> None:
+    def __init__(self, places: DayLocations, cells: Mapping[Who, Refused]) -> None:
         self.chain = Chain("", "")
         self._refused = cells
         self.names: set[str] = set()
@@ -259,7 +259,7 @@ class _NodeDay:
         self._sites: dict[str, NodePart] = {}
         self._rows = 0
 
-    def read(self, entry: Entry) -> None:
+    def read(self, entry: IndexedSegment) -> None:
         """Add a segment's rows; what is wrong with it becomes a fault of the chain."""
         path = Path(entry.path)
         if self._rows > ROWS_MAX:
@@ -273,12 +273,12 @@ class _NodeDay:
         except UsageError as error:
             if not self._places.any_known:
                 raise  # not the node's fault: the inventory names no site at all
-            self.chain.faults.append(Fault("site", f"{path}: {error}"))
+            self.chain.faults.append(ChainFault("site", f"{path}: {error}"))
             return
         self.names.add(path.name)
         self._rows += content.header.rows
         if self._rows > ROWS_MAX:
-            self.chain.faults.append(Fault("alien", f"{path}: with it the node has more than {ROWS_MAX} rows of one day"))
+            self.chain.faults.append(ChainFault("alien", f"{path}: with it the node has more than {ROWS_MAX} rows of one day"))
             self._sites.clear()
         for site, kinds in parted.items():
             if site not in self._sites:
@@ -293,11 +293,11 @@ class _NodeDay:
             for one in self._sites.values():
                 one.sum_up()
         except ChainError as error:
-            self.chain.faults.append(Fault("sum", str(error)))
+            self.chain.faults.append(ChainFault("sum", str(error)))
             return None
         return self._sites
 
-    def _content(self, entry: Entry, path: Path) -> Table | None:
+    def _content(self, entry: IndexedSegment, path: Path) -> SegmentTable | None:
         """The segment, as its header told the index it would be; None where its rows cannot be used."""
         node = self.chain
         node.last, node.head = entry.sequence - 1, ""  # the index has checked the numbers, and the link is checked below
@@ -306,7 +306,7 @@ class _NodeDay:
             return None
         header = content.header
         if (header.from_ns, header.to_ns, header.previous) != (entry.from_ns, entry.to_ns, entry.previous):
-            node.faults.append(Fault("changed", f"{path}: changed while it was read; run it again"))
+            node.faults.append(ChainFault("changed", f"{path}: changed while it was read; run it again"))
             return None
         if entry.follower and entry.names != content.sha256:
             node.faults.append(chain.wrong_previous(Path(entry.follower), entry.names, entry.sequence, content.sha256))

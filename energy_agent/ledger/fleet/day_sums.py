@@ -13,7 +13,7 @@ from energy_agent.core.boundary import is_gpu, is_host, is_meter
 from energy_agent.core.energy import State
 from energy_agent.core.errors import ChainError
 from energy_agent.ledger.rows.kinds import CELL_NS, INT64_MAX, PPM
-from energy_agent.ledger.rows.uncertainty import SHARE_UNKNOWN, Run, follow
+from energy_agent.ledger.rows.uncertainty import SHARE_UNKNOWN, EdgeRun, follow
 
 VERSION: Final = 1
 _RUN: Final = ("start_ns", "end_ns", "edge_first_uj", "edge_inner_uj", "edge_last_uj")
@@ -43,7 +43,7 @@ _Stretch = tuple[int, int]
 _END, _INNER, _LAST, _ENERGY, _HELD_NS = 1, 3, 4, 5, 6  # places in a holder's sums, which begin with its run
 
 
-class Node:
+class NodeDay:
     """The sums of one node's day at one site. What is kept of a row is a few numbers: a node's day stays small."""
 
     def __init__(self, cluster: str, node: str) -> None:
@@ -221,7 +221,7 @@ def _follow(sums: list[int], piece: tuple[int, int, int, int, int], share_ppm: i
     elif start > sums[_END]:
         sums[_INNER] += sums[_LAST] + first + inner
     else:
-        run = follow(Run(sums[0], sums[1], sums[2], sums[3], sums[4], share_ppm), Run(*piece, share_ppm))
+        run = follow(EdgeRun(sums[0], sums[1], sums[2], sums[3], sums[4], share_ppm), EdgeRun(*piece, share_ppm))
         sums[:_ENERGY] = run.start_ns, run.end_ns, run.first_uj, run.inner_uj, run.last_uj
         return
     sums[_END], sums[_LAST] = end, last

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from energy_agent.core.errors import ChainError, UsageError
-from energy_agent.ledger.chain import Chain, Fault, Report, prefix_of, split_name
+from energy_agent.ledger.chain import Chain, ChainFault, VerificationReport, prefix_of, split_name
 from energy_agent.ledger.rows.text import canonical
 from energy_agent.ledger.segments import segment
 from energy_agent.ledger.segments.files import RealFiles, read_bounded
@@ -33,7 +33,7 @@ _HEAD: Final = {"cluster": str, "kind": str, "node": str, "sequence": int, "sha2
 
 
 @dataclass(frozen=True, slots=True)
-class Head:
+class ChainHead:
     """The last segment of a node's chain, and so all segments before it."""
 
     cluster: str
@@ -50,7 +50,7 @@ class SignedHeads:
     site: str
     day: date
     key: str
-    heads: tuple[Head, ...]
+    heads: tuple[ChainHead, ...]
     signature: bytes
     signed_sha256: bytes
 
@@ -59,7 +59,7 @@ class SignedHeads:
         return key == self.key and fits(bytes.fromhex(key), self.signature, self.signed_sha256)
 
 
-def encode(site: str, day: date, statement: int, heads: Iterable[Head], signer: Signer) -> bytes:
+def encode(site: str, day: date, statement: int, heads: Iterable[ChainHead], signer: Signer) -> bytes:
     """The bytes of a file of heads: the same for the same heads and key."""
     lines = sorted(canonical({"kind": "head"} | asdict(head)) for head in heads)
     header = {
@@ -158,7 +158,7 @@ def decode(data: bytes, path: Path) -> SignedHeads:
     if header["schema"] != SCHEMA or not _HEX.fullmatch(header["key"]) or signature is None:
         raise ChainError(f"{path}: is not a whole file of signed heads of schema {SCHEMA}")
     values = [_object(line, "head", _HEAD, f"{path}:{number}") for number, line in enumerate(lines[1:-2], 2)]
-    heads = tuple(Head(**{name: value[name] for name in _HEAD if name != "kind"}) for value in values)
+    heads = tuple(ChainHead(**{name: value[name] for name in _HEAD if name != "kind"}) for value in values)
     if len({(head.cluster, head.node) for head in heads}) != len(heads) or len(heads) != header["heads"]:
         raise ChainError(f"{path}: is corrupted (its header states {header['heads']} heads of as many nodes)")
     return SignedHeads(path, header["site"], day, header["key"], heads, bytes.fromhex(signature[0]), signature[1])
@@ -175,7 +175,9 @@ def _object(line: str, kind: str, fields: Mapping[str, type], where: str) -> dic
     return dict(value)
 
 
-def check(report: Report, files: Sequence[SignedHeads], key: str = "", only: tuple[str, str] | None = None) -> Report:
+def check(
+    report: VerificationReport, files: Sequence[SignedHeads], key: str = "", only: tuple[str, str] | None = None
+) -> VerificationReport:
     """The report with what signed heads show: each chain that they are of gets what it contains, or a fault.
 
     Args:
@@ -193,7 +195,7 @@ def check(report: Report, files: Sequence[SignedHeads], key: str = "", only: tup
         if not signed.is_signed_by(key or signed.key):
             is_other = key not in ("", signed.key)
             why = f"is signed by {signed.key[:16]}, not by {key[:16]}" if is_other else "does not fit its signature"
-            faults.append(Fault("head", f"{signed.path}: {why}"))
+            faults.append(ChainFault("head", f"{signed.path}: {why}"))
             continue
         for head in signed.heads:
             if only is None or only == (head.cluster, head.node):
@@ -202,7 +204,7 @@ def check(report: Report, files: Sequence[SignedHeads], key: str = "", only: tup
     return replace(report, chains=tuple(chains.values()), further=(*report.further, *faults))
 
 
-def _check(chain: Chain, head: Head, signed: SignedHeads) -> None:
+def _check(chain: Chain, head: ChainHead, signed: SignedHeads) -> None:
     digest = chain.seen.get(head.sequence)
     if digest == head.sha256:
         chain.heads.append((signed.day, head.sequence))
@@ -218,4 +220,4 @@ def _check(chain: Chain, head: Head, signed: SignedHeads) -> None:
     else:
         what = f"is not here, of {chain.first} to {chain.last}"
     where = f"{head.cluster}/{head.node}: segment {head.sequence}, the head of {signed.day} that {signed.path} signs"
-    chain.faults.append(Fault("head", f"{where}, {what}"))
+    chain.faults.append(ChainFault("head", f"{where}, {what}"))

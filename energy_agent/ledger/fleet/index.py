@@ -20,7 +20,7 @@ from typing import Final, NamedTuple
 from energy_agent.core.errors import ChainError, UsageError
 from energy_agent.core.units import NS_PER_DAY, NS_PER_S
 from energy_agent.ledger import chain
-from energy_agent.ledger.chain import Chain, Fault, Progress
+from energy_agent.ledger.chain import Chain, ChainFault, Progress
 from energy_agent.ledger.rows.kinds import INT64_MAX
 from energy_agent.ledger.segments import segment
 from energy_agent.ledger.segments.segment import Header
@@ -29,7 +29,7 @@ from energy_agent.ledger.signing import Keys
 DAY_NS: Final = NS_PER_DAY
 
 
-class Entry(NamedTuple):
+class IndexedSegment(NamedTuple):
     """One segment as its header tells; `follower` is the file with the next number, `names` what that calls its previous."""
 
     path: str
@@ -41,10 +41,10 @@ class Entry(NamedTuple):
     names: str = ""
 
 
-class Finding(NamedTuple):
+class IndexedFault(NamedTuple):
     """A fault, of which node (the prefix of its file names, "" where no name says) and of which days, by their numbers."""
 
-    fault: Fault
+    fault: ChainFault
     prefix: str
     first: int = 0
     last: int = INT64_MAX // DAY_NS
@@ -54,7 +54,7 @@ class Finding(NamedTuple):
 class Index:
     """Segments in the order of nodes and their numbers. Kept small: a fleet's quarter has three million."""
 
-    findings: list[Finding] = field(default_factory=list)
+    findings: list[IndexedFault] = field(default_factory=list)
     _prefixes: list[str] = field(default_factory=list)
     _folders: list[str] = field(default_factory=list)
     _node: "array[int]" = field(default_factory=lambda: array("l"))
@@ -69,11 +69,11 @@ class Index:
         return len(self._sequence)
 
     @property
-    def faults(self) -> list[Fault]:
+    def faults(self) -> list[ChainFault]:
         """All that is wrong."""
         return [finding.fault for finding in self.findings]
 
-    def findings_of(self, day: date) -> list[Finding]:
+    def findings_of(self, day: date) -> list[IndexedFault]:
         """What is wrong with a day's segments, or with some of which nobody knows the day."""
         number = start_ns(day) // DAY_NS
         return [finding for finding in self.findings if finding.first <= number <= finding.last]
@@ -83,7 +83,7 @@ class Index:
         """The UTC days that segments touch."""
         return [datetime.fromtimestamp(number * 86_400, UTC).date() for number in sorted(self._of_day)]
 
-    def of_day(self, day: date) -> list[list[Entry]]:
+    def of_day(self, day: date) -> list[list[IndexedSegment]]:
         """A day's segments, each node's by themselves, in the order of its chain."""
         found = self._of_day.get(start_ns(day) // DAY_NS, ())
         return [[self._entry(i) for i in group] for _, group in groupby(found, key=lambda i: self._node[i])]
@@ -99,12 +99,12 @@ class Index:
     def _names(self, i: int) -> str:
         return self._previous[32 * i : 32 * i + 32].hex()
 
-    def _entry(self, i: int) -> Entry:
+    def _entry(self, i: int) -> IndexedSegment:
         own = (self._path(i), self._sequence[i], self._from_ns[i], self._to_ns[i], self._names(i))
         after = i + 1
         if after < len(self) and self._node[after] == self._node[i] and self._sequence[after] == self._sequence[i] + 1:
-            return Entry(*own, self._path(after), self._names(after))
-        return Entry(*own)
+            return IndexedSegment(*own, self._path(after), self._names(after))
+        return IndexedSegment(*own)
 
     def _add(self, folder: int, header: Header) -> None:
         i = len(self)
@@ -179,7 +179,7 @@ def build(
     for path in sorted(odd):
         node = Chain("", "")
         chain.add_file(node, path, None)
-        index.findings += [Finding(fault, "") for fault in node.faults]
+        index.findings += [IndexedFault(fault, "") for fault in node.faults]
     return index
 
 
@@ -188,11 +188,11 @@ class _NodeFindings:
 
     def __init__(self, prefix: str) -> None:
         self._prefix = prefix
-        self._done: list[Finding] = []
-        self._open: list[Fault] = []  # of what has no header: it lies between the headers around it
+        self._done: list[IndexedFault] = []
+        self._open: list[ChainFault] = []  # of what has no header: it lies between the headers around it
         self._before: Header | None = None
 
-    def take(self, faults: list[Fault], header: Header | None) -> None:
+    def take(self, faults: list[ChainFault], header: Header | None) -> None:
         """Take the faults that a file added, and leave the list empty."""
         for fault in faults:
             if header is None and fault.kind == "duplicate" and self._before is not None:
@@ -207,12 +207,12 @@ class _NodeFindings:
             self._close(first if self._before is None else _days_of(self._before)[1], first)
             self._before = header
 
-    def end(self) -> list[Finding]:
+    def end(self) -> list[IndexedFault]:
         """All of them."""
         if self._before is not None:
             last = _days_of(self._before)[1]
             self._close(last, last)
-        self._done += [Finding(fault, self._prefix) for fault in self._open]  # no file has a header: nothing has a day
+        self._done += [IndexedFault(fault, self._prefix) for fault in self._open]  # no file has a header: nothing has a day
         return self._done
 
     def _close(self, one: int, other: int) -> None:
@@ -220,11 +220,11 @@ class _NodeFindings:
             self._add(fault, min(one, other), max(one, other))
         self._open.clear()
 
-    def _add(self, fault: Fault, first: int, last: int) -> None:
-        self._done.append(Finding(fault, self._prefix, first, last))
+    def _add(self, fault: ChainFault, first: int, last: int) -> None:
+        self._done.append(IndexedFault(fault, self._prefix, first, last))
 
 
-def _files(paths: Iterable[Path], seen: set[str], findings: list[Finding]) -> Iterator[tuple[str, str]]:
+def _files(paths: Iterable[Path], seen: set[str], findings: list[IndexedFault]) -> Iterator[tuple[str, str]]:
     """(folder, name) of every file, each once; folders that cannot be read become findings."""
     waiting = list[str]()
     for path in paths:
@@ -247,7 +247,7 @@ def _files(paths: Iterable[Path], seen: set[str], findings: list[Finding]) -> It
                     elif entry.name.endswith(segment.SUFFIX) and not entry.name.startswith("."):
                         yield folder, entry.name
         except OSError as error:
-            findings.append(Finding(Fault("corrupted", f"{folder}: cannot be read: {error.strerror}"), ""))
+            findings.append(IndexedFault(ChainFault("corrupted", f"{folder}: cannot be read: {error.strerror}"), ""))
 
 
 def _header(node: Chain, path: Path, sequence: int) -> Header | None:

@@ -11,7 +11,7 @@ from energy_agent.core.errors import ChainError, UsageError
 from energy_agent.core.units import decimal
 from energy_agent.ledger.fleet.day_sums import DAY_COLUMNS
 from energy_agent.ledger.fleet.waiting import Numbers, Texts, Values
-from energy_agent.ledger.rows.kinds import Form, Located
+from energy_agent.ledger.rows.kinds import Form, SourcedRow
 from energy_agent.ledger.rows.text import FIELDS, from_json
 
 _WHO: Final = {"cluster": "string", "node": "string", "simulated": "bool_", "sequence": "int64"}
@@ -93,7 +93,7 @@ def file_name(kind: str) -> str:
     return _FILE[kind]
 
 
-def read_days(source: Path) -> Iterator[Located]:
+def read_days(source: Path) -> Iterator[SourcedRow]:
     """Rows of one Parquet file, or of every compacted day below a folder, the newest statement of each.
 
     Raises:
@@ -113,7 +113,7 @@ def read_days(source: Path) -> Iterator[Located]:
                 yield from _read_file(path)
 
 
-def _read_file(path: Path) -> Iterator[Located]:
+def _read_file(path: Path) -> Iterator[SourcedRow]:
     pa = _pyarrow()
     try:
         file = pa.parquet.ParquetFile(path)
@@ -130,7 +130,7 @@ def _read_file(path: Path) -> Iterator[Located]:
                 cluster, node, simulated, sequence = (value.pop(name) for name in _WHO)
                 if kind == "workload":
                     value["labels"] = json.loads(value["labels"])
-                yield Located(cluster, node, simulated, sequence, from_json(value | {"kind": kind}))
+                yield SourcedRow(cluster, node, simulated, sequence, from_json(value | {"kind": kind}))
     except (pa.ArrowException, OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise ChainError(f"{path}: is corrupted: {error}") from None
     except ChainError as error:

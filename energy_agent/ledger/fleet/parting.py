@@ -10,14 +10,14 @@ from energy_agent.ledger.claims import ROWS, Refused
 from energy_agent.ledger.fleet.index import DAY_NS
 from energy_agent.ledger.fleet.sites import Sites
 from energy_agent.ledger.rows.kinds import INT64_MAX, KINDS
-from energy_agent.ledger.segments.table import Columns, Table
+from energy_agent.ledger.segments.table import Columns, SegmentTable
 
 _FACTS = tuple(kind.name for kind in KINDS.values() if kind.is_fact)
 _TIME = {kind.name: "cell_start_ns" if "cell_start_ns" in kind.forms else kind.stretch[0] for kind in KINDS.values()}
 """The field that says which day a row is of."""
 
 
-class Places:
+class DayLocations:
     """Where things stood on one day. Asked once for each thing, if nothing moves within a day, as in an inventory of days."""
 
     def __init__(self, sites: Sites, start_ns: int) -> None:
@@ -50,7 +50,7 @@ class Places:
         return site
 
 
-def part(table: Table, places: Places) -> dict[str, dict[str, Columns]]:
+def part(table: SegmentTable, places: DayLocations) -> dict[str, dict[str, Columns]]:
     """The day's rows by site and kind.
 
     Raises:
@@ -77,7 +77,7 @@ def part(table: Table, places: Places) -> dict[str, dict[str, Columns]]:
     return parted
 
 
-def without(table: Table, refused: Refused) -> Table:
+def without(table: SegmentTable, refused: Refused) -> SegmentTable:
     """A segment without the rows of cells that do not count."""
     kept = {}
     for kind, columns in table.columns.items():

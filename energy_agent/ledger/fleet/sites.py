@@ -27,7 +27,7 @@ _NAME_MAX_B: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Stay:
+class DeviceLocation:
     """A device (or a node, uuid "") at a site over [from_ns, to_ns)."""
 
     site: str
@@ -39,10 +39,10 @@ class Stay:
 class Sites:
     """Answers where something stood. `default` is for what the inventory does not know, None: that is an error."""
 
-    stays: Mapping[tuple[str, str, str], tuple[Stay, ...]]
+    stays: Mapping[tuple[str, str, str], tuple[DeviceLocation, ...]]
     default: str | None = None
     keys: Keys = field(default_factory=Keys)
-    _of_node: dict[tuple[str, str], list[Stay]] = field(init=False, repr=False, compare=False, default_factory=dict)
+    _of_node: dict[tuple[str, str], list[DeviceLocation]] = field(init=False, repr=False, compare=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         for (cluster, node, _), stays in self.stays.items():
@@ -103,7 +103,7 @@ def read_inventory(path: Path, default: str | None = None) -> Sites:
     Raises:
         UsageError: not readable, or a line that does not make sense; the message names file and line.
     """
-    stays: dict[tuple[str, str, str], list[Stay]] = {}
+    stays: dict[tuple[str, str, str], list[DeviceLocation]] = {}
     keys: dict[tuple[str, str], set[tuple[int, int, str]]] = {}
     try:
         with path.open(encoding="utf-8", newline="") as file:
@@ -117,7 +117,7 @@ def read_inventory(path: Path, default: str | None = None) -> Sites:
                 where = f"{path}:{reader.line_num}"
                 if None in row or None in row.values() or not row["site"]:
                     raise UsageError(f"{where}: a line must have {len(columns)} fields, and a site")
-                stay = Stay(row["site"], _day(row["from"], 0, where), _day(row["to"], INT64_MAX, where))
+                stay = DeviceLocation(row["site"], _day(row["from"], 0, where), _day(row["to"], INT64_MAX, where))
                 stays.setdefault((row["cluster"], row["node"], row["uuid"]), []).append(stay)
                 key = row.get(KEY_COLUMN) or ""
                 if key and not _KEY.fullmatch(key):

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from energy_agent.core.errors import ChainError
-from energy_agent.ledger.chain import Fault, split_name
+from energy_agent.ledger.chain import ChainFault, split_name
 from energy_agent.ledger.claims import Refused
 from energy_agent.ledger.fleet import day_sums
-from energy_agent.ledger.fleet.heads import Head
+from energy_agent.ledger.fleet.heads import ChainHead
 from energy_agent.ledger.fleet.parquet import Writer, columns_of, file_name
 from energy_agent.ledger.fleet.sites import checked_site
 from energy_agent.ledger.rows.kinds import CELL_NS
@@ -32,7 +32,7 @@ _FOLDER: Final = re.compile(r"\S*/(?=[^/\s]+" + re.escape(segment.SUFFIX) + ")")
 
 
 @dataclass(frozen=True, slots=True)
-class Statement:
+class SiteDay:
     """One site's day as written, or as it already was."""
 
     site: str
@@ -45,7 +45,7 @@ class Statement:
     rows: int
     energy_uj: int
     gap_bound_uj: int
-    heads: tuple[Head, ...] = ()  # of the chains that it was made of; none where it stays for `kept_for`
+    heads: tuple[ChainHead, ...] = ()  # of the chains that it was made of; none where it stays for `kept_for`
     kept_for: tuple[str, ...] = ()  # nodes that have faults now: a new statement would be without rows that this one has
 
 
@@ -63,7 +63,7 @@ class NodePart:
     """One node's rows of one day and site, with their sums. Segments come in the order of the chain."""
 
     def __init__(self, header: Header) -> None:
-        self._sums = day_sums.Node(header.cluster, header.node)
+        self._sums = day_sums.NodeDay(header.cluster, header.node)
         self.pieces: list[_Piece] = []
         self.sums: Mapping[str, day_sums.Columns] = {}
 
@@ -78,7 +78,7 @@ class NodePart:
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
+class DayGaps:
     """What is not in a day's statements, and why. Nodes are named as their files begin.
 
     Args:
@@ -89,7 +89,7 @@ class Account:
         accepted: somebody looked at the faults: a day may be stated again without rows that it had.
     """
 
-    faults: Sequence[Fault]
+    faults: Sequence[ChainFault]
     left_out: Sequence[str] = ()
     refused: Mapping[str, Refused] = field(default_factory=dict)
     unsigned: Mapping[str, int] = field(default_factory=dict)
@@ -143,7 +143,7 @@ class Draft:
         self._folder.mkdir(parents=True)
         self._writers = {kind: self._writer(kind, columns) for kind, columns in day_sums.DAY_COLUMNS.items()}
         self._inputs: dict[str, str] = {}
-        self._heads: dict[tuple[str, str], Head] = {}
+        self._heads: dict[tuple[str, str], ChainHead] = {}
         self._rows = self._energy_uj = self._gap_bound_uj = 0
         self._simulated = False
 
@@ -164,7 +164,7 @@ class Draft:
     def _add(self, piece: _Piece) -> None:
         who, kinds = piece.header, piece.kinds
         self._inputs[piece.name] = piece.sha256
-        self._heads[who.cluster, who.node] = Head(who.cluster, who.node, who.sequence, piece.sha256)
+        self._heads[who.cluster, who.node] = ChainHead(who.cluster, who.node, who.sequence, piece.sha256)
         self._simulated |= who.simulated
         whose = {"cluster": who.cluster, "node": who.node, "simulated": who.simulated, "sequence": who.sequence}
         for kind, columns in kinds.items():
@@ -177,7 +177,7 @@ class Draft:
         if "gap" in kinds:
             self._gap_bound_uj += sum(kinds["gap"]["bound_uj"])
 
-    def publish(self, reason: str, account: Account) -> Statement:
+    def publish(self, reason: str, account: DayGaps) -> SiteDay:
         """Rename the finished folder into its place, unless the newest statement was made of the same input.
 
         Args:
@@ -194,13 +194,13 @@ class Draft:
             folder = self._home / f"r{number - 1:04d}"
             before = read_manifest(folder / MANIFEST)
             same = (before["inputs_sha256"], before["energy_uj"], before["rows"]) == (digest, str(self._energy_uj), self._rows)
-            stated = Statement(self._site, self._day, folder, number - 1, False, str(before["reason"]), *sums, heads)
+            stated = SiteDay(self._site, self._day, folder, number - 1, False, str(before["reason"]), *sums, heads)
             if same and before.get("day_sums") == day_sums.VERSION:
                 return stated
             lost = account.lost(before)
             if lost:
                 sums = (len(before["inputs"]), int(before["rows"]), int(before["energy_uj"]), int(before["gap_bound_uj"]))
-                return Statement(self._site, self._day, folder, number - 1, False, stated.reason, *sums, kept_for=lost)
+                return SiteDay(self._site, self._day, folder, number - 1, False, stated.reason, *sums, kept_for=lost)
             changed = "day sums were added" if same else _difference(dict(before["inputs"]), self._inputs)
             reason = reason or changed
         facts = {"site": self._site, "day": self._day.isoformat(), "inputs_sha256": digest, "statement": str(number)}
@@ -228,7 +228,7 @@ class Draft:
         self._home.mkdir(parents=True, exist_ok=True)
         folder = self._home / f"r{number:04d}"
         self._folder.rename(folder)
-        return Statement(self._site, self._day, folder, number, True, reason, *sums, heads)
+        return SiteDay(self._site, self._day, folder, number, True, reason, *sums, heads)
 
 
 def emptied(out: Path, day: date, stated: Container[str], inputs: Set[str]) -> list[str]:

@@ -16,7 +16,7 @@ from decimal import Decimal
 from typing import Final
 
 from energy_agent.core.energy import WorkloadFacts
-from energy_agent.ledger.history_import.samples import LIFE, Reading
+from energy_agent.ledger.history_import.samples import LIFE, ExporterReading
 
 ENERGY: Final = "DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION"
 """mJ since the driver was loaded."""
@@ -83,7 +83,7 @@ def facts_of(workload: str, since_ns: int) -> WorkloadFacts:
 
 def readings(
     series: Iterable[tuple[Labels, Sequence[tuple[int, Decimal]]]], scale: int, own: Collection[Pod], dedup_label: str
-) -> dict[str, dict[str, list[Reading]]]:
+) -> dict[str, dict[str, list[ExporterReading]]]:
     """Readings by board and source.
 
     Series of one scrape that tell of one board (MIG devices, copies of a shared one) become one reading: each has the energy of
@@ -103,7 +103,7 @@ def readings(
     }
 
 
-def _reading(source: str, scale: int, t_ns: int, told: Sequence[tuple[Decimal, str]]) -> Reading:
+def _reading(source: str, scale: int, t_ns: int, told: Sequence[tuple[Decimal, str]]) -> ExporterReading:
     value = round(max(value for value, _ in told) * scale)
     holders = frozenset(holder for _, holder in told)
-    return Reading(t_ns, value, holders if any(holders) else frozenset(), source)
+    return ExporterReading(t_ns, value, holders if any(holders) else frozenset(), source)

@@ -9,7 +9,7 @@ from typing import Final
 
 from energy_agent.core.difference import CounterFault, ceiling_uj, energy_uj, gap_of, growth_uj, mean_mw, trapezoid_uj
 from energy_agent.core.energy import Entry, Gap, Method
-from energy_agent.ledger.history_import.samples import BOARD_MOST_MW, RESET, TICK_NS, Reading, Terms, whose
+from energy_agent.ledger.history_import.samples import BOARD_MOST_MW, RESET, TICK_NS, ExporterBounds, ExporterReading, whose
 
 JUMP: Final = "impossible counter difference"
 STUCK: Final = "sensor stuck"
@@ -21,27 +21,32 @@ class _Board:
     """What is known of one board, and what was made of its readings; readings further apart than `hole_ns` leave a hole."""
 
     device: str
-    terms: Terms
+    terms: ExporterBounds
     hole_ns: int = 150_000_000_000
     entries: list[Entry] = field(default_factory=list)
     gaps: list[Gap] = field(default_factory=list)
     seen: Counter[str] = field(default_factory=Counter)
 
-    def _learn_period(self, readings: Sequence[Reading]) -> None:
+    def _learn_period(self, readings: Sequence[ExporterReading]) -> None:
         """Expect readings as often as these: two and a half of their usual periods without one are a hole."""
         steps = [b.t_ns - a.t_ns for a, b in pairwise(readings)]
         if len(steps) > 1:
             self.hole_ns = 5 * median_low(steps) // 2
 
     def _entry(
-        self, last: Reading, reading: Reading, method: Method, amounts: tuple[int, int], named: set[frozenset[str]]
+        self,
+        last: ExporterReading,
+        reading: ExporterReading,
+        method: Method,
+        amounts: tuple[int, int],
+        named: set[frozenset[str]],
     ) -> None:
         """Add an entry over two readings; `amounts` are energy and edge in uJ."""
         holder = whose(named, method)
         held_ns = reading.t_ns - last.t_ns if holder[0] else 0
         self.entries.append(Entry(last.t_ns, reading.t_ns, self.device, *holder, method, *amounts, held_ns))
 
-    def _gap(self, last: Reading, reading: Reading, reason: str, seen_uj: int = 0) -> None:
+    def _gap(self, last: ExporterReading, reading: ExporterReading, reason: str, seen_uj: int = 0) -> None:
         max_mw = self.terms.power_max_mw
         self.gaps.append(gap_of(self.device, last.t_ns, reading.t_ns, max_mw, reason, age_ns=TICK_NS, seen_uj=seen_uj))
 
@@ -50,13 +55,13 @@ class _Board:
 class CounterAccount(_Board):
     """The counter of one board, reading by reading."""
 
-    _last: Reading | None = None  # where the counter last moved
-    _still: Reading | None = None  # the newest reading with the same value
+    _last: ExporterReading | None = None  # where the counter last moved
+    _still: ExporterReading | None = None  # the newest reading with the same value
     _named: set[frozenset[str]] = field(default_factory=set)
-    _suspect: Reading | None = None
+    _suspect: ExporterReading | None = None
     _power_mw: int = 0  # the largest mean between two readings: of a board of which nothing is known
 
-    def take(self, readings: Sequence[Reading]) -> None:
+    def take(self, readings: Sequence[ExporterReading]) -> None:
         """Book what readings tell, in order of time."""
         self._learn_period([b for a, b in pairwise(readings) if b.value != a.value])
         for reading in readings:
@@ -70,7 +75,7 @@ class CounterAccount(_Board):
             self._gap(self._last, self._still, STUCK)
         self._last = self._still = self._suspect = None
 
-    def _one(self, reading: Reading) -> None:
+    def _one(self, reading: ExporterReading) -> None:
         last, still = self._last, self._still
         if last is None or still is None:
             self._anchor(reading)
@@ -93,16 +98,16 @@ class CounterAccount(_Board):
         else:
             self._suspect = reading
 
-    def _taken_back(self, last: Reading, suspect: Reading, reading: Reading) -> bool:
+    def _taken_back(self, last: ExporterReading, suspect: ExporterReading, reading: ExporterReading) -> bool:
         """Whether a reading shows that the one before it was none; one that fell may have begun anew and be on its way up."""
         rises = suspect.value < last.value and self._plausible(suspect, reading)
         return not rises and self._plausible(last, reading)
 
-    def _plausible(self, last: Reading, reading: Reading) -> bool:
+    def _plausible(self, last: ExporterReading, reading: ExporterReading) -> bool:
         most_uj = self._ceiling_uj(reading.t_ns - last.t_ns + self.terms.age_ns)
         return not isinstance(growth_uj(last.value, reading.value, most_uj), CounterFault)
 
-    def _confirm(self, reading: Reading) -> None:
+    def _confirm(self, reading: ExporterReading) -> None:
         """A fall, or more than the board can have drawn, that the next reading did not take back.
 
         NVML and DCGM count in 64 bits, so a fall is never taken for a wrap at 32: that would book energy that nothing proves.
@@ -123,7 +128,7 @@ class CounterAccount(_Board):
             self._gap(last, reading, RESET, reading.value)
             self._book(last, still, reading, reading.value)
 
-    def _book(self, last: Reading, still: Reading, reading: Reading, delta_uj: int) -> None:
+    def _book(self, last: ExporterReading, still: ExporterReading, reading: ExporterReading, delta_uj: int) -> None:
         self._named.add(reading.holders)
         if reading.value == last.value:
             self._still = reading
@@ -141,11 +146,11 @@ class CounterAccount(_Board):
         self._entry(last, reading, method, (delta_uj, edge_uj), self._named)
         self._anchor(reading)
 
-    def _anchor(self, reading: Reading) -> None:
+    def _anchor(self, reading: ExporterReading) -> None:
         self._last = self._still = reading
         self._named = {reading.holders}
 
-    def _stood(self, still: Reading) -> int:
+    def _stood(self, still: ExporterReading) -> int:
         return still.t_ns - self._last.t_ns if self._last is not None else 0
 
     def _long_ns(self) -> int:
@@ -159,9 +164,9 @@ class CounterAccount(_Board):
 class PowerAccount(_Board):
     """A board that tells its power alone: trapezoids between readings that are near each other."""
 
-    _last: Reading | None = None
+    _last: ExporterReading | None = None
 
-    def take(self, readings: Sequence[Reading]) -> None:
+    def take(self, readings: Sequence[ExporterReading]) -> None:
         """Book what readings tell, in order of time."""
         self._learn_period(readings)
         for reading in readings:
@@ -176,7 +181,7 @@ class PowerAccount(_Board):
         """No reading follows."""
         self._last = None
 
-    def _book(self, last: Reading, reading: Reading) -> None:
+    def _book(self, last: ExporterReading, reading: ExporterReading) -> None:
         duration_ns = reading.t_ns - last.t_ns
         if duration_ns > self.hole_ns:
             self._gap(last, reading, UNREAD)

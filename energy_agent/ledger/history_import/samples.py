@@ -28,7 +28,7 @@ RESET: Final = "counter reset"
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class ExporterReading:
     """What one scrape told of one board.
 
     Args:
@@ -44,7 +44,7 @@ class Reading:
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class ExporterBounds:
     """What may be assumed of a board and of who read it.
 
     Args:
@@ -56,7 +56,7 @@ class Terms:
     age_ns: int
 
 
-def pick(streams: Mapping[str, Sequence[Reading]], current: str = "") -> tuple[list[Reading], str, set[str]]:
+def pick(streams: Mapping[str, Sequence[ExporterReading]], current: str = "") -> tuple[list[ExporterReading], str, set[str]]:
     """One series of readings of several of one board, in order of time.
 
     In each quarter of an hour all readings are of one source: of the one before, unless another has more than twice as many;
@@ -65,11 +65,11 @@ def pick(streams: Mapping[str, Sequence[Reading]], current: str = "") -> tuple[l
     Returns:
         The readings, the source of the last, and those that were left out although they told of the same time.
     """
-    by_cell: dict[int, dict[str, list[Reading]]] = {}
+    by_cell: dict[int, dict[str, list[ExporterReading]]] = {}
     for source, readings in streams.items():
         for reading in readings:
             by_cell.setdefault(cell_start(reading.t_ns), {}).setdefault(source, []).append(reading)
-    chosen: list[Reading] = []
+    chosen: list[ExporterReading] = []
     left: set[str] = set()
     for _, of_cell in sorted(by_cell.items()):
         current = _choice(of_cell, current)
@@ -80,7 +80,7 @@ def pick(streams: Mapping[str, Sequence[Reading]], current: str = "") -> tuple[l
     return chosen, current, left
 
 
-def _choice(of_cell: Mapping[str, Sequence[Reading]], current: str) -> str:
+def _choice(of_cell: Mapping[str, Sequence[ExporterReading]], current: str) -> str:
     fullest = min(of_cell, key=lambda name: (-len(of_cell[name]), name))
     return current if current in of_cell and 2 * len(of_cell[current]) >= len(of_cell[fullest]) else fullest
 

@@ -39,7 +39,7 @@ def utc(t_ns: int) -> str:
 
 
 @dataclass
-class Written:
+class SegmentContents:
     """What one node's segments hold. Energy in uJ."""
 
     cluster: str
@@ -80,7 +80,7 @@ class Written:
                 self.steps += row.steps
 
 
-class Target:
+class SegmentFolder:
     """A folder of segments over [start_ns, end_ns), which are edges of cells.
 
     Args:
@@ -227,11 +227,13 @@ class Target:
 class NodeTarget:
     """One node's rows on their way into segments, one for each UTC day."""
 
-    def __init__(self, target: Target, identity: Identity, sequence: int, previous: str, signer: Signer | None = None) -> None:
+    def __init__(
+        self, target: SegmentFolder, identity: Identity, sequence: int, previous: str, signer: Signer | None = None
+    ) -> None:
         self._target, self._identity, self._signer = target, identity, signer
         self._sequence, self._previous = sequence, previous
         self._book = Book()
-        self.written = Written(identity.cluster, identity.node)
+        self.written = SegmentContents(identity.cluster, identity.node)
 
     def book(self, batch: Batch) -> None:
         """Take a batch; what of it lies outside of the time that is imported is another import's."""

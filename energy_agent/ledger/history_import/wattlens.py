@@ -65,7 +65,7 @@ Holding = tuple[str, State]
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class AgentScrape:
     """The numbers of one scrape of one agent: uJ, ns or counts by what they are of."""
 
     t_ns: int
@@ -97,7 +97,7 @@ def key_of(family: str, labels: Mapping[str, str], cluster: str, node: str) -> K
 
 
 @dataclass
-class PageAccount:
+class AgentScrapeAccount:
     """One node, page by page.
 
     Args:
@@ -121,7 +121,7 @@ class PageAccount:
     _new: set[str] = field(default_factory=set)  # of this page: those with a counter that may have begun at 0
     _old: set[str] = field(default_factory=set)  # and those with one that did not
 
-    def take(self, page: Page) -> None:
+    def take(self, page: AgentScrape) -> None:
         """Book what a page adds to the one before."""
         if self._page_ns is not None and (page.t_ns <= self._page_ns or self._older(page)):
             return
@@ -142,7 +142,7 @@ class PageAccount:
                 self._last[key] = value
         self._page_ns, self._source = page.t_ns, page.source
 
-    def _older(self, page: Page) -> bool:
+    def _older(self, page: AgentScrape) -> bool:
         """Whether another one's page shows a little less: its clock is ahead, or it showed what it had read before."""
         if page.source == self._source:
             return False
@@ -151,7 +151,7 @@ class PageAccount:
         self.seen["older pages of another series, passed over"] += older
         return older
 
-    def _device(self, device: str, start_ns: int, page: Page, sharing: Mapping[Key, int]) -> None:
+    def _device(self, device: str, start_ns: int, page: AgentScrape, sharing: Mapping[Key, int]) -> None:
         mine = {key: value for key, value in page.values.items() if key[1] == device and key[0] not in ("edge", "held")}
         anew = any(value < self._last.get(key, 0) for key, value in mine.items() if key[0] == "total")
         if anew:
@@ -165,7 +165,7 @@ class PageAccount:
         parts = self._parts(mine, totals)
         self._book(device, start_ns, page, parts, sharing)
 
-    def _gap(self, device: str, start_ns: int, page: Page, mine: Mapping[Key, int], since_new_uj: int | None) -> None:
+    def _gap(self, device: str, start_ns: int, page: AgentScrape, mine: Mapping[Key, int], since_new_uj: int | None) -> None:
         if since_new_uj is not None:
             most_mw = self.power_max_mw.get(device)
             self.gaps.append(gap_of(device, start_ns, page.t_ns, most_mw, RESET, age_ns=TICK_NS, seen_uj=since_new_uj))
@@ -229,7 +229,7 @@ class PageAccount:
         self,
         device: str,
         start_ns: int,
-        page: Page,
+        page: AgentScrape,
         parts: Mapping[tuple[Holding, Method], int],
         sharing: Mapping[Key, int],
     ) -> None:
@@ -246,7 +246,7 @@ class PageAccount:
                 edge = edge * max(1, duration_ns // NS_PER_S)
             self.entries.append(Entry(start_ns, page.t_ns, device, *holding, method, uj, edge, held_ns))
 
-    def _sharing(self, page: Page) -> dict[Key, int]:
+    def _sharing(self, page: AgentScrape) -> dict[Key, int]:
         """For each held counter, over how many devices its workload is spread."""
         spread: dict[Key, set[str]] = {}
         for key, value in page.values.items():
@@ -255,7 +255,7 @@ class PageAccount:
         return {key: len(devices) for key, devices in spread.items()}
 
     def _times(
-        self, ordered: list[tuple[tuple[Holding, Method], int]], duration_ns: int, page: Page, sharing: Mapping[Key, int]
+        self, ordered: list[tuple[tuple[Holding, Method], int]], duration_ns: int, page: AgentScrape, sharing: Mapping[Key, int]
     ) -> list[int]:
         """Device time of each share: its workload's, over the devices that used energy for it, by method as energy."""
         answer = [0] * len(ordered)
@@ -269,7 +269,7 @@ class PageAccount:
                 answer[place] = ns
         return answer
 
-    def _counts(self, start_ns: int, page: Page) -> None:
+    def _counts(self, start_ns: int, page: AgentScrape) -> None:
         for key, value in sorted(page.values.items()):
             if key[0] not in ("tokens", "steps"):
                 continue

@@ -69,7 +69,7 @@ def _refuse_unsound(item: Entry | Gap | Tokens | Steps, amount: int) -> None:
 
 
 @dataclass
-class Change:
+class BookChange:
     """What a batch changes: rows and facts as they are afterwards, sums of their keys, and what is no more."""
 
     rows: dict[Key, Row]
@@ -98,7 +98,7 @@ class Book:
         self.take(change_of(self, batch))
         self.count(batch)
 
-    def take(self, change: Change) -> None:
+    def take(self, change: BookChange) -> None:
         """Take over what `change` says, key by key."""
         self.rows.update(change.rows)
         self.facts.update(change.facts)
@@ -136,7 +136,7 @@ class Book:
         return [fact for key, fact in self.facts.items() if key[0] == kind]
 
 
-def change_of(book: Book, batch: Batch) -> Change:
+def change_of(book: Book, batch: Batch) -> BookChange:
     """What a batch changes in the book. Pure.
 
     Raises:
@@ -161,7 +161,7 @@ def change_of(book: Book, batch: Batch) -> Change:
     if max([largest, *totals.sums["gpu_ns"].values()]) > INT64_MAX:
         raise JournalError("refused to book: a row would pass int64; a meter is broken")
     returned = {name for name in named if name in book.ended and name not in batch.ended}
-    return Change(changed, told, batch.states, totals, removed, batch.ended, returned)
+    return BookChange(changed, told, batch.states, totals, removed, batch.ended, returned)
 
 
 def _afterwards(totals: Tally, added: Tally) -> Tally:

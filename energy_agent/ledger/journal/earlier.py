@@ -12,8 +12,8 @@ from energy_agent.core.energy import Action, Method, State, WorkloadFacts
 from energy_agent.core.saved_state import ONLY, UNREADABLE, Component, apply_changes
 from energy_agent.ledger.journal import database, log
 from energy_agent.ledger.journal.book import Book, dumps, to_text, total_key
-from energy_agent.ledger.rows.kinds import PPM, Cell, DeviceFacts, GapRow, Row, Span, StepRow, TokenRow, key_of
-from energy_agent.ledger.rows.uncertainty import Run
+from energy_agent.ledger.rows.kinds import PPM, Cell, DeviceFacts, EdgeRow, GapRow, Row, StepRow, TokenRow, key_of
+from energy_agent.ledger.rows.uncertainty import EdgeRun
 
 _TOTALS: Final = {
     "energy_total": "energy",
@@ -126,9 +126,9 @@ def _check_storable(value: object) -> None:
 def _open_rows(connection: sqlite3.Connection) -> list[Row]:
     found: list[Row] = []
     for start, device, workload, state, method, uj, ns, *run in _rows(connection, "cell"):
-        found.append(Cell(start, device, workload, State(state), Method(method), uj, ns, Run(*run)))
+        found.append(Cell(start, device, workload, State(state), Method(method), uj, ns, EdgeRun(*run)))
     for start, device, workload, *run in _rows(connection, "span"):
-        found.append(Span(start, device, workload, Run(*run)))
+        found.append(EdgeRow(start, device, workload, EdgeRun(*run)))
     for table, row in (("gap", GapRow), ("tokens", TokenRow), ("steps", StepRow), ("action", Action)):
         found += [row(*values) for values in _rows(connection, table)]
     return found

@@ -25,14 +25,14 @@ from energy_agent.core.snapshot import LedgerStats
 from energy_agent.core.units import NS_PER_S
 from energy_agent.ledger.journal import database, earlier, log, recovery, segment_table
 from energy_agent.ledger.journal.book import Batch, Book, change_of, dumps, from_text, to_text
-from energy_agent.ledger.journal.sealing import Sealed, Taken, find_obsolete, take
+from energy_agent.ledger.journal.sealing import ChainPosition, SealedSegment, find_obsolete, take
 from energy_agent.ledger.rows.kinds import DeviceFacts, Row
 from energy_agent.ledger.rows.totals import Totals
 from energy_agent.ledger.segments import segment
-from energy_agent.ledger.segments.files import Files, RealFiles, hold
-from energy_agent.ledger.segments.segment import Segment, Signer
+from energy_agent.ledger.segments.files import RealFiles, SegmentFiles, hold
+from energy_agent.ledger.segments.segment import Signer, WrittenSegment
 
-__all__ = ["Batch", "DeviceFacts", "Journal", "Segment", "Totals"]
+__all__ = ["Batch", "DeviceFacts", "Journal", "Totals", "WrittenSegment"]
 
 DISK_BUDGET_B: Final = 512 << 20
 KEEP_NS: Final = 48 * 3600 * NS_PER_S
@@ -47,13 +47,20 @@ class Journal:
     """An open journal; make one with `open`. `notice` is a line for the operator if the one before was torn or lost."""
 
     def __init__(
-        self, path: Path, identity: Identity, lock: int, files: Files, budget_b: int, keep_ns: int, utc_ns: Callable[[], int]
+        self,
+        path: Path,
+        identity: Identity,
+        lock: int,
+        files: SegmentFiles,
+        budget_b: int,
+        keep_ns: int,
+        utc_ns: Callable[[], int],
     ) -> None:
         self.path, self.segments_folder = path, path.parent / "segments"
         self.notice = ""
         self._identity, self._lock, self._files = identity, lock, files
         self._budget_b, self._keep_ns, self._utc_ns = budget_b, keep_ns, utc_ns
-        self._snapshot = recovery.Snapshot(path.with_name(recovery.NAME), identity)
+        self._snapshot = recovery.BookFile(path.with_name(recovery.NAME), identity)
         self._signer: Signer | None = None
         self._book = Book()
         self._logged = 0  # number of the last commit
@@ -70,7 +77,7 @@ class Journal:
         *,
         disk_budget_b: int = DISK_BUDGET_B,
         keep_ns: int = KEEP_NS,
-        files: Files | None = None,
+        files: SegmentFiles | None = None,
         utc_ns: Callable[[], int] = time.time_ns,
         signer: Signer | None = None,
     ) -> "Journal":
@@ -150,7 +157,7 @@ class Journal:
     def _begin(self, torn: Path | None) -> None:
         """A new database: go on from what a lost one left, else from the segments on disk, if there are any."""
         base = recovery.salvage(torn, recovery.read_snapshot(self.path.with_name(recovery.NAME), self._identity))
-        taken = Taken.of_folder(self.segments_folder, self._identity, 0 if base is None else base.sequence)
+        taken = ChainPosition.of_folder(self.segments_folder, self._identity, 0 if base is None else base.sequence)
         self._book = recovery.continued(base, taken)
         self._sequence, self._previous = taken.sequence, taken.previous
         self._logged = 0 if base is None else base.log
@@ -270,7 +277,7 @@ class Journal:
                 if not (database.is_full(error) and segment_table.drop_oldest(self._connection)):
                     raise database.failure(self._connection, self.path, self._budget_b, error) from None
 
-    def seal(self, up_to_ns: int | None) -> Segment | None:
+    def seal(self, up_to_ns: int | None) -> WrittenSegment | None:
         """Turn committed rows that end by `up_to_ns` (None: all) into the next segment file.
 
         Returns:
@@ -294,7 +301,7 @@ class Journal:
         while (sealed := take(self._book, up_to_ns, self._identity, self._sequence, self._previous, self._signer)) is not None:
             self._fix_one(sealed)
 
-    def _fix_one(self, sealed: Sealed) -> None:
+    def _fix_one(self, sealed: SealedSegment) -> None:
         obsolete = find_obsolete(self._book, sealed)
         rest = self._book.without(sealed.rows, obsolete.facts, obsolete.ended)
         text = dumps(to_text(rest))
@@ -309,7 +316,7 @@ class Journal:
         self._sequence, self._previous = sealed.header.sequence + 1, sealed.sha256
         self._counts = replace(self._counts, segments_total=self._counts.segments_total + 1)
 
-    def _flush(self) -> Segment | None:
+    def _flush(self) -> WrittenSegment | None:
         """Second step: the files."""
         return segment_table.flush(self._connection, self._files, self.segments_folder, self._utc_ns, self._keep_ns)
 

@@ -23,7 +23,7 @@ from energy_agent.core.errors import WattlensError
 from energy_agent.core.saved_state import Component, States
 from energy_agent.ledger.journal import database, log
 from energy_agent.ledger.journal.book import Book, dumps, from_text, to_text
-from energy_agent.ledger.journal.sealing import Taken, note_ends
+from energy_agent.ledger.journal.sealing import ChainPosition, note_ends
 from energy_agent.ledger.rows.kinds import Row, key_of, kind_of
 from energy_agent.ledger.rows.text import to_json
 from energy_agent.ledger.rows.totals import Tally
@@ -34,7 +34,7 @@ _DAMAGE: Final = (ValueError, TypeError, KeyError, AttributeError, RecursionErro
 
 
 @dataclass
-class Base:
+class RecoveredBook:
     """A book, who wrote it, the number of the last commit in it, and that of the segment which was to come next.
 
     `tail` has the texts of the commits after it, one number after the other.
@@ -52,7 +52,7 @@ class Base:
         return self.log + len(self.tail)
 
 
-class Snapshot:
+class BookFile:
     """The open file. A failed write stops it until it is started again: it is a second copy."""
 
     def __init__(self, path: Path, identity: Identity) -> None:
@@ -102,7 +102,7 @@ def _write(handle: int, data: bytes) -> None:
         view = view[os.write(handle, view) :]
 
 
-def read_snapshot(path: Path, identity: Identity) -> Base | None:
+def read_snapshot(path: Path, identity: Identity) -> RecoveredBook | None:
     """The snapshot of this node; None if the file is missing, its book is damaged or it is another node's."""
     try:
         first, *lines = path.read_bytes().split(b"\n")
@@ -113,7 +113,7 @@ def read_snapshot(path: Path, identity: Identity) -> Base | None:
         who = Identity(**body["who"])
         if replace(who, boot_id=identity.boot_id, version=identity.version) != identity:
             return None
-        base = Base(from_text(body["book"]), who, int(body["log"]), int(body["sequence"]))
+        base = RecoveredBook(from_text(body["book"]), who, int(body["log"]), int(body["sequence"]))
         for line in lines:
             checksum, _, rest = line.partition(b" ")
             number, _, text = rest.partition(b" ")
@@ -125,7 +125,7 @@ def read_snapshot(path: Path, identity: Identity) -> Base | None:
     return base
 
 
-def salvage(torn: Path | None, base: Base | None) -> Base | None:
+def salvage(torn: Path | None, base: RecoveredBook | None) -> RecoveredBook | None:
     """The book of the base with all commits that it and a torn database still give, in their order and without a hole."""
     with contextlib.ExitStack() as stack:
         connection = None
@@ -148,7 +148,7 @@ def salvage(torn: Path | None, base: Base | None) -> Base | None:
         return base
 
 
-def _longer(connection: sqlite3.Connection, base: Base | None) -> Base | None:
+def _longer(connection: sqlite3.Connection, base: RecoveredBook | None) -> RecoveredBook | None:
     """The checkpoint of the torn database, if it can be read and is beyond the other one."""
     try:
         number, text = database.get_checkpoint(connection)
@@ -156,12 +156,12 @@ def _longer(connection: sqlite3.Connection, base: Base | None) -> Base | None:
             return base
         (sequence,) = connection.execute("SELECT coalesce(max(sequence), -1) + 1 FROM segment").fetchone()
         who = database.identity_of(database.get_meta(connection))
-        return Base(from_text(json.loads(text)), who, number, int(sequence))
+        return RecoveredBook(from_text(json.loads(text)), who, number, int(sequence))
     except _DAMAGE:
         return base
 
 
-def continued(base: Base | None, taken: Taken) -> Book:
+def continued(base: RecoveredBook | None, taken: ChainPosition) -> Book:
     """The book that goes on: open rows are those of the base that no segment on disk has."""
     if base is None:
         return Book(totals=taken.totals, states=_lost_states(taken.ends))

@@ -17,7 +17,7 @@ from energy_agent.ledger.segments.segment import Content, Header, Signer
 
 
 @dataclass(frozen=True, slots=True)
-class Sealed:
+class SealedSegment:
     """A finished segment and the open rows it takes."""
 
     header: Header
@@ -36,7 +36,7 @@ def _end_ns(row: Row) -> int:
 
 def take(
     book: Book, up_to_ns: int | None, identity: Identity, sequence: int, previous: str, signer: Signer | None = None
-) -> Sealed | None:
+) -> SealedSegment | None:
     """The next segment: open rows that end by `up_to_ns` (None: all), with the facts in force for what they name.
 
     Rows that end too late for a segment with the earliest one are left to the segment after it.
@@ -63,7 +63,7 @@ def take(
         rows=len(rows) + len(facts),
     )
     data = segment.encode(header, [*rows, *facts], signer)
-    return Sealed(header, segment.compress(data), segment.sha256(data), tuple(rows))
+    return SealedSegment(header, segment.compress(data), segment.sha256(data), tuple(rows))
 
 
 def _workloads(rows: Iterable[Row]) -> set[str]:
@@ -101,7 +101,7 @@ class Obsolete:
     ended: tuple[str, ...]
 
 
-def find_obsolete(book: Book, sealed: Sealed) -> Obsolete:
+def find_obsolete(book: Book, sealed: SealedSegment) -> Obsolete:
     """Facts of workloads that have ended and have no open row, and facts that later ones replaced before all open rows.
 
     Of a workload whose owner changed both facts are kept: its energy stays with the first owner.
@@ -126,7 +126,7 @@ def find_obsolete(book: Book, sealed: Sealed) -> Obsolete:
 
 
 @dataclass(slots=True)
-class Taken:
+class ChainPosition:
     """Where a new database takes up the chain of the segments that are on disk; `later` are those from number `since` on.
 
     `ends` has each device with the UTC ns at which its last row ends.
@@ -141,7 +141,7 @@ class Taken:
     ends: dict[str, int] = field(default_factory=dict)
 
     @classmethod
-    def of_folder(cls, folder: Path, identity: Identity, since: int) -> "Taken":
+    def of_folder(cls, folder: Path, identity: Identity, since: int) -> "ChainPosition":
         """Read this node's segments; a damaged one is skipped, `ledger verify` names it; its number is not used again."""
         taken, numbers = cls(), []
         prefix = segment.file_name(identity.cluster, identity.node, 0).removesuffix(f"00000000{segment.SUFFIX}")

@@ -12,8 +12,8 @@ from typing import Any
 from energy_agent.core.errors import JournalError
 from energy_agent.ledger.journal import database
 from energy_agent.ledger.segments import segment
-from energy_agent.ledger.segments.files import Files
-from energy_agent.ledger.segments.segment import Segment
+from energy_agent.ledger.segments.files import SegmentFiles
+from energy_agent.ledger.segments.segment import WrittenSegment
 
 
 def last(connection: sqlite3.Connection) -> tuple[int, str] | None:
@@ -43,8 +43,8 @@ def put(connection: sqlite3.Connection, rows: Sequence[tuple[Any, ...]]) -> None
 
 
 def flush(
-    connection: sqlite3.Connection, files: Files, folder: Path, utc_ns: Callable[[], int], keep_ns: int
-) -> Segment | None:
+    connection: sqlite3.Connection, files: SegmentFiles, folder: Path, utc_ns: Callable[[], int], keep_ns: int
+) -> WrittenSegment | None:
     """Write every segment that is fixed but has no file yet, in order; let go of copies older than `keep_ns`.
 
     Raises:
@@ -71,7 +71,7 @@ def flush(
                 "UPDATE segment SET body = NULL WHERE state = 'sealed' AND sealed_ns < ? AND body IS NOT NULL",
                 (now_ns - keep_ns,),
             )
-        written = Segment(path, sequence, digest, previous, from_ns, to_ns, rows)
+        written = WrittenSegment(path, sequence, digest, previous, from_ns, to_ns, rows)
     return written
 
 

@@ -12,7 +12,7 @@ from energy_agent.ledger.journal.book import Book, from_text
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class SegmentStub:
     """A segment as the journal knows it; `body` is its compressed file while it is not written yet."""
 
     sequence: int
@@ -28,7 +28,7 @@ class JournalView:
     path: Path
     identity: Identity
     book: Book
-    segments: tuple[Known, ...]
+    segments: tuple[SegmentStub, ...]
     first_sequence: int
 
 
@@ -52,7 +52,7 @@ def read_journal(path: Path) -> JournalView:
         raise JournalError(f"{path}: is torn ({error}); the agent moves it aside at its next start") from None
     finally:
         connection.close()
-    return JournalView(path, identity, book, tuple(Known(*row) for row in segments), first)
+    return JournalView(path, identity, book, tuple(SegmentStub(*row) for row in segments), first)
 
 
 def _read_book(connection: sqlite3.Connection) -> Book:

@@ -10,8 +10,8 @@ from typing import Final
 
 from energy_agent.core.energy import Entry, Gap, Method, Steps, Tokens
 from energy_agent.core.units import split_integer
-from energy_agent.ledger.rows.kinds import CELL_NS, INT64_MAX, PPM, Cell, GapRow, Span, StepRow, TokenRow
-from energy_agent.ledger.rows.uncertainty import Run
+from energy_agent.ledger.rows.kinds import CELL_NS, INT64_MAX, PPM, Cell, EdgeRow, GapRow, StepRow, TokenRow
+from energy_agent.ledger.rows.uncertainty import EdgeRun
 
 # Between two readings of a counter the error at the shared reading is the same; integrated power has no such readings.
 _TELESCOPING: Final = frozenset({Method.COUNTER, Method.BRIDGED})
@@ -53,7 +53,7 @@ def _cell_of(start_ns: int, end_ns: int) -> int:
     return cell_start(max(start_ns, end_ns - 1))
 
 
-def entry_rows(entries: Sequence[Entry]) -> list[Cell | Span]:
+def entry_rows(entries: Sequence[Entry]) -> list[Cell | EdgeRow]:
     """Entries as cells, and spans of the whole device and of each holder; all shares of an interval have to be among them."""
     parts = cell_rows(entries)
     return [*parts, *span_rows(parts)]
@@ -92,13 +92,13 @@ def cut(entry: Entry, share_ppm: int = PPM) -> list[Cell]:
     for i, (start, end) in enumerate(parts):
         before_uj += energies[i]
         last = outer if i == len(parts) - 1 else outer + max(before_uj, entry.energy_uj - before_uj)
-        run = Run(start, end, first, inner[i], last, share_ppm)
+        run = EdgeRun(start, end, first, inner[i], last, share_ppm)
         parted.append(_part(entry, _cell_of(start, end), energies[i], times[i], run))
         first = last
     return parted
 
 
-def _part(entry: Entry, cell_start_ns: int, energy_uj: int, gpu_ns: int, run: Run) -> Cell:
+def _part(entry: Entry, cell_start_ns: int, energy_uj: int, gpu_ns: int, run: EdgeRun) -> Cell:
     return Cell(cell_start_ns, entry.device, entry.workload, entry.state, entry.method, energy_uj, gpu_ns, run)
 
 
@@ -108,14 +108,14 @@ def _whole(entry: Entry, start_ns: int, share_ppm: int) -> Cell:
         raise ValueError("energy, edge or device time is negative")
     telescoping = entry.method in _TELESCOPING
     outer, inner = (entry.edge_uj, 0) if telescoping else (0, 2 * entry.edge_uj)
-    run = Run(start_ns, entry.end_ns, outer, inner, outer, share_ppm)
+    run = EdgeRun(start_ns, entry.end_ns, outer, inner, outer, share_ppm)
     return _part(entry, _cell_of(entry.start_ns, entry.end_ns), entry.energy_uj, entry.gpu_ns, run)
 
 
-def span_rows(parts: Iterable[Cell]) -> Iterator[Span]:
+def span_rows(parts: Iterable[Cell]) -> Iterator[EdgeRow]:
     """For each interval of a device one span of each holder, active and idle together, and one of all its shares."""
-    held: dict[tuple[int, str, str, int, int], Run] = {}
-    whole: dict[tuple[int, str, int, int], Run] = {}
+    held: dict[tuple[int, str, str, int, int], EdgeRun] = {}
+    whole: dict[tuple[int, str, int, int], EdgeRun] = {}
     for part in parts:
         run, start, device, workload = part.run, part.cell_start_ns, part.device, part.workload
         at = (start, device, run.start_ns, run.end_ns)
@@ -125,17 +125,17 @@ def span_rows(parts: Iterable[Cell]) -> Iterator[Span]:
             held[mine] = _beside(held.get(mine), run)
     for (start, device, workload, begin, end), run in held.items():
         share_ppm = _share_ppm(run.last_uj, whole[start, device, begin, end].last_uj)
-        yield Span(start, device, workload, Run(begin, end, run.first_uj, run.inner_uj, run.last_uj, share_ppm))
+        yield EdgeRow(start, device, workload, EdgeRun(begin, end, run.first_uj, run.inner_uj, run.last_uj, share_ppm))
     for (start, device, begin, end), run in whole.items():
-        yield Span(start, device, "", Run(begin, end, run.first_uj, run.inner_uj, run.last_uj, PPM))
+        yield EdgeRow(start, device, "", EdgeRun(begin, end, run.first_uj, run.inner_uj, run.last_uj, PPM))
 
 
-def _beside(had: Run | None, run: Run) -> Run:
+def _beside(had: EdgeRun | None, run: EdgeRun) -> EdgeRun:
     """Two shares of one interval together."""
     if had is None:
         return run
     edges = (had.first_uj + run.first_uj, had.inner_uj + run.inner_uj, had.last_uj + run.last_uj)
-    return Run(run.start_ns, run.end_ns, *edges)
+    return EdgeRun(run.start_ns, run.end_ns, *edges)
 
 
 def gap_rows(gaps: Iterable[Gap]) -> Iterator[GapRow]:

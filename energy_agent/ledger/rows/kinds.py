@@ -13,7 +13,7 @@ from typing import Any, Final
 from energy_agent.core.energy import Action, Method, State, WorkloadFacts
 from energy_agent.core.proof import Analysis, PairedBlocks
 from energy_agent.core.units import NS_PER_S
-from energy_agent.ledger.rows.uncertainty import SHARE_UNKNOWN, Run, follow
+from energy_agent.ledger.rows.uncertainty import SHARE_UNKNOWN, EdgeRun, follow
 
 CELL_NS: Final = 900 * NS_PER_S
 INT64_MAX: Final = (1 << 63) - 1
@@ -31,17 +31,17 @@ class Cell:
     method: Method
     energy_uj: int
     gpu_ns: int
-    run: Run
+    run: EdgeRun
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class EdgeRow:
     """How a device (workload "") or one holder of it was metered within a cell: the edges that did not cancel."""
 
     cell_start_ns: int
     device: str
     workload: str
-    run: Run
+    run: EdgeRun
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +154,7 @@ def _values(*names: str) -> Callable[[Any], tuple[Any, ...]]:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Kind:
+class RowType:
     """A kind of row.
 
     Args:
@@ -231,8 +231,8 @@ _OWN_STRETCH: Final = ("start_ns", "end_ns")
 _LONGEST: Final[Mapping[str, Callable[[Any, Any], Any]]] = {"start_ns": min, "end_ns": max}
 
 
-def _run(last_ppm: int, *, start_ns: int, end_ns: int, edge_first_uj: int, edge_inner_uj: int, edge_last_uj: int) -> Run:
-    return Run(start_ns, end_ns, edge_first_uj, edge_inner_uj, edge_last_uj, last_ppm)
+def _run(last_ppm: int, *, start_ns: int, end_ns: int, edge_first_uj: int, edge_inner_uj: int, edge_last_uj: int) -> EdgeRun:
+    return EdgeRun(start_ns, end_ns, edge_first_uj, edge_inner_uj, edge_last_uj, last_ppm)
 
 
 def _cell(*, cell_start_ns: int, device: str, workload: str, state: State, method: Method, **rest: int) -> Cell:
@@ -240,8 +240,8 @@ def _cell(*, cell_start_ns: int, device: str, workload: str, state: State, metho
     return Cell(cell_start_ns, device, workload, state, method, energy_uj, gpu_ns, _run(SHARE_UNKNOWN, **rest))
 
 
-def _span(*, cell_start_ns: int, device: str, workload: str, **run: int) -> Span:
-    return Span(cell_start_ns, device, workload, _run(SHARE_UNKNOWN if workload else PPM, **run))
+def _span(*, cell_start_ns: int, device: str, workload: str, **run: int) -> EdgeRow:
+    return EdgeRow(cell_start_ns, device, workload, _run(SHARE_UNKNOWN if workload else PPM, **run))
 
 
 def _workload(*, workload: str, since_ns: int, workload_kind: str, labels: dict[str, str]) -> WorkloadFacts:
@@ -254,7 +254,7 @@ def _device(*, device: str, since_ns: int, sku: str, gain_ppm: int) -> DeviceFac
 
 _BLOCK: Final = ("uj", "work", "ns", "itl_us", "itl_count")
 _ENTRIES: Final = (
-    Kind(
+    RowType(
         "cell",
         Cell,
         {"cell_start_ns": Form.CELL, "device": Form.TEXT, "workload": Form.TEXT, "state": Form.STATE, "method": Form.METHOD}
@@ -270,9 +270,9 @@ _ENTRIES: Final = (
         ),
         bounds=("run.bound_uj",),
     ),
-    Kind(
+    RowType(
         "span",
-        Span,
+        EdgeRow,
         {"cell_start_ns": Form.CELL, "device": Form.TEXT, "workload": Form.TEXT} | _RUN,
         _RUN_STRETCH,
         merge={"run": follow},
@@ -280,7 +280,7 @@ _ENTRIES: Final = (
         make=_span,
         bounds=("run.bound_uj",),
     ),
-    Kind(
+    RowType(
         "gap",
         GapRow,
         {"cell_start_ns": Form.CELL, "device": Form.TEXT, "reason": Form.TEXT} | _STRETCH | {"bound_uj": Form.COUNT},
@@ -288,7 +288,7 @@ _ENTRIES: Final = (
         merge={**_LONGEST, "bound_uj": add},
         sums=(Sum("gap_bound_uj", "bound_uj", ("device",)),),
     ),
-    Kind(
+    RowType(
         "tokens",
         TokenRow,
         {"cell_start_ns": Form.CELL, "workload": Form.TEXT, "model": Form.TEXT, "phase": Form.TEXT}
@@ -298,7 +298,7 @@ _ENTRIES: Final = (
         merge={**_LONGEST, "tokens": _add_up_to_int64},
         sums=(Sum("tokens", "tokens", ("workload", "model", "phase"), stays=(), stops=True),),
     ),
-    Kind(
+    RowType(
         "steps",
         StepRow,
         {"cell_start_ns": Form.CELL, "workload": Form.TEXT, "phase": Form.TEXT} | _STRETCH | {"steps": Form.COUNT},
@@ -306,13 +306,13 @@ _ENTRIES: Final = (
         merge={**_LONGEST, "steps": _add_up_to_int64},
         sums=(Sum("steps", "steps", ("workload", "phase"), stays=(), stops=True),),
     ),
-    Kind(
+    RowType(
         "action",
         Action,
         {"t_ns": Form.COUNT} | dict.fromkeys(("device", "workload", "policy", "action", "setting", "outcome"), Form.TEXT),
         ("t_ns", "t_ns"),
     ),
-    Kind(
+    RowType(
         "pair",
         PairedBlocks,
         {"t_ns": Form.COUNT}
@@ -322,7 +322,7 @@ _ENTRIES: Final = (
         | dict.fromkeys(("arrivals", "excluded"), Form.TEXT),
         ("t_ns", "t_ns"),
     ),
-    Kind(
+    RowType(
         "analysis",
         Analysis,
         {"t_ns": Form.COUNT}
@@ -333,7 +333,7 @@ _ENTRIES: Final = (
         | dict.fromkeys(("slowdown_of", "reason"), Form.TEXT),
         ("t_ns", "t_ns"),
     ),
-    Kind(
+    RowType(
         "workload",
         WorkloadFacts,
         {"workload": Form.TEXT, "since_ns": Form.COUNT, "workload_kind": Form.TEXT, "labels": Form.LABELS},
@@ -343,7 +343,7 @@ _ENTRIES: Final = (
         make=_workload,
         is_fact=True,
     ),
-    Kind(
+    RowType(
         "device",
         DeviceFacts,
         {"device": Form.TEXT, "since_ns": Form.COUNT, "sku": Form.TEXT, "gain_ppm": Form.RATIO},
@@ -354,7 +354,7 @@ _ENTRIES: Final = (
         is_fact=True,
     ),
 )
-KINDS: Final[dict[str, Kind]] = {kind.name: kind for kind in _ENTRIES}
+KINDS: Final[dict[str, RowType]] = {kind.name: kind for kind in _ENTRIES}
 """Every kind of row by its name."""
 
 Row = Any
@@ -363,12 +363,12 @@ Key = tuple[Any, ...]
 """Name of the kind, then the row's key."""
 
 
-def kind_of(row: Row) -> Kind:
+def kind_of(row: Row) -> RowType:
     """The kind of a row. Raises KeyError: not a row of any kind."""
     return _BY_CLASS[type(row)]
 
 
-_BY_CLASS: Final[dict[type[Any], Kind]] = {kind.row: kind for kind in _ENTRIES}
+_BY_CLASS: Final[dict[type[Any], RowType]] = {kind.row: kind for kind in _ENTRIES}
 
 
 def key_of(row: Row) -> Key:
@@ -389,7 +389,7 @@ def fold(rows: Mapping[Key, Row], more: Iterable[Row]) -> dict[Key, Row]:
 
 
 @dataclass(frozen=True, slots=True)
-class Located:
+class SourcedRow:
     """A row and whose it is. `sequence` is that of its segment, None while it is not sealed."""
 
     cluster: str

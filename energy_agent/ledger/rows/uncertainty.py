@@ -17,7 +17,7 @@ SHARE_UNKNOWN: Final = 0
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class EdgeRun:
     """A stretch of metering over [start_ns, end_ns) and the edge errors that are left of it, in uJ.
 
     Args:
@@ -40,7 +40,7 @@ class Run:
         return self.first_uj + self.inner_uj + self.last_uj
 
 
-def follow(run: Run, piece: Run) -> Run:
+def follow(run: EdgeRun, piece: EdgeRun) -> EdgeRun:
     """`run` with `piece` added; where they share a reading, its error cancels as far as the holder's share stayed the same.
 
     A piece that does not come after `run` (late data) shares no reading for certain: nothing of it cancels.
@@ -55,10 +55,12 @@ def follow(run: Run, piece: Run) -> Run:
             inner_uj=run.inner_uj + piece.inner_uj + piece.last_uj + (run.first_uj if earlier else piece.first_uj),
         )
     left = _left_over(run, piece) if piece.start_ns == run.end_ns else run.last_uj + piece.first_uj
-    return Run(run.start_ns, piece.end_ns, run.first_uj, run.inner_uj + left + piece.inner_uj, piece.last_uj, piece.last_ppm)
+    return EdgeRun(
+        run.start_ns, piece.end_ns, run.first_uj, run.inner_uj + left + piece.inner_uj, piece.last_uj, piece.last_ppm
+    )
 
 
-def _left_over(run: Run, piece: Run) -> int:
+def _left_over(run: EdgeRun, piece: EdgeRun) -> int:
     """What is left of the error e of a shared reading: |w1 - w2| x |e|; each side's bound is its share w x a bound of |e|."""
     a, b = run.last_uj, piece.first_uj
     if not a or not b:
@@ -73,9 +75,9 @@ def _left_over(run: Run, piece: Run) -> int:
     return min(a + b, -(-difference * smallest // _PPM) + 2)
 
 
-def bound_of(runs: Iterable[Run]) -> int:
+def bound_of(runs: Iterable[EdgeRun]) -> int:
     """Edge bound in uJ of several runs of the same thing, in any order; neighbours that share a reading cancel."""
-    total: Run | None = None
+    total: EdgeRun | None = None
     for run in sorted(runs, key=lambda r: (r.start_ns, r.end_ns)):
         total = run if total is None else follow(total, run)
     return 0 if total is None else total.bound_uj
@@ -107,7 +109,7 @@ def systematic_uj(energy_uj: int, gain_ppm: int) -> int:
 def combine(
     energy_uj: Mapping[str, int],
     gain_ppm: Mapping[str, int],
-    runs: Iterable[Iterable[Run]],
+    runs: Iterable[Iterable[EdgeRun]],
     gap_bounds_uj: Iterable[int] = (),
 ) -> Bounds:
     """Bounds of a sum of energy.

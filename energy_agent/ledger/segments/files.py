@@ -13,7 +13,7 @@ from typing import Protocol
 from energy_agent.core.errors import ChainError, JournalError, UsageError
 
 
-class Files(Protocol):
+class SegmentFiles(Protocol):
     """What writing a segment needs of a file system; every method may raise OSError."""
 
     def write(self, path: Path, data: bytes) -> None:

@@ -20,7 +20,7 @@ from energy_agent.core.errors import ChainError, JournalError
 from energy_agent.core.units import NS_PER_DAY
 from energy_agent.ledger.rows.kinds import INT64_MAX, Row, StepRow
 from energy_agent.ledger.rows.text import canonical, from_json, to_json
-from energy_agent.ledger.segments.files import Files, read_bounded, read_start
+from energy_agent.ledger.segments.files import SegmentFiles, read_bounded, read_start
 
 SCHEMA: Final = 2
 """Of an unsigned segment. 2 has rows of steps; segments of schema 1 are read as they are."""
@@ -74,7 +74,7 @@ _SIGNATURE: Final = re.compile(r'\{"kind":"signature","signature":"([0-9a-f]{128
 
 
 @dataclass(frozen=True, slots=True)
-class Segment:
+class WrittenSegment:
     """A segment that was written."""
 
     path: Path
@@ -237,7 +237,7 @@ def header_of(line: str, where: str) -> Header:
     return header
 
 
-def store(files: Files, folder: Path, name: str, packed: bytes, digest: str) -> Path:
+def store(files: SegmentFiles, folder: Path, name: str, packed: bytes, digest: str) -> Path:
     """Put a segment file in its place; one that is already there with the same content is adopted.
 
     Raises:

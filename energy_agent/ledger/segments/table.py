@@ -46,7 +46,7 @@ _LINES: Final = {(kind, text): _line(kind, text) for kind in FIELDS for text in 
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class SegmentTable:
     """A segment that was read: the rows of each kind as columns, in the order of the file.
 
     `strange` are (line, what is wrong) of rows that parse but cannot be: a key twice, outside of the header's time, or anything
@@ -68,12 +68,12 @@ class Table:
                 yield from_json(row | {"labels": json.loads(row["labels"])} if "labels" in row else row)
 
 
-def read(path: Path) -> Table:
+def read(path: Path) -> SegmentTable:
     """Read and check a segment file; raises ChainError naming file and line."""
     return decode(segment.load(path), str(path))
 
 
-def decode(data: bytes, where: str) -> Table:
+def decode(data: bytes, where: str) -> SegmentTable:
     """Read uncompressed bytes back.
 
     Raises:
@@ -84,10 +84,12 @@ def decode(data: bytes, where: str) -> Table:
         return table
     content = segment.decode(data, where)
     strange = tuple(strange_rows(content))
-    return Table(content.header, content.sha256, columns_of(content.rows), strange, content.signature, content.signed_sha256)
+    return SegmentTable(
+        content.header, content.sha256, columns_of(content.rows), strange, content.signature, content.signed_sha256
+    )
 
 
-def at_once(data: bytes) -> Table | None:
+def at_once(data: bytes) -> SegmentTable | None:
     """The segment, where nothing about it is odd."""
     try:
         head, line_break, body = data.decode("ascii").partition("\n")
@@ -121,7 +123,7 @@ def at_once(data: bytes) -> Table | None:
     if any(is_meter(name) and site_and_meter(name)[0] != header.node for name in names):
         return None
     signature, signed_sha256, digest = signed
-    return Table(header, digest or segment.sha256(data), columns, (), signature, signed_sha256)
+    return SegmentTable(header, digest or segment.sha256(data), columns, (), signature, signed_sha256)
 
 
 def _columns(kind: str, lines: list[str], *, plain: bool, short: bool) -> Columns:
@@ -189,7 +191,7 @@ def columns_of(rows: Iterable[Row]) -> dict[str, Columns]:
 
 
 def strange_rows(content: Content) -> list[tuple[int, str]]:
-    """(line, what is wrong) of rows that parse but cannot be: see `Table`."""
+    """(line, what is wrong) of rows that parse but cannot be: see `SegmentTable`."""
     keys: set[tuple[object, ...]] = set()
     misplaced: set[str] = set()
     strange = []

@@ -28,7 +28,7 @@ class Slice:
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class DeviceUse:
     """What is known of who used a device over a stretch.
 
     Args:
@@ -49,7 +49,7 @@ class Known:
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
+class SharedEnergy:
     """Energy to be shared. `active` is False where no kernel ran; None: not known."""
 
     energy_uj: int
@@ -63,7 +63,7 @@ class Stretch:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class WorkloadShare:
     """What a workload gets, or with workload "" one of the states that nobody owns. `time` is its share of device time."""
 
     workload: str
@@ -78,7 +78,7 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
-class Policy:
+class SharingPolicy:
     """A way to share.
 
     Args:
@@ -91,13 +91,13 @@ class Policy:
 
     help: str
     rank: int
-    applies: Callable[[Known], bool]
-    divide: Callable[[Stretch, Known], list[Part]]
+    applies: Callable[[DeviceUse], bool]
+    divide: Callable[[SharedEnergy, DeviceUse], list[WorkloadShare]]
     settles: bool = False
     name: str = field(default="")
 
 
-def by_weight(stretch: Stretch, weights: Mapping[str, int], unseen: int = 0) -> list[Part]:
+def by_weight(stretch: SharedEnergy, weights: Mapping[str, int], unseen: int = 0) -> list[WorkloadShare]:
     """Every workload's part in proportion to its weight; equal parts where all are 0.
 
     What goes with the weight `unseen` is unattributed energy; the device's time is that of its holders.
@@ -107,10 +107,10 @@ def by_weight(stretch: Stretch, weights: Mapping[str, int], unseen: int = 0) -> 
     times = values if any(values) else [1] * len(values)
     *energies, unseen_uj = split_integer(stretch.energy_uj, [*(values if unseen else times), unseen])
     state = stretch.held_state
-    parts = [Part(name, state, uj, time) for name, uj, time in zip(names, energies, times, strict=True)]
-    return [*parts, Part("", State.UNKNOWN_HOLDER, unseen_uj, 0)] if unseen else parts
+    parts = [WorkloadShare(name, state, uj, time) for name, uj, time in zip(names, energies, times, strict=True)]
+    return [*parts, WorkloadShare("", State.UNKNOWN_HOLDER, unseen_uj, 0)] if unseen else parts
 
 
-def equally(stretch: Stretch, workloads: Iterable[str]) -> list[Part]:
+def equally(stretch: SharedEnergy, workloads: Iterable[str]) -> list[WorkloadShare]:
     """The same part for every workload."""
     return by_weight(stretch, dict.fromkeys(workloads, 1))

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from energy_agent.core.units import split_integer
-from energy_agent.metering.sharing.policy import Known, Part, Policy, Stretch
+from energy_agent.metering.sharing.policy import DeviceUse, SharedEnergy, SharingPolicy, WorkloadShare
 
 
 @dataclass(slots=True)
@@ -24,7 +24,7 @@ class Settlement:
     _energy_uj: int = 0
     _duration_ns: int = 0
 
-    def divide(self, policy: Policy, stretch: Stretch, known: Known, *, closes: bool) -> list[Part]:
+    def divide(self, policy: SharingPolicy, stretch: SharedEnergy, known: DeviceUse, *, closes: bool) -> list[WorkloadShare]:
         """The parts of a stretch by what is known, with debts paid.
 
         `closes`: what is known was measured over the time since the last stretch that closed, this one included; so this one
@@ -39,7 +39,7 @@ class Settlement:
         self._energy_uj += stretch.energy_uj
         self._duration_ns += stretch.duration_ns
         if closes:
-            self._due(_by_owner(policy.divide(Stretch(self._energy_uj, self._duration_ns), known)), due)
+            self._due(_by_owner(policy.divide(SharedEnergy(self._energy_uj, self._duration_ns), known)), due)
         else:
             for owner, uj in due.items():
                 self._by_last_uj[owner] = self._by_last_uj.get(owner, 0) + uj
@@ -51,10 +51,10 @@ class Settlement:
         self.owed_uj = {owner: want - got for owner, want, got in zip(due, wanted, given, strict=True)}
         return _paid(parts, due, dict(zip(due, given, strict=True)))
 
-    def settle(self, policy: Policy, known: Known) -> None:
+    def settle(self, policy: SharingPolicy, known: DeviceUse) -> None:
         """A measurement has come, and no stretch that it closes: what was booked since the last one becomes debts."""
         if self._energy_uj and policy.settles:
-            self._due(_by_owner(policy.divide(Stretch(self._energy_uj, self._duration_ns), known)), {})
+            self._due(_by_owner(policy.divide(SharedEnergy(self._energy_uj, self._duration_ns), known)), {})
         self._begin()
 
     def window(self) -> tuple[int, int]:
@@ -88,18 +88,18 @@ class Settlement:
         self.owed_uj = kept
 
 
-def _by_owner(parts: Iterable[Part]) -> dict[str, int]:
+def _by_owner(parts: Iterable[WorkloadShare]) -> dict[str, int]:
     found: dict[str, int] = {}
     for part in parts:
         found[part.owner] = found.get(part.owner, 0) + part.energy_uj
     return found
 
 
-def _paid(parts: list[Part], due: dict[str, int], given: dict[str, int]) -> list[Part]:
+def _paid(parts: list[WorkloadShare], due: dict[str, int], given: dict[str, int]) -> list[WorkloadShare]:
     """The parts with what each owner is given, which its parts share as they shared what was due."""
     paid = []
     for owner, uj in given.items():
         own = [part for part in parts if part.owner == owner]
         shares = split_integer(uj, [part.energy_uj for part in own]) if due[owner] else split_integer(uj, [1] * len(own))
-        paid += [Part(p.workload, p.state, share, p.time) for p, share in zip(own, shares, strict=True)]
+        paid += [WorkloadShare(p.workload, p.state, share, p.time) for p, share in zip(own, shares, strict=True)]
     return paid

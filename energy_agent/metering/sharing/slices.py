@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from energy_agent.core.difference import energy_uj
 from energy_agent.core.energy import State
 from energy_agent.core.units import split_integer
-from energy_agent.metering.sharing.policy import Known, Part, Slice, Stretch
+from energy_agent.metering.sharing.policy import DeviceUse, SharedEnergy, Slice, WorkloadShare
 
 
-def divide(stretch: Stretch, known: Known, dynamic: Sequence[int], states: Sequence[State]) -> list[Part]:
+def divide(stretch: SharedEnergy, known: DeviceUse, dynamic: Sequence[int], states: Sequence[State]) -> list[WorkloadShare]:
     """Parts of the holders of `known.slices`, whose weights in what is above the resting power are `dynamic`.
 
     `states` are those of their holders' parts. Where no slice weighs anything, all is shared by slices.
@@ -25,32 +25,32 @@ def divide(stretch: Stretch, known: Known, dynamic: Sequence[int], states: Seque
     energies = split_integer(stretch.energy_uj - above_uj, static)
     for place, uj in enumerate(split_integer(above_uj, list(dynamic)) if slices else []):
         energies[place] += uj
-    parts: dict[tuple[str, State], Part] = {}
+    parts: dict[tuple[str, State], WorkloadShare] = {}
     for item, uj, state in zip(slices, energies, states, strict=False):
         for part in _of_slice(item, uj, state):
             _add(parts, part)
-    _add(parts, Part("", State.UNHELD, energies[-1], rest * _TIME))
+    _add(parts, WorkloadShare("", State.UNHELD, energies[-1], rest * _TIME))
     return [part for part in parts.values() if part.workload or part.energy_uj or part.time]
 
 
 _TIME = 840  # a slice's device time, in parts that up to eight holders divide evenly
 
 
-def _of_slice(item: Slice, uj: int, state: State) -> list[Part]:
+def _of_slice(item: Slice, uj: int, state: State) -> list[WorkloadShare]:
     time = item.slices * _TIME
     if item.holders is None:
-        return [Part("", State.UNKNOWN_HOLDER, uj, time)]
+        return [WorkloadShare("", State.UNKNOWN_HOLDER, uj, time)]
     if not item.holders:  # at work without a process that is seen: somebody's, but not known whose
-        return [Part("", State.UNKNOWN_HOLDER if item.active_ppm else State.UNHELD, uj, time)]
+        return [WorkloadShare("", State.UNKNOWN_HOLDER if item.active_ppm else State.UNHELD, uj, time)]
     names = sorted(item.holders)
     weights = [item.holders[name] for name in names]
     shares = zip(names, split_integer(uj, weights), split_integer(time, weights), strict=True)
-    return [Part(name, state, energy, held) for name, energy, held in shares]
+    return [WorkloadShare(name, state, energy, held) for name, energy, held in shares]
 
 
-def _add(parts: dict[tuple[str, State], Part], part: Part) -> None:
+def _add(parts: dict[tuple[str, State], WorkloadShare], part: WorkloadShare) -> None:
     key = (part.workload, part.state)
     known = parts.get(key)
     if known is not None:
-        part = Part(*key, known.energy_uj + part.energy_uj, known.time + part.time)
+        part = WorkloadShare(*key, known.energy_uj + part.energy_uj, known.time + part.time)
     parts[key] = part

@@ -25,7 +25,7 @@ _BROKEN = (WattlensError, OSError, ValueError, ArithmeticError, LookupError)  # 
 
 
 class TokenPages:
-    """`with TokenPages(...) as pages:` around the window; `pages.told(seconds, opened_ns)` after it."""
+    """`with TokenEndpoints(...) as pages:` around the window; `pages.told(seconds, opened_ns)` after it."""
 
     def __init__(self, urls: Sequence[str], server: str, clock: Clock) -> None:
         """Nothing is read yet.

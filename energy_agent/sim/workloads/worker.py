@@ -118,7 +118,7 @@ class Worker:
         return (self.plant.now_ns() - self.started_ns) / NS_PER_S
 
     def check(self) -> None:
-        """Raise Ended when it is time to go."""
+        """Raise WorkloadStop when it is time to go."""
         if self._ending or os.getppid() != self.spec.parent:
             raise Ended
 

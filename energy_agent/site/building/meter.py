@@ -11,7 +11,7 @@ from typing import Final
 from energy_agent.core.difference import energy_uj, gap_of, mean_mw, start_of, trapezoid_uj
 from energy_agent.core.energy import Gap, Method
 from energy_agent.core.meters import MeterReading
-from energy_agent.metering.node import NodeState, NodeStep, Stretch, advance
+from energy_agent.metering.node import DomainInterval, NodeState, NodeStep, advance
 
 HANGS: Final = "its register stands still while energy should flow"
 STOOD_STILL: Final = "its register stood still while energy flowed"
@@ -66,7 +66,7 @@ class FacilityStep:
     """What one reading adds. `fault` says why the meter is not believed now, "" if it is."""
 
     state: FacilityState
-    stretch: Stretch | None = None
+    stretch: DomainInterval | None = None
     gap: Gap | None = None
     fault: str = ""
 
@@ -170,7 +170,7 @@ def _standing(state: FacilityState, reading: MeterReading, before_mw: int | None
         last = replace(state.last, t_ns=reading.t_ns, boot_ns=reading.boot_ns, power_mw=reading.power_mw, seen_boot_ns=0)
         start_ns = start_of(state.last.t_ns, reading.t_ns, duration_ns)
         doubt_uj = state.drawn_uj if off and state.drawn_uj >= reading.step_uj else 0
-        stretch = Stretch(
+        stretch = DomainInterval(
             start_ns, reading.t_ns, state.last.boot_ns, reading.boot_ns, 0, Method.COUNTER, reading.step_uj, doubt_uj
         )
         return FacilityStep(replace(state, last=last, polls=0, drawn_uj=0 if off else state.drawn_uj), stretch)
@@ -182,7 +182,7 @@ def _standing(state: FacilityState, reading: MeterReading, before_mw: int | None
     return FacilityStep(state, None, None, HANGS)
 
 
-def _counted(state: FacilityState, step: NodeStep, stretch: Stretch, reading: MeterReading, rests: bool) -> FacilityStep:
+def _counted(state: FacilityState, step: NodeStep, stretch: DomainInterval, reading: MeterReading, rests: bool) -> FacilityStep:
     """A register that moved. After it hung it may have caught up, or have lost what flowed: then nobody knows how much.
 
     Of what may rest, the register is believed where it alone tells: that it hung is less likely than that nothing flowed.
@@ -200,7 +200,7 @@ def _counted(state: FacilityState, step: NodeStep, stretch: Stretch, reading: Me
     return FacilityStep(replace(_anchored(state, step.state, reading), usual_mw=usual_mw, still_ns=still_ns), stretch)
 
 
-def _integrated(state: FacilityState, step: NodeStep, stretch: Stretch, reading: MeterReading) -> FacilityStep:
+def _integrated(state: FacilityState, step: NodeStep, stretch: DomainInterval, reading: MeterReading) -> FacilityStep:
     """Power, whose change between two readings is doubted by what is usual, as a load that happens to repeat tells nothing."""
     duration_ns = stretch.end_boot_ns - stretch.start_boot_ns
     power_mw = reading.power_mw or 0
@@ -215,7 +215,7 @@ def _integrated(state: FacilityState, step: NodeStep, stretch: Stretch, reading:
 
 
 def _discarded(
-    state: FacilityState, step: NodeStep, stretch: Stretch, reading: MeterReading, reason: str, fault: str = ""
+    state: FacilityState, step: NodeStep, stretch: DomainInterval, reading: MeterReading, reason: str, fault: str = ""
 ) -> FacilityStep:
     """A gap instead of a stretch that the meter reported wrongly."""
     duration_ns = stretch.end_boot_ns - stretch.start_boot_ns

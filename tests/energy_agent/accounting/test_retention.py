@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from energy_agent.accounting import recent_workloads
 from energy_agent.accounting.accountant import FORGET_EVERY, Accountant
 from energy_agent.accounting.device import SensorFor
-from energy_agent.accounting.recent_workloads import ENDED_MAX, LastHeld
+from energy_agent.accounting.recent_workloads import ENDED_MAX, RecentWorkloads
 from energy_agent.core.energy import DeviceInfo, DeviceSample, Identity, ProcessUse, Tokens, WorkloadFacts
 from energy_agent.core.errors import JournalError
 from energy_agent.core.saved_state import Component
@@ -259,7 +259,7 @@ def test_many_containers_that_end_do_not_end_the_workloads_of_units_early(node, 
 
 
 def test_of_too_many_that_ended_those_of_the_owner_with_the_most_leave():
-    last = LastHeld(900 * NS_PER_S)
+    last = RecentWorkloads(900 * NS_PER_S)
     honest = [f"pod-{i}" for i in range(20)]
     last.see(honest, 0)
     for t in range(1, 900):
@@ -269,7 +269,7 @@ def test_of_too_many_that_ended_those_of_the_owner_with_the_most_leave():
         assert len(shown) == min(20 * (t + 1), ENDED_MAX)
     assert {w for w in shown if w.startswith("x899-")} == {f"x899-{k}.scope@1000" for k in range(20)}
     # Two with as many: each pays with its first.
-    last = LastHeld(900 * NS_PER_S)
+    last = RecentWorkloads(900 * NS_PER_S)
     for t in range(ENDED_MAX):
         last.see([f"a-{t:05}", f"b-{t:05}"], t)
     shown = last.forget_ended(ENDED_MAX, (), lambda workload: workload[0])

@@ -1,13 +1,13 @@
 """The fact `share` follows the policy in force, over several devices, and stays when its workload has left."""
 
-from energy_agent.accounting.share_policies import ShareFacts
+from energy_agent.accounting.share_policies import SharePolicyLabels
 from energy_agent.core.energy import WorkloadFacts
 
 FACT = WorkloadFacts("w", 1, "pod", {"pod": "w"})
 
 
 def test_the_fact_follows_the_policy_of_the_devices_that_are_held():
-    shares = ShareFacts()
+    shares = SharePolicyLabels()
     assert shares.told(FACT, None) is FACT
     assert shares.update("GPU-a", "exclusive", ["w"]) == ["w"]
     assert shares.update("GPU-a", "exclusive", ["w"]) == []

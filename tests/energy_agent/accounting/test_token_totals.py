@@ -5,7 +5,7 @@ from pathlib import Path
 
 from energy_agent.accounting.accountant import Accountant
 from energy_agent.accounting.device import SensorFor
-from energy_agent.accounting.token_totals import Served
+from energy_agent.accounting.token_totals import TokenTotalsStore
 from energy_agent.core.energy import Identity, Tokens, WorkloadFacts
 from energy_agent.core.saved_state import Component
 from energy_agent.core.snapshot import LedgerStats
@@ -23,7 +23,7 @@ TWO = replace(
 
 
 def test_nothing_is_shown_before_it_is_committed() -> None:
-    served = Served()
+    served = TokenTotalsStore()
     served.add([ONE])
     assert served.totals({"chat"}) == ()
     served.committed()
@@ -32,7 +32,7 @@ def test_nothing_is_shown_before_it_is_committed() -> None:
 
 
 def test_pages_of_a_workload_are_one() -> None:
-    served = Served()
+    served = TokenTotalsStore()
     served.add([ONE, TWO, replace(ONE, model="other"), replace(ONE, workload="else", source="else a")])
     served.committed()
     found = {(t.workload, t.model): t for t in served.totals({"chat", "else"})}
@@ -46,7 +46,7 @@ def test_pages_of_a_workload_are_one() -> None:
 
 
 def test_what_servers_say_is_a_fact_beside_those_that_a_workload_says() -> None:
-    served = Served()
+    served = TokenTotalsStore()
     fact = WorkloadFacts("chat", 1, "pod", {"namespace": "ns", "precision": "int4"})
     assert served.labelled([fact]) == [fact]
     assert served.add([ONE]) == ["chat"]
@@ -61,7 +61,7 @@ def test_what_servers_say_is_a_fact_beside_those_that_a_workload_says() -> None:
 
 
 def test_a_page_that_is_not_read_any_more_keeps_its_counts_and_has_no_requests_now() -> None:
-    served = Served()
+    served = TokenTotalsStore()
     served.add([ONE, TWO])
     served.committed()
     served.add([TWO])
@@ -73,18 +73,18 @@ def test_a_page_that_is_not_read_any_more_keeps_its_counts_and_has_no_requests_n
 
 
 def test_what_pages_did_is_there_after_a_restart_also_of_those_that_are_gone() -> None:
-    served = Served()
+    served = TokenTotalsStore()
     served.add([ONE, TWO])
     served.committed()
     served.add([])
     [before] = served.totals({"chat"})
     for _ in range(2):
-        served, states = Served(), served.dump()
+        served, states = TokenTotalsStore(), served.dump()
         assert served.restore({}, states) == []
         [after] = served.totals({"chat"})
         assert (after.counts, after.ttft, after.itl, after.running) == (before.counts, before.ttft, before.itl, None)
     states |= dict.fromkeys(("chat c", "chat d"), "no")
-    served = Served()
+    served = TokenTotalsStore()
     assert served.restore({"chat d": "no", "chat e": "no"}, states) == ["chat c"]  # the poller reports those that it reads
     [after] = served.totals({"chat"})
     assert after.counts == before.counts

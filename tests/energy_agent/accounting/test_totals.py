@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from energy_agent.accounting.owner_energy import OTHER_OWNERS, OWNERS_MAX
-from energy_agent.accounting.totals import NAMESPACES_MAX, Booked
+from energy_agent.accounting.totals import NAMESPACES_MAX, RecordedTotals
 from energy_agent.core.energy import Entry, Method, State, Steps, Tokens, WorkloadFacts
 from energy_agent.ledger.journal.book import Batch, Book
 from energy_agent.ledger.rows.kinds import INT64_MAX
@@ -31,7 +31,7 @@ class Node:
 
     def __init__(self):
         self.book = Book()
-        self.booked = Booked(Totals(**self.book.totals.sums))
+        self.booked = RecordedTotals(Totals(**self.book.totals.sums))
 
     def commit(self, *entries, tokens=(), steps=(), ended=()):
         states = self.booked.states_without(ended)
@@ -72,7 +72,7 @@ def test_sums_are_those_of_all_that_was_committed(sequence):
             gpu_ns[e.workload, e.state] += e.gpu_ns
             if e.workload in first:
                 by_namespace[first[e.workload].labels["namespace"]] += e.energy_uj
-    again = Booked.of(Totals(**node.book.totals.sums), first.values(), {})
+    again = RecordedTotals.of(Totals(**node.book.totals.sums), first.values(), {})
     for found in (node.sums, again.sums()):
         held = Counter()
         for device, own in found.devices.items():
@@ -149,7 +149,7 @@ def test_namespaces_beyond_the_bound_are_together_and_no_sum_changes_when_their_
     states, _ = node.commit(ended=names)
     assert node.sums.namespace_uj == before
     assert set(node.booked.workloads()) == set()
-    assert Booked.of(Totals(), (), states).sums().namespace_uj == before
+    assert RecordedTotals.of(Totals(), (), states).sums().namespace_uj == before
 
 
 def test_the_owners_of_one_namespace_take_no_place_of_another_and_no_joule_is_lost():
@@ -180,5 +180,5 @@ def test_a_count_stops_at_the_largest_that_the_ledger_stores_and_is_named_once(a
     assert [count.tokens for count in node.sums.tokens(["w1"])] == [expected][: len(amounts)]
     assert [count.steps for count in node.sums.steps(["w2"])] == [expected][: len(amounts)]
     assert sorted(named) == (["w1", "w2"] if sum(amounts) >= INT64_MAX else [])
-    again = Booked.of(node.booked.totals, (), {})
+    again = RecordedTotals.of(node.booked.totals, (), {})
     assert again.find_full([Tokens(T0, T0, "w1", "m", "training", 1)], ()) == set(), "named before a restart too"

@@ -13,7 +13,7 @@ from energy_agent.accounting.training_intake import (
     MODELS_MAX,
     OF_PLACE_MAX,
     PROCESSES_MAX,
-    TrainingIntake,
+    TrainingReports,
 )
 from energy_agent.core.saved_state import ONLY, Component, apply_changes, copy_states, find_changes
 from energy_agent.core.training_report import COUNT_MAX, RATE_MAX, Report, ReportError, parse
@@ -52,7 +52,7 @@ class World:
         self.intake = self.make()
 
     def make(self):
-        made = TrainingIntake(self.clock, lambda identity: identity not in self.dead, self.clock.boot_ns)
+        made = TrainingReports(self.clock, lambda identity: identity not in self.dead, self.clock.boot_ns)
         assert made.restore(self.states, [(w, m, "training") for w, m in self.tokens])
         return made
 
@@ -414,7 +414,7 @@ def test_other_groups_join_workloads(group):
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", '{"began_ns": "x"}', '{"boot_id": "boot-1"}'])
 def test_a_state_that_makes_no_sense_is_told(text):
-    assert not TrainingIntake(Clock(), lambda _: True).restore({Component.TRAINING: {ONLY: text}}, ())
+    assert not TrainingReports(Clock(), lambda _: True).restore({Component.TRAINING: {ONLY: text}}, ())
 
 
 values = st.recursive(

@@ -65,7 +65,7 @@ def test_the_commands_of_the_page_print_the_chain_and_the_sum_of_all_cells(tmp_p
 def test_openssl_accepts_signed_heads_with_cat_in_place_of_gunzip_and_refuses_a_changed_one(folder: Path) -> None:
     signer, _ = open_signer(folder.parent)
     assert signer is not None
-    data = heads.encode("fra1", date(2026, 1, 1), 0, [heads.Head("lab", "node-1", 0, "a" * 64)], signer)
+    data = heads.encode("fra1", date(2026, 1, 1), 0, [heads.ChainHead("lab", "node-1", 0, "a" * 64)], signer)
     block = BY_HAND.replace("gunzip -c", "cat").replace(NAME, heads.NAME)
     (folder / heads.NAME).write_bytes(data)
     assert by_hand(folder, block).returncode == 0

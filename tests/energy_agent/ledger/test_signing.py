@@ -73,7 +73,9 @@ def test_a_signed_segment_is_read_at_once_and_as_row_by_row(shared):
     data = segment.load(segment.list_files(shared)[0])
     at_once, content = table.at_once(data), segment.decode(data, "x")
     assert at_once is not None
-    assert at_once == table.Table(content.header, content.sha256, at_once.columns, (), content.signature, content.signed_sha256)
+    assert at_once == table.SegmentTable(
+        content.header, content.sha256, at_once.columns, (), content.signature, content.signed_sha256
+    )
     assert segment.encode(replace(content.header, key="", schema=2), content.rows, signer) == data
 
 

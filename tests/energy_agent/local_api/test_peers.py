@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from energy_agent.accounting.training_intake import TrainingIntake
+from energy_agent.accounting.training_intake import TrainingReports
 from energy_agent.local_api.history import History
 from energy_agent.local_api.peers import Peers, StrangerError
 from energy_agent.local_api.routes import BODY_MAX_B, Routes
@@ -56,7 +56,7 @@ os._exit(0)
 @contextmanager
 def serving(path, snapshot=None):
     peers = Peers([Path("/proc")], RealClock())
-    intake = TrainingIntake(RealClock(), peers.alive)
+    intake = TrainingReports(RealClock(), peers.alive)
     history = History()
     for t_ns in (T_NS - 10, T_NS) if snapshot is not None else ():
         history.add(replace(snapshot, t_ns=t_ns))

@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from energy_agent.core.energy import DeviceSample, Gap, Interval, Method
-from energy_agent.metering.gpu import MeterState, Sensor, advance
+from energy_agent.metering.gpu import MeterState, SensorLimits, advance
 
 TICK_MS = 150
 POWER_MAX_MW = 800_000
 START_NS = 1_790_000_000_000_000_000
 BOOT_MS = 5_000_000
-SENSOR = Sensor(TICK_MS * 1_000_000, POWER_MAX_MW, 2_500_000_000)
+SENSOR = SensorLimits(TICK_MS * 1_000_000, POWER_MAX_MW, 2_500_000_000)
 
 
 @dataclass(frozen=True)

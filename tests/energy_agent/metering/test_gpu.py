@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from energy_agent.core.difference import energy_uj
 from energy_agent.core.energy import DeviceSample, Method
-from energy_agent.metering.gpu import MeterState, Sensor, advance, gap_threshold_ns
+from energy_agent.metering.gpu import MeterState, SensorLimits, advance, gap_threshold_ns
 from tests.energy_agent.metering.board_model import POWER_MAX_MW, SENSOR, START_NS, TICK_MS, BoardModel, Metered, Stuck
 
 EDGE_UJ = POWER_MAX_MW * TICK_MS  # a reading is at most one tick old
@@ -266,7 +266,7 @@ def test_a_reading_that_is_not_newer_books_nothing():
 def test_an_impossible_difference_is_a_gap_and_the_next_reading_counts_again():
     state = MeterState("b", START_NS, 10**9, 1_000, 690_000, 10**9)
     full = DeviceSample("GPU-x", START_NS + 10**9, 2 * 10**9, energy_mj=1_000 + 700_000, power_mw=700_000)
-    sensor = Sensor(150_000_000, 700_000, 2_500_000_000)
+    sensor = SensorLimits(150_000_000, 700_000, 2_500_000_000)
     assert advance(state, full, sensor, "b").interval.energy_uj == 700_000_000  # what full power gives is believed
     step = advance(state, replace(full, energy_mj=10**12), SENSOR, "b")
     assert step.interval is None

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from energy_agent.core.energy import Entry, Method, State
 from energy_agent.metering.gpu_curve import SEGMENTS_MAX, GpuCurve
 from energy_agent.metering.host import BELOW_GPUS, NOT_KNOWN, HostBook
-from energy_agent.metering.node import Stretch
+from energy_agent.metering.node import DomainInterval
 
 S = 10**9
 
@@ -19,7 +19,7 @@ def entry(start, end, uj, workload="a", state=State.ACTIVE):
 
 
 def stretch(start, end, uj, method=Method.COUNTER, **more):
-    return Stretch(start, end, start, end, uj, method, more.pop("edge_uj", 10**6), **more)
+    return DomainInterval(start, end, start, end, uj, method, more.pop("edge_uj", 10**6), **more)
 
 
 @st.composite

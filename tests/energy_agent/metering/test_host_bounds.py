@@ -16,7 +16,7 @@ from energy_agent.ledger.rows.kinds import fold
 from energy_agent.ledger.rows.uncertainty import bound_of
 from energy_agent.metering.gpu_curve import GpuCurve
 from energy_agent.metering.host import HostBook
-from energy_agent.metering.node import Stretch
+from energy_agent.metering.node import DomainInterval
 from tests.energy_agent.ledger.cases import T0
 
 law = settings(deadline=None, max_examples=150)
@@ -70,7 +70,7 @@ def booked(rng, boards, edges, method, worst):
             edge = max(edge, abs(error))
         else:
             uj, edge, doubt = max(0, node + rng.randint(-worst, worst)), 0, worst
-        stretch = Stretch(T0 + start, T0 + end, start, end, uj, method, edge, doubt, 0, 1)
+        stretch = DomainInterval(T0 + start, T0 + end, start, end, uj, method, edge, doubt, 0, 1)
         taken = book.take(stretch, names, set(names))
         assert taken.gap is None
         weights = sum((board.weights(start, end) for board in boards), Counter())

@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 
 from energy_agent.devices.nvml.library import RealNvml
-from energy_agent.metering.sensor_profile import MIN_TICKS, STEADY, Change, profile
+from energy_agent.metering.sensor_profile import MIN_TICKS, STEADY, SensorTick, profile
 from energy_agent.runtime.clock import SimulatedClock
 from energy_agent.sim.gpu.boards import BoardSpec, board
 from energy_agent.sim.gpu.build import library_path
@@ -144,7 +144,7 @@ def synthetic(seed, ticks, blind=()):
         if passed:
             seen += passed
             energy += passed * 30_000
-            rows.append(Change(before * 10**6, now * 10**6, energy, 300_000))
+            rows.append(SensorTick(before * 10**6, now * 10**6, energy, 300_000))
     return rows
 
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from energy_agent.core.boundary import UNBOUNDED, is_gpu, is_host
 from energy_agent.core.energy import State
-from energy_agent.ledger.rows.kinds import Cell, DeviceFacts, GapRow, Row, Span, StepRow, TokenRow
+from energy_agent.ledger.rows.kinds import Cell, DeviceFacts, EdgeRow, GapRow, Row, StepRow, TokenRow
 from energy_agent.ledger.summary import bounds, cell_bounds
 from reports.figures.facts import Facts
 from reports.period import PeriodRequest, utc_text
@@ -72,7 +72,7 @@ def energies(found: Case) -> None:
     total = sum(cell.energy_uj for _, cell in cells)
     assert uj(facts, "energy.gpu") == total
     for site in ("north", "south"):
-        seen = [t.row for t in found.walk.rows if t.site == site and isinstance(t.row, Cell | Span | GapRow)]
+        seen = [t.row for t in found.walk.rows if t.site == site and isinstance(t.row, Cell | EdgeRow | GapRow)]
         if not any(is_gpu(row.device) for row in seen):
             assert facts.figures[f"energy.gpu/site/{site}"].reason == "no GPU was metered"
         else:
@@ -173,7 +173,7 @@ def intervals(found: Case, *, orderly: bool) -> None:
     """Bounds are the ledger's own where rows came in order, and never narrower where they did not."""
     figure = found.facts.figures["energy.gpu"]
     rows = [r for r in found.walk.order if is_gpu(getattr(r, "device", getattr(r, "uuid", "x")))]
-    rows = [r for r in rows if isinstance(r, Cell | Span | GapRow | DeviceFacts)]
+    rows = [r for r in rows if isinstance(r, Cell | EdgeRow | GapRow | DeviceFacts)]
     used = {r.device for r in rows if not isinstance(r, DeviceFacts)}
     told = {r.uuid for r in rows if isinstance(r, DeviceFacts)}
     if not used <= told:
@@ -197,7 +197,7 @@ def intervals(found: Case, *, orderly: bool) -> None:
     # is rounded up once for a part of the fleet and not for each workload.
     held: dict[Name, list[Row]] = defaultdict(list)
     for told_row in found.walk.rows:
-        if isinstance(told_row.row, Cell | Span) and is_gpu(told_row.row.device) and told_row.row.workload:
+        if isinstance(told_row.row, Cell | EdgeRow) and is_gpu(told_row.row.device) and told_row.row.workload:
             held[told_row.cluster, told_row.node, told_row.row.workload].append(told_row.row)
     facts = [row for row in rows if isinstance(row, DeviceFacts)]
     of_held = [bounds([*own, *facts], workload=name[2]) for name, own in held.items()]
@@ -220,9 +220,9 @@ def times(found: Case) -> None:
     bound_uj = 0
     for told in found.walk.rows:
         row = told.row
-        if isinstance(row, Span | GapRow) and is_gpu(row.device) and not getattr(row, "workload", ""):
-            at = (row.run.start_ns, row.run.end_ns) if isinstance(row, Span) else (row.start_ns, row.end_ns)
-            (spans if isinstance(row, Span) else unseen)[told.cluster, told.node, row.device][row.cell_start_ns].append(at)
+        if isinstance(row, EdgeRow | GapRow) and is_gpu(row.device) and not getattr(row, "workload", ""):
+            at = (row.run.start_ns, row.run.end_ns) if isinstance(row, EdgeRow) else (row.start_ns, row.end_ns)
+            (spans if isinstance(row, EdgeRow) else unseen)[told.cluster, told.node, row.device][row.cell_start_ns].append(at)
             bound_uj += row.bound_uj if isinstance(row, GapRow) else 0
     wanted = {}
     for device in {*spans, *unseen}:

@@ -12,7 +12,7 @@ from energy_agent.core.energy import State
 from energy_agent.factors.basis import Basis, Boundary
 from energy_agent.factors.join import Source
 from energy_agent.factors.series import Piece
-from energy_agent.ledger.fleet.sites import Sites, Stay
+from energy_agent.ledger.fleet.sites import DeviceLocation, Sites
 from energy_agent.ledger.journal.book import Batch
 from energy_agent.ledger.rows.kinds import INT64_MAX, DeviceFacts
 from reports.figures.facts import Facts
@@ -138,7 +138,7 @@ def test_a_board_that_moved_to_another_site_is_one_board(tmp_path: Path) -> None
     for number, node in enumerate(("a", "b")):
         entries = cells(JULY + number * 4 * CELL, "GPU-1", "w", State.ACTIVE, ["0.5"] * 4, 0)
         chains.write(tmp_path / "segments", "lab", node, [Batch(entries, devices=told)])
-    stands = {("lab", node, ""): (Stay(site, 0, INT64_MAX),) for node, site in (("a", "one"), ("b", "two"))}
+    stands = {("lab", node, ""): (DeviceLocation(site, 0, INT64_MAX),) for node, site in (("a", "one"), ("b", "two"))}
     days = chains.compacted(tmp_path / "segments", tmp_path / "days", Sites(stands))
     found = chains.facts(
         days, Organisation(least_coverage=Fraction(0)), PeriodRequest(None, "2026-07-01", "2026-07-01T02:00Z")

@@ -10,7 +10,7 @@ import pytest
 
 from energy_agent.config.agent import parse
 from energy_agent.ledger.journal.view import read_journal
-from energy_agent.ledger.rows.kinds import CELL_NS, Cell, Row, Span
+from energy_agent.ledger.rows.kinds import CELL_NS, Cell, EdgeRow, Row
 from energy_agent.ledger.segments.segment import read as read_segment
 from energy_agent.runtime.clock import SimulatedClock
 from energy_agent.sim import scenario
@@ -118,7 +118,7 @@ def test_a_shorter_segment_ends_with_the_quarter_and_takes_all_of_it(file: Path,
             rows = sealed(agent.folder)
             open_rows = read_journal(agent.folder / "journal.db").book.open_rows()
     ended = quarters(rows)
-    spans = sorted((row for row in rows if isinstance(row, Span)), key=lambda row: row.run.end_ns)
+    spans = sorted((row for row in rows if isinstance(row, EdgeRow)), key=lambda row: row.run.end_ns)
     sealed_ns = {row.device: row.run.end_ns for row in spans}  # the last of each
     late = [row for row in open_rows if isinstance(row, Cell) and row.cell_start_ns // CELL_NS <= max(ended)]
     assert all(row.run.start_ns >= sealed_ns[row.device] for row in late)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from energy_agent.accounting.training_intake import TrainingIntake
+from energy_agent.accounting.training_intake import TrainingReports
 from energy_agent.config.dvfs import Dvfs
 from energy_agent.tokens.poller import TokenPoller
 from tests.wattlens.steering.test_isolation import Acts, Clock, Report, Workload, act, identity, snapshot_of, uuids
@@ -24,7 +24,7 @@ VICTIM = Workload(identity("process", 0, 1), frozenset({0}), Acts(Report("10.1.2
 def play(history: Sequence[tuple[int, Report | None]]) -> list[tuple[SteeringGroup, ...]]:
     """The groups after each report of the attacker; the first of a pair is how long that one comes again each second."""
     clock = Clock()
-    asks, training = SteeringRequests(clock), TrainingIntake(clock, lambda _: True)  # type: ignore[arg-type]
+    asks, training = SteeringRequests(clock), TrainingReports(clock, lambda _: True)  # type: ignore[arg-type]
     config = Dvfs.model_validate({"mode": "shadow", "auto_groups": True})
     observer = Observer(config, clock, asks, TokenPoller(clock), training)  # type: ignore[arg-type]
     found, second = [], 0

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from dvfs.governor.loop import Governor, GovernorConfig
 from dvfs.types import Setting
-from energy_agent.accounting.training_intake import TrainingIntake
+from energy_agent.accounting.training_intake import TrainingReports
 from energy_agent.config.dvfs import Dvfs
 from energy_agent.core.energy import DeviceInfo, DeviceSample, Identity, Method, WorkloadFacts
 from energy_agent.core.errors import UsageError
@@ -107,7 +107,7 @@ def play(workloads: Sequence[Workload], policy: str, mode: str = "enforce", **mo
     config = Dvfs.model_validate({"mode": mode, "auto_groups": True, "policy": policy} | more)
     clock = Clock()
     asks = SteeringRequests(clock)  # type: ignore[arg-type]
-    training = TrainingIntake(clock, lambda _: True)  # type: ignore[arg-type]
+    training = TrainingReports(clock, lambda _: True)  # type: ignore[arg-type]
     observer = Observer(config, clock, asks, TokenPoller(clock), training)  # type: ignore[arg-type]
     actuator = ActuatorDouble()
     governor = Governor(GovernorConfig(configured(config)), actuator, clock)  # type: ignore[arg-type]
@@ -130,7 +130,7 @@ def play(workloads: Sequence[Workload], policy: str, mode: str = "enforce", **mo
     return outcome
 
 
-def act(workload: Workload, pid: int, second: int, training: TrainingIntake, asks: SteeringRequests) -> None:
+def act(workload: Workload, pid: int, second: int, training: TrainingReports, asks: SteeringRequests) -> None:
     acts = workload.acts
     if acts.report is not None:
         body = {"run": RUN, "age_s": second + 1.0, "steps": {"training": acts.report.steps * (second + 1)}, "step_age_s": 0.1}
@@ -353,7 +353,7 @@ def test_a_shared_workload_of_processes_is_not_steered_and_reads_nothing() -> No
 def test_a_uid_cannot_take_the_places_of_others() -> None:
     clock = Clock()
     asks = SteeringRequests(clock)  # type: ignore[arg-type]
-    training = TrainingIntake(clock, lambda _: True)  # type: ignore[arg-type]
+    training = TrainingReports(clock, lambda _: True)  # type: ignore[arg-type]
     report = parse({"run": RUN, "age_s": 1, "steps": {"training": 1}})
     refused = 0
     for number in range(2000):

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from energy_agent.accounting.training_intake import TrainingIntake
+from energy_agent.accounting.training_intake import TrainingReports
 from energy_agent.config.tokens import TokenSource
 from energy_agent.core.training_report import Report
 from energy_agent.runtime.clock import RealClock
@@ -27,7 +27,7 @@ class SteppedClock(RealClock):
 @pytest.mark.parametrize("step_s", [-86_400, -3_600, -1, 1, 3_600, 86_400])
 def test_when_a_step_ended_does_not_move_with_utc(step_s: int) -> None:
     clock = SteppedClock()
-    intake, tokens = TrainingIntake(clock, lambda identity: True, lambda: 10**15), TokenPoller(clock)
+    intake, tokens = TrainingReports(clock, lambda identity: True, lambda: 10**15), TokenPoller(clock)
     before_ns = clock.boot_ns()
     intake.report((os.getpid(), 0), "job", Report("0123456789abcdef", 60.0, {"training": 7}, 0, step_age_s=2.5))
     after_ns = clock.boot_ns()

@@ -71,7 +71,7 @@ def _events(arguments: argparse.Namespace) -> "list[PlannedAnnotation]":
     end_s = min(end_s, now_s - _SETTLED_S)
     if end_s <= start_s:
         raise UsageError("--to is not after --from")
-    choice = export.Choice(start_s * NS_PER_S, end_s * NS_PER_S)
+    choice = export.CellFilter(start_s * NS_PER_S, end_s * NS_PER_S)
     actions = [row for source in arguments.ledger for row in export.of_kind(reading.read_rows(source), "action", choice)]
     events = dvfs_events(actions)
     if len(events) > MOST:

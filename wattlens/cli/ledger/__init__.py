@@ -20,7 +20,7 @@ from wattlens.cli.ledger.signer import open_signer
 from wattlens.terminal_line import count_progress
 
 if TYPE_CHECKING:
-    from energy_agent.ledger.chain import Chain, Fault
+    from energy_agent.ledger.chain import Chain, ChainFault
 
 
 def _configure(parser: argparse.ArgumentParser) -> None:
@@ -177,7 +177,7 @@ def _numbers(found: "Chain") -> str:
     return f"{found.count} segments ({found.first} to {found.last}), head {found.head[:12]}{signed}{unsigned}{signed_heads}"
 
 
-def _tell(faults: Iterable["Fault"]) -> None:
+def _tell(faults: Iterable["ChainFault"]) -> None:
     for fault in faults:
         print(printable(f"wattlens: {fault.kind}: {fault.line}"), file=sys.stderr)
 
@@ -185,11 +185,11 @@ def _tell(faults: Iterable["Fault"]) -> None:
 def _export(arguments: argparse.Namespace) -> int:
     from energy_agent.ledger import export, reading, summary
     from energy_agent.ledger.fleet.parquet import columns_of
-    from energy_agent.ledger.rows.kinds import Cell, DeviceFacts, GapRow, Span
+    from energy_agent.ledger.rows.kinds import Cell, DeviceFacts, EdgeRow, GapRow
 
     end = int(arguments.end.timestamp()) * NS_PER_S if arguments.end else None
     start = int(arguments.start.timestamp()) * NS_PER_S if arguments.start else 0
-    choice = export.Choice(start, end, arguments.device, arguments.workload)
+    choice = export.CellFilter(start, end, arguments.device, arguments.workload)
     located = reading.read_rows(arguments.source)
     if not arguments.sum:
         form = "jsonl" if arguments.json else arguments.format
@@ -210,7 +210,7 @@ def _export(arguments: argparse.Namespace) -> int:
     for item in located:
         row = item.row
         found |= isinstance(row, Cell) and choice.takes(row.cell_start_ns, row.device, row.workload)
-        inside = isinstance(row, Cell | Span | GapRow) and choice.in_time(row.cell_start_ns)
+        inside = isinstance(row, Cell | EdgeRow | GapRow) and choice.in_time(row.cell_start_ns)
         if inside or isinstance(row, DeviceFacts):
             rows.append(row)
     if not found:
@@ -260,9 +260,9 @@ def _ship(arguments: argparse.Namespace) -> int:
 
 
 def _compact(arguments: argparse.Namespace) -> int:
-    from energy_agent.ledger.chain import Fault
+    from energy_agent.ledger.chain import ChainFault
     from energy_agent.ledger.fleet import index
-    from energy_agent.ledger.fleet.compact import Statement, compact_days
+    from energy_agent.ledger.fleet.compact import SiteDay, compact_days
     from energy_agent.ledger.fleet.sites import Sites, read_inventory
 
     signer = None if arguments.sign_heads is None else open_signer("--sign-heads", arguments.sign_heads)
@@ -283,9 +283,9 @@ def _compact(arguments: argparse.Namespace) -> int:
         return 0 if arguments.accept_faults else 1
     if not len(found) or not wanted:
         raise UsageError(f"{arguments.paths[0]}: has no segments of a day that is over; name one with --day")
-    answer, faults = list[Statement](), dict.fromkeys(found.faults)
+    answer, faults = list[SiteDay](), dict.fromkeys(found.faults)
     left_out, unsigned = dict[str, list[date]](), dict[str, int]()
-    unsound = list[Fault]()  # signed heads of earlier runs
+    unsound = list[ChainFault]()  # signed heads of earlier runs
     for result in compact_days(
         found,
         arguments.output,
@@ -299,7 +299,7 @@ def _compact(arguments: argparse.Namespace) -> int:
         answer += result.statements
         faults |= dict.fromkeys(result.faults)
         if signer is not None:
-            unsound += [Fault("head", text) for s in result.statements if (text := heads.sign(s, signer))]
+            unsound += [ChainFault("head", text) for s in result.statements if (text := heads.sign(s, signer))]
         for node, count in result.unsigned.items():
             unsigned[node] = unsigned.get(node, 0) + count
         for node in result.left_out:

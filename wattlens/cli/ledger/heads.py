@@ -11,7 +11,7 @@ from wattlens.cli.ledger.signer import NEED_SIGNING
 
 if TYPE_CHECKING:
     from energy_agent.ledger.fleet.heads import SignedHeads
-    from energy_agent.ledger.fleet.statement import Statement
+    from energy_agent.ledger.fleet.statement import SiteDay
     from energy_agent.ledger.segments.segment import Signer
 
 
@@ -52,7 +52,7 @@ def read(paths: Sequence[Path], key: str | None) -> list["SignedHeads"]:
     return heads.find(paths)
 
 
-def sign(statement: "Statement", signer: "Signer") -> str:
+def sign(statement: "SiteDay", signer: "Signer") -> str:
     """Sign the heads of a statement; return the fault of the existing signed heads, "" without one."""
     from energy_agent.ledger.fleet import heads
     from energy_agent.ledger.fleet.statement import MANIFEST, read_manifest

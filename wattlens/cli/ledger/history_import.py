@@ -18,7 +18,7 @@ from wattlens.cli.ledger.signer import open_signer
 from wattlens.terminal_line import drawn_line
 
 if TYPE_CHECKING:
-    from energy_agent.ledger.history_import.segments import Written
+    from energy_agent.ledger.history_import.segments import SegmentContents
     from wattlens.history_import.request import ImportRequest
     from wattlens.history_import.run import ImportResult
     from wattlens.prometheus.history import PrometheusHistory
@@ -163,7 +163,7 @@ def _request(arguments: argparse.Namespace, history: "PrometheusHistory") -> "Im
     )
 
 
-def _told(node: "Written") -> str:
+def _told(node: "SegmentContents") -> str:
     methods = ", ".join(f"{method} {decimal(uj, UJ_PER_J)} J" for method, uj in sorted(node.by_method.items()))
     states = ", ".join(f"{state} {_percent(uj, node.energy_uj)} %" for state, uj in sorted(node.by_state.items()))
     gaps = f"; no sample shows up to {decimal(node.gap_bound_uj, UJ_PER_J)} J more" if node.gap_bound_uj else ""

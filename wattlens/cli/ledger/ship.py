@@ -15,7 +15,7 @@ from energy_agent.runtime.loop import Flag, Wake
 from wattlens.cli._options import within
 
 if TYPE_CHECKING:
-    from energy_agent.ledger.chain import Fault, Progress
+    from energy_agent.ledger.chain import ChainFault, Progress
 
 SUMMARY = "copy segments to a folder or object store, once, whole, never over something else"
 
@@ -47,7 +47,7 @@ def run(arguments: argparse.Namespace, find: Find, progress: Callable[[str], "Pr
     done = ship(files, arguments.url, progress("shipped"))
     faults = list(chain.verify(files, progress=progress("verified")).faults)  # afterwards: what is whole is safe first
     local = {fault.line for fault in faults}
-    faults += [chain.Fault("refused", line) for line in done.refused if not any(line in fault for fault in local)]
+    faults += [chain.ChainFault("refused", line) for line in done.refused if not any(line in fault for fault in local)]
     if arguments.json:
         counts = {"copied": done.copied, "there": done.there}
         print(json.dumps(counts | {"faults": [asdict(fault) for fault in faults]}))
@@ -88,6 +88,6 @@ def _again_and_again(arguments: argparse.Namespace, find: Find) -> int:
             return 0
 
 
-def _tell(faults: Iterable["Fault"]) -> None:
+def _tell(faults: Iterable["ChainFault"]) -> None:
     for fault in faults:
         print(printable(f"wattlens: {fault.kind}: {fault.line}"), file=sys.stderr)

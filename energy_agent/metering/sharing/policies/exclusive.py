@@ -1,8 +1,8 @@
 """One workload holds the device: all of it is its own. Pure."""
 
-from energy_agent.metering.sharing.policy import Policy, equally
+from energy_agent.metering.sharing.policy import SharingPolicy, equally
 
-SPEC = Policy(
+SPEC = SharingPolicy(
     help="one workload holds the whole GPU",
     rank=10,
     applies=lambda known: len(known.holders) == 1 and not known.slices and not known.unseen,

@@ -5,16 +5,16 @@ that worked in them. An instance in which none did is idle.
 """
 
 from energy_agent.core.energy import State
-from energy_agent.metering.sharing.policy import Known, Part, Policy, Stretch
+from energy_agent.metering.sharing.policy import DeviceUse, SharedEnergy, SharingPolicy, WorkloadShare
 from energy_agent.metering.sharing.slices import divide
 
 
-def _divide(stretch: Stretch, known: Known) -> list[Part]:
+def _divide(stretch: SharedEnergy, known: DeviceUse) -> list[WorkloadShare]:
     worked = [(s.active_ppm or 0) * s.sms for s in known.slices]
     return divide(stretch, known, worked, [State.ACTIVE if work else State.IDLE for work in worked])
 
 
-SPEC = Policy(
+SPEC = SharingPolicy(
     help="MIG, by activity: resting power over all slices, what is above it by the SMs that worked in each instance",
     rank=40,
     applies=lambda known: bool(known.slices) and all(s.active_ppm is not None for s in known.slices),

@@ -3,16 +3,16 @@
 What the board draws at rest goes to all slices, held or not; what it draws above that to those which somebody holds.
 """
 
-from energy_agent.metering.sharing.policy import Known, Part, Policy, Stretch
+from energy_agent.metering.sharing.policy import DeviceUse, SharedEnergy, SharingPolicy, WorkloadShare
 from energy_agent.metering.sharing.slices import divide
 
 
-def _divide(stretch: Stretch, known: Known) -> list[Part]:
+def _divide(stretch: SharedEnergy, known: DeviceUse) -> list[WorkloadShare]:
     held = [0 if s.holders == {} else s.slices for s in known.slices]
     return divide(stretch, known, held, [stretch.held_state] * len(held))
 
 
-SPEC = Policy(
+SPEC = SharingPolicy(
     help="MIG, by compute slices: resting power over all slices, what is above it over the held ones",
     rank=50,
     applies=lambda known: bool(known.slices),

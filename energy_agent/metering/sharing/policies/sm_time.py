@@ -5,14 +5,14 @@ for it; what goes with the SM time of processes that nobody saw is unattributed.
 part: each of them keeps the board from resting and from others.
 """
 
-from energy_agent.metering.sharing.policy import Known, Part, Policy, Stretch, by_weight, equally
+from energy_agent.metering.sharing.policy import DeviceUse, SharedEnergy, SharingPolicy, WorkloadShare, by_weight, equally
 
 
-def _divide(stretch: Stretch, known: Known) -> list[Part]:
+def _divide(stretch: SharedEnergy, known: DeviceUse) -> list[WorkloadShare]:
     return equally(stretch, known.holders) if stretch.active is False else by_weight(stretch, known.holders, known.unseen)
 
 
-SPEC = Policy(
+SPEC = SharingPolicy(
     help="several workloads, by the SM time that the driver measured of each; what was drawn while no kernel ran, equally",
     rank=20,
     applies=lambda known: known.measured and bool(known.holders) and not known.slices,

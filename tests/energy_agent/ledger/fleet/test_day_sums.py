@@ -14,11 +14,11 @@ from energy_agent.core.errors import ChainError
 from energy_agent.ledger import reading
 from energy_agent.ledger.fleet import day_sums, index
 from energy_agent.ledger.fleet.compact import compact, compact_days
-from energy_agent.ledger.fleet.sites import Sites, Stay
+from energy_agent.ledger.fleet.sites import DeviceLocation, Sites
 from energy_agent.ledger.journal.book import Batch, Book
 from energy_agent.ledger.journal.sealing import take
-from energy_agent.ledger.rows.kinds import INT64_MAX, PPM, Cell, DeviceFacts, GapRow, Span
-from energy_agent.ledger.rows.uncertainty import SHARE_UNKNOWN, Run, follow
+from energy_agent.ledger.rows.kinds import INT64_MAX, PPM, Cell, DeviceFacts, EdgeRow, GapRow
+from energy_agent.ledger.rows.uncertainty import SHARE_UNKNOWN, EdgeRun, follow
 from energy_agent.ledger.segments import segment
 from energy_agent.ledger.summary import bounds, cell_bounds
 from tests.energy_agent.ledger.cases import T0, S, batches
@@ -81,11 +81,11 @@ def facts(*devices):
 def test_energy_and_times_are_those_of_the_rows(tmp_path_factory, parts):
     folder = tmp_path_factory.mktemp("sums")
     rows = [row for part in write(folder / "s", *parts) for row in part]
-    if not any(isinstance(row, Cell | Span | GapRow) for row in rows):
+    if not any(isinstance(row, Cell | EdgeRow | GapRow) for row in rows):
         return
     _, found = sums_of(folder, [folder / "s"])
     cells = [row for row in rows if isinstance(row, Cell)]
-    spans = [row for row in rows if isinstance(row, Span)]
+    spans = [row for row in rows if isinstance(row, EdgeRow)]
     gap_rows = [row for row in rows if isinstance(row, GapRow)]
     energy, held_ns, used = defaultdict(int), defaultdict(int), defaultdict(lambda: [0, 0, 0, 0])
     for c in cells:
@@ -212,11 +212,11 @@ def test_days_join_as_rows_do(pieces, whole, data):
     cut = data.draw(st.integers(1, len(pieces) - 1))
     share = PPM if whole else SHARE_UNKNOWN
     one, other, both = (span_of(part, whole) for part in (pieces[:cut], pieces[cut:], pieces))
-    assert follow(Run(*one, share), Run(*other, share)) == Run(*both, share)
+    assert follow(EdgeRun(*one, share), EdgeRun(*other, share)) == EdgeRun(*both, share)
 
 
 def span_of(pieces, whole):
-    node, count = day_sums.Node("lab", "n1"), len(pieces)
+    node, count = day_sums.NodeDay("lab", "n1"), len(pieces)
     names = ("start_ns", "end_ns", "edge_first_uj", "edge_inner_uj", "edge_last_uj")
     column = dict(zip(names, zip(*pieces, strict=True), strict=True))
     node.add(
@@ -379,7 +379,7 @@ def test_a_node_that_moves_within_a_day_is_summed_at_both_sites(tmp_path):
     quarters = [(i * Q, (i + 1) * Q, 10**i) for i in range(4)]
     entries = [e for start, end, uj in quarters for e in (entry(start, end, uj), entry(start, end, 5, HOST))]
     write(tmp_path / "s", Batch(entries, devices=facts("GPU-a", HOST)))
-    moved = Sites({("lab", "n1", ""): (Stay("oslo", 0, T0 + 3 * Q), Stay("paris", T0 + 3 * Q, INT64_MAX))})
+    moved = Sites({("lab", "n1", ""): (DeviceLocation("oslo", 0, T0 + 3 * Q), DeviceLocation("paris", T0 + 3 * Q, INT64_MAX))})
     statements, _ = compact([tmp_path / "s"], tmp_path / "days", DAY, moved)
     assert [(s.site, s.energy_uj) for s in statements] == [("oslo", 126), ("paris", 1_005)]
     for statement, count in zip(statements, (3, 1), strict=True):

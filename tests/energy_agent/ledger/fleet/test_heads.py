@@ -78,7 +78,7 @@ def test_a_day_gets_the_last_segment_of_each_chain_that_it_was_made_of(unsigned,
     path = heads_of(unsigned)
     signed = heads.read(path)
     sha256 = {p.name: segment.sha256(segment.load(p)) for p in segment.list_files(unsigned)}
-    expected = [heads.Head("lab", name, 1, sha256[segment.file_name("lab", name, 1)]) for name in ("a", "b")]
+    expected = [heads.ChainHead("lab", name, 1, sha256[segment.file_name("lab", name, 1)]) for name in ("a", "b")]
     assert (list(signed.heads), signed.key, signed.site, signed.day.isoformat()) == (expected, key, "fra1", DAYS[0])
     before = path.read_bytes()
     assert sign(unsigned, capsys)[0] == 0

@@ -8,7 +8,7 @@ import pytest
 
 from energy_agent.core.energy import WorkloadFacts
 from energy_agent.ledger.history_import.dcgm import board_of, facts_of, holder_of, own_pods, readings, source_of
-from energy_agent.ledger.history_import.samples import Reading
+from energy_agent.ledger.history_import.samples import ExporterReading
 
 V100 = "GPU-6bf47ca9-ad3e-15db-beed-1079a7d74116"
 A30 = "GPU-265c9814-6156-355b-e589-ff2064894f16"
@@ -52,7 +52,7 @@ def test_mig_devices_of_a_board_are_one_reading_with_all_their_holders():
     ]
     found = readings(series, 1_000, set(), "replica")
     both = frozenset({"import:ml/train-0", ""})
-    assert found == {A30: {"": [Reading(10, 5_000_000, both), Reading(20, 6_001_000, both)]}}
+    assert found == {A30: {"": [ExporterReading(10, 5_000_000, both), ExporterReading(20, 6_001_000, both)]}}
 
 
 def test_a_pod_that_comes_is_another_series_of_the_same_board():

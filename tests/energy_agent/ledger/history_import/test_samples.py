@@ -7,20 +7,20 @@ from hypothesis import strategies as st
 from energy_agent.core.boundary import UNBOUNDED
 from energy_agent.core.energy import Method, State
 from energy_agent.ledger.history_import.gpu import CounterAccount, PowerAccount
-from energy_agent.ledger.history_import.samples import Reading, Terms, joined, pick
+from energy_agent.ledger.history_import.samples import ExporterBounds, ExporterReading, joined, pick
 from energy_agent.ledger.rows import cells
 from energy_agent.ledger.rows.kinds import fold
 
 S = 1_000_000_000
 T0 = 1_767_225_600 * S
 W = 1_000  # mW
-MAX = Terms(800 * W, 30 * S)
-UNKNOWN = Terms(None, 30 * S)
+MAX = ExporterBounds(800 * W, 30 * S)
+UNKNOWN = ExporterBounds(None, 30 * S)
 POD, OTHER = frozenset({"import:ml/a"}), frozenset({"import:ml/b"})
 
 
 def at(second, joules, holders=frozenset(), source=""):
-    return Reading(T0 + second * S, joules * 1_000_000, holders, source)
+    return ExporterReading(T0 + second * S, joules * 1_000_000, holders, source)
 
 
 def counted(*readings, terms=MAX):
@@ -157,7 +157,7 @@ def test_over_a_hole_the_same_name_is_not_the_same_pod(holders, expected):
 def test_power_alone_is_a_trapezoid_and_a_hole_a_gap():
     account = PowerAccount("GPU-1", MAX)
     powers = [(0, 100), (15, 200), (30, 200), (45, 100), (200, 100), (215, 10**9), (230, 100)]
-    account.take([Reading(T0 + s * S, w * W) for s, w in powers])
+    account.take([ExporterReading(T0 + s * S, w * W) for s, w in powers])
     assert [(e.energy_uj, e.edge_uj, e.method) for e in account.entries] == [
         (2_250_000_000, 750_000_000, Method.INTEGRATED),  # 150 W x 15 s; half of 100 W x 15 s
         (3_000_000_000, 0, Method.INTEGRATED),
@@ -208,11 +208,11 @@ def histories(draw):
     holder = draw(st.sampled_from([frozenset(), POD, POD | OTHER]))
     for seconds, mw, lost in draw(steps):
         if not lost:
-            readings.append(Reading(t, mj * 1_000, holder))
+            readings.append(ExporterReading(t, mj * 1_000, holder))
         t, mj = t + seconds * S, mj + mw * seconds // 1_000
         if draw(st.integers(0, 5)) == 0:
             holder = draw(st.sampled_from([frozenset(), POD, OTHER]))
-    return [*readings, Reading(t, mj * 1_000, holder)]
+    return [*readings, ExporterReading(t, mj * 1_000, holder)]
 
 
 @given(histories(), st.integers(1, 8), st.sampled_from([MAX, UNKNOWN]))
@@ -248,7 +248,7 @@ def test_with_a_reset_what_is_booked_and_the_bound_hold_the_truth(readings, data
     at_reset = data.draw(st.integers(0, 10**6))
     base = readings[cut].value
     lost = base - (readings[cut - 1].value if cut else base)
-    after = [Reading(r.t_ns, r.value - base + min(at_reset, lost), r.holders) for r in readings[cut:]]
+    after = [ExporterReading(r.t_ns, r.value - base + min(at_reset, lost), r.holders) for r in readings[cut:]]
     account = counted(*readings[:cut], *after)
     booked = sum(e.energy_uj for e in account.entries)
     truth = readings[-1].value - readings[0].value

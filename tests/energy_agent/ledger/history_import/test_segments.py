@@ -7,7 +7,7 @@ import pytest
 from energy_agent.core.energy import Entry, Gap, Identity, Method, State
 from energy_agent.core.errors import ChainError, UsageError
 from energy_agent.ledger import chain
-from energy_agent.ledger.history_import.segments import MARK, Target, mark
+from energy_agent.ledger.history_import.segments import MARK, SegmentFolder, mark
 from energy_agent.ledger.journal.book import Batch
 from energy_agent.ledger.rows.kinds import Cell, DeviceFacts
 from energy_agent.ledger.segments import segment
@@ -25,7 +25,7 @@ def batch(first, last, device="GPU-x", uj=9_000_000):
 
 
 def put(folder, first, last, *batches, who=WHO, dry=False, signer=None):
-    target = Target(folder, T0 + first * Q, T0 + last * Q, dry=dry, signer=signer)
+    target = SegmentFolder(folder, T0 + first * Q, T0 + last * Q, dry=dry, signer=signer)
     try:
         node = target.open(who)
         for each in batches:
@@ -92,7 +92,7 @@ def test_what_is_there_already_or_is_not_of_the_chain_is_refused_and_nothing_cha
 
 
 def test_a_device_of_two_nodes_of_one_import_is_refused(tmp_path):
-    target = Target(tmp_path / "out", T0, T0 + 8 * Q)
+    target = SegmentFolder(tmp_path / "out", T0, T0 + 8 * Q)
     nodes = [target.open(who) for who in (WHO, NODE_2)]
     for node, each in zip(nodes, (batch(0, 4), batch(2, 6)), strict=True):
         node.book(each)
@@ -116,13 +116,13 @@ def test_an_agents_own_chain_is_not_continued_and_its_devices_not_booked_again(t
 
 def test_a_failure_leaves_nothing_and_what_a_killed_import_left_is_cleared(tmp_path):
     out = tmp_path / "out"
-    target = Target(out, T0, T0 + 8 * Q)
+    target = SegmentFolder(out, T0, T0 + 8 * Q)
     node = target.open(WHO)
     node.book(batch(0, 4))
     node.seal(None)
     assert segment.list_files(out) == []  # nothing has a segment's name before all are there
     target.publish()  # as if it had been killed before the last line: a second one has put its own
-    again = Target(out, T0 + 8 * Q, T0 + 16 * Q)
+    again = SegmentFolder(out, T0 + 8 * Q, T0 + 16 * Q)
     node = again.open(WHO)
     node.book(batch(8, 12))
     node.seal(None)
@@ -148,4 +148,4 @@ def test_gaps_are_told_with_and_without_a_bound(tmp_path):
 @pytest.mark.parametrize(("first", "last"), [(0, 0), (4, 2), (0.5, 4)])
 def test_a_time_begins_and_ends_at_cells(tmp_path, first, last):
     with pytest.raises(UsageError, match="quarter of an hour"):
-        Target(tmp_path, T0 + int(first * Q), T0 + int(last * Q))
+        SegmentFolder(tmp_path, T0 + int(first * Q), T0 + int(last * Q))

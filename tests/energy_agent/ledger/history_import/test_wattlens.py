@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from energy_agent.core.boundary import UNBOUNDED
 from energy_agent.core.energy import Method, State
 from energy_agent.core.units import split_integer
-from energy_agent.ledger.history_import.wattlens import GAP_TOLD, Page, PageAccount, key_of
+from energy_agent.ledger.history_import.wattlens import GAP_TOLD, AgentScrape, AgentScrapeAccount, key_of
 from energy_agent.ledger.rows import cells
 from energy_agent.ledger.rows.kinds import fold
 
@@ -30,11 +30,11 @@ def used(workload, state=ACTIVE, method="counter", device=GPU):
 
 
 def page(second, values, source=""):
-    return Page(T0 + second * S, values, source)
+    return AgentScrape(T0 + second * S, values, source)
 
 
 def booked(*pages, limits=None):
-    account = PageAccount(AGE, dict(limits or {}))
+    account = AgentScrapeAccount(AGE, dict(limits or {}))
     for each in pages:
         account.take(each)
     return account
@@ -208,7 +208,7 @@ rises = st.lists(
 
 @given(rises)
 def test_the_entries_of_a_device_are_what_its_counter_rose_by(history):
-    account, values, second = PageAccount(AGE), {total(): 0, total(BRIDGED): 0}, 0
+    account, values, second = AgentScrapeAccount(AGE), {total(): 0, total(BRIDGED): 0}, 0
     account.take(page(0, dict(values)))
     for counter, bridged, parts, seconds in history:
         values = dict(values)
@@ -234,7 +234,7 @@ def test_an_honest_page_is_taken_over_share_by_share(history):
     """Parts that sum to the total, as the agent's do: each workload has exactly what its counter rose by."""
     names, values, second = [used("a"), used("b"), ("idle", GPU)], {}, 0
     values = dict.fromkeys([total(), *names], 0)
-    account = PageAccount(AGE)
+    account = AgentScrapeAccount(AGE)
     account.take(page(0, dict(values)))
     for rise, weights in history:
         values = dict(values)

@@ -22,7 +22,7 @@ class ThrottleRow:
 
 '''
 ENTRY = """\
-    Kind(
+    RowType(
         "throttle",
         ThrottleRow,
         {"cell_start_ns": Form.CELL, "device": Form.TEXT, "reason": Form.TEXT} | _STRETCH | {"throttled_ns": Form.COUNT},

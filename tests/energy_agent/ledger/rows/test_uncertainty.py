@@ -3,8 +3,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from energy_agent.core.energy import Method, State
-from energy_agent.ledger.rows.kinds import Cell, DeviceFacts, GapRow, Span
-from energy_agent.ledger.rows.uncertainty import Run, bound_of, combine, systematic_uj
+from energy_agent.ledger.rows.kinds import Cell, DeviceFacts, EdgeRow, GapRow
+from energy_agent.ledger.rows.uncertainty import EdgeRun, bound_of, combine, systematic_uj
 from energy_agent.ledger.summary import bounds, cell_bounds
 from tests.energy_agent.ledger.cases import T0
 
@@ -17,7 +17,7 @@ def test_the_systematic_part_holds_the_truth_of_any_gain(true_uj, gain_ppm, at):
 
 
 def test_gains_add_linearly_and_the_gap_bound_is_in_the_upper_bound_alone():
-    b = combine({"a": 1_000}, {"a": 0}, [[Run(0, 1, 10, 5, 10)]], [300])
+    b = combine({"a": 1_000}, {"a": 0}, [[EdgeRun(0, 1, 10, 5, 10)]], [300])
     assert (b.low_uj, b.energy_uj, b.high_uj) == (975, 1_000, 1_325)
     one = combine({"a": 10**9}, {"a": 50_000}, [])
     many = combine({str(i): 10**9 for i in range(100)}, {str(i): 50_000 for i in range(100)}, [])
@@ -32,9 +32,12 @@ def test_gains_add_linearly_and_the_gap_bound_is_in_the_upper_bound_alone():
     ("runs", "bound"),
     [
         ([], 0),
-        ([Run(10, 20, 3, 0, 4), Run(0, 10, 2, 0, 3), Run(25, 30, 7, 1, 8)], 2 + 4 + 7 + 1 + 8),
-        ([Run(0, 10, 1, 0, 5, 0), Run(10, 20, 5, 0, 1, 0)], 2),  # shares that are not known cancel only where they are equal
-        ([Run(0, 10, 1, 0, 5, 0), Run(10, 20, 9, 0, 1, 0)], 2 + 9),
+        ([EdgeRun(10, 20, 3, 0, 4), EdgeRun(0, 10, 2, 0, 3), EdgeRun(25, 30, 7, 1, 8)], 2 + 4 + 7 + 1 + 8),
+        (
+            [EdgeRun(0, 10, 1, 0, 5, 0), EdgeRun(10, 20, 5, 0, 1, 0)],
+            2,
+        ),  # shares that are not known cancel only where they are equal
+        ([EdgeRun(0, 10, 1, 0, 5, 0), EdgeRun(10, 20, 9, 0, 1, 0)], 2 + 9),
     ],
 )
 def test_runs_that_meet_cancel_in_any_order(runs, bound):
@@ -42,7 +45,7 @@ def test_runs_that_meet_cancel_in_any_order(runs, bound):
 
 
 def cell(device, workload, uj):
-    return Cell(T0, device, workload, State.ACTIVE, Method.COUNTER, uj, 0, Run(T0, T0 + 9, 1, 2, 3))
+    return Cell(T0, device, workload, State.ACTIVE, Method.COUNTER, uj, 0, EdgeRun(T0, T0 + 9, 1, 2, 3))
 
 
 def test_bounds_of_rows_take_the_spans_of_what_is_asked():
@@ -50,9 +53,9 @@ def test_bounds_of_rows_take_the_spans_of_what_is_asked():
         cell("a", "w", 100_000),
         cell("a", "v", 50_000),
         cell("b", "w", 10_000),
-        Span(T0, "a", "", Run(T0, T0 + 9, 10, 0, 10)),
-        Span(T0, "a", "w", Run(T0, T0 + 9, 7, 0, 7)),
-        Span(T0, "b", "", Run(T0, T0 + 9, 5, 0, 5)),
+        EdgeRow(T0, "a", "", EdgeRun(T0, T0 + 9, 10, 0, 10)),
+        EdgeRow(T0, "a", "w", EdgeRun(T0, T0 + 9, 7, 0, 7)),
+        EdgeRow(T0, "b", "", EdgeRun(T0, T0 + 9, 5, 0, 5)),
         GapRow(T0, "b", "lost", T0, T0 + 9, 400),
         DeviceFacts("a", "H100", 0.01, T0),
         DeviceFacts("b", "H100", 0.01, T0),

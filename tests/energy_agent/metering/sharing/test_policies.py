@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from energy_agent.core.energy import Interval, Method, MigUse, State
 from energy_agent.metering.attribution import Holding, Shape, known_of, policies, policy_for, shares
-from energy_agent.metering.sharing.policy import Known, Slice, Stretch
+from energy_agent.metering.sharing.policy import DeviceUse, SharedEnergy, Slice
 
 law = settings(deadline=None, max_examples=200)
 names = st.sampled_from("abcdef")
@@ -18,9 +18,9 @@ slices = st.lists(
     max_size=7,
 )
 knowns = st.builds(
-    Known, weights, st.booleans(), slices.map(tuple), st.just(7), st.integers(0, 200_000), st.sampled_from([0, 1, 10**6])
+    DeviceUse, weights, st.booleans(), slices.map(tuple), st.just(7), st.integers(0, 200_000), st.sampled_from([0, 1, 10**6])
 )
-stretches = st.builds(Stretch, st.integers(0, 10**13), st.integers(1, 10**11), st.none() | st.booleans())
+stretches = st.builds(SharedEnergy, st.integers(0, 10**13), st.integers(1, 10**11), st.none() | st.booleans())
 
 
 def test_there_is_a_policy_for_each_kind_of_knowledge():
@@ -43,17 +43,17 @@ def test_a_policy_that_applies_divides_all_of_it(known, stretch):
 @pytest.mark.parametrize(
     ("known", "name"),
     [
-        (Known({"a": 0}), "exclusive"),
-        (Known({"a": 0, "b": 0}), "equal"),
-        (Known({"a": 0, "b": 0}, measured=True), "sm_time"),
-        (Known({"a": 5}, measured=True, unseen=1), "sm_time"),
-        (Known({"a": 0}, slices=(Slice(1, 16, None, {"a": 0}),), slices_total=7), "mig_slice"),
-        (Known({"a": 0}, slices=(Slice(1, 16, 0, {"a": 0}),), slices_total=7), "mig_activity"),
+        (DeviceUse({"a": 0}), "exclusive"),
+        (DeviceUse({"a": 0, "b": 0}), "equal"),
+        (DeviceUse({"a": 0, "b": 0}, measured=True), "sm_time"),
+        (DeviceUse({"a": 5}, measured=True, unseen=1), "sm_time"),
+        (DeviceUse({"a": 0}, slices=(Slice(1, 16, None, {"a": 0}),), slices_total=7), "mig_slice"),
+        (DeviceUse({"a": 0}, slices=(Slice(1, 16, 0, {"a": 0}),), slices_total=7), "mig_activity"),
     ],
 )
 def test_the_policy_follows_from_what_is_known(known, name):
     assert policy_for(known).name == name
-    assert policy_for(Known({})) is None
+    assert policy_for(DeviceUse({})) is None
 
 
 def interval(uj, *, seconds=1, active=None):

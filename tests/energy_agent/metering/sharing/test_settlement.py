@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from energy_agent.metering.attribution import policies
-from energy_agent.metering.sharing.policy import Known, Stretch
+from energy_agent.metering.sharing.policy import DeviceUse, SharedEnergy
 from energy_agent.metering.sharing.resting import Resting
 from energy_agent.metering.sharing.settlement import Settlement
 
@@ -13,7 +13,7 @@ S = 10**9
 
 
 def known(**weights):
-    return Known(weights, measured=True)
+    return DeviceUse(weights, measured=True)
 
 
 def booked(turns):
@@ -21,7 +21,7 @@ def booked(turns):
     settlement, last, got = Settlement(), known(a=1, b=1), {}
     for uj, active, measured in turns:
         last = measured or last
-        parts = settlement.divide(SM_TIME, Stretch(uj, S, active), last, closes=measured is not None)
+        parts = settlement.divide(SM_TIME, SharedEnergy(uj, S, active), last, closes=measured is not None)
         assert sum(p.energy_uj for p in parts) == uj
         assert all(p.energy_uj >= 0 for p in parts)
         assert sum(settlement.owed_uj.values()) == 0
@@ -54,7 +54,7 @@ def test_what_was_drawn_while_nothing_ran_is_no_part_of_a_window():
 
 def test_a_holder_that_left_is_forgotten_and_debts_still_sum_to_nothing():
     settlement = Settlement(owed_uj={"a": 500, "b": -300, "gone": -200})
-    parts = settlement.divide(SM_TIME, Stretch(1000, S, True), known(a=1, b=1), closes=False)
+    parts = settlement.divide(SM_TIME, SharedEnergy(1000, S, True), known(a=1, b=1), closes=False)
     assert {p.workload: p.energy_uj for p in parts} == {"a": 800, "b": 200}
     assert settlement.owed_uj == {"a": 0, "b": 0}
 

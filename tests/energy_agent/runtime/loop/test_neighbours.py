@@ -12,7 +12,7 @@ from energy_agent.accounting import pending
 from energy_agent.accounting.accountant import Accountant
 from energy_agent.accounting.device import DeviceAccount, SensorFor
 from energy_agent.accounting.node import NodeAccount, NodePlan
-from energy_agent.accounting.training_intake import TrainingIntake
+from energy_agent.accounting.training_intake import TrainingReports
 from energy_agent.core.energy import DeviceSample, Identity
 from energy_agent.core.errors import JournalError, WattlensError
 from energy_agent.core.meters import MeterReading, Scope
@@ -254,7 +254,7 @@ def test_a_damaged_state_of_a_meter_is_left_out_or_goes_on(text):
 
 @given(damaged('{"boot_id": "boot-1", "began_boot_ns": 5, "began_ns": 1}'))
 def test_a_damaged_state_of_training_is_refused_or_goes_on(text):
-    intake = TrainingIntake(Boot(), lambda identity: False)
+    intake = TrainingReports(Boot(), lambda identity: False)
     intake.restore({Component.TRAINING: {ONLY: text}}, [])
     for _ in range(40):
         intake.drain({"w"})
@@ -263,7 +263,7 @@ def test_a_damaged_state_of_training_is_refused_or_goes_on(text):
 @given(damaged('{"pid": 1, "start": 2, "workload": "w", "run": "0123456789abcdef"}'),
        damaged('{"at_ns": 5, "steps": {"training": 1}, "tokens": 3}'), st.sampled_from(["1-2", "", "x"]))  # fmt: skip
 def test_a_damaged_state_of_a_training_process_is_refused_or_goes_on_and_is_removed(labels, numbers, name):
-    intake = TrainingIntake(Boot(), lambda identity: False)
+    intake = TrainingReports(Boot(), lambda identity: False)
     states = {
         Component.TRAINING: {ONLY: '{"boot_id": "boot-1", "began_boot_ns": 5}'},
         Component.TRAINING_LABELS: {name: labels},
