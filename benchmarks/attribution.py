@@ -33,7 +33,7 @@ from energy_agent.accounting.device import SensorFor
 from energy_agent.core.energy import DeviceInfo, Entry, Identity, State
 from energy_agent.devices.nvml.device import DeviceReader
 from energy_agent.devices.nvml.library import RealNvml
-from energy_agent.owners.processes import ProcessHolders
+from energy_agent.owners.processes import ProcessOwners
 from energy_agent.runtime.clock import SimulatedClock
 from energy_agent.sim.gpu.boards import BoardSpec
 from energy_agent.sim.gpu.build import library_path
@@ -178,7 +178,7 @@ def _watch(
     ]
     infos: dict[str, DeviceInfo] = {reader.uuid: reader.info for reader in readers}
     identity = Identity("c", "n", "boot", "0", simulated=True)
-    accountant = Accountant(identity, ProcessHolders(Path("/proc")), SensorFor(2_500_000_000), {}, 0.05)
+    accountant = Accountant(identity, ProcessOwners(Path("/proc")), SensorFor(2_500_000_000), {}, 0.05)
     began_ns, first = plant.now_ns(), {}
     entries: list[Entry] = []
     _drive(plant, gpus, 0.0, rng)
@@ -233,7 +233,7 @@ def _drive(plant: Plant, gpus: list[LoadedGpu], now_s: float, rng: random.Random
             if load.process is None:
                 load.process = subprocess.Popen(["sleep", "infinity"])
                 load.slot = plant.attach_process(gpu.index, load.process.pid, memory_b=1 << 30)
-                started = ProcessHolders(Path("/proc")).start_time(load.process.pid)
+                started = ProcessOwners(Path("/proc")).start_time(load.process.pid)
                 load.workload = f"process-sleep-{load.process.pid}-{started}"
             if now_s >= load.stop_s:
                 load.ended = True

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from energy_agent.accounting.device import DeviceAccount, SensorFor
 from energy_agent.core.energy import DeviceInfo, DeviceSample, Entry, MigUse, State
 from energy_agent.metering.attribution import Holding
-from energy_agent.owners.processes import DeviceHolders
+from energy_agent.owners.processes import DeviceOwners
 
 _INFO = DeviceInfo("GPU-a", 0, "H100", "Hopper", "00:01.0", "1", power_limit_max_mw=700_000, power_limit_default_mw=700_000)
 _SENSOR_FOR = SensorFor(2_500_000_000)
@@ -30,22 +30,22 @@ class Turn:
     ms: int
     mj: int
     percent: int | None
-    holders: DeviceHolders | None
+    holders: DeviceOwners | None
     mig: tuple[MigUse, ...] | None
 
 
 @st.composite
-def _asked(draw: st.DrawFn) -> tuple[DeviceHolders | None, tuple[MigUse, ...] | None]:
+def _asked(draw: st.DrawFn) -> tuple[DeviceOwners | None, tuple[MigUse, ...] | None]:
     kind = draw(st.sampled_from(["not asked", "unknown", "whole", "whole", "mig", "mig"]))
     if kind == "not asked":
         return None, None
     if kind == "unknown":
-        return DeviceHolders(None, State.UNKNOWN_HOLDER), None
+        return DeviceOwners(None, State.UNKNOWN_HOLDER), None
     departed = draw(st.dictionaries(names, st.integers(0, 10**7), max_size=2))
     if kind == "whole":
         held = draw(weights)
         holding = Holding(held, draw(st.booleans()))
-        return DeviceHolders(holding, departed={n: w for n, w in departed.items() if n not in held}), None
+        return DeviceOwners(holding, departed={n: w for n, w in departed.items() if n not in held}), None
     activity = st.none() | st.integers(0, 10**6)
     sizes = draw(st.lists(st.integers(1, 4), min_size=1, max_size=4))
     mig = tuple(MigUse(f"MIG-{i}{size}", size, 7, 16 * size, draw(activity)) for i, size in enumerate(sizes))
@@ -54,7 +54,7 @@ def _asked(draw: st.DrawFn) -> tuple[DeviceHolders | None, tuple[MigUse, ...] | 
     for held_by in slices.values():
         for name, weight in (held_by or {}).items():
             together[name] = together.get(name, 0) + weight
-    return DeviceHolders(Holding(together, slices=slices)), mig
+    return DeviceOwners(Holding(together, slices=slices)), mig
 
 
 @st.composite

@@ -17,7 +17,7 @@ from pathlib import Path
 from benchmarks.runner import Row
 from benchmarks.running import cpu_s, of_family, running_agent, running_role, simulated
 from energy_agent.core.energy import ProcessUse
-from energy_agent.owners.processes import ProcessHolders
+from energy_agent.owners.processes import ProcessOwners
 from energy_agent.sim.node import SimulatedNode
 
 GPUS = 8
@@ -91,7 +91,7 @@ class Loop:
         )
 
     def _identity(self, pid: int) -> str:
-        found, _ = ProcessHolders(self.folder / "node/proc").resolve([ProcessUse(pid)], 0)
+        found, _ = ProcessOwners(self.folder / "node/proc").resolve([ProcessUse(pid)], 0)
         assert found.holding is not None
         return next(iter(found.holding.weights))
 

@@ -35,8 +35,8 @@ from benchmarks.runner import Row, say
 from benchmarks.running import own_cpu_s
 from energy_agent.core.energy import Entry, Identity, Method, State, WorkloadFacts
 from energy_agent.core.facility import METER_KIND, MeterFacts, Position, Role
-from energy_agent.factors.basis import Basis, Boundary
-from energy_agent.factors.series import About, Point
+from energy_agent.factors.basis import Basis, EmissionBoundary
+from energy_agent.factors.series import About, IntensityPoint
 from energy_agent.ledger.journal.book import Batch
 from energy_agent.ledger.rows.kinds import DeviceFacts
 from energy_agent.ledger.segments import segment as segments
@@ -205,9 +205,9 @@ def _inputs(fleet: SyntheticFleet, folder: Path) -> Path:
     lines = ["cluster,node,uuid,sku,site,from,to"]
     lines += [f"{CLUSTER},{node_name(node)},,,{site_of(node).name},," for node in range(fleet.nodes)]
     (folder / "inventory.csv").write_text("\n".join([*lines, ""]))
-    about = About("csv_file.hours", "IN", Basis(Boundary.LIFE_CYCLE), "the benchmark", "none", "not stated", 3)
+    about = About("csv_file.hours", "IN", Basis(EmissionBoundary.LIFE_CYCLE), "the benchmark", "none", "not stated", 3)
     hours = range(0, CELLS, HOUR)
-    points = (Point(start_ns(cell), start_ns(cell + HOUR), intensity(cell), False, start_ns(cell)) for cell in hours)
+    points = (IntensityPoint(start_ns(cell), start_ns(cell + HOUR), intensity(cell), False, start_ns(cell)) for cell in hours)
     GridStore(folder / "state" / "grid").append(about, points)
     text = ["organisation: {name: Example AI}", "inventory: inventory.csv", "least_coverage_percent: 90", "sites:"]
     for site in SITES[: min(len(SITES), fleet.blocks)]:

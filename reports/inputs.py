@@ -13,7 +13,7 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from energy_agent.core.facility import MeterFacts
-from energy_agent.factors.join import Source
+from energy_agent.factors.join import IntensitySource
 from energy_agent.factors.record import Factor
 from energy_agent.factors.series import About
 from energy_agent.ledger.fleet.sites import DeviceLocation, Sites
@@ -56,9 +56,9 @@ class SiteInputs:
     stated: tuple[Fraction, Fraction] | None = None
     stated_source: str = ""
     bound_assumed: bool = False
-    location: tuple[Source, ...] = ()
+    location: tuple[IntensitySource, ...] = ()
     location_lacking: str = NO_GRID
-    residual: tuple[Source, ...] = ()
+    residual: tuple[IntensitySource, ...] = ()
     residual_lacking: str = NO_RESIDUAL
     factors: tuple[tuple[Factor, str], ...] = ()
     series: tuple[tuple[str, About], ...] = ()

@@ -10,7 +10,7 @@ from typing import Any
 
 from energy_agent.core.boundary import Boundary, host
 from energy_agent.core.energy import DeviceInfo, DeviceSample, Identity, Method, SourceHealth, State, WorkloadFacts
-from energy_agent.core.health import HealthRecord, Reading
+from energy_agent.core.health import HealthReading, HealthRecord
 from energy_agent.core.interval import ConfidenceInterval
 from energy_agent.core.serving import BatchUse, Serving, Split
 from energy_agent.core.snapshot import (
@@ -196,7 +196,7 @@ class Player:
 
     def _health(self, gpu: int) -> list[HealthRecord]:
         return [
-            HealthRecord(uuid(gpu), group, 0, tuple(Reading(q, tuple(at), v) for q, v, *at in rows), {})
+            HealthRecord(uuid(gpu), group, 0, tuple(HealthReading(q, tuple(at), v) for q, v, *at in rows), {})
             for group, rows in HEALTH.items()
         ]
 

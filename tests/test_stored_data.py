@@ -22,7 +22,7 @@ from energy_agent.ledger.journal.journal import Journal
 from energy_agent.ledger.journal.view import read_journal
 from energy_agent.ledger.rows.kinds import DeviceFacts
 from energy_agent.ledger.signing import open_signer
-from energy_agent.owners.processes import ProcessHolders
+from energy_agent.owners.processes import ProcessOwners
 from tests.support import said_here
 
 STORED = Path(__file__).parent / "data" / "stored-0.1"
@@ -87,7 +87,7 @@ def test_states_of_a_killed_agent_arrive_in_their_components(state):
     assert all(json.loads(text)["uuid"] == uuid for uuid, text in infos.items())
     with contextlib.closing(Journal.open(path, view.identity)) as journal:
         assert journal.states() == view.book.states
-        accountant = Accountant(view.identity, ProcessHolders(state), SensorFor(2_500_000_000), {}, 0.05)
+        accountant = Accountant(view.identity, ProcessOwners(state), SensorFor(2_500_000_000), {}, 0.05)
         assert accountant.restore(journal.states(), journal.totals(), journal.facts(), 0) == []
         snapshot = accountant.snapshot(0, {}, (), journal.stats())
         assert {d.info.uuid: d.info.name for d in snapshot.devices} == dict.fromkeys(JOURNAL_UJ, "NVIDIA H100 80GB HBM3")

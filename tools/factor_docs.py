@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from energy_agent.factors import embodied_source, equivalents
-from energy_agent.factors.dated_table import Table
+from energy_agent.factors.dated_table import DatedTable
 from energy_agent.factors.set_file import FactorSet
 from energy_agent.factors.sets import shipped
 from tools import marked_page
@@ -62,7 +62,7 @@ def beside() -> str:
     return "\n" + embodied + _beside(compared_about, equivalents.FILE, compared_heads, compared_rows)
 
 
-def _beside(about: Table, file: str, heads: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+def _beside(about: DatedTable, file: str, heads: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
     return (
         f"### {about.id}\n\n{about.title}: `energy_agent/factors/tables/{file}.csv`, {len(about.rows)} rows, {about.edition}, "
         f"SHA-256 `{about.csv_sha256}`. {about.note[0].upper()}{about.note[1:]}. To update: {about.update}.\n\n"

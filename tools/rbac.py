@@ -14,7 +14,7 @@ import yaml
 
 from energy_agent.config import agent as configuration
 from energy_agent.config.agent import Config
-from energy_agent.config.owners import Kubernetes
+from energy_agent.config.owners import KubernetesConfig
 from energy_agent.core.errors import WattlensError
 from energy_agent.owners.kubernetes.controllers import plural
 
@@ -25,7 +25,7 @@ _HEAD = """\
 """
 
 
-def documents(config: Kubernetes, namespace: str = "wattlens", *, node: bool = False) -> list[dict[str, Any]]:
+def documents(config: KubernetesConfig, namespace: str = "wattlens", *, node: bool = False) -> list[dict[str, Any]]:
     """The role and its binding to the agent's service account; `node`: it heeds its node's annotation too."""
     rules: list[dict[str, Any]] = [
         {"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch"]},

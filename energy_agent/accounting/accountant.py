@@ -29,8 +29,8 @@ from energy_agent.core.snapshot import LedgerStats, Snapshot
 from energy_agent.core.tokens import TokenTotals
 from energy_agent.ledger.journal.journal import Batch, DeviceFacts, Totals
 from energy_agent.ledger.journal.recovery import lost_devices
-from energy_agent.owners.processes import ProcessHolders
-from energy_agent.owners.resolver import JoinedHolders
+from energy_agent.owners.processes import ProcessOwners
+from energy_agent.owners.resolver import OwnerResolver
 from energy_agent.reader.supervisor import DeviceHealth
 
 log = logging.getLogger("wattlens.accounting")
@@ -47,16 +47,16 @@ class Accountant:
     def __init__(
         self,
         identity: Identity,
-        holders: ProcessHolders,
+        holders: ProcessOwners,
         sensor_for: SensorFor,
         gain_uncertainty: Mapping[str, float],
         default_gain_uncertainty: float,
         node: NodeAccount | None = None,
-        joined: JoinedHolders | None = None,
+        joined: OwnerResolver | None = None,
         retention_ns: int = RETENTION_NS,
     ) -> None:
         self._node = node
-        self.joined = joined or JoinedHolders()
+        self.joined = joined or OwnerResolver()
         self._identity = identity
         self._holders = holders
         self._sensor_for = sensor_for

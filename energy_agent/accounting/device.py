@@ -17,7 +17,7 @@ from energy_agent.metering.attribution import WHOLE, Holding, Shape, known_of, p
 from energy_agent.metering.gpu import MeterState, MeterStep, SensorLimits, advance
 from energy_agent.metering.sharing.resting import Resting
 from energy_agent.metering.sharing.settlement import Settlement
-from energy_agent.owners.processes import DeviceHolders
+from energy_agent.owners.processes import DeviceOwners
 
 Anchor = tuple[MeterState | None, Holding | None, Shape]
 """Where a device's booked time ends: its last reading, its holders and its shape there."""
@@ -54,13 +54,13 @@ class DeviceAccount:
     sensor: SensorLimits
     meter: MeterState | None = None
     sample: DeviceSample | None = None  # the last full reading, with energy and power of the last reading
-    holders: DeviceHolders = field(default_factory=lambda: DeviceHolders(None))
+    holders: DeviceOwners = field(default_factory=lambda: DeviceOwners(None))
     held_before: Holding | None = None  # holders at the last booked edge
     event_ns: dict[str, int] = field(default_factory=dict)
     xid: dict[int, int] = field(default_factory=dict)
     edge_uj: int = 0
     policy: str = ""  # by which its holders share it; "": nobody holds it, or that is not known
-    _judged: DeviceHolders | None = None
+    _judged: DeviceOwners | None = None
     _shape: Shape = WHOLE
     _shape_before: Shape = WHOLE  # at the last booked edge
     _settlement: Settlement = field(default_factory=Settlement)

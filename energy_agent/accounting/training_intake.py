@@ -22,7 +22,7 @@ from energy_agent.accounting.training_counts import Identity, ProcessCounts, dum
 from energy_agent.core.energy import Steps, Tokens
 from energy_agent.core.ports import Clock
 from energy_agent.core.saved_state import ONLY, UNREADABLE, Component, States
-from energy_agent.core.training_report import OTHER, RATE_MAX, TRAINING, Report, ReportError, is_local
+from energy_agent.core.training_report import OTHER, RATE_MAX, TRAINING, ReportError, TrainingReport, is_local
 from energy_agent.core.units import NS_PER_H, NS_PER_S
 
 TOLD: Final = ("group", "model", "precision", "ranks")
@@ -53,7 +53,7 @@ class Latest:
     """The last report of a process."""
 
     workload: str
-    report: Report
+    report: TrainingReport
     at_ns: int
     since_ns: int  # when its counting began
     left_out: int = 0  # tokens that were more than a training can do; its report is without them
@@ -117,7 +117,7 @@ class TrainingReports:
             return self._clock.boot_ns() - (self._clock.utc_ns() - int(value["began_ns"]))
         return int(value["began_boot_ns"]) if value["boot_id"] == self._clock.boot_id() else EARLIER_BOOT_NS
 
-    def report(self, identity: Identity, workload: str, report: Report, place: str = "") -> None:
+    def report(self, identity: Identity, workload: str, report: TrainingReport, place: str = "") -> None:
         """Take a report of a live process; raises ReportError with the reason for which it is not taken.
 
         No count is older than its process: the kernel has when that started. `place` names who shares its places, a uid or a
@@ -143,7 +143,7 @@ class TrainingReports:
             latest = Latest(workload, report, now_ns, since_ns, left_out, boot_ns, boot_ns - age_ns, place)
             self._latest[identity] = self._shown[identity] = latest
 
-    def _left_out(self, identity: Identity, report: Report, before: Latest | None) -> int:
+    def _left_out(self, identity: Identity, report: TrainingReport, before: Latest | None) -> int:
         """Tokens of a report that are not believed: an absurd number stays in a process's sum, what it trains after counts."""
         left_out = booked = 0
         counted = self._counted.get(identity)

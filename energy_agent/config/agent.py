@@ -12,7 +12,7 @@ from energy_agent.config.dvfs import Dvfs
 from energy_agent.config.messages import LISTEN, NAME, explain
 from energy_agent.config.metrics_page import Metrics
 from energy_agent.config.node_meters import NodeMeters
-from energy_agent.config.owners import Holders
+from energy_agent.config.owners import OwnersConfig
 from energy_agent.config.section import Ratio, Section
 from energy_agent.config.tokens import TokenSource
 from energy_agent.core.errors import UsageError
@@ -21,7 +21,7 @@ from energy_agent.runtime import yaml_file
 Name = Annotated[str, Field(pattern=NAME)]
 
 
-class Node(Section):
+class NodeConfig(Section):
     """Who this node is, and where its kernel shows itself."""
 
     cluster: Name = Field("default", description="cluster name on every metric target and segment")
@@ -71,7 +71,7 @@ class Sources(Section):
     node: NodeMeters = NodeMeters()
 
 
-class Ledger(Section):
+class LedgerConfig(Section):
     """The book of record."""
 
     disk_budget_mib: int = Field(
@@ -104,12 +104,12 @@ class Client(Section):
 class Config(Section):
     """The whole file."""
 
-    node: Node = Node()
+    node: NodeConfig = NodeConfig()
     sampling: Sampling = Sampling()
     sources: Sources = Sources()
-    holders: Holders = Holders()
+    holders: OwnersConfig = OwnersConfig()
     tokens: tuple[TokenSource, ...] = ()
-    ledger: Ledger = Ledger()
+    ledger: LedgerConfig = LedgerConfig()
     web: Web = Web()
     client: Client = Client()
     dvfs: Dvfs = Dvfs()

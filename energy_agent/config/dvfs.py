@@ -17,7 +17,7 @@ Slowdown = Annotated[float, Field(gt=0, le=0.5)]
 Watts = Annotated[float, Field(gt=0, le=1e6)]
 
 
-class Slo(Section):
+class SloTargets(Section):
     """The limits that a serving workload has to keep, measured on its own token pages."""
 
     ttft_ms: float | None = Field(None, gt=0, le=3.6e6, description="time to first token")
@@ -25,7 +25,7 @@ class Slo(Section):
     attainment: float | None = Field(None, gt=0.5, lt=1, description="share of requests within both (0.99 unless said)")
 
 
-class DvfsTerms(Section):
+class DvfsPolicySettings(Section):
     """What may be said of steering: by a namespace, a workload, a group, and by a pod in its annotation wattlens.io/dvfs."""
 
     mode: Literal["observe", "shadow", "enforce"] | None = Field(None, description="the weakest mode of all levels applies")
@@ -33,7 +33,7 @@ class DvfsTerms(Section):
         None, pattern=POLICIES, description="a file of dvfs/policies, or several joined by +, such as progress+phase"
     )
     slowdown: Slowdown | None = Field(None, description="how much longer a training run may take, as a ratio")
-    slo: Slo | None = Field(None, description="limits of a serving workload")
+    slo: SloTargets | None = Field(None, description="limits of a serving workload")
     cap_w: Watts | None = Field(None, description="maximum power per GPU; the lowest value of all levels applies")
     schedule: tuple[Annotated[str, Field(pattern=SPAN)], ...] | None = Field(
         None, description="when steering is allowed, such as Mon-Fri 08:00-18:00; at other times: observe"
@@ -41,7 +41,7 @@ class DvfsTerms(Section):
     shared: bool | None = Field(None, description="true: may be steered on a GPU that it shares with others who say so too")
 
 
-class DvfsGroup(DvfsTerms):
+class DvfsGroup(DvfsPolicySettings):
     """Devices that are steered as one."""
 
     name: Name = Field(description="what it is called in metrics and savings")
@@ -85,7 +85,7 @@ def _again(names: Sequence[str]) -> str | None:
     return next((name for n, name in enumerate(names) if name in names[:n]), None)
 
 
-class Dvfs(DvfsTerms):
+class Dvfs(DvfsPolicySettings):
     """Steering of clocks and limits: what the node's owner allows, and what is steered."""
 
     mode: Literal["observe", "shadow", "enforce"] = Field("observe", description="how far the governor may go on this node")
@@ -102,11 +102,13 @@ class Dvfs(DvfsTerms):
         False, description="steer every workload that has GPUs of its own, in addition to the groups listed here"
     )
     groups: tuple[DvfsGroup, ...] = Field((), description="what is steered by name")
-    namespaces: dict[Glob, DvfsTerms] = Field(
+    namespaces: dict[Glob, DvfsPolicySettings] = Field(
         default_factory=dict,
         description="namespace, or a pattern such as dev-*, -> terms as of a group: mode, policy, slowdown, slo, ...",
     )
-    workloads: dict[Glob, DvfsTerms] = Field(default_factory=dict, description="workload, or a pattern, -> terms likewise")
+    workloads: dict[Glob, DvfsPolicySettings] = Field(
+        default_factory=dict, description="workload, or a pattern, -> terms likewise"
+    )
     annotations: bool = Field(True, description="heed the annotation wattlens.io/dvfs of pods (with the pod informer)")
     time_zone: str = Field("UTC", description="of schedules, such as Europe/Berlin")
     budget_w: Watts | None = Field(None, description="maximum power of all GPUs of the node together")
@@ -150,11 +152,11 @@ class Dvfs(DvfsTerms):
     @property
     def policies(self) -> set[str]:
         """Every policy that the file names, `auto` as what it may become."""
-        said: list[DvfsTerms] = [self, *self.groups, *self.namespaces.values(), *self.workloads.values()]
+        said: list[DvfsPolicySettings] = [self, *self.groups, *self.namespaces.values(), *self.workloads.values()]
         named = {name for terms in said if terms.policy is not None for name in terms.policy.split("+")}
         return (named - {"auto"}) | ({"progress", "slo"} if "auto" in named else set())
 
 
-def matching(patterns: dict[str, DvfsTerms], name: str) -> Iterable[DvfsTerms]:
+def matching(patterns: dict[str, DvfsPolicySettings], name: str) -> Iterable[DvfsPolicySettings]:
     """The terms of the patterns that fit a name, in the order of the file."""
     return (terms for pattern, terms in patterns.items() if fnmatchcase(name, pattern))

@@ -68,7 +68,7 @@ class RedfishLogin(Section):
         return self
 
 
-class Redfish(RedfishLogin, _NodeSource):
+class NodeRedfishConfig(RedfishLogin, _NodeSource):
     """The node's power by the Redfish service of its management controller."""
 
     chassis: str | None = Field(
@@ -119,7 +119,7 @@ class NodeMeters(Section):
         "auto", description="whether a GPU's counter contains its processor (GH200, GB200): then RAPL is a metric only"
     )
     rapl: Rapl = Rapl()
-    redfish: Redfish | None = Field(None, description="the Redfish service of the node's management controller")
+    redfish: NodeRedfishConfig | None = Field(None, description="the Redfish service of the node's management controller")
     ipmi: Ipmi | None = Field(None, description="power by IPMI DCMI, through `ipmitool`")
     psu: Psu | None = Field(None, description="power supplies that the kernel shows (hwmon)")
 

@@ -14,7 +14,7 @@ Resource = Annotated[str, Field(pattern=RESOURCE)]
 OwnerKind = Annotated[str, Field(pattern=OWNER_KIND)]
 
 
-class Kubernetes(Section):
+class KubernetesConfig(Section):
     """What the kubelet and the API server say of the pods of this node (docs/attribution.md)."""
 
     pod_resources: Annotated[Literal["auto", "off"] | Path, Off] = Field(
@@ -37,7 +37,7 @@ class Kubernetes(Section):
     )
 
 
-class Holders(Section):
+class OwnersConfig(Section):
     """Who holds a device."""
 
     period_s: float = Field(5.0, ge=1, le=300, description="seconds between process lists; they cost milliseconds each")
@@ -47,5 +47,5 @@ class Holders(Section):
         le=7 * 86400,
         description="seconds that a workload stays on /metrics after its end: longer than Prometheus may be away",
     )
-    kubernetes: Kubernetes = Kubernetes()
+    kubernetes: KubernetesConfig = KubernetesConfig()
     slurm: Slurm = Slurm()

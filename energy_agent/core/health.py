@@ -17,7 +17,7 @@ MARK_PREFIX = "health: "
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class HealthReading:
     """One number: a quantity, what tells it from others of its kind, and its raw value."""
 
     quantity: str
@@ -32,7 +32,7 @@ class HealthRecord:
     uuid: str
     group: str
     boot_ns: int  # CLOCK_BOOTTIME
-    readings: tuple[Reading, ...]
+    readings: tuple[HealthReading, ...]
     absent: Mapping[str, str]
 
     def fresh(self, boot_ns: int, period_ns: int) -> bool:

@@ -39,7 +39,7 @@ class ReportError(WattlensError):
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class TrainingReport:
     """Cumulative counts of one rank.
 
     Args:
@@ -80,7 +80,7 @@ def is_local(group: str) -> bool:
     return _LOOPBACK.fullmatch(named.lower()) is not None
 
 
-def parse(value: object) -> Report:
+def parse(value: object) -> TrainingReport:
     """The report of a decoded body; raises ReportError."""
     if not isinstance(value, dict):
         raise ReportError("the body is not a JSON object")
@@ -98,7 +98,7 @@ def parse(value: object) -> Report:
         steps[phase] = _count(steps.get(phase, 0) + _count(count, "steps"), "steps")
     waits = {name: _seconds(s, "waits") for name, s in _object(value, "waits").items()}
     loss = value.get("loss")
-    return Report(
+    return TrainingReport(
         run=run,
         age_s=_seconds(value.get("age_s"), "age_s"),
         steps=steps,

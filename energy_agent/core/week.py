@@ -10,7 +10,7 @@ _EXPECTED: Final = "expected DAYS HH:MM-HH:MM, such as Mon-Fri 08:00-18:00"
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class WeeklyHours:
     """Times of the week: days from 0 for Monday, minutes of the day [start, end), over midnight where end is before start."""
 
     days: frozenset[int]
@@ -24,7 +24,7 @@ class Span:
         return (day in self.days and minute >= self.start_min) or ((day - 1) % 7 in self.days and minute < self.end_min)
 
 
-def parse_span(text: str) -> Span:
+def parse_span(text: str) -> WeeklyHours:
     """`Mon-Fri 08:00-18:00`, `Sat,Sun 00:00-24:00` or `22:00-06:00` (every day).
 
     Raises:
@@ -36,7 +36,7 @@ def parse_span(text: str) -> Span:
     try:
         days = frozenset(_days(words[0])) if len(words) == 2 else frozenset(range(7))
         start, _, end = words[-1].partition("-")
-        found = Span(days, _minute(start), _minute(end))
+        found = WeeklyHours(days, _minute(start), _minute(end))
     except ValueError:
         raise ValueError(f"{_EXPECTED}, got {text[:40]!r}") from None
     if max(found.start_min, found.end_min) > _DAY_MIN:

@@ -9,7 +9,7 @@ from enum import StrEnum
 from energy_agent.factors.record import Factor
 
 
-class Boundary(StrEnum):
+class EmissionBoundary(StrEnum):
     """Which emissions of a kilowatt-hour are counted."""
 
     DIRECT = "direct"  # of the chimney alone, as Scope 2 wants
@@ -39,7 +39,7 @@ _IN_FACTOR = {accounting: text for text, accounting in _OF_FACTOR.items()}
 class Basis:
     """What must be the same of everything in one total."""
 
-    boundary: Boundary
+    boundary: EmissionBoundary
     accounting: Accounting = Accounting.LOCATION
     gases: Gases = Gases.CO2E
 
@@ -58,7 +58,7 @@ def basis_of(factor: Factor) -> Basis:
     Raises:
         ValueError: the factor tells a basis that is none.
     """
-    return Basis(Boundary(factor.boundary), _OF_FACTOR[factor.accounting], Gases(factor.gases))
+    return Basis(EmissionBoundary(factor.boundary), _OF_FACTOR[factor.accounting], Gases(factor.gases))
 
 
 def accounting_text(accounting: Accounting) -> str:

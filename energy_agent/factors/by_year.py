@@ -7,22 +7,22 @@ from zoneinfo import ZoneInfo
 from energy_agent.core.errors import UsageError
 from energy_agent.core.units import NS_PER_S
 from energy_agent.factors.basis import Basis
-from energy_agent.factors.join import Source
+from energy_agent.factors.join import IntensitySource
 from energy_agent.factors.series import Piece
-from energy_agent.factors.sets import Found
+from energy_agent.factors.sets import FactorMatch
 
 
-class Choice(Protocol):
+class FactorChooser(Protocol):
     """What chooses a factor, such as `sets.Catalogue`."""
 
-    def factor(self, zone: str, year: int, basis: Basis, country: str = "") -> Found:
+    def factor(self, zone: str, year: int, basis: Basis, country: str = "") -> FactorMatch:
         """The factor of a zone in a year; raises UsageError where there is none."""
         ...
 
 
 def sources(
-    choice: Choice, zone: str, country: str, basis: Basis, start_ns: int, end_ns: int, time_zone: ZoneInfo
-) -> tuple[tuple[Source, ...], tuple[Found, ...], str]:
+    choice: FactorChooser, zone: str, country: str, basis: Basis, start_ns: int, end_ns: int, time_zone: ZoneInfo
+) -> tuple[tuple[IntensitySource, ...], tuple[FactorMatch, ...], str]:
     """What stands in for a zone in a period.
 
     Args:
@@ -37,7 +37,7 @@ def sources(
     Returns:
         The sources for `join`, what they were made of, and why there are none, or not for every year; "" where all is there.
     """
-    found: dict[str, tuple[Found, list[Piece], list[str]]] = {}
+    found: dict[str, tuple[FactorMatch, list[Piece], list[str]]] = {}
     lacking: list[str] = []
     first, last = (datetime.fromtimestamp(t // NS_PER_S, UTC).astimezone(time_zone).year for t in (start_ns, end_ns - 1))
     for year in range(first, last + 1):
@@ -51,7 +51,7 @@ def sources(
         pieces.append(Piece(from_ns, until_ns, chosen.factor.value, estimated=False))
         reasons += [reason for reason in chosen.reasons if reason not in reasons]
     made = tuple(
-        Source(identity, basis, chosen.factor.quality, tuple(pieces), tuple(reasons))
+        IntensitySource(identity, basis, chosen.factor.quality, tuple(pieces), tuple(reasons))
         for identity, (chosen, pieces, reasons) in found.items()
     )
     return made, tuple(chosen for chosen, _, _ in found.values()), "; ".join(dict.fromkeys(lacking))

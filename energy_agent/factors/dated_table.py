@@ -24,7 +24,7 @@ _NUMBER = re.compile(r"[0-9]{1,12}(\.[0-9]{1,9})?")
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class TableRow:
     """A row of a table: its line, for messages, and its cells by column."""
 
     line: int
@@ -32,7 +32,7 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class DatedTable:
     """A table and what is known of it as a whole. `file` is for messages."""
 
     id: str
@@ -43,10 +43,10 @@ class Table:
     note: str
     csv_sha256: str
     file: str
-    rows: tuple[Row, ...]
+    rows: tuple[TableRow, ...]
 
 
-def parse(page: bytes, table: bytes, name: str, columns: Sequence[str], wanted: Sequence[str]) -> Table:
+def parse(page: bytes, table: bytes, name: str, columns: Sequence[str], wanted: Sequence[str]) -> DatedTable:
     """A table from its page and its rows.
 
     Args:
@@ -66,7 +66,7 @@ def parse(page: bytes, table: bytes, name: str, columns: Sequence[str], wanted: 
     ids = [row.cells["id"] for row in rows]
     if twice := next((i for i in ids if ids.count(i) > 1), ""):
         raise UsageError(f"{name}.csv: id {twice} is there twice")
-    return Table(**about, file=f"{name}.csv", rows=rows)
+    return DatedTable(**about, file=f"{name}.csv", rows=rows)
 
 
 def number(text: str, where: str) -> Decimal:
@@ -93,13 +93,13 @@ def _page(raw: bytes, file: str) -> dict[str, str]:
     return about
 
 
-def _rows(raw: bytes, file: str, columns: Sequence[str], wanted: Sequence[str]) -> tuple[Row, ...]:
+def _rows(raw: bytes, file: str, columns: Sequence[str], wanted: Sequence[str]) -> tuple[TableRow, ...]:
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise UsageError(f"{file} is not UTF-8 text") from None
     reader = csv.reader(text.split("\n"), strict=True)
-    rows: list[Row] = []
+    rows: list[TableRow] = []
     try:
         if next(reader, []) != list(columns):
             raise UsageError(f"{file}, line 1: the columns must be {','.join(columns)}")
@@ -116,7 +116,7 @@ def _rows(raw: bytes, file: str, columns: Sequence[str], wanted: Sequence[str]) 
                 raise UsageError(f"{where}: column {bad} must be one line of at most {CELL_MAX} characters")
             if empty := next((c for c in wanted if not row[c]), ""):
                 raise UsageError(f"{where}: column {empty} is empty")
-            rows.append(Row(reader.line_num, row))
+            rows.append(TableRow(reader.line_num, row))
     except csv.Error as error:
         raise UsageError(f"{file}, line {reader.line_num}: {error}") from None
     return tuple(rows)

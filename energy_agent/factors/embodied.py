@@ -12,7 +12,7 @@ from fractions import Fraction
 from typing import Final
 
 from energy_agent.core.units import NS_PER_S
-from energy_agent.factors.embodied_source import Source, What, shipped
+from energy_agent.factors.embodied_source import EmbodiedSource, What, shipped
 
 YEAR_NS: Final = 365 * 86_400 * NS_PER_S
 """A year of a life span is 8,760 h, as in the SCI guide and in EcoLogits."""
@@ -39,7 +39,7 @@ class EmbodiedRange:
     covers: Covers
     low_kg: Fraction
     high_kg: Fraction
-    sources: tuple[Source, ...]
+    sources: tuple[EmbodiedSource, ...]
     life_years: tuple[Fraction, Fraction] | None = None
 
     @property
@@ -49,7 +49,7 @@ class EmbodiedRange:
 
 
 @dataclass(frozen=True, slots=True)
-class Embodied:
+class EmbodiedEmissions:
     """Embodied emissions as a span, in g CO2e; absent (both None) for `reason`.
 
     Args:
@@ -64,7 +64,7 @@ class Embodied:
     declared: bool = False
 
 
-def embodied_range(sku: str, covers: Covers = Covers.GPU, own: Sequence[Source] = ()) -> EmbodiedRange | None:
+def embodied_range(sku: str, covers: Covers = Covers.GPU, own: Sequence[EmbodiedSource] = ()) -> EmbodiedRange | None:
     """The footprint of one GPU of that name over all sources that fit; None where none does (`why_none` says why).
 
     With its server it is the span of GPU plus share of the server, widened by figures of both together. A user's own figures
@@ -94,7 +94,7 @@ def why_none(sku: str, covers: Covers = Covers.GPU) -> str:
 
 def amortised(
     of: EmbodiedRange, gpu_ns: int, life_years_low: Fraction | None = None, life_years_high: Fraction | None = None
-) -> Embodied:
+) -> EmbodiedEmissions:
     """M = TE x time reserved / life span (ISO/IEC 21031): least over the longest life, most over the shortest.
 
     Hand check: an H100 of 164 to 575.1 kg for one hour of a life of 4 years (35,040 h): 164,000 / 35,040 = 4.68 g to
@@ -119,18 +119,18 @@ def amortised(
     low, high = of.low_kg * 1000 * gpu_ns / (longest * YEAR_NS), of.high_kg * 1000 * gpu_ns / (shortest * YEAR_NS)
     if gpu_ns and low == high:
         reason = f"one figure and one life span for {of.sku}: one number would hide what is not known; give a span of either"
-        return Embodied(None, None, reason, (shortest, longest), declared is not None)
-    return Embodied(low, high, "", (shortest, longest), declared is not None)
+        return EmbodiedEmissions(None, None, reason, (shortest, longest), declared is not None)
+    return EmbodiedEmissions(low, high, "", (shortest, longest), declared is not None)
 
 
-def at_purchase(of: EmbodiedRange, gpus: int) -> Embodied:
+def at_purchase(of: EmbodiedRange, gpus: int) -> EmbodiedEmissions:
     """All of it, in the year in which `gpus` were bought (GHG Protocol, Scope 3 category 2)."""
     if of.single and gpus:
-        return Embodied(None, None, f"one figure alone for {of.sku}: one number would hide what is not known")
-    return Embodied(of.low_kg * 1000 * gpus, of.high_kg * 1000 * gpus)
+        return EmbodiedEmissions(None, None, f"one figure alone for {of.sku}: one number would hide what is not known")
+    return EmbodiedEmissions(of.low_kg * 1000 * gpus, of.high_kg * 1000 * gpus)
 
 
-def summed(parts: Iterable[Embodied]) -> Embodied:
+def summed(parts: Iterable[EmbodiedEmissions]) -> EmbodiedEmissions:
     """The sum of footprints of different devices, least with least; absent where one is, for its reason."""
     low, high = Fraction(0), Fraction(0)
     lives: list[tuple[Fraction, Fraction]] = []
@@ -141,15 +141,15 @@ def summed(parts: Iterable[Embodied]) -> Embodied:
         low, high, declared = low + part.low_g, high + part.high_g, declared and part.declared
         lives += [part.life_years] if part.life_years else []
     life = (min(a for a, _ in lives), max(b for _, b in lives)) if lives else None
-    return Embodied(low, high, "", life, declared and bool(lives))
+    return EmbodiedEmissions(low, high, "", life, declared and bool(lives))
 
 
-def _mine(every: Sequence[Source], *kinds: What) -> list[Source]:
+def _mine(every: Sequence[EmbodiedSource], *kinds: What) -> list[EmbodiedSource]:
     fitting = [s for s in every if s.what in kinds]
     return [s for s in fitting if s.own] or fitting
 
 
-def _span(sku: str, covers: Covers, parts: Sequence[Sequence[Source]]) -> EmbodiedRange:
+def _span(sku: str, covers: Covers, parts: Sequence[Sequence[EmbodiedSource]]) -> EmbodiedRange:
     low = sum((min(s.low_kg for s in part) for part in parts), Fraction(0))
     high = sum((max(s.high_kg for s in part) for part in parts), Fraction(0))
     used = tuple(s for part in parts for s in part)

@@ -37,7 +37,7 @@ class What(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class EmbodiedSource:
     """One published figure, or one of a user's own.
 
     Args:
@@ -82,14 +82,14 @@ class Source:
 
 
 @cache
-def shipped() -> tuple[dated_table.Table, tuple[Source, ...]]:
+def shipped() -> tuple[dated_table.DatedTable, tuple[EmbodiedSource, ...]]:
     """The table that comes with Wattlens, and its figures."""
     folder = files("energy_agent.factors").joinpath("tables")
     page, table = (folder.joinpath(f"{FILE}{end}").read_bytes() for end in (".json", ".csv"))
     return parse(page, table, FILE)
 
 
-def parse(page: bytes, table: bytes, name: str) -> tuple[dated_table.Table, tuple[Source, ...]]:
+def parse(page: bytes, table: bytes, name: str) -> tuple[dated_table.DatedTable, tuple[EmbodiedSource, ...]]:
     """A table of embodied emissions.
 
     Raises:
@@ -102,7 +102,7 @@ def parse(page: bytes, table: bytes, name: str) -> tuple[dated_table.Table, tupl
 def own_source(
     sku: str, low_kg: str, high_kg: str, boundary: str, source: str, where: str, life_years: str = "", what: str = "gpu",
     gpus: str = "1",
-) -> Source:  # fmt: skip
+) -> EmbodiedSource:  # fmt: skip
     """A figure of a user's own, from text cells; it replaces every shipped figure of the same kind for the devices it fits.
 
     Args:
@@ -135,7 +135,7 @@ def own_source(
     return replace(made, own=True, life_years=_life(life_years, where) if life_years.strip() else None)
 
 
-def _source(cells: dict[str, str], where: str) -> Source:
+def _source(cells: dict[str, str], where: str) -> EmbodiedSource:
     if cells["what"] not in tuple(What):
         raise UsageError(f"{where}: what must be one of {', '.join(What)}")
     if not re.fullmatch(r"[1-9][0-9]{0,3}", cells["gpus"]):
@@ -143,7 +143,7 @@ def _source(cells: dict[str, str], where: str) -> Source:
     low, high = (dated_table.number(cells[c], f"{where}: {c}") for c in ("kg_low", "kg_high"))
     if not low <= high <= KG_MOST:
         raise UsageError(f"{where}: {low} to {high} kg is no span of at most {KG_MOST} kg")
-    return Source(
+    return EmbodiedSource(
         cells["id"], cells["sku"], cells["not_sku"], What(cells["what"]), int(cells["gpus"]), low, high, cells["boundary"],
         cells["year"], cells["publisher"], cells["source"], cells["licence"], cells["attribution"], cells["note"],
     )  # fmt: skip

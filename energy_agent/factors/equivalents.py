@@ -67,14 +67,14 @@ class Equivalent:
 
 
 @cache
-def shipped() -> tuple[dated_table.Table, tuple[Equivalence, ...]]:
+def shipped() -> tuple[dated_table.DatedTable, tuple[Equivalence, ...]]:
     """The table that comes with Wattlens, and its rows."""
     folder = files("energy_agent.factors").joinpath("tables")
     page, table = (folder.joinpath(f"{FILE}{end}").read_bytes() for end in (".json", ".csv"))
     return parse(page, table, FILE)
 
 
-def parse(page: bytes, table: bytes, name: str) -> tuple[dated_table.Table, tuple[Equivalence, ...]]:
+def parse(page: bytes, table: bytes, name: str) -> tuple[dated_table.DatedTable, tuple[Equivalence, ...]]:
     """A table of comparisons.
 
     Raises:

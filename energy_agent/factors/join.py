@@ -16,7 +16,7 @@ from energy_agent.core.errors import UsageError
 from energy_agent.core.units import NS_PER_S, UJ_PER_KWH, split_integer
 from energy_agent.factors.basis import Basis, basis_of
 from energy_agent.factors.record import Factor
-from energy_agent.factors.series import Piece, Series
+from energy_agent.factors.series import IntensitySeries, Piece
 
 CELL_NS: Final = 900 * NS_PER_S
 """A ledger's cell: a quarter of an hour, UTC."""
@@ -26,7 +26,7 @@ _FOREVER_NS: Final = 1 << 63
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class IntensitySource:
     """What tells intensities; made by `of_series` or `of_factor`.
 
     Args:
@@ -43,7 +43,7 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
-class Statement:
+class SourceUse:
     """What one source was used for.
 
     Args:
@@ -74,11 +74,11 @@ class Statement:
 
 
 @dataclass(frozen=True, slots=True)
-class Joined:
+class CarbonTotal:
     """A total of one basis."""
 
     basis: Basis
-    statements: tuple[Statement, ...]
+    statements: tuple[SourceUse, ...]
 
     @property
     def uj(self) -> int:
@@ -101,20 +101,20 @@ class Joined:
         return sum(s.uj for s in self.statements if s.grams is None)
 
 
-def of_series(told: Series, as_of_ns: int, reasons: Iterable[str] = ()) -> Source:
+def of_series(told: IntensitySeries, as_of_ns: int, reasons: Iterable[str] = ()) -> IntensitySource:
     """A series as it was known at `as_of_ns`. Its id has the hash of what was known then."""
     known = told.as_of(as_of_ns)
     identity = f"series.{told.about.id}.{told.about.zone}.{told.about.basis.name}.{known.sha256}"
-    return Source(identity, told.about.basis, told.about.quality, known.pieces(), tuple(reasons))
+    return IntensitySource(identity, told.about.basis, told.about.quality, known.pieces(), tuple(reasons))
 
 
-def of_factor(factor: Factor, reasons: Iterable[str] = (), start_ns: int = 0, end_ns: int = _FOREVER_NS) -> Source:
+def of_factor(factor: Factor, reasons: Iterable[str] = (), start_ns: int = 0, end_ns: int = _FOREVER_NS) -> IntensitySource:
     """A factor that holds from `start_ns` until `end_ns`; as it stands, for all time."""
     piece = Piece(start_ns, end_ns, factor.value, estimated=False)
-    return Source(factor.id, basis_of(factor), factor.quality, (piece,), tuple(reasons))
+    return IntensitySource(factor.id, basis_of(factor), factor.quality, (piece,), tuple(reasons))
 
 
-def join(cells: Mapping[int, int], sources: Sequence[Source], cell_ns: int = CELL_NS) -> Joined:
+def join(cells: Mapping[int, int], sources: Sequence[IntensitySource], cell_ns: int = CELL_NS) -> CarbonTotal:
     """Grams of an energy.
 
     Args:
@@ -143,10 +143,10 @@ def join(cells: Mapping[int, int], sources: Sequence[Source], cell_ns: int = CEL
             lacking.append(f"{source.id}: no value for {_hours(missing_ns)} h")
     if len(sources) in found:
         statements.append(found[len(sources)].statement(NOWHERE, None, tuple(lacking)))
-    return Joined(basis, tuple(statements))
+    return CarbonTotal(basis, tuple(statements))
 
 
-def intensities(cells: Iterable[int], sources: Sequence[Source], cell_ns: int = CELL_NS) -> dict[int, Fraction]:
+def intensities(cells: Iterable[int], sources: Sequence[IntensitySource], cell_ns: int = CELL_NS) -> dict[int, Fraction]:
     """Mean intensity of each cell in g/kWh, exactly; a cell of which a part is of no source is not there.
 
     Args:
@@ -172,7 +172,7 @@ def intensities(cells: Iterable[int], sources: Sequence[Source], cell_ns: int = 
     return found
 
 
-def add(first: Joined, second: Joined) -> Joined:
+def add(first: CarbonTotal, second: CarbonTotal) -> CarbonTotal:
     """The total of two totals over different cells or meters; statements of one source become one, with both's reasons.
 
     Raises:
@@ -180,7 +180,7 @@ def add(first: Joined, second: Joined) -> Joined:
     """
     if first.basis != second.basis:
         raise UsageError(f"one total cannot hold what is {first.basis} and what is {second.basis}: give each its own")
-    merged: dict[str, Statement] = {}
+    merged: dict[str, SourceUse] = {}
     for s in (*first.statements, *second.statements):
         before = merged.get(s.id)
         if before is None:
@@ -188,13 +188,13 @@ def add(first: Joined, second: Joined) -> Joined:
             continue
         grams = None if s.grams is None or before.grams is None else before.grams + s.grams
         reasons = tuple(dict.fromkeys((*before.reasons, *s.reasons)))
-        merged[s.id] = Statement(
+        merged[s.id] = SourceUse(
             s.id, before.uj + s.uj, grams, before.ns + s.ns, s.quality, before.estimated_uj + s.estimated_uj, reasons
         )
-    return Joined(first.basis, tuple(merged.values()))
+    return CarbonTotal(first.basis, tuple(merged.values()))
 
 
-def _one_basis(sources: Sequence[Source]) -> Basis:
+def _one_basis(sources: Sequence[IntensitySource]) -> Basis:
     if not sources:
         raise UsageError("no intensity is given for this energy")
     for source in sources:
@@ -223,11 +223,11 @@ class _Sum:
             self.uj_by_value[piece.g_per_kwh] = self.uj_by_value.get(piece.g_per_kwh, 0) + uj
             self.estimated_uj += uj if piece.estimated else 0
 
-    def statement(self, identity: str, quality: int | None, reasons: tuple[str, ...]) -> Statement:
+    def statement(self, identity: str, quality: int | None, reasons: tuple[str, ...]) -> SourceUse:
         grams = None
         if quality is not None:
             grams = sum((Fraction(value) * uj for value, uj in self.uj_by_value.items()), Fraction(0)) / UJ_PER_KWH
-        return Statement(identity, self.uj, grams, self.ns, quality, self.estimated_uj, reasons)
+        return SourceUse(identity, self.uj, grams, self.ns, quality, self.estimated_uj, reasons)
 
 
 class _Search:
@@ -250,7 +250,7 @@ _Part = tuple[int, Piece | None, int]
 """(index of the source, what it tells, ns); the index of none is one past the last."""
 
 
-def _by_cell(cells: Iterable[int], sources: Sequence[Source], cell_ns: int) -> Iterator[tuple[int, list[_Part]]]:
+def _by_cell(cells: Iterable[int], sources: Sequence[IntensitySource], cell_ns: int) -> Iterator[tuple[int, list[_Part]]]:
     """Each cell, in order, with its parts."""
     searches = [_Search(source.pieces) for source in sources]
     last: Piece | None = None  # most cells lie in the piece of the one before

@@ -40,7 +40,7 @@ class About:
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
+class IntensityPoint:
     """One telling of the intensity of one stretch of time.
 
     Args:
@@ -85,15 +85,15 @@ class Piece:
 
 
 @dataclass(frozen=True, slots=True)
-class Series:
+class IntensitySeries:
     """Every telling of a zone's intensity, in one order whatever order they came in. Make it by `series`."""
 
     about: About
-    points: tuple[Point, ...]
+    points: tuple[IntensityPoint, ...]
 
-    def as_of(self, t_ns: int) -> "Series":
+    def as_of(self, t_ns: int) -> "IntensitySeries":
         """The series as it was known at `t_ns`."""
-        return Series(self.about, tuple(p for p in self.points if p.known_ns <= t_ns))
+        return IntensitySeries(self.about, tuple(p for p in self.points if p.known_ns <= t_ns))
 
     @property
     def sha256(self) -> str:
@@ -110,9 +110,9 @@ class Series:
         edges = sorted({edge for p in self.points for edge in (p.start_ns, p.end_ns)})
         found: list[Piece] = []
         # Of equals the one that is no estimate, then the higher: the order is of what is told, never of how it came.
-        heap: list[tuple[tuple[int, int, bool, Decimal, str, int], Point]] = []
+        heap: list[tuple[tuple[int, int, bool, Decimal, str, int], IntensityPoint]] = []
         following = 0
-        last: Point | None = None
+        last: IntensityPoint | None = None
         for start_ns, end_ns in pairwise(edges):
             while following < len(self.points) and self.points[following].start_ns <= start_ns:
                 point = self.points[following]
@@ -131,9 +131,9 @@ class Series:
         return tuple(found)
 
 
-def series(about: About, points: Iterable[Point]) -> Series:
+def series(about: About, points: Iterable[IntensityPoint]) -> IntensitySeries:
     """A series of these tellings; the same one told twice at one moment counts once."""
-    return Series(about, tuple(sorted(set(points), key=_order)))
+    return IntensitySeries(about, tuple(sorted(set(points), key=_order)))
 
 
 def decimal_text(value: Decimal) -> str:
@@ -142,9 +142,9 @@ def decimal_text(value: Decimal) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
-def _order(p: Point) -> tuple[int, int, int, Decimal, bool, str, str]:
+def _order(p: IntensityPoint) -> tuple[int, int, int, Decimal, bool, str, str]:
     return p.start_ns, p.end_ns, p.known_ns, p.g_per_kwh, p.estimated, p.method, p.raw_sha256
 
 
-def _rank(p: Point, index: int) -> tuple[int, int, bool, Decimal, str, int]:
+def _rank(p: IntensityPoint, index: int) -> tuple[int, int, bool, Decimal, str, int]:
     return -p.known_ns, p.end_ns - p.start_ns, p.estimated, -p.g_per_kwh, p.method, index

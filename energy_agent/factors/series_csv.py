@@ -17,8 +17,8 @@ from typing import Final
 
 from energy_agent.core.errors import UsageError
 from energy_agent.core.units import NS_PER_S
-from energy_agent.factors.basis import Boundary
-from energy_agent.factors.series import DIGITS_MAX, MOST_G, Point
+from energy_agent.factors.basis import EmissionBoundary
+from energy_agent.factors.series import DIGITS_MAX, MOST_G, IntensityPoint
 from energy_agent.factors.set_file import MISSING
 
 ROWS_MAX: Final = 1_200_000
@@ -28,15 +28,19 @@ STEPS_S: Final = (300, 900, 1800, 3600)
 _NUMBER = re.compile(r"[0-9]{1,12}(\.[0-9]{1,16})?")
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.0{1,9})?)?(Z|\+00:00| UTC)?")
 _PORTAL: Final = {
-    Boundary.DIRECT: re.compile(r"carbon intensity gco.{1,3}eq/kwh \(direct\)"),
-    Boundary.LIFE_CYCLE: re.compile(r"carbon intensity gco.{1,3}eq/kwh \((life cycle|lca)\)"),
+    EmissionBoundary.DIRECT: re.compile(r"carbon intensity gco.{1,3}eq/kwh \(direct\)"),
+    EmissionBoundary.LIFE_CYCLE: re.compile(r"carbon intensity gco.{1,3}eq/kwh \((life cycle|lca)\)"),
 }
-_KINDS: Final = {"direct": Boundary.DIRECT, "life-cycle": Boundary.LIFE_CYCLE, "lifecycle": Boundary.LIFE_CYCLE}
+_KINDS: Final = {
+    "direct": EmissionBoundary.DIRECT,
+    "life-cycle": EmissionBoundary.LIFE_CYCLE,
+    "lifecycle": EmissionBoundary.LIFE_CYCLE,
+}
 _YES: Final = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False, "": False}
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class ZoneIntensities:
     """What a file tells of a zone.
 
     Args:
@@ -44,12 +48,12 @@ class Told:
         skipped: rows of other zones or of the other kind.
     """
 
-    points: tuple[Point, ...]
+    points: tuple[IntensityPoint, ...]
     missing: int
     skipped: int
 
 
-def parse(raw: bytes, name: str, zone: str, boundary: Boundary, known_ns: int, raw_sha256: str = "") -> Told:
+def parse(raw: bytes, name: str, zone: str, boundary: EmissionBoundary, known_ns: int, raw_sha256: str = "") -> ZoneIntensities:
     """The points of a zone in a file.
 
     Args:
@@ -81,11 +85,11 @@ def parse(raw: bytes, name: str, zone: str, boundary: Boundary, known_ns: int, r
     points, missing = [], 0
     for start_ns, row in sorted(rows.items()):
         # No plant is built of nothing: over a life cycle a 0 is a gap. Of chimneys alone it can be true.
-        if row.value is None or (not row.value and boundary is Boundary.LIFE_CYCLE):
+        if row.value is None or (not row.value and boundary is EmissionBoundary.LIFE_CYCLE):
             missing += 1
             continue
-        points.append(Point(start_ns, start_ns + step_ns, row.value, row.estimated, known_ns, row.method, raw_sha256))
-    return Told(tuple(points), missing, skipped)
+        points.append(IntensityPoint(start_ns, start_ns + step_ns, row.value, row.estimated, known_ns, row.method, raw_sha256))
+    return ZoneIntensities(tuple(points), missing, skipped)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +117,7 @@ class _Columns:
     method: int | None
 
 
-def _rows(raw: bytes, name: str, boundary: Boundary) -> Iterator[_Row]:
+def _rows(raw: bytes, name: str, boundary: EmissionBoundary) -> Iterator[_Row]:
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -133,7 +137,7 @@ def _rows(raw: bytes, name: str, boundary: Boundary) -> Iterator[_Row]:
         raise UsageError(f"{name}, line {reader.line_num}: {error}") from None
 
 
-def _columns(head: Sequence[str], name: str, boundary: Boundary) -> _Columns:
+def _columns(head: Sequence[str], name: str, boundary: EmissionBoundary) -> _Columns:
     low = [h.strip().lower() for h in head]
     place = {h: i for i, h in enumerate(low)}
     if len(place) < len(low):
@@ -155,7 +159,7 @@ def _columns(head: Sequence[str], name: str, boundary: Boundary) -> _Columns:
     )
 
 
-def _row(cells: Sequence[str], wide: int, at: _Columns, boundary: Boundary, where: str, line: int) -> _Row:
+def _row(cells: Sequence[str], wide: int, at: _Columns, boundary: EmissionBoundary, where: str, line: int) -> _Row:
     if len(cells) != wide:
         raise UsageError(f"{where}: {len(cells)} cells, and the head has {wide}")
     kind = boundary if at.kind is None else _KINDS.get(cells[at.kind].lower())

@@ -11,15 +11,15 @@ from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
 from energy_agent.core.errors import JournalError
-from energy_agent.factors.basis import Accounting, Basis, Boundary, Gases
-from energy_agent.factors.series import About, Point, decimal_text
+from energy_agent.factors.basis import Accounting, Basis, EmissionBoundary, Gases
+from energy_agent.factors.series import About, IntensityPoint, decimal_text
 
 LINE_MAX_B: Final = 4096
 _POINT: Final = frozenset({"start_ns", "end_ns", "g_per_kwh", "estimated", "known_ns", "method", "raw_sha256"})
 
 
 @dataclass(slots=True)
-class Page:
+class SeriesFileContent:
     """A file's content.
 
     Args:
@@ -30,19 +30,19 @@ class Page:
     """
 
     about: About | None = None
-    points: list[Point] = field(default_factory=list)
+    points: list[IntensityPoint] = field(default_factory=list)
     torn: list[str] = field(default_factory=list)
     torn_b: int = 0
     unended: bool = False
 
 
-def parse(raw: bytes, name: str) -> Page:
+def parse(raw: bytes, name: str) -> SeriesFileContent:
     """A file's content.
 
     Raises:
         JournalError: a line in its middle is damaged; the message names file and line.
     """
-    page = Page()
+    page = SeriesFileContent()
     *lines, tail = raw.split(b"\n")
     broken: int | None = None  # a line that must be followed by its mark
     for number, line in enumerate(lines, 1):
@@ -62,7 +62,7 @@ def parse(raw: bytes, name: str) -> Page:
     return page
 
 
-def point_line(point: Point) -> str:
+def point_line(point: IntensityPoint) -> str:
     """The line of a point."""
     return _line(
         {
@@ -113,7 +113,7 @@ def _decoded(line: bytes) -> dict[str, Any] | None:
     return found if isinstance(found, dict) else None
 
 
-def _takes(page: Page, found: Mapping[str, Any] | None) -> bool:
+def _takes(page: SeriesFileContent, found: Mapping[str, Any] | None) -> bool:
     """Take a record up; False where it is none."""
     if found is None:
         return False
@@ -127,17 +127,17 @@ def _takes(page: Page, found: Mapping[str, Any] | None) -> bool:
     return True
 
 
-def _point(found: Mapping[str, Any]) -> Point:
+def _point(found: Mapping[str, Any]) -> IntensityPoint:
     numbers = [found[key] for key in ("start_ns", "end_ns", "known_ns")]
     texts = [found[key] for key in ("g_per_kwh", "method", "raw_sha256")]
     whole = all(type(n) is int for n in numbers) and all(isinstance(t, str) for t in texts)
     if found.keys() != _POINT or not whole or not isinstance(found["estimated"], bool):
         raise ValueError("not the fields of a point")
-    return Point(numbers[0], numbers[1], Decimal(texts[0]), found["estimated"], numbers[2], texts[1], texts[2])
+    return IntensityPoint(numbers[0], numbers[1], Decimal(texts[0]), found["estimated"], numbers[2], texts[1], texts[2])
 
 
 def _about(page: Mapping[str, Any]) -> About:
-    basis = Basis(Boundary(page["boundary"]), Accounting(page["accounting"]), Gases(page["gases"]))
+    basis = Basis(EmissionBoundary(page["boundary"]), Accounting(page["accounting"]), Gases(page["gases"]))
     texts = [page[key] for key in ("id", "zone", "publisher", "licence", "gwp_set")]
     if not all(isinstance(text, str) for text in texts) or type(page["quality"]) is not int:
         raise ValueError("not the fields of a source")

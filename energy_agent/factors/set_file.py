@@ -14,7 +14,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from energy_agent.core.errors import UsageError
-from energy_agent.factors.basis import Accounting, Basis, Boundary, Gases, accounting_text
+from energy_agent.factors.basis import Accounting, Basis, EmissionBoundary, Gases, accounting_text
 from energy_agent.factors.record import Factor
 
 UNITS: Final = {"g_per_kwh": Decimal(1), "kg_per_kwh": Decimal(1000), "lb_per_mwh": Decimal("0.45359237")}
@@ -142,10 +142,10 @@ def _page(raw: bytes, file: str) -> dict[str, Any]:
     return about
 
 
-def _chosen(about: Mapping[str, Any], file: str) -> tuple[Boundary, Accounting, Gases]:
+def _chosen(about: Mapping[str, Any], file: str) -> tuple[EmissionBoundary, Accounting, Gases]:
     choices: dict[str, tuple[str, ...]] = {
         "unit": tuple(UNITS),
-        "boundary": tuple(Boundary),
+        "boundary": tuple(EmissionBoundary),
         "accounting": (Accounting.LOCATION, Accounting.RESIDUAL),
         "gases": tuple(Gases),
         "basis": ("production", "consumption"),
@@ -153,7 +153,7 @@ def _chosen(about: Mapping[str, Any], file: str) -> tuple[Boundary, Accounting, 
     for key, allowed in choices.items():
         if about[key] not in allowed:
             raise UsageError(f"{file}: key {key!r} must be one of {', '.join(allowed)}")
-    return Boundary(about["boundary"]), Accounting(about["accounting"]), Gases(about["gases"])
+    return EmissionBoundary(about["boundary"]), Accounting(about["accounting"]), Gases(about["gases"])
 
 
 def _rows(raw: bytes, file: str, unit: str) -> Iterator[tuple[int, dict[str, str]]]:

@@ -27,7 +27,7 @@ SUPPLY: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FactorMatch:
     """The factor for a zone and year.
 
     Args:
@@ -56,7 +56,7 @@ class Catalogue:
                 raise UsageError(f"{each.file} and {other.file} have the same id {each.id!r}; each set has one of its own")
             seen[each.id] = each
 
-    def factor(self, zone: str, year: int, basis: Basis, country: str = "") -> Found:
+    def factor(self, zone: str, year: int, basis: Basis, country: str = "") -> FactorMatch:
         """The factor of a zone in a year.
 
         In this order: the zone before its country; a user's own set before one of ours; the year itself, then the newest before
@@ -78,13 +78,13 @@ class Catalogue:
             if held:
                 chosen, factor = min(held, key=lambda pair: _order(pair[0], pair[1], year))
                 skipped = (reason.partition("; nearest: ")[0] for reason in reasons)
-                return Found(factor, chosen.csv_sha256, (*skipped, *_why_this_year(factor, year)))
+                return FactorMatch(factor, chosen.csv_sha256, (*skipped, *_why_this_year(factor, year)))
             reasons.append(self._why_none(name, basis))
         if not reasons:
             raise UsageError("no zone is named")
         raise UsageError("; ".join([*reasons, SUPPLY]))
 
-    def by_id(self, identity: str, csv_sha256: str = "") -> Found:
+    def by_id(self, identity: str, csv_sha256: str = "") -> FactorMatch:
         """The factor that a report named, whatever newer ones there are.
 
         Raises:
@@ -95,7 +95,7 @@ class Catalogue:
                 if factor.id == identity:
                     if csv_sha256 and csv_sha256 != each.csv_sha256:
                         raise UsageError(f"{each.file} is not the table that {identity} was taken from: its SHA-256 differs")
-                    return Found(factor, each.csv_sha256)
+                    return FactorMatch(factor, each.csv_sha256)
         raise UsageError(f"no factor {identity[:120]!r}: the set it was taken from is not here; put its two files back")
 
     def refuse_unknown(self, zone: str) -> None:
@@ -149,7 +149,7 @@ def _why_this_year(factor: Factor, year: int) -> tuple[str, ...]:
     return ("; ".join((f"{factor.zone}: no factor of {year}", which)),)
 
 
-def factor(zone: str, year: int, basis: Basis, country: str = "", folder: Path | None = None) -> Found:
+def factor(zone: str, year: int, basis: Basis, country: str = "", folder: Path | None = None) -> FactorMatch:
     """As `Catalogue.factor`, of our sets and those of a user's `folder`."""
     return catalogue(folder).factor(zone, year, basis, country)
 

@@ -18,7 +18,7 @@ from energy_agent.core.errors import WattlensError
 from energy_agent.core.ports import Clock
 from energy_agent.owners.cgroup import TrustedPath, unchecked
 from energy_agent.owners.process_status import count_pid_namespaces
-from energy_agent.owners.processes import MAX_PROC_B, Holder, ProcessHolders
+from energy_agent.owners.processes import MAX_PROC_B, ProcessOwner, ProcessOwners
 from energy_agent.owners.subordinate_uids import SubordinateUids
 
 _CREDENTIALS = struct.Struct("=iII")
@@ -39,7 +39,7 @@ class Peer:
     """
 
     identity: tuple[int, int]
-    holder: Holder
+    holder: ProcessOwner
     everything: bool
     place: str
 
@@ -56,7 +56,7 @@ class Peers:
         self,
         roots: Sequence[Path],
         clock: Clock,
-        known: Callable[[tuple[int, int]], Holder | None] = lambda _: None,
+        known: Callable[[tuple[int, int]], ProcessOwner | None] = lambda _: None,
         trust: Callable[[str, str], TrustedPath] = unchecked,
     ) -> None:
         """Nothing is read yet.
@@ -98,16 +98,16 @@ class Peers:
 
     def alive(self, identity: tuple[int, int]) -> bool:
         """Whether that very process still lives."""
-        return any(ProcessHolders(root).alive(identity) for root in self._roots)
+        return any(ProcessOwners(root).alive(identity) for root in self._roots)
 
     def _look_up(self, pid: int, uid: int) -> Peer:
         for root in self._roots:
-            holders = ProcessHolders(root, self._trust, self._subordinate[root])
+            holders = ProcessOwners(root, self._trust, self._subordinate[root])
             found, facts = holders.resolve([ProcessUse(pid)], self._clock.utc_ns())
             if not found.processes or not facts:
                 continue
             identity = found.processes[0]
-            holder = self._known(identity) or Holder(facts[0].workload, facts[0])
+            holder = self._known(identity) or ProcessOwner(facts[0].workload, facts[0])
             confined = facts[0].kind in _CONFINED and not _beside_us(root, pid)
             everything = (
                 uid in (0, os.geteuid()) and not confined and count_pid_namespaces(_read(root / str(pid) / "status")) == 1

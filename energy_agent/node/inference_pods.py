@@ -12,7 +12,7 @@ import energy_agent.tokens.servers as servers
 from energy_agent.core import plugin
 from energy_agent.core.energy import SourceHealth
 from energy_agent.owners.kubernetes.pod_resources import PodFact
-from energy_agent.owners.resolver import JoinedHolders
+from energy_agent.owners.resolver import OwnerResolver
 from energy_agent.tokens.discovery import sources
 from energy_agent.tokens.poller import TokenPoller
 from energy_agent.tokens.server_spec import TokenServer
@@ -33,7 +33,7 @@ class ServingPods:
     _nameless: tuple[str, ...] = ()
     _next_s: float = 0.0
 
-    def follow(self, joined: JoinedHolders, tokens: TokenPoller, *, simulated: bool) -> None:
+    def follow(self, joined: OwnerResolver, tokens: TokenPoller, *, simulated: bool) -> None:
         """Poll the pages of the pods that are there now; pods of a simulated node are at this host's loopback."""
         if time.monotonic() < self._next_s:
             return

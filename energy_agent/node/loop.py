@@ -28,7 +28,7 @@ from energy_agent.ledger.journal.journal import Journal
 from energy_agent.node.inference_pods import ServingPods
 from energy_agent.node.release import RELEASE_FILE, is_requested
 from energy_agent.owners.kubernetes.node_annotation import NodeNote
-from energy_agent.owners.processes import ProcessHolders
+from energy_agent.owners.processes import ProcessOwners
 from energy_agent.reader.supervisor import Sampler
 from energy_agent.runtime.clock import RealClock
 from energy_agent.runtime.loop import Flag, Neighbours, Reload, UtcOrder, Wake
@@ -72,7 +72,7 @@ class Agent:
     meters: MeterPoller | None = None
     training: TrainingReports | None = None
     node_note: NodeNote | None = None
-    holders: ProcessHolders | None = None
+    holders: ProcessOwners | None = None
     serving_pods: ServingPods = field(default_factory=ServingPods)
     per_token: EnergyPerToken = field(default_factory=EnergyPerToken)
     stopping: Flag = field(default_factory=Flag)

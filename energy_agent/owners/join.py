@@ -15,7 +15,7 @@ PATIENCE_NS = 30 * NS_PER_S
 """How long the last answer of a scheduler counts once it does not answer any more: a kubelet that restarts is back by then."""
 
 
-class Answer(Enum):
+class SchedulerCoverage(Enum):
     """How far the schedulers of this node can be believed, the best first."""
 
     NONE = "no scheduler is asked"
@@ -26,7 +26,7 @@ class Answer(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Evidence:
+class OwnerEvidence:
     """What is known of who holds a device, or a MIG device of it.
 
     Args:
@@ -42,13 +42,13 @@ class Evidence:
     measured: bool = False
 
 
-def weights(evidence: Evidence, answer: Answer) -> Mapping[str, int] | None:
+def weights(evidence: OwnerEvidence, answer: SchedulerCoverage) -> Mapping[str, int] | None:
     """Who holds it, with what each counts beside the others; None: not known."""
     claimed, seen, unseen = evidence.claimed, evidence.seen, evidence.unseen
-    if answer is Answer.STARTING:
+    if answer is SchedulerCoverage.STARTING:
         return None
-    if answer is Answer.LOST or not claimed:
-        if unseen or (not seen and answer not in (Answer.NONE, Answer.FRESH)):
+    if answer is SchedulerCoverage.LOST or not claimed:
+        if unseen or (not seen and answer not in (SchedulerCoverage.NONE, SchedulerCoverage.FRESH)):
             return None  # somebody may hold it
         return dict(seen)
     if unseen:  # a claimant's, as far as anyone can say: nothing tells them apart by their work
@@ -56,7 +56,7 @@ def weights(evidence: Evidence, answer: Answer) -> Mapping[str, int] | None:
     return dict.fromkeys(claimed, 0) | {name: sm if evidence.measured else 1 for name, sm in seen.items()}
 
 
-def join(whole: Evidence, slices: Mapping[str, Evidence], answer: Answer) -> Holding | None:
+def join(whole: OwnerEvidence, slices: Mapping[str, OwnerEvidence], answer: SchedulerCoverage) -> Holding | None:
     """Who holds a device; None: not known.
 
     Args:
@@ -67,7 +67,7 @@ def join(whole: Evidence, slices: Mapping[str, Evidence], answer: Answer) -> Hol
     if not slices:
         found = weights(whole, answer)
         return None if found is None else Holding(found, whole.measured and not whole.unseen)
-    if answer is Answer.STARTING or whole.seen or whole.unseen:
+    if answer is SchedulerCoverage.STARTING or whole.seen or whole.unseen:
         return None  # which of them works where, nobody knows
     parts = {uuid: weights(_placed(evidence, whole), answer) for uuid, evidence in slices.items()}
     together: dict[str, int] = {}
@@ -77,22 +77,22 @@ def join(whole: Evidence, slices: Mapping[str, Evidence], answer: Answer) -> Hol
     return Holding(together, any(evidence.measured for evidence in slices.values()), parts)
 
 
-def reason(answer: Answer, listed: bool) -> State:
+def reason(answer: SchedulerCoverage, listed: bool) -> State:
     """Why it is not known who holds a device. `listed`: its processes have been asked for, with or without success."""
-    return State.STARTING if answer is Answer.STARTING or not listed else State.UNKNOWN_HOLDER
+    return State.STARTING if answer is SchedulerCoverage.STARTING or not listed else State.UNKNOWN_HOLDER
 
 
-def believed(now_boot_ns: int, asked_boot_ns: int | None, started_boot_ns: int, unknown: int) -> Answer:
+def believed(now_boot_ns: int, asked_boot_ns: int | None, started_boot_ns: int, unknown: int) -> SchedulerCoverage:
     """How far one scheduler can be believed; `asked_boot_ns` is when it was asked for its last answer, None: it gave none."""
     if asked_boot_ns is None:
-        return Answer.STARTING if now_boot_ns - started_boot_ns <= PATIENCE_NS else Answer.LOST
+        return SchedulerCoverage.STARTING if now_boot_ns - started_boot_ns <= PATIENCE_NS else SchedulerCoverage.LOST
     if now_boot_ns - asked_boot_ns > PATIENCE_NS:
-        return Answer.LOST
-    return Answer.PARTIAL if unknown else Answer.FRESH
+        return SchedulerCoverage.LOST
+    return SchedulerCoverage.PARTIAL if unknown else SchedulerCoverage.FRESH
 
 
-def _placed(evidence: Evidence, whole: Evidence) -> Evidence:
+def _placed(evidence: OwnerEvidence, whole: OwnerEvidence) -> OwnerEvidence:
     """A slice that nobody claims and that no process is on may be the one of a claim whose MIG device is not known."""
     if not whole.claimed or evidence.claimed or evidence.seen:
         return evidence
-    return Evidence((), {}, True)
+    return OwnerEvidence((), {}, True)

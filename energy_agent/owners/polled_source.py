@@ -17,7 +17,7 @@ log = logging.getLogger("wattlens.holders")
 NAMED_UNKNOWN = 16
 
 
-class Asking(Poller[Claims]):
+class PolledClaimSource(Poller[Claims]):
     """A `ClaimSource`. While it is not wanted it says that nobody was given anything, and nothing of its health."""
 
     source: ClassVar[str]

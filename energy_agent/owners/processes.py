@@ -24,7 +24,7 @@ _ENDED = ("Z", "X", "x")  # states of a process that nobody has waited for yet
 
 
 @dataclass(frozen=True, slots=True)
-class Holder:
+class ProcessOwner:
     """A process resolved to its workload."""
 
     workload: str
@@ -32,7 +32,7 @@ class Holder:
 
 
 @dataclass(frozen=True, slots=True)
-class DeviceHolders:
+class DeviceOwners:
     """Who holds one device. `holding` is None when that is not known, and then `reason` says why.
 
     `departed` has the SM time since the last listing, in us, of workloads that hold the device no more.
@@ -46,7 +46,7 @@ class DeviceHolders:
 
 
 @dataclass(slots=True)
-class ProcessHolders:
+class ProcessOwners:
     """Resolves process lists; remembers each process, so that /proc is read once a process.
 
     `trust` cuts the path of a process's cgroup to what root named (`CgroupTree.trust`). `subordinate` are uids that others own.
@@ -55,7 +55,7 @@ class ProcessHolders:
     procfs: Path
     trust: Callable[[str, str], TrustedPath] = unchecked
     subordinate: SubordinateUids | None = None  # None: those of the machine whose /proc it is
-    _known: dict[tuple[int, int], Holder] = field(default_factory=dict)
+    _known: dict[tuple[int, int], ProcessOwner] = field(default_factory=dict)
     _ended: set[tuple[int, int]] = field(default_factory=set)  # of these, when that was last looked for
     _names: set[str] = field(default_factory=set)  # workloads of these, and of some that have ended
     _lone: LoneProcesses = field(default_factory=LoneProcesses)
@@ -67,7 +67,7 @@ class ProcessHolders:
 
     def resolve(
         self, processes: Iterable[ProcessUse], now_ns: int, mig: Iterable[MigUse] = ()
-    ) -> tuple[DeviceHolders, list[WorkloadFacts]]:
+    ) -> tuple[DeviceOwners, list[WorkloadFacts]]:
         """Holders of one device by its process list, and the facts of workloads seen for the first time.
 
         On a GPU in MIG mode, `mig` are its MIG devices: each has holders of its own, and a process that cannot be seen makes
@@ -107,10 +107,10 @@ class ProcessHolders:
                 if of_slice is not None:
                     of_slice[holder.workload] = of_slice.get(holder.workload, 0) + (process.sm_us or 0)
         if unknown:
-            return DeviceHolders(None, State.UNKNOWN_HOLDER, tuple(identities), weights), fresh
+            return DeviceOwners(None, State.UNKNOWN_HOLDER, tuple(identities), weights), fresh
         departed, unseen = self._departed(left, weights)
         holding = Holding(weights, measured, slices, unseen)
-        return DeviceHolders(holding, processes=tuple(identities), seen=weights, departed=departed), fresh
+        return DeviceOwners(holding, processes=tuple(identities), seen=weights, departed=departed), fresh
 
     def _departed(self, left: Collection[ProcessUse], weights: dict[str, int]) -> tuple[dict[str, int], int]:
         """SM time of processes that are not on the device any more: of a workload that still is, it goes into its weight.
@@ -134,7 +134,7 @@ class ProcessHolders:
         fields = self._stat(identity[0])
         return _start(fields) == identity[1] and (fields[0] not in _ENDED or self._has_threads(identity[0]))
 
-    def known(self, identity: tuple[int, int]) -> Holder | None:
+    def known(self, identity: tuple[int, int]) -> ProcessOwner | None:
         """Who a process was resolved to that held a device; may be asked from any thread.
 
         None as well for a process beyond its user's limit, which counts in a shared workload.
@@ -176,29 +176,29 @@ class ProcessHolders:
         # The command (field 2) may hold anything, brackets and spaces included: fields are counted from its last bracket on.
         return (self._read(pid, "stat") or "").rpartition(")")[2].split()
 
-    def _look_up(self, pid: int, started: int, now_ns: int) -> Holder:
+    def _look_up(self, pid: int, started: int, now_ns: int) -> ProcessOwner:
         member = membership(self._read(pid, "cgroup") or "", self.trust)
         if member is not None:
             name, labels = printable(member.name), {k: printable(v) for k, v in member.labels.items()}
             uid = labels.get("uid")  # of whom has chosen the name
             owner = None if uid is None else self._owner(int(uid), now_ns)
-            own = Holder(name, WorkloadFacts(name, now_ns, member.kind, labels))
+            own = ProcessOwner(name, WorkloadFacts(name, now_ns, member.kind, labels))
             return own if uid is None or self._may_have(name, owner, now_ns) else self._shared(owner, now_ns)
         command = printable((self._read(pid, "comm") or "unknown").strip())[:MAX_NAME]
         name = f"process-{command}-{pid}-{started}"  # the start time keeps a reused pid apart
         owner, labels = self._user(pid, now_ns)
         if not self._may_have(name, owner, now_ns):
             return self._shared(owner, now_ns)
-        return Holder(name, WorkloadFacts(name, now_ns, "process", {"command": command, "pid": str(pid)} | labels))
+        return ProcessOwner(name, WorkloadFacts(name, now_ns, "process", {"command": command, "pid": str(pid)} | labels))
 
     def _may_have(self, name: str, owner: int | None, now_ns: int) -> bool:
         """Whether a name that its user has chosen is a workload; one that lives keeps it."""
         return name in self._before or name in self._names or self._lone.is_own(name, owner, now_ns)
 
-    def _shared(self, owner: int | None, now_ns: int) -> Holder:
+    def _shared(self, owner: int | None, now_ns: int) -> ProcessOwner:
         name = self._lone.shared_name(owner)
         labels = {"reason": f"more than {OF_USER} workloads of a user, or its share of {OF_NODE} of all, in an hour"}
-        return Holder(name, WorkloadFacts(name, now_ns, "process", labels))
+        return ProcessOwner(name, WorkloadFacts(name, now_ns, "process", labels))
 
     def _user(self, pid: int, now_ns: int) -> tuple[int | None, dict[str, str]]:
         """The owner of a process, None where its uid identifies none, and the label that names its user.

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 from energy_agent.core.energy import DeviceSample, SourceHealth, State, WorkloadFacts
 from energy_agent.owners.claims import Claim, ClaimSource
-from energy_agent.owners.join import Answer, Evidence, believed, join, reason
+from energy_agent.owners.join import OwnerEvidence, SchedulerCoverage, believed, join, reason
 from energy_agent.owners.kubernetes.device_ids import gpu_of
 from energy_agent.owners.names import PodKey, PodNames
-from energy_agent.owners.processes import DeviceHolders, ProcessHolders
+from energy_agent.owners.processes import DeviceOwners, ProcessOwners
 
 if TYPE_CHECKING:
     from energy_agent.owners.kubernetes.informer import PodInformer
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from energy_agent.owners.kubernetes.pod_logs import PodLogs
     from energy_agent.owners.kubernetes.pod_resources import PodFact
 
-_WORST = list(Answer)
+_WORST = list(SchedulerCoverage)
 
 
-class JoinedHolders:
+class OwnerResolver:
     """Who holds each device, by claims and processes together."""
 
     def __init__(
@@ -38,7 +38,7 @@ class JoinedHolders:
         self._informer = informer
         self._started_ns = started_boot_ns
         self._names = PodNames()
-        self._answer = Answer.STARTING if sources else Answer.NONE
+        self._answer = SchedulerCoverage.STARTING if sources else SchedulerCoverage.NONE
         self._told: list[tuple[Claim, ...]] = []
         self._claims: dict[str, list[Claim]] = {}  # by device
         self._mig: dict[str, tuple[str, ...]] = {}  # MIG devices of a GPU
@@ -49,7 +49,7 @@ class JoinedHolders:
         self._worked: set[str] = set()  # uids of pods of which a process held a device
         self._labels: dict[str, Mapping[str, str]] = {}
         self._version = 0  # another one when the same processes may mean another holding
-        self._by_process: dict[str, DeviceHolders] = {}
+        self._by_process: dict[str, DeviceOwners] = {}
         self._joined_at: dict[str, int] = {}  # version
 
     def restore(self, facts: Iterable[WorkloadFacts]) -> None:
@@ -61,12 +61,12 @@ class JoinedHolders:
         if not self._sources:
             return
         told: list[tuple[Claim, ...]] = []
-        answer = Answer.NONE
+        answer = SchedulerCoverage.NONE
         for source in self._sources:
             claims = source.claims()
             asked_ns, unknown = (None, 0) if claims is None else (claims.boot_ns, claims.unknown)
             one = believed(now_boot_ns, asked_ns, self._started_ns, unknown)
-            told.append(claims.claims if claims is not None and one is not Answer.LOST else ())
+            told.append(claims.claims if claims is not None and one is not SchedulerCoverage.LOST else ())
             answer = max(answer, one, key=_WORST.index)
         if len(told) != len(self._told) or any(a is not b for a, b in zip(told, self._told, strict=True)):
             self._told = told
@@ -77,7 +77,7 @@ class JoinedHolders:
 
     def learn(self, facts: Iterable[WorkloadFacts]) -> list[WorkloadFacts]:
         """Facts of workloads whose processes are seen for the first time; returns those that need no scheduler's word."""
-        if self._answer is Answer.NONE:
+        if self._answer is SchedulerCoverage.NONE:
             return list(facts)
         others = []
         claimed = {claim.workload for claims in self._told for claim in claims}
@@ -92,22 +92,22 @@ class JoinedHolders:
                 others.append(fact)
         return others
 
-    def of_sample(self, sample: DeviceSample, processes: ProcessHolders) -> tuple[DeviceHolders | None, list[WorkloadFacts]]:
+    def of_sample(self, sample: DeviceSample, processes: ProcessOwners) -> tuple[DeviceOwners | None, list[WorkloadFacts]]:
         """Who holds a GPU by a reading of it, None: as before; and the facts of workloads that are new or known better."""
-        by_process: DeviceHolders | None = None
+        by_process: DeviceOwners | None = None
         facts: list[WorkloadFacts] = []
         if sample.processes is not None:
             by_process, fresh = processes.resolve(sample.processes, sample.t_ns, sample.mig or ())
             facts = self.learn(fresh)
             self._look_for_ends(sample.uuid, by_process)
         elif "processes" in sample.absent:
-            by_process = DeviceHolders(None, State.UNKNOWN_HOLDER)
+            by_process = DeviceOwners(None, State.UNKNOWN_HOLDER)
         holders, named = self.holders(sample.uuid, by_process, sample.t_ns)
         return holders, facts + named
 
     def holders(
-        self, gpu: str, by_process: DeviceHolders | None, now_ns: int
-    ) -> tuple[DeviceHolders | None, list[WorkloadFacts]]:
+        self, gpu: str, by_process: DeviceOwners | None, now_ns: int
+    ) -> tuple[DeviceOwners | None, list[WorkloadFacts]]:
         """Who holds a GPU, None: as before; and the facts of its pods.
 
         Args:
@@ -115,14 +115,14 @@ class JoinedHolders:
             by_process: what the processes on it say; None: they were not asked, and are as before.
             now_ns: since when facts count.
         """
-        if self._answer is Answer.NONE:
+        if self._answer is SchedulerCoverage.NONE:
             return by_process, []
         if by_process is not None:
             self._by_process[gpu] = by_process
         elif self._joined_at.get(gpu) == self._version:
             return None, []
         self._joined_at[gpu] = self._version
-        return self._join(gpu, self._by_process.get(gpu) or DeviceHolders(None), now_ns)
+        return self._join(gpu, self._by_process.get(gpu) or DeviceOwners(None), now_ns)
 
     def forget(self, living: Collection[str]) -> None:
         """Keep of the processes' workloads those that are `living`, so that a long-lived agent stays small."""
@@ -140,7 +140,7 @@ class JoinedHolders:
         if self._informer is None:
             return []
         pods = self._informer.serving()
-        if pods is None or self._answer is Answer.STARTING:
+        if pods is None or self._answer is SchedulerCoverage.STARTING:
             return None
         claimed = {_key(c): c.pod_uid for claims in self._told for c in claims if c.facts.kind == "pod"}
         seen, held = set(self._uids.values()), self._served if self._informer.answers() else set[str]()
@@ -166,21 +166,21 @@ class JoinedHolders:
             if part is not None:
                 part.stop()
 
-    def _join(self, gpu: str, by_process: DeviceHolders, now_ns: int) -> tuple[DeviceHolders, list[WorkloadFacts]]:
+    def _join(self, gpu: str, by_process: DeviceOwners, now_ns: int) -> tuple[DeviceOwners, list[WorkloadFacts]]:
         processes = by_process.holding
         if processes is not None:
             self._mig[gpu] = tuple(processes.slices)
         mig = self._mig.get(gpu, ())
         known = {device for devices in self._mig.values() for device in devices}
         answer = self._answer
-        if answer is Answer.FRESH and any(d.startswith("MIG-") and d not in known for d in self._claims):
-            answer = Answer.PARTIAL
+        if answer is SchedulerCoverage.FRESH and any(d.startswith("MIG-") and d not in known for d in self._claims):
+            answer = SchedulerCoverage.PARTIAL
         facts: dict[str, WorkloadFacts] = {}
         listed = processes is not None or by_process.reason is not State.STARTING
-        if answer is Answer.STARTING or not listed:
+        if answer is SchedulerCoverage.STARTING or not listed:
             holding = None
         elif processes is None or not mig:
-            whole = Evidence(
+            whole = OwnerEvidence(
                 self._claimed(gpu, mig, by_process.seen, facts, now_ns),
                 self._seen(by_process.seen, facts, now_ns),
                 processes is None,
@@ -192,12 +192,12 @@ class JoinedHolders:
             for uuid in mig:
                 seen = processes.slices.get(uuid)
                 claimed = self._claimed(uuid, (), seen or {}, facts, now_ns)
-                slices[uuid] = Evidence(claimed, self._seen(seen or {}, facts, now_ns), seen is None, processes.measured)
-            holding = join(Evidence(self._claimed(gpu, (), {}, facts, now_ns), {}), slices, answer)
+                slices[uuid] = OwnerEvidence(claimed, self._seen(seen or {}, facts, now_ns), seen is None, processes.measured)
+            holding = join(OwnerEvidence(self._claimed(gpu, (), {}, facts, now_ns), {}), slices, answer)
         if holding is not None and holding.measured and processes is not None:
             holding = replace(holding, unseen=processes.unseen)
         departed = {self._named(name): sm for name, sm in by_process.departed.items()}
-        joined = DeviceHolders(holding, reason(answer, listed), by_process.processes, by_process.seen, departed)
+        joined = DeviceOwners(holding, reason(answer, listed), by_process.processes, by_process.seen, departed)
         return joined, list(facts.values())
 
     def _named(self, workload: str) -> str:
@@ -247,7 +247,7 @@ class JoinedHolders:
             names.append(name)
         return list(dict.fromkeys(names))
 
-    def _look_for_ends(self, gpu: str, by_process: DeviceHolders) -> None:
+    def _look_for_ends(self, gpu: str, by_process: DeviceOwners) -> None:
         """Kubelets may list pods that have ended. One whose process held a device, and of which none is left, has.
 
         Of a pod that the informer knows, it tells.

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
-from energy_agent.config.owners import Kubernetes
+from energy_agent.config.owners import KubernetesConfig
 from energy_agent.config.slurm import Slurm
 from energy_agent.core.ports import Clock
 from energy_agent.owners.cgroup import TrustedPath, unchecked
@@ -15,7 +15,7 @@ from energy_agent.owners.kubernetes.living_pods import LivingPods
 from energy_agent.owners.kubernetes.node_annotation import NodeNote
 from energy_agent.owners.kubernetes.pod_logs import DEFAULT_FOLDER, PodLogs
 from energy_agent.owners.kubernetes.pod_resources import DEFAULT_SOCKET, PodResources
-from energy_agent.owners.resolver import JoinedHolders
+from energy_agent.owners.resolver import OwnerResolver
 from energy_agent.owners.slurm.source import open_slurm
 
 log = logging.getLogger("wattlens.holders")
@@ -25,14 +25,14 @@ START_WAIT_S = 2.0
 
 
 def open_holders(
-    config: Kubernetes,
+    config: KubernetesConfig,
     slurm: Slurm,
     clock: Clock,
     procfs: Path,
     node: str,
     simulated: Path | None = None,
     trust: Callable[[str, str], TrustedPath] = unchecked,
-) -> JoinedHolders:
+) -> OwnerResolver:
     """The joined holders of this node, whose sources already ask.
 
     Args:
@@ -57,10 +57,10 @@ def open_holders(
         living = LivingPods(clock, procfs, trust)
         living.start()
     sources += open_slurm(slurm, clock, procfs, START_WAIT_S, simulated is not None)
-    return JoinedHolders(sources, clock.boot_ns(), informer, None if living is None else logs, living)
+    return OwnerResolver(sources, clock.boot_ns(), informer, None if living is None else logs, living)
 
 
-def open_node_note(config: Kubernetes, clock: Clock, node: str, simulated: Path | None = None) -> NodeNote | None:
+def open_node_note(config: KubernetesConfig, clock: Clock, node: str, simulated: Path | None = None) -> NodeNote | None:
     """Who reads the node's own annotation, already at it; None where no API server may be asked."""
     api = None if config.informer == "off" else Api.in_cluster() if simulated is None else Api.simulated(simulated)
     if api is None:
@@ -70,7 +70,7 @@ def open_node_note(config: Kubernetes, clock: Clock, node: str, simulated: Path 
     return note
 
 
-def _informer(config: Kubernetes, clock: Clock, node: str, simulated: Path | None) -> PodInformer | None:
+def _informer(config: KubernetesConfig, clock: Clock, node: str, simulated: Path | None) -> PodInformer | None:
     if config.informer == "off" or config.pod_resources == "off":
         return None
     api = Api.in_cluster() if simulated is None else Api.simulated(simulated)

@@ -14,7 +14,7 @@ from operator import attrgetter
 from typing import Any
 
 from energy_agent.core.energy import DeviceInfo, DeviceSample, MigUse, ProcessUse
-from energy_agent.core.health import HealthRecord, Reading
+from energy_agent.core.health import HealthReading, HealthRecord
 
 _PLAIN = tuple(f.name for f in fields(DeviceSample) if f.name not in {"xid_counts", "processes", "mig", "absent"})
 _process = attrgetter(*(f.name for f in fields(ProcessUse)))
@@ -144,7 +144,7 @@ def _health(values: list[Any]) -> HealthRecord:
     uuid, group, boot_ns, readings, absent = values
     if not isinstance(absent, dict):
         raise TypeError("not the values of this version's health")
-    return HealthRecord(uuid, group, boot_ns, tuple(Reading(q, tuple(labels), v) for q, labels, v in readings), absent)
+    return HealthRecord(uuid, group, boot_ns, tuple(HealthReading(q, tuple(labels), v) for q, labels, v in readings), absent)
 
 
 _DECODERS: Mapping[str, Callable[[dict[str, Any]], Message]] = {

@@ -16,7 +16,7 @@ from typing import Final
 from energy_agent.core.errors import UsageError
 from energy_agent.core.units import UJ_PER_KWH
 from energy_agent.factors.basis import Accounting, Basis
-from energy_agent.factors.embodied import Embodied
+from energy_agent.factors.embodied import EmbodiedEmissions
 
 FACILITY: Final = "facility"
 
@@ -35,7 +35,7 @@ def sci_per_token(
     boundary: str,
     g_per_kwh: Fraction | None,
     basis: Basis | None,
-    embodied: Embodied | None,
+    embodied: EmbodiedEmissions | None,
     tokens: int | None,
 ) -> Sci:
     """SCI of a token.

@@ -17,7 +17,7 @@ from math import lcm
 from typing import Final
 
 from energy_agent.core.units import UJ_PER_KWH, split_integer
-from energy_agent.factors.join import Joined, intensities, join
+from energy_agent.factors.join import CarbonTotal, intensities, join
 from energy_agent.ledger.rows.kinds import CELL_NS
 from energy_agent.site.building.contracts import HOUR_NS, Coverage, Lot, cover
 from energy_agent.site.building.tariffs import Cost, cost, price_at
@@ -47,14 +47,14 @@ class Grid:
         uj: the energy from the grid that all of this is of.
     """
 
-    location: Joined | None = None
+    location: CarbonTotal | None = None
     lacking: str = NO_GRID
     coverage: Coverage | None = None
     hourly: Coverage | None = None
     quarterly: Coverage | None = None
-    residual: Joined | None = None
+    residual: CarbonTotal | None = None
     residual_is_average: bool = False
-    rest: Joined | None = None
+    rest: CarbonTotal | None = None
     residual_lacking: str = ""
     spent: Cost | None = None
     currency: str = ""
@@ -141,7 +141,7 @@ def spread(lots: Iterable[Lot], step_ns: int, window: SiteWindow) -> list[Lot]:
     return found
 
 
-def _residual(inputs: SiteInputs, coverage: Coverage) -> tuple[Joined | None, bool, str]:
+def _residual(inputs: SiteInputs, coverage: Coverage) -> tuple[CarbonTotal | None, bool, str]:
     """Grams of what no contract covers: (by source, whether it is the grid's average, what is lacking)."""
     if inputs.residual:
         return join(coverage.remaining, inputs.residual), False, inputs.residual_lacking

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from energy_agent.config.node_meters import NodeMeters, Redfish
+from energy_agent.config.node_meters import NodeMeters, NodeRedfishConfig
 from energy_agent.core.meters import MeterError
 from energy_agent.node.meters.redfish import SPEC
 from energy_agent.runtime.clock import RealClock
@@ -51,7 +51,7 @@ class Service:
     def config(self, **more):
         section = {"ca_file": self.folder / "cert.pem", "auth": "none", "period_s": 1, "timeout_s": 2} | more
         url = f"https://localhost:{self.port}"
-        return NodeMeters(sysfs=self.folder / "sys", redfish=Redfish(url=url, **section))
+        return NodeMeters(sysfs=self.folder / "sys", redfish=NodeRedfishConfig(url=url, **section))
 
     def write(self, path, change):
         """Change a resource, in one step."""

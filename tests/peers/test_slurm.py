@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from energy_agent.config.slurm import Slurm
-from energy_agent.owners.slurm.answers import AnswerError, TooOldError
+from energy_agent.owners.slurm.answers import SlurmOutputError, TooOldError
 from energy_agent.owners.slurm.commands import SlurmCommands
 from energy_agent.owners.slurm.source import SlurmJobs
 from energy_agent.runtime.clock import RealClock
@@ -147,7 +147,7 @@ def source_of(cluster, folder, timeout_s=30.0):
         SlurmCommands(config, scontrol).node()
     except TooOldError as error:
         pytest.skip(str(error))
-    except (OSError, AnswerError):
+    except (OSError, SlurmOutputError):
         pass  # the source says so
     return SlurmJobs(config, SlurmCommands(config, scontrol), RealClock(), folder / "proc", wanted=True)
 

@@ -29,9 +29,9 @@ from zoneinfo import ZoneInfo
 from energy_agent.core.boundary import host
 from energy_agent.core.energy import Entry, Gap, Method, State, Steps, Tokens, WorkloadFacts
 from energy_agent.core.facility import METER_KIND, MeterFacts, Position, Role
-from energy_agent.factors.basis import Accounting, Basis, Boundary
-from energy_agent.factors.join import Source
-from energy_agent.factors.series import About, Piece, Point
+from energy_agent.factors.basis import Accounting, Basis, EmissionBoundary
+from energy_agent.factors.join import IntensitySource
+from energy_agent.factors.series import About, IntensityPoint, Piece
 from energy_agent.ledger.journal.book import Batch
 from energy_agent.ledger.rows.kinds import INT64_MAX, DeviceFacts
 from energy_agent.site.building.contracts import Kind, Lot, Technology
@@ -58,8 +58,8 @@ WEDNESDAY, SATURDAY, JUNE, NIGHT = (
 GPU = {name: f"GPU-{name}" for name in ("a1-0", "a1-1", "a2-0", "b1-0", "b1-1")}
 CHAT, TRAIN, MIX, SOLO = "pod:chat", "slurm:77", "pod:mix", "pod:solo"
 ASKED_OF = {"alfa": ("a1", "a2"), "beta": ("b1",)}
-DIRECT = Basis(Boundary.DIRECT, Accounting.LOCATION)
-RESIDUAL = Basis(Boundary.DIRECT, Accounting.RESIDUAL)
+DIRECT = Basis(EmissionBoundary.DIRECT, Accounting.LOCATION)
+RESIDUAL = Basis(EmissionBoundary.DIRECT, Accounting.RESIDUAL)
 
 
 def uj(kwh: str | int) -> int:
@@ -157,14 +157,14 @@ def building(start: int = Q3, end: int = Q4) -> list[Batch]:
     return found
 
 
-def series() -> Source:
+def series() -> IntensitySource:
     """200 g/kWh until noon UTC, 400 after, for every hour of the quarter."""
     pieces = [Piece(t, t + HOUR, Decimal(200 if t % DAY < DAY // 2 else 400), estimated=False) for t in range(Q3, Q4, HOUR)]
-    return Source("series.alfa", DIRECT, 1, tuple(pieces))
+    return IntensitySource("series.alfa", DIRECT, 1, tuple(pieces))
 
 
-def constant(name: str, basis: Basis, grams: int) -> Source:
-    return Source(name, basis, 4, (Piece(0, 1 << 63, Decimal(grams), estimated=False),))
+def constant(name: str, basis: Basis, grams: int) -> IntensitySource:
+    return IntensitySource(name, basis, 4, (Piece(0, 1 << 63, Decimal(grams), estimated=False),))
 
 
 def lots() -> tuple[Lot, ...]:
@@ -260,7 +260,7 @@ def files(folder: Path) -> Path:
         ("beta", "XC", DIRECT, [(NIGHT - 92 * DAY, Q4, Decimal(700))]),
     ):
         about = About(f"csv_file.{basis.accounting.name.lower()}", zone, basis, "the operator", "ours", "not stated", 3)
-        told = [Point(start, end, grams, False, Q4) for start, end, grams in points]
+        told = [IntensityPoint(start, end, grams, False, Q4) for start, end, grams in points]
         GridStore(folder / site / "grid").append(about, told)
     return folder / "org.yaml"
 

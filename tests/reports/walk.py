@@ -13,8 +13,8 @@ from zoneinfo import ZoneInfo
 from energy_agent.core.boundary import is_gpu
 from energy_agent.core.energy import WorkloadFacts
 from energy_agent.core.errors import WattlensError
-from energy_agent.factors.basis import Accounting, Basis, Boundary
-from energy_agent.factors.join import Source
+from energy_agent.factors.basis import Accounting, Basis, EmissionBoundary
+from energy_agent.factors.join import IntensitySource
 from energy_agent.factors.series import Piece
 from energy_agent.ledger.rows.kinds import INT64_MAX, Cell, EdgeRow, GapRow, Row, TokenRow
 from energy_agent.ledger.segments import segment
@@ -122,7 +122,7 @@ def whose(
     }
 
 
-BASIS = Basis(Boundary.DIRECT, Accounting.LOCATION)
+BASIS = Basis(EmissionBoundary.DIRECT, Accounting.LOCATION)
 MODELS = {"m2": ModelName("Model Two", "int4")}
 
 
@@ -136,7 +136,7 @@ def organisation(random: Random, zone: str, pieces: dict[str, list[Piece]]) -> O
         ]
         band = Band((quarter_span("Mon-Fri 08:00-20:00"),), Decimal("0.25"))
         tariff = Tariff("t", "EUR", Decimal("0.125"), (band,), date(2026, 1, 1), None, "")
-        source = Source(f"series.{name}", BASIS, 1, tuple(pieces[name]))
+        source = IntensitySource(f"series.{name}", BASIS, 1, tuple(pieces[name]))
         sites[name] = SiteInputs(name, ZoneInfo(zone), location=(source,), location_lacking="", tariffs=(tariff,))
     expected = tuple(ExpectedDevice(c, n, "", "", site, 0, INT64_MAX) for (c, n), site in SITE_OF.items())
     return Organisation("x", sites=sites, expected=expected, model_names=MODELS, least_coverage=Fraction(0))

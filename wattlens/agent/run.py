@@ -33,7 +33,7 @@ from energy_agent.node.loop import Agent
 from energy_agent.node.meter_list import node_poller
 from energy_agent.node.sensor_file import tick_ns_by_board
 from energy_agent.owners.cgroup_tree import CgroupTree
-from energy_agent.owners.processes import ProcessHolders
+from energy_agent.owners.processes import ProcessOwners
 from energy_agent.owners.sources import open_holders, open_node_note
 from energy_agent.reader.child import ReaderOptions
 from energy_agent.reader.supervisor import Sampler
@@ -191,7 +191,7 @@ def build_agent(config: Config, options: AgentOptions, state: Path) -> Agent:
     cgroups = CgroupTree.of_process()
     if cgroups.reason:
         log.info("owners of cgroups are not checked: %s; cgroups of known places alone name workloads", cgroups.reason)
-    holders = ProcessHolders(procfs, cgroups.trust)
+    holders = ProcessOwners(procfs, cgroups.trust)
     accountant = Accountant(
         identity,
         holders,

@@ -23,7 +23,7 @@ from energy_agent.core.energy import ProcessUse
 from energy_agent.core.errors import UsageError, WattlensError
 from energy_agent.core.proof import Analysis, PairedBlocks
 from energy_agent.ledger.reading import read_rows
-from energy_agent.owners.processes import ProcessHolders
+from energy_agent.owners.processes import ProcessOwners
 from energy_agent.runtime.http import HttpError
 from energy_agent.sim import scenario
 from energy_agent.sim.building.model import Facility
@@ -125,7 +125,7 @@ def _learn(stage: _Stage) -> None:
 
 def _identity(node: SimulatedNode, pid: int | None) -> str:
     """What the agent will call a process; '' for one that does not run."""
-    found, _ = ProcessHolders(node.directory / "proc").resolve([ProcessUse(pid)] if pid else [], 0)
+    found, _ = ProcessOwners(node.directory / "proc").resolve([ProcessUse(pid)] if pid else [], 0)
     return next(iter(found.holding.weights), "") if found.holding is not None else ""
 
 

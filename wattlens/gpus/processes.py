@@ -8,7 +8,7 @@ from typing import Self
 from energy_agent.core.energy import ProcessUse
 from energy_agent.devices.nvml.abi import NvmlError
 from energy_agent.devices.nvml.library import RealNvml
-from energy_agent.owners.processes import ProcessHolders
+from energy_agent.owners.processes import ProcessOwners
 
 SHARED_KINDS = ("pod", "container", "slurm", "unit")
 """Kinds of workload whose processes belong together; a process of a login session stands for itself."""
@@ -42,7 +42,7 @@ class GpuProcesses:
             NvmlError: NVML does not answer.
         """
         self._nvml, self._utc_ns = nvml, utc_ns
-        self._holders = [ProcessHolders(root) for root in roots]
+        self._holders = [ProcessOwners(root) for root in roots]
         self._handles: dict[str, object] = {}
         for index in range(nvml.device_count()):
             try:

@@ -9,10 +9,10 @@ from zoneinfo import ZoneInfo
 
 from energy_agent.core.errors import UsageError
 from energy_agent.core.units import NS_PER_S
-from energy_agent.factors.basis import Basis, Boundary
+from energy_agent.factors.basis import Basis, EmissionBoundary
 from energy_agent.factors.countries import country_factor
 from energy_agent.factors.join import of_factor
-from energy_agent.factors.sets import Found, catalogue, shipped
+from energy_agent.factors.sets import FactorMatch, catalogue, shipped
 from energy_agent.ledger.chain import Progress
 from energy_agent.runtime.clock import RealClock
 from reports.audit.bridge import bridge
@@ -171,10 +171,10 @@ def with_country(organisation: Organisation, names: Iterable[str], country: str,
     """
     known = country_factor(country)
     try:
-        found = catalogue().factor("", year, Basis(Boundary.DIRECT), known.zone)
+        found = catalogue().factor("", year, Basis(EmissionBoundary.DIRECT), known.zone)
     except UsageError:
         digest = next((s.csv_sha256 for s in shipped() for f in s.factors.values() if f.id == known.id), known.source_sha256)
-        found = Found(known, digest)
+        found = FactorMatch(known, digest)
     sites = dict(organisation.sites)
     for name in sorted(names):
         had = sites.get(name, SiteInputs(name, ZoneInfo("UTC")))

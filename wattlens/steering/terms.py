@@ -1,6 +1,6 @@
 """What node, namespace, workload and annotation say of steering, merged into the terms of a group. Pure.
 
-All of them use the words of `DvfsTerms`: those of a configuration file, a ConfigMap and an annotation are the same. Laws:
+A configuration file, a ConfigMap and an annotation all use the keys of `DvfsPolicySettings`. Laws:
 
 - Nobody is steered further than the node's owner allows: of the modes the least counts, of the caps the lowest, and a schedule
   of each has to allow it.
@@ -17,19 +17,19 @@ from zoneinfo import ZoneInfo
 
 from dvfs.types import Mode, SteeringSettings
 from energy_agent.config.agent import parse_as
-from energy_agent.config.dvfs import Dvfs, DvfsTerms, matching
+from energy_agent.config.dvfs import Dvfs, DvfsPolicySettings, matching
 from energy_agent.core.errors import UsageError
 from energy_agent.core.week import parse_span
 from energy_agent.owners.kubernetes.node_annotation import ANNOTATION
 
 T = TypeVar("T")
-OFF = DvfsTerms(mode="observe")
+OFF = DvfsPolicySettings(mode="observe")
 _ANNOTATIONS_MAX = 1024
 _rank = list(Mode).index
 _parse_span = lru_cache(_ANNOTATIONS_MAX)(parse_span)
 
 
-def annotated(text: str) -> DvfsTerms:
+def annotated(text: str) -> DvfsPolicySettings:
     """The terms of an annotation: one of off, observe, shadow, enforce, or a mapping as of `dvfs.workloads`.
 
     Raises:
@@ -42,7 +42,7 @@ def annotated(text: str) -> DvfsTerms:
 
 
 @lru_cache(_ANNOTATIONS_MAX)  # each workload's annotation is needed each round, and YAML takes up to 20 ms
-def _parse_annotation(text: str) -> DvfsTerms | str:
+def _parse_annotation(text: str) -> DvfsPolicySettings | str:
     """The terms of an annotation, or what is wrong with it."""
     word = text.strip()
     if word == "off":
@@ -52,13 +52,13 @@ def _parse_annotation(text: str) -> DvfsTerms | str:
     if word in list(Mode):
         text = f"mode: {word}"
     try:
-        return parse_as(DvfsTerms, text.encode(errors="replace"), f"annotation {ANNOTATION}")
+        return parse_as(DvfsPolicySettings, text.encode(errors="replace"), f"annotation {ANNOTATION}")
     except UsageError as error:
         return str(error)
 
 
 def terms_of(
-    config: Dvfs, others: Sequence[DvfsTerms], facts: Mapping[str, str], workload: str, utc_ns: int
+    config: Dvfs, others: Sequence[DvfsPolicySettings], facts: Mapping[str, str], workload: str, utc_ns: int
 ) -> tuple[SteeringSettings, str]:
     """The terms of a workload now, and what is wrong with its annotation ("" where nothing is).
 
@@ -81,7 +81,7 @@ def terms_of(
     return merge(config, [*found, *others], now.weekday(), 60 * now.hour + now.minute), wrong
 
 
-def merge(node: Dvfs, others: Sequence[DvfsTerms], day: int, minute: int) -> SteeringSettings:
+def merge(node: Dvfs, others: Sequence[DvfsPolicySettings], day: int, minute: int) -> SteeringSettings:
     """The terms at a minute of the week, in the node's time.
 
     Args:

@@ -7,7 +7,7 @@ failure costs its own quantity alone: whether the device is there is found out b
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from energy_agent.core.health import GPM, MARK_PREFIX, PCIE_THROUGHPUT, HealthRecord, Reading
+from energy_agent.core.health import GPM, MARK_PREFIX, PCIE_THROUGHPUT, HealthReading, HealthRecord
 from energy_agent.core.ports import Clock
 from energy_agent.core.units import NS_PER_S
 from energy_agent.devices.nvml import abi
@@ -27,11 +27,11 @@ class _Visit:
     """What one visit has found."""
 
     def __init__(self) -> None:
-        self.readings: list[Reading] = []
+        self.readings: list[HealthReading] = []
         self.absent: dict[str, str] = {}
 
     def put(self, quantity: str, value: float, *labels: str) -> None:
-        self.readings.append(Reading(quantity, labels, value))
+        self.readings.append(HealthReading(quantity, labels, value))
 
     def missing(self, quantity: str, code: int) -> None:
         self.absent.setdefault(quantity, abi.CODE_NAMES.get(code, str(code)))

@@ -23,7 +23,7 @@ ClaimName = tuple[str, str]
 """Namespace and name of a ResourceClaim."""
 
 
-class AnswerError(WattlensError, ValueError):
+class PodResourcesError(WattlensError, ValueError):
     """An answer that is not one of PodResources."""
 
 
@@ -61,13 +61,13 @@ def grants(answer: bytes, naming: Naming) -> Iterator[Grant]:
     try:
         pods = ListPodResourcesResponse.FromString(answer).pod_resources
     except DecodeError as error:
-        raise AnswerError("an answer that is no PodResources") from error
+        raise PodResourcesError("an answer that is no PodResources") from error
     left = MAX_CLAIMS
     for pod in pods:
         grant = _grant(pod, naming)
         left -= len(grant.devices) + len(grant.unknown)
         if left < 0:
-            raise AnswerError(f"more than {MAX_CLAIMS} devices given to pods")
+            raise PodResourcesError(f"more than {MAX_CLAIMS} devices given to pods")
         if grant.devices or grant.unknown:
             yield grant
 

@@ -22,7 +22,7 @@ from energy_agent.owners.claims import Claim
 from energy_agent.owners.gpu_minors import gpu_minors
 from energy_agent.owners.kubernetes.grants import Naming, grants
 from energy_agent.owners.kubernetes.pod_logs import PodLogs
-from energy_agent.owners.polled_source import Asking
+from energy_agent.owners.polled_source import PolledClaimSource
 from energy_agent.tokens.discovery import PodFacts
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ class SocketLister:
             self._channel = None
 
 
-class PodResources(Asking):
+class PodResources(PolledClaimSource):
     """The source. Without a socket it says that nobody was given anything: this is no Kubernetes node."""
 
     source = SOURCE

@@ -23,16 +23,16 @@ ENDED = {
 _ROW = re.compile(r"(\d{1,10})\|(\d{1,10}(?:[_+]\d{1,10})?)\|[A-Z_]{1,30}")
 
 
-class AnswerError(WattlensError, ValueError):
+class SlurmOutputError(WattlensError, ValueError):
     """An answer that is not what was asked for; one line."""
 
 
-class TooOldError(AnswerError):
+class TooOldError(SlurmOutputError):
     """A Slurm whose scontrol has no JSON."""
 
 
 @dataclass(frozen=True, slots=True)
-class Node:
+class SlurmNode:
     """This node: its `gres` and how much of it is given away."""
 
     gres: str
@@ -40,7 +40,7 @@ class Node:
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class SlurmJob:
     """A job on this node: what it `holds` here, the `labels` of its workload, and `words` that more may be made of."""
 
     holds: Amounts
@@ -48,7 +48,7 @@ class Job:
     words: Mapping[str, str] = field(default_factory=dict)
 
 
-def parse_node(answer: bytes, name: str) -> Node:
+def parse_node(answer: bytes, name: str) -> SlurmNode:
     """The node, of `scontrol show node NAME -d --json`.
 
     Raises:
@@ -57,10 +57,10 @@ def parse_node(answer: bytes, name: str) -> Node:
     for node in _list(_parsed(answer), "nodes"):
         if node.get("name") == name:
             try:
-                return Node(_text(node.get("gres")), amounts(_text(node.get("gres_used")), of_node=True))
+                return SlurmNode(_text(node.get("gres")), amounts(_text(node.get("gres_used")), of_node=True))
             except ValueError as error:
-                raise AnswerError(str(error)) from None
-    raise AnswerError(f"no node {name!r} in the answer")
+                raise SlurmOutputError(str(error)) from None
+    raise SlurmOutputError(f"no node {name!r} in the answer")
 
 
 def parse_jobs(answer: bytes) -> dict[str, str]:
@@ -73,14 +73,14 @@ def parse_jobs(answer: bytes) -> dict[str, str]:
     for line in answer.decode(errors="replace").splitlines():
         row = _ROW.fullmatch(line.strip())
         if row is None:
-            raise AnswerError("a list of jobs that is none")
+            raise SlurmOutputError("a list of jobs that is none")
         found[row[1]] = row[2]
         if len(found) > MAX_JOBS:
-            raise AnswerError(f"more than {MAX_JOBS} jobs on this node")
+            raise SlurmOutputError(f"more than {MAX_JOBS} jobs on this node")
     return found
 
 
-def parse_job(answer: bytes, number: str, node: str) -> Job | None:
+def parse_job(answer: bytes, number: str, node: str) -> SlurmJob | None:
     """The job of that number, of `scontrol show job NUMBER -d --json`; None: it has nothing here.
 
     Raises:
@@ -92,14 +92,14 @@ def parse_job(answer: bytes, number: str, node: str) -> Job | None:
     return None
 
 
-def _job(job: Mapping[str, Any], number: str, node: str) -> Job | None:
+def _job(job: Mapping[str, Any], number: str, node: str) -> SlurmJob | None:
     told = job.get("job_state")
     states = {str(state) for state in told} if isinstance(told, list) else {str(told)}
     if states & ENDED and "COMPLETING" not in states:
         return None
     gres = job.get("gres_detail")
     if not isinstance(gres, list):
-        raise AnswerError("no gres_detail in the JSON of a job")
+        raise SlurmOutputError("no gres_detail in the JSON of a job")
     holds = _at([_text(each) for each in gres], _text(job.get("nodes")), node)
     array, task, het = (_number(job.get(key)) for key in ("array_job_id", "array_task_id", "het_job_id"))
     labels = {
@@ -111,7 +111,7 @@ def _job(job: Mapping[str, Any], number: str, node: str) -> Job | None:
         **({"array_task": str(task)} if array and task is not None else {}),
     }
     words = {key: _text(job.get(key), 1_000) for key in ("comment", "qos", "wckey")}
-    return Job(holds, _owned(labels, str(array or ""), str(het or "")), words)
+    return SlurmJob(holds, _owned(labels, str(array or ""), str(het or "")), words)
 
 
 def _at(gres: list[str], nodes: str, node: str) -> dict[tuple[str, int], int]:
@@ -123,7 +123,7 @@ def _at(gres: list[str], nodes: str, node: str) -> dict[tuple[str, int], int]:
             raise ValueError(f"gres of {len(gres)} nodes for {len(names)}")
         return amounts(gres[names.index(node)])
     except ValueError as error:
-        raise AnswerError(str(error)) from None
+        raise SlurmOutputError(str(error)) from None
 
 
 def _owned(labels: Mapping[str, str], array: str, het: str) -> dict[str, str]:
@@ -136,13 +136,13 @@ def _parsed(answer: bytes) -> Any:
     try:
         return json.loads(answer.decode(errors="replace"))
     except (ValueError, RecursionError):
-        raise AnswerError("no JSON") from None
+        raise SlurmOutputError("no JSON") from None
 
 
 def _list(parsed: Any, key: str) -> list[dict[str, Any]]:
     found = parsed.get(key) if isinstance(parsed, dict) else None
     if not isinstance(found, list):
-        raise AnswerError(f"no {key} in the JSON")
+        raise SlurmOutputError(f"no {key} in the JSON")
     return [each for each in found if isinstance(each, dict)]
 
 

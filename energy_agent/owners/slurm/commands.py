@@ -7,7 +7,15 @@ from pathlib import Path
 
 from energy_agent.config.slurm import Slurm
 from energy_agent.owners.command import CommandError, Process, output_of
-from energy_agent.owners.slurm.answers import AnswerError, Job, Node, TooOldError, parse_job, parse_jobs, parse_node
+from energy_agent.owners.slurm.answers import (
+    SlurmJob,
+    SlurmNode,
+    SlurmOutputError,
+    TooOldError,
+    parse_job,
+    parse_jobs,
+    parse_node,
+)
 
 OLDEST = (22, 5)
 MAX_ANSWER_B = 16 << 20
@@ -48,7 +56,7 @@ class SlurmCommands:
         self._folder: Path | None = None
         self._unkilled: list[Process] = []
 
-    def node(self) -> Node:
+    def node(self) -> SlurmNode:
         """This node.
 
         Raises:
@@ -62,7 +70,7 @@ class SlurmCommands:
             self._is_new_enough = True
         return parse_node(self._run(self._scontrol, "show", "node", self.name, "-d", "--json"), self.name)
 
-    def job(self, number: str, name: str = "") -> Job | None:
+    def job(self, number: str, name: str = "") -> SlurmJob | None:
         """A job; None: it is no more, or has nothing on this node. `name` is the one that squeue gives it, such as 12_3.
 
         Raises:
@@ -97,7 +105,7 @@ class SlurmCommands:
         if self._folder is None:
             found = _CONF.search(self._run(self._scontrol, "show", "config").decode(errors="replace"))
             if found is None:
-                raise AnswerError("scontrol does not tell where slurm.conf is: name it with holders.slurm.conf")
+                raise SlurmOutputError("scontrol does not tell where slurm.conf is: name it with holders.slurm.conf")
             self._folder = Path(found[1]).parent
         return self._folder
 

@@ -20,8 +20,8 @@ from energy_agent.core.energy import WorkloadFacts
 from energy_agent.core.ports import Clock
 from energy_agent.owners.claims import Claim, ClaimSource
 from energy_agent.owners.gpu_minors import gpu_minors
-from energy_agent.owners.polled_source import Asking
-from energy_agent.owners.slurm.answers import AnswerError, Job, Node
+from energy_agent.owners.polled_source import PolledClaimSource
+from energy_agent.owners.slurm.answers import SlurmJob, SlurmNode, SlurmOutputError
 from energy_agent.owners.slurm.commands import SlurmCommands, installed
 from energy_agent.owners.slurm.gres import NOT_TOLD, GresFile, devices, gres_files
 from energy_agent.runtime.poller import RETRY_MAX_S
@@ -33,7 +33,7 @@ _MAX_FILE_B = 1 << 20
 _PAIR = re.compile(r"([A-Za-z_][\w.-]{0,40})=([^\s,;]{1,120})")
 
 
-class SlurmJobs(Asking):
+class SlurmJobs(PolledClaimSource):
     """The source. With `wanted` False it says that nobody was given anything until a slurmd runs here."""
 
     source = SOURCE
@@ -42,7 +42,7 @@ class SlurmJobs(Asking):
     def __init__(self, config: Slurm, commands: SlurmCommands, clock: Clock, procfs: Path, *, wanted: bool) -> None:
         super().__init__(clock, config.period_s, wanted=wanted, retry_max_s=max(RETRY_MAX_S, config.period_s))
         self._config, self._commands, self._procfs = config, commands, procfs
-        self._jobs: dict[str, Job] = {}  # that hold a GPU here
+        self._jobs: dict[str, SlurmJob] = {}  # that hold a GPU here
         self._without: set[str] = set()  # jobs that hold none
 
     def here(self) -> bool:
@@ -58,7 +58,7 @@ class SlurmJobs(Asking):
                 break
         return self._told(node, left, now_ns)
 
-    def _ask(self, node: Node) -> Counter[tuple[str, int]]:
+    def _ask(self, node: SlurmNode) -> Counter[tuple[str, int]]:
         """Ask for the jobs; what is given away and no job is known to hold."""
         self._jobs = {number: job for number in self._jobs if (job := self._job(number)) is not None and job.holds}
         left = _left(node, self._jobs)
@@ -74,14 +74,14 @@ class SlurmJobs(Asking):
                 self._without.add(number)
         return _left(node, self._jobs)
 
-    def _job(self, number: str, name: str = "") -> Job | None:
+    def _job(self, number: str, name: str = "") -> SlurmJob | None:
         try:
             return self._commands.job(number, name)
-        except AnswerError as error:  # of one job, whose user may have meant it: the others are known all the same
+        except SlurmOutputError as error:  # of one job, whose user may have meant it: the others are known all the same
             log.debug("job %s: %s", number, error)
             return None
 
-    def _told(self, node: Node, left: Counter[tuple[str, int]], now_ns: int) -> tuple[Iterable[Claim], Mapping[str, str]]:
+    def _told(self, node: SlurmNode, left: Counter[tuple[str, int]], now_ns: int) -> tuple[Iterable[Claim], Mapping[str, str]]:
         order = devices(
             node.gres,
             self._files(),
@@ -103,7 +103,7 @@ class SlurmJobs(Asking):
             claims += [Claim(device, facts) for device in found]
         return claims, unknown
 
-    def _labels(self, job: Job) -> dict[str, str]:
+    def _labels(self, job: SlurmJob) -> dict[str, str]:
         told = {fact: value for fact, word in self._config.labels.items() if (value := _word(job, word))}
         return {**job.labels, **self._config.accounts.get(job.labels.get("account", ""), {}), **told}
 
@@ -113,9 +113,9 @@ class SlurmJobs(Asking):
         try:
             found = gres_files(self._text(path), self._commands.name)
         except ValueError as error:
-            raise AnswerError(f"{path}: {error}") from None
+            raise SlurmOutputError(f"{path}: {error}") from None
         if found is None:
-            raise AnswerError(f"{path} includes another file: name that one with holders.slurm.gres_conf")
+            raise SlurmOutputError(f"{path} includes another file: name that one with holders.slurm.gres_conf")
         return found
 
     @staticmethod
@@ -152,7 +152,7 @@ def open_slurm(config: Slurm, clock: Clock, procfs: Path, wait_s: float, simulat
     return [source]
 
 
-def _left(node: Node, jobs: Mapping[str, Job]) -> Counter[tuple[str, int]]:
+def _left(node: SlurmNode, jobs: Mapping[str, SlurmJob]) -> Counter[tuple[str, int]]:
     held: Counter[tuple[str, int]] = Counter()
     for job in jobs.values():
         held.update(job.holds)
@@ -163,7 +163,7 @@ def _place(index: int) -> str:
     return "of no index" if index == NOT_TOLD else f"IDX {index}"
 
 
-def _word(job: Job, word: str) -> str:
+def _word(job: SlurmJob, word: str) -> str:
     name, _, key = word.partition(".")
     text = job.words.get(name) or job.labels.get(name, "")
     return dict(_PAIR.findall(text)).get(key, "") if key else text[:120]

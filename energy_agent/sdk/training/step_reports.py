@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from energy_agent.core.training_report import RATE_MAX, TRAINING, Report, ReportError, parse
+from energy_agent.core.training_report import RATE_MAX, TRAINING, ReportError, TrainingReport, parse
 from energy_agent.runtime.threads import start_thread
 
 VARIABLE = "WATTLENS_MEASURE"
@@ -60,7 +60,7 @@ class StepReceiver:
         self._folder = ""
         self._socket: socket.socket | None = None
         self._thread: threading.Thread | None = None
-        self._reports: dict[tuple[str, str, int], Report] = {}
+        self._reports: dict[tuple[str, str, int], TrainingReport] = {}
         self._since_s = time.monotonic()
         self._ending = False
 
@@ -112,7 +112,7 @@ class StepReceiver:
                 with suppress(ValueError, RecursionError, ReportError):
                     self._take(parse(json.loads(data)))
 
-    def _take(self, report: Report) -> None:
+    def _take(self, report: TrainingReport) -> None:
         limit = RATE_MAX * (time.monotonic() - self._since_s + 1)
         if report.tokens > limit or sum(report.steps.values()) > limit:
             return  # no program does that much: one absurd number would spoil the sum

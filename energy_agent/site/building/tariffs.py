@@ -14,7 +14,7 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from energy_agent.core.units import NS_PER_S, UJ_PER_KWH
-from energy_agent.core.week import Span, parse_span
+from energy_agent.core.week import WeeklyHours, parse_span
 
 _QUARTER_MIN: Final = 15
 
@@ -23,7 +23,7 @@ _QUARTER_MIN: Final = 15
 class Band:
     """A price at some times of the week."""
 
-    spans: tuple[Span, ...]
+    spans: tuple[WeeklyHours, ...]
     per_kwh: Decimal
 
 
@@ -64,7 +64,7 @@ class Cost:
     unpriced_uj: int
 
 
-def quarter_span(text: str) -> Span:
+def quarter_span(text: str) -> WeeklyHours:
     """A span of the week that cells can follow.
 
     Raises:

@@ -15,7 +15,7 @@ from energy_agent.config.section import Section
 from energy_agent.core.errors import UsageError
 from energy_agent.core.units import NS_PER_S, UJ_PER_KWH
 from energy_agent.factors import bounded_file
-from energy_agent.factors.basis import Boundary
+from energy_agent.factors.basis import EmissionBoundary
 from energy_agent.site.building import contracts, tariffs
 from energy_agent.site.building.contracts import Kind, Lot, Technology
 from energy_agent.site.building.tariffs import Band, midnight_ns, quarter_span
@@ -120,7 +120,7 @@ class Contract(Section):
         """Whether it was made where the site draws its electricity."""
         return self.zone == zone
 
-    def lots(self, time_zone: ZoneInfo, as_of: date, boundary: Boundary) -> list[Lot]:
+    def lots(self, time_zone: ZoneInfo, as_of: date, boundary: EmissionBoundary) -> list[Lot]:
         """Its volume by the periods that it is matched with; reads its hourly_file.
 
         Args:
@@ -139,7 +139,7 @@ class Contract(Section):
         grams = Decimal(repr(self.g_per_kwh or 0.0))
         return [Lot(self.id, self.kind, self.zone, self.technology, grams, *each, objection) for each in delivered]
 
-    def objection(self, first: date, as_of: date, boundary: Boundary) -> str:
+    def objection(self, first: date, as_of: date, boundary: EmissionBoundary) -> str:
         """Why it may not be claimed and covers nothing; "": it may be.
 
         The Scope 2 Guidance (2015, chapter 7) lets an instrument count that was tracked and retired for the reporter and has an

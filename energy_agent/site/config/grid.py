@@ -14,7 +14,7 @@ from pydantic import Field, create_model, field_validator, model_validator
 from energy_agent.config.messages import NAME
 from energy_agent.config.section import Section
 from energy_agent.core import plugin
-from energy_agent.factors.basis import Accounting, Basis, Boundary, Gases
+from energy_agent.factors.basis import Accounting, Basis, EmissionBoundary, Gases
 
 SOURCES_MAX = 16
 _HANDED_DOWN = ("zone", "boundary")
@@ -111,12 +111,12 @@ class GridBase(Section):
     @property
     def basis(self) -> Basis:
         """The basis of location-based totals."""
-        return Basis(Boundary(self.boundary), Accounting.LOCATION, Gases(self.gases))
+        return Basis(EmissionBoundary(self.boundary), Accounting.LOCATION, Gases(self.gases))
 
     @property
     def residual_basis(self) -> Basis:
         """The basis of what no contract covers in a market-based total."""
-        return Basis(Boundary(self.boundary), Accounting.RESIDUAL, Gases(self.gases))
+        return Basis(EmissionBoundary(self.boundary), Accounting.RESIDUAL, Gases(self.gases))
 
 
 def _with(said: Mapping[str, Any], source: Any) -> Any:

@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import Field, create_model, field_validator, model_validator
 
 from energy_agent.config import agent as configuration
-from energy_agent.config.agent import Ledger, Web
+from energy_agent.config.agent import LedgerConfig, Web
 from energy_agent.config.messages import LISTEN, NAME
 from energy_agent.config.section import Section
 from energy_agent.core import plugin
@@ -102,7 +102,7 @@ class SiteBase(Section):
     contracts: tuple[Contract, ...] = Field((), max_length=10_000)
     tariffs: tuple[Tariff, ...] = Field((), max_length=1_000)
     water: tuple[Water, ...] = Field((), max_length=10_000)
-    ledger: Ledger = Ledger()
+    ledger: LedgerConfig = LedgerConfig()
     web: SiteWeb = SiteWeb()
 
     @model_validator(mode="after")

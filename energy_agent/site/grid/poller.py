@@ -14,7 +14,7 @@ from typing import Final
 from energy_agent.core.energy import SourceHealth
 from energy_agent.core.errors import UsageError
 from energy_agent.core.ports import Clock
-from energy_agent.factors.series import About, Point, decimal_text
+from energy_agent.factors.series import About, IntensityPoint, decimal_text
 from energy_agent.factors.sets import catalogue
 from energy_agent.runtime.poller import Poller, stop_all
 from energy_agent.site.config.grid import AnyGridSource, GridBase, grid_specs
@@ -34,7 +34,7 @@ class GridPoller:
     clock: Clock
     config: GridBase
     store: GridStore | None
-    _pollers: list[Poller[tuple[About, tuple[Point, ...]]]] = field(default_factory=list)
+    _pollers: list[Poller[tuple[About, tuple[IntensityPoint, ...]]]] = field(default_factory=list)
     _yearly: tuple[int, tuple[Intensity, ...], str] = (0, (), "")  # year, what stands in, why nothing does
 
     def start(self) -> None:
@@ -82,12 +82,12 @@ class GridPoller:
         self._yearly = (year, found, reason)
         return self._yearly
 
-    def _poller(self, source: AnyGridSource) -> Poller[tuple[About, tuple[Point, ...]]]:
+    def _poller(self, source: AnyGridSource) -> Poller[tuple[About, tuple[IntensityPoint, ...]]]:
         stack, spec = ExitStack(), grid_specs()[source.kind]
         # A failure is not kept: the next reading opens it again.
         opened = cache(lambda: stack.enter_context(closing(spec.open(source.config, self.clock))))
 
-        def read() -> tuple[About, tuple[Point, ...]]:
+        def read() -> tuple[About, tuple[IntensityPoint, ...]]:
             points = opened().read()
             if self.store is not None:
                 self.store.append(opened().about, points)

@@ -10,8 +10,8 @@ from energy_agent.config.messages import NAME
 from energy_agent.config.section import Section
 from energy_agent.core.errors import UsageError, WattlensError
 from energy_agent.core.ports import Clock
-from energy_agent.factors.basis import Boundary
-from energy_agent.factors.series import About, Point
+from energy_agent.factors.basis import EmissionBoundary
+from energy_agent.factors.series import About, IntensityPoint
 
 
 class GridError(WattlensError):
@@ -33,7 +33,7 @@ class OpenGrid(Protocol):
 
     about: About
 
-    def read(self) -> tuple[Point, ...]:
+    def read(self) -> tuple[IntensityPoint, ...]:
         """What it tells now; may be what it told before. May wait as long as its timeout.
 
         Raises:
@@ -59,7 +59,7 @@ class GridSource:
     open: Callable[[Any, Clock], OpenGrid]
 
 
-def asked(config: GridConfig, key: str) -> tuple[str, Boundary]:
+def asked(config: GridConfig, key: str) -> tuple[str, EmissionBoundary]:
     """The zone and the boundary that a source is asked for.
 
     Raises:
@@ -67,4 +67,4 @@ def asked(config: GridConfig, key: str) -> tuple[str, Boundary]:
     """
     if config.zone is None or config.boundary is None:
         raise UsageError(f"grid.sources {key}: name its zone and boundary, or the grid's")
-    return config.zone, Boundary(config.boundary)
+    return config.zone, EmissionBoundary(config.boundary)

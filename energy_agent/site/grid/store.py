@@ -18,8 +18,8 @@ from typing import Final
 from energy_agent.core.errors import JournalError
 from energy_agent.core.units import NS_PER_S
 from energy_agent.factors import series_record
-from energy_agent.factors.series import About, Point, Series, series
-from energy_agent.factors.series_record import Page
+from energy_agent.factors.series import About, IntensityPoint, IntensitySeries, series
+from energy_agent.factors.series_record import SeriesFileContent
 
 FILE_MAX_B: Final = 256 << 20
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
@@ -34,7 +34,7 @@ class Read:
         torn: what was left of lines that a crash tore off, a line of text for each.
     """
 
-    series: Series
+    series: IntensitySeries
     torn: tuple[str, ...]
 
 
@@ -43,15 +43,15 @@ class GridStore:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._pages: dict[Path, tuple[int, Page]] = {}
+        self._pages: dict[Path, tuple[int, SeriesFileContent]] = {}
 
-    def append(self, about: About, points: Iterable[Point]) -> int:
+    def append(self, about: About, points: Iterable[IntensityPoint]) -> int:
         """Keep what is new of these points, on the disk when this returns; the number of points written.
 
         Raises:
             JournalError: a file cannot be written or read, or is damaged in its middle.
         """
-        by_month: dict[Path, list[Point]] = {}
+        by_month: dict[Path, list[IntensityPoint]] = {}
         for point in sorted(set(points), key=lambda p: (p.known_ns, p.start_ns, p.end_ns, p.g_per_kwh, p.estimated, p.method)):
             by_month.setdefault(self._path(about, point.start_ns), []).append(point)
         return sum(self._append(path, about, told) for path, told in sorted(by_month.items()))
@@ -62,7 +62,7 @@ class GridStore:
         Raises:
             JournalError: a file cannot be read, or is damaged in its middle; the line names the file and the line.
         """
-        found: list[Point] = []
+        found: list[IntensityPoint] = []
         torn: list[str] = []
         told = about
         for path in _months(self._place(about)):
@@ -92,7 +92,7 @@ class GridStore:
                 raise JournalError(f"{name[:80]!r} is no name of a zone or source that a folder can have")
         return self._folder / about.zone / f"{about.id}.{about.basis.name}"
 
-    def _append(self, path: Path, about: About, points: list[Point]) -> int:
+    def _append(self, path: Path, about: About, points: list[IntensityPoint]) -> int:
         try:
             with _held(path, self._folder) as handle:
                 page = self._load(path)
@@ -107,7 +107,7 @@ class GridStore:
         except OSError as error:
             raise JournalError(f"{path}: cannot be written: {error.strerror}; nothing that was kept is lost") from None
 
-    def _load(self, path: Path) -> Page:
+    def _load(self, path: Path) -> SeriesFileContent:
         """What a file holds. A file of the same size is the same file: nothing in it ever changes."""
         try:
             with path.open("rb") as source:
@@ -125,9 +125,9 @@ class GridStore:
         return page
 
 
-def _fresh(held: Iterable[Point], points: Iterable[Point]) -> list[Point]:
+def _fresh(held: Iterable[IntensityPoint], points: Iterable[IntensityPoint]) -> list[IntensityPoint]:
     """The points that tell something else than the last telling of their stretch; an older telling than that tells nothing."""
-    newest: dict[tuple[int, int], Point] = {}
+    newest: dict[tuple[int, int], IntensityPoint] = {}
     for point in held:
         before = newest.get((point.start_ns, point.end_ns))
         if before is None or before.known_ns <= point.known_ns:

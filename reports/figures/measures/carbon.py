@@ -18,7 +18,7 @@ from typing import Final
 
 from energy_agent.core.facility import Position
 from energy_agent.core.units import UJ_PER_KWH
-from energy_agent.factors.basis import Boundary
+from energy_agent.factors.basis import EmissionBoundary
 from energy_agent.site.building.pue import per_it_kwh
 from energy_agent.site.building.ratio import Amount
 from reports.figures.energy import held_energy, whole_energy
@@ -50,7 +50,7 @@ def by_basis(evidence: PeriodEvidence, sites: Iterable[str], figure: Figure) -> 
     Where all of them take factors of the life cycle it has a name of its own, and under the name of Scope 2 it is absent.
     """
     joined = [evidence.sites[name].grid.location for name in sites]
-    if not figure.id.startswith(CO2E) or {j.basis.boundary for j in joined if j is not None} != {Boundary.LIFE_CYCLE}:
+    if not figure.id.startswith(CO2E) or {j.basis.boundary for j in joined if j is not None} != {EmissionBoundary.LIFE_CYCLE}:
         yield figure
         return
     yield replace(figure, id=LIFE_CYCLE + figure.id.removeprefix(CO2E))

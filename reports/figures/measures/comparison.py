@@ -5,7 +5,7 @@ from dataclasses import replace
 from fractions import Fraction
 
 from energy_agent.core.units import NS_PER_H, UJ_PER_J, UJ_PER_KWH
-from energy_agent.factors.basis import Boundary
+from energy_agent.factors.basis import EmissionBoundary
 from energy_agent.site.building.ratio import Amount
 from reports.figures.bridge import Bridge, Side, co2e_bridge, energy_bridge, mix_adjusted, node_bridge
 from reports.figures.evidence import PeriodEvidence, plus
@@ -95,7 +95,7 @@ def _bases(then: PeriodEvidence, now: PeriodEvidence) -> str:
 def _grams(evidence: PeriodEvidence) -> str:
     """What the bridge of grams is called: those of the life cycle are no Scope 2, and have a name of their own."""
     joined = [site.grid.location for site in evidence.sites.values()]
-    whole = {j.basis.boundary for j in joined if j is not None} == {Boundary.LIFE_CYCLE}
+    whole = {j.basis.boundary for j in joined if j is not None} == {EmissionBoundary.LIFE_CYCLE}
     return "lifecycle" if whole else "co2e"
 
 

@@ -5,7 +5,7 @@ from fractions import Fraction
 
 from energy_agent.core.units import UJ_PER_KWH
 from energy_agent.factors.basis import Basis
-from energy_agent.factors.embodied import Covers, Embodied, EmbodiedRange, amortised, embodied_range, summed, why_none
+from energy_agent.factors.embodied import Covers, EmbodiedEmissions, EmbodiedRange, amortised, embodied_range, summed, why_none
 from energy_agent.factors.embodied_source import shipped
 from reports.figures.evidence import PeriodEvidence, amount_of, plus, reach
 from reports.figures.figure import LEDGER, Figure, rounded
@@ -21,11 +21,11 @@ METHOD = "ISO/IEC 21031: (E x I + M) / R, location-based, reserved and idle hard
 
 def figures(evidence: PeriodEvidence) -> Iterator[Figure]:
     """Embodied emissions of the device time of the period by board, in sum, and SCI per token in sum and by model."""
-    parts: dict[str, Embodied] = {}
+    parts: dict[str, EmbodiedEmissions] = {}
     for sku, gpu_ns in _boards(evidence).items():
         parts[sku], provenance = _of(evidence, sku, gpu_ns)
         yield _figure(f"embodied/sku/{sku}", parts[sku], {"sku": sku} | provenance)
-    whole = summed(parts.values()) if parts else Embodied(None, None, "no devices in the period")
+    whole = summed(parts.values()) if parts else EmbodiedEmissions(None, None, "no devices in the period")
     yield _figure("embodied", whole, {})
     yield from _sci(evidence)
 
@@ -39,7 +39,7 @@ def _boards(evidence: PeriodEvidence) -> dict[str, int]:
     return dict(sorted(found.items()))
 
 
-def _of(evidence: PeriodEvidence, sku: str, gpu_ns: int) -> tuple[Embodied, dict[str, str]]:
+def _of(evidence: PeriodEvidence, sku: str, gpu_ns: int) -> tuple[EmbodiedEmissions, dict[str, str]]:
     """The share of the period, and where the footprint stands: what it covers, its boundary, its sources and their table."""
     own = embodied_of(sku, evidence.organisation.embodied)
     if own is not None:
@@ -48,7 +48,7 @@ def _of(evidence: PeriodEvidence, sku: str, gpu_ns: int) -> tuple[Embodied, dict
         return amortised(span, gpu_ns), {"covers": "as told", "boundary": own.boundary, "sources": own.source}
     found = embodied_range(sku, Covers.WITH_SERVER) or embodied_range(sku)
     if found is None:
-        return Embodied(None, None, why_none(sku)), {}
+        return EmbodiedEmissions(None, None, why_none(sku)), {}
     table = shipped()[0]
     provenance = {
         "covers": found.covers.value,
@@ -59,7 +59,7 @@ def _of(evidence: PeriodEvidence, sku: str, gpu_ns: int) -> tuple[Embodied, dict
     return amortised(found, gpu_ns), provenance
 
 
-def _figure(identity: str, found: Embodied, dims: dict[str, str]) -> Figure:
+def _figure(identity: str, found: EmbodiedEmissions, dims: dict[str, str]) -> Figure:
     """A span has no single value: the figure has bounds alone."""
     life = f"{found.life_years[0]} to {found.life_years[1]} years" if found.life_years else ""
     of = dims | ({"life": life, "life_declared": "yes" if found.declared else "no"} if life else {})
@@ -83,17 +83,19 @@ def _sci(evidence: PeriodEvidence) -> Iterator[Figure]:
         yield _sci_of(evidence, suffix, dims, mine, made)
 
 
-def _held(evidence: PeriodEvidence, parts: set[tuple[str, int]]) -> Embodied:
+def _held(evidence: PeriodEvidence, parts: set[tuple[str, int]]) -> EmbodiedEmissions:
     """Embodied emissions of the boards that these parts of sites held, for as long as they did."""
     times: dict[str, int] = {}
     for site, part, sku, gpu_ns in evidence.sums.boards:
         if (site, part) in parts:
             times[sku] = times.get(sku, 0) + gpu_ns
     found = [_of(evidence, sku, gpu_ns)[0] for sku, gpu_ns in sorted(times.items())]
-    return summed(found) if found else Embodied(None, None, "no device time was held")
+    return summed(found) if found else EmbodiedEmissions(None, None, "no device time was held")
 
 
-def _sci_of(evidence: PeriodEvidence, suffix: str, dims: dict[str, str], rows: list[PartEnergy], made: Embodied) -> Figure:
+def _sci_of(
+    evidence: PeriodEvidence, suffix: str, dims: dict[str, str], rows: list[PartEnergy], made: EmbodiedEmissions
+) -> Figure:
     sites = sorted({r.site for r in rows})
     found = reach(evidence, rows)
     at, energy = next(

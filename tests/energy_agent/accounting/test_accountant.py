@@ -19,8 +19,8 @@ from energy_agent.core.saved_state import Component
 from energy_agent.core.snapshot import LedgerStats
 from energy_agent.ledger.journal.journal import Journal
 from energy_agent.owners.kubernetes.pod_resources import PodFact
-from energy_agent.owners.processes import ProcessHolders
-from energy_agent.owners.resolver import JoinedHolders
+from energy_agent.owners.processes import ProcessOwners
+from energy_agent.owners.resolver import OwnerResolver
 from energy_agent.reader.supervisor import DeviceHealth
 from tests.energy_agent.owners.test_resolver import U1, Informer, Said
 
@@ -43,7 +43,7 @@ class Node:
 
     def open(self):
         self.journal = Journal.open(self.folder / "journal.db", IDENTITY)
-        self.accountant = Accountant(IDENTITY, ProcessHolders(self.procfs), SensorFor(2_500_000_000), {}, 0.05)
+        self.accountant = Accountant(IDENTITY, ProcessOwners(self.procfs), SensorFor(2_500_000_000), {}, 0.05)
         assert self.accountant.restore(self.journal.states(), self.journal.totals(), self.journal.facts(), T0) == []
 
     def reopen(self):
@@ -156,7 +156,7 @@ def test_booked_joules_stay_in_their_namespace_whatever_is_learnt_later(node, la
     source.say(1)
     node.start(10, "x")
     (node.procfs / "10/cgroup").write_text(f"0::/kubepods/besteffort/pod{U1}/{'a' * 64}\n")
-    node.accountant.joined = JoinedHolders((source,), 10**12, informer)
+    node.accountant.joined = OwnerResolver((source,), 10**12, informer)
     sums = []
     for pods in (informer.pods, later):
         informer.pods = pods
@@ -373,7 +373,7 @@ def test_an_unreadable_list_of_what_ended_is_named(node):
     node.sweep(pids=(10,))
     node.commit()
     for text in ("no", "[]", "1.5"):
-        fresh = Accountant(IDENTITY, ProcessHolders(node.procfs), SensorFor(2_500_000_000), {}, 0.05)
+        fresh = Accountant(IDENTITY, ProcessOwners(node.procfs), SensorFor(2_500_000_000), {}, 0.05)
         states = node.journal.states() | {Component.ENDED_WORKLOADS: {"vllm": text}}
         assert fresh.restore(states, node.journal.totals(), (), T0) == ["what has ended"]
 
@@ -393,7 +393,7 @@ def test_the_end_of_a_holder_is_noticed(node):
 def test_an_unreadable_state_starts_anew_and_is_named(node):
     node.sweep()
     node.commit()
-    fresh = Accountant(IDENTITY, ProcessHolders(node.procfs), SensorFor(2_500_000_000), {}, 0.05)
+    fresh = Accountant(IDENTITY, ProcessOwners(node.procfs), SensorFor(2_500_000_000), {}, 0.05)
     states = node.journal.states()
     states[Component.METERS]["GPU-b"] = "{}"
     assert fresh.restore(states, node.journal.totals(), (), T0) == ["GPU-b"]
@@ -416,7 +416,7 @@ def test_shares_of_many_holders_conserve(node):
 
 
 def test_calibration_is_shown(node):
-    node.accountant = Accountant(IDENTITY, ProcessHolders(node.procfs), SensorFor(2_500_000_000), {"GPU-b": 0.01}, 0.05)
+    node.accountant = Accountant(IDENTITY, ProcessOwners(node.procfs), SensorFor(2_500_000_000), {"GPU-b": 0.01}, 0.05)
     node.sweep()
     assert [v.gain_uncertainty_ratio for v in node.snapshot().devices] == [0.05, 0.01]
     assert [d.gain_uncertainty_ratio for d in node.accountant.batch().devices] == [0.05, 0.01]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from energy_agent.accounting.device import UNKNOWN_POWER_MAX_MW, DeviceAccount, SensorFor
 from energy_agent.core.energy import DeviceInfo, DeviceSample, MigUse, State
 from energy_agent.metering.attribution import Holding
-from energy_agent.owners.processes import DeviceHolders
+from energy_agent.owners.processes import DeviceOwners
 
 INFO = DeviceInfo("GPU-a", 0, "H100", "Hopper", "00:01.0", "580.1", power_limit_max_mw=700_000)
 SENSOR_FOR = SensorFor(2_500_000_000)
@@ -38,12 +38,12 @@ def restored(a):
 
 def test_a_restored_account_bridges_from_its_last_reading():
     a = account()
-    a.holders = DeviceHolders(Holding({"w": 0}))
+    a.holders = DeviceOwners(Holding({"w": 0}))
     feed(a, 0, 1_000_000)
     feed(a, 1, 1_300_000, gpu_percent=80)
     b = restored(a)
     assert b.dump() == a.dump()
-    b.holders = DeviceHolders(Holding({"w": 5}))
+    b.holders = DeviceOwners(Holding({"w": 5}))
     (entry,), gap = feed(b, 61, 19_300_000)
     assert (entry.energy_uj, entry.workload, entry.method, gap) == (18_000_000_000, "w", "bridged", None)
 
@@ -66,11 +66,11 @@ def test_a_state_without_a_driver_epoch_is_restored_and_takes_the_one_it_is_told
 
 def test_without_the_same_holder_at_both_ends_the_bridge_belongs_to_nobody():
     a = account()
-    a.holders = DeviceHolders(Holding({"w": 0}))
+    a.holders = DeviceOwners(Holding({"w": 0}))
     feed(a, 0, 1_000_000)
     feed(a, 1, 1_300_000)
     b = restored(a)
-    b.holders = DeviceHolders(Holding({"other": 0}))
+    b.holders = DeviceOwners(Holding({"other": 0}))
     (entry,), _ = feed(b, 61, 19_300_000)
     assert entry.state is State.GAP
 
@@ -86,7 +86,7 @@ def test_a_restart_after_any_reading_changes_no_total(steps, cut):
         for i, (ms, mj, held) in enumerate(steps):
             if i == restart_at:
                 a = restored(a)
-            a.holders = DeviceHolders(Holding({"w": 0} if held else {}))
+            a.holders = DeviceOwners(Holding({"w": 0} if held else {}))
             now, energy = now + ms, energy + mj * ms // 1000
             entries, _ = a.feed(sample(now * 10**6, energy, power_mw=200_000), "boot")
             booked += sum(e.energy_uj for e in entries)
@@ -178,7 +178,7 @@ def mig_use(activity, *sizes):
 
 def held_by_slices(*names, sizes):
     slices = {f"M{i}{size}": {name: 0} if name else {} for i, (size, name) in enumerate(zip(sizes, names, strict=True))}
-    return DeviceHolders(Holding({name: 0 for name in names if name}, slices=slices))
+    return DeviceOwners(Holding({name: 0 for name in names if name}, slices=slices))
 
 
 def by_workload(entries):
@@ -190,14 +190,14 @@ def by_workload(entries):
 
 def test_a_gpu_that_is_shared_is_booked_every_second_and_settled_when_its_use_is_measured():
     a, energy, total = account(), 1_000_000, {}
-    a.holders = DeviceHolders(Holding({"a": 500_000, "b": 500_000}, measured=True))
+    a.holders = DeviceOwners(Holding({"a": 500_000, "b": 500_000}, measured=True))
     feed(a, 0, energy, processes=(), gpu_percent=90)
     assert a.policy == "sm_time"
     for second in range(1, 11):
         energy += 300_000
         listing = {"processes": ()} if second in (5, 10) else {}
         if listing:
-            a.holders = DeviceHolders(Holding({"a": 3_000_000, "b": 1_000_000}, measured=True))
+            a.holders = DeviceOwners(Holding({"a": 3_000_000, "b": 1_000_000}, measured=True))
         entries, _ = feed(a, second, energy, gpu_percent=90, **listing)
         assert sum(e.energy_uj for e in entries) == 300_000_000  # at once, and whole
         for name, uj in by_workload(entries).items():
@@ -220,7 +220,7 @@ def test_mig_is_shared_by_activity_where_that_is_measured_and_survives_other_ins
     entries, _ = feed(a, 3, 1_110_000, mig=mig_use((500_000, 0), 1, 1))
     assert {e.workload for e in entries} == {"a", ""}
     assert sum(e.energy_uj for e in entries) == 370_000_000
-    a.holders = DeviceHolders(Holding({"a": 0}))
+    a.holders = DeviceOwners(Holding({"a": 0}))
     entries, _ = feed(a, 4, 1_480_000, processes=())
     feed(a, 5, 1_850_000)
     assert a.policy == "exclusive"

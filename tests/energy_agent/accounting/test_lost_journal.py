@@ -19,7 +19,7 @@ from energy_agent.ledger.journal.journal import Journal, Totals
 from energy_agent.ledger.journal.view import read_journal
 from energy_agent.ledger.reading import read_rows
 from energy_agent.ledger.rows.kinds import Cell, GapRow
-from energy_agent.owners.processes import ProcessHolders
+from energy_agent.owners.processes import ProcessOwners
 from tests.energy_agent.accounting.test_accountant import SECOND, T0, UUIDS, Node, full_disk
 from tests.energy_agent.accounting.test_node import HOST, IDENTITY, S, info, node, plan
 from tests.energy_agent.node import test_clock_steps as agents
@@ -149,7 +149,7 @@ def test_rows_that_are_let_go_leave_the_gap_that_no_reading_brings_again():
 def test_a_hosts_rows_that_are_let_go_widen_its_gap_to_the_next_reading(tmp_path, monkeypatch):
     monkeypatch.setattr("energy_agent.accounting.pending.PENDING_MAX", 1)
     account = NodeAccount(IDENTITY, plan())
-    accountant = Accountant(IDENTITY, ProcessHolders(tmp_path), SensorFor(2_500_000_000), {}, 0.05, account)
+    accountant = Accountant(IDENTITY, ProcessOwners(tmp_path), SensorFor(2_500_000_000), {}, 0.05, account)
     assert accountant.restore({Component.LOST_READINGS: {HOST: "0"}}, Totals(), (), 100 * S) == []
 
     def feed(t_s):

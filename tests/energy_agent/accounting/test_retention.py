@@ -26,8 +26,8 @@ from energy_agent.ledger.reading import read_rows
 from energy_agent.ledger.rows.kinds import Cell
 from energy_agent.ledger.segments.files import FailingFiles
 from energy_agent.owners.claims import Claim, Claims
-from energy_agent.owners.processes import ProcessHolders
-from energy_agent.owners.resolver import JoinedHolders
+from energy_agent.owners.processes import ProcessOwners
+from energy_agent.owners.resolver import OwnerResolver
 from energy_agent.reader.supervisor import DeviceHealth
 
 SECOND = 10**9
@@ -56,11 +56,11 @@ class Node:
         retention_ns = RETENTION_S * SECOND
         self.accountant = Accountant(
             IDENTITY,
-            ProcessHolders(self.procfs),
+            ProcessOwners(self.procfs),
             SensorFor(2_500_000_000),
             {},
             0.05,
-            joined=JoinedHolders(self.schedulers, 10**12),
+            joined=OwnerResolver(self.schedulers, 10**12),
             retention_ns=retention_ns,
         )
         restored = self.journal.states(), self.journal.totals(), self.journal.facts(), T0 + self.now_s * SECOND
@@ -309,7 +309,7 @@ def test_workloads_of_a_journal_that_kept_them_all_leave_when_it_is_opened(node)
 def test_energy_by_namespace_that_cannot_be_read_is_named(node):
     node.second()
     for key in ("no", "[1]", '["a","b","c"]', '{"a":"b"}'):
-        fresh = Accountant(IDENTITY, ProcessHolders(node.procfs), SensorFor(2_500_000_000), {}, 0.05)
+        fresh = Accountant(IDENTITY, ProcessOwners(node.procfs), SensorFor(2_500_000_000), {}, 0.05)
         states = node.journal.states() | {Component.ENDED_ENERGY: {key: "1"}}
         assert fresh.restore(states, node.journal.totals(), (), T0) == ["energy of ended workloads by namespace and owner"]
 

@@ -12,7 +12,7 @@ from energy_agent.core.snapshot import LedgerStats
 from energy_agent.core.tokens import Latencies, TokenTotals
 from energy_agent.exposition.openmetrics import Format, render
 from energy_agent.ledger.journal.journal import Journal
-from energy_agent.owners.processes import ProcessHolders
+from energy_agent.owners.processes import ProcessOwners
 
 ONE = TokenTotals(
     10, "chat", "m", "g", "fp8", "chat a", {"requests": 3, "steps": 5}, 1, 0, itl=Latencies((0.1, 1.0), (4, 1, 0), 1.0)
@@ -93,7 +93,7 @@ def test_what_pages_did_is_there_after_a_restart_also_of_those_that_are_gone() -
 def test_the_accountant_publishes_what_is_committed_and_journals_the_facts(tmp_path: Path) -> None:
     identity = Identity("c", "n", "boot-1", "0", simulated=True)
     journal = Journal.open(tmp_path / "journal.db", identity)
-    accountant = Accountant(identity, ProcessHolders(tmp_path), SensorFor(2_500_000_000), {}, 0.05)
+    accountant = Accountant(identity, ProcessOwners(tmp_path), SensorFor(2_500_000_000), {}, 0.05)
     accountant.restore({}, journal.totals(), [WorkloadFacts("chat", 1, "pod", {"namespace": "ns"})], 0)
 
     def served() -> tuple[TokenTotals, ...]:

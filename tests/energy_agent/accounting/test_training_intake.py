@@ -16,7 +16,7 @@ from energy_agent.accounting.training_intake import (
     TrainingReports,
 )
 from energy_agent.core.saved_state import ONLY, Component, apply_changes, copy_states, find_changes
-from energy_agent.core.training_report import COUNT_MAX, RATE_MAX, Report, ReportError, parse
+from energy_agent.core.training_report import COUNT_MAX, RATE_MAX, ReportError, TrainingReport, parse
 from energy_agent.core.units import NS_PER_S
 from energy_agent.ledger.journal.earlier import split_states
 
@@ -74,7 +74,7 @@ class World:
 
 
 def report(steps, tokens, age_s, run=RUN, **more):
-    return Report(run, age_s, {"training": steps}, tokens, **more)
+    return TrainingReport(run, age_s, {"training": steps}, tokens, **more)
 
 
 moves = st.lists(st.sampled_from(["work", "report", "report twice", "commit", "kill", "kill before commit"]), max_size=40)

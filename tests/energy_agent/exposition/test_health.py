@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from energy_agent.core.catalogue.node import BY_NAME
-from energy_agent.core.health import GPM, GROUPS, PCIE_THROUGHPUT, HealthRecord, Reading
+from energy_agent.core.health import GPM, GROUPS, PCIE_THROUGHPUT, HealthReading, HealthRecord
 from energy_agent.core.snapshot import Snapshot
 from energy_agent.exposition.health import QUANTITIES
 from energy_agent.exposition.openmetrics import Format, render
@@ -25,7 +25,7 @@ def with_records(*records: HealthRecord, lost: int | None = None) -> Snapshot:
     return dataclasses.replace(player.at(5), device_health=records)
 
 
-def record(*readings: Reading, gpu: int = 0, **absent: str) -> HealthRecord:
+def record(*readings: HealthReading, gpu: int = 0, **absent: str) -> HealthRecord:
     return HealthRecord(uuid(gpu), "ecc", 0, readings, absent)
 
 
@@ -48,7 +48,7 @@ def test_values_are_in_base_units() -> None:
 
 
 def test_what_is_absent_has_its_reason_and_no_series() -> None:
-    found = list(page(with_records(record(Reading("ecc_errors", ("corrected",), 3), fan_percent="NOT_SUPPORTED"))))
+    found = list(page(with_records(record(HealthReading("ecc_errors", ("corrected",), 3), fan_percent="NOT_SUPPORTED"))))
     ((_, labels, _),) = [row for row in found if row[0] == "gpu_absent_info"]
     assert (labels["uuid"], labels["field"], labels["reason"]) == (uuid(0), "fan_percent", "NOT_SUPPORTED")
     assert not [row for row in found if row[0] == "gpu_fan_speed_ratio"]
@@ -56,12 +56,12 @@ def test_what_is_absent_has_its_reason_and_no_series() -> None:
 
 def test_series_are_of_the_newest_numbers_of_devices_that_answer() -> None:
     def errors(count: int, gpu: int = 0) -> HealthRecord:
-        return record(Reading("ecc_errors", ("corrected",), count), gpu=gpu)
+        return record(HealthReading("ecc_errors", ("corrected",), count), gpu=gpu)
 
     found = page(with_records(errors(3), errors(3, gpu=1), lost=0))
     assert [labels["uuid"] for name, labels, _ in found if name == "gpu_ecc_errors_total"] == [uuid(1)]
     for count in (3, 4, 4, 5):
         found = page(with_records(errors(count)))
         assert [value for name, _, value in found if name == "gpu_ecc_errors_total"] == [count]
-    found = page(with_records(record(Reading("activity", ("sm",), math.nan), Reading("activity", ("dram",), 0.5))))
+    found = page(with_records(record(HealthReading("activity", ("sm",), math.nan), HealthReading("activity", ("dram",), 0.5))))
     assert [labels["part"] for name, labels, _ in found if name == "gpu_activity_ratio"] == ["dram"]

@@ -3,12 +3,12 @@
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
-from energy_agent.factors.basis import Basis, Boundary
+from energy_agent.factors.basis import Basis, EmissionBoundary
 from energy_agent.factors.by_year import sources
 from energy_agent.factors.join import CELL_NS, join
 from energy_agent.factors.sets import catalogue
 
-DIRECT = Basis(Boundary.DIRECT)
+DIRECT = Basis(EmissionBoundary.DIRECT)
 
 
 def utc(text: str) -> int:

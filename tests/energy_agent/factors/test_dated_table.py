@@ -11,7 +11,7 @@ COLUMNS = ("id", "value", "note")
 TABLE = "id,value,note\na,1,\nb,2,x\n"
 
 
-def parsed(table: str | bytes = TABLE, **change: object) -> dated_table.Table:
+def parsed(table: str | bytes = TABLE, **change: object) -> dated_table.DatedTable:
     raw = table if isinstance(table, bytes) else table.encode()
     page = {
         "id": "mine", "title": "t", "edition": "e", "fetched": "2026-11-26", "update": "u", "note": "n",

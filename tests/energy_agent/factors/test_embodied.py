@@ -9,7 +9,7 @@ from energy_agent.factors.embodied import (
     LIFE_YEARS,
     YEAR_NS,
     Covers,
-    Embodied,
+    EmbodiedEmissions,
     EmbodiedRange,
     amortised,
     at_purchase,
@@ -17,20 +17,20 @@ from energy_agent.factors.embodied import (
     summed,
     why_none,
 )  # fmt: skip
-from energy_agent.factors.embodied_source import Source, What, own_source, shipped
+from energy_agent.factors.embodied_source import EmbodiedSource, What, own_source, shipped
 from tests.support import refusal
 
 H100, A100 = "NVIDIA H100 80GB HBM3", "NVIDIA A100-SXM4-40GB"
 HOUR_NS = 3600 * 10**9
 
 
-def of(sku: str, covers: Covers = Covers.GPU, *own: Source) -> EmbodiedRange:
+def of(sku: str, covers: Covers = Covers.GPU, *own: EmbodiedSource) -> EmbodiedRange:
     found = embodied_range(sku, covers, own)
     assert found is not None
     return found
 
 
-def mine(**change: str) -> Source:
+def mine(**change: str) -> EmbodiedSource:
     cells = {"sku": "H100", "low_kg": "200", "high_kg": "260", "boundary": "cradle to gate", "source": "our supplier"} | change
     return own_source(**cells, where="inventory.xlsx, embodied, row 4")
 
@@ -105,7 +105,7 @@ def test_a_users_own_figure_replaces_ours_with_its_life_span() -> None:
 def test_an_own_figure_of_a_part_joins_ours_of_the_other_alone() -> None:
     """Own server of 8 GPUs, 4,000 to 8,000 kg: 500 to 1,000 kg a GPU beside the published GPU, not beside another's server."""
 
-    def server(sku: str) -> Source:
+    def server(sku: str) -> EmbodiedSource:
         return mine(sku=sku, low_kg="4000", high_kg="8000", what="server_without_gpus", gpus="8")
 
     joined, both = of(H100, Covers.WITH_SERVER, server("H100")), mine(low_kg="900", high_kg="1000", what="gpu_with_server")
@@ -137,7 +137,7 @@ def test_a_sum_is_absent_where_a_part_is_and_a_life_span_that_is_none_an_error()
     both = summed([known, amortised(of(A100), HOUR_NS, five, five)])
     assert both.low_g == Fraction(164_000, 52_560) + Fraction(127_600, 43_800)
     assert (both.life_years, both.declared) == ((3, 6), False)
-    assert summed([]) == Embodied(Fraction(0), Fraction(0))
+    assert summed([]) == EmbodiedEmissions(Fraction(0), Fraction(0))
     for years in ((Fraction(0), Fraction(1)), (five, Fraction(4)), (five, None)):
         assert "years" in refusal(amortised, of(H100), HOUR_NS, *years, error=ValueError)
     assert "-1 ns" in refusal(amortised, of(H100), -1, error=ValueError)

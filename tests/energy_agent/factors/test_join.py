@@ -7,32 +7,34 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from energy_agent.core.units import NS_PER_S, UJ_PER_KWH
-from energy_agent.factors.basis import Accounting, Basis, Boundary, Gases
-from energy_agent.factors.join import CELL_NS, NOWHERE, Joined, Source, add, join, of_factor, of_series
-from energy_agent.factors.series import About, Point, series
+from energy_agent.factors.basis import Accounting, Basis, EmissionBoundary, Gases
+from energy_agent.factors.join import CELL_NS, NOWHERE, CarbonTotal, IntensitySource, add, join, of_factor, of_series
+from energy_agent.factors.series import About, IntensityPoint, series
 from energy_agent.factors.sets import factor
 from tests.support import refusal
 
-LIFE = Basis(Boundary.LIFE_CYCLE)
+LIFE = Basis(EmissionBoundary.LIFE_CYCLE)
 HOUR_NS = 3600 * NS_PER_S
 MINUTE_NS = 60 * NS_PER_S
 FOREVER = 1 << 62
 
 
-def told(points: list[Point], name: str = "hourly", basis: Basis = LIFE, quality: int = 3, as_of: int = FOREVER) -> Source:
+def told(
+    points: list[IntensityPoint], name: str = "hourly", basis: Basis = LIFE, quality: int = 3, as_of: int = FOREVER
+) -> IntensitySource:
     return of_series(series(About(name, "DE", basis, "p", "l", quality=quality), points), as_of)
 
 
-def hour(number: int, grams: str, estimated: bool = False, known: int = 0) -> Point:
-    return Point(number * HOUR_NS, (number + 1) * HOUR_NS, Decimal(grams), estimated, known)
+def hour(number: int, grams: str, estimated: bool = False, known: int = 0) -> IntensityPoint:
+    return IntensityPoint(number * HOUR_NS, (number + 1) * HOUR_NS, Decimal(grams), estimated, known)
 
 
 def kwh(amount: int) -> int:
     return amount * UJ_PER_KWH
 
 
-def minutes(begin: int, length: int, eighths: int, estimated: bool, known: int) -> Point:
-    return Point(begin * MINUTE_NS, (begin + length) * MINUTE_NS, Decimal(eighths) / 8, estimated, known)
+def minutes(begin: int, length: int, eighths: int, estimated: bool, known: int) -> IntensityPoint:
+    return IntensityPoint(begin * MINUTE_NS, (begin + length) * MINUTE_NS, Decimal(eighths) / 8, estimated, known)
 
 
 lengths = st.sampled_from([5, 7, 15, 30, 60])
@@ -42,7 +44,7 @@ points = st.lists(
 cells = st.dictionaries(st.integers(0, 12).map(lambda n: n * CELL_NS), st.integers(0, 10**13), max_size=13)
 
 
-def figures(joined: Joined) -> dict[str, tuple[int, Fraction | None, int, int]]:
+def figures(joined: CarbonTotal) -> dict[str, tuple[int, Fraction | None, int, int]]:
     """Statements without those that have no time: a total of parts may name them."""
     return {s.id: (s.uj, s.grams, s.ns, s.estimated_uj) for s in joined.statements if s.ns}
 
@@ -69,7 +71,9 @@ def test_the_example_of_three_hours_and_what_no_source_knows() -> None:
 
 
 @given(cells, points, points)
-def test_the_energy_of_the_statements_is_the_energy(energy: dict[int, int], first: list[Point], second: list[Point]) -> None:
+def test_the_energy_of_the_statements_is_the_energy(
+    energy: dict[int, int], first: list[IntensityPoint], second: list[IntensityPoint]
+) -> None:
     found = join(energy, [told(first, "a"), told(second, "b")])
     assert found.uj == sum(energy.values())
     assert sum(s.ns for s in found.statements) == len(energy) * CELL_NS
@@ -78,7 +82,7 @@ def test_the_energy_of_the_statements_is_the_energy(energy: dict[int, int], firs
 
 @given(cells, points, points)
 def test_grams_are_energy_by_the_minute_times_what_holds_then(
-    energy: dict[int, int], first: list[Point], second: list[Point]
+    energy: dict[int, int], first: list[IntensityPoint], second: list[IntensityPoint]
 ) -> None:
     """Against a plain model: each minute's fraction of its cell by the value that was learnt last, without any rounding."""
     sources = [told(first, "a"), told(second, "b")]
@@ -95,7 +99,9 @@ def test_grams_are_energy_by_the_minute_times_what_holds_then(
 
 
 @given(cells, points, points, st.integers(0, 13))
-def test_totals_of_parts_are_the_total(energy: dict[int, int], first: list[Point], second: list[Point], cut: int) -> None:
+def test_totals_of_parts_are_the_total(
+    energy: dict[int, int], first: list[IntensityPoint], second: list[IntensityPoint], cut: int
+) -> None:
     sources = [told(first, "a"), told(second, "b")]
     early = {t: uj for t, uj in energy.items() if t < cut * CELL_NS}
     late = {t: uj for t, uj in energy.items() if t >= cut * CELL_NS}
@@ -104,14 +110,14 @@ def test_totals_of_parts_are_the_total(energy: dict[int, int], first: list[Point
 
 @given(cells, points, points, st.integers(0, 3))
 def test_a_past_total_stays_when_something_is_learnt_later(
-    energy: dict[int, int], first: list[Point], more: list[Point], moment: int
+    energy: dict[int, int], first: list[IntensityPoint], more: list[IntensityPoint], moment: int
 ) -> None:
     later = [p for p in more if p.known_ns > moment]
     assert join(energy, [told(first, as_of=moment)]) == join(energy, [told([*first, *later], as_of=moment)])
 
 
 @given(cells, points, st.randoms(use_true_random=False))
-def test_the_order_of_points_and_cells_changes_nothing(energy: dict[int, int], first: list[Point], chance) -> None:  # type: ignore[no-untyped-def]
+def test_the_order_of_points_and_cells_changes_nothing(energy: dict[int, int], first: list[IntensityPoint], chance) -> None:  # type: ignore[no-untyped-def]
     shuffled, items = list(first), list(energy.items())
     chance.shuffle(shuffled)
     chance.shuffle(items)
@@ -121,16 +127,16 @@ def test_the_order_of_points_and_cells_changes_nothing(energy: dict[int, int], f
 def test_two_bases_in_one_total_are_refused() -> None:
     one = told([hour(0, "1")])
     for other in (
-        Basis(Boundary.DIRECT),
-        Basis(Boundary.LIFE_CYCLE, gases=Gases.CO2),
+        Basis(EmissionBoundary.DIRECT),
+        Basis(EmissionBoundary.LIFE_CYCLE, gases=Gases.CO2),
         Basis(LIFE.boundary, Accounting.RESIDUAL),
     ):
         two = told([hour(0, "1")], "b", other)
         for line in (refusal(join, {0: 1}, [one, two]), refusal(add, join({0: 1}, [one]), join({0: 1}, [two]))):
             assert str(LIFE) in line
             assert str(other) in line
-    co2 = of_factor(factor("CN-BJ", 2023, Basis(Boundary.DIRECT, gases=Gases.CO2)).factor)
-    assert "CO2e" in refusal(join, {0: 1}, [co2, of_factor(factor("GBR", 2023, Basis(Boundary.DIRECT)).factor)])
+    co2 = of_factor(factor("CN-BJ", 2023, Basis(EmissionBoundary.DIRECT, gases=Gases.CO2)).factor)
+    assert "CO2e" in refusal(join, {0: 1}, [co2, of_factor(factor("GBR", 2023, Basis(EmissionBoundary.DIRECT)).factor)])
     assert str(join({0: 1}, [co2]).basis) == "direct, location, CO2"
 
 

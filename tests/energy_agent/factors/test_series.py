@@ -6,20 +6,22 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from energy_agent.factors.basis import Basis, Boundary
-from energy_agent.factors.series import About, Point, Series, decimal_text, series
+from energy_agent.factors.basis import Basis, EmissionBoundary
+from energy_agent.factors.series import About, IntensityPoint, IntensitySeries, decimal_text, series
 from tests.support import refusal
 
-ABOUT = About("test", "DE", Basis(Boundary.LIFE_CYCLE), "somebody", "a licence")
+ABOUT = About("test", "DE", Basis(EmissionBoundary.LIFE_CYCLE), "somebody", "a licence")
 HOUR = 3600
 
 
-def point(start: int, grams: str, known: int = 0, length: int = HOUR, estimated: bool = False) -> Point:
-    return Point(start, start + length, Decimal(grams), estimated, known)
+def point(start: int, grams: str, known: int = 0, length: int = HOUR, estimated: bool = False) -> IntensityPoint:
+    return IntensityPoint(start, start + length, Decimal(grams), estimated, known)
 
 
 points = st.builds(
-    lambda begin, length, grams, estimated, known, method: Point(begin, begin + length, grams, estimated, known, method),
+    lambda begin, length, grams, estimated, known, method: IntensityPoint(
+        begin, begin + length, grams, estimated, known, method
+    ),
     st.integers(0, 20).map(lambda n: n * 900),
     st.sampled_from([300, 900, 1800, 3600]),
     st.integers(0, 2000).map(Decimal),
@@ -40,7 +42,7 @@ def test_a_revision_counts_from_when_it_was_learnt_for_the_time_that_it_is_of() 
 
 
 @given(st.lists(points, max_size=25), st.randoms(use_true_random=False))
-def test_the_order_of_arrival_changes_nothing(found: list[Point], chance) -> None:  # type: ignore[no-untyped-def]
+def test_the_order_of_arrival_changes_nothing(found: list[IntensityPoint], chance) -> None:  # type: ignore[no-untyped-def]
     shuffled = [*found, *found[:3]]
     chance.shuffle(shuffled)
     assert series(ABOUT, shuffled) == series(ABOUT, found)
@@ -48,14 +50,16 @@ def test_the_order_of_arrival_changes_nothing(found: list[Point], chance) -> Non
 
 
 @given(st.lists(points, max_size=15), st.lists(points, max_size=15), st.integers(0, 5))
-def test_what_is_learnt_later_changes_nothing_earlier(found: list[Point], more: list[Point], moment: int) -> None:
+def test_what_is_learnt_later_changes_nothing_earlier(
+    found: list[IntensityPoint], more: list[IntensityPoint], moment: int
+) -> None:
     later = [p for p in more if p.known_ns > moment]
     before, after = series(ABOUT, found).as_of(moment), series(ABOUT, [*found, *later]).as_of(moment)
     assert (before.sha256, before.pieces()) == (after.sha256, after.pieces())
 
 
 @given(st.lists(points, max_size=20))
-def test_each_instant_has_what_was_learnt_last_of_it(found: list[Point]) -> None:
+def test_each_instant_has_what_was_learnt_last_of_it(found: list[IntensityPoint]) -> None:
     """Against looking at each step of five minutes anew."""
     pieces = series(ABOUT, found).pieces()
     assert all(a.end_ns <= b.start_ns for a, b in pairwise(pieces))
@@ -72,16 +76,16 @@ def test_each_instant_has_what_was_learnt_last_of_it(found: list[Point]) -> None
 
 def test_the_hash_is_of_what_is_told_and_not_of_who_packed_it() -> None:
     told = series(ABOUT, [point(0, "100")])
-    packed = Series(About("test", "DE", ABOUT.basis, "another name", "another licence"), told.points)
+    packed = IntensitySeries(About("test", "DE", ABOUT.basis, "another name", "another licence"), told.points)
     assert packed.sha256 == told.sha256
     assert series(ABOUT, [point(0, "101")]).sha256 != told.sha256
     assert series(ABOUT, [point(0, "100", known=1)]).sha256 != told.sha256
-    direct = About("test", "DE", Basis(Boundary.DIRECT), "somebody", "a licence")
-    assert Series(direct, told.points).sha256 != told.sha256
+    direct = About("test", "DE", Basis(EmissionBoundary.DIRECT), "somebody", "a licence")
+    assert IntensitySeries(direct, told.points).sha256 != told.sha256
 
 
 def test_a_point_that_cannot_be_is_none_and_one_value_has_one_text() -> None:
     for start, end, grams in ((0, 0, "1"), (5, 4, "1"), (-1, 4, "1"), (0, 1, "-1"), (0, 1, "NaN"), (0, 1, "Infinity"),
                               (0, 1, "10001"), (0, 1, "1." + "1" * 30)):  # fmt: skip
-        assert refusal(Point, start, end, Decimal(grams), False, 0, error=ValueError)
+        assert refusal(IntensityPoint, start, end, Decimal(grams), False, 0, error=ValueError)
     assert [decimal_text(Decimal(t)) for t in ("1.50", "100", "1E+2", "0.0", "0.10")] == ["1.5", "100", "100", "0", "0.1"]

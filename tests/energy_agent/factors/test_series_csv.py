@@ -2,14 +2,14 @@
 
 from decimal import Decimal
 
-from energy_agent.factors.basis import Boundary
+from energy_agent.factors.basis import EmissionBoundary
 from energy_agent.factors.series_csv import parse
 from tests.support import refusal
 
 HEAD = "ts_utc,zone,g_per_kwh,kind,estimated,method,source\n"
 HOUR_NS = 3_600_000_000_000
 JAN_NS = 1_767_225_600_000_000_000  # 2026-01-01T00:00:00Z
-LIFE, DIRECT = Boundary.LIFE_CYCLE, Boundary.DIRECT
+LIFE, DIRECT = EmissionBoundary.LIFE_CYCLE, EmissionBoundary.DIRECT
 # The heads are those of the portal's files, as public programs that read them quote them; the values are made up.
 PORTAL = (
     "Datetime (UTC),Country,Zone name,Zone id,Carbon intensity gCO₂eq/kWh (direct),Carbon intensity gCO₂eq/kWh (Life cycle),"
@@ -24,7 +24,7 @@ OLD_PORTAL = (
 )
 
 
-def told(text: str, zone: str = "DE", boundary: Boundary = LIFE):  # type: ignore[no-untyped-def]
+def told(text: str, zone: str = "DE", boundary: EmissionBoundary = LIFE):  # type: ignore[no-untyped-def]
     return parse(text.encode(), "grid.csv", zone, boundary, 7, "hash")
 
 

@@ -6,7 +6,7 @@ from decimal import Decimal
 from itertools import product
 
 from energy_agent.factors import set_file
-from energy_agent.factors.basis import Accounting, Basis, Boundary, Gases
+from energy_agent.factors.basis import Accounting, Basis, EmissionBoundary, Gases
 from tests.support import refusal
 
 PAGE = {
@@ -28,7 +28,7 @@ def test_a_value_is_as_published_and_carries_all_of_its_page() -> None:
     assert str(factor.value) == "340.10"
     assert (factor.id, factor.unit) == ("grid.location.DEU.2025.mine-1", "g CO2e/kWh")
     assert (factor.publisher, factor.edition, factor.licence, factor.attribution) == ("p", "e", "l", "a")
-    assert found.basis == Basis(Boundary.DIRECT, Accounting.LOCATION, Gases.CO2E)
+    assert found.basis == Basis(EmissionBoundary.DIRECT, Accounting.LOCATION, Gases.CO2E)
     assert found.csv_sha256 == hashlib.sha256(TABLE.encode()).hexdigest()
     assert found.rows == 1
 

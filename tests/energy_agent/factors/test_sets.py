@@ -11,15 +11,15 @@ import pytest
 
 from energy_agent.core.errors import UsageError
 from energy_agent.factors import countries, set_file
-from energy_agent.factors.basis import Accounting, Basis, Boundary, Gases
+from energy_agent.factors.basis import Accounting, Basis, EmissionBoundary, Gases
 from energy_agent.factors.sets import catalogue, factor, shipped
 from tests.energy_agent.factors.test_set_file import PAGE
 from tests.support import need_module, refusal
 
-LIFE = Basis(Boundary.LIFE_CYCLE)
-DIRECT = Basis(Boundary.DIRECT)
-CO2 = Basis(Boundary.DIRECT, gases=Gases.CO2)
-RESIDUAL = Basis(Boundary.DIRECT, Accounting.RESIDUAL, Gases.CO2)
+LIFE = Basis(EmissionBoundary.LIFE_CYCLE)
+DIRECT = Basis(EmissionBoundary.DIRECT)
+CO2 = Basis(EmissionBoundary.DIRECT, gases=Gases.CO2)
+RESIDUAL = Basis(EmissionBoundary.DIRECT, Accounting.RESIDUAL, Gases.CO2)
 DATA = Path(set_file.__file__).with_name("data")
 
 

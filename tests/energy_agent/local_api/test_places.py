@@ -9,7 +9,7 @@ from energy_agent.local_api.history import History
 from energy_agent.local_api.peers import Peer
 from energy_agent.local_api.routes import Routes
 from energy_agent.local_api.server import ClientApi
-from energy_agent.owners.processes import Holder
+from energy_agent.owners.processes import ProcessOwner
 
 
 class ManyWorkloads:
@@ -23,7 +23,7 @@ class ManyWorkloads:
 
     def who(self, _client):
         name = next(self._names)
-        return Peer((1, 1), Holder(name, WorkloadFacts(name, 0, "pod")), False, name)
+        return Peer((1, 1), ProcessOwner(name, WorkloadFacts(name, 0, "pod")), False, name)
 
 
 def test_four_or_a_hundred_workloads_that_only_connect_keep_no_other_out(tmp_path):

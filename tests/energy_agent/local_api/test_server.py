@@ -19,7 +19,7 @@ from energy_agent.local_api.history import History, Row, thinned
 from energy_agent.local_api.peers import Peer, Peers
 from energy_agent.local_api.routes import Routes
 from energy_agent.local_api.server import ClientApi
-from energy_agent.owners.processes import Holder
+from energy_agent.owners.processes import ProcessOwner
 from energy_agent.runtime.clock import RealClock
 from energy_agent.sim import scenario
 from energy_agent.sim.node import SimulatedNode
@@ -29,7 +29,7 @@ T0 = 1_700_000_000 * NS_PER_S
 
 
 def peer(workload, everything=False):
-    return Peer((1, 1), Holder(workload, WorkloadFacts(workload, 0, "pod")), everything, workload)
+    return Peer((1, 1), ProcessOwner(workload, WorkloadFacts(workload, 0, "pod")), everything, workload)
 
 
 def served(path, made):

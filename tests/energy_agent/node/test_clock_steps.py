@@ -16,7 +16,7 @@ from energy_agent.ledger.rows.kinds import Cell
 from energy_agent.ledger.segments import segment
 from energy_agent.local_api.history import History
 from energy_agent.node.loop import Agent
-from energy_agent.owners.processes import ProcessHolders
+from energy_agent.owners.processes import ProcessOwners
 from energy_agent.reader.child import Unkillable
 from energy_agent.reader.supervisor import DeviceHealth, NodeHealth
 from energy_agent.runtime.clock import UTC_END_NS
@@ -81,7 +81,7 @@ class Quarters(Sweeps):
 def run_agent(folder, clock, turns, seconds, agents=None, kind=Sweeps):
     """The turns at which the agent published, with it; `turns` are actions by turn, `agents` gets the agent before it runs."""
     journal = Journal.open(folder / "journal.db", IDENTITY, utc_ns=clock.utc_ns)
-    accountant = Accountant(IDENTITY, ProcessHolders(folder / "proc"), SensorFor(2_500_000_000), {}, 0.05)
+    accountant = Accountant(IDENTITY, ProcessOwners(folder / "proc"), SensorFor(2_500_000_000), {}, 0.05)
     assert accountant.restore(journal.states(), journal.totals(), journal.facts(), clock.utc_ns()) == []
     sweeps = kind(clock, turns | {seconds: lambda: agent.stop()})
     agent = Agent(Config(), IDENTITY, clock, journal, sweeps, accountant, TokenPoller(clock), folder)

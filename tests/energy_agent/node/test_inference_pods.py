@@ -6,7 +6,7 @@ from energy_agent.config.tokens import TokenSource
 from energy_agent.node.inference_pods import ServingPods
 from energy_agent.owners.kubernetes.api_client import Api
 from energy_agent.owners.kubernetes.informer import PodInformer
-from energy_agent.owners.resolver import JoinedHolders
+from energy_agent.owners.resolver import OwnerResolver
 from energy_agent.runtime.clock import clock_for
 from energy_agent.sim.cluster.api_server import ApiServer
 from energy_agent.sim.cluster.model import Pod
@@ -30,7 +30,7 @@ def test_a_refused_annotation_and_the_entries_of_its_workload_are_told_apart(tmp
     poller, pods, source = TokenPoller(clock_for({})), ServingPods(), Said()
     try:
         eventually(lambda: informer.serving())
-        joined = JoinedHolders((source,), 0, informer)
+        joined = OwnerResolver((source,), 0, informer)
         source.say(1, claim(A, "chat", UID))
         joined.look(1)
         joined.holders(A, on(), 1)

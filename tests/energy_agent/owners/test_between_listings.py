@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from energy_agent.accounting.device import DeviceAccount, SensorFor
 from energy_agent.core.energy import DeviceInfo, DeviceSample, ProcessUse, State
-from energy_agent.owners.processes import ProcessHolders
-from energy_agent.owners.resolver import JoinedHolders
+from energy_agent.owners.processes import ProcessOwners
+from energy_agent.owners.resolver import OwnerResolver
 from tests.energy_agent.owners.kubernetes.test_device_ids import A
 from tests.energy_agent.owners.test_processes import NOW, end, proc
 from tests.energy_agent.owners.test_resolver import U1, Said, claim
@@ -25,7 +25,7 @@ def test_all_sm_time_is_somebodys_or_unseen_and_none_is_counted_twice(listings):
     """Each listing has processes on the device (True) and ones that left (False), of whom some were never listed."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        holders, seen = ProcessHolders(folder), set()
+        holders, seen = ProcessOwners(folder), set()
         for uses in listings:
             here = {pid for pid, (_, listed) in uses.items() if listed}
             for pid in range(10, 16):
@@ -48,8 +48,8 @@ def booked(folder, strangers_us, own_us, *, claims, windows=12, period_s=5, powe
     uid_path = f"/kubepods/besteffort/pod{U1}/{'a' * 64}"
     for pid in (PID_OF_A_POD, PID_OF_A_POD + 1):
         proc(folder, pid, cgroup=f"0::{uid_path}\n")
-    processes, account, source = ProcessHolders(folder), DeviceAccount(INFO, SensorFor(2_500_000_000)(INFO)), Said()
-    joined = JoinedHolders((source,) if claims else ())
+    processes, account, source = ProcessOwners(folder), DeviceAccount(INFO, SensorFor(2_500_000_000)(INFO)), Said()
+    joined = OwnerResolver((source,) if claims else ())
     pods, total = (claim(A, "a", U1),), {}
     for second in range(windows * period_s + 1):
         uses = None

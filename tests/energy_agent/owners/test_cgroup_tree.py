@@ -13,7 +13,7 @@ from energy_agent.core.energy import ProcessUse
 from energy_agent.owners.cgroup import membership
 from energy_agent.owners.cgroup_tree import CgroupTree
 from energy_agent.owners.kubernetes.living_pods import LivingPods
-from energy_agent.owners.processes import ProcessHolders
+from energy_agent.owners.processes import ProcessOwners
 from energy_agent.runtime.clock import RealClock
 
 UID = "3c5e1d52-8b1f-4c1e-9a57-0f6d2b7e4a11"
@@ -171,13 +171,13 @@ def test_a_process_in_a_real_delegated_cgroup_is_no_pod_that_it_names(tmp_path):
                 cgroups = CgroupTree.of_process()
                 if cgroups.reason:
                     pytest.skip(cgroups.reason)
-                holders = ProcessHolders(Path("/proc"), cgroups.trust)
+                holders = ProcessOwners(Path("/proc"), cgroups.trust)
                 _, (facts,) = holders.resolve([ProcessUse(child.pid)], 0)
                 assert (facts.kind == "pod") is is_pod
                 living = LivingPods(RealClock(), Path("/proc"), cgroups.trust)
                 assert living.lives(UID)
                 living.poll()
                 assert living.lives(UID) is is_pod
-                assert ProcessHolders(Path("/proc")).resolve([ProcessUse(child.pid)], 0)[1][0].kind == "process"
+                assert ProcessOwners(Path("/proc")).resolve([ProcessUse(child.pid)], 0)[1][0].kind == "process"
             finally:
                 child.communicate(b"\n")

@@ -5,13 +5,13 @@ from hypothesis import strategies as st
 
 from energy_agent.core.energy import Interval, Method, State
 from energy_agent.metering.attribution import Holding, shares
-from energy_agent.owners.join import PATIENCE_NS, Answer, Evidence, believed, join, reason, weights
+from energy_agent.owners.join import PATIENCE_NS, OwnerEvidence, SchedulerCoverage, believed, join, reason, weights
 
 NAMES = st.sampled_from(["ml/a", "ml/b", "web/c", "cron.service", "process-x"])
 CLAIMED = st.lists(NAMES, unique=True, max_size=4)
 SEEN = st.dictionaries(NAMES, st.integers(0, 10**9), max_size=4)
-EVIDENCE = st.builds(Evidence, CLAIMED, SEEN, st.booleans(), st.booleans())
-ANSWERS = st.sampled_from(Answer)
+EVIDENCE = st.builds(OwnerEvidence, CLAIMED, SEEN, st.booleans(), st.booleans())
+ANSWERS = st.sampled_from(SchedulerCoverage)
 MIG = st.dictionaries(st.sampled_from(["MIG-1", "MIG-2", "MIG-3"]), EVIDENCE, min_size=1)
 GPU = Interval("GPU-1", 0, 10**9, 123_456_789, Method.COUNTER, 1000, True)
 
@@ -33,27 +33,28 @@ def test_energy_is_booked_once_whoever_is_named(evidence, answer):
 
 @given(EVIDENCE, ANSWERS)
 def test_the_order_of_claims_means_nothing(evidence, answer):
-    turned = Evidence(
+    turned = OwnerEvidence(
         list(reversed(evidence.claimed)), dict(reversed(evidence.seen.items())), evidence.unseen, evidence.measured
     )
     assert of(join(evidence, {}, answer)) == of(join(turned, {}, answer))
 
 
 def test_nobody_holds_it_only_where_everybody_would_be_known():
-    nobody = Evidence((), {})
-    assert {a: weights(nobody, a) for a in Answer} == {
-        Answer.NONE: {}, Answer.FRESH: {}, Answer.PARTIAL: None, Answer.STARTING: None, Answer.LOST: None,
+    nobody = OwnerEvidence((), {})
+    assert {a: weights(nobody, a) for a in SchedulerCoverage} == {
+        SchedulerCoverage.NONE: {}, SchedulerCoverage.FRESH: {}, SchedulerCoverage.PARTIAL: None,
+        SchedulerCoverage.STARTING: None, SchedulerCoverage.LOST: None,
     }  # fmt: skip
 
 
-@given(NAMES, st.booleans(), st.booleans(), st.sampled_from([Answer.FRESH, Answer.PARTIAL]))
+@given(NAMES, st.booleans(), st.booleans(), st.sampled_from([SchedulerCoverage.FRESH, SchedulerCoverage.PARTIAL]))
 def test_a_claimant_holds_without_a_process_and_with_ones_that_cannot_be_seen(name, unseen, measured, answer):
-    assert of(join(Evidence([name], {}, unseen, measured), {}, answer)) == {name: GPU.energy_uj}
+    assert of(join(OwnerEvidence([name], {}, unseen, measured), {}, answer)) == {name: GPU.energy_uj}
 
 
 @given(CLAIMED, SEEN.filter(lambda seen: any(seen.values())), st.booleans())
 def test_a_claimant_without_a_process_weighs_nothing_while_another_works(claimed, seen, measured):
-    energy = of(join(Evidence(claimed, seen, False, measured), {}, Answer.FRESH))
+    energy = of(join(OwnerEvidence(claimed, seen, False, measured), {}, SchedulerCoverage.FRESH))
     assert all(energy[name] == 0 for name in claimed if name not in seen)
     if measured and len({*claimed, *seen}) > 1:
         for name in seen:
@@ -62,21 +63,21 @@ def test_a_claimant_without_a_process_weighs_nothing_while_another_works(claimed
 
 @given(CLAIMED.filter(len), st.booleans(), st.booleans())
 def test_claimants_without_any_process_share_equally(claimed, unseen, measured):
-    energy = of(join(Evidence(claimed, {}, unseen, measured), {}, Answer.FRESH))
+    energy = of(join(OwnerEvidence(claimed, {}, unseen, measured), {}, SchedulerCoverage.FRESH))
     assert max(energy.values()) - min(energy.values()) <= 1
     assert set(energy) == set(claimed)
 
 
 @given(CLAIMED, SEEN.filter(len))
 def test_a_scheduler_that_is_lost_leaves_it_to_the_processes(claimed, seen):
-    assert weights(Evidence((), seen), Answer.LOST) == seen
-    assert weights(Evidence(claimed, seen, True), Answer.LOST) is None
+    assert weights(OwnerEvidence((), seen), SchedulerCoverage.LOST) == seen
+    assert weights(OwnerEvidence(claimed, seen, True), SchedulerCoverage.LOST) is None
 
 
 @given(MIG, EVIDENCE, ANSWERS)
 def test_a_mig_device_has_the_holders_that_it_alone_would_have(slices, whole, answer):
-    holding = join(Evidence(whole.claimed, {}), slices, answer)
-    if answer is Answer.STARTING:
+    holding = join(OwnerEvidence(whole.claimed, {}), slices, answer)
+    if answer is SchedulerCoverage.STARTING:
         assert holding is None
         return
     for uuid, evidence in slices.items():
@@ -88,20 +89,20 @@ def test_a_mig_device_has_the_holders_that_it_alone_would_have(slices, whole, an
 
 
 def test_a_process_whose_mig_device_is_not_known_makes_all_unknown():
-    slices = {"MIG-1": Evidence(["ml/a"], {})}
-    assert join(Evidence((), {"web/c": 5}), slices, Answer.FRESH) is None
-    assert join(Evidence((), {}, True), slices, Answer.FRESH) is None
+    slices = {"MIG-1": OwnerEvidence(["ml/a"], {})}
+    assert join(OwnerEvidence((), {"web/c": 5}), slices, SchedulerCoverage.FRESH) is None
+    assert join(OwnerEvidence((), {}, True), slices, SchedulerCoverage.FRESH) is None
 
 
 @given(st.integers(0, 2 * PATIENCE_NS), st.integers(0, 2 * PATIENCE_NS), st.integers(0, 3))
 def test_the_last_answer_counts_for_the_patience_and_no_longer(asked_ns, later_ns, unknown):
     found = believed(asked_ns + later_ns, asked_ns, 0, unknown)
-    assert (found is Answer.LOST) == (later_ns > PATIENCE_NS)
-    assert found in (Answer.LOST, Answer.PARTIAL if unknown else Answer.FRESH)
-    assert believed(later_ns, None, 0, 0) is (Answer.STARTING if later_ns <= PATIENCE_NS else Answer.LOST)
+    assert (found is SchedulerCoverage.LOST) == (later_ns > PATIENCE_NS)
+    assert found in (SchedulerCoverage.LOST, SchedulerCoverage.PARTIAL if unknown else SchedulerCoverage.FRESH)
+    assert believed(later_ns, None, 0, 0) is (SchedulerCoverage.STARTING if later_ns <= PATIENCE_NS else SchedulerCoverage.LOST)
 
 
 def test_what_is_not_known_yet_is_told_from_what_cannot_be_known():
-    assert reason(Answer.STARTING, True) is reason(Answer.FRESH, False) is State.STARTING
-    assert reason(Answer.LOST, True) is reason(Answer.FRESH, True) is State.UNKNOWN_HOLDER
-    assert Holding({}) == join(Evidence((), {}), {}, Answer.FRESH)
+    assert reason(SchedulerCoverage.STARTING, True) is reason(SchedulerCoverage.FRESH, False) is State.STARTING
+    assert reason(SchedulerCoverage.LOST, True) is reason(SchedulerCoverage.FRESH, True) is State.UNKNOWN_HOLDER
+    assert Holding({}) == join(OwnerEvidence((), {}), {}, SchedulerCoverage.FRESH)

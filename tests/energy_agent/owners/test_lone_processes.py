@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from energy_agent.core.energy import ProcessUse
 from energy_agent.core.units import NS_PER_S
 from energy_agent.owners.lone_processes import MANY_USERS, OF_NODE, OF_USER, USERS_MAX, LoneProcesses, is_shared
-from energy_agent.owners.processes import ProcessHolders
+from energy_agent.owners.processes import ProcessOwners
 from energy_agent.owners.subordinate_uids import SubordinateUids, parse_ranges
 
 T0 = 1_790_000_000 * NS_PER_S
@@ -22,7 +22,7 @@ class Node:
     def __init__(self, root):
         self.etc, self.root, self.pid = root / "1/root/etc", root, 100
         self.etc.mkdir(parents=True)
-        self.holders = ProcessHolders(root)
+        self.holders = ProcessOwners(root)
 
     def start(self, uid, now_ns, cgroup="0::/user.slice/user-1000.slice/session-1.scope\n", pids="", uid_map=None):
         """Start a process, list it, end it; returns its workload."""
@@ -162,7 +162,7 @@ def test_units_and_containers_that_a_user_names_count_like_processes(node):
         lambda i: f"{i:012x}".ljust(64, "0") + ".scope",
         lambda i: f"app.slice/u{i}.service",
     ):
-        node.holders = ProcessHolders(node.root)
+        node.holders = ProcessOwners(node.root)
         names = [node.start(1000, T0, f"{mine}{scope(i)}\n") for i in range(OF_USER + 200)]
         assert len(set(names)) == OF_USER + 1
         assert names[-1] == node.start(1000, T0) == "processes-of-uid-1000"
@@ -203,7 +203,7 @@ def test_users_who_take_all_that_they_get_leave_names_for_others(bursts):
 def test_a_process_keeps_its_name_over_a_restart_of_the_agent(node):
     pid = node.run(1000)
     (name,) = node.holders.resolve([ProcessUse(pid)], T0)[0].holding.weights
-    again = node.holders = ProcessHolders(node.root)
+    again = node.holders = ProcessOwners(node.root)
     again.restore([name])
     for _ in range(OF_USER + 1):
         node.start(1000, T0)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from energy_agent.core.energy import MigUse, ProcessUse, State
-from energy_agent.owners.processes import ProcessHolders
+from energy_agent.owners.processes import ProcessOwners
 from tests.support import eventually
 
 NOW = 10**18
@@ -33,7 +33,7 @@ def end(root, pid):
 def test_processes_of_one_unit_are_one_workload(tmp_path):
     proc(tmp_path, 10, cgroup="0::/system.slice/vllm.service\n")
     proc(tmp_path, 11, cgroup="0::/system.slice/vllm.service\n")
-    holders = ProcessHolders(tmp_path)
+    holders = ProcessOwners(tmp_path)
     found, facts = holders.resolve([ProcessUse(10, sm_us=30), ProcessUse(11, sm_us=12)], NOW)
     assert found.holding.weights == {"vllm": 42}
     assert found.processes == ((10, 100), (11, 100))
@@ -43,7 +43,7 @@ def test_processes_of_one_unit_are_one_workload(tmp_path):
 
 def test_a_plain_process_is_named_by_command_pid_and_start(tmp_path):
     proc(tmp_path, 10, started=777, comm="train.py")
-    found, facts = ProcessHolders(tmp_path).resolve([ProcessUse(10)], NOW)
+    found, facts = ProcessOwners(tmp_path).resolve([ProcessUse(10)], NOW)
     assert list(found.holding.weights) == ["process-train.py-10-777"]
     assert facts[0].labels == {"command": "train.py", "pid": "10"}
 
@@ -51,7 +51,7 @@ def test_a_plain_process_is_named_by_command_pid_and_start(tmp_path):
 def test_a_plain_process_is_its_real_users_unless_it_has_pids_of_its_own(tmp_path):
     def labels(pid, status):
         proc(tmp_path, pid, status=status)
-        return ProcessHolders(tmp_path).resolve([ProcessUse(pid)], NOW)[1][0].labels
+        return ProcessOwners(tmp_path).resolve([ProcessUse(pid)], NOW)[1][0].labels
 
     assert labels(12, "Name:\t\x0cUid: 7\nUid:\t1000\t0\t0\t0\nNSpid:\t10\n")["uid"] == "1000"
     assert labels(10, "Name:\tUid: 7\nUid:\t1000\t0\t0\t0\nNSpid:\t10\n")["uid"] == "1000"  # a setuid program
@@ -71,13 +71,13 @@ def test_a_plain_process_is_its_real_users_unless_it_has_pids_of_its_own(tmp_pat
 @pytest.mark.parametrize("comm", ["a) S 1 (b", "tmux: server", ") 1 2 3", "", "\xff\xfe"])
 def test_a_command_can_hold_anything(tmp_path, comm):
     proc(tmp_path, 10, started=777, comm=comm)
-    holders = ProcessHolders(tmp_path)
+    holders = ProcessOwners(tmp_path)
     assert holders.start_time(10) == 777
     assert holders.resolve([ProcessUse(10)], NOW)[0].holding is not None
 
 
 def test_a_reused_pid_is_somebody_else(tmp_path):
-    holders = ProcessHolders(tmp_path)
+    holders = ProcessOwners(tmp_path)
     proc(tmp_path, 10, started=1)
     first, _ = holders.resolve([ProcessUse(10)], NOW)
     assert holders.alive(first.processes[0])
@@ -89,13 +89,13 @@ def test_a_reused_pid_is_somebody_else(tmp_path):
 
 
 def test_nobody_is_a_known_answer(tmp_path):
-    found, facts = ProcessHolders(tmp_path).resolve([], NOW)
+    found, facts = ProcessOwners(tmp_path).resolve([], NOW)
     assert (found.holding.weights, facts) == ({}, [])
 
 
 def test_a_process_that_was_known_and_is_gone_has_ended(tmp_path):
     proc(tmp_path, 10)
-    holders = ProcessHolders(tmp_path)
+    holders = ProcessOwners(tmp_path)
     holders.resolve([ProcessUse(10)], NOW)
     end(tmp_path, 10)
     assert holders.resolve([ProcessUse(10)], NOW)[0].holding.weights == {}
@@ -105,7 +105,7 @@ def test_a_process_that_was_known_and_is_gone_has_ended(tmp_path):
 def test_a_process_nobody_can_see_makes_the_holder_unknown(tmp_path, pid):
     """Pid 0 across pid namespaces; a pid without its /proc folder: hidepid, a wrong root, another namespace."""
     proc(tmp_path, 10)
-    found, _ = ProcessHolders(tmp_path).resolve([ProcessUse(10), ProcessUse(pid)], NOW)
+    found, _ = ProcessOwners(tmp_path).resolve([ProcessUse(10), ProcessUse(pid)], NOW)
     assert (found.holding, found.reason) == (None, State.UNKNOWN_HOLDER)
     assert found.processes == ((10, 100),)
 
@@ -113,13 +113,13 @@ def test_a_process_nobody_can_see_makes_the_holder_unknown(tmp_path, pid):
 def test_a_process_whose_stat_cannot_be_read_makes_the_holder_unknown(tmp_path):
     (tmp_path / "12").mkdir()
     (tmp_path / "12" / "stat").write_text("12 (x")
-    assert ProcessHolders(tmp_path).resolve([ProcessUse(12)], NOW)[0].holding is None
+    assert ProcessOwners(tmp_path).resolve([ProcessUse(12)], NOW)[0].holding is None
 
 
 def test_what_has_ended_is_forgotten(tmp_path):
     proc(tmp_path, 10)
     proc(tmp_path, 11)
-    holders = ProcessHolders(tmp_path)
+    holders = ProcessOwners(tmp_path)
     holders.resolve([ProcessUse(10), ProcessUse(11)], NOW)
     end(tmp_path, 10)
     holders.forget_dead()
@@ -131,7 +131,7 @@ def test_what_has_ended_is_forgotten(tmp_path):
 
 
 def test_this_very_process_on_the_real_proc(tmp_path):
-    holders = ProcessHolders(procfs := type(tmp_path)("/proc"))
+    holders = ProcessOwners(procfs := type(tmp_path)("/proc"))
     found, facts = holders.resolve([ProcessUse(os.getpid())], NOW)
     assert len(found.holding.weights) == 1
     assert holders.alive(found.processes[0])
@@ -140,7 +140,7 @@ def test_this_very_process_on_the_real_proc(tmp_path):
 
 
 def test_a_killed_process_that_nobody_waited_for_lives_no_more():
-    holders = ProcessHolders(Path("/proc"))
+    holders = ProcessOwners(Path("/proc"))
     with subprocess.Popen(["sleep", "60"]) as child:
         identity = (child.pid, holders.start_time(child.pid))
         assert holders.alive(identity)
@@ -156,7 +156,7 @@ import ctypes, threading, time
 threading.Thread(target=lambda: (print("up", flush=True), time.sleep(60))).start()
 ctypes.CDLL(None).pthread_exit(None)
 """
-    holders = ProcessHolders(Path("/proc"))
+    holders = ProcessOwners(Path("/proc"))
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as child:
         assert child.stdout.readline() == "up\n"
         eventually(lambda: Path(f"/proc/{child.pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z")
@@ -169,7 +169,7 @@ def test_names_of_processes_and_cgroups_are_made_printable(tmp_path, hostile):
     proc(tmp_path, 10, comm=hostile)
     user = "0::/user.slice/user-1000.slice/user@1000.service"
     proc(tmp_path, 11, cgroup=f"{user}/{hostile.replace(chr(10), '')}.service\n")
-    _, facts = ProcessHolders(tmp_path).resolve([ProcessUse(10), ProcessUse(11)], NOW)
+    _, facts = ProcessOwners(tmp_path).resolve([ProcessUse(10), ProcessUse(11)], NOW)
     assert [f.kind for f in facts] == ["process", "unit"]
     assert all(text.isprintable() for f in facts for text in (f.workload, *f.labels.values()))
 
@@ -181,7 +181,7 @@ def mig(*uuids):
 def test_sm_time_of_who_left_goes_to_its_workload_whether_that_still_holds_or_not(tmp_path):
     for pid, unit in ((10, "vllm"), (11, "vllm"), (12, "train")):
         proc(tmp_path, pid, cgroup=f"0::/system.slice/{unit}.service\n")
-    holders = ProcessHolders(tmp_path)
+    holders = ProcessOwners(tmp_path)
     holders.resolve([ProcessUse(10), ProcessUse(11), ProcessUse(12)], NOW)
     end(tmp_path, 11)
     end(tmp_path, 12)
@@ -200,7 +200,7 @@ def test_sm_time_of_who_left_goes_to_its_workload_whether_that_still_holds_or_no
 @pytest.mark.parametrize("listings", [1, 5])
 def test_what_used_the_gpu_until_its_end_is_named_whenever_the_dead_are_forgotten(tmp_path, listings):
     """Every listing tells of processes of the one before it that have ended since."""
-    holders = ProcessHolders(tmp_path)
+    holders = ProcessOwners(tmp_path)
     for number in range(listings):
         proc(tmp_path, 10 + number, cgroup=f"0::/system.slice/u{number}.service\n")
         holders.resolve([ProcessUse(10 + number)], NOW)
@@ -218,7 +218,7 @@ def test_each_mig_device_has_holders_of_its_own(tmp_path):
     for pid in (10, 11, 12):
         proc(tmp_path, pid, cgroup=f"0::/system.slice/u{pid}.service\n")
     processes = [ProcessUse(10, mig="M1"), ProcessUse(11, mig="M2"), ProcessUse(12, mig="M2")]
-    found, _ = ProcessHolders(tmp_path).resolve(processes, NOW, mig("M1", "M2", "M3"))
+    found, _ = ProcessOwners(tmp_path).resolve(processes, NOW, mig("M1", "M2", "M3"))
     assert found.holding.slices == {"M1": {"u10": 0}, "M2": {"u11": 0, "u12": 0}, "M3": {}}
     assert set(found.holding.weights) == {"u10", "u11", "u12"}
 
@@ -226,8 +226,8 @@ def test_each_mig_device_has_holders_of_its_own(tmp_path):
 def test_a_process_that_cannot_be_seen_hides_the_holder_of_its_mig_device_alone(tmp_path):
     proc(tmp_path, 10, cgroup="0::/system.slice/a.service\n")
     seen, hidden = ProcessUse(10, mig="M1"), ProcessUse(0, mig="M2")
-    found, _ = ProcessHolders(tmp_path).resolve([seen, hidden], NOW, mig("M1", "M2"))
+    found, _ = ProcessOwners(tmp_path).resolve([seen, hidden], NOW, mig("M1", "M2"))
     assert found.holding.slices == {"M1": {"a": 0}, "M2": None}
     for nowhere in (ProcessUse(0), ProcessUse(10)):  # on which MIG device was not told
-        found, _ = ProcessHolders(tmp_path).resolve([seen, nowhere], NOW, mig("M1", "M2"))
+        found, _ = ProcessOwners(tmp_path).resolve([seen, nowhere], NOW, mig("M1", "M2"))
         assert (found.holding, found.reason) == (None, State.UNKNOWN_HOLDER)

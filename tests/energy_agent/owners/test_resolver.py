@@ -10,8 +10,8 @@ from energy_agent.owners.claims import Claim, Claims
 from energy_agent.owners.join import PATIENCE_NS
 from energy_agent.owners.kubernetes.living_pods import LivingPods
 from energy_agent.owners.kubernetes.pod_resources import PodFact
-from energy_agent.owners.processes import DeviceHolders, ProcessHolders
-from energy_agent.owners.resolver import JoinedHolders
+from energy_agent.owners.processes import DeviceOwners, ProcessOwners
+from energy_agent.owners.resolver import OwnerResolver
 from energy_agent.runtime.clock import RealClock
 from tests.energy_agent.owners.kubernetes.test_device_ids import MIG, A, B
 
@@ -44,13 +44,13 @@ def claim(device, pod, uid="", namespace="ml", **labels):
 
 def on(*uids, others=(), slices=None):
     seen = {f"pod-{uid}": 5 for uid in uids} | dict.fromkeys(others, 5)
-    return DeviceHolders(Holding(seen, False, slices or {}), seen=seen)
+    return DeviceOwners(Holding(seen, False, slices or {}), seen=seen)
 
 
 class Node:
     def __init__(self):
         self.source = Said()
-        self.joined = JoinedHolders((self.source,))
+        self.joined = OwnerResolver((self.source,))
         self.facts = {}
 
     def at(self, boot_ns, gpu, by_process):
@@ -63,7 +63,7 @@ class Node:
 
 
 def test_no_scheduler_changes_nothing():
-    joined, seen = JoinedHolders(), on(U1)
+    joined, seen = OwnerResolver(), on(U1)
     joined.look(5)
     assert joined.holders(A, seen, 5) == (seen, [])
     assert joined.holders(A, None, 5) == (None, [])
@@ -188,9 +188,9 @@ def test_what_has_ended_is_forgotten():
 
 def test_the_next_life_of_a_pod_that_ended_and_is_listed_holds_again(tmp_path):
     """Each life's process comes and goes in a real folder of processes."""
-    node, processes = Node(), ProcessHolders(tmp_path)
+    node, processes = Node(), ProcessOwners(tmp_path)
     living = LivingPods(RealClock(), tmp_path, unchecked)
-    node.joined = JoinedHolders((node.source,), living=living)
+    node.joined = OwnerResolver((node.source,), living=living)
 
     def run(pid, uid):
         (tmp_path / str(pid)).mkdir()
@@ -247,7 +247,7 @@ class Informer:
 
 def test_a_pod_that_ran_before_its_claim_was_seen_has_its_name_from_the_informer():
     node = Node()
-    node.joined = JoinedHolders((node.source,), informer=Informer(fast=U1))
+    node.joined = OwnerResolver((node.source,), informer=Informer(fast=U1))
     node.source.say(1)
     assert node.at(1, A, on(U1, U2)) == {"ml/fast.1a2b3c4d": 5, f"pod-{U2}": 5}
     assert node.facts["ml/fast.1a2b3c4d"]["owner"] == "Job/fast"
@@ -259,7 +259,7 @@ def test_a_pod_that_ran_before_its_claim_was_seen_has_its_name_from_the_informer
 def test_an_informer_that_learns_of_a_pod_later_does_not_change_its_name_and_adds_what_it_is():
     node = Node()
     informer = Informer()
-    node.joined = JoinedHolders((node.source,), informer=informer)
+    node.joined = OwnerResolver((node.source,), informer=informer)
     node.source.say(1)
     assert node.at(1, A, on(U1)) == {f"pod-{U1}": 5}
     informer.pods = Informer(late=U1).pods
@@ -270,7 +270,7 @@ def test_an_informer_that_learns_of_a_pod_later_does_not_change_its_name_and_add
 def test_a_pod_that_was_claimed_before_anyone_knew_its_uid_keeps_that_name():
     node = Node()
     informer = Informer()
-    node.joined = JoinedHolders((node.source,), informer=informer)
+    node.joined = OwnerResolver((node.source,), informer=informer)
     node.source.say(1, claim(A, "a"), claim(A, "b"))
     assert node.at(1, A, on()) == {"ml/a": 0, "ml/b": 0}
     informer.pods = Informer(a=U1, b=U2).pods

@@ -5,7 +5,7 @@ import pytest
 from energy_agent.owners.join import PATIENCE_NS
 from energy_agent.owners.kubernetes.api_client import Api
 from energy_agent.owners.kubernetes.informer import PodInformer
-from energy_agent.owners.resolver import JoinedHolders
+from energy_agent.owners.resolver import OwnerResolver
 from energy_agent.runtime.clock import clock_for
 from energy_agent.sim.cluster.api_server import ApiServer
 from energy_agent.sim.cluster.model import Pod
@@ -92,7 +92,7 @@ class Node:
 
     def __init__(self, informer):
         self.source = Said()
-        self.joined = JoinedHolders((self.source,), 0, informer)
+        self.joined = OwnerResolver((self.source,), 0, informer)
 
     def hold(self, boot_ns, *claims, by_process=None):
         self.source.say(boot_ns, *claims)
@@ -143,6 +143,6 @@ def test_while_the_api_server_is_silent_only_who_holds_now_is_followed(server, i
 
 
 def test_without_an_informer_nobody_is_followed(server):
-    node = JoinedHolders((Said(),))
+    node = OwnerResolver((Said(),))
     node.look(PATIENCE_NS)
     assert node.serving() == []

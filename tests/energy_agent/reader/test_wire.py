@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from energy_agent.core.energy import DeviceInfo, DeviceSample, ProcessUse
-from energy_agent.core.health import HealthRecord, Reading
+from energy_agent.core.health import HealthReading, HealthRecord
 from energy_agent.reader import wire
 
 law = settings(deadline=None, max_examples=100)
@@ -26,7 +26,7 @@ samples = st.builds(
 )
 gone = st.lists(st.builds(wire.Gone, words, words, words), max_size=2).map(tuple)
 readings = st.builds(
-    Reading,
+    HealthReading,
     words,
     st.lists(words, max_size=4).map(tuple),
     st.integers(0, 2**64) | st.floats(allow_nan=False, allow_infinity=False),

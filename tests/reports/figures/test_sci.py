@@ -8,16 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from energy_agent.core.errors import UsageError
-from energy_agent.factors.basis import Accounting, Basis, Boundary
-from energy_agent.factors.embodied import Embodied
+from energy_agent.factors.basis import Accounting, Basis, EmissionBoundary
+from energy_agent.factors.embodied import EmbodiedEmissions
 from reports.figures.sci import FACILITY, Sci, sci_per_token
 
-LOCATION = Basis(Boundary.DIRECT)
+LOCATION = Basis(EmissionBoundary.DIRECT)
 KWH_UJ = 3_600_000_000_000
 
 
 ENERGY, INTENSITY = Fraction(1000 * KWH_UJ), Fraction(381)
-EMBODIED = Embodied(Fraction(19_000), Fraction(39_000))
+EMBODIED = EmbodiedEmissions(Fraction(19_000), Fraction(39_000))
 TOKENS = 4_000_000_000
 
 
@@ -30,7 +30,7 @@ def test_the_worked_example() -> None:
 def test_the_example_of_sci_for_ai_is_130_g_for_a_million_tokens() -> None:
     """6,500 kg over 50 x 10^9 tokens: 6.5 x 10^6 g / 5 x 10^10 = 1.3 x 10^-4 g; the specification prints 0.13 g for 10^6."""
     energy = Fraction(6_500_000, 1000) * KWH_UJ  # 6,500 kWh at 1,000 g/kWh
-    nothing = Embodied(Fraction(0), Fraction(0))
+    nothing = EmbodiedEmissions(Fraction(0), Fraction(0))
     found = sci_per_token(energy, FACILITY, Fraction(1000), LOCATION, nothing, 50_000_000_000)
     assert found.per_token is not None
     assert found.per_token[0] * 10**6 == 130
@@ -42,7 +42,7 @@ def test_the_example_of_sci_for_ai_is_130_g_for_a_million_tokens() -> None:
         ({"energy_uj": None}, "no energy with its bounds (E)"),
         ({"g_per_kwh": None}, "no location-based intensity (I)"),
         ({"embodied": None}, "no embodied emissions (M)"),
-        ({"embodied": Embodied(None, None, "no footprint of X")}, "no embodied emissions (M): no footprint of X"),
+        ({"embodied": EmbodiedEmissions(None, None, "no footprint of X")}, "no embodied emissions (M): no footprint of X"),
         ({"tokens": None}, "no tokens were counted (R)"),
         ({"tokens": 0}, "no token was generated (R)"),
         ({"energy_uj": None, "tokens": None}, "no energy with its bounds (E); no tokens were counted (R)"),
@@ -73,7 +73,7 @@ sizes = st.integers(0, 10**20)
 
 @given(sizes, st.integers(0, 2000), st.integers(1, 10**15), sizes, sizes)
 def test_tokens_times_sci_are_all_grams(uj: int, g: int, tokens: int, low_g: int, more_g: int) -> None:
-    embodied = Embodied(Fraction(low_g), Fraction(low_g + more_g))
+    embodied = EmbodiedEmissions(Fraction(low_g), Fraction(low_g + more_g))
     found = sci_per_token(Fraction(uj), FACILITY, Fraction(g), LOCATION, embodied, tokens).per_token
     assert found is not None
     assert [each * tokens * KWH_UJ for each in found] == [uj * g + low_g * KWH_UJ, uj * g + (low_g + more_g) * KWH_UJ]

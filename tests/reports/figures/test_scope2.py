@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from energy_agent.core.units import UJ_PER_KWH
-from energy_agent.factors.basis import Accounting, Basis, Boundary
+from energy_agent.factors.basis import Accounting, Basis, EmissionBoundary
 from energy_agent.site.building.contracts import Kind, Lot, Technology
 from reports.compose import compose
 from reports.figures.evidence import PeriodEvidence, plus
@@ -35,7 +35,7 @@ from tests.reports import chains, golden
 from tests.reports.chains import HOUR
 from tests.reports.golden import DIRECT, RESIDUAL, constant, tariff, uj
 
-LIFE_CYCLE = Basis(Boundary.LIFE_CYCLE)
+LIFE_CYCLE = Basis(EmissionBoundary.LIFE_CYCLE)
 KWH_J = 3_600_000
 
 
@@ -295,7 +295,7 @@ def test_the_reader_sees_why_a_factor_is_not_of_the_zone_and_year_that_was_named
 
 
 def test_a_residual_mix_of_the_life_cycle_is_named_so(days: Path) -> None:
-    residual = Basis(Boundary.LIFE_CYCLE, Accounting.RESIDUAL)
+    residual = Basis(EmissionBoundary.LIFE_CYCLE, Accounting.RESIDUAL)
     found = of(days, location=(constant("grid", LIFE_CYCLE, 400),), residual=(constant("rest", residual, 600),))
     assert found.figures["co2e.lifecycle.market.residual/site/alfa"].text == str(BOUGHT_KWH * 600)
     assert found.figures["co2e.market.residual/site/alfa"].value is None

@@ -9,8 +9,8 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from energy_agent.core.energy import State
-from energy_agent.factors.basis import Basis, Boundary
-from energy_agent.factors.join import Source
+from energy_agent.factors.basis import Basis, EmissionBoundary
+from energy_agent.factors.join import IntensitySource
 from energy_agent.factors.series import Piece
 from energy_agent.ledger.fleet.sites import DeviceLocation, Sites
 from energy_agent.ledger.journal.book import Batch
@@ -24,11 +24,11 @@ from tests.reports.chains import CELL, DAY
 from tests.reports.golden import at, cells, tariff
 
 JULY, OCTOBER = at("2026-07-01"), at("2026-10-01")
-DIRECT, WHOLE = Basis(Boundary.DIRECT), Basis(Boundary.LIFE_CYCLE)
+DIRECT, WHOLE = Basis(EmissionBoundary.DIRECT), Basis(EmissionBoundary.LIFE_CYCLE)
 
 
 def site(name: str, basis: Basis, grams: int = 100) -> SiteInputs:
-    source = Source(f"of.{name}", basis, 4, (Piece(0, 1 << 63, Decimal(grams), estimated=False),))
+    source = IntensitySource(f"of.{name}", basis, 4, (Piece(0, 1 << 63, Decimal(grams), estimated=False),))
     return SiteInputs(name, ZoneInfo("UTC"), location=(source,), location_lacking="", tariffs=tariff("0.20"))
 
 
@@ -65,12 +65,12 @@ def test_grams_of_different_emissions_are_not_compared(tmp_path: Path) -> None:
     hours = [cells(t, "GPU-one", "w", State.ACTIVE, ["0.5"] * 4, 0) for t in (JULY - 30 * DAY, JULY, OCTOBER)]
     chains.write(tmp_path / "segments", "lab", "one", [Batch(hours[0], devices=told), *map(Batch, hours[1:])])
     by_date = [
-        Source("before", WHOLE, 4, (Piece(0, JULY, Decimal(300), estimated=False),)),
-        Source("now", DIRECT, 4, (Piece(JULY, 1 << 63, Decimal(100), estimated=False),)),
+        IntensitySource("before", WHOLE, 4, (Piece(0, JULY, Decimal(300), estimated=False),)),
+        IntensitySource("now", DIRECT, 4, (Piece(JULY, 1 << 63, Decimal(100), estimated=False),)),
     ]
     days = chains.compacted(tmp_path / "segments", tmp_path / "days", Organisation().stays("one"))
     reasons = {}
-    for then in (by_date[0], Source("before", DIRECT, 4, by_date[0].pieces)):
+    for then in (by_date[0], IntensitySource("before", DIRECT, 4, by_date[0].pieces)):
         found = []
         for location in (then, by_date[1]):
             inputs = SiteInputs("one", ZoneInfo("UTC"), location=(location,), location_lacking="")

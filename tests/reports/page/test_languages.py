@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from energy_agent.core.boundary import UNBOUNDED
-from energy_agent.factors.basis import Accounting, Basis, Boundary, Gases
+from energy_agent.factors.basis import Accounting, Basis, EmissionBoundary, Gases
 from energy_agent.factors.equivalents import shipped
 from energy_agent.ledger.rows.kinds import INT64_MAX
 from reports.audit.bridge import CATEGORIES
@@ -75,8 +75,8 @@ def strings(path: Path) -> Iterator[str]:
 def of_data() -> set[str]:
     """Texts of ours that stand in tables, or are put together of the words of an enumeration."""
     cited = {text for each in shipped()[1] for text in (each.edition, each.conditions)}
-    bases = {str(Basis(*each)) for each in itertools.product(Boundary, Accounting, Gases)}
-    return cited | bases | {f"{where}, {how}" for where in Boundary for how in ("location-based", "market-based")}
+    bases = {str(Basis(*each)) for each in itertools.product(EmissionBoundary, Accounting, Gases)}
+    return cited | bases | {f"{where}, {how}" for where in EmissionBoundary for how in ("location-based", "market-based")}
 
 
 @pytest.mark.parametrize("language", OTHERS)

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from energy_agent.core.energy import Entry, Method, State, WorkloadFacts
-from energy_agent.factors.basis import Boundary
+from energy_agent.factors.basis import EmissionBoundary
 from energy_agent.factors.countries import country_factor
 from energy_agent.factors.join import of_factor
 from energy_agent.ledger.fleet.sites import Sites
@@ -101,7 +101,11 @@ def test_codecarbon_gives_the_same_grams_for_the_same_energy_country_and_pue(day
 
 def test_a_country_takes_its_direct_factor_where_a_table_has_one() -> None:
     """Of the United States eGRID has 770.884 lb a MWh, of the chimneys alone; of India there is what CodeCarbon has."""
-    for country, boundary in (("USA", Boundary.DIRECT), ("GBR", Boundary.DIRECT), ("IND", Boundary.LIFE_CYCLE)):
+    for country, boundary in (
+        ("USA", EmissionBoundary.DIRECT),
+        ("GBR", EmissionBoundary.DIRECT),
+        ("IND", EmissionBoundary.LIFE_CYCLE),
+    ):
         site = with_country(Organisation(), ["here"], country, 2026).sites["here"]
         (source,), ((factor, _),) = site.location, site.factors
         assert (source.basis.boundary, source.id, factor.boundary) == (boundary, factor.id, boundary.value)

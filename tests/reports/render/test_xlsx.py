@@ -10,8 +10,8 @@ import openpyxl
 import pytest
 
 from energy_agent.core.energy import State, WorkloadFacts
-from energy_agent.factors.basis import Basis, Boundary
-from energy_agent.factors.join import Source
+from energy_agent.factors.basis import Basis, EmissionBoundary
+from energy_agent.factors.join import IntensitySource
 from energy_agent.factors.series import Piece
 from energy_agent.ledger.journal.book import Batch
 from energy_agent.ledger.rows.kinds import INT64_MAX, DeviceFacts
@@ -25,7 +25,7 @@ from tests.reports.chains import HOUR
 from tests.reports.golden import at, cells
 
 JULY = at("2026-07-01")
-DIRECT, WHOLE = Basis(Boundary.DIRECT), Basis(Boundary.LIFE_CYCLE)
+DIRECT, WHOLE = Basis(EmissionBoundary.DIRECT), Basis(EmissionBoundary.LIFE_CYCLE)
 
 
 def facts(folder: Path, second: Basis = DIRECT) -> Facts:
@@ -39,7 +39,7 @@ def facts(folder: Path, second: Basis = DIRECT) -> Facts:
         who = [WorkloadFacts("w", JULY, "pod", {"team": "a"})]
         chains.write(folder / "segments", "lab", name, [Batch([*held, *left], devices=told, facts=who)])
         stands.append(ExpectedDevice("lab", name, gpu, "", name, 0, INT64_MAX))
-        source = Source(f"of.{name}", basis, 4, (Piece(0, 1 << 63, Decimal(100), estimated=False),))
+        source = IntensitySource(f"of.{name}", basis, 4, (Piece(0, 1 << 63, Decimal(100), estimated=False),))
         sites[name] = SiteInputs(name, ZoneInfo("UTC"), location=(source,), location_lacking="")
     organisation = Organisation(sites=sites, expected=tuple(stands), least_coverage=Fraction(0))
     days = chains.compacted(folder / "segments", folder / "days", organisation.stays())

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from energy_agent.core.energy import State, Tokens, WorkloadFacts
-from energy_agent.factors.join import Source
+from energy_agent.factors.join import IntensitySource
 from energy_agent.factors.series import Piece
 from energy_agent.ledger.journal.book import Batch
 from energy_agent.ledger.rows.kinds import INT64_MAX, DeviceFacts
@@ -36,7 +36,7 @@ def facts(tmp_path_factory: pytest.TempPathFactory) -> Facts:
     folder = tmp_path_factory.mktemp("covered")
     chains.write(folder / "segments", "lab", "n1", [held("GPU-1", 6, "w1", "red")])
     chains.write(folder / "segments", "lab", "n2", [held("GPU-2", 2, "w2", "blue")])
-    grid = Source("series", DIRECT, 1, (Piece(JULY, JULY + 24 * HOUR, Decimal(200), estimated=False),))
+    grid = IntensitySource("series", DIRECT, 1, (Piece(JULY, JULY + 24 * HOUR, Decimal(200), estimated=False),))
     told = Organisation(
         least_coverage=Fraction(0),
         expected=tuple(ExpectedDevice("lab", n, "", "", s, 0, INT64_MAX) for n, s in (("n1", "east"), ("n2", "west"))),

@@ -11,7 +11,7 @@ import pytest
 from energy_agent.core.energy import Identity
 from energy_agent.core.facility import MeterFacts, Position, Role
 from energy_agent.core.meters import MeterReading, Scope
-from energy_agent.factors.series import Point
+from energy_agent.factors.series import IntensityPoint
 from energy_agent.ledger.journal.journal import Journal
 from energy_agent.runtime.clock import RealClock
 from energy_agent.site.account import SiteAccount
@@ -136,7 +136,9 @@ def test_an_hour_that_the_site_learnt_goes_before_the_year_s_factor(ledger, tmp_
     )
     (source,) = load_site(site).the_grid.all_sources
     about = grid_specs()["csv_file"].open(source.config, RealClock()).about
-    points = [Point((START_S + n * H) * S, (START_S + (n + 1) * H) * S, Decimal(100), False, START_S * S) for n in range(12)]
+    points = [
+        IntensityPoint((START_S + n * H) * S, (START_S + (n + 1) * H) * S, Decimal(100), False, START_S * S) for n in range(12)
+    ]
     GridStore(ledger / GRID_FOLDER).append(about, points)
     code, out = said(capsys, "--ledger", ledger, "--config", site, *DAY, "--json")
     found = json.loads(out.out)
@@ -145,7 +147,7 @@ def test_an_hour_that_the_site_learnt_goes_before_the_year_s_factor(ledger, tmp_
     assert "50%" in found["notes"]["CUE"]
     assert "no value for 12 h" in found["notes"]["CUE"]
     # Revised a day later: what was known before stays what it was for who asks as of then.
-    later = [Point(p.start_ns, p.end_ns, Decimal(900), False, (START_S + 24 * H) * S) for p in points]
+    later = [IntensityPoint(p.start_ns, p.end_ns, Decimal(900), False, (START_S + 24 * H) * S) for p in points]
     GridStore(ledger / GRID_FOLDER).append(about, later)
     _, out = said(capsys, "--ledger", ledger, "--config", site, *DAY, "--json")
     assert json.loads(out.out)["others"]["CUE"] != found["others"]["CUE"]

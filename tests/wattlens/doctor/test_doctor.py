@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from energy_agent.config.agent import Config, Ledger
+from energy_agent.config.agent import Config, LedgerConfig
 from energy_agent.core import plugin
 from energy_agent.runtime.clock import RealClock, clock_for
 from energy_agent.sim.cluster.kubelet import Kubelet
@@ -249,7 +249,7 @@ def test_the_state_folder(tmp_path):
     (tmp_path / "state").write_text("")
     (fail,) = look("state_folder", machine(tmp_path))
     assert fail.stops
-    much = Config(ledger=Ledger(disk_budget_mib=1 << 20))
+    much = Config(ledger=LedgerConfig(disk_budget_mib=1 << 20))
     assert look("state_folder", machine(tmp_path, state=tmp_path, config=much))[0].status is FindingLevel.WARN
 
 

@@ -12,8 +12,8 @@ import pytest
 from energy_agent.core.errors import UsageError
 from energy_agent.core.facility import MeterFacts, Position, Role
 from energy_agent.core.week import parse_span
-from energy_agent.factors.basis import Accounting, Basis, Boundary
-from energy_agent.factors.series import About, Point
+from energy_agent.factors.basis import Accounting, Basis, EmissionBoundary
+from energy_agent.factors.series import About, IntensityPoint
 from energy_agent.ledger.rows.kinds import INT64_MAX
 from energy_agent.site.building.contracts import Kind, Lot, Technology
 from energy_agent.site.building.tariffs import Band, Tariff
@@ -132,11 +132,13 @@ def site_folder(tmp_path):
     (folder / "fra1.yaml").write_text(GRID)
     (folder / "ppa.csv").write_text("ts_utc,kwh\n2026-07-01T00:00:00Z,7.5\n2026-12-01T00:00:00Z,1\n")
     store = GridStore(tmp_path / "state" / "grid")
-    grid = About("csv_file.de", "DE", Basis(Boundary.DIRECT), "the operator", "ours", "not stated", 3)
-    store.append(grid, [Point(START_NS, START_NS + HOUR_NS, Decimal(300), False, START_NS)])
-    store.append(grid, [Point(START_NS, START_NS + HOUR_NS, Decimal(310), False, END_NS - HOUR_NS)])
-    rest = About("csv_file.rest", "DE", Basis(Boundary.DIRECT, Accounting.RESIDUAL), "the issuer", "ours", "not stated", 3)
-    store.append(rest, [Point(START_NS, END_NS, Decimal(720), False, START_NS)])
+    grid = About("csv_file.de", "DE", Basis(EmissionBoundary.DIRECT), "the operator", "ours", "not stated", 3)
+    store.append(grid, [IntensityPoint(START_NS, START_NS + HOUR_NS, Decimal(300), False, START_NS)])
+    store.append(grid, [IntensityPoint(START_NS, START_NS + HOUR_NS, Decimal(310), False, END_NS - HOUR_NS)])
+    rest = About(
+        "csv_file.rest", "DE", Basis(EmissionBoundary.DIRECT, Accounting.RESIDUAL), "the issuer", "ours", "not stated", 3
+    )
+    store.append(rest, [IntensityPoint(START_NS, END_NS, Decimal(720), False, START_NS)])
     return tmp_path
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dvfs.types import Mode, SteeringSettings
-from energy_agent.config.dvfs import Dvfs, DvfsTerms
+from energy_agent.config.dvfs import Dvfs, DvfsPolicySettings
 from energy_agent.core.energy import DeviceInfo, Identity, WorkloadFacts
 from energy_agent.core.errors import UsageError
 from energy_agent.core.snapshot import DeviceView, Snapshot
@@ -111,12 +111,12 @@ WORDS = st.fixed_dictionaries(
         "schedule": st.lists(st.sampled_from(["Mon-Fri 08:00-18:00", "22:00-06:00"]), max_size=2),
     },
 )  # fmt: skip
-OTHERS = st.lists(WORDS.map(DvfsTerms.model_validate), max_size=3)
+OTHERS = st.lists(WORDS.map(DvfsPolicySettings.model_validate), max_size=3)
 
 
 @given(WORDS, OTHERS, st.floats(0.01, 0.2), st.integers(0, 6), st.integers(0, 1439))
 def test_others_only_ever_narrow(
-    words: dict[str, object], others: Sequence[DvfsTerms], most: float, day: int, minute: int
+    words: dict[str, object], others: Sequence[DvfsPolicySettings], most: float, day: int, minute: int
 ) -> None:
     node = Dvfs.model_validate({"auto_groups": True, "slowdown_most": most} | words)
     found, alone = merge(node, others, day, minute), merge(node, [], day, minute)
@@ -133,7 +133,7 @@ def test_others_only_ever_narrow(
 
 
 def test_defaults_steer_nothing() -> None:
-    assert merge(Dvfs(), [DvfsTerms(mode="enforce")], 0, 0) == SteeringSettings(policies=("progress",))
+    assert merge(Dvfs(), [DvfsPolicySettings(mode="enforce")], 0, 0) == SteeringSettings(policies=("progress",))
 
 
 def snapshot(holders: dict[str, tuple[str, ...]], mig: str = "", uid: str = "1000") -> Snapshot:

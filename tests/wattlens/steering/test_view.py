@@ -6,7 +6,7 @@ import pytest
 
 from energy_agent.accounting.training_intake import TrainingReports
 from energy_agent.config.tokens import TokenSource
-from energy_agent.core.training_report import Report
+from energy_agent.core.training_report import TrainingReport
 from energy_agent.runtime.clock import RealClock
 from energy_agent.tokens.poller import TokenPoller
 from tests.support import eventually
@@ -29,7 +29,7 @@ def test_when_a_step_ended_does_not_move_with_utc(step_s: int) -> None:
     clock = SteppedClock()
     intake, tokens = TrainingReports(clock, lambda identity: True, lambda: 10**15), TokenPoller(clock)
     before_ns = clock.boot_ns()
-    intake.report((os.getpid(), 0), "job", Report("0123456789abcdef", 60.0, {"training": 7}, 0, step_age_s=2.5))
+    intake.report((os.getpid(), 0), "job", TrainingReport("0123456789abcdef", 60.0, {"training": 7}, 0, step_age_s=2.5))
     after_ns = clock.boot_ns()
     clock.step_ns = step_s * S
     progress = progress_of("job", tokens, intake, clock)

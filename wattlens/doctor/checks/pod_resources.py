@@ -7,7 +7,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from energy_agent.owners.kubernetes.grants import AnswerError, Naming, grants
+from energy_agent.owners.kubernetes.grants import Naming, PodResourcesError, grants
 from energy_agent.owners.kubernetes.pod_logs import DEFAULT_FOLDER, PodLogs
 from energy_agent.owners.kubernetes.pod_resources import SocketLister
 from wattlens.doctor.facts import CheckContext
@@ -60,7 +60,7 @@ def _asked(path: Path, without: str) -> DoctorFinding:
     lister = SocketLister(path, deadline_s=3.0)
     try:
         found = list(grants(lister(), Naming()))
-    except (OSError, AnswerError) as error:
+    except (OSError, PodResourcesError) as error:
         fix = "pip install 'wattlens[kubernetes]'" if "grpcio" in str(error) else "is it the kubelet that listens there?"
         return DoctorFinding(FindingLevel.WARN, "kubelet", f"{path}: {error}: {without}", fix)
     finally:

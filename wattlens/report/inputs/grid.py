@@ -10,9 +10,9 @@ from zoneinfo import ZoneInfo
 from energy_agent.core.errors import UsageError
 from energy_agent.factors import by_year, series_csv
 from energy_agent.factors.basis import Basis
-from energy_agent.factors.join import Source, of_series
+from energy_agent.factors.join import IntensitySource, of_series
 from energy_agent.factors.record import Factor
-from energy_agent.factors.series import About, Series, series
+from energy_agent.factors.series import About, IntensitySeries, series
 from energy_agent.factors.sets import catalogue
 from energy_agent.runtime.clock import RealClock
 from energy_agent.site.config.grid import GridBase, grid_specs
@@ -38,7 +38,7 @@ class GridPeriod:
 class HourlySeries:
     """Series, the best first, and why there are not all that the site's file asks for; "" where there are."""
 
-    series: tuple[Series, ...]
+    series: tuple[IntensitySeries, ...]
     lacking: str = ""
 
 
@@ -95,7 +95,7 @@ def with_intensities(site: SiteInputs, grid: GridBase, told: HourlySeries, span:
 
 def _sources(
     grid: GridBase, basis: Basis, time_zone: ZoneInfo, told: HourlySeries, span: GridPeriod
-) -> tuple[tuple[Source, ...], list[tuple[Factor, str]], str]:
+) -> tuple[tuple[IntensitySource, ...], list[tuple[Factor, str]], str]:
     """The series of this basis, then the yearly factors; those factors; why there are none, or not for all of the time."""
     found, lacking = [], []
     for each in told.series:
@@ -127,7 +127,7 @@ def _abouts(grid: GridBase, store: GridStore) -> Sequence[About]:
     return sorted((a for a in store.known() if a.zone == grid.zone), key=lambda about: (about.quality, about.id))
 
 
-def _of_file(config: object, files: InputFiles, site_file: Path | None) -> Series:
+def _of_file(config: object, files: InputFiles, site_file: Path | None) -> IntensitySeries:
     """The series that a CSV file has of a zone."""
     about: About = grid_specs()[_FILE].open(config, RealClock()).about
     path: Path = config.path  # type: ignore[attr-defined]

@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 from energy_agent.core.units import UJ_PER_KWH
-from energy_agent.factors.join import Source
+from energy_agent.factors.join import IntensitySource
 from energy_agent.factors.record import Factor
 from energy_agent.site.building.contracts import Lot
 from reports.inputs import Organisation, SiteInputs
@@ -108,7 +108,7 @@ def _objection(lot: Lot, site: SiteInputs) -> str:
     return f"another zone ({lot.zone})" if lot.zone != site.grid_zone else lot.objection
 
 
-def _intensities(site: SiteInputs, sources: Sequence[Source]) -> str:
+def _intensities(site: SiteInputs, sources: Sequence[IntensitySource]) -> str:
     """Each factor with its value, zone, year and basis; a series of hours by its name."""
     factors = {factor.id: factor for factor, _ in site.factors}
     return ", ".join(_factor(factors[source.id]) if source.id in factors else source.id for source in sources)
@@ -119,7 +119,7 @@ def _factor(factor: Factor) -> str:
     return f"{value}, {factor.zone_name} {factor.year}, {factor.boundary}, {factor.publisher} ({factor.id})"
 
 
-def _why_these(site: SiteInputs, what: str, sources: Sequence[Source]) -> Iterator[InputStatus]:
+def _why_these(site: SiteInputs, what: str, sources: Sequence[IntensitySource]) -> Iterator[InputStatus]:
     """Why no better factor is taken, such as one of the zone that was named."""
     reasons = tuple(dict.fromkeys(reason for source in sources for reason in source.reasons))
     if reasons:

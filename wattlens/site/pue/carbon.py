@@ -11,7 +11,7 @@ from energy_agent.core.errors import UsageError, WattlensError
 from energy_agent.core.facility import Position
 from energy_agent.core.units import NS_PER_S
 from energy_agent.factors import by_year
-from energy_agent.factors.join import Joined, Source, join, of_series
+from energy_agent.factors.join import CarbonTotal, IntensitySource, join, of_series
 from energy_agent.factors.sets import catalogue
 from energy_agent.ledger.facility import FacilityBook
 from energy_agent.ledger.rows.kinds import CELL_NS
@@ -99,7 +99,7 @@ def _cue(
 
 def _sources(
     grid: GridBase, cells: Mapping[int, int], state: Path | None, now_ns: int, zone: ZoneInfo
-) -> tuple[list[Source], str]:
+) -> tuple[list[IntensitySource], str]:
     """The series that the site has kept, in the order of its file, then the yearly factors."""
     found = []
     store = GridStore(state / GRID_FOLDER) if state is not None and (state / GRID_FOLDER).is_dir() else None
@@ -120,7 +120,7 @@ def _sources(
     return [*found, *yearly], f"; {lacking}" if lacking else ""
 
 
-def _told(joined: Joined) -> str:
+def _told(joined: CarbonTotal) -> str:
     """Which sources made it, and how much of the energy each."""
     shares = (
         f"{s.id} {float(Fraction(s.uj, joined.uj)):.0%}" + (f" ({'; '.join(s.reasons)})" if s.reasons else "")

@@ -9,7 +9,7 @@ from pydantic import Field
 from energy_agent.core.ports import Clock
 from energy_agent.factors import bounded_file, series_csv
 from energy_agent.factors.basis import Accounting, Basis, Gases
-from energy_agent.factors.series import About, Point
+from energy_agent.factors.series import About, IntensityPoint
 from energy_agent.site.grid.source import GridConfig, GridSource, asked
 
 FILE_MAX_B: Final = 128 << 20
@@ -38,9 +38,9 @@ class CsvFileSource:
             f"csv_file.{_name(config.path)}", zone, basis, config.publisher, config.licence, config.gwp_set, config.quality
         )
         self._digest = ""
-        self._points: tuple[Point, ...] = ()
+        self._points: tuple[IntensityPoint, ...] = ()
 
-    def read(self) -> tuple[Point, ...]:
+    def read(self) -> tuple[IntensityPoint, ...]:
         """What the file tells; known since these bytes were first seen."""
         raw = bounded_file.read(self._config.path, FILE_MAX_B)
         digest = hashlib.sha256(raw).hexdigest()

@@ -21,8 +21,8 @@ from energy_agent.config.messages import SERVICE
 from energy_agent.core.errors import UsageError
 from energy_agent.core.ports import Clock
 from energy_agent.core.units import NS_PER_S
-from energy_agent.factors.basis import Basis, Boundary
-from energy_agent.factors.series import About, Point
+from energy_agent.factors.basis import Basis, EmissionBoundary
+from energy_agent.factors.series import About, IntensityPoint
 from energy_agent.factors.series_csv import printable
 from energy_agent.runtime.http import HttpClient, HttpError, HttpResponse
 from energy_agent.runtime.secret_file import read_secret
@@ -33,7 +33,7 @@ RANGE_MAX_NS: Final = 240 * HOUR_NS
 """Ten days: more than this a range of hours may not ask."""
 
 _KEY: Final = "grid.sources electricity_maps."
-_TYPES: Final = {Boundary.DIRECT: "direct", Boundary.LIFE_CYCLE: "lifecycle"}
+_TYPES: Final = {EmissionBoundary.DIRECT: "direct", EmissionBoundary.LIFE_CYCLE: "lifecycle"}
 _TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|\+00:00)")
 _TOKEN: Final = re.compile(r"[!-~]{1,512}")
 _DEPTH_ROWS_MAX: Final = 400  # ten days have 240 hours
@@ -74,17 +74,17 @@ class ElectricityMapsSource:
             "as the publisher's",
         )
 
-    def read(self) -> tuple[Point, ...]:
+    def read(self) -> tuple[IntensityPoint, ...]:
         """The last hours that are over, as the service tells them now."""
         end_ns = self._clock.utc_ns() // HOUR_NS * HOUR_NS
         return self.read_between(end_ns - self._config.lookback_h * HOUR_NS, end_ns)
 
-    def read_between(self, start_ns: int, end_ns: int) -> tuple[Point, ...]:
+    def read_between(self, start_ns: int, end_ns: int) -> tuple[IntensityPoint, ...]:
         """The hours that begin from `start_ns` on and before `end_ns`, ten days a question; raises as `read` does."""
         token = read_secret(self._config.key_file, _KEY + "key_file")
         if not _TOKEN.fullmatch(token):
             raise UsageError(f"key '{_KEY}key_file': {self._config.key_file} has characters that no API key has")
-        points: dict[int, Point] = {}
+        points: dict[int, IntensityPoint] = {}
         for from_ns in range(start_ns, end_ns, RANGE_MAX_NS):
             until_ns = min(end_ns, from_ns + RANGE_MAX_NS)
             for point in self._range(token, from_ns, until_ns):
@@ -94,7 +94,7 @@ class ElectricityMapsSource:
     def close(self) -> None:
         """Nothing is held."""
 
-    def _range(self, token: str, start_ns: int, end_ns: int) -> Iterator[Point]:
+    def _range(self, token: str, start_ns: int, end_ns: int) -> Iterator[IntensityPoint]:
         query = {
             "zone": self.about.zone,
             "start": _utc(start_ns),
@@ -132,7 +132,7 @@ class ElectricityMapsSource:
                 return f"{url} sends elsewhere (status {status}), and the key goes nowhere else; name the right url"
         return f"{url} answered with status {answer.status}"
 
-    def _points(self, body: bytes, start_ns: int, end_ns: int) -> Iterator[Point]:
+    def _points(self, body: bytes, start_ns: int, end_ns: int) -> Iterator[IntensityPoint]:
         url, digest, now_ns = self._config.url, hashlib.sha256(body).hexdigest(), self._clock.utc_ns()
         rows = _rows(body, url)
         told: dict[int, tuple[Decimal | None, bool, str]] = {}
@@ -147,9 +147,9 @@ class ElectricityMapsSource:
             if told.setdefault(t_ns, said) != said:
                 raise GridError(f"{url} tells two values of one hour")
         for t_ns, (value, estimated, method) in sorted(told.items()):
-            zero_is_a_gap = self.about.basis.boundary is Boundary.LIFE_CYCLE  # no plant is built of nothing
+            zero_is_a_gap = self.about.basis.boundary is EmissionBoundary.LIFE_CYCLE  # no plant is built of nothing
             if t_ns < end_ns and value is not None and (value or not zero_is_a_gap):
-                yield Point(t_ns, t_ns + HOUR_NS, value, estimated, now_ns, method, digest)
+                yield IntensityPoint(t_ns, t_ns + HOUR_NS, value, estimated, now_ns, method, digest)
 
 
 def _rows(body: bytes, url: str) -> list[Mapping[str, Any]]:

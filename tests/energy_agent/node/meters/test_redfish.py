@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import pytest
 
-from energy_agent.config.node_meters import NodeMeters, Redfish
+from energy_agent.config.node_meters import NodeMeters, NodeRedfishConfig
 from energy_agent.core.errors import UsageError
 from energy_agent.core.meters import MeterError, Scope
 from energy_agent.node.meters import redfish
@@ -25,7 +25,7 @@ def service(tmp_path):
 def meter(service, **more):
     folder = service.folder
     section = {"user_file": folder / "redfish-user", "password_file": folder / "redfish-password", "timeout_s": 60.0} | more
-    return redfish.SPEC.open(NodeMeters(redfish=Redfish(url=service.url, **section)), RealClock())
+    return redfish.SPEC.open(NodeMeters(redfish=NodeRedfishConfig(url=service.url, **section)), RealClock())
 
 
 @pytest.mark.parametrize("auth", ["session", "basic"])

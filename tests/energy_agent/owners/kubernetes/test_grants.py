@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 pb = pytest.importorskip("energy_agent.owners.kubernetes.podresources_pb2")
 
-from energy_agent.owners.kubernetes.grants import MAX_CLAIMS, AnswerError, Grant, Naming, grants  # noqa: E402
+from energy_agent.owners.kubernetes.grants import MAX_CLAIMS, Grant, Naming, PodResourcesError, grants  # noqa: E402
 from tests.energy_agent.owners.kubernetes.test_device_ids import MIG, A, B  # noqa: E402
 
 
@@ -88,7 +88,7 @@ def test_a_full_node_costs_little_memory(pods, most_kib):
 
 
 def test_more_than_a_node_can_have_is_refused():
-    with pytest.raises(AnswerError, match="more than 4096 devices"):
+    with pytest.raises(PodResourcesError, match="more than 4096 devices"):
         found(*(pod(f"p{n}", f"{A}::{n}") for n in range(MAX_CLAIMS + 1)))
 
 
@@ -99,7 +99,7 @@ def test_an_answer_that_is_cut_off_or_nonsense_ends_in_an_error_or_pods(junk, cu
         try:
             for grant in grants(data, Naming()):
                 assert grant.devices or grant.unknown
-        except AnswerError:
+        except PodResourcesError:
             continue
 
 

@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 
 from energy_agent.core.energy import DeviceSample, ProcessUse, WorkloadFacts
 from energy_agent.metering.attribution import Holding
-from energy_agent.owners.processes import DeviceHolders
-from energy_agent.owners.resolver import JoinedHolders
+from energy_agent.owners.processes import DeviceOwners
+from energy_agent.owners.resolver import OwnerResolver
 from tests.energy_agent.owners.kubernetes.test_device_ids import A, B
 from tests.energy_agent.owners.test_resolver import Informer, Said, claim
 
@@ -40,7 +40,7 @@ class Plant:
         self.restart()
 
     def restart(self):
-        self.joined = JoinedHolders((self.source,), 0, self.informer, self.logs, self)
+        self.joined = OwnerResolver((self.source,), 0, self.informer, self.logs, self)
         self.joined.restore(self.facts.values())
         self.seen = set()
 
@@ -71,7 +71,7 @@ class Plant:
         fresh = [WorkloadFacts(f"pod-{uid}", now_ns, "pod", {"pod_uid": uid}) for uid in uids if uid not in self.seen]
         self.seen.update(uids)
         weights = {f"pod-{uid}": 7 for uid in uids}
-        return DeviceHolders(Holding(weights, True), seen=weights), fresh
+        return DeviceOwners(Holding(weights, True), seen=weights), fresh
 
     def pod_of(self, uid):
         """As `PodLogs` does."""

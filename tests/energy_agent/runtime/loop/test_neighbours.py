@@ -20,7 +20,7 @@ from energy_agent.core.proof import SteeringRows
 from energy_agent.core.saved_state import ONLY, Component, apply_changes
 from energy_agent.core.snapshot import LedgerStats
 from energy_agent.ledger.rows.totals import Totals
-from energy_agent.owners.processes import ProcessHolders
+from energy_agent.owners.processes import ProcessOwners
 from energy_agent.runtime.loop import REASON_MAX, Neighbours
 from energy_agent.site.account import SiteAccount
 from tests.energy_agent.node.test_clock_steps import IDENTITY, INFO, UJ_PER_S, Boot, run_agent
@@ -291,7 +291,7 @@ NAMED = {
 def test_the_agent_starts_on_a_damaged_state_and_survives_a_full_disk(monkeypatch, tmp_path, component, text):
     monkeypatch.setattr(pending, "PENDING_MAX", 1)
     identity = Identity("c", "n", "boot-1", "0", simulated=True)
-    accountant = Accountant(identity, ProcessHolders(tmp_path), SENSOR, {}, 0.05, node_account())
+    accountant = Accountant(identity, ProcessOwners(tmp_path), SENSOR, {}, 0.05, node_account())
     state, info = device_state()
     states = {
         Component.METERS: {"GPU-0": state},

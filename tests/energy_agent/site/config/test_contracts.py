@@ -13,7 +13,7 @@ from energy_agent.config.agent import parse_as
 from energy_agent.config.section import Section
 from energy_agent.core.errors import UsageError
 from energy_agent.core.units import UJ_PER_KWH
-from energy_agent.factors.basis import Boundary
+from energy_agent.factors.basis import EmissionBoundary
 from energy_agent.site.building.contracts import Technology
 from energy_agent.site.config.contracts import Contract, Tariff, ended, refuse_unsound
 
@@ -38,7 +38,7 @@ def tariff(text: str = "", **change: object) -> Tariff:
     return parse_as(Site, f"tariffs:\n- {lines[2:]}".encode(), "site.yaml").tariffs[0]
 
 
-OF_REPORT = (date(2026, 10, 5), Boundary.DIRECT)
+OF_REPORT = (date(2026, 10, 5), EmissionBoundary.DIRECT)
 """Day of the report, and what its total counts."""
 
 
@@ -92,7 +92,7 @@ def test_what_a_contract_says_of_itself() -> None:
         assert value in (Contract.model_fields["technology"].description or "")
 
 
-def objection(change: dict[str, object], boundary: Boundary = Boundary.DIRECT) -> str:
+def objection(change: dict[str, object], boundary: EmissionBoundary = EmissionBoundary.DIRECT) -> str:
     found = contract(**({"retired": "2026-05-01", "retirement_id": "R-1"} | change)).lots(
         ZoneInfo("Europe/Berlin"), date(2026, 10, 5), boundary
     )
@@ -130,9 +130,9 @@ def test_a_contract_without_a_factor_is_0_only_where_nothing_burns() -> None:
 def test_a_contract_s_factor_is_of_what_the_total_counts() -> None:
     """0 g of wind is what leaves its chimney; over its life cycle it has some, which only a figure of that kind tells."""
     life_cycle = {"g_per_kwh": 11, "g_source": "EPD", "g_boundary": "life-cycle"}
-    assert objection({}, Boundary.LIFE_CYCLE) == "its emission factor is direct, and the total life-cycle"
+    assert objection({}, EmissionBoundary.LIFE_CYCLE) == "its emission factor is direct, and the total life-cycle"
     assert objection(life_cycle) == "its emission factor is life-cycle, and the total direct"
-    assert objection(life_cycle, Boundary.LIFE_CYCLE) == ""
+    assert objection(life_cycle, EmissionBoundary.LIFE_CYCLE) == ""
 
 
 @pytest.mark.parametrize(

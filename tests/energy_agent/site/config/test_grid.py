@@ -4,7 +4,7 @@ import pytest
 
 from energy_agent.config.agent import parse_as
 from energy_agent.core.errors import UsageError
-from energy_agent.factors.basis import Accounting, Basis, Boundary, Gases
+from energy_agent.factors.basis import Accounting, Basis, EmissionBoundary, Gases
 from energy_agent.site.config.grid import GridBase, grid_model, grid_specs
 
 CSV = "csv_file: {path: /g.csv, publisher: us, licence: ours"
@@ -22,14 +22,14 @@ def test_what_the_grid_says_counts_for_its_sources() -> None:
     assert (maps.kind, maps.config.zone, maps.config.boundary) == ("electricity_maps", "DE", "direct")
     assert (csv.kind, csv.config.zone, csv.config.boundary) == ("csv_file", "DE-LU", "direct")
     assert found.country == "DEU"
-    assert found.basis == Basis(Boundary.DIRECT)
-    assert found.residual_basis == Basis(Boundary.DIRECT, Accounting.RESIDUAL)
+    assert found.basis == Basis(EmissionBoundary.DIRECT)
+    assert found.residual_basis == Basis(EmissionBoundary.DIRECT, Accounting.RESIDUAL)
 
 
 def test_an_empty_grid_is_one_without_co2e() -> None:
     found = grid("")
     assert (found.zone, found.country, found.all_sources) == (None, None, ())
-    assert found.basis == Basis(Boundary.DIRECT, Accounting.LOCATION, Gases.CO2E)
+    assert found.basis == Basis(EmissionBoundary.DIRECT, Accounting.LOCATION, Gases.CO2E)
 
 
 def test_each_file_of_the_folder_is_a_key() -> None:

@@ -12,19 +12,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from energy_agent.core.errors import JournalError
-from energy_agent.factors.basis import Accounting, Basis, Boundary, Gases
-from energy_agent.factors.series import About, Point, series
+from energy_agent.factors.basis import Accounting, Basis, EmissionBoundary, Gases
+from energy_agent.factors.series import About, IntensityPoint, series
 from energy_agent.site.grid.store import GridStore
 
 HOUR_NS = 3_600_000_000_000
 NOV_NS = 1_793_491_200_000_000_000  # 2026-11-01T00:00:00Z
-ABOUT = About("electricity_maps", "DE", Basis(Boundary.LIFE_CYCLE), "Electricity Maps", "as agreed")
+ABOUT = About("electricity_maps", "DE", Basis(EmissionBoundary.LIFE_CYCLE), "Electricity Maps", "as agreed")
 MONTH = "DE/electricity_maps.life-cycle.location.CO2e/2026-11.jsonl"
 
 
-def hour(number: int, grams: str = "300", known: int = 1, estimated: bool = False) -> Point:
+def hour(number: int, grams: str = "300", known: int = 1, estimated: bool = False) -> IntensityPoint:
     start = NOV_NS + number * HOUR_NS
-    return Point(start, start + HOUR_NS, Decimal(grams), estimated, known, "M" if estimated else "", "ab" * 32)
+    return IntensityPoint(start, start + HOUR_NS, Decimal(grams), estimated, known, "M" if estimated else "", "ab" * 32)
 
 
 def test_a_series_comes_back_as_it_went_in(tmp_path: Path) -> None:
@@ -72,9 +72,9 @@ def test_a_value_that_went_back_is_a_revision_too(tmp_path: Path) -> None:
 def test_zones_bases_and_sources_are_apart(tmp_path: Path) -> None:
     others = [
         About("electricity_maps", "FR", ABOUT.basis, "p", "l"),
-        About("electricity_maps", "DE", Basis(Boundary.DIRECT), "p", "l"),
+        About("electricity_maps", "DE", Basis(EmissionBoundary.DIRECT), "p", "l"),
         About("csv_file.x", "DE", ABOUT.basis, "p", "l"),
-        About("csv_file.x", "DE", Basis(Boundary.LIFE_CYCLE, Accounting.RESIDUAL, Gases.CO2), "p", "l"),
+        About("csv_file.x", "DE", Basis(EmissionBoundary.LIFE_CYCLE, Accounting.RESIDUAL, Gases.CO2), "p", "l"),
     ]
     store = GridStore(tmp_path)
     for number, about in enumerate([ABOUT, *others]):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from energy_agent.core.errors import UsageError
-from energy_agent.factors.basis import Accounting, Basis, Boundary, Gases
+from energy_agent.factors.basis import Accounting, Basis, EmissionBoundary, Gases
 from energy_agent.site.grid.sources.csv_file import SPEC, CsvFile
 from tests.energy_agent.site.grid.sources.test_electricity_maps import Clock
 
@@ -36,7 +36,7 @@ def test_a_file_is_known_since_it_was_first_seen_and_anew_when_it_changes(tmp_pa
 
 def test_a_residual_mix_of_co2_alone_says_so(tmp_path: Path) -> None:
     source = opened(tmp_path / "x.csv", Clock(), gases="CO2", accounting="residual-mix", boundary="direct", quality=1)
-    assert source.about.basis == Basis(Boundary.DIRECT, Accounting.RESIDUAL, Gases.CO2)
+    assert source.about.basis == Basis(EmissionBoundary.DIRECT, Accounting.RESIDUAL, Gases.CO2)
     assert (source.about.publisher, source.about.licence, source.about.quality) == ("us", "ours", 1)
 
 

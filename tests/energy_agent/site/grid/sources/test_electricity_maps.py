@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from energy_agent.core.errors import UsageError, WattlensError
-from energy_agent.factors.basis import Basis, Boundary
+from energy_agent.factors.basis import Basis, EmissionBoundary
 from energy_agent.site.grid.source import GridError
 from energy_agent.site.grid.sources.electricity_maps import SPEC, ElectricityMaps
 from tests.energy_agent.site.grid.sources.electricity_maps_double import KEY, Double, intensity, say
@@ -75,7 +75,7 @@ def test_the_last_hours_that_are_over(double: Double, key: Path) -> None:
             "temporalGranularity": "hourly", "emissionFactorType": "lifecycle", "disableEstimations": "false",
         }
     ]  # fmt: skip
-    assert (opened.about.zone, opened.about.basis) == ("DE", Basis(Boundary.LIFE_CYCLE))
+    assert (opened.about.zone, opened.about.basis) == ("DE", Basis(EmissionBoundary.LIFE_CYCLE))
     opened.close()
 
 
