@@ -19,7 +19,7 @@ from benchmarks import sample_fleet
 from benchmarks.runner import Row
 from energy_agent.core.units import NS_PER_S
 from energy_agent.site.config.site import parse_site
-from energy_agent.site.grid.sources.csv_file import CsvFile, CsvFileSource
+from energy_agent.site.grid.sources.csv_file import CsvFileSource, IntensityCsvConfig
 from energy_agent.site.grid.store import GridStore
 from wattlens.cli import main as wattlens
 
@@ -98,7 +98,7 @@ def prepare(folder: Path) -> None:
     (folder / "inputs/grid-de.csv").write_text(grid_csv())
     path = folder / "inputs/fra1.yaml"
     (source,) = parse_site(path.read_bytes(), str(path)).the_grid.all_sources
-    assert isinstance(source.config, CsvFile)
+    assert isinstance(source.config, IntensityCsvConfig)
     reader = CsvFileSource(source.config.model_copy(update={"path": folder / "inputs/grid-de.csv"}), _Known())
     GridStore(folder / "inputs/state/grid").append(reader.about, reader.read())
     (folder / "inputs/grid-de.csv").unlink()

@@ -18,7 +18,7 @@ from energy_agent.factors.record import Factor
 from energy_agent.factors.series import About
 from energy_agent.ledger.fleet.sites import DeviceLocation, Sites
 from energy_agent.site.building.contracts import Lot
-from energy_agent.site.building.tariffs import Tariff
+from energy_agent.site.building.tariffs import TariffPrices
 from energy_agent.site.building.water import WaterUse
 
 LEAST_COVERAGE: Final = Fraction(95, 100)
@@ -66,7 +66,7 @@ class SiteInputs:
     country: str = ""
     lots: tuple[Lot, ...] = ()
     bought: int = 0
-    tariffs: tuple[Tariff, ...] = ()
+    tariffs: tuple[TariffPrices, ...] = ()
     water: tuple[WaterUse, ...] = ()
     meters: tuple[MeterFacts, ...] = ()
     it_kw: Decimal | None = None

@@ -21,9 +21,9 @@ from energy_agent.site.account import SiteAccount
 from energy_agent.site.building.pue import DAY_NS, YEAR_NS, Pue
 from energy_agent.site.config.site import SiteBase
 from energy_agent.site.grid.poller import GridPoller
-from energy_agent.site.sealed import Sealed
+from energy_agent.site.sealed import SealedRows
 from energy_agent.site.snapshot import FacilityView, Intensity, SiteSnapshot
-from energy_agent.site.windows import Stated, live
+from energy_agent.site.windows import PueValue, live
 
 log = logging.getLogger("wattlens.site")
 
@@ -43,7 +43,7 @@ class SiteProcess:
     poller: MeterPoller
     account: SiteAccount
     declared: Sequence[MeterFacts]
-    stated: Stated | None = None
+    stated: PueValue | None = None
     grid: GridPoller | None = None
     stopping: Flag = field(default_factory=Flag)
     reload_wanted: Flag = field(default_factory=Flag)
@@ -62,7 +62,7 @@ class SiteProcess:
 
     def run(self) -> None:
         """Until `stopping` is set; then the open rows become a segment."""
-        sealed = Sealed(self.identity.node, self.journal.segments_folder)
+        sealed = SealedRows(self.identity.node, self.journal.segments_folder)
         sealed.start()
         sealed_ns = self.clock.utc_ns()
         order = UtcOrder(sealed_ns)
@@ -110,7 +110,7 @@ class SiteProcess:
         poller: MeterPoller,
         account: SiteAccount,
         declared: Sequence[MeterFacts],
-        stated: Stated | None,
+        stated: PueValue | None,
         grid: GridPoller | None,
     ) -> None:
         """Go on with another configuration; `grid` None: as it was. Called by the loop when everything is committed."""
@@ -124,7 +124,7 @@ class SiteProcess:
             self.grid = grid
             grid.start()
 
-    def _turn(self, sealed: Sealed) -> None:
+    def _turn(self, sealed: SealedRows) -> None:
         for meter_id, readings in self.poller.drain():
             self._neighbours.contain(f"meter:{meter_id}", partial(self.account.feed, meter_id, readings), None)
         now_ns, boot_ns = self.clock.utc_ns(), self.clock.boot_ns()
@@ -150,7 +150,7 @@ class SiteProcess:
             self._say("journal", "")
             self.account.committed()
 
-    def _live(self, sealed: Sealed, now_ns: int) -> dict[tuple[str, str], Pue]:
+    def _live(self, sealed: SealedRows, now_ns: int) -> dict[tuple[str, str], Pue]:
         sealed.look()
         rows = self.journal.open_rows()
         open_rows = book_of(self.identity.node, [*self.journal.facts(), *rows])
@@ -210,7 +210,7 @@ class SiteProcess:
             self._say("segment", "")
 
     @staticmethod
-    def _read_sealed(sealed: Sealed, now_ns: int) -> None:
+    def _read_sealed(sealed: SealedRows, now_ns: int) -> None:
         sealed.look()
         sealed.keep(now_ns, FOLD_NS, YEAR_NS + 2 * DAY_NS)
 

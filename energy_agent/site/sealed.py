@@ -12,7 +12,7 @@ from energy_agent.runtime.threads import start_thread
 log = logging.getLogger("wattlens.site")
 
 
-class Sealed:
+class SealedRows:
     """The rows that are in segments. `start` reads them all, `look` those that are new; `book` is None until they are read."""
 
     def __init__(self, site: str, folder: Path) -> None:

@@ -18,7 +18,7 @@ PARTLY: Final = ", partly stated"
 
 
 @dataclass(frozen=True, slots=True)
-class Stated:
+class PueValue:
     """A PUE that somebody states, with the bound of its relative error."""
 
     value: Fraction
@@ -31,7 +31,7 @@ def live(
     declared: Sequence[MeterFacts],
     now_ns: int,
     lag_ns: int,
-    stated: Stated | None,
+    stated: PueValue | None,
 ) -> dict[tuple[str, str], Pue]:
     """PUE by category and window, each with a value or the reason for which it has none.
 

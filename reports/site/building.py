@@ -14,7 +14,7 @@ from energy_agent.ledger.facility import FacilityBook
 from energy_agent.ledger.rows.kinds import CELL_NS
 from energy_agent.site.building.pue import (  # fmt: skip
     YEAR_NS,
-    Part,
+    EnergyFlow,
     Pue,
     best,
     by_position,
@@ -70,8 +70,8 @@ class BuildingEnergy:
     bought_cells: Mapping[int, int] = field(default_factory=dict)
     bought: Amount = field(default_factory=lambda: Amount(None, reason=NO_METERS))
     made_uj: int = 0
-    parts: tuple[Part, ...] = ()
-    losses: tuple[Part, ...] = ()
+    parts: tuple[EnergyFlow, ...] = ()
+    losses: tuple[EnergyFlow, ...] = ()
     shares: Mapping[str, Amount] = field(default_factory=dict)
     wue: Amount = field(default_factory=lambda: Amount(None, reason=NO_METERS))
     water_category: int = 0

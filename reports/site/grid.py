@@ -19,7 +19,7 @@ from typing import Final
 from energy_agent.core.units import UJ_PER_KWH, split_integer
 from energy_agent.factors.join import CarbonTotal, intensities, join
 from energy_agent.ledger.rows.kinds import CELL_NS
-from energy_agent.site.building.contracts import HOUR_NS, Coverage, Lot, cover
+from energy_agent.site.building.contracts import HOUR_NS, ContractCoverage, Lot, cover
 from energy_agent.site.building.tariffs import Cost, cost, price_at
 from reports.inputs import NO_GRID, SiteInputs
 from reports.ledger.sums import CellRates, SiteWindow
@@ -49,9 +49,9 @@ class Grid:
 
     location: CarbonTotal | None = None
     lacking: str = NO_GRID
-    coverage: Coverage | None = None
-    hourly: Coverage | None = None
-    quarterly: Coverage | None = None
+    coverage: ContractCoverage | None = None
+    hourly: ContractCoverage | None = None
+    quarterly: ContractCoverage | None = None
     residual: CarbonTotal | None = None
     residual_is_average: bool = False
     rest: CarbonTotal | None = None
@@ -141,7 +141,7 @@ def spread(lots: Iterable[Lot], step_ns: int, window: SiteWindow) -> list[Lot]:
     return found
 
 
-def _residual(inputs: SiteInputs, coverage: Coverage) -> tuple[CarbonTotal | None, bool, str]:
+def _residual(inputs: SiteInputs, coverage: ContractCoverage) -> tuple[CarbonTotal | None, bool, str]:
     """Grams of what no contract covers: (by source, whether it is the grid's average, what is lacking)."""
     if inputs.residual:
         return join(coverage.remaining, inputs.residual), False, inputs.residual_lacking

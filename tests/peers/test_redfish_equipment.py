@@ -18,7 +18,7 @@ from energy_agent.core.units import UJ_PER_KWH
 from energy_agent.runtime.clock import RealClock
 from energy_agent.runtime.meter_poller import MeterPoller, Polled
 from energy_agent.site.config.meter import MeterConfig
-from energy_agent.site.meters.redfish import SPEC, Redfish
+from energy_agent.site.meters.redfish import SPEC, EquipmentRedfishConfig
 from tests.peers.meters import up
 from tests.support import eventually, free_port, need_module, need_program
 
@@ -57,7 +57,9 @@ class Service:
 
     def section(self, equipment, **more):
         url = f"https://localhost:{self.port}"
-        return Redfish(**{"url": url, "equipment": equipment, "auth": "none", "ca_file": self.folder / "cert.pem"} | more)
+        return EquipmentRedfishConfig(
+            **{"url": url, "equipment": equipment, "auth": "none", "ca_file": self.folder / "cert.pem"} | more
+        )
 
     def write(self, path, change):
         """Change a resource, in one step."""

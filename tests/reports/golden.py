@@ -34,8 +34,8 @@ from energy_agent.factors.join import IntensitySource
 from energy_agent.factors.series import About, IntensityPoint, Piece
 from energy_agent.ledger.journal.book import Batch
 from energy_agent.ledger.rows.kinds import INT64_MAX, DeviceFacts
-from energy_agent.site.building.contracts import Kind, Lot, Technology
-from energy_agent.site.building.tariffs import Band, Tariff, quarter_span
+from energy_agent.site.building.contracts import InstrumentKind, Lot, Technology
+from energy_agent.site.building.tariffs import Band, TariffPrices, quarter_span
 from energy_agent.site.grid.store import GridStore
 from reports.inputs import EmbodiedDeclaration, ExpectedDevice, GpuHourPrice, ModelName, Organisation, SiteInputs, WaterUse
 from tests.reports import chains
@@ -170,20 +170,20 @@ def constant(name: str, basis: Basis, grams: int) -> IntensitySource:
 def lots() -> tuple[Lot, ...]:
     """A wind PPA that delivers 50 kWh in each hour from 0 to 6 UTC at 10 g/kWh; guarantees of origin over the year 2026."""
     wind = [
-        Lot("wind", Kind.PPA, "XA", Technology.WIND, Decimal(10), t, t + HOUR, uj(50))
+        Lot("wind", InstrumentKind.PPA, "XA", Technology.WIND, Decimal(10), t, t + HOUR, uj(50))
         for t in range(Q3, Q4, HOUR)
         if t % DAY < 6 * HOUR
     ]
     go = [
-        Lot("go", Kind.GO, "XA", Technology.HYDRO, Decimal(0), YEAR, NEXT, uj(36_500)),
-        Lot("go-kept", Kind.GO, "XA", Technology.HYDRO, Decimal(0), YEAR, NEXT, uj(7_300), "not retired"),
-        Lot("go-abroad", Kind.GO, "XB", Technology.WIND, Decimal(0), YEAR, NEXT, uj(3_650)),
+        Lot("go", InstrumentKind.GO, "XA", Technology.HYDRO, Decimal(0), YEAR, NEXT, uj(36_500)),
+        Lot("go-kept", InstrumentKind.GO, "XA", Technology.HYDRO, Decimal(0), YEAR, NEXT, uj(7_300), "not retired"),
+        Lot("go-abroad", InstrumentKind.GO, "XB", Technology.WIND, Decimal(0), YEAR, NEXT, uj(3_650)),
     ]
     return tuple(sorted([*wind, *go], key=lambda lot: (lot.start_ns, lot.end_ns, lot.contract)))
 
 
-def tariff(default: str, *bands: Band) -> tuple[Tariff, ...]:
-    return (Tariff("2026", "EUR", Decimal(default), bands, date(2026, 1, 1), None, "contract"),)
+def tariff(default: str, *bands: Band) -> tuple[TariffPrices, ...]:
+    return (TariffPrices("2026", "EUR", Decimal(default), bands, date(2026, 1, 1), None, "contract"),)
 
 
 def organisation() -> Organisation:

@@ -18,7 +18,7 @@ from energy_agent.factors.join import IntensitySource
 from energy_agent.factors.series import Piece
 from energy_agent.ledger.rows.kinds import INT64_MAX, Cell, EdgeRow, GapRow, Row, TokenRow
 from energy_agent.ledger.segments import segment
-from energy_agent.site.building.tariffs import Band, Tariff, quarter_span
+from energy_agent.site.building.tariffs import Band, TariffPrices, quarter_span
 from reports.figures.evidence import PeriodEvidence
 from reports.figures.facts import Facts, build_facts
 from reports.figures.measures import all_figures
@@ -135,7 +135,7 @@ def organisation(random: Random, zone: str, pieces: dict[str, list[Piece]]) -> O
             for t in range(FIRST, FIRST + DAYS * DAY, HOUR)
         ]
         band = Band((quarter_span("Mon-Fri 08:00-20:00"),), Decimal("0.25"))
-        tariff = Tariff("t", "EUR", Decimal("0.125"), (band,), date(2026, 1, 1), None, "")
+        tariff = TariffPrices("t", "EUR", Decimal("0.125"), (band,), date(2026, 1, 1), None, "")
         source = IntensitySource(f"series.{name}", BASIS, 1, tuple(pieces[name]))
         sites[name] = SiteInputs(name, ZoneInfo(zone), location=(source,), location_lacking="", tariffs=(tariff,))
     expected = tuple(ExpectedDevice(c, n, "", "", site, 0, INT64_MAX) for (c, n), site in SITE_OF.items())

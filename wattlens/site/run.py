@@ -31,7 +31,7 @@ from energy_agent.site.config.site import SiteBase, SiteWeb, parse_site, source_
 from energy_agent.site.grid.poller import GridPoller
 from energy_agent.site.grid.store import GridStore
 from energy_agent.site.process import SiteProcess
-from energy_agent.site.windows import Stated
+from energy_agent.site.windows import PueValue
 from energy_agent.web.access import Access
 from energy_agent.web.server import Server
 from wattlens.agent.reload import FileWatch
@@ -122,7 +122,7 @@ def build_site(config: SiteBase, options: SiteOptions) -> SiteProcess:
 
 def _meters(
     config: SiteBase, clock: Clock, journal: Journal
-) -> tuple[MeterPoller, SiteAccount, list[MeterFacts], Stated | None]:
+) -> tuple[MeterPoller, SiteAccount, list[MeterFacts], PueValue | None]:
     """What reads and books the meters that the file has, going on from what the journal has."""
     declared = [meter.meter_facts for meter in config.all_meters]
     gaps = [gap_threshold_ns(round(meter.period_s * NS_PER_S)) for meter in config.all_meters]

@@ -23,7 +23,7 @@ HOUR_NS: Final = 3600 * NS_PER_S
 NOT_RETIRED: Final = "not retired"
 
 
-class Kind(StrEnum):
+class InstrumentKind(StrEnum):
     """What was bought."""
 
     PPA = "ppa"  # a power purchase agreement
@@ -57,7 +57,7 @@ class Technology(StrEnum):
         return self in (Technology.WIND, Technology.SOLAR, Technology.HYDRO, Technology.OCEAN, Technology.NUCLEAR)
 
 
-CERTIFICATES: Final = frozenset({Kind.GO, Kind.REC, Kind.I_REC})
+CERTIFICATES: Final = frozenset({InstrumentKind.GO, InstrumentKind.REC, InstrumentKind.I_REC})
 """Certificates, which a registry issues apart from the electricity."""
 
 
@@ -73,7 +73,7 @@ class Lot:
     """
 
     contract: str
-    kind: Kind
+    kind: InstrumentKind
     zone: str
     technology: Technology
     g_per_kwh: Decimal
@@ -84,7 +84,7 @@ class Lot:
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
+class ContractUse:
     """What came of one contract in a window.
 
     Args:
@@ -95,7 +95,7 @@ class Claim:
     """
 
     contract: str
-    kind: Kind
+    kind: InstrumentKind
     technology: Technology
     same_zone: bool
     available_uj: int
@@ -105,7 +105,7 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True)
-class Coverage:
+class ContractCoverage:
     """A window's consumption and what covers it.
 
     Args:
@@ -116,7 +116,7 @@ class Coverage:
 
     consumed_uj: int
     remaining: Mapping[int, int]
-    claims: tuple[Claim, ...]
+    claims: tuple[ContractUse, ...]
 
     @property
     def covered_uj(self) -> int:
@@ -144,7 +144,7 @@ class Coverage:
         return Fraction(self.renewable_uj, self.consumed_uj) if self.consumed_uj else None
 
 
-def cover(cells: Mapping[int, int], lots: Iterable[Lot], zone: str, start_ns: int, end_ns: int) -> Coverage:
+def cover(cells: Mapping[int, int], lots: Iterable[Lot], zone: str, start_ns: int, end_ns: int) -> ContractCoverage:
     """Match consumption of a window with lots.
 
     Of a lot whose period is longer than the window only the window's share of time is available: the rest is for the windows
@@ -185,7 +185,7 @@ def cover(cells: Mapping[int, int], lots: Iterable[Lot], zone: str, start_ns: in
             tally.covered_uj[lot.g_per_kwh] = tally.covered_uj.get(lot.g_per_kwh, 0) + taken
             tally.leave("more than was consumed in its period", available - taken)
     claims = tuple(tally.claim() for _, tally in sorted(found.items()))
-    return Coverage(consumed, remaining, claims)
+    return ContractCoverage(consumed, remaining, claims)
 
 
 def hourly_lots(uj: int, start_ns: int, end_ns: int) -> Iterator[tuple[int, int, int]]:
@@ -242,11 +242,11 @@ class _Tally:
         if uj:
             self.unused[reason] = self.unused.get(reason, 0) + uj
 
-    def claim(self) -> Claim:
+    def claim(self) -> ContractUse:
         lot = self.lot
         what = (lot.contract, lot.kind, lot.technology, self.same_zone)
         grams = sum((Fraction(g) * uj for g, uj in self.covered_uj.items()), Fraction(0)) / UJ_PER_KWH
-        return Claim(*what, self.available_uj, sum(self.covered_uj.values()), dict(sorted(self.unused.items())), grams)
+        return ContractUse(*what, self.available_uj, sum(self.covered_uj.values()), dict(sorted(self.unused.items())), grams)
 
 
 def _until(lot: Lot, t_ns: int) -> int:

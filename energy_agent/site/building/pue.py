@@ -54,7 +54,7 @@ class Pue:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class EnergyFlow:
     """Where energy goes: a role, a loss between two positions, or the rest that no meter explains."""
 
     name: str
@@ -139,7 +139,7 @@ def best(found: Iterable[Pue]) -> Pue | None:
     return max(valued, key=lambda p: p.category) if valued else next(iter(every), None)
 
 
-def parts(meters: Mapping[str, MeterEnergy], position: Position) -> list[Part]:
+def parts(meters: Mapping[str, MeterEnergy], position: Position) -> list[EnergyFlow]:
     """Where the energy of the site goes, IT at a position first, the rest that no meter explains last."""
     facts = {m: e.facts for m, e in meters.items()}
     it, total = it_terms(facts, position), total_terms(facts)
@@ -174,7 +174,7 @@ def made_terms(meters: Mapping[str, MeterFacts]) -> tuple[dict[str, int], dict[s
     return _plus(total, dict.fromkeys(made, -1)) if total else {}, made
 
 
-def losses(meters: Mapping[str, MeterEnergy]) -> list[Part]:
+def losses(meters: Mapping[str, MeterEnergy]) -> list[EnergyFlow]:
     """What is lost between two positions at which IT is metered."""
     facts = {m: e.facts for m, e in meters.items()}
     at = [(p, terms) for p in Position if (terms := it_terms(facts, p))]
@@ -264,8 +264,8 @@ def _at_least_one(amount: Amount) -> Amount:
     return Amount(max(Fraction(1), amount.value), low, amount.high)
 
 
-def _part(name: str, meters: Mapping[str, MeterEnergy], terms: Terms) -> Part:
-    return Part(name, energy(meters, terms), tuple(sorted(terms)))
+def _part(name: str, meters: Mapping[str, MeterEnergy], terms: Terms) -> EnergyFlow:
+    return EnergyFlow(name, energy(meters, terms), tuple(sorted(terms)))
 
 
 def _plus(a: Terms, b: Terms) -> dict[str, int]:

@@ -28,7 +28,7 @@ class Band:
 
 
 @dataclass(frozen=True, slots=True)
-class Tariff:
+class TariffPrices:
     """Prices while it is valid.
 
     Args:
@@ -79,7 +79,7 @@ def quarter_span(text: str) -> WeeklyHours:
     return found
 
 
-def price_at(tariffs: Iterable[Tariff], start_ns: int, zone: ZoneInfo) -> tuple[Tariff, Decimal] | None:
+def price_at(tariffs: Iterable[TariffPrices], start_ns: int, zone: ZoneInfo) -> tuple[TariffPrices, Decimal] | None:
     """The tariff that is valid at the start of a cell, and its price per kWh then; None: no tariff is valid."""
     local = datetime.fromtimestamp(start_ns // NS_PER_S, zone)
     day, weekday, minute = local.date(), local.weekday(), local.hour * 60 + local.minute
@@ -89,14 +89,14 @@ def price_at(tariffs: Iterable[Tariff], start_ns: int, zone: ZoneInfo) -> tuple[
     return None
 
 
-def _price(tariff: Tariff, weekday: int, minute: int) -> Decimal:
+def _price(tariff: TariffPrices, weekday: int, minute: int) -> Decimal:
     for band in tariff.bands:
         if any(span.holds(weekday, minute) for span in band.spans):
             return band.per_kwh
     return tariff.default
 
 
-def cost(cells: Mapping[int, int], tariffs: Sequence[Tariff], zone: ZoneInfo) -> Cost:
+def cost(cells: Mapping[int, int], tariffs: Sequence[TariffPrices], zone: ZoneInfo) -> Cost:
     """What the energy of cells cost.
 
     Args:
@@ -121,7 +121,7 @@ def cost(cells: Mapping[int, int], tariffs: Sequence[Tariff], zone: ZoneInfo) ->
     return Cost(money, used, unpriced)
 
 
-def refuse_overlap(tariffs: Sequence[Tariff]) -> None:
+def refuse_overlap(tariffs: Sequence[TariffPrices]) -> None:
     """Check that at most one tariff is valid on a day.
 
     Raises:

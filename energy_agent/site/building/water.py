@@ -26,7 +26,7 @@ class WaterUse:
 
 
 @dataclass(frozen=True, slots=True)
-class Water:
+class WaterTotal:
     """Of a window: liters, the bound of their error, the share of the window that is known, the categories that are in it."""
 
     liters: Fraction
@@ -35,7 +35,7 @@ class Water:
     categories: frozenset[int]
 
 
-def water_in(rows: Iterable[WaterUse], start_ns: int, end_ns: int) -> Water:
+def water_in(rows: Iterable[WaterUse], start_ns: int, end_ns: int) -> WaterTotal:
     """Water of a window; a row that reaches beyond it counts by time.
 
     How the water of a bill falls within it is not known: what of it lies in the window can be anything from none to all. With
@@ -53,4 +53,4 @@ def water_in(rows: Iterable[WaterUse], start_ns: int, end_ns: int) -> Water:
         liters += row.liters * share
         bound += row.liters * (row.relative if share == 1 else max(share, 1 + row.relative - share))
         categories.add(row.category)
-    return Water(liters, bound, Fraction(known_ns, end_ns - start_ns), frozenset(categories))
+    return WaterTotal(liters, bound, Fraction(known_ns, end_ns - start_ns), frozenset(categories))

@@ -17,7 +17,7 @@ from energy_agent.core.units import NS_PER_S, UJ_PER_KWH
 from energy_agent.factors import bounded_file
 from energy_agent.factors.basis import EmissionBoundary
 from energy_agent.site.building import contracts, tariffs
-from energy_agent.site.building.contracts import Kind, Lot, Technology
+from energy_agent.site.building.contracts import InstrumentKind, Lot, Technology
 from energy_agent.site.building.tariffs import Band, midnight_ns, quarter_span
 from energy_agent.site.config.contract_hours import parse_hours
 from energy_agent.site.config.currency import Currency
@@ -49,7 +49,7 @@ class Contract(Section):
     """Electricity that was bought by contract, or certificates for it."""
 
     id: str = Field(pattern=NAME, description="its name, unique within the site")
-    kind: Kind = Field(description="ppa, go, rec, i-rec or other; of any kind only what was retired counts")
+    kind: InstrumentKind = Field(description="ppa, go, rec, i-rec or other; of any kind only what was retired counts")
     zone: str = Field(pattern=NAME, description="bidding zone or grid where it was made, named as grid.zone is")
     technology: Technology = Field(description="what made it; wind, solar, hydro, geothermal, biomass and ocean are renewable")
     g_per_kwh: float | None = Field(
@@ -189,7 +189,7 @@ class Contract(Section):
         return found
 
 
-class Price(Section):
+class HourlyPrice(Section):
     """A price at some times of the week."""
 
     times: tuple[Annotated[str, Field(pattern=SPAN)], ...] = Field(
@@ -204,26 +204,28 @@ class Price(Section):
         return self
 
 
-class Tariff(Section):
+class TariffConfig(Section):
     """What electricity costs."""
 
     id: str = Field(pattern=NAME, description="its name, unique within the site")
     currency: Currency = Field(description="ISO 4217, such as EUR")
     default_per_kwh: float = Field(ge=-1000, le=1000, description="price of a kWh at every time that no entry of prices has")
-    prices: tuple[Price, ...] = Field((), max_length=64, description="prices by time of use; the first that holds is taken")
+    prices: tuple[HourlyPrice, ...] = Field(
+        (), max_length=64, description="prices by time of use; the first that holds is taken"
+    )
     valid_from: Day = Field(description="first day, in the site's time zone")
     valid_to: Day | None = Field(None, description="last day, itself included; without: until the next one begins")
     source: str = Field(min_length=1, max_length=200, description="where the prices stand: a contract, a page of the supplier")
 
     @property
-    def tariff(self) -> tariffs.Tariff:
+    def tariff(self) -> tariffs.TariffPrices:
         """As costs are made of it."""
         bands = tuple(Band(tuple(map(quarter_span, p.times)), Decimal(repr(p.per_kwh))) for p in self.prices)
         default = Decimal(repr(self.default_per_kwh))
-        return tariffs.Tariff(self.id, self.currency, default, bands, self.valid_from, self.valid_to, self.source)
+        return tariffs.TariffPrices(self.id, self.currency, default, bands, self.valid_from, self.valid_to, self.source)
 
 
-def refuse_unsound(bought: Sequence[Contract], priced: Sequence[Tariff]) -> None:
+def refuse_unsound(bought: Sequence[Contract], priced: Sequence[TariffConfig]) -> None:
     """Check a site's contracts and tariffs together.
 
     Raises:
@@ -233,7 +235,7 @@ def refuse_unsound(bought: Sequence[Contract], priced: Sequence[Tariff]) -> None
     tariffs.refuse_overlap([each.tariff for each in ended(priced)])
 
 
-def ended(priced: Sequence[Tariff]) -> list[Tariff]:
+def ended(priced: Sequence[TariffConfig]) -> list[TariffConfig]:
     """The tariffs by the day they begin, each without an end ended by the next."""
     ordered = sorted(priced, key=lambda t: t.valid_from)
     found = []

@@ -22,14 +22,14 @@ from energy_agent.runtime import yaml_file
 from energy_agent.site.building.tree import refuse_unsound
 from energy_agent.site.config import contracts as config_contracts
 from energy_agent.site.config import water as config_water
-from energy_agent.site.config.contracts import Contract, Tariff
+from energy_agent.site.config.contracts import Contract, TariffConfig
 from energy_agent.site.config.grid import GridBase, grid_model
 from energy_agent.site.config.meter import MeterConfig
-from energy_agent.site.config.water import Water
-from energy_agent.site.windows import Stated
+from energy_agent.site.config.water import WaterRecord
+from energy_agent.site.windows import PueValue
 
 
-class Site(Section):
+class SiteIdentity(Section):
     """Which site this is."""
 
     name: str = Field("site", pattern=NAME, description="its name, as the inventory has it")
@@ -54,11 +54,11 @@ class DeclaredPue(Section):
     source: str = Field("", max_length=200, description="who states it, and for which period")
 
     @property
-    def stated(self) -> Stated | None:
+    def stated(self) -> PueValue | None:
         """As PUEs are made of it; None: none is stated."""
         if self.value is None:
             return None
-        return Stated(Fraction(str(self.value)), Fraction(str(self.uncertainty_percent)) / 100)
+        return PueValue(Fraction(str(self.value)), Fraction(str(self.uncertainty_percent)) / 100)
 
 
 class SiteWeb(Web):
@@ -97,11 +97,11 @@ class AnyMeter(MeterConfig):
 class SiteBase(Section):
     """The whole file, but for its meters."""
 
-    site: Site = Site()
+    site: SiteIdentity = SiteIdentity()
     pue: DeclaredPue = DeclaredPue()
     contracts: tuple[Contract, ...] = Field((), max_length=10_000)
-    tariffs: tuple[Tariff, ...] = Field((), max_length=1_000)
-    water: tuple[Water, ...] = Field((), max_length=10_000)
+    tariffs: tuple[TariffConfig, ...] = Field((), max_length=1_000)
+    water: tuple[WaterRecord, ...] = Field((), max_length=10_000)
     ledger: LedgerConfig = LedgerConfig()
     web: SiteWeb = SiteWeb()
 

@@ -16,7 +16,7 @@ from energy_agent.site.building.water import WaterUse
 from energy_agent.site.config.contracts import Day
 
 
-class Water(Section):
+class WaterRecord(Section):
     """Water that entered the site in a period: a bill, or two readings of its meter."""
 
     start: Day = Field(description="first day, in the site's time zone")
@@ -42,7 +42,7 @@ class Water(Section):
         return WaterUse(*self.span_ns(zone), liters, percent / 100, self.category, self.source)
 
 
-def refuse_overlap(rows: Sequence[Water]) -> None:
+def refuse_overlap(rows: Sequence[WaterRecord]) -> None:
     """Check that no day's water is there twice.
 
     Raises:

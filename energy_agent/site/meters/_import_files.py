@@ -29,7 +29,7 @@ class RowError(MeterError):
         self.number = number
 
 
-class CsvFile:
+class ReadingsCsv:
     """Rows by line. A row counts as read when the next one is asked for: a line at fault is read again once it is mended.
 
     Args:

@@ -85,7 +85,7 @@ class Register(Section):
         return self.oid
 
 
-class Check(Section):
+class RegisterCheck(Section):
     """An object that must have this value, or the register is not believed."""
 
     name: str = Field(max_length=80)
@@ -110,7 +110,7 @@ class ProfileRegister(Register):
     absent: int | None = None
     digits_oid: str | None = None
     step_oid: str | None = None
-    checks: tuple[Check, ...] = ()
+    checks: tuple[RegisterCheck, ...] = ()
     source: str = Field(min_length=1)
     unverified: tuple[Literal["oid", "unit", "scale", "step", "wrap"], ...] = ()
 
@@ -125,32 +125,32 @@ class ProfileRegister(Register):
         return self.name
 
 
-class Place(Section):
+class OidIndex(Section):
     """A number that fills a profile's OIDs."""
 
     default: int | None = Field(None, ge=0, le=ROW_MAX)
     meaning: str = Field(max_length=120)
 
 
-class Profile(Section):
+class SnmpProfile(Section):
     """A kind of device."""
 
     title: str = Field(max_length=120)
     mib: str
-    index: dict[str, Place] = Field({})
+    index: dict[str, OidIndex] = Field({})
     energy: ProfileRegister | None = None
     power: ProfileRegister | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class BoundRegister:
     """A register of one device, its OIDs filled."""
 
     register: Register
     oid: str
     digits_oid: str | None = None
     step_oid: str | None = None
-    checks: tuple[Check, ...] = ()
+    checks: tuple[RegisterCheck, ...] = ()
 
     @property
     def oids(self) -> tuple[str, ...]:
@@ -165,7 +165,7 @@ def names() -> list[str]:
 
 
 @cache
-def load(name: str) -> Profile:
+def load(name: str) -> SnmpProfile:
     """A profile by its name.
 
     Raises:
@@ -178,12 +178,12 @@ def load(name: str) -> Profile:
             f"no profile {name[:40]!r}; " + (f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(known)}")
         )
     try:
-        return Profile.model_validate_json((FOLDER / f"{name}.json").read_bytes())
+        return SnmpProfile.model_validate_json((FOLDER / f"{name}.json").read_bytes())
     except ValidationError as error:
-        raise ValueError(f"profile {name!r}: {'; '.join(explain(error, Profile))}") from None
+        raise ValueError(f"profile {name!r}: {'; '.join(explain(error, SnmpProfile))}") from None
 
 
-def filled(profile: Profile | None, given: Index, registers: Iterable[Register]) -> Index:
+def filled(profile: SnmpProfile | None, given: Index, registers: Iterable[Register]) -> Index:
     """The index with a profile's defaults, for the placeholders that these registers have.
 
     Raises:
@@ -208,7 +208,7 @@ def filled(profile: Profile | None, given: Index, registers: Iterable[Register])
     return found
 
 
-def asked(register: Register, index: Index) -> tuple[Asked, ...]:
+def asked(register: Register, index: Index) -> tuple[BoundRegister, ...]:
     """The register, once for each of the numbers that the index lists: their values are added.
 
     Raises:
@@ -225,13 +225,13 @@ def asked(register: Register, index: Index) -> tuple[Asked, ...]:
     return tuple(_asked(register, dict(zip(used, row, strict=True))) for row in rows)
 
 
-def _asked(register: Register, row: Mapping[str, int]) -> Asked:
+def _asked(register: Register, row: Mapping[str, int]) -> BoundRegister:
     def fill(oid: str) -> str:
         return _PLACE.sub(lambda match: str(row[match[1]]), oid)
 
     if not isinstance(register, ProfileRegister):
-        return Asked(register, fill(register.oid))
-    return Asked(
+        return BoundRegister(register, fill(register.oid))
+    return BoundRegister(
         register,
         fill(register.oid),
         None if register.digits_oid is None else fill(register.digits_oid),

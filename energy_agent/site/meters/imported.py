@@ -20,7 +20,7 @@ from energy_agent.core.ports import Clock
 from energy_agent.core.units import NS_PER_S
 from energy_agent.site.config.meter import MeterConfig
 from energy_agent.site.meters._decimal_text import decimal_of
-from energy_agent.site.meters._import_files import CsvFile, ParquetFile, RowError, opened
+from energy_agent.site.meters._import_files import ParquetFile, ReadingsCsv, RowError, opened
 from energy_agent.site.meters._source import FacilitySource, reading
 
 ROWS_AT_ONCE: Final = 100_000
@@ -64,7 +64,7 @@ class ImportedMeter:
 
     def __init__(self, section: Imported, meter: MeterConfig, clock: Clock) -> None:
         self._section, self._meter, self._clock = section, meter, clock
-        self._file = ParquetFile() if section.is_parquet else CsvFile(section.path, section.delimiter, clock.boot_ns)
+        self._file = ParquetFile() if section.is_parquet else ReadingsCsv(section.path, section.delimiter, clock.boot_ns)
         self._given_ns = 0
         self._row_ns = 0  # of the row before, in this file
         self._ahead_ns: int | None = None

@@ -35,7 +35,7 @@ Read = Callable[[], tuple[Decimal | None, Decimal | None]]
 """Power in W and energy in kWh."""
 
 
-class Redfish(RedfishLogin):
+class EquipmentRedfishConfig(RedfishLogin):
     """Power equipment or a cooling unit by Redfish."""
 
     equipment: str = Field(
@@ -79,10 +79,10 @@ class Resolution:
         return Decimal(1).scaleb(max(-12, self.exponent or 0))
 
 
-class RedfishMeter:
+class RedfishEquipmentMeter:
     """One piece of equipment, or an outlet or a feed of it."""
 
-    def __init__(self, section: Redfish, meter: MeterConfig, clock: Clock) -> None:
+    def __init__(self, section: EquipmentRedfishConfig, meter: MeterConfig, clock: Clock) -> None:
         self._section, self._meter, self._clock = section, meter, clock
         self._service = RedfishService(section, meter.timeout_s, f"meters.{meter.id}.redfish.")
         self._read: Read | None = None
@@ -188,4 +188,4 @@ def _state(body: dict[str, Any]) -> str:
     return state if isinstance(state, str) else ""
 
 
-SPEC = FacilitySource("a PDU, power shelf, outlet or CDU by Redfish", Redfish, RedfishMeter)
+SPEC = FacilitySource("a PDU, power shelf, outlet or CDU by Redfish", EquipmentRedfishConfig, RedfishEquipmentMeter)

@@ -15,7 +15,7 @@ from energy_agent.core.meters import MeterError, MeterReading
 from energy_agent.core.ports import Clock
 from energy_agent.site.config.meter import MeterConfig
 from energy_agent.site.meters import _snmp_profile as profiles
-from energy_agent.site.meters._snmp_profile import Asked, Register
+from energy_agent.site.meters._snmp_profile import BoundRegister, Register
 from energy_agent.site.meters._snmp_session import Session, SnmpAccess, Value
 from energy_agent.site.meters._source import FacilitySource, reading
 
@@ -47,7 +47,7 @@ class Snmp(SnmpAccess):
         return self
 
     @property
-    def plan(self) -> dict[str, tuple[Asked, ...]]:
+    def plan(self) -> dict[str, tuple[BoundRegister, ...]]:
         """What is asked for energy and power; the values of several rows are added.
 
         Raises:
@@ -108,7 +108,7 @@ class SnmpMeter:
         return _Told(total, step, rows[0].wrap if len(rows) == 1 else None, rows[0].unit)
 
 
-def row_told(row: Asked, answers: Mapping[str, Value]) -> _Told:
+def row_told(row: BoundRegister, answers: Mapping[str, Value]) -> _Told:
     """What one register tells.
 
     Raises:

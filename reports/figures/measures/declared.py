@@ -5,7 +5,7 @@ from fractions import Fraction
 
 from energy_agent.core.facility import Role
 from energy_agent.core.units import UJ_PER_J
-from energy_agent.site.building.contracts import CERTIFICATES, Kind
+from energy_agent.site.building.contracts import CERTIFICATES, InstrumentKind
 from energy_agent.site.building.ratio import Amount, energy
 from energy_agent.site.building.tree import counted
 from reports.figures.evidence import PeriodEvidence, SiteEvidence
@@ -27,8 +27,8 @@ def figures(evidence: PeriodEvidence) -> Iterator[Figure]:
         made = _metered(site, Role.RENEWABLE)
         by_kind = {
             "certificates": _claimed(site, CERTIFICATES),
-            "ppa": _claimed(site, frozenset({Kind.PPA})),
-            "other": _claimed(site, frozenset({Kind.OTHER})),
+            "ppa": _claimed(site, frozenset({InstrumentKind.PPA})),
+            "other": _claimed(site, frozenset({InstrumentKind.OTHER})),
             "on_site": made,
         }
         for kind, amount in by_kind.items():
@@ -84,7 +84,7 @@ def _metered(site: SiteEvidence, role: Role) -> Amount:
     return energy(meters, terms) if terms else Amount(None, reason=f"no meter of role {role}")
 
 
-def _claimed(site: SiteEvidence, kinds: frozenset[Kind]) -> Amount:
+def _claimed(site: SiteEvidence, kinds: frozenset[InstrumentKind]) -> Amount:
     """Energy that renewable contracts of some kinds cover."""
     if site.grid.coverage is None or not _bought(site):
         return Amount(None, reason=NO_CONTRACTS)

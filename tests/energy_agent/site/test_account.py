@@ -25,7 +25,7 @@ from energy_agent.ledger.segments import segment
 from energy_agent.ledger.summary import bounds
 from energy_agent.site.account import SiteAccount
 from energy_agent.site.building.pue import DAY_NS, pue
-from energy_agent.site.windows import WINDOWS, Stated, live
+from energy_agent.site.windows import WINDOWS, PueValue, live
 from reports.period import PeriodRequest
 from wattlens.report.build import Options, build
 
@@ -176,7 +176,7 @@ def test_folded_days_give_the_same_sums_and_are_not_cut(tmp_path):
 
 def test_without_meters_a_stated_pue_is_an_estimate_and_nothing_stated_is_a_reason():
     empty = FacilityBook("dc1")
-    (key,) = live(empty, empty, [], START, S, Stated(Fraction(14, 10), Fraction(1, 10)))
+    (key,) = live(empty, empty, [], START, S, PueValue(Fraction(14, 10), Fraction(1, 10)))
     assert key == ("stated", "")
     absent = live(empty, empty, [replace(UPS, parent="")], START, S, None)["stated", ""]
     assert absent.amount.value is None

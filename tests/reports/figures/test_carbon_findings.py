@@ -19,7 +19,7 @@ from energy_agent.core.energy import State, WorkloadFacts
 from energy_agent.ledger.fleet.sites import Sites
 from energy_agent.ledger.journal.book import Batch
 from energy_agent.ledger.rows.kinds import DeviceFacts
-from energy_agent.site.building.contracts import Kind, Lot, Technology
+from energy_agent.site.building.contracts import InstrumentKind, Lot, Technology
 from energy_agent.site.building.ratio import Amount
 from reports.figures.evidence import PeriodEvidence
 from reports.figures.figure import Figure
@@ -35,11 +35,11 @@ from tests.reports.golden import DIRECT, RESIDUAL, at, cells, constant, tariff, 
 JULY = at("2026-07-01")
 
 
-def lot(contract: str, kind: Kind, technology: Technology, kwh: str, grams: int) -> Lot:
+def lot(contract: str, kind: InstrumentKind, technology: Technology, kwh: str, grams: int) -> Lot:
     return Lot(contract, kind, "XA", technology, Decimal(grams), JULY, JULY + HOUR, uj(kwh))
 
 
-WIND = lot("wind", Kind.PPA, Technology.WIND, "2", 10)
+WIND = lot("wind", InstrumentKind.PPA, Technology.WIND, "2", 10)
 
 
 @pytest.fixture(scope="module")
@@ -149,10 +149,10 @@ def test_renewable_energy_is_what_ref_counts(days: Path) -> None:
     found = figures(
         evidence(
             days,
-            lot("a", Kind.PPA, Technology.WIND, "1", 0),
-            lot("b", Kind.GO, Technology.SOLAR, "0.5", 0),
-            lot("c", Kind.OTHER, Technology.HYDRO, "0.25", 0),
-            lot("d", Kind.OTHER, Technology.NUCLEAR, "0.25", 0),
+            lot("a", InstrumentKind.PPA, Technology.WIND, "1", 0),
+            lot("b", InstrumentKind.GO, Technology.SOLAR, "0.5", 0),
+            lot("c", InstrumentKind.OTHER, Technology.HYDRO, "0.25", 0),
+            lot("d", InstrumentKind.OTHER, Technology.NUCLEAR, "0.25", 0),
         )
     )
     kinds = [f"energy.total_renewable{kind}" for kind in ("", ".ppa", ".certificates", ".other")]

@@ -11,7 +11,7 @@ import pytest
 from energy_agent.core.energy import State, WorkloadFacts
 from energy_agent.ledger.journal.book import Batch
 from energy_agent.ledger.rows.kinds import INT64_MAX, DeviceFacts
-from energy_agent.site.building.tariffs import Tariff
+from energy_agent.site.building.tariffs import TariffPrices
 from reports.figures.facts import Facts
 from reports.inputs import ExpectedDevice, GpuHourPrice, Organisation, SiteInputs
 from reports.language import say_in
@@ -31,7 +31,7 @@ USES = (
 
 
 def site(name: str, currency: str, price: str) -> SiteInputs:
-    tariffs = (Tariff(name, currency, Decimal(price), (), date(2026, 1, 1), None, "contract"),) if currency else ()
+    tariffs = (TariffPrices(name, currency, Decimal(price), (), date(2026, 1, 1), None, "contract"),) if currency else ()
     return SiteInputs(name, ZoneInfo("UTC"), tariffs=tariffs)
 
 

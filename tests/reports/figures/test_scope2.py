@@ -17,7 +17,7 @@ import pytest
 
 from energy_agent.core.units import UJ_PER_KWH
 from energy_agent.factors.basis import Accounting, Basis, EmissionBoundary
-from energy_agent.site.building.contracts import Kind, Lot, Technology
+from energy_agent.site.building.contracts import InstrumentKind, Lot, Technology
 from reports.compose import compose
 from reports.figures.evidence import PeriodEvidence, plus
 from reports.figures.facts import Facts
@@ -155,7 +155,7 @@ def test_a_contract_that_may_not_be_claimed_covers_nothing_and_is_told_with_the_
                "no emission factor (g_per_kwh) is given, which fossil electricity needs",
                "its emission factor is life-cycle, and the total direct")  # fmt: skip
     lots = tuple(
-        Lot(f"c{n}", Kind.PPA, "XA", Technology.WIND, Decimal(0), golden.Q3, golden.Q3 + HOUR, uj(10), why)
+        Lot(f"c{n}", InstrumentKind.PPA, "XA", Technology.WIND, Decimal(0), golden.Q3, golden.Q3 + HOUR, uj(10), why)
         for n, why in enumerate(refused)
     )
     found = of(days, lots=lots)

@@ -15,8 +15,8 @@ from energy_agent.core.week import parse_span
 from energy_agent.factors.basis import Accounting, Basis, EmissionBoundary
 from energy_agent.factors.series import About, IntensityPoint
 from energy_agent.ledger.rows.kinds import INT64_MAX
-from energy_agent.site.building.contracts import Kind, Lot, Technology
-from energy_agent.site.building.tariffs import Band, Tariff
+from energy_agent.site.building.contracts import InstrumentKind, Lot, Technology
+from energy_agent.site.building.tariffs import Band, TariffPrices
 from energy_agent.site.grid.store import GridStore
 from reports.inputs import EmbodiedDeclaration, ExpectedDevice, GpuHourPrice, ModelName, Organisation, TeamRule, WaterUse
 from tests.wattlens.report.books import AS_OF_NS, CSV, END_NS, KWH_UJ, START_NS, YAML, yaml_files
@@ -48,7 +48,7 @@ def test_every_value_of_a_whole_file(tmp_path):
     august = july + 31 * DAY_NS
     nine = START_NS + 9 * HOUR_NS
     wind, none = Decimal("12.5"), Decimal(0)
-    sun = ("sun", Kind.PPA, "DE", Technology.SOLAR, none)
+    sun = ("sun", InstrumentKind.PPA, "DE", Technology.SOLAR, none)
     fra1, pnq1 = told.sites["fra1"], told.sites["pnq1"]
     assert (told.name, told.report_contact, told.least_coverage) == ("Example AI", "esg@example.com", Fraction(39, 40))
     assert list(told.sites) == ["fra1", "pnq1"]
@@ -56,15 +56,15 @@ def test_every_value_of_a_whole_file(tmp_path):
     assert fra1.stated == (Fraction(128, 100), Fraction(5, 100))
     assert (fra1.stated_source, fra1.grid_zone, fra1.country) == ("the operator", "DE", "DEU")
     assert set(fra1.lots) == {
-        Lot("wind", Kind.PPA, "DE", Technology.WIND, wind, july, august, 1_234_500 * KWH_UJ // 1000, "not retired"),
-        Lot("go", Kind.GO, "DE", Technology.HYDRO, none, july, october, 5000 * KWH_UJ),
+        Lot("wind", InstrumentKind.PPA, "DE", Technology.WIND, wind, july, august, 1_234_500 * KWH_UJ // 1000, "not retired"),
+        Lot("go", InstrumentKind.GO, "DE", Technology.HYDRO, none, july, october, 5000 * KWH_UJ),
         Lot(*sun, nine + HOUR_NS // 4, nine + HOUR_NS // 2, 8125 * KWH_UJ // 10, "not retired"),
         Lot(*sun, nine + HOUR_NS, nine + 2 * HOUR_NS, 3250 * KWH_UJ, "not retired"),
     }
     assert [lot.start_ns for lot in fra1.lots] == sorted(lot.start_ns for lot in fra1.lots)
     spans = (parse_span("Mon-Fri 08:00-20:00"), parse_span("Sat 08:00-12:00"))
     bands = (Band(spans, Decimal("0.214")),)
-    assert fra1.tariffs == (Tariff("2026", "EUR", Decimal("0.182"), bands, date(2026, 1, 1), None, "contract 3.1"),)
+    assert fra1.tariffs == (TariffPrices("2026", "EUR", Decimal("0.182"), bands, date(2026, 1, 1), None, "contract 3.1"),)
     assert fra1.water == (WaterUse(july, october, Fraction(4100), Fraction(1, 50), 1, "bill 4711"),)
     assert fra1.meters == (
         MeterFacts("main", Role.TOTAL, None, "", "", 5000, "modbus", 2_500_000_000, "modbus"),

@@ -17,13 +17,13 @@ from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 from energy_agent.config.messages import NAME
 from energy_agent.config.section import Section
 from energy_agent.core.units import NS_PER_S, UJ_PER_KWH
-from energy_agent.site.config.contracts import Contract, Day, Tariff
+from energy_agent.site.config.contracts import Contract, Day, TariffConfig
 from energy_agent.site.config.currency import Currency
 from energy_agent.site.config.grid import SOURCES_MAX, AnyGridSource, GridBase
 from energy_agent.site.config.meter import MeterConfig
-from energy_agent.site.config.site import DeclaredPue, Site
-from energy_agent.site.config.water import Water
-from energy_agent.site.grid.sources.csv_file import CsvFile
+from energy_agent.site.config.site import DeclaredPue, SiteIdentity
+from energy_agent.site.config.water import WaterRecord
+from energy_agent.site.grid.sources.csv_file import IntensityCsvConfig
 
 DELIVERIES_MAX: Final = 200_000
 _Text = Annotated[str, Field(max_length=200)]
@@ -116,7 +116,7 @@ class RegisteredMeter(MeterConfig):
 class GridHours(AnyGridSource):
     """A file with the intensity of a grid hour by hour."""
 
-    csv_file: CsvFile | None = Field(None, description="a CSV file of intensities")
+    csv_file: IntensityCsvConfig | None = Field(None, description="a CSV file of intensities")
 
     @property
     def kinds(self) -> list[str]:
@@ -139,12 +139,12 @@ class OrgSite(Section):
     )
     it_power_kw: float | None = Field(None, gt=0, le=1e7, description="installed IT power demand (EU 2024/1364)")
     floor_m2: float | None = Field(None, gt=0, le=1e8, description="floor area of the data centre, in square metres")
-    site: Site | None = None
+    site: SiteIdentity | None = None
     pue: DeclaredPue | None = None
     grid: OrgGrid | None = None
     contracts: tuple[BoughtContract, ...] = Field((), max_length=10_000)
-    tariffs: tuple[Tariff, ...] = Field((), max_length=1_000)
-    water: tuple[Water, ...] = Field((), max_length=10_000)
+    tariffs: tuple[TariffConfig, ...] = Field((), max_length=1_000)
+    water: tuple[WaterRecord, ...] = Field((), max_length=10_000)
     meters: tuple[RegisteredMeter, ...] = Field((), max_length=2_000)
 
     @model_validator(mode="after")

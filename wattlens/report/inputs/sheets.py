@@ -6,9 +6,9 @@ Here stands only what a table has and a file of keys has not: whose a row is, un
 from datetime import date, datetime
 from typing import Final
 
-from energy_agent.site.config.contracts import Price, Tariff
+from energy_agent.site.config.contracts import HourlyPrice, TariffConfig
 from energy_agent.site.config.site import DeclaredPue
-from energy_agent.site.config.water import Water
+from energy_agent.site.config.water import WaterRecord
 from wattlens.report.inputs import model
 from wattlens.report.inputs.columns import KILOWATTS, KWH, LITERS, PER_KWH, WATTS, Sheet, SheetColumn
 
@@ -173,13 +173,13 @@ SHEETS: Final = (
     ),
     Sheet(
         "Tariffs",
-        Tariff,
+        TariffConfig,
         "What electricity costs. One row without times is the price at any other time; rows of the same id with times are "
         "prices at those times.",
         (
             _site(), SheetColumn("id"), SheetColumn("currency", says=f"ISO 4217, such as EUR; {_BASE}", needed=False),
             SheetColumn("price", "default_per_kwh", "price of a unit of energy", units=PER_KWH),
-            SheetColumn("times", None, f"{Price.model_fields['times'].description}; several are parted by ;"),
+            SheetColumn("times", None, f"{HourlyPrice.model_fields['times'].description}; several are parted by ;"),
             SheetColumn("valid_from", says=f"first day, in the site's time zone; {_BASE}", needed=False),
             SheetColumn("valid_to"),
             SheetColumn("source", says=f"where the prices stand: a contract, a page of the supplier; {_BASE}", needed=False),
@@ -195,8 +195,8 @@ SHEETS: Final = (
         place="sites[].tariffs[]",
     ),
     Sheet(
-        "Water",
-        Water,
+        "WaterRecord",
+        WaterRecord,
         "What the site's water meter counted from one reading to the next, or a bill.",
         (
             _site(), SheetColumn("start"), SheetColumn("end"), SheetColumn("amount", "liters", units=LITERS),

@@ -16,10 +16,10 @@ from energy_agent.site.building.contracts import Lot, retirement_key
 from energy_agent.site.building.tree import refuse_unsound
 from energy_agent.site.config import contracts as config_contracts
 from energy_agent.site.config import water as config_water
-from energy_agent.site.config.contracts import Contract, Tariff, ended
+from energy_agent.site.config.contracts import Contract, TariffConfig, ended
 from energy_agent.site.config.grid import GridBase
 from energy_agent.site.config.site import DeclaredPue, SiteBase, parse_site
-from energy_agent.site.config.water import Water
+from energy_agent.site.config.water import WaterRecord
 from reports.inputs import SiteInputs
 from wattlens.report.inputs.files import InputFiles
 from wattlens.report.inputs.grid import GridPeriod, hours, with_intensities
@@ -37,8 +37,8 @@ class _Told:
     pue: DeclaredPue
     grid: GridBase
     contracts: tuple[Contract, ...]
-    tariffs: tuple[Tariff, ...]
-    water: tuple[Water, ...]
+    tariffs: tuple[TariffConfig, ...]
+    water: tuple[WaterRecord, ...]
     meters: tuple[MeterFacts, ...]
 
 

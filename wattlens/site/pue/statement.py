@@ -7,9 +7,9 @@ from typing import Any
 
 from energy_agent.core.energy import Gap
 from energy_agent.core.facility import MeterEnergy, Position
-from energy_agent.site.building.pue import COVERED, Part, Pue, best, by_position, losses, parts, shares, stated_pue
+from energy_agent.site.building.pue import COVERED, EnergyFlow, Pue, best, by_position, losses, parts, shares, stated_pue
 from energy_agent.site.building.ratio import Amount
-from energy_agent.site.windows import Stated
+from energy_agent.site.windows import PueValue
 
 UJ_PER_KWH = 3_600_000_000_000
 
@@ -24,8 +24,8 @@ class PueStatement:
     zone: str
     main: Pue
     pues: tuple[Pue, ...]
-    parts: tuple[Part, ...]
-    losses: tuple[Part, ...]
+    parts: tuple[EnergyFlow, ...]
+    losses: tuple[EnergyFlow, ...]
     others: Mapping[str, Amount]
     meters: Mapping[str, MeterEnergy]
     simulated: bool
@@ -36,7 +36,7 @@ class PueStatement:
 class PueContext:
     """What is known beside the meters: a PUE that somebody states, and IT energy from the ledgers of the nodes in uJ."""
 
-    stated: Stated | None = None
+    stated: PueValue | None = None
     nodes_uj: int | None = None
 
 
@@ -167,7 +167,7 @@ def _pue(found: Pue) -> dict[str, Any]:
     }
 
 
-def _part(part: Part) -> dict[str, Any]:
+def _part(part: EnergyFlow) -> dict[str, Any]:
     return {"name": part.name, "meters": list(part.meters), "kwh": amount_json(part.amount, Fraction(UJ_PER_KWH))}
 
 

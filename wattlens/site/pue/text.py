@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from datetime import datetime, tzinfo
 from fractions import Fraction
 
-from energy_agent.site.building.pue import Part, Pue
+from energy_agent.site.building.pue import EnergyFlow, Pue
 from energy_agent.site.building.ratio import Amount
 from wattlens.site.pue.statement import UJ_PER_KWH, PueStatement, gaps
 
@@ -80,7 +80,7 @@ def _table(said: PueStatement) -> Iterator[str]:
             yield f"{part.name} absent: {part.amount.reason}"
 
 
-def _row(part: Part, total: Fraction) -> tuple[str, str, str, str, str] | None:
+def _row(part: EnergyFlow, total: Fraction) -> tuple[str, str, str, str, str] | None:
     amount = part.amount
     if amount.value is None:
         return None

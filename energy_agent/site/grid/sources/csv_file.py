@@ -15,7 +15,7 @@ from energy_agent.site.grid.source import GridConfig, GridSource, asked
 FILE_MAX_B: Final = 128 << 20
 
 
-class CsvFile(GridConfig):
+class IntensityCsvConfig(GridConfig):
     """A CSV file: ts_utc,zone,g_per_kwh,kind,estimated,method,source, or as Electricity Maps' data portal gives it."""
 
     path: Path = Field(description="the file")
@@ -30,7 +30,7 @@ class CsvFile(GridConfig):
 class CsvFileSource:
     """Reads the file when its bytes have changed."""
 
-    def __init__(self, config: CsvFile, clock: Clock) -> None:
+    def __init__(self, config: IntensityCsvConfig, clock: Clock) -> None:
         self._config, self._clock = config, clock
         zone, boundary = asked(config, "csv_file")
         basis = Basis(boundary, Accounting(config.accounting), Gases(config.gases))
@@ -59,4 +59,4 @@ def _name(path: Path) -> str:
     return "".join(c if c.isascii() and (c.isalnum() or c in "_-") else "_" for c in path.stem)[:40] or "_"
 
 
-SPEC = GridSource("a CSV file of intensities", CsvFile, CsvFileSource)
+SPEC = GridSource("a CSV file of intensities", IntensityCsvConfig, CsvFileSource)

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from energy_agent.core.units import UJ_PER_KWH
 from energy_agent.site.building.contracts import (  # fmt: skip
-    Coverage,
-    Kind,
+    ContractCoverage,
+    InstrumentKind,
     Lot,
     Technology,
     cover,
@@ -26,12 +26,13 @@ HOUR_NS = 4 * CELL_NS
 DAY_NS = 24 * HOUR_NS
 
 
-def lot(uj: int, start: int = 0, end: int = DAY_NS, contract: str = "c", zone: str = "DE", kind: Kind = Kind.PPA,
+def lot(uj: int, start: int = 0, end: int = DAY_NS, contract: str = "c", zone: str = "DE",
+        kind: InstrumentKind = InstrumentKind.PPA,
         technology: Technology = Technology.WIND, grams: str = "0", objection: str = "") -> Lot:  # fmt: skip
     return Lot(contract, kind, zone, technology, Decimal(grams), start, end, uj, objection)
 
 
-def covered(cells: dict[int, int], *lots: Lot, start: int = 0, end: int = DAY_NS) -> Coverage:
+def covered(cells: dict[int, int], *lots: Lot, start: int = 0, end: int = DAY_NS) -> ContractCoverage:
     return cover(cells, lots, "DE", start, end)
 
 
@@ -57,8 +58,8 @@ def test_a_volume_of_a_year_may_cover_any_hour_of_it() -> None:
 
 def test_another_zone_and_what_was_not_retired_cover_nothing_and_say_so() -> None:
     found = covered(
-        DAY, lot(50, contract="far", zone="NO-NO1"), lot(60, contract="open", kind=Kind.GO, objection="not retired"),
-        lot(70, contract="done", kind=Kind.GO), lot(80, contract="ppa"),
+        DAY, lot(50, contract="far", zone="NO-NO1"), lot(60, contract="open", kind=InstrumentKind.GO, objection="not retired"),
+        lot(70, contract="done", kind=InstrumentKind.GO), lot(80, contract="ppa"),
     )  # fmt: skip
     assert {c.contract: (c.covered_uj, dict(c.unused), c.same_zone) for c in found.claims} == {
         "far": (0, {"another zone": 50}, False),
@@ -103,7 +104,7 @@ lots = st.lists(
         st.integers(0, 3000),
         st.sampled_from("abc"),
         st.sampled_from(["DE", "DE", "FR"]),
-        st.sampled_from([Kind.PPA, Kind.GO]),
+        st.sampled_from([InstrumentKind.PPA, InstrumentKind.GO]),
         st.sampled_from([Technology.WIND, Technology.NUCLEAR]),
         st.sampled_from(["", "", "not retired"]),
     ).map(

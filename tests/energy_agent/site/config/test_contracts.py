@@ -15,14 +15,14 @@ from energy_agent.core.errors import UsageError
 from energy_agent.core.units import UJ_PER_KWH
 from energy_agent.factors.basis import EmissionBoundary
 from energy_agent.site.building.contracts import Technology
-from energy_agent.site.config.contracts import Contract, Tariff, ended, refuse_unsound
+from energy_agent.site.config.contracts import Contract, TariffConfig, ended, refuse_unsound
 
 
 class Site(Section):
     """What a site's file will hold of these."""
 
     contracts: tuple[Contract, ...] = Field((), description="contracts")
-    tariffs: tuple[Tariff, ...] = Field((), description="tariffs")
+    tariffs: tuple[TariffConfig, ...] = Field((), description="tariffs")
 
 
 def contract(text: str = "", **change: object) -> Contract:
@@ -32,7 +32,7 @@ def contract(text: str = "", **change: object) -> Contract:
     return parse_as(Site, f"contracts:\n- {lines[2:]}".encode(), "site.yaml").contracts[0]
 
 
-def tariff(text: str = "", **change: object) -> Tariff:
+def tariff(text: str = "", **change: object) -> TariffConfig:
     fields = {"id": "t", "currency": "EUR", "default_per_kwh": 0.1, "valid_from": "2026-01-01", "source": "invoice"} | change
     lines = "".join(f"  {k}: {v}\n" for k, v in fields.items() if v is not None) + text
     return parse_as(Site, f"tariffs:\n- {lines[2:]}".encode(), "site.yaml").tariffs[0]

@@ -16,7 +16,7 @@ from energy_agent.core.meters import MeterError, Scope
 from energy_agent.core.units import UJ_PER_KWH
 from energy_agent.runtime.clock import RealClock
 from energy_agent.site.config.meter import MeterConfig
-from energy_agent.site.meters.redfish import SPEC, Redfish, Resolution
+from energy_agent.site.meters.redfish import SPEC, EquipmentRedfishConfig, Resolution
 
 PDU, CDU = "/redfish/v1/PowerEquipment/RackPDUs/1", "/redfish/v1/ThermalEquipment/CDUs/A"
 METER = MeterConfig(id="rack-7", role="it", position="pdu_output", accuracy_percent=1, timeout_s=60, max_power_w=20_000)
@@ -87,7 +87,9 @@ def service():
 
 
 def source(service, equipment="RackPDUs/1", meter=METER, **more):
-    section = Redfish(url=f"http://127.0.0.1:{service.server_address[1]}", equipment=equipment, **{"auth": "none"} | more)
+    section = EquipmentRedfishConfig(
+        url=f"http://127.0.0.1:{service.server_address[1]}", equipment=equipment, **{"auth": "none"} | more
+    )
     return SPEC.open(section, meter, RealClock())
 
 
@@ -252,9 +254,9 @@ def test_a_message_names_the_key_of_this_meter(service, tmp_path):
 )  # fmt: skip
 def test_a_wrong_section_is_refused(wrong):
     section = {"url": "https://pdu.example", "equipment": "RackPDUs/1", "auth": "none"}
-    Redfish(**section)
+    EquipmentRedfishConfig(**section)
     with pytest.raises(ValidationError):
-        Redfish(**section | wrong)
+        EquipmentRedfishConfig(**section | wrong)
 
 
 def test_a_power_that_flows_the_other_way_leaves_the_register_alone(service):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from energy_agent.site.meters import _snmp_profile as profiles
-from energy_agent.site.meters._snmp_profile import FOLDER, Profile
+from energy_agent.site.meters._snmp_profile import FOLDER, SnmpProfile
 from energy_agent.site.meters.snmp import Snmp
 
 NAMES = profiles.names()
@@ -53,9 +53,9 @@ def test_a_profile_is_whole(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_a_profile_has_no_key_that_nothing_reads(name):
     body = json.loads((FOLDER / f"{name}.json").read_text())
-    Profile.model_validate(body)
+    SnmpProfile.model_validate(body)
     with pytest.raises(ValidationError):
-        Profile.model_validate(body | {"enrgy": body["power"]})
+        SnmpProfile.model_validate(body | {"enrgy": body["power"]})
 
 
 @given(name=st.sampled_from(NAMES), data=st.data())

@@ -8,7 +8,7 @@ import pytest
 
 from energy_agent.core.errors import UsageError
 from energy_agent.factors.basis import Accounting, Basis, EmissionBoundary, Gases
-from energy_agent.site.grid.sources.csv_file import SPEC, CsvFile
+from energy_agent.site.grid.sources.csv_file import SPEC, IntensityCsvConfig
 from tests.energy_agent.site.grid.sources.test_electricity_maps import Clock
 
 HEAD = "ts_utc,zone,g_per_kwh,kind,estimated,method,source\n"
@@ -16,7 +16,7 @@ HEAD = "ts_utc,zone,g_per_kwh,kind,estimated,method,source\n"
 
 def opened(path: Path, clock: Clock, **more: object):  # type: ignore[no-untyped-def]
     section = {"zone": "DE", "boundary": "life-cycle", "path": path, "publisher": "us", "licence": "ours"} | more
-    return SPEC.open(CsvFile(**section), clock)
+    return SPEC.open(IntensityCsvConfig(**section), clock)
 
 
 def test_a_file_is_known_since_it_was_first_seen_and_anew_when_it_changes(tmp_path: Path) -> None:
