@@ -12,7 +12,7 @@ from energy_agent.core.units import NS_PER_S, UJ_PER_J
 from energy_agent.sim.gpu.boards import BoardSpec
 from energy_agent.sim.gpu.plant import Plant
 from energy_agent.sim.workloads import arrivals, models
-from energy_agent.sim.workloads.engine import Engine, Request
+from energy_agent.sim.workloads.engine import BatchingEngine, SimulatedRequest
 from energy_agent.tokens.prefill_decode import Window
 
 WINDOW_S = 10.0
@@ -60,7 +60,7 @@ def serve(path: Path, load: ServingLoad, seed: int, seconds: float) -> ServedWin
 class _Run:
     def __init__(self, plant: Plant, load: ServingLoad, seed: int) -> None:
         self._plant, self._load, self._random = plant, load, Random(seed)
-        self._engine = Engine(
+        self._engine = BatchingEngine(
             models.step_cost(load.model, [load.sku] * load.gpus),
             max_num_seqs=256,
             max_batched_tokens=8192,
@@ -89,7 +89,7 @@ class _Run:
                 mark, edge_s = here, edge_s + WINDOW_S
             while arrival.at_s <= now_s:
                 cached = round(arrival.prompt * self._load.cached_ratio)
-                self._engine.arrive(Request(self._plant.now_ns(), arrival.prompt, arrival.output, cached))
+                self._engine.arrive(SimulatedRequest(self._plant.now_ns(), arrival.prompt, arrival.output, cached))
                 arrival = next(self._coming)
             self._turn(served, arrival.at_s - now_s)
         return served

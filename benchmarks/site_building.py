@@ -11,7 +11,7 @@ from energy_agent.ledger.journal.book import Book
 from energy_agent.ledger.rows.kinds import CELL_NS
 from energy_agent.metering.gpu import gap_threshold_ns
 from energy_agent.sim.building.meters import COUNTS, MeteredFacility
-from energy_agent.sim.building.model import Facility, Meter
+from energy_agent.sim.building.model import FacilityModel, MeterModel
 from energy_agent.sim.building.truth import Flows
 from energy_agent.site.account import SiteAccount
 from energy_agent.site.config.meter import MeterConfig
@@ -58,7 +58,7 @@ class BuildingEvent:
 class SimulatedSite:
     """A building, its meters, and what a site made of them."""
 
-    params: Facility
+    params: FacilityModel
     seed: int
     kinds: Mapping[str, str] = field(default_factory=dict)  # meter -> "power" where it has no register
     independent: bool = True
@@ -142,9 +142,9 @@ class SimulatedSite:
         return self.truth[(start_s + seconds) * S].at(meter) - self.truth[start_s * S].at(meter)
 
 
-AIR = Facility(
-    meters={"main": Meter(accuracy_percent=0.5), "ups": Meter(accuracy_percent=1.0)}
-    | {f"{kind}-{letter}": Meter(accuracy_percent=1.0) for kind in ("pdu", "it") for letter in "ab"}
-    | {name: Meter(accuracy_percent=2.0) for name in ("cooling", "lighting", "ups-loss")},
+AIR = FacilityModel(
+    meters={"main": MeterModel(accuracy_percent=0.5), "ups": MeterModel(accuracy_percent=1.0)}
+    | {f"{kind}-{letter}": MeterModel(accuracy_percent=1.0) for kind in ("pdu", "it") for letter in "ab"}
+    | {name: MeterModel(accuracy_percent=2.0) for name in ("cooling", "lighting", "ups-loss")},
 )
 LIQUID = AIR.model_copy(update={"cooling": "liquid"})

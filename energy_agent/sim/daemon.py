@@ -29,8 +29,8 @@ from energy_agent.sim.supervisor import Supervisor, python_command, python_envir
 from energy_agent.sim.workloads.worker import write_json
 
 if TYPE_CHECKING:
-    from energy_agent.sim.building.building import Building
-    from energy_agent.sim.cluster.cluster import Kubernetes
+    from energy_agent.sim.building.building import BuildingSimulator
+    from energy_agent.sim.cluster.cluster import SimulatedCluster
     from energy_agent.sim.host.meters import HostMeters
 
 _PERIOD_S = 0.2  # real time; a reader that comes between two visits has at most this to catch up
@@ -111,21 +111,21 @@ class Daemon:
 
         return HostMeters(self.directory, self.plant, self.scenario.host)
 
-    def _start_kubernetes(self) -> "Kubernetes | None":
+    def _start_kubernetes(self) -> "SimulatedCluster | None":
         if self.scenario.kubelet is None:
             return None
-        from energy_agent.sim.cluster.cluster import Kubernetes
+        from energy_agent.sim.cluster.cluster import SimulatedCluster
 
-        return Kubernetes.start(self.directory, self.scenario.kubelet, self.scenario.seed)
+        return SimulatedCluster.start(self.directory, self.scenario.kubelet, self.scenario.seed)
 
-    def _build(self) -> "tuple[Building | None, str]":
+    def _build(self) -> "tuple[BuildingSimulator | None, str]":
         """The building that the scenario wants, and why there is none where it cannot be had."""
         if self.scenario.facility is None:
             return None, ""
-        from energy_agent.sim.building.building import Building
+        from energy_agent.sim.building.building import BuildingSimulator
 
         try:
-            return Building(self.directory, self.plant, self.scenario, self.started_ns), ""
+            return BuildingSimulator(self.directory, self.plant, self.scenario, self.started_ns), ""
         except ImportError:
             return None, "its meters need pymodbus 3.13 or later: pip install 'wattlens[facility]'"
 

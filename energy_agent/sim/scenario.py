@@ -12,14 +12,23 @@ from energy_agent.config.messages import explain
 from energy_agent.core.errors import UsageError
 from energy_agent.core.units import NS_PER_S
 from energy_agent.runtime import yaml_file
-from energy_agent.sim.building.model import Facility
-from energy_agent.sim.cluster.model import Kubelet
+from energy_agent.sim.building.model import FacilityModel
+from energy_agent.sim.cluster.model import ClusterModel
 from energy_agent.sim.gpu.boards import boards as known_boards
 from energy_agent.sim.gpu.faults import FaultEvent
-from energy_agent.sim.scenario_model import GPUS_MAX, Boards, Fault, Host, Part, Serving, Workload, unknown
+from energy_agent.sim.scenario_model import (
+    GPUS_MAX,
+    Boards,
+    HostModel,
+    ScenarioSection,
+    ScheduledFault,
+    ServingWorkload,
+    Workload,
+    unknown,
+)
 
 
-class Scenario(Part):
+class Scenario(ScenarioSection):
     """A whole node."""
 
     description: str = ""
@@ -27,10 +36,10 @@ class Scenario(Part):
     seed: int = Field(default=1, ge=0, le=2**32 - 1)
     rate: float = Field(default=1.0, gt=0.0, le=20.0)  # simulated seconds per second
     workloads: tuple[Workload, ...] = Field(default=(), max_length=64)
-    faults: tuple[Fault, ...] = Field(default=(), max_length=10_000)
-    host: Host | None = None  # None: the node has no meters beside its GPUs
-    kubelet: Kubelet | None = None  # None: no node of Kubernetes
-    facility: Facility | None = None  # None: no building around it
+    faults: tuple[ScheduledFault, ...] = Field(default=(), max_length=10_000)
+    host: HostModel | None = None  # None: the node has no meters beside its GPUs
+    kubelet: ClusterModel | None = None  # None: no node of Kubernetes
+    facility: FacilityModel | None = None  # None: no building around it
 
     @property
     def gpu_count(self) -> int:
@@ -142,7 +151,7 @@ def override(scenario: Scenario, *, seed: int | None = None, rate: float | None 
 
 def _with_traces(scenario: Scenario, folder: Path) -> Scenario:
     workloads = tuple(
-        w.model_copy(update={"trace": str((folder / w.trace).resolve())}) if isinstance(w, Serving) and w.trace else w
+        w.model_copy(update={"trace": str((folder / w.trace).resolve())}) if isinstance(w, ServingWorkload) and w.trace else w
         for w in scenario.workloads
     )
     return scenario.model_copy(update={"workloads": workloads})

@@ -29,7 +29,7 @@ def unknown(what: str, value: str, known: Iterable[str]) -> str:
     return f"unknown {what} {value[:64]!r}; {hint}"
 
 
-class Part(BaseModel):
+class ScenarioSection(BaseModel):
     """A mapping of the file: an unknown key is an error that names the nearest one; yes and no are no numbers."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -48,7 +48,7 @@ class Part(BaseModel):
         return data
 
 
-class Boards(Part):
+class Boards(ScenarioSection):
     """`count` boards of one SKU. Without `gain`, each board draws its own from the seed."""
 
     count: int = Field(ge=1, le=GPUS_MAX)
@@ -64,7 +64,7 @@ class Boards(Part):
         return value
 
 
-class WorkloadBase(Part):
+class WorkloadBase(ScenarioSection):
     """What every workload has. `cgroup` is a path, or `systemd`, `docker` or `kubepods` for a path of that form."""
 
     name: str = Field(pattern=r"^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$")
@@ -114,7 +114,7 @@ class Training(WorkloadBase):
     agent_socket: str | None = Field(default=None, max_length=100)  # of the agent that is told each step, as wattlens.step does
 
 
-class Serving(WorkloadBase):
+class ServingWorkload(WorkloadBase):
     """An LLM engine with continuous batching, tensor parallel over its GPUs, and the requests that arrive at it."""
 
     kind: Literal["serving"]
@@ -143,7 +143,7 @@ class Serving(WorkloadBase):
         return value
 
     @model_validator(mode="after")
-    def _trace(self) -> "Serving":
+    def _trace(self) -> "ServingWorkload":
         if (self.arrivals == "trace") != (self.trace is not None):
             raise ValueError("arrivals 'trace' and the key 'trace' go together")
         return self
@@ -171,10 +171,10 @@ class Burst(WorkloadBase):
     intensity: float = Field(default=1.0, ge=0.0, le=2.0)
 
 
-Workload = Annotated[Training | Serving | Notebook | Burst, Field(discriminator="kind")]
+Workload = Annotated[Training | ServingWorkload | Notebook | Burst, Field(discriminator="kind")]
 
 
-class Host(Part):
+class HostModel(ScenarioSection):
     """The node around its GPUs, with meters of its own: RAPL and power supplies in its `sys`, and a Redfish service.
 
     Powers are of one socket where that is said. All values are assumed; see energy_agent/sim/README.md.
@@ -193,7 +193,7 @@ class Host(Part):
     redfish_port: int = Field(default=0, ge=0, le=65535)  # 0: one that is free
 
 
-class Fault(Part):
+class ScheduledFault(ScenarioSection):
     """A fault at `at_s` after the start. With `for_s` it is cleared again; kind `clear` clears everything on the GPU."""
 
     at_s: Seconds
@@ -204,7 +204,7 @@ class Fault(Part):
     for_s: Positive | None = None
 
     @model_validator(mode="after")
-    def _known(self) -> "Fault":
+    def _known(self) -> "ScheduledFault":
         try:
             if self.kind != "clear":
                 check_fault(self.kind, self.call, self.value)

@@ -26,7 +26,7 @@ _STATE_LIMIT_B = 64 * 1024
 
 
 @dataclass(slots=True)
-class Job:
+class WorkloadProcess:
     """One workload of the scenario and its process, if any."""
 
     workload: "Workload"
@@ -67,7 +67,7 @@ class Supervisor:
     def __init__(self, scenario: "Scenario", directory: Path) -> None:
         self.directory = directory
         self.scenario = scenario
-        self.jobs = [Job(w, roots.cgroup_path(w.name, w.cgroup, scenario.seed)) for w in scenario.workloads]
+        self.jobs = [WorkloadProcess(w, roots.cgroup_path(w.name, w.cgroup, scenario.seed)) for w in scenario.workloads]
         (directory / "workloads").mkdir(exist_ok=True)
 
     def tick(self, elapsed_ns: int) -> bool:
@@ -122,7 +122,7 @@ class Supervisor:
                 job.process.wait()
             self._ended(job, job.process.returncode)
 
-    def _due(self, job: Job, elapsed_ns: int) -> bool:
+    def _due(self, job: WorkloadProcess, elapsed_ns: int) -> bool:
         if self._over(job, elapsed_ns):
             return False
         if job.phase == "waiting":
@@ -130,10 +130,10 @@ class Supervisor:
         return job.phase == "failed" and job.workload.restart == "on-failure" and time.monotonic() >= job.retry_at_s
 
     @staticmethod
-    def _over(job: Job, elapsed_ns: int) -> bool:
+    def _over(job: WorkloadProcess, elapsed_ns: int) -> bool:
         return job.workload.end_s is not None and elapsed_ns >= job.workload.end_s * NS_PER_S
 
-    def _start(self, job: Job) -> None:
+    def _start(self, job: WorkloadProcess) -> None:
         workload, folder = job.workload, self.directory / "workloads"
         state = folder / f"{workload.name}.json"
         state.unlink(missing_ok=True)
@@ -162,7 +162,7 @@ class Supervisor:
         job.ticks, job.phase, job.exit_code = roots.start_ticks(job.process.pid), "running", None
         roots.add_process(self.directory, job.process.pid, job.cgroup)
 
-    def _ended(self, job: Job, code: int) -> None:
+    def _ended(self, job: WorkloadProcess, code: int) -> None:
         assert job.process is not None
         roots.remove_process(self.directory, job.process.pid)
         asked = code in (0, -signal.SIGTERM)

@@ -8,7 +8,7 @@ from energy_agent.devices.nvml.library import RealNvml
 from energy_agent.sim.gpu.boards import BoardSpec
 from energy_agent.sim.gpu.build import library_path
 from energy_agent.sim.gpu.plant import Plant
-from energy_agent.sim.gpu.truth import Truth
+from energy_agent.sim.gpu.truth import EnergyTruth
 
 S = 10**9
 START_NS = 1_700_000_000 * S
@@ -30,7 +30,7 @@ class Gpus:
         self.nvml.shutdown()
         self.plant.close()
 
-    def truth(self, gpu: int = 0) -> Truth:
+    def truth(self, gpu: int = 0) -> EnergyTruth:
         return self.plant.truth(gpu)
 
     def step(self, seconds: float) -> None:

@@ -26,9 +26,9 @@ from energy_agent.ledger.reading import read_rows
 from energy_agent.owners.processes import ProcessOwners
 from energy_agent.runtime.http import HttpError
 from energy_agent.sim import scenario
-from energy_agent.sim.building.model import Facility
+from energy_agent.sim.building.model import FacilityModel
 from energy_agent.sim.node import SimulatedNode
-from energy_agent.sim.scenario_model import Host
+from energy_agent.sim.scenario_model import HostModel
 from wattlens import summary
 from wattlens.demo import headline
 from wattlens.demo import result as demo_result
@@ -90,9 +90,9 @@ def run_demo(options: DemoOptions) -> int:
     _say(options, f"starting a simulated node: {options.scenario}")
     wanted = scenario.load(options.scenario)
     if wanted.host is None:
-        wanted = wanted.model_copy(update={"host": Host()})
+        wanted = wanted.model_copy(update={"host": HostModel()})
     if wanted.facility is None:
-        wanted = wanted.model_copy(update={"facility": Facility(cooling_lag_s=COOLING_LAG_S)})
+        wanted = wanted.model_copy(update={"facility": FacilityModel(cooling_lag_s=COOLING_LAG_S)})
     with SimulatedNode.start(wanted, out / "node", seed=options.seed, companion=True) as node:
         stage = _Stage(options, out, node)
         _learn(stage)

@@ -8,15 +8,15 @@ from typing import Final
 from energy_agent.core.units import NS_PER_S
 from energy_agent.runtime.threads import start_thread
 from energy_agent.sim.building.faults import MeterFault, MeterFaultLog
-from energy_agent.sim.building.meters import MeteredFacility, Shown
+from energy_agent.sim.building.meters import MeteredFacility, MeterRegisters
 from energy_agent.sim.building.modbus_meters import ADDRESSES, HOST, ModbusMeters
 from energy_agent.sim.building.site import FAULTS_FILE, LATE_S, TRUTH_FILE, described
 from energy_agent.sim.gpu.boards import boards
 from energy_agent.sim.gpu.plant import Plant
-from energy_agent.sim.gpu.truth import Truth
+from energy_agent.sim.gpu.truth import EnergyTruth
 from energy_agent.sim.host import power
 from energy_agent.sim.scenario import Scenario
-from energy_agent.sim.scenario_model import Host
+from energy_agent.sim.scenario_model import HostModel
 from energy_agent.sim.workloads.worker import write_json
 
 _PERIOD_S: Final = 0.1  # real time: how old the truth in the file is at most
@@ -24,7 +24,7 @@ _STEP_MIN_NS: Final = round(LATE_S * NS_PER_S)  # the plant tells times in whole
 _PJ_PER_UJ: Final = 1_000_000
 
 
-class Building:
+class BuildingSimulator:
     """Moves on by itself, in a thread of its own, and whenever a meter is read."""
 
     def __init__(self, directory: Path, plant: Plant, scenario: Scenario, started_ns: int) -> None:
@@ -36,7 +36,7 @@ class Building:
         """
         assert scenario.facility is not None
         self._directory, self._plant = directory, plant
-        self._host = scenario.host or Host()
+        self._host = scenario.host or HostModel()
         self.params = scenario.facility.sized(node_max_w(self._host, scenario.skus))
         self._log = MeterFaultLog(directory / FAULTS_FILE)
         self._timeline = self.params.fault_events()
@@ -66,7 +66,7 @@ class Building:
             with self._lock:
                 self._look()
 
-    def _shown(self, meter_id: str) -> Shown:
+    def _shown(self, meter_id: str) -> MeterRegisters:
         with self._lock:
             self._look()
             return self._metered.shown(meter_id)
@@ -109,11 +109,11 @@ class Building:
         data = {"t_ns": self._begin_ns + truth.elapsed_ns, "truth": asdict(truth), "gains_ppb": self._metered.gains_ppb}
         write_json(self._directory / TRUTH_FILE, data)
 
-    def _truths(self) -> list[Truth]:
+    def _truths(self) -> list[EnergyTruth]:
         return [self._plant.truth(gpu) for gpu in range(self._plant.count)]
 
 
-def node_max_w(host: Host, skus: tuple[str, ...]) -> float:
+def node_max_w(host: HostModel, skus: tuple[str, ...]) -> float:
     """The most that the node can draw: every GPU at its highest limit, every processor busy."""
     gpus_uj = sum(round(boards()[sku].values["limit_max_w"] * 1e6) for sku in skus)
     return power.energy(host, gpus_uj, len(skus) * NS_PER_S, len(skus), NS_PER_S).node_uj / 1e6

@@ -11,7 +11,7 @@ from typing import Final
 
 from energy_agent.core.units import NS_PER_S, UJ_PER_KWH
 from energy_agent.sim.building import faults, model
-from energy_agent.sim.building.truth import Facility, FacilityTruth
+from energy_agent.sim.building.truth import FacilityPhysics, FacilityTruth
 from energy_agent.sim.building.weather import HOUR_NS, draw
 
 UJ_PER_WH: Final = UJ_PER_KWH // 1000
@@ -34,7 +34,7 @@ class MeterSpec:
     start_uj: int
 
     @classmethod
-    def of(cls, meter: model.Meter, seed: int, meter_id: str) -> "MeterSpec":
+    def of(cls, meter: model.MeterModel, seed: int, meter_id: str) -> "MeterSpec":
         """What is not said is drawn from the seed: a gain within the class, the phase of the ticks, the register's start."""
         error = (2 * draw(seed, meter_id, "gain") - 1) * meter.accuracy_percent / 100
         start_wh = int(draw(seed, meter_id, "start") * _START_MAX_WH) if meter.start_wh is None else meter.start_wh
@@ -50,7 +50,7 @@ class MeterSpec:
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class MeterRegisters:
     """What stands in a meter's registers, and how it answers."""
 
     count: int  # of steps, in 32 bits
@@ -62,7 +62,7 @@ class Shown:
     delay_s: float = 0.0
 
 
-class Meter:
+class SimulatedMeter:
     """One meter. `observe` tells it the truth; what it shows changes only where that is at a tick."""
 
     def __init__(self, spec: MeterSpec) -> None:
@@ -121,11 +121,11 @@ class Meter:
         if "drift" not in self.faults:
             self._gain_ppb = self.spec.gain_ppb
 
-    def shown(self) -> Shown:
+    def shown(self) -> MeterRegisters:
         """Its registers."""
         steps = self._shown_uj // self.spec.step_uj
         power = round(self._power_mw * self._gain_ppb / _PPB / self.spec.power_step_mw)
-        return Shown(
+        return MeterRegisters(
             steps % COUNTS,
             steps * self.spec.step_uj // UJ_PER_WH,
             power,
@@ -139,11 +139,11 @@ class Meter:
 class MeteredFacility:
     """A building with its meters, in lockstep: `advance`, then read `shown` and `truth`."""
 
-    def __init__(self, params: model.Facility, seed: int, begin_ns: int | None = None) -> None:
-        """Args: as of `Facility`."""
+    def __init__(self, params: model.FacilityModel, seed: int, begin_ns: int | None = None) -> None:
+        """Args: as of `FacilityPhysics`."""
         self.params = params
-        self._facility = Facility(params, seed) if begin_ns is None else Facility(params, seed, begin_ns)
-        self._meters = {p.id: Meter(MeterSpec.of(params.meter(p.id), seed, p.id)) for p in params.points}
+        self._facility = FacilityPhysics(params, seed) if begin_ns is None else FacilityPhysics(params, seed, begin_ns)
+        self._meters = {p.id: SimulatedMeter(MeterSpec.of(params.meter(p.id), seed, p.id)) for p in params.points}
 
     @property
     def elapsed_ns(self) -> int:
@@ -168,7 +168,7 @@ class MeteredFacility:
         """What really happened up to now."""
         return self._facility.truth()
 
-    def shown(self, meter_id: str) -> Shown:
+    def shown(self, meter_id: str) -> MeterRegisters:
         """What a meter shows now.
 
         Raises:

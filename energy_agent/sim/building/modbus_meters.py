@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from energy_agent.core.errors import WattlensError
 from energy_agent.runtime.threads import start_thread
-from energy_agent.sim.building.meters import Shown
+from energy_agent.sim.building.meters import MeterRegisters
 
 if TYPE_CHECKING:
     from pymodbus.pdu import ModbusPDU
@@ -27,7 +27,7 @@ _LENGTH: Final = 10
 _START_S: Final = 60.0
 
 
-def registers(shown: Shown) -> list[int]:
+def registers(shown: MeterRegisters) -> list[int]:
     """The registers of a meter from address 0 on."""
     packed = struct.pack(">IIQf", shown.count, shown.power, shown.energy_wh, shown.power_w)
     return list(struct.unpack(f">{_LENGTH}H", packed))
@@ -36,7 +36,7 @@ def registers(shown: Shown) -> list[int]:
 class ModbusMeters:
     """Serves in a thread of its own until `stop`. Unit n is the n-th of `meters`, from 1; `read` tells what one shows now."""
 
-    def __init__(self, meters: Sequence[str], read: Callable[[str], Shown], port: int = 0) -> None:
+    def __init__(self, meters: Sequence[str], read: Callable[[str], MeterRegisters], port: int = 0) -> None:
         """Serve.
 
         Raises:
@@ -143,5 +143,5 @@ class ModbusMeters:
 
         return [device(unit) for unit in (0, *self._by_unit)]
 
-    def _shown(self, unit: int) -> Shown | None:
+    def _shown(self, unit: int) -> MeterRegisters | None:
         return self._read(self._by_unit[unit]) if unit in self._by_unit else None

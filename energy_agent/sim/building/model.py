@@ -14,7 +14,7 @@ from energy_agent.core.facility import Position, Role
 from energy_agent.core.units import NS_PER_S
 from energy_agent.sim.building import faults as facility_faults
 from energy_agent.sim.building.faults import MeterFault
-from energy_agent.sim.scenario_model import Part, Positive, Ratio, Seconds, unknown
+from energy_agent.sim.scenario_model import Positive, Ratio, ScenarioSection, Seconds, unknown
 
 Watts = Annotated[float, Field(ge=0.0, le=1e8)]
 Losses = Annotated[float, Field(ge=0.0, le=0.2)]
@@ -28,7 +28,7 @@ _LETTERS: Final = "abcdefgh"
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
+class MeterPosition:
     """Where a meter stands. `parent` "": nothing above it."""
 
     id: str
@@ -37,7 +37,7 @@ class Point:
     parent: str = ""
 
 
-class Meter(Part):
+class MeterModel(ScenarioSection):
     """How one meter differs from the others."""
 
     absent: bool = False  # the building has no such meter
@@ -49,7 +49,7 @@ class Meter(Part):
     start_wh: int | None = Field(default=None, ge=0, le=2**53)  # what its register holds at the start; None: drawn
 
 
-class TimedMeterFault(Part):
+class TimedMeterFault(ScenarioSection):
     """A fault of a meter at `at_s` after the start. With `for_s` it is cleared again; kind `clear` clears all of the meter."""
 
     at_s: Seconds
@@ -69,7 +69,7 @@ class TimedMeterFault(Part):
         return self
 
 
-class Facility(Part):
+class FacilityModel(ScenarioSection):
     """A small data centre that holds the node, some more like it and other equipment, with a meter at each of its parts."""
 
     cooling: Literal["air", "liquid"] = "air"
@@ -99,7 +99,7 @@ class Facility(Part):
     reused_heat_ratio: Ratio = 0.0  # share of the heat that goes to somebody who uses it; 0: none
     starts_at: datetime | None = None  # local time at the start; None: the node's UTC
     modbus_port: int = Field(default=0, ge=0, le=65535)  # of the gateway in front of the meters; 0: one that is free
-    meters: dict[str, Meter] = Field(default_factory=dict, max_length=64)
+    meters: dict[str, MeterModel] = Field(default_factory=dict, max_length=64)
     faults: tuple[TimedMeterFault, ...] = Field(default=(), max_length=10_000)
 
     @field_validator("starts_at")
@@ -110,7 +110,7 @@ class Facility(Part):
         return value
 
     @model_validator(mode="after")
-    def _there(self) -> "Facility":
+    def _there(self) -> "FacilityModel":
         known = [point.id for point in self.all_points]
         for meter in self.meters:
             if meter not in known:
@@ -122,24 +122,24 @@ class Facility(Part):
         return self
 
     @property
-    def all_points(self) -> tuple[Point, ...]:
+    def all_points(self) -> tuple[MeterPosition, ...]:
         """Where a meter could stand, from the top down."""
         found = [
-            Point("main", Role.TOTAL),
-            Point("ups-loss", Role.UPS_LOSS, None, "main"),
-            Point("ups", Role.IT, Position.UPS_OUTPUT, "main"),
+            MeterPosition("main", Role.TOTAL),
+            MeterPosition("ups-loss", Role.UPS_LOSS, None, "main"),
+            MeterPosition("ups", Role.IT, Position.UPS_OUTPUT, "main"),
         ]
         for letter in _LETTERS[: len(self.pdu_weights)]:
             found += [
-                Point(f"pdu-{letter}", Role.IT, Position.PDU_OUTPUT, "ups"),
-                Point(f"it-{letter}", Role.IT, Position.IT_INPUT, f"pdu-{letter}"),
+                MeterPosition(f"pdu-{letter}", Role.IT, Position.PDU_OUTPUT, "ups"),
+                MeterPosition(f"it-{letter}", Role.IT, Position.IT_INPUT, f"pdu-{letter}"),
             ]
-        found += [Point("cooling", Role.COOLING, None, "main"), Point("lighting", Role.LIGHTING, None, "main")]
-        found += [Point("pv", Role.RENEWABLE, None, "main")] if self.pv_peak_w else []
-        return (*found, *([Point("heat", Role.REUSED_HEAT)] if self.reused_heat_ratio else []))
+        found += [MeterPosition("cooling", Role.COOLING, None, "main"), MeterPosition("lighting", Role.LIGHTING, None, "main")]
+        found += [MeterPosition("pv", Role.RENEWABLE, None, "main")] if self.pv_peak_w else []
+        return (*found, *([MeterPosition("heat", Role.REUSED_HEAT)] if self.reused_heat_ratio else []))
 
     @property
-    def points(self) -> tuple[Point, ...]:
+    def points(self) -> tuple[MeterPosition, ...]:
         """Where meters stand. The parent of one is the next above it that is there."""
         every = {point.id: point for point in self.all_points}
         found = []
@@ -148,19 +148,19 @@ class Facility(Part):
             while parent and self.meter(parent).absent:
                 parent = every[parent].parent
             if not self.meter(point.id).absent:
-                found.append(Point(point.id, point.role, point.position, parent))
+                found.append(MeterPosition(point.id, point.role, point.position, parent))
         return tuple(found)
 
-    def meter(self, meter_id: str) -> Meter:
+    def meter(self, meter_id: str) -> MeterModel:
         """How this meter is."""
-        return self.meters.get(meter_id, Meter())
+        return self.meters.get(meter_id, MeterModel())
 
     @property
     def rated_w(self) -> float:
         """Rating of the UPS."""
         return self.ups_rated_w or self.sized(NODE_MAX_W).rated_w
 
-    def sized(self, node_max_w: float) -> "Facility":
+    def sized(self, node_max_w: float) -> "FacilityModel":
         """The same with a UPS for nodes that can draw so much, unless it has a rating."""
         most_w = self.it_scale * node_max_w + self.other_it_w * (1 + 2 * self.other_it_swing)
         return self if self.ups_rated_w else self.model_copy(update={"ups_rated_w": _RESERVE * most_w})

@@ -90,7 +90,7 @@ def faults(node: SimulatedNode) -> list[MeterFault]:
     return facility_faults.active(MeterFaultLog(node.directory / FAULTS_FILE).fresh())
 
 
-def described(params: model.Facility, units: Mapping[str, int], addresses: Mapping[str, int]) -> list[dict[str, object]]:
+def described(params: model.FacilityModel, units: Mapping[str, int], addresses: Mapping[str, int]) -> list[dict[str, object]]:
     """What each meter is, where it stands, and how it is read; `units` and `addresses` are those of Modbus."""
     found: list[dict[str, object]] = []
     for point in params.points:
@@ -113,7 +113,7 @@ def described(params: model.Facility, units: Mapping[str, int], addresses: Mappi
     return found
 
 
-def max_power_w(params: model.Facility, meter_id: str) -> float:
+def max_power_w(params: model.FacilityModel, meter_id: str) -> float:
     """A bound of what can flow at a meter: UPS at its rating, hottest hour of the year, with a margin."""
     rated_w = params.rated_w
     ups_loss_w, lighting_w = rated_w * sum(params.ups_ratios), max(params.lighting_w, params.lighting_night_w)

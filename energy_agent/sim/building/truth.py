@@ -98,10 +98,10 @@ class FacilityTruth:
     outside_c: float
 
 
-class Facility:
+class FacilityPhysics:
     """The building, moved on by `advance`. The same parameters, seed and powers give the same bits."""
 
-    def __init__(self, params: model.Facility, seed: int, begin_ns: int = _NOON_NS) -> None:
+    def __init__(self, params: model.FacilityModel, seed: int, begin_ns: int = _NOON_NS) -> None:
         """Args as follows.
 
         Args:

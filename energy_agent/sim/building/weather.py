@@ -5,7 +5,7 @@ import math
 from typing import Final
 
 from energy_agent.core.units import NS_PER_S
-from energy_agent.sim.building.model import Facility
+from energy_agent.sim.building.model import FacilityModel
 
 HOUR_NS: Final = 3600 * NS_PER_S
 DAY_NS: Final = 24 * HOUR_NS
@@ -28,24 +28,24 @@ def hour(local_ns: int) -> float:
     return local_ns % DAY_NS / HOUR_NS
 
 
-def outside_c(building: Facility, local_ns: int) -> float:
+def outside_c(building: FacilityModel, local_ns: int) -> float:
     """Temperature of the air outside; its seasons are those of the hemisphere that the building is in."""
     season = _season(local_ns, _WARMEST_DAY) * math.copysign(1.0, building.latitude_deg)
     day = math.cos(math.tau * (hour(local_ns) - _WARMEST_HOUR) / 24)
     return building.outside_mean_c + building.outside_season_k * season + building.outside_day_k * day
 
 
-def hottest_c(building: Facility) -> float:
+def hottest_c(building: FacilityModel) -> float:
     """The most that `outside_c` gives."""
     return building.outside_mean_c + building.outside_season_k + building.outside_day_k
 
 
-def lighting_w(building: Facility, local_ns: int) -> float:
+def lighting_w(building: FacilityModel, local_ns: int) -> float:
     """Power of the lighting."""
     return building.lighting_w if _LIT[0] <= hour(local_ns) < _LIT[1] else building.lighting_night_w
 
 
-def pv_w(building: Facility, seed: int, local_ns: int) -> float:
+def pv_w(building: FacilityModel, seed: int, local_ns: int) -> float:
     """Power of the photovoltaics: the sine of the sun's elevation, less clouds that are others each hour."""
     if not building.pv_peak_w:
         return 0.0
@@ -55,7 +55,7 @@ def pv_w(building: Facility, seed: int, local_ns: int) -> float:
     return building.pv_peak_w * max(0.0, height) * (1 - 0.7 * draw(seed, "clouds", local_ns // HOUR_NS))
 
 
-def other_it_w(building: Facility, seed: int, local_ns: int) -> float:
+def other_it_w(building: FacilityModel, seed: int, local_ns: int) -> float:
     """Power of the other equipment: a swing over the day whose peak the seed sets, and noise that is new every quarter hour."""
     peak = 12 + 6 * draw(seed, "peak")
     swing = math.cos(math.tau * (hour(local_ns) - peak) / 24)

@@ -12,14 +12,14 @@ from energy_agent.sim.cluster.pods import PodNow
 
 
 @dataclass(slots=True)
-class Kubernetes:
+class SimulatedCluster:
     """Both, told the same pods."""
 
     kubelet: Kubelet
     api: ApiServer | None
 
     @classmethod
-    def start(cls, directory: Path, wanted: model.Kubelet, seed: int) -> Self:
+    def start(cls, directory: Path, wanted: model.ClusterModel, seed: int) -> Self:
         """Start what the scenario asks for.
 
         Raises:

@@ -4,13 +4,13 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from energy_agent.sim.scenario_model import GPUS_MAX, Part, Seconds
+from energy_agent.sim.scenario_model import GPUS_MAX, ScenarioSection, Seconds
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$")]
 _LABELS_MAX = 64
 
 
-class Owner(Part):
+class Owner(ScenarioSection):
     """Who made the pod: its first ownerReference."""
 
     kind: str = Field(min_length=1, max_length=63)
@@ -18,7 +18,7 @@ class Owner(Part):
     api_version: str = "batch/v1"
 
 
-class Pod(Part):
+class Pod(ScenarioSection):
     """A pod. Of a workload, it has that one's GPUs and lives as long; else it holds `gpus` without any process."""
 
     name: str = Field(min_length=1, max_length=1024)  # a hostile kubelet may say anything
@@ -54,7 +54,7 @@ class Pod(Part):
         return self
 
 
-class Kubelet(Part):
+class ClusterModel(ScenarioSection):
     """The node as one of Kubernetes: a kubelet's PodResources socket and, for the informer, an API server."""
 
     pods: tuple[Pod, ...] = Field(default=(), max_length=256)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from energy_agent.core.units import NS_PER_S
 from energy_agent.sim.cluster.model import Pod
 from energy_agent.sim.scenario import Scenario
-from energy_agent.sim.supervisor import Job
+from energy_agent.sim.supervisor import WorkloadProcess
 
 _UID = re.compile(r"pod([0-9a-f]{8}(?:[_-][0-9a-f]{4}){3}[_-][0-9a-f]{12})")
 
@@ -29,7 +29,7 @@ class Pods:
     """All pods of a node. Call `at` from one thread."""
 
     scenario: Scenario
-    jobs: Sequence[Job]
+    jobs: Sequence[WorkloadProcess]
     uuid: Callable[[int], str]
     _ended_s: dict[str, float] = field(default_factory=dict)
 
@@ -41,7 +41,7 @@ class Pods:
         found = [self._now(pod, by_name, elapsed_ns / NS_PER_S) for pod in self.scenario.kubelet.pods]
         return [now for now in found if now is not None]
 
-    def _now(self, pod: Pod, jobs: Mapping[str, Job], now_s: float) -> PodNow | None:
+    def _now(self, pod: Pod, jobs: Mapping[str, WorkloadProcess], now_s: float) -> PodNow | None:
         gpus, start_s, uid = pod.gpus, pod.start_s, _uid(self.scenario.seed, pod)
         if pod.workload is None:
             phase = "Pending" if now_s < start_s else "Running" if pod.end_s is None or now_s < pod.end_s else "Succeeded"

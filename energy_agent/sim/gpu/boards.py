@@ -18,7 +18,7 @@ CounterModel = Literal["full", "sampled"]
 
 
 @dataclass(frozen=True, slots=True)
-class Board:
+class GpuModel:
     """A board as data. `values` are the plant's parameters by name, `basis` says where each one comes from."""
 
     sku: str
@@ -54,12 +54,12 @@ class BoardSpec:
 
 
 @cache
-def boards() -> Mapping[str, Board]:
+def boards() -> Mapping[str, GpuModel]:
     """Every known board by SKU."""
     data = json.loads((files("energy_agent.sim.gpu") / "boards.json").read_text(encoding="utf-8"))
     return MappingProxyType(
         {
-            sku: Board(
+            sku: GpuModel(
                 sku=sku,
                 name=entry["name"],
                 note=entry["note"],
@@ -71,7 +71,7 @@ def boards() -> Mapping[str, Board]:
     )
 
 
-def board(sku: str) -> Board:
+def board(sku: str) -> GpuModel:
     """The board of this SKU.
 
     Raises:

@@ -17,7 +17,7 @@ from typing import Final, Self
 from energy_agent.core.errors import UsageError
 from energy_agent.sim.gpu.boards import BoardSpec, board
 from energy_agent.sim.gpu.plant_abi import PlantError, board_fields, checked, library
-from energy_agent.sim.gpu.truth import Truth, read
+from energy_agent.sim.gpu.truth import EnergyTruth, read
 
 MAX_RATE: Final = 20.0
 _GAIN_SPREAD: Final = 0.05
@@ -128,7 +128,7 @@ class Plant:
         if self._lib.wl_advance_to(self._open, utc_ns) != 0:
             raise PlantError(f"cannot move the plant to {utc_ns}: it runs in real time, or that is in its past")
 
-    def truth(self, gpu: int) -> Truth:
+    def truth(self, gpu: int) -> EnergyTruth:
         """What really happened on `gpu`, up to now."""
         return read(self._lib, self._open, self._known(gpu))
 

@@ -25,7 +25,7 @@ class SlotTruth:
 
 
 @dataclass(frozen=True, slots=True)
-class Truth:
+class EnergyTruth:
     """What really happened on a GPU up to `t_ns`, which no sensor tells.
 
     Attributes:
@@ -73,7 +73,7 @@ class Truth:
     slots: tuple[SlotTruth, ...]
 
 
-def read(lib: ctypes.CDLL, handle: int, gpu: int) -> Truth:
+def read(lib: ctypes.CDLL, handle: int, gpu: int) -> EnergyTruth:
     """What really happened on a GPU of the plant `handle`, up to now."""
     i = (ctypes.c_int64 * 15)()
     r = (ctypes.c_double * 4)()
@@ -84,7 +84,7 @@ def read(lib: ctypes.CDLL, handle: int, gpu: int) -> Truth:
         SlotTruth(s[0], s[1], bool(s[2]), s[3], s[4], s[5], s[6] // 1000, s[7], s[8] // 1000)
         for s in (rows[9 * n : 9 * n + 9] for n in range(used))
     )
-    return Truth(
+    return EnergyTruth(
         t_ns=i[0], true_uj=i[1] // 1000, sensed_uj=i[2] // 1000, pending_uj=i[3] // 1000, unseen_uj=i[4] // 1000,
         unseen_true_uj=i[5] // 1000, counter_mj=i[6] // 1_000_000, counter_resets=i[7], sm_clock_mhz=i[8], busy_ns=i[9],
         power_cap_ns=i[10], event_reasons=i[11], power_limit_mw=i[12], locked_mhz=(i[13], i[14]),

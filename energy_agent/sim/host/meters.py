@@ -9,11 +9,11 @@ from pathlib import Path
 from energy_agent.core.units import NS_PER_S
 from energy_agent.runtime.threads import start_thread
 from energy_agent.sim.gpu.plant import Plant
-from energy_agent.sim.gpu.truth import Truth
+from energy_agent.sim.gpu.truth import EnergyTruth
 from energy_agent.sim.host import power
 from energy_agent.sim.host.power import RAPL_RANGE_UJ, HostTruth
-from energy_agent.sim.host.redfish_service import RedfishService
-from energy_agent.sim.scenario_model import Host
+from energy_agent.sim.host.redfish_service import SimulatedRedfish
+from energy_agent.sim.scenario_model import HostModel
 
 _PERIOD_S = 0.05  # real time: how old a file is at most
 _WINDOW_NS = NS_PER_S  # a controller's power is a mean over about a second
@@ -22,13 +22,13 @@ _WINDOW_NS = NS_PER_S  # a controller's power is a mean over about a second
 class HostMeters:
     """Keeps the meters of one node current, in a thread of its own."""
 
-    def __init__(self, directory: Path, plant: Plant, host: Host) -> None:
+    def __init__(self, directory: Path, plant: Plant, host: HostModel) -> None:
         self._directory, self._plant, self._host = directory, plant, host
         self._begin = self._truths()
         self._past: deque[tuple[int, int]] = deque([(self._begin[0].t_ns, 0)])  # (UTC ns, true node energy in uJ)
         self._lock, self._stop = threading.Lock(), threading.Event()
         self._update()
-        self.service = RedfishService(directory, host.redfish_port, self.read)
+        self.service = SimulatedRedfish(directory, host.redfish_port, self.read)
         self._thread = threading.Thread(target=self._run, name="host-meters", daemon=True)
         start_thread(self._thread)
 
@@ -71,11 +71,11 @@ class HostMeters:
         (t0, e0), (t1, e1) = self._past[0], self._past[-1]
         return round((e1 - e0) * NS_PER_S / max(1, t1 - t0) * self._host.gain) if t1 > t0 else 0
 
-    def _truths(self) -> list[Truth]:
+    def _truths(self) -> list[EnergyTruth]:
         return [self._plant.truth(gpu) for gpu in range(self._plant.count)]
 
 
-def write_files(root: Path, host: Host, truth: HostTruth, node_uw: int) -> None:
+def write_files(root: Path, host: HostModel, truth: HostTruth, node_uw: int) -> None:
     """Write the files below `root`/sys in which a kernel shows its meters; `node_uw` is what the node's meter reads, in uW.
 
     As on real machines a psys zone that contains the packages and a `core` zone within each are there too, so that a reader

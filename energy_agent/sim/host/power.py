@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from energy_agent.core.units import UJ_PER_J
-from energy_agent.sim.gpu.truth import Truth
-from energy_agent.sim.scenario_model import Host
+from energy_agent.sim.gpu.truth import EnergyTruth
+from energy_agent.sim.scenario_model import HostModel
 
 RAPL_RANGE_UJ = 262_143_328_850
 """Where a package's counter goes on at 0: 2^32 of the hardware's units of 2^-14 J, as Intel's servers show it."""
@@ -29,7 +29,7 @@ class HostTruth:
     dram_uj: int
 
 
-def energy(host: Host, gpus_uj: int, busy_ns: int, gpus: int, elapsed_ns: int) -> HostTruth:
+def energy(host: HostModel, gpus_uj: int, busy_ns: int, gpus: int, elapsed_ns: int) -> HostTruth:
     """The host's energy up to an instant.
 
     Args:
@@ -48,7 +48,7 @@ def energy(host: Host, gpus_uj: int, busy_ns: int, gpus: int, elapsed_ns: int) -
     return HostTruth(int(dc / (1 - _exact(host.psu_loss_ratio))), int(package), int(dram))
 
 
-def of(host: Host, truths: Sequence[Truth], begin: Sequence[Truth]) -> HostTruth:
+def of(host: HostModel, truths: Sequence[EnergyTruth], begin: Sequence[EnergyTruth]) -> HostTruth:
     """The host's energy at `truths` since `begin`, which are of every GPU of the plant."""
     gpus_uj = sum(t.true_uj - b.true_uj for t, b in zip(truths, begin, strict=True))
     busy_ns = sum(t.busy_ns - b.busy_ns for t, b in zip(truths, begin, strict=True))

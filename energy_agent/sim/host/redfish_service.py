@@ -27,7 +27,7 @@ _SESSIONS: Final = f"{_ROOT}/SessionService/Sessions"
 _CHASSIS: Final = f"{_ROOT}/Chassis/1"
 
 
-class RedfishService:
+class SimulatedRedfish:
     """Serves in threads of its own until `stop`. `read` gives power in W and energy in uJ at this instant."""
 
     def __init__(self, folder: Path, port: int, read: Callable[[], tuple[Decimal, int]]) -> None:
@@ -93,7 +93,7 @@ class RedfishService:
 
 
 class _Handler(BaseHTTPRequestHandler):
-    owner: RedfishService
+    owner: SimulatedRedfish
     timeout = 10
 
     def do_GET(self) -> None:

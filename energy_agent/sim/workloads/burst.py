@@ -2,10 +2,10 @@
 
 import sys
 
-from energy_agent.sim.workloads.worker import Worker, main
+from energy_agent.sim.workloads.worker import WorkloadWorker, main
 
 
-def run(worker: Worker) -> None:
+def run(worker: WorkloadWorker) -> None:
     """Alternate work and rest until asked to end."""
     p = worker.spec.parameters
     bursts = 0
@@ -16,7 +16,7 @@ def run(worker: Worker) -> None:
         worker.rest(_drawn(worker, p["off_s"], p["jitter"]))
 
 
-def _drawn(worker: Worker, seconds: float, jitter: float) -> float:
+def _drawn(worker: WorkloadWorker, seconds: float, jitter: float) -> float:
     return seconds * worker.random.uniform(1.0 - jitter, 1.0 + jitter)
 
 

@@ -44,7 +44,7 @@ class Histogram:
 
 
 @dataclass(slots=True)
-class Counters:
+class SimulatedCounters:
     """What the engine did since it started."""
 
     prompt: int = 0  # tokens of prompts, cached ones included
@@ -61,7 +61,7 @@ class Counters:
 
 
 @dataclass(slots=True, eq=False)
-class Request:
+class SimulatedRequest:
     """One request. Of `to_compute` tokens (its prompt, after a preemption its answer so far too) `computed` are there."""
 
     arrived_ns: int
@@ -86,18 +86,18 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class EngineStep:
     """One or more equal engine steps to be run on every GPU. Chunks are (request, tokens) of prompts."""
 
     reference_s: float
     memory_boundness: float
     intensity: float
     repeats: int
-    decodes: tuple[Request, ...]
-    chunks: tuple[tuple[Request, int], ...]
+    decodes: tuple[SimulatedRequest, ...]
+    chunks: tuple[tuple[SimulatedRequest, int], ...]
 
 
-class Engine:
+class BatchingEngine:
     """The state: what waits, what runs, how much of the cache is held."""
 
     def __init__(
@@ -116,9 +116,9 @@ class Engine:
         self.kv_tokens = kv_tokens
         self.decode_memory_boundness = decode_memory_boundness
         self.prefill_memory_boundness = prefill_memory_boundness
-        self.waiting: deque[Request] = deque()
-        self.running: list[Request] = []
-        self.counters = Counters()
+        self.waiting: deque[SimulatedRequest] = deque()
+        self.running: list[SimulatedRequest] = []
+        self.counters = SimulatedCounters()
         self._kv_held = 0
 
     @property
@@ -126,7 +126,7 @@ class Engine:
         """Share of the cache that is held."""
         return self._kv_held / self.kv_tokens
 
-    def arrive(self, request: Request) -> None:
+    def arrive(self, request: SimulatedRequest) -> None:
         """Queue a request; one that could never fit is cut to what fits, as a server limits a context's length."""
         limit = self.kv_tokens - self.max_num_seqs
         request.prompt = max(1, min(request.prompt, limit // 2))
@@ -135,7 +135,7 @@ class Engine:
         request.computed, request.to_compute = request.cached, request.prompt
         self.waiting.append(request)
 
-    def plan(self, max_repeats: int = 1) -> Step | None:
+    def plan(self, max_repeats: int = 1) -> EngineStep | None:
         """The next step, None when there is nothing to do.
 
         Decode steps between which nothing changes may be joined, at most `max_repeats` of them: a caller that cannot act within
@@ -145,7 +145,7 @@ class Engine:
         self._admit()
         decodes = tuple(r for r in self.running if r.decoding)
         budget = self.max_batched_tokens - len(decodes)
-        chunks: list[tuple[Request, int]] = []
+        chunks: list[tuple[SimulatedRequest, int]] = []
         for request in self.running:
             if not request.decoding and budget > 0:
                 tokens = min(request.to_compute - request.computed, budget)
@@ -162,7 +162,7 @@ class Engine:
         total_s = decode_s + prefill_s
         decode_share = decode_s / total_s
         prefill_share = 1.0 - decode_share
-        return Step(
+        return EngineStep(
             reference_s=total_s,
             memory_boundness=decode_share * self.decode_memory_boundness + prefill_share * self.prefill_memory_boundness,
             intensity=decode_share * self.cost.decode_intensity(len(decodes)) + prefill_share,
@@ -171,7 +171,7 @@ class Engine:
             chunks=tuple(chunks),
         )
 
-    def finish(self, step: Step, end_ns: int) -> None:
+    def finish(self, step: EngineStep, end_ns: int) -> None:
         """Book a step that ended at `end_ns`."""
         counters = self.counters
         counters.steps += step.repeats
@@ -197,7 +197,7 @@ class Engine:
             if request.generated > 1:
                 counters.tpot.observe((end_ns - request.first_token_ns) / NS_PER_S / (request.generated - 1))
 
-    def _first_token(self, request: Request, end_ns: int) -> None:
+    def _first_token(self, request: SimulatedRequest, end_ns: int) -> None:
         if request.generated == 0:
             self.counters.prompt += request.prompt
             self.counters.cached += request.cached

@@ -5,10 +5,10 @@ Interface names are vLLM's (Apache-2.0); what stands behind them is the simulate
 
 from collections.abc import Mapping
 
-from energy_agent.sim.workloads.engine import Engine, Histogram
+from energy_agent.sim.workloads.engine import BatchingEngine, Histogram
 
 
-def render(engine: Engine, model: str, started_s: float) -> str:
+def render(engine: BatchingEngine, model: str, started_s: float) -> str:
     """The page in Prometheus text format; `started_s` is UTC s at which the counters began."""
     model_name = _escape(model)
     labels = f'engine="0",model_name="{model_name}"'

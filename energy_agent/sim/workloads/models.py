@@ -23,7 +23,7 @@ _PREFILL_UTILIZATION = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Model:
+class LlmModel:
     """`parameters_b` in 1e9, stored in bf16; `kv_b_per_token` is keys and values of all layers in bf16 (model cards)."""
 
     parameters_b: float
@@ -31,9 +31,9 @@ class Model:
 
 
 MODELS = {
-    "meta-llama/Llama-3.1-8B-Instruct": Model(8.03, 131_072),
-    "Qwen/Qwen3-32B": Model(32.8, 262_144),
-    "meta-llama/Llama-3.3-70B-Instruct": Model(70.6, 327_680),
+    "meta-llama/Llama-3.1-8B-Instruct": LlmModel(8.03, 131_072),
+    "Qwen/Qwen3-32B": LlmModel(32.8, 262_144),
+    "meta-llama/Llama-3.3-70B-Instruct": LlmModel(70.6, 327_680),
 }
 
 

@@ -2,10 +2,10 @@
 
 import sys
 
-from energy_agent.sim.workloads.worker import Worker, main
+from energy_agent.sim.workloads.worker import WorkloadWorker, main
 
 
-def run(worker: Worker) -> None:
+def run(worker: WorkloadWorker) -> None:
     """Run a cell, then do nothing for a random while, until asked to end."""
     p = worker.spec.parameters
     cells = 0

@@ -10,15 +10,15 @@ from typing import Any
 from energy_agent.core.units import NS_PER_S
 from energy_agent.runtime.threads import start_thread
 from energy_agent.sim.workloads import arrivals, models
-from energy_agent.sim.workloads.engine import Engine, Request
+from energy_agent.sim.workloads.engine import BatchingEngine, SimulatedRequest
 from energy_agent.sim.workloads.metrics_page import render
-from energy_agent.sim.workloads.worker import Worker, main
+from energy_agent.sim.workloads.worker import WorkloadWorker, main
 
 # Steps of a few ms are joined until they last about this long in real time: a process cannot act much faster than that.
 QUANTUM_S = 0.02
 
 
-def run(worker: Worker) -> None:
+def run(worker: WorkloadWorker) -> None:
     """Serve until asked to end."""
     p = worker.spec.parameters
     engine = make_engine(worker, p)
@@ -37,10 +37,10 @@ def run(worker: Worker) -> None:
         server.server_close()
 
 
-def make_engine(worker: Worker, p: dict[str, Any]) -> Engine:
+def make_engine(worker: WorkloadWorker, p: dict[str, Any]) -> BatchingEngine:
     """The engine for this model on these boards."""
     spec = worker.spec
-    return Engine(
+    return BatchingEngine(
         models.step_cost(p["model"], spec.skus),
         max_num_seqs=p["max_num_seqs"],
         max_batched_tokens=p["max_batched_tokens"],
@@ -50,7 +50,7 @@ def make_engine(worker: Worker, p: dict[str, Any]) -> Engine:
     )
 
 
-def _requests(worker: Worker, p: dict[str, Any]) -> Iterator[arrivals.Arrival]:
+def _requests(worker: WorkloadWorker, p: dict[str, Any]) -> Iterator[arrivals.Arrival]:
     if p["arrivals"] == "trace":
         return arrivals.trace(Path(p["trace"]))
     lengths = arrivals.Lengths(p["prompt_median"], p["prompt_sigma"], p["output_median"], p["output_sigma"])
@@ -58,7 +58,9 @@ def _requests(worker: Worker, p: dict[str, Any]) -> Iterator[arrivals.Arrival]:
     return draw(worker.random, p["rate_per_s"], lengths)
 
 
-def _loop(worker: Worker, engine: Engine, lock: threading.Lock, url: str, requests: Iterator[arrivals.Arrival]) -> None:
+def _loop(
+    worker: WorkloadWorker, engine: BatchingEngine, lock: threading.Lock, url: str, requests: Iterator[arrivals.Arrival]
+) -> None:
     cached_ratio = worker.spec.parameters["prefix_cached_ratio"]
     coming = next(requests)
     while True:
@@ -67,7 +69,7 @@ def _loop(worker: Worker, engine: Engine, lock: threading.Lock, url: str, reques
             while coming.at_s <= worker.elapsed_s():
                 arrived_ns = worker.started_ns + round(coming.at_s * NS_PER_S)
                 cached = round(coming.prompt * cached_ratio)
-                engine.arrive(Request(arrived_ns, coming.prompt, coming.output, cached))
+                engine.arrive(SimulatedRequest(arrived_ns, coming.prompt, coming.output, cached))
                 coming = next(requests)
             repeats = int(QUANTUM_S * worker.plant.rate / engine.cost.decode_s(max(1, len(engine.running))))
             step = engine.plan(max(1, repeats))
@@ -79,7 +81,7 @@ def _loop(worker: Worker, engine: Engine, lock: threading.Lock, url: str, reques
                 engine.finish(step, worker.plant.now_ns())
 
 
-def _report(worker: Worker, engine: Engine, url: str) -> None:
+def _report(worker: WorkloadWorker, engine: BatchingEngine, url: str) -> None:
     counters = engine.counters
     worker.report(
         kind="serving",

@@ -5,7 +5,7 @@ import sys
 from contextlib import AbstractContextManager, nullcontext
 
 from energy_agent.sdk.training import step_counter
-from energy_agent.sim.workloads.worker import Worker, main
+from energy_agent.sim.workloads.worker import WorkloadWorker, main
 
 # Shares of a step's reference time [assumed]: the exchange and the optimizer are bound by links and memory and draw less.
 _COMPUTE_SHARE = 0.86
@@ -13,7 +13,7 @@ _EXCHANGE = (0.10, 0.85, 0.45)  # share, memory boundness, intensity
 _OPTIMIZER = (0.04, 0.95, 0.80)
 
 
-def run(worker: Worker) -> None:
+def run(worker: WorkloadWorker) -> None:
     """Train until asked to end, or for the number of steps asked for."""
     p = worker.spec.parameters
     step_s, micro_batches = float(p["step_s"]), int(p["micro_batches"])

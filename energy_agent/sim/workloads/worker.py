@@ -28,7 +28,7 @@ _SLICE_S = 0.1  # real time between two looks at whether to end
 _REPORT_S = 0.25  # real time between two writes of the state file
 
 
-class Ended(Exception):  # noqa: N818 - not an error: the workload was asked to end
+class WorkloadStop(Exception):  # noqa: N818 - not an error: the workload was asked to end
     """Time to go."""
 
 
@@ -54,7 +54,7 @@ def write_json(path: Path, data: object) -> None:
     temporary.replace(path)
 
 
-class Worker:
+class WorkloadWorker:
     """This process on its GPUs."""
 
     def __init__(self, spec: Spec, plant: Plant) -> None:
@@ -120,7 +120,7 @@ class Worker:
     def check(self) -> None:
         """Raise WorkloadStop when it is time to go."""
         if self._ending or os.getppid() != self.spec.parent:
-            raise Ended
+            raise WorkloadStop
 
     def report(self, **counters: object) -> None:
         """Write the state file: the first time at once, then at most a few times a second."""
@@ -145,20 +145,20 @@ class Worker:
         self._ending = True
 
 
-def main(run: Callable[[Worker], None]) -> int:
+def main(run: Callable[[WorkloadWorker], None]) -> int:
     """Body of every workload program: read the spec, attach, run, clean up; returns the exit code."""
     parser = argparse.ArgumentParser(description="A workload of the simulated node; started by its daemon.")
     parser.add_argument("--spec", required=True, metavar="FILE")
     raw = json.loads(Path(parser.parse_args().spec).read_text())
     spec = Spec(**{**raw, "gpus": tuple(raw["gpus"]), "skus": tuple(raw["skus"])})
     plant = Plant.attach(Path(spec.plant))
-    worker = Worker(spec, plant)
+    worker = WorkloadWorker(spec, plant)
     signal.signal(signal.SIGTERM, worker.end)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the daemon decides about Ctrl-C
     try:
         worker.attach()
         run(worker)
-    except Ended:
+    except WorkloadStop:
         return 0
     except DeviceLostError as error:
         sys.stderr.write(f"{spec.name}: {error}\n")

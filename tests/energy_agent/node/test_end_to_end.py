@@ -13,7 +13,7 @@ from energy_agent.core.units import UJ_PER_J
 from energy_agent.sim import scenario
 from energy_agent.sim.host.power import energy
 from energy_agent.sim.node import SimulatedNode
-from energy_agent.sim.scenario_model import Host
+from energy_agent.sim.scenario_model import HostModel
 from tests.support import eventually
 from wattlens.summary import summarise
 
@@ -88,7 +88,7 @@ def test_with_redfish_the_host_is_the_node_less_its_gpus(node, tmp_path):
     begin = node.state()["host"]["begin"]
     gpus_uj = sum(t.true_uj - b["true_uj"] for t, b in zip(truths, begin, strict=True))
     busy_ns = sum(t.busy_ns - b["busy_ns"] for t, b in zip(truths, begin, strict=True))
-    truth = energy(Host(), gpus_uj, busy_ns, 2, truths[0].t_ns - begin[0]["t_ns"])
+    truth = energy(HostModel(), gpus_uj, busy_ns, 2, truths[0].t_ns - begin[0]["t_ns"])
     seconds = (truths[0].t_ns - begin[0]["t_ns"]) / 1e9
     # The host's share of the node by the plant, and as booked since the agent began: alike within the bursts' spread.
     booked_share = host.energy_uj / (host.energy_uj + found.counters_uj)

@@ -11,13 +11,13 @@ from tests.support import refusal
 
 DOC = (Path(__file__).parents[3] / "energy_agent" / "sim" / "README.md").read_text()
 PARTS = ("Boards", "Training", "Serving", "Notebook", "Burst", "Fault", "Host")
-KUBELET = (kubelet_model.Kubelet, kubelet_model.Pod, kubelet_model.Owner)
-FACILITY = (model.Facility, model.Meter, model.TimedMeterFault)
+KUBELET = (kubelet_model.ClusterModel, kubelet_model.Pod, kubelet_model.Owner)
+FACILITY = (model.FacilityModel, model.MeterModel, model.TimedMeterFault)
 
 
 def test_every_key_model_shipped_scenario_meter_and_fault_is_there():
     parts = [scenario.Scenario, *KUBELET, *FACILITY, *(getattr(scenario_model, name) for name in PARTS)]
-    every = model.Facility(pv_peak_w=1, reused_heat_ratio=0.1).all_points
+    every = model.FacilityModel(pv_peak_w=1, reused_heat_ratio=0.1).all_points
     names = {
         *MODELS,
         *scenario.shipped(),

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from energy_agent.sim import scenario_model
 from energy_agent.sim.gpu.boards import boards
 from energy_agent.sim.workloads import arrivals, models, training
-from energy_agent.sim.workloads.engine import Engine, Request
-from energy_agent.sim.workloads.worker import Spec, Worker
+from energy_agent.sim.workloads.engine import BatchingEngine, SimulatedRequest
+from energy_agent.sim.workloads.worker import Spec, WorkloadWorker
 from tests.doubles.gpus import H100
 from tests.support import refusal
 
@@ -27,19 +27,19 @@ F_MAX, KNEE = 1980, 1005
 def worker(tmp_path, gpus):
     """Makes a worker of this process on a lockstep H100, whose clock is locked at the given MHz (0: free)."""
 
-    def make(lock_mhz: int = 0, **parameters: object) -> Worker:
+    def make(lock_mhz: int = 0, **parameters: object) -> WorkloadWorker:
         made = gpus(H100, seed=1)
         if lock_mhz:
             made.nvml.set_locked_sm_clocks_mhz(made.devices[0], 345, lock_mhz)
         spec = Spec("w", str(tmp_path / "plant"), str(tmp_path / "w.json"), (0,), (H100,), 10**9, 5, os.getppid(), parameters)
-        worker = Worker(spec, made.plant)
+        worker = WorkloadWorker(spec, made.plant)
         worker.attach()
         return worker
 
     return make
 
 
-def train_s(worker: Worker) -> float:
+def train_s(worker: WorkloadWorker) -> float:
     """Plant time a training run takes."""
     began_ns = worker.plant.now_ns()
     training.run(worker)
@@ -51,8 +51,8 @@ def training_parameters(**more: object) -> dict[str, object]:
     return scenario_model.Training.model_validate(about | {"steps": 40} | more).model_dump(mode="json")
 
 
-def engine_of(max_num_seqs: int = 512, max_batched_tokens: int = 8192, kv_tokens: int = 10**6) -> Engine:
-    return Engine(
+def engine_of(max_num_seqs: int = 512, max_batched_tokens: int = 8192, kv_tokens: int = 10**6) -> BatchingEngine:
+    return BatchingEngine(
         models.step_cost(LLAMA, (H100,)), max_num_seqs=max_num_seqs, max_batched_tokens=max_batched_tokens,
         kv_tokens=kv_tokens, decode_memory_boundness=0.9, prefill_memory_boundness=0.1,
     )  # fmt: skip
@@ -79,11 +79,11 @@ def test_training_stops_for_the_host_and_for_checkpoints(worker):
     assert run.plant.truth(0).busy_ns / 1e9 == pytest.approx(10.0, rel=0.03)  # it really left the GPU alone
 
 
-def decode(worker: Worker, batch: int, seconds: float) -> tuple[float, float]:
+def decode(worker: WorkloadWorker, batch: int, seconds: float) -> tuple[float, float]:
     """Mean inter-token latency in s and mean true power in W of pure decode at a steady batch."""
     engine = engine_of()
     for _ in range(batch):
-        engine.arrive(Request(worker.plant.now_ns(), prompt=8, output=10**5))
+        engine.arrive(SimulatedRequest(worker.plant.now_ns(), prompt=8, output=10**5))
 
     def step() -> None:
         planned = engine.plan(max_repeats=4)
@@ -135,7 +135,7 @@ def test_the_engine_finishes_every_request_whatever_comes(drawn, seqs, budget, k
     """Tokens are those asked for, latencies one a token but the first, and the cache never holds more than it can."""
     engine = engine_of(seqs, budget, kv_tokens)
     now_ns = 10**9
-    made = [Request(now_ns, prompt, output, cached) for prompt, output, cached in drawn]
+    made = [SimulatedRequest(now_ns, prompt, output, cached) for prompt, output, cached in drawn]
     for request in made:
         engine.arrive(request)
     begun_ns = now_ns

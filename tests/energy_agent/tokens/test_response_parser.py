@@ -11,7 +11,7 @@ from energy_agent.config.tokens import TokenMapping
 from energy_agent.core import plugin
 from energy_agent.core.tokens import Latencies
 from energy_agent.sim.workloads import models
-from energy_agent.sim.workloads.engine import ITL_BUCKETS, TTFT_BUCKETS, Engine, Request
+from energy_agent.sim.workloads.engine import ITL_BUCKETS, TTFT_BUCKETS, BatchingEngine, SimulatedRequest
 from energy_agent.sim.workloads.metrics_page import render
 from energy_agent.tokens import servers
 from energy_agent.tokens.reading import TokenPageError
@@ -105,7 +105,7 @@ def test_during_a_rename_both_names_are_there_and_count_once():
 
 
 def test_the_simulated_engine_is_read_as_it_is():
-    engine = Engine(
+    engine = BatchingEngine(
         models.step_cost("Qwen/Qwen3-32B", ("A40",) * 4),
         max_num_seqs=8,
         max_batched_tokens=512,
@@ -116,7 +116,7 @@ def test_the_simulated_engine_is_read_as_it_is():
     random = Random(1)
     now_ns = 0
     for _ in range(60):
-        engine.arrive(Request(now_ns, random.randrange(1, 900), random.randrange(1, 60), random.randrange(0, 300)))
+        engine.arrive(SimulatedRequest(now_ns, random.randrange(1, 900), random.randrange(1, 60), random.randrange(0, 300)))
     for _ in range(60):
         step = engine.plan(3)
         now_ns += round(step.reference_s * 1e9)

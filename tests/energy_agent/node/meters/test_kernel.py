@@ -8,12 +8,12 @@ from energy_agent.node.meters import psu, rapl
 from energy_agent.runtime.clock import RealClock
 from energy_agent.sim.host.meters import write_files
 from energy_agent.sim.host.power import RAPL_RANGE_UJ, HostTruth
-from energy_agent.sim.scenario_model import Host
+from energy_agent.sim.scenario_model import HostModel
 
 
 @pytest.fixture
 def root(tmp_path):
-    write_files(tmp_path, Host(sockets=2, supplies=3), HostTruth(9_000, RAPL_RANGE_UJ + 8, 500), 1_500_000_500)
+    write_files(tmp_path, HostModel(sockets=2, supplies=3), HostTruth(9_000, RAPL_RANGE_UJ + 8, 500), 1_500_000_500)
     return tmp_path
 
 

@@ -11,13 +11,13 @@ from energy_agent.core.meters import MeterError, Scope
 from energy_agent.node.meters import redfish
 from energy_agent.redfish.service import is_path
 from energy_agent.runtime.clock import RealClock
-from energy_agent.sim.host.redfish_service import FAULTS, RedfishService
+from energy_agent.sim.host.redfish_service import FAULTS, SimulatedRedfish
 from tests.support import eventually
 
 
 @pytest.fixture
 def service(tmp_path):
-    running = RedfishService(tmp_path, 0, lambda: (Decimal("4321.5"), 7_200_003_600_000))
+    running = SimulatedRedfish(tmp_path, 0, lambda: (Decimal("4321.5"), 7_200_003_600_000))
     yield running
     running.stop()
 

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from energy_agent.sim.building import faults
 from energy_agent.sim.building.faults import MeterFault, MeterFaultLog
 from energy_agent.sim.building.meters import COUNTS, UJ_PER_WH, MeteredFacility, MeterSpec
-from energy_agent.sim.building.model import Facility as Params
-from energy_agent.sim.building.model import Meter
-from energy_agent.sim.building.truth import Facility
+from energy_agent.sim.building.model import FacilityModel as Params
+from energy_agent.sim.building.model import MeterModel
+from energy_agent.sim.building.truth import FacilityPhysics
 from tests.support import refusal
 
 S = 10**9
@@ -19,7 +19,7 @@ MW = 6_000_000
 WATTS = 50_000  # about what the building draws
 
 meters = st.builds(
-    Meter,
+    MeterModel,
     accuracy_percent=st.sampled_from([0.2, 1.0, 5.0]),
     energy_step_wh=st.sampled_from([1, 10, 100, 1000]),
     power_step_w=st.sampled_from([1, 10, 1000]),
@@ -29,12 +29,12 @@ meters = st.builds(
 
 
 def building(**main):
-    return Params(meters={"main": Meter(**{"gain": 1.0, "start_wh": 0, **main})})
+    return Params(meters={"main": MeterModel(**{"gain": 1.0, "start_wh": 0, **main})})
 
 
 def exact(params, seed, at_ns, mw=MW):
     """What really flowed at `main` up to an instant, by a building without meters."""
-    made = Facility(params, seed)
+    made = FacilityPhysics(params, seed)
     made.advance(at_ns, mw)
     return made.truth().energy_uj.total
 
@@ -58,7 +58,7 @@ def test_a_register_is_the_gain_times_the_truth_at_the_last_tick_in_whole_steps(
     assert shown.count == sensed_uj // spec.step_uj % COUNTS
     assert shown.energy_wh == sensed_uj // spec.step_uj * meter.energy_step_wh
     if tick_ns > 0:
-        reference = Facility(params, seed)
+        reference = FacilityPhysics(params, seed)
         reference.advance(tick_ns, MW)
         power_w = reference.truth().power_mw.total * spec.gain_ppb / 1e12
         assert abs(shown.power * meter.power_step_w - power_w) <= meter.power_step_w / 2

@@ -13,7 +13,7 @@ from energy_agent.sim.building import site
 from energy_agent.sim.building.site import LATE_S
 from energy_agent.sim.host import power as host_power
 from energy_agent.sim.node import SimulatedNode
-from energy_agent.sim.scenario_model import Host
+from energy_agent.sim.scenario_model import HostModel
 from energy_agent.site.config.site import parse_site, source_specs
 from tests.support import eventually, need_module, refusal
 
@@ -162,7 +162,7 @@ def test_the_building_takes_what_the_plant_gives(node):
 
     def looked_long_after():
         second = looked()
-        most, least = host_power.of(Host(), second[2], first[0]), host_power.of(Host(), second[0], first[2])
+        most, least = host_power.of(HostModel(), second[2], first[0]), host_power.of(HostModel(), second[0], first[2])
         return (second, most, least) if most.node_uj < 3 * least.node_uj else None  # on a busy machine a look takes long
 
     second, most, least = eventually(looked_long_after)

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from energy_agent.sim.building.model import Facility as Params
-from energy_agent.sim.building.truth import STEP_NS, Facility
+from energy_agent.sim.building.model import FacilityModel as Params
+from energy_agent.sim.building.truth import STEP_NS, FacilityPhysics
 from tests.support import refusal
 
 S = 10**9
@@ -34,7 +34,7 @@ def built(**more):
 
 
 def ran(building, hours, node_w, seed=1):
-    made = Facility(building, seed)
+    made = FacilityPhysics(building, seed)
     made.advance(round(hours * HOUR), node_w * 1000)
     return made.truth()
 
@@ -45,7 +45,7 @@ def parts(flows):
 
 @given(params, st.integers(0, 9), stretches)
 def test_every_joule_is_at_one_part_and_none_ever_goes_back(building, seed, plan):
-    made = Facility(building, seed)
+    made = FacilityPhysics(building, seed)
     truths = [made.truth()]
     for dt_ns, mw in plan:
         made.advance(dt_ns, mw)
@@ -69,7 +69,7 @@ def test_every_joule_is_at_one_part_and_none_ever_goes_back(building, seed, plan
 
 @given(params, st.integers(0, 9), stretches, st.lists(st.integers(0, 200 * S), max_size=20))
 def test_however_time_is_cut_the_truth_is_the_same(building, seed, plan, cuts):
-    whole, cut, begin_ns = Facility(building, seed), Facility(building, seed), 0
+    whole, cut, begin_ns = FacilityPhysics(building, seed), FacilityPhysics(building, seed), 0
     for dt_ns, mw in plan:
         whole.advance(dt_ns, mw)
         inside = sorted(c for c in cuts if begin_ns < c < begin_ns + dt_ns)
@@ -81,7 +81,7 @@ def test_however_time_is_cut_the_truth_is_the_same(building, seed, plan, cuts):
 
 @given(st.integers(1, 50), st.lists(st.floats(0.1, 10), min_size=1, max_size=8).map(tuple), stretches)
 def test_without_other_equipment_the_it_is_so_many_nodes(scale, weights, plan):
-    made = Facility(Params(it_scale=scale, other_it_w=0, pdu_weights=weights), 1)
+    made = FacilityPhysics(Params(it_scale=scale, other_it_w=0, pdu_weights=weights), 1)
     for dt_ns, mw in plan:
         made.advance(dt_ns, mw)
     exact_pj = scale * sum(dt_ns * mw for dt_ns, mw in plan)
@@ -106,7 +106,7 @@ def test_a_building_has_the_pue_of_its_cooling(month, hour, node_w):
 
 
 def test_cooling_follows_the_heat_late_and_costs_more_on_a_hot_day():
-    made = Facility(built(cooling_lag_s=300, **CALM), 1)
+    made = FacilityPhysics(built(cooling_lag_s=300, **CALM), 1)
     made.advance(100 * STEP_NS, 2_000_000)
     low = made.truth().power_mw.cooling
     made.advance(300 * S + 1, 8_000_000)  # into the next step
@@ -147,4 +147,4 @@ def test_the_seed_moves_the_other_equipment_and_the_clouds():
 
 def test_time_and_power_do_not_go_back():
     for dt_ns, mw in ((-1, 0), (1, -1)):
-        assert "cannot advance" in refusal(Facility(built(), 1).advance, dt_ns, mw, error=ValueError)
+        assert "cannot advance" in refusal(FacilityPhysics(built(), 1).advance, dt_ns, mw, error=ValueError)

@@ -10,7 +10,7 @@ import pytest
 from energy_agent.sim import scenario
 from energy_agent.sim.host.power import energy
 from energy_agent.sim.node import SimulatedNode
-from energy_agent.sim.scenario_model import Host
+from energy_agent.sim.scenario_model import HostModel
 from tests.support import eventually
 
 S = 10**9
@@ -18,7 +18,7 @@ YAML = b"boards: [{count: 2, sku: H100-SXM5-80GB}]\nrate: 5\nhost: {}\n"
 
 
 def test_the_host_is_what_the_formula_says():
-    host = Host(sockets=2, package_idle_w=100, package_busy_w=300, dram_w=10, other_w=200, fans_w=80, fan_ratio=0.1,
+    host = HostModel(sockets=2, package_idle_w=100, package_busy_w=300, dram_w=10, other_w=200, fans_w=80, fan_ratio=0.1,
                 psu_loss_ratio=0.2)  # fmt: skip
     idle = energy(host, 0, 0, 4, 10 * S)
     assert idle.package_uj == 1000 * 10**6
