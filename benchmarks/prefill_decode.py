@@ -16,7 +16,7 @@ from random import Random
 
 from benchmarks.runner import Row
 from benchmarks.serving_lockstep import ServingLoad, serve
-from energy_agent.tokens.prefill_decode import Window, split
+from energy_agent.tokens.prefill_decode import PhaseWindow, split
 
 BOARDS = {"H100-SXM5-80GB": 1.0, "A100-SXM4-80GB": 0.5, "H200-SXM": 1.2, "L40S": 0.3, "H100-PCIE-80GB": 0.6}
 """SKU -> about how fast it serves."""
@@ -43,7 +43,7 @@ def draw(seed: int) -> ServingLoad:
     )
 
 
-def plain(windows: Sequence[Window]) -> tuple[float, float] | None:
+def plain(windows: Sequence[PhaseWindow]) -> tuple[float, float] | None:
     """J per prompt and per generated token by least squares on these two alone: what others do."""
     cc, gg = sum(w.computed**2 for w in windows), sum(w.generated**2 for w in windows)
     cg = sum(w.computed * w.generated for w in windows)

@@ -21,7 +21,7 @@ from energy_agent.core.catalogue.node import BY_NAME
 from energy_agent.core.snapshot import Snapshot
 from energy_agent.exposition.openmetrics import Format, render
 from energy_agent.runtime.clock import RealClock
-from energy_agent.web.server import Server
+from energy_agent.web.server import WebServer
 from tests.snapshots import Player
 
 EXTRA = 93  # with `train` and `chat`: 200 series of workload_energy_joules_total
@@ -40,7 +40,7 @@ def serve(report: Connection, each_scrape: bool) -> None:
     def source() -> Snapshot:
         return snapshots[next(asked) % len(snapshots) if each_scrape else int(time.monotonic() - began) % len(snapshots)]
 
-    with Server("127.0.0.1", 0, source, RealClock(), stale_after_s=3600) as server:
+    with WebServer("127.0.0.1", 0, source, RealClock(), stale_after_s=3600) as server:
         report.send(server.port)
         report.recv()
 

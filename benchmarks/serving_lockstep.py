@@ -13,7 +13,7 @@ from energy_agent.sim.gpu.boards import BoardSpec
 from energy_agent.sim.gpu.plant import Plant
 from energy_agent.sim.workloads import arrivals, models
 from energy_agent.sim.workloads.engine import BatchingEngine, SimulatedRequest
-from energy_agent.tokens.prefill_decode import Window
+from energy_agent.tokens.prefill_decode import PhaseWindow
 
 WINDOW_S = 10.0
 READ_ERROR_J = 5.0  # standard deviation of what the two edges of a reading of the ledger can be off by
@@ -39,7 +39,7 @@ class ServingLoad:
 class ServedWindows:
     """Windows as an agent would see them, and the true energy of their parts in J."""
 
-    windows: list[Window]
+    windows: list[PhaseWindow]
     prefill_j: float = 0.0
     decode_j: float = 0.0
 
@@ -124,5 +124,5 @@ class _Run:
         return [energy_j, counters.prompt - counters.cached, counters.generation, counters.steps, self._idle_s]
 
 
-def _window(d: list[float]) -> Window:
-    return Window(d[0], int(d[1]), int(d[2]), int(d[3]), d[4])
+def _window(d: list[float]) -> PhaseWindow:
+    return PhaseWindow(d[0], int(d[1]), int(d[2]), int(d[3]), d[4])

@@ -9,8 +9,8 @@ from dataclasses import replace
 
 from energy_agent.core.energy import WorkloadFacts
 from energy_agent.core.tokens import TokenTotals, joined
-from energy_agent.tokens.account import PageAccount
-from energy_agent.tokens.counter_state import Model, Standing, encode
+from energy_agent.tokens.account import EndpointAccount
+from energy_agent.tokens.counter_state import EndpointState, ModelCounters, encode
 
 
 class TokenTotalsStore:
@@ -48,12 +48,12 @@ class TokenTotalsStore:
 
     def dump(self) -> dict[str, str]:
         """States of pages that are not read any more; where the others stand is told with their counters."""
-        pages: dict[str, Standing] = {}
+        pages: dict[str, EndpointState] = {}
         for key, each in (self._shown | self._waiting).items():
             if key not in self._read:
                 latencies = {name: of for name, of in (("ttft", each.ttft), ("itl", each.itl)) if of is not None}
-                model = Model(counts=dict(each.counts), latencies=latencies, read_ns=each.t_ns)
-                pages.setdefault(each.source, Standing(each.t_ns)).models[each.model] = model
+                model = ModelCounters(counts=dict(each.counts), latencies=latencies, read_ns=each.t_ns)
+                pages.setdefault(each.source, EndpointState(each.t_ns)).models[each.model] = model
         return {source: encode(standing) for source, standing in pages.items()}
 
     def polled(self) -> set[str]:
@@ -77,7 +77,7 @@ class TokenTotalsStore:
         """
         unreadable = []
         for source, text in {**polled, **ended, **polled}.items():
-            page = PageAccount(source.rpartition(" ")[0], source, live=False)
+            page = EndpointAccount(source.rpartition(" ")[0], source, live=False)
             try:
                 page.restore(text)
                 self._shown |= {(source, each.model): each for each in page.totals(up=False)}

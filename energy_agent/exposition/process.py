@@ -9,7 +9,7 @@ from energy_agent.core.units import NS_PER_S, decimal
 from energy_agent.exposition.gpu import Found
 
 
-class Told(Protocol):
+class ProcessView(Protocol):
     """The part of a snapshot that is about the process."""
 
     @property
@@ -24,7 +24,7 @@ class Told(Protocol):
     def processes(self) -> tuple[ProcessCost, ...]: ...  # noqa: D102
 
 
-def put(snapshot: Told, found: Found) -> None:
+def put(snapshot: ProcessView, found: Found) -> None:
     """Add its samples."""
 
     def add(name: str, value: str | None, *labels: str) -> None:

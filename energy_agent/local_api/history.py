@@ -15,7 +15,7 @@ _FULL_NS, _KEPT_NS, _THIN_NS = 3600 * NS_PER_S, 48 * 3600 * NS_PER_S, 60 * NS_PE
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class HistoryRow:
     """One snapshot: energy booked so far and what its edge may be wrong by, uJ, by device that answered; and who held it."""
 
     t_ns: int
@@ -26,11 +26,11 @@ class Row:
     boot_ns: int = 0  # `t_ns` on the boot clock: how old it is
 
 
-class History:
+class EnergyHistory:
     """Rows in order of time. One thread adds, any may ask."""
 
     def __init__(self) -> None:
-        self._rows: list[Row] = []
+        self._rows: list[HistoryRow] = []
         self._next_thin_boot_ns = 0
         self.snapshot: Snapshot | None = None
         self.simulated = False
@@ -43,7 +43,7 @@ class History:
         """A snapshot was published."""
         self.snapshot, self.simulated = snapshot, snapshot.identity.simulated
         up = [d for d in snapshot.devices if d.up]
-        row = Row(
+        row = HistoryRow(
             snapshot.t_ns,
             {d.info.uuid: sum(d.energy_uj.values()) for d in up},
             {d.info.uuid: d.edge_uj for d in up},
@@ -92,15 +92,15 @@ class History:
         return {"devices": devices, "simulated": self.simulated}
 
 
-def held_throughout(rows: Sequence[Row], from_ns: int, to_ns: int, workload: str, devices: Collection[str]) -> set[str]:
+def held_throughout(rows: Sequence[HistoryRow], from_ns: int, to_ns: int, workload: str, devices: Collection[str]) -> set[str]:
     """The devices that a workload held in every row of [from_ns, to_ns]."""
     within = rows[bisect_right(rows, from_ns - 1, key=lambda r: r.t_ns) : bisect_right(rows, to_ns, key=lambda r: r.t_ns)]
     return {u for u in devices if all(workload in row.holders.get(u, ()) for row in within)}
 
 
-def thinned(rows: Sequence[Row], now_boot_ns: int) -> list[Row]:
+def thinned(rows: Sequence[HistoryRow], now_boot_ns: int) -> list[HistoryRow]:
     """Rows of the last hour, one per minute of the two days before."""
-    kept: list[Row] = []
+    kept: list[HistoryRow] = []
     for row in rows:
         age_ns = now_boot_ns - row.boot_ns
         if age_ns > _KEPT_NS:
@@ -111,12 +111,12 @@ def thinned(rows: Sequence[Row], now_boot_ns: int) -> list[Row]:
     return kept
 
 
-def _around(rows: Sequence[Row], t_ns: int) -> tuple[Row, Row]:
+def _around(rows: Sequence[HistoryRow], t_ns: int) -> tuple[HistoryRow, HistoryRow]:
     i = min(max(bisect_right(rows, t_ns, key=lambda r: r.t_ns), 1), len(rows) - 1)
     return rows[i - 1], rows[i]
 
 
-def _at(pair: tuple[Row, Row], t_ns: int, uuid: str) -> tuple[float, float]:
+def _at(pair: tuple[HistoryRow, HistoryRow], t_ns: int, uuid: str) -> tuple[float, float]:
     """Energy booked at an instant between two rows, as if it came evenly, and by how much that can be wrong."""
     before, after = pair
     energy = after.energy_uj[uuid] - before.energy_uj[uuid]

@@ -32,7 +32,7 @@ class StrangerError(WattlensError):
 
 
 @dataclass(frozen=True, slots=True)
-class Peer:
+class ClientProcess:
     """A process that asks.
 
     `everything`: it may see all devices. `place` names who shares its places on the socket.
@@ -70,7 +70,7 @@ class Peers:
         self._roots, self._clock, self._known, self._trust = roots, clock, known, trust
         self._subordinate = {root: SubordinateUids(root) for root in roots}
 
-    def who(self, client: socket.socket) -> Peer:
+    def who(self, client: socket.socket) -> ClientProcess:
         """The process that connected; raises StrangerError."""
         pid, uid = _credentials(client)
         if pid <= 0:
@@ -100,7 +100,7 @@ class Peers:
         """Whether that very process still lives."""
         return any(ProcessOwners(root).alive(identity) for root in self._roots)
 
-    def _look_up(self, pid: int, uid: int) -> Peer:
+    def _look_up(self, pid: int, uid: int) -> ClientProcess:
         for root in self._roots:
             holders = ProcessOwners(root, self._trust, self._subordinate[root])
             found, facts = holders.resolve([ProcessUse(pid)], self._clock.utc_ns())
@@ -117,7 +117,7 @@ class Peers:
             place = f"uid {user}" if user else facts[0].workload
             if facts[0].kind == "process" and _in_user_namespace(root, pid):
                 place = _IN_NAMESPACES  # a user may have thousands of subordinate uids there
-            return Peer(identity, holder, everything, place)
+            return ClientProcess(identity, holder, everything, place)
         raise StrangerError(f"the agent finds no process {pid} in its /proc: run it with hostPID: true, and without hidepid")
 
 

@@ -12,9 +12,9 @@ from energy_agent.core.errors import UsageError
 from energy_agent.core.snapshot import DeviceView, Snapshot
 from energy_agent.core.training_report import TRAINING, ReportError, parse
 from energy_agent.core.units import NS_PER_S, UJ_PER_J
-from energy_agent.local_api.history import History
-from energy_agent.local_api.peers import Peer
-from energy_agent.web.http1 import Response
+from energy_agent.local_api.history import EnergyHistory
+from energy_agent.local_api.peers import ClientProcess
+from energy_agent.web.http1 import ServerResponse
 
 BODY_MAX_B = 16 * 1024
 TAKES = ("step_age_s",)
@@ -47,13 +47,13 @@ class Routes:
 
     def __init__(
         self,
-        history: History,
+        history: EnergyHistory,
         training: TrainingReports | None = None,
         steering: Callable[[], Steerable | None] = lambda: None,
     ) -> None:
         self._history, self._training, self._steering = history, training, steering
 
-    def answer(self, peer: Peer, method: str, path: str, body: bytes = b"") -> Response:
+    def answer(self, peer: ClientProcess, method: str, path: str, body: bytes = b"") -> ServerResponse:
         """The response to a request."""
         match, about = _WINDOW.fullmatch(path), _WORKLOAD.fullmatch(path)
         wanted = ("GET",) if match or about else _PATHS.get(path)
@@ -72,7 +72,7 @@ class Routes:
             return self._dvfs(peer, method, body)
         return reply(200, self.me(peer)) if path == "/v1/me" else self._report(peer, body)
 
-    def _dvfs(self, peer: Peer, method: str, body: bytes) -> Response:
+    def _dvfs(self, peer: ClientProcess, method: str, body: bytes) -> ServerResponse:
         steering, workload = self._steering(), self._workload(peer)
         if steering is None:
             return reply(404, {"reason": "this agent steers nothing: its configuration has no dvfs.groups and no auto_groups"})
@@ -86,7 +86,7 @@ class Routes:
             return reply(400, {"reason": "the body is not JSON"})
         return reply(202, steering.told(workload))
 
-    def _report(self, peer: Peer, body: bytes) -> Response:
+    def _report(self, peer: ClientProcess, body: bytes) -> ServerResponse:
         if self._training is None:
             return reply(404, {"reason": "this agent counts no training"})
         workload = self._workload(peer)
@@ -98,7 +98,7 @@ class Routes:
             return reply(400, {"reason": str(error)})
         return reply(202, self.me(peer))
 
-    def _workload(self, peer: Peer) -> str:
+    def _workload(self, peer: ClientProcess) -> str:
         """The workload as the ledger has it: a pod that its scheduler names is known to its cgroup by uid alone."""
         snapshot, uid = self._history.snapshot, peer.facts.labels.get("pod_uid")
         if snapshot is not None and uid:
@@ -107,13 +107,13 @@ class Routes:
                 return named.pop()
         return peer.holder.workload
 
-    def me(self, peer: Peer) -> dict[str, object]:
+    def me(self, peer: ClientProcess) -> dict[str, object]:
         """What the agent thinks the process is, and what its workload has used since it was first seen on this node."""
         workload = self._workload(peer)
         said: dict[str, object] = {"workload": workload, "kind": peer.facts.kind, "pid": peer.identity[0], "takes": TAKES}
         return said | self._about(workload) | {"everything": peer.everything}
 
-    def _of(self, peer: Peer, workload: str) -> Response:
+    def _of(self, peer: ClientProcess, workload: str) -> ServerResponse:
         """Any workload, for whom it is no secret."""
         if not peer.everything:
             return reply(403, {"reason": "of other workloads read root on the host and the agent's own user alone"})
@@ -188,6 +188,6 @@ def _rank(latest: Latest, now_ns: int, ended_ns: int | None) -> dict[str, Any]:
     return said | ({"loss": report.loss} if report.loss is not None else {})
 
 
-def reply(status: int, body: Mapping[str, object]) -> Response:
+def reply(status: int, body: Mapping[str, object]) -> ServerResponse:
     """A response of JSON."""
-    return Response(status, "application/json", json.dumps(body).encode() + b"\n")
+    return ServerResponse(status, "application/json", json.dumps(body).encode() + b"\n")

@@ -18,12 +18,12 @@ from functools import partial
 from pathlib import Path
 
 from energy_agent.core.errors import UsageError
-from energy_agent.local_api.peers import Peer, Peers, StrangerError
+from energy_agent.local_api.peers import ClientProcess, Peers, StrangerError
 from energy_agent.local_api.routes import BODY_MAX_B, Routes, reply
 from energy_agent.runtime.files import make_folder, require_safe
 from energy_agent.runtime.threads import start_thread
-from energy_agent.web.http1 import Exchange, RefusedError, Response
-from energy_agent.web.limits import Buckets, Connection, Places
+from energy_agent.web.http1 import Exchange, HttpRefusalError, ServerResponse
+from energy_agent.web.limits import Buckets, ClientConnection, ConnectionSlots
 
 log = logging.getLogger("wattlens.agent")
 PLACES, PLACES_EACH = 64, 16
@@ -42,7 +42,7 @@ class ClientApi:
     def __init__(self, path: Path, routes: Routes, peers: Peers, *, simulated: bool = False) -> None:
         """Nothing is opened before `start`."""
         self._path, self._routes, self._peers, self._simulated = path, routes, peers, simulated
-        self._places = Places(PLACES, PLACES_EACH)
+        self._places = ConnectionSlots(PLACES, PLACES_EACH)
         self._requests, self._arrivals = Buckets(RATE_S, BURST_S), Buckets(ARRIVALS_PER_S, ARRIVALS_AT_ONCE)
         self._accepts = Buckets(ACCEPTS_PER_S, ACCEPTS_PER_S)
         self._listener: socket.socket | None = None
@@ -132,15 +132,15 @@ class ClientApi:
             if connection is None:
                 client.close()
 
-    def _admit(self, client: socket.socket) -> Connection | None:
+    def _admit(self, client: socket.socket) -> ClientConnection | None:
         """Serve a client in a thread of its own; None where it is sent away. Raises OSError where it cannot be looked up."""
         if self._arrivals.take(self._peers.origin(client)):
             return None
         try:
-            peer: Peer | StrangerError = self._peers.who(client)
+            peer: ClientProcess | StrangerError = self._peers.who(client)
         except StrangerError as stranger:
             peer = stranger
-        connection = Connection(client, peer.place if isinstance(peer, Peer) else "")
+        connection = ClientConnection(client, peer.place if isinstance(peer, ClientProcess) else "")
         if not self._places.enter(connection):
             return None
         try:
@@ -149,27 +149,27 @@ class ClientApi:
             self._places.leave(connection)
         return connection
 
-    def _serve(self, peer: Peer | StrangerError, connection: Connection) -> None:
+    def _serve(self, peer: ClientProcess | StrangerError, connection: ClientConnection) -> None:
         try:
             with suppress(OSError):
                 Exchange(connection.end, partial(self._answer, peer, connection), _WAIT_S, _WAIT_S, _refusal)
         finally:
             self._places.leave(connection)
 
-    def _answer(self, peer: Peer | StrangerError, connection: Connection, exchange: Exchange) -> Response:
+    def _answer(self, peer: ClientProcess | StrangerError, connection: ClientConnection, exchange: Exchange) -> ServerResponse:
         exchange.close_connection = True
         if isinstance(peer, StrangerError):
-            raise RefusedError(403, str(peer))
+            raise HttpRefusalError(403, str(peer))
         body = exchange.read_body(BODY_MAX_B) if exchange.command == "POST" else b""
         if self._requests.take(peer.place):
-            raise RefusedError(429, f"more than {RATE_S:g} requests per second")
+            raise HttpRefusalError(429, f"more than {RATE_S:g} requests per second")
         connection.since_s = math.inf
         response = self._routes.answer(peer, exchange.command, exchange.path.partition("?")[0], body)
         connection.since_s = time.monotonic()
         return response
 
 
-def _refusal(status: int, reason: str) -> Response:
+def _refusal(status: int, reason: str) -> ServerResponse:
     return reply(status, {"reason": reason})
 
 

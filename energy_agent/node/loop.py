@@ -29,9 +29,9 @@ from energy_agent.node.inference_pods import ServingPods
 from energy_agent.node.release import RELEASE_FILE, is_requested
 from energy_agent.owners.kubernetes.node_annotation import NodeNote
 from energy_agent.owners.processes import ProcessOwners
-from energy_agent.reader.supervisor import Sampler
+from energy_agent.reader.supervisor import ReaderSupervisor
 from energy_agent.runtime.clock import RealClock
-from energy_agent.runtime.loop import Flag, Neighbours, Reload, UtcOrder, Wake
+from energy_agent.runtime.loop import FaultContainment, Flag, Reload, UtcOrder, Wake
 from energy_agent.runtime.meter_poller import MeterPoller
 from energy_agent.runtime.process_cost import cost_of
 from energy_agent.tokens.energy_per_token import EnergyPerToken
@@ -46,7 +46,7 @@ SWITCH_S = 0.001
 COSTS_S = 2.0  # what we cost need not be known every second: knowing it costs too
 
 
-class Steer(Protocol):
+class SteeringGovernor(Protocol):
     """The governor, seen from here: a snapshot in; rows for the ledger and what to show out. No call waits long."""
 
     def __call__(self, snapshot: Snapshot) -> tuple[SteeringRows, tuple[DvfsDevice, ...]]: ...  # noqa: D102
@@ -64,11 +64,11 @@ class Agent:
     identity: Identity
     clock: Clock
     journal: Journal
-    sampler: Sampler
+    sampler: ReaderSupervisor
     accountant: Accountant
     tokens: TokenPoller
     state_dir: Path
-    steer: Steer | None = None
+    steer: SteeringGovernor | None = None
     meters: MeterPoller | None = None
     training: TrainingReports | None = None
     node_note: NodeNote | None = None
@@ -86,7 +86,7 @@ class Agent:
     listener_health: Callable[[], tuple[SourceHealth, ...]] = tuple
     snapshot: Snapshot | None = None
     _dvfs: tuple[DvfsDevice, ...] = ()
-    _neighbours: Neighbours = field(default_factory=lambda: Neighbours("agent", log))
+    _neighbours: FaultContainment = field(default_factory=lambda: FaultContainment("agent", log))
     _disbelieved: dict[str, str] = field(default_factory=dict)  # meters of the node, with the reason
     _said: dict[str, str] = field(default_factory=dict)
     _next_release_check_s: float = 0.0

@@ -8,7 +8,7 @@ from energy_agent.core import plugin
 from energy_agent.core.meters import MeterError, Scope
 from energy_agent.core.ports import Clock
 from energy_agent.node.meter_source import NodeSource
-from energy_agent.runtime.meter_poller import MeterPoller, Polled, Readings
+from energy_agent.runtime.meter_poller import MeterPoller, MeterSchedule, Readings
 
 STILL_READINGS = 6
 
@@ -35,11 +35,11 @@ def node_poller(clock: Clock, config: NodeMeters) -> MeterPoller:
     return MeterPoller(clock, "node", _meters(clock, config))
 
 
-def _meters(clock: Clock, config: NodeMeters) -> Iterator[Polled]:
+def _meters(clock: Clock, config: NodeMeters) -> Iterator[MeterSchedule]:
     import energy_agent.node.meters as package
 
     specs: dict[str, NodeSource] = plugin.discover(package)
     for name, spec in specs.items():
         period_s = spec.period_s(config)
         if period_s is not None:
-            yield Polled(name, period_s, partial(spec.open, config, clock), _Moving())
+            yield MeterSchedule(name, period_s, partial(spec.open, config, clock), _Moving())

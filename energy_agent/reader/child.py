@@ -116,7 +116,7 @@ class ReaderProcess:
             except ValueError:
                 self.kill()
                 return None
-            if isinstance(message, wire.Sweep):
+            if isinstance(message, wire.DeviceSweep):
                 self.sweeps += 1
             messages.append(message)
         return None if ended and not messages else messages
@@ -166,7 +166,7 @@ class ReaderProcess:
         return self.reaped(0.5)
 
 
-class Probe:
+class DeviceProbe:
     """A one-shot reading of one device by a process of its own, which may hang; of its health too where groups are named.
 
     Raises:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 
 from energy_agent.core.health import HealthRecord
-from energy_agent.reader.child import Probe, ReaderOptions, Unkillable
+from energy_agent.reader.child import DeviceProbe, ReaderOptions, Unkillable
 
 FIRST_S = 10.0
 MAX_BACK_OFF_S = 600.0
@@ -31,9 +31,9 @@ class HealthHangs(Collection[str]):
 
     first_s: float = FIRST_S
     unkillable: Unkillable = field(default_factory=Unkillable)
-    start_probe: Callable[..., Probe] = Probe
+    start_probe: Callable[..., DeviceProbe] = DeviceProbe
     _hangs: dict[str, _Hang] = field(default_factory=dict)
-    _probe: Probe | None = None
+    _probe: DeviceProbe | None = None
 
     def __contains__(self, uuid: object) -> bool:
         return any(uuid == name for name in self)

@@ -117,7 +117,7 @@ class Reader:
             except BackendError as error:
                 self._drop(index)
                 gone.append(wire.Gone(self._name(index), error.name, error.call))
-        messages: list[wire.Message] = [wire.Sweep(tuple(samples), tuple(gone), time.perf_counter() - began)]
+        messages: list[wire.Message] = [wire.DeviceSweep(tuple(samples), tuple(gone), time.perf_counter() - began)]
         if self._opened:  # it was not there at the start, or is there again: what it is has to be told before its samples
             messages.insert(0, self._hello())
             self._watch_events()

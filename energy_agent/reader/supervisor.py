@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from energy_agent.core.energy import DeviceInfo, DeviceSample
 from energy_agent.core.health import MARK_PREFIX, HealthRecord
 from energy_agent.reader import wire
-from energy_agent.reader.child import Call, Probe, ReaderOptions, ReaderProcess, Unkillable
+from energy_agent.reader.child import Call, DeviceProbe, ReaderOptions, ReaderProcess, Unkillable
 from energy_agent.reader.health_retries import HealthHangs
 
 MAX_UNKILLABLE = 2
@@ -70,14 +70,14 @@ class NodeHealth:
 
 
 @dataclass(slots=True)
-class Sampler:
+class ReaderSupervisor:
     """The supervisor of the reader. Call `poll` in a loop; it waits at most `timeout_s`."""
 
     options: ReaderOptions
     hang_s: float  # one period, and at least a second: a healthy driver may take tens of ms
     wake: tuple[int, ...] = ()  # descriptors whose readiness ends the wait as well
     start_reader: Callable[..., ReaderProcess] = ReaderProcess
-    start_probe: Callable[..., Probe] = Probe
+    start_probe: Callable[..., DeviceProbe] = DeviceProbe
     node: NodeHealth = field(default_factory=NodeHealth)
     devices: dict[str, DeviceHealth] = field(default_factory=dict)
     infos: dict[str, DeviceInfo] = field(default_factory=dict)
@@ -88,7 +88,7 @@ class Sampler:
     _start_at_s: float = 0.0
     _back_off_s: float = 1.0
     _released: bool = False
-    _probe: Probe | None = None
+    _probe: DeviceProbe | None = None
     _xid_events: bool = True
     _xids: dict[str, Counter[int]] = field(default_factory=dict)  # since each device's last full reading, by UUID
 
@@ -201,7 +201,7 @@ class Sampler:
 
     def _take(self, message: wire.Message) -> tuple[DeviceSample, ...] | None:
         """The samples of a sweep; None for another message."""
-        if isinstance(message, wire.Sweep):
+        if isinstance(message, wire.DeviceSweep):
             self._back_off_s = 1.0
             self.node.up, self.node.reason, self.node.poll_s = True, "", message.nvml_s
             for gone in message.gone:

@@ -41,7 +41,7 @@ class Gone:
 
 
 @dataclass(frozen=True, slots=True)
-class Sweep:
+class DeviceSweep:
     """A sweep over all devices is complete."""
 
     samples: tuple[DeviceSample, ...]
@@ -72,13 +72,13 @@ class Fatal:
 
 
 _encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode  # json.dumps makes an encoder a call
-Message = Hello | Xids | Sweep | Health | Fatal
+Message = Hello | Xids | DeviceSweep | Health | Fatal
 
 
 def encode(message: Message) -> bytes:
     """One line, newline included."""
     body: dict[str, Any]
-    if isinstance(message, Sweep):
+    if isinstance(message, DeviceSweep):
         gone = [[g.device, g.reason, g.call] for g in message.gone]
         body = {"k": "sweep", "samples": list(map(_listed, message.samples)), "gone": gone, "nvml_s": message.nvml_s}
     elif isinstance(message, Hello):
@@ -135,9 +135,9 @@ def _sample(values: list[Any]) -> DeviceSample:
     return DeviceSample(*plain, *rest)
 
 
-def _sweep(body: dict[str, Any]) -> Sweep:
+def _sweep(body: dict[str, Any]) -> DeviceSweep:
     samples, gone = tuple(map(_sample, body.pop("samples"))), tuple(Gone(*g) for g in body.pop("gone"))
-    return Sweep(samples, gone, **body)
+    return DeviceSweep(samples, gone, **body)
 
 
 def _health(values: list[Any]) -> HealthRecord:

@@ -26,7 +26,7 @@ def reason_of(error: Exception) -> str:
     return printable(text[:REASON_MAX])
 
 
-class Neighbours:
+class FaultContainment:
     """Keeps which work failed when it was last done. One thread uses it."""
 
     def __init__(self, process: str, log: logging.Logger) -> None:

@@ -21,7 +21,7 @@ Readings = tuple[MeterReading, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Polled:
+class MeterSchedule:
     """One meter to poll.
 
     Args:
@@ -43,7 +43,7 @@ class Polled:
 class MeterPoller:
     """Polls `meters`; `drain` gives the readings since the last call. `kind` is before their names in health and log."""
 
-    def __init__(self, clock: Clock, kind: str, meters: Iterable[Polled]) -> None:
+    def __init__(self, clock: Clock, kind: str, meters: Iterable[MeterSchedule]) -> None:
         self._lock = threading.Lock()
         self._readings: list[tuple[str, Readings]] = []
         self._pollers = {meter.name: self._poller(clock, kind, meter) for meter in meters}
@@ -76,7 +76,7 @@ class MeterPoller:
         """Stop polling."""
         stop_all(self._pollers.values())
 
-    def _poller(self, clock: Clock, kind: str, meter: Polled) -> Poller[Readings]:
+    def _poller(self, clock: Clock, kind: str, meter: MeterSchedule) -> Poller[Readings]:
         stack = ExitStack()
         opened = cache(lambda: stack.enter_context(closing(meter.open())))  # a failure is not kept: the next reading retries
 

@@ -19,7 +19,7 @@ _MOST = 1 << 24
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class RankPosition:
     """A process's rank within its group of `world` ranks."""
 
     rank: int = 0
@@ -27,13 +27,13 @@ class Place:
     group: str = ""
 
 
-def place_of(environ: Mapping[str, str]) -> Place:
+def place_of(environ: Mapping[str, str]) -> RankPosition:
     """The place that an environment tells; alone where it tells none, or nonsense."""
     for rank_name, world_name in _LAUNCHERS:
         rank, world = _number(environ.get(rank_name)), _number(environ.get(world_name))
         if rank is not None and world is not None and rank < world:
-            return Place(rank, world, _group(environ) if world > 1 else "")
-    return Place()
+            return RankPosition(rank, world, _group(environ) if world > 1 else "")
+    return RankPosition()
 
 
 def initialized_torch() -> Any:

@@ -11,7 +11,7 @@ from energy_agent.runtime.threads import start_thread
 _WITHDRAW_S = 0.5
 
 
-class Requesting(ABC):
+class SteeringClient(ABC):
     """All methods return at once but `stop`, which takes a second at most."""
 
     def __init__(self, name: str) -> None:

@@ -14,7 +14,7 @@ from energy_agent.core.ports import Clock
 from energy_agent.core.units import NS_PER_S
 from energy_agent.ledger.facility import book_of
 from energy_agent.ledger.journal.journal import Journal
-from energy_agent.runtime.loop import Flag, Neighbours, Reload, UtcOrder, Wake
+from energy_agent.runtime.loop import FaultContainment, Flag, Reload, UtcOrder, Wake
 from energy_agent.runtime.meter_poller import MeterPoller
 from energy_agent.runtime.process_cost import cost_of
 from energy_agent.site.account import SiteAccount
@@ -56,7 +56,7 @@ class SiteProcess:
     _wake: Wake = field(default_factory=Wake)
     _sequence: int = 0
     _said: dict[str, str] = field(default_factory=dict)
-    _neighbours: Neighbours = field(default_factory=lambda: Neighbours("site", log))
+    _neighbours: FaultContainment = field(default_factory=lambda: FaultContainment("site", log))
     _pue: dict[tuple[str, str], Pue] = field(default_factory=dict)
     _next_pue_boot_ns: int = 0
 

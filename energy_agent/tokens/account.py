@@ -12,9 +12,9 @@ from energy_agent.core.energy import Tokens
 from energy_agent.core.tokens import TokenDelta, TokenTotals
 from energy_agent.core.training_report import RATE_MAX
 from energy_agent.core.units import NS_PER_S
-from energy_agent.tokens.advance import Grown, advance
-from energy_agent.tokens.counter_state import Model, Standing, decode, encode
-from energy_agent.tokens.reading import ModelReading, TokenPageError
+from energy_agent.tokens.advance import CounterDelta, advance
+from energy_agent.tokens.counter_state import EndpointState, ModelCounters, decode, encode
+from energy_agent.tokens.reading import EndpointError, ModelReading
 from energy_agent.tokens.response_parser import MODELS_LIMIT
 
 KEPT_LIMIT: Final = 20_000
@@ -25,21 +25,21 @@ _RATE_ENGINES: Final = 10  # as many engines may be at RATE_MAX at once
 _DAY_S: Final = 86_400.0
 
 
-class PageAccount:
+class EndpointAccount:
     """The account of one page of one workload."""
 
     def __init__(self, workload: str, source: str, *, live: bool, group: str = "", precision: str = "") -> None:
         """`source` names the page; the others are as of `TokenDelta` and `TokenTotals`."""
         self._workload, self._source, self._live = workload, source, live
         self._group, self._precision = group, precision
-        self._stand = Standing()
+        self._stand = EndpointState()
 
     def feed(self, readings: list[ModelReading], t_ns: int, elapsed_s: float | None = None) -> list[TokenDelta]:
         """`advance` to a reading and go on from it."""
         self._stand, deltas = self.advance(readings, t_ns, elapsed_s)
         return deltas
 
-    def accept(self, standing: Standing) -> None:
+    def accept(self, standing: EndpointState) -> None:
         """Go on from what `advance` returned."""
         self._stand = standing
 
@@ -51,7 +51,7 @@ class PageAccount:
         *,
         totals_limit: int = TOTALS_LIMIT,
         kept_limit: int = KEPT_LIMIT,
-    ) -> tuple[Standing, list[TokenDelta]]:
+    ) -> tuple[EndpointState, list[TokenDelta]]:
         """Return the counters with a reading, and what each model did since the last one: nothing for the first one.
 
         The account itself does not change.
@@ -70,13 +70,13 @@ class PageAccount:
         if elapsed_s is None:
             elapsed_s = _DAY_S if since_ns is None or t_ns < since_ns else (t_ns - since_ns) / NS_PER_S
         if len(models.keys() | {reading.model for reading in readings}) > MODELS_LIMIT:
-            raise TokenPageError(f"metrics endpoint has named more than {MODELS_LIMIT} models by now")
+            raise EndpointError(f"metrics endpoint has named more than {MODELS_LIMIT} models by now")
         deltas, all_grown = [], 0
         for model in models.values():
             model.running = model.waiting = None
         for reading in readings:
             known = reading.model in models
-            model = models.setdefault(reading.model, Model())
+            model = models.setdefault(reading.model, ModelCounters())
             start_ns = model.read_ns if known else since_ns
             grown = advance(model, reading, first=since_ns is None, elapsed_s=elapsed_s)
             all_grown += sum(grown.counts.values())
@@ -86,11 +86,11 @@ class PageAccount:
                 # A clock that stepped back makes no stretch, and loses nothing.
                 deltas.append(self._delta(reading.model, min(start_ns, t_ns), model, grown))
         if all_grown > RATE_MAX * _RATE_ENGINES * (elapsed_s + 1):
-            raise TokenPageError(f"absurd: counts grew by {all_grown}, more than {RATE_MAX * _RATE_ENGINES} per second")
+            raise EndpointError(f"absurd: counts grew by {all_grown}, more than {RATE_MAX * _RATE_ENGINES} per second")
         if sum(model.size for model in models.values()) > totals_limit:
-            raise TokenPageError(f"metrics endpoint has named more than {totals_limit} counts and buckets by now")
+            raise EndpointError(f"metrics endpoint has named more than {totals_limit} counts and buckets by now")
         _forget_engines(models, readings, kept_limit)
-        return Standing(t_ns, models), deltas
+        return EndpointState(t_ns, models), deltas
 
     def totals(self, *, up: bool) -> tuple[TokenTotals, ...]:
         """What each model did so far; without gauges where the page does not answer."""
@@ -123,7 +123,7 @@ class PageAccount:
         """
         self._stand = decode(text)
 
-    def _delta(self, name: str, start_ns: int, model: Model, grown: Grown) -> TokenDelta:
+    def _delta(self, name: str, start_ns: int, model: ModelCounters, grown: CounterDelta) -> TokenDelta:
         return TokenDelta(
             start_ns,
             model.read_ns,
@@ -146,7 +146,7 @@ class PageAccount:
         )
 
 
-def _forget_engines(models: dict[str, Model], readings: list[ModelReading], limit: int) -> None:
+def _forget_engines(models: dict[str, ModelCounters], readings: list[ModelReading], limit: int) -> None:
     """Forget engines that are not in the readings, the longest absent first, until what is kept is within the limit."""
     size = sum(engine.size for model in models.values() for engine in model.engines.values())
     if size <= limit:

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 from energy_agent.core.tokens import Latencies, joined
 from energy_agent.core.training_report import RATE_MAX
-from energy_agent.tokens.counter_state import Engine, Model
-from energy_agent.tokens.reading import EngineReading, ModelReading, TokenPageError
+from energy_agent.tokens.counter_state import EngineCounters, ModelCounters
+from energy_agent.tokens.reading import EndpointError, EngineReading, ModelReading
 from energy_agent.tokens.server_spec import COUNTS, LATENCIES
 
 COMPUTED = "computed"
@@ -13,7 +13,7 @@ DERIVED = "prompt - cached"
 """The name of `computed` where the page has none."""
 
 
-class Grown:
+class CounterDelta:
     """What a model's engines did between two readings."""
 
     def __init__(self) -> None:
@@ -26,7 +26,7 @@ class Grown:
         return joined(self.parts.get(key, ()))
 
 
-def advance(model: Model, reading: ModelReading, *, first: bool, elapsed_s: float) -> Grown:
+def advance(model: ModelCounters, reading: ModelReading, *, first: bool, elapsed_s: float) -> CounterDelta:
     """What the engines did since the last reading; `model` stands at this one afterwards.
 
     Args:
@@ -46,15 +46,15 @@ def advance(model: Model, reading: ModelReading, *, first: bool, elapsed_s: floa
     if names.get(COMPUTED) == DERIVED and renamed & {"prompt", "cached"}:
         renamed.add(COMPUTED)
     model.names |= names
-    grown = Grown()
+    grown = CounterDelta()
     for now in reading.engines:
-        before = model.engines.pop(now.engine, None) or Engine(from_zero=not first)
+        before = model.engines.pop(now.engine, None) or EngineCounters(from_zero=not first)
         if before.rank not in (None, now.rank):
-            before = Engine(from_zero=False)  # another rank's copy of the counters: it may stand elsewhere
+            before = EngineCounters(from_zero=False)  # another rank's copy of the counters: it may stand elsewhere
         before.counts |= {key: None for key in renamed if key in COUNTS}
         before.latencies |= {key: None for key in renamed if key in LATENCIES}
         if _started_again(before, now):
-            before, grown.restarted = Engine(), True
+            before, grown.restarted = EngineCounters(), True
         model.engines[now.engine] = before  # behind those that were not on the page
         _count(before, now, grown, allowed, derive=names.get(COMPUTED) == DERIVED)
         _observe(before, now, grown, allowed)
@@ -67,7 +67,7 @@ def advance(model: Model, reading: ModelReading, *, first: bool, elapsed_s: floa
     return grown
 
 
-def _started_again(before: Engine, now: EngineReading) -> bool:
+def _started_again(before: EngineCounters, now: EngineReading) -> bool:
     """A changed start time, or any counter that fell."""
     if None not in (before.started_s, now.started_s) and before.started_s != now.started_s:
         return True
@@ -80,10 +80,10 @@ def _started_again(before: Engine, now: EngineReading) -> bool:
 
 def _check_rate(key: str, grown: int, allowed: int) -> None:
     if grown > allowed:
-        raise TokenPageError(f"absurd: {key} grew by {grown}, more than {RATE_MAX} per second of one engine")
+        raise EndpointError(f"absurd: {key} grew by {grown}, more than {RATE_MAX} per second of one engine")
 
 
-def _count(before: Engine, now: EngineReading, grown: Grown, allowed: int, *, derive: bool) -> None:
+def _count(before: EngineCounters, now: EngineReading, grown: CounterDelta, allowed: int, *, derive: bool) -> None:
     counts: Mapping[str, int] = now.counts
     if derive and "prompt" in counts and "cached" not in now.unreadable:
         # The two need not move at the same instant: what was computed does not fall for that.
@@ -97,7 +97,7 @@ def _count(before: Engine, now: EngineReading, grown: Grown, allowed: int, *, de
         before.counts[key] = n
 
 
-def _observe(before: Engine, now: EngineReading, grown: Grown, allowed: int) -> None:
+def _observe(before: EngineCounters, now: EngineReading, grown: CounterDelta, allowed: int) -> None:
     for key, histogram in now.latencies.items():
         if key in before.latencies:
             was = before.latencies[key]
@@ -117,7 +117,7 @@ def _less(now: Latencies, was: Latencies) -> Latencies | None:
         return None
 
 
-def _add(model: Model, names: Mapping[str, str], reading: ModelReading, grown: Grown) -> None:
+def _add(model: ModelCounters, names: Mapping[str, str], reading: ModelReading, grown: CounterDelta) -> None:
     """Add to the totals; what the page tells begins at 0."""
     for key in names:
         if key in COUNTS:

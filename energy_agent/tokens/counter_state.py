@@ -30,7 +30,7 @@ _Histogram = Annotated[Latencies, AfterValidator(_histogram)]
 
 
 @dataclass(slots=True)
-class Engine:
+class EngineCounters:
     """An engine's counters at its last reading. What is None is not known: the next reading is its zero point.
 
     Args:
@@ -50,10 +50,10 @@ class Engine:
 
 
 @dataclass(slots=True)
-class Model:
+class ModelCounters:
     """A model's engines, the names that their values were read under, and what they did since the page was first read."""
 
-    engines: dict[str, Engine] = field(default_factory=dict)
+    engines: dict[str, EngineCounters] = field(default_factory=dict)
     names: dict[_NameKey, str] = field(default_factory=dict)
     counts: dict[_CountKey, Count] = field(default_factory=dict)
     latencies: dict[_LatencyKey, _Histogram] = field(default_factory=dict)
@@ -66,7 +66,7 @@ class Model:
         """Numbers that its totals hold."""
         return len(self.counts) + sum(len(each.counts) for each in self.latencies.values())
 
-    def copy(self) -> "Model":
+    def copy(self) -> "ModelCounters":
         """One that may change while this one does not."""
         engines = {
             name: replace(engine, counts=dict(engine.counts), latencies=dict(engine.latencies))
@@ -76,31 +76,31 @@ class Model:
 
 
 @dataclass(slots=True)
-class Standing:
+class EndpointState:
     """A page's models; `read_ns` is None before the first reading."""
 
     read_ns: int | None = None
-    models: dict[str, Model] = field(default_factory=dict)
+    models: dict[str, ModelCounters] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
 class _Saved:
-    """A `Standing` in the journal."""
+    """A `EndpointState` in the journal."""
 
     version: Literal[2]
     read_ns: Count | None
-    models: dict[str, Model]
+    models: dict[str, ModelCounters]
 
 
 _SAVED = TypeAdapter(_Saved)
 
 
-def encode(standing: Standing) -> str:
+def encode(standing: EndpointState) -> str:
     """As JSON."""
     return _SAVED.dump_json(_Saved(VERSION, standing.read_ns, standing.models)).decode()
 
 
-def decode(text: str) -> Standing:
+def decode(text: str) -> EndpointState:
     """What `encode` wrote.
 
     Raises:
@@ -110,4 +110,4 @@ def decode(text: str) -> Standing:
         saved = _SAVED.validate_json(text, strict=True)
     except ValidationError as error:
         raise ValueError(f"not the counters of a metrics page: {error.errors(include_url=False)[0]['msg']}") from None
-    return Standing(saved.read_ns, saved.models)
+    return EndpointState(saved.read_ns, saved.models)

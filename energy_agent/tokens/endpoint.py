@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from energy_agent.core.errors import UsageError
 from energy_agent.runtime.http import HttpClient, HttpCostError, HttpError, ResponseStream
-from energy_agent.tokens.reading import TokenPageError
+from energy_agent.tokens.reading import EndpointError
 
 BODY_LIMIT_B: Final = 4 << 20
 LINES_LIMIT: Final = 10_000
@@ -42,12 +42,12 @@ def fetch(url: str, names: tuple[str, ...], *, timeout_s: float = TIMEOUT_S, lin
     try:
         with client.stream("GET", target, {"Accept": "text/plain"}) as response:
             if response.status != 200:
-                raise TokenPageError(f"{url} answered with status {response.status}")
+                raise EndpointError(f"{url} answered with status {response.status}")
             return lines.read(response)
     except HttpCostError:
-        raise TokenPageError(f"{url} costs too much: more than {CPU_LIMIT_S:g} s of CPU time to read") from None
+        raise EndpointError(f"{url} costs too much: more than {CPU_LIMIT_S:g} s of CPU time to read") from None
     except HttpError as error:
-        raise TokenPageError(f"{url}: {error.reason}") from None
+        raise EndpointError(f"{url}: {error.reason}") from None
     finally:
         lines.release()
 
@@ -75,17 +75,17 @@ class _Lines:
             if not has_text and (text := rest.lstrip()):
                 has_text = True
                 if text.startswith((b"<", b"{", b"[")):
-                    raise TokenPageError(f"{self._url} is no metrics endpoint in Prometheus text format: it is HTML or JSON")
+                    raise EndpointError(f"{self._url} is no metrics endpoint in Prometheus text format: it is HTML or JSON")
             end = rest.rfind(b"\n")
             if end > 0:
                 self._keep(rest[:end])
                 rest = rest[end:]
             if len(rest) > LINE_LIMIT_B:
-                raise TokenPageError(f"{self._url} has a line of more than {LINE_LIMIT_B} bytes")
+                raise EndpointError(f"{self._url} has a line of more than {LINE_LIMIT_B} bytes")
         if not has_text:
-            raise TokenPageError(f"{self._url} is no metrics endpoint in Prometheus text format: it is empty")
+            raise EndpointError(f"{self._url} is no metrics endpoint in Prometheus text format: it is empty")
         if len(rest) > 1:  # a line cut within a number would look like a counter that fell
-            raise TokenPageError(f"{self._url} is not complete: its last line has no end")
+            raise EndpointError(f"{self._url} is not complete: its last line has no end")
         return b"".join((*self._kept, b"\n")).decode("utf-8", errors="replace")
 
     def release(self) -> None:
@@ -99,12 +99,12 @@ class _Lines:
             self._kept.append(match[0])
             self._kept_b += len(match[0])
             if len(match[0]) > LINE_LIMIT_B:
-                raise TokenPageError(f"{self._url} has a line of more than {LINE_LIMIT_B} bytes")
+                raise EndpointError(f"{self._url} has a line of more than {LINE_LIMIT_B} bytes")
             if len(self._kept) > self._limit or self._kept_b > KEPT_LIMIT_B:
-                raise TokenPageError(
+                raise EndpointError(
                     f"{self._url} costs too much: more than {self._limit} lines or {KEPT_LIMIT_B} bytes with tokens"
                 )
         if self._kept_b > _SMALL_B and not self._is_large:
             if not _LARGE.acquire(timeout=max(0.0, self._deadline_s - time.monotonic())):
-                raise TokenPageError(f"{self._url} was not read in time: other endpoints have large responses")
+                raise EndpointError(f"{self._url} was not read in time: other endpoints have large responses")
             self._is_large = True

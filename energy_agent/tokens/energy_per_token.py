@@ -23,7 +23,7 @@ from energy_agent.core.energy import Entry, State
 from energy_agent.core.serving import BatchUse, Serving, Split
 from energy_agent.core.tokens import TokenDelta
 from energy_agent.core.units import NS_PER_S, UJ_PER_J
-from energy_agent.tokens.prefill_decode import Window, split
+from energy_agent.tokens.prefill_decode import PhaseWindow, split
 
 PATIENCE_NS: Final = 30 * NS_PER_S  # a device that is not booked further by then has left the workload
 WINDOW_NS: Final = 10 * NS_PER_S  # longer than requests are in flight, so that what a window's edges cut hardly counts
@@ -92,7 +92,9 @@ class _Page:
 
     pending: deque[TokenDelta] = field(default_factory=lambda: deque(maxlen=_PENDING))
     batches: dict[str, BatchUse] = field(default_factory=dict)
-    windows: deque[tuple[Window, float, float]] = field(default_factory=lambda: deque(maxlen=KEPT_WINDOWS))  # .., s, running
+    windows: deque[tuple[PhaseWindow, float, float]] = field(
+        default_factory=lambda: deque(maxlen=KEPT_WINDOWS)
+    )  # .., s, running
     part: list[tuple[TokenDelta, int, int]] = field(default_factory=list)  # of the window that is open: .., uJ, idle ns
     fresh: int = 0
     split: Split = field(default_factory=lambda: split(()))
@@ -184,7 +186,7 @@ class EnergyPerToken:
     def _close(self, page: _Page, devices: int, seconds: float) -> None:
         rows, page.part = page.part, []
         steps = [row.steps for row, _, _ in rows]
-        window = Window(
+        window = PhaseWindow(
             sum(uj for _, uj, _ in rows) / UJ_PER_J,
             sum(row.computed or 0 for row, _, _ in rows),
             sum(row.generation or 0 for row, _, _ in rows),

@@ -12,7 +12,7 @@ from energy_agent.core.ports import Clock
 from energy_agent.core.tokens import TokenTotals
 from energy_agent.core.units import NS_PER_S
 from energy_agent.runtime.poller import Poller
-from energy_agent.tokens.account import PageAccount
+from energy_agent.tokens.account import EndpointAccount
 from energy_agent.tokens.server_spec import TokenServer
 
 log = logging.getLogger("wattlens.tokens")
@@ -63,7 +63,7 @@ class Poll(Poller[None]):
         )
         self.source, self.url, self.server = source, url, server
         live, group = server.moves == "step", source.group or ""
-        self.account = PageAccount(source.workload, self.key, live=live, group=group, precision=source.precision)
+        self.account = EndpointAccount(source.workload, self.key, live=live, group=group, precision=source.precision)
         self.first_boot_ns: int | None = None  # CLOCK_BOOTTIME of the first reading that was recorded
         self.totals: tuple[TokenTotals, ...] = ()
         self.lacking: frozenset[str] | None = None  # what `mapping` names and the page has never had; None: never read

@@ -42,7 +42,7 @@ _STATE_B_PER_S = 5e6  # what a byte of the journal costs, as CPU time
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class ModelProgress:
     """How far a workload is with a model, over all its pages; counts never fall while the pages stay the same."""
 
     boot_ns: int  # when the newest of its pages was read
@@ -135,7 +135,7 @@ class TokenPoller:
         """
         self._before = dict(states)
 
-    def latest(self, workload: str) -> Progress | None:
+    def latest(self, workload: str) -> ModelProgress | None:
         """How far a workload is; of several models the one that generated most. None while none of its pages answers."""
         with self._lock:
             read = [p for p in self._polls if p.source.workload == workload and p.totals and p.health().up]
@@ -147,7 +147,7 @@ class TokenPoller:
         pages = max(models.values(), key=lambda pages: sum(t.counts.get("generation", 0) for t in pages), default=None)
         if pages is None:
             return None
-        return Progress(
+        return ModelProgress(
             boot_ns,
             _sum(t.counts.get("generation") for t in pages),
             _sum(t.counts.get("computed", t.counts.get("prompt")) for t in pages),

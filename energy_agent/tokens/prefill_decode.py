@@ -39,7 +39,7 @@ ALIKE: Final = "the load varies too little to tell prompts and answers apart"
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class PhaseWindow:
     """Counts of one engine, or group, over a window, and its energy in J; `steps` is None where the engine counts none."""
 
     energy_j: float
@@ -49,7 +49,7 @@ class Window:
     idle_s: float
 
 
-def split(windows: Sequence[Window]) -> Split:
+def split(windows: Sequence[PhaseWindow]) -> Split:
     """Divide the energy of windows in order of time."""
     if any(w.steps is None for w in windows):
         return Split(None, None, NO_STEPS)
@@ -83,7 +83,7 @@ def _band(value: float, spread: float, small: float) -> ConfidenceInterval | Non
     return ConfidenceInterval(value, value - half, value + half) if value > 0 and half <= WIDEST * value else None
 
 
-def _regressors(window: Window) -> list[float]:
+def _regressors(window: PhaseWindow) -> list[float]:
     steps, generated = float(window.steps or 0), float(window.generated)
     return [float(window.computed), window.idle_s, steps, generated, generated * generated / steps if steps else 0.0]
 

@@ -7,7 +7,7 @@ from energy_agent.core.errors import WattlensError
 from energy_agent.core.tokens import Latencies
 
 
-class TokenPageError(WattlensError):
+class EndpointError(WattlensError):
     """A metrics page could not be fetched or read."""
 
 

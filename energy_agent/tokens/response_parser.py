@@ -6,7 +6,7 @@ from functools import lru_cache
 from typing import Literal
 
 from energy_agent.core.tokens import Latencies
-from energy_agent.tokens.reading import EngineReading, ModelReading, TokenPageError
+from energy_agent.tokens.reading import EndpointError, EngineReading, ModelReading
 from energy_agent.tokens.series import count, latencies, series
 from energy_agent.tokens.server_spec import COUNTS, GAUGES, LATENCIES, Name, TokenServer
 
@@ -62,14 +62,14 @@ def read(server: TokenServer, page: str, t_ns: int, model: str = "") -> list[Mod
             engines = found.setdefault(model or line.labels.get(server.model_label, ""), {})
             engine = engines.setdefault("/".join(line.labels.get(label, "") for label in server.engine_labels).strip("/"), {})
             if len(found) > MODELS_LIMIT:
-                raise TokenPageError(f"metrics page names more than {MODELS_LIMIT} models")
+                raise EndpointError(f"metrics page names more than {MODELS_LIMIT} models")
             if len(engines) > ENGINES_LIMIT:
-                raise TokenPageError(f"metrics page names more than {ENGINES_LIMIT} engines of a model")
+                raise EndpointError(f"metrics page names more than {ENGINES_LIMIT} engines of a model")
             rank = tuple(_rank(line.labels.get(label, "")) for label in server.copies)
             engine.setdefault((value, place), {}).setdefault(rank, _Slot()).put(part, line.labels, line.value)
     if not found:
         names = sorted({str(n.name) for value, _, n in server.names() if value == "generation"})
-        raise TokenPageError(f"metrics page has no {' or '.join(names)}; is this the address of {server.summary}?")
+        raise EndpointError(f"metrics page has no {' or '.join(names)}; is this the address of {server.summary}?")
     return [_model(server, t_ns, name, engines) for name, engines in sorted(found.items())]
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from energy_agent.core.text import printable
 from energy_agent.core.tokens import Latencies
-from energy_agent.tokens.reading import TokenPageError
+from energy_agent.tokens.reading import EndpointError
 
 LABEL_LIMIT = 256  # characters of a label's value
 LABELS_LIMIT = 64
@@ -29,7 +29,7 @@ _ESCAPE = re.compile(r'\\([n"\\])')
 
 
 @dataclass(frozen=True, slots=True)
-class Series:
+class ResponseSample:
     """A line of the response."""
 
     name: str
@@ -37,7 +37,7 @@ class Series:
     value: float
 
 
-def series(page: str, names: Collection[str]) -> Iterator[Series]:
+def series(page: str, names: Collection[str]) -> Iterator[ResponseSample]:
     """Lines with one of these names; others cost next to nothing.
 
     Raises:
@@ -49,8 +49,8 @@ def series(page: str, names: Collection[str]) -> Iterator[Series]:
             continue
         rest = _REST.fullmatch(line, head.end())
         if rest is None:
-            raise TokenPageError(f"metrics page is not in Prometheus text format: a line of {head[1][:80]}")
-        yield Series(head[1], _labels(head[1], rest[1] or ""), float(rest[2]))
+            raise EndpointError(f"metrics page is not in Prometheus text format: a line of {head[1][:80]}")
+        yield ResponseSample(head[1], _labels(head[1], rest[1] or ""), float(rest[2]))
 
 
 def _labels(name: str, text: str) -> dict[str, str]:
@@ -61,7 +61,7 @@ def _labels(name: str, text: str) -> dict[str, str]:
         if label is None or label[1] in labels or len(labels) >= LABELS_LIMIT:
             if not text.strip(" \t"):
                 break
-            raise TokenPageError(f"metrics page is not in Prometheus text format: labels of {name[:80]}")
+            raise EndpointError(f"metrics page is not in Prometheus text format: labels of {name[:80]}")
         value = label[2] if "\\" not in label[2] else _ESCAPE.sub(lambda m: "\n" if m[1] == "n" else m[1], label[2])
         labels[label[1]] = printable(value[:LABEL_LIMIT])
         at = label.end()

@@ -31,7 +31,7 @@ _log = logging.getLogger("wattlens.web")
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class AccessSettings:
     """One state of the files; the default is plain HTTP for everyone."""
 
     context: "ssl.SSLContext | None" = None  # None: plain HTTP
@@ -46,7 +46,7 @@ class Terms:
         return self.context is not None or self.credentials.needed
 
 
-class Access:
+class AccessControl:
     """The terms in force. Any thread may call."""
 
     def __init__(self, web: Web, look_s: float = LOOK_S, *, may_wait: bool = False) -> None:
@@ -63,7 +63,7 @@ class Access:
         self._lock = threading.Lock()
         self._web, self._look_s, self._look_at_s = web, look_s, time.monotonic() + look_s
         self._seen: Seen = {}
-        self._terms, self._closed, self.ok = Terms(), True, False
+        self._terms, self._closed, self.ok = AccessSettings(), True, False
         try:
             self.open()
         except UsageError:
@@ -81,7 +81,7 @@ class Access:
                 seen: Seen = {}
                 self._take(self._web, read(self._web, seen), seen)
 
-    def terms(self) -> Terms:
+    def terms(self) -> AccessSettings:
         """What holds for a client that comes now."""
         if time.monotonic() >= self._look_at_s and self._lock.acquire(blocking=False):
             try:
@@ -113,13 +113,13 @@ class Access:
         if seen:
             _log.info("web configuration reloaded")
 
-    def _take(self, web: Web, terms: Terms, seen: Seen) -> None:
+    def _take(self, web: Web, terms: AccessSettings, seen: Seen) -> None:
         self._web, self._terms, self._seen, self.ok, self._closed = web, terms, seen, True, False
         for note in terms.notes:
             _log.warning("%s", note)
 
 
-def read(web: Web, seen: Seen) -> Terms:
+def read(web: Web, seen: Seen) -> AccessSettings:
     """Read every file of the section, and note in `seen` what it was before it was read.
 
     Raises:
@@ -149,7 +149,7 @@ def read(web: Web, seen: Seen) -> Terms:
         notes.append("passwords and tokens cross the network in the clear: web.config_file has no tls_server_config")
     sans = None if server.client_allowed_sans is None else frozenset(server.client_allowed_sans)
     headers: dict[str, str] = {name: value for name, value in config.http_server_config.headers.items() if value}
-    return Terms(context, sans, credentials, headers, tuple(notes))
+    return AccessSettings(context, sans, credentials, headers, tuple(notes))
 
 
 def _token(path: Path) -> str:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from types import ModuleType
 
 from energy_agent.core.errors import UsageError
-from energy_agent.web.http1 import PLAIN, Response
+from energy_agent.web.http1 import PLAIN, ServerResponse
 from energy_agent.web.limits import Buckets
 
 REMEMBERED = 256
@@ -40,12 +40,12 @@ class Credentials:
         return bool(self.users or self.token)
 
     @property
-    def challenge(self) -> Response:
+    def challenge(self) -> ServerResponse:
         """The refusal of a client without the right credentials."""
         schemes = ['Basic realm="wattlens", charset="UTF-8"'] * bool(self.users) + ['Bearer realm="wattlens"'] * bool(
             self.token
         )
-        return Response(401, PLAIN, b"credentials are required\n", {"WWW-Authenticate": ", ".join(schemes)})
+        return ServerResponse(401, PLAIN, b"credentials are required\n", {"WWW-Authenticate": ", ".join(schemes)})
 
 
 class Gate:
@@ -58,7 +58,7 @@ class Gate:
         self._failures = Buckets(FAILURES_PER_S, FAILURES_AT_ONCE)
         self._queue, self._turn = threading.Semaphore(QUEUE), threading.Lock()
 
-    def refusal(self, credentials: Credentials, authorization: str, address: str) -> Response | None:
+    def refusal(self, credentials: Credentials, authorization: str, address: str) -> ServerResponse | None:
         """Why a client with this header ("" without one) is not let in; None where it is."""
         scheme, _, value = authorization.partition(" ")
         if not credentials.needed or (scheme.lower() == "bearer" and self._is_token(value.strip(), credentials.token)):
@@ -99,9 +99,9 @@ class Gate:
         return hmac.digest(self._key, repr(parts).encode(), hashlib.sha256)
 
 
-def too_many(wait_s: float) -> Response:
+def too_many(wait_s: float) -> ServerResponse:
     """Come again after a while."""
-    return Response(429, PLAIN, b"too many requests\n", {"Retry-After": str(max(1, math.ceil(wait_s)))})
+    return ServerResponse(429, PLAIN, b"too many requests\n", {"Retry-After": str(max(1, math.ceil(wait_s)))})
 
 
 def _decode(value: str) -> str:

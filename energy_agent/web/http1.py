@@ -14,7 +14,7 @@ PLAIN = "text/plain; charset=utf-8"
 
 
 @dataclass(frozen=True, slots=True)
-class Response:
+class ServerResponse:
     """A whole response."""
 
     status: int
@@ -47,7 +47,7 @@ class _Input(io.RawIOBase):
         return count
 
 
-class RefusedError(Exception):
+class HttpRefusalError(Exception):
     """A request that is not served."""
 
     def __init__(self, status: int, text: str) -> None:
@@ -56,9 +56,9 @@ class RefusedError(Exception):
         self.status = status
 
 
-def plain(status: int, text: str) -> Response:
+def plain(status: int, text: str) -> ServerResponse:
     """A line of text."""
-    return Response(status, PLAIN, f"{text}\n".encode())
+    return ServerResponse(status, PLAIN, f"{text}\n".encode())
 
 
 class Exchange(BaseHTTPRequestHandler):
@@ -70,10 +70,10 @@ class Exchange(BaseHTTPRequestHandler):
     def __init__(
         self,
         client: socket.socket,
-        answer: Callable[["Exchange"], Response],
+        answer: Callable[["Exchange"], ServerResponse],
         request_s: float,
         idle_s: float,
-        error: Callable[[int, str], Response] = plain,
+        error: Callable[[int, str], ServerResponse] = plain,
     ) -> None:
         """Return when the client has gone or was sent away.
 
@@ -122,7 +122,7 @@ class Exchange(BaseHTTPRequestHandler):
         """Serve a request."""
         try:
             response = self._answer(self)
-        except RefusedError as refused:
+        except HttpRefusalError as refused:
             self.send_error(refused.status, str(refused))
         else:
             self.respond(response)
@@ -138,13 +138,13 @@ class Exchange(BaseHTTPRequestHandler):
         """
         length = ", ".join(self.headers.get_all("Content-Length", []))
         if "Transfer-Encoding" in self.headers or not (length.isascii() and length.isdigit()):
-            raise RefusedError(411, "Content-Length is required")
+            raise HttpRefusalError(411, "Content-Length is required")
         if len(length) > 9 or int(length) > max_b:
-            raise RefusedError(413, f"the body is larger than {max_b} bytes")
+            raise HttpRefusalError(413, f"the body is larger than {max_b} bytes")
         self._input.allow(self._request_s, int(length))
         return self.rfile.read(int(length))
 
-    def respond(self, response: Response) -> None:
+    def respond(self, response: ServerResponse) -> None:
         """Send a response."""
         headers = {
             "Date": self.date_time_string(),

@@ -36,7 +36,7 @@ class Buckets:
 
 
 @dataclass(eq=False, slots=True)
-class Connection:
+class ClientConnection:
     """A connection that has a place.
 
     Attributes:
@@ -57,7 +57,7 @@ class Connection:
             socket.socket.shutdown(self.end, socket.SHUT_RDWR)
 
 
-class Places:
+class ConnectionSlots:
     """Places for connections, and which one gives way where all of its owner or all together are taken.
 
     One that was never served gives way before one that was, then one of the owner with the most, then the one that has been
@@ -68,9 +68,9 @@ class Places:
         """`places` for all together, at most `each` for one owner."""
         self._places, self._each = places, each
         self._lock = threading.Lock()
-        self._connections: set[Connection] = set()
+        self._connections: set[ClientConnection] = set()
 
-    def enter(self, connection: Connection) -> bool:
+    def enter(self, connection: ClientConnection) -> bool:
         """Give the connection a place; False where responses are being made for all that could give way."""
         with self._lock:
             counts = Counter(other.owner for other in self._connections)
@@ -85,7 +85,7 @@ class Places:
             self._connections.add(connection)
             return True
 
-    def leave(self, connection: Connection) -> None:
+    def leave(self, connection: ClientConnection) -> None:
         """Free its place, and close its socket."""
         with self._lock:
             self._connections.discard(connection)

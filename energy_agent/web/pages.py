@@ -10,12 +10,12 @@ from energy_agent.core.energy import Identity
 from energy_agent.core.ports import Clock
 from energy_agent.core.units import NS_PER_S
 from energy_agent.exposition.openmetrics import Format, negotiate
-from energy_agent.web.http1 import PLAIN, Response, plain
+from energy_agent.web.http1 import PLAIN, ServerResponse, plain
 
 _log = logging.getLogger(__name__)
 
 
-class Published(Protocol):
+class PublishedSnapshot(Protocol):
     """A snapshot of any of our processes; immutable."""
 
     @property
@@ -34,7 +34,7 @@ class Published(Protocol):
         ...
 
 
-Source = Callable[[], Published | None]
+Source = Callable[[], PublishedSnapshot | None]
 """Gives the newest published snapshot, None before the first; must not wait."""
 Render = Callable[[Any, Format], bytes]
 """The body of /metrics of such a snapshot."""
@@ -54,7 +54,7 @@ td{{padding-right:1.5rem}}</style></head><body>
 """
 
 
-class Pages:
+class RequestHandler:
     """Responses to whole requests; any thread may call."""
 
     def __init__(
@@ -64,14 +64,14 @@ class Pages:
         self._source, self._clock, self._stale_after_s, self._render = source, clock, stale_after_s, render
         self._paths = tuple(sorted(paths))
         self._lock = threading.Lock()
-        self._built: dict[Format, tuple[Published, Response]] = {}
+        self._built: dict[Format, tuple[PublishedSnapshot, ServerResponse]] = {}
 
-    def answer(self, method: str, path: str, accept: str) -> Response:
+    def answer(self, method: str, path: str, accept: str) -> ServerResponse:
         """The response, of whatever status."""
         if path not in self._paths:
             return plain(404, f"there is: {' '.join(self._paths)}")
         if method not in ("GET", "HEAD"):
-            return Response(405, PLAIN, b"GET or HEAD\n", {"Allow": "GET, HEAD"})
+            return ServerResponse(405, PLAIN, b"GET or HEAD\n", {"Allow": "GET, HEAD"})
         if path == "/healthz":
             return plain(200, "ok")
         snapshot = self._source()
@@ -82,30 +82,30 @@ class Pages:
             return plain(503, trouble)
         return plain(200, "ok") if path == "/readyz" else self._metrics(snapshot, negotiate(accept))
 
-    def _trouble(self, snapshot: Published | None) -> str:
+    def _trouble(self, snapshot: PublishedSnapshot | None) -> str:
         """Why there is nothing fit to show, or ''."""
         if snapshot is None:
             return "no snapshot has been taken yet"
         age_s = (self._clock.boot_ns() - snapshot.boot_ns) / NS_PER_S
         return f"the last snapshot is {age_s:.0f} s old" if age_s > self._stale_after_s else ""
 
-    def _metrics(self, snapshot: Published, fmt: Format) -> Response:
+    def _metrics(self, snapshot: PublishedSnapshot, fmt: Format) -> ServerResponse:
         with self._lock:  # several scrapers of one snapshot share its response, also where it is a defect's
             last = self._built.get(fmt)
             if last is None or last[0] is not snapshot:
                 last = self._built[fmt] = snapshot, self._build(snapshot, fmt, logs=last is None or last[1].status == 200)
         return last[1]
 
-    def _build(self, snapshot: Published, fmt: Format, *, logs: bool) -> Response:
+    def _build(self, snapshot: PublishedSnapshot, fmt: Format, *, logs: bool) -> ServerResponse:
         try:
-            return Response(200, fmt.value, self._render(snapshot, fmt))
+            return ServerResponse(200, fmt.value, self._render(snapshot, fmt))
         except Exception:  # noqa: BLE001 - a defect costs responses, and nothing else
             if logs:  # once, until a snapshot can be rendered again
                 _log.exception("the last snapshot cannot be rendered")
             return plain(500, "the last snapshot cannot be rendered: see the log")
 
 
-def _landing(snapshot: Published | None, trouble: str) -> Response:
+def _landing(snapshot: PublishedSnapshot | None, trouble: str) -> ServerResponse:
     facts: dict[str, str] = {}
     if snapshot is not None:
         identity = snapshot.identity
@@ -114,4 +114,4 @@ def _landing(snapshot: Published | None, trouble: str) -> Response:
     rows = "".join(f"<tr><td>{html.escape(k)}</td><td>{html.escape(v)}</td></tr>" for k, v in facts.items())
     state = html.escape(f"Not ready: {trouble}." if trouble else "Ready.")
     body = _LANDING.format(state=state, facts=rows).encode("utf-8", "replace")
-    return Response(200, "text/html; charset=utf-8", body, _LANDING_HEADERS)
+    return ServerResponse(200, "text/html; charset=utf-8", body, _LANDING_HEADERS)

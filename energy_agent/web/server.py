@@ -17,19 +17,19 @@ from functools import partial
 from energy_agent.core.ports import Clock
 from energy_agent.exposition.openmetrics import render
 from energy_agent.runtime.threads import start_thread
-from energy_agent.web.access import Access, Terms
+from energy_agent.web.access import AccessControl, AccessSettings
 from energy_agent.web.auth import Gate, too_many
-from energy_agent.web.http1 import Exchange, Response, plain
-from energy_agent.web.limits import Buckets, Connection, Places, owner_of
+from energy_agent.web.http1 import Exchange, ServerResponse, plain
+from energy_agent.web.limits import Buckets, ClientConnection, ConnectionSlots, owner_of
 from energy_agent.web.listening import listen
-from energy_agent.web.pages import ALL, PROBES, Pages, Render, Source
+from energy_agent.web.pages import ALL, PROBES, Render, RequestHandler, Source
 
 _log = logging.getLogger(__name__)
 _RESET = struct.pack("ii", 1, 0)
-_OPEN = Terms()
+_OPEN = AccessSettings()
 
 
-class Server:
+class WebServer:
     """Serves the snapshots of `source` on `address:port` (port 0: any free one; `port` has it after `start`).
 
     Args:
@@ -56,7 +56,7 @@ class Server:
         connections: int = 64,
         request_s: float = 5.0,
         idle_s: float = 120.0,
-        access: Access | None = None,
+        access: AccessControl | None = None,
         probes_only: bool = False,
         arrivals_per_s: float = 100.0,
         requests_per_s: float = 300.0,
@@ -64,8 +64,8 @@ class Server:
     ) -> None:
         """Nothing is opened before `start`."""
         self._address, self.port, self._key = address, port, "web.probe_listen" if probes_only else "web.listen (or --listen)"
-        self._pages = Pages(source, clock, stale_after_s, render, PROBES if probes_only else ALL)
-        self._places, self._access, self._gate = Places(connections, max(1, connections // 2)), access, Gate()
+        self._pages = RequestHandler(source, clock, stale_after_s, render, PROBES if probes_only else ALL)
+        self._places, self._access, self._gate = ConnectionSlots(connections, max(1, connections // 2)), access, Gate()
         self._request_s, self._idle_s = request_s, idle_s
         self._arrivals = Buckets(arrivals_per_s, 3 * arrivals_per_s)
         self._requests = Buckets(requests_per_s, 2 * requests_per_s)
@@ -99,14 +99,14 @@ class Server:
         """Nothing takes a port away from the one that has it."""
         return ""
 
-    def __enter__(self) -> "Server":
+    def __enter__(self) -> "WebServer":
         self.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def terms(self) -> Terms:
+    def terms(self) -> AccessSettings:
         """TLS, credentials and headers for the next client or request."""
         return self._access.terms() if self._access is not None else _OPEN
 
@@ -117,7 +117,7 @@ class Server:
             except OSError:  # out of file descriptors, which passes, or the server stops
                 time.sleep(0.1 if self._listener is listener else 0.0)
                 continue
-            client = Connection(end, owner_of(str(address[0])))
+            client = ClientConnection(end, owner_of(str(address[0])))
             if self._arrivals.take(client.owner) or not self._places.enter(client):
                 end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)  # nothing of it stays
                 end.close()
@@ -128,7 +128,7 @@ class Server:
                 self._warn("cannot serve a client: %s", error)
                 self._places.leave(client)
 
-    def _serve(self, client: Connection) -> None:
+    def _serve(self, client: ClientConnection) -> None:
         try:
             client.end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._secure(client, self.terms())
@@ -138,7 +138,7 @@ class Server:
         finally:
             self._places.leave(client)
 
-    def _secure(self, client: Connection, terms: Terms) -> None:
+    def _secure(self, client: ClientConnection, terms: AccessSettings) -> None:
         """Speak TLS where the client begins so; raises OSError where it fails."""
         client.end.settimeout(self._request_s)
         if client.end.recv(1, socket.MSG_PEEK) != b"\x16":  # how a TLS client begins (RFC 8446, 5.1)
@@ -155,7 +155,7 @@ class Server:
             self._warn("TLS with %s failed: %s", client.owner, error)
             raise
 
-    def _answer(self, client: Connection, exchange: Exchange) -> Response:
+    def _answer(self, client: ClientConnection, exchange: Exchange) -> ServerResponse:
         client.since_s, terms = math.inf, self.terms()
         response = self._response(exchange, client, terms)
         exchange.close_connection |= response.status in (400, 401, 429)
@@ -163,7 +163,7 @@ class Server:
         client.since_s = time.monotonic()
         return replace(response, headers={**response.headers, **terms.headers})
 
-    def _response(self, exchange: Exchange, client: Connection, terms: Terms) -> Response:
+    def _response(self, exchange: Exchange, client: ClientConnection, terms: AccessSettings) -> ServerResponse:
         if terms.context is not None and not hasattr(client.end, "getpeercert"):
             return plain(400, "this port speaks HTTPS")
         wait_s = self._requests.take(client.owner)

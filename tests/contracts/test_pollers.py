@@ -13,7 +13,7 @@ from energy_agent.owners.kubernetes.informer import PodInformer
 from energy_agent.owners.kubernetes.node_annotation import NodeNote
 from energy_agent.owners.kubernetes.pod_resources import PodResources
 from energy_agent.runtime.clock import RealClock
-from energy_agent.runtime.meter_poller import MeterPoller, Polled
+from energy_agent.runtime.meter_poller import MeterPoller, MeterSchedule
 from energy_agent.runtime.poller import NOT_READ
 from energy_agent.sim.cluster.api_server import ApiServer
 from energy_agent.site.config.grid import grid_model
@@ -37,7 +37,7 @@ class Meter:
 
     def __init__(self, tmp_path):
         self.broken = False
-        self.poller = MeterPoller(NoWaits(), "facility", [Polled("main", 60, lambda: self)])
+        self.poller = MeterPoller(NoWaits(), "facility", [MeterSchedule("main", 60, lambda: self)])
         self.start, self.stop = self.poller.start, self.poller.stop
 
     def health(self):

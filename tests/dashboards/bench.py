@@ -21,7 +21,7 @@ from dashboards.rules import model
 from energy_agent.core.snapshot import Snapshot
 from energy_agent.exposition.site import render
 from energy_agent.runtime.clock import RealClock
-from energy_agent.web.server import Server
+from energy_agent.web.server import WebServer
 from tests.site_player import SITE, STATED_SITE, SitePlayer
 from tests.snapshots import Player
 from tests.support import eventually, free_port, need_program
@@ -111,7 +111,10 @@ def playing(player: Player) -> Iterator[list[Target]]:
         return replace(snapshot, namespace_uj={**snapshot.namespace_uj, HOSTILE: 1_000_000})
 
     clock, site = RealClock(), SitePlayer()
-    with Server("127.0.0.1", 0, source, clock) as server, Server("127.0.0.1", 0, site.now, clock, render=render) as of_site:
+    with (
+        WebServer("127.0.0.1", 0, source, clock) as server,
+        WebServer("127.0.0.1", 0, site.now, clock, render=render) as of_site,
+    ):
         agent = Target("wattlens", server.port, (("cluster", CLUSTER), ("instance", NODE), ("site", SITE)))
         yield [agent, Target("wattlens-site", of_site.port, (("cluster", CLUSTER), ("instance", SITE)))]
 
@@ -120,7 +123,7 @@ def playing(player: Player) -> Iterator[list[Target]]:
 def playing_fleet(player: Player) -> Iterator[list[Target]]:
     """The same, with a second site, which states its PUE, and a node that is gone."""
     stated = SitePlayer(metered=False)
-    with playing(player) as targets, Server("127.0.0.1", 0, stated.now, RealClock(), render=render) as server:
+    with playing(player) as targets, WebServer("127.0.0.1", 0, stated.now, RealClock(), render=render) as server:
         there = Target("wattlens-site", server.port, (("cluster", CLUSTER), ("instance", STATED_SITE)))
         yield [*targets, there, Target("wattlens", free_port(), (("cluster", CLUSTER), ("instance", GONE)), there=False)]
 

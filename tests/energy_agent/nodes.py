@@ -5,7 +5,7 @@ import time
 from contextlib import contextmanager
 
 from energy_agent.reader.child import ReaderOptions
-from energy_agent.reader.supervisor import Sampler
+from energy_agent.reader.supervisor import ReaderSupervisor
 from energy_agent.sim.gpu.boards import BoardSpec
 from energy_agent.sim.gpu.build import library_path
 from energy_agent.sim.gpu.plant import Plant
@@ -29,7 +29,7 @@ def environ_of(folder):
 @contextmanager
 def sampling(folder, period_ns=PERIOD_NS, hang_s=1.0, list_ns=5 * PERIOD_NS, **health):
     options = ReaderOptions(period_ns, max(period_ns, PERIOD_NS), list_ns, environ_of(folder), **health)
-    sampler = Sampler(options, hang_s)
+    sampler = ReaderSupervisor(options, hang_s)
     try:
         yield sampler
     finally:

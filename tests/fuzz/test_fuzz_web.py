@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from energy_agent.core.errors import UsageError
 from energy_agent.web import web_config
 from energy_agent.web.auth import Credentials, Gate
-from energy_agent.web.http1 import Exchange, Response, plain
+from energy_agent.web.http1 import Exchange, ServerResponse, plain
 
 law = settings(deadline=None, max_examples=250)
 PIECES = [
@@ -49,7 +49,7 @@ def statuses(pieces: list[bytes]) -> list[int]:
     """Statuses of all responses on a connection whose client sends this, with pauses where the network cuts it, and goes."""
     served: list[str] = []
 
-    def answer(exchange: Exchange) -> Response:
+    def answer(exchange: Exchange) -> ServerResponse:
         served.append(exchange.path)
         return plain(200, "ok")
 
@@ -74,7 +74,7 @@ def statuses(pieces: list[bytes]) -> list[int]:
     return found
 
 
-def _serve(end: socket.socket, answer: Callable[[Exchange], Response]) -> None:
+def _serve(end: socket.socket, answer: Callable[[Exchange], ServerResponse]) -> None:
     with end, suppress(OSError):
         Exchange(end, answer, 60.0, 60.0)
 

@@ -16,7 +16,7 @@ from energy_agent.core.energy import Method
 from energy_agent.core.meters import MeterError
 from energy_agent.metering.node import advance
 from energy_agent.runtime.clock import RealClock
-from energy_agent.runtime.meter_poller import MeterPoller, Polled
+from energy_agent.runtime.meter_poller import MeterPoller, MeterSchedule
 from energy_agent.site.config.meter import MeterConfig
 from energy_agent.site.meters.modbus import SPEC, Modbus
 from tests.support import eventually, free_port, need_module
@@ -200,7 +200,7 @@ def run(server):
         power={"address": 102, "type": "float32"},
     )
     poller = MeterPoller(
-        RealClock(), "meter", [Polled("main", 0.1, lambda: SPEC.open(section, MeterConfig(**METER), RealClock()))]
+        RealClock(), "meter", [MeterSchedule("main", 0.1, lambda: SPEC.open(section, MeterConfig(**METER), RealClock()))]
     )
     made = Run(server, poller, LAST - 1_000)
     poller.start()

@@ -15,7 +15,7 @@ import pytest
 from energy_agent.core.meters import MeterError
 from energy_agent.metering.node import advance
 from energy_agent.runtime.clock import RealClock
-from energy_agent.runtime.meter_poller import MeterPoller, Polled
+from energy_agent.runtime.meter_poller import MeterPoller, MeterSchedule
 from energy_agent.site.config.meter import MeterConfig
 from energy_agent.site.meters.prometheus import SPEC, Prometheus
 from tests.support import eventually, free_port, need_program
@@ -190,7 +190,7 @@ def test_a_sum_wants_each_of_its_series(peer):
 def test_every_watt_hour_is_booked_once_over_outages_and_a_reset_is_a_gap(peer):
     section = peer.section(energy_query='meter_wh_total{id="a"}', energy_unit="Wh", max_age_s=5)
     open_ = lambda: SPEC.open(section, MeterConfig(**METER), RealClock())  # noqa: E731
-    poller = MeterPoller(RealClock(), "meter", [Polled("main", 0.3, open_)])
+    poller = MeterPoller(RealClock(), "meter", [MeterSchedule("main", 0.3, open_)])
     readings = []
 
     def count(wh):

@@ -16,7 +16,7 @@ import pytest
 from energy_agent.core.meters import MeterError
 from energy_agent.core.units import UJ_PER_KWH
 from energy_agent.runtime.clock import RealClock
-from energy_agent.runtime.meter_poller import MeterPoller, Polled
+from energy_agent.runtime.meter_poller import MeterPoller, MeterSchedule
 from energy_agent.site.config.meter import MeterConfig
 from energy_agent.site.meters.redfish import SPEC, EquipmentRedfishConfig
 from tests.peers.meters import up
@@ -121,7 +121,7 @@ def test_a_certificate_that_nobody_vouches_for_is_refused_and_the_key_is_this_me
 def test_killed_slowed_and_lying_in_mid_run(service):
     readings, clock = [], RealClock()
     section = service.section("RackPDUs/1")
-    poller = MeterPoller(clock, "meter", [Polled("rack-7", 1, lambda: SPEC.open(section, METER, clock))])
+    poller = MeterPoller(clock, "meter", [MeterSchedule("rack-7", 1, lambda: SPEC.open(section, METER, clock))])
     poller.start()
     try:
 

@@ -17,7 +17,7 @@ from energy_agent.core.meters import MeterError
 from energy_agent.core.units import UJ_PER_KWH
 from energy_agent.metering.node import advance
 from energy_agent.runtime.clock import RealClock
-from energy_agent.runtime.meter_poller import MeterPoller, Polled
+from energy_agent.runtime.meter_poller import MeterPoller, MeterSchedule
 from energy_agent.site.config.meter import MeterConfig
 from energy_agent.site.meters.snmp import SPEC, Snmp
 from tests.peers.meters import up
@@ -139,7 +139,7 @@ def read(snmpd, **more):
 def polling(section, meter=METER):
     """A poller as `wattlens site` runs one."""
     clock = RealClock()
-    poller = MeterPoller(clock, "meter", [Polled(meter.id, meter.period_s, lambda: SPEC.open(section, meter, clock))])
+    poller = MeterPoller(clock, "meter", [MeterSchedule(meter.id, meter.period_s, lambda: SPEC.open(section, meter, clock))])
     poller.start()
     try:
         yield poller

@@ -8,7 +8,7 @@ from energy_agent.accounting.training_intake import TrainingReports
 from energy_agent.config.agent import Config
 from energy_agent.core.ports import Clock
 from energy_agent.ledger.journal.journal import Journal
-from energy_agent.local_api.history import History
+from energy_agent.local_api.history import EnergyHistory
 from energy_agent.local_api.peers import Peers
 from energy_agent.local_api.routes import Routes
 from energy_agent.local_api.server import ClientApi
@@ -32,7 +32,7 @@ def training_intake(journal: Journal, clock: Clock, roots: Sequence[Path]) -> Tr
 
 def serve(path: Path, agent: Agent, roots: Sequence[Path]) -> ClientApi:
     """The server on the socket `path`, not yet started, which answers from what the agent publishes."""
-    history = History()
+    history = EnergyHistory()
     routes = Routes(history, agent.training, lambda: agent.steer)
     holders = agent.holders
     peers = Peers(roots, agent.clock) if holders is None else Peers(roots, agent.clock, holders.known, holders.trust)

@@ -36,7 +36,7 @@ from energy_agent.owners.cgroup_tree import CgroupTree
 from energy_agent.owners.processes import ProcessOwners
 from energy_agent.owners.sources import open_holders, open_node_note
 from energy_agent.reader.child import ReaderOptions
-from energy_agent.reader.supervisor import Sampler
+from energy_agent.reader.supervisor import ReaderSupervisor
 from energy_agent.runtime import yaml_file
 from energy_agent.runtime.clock import clock_for
 from energy_agent.runtime.files import hide_from_others, require_safe
@@ -44,8 +44,8 @@ from energy_agent.runtime.last_good import LastGood
 from energy_agent.runtime.listeners import Listeners
 from energy_agent.runtime.meter_poller import MeterPoller
 from energy_agent.tokens.poller import TokenPoller
-from energy_agent.web.access import Access
-from energy_agent.web.server import Server
+from energy_agent.web.access import AccessControl
+from energy_agent.web.server import WebServer
 from wattlens.agent.config_check import check_parts
 from wattlens.agent.local_api import proc_roots, serve, training_intake
 from wattlens.agent.reload import FileWatch, Reloader, nothing_to_reload
@@ -88,9 +88,9 @@ def run_agent(options: AgentOptions) -> int:
     with ExitStack() as stack:
         stack.enter_context(StateFolderOwner(state, simulated=options.simulate is not None))
         address, port = split_listen(options.listen or config.web.listen)
-        access = Access(_web(config, options), may_wait=last_good is not None and last_good.exists())
+        access = AccessControl(_web(config, options), may_wait=last_good is not None and last_good.exists())
         agent = build_agent(config, options, state)  # opens the journal: what can be refused before that is
-        server = Server(address, port, lambda: agent.snapshot, agent.clock, access=access)
+        server = WebServer(address, port, lambda: agent.snapshot, agent.clock, access=access)
         listeners = Listeners(log)
         agent.listener_health = listeners.health
         if config.client.socket is not None:
@@ -121,7 +121,7 @@ def run_agent(options: AgentOptions) -> int:
         listeners.add("web.listen", server, announce)
         if config.web.probe_listen is not None:
             at = split_listen(config.web.probe_listen)
-            probes = Server(*at, lambda: agent.snapshot, agent.clock, connections=16, probes_only=True)
+            probes = WebServer(*at, lambda: agent.snapshot, agent.clock, connections=16, probes_only=True)
             listeners.add("web.probe_listen", probes)
         stack.callback(listeners.stop)
         listeners.start()
@@ -138,7 +138,7 @@ def _parse(options: AgentOptions, raw: bytes, without_web: bool = False) -> Conf
     check_parts(config)
     _sensors(config)
     if not without_web:
-        Access(_web(config, options))
+        AccessControl(_web(config, options))
     return config
 
 
@@ -209,7 +209,7 @@ def build_agent(config: Config, options: AgentOptions, state: Path) -> Agent:
     tokens = TokenPoller(clock)
     tokens.restore(journal.states().get(Component.TOKENS, {}))
     tokens.configure(config.tokens)
-    sampler = Sampler(_reader_options(config, environ), max(1.0, config.sampling.period_s))
+    sampler = ReaderSupervisor(_reader_options(config, environ), max(1.0, config.sampling.period_s))
     agent = Agent(config, identity, clock, journal, sampler, accountant, tokens, state)
     if config.client.socket is not None:
         agent.holders = holders

@@ -20,8 +20,8 @@ from wattlens.cli._command import Command
 from wattlens.cli._options import Pairs, add_simulate, enter_simulated_node, program
 
 if TYPE_CHECKING:
-    from energy_agent.sdk.measure.token_endpoints import TokenPages
-    from energy_agent.sdk.training.step_reports import Steps
+    from energy_agent.sdk.measure.token_endpoints import TokenEndpoints
+    from energy_agent.sdk.training.step_reports import ReportedSteps
     from wattlens.gpus.selection import MeasuredGpus, NeighbourMonitor
 
 _NO_PROGRAM, _NOT_EXECUTABLE = 127, 126
@@ -142,7 +142,7 @@ class _Notes:
             return f"{gpus}, {selection.why}"
         return f"{gpus} of this machine" if gpus.startswith("all ") else gpus
 
-    def lines(self, steps: "Steps | None") -> list[str]:
+    def lines(self, steps: "ReportedSteps | None") -> list[str]:
         """Warnings and notes, a line each."""
         neighbours, lines = self._neighbours, []
         if self.shared:
@@ -215,13 +215,13 @@ def _labels(labels: dict[str, str]) -> dict[str, str]:
         raise UsageError(f"measure: --label: {error}") from None
 
 
-def _pages(urls: list[str], server: str) -> "TokenPages | None":
+def _pages(urls: list[str], server: str) -> "TokenEndpoints | None":
     if not urls:
         return None
     from energy_agent.runtime.clock import clock_for
-    from energy_agent.sdk.measure.token_endpoints import TokenPages
+    from energy_agent.sdk.measure.token_endpoints import TokenEndpoints
 
-    return TokenPages(urls, server, clock_for(os.environ))
+    return TokenEndpoints(urls, server, clock_for(os.environ))
 
 
 def _print(result: dict[str, Any], notes: list[str], *, as_json: bool) -> None:

@@ -24,7 +24,7 @@ from energy_agent.metering.gpu import gap_threshold_ns
 from energy_agent.runtime.clock import clock_for
 from energy_agent.runtime.last_good import LastGood
 from energy_agent.runtime.listeners import Listeners
-from energy_agent.runtime.meter_poller import MeterPoller, Polled
+from energy_agent.runtime.meter_poller import MeterPoller, MeterSchedule
 from energy_agent.runtime.yaml_file import read
 from energy_agent.site.account import SiteAccount
 from energy_agent.site.config.site import SiteBase, SiteWeb, parse_site, source_specs
@@ -32,8 +32,8 @@ from energy_agent.site.grid.poller import GridPoller
 from energy_agent.site.grid.store import GridStore
 from energy_agent.site.process import SiteProcess
 from energy_agent.site.windows import PueValue
-from energy_agent.web.access import Access
-from energy_agent.web.server import Server
+from energy_agent.web.access import AccessControl
+from energy_agent.web.server import WebServer
 from wattlens.agent.reload import FileWatch
 from wattlens.agent.run import StateFolderOwner, simulated_environ, split_listen
 from wattlens.agent.systemd import EndSignals, Service
@@ -68,8 +68,8 @@ def run_site(options: SiteOptions) -> int:
         stack.enter_context(StateFolderOwner(options.state, "site process", simulated=options.simulate is not None))
         site = build_site(config, options)
         address, port = split_listen(options.listen or config.web.listen)
-        access = Access(_web(config, options), may_wait=last_good.exists())
-        server = Server(address, port, lambda: site.snapshot, site.clock, access=access, render=render)
+        access = AccessControl(_web(config, options), may_wait=last_good.exists())
+        server = WebServer(address, port, lambda: site.snapshot, site.clock, access=access, render=render)
         site.web_ok = lambda: access.ok
         site.on_turn = _every_turn(service, watch)
         site.on_reload = lambda running: _reload(running, options, watch, access, last_good)
@@ -88,7 +88,7 @@ def run_site(options: SiteOptions) -> int:
         listeners.add("web.listen", server, announce)
         if config.web.probe_listen is not None:
             at = split_listen(config.web.probe_listen)
-            probes = Server(*at, lambda: site.snapshot, site.clock, connections=16, probes_only=True, render=render)
+            probes = WebServer(*at, lambda: site.snapshot, site.clock, connections=16, probes_only=True, render=render)
             listeners.add("web.probe_listen", probes)
         stack.callback(listeners.stop)
         listeners.start()
@@ -141,11 +141,11 @@ def _parse(options: SiteOptions, raw: bytes, without_web: bool = False) -> SiteB
     """A configuration that the site process can start with, or read meters with (`without_web`); raises UsageError."""
     config = parse_site(raw, str(options.config))
     if not without_web:
-        Access(_web(config, options))
+        AccessControl(_web(config, options))
     return config
 
 
-def _reload(site: SiteProcess, options: SiteOptions, watch: FileWatch, access: Access, last_good: LastGood) -> None:
+def _reload(site: SiteProcess, options: SiteOptions, watch: FileWatch, access: AccessControl, last_good: LastGood) -> None:
     """Take a changed file over: meters are opened anew and go on from what is booked.
 
     Raises:
@@ -170,13 +170,13 @@ def _reload(site: SiteProcess, options: SiteOptions, watch: FileWatch, access: A
     last_good.keep(raw)
 
 
-def _polled(config: SiteBase, clock: Clock) -> Iterator[Polled]:
+def _polled(config: SiteBase, clock: Clock) -> Iterator[MeterSchedule]:
     for meter in config.all_meters:
         spec, section = source_specs()[meter.source], getattr(meter, meter.source)
         # Not all of them at one instant: many stand behind one gateway.
         spread_s = min(max(1.0, len(config.all_meters) / 100), meter.period_s / 10)
         phase_s = crc32(meter.id.encode()) % 1000 / 1000 * spread_s
-        yield Polled(meter.id, meter.period_s, partial(spec.open, section, meter, clock), phase_s=phase_s)
+        yield MeterSchedule(meter.id, meter.period_s, partial(spec.open, section, meter, clock), phase_s=phase_s)
 
 
 def _every_turn(service: Service, watch: FileWatch) -> Callable[[SiteProcess], None]:

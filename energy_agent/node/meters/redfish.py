@@ -29,7 +29,7 @@ Values = tuple[Decimal | None, Decimal | None]
 """Power in W and energy in kWh."""
 
 
-class RedfishMeter:
+class RedfishChassisMeter:
     """One chassis of a service."""
 
     def __init__(self, config: NodeMeters, clock: Clock) -> None:
@@ -150,5 +150,5 @@ class RedfishMeter:
 
 
 SPEC = NodeSource(
-    "the whole node by Redfish", lambda config: None if config.redfish is None else config.redfish.period_s, RedfishMeter
+    "the whole node by Redfish", lambda config: None if config.redfish is None else config.redfish.period_s, RedfishChassisMeter
 )

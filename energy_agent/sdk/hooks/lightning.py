@@ -14,7 +14,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from energy_agent.sdk.hooks.torch import model_name, place
-from energy_agent.sdk.ranks import Place
+from energy_agent.sdk.ranks import RankPosition
 from energy_agent.sdk.training.step_counter import counter, guarded
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class _Events:
 
     @guarded
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
-        found = place() or Place(trainer.global_rank, trainer.world_size)
+        found = place() or RankPosition(trainer.global_rank, trainer.world_size)
         facts = {"model": self._model or model_name(pl_module), "precision": str(getattr(trainer, "precision", ""))}
         counter().describe(found if found.world > 1 else None, facts)
         counter().reporter.start()

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from energy_agent.sdk.ranks import Place, place_of
+from energy_agent.sdk.ranks import RankPosition, place_of
 from energy_agent.sdk.training.step_counter import counter, guarded
 
 if TYPE_CHECKING:
@@ -75,12 +75,12 @@ def attach(
     return TorchHook(optimizer, model, tokens, precision, steered)
 
 
-def place() -> Place | None:
+def place() -> RankPosition | None:
     """Rank and world of `torch.distributed`; None where it is not initialised: then the environment says."""
     torch_distributed = sys.modules.get("torch.distributed")
     if torch_distributed is None or not torch_distributed.is_available() or not torch_distributed.is_initialized():
         return None
-    return Place(torch_distributed.get_rank(), torch_distributed.get_world_size(), place_of(os.environ).group)
+    return RankPosition(torch_distributed.get_rank(), torch_distributed.get_world_size(), place_of(os.environ).group)
 
 
 def model_name(model: Any) -> str:

@@ -26,7 +26,7 @@ ANSWER_S = 0.5
 _GONE = "the sampler ended within the window"
 
 
-class Connection:
+class SamplerConnection:
     """A sampler and the way to it. `reason` says why there is nothing to read; "" when there is.
 
     `indices` has the place of each GPU in the machine, by UUID; `count` GPUs are in the machine.
@@ -147,12 +147,12 @@ class Connection:
         return found
 
 
-_current: dict[str, Connection] = {}
+_current: dict[str, SamplerConnection] = {}
 _starting = threading.Lock()
 _registered = False
 
 
-def connection(gpus: str = "") -> Connection:
+def connection(gpus: str = "") -> SamplerConnection:
     """The sampler of this process for `gpus`, started when there is none.
 
     Raises:
@@ -165,7 +165,7 @@ def connection(gpus: str = "") -> Connection:
     with _starting:
         current = _current.get(gpus)
         if current is None or current.dead:
-            current = _current[gpus] = Connection(gpus)
+            current = _current[gpus] = SamplerConnection(gpus)
         if not _registered:
             _registered = True
             os.register_at_fork(after_in_child=_forked)

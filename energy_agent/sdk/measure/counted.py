@@ -7,7 +7,7 @@ from energy_agent.sdk.measure.window_tokens import WindowTokens
 _LOCK = Lock()
 
 
-class Counted:
+class CountedTokens:
     """What was counted so far."""
 
     def __init__(self) -> None:

@@ -57,7 +57,7 @@ class Tick:
 
 
 @dataclass(frozen=True, slots=True)
-class Sensor:
+class TickModel:
     """What is known of a board's sensor.
 
     Args:
@@ -82,14 +82,14 @@ class Sensor:
 
 
 @dataclass(frozen=True, slots=True)
-class Estimate:
+class EnergyEstimate:
     """Energy as the board's sensor would tell it, and the half-width of its interval. No gain error is in it."""
 
     joules: float
     half_j: float
 
 
-def window_energy(ticks: Sequence[Tick], start_s: float, end_s: float, sensor: Sensor) -> Estimate:
+def window_energy(ticks: Sequence[Tick], start_s: float, end_s: float, sensor: TickModel) -> EnergyEstimate:
     """Energy from `start_s` to `end_s`, given the ticks around and inside; at least one.
 
     The first tick may be one that was there before the first read: its `lo_s` then lies a tick before its `hi_s`.
@@ -108,7 +108,7 @@ def window_energy(ticks: Sequence[Tick], start_s: float, end_s: float, sensor: S
     return _short(ticks, start_s, end_s, sensor)
 
 
-def interpolated_energy(ticks: Sequence[Tick], start_s: float, end_s: float, sensor: Sensor) -> Estimate:
+def interpolated_energy(ticks: Sequence[Tick], start_s: float, end_s: float, sensor: TickModel) -> EnergyEstimate:
     """Energy between two instants by straight lines between the counter's ticks; its interval is a bound, not a deviation.
 
     The counter at a tick is the energy up to then. Before and after it, energy grows at the lowest power at least and at the
@@ -134,7 +134,7 @@ def interpolated_energy(ticks: Sequence[Tick], start_s: float, end_s: float, sen
     lowest = max(end_low - start_high, low_w * (end_s - start_s))
     highest = min(end_high - start_low, high_w * (end_s - start_s))
     joules = min(max(line(end_s) - line(start_s), lowest), highest)
-    return Estimate(joules, max(joules - lowest, highest - joules) + 2e-3)
+    return EnergyEstimate(joules, max(joules - lowest, highest - joules) + 2e-3)
 
 
 def _upper(tick: Tick, at_s: float, low_w: float, high_w: float) -> float:
@@ -144,7 +144,7 @@ def _upper(tick: Tick, at_s: float, low_w: float, high_w: float) -> float:
     return tick.energy_j + high_w * max(0.0, at_s - lo_s) - low_w * max(0.0, lo_s - at_s)
 
 
-def _joined(ticks: Sequence[Tick], a: int, b: int, start_s: float, end_s: float, sensor: Sensor) -> Estimate:
+def _joined(ticks: Sequence[Tick], a: int, b: int, start_s: float, end_s: float, sensor: TickModel) -> EnergyEstimate:
     """A window whose inside, from tick `a` to tick `b`, is known from the counter."""
     first, last = ticks[a], ticks[b]
     head = _short(ticks[max(0, a - 2 * _MARGIN) : a + _MARGIN], start_s, _middle(first), sensor)
@@ -155,14 +155,14 @@ def _joined(ticks: Sequence[Tick], a: int, b: int, start_s: float, end_s: float,
         inside, own_j = last.drawn_j - first.drawn_j, COVER * sqrt(max(0.0, last.drawn_var - first.drawn_var))
     cuts_j = [0.5 * COVER * t.power_w * (t.hi_s - t.lo_s) / sqrt(12) for t in (first, last)]
     half_j = sqrt(sum(part * part for part in (head.half_j, tail.half_j, own_j, *cuts_j)))
-    return Estimate(head.joules + inside + tail.joules, half_j)
+    return EnergyEstimate(head.joules + inside + tail.joules, half_j)
 
 
 def _middle(tick: Tick) -> float:
     return (tick.lo_s + tick.hi_s) / 2
 
 
-def _short(ticks: Sequence[Tick], start_s: float, end_s: float, sensor: Sensor) -> Estimate:
+def _short(ticks: Sequence[Tick], start_s: float, end_s: float, sensor: TickModel) -> EnergyEstimate:
     at = [_middle(t) for t in ticks]
     slack = [(t.hi_s - t.lo_s) / sqrt(12) for t in ticks]
     power = [t.power_w for t in ticks]
@@ -205,7 +205,7 @@ def _short(ticks: Sequence[Tick], start_s: float, end_s: float, sensor: Sensor) 
                 shift[first] = (tick.average_w - power[first]) * slack[first]
             owed.append(shift)
     joules, left = krige(pieces, rows, owed, (start_s, end_s), level)
-    return Estimate(joules, COVER * sqrt(left) + 2e-3)
+    return EnergyEstimate(joules, COVER * sqrt(left) + 2e-3)
 
 
 def tells(before: Tick, tick: Tick) -> bool | None:
@@ -223,14 +223,14 @@ def tells(before: Tick, tick: Tick) -> bool | None:
     return False if abs(tick.power_w - before.power_w) > 0.1 * tick.power_w else None
 
 
-def _needed(ticks: list[Tick], start_s: float, sensor: Sensor) -> list[Tick]:
+def _needed(ticks: list[Tick], start_s: float, sensor: TickModel) -> list[Tick]:
     """Without the ticks long before the window, where the later ones tell all that those do."""
     first = max(0, next((k for k, t in enumerate(ticks) if t.hi_s >= start_s), 0) - _MARGIN)
     averages = not sensor.integrates and sensor.average_ticks
     return ticks if averages and not all(t.past_var for t in ticks[first + 1 :]) else ticks[first:]
 
 
-def _narrow(ticks: Sequence[Tick], sensor: Sensor) -> list[Tick]:
+def _narrow(ticks: Sequence[Tick], sensor: TickModel) -> list[Tick]:
     """The ticks with what their neighbours tell of their instants."""
     lo, hi = [t.lo_s for t in ticks], [t.hi_s for t in ticks]
     short, long = sensor.tick_s - sensor.jitter_s, sensor.tick_s + sensor.jitter_s
@@ -252,7 +252,7 @@ def _narrowed(lo: float, hi: float, other_lo: float, other_hi: float) -> tuple[f
     return (a, b) if a < b else (lo, hi)
 
 
-def _tick_means(ticks: Sequence[Tick], at: list[float], sensor: Sensor) -> list[float] | None:
+def _tick_means(ticks: Sequence[Tick], at: list[float], sensor: TickModel) -> list[float] | None:
     """Mean power of each tick but the first, where the counter tells it."""
     if not sensor.integrates:
         return None
@@ -267,7 +267,7 @@ def _moved(power: list[float], means: list[float] | None) -> list[float]:
     return [max(step, abs(mean - a), abs(mean - b)) for step, mean, a, b in zip(steps, means, power, power[1:], strict=False)]
 
 
-def _history(at: list[float], ticks: Sequence[Tick], sensor: Sensor) -> list[float]:
+def _history(at: list[float], ticks: Sequence[Tick], sensor: TickModel) -> list[float]:
     """Where the average at each tick begins, for those that begin before the first tick; [] where averages are of no use."""
     if sensor.integrates or not sensor.average_ticks or all(t.average_w is None for t in ticks):
         return []

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, overload
 
 from energy_agent.core.units import NS_PER_S
-from energy_agent.sdk.measure.connection import Connection, connection
-from energy_agent.sdk.measure.counted import Counted
+from energy_agent.sdk.measure.connection import SamplerConnection, connection
+from energy_agent.sdk.measure.counted import CountedTokens
 from energy_agent.sdk.measure.visible import describe_gpus
 from energy_agent.sdk.measure.wire import INTERPOLATED
 
@@ -105,13 +105,13 @@ class measure:  # noqa: N801 - reads as a statement: with measure("step") as m
         self._open = False
         self._gain = gain_uncertainty_ratio
         self._gpus = _gpu_names(gpus)
-        self._connection: Connection | None = None
+        self._connection: SamplerConnection | None = None
         self._number = self._start_ns = 0
         self._end_ns: int | None = None
         self._found: Mapping[str, DeviceEnergy] | None = None
         self._why = ""
         self._simulated = False
-        self._counted = Counted()
+        self._counted = CountedTokens()
 
     def prepare(self) -> Self:
         """Start the sampler where none runs, so that the first window need not; waits for it."""
@@ -121,7 +121,7 @@ class measure:  # noqa: N801 - reads as a statement: with measure("step") as m
     def __enter__(self) -> Self:
         if self._open:
             raise RuntimeError("measure: this window is open already; each window, in each thread, needs an object of its own")
-        self._found, self._end_ns, self._counted = None, None, Counted()
+        self._found, self._end_ns, self._counted = None, None, CountedTokens()
         at = self._connection
         if at is None or at.dead:
             at = self._connection = connection(self._gpus)
@@ -311,7 +311,7 @@ class measure:  # noqa: N801 - reads as a statement: with measure("step") as m
         run = saved(self, tokens=self._counted.told(), labels=checked_labels(labels or {}))
         Path(path).write_text(json.dumps(run, indent=2) + "\n")
 
-    def _ask(self, at: Connection, end_ns: int) -> Mapping[str, Any]:
+    def _ask(self, at: SamplerConnection, end_ns: int) -> Mapping[str, Any]:
         """From the sampler; where that can read nothing, from the node's agent, if one listens."""
         if not at.reason:
             return at.result(self._number)

@@ -38,7 +38,7 @@ _FIELDS = (abi.FIELD_TOTAL_ENERGY, abi.FIELD_POWER_INSTANT, abi.FIELD_POWER_AVER
 _RETRY_S = 1.0
 
 
-class Device:
+class SampledGpu:
     """One GPU, read for its ticks."""
 
     def __init__(self, nvml: RealNvml, handle: object, uuid: str) -> None:
@@ -74,7 +74,7 @@ class Device:
         )
 
 
-class Sampler:
+class TickSampler:
     """The loop."""
 
     def __init__(
@@ -82,13 +82,13 @@ class Sampler:
     ) -> None:
         self._socket, self._ring, self._clock = end, ring, clock
         self.failures: dict[str, str] = {}
-        self.devices: dict[str, Device] = {}
+        self.devices: dict[str, SampledGpu] = {}
         for uuid in uuids:
             try:
                 handle = handles.get(uuid)
                 if isinstance(handle, NvmlError):
                     raise handle
-                device = Device(nvml, handle or nvml.device_by_uuid(uuid), uuid)
+                device = SampledGpu(nvml, handle or nvml.device_by_uuid(uuid), uuid)
                 device.read(clock)
                 self.devices[uuid] = device
             except NvmlError as error:
@@ -229,7 +229,7 @@ def main() -> int:
     _die_with_parent(arguments.parent)
     end = socket.socket(fileno=arguments.fd)
     hello: dict[str, object] = {"simulated": bool(os.environ.get("WATTLENS_SIM"))}
-    sampler: Sampler | None = None
+    sampler: TickSampler | None = None
     try:
         clock, nvml = clock_for(os.environ), RealNvml()
         nvml.init()
@@ -240,7 +240,7 @@ def main() -> int:
             wanted = visible_devices(os.environ.get("CUDA_VISIBLE_DEVICES"), list(gpus))
         hello["indices"] = {uuid: index for index, uuid in enumerate(gpus) if uuid in wanted}
         hello["count"] = len(gpus)
-        sampler = Sampler(end, Ring(mmap.mmap(arguments.memory, RING_B)), clock, nvml, wanted, gpus)
+        sampler = TickSampler(end, Ring(mmap.mmap(arguments.memory, RING_B)), clock, nvml, wanted, gpus)
         hello |= {"devices": list(sampler.devices), "dead": sampler.dead}
         if not wanted:
             hello["reason"] = "CUDA_VISIBLE_DEVICES hides every GPU" if gpus else "NVML knows no GPU"

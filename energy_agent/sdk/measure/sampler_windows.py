@@ -19,7 +19,7 @@ _HEAD_S = 2.2
 
 
 @dataclass(slots=True)
-class Window:
+class SampledWindow:
     """A window, its ends in s of the node's clock."""
 
     start_s: float
@@ -35,9 +35,9 @@ class Windows:
 
     def __init__(self, trackers: Mapping[str, Tracker], failures: Mapping[str, str]) -> None:
         self._trackers, self._failures = trackers, failures
-        self._open: dict[int, Window] = {}
-        self._closing: dict[int, Window] = {}
-        self._ready: OrderedDict[int, Window] = OrderedDict()
+        self._open: dict[int, SampledWindow] = {}
+        self._closing: dict[int, SampledWindow] = {}
+        self._ready: OrderedDict[int, SampledWindow] = OrderedDict()
 
     @property
     def busy(self) -> bool:
@@ -50,7 +50,7 @@ class Windows:
 
     def open(self, number: int, start_s: float) -> None:
         """A window begins."""
-        self._open[number] = Window(start_s, resets={u: t.resets for u, t in self._trackers.items()})
+        self._open[number] = SampledWindow(start_s, resets={u: t.resets for u, t in self._trackers.items()})
 
     def close(self, number: int, end_s: float) -> None:
         """It ends; it is ready once `step` says so."""
@@ -89,7 +89,7 @@ class Windows:
         assert window.end_s is not None
         return {"devices": {uuid: self._device(uuid, window, ticks) for uuid, ticks in window.ticks.items()}}
 
-    def _complete(self, window: Window, now_s: float) -> bool:
+    def _complete(self, window: SampledWindow, now_s: float) -> bool:
         assert window.end_s is not None
         if now_s - window.end_s > CLOSING_S:
             return True
@@ -98,7 +98,7 @@ class Windows:
             for uuid, tracker in self._trackers.items()
         )
 
-    def _freeze(self, window: Window) -> None:
+    def _freeze(self, window: SampledWindow) -> None:
         window.ticks = {}
         for uuid, tracker in self._trackers.items():
             head = window.heads.get(uuid, []) if window.heads else []
@@ -109,7 +109,7 @@ class Windows:
             if uuid in self._failures:
                 window.wrong[uuid] = self._failures[uuid]
 
-    def _device(self, uuid: str, window: Window, ticks: list[Tick]) -> dict[str, object]:
+    def _device(self, uuid: str, window: SampledWindow, ticks: list[Tick]) -> dict[str, object]:
         assert window.end_s is not None
         reason = window.wrong.get(uuid, "")
         tick_s = self._trackers[uuid].tick_s

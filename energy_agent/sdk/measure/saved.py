@@ -13,7 +13,7 @@ from energy_agent.sdk.measure.window_tokens import WindowTokens
 
 if TYPE_CHECKING:
     from energy_agent.sdk.measure.measurement import measure
-    from energy_agent.sdk.training.step_reports import Steps
+    from energy_agent.sdk.training.step_reports import ReportedSteps
 
 SCHEMA = "wattlens.measure/1"
 LABELS_LIMIT = 16
@@ -55,7 +55,7 @@ def saved(
     command: Sequence[str] = (),
     exit_code: int | None = None,
     shared: str = "",
-    steps: "Steps | None" = None,
+    steps: "ReportedSteps | None" = None,
 ) -> dict[str, Any]:
     """The run, ready for JSON; waits for the window's closing tick.
 

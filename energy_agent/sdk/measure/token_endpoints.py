@@ -11,8 +11,8 @@ from energy_agent.core.ports import Clock
 from energy_agent.core.tokens import TokenDelta, joined
 from energy_agent.core.units import NS_PER_S
 from energy_agent.runtime.threads import start_thread
-from energy_agent.sdk.measure.window_tokens import Stretch, WindowTokens, window_tokens
-from energy_agent.tokens.account import PageAccount
+from energy_agent.sdk.measure.window_tokens import CounterInterval, WindowTokens, window_tokens
+from energy_agent.tokens.account import EndpointAccount
 from energy_agent.tokens.endpoint import fetch
 from energy_agent.tokens.reading import ModelReading
 from energy_agent.tokens.response_parser import names_of, read
@@ -24,7 +24,7 @@ _SHORTEST_S = 0.1  # of real time, on a node whose time runs fast
 _BROKEN = (WattlensError, OSError, ValueError, ArithmeticError, LookupError)  # whatever a hostile page does to us is a reason
 
 
-class TokenPages:
+class TokenEndpoints:
     """`with TokenEndpoints(...) as pages:` around the window; `pages.told(seconds, opened_ns)` after it."""
 
     def __init__(self, urls: Sequence[str], server: str, clock: Clock) -> None:
@@ -71,7 +71,7 @@ class TokenPages:
         """
         self._stop.set()
         self._thread.join()
-        stretches: list[Stretch] = []
+        stretches: list[CounterInterval] = []
         source = " ".join(page.name for page in self._pages)
         for page in self._pages:
             page.read()
@@ -98,7 +98,7 @@ class _Page:
         self._url, self._spec, self._clock = url, spec, clock
         self.name = parts._replace(query="", fragment="").geturl()  # a query may hold a secret, and this is saved
         self.reason = ""
-        self._account = PageAccount("", self.name, live=spec.moves == "step")
+        self._account = EndpointAccount("", self.name, live=spec.moves == "step")
         self._first: list[ModelReading] = []
         self._last: list[ModelReading] = []
         self._asked_ns = self._answered_ns = 0
@@ -135,13 +135,13 @@ class _Page:
         elif not _engines(self._first) <= _engines(found) and not between:
             self.reason = f"an engine of {self.name} was gone at the end of the window: what it did is not told"
 
-    def stretch(self, seconds: float, opened_ns: int | None) -> Stretch:
+    def stretch(self, seconds: float, opened_ns: int | None) -> CounterInterval:
         """What it counted around a window of `seconds` from `opened_ns` on; call it after the last reading."""
         length_s = (self._answered_ns - self._asked_ns) / NS_PER_S
         counts = [self._counts(model) for model in self._deltas]
         counts = [each for each in counts if each]  # a gauge without the model's name is no model
         known = [(t_ns, n) for t_ns, n in self._running if n is not None]
-        return Stretch(
+        return CounterInterval(
             tuple(self._deltas),
             len(_engines(self._first)),
             {key: sum(each[key] for each in counts) for key in COUNTS if counts and all(key in each for each in counts)},

@@ -12,7 +12,7 @@ from collections import deque
 from dataclasses import replace
 from math import inf
 
-from energy_agent.sdk.measure.estimate import Sensor, Tick, tells
+from energy_agent.sdk.measure.estimate import Tick, TickModel, tells
 from energy_agent.sdk.measure.past import told_length, with_past
 
 KEEP_S = 4.0
@@ -58,13 +58,13 @@ class Tracker:
         return self._learned_rhythm()[0]
 
     @property
-    def sensor(self) -> Sensor:
+    def sensor(self) -> TickModel:
         """What is known of the sensor."""
         tick_s, jitter_s = self._learned_rhythm()
         average = round(1.0 / tick_s) if self._has_average else 0
         low_w = _LOWEST * self._low_w if self._shown >= _SHOWN else 0.0
         high_w = _HIGHEST * max(self._high_w, self._limit_w or 0.0)
-        return Sensor(tick_s, jitter_s, self._share * tick_s, average, self._integrates, self._two_clocks, low_w, high_w)
+        return TickModel(tick_s, jitter_s, self._share * tick_s, average, self._integrates, self._two_clocks, low_w, high_w)
 
     def feed(self, asked_s: float, answered_s: float, energy_j: float, power_w: float | None, average_w: float | None) -> bool:
         """A reading, made somewhere between the two instants; whether it shows a tick."""

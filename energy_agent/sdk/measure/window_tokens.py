@@ -58,7 +58,7 @@ class WindowTokens:
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
+class CounterInterval:
     """What a page's counters said between the reading before the window and the one after it.
 
     Args:
@@ -85,7 +85,7 @@ class Stretch:
     shortest_step_s: float = 0.0
 
 
-def lag(stretch: Stretch, *, live: bool) -> tuple[float, float] | str:
+def lag(stretch: CounterInterval, *, live: bool) -> tuple[float, float] | str:
     """Half-widths of generated and of processed tokens that the window's edges make; or why they cannot be told."""
     generation, computed = stretch.counts["generation"], stretch.counts.get("computed", 0)
     outside = stretch.late_s / stretch.seconds if stretch.seconds > 0 else 1.0
@@ -112,7 +112,7 @@ def lag(stretch: Stretch, *, live: bool) -> tuple[float, float] | str:
     return early + step, early + step + min(1.0, outside) * computed + prompt
 
 
-def _outside_tokens(stretch: Stretch, per_step: float) -> float:
+def _outside_tokens(stretch: CounterInterval, per_step: float) -> float:
     """Upper bound of the tokens that were counted outside of the window, by counters that move with steps."""
     if stretch.late_s <= 0:
         return 0.0
@@ -122,7 +122,7 @@ def _outside_tokens(stretch: Stretch, per_step: float) -> float:
     return min(float(counted), per_step * stretch.late_s / stretch.shortest_step_s)
 
 
-def window_tokens(stretches: Sequence[Stretch], source: str, server: str, moves: str) -> WindowTokens:
+def window_tokens(stretches: Sequence[CounterInterval], source: str, server: str, moves: str) -> WindowTokens:
     """The sum of all pages; a count that one of them lacks is None, as the sum is not known."""
     models = tuple(sorted({model[:_NAME] for s in stretches for model in s.models if model}))
     without = WindowTokens(source, server, moves, models)

@@ -14,7 +14,7 @@ from typing import Any
 from energy_agent.runtime.agent_socket import agent_socket, ask
 from energy_agent.sdk.agent import describe_silence
 from energy_agent.sdk.ranks import local_rank_of
-from energy_agent.sdk.requesting import Requesting
+from energy_agent.sdk.requesting import SteeringClient
 from energy_agent.sdk.training.step_counter import hint
 
 TTL_S = 15.0
@@ -26,7 +26,7 @@ _IDLE_S = 60.0  # without a word of rank 0 for so long, nothing is said any more
 _KNOBS = ("sm_clock_max_mhz", "power_limit_w")
 
 
-class Speaker(Requesting):
+class Speaker(SteeringClient):
     """The thread of a rank; `leads`: it is rank 0."""
 
     def __init__(self, *, leads: bool) -> None:

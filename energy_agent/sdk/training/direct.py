@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from energy_agent.sdk.training.progress import NOTHING, Totals
+from energy_agent.sdk.training.progress import NOTHING, RunTotals
 
 WINDOWS_S = (1.0, 3.0, 10.0)  # length of the first windows, and of all that follow
 
@@ -18,7 +18,7 @@ class Direct:
     def __init__(self, counted: Callable[[], tuple[int, int]], measure: Callable[[], Any] | None = None) -> None:
         """`counted`: steps and tokens of this process by now. `measure` makes a window; by default over the visible GPUs."""
         self._counted, self._measure = counted, measure or _window
-        self.totals = Totals()
+        self.totals = RunTotals()
         self.power_w: float | None = None
         self.reason = NOTHING
         self.gpus = ""
@@ -55,7 +55,7 @@ class Direct:
             return True
         before, seconds = self.totals, done.seconds or 0.0
         steps, tokens = (now - then for now, then in zip(ended, began, strict=True))
-        self.totals = Totals(
+        self.totals = RunTotals(
             before.joules + joules, before.steps + steps, before.tokens + tokens, before.readings + 1,
             (before.edge_j or 0.0) + done.edge_joules, done.gain_uncertainty_ratio, (before.seconds or 0.0) + seconds,
         )  # fmt: skip

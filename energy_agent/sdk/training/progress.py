@@ -103,7 +103,7 @@ def _digits(value: float) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Totals:
+class RunTotals:
     """Energy, J, and what was done with it. `readings`: how many windows they are of, or answers.
 
     `edge_j`: half-width of the energy's error without `gain_ratio`, the sensors' own; None where it is not known. `seconds`:
@@ -120,7 +120,7 @@ class Totals:
 
 
 @dataclass(frozen=True, slots=True)
-class View:
+class SourceView:
     """What the source says now. It is replaced whole, so that a reader in another thread sees one of them.
 
     Args:
@@ -135,8 +135,8 @@ class View:
 
     stretch: int = 0
     source: str = ""
-    first: Totals = Totals()
-    last: Totals | None = None
+    first: RunTotals = RunTotals()
+    last: RunTotals | None = None
     power_w: float | None = None
     workload: str = ""
     reason: str = NOTHING
@@ -144,11 +144,11 @@ class View:
 
 
 @dataclass(slots=True)
-class Base:
+class RunBaseline:
     """Where a run began: the totals of a stretch. None until the window is closed in which it began."""
 
     stretch: int
-    totals: Totals | None
+    totals: RunTotals | None
 
 
 def counts(told: Mapping[str, Any]) -> tuple[int, int]:
@@ -156,16 +156,16 @@ def counts(told: Mapping[str, Any]) -> tuple[int, int]:
     return int(told["steps"].get("training", 0)), int(told["tokens"])
 
 
-def answered(view: View, found: Mapping[str, Any], *, afresh: bool) -> View:
+def answered(view: SourceView, found: Mapping[str, Any], *, afresh: bool) -> SourceView:
     """The view after an answer of the agent; `afresh`: another source had been asked since the last one."""
     workload = str(found.get("workload", ""))
     if "joules" not in found:
         reason = str(found.get("reason", "")) or "the agent tells no energy"
         if view.source == AGENT and not afresh:
-            return View(view.stretch, AGENT, view.first, None, None, workload, reason)
-        return View(view.stretch + 1, AGENT, Totals(), None, None, workload, reason)
+            return SourceView(view.stretch, AGENT, view.first, None, None, workload, reason)
+        return SourceView(view.stretch + 1, AGENT, RunTotals(), None, None, workload, reason)
     edge_j, at_ns = found.get("edge_joules"), found.get("t_ns")
-    totals = Totals(
+    totals = RunTotals(
         float(found["joules"]),
         *counts(found),
         edge_j=None if edge_j is None else float(edge_j),
@@ -175,11 +175,11 @@ def answered(view: View, found: Mapping[str, Any], *, afresh: bool) -> View:
     powers = [device["power_w"] for device in found.get("devices", ()) if "power_w" in device]
     power_w = sum(powers) if powers else None
     if view.source != AGENT or afresh or _broken(view, totals, workload):
-        return View(view.stretch + 1, AGENT, totals, totals, power_w, workload, "")
-    return View(view.stretch, AGENT, view.first, totals, power_w, workload, "")
+        return SourceView(view.stretch + 1, AGENT, totals, totals, power_w, workload, "")
+    return SourceView(view.stretch, AGENT, view.first, totals, power_w, workload, "")
 
 
-def _broken(view: View, totals: Totals, workload: str) -> bool:
+def _broken(view: SourceView, totals: RunTotals, workload: str) -> bool:
     """The ledger is another one: counts that only grow went back, or it means another workload."""
     if view.last is None:
         return False
@@ -188,7 +188,7 @@ def _broken(view: View, totals: Totals, workload: str) -> bool:
     return back or workload != view.workload
 
 
-def status(base: Base, view: View, run: tuple[int, int], loss: float | None, world: int = 1) -> Status:
+def status(base: RunBaseline, view: SourceView, run: tuple[int, int], loss: float | None, world: int = 1) -> Status:
     """Status of a run. `run`: all its steps and tokens by this process's own count; `world`: how many ranks its job has."""
     start = base.totals if base.stretch == view.stretch else view.first
     last, reason = view.last, view.reason

@@ -17,7 +17,7 @@ from functools import partial
 from typing import Any
 
 from energy_agent.sdk.training.direct import Direct
-from energy_agent.sdk.training.progress import DIRECT, Base, Totals, View, answered, counts, status
+from energy_agent.sdk.training.progress import DIRECT, RunBaseline, RunTotals, SourceView, answered, counts, status
 from energy_agent.sdk.training.step_reports import send_report
 
 PERIOD_S = 1.0
@@ -48,9 +48,9 @@ class Reporter:
         self._promised = ""
         self._measured = False  # a `wattlens measure` above takes the reports
         self._refreshed_s = -_REFRESH_S
-        self.view = View()
+        self.view = SourceView()
         self._direct: Direct | None = None
-        self._bases: list[Base] = []  # of runs that began within the window that is open
+        self._bases: list[RunBaseline] = []  # of runs that began within the window that is open
         self._basing = threading.Lock()
 
     def start(self) -> None:
@@ -60,13 +60,13 @@ class Reporter:
             _thread.start_new_thread(self._run, ())
             atexit.register(self._end)
 
-    def base(self) -> Base:
+    def base(self) -> RunBaseline:
         """Where a run stands that begins now. Does not wait: of a window that is open, it is told when that is closed."""
         with self._basing:
             view = self.view
             if view.source != DIRECT:
-                return Base(view.stretch, view.last or view.first)
-            made = Base(view.stretch, None)
+                return RunBaseline(view.stretch, view.last or view.first)
+            made = RunBaseline(view.stretch, None)
             self._bases.append(made)
         self._asked += 1
         self._wake.set()
@@ -106,7 +106,7 @@ class Reporter:
         run = counts(told)
         if self.quiet or os.environ.get("WATTLENS_SUMMARY") == "0" or told["rank"] or not run[0] or self._measured:
             return
-        self._write(str(status(Base(-1, None), self.view, run, told["loss"], told["world"])))
+        self._write(str(status(RunBaseline(-1, None), self.view, run, told["loss"], told["world"])))
 
     def _run(self) -> None:
         phase_s = PERIOD_S * random.random()  # ranks that start together do not report together
@@ -200,7 +200,7 @@ class Reporter:
                 base.totals = direct.totals
             self._bases.clear()
             read = direct.totals if direct.totals.readings else None
-            self.view = View(self.view.stretch, DIRECT, Totals(), read, direct.power_w, "", direct.reason, direct.gpus)
+            self.view = SourceView(self.view.stretch, DIRECT, RunTotals(), read, direct.power_w, "", direct.reason, direct.gpus)
 
     def _silent(self, why: Callable[[], str] | None, *, at_once: bool = False) -> None:
         """There is no agent for us: after a while, energy is read directly."""
@@ -210,7 +210,7 @@ class Reporter:
         if self._direct is None and not self._ending and (at_once or now_s - self._silent_since_s >= _PATIENCE_S):
             self._direct = Direct(lambda: counts(self._told()))
             with self._basing:
-                self.view = View(self.view.stretch + 1, DIRECT)
+                self.view = SourceView(self.view.stretch + 1, DIRECT)
             if why is not None:
                 self._hint(f"{why()}: energy is read by this process alone, and enters no ledger (docs/training.md)")
 

@@ -16,8 +16,8 @@ from math import isfinite
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from energy_agent.sdk.ranks import Place, place_of
-from energy_agent.sdk.training.progress import Base, Status, Totals, counts, status
+from energy_agent.sdk.ranks import RankPosition, place_of
+from energy_agent.sdk.training.progress import RunBaseline, RunTotals, Status, counts, status
 from energy_agent.sdk.training.reporter import Reporter
 from energy_agent.sdk.training.token_count import believed
 
@@ -40,7 +40,7 @@ class Counter:
         self._stacks = threading.local()  # a checkpoint that another thread writes takes no steps from the loop
         self._loop = self._stack()  # of the thread that took the last step
         self._loss: object = None  # a tensor is read when it is told: here it would cost most of a step
-        self._place: Place | None = None
+        self._place: RankPosition | None = None
         self._facts: dict[str, str] = {}
         self.reporter = Reporter(self.told)
 
@@ -95,7 +95,7 @@ class Counter:
             with self._lock:
                 self._waits[phase] = self._waits.get(phase, 0.0) + seconds
 
-    def describe(self, place: Place | None, facts: Mapping[str, object]) -> None:
+    def describe(self, place: RankPosition | None, facts: Mapping[str, object]) -> None:
         """Facts that are known better than the environment tells them; "" changes nothing."""
         with self._lock:
             self._place = place or self._place
@@ -203,11 +203,13 @@ class training:  # noqa: N801 - reads as a statement: with training(model="llama
         world: int | None = None,
         quiet: bool = False,
     ) -> None:
-        self._first, self._base = (0, 0), Base(0, Totals())
+        self._first, self._base = (0, 0), RunBaseline(0, RunTotals())
         self._name = model
         with suppress(Exception):
             count, found = counter(), place_of(os.environ)
-            place = Place(found.rank if rank is None else rank, found.world if world is None else world, group or found.group)
+            place = RankPosition(
+                found.rank if rank is None else rank, found.world if world is None else world, group or found.group
+            )
             known = None if (group, rank, world) == (None, None, None) else place
             count.describe(known, {"model": model, "precision": precision, "group": group or ""})
             count.reporter.quiet = quiet

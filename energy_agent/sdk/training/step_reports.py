@@ -29,7 +29,7 @@ _END_S = 2.0  # for the queue of at most some ten reports; a sender that never s
 
 
 @dataclass(frozen=True, slots=True)
-class Steps:
+class ReportedSteps:
     """Steps of training and tokens of all processes; `ranks` of `world` reported, which are fewer where some run elsewhere."""
 
     steps: int
@@ -91,7 +91,7 @@ class StepReceiver:
         if self._folder:
             shutil.rmtree(self._folder, ignore_errors=True)
 
-    def total(self) -> Steps | None:
+    def total(self) -> ReportedSteps | None:
         """Steps of all jobs, in each of which the ranks take a step together, and tokens of all ranks; None without any."""
         by_job: dict[str, dict[int, int]] = {}
         tokens = 0
@@ -103,7 +103,7 @@ class StepReceiver:
         if not steps:
             return None
         world = max(report.world for report in self._reports.values())
-        return Steps(steps, tokens, max(len(ranks) for ranks in by_job.values()), world)
+        return ReportedSteps(steps, tokens, max(len(ranks) for ranks in by_job.values()), world)
 
     def _receive(self, listener: socket.socket) -> None:
         with suppress(OSError):  # closed, or nothing is queued at the end

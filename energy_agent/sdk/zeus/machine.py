@@ -16,10 +16,10 @@ from typing import Literal, TypeVar
 
 from energy_agent.sdk.zeus import profile as _zeus_profile
 from energy_agent.sdk.zeus import result
-from energy_agent.sdk.zeus.power_limit import Asker
-from energy_agent.sdk.zeus.ranks import Ranks, rank, synchronize
-from energy_agent.sdk.zeus.responses import Found
-from energy_agent.sdk.zeus.result import Window
+from energy_agent.sdk.zeus.power_limit import PowerLimitClient
+from energy_agent.sdk.zeus.ranks import RankConsensus, rank, synchronize
+from energy_agent.sdk.zeus.responses import OriginalLimits
+from energy_agent.sdk.zeus.result import LimitResult
 from energy_agent.sdk.zeus.selection import OptimumSelector, PowerLimitMeasurement
 
 log = logging.getLogger("wattlens.zeus")
@@ -43,7 +43,7 @@ class _NothingError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class LimitSweepPlan:
     """What to do: `selector` None is the default one, `profile` are measurements of an earlier run, `path` their file."""
 
     selector: OptimumSelector | None
@@ -58,16 +58,16 @@ class Plan:
 class Machine:
     """See the module. `step_begins` is called at the begin of each step, the others when what they are named for happens."""
 
-    plan: Plan
-    asker: Asker
-    ranks: Ranks
+    plan: LimitSweepPlan
+    asker: PowerLimitClient
+    ranks: RankConsensus
     measurements: list[PowerLimitMeasurement] = field(default_factory=list)
     doing: Doing = "Meeting"
     limit_w: float = 0.0  # that is asked for or measured
     optimal_w: int | None = None  # the limit that is kept; None: everything stays as found
     _course: Course[None] = field(init=False)
-    _windows: list[Window] = field(default_factory=list)
-    _found: tuple[Found, ...] = ()  # of each rank
+    _windows: list[LimitResult] = field(default_factory=list)
+    _found: tuple[OriginalLimits, ...] = ()  # of each rank
     _steps: int = 0  # of every window alike, since they are compared; 0 before the first
     _degraded: bool = False  # nothing can be set
     _interruptions: int = 0  # of this limit
@@ -247,7 +247,7 @@ class Machine:
             log.info("%.0f W: did not stay in force", limit_w)
             return str(lost["reason"])
         spent = self.asker.spent(begun_ns, ended_ns)
-        self._windows.append(Window(round(limit_w), max(each["time_s"] for each in everyone), spent))
+        self._windows.append(LimitResult(round(limit_w), max(each["time_s"] for each in everyone), spent))
         return ""
 
     def _collect(self) -> Course[None]:

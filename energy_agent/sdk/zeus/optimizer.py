@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from energy_agent.sdk.zeus import profile
-from energy_agent.sdk.zeus.machine import Machine, Plan
-from energy_agent.sdk.zeus.power_limit import Asker
-from energy_agent.sdk.zeus.ranks import Ranks
+from energy_agent.sdk.zeus.machine import LimitSweepPlan, Machine
+from energy_agent.sdk.zeus.power_limit import PowerLimitClient
+from energy_agent.sdk.zeus.ranks import RankConsensus
 from energy_agent.sdk.zeus.selection import (
     Energy,
     MaxSlowdownConstraint,
@@ -83,8 +83,8 @@ class GlobalPowerLimitOptimizer:
         self.warmup_steps, self.profile_steps, self.pl_step = warmup_steps, profile_steps, pl_step
         self.profile_path = None if profile_path is None else Path(profile_path)
         known = profile.read(self.profile_path) if self.profile_path is not None and self.profile_path.exists() else []
-        plan = Plan(optimum_selector, wait_steps, warmup_steps, pl_step, known, self.profile_path)
-        self._machine = Machine(plan, Asker(), Ranks(profile_steps, min_window_s))
+        plan = LimitSweepPlan(optimum_selector, wait_steps, warmup_steps, pl_step, known, self.profile_path)
+        self._machine = Machine(plan, PowerLimitClient(), RankConsensus(profile_steps, min_window_s))
 
     def on_step_begin(self) -> None:
         """A step of training begins."""

@@ -9,8 +9,8 @@ import time
 from dataclasses import dataclass, field
 
 from energy_agent.runtime.agent_socket import agent_socket, ask
-from energy_agent.sdk.requesting import Requesting
-from energy_agent.sdk.zeus.responses import Found, Told, found_of, spent, told
+from energy_agent.sdk.requesting import SteeringClient
+from energy_agent.sdk.zeus.responses import OriginalLimits, SteeringReply, found_of, spent, told
 
 TTL_S = 10.0
 _RENEW_S = 2.5
@@ -24,7 +24,7 @@ _WINDOW_S = 10.0  # for so long after its end, a window's energy is asked for
 
 
 @dataclass(slots=True)
-class Spent:
+class WindowEnergy:
     """The energy of a window: None until it is known, then J with their half-width by GPU, or the reason why not."""
 
     start_ns: int
@@ -33,10 +33,10 @@ class Spent:
     since_s: float = field(default_factory=time.monotonic)  # since when it is asked for
 
 
-_speaker: "Asker | None" = None
+_speaker: "PowerLimitClient | None" = None
 
 
-class Asker(Requesting):
+class PowerLimitClient(SteeringClient):
     """Speaks with the agent for one process."""
 
     def __init__(self) -> None:
@@ -45,18 +45,18 @@ class Asker(Requesting):
         self._leads = True
         self._asked_s: float | None = None  # when the agent was first told what is wanted now
         self._post_s = 0.0  # when it is to be told again
-        self._told: Told | None = None
+        self._told: SteeringReply | None = None
         self._heard_s = 0.0
-        self._found: Found | None = None
+        self._found: OriginalLimits | None = None
         self._why = ""  # the GPUs are not known
-        self._windows: list[Spent] = []
+        self._windows: list[WindowEnergy] = []
         self._watched: tuple[float, float] | None = None
         self._broken = False
 
     # What the machine knows.
 
     @property
-    def found(self) -> Found | None:
+    def found(self) -> OriginalLimits | None:
         """The job's GPUs as they were found; None as long as they are not known."""
         return self._found
 
@@ -130,9 +130,9 @@ class Asker(Requesting):
             self._watched = None
             return not self._broken
 
-    def spent(self, start_ns: int, end_ns: int) -> Spent:
+    def spent(self, start_ns: int, end_ns: int) -> WindowEnergy:
         """The energy of a window in UTC ns; it is filled in when the agent has told it."""
-        made = Spent(start_ns, end_ns)
+        made = WindowEnergy(start_ns, end_ns)
         with self._wake:
             self._windows.append(made)
             self._wake.notify()
@@ -196,7 +196,7 @@ class Asker(Requesting):
                 continue
             self._tell(window, spent(found, self._found.uuids if self._found is not None else ()))
 
-    def _tell(self, window: Spent, joules: dict[str, tuple[float, float]] | str) -> None:
+    def _tell(self, window: WindowEnergy, joules: dict[str, tuple[float, float]] | str) -> None:
         window.joules = joules
         with self._wake:
             self._windows.remove(window)
@@ -216,5 +216,5 @@ class Asker(Requesting):
         return min(_WATCH_S if self._watched is not None else _RENEW_S, self._post_s - now_s)
 
 
-def _late(window: Spent) -> bool:
+def _late(window: WindowEnergy) -> bool:
     return time.monotonic() - window.since_s > _WINDOW_S

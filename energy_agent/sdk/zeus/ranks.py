@@ -28,7 +28,7 @@ def rank() -> int:
     return 0 if distributed is None else int(distributed.get_rank())
 
 
-class Ranks:
+class RankConsensus:
     """What ranks put together, and rank 0's word on when they do so again.
 
     Args:

@@ -11,7 +11,7 @@ _SAME_W = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class OriginalLimits:
     """The job's GPUs on this node before anything was asked for.
 
     Args:
@@ -28,7 +28,7 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class SteeringReply:
     """What was said of the steering. `never` says why there will be none, `reason` why there is none now; "" where neither."""
 
     policy: str = ""
@@ -57,7 +57,7 @@ class Told:
         return max(limits)
 
 
-def told(status: int, found: Mapping[str, Any]) -> Told:
+def told(status: int, found: Mapping[str, Any]) -> SteeringReply:
     """What an answer to GET or POST /v1/dvfs says."""
     reason = str(found.get("reason", ""))
     if status in (200, 202):
@@ -68,10 +68,10 @@ def told(status: int, found: Mapping[str, Any]) -> Told:
         never = ""
         if mode in ("observe", "shadow"):
             never = f"it is in mode {mode} for this workload, and needs dvfs.mode: enforce and an actuator"
-        return Told(str(found.get("policy", "")), reason, never, in_force, wanted, uuids)
+        return SteeringReply(str(found.get("policy", "")), reason, never, in_force, wanted, uuids)
     if status == 429 or status >= 500:
-        return Told(reason=reason or f"it answers with {status}")
-    return Told(reason=reason, never=reason or f"it answers with {status}")
+        return SteeringReply(reason=reason or f"it answers with {status}")
+    return SteeringReply(reason=reason, never=reason or f"it answers with {status}")
 
 
 def _limits(devices: Collection[Mapping[str, Any]], name: str) -> dict[str, float]:
@@ -84,7 +84,7 @@ def _limits(devices: Collection[Mapping[str, Any]], name: str) -> dict[str, floa
     return found
 
 
-def found_of(me: Mapping[str, Any]) -> Found | str:
+def found_of(me: Mapping[str, Any]) -> OriginalLimits | str:
     """The GPUs as an answer to GET /v1/me tells them, or why they are not known."""
     held = [d for d in me.get("devices", ()) if isinstance(d, Mapping) and d.get("held")]
     if not held:
@@ -92,7 +92,7 @@ def found_of(me: Mapping[str, Any]) -> Found | str:
     try:
         limits = [float(d["power_limit_w"]) for d in held]
         floor = max(float(d["power_limit_range_w"][0]) for d in held)
-        return Found(tuple(str(d["uuid"]) for d in held), max(limits), min(limits), floor)
+        return OriginalLimits(tuple(str(d["uuid"]) for d in held), max(limits), min(limits), floor)
     except (KeyError, TypeError, ValueError, IndexError):
         return "the GPUs do not tell their power limit and its range"
 

@@ -4,21 +4,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from energy_agent.sdk.zeus.power_limit import Spent
-from energy_agent.sdk.zeus.responses import Found
+from energy_agent.sdk.zeus.power_limit import WindowEnergy
+from energy_agent.sdk.zeus.responses import OriginalLimits
 from energy_agent.sdk.zeus.selection import OptimumSelector, PowerLimitMeasurement, ZeusCost
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class LimitResult:
     """A limit that was measured: its time on the slowest rank, and the energy of this rank's GPUs to come."""
 
     limit_w: int
     time_s: float
-    spent: Spent
+    spent: WindowEnergy
 
 
-def limits_w(found: Sequence[Found], step_w: float) -> list[float]:
+def limits_w(found: Sequence[OriginalLimits], step_w: float) -> list[float]:
     """The limits to ask for, from the one that was found down.
 
     Above what a board was found at, nothing is asked of it: that limit may be its owner's.
@@ -28,7 +28,7 @@ def limits_w(found: Sequence[Found], step_w: float) -> list[float]:
     return [top, *(limit for limit in lower if limit <= least)]
 
 
-def measured(window: Window, parts: Sequence[Any]) -> PowerLimitMeasurement | str:
+def measured(window: LimitResult, parts: Sequence[Any]) -> PowerLimitMeasurement | str:
     """A window with its energy, of which each rank brings that of its GPUs; or why it is not known.
 
     Ranks in one pod see the same GPUs: each is counted once.
@@ -44,7 +44,9 @@ def measured(window: Window, parts: Sequence[Any]) -> PowerLimitMeasurement | st
     return PowerLimitMeasurement(window.limit_w, energy, window.time_s, half)
 
 
-def selected(selector: OptimumSelector | None, measurements: Sequence[PowerLimitMeasurement], found: Sequence[Found]) -> int:
+def selected(
+    selector: OptimumSelector | None, measurements: Sequence[PowerLimitMeasurement], found: Sequence[OriginalLimits]
+) -> int:
     """The limit that a selector picks, in W; by default Zeus's cost for all GPUs of the job. Raises what the selector does."""
     uuids = {uuid for one in found for uuid in one.uuids}
     choice = (selector or ZeusCost(0.5, max(1, len(uuids)))).select(list(measurements))

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from energy_agent.accounting.training_intake import TrainingReports
-from energy_agent.local_api.history import History
+from energy_agent.local_api.history import EnergyHistory
 from energy_agent.local_api.peers import Peers, StrangerError
 from energy_agent.local_api.routes import BODY_MAX_B, Routes
 from energy_agent.local_api.server import ClientApi
@@ -57,7 +57,7 @@ os._exit(0)
 def serving(path, snapshot=None):
     peers = Peers([Path("/proc")], RealClock())
     intake = TrainingReports(RealClock(), peers.alive)
-    history = History()
+    history = EnergyHistory()
     for t_ns in (T_NS - 10, T_NS) if snapshot is not None else ():
         history.add(replace(snapshot, t_ns=t_ns))
     api = ClientApi(path, Routes(history, intake), peers)

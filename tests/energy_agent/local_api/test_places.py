@@ -5,8 +5,8 @@ import threading
 from contextlib import ExitStack
 
 from energy_agent.core.energy import WorkloadFacts
-from energy_agent.local_api.history import History
-from energy_agent.local_api.peers import Peer
+from energy_agent.local_api.history import EnergyHistory
+from energy_agent.local_api.peers import ClientProcess
 from energy_agent.local_api.routes import Routes
 from energy_agent.local_api.server import ClientApi
 from energy_agent.owners.processes import ProcessOwner
@@ -23,13 +23,13 @@ class ManyWorkloads:
 
     def who(self, _client):
         name = next(self._names)
-        return Peer((1, 1), ProcessOwner(name, WorkloadFacts(name, 0, "pod")), False, name)
+        return ClientProcess((1, 1), ProcessOwner(name, WorkloadFacts(name, 0, "pod")), False, name)
 
 
 def test_four_or_a_hundred_workloads_that_only_connect_keep_no_other_out(tmp_path):
     for case, silent in enumerate(([f"pod-{n % 4}" for n in range(64)], [f"pod-{n}" for n in range(100)])):
         path = tmp_path / f"s{case}"
-        api = ClientApi(path, Routes(History()), ManyWorkloads([*silent, *["honest"] * 20]))
+        api = ClientApi(path, Routes(EnergyHistory()), ManyWorkloads([*silent, *["honest"] * 20]))
         api.start()
         with ExitStack() as stack:
             stack.callback(api.stop)

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from benchmarks.running import AgentProcess
 from energy_agent.core.energy import WorkloadFacts
 from energy_agent.core.units import NS_PER_S
-from energy_agent.local_api.history import History, Row, thinned
-from energy_agent.local_api.peers import Peer, Peers
+from energy_agent.local_api.history import EnergyHistory, HistoryRow, thinned
+from energy_agent.local_api.peers import ClientProcess, Peers
 from energy_agent.local_api.routes import Routes
 from energy_agent.local_api.server import ClientApi
 from energy_agent.owners.processes import ProcessOwner
@@ -29,7 +29,7 @@ T0 = 1_700_000_000 * NS_PER_S
 
 
 def peer(workload, everything=False):
-    return Peer((1, 1), ProcessOwner(workload, WorkloadFacts(workload, 0, "pod")), everything, workload)
+    return ClientProcess((1, 1), ProcessOwner(workload, WorkloadFacts(workload, 0, "pod")), everything, workload)
 
 
 def served(path, made):
@@ -51,7 +51,7 @@ def answers(path):
 
 
 def history_of(*rows):
-    made = History()
+    made = EnergyHistory()
     made._rows.extend(rows)
     return made
 
@@ -59,7 +59,7 @@ def history_of(*rows):
 def history(powers_w):
     """One row a second; `powers_w` of each second."""
     sums = [round(1e6 * sum(powers_w[:k])) for k in range(len(powers_w) + 1)]
-    return history_of(*(Row(T0 + k * NS_PER_S, {"GPU-1": e}, {"GPU-1": 0}, {"GPU-1": 0.05}) for k, e in enumerate(sums)))
+    return history_of(*(HistoryRow(T0 + k * NS_PER_S, {"GPU-1": e}, {"GPU-1": 0}, {"GPU-1": 0.05}) for k, e in enumerate(sums)))
 
 
 @given(st.lists(st.tuples(st.floats(0, 1000), st.integers(0, NS_PER_S - 1)), min_size=5, max_size=5),
@@ -78,7 +78,7 @@ def test_what_is_not_known_or_not_for_a_workload_is_a_reason():
     assert "before" in made.window(T0 - 1, T0 + 5)["reason"]
     assert made.window(T0, T0 + 3 * NS_PER_S)["later"] is True
     assert "ends before" in made.window(T0 + 2, T0 + 1)["reason"]
-    assert "no snapshot" in History().window(1, 2)["reason"]
+    assert "no snapshot" in EnergyHistory().window(1, 2)["reason"]
     routes, root, other = Routes(made), peer("process-x-1-1", everything=True), peer("a")
     for who, method, path, status in (
         (root, "POST", "/v1/window/1/2", 405), (root, "GET", "/v1/window/x/2", 404),
@@ -94,7 +94,7 @@ def test_what_is_not_known_or_not_for_a_workload_is_a_reason():
 def test_a_workload_is_told_of_the_devices_that_it_held_all_the_time():
     held = [{"GPU-1": ("a",), "GPU-2": ("a", "b"), "GPU-3": ("b",)}] * 2 + [{"GPU-1": ("b",), "GPU-2": ("a", "b")}] * 2
     zero = dict.fromkeys(("GPU-1", "GPU-2", "GPU-3"), 0)
-    made = history_of(*(Row(T0 + k * NS_PER_S, zero, zero, dict.fromkeys(zero, 0.05), h) for k, h in enumerate(held)))
+    made = history_of(*(HistoryRow(T0 + k * NS_PER_S, zero, zero, dict.fromkeys(zero, 0.05), h) for k, h in enumerate(held)))
     whole, begin = (T0, T0 + 3 * NS_PER_S), (T0, T0 + NS_PER_S // 2)
     assert set(made.window(*whole)["devices"]) == {"GPU-1", "GPU-2", "GPU-3"}
     assert set(made.window(*whole, "a")["devices"]) == {"GPU-2"}
@@ -105,7 +105,7 @@ def test_a_workload_is_told_of_the_devices_that_it_held_all_the_time():
 
 
 def test_old_rows_become_one_a_minute_and_then_go():
-    rows = [Row(T0 + k * NS_PER_S, {}, {}, {}, boot_ns=k * NS_PER_S) for k in range(3 * 3600)]
+    rows = [HistoryRow(T0 + k * NS_PER_S, {}, {}, {}, boot_ns=k * NS_PER_S) for k in range(3 * 3600)]
     kept = thinned(rows, rows[-1].boot_ns)
     assert 3600 + 115 <= len(kept) <= 3600 + 125
     assert not thinned(rows, 60 * 3600 * NS_PER_S)
@@ -113,7 +113,7 @@ def test_old_rows_become_one_a_minute_and_then_go():
 
 def test_a_missing_folder_is_created_where_nobody_else_can_interfere(tmp_path):
     path = tmp_path / "run/client/s"
-    api = served(path, History())
+    api = served(path, EnergyHistory())
     api.start()
     assert [path.stat().st_mode & 0o777, path.parent.stat().st_mode & 0o777] == [0o666, 0o755]
     api.stop()
@@ -121,7 +121,7 @@ def test_a_missing_folder_is_created_where_nobody_else_can_interfere(tmp_path):
     (tmp_path / "open").mkdir()
     (tmp_path / "open").chmod(0o777)
     for place in ("file/s", "open/s", "open/client/s"):
-        assert refusal(served(tmp_path / place, History()).start).startswith("client.socket")
+        assert refusal(served(tmp_path / place, EnergyHistory()).start).startswith("client.socket")
 
 
 @contextmanager
@@ -160,13 +160,13 @@ def test_a_socket_of_another_program_or_user_is_left_to_him(tmp_path):
     path = tmp_path / "s"
     with another(path, backlog=0):
         for _ in range(3):  # whether its queue is empty or full
-            assert "another program listens" in refusal(served(path, History()).start)
+            assert "another program listens" in refusal(served(path, EnergyHistory()).start)
     if os.geteuid() == 0:
         os.chown(path, 12345, -1)
-        assert "uid 12345" in refusal(served(path, History()).start)
+        assert "uid 12345" in refusal(served(path, EnergyHistory()).start)
         assert path.is_socket()
         os.chown(path, 0, -1)
-    api = served(path, History())
+    api = served(path, EnergyHistory())
     api.start()  # what was left behind is removed
     api.stop()
     assert not path.exists()
@@ -174,7 +174,7 @@ def test_a_socket_of_another_program_or_user_is_left_to_him(tmp_path):
 
 def test_at_its_end_an_agent_removes_its_own_socket_alone(tmp_path, caplog):
     path = tmp_path / "s"
-    api = served(path, History())
+    api = served(path, EnergyHistory())
     with caplog.at_level("INFO", "wattlens.agent"):
         api.start()
     assert caplog.messages == [f"client socket: {path}"]

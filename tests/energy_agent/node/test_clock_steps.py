@@ -14,7 +14,7 @@ from energy_agent.ledger import chain
 from energy_agent.ledger.journal.journal import Journal
 from energy_agent.ledger.rows.kinds import Cell
 from energy_agent.ledger.segments import segment
-from energy_agent.local_api.history import History
+from energy_agent.local_api.history import EnergyHistory
 from energy_agent.node.loop import Agent
 from energy_agent.owners.processes import ProcessOwners
 from energy_agent.reader.child import Unkillable
@@ -132,7 +132,7 @@ def test_utc_at_the_ends_of_what_can_be_stored(tmp_path, at_ns):
 
 @pytest.mark.parametrize("by_ns", STEPS_NS)
 def test_the_history_stays_thin(by_ns):
-    clock, history = Boot(), History()
+    clock, history = Boot(), EnergyHistory()
     for second in range(3 * 3600):
         clock.sleep(1.0)
         if second == 600:

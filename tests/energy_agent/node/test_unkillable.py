@@ -10,7 +10,7 @@ import pytest
 from energy_agent.owners.command import UNKILLED_MAX, CommandError, output_of
 from energy_agent.reader.child import Call, ReaderOptions, Unkillable
 from energy_agent.reader.health_retries import HealthHangs
-from energy_agent.reader.supervisor import MAX_UNKILLABLE, DeviceHealth, Sampler
+from energy_agent.reader.supervisor import MAX_UNKILLABLE, DeviceHealth, ReaderSupervisor
 
 OPTIONS = ReaderOptions(10**9, 10**9, 5 * 10**9, {}, health_period_ns=10**9, health_groups=("ecc",))
 IDLE, SILENT, GARBAGE, ENDED, HANGING = "idle", "silent", "garbage", "ended", "hanging"
@@ -93,7 +93,7 @@ class Probe:
 
 
 def sampler_on(machine):
-    return Sampler(OPTIONS, 1.0, start_reader=machine.reader, start_probe=machine.probe)
+    return ReaderSupervisor(OPTIONS, 1.0, start_reader=machine.reader, start_probe=machine.probe)
 
 
 @pytest.mark.parametrize("behaviour", [SILENT, GARBAGE, ENDED, HANGING])

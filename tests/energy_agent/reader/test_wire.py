@@ -41,7 +41,7 @@ records = st.builds(
 )
 messages = st.one_of(
     st.builds(wire.Health, st.lists(records, max_size=3).map(tuple)),
-    st.builds(wire.Sweep, st.lists(samples, max_size=3).map(tuple), gone, st.floats(0, 1e6)),
+    st.builds(wire.DeviceSweep, st.lists(samples, max_size=3).map(tuple), gone, st.floats(0, 1e6)),
     st.builds(wire.Hello, words, st.lists(infos, max_size=3).map(tuple)),
     st.builds(wire.Fatal, words, words),
     st.builds(wire.Xids, st.dictionaries(words, st.dictionaries(st.integers(1, 200), st.integers(1, 10**6)), max_size=3)),

@@ -7,7 +7,7 @@ import pytest
 
 from energy_agent.core.meters import MeterError, MeterReading, Scope
 from energy_agent.runtime.clock import RealClock
-from energy_agent.runtime.meter_poller import QUEUE_MAX, MeterPoller, Polled
+from energy_agent.runtime.meter_poller import QUEUE_MAX, MeterPoller, MeterSchedule
 from tests.support import eventually
 
 
@@ -38,7 +38,7 @@ def poll():
     pollers = []
 
     def polled(*meters, **options):
-        named = [Polled(f"m{n}", 0.05, meter.open, **options) for n, meter in enumerate(meters)]
+        named = [MeterSchedule(f"m{n}", 0.05, meter.open, **options) for n, meter in enumerate(meters)]
         pollers.append(MeterPoller(RealClock(), "facility", named))
         pollers[-1].start()
         return pollers[-1]

@@ -15,7 +15,7 @@ from energy_agent.sim import roots, scenario
 from energy_agent.sim.gpu.plant_abi import DeviceLostError
 from energy_agent.sim.node import SimulatedNode, elapsed_s
 from energy_agent.sim.workloads.worker import GPU_LOST
-from energy_agent.tokens.account import PageAccount
+from energy_agent.tokens.account import EndpointAccount
 from energy_agent.tokens.endpoint import fetch
 from energy_agent.tokens.response_parser import names_of, read
 from energy_agent.tokens.servers import vllm
@@ -48,7 +48,7 @@ def small(tmp_path_factory):
         yield running
 
 
-def take(account: PageAccount, url: str):
+def take(account: EndpointAccount, url: str):
     """Read an engine's page; what each model did since the first reading, in which no engine may have started again."""
     t_ns = time.time_ns()
     assert not any(
@@ -82,7 +82,7 @@ def test_workloads_run_and_are_seen_as_on_a_real_node(busy):
     # Steps are made, tokens flow, and the plant knows of the work.
     eventually(lambda: busy.workload("train")["counters"]["steps"] > 5)
     eventually(lambda: busy.workload("lab")["counters"]["steps"] > 0)
-    account = PageAccount("chat", "page", live=True)
+    account = EndpointAccount("chat", "page", live=True)
 
     def later():
         [total] = take(account, work["chat"]["metrics_url"])

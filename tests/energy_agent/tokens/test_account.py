@@ -10,16 +10,16 @@ from hypothesis import strategies as st
 
 from energy_agent.core.tokens import Latencies, joined
 from energy_agent.core.training_report import RATE_MAX
-from energy_agent.tokens.account import KEPT_LIMIT, TOTALS_LIMIT, PageAccount
+from energy_agent.tokens.account import KEPT_LIMIT, TOTALS_LIMIT, EndpointAccount
 from energy_agent.tokens.advance import DERIVED
-from energy_agent.tokens.reading import EngineReading, ModelReading, TokenPageError
+from energy_agent.tokens.reading import EndpointError, EngineReading, ModelReading
 from energy_agent.tokens.server_spec import COUNTS
 
 EDGES = (0.1, 1.0)
 
 
-def account(**more) -> PageAccount:
-    return PageAccount("chat", "chat http://10.0.0.1/metrics", live=True, **more)
+def account(**more) -> EndpointAccount:
+    return EndpointAccount("chat", "chat http://10.0.0.1/metrics", live=True, **more)
 
 
 def reading(t_ns, *engines, model="m", names=None) -> ModelReading:
@@ -252,11 +252,11 @@ def test_what_a_page_may_make_us_keep_is_bounded():
         )
         for n in range(64)
     ]
-    with pytest.raises(TokenPageError, match=f"more than {TOTALS_LIMIT} counts"):
+    with pytest.raises(EndpointError, match=f"more than {TOTALS_LIMIT} counts"):
         account().feed(many, 0)
     book = account()
     book.feed([reading(0, engine(generation=1), model=f"a{n}") for n in range(64)], 0)
-    with pytest.raises(TokenPageError, match="more than 64 models"):
+    with pytest.raises(EndpointError, match="more than 64 models"):
         book.feed([reading(1, engine(generation=1), model="b")], 1)
     assert len(book.totals(up=True)) == 64
 
@@ -279,7 +279,7 @@ def test_counts_that_no_engine_reaches_are_refused_whole():
         book = account()
         book.feed([reading(0, *before)], 0)
         dump = book.dump()
-        with pytest.raises(TokenPageError, match="absurd"):
+        with pytest.raises(EndpointError, match="absurd"):
             book.feed([reading(S, *after)], S)
         assert book.dump() == dump
         [delta] = book.feed([reading(S, *before)], S)  # what it counted before, again
@@ -293,7 +293,7 @@ def test_counts_that_no_engine_reaches_are_refused_whole():
 def test_rate_is_of_the_time_that_passed_whatever_utc_does():
     book = account()
     book.feed([reading(0, engine(generation=0))], 0)
-    with pytest.raises(TokenPageError, match="absurd"):
+    with pytest.raises(EndpointError, match="absurd"):
         book.feed([reading(3600 * S, engine(generation=RATE_MAX * 100))], 3600 * S, 1.0)
     [delta] = book.feed([reading(-3600 * S, engine(generation=RATE_MAX * 100))], -3600 * S, 100.0)
     assert delta.generation == RATE_MAX * 100

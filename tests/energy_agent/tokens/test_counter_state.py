@@ -5,16 +5,16 @@ import json
 import pytest
 
 from energy_agent.core.tokens import Latencies
-from energy_agent.tokens.counter_state import Engine, Model, Standing, decode, encode
+from energy_agent.tokens.counter_state import EndpointState, EngineCounters, ModelCounters, decode, encode
 
 TTFT = Latencies((0.1, 1.0), (3, 0, 2), 2.5)
-WHOLE = Standing(
-    7, {"m": Model({"0": Engine({"prompt": 5, "cached": None}, {"ttft": TTFT, "itl": None}, 1.5, "0")},
+WHOLE = EndpointState(
+    7, {"m": ModelCounters({"0": EngineCounters({"prompt": 5, "cached": None}, {"ttft": TTFT, "itl": None}, 1.5, "0")},
                    {"prompt": "vllm:prompt"}, {"prompt": 9}, {"ttft": TTFT}, 6, 1, 0)},
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("standing", [Standing(), WHOLE])
+@pytest.mark.parametrize("standing", [EndpointState(), WHOLE])
 def test_what_was_written_is_read_back(standing):
     assert decode(encode(standing)) == standing
 

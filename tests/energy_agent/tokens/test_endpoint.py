@@ -7,7 +7,7 @@ import pytest
 
 from energy_agent.core.errors import UsageError
 from energy_agent.tokens.endpoint import BODY_LIMIT_B, KEPT_LIMIT_B, LINE_LIMIT_B, LINES_LIMIT, fetch
-from energy_agent.tokens.reading import TokenPageError
+from energy_agent.tokens.reading import EndpointError
 from tests.raw_server import OK, RawServer
 from tests.support import free_port
 
@@ -39,7 +39,7 @@ def test_path_and_query_are_sent() -> None:
 
 def test_a_response_that_drips_is_given_up() -> None:
     for parts in ((HEAD, *[b"x"] * 10_000), (OK + b"X: ", *[b"y"] * 10_000), (HEAD, *[b"a_total 1\n"] * 10_000)):
-        with RawServer(parts, pause_s=0.02) as server, pytest.raises(TokenPageError, match="in time"):
+        with RawServer(parts, pause_s=0.02) as server, pytest.raises(EndpointError, match="in time"):
             lines(server, timeout_s=0.2)
 
 
@@ -52,15 +52,15 @@ def test_what_costs_too_much_is_refused_with_that_reason() -> None:
     ):
         head = OK + b"Transfer-Encoding: chunked\r\n\r\n" if parts[0].startswith(b"1\r\n") else HEAD
         body = [b"1\r\n\n\r\n" * 600_000] if parts[0].startswith(b"1\r\n") else parts
-        with RawServer([head, *body]) as server, pytest.raises(TokenPageError, match="costs too much"):
+        with RawServer([head, *body]) as server, pytest.raises(EndpointError, match="costs too much"):
             lines(server)
-    with RawServer([HEAD + b"a_total 1\n" * 9]) as server, pytest.raises(TokenPageError, match="costs too much"):
+    with RawServer([HEAD + b"a_total 1\n" * 9]) as server, pytest.raises(EndpointError, match="costs too much"):
         lines(server, lines_limit=8)
 
 
 def test_size_of_a_response_and_of_a_line_is_bounded() -> None:
     for body in (b"x\n" * (BODY_LIMIT_B // 2 + 1), b"a_total{" + b"x" * LINE_LIMIT_B + b"} 1\n", b"x" * 200_000):
-        with RawServer([HEAD, body]) as server, pytest.raises(TokenPageError, match=r"more than|larger than"):
+        with RawServer([HEAD, body]) as server, pytest.raises(EndpointError, match=r"more than|larger than"):
             lines(server)
 
 
@@ -110,12 +110,12 @@ def test_many_endpoints_with_much_to_keep_are_read_one_after_the_other() -> None
     ],
 )
 def test_responses_that_are_no_metrics(answer: bytes, says: str) -> None:
-    with RawServer([answer]) as server, pytest.raises(TokenPageError, match=says):
+    with RawServer([answer]) as server, pytest.raises(EndpointError, match=says):
         lines(server)
 
 
 def test_nobody_there() -> None:
-    with pytest.raises(TokenPageError, match="refused"):
+    with pytest.raises(EndpointError, match="refused"):
         fetch(f"http://127.0.0.1:{free_port()}/metrics", NAMES)
 
 

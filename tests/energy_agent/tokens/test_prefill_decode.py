@@ -8,19 +8,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.serving_lockstep import ServingLoad, serve
-from energy_agent.tokens.prefill_decode import ALIKE, LEAST_WINDOWS, NO_STEPS, NO_WORK, TOO_FEW, Window, split
+from energy_agent.tokens.prefill_decode import ALIKE, LEAST_WINDOWS, NO_STEPS, NO_WORK, TOO_FEW, PhaseWindow, split
 
 
 def _windows(
     random: Random, n: int, prefill: float, step: float, token: float, idle_w: float, noise_j: float = 0.0
-) -> list[Window]:
+) -> list[PhaseWindow]:
     windows = []
     for _ in range(n):
         computed, idle_s = random.randrange(0, 20_000), random.uniform(0, 5)
         steps = random.randrange(100, 1000)
         generated = round(steps * random.uniform(1, 30))
         joules = prefill * computed + step * steps + token * generated + idle_w * idle_s + random.gauss(0, noise_j)
-        windows.append(Window(joules, computed, generated, steps, idle_s))
+        windows.append(PhaseWindow(joules, computed, generated, steps, idle_s))
     return windows
 
 
@@ -54,14 +54,14 @@ def test_known_costs_are_found_and_the_parts_sum_to_the_energy(
 def test_absent_with_the_reason() -> None:
     windows = _windows(Random(1), 60, 0.1, 2.0, 0.02, 100.0)
     assert split(windows[: LEAST_WINDOWS - 1]).reason == TOO_FEW
-    assert split([Window(w.energy_j, w.computed, w.generated, None, w.idle_s) for w in windows]).reason == NO_STEPS
-    assert split([Window(w.energy_j, 0, w.generated, w.steps, w.idle_s) for w in windows]).reason == NO_WORK
-    assert split([Window(w.energy_j, w.computed, 0, w.steps, w.idle_s) for w in windows]).reason == NO_WORK
+    assert split([PhaseWindow(w.energy_j, w.computed, w.generated, None, w.idle_s) for w in windows]).reason == NO_STEPS
+    assert split([PhaseWindow(w.energy_j, 0, w.generated, w.steps, w.idle_s) for w in windows]).reason == NO_WORK
+    assert split([PhaseWindow(w.energy_j, w.computed, 0, w.steps, w.idle_s) for w in windows]).reason == NO_WORK
 
 
 def test_a_load_that_never_changes_tells_nothing() -> None:
     random = Random(3)
-    windows = [Window(5000 + random.gauss(0, 5), 4000, 6000, 500, 0.0) for _ in range(60)]
+    windows = [PhaseWindow(5000 + random.gauss(0, 5), 4000, 6000, 500, 0.0) for _ in range(60)]
     found = split(windows)
     assert (found.prefill, found.decode, found.reason) == (None, None, ALIKE)
 

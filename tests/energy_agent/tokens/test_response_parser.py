@@ -14,7 +14,7 @@ from energy_agent.sim.workloads import models
 from energy_agent.sim.workloads.engine import ITL_BUCKETS, TTFT_BUCKETS, BatchingEngine, SimulatedRequest
 from energy_agent.sim.workloads.metrics_page import render
 from energy_agent.tokens import servers
-from energy_agent.tokens.reading import TokenPageError
+from energy_agent.tokens.reading import EndpointError
 from energy_agent.tokens.response_parser import read
 from energy_agent.tokens.server_spec import FIELDS, TokenServer
 from energy_agent.tokens.servers import mapping
@@ -220,7 +220,7 @@ def test_a_histogram_that_is_none(old, new):
 
 @pytest.mark.parametrize("page", ["", "<html>no</html>", "up 1\n", "{{{", 'vllm:generation_tokens_total{model_name="a} 1'])
 def test_a_page_that_is_not_one(page):
-    with pytest.raises(TokenPageError) as caught:
+    with pytest.raises(EndpointError) as caught:
         read(VLLM, page, 1)
     assert str(caught.value).startswith("metrics page")
     assert len(str(caught.value)) < 400
@@ -229,7 +229,7 @@ def test_a_page_that_is_not_one(page):
 @pytest.mark.parametrize(("label", "what"), [("model_name", "64 models"), ("engine", "256 engines")])
 def test_too_many(label, what):
     page = "".join(f'vllm:generation_tokens_total{{{label}="m{i}"}} 1\n' for i in range(257))
-    with pytest.raises(TokenPageError, match=f"more than {what}"):
+    with pytest.raises(EndpointError, match=f"more than {what}"):
         read(VLLM, page, 1)
 
 
@@ -241,7 +241,7 @@ def test_long_names_are_cut():
 @settings(max_examples=300)
 @given(st.integers(0, len(NEW)), st.integers(0, 40), st.text(max_size=12))
 def test_a_damaged_page_is_read_or_refused(at, cut, put):
-    with contextlib.suppress(TokenPageError):
+    with contextlib.suppress(EndpointError):
         for reading in read(VLLM, NEW[:at] + put + NEW[at + cut :], 1):
             for engine in reading.engines:
                 assert all(isinstance(n, int) and n >= 0 for n in (*engine.counts.values(), *engine.gauges.values()))

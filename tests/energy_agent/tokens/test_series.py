@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from energy_agent.core.text import printable
-from energy_agent.tokens.reading import TokenPageError
-from energy_agent.tokens.series import LABEL_LIMIT, Series, series
+from energy_agent.tokens.reading import EndpointError
+from energy_agent.tokens.series import LABEL_LIMIT, ResponseSample, series
 
 
 def parse(text: str) -> list[tuple[dict[str, str], float]]:
@@ -52,7 +52,7 @@ def test_lines_that_are_not_the_format() -> None:
         "x \x00 1", "x " + "1" * 10 + "é",
         "x{" + ",".join(f'l{n}="v"' for n in range(65)) + "} 1",
     ):  # fmt: skip
-        with pytest.raises(TokenPageError) as caught:
+        with pytest.raises(EndpointError) as caught:
             parse(f"{line}\n")
         assert str(caught.value).isprintable()
 
@@ -67,7 +67,7 @@ def test_no_line_costs_more_than_its_length() -> None:
         'x{a="' + '\\"' * 100_000, "x{" + "a" * 200_000, "x{" + '"" ' * 70_000, "x " + "1" * 200_000 + "z", "x{" * 100_000,
         'x{a="b"' + " " * 200_000 + "!", "x " + " " * 200_000 + "!", "x{" + 'a="b",' * 40_000,
     ):  # fmt: skip
-        with pytest.raises(TokenPageError):  # quadratic would be minutes
+        with pytest.raises(EndpointError):  # quadratic would be minutes
             parse(f"{line}\n")
 
 
@@ -88,7 +88,7 @@ def test_agrees_with_the_official_parser_but_for_control_characters(samples: lis
         for labels, value in samples
     ).replace("} inf", "} +Inf").replace("} -inf", "} -Inf").replace("} nan", "} NaN")  # fmt: skip
     official = [
-        Series(s.name, {name: printable(value) for name, value in s.labels.items()}, s.value)
+        ResponseSample(s.name, {name: printable(value) for name, value in s.labels.items()}, s.value)
         for family in text_string_to_metric_families(text)
         for s in family.samples
     ]
@@ -99,6 +99,6 @@ def test_agrees_with_the_official_parser_but_for_control_characters(samples: lis
 def test_any_line_is_a_series_or_a_reason(text: str) -> None:
     try:
         found = list(series(f"x{text}\n", {"x"}))
-    except TokenPageError:
+    except EndpointError:
         return
     assert all(isinstance(each.value, float) for each in found)

@@ -11,8 +11,8 @@ import pytest
 from energy_agent.config.agent import Web
 from energy_agent.core.errors import UsageError
 from energy_agent.runtime.clock import RealClock
-from energy_agent.web.access import Access
-from energy_agent.web.server import Server
+from energy_agent.web.access import AccessControl
+from energy_agent.web.server import WebServer
 from tests.certificates import hashed
 
 HASH, OTHER = hashed("a"), hashed("b")
@@ -28,13 +28,13 @@ def write(path: Path, text: str, mode: int = 0o600) -> Path:
 
 
 def test_nothing_configured_is_plain_http_for_everyone() -> None:
-    terms = Access(Web()).terms()
+    terms = AccessControl(Web()).terms()
     assert (terms.context, terms.credentials.needed, terms.headers) == (None, False, {})
 
 
 def test_a_changed_file_is_in_force_and_a_wrong_one_is_not(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     file = write(tmp_path / "web.yml", f"basic_auth_users: {{a: {HASH}}}")
-    access = Access(Web(config_file=file), look_s=0)
+    access = AccessControl(Web(config_file=file), look_s=0)
     with caplog.at_level(logging.INFO, "wattlens.web"):
         write(file, f"basic_auth_users: {{b: {OTHER}}}")
         assert set(access.terms().credentials.users) == {"b"}
@@ -56,7 +56,7 @@ def test_a_changed_file_is_in_force_and_a_wrong_one_is_not(tmp_path: Path, caplo
 @pytest.mark.parametrize("text", ["", "{}", "basic_auth_users: {}", "http_server_config: {http2: false}"])
 def test_a_file_that_is_emptied_does_not_open_the_page(tmp_path: Path, text: str, caplog: pytest.LogCaptureFixture) -> None:
     file = write(tmp_path / "web.yml", f"basic_auth_users: {{a: {HASH}}}")
-    access = Access(Web(config_file=file), look_s=0)
+    access = AccessControl(Web(config_file=file), look_s=0)
     write(file, text)
     assert set(access.terms().credentials.users) == {"a"}
     assert not access.ok
@@ -67,7 +67,7 @@ def test_a_file_that_is_emptied_does_not_open_the_page(tmp_path: Path, text: str
 
 
 def test_a_file_that_was_missing_is_found_when_it_comes(tmp_path: Path) -> None:
-    access = Access(Web(), look_s=0)
+    access = AccessControl(Web(), look_s=0)
     access.configure(Web(bearer_token_file=tmp_path / "token"))
     assert not access.ok
     assert not access.terms().credentials.needed
@@ -79,7 +79,7 @@ def test_a_file_that_was_missing_is_found_when_it_comes(tmp_path: Path) -> None:
 
 def test_the_token_file_is_read_again_and_must_not_be_everyones(tmp_path: Path) -> None:
     file = write(tmp_path / "token", f"{TOKEN}\n")
-    access = Access(Web(bearer_token_file=file), look_s=0)
+    access = AccessControl(Web(bearer_token_file=file), look_s=0)
     assert access.terms().credentials.token == TOKEN
     write(file, "f" * 20)
     assert access.terms().credentials.token == "f" * 20
@@ -87,7 +87,7 @@ def test_the_token_file_is_read_again_and_must_not_be_everyones(tmp_path: Path) 
     access.terms()
     assert not access.ok
     with pytest.raises(UsageError, match=r"can be read by everyone.*chmod o-r"):
-        Access(Web(bearer_token_file=file))
+        AccessControl(Web(bearer_token_file=file))
 
 
 def test_a_link_that_is_turned_as_kubernetes_does_is_a_change(tmp_path: Path) -> None:
@@ -95,7 +95,7 @@ def test_a_link_that_is_turned_as_kubernetes_does_is_a_change(tmp_path: Path) ->
         (tmp_path / name).mkdir()
         write(tmp_path / name / "token", token)
     (tmp_path / "data").symlink_to("v1")
-    access = Access(Web(bearer_token_file=tmp_path / "data/token"), look_s=0)
+    access = AccessControl(Web(bearer_token_file=tmp_path / "data/token"), look_s=0)
     assert access.terms().credentials.token == "a" * 20
     (tmp_path / "fresh").symlink_to("v2")
     (tmp_path / "fresh").rename(tmp_path / "data")
@@ -107,8 +107,8 @@ def test_an_access_that_waits_for_its_files_serves_nobody_before_they_are_right(
     for wrong in (None, "basic_auth_users: {a: plain}", "tls_server_config: {cert_file: no, key_file: no}"):
         if wrong is not None:
             file.write_text(wrong)
-        access = Access(Web(config_file=file), may_wait=True)
-        server = Server("127.0.0.1", 0, lambda: None, RealClock(), access=access)
+        access = AccessControl(Web(config_file=file), may_wait=True)
+        server = WebServer("127.0.0.1", 0, lambda: None, RealClock(), access=access)
         assert not access.ok
         with pytest.raises(UsageError, match=r"web\.yml"):
             server.start()
@@ -128,16 +128,16 @@ def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     pipe = tmp_path / "pipe"
     with pytest.raises(UsageError, match="no ordinary file"):
-        Access(Web(bearer_token_file=pipe))
+        AccessControl(Web(bearer_token_file=pipe))
     with pytest.raises(UsageError, match="is a pipe"):
-        Access(Web(config_file=pipe))
+        AccessControl(Web(config_file=pipe))
     file = write(tmp_path / "web.yml", "tls_server_config: {cert_file: pipe, key_file: pipe}")
     with pytest.raises(UsageError, match=r"pipe is no ordinary file"):
-        Access(Web(config_file=file))
+        AccessControl(Web(config_file=file))
 
 
 def test_clear_text_credentials_beyond_loopback_are_told(tmp_path: Path) -> None:
     file = write(tmp_path / "web.yml", f"basic_auth_users: {{a: {HASH}}}")
-    assert Access(Web(config_file=file)).terms().notes == ()
-    (note,) = Access(Web(config_file=file, listen="0.0.0.0:1")).terms().notes
+    assert AccessControl(Web(config_file=file)).terms().notes == ()
+    (note,) = AccessControl(Web(config_file=file, listen="0.0.0.0:1")).terms().notes
     assert "in the clear" in note

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from energy_agent.web.limits import KEYS, Buckets, Connection, Places, owner_of
+from energy_agent.web.limits import KEYS, Buckets, ClientConnection, ConnectionSlots, owner_of
 
 
 @given(st.floats(0.1, 100), st.integers(1, 20), st.lists(st.tuples(st.sampled_from("ab"), st.floats(0, 5)), max_size=60))
@@ -34,10 +34,10 @@ def test_keys_are_remembered_in_bounded_number_and_the_last_used_ones_first():
     assert buckets.take("x0") == 0
 
 
-class Silent(Connection):
+class Silent(ClientConnection):
     """A connection that notes its end."""
 
-    ended: list[Connection]
+    ended: list[ClientConnection]
 
     def __init__(self, owner, ended):
         super().__init__(None, owner)
@@ -49,7 +49,7 @@ class Silent(Connection):
 
 @given(st.lists(st.tuples(st.sampled_from("abcdef"), st.booleans(), st.booleans()), max_size=60))
 def test_no_owner_has_more_than_its_share_and_a_newcomer_finds_a_place_while_others_wait(arrivals):
-    places, ended, inside = Places(8, 3), [], []
+    places, ended, inside = ConnectionSlots(8, 3), [], []
     for number, (owner, is_served, proven) in enumerate(arrivals):
         counts = {o: sum(c.owner == o for c in inside) for o in "abcdef"}
         new = Silent(owner, ended)
@@ -72,15 +72,15 @@ def test_no_owner_has_more_than_its_share_and_a_newcomer_finds_a_place_while_oth
 
 
 def test_who_leaves_frees_its_place_and_its_socket():
-    places = Places(1, 1)
+    places = ConnectionSlots(1, 1)
     ours, theirs = socket.socketpair()
     with theirs:
-        first = Connection(ours, "a", since_s=math.inf)
+        first = ClientConnection(ours, "a", since_s=math.inf)
         assert places.enter(first)
-        assert not places.enter(Connection(ours, "b"))
+        assert not places.enter(ClientConnection(ours, "b"))
         places.leave(first)
         assert theirs.recv(1) == b""
-        assert places.enter(Connection(ours, "b"))
+        assert places.enter(ClientConnection(ours, "b"))
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from energy_agent.config.agent import Web
-from energy_agent.web.access import Access
-from energy_agent.web.server import Server
+from energy_agent.web.access import AccessControl
+from energy_agent.web.server import WebServer
 from tests.certificates import Authority, hashed
 from tests.energy_agent.web.test_server import Stage, Still
 from tests.snapshots import Player
@@ -28,10 +28,10 @@ class Secured(Stage):
         self.authority = authority
         self.file = authority.folder / f"web-{time.monotonic_ns()}.yml"
         self.file.write_text(text)
-        self.access = Access(Web(config_file=self.file), look_s=look_s)
+        self.access = AccessControl(Web(config_file=self.file), look_s=look_s)
         self.clock = Still()
         self.snapshot = Player(gpus=3).at(5)
-        self.server = Server("127.0.0.1", 0, lambda: self.snapshot, self.clock, access=self.access, **options)
+        self.server = WebServer("127.0.0.1", 0, lambda: self.snapshot, self.clock, access=self.access, **options)
 
     def context(self, client: str = "", **options: Any) -> ssl.SSLContext:
         context = ssl.create_default_context(cafile=str(self.authority.ca))

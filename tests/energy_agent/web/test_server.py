@@ -16,7 +16,7 @@ import pytest
 from energy_agent.core.errors import UsageError
 from energy_agent.core.snapshot import Snapshot
 from energy_agent.exposition.openmetrics import Format, render
-from energy_agent.web.server import Server
+from energy_agent.web.server import WebServer
 from tests.snapshots import Player
 from tests.support import eventually
 
@@ -44,7 +44,7 @@ class Stage:
     def __init__(self, **options: Any) -> None:
         self.clock = Still()
         self.snapshot: Snapshot | None = Player(gpus=3).at(5)
-        self.server = Server("127.0.0.1", 0, lambda: self.snapshot, self.clock, **options)
+        self.server = WebServer("127.0.0.1", 0, lambda: self.snapshot, self.clock, **options)
 
     def connect(self) -> socket.socket:
         return socket.create_connection(("127.0.0.1", self.server.port), timeout=60)
@@ -230,7 +230,7 @@ def test_an_idle_connection_ends() -> None:
 
 def test_a_port_in_use_is_one_clear_line(stage: Stage) -> None:
     with pytest.raises(UsageError) as caught:
-        Server("127.0.0.1", stage.server.port, lambda: None, stage.clock).start()
+        WebServer("127.0.0.1", stage.server.port, lambda: None, stage.clock).start()
     assert str(caught.value) == (
         f"cannot listen on 127.0.0.1:{stage.server.port}: Address already in use; "
         f"{Path('/proc/self/comm').read_text().strip()} (pid {os.getpid()}) listens there; "
@@ -241,7 +241,7 @@ def test_a_port_in_use_is_one_clear_line(stage: Stage) -> None:
 @pytest.mark.parametrize("address", ["192.0.2.1", "not-a-host.invalid"])
 def test_an_address_of_elsewhere_is_one_clear_line(address: str) -> None:
     with pytest.raises(UsageError, match=rf"cannot listen on {address}:9479: .*web\.listen"):
-        Server(address, 9479, lambda: None, Still()).start()
+        WebServer(address, 9479, lambda: None, Still()).start()
 
 
 def test_stop_ends_every_connection_thread_and_frees_the_port() -> None:
@@ -254,7 +254,7 @@ def test_stop_ends_every_connection_thread_and_frees_the_port() -> None:
         stage.server.stop()
         assert idle.recv(1) == busy.recv(1) == b""
     eventually(lambda: threading.active_count() <= before)
-    with Server("127.0.0.1", stage.server.port, lambda: None, stage.clock):
+    with WebServer("127.0.0.1", stage.server.port, lambda: None, stage.clock):
         pass
 
 
@@ -263,7 +263,7 @@ def test_stop_amid_arrivals_joins_only_threads_that_run() -> None:
     sys.setswitchinterval(1e-6)  # threads change places at every step
     try:
         for _ in range(100):
-            with Server("127.0.0.1", 0, lambda: None, Still()) as server, ExitStack() as clients:
+            with WebServer("127.0.0.1", 0, lambda: None, Still()) as server, ExitStack() as clients:
                 for _ in range(3):
                     clients.enter_context(socket.create_connection(("127.0.0.1", server.port)))
                 server.stop()

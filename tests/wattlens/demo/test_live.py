@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from energy_agent.web.server import Server
+from energy_agent.web.server import WebServer
 from tests.energy_agent.web.test_server import Still
 from tests.snapshots import Player, uuid
 from wattlens.demo.live import NARROW, LiveText
@@ -18,7 +18,7 @@ NAMES = {uuid(gpu): f"GPU {gpu}" for gpu in range(8)}
 def pages() -> Iterator[tuple[MetricsResponse, MetricsResponse]]:
     """Two readings of a page, ten seconds of the player apart; GPU 2 is lost."""
     player, step = Player(lost={2}), [5]
-    with Server("127.0.0.1", 0, lambda: player.at(step[0]), Still()) as server:
+    with WebServer("127.0.0.1", 0, lambda: player.at(step[0]), Still()) as server:
         url = f"http://127.0.0.1:{server.port}/metrics"
         first = read_page(url, 0.0, within_s=60)
         step[0] = 105

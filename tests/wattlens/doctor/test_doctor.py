@@ -17,7 +17,7 @@ from energy_agent.sim.cluster.kubelet import Kubelet
 from energy_agent.sim.cluster.model import Pod
 from energy_agent.sim.cluster.pods import PodNow
 from energy_agent.sim.gpu.build import library_path
-from energy_agent.web.server import Server
+from energy_agent.web.server import WebServer
 from tests.energy_agent.nodes import environ_of, make_plant
 from tests.support import free_port
 from wattlens.doctor import checks
@@ -261,7 +261,7 @@ def test_a_taken_port_stops_unless_an_agent_has_it(tmp_path):
         threading.Thread(target=lambda: other.accept()[0].close(), daemon=True).start()
         (fail,) = look("port", replace(facts, listen=listen))
         assert fail.stops
-    with Server("127.0.0.1", 0, lambda: None, RealClock()) as server:
+    with WebServer("127.0.0.1", 0, lambda: None, RealClock()) as server:
         (mine,) = look("port", replace(facts, listen=f"127.0.0.1:{server.port}"))
         assert mine.status is FindingLevel.OK
 

@@ -13,7 +13,7 @@ import pytest
 
 from energy_agent.core.errors import UsageError
 from energy_agent.runtime.http import HttpError
-from energy_agent.web.server import Server
+from energy_agent.web.server import WebServer
 from tests.certificates import Authority, hashed
 from tests.energy_agent.web.test_secured_server import Secured
 from tests.energy_agent.web.test_server import Still
@@ -98,7 +98,7 @@ def test_too_many_wrong_passwords_are_told_as_such(secret: str, files: dict[str,
 
 def test_the_other_scheme_is_named(secret: str, files: dict[str, Path]) -> None:
     assert "say https://" in why(AgentAccess(secret.replace("https", "http")))
-    with Server("127.0.0.1", 0, lambda: Player(gpus=1).at(5), Still()) as server:
+    with WebServer("127.0.0.1", 0, lambda: Player(gpus=1).at(5), Still()) as server:
         assert "say http://" in why(AgentAccess(f"https://127.0.0.1:{server.port}", files["ca"]))
 
 

@@ -11,7 +11,7 @@ from energy_agent.config.dvfs import Dvfs, DvfsGroup
 from energy_agent.core.energy import DeviceInfo, DeviceSample, Identity, Method, SourceHealth
 from energy_agent.core.snapshot import DeviceView, DvfsDevice, Snapshot
 from energy_agent.runtime.clock import RealClock
-from energy_agent.tokens.poller import Progress, TokenPoller
+from energy_agent.tokens.poller import ModelProgress, TokenPoller
 from tests.support import eventually
 from wattlens.steering.groups import named
 from wattlens.steering.loop import Steering
@@ -132,10 +132,10 @@ class Tokens(TokenPoller):
         self.clock = clock
         self.bad: Callable[[], object] = lambda: None
 
-    def latest(self, workload: str) -> Progress | None:
+    def latest(self, workload: str) -> ModelProgress | None:
         if workload == "bad":
             self.bad()
-        return Progress(self.clock.boot_ns(), 100, None, None, None, None, None, None)
+        return ModelProgress(self.clock.boot_ns(), 100, None, None, None, None, None, None)
 
 
 class TwoGroups:

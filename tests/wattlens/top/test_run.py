@@ -19,7 +19,7 @@ import pytest
 
 from energy_agent.sim import scenario
 from energy_agent.sim.node import SimulatedNode
-from energy_agent.web.server import Server
+from energy_agent.web.server import WebServer
 from tests.energy_agent.web.test_server import Still
 from tests.snapshots import Player
 from tests.support import eventually, free_port, need_program, said_here
@@ -37,7 +37,7 @@ class Live(Player):
 @pytest.fixture
 def url() -> Iterator[str]:
     player = Live(gpus=16, lost={3})
-    with Server("127.0.0.1", 0, player.now, Still()) as server:
+    with WebServer("127.0.0.1", 0, player.now, Still()) as server:
         yield f"http://127.0.0.1:{server.port}/metrics"
 
 
@@ -136,7 +136,7 @@ def test_a_signal_ends_it_and_restores_the_terminal(terminal: Terminal, number: 
 
 def test_an_agent_that_stops_leaves_no_old_number_and_may_return(url: str) -> None:
     player, port = Live(gpus=3), free_port()
-    server = Server("127.0.0.1", port, player.now, Still())
+    server = WebServer("127.0.0.1", port, player.now, Still())
     server.start()
     terminal = Terminal("--url", f"http://127.0.0.1:{port}", "--interval", "0.3")
     try:
@@ -146,7 +146,7 @@ def test_an_agent_that_stops_leaves_no_old_number_and_may_return(url: str) -> No
         terminal.until("NO FRESH READING")
         terminal.until("too old to be shown")
         terminal.seen = ""
-        server = Server("127.0.0.1", port, player.now, Still())
+        server = WebServer("127.0.0.1", port, player.now, Still())
         server.start()
         terminal.until("WHY SLOWER")
     finally:

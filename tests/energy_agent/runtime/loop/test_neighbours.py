@@ -21,7 +21,7 @@ from energy_agent.core.saved_state import ONLY, Component, apply_changes
 from energy_agent.core.snapshot import LedgerStats
 from energy_agent.ledger.rows.totals import Totals
 from energy_agent.owners.processes import ProcessOwners
-from energy_agent.runtime.loop import REASON_MAX, Neighbours
+from energy_agent.runtime.loop import REASON_MAX, FaultContainment
 from energy_agent.site.account import SiteAccount
 from tests.energy_agent.node.test_clock_steps import IDENTITY, INFO, UJ_PER_S, Boot, run_agent
 from tests.energy_agent.site.test_process import MAIN, UPS
@@ -140,7 +140,7 @@ def test_commits_that_fail_are_made_good(tmp_path, error):
 def test_a_reason_is_one_bounded_line(text, kind):
     log = logging.getLogger("wattlens.test.silent")
     log.disabled = True
-    neighbours = Neighbours("agent", log)
+    neighbours = FaultContainment("agent", log)
 
     def fail():
         raise kind(text)

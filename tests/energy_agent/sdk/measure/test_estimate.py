@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from energy_agent.sdk.measure.estimate import Sensor, Tick, tells, window_energy
+from energy_agent.sdk.measure.estimate import Tick, TickModel, tells, window_energy
 
-H100 = Sensor(0.1, 0.005, 0.025, 10, integrates=True)
+H100 = TickModel(0.1, 0.005, 0.025, 10, integrates=True)
 
 
 def ticks(power, count=6, start=0.0):
@@ -18,7 +18,7 @@ def ticks(power, count=6, start=0.0):
 @given(power=st.floats(20, 1000), start=st.floats(0.01, 0.2), length=st.floats(0.02, 0.25))
 def test_steady_power_is_power_times_time(power, start, length):
     for integrates in (True, False, None):
-        sensor = Sensor(0.1, 0.005, 0.025, 10, integrates)
+        sensor = TickModel(0.1, 0.005, 0.025, 10, integrates)
         found = window_energy(ticks(power), start, start + length, sensor)
         assert found.joules == pytest.approx(power * length, rel=0.01, abs=0.02)
         assert found.half_j < 0.1 * power * length + 0.02 * power

@@ -5,7 +5,7 @@ import functools
 import pytest
 
 from energy_agent.runtime.clock import RealClock
-from energy_agent.sdk.measure.token_endpoints import TokenPages
+from energy_agent.sdk.measure.token_endpoints import TokenEndpoints
 from energy_agent.tokens.endpoint import fetch
 from tests.raw_server import OK, RawServer
 from tests.support import eventually, free_port, refusal
@@ -41,7 +41,7 @@ def llama(generation, running):
 
 
 def told(server, first, last, kind="vllm", seconds=1.0):
-    with TokenPages([serve(server, first)], kind, RealClock()) as pages:
+    with TokenEndpoints([serve(server, first)], kind, RealClock()) as pages:
         serve(server, last)
         return pages.told(seconds)
 
@@ -69,14 +69,14 @@ def test_what_cannot_be_told_is_absent_with_its_reason(server):
     found = told(server, llama(5, 0), llama(105, 0), "llama_cpp", seconds=60.0)  # between two rests
     assert (found.generation, found.edge_generation, found.moves) == (100, 0.0, "request")
     assert "when a request ends" in told(server, llama(5, 1), llama(105, 0), "llama_cpp").reason
-    with TokenPages([f"http://127.0.0.1:{free_port()}/metrics"], "vllm", RealClock()) as pages:
+    with TokenEndpoints([f"http://127.0.0.1:{free_port()}/metrics"], "vllm", RealClock()) as pages:
         assert "refused" in pages.told(1.0).reason
 
 
 def test_what_is_asked_for_is_not_told(server):
     for body in (vllm(1), b"nothing"):
         url = serve(server, body)
-        with TokenPages([f"{url}?key=secret"], "vllm", RealClock()) as pages:
+        with TokenEndpoints([f"{url}?key=secret"], "vllm", RealClock()) as pages:
             found = pages.told(1.0)
         assert found.source == url
         assert "secret" not in repr(found)
@@ -85,7 +85,7 @@ def test_what_is_asked_for_is_not_told(server):
 def test_a_page_that_fails_amid_the_window_loses_nothing(server, monkeypatch):
     monkeypatch.setattr("energy_agent.sdk.measure.token_endpoints._PERIOD_S", 0.0)
     monkeypatch.setattr("energy_agent.sdk.measure.token_endpoints._SHORTEST_S", 0.01)
-    with TokenPages([serve(server, vllm(100))], "vllm", RealClock()) as pages:
+    with TokenEndpoints([serve(server, vllm(100))], "vllm", RealClock()) as pages:
         serve(server, b"broken")
         before = len(server.requests)
         eventually(lambda: len(server.requests) > before + 1)
@@ -98,4 +98,4 @@ def test_wrong_usage():
         (["https://a/metrics"], "vllm", "http://"), (["http://me:secret@a/m"], "vllm", "password"),
         (["http://a/m"] * 2, "vllm", "twice"), (["http://a/m"], "mapping", ": dynamo"), (["http://a/m"], "no", ": dynamo"),
     ):  # fmt: skip
-        assert words in refusal(TokenPages, urls, kind, RealClock())
+        assert words in refusal(TokenEndpoints, urls, kind, RealClock())

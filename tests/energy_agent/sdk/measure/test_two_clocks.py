@@ -52,10 +52,10 @@ def test_with_one_clock_the_narrow_interval_stays():
 
 
 def test_the_energy_of_a_bound_is_never_below_the_lowest_or_above_the_highest_power():
-    from energy_agent.sdk.measure.estimate import Sensor, Tick, window_energy
+    from energy_agent.sdk.measure.estimate import Tick, TickModel, window_energy
 
     ticks = [Tick(t - 0.001, t, 50.0 * k, 0.0, counter_lo_s=t - 0.001) for k, t in enumerate((0.0, 0.1, 0.2, 0.3))]
-    sensor = Sensor(0.1, 0.005, 0.1, 0, None, two_clocks=True, low_w=60.0, high_w=840.0)
+    sensor = TickModel(0.1, 0.005, 0.1, 0, None, two_clocks=True, low_w=60.0, high_w=840.0)
     for start, end in ((0.02, 0.05), (0.05, 0.25), (-0.1, 0.05), (0.25, 0.5), (0.35, 0.4)):
         found = window_energy(ticks, start, end, sensor)
         assert 60.0 * (end - start) <= found.joules + 1e-9

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from energy_agent.sdk.measure.counted import Counted
+from energy_agent.sdk.measure.counted import CountedTokens
 from energy_agent.sdk.measure.per_token import per_token
-from energy_agent.sdk.measure.window_tokens import Stretch, lag, window_tokens
+from energy_agent.sdk.measure.window_tokens import CounterInterval, lag, window_tokens
 from tests.support import refusal
 
 steps = st.lists(st.integers(5, 60), min_size=40, max_size=200)  # ms each
@@ -33,7 +33,9 @@ def held(lengths, batch, opened, closed, before, after, *, running, histogram, r
     shortest_s = min(lengths) / 1e3 if histogram else 0.0
     counts = {"generation": counted, "steps": counted // batch}
     ends_run = (batch, batch) if running else (None, None)
-    edge, _ = lag(Stretch(("m",), 1, counts, ends_run, batch, length_s, (before + after) / 1e3, edges, shortest_s), live=True)
+    edge, _ = lag(
+        CounterInterval(("m",), 1, counts, ends_run, batch, length_s, (before + after) / 1e3, edges, shortest_s), live=True
+    )
     work = done(ends, batch, closed)[0] - done(ends, batch, opened)[0]
     return abs(counted - work) <= edge + 1e-6
 
@@ -58,7 +60,7 @@ def test_short_steps_at_both_ends_of_a_window_of_long_ones_are_within_the_edge()
 
 def test_an_edge_is_as_narrow_as_histogram_and_readings_allow():
     """Steps of 20 ms, read 2 ms too early and too late."""
-    plain = Stretch(("m",), 1, {"generation": 32_000, "steps": 500}, (64, 64), 64.0, 10.0, 0.004)
+    plain = CounterInterval(("m",), 1, {"generation": 32_000, "steps": 500}, (64, 64), 64.0, 10.0, 0.004)
     widest, _ = lag(plain, live=True)
     read, _ = lag(replace(plain, edge_counts=(640, 0)), live=True)
     told, _ = lag(replace(plain, shortest_step_s=0.01), live=True)
@@ -74,7 +76,7 @@ def test_what_is_counted_outside_of_the_window_goes_by_the_batch_there(first, am
     counted = before * first + window * amid + after * last
     length = before + window + after
     counts, late_s = {"generation": counted, "steps": length}, (before + after) / 1e3
-    stretch = Stretch(("m",), 1, counts, (first, last), counted / length, length / 1e3, late_s, shortest_step_s=0.001)
+    stretch = CounterInterval(("m",), 1, counts, (first, last), counted / length, length / 1e3, late_s, shortest_step_s=0.001)
     edge, _ = lag(stretch, live=True)
     assert counted - window * amid <= edge + 1e-6
 
@@ -92,7 +94,7 @@ def test_a_server_that_counts_when_a_request_ends_is_within_the_edge(requests, d
 
     (c0, w0, r0), (c1, w1, r1) = at(opened), at(closed)
     counts = {"generation": c1 - c0, "requests": (c1 - c0) // answer}
-    edge = lag(Stretch(("m",), 1, counts, (r0, r1), None, (closed - opened) / 1e3, 0.0), live=False)
+    edge = lag(CounterInterval(("m",), 1, counts, (r0, r1), None, (closed - opened) / 1e3, 0.0), live=False)
     if isinstance(edge, str):
         assert not counts["requests"]
         return
@@ -100,14 +102,16 @@ def test_a_server_that_counts_when_a_request_ends_is_within_the_edge(requests, d
 
 
 def test_between_two_rests_nothing_lags_and_a_sum_that_lacks_a_part_is_not_told():
-    stretch = Stretch(("m",), 1, {"generation": 100, "computed": 50}, (0, 0), 3.0, 10.0, 0.0)
+    stretch = CounterInterval(("m",), 1, {"generation": 100, "computed": 50}, (0, 0), 3.0, 10.0, 0.0)
     assert lag(stretch, live=False) == lag(stretch, live=True) == (0.0, 0.0)
     # Of a server that counts at the end and not its requests nothing is told amid work.
-    told = window_tokens([Stretch(("m",), 1, {"generation": 100}, (1, 0), 1.0, 10.0, 0.0)], "http://a", "llama_cpp", "request")
+    told = window_tokens(
+        [CounterInterval(("m",), 1, {"generation": 100}, (1, 0), 1.0, 10.0, 0.0)], "http://a", "llama_cpp", "request"
+    )
     assert told.generation is None
     assert "when a request ends" in told.reason
-    a = Stretch(("a",), 1, {"generation": 5, "computed": 7}, (0, 0), 1.0, 1.0, 0.0)
-    b = Stretch(("b",), 1, {"generation": 6}, (0, 0), None, 1.0, 0.0)
+    a = CounterInterval(("a",), 1, {"generation": 5, "computed": 7}, (0, 0), 1.0, 1.0, 0.0)
+    b = CounterInterval(("b",), 1, {"generation": 6}, (0, 0), None, 1.0, 0.0)
     told = window_tokens([a, b], "http://a", "vllm", "step")
     assert (told.generation, told.computed, told.processed, told.running) == (11, None, None, None)
     both = window_tokens([a, a], "http://a", "vllm", "step")
@@ -134,7 +138,7 @@ def test_without_enough_tokens_there_is_a_reason():
 
 @given(st.lists(st.tuples(*(st.none() | st.integers(0, 10**12),) * 3)))
 def test_a_program_s_counts_add_up(adds):
-    counted = Counted()
+    counted = CountedTokens()
     for each in adds:
         counted.add(*each)
     known = [n for each in adds for n in each if n is not None]
@@ -148,7 +152,7 @@ def test_a_program_s_counts_add_up(adds):
 
 
 def test_a_wrong_count_changes_nothing():
-    counted = Counted()
+    counted = CountedTokens()
     counted.add(1, 2, 3)
     for wrong, error in ((1.5, TypeError), (True, TypeError), ("3", TypeError), (-1, ValueError)):
         assert refusal(counted.add, 5, wrong, None, error=error)

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from energy_agent.sdk.training.direct import Direct
-from energy_agent.sdk.training.progress import DIRECT, NOTHING, Base, Status, Totals, View, answered, status
+from energy_agent.sdk.training.progress import DIRECT, NOTHING, RunBaseline, RunTotals, SourceView, Status, answered, status
 
 STEP_J, STEP_TOKENS = 3, 50
 
@@ -57,14 +57,14 @@ def test_windows_bring_their_own_counts_and_those_that_fail_take_them_along(wind
 
 
 def test_a_run_is_told_from_its_own_begin_or_that_of_the_stretch_where_it_is_later():
-    first = View(4, DIRECT, Totals(), Totals(300.0, 100, 5_000, 4), 60.0)
-    told = status(Base(4, Totals(240.0, 80, 4_000, 3)), first, (500, 25_000), 0.5)
+    first = SourceView(4, DIRECT, RunTotals(), RunTotals(300.0, 100, 5_000, 4), 60.0)
+    told = status(RunBaseline(4, RunTotals(240.0, 80, 4_000, 3)), first, (500, 25_000), 0.5)
     assert (told.joules, told.measured_steps, told.measured_tokens) == (60.0, 20, 1_000)
     assert (told.steps, told.tokens) == (500, 25_000)
     assert (told.joules_per_step, told.joules_per_token) == (STEP_J, STEP_J / STEP_TOKENS)
-    whole = status(Base(3, Totals(9e9, 9, 9, 9)), first, (500, 25_000), 0.5)
+    whole = status(RunBaseline(3, RunTotals(9e9, 9, 9, 9)), first, (500, 25_000), 0.5)
     assert (whole.joules, whole.measured_steps) == (300.0, 100)
-    for base in (Base(4, None), Base(4, first.last)):  # no window is closed
+    for base in (RunBaseline(4, None), RunBaseline(4, first.last)):  # no window is closed
         told = status(base, first, (7, 350), None)
         assert (told.joules, told.joules_per_step, told.steps, told.tokens, told.reason) == (None, None, 7, 350, NOTHING)
 
@@ -84,8 +84,8 @@ moves = st.lists(
 @given(moves, st.integers(0, 10**6))
 def test_whatever_an_agent_does_joules_are_of_the_steps_beside_them(sequence, before):
     """Steps that it booked without their joules, while it was away, are in no stretch."""
-    view = answered(View(), answer(STEP_J * before, before), afresh=False)
-    base, joules, steps, name = Base(view.stretch, view.last), STEP_J * before, before, "w"
+    view = answered(SourceView(), answer(STEP_J * before, before), afresh=False)
+    base, joules, steps, name = RunBaseline(view.stretch, view.last), STEP_J * before, before, "w"
     for move, done, _ in sequence:
         if move == "answer":
             joules, steps = joules + STEP_J * done, steps + done
@@ -102,24 +102,24 @@ def test_whatever_an_agent_does_joules_are_of_the_steps_beside_them(sequence, be
 
 
 def test_a_workload_that_the_ledger_does_not_know_yet_begins_at_nothing():
-    view = answered(View(), {"workload": "w", "node": "n", "reason": "holds no GPU"}, afresh=False)
-    assert status(Base(0, Totals()), view, (3, 1), None).reason == "holds no GPU"
+    view = answered(SourceView(), {"workload": "w", "node": "n", "reason": "holds no GPU"}, afresh=False)
+    assert status(RunBaseline(0, RunTotals()), view, (3, 1), None).reason == "holds no GPU"
     view = answered(view, answer(30, 10), afresh=False)
-    told = status(Base(0, Totals()), view, (12, 1), None)
+    told = status(RunBaseline(0, RunTotals()), view, (12, 1), None)
     assert (told.joules, told.measured_steps, told.steps) == (30, 10, 12)
 
 
 def test_the_interval_is_of_the_joules_and_time_since_the_run_began():
-    start, last = Totals(100.0, 10, 500, 2, 3.0, 0.05, 7.0), Totals(400.0, 110, 5_500, 5, 9.0, 0.05, 19.0)
-    told = status(Base(1, start), View(1, DIRECT, Totals(), last), (100, 5_000), None)
+    start, last = RunTotals(100.0, 10, 500, 2, 3.0, 0.05, 7.0), RunTotals(400.0, 110, 5_500, 5, 9.0, 0.05, 19.0)
+    told = status(RunBaseline(1, start), SourceView(1, DIRECT, RunTotals(), last), (100, 5_000), None)
     assert (told.joules, told.seconds) == (300.0, 12.0)
     assert (told.low, told.high) == ((300.0 - 6.0) / 1.05, (300.0 + 6.0) / 0.95)
     by_agent = answer(30.0, 10) | {"edge_joules": 2.0, "gain_uncertainty_ratio": 0.1, "t_ns": 5 * 10**9}
-    view = answered(View(), by_agent, afresh=False)
+    view = answered(SourceView(), by_agent, afresh=False)
     view = answered(view, by_agent | answer(90.0, 30) | {"t_ns": 8 * 10**9}, afresh=False)
-    told = status(Base(-1, None), view, (20, 1_000), None)
+    told = status(RunBaseline(-1, None), view, (20, 1_000), None)
     assert (told.joules, told.seconds, told.low, told.high) == (60.0, 3.0, 58.0 / 1.1, 62.0 / 0.9)
-    assert status(Base(-1, None), answered(View(), answer(30.0, 10), afresh=False), (1, 1), None).low is None
+    assert status(RunBaseline(-1, None), answered(SourceView(), answer(30.0, 10), afresh=False), (1, 1), None).low is None
 
 
 def test_a_status_prints_joules_per_step_and_token_of_the_same_time():

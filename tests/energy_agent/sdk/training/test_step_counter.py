@@ -12,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from energy_agent.core.training_report import RATE_MAX, parse
-from energy_agent.sdk.ranks import Place, place_of
+from energy_agent.sdk.ranks import RankPosition, place_of
 from energy_agent.sdk.training.step_counter import Counter, complain, guarded
 from energy_agent.sdk.training.token_count import believed
 
@@ -224,14 +224,17 @@ def test_what_goes_wrong_in_a_hook_is_told_and_goes_no_further(capsys, monkeypat
 def test_launchers_say_which_rank_a_process_is():
     elastic = {"RANK": "3", "WORLD_SIZE": "8", "MASTER_ADDR": "h"}
     for environ, place in (
-        ({}, Place()), ({"RANK": "3"}, Place()), ({"RANK": "9", "WORLD_SIZE": "8"}, Place()),
-        ({"RANK": "x", "WORLD_SIZE": "8"}, Place()), ({"RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "h"}, Place()),
-        (elastic | {"MASTER_PORT": "29500"}, Place(3, 8, "h:29500")),
-        (elastic | {"TORCHELASTIC_RUN_ID": "job7"}, Place(3, 8, "job7")),
-        (elastic | {"TORCHELASTIC_RUN_ID": "none"}, Place(3, 8, "h:")),
-        (elastic | {"TORCHELASTIC_RUN_ID": ""}, Place(3, 8, "h:")),
-        ({"RANK": "3", "WORLD_SIZE": "8", "TORCHELASTIC_RUN_ID": " None ", "SLURM_JOB_ID": "7"}, Place(3, 8, "slurm-7.0")),
-        ({"SLURM_PROCID": "1", "SLURM_STEP_NUM_TASKS": "2", "SLURM_JOB_ID": "42"}, Place(1, 2, "slurm-42.0")),
-        ({"OMPI_COMM_WORLD_RANK": "1", "OMPI_COMM_WORLD_SIZE": "2", "OMPI_MCA_ess_base_jobid": "5"}, Place(1, 2, "mpi-5")),
+        ({}, RankPosition()), ({"RANK": "3"}, RankPosition()), ({"RANK": "9", "WORLD_SIZE": "8"}, RankPosition()),
+        ({"RANK": "x", "WORLD_SIZE": "8"}, RankPosition()),
+        ({"RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "h"}, RankPosition()),
+        (elastic | {"MASTER_PORT": "29500"}, RankPosition(3, 8, "h:29500")),
+        (elastic | {"TORCHELASTIC_RUN_ID": "job7"}, RankPosition(3, 8, "job7")),
+        (elastic | {"TORCHELASTIC_RUN_ID": "none"}, RankPosition(3, 8, "h:")),
+        (elastic | {"TORCHELASTIC_RUN_ID": ""}, RankPosition(3, 8, "h:")),
+        ({"RANK": "3", "WORLD_SIZE": "8", "TORCHELASTIC_RUN_ID": " None ", "SLURM_JOB_ID": "7"},
+         RankPosition(3, 8, "slurm-7.0")),
+        ({"SLURM_PROCID": "1", "SLURM_STEP_NUM_TASKS": "2", "SLURM_JOB_ID": "42"}, RankPosition(1, 2, "slurm-42.0")),
+        ({"OMPI_COMM_WORLD_RANK": "1", "OMPI_COMM_WORLD_SIZE": "2", "OMPI_MCA_ess_base_jobid": "5"},
+         RankPosition(1, 2, "mpi-5")),
     ):  # fmt: skip
         assert place_of(environ) == place, environ

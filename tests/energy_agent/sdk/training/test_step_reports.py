@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from energy_agent.sdk.training import step_reports
-from energy_agent.sdk.training.step_reports import VARIABLE, StepReceiver, Steps, send_report
+from energy_agent.sdk.training.step_reports import VARIABLE, ReportedSteps, StepReceiver, send_report
 
 HOSTILE = (
     b"", b"", b"{", b"[" * 8000, b"null", b"\xff" * 100, b"{}", json.dumps({"run": "x"}).encode(), b"9" * 7000, b" " * 100_000,
@@ -60,7 +60,7 @@ def received(*reports):
 
 def test_the_last_report_of_a_process_counts():
     reports = [report(steps=5, tokens=50), report(steps=9, tokens=90, age_s=2.0), report(steps=7, tokens=70, age_s=1.5)]
-    assert received(*reports) == Steps(9, 90, 1, 1)
+    assert received(*reports) == ReportedSteps(9, 90, 1, 1)
     assert received() is received(report(steps=0, tokens=5)) is None
 
 
@@ -69,13 +69,13 @@ def test_ranks_of_a_job_take_a_step_together_and_jobs_one_after_the_other():
     restarted = [report(run=9, steps=5, tokens=50, rank=0, world=4, group="a")]
     other = [report(run=20 + r, steps=3, tokens=30, rank=r, world=2, group="b") for r in range(2)]
     alone = [report(run=30 + r, steps=2, tokens=20) for r in range(2)]
-    assert received(*first, *restarted, *other, *alone) == Steps(15 + 3 + 4, 550, 4, 4)
+    assert received(*first, *restarted, *other, *alone) == ReportedSteps(15 + 3 + 4, 550, 4, 4)
 
 
 def test_hostile_datagrams_change_nothing():
     absurd = [report(run=1, steps=1 << 52), report(run=2, tokens=1 << 52), report(run=3, steps=-1), report(run=4, steps="9")]
     absurd += [report(run=5, extra=1), report(run=6, group="x" * 500), report(run=7, rank=1 << 30)]
-    assert received(*HOSTILE, report(run=8, steps=4, tokens=40), *absurd, *HOSTILE) == Steps(4, 40, 1, 1)
+    assert received(*HOSTILE, report(run=8, steps=4, tokens=40), *absurd, *HOSTILE) == ReportedSteps(4, 40, 1, 1)
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(1, 100)), min_size=1, max_size=20))
@@ -84,7 +84,7 @@ def test_tokens_are_the_sum_of_all_processes_and_steps_those_of_the_fastest_rank
     for rank, steps in processes:
         ranks[rank] += steps
     reports = (report(run, steps, 2 * steps, rank, 4, "job") for run, (rank, steps) in enumerate(processes))
-    assert received(*reports) == Steps(max(ranks.values()), 2 * sum(ranks.values()), len(ranks), 4)
+    assert received(*reports) == ReportedSteps(max(ranks.values()), 2 * sum(ranks.values()), len(ranks), 4)
 
 
 def test_the_socket_is_its_user_s_alone_and_goes_with_the_program():
@@ -120,4 +120,4 @@ def test_an_agent_that_does_not_answer_costs_no_step(tmp_path):
         with agent.accept()[0]:
             program.communicate(b"\n", timeout=60)
         assert program.returncode == 0
-    assert receiver.total() == Steps(20, 200, 1, 1)
+    assert receiver.total() == ReportedSteps(20, 200, 1, 1)

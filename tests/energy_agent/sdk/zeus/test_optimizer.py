@@ -255,7 +255,7 @@ def test_what_goes_wrong_inside_ends_the_sweep_and_not_the_training(agent: Agent
     def breaks(_: object) -> None:
         raise RuntimeError("no")
 
-    monkeypatch.setattr(machine.Ranks, "together", breaks)
+    monkeypatch.setattr(machine.RankConsensus, "together", breaks)
     for _ in range(20):
         made.on_step_begin()
     assert made.done
@@ -322,7 +322,7 @@ def test_a_step_costs_nothing_between_its_turns(agent: Agent, monkeypatch) -> No
 
 def test_a_limit_is_withdrawn_when_the_process_ends_right_after_the_training(agent: Agent) -> None:
     for limit_w in (450.0, 400.0, 350.0):
-        asker = power_limit.Asker()
+        asker = power_limit.PowerLimitClient()
         asker.start()
         asker.want(limit_w)
         eventually(lambda: agent.in_force_w == limit_w)  # noqa: B023
@@ -342,7 +342,7 @@ def test_a_request_on_its_way_at_the_end_of_the_process_is_withdrawn(agent: Agen
         return answer(method, path, body)
 
     monkeypatch.setattr(agent, "answer", answer_late)
-    asker = power_limit.Asker()
+    asker = power_limit.PowerLimitClient()
     asker.want(450.0)
     asker.start()
     came.wait()
