@@ -120,7 +120,7 @@ class SimulatedSite:
         self.clock.elapsed_ns = self.building.elapsed_ns
 
     def _read(self, meter: str) -> None:
-        shown = self.building.shown(meter)
+        shown = self.building.registers(meter)
         if shown.silent or shown.gateway_failure:
             return
         settings = self.params.meter(meter)

@@ -109,9 +109,9 @@ class Player:
         """The snapshot of a step; its boot clock shows UTC."""
         chat = self.gpus - 2
         workloads = [
-            *(self._held("train", gpu, step, STEP_UJ * 9 // 10, STEP_UJ // 10) for gpu in range(chat)),
-            self._held("chat", chat, step, CHAT_ACTIVE_UJ, CHAT_IDLE_UJ),
-            *(self._held(f"extra-{k}", k % self.gpus, step, 7 + k, 3 + k) for k in range(self.extra)),
+            *(self._workload_energy("train", gpu, step, STEP_UJ * 9 // 10, STEP_UJ // 10) for gpu in range(chat)),
+            self._workload_energy("chat", chat, step, CHAT_ACTIVE_UJ, CHAT_IDLE_UJ),
+            *(self._workload_energy(f"extra-{k}", k % self.gpus, step, 7 + k, 3 + k) for k in range(self.extra)),
         ]
         return Snapshot(
             sequence=step,
@@ -188,7 +188,7 @@ class Player:
             processes=(ProcessCost("agent", step * 500_000, 25_000_000), ProcessCost("reader", step * 300_000, 20_000_000)),
         )
 
-    def _held(self, name: str, gpu: int, step: int, active_uj: int, idle_uj: int) -> list[WorkloadEnergy]:
+    def _workload_energy(self, name: str, gpu: int, step: int, active_uj: int, idle_uj: int) -> list[WorkloadEnergy]:
         return [
             WorkloadEnergy(name, uuid(gpu), State.ACTIVE, Method.COUNTER, step * active_uj),
             WorkloadEnergy(name, uuid(gpu), State.IDLE, Method.COUNTER, step * idle_uj),

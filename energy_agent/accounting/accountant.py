@@ -238,7 +238,7 @@ class Accountant:
             if workload in self._facts:
                 self._learn([replace(self._facts[workload], since_ns=booked.t_ns)])
 
-    def held(self) -> set[str]:
+    def recent_workloads(self) -> set[str]:
         """Workloads that hold a device, or did so within the retention."""
         return self._last_held.names()
 
@@ -411,7 +411,7 @@ class Accountant:
             if fact.workload in self._told:
                 fact = replace(fact, labels={**fact.labels, **self._told[fact.workload]})
             known = self._facts.get(fact.workload)
-            fact = self._shares.told(fact, known)
+            fact = self._shares.apply(fact, known)
             if known is not None and (namespace := known.labels.get("namespace")):  # the first stays, as its energy does
                 fact = replace(fact, labels={**fact.labels, "namespace": namespace})
             if known is None or known.labels != fact.labels:

@@ -34,10 +34,12 @@ class SharePolicyLabels:
             self._policies.setdefault(workload, {})[device] = policy
         return sorted(now[1])
 
-    def told(self, fact: WorkloadFacts, known: WorkloadFacts | None) -> WorkloadFacts:
+    def apply(self, fact: WorkloadFacts, previous: WorkloadFacts | None) -> WorkloadFacts:
         """Return the fact with its current sharing policies joined by `+`, or with the previous label if none is current."""
         policies = self._policies.get(fact.workload)
-        share = "+".join(sorted(set(policies.values()))) if policies else known.labels.get(SHARE) if known is not None else None
+        share = previous.labels.get(SHARE) if previous is not None else None
+        if policies:
+            share = "+".join(sorted(set(policies.values())))
         if share is None or fact.labels.get(SHARE) == share:
             return fact
         return replace(fact, labels={**fact.labels, SHARE: share})

@@ -54,7 +54,7 @@ class RedfishLogin(Section):
         return self.auth != "none" and parts.scheme == "http" and not near
 
     @model_validator(mode="after")
-    def _kept(self) -> Self:
+    def _check_password_transport(self) -> Self:
         if self.in_the_clear and not self.insecure:
             raise ValueError(
                 "the password would cross the network in the clear: use https:// in url, "
@@ -124,7 +124,7 @@ class NodeMeters(Section):
     psu: Psu | None = Field(None, description="power supplies that the kernel shows (hwmon)")
 
     @model_validator(mode="after")
-    def _there(self) -> Self:
+    def _check_ledger_source(self) -> Self:
         if self.ledger in ("auto", "none"):
             return self
         section = getattr(self, self.ledger)

@@ -61,7 +61,7 @@ class Equivalent:
     of: Equivalence
     value: Fraction
 
-    def said(self, count: str, language: str = "en") -> str:
+    def format_sentence(self, count: str, language: str = "en") -> str:
         """The sentence, with the count as it is to be written."""
         return (self.of.text_zh if language == "zh" else self.of.text).replace(COUNT, count)
 

@@ -69,7 +69,7 @@ class IntensityPoint:
             raise ValueError(f"an intensity of more than {DIGITS_MAX} digits")
 
     @property
-    def said(self) -> tuple[int, int, Decimal, bool, str]:
+    def content(self) -> tuple[int, int, Decimal, bool, str]:
         """What it tells, whenever it was learnt."""
         return self.start_ns, self.end_ns, self.g_per_kwh, self.estimated, self.method
 

@@ -76,7 +76,7 @@ def parse(raw: bytes, name: str, zone: str, boundary: EmissionBoundary, known_ns
             skipped += 1
             continue
         before = rows.setdefault(row.start_ns, row)
-        if before.said != row.said:
+        if before.content != row.content:
             raise UsageError(f"{name}, line {row.line}: another value for the time of line {before.line}")
     if not rows:
         there = ", ".join(z[:32] for z, _ in zones.most_common(5)) or "none"
@@ -103,7 +103,7 @@ class _Row:
     other_kind: bool
 
     @property
-    def said(self) -> tuple[Decimal | None, bool, str]:
+    def content(self) -> tuple[Decimal | None, bool, str]:
         return self.value, self.estimated, self.method
 
 

@@ -179,7 +179,7 @@ class FacilityBook:
         lives = _lives(parts, {m: dict(sorted(meter.facts.items())) for m, meter in self._meters.items()})
         for meter_id, sign in terms.items():
             for start, slot in self._meter(meter_id).cells.items():
-                if start_ns <= start < end_ns and _there(start, CELL_NS, lives.get(meter_id, ())):
+                if start_ns <= start < end_ns and _overlaps_any(start, CELL_NS, lives.get(meter_id, ())):
                     found[start] = found.get(start, 0) + sign * sum(slot.energy_uj.values())
         return found
 
@@ -251,7 +251,7 @@ def _lives(
     return found
 
 
-def _there(start_ns: int, length_ns: int, lives: Sequence[Span]) -> bool:
+def _overlaps_any(start_ns: int, length_ns: int, lives: Sequence[Span]) -> bool:
     return any(start_ns < until and start_ns + length_ns > since for since, until in lives)
 
 
@@ -261,7 +261,7 @@ def _collected(parts: Sequence[_Meter], window: Span, since_ns: int, lives: Sequ
     slots += [(start, CELL_NS, cell) for part in parts for start, cell in part.cells.items()]
     whole, tally = _Slot(), _Tally(since_ns)
     for start, length_ns, slot in sorted(slots, key=lambda each: each[0]):
-        if start >= window[1] or start + length_ns <= window[0] or not _there(start, length_ns, lives):
+        if start >= window[1] or start + length_ns <= window[0] or not _overlaps_any(start, length_ns, lives):
             continue
         if start < window[0] or start + length_ns > window[1]:
             raise ValueError("a window so long ago consists of whole UTC days")

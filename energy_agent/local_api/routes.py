@@ -27,11 +27,11 @@ _PATHS = {"/v1/me": ("GET",), "/v1/training": ("POST",), "/v1/dvfs": ("GET", "PO
 class Steerable(Protocol):
     """The governor, as a workload may speak with it."""
 
-    def told(self, workload: str) -> dict[str, object]:
+    def describe_steering(self, workload: str) -> dict[str, object]:
         """How the workload's devices are steered, and what is expected of it."""
         ...
 
-    def asked(self, workload: str, body: object, place: str = "") -> None:
+    def request_setting(self, workload: str, body: object, place: str = "") -> None:
         """Take what a workload asks for its own devices; raises UsageError with the reason for which it is not taken.
 
         `place` names who shares its places on the socket.
@@ -77,14 +77,14 @@ class Routes:
         if steering is None:
             return reply(404, {"reason": "this agent steers nothing: its configuration has no dvfs.groups and no auto_groups"})
         if method == "GET":
-            return reply(200, steering.told(workload))
+            return reply(200, steering.describe_steering(workload))
         try:
-            steering.asked(workload, json.loads(body), peer.place)
+            steering.request_setting(workload, json.loads(body), peer.place)
         except UsageError as error:
             return reply(400, {"reason": str(error)})
         except (ValueError, RecursionError):
             return reply(400, {"reason": "the body is not JSON"})
-        return reply(202, steering.told(workload))
+        return reply(202, steering.describe_steering(workload))
 
     def _report(self, peer: ClientProcess, body: bytes) -> ServerResponse:
         if self._training is None:

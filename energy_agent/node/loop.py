@@ -51,8 +51,8 @@ class SteeringGovernor(Protocol):
 
     def __call__(self, snapshot: Snapshot) -> tuple[SteeringRows, tuple[DvfsDevice, ...]]: ...  # noqa: D102
     def health(self) -> tuple[SourceHealth, ...]: ...  # noqa: D102
-    def told(self, workload: str) -> dict[str, object]: ...  # noqa: D102
-    def asked(self, workload: str, body: object, place: str = "") -> None: ...  # noqa: D102
+    def describe_steering(self, workload: str) -> dict[str, object]: ...  # noqa: D102
+    def request_setting(self, workload: str, body: object, place: str = "") -> None: ...  # noqa: D102
     def stop(self) -> SteeringRows: ...  # noqa: D102
 
 
@@ -217,7 +217,7 @@ class Agent:
         self.serving_pods.follow(self.accountant.joined, self.tokens, simulated=self.identity.simulated)
 
     def _take_training(self, training: TrainingReports) -> None:
-        self.accountant.add_training(training.drain(self.accountant.held()))
+        self.accountant.add_training(training.drain(self.accountant.recent_workloads()))
 
     def _take_meters(self, meters: MeterPoller) -> None:
         # Until NVML answered there may be GPUs of which nothing is known.
@@ -264,7 +264,7 @@ class Agent:
             *(SourceHealth("nvml", d.up, u, d.reason, d.last_success_ns) for u, d in sorted(sampler.devices.items())),
         ]
         sources: tuple[tuple[str, Callable[[], tuple[SourceHealth, ...]]] | None, ...] = (
-            ("tokens_health", lambda: self.tokens.health(self.accountant.held())),
+            ("tokens_health", lambda: self.tokens.health(self.accountant.recent_workloads())),
             ("serving_pods_health", self.serving_pods.health),
             ("node_health", partial(self.meters.health, self._disbelieved)) if self.meters is not None else None,
             ("holders_health", self.accountant.joined.health),

@@ -41,7 +41,7 @@ class PolledClaimSource(Poller[Claims]):
         self._since: dict[str, int] = {}  # when each workload was first claimed
         self._unknown: Mapping[str, str] = {}  # what was given and cannot be told -> to whom
 
-    def here(self) -> bool:
+    def is_present(self) -> bool:
         """Whether there is such a scheduler on this node; asked until there is one."""
         raise NotImplementedError
 
@@ -67,7 +67,7 @@ class PolledClaimSource(Poller[Claims]):
 
     def _claim(self) -> Claims | None:
         asked_ns, before = self._clock.boot_ns(), self.value
-        self._wanted = self._wanted or self.here()
+        self._wanted = self._wanted or self.is_present()
         if not self._wanted:
             self._absent = Claims(asked_ns)
             return None

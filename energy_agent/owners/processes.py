@@ -134,7 +134,7 @@ class ProcessOwners:
         fields = self._stat(identity[0])
         return _start(fields) == identity[1] and (fields[0] not in _ENDED or self._has_threads(identity[0]))
 
-    def known(self, identity: tuple[int, int]) -> ProcessOwner | None:
+    def owner_of(self, identity: tuple[int, int]) -> ProcessOwner | None:
         """Who a process was resolved to that held a device; may be asked from any thread.
 
         None as well for a process beyond its user's limit, which counts in a shared workload.

@@ -182,7 +182,7 @@ class OwnerResolver:
         elif processes is None or not mig:
             whole = OwnerEvidence(
                 self._claimed(gpu, mig, by_process.seen, facts, now_ns),
-                self._seen(by_process.seen, facts, now_ns),
+                self._name_processes(by_process.seen, facts, now_ns),
                 processes is None,
                 processes is not None and processes.measured,
             )
@@ -192,7 +192,9 @@ class OwnerResolver:
             for uuid in mig:
                 seen = processes.slices.get(uuid)
                 claimed = self._claimed(uuid, (), seen or {}, facts, now_ns)
-                slices[uuid] = OwnerEvidence(claimed, self._seen(seen or {}, facts, now_ns), seen is None, processes.measured)
+                slices[uuid] = OwnerEvidence(
+                    claimed, self._name_processes(seen or {}, facts, now_ns), seen is None, processes.measured
+                )
             holding = join(OwnerEvidence(self._claimed(gpu, (), {}, facts, now_ns), {}), slices, answer)
         if holding is not None and holding.measured and processes is not None:
             holding = replace(holding, unseen=processes.unseen)
@@ -218,7 +220,7 @@ class OwnerResolver:
         named = {} if key is None else {"namespace": key[0], "pod": key[1]}
         return {**self._labels[workload], **named, **labels}
 
-    def _seen(self, seen: Mapping[str, int], facts: dict[str, WorkloadFacts], now_ns: int) -> dict[str, int]:
+    def _name_processes(self, seen: Mapping[str, int], facts: dict[str, WorkloadFacts], now_ns: int) -> dict[str, int]:
         """Processes by workload, a pod's by its name; call after `_claimed`, which may tell the name."""
         named: dict[str, int] = {}
         for workload, sm in seen.items():

@@ -204,7 +204,7 @@ class ScheduledFault(ScenarioSection):
     for_s: Positive | None = None
 
     @model_validator(mode="after")
-    def _known(self) -> "ScheduledFault":
+    def _check_kind(self) -> "ScheduledFault":
         try:
             if self.kind != "clear":
                 check_fault(self.kind, self.call, self.value)

@@ -135,7 +135,7 @@ class EnergyPerToken:
         """Join what can be joined by now."""
         for workload in self._workloads.values():
             for page in workload.pages.values():
-                while page.pending and _known(workload, page.pending[0].end_ns, now_ns):
+                while page.pending and _has_energy_until(workload, page.pending[0].end_ns, now_ns):
                     self._join(workload, page, page.pending.popleft())
             oldest = min((p.pending[0].start_ns for p in workload.pages.values() if p.pending), default=now_ns - PATIENCE_NS)
             for curve in workload.curves.values():
@@ -200,7 +200,7 @@ class EnergyPerToken:
             page.split = split([w for w, _, _ in page.windows])
 
 
-def _known(workload: _Workload, t_ns: int, now_ns: int) -> bool:
+def _has_energy_until(workload: _Workload, t_ns: int, now_ns: int) -> bool:
     if t_ns + PATIENCE_NS <= now_ns:
         return True
     return bool(workload.curves) and all(curve.at_ns[-1] >= t_ns for curve in workload.curves.values())

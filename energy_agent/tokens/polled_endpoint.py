@@ -66,7 +66,7 @@ class Poll(Poller[None]):
         self.account = EndpointAccount(source.workload, self.key, live=live, group=group, precision=source.precision)
         self.first_boot_ns: int | None = None  # CLOCK_BOOTTIME of the first reading that was recorded
         self.totals: tuple[TokenTotals, ...] = ()
-        self.lacking: frozenset[str] | None = None  # what `mapping` names and the page has never had; None: never read
+        self.missing_names: frozenset[str] | None = None  # what `mapping` names and the page has never had; None: never read
         self.fed_boot_ns: int | None = None  # CLOCK_BOOTTIME of the last reading that was recorded
         self.read_boot_ns = 0  # CLOCK_BOOTTIME of the middle of that reading
         self.cost_s = 0.0  # CPU time of a reading, its state in the journal included

@@ -173,7 +173,7 @@ class TokenPoller:
                 name = f"tokens:{p.source.workload if pages[p.source.workload] == 1 else p.key}"
                 own = replace(p.health(), source=name)
                 found.append(own)
-                missing = sorted(p.lacking or ()) if own.up else ()
+                missing = sorted(p.missing_names or ()) if own.up else ()
                 found += [SourceHealth(f"{name}#{key}", False, "", mapping.missing(p.source, key)) for key in missing]
                 if held is not None and p.nobody and p.source.workload not in held:
                     found.append(SourceHealth(f"{name}#workload", False, "", NOBODY))
@@ -266,20 +266,20 @@ class TokenPoller:
                 kept_limit=min(KEPT_LIMIT, 2 * lines),
             )
             state = encode(standing)
-            lacking = mapping.lacking(poll.source, readings)
+            missing_names = mapping.missing_names(poll.source, readings)
         with self._lock:
             if not poll.is_stopping:  # else another poll of the same page goes on from here
                 poll.account.accept(standing)
                 poll.fed_boot_ns, poll.read_boot_ns = boot_ns, (before_boot_ns + boot_ns) // 2
                 poll.first_boot_ns = poll.first_boot_ns or boot_ns
-                self._record(poll, deltas, lacking, t_ns)
+                self._record(poll, deltas, missing_names, t_ns)
                 self._states[poll.key] = state
         return state
 
-    def _record(self, poll: Poll, deltas: list[TokenDelta], lacking: frozenset[str], t_ns: int) -> None:
+    def _record(self, poll: Poll, deltas: list[TokenDelta], missing_names: frozenset[str], t_ns: int) -> None:
         before = {t.model: t.counts for t in poll.totals}
         poll.totals = poll.account.totals(up=True)
-        poll.lacking = lacking if poll.lacking is None else poll.lacking & lacking
+        poll.missing_names = missing_names if poll.missing_names is None else poll.missing_names & missing_names
         poll.succeeded()
         for delta in deltas:
             self._rows += rows(delta)

@@ -53,7 +53,7 @@ def read(server: TokenServer, page: str, t_ns: int, model: str = "") -> list[Mod
     Raises:
         TokenPageError: none of the server's series is there, a line of them is broken, or there are too many models or engines.
     """
-    wanted = _wanted(_Key(server))
+    wanted = _index_names(_Key(server))
     found: dict[str, dict[str, _Engine]] = {}
     for line in series(page, wanted):
         for part, value, place, name in wanted[line.name]:
@@ -75,7 +75,7 @@ def read(server: TokenServer, page: str, t_ns: int, model: str = "") -> list[Mod
 
 def names_of(server: TokenServer) -> tuple[str, ...]:
     """Names of the lines that `read` reads."""
-    return tuple(_wanted(_Key(server)))
+    return tuple(_index_names(_Key(server)))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -92,7 +92,7 @@ class _Key:
 
 
 @lru_cache(maxsize=64)
-def _wanted(key: _Key) -> dict[str, list[tuple[Part, str, int, Name]]]:
+def _index_names(key: _Key) -> dict[str, list[tuple[Part, str, int, Name]]]:
     """What each name of a line is for."""
     wanted: dict[str, list[tuple[Part, str, int, Name]]] = {}
     for value, place, name in key.server.names():

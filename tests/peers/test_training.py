@@ -49,7 +49,7 @@ for _ in range(5):
         optimizer.step()
 hook.remove()
 optimizer.step()
-told = counter().told()
+told = counter().as_report()
 assert (told["steps"], told["tokens"], told["rank"], told["world"]) == ({"training": 5}, 40, rank, 2), told
 assert (told["model"], told["precision"]) == ("Linear", "bf16"), told
 assert told["loss"] is not None
@@ -79,7 +79,7 @@ step = torch.compile(optimizer.step, backend="eager")
 for _ in range(4):
     model(torch.ones(2, 4)).sum().backward()
     step()
-told = counter().told()
+told = counter().as_report()
 assert (told["steps"], told["model"]) == ({"training": 4}, "Linear"), told
 """
 

@@ -35,6 +35,6 @@ def serve(path: Path, agent: Agent, roots: Sequence[Path]) -> ClientApi:
     history = EnergyHistory()
     routes = Routes(history, agent.training, lambda: agent.steer)
     holders = agent.holders
-    peers = Peers(roots, agent.clock) if holders is None else Peers(roots, agent.clock, holders.known, holders.trust)
+    peers = Peers(roots, agent.clock) if holders is None else Peers(roots, agent.clock, holders.owner_of, holders.trust)
     agent.on_publish = history.add
     return ClientApi(path, routes, peers, simulated=agent.identity.simulated)

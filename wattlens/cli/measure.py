@@ -102,7 +102,7 @@ def _run(args: argparse.Namespace) -> int:
         with window:
             code = _execute(command, receiver.environ, neighbours.add if not args.tokens_from else lambda _: None)
         if pages is not None:
-            tokens = pages.told(window.seconds or 0.0, window.opened_ns)
+            tokens = pages.read_window(window.seconds or 0.0, window.opened_ns)
     steps = receiver.total()
     if pages is None and steps is not None and steps.tokens:
         tokens = WindowTokens("program", processed=steps.tokens)

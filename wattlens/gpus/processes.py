@@ -85,7 +85,7 @@ class GpuProcesses:
         for holders in self._holders:
             found, _ = holders.resolve([ProcessUse(pid)], self._utc_ns)
             if found.processes:
-                holder = holders.known(found.processes[0])
+                holder = holders.owner_of(found.processes[0])
                 if holder is not None:
                     return GpuProcess(pid, holder.workload, holder.facts.kind)
         return GpuProcess(pid, "", "")

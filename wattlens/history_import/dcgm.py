@@ -149,7 +149,7 @@ class DcgmNode:
             own: set[dcgm.Pod] = set()
             for each in series:
                 own |= self._own_pods(each.labels)
-                model = dcgm.told(each.labels, "modelName")
+                model = dcgm.exporter_label(each.labels, "modelName")
                 if model:
                     self._models.setdefault(dcgm.board_of(each.labels), model)
             exact = [(s.labels, [(t, v) for t, text in s.samples if (v := number(text)) is not None]) for s in series]

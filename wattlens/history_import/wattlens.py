@@ -9,7 +9,7 @@ from energy_agent.core.boundary import host, is_gpu, part
 from energy_agent.core.energy import WorkloadFacts
 from energy_agent.core.errors import UsageError
 from energy_agent.core.units import NS_PER_MS, NS_PER_S
-from energy_agent.ledger.history_import.dcgm import own_pods, source_of, told
+from energy_agent.ledger.history_import.dcgm import exporter_label, own_pods, source_of
 from energy_agent.ledger.history_import.samples import ExporterReading, pick
 from energy_agent.ledger.history_import.segments import mark
 from energy_agent.ledger.history_import.wattlens import PREFIX, SCALE, TOTALS, AgentScrape, AgentScrapeAccount, Key, key_of
@@ -75,8 +75,8 @@ class WattlensNode:
     _marked: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        clusters = sorted({told(labels, "cluster") for labels in self.info})
-        simulated = sorted({told(labels, "simulated") for labels in self.info})
+        clusters = sorted({exporter_label(labels, "cluster") for labels in self.info})
+        simulated = sorted({exporter_label(labels, "simulated") for labels in self.info})
         if len(clusters) > 1 or len(simulated) > 1:
             differ = "clusters" if len(clusters) > 1 else "kinds, simulated and real"
             raise UsageError(
@@ -122,7 +122,7 @@ class WattlensNode:
                 labels = series.labels
                 family, source = labels.get("__name__", ""), source_of(labels, self.request.dedup_label)
                 if family == INFO:
-                    if told(labels, "node") == self.node:
+                    if exporter_label(labels, "node") == self.node:
                         mine.update((source, t_ns) for t_ns, _ in series.samples)
                     continue
                 key = key_of(family, labels, self.identity.cluster, self.identity.node)
@@ -138,17 +138,17 @@ class WattlensNode:
     def _told(self, start_ns: int, end_ns: int) -> tuple[list[DeviceFacts], list[WorkloadFacts]]:
         """What was told of devices and workloads in a slice, as far as it is news."""
         for labels in self._last("gpu_info", start_ns, end_ns):
-            self._skus[told(labels, "uuid")] = told(labels, "name")
+            self._skus[exporter_label(labels, "uuid")] = exporter_label(labels, "name")
         limits = self._values("gpu_power_limit_max_watts", start_ns, end_ns)
         limits += self._values("gpu_power_limit_watts", start_ns, end_ns, {"kind": "max"})  # its name in 0.1
         for labels, watts in limits:
             limit_mw = round(watts * 1_000) * _HEADROOM[0] // _HEADROOM[1]
-            uuid = told(labels, "uuid")
+            uuid = exporter_label(labels, "uuid")
             self._account.power_max_mw[uuid] = max(limit_mw, self._account.power_max_mw.get(uuid, 0))
         devices = []
         for family in _GAINS:
             for labels, ratio in self._values(family, start_ns, end_ns):
-                device = told(labels, "uuid") or self._host(told(labels, "domain"))
+                device = exporter_label(labels, "uuid") or self._host(exporter_label(labels, "domain"))
                 fact = DeviceFacts(device, self._skus.get(device, "host"), ratio, start_ns)
                 known = self._gains.get(device)
                 if 0 <= ratio < 1 and (known is None or (known.sku, known.gain_ppm) != (fact.sku, fact.gain_ppm)):
@@ -157,8 +157,8 @@ class WattlensNode:
         facts = []
         own = self._own_pods(start_ns, end_ns)
         for labels in self._last("workload_info", start_ns, end_ns):
-            workload = told(labels, "workload")
-            told_facts = {name: value for name in _FACTS if (value := told(labels, name))}
+            workload = exporter_label(labels, "workload")
+            told_facts = {name: value for name in _FACTS if (value := exporter_label(labels, name))}
             if "exported_pod" not in labels and (told_facts.get("namespace", ""), told_facts.get("pod", "")) in own:
                 told_facts = {name: value for name, value in told_facts.items() if name not in ("namespace", "pod")}
             kind = told_facts.pop("kind", "process")

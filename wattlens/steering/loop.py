@@ -98,13 +98,13 @@ class Steering:
             *(SourceHealth(f"annotations:{name}#dvfs", False, "", wrong) for name, wrong in notes.items()),
         )
 
-    def told(self, workload: str) -> dict[str, object]:
+    def describe_steering(self, workload: str) -> dict[str, object]:
         """How the devices of a workload are steered, for its own processes."""
         with self._fresh:
             views, users, groups = self._current(), self._users, self._groups
         return told(workload, views, users, groups, self.asks.of(workload))
 
-    def asked(self, workload: str, body: object, place: str = "") -> None:
+    def request_setting(self, workload: str, body: object, place: str = "") -> None:
         """Take what a workload asks for its own devices; raises UsageError. `place`: who shares its places on the socket."""
         self.asks.take(workload, body, place)
 

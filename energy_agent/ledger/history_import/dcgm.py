@@ -38,7 +38,7 @@ Pod = tuple[str, str]
 """Namespace and name."""
 
 
-def told(labels: Labels, name: str) -> str:
+def exporter_label(labels: Labels, name: str) -> str:
     """What the exporter called `name`, whatever Prometheus made of it."""
     return labels.get(f"exported_{name}") or labels.get(name, "")
 
@@ -71,7 +71,7 @@ def holder_of(labels: Labels, own: Collection[Pod]) -> str:
         pod = (labels.get("namespace", ""), labels.get("pod", ""))
         if not pod[1] or pod in own or _EXPORTER in labels.get("container", ""):
             return ""
-    uid = told(labels, "pod_uid")[:8]
+    uid = exporter_label(labels, "pod_uid")[:8]
     return f"{PREFIX}{pod[0]}/{pod[1]}" + (f"{LIFE}{uid}" if uid else "")
 
 

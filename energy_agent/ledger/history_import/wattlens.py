@@ -21,7 +21,7 @@ from energy_agent.core.boundary import host, is_gpu, part
 from energy_agent.core.difference import energy_uj, gap_of, mean_mw
 from energy_agent.core.energy import Entry, Gap, Method, State, Steps, Tokens
 from energy_agent.core.units import NS_PER_S, split_integer
-from energy_agent.ledger.history_import.dcgm import told, uuid
+from energy_agent.ledger.history_import.dcgm import exporter_label, uuid
 from energy_agent.ledger.history_import.samples import BOARD_MOST_MW, RESET, TICK_NS
 
 PREFIX: Final = "wattlens_"
@@ -79,10 +79,10 @@ def key_of(family: str, labels: Mapping[str, str], cluster: str, node: str) -> K
     if not kind:
         return None
     if of == "host":
-        device, domain = host(cluster, node), told(labels, "domain")
+        device, domain = host(cluster, node), exporter_label(labels, "domain")
         device = device if domain == "host" else part(device, domain)
     else:
-        device = uuid(told(labels, "uuid")) if of else ""
+        device = uuid(exporter_label(labels, "uuid")) if of else ""
     names = {
         "total": ("method",),
         "unattributed": ("reason",),
@@ -91,7 +91,7 @@ def key_of(family: str, labels: Mapping[str, str], cluster: str, node: str) -> K
         "tokens": ("workload", "model", "phase"),
         "steps": ("workload", "phase"),
     }.get(kind, ())
-    values = [told(labels, name) for name in names]
+    values = [exporter_label(labels, name) for name in names]
     good = all(_CHECKS[name](value) for name, value in zip(names, values, strict=True) if name in _CHECKS)
     return (kind, device, *values) if good and bool(device) == bool(of) else None
 

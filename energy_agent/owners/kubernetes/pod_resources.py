@@ -118,7 +118,7 @@ class PodResources(PolledClaimSource):
         self._informer, self._logs = informer, logs or PodLogs()
         self._lister = lister or own
 
-    def here(self) -> bool:
+    def is_present(self) -> bool:
         """There is a socket, or that is not for us to see: then the next call says so."""
         try:
             return self._socket.is_socket()

@@ -45,7 +45,7 @@ class SlurmJobs(PolledClaimSource):
         self._jobs: dict[str, SlurmJob] = {}  # that hold a GPU here
         self._without: set[str] = set()  # jobs that hold none
 
-    def here(self) -> bool:
+    def is_present(self) -> bool:
         """A slurmd runs."""
         return _slurmd_runs(self._procfs)
 
@@ -56,12 +56,12 @@ class SlurmJobs(PolledClaimSource):
             left = self._ask(node)
             if not left:
                 break
-        return self._told(node, left, now_ns)
+        return self._build_claims(node, left, now_ns)
 
     def _ask(self, node: SlurmNode) -> Counter[tuple[str, int]]:
         """Ask for the jobs; what is given away and no job is known to hold."""
         self._jobs = {number: job for number in self._jobs if (job := self._job(number)) is not None and job.holds}
-        left = _left(node, self._jobs)
+        left = _count_unassigned(node, self._jobs)
         if not left:
             return left
         listed = self._commands.jobs()
@@ -72,7 +72,7 @@ class SlurmJobs(PolledClaimSource):
                 self._jobs[number] = job
             elif job is not None:
                 self._without.add(number)
-        return _left(node, self._jobs)
+        return _count_unassigned(node, self._jobs)
 
     def _job(self, number: str, name: str = "") -> SlurmJob | None:
         try:
@@ -81,7 +81,9 @@ class SlurmJobs(PolledClaimSource):
             log.debug("job %s: %s", number, error)
             return None
 
-    def _told(self, node: SlurmNode, left: Counter[tuple[str, int]], now_ns: int) -> tuple[Iterable[Claim], Mapping[str, str]]:
+    def _build_claims(
+        self, node: SlurmNode, left: Counter[tuple[str, int]], now_ns: int
+    ) -> tuple[Iterable[Claim], Mapping[str, str]]:
         order = devices(
             node.gres,
             self._files(),
@@ -152,7 +154,7 @@ def open_slurm(config: Slurm, clock: Clock, procfs: Path, wait_s: float, simulat
     return [source]
 
 
-def _left(node: SlurmNode, jobs: Mapping[str, SlurmJob]) -> Counter[tuple[str, int]]:
+def _count_unassigned(node: SlurmNode, jobs: Mapping[str, SlurmJob]) -> Counter[tuple[str, int]]:
     held: Counter[tuple[str, int]] = Counter()
     for job in jobs.values():
         held.update(job.holds)

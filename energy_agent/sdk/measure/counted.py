@@ -36,7 +36,7 @@ class CountedTokens:
                 was if n is None else (was or 0) + n for was, n in zip(old, more, strict=True)
             )
 
-    def told(self) -> WindowTokens | None:
+    def as_window_tokens(self) -> WindowTokens | None:
         """As a window's tokens."""
         if self.tokens is None:
             return None

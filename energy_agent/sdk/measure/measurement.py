@@ -308,7 +308,7 @@ class measure:  # noqa: N801 - reads as a statement: with measure("step") as m
 
         from energy_agent.sdk.measure.saved import checked_labels, saved
 
-        run = saved(self, tokens=self._counted.told(), labels=checked_labels(labels or {}))
+        run = saved(self, tokens=self._counted.as_window_tokens(), labels=checked_labels(labels or {}))
         Path(path).write_text(json.dumps(run, indent=2) + "\n")
 
     def _ask(self, at: SamplerConnection, end_ns: int) -> Mapping[str, Any]:

@@ -191,7 +191,7 @@ class TickSampler:
             self._socket.send(json.dumps(message).encode())
 
 
-def _found(nvml: RealNvml, index: int) -> tuple[str, object]:
+def _open_gpu(nvml: RealNvml, index: int) -> tuple[str, object]:
     """UUID and handle of a GPU; of one that does not answer, a name by its place, and the error: it is not left out."""
     try:
         handle = nvml.device_by_index(index)
@@ -209,11 +209,11 @@ def _reason(uuid: str, error: NvmlError) -> str:
 def _die_with_parent(parent: int) -> None:
     """SIGTERM comes when the thread that started us ends, too: then the parent lives, and we go on."""
 
-    def asked(_number: int, _frame: FrameType | None) -> None:
+    def exit_with_parent(_number: int, _frame: FrameType | None) -> None:
         if os.getppid() != parent:
             os._exit(0)
 
-    signal.signal(signal.SIGTERM, asked)
+    signal.signal(signal.SIGTERM, exit_with_parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the program; what it measured is still asked for
     end_with_parent()
 
@@ -233,7 +233,7 @@ def main() -> int:
     try:
         clock, nvml = clock_for(os.environ), RealNvml()
         nvml.init()
-        gpus = dict(_found(nvml, index) for index in range(nvml.device_count()))
+        gpus = dict(_open_gpu(nvml, index) for index in range(nvml.device_count()))
         if arguments.gpus:
             wanted = named_devices(arguments.gpus, list(gpus))
         else:

@@ -25,7 +25,7 @@ _BROKEN = (WattlensError, OSError, ValueError, ArithmeticError, LookupError)  # 
 
 
 class TokenEndpoints:
-    """`with TokenEndpoints(...) as pages:` around the window; `pages.told(seconds, opened_ns)` after it."""
+    """`with TokenEndpoints(...) as pages:` around the window; `pages.read_window(seconds, opened_ns)` after it."""
 
     def __init__(self, urls: Sequence[str], server: str, clock: Clock) -> None:
         """Nothing is read yet.
@@ -62,7 +62,7 @@ class TokenEndpoints:
             page.read()
         return next((page.reason for page in pages if page.reason), "")
 
-    def told(self, seconds: float, opened_ns: int | None = None) -> WindowTokens:
+    def read_window(self, seconds: float, opened_ns: int | None = None) -> WindowTokens:
         """Read each page a last time; what they counted over a window of `seconds` that has just ended.
 
         Args:

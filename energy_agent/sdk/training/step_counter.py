@@ -42,7 +42,7 @@ class Counter:
         self._loss: object = None  # a tensor is read when it is told: here it would cost most of a step
         self._place: RankPosition | None = None
         self._facts: dict[str, str] = {}
-        self.reporter = Reporter(self.told)
+        self.reporter = Reporter(self.as_report)
 
     def step(self, tokens: object, loss: object, steps: int = 1) -> None:
         """Steps were done. Tokens that cannot be are left out, and it is said once."""
@@ -101,7 +101,7 @@ class Counter:
             self._place = place or self._place
             self._facts |= {name: _text(value) for name, value in facts.items() if value}
 
-    def told(self) -> dict[str, Any]:
+    def as_report(self) -> dict[str, Any]:
         """The report: everything since the process began to count."""
         with self._lock:
             steps, waits = dict(self._steps), {name: round(s, 3) for name, s in self._waits.items()}
@@ -214,7 +214,7 @@ class training:  # noqa: N801 - reads as a statement: with training(model="llama
             count.describe(known, {"model": model, "precision": precision, "group": group or ""})
             count.reporter.quiet = quiet
             count.reporter.start()
-            self._first, self._base = counts(count.told()), count.reporter.base()
+            self._first, self._base = counts(count.as_report()), count.reporter.base()
 
     def __enter__(self) -> Self:
         return self
@@ -245,7 +245,7 @@ class training:  # noqa: N801 - reads as a statement: with training(model="llama
         if wait:
             with suppress(Exception):
                 count.reporter.refresh()
-        told = count.told()
+        told = count.as_report()
         steps, tokens = counts(told)
         run = steps - self._first[0], tokens - self._first[1]
         return status(self._base, count.reporter.view, run, told["loss"], told["world"])

@@ -43,7 +43,7 @@ def text(status: Status, name: str) -> str:
     return f"{name or 'training'}: {', '.join(parts)}" + (f" ({status.reason})" if status.reason else "")
 
 
-def told(status: Status, name: str) -> dict[str, str]:
+def format_status(status: Status, name: str) -> dict[str, str]:
     """What the view shows, as texts."""
     sources = {
         "agent": f"by the agent: all of {status.workload} on this node",
@@ -86,7 +86,11 @@ def live_view(status: Callable[[], Status], name: str = "") -> Any:
             found = status()
             power, loss = ([*self.history.get(k, []), v][-_KEPT:] for k, v in (("power", found.power_w), ("loss", found.loss)))
             with self.hold_sync():
-                self.text, self.history, self.told = text(found, name), {"power": power, "loss": loss}, told(found, name)
+                self.text, self.history, self.shown_values = (
+                    text(found, name),
+                    {"power": power, "loss": loss},
+                    format_status(found, name),
+                )
             return found
 
         def follow(self) -> None:

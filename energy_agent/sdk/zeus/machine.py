@@ -135,7 +135,7 @@ class Machine:
         asker, began_s = self.asker, time.monotonic()
         while True:
             everyone = self.ranks.together({
-                "found": asker.found, "never": asker.never, "absent": asker.absent, "reason": asker.reason,
+                "found": asker.original_limits, "never": asker.never, "absent": asker.absent, "reason": asker.reason,
                 "waited_s": time.monotonic() - began_s, "profile": list(self.plan.profile),
             })  # fmt: skip
             found = [each["found"] for each in everyone]
@@ -240,7 +240,7 @@ class Machine:
         yield from _steps(self._steps)
         self._synchronize()
         time_s, ended_ns = time.perf_counter() - begun_s, time.time_ns()
-        held = self.asker.held() or asked_w is None
+        held = self.asker.has_kept_limit() or asked_w is None
         everyone = self.ranks.together({"time_s": time_s, "held": held, "reason": self.asker.reason})
         lost = next((each for each in everyone if not each["held"]), None)
         if lost is not None and asked_w is not None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from energy_agent.runtime.agent_socket import agent_socket, ask
 from energy_agent.sdk.requesting import SteeringClient
-from energy_agent.sdk.zeus.responses import OriginalLimits, SteeringReply, found_of, spent, told
+from energy_agent.sdk.zeus.responses import OriginalLimits, SteeringReply, found_of, parse_reply, spent
 
 TTL_S = 10.0
 _RENEW_S = 2.5
@@ -56,7 +56,7 @@ class PowerLimitClient(SteeringClient):
     # What the machine knows.
 
     @property
-    def found(self) -> OriginalLimits | None:
+    def original_limits(self) -> OriginalLimits | None:
         """The job's GPUs as they were found; None as long as they are not known."""
         return self._found
 
@@ -124,7 +124,7 @@ class PowerLimitClient(SteeringClient):
             self._watched, self._broken = (asked_w, limit_w), False
             self._wake.notify()
 
-    def held(self) -> bool:
+    def has_kept_limit(self) -> bool:
         """Whether it stayed in force since `watch`; ends the watch."""
         with self._wake:
             self._watched = None
@@ -156,7 +156,7 @@ class PowerLimitClient(SteeringClient):
                 self._broken = True
                 # Who asks for nothing has nothing to take back of an agent that is not there.
                 self._post_s = time.monotonic() + _RETRY_S if self._leads else math.inf
-            for window in [w for w in self._windows if _late(w)]:
+            for window in [w for w in self._windows if _has_timed_out(w)]:
                 self._tell(window, self._why)
 
     def _exchange(self) -> None:
@@ -170,7 +170,7 @@ class PowerLimitClient(SteeringClient):
             status, found = ask("POST", "/v1/dvfs", body | ({} if wanted is None else {"power_limit_w": wanted}))
         else:
             status, found = ask("GET", "/v1/dvfs")
-        said = told(status, found)
+        said = parse_reply(status, found)
         with self._wake:
             self._told, self._heard_s = said, time.monotonic()
             if wanted == self._wanted_w and posts and self._asked_s is None and status == 202:
@@ -192,7 +192,7 @@ class PowerLimitClient(SteeringClient):
     def _measure(self) -> None:
         for window in list(self._windows):
             status, found = ask("GET", f"/v1/window/{window.start_ns}/{window.end_ns}")
-            if (status == 503 or found.get("later")) and not _late(window):
+            if (status == 503 or found.get("later")) and not _has_timed_out(window):
                 continue
             self._tell(window, spent(found, self._found.uuids if self._found is not None else ()))
 
@@ -216,5 +216,5 @@ class PowerLimitClient(SteeringClient):
         return min(_WATCH_S if self._watched is not None else _RENEW_S, self._post_s - now_s)
 
 
-def _late(window: WindowEnergy) -> bool:
+def _has_timed_out(window: WindowEnergy) -> bool:
     return time.monotonic() - window.since_s > _WINDOW_S

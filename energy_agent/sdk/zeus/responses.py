@@ -57,7 +57,7 @@ class SteeringReply:
         return max(limits)
 
 
-def told(status: int, found: Mapping[str, Any]) -> SteeringReply:
+def parse_reply(status: int, found: Mapping[str, Any]) -> SteeringReply:
     """What an answer to GET or POST /v1/dvfs says."""
     reason = str(found.get("reason", ""))
     if status in (200, 202):

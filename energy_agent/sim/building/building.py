@@ -47,7 +47,7 @@ class BuildingSimulator:
         self._metered = MeteredFacility(self.params, scenario.seed, self._begin_ns)
         self._lock, self._stop = threading.Lock(), threading.Event()
         self._write()
-        self._modbus = ModbusMeters([point.id for point in self.params.points], self._shown, self.params.modbus_port)
+        self._modbus = ModbusMeters([point.id for point in self.params.points], self._read_registers, self.params.modbus_port)
         self._thread = threading.Thread(target=self._run, name="building", daemon=True)
         start_thread(self._thread)
 
@@ -66,10 +66,10 @@ class BuildingSimulator:
             with self._lock:
                 self._look()
 
-    def _shown(self, meter_id: str) -> MeterRegisters:
+    def _read_registers(self, meter_id: str) -> MeterRegisters:
         with self._lock:
             self._look()
-            return self._metered.shown(meter_id)
+            return self._metered.registers(meter_id)
 
     def _look(self) -> None:
         """Follow the plant up to now; faults come at their instant, or at once where that has passed."""

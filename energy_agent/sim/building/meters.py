@@ -121,7 +121,7 @@ class SimulatedMeter:
         if "drift" not in self.faults:
             self._gain_ppb = self.spec.gain_ppb
 
-    def shown(self) -> MeterRegisters:
+    def registers(self) -> MeterRegisters:
         """Its registers."""
         steps = self._shown_uj // self.spec.step_uj
         power = round(self._power_mw * self._gain_ppb / _PPB / self.spec.power_step_mw)
@@ -168,13 +168,13 @@ class MeteredFacility:
         """What really happened up to now."""
         return self._facility.truth()
 
-    def shown(self, meter_id: str) -> MeterRegisters:
+    def registers(self, meter_id: str) -> MeterRegisters:
         """What a meter shows now.
 
         Raises:
             KeyError: no such meter.
         """
-        return self._meters[meter_id].shown()
+        return self._meters[meter_id].registers()
 
     def fault(self, meter_id: str, kind: str, value: int = 0) -> None:
         """Set a fault of `facility_faults.KINDS`.

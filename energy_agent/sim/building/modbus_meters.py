@@ -67,7 +67,7 @@ class ModbusMeters:
         from pymodbus.server import ModbusTcpServer
         from pymodbus.server.requesthandler import ServerRequestHandler
 
-        shown = self._shown
+        shown = self._registers_of
 
         class Gateway(ServerRequestHandler):
             """One connection. Its answers go out in the order of the requests, each with the number of its own request."""
@@ -132,7 +132,7 @@ class ModbusMeters:
             async def fill(
                 function: int, start: int, address: int, count: int, current: list[int], written: object
             ) -> ExcCodes | None:
-                meter = self._shown(unit)
+                meter = self._registers_of(unit)
                 if meter is None or meter.gateway_failure:
                     return ExcCodes.GATEWAY_NO_RESPONSE
                 current[:_LENGTH] = registers(meter)
@@ -143,5 +143,5 @@ class ModbusMeters:
 
         return [device(unit) for unit in (0, *self._by_unit)]
 
-    def _shown(self, unit: int) -> MeterRegisters | None:
+    def _registers_of(self, unit: int) -> MeterRegisters | None:
         return self._read(self._by_unit[unit]) if unit in self._by_unit else None

@@ -59,7 +59,7 @@ class TimedMeterFault(ScenarioSection):
     for_s: Positive | None = None
 
     @model_validator(mode="after")
-    def _known(self) -> "TimedMeterFault":
+    def _check_kind(self) -> "TimedMeterFault":
         try:
             once = self.kind == "clear" or facility_faults.check(self.kind, self.value).once
         except UsageError as error:
@@ -110,7 +110,7 @@ class FacilityModel(ScenarioSection):
         return value
 
     @model_validator(mode="after")
-    def _there(self) -> "FacilityModel":
+    def _check_meter_names(self) -> "FacilityModel":
         known = [point.id for point in self.all_points]
         for meter in self.meters:
             if meter not in known:

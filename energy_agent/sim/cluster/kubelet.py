@@ -41,7 +41,7 @@ class Kubelet:
         self._logs = directory / LOGS
         self._logs.mkdir(mode=0o755, exist_ok=True)
         self._random = random.Random(seed)
-        self._others = _others(other_pods)
+        self._others = _serialise_other_pods(other_pods)
         self._stopping = threading.Event()
         self._server = grpc.server(ThreadPoolExecutor(8), options=(("grpc.max_send_message_length", -1),))
         method = grpc.unary_unary_rpc_method_handler(
@@ -116,7 +116,7 @@ def message(now: PodNow) -> "podresources_pb2.PodResources":
     return pb.PodResources(name=pod.name, namespace=pod.namespace, containers=[container])
 
 
-def _others(count: int) -> bytes:
+def _serialise_other_pods(count: int) -> bytes:
     """Serialised pods without GPUs; a message of repeated fields may be put together from pieces."""
     from energy_agent.owners.kubernetes import podresources_pb2 as pb
 

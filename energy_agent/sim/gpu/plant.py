@@ -111,7 +111,7 @@ class Plant:
 
     def uuid(self, gpu: int) -> str:
         """The GPU's UUID as NVML tells it."""
-        answer = self._lib.wl_uuid(self._open, self._known(gpu))
+        answer = self._lib.wl_uuid(self._open, self._check_gpu(gpu))
         assert isinstance(answer, bytes)
         return answer.decode()
 
@@ -130,7 +130,7 @@ class Plant:
 
     def truth(self, gpu: int) -> EnergyTruth:
         """What really happened on `gpu`, up to now."""
-        return read(self._lib, self._open, self._known(gpu))
+        return read(self._lib, self._open, self._check_gpu(gpu))
 
     def fault(self, gpu: int, kind: str, *, call: str = "", value: int = 0) -> None:
         """Set a fault on a GPU, or let one happen. Setting it again changes its value.
@@ -164,11 +164,11 @@ class Plant:
         """
         if len(call) > 47:
             raise UsageError(f"{call!r} is no NVML call")
-        checked(self._lib.wl_fault(self._open, self._known(gpu), _fault_number(kind), call.encode(), value))
+        checked(self._lib.wl_fault(self._open, self._check_gpu(gpu), _fault_number(kind), call.encode(), value))
 
     def clear(self, gpu: int, kind: str | None = None) -> None:
         """Clear faults of one kind, or all of them, those of the node too."""
-        checked(self._lib.wl_clear(self._open, self._known(gpu), 0 if kind is None else _fault_number(kind)))
+        checked(self._lib.wl_clear(self._open, self._check_gpu(gpu), 0 if kind is None else _fault_number(kind)))
 
     def attach_process(self, gpu: int, pid: int, *, memory_b: int) -> int:
         """Put a process on a GPU; returns its slot. It leaves by `detach_process` or when the process dies.
@@ -177,11 +177,11 @@ class Plant:
             DeviceLostError: the GPU is lost.
             PlantError: no such process, or 32 processes are on the GPU.
         """
-        return checked(self._lib.wl_process_attach(self._open, self._known(gpu), pid, memory_b))
+        return checked(self._lib.wl_process_attach(self._open, self._check_gpu(gpu), pid, memory_b))
 
     def detach_process(self, gpu: int, slot: int) -> None:
         """Take a process off a GPU; work that it still had is dropped."""
-        checked(self._lib.wl_process_detach(self._open, self._known(gpu), slot))
+        checked(self._lib.wl_process_detach(self._open, self._check_gpu(gpu), slot))
 
     def submit(self, gpu: int, slot: int, *, reference_ns: int, memory_boundness: float, intensity: float = 1.0) -> int:
         """Queue work; returns at once with a ticket: the ns submitted to this slot so far.
@@ -199,12 +199,12 @@ class Plant:
             UsageError: an argument is out of its range.
         """
         return checked(
-            self._lib.wl_submit(self._open, self._known(gpu), slot, reference_ns, memory_boundness, intensity), "submit"
+            self._lib.wl_submit(self._open, self._check_gpu(gpu), slot, reference_ns, memory_boundness, intensity), "submit"
         )
 
     def done_ns(self, gpu: int, slot: int) -> int:
         """How much of the submitted work is done; a ticket is done when this reaches it."""
-        return checked(self._lib.wl_done_ns(self._open, self._known(gpu), slot))
+        return checked(self._lib.wl_done_ns(self._open, self._check_gpu(gpu), slot))
 
     def wait(self, gpu: int, slot: int, ticket: int, timeout_s: float = 3600.0) -> bool:
         """Sleep until `ticket` is done, at most `timeout_s` of real time; returns whether it is done.
@@ -216,7 +216,7 @@ class Plant:
             UsageError: such a ticket was never given out.
         """
         start_ns = self._elapsed_ns()
-        while remaining_ns := checked(self._lib.wl_remaining_ns(self._open, self._known(gpu), slot, ticket), "wait"):
+        while remaining_ns := checked(self._lib.wl_remaining_ns(self._open, self._check_gpu(gpu), slot, ticket), "wait"):
             left_ns = start_ns + round(timeout_s * 1e9) - self._elapsed_ns()
             if left_ns <= 0:
                 return False
@@ -236,7 +236,7 @@ class Plant:
             raise PlantError("the plant is closed")
         return self._handle
 
-    def _known(self, gpu: int) -> int:
+    def _check_gpu(self, gpu: int) -> int:
         if not 0 <= gpu < self._count:
             raise UsageError(f"no GPU {gpu}; the node has {self._count}")
         return gpu

@@ -101,7 +101,7 @@ class _Handler(BaseHTTPRequestHandler):
         path, fault = self.path.rstrip("/"), self.owner.fault()
         if fault == "slow":
             time.sleep(_SLOW_S)
-        if path != _ROOT and not self._known():
+        if path != _ROOT and not self._is_authorised():
             self._answer(401, {})
         elif fault == "error":
             self._answer(503, {})
@@ -128,10 +128,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_DELETE(self) -> None:
         """End a session."""
-        known = self._known() and self.owner.tokens.pop(self.path, None) is not None
+        known = self._is_authorised() and self.owner.tokens.pop(self.path, None) is not None
         self._answer(204 if known else 401, {})
 
-    def _known(self) -> bool:
+    def _is_authorised(self) -> bool:
         token = self.headers.get("X-Auth-Token", "")
         if any(hmac.compare_digest(token, t) for t in list(self.owner.tokens.values())):
             return True

@@ -11,12 +11,12 @@ def run(worker: WorkloadWorker) -> None:
     bursts = 0
     while True:
         worker.report(kind="burst", steps=bursts, work_units=bursts)
-        worker.work(_drawn(worker, p["on_s"], p["jitter"]), p["memory_boundness"], p["intensity"])
+        worker.work(_draw_duration(worker, p["on_s"], p["jitter"]), p["memory_boundness"], p["intensity"])
         bursts += 1
-        worker.rest(_drawn(worker, p["off_s"], p["jitter"]))
+        worker.rest(_draw_duration(worker, p["off_s"], p["jitter"]))
 
 
-def _drawn(worker: WorkloadWorker, seconds: float, jitter: float) -> float:
+def _draw_duration(worker: WorkloadWorker, seconds: float, jitter: float) -> float:
     return seconds * worker.random.uniform(1.0 - jitter, 1.0 + jitter)
 
 

@@ -115,7 +115,7 @@ def follow(
         return FacilityStep(_anchored(heard, step.state, reading), replace(step.stretch, method=Method.MODELLED))
     if step.stretch.method is Method.INTEGRATED:
         return _integrated(heard, step, step.stretch, reading)
-    return _counted(heard, step, step.stretch, reading, rests)
+    return _advance_register(heard, step, step.stretch, reading, rests)
 
 
 def _heard(state: FacilityState, reading: MeterReading, gap_ns: int) -> FacilityState:
@@ -182,7 +182,9 @@ def _standing(state: FacilityState, reading: MeterReading, before_mw: int | None
     return FacilityStep(state, None, None, HANGS)
 
 
-def _counted(state: FacilityState, step: NodeStep, stretch: DomainInterval, reading: MeterReading, rests: bool) -> FacilityStep:
+def _advance_register(
+    state: FacilityState, step: NodeStep, stretch: DomainInterval, reading: MeterReading, rests: bool
+) -> FacilityStep:
     """A register that moved. After it hung it may have caught up, or have lost what flowed: then nobody knows how much.
 
     Of what may rest, the register is believed where it alone tells: that it hung is less likely than that nothing flowed.

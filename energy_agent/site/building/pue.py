@@ -15,7 +15,7 @@ from energy_agent.core.energy import Method
 from energy_agent.core.facility import MeterEnergy, MeterFacts, Position, Role
 from energy_agent.site.building.ratio import Amount, Terms, coverage, energy, ratio
 from energy_agent.site.building.spans import merged
-from energy_agent.site.building.tree import below, counted, nearest, path_of
+from energy_agent.site.building.tree import below, meters_of_role, nearest, path_of
 
 DAY_NS: Final = 86_400 * 10**9
 YEAR_NS: Final = 365 * DAY_NS
@@ -64,16 +64,16 @@ class EnergyFlow:
 
 def it_terms(meters: Mapping[str, MeterFacts], position: Position, zone: str = "") -> dict[str, int]:
     """The meters whose signed sum is IT energy at a position: what flows there, less what is not IT below it."""
-    top = [m for m in counted(meters.values(), Role.IT, position) if zone in ("", m.zone)]
+    top = [m for m in meters_of_role(meters.values(), Role.IT, position) if zone in ("", m.zone)]
     return {m.id: 1 for m in top} | {m.id: -1 for m in below(top, meters)}
 
 
 def total_terms(meters: Mapping[str, MeterFacts]) -> dict[str, int]:
     """The meters whose sum is all energy of the site: its feeds, and what it makes itself beside them."""
-    feeds = {m.id: 1 for m in counted(meters.values(), Role.TOTAL)}
+    feeds = {m.id: 1 for m in meters_of_role(meters.values(), Role.TOTAL)}
     if not feeds:
         return {}
-    made = counted(meters.values(), Role.RENEWABLE)
+    made = meters_of_role(meters.values(), Role.RENEWABLE)
     return feeds | {m.id: 1 for m in made if not feeds.keys() & set(path_of(m.id, meters)[:-1])}
 
 
@@ -170,7 +170,7 @@ def overhead_terms(meters: Mapping[str, MeterFacts], role: Role) -> dict[str, in
 def made_terms(meters: Mapping[str, MeterFacts]) -> tuple[dict[str, int], dict[str, int]]:
     """(what comes from the grid, what the site makes itself): signed sums that together are the total."""
     total = total_terms(meters)
-    made = {m.id: 1 for m in counted(meters.values(), Role.RENEWABLE)}
+    made = {m.id: 1 for m in meters_of_role(meters.values(), Role.RENEWABLE)}
     return _plus(total, dict.fromkeys(made, -1)) if total else {}, made
 
 
@@ -190,7 +190,7 @@ def shares(meters: Mapping[str, MeterEnergy]) -> dict[str, Amount]:
     total = total_terms(facts)
     found = {}
     for name, role in (("REF", Role.RENEWABLE), ("ERF", Role.REUSED_HEAT)):
-        terms = {m.id: 1 for m in counted(facts.values(), role)}
+        terms = {m.id: 1 for m in meters_of_role(facts.values(), role)}
         missing = f"no meter of role {role}" if not terms else "no meter of role total" if not total else ""
         found[name] = Amount(None, reason=missing) if missing else ratio(meters, terms, total)
     return found

@@ -68,7 +68,7 @@ def nearest(meter_id: str, meters: Mapping[str, MeterFacts], among: Iterable[str
     return next((i for i in reversed(path_of(meter_id, meters)[:-1]) if i in wanted), "")
 
 
-def counted(meters: Iterable[MeterFacts], role: Role, position: Position | None = None) -> list[MeterFacts]:
+def meters_of_role(meters: Iterable[MeterFacts], role: Role, position: Position | None = None) -> list[MeterFacts]:
     """The meters whose sum is the energy of a role (of `it`: at a position); none of them is above another."""
     return [m for m in meters if m.role is role and m.position is position]
 

@@ -59,7 +59,7 @@ class GridSource:
     open: Callable[[Any, Clock], OpenGrid]
 
 
-def asked(config: GridConfig, key: str) -> tuple[str, EmissionBoundary]:
+def required_zone(config: GridConfig, key: str) -> tuple[str, EmissionBoundary]:
     """The zone and the boundary that a source is asked for.
 
     Raises:

@@ -74,7 +74,7 @@ class GridStore:
             told = page.about or told
         return Read(series(told, found), tuple(torn))
 
-    def known(self) -> tuple[About, ...]:
+    def list_series(self) -> tuple[About, ...]:
         """Whose series there are; raises as `read` does."""
         found = []
         for place in sorted(self._folder.glob("*/*")):
@@ -94,7 +94,7 @@ class GridStore:
 
     def _append(self, path: Path, about: About, points: list[IntensityPoint]) -> int:
         try:
-            with _held(path, self._folder) as handle:
+            with _lock_file(path, self._folder) as handle:
                 page = self._load(path)
                 fresh = _fresh(page.points, points)
                 if not fresh:
@@ -135,7 +135,7 @@ def _fresh(held: Iterable[IntensityPoint], points: Iterable[IntensityPoint]) -> 
     fresh = []
     for point in points:
         before = newest.get((point.start_ns, point.end_ns))
-        if before is None or (before.said != point.said and before.known_ns <= point.known_ns):
+        if before is None or (before.content != point.content and before.known_ns <= point.known_ns):
             newest[point.start_ns, point.end_ns] = point
             fresh.append(point)
     return fresh
@@ -151,7 +151,7 @@ def _months(place: Path) -> list[Path]:
 
 
 @contextmanager
-def _held(path: Path, root: Path) -> Generator[int]:
+def _lock_file(path: Path, root: Path) -> Generator[int]:
     """The file, open for appending and held against a second writer; its name is on the disk."""
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = not path.exists()

@@ -66,7 +66,7 @@ def _seconds(text: str) -> float:
         raise ValueError(f"{text[:40]!r} is no duration; write one such as 5m") from None
 
 
-def asked(queries: Mapping[str, str], selectors: Mapping[str, str]) -> str:
+def build_query(queries: Mapping[str, str], selectors: Mapping[str, str]) -> str:
     """The one query for every value, how many there are, and when the samples in `selectors` are from.
 
     One evaluation: the times are those of the very samples that make the value.
@@ -86,7 +86,7 @@ def _named(query: str, part: str) -> str:
     return f'label_replace({query}, "{_PART}", "{part}", "", "")'
 
 
-def found(
+def parse_values(
     answer: tuple[int, bytes], selectors: Mapping[str, str], series: Mapping[str, int], max_age_s: float
 ) -> dict[str, Sampled]:
     """What an answer tells of each quantity that was asked for.
@@ -114,7 +114,7 @@ def _sampled(name: str, rows: Mapping[str, list[Row]], selector: str, series: in
     if count == 0:
         raise MeterError(f"{name}_query gives no series: its target is gone, or nothing has this name and these labels")
     if count > 1:
-        seen = ", ".join(_shown(labels) for labels, _, _ in values[:_SHOWN])
+        seen = ", ".join(_format_series(labels) for labels, _, _ in values[:_SHOWN])
         raise MeterError(f"{name}_query: expected 1 series, got {count}: select one by its labels, or sum them; {seen}")
     if len(values) != 1 or values[0][2] is None:
         raise MeterError(f"{name}_query gives no number (a histogram?)")
@@ -130,7 +130,9 @@ def _sampled(name: str, rows: Mapping[str, list[Row]], selector: str, series: in
     labels, evaluated_s, value = values[0]
     age_s = evaluated_s - oldest
     if age_s > Decimal(max_age_s):
-        raise MeterError(f"{name}_query: its sample is {age_s:.0f} s old, and max_age_s is {max_age_s:g}: {_shown(labels)}")
+        raise MeterError(
+            f"{name}_query: its sample is {age_s:.0f} s old, and max_age_s is {max_age_s:g}: {_format_series(labels)}"
+        )
     return Sampled(decimal_of(value), oldest, newest, evaluated_s)
 
 
@@ -182,7 +184,7 @@ def _row(each: Any) -> tuple[Mapping[str, str], tuple[Decimal, str | None]]:
     return {str(k): str(v) for k, v in labels.items()}, (at_s, value if isinstance(value, str) else None)
 
 
-def _shown(labels: Mapping[str, str]) -> str:
+def _format_series(labels: Mapping[str, str]) -> str:
     pairs: Iterable[tuple[str, str]] = ((k, v) for k, v in sorted(labels.items()) if k not in (_PART, "__name__"))
     said = "{" + ", ".join(f'{k}="{v}"' for k, v in pairs)
     return _line(labels.get("__name__", "") + (said if len(said) < _LABELS_SHOWN else said[:_LABELS_SHOWN] + "...") + "}")

@@ -208,7 +208,7 @@ def filled(profile: SnmpProfile | None, given: Index, registers: Iterable[Regist
     return found
 
 
-def asked(register: Register, index: Index) -> tuple[BoundRegister, ...]:
+def bind_register(register: Register, index: Index) -> tuple[BoundRegister, ...]:
     """The register, once for each of the numbers that the index lists: their values are added.
 
     Raises:
@@ -222,10 +222,10 @@ def asked(register: Register, index: Index) -> tuple[BoundRegister, ...]:
             f"several rows of {register.title} cannot be added: each register wraps and is reset by itself; "
             "declare a meter for each, or read: power"
         )
-    return tuple(_asked(register, dict(zip(used, row, strict=True))) for row in rows)
+    return tuple(_bind_row(register, dict(zip(used, row, strict=True))) for row in rows)
 
 
-def _asked(register: Register, row: Mapping[str, int]) -> BoundRegister:
+def _bind_row(register: Register, row: Mapping[str, int]) -> BoundRegister:
     def fill(oid: str) -> str:
         return _PLACE.sub(lambda match: str(row[match[1]]), oid)
 

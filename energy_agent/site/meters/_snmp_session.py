@@ -109,7 +109,7 @@ class Session:
             if isinstance(error, TimeoutError | DeadlineError):
                 raise self._silent() from None
             if isinstance(error, PySnmpError | OSError | ConnectError):
-                raise MeterError(f"{self._where}: {_said(error)}") from None
+                raise MeterError(f"{self._where}: {_describe_error(error)}") from None
             raise
 
     def close(self) -> None:
@@ -206,7 +206,7 @@ class Session:
         name = type(error).__name__
         if name == "RequestTimedOut":
             return self._silent()
-        return MeterError(f"{self._where} {_REFUSED.get(name[:1].lower() + name[1:]) or f'fails: {_said(error)}'}")
+        return MeterError(f"{self._where} {_REFUSED.get(name[:1].lower() + name[1:]) or f'fails: {_describe_error(error)}'}")
 
     def _silent(self) -> MeterError:
         secret = "community" if self._access.version == "2c" else "priv_key_file" if _encrypts(self._access) else ""
@@ -235,5 +235,5 @@ def _whole_number(oid: str, value: Any) -> Value:
     return Value(int(value), 1 << 32 if isinstance(value, rfc1902.Counter32) else None)
 
 
-def _said(error: object) -> str:
+def _describe_error(error: object) -> str:
     return " ".join((str(error) or type(error).__name__).split())[:200]

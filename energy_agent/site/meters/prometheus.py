@@ -26,7 +26,7 @@ from energy_agent.runtime.secret_file import read_secret
 from energy_agent.runtime.tls import TlsFiles
 from energy_agent.site.config.meter import MeterConfig
 from energy_agent.site.meters._age import EdgeAge
-from energy_agent.site.meters._promql import asked, found, is_selector, looks_back_s
+from energy_agent.site.meters._promql import build_query, is_selector, looks_back_s, parse_values
 from energy_agent.site.meters._source import FacilitySource, reading
 
 _PATH: Final = "/api/v1/query"
@@ -96,7 +96,7 @@ class Prometheus(Section):
         return self
 
     @model_validator(mode="after")
-    def _kept(self) -> Self:
+    def _check_credentials(self) -> Self:
         pair = (self.user_file is None, self.password_file is None)
         if pair[0] != pair[1] or (self.bearer_token_file is not None and not pair[0]):
             raise ValueError("give bearer_token_file, or user_file and password_file, or none of them")
@@ -128,7 +128,7 @@ class PrometheusMeter:
         """The newest sample as of its own time; nothing where it is still the one that was given before."""
         began_s = time.monotonic()
         try:
-            sampled = found(self._ask(), self._selectors, self._series, self._section.max_age_s)
+            sampled = parse_values(self._ask(), self._selectors, self._series, self._section.max_age_s)
         except (MeterError, HttpError) as error:
             root = self._http.root
             raise MeterError(str(error) if str(error).startswith(root) else f"{root}: {error}") from None
@@ -174,7 +174,7 @@ class PrometheusMeter:
         elif section.password_file is not None:
             user = read_secret(section.user_file, "user_file")
             headers["Authorization"] = basic_authorization(user, read_secret(section.password_file, "password_file"))
-        query = asked(section.queries, self._selectors)
+        query = build_query(section.queries, self._selectors)
         form = urlencode({"query": query, "timeout": f"{self._meter.timeout_s:g}s"})
         answer = self._http.request("POST", _PATH, headers, form.encode())
         return answer.status, answer.body

@@ -127,10 +127,10 @@ class RedfishEquipmentMeter:
         part = ("Outlets", self._section.outlet) if self._section.outlet is not None else ("Mains", self._section.mains)
         if part[1] is not None:
             path = self._member(equipment, part[0], part[1])
-            return lambda: self._told(self._present(path))
+            return lambda: self._parse_equipment(self._present(path))
         metrics = link(equipment, "Metrics") or link(equipment, "EnvironmentMetrics")
         if metrics is not None:
-            return lambda: self._told(self._get(metrics))
+            return lambda: self._parse_equipment(self._get(metrics))
         feeds = link(equipment, "Mains")
         if feeds is None:
             raise MeterError(f"{self._section.equipment} has neither Metrics, EnvironmentMetrics nor Mains")
@@ -152,7 +152,7 @@ class RedfishEquipmentMeter:
             raise MeterError(f"no feed of {self._section.equipment} is enabled")
         return total, None
 
-    def _told(self, body: dict[str, Any]) -> tuple[Decimal | None, Decimal | None]:
+    def _parse_equipment(self, body: dict[str, Any]) -> tuple[Decimal | None, Decimal | None]:
         energy = body.get("EnergykWh")
         energy = energy if isinstance(energy, dict) else {}
         if not self._energy_key and (

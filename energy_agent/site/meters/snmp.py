@@ -63,11 +63,11 @@ class Snmp(SnmpAccess):
             if register.is_energy != (name == "energy"):
                 raise ValueError(f"{name}.unit: {register.unit} is no unit of {name}")
         index = profiles.filled(profile, self.index, chosen.values())
-        return {name: profiles.asked(register, index) for name, register in chosen.items()}
+        return {name: profiles.bind_register(register, index) for name, register in chosen.items()}
 
 
 @dataclass(frozen=True, slots=True)
-class _Told:
+class _RegisterValue:
     """A quantity, its resolution and where its register goes on at 0, in its unit."""
 
     value: Decimal
@@ -87,7 +87,7 @@ class SnmpMeter:
     def read(self) -> tuple[MeterReading, ...]:
         """Everything in one request."""
         answers = self._session.get(self._oids)
-        energy, power = (self._told(name, answers) for name in ("energy", "power"))
+        energy, power = (self._sum_rows(name, answers) for name in ("energy", "power"))
         more: dict[str, Any] = {}
         if energy is not None:
             more |= {"energy": energy.value, "energy_unit": energy.unit, "energy_step": energy.step, "wrap": energy.wrap}
@@ -99,16 +99,16 @@ class SnmpMeter:
         """Let go of socket and event loop."""
         self._session.close()
 
-    def _told(self, name: str, answers: Mapping[str, Value]) -> _Told | None:
-        rows = [row_told(row, answers) for row in self._plan.get(name, ())]
+    def _sum_rows(self, name: str, answers: Mapping[str, Value]) -> _RegisterValue | None:
+        rows = [decode_row(row, answers) for row in self._plan.get(name, ())]
         if not rows:
             return None
         # Each row is rounded by itself, so that a sum is as coarse as all of them together.
         total, step = sum((row.value for row in rows), Decimal(0)), sum((row.step for row in rows), Decimal(0))
-        return _Told(total, step, rows[0].wrap if len(rows) == 1 else None, rows[0].unit)
+        return _RegisterValue(total, step, rows[0].wrap if len(rows) == 1 else None, rows[0].unit)
 
 
-def row_told(row: BoundRegister, answers: Mapping[str, Value]) -> _Told:
+def decode_row(row: BoundRegister, answers: Mapping[str, Value]) -> _RegisterValue:
     """What one register tells.
 
     Raises:
@@ -135,7 +135,7 @@ def row_told(row: BoundRegister, answers: Mapping[str, Value]) -> _Told:
     if row.step_oid is not None:
         step = count * max(1, answers[row.step_oid].number)
     wrap = register.wrap or (told.range if register.is_energy else None)
-    return _Told(told.number * count, step, None if wrap is None else wrap * count, register.unit)
+    return _RegisterValue(told.number * count, step, None if wrap is None else wrap * count, register.unit)
 
 
 SPEC = FacilitySource("a PDU, UPS or meter by SNMP v2c or v3", Snmp, SnmpMeter)

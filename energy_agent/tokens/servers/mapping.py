@@ -43,7 +43,7 @@ def of(mapping: TokenMapping) -> TokenServer:
     )
 
 
-def lacking(source: TokenSource, readings: Iterable[ModelReading]) -> frozenset[str]:
+def missing_names(source: TokenSource, readings: Iterable[ModelReading]) -> frozenset[str]:
     """Keys of a source's `mapping` whose name is not on the page that was read; none of a server that is known."""
     names = source.mapping
     if names is None:

@@ -7,7 +7,7 @@ from energy_agent.core.facility import Role
 from energy_agent.core.units import UJ_PER_J
 from energy_agent.site.building.contracts import CERTIFICATES, InstrumentKind
 from energy_agent.site.building.ratio import Amount, energy
-from energy_agent.site.building.tree import counted
+from energy_agent.site.building.tree import meters_of_role
 from reports.figures.evidence import PeriodEvidence, SiteEvidence
 from reports.figures.figure import Figure, amount_figure
 from reports.figures.measures._measure import Measure
@@ -80,7 +80,7 @@ def _bought(site: SiteEvidence) -> bool:
 
 def _metered(site: SiteEvidence, role: Role) -> Amount:
     meters = site.building.meters
-    terms = {m.id: 1 for m in counted([e.facts for e in meters.values()], role)}
+    terms = {m.id: 1 for m in meters_of_role([e.facts for e in meters.values()], role)}
     return energy(meters, terms) if terms else Amount(None, reason=f"no meter of role {role}")
 
 

@@ -17,7 +17,7 @@ def build(facts: Facts, say: Translator) -> tuple[Block, ...] | OmittedSection:
     for each in equivalents(figure.value):
         of = each.of
         cited = "; ".join((of.attribution, say.translate(of.edition), say.translate(of.conditions), of.source))
-        blocks.append(Note(f"{each.said(wording.short(each.value, 2), say.language)} ({cited})"))
+        blocks.append(Note(f"{each.format_sentence(wording.short(each.value, 2), say.language)} ({cited})"))
     blocks.append(Note(say("comparisons_are_no_part")))
     return tuple(blocks)
 

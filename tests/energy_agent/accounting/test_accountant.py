@@ -244,34 +244,34 @@ def test_rows_that_wait_are_joined_without_losing_a_microjoule(node, holders):
 
 
 def test_event_times_are_shown_only_once_committed_so_they_never_fall(node):
-    def shown():
+    def shown_value():
         return node.snapshot().devices[0].event_ns.get("sw_power_cap", 0)
 
     node.sweep(event_reasons=0x4)
     node.sweep(event_reasons=0x4)
     node.commit()
-    assert shown() == SECOND
+    assert shown_value() == SECOND
     with full_disk(1):
         node.sweep(event_reasons=0x4)
         assert not node.commit()
-        assert shown() == SECOND
+        assert shown_value() == SECOND
     node.reopen()
     node.sweep()
-    assert shown() == SECOND
+    assert shown_value() == SECOND
 
 
 def test_xids_are_shown_across_readers_and_restarts(node):
-    def shown():
+    def shown_value():
         return dict(node.snapshot().devices[0].sample.xid_counts)
 
     node.sweep(xid_counts={})
     node.sweep(xid_counts={31: 2})
     node.commit()
-    assert shown() == {31: 2}
+    assert shown_value() == {31: 2}
     node.reopen()
     node.sweep(xid_counts={31: 1})
     node.commit()
-    assert shown() == {31: 3}
+    assert shown_value() == {31: 3}
 
 
 def test_xids_of_a_reading_that_cannot_be_booked_are_counted_once(node, monkeypatch):
@@ -431,7 +431,7 @@ def test_a_new_driver_describes_its_devices_anew(node):
 
 
 def test_the_policy_of_a_device_is_shown_and_stands_in_the_ledger_from_when_it_was_in_force(node):
-    def told():
+    def share_facts():
         return [(f.workload, f.labels.get("share"), (f.since_ns - T0) // SECOND) for f in node.accountant.batch().facts]
 
     node.start(10, "a")
@@ -439,17 +439,17 @@ def test_the_policy_of_a_device_is_shown_and_stands_in_the_ledger_from_when_it_w
     node.sweep(pids=())
     assert [view.sharing for view in node.snapshot().devices] == ["", ""]
     node.sweep(pids=(10,), uuids=UUIDS[:1])
-    assert told()[-1] == ("a", "exclusive", 2)
+    assert share_facts()[-1] == ("a", "exclusive", 2)
     node.sweep(pids=(10,), uuids=UUIDS[:1])
     node.commit()
     node.sweep(pids=(10, 11), uuids=UUIDS[:1])
-    assert told()[-2:] == [("a", "equal", 4), ("b", "equal", 4)]
+    assert share_facts()[-2:] == [("a", "equal", 4), ("b", "equal", 4)]
     assert [view.sharing for view in node.snapshot().devices] == ["equal", ""]
     node.commit()
     node.reopen()
     assert {f.workload: f.labels["share"] for f in node.journal.facts()} == {"a": "equal", "b": "equal"}
     node.sweep(pids=(10, 11), uuids=UUIDS[:1])
-    assert told() == []  # as before: nothing new
+    assert share_facts() == []  # as before: nothing new
 
 
 @pytest.mark.parametrize("memory_b", [1, None], ids=["memory", "unified memory"])
@@ -472,7 +472,7 @@ def test_the_end_of_a_holder_is_noticed_on_every_board(node, memory_b):
 def test_how_far_the_actuator_was_read_is_committed_with_its_rows_or_not_at_all(node):
     row = Action(T0, "GPU-a", "static", "set", "{}", "ok: knee", "job")
 
-    def kept():
+    def stored_history():
         return node.journal.states().get(Component.STEERING, {}).get("history", ""), [
             r for r in node.journal.open_rows() if isinstance(r, Action)
         ]
@@ -480,11 +480,11 @@ def test_how_far_the_actuator_was_read_is_committed_with_its_rows_or_not_at_all(
     node.accountant.add_steering(SteeringRows([row], [], {"history": "1"}))
     assert node.accountant.steering_states() == {"history": "1"}
     node.reopen()  # killed before it was committed
-    assert (kept(), node.accountant.steering_states()) == (("", []), {})
+    assert (stored_history(), node.accountant.steering_states()) == (("", []), {})
     node.accountant.add_steering(SteeringRows([row], [], {"history": "1"}))
     node.commit()
-    assert kept() == ("1", [row])
+    assert stored_history() == ("1", [row])
     node.reopen()
     node.sweep()
     node.commit()
-    assert (kept(), node.accountant.steering_states()) == (("1", [row]), {"history": "1"})
+    assert (stored_history(), node.accountant.steering_states()) == (("1", [row]), {"history": "1"})

@@ -11,7 +11,7 @@ from energy_agent.exposition.openmetrics import Format, render
 from tests.snapshots import Player, uuid
 
 
-def shown(selection: Selection) -> tuple[set[str], set[str]]:
+def visible_names(selection: Selection) -> tuple[set[str], set[str]]:
     """Families and GPUs on the page."""
     page = render(dataclasses.replace(Player(gpus=4).at(5), selection=selection), Format.TEXT).decode()
     lines = page.splitlines()
@@ -20,21 +20,21 @@ def shown(selection: Selection) -> tuple[set[str], set[str]]:
 
 
 def test_without_lists_everything_is_shown() -> None:
-    families, gpus = shown(Selection())
+    families, gpus = visible_names(Selection())
     assert {"gpu_power_watts", "gpu_mig_info", "ledger_writable"} < families
     assert gpus == {uuid(gpu) for gpu in range(4)}
 
 
 def test_include_shows_only_what_it_names_and_exclude_wins() -> None:
-    families, _ = shown(Selection(include=("gpu_energy_*", "gpu_up"), exclude=("gpu_energy_gap*",)))
+    families, _ = visible_names(Selection(include=("gpu_energy_*", "gpu_up"), exclude=("gpu_energy_gap*",)))
     assert families == {
         "gpu_energy_joules_total", "gpu_energy_gain_uncertainty_ratio", "gpu_energy_edge_uncertainty_joules", "gpu_up",
     }  # fmt: skip
 
 
 def test_gpus_are_chosen_by_index_uuid_or_glob() -> None:
-    assert shown(Selection(include_gpus=("1", uuid(3))))[1] == {uuid(1), uuid(3)}
-    assert shown(Selection(exclude_gpus=("GPU-00000002-*", "0")))[1] == {uuid(1), uuid(3)}
+    assert visible_names(Selection(include_gpus=("1", uuid(3))))[1] == {uuid(1), uuid(3)}
+    assert visible_names(Selection(exclude_gpus=("GPU-00000002-*", "0")))[1] == {uuid(1), uuid(3)}
 
 
 def test_the_configuration_takes_names_with_and_without_prefix() -> None:

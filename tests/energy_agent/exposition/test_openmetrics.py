@@ -147,14 +147,14 @@ def test_hostile_names_come_back_as_they_went_in(fmt: Format, names: set[str], e
     )
     got = samples(snapshot, fmt)
     energies = {dict(labels)["workload"]: v for (name, labels), v in got.items() if "workload_energy" in name}
-    assert energies == {shown(n): float(Fraction(energy_uj, 1_000_000)) for n in names}
+    assert energies == {escape_controls(n): float(Fraction(energy_uj, 1_000_000)) for n in names}
     counts = {dict(labels)["model"]: v for (name, labels), v in got.items() if name == "wattlens_tokens_total"}
-    assert counts == {shown(n): float(tokens) for n in names}
+    assert counts == {escape_controls(n): float(tokens) for n in names}
     reasons = {dict(labels)["reason"] for name, labels in got if name == "wattlens_source_down_info"}
-    assert reasons == {shown(n) for n in names}
+    assert reasons == {escape_controls(n) for n in names}
 
 
-def shown(name: str) -> str:
+def escape_controls(name: str) -> str:
     """Controls other than the line feed, and lone surrogates, as visible text; all else as it is."""
     return "".join(
         f"\\x{ord(c):02x}" if (c < " " and c != "\n") or c == "\x7f" or "\ud800" <= c <= "\udfff" else c for c in name

@@ -17,8 +17,8 @@ def test_trees_and_cars_by_hand() -> None:
     _, cars = eq.equivalents(4_290_000_000)
     assert (trees.value, trees.of.unit_text) == (120_000, "tree seedlings")
     assert (cars.value, cars.of.unit_text) == (1000, "vehicle-years")
-    assert trees.said("120 000") == "what 120 000 urban tree seedlings take up in their first ten years"
-    assert "120 000株" in trees.said("120 000", "zh")
+    assert trees.format_sentence("120 000") == "what 120 000 urban tree seedlings take up in their first ten years"
+    assert "120 000株" in trees.format_sentence("120 000", "zh")
 
 
 def test_the_published_factors_follow_from_what_their_publisher_makes_them_of() -> None:

@@ -19,7 +19,7 @@ MINUTE_NS = 60 * NS_PER_S
 FOREVER = 1 << 62
 
 
-def told(
+def source_of(
     points: list[IntensityPoint], name: str = "hourly", basis: Basis = LIFE, quality: int = 3, as_of: int = FOREVER
 ) -> IntensitySource:
     return of_series(series(About(name, "DE", basis, "p", "l", quality=quality), points), as_of)
@@ -53,7 +53,7 @@ def test_the_example_of_three_hours_and_what_no_source_knows() -> None:
     """1 kWh at 400 g in each of two hours, then one that only the year's factor knows: 0.4 + 0.4 + 0.344 kg."""
     germany = factor("DEU", 2024, LIFE).factor
     energy = {n * CELL_NS: kwh(1) // 4 for n in range(12)}
-    hourly = told([hour(0, "400"), hour(1, "400", estimated=True)])
+    hourly = source_of([hour(0, "400"), hour(1, "400", estimated=True)])
     found = join(energy, [hourly, of_factor(germany, ["no hourly value of 2026"])])
     first, second = found.statements
     assert (first.uj, first.grams, first.hours, first.quality, first.reasons) == (kwh(2), 800, 2, 3, ())
@@ -61,7 +61,7 @@ def test_the_example_of_three_hours_and_what_no_source_knows() -> None:
     assert (second.id, second.uj, second.hours, second.quality) == (germany.id, kwh(1), 1, 5)
     assert (second.grams, found.grams) == (Fraction("344.13992"), Fraction("1144.13992"))
     assert second.reasons == ("no hourly value of 2026", f"{first.id}: no value for 1 h")
-    found = join({0: 1000, HOUR_NS: 500}, [told([hour(0, "360")])])
+    found = join({0: 1000, HOUR_NS: 500}, [source_of([hour(0, "360")])])
     known, nowhere = found.statements
     assert (known.id == NOWHERE, nowhere.id == NOWHERE) == (False, True)
     assert (nowhere.uj, nowhere.grams, nowhere.quality) == (500, None, None)
@@ -74,7 +74,7 @@ def test_the_example_of_three_hours_and_what_no_source_knows() -> None:
 def test_the_energy_of_the_statements_is_the_energy(
     energy: dict[int, int], first: list[IntensityPoint], second: list[IntensityPoint]
 ) -> None:
-    found = join(energy, [told(first, "a"), told(second, "b")])
+    found = join(energy, [source_of(first, "a"), source_of(second, "b")])
     assert found.uj == sum(energy.values())
     assert sum(s.ns for s in found.statements) == len(energy) * CELL_NS
     assert all(0 <= s.estimated_uj <= s.uj for s in found.statements)
@@ -85,7 +85,7 @@ def test_grams_are_energy_by_the_minute_times_what_holds_then(
     energy: dict[int, int], first: list[IntensityPoint], second: list[IntensityPoint]
 ) -> None:
     """Against a plain model: each minute's fraction of its cell by the value that was learnt last, without any rounding."""
-    sources = [told(first, "a"), told(second, "b")]
+    sources = [source_of(first, "a"), source_of(second, "b")]
     found = join(energy, sources)
     grams, parts = Fraction(0), 0
     for start, uj in energy.items():
@@ -102,7 +102,7 @@ def test_grams_are_energy_by_the_minute_times_what_holds_then(
 def test_totals_of_parts_are_the_total(
     energy: dict[int, int], first: list[IntensityPoint], second: list[IntensityPoint], cut: int
 ) -> None:
-    sources = [told(first, "a"), told(second, "b")]
+    sources = [source_of(first, "a"), source_of(second, "b")]
     early = {t: uj for t, uj in energy.items() if t < cut * CELL_NS}
     late = {t: uj for t, uj in energy.items() if t >= cut * CELL_NS}
     assert figures(add(join(early, sources), join(late, sources))) == figures(join(energy, sources))
@@ -113,7 +113,7 @@ def test_a_past_total_stays_when_something_is_learnt_later(
     energy: dict[int, int], first: list[IntensityPoint], more: list[IntensityPoint], moment: int
 ) -> None:
     later = [p for p in more if p.known_ns > moment]
-    assert join(energy, [told(first, as_of=moment)]) == join(energy, [told([*first, *later], as_of=moment)])
+    assert join(energy, [source_of(first, as_of=moment)]) == join(energy, [source_of([*first, *later], as_of=moment)])
 
 
 @given(cells, points, st.randoms(use_true_random=False))
@@ -121,17 +121,17 @@ def test_the_order_of_points_and_cells_changes_nothing(energy: dict[int, int], f
     shuffled, items = list(first), list(energy.items())
     chance.shuffle(shuffled)
     chance.shuffle(items)
-    assert join(dict(items), [told(shuffled)]) == join(energy, [told(first)])
+    assert join(dict(items), [source_of(shuffled)]) == join(energy, [source_of(first)])
 
 
 def test_two_bases_in_one_total_are_refused() -> None:
-    one = told([hour(0, "1")])
+    one = source_of([hour(0, "1")])
     for other in (
         Basis(EmissionBoundary.DIRECT),
         Basis(EmissionBoundary.LIFE_CYCLE, gases=Gases.CO2),
         Basis(LIFE.boundary, Accounting.RESIDUAL),
     ):
-        two = told([hour(0, "1")], "b", other)
+        two = source_of([hour(0, "1")], "b", other)
         for line in (refusal(join, {0: 1}, [one, two]), refusal(add, join({0: 1}, [one]), join({0: 1}, [two]))):
             assert str(LIFE) in line
             assert str(other) in line
@@ -142,14 +142,14 @@ def test_two_bases_in_one_total_are_refused() -> None:
 
 def test_no_source_and_one_twice_are_refused() -> None:
     assert "no intensity" in refusal(join, {0: 1}, [])
-    assert "is there twice" in refusal(join, {0: 1}, [told([hour(0, "1")]), told([hour(0, "1")])])
-    assert "cannot split" in refusal(join, {0: -1}, [told([hour(0, "1")])], error=ValueError)
+    assert "is there twice" in refusal(join, {0: 1}, [source_of([hour(0, "1")]), source_of([hour(0, "1")])])
+    assert "cannot split" in refusal(join, {0: -1}, [source_of([hour(0, "1")])], error=ValueError)
 
 
 def test_a_fleet_s_quarter_stays_exact_and_a_factor_may_hold_for_a_time_alone() -> None:
     """7.9e19 uJ is past int64 and past what a float counts."""
     energy = {n * CELL_NS: 8_936_651_583_710_407 for n in range(92 * 96)}
-    found = join(energy, [told([hour(n, "381.5") for n in range(92 * 24)])])
+    found = join(energy, [source_of([hour(n, "381.5") for n in range(92 * 24)])])
     assert found.grams == Fraction("381.5") * 8_936_651_583_710_407 * 92 * 96 / UJ_PER_KWH
     germany = factor("DEU", 2024, LIFE).factor
     found = join({0: 10, CELL_NS: 10}, [of_factor(germany, end_ns=CELL_NS)])

@@ -24,12 +24,12 @@ OLD_PORTAL = (
 )
 
 
-def told(text: str, zone: str = "DE", boundary: EmissionBoundary = LIFE):  # type: ignore[no-untyped-def]
+def parse_text(text: str, zone: str = "DE", boundary: EmissionBoundary = LIFE):  # type: ignore[no-untyped-def]
     return parse(text.encode(), "grid.csv", zone, boundary, 7, "hash")
 
 
 def test_our_columns() -> None:
-    found = told(
+    found = parse_text(
         HEAD + "2026-01-01T00:00:00Z,DE,342.50,life-cycle,false,,me\n2026-01-01T01:00:00Z,DE,300,lifecycle,true,MODEL_X,me\n"
     )
     assert [(p.start_ns - JAN_NS, p.end_ns - JAN_NS, str(p.g_per_kwh), p.estimated, p.method) for p in found.points] == [
@@ -42,7 +42,7 @@ def test_our_columns() -> None:
 
 def test_electricity_maps_own_columns_newer_and_older() -> None:
     for boundary, values in ((LIFE, ["41.5", "42.75"]), (DIRECT, ["12.25", "12.5"])):
-        found = told(PORTAL, "SE", boundary)
+        found = parse_text(PORTAL, "SE", boundary)
         assert [str(p.g_per_kwh) for p in found.points] == values
         assert [(p.estimated, p.method) for p in found.points] == [(True, "ESTIMATED_FORECASTS_HIERARCHY")] * 2
         assert found.points[0].start_ns == 1_609_459_200_000_000_000
@@ -52,24 +52,24 @@ def test_electricity_maps_own_columns_newer_and_older() -> None:
 
 def test_gaps_are_gaps_and_zero_is_one_over_a_life_cycle_alone() -> None:
     rows = "".join(f"2026-01-01T{h:02d}:00:00Z,DE,{v},{{0}},false,,\n" for h, v in enumerate(["1", "", "NA", "0", "2"]))
-    found = told(HEAD + rows.format("life-cycle"))
+    found = parse_text(HEAD + rows.format("life-cycle"))
     assert ([str(p.g_per_kwh) for p in found.points], found.missing) == (["1", "2"], 3)
-    found = told(HEAD + rows.format("direct"), boundary=DIRECT)
+    found = parse_text(HEAD + rows.format("direct"), boundary=DIRECT)
     assert ([str(p.g_per_kwh) for p in found.points], found.missing) == (["1", "0", "2"], 2)
 
 
 def test_other_zones_and_the_other_kind_are_left_out() -> None:
     de, fr = ("2026-01-01T00:00:00Z,DE,{},{},false,,\n", "2026-01-01T00:00:00Z,FR,3,life-cycle,false,,\n")
-    found = told(HEAD + de.format(1, "direct") + de.format(2, "life-cycle") + fr)
+    found = parse_text(HEAD + de.format(1, "direct") + de.format(2, "life-cycle") + fr)
     assert ([p.g_per_kwh for p in found.points], found.skipped) == ([Decimal(2)], 2)
-    line = refusal(told, HEAD + de.format(2, "life-cycle") + fr, "PL")
+    line = refusal(parse_text, HEAD + de.format(2, "life-cycle") + fr, "PL")
     assert "'PL'" in line
     assert "DE, FR" in line
 
 
 def test_a_quarter_of_an_hour_is_one() -> None:
     rows = "".join(f"2026-01-01T00:{m:02d}:00Z,DE,5,life-cycle,,,\n" for m in (0, 15, 45))
-    assert [(p.start_ns - JAN_NS, p.end_ns - p.start_ns) for p in told(HEAD + rows).points] == [
+    assert [(p.start_ns - JAN_NS, p.end_ns - p.start_ns) for p in parse_text(HEAD + rows).points] == [
         (0, HOUR_NS // 4), (HOUR_NS // 4, HOUR_NS // 4), (3 * HOUR_NS // 4, HOUR_NS // 4),
     ]  # fmt: skip
 
@@ -93,14 +93,14 @@ def test_a_mistake_is_told_with_file_and_line() -> None:
         (row + GOOD.replace("T00", "T01") + GOOD.replace("T00:00", "T02:20"), "steps of 3600 s"),
         (HEAD + '"' + GOOD, "unexpected end of data"),
     ):  # fmt: skip
-        line = refusal(told, text)
+        line = refusal(parse_text, text)
         assert line.startswith("grid.csv")
         assert said in line
     assert "is not UTF-8" in refusal(parse, b"\xff\xfe\x00", "grid.csv", "DE", LIFE, 0)
 
 
 def test_a_method_is_cut_to_what_can_be_printed() -> None:
-    found = told(HEAD + GOOD.replace("false,,", "true,\x1b[31mX" + "y" * 500 + ","))
+    found = parse_text(HEAD + GOOD.replace("false,,", "true,\x1b[31mX" + "y" * 500 + ","))
     (point,) = found.points
     assert point.method.startswith("31mX")
     assert len(point.method) <= 80

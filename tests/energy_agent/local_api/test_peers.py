@@ -68,7 +68,7 @@ def serving(path, snapshot=None):
         api.stop()
 
 
-def asked(path, request, body="", *, uid="", namespaces="", prefix=()):
+def request_as(path, request, body="", *, uid="", namespaces="", prefix=()):
     code = [sys.executable, "-I", "-c", CLIENT, str(path), request, body, str(uid), namespaces]
     done = subprocess.run([*prefix, *code], capture_output=True, text=True, timeout=60, check=False)
     if done.returncode and namespaces:
@@ -88,27 +88,27 @@ def folder():
 
 def test_a_process_is_told_what_it_is_and_reports_as_nobody_else(folder):
     with serving(folder / "s", snapshot=Player().at(5)) as intake:
-        status, me = asked(folder / "s", "GET /v1/me")
+        status, me = request_as(folder / "s", "GET /v1/me")
         assert status == 200
         assert me["pid"] > 0
         assert str(me["pid"]) in me["workload"] or me["kind"] != "process"
-        status, told = asked(folder / "s", "POST /v1/training", json.dumps(REPORT))
+        status, told = request_as(folder / "s", "POST /v1/training", json.dumps(REPORT))
         assert (status, told["ranks"][0]["tokens"]) == (202, 30)
         (latest,) = intake.ranks(told["workload"])
         assert latest.report.steps == {"training": 3}
         for field in ("workload", "pid", "cgroup"):  # what would say who it is
-            status, told = asked(folder / "s", "POST /v1/training", json.dumps(REPORT | {field: "x"}))
+            status, told = request_as(folder / "s", "POST /v1/training", json.dumps(REPORT | {field: "x"}))
             assert (status, told["reason"]) == (400, f"unknown field {field!r}")
 
 
 @as_root
 def test_root_on_the_host_sees_everything_and_others_their_own(folder):
     with serving(folder / "s", snapshot=Player().at(5)):
-        assert asked(folder / "s", "GET /v1/me")[1]["everything"] is True
-        assert asked(folder / "s", "GET /v1/me", uid=65534)[1]["everything"] is False
+        assert request_as(folder / "s", "GET /v1/me")[1]["everything"] is True
+        assert request_as(folder / "s", "GET /v1/me", uid=65534)[1]["everything"] is False
         window = f"GET /v1/window/{T_NS - 5}/{T_NS - 1}"
-        assert set(asked(folder / "s", window)[1]["devices"]) == {uuid(gpu) for gpu in range(8)}
-        assert "holds no GPU" in asked(folder / "s", window, uid=65534)[1]["reason"]
+        assert set(request_as(folder / "s", window)[1]["devices"]) == {uuid(gpu) for gpu in range(8)}
+        assert "holds no GPU" in request_as(folder / "s", window, uid=65534)[1]["reason"]
 
 
 def in_a_pid_namespace(code, *arguments):
@@ -144,8 +144,8 @@ with serving(Path(sys.argv[1])):
     sys.stdin.read()
 """, str(folder / "s"))  # fmt: skip
     try:
-        status, told = asked(folder / "s", "GET /v1/me")
-        assert status == asked(folder / "s", "POST /v1/training", json.dumps(REPORT))[0] == 403
+        status, told = request_as(folder / "s", "GET /v1/me")
+        assert status == request_as(folder / "s", "POST /v1/training", json.dumps(REPORT))[0] == 403
         assert "hostPID: true" in told["reason"]
     finally:
         agent.communicate()
@@ -155,7 +155,7 @@ with serving(Path(sys.argv[1])):
 def test_an_unprivileged_process_in_user_and_pid_namespaces_is_itself_and_not_root(folder):
     """As in a rootless container: pid 1 in its own eyes, an ordinary user and pid in the kernel's."""
     with serving(folder / "s", snapshot=Player().at(5)) as intake:
-        status, me = asked(folder / "s", "POST /v1/training", json.dumps(REPORT), uid=65534, namespaces="yes")
+        status, me = request_as(folder / "s", "POST /v1/training", json.dumps(REPORT), uid=65534, namespaces="yes")
         assert (status, me["everything"]) == (202, False)
         assert me["pid"] > 1
         assert [each.report.tokens for each in intake.ranks(me["workload"])] == [30]
@@ -200,7 +200,7 @@ def test_hostile_requests_are_answered_and_harm_nobody(folder):
             (b"GET /v1/training HTTP/1.1\r\nHost: x\r\n\r\n", 405), (b"GET /v1/other HTTP/1.1\r\nHost: x\r\n\r\n", 404),
         ):  # fmt: skip
             assert raw(folder / "s", data).split(b" ", 2)[1] == b"%d" % status
-        assert asked(folder / "s", "GET /v1/me")[0] == 200
+        assert request_as(folder / "s", "GET /v1/me")[0] == 200
 
 
 def test_one_workload_cannot_take_all_places_nor_all_the_time(folder):
@@ -269,7 +269,7 @@ def test_strangers_are_refused_and_keep_no_one_out(folder):
         attacker = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         try:
             assert attacker.stdout.readline() == "held\n"
-            assert [asked(path, "GET /v1/me")[0] for _ in range(3)] == [200] * 3
+            assert [request_as(path, "GET /v1/me")[0] for _ in range(3)] == [200] * 3
         finally:
             answers, _ = attacker.communicate("\n")
         assert int(answers) > 0
@@ -308,7 +308,7 @@ def test_subordinate_uids_share_the_places_of_one_user(folder):
     with serving(folder / "s") as intake:
         places = {}
         for uid, namespaces in ((60001, "1"), (60002, "1"), (60001, ""), (60002, "")):
-            status, reply = asked(folder / "s", "POST /v1/training", json.dumps(REPORT), uid=uid, namespaces=namespaces)
+            status, reply = request_as(folder / "s", "POST /v1/training", json.dumps(REPORT), uid=uid, namespaces=namespaces)
             assert status == 202
             (latest,) = intake.ranks(reply["workload"])
             if "process" not in reply["workload"]:

@@ -65,12 +65,12 @@ def history(powers_w):
 @given(st.lists(st.tuples(st.floats(0, 1000), st.integers(0, NS_PER_S - 1)), min_size=5, max_size=5),
        st.integers(0, 2_400_000_000), st.integers(100_000_000, 2_500_000_000))  # fmt: skip
 def test_the_bound_holds_however_energy_lay_within_the_seconds(seconds, start_ns, length_ns):
-    def drawn(t_ns):  # everything of a second at one instant of it: the worst there is
+    def energy_until(t_ns):  # everything of a second at one instant of it: the worst there is
         return sum(p for k, (p, at_ns) in enumerate(seconds) if k * NS_PER_S + at_ns < t_ns)
 
     end_ns = start_ns + length_ns
     told = history([p for p, _ in seconds]).window(T0 + start_ns, T0 + end_ns)["devices"]["GPU-1"]
-    assert abs(told["joules"] - (drawn(end_ns) - drawn(start_ns))) <= told["half_j"] + 1e-3
+    assert abs(told["joules"] - (energy_until(end_ns) - energy_until(start_ns))) <= told["half_j"] + 1e-3
 
 
 def test_what_is_not_known_or_not_for_a_workload_is_a_reason():

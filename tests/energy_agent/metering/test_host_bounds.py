@@ -45,7 +45,7 @@ class Board:
             self.held.append((t, nxt, owner))
             t = nxt
 
-    def drawn(self, start, end):
+    def energy_between(self, start, end):
         return sum(self.true[start // SLOT : end // SLOT])
 
     def weights(self, start, end):
@@ -62,7 +62,7 @@ def booked(rng, boards, edges, method, worst):
     error, got = 0, []
     for start, end in itertools.pairwise(edges):
         true = sum(rng.randint(0, 100 * 10**6) for _ in range(start // SLOT, end // SLOT))
-        node = true + sum(board.drawn(start, end) for board in boards)
+        node = true + sum(board.energy_between(start, end) for board in boards)
         if method is Method.COUNTER:
             after = rng.choice([-worst, worst, rng.randint(-worst, worst)])
             uj, edge, doubt = max(0, node + after - error), worst, 0

@@ -12,7 +12,7 @@ from energy_agent.node.sensor_file import SCHEMA, tick_ns_by_board
 H100 = DeviceInfo("GPU-a", 0, "H100", "Hopper", "", "", power_limit_max_mw=700_000)
 
 
-def written(folder, boards, schema=SCHEMA):
+def write_profile(folder, boards, schema=SCHEMA):
     path = folder / "sensors.json"
     path.write_text(json.dumps({"schema": schema, "boards": boards}))
     return path
@@ -25,7 +25,7 @@ def measured(uuid, name, high):
 def test_a_board_has_its_own_tick_and_others_of_its_name_the_longest(tmp_path):
     unknown = {"uuid": "GPU-c", "name": "L40S", "tick_max_ms": {"absent": "too few"}}
     boards = [measured("GPU-a", "H100", 103.2), measured("GPU-b", "H100", 107.5), unknown]
-    sensor_for = SensorFor(2_500_000_000, tick_ns_by_board(written(tmp_path, boards)))
+    sensor_for = SensorFor(2_500_000_000, tick_ns_by_board(write_profile(tmp_path, boards)))
     assert sensor_for(H100).tick_ns == 103_200_000
     assert sensor_for(DeviceInfo("GPU-z", 1, "H100", "Hopper", "", "")).tick_ns == 107_500_000
     assert sensor_for(DeviceInfo("GPU-c", 2, "L40S", "Ada", "", "")).tick_ns == TICK_DEFAULT_NS
@@ -44,7 +44,7 @@ def test_another_file_is_refused_by_the_name_of_the_key(tmp_path, text):
 @pytest.mark.parametrize("high", [0.0, -5, 1e9, float("nan")])
 def test_an_impossible_tick_is_refused(tmp_path, high):
     with pytest.raises(UsageError, match="tick"):
-        tick_ns_by_board(written(tmp_path, [measured("GPU-a", "H100", high)]))
+        tick_ns_by_board(write_profile(tmp_path, [measured("GPU-a", "H100", high)]))
 
 
 def test_a_missing_file_is_told(tmp_path):

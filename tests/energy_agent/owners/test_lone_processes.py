@@ -92,7 +92,7 @@ def test_a_process_of_a_shared_workload_does_not_speak_for_it(node):
         pid = node.run(uid)
         found, _ = node.holders.resolve([ProcessUse(pid)], T0)
         assert all(is_shared(workload) for workload in found.seen)
-        assert node.holders.known((pid, 5)) is None
+        assert node.holders.owner_of((pid, 5)) is None
 
 
 NOT_OF_THE_HOST = (

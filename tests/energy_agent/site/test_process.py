@@ -96,12 +96,12 @@ def test_steps_of_utc_stop_neither_meters_nor_pue(tmp_path, by_ns):
     assert all(m.power_mw == UJ_PER_S[m.facts.id] // 1000 for s in snapshots[2:-1] for m in s.meters)
     now = [s.pue[str(UPS.position.category), "15m"].amount.value for s in snapshots[-20:]]
     assert all(value is not None and abs(float(value) - 100 / 60) < 0.1 for value in now)
-    assert booked(tmp_path) == counted(site)
+    assert booked(tmp_path) == register_uj(site)
     report = chain.verify([tmp_path / "segments"])
     assert report.ok, report.faults
 
 
-def counted(site):
+def register_uj(site):
     """What the registers counted from the first reading to the last."""
     return {name: round((site.poller.count - 1) * PERIOD_S * uj) for name, uj in UJ_PER_S.items()}
 
@@ -156,4 +156,4 @@ def test_no_failing_part_ends_the_loop(tmp_path):
 
     site, _ = run_site(tmp_path, {10: begin, 60: end}, 100)
     assert site.snapshot.sequence >= 100
-    assert booked(tmp_path) == counted(site)
+    assert booked(tmp_path) == register_uj(site)

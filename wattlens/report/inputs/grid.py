@@ -124,7 +124,7 @@ def _abouts(grid: GridBase, store: GridStore) -> Sequence[About]:
     if grid.all_sources:
         # Opening asks nobody yet.
         return [grid_specs()[source.kind].open(source.config, RealClock()).about for source in grid.all_sources]
-    return sorted((a for a in store.known() if a.zone == grid.zone), key=lambda about: (about.quality, about.id))
+    return sorted((a for a in store.list_series() if a.zone == grid.zone), key=lambda about: (about.quality, about.id))
 
 
 def _of_file(config: object, files: InputFiles, site_file: Path | None) -> IntensitySeries:

@@ -10,7 +10,7 @@ from energy_agent.core.ports import Clock
 from energy_agent.factors import bounded_file, series_csv
 from energy_agent.factors.basis import Accounting, Basis, Gases
 from energy_agent.factors.series import About, IntensityPoint
-from energy_agent.site.grid.source import GridConfig, GridSource, asked
+from energy_agent.site.grid.source import GridConfig, GridSource, required_zone
 
 FILE_MAX_B: Final = 128 << 20
 
@@ -32,7 +32,7 @@ class CsvFileSource:
 
     def __init__(self, config: IntensityCsvConfig, clock: Clock) -> None:
         self._config, self._clock = config, clock
-        zone, boundary = asked(config, "csv_file")
+        zone, boundary = required_zone(config, "csv_file")
         basis = Basis(boundary, Accounting(config.accounting), Gases(config.gases))
         self.about = About(
             f"csv_file.{_name(config.path)}", zone, basis, config.publisher, config.licence, config.gwp_set, config.quality

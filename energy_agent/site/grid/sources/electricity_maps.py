@@ -26,7 +26,7 @@ from energy_agent.factors.series import About, IntensityPoint
 from energy_agent.factors.series_csv import printable
 from energy_agent.runtime.http import HttpClient, HttpError, HttpResponse
 from energy_agent.runtime.secret_file import read_secret
-from energy_agent.site.grid.source import GridConfig, GridError, GridSource, asked
+from energy_agent.site.grid.source import GridConfig, GridError, GridSource, required_zone
 
 HOUR_NS: Final = 3600 * NS_PER_S
 RANGE_MAX_NS: Final = 240 * HOUR_NS
@@ -51,7 +51,7 @@ class ElectricityMaps(GridConfig):
     estimates: bool = Field(True, description="take hours that the service estimates; they are marked as such")
 
     @model_validator(mode="after")
-    def _kept(self) -> Self:
+    def _check_transport(self) -> Self:
         parts = urlsplit(self.url)
         host = parts.hostname or ""
         if parts.scheme == "http" and not (host in ("localhost", "::1") or host.startswith("127.")):
@@ -64,7 +64,7 @@ class ElectricityMapsSource:
 
     def __init__(self, config: ElectricityMaps, clock: Clock) -> None:
         self._config, self._clock = config, clock
-        zone, boundary = asked(config, "electricity_maps")
+        zone, boundary = required_zone(config, "electricity_maps")
         self.about = About(
             "electricity_maps",
             zone,

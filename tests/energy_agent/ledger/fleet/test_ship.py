@@ -23,14 +23,14 @@ def url(request, tmp_path):
         system.rm(root, recursive=True)
 
 
-def there(url):
+def stored_files(url):
     system, root = fsspec.core.url_to_fs(url)
     return {path.rsplit("/", 1)[1]: system.cat_file(path) for path in system.ls(root, detail=False)}
 
 
 def test_every_byte_arrives_once_and_nothing_else(files, url):
     assert ship(files, url) == Shipment(3, 0)
-    assert there(url) == {p.name: p.read_bytes() for p in files}
+    assert stored_files(url) == {p.name: p.read_bytes() for p in files}
     done = ship(files, url)
     assert (done.copied, done.there) == (0, 3)
 
@@ -44,7 +44,7 @@ def test_other_content_is_never_overwritten(files, url):
         (line,) = ship(files, url).refused
         assert "is there with other content" in line
         assert system.cat_file(target) == data
-    assert {p.name for p in files[1:]} <= set(there(url))  # the others are copied all the same
+    assert {p.name for p in files[1:]} <= set(stored_files(url))  # the others are copied all the same
 
 
 def test_half_a_copy_left_by_a_crash_is_no_obstacle(files, url):
@@ -52,14 +52,14 @@ def test_half_a_copy_left_by_a_crash_is_no_obstacle(files, url):
     system.makedirs(root, exist_ok=True)
     system.pipe_file(f"{root}/{files[0].name}.tmp", files[0].read_bytes()[:20])
     assert ship(files, url).copied == 3
-    assert set(there(url)) == {p.name for p in files}
+    assert set(stored_files(url)) == {p.name for p in files}
 
 
 def test_a_damaged_segment_is_not_shipped(files, url):
     files[1].write_bytes(files[1].read_bytes()[:-4])
     done = ship(files, url)
     assert (done.copied, len(done.refused), files[1].name in done.refused[0]) == (2, 1, True)
-    assert set(there(url)) == {files[0].name, files[2].name}
+    assert set(stored_files(url)) == {files[0].name, files[2].name}
 
 
 def test_what_was_shipped_verifies(files, tmp_path):

@@ -23,7 +23,7 @@ def at(second, joules, holders=frozenset(), source=""):
     return ExporterReading(T0 + second * S, joules * 1_000_000, holders, source)
 
 
-def counted(*readings, terms=MAX):
+def account_of(*readings, terms=MAX):
     account = CounterAccount("GPU-1", terms)
     account.take(readings)
     account.end()
@@ -36,7 +36,7 @@ def scraped(first, last, watts=100, every=15, start_joules=1_000):
 
 
 def test_successive_scrapes_are_entries_of_the_counter():
-    account = counted(*scraped(0, 45))
+    account = account_of(*scraped(0, 45))
     assert [(e.start_ns, e.end_ns, e.energy_uj, e.method) for e in account.entries] == [
         (T0 + s * S, T0 + (s + 15) * S, 1_500_000_000, Method.COUNTER) for s in (0, 15, 30)
     ]
@@ -46,19 +46,19 @@ def test_successive_scrapes_are_entries_of_the_counter():
 
 
 def test_a_hole_of_more_than_two_and_a_half_scrapes_is_bridged():
-    account = counted(*scraped(0, 60), at(98, 10_800), at(113, 12_300))
+    account = account_of(*scraped(0, 60), at(98, 10_800), at(113, 12_300))
     assert [(e.energy_uj, e.method) for e in account.entries[4:]] == [
         (3_800_000_000, Method.BRIDGED),
         (1_500_000_000, Method.COUNTER),
     ]
-    account = counted(*scraped(0, 60), at(97, 10_700), at(112, 12_200))
+    account = account_of(*scraped(0, 60), at(97, 10_700), at(112, 12_200))
     assert account.entries[4].method is Method.COUNTER  # 37 s: 2.5 x 15 s and no more
 
 
 def test_readings_that_stand_still_for_a_collection_are_one_stretch():
     """The exporter asks every 30 s, Prometheus every 15 s: each value comes twice."""
     pairs = [(0, 1_000), (15, 1_000), (30, 4_000), (45, 4_000), (60, 7_000), (75, 7_000), (90, 10_000)]
-    account = counted(*(at(s, j) for s, j in pairs))
+    account = account_of(*(at(s, j) for s, j in pairs))
     assert [(e.start_ns - T0, e.end_ns - T0, e.energy_uj) for e in account.entries] == [
         (a * S, (a + 30) * S, 3_000_000_000) for a in (0, 30, 60)
     ]
@@ -96,16 +96,16 @@ STUCK = [at(0, 1_000), *(at(s, 2_500) for s in range(15, 601, 15))]
     ],
 )  # fmt: skip
 def test_falls_jumps_and_stillness_are_booked_or_bounded(readings, energies, gaps):
-    account = counted(*readings)
+    account = account_of(*readings)
     assert [e.energy_uj for e in account.entries] == energies
     assert [(g.reason, g.bound_uj) for g in account.gaps] == gaps
-    unbounded = counted(*readings, terms=UNKNOWN)
+    unbounded = account_of(*readings, terms=UNKNOWN)
     assert all(g.reason.startswith(UNBOUNDED) and g.bound_uj == 0 for g in unbounded.gaps)
 
 
 @pytest.mark.parametrize("terms", [MAX, UNKNOWN])
 def test_a_gap_is_over_the_time_of_the_fall(terms):
-    account = counted(*scraped(0, 30), at(45, 700), at(60, 2_200), terms=terms)
+    account = account_of(*scraped(0, 30), at(45, 700), at(60, 2_200), terms=terms)
     assert [e.energy_uj for e in account.entries] == [*RUN, 700_000_000, RUN[0]]
     (gap,) = account.gaps
     assert (gap.start_ns, gap.end_ns) == (T0 + 30 * S, T0 + 45 * S)
@@ -116,14 +116,14 @@ def test_a_gap_is_over_the_time_of_the_fall(terms):
 @pytest.mark.parametrize("wrong", [0, 900, 10**9, 9_223_372_036_854])
 def test_one_reading_that_cannot_be_is_passed_over(wrong):
     right = scraped(0, 90, start_joules=50_000)
-    account = counted(*right[:3], at(45, wrong), *right[4:])
+    account = account_of(*right[:3], at(45, wrong), *right[4:])
     assert sum(e.energy_uj for e in account.entries) == 9_000_000_000
     assert account.gaps == []
     assert account.seen == {"single readings that cannot be, passed over": 1}
 
 
 def test_a_holder_is_who_every_reading_names():
-    account = counted(at(0, 1_000, POD), at(15, 2_500, POD), at(30, 4_000, OTHER), at(45, 5_500, OTHER), at(60, 7_000))
+    account = account_of(at(0, 1_000, POD), at(15, 2_500, POD), at(30, 4_000, OTHER), at(45, 5_500, OTHER), at(60, 7_000))
     got = [(e.workload, e.state, e.gpu_ns) for e in account.entries]
     assert got == [
         ("import:ml/a", State.ACTIVE, 15 * S),
@@ -135,7 +135,7 @@ def test_a_holder_is_who_every_reading_names():
 
 def test_who_shares_a_board_is_told_no_part_of_it():
     both = POD | OTHER
-    account = counted(at(0, 1_000, both), at(15, 2_500, both), at(30, 4_000, both | {""}))
+    account = account_of(at(0, 1_000, both), at(15, 2_500, both), at(30, 4_000, both | {""}))
     assert {(e.workload, e.state) for e in account.entries} == {("", State.UNKNOWN_HOLDER)}
 
 
@@ -149,7 +149,7 @@ def test_who_shares_a_board_is_told_no_part_of_it():
 )
 def test_over_a_hole_the_same_name_is_not_the_same_pod(holders, expected):
     near = [at(s, 1_000 + 100 * s, holders) for s in (0, 15, 30)]
-    account = counted(*near, at(3_630, 364_000, holders), at(3_645, 365_500, holders))
+    account = account_of(*near, at(3_630, 364_000, holders), at(3_645, 365_500, holders))
     assert account.entries[2].method is Method.BRIDGED
     assert (account.entries[2].workload, account.entries[2].state) == expected
 
@@ -186,7 +186,7 @@ def test_series_that_follow_each_other_are_not_told_as_double():
 
 def test_a_source_that_lags_behind_the_one_before_is_no_reset():
     readings = [*scraped(0, 60), at(62, 6_000, source="b"), at(77, 8_600, source="b"), at(92, 10_100, source="b")]
-    account = counted(*readings)
+    account = account_of(*readings)
     assert sum(e.energy_uj for e in account.entries) == 9_100_000_000
     assert account.gaps == []
     assert account.seen == {"older readings of another series, passed over": 1}
@@ -229,14 +229,14 @@ def test_without_resets_cells_sum_to_the_last_value_minus_the_first(readings, pa
 
 @given(histories(), st.sampled_from([MAX, UNKNOWN]))
 def test_joined_entries_make_the_same_rows(readings, terms):
-    entries = counted(*readings, terms=terms).entries
+    entries = account_of(*readings, terms=terms).entries
     few = joined(entries)
     assert len(few) <= len(entries)
     assert fold({}, cells.entry_rows(few)) == fold({}, cells.entry_rows(entries))
 
 
 def test_a_quarter_of_an_hour_of_one_holder_is_one_entry():
-    entries = counted(*scraped(0, 1_800)).entries
+    entries = account_of(*scraped(0, 1_800)).entries
     assert [(e.start_ns, e.end_ns, e.energy_uj) for e in joined(entries)] == [
         (T0 + s * S, T0 + (s + 900) * S, 90_000_000_000) for s in (0, 900)
     ]
@@ -249,7 +249,7 @@ def test_with_a_reset_what_is_booked_and_the_bound_hold_the_truth(readings, data
     base = readings[cut].value
     lost = base - (readings[cut - 1].value if cut else base)
     after = [ExporterReading(r.t_ns, r.value - base + min(at_reset, lost), r.holders) for r in readings[cut:]]
-    account = counted(*readings[:cut], *after)
+    account = account_of(*readings[:cut], *after)
     booked = sum(e.energy_uj for e in account.entries)
     truth = readings[-1].value - readings[0].value
     assert booked <= truth

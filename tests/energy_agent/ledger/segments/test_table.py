@@ -31,7 +31,7 @@ def answer(call):
         return None, str(error)
 
 
-def told(data):
+def read_both_ways(data):
     """What both ways of reading say; they have to agree to the letter."""
     content, line = answer(lambda: segment.decode(data, "f"))
     read, other = answer(lambda: table.decode(data, "f"))
@@ -55,7 +55,7 @@ def plain(columns):
 def test_what_an_agent_writes_is_read_at_once(batch):
     data = sealed(batch)
     if data is not None:
-        assert told(data) == table.at_once(data)
+        assert read_both_ways(data) == table.at_once(data)
 
 
 ODD = [
@@ -89,7 +89,7 @@ def text_of(rows, **header):
 
 def test_every_kind_is_among_the_rows_that_are_changed_here():
     assert {row["kind"] for row in ROWS} == set(FIELDS)
-    assert told(text_of(ROWS)) == table.at_once(text_of(ROWS))
+    assert read_both_ways(text_of(ROWS)) == table.at_once(text_of(ROWS))
 
 
 @st.composite
@@ -113,7 +113,7 @@ def changed(draw):
 @given(changed())
 @settings(max_examples=600, deadline=None)
 def test_any_value_in_any_field_is_taken_or_refused_alike(rows):
-    told(text_of(rows))
+    read_both_ways(text_of(rows))
 
 
 @pytest.mark.parametrize("kind", sorted(FIELDS))
@@ -121,7 +121,7 @@ def test_each_odd_value_in_each_field(kind):
     (row, *_) = (row for row in ROWS if row["kind"] == kind)
     for name in FIELDS[kind]:
         for value in ODD:
-            told(text_of([row | {name: value}]))
+            read_both_ways(text_of([row | {name: value}]))
 
 
 SPELLINGS = [
@@ -152,8 +152,8 @@ def test_each_odd_spelling():
     data = text_of(ROWS).decode()
     for old, new in SPELLINGS:
         assert old in data
-        told(data.replace(old, new, 1).encode())
-        told(data.replace(old, new).encode())
+        read_both_ways(data.replace(old, new, 1).encode())
+        read_both_ways(data.replace(old, new).encode())
 
 
 def test_a_row_over_two_lines_and_two_rows_in_one():
@@ -161,7 +161,7 @@ def test_a_row_over_two_lines_and_two_rows_in_one():
     head, first, second_, *rest = text_of(ROWS).decode().split("\n")
     torn = first.replace(',"device"', '\n"device"')
     for lines in ([torn, f"{second_},{rest[0]}", *rest[1:]], [f"{first},{second_}", *rest[:-1], rest[-1]]):
-        assert told("\n".join([head, *lines]).encode()) is None
+        assert read_both_ways("\n".join([head, *lines]).encode()) is None
 
 
 def test_rows_that_cannot_be_are_told_by_their_lines():
@@ -170,15 +170,15 @@ def test_rows_that_cannot_be_are_told_by_their_lines():
     early = cell | {"workload": "y", "start_ns": HEADER["from_ns"] - 1}
     gap = next(row for row in ROWS if row["kind"] == "gap") | {"end_ns": T0 - 1}
     for rows, count in (([cell, again], 1), ([cell, late], 1), ([cell, early], 1), ([gap], 1), ([cell, late, early, gap], 3)):
-        read = told(text_of(rows))
+        read = read_both_ways(text_of(rows))
         assert len(read.strange) == count
         assert table.at_once(text_of(rows)) is None
 
 
 def test_an_old_schema_has_no_steps_either_way():
-    assert told(text_of(ROWS, schema=1)) is None
+    assert read_both_ways(text_of(ROWS, schema=1)) is None
     rows = [row for row in ROWS if row["kind"] != "steps"]
-    assert told(text_of(rows, schema=1)) == table.at_once(text_of(rows, schema=1))
+    assert read_both_ways(text_of(rows, schema=1)) == table.at_once(text_of(rows, schema=1))
 
 
 def test_what_is_escaped_is_no_reason_to_read_slowly():
@@ -191,7 +191,7 @@ def test_what_is_escaped_is_no_reason_to_read_slowly():
 
 
 def test_an_empty_segment():
-    assert told(text_of([])).columns == {}
-    assert told(b"") is None
-    assert told(b"\n") is None
-    assert told(text_of([])[:-1]) is None
+    assert read_both_ways(text_of([])).columns == {}
+    assert read_both_ways(b"") is None
+    assert read_both_ways(b"\n") is None
+    assert read_both_ways(text_of([])[:-1]) is None

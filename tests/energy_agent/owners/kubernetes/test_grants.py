@@ -23,7 +23,7 @@ def answer(*pods):
     return pb.ListPodResourcesResponse(pod_resources=pods).SerializeToString()
 
 
-def found(*pods, **naming):
+def grants_of(*pods, **naming):
     return list(grants(answer(*pods), Naming(**naming)))
 
 
@@ -34,8 +34,8 @@ def test_devices_of_all_containers_each_once():
             name="side", devices=[pb.ContainerDevices(resource_name="nvidia.com/mig-1g.10gb", device_ids=[MIG])]
         )
     )
-    assert found(both, pod("web"), pod("b", B, resource="amd.com/gpu")) == [Grant("ml", "a", (A, MIG))]
-    assert found(pod("b", B, resource="example.com/gpu"), resources=("example.com/gpu",)) == [Grant("ml", "b", (B,))]
+    assert grants_of(both, pod("web"), pod("b", B, resource="amd.com/gpu")) == [Grant("ml", "a", (A, MIG))]
+    assert grants_of(pod("b", B, resource="example.com/gpu"), resources=("example.com/gpu",)) == [Grant("ml", "b", (B,))]
 
 
 def dra(device, cdi="k8s.gpu.nvidia.com/claim=x", driver="gpu.nvidia.com"):
@@ -48,19 +48,19 @@ def test_a_device_of_dra_is_told_by_its_cdi_name_or_a_resource_slice_and_else_un
     pods = pod(
         "a", claims=[dra("gpu-0", f"nvidia.com/gpu={A}"), dra("gpu-1"), dra("gpu-2"), dra("nic0", driver="nic.example.com")]
     )
-    assert found(pods, dra=told.get) == [Grant("ml", "a", (A, B), ("gpu.nvidia.com/n1/gpu-2",))]
+    assert grants_of(pods, dra=told.get) == [Grant("ml", "a", (A, B), ("gpu.nvidia.com/n1/gpu-2",))]
 
 
 def test_an_unknown_device_is_named_and_not_guessed_by_its_place():
-    assert found(pod("a", "nvidia0"), pod("b", "nvidia1"), minors={1: A}) == [
+    assert grants_of(pod("a", "nvidia0"), pod("b", "nvidia1"), minors={1: A}) == [
         Grant("ml", "a", (), ("nvidia0",)), Grant("ml", "b", (A,)),
     ]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", ["", "A", "a" * 254, "a/b", "a\x1b[31m", "-a", "ä", "a\nb", "../../etc"])
 def test_a_name_that_no_api_server_lets_in_holds_nothing(name):
-    assert found(pod(name, A)) == [Grant("", "", (), (A,))]
-    assert found(pod("a", A, namespace=name)) == [Grant("", "", (), (A,))]
+    assert grants_of(pod(name, A)) == [Grant("", "", (), (A,))]
+    assert grants_of(pod("a", A, namespace=name)) == [Grant("", "", (), (A,))]
 
 
 READ = """
@@ -89,7 +89,7 @@ def test_a_full_node_costs_little_memory(pods, most_kib):
 
 def test_more_than_a_node_can_have_is_refused():
     with pytest.raises(PodResourcesError, match="more than 4096 devices"):
-        found(*(pod(f"p{n}", f"{A}::{n}") for n in range(MAX_CLAIMS + 1)))
+        grants_of(*(pod(f"p{n}", f"{A}::{n}") for n in range(MAX_CLAIMS + 1)))
 
 
 @given(st.binary(max_size=64), st.integers(0, 200))
@@ -113,5 +113,5 @@ def test_a_claim_with_admin_access_holds_nothing_and_its_pods_other_devices_stay
     own = dra("gpu-1", f"nvidia.com/gpu={B}")
     own.claim_name = "own"
     pods = [pod("dcgm", claims=[monitor]), pod("both", claims=[monitor, own]), pod("job", A)]
-    asked = found(*pods, is_admin=lambda claim, device: (claim, device[2]) == (("ml", "c"), "gpu-0"))
+    asked = grants_of(*pods, is_admin=lambda claim, device: (claim, device[2]) == (("ml", "c"), "gpu-0"))
     assert asked == [Grant("ml", "both", (B,)), Grant("ml", "job", (A,))]

@@ -18,7 +18,7 @@ CONFIG = {
 }
 
 
-class Here:
+class SlurmNodeDouble:
     def __init__(self, folder, **config):
         self.folder = folder / "bin"
         scontrol = install(self.folder)
@@ -28,13 +28,13 @@ class Here:
         config = Slurm(scontrol=scontrol, node="gpu17", gres_conf=self.folder / "gres.conf", **given)
         self.source = SlurmJobs(config, SlurmCommands(config, scontrol), RealClock(), self.procfs, wanted=True)
 
-    def held(self):
+    def gpus_by_job(self):
         found = {}
         for claim in self.source.claims().claims:
             found.setdefault(claim.workload, []).append(UUIDS.index(claim.device))
         return found
 
-    def asked(self):
+    def take_queries(self):
         lines = (self.folder / "asked").read_text().splitlines()
         (self.folder / "asked").unlink()
         return lines
@@ -47,14 +47,14 @@ class Here:
 
 
 @pytest.fixture
-def here(tmp_path):
-    return Here(tmp_path)
+def slurm_node(tmp_path):
+    return SlurmNodeDouble(tmp_path)
 
 
-def test_jobs_hold_what_slurm_gave_them_under_the_names_of_their_cgroups(here):
-    assert here.source.poll()
-    assert here.held() == {"slurm-28": [2, 3], "slurm-35": [0], "slurm-42": [1]}
-    facts = {claim.workload: claim.facts for claim in here.source.claims().claims}
+def test_jobs_hold_what_slurm_gave_them_under_the_names_of_their_cgroups(slurm_node):
+    assert slurm_node.source.poll()
+    assert slurm_node.gpus_by_job() == {"slurm-28": [2, 3], "slurm-35": [0], "slurm-42": [1]}
+    facts = {claim.workload: claim.facts for claim in slurm_node.source.claims().claims}
     assert facts["slurm-28"].kind == "slurm"
     assert facts["slurm-28"].labels == {
         "job": "28", "user": "root", "account": "ml", "partition": "batch", "job_name": "train", "owner": "Job/28",
@@ -67,30 +67,30 @@ def test_jobs_hold_what_slurm_gave_them_under_the_names_of_their_cgroups(here):
         "evil?   Account=victim GRES=gpu:4(IDX:0-3)",
     )
     assert "account" not in evil
-    assert here.source.claims().unknown == 0
-    assert [(h.up, h.device) for h in here.source.rows()] == [(True, "")]
+    assert slurm_node.source.claims().unknown == 0
+    assert [(h.up, h.device) for h in slurm_node.source.rows()] == [(True, "")]
 
 
-def test_slurmctld_is_asked_little_and_a_new_job_is_found(here):
-    assert here.source.poll()
-    here.asked()
-    assert here.source.poll()
-    known = here.source.claims().claims
-    asked = here.asked()
+def test_slurmctld_is_asked_little_and_a_new_job_is_found(slurm_node):
+    assert slurm_node.source.poll()
+    slurm_node.take_queries()
+    assert slurm_node.source.poll()
+    known = slurm_node.source.claims().claims
+    asked = slurm_node.take_queries()
     assert "squeue" not in asked
     assert not any("show job 31" in line or "config" in line for line in asked)
     assert len(asked) == 4  # the node and three jobs
-    assert here.source.poll()
-    assert here.source.claims().claims is known
-    here.asked()
-    (here.folder / "job-35.json").unlink()  # it has ended, and its shards are another's
+    assert slurm_node.source.poll()
+    assert slurm_node.source.claims().claims is known
+    slurm_node.take_queries()
+    (slurm_node.folder / "job-35.json").unlink()  # it has ended, and its shards are another's
     told = json.loads((CAPTURES / "job-35.json").read_text())
     told["jobs"][0]["job_id"] = 77
-    (here.folder / "job-77.json").write_text(json.dumps(told))
-    (here.folder / "squeue.txt").write_text("42|41_7|R\n31|31|R\n28|28|R\n77|77|R\n")
-    assert here.source.poll()
-    assert here.held() == {"slurm-28": [2, 3], "slurm-77": [0], "slurm-42": [1]}
-    assert not any("show job 31" in line for line in here.asked())
+    (slurm_node.folder / "job-77.json").write_text(json.dumps(told))
+    (slurm_node.folder / "squeue.txt").write_text("42|41_7|R\n31|31|R\n28|28|R\n77|77|R\n")
+    assert slurm_node.source.poll()
+    assert slurm_node.gpus_by_job() == {"slurm-28": [2, 3], "slurm-77": [0], "slurm-42": [1]}
+    assert not any("show job 31" in line for line in slurm_node.take_queries())
 
 
 @pytest.mark.parametrize(
@@ -104,65 +104,67 @@ def test_slurmctld_is_asked_little_and_a_new_job_is_found(here):
     ],
 )
 def test_a_slurm_that_misbehaves_is_named_and_its_last_answer_stays(tmp_path, fault, reason):
-    here = Here(tmp_path, timeout_s=0.5 if "sleep" in fault else 60)
-    assert eventually(here.source.poll)  # a busy machine may take longer than half a second to start a program
-    before = here.source.claims()
-    (here.folder / "fault").write_text(fault)
-    assert not here.source.poll()
-    assert here.source.claims() is before
-    (health,) = here.source.rows()
+    slurm_node = SlurmNodeDouble(tmp_path, timeout_s=0.5 if "sleep" in fault else 60)
+    assert eventually(slurm_node.source.poll)  # a busy machine may take longer than half a second to start a program
+    before = slurm_node.source.claims()
+    (slurm_node.folder / "fault").write_text(fault)
+    assert not slurm_node.source.poll()
+    assert slurm_node.source.claims() is before
+    (health,) = slurm_node.source.rows()
     assert not health.up
     assert reason in health.reason
     assert health.reason.isprintable()
-    (here.folder / "fault").unlink()
-    assert eventually(here.source.poll)
+    (slurm_node.folder / "fault").unlink()
+    assert eventually(slurm_node.source.poll)
 
 
-def test_a_job_on_several_nodes_holds_here_what_it_has_here(here):
+def test_a_job_on_several_nodes_holds_here_what_it_has_here(slurm_node):
     def spread(told):
         told["jobs"][0] |= {"nodes": "gpu[16-17]", "gres_detail": ["gpu:a:2(IDX:2-3)", "gpu:a:2(IDX:0-1)"]}
 
-    here.say("job-28.json", spread)
-    assert here.source.poll()
-    assert here.held()["slurm-28"] == [2, 3]
+    slurm_node.say("job-28.json", spread)
+    assert slurm_node.source.poll()
+    assert slurm_node.gpus_by_job()["slurm-28"] == [2, 3]
 
 
 @pytest.mark.parametrize("state", [["COMPLETED"], ["CANCELLED"], "TIMEOUT"])
-def test_an_ended_job_holds_nothing(here, state):
-    here.say("job-28.json", lambda told: told["jobs"][0].update(job_state=state))
-    assert here.source.poll()
-    assert "slurm-28" not in here.held()
-    assert here.source.claims().unknown == 2  # Slurm still counts them as given away
+def test_an_ended_job_holds_nothing(slurm_node, state):
+    slurm_node.say("job-28.json", lambda told: told["jobs"][0].update(job_state=state))
+    assert slurm_node.source.poll()
+    assert "slurm-28" not in slurm_node.gpus_by_job()
+    assert slurm_node.source.claims().unknown == 2  # Slurm still counts them as given away
 
 
-def test_a_job_that_is_completing_or_suspended_still_holds(here):
-    here.say("job-28.json", lambda told: told["jobs"][0].update(job_state=["COMPLETED", "COMPLETING"]))
-    here.say("job-42.json", lambda told: told["jobs"][0].update(job_state=["SUSPENDED"]))
-    assert here.source.poll()
-    assert here.held().keys() == {"slurm-28", "slurm-35", "slurm-42"}
+def test_a_job_that_is_completing_or_suspended_still_holds(slurm_node):
+    slurm_node.say("job-28.json", lambda told: told["jobs"][0].update(job_state=["COMPLETED", "COMPLETING"]))
+    slurm_node.say("job-42.json", lambda told: told["jobs"][0].update(job_state=["SUSPENDED"]))
+    assert slurm_node.source.poll()
+    assert slurm_node.gpus_by_job().keys() == {"slurm-28", "slurm-35", "slurm-42"}
 
 
-def test_the_parts_of_a_heterogeneous_job_are_one_group(here):
-    here.say("job-35.json", lambda told: told["jobs"][0].update(het_job_id={"set": True, "infinite": False, "number": 34}))
-    assert here.source.poll()
-    (labels,) = [claim.facts.labels for claim in here.source.claims().claims if claim.workload == "slurm-35"]
+def test_the_parts_of_a_heterogeneous_job_are_one_group(slurm_node):
+    slurm_node.say(
+        "job-35.json", lambda told: told["jobs"][0].update(het_job_id={"set": True, "infinite": False, "number": 34})
+    )
+    assert slurm_node.source.poll()
+    (labels,) = [claim.facts.labels for claim in slurm_node.source.claims().claims if claim.workload == "slurm-35"]
     assert (labels["group"], labels["owner"]) == ("slurm-34", "Job/34")
 
 
-def test_numbers_of_older_versions_are_plain(here):
-    here.say(
+def test_numbers_of_older_versions_are_plain(slurm_node):
+    slurm_node.say(
         "job-42.json", lambda told: told["jobs"][0].update(array_job_id=41, array_task_id=7, job_state="RUNNING", het_job_id=0)
     )
-    assert here.source.poll()
-    (labels,) = [claim.facts.labels for claim in here.source.claims().claims if claim.workload == "slurm-42"]
+    assert slurm_node.source.poll()
+    (labels,) = [claim.facts.labels for claim in slurm_node.source.claims().claims if claim.workload == "slurm-42"]
     assert labels["owner"] == "Job/41"
 
 
-def test_gpus_that_cannot_be_told_are_named(here):
-    (here.folder / "gres.conf").write_text("AutoDetect=nvml\n")  # two types: which is which slurmd alone knows
-    assert here.source.poll()
-    assert here.held() == {}
-    rows = here.source.rows()
+def test_gpus_that_cannot_be_told_are_named(slurm_node):
+    (slurm_node.folder / "gres.conf").write_text("AutoDetect=nvml\n")  # two types: which is which slurmd alone knows
+    assert slurm_node.source.poll()
+    assert slurm_node.gpus_by_job() == {}
+    rows = slurm_node.source.rows()
     assert {(h.device, h.reason) for h in rows[1:]} == {
         ("gpu IDX 0", "unknown device, given to slurm-28"), ("gpu IDX 1", "unknown device, given to slurm-28"),
         ("shard IDX 2", "unknown device, given to slurm-35"), ("gpu IDX 3", "unknown device, given to slurm-42"),
@@ -174,38 +176,38 @@ def test_gpus_that_cannot_be_told_are_named(here):
     [("slurm-wlm 21.08.5\n", "slurm-wlm 21.08.5 is too old: scontrol answers in JSON from Slurm 22.05 on"),
      ("slurm 22.05.0\n", ""), ("slurm 9.9", "slurm 9.9 is too old"), ("unknown\n", "")],
 )  # fmt: skip
-def test_a_slurm_without_json_is_refused_with_its_version(here, version, reason):
-    (here.folder / "version.txt").write_text(version)
-    assert here.source.poll() is not bool(reason)
-    assert reason in here.source.rows()[0].reason
-    assert not reason or here.asked() == ["--version"]
+def test_a_slurm_without_json_is_refused_with_its_version(slurm_node, version, reason):
+    (slurm_node.folder / "version.txt").write_text(version)
+    assert slurm_node.source.poll() is not bool(reason)
+    assert reason in slurm_node.source.rows()[0].reason
+    assert not reason or slurm_node.take_queries() == ["--version"]
 
 
-def test_a_job_that_squeue_still_lists_has_not_ended_because_scontrol_failed(here):
-    assert here.source.poll()
-    (here.folder / "job-28.json").unlink()
-    assert not here.source.poll()
-    assert here.held()["slurm-28"] == [2, 3], "the last good answer"
-    (here.folder / "squeue.txt").write_text("42|41_7|R\n31|31|R\n35|35|R\n")
-    assert here.source.poll()
-    assert "slurm-28" not in here.held()
+def test_a_job_that_squeue_still_lists_has_not_ended_because_scontrol_failed(slurm_node):
+    assert slurm_node.source.poll()
+    (slurm_node.folder / "job-28.json").unlink()
+    assert not slurm_node.source.poll()
+    assert slurm_node.gpus_by_job()["slurm-28"] == [2, 3], "the last good answer"
+    (slurm_node.folder / "squeue.txt").write_text("42|41_7|R\n31|31|R\n35|35|R\n")
+    assert slurm_node.source.poll()
+    assert "slurm-28" not in slurm_node.gpus_by_job()
 
 
 def test_where_no_slurmd_runs_nobody_is_asked(tmp_path):
-    here = Here(tmp_path)
+    slurm_node = SlurmNodeDouble(tmp_path)
     source = SlurmJobs(
-        here.source._config,
-        SlurmCommands(here.source._config, here.folder / "scontrol"),
+        slurm_node.source._config,
+        SlurmCommands(slurm_node.source._config, slurm_node.folder / "scontrol"),
         RealClock(),
-        here.procfs,
+        slurm_node.procfs,
         wanted=False,
     )
     assert source.poll()
     assert source.claims().claims == ()
     assert source.rows() == ()
-    assert not (here.folder / "asked").exists()
-    (here.procfs / "77").mkdir()
-    (here.procfs / "77/comm").write_text("slurmd\n")
+    assert not (slurm_node.folder / "asked").exists()
+    (slurm_node.procfs / "77").mkdir()
+    (slurm_node.procfs / "77/comm").write_text("slurmd\n")
     assert source.poll()
     assert len(source.claims().claims) == 4
     assert source.rows()

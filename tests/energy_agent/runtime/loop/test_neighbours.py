@@ -307,7 +307,7 @@ def test_the_agent_starts_on_a_damaged_state_and_survives_a_full_disk(monkeypatc
     assert named == ([NAMED[component]] if component in NAMED and (text or component != Component.NODE) else [])
     # The other components have what is theirs.
     assert (Component.NODE in accountant.batch().states) == (component == Component.NODE)
-    assert ("job" in accountant.held()) == (component != Component.ENDED_WORKLOADS)
+    assert ("job" in accountant.recent_workloads()) == (component != Component.ENDED_WORKLOADS)
     team_uj = accountant.snapshot(0, {}, (), LedgerStats()).namespace_uj
     assert team_uj == ({} if component == Component.ENDED_ENERGY else {"team": 7})
     assert accountant.steering_states()["history"] == "1"

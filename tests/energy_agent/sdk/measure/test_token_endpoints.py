@@ -40,14 +40,16 @@ def llama(generation, running):
     return f"llamacpp:tokens_predicted_total {generation}\nllamacpp:requests_processing {running}\n".encode()
 
 
-def told(server, first, last, kind="vllm", seconds=1.0):
+def tokens_of_window(server, first, last, kind="vllm", seconds=1.0):
     with TokenEndpoints([serve(server, first)], kind, RealClock()) as pages:
         serve(server, last)
-        return pages.told(seconds)
+        return pages.read_window(seconds)
 
 
 def test_a_window_has_what_the_counters_moved_by(server):
-    found = told(server, vllm(100, 50, 4, 10, cached=20), vllm(900, 450, 4, 210, cached=220, requests=30), seconds=0.0)
+    found = tokens_of_window(
+        server, vllm(100, 50, 4, 10, cached=20), vllm(900, 450, 4, 210, cached=220, requests=30), seconds=0.0
+    )
     assert (found.generation, found.computed, found.cached, found.processed) == (800, 200, 200, 1000)
     assert (found.steps, found.requests, found.models) == (200, 30, ("m",))
     assert found.running == 4.0
@@ -57,27 +59,29 @@ def test_a_window_has_what_the_counters_moved_by(server):
 
 def test_what_cannot_be_told_is_absent_with_its_reason(server):
     two, gone = ("0", "1"), b"# nothing\n"
-    assert told(server, vllm(10, engines=two), vllm(30, engines=two)).generation == 40  # several engines of a page add up
+    assert (
+        tokens_of_window(server, vllm(10, engines=two), vllm(30, engines=two)).generation == 40
+    )  # several engines of a page add up
     for first, last, words in (
         (vllm(100), vllm(150, started=9.0), "started again"), (vllm(100), vllm(20), "started again"),
         (vllm(100, engines=two), vllm(150), "was gone"), (vllm(100), vllm("NaN"), "generated tokens"),
         (vllm(100), gone, "address of vLLM"), (gone, vllm(100), "address of vLLM"),
     ):  # fmt: skip
-        found = told(server, first, last)
+        found = tokens_of_window(server, first, last)
         assert found.generation is found.processed is None
         assert words in found.reason
-    found = told(server, llama(5, 0), llama(105, 0), "llama_cpp", seconds=60.0)  # between two rests
+    found = tokens_of_window(server, llama(5, 0), llama(105, 0), "llama_cpp", seconds=60.0)  # between two rests
     assert (found.generation, found.edge_generation, found.moves) == (100, 0.0, "request")
-    assert "when a request ends" in told(server, llama(5, 1), llama(105, 0), "llama_cpp").reason
+    assert "when a request ends" in tokens_of_window(server, llama(5, 1), llama(105, 0), "llama_cpp").reason
     with TokenEndpoints([f"http://127.0.0.1:{free_port()}/metrics"], "vllm", RealClock()) as pages:
-        assert "refused" in pages.told(1.0).reason
+        assert "refused" in pages.read_window(1.0).reason
 
 
 def test_what_is_asked_for_is_not_told(server):
     for body in (vllm(1), b"nothing"):
         url = serve(server, body)
         with TokenEndpoints([f"{url}?key=secret"], "vllm", RealClock()) as pages:
-            found = pages.told(1.0)
+            found = pages.read_window(1.0)
         assert found.source == url
         assert "secret" not in repr(found)
 
@@ -90,7 +94,7 @@ def test_a_page_that_fails_amid_the_window_loses_nothing(server, monkeypatch):
         before = len(server.requests)
         eventually(lambda: len(server.requests) > before + 1)
         serve(server, vllm(160))
-        assert pages.told(1.0).generation == 60
+        assert pages.read_window(1.0).generation == 60
 
 
 def test_wrong_usage():

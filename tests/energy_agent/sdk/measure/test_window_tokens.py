@@ -15,20 +15,20 @@ from tests.support import refusal
 steps = st.lists(st.integers(5, 60), min_size=40, max_size=200)  # ms each
 
 
-def done(ends, batch, t):
+def work_until(ends, batch, t):
     """Tokens of which the work is done by `t`, a step's growing evenly; and what the counter says."""
     work = sum(batch * min(1.0, max(0.0, (t - a) / (b - a))) for a, b in pairwise(ends))
     return work, batch * sum(1 for b in ends[1:] if b <= t)
 
 
-def held(lengths, batch, opened, closed, before, after, *, running, histogram, reads):
+def edge_holds(lengths, batch, opened, closed, before, after, *, running, histogram, reads):
     """Whether the edge of a window holds; the page is read `before` ms too early, at `reads` and `after` ms too late."""
     ends = [0, *accumulate(lengths)]
-    (_, first), (_, last) = done(ends, batch, opened - before), done(ends, batch, closed + after)
+    (_, first), (_, last) = work_until(ends, batch, opened - before), work_until(ends, batch, closed + after)
     counted, length_s = last - first, (closed + after - opened + before) / 1e3
     edges = None
     if reads:
-        (_, soon), (_, late) = done(ends, batch, min(reads)), done(ends, batch, max(reads))
+        (_, soon), (_, late) = work_until(ends, batch, min(reads)), work_until(ends, batch, max(reads))
         edges = soon - first + last - late, 0
     shortest_s = min(lengths) / 1e3 if histogram else 0.0
     counts = {"generation": counted, "steps": counted // batch}
@@ -36,7 +36,7 @@ def held(lengths, batch, opened, closed, before, after, *, running, histogram, r
     edge, _ = lag(
         CounterInterval(("m",), 1, counts, ends_run, batch, length_s, (before + after) / 1e3, edges, shortest_s), live=True
     )
-    work = done(ends, batch, closed)[0] - done(ends, batch, opened)[0]
+    work = work_until(ends, batch, closed)[0] - work_until(ends, batch, opened)[0]
     return abs(counted - work) <= edge + 1e-6
 
 
@@ -47,7 +47,7 @@ def test_an_engine_that_counts_with_its_steps_is_within_the_edge(lengths, batch,
     before, after = data.draw(st.integers(0, min(opened, 20))), data.draw(st.integers(0, min(total - closed, 20)))
     reads = data.draw(st.lists(st.integers(opened, closed), max_size=3), "reads within the window")
     running, histogram = data.draw(flag, "batch is told"), data.draw(flag, "histogram")
-    assert held(lengths, batch, opened, closed, before, after, running=running, histogram=histogram, reads=reads)
+    assert edge_holds(lengths, batch, opened, closed, before, after, running=running, histogram=histogram, reads=reads)
 
 
 def test_short_steps_at_both_ends_of_a_window_of_long_ones_are_within_the_edge():
@@ -55,7 +55,7 @@ def test_short_steps_at_both_ends_of_a_window_of_long_ones_are_within_the_edge()
     for running, histogram, reads in product((True, False), (True, False), ([], [70], [55, 3600])):
         for opened, closed in ((20, 3690), (40, 3680), (59, 3661), (60, 3660)):
             ways = {"running": running, "histogram": histogram, "reads": reads and [opened + 5, closed - 5]}
-            assert held(lengths, 64, opened, closed, 20, 20, **ways), (opened, closed, ways)
+            assert edge_holds(lengths, 64, opened, closed, 20, 20, **ways), (opened, closed, ways)
 
 
 def test_an_edge_is_as_narrow_as_histogram_and_readings_allow():
@@ -143,12 +143,12 @@ def test_a_program_s_counts_add_up(adds):
         counted.add(*each)
     known = [n for each in adds for n in each if n is not None]
     assert counted.tokens == (sum(known) if known else None)
-    told = counted.told()
+    told = counted.as_window_tokens()
     generated = [each[2] for each in adds if each[2] is not None]
     if told is not None:
         assert told.generation == (sum(generated) if generated else None)
     counted.set(3)
-    assert (counted.tokens, counted.told().generation) == (3, None)
+    assert (counted.tokens, counted.as_window_tokens().generation) == (3, None)
 
 
 def test_a_wrong_count_changes_nothing():

@@ -253,11 +253,11 @@ def test_broadcasts_come_about_as_often_as_wanted(steps, took_s, every_s):
 
 
 def test_of_gpus_that_differ_the_slowest_counts():
-    def told(*settings):
+    def status_of(*settings):
         return {"devices": [{"uuid": str(n), "setting": s} for n, s in enumerate(settings)]}
 
-    assert in_force(told({"sm_clock_max_mhz": 1200}, {"sm_clock_max_mhz": 1005})) == {"sm_clock_max_mhz": 1005}
-    assert in_force(told({"sm_clock_max_mhz": 1200}, {})) == in_force(told()) == in_force({}) == {}
+    assert in_force(status_of({"sm_clock_max_mhz": 1200}, {"sm_clock_max_mhz": 1005})) == {"sm_clock_max_mhz": 1005}
+    assert in_force(status_of({"sm_clock_max_mhz": 1200}, {})) == in_force(status_of()) == in_force({}) == {}
     assert request._RENEW_S * 3 < request.TTL_S < 60  # a word outlives what renews it by little
     for environ, rank in (({}, 0), ({"LOCAL_RANK": "3"}, 3), ({"LOCAL_RANK": "x", "SLURM_LOCALID": "2"}, 2),
                           ({"OMPI_COMM_WORLD_LOCAL_RANK": "1"}, 1)):  # fmt: skip

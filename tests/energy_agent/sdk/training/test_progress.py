@@ -14,7 +14,7 @@ class Work:
 
     steps, readable = 0, True
 
-    def counted(self):
+    def counts(self):
         return self.steps, self.steps * STEP_TOKENS
 
     def window(self):
@@ -43,7 +43,7 @@ class Window:
 @given(st.lists(st.tuples(st.integers(0, 100), st.booleans(), st.booleans())))
 def test_windows_bring_their_own_counts_and_those_that_fail_take_them_along(windows):
     work = Work()
-    direct, read = Direct(work.counted, work.window), 0
+    direct, read = Direct(work.counts, work.window), 0
     for steps, readable, cut in windows:
         work.steps += steps
         work.readable = readable

@@ -80,11 +80,11 @@ time.sleep(1)
 """
         original = agent._told
 
-        def told() -> dict[str, object]:
+        def describe_until_gone() -> dict[str, object]:
             if (tmp_path / "gone").exists():
                 return {"workload": "w", "reason": "no group of this workload is steered"}
             (tmp_path / "promised").touch()
             return original()
 
-        agent._told = told  # type: ignore[method-assign]
+        agent._told = describe_until_gone  # type: ignore[method-assign]
         assert trained(agent, then=gone) == f"wattlens: {LINE}\n"

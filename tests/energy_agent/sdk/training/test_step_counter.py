@@ -56,7 +56,7 @@ def test_counts_are_those_of_the_calls_and_the_agent_takes_them(sequence):
                 del doing[len(doing) - 1 - doing[::-1].index(arguments[0])]
             elif name == "waited" and arguments[1] >= 1.0:
                 waits[arguments[0]] = waits.get(arguments[0], 0.0) + arguments[1]
-    told = json.loads(json.dumps(made.told(), allow_nan=False))
+    told = json.loads(json.dumps(made.as_report(), allow_nan=False))
     assert (told["steps"], told["tokens"], told["doing"]) == (steps, tokens, doing[-1])
     assert told["waits"] == pytest.approx(waits, abs=1e-3)
     assert parse(told).tokens == tokens
@@ -73,7 +73,7 @@ def test_no_step_is_lost_between_threads_and_a_phase_of_one_takes_none_of_anothe
     made, inside, over = quiet_counter(), threading.Event(), threading.Event()
     for thread in in_threads(*[lambda: [made.step(3, None) for _ in range(20_000)]] * 4):
         thread.join()
-    assert (made.told()["steps"], made.told()["tokens"]) == ({"training": 80_000}, 240_000)
+    assert (made.as_report()["steps"], made.as_report()["tokens"]) == ({"training": 80_000}, 240_000)
 
     def checkpoint():
         made.enter("checkpoint")
@@ -87,13 +87,13 @@ def test_no_step_is_lost_between_threads_and_a_phase_of_one_takes_none_of_anothe
     (thread,) = in_threads(checkpoint)
     assert inside.wait(60)
     made.step(100, None)
-    told = made.told()
+    told = made.as_report()
     over.set()
     thread.join()
     made.enter("evaluation")
     made.step(1, None)
     assert (told["steps"], told["tokens"], told["doing"]) == ({"checkpoint": 1, "training": 1}, 100, "training")
-    told = made.told()
+    told = made.as_report()
     steps = {"checkpoint": 1, "training": 2, "evaluation": 1}
     assert (told["steps"], told["tokens"], told["doing"]) == (steps, 107, "evaluation")
 
@@ -115,7 +115,7 @@ def test_a_loss_that_is_no_number_at_hand_is_left_out():
     for loss in (OnAGpu(), "word", [1, 2], float("nan"), float("inf"), object(), None):
         made = quiet_counter()
         made.step(0, loss)
-        assert made.told()["loss"] is None
+        assert made.as_report()["loss"] is None
 
 
 class Count:
@@ -133,7 +133,7 @@ def test_tokens_that_cannot_be_are_left_out_with_one_line_and_spoil_nothing(caps
         made = quiet_counter()
         for each in (1_000, tokens, 1_000, tokens, 1_000.0, Count()):
             made.step(each, None)
-        told = made.told()
+        told = made.as_report()
         assert (told["steps"], told["tokens"]) == ({"training": 6}, 3_000 + 4096), tokens
         assert parse(json.loads(json.dumps(told))).tokens == 7_096
         (line,) = capsys.readouterr().err.splitlines()
@@ -196,15 +196,15 @@ def test_a_forked_child_counts_anew_and_the_parent_goes_on():
 import os, wattlens
 from energy_agent.sdk.training.step_counter import counter
 for _ in range(10): wattlens.step(tokens=1)
-run = counter().told()["run"]
+run = counter().as_report()["run"]
 pid = os.fork()
 if not pid:
     wattlens.step(tokens=1)
-    told = counter().told()
+    told = counter().as_report()
     os._exit(0 if told["steps"] == {"training": 1} and told["run"] != run else 1)
 _, status = os.waitpid(pid, 0)
 wattlens.step(tokens=1)
-print(status, counter().told()["steps"], counter().told()["run"] == run)
+print(status, counter().as_report()["steps"], counter().as_report()["run"] == run)
 """)
     assert done.stdout == "0 {'training': 11} True\n", done.stderr
 

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from energy_agent.sdk.training.progress import Status
-from energy_agent.sdk.training.widget import number, text, told
+from energy_agent.sdk.training.widget import format_status, number, text
 from tests.support import need_module
 
 KNOWN = Status("agent", 48_230.5, 612.0, 1820, 7_454_720, 2.3417, "ml/llama", "")
@@ -17,11 +17,11 @@ UNKNOWN = Status("", None, None, 12, 0, None, "", "NVML: Driver Not Loaded")
 def test_numbers_have_four_digits_and_what_is_not_known_is_a_dash_with_its_reason():
     for value, digits in {None: "-", 0.0: "0", 0.00646979: "0.00647", 612.0: "612", 48_230.5: "48,230"}.items():
         assert number(value) == digits
-    shown = told(UNKNOWN, "")
+    shown = format_status(UNKNOWN, "")
     assert {shown[key] for key in KEYS} == {"-"}
     assert shown["note"] == UNKNOWN.reason
     assert text(UNKNOWN, "").endswith("(NVML: Driver Not Loaded)")
-    line, shown = text(KNOWN, "llama-8b"), told(KNOWN, "llama-8b")
+    line, shown = text(KNOWN, "llama-8b"), format_status(KNOWN, "llama-8b")
     assert all(shown[key] in line for key in KEYS)
     assert "all of ml/llama on this node" in shown["note"]
 
@@ -39,7 +39,7 @@ def status():
 view = live_view(status, "m")
 view.refresh(); view.refresh()
 assert view.history["power"][-2:] == [500.0, 500.0]
-assert view.told["energy"] == "30" or int(view.told["energy"]) > 30
+assert view.shown_values["energy"] == "30" or int(view.shown_values["energy"]) > 30
 assert "J so far" in repr(view) and view.text.startswith("m: 500 W")
 assert "render" in view._esm and ".wattlens" in view._css
 """

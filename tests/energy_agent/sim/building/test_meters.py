@@ -54,7 +54,7 @@ def test_a_register_is_the_gain_times_the_truth_at_the_last_tick_in_whole_steps(
         made.advance(dt_ns, MW)
     tick_ns = last_tick(spec, made.elapsed_ns)
     sensed_uj = spec.start_uj + (exact(params, seed, tick_ns) * spec.gain_ppb // 10**9 if tick_ns > 0 else 0)
-    shown = made.shown("main")
+    shown = made.registers("main")
     assert shown.count == sensed_uj // spec.step_uj % COUNTS
     assert shown.energy_wh == sensed_uj // spec.step_uj * meter.energy_step_wh
     if tick_ns > 0:
@@ -81,7 +81,7 @@ def test_however_time_is_cut_meters_with_faults_show_the_same(seed, kind, value,
             for a, b in itertools.pairwise(edges):
                 made.advance(b - a, MW)
             now_ns = edges[-1]
-            shown.append(made.shown("main"))
+            shown.append(made.registers("main"))
             if n == 0:
                 made.fault("main", kind, value)
             elif n == 1:
@@ -93,7 +93,7 @@ def test_however_time_is_cut_meters_with_faults_show_the_same(seed, kind, value,
 
 def test_the_register_goes_on_at_0_after_2_32_counts_also_of_who_is_offline_or_slow():
     made, twin = (MeteredFacility(building(energy_step_wh=1, start_wh=COUNTS - 1), 1) for _ in range(2))
-    assert made.shown("main").count == COUNTS - 1
+    assert made.registers("main").count == COUNTS - 1
     for kind, value, hidden in (
         ("offline", 0, (True, False, 0)),
         ("offline", 1, (False, True, 0)),
@@ -102,12 +102,12 @@ def test_the_register_goes_on_at_0_after_2_32_counts_also_of_who_is_offline_or_s
         made.fault("main", kind, value)
         for each in (made, twin):
             each.advance(60 * S, MW)
-        shown = made.shown("main")
+        shown = made.registers("main")
         assert (shown.silent, shown.gateway_failure, shown.delay_s) == hidden
         made.clear("main")
-        assert made.shown("main") == twin.shown("main")
-        assert 0 < made.shown("main").count < 10_000
-        assert made.shown("main").energy_wh == made.shown("main").count + COUNTS
+        assert made.registers("main") == twin.registers("main")
+        assert 0 < made.registers("main").count < 10_000
+        assert made.registers("main").energy_wh == made.registers("main").count + COUNTS
 
 
 @pytest.mark.parametrize("lost", [0, 1])
@@ -115,16 +115,16 @@ def test_a_stuck_meter_catches_up_or_has_lost_the_energy(lost):
     params = building()
     made = MeteredFacility(params, 1)
     made.advance(600 * S, MW)
-    before = made.shown("main")
+    before = made.registers("main")
     made.fault("main", "stuck", lost)
     made.advance(600 * S, MW)
-    assert made.shown("main") == before
+    assert made.registers("main") == before
     assert before.power > 0
     made.clear("main", "stuck")
     made.advance(600 * S, MW)
     unseen_uj = exact(params, 1, 1200 * S) - exact(params, 1, 600 * S) if lost else 0
     assert unseen_uj > 0 or not lost
-    assert made.shown("main").count == (shown_uj(params, 1800 * S) - unseen_uj) // UJ_PER_WH
+    assert made.registers("main").count == (shown_uj(params, 1800 * S) - unseen_uj) // UJ_PER_WH
     assert made.truth().energy_uj.total == exact(params, 1, 1800 * S)  # the truth went on all the time
 
 
@@ -137,17 +137,17 @@ def test_a_reset_a_jump_and_what_comes_after():
     params = building(start_wh=5_000_000)
     made = MeteredFacility(params, 1)
     made.advance(600 * S, MW)
-    assert made.shown("main").count > 5_000_000
+    assert made.registers("main").count > 5_000_000
     made.fault("main", "reset")
-    assert made.shown("main").count == 0
+    assert made.registers("main").count == 0
     made.advance(600 * S, MW)
     since_wh = (shown_uj(params, 1200 * S) - exact(params, 1, 600 * S)) // UJ_PER_WH
-    assert made.shown("main").count == since_wh
+    assert made.registers("main").count == since_wh
     made.fault("main", "jump", 77_000)
-    now = made.shown("main").count
+    now = made.registers("main").count
     assert since_wh + 77_000 <= now <= since_wh + 77_000 + WATTS // 3600 + 1  # and what flowed since the tick
     made.fault("main", "jump", -1_000_000)
-    assert made.shown("main").count == 0  # no register is below 0
+    assert made.registers("main").count == 0  # no register is below 0
 
 
 def test_a_gain_that_drifts_and_is_set_right_again():
@@ -157,13 +157,13 @@ def test_a_gain_that_drifts_and_is_set_right_again():
     made.advance(3600 * S, MW)
     assert made.gains_ppb["main"] == pytest.approx(1.02e9, rel=1e-5)
     true_wh = exact(params, 1, 3600 * S) / UJ_PER_WH
-    assert made.shown("main").count / true_wh == pytest.approx(1.01, abs=0.001)  # 1 % on average
+    assert made.registers("main").count / true_wh == pytest.approx(1.01, abs=0.001)  # 1 % on average
     made.clear("main")
     assert made.gains_ppb["main"] == 10**9
-    before, from_ns = made.shown("main").count, made.elapsed_ns
+    before, from_ns = made.registers("main").count, made.elapsed_ns
     made.advance(3600 * S, MW)
     later_wh = (exact(params, 1, 7200 * S) - exact(params, 1, from_ns)) / UJ_PER_WH
-    assert (made.shown("main").count - before) / later_wh == pytest.approx(1, abs=0.001)
+    assert (made.registers("main").count - before) / later_wh == pytest.approx(1, abs=0.001)
 
 
 def test_a_wrong_fault_is_told_in_one_line():

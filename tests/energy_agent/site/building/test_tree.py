@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from energy_agent.core.facility import MeterFacts, Position, Role, facts_of
-from energy_agent.site.building.tree import NOT_IT, below, counted, path_of, refuse_unsound
+from energy_agent.site.building.tree import NOT_IT, below, meters_of_role, path_of, refuse_unsound
 
 
 def it(name, parent="", position=Position.PDU_OUTPUT):
@@ -54,7 +54,7 @@ def test_what_is_not_it_below_it_is_taken_off_once():
     pump = MeterFacts("light", Role.LIGHTING, parent="crac")  # through the crac's meter already
     meters = {m.id: m for m in (MAIN, UPS, it("pdu", "ups"), crac, pump)}
     assert below([UPS], meters) == [crac]
-    assert counted(meters.values(), Role.IT, Position.UPS_OUTPUT) == [UPS]
+    assert meters_of_role(meters.values(), Role.IT, Position.UPS_OUTPUT) == [UPS]
 
 
 @given(

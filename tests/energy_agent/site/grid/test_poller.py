@@ -19,7 +19,7 @@ def source(path):
     return {"csv_file": {"path": str(path), "publisher": "P", "licence": "L", "period_s": 60}}
 
 
-def written(path, *hours):
+def write_csv(path, *hours):
     head = "ts_utc,zone,g_per_kwh,kind,estimated,method,source\n"
     now = int(time.time()) // HOUR * HOUR
     rows = (f"{time.strftime('%Y-%m-%dT%H:00:00Z', time.gmtime(now + h * HOUR))},DE,{g},direct,false,,P\n" for h, g in hours)
@@ -28,7 +28,7 @@ def written(path, *hours):
 
 
 def test_the_newest_hour_of_a_source_is_shown_and_kept(tmp_path):
-    path = written(tmp_path / "supplier.csv", (-2, 300), (-1, 250))
+    path = write_csv(tmp_path / "supplier.csv", (-2, 300), (-1, 250))
     grid = poller(tmp_path, country="GBR", sources=[source(path)])
     grid.start()
     try:
@@ -42,7 +42,7 @@ def test_the_newest_hour_of_a_source_is_shown_and_kept(tmp_path):
 
 
 def test_what_is_old_gives_way_to_the_year_s_factor_which_says_so(tmp_path):
-    path = written(tmp_path / "supplier.csv", (-30, 300))
+    path = write_csv(tmp_path / "supplier.csv", (-30, 300))
     grid = poller(tmp_path, country="GBR", sources=[source(path)])
     grid.start()
     try:

@@ -33,7 +33,7 @@ def test_a_series_comes_back_as_it_went_in(tmp_path: Path) -> None:
     found = GridStore(tmp_path).read(ABOUT)
     assert found.series == series(ABOUT, points)
     assert found.torn == ()
-    assert GridStore(tmp_path).known() == (ABOUT,)
+    assert GridStore(tmp_path).list_series() == (ABOUT,)
     assert sorted(p.name for p in (tmp_path / MONTH).parent.iterdir()) == ["2026-10.jsonl", "2026-11.jsonl"]
 
 
@@ -80,7 +80,7 @@ def test_zones_bases_and_sources_are_apart(tmp_path: Path) -> None:
     for number, about in enumerate([ABOUT, *others]):
         store.append(about, [hour(0, str(100 + number))])
     assert [int(store.read(a).series.points[0].g_per_kwh) for a in (ABOUT, *others)] == [100, 101, 102, 103, 104]
-    assert set(store.known()) == {ABOUT, *others}
+    assert set(store.list_series()) == {ABOUT, *others}
 
 
 def test_a_new_word_of_the_publisher_is_a_further_line(tmp_path: Path) -> None:

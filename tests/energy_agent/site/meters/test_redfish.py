@@ -22,7 +22,7 @@ PDU, CDU = "/redfish/v1/PowerEquipment/RackPDUs/1", "/redfish/v1/ThermalEquipmen
 METER = MeterConfig(id="rack-7", role="it", position="pdu_output", accuracy_percent=1, timeout_s=60, max_power_w=20_000)
 
 
-def told(power_w, energy_kwh, **more):
+def sensor_texts(power_w, energy_kwh, **more):
     """The two sensor excerpts, written as text: a JSON number is what it looks like."""
     energy = {"Reading": energy_kwh} if energy_kwh is not None else {}
     return {"PowerWatts": {"Reading": power_w}, "EnergykWh": energy | more}
@@ -69,14 +69,14 @@ def service():
     server.resources = {
         PDU: {"Id": "1", "Status": {"State": "Enabled"}, "Metrics": {"@odata.id": f"{PDU}/Metrics"},
               "Mains": {"@odata.id": f"{PDU}/Mains"}, "Outlets": {"@odata.id": f"{PDU}/Outlets"}},
-        f"{PDU}/Metrics": told(6438, 325_675.5),
+        f"{PDU}/Metrics": sensor_texts(6438, 325_675.5),
         f"{PDU}/Mains": {"Members": [{"@odata.id": f"{PDU}/Mains/AC1"}, {"@odata.id": f"{PDU}/Mains/AC2"}]},
-        f"{PDU}/Mains/AC1": told(4000, 200_000.5),
-        f"{PDU}/Mains/AC2": told(2438, 125_675),
+        f"{PDU}/Mains/AC1": sensor_texts(4000, 200_000.5),
+        f"{PDU}/Mains/AC2": sensor_texts(2438, 125_675),
         f"{PDU}/Outlets": {"Members": [{"@odata.id": f"{PDU}/Outlets/A1"}]},
-        f"{PDU}/Outlets/A1": told(197.4, 36_166.25),
+        f"{PDU}/Outlets/A1": sensor_texts(197.4, 36_166.25),
         CDU: {"Id": "A", "EnvironmentMetrics": {"@odata.id": f"{CDU}/EnvironmentMetrics"}},
-        f"{CDU}/EnvironmentMetrics": told(1200, 555.125),
+        f"{CDU}/EnvironmentMetrics": sensor_texts(1200, 555.125),
     }  # fmt: skip
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
@@ -129,10 +129,10 @@ def test_without_metrics_the_feeds_are_added_and_each_of_them_must_tell(service)
 
 
 def test_a_register_that_nobody_resets_is_preferred_and_stays_the_one(service):
-    service.resources[f"{PDU}/Metrics"] = told(6438, 5.5, LifetimeReading=325_675.5)
+    service.resources[f"{PDU}/Metrics"] = sensor_texts(6438, 5.5, LifetimeReading=325_675.5)
     meter = source(service)
     assert meter.read()[0].energy_uj == int(Decimal("325675.5") * UJ_PER_KWH)
-    service.resources[f"{PDU}/Metrics"] = told(6438, 5.5)
+    service.resources[f"{PDU}/Metrics"] = sensor_texts(6438, 5.5)
     with pytest.raises(MeterError, match=r"no longer tells its EnergykWh\.LifetimeReading"):
         meter.read()
 
@@ -140,10 +140,10 @@ def test_a_register_that_nobody_resets_is_preferred_and_stays_the_one(service):
 def test_coarse_energy_waits_until_it_has_shown_a_finer_step_unless_there_is_no_power(service):
     meter = source(service)
     for kwh, energy_kwh in ((0, None), (36_000, None), (36_010, None), (36_011, 36_011), (36_020, 36_020)):
-        service.resources[f"{PDU}/Metrics"] = told(6438, kwh)
+        service.resources[f"{PDU}/Metrics"] = sensor_texts(6438, kwh)
         found = meter.read()[0]
         assert (found.power_mw, found.energy_uj) == (6_438_000, None if energy_kwh is None else energy_kwh * UJ_PER_KWH)
-    service.resources[f"{PDU}/Metrics"] = told(None, 36_000)
+    service.resources[f"{PDU}/Metrics"] = sensor_texts(None, 36_000)
     found = read(service)
     assert (found.power_mw, found.energy_uj, found.step_uj) == (None, 36_000 * UJ_PER_KWH, 1_000 * UJ_PER_KWH)
 
@@ -161,12 +161,12 @@ def test_no_value_lies_between_two_steps(counts, digits):
 @pytest.mark.parametrize(
     ("body", "reason"),
     [
-        (told(6438, -5), "energy -5 is negative"),
-        (told(20_001, 5), "the most is 20000 W"),
-        (told("6438", "5"), "no longer tells"),
-        (told(None, None), "no longer tells"),
+        (sensor_texts(6438, -5), "energy -5 is negative"),
+        (sensor_texts(20_001, 5), "the most is 20000 W"),
+        (sensor_texts("6438", "5"), "no longer tells"),
+        (sensor_texts(None, None), "no longer tells"),
         ({}, "no longer tells"),
-        (told(True, True), "no longer tells"),
+        (sensor_texts(True, True), "no longer tells"),
         (b'{"EnergykWh": {"Reading": 1e999999999}}', "no longer tells"),
         (b'{"EnergykWh": {"Reading": NaN}}', "no longer tells"),
         (b"[]", "no JSON object"),
@@ -260,7 +260,7 @@ def test_a_wrong_section_is_refused(wrong):
 
 
 def test_a_power_that_flows_the_other_way_leaves_the_register_alone(service):
-    service.resources[f"{PDU}/Metrics"] = told(-1, 5)
+    service.resources[f"{PDU}/Metrics"] = sensor_texts(-1, 5)
     (reading,) = source(service).read()
     assert reading.power_mw is None
     assert reading.energy_uj == 5 * 3_600_000_000_000
