@@ -40,7 +40,7 @@ def _asked(draw: st.DrawFn) -> tuple[DeviceOwners | None, tuple[MigUse, ...] | N
     if kind == "not asked":
         return None, None
     if kind == "unknown":
-        return DeviceOwners(None, State.UNKNOWN_HOLDER), None
+        return DeviceOwners(None, State.UNKNOWN_OWNER), None
     departed = draw(st.dictionaries(names, st.integers(0, 10**7), max_size=2))
     if kind == "whole":
         held = draw(weights)
@@ -83,7 +83,7 @@ def check(turns: Sequence[Turn]) -> None:
             "GPU-a", _T0 + now_ns, _BOOT0 + now_ns, energy_mj=energy_mj, power_mw=200_000, gpu_percent=turn.percent
         )
         if turn.holders is not None:
-            account.holders = turn.holders
+            account.owners = turn.holders
             if turn.holders.holding is None:
                 sample = replace(sample, absent={"processes": "UNKNOWN"})
             else:

@@ -190,7 +190,7 @@ def _site(
                 start, end = start_ns(cell), start_ns(cell) + CELL_NS
                 uj = sum(sum(sums) for sums in nodes[cell].values()) if cell in nodes else 10**12
                 for meter, energy in meter_energy(site, cell, uj).items():
-                    of = (start, end, names[meter], "", State.UNHELD, Method.COUNTER, energy, _METER_EDGE_UJ, CELL_NS)
+                    of = (start, end, names[meter], "", State.UNALLOCATED, Method.COUNTER, energy, _METER_EDGE_UJ, CELL_NS)
                     entries.append(Entry(*of))
                     everything += energy
                     if cell in within:

@@ -60,7 +60,9 @@ class BuildingMeters:
                 for cell in range(first, first + _HOUR):
                     uj = self._uj(meter, day * CELLS + cell)
                     at = start + cell * CELL_NS
-                    entries.append(Entry(at, at + CELL_NS, device, "", State.UNHELD, Method.COUNTER, uj, _EDGE_UJ, CELL_NS))
+                    entries.append(
+                        Entry(at, at + CELL_NS, device, "", State.UNALLOCATED, Method.COUNTER, uj, _EDGE_UJ, CELL_NS)
+                    )
                     self.read_uj[meter.id] += uj
                     self.read_ns[meter.id] += CELL_NS
             yield Batch(entries, gaps=gaps)

@@ -185,7 +185,9 @@ def _cell(node: str, day: int, number: int, start: int) -> CellEntries:
             steps.append(Steps(start, start + CELL_NS, job.name, "training", active_uj // (job.step_j * 1_000_000)))
     for gpu in sorted(free):
         used = (71 + gpu) * _W
-        entries.append(Entry(start, start + CELL_NS, device(node, gpu), "", State.UNHELD, Method.COUNTER, used, 30_000_000))
+        entries.append(
+            Entry(start, start + CELL_NS, device(node, gpu), "", State.UNALLOCATED, Method.COUNTER, used, 30_000_000)
+        )
         total += used
     host_uj = (360 + 55 * (4 - len(free)) + (day * 5 + number) % 17) * _W
     entries += _host(node, start, host_uj, holders)
@@ -202,7 +204,7 @@ def _held(name: str, workload: str, start: int, active_s: int, busy: int, idle: 
 def _host(node: str, start: int, host_uj: int, holders: dict[str, int]) -> Iterator[Entry]:
     name, edge = boundary.host(CLUSTER, node), 360_000_000
     if not holders:
-        yield Entry(start, start + CELL_NS, name, "", State.UNHELD, Method.COUNTER, host_uj, edge)
+        yield Entry(start, start + CELL_NS, name, "", State.UNALLOCATED, Method.COUNTER, host_uj, edge)
         return
     weights = list(holders.values())
     shares = zip(holders, split_integer(host_uj, weights), split_integer(edge, weights), strict=True)
@@ -272,7 +274,9 @@ def write_site(folder: Path, node_uj: list[int]) -> None:
                     gaps.append(Gap(first[name], start, start + CELL_NS, 40_000 * _W, reason))
                     continue
                 entries.append(
-                    Entry(start, start + CELL_NS, first[name], "", State.UNHELD, Method.COUNTER, uj, 3_600_000_000, CELL_NS)
+                    Entry(
+                        start, start + CELL_NS, first[name], "", State.UNALLOCATED, Method.COUNTER, uj, 3_600_000_000, CELL_NS
+                    )
                 )
         chain.add(Batch(entries, gaps, facts=facts if day == 0 else (), devices=devices if day == 0 else ()))
 

@@ -260,7 +260,7 @@ class Player:
             reason="",
             sample=sample,
             energy_uj={Method.COUNTER: step * STEP_UJ},
-            unheld_uj=step * STEP_UJ if gpu == self.gpus - 1 else 0,
+            unallocated_uj=step * STEP_UJ if gpu == self.gpus - 1 else 0,
             unattributed_uj={"gap": 1_234_567},
             gain_uncertainty_ratio=GAIN_RATIO,
             edge_uj=70_000_000,

@@ -115,7 +115,7 @@ def test_segments_are_compacted_with_signed_ones_of_this_version(tmp_path):
     signer, _ = open_signer(tmp_path)
     new = Journal.open(tmp_path / "new" / "journal.db", Identity("demo", "new", "b", "1", True), signer=signer)
     start = 1_795_860_000_000_000_000  # 2026-11-28T10:00Z
-    entry = Entry(start, start + 10**12, "GPU-new", "", State.UNHELD, Method.COUNTER, 77, 5)
+    entry = Entry(start, start + 10**12, "GPU-new", "", State.UNALLOCATED, Method.COUNTER, 77, 5)
     new.commit(Batch([entry], devices=[DeviceFacts("GPU-new", "H100", 0.05, start)]))
     new.seal(None)
     new.close()

@@ -107,7 +107,7 @@ def _around(row: Row) -> bool:
 
 def _unowned(cells: Sequence[Cell]) -> tuple[int, int]:
     """(unallocated, unattributed) energy."""
-    unallocated = sum(c.energy_uj for c in cells if c.state is State.UNHELD)
+    unallocated = sum(c.energy_uj for c in cells if c.state is State.UNALLOCATED)
     return unallocated, sum(c.energy_uj for c in cells if c.state.unattributed_reason is not None)
 
 

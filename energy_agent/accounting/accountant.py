@@ -47,7 +47,7 @@ class Accountant:
     def __init__(
         self,
         identity: Identity,
-        holders: ProcessOwners,
+        owners: ProcessOwners,
         sensor_for: SensorFor,
         gain_uncertainty: Mapping[str, float],
         default_gain_uncertainty: float,
@@ -58,13 +58,13 @@ class Accountant:
         self._node = node
         self.joined = joined or OwnerResolver()
         self._identity = identity
-        self._holders = holders
+        self._owners = owners
         self._sensor_for = sensor_for
         self._gain = gain_uncertainty
         self._default_gain = default_gain_uncertainty
         self._accounts: dict[str, DeviceAccount] = {}
         self._pending = Pending()
-        self._booked = RecordedTotals()
+        self._recorded = RecordedTotals()
         self._served = TokenTotalsStore()
         self._last_held = RecentWorkloads(retention_ns)
         self._present = RecentWorkloads(retention_ns)  # workloads that somebody has told something of
@@ -79,7 +79,7 @@ class Accountant:
         self._stored: dict[str, dict[str, str]] = {}  # states as the journal has them
         self._meters: dict[str, str] = {}  # states of devices in the batch that waits
         self._committed_meters: dict[str, str] = {}
-        self._booked_infos: dict[str, DeviceInfo] = {}
+        self._recorded_infos: dict[str, DeviceInfo] = {}
         self._faults: dict[str, str] = {}  # devices whose last reading could not be booked, with the reason
         self._shown: dict[str, tuple[dict[str, int], dict[int, int]]] = {}  # committed event times and XIDs
         self._lost: dict[str, int] = {}  # devices whose last reading the journal lost -> end of their last row, UTC ns
@@ -119,12 +119,12 @@ class Accountant:
             unreadable.append("what has ended")
         unreadable += self._served.restore(texts(Component.TOKENS), texts(Component.ENDED_ENDPOINTS))
         try:
-            self._booked = RecordedTotals.of(totals, history, texts(Component.ENDED_ENERGY))
+            self._recorded = RecordedTotals.of(totals, history, texts(Component.ENDED_ENERGY))
         except UNREADABLE:
             unreadable.append("energy of ended workloads by namespace and owner")
-            self._booked = RecordedTotals.of(totals, history, {})
+            self._recorded = RecordedTotals.of(totals, history, {})
         self.joined.restore(self._facts.values())
-        self._holders.restore(self._facts)
+        self._owners.restore(self._facts)
         return unreadable
 
     def set_sensors(self, sensor_for: SensorFor, gain_uncertainty: Mapping[str, float], default_gain: float) -> None:
@@ -156,21 +156,21 @@ class Accountant:
                 continue
             self._faults.pop(sample.uuid, None)
             if not sample.fast:  # once per second, whatever the period
-                held.update(account.holders.processes)
-        return any(self._holders.gone(pid) for pid, _ in held)
+                held.update(account.owners.processes)
+        return any(self._owners.gone(pid) for pid, _ in held)
 
     def _feed(self, account: DeviceAccount, sample: DeviceSample) -> None:
         """Book one reading."""
         account.count_events(sample)  # whatever else fails: no later reading brings them again
-        holders, facts = self.joined.of_sample(sample, self._holders)
-        account.holders = account.holders if holders is None else holders
+        owners, facts = self.joined.of_sample(sample, self._owners)
+        account.owners = account.owners if owners is None else owners
         self._learn(facts)
         self._last_held.see(account.held_by, sample.t_ns)
         for workload in account.held_by:
-            self._booked.see(sample.uuid, workload)
+            self._recorded.see(sample.uuid, workload)
         since_ns = self._lost.get(sample.uuid) if account.meter is None else None
         entries, gap = account.feed(sample, self._identity.boot_id)
-        if holders is not None:
+        if owners is not None:
             changed = self._shares.update(sample.uuid, account.policy, account.held_by)
             self._learn([replace(self._facts[w], since_ns=sample.t_ns) for w in changed if w in self._facts])
         if sample.uuid not in self._committed_meters:
@@ -214,11 +214,11 @@ class Accountant:
     def _restore_node(self) -> None:
         if self._node is not None:
             meters = {u: a.meter for u, a in self._accounts.items() if a.meter is not None}
-            booked_ns = {u: m.boot_ns for u, m in meters.items() if m.boot_id == self._identity.boot_id}
+            recorded_ns = {u: m.boot_ns for u, m in meters.items() if m.boot_id == self._identity.boot_id}
             self._node.lost = {
                 device: since_ns for device, since_ns in lost_devices(self._stored).items() if not is_gpu(device)
             }
-            self._node.restore(self._stored.get(Component.NODE, {}).get(ONLY, ""), booked_ns)
+            self._node.restore(self._stored.get(Component.NODE, {}).get(ONLY, ""), recorded_ns)
 
     def add_tokens(self, tokens: Iterable[Tokens], states: Mapping[str, str], served: Iterable[TokenTotals] = ()) -> None:
         """Book tokens, where the counters stood that they came from, and what all pages that are read did so far."""
@@ -228,15 +228,15 @@ class Accountant:
         self._learn(replace(fact, since_ns=max(fact.since_ns, self._served.said_ns)) for fact in changed)
         self._take({Component.TOKENS: states})
 
-    def add_training(self, booked: TrainingBatch) -> None:
+    def add_training(self, recorded: TrainingBatch) -> None:
         """Book steps and trained tokens, and what their workloads said of themselves, with the counts they came from."""
-        self._pending.steps.extend(booked.steps)
-        self._pending.tokens.extend(booked.tokens)
-        self._take(booked.states)
-        for workload, labels in booked.labels.items():
+        self._pending.steps.extend(recorded.steps)
+        self._pending.tokens.extend(recorded.tokens)
+        self._take(recorded.states)
+        for workload, labels in recorded.labels.items():
             self._told[workload] = {name: value for name, value in labels.items() if value}
             if workload in self._facts:
-                self._learn([replace(self._facts[workload], since_ns=booked.t_ns)])
+                self._learn([replace(self._facts[workload], since_ns=recorded.t_ns)])
 
     def recent_workloads(self) -> set[str]:
         """Workloads that hold a device, or did so within the retention."""
@@ -267,11 +267,11 @@ class Accountant:
             **self._source_states,
             Component.METERS: self._meters,
             Component.GPU_INFO: {
-                u: a.dump_info() for u, a in self._accounts.items() if self._booked_infos.get(u) is not a.info
+                u: a.dump_info() for u, a in self._accounts.items() if self._recorded_infos.get(u) is not a.info
             },
             Component.ENDED_WORKLOADS: self._last_held.dump({w for a in self._accounts.values() for w in a.booked_to}),
             Component.ENDED_ENDPOINTS: self._served.dump(),
-            Component.ENDED_ENERGY: self._booked.states_without(self._leaving),
+            Component.ENDED_ENERGY: self._recorded.states_without(self._leaving),
         }
         if self._node is not None:
             states[Component.NODE] = {ONLY: self._node.dump()}
@@ -284,9 +284,9 @@ class Accountant:
         if self._sequence % FORGET_EVERY != FORGET_EVERY - 1:
             return []
         p = self._pending
-        kept = self._last_held.names() | self._present.names() | self._holders.workloads()
+        kept = self._last_held.names() | self._present.names() | self._owners.workloads()
         kept |= {row.workload for rows in (p.entries, p.tokens, p.steps, p.facts) for row in rows}
-        return [workload for workload in self._booked.workloads() if workload not in kept][:FORGET_MAX]
+        return [workload for workload in self._recorded.workloads() if workload not in kept][:FORGET_MAX]
 
     def not_committed(self) -> None:
         """The journal could not be written. The rows wait; when they are too many, the readings themselves are let go.
@@ -310,9 +310,9 @@ class Accountant:
         self._committed_meters, self._source_states = self._meters, {}
         if self._node is not None:
             self._node.committed()
-        self._booked_infos = {uuid: account.info for uuid, account in self._accounts.items()}
+        self._recorded_infos = {uuid: account.info for uuid, account in self._accounts.items()}
         self._shown = {u: (dict(a.event_ns), dict(a.xid)) for u, a in self._accounts.items()}
-        for workload in self._booked.find_full(p.tokens, p.steps):
+        for workload in self._recorded.find_full(p.tokens, p.steps):
             log.warning("tokens or steps of %s are more than the ledger stores: the count stays at 2^63 - 1", workload)
         self._served.committed()
         apply_changes(self._stored, self._changed)
@@ -320,7 +320,7 @@ class Accountant:
         return p.entries
 
     def _forget(self, workloads: Collection[str]) -> None:
-        self._booked.forget()
+        self._recorded.forget()
         self._served.forget(workloads)
         for workload in workloads:
             self._facts.pop(workload, None)
@@ -344,16 +344,16 @@ class Accountant:
         """
         self._sequence += 1
         if self._sequence % FORGET_EVERY == 0:
-            self._holders.forget_dead()
-            self.joined.forget(self._holders.workloads())
+            self._owners.forget_dead()
+            self.joined.forget(self._owners.workloads())
         self._now_ns = now_ns
         self._present.forget_ended(now_ns, owner=self._owner)
         holding = {w for account in self._accounts.values() for w in account.held_by}
         shown = self._last_held.forget_ended(now_ns, holding, self._owner)
         up = {uuid for uuid, h in health.items() if h.up}
-        booked = self._booked.sums()
+        recorded = self._recorded.sums()
         if self._node is not None:
-            more |= host_fields(booked, shown, self._node.views({s.source for s in sources if s.up}), self._node.gains)
+            more |= host_fields(recorded, shown, self._node.views({s.source for s in sources if s.up}), self._node.gains)
         return Snapshot(
             sequence=self._sequence,
             t_ns=now_ns,
@@ -362,21 +362,21 @@ class Accountant:
                 device_view(
                     a,
                     health.get(u),
-                    booked.devices.get(u) or DeviceTotals(),
+                    recorded.devices.get(u) or DeviceTotals(),
                     self._shown,
                     self._gain.get(u, self._default_gain),
-                    booked.totals.gap_bound_uj.get(u, 0),
+                    recorded.totals.gap_bound_uj.get(u, 0),
                 )
                 for u, a in sorted(self._accounts.items(), key=_by_index)
             ),
-            workloads=tuple(booked.energy(shown, up)),
-            workload_gpu_ns=booked.gpu_ns(shown),
-            namespace_uj=booked.namespace_uj,
-            owner_uj=booked.owner_uj,
-            tokens=(tokens := tuple(booked.tokens(shown))),
+            workloads=tuple(recorded.energy(shown, up)),
+            workload_gpu_ns=recorded.gpu_ns(shown),
+            namespace_uj=recorded.namespace_uj,
+            owner_uj=recorded.owner_uj,
+            tokens=(tokens := tuple(recorded.tokens(shown))),
             served=self._served.totals({count.workload for count in tokens}),
-            steps=tuple(booked.steps(shown)),
-            holders={u: tuple(a.holders.holding.weights) for u, a in self._accounts.items() if a.holders.holding is not None},
+            steps=tuple(recorded.steps(shown)),
+            owners={u: tuple(a.owners.holding.weights) for u, a in self._accounts.items() if a.owners.holding is not None},
             facts=tuple(self._facts[w] for w in shown if w in self._facts),
             health=tuple(self._with_sensor(source) for source in sources),
             ledger=ledger,
@@ -416,7 +416,7 @@ class Accountant:
                 fact = replace(fact, labels={**fact.labels, "namespace": namespace})
             if known is None or known.labels != fact.labels:
                 self._facts[fact.workload] = fact
-                self._booked.learn(fact)
+                self._recorded.learn(fact)
                 self._pending.facts.append(fact)
 
     def _with_sensor(self, source: SourceHealth) -> SourceHealth:

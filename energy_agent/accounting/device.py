@@ -54,7 +54,7 @@ class DeviceAccount:
     sensor: SensorLimits
     meter: MeterState | None = None
     sample: DeviceSample | None = None  # the last full reading, with energy and power of the last reading
-    holders: DeviceOwners = field(default_factory=lambda: DeviceOwners(None))
+    owners: DeviceOwners = field(default_factory=lambda: DeviceOwners(None))
     held_before: Holding | None = None  # holders at the last booked edge
     event_ns: dict[str, int] = field(default_factory=dict)
     xid: dict[int, int] = field(default_factory=dict)
@@ -70,24 +70,24 @@ class DeviceAccount:
     def feed(self, sample: DeviceSample, boot_id: str) -> tuple[list[Entry], Gap | None]:
         """Book one reading."""
         read = sample if sample.gpu_percent is not None else replace(sample, gpu_percent=self._last_percent())
-        if self.holders is not self._judged or sample.processes is not None or sample.mig is not None:
+        if self.owners is not self._judged or sample.processes is not None or sample.mig is not None:
             self._judge(sample)
         step: MeterStep = advance(self.meter, read, self.sensor, boot_id, self.info.driver_epoch)
         self.meter = step.state
         self._remember(sample)
         before, shape, anchored = self.held_before, self._shape_before, self.meter.boot_ns == sample.boot_ns
         if anchored:  # from this reading on, so from these holders on
-            self.held_before, self._shape_before = self.holders.holding, self._shape
+            self.held_before, self._shape_before = self.owners.holding, self._shape
         if step.interval is None:
             return [], step.gap
         self._see_rest(step.interval)
-        after, listed = self.holders.holding, sample.processes is not None
-        if listed and after is not None and self.holders.departed:
-            after = replace(after, weights=dict(self.holders.departed) | dict(after.weights))
+        after, listed = self.owners.holding, sample.processes is not None
+        if listed and after is not None and self.owners.departed:
+            after = replace(after, weights=dict(self.owners.departed) | dict(after.weights))
         if self._shape is not shape and (self._shape.same_devices(shape) or _same(before, after)):
             shape = self._shape
         entries = shares(
-            step.interval, before, after, self.holders.reason, shape, self._settlement, closes=self._measured(sample)
+            step.interval, before, after, self.owners.reason, shape, self._settlement, closes=self._measured(sample)
         )
         self.edge_uj = step.interval.edge_uj
         return entries, step.gap
@@ -100,7 +100,7 @@ class DeviceAccount:
     @property
     def held_by(self) -> Collection[str]:
         """The workloads that are known to hold it."""
-        return self.holders.holding.weights if self.holders.holding is not None else ()
+        return self.owners.holding.weights if self.owners.holding is not None else ()
 
     @property
     def booked_to(self) -> Collection[str]:
@@ -109,8 +109,8 @@ class DeviceAccount:
 
     def _judge(self, sample: DeviceSample) -> None:
         """Who holds the device was told anew: its shape, and the policy in force."""
-        self._judged = self.holders
-        holding, mig = self.holders.holding, sample.mig
+        self._judged = self.owners
+        holding, mig = self.owners.holding, sample.mig
         if sample.processes is not None or mig is not None:
             self._shape = WHOLE if not mig else Shape(_with_activity(mig, self._shape.mig), self._base_mw())
         if holding is None:

@@ -57,7 +57,7 @@ class _Meter:
 class _Waiting:
     meter: _Meter
     state: NodeState
-    stretch: DomainInterval | None
+    interval: DomainInterval | None
     gap: Gap | None
 
 
@@ -101,7 +101,7 @@ class NodeAccount:
             meter = self._meters.setdefault((source, reading.domain), _Meter(reading.domain, reading.scope))
             first, is_first = self._first_answer(source, reading), meter.state is None
             step = advance(meter.state, reading, self.identity.boot_id, gap_ns)
-            meter.state, meter.power_mw = step.state, _power_mw(reading, step.stretch)
+            meter.state, meter.power_mw = step.state, _power_mw(reading, step.interval)
             device = self._device(source, reading, infos)
             if device is None:
                 meter.settled = step.state
@@ -115,7 +115,7 @@ class NodeAccount:
             self._books.setdefault(
                 device, HostBook(device, is_host(device), round(gain * _PPM), round(self.plan.gpu_gain * _PPM))
             )
-            self._waiting.setdefault(device, deque()).append(_Waiting(meter, step.state, step.stretch, first or step.gap))
+            self._waiting.setdefault(device, deque()).append(_Waiting(meter, step.state, step.interval, first or step.gap))
         return facts
 
     def unseen(self, now_ns: int, now_boot_ns: int) -> list[Gap]:
@@ -146,15 +146,15 @@ class NodeAccount:
             book = self._books[device]
             while waiting:
                 item = waiting[0]
-                stretch = item.stretch
-                if stretch is not None:
-                    late = now_boot_ns - stretch.end_boot_ns > PATIENCE_NS
-                    if not late and not book.covered(stretch, self._curves, required):
+                interval = item.interval
+                if interval is not None:
+                    late = now_boot_ns - interval.end_boot_ns > PATIENCE_NS
+                    if not late and not book.covered(interval, self._curves, required):
                         break
-                    booked = book.take(stretch, self._curves, required)
-                    entries += booked.entries
-                    gaps += [booked.gap] if booked.gap is not None else []
-                    self._judge(device, booked.gap)
+                    recorded = book.take(interval, self._curves, required)
+                    entries += recorded.entries
+                    gaps += [recorded.gap] if recorded.gap is not None else []
+                    self._judge(device, recorded.gap)
                 elif item.gap is not None:
                     book.skip()
                     gap = item.gap
@@ -200,14 +200,14 @@ class NodeAccount:
         body = {"meters": meters, "books": books, "unseen": [self.identity.boot_id, *(self._unseen or ())]}
         return json.dumps(body, separators=(",", ":"))
 
-    def restore(self, text: str, booked_ns: Mapping[str, int]) -> None:
+    def restore(self, text: str, recorded_ns: Mapping[str, int]) -> None:
         """Go on from `dump`; `booked_ns` has, for each GPU read in this boot, the boot-clock instant up to which it is booked.
 
         Raises:
             ValueError: the text is not one of ours.
         """
         self._meters, self._books, self._waiting, self._unseen = {}, {}, {}, None
-        self._curves = {uuid: GpuCurve(boot_ns) for uuid, boot_ns in booked_ns.items()}
+        self._curves = {uuid: GpuCurve(boot_ns) for uuid, boot_ns in recorded_ns.items()}
         if not text:
             return
         try:
@@ -276,11 +276,11 @@ class NodeAccount:
                 self.faults[self.plan.record] = gap.reason
 
 
-def _power_mw(reading: MeterReading, stretch: DomainInterval | None) -> int | None:
+def _power_mw(reading: MeterReading, interval: DomainInterval | None) -> int | None:
     """As read; of a counter, the mean since the reading before."""
-    if reading.power_mw is not None or stretch is None:
+    if reading.power_mw is not None or interval is None:
         return reading.power_mw
-    return mean_mw(stretch.energy_uj, max(1, stretch.end_boot_ns - stretch.start_boot_ns))
+    return mean_mw(interval.energy_uj, max(1, interval.end_boot_ns - interval.start_boot_ns))
 
 
 def _plain(state: NodeState) -> dict[str, Any]:

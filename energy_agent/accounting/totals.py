@@ -26,14 +26,14 @@ class DeviceTotals:
     """A device's totals in uJ. Counters start at 0 at first sight, so every reason is there from the start."""
 
     by_method: dict[Method, int] = field(default_factory=lambda: {Method.COUNTER: 0})
-    unheld: int = 0
+    unallocated: int = 0
     unattributed: dict[str, int] = field(default_factory=lambda: dict.fromkeys(UNATTRIBUTED.values(), 0))
 
     def add(self, state: State, method: Method, uj: int) -> None:
         """Add a share of its energy."""
         self.by_method[method] = self.by_method.get(method, 0) + uj
-        if state is State.UNHELD:
-            self.unheld += uj
+        if state is State.UNALLOCATED:
+            self.unallocated += uj
         elif state in UNATTRIBUTED:
             self.unattributed[UNATTRIBUTED[state]] += uj
 
@@ -97,16 +97,16 @@ class RecordedTotals:
         Raises:
             ValueError: a state of energy of ended workloads is not one.
         """
-        booked = cls(totals)
+        recorded = cls(totals)
         for key, text in states.items():
-            booked._restore_ended(json.loads(key), int(text))
+            recorded._restore_ended(json.loads(key), int(text))
         for fact in facts:
-            booked.learn(fact)
+            recorded.learn(fact)
         for device, workload, *_ in totals.energy:
             if workload and is_gpu(device):
-                booked.see(device, workload)
-        booked._full = set(booked._full_counts())
-        return booked
+                recorded.see(device, workload)
+        recorded._full = set(recorded._full_counts())
+        return recorded
 
     def _restore_ended(self, key: object, uj: int) -> None:
         match key:

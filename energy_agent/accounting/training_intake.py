@@ -85,7 +85,7 @@ class TrainingReports:
         self._counted: dict[Identity, ProcessCounts] = {}
         self._models: dict[str, set[str]] = {}
         self._labels: dict[str, tuple[deque[int], dict[str, str]]] = {}  # with when they last changed, on the boot clock
-        self._holders: Collection[str] = ()
+        self._owners: Collection[str] = ()
         self._began_boot_ns = clock.boot_ns()  # when this journal first listened; far back: in an earlier boot
         self._drains = 0
         self._touched: set[Identity] = set()  # whose states go into the next commit
@@ -145,14 +145,14 @@ class TrainingReports:
 
     def _left_out(self, identity: Identity, report: TrainingReport, before: Latest | None) -> int:
         """Tokens of a report that are not believed: an absurd number stays in a process's sum, what it trains after counts."""
-        left_out = booked = 0
+        left_out = recorded = 0
         counted = self._counted.get(identity)
         if before is not None and before.report.run == report.run:
-            left_out, booked = before.left_out, before.report.tokens
+            left_out, recorded = before.left_out, before.report.tokens
         elif counted is not None and counted.run == report.run:
-            booked = counted.tokens
+            recorded = counted.tokens
         possible = report.tokens - left_out <= RATE_MAX * (report.age_s + 1)
-        return left_out if possible else report.tokens - booked
+        return left_out if possible else report.tokens - recorded
 
     def _make_room(self, place: str) -> None:
         """Evict a report of a workload that holds no device, if needed; raises ReportError where there is no room."""
@@ -161,7 +161,7 @@ class TrainingReports:
             raise ReportError(f"{OF_PLACE_MAX} processes of {place} report already")
         if len(self._shown) < PROCESSES_MAX:
             return
-        evictable = [i for i, each in self._shown.items() if i not in self._counted and each.workload not in self._holders]
+        evictable = [i for i, each in self._shown.items() if i not in self._counted and each.workload not in self._owners]
         if not evictable:
             raise ReportError(f"{PROCESSES_MAX} processes report already")
         first = min(evictable, key=lambda i: (-places[self._shown[i].place], self._shown[i].at_boot_ns))
@@ -181,12 +181,12 @@ class TrainingReports:
         age_s, second_s = latest.report.step_age_s, self._clock.real_seconds(1.0) or 1.0  # ages are of the machine's time
         return None if age_s is None else latest.at_ns - round(age_s / second_s * NS_PER_S)
 
-    def drain(self, holders: Collection[str]) -> TrainingBatch:
+    def drain(self, owners: Collection[str]) -> TrainingBatch:
         """Rows since the last call of workloads that hold a device, and the counts they came of: to be committed together."""
         now_ns = self._clock.utc_ns()
         with self._lock:
-            self._holders = frozenset(holders)
-            taken = {i: each for i, each in self._latest.items() if each.workload in holders}
+            self._owners = frozenset(owners)
+            taken = {i: each for i, each in self._latest.items() if each.workload in owners}
             for identity in taken:
                 del self._latest[identity]
         steps: list[Steps] = []
@@ -196,7 +196,7 @@ class TrainingReports:
         self._drains += 1
         if self._drains % LOOK_EVERY == 0:
             self._forget_dead()
-            self._forget_ended({*holders, *(counted.workload for counted in self._counted.values())})
+            self._forget_ended({*owners, *(counted.workload for counted in self._counted.values())})
         labels = dict(self._facts({each.workload for each in taken.values()}, self._clock.boot_ns()))
         written = dump({identity: self._counted.get(identity) for identity in self._touched})
         states = {component: {**self._removed.get(component, {}), **texts} for component, texts in written.items()}

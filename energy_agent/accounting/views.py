@@ -40,7 +40,7 @@ def device_view(
         reason=reason,
         sample=sample,
         energy_uj=dict(own.by_method) if up else {},
-        unheld_uj=own.unheld,
+        unallocated_uj=own.unallocated,
         unattributed_uj=dict(own.unattributed),
         gain_uncertainty_ratio=gain_uncertainty_ratio,
         edge_uj=account.edge_uj,
@@ -73,4 +73,4 @@ def host_fields(
 def _host_view(device: str, sums: CommittedTotals, gain: float | None) -> HostView:
     own = sums.devices.get(device) or DeviceTotals()
     gap_uj = sums.totals.gap_bound_uj.get(device, 0)
-    return HostView(device, dict(own.by_method), own.unheld, dict(own.unattributed), gap_uj, gain)
+    return HostView(device, dict(own.by_method), own.unallocated, dict(own.unattributed), gap_uj, gain)

@@ -24,8 +24,8 @@ class State(StrEnum):
 
     ACTIVE = "active"  # held by a workload, a kernel ran
     IDLE = "idle"  # held by a workload, no kernel ran
-    UNHELD = "unheld"  # nobody holds the device
-    UNKNOWN_HOLDER = "unattributed:unknown_holder"
+    UNALLOCATED = "unheld"  # nobody holds the device
+    UNKNOWN_OWNER = "unattributed:unknown_holder"
     GAP = "unattributed:gap"  # bridged, and no holder is proven at both ends
     STARTING = "unattributed:starting"  # before the first answer about holders
 

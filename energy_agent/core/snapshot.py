@@ -26,7 +26,7 @@ class DeviceView:
     reason: str  # why it is not up, "" when it is
     sample: DeviceSample | None
     energy_uj: Mapping[Method, int]
-    unheld_uj: int
+    unallocated_uj: int
     unattributed_uj: Mapping[str, int]  # by reason
     gain_uncertainty_ratio: float
     edge_uj: int
@@ -133,7 +133,7 @@ class HostView:
 
     device: str
     energy_uj: Mapping[Method, int]
-    unheld_uj: int
+    unallocated_uj: int
     unattributed_uj: Mapping[str, int]  # by reason
     gap_bound_uj: int
     gain_uncertainty_ratio: float | None = None  # None: its meter has not answered since the agent started
@@ -154,7 +154,7 @@ class Snapshot:
     tokens: tuple[TokenCount, ...] = ()
     served: tuple[TokenTotals, ...] = ()
     steps: tuple[StepCount, ...] = ()
-    holders: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # device -> workloads that hold it now
+    owners: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # device -> workloads that hold it now
     facts: tuple[WorkloadFacts, ...] = ()
     health: tuple[SourceHealth, ...] = ()
     device_health: tuple[HealthRecord, ...] = ()  # none that is older than two of its periods

@@ -81,7 +81,7 @@ def put(view: DeviceView, simulated: bool, found: Found) -> None:
         found["gpu_energy_gain_uncertainty_ratio"].append((ids, repr(float(view.gain_uncertainty_ratio))))
     found["gpu_energy_edge_uncertainty_joules"].append((ids, decimal(view.edge_uj, UJ_PER_J)))
     found["gpu_energy_gap_bound_joules_total"].append((ids, decimal(view.gap_bound_uj, UJ_PER_J)))
-    found["gpu_unallocated_energy_joules_total"].append((ids, decimal(view.unheld_uj, UJ_PER_J)))
+    found["gpu_unallocated_energy_joules_total"].append((ids, decimal(view.unallocated_uj, UJ_PER_J)))
     found["gpu_unattributed_energy_joules_total"].extend(_unattributed(ids, tuple(view.unattributed_uj.items())))
     if view.sharing:
         found["gpu_sharing_info"].append(((*ids, view.sharing), "1"))
@@ -114,8 +114,8 @@ def _facts(ids: tuple[str, str], info: DeviceInfo) -> tuple[tuple[str, Sample], 
 
 @lru_cache(maxsize=64)
 def _unattributed(ids: tuple[str, str], energy_uj: tuple[tuple[str, int], ...]) -> tuple[Sample, ...]:
-    booked = dict.fromkeys(_REASONS, 0) | dict(energy_uj)
-    return tuple(((*ids, reason), decimal(uj, UJ_PER_J)) for reason, uj in booked.items())
+    recorded = dict.fromkeys(_REASONS, 0) | dict(energy_uj)
+    return tuple(((*ids, reason), decimal(uj, UJ_PER_J)) for reason, uj in recorded.items())
 
 
 def _word(value: bool) -> str:

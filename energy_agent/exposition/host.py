@@ -21,7 +21,7 @@ def put(snapshot: Snapshot, found: Found) -> None:
             found["node_nongpu_energy_joules_total"].append(((name, method), decimal(uj, UJ_PER_J)))
         if host.gain_uncertainty_ratio is not None:
             found["node_nongpu_energy_gain_uncertainty_ratio"].append(((name,), repr(host.gain_uncertainty_ratio)))
-        found["node_nongpu_unallocated_energy_joules_total"].append(((name,), decimal(host.unheld_uj, UJ_PER_J)))
+        found["node_nongpu_unallocated_energy_joules_total"].append(((name,), decimal(host.unallocated_uj, UJ_PER_J)))
         for reason, uj in host.unattributed_uj.items():
             found["node_nongpu_unattributed_energy_joules_total"].append(((name, reason), decimal(uj, UJ_PER_J)))
         found["node_nongpu_energy_gap_bound_joules_total"].append(((name,), decimal(host.gap_bound_uj, UJ_PER_J)))

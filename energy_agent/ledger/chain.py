@@ -271,16 +271,16 @@ def _against(chain: Chain, journal: JournalView) -> None:
         return  # the sum of what is there says nothing
     total.add_tally(chain.tally)
     total.add_rows(journal.book.open_rows())
-    for name, booked in journal.book.totals.sums.items():
-        summed = _without_ended(name, total.sums[name], booked)
-        for key in sorted(summed.keys() | booked.keys()):
-            if summed.get(key, 0) != booked.get(key, 0):
+    for name, recorded in journal.book.totals.sums.items():
+        summed = _without_ended(name, total.sums[name], recorded)
+        for key in sorted(summed.keys() | recorded.keys()):
+            if summed.get(key, 0) != recorded.get(key, 0):
                 what = f"{name} of {'/'.join(part or 'ended workloads' for part in key) if isinstance(key, tuple) else key}"
-                text = f"{journal.path}: {what}: rows sum to {summed.get(key, 0)}, the total is {booked.get(key, 0)}"
+                text = f"{journal.path}: {what}: rows sum to {summed.get(key, 0)}, the total is {recorded.get(key, 0)}"
                 chain.faults.append(ChainFault("journal", text))
 
 
-def _without_ended(name: str, summed: Mapping[Any, int], booked: Mapping[Any, int]) -> dict[Any, int]:
+def _without_ended(name: str, summed: Mapping[Any, int], recorded: Mapping[Any, int]) -> dict[Any, int]:
     """Sums of rows as the journal keeps them: those of workloads that have ended are in one sum.
 
     A workload that returned has a total for its time since then, less than its rows sum to. That is so where all that is
@@ -290,15 +290,15 @@ def _without_ended(name: str, summed: Mapping[Any, int], booked: Mapping[Any, in
     returned: dict[Any, dict[Any, int]] = {}
     for key, amount in summed.items():
         target = ended_key(name, key) if name in WORKLOAD_PARTS else key
-        if key not in booked and amount:
+        if key not in recorded and amount:
             sums[target] = sums.get(target, 0) + amount
         else:
             sums[key] = sums.get(key, 0) + amount
-            if target != key and amount > booked.get(key, 0):
-                returned.setdefault(target, {})[key] = booked.get(key, 0)
+            if target != key and amount > recorded.get(key, 0):
+                returned.setdefault(target, {})[key] = recorded.get(key, 0)
     for target, totals in returned.items():
         before = sum(sums[key] - total for key, total in totals.items())
-        if sums.get(target, 0) + before == booked.get(target, 0):
+        if sums.get(target, 0) + before == recorded.get(target, 0):
             sums |= totals
-            sums[target] = booked[target]
+            sums[target] = recorded[target]
     return sums

@@ -22,7 +22,7 @@ class HistoryRow:
     energy_uj: dict[str, int]
     edge_uj: dict[str, int]
     gain: dict[str, float]
-    holders: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    owners: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     boot_ns: int = 0  # `t_ns` on the boot clock: how old it is
 
 
@@ -48,7 +48,7 @@ class EnergyHistory:
             {d.info.uuid: sum(d.energy_uj.values()) for d in up},
             {d.info.uuid: d.edge_uj for d in up},
             {d.info.uuid: d.gain_uncertainty_ratio for d in up},
-            snapshot.holders,
+            snapshot.owners,
             snapshot.boot_ns,
         )
         if self._rows and row.t_ns <= self._rows[-1].t_ns:
@@ -95,7 +95,7 @@ class EnergyHistory:
 def held_throughout(rows: Sequence[HistoryRow], from_ns: int, to_ns: int, workload: str, devices: Collection[str]) -> set[str]:
     """The devices that a workload held in every row of [from_ns, to_ns]."""
     within = rows[bisect_right(rows, from_ns - 1, key=lambda r: r.t_ns) : bisect_right(rows, to_ns, key=lambda r: r.t_ns)]
-    return {u for u in devices if all(workload in row.holders.get(u, ()) for row in within)}
+    return {u for u in devices if all(workload in row.owners.get(u, ()) for row in within)}
 
 
 def thinned(rows: Sequence[HistoryRow], now_boot_ns: int) -> list[HistoryRow]:

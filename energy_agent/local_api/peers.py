@@ -39,14 +39,14 @@ class ClientProcess:
     """
 
     identity: tuple[int, int]
-    holder: ProcessOwner
+    owner: ProcessOwner
     everything: bool
     place: str
 
     @property
     def facts(self) -> WorkloadFacts:
         """What its cgroup says of its workload."""
-        return self.holder.facts
+        return self.owner.facts
 
 
 class Peers:
@@ -102,12 +102,12 @@ class Peers:
 
     def _look_up(self, pid: int, uid: int) -> ClientProcess:
         for root in self._roots:
-            holders = ProcessOwners(root, self._trust, self._subordinate[root])
-            found, facts = holders.resolve([ProcessUse(pid)], self._clock.utc_ns())
+            owners = ProcessOwners(root, self._trust, self._subordinate[root])
+            found, facts = owners.resolve([ProcessUse(pid)], self._clock.utc_ns())
             if not found.processes or not facts:
                 continue
             identity = found.processes[0]
-            holder = self._known(identity) or ProcessOwner(facts[0].workload, facts[0])
+            owner = self._known(identity) or ProcessOwner(facts[0].workload, facts[0])
             confined = facts[0].kind in _CONFINED and not _beside_us(root, pid)
             everything = (
                 uid in (0, os.geteuid()) and not confined and count_pid_namespaces(_read(root / str(pid) / "status")) == 1
@@ -117,7 +117,7 @@ class Peers:
             place = f"uid {user}" if user else facts[0].workload
             if facts[0].kind == "process" and _in_user_namespace(root, pid):
                 place = _IN_NAMESPACES  # a user may have thousands of subordinate uids there
-            return ClientProcess(identity, holder, everything, place)
+            return ClientProcess(identity, owner, everything, place)
         raise StrangerError(f"the agent finds no process {pid} in its /proc: run it with hostPID: true, and without hidepid")
 
 

@@ -105,7 +105,7 @@ class Routes:
             named = {f.workload for f in snapshot.facts if f.labels.get("pod_uid") == uid}
             if len(named) == 1:
                 return named.pop()
-        return peer.holder.workload
+        return peer.owner.workload
 
     def me(self, peer: ClientProcess) -> dict[str, object]:
         """What the agent thinks the process is, and what its workload has used since it was first seen on this node."""
@@ -132,7 +132,7 @@ class Routes:
 
 
 def _energy(snapshot: Snapshot, workload: str) -> dict[str, object]:
-    held = [uuid for uuid, names in snapshot.holders.items() if workload in names]
+    held = [uuid for uuid, names in snapshot.owners.items() if workload in names]
     rows = [entry for entry in snapshot.workloads if entry.workload == workload]
     if not rows and not held:
         return {"devices": [], "reason": f"the agent has not seen {workload} on a GPU of this node"}
@@ -147,7 +147,7 @@ def _energy(snapshot: Snapshot, workload: str) -> dict[str, object]:
         device: dict[str, object] = {"uuid": uuid, "gpu": views[uuid].info.index, "held": uuid in held}
         device |= {
             "joules": sum(entry.energy_uj for entry in own) / UJ_PER_J,
-            "shared": len(snapshot.holders.get(uuid, ())) > 1,
+            "shared": len(snapshot.owners.get(uuid, ())) > 1,
         }
         device |= _limits(views[uuid]) if uuid in held else {}
         devices.append(device | ({"power_w": power / 1000} if power is not None else {}))

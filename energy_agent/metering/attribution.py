@@ -118,7 +118,7 @@ def shares(
     known = known_of(over, shape)
     policy = policy_for(known)
     if policy is None:
-        return [_unowned(interval, State.UNHELD)]
+        return [_unowned(interval, State.UNALLOCATED)]
     return _entries(interval, known, policy, settlement, closes)
 
 
@@ -136,21 +136,21 @@ def _over(holding: Holding, before: Holding | None, after: Holding | None) -> Ho
 def _entries(
     interval: Interval, known: DeviceUse, policy: SharingPolicy, settlement: Settlement | None, closes: bool
 ) -> list[Entry]:
-    stretch = SharedEnergy(interval.energy_uj, interval.end_ns - interval.start_ns, interval.active)
+    shared = SharedEnergy(interval.energy_uj, interval.end_ns - interval.start_ns, interval.active)
     # Over a bridge nothing was measured, so that nothing is settled either.
     if settlement is None or interval.method is Method.BRIDGED:
-        parts = policy.divide(stretch, known)
+        parts = policy.divide(shared, known)
     else:
-        parts = settlement.divide(policy, stretch, known, closes=closes)
+        parts = settlement.divide(policy, shared, known, closes=closes)
     edges = split_integer(interval.edge_uj, [part.energy_uj for part in parts])
-    times = split_integer(stretch.duration_ns, [part.time for part in parts])
+    times = split_integer(shared.duration_ns, [part.time for part in parts])
     return [
         Entry(
             interval.start_ns,
             interval.end_ns,
             interval.device,
             part.workload,
-            State.GAP if interval.method is Method.BRIDGED and part.state is State.UNHELD else part.state,
+            State.GAP if interval.method is Method.BRIDGED and part.state is State.UNALLOCATED else part.state,
             interval.method,
             part.energy_uj,
             edge,

@@ -139,8 +139,8 @@ def _by_counter(
     if state.stuck:
         return _released(state, sample, sensor, duration_ns, delta_uj)
     method = Method.COUNTER if duration_ns <= sensor.gap_ns else Method.BRIDGED
-    booked, surplus = _pay_back(delta_uj, state.surplus_uj)
-    interval = _interval(state, sample, sensor, duration_ns, booked, method)
+    recorded, surplus = _pay_back(delta_uj, state.surplus_uj)
+    interval = _interval(state, sample, sensor, duration_ns, recorded, method)
     anchor = _anchor(sample, state.boot_id, state.driver_epoch, surplus, max(0, _most_uj(sensor, duration_ns) - delta_uj))
     return MeterStep(anchor, interval)
 
@@ -167,8 +167,8 @@ def _released(state: MeterState, sample: DeviceSample, sensor: SensorLimits, dur
     went_on = delta_uj > most_uj
     resumed = not went_on and 4 * delta_uj < state.integrated_uj
     owed_uj = 0 if resumed else state.integrated_uj
-    booked, surplus = _pay_back(delta_uj, state.surplus_uj + owed_uj)
-    interval = _interval(state, sample, sensor, duration_ns, booked, Method.COUNTER if resumed else Method.BRIDGED)
+    recorded, surplus = _pay_back(delta_uj, state.surplus_uj + owed_uj)
+    interval = _interval(state, sample, sensor, duration_ns, recorded, Method.COUNTER if resumed else Method.BRIDGED)
     gap = None if went_on else _gap(state, sample, sensor, duration_ns, most_uj - delta_uj + owed_uj, "sensor stuck")
     return MeterStep(_anchor(sample, state.boot_id, state.driver_epoch, surplus), interval, gap)
 
@@ -186,10 +186,10 @@ def _restarted(state: MeterState, sample: DeviceSample, sensor: SensorLimits, du
     powered = state.power_mw is not None and sample.power_mw is not None
     if reason == RESET and powered and duration_ns <= sensor.gap_ns and not state.stuck:
         return _over_reset(state, sample, sensor, duration_ns, seen_uj, most_uj)
-    booked, surplus = _pay_back(seen_uj, state.surplus_uj + state.integrated_uj)
+    recorded, surplus = _pay_back(seen_uj, state.surplus_uj + state.integrated_uj)
     gap = _gap(state, sample, sensor, duration_ns, most_uj - seen_uj + state.integrated_uj, reason)
     method = Method.COUNTER if duration_ns <= sensor.gap_ns else Method.BRIDGED
-    interval = _interval(state, sample, sensor, duration_ns, booked, method) if booked else None
+    interval = _interval(state, sample, sensor, duration_ns, recorded, method) if recorded else None
     return MeterStep(_anchor(sample, state.boot_id, state.driver_epoch, surplus), interval, gap)
 
 
@@ -203,8 +203,8 @@ def _over_reset(
     estimate = _trapezoid(state, sample, sensor, duration_ns)
     total_uj = max(estimate.energy_uj, seen_uj)
     doubt_uj = max(total_uj - seen_uj, most_uj - total_uj)
-    booked, surplus = _pay_back(total_uj, state.surplus_uj)
-    interval = replace(estimate, energy_uj=booked, edge_uj=(doubt_uj + 1) // 2)
+    recorded, surplus = _pay_back(total_uj, state.surplus_uj)
+    interval = replace(estimate, energy_uj=recorded, edge_uj=(doubt_uj + 1) // 2)
     return MeterStep(_anchor(sample, state.boot_id, state.driver_epoch, surplus), interval)
 
 

@@ -59,7 +59,7 @@ class GpuCurve:
             key = (entry.workload, entry.state)
             weights[key] = weights.get(key, 0) + (entry.gpu_ns if entry.workload else rest_ns // unowned)
         if not weights:
-            weights["", State.UNKNOWN_HOLDER] = end_ns - start_ns
+            weights["", State.UNKNOWN_OWNER] = end_ns - start_ns
         self.energy_uj += energy
         self.segments.append(CurveSegment(start_ns, end_ns, energy, edge, hole_uj, weights))
         if len(self.segments) > SEGMENTS_MAX:

@@ -53,7 +53,7 @@ class NodeStep:
     """What one reading adds. The gap's device is "": whoever books it knows which."""
 
     state: NodeState
-    stretch: DomainInterval | None = None
+    interval: DomainInterval | None = None
     gap: Gap | None = None
 
 
@@ -99,7 +99,7 @@ def _by_counter(
     # What a stale reading lacks is bounded by the power around it: that read with it, where it is, and the mean.
     stale_uj = energy_uj(max(state.power_mw or 0, reading.power_mw or 0), reading.age_ns)
     edge_uj = reading.step_uj + max(stale_uj, delta_uj * reading.age_ns // duration_ns)
-    return _booked(state, reading, duration_ns, delta_uj, method, edge_uj, 0)
+    return _step_from(state, reading, duration_ns, delta_uj, method, edge_uj, 0)
 
 
 def _wraps_twice(reading: MeterReading, unseen_ns: int, gap_ns: int) -> bool:
@@ -118,16 +118,16 @@ def _by_power(state: NodeState, reading: MeterReading, duration_ns: int, before_
     doubt_uj += energy_uj(abs(after_mw - before_mw), reading.age_ns)
     if state.energy_uj is not None or reading.energy_uj is not None:
         doubt_uj += reading.step_uj + energy_uj(max(before_mw, after_mw), reading.age_ns)
-    return _booked(state, reading, duration_ns, uj, Method.INTEGRATED, 0, doubt_uj)
+    return _step_from(state, reading, duration_ns, uj, Method.INTEGRATED, 0, doubt_uj)
 
 
-def _booked(
+def _step_from(
     state: NodeState, reading: MeterReading, duration_ns: int, uj: int, method: Method, edge_uj: int, doubt_uj: int
 ) -> NodeStep:
     start_ns = start_of(state.t_ns, reading.t_ns, duration_ns)
     powers = (state.power_mw or 0, reading.power_mw or 0)
-    stretch = DomainInterval(start_ns, reading.t_ns, state.boot_ns, reading.boot_ns, uj, method, edge_uj, doubt_uj, *powers)
-    return NodeStep(_anchor(reading, state.boot_id, state.total_uj + uj), stretch)
+    interval = DomainInterval(start_ns, reading.t_ns, state.boot_ns, reading.boot_ns, uj, method, edge_uj, doubt_uj, *powers)
+    return NodeStep(_anchor(reading, state.boot_id, state.total_uj + uj), interval)
 
 
 def _lost(state: NodeState, reading: MeterReading, duration_ns: int, reason: str) -> NodeStep:

@@ -72,7 +72,7 @@ class Agent:
     meters: MeterPoller | None = None
     training: TrainingReports | None = None
     node_note: NodeNote | None = None
-    holders: ProcessOwners | None = None
+    owners: ProcessOwners | None = None
     serving_pods: ServingPods = field(default_factory=ServingPods)
     per_token: EnergyPerToken = field(default_factory=EnergyPerToken)
     stopping: Flag = field(default_factory=Flag)
@@ -230,7 +230,7 @@ class Agent:
         """What engines did and what was booked to their devices, over the same stretches of time."""
         self.per_token.served(self.tokens.deltas())
         samples = [view.sample for view in self.snapshot.devices if view.sample is not None] if self.snapshot else []
-        self.per_token.booked(entries, {s.uuid: s.gpu_percent / 100 for s in samples if s.gpu_percent is not None})
+        self.per_token.add_entries(entries, {s.uuid: s.gpu_percent / 100 for s in samples if s.gpu_percent is not None})
         self.per_token.settle(self.clock.utc_ns())
         self.per_token.forget(self.tokens.served())
 

@@ -79,7 +79,7 @@ def join(whole: OwnerEvidence, slices: Mapping[str, OwnerEvidence], answer: Sche
 
 def reason(answer: SchedulerCoverage, listed: bool) -> State:
     """Why it is not known who holds a device. `listed`: its processes have been asked for, with or without success."""
-    return State.STARTING if answer is SchedulerCoverage.STARTING or not listed else State.UNKNOWN_HOLDER
+    return State.STARTING if answer is SchedulerCoverage.STARTING or not listed else State.UNKNOWN_OWNER
 
 
 def believed(now_boot_ns: int, asked_boot_ns: int | None, started_boot_ns: int, unknown: int) -> SchedulerCoverage:

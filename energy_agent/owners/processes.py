@@ -92,22 +92,22 @@ class ProcessOwners:
                 left.append(process)
                 continue
             identity = (process.pid, started)
-            holder = self._known.get(identity)
-            if holder is None:
-                holder = self._look_up(process.pid, started, now_ns)
-                self._known[identity] = holder
-                self._names.add(holder.workload)
-                fresh.append(holder.facts)
+            process_owner = self._known.get(identity)
+            if process_owner is None:
+                process_owner = self._look_up(process.pid, started, now_ns)
+                self._known[identity] = process_owner
+                self._names.add(process_owner.workload)
+                fresh.append(process_owner.facts)
             self._ended.discard(identity)
             identities.append(identity)
-            weights[holder.workload] = weights.get(holder.workload, 0) + (process.sm_us or 0)
+            weights[process_owner.workload] = weights.get(process_owner.workload, 0) + (process.sm_us or 0)
             if slices:
                 of_slice = slices.get(process.mig, {})
                 unknown = unknown or process.mig not in slices  # which MIG device it is on was not told
                 if of_slice is not None:
-                    of_slice[holder.workload] = of_slice.get(holder.workload, 0) + (process.sm_us or 0)
+                    of_slice[process_owner.workload] = of_slice.get(process_owner.workload, 0) + (process.sm_us or 0)
         if unknown:
-            return DeviceOwners(None, State.UNKNOWN_HOLDER, tuple(identities), weights), fresh
+            return DeviceOwners(None, State.UNKNOWN_OWNER, tuple(identities), weights), fresh
         departed, unseen = self._departed(left, weights)
         holding = Holding(weights, measured, slices, unseen)
         return DeviceOwners(holding, processes=tuple(identities), seen=weights, departed=departed), fresh
@@ -139,8 +139,8 @@ class ProcessOwners:
 
         None as well for a process beyond its user's limit, which counts in a shared workload.
         """
-        holder = self._known.get(identity)
-        return None if holder is not None and is_shared(holder.workload) else holder
+        process_owner = self._known.get(identity)
+        return None if process_owner is not None and is_shared(process_owner.workload) else process_owner
 
     def gone(self, pid: int) -> bool:
         """Whether no process has this pid: asked every second, so without a look at its start time."""
@@ -159,7 +159,7 @@ class ProcessOwners:
 
     def workloads(self) -> set[str]:
         """Workloads of the processes that had not ended when that was last looked for."""
-        return {holder.workload for identity, holder in self._known.items() if identity not in self._ended}
+        return {process_owner.workload for identity, process_owner in self._known.items() if identity not in self._ended}
 
     def start_time(self, pid: int) -> int | None:
         """Start time in clock ticks since boot, field 22 of /proc/PID/stat; None where the process cannot be seen."""

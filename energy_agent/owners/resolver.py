@@ -101,13 +101,11 @@ class OwnerResolver:
             facts = self.learn(fresh)
             self._look_for_ends(sample.uuid, by_process)
         elif "processes" in sample.absent:
-            by_process = DeviceOwners(None, State.UNKNOWN_HOLDER)
-        holders, named = self.holders(sample.uuid, by_process, sample.t_ns)
-        return holders, facts + named
+            by_process = DeviceOwners(None, State.UNKNOWN_OWNER)
+        owners, named = self.owners(sample.uuid, by_process, sample.t_ns)
+        return owners, facts + named
 
-    def holders(
-        self, gpu: str, by_process: DeviceOwners | None, now_ns: int
-    ) -> tuple[DeviceOwners | None, list[WorkloadFacts]]:
+    def owners(self, gpu: str, by_process: DeviceOwners | None, now_ns: int) -> tuple[DeviceOwners | None, list[WorkloadFacts]]:
         """Who holds a GPU, None: as before; and the facts of its pods.
 
         Args:

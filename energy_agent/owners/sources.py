@@ -24,7 +24,7 @@ START_WAIT_S = 2.0
 """How long the start waits for the kubelet, so that what was held before the agent restarted is proven at both ends."""
 
 
-def open_holders(
+def open_owners(
     config: KubernetesConfig,
     slurm: Slurm,
     clock: Clock,

@@ -129,9 +129,9 @@ def _sample(values: list[Any]) -> DeviceSample:
     *plain, xid, processes, mig, absent = values
     if len(plain) != len(_PLAIN) or not isinstance(absent, dict):
         raise TypeError("not the values of this version's sample")
-    holders = None if processes is None else tuple(ProcessUse(*p) for p in processes)
+    owners = None if processes is None else tuple(ProcessUse(*p) for p in processes)
     devices = None if mig is None else tuple(MigUse(*m) for m in mig)
-    rest: tuple[Any, ...] = (None if xid is None else dict(xid), holders, devices, absent)
+    rest: tuple[Any, ...] = (None if xid is None else dict(xid), owners, devices, absent)
     return DeviceSample(*plain, *rest)
 
 

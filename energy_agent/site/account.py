@@ -98,7 +98,7 @@ class SiteAccount:
                 continue  # a file is read from its start again: the ledger has these rows
             kind = {"stated": source == STATED, "dated": source == IMPORTED, "rests": meter.facts.role in self._resting}
             step = follow(meter.state, reading, self._boot_id, meter.gap_ns, **kind)
-            entries = [] if step.stretch is None else entries_of(device, step.stretch, reading.max_mw)
+            entries = [] if step.interval is None else entries_of(device, step.interval, reading.max_mw)
             meter.state = step.state  # only now: what cannot be booked is closed by the next reading
             self._pending.entries += entries
             gap = step.gap
@@ -109,7 +109,7 @@ class SiteAccount:
             self.faults.pop(meter_id, None)
             if step.fault:
                 self.faults[meter_id] = step.fault
-            moved = step.stretch is not None and step.stretch.energy_uj > 0
+            moved = step.interval is not None and step.interval.energy_uj > 0
             power_mw = reading.power_mw if reading.power_mw is not None else step.state.usual_mw if moved else None
             if power_mw is not None:
                 self._power[meter_id] = (power_mw, reading.boot_ns)
@@ -157,37 +157,37 @@ class SiteAccount:
             meter.state = meter.settled
 
 
-def entries_of(device: str, stretch: DomainInterval, max_mw: int | None = None) -> list[Entry]:
+def entries_of(device: str, interval: DomainInterval, max_mw: int | None = None) -> list[Entry]:
     """The rows of a stretch, none of them over the edge of a cell. `gpu_ns` holds the time that was metered.
 
     Where a register's stretch is cut, what lies before the cut is taken in proportion to time; it can be off by what `max_mw`
     allows, and that stands on both sides of the cut, where it cancels. Beside energy of a register stands a row of `integrated`
     without energy where part of it is doubted: an error that no later reading takes back.
     """
-    edges = [stretch.start_ns, *cuts(stretch.start_ns, stretch.end_ns), stretch.end_ns]
+    edges = [interval.start_ns, *cuts(interval.start_ns, interval.end_ns), interval.end_ns]
     spans = list(pairwise(edges))
     lengths = [end - start for start, end in spans]
-    energies, doubts = split_integer(stretch.energy_uj, lengths), split_integer(stretch.doubt_uj, lengths)
-    counted = stretch.method not in (Method.INTEGRATED, Method.MODELLED)
+    energies, doubts = split_integer(interval.energy_uj, lengths), split_integer(interval.doubt_uj, lengths)
+    counted = interval.method not in (Method.INTEGRATED, Method.MODELLED)
     rows, before_uj, first_uj = [], 0, 0
     for (start, end), uj, doubt_uj in zip(spans, energies, doubts, strict=True):
         before_uj += uj
-        last_uj = 0 if end == stretch.end_ns else _cut_uj(stretch, end, before_uj, max_mw)
+        last_uj = 0 if end == interval.end_ns else _cut_uj(interval, end, before_uj, max_mw)
         half_uj = (doubt_uj + 1) // 2
-        edge_uj = stretch.edge_uj + max(first_uj, last_uj) if counted else half_uj
-        rows.append(Entry(start, end, device, "", State.UNHELD, stretch.method, uj, edge_uj, end - start))
+        edge_uj = interval.edge_uj + max(first_uj, last_uj) if counted else half_uj
+        rows.append(Entry(start, end, device, "", State.UNALLOCATED, interval.method, uj, edge_uj, end - start))
         if counted and doubt_uj:
-            rows.append(Entry(start, end, device, "", State.UNHELD, Method.INTEGRATED, 0, half_uj))
+            rows.append(Entry(start, end, device, "", State.UNALLOCATED, Method.INTEGRATED, 0, half_uj))
         first_uj = last_uj
     return rows
 
 
-def _cut_uj(stretch: DomainInterval, at_ns: int, before_uj: int, max_mw: int | None) -> int:
+def _cut_uj(interval: DomainInterval, at_ns: int, before_uj: int, max_mw: int | None) -> int:
     """How far what lies before a cut can be off: the truth is between what must and what can have flowed by then."""
-    least_uj, most_uj = 0, stretch.energy_uj
+    least_uj, most_uj = 0, interval.energy_uj
     if max_mw is not None:
-        least_uj = max(0, stretch.energy_uj - energy_uj(max_mw, stretch.end_ns - at_ns))
-        most_uj = min(most_uj, energy_uj(max_mw, at_ns - stretch.start_ns))
+        least_uj = max(0, interval.energy_uj - energy_uj(max_mw, interval.end_ns - at_ns))
+        most_uj = min(most_uj, energy_uj(max_mw, at_ns - interval.start_ns))
     return max(0, before_uj - least_uj, most_uj - before_uj)
 
 

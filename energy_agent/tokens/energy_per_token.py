@@ -124,7 +124,7 @@ class EnergyPerToken:
                 workload = self._workloads.setdefault(row.workload, _Workload())
                 workload.pages.setdefault((row.model, row.source), _Page()).pending.append(row)
 
-    def booked(self, entries: Iterable[Entry], busy_ratio: Mapping[str, float]) -> None:
+    def add_entries(self, entries: Iterable[Entry], busy_ratio: Mapping[str, float]) -> None:
         """Take what was booked to GPUs, and by device the share of the last period in which a kernel ran, where it is known."""
         for entry in entries:
             workload = self._workloads.get(entry.workload)

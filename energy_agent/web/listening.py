@@ -17,7 +17,7 @@ _ALL = (IPv4Address("0.0.0.0"), IPv6Address("::"))  # noqa: S104 - compared, not
 _LISTENS = "0A"  # TCP_LISTEN of include/net/tcp_states.h, as /proc/net/tcp has it
 
 
-def holder(address: str, port: int, proc: Path = Path("/proc")) -> str:
+def find_listener(address: str, port: int, proc: Path = Path("/proc")) -> str:
     """`NAME (pid N)` of the process that listens on TCP `port` of an IP `address`; '' where it is hidden, or nobody does."""
     wanted = {f"socket:[{inode}]" for inode in _listening(ip_address(address), port, proc)}
     if not wanted:
@@ -71,7 +71,7 @@ def listen(address: str, port: int, key: str) -> socket.socket:
         listener.close()
         reason = error.strerror or str(error)
         todo = f"stop the program that holds it or set {key} to another address and port"
-        if error.errno == errno.EADDRINUSE and (who := holder(str(target[0]), port)):
+        if error.errno == errno.EADDRINUSE and (who := find_listener(str(target[0]), port)):
             todo = f"{who} listens there; stop it or set {key} to another address and port"
         elif error.errno == errno.EADDRNOTAVAIL:
             todo = f"set {key} to an address of this machine, or 0.0.0.0 for all of them"

@@ -43,7 +43,7 @@ def entries_of(node, cell):
             entries.append(Entry(at, at + ns, device, who, state, Method.COUNTER, uj, bound, held))
 
         if use.form == UNHELD:
-            book(start, CELL_NS, "", State.UNHELD, use.idle_uj, 0)
+            book(start, CELL_NS, "", State.UNALLOCATED, use.idle_uj, 0)
         elif use.form == DEAD:
             gaps.append(Gap(device, start, start + CELL_NS, 900 * BOUND_UJ_S, DEAD_REASON))
         elif use.form == SHARED:
@@ -72,7 +72,7 @@ def entries_of(node, cell):
     weights = [weight for _, weight in shares]
     parts = zip(shares, split_integer(cell.host_uj, weights), split_integer(edge_uj(node, GPUS), weights), strict=True)
     for (who, _), uj, edge in parts:
-        state = State.ACTIVE if who else State.UNHELD
+        state = State.ACTIVE if who else State.UNALLOCATED
         entries.append(Entry(start, start + CELL_NS, host_name(node), who, state, Method.COUNTER, uj, edge))
     return entries, gaps
 

@@ -280,7 +280,7 @@ def test_five_outages_of_three_hours_change_the_total_by_nothing(url, tmp_path):
     assert abs(energy(rows) - truth) * 10_000 < truth  # what was asked for: 0.01 %
     bridged = sum(r.energy_uj for r in rows if isinstance(r, Cell) and r.method is Method.BRIDGED)
     assert bridged == sum(between(A, first - 15, last) for first, last in OUTAGES)
-    assert {r.state for r in rows if isinstance(r, Cell)} == {State.UNKNOWN_HOLDER}  # nothing names a holder
+    assert {r.state for r in rows if isinstance(r, Cell)} == {State.UNKNOWN_OWNER}  # nothing names a holder
     assert not [r for r in rows if isinstance(r, GapRow)]
 
 
@@ -353,7 +353,7 @@ def test_energy_is_a_pods_where_every_sample_says_so(url, tmp_path):
     train_0, train_1 = between(E, first, second - 15), between(E, second, third - 15)
     assert used["import:ml/train-0", State.ACTIVE] == train_0
     assert used["import:ml/train-1", State.ACTIVE] == train_1
-    assert used["", State.UNKNOWN_HOLDER] == between(E, T0, T0 + 3 * DAY) - train_0 - train_1
+    assert used["", State.UNKNOWN_OWNER] == between(E, T0, T0 + 3 * DAY) - train_0 - train_1
     assert len(used) == 3
     held = sum(row.gpu_ns for row in rows if isinstance(row, Cell) and row.workload == "import:ml/train-0")
     assert held == (second - 15 - first) * S
@@ -484,7 +484,7 @@ def test_the_exporters_own_pod_holds_nothing(url, tmp_path):
 def test_a_board_in_mig_mode_is_one_board_and_nobodys_alone(url, tmp_path):
     rows = imported(url, tmp_path / "out", "--node", "sliced", end=SIX)
     assert energy(rows) == between(H, T0, T0 + 6 * HOUR)
-    assert {(row.workload, row.state) for row in rows if isinstance(row, Cell)} == {("", State.UNKNOWN_HOLDER)}
+    assert {(row.workload, row.state) for row in rows if isinstance(row, Cell)} == {("", State.UNKNOWN_OWNER)}
 
 
 def test_a_board_that_two_exporters_tell_of_is_booked_once(url, tmp_path, capsys):
@@ -561,7 +561,7 @@ def test_an_agents_page_under_a_targets_own_labels_by_two_replicas(url, tmp_path
     # Of one replica: from its first page at 00:00:00 to its last at 01:59:45, whichever node has the address afterwards.
     w = 10**6
     assert used == {
-        ("GPU-w", "", State.UNHELD): 3_600 * 300 * w,
+        ("GPU-w", "", State.UNALLOCATED): 3_600 * 300 * w,
         ("GPU-w", "ml/train-0.0123abcd", State.ACTIVE): 3_585 * 300 * w,
         ("host:lab-imported:n1", "", State.GAP): 7_185 * 100 * w,  # that page tells nothing of whose it was
     }

@@ -183,9 +183,9 @@ class Run:
         for reading in self.readings:
             step = advance(state, reading, "boot", 3 * 10**9)
             state = step.state
-            if step.stretch is not None:
-                total_uj += step.stretch.energy_uj
-                methods.add(step.stretch.method)
+            if step.interval is not None:
+                total_uj += step.interval.energy_uj
+                methods.add(step.interval.method)
             if step.gap is not None:
                 gaps.append(step.gap.reason)
         return total_uj, methods, gaps

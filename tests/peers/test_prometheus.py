@@ -213,7 +213,7 @@ def test_every_watt_hour_is_booked_once_over_outages_and_a_reset_is_a_gap(peer):
         for reading in readings:
             step = advance(state, reading, "boot", 3 * 10**9)
             state = step.state
-            total_uj += step.stretch.energy_uj if step.stretch else 0
+            total_uj += step.interval.energy_uj if step.interval else 0
             gaps += [step.gap.reason] if step.gap else []
         return total_uj, gaps
 

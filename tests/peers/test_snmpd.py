@@ -260,7 +260,7 @@ def test_a_register_of_32_bits_passes_its_end_and_a_jump_is_seen(snmpd):
     for _, rows in readings:
         step = advance(state, rows[0], "boot", 60 * 10**9)
         state = step.state
-        booked += [step.stretch] if step.stretch else []
+        booked += [step.interval] if step.interval else []
         gaps += [step.gap] if step.gap else []
     assert all(stretch.method is Method.COUNTER for stretch in booked)
     assert sum(stretch.energy_uj for stretch in booked) == (5 + 1_000) * WH

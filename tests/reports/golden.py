@@ -112,7 +112,9 @@ def a2() -> list[Batch]:
         WEDNESDAY, around, TRAIN, State.ACTIVE, ["0.147"] * 8, 0
     )
     after = WEDNESDAY + 2 * HOUR
-    unheld = cells(after, gpu, "", State.UNHELD, ["0.098"] * 4) + cells(after, around, "", State.UNHELD, ["0.049"] * 4, 0)
+    unheld = cells(after, gpu, "", State.UNALLOCATED, ["0.098"] * 4) + cells(
+        after, around, "", State.UNALLOCATED, ["0.049"] * 4, 0
+    )
     bridged = cells(SATURDAY, gpu, "", State.GAP, ["0.49"])
     lost = [Gap(gpu, SATURDAY + CELL, SATURDAY + 2 * CELL, uj("0.1"), "lost")]
     steps = [Steps(WEDNESDAY, WEDNESDAY + 2 * HOUR, TRAIN, "training", 1000)]
@@ -152,7 +154,7 @@ def building(start: int = Q3, end: int = Q4) -> list[Batch]:
         for meter, kwh in METERS.items():
             for n, start in enumerate(range(first, last, CELL)):
                 device, energy = meter.device("alfa"), uj(kwh[n % 4])
-                entries.append(Entry(start, start + CELL, device, "", State.UNHELD, Method.COUNTER, energy, 0, CELL))
+                entries.append(Entry(start, start + CELL, device, "", State.UNALLOCATED, Method.COUNTER, energy, 0, CELL))
         found.append(Batch(entries))
     return found
 

@@ -30,7 +30,7 @@ def batch(at_s: int) -> Batch:
     end_ns = START_NS + (at_s + 1) * NS_PER_S
     chat = State.ACTIVE if at_s % 2 == 0 else State.IDLE
     second = (
-        entry(at_s, GPUS[1], "", State.UNHELD, 70_000_001)
+        entry(at_s, GPUS[1], "", State.UNALLOCATED, 70_000_001)
         if at_s >= SECONDS - 10
         else entry(at_s, GPUS[1], CHAT, chat, 300_000_000 if chat is State.ACTIVE else 90_000_000)
     )

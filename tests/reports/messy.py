@@ -144,7 +144,7 @@ def _node(boards: list[Board], random: Random) -> Iterator[Batch]:
                 board.metered.append((start, end))
                 shown = board.shown(start, end)
                 holder = {"chat": "chat", "batch": "batch"}.get(what, "")
-                state = State.GAP if what == "restart" else State.ACTIVE if holder else State.UNHELD
+                state = State.GAP if what == "restart" else State.ACTIVE if holder else State.UNALLOCATED
                 method = Method.BRIDGED if what == "restart" else Method.COUNTER
                 held = end - start if holder else 0
                 entries.append(Entry(start, end, board.uuid, holder, state, method, shown, TICK_UJ, held))
@@ -193,7 +193,7 @@ def _building(boards: list[Board]) -> Iterator[Batch]:
                 continue
             for start in range(day, day + DAY, HOUR):
                 shown = int(true_meter(boards, meter, start, start + HOUR) * (1 + gain))
-                entries.append(Entry(start, start + HOUR, device, "", State.UNHELD, Method.COUNTER, shown, 0, HOUR))
+                entries.append(Entry(start, start + HOUR, device, "", State.UNALLOCATED, Method.COUNTER, shown, 0, HOUR))
         yield Batch(entries, gaps)
 
 

@@ -140,7 +140,7 @@ def _interval(random: Random, device: str, start: int, end: int, huge: dict[int,
     edge = random.choice([0, 10, 10, 700])
     method = random.choice([Method.COUNTER, Method.COUNTER, Method.COUNTER, Method.INTEGRATED, Method.BRIDGED])
     if random.random() < 0.25:
-        state = random.choice([State.UNHELD, State.UNHELD, State.GAP, State.UNKNOWN_HOLDER, State.STARTING])
+        state = random.choice([State.UNALLOCATED, State.UNALLOCATED, State.GAP, State.UNKNOWN_OWNER, State.STARTING])
         return [Entry(start, end, device, "", state, method, energy, edge)]
     first, state = random.choice(["w1", "w2", "w3"]), random.choice([State.ACTIVE, State.ACTIVE, State.IDLE])
     if random.random() < 0.2:  # two share it

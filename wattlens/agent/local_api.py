@@ -34,7 +34,7 @@ def serve(path: Path, agent: Agent, roots: Sequence[Path]) -> ClientApi:
     """The server on the socket `path`, not yet started, which answers from what the agent publishes."""
     history = EnergyHistory()
     routes = Routes(history, agent.training, lambda: agent.steer)
-    holders = agent.holders
+    holders = agent.owners
     peers = Peers(roots, agent.clock) if holders is None else Peers(roots, agent.clock, holders.owner_of, holders.trust)
     agent.on_publish = history.add
     return ClientApi(path, routes, peers, simulated=agent.identity.simulated)

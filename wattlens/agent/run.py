@@ -34,7 +34,7 @@ from energy_agent.node.meter_list import node_poller
 from energy_agent.node.sensor_file import tick_ns_by_board
 from energy_agent.owners.cgroup_tree import CgroupTree
 from energy_agent.owners.processes import ProcessOwners
-from energy_agent.owners.sources import open_holders, open_node_note
+from energy_agent.owners.sources import open_node_note, open_owners
 from energy_agent.reader.child import ReaderOptions
 from energy_agent.reader.supervisor import ReaderSupervisor
 from energy_agent.runtime import yaml_file
@@ -199,7 +199,7 @@ def build_agent(config: Config, options: AgentOptions, state: Path) -> Agent:
         nvml.calibration,
         nvml.gain_uncertainty_ratio,
         NodeAccount(identity, _node_plan(config, meters)) if meters.periods_s else None,
-        open_holders(
+        open_owners(
             config.holders.kubernetes, config.holders.slurm, clock, procfs, identity.node, options.simulate, cgroups.trust
         ),
         config.holders.retention_s * NS_PER_S,
@@ -212,7 +212,7 @@ def build_agent(config: Config, options: AgentOptions, state: Path) -> Agent:
     sampler = ReaderSupervisor(_reader_options(config, environ), max(1.0, config.sampling.period_s))
     agent = Agent(config, identity, clock, journal, sampler, accountant, tokens, state)
     if config.client.socket is not None:
-        agent.holders = holders
+        agent.owners = holders
         agent.training = training_intake(journal, clock, proc_roots(config, options.simulate))
     if meters.periods_s:
         agent.meters = meters

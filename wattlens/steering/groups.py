@@ -101,7 +101,7 @@ def named(groups: Sequence[DvfsGroup], snapshot: Snapshot) -> list[SteeringGroup
                 fault = fault or f"not steered: GPU {view.info.index} is in it twice, by index and by UUID"
             else:
                 views.append(view)
-        users = tuple(sorted({w for view in views for w in snapshot.holders.get(view.info.uuid, ())}))
+        users = tuple(sorted({w for view in views for w in snapshot.owners.get(view.info.uuid, ())}))
         own = (group.workload,) if group.workload else ()
         sharers = users if len(users) > 1 or (own and users and users != own) else ()
         same = _of_one_owner(users, owners)
@@ -137,7 +137,7 @@ def automatic(
     jobs = {w: (owner, job.group) for w, job in ranks.items() if job.group and (owner := owners.get(w, ""))}
     views_of: dict[_Key, list[DeviceView]] = {}
     for view in snapshot.devices:
-        users = frozenset(snapshot.holders.get(view.info.uuid, ()))
+        users = frozenset(snapshot.owners.get(view.info.uuid, ()))
         keys = {jobs.get(w, w) for w in users}
         if users and view.info.uuid not in taken:
             views_of.setdefault(users if len(keys) > 1 else keys.pop(), []).append(view)

@@ -155,7 +155,7 @@ class Steering:
             failures[""] = f"a round failed: {describe(error)}"
             actions = self._governor.close()
         failures |= self._observer.failures | self._governor.failures
-        self._publish(actions + self._read_rows(), snapshot.holders, failures)
+        self._publish(actions + self._read_rows(), snapshot.owners, failures)
 
     def _read_rows(self, *, now: bool = False) -> list[Action]:
         if self._rows is None:

@@ -51,7 +51,7 @@ class Observer:
         groups = named(self._config.groups, snapshot)
         if self._config.auto_groups:
             taken = frozenset(v.info.uuid for group in groups for v in group.devices)
-            users = {w for workloads in snapshot.holders.values() for w in workloads}
+            users = {w for workloads in snapshot.owners.values() for w in workloads}
             ranks = {w: job for w in users if (job := self._ranks(w)) is not None}
             groups += automatic(snapshot, taken, ranks, [group.name for group in self._config.groups])
         facts = {fact.workload: dict(fact.labels) for fact in snapshot.facts}

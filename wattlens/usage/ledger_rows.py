@@ -454,7 +454,7 @@ def _group_rows(sums: _Sums, names: set[str], gains: Mapping[str, int], open_dev
             gain_uj, unbounded = _gain(device, free.energy_uj, gains)
             parts = Parts()
             parts.add(state, free.energy_uj)
-            key = UNALLOCATED if state == State.UNHELD else UNATTRIBUTED
+            key = UNALLOCATED if state == State.UNALLOCATED else UNATTRIBUTED
             add(key, BoundedEnergy(free.energy_uj, gain_uj, free.edge_uj, 0, unbounded), parts)
     return [UsageRow(key, energy, parts) for key, (energy, parts) in found.items()]
 

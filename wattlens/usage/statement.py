@@ -84,7 +84,7 @@ class Parts:
             self.active_uj += energy_uj
         elif state == State.IDLE:
             self.idle_uj += energy_uj
-        elif state == State.UNHELD:
+        elif state == State.UNALLOCATED:
             self.unallocated_uj += energy_uj
         else:
             self.unattributed_uj += energy_uj

@@ -3,7 +3,7 @@
 from energy_agent.core.catalogue.metric import Signal
 
 _METER = ("site", "meter", "role")
-_BOOKED = (
+_RECORDED = (
     "From the journal: starts at 0 at the meter's first reading, survives restarts, never falls. Stays while it is silent."
 )
 _NOW = "Last reading. Absent while the meter does not answer or is not believed (source_down_info has the reason)."
@@ -15,11 +15,11 @@ _GRID = "The newest value of the last three hours; else the yearly factor, which
 SITE = (
     Signal("facility_meter_info", "info", "", "A meter of the site, as it is declared.",
            ("site", "meter", "role", "position", "parent", "zone", "source"), "Always 1; facts are labels.", "site"),
-    Signal("facility_energy_joules_total", "counter", "joules", "Energy that a facility meter counted.", _METER, _BOOKED,
+    Signal("facility_energy_joules_total", "counter", "joules", "Energy that a facility meter counted.", _METER, _RECORDED,
            "site"),
     Signal("facility_power_watts", "gauge", "watts", "Power at a facility meter.", _METER, _NOW, "site"),
     Signal("facility_energy_gap_bound_joules_total", "counter", "joules",
-           "The most that can have flowed through a facility meter unseen; in no other sum.", _METER, _BOOKED, "site"),
+           "The most that can have flowed through a facility meter unseen; in no other sum.", _METER, _RECORDED, "site"),
     Signal("facility_energy_gain_uncertainty_ratio", "gauge", "ratio", "Bound of the gain error of a facility meter.", _METER,
            "As it is declared: its accuracy class.", "site"),
     Signal("pue_ratio", "gauge", "ratio",

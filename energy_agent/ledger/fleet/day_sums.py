@@ -48,10 +48,10 @@ class NodeDay:
 
     def __init__(self, cluster: str, node: str) -> None:
         self._who = (cluster, node)
-        self._holders: dict[tuple[str, str, str, str], list[int]] = {}  # -> run, energy, device time
+        self._owners: dict[tuple[str, str, str, str], list[int]] = {}  # -> run, energy, device time
         self._uses: dict[tuple[int, str], list[int]] = {}
         self._spans: dict[tuple[str, str], list[int]] = {}  # -> run
-        self._stretches: dict[tuple[str, str], array[int]] = {}  # -> cell, start, end of each span
+        self._intervals: dict[tuple[str, str], array[int]] = {}  # -> cell, start, end of each span
         self._read_ns: dict[str, dict[int, int]] = {}  # meter of a building -> cell -> how long it was read
         self._gaps: dict[str, list[tuple[int, int, int, int]]] = {}  # device -> cell, start, end, bound
         self._totals = [0, 0, 0, 0]  # energy of everything, of GPUs, of hosts; device time of GPUs
@@ -68,15 +68,15 @@ class NodeDay:
                 self._gaps.setdefault(device, []).append((gap[0], gap[1], gap[2], gap[3]))
 
     def _add_cells(self, cells: Columns) -> None:
-        holders, uses = self._holders, self._uses
+        owners, uses = self._owners, self._uses
         keys = _zip(cells, "device", "workload", "state", "method")
         kinds = {device: _OTHER if is_gpu(device) else _HOST if is_host(device) else None for device in set(cells["device"])}
         for key, cell, energy_uj, gpu_ns, run in zip(
             keys, cells["cell_start_ns"], cells["energy_uj"], cells["gpu_ns"], _zip(cells, *_RUN), strict=True
         ):
-            sums = holders.get(key)
+            sums = owners.get(key)
             if sums is None:
-                holders[key] = [*run, energy_uj, gpu_ns]
+                owners[key] = [*run, energy_uj, gpu_ns]
             else:
                 sums[_ENERGY] += energy_uj
                 sums[_HELD_NS] += gpu_ns
@@ -97,15 +97,15 @@ class NodeDay:
                 use[_GPU_NS] += gpu_ns
 
     def _add_spans(self, spans: Columns) -> None:
-        known, stretches = self._spans, self._stretches
+        known, intervals = self._spans, self._intervals
         for key, cell, run in zip(_zip(spans, "device", "workload"), spans["cell_start_ns"], _zip(spans, *_RUN), strict=True):
             sums = known.get(key)
             if sums is None:
                 known[key] = list(run)
-                stretches[key] = array("q", (cell, run[0], run[1]))
+                intervals[key] = array("q", (cell, run[0], run[1]))
             else:
                 _follow(sums, run, SHARE_UNKNOWN if key[1] else PPM)
-                stretches[key].extend((cell, run[0], run[1]))
+                intervals[key].extend((cell, run[0], run[1]))
 
     def _count(self, cells: Columns) -> None:
         """Sum the rows as they come, apart from the day's sums, which have to agree."""
@@ -125,7 +125,7 @@ class NodeDay:
         """
         cluster, node = self._who
         tables: dict[str, list[tuple[Any, ...]]] = {
-            "holder_day": [(cluster, node, *row) for row in self._holder_rows()],
+            "holder_day": [(cluster, node, *row) for row in self._owner_rows()],
             "span_day": [(cluster, node, *row) for row in self._span_rows()],
             "workload_cell": [(start, cluster, node, *row) for start, *row in self._use_rows()],
         }
@@ -139,8 +139,8 @@ class NodeDay:
                 raise ChainError(f"{cluster}/{node}: a sum of the day is past int64 in {kind}: {largest}; a meter is broken")
         return {kind: _columns(names, tables[kind]) for kind, names in _NAMES.items()}
 
-    def _holder_rows(self) -> Iterator[tuple[Any, ...]]:
-        for key, sums in sorted(self._holders.items()):
+    def _owner_rows(self) -> Iterator[tuple[Any, ...]]:
+        for key, sums in sorted(self._owners.items()):
             yield (*key, sums[_ENERGY], sums[_HELD_NS], *sums[:_ENERGY])
 
     def _span_rows(self) -> Iterator[tuple[Any, ...]]:
@@ -148,15 +148,15 @@ class NodeDay:
         unspanned = [(device, "") for device in self._gaps if (device, "") not in self._spans]
         for key in sorted([*self._spans, *unspanned]):
             device, workload = key
-            gaps, flat = self._gaps.get(device, []), self._stretches.get(key, array("q"))
-            stretches = list(zip(flat[::3], flat[1::3], flat[2::3], strict=True))
+            gaps, flat = self._gaps.get(device, []), self._intervals.get(key, array("q"))
+            intervals = list(zip(flat[::3], flat[1::3], flat[2::3], strict=True))
             run = self._spans.get(key) or (min(gap[1] for gap in gaps), max(gap[2] for gap in gaps), 0, 0, 0)
             if workload:
                 held = set(flat[::3])
                 yield (*key, *run, 0, sum(bound for cell, _, _, bound in gaps if cell in held), 0)
             else:
                 unseen_uj, unseen_ns = sum(gap[3] for gap in gaps), sum(gap[2] - gap[1] for gap in gaps)
-                metered_ns = _metered_ns(stretches, gaps)
+                metered_ns = _metered_ns(intervals, gaps)
                 if is_meter(device):
                     metered_ns = sum(min(ns, CELL_NS) for ns in self._read_ns.get(device, {}).values())
                 yield (*key, *run, metered_ns, unseen_uj, unseen_ns)
@@ -165,10 +165,10 @@ class NodeDay:
         for (cell, workload), sums in sorted(self._uses.items()):
             yield (cell, workload, *sums)
 
-    def _check(self, holders: list[tuple[Any, ...]], uses: list[tuple[Any, ...]]) -> None:
+    def _check(self, owners: list[tuple[Any, ...]], uses: list[tuple[Any, ...]]) -> None:
         """Both tables have to sum to the rows, and to each other for every workload and state."""
         used: dict[tuple[str, int], int] = {}
-        for _, _, device, workload, state, _, energy_uj, gpu_ns, *_ in holders:
+        for _, _, device, workload, state, _, energy_uj, gpu_ns, *_ in owners:
             for what, amount in ((_BUCKETS.get(state, _OTHER), energy_uj), (_GPU_NS, gpu_ns)) if is_gpu(device) else ():
                 used[workload, what] = used.get((workload, what), 0) + amount
             if is_host(device):
@@ -178,7 +178,7 @@ class NodeDay:
                 used[workload, what] = used.get((workload, what), 0) - amount
         of_gpus = sum(sum(row[4 + _ACTIVE : 4 + _HOST]) for row in uses)
         totals = [
-            sum(row[6] for row in holders),
+            sum(row[6] for row in owners),
             of_gpus,
             sum(row[4 + _HOST] for row in uses),
             sum(row[4 + _GPU_NS] for row in uses),

@@ -13,7 +13,7 @@ from energy_agent.ledger.rows.kinds import INT64_MAX, KINDS
 from energy_agent.ledger.segments.table import Columns, SegmentTable
 
 _FACTS = tuple(kind.name for kind in KINDS.values() if kind.is_fact)
-_TIME = {kind.name: "cell_start_ns" if "cell_start_ns" in kind.forms else kind.stretch[0] for kind in KINDS.values()}
+_TIME = {kind.name: "cell_start_ns" if "cell_start_ns" in kind.forms else kind.interval[0] for kind in KINDS.values()}
 """The field that says which day a row is of."""
 
 

@@ -63,7 +63,7 @@ def own_pods(up: Iterable[Labels]) -> set[Pod]:
     return {(labels.get("namespace", ""), labels["pod"]) for labels in up if labels.get("pod")}
 
 
-def holder_of(labels: Labels, own: Collection[Pod]) -> str:
+def owner_of(labels: Labels, own: Collection[Pod]) -> str:
     """The workload of the pod that a series names; "" where it names none."""
     if labels.get("exported_pod"):
         pod = (labels.get("exported_namespace", ""), labels["exported_pod"])
@@ -91,12 +91,12 @@ def readings(
     """
     found: dict[str, dict[str, dict[int, list[tuple[Decimal, str]]]]] = {}
     for labels, samples in series:
-        board, holder = board_of(labels), holder_of(labels, own)
+        board, owner = board_of(labels), owner_of(labels, own)
         if not board:
             continue
         at = found.setdefault(board, {}).setdefault(source_of(labels, dedup_label), {})
         for t_ns, value in samples:
-            at.setdefault(t_ns, []).append((value, holder))
+            at.setdefault(t_ns, []).append((value, owner))
     return {
         board: {source: [_reading(source, scale, *each) for each in sorted(at.items())] for source, at in of_board.items()}
         for board, of_board in found.items()
@@ -105,5 +105,5 @@ def readings(
 
 def _reading(source: str, scale: int, t_ns: int, told: Sequence[tuple[Decimal, str]]) -> ExporterReading:
     value = round(max(value for value, _ in told) * scale)
-    holders = frozenset(holder for _, holder in told)
-    return ExporterReading(t_ns, value, holders if any(holders) else frozenset(), source)
+    owners = frozenset(owner for _, owner in told)
+    return ExporterReading(t_ns, value, owners if any(owners) else frozenset(), source)

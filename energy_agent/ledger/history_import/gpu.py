@@ -42,9 +42,9 @@ class _Board:
         named: set[frozenset[str]],
     ) -> None:
         """Add an entry over two readings; `amounts` are energy and edge in uJ."""
-        holder = whose(named, method)
-        held_ns = reading.t_ns - last.t_ns if holder[0] else 0
-        self.entries.append(Entry(last.t_ns, reading.t_ns, self.device, *holder, method, *amounts, held_ns))
+        owner = whose(named, method)
+        held_ns = reading.t_ns - last.t_ns if owner[0] else 0
+        self.entries.append(Entry(last.t_ns, reading.t_ns, self.device, *owner, method, *amounts, held_ns))
 
     def _gap(self, last: ExporterReading, reading: ExporterReading, reason: str, seen_uj: int = 0) -> None:
         max_mw = self.terms.power_max_mw
@@ -129,7 +129,7 @@ class CounterAccount(_Board):
             self._book(last, still, reading, reading.value)
 
     def _book(self, last: ExporterReading, still: ExporterReading, reading: ExporterReading, delta_uj: int) -> None:
-        self._named.add(reading.holders)
+        self._named.add(reading.owners)
         if reading.value == last.value:
             self._still = reading
             return
@@ -148,7 +148,7 @@ class CounterAccount(_Board):
 
     def _anchor(self, reading: ExporterReading) -> None:
         self._last = self._still = reading
-        self._named = {reading.holders}
+        self._named = {reading.owners}
 
     def _stood(self, still: ExporterReading) -> int:
         return still.t_ns - self._last.t_ns if self._last is not None else 0
@@ -187,7 +187,7 @@ class PowerAccount(_Board):
             self._gap(last, reading, UNREAD)
             return
         amounts = trapezoid_uj(last.value, reading.value, duration_ns)
-        self._entry(last, reading, Method.INTEGRATED, amounts, {last.holders, reading.holders})
+        self._entry(last, reading, Method.INTEGRATED, amounts, {last.owners, reading.owners})
 
 
 Account = CounterAccount | PowerAccount

@@ -39,7 +39,7 @@ class ExporterReading:
 
     t_ns: int
     value: int
-    holders: frozenset[str] = frozenset()
+    owners: frozenset[str] = frozenset()
     source: str = ""
 
 
@@ -92,14 +92,14 @@ def whose(named: set[frozenset[str]], method: Method) -> tuple[str, State]:
     proven, which no scrape can, so a held board is active. Otherwise nobody is known, which is not that nobody holds it.
     """
     if len(named) == 1:
-        (holders,) = named
-        if len(holders) == 1:
-            (holder,) = holders
-            if holder and (method is not Method.BRIDGED or LIFE in holder):
-                return holder, State.ACTIVE
+        (owners,) = named
+        if len(owners) == 1:
+            (owner,) = owners
+            if owner and (method is not Method.BRIDGED or LIFE in owner):
+                return owner, State.ACTIVE
     if method is Method.BRIDGED and any(named):
         return "", State.GAP
-    return "", State.UNKNOWN_HOLDER
+    return "", State.UNKNOWN_OWNER
 
 
 def joined(entries: Iterable[Entry]) -> list[Entry]:

@@ -106,7 +106,7 @@ class SegmentFolder:
         self._folder, self._dry, self.start_ns, self.end_ns = folder, dry, start_ns, end_ns
         self._staged: list[tuple[Path, Path]] = []
         self._there: list[tuple[Path, Header]] = []
-        self._booked: dict[str, list[tuple[int, int, str]]] = {}  # device -> stretches and who has them
+        self._recorded: dict[str, list[tuple[int, int, str]]] = {}  # device -> stretches and who has them
         if start_ns % CELL_NS or end_ns % CELL_NS or start_ns >= end_ns:
             raise UsageError("a time that is imported begins and ends at a quarter of an hour")
         if not folder.exists():
@@ -131,7 +131,7 @@ class SegmentFolder:
                 first, last = times.get(row.device, (row.run.start_ns, row.run.end_ns))
                 times[row.device] = (min(first, row.run.start_ns), max(last, row.run.end_ns))
         for device, (first, last) in times.items():
-            self._booked.setdefault(device, []).append((first, last, f"{who} ({path.name})"))
+            self._recorded.setdefault(device, []).append((first, last, f"{who} ({path.name})"))
 
     def open(self, identity: Identity) -> "NodeTarget":
         """The chain of one node.
@@ -173,18 +173,18 @@ class SegmentFolder:
         Raises:
             UsageError: another one has it: the same energy would be there twice.
         """
-        for begin, end, other in self._booked.get(device, ()):
+        for begin, end, other in self._recorded.get(device, ()):
             if other != who and begin < last_ns and end > first_ns:
                 both = f"{utc(max(begin, first_ns))} to {utc(min(end, last_ns))}"
                 raise UsageError(
                     f"{who}: {device} from {both} is in {other} as well; nothing is booked twice: "
                     "choose with --match, --node-label or --dedup-label"
                 )
-        stretches = self._booked.setdefault(device, [])
-        if stretches and stretches[-1][2] == who and stretches[-1][1] == first_ns:
-            stretches[-1] = (stretches[-1][0], last_ns, who)
+        intervals = self._recorded.setdefault(device, [])
+        if intervals and intervals[-1][2] == who and intervals[-1][1] == first_ns:
+            intervals[-1] = (intervals[-1][0], last_ns, who)
         else:
-            stretches.append((first_ns, last_ns, who))
+            intervals.append((first_ns, last_ns, who))
 
     def stage(self, name: str, body: bytes) -> None:
         """Put a segment aside until all of them are there."""

@@ -286,7 +286,7 @@ def _holding(key: Key) -> Holding | None:
         case "workload":
             return key[2], State(key[3])
         case "idle":
-            return "", State.UNHELD
+            return "", State.UNALLOCATED
         case "unattributed":
             return "", State(f"unattributed:{key[2]}")
     return None

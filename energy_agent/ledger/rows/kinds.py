@@ -173,7 +173,7 @@ class RowType:
     name: str
     row: type[Any]
     forms: Mapping[str, Form]
-    stretch: tuple[str, str]
+    interval: tuple[str, str]
     merge: Mapping[str, Callable[[Any, Any], Any]] = field(default_factory=dict)
     paths: Mapping[str, str] = field(default_factory=dict)
     make: Callable[..., Any] | None = None
@@ -200,8 +200,8 @@ class RowType:
             "key": _values(*(name for name in names if name not in self.merge)),
             "counts": _values(*counts, *self.bounds),
             "numbers": _values(*counts, *signed, *self.bounds),
-            "start_ns": attrgetter(self.stretch[0]),
-            "end_ns": attrgetter(self.stretch[1]),
+            "start_ns": attrgetter(self.interval[0]),
+            "end_ns": attrgetter(self.interval[1]),
             "_all": _values(*names),
             "_merges": tuple((at, self.merge[name]) for at, name in enumerate(names) if name in self.merge),
         }
@@ -217,8 +217,8 @@ class RowType:
 
 
 COUNTS: Final = frozenset({Form.COUNT, Form.CELL, Form.RATIO})
-_STRETCH: Final = {"start_ns": Form.COUNT, "end_ns": Form.COUNT}
-_RUN: Final = _STRETCH | dict.fromkeys(("edge_first_uj", "edge_inner_uj", "edge_last_uj"), Form.COUNT)
+_INTERVAL: Final = {"start_ns": Form.COUNT, "end_ns": Form.COUNT}
+_RUN: Final = _INTERVAL | dict.fromkeys(("edge_first_uj", "edge_inner_uj", "edge_last_uj"), Form.COUNT)
 _RUN_PATHS: Final = {
     "start_ns": "run.start_ns",
     "end_ns": "run.end_ns",
@@ -226,8 +226,8 @@ _RUN_PATHS: Final = {
     "edge_inner_uj": "run.inner_uj",
     "edge_last_uj": "run.last_uj",
 }
-_RUN_STRETCH: Final = ("run.start_ns", "run.end_ns")
-_OWN_STRETCH: Final = ("start_ns", "end_ns")
+_RUN_INTERVAL: Final = ("run.start_ns", "run.end_ns")
+_OWN_INTERVAL: Final = ("start_ns", "end_ns")
 _LONGEST: Final[Mapping[str, Callable[[Any, Any], Any]]] = {"start_ns": min, "end_ns": max}
 
 
@@ -260,7 +260,7 @@ _ENTRIES: Final = (
         {"cell_start_ns": Form.CELL, "device": Form.TEXT, "workload": Form.TEXT, "state": Form.STATE, "method": Form.METHOD}
         | {"energy_uj": Form.COUNT, "gpu_ns": Form.COUNT}
         | _RUN,
-        _RUN_STRETCH,
+        _RUN_INTERVAL,
         merge={"energy_uj": add, "gpu_ns": add, "run": follow},
         paths=_RUN_PATHS,
         make=_cell,
@@ -274,7 +274,7 @@ _ENTRIES: Final = (
         "span",
         EdgeRow,
         {"cell_start_ns": Form.CELL, "device": Form.TEXT, "workload": Form.TEXT} | _RUN,
-        _RUN_STRETCH,
+        _RUN_INTERVAL,
         merge={"run": follow},
         paths=_RUN_PATHS,
         make=_span,
@@ -283,8 +283,8 @@ _ENTRIES: Final = (
     RowType(
         "gap",
         GapRow,
-        {"cell_start_ns": Form.CELL, "device": Form.TEXT, "reason": Form.TEXT} | _STRETCH | {"bound_uj": Form.COUNT},
-        _OWN_STRETCH,
+        {"cell_start_ns": Form.CELL, "device": Form.TEXT, "reason": Form.TEXT} | _INTERVAL | {"bound_uj": Form.COUNT},
+        _OWN_INTERVAL,
         merge={**_LONGEST, "bound_uj": add},
         sums=(Sum("gap_bound_uj", "bound_uj", ("device",)),),
     ),
@@ -292,17 +292,17 @@ _ENTRIES: Final = (
         "tokens",
         TokenRow,
         {"cell_start_ns": Form.CELL, "workload": Form.TEXT, "model": Form.TEXT, "phase": Form.TEXT}
-        | _STRETCH
+        | _INTERVAL
         | {"tokens": Form.COUNT},
-        _OWN_STRETCH,
+        _OWN_INTERVAL,
         merge={**_LONGEST, "tokens": _add_up_to_int64},
         sums=(Sum("tokens", "tokens", ("workload", "model", "phase"), stays=(), stops=True),),
     ),
     RowType(
         "steps",
         StepRow,
-        {"cell_start_ns": Form.CELL, "workload": Form.TEXT, "phase": Form.TEXT} | _STRETCH | {"steps": Form.COUNT},
-        _OWN_STRETCH,
+        {"cell_start_ns": Form.CELL, "workload": Form.TEXT, "phase": Form.TEXT} | _INTERVAL | {"steps": Form.COUNT},
+        _OWN_INTERVAL,
         merge={**_LONGEST, "steps": _add_up_to_int64},
         sums=(Sum("steps", "steps", ("workload", "phase"), stays=(), stops=True),),
     ),

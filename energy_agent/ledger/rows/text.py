@@ -24,7 +24,7 @@ FIELDS: Final[Mapping[str, Mapping[str, Form]]] = {name: kind.forms for name, ki
 KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     name: tuple(f for f in kind.forms if kind.paths.get(f, f) not in kind.merge and f not in kind.paths)
     for name, kind in KINDS.items()
-    if kind.stretch[0] != kind.stretch[1]
+    if kind.interval[0] != kind.interval[1]
 }
 """What is unique within a segment, for the kinds of rows that have a stretch of time."""
 RUNS: Final = tuple(name for name, kind in KINDS.items() if "run" in kind.merge)

@@ -24,7 +24,7 @@ class Slice:
     slices: int
     sms: int
     active_ppm: int | None
-    holders: Mapping[str, int] | None
+    owners: Mapping[str, int] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class DeviceUse:
         unseen: measured SM time of processes whose workload is not known.
     """
 
-    holders: Mapping[str, int]
+    owners: Mapping[str, int]
     measured: bool = False
     slices: tuple[Slice, ...] = ()
     slices_total: int = 0
@@ -97,7 +97,7 @@ class SharingPolicy:
     name: str = field(default="")
 
 
-def by_weight(stretch: SharedEnergy, weights: Mapping[str, int], unseen: int = 0) -> list[WorkloadShare]:
+def by_weight(shared: SharedEnergy, weights: Mapping[str, int], unseen: int = 0) -> list[WorkloadShare]:
     """Every workload's part in proportion to its weight; equal parts where all are 0.
 
     What goes with the weight `unseen` is unattributed energy; the device's time is that of its holders.
@@ -105,12 +105,12 @@ def by_weight(stretch: SharedEnergy, weights: Mapping[str, int], unseen: int = 0
     names = sorted(weights)
     values = [weights[name] for name in names]
     times = values if any(values) else [1] * len(values)
-    *energies, unseen_uj = split_integer(stretch.energy_uj, [*(values if unseen else times), unseen])
-    state = stretch.held_state
+    *energies, unseen_uj = split_integer(shared.energy_uj, [*(values if unseen else times), unseen])
+    state = shared.held_state
     parts = [WorkloadShare(name, state, uj, time) for name, uj, time in zip(names, energies, times, strict=True)]
-    return [*parts, WorkloadShare("", State.UNKNOWN_HOLDER, unseen_uj, 0)] if unseen else parts
+    return [*parts, WorkloadShare("", State.UNKNOWN_OWNER, unseen_uj, 0)] if unseen else parts
 
 
-def equally(stretch: SharedEnergy, workloads: Iterable[str]) -> list[WorkloadShare]:
+def equally(shared: SharedEnergy, workloads: Iterable[str]) -> list[WorkloadShare]:
     """The same part for every workload."""
-    return by_weight(stretch, dict.fromkeys(workloads, 1))
+    return by_weight(shared, dict.fromkeys(workloads, 1))

@@ -24,20 +24,20 @@ class Settlement:
     _energy_uj: int = 0
     _duration_ns: int = 0
 
-    def divide(self, policy: SharingPolicy, stretch: SharedEnergy, known: DeviceUse, *, closes: bool) -> list[WorkloadShare]:
+    def divide(self, policy: SharingPolicy, shared: SharedEnergy, known: DeviceUse, *, closes: bool) -> list[WorkloadShare]:
         """The parts of a stretch by what is known, with debts paid.
 
         `closes`: what is known was measured over the time since the last stretch that closed, this one included; so this one
         pays what the whole window should have had.
         """
-        parts = policy.divide(stretch, known)
-        if not policy.settles or stretch.active is False:
+        parts = policy.divide(shared, known)
+        if not policy.settles or shared.active is False:
             if closes:
                 self.settle(policy, known)
             return parts
         due = _by_owner(parts)
-        self._energy_uj += stretch.energy_uj
-        self._duration_ns += stretch.duration_ns
+        self._energy_uj += shared.energy_uj
+        self._duration_ns += shared.duration_ns
         if closes:
             self._due(_by_owner(policy.divide(SharedEnergy(self._energy_uj, self._duration_ns), known)), due)
         else:
@@ -47,7 +47,7 @@ class Settlement:
             return parts
         self._keep(due)
         wanted = [uj + self.owed_uj.get(owner, 0) for owner, uj in due.items()]
-        given = split_integer(stretch.energy_uj, [max(0, uj) for uj in wanted])
+        given = split_integer(shared.energy_uj, [max(0, uj) for uj in wanted])
         self.owed_uj = {owner: want - got for owner, want, got in zip(due, wanted, given, strict=True)}
         return _paid(parts, due, dict(zip(due, given, strict=True)))
 

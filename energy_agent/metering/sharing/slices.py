@@ -11,7 +11,7 @@ from energy_agent.core.units import split_integer
 from energy_agent.metering.sharing.policy import DeviceUse, SharedEnergy, Slice, WorkloadShare
 
 
-def divide(stretch: SharedEnergy, known: DeviceUse, dynamic: Sequence[int], states: Sequence[State]) -> list[WorkloadShare]:
+def divide(shared: SharedEnergy, known: DeviceUse, dynamic: Sequence[int], states: Sequence[State]) -> list[WorkloadShare]:
     """Parts of the holders of `known.slices`, whose weights in what is above the resting power are `dynamic`.
 
     `states` are those of their holders' parts. Where no slice weighs anything, all is shared by slices.
@@ -21,15 +21,15 @@ def divide(stretch: SharedEnergy, known: DeviceUse, dynamic: Sequence[int], stat
     static = [*(s.slices for s in slices), rest]
     above_uj = 0
     if any(dynamic):
-        above_uj = max(0, stretch.energy_uj - energy_uj(known.base_mw, stretch.duration_ns))
-    energies = split_integer(stretch.energy_uj - above_uj, static)
+        above_uj = max(0, shared.energy_uj - energy_uj(known.base_mw, shared.duration_ns))
+    energies = split_integer(shared.energy_uj - above_uj, static)
     for place, uj in enumerate(split_integer(above_uj, list(dynamic)) if slices else []):
         energies[place] += uj
     parts: dict[tuple[str, State], WorkloadShare] = {}
     for item, uj, state in zip(slices, energies, states, strict=False):
         for part in _of_slice(item, uj, state):
             _add(parts, part)
-    _add(parts, WorkloadShare("", State.UNHELD, energies[-1], rest * _TIME))
+    _add(parts, WorkloadShare("", State.UNALLOCATED, energies[-1], rest * _TIME))
     return [part for part in parts.values() if part.workload or part.energy_uj or part.time]
 
 
@@ -38,12 +38,12 @@ _TIME = 840  # a slice's device time, in parts that up to eight holders divide e
 
 def _of_slice(item: Slice, uj: int, state: State) -> list[WorkloadShare]:
     time = item.slices * _TIME
-    if item.holders is None:
-        return [WorkloadShare("", State.UNKNOWN_HOLDER, uj, time)]
-    if not item.holders:  # at work without a process that is seen: somebody's, but not known whose
-        return [WorkloadShare("", State.UNKNOWN_HOLDER if item.active_ppm else State.UNHELD, uj, time)]
-    names = sorted(item.holders)
-    weights = [item.holders[name] for name in names]
+    if item.owners is None:
+        return [WorkloadShare("", State.UNKNOWN_OWNER, uj, time)]
+    if not item.owners:  # at work without a process that is seen: somebody's, but not known whose
+        return [WorkloadShare("", State.UNKNOWN_OWNER if item.active_ppm else State.UNALLOCATED, uj, time)]
+    names = sorted(item.owners)
+    weights = [item.owners[name] for name in names]
     shares = zip(names, split_integer(uj, weights), split_integer(time, weights), strict=True)
     return [WorkloadShare(name, state, energy, held) for name, energy, held in shares]
 

@@ -71,14 +71,14 @@ class TokenEndpoints:
         """
         self._stop.set()
         self._thread.join()
-        stretches: list[CounterInterval] = []
+        intervals: list[CounterInterval] = []
         source = " ".join(page.name for page in self._pages)
         for page in self._pages:
             page.read()
             if page.reason:
                 return WindowTokens(source, self._server, self._spec.moves, reason=page.reason)
-            stretches.append(page.stretch(seconds, opened_ns))
-        return window_tokens(stretches, source, self._server, self._spec.moves)
+            intervals.append(page.interval(seconds, opened_ns))
+        return window_tokens(intervals, source, self._server, self._spec.moves)
 
     def _poll(self) -> None:
         wait_s = 0.0  # the first one soon after the window opened bounds what was counted before
@@ -135,7 +135,7 @@ class _Page:
         elif not _engines(self._first) <= _engines(found) and not between:
             self.reason = f"an engine of {self.name} was gone at the end of the window: what it did is not told"
 
-    def stretch(self, seconds: float, opened_ns: int | None) -> CounterInterval:
+    def interval(self, seconds: float, opened_ns: int | None) -> CounterInterval:
         """What it counted around a window of `seconds` from `opened_ns` on; call it after the last reading."""
         length_s = (self._answered_ns - self._asked_ns) / NS_PER_S
         counts = [self._counts(model) for model in self._deltas]

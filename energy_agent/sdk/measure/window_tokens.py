@@ -85,16 +85,16 @@ class CounterInterval:
     shortest_step_s: float = 0.0
 
 
-def lag(stretch: CounterInterval, *, live: bool) -> tuple[float, float] | str:
+def lag(interval: CounterInterval, *, live: bool) -> tuple[float, float] | str:
     """Half-widths of generated and of processed tokens that the window's edges make; or why they cannot be told."""
-    generation, computed = stretch.counts["generation"], stretch.counts.get("computed", 0)
-    outside = stretch.late_s / stretch.seconds if stretch.seconds > 0 else 1.0
-    if stretch.running == (0, 0):
+    generation, computed = interval.counts["generation"], interval.counts.get("computed", 0)
+    outside = interval.late_s / interval.seconds if interval.seconds > 0 else 1.0
+    if interval.running == (0, 0):
         return outside * generation, outside * (generation + computed)
-    requests, steps = stretch.counts.get("requests", 0), stretch.counts.get("steps", 0)
-    known = [n for n in stretch.running if n is not None]
-    if known and stretch.mean_running:
-        outside *= max(1.0, max(known) / stretch.mean_running)
+    requests, steps = interval.counts.get("requests", 0), interval.counts.get("steps", 0)
+    known = [n for n in interval.running if n is not None]
+    if known and interval.mean_running:
+        outside *= max(1.0, max(known) / interval.mean_running)
     if not live:
         if len(known) < 2 or not requests:
             return (
@@ -105,41 +105,41 @@ def lag(stretch: CounterInterval, *, live: bool) -> tuple[float, float] | str:
         return (outside + told) * generation, (outside + told) * (generation + computed)
     if not steps and not known:
         return "the server tells neither its steps nor its batch: how far its counters lag is not known"
-    per_step = max([*known, stretch.engines * generation / steps if steps else 0.0])
+    per_step = max([*known, interval.engines * generation / steps if steps else 0.0])
     step = _LAG_STEPS * per_step
     prompt = computed * min(1.0, _LAG_PROMPTS / requests) if requests else float(computed)
-    early = _outside_tokens(stretch, per_step)
+    early = _outside_tokens(interval, per_step)
     return early + step, early + step + min(1.0, outside) * computed + prompt
 
 
-def _outside_tokens(stretch: CounterInterval, per_step: float) -> float:
+def _outside_tokens(interval: CounterInterval, per_step: float) -> float:
     """Upper bound of the tokens that were counted outside of the window, by counters that move with steps."""
-    if stretch.late_s <= 0:
+    if interval.late_s <= 0:
         return 0.0
-    counted, _ = stretch.edge_counts or (stretch.counts["generation"], 0)
-    if stretch.shortest_step_s <= 0 or None in stretch.running:
+    counted, _ = interval.edge_counts or (interval.counts["generation"], 0)
+    if interval.shortest_step_s <= 0 or None in interval.running:
         return float(counted)
-    return min(float(counted), per_step * stretch.late_s / stretch.shortest_step_s)
+    return min(float(counted), per_step * interval.late_s / interval.shortest_step_s)
 
 
-def window_tokens(stretches: Sequence[CounterInterval], source: str, server: str, moves: str) -> WindowTokens:
+def window_tokens(intervals: Sequence[CounterInterval], source: str, server: str, moves: str) -> WindowTokens:
     """The sum of all pages; a count that one of them lacks is None, as the sum is not known."""
-    models = tuple(sorted({model[:_NAME] for s in stretches for model in s.models if model}))
+    models = tuple(sorted({model[:_NAME] for s in intervals for model in s.models if model}))
     without = WindowTokens(source, server, moves, models)
-    if not stretches or any("generation" not in s.counts for s in stretches):
+    if not intervals or any("generation" not in s.counts for s in intervals):
         return _because(without, "the page does not tell generated tokens at both ends of the window")
-    found = [lag(s, live=moves == "step") for s in stretches]
+    found = [lag(s, live=moves == "step") for s in intervals]
     why = next((each for each in found if isinstance(each, str)), "")
     if why:
         return _because(without, why)
     edge = [each for each in found if not isinstance(each, str)]
 
     def total(field: str) -> int | None:
-        told = [s.counts[field] for s in stretches if field in s.counts]
-        return sum(told) if len(told) == len(stretches) else None
+        told = [s.counts[field] for s in intervals if field in s.counts]
+        return sum(told) if len(told) == len(intervals) else None
 
     generation, computed = total("generation"), total("computed")
-    batch = [s.mean_running for s in stretches if s.mean_running is not None]
+    batch = [s.mean_running for s in intervals if s.mean_running is not None]
     return WindowTokens(
         source, server, moves, models,
         generation=generation,
@@ -148,7 +148,7 @@ def window_tokens(stretches: Sequence[CounterInterval], source: str, server: str
         processed=generation + computed if generation is not None and computed is not None else None,
         requests=total("requests"),
         steps=total("steps"),
-        running=sum(batch) if len(batch) == len(stretches) else None,
+        running=sum(batch) if len(batch) == len(intervals) else None,
         edge_generation=sum(g for g, _ in edge),
         edge_processed=sum(p for _, p in edge),
     )  # fmt: skip

@@ -133,7 +133,7 @@ class SourceView:
         reason: why there is no energy, or none was added of late.
     """
 
-    stretch: int = 0
+    interval: int = 0
     source: str = ""
     first: RunTotals = RunTotals()
     last: RunTotals | None = None
@@ -147,7 +147,7 @@ class SourceView:
 class RunBaseline:
     """Where a run began: the totals of a stretch. None until the window is closed in which it began."""
 
-    stretch: int
+    interval: int
     totals: RunTotals | None
 
 
@@ -162,8 +162,8 @@ def answered(view: SourceView, found: Mapping[str, Any], *, afresh: bool) -> Sou
     if "joules" not in found:
         reason = str(found.get("reason", "")) or "the agent tells no energy"
         if view.source == AGENT and not afresh:
-            return SourceView(view.stretch, AGENT, view.first, None, None, workload, reason)
-        return SourceView(view.stretch + 1, AGENT, RunTotals(), None, None, workload, reason)
+            return SourceView(view.interval, AGENT, view.first, None, None, workload, reason)
+        return SourceView(view.interval + 1, AGENT, RunTotals(), None, None, workload, reason)
     edge_j, at_ns = found.get("edge_joules"), found.get("t_ns")
     totals = RunTotals(
         float(found["joules"]),
@@ -175,8 +175,8 @@ def answered(view: SourceView, found: Mapping[str, Any], *, afresh: bool) -> Sou
     powers = [device["power_w"] for device in found.get("devices", ()) if "power_w" in device]
     power_w = sum(powers) if powers else None
     if view.source != AGENT or afresh or _broken(view, totals, workload):
-        return SourceView(view.stretch + 1, AGENT, totals, totals, power_w, workload, "")
-    return SourceView(view.stretch, AGENT, view.first, totals, power_w, workload, "")
+        return SourceView(view.interval + 1, AGENT, totals, totals, power_w, workload, "")
+    return SourceView(view.interval, AGENT, view.first, totals, power_w, workload, "")
 
 
 def _broken(view: SourceView, totals: RunTotals, workload: str) -> bool:
@@ -190,7 +190,7 @@ def _broken(view: SourceView, totals: RunTotals, workload: str) -> bool:
 
 def status(base: RunBaseline, view: SourceView, run: tuple[int, int], loss: float | None, world: int = 1) -> Status:
     """Status of a run. `run`: all its steps and tokens by this process's own count; `world`: how many ranks its job has."""
-    start = base.totals if base.stretch == view.stretch else view.first
+    start = base.totals if base.interval == view.interval else view.first
     last, reason = view.last, view.reason
     if last is not None and (start is None or (view.source == DIRECT and last.readings == start.readings)):
         last, reason = None, reason or NOTHING

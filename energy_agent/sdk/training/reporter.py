@@ -65,8 +65,8 @@ class Reporter:
         with self._basing:
             view = self.view
             if view.source != DIRECT:
-                return RunBaseline(view.stretch, view.last or view.first)
-            made = RunBaseline(view.stretch, None)
+                return RunBaseline(view.interval, view.last or view.first)
+            made = RunBaseline(view.interval, None)
             self._bases.append(made)
         self._asked += 1
         self._wake.set()
@@ -200,7 +200,9 @@ class Reporter:
                 base.totals = direct.totals
             self._bases.clear()
             read = direct.totals if direct.totals.readings else None
-            self.view = SourceView(self.view.stretch, DIRECT, RunTotals(), read, direct.power_w, "", direct.reason, direct.gpus)
+            self.view = SourceView(
+                self.view.interval, DIRECT, RunTotals(), read, direct.power_w, "", direct.reason, direct.gpus
+            )
 
     def _silent(self, why: Callable[[], str] | None, *, at_once: bool = False) -> None:
         """There is no agent for us: after a while, energy is read directly."""
@@ -210,7 +212,7 @@ class Reporter:
         if self._direct is None and not self._ending and (at_once or now_s - self._silent_since_s >= _PATIENCE_S):
             self._direct = Direct(lambda: counts(self._told()))
             with self._basing:
-                self.view = SourceView(self.view.stretch + 1, DIRECT)
+                self.view = SourceView(self.view.interval + 1, DIRECT)
             if why is not None:
                 self._hint(f"{why()}: energy is read by this process alone, and enters no ledger (docs/training.md)")
 

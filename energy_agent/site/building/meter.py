@@ -66,7 +66,7 @@ class FacilityStep:
     """What one reading adds. `fault` says why the meter is not believed now, "" if it is."""
 
     state: FacilityState
-    stretch: DomainInterval | None = None
+    interval: DomainInterval | None = None
     gap: Gap | None = None
     fault: str = ""
 
@@ -109,13 +109,13 @@ def follow(
     step = advance(state.last, reading, boot_id, (1 << 62) if stated else gap_ns)
     if step.gap is not None:
         return FacilityStep(_anchored(heard, step.state, reading), None, step.gap)
-    if step.stretch is None:
+    if step.interval is None:
         return _standing(replace(heard, last=step.state), reading, state.heard_mw, rests)
     if stated:
-        return FacilityStep(_anchored(heard, step.state, reading), replace(step.stretch, method=Method.MODELLED))
-    if step.stretch.method is Method.INTEGRATED:
-        return _integrated(heard, step, step.stretch, reading)
-    return _advance_register(heard, step, step.stretch, reading, rests)
+        return FacilityStep(_anchored(heard, step.state, reading), replace(step.interval, method=Method.MODELLED))
+    if step.interval.method is Method.INTEGRATED:
+        return _integrated(heard, step, step.interval, reading)
+    return _advance_register(heard, step, step.interval, reading, rests)
 
 
 def _heard(state: FacilityState, reading: MeterReading, gap_ns: int) -> FacilityState:
@@ -170,10 +170,10 @@ def _standing(state: FacilityState, reading: MeterReading, before_mw: int | None
         last = replace(state.last, t_ns=reading.t_ns, boot_ns=reading.boot_ns, power_mw=reading.power_mw, seen_boot_ns=0)
         start_ns = start_of(state.last.t_ns, reading.t_ns, duration_ns)
         doubt_uj = state.drawn_uj if off and state.drawn_uj >= reading.step_uj else 0
-        stretch = DomainInterval(
+        interval = DomainInterval(
             start_ns, reading.t_ns, state.last.boot_ns, reading.boot_ns, 0, Method.COUNTER, reading.step_uj, doubt_uj
         )
-        return FacilityStep(replace(state, last=last, polls=0, drawn_uj=0 if off else state.drawn_uj), stretch)
+        return FacilityStep(replace(state, last=last, polls=0, drawn_uj=0 if off else state.drawn_uj), interval)
     if duration_ns <= _LONGER * state.still_ns:
         return FacilityStep(state)
     expected_uj = _expected_uj(state, duration_ns)
@@ -183,44 +183,44 @@ def _standing(state: FacilityState, reading: MeterReading, before_mw: int | None
 
 
 def _advance_register(
-    state: FacilityState, step: NodeStep, stretch: DomainInterval, reading: MeterReading, rests: bool
+    state: FacilityState, step: NodeStep, interval: DomainInterval, reading: MeterReading, rests: bool
 ) -> FacilityStep:
     """A register that moved. After it hung it may have caught up, or have lost what flowed: then nobody knows how much.
 
     Of what may rest, the register is believed where it alone tells: that it hung is less likely than that nothing flowed.
     """
-    duration_ns = stretch.end_boot_ns - stretch.start_boot_ns
+    duration_ns = interval.end_boot_ns - interval.start_boot_ns
     expected_uj = _expected_uj(state, duration_ns)
-    stretch = replace(stretch, method=Method.BRIDGED if state.hole else Method.COUNTER)
-    usual_mw = mean_mw(stretch.energy_uj, duration_ns) if reading.power_mw is None else reading.power_mw
+    interval = replace(interval, method=Method.BRIDGED if state.hole else Method.COUNTER)
+    usual_mw = mean_mw(interval.energy_uj, duration_ns) if reading.power_mw is None else reading.power_mw
     longer = duration_ns > _LONGER * state.still_ns
     still_ns = state.still_ns if longer and state.still_ns else max(duration_ns, state.still_ns * 15 // 16)
     if longer and state.polls > _POLLS and expected_uj >= _TICKS * reading.step_uj and not state.hole:
-        if 2 * stretch.energy_uj < expected_uj and not (rests and reading.power_mw is None):
-            return _discarded(state, step, stretch, reading, STOOD_STILL)
-        stretch = replace(stretch, doubt_uj=abs(expected_uj - stretch.energy_uj))
-    return FacilityStep(replace(_anchored(state, step.state, reading), usual_mw=usual_mw, still_ns=still_ns), stretch)
+        if 2 * interval.energy_uj < expected_uj and not (rests and reading.power_mw is None):
+            return _discarded(state, step, interval, reading, STOOD_STILL)
+        interval = replace(interval, doubt_uj=abs(expected_uj - interval.energy_uj))
+    return FacilityStep(replace(_anchored(state, step.state, reading), usual_mw=usual_mw, still_ns=still_ns), interval)
 
 
-def _integrated(state: FacilityState, step: NodeStep, stretch: DomainInterval, reading: MeterReading) -> FacilityStep:
+def _integrated(state: FacilityState, step: NodeStep, interval: DomainInterval, reading: MeterReading) -> FacilityStep:
     """Power, whose change between two readings is doubted by what is usual, as a load that happens to repeat tells nothing."""
-    duration_ns = stretch.end_boot_ns - stretch.start_boot_ns
+    duration_ns = interval.end_boot_ns - interval.start_boot_ns
     power_mw = reading.power_mw or 0
     stuck = state.lively_ppm >= _LIVELY_PPM and state.same >= max(_SAME, _RUNS * _PPM // state.lively_ppm)
     if stuck and state.swing_mw >= 2 * reading.step_mw and power_mw >= _FINE * reading.step_mw:
         fault = f"{SAME_POWER}: {power_mw / 1000:g} W, {state.same + 1} times"
-        return _discarded(state, step, stretch, reading, SAME_POWER, fault)
-    unseen_mw = max(0, state.swing_mw - abs(stretch.end_mw - stretch.start_mw))
-    stretch = replace(stretch, doubt_uj=stretch.doubt_uj + energy_uj(unseen_mw, duration_ns) // 2)
-    usual_mw = mean_mw(stretch.energy_uj, duration_ns)
-    return FacilityStep(replace(_anchored(state, step.state, reading), usual_mw=usual_mw), stretch)
+        return _discarded(state, step, interval, reading, SAME_POWER, fault)
+    unseen_mw = max(0, state.swing_mw - abs(interval.end_mw - interval.start_mw))
+    interval = replace(interval, doubt_uj=interval.doubt_uj + energy_uj(unseen_mw, duration_ns) // 2)
+    usual_mw = mean_mw(interval.energy_uj, duration_ns)
+    return FacilityStep(replace(_anchored(state, step.state, reading), usual_mw=usual_mw), interval)
 
 
 def _discarded(
-    state: FacilityState, step: NodeStep, stretch: DomainInterval, reading: MeterReading, reason: str, fault: str = ""
+    state: FacilityState, step: NodeStep, interval: DomainInterval, reading: MeterReading, reason: str, fault: str = ""
 ) -> FacilityStep:
     """A gap instead of a stretch that the meter reported wrongly."""
-    duration_ns = stretch.end_boot_ns - stretch.start_boot_ns
-    gap = gap_of("", stretch.start_ns, stretch.end_ns, reading.max_mw, reason, duration_ns=duration_ns)
+    duration_ns = interval.end_boot_ns - interval.start_boot_ns
+    gap = gap_of("", interval.start_ns, interval.end_ns, reading.max_mw, reason, duration_ns=duration_ns)
     last = replace(step.state, total_uj=state.last.total_uj)
     return FacilityStep(_anchored(state, last, reading), None, gap, fault)

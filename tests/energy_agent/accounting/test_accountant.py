@@ -85,7 +85,7 @@ class Node:
     def snapshot(self, health=UP, **more):
         return self.accountant.snapshot(T0 + self.now_s * SECOND, health, (), LedgerStats(), **more)
 
-    def booked_uj(self):
+    def recorded_uj(self):
         return sum(self.journal.totals().energy.values())
 
 
@@ -116,7 +116,7 @@ def shown_uj(snapshot):
 def assert_conserved(snapshot):
     for view in snapshot.devices:
         held = sum(w.energy_uj for w in snapshot.workloads if w.device == view.info.uuid)
-        assert sum(view.energy_uj.values()) == held + view.unheld_uj + sum(view.unattributed_uj.values())
+        assert sum(view.energy_uj.values()) == held + view.unallocated_uj + sum(view.unattributed_uj.values())
 
 
 def test_nothing_is_shown_before_it_is_committed(node):
@@ -182,7 +182,7 @@ def test_rows_wait_while_the_disk_is_full_and_are_committed_whole(node):
             assert shown_uj(node.snapshot()) == dict.fromkeys(UUIDS, 0)
     assert node.commit()
     assert shown_uj(node.snapshot()) == dict.fromkeys(UUIDS, 30 * 300_000_000)
-    assert node.booked_uj() == 60 * 300_000_000
+    assert node.recorded_uj() == 60 * 300_000_000
 
 
 @pytest.mark.smoke
@@ -224,20 +224,20 @@ def test_a_gpu_that_was_free_before_and_after_an_hour_without_readings_was_not_i
     snapshot = node.snapshot()
     for view in snapshot.devices:
         assert view.unattributed_uj["gap"] == 3600 * 300_000_000
-        assert view.unheld_uj == 3 * 300_000_000
+        assert view.unallocated_uj == 3 * 300_000_000
     assert_conserved(snapshot)
 
 
-@pytest.mark.parametrize("holders", [(), (10,), (10, 11)])
-def test_rows_that_wait_are_joined_without_losing_a_microjoule(node, holders):
+@pytest.mark.parametrize("owners", [(), (10,), (10, 11)])
+def test_rows_that_wait_are_joined_without_losing_a_microjoule(node, owners):
     node.start(10, "a")
     node.start(11, "b")
     for i in range(1_000):
-        node.sweep(pids=holders, busy=50 if i < 500 else 0)
+        node.sweep(pids=owners, busy=50 if i < 500 else 0)
     batch = node.accountant.batch()
     assert sum(e.energy_uj for e in batch.entries) == 2 * 999 * 300_000_000
-    assert sum(e.gpu_ns for e in batch.entries) == (2 * 999 * SECOND if holders else 0)
-    if len(holders) < 2:
+    assert sum(e.gpu_ns for e in batch.entries) == (2 * 999 * SECOND if owners else 0)
+    if len(owners) < 2:
         assert len(batch.entries) <= 8
     assert all(e.start_ns // (900 * SECOND) == (e.end_ns - 1) // (900 * SECOND) for e in batch.entries)
     assert node.commit()
@@ -285,7 +285,7 @@ def test_xids_of_a_reading_that_cannot_be_booked_are_counted_once(node, monkeypa
     node.sweep(xid_counts={})
     node.commit()
     assert dict(node.snapshot().devices[0].sample.xid_counts) == {31: 2, 79: 1}
-    assert node.booked_uj() == len(UUIDS) * 2 * 300_000_000
+    assert node.recorded_uj() == len(UUIDS) * 2 * 300_000_000
 
 
 def test_a_lost_device_shows_nothing_and_resumes_higher(node):
@@ -412,7 +412,7 @@ def test_shares_of_many_holders_conserve(node):
         node.commit()
         assert_conserved(node.snapshot())
     states = {key[2] for key in node.journal.totals().energy}
-    assert {State.ACTIVE, State.UNHELD} <= states
+    assert {State.ACTIVE, State.UNALLOCATED} <= states
 
 
 def test_calibration_is_shown(node):

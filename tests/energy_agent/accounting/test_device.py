@@ -38,12 +38,12 @@ def restored(a):
 
 def test_a_restored_account_bridges_from_its_last_reading():
     a = account()
-    a.holders = DeviceOwners(Holding({"w": 0}))
+    a.owners = DeviceOwners(Holding({"w": 0}))
     feed(a, 0, 1_000_000)
     feed(a, 1, 1_300_000, gpu_percent=80)
     b = restored(a)
     assert b.dump() == a.dump()
-    b.holders = DeviceOwners(Holding({"w": 5}))
+    b.owners = DeviceOwners(Holding({"w": 5}))
     (entry,), gap = feed(b, 61, 19_300_000)
     assert (entry.energy_uj, entry.workload, entry.method, gap) == (18_000_000_000, "w", "bridged", None)
 
@@ -66,11 +66,11 @@ def test_a_state_without_a_driver_epoch_is_restored_and_takes_the_one_it_is_told
 
 def test_without_the_same_holder_at_both_ends_the_bridge_belongs_to_nobody():
     a = account()
-    a.holders = DeviceOwners(Holding({"w": 0}))
+    a.owners = DeviceOwners(Holding({"w": 0}))
     feed(a, 0, 1_000_000)
     feed(a, 1, 1_300_000)
     b = restored(a)
-    b.holders = DeviceOwners(Holding({"other": 0}))
+    b.owners = DeviceOwners(Holding({"other": 0}))
     (entry,), _ = feed(b, 61, 19_300_000)
     assert entry.state is State.GAP
 
@@ -82,15 +82,15 @@ def test_without_the_same_holder_at_both_ends_the_bridge_belongs_to_nobody():
 )
 def test_a_restart_after_any_reading_changes_no_total(steps, cut):
     def run(restart_at):
-        a, now, energy, booked = account(), 0, 10**6, 0
+        a, now, energy, recorded = account(), 0, 10**6, 0
         for i, (ms, mj, held) in enumerate(steps):
             if i == restart_at:
                 a = restored(a)
-            a.holders = DeviceOwners(Holding({"w": 0} if held else {}))
+            a.owners = DeviceOwners(Holding({"w": 0} if held else {}))
             now, energy = now + ms, energy + mj * ms // 1000
             entries, _ = a.feed(sample(now * 10**6, energy, power_mw=200_000), "boot")
-            booked += sum(e.energy_uj for e in entries)
-        return booked, a.meter
+            recorded += sum(e.energy_uj for e in entries)
+        return recorded, a.meter
 
     assert run(cut) == run(None)
 
@@ -190,14 +190,14 @@ def by_workload(entries):
 
 def test_a_gpu_that_is_shared_is_booked_every_second_and_settled_when_its_use_is_measured():
     a, energy, total = account(), 1_000_000, {}
-    a.holders = DeviceOwners(Holding({"a": 500_000, "b": 500_000}, measured=True))
+    a.owners = DeviceOwners(Holding({"a": 500_000, "b": 500_000}, measured=True))
     feed(a, 0, energy, processes=(), gpu_percent=90)
     assert a.policy == "sm_time"
     for second in range(1, 11):
         energy += 300_000
         listing = {"processes": ()} if second in (5, 10) else {}
         if listing:
-            a.holders = DeviceOwners(Holding({"a": 3_000_000, "b": 1_000_000}, measured=True))
+            a.owners = DeviceOwners(Holding({"a": 3_000_000, "b": 1_000_000}, measured=True))
         entries, _ = feed(a, second, energy, gpu_percent=90, **listing)
         assert sum(e.energy_uj for e in entries) == 300_000_000  # at once, and whole
         for name, uj in by_workload(entries).items():
@@ -207,20 +207,20 @@ def test_a_gpu_that_is_shared_is_booked_every_second_and_settled_when_its_use_is
 
 def test_mig_is_shared_by_activity_where_that_is_measured_and_survives_other_instances():
     a = account()
-    a.holders = held_by_slices("a", "b", sizes=(3, 4))
+    a.owners = held_by_slices("a", "b", sizes=(3, 4))
     feed(a, 0, 0, processes=(), mig=mig_use((None, None), 3, 4))
     assert a.policy == "mig_slice"
     entries, _ = feed(a, 1, 370_000, mig=mig_use((1_000_000, 0), 3, 4))
     assert a.policy == "mig_activity"
     # A ninth of 700 W is taken for the resting power: four sevenths of it are all that the idle instance draws.
     assert by_workload(entries) == {"a": pytest.approx(325_555_000, abs=1_000), "b": pytest.approx(44_445_000, abs=1_000)}
-    a.holders = held_by_slices("a", "", sizes=(1, 1))
+    a.owners = held_by_slices("a", "", sizes=(1, 1))
     entries, _ = feed(a, 2, 740_000, processes=(), mig=mig_use((None, None), 1, 1))
     assert set(by_workload(entries)) == {"a", "b"}  # until now it was the old instances
     entries, _ = feed(a, 3, 1_110_000, mig=mig_use((500_000, 0), 1, 1))
     assert {e.workload for e in entries} == {"a", ""}
     assert sum(e.energy_uj for e in entries) == 370_000_000
-    a.holders = DeviceOwners(Holding({"a": 0}))
+    a.owners = DeviceOwners(Holding({"a": 0}))
     entries, _ = feed(a, 4, 1_480_000, processes=())
     feed(a, 5, 1_850_000)
     assert a.policy == "exclusive"
@@ -228,7 +228,7 @@ def test_mig_is_shared_by_activity_where_that_is_measured_and_survives_other_ins
 
 def test_the_resting_power_of_a_gpu_in_mig_mode_is_the_least_that_it_drew():
     a = account()
-    a.holders = held_by_slices("a", "b", sizes=(3, 4))
+    a.owners = held_by_slices("a", "b", sizes=(3, 4))
     feed(a, 0, 0, processes=(), mig=mig_use((None, None), 3, 4))
     for second, energy_mj in (1, 370_000), (2, 405_000), (2.5, 405_001):  # 35 W for a second; half a second says nothing
         feed(a, second, energy_mj, mig=mig_use((0, 0), 3, 4))
@@ -240,8 +240,8 @@ def test_the_resting_power_of_a_gpu_in_mig_mode_is_the_least_that_it_drew():
 
 def test_a_gpu_in_mig_mode_that_nobody_holds_is_unheld():
     a = account()
-    a.holders = held_by_slices("", "", sizes=(3, 4))
+    a.owners = held_by_slices("", "", sizes=(3, 4))
     feed(a, 0, 0, processes=(), mig=mig_use((None, None), 3, 4))
     entries, _ = feed(a, 1, 70_000)
-    assert [(e.state, e.energy_uj) for e in entries] == [(State.UNHELD, 70_000_000)]
+    assert [(e.state, e.energy_uj) for e in entries] == [(State.UNALLOCATED, 70_000_000)]
     assert a.policy == ""

@@ -76,7 +76,7 @@ def lost(tmp_path):
 
 def test_each_device_has_a_gap_from_its_last_row_to_its_next_reading_and_no_energy_is_invented(lost):
     node, end_ns = lost
-    assert node.booked_uj() == 2 * 10 * BOARD_UJ_PER_S
+    assert node.recorded_uj() == 2 * 10 * BOARD_UJ_PER_S
     node.sweep(seconds=100)
     node.commit()
     seconds = 20 + 100
@@ -84,7 +84,7 @@ def test_each_device_has_a_gap_from_its_last_row_to_its_next_reading_and_no_ener
         bound_uj = seconds * MAX_UJ_PER_S + EDGES_UJ
         assert gap_of(node.folder, uuid) == (end_ns, end_ns + seconds * SECOND, bound_uj)
         assert bound_uj >= seconds * BOARD_UJ_PER_S  # what it really drew
-    assert node.booked_uj() == 2 * 10 * BOARD_UJ_PER_S
+    assert node.recorded_uj() == 2 * 10 * BOARD_UJ_PER_S
     for _ in range(5):
         node.sweep()
         node.commit()
@@ -92,7 +92,7 @@ def test_each_device_has_a_gap_from_its_last_row_to_its_next_reading_and_no_ener
     node.sweep()
     node.commit()
     node.journal.seal(None)
-    assert node.booked_uj() == 2 * (10 + 6) * BOARD_UJ_PER_S
+    assert node.recorded_uj() == 2 * (10 + 6) * BOARD_UJ_PER_S
     for uuid in UUIDS:  # one gap, and the rows around it meet it
         start_ns, gap_end_ns, _ = gap_of(node.folder, uuid)
         cells = rows_of(node.folder, Cell, uuid)
@@ -135,12 +135,12 @@ def test_a_clock_that_went_back_leaves_a_gap_without_a_bound(lost):
     (row,) = rows_of(node.folder, GapRow, UUIDS[0])
     at_ns = end_ns - 4 * SECOND
     assert (row.start_ns, row.end_ns, row.bound_uj, row.reason) == (at_ns, at_ns, 0, UNBOUNDED + JOURNAL_LOST)
-    assert node.booked_uj() == 2 * 10 * BOARD_UJ_PER_S
+    assert node.recorded_uj() == 2 * 10 * BOARD_UJ_PER_S
 
 
 def test_rows_that_are_let_go_leave_the_gap_that_no_reading_brings_again():
     kept = [Gap("GPU-a", 0, 9, 7, JOURNAL_LOST), Gap("GPU-b", 0, 9, 0, UNBOUNDED + JOURNAL_LOST)]
-    entry = Entry(9, 10, "GPU-a", "", State.UNHELD, Method.COUNTER, 1, 0)
+    entry = Entry(9, 10, "GPU-a", "", State.UNALLOCATED, Method.COUNTER, 1, 0)
     pending = Pending([entry] * PENDING_MAX, [Gap("GPU-a", 9, 9, 7, "sensor stuck"), *kept])
     assert pending.let_go()
     assert (pending.entries, pending.gaps) == ([], kept)

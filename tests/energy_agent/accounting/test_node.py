@@ -68,7 +68,7 @@ def test_without_one_processors_are_devices_of_their_own_and_the_boundary_is_nev
 
 
 @pytest.mark.parametrize(
-    ("module", "name", "booked"),
+    ("module", "name", "recorded"),
     [
         ("auto", "NVIDIA GH200 480GB", False),
         ("auto", "NVIDIA GB200", False),
@@ -77,7 +77,7 @@ def test_without_one_processors_are_devices_of_their_own_and_the_boundary_is_nev
         ("yes", "NVIDIA H100 80GB HBM3", False),
     ],
 )
-def test_a_module_is_never_summed_with_its_gpu(module, name, booked):
+def test_a_module_is_never_summed_with_its_gpu(module, name, recorded):
     """A superchip's GPU counts its processor; and a sensor of a module contains the GPU, whatever the GPU is called."""
     account = NodeAccount(IDENTITY, plan(record=None, module=module))
     begin(account)
@@ -86,7 +86,7 @@ def test_a_module_is_never_summed_with_its_gpu(module, name, booked):
         account.feed("psu", [node(t, mw=900_000, scope=Scope.MODULE, domain="module-0")], info(name))
     gpu(account, 10, 10**9, 0)
     entries, gaps = account.settle(10 * S, {"g"})
-    assert {e.device for e in entries} == ({part(HOST, "package-0")} if booked else set())
+    assert {e.device for e in entries} == ({part(HOST, "package-0")} if recorded else set())
     assert gaps == []
 
 
@@ -131,7 +131,7 @@ def test_no_restart_loses_a_joule_or_books_it_twice(steps):
     account.feed("redfish", [node(0, uj=0)], info())
     account.settle(0, {"g"})
     committed, anchor = account.dump(), 0
-    t, gpu_uj, node_uj, booked_at, booked_gpu, host_uj = 0, 0, 0, 0, 0, 0
+    t, gpu_uj, node_uj, recorded_at, recorded_gpu, host_uj = 0, 0, 0, 0, 0, 0
     for seconds, power, restart in steps:
         t += seconds
         gpu_uj += power * seconds
@@ -141,14 +141,14 @@ def test_no_restart_loses_a_joule_or_books_it_twice(steps):
             account = NodeAccount(IDENTITY, plan(gain=0.45))
             account.restore(committed, {"g": anchor})
             continue
-        gpu(account, t, gpu_uj - booked_gpu, booked_at)
-        booked_at, booked_gpu = t, gpu_uj
+        gpu(account, t, gpu_uj - recorded_gpu, recorded_at)
+        recorded_at, recorded_gpu = t, gpu_uj
         entries, gaps = account.settle(t * S, {"g"})
         assert gaps == []
         host_uj += sum(e.energy_uj for e in entries)
         committed, anchor = account.dump(), t * S
     account.feed("redfish", [node(t + 1, uj=node_uj)], info())
-    gpu(account, t + 1, gpu_uj - booked_gpu, booked_at)
+    gpu(account, t + 1, gpu_uj - recorded_gpu, recorded_at)
     entries, gaps = account.settle((t + 1) * S, {"g"})
     host_uj += sum(e.energy_uj for e in entries)
     assert gaps == []

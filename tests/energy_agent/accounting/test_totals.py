@@ -31,18 +31,18 @@ class Node:
 
     def __init__(self):
         self.book = Book()
-        self.booked = RecordedTotals(Totals(**self.book.totals.sums))
+        self.recorded = RecordedTotals(Totals(**self.book.totals.sums))
 
     def commit(self, *entries, tokens=(), steps=(), ended=()):
-        states = self.booked.states_without(ended)
+        states = self.recorded.states_without(ended)
         self.book.add(Batch(entries=entries, tokens=tokens, steps=steps, ended=dict.fromkeys(ended, T0)))
-        named = self.booked.find_full(tokens, steps)
-        self.booked.forget()
+        named = self.recorded.find_full(tokens, steps)
+        self.recorded.forget()
         return states, named
 
     @property
     def sums(self):
-        return self.booked.sums()
+        return self.recorded.sums()
 
 
 @given(steps)
@@ -51,13 +51,13 @@ def test_sums_are_those_of_all_that_was_committed(sequence):
     for step in sequence:
         if isinstance(step, WorkloadFacts):
             before = node.sums.namespace_uj
-            node.booked.learn(step)
+            node.recorded.learn(step)
             after = node.sums.namespace_uj
             assert all(after[namespace] >= uj for namespace, uj in before.items()), "joules move between namespaces"
             if step.labels:
                 first.setdefault(step.workload, step)
         elif isinstance(step, tuple):
-            node.booked.see(*step)
+            node.recorded.see(*step)
         else:
             node.book.add(step)
             entries += step.entries
@@ -77,7 +77,7 @@ def test_sums_are_those_of_all_that_was_committed(sequence):
         held = Counter()
         for device, own in found.devices.items():
             assert sum(own.by_method.values()) == by_device[device]
-            held[device] = own.unheld + sum(own.unattributed.values())
+            held[device] = own.unallocated + sum(own.unattributed.values())
         for w in found.energy(WORKLOADS, {"GPU-a", "GPU-b"}):
             assert w.energy_uj == by_workload[w.workload, w.device, w.state, w.method]
             held[w.device] += w.energy_uj
@@ -90,7 +90,7 @@ def test_sums_are_those_of_all_that_was_committed(sequence):
 
 def test_an_ended_workloads_tokens_go_with_its_energy_and_a_gateways_stay():
     node = Node()
-    node.booked.see("GPU-a", "w1")
+    node.recorded.see("GPU-a", "w1")
     node.commit(tokens=[_tokens("w1"), _tokens("gateway")])
     assert {t.workload for t in node.sums.tokens({"w1"})} == {"w1", "gateway"}
     assert {t.workload for t in node.sums.tokens(())} == {"gateway"}
@@ -114,12 +114,12 @@ def used(workload, uj, device="GPU-a"):
 def test_an_owner_has_the_energy_of_all_its_pods_and_never_loses_any():
     node = Node()
     node.commit(used("a", 5))
-    node.booked.learn(pod("a", ""))
-    node.booked.learn(pod("a", "Job/train"))  # known late: what was used before is its own too
-    node.booked.learn(pod("b", "Job/train"))
-    node.booked.learn(pod("c", "Job/train", "other"))
+    node.recorded.learn(pod("a", ""))
+    node.recorded.learn(pod("a", "Job/train"))  # known late: what was used before is its own too
+    node.recorded.learn(pod("b", "Job/train"))
+    node.recorded.learn(pod("c", "Job/train", "other"))
     node.commit(used("a", 1), used("b", 10), used("c", 100), used("a", 1000, "host:chassis"))
-    node.booked.learn(pod("b", "Job/adopted"))
+    node.recorded.learn(pod("b", "Job/adopted"))
     node.commit(used("b", 20))
     assert node.sums.owner_uj == {("ml", "Job/train"): 36, ("other", "Job/train"): 100}
 
@@ -127,9 +127,9 @@ def test_an_owner_has_the_energy_of_all_its_pods_and_never_loses_any():
 def test_owners_beyond_the_bound_are_together_and_nothing_is_lost():
     node = Node()
     for number in range(OWNERS_MAX + 5):
-        node.booked.learn(pod(f"w{number}", f"Job/j{number}"))
+        node.recorded.learn(pod(f"w{number}", f"Job/j{number}"))
     node.commit(*(used(f"w{number}", 7) for number in range(OWNERS_MAX + 5)))
-    node.booked.learn(pod("again", "Job/j3"))
+    node.recorded.learn(pod("again", "Job/j3"))
     node.commit(used("again", 1))
     owner_uj = node.sums.owner_uj
     assert len(owner_uj) == OWNERS_MAX + 1
@@ -141,26 +141,26 @@ def test_owners_beyond_the_bound_are_together_and_nothing_is_lost():
 def test_namespaces_beyond_the_bound_are_together_and_no_sum_changes_when_their_workloads_are_forgotten():
     node, names = Node(), [f"w{number}" for number in range(NAMESPACES_MAX + 5)]
     for number, name in enumerate(names):
-        node.booked.learn(pod(name, "", f"ns{number}"))
+        node.recorded.learn(pod(name, "", f"ns{number}"))
     node.commit(*(used(name, 7) for name in names))
     before = node.sums.namespace_uj
     assert len(before) == NAMESPACES_MAX + 1
     assert before[OTHER_OWNERS] == 5 * 7
     states, _ = node.commit(ended=names)
     assert node.sums.namespace_uj == before
-    assert set(node.booked.workloads()) == set()
+    assert set(node.recorded.workloads()) == set()
     assert RecordedTotals.of(Totals(), (), states).sums().namespace_uj == before
 
 
 def test_the_owners_of_one_namespace_take_no_place_of_another_and_no_joule_is_lost():
     node = Node()
-    node.booked.learn(pod("early", "Job/early", "small"))
+    node.recorded.learn(pod("early", "Job/early", "small"))
     node.commit(used("early", 5))
     for number in range(2 * OWNERS_MAX):
-        node.booked.learn(pod(f"w{number}", f"Job/j{number}", "large"))
+        node.recorded.learn(pod(f"w{number}", f"Job/j{number}", "large"))
         node.commit(used(f"w{number}", 1))
         node.commit(ended=[f"w{number}"])
-    node.booked.learn(pod("late", "Job/late", "small"))
+    node.recorded.learn(pod("late", "Job/late", "small"))
     node.commit(used("late", 7), used("early", 1))
     owner_uj = node.sums.owner_uj
     assert owner_uj["small", "Job/early"] == 6
@@ -180,5 +180,5 @@ def test_a_count_stops_at_the_largest_that_the_ledger_stores_and_is_named_once(a
     assert [count.tokens for count in node.sums.tokens(["w1"])] == [expected][: len(amounts)]
     assert [count.steps for count in node.sums.steps(["w2"])] == [expected][: len(amounts)]
     assert sorted(named) == (["w1", "w2"] if sum(amounts) >= INT64_MAX else [])
-    again = RecordedTotals.of(node.booked.totals, (), {})
+    again = RecordedTotals.of(node.recorded.totals, (), {})
     assert again.find_full([Tokens(T0, T0, "w1", "m", "training", 1)], ()) == set(), "named before a restart too"

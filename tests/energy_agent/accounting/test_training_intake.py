@@ -56,18 +56,18 @@ class World:
         assert made.restore(self.states, [(w, m, "training") for w, m in self.tokens])
         return made
 
-    def commit(self, holders=("job",)):
-        booked = self.intake.drain(set(holders))
-        self.written = find_changes(self.states, booked.states)
+    def commit(self, owners=("job",)):
+        recorded = self.intake.drain(set(owners))
+        self.written = find_changes(self.states, recorded.states)
         apply_changes(self.states, self.written)
-        for row in booked.steps:
+        for row in recorded.steps:
             assert 0 <= row.start_ns <= row.end_ns <= self.clock.utc_ns()
             self.steps[row.phase] = self.steps.get(row.phase, 0) + row.steps
-        for row in booked.tokens:
+        for row in recorded.tokens:
             key = (row.workload, row.model)
             self.tokens[key] = self.tokens.get(key, 0) + row.tokens
-        self.rows += [*booked.steps, *booked.tokens]
-        return booked
+        self.rows += [*recorded.steps, *recorded.tokens]
+        return recorded
 
     def kill(self):
         self.intake = self.make()
@@ -142,11 +142,11 @@ def test_no_count_is_older_than_its_process(claimed_s, started_s, tokens, steps,
         world.intake.report((1, start), "job", report(steps, tokens, claimed_s))
     except ReportError:
         taken = False
-    booked = world.commit()
+    recorded = world.commit()
     assert taken or steps > RATE_MAX * (min(age_s, claimed_s) + 0.98)
-    assert sum(row.tokens for row in booked.tokens) <= RATE_MAX * (age_s + 1)
-    assert sum(row.steps for row in booked.steps) <= RATE_MAX * (age_s + 1)
-    for row in (*booked.tokens, *booked.steps):
+    assert sum(row.tokens for row in recorded.tokens) <= RATE_MAX * (age_s + 1)
+    assert sum(row.steps for row in recorded.steps) <= RATE_MAX * (age_s + 1)
+    for row in (*recorded.tokens, *recorded.steps):
         assert row.end_ns - row.start_ns <= age_s * NS_PER_S
 
 
@@ -156,7 +156,7 @@ def test_only_who_holds_a_device_is_booked_and_nothing_of_before_is_lost():
     for k in range(1, 6):
         world.clock.now_s = k
         world.intake.report((1, 1), "job", report(10 * k, 0, k))
-        world.commit(holders=())
+        world.commit(owners=())
     assert world.steps == {}
     world.commit()
     assert world.steps == {"training": 50}
@@ -387,8 +387,8 @@ def test_jobs_that_meet_at_a_loopback_address_share_no_group_and_each_counts_its
         for rank in (0, 1):
             told = report(100, 10, 9, rank=rank, world=2, group=group)
             world.intake.report((pid + rank, 1), workload, told)
-    booked = world.commit(("job", "else"))
-    assert {workload: labels["group"] for workload, labels in booked.labels.items()} == {"job": "", "else": ""}
+    recorded = world.commit(("job", "else"))
+    assert {workload: labels["group"] for workload, labels in recorded.labels.items()} == {"job": "", "else": ""}
     assert world.steps == {"training": 200}
 
 

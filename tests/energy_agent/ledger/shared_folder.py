@@ -41,7 +41,7 @@ def book(folder, name, intervals, *, signer=None, device="", cluster="lab", hour
         for interval in intervals:
             start, end = interval if isinstance(interval, tuple) else (interval * 60, interval * 60 + 60)
             uj = hour_uj * (end - start) // 60
-            entry = Entry(T0 + start * M, T0 + end * M, device, "", State.UNHELD, Method.COUNTER, uj, 5)
+            entry = Entry(T0 + start * M, T0 + end * M, device, "", State.UNALLOCATED, Method.COUNTER, uj, 5)
             journal.commit(Batch([entry], devices=[DeviceFacts(device, "H100", 0.05, T0)], **batch))
             journal.seal(None)
     for path in segment.list_files(journal.segments_folder):

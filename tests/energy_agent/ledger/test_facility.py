@@ -26,7 +26,7 @@ def rows(name, kw, start_ns, hours):
     """A constant load, an entry an hour."""
     device = f"meter:dc1:{name}"
     entries = [
-        Entry(start_ns + n * HOUR, start_ns + (n + 1) * HOUR, device, "", State.UNHELD, Method.COUNTER, kw * KWH, 0, HOUR)
+        Entry(start_ns + n * HOUR, start_ns + (n + 1) * HOUR, device, "", State.UNALLOCATED, Method.COUNTER, kw * KWH, 0, HOUR)
         for n in range(hours)
     ]
     return list(fold({}, cells.entry_rows(entries)).values())

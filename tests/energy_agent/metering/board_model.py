@@ -127,7 +127,7 @@ class Metered:
         return step
 
     @property
-    def booked_uj(self):
+    def recorded_uj(self):
         return sum(i.energy_uj for i in self.intervals)
 
     @property
@@ -137,7 +137,7 @@ class Metered:
     def holds(self, true_uj, doubt_uj):
         """Whether no more is booked than was drawn, and no less than the gaps' bounds allow, but for a doubt."""
         doubt_uj += self.integration_error_uj
-        return self.booked_uj <= true_uj + doubt_uj and true_uj <= self.booked_uj + self.bound_uj + doubt_uj
+        return self.recorded_uj <= true_uj + doubt_uj and true_uj <= self.recorded_uj + self.bound_uj + doubt_uj
 
     @property
     def integration_error_uj(self):

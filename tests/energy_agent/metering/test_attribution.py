@@ -28,7 +28,7 @@ intervals = st.builds(
 
 
 @law
-@given(intervals, holdings, holdings, st.sampled_from([State.STARTING, State.UNKNOWN_HOLDER]))
+@given(intervals, holdings, holdings, st.sampled_from([State.STARTING, State.UNKNOWN_OWNER]))
 def test_energy_edges_and_time_are_conserved_exactly(interval, before, after, reason):
     entries = shares(interval, before, after, reason)
     assert sum(e.energy_uj for e in entries) == interval.energy_uj
@@ -65,7 +65,7 @@ def test_what_went_with_sm_time_that_nobody_saw_is_unattributed(interval, before
         return
     measured = measured or after
     total = sum(measured.weights[name] for name in holding.weights) + measured.unseen
-    unseen = [e.energy_uj for e in shares(interval, before, after) if e.state is State.UNKNOWN_HOLDER]
+    unseen = [e.energy_uj for e in shares(interval, before, after) if e.state is State.UNKNOWN_OWNER]
     assert unseen == ([pytest.approx(interval.energy_uj * measured.unseen / total, abs=1)] if measured.unseen else [])
 
 
@@ -96,7 +96,7 @@ def test_bridged_energy_stays_only_with_a_holder_proven_at_both_ends(before, aft
 @given(intervals, holdings, holdings, st.booleans())
 def test_over_a_gap_nothing_is_proven_idle(interval, before, after, same):
     entries = shares(replace(interval, method=Method.BRIDGED), before, before if same else after)
-    assert not {State.UNHELD, State.IDLE} & {entry.state for entry in entries}
+    assert not {State.UNALLOCATED, State.IDLE} & {entry.state for entry in entries}
 
 
 @pytest.mark.parametrize("active_ppm", [None, 0, 500_000])
@@ -105,10 +105,10 @@ def test_of_a_gpu_in_mig_mode_what_nobody_held_at_both_ends_of_a_gap_is_unattrib
     holding = Holding({"a": 0}, slices={"MIG-1": {"a": 0}, "MIG-2": {}})
     over_a_gap = shares(interval(Method.BRIDGED), holding, holding, shape=shape)
     assert {e.workload for e in over_a_gap if e.state is State.ACTIVE} == {"a"}
-    assert not {State.UNHELD, State.IDLE} & {e.state for e in over_a_gap}
+    assert not {State.UNALLOCATED, State.IDLE} & {e.state for e in over_a_gap}
     assert sum(e.energy_uj for e in over_a_gap) == ALL
     assert State.GAP in {e.state for e in over_a_gap}
-    assert State.UNHELD in {e.state for e in shares(interval(), holding, holding, shape=shape)}
+    assert State.UNALLOCATED in {e.state for e in shares(interval(), holding, holding, shape=shape)}
 
 
 A, A_OR_B = {"a": 0}, [("a", State.ACTIVE, 750_002), ("b", State.ACTIVE, 250_001)]
@@ -119,7 +119,7 @@ A, A_OR_B = {"a": 0}, [("a", State.ACTIVE, 750_002), ("b", State.ACTIVE, 250_001
     [
         # Who held at the start
         (Holding({"old": 0}), Holding({"new": 0}), [("old", State.ACTIVE, ALL)]),
-        (Holding({}), Holding({"new": 0}), [("", State.UNHELD, ALL)]),
+        (Holding({}), Holding({"new": 0}), [("", State.UNALLOCATED, ALL)]),
         (None, Holding({"new": 0}), [("new", State.ACTIVE, ALL)]),  # the agent has just started
         (Holding({"a": 0}), Holding({"a": 77}), [("a", State.ACTIVE, ALL)]),
         (None, None, [("", State.STARTING, ALL)]),
@@ -137,8 +137,8 @@ def test_energy_goes_to_who_held_at_the_start_by_measured_weights(before, after,
 
 @pytest.mark.parametrize(
     ("active", "holding", "state"),
-    [(True, A, State.ACTIVE), (False, A, State.IDLE), (None, A, State.ACTIVE), (True, None, State.UNKNOWN_HOLDER)],
+    [(True, A, State.ACTIVE), (False, A, State.IDLE), (None, A, State.ACTIVE), (True, None, State.UNKNOWN_OWNER)],
 )
 def test_idle_has_to_be_proven_and_an_unknown_holder_is_named_by_its_reason(active, holding, state):
-    (entry,) = shares(interval(active=active), holding and Holding(holding), None, State.UNKNOWN_HOLDER)
+    (entry,) = shares(interval(active=active), holding and Holding(holding), None, State.UNKNOWN_OWNER)
     assert entry.state is state

@@ -35,10 +35,10 @@ def of_readings(*readings):
 def test_any_sampling_of_a_counter_telescopes(power, ticks, times):
     board = BoardModel(power, ticks)
     metered = Metered.read(board, times)
-    assert metered.booked_uj == 1000 * (board.counter_mj(times[-1]) - board.counter_mj(times[0]))
+    assert metered.recorded_uj == 1000 * (board.counter_mj(times[-1]) - board.counter_mj(times[0]))
     assert metered.gaps == []
     true_uj = board.true_uj(times[-1]) - board.true_uj(times[0])
-    assert abs(metered.booked_uj - true_uj) <= EDGE_UJ + ROUNDING_UJ
+    assert abs(metered.recorded_uj - true_uj) <= EDGE_UJ + ROUNDING_UJ
 
 
 @law
@@ -48,7 +48,7 @@ def test_a_counter_that_wraps_telescopes_too(power, ticks, times, before_wrap_mj
         board = BoardModel(power, ticks, counter_start_mj=wrap_mj - before_wrap_mj, wrap_mj=wrap_mj)
         straight = BoardModel(power, ticks, counter_start_mj=wrap_mj - before_wrap_mj)
         metered = Metered.read(board, times)
-        assert metered.booked_uj == 1000 * (straight.counter_mj(times[-1]) - straight.counter_mj(times[0]))
+        assert metered.recorded_uj == 1000 * (straight.counter_mj(times[-1]) - straight.counter_mj(times[0]))
         assert metered.gaps == []
 
 
@@ -65,13 +65,13 @@ def test_a_fall_over_hours_is_bounded_by_a_reset_and_by_wraps(off_s, power_mw, i
         after_mj = data.draw(st.integers(0, drawn_mj % (1 << 32) - 1))
         before_mj = (after_mj - drawn_mj) % (1 << 32)
     metered = of_readings((0, before_mj), (off_s, after_mj))
-    assert metered.booked_uj <= drawn_mj * 1000 <= metered.booked_uj + metered.bound_uj
+    assert metered.recorded_uj <= drawn_mj * 1000 <= metered.recorded_uj + metered.bound_uj
 
 
 def test_a_counter_beyond_32_bits_that_fell_was_reset():
     """The reset came after the first reading, so all that the counter shows now was drawn."""
     metered = of_readings((0, (1 << 32) + 100_000), (5, 400_000))
-    assert metered.booked_uj == 400_000_000
+    assert metered.recorded_uj == 400_000_000
     assert metered.bound_uj >= POWER_MAX_MW * 5_000 - 400_000_000
 
 
@@ -108,7 +108,7 @@ def test_a_reset_between_two_close_readings_is_closed_by_instant_power():
     board = BoardModel([(40_000, 400_000)], resets=[7_600])
     metered = Metered.read(board, range(0, 20_000, 1_000))
     true_uj = board.true_uj(19_000) - board.true_uj(0)
-    assert abs(metered.booked_uj - true_uj) <= EDGE_UJ  # the 0.6 s that the counter forgot are not missing
+    assert abs(metered.recorded_uj - true_uj) <= EDGE_UJ  # the 0.6 s that the counter forgot are not missing
     assert metered.gaps == []
     assert [i.method for i in metered.intervals].count(Method.INTEGRATED) == 1
 
@@ -131,7 +131,7 @@ def test_a_stuck_sensor_never_books_twice_and_its_bound_is_honest(power, ticks, 
 def test_a_counter_that_goes_on_behind_its_face_is_booked_exactly_once():
     board = BoardModel([(40_000, 300_000)], stuck=Stuck(5_050, 25_050, catches_up=True, power_too=True))
     metered = Metered.read(board, range(0, 35_000, 1_000))
-    assert metered.booked_uj == 1000 * (board.counter_mj(34_000) - board.counter_mj(0))
+    assert metered.recorded_uj == 1000 * (board.counter_mj(34_000) - board.counter_mj(0))
     assert metered.gaps == []  # more than one second can hold: it is certain that it went on
     assert [i.method for i in metered.intervals if i.end_ns - i.start_ns > 10**9 or i.energy_uj > 400_000_000] == [
         Method.BRIDGED
@@ -141,7 +141,7 @@ def test_a_counter_that_goes_on_behind_its_face_is_booked_exactly_once():
 def test_a_counter_that_resumes_where_it_froze_leaves_a_gap_with_its_bound():
     board = BoardModel([(40_000, 300_000)], stuck=Stuck(5_050, 25_050, catches_up=False, power_too=True))
     metered = Metered.read(board, range(0, 35_000, 1_000))
-    unseen_uj = board.true_uj(34_000) - board.true_uj(0) - metered.booked_uj
+    unseen_uj = board.true_uj(34_000) - board.true_uj(0) - metered.recorded_uj
     assert unseen_uj > 19 * 300_000_000  # the power reading froze as well: nothing could be booked
     (gap,) = metered.gaps
     assert unseen_uj <= gap.bound_uj <= 23 * POWER_MAX_MW * 1_000
@@ -154,10 +154,10 @@ def test_moving_power_is_integrated_while_the_counter_stands(catches_up):
     power = [(500, 300_000 + 2_000 * (i % 7)) for i in range(80)]
     board = BoardModel(power, stuck=Stuck(5_050, 25_050, catches_up, power_too=False))
     metered = Metered.read(board, range(0, 25_000, 1_000))
-    assert metered.booked_uj == pytest.approx(board.true_uj(24_000), rel=0.05)
+    assert metered.recorded_uj == pytest.approx(board.true_uj(24_000), rel=0.05)
     for t in range(25_000, 35_000, 1_000):
         metered.feed(board.sample(t))
-    assert metered.booked_uj == pytest.approx(board.true_uj(34_000), rel=0.04)
+    assert metered.recorded_uj == pytest.approx(board.true_uj(34_000), rel=0.04)
 
 
 @law
@@ -169,7 +169,7 @@ def test_without_a_counter_power_is_integrated_within_its_own_bound(power, perio
     metered = Metered.read(board, times, counter=False)
     assert {i.method for i in metered.intervals} == {Method.INTEGRATED}
     true_uj = board.true_uj(times[-1])
-    assert abs(metered.booked_uj - true_uj) <= metered.integration_error_uj / 2 + ROUNDING_UJ
+    assert abs(metered.recorded_uj - true_uj) <= metered.integration_error_uj / 2 + ROUNDING_UJ
 
 
 def test_a_counter_that_vanishes_and_returns_hands_over_to_power_and_back():
@@ -179,7 +179,7 @@ def test_a_counter_that_vanishes_and_returns_hands_over_to_power_and_back():
         metered.feed(board.sample(t, counter=not 5_000 <= t < 10_000))
     assert metered.gaps == []
     assert [i.method for i in metered.intervals].count(Method.INTEGRATED) == 6
-    assert abs(metered.booked_uj - board.true_uj(19_000)) <= 3 * 300_000 * TICK_MS
+    assert abs(metered.recorded_uj - board.true_uj(19_000)) <= 3 * 300_000 * TICK_MS
 
 
 def test_with_neither_counter_nor_power_nothing_is_invented():
@@ -189,7 +189,7 @@ def test_with_neither_counter_nor_power_nothing_is_invented():
         dark = 5_000 <= t < 10_000
         metered.feed(board.sample(t, counter=not dark, power=not dark))
     assert metered.gaps == []
-    assert metered.booked_uj == 1000 * (board.counter_mj(19_000) - board.counter_mj(0))  # the counter bridges it
+    assert metered.recorded_uj == 1000 * (board.counter_mj(19_000) - board.counter_mj(0))  # the counter bridges it
     assert sum(i.method is Method.BRIDGED for i in metered.intervals) == 1
 
 
@@ -198,7 +198,7 @@ def test_power_alone_does_not_bridge_a_gap_in_the_readings():
     metered = Metered.read(board, (0, 1_000, 2_000, 9_000, 10_000), counter=False)
     (gap,) = metered.gaps
     assert gap.bound_uj >= 7 * 300_000 * 1_000
-    assert metered.booked_uj == pytest.approx(3 * 300_000 * 1_000, rel=1e-6)
+    assert metered.recorded_uj == pytest.approx(3 * 300_000 * 1_000, rel=1e-6)
 
 
 def test_a_sensor_that_was_blind_is_bounded_also_when_the_counter_vanishes():
@@ -206,7 +206,7 @@ def test_a_sensor_that_was_blind_is_bounded_also_when_the_counter_vanishes():
     metered = Metered()
     for t in range(0, 20_000, 1_000):
         metered.feed(board.sample(t, counter=t < 9_000))
-    assert board.true_uj(19_000) <= metered.booked_uj + metered.bound_uj + EDGE_UJ + metered.integration_error_uj
+    assert board.true_uj(19_000) <= metered.recorded_uj + metered.bound_uj + EDGE_UJ + metered.integration_error_uj
 
 
 @law
@@ -219,7 +219,7 @@ def test_over_a_reboot_the_new_counter_is_booked_whole_and_the_rest_is_bounded(p
     rebooted = replace(first, t_ns=START_NS + (1_000 + off_ms + up_ms) * 10**6, boot_ns=(boot_ms + up_ms) * 10**6)
     metered.feed(rebooted, "boot-2")
     assert metered.state.boot_id == "boot-2"
-    assert metered.booked_uj == 1000 * (board.counter_mj(1_000) - board.counter_mj(0) + after.counter_mj(up_ms))
+    assert metered.recorded_uj == 1000 * (board.counter_mj(1_000) - board.counter_mj(0) + after.counter_mj(up_ms))
     assert sum(g.bound_uj for g in metered.gaps) >= energy_uj(POWER_MAX_MW, (off_ms + up_ms) * 10**6) - after.true_uj(up_ms)
 
 
@@ -228,7 +228,7 @@ def test_utc_that_stepped_back_over_a_reboot_still_books_and_bounds():
     metered = Metered.read(board, (0, 1_000))
     back = BoardModel([(60_000, 400_000)], counter_start_mj=0).sample(5_000)
     metered.feed(replace(back, t_ns=START_NS - 3_600 * 10**9, boot_ns=5_000 * 10**6), "boot-2")
-    assert metered.booked_uj == 1000 * (board.counter_mj(1_000) - board.counter_mj(0)) + 1000 * (back.energy_mj)
+    assert metered.recorded_uj == 1000 * (board.counter_mj(1_000) - board.counter_mj(0)) + 1000 * (back.energy_mj)
     assert all(i.start_ns < i.end_ns for i in metered.intervals)
     assert all(0 <= g.start_ns < g.end_ns for g in metered.gaps)
     assert metered.bound_uj >= 0
@@ -247,7 +247,7 @@ def test_steps_of_utc_neither_lose_energy_nor_stretch_durations(moves, power):
             break
         sample = board.sample(now)
         metered.feed(replace(sample, t_ns=sample.t_ns + shift * 10**6))
-    assert metered.booked_uj == 1000 * (metered.state.energy_mj - first.energy_mj)
+    assert metered.recorded_uj == 1000 * (metered.state.energy_mj - first.energy_mj)
     assert all(i.start_ns < i.end_ns for i in metered.intervals)
     tolerance_ns = len(moves) * 50_000_000 + 0.01 * 30e9
     assert abs(sum(i.end_ns - i.start_ns for i in metered.intervals) - (metered.state.boot_ns - first.boot_ns)) <= tolerance_ns

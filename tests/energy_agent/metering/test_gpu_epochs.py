@@ -30,7 +30,7 @@ def test_over_a_reload_the_new_counter_is_booked_once_and_the_rest_is_bounded(
     again = [reload_ms + back_ms + t for t in second]
     metered = Metered.read(board, [*first, *again], reload_ms)
     shown_mj = board.counter_mj(first[-1]) - board.counter_mj(first[0]) + board.counter_mj(again[-1])
-    assert metered.booked_uj == 1000 * shown_mj
+    assert metered.recorded_uj == 1000 * shown_mj
     (gap,) = metered.gaps
     assert gap.reason == "driver reload"
     assert first[-1] - TICK_MS <= (gap.start_ns - START_NS) / 10**6 <= first[-1]
@@ -76,8 +76,8 @@ def test_without_the_epoch_the_same_readings_would_lose_what_the_counter_had_sho
     """The very case that the epoch is for: 5 s at 100 W, a load of the driver, then 30 s at 100 W."""
     board = BoardModel([(60_000, 100_000)], ticks=[100], resets=[5_000], counter_start_mj=0)
     blind, seeing = (Metered.read(board, (0, 4_900, 35_000), reload_ms) for reload_ms in (None, 5_000))
-    assert blind.booked_uj == 30_000 * 100_000
-    assert seeing.booked_uj == 34_900 * 100_000
+    assert blind.recorded_uj == 30_000 * 100_000
+    assert seeing.recorded_uj == 34_900 * 100_000
     assert seeing.bound_uj >= 100 * 100_000
 
 
@@ -101,5 +101,5 @@ def test_a_state_without_an_epoch_takes_the_first_that_is_told():
     metered = Metered(MeterState(**old))
     metered.feed(board.sample(1_000), "b", epoch="41")
     assert metered.gaps == []
-    assert metered.booked_uj == 1000 * (board.counter_mj(1_000) - board.counter_mj(0))
+    assert metered.recorded_uj == 1000 * (board.counter_mj(1_000) - board.counter_mj(0))
     assert metered.state.driver_epoch == "41"

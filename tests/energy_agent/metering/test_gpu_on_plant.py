@@ -54,7 +54,7 @@ def run(folder, model, seed, faults):
                 if second == 0:
                     start[gpu] = plant.truth(gpu).true_uj
         edges = [m.intervals[0].edge_uj + m.intervals[-1].edge_uj + m.integration_error_uj for m in meters]
-        return [(m.booked_uj, m.bound_uj, edges[g], plant.truth(g).true_uj - start[g]) for g, m in enumerate(meters)]
+        return [(m.recorded_uj, m.bound_uj, edges[g], plant.truth(g).true_uj - start[g]) for g, m in enumerate(meters)]
 
 
 @pytest.mark.parametrize("model", ["full", "sampled"])
@@ -62,5 +62,5 @@ def run(folder, model, seed, faults):
 def test_the_interval_holds_the_truth(tmp_path, model, faults):
     rows = [row for seed in (1, 2, 3, 4) for row in run(tmp_path, model, seed, faults)]
     assert len(rows) >= 200
-    held = sum((booked - e) / (1 + GAIN) <= true <= (booked + e) / (1 - GAIN) + bound for booked, bound, e, true in rows)
+    held = sum((recorded - e) / (1 + GAIN) <= true <= (recorded + e) / (1 - GAIN) + bound for recorded, bound, e, true in rows)
     assert held / len(rows) >= 0.95

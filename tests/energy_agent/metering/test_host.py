@@ -18,7 +18,7 @@ def entry(start, end, uj, workload="a", state=State.ACTIVE):
     return Entry(start, end, "gpu", workload, state, Method.COUNTER, uj, 1000, end - start if workload else 0)
 
 
-def stretch(start, end, uj, method=Method.COUNTER, **more):
+def interval(start, end, uj, method=Method.COUNTER, **more):
     return DomainInterval(start, end, start, end, uj, method, more.pop("edge_uj", 10**6), **more)
 
 
@@ -29,7 +29,7 @@ def curves(draw, end=60 * S):
         curve, t = GpuCurve(0), 0
         while t < end:
             nxt = t + draw(st.integers(S // 3, 7 * S))
-            owner = draw(st.sampled_from([("a", State.ACTIVE), ("b", State.IDLE), ("", State.UNHELD), ("", State.GAP)]))
+            owner = draw(st.sampled_from([("a", State.ACTIVE), ("b", State.IDLE), ("", State.UNALLOCATED), ("", State.GAP)]))
             curve.extend(nxt, [entry(t, nxt, draw(st.integers(0, 700 * 10**6)), *owner)])
             t = nxt
         made[name] = curve
@@ -44,7 +44,7 @@ def test_host_and_gpus_telescope_to_the_meter(made, edges, data):
     for start, end in itertools.pairwise(edges):
         gpus = sum(c.at(end) - c.at(start) for c in made.values())
         uj = max(0, gpus + data.draw(st.integers(-gpus // 2, 10**9)))
-        got = book.take(stretch(start, end, uj), made, set(made))
+        got = book.take(interval(start, end, uj), made, set(made))
         assert got.gap is None
         node_uj += uj
         host_uj += sum(e.energy_uj for e in got.entries)
@@ -75,14 +75,14 @@ def test_a_gpu_that_is_not_known_makes_a_bounded_gap_and_comes_back_without_bein
     a.extend(30 * S, [entry(0, 30 * S, 3000)])
     b.extend(5 * S, [entry(0, 5 * S, 500)])
     made, book = {"a": a, "b": b}, HostBook("host", True)
-    first = stretch(0, 10 * S, 10_000, edge_uj=0)
+    first = interval(0, 10 * S, 10_000, edge_uj=0)
     assert not book.covered(first, made, {"a", "b"})
     got = book.take(first, made, {"a", "b"})
     assert got.gap is not None
     assert (got.gap.reason, got.gap.bound_uj, got.entries) == (NOT_KNOWN, 9_000, ())
     b.extend(30 * S, [entry(5 * S, 30 * S, 2500)])  # its counter bridges: 100 uJ a second all along
-    assert book.covered(stretch(10 * S, 20 * S, 10_000), made, {"a", "b"})
-    got = book.take(stretch(10 * S, 20 * S, 10_000), made, {"a", "b"})
+    assert book.covered(interval(10 * S, 20 * S, 10_000), made, {"a", "b"})
+    got = book.take(interval(10 * S, 20 * S, 10_000), made, {"a", "b"})
     assert sum(e.energy_uj for e in got.entries) == 10_000 - 1000 - 1000
 
 
@@ -90,7 +90,7 @@ def test_a_meter_without_its_gpus_is_told_and_not_carried():
     curve = GpuCurve(0)
     curve.extend(10 * S, [entry(0, 10 * S, 7_000_000_000)])
     book = HostBook("host", True, node_gain_ppm=50_000, gpu_gain_ppm=50_000)
-    got = book.take(stretch(0, 10 * S, 3_000_000_000), {"g": curve}, {"g"})
+    got = book.take(interval(0, 10 * S, 3_000_000_000), {"g": curve}, {"g"})
     assert got.gap is not None
     assert got.gap.reason == BELOW_GPUS
     assert book.carried_uj == 0
@@ -99,10 +99,10 @@ def test_a_meter_without_its_gpus_is_told_and_not_carried():
 @pytest.mark.parametrize(
     ("end_s", "curves_of", "method", "expected"),
     [
-        (10, [[(5, "w", State.ACTIVE), (5, "w", State.IDLE)], [(10, "", State.UNHELD)]], Method.COUNTER,
-         {("w", State.ACTIVE): 1000, ("w", State.IDLE): 1000, ("", State.UNHELD): 2000}),
+        (10, [[(5, "w", State.ACTIVE), (5, "w", State.IDLE)], [(10, "", State.UNALLOCATED)]], Method.COUNTER,
+         {("w", State.ACTIVE): 1000, ("w", State.IDLE): 1000, ("", State.UNALLOCATED): 2000}),
         (10, [[(5, "w", State.ACTIVE)]], Method.COUNTER,  # it fell silent, and a part waits for no GPU
-         {("w", State.ACTIVE): 2000, ("", State.UNKNOWN_HOLDER): 2000}),
+         {("w", State.ACTIVE): 2000, ("", State.UNKNOWN_OWNER): 2000}),
         (900, [], Method.BRIDGED, {("", State.GAP): 4000}),
     ],
 )  # fmt: skip
@@ -113,7 +113,7 @@ def test_shares_of_a_part_follow_device_time(end_s, curves_of, method, expected)
         for seconds, *owner in pieces:
             made[str(name)].extend((t + seconds) * S, [entry(t * S, (t + seconds) * S, 10**9, *owner)])
             t += seconds
-    got = HostBook("host/package-0", False).take(stretch(0, end_s * S, 4_000, method), made, set(made))
+    got = HostBook("host/package-0", False).take(interval(0, end_s * S, 4_000, method), made, set(made))
     assert {(e.workload, e.state): e.energy_uj for e in got.entries} == expected
 
 
@@ -123,9 +123,9 @@ def test_the_integration_error_of_the_gpus_is_in_the_bound():
     for start, uj in ((0, 0), (1, 800_000_000), (9, 0)):
         end = {0: 1, 1: 9, 9: 10}[start]
         curve.extend(end * S, [entry(start * S, end * S, uj)])
-    meter = stretch(0, 10 * S, 1_000_000_000, Method.INTEGRATED, edge_uj=0)
-    booked, edges = HostBook("host", True).take(meter, {"g": curve}, {"g"}).entries
-    assert 2 * booked.edge_uj >= 800_000_000
+    meter = interval(0, 10 * S, 1_000_000_000, Method.INTEGRATED, edge_uj=0)
+    recorded, edges = HostBook("host", True).take(meter, {"g": curve}, {"g"}).entries
+    assert 2 * recorded.edge_uj >= 800_000_000
     assert (edges.method, edges.energy_uj, edges.edge_uj) == (Method.COUNTER, 0, 1000)
 
 
@@ -134,9 +134,9 @@ def test_the_account_begins_with_the_first_reading_at_which_all_gpus_are_known()
     curve = GpuCurve(2 * S)
     curve.extend(20 * S, [entry(2 * S, 20 * S, 1800)])
     book = HostBook("host", True)
-    first = book.take(stretch(0, 10 * S, 5000), {"g": curve}, {"g"})
+    first = book.take(interval(0, 10 * S, 5000), {"g": curve}, {"g"})
     assert (first.entries, first.gap) == ((), None)
-    second = book.take(stretch(10 * S, 20 * S, 5000), {"g": curve}, {"g"})
+    second = book.take(interval(10 * S, 20 * S, 5000), {"g": curve}, {"g"})
     assert sum(e.energy_uj for e in second.entries) == 4000
-    late = HostBook("host", True, started=True).take(stretch(0, 10 * S, 5000), {"g": curve}, {"g"})
+    late = HostBook("host", True, started=True).take(interval(0, 10 * S, 5000), {"g": curve}, {"g"})
     assert late.gap is not None

@@ -55,7 +55,7 @@ class Board:
         return overlaps
 
 
-def booked(rng, boards, edges, method, worst):
+def recorded_energy(rng, boards, edges, method, worst):
     """Entries of each stretch between `edges` with the true energy of the host in it, by workload; the host draws freely."""
     names = {f"g{i}": board.curve for i, board in enumerate(boards)}
     book = HostBook("host", True, node_gain_ppm=900_000, gpu_gain_ppm=900_000)
@@ -70,15 +70,15 @@ def booked(rng, boards, edges, method, worst):
             edge = max(edge, abs(error))
         else:
             uj, edge, doubt = max(0, node + rng.randint(-worst, worst)), 0, worst
-        stretch = DomainInterval(T0 + start, T0 + end, start, end, uj, method, edge, doubt, 0, 1)
-        taken = book.take(stretch, names, set(names))
+        interval = DomainInterval(T0 + start, T0 + end, start, end, uj, method, edge, doubt, 0, 1)
+        taken = book.take(interval, names, set(names))
         assert taken.gap is None
         weights = sum((board.weights(start, end) for board in boards), Counter())
         got.append((taken.entries, true, {w: ns / (len(boards) * (end - start)) for w, ns in weights.items()}))
     return got
 
 
-OWNERS = [("a", State.ACTIVE), ("a", State.IDLE), ("b", State.ACTIVE), ("b", State.IDLE), ("", State.UNHELD)]
+OWNERS = [("a", State.ACTIVE), ("a", State.IDLE), ("b", State.ACTIVE), ("b", State.IDLE), ("", State.UNALLOCATED)]
 
 
 @law
@@ -89,7 +89,7 @@ OWNERS = [("a", State.ACTIVE), ("a", State.IDLE), ("b", State.ACTIVE), ("b", Sta
 def test_any_stretches_of_a_host_and_of_a_share_of_it_hold_the_truth(seed, gpus, instants, method, worst, data):
     rng = random.Random(seed)
     boards = [Board(rng, OWNERS) for _ in range(gpus)]
-    got = booked(rng, boards, [0, *(slot * SLOT for slot in sorted(instants)), SLOTS * SLOT], method, worst)
+    got = recorded_energy(rng, boards, [0, *(slot * SLOT for slot in sorted(instants)), SLOTS * SLOT], method, worst)
     first = data.draw(st.integers(0, len(got) - 1))
     window = got[first : data.draw(st.integers(first + 1, len(got)))]
     entries = [entry for some, _, _ in window for entry in some]
@@ -109,7 +109,7 @@ def test_who_keeps_its_share_keeps_no_more_than_the_outermost_edges(seed, instan
     """Of four boards `a` holds one, now active and now idle; edges are those of the first and the last stretch."""
     rng = random.Random(seed)
     boards = [Board(rng, OWNERS[:2] if i == 0 else OWNERS[2:4]) for i in range(4)]
-    got = booked(rng, boards, [0, *(slot * SLOT for slot in sorted(instants)), SLOTS * SLOT], method, 10**9)
+    got = recorded_energy(rng, boards, [0, *(slot * SLOT for slot in sorted(instants)), SLOTS * SLOT], method, 10**9)
     entries = [entry for some, _, _ in got for entry in some]
     ends = [sum(e.edge_uj for e in got[i][0] if e.workload == "a" and e.method is Method.COUNTER) for i in (0, -1)]
     within = 2 * sum(e.edge_uj for e in entries if e.workload == "a" and e.method is Method.INTEGRATED)
@@ -124,10 +124,10 @@ def test_a_row_of_a_host_holds_its_truth(seed):
     """Active, idle and unheld each have a row, whose share changes while the workload's does not."""
     rng = random.Random(seed)
     boards = [Board(rng, OWNERS) for _ in range(2)]
-    got = booked(
+    got = recorded_energy(
         rng, boards, [slot * SLOT for slot in [0, *sorted(rng.sample(range(1, SLOTS), 9)), SLOTS]], Method.COUNTER, 10**8
     )
     entries = [entry for some, _, _ in got for entry in some]
-    cells = [cell for cell in fold({}, cell_rows(entries)).values() if cell.workload == "" and cell.state is State.UNHELD]
+    cells = [cell for cell in fold({}, cell_rows(entries)).values() if cell.workload == "" and cell.state is State.UNALLOCATED]
     true = sum(uj * shares.get("", 0) for _, uj, shares in got)
     assert abs(sum(c.energy_uj for c in cells) - true) <= sum(c.run.bound_uj for c in cells) + 2 * len(entries)

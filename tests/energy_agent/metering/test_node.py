@@ -38,9 +38,9 @@ def test_a_counter_telescopes_over_its_wraps(steps_uj):
 
 def test_power_is_integrated_with_its_doubt():
     step = two(power(0, 400_000), power(10, 600_000))
-    assert step.stretch.energy_uj == 5_000_000_000
-    assert step.stretch.method is Method.INTEGRATED
-    assert step.stretch.doubt_uj >= 1_000_000_000
+    assert step.interval.energy_uj == 5_000_000_000
+    assert step.interval.method is Method.INTEGRATED
+    assert step.interval.doubt_uj >= 1_000_000_000
 
 
 def test_what_a_counter_cannot_have_done_is_a_gap():
@@ -54,7 +54,7 @@ def test_what_a_counter_cannot_have_done_is_a_gap():
 
 
 def test_a_hole_is_bridged_by_a_counter_alone():
-    assert two(counter(0, 0), counter(600, 10**9)).stretch.method is Method.BRIDGED
+    assert two(counter(0, 0), counter(600, 10**9)).interval.method is Method.BRIDGED
     assert two(power(0, 1000), power(600, 1000)).gap.reason == UNBOUNDED + "no readings"
     assert two(power(0, 1000, max_mw=2000), power(600, 1000, max_mw=2000)).gap.bound_uj == 2 * 600 * 10**6
 
@@ -62,9 +62,9 @@ def test_a_hole_is_bridged_by_a_counter_alone():
 def test_a_counter_that_stands_still_books_when_it_moves():
     first = advance(None, counter(0, 7), "boot", GAP)
     still = advance(first.state, counter(10, 7), "boot", GAP)
-    assert (still.stretch, still.gap) == (None, None)
+    assert (still.interval, still.gap) == (None, None)
     moved = advance(still.state, counter(20, 1007), "boot", GAP)
-    assert (moved.stretch.start_ns, moved.stretch.energy_uj) == (0, 1000)
+    assert (moved.interval.start_ns, moved.interval.energy_uj) == (0, 1000)
 
 
 def test_a_reboot_and_a_step_back_of_time():
@@ -74,4 +74,4 @@ def test_a_reboot_and_a_step_back_of_time():
     assert set_back.reason == UNBOUNDED + "reboot"  # no clock shows how long it was
     backwards = MeterReading("n", Scope.NODE, 5 * S, 12 * S, power_mw=1000)
     step = advance(advance(None, power(10, 1000), "boot", GAP).state, backwards, "boot", GAP)
-    assert step.stretch.start_ns == 3 * S  # as long as the boot clock says
+    assert step.interval.start_ns == 3 * S  # as long as the boot clock says

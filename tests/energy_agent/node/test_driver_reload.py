@@ -43,7 +43,7 @@ def counters(plant):
     return [plant.truth(gpu).counter_mj for gpu in range(plant.count)]
 
 
-def booked(agent):
+def recorded_energy(agent):
     return sum(agent.series("wattlens_gpu_energy_joules_total").values())
 
 
@@ -74,7 +74,7 @@ def judge(agent, truth):
 @pytest.mark.smoke
 def test_a_reload_while_nobody_read_is_a_gap_though_the_counter_passed_its_old_value(node, truth, tmp_path):
     with node.plant() as plant, AgentProcess(tmp_path / "state", node.directory) as agent:
-        shown_j = eventually(lambda: booked(agent))
+        shown_j = eventually(lambda: recorded_energy(agent))
         children = agent.children()
         agent.kill()
         eventually(lambda: not any(map(alive, children)))
@@ -82,7 +82,7 @@ def test_a_reload_while_nobody_read_is_a_gap_though_the_counter_passed_its_old_v
         node.fault(0, "driver_reload")
         eventually(lambda: all(now > then for now, then in zip(counters(plant), last, strict=True)), seconds=100)
         agent.start()
-        eventually(lambda: booked(agent) > shown_j + sum(last) / 1000)  # what the counters show by now, added whole
+        eventually(lambda: recorded_energy(agent) > shown_j + sum(last) / 1000)  # what the counters show by now, added whole
         assert agent.terminate(within_s=60)[0] == 0
     for device, bounds, sensed_uj, gaps in judge(agent, truth):
         # Were the two readings' difference booked, all that the counter had shown before would be missing.
@@ -93,15 +93,15 @@ def test_a_reload_while_nobody_read_is_a_gap_though_the_counter_passed_its_old_v
 
 def test_a_reload_under_a_running_agent_is_told_and_nothing_is_booked_twice(node, truth, tmp_path):
     with AgentProcess(tmp_path / "state", node.directory) as agent:
-        eventually(lambda: booked(agent) > 0)
+        eventually(lambda: recorded_energy(agent) > 0)
         node.fault(0, "driver_reload")
         eventually(lambda: "UNINITIALIZED" in agent.log)
         # Both read again, and no page of before the reload: their gaps are booked.
         bounds = "wattlens_gpu_energy_gap_bound_joules_total"
         eventually(lambda: len(found := agent.series(bounds)) == 2 and min(found.values()) > 0)
         eventually(lambda: list(agent.series("wattlens_gpu_up").values()) == [1, 1])
-        before = booked(agent)
-        eventually(lambda: booked(agent) > before)
+        before = recorded_energy(agent)
+        eventually(lambda: recorded_energy(agent) > before)
         assert agent.terminate(within_s=60)[0] == 0
     assert len(list(judge(agent, truth))) == 2
 
@@ -111,22 +111,22 @@ def test_a_node_started_anew_in_its_place_is_another_machine_whose_energy_alone_
     (tmp_path / "scenario.yaml").write_text(SCENARIO.replace("rate: 10", "rate: 1"))
     wanted = scenario.load(str(tmp_path / "scenario.yaml"))
     with SimulatedNode.start(wanted, tmp_path / "node") as first, AgentProcess(tmp_path / "state", first.directory) as agent:
-        eventually(lambda: booked(agent) > 0)
+        eventually(lambda: recorded_energy(agent) > 0)
         first.stop()
         with SimulatedNode.start(wanted, tmp_path / "node") as node, node.plant() as plant:
             eventually(lambda: "UNINITIALIZED" in agent.log)
             eventually(lambda: list(agent.series("wattlens_gpu_up").values()) == [1, 1])
             eventually(lambda: plant.truth(0).busy_ns)
-            start_j, start_mj = booked(agent), sum(counters(plant))
+            start_j, start_mj = recorded_energy(agent), sum(counters(plant))
             eventually(lambda: sum(counters(plant)) > start_mj + 8_000_000)
 
-            def booked_is_true():
-                true_j, booked_j = (sum(counters(plant)) - start_mj) / 1000, booked(agent) - start_j
-                return 0.7 * true_j < booked_j < 1.3 * true_j
+            def recorded_is_true():
+                true_j, recorded_j = (sum(counters(plant)) - start_mj) / 1000, recorded_energy(agent) - start_j
+                return 0.7 * true_j < recorded_j < 1.3 * true_j
 
             # What a page is behind by counts for less as time goes on. The first node's boards, without the job that was on
             # them, draw a fifth of this, however long it is waited.
-            eventually(booked_is_true)
+            eventually(recorded_is_true)
         assert agent.terminate(within_s=60)[0] == 0
     verified = said_here("ledger", "verify", agent.folder)
     assert verified.returncode == 0, verified.stdout + verified.stderr

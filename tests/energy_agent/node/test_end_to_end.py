@@ -91,10 +91,10 @@ def test_with_redfish_the_host_is_the_node_less_its_gpus(node, tmp_path):
     truth = energy(HostModel(), gpus_uj, busy_ns, 2, truths[0].t_ns - begin[0]["t_ns"])
     seconds = (truths[0].t_ns - begin[0]["t_ns"]) / 1e9
     # The host's share of the node by the plant, and as booked since the agent began: alike within the bursts' spread.
-    booked_share = host.energy_uj / (host.energy_uj + found.counters_uj)
+    recorded_share = host.energy_uj / (host.energy_uj + found.counters_uj)
     true_share = (truth.node_uj - gpus_uj) / truth.node_uj
     assert seconds > 5
-    assert abs(booked_share - true_share) < 0.15
+    assert abs(recorded_share - true_share) < 0.15
     assert host.low_uj < host.energy_uj < host.high_uj
     shares = dict(found.host_workloads)
     assert sum(b.energy_uj for b in shares.values()) + found.host_unallocated_uj + found.host_unattributed_uj == host.energy_uj

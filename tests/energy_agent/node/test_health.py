@@ -69,8 +69,8 @@ def test_mig_that_is_turned_on_and_off_is_followed_and_no_joule_is_lost(node, ag
         methods, of_other = ({dict(k)["method"] for k, v in of_device(page, u).items() if v} for u in (uuid, other))
         # Where a busy machine reads late, energy is bridged on the GPU as well whose MIG mode nobody touched.
         assert methods == {"counter"} or methods <= of_other
-        booked_j, now = energy(uuid), plant.truth(1)
-        assert booked_j <= (now.sensed_uj + now.pending_uj) / 1e6
+        recorded_j, now = energy(uuid), plant.truth(1)
+        assert recorded_j <= (now.sensed_uj + now.pending_uj) / 1e6
 
 
 def test_released_for_a_mig_change_the_driver_is_left_alone_and_read_again(node, agent):

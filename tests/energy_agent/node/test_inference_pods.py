@@ -33,7 +33,7 @@ def test_a_refused_annotation_and_the_entries_of_its_workload_are_told_apart(tmp
         joined = OwnerResolver((source,), 0, informer)
         source.say(1, claim(A, "chat", UID))
         joined.look(1)
-        joined.holders(A, on(), 1)
+        joined.owners(A, on(), 1)
         poller.configure([
             TokenSource(workload=CHAT, url="http://127.0.0.1:1/metrics"),
             TokenSource(workload="two", url="http://127.0.0.1:1/metrics", ports=(2,)),

@@ -25,7 +25,7 @@ def test_all_sm_time_is_somebodys_or_unseen_and_none_is_counted_twice(listings):
     """Each listing has processes on the device (True) and ones that left (False), of whom some were never listed."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        holders, seen = ProcessOwners(folder), set()
+        owners, seen = ProcessOwners(folder), set()
         for uses in listings:
             here = {pid for pid, (_, listed) in uses.items() if listed}
             for pid in range(10, 16):
@@ -34,7 +34,7 @@ def test_all_sm_time_is_somebodys_or_unseen_and_none_is_counted_twice(listings):
                 if pid not in here and (folder / str(pid)).exists():
                     end(folder, pid)
             processes = [ProcessUse(pid, sm_us=us, listed=listed) for pid, (us, listed) in uses.items()]
-            found, _ = holders.resolve(processes, NOW)
+            found, _ = owners.resolve(processes, NOW)
             seen |= here
             assert found.holding.unseen == sum(us for pid, (us, _) in uses.items() if pid not in seen)
             by_workload = {f"u{n}": sum(us for pid, (us, _) in uses.items() if pid in seen and pid % 3 == n) for n in range(3)}
@@ -43,7 +43,7 @@ def test_all_sm_time_is_somebodys_or_unseen_and_none_is_counted_twice(listings):
             assert {w: us for w, us in together.items() if us} == {w: us for w, us in by_workload.items() if us}
 
 
-def booked(folder, strangers_us, own_us, *, claims, windows=12, period_s=5, power_mj=300_000):
+def recorded_energy(folder, strangers_us, own_us, *, claims, windows=12, period_s=5, power_mj=300_000):
     """Energy by workload and state over some windows, in which strangers come and go between the listings."""
     uid_path = f"/kubepods/besteffort/pod{U1}/{'a' * 64}"
     for pid in (PID_OF_A_POD, PID_OF_A_POD + 1):
@@ -65,7 +65,7 @@ def booked(folder, strangers_us, own_us, *, claims, windows=12, period_s=5, powe
         source.say(sample.boot_ns, *pods)
         joined.look(sample.boot_ns)
         found, _ = joined.of_sample(sample, processes)
-        account.holders = account.holders if found is None else found
+        account.owners = account.owners if found is None else found
         entries, _ = account.feed(sample, "boot")
         assert sum(entry.energy_uj for entry in entries) == (power_mj * 1000 if second else 0)
         for entry in entries:
@@ -76,19 +76,19 @@ def booked(folder, strangers_us, own_us, *, claims, windows=12, period_s=5, powe
 @pytest.mark.parametrize("claims", [False, True])
 @pytest.mark.parametrize("strangers_us", [(2_400_000, 2_100_000), (50_000,), (4_999_999,)])
 def test_a_holder_pays_for_its_own_part_of_the_sm_time(tmp_path, strangers_us, claims):
-    total, all_uj = booked(tmp_path, lambda number: strangers_us if number else (), 100_000, claims=claims)
+    total, all_uj = recorded_energy(tmp_path, lambda number: strangers_us if number else (), 100_000, claims=claims)
     (own,) = [uj for (workload, _), uj in total.items() if workload]
     part = sum(strangers_us) / (sum(strangers_us) + 100_000)
     window = all_uj / 12
-    assert total["", State.UNKNOWN_HOLDER] == pytest.approx(part * (all_uj - window), abs=part * window)
-    assert own + total["", State.UNKNOWN_HOLDER] == all_uj
+    assert total["", State.UNKNOWN_OWNER] == pytest.approx(part * (all_uj - window), abs=part * window)
+    assert own + total["", State.UNKNOWN_OWNER] == all_uj
 
 
 def test_strangers_that_came_once_have_the_energy_of_one_window(tmp_path):
-    total, all_uj = booked(tmp_path, lambda number: (900_000,) if number == 3 else (), 100_000, claims=True)
-    assert total["", State.UNKNOWN_HOLDER] == pytest.approx(0.9 * all_uj / 12)
+    total, all_uj = recorded_energy(tmp_path, lambda number: (900_000,) if number == 3 else (), 100_000, claims=True)
+    assert total["", State.UNKNOWN_OWNER] == pytest.approx(0.9 * all_uj / 12)
 
 
 def test_a_holder_alone_has_all_of_it(tmp_path):
-    total, all_uj = booked(tmp_path, lambda _: (), 100_000, claims=True)
+    total, all_uj = recorded_energy(tmp_path, lambda _: (), 100_000, claims=True)
     assert list(total.values()) == [all_uj]

@@ -171,8 +171,8 @@ def test_a_process_in_a_real_delegated_cgroup_is_no_pod_that_it_names(tmp_path):
                 cgroups = CgroupTree.of_process()
                 if cgroups.reason:
                     pytest.skip(cgroups.reason)
-                holders = ProcessOwners(Path("/proc"), cgroups.trust)
-                _, (facts,) = holders.resolve([ProcessUse(child.pid)], 0)
+                owners = ProcessOwners(Path("/proc"), cgroups.trust)
+                _, (facts,) = owners.resolve([ProcessUse(child.pid)], 0)
                 assert (facts.kind == "pod") is is_pod
                 living = LivingPods(RealClock(), Path("/proc"), cgroups.trust)
                 assert living.lives(UID)

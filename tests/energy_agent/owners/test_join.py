@@ -104,5 +104,5 @@ def test_the_last_answer_counts_for_the_patience_and_no_longer(asked_ns, later_n
 
 def test_what_is_not_known_yet_is_told_from_what_cannot_be_known():
     assert reason(SchedulerCoverage.STARTING, True) is reason(SchedulerCoverage.FRESH, False) is State.STARTING
-    assert reason(SchedulerCoverage.LOST, True) is reason(SchedulerCoverage.FRESH, True) is State.UNKNOWN_HOLDER
+    assert reason(SchedulerCoverage.LOST, True) is reason(SchedulerCoverage.FRESH, True) is State.UNKNOWN_OWNER
     assert Holding({}) == join(OwnerEvidence((), {}), {}, SchedulerCoverage.FRESH)

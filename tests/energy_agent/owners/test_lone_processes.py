@@ -22,12 +22,12 @@ class Node:
     def __init__(self, root):
         self.etc, self.root, self.pid = root / "1/root/etc", root, 100
         self.etc.mkdir(parents=True)
-        self.holders = ProcessOwners(root)
+        self.owners = ProcessOwners(root)
 
     def start(self, uid, now_ns, cgroup="0::/user.slice/user-1000.slice/session-1.scope\n", pids="", uid_map=None):
         """Start a process, list it, end it; returns its workload."""
         pid = self.run(uid, cgroup, pids, uid_map)
-        found, facts = self.holders.resolve([ProcessUse(pid)], now_ns)
+        found, facts = self.owners.resolve([ProcessUse(pid)], now_ns)
         (workload,) = found.holding.weights
         assert [fact.workload for fact in facts] == [workload]
         for file in (self.root / str(pid)).iterdir():
@@ -90,9 +90,9 @@ def test_a_process_of_a_shared_workload_does_not_speak_for_it(node):
         for _ in range(OF_USER):
             node.start(uid, T0)
         pid = node.run(uid)
-        found, _ = node.holders.resolve([ProcessUse(pid)], T0)
+        found, _ = node.owners.resolve([ProcessUse(pid)], T0)
         assert all(is_shared(workload) for workload in found.seen)
-        assert node.holders.owner_of((pid, 5)) is None
+        assert node.owners.owner_of((pid, 5)) is None
 
 
 NOT_OF_THE_HOST = (
@@ -162,7 +162,7 @@ def test_units_and_containers_that_a_user_names_count_like_processes(node):
         lambda i: f"{i:012x}".ljust(64, "0") + ".scope",
         lambda i: f"app.slice/u{i}.service",
     ):
-        node.holders = ProcessOwners(node.root)
+        node.owners = ProcessOwners(node.root)
         names = [node.start(1000, T0, f"{mine}{scope(i)}\n") for i in range(OF_USER + 200)]
         assert len(set(names)) == OF_USER + 1
         assert names[-1] == node.start(1000, T0) == "processes-of-uid-1000"
@@ -172,7 +172,7 @@ def test_units_and_containers_that_a_user_names_count_like_processes(node):
 
 def test_a_unit_counts_once_an_hour_and_keeps_its_name_while_it_lives(node):
     cgroup = "0::/user.slice/user-1000.slice/user@1000.service/job.service\n"
-    node.holders.resolve([ProcessUse(node.run(1000, cgroup))], T0)
+    node.owners.resolve([ProcessUse(node.run(1000, cgroup))], T0)
     assert {node.start(1000, T0, cgroup) for _ in range(3 * OF_USER)} == {"job@1000"}
     assert len({node.start(1000, T0 + HOUR) for _ in range(2 * OF_USER)}) == OF_USER + 1
     assert node.start(1000, T0 + HOUR, cgroup) == "job@1000"
@@ -202,8 +202,8 @@ def test_users_who_take_all_that_they_get_leave_names_for_others(bursts):
 
 def test_a_process_keeps_its_name_over_a_restart_of_the_agent(node):
     pid = node.run(1000)
-    (name,) = node.holders.resolve([ProcessUse(pid)], T0)[0].holding.weights
-    again = node.holders = ProcessOwners(node.root)
+    (name,) = node.owners.resolve([ProcessUse(pid)], T0)[0].holding.weights
+    again = node.owners = ProcessOwners(node.root)
     again.restore([name])
     for _ in range(OF_USER + 1):
         node.start(1000, T0)

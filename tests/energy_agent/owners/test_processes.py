@@ -33,12 +33,12 @@ def end(root, pid):
 def test_processes_of_one_unit_are_one_workload(tmp_path):
     proc(tmp_path, 10, cgroup="0::/system.slice/vllm.service\n")
     proc(tmp_path, 11, cgroup="0::/system.slice/vllm.service\n")
-    holders = ProcessOwners(tmp_path)
-    found, facts = holders.resolve([ProcessUse(10, sm_us=30), ProcessUse(11, sm_us=12)], NOW)
+    owners = ProcessOwners(tmp_path)
+    found, facts = owners.resolve([ProcessUse(10, sm_us=30), ProcessUse(11, sm_us=12)], NOW)
     assert found.holding.weights == {"vllm": 42}
     assert found.processes == ((10, 100), (11, 100))
     assert [(f.workload, f.kind, f.since_ns) for f in facts] == [("vllm", "unit", NOW)] * 2
-    assert holders.resolve([ProcessUse(10)], NOW)[1] == []  # known by now
+    assert owners.resolve([ProcessUse(10)], NOW)[1] == []  # known by now
 
 
 def test_a_plain_process_is_named_by_command_pid_and_start(tmp_path):
@@ -71,19 +71,19 @@ def test_a_plain_process_is_its_real_users_unless_it_has_pids_of_its_own(tmp_pat
 @pytest.mark.parametrize("comm", ["a) S 1 (b", "tmux: server", ") 1 2 3", "", "\xff\xfe"])
 def test_a_command_can_hold_anything(tmp_path, comm):
     proc(tmp_path, 10, started=777, comm=comm)
-    holders = ProcessOwners(tmp_path)
-    assert holders.start_time(10) == 777
-    assert holders.resolve([ProcessUse(10)], NOW)[0].holding is not None
+    owners = ProcessOwners(tmp_path)
+    assert owners.start_time(10) == 777
+    assert owners.resolve([ProcessUse(10)], NOW)[0].holding is not None
 
 
 def test_a_reused_pid_is_somebody_else(tmp_path):
-    holders = ProcessOwners(tmp_path)
+    owners = ProcessOwners(tmp_path)
     proc(tmp_path, 10, started=1)
-    first, _ = holders.resolve([ProcessUse(10)], NOW)
-    assert holders.alive(first.processes[0])
+    first, _ = owners.resolve([ProcessUse(10)], NOW)
+    assert owners.alive(first.processes[0])
     proc(tmp_path, 10, started=2)
-    assert not holders.alive(first.processes[0])
-    second, facts = holders.resolve([ProcessUse(10)], NOW)
+    assert not owners.alive(first.processes[0])
+    second, facts = owners.resolve([ProcessUse(10)], NOW)
     assert set(first.holding.weights).isdisjoint(second.holding.weights)
     assert len(facts) == 1
 
@@ -95,10 +95,10 @@ def test_nobody_is_a_known_answer(tmp_path):
 
 def test_a_process_that_was_known_and_is_gone_has_ended(tmp_path):
     proc(tmp_path, 10)
-    holders = ProcessOwners(tmp_path)
-    holders.resolve([ProcessUse(10)], NOW)
+    owners = ProcessOwners(tmp_path)
+    owners.resolve([ProcessUse(10)], NOW)
     end(tmp_path, 10)
-    assert holders.resolve([ProcessUse(10)], NOW)[0].holding.weights == {}
+    assert owners.resolve([ProcessUse(10)], NOW)[0].holding.weights == {}
 
 
 @pytest.mark.parametrize("pid", [0, 4711])
@@ -106,7 +106,7 @@ def test_a_process_nobody_can_see_makes_the_holder_unknown(tmp_path, pid):
     """Pid 0 across pid namespaces; a pid without its /proc folder: hidepid, a wrong root, another namespace."""
     proc(tmp_path, 10)
     found, _ = ProcessOwners(tmp_path).resolve([ProcessUse(10), ProcessUse(pid)], NOW)
-    assert (found.holding, found.reason) == (None, State.UNKNOWN_HOLDER)
+    assert (found.holding, found.reason) == (None, State.UNKNOWN_OWNER)
     assert found.processes == ((10, 100),)
 
 
@@ -119,35 +119,35 @@ def test_a_process_whose_stat_cannot_be_read_makes_the_holder_unknown(tmp_path):
 def test_what_has_ended_is_forgotten(tmp_path):
     proc(tmp_path, 10)
     proc(tmp_path, 11)
-    holders = ProcessOwners(tmp_path)
-    holders.resolve([ProcessUse(10), ProcessUse(11)], NOW)
+    owners = ProcessOwners(tmp_path)
+    owners.resolve([ProcessUse(10), ProcessUse(11)], NOW)
     end(tmp_path, 10)
-    holders.forget_dead()
-    holders.forget_dead()
-    _, facts = holders.resolve([ProcessUse(11)], NOW)
+    owners.forget_dead()
+    owners.forget_dead()
+    _, facts = owners.resolve([ProcessUse(11)], NOW)
     assert facts == []
     proc(tmp_path, 10)
-    assert len(holders.resolve([ProcessUse(10)], NOW)[1]) == 1
+    assert len(owners.resolve([ProcessUse(10)], NOW)[1]) == 1
 
 
 def test_this_very_process_on_the_real_proc(tmp_path):
-    holders = ProcessOwners(procfs := type(tmp_path)("/proc"))
-    found, facts = holders.resolve([ProcessUse(os.getpid())], NOW)
+    owners = ProcessOwners(procfs := type(tmp_path)("/proc"))
+    found, facts = owners.resolve([ProcessUse(os.getpid())], NOW)
     assert len(found.holding.weights) == 1
-    assert holders.alive(found.processes[0])
+    assert owners.alive(found.processes[0])
     assert facts[0].workload in found.holding.weights
     assert procfs.is_dir()
 
 
 def test_a_killed_process_that_nobody_waited_for_lives_no_more():
-    holders = ProcessOwners(Path("/proc"))
+    owners = ProcessOwners(Path("/proc"))
     with subprocess.Popen(["sleep", "60"]) as child:
-        identity = (child.pid, holders.start_time(child.pid))
-        assert holders.alive(identity)
+        identity = (child.pid, owners.start_time(child.pid))
+        assert owners.alive(identity)
         child.kill()
         os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)  # it has ended; it stays a zombie
-        assert holders.start_time(child.pid) == identity[1]
-        assert not holders.alive(identity)
+        assert owners.start_time(child.pid) == identity[1]
+        assert not owners.alive(identity)
 
 
 def test_a_process_lives_while_any_of_its_threads_does():
@@ -156,11 +156,11 @@ import ctypes, threading, time
 threading.Thread(target=lambda: (print("up", flush=True), time.sleep(60))).start()
 ctypes.CDLL(None).pthread_exit(None)
 """
-    holders = ProcessOwners(Path("/proc"))
+    owners = ProcessOwners(Path("/proc"))
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as child:
         assert child.stdout.readline() == "up\n"
         eventually(lambda: Path(f"/proc/{child.pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z")
-        assert holders.alive((child.pid, holders.start_time(child.pid)))
+        assert owners.alive((child.pid, owners.start_time(child.pid)))
         child.kill()
 
 
@@ -181,8 +181,8 @@ def mig(*uuids):
 def test_sm_time_of_who_left_goes_to_its_workload_whether_that_still_holds_or_not(tmp_path):
     for pid, unit in ((10, "vllm"), (11, "vllm"), (12, "train")):
         proc(tmp_path, pid, cgroup=f"0::/system.slice/{unit}.service\n")
-    holders = ProcessOwners(tmp_path)
-    holders.resolve([ProcessUse(10), ProcessUse(11), ProcessUse(12)], NOW)
+    owners = ProcessOwners(tmp_path)
+    owners.resolve([ProcessUse(10), ProcessUse(11), ProcessUse(12)], NOW)
     end(tmp_path, 11)
     end(tmp_path, 12)
     left = [
@@ -190,27 +190,27 @@ def test_sm_time_of_who_left_goes_to_its_workload_whether_that_still_holds_or_no
         ProcessUse(12, sm_us=5, listed=False),
         ProcessUse(99, sm_us=7, listed=False),
     ]
-    found, _ = holders.resolve([ProcessUse(10, sm_us=2), *left], NOW)
+    found, _ = owners.resolve([ProcessUse(10, sm_us=2), *left], NOW)
     assert (found.holding.weights, found.holding.measured, found.departed) == ({"vllm": 42}, True, {"train": 5})
     assert found.holding.unseen == 7
-    still_listed, _ = holders.resolve([ProcessUse(10, sm_us=2), ProcessUse(12, sm_us=5)], NOW)  # the driver has yet to notice
+    still_listed, _ = owners.resolve([ProcessUse(10, sm_us=2), ProcessUse(12, sm_us=5)], NOW)  # the driver has yet to notice
     assert (still_listed.holding.weights, still_listed.departed) == ({"vllm": 2}, {"train": 5})
 
 
 @pytest.mark.parametrize("listings", [1, 5])
 def test_what_used_the_gpu_until_its_end_is_named_whenever_the_dead_are_forgotten(tmp_path, listings):
     """Every listing tells of processes of the one before it that have ended since."""
-    holders = ProcessOwners(tmp_path)
+    owners = ProcessOwners(tmp_path)
     for number in range(listings):
         proc(tmp_path, 10 + number, cgroup=f"0::/system.slice/u{number}.service\n")
-        holders.resolve([ProcessUse(10 + number)], NOW)
+        owners.resolve([ProcessUse(10 + number)], NOW)
         end(tmp_path, 10 + number)
-        holders.forget_dead()
-        found, _ = holders.resolve([ProcessUse(10 + number, sm_us=5, listed=False)], NOW)
+        owners.forget_dead()
+        found, _ = owners.resolve([ProcessUse(10 + number, sm_us=5, listed=False)], NOW)
         assert (found.departed, found.holding.unseen) == ({f"u{number}": 5}, 0)
-    assert holders.workloads() == set()
-    holders.forget_dead()
-    found, _ = holders.resolve([ProcessUse(10, sm_us=5, listed=False)], NOW)
+    assert owners.workloads() == set()
+    owners.forget_dead()
+    found, _ = owners.resolve([ProcessUse(10, sm_us=5, listed=False)], NOW)
     assert found.holding.unseen == 5, "long gone: anybody may have its pid"
 
 
@@ -230,4 +230,4 @@ def test_a_process_that_cannot_be_seen_hides_the_holder_of_its_mig_device_alone(
     assert found.holding.slices == {"M1": {"a": 0}, "M2": None}
     for nowhere in (ProcessUse(0), ProcessUse(10)):  # on which MIG device was not told
         found, _ = ProcessOwners(tmp_path).resolve([seen, nowhere], NOW, mig("M1", "M2"))
-        assert (found.holding, found.reason) == (None, State.UNKNOWN_HOLDER)
+        assert (found.holding, found.reason) == (None, State.UNKNOWN_OWNER)

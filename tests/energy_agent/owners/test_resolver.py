@@ -57,7 +57,7 @@ class Node:
         self.joined.look(boot_ns)
         uids = [w for w in (by_process.seen if by_process else ()) if w.startswith("pod-")]
         self.joined.learn([WorkloadFacts(w, 0, "pod", {"pod_uid": w[4:], "container_id": "abc"}) for w in uids])
-        found, facts = self.joined.holders(gpu, by_process, boot_ns)
+        found, facts = self.joined.owners(gpu, by_process, boot_ns)
         self.facts |= {fact.workload: fact.labels for fact in facts}
         return None if found is None or found.holding is None else dict(found.holding.weights)
 
@@ -65,14 +65,14 @@ class Node:
 def test_no_scheduler_changes_nothing():
     joined, seen = OwnerResolver(), on(U1)
     joined.look(5)
-    assert joined.holders(A, seen, 5) == (seen, [])
-    assert joined.holders(A, None, 5) == (None, [])
+    assert joined.owners(A, seen, 5) == (seen, [])
+    assert joined.owners(A, None, 5) == (None, [])
 
 
 def test_nothing_is_said_before_the_first_answer():
     node = Node()
     assert node.at(1, A, on(U1)) is None
-    assert node.joined.holders(A, on(U1), 1)[0].reason is State.STARTING
+    assert node.joined.owners(A, on(U1), 1)[0].reason is State.STARTING
     node.source.say(2, claim(A, "a", U1))
     assert list(node.at(3, A, None)) == [f"ml/a.{U1[:8]}"], "so that the pod needs no other name later"
     assert node.facts[f"ml/a.{U1[:8]}"] == {"namespace": "ml", "pod": "a", "pod_uid": U1, "container_id": "abc"}
@@ -151,7 +151,7 @@ def test_a_claim_that_is_gone_takes_no_more_and_an_answer_that_is_old_is_no_answ
     assert node.at(2, B, on()) == {f"ml/b.{U2[:8]}": 0}
     assert node.at(2 + PATIENCE_NS, B, None) is None
     node.joined.look(3 + PATIENCE_NS)
-    assert node.joined.holders(B, None, 0)[0].reason is State.UNKNOWN_HOLDER
+    assert node.joined.owners(B, None, 0)[0].reason is State.UNKNOWN_OWNER
 
 
 def test_the_same_claims_again_change_nothing():
@@ -168,12 +168,12 @@ def test_a_mig_device_is_held_by_who_claims_it_and_an_unknown_one_leaves_doubt()
     node.source.say(1, claim(MIG, "a", U1))
     slices = {MIG: {}, "MIG-other": {}}
     node.joined.look(1)
-    found, _ = node.joined.holders(A, on(slices=slices), 1)
+    found, _ = node.joined.owners(A, on(slices=slices), 1)
     assert found.holding.slices == {MIG: {f"ml/a.{U1[:8]}": 0}, "MIG-other": {}}
     node.source.say(2, claim("MIG-0a1b2c3d-9999-5222-8333-444455556666", "b", U2))
     node.joined.look(2)
-    assert node.joined.holders(B, on(), 2)[0].reason is State.UNKNOWN_HOLDER, "it may be this one"
-    assert node.joined.holders(B, on(), 2)[0].holding is None
+    assert node.joined.owners(B, on(), 2)[0].reason is State.UNKNOWN_OWNER, "it may be this one"
+    assert node.joined.owners(B, on(), 2)[0].holding is None
 
 
 def test_what_has_ended_is_forgotten():

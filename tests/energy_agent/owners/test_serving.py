@@ -97,7 +97,7 @@ class Node:
     def hold(self, boot_ns, *claims, by_process=None):
         self.source.say(boot_ns, *claims)
         self.joined.look(boot_ns)
-        self.joined.holders(A, by_process or on(), boot_ns)
+        self.joined.owners(A, by_process or on(), boot_ns)
         return self.names()
 
     def names(self):

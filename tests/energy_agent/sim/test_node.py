@@ -62,14 +62,14 @@ def pids(running: SimulatedNode) -> list[int]:
     return [running.state()["pid"], *(w["pid"] for w in running.workloads() if w["pid"])]
 
 
-def holders(running: SimulatedNode, gpu: int) -> list[int]:
+def owners(running: SimulatedNode, gpu: int) -> list[int]:
     with running.plant() as plant:
         return [s.pid for s in plant.truth(gpu).slots if s.live]
 
 
 def test_workloads_run_and_are_seen_as_on_a_real_node(busy):
     work = {w["name"]: w for w in busy.workloads()}
-    assert [holders(busy, gpu) for gpu in range(4)] == [[work[name]["pid"]] for name in ("train", "train", "chat", "lab")]
+    assert [owners(busy, gpu) for gpu in range(4)] == [[work[name]["pid"]] for name in ("train", "train", "chat", "lab")]
     for name, pattern in (("train", "train-llama.service"), ("chat", "docker-"), ("lab", "cri-containerd-")):
         proc = busy.directory / "proc" / str(work[name]["pid"])
         assert (proc / "cgroup").read_text() == f"0::{work[name]['cgroup']}\n"
@@ -102,12 +102,12 @@ def test_workloads_run_and_are_seen_as_on_a_real_node(busy):
 def test_kill_of_a_workload_frees_its_gpus_and_nothing_else(busy):
     before = {w["name"]: w["pid"] for w in busy.workloads()}
     os.kill(before["train"], signal.SIGKILL)
-    eventually(lambda: not holders(busy, 0) and not holders(busy, 1))
+    eventually(lambda: not owners(busy, 0) and not owners(busy, 1))
     failed = eventually(lambda: (w := busy.workload("train"))["phase"] == "failed" and w)
     assert failed["pid"] is None
     assert failed["exit_code"] == -signal.SIGKILL
     assert not (busy.directory / "proc" / str(before["train"])).exists()
-    assert holders(busy, 2) == [before["chat"]]
+    assert owners(busy, 2) == [before["chat"]]
     assert busy.workload("chat")["phase"] == "running"
 
 
@@ -123,7 +123,7 @@ def test_a_lost_gpu_ends_its_workload_which_comes_back_with_it(tmp_path):
         assert running.faults() == []
         again = eventually(lambda: (w := running.workload("b"))["phase"] == "running" and w)
         assert again["restarts"] >= 1
-        assert eventually(lambda: holders(running, 0)) == [running.workload("b")["pid"]]
+        assert eventually(lambda: owners(running, 0)) == [running.workload("b")["pid"]]
 
 
 def test_the_timeline_sets_and_clears_faults_and_starts_and_ends_workloads(tmp_path):
@@ -141,7 +141,7 @@ def test_the_timeline_sets_and_clears_faults_and_starts_and_ends_workloads(tmp_p
         eventually(lambda: plant.truth(1).counter_resets == 1)
         ended = eventually(lambda: (w := running.workload("b"))["phase"] == "ended" and w)
         assert ended["counters"]["steps"] >= 1
-        assert holders(running, 0) == []
+        assert owners(running, 0) == []
         assert eventually(lambda: running.faults() == [])
 
 

@@ -58,7 +58,7 @@ def commit(journal, account, now_s):
 def test_restarts_lose_no_joule_and_count_none_twice(tmp_path_factory, lives):
     """Each life reads the register for a while, commits some of it and is killed; the register counts on meanwhile."""
     folder = tmp_path_factory.mktemp("site")
-    shown, t_s, last_booked = 10**12, 0, None
+    shown, t_s, last_recorded = 10**12, 0, None
     first = shown
     for n, steps in enumerate(lives):
         journal = opened(folder, f"boot-{n}")
@@ -69,7 +69,7 @@ def test_restarts_lose_no_joule_and_count_none_twice(tmp_path_factory, lives):
             shown += step
             account.feed("main", [reading("main", t_s, shown, boot_s=t_s - 50_000 * n)])
             commit(journal, account, t_s)
-            last_booked = shown if journal.totals().energy else first
+            last_recorded = shown if journal.totals().energy else first
         account.feed("main", [reading("main", t_s + 30, shown + KWH, boot_s=t_s + 30 - 50_000 * n)])  # never committed
         journal.close()
     journal = opened(folder)
@@ -81,7 +81,7 @@ def test_restarts_lose_no_joule_and_count_none_twice(tmp_path_factory, lives):
         else []
     )
     journal.close()
-    assert last_booked is None or total <= shown - first
+    assert last_recorded is None or total <= shown - first
     book = book_of("dc1", [*rows, *sealed])
     cells = sum(uj for slot in book._meters["main"].cells.values() for uj in slot.energy_uj.values()) if total else 0
     assert cells == total

@@ -76,7 +76,7 @@ def run_site(folder, turns, seconds, journal=None):
     return site, snapshots
 
 
-def booked(folder):
+def recorded_energy(folder):
     rows = [row for path in segment.list_files(folder / "segments") for row in segment.read(path).rows]
     return {
         name: sum(r.energy_uj for r in rows if isinstance(r, Cell) and r.device == f"meter:dc1:{name}") for name in UJ_PER_S
@@ -96,7 +96,7 @@ def test_steps_of_utc_stop_neither_meters_nor_pue(tmp_path, by_ns):
     assert all(m.power_mw == UJ_PER_S[m.facts.id] // 1000 for s in snapshots[2:-1] for m in s.meters)
     now = [s.pue[str(UPS.position.category), "15m"].amount.value for s in snapshots[-20:]]
     assert all(value is not None and abs(float(value) - 100 / 60) < 0.1 for value in now)
-    assert booked(tmp_path) == register_uj(site)
+    assert recorded_energy(tmp_path) == register_uj(site)
     report = chain.verify([tmp_path / "segments"])
     assert report.ok, report.faults
 
@@ -156,4 +156,4 @@ def test_no_failing_part_ends_the_loop(tmp_path):
 
     site, _ = run_site(tmp_path, {10: begin, 60: end}, 100)
     assert site.snapshot.sequence >= 100
-    assert booked(tmp_path) == register_uj(site)
+    assert recorded_energy(tmp_path) == register_uj(site)

@@ -44,7 +44,7 @@ def test_every_joule_between_two_readings_is_in_one_stretch(
     joined.served(_served(a, b, 1, r) for a, b, r in zip(scrapes, scrapes[1:], running, strict=False))
     at, total, cumulative = 0, 0, [(0, 0)]
     for length, uj in entries:
-        joined.booked([_entry(at, at + length, uj)], BUSY)
+        joined.add_entries([_entry(at, at + length, uj)], BUSY)
         at, total = at + length, total + uj
         cumulative.append((at, total))
         joined.settle(at)
@@ -62,10 +62,10 @@ def test_every_joule_between_two_readings_is_in_one_stretch(
 def test_a_reading_waits_for_the_slowest_device() -> None:
     joined = EnergyPerToken()
     joined.served([_served(1 * S, 2 * S, 7)])
-    joined.booked([_entry(0, 3 * S, 300), _entry(0, 1 * S, 100, "GPU-1")], BUSY)
+    joined.add_entries([_entry(0, 3 * S, 300), _entry(0, 1 * S, 100, "GPU-1")], BUSY)
     joined.settle(3 * S)
     assert _energy(joined) == 0
-    joined.booked([_entry(1 * S, 3 * S, 200, "GPU-1")], BUSY)
+    joined.add_entries([_entry(1 * S, 3 * S, 200, "GPU-1")], BUSY)
     joined.settle(3 * S)
     assert _energy(joined) == 100 + 100
 
@@ -73,7 +73,7 @@ def test_a_reading_waits_for_the_slowest_device() -> None:
 def test_a_device_that_was_let_go_is_not_waited_for_without_end() -> None:
     joined = EnergyPerToken()
     joined.served([_served(0, 5 * S, 7)])
-    joined.booked([_entry(0, 5 * S, 500), _entry(0, 2 * S, 40, "GPU-1")], BUSY)
+    joined.add_entries([_entry(0, 5 * S, 500), _entry(0, 2 * S, 40, "GPU-1")], BUSY)
     joined.settle(6 * S)
     assert _energy(joined) == 0
     joined.settle(5 * S + PATIENCE_NS)
@@ -84,7 +84,7 @@ def test_energy_and_tokens_by_how_many_ran() -> None:
     joined = EnergyPerToken()
     joined.served([_served(0, S, 10, 1), _served(S, 2 * S, 80, 9), _served(2 * S, 3 * S, 90, 15)])
     for k in range(3):
-        joined.booked([_entry(k * S, (k + 1) * S, 100 * (k + 1))], BUSY)
+        joined.add_entries([_entry(k * S, (k + 1) * S, 100 * (k + 1))], BUSY)
     joined.settle(3 * S)
     (view,) = joined.views()
     assert {label: (use.energy_uj, use.generated, use.computed) for label, use in view.batches.items()} == {
@@ -96,7 +96,7 @@ def test_energy_and_tokens_by_how_many_ran() -> None:
 def test_the_energy_of_a_model_among_several_is_not_known() -> None:
     joined = EnergyPerToken()
     joined.served([_served(0, S, 10), _served(0, S, 1, model="other")])
-    joined.booked([_entry(0, S, 100)], BUSY)
+    joined.add_entries([_entry(0, S, 100)], BUSY)
     joined.settle(S)
     assert joined.views() == ()
 
@@ -104,7 +104,7 @@ def test_the_energy_of_a_model_among_several_is_not_known() -> None:
 def test_a_page_that_is_not_read_any_more_is_let_go_and_hides_no_other() -> None:
     joined = EnergyPerToken()
     joined.served([_served(0, S, 10), _served(0, S, 1, model="other")])
-    joined.booked([_entry(0, S, 100)], BUSY)
+    joined.add_entries([_entry(0, S, 100)], BUSY)
     joined.settle(S)
     joined.forget({("chat", "m", "page"), ("chat", "other", "elsewhere")})
     assert [view.model for view in joined.views()] == ["m"]
@@ -115,7 +115,7 @@ def test_a_page_that_is_not_read_any_more_is_let_go_and_hides_no_other() -> None
 def test_a_group_may_have_devices_elsewhere() -> None:
     joined = EnergyPerToken()
     joined.served([_served(0, S, 10, group="over-nodes")])
-    joined.booked([_entry(0, S, 100)], BUSY)
+    joined.add_entries([_entry(0, S, 100)], BUSY)
     joined.settle(S)
     assert joined.views() == ()
 
@@ -127,7 +127,7 @@ def test_steady_is_a_minute_alike(swing: int, steady: bool) -> None:
     for k in range(70):
         generated = 100 + swing * (-1) ** (k // 10)
         joined.served([_served(k * S, (k + 1) * S, generated, 8)])
-        joined.booked([_entry(k * S, (k + 1) * S, 5_000_000 + 10_000 * generated)], BUSY)
+        joined.add_entries([_entry(k * S, (k + 1) * S, 5_000_000 + 10_000 * generated)], BUSY)
         joined.settle((k + 1) * S)
         seen.append(next((view.steady for view in joined.views()), None))
     assert seen[30] is None
@@ -139,7 +139,7 @@ def test_a_window_with_a_restart_in_it_is_left_out_of_the_split() -> None:
         joined = EnergyPerToken()
         for k in range(40):
             joined.served([_served(k * S, (k + 1) * S, 5, restarted=k == restart_at)])
-            joined.booked([_entry(k * S, (k + 1) * S, 100)], BUSY)
+            joined.add_entries([_entry(k * S, (k + 1) * S, 100)], BUSY)
         joined.settle(40 * S)
         return len(joined._workloads["chat"].pages["m", "page"].windows)
 
@@ -161,7 +161,7 @@ def test_after_utc_was_set_back_joules_are_joined_again_at_once(step_s: int) -> 
 
     def serve(second: int, at_ns: int) -> None:
         joined.served([_served(at_ns, at_ns + S, 1)])
-        joined.booked([_entry(at_ns, at_ns + S, 7)], BUSY)
+        joined.add_entries([_entry(at_ns, at_ns + S, 7)], BUSY)
         joined.settle(at_ns + S)
 
     for second in range(10):

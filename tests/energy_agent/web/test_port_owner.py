@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from energy_agent.web.listening import holder
+from energy_agent.web.listening import find_listener
 
 LISTEN = """
 import socket
@@ -20,40 +20,40 @@ def test_the_process_that_listens_is_named() -> None:
     with subprocess.Popen([sys.executable, "-c", LISTEN], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout is not None
         port = int(other.stdout.readline())
-        assert holder("127.0.0.1", port).endswith(f"(pid {other.pid})")
+        assert find_listener("127.0.0.1", port).endswith(f"(pid {other.pid})")
         other.communicate("\n")
-    assert holder("127.0.0.1", port) == ""
+    assert find_listener("127.0.0.1", port) == ""
 
 
 def test_who_listens_by_ipv6_is_named_and_who_only_connects_is_not() -> None:
     with socket.create_server(("::1", 0), family=socket.AF_INET6) as server, socket.socket(socket.AF_INET6) as client:
         client.connect(server.getsockname())
-        assert holder("::1", server.getsockname()[1]).endswith(f"(pid {os.getpid()})")
-        assert holder("::1", client.getsockname()[1]) == ""
+        assert find_listener("::1", server.getsockname()[1]).endswith(f"(pid {os.getpid()})")
+        assert find_listener("::1", client.getsockname()[1]) == ""
 
 
 def test_who_listens_on_the_port_of_another_address_is_not_named() -> None:
     with socket.create_server(("127.0.0.2", 0)) as server:
         port = server.getsockname()[1]
-        assert holder("127.0.0.1", port) == ""
-        assert holder("127.0.0.2", port) == holder("0.0.0.0", port) != ""
+        assert find_listener("127.0.0.1", port) == ""
+        assert find_listener("127.0.0.2", port) == find_listener("0.0.0.0", port) != ""
 
 
 def test_who_listens_on_every_address_is_named() -> None:
     with socket.create_server(("0.0.0.0", 0)) as server:
-        assert holder("127.0.0.1", server.getsockname()[1]).endswith(f"(pid {os.getpid()})")
+        assert find_listener("127.0.0.1", server.getsockname()[1]).endswith(f"(pid {os.getpid()})")
 
 
 def test_where_proc_hides_it_there_is_no_guess(tmp_path: Path) -> None:
-    assert holder("127.0.0.1", 80, tmp_path) == ""
+    assert find_listener("127.0.0.1", 80, tmp_path) == ""
     (tmp_path / "net").mkdir()
     (tmp_path / "net/tcp").write_text(
         "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
         "   0: 0100007F:0050 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 4711 1 x\nbroken\n"
     )
     (tmp_path / "12").mkdir()
-    assert holder("127.0.0.1", 80, tmp_path) == ""
+    assert find_listener("127.0.0.1", 80, tmp_path) == ""
     (tmp_path / "12/fd").mkdir()
     (tmp_path / "12/fd/3").symlink_to("socket:[4711]")
     (tmp_path / "12/comm").write_text("a\x1bb\n")
-    assert holder("127.0.0.1", 80, tmp_path) == "a?b (pid 12)"
+    assert find_listener("127.0.0.1", 80, tmp_path) == "a?b (pid 12)"

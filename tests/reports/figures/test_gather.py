@@ -39,7 +39,7 @@ def meters(start: int, end: int) -> Batch:
     told = [WorkloadFacts(m.device("here"), start, METER_KIND, m.labels) for m in (MAIN, IT)]
     of = [DeviceFacts(m.device("here"), "meter modbus", 0, start) for m in (MAIN, IT)]
     entries = [
-        Entry(t, t + CELL, m.device("here"), "", State.UNHELD, Method.COUNTER, kwh * KWH, 0, CELL)
+        Entry(t, t + CELL, m.device("here"), "", State.UNALLOCATED, Method.COUNTER, kwh * KWH, 0, CELL)
         for m, kwh in ((MAIN, 2), (IT, 1))
         for t in range(start, end, CELL)
     ]
@@ -99,7 +99,7 @@ def test_a_node_is_known_whole_by_its_own_host_and_not_by_anothers(tmp_path: Pat
     """n1 (an H100) has a host, n2 (an A100) has none, and n3 has a host alone: two hosts and two nodes with GPUs."""
     around = {name: host("lab", name) for name in ("n1", "n3")}
     hosts = {
-        name: Batch(cells(JULY, device, "", State.UNHELD, ["0.1"] * 4), devices=[DeviceFacts(device, "host", 0.02, JULY)])
+        name: Batch(cells(JULY, device, "", State.UNALLOCATED, ["0.1"] * 4), devices=[DeviceFacts(device, "host", 0.02, JULY)])
         for name, device in around.items()
     }
     days = made(
@@ -111,7 +111,7 @@ def test_a_node_is_known_whole_by_its_own_host_and_not_by_anothers(tmp_path: Pat
 
 def test_a_host_that_was_metered_for_half_of_the_time_makes_no_node(tmp_path: Path) -> None:
     device = host("lab", "n1")
-    half = Batch(cells(JULY, device, "", State.UNHELD, ["0.1"] * 2), devices=[DeviceFacts(device, "host", 0.02, JULY)])
+    half = Batch(cells(JULY, device, "", State.UNALLOCATED, ["0.1"] * 2), devices=[DeviceFacts(device, "host", 0.02, JULY)])
     days = made(tmp_path, {"n1": [gpu("GPU-1", JULY), half]})
     found = chains.facts(days, ANY, PeriodRequest("2026Q3"))
     assert found.figures["energy.node/site/here"].reason == "no node of here has a meter of the whole node"
@@ -159,7 +159,7 @@ def test_of_facts_that_were_told_twice_the_last_telling_counts(tmp_path: Path, o
 
 def test_a_meter_whose_facts_are_none_is_named(tmp_path: Path) -> None:
     wrong = Batch(
-        cells(JULY, "meter:here:main", "", State.UNHELD, ["1"]),
+        cells(JULY, "meter:here:main", "", State.UNALLOCATED, ["1"]),
         facts=[WorkloadFacts("meter:here:main", JULY, METER_KIND, {"role": "sun"})],
         devices=[DeviceFacts("meter:here:main", "meter", 0, JULY)],
     )

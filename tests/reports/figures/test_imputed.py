@@ -31,9 +31,11 @@ IT = MeterFacts("it", Role.IT, Position.UPS_OUTPUT, "main", max_mw=10_000_000)
 
 def made(folder: Path, read_until: int) -> Facts:
     """A day in which the building draws 8 kW, its IT 4; the main meter is read until then, at each quarter of an hour."""
-    gpu = Batch(cells(JULY, "GPU-1", "", State.UNHELD, ["0.49"] * 96, 0), devices=[DeviceFacts("GPU-1", "H100", 0.02, JULY)])
+    gpu = Batch(
+        cells(JULY, "GPU-1", "", State.UNALLOCATED, ["0.49"] * 96, 0), devices=[DeviceFacts("GPU-1", "H100", 0.02, JULY)]
+    )
     entries = [
-        Entry(t, t + CELL, m.device("here"), "", State.UNHELD, Method.COUNTER, kwh * KWH, 0, CELL)
+        Entry(t, t + CELL, m.device("here"), "", State.UNALLOCATED, Method.COUNTER, kwh * KWH, 0, CELL)
         for m, kwh, end in ((MAIN, 2, read_until), (IT, 1, JULY + DAY))
         for t in range(JULY, end, CELL)
     ]

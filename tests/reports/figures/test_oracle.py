@@ -80,11 +80,11 @@ def energies(found: Case) -> None:
     for name, states in {
         "active": {State.ACTIVE},
         "idle": {State.IDLE},
-        "unheld": {State.UNHELD},
-        "unattributed": {State.GAP, State.UNKNOWN_HOLDER, State.STARTING},
+        "unheld": {State.UNALLOCATED},
+        "unattributed": {State.GAP, State.UNKNOWN_OWNER, State.STARTING},
     }.items():
         assert uj(facts, f"energy.gpu.{name}") == sum(c.energy_uj for _, c in cells if c.state in states)
-    for state in (State.GAP, State.UNKNOWN_HOLDER, State.STARTING):
+    for state in (State.GAP, State.UNKNOWN_OWNER, State.STARTING):
         by_reason = sum(c.energy_uj for _, c in cells if c.state is state)
         assert uj(facts, f"energy.gpu.unattributed/reason/{state.unattributed_reason}") == by_reason
     parts = sum(uj(facts, i) for i in ("energy.held", "energy.gpu.unheld", "energy.gpu.unattributed"))

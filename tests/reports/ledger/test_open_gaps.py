@@ -36,7 +36,7 @@ def hour(device: str, *gaps: Gap, holder: str = "", count: int = 4) -> Batch:
     """0.49 kWh a cell, at a sensor that is right within 2 %: 0.01 kWh, 36,000 J, of each."""
     told = [DeviceFacts(device, "H100", 0.02, JULY)]
     facts = [WorkloadFacts(holder, JULY, "pod")] if holder else []
-    state = State.ACTIVE if holder else State.UNHELD
+    state = State.ACTIVE if holder else State.UNALLOCATED
     return Batch(cells(JULY, device, holder, state, ["0.49"] * count, 0), list(gaps), devices=told, facts=facts)
 
 
@@ -80,10 +80,10 @@ def test_gaps_that_are_bounded_alone_leave_the_upper_bound(tmp_path: Path) -> No
 
 def hosted(gap: Gap | None, short_ns: int) -> Batch:
     """The node's own meter, 0.98 kWh a cell, for an hour less `short_ns` at its end."""
-    entries = cells(JULY, HOST, "", State.UNHELD, ["0.98"] * 4, 0)
+    entries = cells(JULY, HOST, "", State.UNALLOCATED, ["0.98"] * 4, 0)
     last = entries[-1]
     entries[-1] = type(last)(
-        last.start_ns, last.end_ns - short_ns, HOST, "", State.UNHELD, last.method, last.energy_uj, last.edge_uj, 0
+        last.start_ns, last.end_ns - short_ns, HOST, "", State.UNALLOCATED, last.method, last.energy_uj, last.edge_uj, 0
     )
     return Batch(entries, [gap] if gap else [], devices=[DeviceFacts(HOST, "host", 0.02, JULY)])
 

@@ -40,7 +40,7 @@ def days(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An hour of two GPUs and their host: red 1.75 kWh, nobody 0.5, in cells of unlike energy; the host 0.75."""
     folder = tmp_path_factory.mktemp("codecarbon")
     energies = [("GPU-1", "w", State.ACTIVE, n * KWH // 8) for n in (1, 3, 5, 5)]
-    energies += [("GPU-2", "", State.UNHELD, KWH // 8)] * 4
+    energies += [("GPU-2", "", State.UNALLOCATED, KWH // 8)] * 4
     energies += [("host:lab:n1", "w", State.ACTIVE, 3 * KWH // 16)] * 4
     entries = []
     for n, (device, workload, state, uj) in enumerate(energies):

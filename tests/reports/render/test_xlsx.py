@@ -34,7 +34,7 @@ def facts(folder: Path, second: Basis = DIRECT) -> Facts:
     for name, basis in (("one", DIRECT), ("two", second)):
         gpu = f"GPU-{name}"
         held = cells(JULY, gpu, "w", State.ACTIVE, ["0.5"] * 4, 0)
-        left = cells(JULY + HOUR, gpu, "", State.UNHELD, ["0.25"] * 4, 0)
+        left = cells(JULY + HOUR, gpu, "", State.UNALLOCATED, ["0.25"] * 4, 0)
         told = [DeviceFacts(gpu, "H100", 0.02, JULY)]
         who = [WorkloadFacts("w", JULY, "pod", {"team": "a"})]
         chains.write(folder / "segments", "lab", name, [Batch([*held, *left], devices=told, facts=who)])

@@ -32,7 +32,7 @@ def gpus(start: int = JULY, end: int = END) -> list[Batch]:
     told = Batch(devices=[DeviceFacts("GPU-1", "H100", 0.02, start)])
     return [
         told,
-        *(Batch(cells(t, "GPU-1", "", State.UNHELD, ["1"] * min(96, (end - t) // CELL))) for t in range(start, end, DAY)),
+        *(Batch(cells(t, "GPU-1", "", State.UNALLOCATED, ["1"] * min(96, (end - t) // CELL))) for t in range(start, end, DAY)),
     ]
 
 
@@ -47,7 +47,7 @@ def building(
         found.append(
             Batch(
                 [
-                    Entry(t, t + CELL, m.device("here"), "", State.UNHELD, Method.COUNTER, kwh * KWH, 0, CELL)
+                    Entry(t, t + CELL, m.device("here"), "", State.UNALLOCATED, Method.COUNTER, kwh * KWH, 0, CELL)
                     for m, kwh in meters
                     for t in cut
                 ]
@@ -151,7 +151,7 @@ def test_twelve_months_end_where_a_quarter_that_still_runs_does(tmp_path: Path) 
 def test_a_node_that_turns_out_to_stand_elsewhere_counts_once(tmp_path: Path, whole: bool) -> None:
     """The inventory is corrected: one site's is another's. Where a day cannot be stated anew, the report refuses it."""
     chains.write(tmp_path / "segments", "lab", "n1", gpus(JULY, JULY + DAY))
-    other = Batch(cells(JULY, "GPU-2", "", State.UNHELD, ["1"]), devices=[DeviceFacts("GPU-2", "H100", 0.05, JULY)])
+    other = Batch(cells(JULY, "GPU-2", "", State.UNALLOCATED, ["1"]), devices=[DeviceFacts("GPU-2", "H100", 0.05, JULY)])
     chains.write(tmp_path / "other", "lab", "n2", [other])
     if not whole:
         for path in (tmp_path / "other").iterdir():

@@ -44,7 +44,7 @@ def facts(meter: MeterFacts, since_ns: int, kind: str = METER_KIND) -> WorkloadF
 
 def read(meter: MeterFacts, start_ns: int, kwh: int, method: Method = Method.COUNTER, length_ns: int = CELL_NS) -> Entry:
     edge = KWH // 100 + kwh
-    return Entry(start_ns, start_ns + length_ns, named(meter), "", State.UNHELD, method, kwh * KWH, edge, length_ns)
+    return Entry(start_ns, start_ns + length_ns, named(meter), "", State.UNALLOCATED, method, kwh * KWH, edge, length_ns)
 
 
 EVENT = st.tuples(

@@ -119,7 +119,7 @@ def play(workloads: Sequence[Workload], policy: str, mode: str = "enforce", **mo
         snapshot = snapshot_of(workloads, clock, actuator.settings)
         governor.step(observer.observe(snapshot))
         outcome.groups = observer.groups
-        users = snapshot.holders
+        users = snapshot.owners
         for view in governor.views():
             outcome.views[view.device] = (view, [g.exempt for g in observer.groups if view.device in uuids(g)])
         for workload in workloads:
@@ -158,7 +158,7 @@ def snapshot_of(workloads: Sequence[Workload], clock: Clock, settings: Mapping[s
         for w in workloads
     )
     node = Identity("c", "n", "b", "v", simulated=True)
-    return Snapshot(1, clock.utc_ns(), node, tuple(views), holders=holders, facts=facts)
+    return Snapshot(1, clock.utc_ns(), node, tuple(views), owners=holders, facts=facts)
 
 
 def uuids(group: SteeringGroup) -> set[str]:

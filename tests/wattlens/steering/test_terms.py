@@ -141,7 +141,7 @@ def snapshot(holders: dict[str, tuple[str, ...]], mig: str = "", uid: str = "100
     views = tuple(DeviceView(info, True, "", None, {}, 0, {}, 0.0, 0) for info in infos)
     workloads = sorted({w for users in holders.values() for w in users})
     facts = tuple(WorkloadFacts(w, 0, "process", {"uid": uid}) for w in workloads)
-    return Snapshot(1, 0, Identity("c", "n", "b", "v", simulated=True), views, holders=holders, facts=facts)
+    return Snapshot(1, 0, Identity("c", "n", "b", "v", simulated=True), views, owners=holders, facts=facts)
 
 
 def groups(holders: dict[str, tuple[str, ...]], ranks: dict[str, JobRanks] | None = None, taken: frozenset[str] = frozenset()):

@@ -21,7 +21,7 @@ STEP_NS = 450 * NS_PER_S
 STEPS = 2 * NS_PER_DAY // STEP_NS
 GPUS = ("GPU-1", "GPU-2")
 WORKLOADS = ("pod:a", "pod:b", "pod:c")
-FREE = (State.UNHELD, State.UNKNOWN_HOLDER, State.STARTING)
+FREE = (State.UNALLOCATED, State.UNKNOWN_OWNER, State.STARTING)
 LABELS = st.dictionaries(st.sampled_from(("namespace", "pod", "user", "team", "model")), st.sampled_from(("x", "y", "z")))
 
 
@@ -80,7 +80,7 @@ def test_rows_sum_to_the_total_and_every_grouping_has_the_same_total(batch):
     by_state = {
         "active": sum(e.energy_uj for e in batch.entries if e.state is State.ACTIVE),
         "idle": sum(e.energy_uj for e in batch.entries if e.state is State.IDLE),
-        "unallocated": sum(e.energy_uj for e in batch.entries if e.state is State.UNHELD),
+        "unallocated": sum(e.energy_uj for e in batch.entries if e.state is State.UNALLOCATED),
     }
     totals = []
     for by in GroupBy:

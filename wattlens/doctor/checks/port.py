@@ -5,7 +5,7 @@ import socket
 from collections.abc import Iterator
 
 from energy_agent.runtime.http import HttpClient, HttpError
-from energy_agent.web.listening import holder
+from energy_agent.web.listening import find_listener
 from wattlens.doctor.facts import CheckContext
 from wattlens.doctor.finding import DoctorCheck, DoctorFinding, FindingLevel
 
@@ -39,7 +39,7 @@ def _taken(listen: str, address: str, port: int, bound: str) -> DoctorFinding:
         page = b""
     if b"attlens" in page:
         return DoctorFinding(FindingLevel.OK, "port", f"an agent already answers on {listen}")
-    who = holder(bound, port)
+    who = find_listener(bound, port)
     fix = f"end {who or 'what listens there (ss -ltnp)'}, or set web.listen to another port"
     return DoctorFinding(
         FindingLevel.FAIL, "port", f"{listen} is taken by {who or 'something else than an agent'}", fix, stops=True

@@ -5,8 +5,8 @@ from energy_agent.metering.sharing.policy import SharingPolicy, by_weight, equal
 SPEC = SharingPolicy(
     help="several workloads whose SM time is not measured, in equal parts",
     rank=30,
-    applies=lambda known: bool(known.holders) and not known.slices,
-    divide=lambda stretch, known: (
-        by_weight(stretch, known.holders) if any(known.holders.values()) else equally(stretch, known.holders)
+    applies=lambda known: bool(known.owners) and not known.slices,
+    divide=lambda shared, known: (
+        by_weight(shared, known.owners) if any(known.owners.values()) else equally(shared, known.owners)
     ),
 )

@@ -5,6 +5,6 @@ from energy_agent.metering.sharing.policy import SharingPolicy, equally
 SPEC = SharingPolicy(
     help="one workload holds the whole GPU",
     rank=10,
-    applies=lambda known: len(known.holders) == 1 and not known.slices and not known.unseen,
-    divide=lambda stretch, known: equally(stretch, known.holders),
+    applies=lambda known: len(known.owners) == 1 and not known.slices and not known.unseen,
+    divide=lambda shared, known: equally(shared, known.owners),
 )

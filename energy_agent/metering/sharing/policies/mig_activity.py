@@ -9,9 +9,9 @@ from energy_agent.metering.sharing.policy import DeviceUse, SharedEnergy, Sharin
 from energy_agent.metering.sharing.slices import divide
 
 
-def _divide(stretch: SharedEnergy, known: DeviceUse) -> list[WorkloadShare]:
+def _divide(shared: SharedEnergy, known: DeviceUse) -> list[WorkloadShare]:
     worked = [(s.active_ppm or 0) * s.sms for s in known.slices]
-    return divide(stretch, known, worked, [State.ACTIVE if work else State.IDLE for work in worked])
+    return divide(shared, known, worked, [State.ACTIVE if work else State.IDLE for work in worked])
 
 
 SPEC = SharingPolicy(

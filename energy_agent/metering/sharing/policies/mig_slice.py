@@ -7,9 +7,9 @@ from energy_agent.metering.sharing.policy import DeviceUse, SharedEnergy, Sharin
 from energy_agent.metering.sharing.slices import divide
 
 
-def _divide(stretch: SharedEnergy, known: DeviceUse) -> list[WorkloadShare]:
-    held = [0 if s.holders == {} else s.slices for s in known.slices]
-    return divide(stretch, known, held, [stretch.held_state] * len(held))
+def _divide(shared: SharedEnergy, known: DeviceUse) -> list[WorkloadShare]:
+    held = [0 if s.owners == {} else s.slices for s in known.slices]
+    return divide(shared, known, held, [shared.held_state] * len(held))
 
 
 SPEC = SharingPolicy(

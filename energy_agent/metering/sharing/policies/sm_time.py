@@ -8,14 +8,14 @@ part: each of them keeps the board from resting and from others.
 from energy_agent.metering.sharing.policy import DeviceUse, SharedEnergy, SharingPolicy, WorkloadShare, by_weight, equally
 
 
-def _divide(stretch: SharedEnergy, known: DeviceUse) -> list[WorkloadShare]:
-    return equally(stretch, known.holders) if stretch.active is False else by_weight(stretch, known.holders, known.unseen)
+def _divide(shared: SharedEnergy, known: DeviceUse) -> list[WorkloadShare]:
+    return equally(shared, known.owners) if shared.active is False else by_weight(shared, known.owners, known.unseen)
 
 
 SPEC = SharingPolicy(
     help="several workloads, by the SM time that the driver measured of each; what was drawn while no kernel ran, equally",
     rank=20,
-    applies=lambda known: known.measured and bool(known.holders) and not known.slices,
+    applies=lambda known: known.measured and bool(known.owners) and not known.slices,
     divide=_divide,
     settles=True,
 )

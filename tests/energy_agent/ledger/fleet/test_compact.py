@@ -47,7 +47,7 @@ def come_late(journal, uj):
     journal.seal(None)
 
 
-def booked(*journals):
+def recorded_energy(*journals):
     return sum(sum(j.totals().energy.values()) for j in journals)
 
 
@@ -64,7 +64,7 @@ def make_node(tmp_path):
 
 @pytest.fixture
 def fleet(tmp_path, make_node):
-    return tmp_path, booked(make_node("a", range(24)), make_node("b", range(24), seed=1))
+    return tmp_path, recorded_energy(make_node("a", range(24)), make_node("b", range(24), seed=1))
 
 
 def run(folder, day=DAY, sites=HERE, out="days", **options):
@@ -108,7 +108,7 @@ def test_late_data_becomes_a_restatement_with_its_reason(tmp_path, make_node):
     assert second.reason.startswith("input changed: 1 segments more")
     assert {p: p.read_bytes() for p in first.folder.iterdir()} == before
     cells = [r.row.energy_uj for r in reading.read_rows(tmp_path / "days") if isinstance(r.row, Cell)]
-    assert sum(cells) == booked(a, b)
+    assert sum(cells) == recorded_energy(a, b)
     come_late(b, 1)
     (third,), _ = run(tmp_path, reason="meter repaired")
     assert (third.number, third.reason) == (2, "meter repaired")
@@ -118,7 +118,7 @@ def test_a_segment_over_midnight_is_parted_between_its_days(tmp_path, make_node)
     journal = make_node("a", [])
     (tmp_path / "b" / "segments").mkdir(parents=True)
     midnight = T0 + 24 * H
-    entry = Entry(midnight - H, midnight + 2 * H, "a-GPU-0", "", State.UNHELD, Method.COUNTER, 3_000, 5)
+    entry = Entry(midnight - H, midnight + 2 * H, "a-GPU-0", "", State.UNALLOCATED, Method.COUNTER, 3_000, 5)
     journal.commit(Batch([entry], devices=[DeviceFacts("a-GPU-0", "H100", 0.05, T0)]))
     journal.seal(None)
     files = segment.list_files(tmp_path / "a" / "segments")
@@ -222,10 +222,10 @@ def test_a_fleet_quarter_is_past_int64_and_exact(tmp_path, make_node):
     largest = (1 << 62) - 12_345
     journals = [make_node(name, range(5), uj=largest // 6, seed=3) for name in "ab"]
     (statement,), _ = run(tmp_path)
-    expected = booked(*journals)
+    expected = recorded_energy(*journals)
     for _ in range(8):
         expected += expected
-    assert statement.energy_uj == booked(*journals) > 2**63
+    assert statement.energy_uj == recorded_energy(*journals) > 2**63
     ((summed,),) = duck(f"SELECT sum(energy_uj) FROM '{statement.folder}/cell.parquet', range(256)")
     assert summed == expected > 7.9e19
 

@@ -68,7 +68,7 @@ def by(rows, *names):
     return found
 
 
-def entry(start, end, uj, device="GPU-a", workload="", state=State.UNHELD, method=Method.COUNTER, edge=10, gpu_ns=0):
+def entry(start, end, uj, device="GPU-a", workload="", state=State.UNALLOCATED, method=Method.COUNTER, edge=10, gpu_ns=0):
     return Entry(T0 + start, T0 + end, device, workload, state, method, uj, edge, gpu_ns)
 
 
@@ -95,8 +95,8 @@ def test_energy_and_times_are_those_of_the_rows(tmp_path_factory, parts):
         use = used[c.cell_start_ns, c.workload]
         use[0 if c.state is State.ACTIVE else 1 if c.state is State.IDLE else 2] += c.energy_uj
         use[3] += c.gpu_ns
-    holders = by(found["holder_day"], "device", "workload", "state", "method")
-    assert {key: (row["energy_uj"], row["gpu_ns"]) for key, row in holders.items()} == {
+    owners = by(found["holder_day"], "device", "workload", "state", "method")
+    assert {key: (row["energy_uj"], row["gpu_ns"]) for key, row in owners.items()} == {
         key: (energy[key], held_ns[key]) for key in energy
     }
     uses = by(found["workload_cell"], "cell_start_ns", "workload")
@@ -139,7 +139,7 @@ def orderly(draw):
         at += draw(st.sampled_from([0, 0, 0, 30 * S]))
         end = at + draw(st.integers(1, 25)) * M
         workload = draw(st.sampled_from(["", "w1", "w2"]))
-        state = draw(st.sampled_from([State.ACTIVE, State.IDLE])) if workload else State.UNHELD
+        state = draw(st.sampled_from([State.ACTIVE, State.IDLE])) if workload else State.UNALLOCATED
         method = draw(st.sampled_from([Method.COUNTER, Method.COUNTER, Method.INTEGRATED, Method.BRIDGED]))
         parts[-1].append(
             entry(at, end, draw(st.integers(0, 10**9)), "GPU-a", workload, state, method, draw(st.sampled_from([0, 10, 700])))
@@ -241,18 +241,18 @@ def test_hosts_parts_and_meters_go_where_they_belong(tmp_path):
         entry(0, Q, 70, "GPU-b"),
         entry(0, Q, 9, "GPU-b", "", State.GAP, Method.BRIDGED),
         entry(0, Q, 300, HOST, "w1", State.ACTIVE, Method.INTEGRATED, gpu_ns=Q),
-        entry(0, Q, 40, HOST, "", State.UNHELD, Method.INTEGRATED),
+        entry(0, Q, 40, HOST, "", State.UNALLOCATED, Method.INTEGRATED),
         entry(0, Q, 110, PART, "w1", State.ACTIVE),
-        entry(0, Q, 5_000, METER, "", State.UNHELD, gpu_ns=Q),
+        entry(0, Q, 5_000, METER, "", State.UNALLOCATED, gpu_ns=Q),
         devices=("GPU-a", "GPU-b", HOST, PART, METER),
     )
     assert found["workload_cell"] == [
         use(T0, "", other_uj=79, host_uj=40),
         use(T0, "w1", active_uj=600, idle_uj=50, host_uj=300, gpu_ns=Q),
     ]
-    holders = by(found["holder_day"], "device", "workload", "state", "method")
-    assert holders[PART, "w1", "active", "counter"]["energy_uj"] == 110
-    assert holders[METER, "", "unheld", "counter"]["energy_uj"] == 5_000
+    owners = by(found["holder_day"], "device", "workload", "state", "method")
+    assert owners[PART, "w1", "active", "counter"]["energy_uj"] == 110
+    assert owners[METER, "", "unheld", "counter"]["energy_uj"] == 5_000
     assert sum(row["energy_uj"] for row in found["holder_day"]) == statement.energy_uj == 6_179
     assert by(found["span_day"], "device", "workload")[METER, ""]["metered_ns"] == Q
 

@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 
 from energy_agent.core.energy import WorkloadFacts
-from energy_agent.ledger.history_import.dcgm import board_of, facts_of, holder_of, own_pods, readings, source_of
+from energy_agent.ledger.history_import.dcgm import board_of, facts_of, own_pods, owner_of, readings, source_of
 from energy_agent.ledger.history_import.samples import ExporterReading
 
 V100 = "GPU-6bf47ca9-ad3e-15db-beed-1079a7d74116"
@@ -20,7 +20,7 @@ OWN = own_pods([{"__name__": "up", **SCRAPED, **TARGET}])
 
 
 @pytest.mark.parametrize(
-    ("labels", "holder"),
+    ("labels", "owner"),
     [
         (BARE | {"pod": "", "namespace": "", "container": ""}, ""),
         (BARE | SCRAPED, ""),
@@ -33,9 +33,9 @@ OWN = own_pods([{"__name__": "up", **SCRAPED, **TARGET}])
         (BARE | SCRAPED | POD | {"endpoint": "metrics"}, "import:ml/train-0"),
     ],
 )
-def test_a_holder_is_whom_the_exporter_names_never_itself(labels, holder):
-    assert holder_of(labels, OWN) == holder
-    assert holder_of(BARE | TARGET | {"container": "nvidia-dcgm-exporter"}, set()) == ""  # also where `up` does not tell
+def test_a_holder_is_whom_the_exporter_names_never_itself(labels, owner):
+    assert owner_of(labels, OWN) == owner
+    assert owner_of(BARE | TARGET | {"container": "nvidia-dcgm-exporter"}, set()) == ""  # also where `up` does not tell
     assert own_pods([SCRAPED]) == set()  # a target outside of Kubernetes
 
 
@@ -59,8 +59,8 @@ def test_a_pod_that_comes_is_another_series_of_the_same_board():
     series = [(BARE | SCRAPED, [(10, Decimal(1))]), (BARE | SCRAPED | POD, [(20, Decimal(2)), (30, Decimal(3))])]
     ((source, told),) = readings(series, 1_000, set(), "replica")[V100].items()
     assert source == "dcgm 10.0.0.7:9400"
-    holder = {"import:ml/train-0"}
-    assert [(r.t_ns, r.value, set(r.holders)) for r in told] == [(10, 1_000, set()), (20, 2_000, holder), (30, 3_000, holder)]
+    owner = {"import:ml/train-0"}
+    assert [(r.t_ns, r.value, set(r.owners)) for r in told] == [(10, 1_000, set()), (20, 2_000, owner), (30, 3_000, owner)]
 
 
 def test_replicas_and_exporters_are_told_apart_and_power_keeps_its_fractions():

@@ -19,8 +19,8 @@ UNKNOWN = ExporterBounds(None, 30 * S)
 POD, OTHER = frozenset({"import:ml/a"}), frozenset({"import:ml/b"})
 
 
-def at(second, joules, holders=frozenset(), source=""):
-    return ExporterReading(T0 + second * S, joules * 1_000_000, holders, source)
+def at(second, joules, owners=frozenset(), source=""):
+    return ExporterReading(T0 + second * S, joules * 1_000_000, owners, source)
 
 
 def account_of(*readings, terms=MAX):
@@ -127,29 +127,29 @@ def test_a_holder_is_who_every_reading_names():
     got = [(e.workload, e.state, e.gpu_ns) for e in account.entries]
     assert got == [
         ("import:ml/a", State.ACTIVE, 15 * S),
-        ("", State.UNKNOWN_HOLDER, 0),
+        ("", State.UNKNOWN_OWNER, 0),
         ("import:ml/b", State.ACTIVE, 15 * S),
-        ("", State.UNKNOWN_HOLDER, 0),
+        ("", State.UNKNOWN_OWNER, 0),
     ]
 
 
 def test_who_shares_a_board_is_told_no_part_of_it():
     both = POD | OTHER
     account = account_of(at(0, 1_000, both), at(15, 2_500, both), at(30, 4_000, both | {""}))
-    assert {(e.workload, e.state) for e in account.entries} == {("", State.UNKNOWN_HOLDER)}
+    assert {(e.workload, e.state) for e in account.entries} == {("", State.UNKNOWN_OWNER)}
 
 
 @pytest.mark.parametrize(
-    ("holders", "expected"),
+    ("owners", "expected"),
     [
         (POD, ("", State.GAP)),  # a name that a later pod may have
         (frozenset({"import:ml/a@0123abcd"}), ("import:ml/a@0123abcd", State.ACTIVE)),  # the pod's uid: the same life
-        (frozenset(), ("", State.UNKNOWN_HOLDER)),
+        (frozenset(), ("", State.UNKNOWN_OWNER)),
     ],
 )
-def test_over_a_hole_the_same_name_is_not_the_same_pod(holders, expected):
-    near = [at(s, 1_000 + 100 * s, holders) for s in (0, 15, 30)]
-    account = account_of(*near, at(3_630, 364_000, holders), at(3_645, 365_500, holders))
+def test_over_a_hole_the_same_name_is_not_the_same_pod(owners, expected):
+    near = [at(s, 1_000 + 100 * s, owners) for s in (0, 15, 30)]
+    account = account_of(*near, at(3_630, 364_000, owners), at(3_645, 365_500, owners))
     assert account.entries[2].method is Method.BRIDGED
     assert (account.entries[2].workload, account.entries[2].state) == expected
 
@@ -205,14 +205,14 @@ steps = st.lists(
 def histories(draw):
     """What a counter in mJ showed at each scrape that came through, and who was named."""
     t, mj, readings = T0, draw(st.integers(0, 10**12)), []
-    holder = draw(st.sampled_from([frozenset(), POD, POD | OTHER]))
+    owner = draw(st.sampled_from([frozenset(), POD, POD | OTHER]))
     for seconds, mw, lost in draw(steps):
         if not lost:
-            readings.append(ExporterReading(t, mj * 1_000, holder))
+            readings.append(ExporterReading(t, mj * 1_000, owner))
         t, mj = t + seconds * S, mj + mw * seconds // 1_000
         if draw(st.integers(0, 5)) == 0:
-            holder = draw(st.sampled_from([frozenset(), POD, OTHER]))
-    return [*readings, ExporterReading(t, mj * 1_000, holder)]
+            owner = draw(st.sampled_from([frozenset(), POD, OTHER]))
+    return [*readings, ExporterReading(t, mj * 1_000, owner)]
 
 
 @given(histories(), st.integers(1, 8), st.sampled_from([MAX, UNKNOWN]))
@@ -248,12 +248,12 @@ def test_with_a_reset_what_is_booked_and_the_bound_hold_the_truth(readings, data
     at_reset = data.draw(st.integers(0, 10**6))
     base = readings[cut].value
     lost = base - (readings[cut - 1].value if cut else base)
-    after = [ExporterReading(r.t_ns, r.value - base + min(at_reset, lost), r.holders) for r in readings[cut:]]
+    after = [ExporterReading(r.t_ns, r.value - base + min(at_reset, lost), r.owners) for r in readings[cut:]]
     account = account_of(*readings[:cut], *after)
-    booked = sum(e.energy_uj for e in account.entries)
+    recorded = sum(e.energy_uj for e in account.entries)
     truth = readings[-1].value - readings[0].value
-    assert booked <= truth
-    assert booked + sum(g.bound_uj for g in account.gaps) >= truth or _unseen(readings[:cut], after)
+    assert recorded <= truth
+    assert recorded + sum(g.bound_uj for g in account.gaps) >= truth or _unseen(readings[:cut], after)
 
 
 def _unseen(before, after):

@@ -20,7 +20,7 @@ WHO = Identity("lab-imported", "node-1", f"{MARK}dcgm", "0.1.0", False)
 
 def batch(first, last, device="GPU-x", uj=9_000_000):
     """One entry over quarters [first, last) of an hour."""
-    entry = Entry(T0 + first * Q, T0 + last * Q, device, "", State.UNKNOWN_HOLDER, Method.COUNTER, uj, 5)
+    entry = Entry(T0 + first * Q, T0 + last * Q, device, "", State.UNKNOWN_OWNER, Method.COUNTER, uj, 5)
     return Batch([entry], devices=[DeviceFacts(device, "H100", 0.05, T0)], facts=[mark(device, T0, "dcgm")])
 
 

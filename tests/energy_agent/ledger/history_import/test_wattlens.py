@@ -33,7 +33,7 @@ def page(second, values, source=""):
     return AgentScrape(T0 + second * S, values, source)
 
 
-def booked(*pages, limits=None):
+def recorded_energy(*pages, limits=None):
     account = AgentScrapeAccount(AGE, dict(limits or {}))
     for each in pages:
         account.take(each)
@@ -48,7 +48,7 @@ def sums(account):
 
 
 def test_what_a_workload_and_nobody_used_is_booked_by_state_and_method():
-    account = booked(
+    account = recorded_energy(
         page(0, {total(): 100 * J, total(BRIDGED): 0, ("idle", GPU): 10 * J, used("a"): 50 * J, used("a", IDLE): 5 * J}),
         page(15, {total(): 190 * J, total(BRIDGED): 7 * J, ("idle", GPU): 30 * J, used("a"): 110 * J, used("a", IDLE): 15 * J,
                   ("unattributed", GPU, "gap"): 7 * J, ("unattributed", GPU, "starting"): 0}),
@@ -57,18 +57,18 @@ def test_what_a_workload_and_nobody_used_is_booked_by_state_and_method():
     assert sums(account) == {
         (GPU, "a", ACTIVE, COUNTER): 60 * J,
         (GPU, "a", IDLE, COUNTER): 10 * J,
-        (GPU, "", State.UNHELD, COUNTER): 20 * J,
+        (GPU, "", State.UNALLOCATED, COUNTER): 20 * J,
         (GPU, "", State.GAP, BRIDGED): 7 * J,
     }
     assert account.unexplained_uj == 0
 
 
 def test_what_the_parts_do_not_explain_is_unattributed_and_what_is_too_much_is_cut():
-    account = booked(page(0, {total(): 0, used("a"): 0}), page(15, {total(): 100 * J, used("a"): 60 * J}))
+    account = recorded_energy(page(0, {total(): 0, used("a"): 0}), page(15, {total(): 100 * J, used("a"): 60 * J}))
     assert sums(account) == {(GPU, "a", ACTIVE, COUNTER): 60 * J, (GPU, "", State.GAP, COUNTER): 40 * J}
     assert account.unexplained_uj == 40 * J
     claims = {used("a"): 90 * J, used("b"): 30 * J}
-    account = booked(page(0, {total(): 0, used("a"): 0, used("b"): 0}), page(15, {total(): 100 * J, **claims}))
+    account = recorded_energy(page(0, {total(): 0, used("a"): 0, used("b"): 0}), page(15, {total(): 100 * J, **claims}))
     assert sums(account) == {(GPU, "a", ACTIVE, COUNTER): 75 * J, (GPU, "b", ACTIVE, COUNTER): 25 * J}
     assert account.unexplained_uj == 20 * J
 
@@ -76,7 +76,7 @@ def test_what_the_parts_do_not_explain_is_unattributed_and_what_is_too_much_is_c
 def test_a_new_series_counts_whole_if_it_fits_and_else_from_the_next_page_on():
     """A workload's series begins at 0 when its holder is seen; one that comes back after days shows all that it ever used."""
     first = page(0, {total(): 1_000 * J})
-    account = booked(first, page(15, {total(): 1_100 * J, used("new"): 90 * J, used("old"): 5_000 * J}),
+    account = recorded_energy(first, page(15, {total(): 1_100 * J, used("new"): 90 * J, used("old"): 5_000 * J}),
                      page(30, {total(): 1_200 * J, used("new"): 140 * J, used("old"): 5_050 * J}))  # fmt: skip
     assert sums(account) == {
         (GPU, "new", ACTIVE, COUNTER): 140 * J,
@@ -91,7 +91,7 @@ def test_tokens_of_a_workload_that_began_while_we_look_count_from_0_and_others_f
     def of(workload):
         return (*tokens[:2], workload, *tokens[3:])
 
-    account = booked(
+    account = recorded_energy(
         page(0, {total(): 1_000 * J}),
         page(15, {total(): 1_100 * J, used("new"): 90 * J, used("old"): 5_000 * J,
                   used("old", IDLE): 0, of("new"): 70, of("old"): 900, of("cpu"): 40}),
@@ -106,7 +106,7 @@ def test_tokens_of_a_workload_that_began_while_we_look_count_from_0_and_others_f
 
 def test_a_device_that_was_away_is_booked_over_all_of_that_time():
     other = total(device="GPU-2")
-    account = booked(page(0, {total(): 0, other: 0}), page(15, {other: 5 * J}), page(30, {other: 9 * J}),
+    account = recorded_energy(page(0, {total(): 0, other: 0}), page(15, {other: 5 * J}), page(30, {other: 9 * J}),
                      page(3_600, {total(): 80 * J, other: 20 * J}))  # fmt: skip
     assert [(e.device, e.start_ns, e.energy_uj) for e in account.entries if e.device == GPU] == [(GPU, T0, 80 * J)]
     assert sum(e.energy_uj for e in account.entries if e.device == "GPU-2") == 20 * J
@@ -114,16 +114,16 @@ def test_a_device_that_was_away_is_booked_over_all_of_that_time():
 
 def test_a_journal_that_began_anew_is_booked_from_0_and_the_rest_is_a_gap():
     pages = [page(0, {total(): 10**6 * J, used("a"): 10**6 * J}), page(15, {total(): 4 * J, used("a"): 3 * J})]
-    account = booked(*pages, limits={GPU: 840_000})
+    account = recorded_energy(*pages, limits={GPU: 840_000})
     assert sums(account) == {(GPU, "a", ACTIVE, COUNTER): 3 * J, (GPU, "", State.GAP, COUNTER): J}
     assert [(g.reason, g.bound_uj) for g in account.gaps] == [("counter reset", 840 * 15_200_000 - 4 * J)]
-    account = booked(*pages)
+    account = recorded_energy(*pages)
     assert [(g.reason, g.bound_uj) for g in account.gaps] == [(UNBOUNDED + "counter reset", 0)]
 
 
 def test_the_agents_own_gaps_stay_gaps():
     bound = ("gap", GPU)
-    account = booked(
+    account = recorded_energy(
         page(0, {total(): 0, bound: 50 * J}), page(15, {total(): J, bound: 50 * J}), page(30, {total(): 2 * J, bound: 75 * J})
     )
     assert [(g.start_ns, g.bound_uj, g.reason) for g in account.gaps] == [(T0 + 15 * S, 25 * J, GAP_TOLD)]
@@ -132,24 +132,25 @@ def test_the_agents_own_gaps_stay_gaps():
 def test_device_time_is_the_workloads_over_the_devices_that_it_used_and_counts_from_0_where_it_is_new():
     held, two, mine, its = ("held", "", "a", "active"), total(device="GPU-2"), used("a"), used("a", device="GPU-2")
     first = page(0, {total(): 0, two: 0, mine: 0, its: 0, held: 100 * S})
-    account = booked(first, page(15, {total(): 10 * J, two: 20 * J, mine: 10 * J, its: 20 * J, held: 124 * S}))
+    account = recorded_energy(first, page(15, {total(): 10 * J, two: 20 * J, mine: 10 * J, its: 20 * J, held: 124 * S}))
     assert [(e.device, e.gpu_ns) for e in account.entries] == [(GPU, 12 * S), ("GPU-2", 12 * S)]
-    account = booked(page(0, {total(): 0}), page(15, {total(): 10 * J, mine: 10 * J, held: 7 * S}))
+    account = recorded_energy(page(0, {total(): 0}), page(15, {total(): 10 * J, mine: 10 * J, held: 7 * S}))
     assert [(e.workload, e.gpu_ns) for e in account.entries] == [("a", 7 * S)]
 
 
 def test_edges_are_the_agents_own_and_the_age_of_a_page():
-    account = booked(page(0, {total(): 0, ("edge", GPU): 9}), page(15, {total(): 1_500 * J, ("edge", GPU): 60 * J}))
+    account = recorded_energy(page(0, {total(): 0, ("edge", GPU): 9}), page(15, {total(): 1_500 * J, ("edge", GPU): 60 * J}))
     assert [e.edge_uj for e in account.entries] == [60 * J + 250 * J]  # 100 W for 2.5 s
-    account = booked(page(0, {total(): 0}), page(15, {total(): 1_500 * J}), limits={GPU: 840_000})
+    account = recorded_energy(page(0, {total(): 0}), page(15, {total(): 1_500 * J}), limits={GPU: 840_000})
     assert [e.edge_uj for e in account.entries] == [2_100 * J]  # 840 W for 2.5 s
     integrated = Method.INTEGRATED
-    account = booked(page(0, {total(integrated): 0}), page(15, {total(integrated): 1_500 * J, ("edge", GPU): 60 * J}))
+    account = recorded_energy(page(0, {total(integrated): 0}), page(15, {total(integrated): 1_500 * J, ("edge", GPU): 60 * J}))
     assert [e.edge_uj for e in account.entries] == [15 * (60 + 250) * J]  # of each second, since those do not cancel
 
 
 def test_a_replica_whose_clock_is_ahead_is_no_new_journal():
-    account = booked(page(0, {total(): 0}, "a"), page(15, {total(): 1_500 * J}, "a"), page(16, {total(): 1_450 * J}, "b"),
+    account = recorded_energy(
+        page(0, {total(): 0}, "a"), page(15, {total(): 1_500 * J}, "a"), page(16, {total(): 1_450 * J}, "b"),
                      page(31, {total(): 3_000 * J}, "b"))  # fmt: skip
     assert sum(e.energy_uj for e in account.entries) == 3_000 * J
     assert account.gaps == []
@@ -159,14 +160,14 @@ def test_a_replica_whose_clock_is_ahead_is_no_new_journal():
 def test_a_host_is_shared_as_its_workloads_say():
     box = "host:lab:node-1"
     share = ("workload", box, "a", "active", "")
-    account = booked(
+    account = recorded_energy(
         page(0, {total(device=box): 0, total(Method.INTEGRATED, box): 0, share: 0, ("idle", box): 0}),
         page(15, {total(device=box): 60 * J, total(Method.INTEGRATED, box): 40 * J, share: 70 * J, ("idle", box): 30 * J}),
     )
     found = sums(account)
     assert sum(found.values()) == 100 * J
     assert sum(uj for (_, w, _, _), uj in found.items() if w == "a") == 70 * J
-    assert sum(uj for (_, _, state, _), uj in found.items() if state is State.UNHELD) == 30 * J
+    assert sum(uj for (_, _, state, _), uj in found.items() if state is State.UNALLOCATED) == 30 * J
     assert sum(uj for (_, _, _, method), uj in found.items() if method is Method.INTEGRATED) == 40 * J
     assert {e.gpu_ns for e in account.entries} == {0}
 
@@ -246,5 +247,5 @@ def test_an_honest_page_is_taken_over_share_by_share(history):
     found = sums(account)
     assert found.get((GPU, "a", ACTIVE, COUNTER), 0) == values[used("a")]
     assert found.get((GPU, "b", ACTIVE, COUNTER), 0) == values[used("b")]
-    assert found.get((GPU, "", State.UNHELD, COUNTER), 0) == values["idle", GPU]
+    assert found.get((GPU, "", State.UNALLOCATED, COUNTER), 0) == values["idle", GPU]
     assert account.unexplained_uj == 0

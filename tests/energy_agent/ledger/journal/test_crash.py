@@ -57,10 +57,10 @@ def test_killed_at_any_instant_nothing_is_lost_or_counted_twice(tmp_path):
         told += [int(line) for line in writer.stdout.read().split("\n")[:-1]]
         writer.stdout.close()
         view = read_journal(tmp_path / "journal.db")
-        booked = int(view.book.states["meters"]["GPU-0"].split(":")[1][:-1]) if view.book.states else -1
+        recorded = int(view.book.states["meters"]["GPU-0"].split(":")[1][:-1]) if view.book.states else -1
         seen = max([seen, *told])
-        assert booked in (seen, seen + 1)  # what was told is in; one more may be, that was not told yet
-        assert sum(view.book.totals.energy.values()) == truth(range(booked + 1))
+        assert recorded in (seen, seen + 1)  # what was told is in; one more may be, that was not told yet
+        assert sum(view.book.totals.energy.values()) == truth(range(recorded + 1))
         check(tmp_path)
     assert seen >= sum(to_read) - 1 > 40  # more where it told of some that were not waited for
     opened(tmp_path).close()

@@ -95,7 +95,7 @@ def test_segments_follow_each_other_and_totals_go_on(tmp_path):
 def test_only_rows_that_end_in_time_are_sealed(tmp_path):
     journal = opened(tmp_path)
     journal.commit(
-        Batch([Entry(T0, T0 + 1_800 * S, "GPU-0", "", State.UNHELD, Method.COUNTER, 1_800, 1)], devices=second(0).devices)
+        Batch([Entry(T0, T0 + 1_800 * S, "GPU-0", "", State.UNALLOCATED, Method.COUNTER, 1_800, 1)], devices=second(0).devices)
     )
     segment = journal.seal(T0 + 900 * S)
     assert segment is not None
@@ -208,7 +208,7 @@ def test_a_segment_that_could_not_be_written_is_written_later_byte_by_byte(tmp_p
 def test_what_feeds_a_building_passes_int64_and_is_exact(tmp_path):
     """100 MW for a day and a half, of which the last hours went unseen: 9.2e18 uJ are 25.6 h of it."""
     journal, hour = opened(tmp_path), 3_600 * S
-    first = Entry(T0, T0 + hour, "meter:node-1:main", "", State.UNHELD, Method.COUNTER, 36 * 10**16, 7)
+    first = Entry(T0, T0 + hour, "meter:node-1:main", "", State.UNALLOCATED, Method.COUNTER, 36 * 10**16, 7)
     for i in range(36):
         entry = replace(first, start_ns=T0 + i * hour, end_ns=T0 + (i + 1) * hour, energy_uj=first.energy_uj + i)
         gap = Gap(entry.device, entry.start_ns + 36 * hour, entry.end_ns + 36 * hour, 36 * 10**16, "no readings")
@@ -223,7 +223,7 @@ def test_what_feeds_a_building_passes_int64_and_is_exact(tmp_path):
 
 
 def test_a_row_at_the_end_of_int64_is_exact(tmp_path):
-    entry = Entry(T0, T0 + S, "GPU-0", "", State.UNHELD, Method.COUNTER, INT64_MAX, 0)
+    entry = Entry(T0, T0 + S, "GPU-0", "", State.UNALLOCATED, Method.COUNTER, INT64_MAX, 0)
     with contextlib.closing(opened(tmp_path)) as journal:
         journal.commit(Batch([entry]))
         with pytest.raises(JournalError, match="int64"):
@@ -386,12 +386,12 @@ def test_a_full_file_system_says_so(tmp_path):
         pytest.skip("no right to mount a tmpfs here")
     try:
         journal = opened(tmp_path)
-        booked, refusal = fill(journal, lambda i: second(i, workload=f"job-{i}"))
+        recorded, refusal = fill(journal, lambda i: second(i, workload=f"job-{i}"))
         assert "the disk is full; free some space, nothing committed is lost" in refusal
-        assert energy(journal) == truth(range(booked))
+        assert energy(journal) == truth(range(recorded))
         journal.close()
         reopened = read_journal(tmp_path / "journal.db")
-        assert sum(reopened.book.totals.energy.values()) == truth(range(booked))
+        assert sum(reopened.book.totals.energy.values()) == truth(range(recorded))
     finally:
         subprocess.run(["umount", tmp_path], check=True)
 

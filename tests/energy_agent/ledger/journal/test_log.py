@@ -56,7 +56,7 @@ def test_rows_given_as_rows_are_those_that_the_counts_become(some):
     assert (book.facts, book.totals) == (whole.facts, whole.totals)
 
 
-GOOD = Entry(T0, T0 + S, "GPU-0", "", State.UNHELD, Method.COUNTER, 1, 1)
+GOOD = Entry(T0, T0 + S, "GPU-0", "", State.UNALLOCATED, Method.COUNTER, 1, 1)
 AT = (T0, T0 + S)
 UNSOUND = [
     {"entries": [*second(3).entries, replace(GOOD, **change)]}

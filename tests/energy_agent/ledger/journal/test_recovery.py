@@ -20,7 +20,7 @@ from tests.energy_agent.ledger.cases import IDENTITY, T0, S, check, energy, fill
 SECONDS = 200
 
 
-def booked(journal):
+def recorded_energy(journal):
     """How many seconds are in, by the state of a meter, which is that of the last of them."""
     return int(journal.states()["meters"]["GPU-0"].split(":")[1][:-1]) + 1
 
@@ -28,7 +28,7 @@ def booked(journal):
 def goes_on(folder, least=SECONDS):
     """It opens, has `least` seconds or more, each of them once, and goes on to the truth by what a meter would bridge."""
     with contextlib.closing(opened(folder)) as journal:
-        done = booked(journal)
+        done = recorded_energy(journal)
         assert done >= least
         assert energy(journal) == truth(range(done))
         for i in range(done, SECONDS + 1):

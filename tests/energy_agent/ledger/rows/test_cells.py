@@ -32,7 +32,7 @@ def test_the_parts_of_an_entry_sum_to_it_and_lie_in_their_cells(entry):
 
 
 @given(st.lists(entries(), max_size=12), st.integers(0, 12), st.randoms(use_true_random=False))
-def test_cells_sum_to_entries_in_any_order_and_any_batches(booked, split, order):
+def test_cells_sum_to_entries_in_any_order_and_any_batches(recorded, split, order):
     def summed(rows):
         sums = Counter()
         for row in rows:
@@ -40,10 +40,10 @@ def test_cells_sum_to_entries_in_any_order_and_any_batches(booked, split, order)
                 sums[name, row.device, row.workload, row.state, row.method] += getattr(row, name)
         return sums
 
-    expected = summed(booked)
-    order.shuffle(booked)
+    expected = summed(recorded)
+    order.shuffle(recorded)
     book = {}
-    for batch in (booked[:split], booked[split:]):
+    for batch in (recorded[:split], recorded[split:]):
         book |= fold(book, [p for e in batch for p in cells.cut(e)])
     assert summed(book.values()) == expected
 
@@ -105,24 +105,24 @@ def test_a_gap_and_tokens_of_no_duration_keep_their_amount():
     assert (gap.cell_start_ns, gap.bound_uj, count.tokens) == (T0, 5, 5)
 
 
-def spans(booked):
-    return fold({}, cells.span_rows(cells.cell_rows(booked)))
+def spans(recorded):
+    return fold({}, cells.span_rows(cells.cell_rows(recorded)))
 
 
-def edge(booked, workload):
-    return bound_of(s.run for s in spans(booked).values() if s.workload == workload)
+def edge(recorded, workload):
+    return bound_of(s.run for s in spans(recorded).values() if s.workload == workload)
 
 
 def test_inner_edges_of_a_stretch_cancel_across_states_and_cells():
-    stretch = [counter(i, i + 1, 700, edge=40 + i % 7, state=State.IDLE if i % 2 else State.ACTIVE) for i in range(3_600)]
-    assert edge(stretch, "") == edge(stretch, "w") == 40 + 40 + 3_599 % 7
+    interval = [counter(i, i + 1, 700, edge=40 + i % 7, state=State.IDLE if i % 2 else State.ACTIVE) for i in range(3_600)]
+    assert edge(interval, "") == edge(interval, "w") == 40 + 40 + 3_599 % 7
 
 
 SECONDS = [(i, i + 1) for i in range(10)]
 
 
 @pytest.mark.parametrize(
-    ("booked", "edges"),
+    ("recorded", "edges"),
     [
         ([counter(*at, 700) for at in ((0, 1), (1, 2), (5, 6))], {"": 4 * 50}),  # a hole costs two
         ([counter(*at, 700, method=Method.INTEGRATED) for at in SECONDS], {"": 10 * 2 * 50}),  # integrated power never cancels
@@ -130,15 +130,15 @@ SECONDS = [(i, i + 1) for i in range(10)]
         ([counter(*at, 700, workload="w" if at[0] < 5 else "v") for at in SECONDS], {"": 100, "w": 100, "v": 100}),
     ],
 )
-def test_edges_of_holes_and_of_changes(booked, edges):
-    assert {workload: edge(booked, workload) for workload in edges} == edges
+def test_edges_of_holes_and_of_changes(recorded, edges):
+    assert {workload: edge(recorded, workload) for workload in edges} == edges
 
 
 @given(st.integers(1, 10**9), st.floats(0, 1), st.floats(0.01, 0.99))
 def test_a_cell_holds_its_truth_however_the_energy_lay_around_the_cut(uj, before_share, at):
     start = 900 - at * 3_000
-    booked = [counter(start, start + 3_000, uj, edge=0, method=Method.BRIDGED)]
-    parts = [(p.cell_start_ns, p.energy_uj, p.run) for e in booked for p in cells.cut(e)]
+    recorded = [counter(start, start + 3_000, uj, edge=0, method=Method.BRIDGED)]
+    parts = [(p.cell_start_ns, p.energy_uj, p.run) for e in recorded for p in cells.cut(e)]
     before = sum(e for cell, e, _ in parts if cell < T0 + 900 * S)
     bound = bound_of(run for cell, _, run in parts if cell < T0 + 900 * S)
     assert abs(before - before_share * uj) <= bound
@@ -153,20 +153,20 @@ def test_the_bound_holds_for_every_error_that_the_readings_may_have(seed, count,
     errors = [rng.randint(-10_000, 10_000) for _ in range(count + 1)]
     true = [rng.randint(100_000, 1_000_000) for _ in range(count)]
     shares = [rng.choice([1.0, share]) for _ in range(count)]
-    booked, truth = [], Counter()
+    recorded, truth = [], Counter()
     for i, (uj, w) in enumerate(zip(true, shares, strict=True)):
         measured = uj + errors[i + 1] - errors[i]
         mine, rest = round(measured * w), measured - round(measured * w)
         bound = max(abs(errors[i]), abs(errors[i + 1]))
         at = (start + i * 1.5, start + (i + 1) * 1.5)
-        booked.append(counter(*at, mine, edge=-(-bound * w // 1) + 1, workload="w", gpu_share=w))
+        recorded.append(counter(*at, mine, edge=-(-bound * w // 1) + 1, workload="w", gpu_share=w))
         if w < 1:
-            booked.append(counter(*at, rest, edge=-(-bound * (1 - w) // 1) + 1, workload="v", gpu_share=1 - w))
+            recorded.append(counter(*at, rest, edge=-(-bound * (1 - w) // 1) + 1, workload="v", gpu_share=1 - w))
         truth["w"] += uj * w
         truth[""] += uj
-    booked = [replace(e, edge_uj=int(e.edge_uj)) for e in booked]
+    recorded = [replace(e, edge_uj=int(e.edge_uj)) for e in recorded]
     if late:
-        rng.shuffle(booked)
+        rng.shuffle(recorded)
     for name in ("", "w"):
-        energy = sum(e.energy_uj for e in booked if name in ("", e.workload))
-        assert abs(energy - truth[name]) <= edge(booked, name) + 2 * count  # two roundings of a share each second
+        energy = sum(e.energy_uj for e in recorded if name in ("", e.workload))
+        assert abs(energy - truth[name]) <= edge(recorded, name) + 2 * count  # two roundings of a share each second

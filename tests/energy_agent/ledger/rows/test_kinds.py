@@ -25,8 +25,8 @@ ENTRY = """\
     RowType(
         "throttle",
         ThrottleRow,
-        {"cell_start_ns": Form.CELL, "device": Form.TEXT, "reason": Form.TEXT} | _STRETCH | {"throttled_ns": Form.COUNT},
-        _OWN_STRETCH,
+        {"cell_start_ns": Form.CELL, "device": Form.TEXT, "reason": Form.TEXT} | _INTERVAL | {"throttled_ns": Form.COUNT},
+        _OWN_INTERVAL,
         merge={**_LONGEST, "throttled_ns": add},
         sums=(Sum("throttled_ns", "throttled_ns", ("device", "reason")),),
     ),
@@ -45,15 +45,15 @@ from energy_agent.ledger.rows.kinds import ThrottleRow
 from tests.energy_agent.ledger.cases import IDENTITY, T0, S, second
 folder = Path(sys.argv[1])
 journal = Journal.open(folder / "journal.db", IDENTITY)
-def booked(i):
+def recorded_energy(i):
     journal.commit(Batch(second(i).entries, devices=second(i).devices,
         rows=[ThrottleRow(T0, "GPU-0", "heat", T0 + i * S, T0 + (i + 1) * S, 7 + i)]))
 for i in range(5):
-    booked(i)
+    recorded_energy(i)
 journal.close()
 journal = Journal.open(folder / "journal.db", IDENTITY)
 journal.seal(None)
-booked(5)
+recorded_energy(5)
 journal.close()
 view = read_journal(folder / "journal.db")
 report = chain.verify([folder / "segments"], view)

@@ -20,7 +20,7 @@ slices = st.lists(
 knowns = st.builds(
     DeviceUse, weights, st.booleans(), slices.map(tuple), st.just(7), st.integers(0, 200_000), st.sampled_from([0, 1, 10**6])
 )
-stretches = st.builds(SharedEnergy, st.integers(0, 10**13), st.integers(1, 10**11), st.none() | st.booleans())
+shared_energies = st.builds(SharedEnergy, st.integers(0, 10**13), st.integers(1, 10**11), st.none() | st.booleans())
 
 
 def test_there_is_a_policy_for_each_kind_of_knowledge():
@@ -30,12 +30,12 @@ def test_there_is_a_policy_for_each_kind_of_knowledge():
 
 
 @law
-@given(knowns, stretches)
-def test_a_policy_that_applies_divides_all_of_it(known, stretch):
+@given(knowns, shared_energies)
+def test_a_policy_that_applies_divides_all_of_it(known, shared):
     for policy in policies():
         if policy.applies(known):
-            parts = policy.divide(stretch, known)
-            assert sum(p.energy_uj for p in parts) == stretch.energy_uj
+            parts = policy.divide(shared, known)
+            assert sum(p.energy_uj for p in parts) == shared.energy_uj
             assert all(p.energy_uj >= 0 and p.time >= 0 for p in parts)
             assert sum(p.time for p in parts) > 0
 
@@ -76,13 +76,13 @@ def test_mig_by_slice_gives_the_resting_power_to_all_slices_and_the_rest_to_the_
     assert energies(entries) == {
         ("a", State.ACTIVE): 255_000_000,
         ("b", State.ACTIVE): 85_000_000,
-        ("", State.UNHELD): 30_000_000,  # the two slices nobody holds, and the one that is in no instance
+        ("", State.UNALLOCATED): 30_000_000,  # the two slices nobody holds, and the one that is in no instance
     }
     assert [e.gpu_ns for e in entries if e.workload] == [pytest.approx(3 / 7 * 1e9, abs=1), pytest.approx(1 / 7 * 1e9, abs=1)]
 
 
 A, B = ("a", State.ACTIVE), ("b", State.ACTIVE)
-A_IDLE, B_IDLE, STRANGER = ("a", State.IDLE), ("b", State.IDLE), ("", State.UNKNOWN_HOLDER)
+A_IDLE, B_IDLE, STRANGER = ("a", State.IDLE), ("b", State.IDLE), ("", State.UNKNOWN_OWNER)
 BOTH = {"M3": {"a": 0}, "M4": {"b": 0}}
 
 
@@ -95,7 +95,7 @@ BOTH = {"M3": {"a": 0}, "M4": {"b": 0}}
         (470, BOTH | {"M4": None}, [("M3", 3, 0.5), ("M4", 4, 0.0)], {A: 430, STRANGER: 40}),
         (470, BOTH | {"M4": {}}, [("M3", 3, 0.0), ("M4", 4, 0.5)], {A_IDLE: 30, STRANGER: 440}),  # it worked, for whom?
         (470, {"M7": {"a": 0, "b": 0}}, [("M7", 7, 1.0)], {A: 235, B: 235}),
-        (100, {"M1": {"a": 0}}, [("M1", 1, 1.0)], {A: 40, ("", State.UNHELD): 60}),  # 70 W are no 70 mW and no 70 kW
+        (100, {"M1": {"a": 0}}, [("M1", 1, 1.0)], {A: 40, ("", State.UNALLOCATED): 60}),  # 70 W are no 70 mW and no 70 kW
     ],
 )
 def test_mig_by_activity_gives_what_is_above_the_rest_to_the_sms_that_worked(watts, slices, uses, expected):
@@ -120,12 +120,12 @@ def test_sm_time_divides_what_was_drawn_while_a_kernel_ran(weights, active, expe
     assert energies(shares(interval(1_000_000, active=active), None, Holding(weights, measured=True))) == expected
 
 
-@pytest.mark.parametrize("holders", [2, 3, 7])
-def test_the_energy_of_a_gpu_is_not_repeated_to_every_holder(holders):
+@pytest.mark.parametrize("owners", [2, 3, 7])
+def test_the_energy_of_a_gpu_is_not_repeated_to_every_holder(owners):
     """The mistake of exporters that label a device's counter with each pod that shares it."""
-    named = {f"pod-{n}": 1 for n in range(holders)}
-    parts = tuple((f"M{n}", 1, 1.0) for n in range(holders))
-    by_slice = Holding(named, slices={f"M{n}": {f"pod-{n}": 0} for n in range(holders)})
+    named = {f"pod-{n}": 1 for n in range(owners)}
+    parts = tuple((f"M{n}", 1, 1.0) for n in range(owners))
+    by_slice = Holding(named, slices={f"M{n}": {f"pod-{n}": 0} for n in range(owners)})
     for holding, shape in ((Holding(named, measured=True), Shape()), (Holding(named), Shape()), (by_slice, mig(*parts))):
         entries = shares(interval(300_000_000, active=True), None, holding, shape=shape)
         assert sum(e.energy_uj for e in entries) == 300_000_000

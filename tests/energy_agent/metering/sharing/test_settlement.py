@@ -16,7 +16,7 @@ def use_of(**weights):
     return DeviceUse(weights, measured=True)
 
 
-def booked(turns):
+def recorded_energy(turns):
     """(uJ, active, measured or None to use the last) each; what every holder got in all."""
     settlement, last, got = Settlement(), use_of(a=1, b=1), {}
     for uj, active, measured in turns:
@@ -32,23 +32,23 @@ def booked(turns):
 
 def test_a_window_is_shared_by_what_was_measured_over_it_and_not_by_the_measurement_before():
     quiet = [(100, True, use_of(a=1, b=1)), *[(100, True, None)] * 4]  # b gets half of what turns out to be a's
-    got, settlement = booked([*quiet, (400, True, use_of(a=3, b=1))])
+    got, settlement = recorded_energy([*quiet, (400, True, use_of(a=3, b=1))])
     assert got == {"a": 50 + 600, "b": 50 + 200}  # half of the first; of the window's 800 three quarters and one
     assert not any(settlement.owed_uj.values())
 
 
 def test_a_debt_that_one_stretch_cannot_pay_is_paid_by_the_next_ones():
     turns = [(100, True, use_of(a=1, b=1)), *[(1000, True, None)] * 4, (10, True, use_of(a=1, b=0))]
-    got, settlement = booked(turns)
+    got, settlement = recorded_energy(turns)
     assert got == {"a": 50 + 2000 + 10, "b": 50 + 2000}  # too little came to make it good
     assert settlement.owed_uj == {"a": 2000, "b": -2000}
-    got, settlement = booked([*turns, (5000, True, use_of(a=1, b=1))])
+    got, settlement = recorded_energy([*turns, (5000, True, use_of(a=1, b=1))])
     assert got == {"a": 50 + 4010 + 2500, "b": 50 + 2500}
     assert not any(settlement.owed_uj.values())
 
 
 def test_what_was_drawn_while_nothing_ran_is_no_part_of_a_window():
-    got, _ = booked([(100, True, use_of(a=1, b=1)), (400, False, None), (100, True, use_of(a=1, b=0))])
+    got, _ = recorded_energy([(100, True, use_of(a=1, b=1)), (400, False, None), (100, True, use_of(a=1, b=0))])
     assert got == {"a": 50 + 200 + 100, "b": 50 + 200}
 
 
@@ -63,7 +63,7 @@ def test_a_holder_that_left_is_forgotten_and_debts_still_sum_to_nothing():
 @given(st.lists(st.tuples(st.integers(1, 10**9), st.none() | st.tuples(*[st.integers(0, 9)] * 3)), min_size=1, max_size=30))
 def test_over_time_every_holder_has_what_was_measured_of_it_but_for_what_is_owed(turns):
     turns = [*turns, (1, (1, 1, 1))]
-    got, settlement = booked([(uj, True, w and use_of(a=w[0], b=w[1], c=w[2])) for uj, w in turns])
+    got, settlement = recorded_energy([(uj, True, w and use_of(a=w[0], b=w[1], c=w[2])) for uj, w in turns])
     right, window = dict.fromkeys("abc", 0.0), 0
     for uj, weights in turns:
         window += uj

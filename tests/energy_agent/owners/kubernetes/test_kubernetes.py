@@ -71,7 +71,7 @@ def joules(page, name, label):
     return sums
 
 
-def unheld(agent):
+def unallocated(agent):
     return sum(agent.series("wattlens_gpu_unallocated_energy_joules_total").values())
 
 
@@ -83,10 +83,10 @@ def test_a_short_pod_stays_in_its_namespace_and_an_ended_one_takes_no_more(tmp_p
             kubelet.show([make_pod(node, "quick", 0), make_pod(node, "ended", 1)])
             eventually(lambda: min(by_workload(agent).get(f"ci/{n}", 0) for n in ("quick", "ended")) > 0)
             kubelet.show([])
-            begin_j = unheld(agent)
-            eventually(lambda: unheld(agent) > begin_j + 300)
+            begin_j = unallocated(agent)
+            eventually(lambda: unallocated(agent) > begin_j + 300)
             first = by_workload(agent)
-            eventually(lambda: unheld(agent) > begin_j + 900)
+            eventually(lambda: unallocated(agent) > begin_j + 900)
             assert by_workload(agent) == first, "both pods have ended"
             spaces = agent.series("wattlens_namespace_energy_joules_total")
             assert spaces == {(("namespace", "ci"),): pytest.approx(sum(first.values()))}
@@ -141,8 +141,8 @@ def test_the_informer_names_owners_and_a_pod_that_ended_takes_no_more_though_it_
 
         # A device that was given away and is not known: named, and a GPU that looks free may be it.
         eventually(lambda: down() == {"gpu.nvidia.com/node/gpu-0": "unknown device, given to ml/odd"})
-        unheld = agent.series("wattlens_gpu_unallocated_energy_joules_total")
-        assert sum(unheld.values()) == 0
+        unallocated = agent.series("wattlens_gpu_unallocated_energy_joules_total")
+        assert sum(unallocated.values()) == 0
 
 
 LISTED = """

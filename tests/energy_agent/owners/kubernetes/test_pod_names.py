@@ -84,9 +84,9 @@ class Plant:
         """What the agent makes of a GPU now: weights by workload."""
         self.joined.look(self.time)
         on_it = tuple(ProcessUse(p) for p, g in sorted(self.running) if g == gpu)
-        holders, facts = self.joined.of_sample(DeviceSample(gpu, self.time, self.time, processes=on_it), self)
+        owners, facts = self.joined.of_sample(DeviceSample(gpu, self.time, self.time, processes=on_it), self)
         self.facts |= {fact.workload: fact for fact in facts}
-        return holders.holding.weights
+        return owners.holding.weights
 
 
 @given(st.lists(actions, max_size=14), st.permutations(GPUS), st.sampled_from(["nobody", "informer", "logs"]))

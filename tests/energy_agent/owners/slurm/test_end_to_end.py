@@ -36,10 +36,10 @@ def test_energy_of_gpus_that_a_job_holds_goes_to_the_job_busy_or_idle(tmp_path):
 
             # Index 0 and 1 are /dev/nvidia2, where the job works, and /dev/nvidia3, where it has no process.
             eventually(lambda: joules().get(("slurm-28", 3, "idle"), 0) > 100)
-            booked = joules()
-            assert booked["slurm-28", 2, "active"] > booked["slurm-28", 3, "idle"]
-            assert {workload for workload, _, _ in booked} == {"slurm-28", "slurm-35", "slurm-42"}
-            assert {gpu for workload, gpu, _ in booked if workload == "slurm-42"} == {1}
+            recorded = joules()
+            assert recorded["slurm-28", 2, "active"] > recorded["slurm-28", 3, "idle"]
+            assert {workload for workload, _, _ in recorded} == {"slurm-28", "slurm-35", "slurm-42"}
+            assert {gpu for workload, gpu, _ in recorded if workload == "slurm-42"} == {1}
             (info,) = [d for labels in agent.series("wattlens_workload_info") if (d := dict(labels))["workload"] == "slurm-28"]
             assert info["owner"] == "Job/28"
 

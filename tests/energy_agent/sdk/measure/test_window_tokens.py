@@ -76,8 +76,8 @@ def test_what_is_counted_outside_of_the_window_goes_by_the_batch_there(first, am
     counted = before * first + window * amid + after * last
     length = before + window + after
     counts, late_s = {"generation": counted, "steps": length}, (before + after) / 1e3
-    stretch = CounterInterval(("m",), 1, counts, (first, last), counted / length, length / 1e3, late_s, shortest_step_s=0.001)
-    edge, _ = lag(stretch, live=True)
+    interval = CounterInterval(("m",), 1, counts, (first, last), counted / length, length / 1e3, late_s, shortest_step_s=0.001)
+    edge, _ = lag(interval, live=True)
     assert counted - window * amid <= edge + 1e-6
 
 
@@ -102,8 +102,8 @@ def test_a_server_that_counts_when_a_request_ends_is_within_the_edge(requests, d
 
 
 def test_between_two_rests_nothing_lags_and_a_sum_that_lacks_a_part_is_not_told():
-    stretch = CounterInterval(("m",), 1, {"generation": 100, "computed": 50}, (0, 0), 3.0, 10.0, 0.0)
-    assert lag(stretch, live=False) == lag(stretch, live=True) == (0.0, 0.0)
+    interval = CounterInterval(("m",), 1, {"generation": 100, "computed": 50}, (0, 0), 3.0, 10.0, 0.0)
+    assert lag(interval, live=False) == lag(interval, live=True) == (0.0, 0.0)
     # Of a server that counts at the end and not its requests nothing is told amid work.
     told = window_tokens(
         [CounterInterval(("m",), 1, {"generation": 100}, (1, 0), 1.0, 10.0, 0.0)], "http://a", "llama_cpp", "request"

@@ -85,7 +85,7 @@ moves = st.lists(
 def test_whatever_an_agent_does_joules_are_of_the_steps_beside_them(sequence, before):
     """Steps that it booked without their joules, while it was away, are in no stretch."""
     view = answered(SourceView(), answer(STEP_J * before, before), afresh=False)
-    base, joules, steps, name = RunBaseline(view.stretch, view.last), STEP_J * before, before, "w"
+    base, joules, steps, name = RunBaseline(view.interval, view.last), STEP_J * before, before, "w"
     for move, done, _ in sequence:
         if move == "answer":
             joules, steps = joules + STEP_J * done, steps + done

@@ -66,8 +66,8 @@ def train(
 
 def runs(seen: list[str], state: str) -> list[tuple[int, int]]:
     """(limit, steps) of each stretch in a state."""
-    stretches = [(words.split(), len(list(same))) for words, same in groupby(seen)]
-    return [(int(limit), steps) for (name, limit), steps in stretches if name == state]
+    intervals = [(words.split(), len(list(same))) for words, same in groupby(seen)]
+    return [(int(limit), steps) for (name, limit), steps in intervals if name == state]
 
 
 def optimizer(**more: object) -> GlobalPowerLimitOptimizer:

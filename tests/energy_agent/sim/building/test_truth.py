@@ -26,7 +26,7 @@ params = st.builds(
     pv_peak_w=st.floats(0, 1e5),
     reused_heat_ratio=st.floats(0, 1),
 )
-stretches = st.lists(st.tuples(st.integers(0, 20 * S), st.integers(0, 12_000_000)), min_size=1, max_size=12)
+intervals = st.lists(st.tuples(st.integers(0, 20 * S), st.integers(0, 12_000_000)), min_size=1, max_size=12)
 
 
 def built(**more):
@@ -43,7 +43,7 @@ def parts(flows):
     return [*flows.it, *flows.cable_loss, *flows.pdu_loss, flows.ups_loss, flows.cooling, flows.lighting]
 
 
-@given(params, st.integers(0, 9), stretches)
+@given(params, st.integers(0, 9), intervals)
 def test_every_joule_is_at_one_part_and_none_ever_goes_back(building, seed, plan):
     made = FacilityPhysics(building, seed)
     truths = [made.truth()]
@@ -67,7 +67,7 @@ def test_every_joule_is_at_one_part_and_none_ever_goes_back(building, seed, plan
     assert truths[-1].node_uj == sum(dt_ns * mw for dt_ns, mw in plan) // 10**6
 
 
-@given(params, st.integers(0, 9), stretches, st.lists(st.integers(0, 200 * S), max_size=20))
+@given(params, st.integers(0, 9), intervals, st.lists(st.integers(0, 200 * S), max_size=20))
 def test_however_time_is_cut_the_truth_is_the_same(building, seed, plan, cuts):
     whole, cut, begin_ns = FacilityPhysics(building, seed), FacilityPhysics(building, seed), 0
     for dt_ns, mw in plan:
@@ -79,7 +79,7 @@ def test_however_time_is_cut_the_truth_is_the_same(building, seed, plan, cuts):
     assert cut.truth().energy_uj == whole.truth().energy_uj
 
 
-@given(st.integers(1, 50), st.lists(st.floats(0.1, 10), min_size=1, max_size=8).map(tuple), stretches)
+@given(st.integers(1, 50), st.lists(st.floats(0.1, 10), min_size=1, max_size=8).map(tuple), intervals)
 def test_without_other_equipment_the_it_is_so_many_nodes(scale, weights, plan):
     made = FacilityPhysics(Params(it_scale=scale, other_it_w=0, pdu_weights=weights), 1)
     for dt_ns, mw in plan:

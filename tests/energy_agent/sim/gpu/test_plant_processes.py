@@ -35,7 +35,7 @@ while True:
     plant.advance_to(plant.now_ns() + 3 * 10**6)
 """
 
-HOLDER = """
+OWNER = """
 import os, sys, pathlib, time
 from energy_agent.sim.gpu.plant import Plant
 plant = Plant.attach(pathlib.Path(sys.argv[1]))
@@ -91,7 +91,7 @@ def test_killing_a_writer_at_any_instant_leaves_a_whole_plant(tmp_path):
 def test_a_dead_process_leaves_the_list_and_stops_working(tmp_path, nvml):
     plant = Plant.attach(tmp_path / "plant")
     device = nvml.device_by_index(0)
-    process = start(HOLDER, tmp_path / "plant")
+    process = start(OWNER, tmp_path / "plant")
     assert nvml.compute_processes(device) == [(process.pid, 1 << 30)]
     process.send_signal(signal.SIGKILL)  # not reaped: a zombie holds no GPU either
     assert eventually(lambda: nvml.compute_processes(device) == [])

@@ -25,14 +25,14 @@ def power(t_s, mw):
 
 
 def play(readings, boots=None, **more):
-    state, stretches, gaps, faults = None, [], [], []
+    state, intervals, gaps, faults = None, [], [], []
     for n, reading in enumerate(readings):
         step = follow(state, reading, boots[n] if boots else "boot", GAP, **more)
         state = step.state
-        stretches += [step.stretch] if step.stretch else []
+        intervals += [step.interval] if step.interval else []
         gaps += [step.gap] if step.gap else []
         faults.append(step.fault)
-    return state, stretches, gaps, faults
+    return state, intervals, gaps, faults
 
 
 @given(st.lists(st.integers(0, 3 * KWH), min_size=1, max_size=30), st.sampled_from([60, 600, 7200]))
@@ -41,20 +41,20 @@ def test_a_register_telescopes_over_holes_of_any_length(steps, period_s):
     for n, step in enumerate(steps):
         at += min(step, MAX_MW * period_s * 1000 // 2)
         readings.append(register(1000 + (n + 1) * period_s, at, step_uj=10 * KWH))  # too coarse for anything to look stuck
-    state, stretches, gaps, _ = play(readings)
+    state, intervals, gaps, _ = play(readings)
     assert not gaps
-    assert sum(s.energy_uj for s in stretches) == state.last.total_uj
+    assert sum(s.energy_uj for s in intervals) == state.last.total_uj
     last = max((n for n, r in enumerate(readings) if n and r.energy_uj != readings[n - 1].energy_uj), default=0)
     assert state.last.total_uj == readings[last].energy_uj - readings[0].energy_uj
-    assert {s.method for s in stretches} <= ({Method.COUNTER} if period_s == 60 else {Method.BRIDGED})
+    assert {s.method for s in intervals} <= ({Method.COUNTER} if period_s == 60 else {Method.BRIDGED})
 
 
 def test_the_readers_own_reboot_is_bridged_by_utc():
     """Three hours away, the last of them in a new boot whose clock has counted for a minute: the meter counted on."""
     readings = [register(0, 0, boot_s=50_000), register(60, 2 * KWH, boot_s=50_060), register(10_860, 362 * KWH, boot_s=60)]
-    state, stretches, gaps, _ = play(readings, ["one", "one", "two"])
+    state, intervals, gaps, _ = play(readings, ["one", "one", "two"])
     assert not gaps
-    assert [(s.start_ns // S, s.end_ns // S, s.energy_uj // KWH, s.method) for s in stretches] == [
+    assert [(s.start_ns // S, s.end_ns // S, s.energy_uj // KWH, s.method) for s in intervals] == [
         (0, 60, 2, Method.COUNTER),
         (60, 10_860, 360, Method.BRIDGED),
     ]
@@ -62,15 +62,15 @@ def test_the_readers_own_reboot_is_bridged_by_utc():
 
 
 def test_power_alone_leaves_a_gap_where_nobody_read_with_the_most_that_can_flow():
-    _, stretches, gaps, _ = play([power(0, 100_000_000), power(60, 100_000_000), power(3660, 100_000_000)])
-    assert [s.energy_uj for s in stretches] == [100_000 * 60 * 10**6]
+    _, intervals, gaps, _ = play([power(0, 100_000_000), power(60, 100_000_000), power(3660, 100_000_000)])
+    assert [s.energy_uj for s in intervals] == [100_000 * 60 * 10**6]
     assert [(g.reason, g.bound_uj) for g in gaps] == [("no readings", 200_000 * 3600 * 10**6)]
 
 
 def test_a_clock_that_went_back_over_a_reboot_is_a_gap_that_nothing_bounds():
     readings = [register(5000, 0), register(4000, KWH, boot_s=10)]
-    _, stretches, gaps, _ = play(readings, ["one", "two"])
-    assert not stretches
+    _, intervals, gaps, _ = play(readings, ["one", "two"])
+    assert not intervals
     assert gaps[0].reason.startswith("no bound known")
 
 
@@ -83,19 +83,19 @@ def hanging(lost: bool):
 
 def test_a_register_that_hung_and_lost_what_flowed_leaves_a_gap_that_bounds_it():
     truth, readings = hanging(lost=True)
-    _, stretches, gaps, faults = play(readings)
+    _, intervals, gaps, faults = play(readings)
     assert [g.reason for g in gaps] == [STOOD_STILL]
-    booked = sum(s.energy_uj for s in stretches)
-    assert booked <= truth[-1] - truth[0] <= booked + gaps[0].bound_uj
+    recorded = sum(s.energy_uj for s in intervals)
+    assert recorded <= truth[-1] - truth[0] <= recorded + gaps[0].bound_uj
     assert "stands still" in faults[70]
     assert not faults[10]
 
 
 def test_a_register_that_caught_up_is_booked_whole():
     truth, readings = hanging(lost=False)
-    _, stretches, gaps, faults = play(readings)
+    _, intervals, gaps, faults = play(readings)
     assert not gaps
-    assert sum(s.energy_uj for s in stretches) == truth[-1] - truth[0]
+    assert sum(s.energy_uj for s in intervals) == truth[-1] - truth[0]
     assert "stands still" in faults[110]
 
 
@@ -107,40 +107,40 @@ def test_a_register_that_is_renewed_every_quarter_of_an_hour_is_read_every_minut
             MeterReading("m", Scope.FACILITY, 60 * n * S, 60 * n * S, uj, None, None, 20_000_000, KWH // 100, 1000)
             for n, uj in enumerate(shown)
         ]
-        _, stretches, gaps, faults = play(readings, rests=rests)
+        _, intervals, gaps, faults = play(readings, rests=rests)
         assert not gaps
         assert not any(faults[40:])
-        assert sum(s.energy_uj for s in stretches) == shown[-1]
-        assert max(s.doubt_uj for s in stretches[2:]) == 0
+        assert sum(s.energy_uj for s in intervals) == shown[-1]
+        assert max(s.doubt_uj for s in intervals[2:]) == 0
 
 
 def test_one_sample_of_a_short_pulse_makes_no_gap_of_the_hours_after_it():
     """A pump that ran for seconds while its power was read: 5 kW once, then nothing for seven hours."""
     told = [(0, 0)] * 20 + [(0, 5_000_000)] + [(0, 0)] * 420 + [(KWH // 50, 5_000_000)] * 2
     readings = [register(60 * n, 10**12 + uj, power_mw=mw, step_uj=KWH // 100) for n, (uj, mw) in enumerate(told)]
-    _, stretches, gaps, _ = play(readings, rests=True)
+    _, intervals, gaps, _ = play(readings, rests=True)
     assert not gaps
-    assert sum(s.energy_uj for s in stretches) == KWH // 50
-    assert sum(s.doubt_uj for s in stretches) >= 5 * KWH // 60 - KWH // 50
+    assert sum(s.energy_uj for s in intervals) == KWH // 50
+    assert sum(s.doubt_uj for s in intervals) >= 5 * KWH // 60 - KWH // 50
 
 
 def test_a_coarse_register_of_a_small_load_is_not_taken_for_one_that_hangs():
     """50 W on a register of whole kWh: it moves once in 20 hours."""
     readings = [register(600 * n, (50 * 600 * n * 10**6) // KWH * KWH, step_uj=KWH) for n in range(500)]
-    _, stretches, gaps, faults = play(readings)
+    _, intervals, gaps, faults = play(readings)
     assert not gaps
     assert not any(faults)
-    assert sum(s.energy_uj for s in stretches) == readings[-1].energy_uj
+    assert sum(s.energy_uj for s in intervals) == readings[-1].energy_uj
 
 
 def test_power_that_never_changes_though_it_always_did_is_not_believed():
     moving = [power(60 * n, 80_000_000 + 400_000 * (n % 7)) for n in range(180)]
     stuck = [power(10_800 + 60 * n, 81_000_000) for n in range(60)]
-    _, stretches, gaps, faults = play(moving + stuck)
+    _, intervals, gaps, faults = play(moving + stuck)
     assert {g.reason for g in gaps} == {SAME_POWER}
     assert SAME_POWER in faults[-1]
     # What was booked of it before it was found out is doubted by what the load usually does.
-    late = [s for s in stretches if s.start_ns >= 10_800 * S]
+    late = [s for s in intervals if s.start_ns >= 10_800 * S]
     assert late
     assert all(s.doubt_uj > 0 for s in late)
 
@@ -154,10 +154,10 @@ def test_a_load_that_never_changed_may_stay_as_it_is():
 def test_lights_that_are_switched_are_no_load_that_always_changed():
     """5 kW exactly, on and off in turns of half a day, by power alone."""
     readings = [power(60 * n, 5_000_000 if n // 720 % 2 else 0) for n in range(5 * 720)]
-    _, stretches, gaps, faults = play(readings)
+    _, intervals, gaps, faults = play(readings)
     assert not gaps
     assert not any(faults)
-    assert abs(sum(s.energy_uj for s in stretches) - 2 * 12 * 5 * KWH) <= 5 * KWH // 10
+    assert abs(sum(s.energy_uj for s in intervals) - 2 * 12 * 5 * KWH) <= 5 * KWH // 10
 
 
 def test_a_sun_that_sets_is_told_from_a_register_that_hangs():
@@ -166,26 +166,26 @@ def test_a_sun_that_sets_is_told_from_a_register_that_hangs():
     for n in range(3 * 1440):
         total += 10 * KWH // 60 if n % 1440 < 720 else 0
         shown.append(total // (KWH // 10) * (KWH // 10))
-    _, stretches, gaps, faults = play([register(60 * n, uj) for n, uj in enumerate(shown)], rests=True)
+    _, intervals, gaps, faults = play([register(60 * n, uj) for n, uj in enumerate(shown)], rests=True)
     assert not gaps
     assert not any(faults)
-    assert sum(s.energy_uj for s in stretches) == shown[-1] - shown[0]
+    assert sum(s.energy_uj for s in intervals) == shown[-1] - shown[0]
     told = [register(60 * n, uj, power_mw=10_000_000 if n % 1440 < 720 else 0) for n, uj in enumerate(shown)]
     for rests in (True, False):
-        _, stretches, gaps, faults = play(told, rests=rests)
+        _, intervals, gaps, faults = play(told, rests=rests)
         assert not gaps
         assert not any(faults)
-        assert sum(s.energy_uj for s in stretches) == shown[-1] - shown[0]
-        night = [s for s in stretches if s.start_ns >= 730 * 60 * S and s.end_ns <= 1440 * 60 * S]
+        assert sum(s.energy_uj for s in intervals) == shown[-1] - shown[0]
+        night = [s for s in intervals if s.start_ns >= 730 * 60 * S and s.end_ns <= 1440 * 60 * S]
         assert sum(s.end_ns - s.start_ns for s in night) >= 700 * 60 * S  # it is metered, as nothing, while it lasts
 
 
 def test_what_somebody_states_counts_also_while_nobody_reads_and_is_called_modelled():
     readings = [power(0, 1_000_000), power(60, 1_000_000), power(36_060, 1_000_000)]
-    _, stretches, gaps, _ = play(readings, stated=True)
+    _, intervals, gaps, _ = play(readings, stated=True)
     assert not gaps
-    assert sum(s.energy_uj for s in stretches) == 1000 * 36_060 * 10**6
-    assert {s.method for s in stretches} == {Method.MODELLED}
+    assert sum(s.energy_uj for s in intervals) == 1000 * 36_060 * 10**6
+    assert {s.method for s in intervals} == {Method.MODELLED}
 
 
 @given(st.lists(st.tuples(st.integers(-3600, 3600), st.integers(0, 10 * KWH), st.booleans()), max_size=40))
@@ -195,7 +195,7 @@ def test_whatever_comes_is_never_booked_twice_nor_negative(steps):
     for jump, uj, step in steps:
         t_s, boot_s = max(1, t_s + (jump if step else 60)), boot_s + 60
         readings.append(register(t_s, uj, boot_s=boot_s))
-    _, stretches, gaps, _ = play(readings)
-    assert all(a.end_boot_ns <= b.start_boot_ns for a, b in itertools.pairwise(stretches))
-    assert all(s.energy_uj >= 0 and s.doubt_uj >= 0 and s.start_ns <= s.end_ns for s in stretches)
+    _, intervals, gaps, _ = play(readings)
+    assert all(a.end_boot_ns <= b.start_boot_ns for a, b in itertools.pairwise(intervals))
+    assert all(s.energy_uj >= 0 and s.doubt_uj >= 0 and s.start_ns <= s.end_ns for s in intervals)
     assert all(g.bound_uj >= 0 and g.start_ns <= g.end_ns for g in gaps)
