@@ -1,1 +1,1 @@
-"""From samples to what is committed and published: the accounts of devices, node and workloads."""
+"""Accounts of devices, node and workloads: from samples to ledger entries and published snapshots."""

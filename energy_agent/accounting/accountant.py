@@ -1,7 +1,7 @@
-"""Accounting: sweeps become a batch for the journal, and, once that is committed, a snapshot.
+"""Turn sweeps into batches for the journal and, after each commit, into a snapshot.
 
-Publish only after commit: what is on /metrics is in the journal, so a counter never falls whatever is killed. While the journal
-cannot be written the rows wait, and are committed whole as soon as that is possible again.
+A snapshot is published only after its commit: every value of /metrics is in the journal, so a counter never falls, whichever
+process is killed. While the journal cannot be written, the rows wait in memory; the next successful commit has all of them.
 """
 
 import logging

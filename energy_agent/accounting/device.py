@@ -1,6 +1,6 @@
-"""One device's account between commits: meter state, holders, event times, and what of it survives a restart.
+"""One device's account between commits: meter state, owners, event times, and the state that survives a restart. Pure.
 
-Pure. `restore` and `dump` are each other's inverse; the text is what the journal keeps.
+`dump` and `restore` are inverse; the journal stores the text.
 """
 
 import json

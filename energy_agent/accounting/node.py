@@ -1,7 +1,7 @@
-"""The account of the node around its GPUs: readings of its meters, and what its GPUs were booked, become entries. Pure.
+"""The account of the node without its GPUs: entries from the readings of its meters and the energy of its GPUs. Pure.
 
-Which meter is booked is decided once, from the configuration (docs/decisions/0005): the meter of record of the whole node, less
-its GPUs, as `host`; without one, processor packages and memory as devices of their own. All else is a metric.
+The configuration decides once which meter is recorded (docs/decisions/0005): the meter of record of the whole node, less its
+GPUs, as `host`; without one, processor packages and memory as devices of their own. All other meters are metrics only.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""What waits for the next commit: as few rows as tell the same, and never more than memory can bear. Pure."""
+"""Rows that wait for the next commit, merged where that loses nothing, in bounded memory. Pure."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace

@@ -1,6 +1,7 @@
-"""When each workload was last seen. One that has ended stays for the retention, so that its last value is scraped. Pure.
+"""When each workload last had a device. Ended workloads stay on /metrics for the retention, so that their final values are
+scraped. Pure.
 
-Ends are kept in the journal, a state per workload, written once: a commit costs the same however many have ended.
+Ends are states of the journal, one per workload, written once: the cost of a commit does not grow with their number.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping

@@ -1,7 +1,7 @@
-"""What token servers did, kept between commits: shown once it is committed, and what they say of their workloads. Pure.
+"""Token totals by endpoint between commits, and the labels that inference servers report of their workloads. Pure.
 
-A page that is not read any more keeps its counts for as long as its workload is shown, over a restart too, as tokens do; of
-requests that run and wait it tells no more.
+An endpoint that is no longer polled keeps its counts, over a restart too, for as long as its workload is shown. Its numbers of
+running and waiting requests disappear.
 """
 
 from collections.abc import Collection, Iterable, Mapping

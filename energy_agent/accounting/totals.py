@@ -1,7 +1,7 @@
-"""The journal's totals as /metrics shows them: by device, workload, namespace and owner. Pure.
+"""Totals of the journal as /metrics shows them: by device, workload, namespace and owner. Pure.
 
-Each snapshot adds up the journal's totals again. Kept here is only what they lack: each workload's namespace and owner, and the
-energy of ended workloads by namespace and owner.
+Each snapshot adds up the journal's totals. This module adds what the journal does not have: the namespace and owner of each
+workload, and the energy of ended workloads by namespace and owner.
 """
 
 import json

@@ -1,12 +1,12 @@
-"""Cumulative counts that training processes report become rows of steps and tokens: each once, whatever is killed.
+"""Turn the cumulative counts that training processes report into rows of steps and tokens, each exactly once.
 
-A process is known by (pid, start time), as the kernel tells them. Where its counts stood when they were last booked are states
-of the journal (training_counts), committed with the rows that came of it: so a report that comes twice, or again after the
-agent was killed, adds only what is new. What a process counted before this journal first listened is left out, as the joules of
-that time are not known; what it counted while the agent was away is booked, over that time.
+A process is identified by pid and start time from the kernel. Its last recorded counts are states of the journal
+(training_counts), committed together with the rows. A report that arrives twice, or again after the agent was killed, adds only
+the difference. Counts from before this journal first received reports are left out, because the energy of that
+time is unknown; counts from while the agent was not running are recorded over that time.
 
-The ranks of a group on this node take a step together: one of them, its lead, is counted; tokens are those of all of them.
-Only workloads that hold a device are booked, since a step without joules tells nothing and anyone may claim one.
+The ranks of a group on this node do a step together: only the lead rank's steps are counted, and the tokens of all ranks.
+Only workloads that have a device are recorded: steps without energy have no use here, and any process could claim some.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""What a snapshot shows of devices and of the host around them: committed totals, and the last reading while it answers."""
+"""Views of devices and of the host for a snapshot: committed totals, and the last reading of responsive devices."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import replace

@@ -1,8 +1,7 @@
-"""What a device of the ledger is: a GPU, the host around the GPUs, a part of the host, or a meter of the building; and what a
-ledger's sum contains.
+"""Kinds of devices in the ledger (GPU, host, part of a host, meter of the building) and the boundary of an energy sum.
 
-Devices are named across a fleet: a GPU by its UUID, a host by its cluster and node, a meter by its site, none of which can hold
-`:` or `/`. A meter of the building contains hosts and GPUs, so it is never summed with them.
+Device names are unique across a fleet: a GPU has its UUID, a host its cluster and node, a meter its site; none of these can
+contain `:` or `/`. A meter of the building includes hosts and GPUs, so it is never added to them.
 """
 
 from collections.abc import Iterable

@@ -1,7 +1,7 @@
-"""The data that flow one way: sample -> interval -> shares (ledger entries) -> snapshot.
+"""The data of the agent in the order in which they arise: sample, interval, shares (ledger entries), snapshot.
 
-Everything here is frozen. Instants are UTC ns; `boot_ns` is CLOCK_BOOTTIME ns and is what durations come from. Energy is in
-whole microjoules. A value that is not there is None, and the reason stands beside it, never in it.
+All are immutable. Instants are UTC ns; `boot_ns` is CLOCK_BOOTTIME ns, from which durations are computed. Energy is in whole
+microjoules. A missing value is None, and its reason is in a field of its own.
 """
 
 from collections.abc import Mapping

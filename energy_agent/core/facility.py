@@ -1,7 +1,7 @@
-"""What a meter of a building is: its role, where it stands, what hangs below it, how accurate it is. Pure.
+"""A meter of a building: its role, its position, the meter above it and its accuracy. Pure.
 
-Roles are those that PUE and its relatives need (ISO/IEC 30134-2, -3, -6, -8). The position of a meter of IT equipment gives
-the category of a PUE: 1 at the output of the UPS, 2 at that of the PDUs, 3 at the input of the equipment.
+Roles are those of PUE and related metrics (ISO/IEC 30134-2, -3, -6, -8). The position of a meter of IT equipment decides the
+category of a PUE: 1 at the UPS output, 2 at the PDU output, 3 at the input of the equipment.
 """
 
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Who gives up places where too many are taken: the owner that has the most. Pure."""
+"""Choose who gives up a slot when too many are in use: the owner of the most slots. Pure."""
 
 import heapq
 from collections import deque

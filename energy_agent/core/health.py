@@ -1,7 +1,7 @@
-"""What is known of a device's health: readings that change seldom and are read on a slow period of their own, group by group.
+"""Health of a device: values that change seldom and are read group by group with a long period.
 
-A group is what one visit to a device reads. Each group's record has its own age, so that a group which stops answering goes by
-itself. Values are raw, in the unit that ends the quantity's name; `energy_agent.exposition.health` turns them into base units.
+One visit to a device reads one group. Each group's record has its own age, so a group that no longer answers disappears alone.
+Values are raw, in the unit at the end of the quantity's name; `energy_agent.exposition.health` converts them to base units.
 """
 
 from collections.abc import Mapping

@@ -1,7 +1,7 @@
-"""Who owns a workload, by what the kernel or the scheduler vouches for, and the identity of the job that it is part of. Pure.
+"""Owner of a workload, as the kernel or the scheduler states it, and identity of the job that the workload belongs to. Pure.
 
-A workload names its job itself, by its launcher's rendezvous or an annotation. Anybody can report any name, so a name joins
-workloads of one owner only: the pods of one controller in one namespace, one Slurm job, the processes of one uid.
+A workload names its job itself, by its launcher's rendezvous or an annotation. Anyone can state any name, so equal names join
+workloads of one owner only: pods of one controller in one namespace, one Slurm job, or processes of one uid.
 """
 
 import hashlib

@@ -1,4 +1,4 @@
-"""What a meter tells: readings of a whole node, a module, a processor package, its memory, or a part of a building."""
+"""Readings of meters: a whole node, a module, a processor package, its memory, or a part of a building."""
 
 from dataclasses import dataclass
 from enum import StrEnum

@@ -1,4 +1,4 @@
-"""Discovery of parts: one file = one part = one `SPEC` constant; nothing registers itself and nothing happens at import."""
+"""Find plug-ins: each file of a package defines one `SPEC`. Importing one registers nothing and has no effect."""
 
 import importlib
 import pkgutil

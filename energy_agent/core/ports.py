@@ -1,4 +1,4 @@
-"""The seams. Each port has one contract suite in tests/contracts that runs on every implementation."""
+"""Interfaces between the agent and its surroundings. Each has one contract suite in tests/contracts for all implementations."""
 
 from typing import Protocol
 

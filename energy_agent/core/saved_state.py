@@ -1,6 +1,6 @@
-"""States that components keep in the journal, as opaque text by component and key. Pure.
+"""States that components store in the journal, as opaque text by component and key. Pure.
 
-They are read back with care: a damaged one is refused whole, so that its component starts afresh.
+A damaged state is rejected as a whole, so that its component starts afresh.
 """
 
 from collections.abc import Collection, Mapping

@@ -1,4 +1,4 @@
-"""What serving a model costs, as the agent estimates it live: by batch, and divided into prefill and decode."""
+"""The agent's live estimate of the energy of serving a model: by batch size, and split into prefill and decode."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

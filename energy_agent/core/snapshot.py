@@ -1,8 +1,7 @@
-"""What the agent publishes once a commit is done: immutable, read by scrapes, `top` and the governor; never by the meter.
+"""The agent's published state after a commit: immutable; read by scrapes, `top` and the governor, never by the meter.
 
-A device that is not up has `sample=None`: its series are absent from the page until it answers again. Energy totals are those
-of the journal, so they never fall, across restarts too.
-What steering may claim is restated by each analysis and may fall.
+An unresponsive device has `sample=None`, so its series are absent until it answers again. Energy totals are those of the
+journal and never fall, across restarts too. Estimates of savings are recomputed by each interim analysis and may fall.
 """
 
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Text of other people's processes, pods and files: as a terminal, a log or a cell of a CSV file may show it. Pure."""
+"""Make text of other processes, pods and files safe for a terminal, a log or a CSV cell. Pure."""
 
 import re
 from typing import Final

@@ -1,4 +1,4 @@
-"""What serving engines did between two readings of their counters; joules are joined with it over the same stretch of time."""
+"""Token counts of inference servers between two readings; energy of the same interval is joined to them."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass

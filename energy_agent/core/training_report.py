@@ -1,7 +1,7 @@
-"""What a training process may say of itself: its report, out of hostile JSON. Pure.
+"""Parse and validate the report of a training process from untrusted JSON. Pure.
 
-Counts are cumulative since the process began to count, so that a report which is lost or comes twice changes nothing. Who the
-process is, it is not asked: the kernel says that.
+Counts are cumulative since the process began to count, so lost or repeated reports change nothing. The process is identified
+by the kernel, never by the report.
 """
 
 import re

@@ -1,7 +1,7 @@
-"""Units: integers where joules are counted, and the one place where they become text.
+"""Units: energy as integers, and its only conversion to text.
 
-The ledger counts in whole microjoules (uJ), so that conservation is `==`. Python integers do not overflow; a fleet quarter
-(about 8e19 uJ) is past int64, so sums above a node never go through numpy, pandas or pyarrow arithmetic.
+The ledger counts whole microjoules (uJ), so that conservation is tested with `==`. Python integers do not overflow. The energy
+of a fleet in a quarter (about 8e19 uJ) exceeds int64, so sums over several nodes never use numpy, pandas or pyarrow arithmetic.
 """
 
 from typing import NewType

@@ -1,4 +1,4 @@
-"""Times of the week as people write them: `Mon-Fri 08:00-18:00`. Pure."""
+"""Parse hours of the week such as `Mon-Fri 08:00-18:00`. Pure."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

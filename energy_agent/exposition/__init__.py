@@ -1,1 +1,1 @@
-"""From a snapshot to the text of /metrics."""
+"""Write a snapshot as the text of /metrics."""

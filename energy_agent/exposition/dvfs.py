@@ -1,4 +1,4 @@
-"""What steering does on one device, as samples. Pure."""
+"""Samples of the steering of one device. Pure."""
 
 from collections.abc import Iterator, Mapping
 

@@ -1,4 +1,4 @@
-"""One GPU -> its samples on /metrics. Pure; most of the page, every second, so in plain loops over tables."""
+"""Samples of one GPU. Pure; runs every second and writes most of /metrics, hence plain loops over tables."""
 
 from collections.abc import Callable, Mapping
 from functools import lru_cache

@@ -1,6 +1,6 @@
-"""Health of GPUs -> its samples on /metrics. Pure.
+"""Samples of GPU health. Pure.
 
-Records stay for many seconds, so samples are made once for each.
+Records change every few minutes, so their samples are cached.
 """
 
 from collections.abc import Callable, Mapping, Sequence

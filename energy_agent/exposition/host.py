@@ -1,4 +1,4 @@
-"""The node around its GPUs -> its samples on /metrics. Pure."""
+"""Samples of the node without its GPUs. Pure."""
 
 from energy_agent.core.boundary import domain
 from energy_agent.core.snapshot import Snapshot

@@ -1,8 +1,8 @@
-"""Snapshot -> the body of /metrics, in the Prometheus text format 0.0.4 or OpenMetrics 1.0. Pure.
+"""Write a snapshot as Prometheus text format 0.0.4 or OpenMetrics 1.0. Pure.
 
-An own writer, because the one of prometheus-client takes several times the time that a scrape may take (docs/decisions/0002).
-What it promises: joules are exact decimals of the ledger's integers; a value that is not there has no series; no NaN, no
-infinity, no time stamps; label values from anywhere (file names, pod labels) cannot break the page.
+prometheus-client is several times slower than a scrape may take (docs/decisions/0002). Guarantees: joules are exact decimals of
+the ledger's integers; a missing value has no series; there is no NaN, infinity or timestamp; untrusted label values (such
+as file names and pod labels) cannot break the response.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""What every process of Wattlens tells of itself on /metrics: its sources, ledger, configuration and cost. Pure."""
+"""Samples that every Wattlens process exports: sources, ledger, configuration and process cost. Pure."""
 
 import math
 from typing import Protocol

@@ -1,4 +1,4 @@
-"""What serving costs -> its samples on /metrics: by batch, steady or not, prefill and decode. Pure."""
+"""Samples of the energy of serving: by batch size, steady or not, prefill and decode. Pure."""
 
 from energy_agent.core.interval import ConfidenceInterval
 from energy_agent.core.snapshot import Snapshot

@@ -1,4 +1,4 @@
-"""Snapshot of a site -> the body of /metrics. Pure."""
+"""Write the snapshot of a site as /metrics. Pure."""
 
 from collections import defaultdict
 from fractions import Fraction

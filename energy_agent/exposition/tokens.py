@@ -1,4 +1,4 @@
-"""Token servers' part of the page: requests, engine steps, and latencies normalised over servers. Pure."""
+"""Samples of inference servers: requests, engine steps, and latencies under common names. Pure."""
 
 from energy_agent.core.snapshot import Snapshot
 from energy_agent.core.tokens import Latencies

@@ -1,7 +1,7 @@
-"""What the agent remembers for programs on its node: a row of energy by device each snapshot for an hour, then each minute.
+"""Recent energy by device for programs on the node: one row per snapshot for an hour, then one per minute.
 
-A window's ends fall between two rows; how the energy between those lies around an end is not known, and the stated half-width
-bounds it.
+The ends of a window lie between two rows. The energy between those rows may lie on either side of the end; the reported
+half-width bounds this error.
 """
 
 from bisect import bisect_right

@@ -1,7 +1,7 @@
-"""Who is at the other end of the client socket, by what the kernel says of it, and what that one may see.
+"""Identify clients of the Unix socket by the kernel's data, and decide what they may see.
 
-The kernel names the process that connected; its cgroup names the workload. Nobody is asked who he is. Root on the host and the
-agent's own user see everything; everybody else, root in a container too, sees what his own workload holds.
+SO_PEERCRED names the connected process, and its cgroup names the workload; nothing that the client sends is used. Root on the
+host and the agent's own user see everything. All other clients, root in a container included, see their own workload only.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""What programs on the node may ask the agent, and what it answers: one function a path. JSON in, JSON out."""
+"""Requests of programs on the node: one function per path, JSON in and out."""
 
 import json
 import re

@@ -1,8 +1,8 @@
-"""The agent's unix socket for programs on its node: joules of a window, what their workload used, counts of training.
+"""The agent's Unix socket for programs on its node: energy of a window, use of their workload, training counts.
 
-Off unless the configuration names the socket. HTTP/1.1 is spoken: `curl --unix-socket PATH http://agent/v1/me`. Every user may
-connect, from a container that mounts the socket's folder too; who connected the kernel says (energy_agent/local_api/peers.py).
-Clients are hostile: places, times, sizes and rates are bounded, for each workload as for all together.
+It is off unless the configuration names the socket. The protocol is HTTP/1.1: `curl --unix-socket PATH http://agent/v1/me`.
+Any user may connect, also from a container that mounts the socket's folder; the kernel identifies the client (peers.py).
+Clients are untrusted: connections, times, sizes and rates are bounded per workload and in total.
 """
 
 import errno

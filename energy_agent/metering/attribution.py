@@ -1,8 +1,8 @@
-"""Attribution: whose joules an interval was, in whole microjoules that sum to the interval exactly. Pure.
+"""Attribute the energy of an interval to workloads, in whole microjoules that sum to the interval exactly. Pure.
 
-Four disjoint buckets: workload active, workload idle, unheld, unattributed by reason. Active and idle are told apart by time: a
-kernel ran in the interval or not. How several holders of one device share is a policy of metering/sharing, chosen by what is
-known; docs/attribution.md says what each does.
+Four disjoint buckets: active, idle, unallocated, and unattributed by reason. Active and idle are distinguished by time: a
+kernel ran in the interval or not. A policy of metering/sharing divides a device among several owners, chosen by the available
+measurements; docs/attribution.md describes each policy.
 """
 
 from collections.abc import Mapping

@@ -1,6 +1,6 @@
-"""Polls a scheduler in a thread of its own: the part that all sources of claims share.
+"""Base class of claim sources that poll a scheduler in a background thread.
 
-A failed or hung poll is the reason in health. The last good answer stays; `join` decides how long it counts.
+A failed or hung poll is reported in health. The last good response stays; `join` decides how long it is used.
 """
 
 import logging

@@ -1,7 +1,7 @@
 """Fields of /proc/PID/status. Pure.
 
-A process chooses its name, and the kernel escapes newlines in it but no other character that Python takes for a line end. Read
-the file as bytes: in text mode a carriage return becomes a newline.
+A process chooses its own name, and the kernel escapes only newlines in it. Read the file as bytes: in text mode Python also
+treats a carriage return as the end of a line.
 """
 
 

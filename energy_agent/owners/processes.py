@@ -1,8 +1,8 @@
-"""Holders by NVML's process list and /proc: which workload each process on a device belongs to.
+"""Owners of a device from NVML's process list and /proc: the workload of each process on it.
 
-A process is known by (pid, start time), so that a reused pid is somebody else. /proc is an injected root. A pid that the agent
-cannot see (another pid namespace; hidden by hidepid) is an unknown holder: its energy is unattributed, never guessed. Only a
-process that was seen before and is not there any more has ended.
+A process is identified by pid and start time, so that a reused pid is a different process. The root of /proc is a parameter. A
+process that the agent cannot see (another pid namespace, hidepid) makes the owner unknown: its energy is unattributed, never
+guessed. A process has ended only if it was seen before and no longer exists.
 """
 
 import os

@@ -1,6 +1,6 @@
-"""Keeps what `join` is made of: the schedulers' last answers, the names of pods, and the facts of the workloads they name.
+"""Input of `join`: the schedulers' last responses, the names of pods, and the labels of their workloads.
 
-No clock and no I/O of its own; sources answer from memory. Whoever asks passes the time.
+It has no clock and no I/O: sources respond from memory, and callers pass the time.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence

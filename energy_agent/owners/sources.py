@@ -1,4 +1,4 @@
-"""Opens the schedulers that the configuration asks for; what they say is joined with the processes."""
+"""Open the schedulers that the configuration selects; `join` combines their claims with the processes."""
 
 import logging
 from collections.abc import Callable

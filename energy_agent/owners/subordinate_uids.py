@@ -1,6 +1,6 @@
-"""Owners of subordinate uids: the ranges of /etc/subuid, in which a user may run processes under 65,536 uids of their own.
+"""Owners of subordinate uids: the ranges of /etc/subuid, in which a user may run processes under 65,536 uids.
 
-/proc/PID/loginuid does not help: a process that has none, such as a job of a batch system, may set it to any user's.
+/proc/PID/loginuid is not usable: a process without one, such as a batch job, may set it to any user's.
 """
 
 import os

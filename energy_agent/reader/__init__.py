@@ -1,1 +1,1 @@
-"""The reader, the child process that reads the GPUs, and the supervisor that keeps one alive."""
+"""The reader, a child process that reads the GPUs, and its supervisor."""

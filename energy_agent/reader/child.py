@@ -1,4 +1,4 @@
-"""One reader child: start it, read its lines, know what it hangs in, end it. No policy."""
+"""Start a reader process, parse its messages, detect a hung driver call, and stop it. No policy."""
 
 import json
 import mmap

@@ -1,7 +1,7 @@
-"""Devices whose call for health hung: left alone in that by the reader, and tried again by a process that may hang too.
+"""Devices whose health call hung: the reader skips them, and a process that may hang too retries them.
 
-Each such call costs a reader, so it is tried less often than readings are: after `first_s`, then each time after twice as
-long. A device that hangs again soon after it answered goes on where its back-off was.
+Each such call costs a reader, so retries are rarer than those of readings: after `first_s`, then with doubled intervals. A
+device that hangs again soon after a success continues with its previous interval.
 """
 
 import time

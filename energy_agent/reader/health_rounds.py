@@ -1,4 +1,4 @@
-"""When which group of health is read: spread over the period, after the readings of a second."""
+"""Schedule of health groups: spread over the period, after the readings of a second."""
 
 from collections.abc import Collection, Mapping, Sequence
 

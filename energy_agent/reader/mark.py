@@ -1,4 +1,4 @@
-"""The mark of the NVML call under way, in memory that the agent shares: what hangs is known by device, call and since when."""
+"""Shared memory with the current NVML call (device, call and start time), so that the agent can name a hung call."""
 
 import mmap
 import struct

@@ -1,4 +1,4 @@
-"""When the reader has work to do: durations by the boot clock; UTC decides only where the edges of seconds and cells lie."""
+"""When the reader has work to do. Durations use the boot clock; UTC only aligns readings with seconds and cells."""
 
 from typing import Final
 

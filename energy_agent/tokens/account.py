@@ -1,8 +1,8 @@
-"""What the engines of one page counted between its readings, and since the first of them. Pure.
+"""Token counts of one endpoint's engines between readings, and since the first reading. Pure.
 
-Each engine is followed by itself, so that one that starts again while another goes on is told apart. The first reading of a
-page is the zero point: what was done before it is not ours to join with joules. From then on an engine, a model or a counter
-that comes up has counted from zero. A value that could not be read keeps its last count: nothing of it is lost or told twice.
+Each engine is followed separately, so that the restart of one is recognised while others continue. The first reading of an
+endpoint is its zero point: earlier tokens have no matching energy. Engines, models and counters that appear later count from
+zero. A value that cannot be read keeps its last count, so nothing is lost or counted twice.
 """
 
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""From one reading of a model's engines to the next: what each of them counted, a restart of any of them included. Pure."""
+"""Counts of a model's engines from one reading to the next, across restarts of single engines. Pure."""
 
 from collections.abc import Mapping
 

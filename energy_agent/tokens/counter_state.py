@@ -1,4 +1,4 @@
-"""Where the counters of a page stand, as the journal keeps it. Pure; a text that is not one is refused, never half taken."""
+"""Counters of an endpoint as the journal stores them. Pure; invalid text is rejected as a whole."""
 
 from dataclasses import dataclass, field, replace
 from math import isfinite

@@ -1,7 +1,7 @@
-"""Reads the metrics endpoint of an inference server; what is not read from it is dropped while it arrives.
+"""Read the metrics endpoint of an inference server; lines that are not needed are dropped while they arrive.
 
-A real response is small: 22 KB and 209 lines for one engine of vLLM 0.32, 18 KB and 151 lines of SGLang 0.5.23, of which 123
-and 101 lines are kept. Data parallelism adds as much for each rank: 64 of them make 1.4 MB, and 7,800 lines of 0.9 MB are kept.
+A real response is small: 22 KB and 209 lines for one engine of vLLM 0.32, 18 KB and 151 lines for SGLang 0.5.23, of which 123
+and 101 lines are kept. Data parallelism adds as much per rank: 64 ranks make 1.4 MB, of which 7,800 lines (0.9 MB) are kept.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""One page that is polled: its source, its account, how it answers, and what there is to say of that."""
+"""A polled metrics endpoint: its source, its account, and its health."""
 
 import logging
 import math

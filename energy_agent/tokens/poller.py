@@ -1,4 +1,4 @@
-"""Polls inference servers' pages, each in a thread of its own, and hands over what they counted; a silent one blocks nobody."""
+"""Poll the metrics endpoints of inference servers, one thread each; an unresponsive endpoint delays no other."""
 
 import logging
 import threading

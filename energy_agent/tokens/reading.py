@@ -1,4 +1,4 @@
-"""What a metrics page said of engines at one instant. Pure."""
+"""A reading of an endpoint's engines at one instant. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

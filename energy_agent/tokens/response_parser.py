@@ -1,4 +1,4 @@
-"""Reads any server's page by its `TokenServer`: one reader for all of them. Pure; the page is not trusted."""
+"""Parse the /metrics response of any inference server by its `TokenServer`. Pure; the response is untrusted."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field

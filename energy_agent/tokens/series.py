@@ -1,7 +1,7 @@
-"""Series of a metrics endpoint in Prometheus text format, read line by line. Pure; the text is not trusted.
+"""Parse a /metrics response in Prometheus text format line by line. Pure; the text is untrusted.
 
-Source: Prometheus, Exposition formats; OpenMetrics 1.0. Timestamps and exemplars are skipped, escapes of label values resolved.
-Control characters in these are replaced: models go into series, rows and terminals.
+Source: Prometheus, Exposition formats; OpenMetrics 1.0. Timestamps and exemplars are skipped, escapes in label values resolved.
+Control characters are replaced, because model names end up in series, rows and terminals.
 """
 
 import math

@@ -1,4 +1,4 @@
-"""What there is to say of a kind of token server: what its counters are called, and how they behave. Data alone."""
+"""Description of an inference server: the names and behaviour of its counters. Data only."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field

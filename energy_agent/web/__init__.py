@@ -1,1 +1,1 @@
-"""Who may come in to the agent's web server, how, and how often: TLS, credentials, limits, and the pages themselves."""
+"""The agent's web server: TLS, credentials, limits and content."""

@@ -1,7 +1,7 @@
-"""What is in force: the web-config file, its certificates and the bearer token, read again when one of them changes.
+"""Access settings of a web server: web-config file, certificates and bearer token, reread when a file changes.
 
-A change is looked for when a client comes, at most once per second. What is wrong when read again changes nothing: the
-last good state stays, the log says why once, and `ok` is False until the files are right.
+Files are checked when a client connects, at most once per second. If a reread file is invalid, the last valid settings stay,
+the log states the reason once, and `ok` is False until the files are valid.
 """
 
 import logging

@@ -1,7 +1,7 @@
-"""Who may read: passwords hashed by bcrypt, and a bearer token.
+"""Authentication: passwords hashed with bcrypt, and a bearer token.
 
-bcrypt is slow by design, so a verified password is remembered, as a hash under a key of this process, and only others are
-hashed: one at a time, with a rest after each wrong one, behind a short queue and a limit per address.
+bcrypt is slow by design. A verified password is remembered as a hash under a key of this process. Others are hashed one at a
+time, with a pause after each wrong one, a short queue and a limit per address.
 """
 
 import base64

@@ -1,4 +1,4 @@
-"""HTTP/1.1 for the agent's servers: the parser of `http.server`, with what it lacks: deadlines and bounded requests."""
+"""HTTP/1.1 for the agent's servers: the parser of `http.server` with deadlines and bounded requests."""
 
 import io
 import socket

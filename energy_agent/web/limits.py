@@ -1,4 +1,4 @@
-"""Limits of the agent's servers in bounded memory: token buckets, and places for connections. Any thread may call."""
+"""Limits of the agent's servers in bounded memory: token buckets and connection slots. Thread-safe."""
 
 import math
 import socket

@@ -1,4 +1,4 @@
-"""A listening socket, or one clear line why there is none."""
+"""Open a listening socket, or explain in one line why that failed."""
 
 import errno
 import glob

@@ -1,4 +1,4 @@
-"""What the agent's web server shows: /metrics, /healthz, /readyz and a landing page. No socket, no credentials."""
+"""Content of the agent's web server: /metrics, /healthz, /readyz and a landing page. No sockets, no credentials."""
 
 import html
 import logging

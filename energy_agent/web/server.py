@@ -1,7 +1,7 @@
 """The agent's web server: sockets, threads and limits. energy_agent/web/pages.py has the content.
 
-Every client has its own thread, in which its handshake runs too, bounded requests and deadlines. One address has half of the
-places at most.
+Each client has its own thread, which also does its TLS handshake. Requests and times are bounded. One address gets at most half
+of the connection slots.
 """
 
 import logging

@@ -1,4 +1,4 @@
-"""TLS contexts of servers, as a web-config file asks for them."""
+"""TLS contexts for servers from a web-config file."""
 
 from typing import TYPE_CHECKING, NoReturn
 

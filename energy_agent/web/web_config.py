@@ -1,7 +1,7 @@
 """exporter-toolkit's web-config file as a typed model, so that one file serves all exporters of a node.
 
-The format: https://github.com/prometheus/exporter-toolkit/blob/master/docs/web-configuration.md. What this server cannot do as
-the file asks is refused in one line.
+Format: https://github.com/prometheus/exporter-toolkit/blob/master/docs/web-configuration.md. An option that this server does
+not support is an error.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""What a metric family of the catalogue is."""
+"""Definition of a metric family."""
 
 from dataclasses import dataclass
 from typing import Literal

@@ -1,8 +1,8 @@
-"""The metric catalogue: every name that Wattlens exports, with its kind, unit, labels, meaning and behaviour.
+"""The metric catalogue: name, type, unit, labels and help of every metric that the agent exports.
 
-Docs, dashboards and rules take names only from here. Names are frozen once released. Base units, `_total` on counters,
-`_info` for facts; GPU series carry `gpu` (the driver's index) and `uuid`. `cluster`, `node`, model and pod are facts joined
-from the `_info` families, so that the label sets of hot series stay short.
+Documentation, dashboards and rules take names only from here. A released name does not change. Units are base units, counters
+end in `_total`, descriptions in `_info`. GPU series have the labels `gpu` (the driver's index) and `uuid`. Cluster, node, model
+and pod are joined from the `_info` families, so that frequently updated series have few labels.
 """
 
 from energy_agent.core.catalogue.metric import Signal

@@ -1,4 +1,4 @@
-"""Which metric families and devices the page shows. What is left out is still read and booked: only the page is shorter."""
+"""Which metric families and devices /metrics shows. Hidden ones are still read and recorded."""
 
 import difflib
 from collections.abc import Iterable

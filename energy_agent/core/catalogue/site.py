@@ -1,4 +1,4 @@
-"""The part of the metric catalogue that one process a site exports: its meters, its PUE, its grid."""
+"""Metrics that the site process exports, one process per site: meters, PUE and grid."""
 
 from energy_agent.core.catalogue.metric import Signal
 

@@ -1,6 +1,7 @@
-"""What scontrol and squeue say of this node and its jobs. Pure; every text is hostile: a job is called what its user likes.
+"""Parse the output of scontrol and squeue about this node and its jobs. Pure; users choose job names, so all text is untrusted.
 
-scontrol's JSON (Slurm 22.05 and later) is read by its keys. Its text is not: a name with line breaks can look like any field.
+scontrol's JSON (Slurm 22.05 and later) is parsed by key. Its plain text is not used: a name with line breaks can imitate any
+field.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""The questions to Slurm, through its own scontrol, which answers in JSON from Slurm 22.05 on, and squeue."""
+"""Run scontrol, which prints JSON from Slurm 22.05 on, and squeue."""
 
 import os
 import re

@@ -1,5 +1,5 @@
-"""Token servers: one file = one kind of server, as data: what its counters are called and how they behave (`_server`).
+"""Inference servers: one file per server, with the names and behaviour of its counters as data (`server_spec`).
 
-`_page` fetches a page within bounds, `_series` takes it apart, `_reader` reads it by the server's names, `_account` follows the
-counters from one reading to the next, `_discovery` finds pages by what pods say of themselves.
+`endpoint` reads a response within bounds, `series` parses its lines, `response_parser` selects values by the server's names,
+`account` follows the counters, and `discovery` finds endpoints from pod annotations.
 """

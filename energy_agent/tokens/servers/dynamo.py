@@ -1,4 +1,4 @@
-"""NVIDIA Dynamo's frontend: its names with the default prefix. What stands behind it has a page of its own."""
+"""NVIDIA Dynamo's frontend: metric names with the default prefix. The engines behind it have endpoints of their own."""
 
 from energy_agent.tokens.server_spec import Name, TokenServer
 

@@ -1,4 +1,4 @@
-"""llama.cpp's server: its names. The page names no model."""
+"""llama.cpp's server: metric names. The response names no model."""
 
 from energy_agent.tokens.server_spec import Name, TokenServer
 

@@ -1,4 +1,4 @@
-"""Any page in Prometheus text format: the names are in the configuration."""
+"""Any server with Prometheus text format: the configuration maps the names."""
 
 from collections.abc import Iterable
 

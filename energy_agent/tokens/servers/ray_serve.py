@@ -1,4 +1,4 @@
-"""Ray Serve LLM: vLLM's names as Ray's metrics agent exports them, for all replicas of a node on one page."""
+"""Ray Serve LLM: vLLM's names as Ray's metrics agent exports them, for all replicas of a node at one endpoint."""
 
 from energy_agent.tokens.server_spec import Name, TokenServer
 

@@ -1,4 +1,4 @@
-"""SGLang's names: the scheduler's live counters, and what its tokenizer process counts at the end of a request."""
+"""SGLang: names of the scheduler's live counters and of the tokenizer's counters at the end of a request."""
 
 from energy_agent.tokens.server_spec import Name, TokenServer
 

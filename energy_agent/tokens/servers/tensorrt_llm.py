@@ -1,4 +1,4 @@
-"""TensorRT-LLM's `trtllm-serve`: its names."""
+"""TensorRT-LLM's `trtllm-serve`: metric names."""
 
 from energy_agent.tokens.server_spec import Name, TokenServer
 

@@ -1,4 +1,4 @@
-"""vLLM's names. A deprecated one is hidden after one minor release and removed after two, so values have older names too."""
+"""vLLM: metric names. A deprecated name is hidden after one minor release and removed after two, so older names are listed."""
 
 from energy_agent.tokens.server_spec import Name, TokenServer
 
