@@ -8,7 +8,6 @@ from wattlens.top.text import Line
 
 BLOCKS = " ▁▂▃▄▅▆▇█"
 ASCII_BLOCKS = " ._-=+*%#"
-PARTS = " ▏▎▍▌▋▊▉█"
 MID, HIGH = 0.6, 0.9
 """Shares of a limit from which a value has the style mid or high."""
 
@@ -26,9 +25,9 @@ def draw_bar(ratio: float | None, width: int, *, unicode: bool) -> Line:
     if not unicode:
         full = round((width - 2) * ratio)
         return [("", "["), (level(ratio), "#" * full), ("", "." * (width - 2 - full) + "]")]
-    eighths = round(width * 8 * ratio)
-    text = "█" * (eighths // 8) + (PARTS[eighths % 8] if eighths % 8 else "")
-    return [(level(ratio), text), ("dim", "·" * (width - len(text)))]
+    halves = round(width * 2 * ratio)
+    text = "━" * (halves // 2) + "╸" * (halves % 2)
+    return [(level(ratio), text), ("dim", "─" * (width - len(text)))]
 
 
 def draw_sparkline(values: Sequence[float | None], width: int, top: float | None, *, unicode: bool) -> Line:
@@ -40,7 +39,7 @@ def draw_area(values: Sequence[float | None], width: int, height: int, top: floa
     """An area of `height` lines under the values; `top` is the value at its upper edge, None for the highest value."""
     latest = list(values)[-width:]
     top = top or max((v for v in latest if v is not None), default=1.0) or 1.0
-    full = 8 * height
+    full = 8 * height if height > 1 else 7  # of one line, so that those of neighbouring rows do not touch
     eighths = [0 if v is None else max(1, min(full, round(full * v / top))) for v in latest]
     rows = ["".join(row).rjust(width) for row in zip(*(_column(e, height, unicode) for e in eighths), strict=True)]
     if height == 1:
@@ -68,4 +67,4 @@ def _by_level(text: str, eighths: Sequence[int]) -> Line:
     return spans
 
 
-_LEVELS = ["", *(level(e / 8) for e in range(1, 9))]
+_LEVELS = ["", *(level(e / 7) for e in range(1, 8))]

@@ -65,7 +65,6 @@ GPU_COLUMNS = (
                 style=lambda g: level(_share(g.memory_used_b, g.memory_total_b))),
     TableColumn("MHZ", 4, lambda g: _whole(g.sm_hz, per=1e6), 4),
     TableColumn("MHZ/MAX", 9, lambda g: f"{_whole(g.sm_hz, per=1e6)}/{_whole(g.sm_max_hz, per=1e6)}", 10, instead_of="MHZ"),
-    TableColumn("MEM CLK", 8, lambda g: _whole(g.memory_hz, " MHz", 1e6), 13),
     TableColumn("ECC", 3, lambda g: _whole(g.ecc_uncorrected), 6, most=6, if_any=lambda g: g.ecc_uncorrected is not None,
                 style=lambda g: "high" if g.ecc_uncorrected else ""),
     TableColumn("ENERGY", 7, lambda g: quantity(g.since_j, "J"), 5),
@@ -94,6 +93,14 @@ WORKLOAD_COLUMNS = (
     TableColumn("GPUS", 4, lambda w: ranges(w.gpus), 0, right=False, most=24),
     TableColumn("LABELS", 12, lambda w: _labels(w), 6, right=False, most=80, if_any=lambda w: bool(_labels(w))),
 )  # fmt: skip
+
+
+def _without_folder(command: str) -> str:
+    """A command without the folder of its program."""
+    program, space, arguments = command.partition(" ")
+    return program.rpartition("/")[2] + space + arguments
+
+
 PROCESS_COLUMNS = (
     TableColumn("GPU", 3, lambda p: ranges(p.gpus), 0, most=9),
     TableColumn("MIG", 3, lambda p: p.gpu_instance or "-", 4, if_any=lambda p: bool(p.gpu_instance)),
@@ -103,7 +110,7 @@ PROCESS_COLUMNS = (
     TableColumn("CPU", 5, lambda p: percent(p.cpu_ratio), 2),
     TableColumn("HOST MEM", 8, lambda p: bytes_text(p.memory_b), 4),
     TableColumn("TIME", 7, lambda p: clock(p.age_s), 3),
-    TableColumn("COMMAND", 10, lambda p: p.command, 0, right=False, most=200, first=16),
+    TableColumn("COMMAND", 10, lambda p: _without_folder(p.command), 0, right=False, most=200, first=16),
 )
 TableRow = GpuStatus | WorkloadStatus | ProcessStatus
 

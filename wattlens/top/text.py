@@ -9,8 +9,8 @@ Span = tuple[str, str]
 Line = list[Span]
 
 
-_NARROW = re.compile("[ -~\u00a0-\u02ff\u2580-\u259f]*")
-"""Text of which every character takes one column: Latin letters and blocks."""
+_NARROW = re.compile("[ -~\u00a0-\u02ff\u2500-\u259f]*")
+"""Text of which every character takes one column: Latin letters, lines and blocks."""
 
 
 def quantity(value: float | None, unit: str) -> str:
