@@ -22,18 +22,9 @@ from tests.support import free_port, need_program
 
 ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
-UNMARKED = {
-    "cli", "configuration", "metrics", "factor-tables", "report-sheets", "top", "decisions", "extend", "sample-report",
-}  # fmt: skip
-"""Pages and folders of docs whose blocks have no marks yet."""
-PAGES = [
-    ROOT / "README.md",
-    *(
-        page
-        for page in sorted((ROOT / "docs").rglob("*.md"))
-        if page.relative_to(ROOT / "docs").parts[0].removesuffix(".md") not in UNMARKED
-    ),
-]
+GENERATED = {ROOT / "docs/cli.md"}
+"""The `--help` pages, which tests/wattlens/cli/test_help.py compares."""
+PAGES = [ROOT / "README.md", *sorted(set((ROOT / "docs").rglob("*.md")) - GENERATED)]
 BLOCK = re.compile(r"(?:^<!-- (?P<mark>[a-z ]+): (?P<text>.*?) -->\n)?^```(?P<kind>[\w-]*)\n(?P<code>.*?)^```$", re.M | re.S)
 OUTPUT = {"text", "json"}
 KINDS = {"sh", "python", "yaml", "promql", "sql", "ini"} | OUTPUT
