@@ -66,6 +66,8 @@ def test_every_block_has_a_language_and_a_mark_that_is_known() -> None:
     for block in BLOCKS:
         assert block.kind in KINDS, f"{block}: {block.kind!r} is not one of {sorted(KINDS)}"
         assert block.mark in MARKS | {None}, f"{block}: unknown mark {block.mark!r}"
+        for name in re.findall(r"tests/[\w/]+(?:\.py)?", block.text or ""):
+            assert (ROOT / name).exists(), f"{block}: no {name}"
         if block.mark == "run by":
             path = ROOT / str(block.text)
             assert path.is_file(), f"{block}: no test {path}"
