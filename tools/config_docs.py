@@ -50,9 +50,15 @@ def _sections(model: type[BaseModel], known: dict[str, set[str]]) -> str:
 
 
 def _rows(field: FieldInfo) -> Iterator[str]:
+    """Rows of a section. Keys of sibling subsections with the same name, values, default and meaning share one row."""
     section = model_of(field.annotation)
     assert section is not None
-    return (_row(key, each) for key, each in _keys(section, ""))
+    shared: dict[tuple[str, ...], list[str]] = {}
+    for key, each in _keys(section, ""):
+        parent, _, leaf = key.rpartition(".")
+        shared.setdefault((parent.rpartition(".")[0] if parent else key, leaf, *_cells(each)), []).append(key)
+    for (_, _, *cells), keys in shared.items():
+        yield _row(", ".join(f"`{key}`" for key in keys), *cells)
 
 
 def _keys(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, FieldInfo]]:
@@ -67,8 +73,11 @@ def _keys(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, FieldInfo]
         yield from _keys(inner, f"{prefix}{name}{'[]' if listed else ''}.")
 
 
-def _row(key: str, field: FieldInfo) -> str:
-    cells = (f"`{key}`", values(field), _default(field), field.description or "")
+def _cells(field: FieldInfo) -> tuple[str, str, str]:
+    return values(field), _default(field), field.description or ""
+
+
+def _row(*cells: str) -> str:
     return "| " + " | ".join(c.replace("|", "\\|") for c in cells) + " |\n"
 
 

@@ -12,7 +12,9 @@ PAGE = Path(__file__).parents[2] / "docs/configuration.md"
 
 def _meanings(tables: str) -> dict[str, str]:
     rows = [line.split(" | ") for line in tables.splitlines() if line.startswith("| `")]
-    return {row[0].removeprefix("| ").strip("`"): row[3].removesuffix(" |") for row in rows}
+    return {
+        key: row[3].removesuffix(" |") for row in rows for key in row[0].removeprefix("| `").removesuffix("`").split("`, `")
+    }
 
 
 def test_the_page_is_fresh() -> None:
@@ -31,6 +33,12 @@ def test_every_key_of_the_agent_has_a_meaning() -> None:
     assert {"period_s", "nvml.on_start_failure", "groups[].devices", "blocks.settle_s", "listen"} <= set(meanings)
     for section in agent.Config.model_fields:
         assert f"### `{section}`" in agent_tables()
+
+
+def test_sibling_sections_share_the_row_of_a_key_with_one_meaning() -> None:
+    meanings = _meanings(site_tables())
+    assert "| `modbus.energy.address`, `modbus.power.address` |" in site_tables()
+    assert {"modbus.energy.unit", "modbus.power.unit"} <= set(meanings), "their units differ, so each has a row"
 
 
 def test_a_key_that_site_and_agent_share_appears_once() -> None:
