@@ -84,7 +84,9 @@ def _of_nodes() -> Iterator[RecordingRule]:
     held = metric("workload_energy_joules_total")
     for state in BUCKETS[:2]:
         rate = f'rate({held}{{state="{state}"}}[{WINDOW}])'
-        yield RecordingRule(NODE_POWER, f"sum without (workload, uuid, state, method) ({rate})", {"bucket": state})
+        yield RecordingRule(
+            NODE_POWER, f"sum without (workload, namespace, pod, uuid, state, method) ({rate})", {"bucket": state}
+        )
     for bucket, name in zip(
         BUCKETS[2:], ("gpu_unallocated_energy_joules_total", "gpu_unattributed_energy_joules_total"), strict=True
     ):
@@ -114,7 +116,7 @@ def _of_fleets() -> Iterator[RecordingRule]:
 
 def _of_facts() -> Iterator[RecordingRule]:
     info, facts = metric("workload_info"), ", ".join(FACTS)
-    per_gpu = f"sum without (method) (rate({metric('workload_energy_joules_total')}[{WINDOW}]))"
+    per_gpu = f"sum without (method, namespace, pod) (rate({metric('workload_energy_joules_total')}[{WINDOW}]))"
     by = f"sum by ({', '.join((*_FLEET, *FACTS))}, model, state)"
     known = f"{_HELD_ON} group_left ({facts}, model) {info}"
     gain = f"on (cluster, job, instance, uuid) group_left () {metric('gpu_energy_gain_uncertainty_ratio')}"

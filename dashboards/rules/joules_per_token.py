@@ -37,11 +37,11 @@ def rate_rules() -> Iterator[RecordingRule]:
     """Power of workloads at the boundary of the GPUs, its error, and their token rates."""
     counter = metric("workload_energy_joules_total")
     lost = (
-        f"sum without (uuid, state, method) (present_over_time({counter}[{LOST_WINDOW}])"
-        f" * ignoring (workload, state, method, gpu) group_left () ({metric('gpu_up')} == 0))"
+        f"sum without (uuid, state, method, namespace, pod) (present_over_time({counter}[{LOST_WINDOW}])"
+        f" * ignoring (workload, state, method, gpu, namespace, pod) group_left () ({metric('gpu_up')} == 0))"
     )
     for energy, states in ENERGY.items():
-        per_gpu = f'sum without (state, method) (rate({counter}{{state=~"{states}"}}[{WINDOW}]))'
+        per_gpu = f'sum without (state, method, namespace, pod) (rate({counter}{{state=~"{states}"}}[{WINDOW}]))'
         gain = f"ignoring (workload, gpu) group_left () {metric('gpu_energy_gain_uncertainty_ratio')}"
         labels = {"boundary": "gpu", "energy": energy}
         yield RecordingRule(WORKLOAD_POWER, f"sum without (uuid) ({per_gpu}) unless {lost}", labels)
@@ -64,7 +64,7 @@ def wider_boundary_rules() -> Iterator[RecordingRule]:
     pue, of_pue = (f"on (site) group_left () {name}" for name in (PUE, PUE_ERROR))
     for energy, states in ENERGY.items():
         inner = f'boundary="gpu",energy="{energy}"'
-        around = f'sum without (domain, state) (rate({counter}{{domain="host",state=~"{states}"}}[{WINDOW}]))'
+        around = f'sum without (domain, state, namespace, pod) (rate({counter}{{domain="host",state=~"{states}"}}[{WINDOW}]))'
         unseen = (
             f'sum without (domain) (rate({metric("node_nongpu_energy_gap_bound_joules_total")}{{domain="host"}}[{WINDOW}])) > 0'
         )

@@ -1,15 +1,18 @@
 """Samples of the node without its GPUs. Pure."""
 
+from collections.abc import Mapping
+
 from energy_agent.core.boundary import domain
 from energy_agent.core.snapshot import Snapshot
 from energy_agent.core.units import UJ_PER_J, decimal
 from energy_agent.exposition.gpu import Found
 
 _MILLI = 1_000
+NO_POD = ("", "")
 
 
-def put(snapshot: Snapshot, found: Found) -> None:
-    """Add the samples of the meters, the host and the workloads' shares of it."""
+def put(snapshot: Snapshot, pods: Mapping[str, tuple[str, ...]], found: Found) -> None:
+    """Add the samples of the meters, the host and the workloads' shares of it; `pods`: namespace and pod of workloads."""
     found["energy_boundary_info"].append(((snapshot.boundary,), "1"))
     for meter in snapshot.meters:
         found["node_energy_joules_total"].append(((meter.source, meter.domain), decimal(meter.energy_uj, UJ_PER_J)))
@@ -26,5 +29,5 @@ def put(snapshot: Snapshot, found: Found) -> None:
             found["node_nongpu_unattributed_energy_joules_total"].append(((name, reason), decimal(uj, UJ_PER_J)))
         found["node_nongpu_energy_gap_bound_joules_total"].append(((name,), decimal(host.gap_bound_uj, UJ_PER_J)))
     for share in snapshot.host_workloads:
-        labels = (share.workload, domain(share.device), share.state)
+        labels = (share.workload, *pods.get(share.workload, NO_POD), domain(share.device), share.state)
         found["workload_nongpu_energy_joules_total"].append((labels, decimal(share.energy_uj, UJ_PER_J)))

@@ -13,14 +13,16 @@ from enum import Enum
 from functools import lru_cache
 
 from energy_agent.core.catalogue.metric import Signal
-from energy_agent.core.catalogue.node import CATALOGUE, FACTS
+from energy_agent.core.catalogue.node import CATALOGUE, FACTS, POD
 from energy_agent.core.catalogue.selection import Selection
+from energy_agent.core.energy import WorkloadFacts
 from energy_agent.core.job_identity import run_of
 from energy_agent.core.snapshot import Snapshot
 from energy_agent.core.units import NS_PER_S, UJ_PER_J, decimal
 from energy_agent.exposition import dvfs, gpu, host, process, serving, tokens
 from energy_agent.exposition.gpu import Sample
 from energy_agent.exposition.health import HealthSamples
+from energy_agent.exposition.host import NO_POD
 
 _health_samples = HealthSamples()
 _UNPRINTABLE = re.compile(r"[\x00-\x09\x0b-\x1f\x7f\ud800-\udfff]")
@@ -156,28 +158,39 @@ def families(snapshot: Snapshot) -> dict[str, list[Sample]]:
         if governed.device in present:
             for name, labels, value in dvfs.samples(governed):
                 put(name, value, index[governed.device], governed.device, *labels)
-    host.put(snapshot, found)
+    latest = {facts.workload: facts for facts in sorted(snapshot.facts, key=lambda facts: facts.since_ns)}
+    pods = {name: tuple(facts.labels.get(label, "") for label in POD) for name, facts in latest.items()}
+    host.put(snapshot, pods, found)
     tokens.put(snapshot, found)
     serving.put(snapshot, found)
-    _workloads(snapshot, present, found)
+    _workloads(snapshot, present, latest, pods, found)
     put("reader_restarts_total", str(snapshot.reader_restarts_total))
     process.put(snapshot, found)
     return found
 
 
-def _workloads(snapshot: Snapshot, present: set[str], families: dict[str, list[Sample]]) -> None:
-    latest = {facts.workload: facts for facts in sorted(snapshot.facts, key=lambda facts: facts.since_ns)}
+def _workloads(
+    snapshot: Snapshot,
+    present: set[str],
+    latest: Mapping[str, WorkloadFacts],
+    pods: Mapping[str, tuple[str, ...]],
+    families: dict[str, list[Sample]],
+) -> None:
     families["workload_info"] = [
         ((name, facts.kind, *(facts.labels.get(label, "") for label in FACTS[1:-1]), run_of(facts.kind, facts.labels)), "1")
         for name, facts in latest.items()
     ]
     families["workload_energy_joules_total"] = [
-        ((entry.workload, entry.device, entry.state, entry.method), decimal(entry.energy_uj, UJ_PER_J))
+        (
+            (entry.workload, *pods.get(entry.workload, NO_POD), entry.device, entry.state, entry.method),
+            decimal(entry.energy_uj, UJ_PER_J),
+        )
         for entry in snapshot.workloads
         if entry.device in present
     ]
     families["workload_gpu_seconds_total"] = [
-        ((name, state), decimal(held_ns, NS_PER_S)) for (name, state), held_ns in snapshot.workload_gpu_ns.items()
+        ((name, *pods.get(name, NO_POD), state), decimal(held_ns, NS_PER_S))
+        for (name, state), held_ns in snapshot.workload_gpu_ns.items()
     ]
     families["namespace_energy_joules_total"] = [
         ((name,), decimal(energy_uj, UJ_PER_J)) for name, energy_uj in snapshot.namespace_uj.items()

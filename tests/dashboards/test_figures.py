@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from dashboards.rules.model import joules_per_token
+from dashboards.rules.model import WORKLOAD_POWER, joules_per_token
 from tests.dashboards.promtool import AT, Asked, Labels, named, promtool, query, rising
 
 pytestmark = pytest.mark.prometheus
@@ -196,4 +196,23 @@ def test_clusters_with_nodes_and_groups_of_the_same_names_are_kept_apart(tmp_pat
         wanted["model_precision"].append(({**AT, **of, "cluster": cluster, "precision": "bf16"}, watts / 10))
     chosen = '{energy="active_idle",tokens="generation"}'
     asked: list[Asked] = [(f"{joules_per_token(level)}{chosen}", 600, samples) for level, samples in wanted.items()]
+    assert promtool(tmp_path, given, asked) == ""
+
+
+def test_a_pod_whose_name_is_known_late_keeps_its_power_and_loses_no_more_than_a_scrape_of_energy(tmp_path: Path) -> None:
+    """100 W all the time; after five minutes the series has namespace and pod, and goes on where the other one ended."""
+    late = {"namespace": "research", "pod": "train-0"}
+    at, of = {"instance": "a"}, {"workload": "pod-1", "uuid": "u", "state": "active", "method": "counter"}
+    given = {
+        named("workload_energy_joules_total", at, of): f"{rising(100, 20)} stale",
+        named("workload_energy_joules_total", at, late, of): f"_x21 {rising(100, 59, begin=31_500)}",
+        named("gpu_up", at, {"gpu": "0", "uuid": "u"}): "1x80",
+    }
+    counter, scrape_j = "wattlens_workload_energy_joules_total", 1_500
+    power = f'sum({WORKLOAD_POWER}{{boundary="gpu",energy="active_idle"}})'
+    asked: list[Asked] = [
+        (f"sum by (namespace, pod) (rate({counter}[1m]))", 900, [(late, 100)]),
+        (f"abs(sum(increase({counter}[10m])) - 60000) <= bool {scrape_j}", 600, [({}, 1)]),
+        (f"abs({power} - 100) <= bool 5", 480, [({}, 1)]),
+    ]
     assert promtool(tmp_path, given, asked) == ""

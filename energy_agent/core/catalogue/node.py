@@ -10,6 +10,8 @@ from energy_agent.core.catalogue.site import SITE
 
 GPU = ("gpu", "uuid")
 WORKLOAD = ("workload",)
+POD = ("namespace", "pod")
+"""Of a workload that is a pod, in its energy itself, so that it sums by them without a join (docs/decisions/0018)."""
 FACTS = ("kind", "namespace", "pod", "owner", "team", "project", "model", "precision", "group", "class", "run")
 """What `workload_info` may carry beside `workload`: `kind`, labels of a workload's facts, and last the identity of its job."""
 
@@ -185,15 +187,15 @@ CATALOGUE: tuple[Signal, ...] = (
            "Always 1; stays holders.retention_s (15 minutes) after its end."),
     Signal("workload_energy_joules_total", "counter", "joules",
            "Energy of a workload on a GPU: active while a kernel ran, idle while it only held the GPU.",
-           (*WORKLOAD, "uuid", "state", "method"),
+           (*WORKLOAD, *POD, "uuid", "state", "method"),
            "From the journal; appears at 0 when the holder is seen, stays holders.retention_s (15 minutes) "
            "after its end; absent while the GPU does "
            "not answer, resumes higher."),
     Signal("workload_gpu_seconds_total", "counter", "seconds", "GPU time held by a workload, over all its GPUs.",
-           (*WORKLOAD, "state"), "As workload_energy_joules_total, but stays while one of its GPUs does not answer."),
+           (*WORKLOAD, *POD, "state"), "As workload_energy_joules_total, but stays while one of its GPUs does not answer."),
     Signal("workload_nongpu_energy_joules_total", "counter", "joules",
            "A workload's share of the energy around its GPUs, by GPU time held; never part of workload_energy_joules_total.",
-           (*WORKLOAD, "domain", "state"), "As workload_energy_joules_total; there while a meter of the node is booked."),
+           (*WORKLOAD, *POD, "domain", "state"), "As workload_energy_joules_total; there while a meter of the node is booked."),
     Signal("namespace_energy_joules_total", "counter", "joules", "Energy of all workloads of a namespace, ended ones included.",
            ("namespace",),
            "From the journal; stays when a workload ends, so short ones count too. Beyond 1000 namespaces, further ones are "

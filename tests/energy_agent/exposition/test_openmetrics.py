@@ -80,6 +80,7 @@ def test_joules_are_exact_beyond_what_a_float_can_hold(fmt: Format) -> None:
 @FORMATS
 def test_values_are_those_of_the_snapshot(fmt: Format) -> None:
     got, gpu = samples(Player(gpus=3).at(5), fmt), {"gpu": "0", "uuid": uuid(0)}
+    chat = {"workload": "chat", "namespace": "serving", "pod": "chat-0"}
     for value, name, labels in (
         (300, "gpu_energy_joules_total", gpu | {"method": "counter"}),
         (0, "gpu_energy_joules_total", gpu | {"method": "bridged"}),
@@ -88,7 +89,7 @@ def test_values_are_those_of_the_snapshot(fmt: Format) -> None:
         (0.1, "gpu_clock_event_seconds_total", gpu | {"reason": "sw_power_cap"}),
         (612.5, "dvfs_power_limit_watts", gpu),
         (0, "dvfs_mode", gpu | {"mode": "shadow"}), (1, "dvfs_mode", gpu | {"mode": "enforce"}),
-        (240, "workload_energy_joules_total", {"workload": "chat", "uuid": uuid(1), "state": "active", "method": "counter"}),
+        (240, "workload_energy_joules_total", chat | {"uuid": uuid(1), "state": "active", "method": "counter"}),
         (480, "tokens_total", {"workload": "chat", "model": "llama-70b", "phase": "generation"}),
         (1, "source_down_info", {"source": "tokens", "reason": "connection refused"}),
         (1, "node_info", {"cluster": "lab", "node": "node-1", "simulated": "true"}),
@@ -105,7 +106,9 @@ def test_what_is_not_known_is_absent_and_its_reason_is_there(fmt: Format) -> Non
     assert of_lost == {"wattlens_gpu_info", "wattlens_gpu_up", "wattlens_gpu_absent_info"}
     assert got[key("gpu_up", **gpu)] == 0
     assert got[key("gpu_absent_info", **gpu, field="device", reason="GPU_IS_LOST")] == 1
-    assert key("workload_gpu_seconds_total", workload="train", state="active") in got  # not of this GPU alone
+    assert (
+        key("workload_gpu_seconds_total", workload="train", namespace="research", pod="train-0", state="active") in got
+    )  # not of this GPU alone
     whole = Player(gpus=3).at(5)
     view = whole.devices[0]
     assert view.sample is not None
