@@ -20,7 +20,7 @@ from energy_agent.core.boundary import UNBOUNDED
 from energy_agent.core.energy import Method, State, WorkloadFacts
 from energy_agent.ledger import chain
 from energy_agent.ledger.history_import.segments import MARK
-from energy_agent.ledger.rows.kinds import Cell, DeviceFacts, GapRow, TokenRow
+from energy_agent.ledger.rows.kinds import Cell, DeviceFacts, GapRow, StepRow, TokenRow
 from energy_agent.ledger.segments import segment
 from energy_agent.ledger.signing import KEY_FILE, open_signer
 from energy_agent.ledger.summary import bounds
@@ -175,6 +175,7 @@ def url(tmp_path_factory):
     )
     shapes(text)
     pages(text)
+    upgraded(text)
     with prometheus(tmp_path_factory.mktemp("prometheus"), text) as address:
         yield address
 
@@ -216,6 +217,50 @@ def pages(text):
         text.add("wattlens_workload_info", held | facts, [(t, 1) for t in used])
         tokens = held | {"model": "llama", "phase": "generation"}
         text.add("wattlens_tokens_total", tokens, [(t, (t - began) // 100) for t in used])
+
+
+UPGRADED_S = 3_600
+OLD_NAMES = {
+    "gpu_unallocated_energy_joules_total": "gpu_idle_energy_joules_total",
+    "node_nongpu_energy_joules_total": "host_energy_joules_total",
+    "node_nongpu_unallocated_energy_joules_total": "host_idle_energy_joules_total",
+    "node_nongpu_unattributed_energy_joules_total": "host_unattributed_energy_joules_total",
+    "node_nongpu_energy_gap_bound_joules_total": "host_energy_gap_bound_joules_total",
+    "node_nongpu_energy_gain_uncertainty_ratio": "host_energy_gain_uncertainty_ratio",
+    "workload_nongpu_energy_joules_total": "workload_host_energy_joules_total",
+    "training_steps_total": "steps_total",
+}
+
+
+def upgraded(text):
+    """Two hours of a node whose agent was of 0.1 for the first: its counters go on under other names and with more labels.
+
+    300 W of a GPU, 200 W of which a pod uses; 100 W around it: 60 W for the pod, 30 W unallocated, 10 W not attributed.
+    """
+    times = list(scrapes(T0, T0 + 2 * HOUR))
+    base = {"instance": "10.1.2.4:9479", "job": "wattlens"}
+    gpu, held = base | {"gpu": "0", "uuid": "GPU-x"}, base | {"workload": "ml/train-0.0123abcd"}
+    host, pod = base | {"domain": "host"}, {"namespace": "ml", "pod": "train-0"}
+    text.add("wattlens_node_info", base | {"node": "n3", "cluster": "lab", "simulated": "false"}, [(t, 1) for t in times])
+
+    def add(name, labels, per_s, new=None, begin=1_000_000):
+        values = [(t, begin + (t / 1_000 - T0) * per_s) for t in times]
+        old, rest = ([v for v in values if (v[0] / 1_000 - T0 < UPGRADED_S) is before] for before in (True, False))
+        text.add(f"wattlens_{OLD_NAMES.get(name, name)}", labels, old)
+        text.add(f"wattlens_{name}", labels | (new or {}), rest)
+
+    add("gpu_energy_joules_total", gpu | {"method": "counter"}, 300)
+    add("gpu_unallocated_energy_joules_total", gpu, 100)
+    add("gpu_energy_gain_uncertainty_ratio", gpu, 0, begin=0.04)
+    add("workload_energy_joules_total", held | {"uuid": "GPU-x", "state": "active", "method": "counter"}, 200, pod)
+    add("workload_gpu_seconds_total", held | {"state": "active"}, 0.5, pod)
+    add("node_nongpu_energy_joules_total", host | {"method": "counter"}, 100)
+    add("node_nongpu_unallocated_energy_joules_total", host, 30)
+    add("node_nongpu_unattributed_energy_joules_total", host | {"reason": "unknown_holder"}, 10)
+    add("node_nongpu_energy_gap_bound_joules_total", host, 1)
+    add("node_nongpu_energy_gain_uncertainty_ratio", host, 0, begin=0.02)
+    add("workload_nongpu_energy_joules_total", held | {"domain": "host", "state": "active"}, 60, pod)
+    add("training_steps_total", held | {"phase": "training"}, 2)
 
 
 def shapes(text):
@@ -590,3 +635,30 @@ def test_slices_of_any_size_and_a_server_that_bounds_queries_give_the_same_cells
             cells[name] = sorted((r.cell_start_ns, r.energy_uj) for r in rows if isinstance(r, Cell))
     assert cells["1h"] == cells["6h"]
     assert sum(uj for _, uj in cells["1h"]) == between(board, T0, T0 + 12 * HOUR)
+
+
+def test_an_agent_that_was_upgraded_within_the_time_loses_nothing(url, tmp_path, capsys):
+    out = tmp_path / "out"
+    command = ["ledger", "import", "--prometheus", url, "--from", "wattlens", "--start", "2026-01-01", "--end", SIX]
+    assert main([*command, "--node", "n3", "--output", str(out)]) == 0
+    whole(out)
+    rows, used = rows_of(out), {}
+    for row in rows:
+        if isinstance(row, Cell):
+            key = (row.device, row.workload, row.state)
+            used[key] = used.get(key, 0) + row.energy_uj
+    # From the first page at 00:00:00 to the last at 01:59:45, over the change of names at 01:00:00.
+    seconds, w, host, pod = 7_185, 10**6, "host:lab-imported:n3", "ml/train-0.0123abcd"
+    assert used == {
+        ("GPU-x", "", State.UNHELD): seconds * 100 * w,
+        ("GPU-x", pod, State.ACTIVE): seconds * 200 * w,
+        (host, "", State.UNHELD): seconds * 30 * w,
+        (host, "", State.UNKNOWN_HOLDER): seconds * 10 * w,
+        (host, pod, State.ACTIVE): seconds * 60 * w,
+    }
+    assert sum(row.gpu_ns for row in rows if isinstance(row, Cell)) == seconds * S // 2
+    assert sum(row.steps for row in rows if isinstance(row, StepRow)) == 2 * seconds
+    assert sum(row.bound_uj for row in rows if isinstance(row, GapRow)) == seconds * w  # what the agent told, and no other gap
+    devices = {(row.uuid, row.gain_ppm) for row in rows if isinstance(row, DeviceFacts)}
+    assert devices == {("GPU-x", 40_000), (host, 20_000)}
+    assert "do not agree" not in capsys.readouterr().err
