@@ -160,7 +160,7 @@ def _energy(snapshot: Snapshot, workload: str) -> dict[str, object]:
     steps = {s.phase: s.steps for s in snapshot.steps if s.workload == workload}
     said: dict[str, object] = {
         "t_ns": snapshot.t_ns, "devices": devices, "joules": total / UJ_PER_J, "active_joules": active / UJ_PER_J,
-        "low": low, "high": high, "edge_joules": edge / UJ_PER_J, "gain_uncertainty_ratio": gain,
+        "lower": low, "upper": high, "edge_joules": edge / UJ_PER_J, "gain_uncertainty_ratio": gain,
         "tokens": tokens, "steps": steps,
     }  # fmt: skip
     for name, count in (("joules_per_token", tokens), ("joules_per_step", steps.get(TRAINING, 0))):

@@ -97,7 +97,7 @@ def test_the_true_ratio_lies_in_the_interval(runs, a, b, same):
     found = compared(folder, a, b)
     ratio = truths[b]["joules"] / truths[b]["tokens"] / (truths[a]["joules"] / truths[a]["tokens"])
     per = found["joules_per_token_generated"]
-    assert per["low"] <= ratio <= per["high"]
+    assert per["lower"] <= ratio <= per["upper"]
     assert found["same_boards"] is same
     assert (found["gain_factor"] == [1.0, 1.0]) is same
     assert found["simulated"]
@@ -110,7 +110,7 @@ def test_each_run_holds_its_true_joules_per_token(runs):
     for name, truth in truths.items():
         run = json.loads((folder / f"{name}.json").read_text())
         found = run["joules_per_token"]["generated"]
-        assert found["low"] <= truth["joules"] / truth["tokens"] <= found["high"]
+        assert found["lower"] <= truth["joules"] / truth["tokens"] <= found["upper"]
         # The simulated engine joins its steps, so its page leaps at either end by more than the one step of a real engine.
         leap = QUANTUM_S * run["tokens"]["generation"] / run["seconds"]
         edge = run["tokens"]["edge_generation"] + 2 * leap

@@ -164,13 +164,20 @@ def _as_json(
     from wattlens.comparison.load import batch, labels
 
     rows: dict[str, Any] = {
-        what: {"mean_a": c.mean_a, "mean_b": c.mean_b, "ratio": c.ratio, "low": c.low or None, "high": c.high, "shown": c.shown}
+        what: {
+            "mean_a": c.mean_a,
+            "mean_b": c.mean_b,
+            "ratio": c.ratio,
+            "lower": c.low or None,
+            "upper": c.high,
+            "shown": c.shown,
+        }
         for what, c in found.items()
     }
     for row in rows.values():
-        row["high"] = None if row["low"] is None else row["high"]
+        row["upper"] = None if row["lower"] is None else row["upper"]
     if len(sides[0]) == 1:  # what one run took is known; whether the next one would is not
-        del rows["seconds"]["low"], rows["seconds"]["high"], rows["seconds"]["shown"]
+        del rows["seconds"]["lower"], rows["seconds"]["upper"], rows["seconds"]["shown"]
     rows |= {f"joules_per_token_{what}": {"reason": reason} for what, reason in absent.items()}
     return rows | {
         "runs": [len(side) for side in sides],

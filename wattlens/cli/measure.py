@@ -235,14 +235,14 @@ def _print(result: dict[str, Any], notes: list[str], *, as_json: bool) -> None:
     if result["joules"] is None:
         rows.append(f"{'joules':8}{'-':>14}  not measured: {result['reason']}")
     else:
-        rows.append(f"{'joules':8}{result['joules']:>14.1f}  ({result['low']:.1f} to {result['high']:.1f}) {result['gpus']}")
+        rows.append(f"{'joules':8}{result['joules']:>14.1f}  ({result['lower']:.1f} to {result['upper']:.1f}) {result['gpus']}")
         rows.append(f"{'watts':8}{result['mean_watts']:>14.1f}  mean")
     for uuid, device in result["devices"].items():
         name = uuid[:12] if device["gpu"] is None else f"GPU {device['gpu']}"
         if device["joules"] is None:
             rows.append(f"  {name:12}{'-':>8} J  {device['reason']}")
         else:
-            rows.append(f"  {name:12}{device['joules']:>8.1f} J  ({device['low']:.1f} to {device['high']:.1f})")
+            rows.append(f"  {name:12}{device['joules']:>8.1f} J  ({device['lower']:.1f} to {device['upper']:.1f})")
     rows += [*_step_rows(result), *_token_rows(result)]
     if result["method"]:
         rows.append(f"method  {result['method']}" + ("; simulated GPUs" if result["simulated"] else ""))
@@ -276,7 +276,7 @@ def _token_rows(result: dict[str, Any]) -> list[str]:
 def _per_row(name: str, per: dict[str, Any], counted: str, what: str) -> str:
     if per["joules"] is None:
         return f"{name:8}{'-':>14}  {what}: {per['reason']}"
-    return f"{name:8}{per['joules']:>14.4g}  ({per['low']:.4g} to {per['high']:.4g}) {counted}"
+    return f"{name:8}{per['joules']:>14.4g}  ({per['lower']:.4g} to {per['upper']:.4g}) {counted}"
 
 
 SPEC = Command("run a program and tell the joules of its GPUs, as time does seconds", _configure, _run)

@@ -54,7 +54,7 @@ def told(
         ]
         if first.predicted is not None:
             status["predicted_saving"] = {
-                "ratio": first.predicted.value, "low": first.predicted.low, "high": first.predicted.high,
+                "ratio": first.predicted.value, "lower": first.predicted.low, "upper": first.predicted.high,
             }  # fmt: skip
         saved = [view.own_saved_uj for view in own if view.own_saved_uj is not None]
         if saved:

@@ -1,6 +1,7 @@
 """A measured window as it is saved for `wattlens compare`: JSON of schema wattlens.measure/1 (docs/measure.md). Pure.
 
-Fields are only ever added, so that each version reads what any other wrote.
+Fields are only ever added, so that each version reads what any other wrote. Bounds are `lower` and
+`upper`; they were `low` and `high` in 0.1, which no version reads back.
 """
 
 import re
@@ -12,7 +13,7 @@ from energy_agent.sdk.measure.per_token import PerToken, per_token
 from energy_agent.sdk.measure.window_tokens import WindowTokens
 
 if TYPE_CHECKING:
-    from energy_agent.sdk.measure.measurement import measure
+    from energy_agent.sdk.measure.measurement import DeviceEnergy, measure
     from energy_agent.sdk.training.step_reports import ReportedSteps
 
 SCHEMA = "wattlens.measure/1"
@@ -77,8 +78,8 @@ def saved(
         "labels": dict(labels),
         "seconds": seconds,
         "joules": joules,
-        "low": window.low,
-        "high": window.high,
+        "lower": window.low,
+        "upper": window.high,
         "edge_joules": window.edge_joules,
         "gain_uncertainty_ratio": window.gain_uncertainty_ratio,
         "mean_watts": joules / seconds if joules is not None and seconds else None,
@@ -86,20 +87,26 @@ def saved(
         "reason": window.reason,
         "simulated": window.simulated,
         "gpus": window.gpus,
-        "devices": {uuid: asdict(device) | {"gpu": window.gpu_indices.get(uuid)} for uuid, device in window.by_device.items()},
+        "devices": {uuid: _fields(device) | {"gpu": window.gpu_indices.get(uuid)} for uuid, device in window.by_device.items()},
     }
     if tokens is not None:
         run["tokens"] = asdict(tokens)
         reason = shared or tokens.reason
         generation, processed = (None, None) if shared else (tokens.generation, tokens.processed)
         run["joules_per_token"] = {
-            "generated": asdict(_per(window, "generated", generation, tokens.edge_generation, reason)),
-            "processed": asdict(_per(window, "processed", processed, tokens.edge_processed, reason)),
+            "generated": _fields(_per(window, "generated", generation, tokens.edge_generation, reason)),
+            "processed": _fields(_per(window, "processed", processed, tokens.edge_processed, reason)),
         }
     if steps is not None:
         run["steps"] = asdict(steps)
-        run["joules_per_step"] = asdict(_per(window, "steps", None if shared else steps.steps, 0.0, shared))
+        run["joules_per_step"] = _fields(_per(window, "steps", None if shared else steps.steps, 0.0, shared))
     return run
+
+
+def _fields(of: "DeviceEnergy | PerToken") -> dict[str, Any]:
+    """Its fields, bounds by their names in JSON."""
+    names = {"low": "lower", "high": "upper"}
+    return {names.get(name, name): value for name, value in asdict(of).items()}
 
 
 def _per(window: "measure", what: str, tokens: int | None, edge_tokens: float, reason: str) -> PerToken:

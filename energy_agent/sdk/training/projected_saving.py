@@ -13,7 +13,8 @@ def promised(found: Mapping[str, Any]) -> str:
     expected = found.get("predicted_saving")
     if found.get("mode") != "shadow" or not isinstance(expected, Mapping):
         return ""
-    ratio, low, high = (_number(expected.get(name)) for name in ("ratio", "low", "high"))
+    names = (("ratio",), ("lower", "low"), ("upper", "high"))  # the second ones are those of 0.1
+    ratio, low, high = (next((v for n in of if (v := _number(expected.get(n))) is not None), None) for of in names)
     if ratio is None or low is None or high is None or ratio < _LEAST:
         return ""
     slowdown = _number(found.get("slowdown"))

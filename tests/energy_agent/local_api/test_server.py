@@ -233,4 +233,4 @@ def test_a_process_without_nvml_is_answered_by_the_agent(tmp_path):
         finally:
             agent.stop()
     assert (said["method"], said["simulated"], len(said["devices"])) == ("agent", True, 2)
-    assert said["low"] < 2 * 74 * said["seconds"] < said["high"]  # two idle boards
+    assert said["lower"] < 2 * 74 * said["seconds"] < said["upper"]  # two idle boards

@@ -44,10 +44,10 @@ def test_one_run_a_side_on_the_same_board_has_the_edges_interval(tmp_path):
     for what in ("joules", "joules_per_token_generated", "joules_per_token_processed"):
         row = told[what]
         assert row["ratio"] == pytest.approx(0.8)
-        assert row["low"] == pytest.approx(0.8 * (1 - 0.01 * 2**0.5), rel=1e-3)
-        assert row["high"] == pytest.approx(0.8 * (1 + 0.01 * 2**0.5), rel=1e-3)
+        assert row["lower"] == pytest.approx(0.8 * (1 - 0.01 * 2**0.5), rel=1e-3)
+        assert row["upper"] == pytest.approx(0.8 * (1 + 0.01 * 2**0.5), rel=1e-3)
         assert row["shown"]
-    assert "low" not in told["seconds"]
+    assert "lower" not in told["seconds"]
     assert (told["interval"], told["runs"], told["labels"][1]) == ("of the measurement", [1, 1], {"precision": "int8"})
     said = compare(tmp_path, [made()], [made(800.0)]).stdout
     assert "B takes less joules per generated token" in said
@@ -60,8 +60,8 @@ def test_on_other_boards_the_gains_are_in_the_interval(tmp_path):
     a, b = [made()], [made(950.0, boards=("GPU-2",))]
     told = found(tmp_path, a, b)
     row = told["joules_per_token_generated"]
-    assert row["low"] == pytest.approx(0.95 * 0.95 / 1.05, rel=0.02)
-    assert row["high"] == pytest.approx(0.95 * 1.05 / 0.95, rel=0.02)
+    assert row["lower"] == pytest.approx(0.95 * 0.95 / 1.05, rel=0.02)
+    assert row["upper"] == pytest.approx(0.95 * 1.05 / 0.95, rel=0.02)
     assert not row["shown"]
     assert told["gain_factor"] == pytest.approx([0.95 / 1.05, 1.05 / 0.95])
     assert "on different boards" in compare(tmp_path, a, b).stdout
@@ -71,7 +71,7 @@ def test_several_runs_have_the_spread_between_them_and_gains_of_other_boards(tmp
     a = [made(j) for j in (990.0, 1000.0, 1010.0)]
     same = found(tmp_path, a, [made(j) for j in (690.0, 700.0, 710.0)])["joules_per_token_generated"]
     other = found(tmp_path, a, [made(j, boards=("GPU-2",)) for j in (690.0, 700.0, 710.0)])["joules_per_token_generated"]
-    assert other["high"] / other["ratio"] == pytest.approx(same["high"] / same["ratio"] * 1.05 / 0.95)
+    assert other["upper"] / other["ratio"] == pytest.approx(same["upper"] / same["ratio"] * 1.05 / 0.95)
     assert same["shown"]
 
 

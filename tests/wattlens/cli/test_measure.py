@@ -38,7 +38,7 @@ def test_it_prints_like_time_and_passes_the_exit_code_on(node, tmp_path):
     assert [f"GPU {index} " in done.stderr for index in range(3)] == [True, True, False]
     saved = json.loads((tmp_path / "a.json").read_text())
     assert saved["exit_code"] == 7
-    assert saved["low"] < saved["joules"] < saved["high"]
+    assert saved["lower"] < saved["joules"] < saved["upper"]
     assert len(saved["devices"]) == 2
     assert sum(d["joules"] for d in saved["devices"].values()) == pytest.approx(saved["joules"])
 
@@ -319,7 +319,7 @@ def test_compare_shows_a_difference_only_where_there_is_one(tmp_path):
     assert "no difference shown in seconds" in done.stdout
     assert "no difference shown in joules" in said_here("compare", a, c).stdout
     found = json.loads(said_here("compare", "--json", a, b).stdout)
-    assert found["joules"]["low"] < 0.8 < found["joules"]["high"] < 1
+    assert found["joules"]["lower"] < 0.8 < found["joules"]["upper"] < 1
 
 
 def test_compare_needs_two_runs_of_one_kind(tmp_path):

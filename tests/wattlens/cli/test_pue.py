@@ -93,7 +93,7 @@ def test_a_day_worked_by_hand(ledger, capsys):
     assert found["gaps"] == []
     # 1.96 / sqrt(3) x the root of the squares of 0.5 and 1 %, each over 1 - itself; the edges are of 24 h.
     half = 1.96 / 3**0.5 * (0.005**2 / 0.995**2 + 0.01**2 / 0.99**2) ** 0.5 * 130 / 96
-    assert half < float(found["pue"]["high"]) - 130 / 96 < half * 1.01
+    assert half < float(found["pue"]["upper"]) - 130 / 96 < half * 1.01
 
 
 def test_a_person_reads_the_same(ledger, capsys):
@@ -116,7 +116,7 @@ def test_the_site_s_file_adds_water_carbon_contracts_and_cost(ledger, site_file,
     assert found["notes"]["cost"].startswith("624.00 EUR (620.8")  # 130 kW x 12 h x (0.3 + 0.1), within the 0.5 % of its meter
     # 3,120 kWh at the 177 g/kWh of the United Kingdom in 2025 over 2,304 kWh of IT; nobody states that factor's error.
     cue, note = found["others"]["CUE"], found["notes"]["CUE"]
-    assert (Fraction(cue["value"]), cue["low"], cue["high"]) == (round(Fraction(3120 * 177, 2304), 6), None, None)
+    assert (Fraction(cue["value"]), cue["lower"], cue["upper"]) == (round(Fraction(3120 * 177, 2304), 6), None, None)
     assert "grid.location.GBR.2025." in note
     assert "100%" in note
     _, out = said(capsys, "--ledger", ledger, "--config", site_file, *DAY, "--json", "--as-of", "2026-07-25T00:00Z")
@@ -166,7 +166,7 @@ def test_a_window_that_was_half_metered_has_a_pue_only_for_who_wants_it(ledger, 
     assert code == 0
     assert found["pue"]["coverage"] == "0.520833333"
     assert Fraction(found["pue"]["imputed_kwh"]) > 0
-    assert Fraction(found["pue"]["high"]) > 2
+    assert Fraction(found["pue"]["upper"]) > 2
 
 
 def test_the_partial_pue_of_a_hall(ledger, capsys):
@@ -267,7 +267,7 @@ def test_what_is_made_here_is_neither_bought_nor_covered_by_a_contract(tmp_path,
     assert abs(float(found["others"]["REF"]["value"]) - 0.5) < 1e-3
     both = found["others"]["REF with contracts"]  # a minute of each dusk and dawn is booked on the other side of it
     assert abs(float(both["value"]) - 0.5) < 2e-3
-    assert float(both["low"]) - 2e-3 <= 0.5 <= float(both["high"]) + 2e-3
+    assert float(both["lower"]) - 2e-3 <= 0.5 <= float(both["upper"]) + 2e-3
     assert "kWh more than was consumed" in found["notes"]["REF with contracts"]
     assert found["notes"]["cost"].startswith(("480.", "479."))  # 2,400 kWh of the nights
     assert "kWh made here counted at 0 g" in found["notes"]["CUE"]

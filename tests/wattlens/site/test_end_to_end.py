@@ -150,7 +150,7 @@ def test_the_page_and_the_statement_hold_the_truth_and_nothing_is_lost_by_kills(
     said = json.loads(subprocess.run([*map(str, command)], stdout=subprocess.PIPE, check=True).stdout)
     assert said["simulated"] is True
     assert said["site"] == "dc1"
-    assert float(said["pue"]["low"]) <= float(said["pue"]["value"]) <= float(said["pue"]["high"])
+    assert float(said["pue"]["lower"]) <= float(said["pue"]["value"]) <= float(said["pue"]["upper"])
     assert [each["category"] for each in said["by_position"]] == [1, 2, 3]
 
 

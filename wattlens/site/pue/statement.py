@@ -142,7 +142,7 @@ def amount_json(amount: Amount, unit: Fraction = Fraction(1)) -> dict[str, str |
     """A number with its bounds as text; absent is null with its reason."""
     found: dict[str, str | None] = {
         name: None if value is None else text(value / unit)
-        for name, value in (("value", amount.value), ("low", amount.low), ("high", amount.high))
+        for name, value in (("value", amount.value), ("lower", amount.low), ("upper", amount.high))
     }
     return found | ({"reason": amount.reason} if amount.reason else {})
 

@@ -8,17 +8,18 @@ from pathlib import Path
 from energy_agent.sdk.training.projected_saving import promised
 from tests.doubles.agent import Agent, serving
 
-SHADOW = {"mode": "shadow", "predicted_saving": {"ratio": 0.118, "low": 0.052, "high": 0.2}}
+SHADOW = {"mode": "shadow", "predicted_saving": {"ratio": 0.118, "lower": 0.052, "upper": 0.2}}
 LINE = "steering would have saved 12 % (5.2 to 20 %) of this run's energy; docs/dvfs.md"
 
 
 def test_a_promise_is_one_line() -> None:
-    saving = {"ratio": 0.004, "low": 0.0, "high": 0.01}
+    saving = {"ratio": 0.004, "lower": 0.0, "upper": 0.01}
     for found, line in (
         (SHADOW, LINE), (SHADOW | {"slowdown": 0.03}, LINE.replace("energy;", "energy within a slowdown of 3 %;")),
         (SHADOW | {"mode": "enforce"}, ""), ({"mode": "shadow"}, ""), ({}, ""), (SHADOW | {"predicted_saving": saving}, ""),
-        (SHADOW | {"predicted_saving": {"ratio": "x", "low": None, "high": float("nan")}}, ""),
+        (SHADOW | {"predicted_saving": {"ratio": "x", "lower": None, "upper": float("nan")}}, ""),
         (SHADOW | {"predicted_saving": [1]}, ""),
+        ({"mode": "shadow", "predicted_saving": {"ratio": 0.118, "low": 0.052, "high": 0.2}}, LINE),  # of an agent of 0.1
     ):  # fmt: skip
         assert promised(found) == line
 
