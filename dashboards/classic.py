@@ -12,7 +12,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from dashboards.dashboard import Annotation, Dashboard, Link, Panel, Variable
-from dashboards.rules.model import STEP
+from dashboards.rules.model import BANDS, STEP
 
 if TYPE_CHECKING:
     from grafana_foundation_sdk.models.dashboard import ValueMapping
@@ -26,6 +26,8 @@ _COLUMNS = (
 """Label columns that a table shows, in this order; the others are hidden."""
 
 
+VISIBLE_MAX = 20
+"""Panels of a dashboard in open rows; the rows after them are collapsed, and Grafana queries them when somebody opens them."""
 _NARROW = 80
 """Least width of a column in pixels: Grafana's own 150 lets half a panel show four."""
 _SENTENCE = 24
@@ -78,10 +80,19 @@ def _to_json(board: Dashboard) -> str:
         builder.annotation(_annotation(annotation))
     kept = [variable.name for variable in board.variables]
     ids = count(1)
+    visible = 0
     for row in board.rows:
-        builder.with_row(dashboard.Row(row.title).id(next(ids)))
-        for panel in row.panels:
-            builder.with_panel(_panel(panel, kept).id(next(ids)))
+        heading = dashboard.Row(row.title).id(next(ids))
+        panels = [_panel(panel, kept).id(next(ids)) for panel in row.panels]
+        visible += len(panels)
+        if visible > VISIBLE_MAX:  # this row and all after it
+            for panel in panels:
+                heading.with_panel(panel)
+            builder.with_row(heading)
+        else:
+            builder.with_row(heading)
+            for panel in panels:
+                builder.with_panel(panel)
     return json.dumps(builder.build(), cls=JSONEncoder, sort_keys=True, indent=2) + "\n"
 
 
@@ -160,7 +171,7 @@ def _panel(panel: Panel, kept: list[str]) -> Any:
         .height(panel.height)
     )
     if panel.kind != "table":
-        builder.unit(panel.unit)
+        builder.unit(_shown_as(panel.unit)[0])
     if panel.minimum is not None:
         builder.min(panel.minimum)
     if panel.maximum is not None:
@@ -176,7 +187,8 @@ def _panel(panel: Panel, kept: list[str]) -> Any:
     if step := panel.step or (STEP if graph and all(_recorded(query.expr) for query in panel.queries) else ""):
         builder.interval(step)
     for ref, query in zip("ABCDEFGH", panel.queries, strict=False):
-        target = prometheus.Dataquery().ref_id(ref).datasource(_datasource()).expr(query.expr).legend_format(query.legend)
+        target = prometheus.Dataquery().ref_id(ref).datasource(_datasource()).legend_format(query.legend)
+        target.expr(_scaled(query.expr, query.unit or panel.unit))
         if panel.kind == "table":
             target.instant().format(PromQueryFormat.TABLE)
         elif panel.kind == "stat":
@@ -185,6 +197,20 @@ def _panel(panel: Panel, kept: list[str]) -> Any:
             target.range()
         builder.with_target(target)
     return builder
+
+
+_SHOWN_AS = {"joule": ("kwatth", 3_600_000.0)}
+"""Unit of a query -> (unit of its panel, how much of the first is one of the second)."""
+
+
+def _shown_as(unit: str) -> tuple[str, float]:
+    """People compare energy with their bill: queries give joules and panels show kWh."""
+    return _SHOWN_AS.get(unit, (unit, 1.0))
+
+
+def _scaled(expr: str, unit: str) -> str:
+    factor = _shown_as(unit)[1]
+    return expr if factor == 1 else f"({expr}) / {factor:.0f}"
 
 
 def _recorded(expr: str) -> bool:
@@ -197,7 +223,7 @@ def _own(panel: Panel, builder: Any) -> None:
     from grafana_foundation_sdk.models.dashboard import DynamicConfigValue
 
     for ref, query in zip("ABCDEFGH", panel.queries, strict=False):
-        own = [DynamicConfigValue("unit", query.unit)] if query.unit else []
+        own = [DynamicConfigValue("unit", _shown_as(query.unit)[0])] if query.unit else []
         if query.states:
             own.append(DynamicConfigValue("mappings", _mappings(query.states)))
         if own:
@@ -235,7 +261,7 @@ def _timeseries(panel: Panel) -> Any:
     legend = common.VizLegendOptions().display_mode(LegendDisplayMode.TABLE).placement(LegendPlacement.BOTTOM)
     tooltip = common.VizTooltipOptions().mode(TooltipDisplayMode.MULTI).sort(SortOrder.DESCENDING)
     dashed = {"fill": "dash", "dash": [6, 6]}
-    return (
+    graph = (
         timeseries.Panel()
         .legend(legend.show_legend(True).calcs(["mean", "max", "lastNotNull"]))
         .tooltip(tooltip)
@@ -246,6 +272,19 @@ def _timeseries(panel: Panel) -> Any:
         .stacking(common.StackingConfig().mode(StackingMode.NORMAL if panel.stacked else StackingMode.NONE))
         .override_by_regexp(f"/({'|'.join(panel.dashed)})$/", [DynamicConfigValue("custom.lineStyle", dashed)])
     )
+    for lower, upper in _bands(panel):
+        area = [("fillBelowTo", lower), ("fillOpacity", 15), ("lineWidth", 0)]
+        graph.override_by_name(upper, [DynamicConfigValue(f"custom.{name}", value) for name, value in area])
+        graph.override_by_name(lower, [DynamicConfigValue("custom.lineWidth", 0)])
+    return graph
+
+
+def _bands(panel: Panel) -> list[tuple[str, str]]:
+    """Legends of the ends of each band whose area Grafana can fill: it needs names that no label is part of."""
+    legends = [query.legend for query in panel.queries]
+    uppers = [legend for legend in legends if legend.endswith(BANDS["_upper"]) and "{{" not in legend]
+    pairs = [(legend.removesuffix(BANDS["_upper"]) + BANDS["_lower"], legend) for legend in uppers]
+    return [(lower, upper) for lower, upper in pairs if lower in legends]
 
 
 def _stat(panel: Panel) -> Any:
@@ -294,7 +333,7 @@ def _table(panel: Panel) -> Any:
         .with_transformation(DataTransformerConfig(id_val="organize", options=options))
         # Grafana writes the text of an empty panel into empty cells too, and gives labels that look like numbers a unit.
         .override_by_regexp("/.*/", [DynamicConfigValue("noValue", "-")])
-        .override_by_field_type("number", [DynamicConfigValue("unit", panel.unit)])
+        .override_by_field_type("number", [DynamicConfigValue("unit", _shown_as(panel.unit)[0])])
         .override_by_regexp("/^(reason|what|part)$/", [DynamicConfigValue("custom.width", _SENTENCE * panel.width)])
         .override_by_name("alertname", [DynamicConfigValue("custom.width", 210)])  # the longest name
     )

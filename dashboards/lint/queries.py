@@ -15,9 +15,20 @@ _NAMES = {"__rate_interval": _RATE, "__range": _RANGE}
 _GROWING = ("rate", "irate", "increase")
 
 
+def open_rows(board: Json) -> Json:
+    """The same dashboard with every row open, as after a click on each: a collapsed row holds its panels itself."""
+    opened = []
+    for panel in board["panels"]:
+        if panel["type"] == "row":
+            opened += [panel | {"collapsed": False, "panels": []}, *panel.get("panels", ())]
+        else:
+            opened.append(panel)
+    return board | {"panels": opened}
+
+
 def panels(board: Json) -> list[Json]:
     """Panels of a dashboard, without its rows."""
-    return [panel for panel in board["panels"] if panel["type"] != "row"]
+    return [panel for panel in open_rows(board)["panels"] if panel["type"] != "row"]
 
 
 def chosen(board: Json) -> dict[str, str]:

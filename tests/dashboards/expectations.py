@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from dashboards import classic
 from dashboards.dashboard import Dashboard, Panel, PanelQuery
+from dashboards.lint.queries import panels
 from tests.dashboards.stores import Scene, templates
 
 LOST_GPUS = r"gpu_absent_info\{[^}]*field=\"device\""
@@ -57,7 +58,7 @@ def unlinked(scene: Scene, panel: Panel) -> list[str]:
 
 def misplaced(scene: Scene, board: Dashboard) -> Iterator[str]:
     """Columns of tables that nobody has given a place."""
-    for shown in json.loads(classic.to_json(board))["panels"]:
+    for shown in panels(json.loads(classic.to_json(board))):
         if shown["type"] == "table":
             panel = next(each for each in board.panels() if each.title == shown["title"])
             (options,) = (t["options"] for t in shown["transformations"] if t["id"] == "organize")

@@ -13,6 +13,7 @@ import yaml
 
 from dashboards.build.build import artefacts, boards, build, check, expressions, substituted, syntax_error
 from dashboards.dashboard import Panel, recorded, series
+from dashboards.lint.queries import open_rows, panels
 from dashboards.rules import alerts, fleet, pue, runs, steering
 from energy_agent.core.catalogue.node import CATALOGUE
 from energy_agent.core.facility import Position
@@ -153,17 +154,16 @@ def test_classic_schema_loads_anywhere() -> None:
     assert (source["type"], source["query"], source.get("current")) == ("datasource", "prometheus", None)
     assert [v["name"] for v in variables] == ["cluster", "job", "instance", "gpu", "workload"]
     assert all(v["query"].startswith("label_values(wattlens_") and v["allValue"] == ".*" for v in variables)
-    for panel in it["panels"]:
-        if panel["type"] != "row":
-            assert panel["datasource"]["uid"] == "${datasource}"
-            assert all(t["datasource"]["uid"] == "${datasource}" for t in panel["targets"])
+    for panel in panels(it):
+        assert panel["datasource"]["uid"] == "${datasource}"
+        assert all(t["datasource"]["uid"] == "${datasource}" for t in panel["targets"])
 
 
 def test_graphs_of_what_is_recorded_or_of_a_whole_fleet_ask_for_a_point_a_minute_and_the_others_for_every_scrape() -> None:
     found = {
         panel["title"]: panel.get("interval")
         for name, content in artefacts().items() if name.endswith(("wattlens-inference.json", "wattlens-gpu.json"))
-        for panel in json.loads(content)["panels"]
+        for panel in panels(json.loads(content))
     }  # fmt: skip
     assert found["Time to first token, 10 slowest"] == "1m"
     assert found["Tokens a second"] == "1m"
@@ -185,13 +185,14 @@ def test_links_lead_to_boards_and_choices_that_are_there() -> None:
 
 def test_panels_fill_the_grid_without_overlap() -> None:
     taken: set[tuple[int, int]] = set()
-    for panel in dashboard()["panels"]:
+    opened = open_rows(dashboard())["panels"]
+    for panel in opened:
         at = panel["gridPos"]
         cells = {(x, y) for x in range(at["x"], at["x"] + at["w"]) for y in range(at["y"], at["y"] + at["h"])}
         assert at["x"] + at["w"] <= 24
         assert not cells & taken, panel["title"]
         taken |= cells
-    ids = [panel["id"] for panel in dashboard()["panels"]]
+    ids = [panel["id"] for panel in opened]
     assert len(set(ids)) == len(ids)
 
 
