@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
-from dashboards.dashboard import Annotation, Dashboard, Link, Panel, Variable
+from dashboards.dashboard import WH_PER_1000_TOKENS, Annotation, Dashboard, Link, Panel, Variable
 from dashboards.rules.model import BANDS, STEP
 
 if TYPE_CHECKING:
@@ -199,18 +199,18 @@ def _panel(panel: Panel, kept: list[str]) -> Any:
     return builder
 
 
-_SHOWN_AS = {"joule": ("kwatth", 3_600_000.0)}
+_SHOWN_AS = {"joule": ("kwatth", 3_600_000), WH_PER_1000_TOKENS: ("watth", 3.6)}
 """Unit of a query -> (unit of its panel, how much of the first is one of the second)."""
 
 
 def _shown_as(unit: str) -> tuple[str, float]:
-    """People compare energy with their bill: queries give joules and panels show kWh."""
+    """Queries give joules; people compare energy with their bill, so panels show kWh."""
     return _SHOWN_AS.get(unit, (unit, 1.0))
 
 
 def _scaled(expr: str, unit: str) -> str:
     factor = _shown_as(unit)[1]
-    return expr if factor == 1 else f"({expr}) / {factor:.0f}"
+    return expr if factor == 1 else f"({expr}) / {factor}"
 
 
 def _recorded(expr: str) -> bool:

@@ -16,6 +16,8 @@ Scope = Literal["fleet", "node", "gpu", "workload", "site", "zone", "site_proces
 GPU = "{{instance}} GPU {{gpu}}"
 RATE = "$__rate_interval"
 RANGE = "$__range"
+WH_PER_1000_TOKENS = "wh_per_1000_tokens"
+"""Unit of a panel whose queries give J/token and that shows Wh per 1,000 tokens."""
 BLUE, ORANGE, GREY, PURPLE = "#3274D9", "#FF9830", "#8E8E8E", "#8F3BB8"  # told apart by colour-blind eyes
 
 _NODE = ('cluster=~"$cluster"', 'job=~"$job"', 'instance=~"$instance"')

@@ -29,7 +29,7 @@ def at_sites() -> PanelRow:
         "Sites",
         (
             Panel(
-                "PUE of each site now, measured or stated",
+                "Current PUE by site",
                 "Energy of the site over that of its IT, since the last but one quarter of an hour, with its 95 % interval "
                 "(pue_ratio). Category: where IT is metered, at the output of the UPS (1), of the PDUs (2) or at the "
                 "equipment (3). The basis says whether it was measured; a stated one is what the operator says.",
@@ -42,7 +42,7 @@ def at_sites() -> PanelRow:
                 links=(facility,),
             ),
             Panel(
-                "Carbon of each site an hour (estimate)",
+                "Carbon per hour by site (estimate)",
                 "Power of the nodes times the site's PUE times the intensity of its grid now: location-based, with the zone "
                 "of the grid and the basis of its figure, which says where a yearly factor stands in.",
                 "massg",

@@ -14,16 +14,16 @@ LOST_GPUS = r"gpu_absent_info\{[^}]*field=\"device\""
 NOT_SCRAPED = r"\(50, up\{[^}]*\} == 0"
 EMPTY = {
     LOST_GPUS: "every GPU answers",
-    r"GPUs lost under a run\|": "every GPU answers",
+    r"GPUs lost during a run\|": "every GPU answers",
     NOT_SCRAPED: "everything is scraped",
     r"config_last_reload_successful\{[^}]*\} == 0": "no configuration is rejected",
     r'source_down_info\{[^}]*source=~"(grid|tokens)': "the grid's factors are there, and the engine answers",
     r'window="365d"': "the site has not been there for a year",
     r"wattlens_(prefill|decode)_joules_per_token": "an hour of load tells them apart",
-    r"dvfs_(wanted_)?setting[^|]*power_limit_watts": "the job is steered by its clocks",
+    r"\|(?!.*dvfs_clock_limit_hertz)[^|]*dvfs_(requested_)?power_limit_watts": "the job is steered by its clocks",
     r"dvfs_predicted_saving_ratio": "its policy predicts nothing",
-    r"Settings without effect\|": "every setting has effect",
-    r"What to look at, ": "no lease is orphaned, no setting without effect, none at a loss",
+    r"Ineffective settings over time\|": "every setting has effect",
+    r"Groups that need attention, ": "no lease is orphaned, no setting without effect, none at a loss",
     r"SM clock.*DVFS limit.*wattlens_tokens:rate5m": "steering only watches the server",
 }
 """`panel|legend|query` of what has no data on this stack, and why."""

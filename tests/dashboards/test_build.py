@@ -166,8 +166,8 @@ def test_graphs_of_what_is_recorded_or_of_a_whole_fleet_ask_for_a_point_a_minute
         for panel in panels(json.loads(content))
     }  # fmt: skip
     assert found["Time to first token, 10 slowest"] == "1m"
-    assert found["Tokens a second"] == "1m"
-    assert {found["Tokens/s"], found["Power and limit, the 16 highest"]} == {None}
+    assert found["Tokens per second"] == "1m"
+    assert {found["Tokens/s"], found["Power and limit, top 16"]} == {None}
 
 
 def test_links_lead_to_boards_and_choices_that_are_there() -> None:

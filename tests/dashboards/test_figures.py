@@ -39,14 +39,14 @@ def test_joules_a_token_are_joules_by_tokens_and_no_mean_of_ratios(tmp_path: Pat
     uid, by_model = "wattlens-inference", {"model": "m"}
     gpu, node = ({"model": "m", "boundary": boundary} for boundary in ("gpu", "node"))
     wanted: list[Asked] = [
-        (query(uid, "Joules a generated token", "estimate"), 900, [({}, 1)]),
-        (query(uid, "Joules a generated token by model", "{{model}}"), 900, [(by_model, 1)]),
-        (query(uid, "Joules a generated token by model", "{{model}}, at least"), 900, [(by_model, 0.95)]),
-        (query(uid, "Joules a generated token by model", "{{model}}, at most"), 900, [(by_model, 1.05)]),
-        (query(uid, "Joules a generated token by boundary", "{{model}}, {{boundary}}"), 900, [(gpu, 1), (node, 4)]),
+        (query(uid, "Energy per generated token", "estimate"), 900, [({}, 1)]),
+        (query(uid, "Energy per generated token by model", "{{model}}"), 900, [(by_model, 1)]),
+        (query(uid, "Energy per generated token by model", "{{model}}, at least"), 900, [(by_model, 0.95)]),
+        (query(uid, "Energy per generated token by model", "{{model}}, at most"), 900, [(by_model, 1.05)]),
+        (query(uid, "Energy per generated token by boundary", "{{model}}, {{boundary}}"), 900, [(gpu, 1), (node, 4)]),
         # 300 W of GPUs to 5 %, and the 400 W of the node to 10 %
-        (query(uid, "By model and boundary, now", "at most"), 900, [(gpu, 1.05), (node, 4.55)]),
-        (query(uid, "Busy, and idle", "{{model}}, busy"), 900, [(by_model, 0.925)]),
+        (query(uid, "Current energy per token by model and boundary", "at most"), 900, [(gpu, 1.05), (node, 4.55)]),
+        (query(uid, "Energy per token with and without", "{{model}}, busy"), 900, [(by_model, 0.925)]),
         (query(uid, "Tokens/s", "generation"), 900, [({}, 400)]),
         (query(uid, "Power", "power"), 900, [({}, 400)]),
     ]
@@ -97,15 +97,15 @@ def test_percentiles_and_what_is_within_the_limit(tmp_path: Path) -> None:
         ),
         (query(uid, "Time to first token, ", "limit"), 600, [({}, 0.5)]),
         (query(uid, "Time to first token: share", which), 600, [(who("fine"), 0.6)]),
-        (query(uid, "In the limits", "first token"), 600, [({}, 0.6)]),
-        (query(uid, "In the limits", "between tokens"), 600, []),
+        (query(uid, "Requests within limits", "first token"), 600, [({}, 0.6)]),
+        (query(uid, "Requests within limits", "between tokens"), 600, []),
     ]
     assert promtool(tmp_path, given, wanted) == ""
     busy = {
         named("tokens_total", {"instance": "a", "workload": name, "model": "m", "phase": "generation"}): rising(10)
         for name in ("fine", "coarse")
     }
-    table = query(uid, "The 20 workloads", "TTFT within")
+    table = query(uid, "Top 20 workloads", "TTFT within")
     assert promtool(tmp_path, given | busy, [(table, 600, [(who("fine"), 0.6)])]) == ""
 
 
@@ -146,35 +146,35 @@ def test_a_run_over_two_nodes(tmp_path: Path) -> None:
         given[named("tokens_total", where, who, {"model": "m", "phase": "training"})] = rising(9e6)
     given[named("gpu_up", {"instance": "b"}, {"gpu": "0", "uuid": "u2"})] = "1x60 0x20"
     uid, run = "wattlens-training", {**AT, "run": "job:ml/Job/x:g"}
-    step, token = (query(uid, f"Joules a {what}, 10", "{{run}}") for what in ("step", "token"))
-    size, busy = query(uid, "GPUs and nodes", "{{run}} GPUs"), query(uid, "GPU time in which", "{{run}}")
+    step, token = (query(uid, f"Energy per {what}, 10", "{{run}}") for what in ("step", "token"))
+    size, busy = query(uid, "GPUs and nodes", "{{run}} GPUs"), query(uid, "Active GPU time", "{{run}}")
     wanted: list[Asked] = [
         (step, 240, [(run, 150)]),
         (size, 240, [(run, 4)]),
         (query(uid, "GPUs and nodes", "{{run}} nodes"), 240, [(run, 1)]),
         (step, 720, [(run, 200)]),
-        (query(uid, "Joules a step, 10", "{{run}}, at least"), 720, [(run, 190)]),
-        (query(uid, "Joules a step, 10", "{{run}}, at most"), 720, [(run, 210)]),
+        (query(uid, "Energy per step, 10", "{{run}}, at least"), 720, [(run, 190)]),
+        (query(uid, "Energy per step, 10", "{{run}}, at most"), 720, [(run, 210)]),
         (token, 720, [(run, 2)]),
-        (query(uid, "Steps a second", "{{run}}"), 720, [(run, 2)]),
+        (query(uid, "Steps per second", "{{run}}"), 720, [(run, 2)]),
         (size, 720, [(run, 6)]),
         (query(uid, "GPUs and nodes", "{{run}} nodes"), 720, [(run, 2)]),
         (busy, 720, [(run, 0.75)]),
         (query(uid, "GPUs", "held"), 720, [({}, 6)]),
         (query(uid, "GPUs", "lost"), 720, [({}, 0)]),
         # ten minutes of it: all steps of the first node, and the energy of both
-        (query(uid, "In the chosen time", "steps"), 1200, [(run, 1200)]),
-        (query(uid, "In the chosen time", "energy"), 1200, [(run, 600 * 400)]),
-        (query(uid, "In the chosen time", "energy, at most"), 1200, [(run, 600 * 400 * 1.05)]),
+        (query(uid, "Top 20 runs", "steps"), 1200, [(run, 1200)]),
+        (query(uid, "Top 20 runs", "energy"), 1200, [(run, 600 * 400)]),
+        (query(uid, "Top 20 runs", "energy, at most"), 1200, [(run, 600 * 400 * 1.05)]),
         # without the energy of one of its GPUs it has no joules a step, and goes on otherwise
         (step, 1020, []),
         (query(uid, "GPUs", "lost"), 1020, [({}, 1)]),
         (
-            query(uid, "GPUs lost under a run", "lost under a run"),
+            query(uid, "GPUs lost during a run", "lost under a run"),
             1020,
             [({**run, "instance": "b", "workload": "rank-b", "gpu": "0"}, 1)],
         ),
-        (query(uid, "Steps a second", "{{run}}"), 1020, [(run, 2)]),
+        (query(uid, "Steps per second", "{{run}}"), 1020, [(run, 2)]),
     ]
     assert promtool(tmp_path, given, wanted) == ""
 

@@ -8,7 +8,7 @@ from tests.dashboards.promtool import Asked, named, promtool, query, rising
 
 pytestmark = pytest.mark.prometheus
 
-ENERGY, LEAST, MOST = (query("wattlens-fleet", "Energy of GPUs", legend) for legend in ("estimate", "at least", "at most"))
+ENERGY, LEAST, MOST = (query("wattlens-fleet", "GPU energy", legend) for legend in ("estimate", "at least", "at most"))
 
 
 def a_gpu(node: str, uuid: str, *, watts: float, gain: str, steps: int = 80, **more: str) -> dict[str, str]:

@@ -24,7 +24,7 @@ def steered(gpu: str, **of: str) -> dict[str, str]:
 ANALYSED: Final = {"saved_joules": "_x24 3000x24 2000x32", "extra_joules": "_x24 0x24 100x32"}
 """The first analysis, at 6:00, claims 3000 J; another, at 12:15, restates the quarter: 2000 J, and a loss of 100 J."""
 GROUP: Final = {**AT, "instance": "a", "group": "g"}
-BOARD, PROVEN, TABLE = "wattlens-dvfs", "Proven in the chosen time", "Proven by group"
+BOARD, PROVEN, TABLE = "wattlens-dvfs", "Proven saving in the selected range", "Proven saving by group"
 SAVED, LOST, NET = (query(BOARD, PROVEN, legend) for legend in ("saved, at least", "lost", "net"))
 
 
@@ -40,7 +40,7 @@ def test_what_was_proven_is_the_difference_of_the_claims_at_both_ends(tmp_path: 
         # the first analysis is before, the second one took a part back
         *((expr, 1140, [({}, joules)]) for expr, joules in ((SAVED, -1000), (LOST, 100), (NET, -1100))),
         (query(BOARD, TABLE, "net"), 1140, [(GROUP, -1100)]),
-        (query("wattlens-fleet", "Saved by DVFS", "net"), 1140, [({}, -1100)]),
+        (query("wattlens-fleet", "DVFS saving", "net"), 1140, [({}, -1100)]),
     ]
     assert promtool(tmp_path, given, wanted) == ""
 
@@ -89,7 +89,7 @@ def test_what_a_group_proved_stays_in_the_sums_when_the_group_is_gone(tmp_path: 
     given = steered("u1", **ANALYSED)
     given |= {name: "1x60 stale" for name in given if "joules" not in name}
     wanted: list[Asked] = [
-        (query("wattlens-fleet", "Saved by DVFS", "saved"), 1140, [({}, -1000)]),
+        (query("wattlens-fleet", "DVFS saving", "saved"), 1140, [({}, -1000)]),
         (SAVED, 1140, [({}, -1000)]),
         (query(BOARD, TABLE, "saved, at least"), 1140, []),
     ]
@@ -113,7 +113,7 @@ def test_a_claim_that_falls_is_nothing_to_look_at_and_a_loss_is(tmp_path: Path) 
         for name, values in steered("u2", saved_joules="_x24 3000x24 2000x32", extra_joules="_x24 0x56").items()
     }
     loses = {**AT, "instance": "a", "gpu": "0", "what": "costs more than it saves", "alertname": "WattlensSteeringLoses"}
-    look = query(BOARD, "What to look at", "rounds or J")
+    look = query(BOARD, "Groups that need attention", "rounds or J")
     assert promtool(tmp_path, given, [(look, 600, []), (look, 1140, [(loses, 1100)])]) == ""
 
 
@@ -147,7 +147,7 @@ def test_a_setting_that_nobody_holds_is_an_orphan_and_names_its_runbook(tmp_path
         'up{job="wattlens",instance="b"}': "1x60 0x20",
         named("dvfs_lease_active", {"instance": "b", "gpu": "0", "uuid": "u2"}): "1x60",
     }
-    uid, look = "wattlens-dvfs", query("wattlens-dvfs", "What to look at", "rounds or J")
+    uid, look = "wattlens-dvfs", query("wattlens-dvfs", "Groups that need attention", "rounds or J")
     alert = {"alertname": "WattlensLeaseOrphaned"}
     unheld = {**AT, "instance": "a", "gpu": "0", "what": "set without a lease", **alert}
     gone = {**AT, "instance": "b", "what": "agent gone with a lease", **alert}
@@ -168,7 +168,7 @@ def test_what_is_in_force_has_three_states(tmp_path: Path) -> None:
         named("dvfs_requested_clock_limit_hertz", where): "_x20 1e9x60",
         named("dvfs_clock_limit_hertz", where): "_x40 1e9x40",
     }
-    state = query("wattlens-dvfs", "What is in force", "{{instance}} {{group}}")
+    state = query("wattlens-dvfs", "Applied settings", "{{instance}} {{group}}")
     group = {**AT, "instance": "a", "group": "g"}
     wanted: list[Asked] = [(state, at_s, [(group, value)]) for at_s, value in ((150, 0), (450, 1), (750, 2))]
     assert promtool(tmp_path, given, wanted) == ""

@@ -133,7 +133,7 @@ def test_joules_per_token_are_those_fed_in(bench: Bench, band: str) -> None:
 
 
 def test_energy_of_each_gpu_is_that_fed_in_and_its_band_holds_it(bench: Bench) -> None:
-    (panel,) = [p for b in boards() for p in b.panels() if p.title.startswith("Energy of each GPU")]
+    (panel,) = [p for b in boards() for p in b.panels() if p.title.startswith("Energy by GPU")]
     fed_j = POWER_W * 5
     near = pytest.approx(fed_j, abs=2 * POWER_W * STEP_S + 0.02 * fed_j)
 
@@ -151,7 +151,7 @@ def test_energy_of_each_gpu_is_that_fed_in_and_its_band_holds_it(bench: Bench) -
 
 
 def test_parts_of_the_energy_sum_to_the_whole(bench: Bench) -> None:
-    (panel,) = [p for b in boards() for p in b.panels() if p.title == "Where the energy goes"]
+    (panel,) = [p for b in boards() for p in b.panels() if p.title == "Energy breakdown"]
 
     def summed() -> bool:
         parts = sum(float(s["value"][1]) for q in panel.queries for s in bench.query(q.expr))
@@ -169,15 +169,15 @@ def test_what_shadow_wants_is_shown_as_not_set(bench: Bench) -> None:
         return {s["metric"]["group"]: float(s["value"][1]) for q in panel.queries for s in bench.query(q.expr)}
 
     enforced = {"chat": 2, "train": 2}
-    settles(lambda: (states("Mode"), states("What is in force")), (enforced, enforced))
+    settles(lambda: (states("Mode"), states("Applied settings")), (enforced, enforced))
     bench.player.shadow = {served}
     try:
         shadowed = {"chat": 1, "train": 2}
-        settles(lambda: (states("Mode"), states("What is in force")), (shadowed, shadowed))
+        settles(lambda: (states("Mode"), states("Applied settings")), (shadowed, shadowed))
         settles(lambda: states("Lease, "), {"chat": 0, "train": 1})
     finally:
         bench.player.shadow = set()
-    eventually(lambda: states("What is in force") == {"chat": 2, "train": 2})
+    eventually(lambda: states("Applied settings") == {"chat": 2, "train": 2})
 
 
 def test_a_lost_gpu_takes_its_series_away_and_comes_back_higher(bench: Bench) -> None:
@@ -190,7 +190,7 @@ def test_a_lost_gpu_takes_its_series_away_and_comes_back_higher(bench: Bench) ->
     facts = {"wattlens_gpu_info", "wattlens_gpu_up", "wattlens_gpu_absent_info"}
     eventually(lambda: {s["metric"]["__name__"] for s in bench.query(there)} == facts)
     settles(lambda: bench.values("wattlens_gpu_up").get(("", "", "", "", str(LOST))), 0)
-    (panel,) = [p for b in boards() for p in b.panels() if p.title.startswith("What is absent")]
+    (panel,) = [p for b in boards() for p in b.panels() if p.title.startswith("Missing readings and reasons")]
     settles(
         lambda: [
             (s["metric"]["field"], s["metric"]["reason"])

@@ -80,9 +80,9 @@ def test_power_of_the_fleet_and_of_its_facility(bench: Bench) -> None:
     settles_among_others(lambda: figures(bench, "fleet", "Power"), near({"GPUs": GPU_W, "around, metered": HOST_W}, 0.05))
     it, error = GPU_W + HOST_W, GPU_ERROR_W + HOST_ERROR_W
     wanted = {"estimate": it * 1.5, "at least": (it - error) * 1.375, "at most": (it + error) * 1.625}
-    settles_among_others(lambda: figures(bench, "fleet", "With overhead"), near(wanted, 0.05))
+    settles_among_others(lambda: figures(bench, "fleet", "Facility power"), near(wanted, 0.05))
     settles_among_others(
-        lambda: figures(bench, "fleet", "Carbon an hour"), near({k: watts / 1000 * 360 for k, watts in wanted.items()}, 0.05)
+        lambda: figures(bench, "fleet", "Carbon per hour ("), near({k: watts / 1000 * 360 for k, watts in wanted.items()}, 0.05)
     )
 
 
@@ -94,16 +94,16 @@ def test_parts_of_the_power_sum_to_what_nodes_draw(bench: Bench) -> None:
         "holder not known": 0,
     }
     wanted["around the GPUs, where metered"] = HOST_W
-    settles_among_others(lambda: figures(bench, "fleet", "Where the power goes"), near(wanted, 0.05))
+    settles_among_others(lambda: figures(bench, "fleet", "Power breakdown"), near(wanted, 0.05))
 
 
 def test_energy_of_the_chosen_time_has_its_band(bench: Bench) -> None:
     fed_j, node_j = GPU_W * CHOSEN_S, (GPU_W + HOST_W) * CHOSEN_S
     error_j, node_error_j = 0.05 * fed_j + 2 * GPUS * 70, (GPU_ERROR_W + HOST_ERROR_W) * CHOSEN_S
     wanted = {"estimate": fed_j, "at least": fed_j - error_j, "at most": fed_j + error_j}
-    settles_among_others(lambda: figures(bench, "fleet", "Energy of GPUs"), near(wanted, 0.03))
+    settles_among_others(lambda: figures(bench, "fleet", "GPU energy"), near(wanted, 0.03))
     wanted = {"estimate": node_j, "at least": node_j - node_error_j, "at most": node_j + node_error_j}
-    settles_among_others(lambda: figures(bench, "gpu", "Energy of the node"), near(wanted, 0.1))
+    settles_among_others(lambda: figures(bench, "gpu", "Node energy"), near(wanted, 0.1))
 
 
 def test_idle_share_cost_and_joules_a_token(bench: Bench) -> None:
@@ -113,7 +113,7 @@ def test_idle_share_cost_and_joules_a_token(bench: Bench) -> None:
     cost = (GPU_W + HOST_W) * CHOSEN_S / 3.6e6 * PRICE
     settles_among_others(lambda: figures(bench, "fleet", "Cost"), near({"nodes": cost, "with overhead": 1.5 * cost}, 0.2))
     per_token = {"estimate": 0.625, "at least": 0.59375, "at most": 0.65625}
-    settles_among_others(lambda: figures(bench, "fleet", "Joules a generated token"), near(per_token, 0.01))
+    settles_among_others(lambda: figures(bench, "fleet", "Energy per 1,000 generated tokens"), near(per_token, 0.01))
     carbon = (GPU_W + HOST_W) * 1.5 * CHOSEN_S / 3.6e6 * 360
     settles_among_others(lambda: figures(bench, "fleet", "Carbon (estimate)"), near({"estimate": carbon}, 0.2))
 
@@ -122,14 +122,14 @@ def test_savings_are_the_difference(bench: Bench) -> None:
     steered = GPUS - 1  # all but the one that nobody holds
     saved_w, lost_w = (steered * uj / 1e6 / STEP_S for uj in (SAVED_UJ, -EXTRA_UJ))
     wanted = {"saved": saved_w * CHOSEN_S, "lost": lost_w * CHOSEN_S, "net": (saved_w - lost_w) * CHOSEN_S}
-    settles_among_others(lambda: figures(bench, "fleet", "Saved by DVFS"), near(wanted, 0.1))
+    settles_among_others(lambda: figures(bench, "fleet", "DVFS saving"), near(wanted, 0.1))
 
 
 def test_who_uses_and_who_wastes_most(bench: Bench) -> None:
     science, none, model = ("science",), ("(none)",), ("llama-70b",)
     energy = {science: 1200 * CHOSEN_S, none: 600 * CHOSEN_S}
     settles_among_others(
-        lambda: shown(bench, "fleet", "The 10 teams with most energy", "team"),
+        lambda: shown(bench, "fleet", "Top 10 teams by energy", "team"),
         {
             "energy": pytest.approx(energy, rel=0.2),
             "at least": pytest.approx({team: 0.95 * joules for team, joules in energy.items()}, rel=0.2),
@@ -137,12 +137,12 @@ def test_who_uses_and_who_wastes_most(bench: Bench) -> None:
             "idle share": pytest.approx({science: 0.1, none: 0.2}, rel=0.02),
         },
     )
-    wanted = {"J/token": pytest.approx({model: 0.625}, rel=0.01), "tokens": pytest.approx({model: 960 * CHOSEN_S}, rel=0.2)}
-    settles_among_others(lambda: shown(bench, "fleet", "The 10 models with most joules", "model"), wanted)
+    wanted = {"Wh": pytest.approx({model: 0.625}, rel=0.01), "tokens": pytest.approx({model: 960 * CHOSEN_S}, rel=0.2)}
+    settles_among_others(lambda: shown(bench, "fleet", "Top 10 models by energy per", "model"), wanted)
     worst = {"share": pytest.approx({(NODE,): 0.35}, rel=0.02)}
-    settles_among_others(lambda: shown(bench, "fleet", "The 10 nodes that waste most", "instance"), worst)
+    settles_among_others(lambda: shown(bench, "fleet", "Top 10 nodes by idle energy", "instance"), worst)
     idle = {"share": pytest.approx({("science", "research"): 0.1, ("(none)", "serving"): 0.2}, rel=0.02)}
-    settles_among_others(lambda: shown(bench, "fleet", "The 10 teams and namespaces that hold", "team", "namespace"), idle)
+    settles_among_others(lambda: shown(bench, "fleet", "Top 10 teams and namespaces", "team", "namespace"), idle)
 
 
 def test_pue_says_what_it_is(bench: Bench) -> None:
@@ -155,13 +155,13 @@ def test_pue_says_what_it_is(bench: Bench) -> None:
     }
     settles(lambda: shown(bench, "facility", "PUE by category and window", *by)["estimate"], pytest.approx(estimates))
     settles(
-        lambda: list(shown(bench, "facility", "PUE over twelve months", "site", "category").values()),
+        lambda: list(shown(bench, "facility", "Twelve-month PUE", "site", "category").values()),
         [{("here", "2"): v} for v in (pytest.approx(1.4), pytest.approx(1.35), pytest.approx(1.45))],
     )
-    texts = panel("facility", "Measured or stated").states
+    texts = panel("facility", "PUE basis").states
 
     def states() -> dict[tuple[str, ...], str]:
-        (values,) = shown(bench, "facility", "Measured or stated", "site", "category").values()
+        (values,) = shown(bench, "facility", "PUE basis", "site", "category").values()
         return {key: texts[f"{value:.0f}"][0] for key, value in values.items()}
 
     settles(
@@ -169,7 +169,7 @@ def test_pue_says_what_it_is(bench: Bench) -> None:
         {("here", "2"): "measured", ("here", "1, partly stated"): "partly stated", ("there", "stated"): "stated"},
     )
     settles(
-        lambda: list(shown(bench, "facility", "Why there is none", "site", "category", "window", "reason").values()),
+        lambda: list(shown(bench, "facility", "Reasons for missing PUE", "site", "category", "window", "reason").values()),
         [{("here", "1", "365d", TOO_SHORT): 1}],
     )
 
@@ -178,27 +178,27 @@ def test_the_tree_of_meters_counts_nothing_twice(bench: Bench) -> None:
     parts_w = {"IT at ups_output": 200, "IT at pdu_output": 5000, "cooling": 1200, "ups_loss": 300, "lighting": 100,
                "not explained by a meter": 800}  # fmt: skip
     settles(
-        lambda: list(shown(bench, "facility", "Where the power goes", "part").values()),
+        lambda: list(shown(bench, "facility", "Power by part of the meter tree", "part").values()),
         [pytest.approx({(part,): watts for part, watts in parts_w.items()})],
     )
     shares = {(part,): watts / 7600 for part, watts in parts_w.items()}
     settles_among_others(
-        lambda: shown(bench, "facility", "Where the energy of the chosen time", "part"),
+        lambda: shown(bench, "facility", "Energy by part", "part"),
         {"share": pytest.approx(shares, rel=0.02)},
     )
 
     def silent() -> tuple[set[tuple[str, ...]], set[tuple[str, ...]]]:
-        tree = shown(bench, "facility", "The tree of meters", "meter", "role")
+        tree = shown(bench, "facility", "Meter tree", "meter", "role")
         return {key for key, up in tree["state"].items() if not up}, set(tree["declared"]) - set(tree["power"])
 
     settles(silent, ({(SILENT, "lighting")}, {(SILENT, "lighting")}))
-    settles(lambda: list(shown(bench, "facility", "Silent meters", "meter", "reason").values()), [{(SILENT, SILENCE): 1}])
+    settles(lambda: list(shown(bench, "facility", "Unread meters", "meter", "reason").values()), [{(SILENT, SILENCE): 1}])
 
 
 def test_a_repair_is_named_in_words(bench: Bench) -> None:
 
     def calls() -> dict[tuple[str, ...], float]:
-        (found,) = shown(bench, "gpu", "What calls for a repair", "gpu", "what", "link").values()
+        (found,) = shown(bench, "gpu", "GPUs that need repair", "gpu", "what", "link").values()
         return found
 
     settles(lambda: len({what for gpu, what, _ in calls() if gpu == "0"}), 6)
@@ -209,32 +209,32 @@ def test_a_repair_is_named_in_words(bench: Bench) -> None:
 def test_the_ledgers_against_the_meters(bench: Bench) -> None:
     it, nodes = 5200, GPU_W + HOST_W
     wanted = {"{{site}}: meters of IT": {("here",): it}, "{{site}}: nodes": pytest.approx({("here",): nodes}, rel=0.05)}
-    settles_among_others(lambda: shown(bench, "facility", "The nodes' ledgers", "site"), wanted)
+    settles_among_others(lambda: shown(bench, "facility", "Node ledgers", "site"), wanted)
     settles_among_others(lambda: figures(bench, "facility", "Share of IT"), near({"share": 100 * nodes / it}, 0.05))
     carbon = {"{{site}}: {{zone}}, {{basis}}": pytest.approx({("here", ZONE, BASIS): 7200 * 0.36}, rel=0.05)}
-    settles_among_others(lambda: shown(bench, "facility", "Carbon an hour, at the meters", "site", "zone", "basis"), carbon)
+    settles_among_others(lambda: shown(bench, "facility", "Carbon per hour, site meters", "site", "zone", "basis"), carbon)
 
 
 def test_the_stack_tells_what_is_wrong(bench: Bench) -> None:
     settles_among_others(lambda: figures(bench, "stack", "Agents and sites"), {"scraped": 3, "known": 4})
-    settles(lambda: list(shown(bench, "stack", "Not scraped", "instance").values()), [{(GONE,): 0}])
+    settles(lambda: list(shown(bench, "stack", "Targets not scraped", "instance").values()), [{(GONE,): 0}])
     down = {("tokens", "connection refused"), (f"facility:{SILENT}", SILENCE)}
-    eventually(lambda: down <= set(shown(bench, "stack", "Sources that are down, why", "source", "reason")["down"]))
+    eventually(lambda: down <= set(shown(bench, "stack", "Sources down, first", "source", "reason")["down"]))
     due = {("WattlensAgentDown", GONE), ("WattlensSourceDown", NODE)}
-    eventually(lambda: due <= set(shown(bench, "stack", "Alerts that fire", "alertname", "instance")["firing"]), SETTLED_S)
+    eventually(lambda: due <= set(shown(bench, "stack", "Firing alerts", "alertname", "instance")["firing"]), SETTLED_S)
     settles(
-        lambda: figures(bench, "stack", "Where something is wrong"),
+        lambda: figures(bench, "stack", "Components with faults"),
         {"a configuration was rejected": 0, "a journal cannot be written": 0, "a source is down": 3},
     )
     cores = {(NODE,): 0.008, ("here",): 0.002, ("there",): 0.002}  # 5 ms and 3 ms a second; 2 ms
     settles_among_others(
-        lambda: shown(bench, "stack", "Processor time of a node", "instance"), {"{{instance}}": pytest.approx(cores, rel=0.1)}
+        lambda: shown(bench, "stack", "CPU time by node", "instance"), {"{{instance}}": pytest.approx(cores, rel=0.1)}
     )
     settles(
-        lambda: list(shown(bench, "stack", "Readings that boards do not have", "field", "reason").values()),
+        lambda: list(shown(bench, "stack", "Unsupported readings", "field", "reason").values()),
         [{("memory_c", "NOT_SUPPORTED"): GPUS}],
     )
-    assert shown(bench, "stack", "Readings that fail") == {"GPUs that fail": {}}
+    assert shown(bench, "stack", "Failed readings") == {"GPUs that fail": {}}
     settles(lambda: list(shown(bench, "stack", "Versions", "version").values()), [{("0.1.0",): 3}])
 
 
@@ -242,7 +242,7 @@ def test_a_lost_gpu_is_told_as_a_failure(bench: Bench) -> None:
     """Last in this file: it takes a GPU away from the module's bench."""
     bench.player.lost = {LOST}
     lost = {(NODE, str(LOST), "GPU_IS_LOST"): 1}
-    settles_among_others(lambda: shown(bench, "fleet", "GPUs that do not", "instance", "gpu", "reason"), {"GPU lost": lost})
+    settles_among_others(lambda: shown(bench, "fleet", "Unresponsive GPUs", "instance", "gpu", "reason"), {"GPU lost": lost})
     settles_among_others(lambda: figures(bench, "fleet", "GPUs"), {"answering": GPUS - 1, "known": GPUS})
     failing = {"GPUs that fail": {("device", "GPU_IS_LOST"): 1}}
-    settles(lambda: shown(bench, "stack", "Readings that fail", "field", "reason"), failing)
+    settles(lambda: shown(bench, "stack", "Failed readings", "field", "reason"), failing)

@@ -45,7 +45,7 @@ SELDOM = r"gpu_(pcie|nvlink|ecc)|histogram_quantile"
 """Counters that move more seldom than a window is long, percentiles of few requests: not to be compared."""
 TOLD_OVER_TIME = r"\$__range|\bup\{|\bscrape_"
 """What stays true when nothing comes any more: of the chosen time, and whether it is scraped."""
-MAY_GO = r"dvfs_(wanted_)?setting|dvfs_predicted"
+MAY_GO = r"dvfs_(requested_)?(clock|power)_limit|dvfs_predicted"
 """What changes by itself."""
 OF_NODES = r"\$(job|instance)|cluster_site(_bucket)?:wattlens_(energy|facility_energy|carbon)"
 """What chooses nodes, or is made of their power."""
@@ -158,13 +158,13 @@ def test_the_figures_are_the_plants(live: Live, healthy: Scene, store: int) -> N
         return truth.joules(start, end, [of.SERVING_GPU]) / truth.tokens(start, end)
 
     for uid, title, gpus in (
-        ("wattlens-gpu", "Energy in the chosen time", range(of.GPUS)),
-        ("wattlens-fleet", "Energy of GPUs", range(of.GPUS)),
-        ("wattlens-training", "Energy in the chosen time", of.TRAINING_GPUS),
+        ("wattlens-gpu", "Energy in the selected range", range(of.GPUS)),
+        ("wattlens-fleet", "GPU energy", range(of.GPUS)),
+        ("wattlens-training", "Energy in the selected range", of.TRAINING_GPUS),
     ):
         assert _near(healthy, on, uid, title, RANGE_S, partial(truth.joules, gpus=gpus)), (uid, title)
     # The band of a ratio is of the sensors alone, and a window of seconds has edges that one of minutes has not.
-    _near(healthy, on, "wattlens-inference", "Joules a generated token", of.WINDOW_S, per_token)
+    _near(healthy, on, "wattlens-inference", "Energy per generated token", of.WINDOW_S, per_token)
     power = f"avg_over_time(({_query('wattlens-fleet', 'Power', 'GPUs').expr})[{RANGE_S}s:1s])"
     mean_w = truth.joules(healthy.at - RANGE_S, healthy.at, range(of.GPUS)) / RANGE_S
     assert on.instant(power, healthy.at)[0].last == pytest.approx(mean_w, rel=0.15)

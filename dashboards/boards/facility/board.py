@@ -37,7 +37,7 @@ def _grid() -> PanelRow:
         "Grid and carbon",
         (
             figure(
-                "Carbon an hour, at the meters",
+                "Carbon per hour, site meters",
                 "Power at the site's feeds (facility_energy_joules_total, role total, five minutes) times the intensity of "
                 f"its grid now: {_ESTIMATE} Whole building: other tenants too.",
                 "massg",
@@ -46,7 +46,7 @@ def _grid() -> PanelRow:
                 no_value=_NO_GRID + ", or no meter of role total",
             ),
             figure(
-                "Carbon an hour, of the nodes (estimate)",
+                "Carbon per hour, nodes (estimate)",
                 f"Power of the nodes times the site's PUE times the intensity of its grid now: {_ESTIMATE} The band has the "
                 "error of sensors and PUE, not the grid's.",
                 "massg",
@@ -55,7 +55,7 @@ def _grid() -> PanelRow:
                 no_value=_NO_ESTIMATE,
             ),
             figure(
-                "Carbon in the chosen time (estimate)",
+                "Carbon in the selected range (estimate)",
                 f"Both added up over the chosen time, with the intensity of each minute: {_ESTIMATE}",
                 "massg",
                 (
@@ -66,7 +66,7 @@ def _grid() -> PanelRow:
                 no_value=_NO_GRID,
             ),
             Panel(
-                "Carbon intensity of the grid",
+                "Grid carbon intensity",
                 "Grams of CO2e a kWh, by zone and basis (grid_carbon_intensity_grams_per_kilowatt_hour). The basis says "
                 "whether it is of the life cycle or of the chimney alone, whether an hour was estimated by the source, and "
                 "where a yearly factor stands in for it.",
@@ -76,7 +76,7 @@ def _grid() -> PanelRow:
                 no_value=_NO_GRID,
             ),
             Panel(
-                "Carbon an hour over time (estimate)",
+                "Carbon per hour over time (estimate)",
                 f"Of the nodes, with the sites' PUE: {_ESTIMATE}",
                 "massg",
                 banded(lambda end: f"3600 * {meter} ({recorded(end_of(CARBON, end), scope='site')})", named),
@@ -84,7 +84,7 @@ def _grid() -> PanelRow:
                 no_value=_NO_ESTIMATE,
             ),
             Panel(
-                "What the grid's figure is",
+                "Basis of the grid carbon intensity",
                 "The zones that are known, with what their figure is, in words, and its value now.",
                 "suffix:g/kWh",
                 (PanelQuery(intensity, "intensity"),),
@@ -94,7 +94,7 @@ def _grid() -> PanelRow:
                 no_value=_NO_GRID,
             ),
             Panel(
-                "Sources of the grid's figure",
+                "Sources of the grid carbon intensity",
                 "Whether each source answered when it was last asked (source_up of sources grid:...); the best that answers "
                 "is shown. With none of the last three hours the yearly factor stands in, which the basis says.",
                 "none",

@@ -9,6 +9,7 @@ from dashboards.boards.sites import at_sites
 from dashboards.dashboard import (
     BLUE,
     ORANGE,
+    WH_PER_1000_TOKENS,
     Annotation,
     Dashboard,
     DashboardRows,
@@ -74,7 +75,7 @@ def _now() -> PanelRow:
                 links=(Link("Stack health", "wattlens-stack"),),
             ),
             figure(
-                "With overhead (estimate)",
+                "Facility power (estimate)",
                 "Power of the nodes, as far as they are metered, times the PUE of their site over the last quarter of an "
                 "hour (pue_ratio), with the ends of the band that sensors and PUE give. Sites without a PUE are not in it. "
                 "An estimate: the meters of the building are on the board Facility and carbon.",
@@ -85,7 +86,7 @@ def _now() -> PanelRow:
                 links=(Link("Facility and carbon", "wattlens-facility"),),
             ),
             figure(
-                "Carbon an hour (estimate)",
+                "Carbon per hour (estimate)",
                 "That power times the intensity of each site's grid (grid_carbon_intensity_grams_per_kilowatt_hour): "
                 "location-based, with no contracts. The band has the error of sensors and PUE, not the grid's. Zone and "
                 "basis are in the table of sites below. The book of record is the report.",
@@ -104,10 +105,10 @@ def _chosen() -> PanelRow:
     saved, extra = (proven(name, scope="fleet") for name in (SAVED, EXTRA))
     net = proven(SAVED, scope="fleet", less=EXTRA)
     return PanelRow(
-        "In the chosen time",
+        "Selected range",
         (
             figure(
-                "Energy of GPUs",
+                "GPU energy",
                 "From the energy counters of all GPUs, at an instant of every two minutes (gpu_energy_joules_total), with "
                 "the ends of its band: the systematic error of a node's GPUs, which adds up and for which the largest "
                 "among them stands, and twice the edge error of each.",
@@ -117,11 +118,11 @@ def _chosen() -> PanelRow:
                 no_value="no data: choose five minutes or more; no agent is scraped, or the recording rules are not loaded",
             ),
             figure(
-                "Joules a generated token",
+                "Energy per 1,000 generated tokens",
                 "Energy of the GPUs of all workloads that generated tokens, idle included, over the generated tokens: one "
                 "sum over the other (workload_energy_joules_total, tokens_total). GPU boundary: no host, no cooling. A mix "
                 "of models: compare one model with itself, in the tables below.",
-                "suffix:J/token",
+                WH_PER_1000_TOKENS,
                 banded(lambda end: f"sum({over_fleet(end_of(TOKEN_POWER, end), GPU_BOUNDARY)}) / {tokens}"),
                 width=8,
                 no_value="not measurable: no workload generated tokens, or the recording rules are not loaded",
@@ -138,7 +139,7 @@ def _chosen() -> PanelRow:
                 links=(Link("Facility and carbon", "wattlens-facility"),),
             ),
             figure(
-                "Cost at the chosen price",
+                "Cost at the selected price",
                 "Energy of the nodes, as far as they are metered, in kWh times the price that is chosen above, in whatever "
                 "currency it is meant; and with the sites' overhead, where there is a PUE. One price for all hours: the "
                 "report uses the tariffs of each site by time of use.",
@@ -152,7 +153,7 @@ def _chosen() -> PanelRow:
                 no_value=_NO_RULES,
             ),
             figure(
-                "Saved by DVFS",
+                "DVFS saving",
                 "By how much the closed analyses of paired blocks changed what may be claimed (saved), the estimate of losses "
                 "(lost) and their difference (net). A figure may fall, and is below 0 where a later analysis took back what an "
                 "earlier one had claimed (dvfs_saved_joules, dvfs_extra_joules). The board DVFS has it by group.",

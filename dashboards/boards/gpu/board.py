@@ -74,7 +74,7 @@ def _now() -> PanelRow:
                 (PanelQuery(f"sum({gpu_power()})", "power"),),
             ),
             figure(
-                "Energy in the chosen time",
+                "Energy in the selected range",
                 "Energy of all chosen GPUs over the chosen time, from their energy counters, with the ends of its band: each "
                 "GPU's systematic error, which adds up, and twice its edge error (gpu_energy_*).",
                 "joule",
@@ -104,7 +104,7 @@ def _power() -> PanelRow:
         "Power and energy",
         (
             Panel(
-                f"Power and limit, the {MOST} highest",
+                f"Power and limit, top {MOST}",
                 "Power of each GPU and the power limit in force, of the GPUs with the highest means of the chosen "
                 "time (gpu_power_watts, gpu_power_limit_watts).",
                 "watt",
@@ -113,7 +113,7 @@ def _power() -> PanelRow:
                 links=_TO_GPU,
             ),
             Panel(
-                "Power over all chosen GPUs",
+                "Total power of the selected GPUs",
                 "The least, the middle and the most that one of the chosen GPUs draws (gpu_power_watts): with hundreds of "
                 "them, lines for each say nothing.",
                 "watt",
@@ -121,7 +121,7 @@ def _power() -> PanelRow:
                 minimum=0,
             ),
             Panel(
-                "Where the energy goes",
+                "Energy breakdown",
                 "Energy a second by whose it was: workloads while a kernel ran (active) or while they only held the GPU "
                 "(idle), GPUs that nobody held, and energy whose holder is not known. Disjoint: their sum is the power of "
                 "the GPUs.",
@@ -138,7 +138,7 @@ def _power() -> PanelRow:
                 stacked=True,
             ),
             Panel(
-                f"Energy of each GPU in the chosen time, with its band, the {_TABLE} highest",
+                f"Energy by GPU with bounds, top {_TABLE}",
                 "From the energy counters; at least and at most are the ends of the band from the systematic error of the "
                 "board and the error of the two edges of the chosen time.",
                 "joule",
@@ -153,7 +153,7 @@ def _power() -> PanelRow:
                 links=_TO_GPU,
             ),
             Panel(
-                "How the energy was measured",
+                "Power by measurement method",
                 "Energy a second by method: the hardware counter, integrated power, a gap that the counter bridged, or a "
                 "model. Unseen is the upper bound of what no sensor saw and is in none of the others "
                 "(gpu_energy_gap_bound_joules_total).",
@@ -176,7 +176,7 @@ def _clocks() -> PanelRow:
         "Clocks",
         (
             Panel(
-                f"SM clock, its maximum and the DVFS limit, the {MOST} highest",
+                f"SM clock, maximum and DVFS limit, top {MOST}",
                 "Clock of the multiprocessors, the highest the board can run, and the limit that DVFS has set, where it has, "
                 "of the GPUs with the highest mean clocks of the chosen time (gpu_sm_clock_hertz, "
                 "gpu_sm_clock_max_hertz, dvfs_clock_limit_hertz).",
@@ -190,7 +190,7 @@ def _clocks() -> PanelRow:
                 links=_TO_GPU,
             ),
             Panel(
-                "Why clocks are lowered",
+                "Clock event reasons",
                 "Share of time in which the driver named a reason for lower clocks, averaged over the chosen GPUs "
                 "(gpu_clock_event_seconds_total). Reasons overlap. Thermal and brake reasons are sampled.",
                 "percentunit",
@@ -209,14 +209,14 @@ def _load() -> PanelRow:
         "Load",
         (
             third(
-                f"Utilisation, the {MOST} highest",
+                f"Utilization, top {MOST}",
                 "Share of time in which a kernel ran (gpu_utilization_ratio). A GPU at 100 % may still be mostly empty.",
                 "percentunit",
                 (PanelQuery(busiest(series("gpu_utilization_ratio"), MOST), GPU),),
                 maximum=1,
             ),
             Panel(
-                f"Temperature, the {MOST} highest",
+                f"Temperature, top {MOST}",
                 "Temperature of each GPU and, where the board tells it, of its memory (gpu_temperature_celsius, "
                 "gpu_memory_temperature_celsius).",
                 "celsius",
@@ -227,7 +227,7 @@ def _load() -> PanelRow:
                 width=8,
             ),
             third(
-                f"Memory in use, the {MOST} highest",
+                f"GPU memory used, top {MOST}",
                 "Share of device memory in use (gpu_memory_used_bytes of gpu_memory_total_bytes).",
                 "percentunit",
                 (PanelQuery(f"{busiest(used, MOST)} / {total}", GPU),),

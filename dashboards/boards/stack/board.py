@@ -46,7 +46,7 @@ def _now() -> PanelRow:
                 width=6,
             ),
             figure(
-                "Where something is wrong",
+                "Components with faults",
                 "How many processes keep an old configuration because the new one is wrong (config_last_reload_successful), "
                 "how many journals cannot be written (ledger_writable), and how many sources do not answer (source_up).",
                 "none",
@@ -54,7 +54,7 @@ def _now() -> PanelRow:
                 width=12,
             ),
             Panel(
-                "Alerts that fire",
+                "Firing alerts",
                 "Alerts of Wattlens that fire now (ALERTS). Each leads to its runbook.",
                 "none",
                 (PanelQuery(f"topk(50, sum by ({by}) ({alerts}))", "firing"),),
@@ -64,7 +64,7 @@ def _now() -> PanelRow:
                 links=(Link("Runbook", choices={"page": "alertname"}, page=f"{RUNBOOKS}/"),),
             ),
             Panel(
-                "Not scraped (the first 50)",
+                "Targets not scraped, first 50",
                 "Targets of jobs named wattlens... that Prometheus gets no page from (up).",
                 "none",
                 (PanelQuery(f"topk(50, {target} == 0)", "not scraped"),),
@@ -72,7 +72,7 @@ def _now() -> PanelRow:
                 no_value="every target of jobs named wattlens... is scraped",
             ),
             Panel(
-                "Scraped over time",
+                "Scraped targets over time",
                 "How many targets of jobs named wattlens... Prometheus gets a page from, and how many it does not (up).",
                 "none",
                 (PanelQuery(f"sum({target})", "scraped"), PanelQuery(f"sum({target} == bool 0)", "not scraped")),

@@ -29,7 +29,7 @@ def saved() -> PanelRow:
         "Savings",
         (
             figure(
-                "Expected saving, not proven",
+                "Predicted saving",
                 "What the policies expect to save of the power that these GPUs draw now, by what they measured without "
                 "steering, with its 95 % interval (dvfs_predicted_saving_ratio by gpu_power_watts). In shadow it is all there "
                 "is. It is never proven and never claimed.",
@@ -41,7 +41,7 @@ def saved() -> PanelRow:
                 no_value="no policy that predicts has measured its work yet, or DVFS is not configured here",
             ),
             figure(
-                "Proven in the chosen time",
+                "Proven saving in the selected range",
                 "By how much the closed analyses of paired blocks changed what may be claimed: the lower 95 % bound (saved), "
                 "the estimate of losses (lost) and both together (net). Each analysis states its quarter again, so a figure "
                 "may fall: it is below 0 where one took back what an earlier one had claimed. What no analysis has covered yet "
@@ -57,7 +57,7 @@ def saved() -> PanelRow:
                 no_value=_NO_PROOF,
             ),
             Panel(
-                f"Proven by group, the {_ROWS} highest",
+                f"Proven saving by group, top {_ROWS}",
                 "As above, of closed analyses in the chosen time, by the group that has the GPUs now. It may fall. Saved is "
                 "what may be claimed, losses are never set off against it, net is only shown.",
                 "joule",
@@ -73,7 +73,7 @@ def saved() -> PanelRow:
                 links=(Link("This group alone", "wattlens-dvfs", {"group": "group", "instance": "instance"}),),
             ),
             Panel(
-                f"Expected saving, not proven{OF_MOST}",
+                f"Predicted saving{OF_MOST}",
                 "What a group's policies expect to save of its energy per work, with its 95 % interval "
                 "(dvfs_predicted_saving_ratio). Never proven: compare with what paired blocks measure.",
                 "percent",
@@ -98,7 +98,7 @@ def cost() -> PanelRow:
     slowdown = banded(lambda end: _percent(f"dvfs_slowdown_ratio{end}"), NAME)
     budget = _percent("dvfs_slowdown_budget_ratio")
     return PanelRow(
-        "What it costs",
+        "Performance impact",
         (
             third(
                 f"Slowdown and budget{OF_MOST}",
@@ -112,7 +112,7 @@ def cost() -> PanelRow:
             ),
             *(
                 third(
-                    f"{title} while steered",
+                    f"{title} under DVFS",
                     f"The 95th percentile and the mean of workloads that are steered, the {MOST} slowest ({family}); the marks "
                     "are the changes that steering made. The board of inference has them against their limits.",
                     "s",
@@ -128,7 +128,7 @@ def cost() -> PanelRow:
                     no_value="no workload that is steered serves, or none answers now",
                     links=(Link("Against its limits", "wattlens-inference", {"workload": "workload"}),),
                 )
-                for family, title in ((TTFT, "Time to first token"), (ITL, "Time between tokens"))
+                for family, title in ((TTFT, "Time to first token"), (ITL, "Inter-token latency"))
             ),
         ),
     )

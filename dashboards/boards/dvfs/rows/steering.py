@@ -61,7 +61,7 @@ def now() -> PanelRow:
                 no_value=OFF,
             ),
             figure(
-                "Leased",
+                "Leased GPUs",
                 "GPUs whose settings are held by a lease, without which nothing is set (dvfs_lease_active), and those with a "
                 f"setting in force ({', '.join(_APPLIED)}).",
                 "none",
@@ -86,7 +86,7 @@ def now() -> PanelRow:
                 no_value=OFF,
             ),
             figure(
-                "Without effect",
+                "Ineffective settings",
                 "Rounds of the chosen time in which a GPU did not do what was set (dvfs_ineffective_total): another changed "
                 f"it, or power or heat bound the board anyway. [What to do]({RUNBOOKS}/WattlensSettingIneffective).",
                 "short",
@@ -124,7 +124,7 @@ def states() -> PanelRow:
                 links=(TO_GPU,),
             ),
             lights(
-                f"What is in force{OF_MOST}",
+                f"Applied settings{OF_MOST}",
                 "Whether the policies request a limit of any GPU of a group (dvfs_requested_clock_limit_hertz, "
                 "dvfs_requested_power_limit_watts), and whether one is applied (dvfs_clock_limit_hertz, "
                 "dvfs_power_limit_watts). In shadow no limit is applied.",
@@ -145,7 +145,7 @@ def settings() -> PanelRow:
         return tuple(PanelQuery(largest_groups(of_group(signal, end)), f"{NAME} {text}") for signal, end, text in of)
 
     return PanelRow(
-        "Wanted, set, done",
+        "Requested and applied settings",
         (
             Panel(
                 f"SM clock{OF_MOST}",
@@ -192,10 +192,10 @@ def decisions() -> PanelRow:
         return f"topk({MOST}, sum by (policy, action, reason) ({recorded(DECISIONS, matcher, scope='node')}))"
 
     return PanelRow(
-        "Decisions and their reasons",
+        "Decisions",
         (
             third(
-                f"Changes, {MOST} most frequent",
+                f"Setting changes, {MOST} most frequent",
                 "Decisions to set or to release, by policy and reason, of the last minute, once for all GPUs of a node "
                 "(dvfs_decisions_total). They are the marks on all graphs of this board.",
                 "short",
@@ -203,7 +203,7 @@ def decisions() -> PanelRow:
                 no_value="no setting was changed, or DVFS is not configured here",
             ),
             third(
-                f"Why it held, {MOST} most frequent",
+                f"Reasons for no change, {MOST} most frequent",
                 "Decisions to hold, by policy and reason, of the last minute, once for all GPUs of a node "
                 "(dvfs_decisions_total). They count on in every round of the governor.",
                 "short",
@@ -211,7 +211,7 @@ def decisions() -> PanelRow:
                 no_value=OFF,
             ),
             third(
-                "Settings without effect",
+                "Ineffective settings over time",
                 "Rounds in which a GPU did not do what was set, by what was seen instead, in the last minute "
                 "(dvfs_ineffective_total). Such time saves nothing.",
                 "short",
@@ -241,10 +241,10 @@ def trouble() -> PanelRow:
         told("SteeringLoses", "costs more than it saves", loses),
     )
     return PanelRow(
-        "Heat, power and trouble",
+        "Temperature, power and faults",
         (
             Panel(
-                "Why clocks are low while leased",
+                "Clock event reasons while leased",
                 "Share of time in which the driver named a reason for lower clocks, averaged over the GPUs under a lease "
                 "(gpu_clock_event_seconds_total). Policies let go on thermal and brake events; a power cap that binds is what "
                 "a power limit is for. Reasons overlap.",
@@ -263,7 +263,7 @@ def trouble() -> PanelRow:
                 links=(TO_GPU,),
             ),
             Panel(
-                f"What to look at, the first {_ROWS} of each kind",
+                f"Groups that need attention, top {_ROWS} per kind",
                 "GPUs with a setting and no lease, agents that went away while they held one, and in the chosen time GPUs on "
                 "which a setting had no effect or steering cost more than it saved. Each leads to the runbook of its alert.",
                 "none",

@@ -29,7 +29,7 @@ def tree() -> PanelRow:
         "Meters",
         (
             Panel(
-                "The tree of meters",
+                "Meter tree",
                 "Every meter of the site as it is declared (facility_meter_info): what the energy behind it is for, where IT "
                 "is metered, and through which meter it flowed before (parent); its power now, its energy in the chosen "
                 "time, the bound of its gain error and the most that can have flowed unseen (facility_*).",
@@ -48,7 +48,7 @@ def tree() -> PanelRow:
                 no_value=_NO_METERS,
             ),
             Panel(
-                "Power at the meters",
+                "Power by meter",
                 "Power at each meter (facility_power_watts). A meter that is silent, or not believed, has no line.",
                 "watt",
                 (PanelQuery(energy_flow.power(), "{{site}} {{meter}} ({{role}})"),),
@@ -56,7 +56,7 @@ def tree() -> PanelRow:
                 no_value=_NO_METERS,
             ),
             Panel(
-                "Silent meters, and why",
+                "Unread meters and reasons",
                 "Meters that do not answer, or that are not believed, with the reason (source_down_info). What flows "
                 "meanwhile is a gap with a bound, unless a register counts on.",
                 "none",
@@ -74,10 +74,10 @@ def overhead() -> PanelRow:
     nodes, error = (f"sum by ({AT}) ({recorded(name, _SITED, scope='site')})" for name in (POWER, POWER_ERROR))
     fleet = Link("Fleet", "wattlens-fleet", {"site": "site"})
     return PanelRow(
-        "Where the energy goes",
+        "Energy breakdown",
         (
             Panel(
-                "Where the power goes, by the tree of meters",
+                "Power by part of the meter tree",
                 "Power by what it is for (facility_power_watts): each meter less those right below it, so that nothing is "
                 "counted twice. IT at a position is what is not metered further down: at the last one the equipment, above "
                 "it what is lost between the two or metered nowhere. What no meter explains is what the site takes and "
@@ -89,7 +89,7 @@ def overhead() -> PanelRow:
                 no_value=_NO_METERS,
             ),
             Panel(
-                "Where the energy of the chosen time went",
+                "Energy by part",
                 "The same of energy (facility_energy_joules_total), and the share of all that the site took and made. A "
                 "meter that was silent shows up once it answers: until then its part is in the meter above it.",
                 "joule",
@@ -106,7 +106,7 @@ def overhead() -> PanelRow:
                 no_value=_NO_METERS,
             ),
             Panel(
-                "The nodes' ledgers against the meters of IT",
+                "Node ledgers and IT meters",
                 "Power of IT at the topmost position that is metered (facility_power_watts), and what the agents of the "
                 "site's nodes account for, GPUs and what is metered around them, over five minutes (gpu_energy_joules_total "
                 "and node_nongpu_energy_joules_total). Nodes above the meters is a contradiction; nodes far below are "
@@ -123,7 +123,7 @@ def overhead() -> PanelRow:
                 links=(fleet,),
             ),
             figure(
-                "Share of IT that the nodes account for",
+                "Share of IT energy recorded by nodes",
                 "Power of the nodes by their ledgers over that of the meters of IT, now. Above 100 % one of the two is wrong: "
                 "a label site at a foreign node, a meter that does not see all.",
                 "percent",

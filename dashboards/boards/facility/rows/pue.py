@@ -28,7 +28,7 @@ def at_site() -> PanelRow:
         "PUE",
         (
             figure(
-                "PUE now, with its 95 % interval",
+                "Current PUE, 95 % interval",
                 "Energy of the site over that of its IT since the last but one quarter of an hour (pue_ratio, window 15m), or "
                 "the one that the operator states. Of the highest category that there is, where IT is metered closest to the "
                 "equipment: at the output of the UPS (1), of the PDUs (2), or at its input (3). The others are in the table.",
@@ -40,7 +40,7 @@ def at_site() -> PanelRow:
                 no_value=_NONE,
             ),
             figure(
-                "PUE over twelve months, with its 95 % interval",
+                "Twelve-month PUE, 95 % interval",
                 "The same over twelve months (pue_ratio, window 365d), the only window that ISO/IEC 30134-2 calls PUE; over "
                 "less it is an interim one. There only where nine tenths of the twelve months were metered.",
                 "none",
@@ -51,7 +51,7 @@ def at_site() -> PanelRow:
                 no_value="not yet: nine tenths of twelve months have to be metered; the table of reasons below has more",
             ),
             Panel(
-                "PUE over time, with its 95 % interval",
+                "PUE over time, 95 % interval",
                 "The PUE of the last quarter of an hour (pue_ratio); at least and at most are the ends of its 95 % interval, "
                 "which has the accuracy of the meters, the edges of readings, and what nobody saw.",
                 "none",
@@ -61,7 +61,7 @@ def at_site() -> PanelRow:
                 no_value=_NONE,
             ),
             Panel(
-                "Measured or stated",
+                "PUE basis",
                 "Whether the PUE of the last quarter of an hour is made of meters alone, partly of a constant that somebody "
                 "declared, or is a number that the operator states (label category of pue_ratio). Only the first is a "
                 "measurement.",
@@ -88,7 +88,7 @@ def at_site() -> PanelRow:
                 no_value=_NONE,
             ),
             Panel(
-                "Why there is none",
+                "Reasons for missing PUE",
                 "Categories and windows without a PUE, with the reason (pue_absent_info).",
                 "none",
                 (PanelQuery(f"max by (site, category, window, reason) ({series('pue_absent_info', scope='site')})", "absent"),),

@@ -1,6 +1,17 @@
 """The rows of a fleet: where its power goes and what is wasted, who uses most, and what does not answer."""
 
-from dashboards.dashboard import RANGE, DashboardRows, Link, Panel, PanelQuery, PanelRow, banded, recorded, series
+from dashboards.dashboard import (
+    RANGE,
+    WH_PER_1000_TOKENS,
+    DashboardRows,
+    Link,
+    Panel,
+    PanelQuery,
+    PanelRow,
+    banded,
+    recorded,
+    series,
+)
 from dashboards.promql.sums import GPUS, bucket, over_fleet
 from dashboards.rules.alerts import JOB
 from dashboards.rules.fleet import BUCKETS, FACT_POWER, FACT_POWER_ERROR, FACT_TOKENS, HOST, NODE_POWER, POWER, TOKEN_POWER
@@ -29,10 +40,10 @@ def waste() -> PanelRow:
     idle, held_by = (_by("team, namespace", FACT_POWER, *of) for of in (('state="idle"',), ()))
     most_idle = f"topk({MOST}, {idle} > 0)"
     return PanelRow(
-        "Where it goes, and what is wasted",
+        "Breakdown and waste",
         (
             Panel(
-                "Where the power goes",
+                "Power breakdown",
                 "Mean power over five minutes by whose it was: disjoint, so that their sum is the power of the nodes as far "
                 "as they are metered (workload_energy_joules_total, gpu_unallocated_energy_joules_total, "
                 "gpu_unattributed_energy_joules_total, node_nongpu_energy_joules_total).",
@@ -46,7 +57,7 @@ def waste() -> PanelRow:
                 no_value="no data: no agent is scraped, or the recording rules are not loaded",
             ),
             Panel(
-                f"The {MOST} nodes that waste most",
+                f"Top {MOST} nodes by idle energy",
                 "Energy of the chosen time that went into GPUs which nobody held, or which were held while no kernel ran, "
                 "and its share of all that the node's GPUs took. The energy errs as its GPUs do: the node's board has the "
                 "band.",
@@ -61,7 +72,7 @@ def waste() -> PanelRow:
                 links=(_NODE,),
             ),
             Panel(
-                f"The {MOST} teams and namespaces that hold GPUs idle",
+                f"Top {MOST} teams and namespaces by idle energy",
                 "Energy of the chosen time of GPUs that were held while no kernel ran, by the facts of the workloads that "
                 "held them (workload_info), and its share of all their energy.",
                 "joule",
@@ -89,10 +100,10 @@ def tops() -> tuple[PanelRow, ...]:
     watts, tokens = (recorded(name, _GPU, scope="fleet") for name in (TOKEN_POWER, FACT_TOKENS))
     most = f"topk({MOST}, {_by_model(f'sum_over_time({watts}[{RANGE}] @ end())', f'sum_over_time({tokens}[{RANGE}] @ end())')})"
     over_time = Panel(
-        f"Joules a token over time, of the {MOST} highest models",
+        f"Energy per 1,000 tokens over time, top {MOST} models",
         "Energy of the GPUs of the workloads that serve a model, idle included, by the tokens that they generated over five "
         "minutes, over all that is chosen above. GPU boundary. The board Inference has the bands and the other boundaries.",
-        "suffix:J/token",
+        WH_PER_1000_TOKENS,
         (PanelQuery(f"{_by_model(watts, tokens)} and on (model) {most}", "{{model}}"),),
         width=24,
         minimum=0,
@@ -101,7 +112,7 @@ def tops() -> tuple[PanelRow, ...]:
     )
     by_energy = tuple(_most_energy(label, text) for label, text in _ABOUT.items())
     by_token = tuple(_most_per_token(label, text) for label, text in _ABOUT.items())
-    return (PanelRow(f"The {MOST} that use most energy", by_energy), PanelRow("Joules a token", (*by_token, over_time)))
+    return (PanelRow("Top users of energy", by_energy), PanelRow("Energy per token", (*by_token, over_time)))
 
 
 def _by_model(watts: str, tokens: str) -> str:
@@ -120,7 +131,7 @@ def _most_energy(label: str, text: str) -> Panel:
     error = _by(by, FACT_POWER_ERROR)
     most = f"topk({MOST}, {energy} > 0)"
     return Panel(
-        f"The {MOST} {text} with most energy",
+        f"Top {MOST} {text} by energy",
         f"Energy of the GPUs that workloads of these {text} held over the chosen time (workload_energy_joules_total by "
         "workload_info), with the band of the sensors' systematic error, and what of it went while no kernel ran. Added up "
         "from power of every minute; the report, by the cells of the ledger, is the book of record.",
@@ -144,13 +155,13 @@ def _most_per_token(label: str, text: str) -> Panel:
 
     most = f"topk({MOST}, {ratio()})"
     return Panel(
-        f"The {MOST} {text} with most joules a generated token",
+        f"Top {MOST} {text} by energy per 1,000 generated tokens",
         "Energy of the GPUs of workloads that generated tokens, idle included, over those tokens: one sum over the other, "
         f"for each of the {text}, over the chosen time. GPU boundary. Models and loads differ: a high figure is a question, "
         "no verdict.",
-        "suffix:J/token",
+        WH_PER_1000_TOKENS,
         (
-            *banded(lambda band: f"{ratio(band)} and on ({by}) {most}" if band else most, column="J/token"),
+            *banded(lambda band: f"{ratio(band)} and on ({by}) {most}" if band else most, column="Wh"),
             PanelQuery(f"{tokens} and on ({by}) {most}", "tokens", "short"),
         ),
         kind="table",
@@ -164,10 +175,10 @@ def missing() -> PanelRow:
     lost, gone = series("gpu_absent_info", 'field="device"', scope="fleet"), recorded("up", JOB, scope="fleet")
     simulated = series("node_info", 'simulated="true"', scope="fleet")
     return PanelRow(
-        "What is missing, and what is no measurement",
+        "Missing and simulated data",
         (
             Panel(
-                f"Not scraped (the first {MOST * 5})",
+                f"Targets not scraped, first {MOST * 5}",
                 "Targets of jobs named wattlens... that Prometheus gets no page from (up): nothing of them is in the figures "
                 "above from then on. The agent's ledger goes on as long as it runs.",
                 "none",
@@ -178,7 +189,7 @@ def missing() -> PanelRow:
                 links=(_NODE,),
             ),
             Panel(
-                f"GPUs that do not answer (first {MOST * 5})",
+                f"Unresponsive GPUs, first {MOST * 5}",
                 "GPUs of which no reading is to be had, with the driver's reason (gpu_absent_info). Their energy since is a "
                 "gap with a bound.",
                 "none",
@@ -189,7 +200,7 @@ def missing() -> PanelRow:
                 links=(Link("Node and GPUs", "wattlens-gpu", {"instance": "instance", "gpu": "gpu"}),),
             ),
             Panel(
-                f"Simulated nodes (the first {MOST * 5})",
+                f"Simulated nodes, first {MOST * 5}",
                 "Nodes whose hardware is simulated (node_info): their figures are no measurements.",
                 "none",
                 (PanelQuery(f"topk({MOST * 5}, sum by (cluster, job, instance) ({simulated}))", "simulated"),),

@@ -67,7 +67,7 @@ def health() -> PanelRow:
         return f'label_join({expr}, "what", " ", "source", "device")'
 
     return PanelRow(
-        "Health of GPUs and agent",
+        "Agent health",
         (
             Panel(
                 "Sources",
@@ -79,7 +79,7 @@ def health() -> PanelRow:
                 states={"0": ("down", ORANGE), "1": ("up", BLUE)},
             ),
             Panel(
-                "What is absent, and why",
+                "Missing readings and reasons",
                 "Readings that a GPU does not give and sources that do not answer, with the reason (gpu_absent_info, "
                 "source_down_info). Not supported is a property of the board; all else is a failure.",
                 "none",
@@ -96,7 +96,7 @@ def health() -> PanelRow:
                 no_value="no XID error was reported, or the agent is not scraped",
             ),
             third(
-                "Duration of polls",
+                "Poll duration",
                 "How long the last poll of each source took (source_poll_seconds).",
                 "s",
                 (PanelQuery(named(node("source_poll_seconds")), "{{instance}} {{what}}"),),
@@ -117,14 +117,14 @@ def health() -> PanelRow:
                 states={"0": ("not writable", ORANGE), "1": ("writable", BLUE)},
             ),
             third(
-                "Age of the last commit",
+                "Age of the last ledger commit",
                 "Time since the journal was last committed; the agent publishes only what is committed "
                 "(ledger_last_commit_timestamp_seconds).",
                 "s",
                 (PanelQuery(f"clamp_min(time() - {node('ledger_last_commit_timestamp_seconds')}, 0)", "{{instance}}"),),
             ),
             third(
-                "Commits that failed, readers ended",
+                "Failed commits and reader restarts",
                 "Failed commits to the journal, and readers ended because a call did not come back, since the agent started "
                 "(ledger_commit_failures_total, reader_restarts_total).",
                 "short",
@@ -134,20 +134,20 @@ def health() -> PanelRow:
                 ),
             ),
             third(
-                "Size of the journal",
+                "Journal size",
                 "Bytes of the journal on disk (ledger_journal_bytes).",
                 "bytes",
                 (PanelQuery(node("ledger_journal_bytes"), "{{instance}}"),),
             ),
             third(
-                "Processor time of the agent",
+                "Agent CPU time",
                 "Cores that each process of the agent takes (process_cpu_seconds_total).",
                 "short",
                 (PanelQuery(f"rate({node('process_cpu_seconds_total')}[{RATE}])", "{{instance}} {{process}}"),),
                 decimals=4,
             ),
             third(
-                "Memory of the agent",
+                "Agent memory",
                 "Resident memory of each process of the agent (process_resident_memory_bytes).",
                 "bytes",
                 (PanelQuery(node("process_resident_memory_bytes"), "{{instance}} {{process}}"),),

@@ -27,10 +27,10 @@ def boards() -> PanelRow:
         ("an NVLink is down or in no use", series("gpu_nvlink_down_info")),
     )
     return PanelRow(
-        "Boards and links",
+        "GPU hardware and links",
         (
             Panel(
-                "What calls for a repair",
+                "GPUs that need repair",
                 "What the driver asks for (gpu_recovery_action), memory that waits for a reset or cannot be repaired "
                 "(gpu_row_remap_pending, gpu_row_remap_failed, gpu_page_retirement_pending), PCIe links with fewer lanes than "
                 "they could have (gpu_pcie_link_lanes, gpu_pcie_link_max_lanes) and NVLinks that are down or in no use "
@@ -60,7 +60,7 @@ def boards() -> PanelRow:
                 (PanelQuery(_rate("gpu_ecc_errors_total"), f"{GPU} {{{{severity}}}}"),),
             ),
             third(
-                "Errors of links",
+                "PCIe and NVLink errors",
                 "PCIe packets sent again and NVLink errors in each step of the graph (gpu_pcie_replays_total, "
                 "gpu_nvlink_errors_total).",
                 "short",
@@ -70,7 +70,7 @@ def boards() -> PanelRow:
                 ),
             ),
             third(
-                "Traffic",
+                "PCIe and NVLink traffic",
                 "Bytes a second over PCIe and NVLink, both directions (gpu_pcie_bytes_total, gpu_nvlink_bytes_total).",
                 "Bps",
                 (

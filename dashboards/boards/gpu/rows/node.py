@@ -44,7 +44,7 @@ def node() -> PanelRow:
         "Node",
         (
             lights(
-                "What the sums contain",
+                "Energy boundary",
                 "What the ledger of the node has: the GPU boards alone, processors and memory by RAPL as well, or all that "
                 "the node draws, by a meter of the whole node (energy_boundary_info).",
                 "none",
@@ -52,7 +52,7 @@ def node() -> PanelRow:
                 states={"1": ("GPUs alone", ORANGE), "2": ("GPUs, processors, memory", PURPLE), "3": ("whole node", BLUE)},
             ),
             figure(
-                "Energy of the node in the chosen time",
+                "Node energy",
                 "GPUs, and what is metered around them, with the ends of the band of their sensors. Added up from power of "
                 "every minute (gpu_energy_joules_total, node_nongpu_energy_joules_total).",
                 "joule",
@@ -67,7 +67,7 @@ def node() -> PanelRow:
                 links=(Link("Fleet", "wattlens-fleet"),),
             ),
             figure(
-                "Share of the GPUs in it",
+                "GPU share of node energy",
                 "Energy of the GPUs over that of all that is metered of the node, in the chosen time. Where no meter sees "
                 "the whole node, the rest is missing, and the share too high.",
                 "percentunit",
@@ -78,7 +78,7 @@ def node() -> PanelRow:
                 no_value="no data: the agent is not scraped, or the recording rules are not loaded",
             ),
             Panel(
-                "Power by the meters of the node",
+                "Power by node meter",
                 "Power by each meter of the node, whatever it contains: the whole node, a module, a processor package, "
                 "memory. They overlap and are not to be summed (node_power_watts).",
                 "watt",
@@ -87,7 +87,7 @@ def node() -> PanelRow:
                 no_value=_NO_METER,
             ),
             Panel(
-                "Energy by the meters of the node in the chosen time",
+                "Energy by node meter",
                 "As each meter counted it; they overlap and are not to be summed (node_energy_joules_total).",
                 "joule",
                 (
@@ -99,7 +99,7 @@ def node() -> PanelRow:
                 no_value=_NO_METER,
             ),
             Panel(
-                "Around the GPUs, by whose it was",
+                "Node power without GPUs by owner",
                 "Power of the node without its GPUs: shares of the ten largest workloads by the GPU time that they held, "
                 "GPUs that nobody held, and what is not attributed, by reason (workload_nongpu_energy_joules_total, "
                 "node_nongpu_*_energy_joules_total). Disjoint: with ten workloads or less their sum is what the meters saw "
@@ -119,7 +119,7 @@ def node() -> PanelRow:
                 ),
             ),
             Panel(
-                "GPUs, and what is around them",
+                "GPU power and node power without GPUs",
                 "Mean power over five minutes of the GPUs of a node, and of what its meters saw around them "
                 "(gpu_energy_joules_total, node_nongpu_energy_joules_total).",
                 "watt",

@@ -14,7 +14,7 @@ def workloads() -> PanelRow:
         "Workloads",
         (
             Panel(
-                f"Power of workloads, of the {_ROWS} highest",
+                f"Power by workload, top {_ROWS}",
                 "Energy a second of each workload, while a kernel ran (active) and while it only held the GPU (idle) "
                 "(workload_energy_joules_total).",
                 "watt",
@@ -23,7 +23,7 @@ def workloads() -> PanelRow:
                 stacked=True,
             ),
             Panel(
-                f"Energy of workloads in the chosen time, of the {_ROWS} highest",
+                f"Energy by workload, top {_ROWS}",
                 "Energy of each workload on the GPUs of a node by state (workload_energy_joules_total). A row leads to what "
                 "the workload did for it.",
                 "joule",

@@ -26,7 +26,7 @@ def gpus() -> PanelRow:
         "GPUs of the workloads",
         (
             Panel(
-                f"SM clock, the {MOST} workloads with most tokens",
+                f"SM clock, {MOST} workloads with most tokens",
                 "Highest and lowest clock among the GPUs that a workload holds, the clock that DVFS allows, where it does, and "
                 "the highest that the boards can run (gpu_sm_clock_hertz, dvfs_clock_limit_hertz, gpu_sm_clock_max_hertz). "
                 "One slow GPU slows all of an engine.",
@@ -42,7 +42,7 @@ def gpus() -> PanelRow:
                 links=(_TO_GPUS,),
             ),
             Panel(
-                f"Power and limit, the {MOST} workloads with most tokens",
+                f"Power and limit, {MOST} workloads with most tokens",
                 "Power of all GPUs that a workload holds, shared ones as a whole, and the sum of their power limits "
                 "(gpu_power_watts, gpu_power_limit_watts). Why clocks are lowered is on the board of the GPUs.",
                 "watt",
@@ -68,7 +68,7 @@ def by_workload() -> PanelRow:
         "Workloads",
         (
             Panel(
-                f"The {_ROWS} workloads that generate most tokens",
+                f"Top {_ROWS} workloads by generated tokens",
                 "Joules a generated token with the ends of its band and tokens a second over five minutes; the worst five "
                 "minutes of the chosen time by the percentile chosen above, and the shares of the chosen time within the "
                 "limits. A row leads to the workload's own figures, its GPUs and its steering.",

@@ -7,12 +7,12 @@ from dashboards.promql.latency import MODEL, attainment, limit, mean, quantile
 from dashboards.rules.latency import ITL, TTFT
 from dashboards.rules.model import STEP
 
-_WHAT = {TTFT: ("Time to first token", "first tokens"), ITL: ("Time between tokens", "times between tokens")}
+_WHAT = {TTFT: ("Time to first token", "first tokens"), ITL: ("Inter-token latency", "inter-token latencies")}
 
 
 def latency() -> PanelRow:
     """Percentiles, means, limits and attainment."""
-    return PanelRow("Latency against its limits", (*(_times(f) for f in _WHAT), *(_attained(f) for f in _WHAT)))
+    return PanelRow("Latency and its limits", (*(_times(f) for f in _WHAT), *(_attained(f) for f in _WHAT)))
 
 
 def load() -> PanelRow:
@@ -38,7 +38,7 @@ def load() -> PanelRow:
                 no_value="no token server tells its requests, or none answers",
             ),
             third(
-                "Tokens a second",
+                "Tokens per second",
                 "Tokens by model and phase (tokens_total): generated, computed from prompts, or reused from a cache.",
                 "short",
                 (PanelQuery(rate("tokens_total", "model, phase", 'phase!="training"'), "{{model}} {{phase}}"),),
@@ -46,7 +46,7 @@ def load() -> PanelRow:
                 step=STEP,
             ),
             third(
-                "Requests a second, and tokens a step",
+                "Requests per second and tokens per step",
                 "Requests that ended (requests_total), and tokens that a step of the engine generated, which is the batch that "
                 "it decoded (tokens_total by engine_steps_total).",
                 "short",

@@ -50,7 +50,7 @@ def now() -> PanelRow:
         "Now",
         (
             figure(
-                "Joules a generated token",
+                "Energy per generated token",
                 "Energy of the GPUs of all chosen workloads, idle included, by the tokens that they generated, over five "
                 "minutes; at least and at most are the ends of the band from the sensors' systematic error. GPUs alone: no "
                 "host, no cooling. Compare only at equal load.",
@@ -77,7 +77,7 @@ def now() -> PanelRow:
                 no_value="no token server tells its requests, or none answers",
             ),
             figure(
-                "In the limits",
+                "Requests within limits",
                 "Share of first tokens, and of times between tokens, within the limits chosen above, over the workloads whose "
                 "histograms have these edges (time_to_first_token_seconds, inter_token_latency_seconds).",
                 "percentunit",
@@ -106,10 +106,10 @@ def tokens_energy() -> PanelRow:
         return f"sum by ({', '.join(batch[1:])}) (rate({series(counter, _MODEL, *matchers, scope='workload')}[{RATE}]))"
 
     return PanelRow(
-        "Joules a token",
+        "Energy per token",
         (
             Panel(
-                "Joules a generated token by model, with its band",
+                "Energy per generated token by model, with bounds",
                 "Energy of the GPUs, idle included, by the tokens generated over five minutes, for each model over all its "
                 "chosen workloads; at least and at most are the ends of the band from the sensors' systematic error, which "
                 "adds up. Empty without tokens: there is no ratio then, neither 0 nor infinity.",
@@ -120,7 +120,7 @@ def tokens_energy() -> PanelRow:
                 links=(Link("This model alone", "wattlens-inference", {"model": "model"}),),
             ),
             Panel(
-                "Joules a generated token by boundary",
+                "Energy per generated token by boundary",
                 "The same for what is inside: the GPUs (gpu), the node with the workload's share of what is around them "
                 "(node), and that times the site's PUE (facility). A boundary is there only where it is metered, and its "
                 "figure is of the workloads that have it.",
@@ -130,7 +130,7 @@ def tokens_energy() -> PanelRow:
                 no_value=_NOT_NOW,
             ),
             third(
-                "Busy, and idle included (J/token)",
+                "Energy per token with and without idle time (J/token)",
                 "Energy of the GPUs while a kernel ran (active), and with what the workloads held idle (active_idle), by the "
                 "tokens generated over five minutes. What lies between the two is paid for waiting.",
                 "short",
@@ -141,7 +141,7 @@ def tokens_energy() -> PanelRow:
                 no_value=_NOT_NOW,
             ),
             third(
-                "By batch (J/token)",
+                "Energy per token by batch size (J/token)",
                 "Energy of the stretches in which so many requests ran, divided by their generated tokens "
                 "(serving_energy_joules_total, serving_tokens_total). Batch decides over it more than clock or board: compare "
                 "within one.",
@@ -165,7 +165,7 @@ def tokens_energy() -> PanelRow:
                 no_value="a minute has not been seen yet, or no engine is read",
             ),
             Panel(
-                "By model and boundary, now",
+                "Current energy per token by model and boundary",
                 "As in the graphs, with the ends of its band: at the boundary node the meter's own error is in it, at facility "
                 "that of the PUE too.",
                 _UNIT,
@@ -189,7 +189,7 @@ def split() -> PanelRow:
         (
             *(_part(part, what) for part, what in (("prefill", "a computed prompt token"), ("decode", "a generated token"))),
             Panel(
-                "Why they are not told apart",
+                "Reasons for no prefill and decode split",
                 "Workloads of which prefill or decode is absent, with the reason (serving_split_absent_info): the engine does "
                 "not count its steps, the first five minutes are not over, or the load varies too little.",
                 "none",
@@ -200,7 +200,7 @@ def split() -> PanelRow:
                 no_value="all that is served is told apart, or no engine is read",
             ),
             Panel(
-                "Token servers that do not answer",
+                "Unresponsive inference servers",
                 "Token servers whose page could not be read at the last try, with the reason (source_down_info): what they "
                 "did since is not known, and their counters stand still until they answer.",
                 "none",
@@ -219,7 +219,7 @@ def _part(part: str, what: str) -> Panel:
     of_all = series(family, _MODEL, scope="workload")
     most = f"and on ({AT}, workload, model) topk({MOST}, {of_all})"
     return Panel(
-        f"Joules of {part}, {MOST} highest",
+        f"Energy per {part} token, top {MOST}",
         f"Energy of {what}, estimated from how energy moved with prompts, answers, steps and idle time over the last hour "
         f"({family}); at least and at most are its 95 % interval.",
         _UNIT,

@@ -23,7 +23,7 @@ def coverage() -> PanelRow:
         "Coverage",
         (
             figure(
-                "Share of GPUs that answered",
+                "Share of responsive GPUs",
                 "Mean over the chosen time of the share of known GPUs that answered (gpu_up). A node that is not scraped is "
                 "in neither number.",
                 "percentunit",
@@ -33,7 +33,7 @@ def coverage() -> PanelRow:
                 no_value=_NO_RULES,
             ),
             figure(
-                "Unseen energy, at most",
+                "Unmeasured energy, upper bound",
                 "Upper bound of the energy of the chosen time that no sensor saw, as a share of what was metered "
                 "(gpu_energy_gap_bound_joules_total of gpu_energy_joules_total); 100 % stands for all that is more.",
                 "percentunit",
@@ -43,7 +43,7 @@ def coverage() -> PanelRow:
                 no_value="no data: choose five minutes or more; no agent is scraped, or the recording rules are not loaded",
             ),
             figure(
-                "Energy of nobody known, by reason",
+                "Unattributed energy by reason",
                 "Share of the GPUs' energy of the chosen time whose holder is not known "
                 "(gpu_unattributed_energy_joules_total): the holder could not be named (unknown_holder), a gap with no "
                 "holder proven at both ends (gap), or before the first answer about holders (starting).",
@@ -54,7 +54,7 @@ def coverage() -> PanelRow:
                 no_value=_NO_RULES,
             ),
             Panel(
-                "How the energy was measured",
+                "Power by measurement method",
                 "Power of GPUs over five minutes by method: the hardware counter, integrated power, a gap that the counter "
                 "bridged, or a model (gpu_energy_joules_total). Of all chosen clusters and jobs.",
                 "watt",
@@ -64,7 +64,7 @@ def coverage() -> PanelRow:
                 no_value=_NO_RULES,
             ),
             Panel(
-                "The 10 nodes that saw least of their energy",
+                "Top 10 nodes by unmeasured energy",
                 "Upper bound of what no sensor saw in the chosen time, and what was metered "
                 "(gpu_energy_gap_bound_joules_total, gpu_energy_joules_total).",
                 "joule",
@@ -87,10 +87,10 @@ def absent() -> PanelRow:
     of = "on (cluster, job, instance, source, device)"
     failed, off = (f"count by (field, reason) ({series('gpu_absent_info', which, scope='node')})" for which in (_FAILED, _OFF))
     return PanelRow(
-        "What is absent, and why",
+        "Missing readings and reasons",
         (
             Panel(
-                "Sources that are down, why and since when (the first 50)",
+                "Sources down, first 50",
                 "Sources that did not answer their last poll, with the reason (source_down_info), and how long ago they last "
                 "did (source_last_success_timestamp_seconds); empty where they never did since the process started.",
                 "none",
@@ -104,7 +104,7 @@ def absent() -> PanelRow:
                 links=(_TO_NODE,),
             ),
             Panel(
-                "Sources that are down, by reason",
+                "Sources down by reason",
                 "How many sources of all chosen nodes are down, by source and reason (source_down_info).",
                 "none",
                 (PanelQuery(f"topk(50, count by (source, reason) ({down}))", "sources", "short"),),
@@ -113,7 +113,7 @@ def absent() -> PanelRow:
                 no_value="every source answers, or no agent is scraped",
             ),
             Panel(
-                "Readings that fail, by reason",
+                "Failed readings by reason",
                 "How many GPUs lack a reading that they could give: a failure, with the driver's reason (gpu_absent_info). "
                 "Field device stands for all of a GPU's readings.",
                 "none",
@@ -123,7 +123,7 @@ def absent() -> PanelRow:
                 no_value="no reading fails, or no agent is scraped",
             ),
             Panel(
-                "Readings that boards do not have",
+                "Unsupported readings",
                 "How many GPUs lack a reading because board or driver do not support it: no failure, and nothing to mend "
                 "(gpu_absent_info).",
                 "none",

@@ -46,7 +46,7 @@ def ledger() -> PanelRow:
                 (PanelQuery(f"max({commit})", "ago"),),
             ),
             figure(
-                "Commits that failed",
+                "Failed commits",
                 "Commits that failed and were tried again, in the chosen time (ledger_commit_failures_total).",
                 "short",
                 (PanelQuery(f"sum({failures})", "failed"),),
@@ -71,7 +71,7 @@ def ledger() -> PanelRow:
                 width=8,
             ),
             figure(
-                "Readers ended",
+                "Reader restarts",
                 "Readers that were ended in the chosen time because a call to the driver did not come back "
                 "(reader_restarts_total).",
                 "short",
@@ -79,7 +79,7 @@ def ledger() -> PanelRow:
                 decimals=0,
             ),
             Panel(
-                "Rejected configurations (first 50)",
+                "Rejected configurations, first 50",
                 "Processes whose configuration file is wrong: they keep the one before (config_last_reload_successful). The "
                 "log names the key.",
                 "none",
@@ -90,7 +90,7 @@ def ledger() -> PanelRow:
                 links=(_TO_NODE,),
             ),
             Panel(
-                "Oldest commits (the first 10)",
+                "Oldest commits, first 10",
                 "Time since each journal was last committed (ledger_last_commit_timestamp_seconds).",
                 "s",
                 (PanelQuery(f"topk(10, {commit})", "ago"),),
@@ -99,7 +99,7 @@ def ledger() -> PanelRow:
                 links=(_TO_NODE,),
             ),
             third(
-                "Size of journals, the 10 largest",
+                "Journal size, top 10",
                 "Bytes of each journal on disk (ledger_journal_bytes); its budget is ledger.disk_budget_mib.",
                 "bytes",
                 (PanelQuery(busiest(_node("ledger_journal_bytes"), 10), _NAME),),
@@ -120,7 +120,7 @@ def overhead() -> PanelRow:
     took = recorded("prometheus_rule_group_last_duration_seconds", 'rule_group=~".*wattlens.*"', scope="cluster")
     itself = "not known: this Prometheus does not scrape itself, or has no rules of Wattlens"
     return PanelRow(
-        "What Wattlens itself costs",
+        "Wattlens overhead",
         (
             Panel(
                 "Versions",
@@ -131,20 +131,20 @@ def overhead() -> PanelRow:
                 width=8,
             ),
             third(
-                "Processor time by process, mean",
+                "Mean CPU time by process",
                 "Cores that each kind of process takes, as the mean over all chosen nodes (process_cpu_seconds_total).",
                 "short",
                 (PanelQuery(f"avg by (process) ({cpu})", "{{process}}"),),
                 decimals=4,
             ),
             third(
-                "Memory by process, mean",
+                "Mean memory by process",
                 "Resident memory of each kind of process, as the mean over all chosen nodes (process_resident_memory_bytes).",
                 "bytes",
                 (PanelQuery(f"avg by (process) ({memory})", "{{process}}"),),
             ),
             third(
-                "Processor time of a node, the 10 highest",
+                "CPU time by node, top 10",
                 "Cores that all processes of Wattlens on a node take together (process_cpu_seconds_total).",
                 "short",
                 (PanelQuery(f"sum {by} ({cpu}) and {most_cpu}", _NAME),),
@@ -152,14 +152,14 @@ def overhead() -> PanelRow:
                 links=(_TO_NODE,),
             ),
             third(
-                "Memory of a node, the 10 highest",
+                "Memory by node, top 10",
                 "Resident memory of all processes of Wattlens on a node together (process_resident_memory_bytes).",
                 "bytes",
                 (PanelQuery(f"sum {by} ({memory}) and {most_memory}", _NAME),),
                 links=(_TO_NODE,),
             ),
             third(
-                "Duration of scrapes",
+                "Scrape duration",
                 "How long Prometheus takes to scrape a target: the middle, and the slowest (scrape_duration_seconds).",
                 "s",
                 (
@@ -170,14 +170,14 @@ def overhead() -> PanelRow:
                 no_value="no target of a job named wattlens... is known to Prometheus",
             ),
             third(
-                "Samples of a scrape",
+                "Samples per scrape",
                 "How many samples a page has: all together, and the largest page (scrape_samples_scraped).",
                 "short",
                 (PanelQuery(f"sum({samples})", "all"), PanelQuery(f"max({samples})", "largest page")),
                 no_value="no target of a job named wattlens... is known to Prometheus",
             ),
             third(
-                "Evaluation of rules",
+                "Rule evaluation duration",
                 "How long each group of Wattlens's rules took when it was last evaluated "
                 "(prometheus_rule_group_last_duration_seconds).",
                 "s",
@@ -185,7 +185,7 @@ def overhead() -> PanelRow:
                 no_value=itself,
             ),
             Panel(
-                "Evaluations that failed",
+                "Failed rule evaluations",
                 "Evaluations of Wattlens's rules that failed in the chosen time, by group "
                 "(prometheus_rule_evaluation_failures_total).",
                 "short",

@@ -41,7 +41,7 @@ def held() -> PanelRow:
                 no_value=NONE,
             ),
             third(
-                f"Host share{OF_MOST}",
+                f"Share of node energy without GPUs{OF_MOST}",
                 "A run's share of the energy around its GPUs (workload_nongpu_energy_joules_total), by that and the energy of "
                 "its GPUs together. Where a meter reads the whole node it is all the rest; else processors and memory alone.",
                 "percentunit",
@@ -50,7 +50,7 @@ def held() -> PanelRow:
                 no_value="no meter of the node is booked (sources.node.ledger)",
             ),
             Panel(
-                "GPUs lost under a run",
+                "GPUs lost during a run",
                 "GPUs that do not answer (gpu_up) and that a workload of a chosen run held in the last quarter of an hour. Its "
                 "energy since is a gap with a bound, and the run has no joules a step. The GPU's own board has the reason.",
                 "none",
@@ -72,10 +72,10 @@ def steering() -> PanelRow:
         return largest(f"{scale}{by_run(operation, recorded(of_group(signal, operation), scope='node'))}")
 
     return PanelRow(
-        "Steering of the runs",
+        "DVFS of the runs",
         (
             Panel(
-                f"Slowdown against its budget{OF_MOST}",
+                f"Slowdown and budget of runs{OF_MOST}",
                 "How much longer a run's work takes under steering, by paired blocks with and without it, with its 95 % "
                 "interval (dvfs_slowdown_ratio), and how much longer its owners let the whole run take, dashed "
                 "(dvfs_slowdown_budget_ratio).",
@@ -89,7 +89,7 @@ def steering() -> PanelRow:
                 links=_TO_STEERING,
             ),
             Panel(
-                f"SM clock and what steering allows{OF_MOST}",
+                f"SM clock and DVFS limit{OF_MOST}",
                 "Highest and lowest clock among the GPUs of a run that are steered (gpu_sm_clock_hertz), and the lowest clock "
                 "that steering allows, where it is in force (dvfs_clock_limit_hertz). One slow rank slows all.",
                 "hertz",

@@ -67,7 +67,7 @@ def now() -> PanelRow:
                 no_value=NONE,
             ),
             figure(
-                "Energy in the chosen time",
+                "Energy in the selected range",
                 "Energy of the GPUs of all runs over the chosen time, idle, evaluation and checkpoints included, with the ends "
                 "of its band from the sensors' systematic error (workload_energy_joules_total).",
                 "joule",
@@ -94,10 +94,10 @@ def work() -> PanelRow:
 
     node = recorded(JOULES_PER_STEP, 'energy="active_idle"')
     return PanelRow(
-        "Joules by work",
+        "Energy per step and token",
         (
             Panel(
-                f"Joules a step{OF_MOST}",
+                f"Energy per step{OF_MOST}",
                 "Of the runs that held most GPU time: energy of all GPUs of a run on all its nodes, idle, evaluation and "
                 "checkpoints included, by its steps of training over five minutes; at least and at most are the ends of the "
                 "band from the sensors' systematic error. Empty without steps, and while the energy of any of its workloads is "
@@ -109,7 +109,7 @@ def work() -> PanelRow:
                 links=(Link("Its steering", "wattlens-dvfs"),),
             ),
             Panel(
-                f"Joules a token{OF_MOST}",
+                f"Energy per token{OF_MOST}",
                 "The same energy by the tokens that all ranks trained on (tokens_total, phase training). GPUs alone: no host, "
                 "no cooling.",
                 "suffix:J/token",
@@ -118,21 +118,21 @@ def work() -> PanelRow:
                 no_value="not measurable now: no tokens told in the last five minutes, a GPU lost, or the rules not loaded",
             ),
             third(
-                f"Steps a second{OF_MOST}",
+                f"Steps per second{OF_MOST}",
                 "Steps of training by the node that counts most, over five minutes (training_steps_total).",
                 "suffix:steps/s",
                 (PanelQuery(largest(steps(TRAINING)), "{{run}}"),),
                 no_value=NONE,
             ),
             third(
-                f"Tokens a second{OF_MOST}",
+                f"Tokens per second{OF_MOST}",
                 "Tokens that all ranks of a run train on, over five minutes (tokens_total, phase training).",
                 "short",
                 (PanelQuery(largest(tokens()), "{{run}}"),),
                 no_value="no run tells its tokens, or the recording rules are not loaded",
             ),
             third(
-                f"Joules a step by node, {MOST} highest",
+                f"Energy per step by node, top {MOST}",
                 "What each node takes for a step, idle included (workload_energy_joules_total by training_steps_total, over "
                 "five minutes). All nodes of a run take the same steps, so check one that takes more than the others.",
                 "suffix:J/step",
@@ -156,7 +156,7 @@ def progress() -> PanelRow:
         "Progress",
         (
             Panel(
-                f"In the chosen time, the {_ROWS} runs with most GPU time",
+                f"Top {_ROWS} runs by GPU time",
                 "Steps, energy with the ends of its band from the sensors' systematic error, joules a step and a token, and "
                 "the GPU time held, all of the chosen time (training_steps_total, tokens_total, workload_energy_joules_total, "
                 "workload_gpu_seconds_total). A run that ended is here while it is known, for 15 minutes.",
@@ -183,7 +183,7 @@ def progress() -> PanelRow:
                 no_value=NONE,
             ),
             Panel(
-                f"GPU time in which a kernel ran{OF_MOST}",
+                f"Active GPU time{OF_MOST}",
                 "GPU time of a run while a kernel ran, by all GPU time that it held (workload_gpu_seconds_total, state "
                 "active). The rest is paid for waiting: data, checkpoints, other ranks.",
                 "percentunit",
