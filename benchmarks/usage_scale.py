@@ -1,8 +1,8 @@
 """Scale of `wattlens usage`: a fleet quarter of 10,000 GPUs, by team, workload and GPU, within 60 s and 2 GiB.
 
-`python -m benchmarks usage_scale` generates and compacts a tenth of the fleet as `report_scale` does, and writes ten copies of
-its days, each with nodes, GPUs and workloads of its own. `--ledger` names days of that tenth that exist already. A copy has the
-tables that a period of whole UTC days is read from; rows of cells and spans are left out, as they are not read.
+`python -m benchmarks usage_scale` generates and compacts a tenth of the fleet as `report_scale` does, and writes its days
+ten times as large, each copy with nodes, GPUs and workloads of its own. `--ledger` names such days of a tenth. A copy has
+the tables that a period of whole UTC days is read from; rows of cells and spans are left out, as they are not read.
 """
 
 import hashlib
@@ -29,35 +29,41 @@ PERIOD: Final = ("--from", "2025-10-01", "--to", "2026-01-01")
 _POLL_S: Final = 0.02
 
 
-def copy_days(days: Path, target: Path, number: int) -> int:
-    """A copy of compacted days whose nodes, GPUs and workloads no other copy has; returns its rows of day sums and counts."""
-    import pyarrow.compute as pc
+def multiply_days(days: Path, target: Path, copies: int) -> int:
+    """Compacted days of a fleet so many times as large, whose nodes, GPUs and workloads differ; returns their rows."""
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     rows = 0
     for manifest in sorted(days.glob("*/*/r0000/manifest.json")):
         said = json.loads(manifest.read_text())
-        folder = target / f"{said['site']}-{number}" / said["day"] / "r0000"
+        folder = target / said["site"] / said["day"] / "r0000"
         folder.mkdir(parents=True)
         files = {}
         for name in said["files"]:
             if name in UNREAD:
                 continue
             table = pq.read_table(manifest.parent / name)
-            for place, column in enumerate(table.schema.names):
-                values = table.column(column)
-                if column in NAMES:
-                    used = pc.not_equal(values, "")
-                    values = pc.if_else(used, pc.binary_join_element_wise(values, f"c{number}", ""), values)
-                elif column == "labels":
-                    values = pc.replace_substring_regex(values, '"pod":"([^"]*)"', f'"pod":"\\1-c{number}"')
-                table = table.set_column(place, table.schema.field(place), values)
+            table = pa.concat_tables(_renamed(table, f"-{number:02d}") for number in range(copies))
             pq.write_table(table, folder / name, compression="zstd")
             files[name] = hashlib.sha256((folder / name).read_bytes()).hexdigest()
             rows += table.num_rows
-        changed = said | {"site": f"{said['site']}-{number}", "files": files}
+        changed = said | {"files": files, "inputs": said["inputs"] * copies}
         (folder / "manifest.json").write_text(json.dumps(changed))
     return rows
+
+
+def _renamed(table: Any, suffix: str) -> Any:
+    import pyarrow.compute as pc
+
+    for place, column in enumerate(table.schema.names):
+        values = table.column(column)
+        if column in NAMES:
+            values = pc.if_else(pc.not_equal(values, ""), pc.binary_join_element_wise(values, suffix, ""), values)
+        elif column == "labels":
+            values = pc.replace_substring_regex(values, '"pod":"([^"]*)"', f'"pod":"\\1{suffix}"')
+        table = table.set_column(place, table.schema.field(place), values)
+    return table
 
 
 def measure(days: Path, by: str) -> tuple[Row, dict[str, Any]]:
@@ -95,10 +101,8 @@ def run(ledger: str = "", nodes: int = 125, copies: int = 10, days: int = UTC_DA
     with tempfile.TemporaryDirectory(prefix="usage-scale-") as scratch:
         part = Path(ledger) if ledger else report_ledger.make(SyntheticFleet(nodes), Path(scratch) / "part", days, jobs).folder
         fleet = Path(scratch) / "fleet"
-        rows = 0
-        for number in range(copies):
-            rows += copy_days(part, fleet, number)
-            say(f"copy {number + 1} of {copies}")
+        rows = multiply_days(part, fleet, copies)
+        say(f"{rows} rows of {copies} copies written")
         yield {"copies": copies, "rows read": rows, "parquet_b": sum(p.stat().st_size for p in fleet.rglob("*.parquet"))}
         _, small = measure(part, "team")
         totals = set()

@@ -40,7 +40,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
 
     period = parser.add_argument_group("period (UTC, in quarters of an hour)")
     period.add_argument("--since", metavar="TIME", help=f"{_TIMES} (default: 7d)")
-    period.add_argument("--from", dest="start", metavar="TIME", help="the same, together with --to")
+    period.add_argument("--from", dest="start", metavar="TIME", help="start of the period, like --since")
     period.add_argument("--to", dest="end", metavar="TIME", help="end of the period, not included (default: now)")
 
     rows = parser.add_argument_group("rows")

@@ -95,8 +95,8 @@ def read_days(
             sums = _Read.of(store)
             if not sums.nodes:
                 raise _nothing(days, start_ns, end_ns)
-            rows = _device_rows(store, sums) if by is GroupBy.GPU else _group_rows(store, by, keys, sums)
-            usage = Usage(by, _scope(store, ledger, chosen, sums, (start_ns, end_ns)), in_order(rows), _total(store, sums))
+            rows = _device_rows(store, sums) if by is GroupBy.GPU else _group_rows(store, keys, sums)
+            usage = Usage(by, _scope(store, ledger, chosen, sums, (start_ns, end_ns)), in_order(rows), _total(sums))
             return usage if organisation is None else _with_worth(usage, store, keys, sums, organisation, windows)
 
 
@@ -144,12 +144,16 @@ class _Read:
 
     nodes: tuple[MeteredNode, ...]
     wholes: tuple[DeviceClassEnergy, ...]
+    states: tuple[StateEnergy, ...]
     tokens: tuple[TokenTotal, ...]
 
     @classmethod
     def of(cls, store: DayDatabase) -> "_Read":
         return cls(
-            store.records(MeteredNode, "nodes"), store.records(DeviceClassEnergy, "sites"), store.records(TokenTotal, "tokens")
+            store.records(MeteredNode, "nodes"),
+            store.records(DeviceClassEnergy, "sites"),
+            store.records(StateEnergy, "states"),
+            store.records(TokenTotal, "tokens"),
         )
 
     @property
@@ -178,7 +182,7 @@ def _scope(store: DayDatabase, ledger: str, days: Sequence[Day], sums: _Read, pe
     )
 
 
-def _group_rows(store: DayDatabase, by: GroupBy, keys: Sequence[RowKey], sums: _Read) -> list[UsageRow]:
+def _group_rows(store: DayDatabase, keys: Sequence[RowKey], sums: _Read) -> list[UsageRow]:
     found: dict[RowKey, list[UsageRow]] = {}
 
     def add(key: RowKey, energy: BoundedEnergy, parts: Parts, tokens: Mapping[str, int] | None = None) -> None:
@@ -188,7 +192,7 @@ def _group_rows(store: DayDatabase, by: GroupBy, keys: Sequence[RowKey], sums: _
         if row.device_class in sums.classes:
             energy = BoundedEnergy(row.held_uj, row.held_gain_uj, row.held_edge_uj, row.gap_uj, row.unbounded, row.open)
             add(keys[row.part], energy, Parts(row.active_uj, row.idle_uj))
-    for state in store.records(StateEnergy, "states"):
+    for state in sums.states:
         if state.device_class in sums.classes and state.state not in ("active", "idle"):
             parts = Parts()
             parts.add(state.state, state.energy_uj)
@@ -213,9 +217,9 @@ def _device_rows(store: DayDatabase, sums: _Read) -> list[UsageRow]:
     return rows
 
 
-def _total(store: DayDatabase, sums: _Read) -> UsageRow:
+def _total(sums: _Read) -> UsageRow:
     parts, tokens = Parts(), dict[str, int]()
-    for state in store.records(StateEnergy, "states"):
+    for state in sums.states:
         if state.device_class in sums.classes:
             parts.add(state.state, state.energy_uj)
     for counted in sums.tokens:

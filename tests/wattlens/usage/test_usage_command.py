@@ -1,8 +1,9 @@
-"""`wattlens usage` on a ledger whose energy was computed by hand."""
+"""`wattlens usage` on a ledger whose energy was computed by hand, and the first command of docs/usage.md."""
 
 import csv
 import io
 import json
+from pathlib import Path
 
 import pytest
 
@@ -115,7 +116,13 @@ def test_the_agents_own_ledger_is_the_default(tmp_path, monkeypatch, capsys):
     assert main(["usage"]) == 2
     assert str(tmp_path) in capsys.readouterr().err
     ledgers.write(tmp_path)
-    assert str(tmp_path) in printed(capsys, *DAY)
+    monkeypatch.setattr("time.time_ns", lambda: ledgers.START_NS + 3600 * NS_PER_S)
+    page = (Path(__file__).parents[3] / "docs/usage.md").read_text()
+    command = next(line for line in page.splitlines() if line.startswith("wattlens usage "))
+    table = printed(capsys, *command.split()[2:])
+    assert str(tmp_path) in table
+    head = next(line for line in page.splitlines() if line.startswith("WORKLOAD"))
+    assert head.split() == next(line for line in table.splitlines() if line.startswith("WORKLOAD")).split()
 
 
 @pytest.mark.parametrize(

@@ -82,8 +82,10 @@ def test_a_period_without_energy_names_what_the_fleet_holds(fleet):
 
 
 def test_the_command_reads_days_and_organisation(fleet, capsys):
-    words = ["usage", str(fleet / "days"), "--from", "2026-03-31", "--to", "2026-04-03", "--by", "team", "--org", str(ORG)]
-    assert main(words) == 0
+    page = (Path(__file__).parents[3] / "docs/usage.md").read_text()
+    command = next(line for line in page.splitlines() if line.startswith("wattlens usage /srv"))
+    places = {"/srv/wattlens/days": str(fleet / "days"), "org.xlsx": str(ORG)}
+    assert main([places.get(word, word) for word in command.split()[1:]]) == 0
     printed = capsys.readouterr().out
     assert all(f"\n{name}" in printed for name in ("assistants", RowKind.UNALLOCATED, RowKind.TOTAL))
     assert "building overhead not included" in printed
