@@ -2,15 +2,16 @@
 
 import csv
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Context, Decimal
 from fractions import Fraction
-from math import floor, log10
+from math import ceil, floor, log10
 from typing import Any, Final, TextIO
 
 from energy_agent.core.text import harmless, printable
 from energy_agent.core.units import UJ_PER_KWH
 from energy_agent.site.building.ratio import Amount
-from reports.figures.figure import plain, rounded
+from reports.figures.figure import QUOTIENT_DIGITS
 from reports.period import utc_text
 from wattlens.usage.statement import RowKey, RowKind, Usage, UsageRow, joined
 
@@ -27,6 +28,9 @@ _DECIMALS: Final = (
     "energy_kwh", "energy_kwh_lower", "energy_kwh_upper", "share_ratio", "cost", "cost_lower", "cost_upper", "co2e_g",
     "co2e_g_lower", "co2e_g_upper",
 )  # fmt: skip
+_CONTEXTS: Final = {
+    rounding: Context(prec=QUOTIENT_DIGITS, rounding=rounding) for rounding in (ROUND_HALF_EVEN, ROUND_FLOOR, ROUND_CEILING)
+}
 _DASH: Final = "-"
 NO_BOUNDS: Final = "the sensor's error is not known"
 NO_UPPER: Final = "a gap without a known bound"
@@ -77,12 +81,12 @@ def _values(usage: Usage, row: UsageRow) -> dict[str, Any]:
     energy, absent = row.energy, dict[str, str]()
     found: dict[str, Any] = {"kind": row.key.kind.value, "name": row.key.name}
     found["energy_kwh"] = _text(Fraction(energy.energy_uj, UJ_PER_KWH))
-    for name, uj, how in (("lower", energy.low_uj, "down"), ("upper", energy.high_uj, "up")):
-        found[f"energy_kwh_{name}"] = None if uj is None else _text(Fraction(uj, UJ_PER_KWH), how)
+    for name, uj, rounding in (("lower", energy.low_uj, ROUND_FLOOR), ("upper", energy.high_uj, ROUND_CEILING)):
+        found[f"energy_kwh_{name}"] = None if uj is None else _text(Fraction(uj, UJ_PER_KWH), rounding)
         if uj is None:
             absent[f"energy_kwh_{name}"] = NO_BOUNDS if energy.unbounded else NO_UPPER
     whole_uj = usage.total.energy.energy_uj
-    found["share_ratio"] = plain(rounded(Fraction(energy.energy_uj, whole_uj))) if whole_uj else None
+    found["share_ratio"] = _text(Fraction(energy.energy_uj, whole_uj)) if whole_uj else None
     if not whole_uj:
         absent["share_ratio"] = "no energy in the period"
     found["energy_uj"] = str(energy.energy_uj)
@@ -90,8 +94,8 @@ def _values(usage: Usage, row: UsageRow) -> dict[str, Any]:
     found |= {name: str(uj) for name, uj in zip(names, row.parts.values, strict=True)}
     for name, amount in (("cost", row.cost), ("co2e_g", row.carbon)):
         found[name] = None if amount.value is None else _text(amount.value)
-        found[f"{name}_lower"] = None if amount.low is None else _text(amount.low, "down")
-        found[f"{name}_upper"] = None if amount.high is None else _text(amount.high, "up")
+        found[f"{name}_lower"] = None if amount.low is None else _text(amount.low, ROUND_FLOOR)
+        found[f"{name}_upper"] = None if amount.high is None else _text(amount.high, ROUND_CEILING)
         if amount.value is None:
             absent[name] = amount.reason
         elif amount.low is None or amount.high is None:
@@ -105,8 +109,12 @@ def _values(usage: Usage, row: UsageRow) -> dict[str, Any]:
     return {name: found[name] for name in COLUMNS}
 
 
-def _text(value: Fraction, how: Any = "nearest") -> str:
-    return plain(rounded(value, how))
+def _text(value: Fraction, rounding: str = ROUND_HALF_EVEN) -> str:
+    """A number to nine significant digits; the quotient is rounded once."""
+    if not value:
+        return "0"
+    found = _CONTEXTS[rounding].divide(Decimal(value.numerator), Decimal(value.denominator))
+    return f"{found.normalize():f}"
 
 
 def _select(usage: Usage, only: RowKey | None) -> Sequence[UsageRow]:
@@ -121,8 +129,8 @@ def table_lines(usage: Usage, shown: int = SHOWN, only: RowKey | None = None) ->
     columns: list[tuple[str, list[str]]] = [
         (usage.by.value.upper(), [printable(row.key.name) for row in rows]),
         ("KWH", [_fixed(Fraction(row.energy.energy_uj, UJ_PER_KWH), digits) for row in rows]),
-        ("LOWER", [_bound(row.energy.low_uj, digits) for row in rows]),
-        ("UPPER", [_bound(row.energy.high_uj, digits) for row in rows]),
+        ("LOWER", [_bound(row.energy.low_uj, digits, floor) for row in rows]),
+        ("UPPER", [_bound(row.energy.high_uj, digits, ceil) for row in rows]),
         ("SHARE", [_percent(row.energy.energy_uj, usage.total.energy.energy_uj) for row in rows]),
         ("IDLE KWH", [_fixed(Fraction(row.parts.idle_uj, UJ_PER_KWH), digits) for row in rows]),
     ]
@@ -205,8 +213,9 @@ def _fixed(value: Fraction, digits: int) -> str:
     return f"{float(value):,.{digits}f}"
 
 
-def _bound(uj: int | None, digits: int) -> str:
-    return _DASH if uj is None else _fixed(Fraction(uj, UJ_PER_KWH), digits)
+def _bound(uj: int | None, digits: int, to_whole: Callable[[Fraction], int]) -> str:
+    """A bound rounded outwards, so that rounding never narrows an interval."""
+    return _DASH if uj is None else _fixed(Fraction(to_whole(Fraction(uj * 10**digits, UJ_PER_KWH)), 10**digits), digits)
 
 
 def _percent(part_uj: int, whole_uj: int) -> str:

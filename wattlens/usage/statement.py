@@ -52,10 +52,10 @@ class RowKey(NamedTuple):
     name: str
 
 
-NO_PRICE: Final = "no price: give --price or --org"
-NO_CARBON: Final = "no grid carbon intensity: give --carbon or --org"
-NO_TOKENS: Final = "no tokens recorded"
-TOKENS_OF_WORKLOADS: Final = "tokens are recorded per workload, not per GPU"
+NO_PRICE: Final = "no price given (--price, --org)"
+NO_CARBON: Final = "no grid carbon intensity given (--carbon, --org)"
+NO_TOKENS: Final = "none recorded"
+TOKENS_OF_WORKLOADS: Final = "recorded per workload, not per GPU"
 
 UNALLOCATED: Final = RowKey(RowKind.UNALLOCATED, "unallocated")
 UNATTRIBUTED: Final = RowKey(RowKind.UNATTRIBUTED, "unattributed")

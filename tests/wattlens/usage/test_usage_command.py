@@ -148,3 +148,13 @@ def test_a_price_needs_a_currency():
     assert parse_price("0.2 usd").currency == "USD"
     with pytest.raises(ValueError, match="expected a price per kWh"):
         parse_price("0.2")
+
+
+def test_bounds_of_the_table_are_rounded_outwards(state, capsys):
+    said = json.loads(printed(capsys, state, *DAY, "--json"))
+    lines = printed(capsys, state, *DAY).splitlines()
+    for row in (*said["rows"], said["total"]):
+        cells = next(line for line in lines if line.startswith(row["name"])).split()
+        lower, upper = float(cells[2]), float(cells[3])
+        assert lower <= row["energy_kwh_lower"] < lower + 1.1e-5
+        assert upper - 1.1e-5 < row["energy_kwh_upper"] <= upper
