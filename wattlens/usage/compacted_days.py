@@ -146,19 +146,18 @@ class _Read:
     wholes: tuple[DeviceClassEnergy, ...]
     states: tuple[StateEnergy, ...]
     tokens: tuple[TokenTotal, ...]
+    whole_nodes: bool
 
     @classmethod
     def of(cls, store: DayDatabase) -> "_Read":
+        nodes = store.records(MeteredNode, "nodes")
         return cls(
-            store.records(MeteredNode, "nodes"),
+            nodes,
             store.records(DeviceClassEnergy, "sites"),
             store.records(StateEnergy, "states"),
             store.records(TokenTotal, "tokens"),
+            all(node.whole for node in nodes),
         )
-
-    @property
-    def whole_nodes(self) -> bool:
-        return all(node.whole for node in self.nodes)
 
     @property
     def classes(self) -> tuple[str, ...]:
