@@ -27,7 +27,7 @@ help: ## Show what there is to make
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
 demo: $(VENV)/.demo ## A simulated 8-GPU node, the real agent, a live view, a summary (SECONDS=60)
-	$(BIN)/wattlens demo --seconds $(SECONDS)
+	$(BIN)/wattlens demo --for $(SECONDS)s
 
 test: $(VENV)/.dev | prometheus ## The tests that need Python and Prometheus (minutes; WORKERS=0: one after another)
 	$(PYTEST) $(SIDE_BY_SIDE) --hypothesis-profile=quick -m "not peer and not smoke and not proof and not gpu"

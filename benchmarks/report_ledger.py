@@ -126,7 +126,7 @@ def _batch(
         count, size = count + files, size + written
     made_s, made_cpu_s = time.perf_counter() - began, own_cpu_s() - cpu
     began, cpu = time.perf_counter(), own_cpu_s()
-    command = [sys.executable, "-m", "wattlens", "ledger", "compact", str(source), "--output", str(folder / "days")]
+    command = [sys.executable, "-m", "wattlens", "ledger", "compact", str(source), "--out", str(folder / "days")]
     command += ["--inventory", str(folder / "inventory.csv"), "--jobs", str(jobs), "--json"]
     told = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     booked: dict[str, int] = {}

@@ -39,7 +39,7 @@ def build(ledger: CompactedLedger, out: Path, period: Sequence[str] = ("--quarte
 def report(days: Path, out: Path, *options: str) -> Row:
     """Make a report as a user does, whatever its coverage: seconds, and the most that all its processes held at a time."""
     command = [sys.executable, "-m", "wattlens", "report", "--ledger", str(days), *options]
-    command += ["--accept-coverage", "0", "--out", str(out)]
+    command += ["--accept-coverage", "0%", "--out", str(out)]
     began, used, held = time.perf_counter(), [0.0], [0.0]
     with Popen(command, stdin=DEVNULL, stdout=DEVNULL, stderr=PIPE, text=True) as process:
         while process.poll() is None:  # it says less than a pipe holds

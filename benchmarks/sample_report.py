@@ -108,7 +108,7 @@ def prepare(folder: Path) -> None:
 def make(folder: Path, out: Path, forms: str = FORMS) -> None:
     """Compact what `prepare` laid down, and report it; raises RuntimeError where a command fails."""
     inputs = folder / "inputs"
-    _run("ledger", "compact", folder / "segments", "--output", folder / "days", "--inventory", inputs / "inventory.csv",
+    _run("ledger", "compact", folder / "segments", "--out", folder / "days", "--inventory", inputs / "inventory.csv",
          "--jobs", "2")  # fmt: skip
     _run("report", "--ledger", folder / "days", "--quarter", QUARTER, "--org", inputs / "org.yaml",
          "--as-of", AS_OF, "--out", out, "--formats", forms)  # fmt: skip

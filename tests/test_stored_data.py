@@ -105,7 +105,7 @@ def test_segments_and_compacted_days_keep_their_total(tmp_path):
     assert total_uj(STORED / "segments") == total_uj(STORED / "days") == SEGMENT_UJ
     assert said_here("ledger", "verify", STORED / "segments").returncode == 0
     reply = said_here(
-        "ledger", "compact", STORED / "segments", "--output", tmp_path / "days", "--day", "2026-11-28", "--site", "demo"
+        "ledger", "compact", STORED / "segments", "--out", tmp_path / "days", "--day", "2026-11-28", "--site", "demo"
     )
     assert reply.returncode == 0, reply.stderr
     assert total_uj(tmp_path / "days") == SEGMENT_UJ
@@ -126,7 +126,7 @@ def test_segments_are_compacted_with_signed_ones_of_this_version(tmp_path):
     assert {c["node"]: c["unsigned"] for c in chains if not c["unsigned"]} == {"new": 0}
     assert all(c["unsigned"] == c["segments"] for c in chains if c["node"] != "new")
     days = tmp_path / "days"
-    reply = said_here("ledger", "compact", *folders, "--output", days, "--day", "2026-11-28", "--site", "demo")
+    reply = said_here("ledger", "compact", *folders, "--out", days, "--day", "2026-11-28", "--site", "demo")
     assert reply.returncode == 0, reply.stderr
     assert total_uj(days) == SEGMENT_UJ + 77
 

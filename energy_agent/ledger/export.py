@@ -153,7 +153,7 @@ def _write_text(rows: Iterable[dict[str, Any]], form: str, file: TextIO, columns
 
 def _write_parquet(rows: Iterable[dict[str, Any]], target: Path | None, columns: Mapping[str, str], name: str) -> int:
     if target is None:
-        raise UsageError("Parquet goes to a file: name it with --output")
+        raise UsageError("Parquet goes to a file: name it with --out")
     if target.exists():
         raise UsageError(f"{target}: is there already; choose another name")
     try:

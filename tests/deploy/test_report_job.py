@@ -113,7 +113,7 @@ def test_the_quarter_that_ended_is_found_and_signed(
     assert start_ns is not None
     monkeypatch.setattr(ledgers, "START_NS", start_ns)
     segments = ledgers.write(tmp_path / "state")
-    assert main(["ledger", "compact", str(segments), "--output", f"{tmp_path}/data/days", "--site", "main"]) == 0
+    assert main(["ledger", "compact", str(segments), "--out", f"{tmp_path}/data/days", "--site", "main"]) == 0
     key = tmp_path / "signing.pem"
     key.write_bytes(
         Ed25519PrivateKey.generate().private_bytes(
@@ -129,7 +129,7 @@ def test_the_quarter_that_ended_is_found_and_signed(
     assert end_ns is not None
     monkeypatch.setattr(ledgers, "START_NS", end_ns - 60 * NS_PER_S)
     segments = ledgers.write(tmp_path / "later", node="gpu-node-2")
-    assert main(["ledger", "compact", str(segments), "--output", f"{tmp_path}/data/days", "--site", "main"]) == 0
+    assert main(["ledger", "compact", str(segments), "--out", f"{tmp_path}/data/days", "--site", "main"]) == 0
     assert main(words) == 1, "two minutes of a quarter are little"
     assert "coverage is" in capsys.readouterr().err
     assert main([*words, "--accept-coverage", "0"]) == 0

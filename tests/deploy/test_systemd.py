@@ -135,7 +135,7 @@ def test_the_jobs_have_no_privilege_and_share_a_folder() -> None:
     words = {
         unit: section(FOLDER / unit)["ExecStart"].split() for unit in ("wattlens-compact.service", "wattlens-report@.service")
     }
-    made = words["wattlens-compact.service"][words["wattlens-compact.service"].index("--output") + 1]
+    made = words["wattlens-compact.service"][words["wattlens-compact.service"].index("--out") + 1]
     assert made in words["wattlens-report@.service"], "the report reads what was compacted"
 
 

@@ -290,7 +290,7 @@ SIX = "2026-01-01T06:00"
 
 
 def imported(url, out, *more, start="2026-01-01", end="2026-01-04"):
-    command = ["ledger", "import", "--prometheus", url, "--from", "dcgm", "--start", start, "--end", end, "--output", str(out)]
+    command = ["ledger", "import", "--prometheus", url, "--source", "dcgm", "--from", start, "--to", end, "--out", str(out)]
     assert main([*command, *more]) == 0
     return rows_of(out)
 
@@ -334,7 +334,7 @@ def test_the_documented_command_imports_everything_from_the_first_sample_on(url,
     page = (Path(__file__).parents[2] / "docs" / "dcgm.md").read_text()
     (words,) = re.findall(r"`wattlens (ledger import [^`]*)`", page)
     command = [url if word == "URL" else word for word in words.split()]
-    assert main([*command, "--node", "outages", "--end", "2026-01-02"]) == 0
+    assert main([*command, "--node", "outages", "--to", "2026-01-02"]) == 0
     assert energy(rows_of(tmp_path / "imported")) == between(A, T0 - HOUR, T0 + DAY)
     whole(tmp_path / "imported")
 
@@ -433,7 +433,7 @@ def test_segments_say_that_they_were_imported_and_so_do_compacted_days(url, tmp_
     assert main(["ledger", "verify", str(out)]) == 0
     assert "imported/outages: 3 segments (0 to 2)" in capsys.readouterr().out
     days = tmp_path / "days"
-    assert main(["ledger", "compact", str(out), "--output", str(days), "--site", "lab", "--json"]) == 0
+    assert main(["ledger", "compact", str(out), "--out", str(days), "--site", "lab", "--json"]) == 0
     stated = json.loads(capsys.readouterr().out)
     assert sum(int(each["energy_uj"]) for each in stated) == between(A, T0, T0 + 3 * DAY)
     assert main(["ledger", "export", str(days), "--sum", "--json"]) == 0
@@ -449,16 +449,16 @@ def test_imports_that_adjoin_are_the_import_of_both_and_nothing_is_booked_twice(
     assert energy(rows_of(out)) == energy(imported(url, once, "--node", "outages", end=end)) == between(A, T0, T0 + 54 * HOUR)
     before = {path.name: path.read_bytes() for path in out.iterdir()}
     capsys.readouterr()
-    assert main(["ledger", "import", "--prometheus", url, "--from", "dcgm", "--start", day(1), "--end", day(3),
-                 "--output", str(out), "--node", "outages"]) == 2  # fmt: skip
+    assert main(["ledger", "import", "--prometheus", url, "--source", "dcgm", "--from", day(1), "--to", day(3),
+                 "--out", str(out), "--node", "outages"]) == 2  # fmt: skip
     said = capsys.readouterr().err
     assert "imported/outages" in said
     assert "2026-01-02T00:00Z" in said
     assert said.count("\n") == 1
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before
     # Another name for the same node does not help: the board is known by its UUID.
-    assert main(["ledger", "import", "--prometheus", url, "--from", "dcgm", "--start", day(1), "--end", day(3),
-                 "--output", str(out), "--node", "outages", "--cluster", "other"]) == 2  # fmt: skip
+    assert main(["ledger", "import", "--prometheus", url, "--source", "dcgm", "--from", day(1), "--to", day(3),
+                 "--out", str(out), "--node", "outages", "--cluster", "other"]) == 2  # fmt: skip
     assert "GPU-a from 2026-01-02T00:00Z" in capsys.readouterr().err
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before
 
@@ -471,8 +471,8 @@ def test_an_import_is_signed_with_the_key_that_is_given(url, tmp_path, capsys):
     assert (found.key, found.unsigned) == (signer.key, 0)
     assert energy(rows_of(out)) == between(A, T0, T0 + DAY)
     capsys.readouterr()
-    options = ["--prometheus", url, "--from", "dcgm", "--node", "outages", "--start", day(1), "--end", day(2)]
-    command = ["ledger", "import", *options, "--output", str(out)]
+    options = ["--prometheus", url, "--source", "dcgm", "--node", "outages", "--from", day(1), "--to", day(2)]
+    command = ["ledger", "import", *options, "--out", str(out)]
     assert main(command) == 2  # an unsigned end of a signed chain would be a fault
     assert signer.key[:16] in capsys.readouterr().err
     assert main([*command, *key]) == 0
@@ -489,13 +489,13 @@ def test_a_dry_run_counts_and_writes_nothing(url, tmp_path, capsys):
         "import",
         "--prometheus",
         url,
-        "--from",
+        "--source",
         "dcgm",
-        "--start",
+        "--from",
         day(0),
-        "--end",
+        "--to",
         day(3),
-        "--output",
+        "--out",
         str(out),
     ]
     assert main([*command, "--node", "outages", "--dry-run", "--json"]) == 0
@@ -543,13 +543,13 @@ def test_a_board_that_two_exporters_tell_of_is_booked_once(url, tmp_path, capsys
         "import",
         "--prometheus",
         url,
-        "--from",
+        "--source",
         "dcgm",
-        "--start",
+        "--from",
         "2026-01-01",
-        "--end",
+        "--to",
         SIX,
-        "--output",
+        "--out",
         str(out),
     ]
     assert main([*command, "--node-label", "instance", "--match", "UUID=GPU-l"]) == 2
@@ -565,16 +565,16 @@ def test_a_node_that_is_not_there_is_named_with_some_that_are(url, tmp_path, cap
         "import",
         "--prometheus",
         url,
-        "--start",
+        "--from",
         "2026-01-01",
-        "--end",
+        "--to",
         "2026-01-02",
-        "--output",
+        "--out",
         str(tmp_path / "out"),
     ]
-    assert main([*command, "--from", "dcgm", "--node", "nowhere"]) == 1
+    assert main([*command, "--source", "dcgm", "--node", "nowhere"]) == 1
     assert "has no node nowhere of dcgm in this time; it has beside, limited, lossy" in capsys.readouterr().err
-    assert main([*command, "--from", "wattlens", "--match", "job=another"]) == 1
+    assert main([*command, "--source", "wattlens", "--match", "job=another"]) == 1
     assert "has no series of wattlens in this time" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
@@ -586,13 +586,13 @@ def test_an_agents_page_under_a_targets_own_labels_by_two_replicas(url, tmp_path
         "import",
         "--prometheus",
         url,
-        "--from",
+        "--source",
         "wattlens",
-        "--start",
+        "--from",
         "2026-01-01",
-        "--end",
+        "--to",
         SIX,
-        "--output",
+        "--out",
         str(out),
     ]
     assert main([*command, "--node", "n1"]) == 0

@@ -3,6 +3,7 @@
 import argparse
 import os
 import re
+import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from energy_agent.core.errors import UsageError
+from wattlens.cli._former import warn, with_unit
 
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 T = TypeVar("T", int, float, Decimal)
@@ -34,25 +36,49 @@ def within(kind: Callable[[str], T], low: float, high: float, *, above: bool = F
     return parse
 
 
-def share(text: str) -> Fraction:
-    """A share above 0: 5% or 0.05."""
-    match = re.fullmatch(r"([0-9]{1,3}(?:\.[0-9]{1,6})?)\s*(%?)", text.strip())
-    value = Fraction(match[1]) / (100 if match[2] else 1) if match else Fraction(0)
-    if not 0 < value <= 1:
-        raise argparse.ArgumentTypeError(f"expected a share such as 5% or 0.05, got {quoted(text)}")
-    return value
+def share(low: float = 0, high: float = 1, *, above: bool = False, percent: bool = False) -> Callable[[str], Fraction]:
+    """A share: 5% or 0.05.
+
+    Args:
+        low: lower bound; the value must be more than it with `above`.
+        high: upper bound.
+        above: see `low`.
+        percent: the option took a percentage before: a bare number still is one, with a warning.
+    """
+
+    def parse(text: str) -> Fraction:
+        match = re.fullmatch(r"([0-9]{1,3}(?:\.[0-9]{1,6})?)\s*(%?)", text.strip())
+        value = Fraction(match[1]) if match else Fraction(-1)
+        value /= 100 if match and (match[2] or percent) else 1
+        if not low <= value <= high or (above and value == low):
+            limits = f"{'above' if above else 'from'} {100 * low:.10g}% {'and at most' if above else 'to'} {100 * high:.10g}%"
+            raise argparse.ArgumentTypeError(f"expected a share such as 5% or 0.05, {limits}, got {quoted(text)}")
+        if percent and "%" not in text and value:
+            warn(f"{text} is read as {text}%; write {text}%, as a number without % will be a ratio in the next release")
+        return value
+
+    return parse
 
 
-def span(low_s: float = 0.001, high_s: float = 1e9) -> Callable[[str], float]:
-    """A time in seconds, written with its unit: 90s, 10m, 2h, 1d."""
+def duration(low_s: float = 0.001, high_s: float = 1e9, *, unit: str = "") -> Callable[[str], float]:
+    """A duration in seconds, written with its unit: 90s, 10m, 2h, 1d.
+
+    Args:
+        low_s: lower bound.
+        high_s: upper bound.
+        unit: the option took a bare number in this unit before: it still does, with a warning.
+    """
 
     def parse(text: str) -> float:
-        match = re.fullmatch(r"(\d{1,6}(?:\.\d{1,3})?)([smhd])", text)
-        seconds = float(match[1]) * _UNITS_S[match[2]] if match else 0.0
+        whole = with_unit(text, unit)
+        match = re.fullmatch(r"(\d{1,6}(?:\.\d{1,3})?)([smhd])", whole)
+        seconds = float(match[1]) * _UNITS_S[match[2]] if match else -1.0
         if not low_s <= seconds <= high_s:
             raise argparse.ArgumentTypeError(
                 f"expected a duration such as 30s, 15m or 2h{_limits(low_s, high_s)}, got {quoted(text)}"
             )
+        if whole != text and seconds:
+            warn(f"{text} is read as {whole}; write {whole}, as a number without a unit will be refused in the next release")
         return seconds
 
     return parse
@@ -76,14 +102,47 @@ def quoted(text: str) -> str:
 
 
 def moment(text: str) -> datetime:
-    """A UTC day or time; an offset is heeded."""
+    """A UTC day or time, with an offset if it has one; today, yesterday or monday; or how long ago: 24h, 7d."""
     try:
         found = datetime.fromisoformat(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"expected a UTC day or time like 2026-01-31 or 2026-01-31T12:15, got {text!r}"
-        ) from None
+        found = _moment_of_words(text)
     return found.replace(tzinfo=UTC) if found.tzinfo is None else found
+
+
+def moment_text(text: str) -> str:
+    """The same as ISO 8601, for commands that check it themselves."""
+    try:
+        datetime.fromisoformat(text)
+    except ValueError:
+        return _moment_of_words(text).isoformat()
+    return text
+
+
+def _moment_of_words(text: str) -> datetime:
+    from energy_agent.core.units import NS_PER_S
+    from wattlens.usage.period import EXAMPLES, parse_time
+
+    try:
+        return datetime.fromtimestamp(parse_time(text, time.time_ns(), "") // NS_PER_S, UTC)
+    except UsageError:
+        raise argparse.ArgumentTypeError(
+            f"expected a UTC time such as {EXAMPLES} or 2026-01-31T12:15, got {quoted(text)}"
+        ) from None
+
+
+def add_period(add: "Callable[..., Any]", kind: Callable[[str], Any] = moment, *, start: str = "all", end: str = "all") -> None:
+    """`--from` (or `--since`) and `--to`, in `start` and `end`.
+
+    Args:
+        add: `add_argument` of a parser or group.
+        kind: the type of both.
+        start: the default of the first, in words.
+        end: the default of the second, in words.
+    """
+    what = "start, UTC: 2026-01-31, 2026-01-31T12:15, yesterday, monday, or 7d for seven days ago"
+    add("--from", "--since", dest="start", type=kind, metavar="TIME", help=f"{what} (default: {start})")
+    add("--to", dest="end", type=kind, metavar="TIME", help=f"end, not included, like --from (default: {end})")
 
 
 def day(text: str) -> date:

@@ -11,6 +11,7 @@ from energy_agent.core import plugin
 from energy_agent.core.errors import WattlensError
 from energy_agent.core.text import printable_lines
 from wattlens.cli._command import Parser, sentence
+from wattlens.cli._former import add_former_options
 
 
 def parse(arguments: list[str], commands: ModuleType) -> argparse.Namespace:
@@ -67,5 +68,6 @@ def build_parser(arguments: list[str], commands: ModuleType) -> argparse.Argumen
         command = plugin.load(commands, name)
         sub = subparsers.add_parser(name.replace("_", "-"), help=command.summary, description=sentence(command.summary))
         command.configure(sub)
+        add_former_options(sub)
         sub.set_defaults(run=command.run)
     return parser

@@ -1,20 +1,22 @@
-"""`wattlens agent`: the node agent, and `release`/`return` to let go of the driver for an update or a GPU reset."""
+"""`wattlens agent`: the node agent, and `release`/`resume` to free the driver for an update or a GPU reset."""
 
 import argparse
 from pathlib import Path
 
 from energy_agent.core.errors import UsageError
 from wattlens.cli._command import Command
-from wattlens.cli._options import add_simulate, simulated_node, span
+from wattlens.cli._former import warn
+from wattlens.cli._options import add_simulate, duration, simulated_node
 
 
 def _configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "action",
         nargs="?",
-        choices=("run", "release", "return"),
+        choices=("run", "release", "resume"),
+        type=_action,
         default="run",
-        help="run the agent (default); release: let go of the driver for a while; return: read again now",
+        help="run the agent (default); release: release the driver for a while; resume: read again now",
     )
     parser.add_argument("--config", type=Path, metavar="FILE", help="YAML file; every key has a default")
     parser.add_argument(
@@ -31,7 +33,14 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     )
     add_simulate(parser, "read the simulated node that runs in DIR (see wattlens sim) instead of this machine's GPUs")
     what = "with release: for how long, such as 90s, 10m or 2h (default 10m)"
-    parser.add_argument("--for", dest="for_s", type=span(1, 24 * 3600), metavar="TIME", help=what)
+    parser.add_argument("--for", dest="for_s", type=duration(1, 24 * 3600), metavar="TIME", help=what)
+
+
+def _action(text: str) -> str:
+    if text == "return":
+        warn("agent return is now agent resume; return works in this release only")
+        return "resume"
+    return text
 
 
 def _run(args: argparse.Namespace) -> int:
@@ -54,9 +63,9 @@ def _run(args: argparse.Namespace) -> int:
     except OSError as error:
         raise UsageError(f"cannot write {state / RELEASE_FILE}: {error.strerror}") from None
     if seconds:
-        print(f"within 2 s the agent lets go of the driver, and comes back by itself in {seconds} s")
+        print(f"The agent will release the driver within 2 s and read again in {seconds} s.")
     else:
-        print("the agent reads again within 2 s")
+        print("The agent will read again within 2 s.")
     return 0
 
 

@@ -4,12 +4,12 @@ import argparse
 from pathlib import Path
 
 from wattlens.cli._command import Command
-from wattlens.cli._options import within
+from wattlens.cli._options import duration
 
 
 def _configure(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("--seconds", type=within(float, 10, 86_400), default=60.0, metavar="S", help="how long to watch (default 60)")
+    add("--for", dest="seconds", type=duration(10, 86_400), default="60s", metavar="TIME", help="how long to run (default 60s)")
     add("--serve", action="store_true", help="go on until SIGTERM, without summary, for dashboards to look at")
     add("--out", type=Path, default=Path("demo-out"), metavar="DIR", help="everything is written below it (default demo-out)")
     add("--scenario", default="h100-node", metavar="NAME", help="a shipped scenario or a file (default h100-node)")

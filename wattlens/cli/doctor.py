@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from energy_agent.core.errors import UsageError
 from wattlens.cli._command import Command
-from wattlens.cli._options import add_simulate, simulated_node, within
+from wattlens.cli._options import add_simulate, duration, simulated_node, within
 
 if TYPE_CHECKING:
     from energy_agent.config.agent import Config
@@ -27,8 +27,8 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--state", type=Path, metavar="DIR", help="the agent's state folder, where it is not the default")
     parser.add_argument("--listen", metavar="ADDR:PORT", help="where the agent would serve /metrics")
     add_simulate(parser, "the simulated node that runs in DIR (see wattlens sim) instead of this machine")
-    parser.add_argument("--seconds", type=within(float, 0.5, 3600), metavar="S",
-                        help="how long: --sensors 30, a block of --overhead 10, readings of --capture 2")  # fmt: skip
+    parser.add_argument("--for", dest="seconds", type=duration(0.5, 3600), metavar="TIME",
+                        help="how long (default: --sensors 30s, a block of --overhead 10s, --capture 2s)")  # fmt: skip
     parser.add_argument("--pairs", type=within(int, 2, 1000), metavar="N",
                         help="with --overhead: pairs of blocks with and without the reader (6)")  # fmt: skip
     parser.add_argument("--seed", type=int, metavar="N", help="with --overhead: draws the order within the pairs (0)")
@@ -42,7 +42,7 @@ def _run(args: argparse.Namespace) -> int:
     from wattlens.agent.run import simulated_environ
 
     if args.seconds is not None and not (args.sensors or args.overhead or args.capture):
-        raise UsageError("--seconds belongs to --sensors, --overhead or --capture FILE")
+        raise UsageError("--for belongs to --sensors, --overhead or --capture FILE")
     for option in ("pairs", "seed"):
         if getattr(args, option) is not None and not args.overhead:
             raise UsageError(f"--{option} belongs to --overhead")

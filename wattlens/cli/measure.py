@@ -36,11 +36,14 @@ class NotRunError(UsageError):
         self.exit_code = _NO_PROGRAM if isinstance(error, FileNotFoundError) else _NOT_EXECUTABLE
 
 
+_FORMER_JSON = "warning: --json is now --out FILE; --json works in this release only"
+
+
 def _configure(parser: argparse.ArgumentParser) -> None:
     parser.usage = ("\n" + " " * 24).join(
         (
             "wattlens measure [-h] [--gpus LIST | --workload NAME]",
-            "[--save FILE] [--json] [--name NAME]",
+            "[--out FILE] [--name NAME]",
             "[--tokens-from URL]... [--token-server NAME]",
             "[--label KEY=VALUE]... [--simulate [DIR]] -- CMD ...",
         )
@@ -53,8 +56,8 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         "all of CUDA_VISIBLE_DEVICES or of the machine)",
     )
     which.add_argument("--workload", metavar="NAME", help="measure the GPUs of this workload, as wattlens top names it")
-    parser.add_argument("--save", type=Path, metavar="FILE", help="write the result as JSON, for wattlens compare")
-    parser.add_argument("--json", action="store_true", help="print the result as JSON, on standard error")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write the result as JSON, for wattlens compare")
+    parser.add_argument("--json", action="store_true", help=argparse.SUPPRESS)  # of the previous release
     parser.add_argument("--name", metavar="NAME", help="what the run is called (default: the program)")
     parser.add_argument(
         "--tokens-from",
@@ -76,10 +79,10 @@ def _configure(parser: argparse.ArgumentParser) -> None:
 def _run(args: argparse.Namespace) -> int:
     command = program(args.command)
     if not command:
-        raise UsageError("measure: name a program after --")
+        raise UsageError(f"measure: no command given; usage: wattlens measure -- COMMAND{_misread(args.simulate)}")
     node = enter_simulated_node(args.simulate)
-    if args.save is not None and not args.save.absolute().parent.is_dir():
-        raise UsageError(f"measure: --save {args.save}: no such folder")
+    if args.out is not None and not args.out.absolute().parent.is_dir():
+        raise UsageError(f"measure: --out {args.out}: no such folder")
     from energy_agent.sdk.measure.measurement import measure
     from energy_agent.sdk.measure.saved import saved
     from energy_agent.sdk.measure.window_tokens import WindowTokens
@@ -109,15 +112,22 @@ def _run(args: argparse.Namespace) -> int:
     notes = _Notes(neighbours, window.gpu_indices, len(processes.uuids) if processes is not None else 0)
     result = saved(window, tokens=tokens, labels=labels, command=command, exit_code=code, shared=notes.shared, steps=steps)
     result |= {"gpus": notes.name(result["gpus"], selection), "other_workloads": sorted(neighbours.others)}
-    if args.save is not None:
+    if args.out is not None:
         import json
 
         try:
-            args.save.write_text(json.dumps(result, indent=2) + "\n")
+            args.out.write_text(json.dumps(result, indent=2) + "\n")
         except OSError as error:
-            raise WattlensError(f"measure: cannot write {args.save}: {error.strerror}") from None
-    _print(result, notes.lines(steps), as_json=args.json)
+            raise WattlensError(f"measure: cannot write {args.out}: {error.strerror}") from None
+    former = [_FORMER_JSON] if args.json else []  # a line before it would spoil the JSON
+    _print(result, [*notes.lines(steps), *former], as_json=args.json)
     return code
+
+
+def _misread(simulate: Path | None) -> str:
+    """What became of a command without `--` after `--simulate`."""
+    read = simulate is not None and simulate != Path() and not simulate.is_dir()
+    return f" ({simulate} was read as the folder of --simulate)" if read else ""
 
 
 class _Notes:

@@ -4,15 +4,13 @@ import argparse
 import json
 import time
 from datetime import UTC, tzinfo
-from decimal import Decimal
-from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from energy_agent.core.errors import UsageError
 from wattlens.cli._command import Command
-from wattlens.cli._options import within
+from wattlens.cli._options import add_period, moment_text, share
 
 if TYPE_CHECKING:
     from wattlens.site.pue.inputs import PueInputs
@@ -30,10 +28,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--site", metavar="NAME", help="which site, where the ledger holds several")
     parser.add_argument("--quarter", metavar="2026Q3", help="a quarter, from local midnight to local midnight of the site")
-    parser.add_argument(
-        "--from", dest="start", metavar="TIME", help="ISO 8601, on a quarter of an hour (default: all there is)"
-    )
-    parser.add_argument("--to", dest="end", metavar="TIME", help="first instant that is not in")
+    add_period(parser.add_argument, moment_text)
     parser.add_argument("--trailing", action="store_true", help="the twelve months that end with the last whole UTC day")
     parser.add_argument("--position", choices=("ups_output", "pdu_output", "it_input"), help="IT metered there alone")
     parser.add_argument("--zone", metavar="NAME", default="", help="the partial PUE of a room or a cooling loop")
@@ -45,14 +40,17 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         "--nodes", type=Path, metavar="DIR", help="ledgers of the site's nodes: IT energy for an estimate without meters"
     )
     parser.add_argument(
-        "--as-of", metavar="TIME", help="grid intensities as they were known then (default: now); later revisions are left out"
+        "--as-of",
+        type=moment_text,
+        metavar="TIME",
+        help="grid intensities as they were known then (default: now); later revisions are left out",
     )
     parser.add_argument(
-        "--coverage",
-        type=within(Decimal, 0, 1),
-        default="0.9",
+        "--accept-coverage",
+        type=share(),
+        default="90%",
         metavar="SHARE",
-        help="how much of the window must have been metered (default 0.9)",
+        help="share of the period that must have been metered (default 90%%)",
     )
     parser.add_argument("--json", action="store_true", help="the same as JSON, every meter and gap")
 
@@ -94,7 +92,7 @@ def _statement(args: argparse.Namespace, given: "PueInputs", zone: tzinfo) -> "P
     position = Position(args.position) if args.position else None
     said = statement(
         given.site, (start_ns, end_ns), meters, given.around(start_ns, end_ns),
-        position=position, zone=args.zone, least=Fraction(args.coverage), simulated=given.simulated,
+        position=position, zone=args.zone, least=args.accept_coverage, simulated=given.simulated,
     )  # fmt: skip
     return given.with_others(said, from_instants(args.as_of, None, "--as-of").start_ns or time.time_ns())
 

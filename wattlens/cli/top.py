@@ -4,7 +4,7 @@ import argparse
 
 from energy_agent.core.errors import UsageError
 from wattlens.cli._command import Command
-from wattlens.cli._options import AGENT_FILES, AGENT_URL, add_agent_files, add_simulate, simulated_node, within
+from wattlens.cli._options import AGENT_FILES, AGENT_URL, add_agent_files, add_simulate, duration, simulated_node
 
 
 def _configure(parser: argparse.ArgumentParser) -> None:
@@ -15,7 +15,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--once", action="store_true", help=what)
     parser.add_argument("--json", action="store_true", help="JSON: one document with --once, otherwise a line per interval")
     parser.add_argument(
-        "--interval", type=within(float, 0.2, 60), default=1.0, metavar="S", help="seconds between readings (default 1)"
+        "--interval", type=duration(0.2, 60, unit="s"), default="1s", metavar="TIME", help="time between readings (default 1s)"
     )
     add_agent_files(parser)
 

@@ -32,9 +32,8 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     source.add_argument(
         "--match", action=Pairs, default={}, metavar="LABEL=VALUE", help="Prometheus: only series with this label; repeatable"
     )
-    source.add_argument("--bearer-token-file", type=Path, metavar="FILE", help="Prometheus: file with a token")
-    source.add_argument("--user-file", type=Path, metavar="FILE", help="Prometheus: file with the user's name")
-    source.add_argument("--password-file", type=Path, metavar="FILE", help="Prometheus: file with the password")
+    source.add_argument("--token-file", type=Path, metavar="FILE", help="Prometheus: one line, a bearer token")
+    source.add_argument("--user-file", type=Path, metavar="FILE", help="Prometheus: one line user:password, for basic auth")
     source.add_argument("--ca-file", type=Path, metavar="FILE", help="Prometheus: certificates to check its own with")
     source.add_argument("--insecure", action="store_true", help="Prometheus: send the secret over http://")
 
@@ -168,9 +167,8 @@ def _read_prometheus(arguments: argparse.Namespace, by: "GroupBy", start_ns: int
     access = PrometheusAccess(
         arguments.prometheus,
         ca_file=arguments.ca_file,
-        bearer_token_file=arguments.bearer_token_file,
+        token_file=arguments.token_file,
         user_file=arguments.user_file,
-        password_file=arguments.password_file,
         insecure=arguments.insecure,
     )
     with drawn_line(every_s=0.2) as draw:

@@ -1,4 +1,4 @@
-"""A run that `wattlens measure --save` or `measure().save()` wrote, read back. Whoever sent the file is not trusted."""
+"""A run that `wattlens measure --out` or `measure().save()` wrote, read back. Whoever sent the file is not trusted."""
 
 import json
 from collections.abc import Mapping
@@ -77,7 +77,7 @@ def load(path: Path) -> SavedRun:
     except (ValueError, RecursionError):
         run = None
     if not isinstance(run, dict) or run.get("schema") != SCHEMA or not isinstance(run.get("devices"), dict):
-        raise UsageError(f"compare: {path} is no run that wattlens measure --save wrote")
+        raise UsageError(f"compare: {path} is no run that wattlens measure --out wrote")
     joules, seconds = _number(run.get("joules")), _number(run.get("seconds"))
     if joules is None or seconds is None:
         raise UsageError(f"compare: {path} was not measured: {_text(run.get('reason')) or 'it has no joules'}")

@@ -265,7 +265,7 @@ def _saving(stage: _Stage) -> dict[str, Any]:
     plan = _block_plan(stage.options.seconds)
     if plan is None:
         needed_s = START_S + 2 * BLOCK_S * MIN_PAIRS_WITH_LOAD
-        return {"reason": f"it takes {MIN_PAIRS_WITH_LOAD} pairs of blocks, so --seconds {needed_s:.0f} or more"}
+        return {"reason": f"it takes {MIN_PAIRS_WITH_LOAD} pairs of blocks, so --for {needed_s:.0f}s or more"}
     rows = (located.row for located in read_rows(stage.state))
     return proven((row for row in rows if isinstance(row, Analysis | PairedBlocks) and row.group == GROUP), int(plan["pairs"]))
 
@@ -278,7 +278,7 @@ def _report(stage: _Stage) -> str:
         command += ["--org", str(demo_site.organisation(stage.out))]
     else:
         command += ["--country", stage.options.country]
-    command += ["--accept-coverage", "0"]  # a minute on a busy machine may have holes, which page one tells then
+    command += ["--accept-coverage", "0%"]  # a minute on a busy machine may have holes, which page one tells then
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     except subprocess.TimeoutExpired:

@@ -200,7 +200,7 @@ class WattlensNode:
                 sku = self._skus.get(device, "unknown") if is_gpu(device) else "host"
                 self._gains[device] = fact = DeviceFacts(device, sku, self.request.gain_ppm / PPM, start_ns)
                 devices.append(fact)
-                self.seen["devices whose gain uncertainty no series told, so that --gain-percent stands"] += 1
+                self.seen["devices whose gain uncertainty no series told, so that --gain-uncertainty applies"] += 1
             if device not in self._marked:
                 self._marked.add(device)
                 facts.append(mark(device, start_ns, "wattlens", agent=f"{self._cluster}/{self.node}"))

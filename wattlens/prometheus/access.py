@@ -11,7 +11,9 @@ from energy_agent.runtime.secret_file import read_secret
 
 @dataclass(frozen=True, slots=True)
 class PrometheusAccess:
-    """How the service is reached. Secrets are in files, which are read anew for each request.
+    """How the service is reached. Secrets are in files, which are read again for each request.
+
+    `user_file` holds user:password; with `password_file` the user's name alone.
 
     Raises:
         UsageError: an address that is not one, half of a secret, or a secret in the clear; the line names the option.
@@ -20,7 +22,7 @@ class PrometheusAccess:
     url: str
     timeout_s: float = 120.0
     ca_file: Path | None = None
-    bearer_token_file: Path | None = None
+    token_file: Path | None = None
     user_file: Path | None = None
     password_file: Path | None = None
     insecure: bool = False
@@ -34,17 +36,22 @@ class PrometheusAccess:
             raise UsageError(
                 f"--prometheus: expected http://HOST[:PORT][/PATH] or https://HOST[:PORT][/PATH], got {self.url!r}"
             )
-        if (self.user_file is None) != (self.password_file is None) or (self.bearer_token_file and self.user_file):
-            raise UsageError("give --bearer-token-file, or --user-file and --password-file, or none of them")
+        if (self.password_file is not None and self.user_file is None) or (self.token_file and self.user_file):
+            raise UsageError("--token-file and --user-file: expected at most one of them")
         near = parts.hostname in ("localhost", "::1") or parts.hostname.startswith("127.")
-        if (self.bearer_token_file or self.password_file) and parts.scheme == "http" and not near and not self.insecure:
+        if (self.token_file or self.user_file) and parts.scheme == "http" and not near and not self.insecure:
             raise UsageError("the secret would cross the network in the clear: use https://, or say --insecure")
 
     def headers(self) -> dict[str, str]:
         """The header with the secret, if there is one."""
-        if self.bearer_token_file is not None:
-            return {"Authorization": f"Bearer {read_secret(self.bearer_token_file, '--bearer-token-file')}"}
+        if self.token_file is not None:
+            return {"Authorization": f"Bearer {read_secret(self.token_file, '--token-file')}"}
         if self.user_file is not None:
             user = read_secret(self.user_file, "--user-file")
-            return {"Authorization": basic_authorization(user, read_secret(self.password_file, "--password-file"))}
+            if self.password_file is not None:
+                return {"Authorization": basic_authorization(user, read_secret(self.password_file, "--password-file"))}
+            name, colon, password = user.partition(":")
+            if not colon:
+                raise UsageError(f"--user-file {self.user_file}: expected one line user:password, got a line without a colon")
+            return {"Authorization": basic_authorization(name, password)}
         return {}

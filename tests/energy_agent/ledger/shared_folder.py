@@ -58,7 +58,7 @@ def inventory(folder, *lines):
 def compact(folder, capsys, *options, day="2026-01-01"):
     """(exit status, energy in uJ by node, standard error) of the day's compaction."""
     out, energy = folder.parent / "days", {}
-    code = main(["ledger", "compact", str(folder), "--output", str(out), "--day", day, "--site", "here", *map(str, options)])
+    code = main(["ledger", "compact", str(folder), "--out", str(out), "--day", day, "--site", "here", *map(str, options)])
     for located in reading.read_rows(out) if list(out.rglob("manifest.json")) else ():
         if isinstance(located.row, Cell):
             energy[located.node] = energy.get(located.node, 0) + located.row.energy_uj

@@ -68,11 +68,11 @@ def test_verify_names_the_file_where_no_node_is_known(state, capsys, data):
 @pytest.mark.parametrize(
     "words",
     [
-        *("verify {0}/nothing", "verify {0}/empty", "export {0}/empty", "export {0}/state --from yesterday"),
-        *("export {0}/state --format parquet", "export {0}/state --output {0}/no/such/folder", "ship {0}/empty memory://x"),
-        *("ship {0}/state nonsense://x", "compact {0}/state --output {0}/days"),
-        "compact {0}/state --output {0}/days --site here --day today",
-        "compact {0}/state --output {0}/days --inventory {0}/no.csv",
+        *("verify {0}/nothing", "verify {0}/empty", "export {0}/empty", "export {0}/state --from someday"),
+        *("export {0}/state --format parquet", "export {0}/state --out {0}/no/such/folder", "ship {0}/empty memory://x"),
+        *("ship {0}/state nonsense://x", "compact {0}/state --out {0}/days"),
+        "compact {0}/state --out {0}/days --site here --day today",
+        "compact {0}/state --out {0}/days --inventory {0}/no.csv",
     ],
 )
 def test_wrong_usage_exits_2_with_one_line(state, tmp_path, capsys, words):
@@ -94,10 +94,10 @@ def test_export_holds_every_joule_with_its_bounds(state, tmp_path, capsys):
     lines = [json.loads(line) for line in run(capsys, "export", state, "--format", "jsonl")[1].splitlines()]
     assert sum(r["energy_uj"] for r in lines) == TOTAL
     target = tmp_path / "cells.parquet"
-    assert run(capsys, "export", state, "--format", "parquet", "--output", target)[0] == 0
+    assert run(capsys, "export", state, "--format", "parquet", "--out", target)[0] == 0
     with duckdb.connect() as connection:
         assert connection.execute(f"SELECT sum(energy_uj) FROM '{target}'").fetchall() == [(TOTAL,)]
-    assert run(capsys, "export", state, "--output", target)[0] == 2  # never over something
+    assert run(capsys, "export", state, "--out", target)[0] == 2  # never over something
 
 
 def test_export_filters(state, capsys):
@@ -155,7 +155,7 @@ def test_export_tells_what_dvfs_did(tmp_path, capsys):
     code, out, _ = run(capsys, "export", tmp_path / "state", "--actions", "--workload", "job")
     assert (code, [r["device"] for r in csv.DictReader(io.StringIO(out))]) == (0, ["GPU-0"])
     target = tmp_path / "actions.parquet"
-    said = run(capsys, "export", tmp_path / "state", "--actions", "--format", "parquet", "--output", target)[1]
+    said = run(capsys, "export", tmp_path / "state", "--actions", "--format", "parquet", "--out", target)[1]
     assert said == f"2 actions in {target}\n"
     with duckdb.connect() as connection:
         assert connection.execute(f"SELECT count(*), max(t_ns) FROM '{target}'").fetchall() == [(2, T0 + 9)]
@@ -165,11 +165,11 @@ def test_ship_then_compact_then_export(state, tmp_path, capsys):
     shipped, days = tmp_path / "shipped", tmp_path / "days"
     assert "2 segments copied" in run(capsys, "ship", state, f"file://{shipped}")[1]
     assert json.loads(run(capsys, "ship", state, f"file://{shipped}", "--json")[1]) == {"copied": 0, "there": 2, "faults": []}
-    code, out, _ = run(capsys, "compact", shipped, "--output", days, "--site", "here", "--day", "2026-01-01", "--json")
+    code, out, _ = run(capsys, "compact", shipped, "--out", days, "--site", "here", "--day", "2026-01-01", "--json")
     (statement,) = json.loads(out)
     sealed = truth(range(7))
     assert (code, statement["energy_uj"], statement["written"]) == (0, str(sealed), True)
-    assert "unchanged (statement 0)" in run(capsys, "compact", shipped, "--output", days, "--site", "here")[1]
+    assert "unchanged (statement 0)" in run(capsys, "compact", shipped, "--out", days, "--site", "here")[1]
     assert json.loads(run(capsys, "export", days, "--sum", "--json")[1])["energy_uj"] == sealed
 
 
@@ -179,10 +179,10 @@ def test_days_are_shared_by_processes(tmp_path, capsys):
             journal.commit(second(day * 86_400))
             journal.seal(None)
     arguments = ("compact", tmp_path / "state", "--site", "here", "--json")
-    code, shared, err = run(capsys, *arguments, "--output", tmp_path / "days", "--jobs", "2")
+    code, shared, err = run(capsys, *arguments, "--out", tmp_path / "days", "--jobs", "2")
     assert (code, err) == (0, "")
     assert [s["day"] for s in json.loads(shared)] == ["2026-01-01", "2026-01-02", "2026-01-03"]
-    again = json.loads(run(capsys, *arguments, "--output", tmp_path / "days")[1])
+    again = json.loads(run(capsys, *arguments, "--out", tmp_path / "days")[1])
     assert [s["written"] for s in again] == [False] * 3  # the same bytes, so nothing to state anew
 
 

@@ -204,7 +204,7 @@ def test_unsigned_segments_are_counted(shared, capsys):
     book(shared, "a", range(2))
     book(shared, "b", range(3), signer=signer_of(shared.parent / "b"))
     days = shared.parent / "days"
-    assert main(["ledger", "compact", str(shared), "--output", str(days), "--site", "here", "--day", "2026-01-01"]) == 0
+    assert main(["ledger", "compact", str(shared), "--out", str(days), "--site", "here", "--day", "2026-01-01"]) == 0
     assert "unsigned: 2 segments of 1 nodes" in capsys.readouterr().out
     (manifest,) = days.rglob("manifest.json")
     assert json.loads(manifest.read_text())["unsigned"] == {"lab_a": 2}

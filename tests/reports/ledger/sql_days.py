@@ -27,7 +27,7 @@ def make(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(sample_fleet, "DAYS", 3)
     sample_fleet.write(folder / "segments")
     inventory = ROOT / "deploy/examples/report/inventory.csv"
-    words = ["ledger", "compact", "--output", f"{folder}/days", "--inventory", str(inventory)]
+    words = ["ledger", "compact", "--out", f"{folder}/days", "--inventory", str(inventory)]
     late = sorted((folder / "segments").glob("prod_gpu-a1_*"))[-1]
     late.rename(folder / late.name)
     assert main([*words, str(folder / "segments")]) == 0

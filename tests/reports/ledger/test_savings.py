@@ -205,7 +205,7 @@ def test_groups_of_two_nodes_and_sites_are_told_apart(tmp_path: Path) -> None:
     inventory = tmp_path / "inventory.csv"
     lines = [f"lab,n{n},GPU-n{n},H100,{'there' if n == 3 else 'here'},," for n in (1, 2, 3)]
     inventory.write_text("\n".join(["cluster,node,uuid,sku,site,from,to", *lines, ""]))
-    words = ["ledger", "compact", tmp_path / "segments", "--output", tmp_path / "days", "--inventory", inventory]
+    words = ["ledger", "compact", tmp_path / "segments", "--out", tmp_path / "days", "--inventory", inventory]
     assert main([str(word) for word in words]) == 0
     facts = chains.facts(tmp_path / "days", stays, PeriodRequest("2026Q3"))
     assert told(facts, "/group/here/g") == ("9", "2", "16", "3", "0")
@@ -264,7 +264,7 @@ def test_a_faulty_node_proves_nothing(tmp_path: Path) -> None:
     (last,) = [path for path in segment.list_files(tmp_path / "segments") if ROWS[0] in segment.read(path).rows]
     last.write_bytes(last.read_bytes()[:-20])
     again = tmp_path / "again"
-    words = ["ledger", "compact", tmp_path / "segments", "--output", again, "--site", "here"]
+    words = ["ledger", "compact", tmp_path / "segments", "--out", again, "--site", "here"]
     assert main([str(word) for word in words]) == 1
     figure = chains.facts(again, ANY, PeriodRequest("2026Q3")).figures["dvfs.saved"]
     assert (figure.value, figure.reason) == (None, "no analysis of paired blocks in the period")

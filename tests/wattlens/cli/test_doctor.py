@@ -15,8 +15,8 @@ from wattlens.doctor import capturing, sensors
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["--seconds", "0"],
-        ["--seconds", "5"],
+        ["--for", "0s"],
+        ["--for", "5s"],
         ["--overhead", "--pairs", "1"],
         ["--pairs", "4"],
         ["--seed", "1"],

@@ -111,10 +111,11 @@ def rows_of(capsys: pytest.CaptureFixture[str], *arguments: object) -> dict[str,
 
 
 def test_options_of_a_trace_are_heard(trace: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    fast = ("--trace", trace, "--no-hindsight", "--seconds", 30, "--replicas", 2)
+    fast = ("--trace", trace, "--no-hindsight", "--for", "30s", "--replicas", 2)
     told = rows_of(
-        capsys, *fast, "--boundness", "high", "--from", 70, "--rate", 2, "--ttft-ms", 300, "--itl-ms", 40,
-        "--ttft-tokens", 1000, "--attainment", 90, "--policy", "static", "--option", "clean_s=1", "--option", "queue_limit=3",
+        capsys, *fast, "--boundness", "high", "--skip", "70s", "--rate", 2, "--ttft-ms", 300, "--itl-ms", 40,
+        "--ttft-tokens", 1000, "--attainment", "90%", "--policy", "static", "--option", "clean_s=1",
+        "--option", "queue_limit=3",
     )  # fmt: skip
     assert [row["rule"] for row in told["rows"]] == ["default", "static", *RULES[2:-1]]
     assert told["replicas"] == 2
@@ -130,14 +131,14 @@ def test_options_of_a_trace_are_heard(trace: Path, capsys: pytest.CaptureFixture
 
 
 def test_the_same_seed_gives_the_same_numbers(trace: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    fast = ("--trace", trace, "--no-hindsight", "--seconds", 40)
+    fast = ("--trace", trace, "--no-hindsight", "--for", "40s")
     first, again, other = (rows_of(capsys, *fast, "--seed", seed)["rows"][1] for seed in (1, 1, 2))
     assert first == again
     assert first["energy_j"] != other["energy_j"]
 
 
 def test_a_published_trace_and_a_board_without_a_knee_in_the_table(capsys: pytest.CaptureFixture[str]) -> None:
-    assert replay("--trace", AZURE, "--gpu", "l40s", "--seconds", 5) == 0
+    assert replay("--trace", AZURE, "--gpu", "l40s", "--for", "5s") == 0
     text = " ".join(capsys.readouterr().out.split())
     assert "The knee table has no row for NVIDIA L40S: policies by the knee leave it as found" in text
     assert "azure-2023.csv at 1x: 4 requests in 5 s" in text
@@ -148,7 +149,7 @@ def test_tables_of_a_training_job(tmp_path: Path, capsys: pytest.CaptureFixture[
     table = tmp_path / "t.csv"
     table.write_text("".join(V100.read_text().splitlines(keepends=True)[:22]))
     chart = tmp_path / "t.svg"
-    options = ("--table", table, "--slowdown", 5, "--steps", 3000, "--noise", 2, "--seeds", 2)
+    options = ("--table", table, "--slowdown", "5%", "--steps", 3000, "--noise", "2%", "--seeds", 2)
     assert replay(*options, "--chart", chart) == 0
     text = capsys.readouterr().out
     assert "Budget 5 % slowdown of the whole run." in text
@@ -195,10 +196,10 @@ def test_a_profile_of_a_sweep_is_played_over_each_knob(tmp_path: Path, capsys: p
         (("--trace", AZURE, "--table", V100), "--trace and --table exclude each other"),
         (("--table", V100, "--profile", V100), "--table and --profile exclude each other"),
         (("--table", V100, "--rate", 2), "--rate does not go with --table"),
-        (("--table", V100, "--from", 2), "--from does not go with --table"),
+        (("--table", V100, "--skip", "2s"), "--skip does not go with --table"),
         (("--table", V100, "--no-hindsight"), "--no-hindsight does not go with --table"),
         (("--profile", V100, "--option", "a=1"), "--option does not go with --profile"),
-        (("--trace", AZURE, "--slowdown", 5), "--slowdown does not go with --trace"),
+        (("--trace", AZURE, "--slowdown", "5%"), "--slowdown does not go with --trace"),
         (("--trace", AZURE, "--isotonic"), "--isotonic does not go with --trace"),
         (("--trace", AZURE, "--model", "gpt"), "no model 'gpt'; there are: llama-8b, llama-70b, qwen-32b"),
         (("--trace", AZURE, "--gpu", "tpu"), "no board 'tpu'; there are: h100-sxm, "),
@@ -217,8 +218,8 @@ def test_a_profile_of_a_sweep_is_played_over_each_knob(tmp_path: Path, capsys: p
         (("--trace", AZURE, "--attainment", 101), "--attainment: expected a"),
         (("--trace", AZURE, "--replicas", 0), "--replicas: expected a"),
         (("--trace", AZURE, "--replicas", 9), "--replicas 9: the trace has 5 requests"),
-        (("--trace", AZURE, "--from", 99), "no request from 99 s on; the last one comes at 6 s"),
-        (("--trace", AZURE, "--seconds", 0), "--seconds: expected a"),
+        (("--trace", AZURE, "--skip", "99s"), "no request from 99 s on; the last one comes at 6 s"),
+        (("--trace", AZURE, "--for", "0s"), "--for: expected a"),
         (
             ("--trace", AZURE, "--model", "llama-70b", "--gpus", 1),
             "llama-70b does not fit on 1 x h100-sxm: it needs 2; say --gpus 2",

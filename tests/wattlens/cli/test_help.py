@@ -45,7 +45,7 @@ def test_the_program_prints_the_page(capsys: pytest.CaptureFixture[str]) -> None
 
 
 @pytest.mark.parametrize(
-    "arguments", [["bogus"], ["demo", "--seconds", "soon"], ["sim", "start"], ["agent", "stop"], ["report", "bogus"]]
+    "arguments", [["bogus"], ["demo", "--for", "soon"], ["sim", "start"], ["agent", "stop"], ["report", "bogus"]]
 )
 def test_wrong_usage_is_one_line_and_exit_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(arguments) == 2
@@ -59,7 +59,8 @@ def test_wrong_usage_is_one_line_and_exit_2(arguments: list[str], capsys: pytest
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["demo", "--seconds", "5"], ["--seconds:", "10 to 86400", "got 5"]),
+        (["demo", "--for", "5s"], ["--for:", "from 10s to 1d", "got 5s"]),
+        (["demo", "--for", "60"], ["--for:", "30s", "got 60"]),
         (["demo", "--seed", "x"], ["--seed:", "whole number", "'x'"]),
         (["dashboards", "push", "--timeout", "5"], ["--timeout:", "30s", "got 5"]),
         (["sim", "fault", "gpu2", "lost", "--for", "2d"], ["--for:", "at most 1d", "got 2d"]),
@@ -67,7 +68,7 @@ def test_wrong_usage_is_one_line_and_exit_2(arguments: list[str], capsys: pytest
         (["doctor", "--sensors", "--overhead"], ["--overhead:", "--sensors"]),
         (["report", "--paper", "a5"], ["--paper:", "a4 or letter", "'a5'"]),
         (["ledger", "export"], ["SOURCE"]),
-        (["demo", "--secnds", "60"], ["--secnds", "did you mean --seconds?"]),
+        (["demo", "--scenaro", "idle"], ["--scenaro", "did you mean --scenario?"]),
         (["top", "--no-such-thing"], ["--no-such-thing"]),
         (["init", "agent.yaml"], ["'agent.yaml'"]),
     ],

@@ -225,7 +225,7 @@ def test_the_first_build_of_the_simulator_ends_with_one_line(tmp_path, monkeypat
     (tmp_path / "cc").chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    for arguments in (["sim", "start", "idle", "--dir", "x", "--foreground"], ["demo", "--seconds", "10"]):
+    for arguments in (["sim", "start", "idle", "--dir", "x", "--foreground"], ["demo", "--for", "10s"]):
         with Terminal(arguments, tmp_path) as terminal:
             terminal.shows(b"compiling")
             code, text = terminal.press()

@@ -5,34 +5,34 @@ import pytest
 from tests.support import free_port
 from wattlens.cli import main
 
-BASE = {"--prometheus": "http://127.0.0.1:1", "--from": "dcgm", "--start": "2026-01-01", "--end": "2026-01-02"}
+BASE = {"--prometheus": "http://127.0.0.1:1", "--source": "dcgm", "--from": "2026-01-01", "--to": "2026-01-02"}
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"--start": "yesterday"}, "argument --start: "),
-        ({"--start": "2026-01-01T12:10"}, "argument --start: expected a quarter of an hour"),
-        ({"--end": "2025-12-31"}, "--end is not after --start"),
-        ({"--end": "2126-01-01"}, "--end is in the future"),
-        ({"--start": "1969-12-31"}, "argument --start: "),
-        ({"--slice": "2d"}, "argument --slice: "),
-        ({"--gain-percent": "150"}, "argument --gain-percent: "),
-        ({"--max-power-w": "10001"}, "argument --max-power-w: "),
-        ({"--collect-interval": "soon"}, "argument --collect-interval: "),
-        ({"--match": "cluster"}, "argument --match: "),
-        ({"--cluster": "a/b"}, "--cluster 'a/b'"),
+        ({"--from": "someday"}, "--from/--since: "),
+        ({"--from": "2026-01-01T12:10"}, "--from/--since: expected a quarter of an hour"),
+        ({"--to": "2025-12-31"}, "--to is not after --from"),
+        ({"--to": "2126-01-01"}, "--to is in the future"),
+        ({"--from": "1969-12-31"}, "--from/--since: "),
+        ({"--slice": "2d"}, "--slice: "),
+        ({"--gain-uncertainty": "150%"}, "--gain-uncertainty: "),
+        ({"--max-power-w": "10001"}, "--max-power-w: "),
+        ({"--collect-interval": "soon"}, "--collect-interval: "),
+        ({"--match": "cluster"}, "--match: "),
+        ({"--cluster": "a/b"}, "got 'a/b'"),
         ({"--prometheus": "localhost:9090"}, "--prometheus: expected http://HOST"),
-        ({"--user-file": "u"}, "give --bearer-token-file, or --user-file and --password-file"),
-        ({"--prometheus": "http://far.example", "--bearer-token-file": "t"}, "use https://, or say --insecure"),
-        ({"--from": "wattlens", "--node-label": "node"}, "--node-label is for dcgm"),
+        ({"--user-file": "u", "--token-file": "t"}, "--token-file and --user-file: expected at most one"),
+        ({"--prometheus": "http://far.example", "--token-file": "t"}, "use https://, or say --insecure"),
+        ({"--source": "wattlens", "--node-label": "node"}, "--node-label is for dcgm"),
         ({"--signing-key": "no.pem"}, "--signing-key no.pem: there is no such file"),
         ({"--signing-key": "."}, "--signing-key .: is not a regular file"),
         ({"--match": "a-b=c"}, "'a-b' is not the name of a label"),
     ],
 )
 def test_wrong_usage_is_one_line(tmp_path, capsys, options, message):
-    words = [word for pair in (BASE | options | {"--output": str(tmp_path / "out")}).items() for word in pair]
+    words = [word for pair in (BASE | options | {"--out": str(tmp_path / "out")}).items() for word in pair]
     assert main(["ledger", "import", *words]) == 2
     said = capsys.readouterr()
     assert message in said.err
@@ -41,7 +41,7 @@ def test_wrong_usage_is_one_line(tmp_path, capsys, options, message):
 
 
 def test_nobody_at_the_address_is_one_line_and_exit_1(tmp_path, capsys):
-    words = BASE | {"--prometheus": f"http://127.0.0.1:{free_port()}", "--output": str(tmp_path / "out")}
+    words = BASE | {"--prometheus": f"http://127.0.0.1:{free_port()}", "--out": str(tmp_path / "out")}
     assert main(["ledger", "import", *[word for pair in words.items() for word in pair]]) == 1
     said = capsys.readouterr().err
     assert "connection refused" in said

@@ -36,7 +36,7 @@ while not last:
                 os.kill(os.getpid(), signal.SIGTERM)
 
     sys.setprofile(stop)
-    print(main(["ledger", "ship", *sys.argv[1:], "--every", "1440"]))
+    print(main(["ledger", "ship", *sys.argv[1:], "--every", "1d"]))
 """
 
 
@@ -52,7 +52,7 @@ def companion(segments: Path, tmp_path: Path) -> Iterator["subprocess.Popen[str]
     first = sorted(segments.iterdir())[0]
     shutil.copy(first, tmp_path / "source")
     command = [sys.executable, "-m", "wattlens", "ledger", "ship", str(tmp_path / "source"), f"file://{tmp_path}/store"]
-    process = subprocess.Popen([*command, "--every", "0.002"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen([*command, "--every", "0.12s"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     yield process
     process.kill()
     process.communicate()

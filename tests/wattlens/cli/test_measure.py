@@ -31,7 +31,7 @@ def run(environ, *arguments):
 
 
 def test_it_prints_like_time_and_passes_the_exit_code_on(node, tmp_path):
-    done = run(environ_of(node), "measure", "--save", str(tmp_path / "a.json"), "--", "sh", "-c", "echo out; sleep 0.3; exit 7")
+    done = run(environ_of(node), "measure", "--out", str(tmp_path / "a.json"), "--", "sh", "-c", "echo out; sleep 0.3; exit 7")
     assert (done.returncode, done.stdout) == (7, "out\n")
     assert "method  counter+power; simulated GPUs" in done.stderr
     assert ") all 2 GPUs of this machine\n" in done.stderr
@@ -43,10 +43,18 @@ def test_it_prints_like_time_and_passes_the_exit_code_on(node, tmp_path):
     assert sum(d["joules"] for d in saved["devices"].values()) == pytest.approx(saved["joules"])
 
 
-def test_json_goes_to_standard_error(node):
+def test_json_of_the_previous_release_goes_to_standard_error(node):
     done = run(environ_of(node), "measure", "--json", "--", "echo", "hi")
     assert done.stdout == "hi\n"
-    assert json.loads(done.stderr)["name"] == "echo"
+    result = json.loads(done.stderr)
+    assert result["name"] == "echo"
+    assert any("--out FILE" in note for note in result["notes"])
+
+
+def test_a_command_that_was_read_as_the_folder_of_the_node_is_named():
+    done = run(dict(os.environ), "measure", "--simulate", "sleep")
+    assert done.returncode == 2
+    assert "sleep was read as the folder of --simulate" in done.stderr
 
 
 def test_without_a_driver_the_program_runs_and_the_reason_is_told():
@@ -82,7 +90,7 @@ def page():
 
 def test_it_tells_joules_per_token_of_a_server(node, tmp_path, page):
     path = tmp_path / "a.json"
-    options = ["--gpus", "0-1", "--tokens-from", page, "--label", "precision=int8", "--label", "batch=32", "--save", str(path)]
+    options = ["--gpus", "0-1", "--tokens-from", page, "--label", "precision=int8", "--label", "batch=32", "--out", str(path)]
     done = run(environ_of(node), "measure", *options, "--", "sleep", "0.3")
     assert done.returncode == 0
     assert re.search(r"J/token +\S+  \(.*\) generated, \d+0 tokens", done.stderr)
@@ -137,7 +145,7 @@ def shared_node(tmp_path):
 
 def measured(folder, tmp_path, *options, command=("sleep", "0.3")):
     path = tmp_path / "result.json"
-    done = run(environ_of(folder), "measure", "--save", str(path), *options, "--", *command)
+    done = run(environ_of(folder), "measure", "--out", str(path), *options, "--", *command)
     assert done.returncode == 0, done.stderr
     return json.loads(path.read_text()), done.stderr
 
@@ -262,10 +270,10 @@ def test_gpus_that_the_machine_does_not_have_are_wrong_usage(node, gpus, words):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["measure"], "name a program after --"),
-        (["measure", "--save", "/no/such/folder/x", "--", "true"], "no such folder"),
+        (["measure"], "no command given"),
+        (["measure", "--out", "/no/such/folder/x", "--", "true"], "no such folder"),
         (["measure", "--label", "no", "--", "true"], "--label: "),
-        (["measure", "--gpus", "0", "--workload", "x", "--", "true"], "not allowed with"),
+        (["measure", "--gpus", "0", "--workload", "x", "--", "true"], "cannot be combined with"),
         (["measure", "--tokens-from", "file:///x", "--", "true"], "not an http:// address"),
         (["measure", "--tokens-from", "http://a/", "--token-server", "x", "--", "true"], "there are: dynamo"),
         (["compare", "/no/a", "/no/b"], "/no/a"),
@@ -286,7 +294,7 @@ def test_a_program_that_cannot_run_exits_as_in_a_shell(tmp_path, made):
     elif made == "folder":
         program.mkdir()
     shell = subprocess.run(["sh", "-c", str(program)], capture_output=True, check=False)
-    done = run(dict(os.environ), "measure", "--save", str(tmp_path / "a.json"), "--", str(program))
+    done = run(dict(os.environ), "measure", "--out", str(tmp_path / "a.json"), "--", str(program))
     assert done.returncode == shell.returncode == (126 if made else 127)
     assert done.stderr.count("\n") == 1
     assert f"cannot run {str(program)!r}: " in done.stderr

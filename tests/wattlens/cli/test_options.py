@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import pytest
 
-from wattlens.cli._options import Pairs, day, moment, share, span, within
+from wattlens.cli._options import Pairs, day, duration, moment, moment_text, share, within
 
 
 @pytest.mark.parametrize(
@@ -16,13 +16,15 @@ from wattlens.cli._options import Pairs, day, moment, share, span, within
         (within(int, 1, 5), "5", 5),
         (within(float, 0.5, 5), "0.5", 0.5),
         (within(Decimal, 0, 5, above=True), "0.01", Decimal("0.01")),
-        (share, "5%", Fraction(1, 20)),
-        (share, "12.5 %", Fraction(1, 8)),
-        (share, "0.05", Fraction(1, 20)),
-        (share, "1", Fraction(1)),
-        (span(), "90s", 90.0),
-        (span(), "0.5m", 30.0),
-        (span(60, 86_400), "1d", 86_400.0),
+        (share(), "5%", Fraction(1, 20)),
+        (share(), "12.5 %", Fraction(1, 8)),
+        (share(), "0.05", Fraction(1, 20)),
+        (share(), "1", Fraction(1)),
+        (share(percent=True), "5%", Fraction(1, 20)),
+        (share(), "0", Fraction(0)),
+        (duration(), "90s", 90.0),
+        (duration(), "0.5m", 30.0),
+        (duration(60, 86_400), "1d", 86_400.0),
         (moment, "2026-01-31", datetime(2026, 1, 31, tzinfo=UTC)),
         (moment, "2026-01-31T12:15+02:00", datetime(2026, 1, 31, 12, 15, tzinfo=timezone(timedelta(hours=2)))),
         (day, "2026-01-31", date(2026, 1, 31)),
@@ -40,9 +42,9 @@ def test_values_are_taken(parse, text, value):
             (within(int, 1, 5), ["0", "6", "2.5", "two", ""]),
             (within(float, 0, 5), ["-0.1", "5.1", "nan", "inf", "x"]),
             (within(Decimal, 0, 5, above=True), ["0", "nan", "sNaN", "-1", "5.01", "x"]),
-            (share, ["5 percent", "0", "0%", "101%", "-5%", "nan", "", "1e-3", "2"]),
-            (span(1, 7200), ["5", "0s", "3h", "s", "1w", "-1s", "1000000000s"]),
-            (moment, ["yesterday", "2026-13-01"]),
+            (share(above=True), ["5 percent", "0", "0%", "101%", "-5%", "nan", "", "1e-3", "2"]),
+            (duration(1, 7200), ["5", "0s", "3h", "s", "1w", "-1s", "1000000000s"]),
+            (moment, ["someday", "2026-13-01"]),
             (day, ["yesterday", "2026-02-30"]),
         )
         for text in texts
@@ -51,6 +53,30 @@ def test_values_are_taken(parse, text, value):
 def test_anything_else_is_refused(parse, text):
     with pytest.raises(argparse.ArgumentTypeError, match=r"^expected "):
         parse(text)
+
+
+@pytest.mark.parametrize(
+    ("parse", "text", "value", "written"),
+    [
+        (share(percent=True), "90", Fraction(9, 10), "90%"),
+        (share(percent=True), "0.5", Fraction(1, 200), "0.5%"),
+        (duration(unit="s"), "90", 90.0, "90s"),
+        (duration(unit="m"), "60", 3600.0, "60m"),
+    ],
+)
+def test_a_bare_number_of_the_previous_release_is_taken_with_a_warning(parse, text, value, written, capsys):
+    assert parse(written) == value
+    assert capsys.readouterr().err == ""
+    assert parse(text) == value
+    assert f"write {written}" in capsys.readouterr().err
+
+
+def test_words_are_times():
+    now = datetime.now(UTC)
+    assert now - timedelta(days=7, minutes=16) < moment("7d") <= now - timedelta(days=7)
+    assert moment("yesterday").time() == datetime.min.time()
+    assert datetime.fromisoformat(moment_text("monday")).weekday() == 0
+    assert moment_text("2026-07-01") == "2026-07-01"
 
 
 def test_pairs_are_collected_and_a_key_has_one_value():

@@ -161,7 +161,7 @@ def test_a_window_that_was_half_metered_has_a_pue_only_for_who_wants_it(ledger, 
     code, out = said(capsys, "--ledger", ledger, *window)
     assert code == 1
     assert "no iPUE: less than 90% of the window was metered" in out.out
-    code, out = said(capsys, "--ledger", ledger, *window, "--coverage", "0.5", "--json")
+    code, out = said(capsys, "--ledger", ledger, *window, "--accept-coverage", "50%", "--json")
     found = json.loads(out.out)
     assert code == 0
     assert found["pue"]["coverage"] == "0.520833333"
@@ -181,10 +181,10 @@ def test_the_partial_pue_of_a_hall(ledger, capsys):
     [
         (["--quarter", "2026Q5"], "write a year and a quarter"),
         (["--quarter", "2026Q3", "--trailing"], "give one of"),
-        (["--from", "yesterday"], "expected an instant"),
+        (["--from", "someday"], "expected a UTC time"),
         (["--from", "2026-07-24T00:07Z"], "cells are 15 minutes"),
         (["--to", "2020-01-01"], "the window is empty"),
-        (["--coverage", "2"], "--coverage: "),
+        (["--accept-coverage", "2"], "--accept-coverage: "),
         (["--site", "dc9"], "no meter of site 'dc9'; there are: dc1"),
         (["--time-zone", "Mars/Base"], "write an IANA name"),
         (["--config", "/nowhere.yaml"], "cannot read site configuration"),

@@ -181,7 +181,7 @@ def test_a_report_is_signed_verified_made_again_and_its_successor_explained(
 
     def report(ledger: str, out: str, *more: str) -> int:
         made = ["report", "--ledger", str(tmp_path / ledger), "--out", str(tmp_path / out), "--country", "DEU"]
-        return main([*made, "--quarter", "2026Q3", "--formats", "csv", "--accept-coverage", "0", *more])
+        return main([*made, "--quarter", "2026Q3", "--formats", "csv", "--accept-coverage", "0%", *more])
 
     assert report("early", "r0", "--sign-key", str(key)) == 0
     checked = ["report", "verify", str(tmp_path / "r0"), "--key", str(public)]

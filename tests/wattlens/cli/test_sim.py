@@ -83,10 +83,10 @@ def test_a_session(folder):
     [
         (["fault", "gpu1", "lots"], "unknown fault 'lots'; the nearest is 'lost'"),
         (["fault", "gpu2", "lost"], "no GPU 'gpu2' on this node: it has gpu0 to gpu1"),
-        (["fault", "gpu1", "lost", "--for", "soon"], "argument --for: "),
+        (["fault", "gpu1", "lost", "--for", "soon"], "--for: "),
         (["fault", "gpu1", "xid", "--value", "13", "--for", "1s"], "happens once"),
         (["clear", "gpu1", "lots"], "unknown fault 'lots'"),
-        (["run"], "name a program after --"),
+        (["run"], "no command given"),
         (["run", "--", "/none"], "cannot run '/none'"),
         (["start", "idle"], "already runs"),
     ],

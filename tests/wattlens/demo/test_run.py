@@ -71,7 +71,7 @@ def demo(tmp_path: Path) -> Iterator[Demo]:
     with tempfile.TemporaryDirectory(prefix="w-") as temporary, socket.socket() as holder:
         holder.bind(("127.0.0.1", 0))
         holder.listen()  # the port that the demo wants is taken
-        run = Demo(tmp_path, Path(temporary), "--seconds", "600", "--json", "--listen", f"127.0.0.1:{holder.getsockname()[1]}")
+        run = Demo(tmp_path, Path(temporary), "--for", "600s", "--json", "--listen", f"127.0.0.1:{holder.getsockname()[1]}")
         try:
             yield run
         finally:
@@ -142,8 +142,8 @@ def test_where_nobody_can_listen_it_ends_before_anything_starts(tmp_path: Path, 
     ("arguments", "says"),
     [
         (["--listen", "nowhere"], "--listen 'nowhere'"),
-        (["--seconds", "3"], "argument --seconds: "),
-        (["--seconds", "nan"], "argument --seconds: "),
+        (["--for", "3s"], "--for: expected a duration"),
+        (["--for", "nan"], "--for: expected a duration"),
         (["--scenario", "no-such-node"], "no-such-node"),
         (["--out", "/proc/nowhere"], "--out /proc/nowhere"),
     ],

@@ -244,7 +244,7 @@ def test_what_is_no_finite_number_is_none(text):
 
 def test_a_secret_comes_from_a_file_and_stands_in_no_message(store, tmp_path):
     (tmp_path / "token").write_text("open sesame\n")
-    access = PrometheusAccess(store.url, timeout_s=60, bearer_token_file=tmp_path / "token")
+    access = PrometheusAccess(store.url, timeout_s=60, token_file=tmp_path / "token")
     ask(PrometheusHistory(access))
     assert {headers["Authorization"] for headers in store.headers} == {"Bearer open sesame"}
     store.say = lambda _: (401, "who are you")
@@ -252,8 +252,17 @@ def test_a_secret_comes_from_a_file_and_stands_in_no_message(store, tmp_path):
         ask(PrometheusHistory(access))
     assert "sesame" not in str(error.value)
     (tmp_path / "token").unlink()
-    with pytest.raises(UsageError, match="--bearer-token-file"):
+    with pytest.raises(UsageError, match="--token-file"):
         ask(PrometheusHistory(access))
+
+
+def test_user_and_password_of_one_line_are_sent_as_basic(store, tmp_path):
+    (tmp_path / "user").write_text("Aladdin:open sesame\n")
+    ask(PrometheusHistory(PrometheusAccess(store.url, timeout_s=60, user_file=tmp_path / "user")))
+    assert store.headers[0]["Authorization"] == "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ=="  # RFC 7617's example
+    (tmp_path / "user").write_text("Aladdin\n")
+    with pytest.raises(UsageError, match=r"--user-file .* user:password"):
+        ask(PrometheusHistory(PrometheusAccess(store.url, timeout_s=60, user_file=tmp_path / "user")))
 
 
 def test_a_password_is_sent_as_basic(store, tmp_path):
@@ -273,16 +282,17 @@ def test_a_password_is_sent_as_basic(store, tmp_path):
         ({"url": "prometheus:9090"}, "http://HOST"),
         ({"url": "http://user:secret@prometheus"}, "http://HOST"),
         ({"url": "http://prometheus/?a=b"}, "http://HOST"),
-        ({"user_file": "u"}, "give --bearer-token-file"),
-        ({"user_file": "u", "password_file": "p", "bearer_token_file": "t"}, "or none of them"),
-        ({"bearer_token_file": "t"}, "in the clear"),
+        ({"user_file": "u"}, "in the clear"),
+        ({"password_file": "p"}, "at most one of them"),
+        ({"user_file": "u", "password_file": "p", "token_file": "t"}, "at most one of them"),
+        ({"token_file": "t"}, "in the clear"),
     ],
 )
 def test_wrong_access_is_refused_before_anything_is_asked(options, message):
     with pytest.raises(UsageError, match=message):
         PrometheusAccess(**{"url": "http://prometheus.example:9090"} | options)
-    PrometheusAccess("http://prometheus.example:9090", bearer_token_file="t", insecure=True)
-    PrometheusAccess("https://prometheus.example", bearer_token_file="t")
+    PrometheusAccess("http://prometheus.example:9090", token_file="t", insecure=True)
+    PrometheusAccess("https://prometheus.example", token_file="t")
 
 
 def test_labels_are_quoted_and_their_names_checked(store):

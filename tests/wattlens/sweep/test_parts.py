@@ -433,7 +433,7 @@ def test_the_table_and_what_to_take_from_it() -> None:
         (("--out", "p.json", "--resume", "--clocks", "1005"), "--resume goes on by the plan in p.json: leave --clocks out"),
         (("--out", "p.json", "--clocks", "fast"), "--clocks: expected numbers"),
         (("--out", "p.json", "--clocks", "1005", "--knob", "power"), "--knob power sets no clocks"),
-        (("--out", "p.json", "--seconds", "2"), "--seconds: expected a"),
+        (("--out", "p.json", "--interval", "2s"), "--interval: expected a"),
         (("--out", "p.json", "--repeats", "1"), "--repeats: expected a"),
         (("--out", "p.json", "--precision", "200%"), "--precision: expected a share"),
         (("--out", "p.json", "--work-from", "http://x/"), "--work-from and --work-metric go together"),

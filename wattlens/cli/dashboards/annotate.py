@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from energy_agent.core.errors import UsageError, WattlensError
 from energy_agent.core.units import NS_PER_S
-from wattlens.cli._options import moment
+from wattlens.cli._options import add_period
 from wattlens.cli.dashboards import grafana as common
 from wattlens.terminal_line import count_progress
 
@@ -36,9 +36,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--report", action="append", type=Path, default=[], metavar="DIR", help="folder of a report; may be repeated"
     )
-    add = parser.add_argument
-    add("--from", dest="start", type=moment, metavar="TIME", help="UTC day or time of the first action (default: a day ago)")
-    add("--to", dest="end", type=moment, metavar="TIME", help="the first that is not annotated (default: now)")
+    add_period(parser.add_argument, start="1d", end="now")
     parser.add_argument("--dry-run", action="store_true", help="say how many there would be, and write none")
 
 

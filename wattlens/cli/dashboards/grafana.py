@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from energy_agent.core.errors import UsageError
-from wattlens.cli._options import span
+from wattlens.cli._options import duration
 
 if TYPE_CHECKING:
     from dashboards.push.plan import ObjectChange
@@ -27,7 +27,7 @@ def add_access(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--ca-file", type=Path, metavar="FILE", help="certificates to check Grafana's with")
     parser.add_argument("--insecure", action="store_true", help="send the token over http:// although others can read it")
     what = "how long one answer may take (default 30s)"
-    parser.add_argument("--timeout", type=span(), default="30s", metavar="SPAN", help=what)
+    parser.add_argument("--timeout", type=duration(), default="30s", metavar="TIME", help=what)
 
 
 def add_objects(parser: argparse.ArgumentParser) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from energy_agent.core.errors import UsageError
-from wattlens.cli._options import Pairs, within
+from wattlens.cli._options import Pairs, duration, share, within
 from wattlens.cli.dvfs import replay_table, replay_trace
 
 Options = dict[str, tuple[Any, dict[str, Any]]]
@@ -28,8 +28,8 @@ TRACE_OPTIONS: Final[Options] = {
         },
     ),
     "rate": (1.0, {"type": within(float, 0.001, 1000), "metavar": "X", "help": "requests X times as fast"}),
-    "from": (0.0, {"type": within(float, 0, 1e9), "metavar": "S", "help": "leave out the first S seconds of the trace"}),
-    "seconds": (None, {"type": within(float, 0.001, 1e9), "metavar": "S", "help": "only S seconds of it"}),
+    "skip": ("0s", {"type": duration(0), "metavar": "TIME", "help": "leave out the first part of the trace, such as 30m"}),
+    "for": (None, {"type": duration(), "metavar": "TIME", "help": "replay only this much of it, such as 10m"}),
     "ttft_ms": (500.0, {"type": within(float, 1, 1e6), "metavar": "MS", "help": "limit of the first token"}),
     "ttft_tokens": (
         None,
@@ -40,8 +40,11 @@ TRACE_OPTIONS: Final[Options] = {
     ),
     "itl_ms": (50.0, {"type": within(float, 0.1, 1e5), "metavar": "MS", "help": "limit of the mean time between tokens"}),
     "attainment": (
-        99.0,
-        {"type": within(float, 1, 100), "metavar": "PERCENT", "help": "share of requests within the limits by default"},
+        "99%",
+        {
+            "type": share(0.01, percent=True), "metavar": "SHARE",
+            "help": "share of requests within the limits by default",
+        },
     ),
     "replicas": (None, {"type": within(int, 1, 256), "metavar": "N", "help": "instead of the fewest that attain it"}),
     "option": ({}, {"action": Pairs, "metavar": "K=V", "help": "of the policy (wattlens dvfs policy); may be repeated"}),
@@ -51,11 +54,15 @@ TRACE_OPTIONS: Final[Options] = {
     ),
 }  # fmt: skip
 TABLE_OPTIONS: Final[Options] = {
-    "slowdown": (3.0, {"type": within(float, 0.1, 100), "metavar": "PERCENT", "help": "budget for the whole run"}),
+    "slowdown": ("3%", {"type": share(0.001, percent=True), "metavar": "SHARE", "help": "budget for the whole run"}),
     "steps": (3000, {"type": within(int, 1, 1_000_000), "metavar": "N", "help": "steps of a run"}),
     "noise": (
-        2.0,
-        {"type": within(float, 0, 50), "metavar": "PERCENT", "help": "standard deviation of a step's time and power"},
+        "2%",
+        {
+            "type": share(0, 0.5, percent=True),
+            "metavar": "SHARE",
+            "help": "standard deviation of a step's time and power",
+        },
     ),
     "seeds": (20, {"type": within(int, 1, 10_000), "metavar": "N", "help": "runs of each table"}),
     "isotonic": (False, {"action": "store_true", "help": "iron out what noise of measurement made non-monotone"}),
@@ -68,12 +75,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         (
             "wattlens dvfs replay [-h] --trace FILE [--model NAME] [--gpu NAME]",
             "       [--gpus N] [--engine NAME] [--boundness WORD] [--rate X]",
-            "       [--from S] [--seconds S] [--ttft-ms MS] [--ttft-tokens N]",
-            "       [--itl-ms MS] [--attainment PERCENT] [--replicas N]",
+            "       [--skip TIME] [--for TIME] [--ttft-ms MS] [--ttft-tokens N]",
+            "       [--itl-ms MS] [--attainment SHARE] [--replicas N]",
             "       [--policy NAME] [--option K=V]... [--no-hindsight] [--seed N]",
             "       [--chart FILE] [--json]",
             "wattlens dvfs replay (--table FILE | --profile FILE)",
-            "       [--slowdown PERCENT] [--steps N] [--noise PERCENT] [--seeds N]",
+            "       [--slowdown SHARE] [--steps N] [--noise SHARE] [--seeds N]",
             "       [--isotonic] [--policy NAME] [--seed N] [--chart FILE] [--json]",
         )
     )
@@ -91,7 +98,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     tables.add_argument("--profile", type=Path, metavar="FILE", help="what wattlens dvfs sweep wrote")
     for group, options in ((trace, TRACE_OPTIONS), (tables, TABLE_OPTIONS)):
         for name, (default, more) in options.items():
-            said = f" (default: {default if isinstance(default, str) else format(default, 'g')})" if default else ""
+            said = (
+                f" (default: {default.replace('%', '%%') if isinstance(default, str) else format(default, 'g')})"
+                if default
+                else ""
+            )
             group.add_argument(f"--{name.replace('_', '-')}", default=None, **more | {"help": more["help"] + said})
 
 
@@ -108,9 +119,10 @@ def run(args: argparse.Namespace) -> int:
     for name in stray:
         if getattr(args, name) is not None:
             raise UsageError(f"dvfs replay: --{name.replace('_', '-')} does not go with --{sources[0]}")
-    for name, (default, _) in ours.items():
+    for name, (default, more) in ours.items():
         if getattr(args, name) is None:
-            setattr(args, name, default)
+            convert = more.get("type")
+            setattr(args, name, convert(default) if convert and isinstance(default, str) else default)
     return replay_trace.run(args) if args.trace is not None else replay_table.run(args)
 
 

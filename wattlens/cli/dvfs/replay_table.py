@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
     trials = spec.trials if isinstance(spec, DvfsPolicy) else None
     if trials is None:
         raise UsageError(f"dvfs replay: policy {name} makes no trials, so it cannot be played on tables; progress can")
-    plan = Plan(args.slowdown / 100, args.steps, args.noise / 100, args.seeds, args.seed)
+    plan = Plan(float(args.slowdown), args.steps, float(args.noise), args.seeds, args.seed)
     path = args.table or args.profile
     tables = [t.isotonic() if args.isotonic else t for t in load(path)]
     with drawn_line(every_s=0.1) as draw:

@@ -69,8 +69,8 @@ def _case(args: argparse.Namespace, name: str) -> "tuple[ReplayCase, DvfsPolicy,
         raise UsageError(
             f"dvfs replay: policy {name} shares power among the groups of a node; a replay has one group a replica"
         )
-    slo = RequestLimits(args.ttft_ms / 1e3, args.itl_ms / 1e3, args.ttft_tokens, args.attainment / 100)
-    rate, from_s, word = args.rate, getattr(args, "from"), args.boundness
+    slo = RequestLimits(args.ttft_ms / 1e3, args.itl_ms / 1e3, args.ttft_tokens, float(args.attainment))
+    rate, from_s, word = args.rate, args.skip, args.boundness
     board = boards.find(args.gpu)
     made = server(board, models.find(args.model), gpus=args.gpus, engine=args.engine, boundness=BOUNDNESS[word])
     options = {key: _value(text) for key, text in args.option.items()}
@@ -78,11 +78,11 @@ def _case(args: argparse.Namespace, name: str) -> "tuple[ReplayCase, DvfsPolicy,
     config = spec.configure(options, knees)
     knee_mhz, _ = replay.knee_of(board, knees)
     whole_trace = trace.read(args.trace)
-    played = whole_trace.cut(from_s, args.seconds).faster(rate)
+    played = whole_trace.cut(from_s, getattr(args, "for")).faster(rate)
     if played.arrive_s[-1] > _LONGEST_S:
         raise UsageError(
             f"dvfs replay: {played.name} lasts {played.arrive_s[-1] / 86_400:.0f} days, and {_LONGEST_S / 86_400:.0f} are the "
-            "most: is its time in ms? otherwise cut it with --from and --seconds"
+            "most: is its time in ms? otherwise cut it with --skip and --for"
         )
     if args.replicas is not None and args.replicas > len(played):
         raise UsageError(f"dvfs replay: --replicas {args.replicas}: the trace has {len(played)} requests")

@@ -15,6 +15,7 @@ from wattlens.cli._options import (
     add_actuator_socket,
     add_agent_files,
     add_simulate,
+    duration,
     enter_simulated_node,
     program,
     share,
@@ -40,15 +41,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
             "wattlens dvfs sweep [-h] --out FILE [--resume] [--workload NAME]...",
             "[--gpus N,N] [--name NAME] [--knob clock|power|both]",
             "[--clocks MHZ,MHZ | --points N] [--caps W,W]",
-            "[--seconds S] [--settle S] [--repeats N] [--precision P]",
+            "[--interval TIME] [--settle TIME] [--repeats N]",
+            "[--precision SHARE]",
             "[--work steps|tokens] [--work-from URL --work-metric NAME]",
             "[--tokens-from URL] [--token-server NAME]",
-            "[--actuator PATH] [--url URL] [--wait S] [--warm-up S]",
+            "[--actuator PATH] [--url URL] [--wait TIME]",
+            "[--warm-up TIME]",
             "[--simulate [DIR]] [--json] [-- CMD ...]",
         )
     )
     add = parser.add_argument
-    add("--out", type=Path, required=True, metavar="FILE", help="the profile; kept whole on disk after every stretch")
+    add("--out", type=Path, required=True, metavar="FILE", help="the profile, written after every measurement")
     add("--resume", action="store_true", help="go on with the profile in --out, by its own plan")
     add("--workload", action="append", default=[], metavar="NAME", help="as the agent calls it; once more for each further pod")
     add("--gpus", metavar="N,N", help="indices or UUIDs (default: those of the workload)")
@@ -69,12 +72,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="power limits (default: spread from the board's lowest to the one found)",
     )
     add("--points", type=within(int, 1, 50), metavar="N", help="how many to spread (default: 5, of a grid 3 a knob)")
-    add("--seconds", type=within(float, 5, 3600), metavar="S", help="length of a stretch (default: 20)")
-    add("--settle", type=within(float, 1, 3600), metavar="S", help="time between a setting and its stretch (default: 5)")
-    add("--repeats", type=within(int, 2, 1000), metavar="N", help="stretches of each setting at most (default: 5)")
+    what = "length of a measurement (default: 20s)"
+    add("--interval", dest="seconds", type=duration(5, 3600), metavar="TIME", help=what)
+    what = "time between a setting and its measurement (default: 5s)"
+    add("--settle", type=duration(1, 3600, unit="s"), metavar="TIME", help=what)
+    add("--repeats", type=within(int, 2, 1000), metavar="N", help="measurements of each setting at most (default: 5)")
     add(
         "--precision",
-        type=share,
+        type=share(above=True),
         metavar="1%",
         help="a setting is known once the 95 %% intervals of time and power are this (default: 1%%)",
     )
@@ -88,11 +93,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_agent_files(parser)
     add(
         "--wait",
-        type=within(float, 0, 1e6, above=True),
-        metavar="S",
-        help="for the workload and its first work (default: 15; for CMD 600)",
+        type=duration(high_s=1e6, unit="s"),
+        metavar="TIME",
+        help="for the workload and its first work (default: 15s; for CMD 10m)",
     )
-    add("--warm-up", type=within(float, 0, 1e6), metavar="S", help="let it run before the first stretch (default: 0; CMD 30)")
+    add(
+        "--warm-up",
+        type=duration(0, 1e6, unit="s"),
+        metavar="TIME",
+        help="run before the first measurement (default: 0s; CMD 30s)",
+    )
     add_simulate(parser, "on the simulated node that runs in DIR (see wattlens sim) instead of this machine's GPUs")
     add("--json", action="store_true", help="print the profile instead of a table")
     add("command", nargs=argparse.REMAINDER, metavar="CMD", help="a program to start as the workload, and to end afterwards")

@@ -14,7 +14,7 @@ from energy_agent.core.errors import UsageError, WattlensError
 from energy_agent.core.text import printable
 from energy_agent.core.units import NS_PER_S, UJ_PER_J, decimal
 from wattlens.cli._command import Command, sentence
-from wattlens.cli._options import day, moment, within
+from wattlens.cli._options import add_period, day, within
 from wattlens.cli.ledger import heads, history_import, ship
 from wattlens.cli.ledger.signer import open_signer
 from wattlens.terminal_line import count_progress
@@ -38,11 +38,8 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     export = _sub(commands, "export", "write cells with their uncertainty as a table", _export)
     export.add_argument("source", type=Path, metavar="SOURCE", help="a state folder, a folder of segments, or compacted days")
     export.add_argument("--format", choices=("csv", "jsonl", "parquet"), default="csv", help="default csv")
-    export.add_argument("--output", type=Path, metavar="FILE", help="a new file (default: standard output)")
-    export.add_argument(
-        "--from", dest="start", type=moment, metavar="TIME", help="UTC day or time: 2026-01-31 or 2026-01-31T12:15"
-    )
-    export.add_argument("--to", dest="end", type=moment, metavar="TIME", help="first UTC day or time that is not exported")
+    export.add_argument("--out", type=Path, metavar="FILE", help="a new file (default: standard output)")
+    add_period(export.add_argument)
     export.add_argument("--device", metavar="UUID", help="this device alone")
     export.add_argument("--workload", metavar="NAME", help="this workload alone")
     what = export.add_mutually_exclusive_group()
@@ -54,7 +51,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
 
     compact = _sub(commands, "compact", "turn the segments of many nodes into Parquet per site and UTC day", _compact)
     compact.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="segment files or folders")
-    compact.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder of the compacted days")
+    compact.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the compacted days")
     which = compact.add_mutually_exclusive_group()
     which.add_argument("--day", type=day, metavar="DAY", help="one UTC day (default: every day that is over)")
     which.add_argument(
@@ -196,13 +193,13 @@ def _export(arguments: argparse.Namespace) -> int:
         name = next((name for name in _KINDS if getattr(arguments, name)), "cells")
         if name in _KINDS:
             kind = _KINDS[name][0]
-            count = export.write(export.of_kind(located, kind, choice), form, arguments.output, columns_of(kind), name)
+            count = export.write(export.of_kind(located, kind, choice), form, arguments.out, columns_of(kind), name)
         else:
-            count = export.write(export.table(located, choice), form, arguments.output)
+            count = export.write(export.table(located, choice), form, arguments.out)
         if not count:
             _refuse_unknown(arguments)
-        if arguments.output is not None:
-            print(f"{count} {name} in {arguments.output}")
+        if arguments.out is not None:
+            print(f"{count} {name} in {arguments.out}")
         return 0
     if start and end is not None and end <= start:
         raise UsageError("--to is not after --from")
@@ -288,7 +285,7 @@ def _compact(arguments: argparse.Namespace) -> int:
     unsound = list[ChainFault]()  # signed heads of earlier runs
     for result in compact_days(
         found,
-        arguments.output,
+        arguments.out,
         wanted,
         sites,
         reason=arguments.reason,

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 from energy_agent.core.errors import UsageError
 from energy_agent.core.text import printable
 from energy_agent.core.units import NS_PER_S, UJ_PER_J, decimal
-from wattlens.cli._options import Pairs, moment, span, within
+from wattlens.cli._command import one_of
+from wattlens.cli._former import warn
+from wattlens.cli._options import Pairs, duration, moment, share, within
 from wattlens.cli.ledger.signer import open_signer
 from wattlens.terminal_line import drawn_line
 
@@ -25,23 +27,26 @@ if TYPE_CHECKING:
 
 SUMMARY = "make segments from the history that a Prometheus has of Wattlens or dcgm-exporter, at lower quality"
 _QUARTER_S = 900
+_SOURCES = ("wattlens", "dcgm")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Options of `wattlens ledger import`."""
     parser.add_argument("--prometheus", required=True, metavar="URL", help="its address, or that of what speaks its HTTP API")
-    parser.add_argument("--from", dest="origin", required=True, choices=("wattlens", "dcgm"), help="whose series to read")
-    parser.add_argument(
-        "--start",
-        type=_edge,
-        metavar="TIME",
-        help="UTC day or quarter of an hour: 2026-07-01, 2026-07-01T12:15 (default: the first day with series)",
-    )
+    parser.add_argument("--source", choices=_SOURCES, help="exporter whose series to read (required)")
     add = parser.add_argument
-    add("--end", type=_edge, metavar="TIME", help="the first that is not imported (default: the last quarter of an hour)")
+    add(
+        "--from",
+        "--since",
+        dest="start",
+        action=_Start,
+        metavar="TIME",
+        help="start, UTC, on a quarter of an hour: 2026-07-01, 2026-07-01T12:15, monday or 7d (default: first day with series)",
+    )
+    add("--to", dest="end", type=_edge, metavar="TIME", help="end, not included (default: the last quarter of an hour)")
     parser.add_argument(
-        "--output",
+        "--out",
         type=Path,
         default=Path("imported"),
         metavar="DIR",
@@ -58,19 +63,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dedup-label", default="replica", metavar="LABEL", help="tells replicas of a Prometheus apart (default replica)"
     )
-    add("--slice", type=span(60, 86_400), default="6h", metavar="SPAN", help="how much is asked for at a time (default 6h)")
+    add("--slice", type=duration(60, 86_400), default="6h", metavar="TIME", help="how much is asked for at a time (default 6h)")
     parser.add_argument(
         "--collect-interval",
-        type=span(),
-        metavar="SPAN",
+        type=duration(),
+        metavar="TIME",
         help="how old a scraped reading can be (default 30s of dcgm, 2.5s of wattlens)",
     )
     parser.add_argument(
-        "--gain-percent",
-        type=within(Decimal, 0, 99, above=True),
-        default="5",
-        metavar="PERCENT",
-        help="systematic error of a board's counter, where no series tells (default 5)",
+        "--gain-uncertainty",
+        type=share(0, 0.99, above=True),
+        default="5%",
+        metavar="SHARE",
+        help="systematic error of a GPU's counter if no series has it (default 5%%)",
     )
     parser.add_argument(
         "--max-power-w",
@@ -79,11 +84,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="power limit of every board, where neither series nor its kind tells",
     )
     parser.add_argument("--ca-file", type=Path, metavar="FILE", help="certificates to check the service's with")
-    parser.add_argument("--bearer-token-file", type=Path, metavar="FILE", help="file with a token")
-    parser.add_argument("--user-file", type=Path, metavar="FILE", help="file with the user's name")
-    parser.add_argument("--password-file", type=Path, metavar="FILE", help="file with the password")
+    parser.add_argument("--token-file", type=Path, metavar="FILE", help="one line, a bearer token")
+    parser.add_argument("--user-file", type=Path, metavar="FILE", help="one line user:password, for basic auth")
+    parser.add_argument("--password-file", type=Path, help=argparse.SUPPRESS)  # of the previous release
     parser.add_argument("--insecure", action="store_true", help="send the secret over http:// although others can read it")
-    add("--timeout", type=span(), default="120s", metavar="SPAN", help="how long one answer may take (default 120s)")
+    add("--timeout", type=duration(), default="120s", metavar="TIME", help="how long one answer may take (default 120s)")
     parser.add_argument(
         "--signing-key", type=Path, metavar="KEYFILE", help="sign the segments with this Ed25519 key (PEM; default: unsigned)"
     )
@@ -96,12 +101,16 @@ def run(arguments: argparse.Namespace) -> int:
     from wattlens.prometheus.access import PrometheusAccess
     from wattlens.prometheus.history import PrometheusHistory
 
+    if arguments.source is None:
+        raise UsageError(f"ledger import: missing --source: expected {one_of(_SOURCES)}")
+    if arguments.password_file is not None:
+        warn("--password-file: write user:password into --user-file; --password-file works in this release only")
     signer = None if arguments.signing_key is None else open_signer("--signing-key", arguments.signing_key)
     access = PrometheusAccess(
         arguments.prometheus,
         arguments.timeout,
         arguments.ca_file,
-        arguments.bearer_token_file,
+        arguments.token_file,
         arguments.user_file,
         arguments.password_file,
         arguments.insecure,
@@ -112,7 +121,7 @@ def run(arguments: argparse.Namespace) -> int:
         result = do(
             request,
             history,
-            arguments.output,
+            arguments.out,
             dry=arguments.dry_run,
             signer=signer,
             progress=lambda what, done, total: draw(f"{what}: {done} of {total} slices"),
@@ -127,7 +136,7 @@ def run(arguments: argparse.Namespace) -> int:
     total = sum(node.energy_uj for node in result.nodes)
     done = "would be imported into" if arguments.dry_run else "imported into"
     count = sum(node.segments for node in result.nodes)
-    print(f"{decimal(total, UJ_PER_J)} J of {len(result.nodes)} nodes in {count} segments {done} {arguments.output}")
+    print(f"{decimal(total, UJ_PER_J)} J of {len(result.nodes)} nodes in {count} segments {done} {arguments.out}")
     return 0
 
 
@@ -138,16 +147,16 @@ def _request(arguments: argparse.Namespace, history: "PrometheusHistory") -> "Im
     now_s = int(time.time())
     start_s, end_s = arguments.start, arguments.end or now_s - now_s % _QUARTER_S
     if start_s is not None and end_s <= start_s:
-        raise UsageError("--end is not after --start")
+        raise UsageError("--to is not after --from")
     if end_s > now_s:
-        raise UsageError("--end is in the future")
+        raise UsageError("--to is in the future")
     age, match = arguments.collect_interval, arguments.match
     if arguments.cluster is not None and not _NAME.fullmatch(arguments.cluster):
-        raise UsageError(f"--cluster {arguments.cluster!r}: is no name of letters, digits, '.', '_' and '-'")
+        raise UsageError(f"--cluster: expected a name of letters, digits, '.', '_' and '-', got {arguments.cluster[:80]!r}")
     power_mw = None if arguments.max_power_w is None else int(arguments.max_power_w * 1_000)
-    start_ns = first_day_ns(arguments.origin, history, match, end_s * NS_PER_S) if start_s is None else start_s * NS_PER_S
+    start_ns = first_day_ns(arguments.source, history, match, end_s * NS_PER_S) if start_s is None else start_s * NS_PER_S
     return ImportRequest(
-        arguments.origin,
+        arguments.source,
         start_ns,
         end_s * NS_PER_S,
         now_s * NS_PER_S,
@@ -157,7 +166,7 @@ def _request(arguments: argparse.Namespace, history: "PrometheusHistory") -> "Im
         match=match,
         slice_ns=int(arguments.slice) * NS_PER_S,
         dedup_label=arguments.dedup_label,
-        gain_ppm=int(arguments.gain_percent * 10_000),
+        gain_ppm=int(arguments.gain_uncertainty * 1_000_000),
         power_max_mw=power_mw,
         age_ns=None if age is None else int(age * NS_PER_S),
     )
@@ -197,6 +206,21 @@ def _json(request: "ImportRequest", result: "ImportResult", arguments: argparse.
         "notes": result.notes,
         "nodes": nodes,
     }
+
+
+class _Start(argparse.Action):
+    """`--from TIME`; in the previous release `--from` took what is now `--source`."""
+
+    def __call__(self, parser: Any, namespace: argparse.Namespace, values: Any, option_string: str | None = None) -> None:
+        """Set one of the two."""
+        if values in _SOURCES:
+            warn(f"--from {values} is now --source {values}; --from {values} works in this release only")
+            namespace.source = values
+            return
+        try:
+            namespace.start = _edge(values)
+        except argparse.ArgumentTypeError as error:
+            raise argparse.ArgumentError(self, str(error)) from None
 
 
 def _edge(text: str) -> int:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from energy_agent.core.errors import UsageError, WattlensError
 from energy_agent.core.text import printable
 from energy_agent.runtime.loop import Flag, Wake
-from wattlens.cli._options import within
+from wattlens.cli._options import duration
 
 if TYPE_CHECKING:
     from energy_agent.ledger.chain import ChainFault, Progress
@@ -28,9 +28,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("url", metavar="URL", help="where to: file:///srv/ledger, s3://bucket/ledger, or any other fsspec URL")
     parser.add_argument(
         "--every",
-        type=within(float, 0, 1440, above=True),
-        metavar="MINUTES",
-        help="go on until SIGTERM, and copy what is new at these intervals",
+        type=duration(0.06, 86_400, unit="m"),
+        metavar="TIME",
+        help="keep running, and copy new segments at this interval, such as 1h, until SIGTERM",
     )
 
 
@@ -83,7 +83,7 @@ def _again_and_again(arguments: argparse.Namespace, find: Find) -> int:
             raise  # it will not be otherwise the next time
         except WattlensError as error:
             print(f"wattlens: {error}", file=sys.stderr, flush=True)
-        wake.wait(arguments.every * 60)
+        wake.wait(arguments.every)
         if stopped.is_set():
             return 0
 

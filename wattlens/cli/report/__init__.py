@@ -3,14 +3,12 @@
 import argparse
 import json
 import sys
-from decimal import Decimal
-from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from energy_agent.core.text import printable
 from wattlens.cli._command import Command, sentence
-from wattlens.cli._options import within
+from wattlens.cli._options import add_period, moment_text, share
 from wattlens.cli.report import diff, init, verify
 from wattlens.terminal_line import count_progress
 
@@ -47,8 +45,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="calendar quarter, from local midnight to local midnight of each site; last: the newest that is over, "
         "current: the one that runs",
     )
-    source.add_argument("--from", dest="start", metavar="T", help="start on a quarter hour, ISO 8601 (UTC)")
-    source.add_argument("--to", dest="end", metavar="T", help="end (not included), written like --from")
+    add_period(source.add_argument, moment_text)
     source.add_argument(
         "--org", type=Path, metavar="FILE", help="org.yaml, or the workbook of `report init`: sites, contracts, teams"
     )
@@ -58,13 +55,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="country of the grid where no input names one, such as GBR: its direct factor where a table has one, "
         "else CodeCarbon's of the life cycle, which is no Scope 2 figure",
     )
-    source.add_argument("--as-of", metavar="T", help="grid intensities as they were known then (default: now)")
+    source.add_argument(
+        "--as-of", type=moment_text, metavar="TIME", help="grid intensities as they were known then (default: now)"
+    )
     source.add_argument("--restates", type=Path, metavar="DIR", help="the report that this one restates")
     source.add_argument(
         "--accept-coverage",
-        type=within(lambda text: Decimal(text.strip().removesuffix("%")), 0, 100),
-        metavar="PERCENT",
-        help="make the report although less was metered than was asked for, down to this",
+        type=share(percent=True),
+        metavar="SHARE",
+        help="create the report although less than the required share was metered, down to this, such as 80%%",
     )
     source.add_argument("--prometheus", metavar="URL", help="compare the ledger with the agents' counters there")
     source.add_argument("--prometheus-token-file", type=Path, metavar="FILE", help="its bearer token")
@@ -124,7 +123,7 @@ def _make(parsed: argparse.Namespace) -> int:
         if getattr(parsed, flag) is None:
             raise UsageError(f"--{flag} is needed; see wattlens report --help")
     say, forms = say_in(parsed.language), _forms(parsed.formats)
-    accepted = None if parsed.accept_coverage is None else Fraction(parsed.accept_coverage) / 100
+    accepted = None if parsed.accept_coverage is None else parsed.accept_coverage
     for path in (parsed.sign_key, parsed.sign_passphrase_file):
         if path is not None and not path.is_file():
             raise UsageError(f"{path}: there is no such file")
@@ -147,7 +146,7 @@ def _make(parsed: argparse.Namespace) -> int:
         found = percent(share) if share is not None else "not known"
         raise WattlensError(
             f"coverage is {found}, and {percent(facts.least_coverage)} is asked for: no report was made; find what was not "
-            "metered (wattlens doctor), or accept it with --accept-coverage PERCENT, which then stands on page one"
+            "metered (wattlens doctor), or accept it with --accept-coverage SHARE, which then stands on page one"
         )
     paths = publish(
         facts, folder, say, forms=forms, paper=parsed.paper, font_dirs=parsed.font_dir,
@@ -215,7 +214,7 @@ def _prometheus(parsed: argparse.Namespace) -> Any:
     from wattlens.report.prometheus_check import check
 
     files = (parsed.prometheus_ca_file, parsed.prometheus_token_file)
-    access = PrometheusAccess(parsed.prometheus, ca_file=files[0], bearer_token_file=files[1])
+    access = PrometheusAccess(parsed.prometheus, ca_file=files[0], token_file=files[1])
     return partial(check, access, tell=lambda line: print(f"--prometheus: {line}", file=sys.stderr))
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from energy_agent.core.errors import UsageError, WattlensError
 from wattlens.cli._command import Command, sentence
-from wattlens.cli._options import program, span
+from wattlens.cli._options import duration, duration_text, program
 from wattlens.cli.sim import meters
 
 if TYPE_CHECKING:
@@ -49,8 +49,8 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     fault.add_argument("kind", metavar="FAULT", help="one of the lists below")
     fault.add_argument("--call", default="", metavar="NAME", help="only this NVML function, such as nvmlDeviceGetPowerUsage")
     fault.add_argument("--value", type=int, default=0, metavar="N", help="what the fault needs, see below")
-    what = "wait so long (10s, 2m; simulated time), then clear it"
-    fault.add_argument("--for", dest="for_s", type=span(high_s=86_400), metavar="TIME", help=what)
+    what = "wait this long (simulated time, such as 10s), then clear it and return; default: return at once"
+    fault.add_argument("--for", dest="for_s", type=duration(high_s=86_400), metavar="TIME", help=what)
     clear = action("clear", "clear a kind of fault on a GPU or meter, or all of them")
     clear.add_argument("gpu", metavar="GPU", help="such as gpu2, or meter:main")
     clear.add_argument("kind", metavar="FAULT", nargs="?", default="", help="see 'sim fault' (default: all)")
@@ -104,7 +104,7 @@ def _exec(args: argparse.Namespace) -> int:
     node = _attached(args)
     command = program(args.command)
     if not command:
-        raise UsageError("sim run: name a program after --")
+        raise UsageError("sim run: no command given; usage: wattlens sim run -- COMMAND")
     try:
         os.execvpe(command[0], command, os.environ | node.environ())  # noqa: S606 - no shell is meant
     except OSError as error:
@@ -125,7 +125,8 @@ def _fault(args: argparse.Namespace) -> int:
         raise UsageError(f"fault {args.kind!r} happens once: --for has no meaning")
     name, put, clear = _target(node, args.gpu)
     put(args.kind, args.call, args.value)
-    print(f"{name}: {args.kind} set" + (f" for {seconds:g} s" if seconds else ""), flush=True)
+    waits = f"; waiting {duration_text(seconds)}, then it is cleared (Ctrl-C clears it now)" if seconds else ""
+    print(f"{name}: {args.kind} set{waits}", flush=True)
     if seconds is not None:
         try:
             time.sleep(seconds / float(node.state()["rate"]))

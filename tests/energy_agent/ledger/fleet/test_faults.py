@@ -154,7 +154,7 @@ import pyarrow.parquet
 from energy_agent.ledger import chain
 from wattlens.cli import main
 report = chain.verify([Path(sys.argv[1])])
-sys.exit(main(["ledger", "compact", sys.argv[1], "--output", sys.argv[2], "--day", "2026-01-01", "--site", "here"]))
+sys.exit(main(["ledger", "compact", sys.argv[1], "--out", sys.argv[2], "--day", "2026-01-01", "--site", "here"]))
 """
 MEASURE = """
 import resource, subprocess, sys

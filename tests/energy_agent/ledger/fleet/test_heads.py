@@ -35,7 +35,7 @@ def unsigned(shared):
 def sign(folder, capsys, *options, day=DAYS[0], key="site"):
     path = folder.parent / key / KEY_FILE
     out = folder.parent / "days"
-    return run(capsys, "compact", folder, "--output", out, "--day", day, "--site", "fra1", "--sign-heads", path, *options)
+    return run(capsys, "compact", folder, "--out", out, "--day", day, "--site", "fra1", "--sign-heads", path, *options)
 
 
 @pytest.fixture
@@ -97,7 +97,7 @@ def test_processes_that_share_the_days_sign_the_same_heads(unsigned, capsys):
     one = [heads_of(unsigned, day).read_bytes() for day in DAYS]
     shutil.rmtree(unsigned.parent / "days")
     key = unsigned.parent / "site" / KEY_FILE
-    arguments = ("compact", unsigned, "--output", unsigned.parent / "days", "--site", "fra1", "--jobs", 2, "--sign-heads", key)
+    arguments = ("compact", unsigned, "--out", unsigned.parent / "days", "--site", "fra1", "--jobs", 2, "--sign-heads", key)
     code, out, _ = run(capsys, *arguments, "--json")
     assert (code, [(s["day"], s["heads"]) for s in json.loads(out)]) == (0, [(day, 2) for day in DAYS])
     assert [heads_of(unsigned, day).read_bytes() for day in DAYS] == one
