@@ -37,9 +37,11 @@ class Parser(argparse.ArgumentParser):
 
     Attributes:
         groups: titles of groups of subcommands, with the names in each, for the help page; {}: one list.
+        separator: an argument that stands for each `--`, which argparse would drop; "": it may.
     """
 
     groups: Mapping[str, Sequence[str]] = {}
+    separator: str = ""
 
     def error(self, message: str) -> NoReturn:
         """Print the line and end with 2, the code of wrong usage."""
@@ -50,6 +52,8 @@ class Parser(argparse.ArgumentParser):
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Parse; a subcommand refuses what it does not know by itself, so that the error names its own help page."""
+        if self.separator:
+            args = [self.separator if word == "--" else word for word in args]
         parsed, rest = super().parse_known_args(args, namespace)
         if rest:
             self.error(self._describe_unknown(rest))

@@ -228,6 +228,6 @@ def write_new(path: Path, content: bytes, *, force: bool) -> None:
         with os.fdopen(os.open(path, flags, 0o644), "wb") as file:
             file.write(content)
     except FileExistsError:
-        raise UsageError(f"{path} is there already; name another with --out, or write over it with --force") from None
+        raise UsageError(f"{path} exists already; name another file with --out, or overwrite it with --force") from None
     except OSError as error:
         raise UsageError(f"cannot write {path}: {error.strerror}") from None

@@ -49,6 +49,7 @@ _GROUPS: Final = {
     "Steer": ("dvfs", "actuator"),
     "Report": ("report", "pue", "ledger"),
     "Simulate": ("demo", "sim"),
+    "Shell": ("completion",),
 }
 
 

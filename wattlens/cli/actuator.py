@@ -103,4 +103,4 @@ def _run(args: argparse.Namespace) -> int:
     return serve(config)
 
 
-SPEC = Command("write clocks and power limits under leases; everything goes back as found", _configure, _run)
+SPEC = Command("set GPU clocks and power limits, and restore the original ones when it ends", _configure, _run)

@@ -1,4 +1,4 @@
-"""`wattlens compare A B`: whether the runs of two folders, or lists of files, differ in energy, with a confidence interval."""
+"""`wattlens compare A... -- B...`: whether two groups of runs differ in energy, with a confidence interval."""
 
 import argparse
 import json
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from energy_agent.core.errors import UsageError
-from wattlens.cli._command import Command
+from wattlens.cli._command import Command, Parser
 
 if TYPE_CHECKING:
     from wattlens.comparison.saved_run import SavedRun
@@ -17,11 +17,17 @@ if TYPE_CHECKING:
     Sides = Sequence[list[SavedRun]]
 
 
+_SEPARATOR = ","
+
+
 def _configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "a", metavar="A", help="runs saved by wattlens measure --save: a folder of them, or files joined by commas"
-    )
-    parser.add_argument("b", metavar="B", help="the runs to compare them with, likewise; one on each side, or two or more")
+    assert isinstance(parser, Parser)
+    parser.separator = _SEPARATOR
+    parser.usage = f"wattlens compare [-h] [--json] A B\n{' ' * 7}wattlens compare [-h] [--json] A... -- B..."
+    parser.epilog = "Example: wattlens compare before*.json -- after*.json"
+    what = "runs that wattlens measure --out saved: files or folders; A and B, or A... -- B..., two or more per side"
+    parser.add_argument("runs", nargs="*", metavar="RUN", help=what)
+    parser.add_argument("--baseline", nargs="+", metavar="RUN", help="the runs of A; the others are those of B")
     parser.add_argument("--json", action="store_true", help="as JSON")
 
 
@@ -29,7 +35,7 @@ def _run(args: argparse.Namespace) -> int:
     from wattlens.comparison.load import warnings
     from wattlens.comparison.saved_run import PER
 
-    sides = _sides((args.a, args.b))
+    sides = _sides(_split(args.runs, args.baseline))
     factors = _gains(sides)
     found = {"joules": _compared(sides, "", factors), "seconds": _seconds(sides)}
     absent = {}
@@ -53,10 +59,23 @@ def _paths(text: str) -> list[Path]:
     return sorted(folder.glob("*.json")) if folder.is_dir() else [Path(part) for part in text.split(",") if part]
 
 
-def _sides(texts: tuple[str, str]) -> "Sides":
+def _split(runs: list[str], baseline: list[str] | None) -> tuple[list[str], list[str]]:
+    """The words of A and of B."""
+    if baseline is None and _SEPARATOR not in runs and len(runs) == 2:
+        return [runs[0]], [runs[1]]
+    words = runs if baseline is None else baseline
+    at = words.index(_SEPARATOR) if _SEPARATOR in words else len(words)
+    a, b = words[:at], [*words[at + 1 :], *(runs if baseline is not None else [])]
+    if not a or not b or _SEPARATOR in b:
+        got = f"{len(runs)} runs without --" if runs and _SEPARATOR not in runs else "runs of one side"
+        raise UsageError(f"compare: expected A B or A... -- B..., got {got if runs or baseline else 'no runs'}")
+    return a, b
+
+
+def _sides(words: tuple[list[str], list[str]]) -> "Sides":
     from wattlens.comparison.saved_run import load
 
-    paths = [_paths(text) for text in texts]
+    paths = [[path for word in side for path in _paths(word)] for side in words]
     named = Counter(path.resolve() for side in paths for path in side)
     twice = next((path for path, times in named.items() if times > 1), None)
     if twice is not None:
@@ -64,6 +83,7 @@ def _sides(texts: tuple[str, str]) -> "Sides":
     sides = [[load(path) for path in side] for side in paths]
     counts = [len(side) for side in sides]
     if min(counts) < 1 or (min(counts) < 2 and max(counts) > 1):
+        texts = [" ".join(side)[:80] for side in words]
         text, few = min(zip(texts, counts, strict=True), key=lambda each: each[1])
         runs = "1 run" if few == 1 else f"{few} runs"
         raise UsageError(f"compare: {text} holds {runs}; two or more are needed on each side, or one on each")

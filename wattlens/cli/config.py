@@ -10,7 +10,7 @@ from wattlens.cli._command import Command, sentence
 
 def _configure(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(metavar="ACTION", dest="action", required=True)
-    text = "check a file before the agent gets it"
+    text = "check a file before the agent reads it"
     check = actions.add_parser("check", help=text, description=sentence(text))
     check.add_argument("file", type=Path, metavar="FILE", help="the agent's configuration")
     check.add_argument("--json", action="store_true", help="as JSON")
@@ -37,4 +37,4 @@ def _run(args: argparse.Namespace) -> int:
     return 0
 
 
-SPEC = Command("check a configuration of the agent", _configure, _run)
+SPEC = Command("check a configuration file of the agent", _configure, _run)

@@ -10,7 +10,7 @@ from wattlens.cli._options import duration
 def _configure(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--for", dest="seconds", type=duration(10, 86_400), default="60s", metavar="TIME", help="how long to run (default 60s)")
-    add("--serve", action="store_true", help="go on until SIGTERM, without summary, for dashboards to look at")
+    add("--serve", action="store_true", help="keep running, without summary, so dashboards can scrape it; stop with Ctrl-C")
     add("--out", type=Path, default=Path("demo-out"), metavar="DIR", help="everything is written below it (default demo-out)")
     add("--scenario", default="h100-node", metavar="NAME", help="a shipped scenario or a file (default h100-node)")
     add("--seed", type=int, metavar="N", help="another run of the same scenario")
@@ -29,4 +29,4 @@ def _run(args: argparse.Namespace) -> int:
     )
 
 
-SPEC = Command("show the whole chain on a simulated 8-GPU node: the real agent, a live view, a summary", _configure, _run)
+SPEC = Command("run the agent on a simulated 8-GPU node, with a live view and a summary", _configure, _run)

@@ -106,4 +106,4 @@ def _capture(args: argparse.Namespace, environ: dict[str, str]) -> int:
     return 0
 
 
-SPEC = Command("what this node supports, what is missing, and what to do about it", _configure, _run)
+SPEC = Command("check what this node supports, what is missing, and how to fix it", _configure, _run)

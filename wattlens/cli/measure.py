@@ -289,4 +289,4 @@ def _per_row(name: str, per: dict[str, Any], counted: str, what: str) -> str:
     return f"{name:8}{per['joules']:>14.4g}  ({per['lower']:.4g} to {per['upper']:.4g}) {counted}"
 
 
-SPEC = Command("run a program and tell the joules of its GPUs, as time does seconds", _configure, _run)
+SPEC = Command("run a command and report the energy its GPUs used, like `time` for joules", _configure, _run)

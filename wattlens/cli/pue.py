@@ -134,4 +134,4 @@ def _zone(name: str) -> tzinfo:
         raise UsageError(f"--time-zone {name[:80]!r}: write an IANA name such as Europe/Berlin") from None
 
 
-SPEC = Command("say a site's PUE over any window, with its error, and where the overhead goes", _configure, _run)
+SPEC = Command("compute a site's PUE for a period, with uncertainty and an overhead breakdown", _configure, _run)

@@ -18,7 +18,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--listen", metavar="ADDR:PORT", help="where /metrics is served (default: web.listen of the file, else 127.0.0.1:9480)"
     )
-    parser.add_argument("--check", action="store_true", help="read and check the file, show its meters as a tree, and end")
+    parser.add_argument("--check", action="store_true", help="validate the file, print its meter tree and exit")
     add_simulate(parser, "the meters are those of the simulated node that runs in DIR (see wattlens sim); segments say so")
 
 
@@ -45,4 +45,4 @@ def _run(args: argparse.Namespace) -> int:
     return run_site(SiteOptions(args.config, state, args.listen, simulated_node(args.simulate)))
 
 
-SPEC = Command("run the site process: facility meters, PUE, grid carbon; one a site", _configure, _run)
+SPEC = Command("run the site process: facility meters, PUE, grid carbon; one per site", _configure, _run)

@@ -34,4 +34,4 @@ def _run(args: argparse.Namespace) -> int:
     return run_top(TopOptions(access, simulate, args.once, args.json, args.interval, may_start))
 
 
-SPEC = Command("show live what the node's GPUs draw, why and for whom", _configure, _run)
+SPEC = Command("show live power, energy and workloads of this node's GPUs", _configure, _run)

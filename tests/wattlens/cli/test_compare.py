@@ -39,6 +39,22 @@ def found(tmp_path, a, b):
     return json.loads(done.stdout)
 
 
+def test_two_groups_of_files_are_given_as_a_shell_expands_them(tmp_path):
+    names = [f"{side}{n}" for side in "ab" for n in range(3)]
+    for n, name in enumerate(names):
+        (tmp_path / f"{name}.json").write_text(json.dumps(made(1000.0 + n)))
+    a, b = ([str(tmp_path / f"{name}.json") for name in half] for half in (names[:3], names[3:]))
+    asked = json.loads(said_here("compare", "--json", ",".join(a), ",".join(b)).stdout)
+    assert asked["runs"] == [3, 3]
+    for words in ([*a, "--", *b], ["--baseline", *a, "--", *b], [*b, "--baseline", *a], [*a, "--", *b, "--json"]):
+        options = [] if "--json" in words else ["--json"]
+        assert json.loads(said_here("compare", *options, *words).stdout) == asked
+    for words in ([*a, *b], a[:1], [], [*a, "--"], ["--baseline", *a], [*a, "--", *b, "--", *a]):
+        done = said_here("compare", *words)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert "expected A B or A... -- B..." in done.stderr
+
+
 def test_one_run_a_side_on_the_same_board_has_the_edges_interval(tmp_path):
     told = found(tmp_path, [made()], [made(800.0, labels={"precision": "int8"})])
     for what in ("joules", "joules_per_token_generated", "joules_per_token_processed"):

@@ -99,7 +99,7 @@ def test_the_command_alone_prints_its_help_with_every_command_under_one_title(ca
     page = capsys.readouterr().out
     assert page == cli_docs.pages()["wattlens"]
     titles = [line[:-1] for line in page.splitlines() if line.endswith(":") and not line.startswith(("usage", " "))]
-    assert titles == ["Measure", "Operate", "Steer", "Report", "Simulate", "Options"]
+    assert titles == ["Measure", "Operate", "Steer", "Report", "Simulate", "Shell", "Options"]
     listed = [line.split()[0] for line in page.splitlines() if line.startswith("  ") and line[2] not in " -"]
     assert sorted(listed) == sorted({name.split()[1] for name in cli_docs.pages() if name != "wattlens"})
 

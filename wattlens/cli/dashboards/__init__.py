@@ -76,4 +76,4 @@ def _check(arguments: argparse.Namespace) -> int:
     return 1 if problems else 0
 
 
-SPEC = Command("build, check and push the Grafana dashboards, Prometheus rules and metric reference", _configure, _run)
+SPEC = Command("build Grafana dashboards and alert rules, and compare or push them", _configure, _run)

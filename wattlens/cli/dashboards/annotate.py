@@ -15,9 +15,9 @@ from wattlens.terminal_line import count_progress
 if TYPE_CHECKING:
     from wattlens.grafana.events import PlannedAnnotation
 
-SUMMARY = "write what DVFS did and which reports there are into a Grafana as annotations"
+SUMMARY = "write DVFS actions and reports to Grafana as annotations"
 DESCRIPTION = (
-    "Write what DVFS did and which reports there are into a Grafana as annotations, each once however often this runs. "
+    "Write DVFS actions and reports to Grafana as annotations, each once however often this runs. "
     "Dashboards show them by the tags wattlens and dvfs, or wattlens and report."
 )
 MOST = 10_000

@@ -6,9 +6,9 @@ import json
 from wattlens.cli.dashboards import grafana as common
 from wattlens.terminal_line import count_progress
 
-SUMMARY = "say what in a Grafana is not what is built"
+SUMMARY = "show how Grafana differs from the built dashboards"
 DESCRIPTION = (
-    "Say what in a Grafana is not what is built, object by object, and whose change it is: outdated is what a newer build "
+    "Show how Grafana differs from the built dashboards, object by object, and who changed it: outdated is what a newer build "
     "changes, edited what somebody changed in Grafana. Exit code 0 where all is as built, 1 where something differs."
 )
 _WORDS = {"create": "missing", "update": "outdated", "edited": "edited", "locked": "locked"}

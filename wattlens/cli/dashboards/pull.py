@@ -7,9 +7,9 @@ from pathlib import Path
 from wattlens.cli.dashboards import grafana as common
 from wattlens.terminal_line import count_progress
 
-SUMMARY = "bring what people changed in a Grafana back as files to review"
+SUMMARY = "write what people changed in Grafana to files for review"
 DESCRIPTION = (
-    "Bring what people changed in a Grafana back as files to review: edited dashboards and alert rules, and dashboards that "
+    "Write what people changed in Grafana to files for review: edited dashboards and alert rules, and dashboards that "
     "people made in the folder. Dashboards have the form of the built files, without what the server writes into them."
 )
 

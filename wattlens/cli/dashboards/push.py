@@ -11,9 +11,9 @@ from wattlens.terminal_line import count_progress
 if TYPE_CHECKING:
     from wattlens.grafana.push import PushResult
 
-SUMMARY = "bring a Grafana to what is built: folder, dashboards, and where asked data source and alert rules"
+SUMMARY = "upload folder, dashboards, and optionally data source and alert rules to Grafana"
 DESCRIPTION = (
-    "Bring a Grafana to what is built: folder, dashboards, and where asked data source and alert rules. A second push changes "
+    "Upload folder, dashboards, and optionally data source and alert rules to Grafana. A second push changes "
     "nothing. Whatever somebody edited in Grafana since the last push is named, and then nothing is written, unless "
     "--overwrite or --keep-edited is said. Exit code 1 where something is not as built afterwards. Provisioning from files "
     "needs no token and is the first choice: see docs/grafana.md."

@@ -92,4 +92,4 @@ def _pairs(mapping: dict[str, Any]) -> str:
     return ", ".join(f"{k} {v}" for k, v in mapping.items()) or "-"
 
 
-SPEC = Command("show what is steered and what the policies are; put settings back", _configure, _run)
+SPEC = Command("show, pause and test steering of clocks and power limits", _configure, _run)

@@ -337,4 +337,4 @@ def _all_empty(paths: Iterable[Path]) -> bool:
     return not any(path.is_file() for folder in paths for path in folder.rglob("*"))
 
 
-SPEC = Command("verify, export, ship and compact the book of record", _configure, _run)
+SPEC = Command("verify, export, ship, compact and import the energy ledger", _configure, _run)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Arguments of `wattlens report`."""
-    actions = parser.add_subparsers(metavar="ACTION", help="without one, a report is made")
+    actions = parser.add_subparsers(metavar="ACTION", help="without one, a report is created")
     # An option that an action shares with `report` has no default there: it would replace the value before the action's name.
     for name, text, prepare, run_it in (
         ("init", init.SUMMARY, init.configure, init.run),
@@ -30,12 +30,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
             verify.configure,
             _verify,
         ),
-        ("diff", "explain every figure that two editions state otherwise", diff.configure, diff.run),
+        ("diff", "explain every figure that differs between two editions", diff.configure, diff.run),
     ):
         sub = actions.add_parser(name, help=text, description=sentence(text))
         prepare(sub)
         sub.set_defaults(action=run_it)
-    source = parser.add_argument_group("what it is made of")
+    source = parser.add_argument_group("Inputs")
     source.add_argument(
         "--ledger", metavar="URL", help="compacted days on any fsspec URL, a folder of segments, or a state folder"
     )
@@ -68,7 +68,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     source.add_argument("--prometheus", metavar="URL", help="compare the ledger with the agents' counters there")
     source.add_argument("--prometheus-token-file", type=Path, metavar="FILE", help="its bearer token")
     source.add_argument("--prometheus-ca-file", type=Path, metavar="FILE", help="certificates to check its own with")
-    made = parser.add_argument_group("how it is written")
+    made = parser.add_argument_group("Output")
     made.add_argument(
         "--out",
         type=Path,
@@ -248,4 +248,4 @@ def _headline(facts: "Facts") -> dict[str, dict[str, str | None]]:
     return found
 
 
-SPEC = Command("make the energy and emissions report of a quarter, and what surrounds it", configure, run)
+SPEC = Command("create, check, verify and compare quarterly energy and emissions reports", configure, run)

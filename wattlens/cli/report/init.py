@@ -8,13 +8,13 @@ from energy_agent.core.errors import UsageError, WattlensError
 from wattlens.cli._options import write_new
 
 SUMMARY = "write a workbook for what a report cannot measure: sites, contracts, prices, teams"
-CHECK_SUMMARY = "say what a file of inputs tells, what it lacks, and which cell or key is wrong"
+CHECK_SUMMARY = "check a file of inputs: wrong keys or cells, and what is missing"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Arguments of `wattlens report init`."""
     parser.add_argument("--out", type=Path, default=Path("org.xlsx"), metavar="FILE", help="the workbook (default org.xlsx)")
-    parser.add_argument("--force", action="store_true", help="write over a file that is there")
+    parser.add_argument("--force", action="store_true", help="overwrite an existing file")
     known = parser.add_mutually_exclusive_group()
     known.add_argument("--from-inventory", type=Path, metavar="CSV", help="inventory whose boards and sites to put in")
     known.add_argument("--ledger", type=Path, metavar="DIR", help="ledger whose GPUs to put in")

@@ -259,4 +259,4 @@ def _attached(args: argparse.Namespace) -> "SimulatedNode":
     return SimulatedNode.attach(args.dir)
 
 
-SPEC = Command("start, use and disturb a simulated GPU node", _configure, _run)
+SPEC = Command("run a simulated GPU node and inject faults", _configure, _run)
