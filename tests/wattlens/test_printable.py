@@ -11,7 +11,7 @@ from energy_agent.core.text import printable, printable_lines
 from energy_agent.ledger.rows.uncertainty import Bounds
 from wattlens import summary
 from wattlens.cli import main
-from wattlens.cli._command import table
+from wattlens.cli._command import print_table
 from wattlens.summary import LedgerSummary, TokenCost
 
 HOSTILE = "\x1b[2J\x1b]0;title\x07\x9b31m\r\n\u202e"
@@ -48,5 +48,5 @@ def test_an_error_is_printable_whatever_it_names(
 
 
 def test_a_table_is_printable(capsys: pytest.CaptureFixture[str]) -> None:
-    table([("workload", "J"), (HOSTILE, "1")])
+    print_table([("workload", "J"), (HOSTILE, "1")])
     assert all(line.isprintable() for line in capsys.readouterr().out.split("\n"))

@@ -112,12 +112,12 @@ def one_of(names: Sequence[str]) -> str:
     return " or ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
-def sentence(text: str) -> str:
+def as_sentence(text: str) -> str:
     """A summary as a description: `show it` -> `Show it.`"""
     return text[0].upper() + text[1:] + "."
 
 
-def table(rows: list[tuple[str, ...]]) -> None:
+def print_table(rows: list[tuple[str, ...]]) -> None:
     """Print rows in columns, the first as their heads."""
     widths = [max(len(r[i]) for r in rows) for i in range(len(rows[0]))]
     for row in rows:

@@ -18,7 +18,7 @@ _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 T = TypeVar("T", int, float, Decimal)
 
 
-def within(kind: Callable[[str], T], low: float, high: float, *, above: bool = False) -> Callable[[str], T]:
+def number(kind: Callable[[str], T], low: float, high: float, *, above: bool = False) -> Callable[[str], T]:
     """A number from `low` to `high`; with `above` it must be more than `low`."""
 
     def parse(text: str) -> T:
@@ -216,7 +216,7 @@ def add_agent_files(parser: argparse.ArgumentParser) -> None:
     add("--token-file", type=Path, metavar="FILE", help="one line, a bearer token")
 
 
-def program(command: list[str]) -> list[str]:
+def strip_separator(command: list[str]) -> list[str]:
     """The program after `--`."""
     return command[1:] if command[:1] == ["--"] else command
 

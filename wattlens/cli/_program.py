@@ -10,7 +10,7 @@ import wattlens
 from energy_agent.core import plugin
 from energy_agent.core.errors import WattlensError
 from energy_agent.core.text import printable_lines
-from wattlens.cli._command import Parser, sentence
+from wattlens.cli._command import Parser, as_sentence
 from wattlens.cli._former import add_former_options
 
 
@@ -67,7 +67,7 @@ def build_parser(arguments: list[str], commands: ModuleType) -> argparse.Argumen
     named = [n for n in names if n.replace("_", "-") == (arguments[0] if arguments else "")]
     for name in named or names:
         command = plugin.load(commands, name)
-        sub = subparsers.add_parser(name.replace("_", "-"), help=command.summary, description=sentence(command.summary))
+        sub = subparsers.add_parser(name.replace("_", "-"), help=command.summary, description=as_sentence(command.summary))
         command.configure(sub)
         add_former_options(sub)
         sub.set_defaults(run=command.run)

@@ -37,14 +37,14 @@ def _run(args: argparse.Namespace) -> int:
 
     sides = _sides(_split(args.runs, args.baseline))
     factors = _gains(sides)
-    found = {"joules": _compared(sides, "", factors), "seconds": _seconds(sides)}
+    found = {"joules": _compare(sides, "", factors), "seconds": _seconds(sides)}
     absent = {}
     for what in PER if any(run.tokens for side in sides for run in side) else ():
-        reason = _without(sides, what)
+        reason = _explain_missing_tokens(sides, what)
         if reason:
             absent[what] = reason
         else:
-            found[f"joules_per_token_{what}"] = _compared(sides, what, factors)
+            found[f"joules_per_token_{what}"] = _compare(sides, what, factors)
     said = warnings(*sides)
     same = _boards(sides[0]) == _boards(sides[1])
     if args.json:
@@ -92,7 +92,7 @@ def _sides(words: tuple[list[str], list[str]]) -> "Sides":
     return sides
 
 
-def _compared(sides: "Sides", what: str, factors: tuple[float, float]) -> "Comparison":
+def _compare(sides: "Sides", what: str, factors: tuple[float, float]) -> "Comparison":
     """Of joules, or, where `what` says of which tokens, of joules per token."""
     from wattlens.comparison.statistics import compare, compare_measured, relative_error, widened
 
@@ -129,7 +129,7 @@ def _seconds(sides: "Sides") -> "Comparison":
         raise UsageError(f"compare: {error}") from None
 
 
-def _without(sides: "Sides", what: str) -> str:
+def _explain_missing_tokens(sides: "Sides", what: str) -> str:
     """Why joules per token of a kind cannot be compared; "" where they can."""
     for name, side in zip("AB", sides, strict=True):
         for run in side:
@@ -222,7 +222,7 @@ def _lines(
 ) -> list[str]:
     counts = [f"{name}: {len(side)} run{'s' if len(side) > 1 else ''}" for name, side in zip("AB", sides, strict=True)]
     lines = [", ".join(counts) + ("; simulated GPUs" if sides[0][0].simulated else "")]
-    lines += [f"{name}: {told}" for name, side in zip("AB", sides, strict=True) if (told := _told(side))]
+    lines += [f"{name}: {told}" for name, side in zip("AB", sides, strict=True) if (told := _describe_side(side))]
     width = 8 if len(found) == 2 else 17
     for what, c in found.items():
         name = what.replace("joules_per_token_", "J/token ").ljust(width)
@@ -249,7 +249,7 @@ def _lines(
     return lines + [f"warning: {line}" for line in said]
 
 
-def _told(side: "list[SavedRun]") -> str:
+def _describe_side(side: "list[SavedRun]") -> str:
     """What a side was, in words."""
     from wattlens.comparison.load import batch, labels
 

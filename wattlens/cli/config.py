@@ -5,13 +5,13 @@ import json
 from pathlib import Path
 
 from energy_agent.core.errors import UsageError
-from wattlens.cli._command import Command, sentence
+from wattlens.cli._command import Command, as_sentence
 
 
 def _configure(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(metavar="ACTION", dest="action", required=True)
     text = "check a file before the agent reads it"
-    check = actions.add_parser("check", help=text, description=sentence(text))
+    check = actions.add_parser("check", help=text, description=as_sentence(text))
     check.add_argument("file", type=Path, metavar="FILE", help="the agent's configuration")
     check.add_argument("--json", action="store_true", help="as JSON")
 

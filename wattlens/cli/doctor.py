@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from energy_agent.core.errors import UsageError
 from wattlens.cli._command import Command
-from wattlens.cli._options import add_simulate, duration, simulated_node, within
+from wattlens.cli._options import add_simulate, duration, number, simulated_node
 
 if TYPE_CHECKING:
     from energy_agent.config.agent import Config
@@ -29,7 +29,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     add_simulate(parser, "the simulated node that runs in DIR (see wattlens sim) instead of this machine")
     parser.add_argument("--for", dest="seconds", type=duration(0.5, 3600), metavar="TIME",
                         help="how long (default: --sensors 30s, a block of --overhead 10s, --capture 2s)")  # fmt: skip
-    parser.add_argument("--pairs", type=within(int, 2, 1000), metavar="N",
+    parser.add_argument("--pairs", type=number(int, 2, 1000), metavar="N",
                         help="with --overhead: pairs of blocks with and without the reader (6)")  # fmt: skip
     parser.add_argument("--seed", type=int, metavar="N", help="with --overhead: draws the order within the pairs (0)")
     parser.add_argument("--pseudonyms", action="store_true",

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from energy_agent.core.errors import UsageError, WattlensError
 from energy_agent.core.text import printable
 from wattlens.cli._command import Command
-from wattlens.cli._options import Pairs, add_simulate, enter_simulated_node, program
+from wattlens.cli._options import Pairs, add_simulate, enter_simulated_node, strip_separator
 
 if TYPE_CHECKING:
     from energy_agent.sdk.measure.token_endpoints import TokenEndpoints
@@ -77,7 +77,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
-    command = program(args.command)
+    command = strip_separator(args.command)
     if not command:
         raise UsageError(f"measure: no command given; usage: wattlens measure -- COMMAND{_misread(args.simulate)}")
     node = enter_simulated_node(args.simulate)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from energy_agent.core.errors import UsageError, WattlensError
 from energy_agent.core.text import printable
 from wattlens.cli._command import Command
-from wattlens.cli._options import Pairs, within
+from wattlens.cli._options import Pairs, number
 from wattlens.terminal_line import count_progress, drawn_line
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     rows.add_argument("--by", choices=_GROUPS, default="workload", help="what a row is (default: workload)")
     rows.add_argument("--workload", metavar="NAME", help="only this workload")
     rows.add_argument(
-        "--rows", type=within(int, 1, 1_000_000), default="25", metavar="N", help="length of the table (default 25)"
+        "--rows", type=number(int, 1, 1_000_000), default="25", metavar="N", help="length of the table (default 25)"
     )
 
     value = parser.add_argument_group("cost and carbon")

@@ -7,15 +7,15 @@ from fractions import Fraction
 
 import pytest
 
-from wattlens.cli._options import Pairs, day, duration, moment, moment_text, share, within
+from wattlens.cli._options import Pairs, day, duration, moment, moment_text, number, share
 
 
 @pytest.mark.parametrize(
     ("parse", "text", "value"),
     [
-        (within(int, 1, 5), "5", 5),
-        (within(float, 0.5, 5), "0.5", 0.5),
-        (within(Decimal, 0, 5, above=True), "0.01", Decimal("0.01")),
+        (number(int, 1, 5), "5", 5),
+        (number(float, 0.5, 5), "0.5", 0.5),
+        (number(Decimal, 0, 5, above=True), "0.01", Decimal("0.01")),
         (share(), "5%", Fraction(1, 20)),
         (share(), "12.5 %", Fraction(1, 8)),
         (share(), "0.05", Fraction(1, 20)),
@@ -39,9 +39,9 @@ def test_values_are_taken(parse, text, value):
     [
         (parse, text)
         for parse, texts in (
-            (within(int, 1, 5), ["0", "6", "2.5", "two", ""]),
-            (within(float, 0, 5), ["-0.1", "5.1", "nan", "inf", "x"]),
-            (within(Decimal, 0, 5, above=True), ["0", "nan", "sNaN", "-1", "5.01", "x"]),
+            (number(int, 1, 5), ["0", "6", "2.5", "two", ""]),
+            (number(float, 0, 5), ["-0.1", "5.1", "nan", "inf", "x"]),
+            (number(Decimal, 0, 5, above=True), ["0", "nan", "sNaN", "-1", "5.01", "x"]),
             (share(above=True), ["5 percent", "0", "0%", "101%", "-5%", "nan", "", "1e-3", "2"]),
             (duration(1, 7200), ["5", "0s", "3h", "s", "1w", "-1s", "1000000000s"]),
             (moment, ["someday", "2026-13-01"]),

@@ -47,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     if not arguments.ledger and not arguments.report:
         raise UsageError("name a ledger with --ledger, or a report with --report")
-    access, events = common.access(arguments), _events(arguments)
+    access, events = common.grafana_access(arguments), _events(arguments)
     grafana = Grafana(access)
     done = annotate(grafana, events, dry=arguments.dry_run, progress=count_progress("annotated", "events"))
     if arguments.json:

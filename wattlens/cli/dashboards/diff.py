@@ -26,18 +26,18 @@ def run(arguments: argparse.Namespace) -> int:
     from wattlens.grafana.client import Grafana
     from wattlens.grafana.survey import survey
 
-    wanted, access = common.wanted(arguments), common.access(arguments)
+    wanted, access = common.wanted_objects(arguments), common.grafana_access(arguments)
     grafana = Grafana(access)
     found = survey(grafana, wanted, count_progress("compared", "dashboards"))
     differ = [each for each in found.changes if each.state != "same"]
-    common.notes(found.notes)
+    common.print_notes(found.notes)
     if arguments.json:
         changes = [common.as_json(each) for each in found.changes]
         told = {"same": not differ, "changes": changes, "theirs": found.theirs, "notes": found.notes}
         print(json.dumps(common.head_json(access.url, found) | told))
         return 1 if differ else 0
     for each in differ:
-        print(f"{_WORDS[each.state]} {common.line(each)}")
+        print(f"{_WORDS[each.state]} {common.describe_change(each)}")
         for detail in each.details:
             print(f"  {printable(detail)}")
     if found.theirs:

@@ -42,7 +42,7 @@ def add_objects(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--prometheus-url", metavar="URL", help="where that data source finds Prometheus; makes it if need be")
 
 
-def access(arguments: argparse.Namespace) -> "GrafanaAccess":
+def grafana_access(arguments: argparse.Namespace) -> "GrafanaAccess":
     """How Grafana is reached.
 
     Raises:
@@ -53,7 +53,7 @@ def access(arguments: argparse.Namespace) -> "GrafanaAccess":
     return GrafanaAccess(arguments.url, arguments.token_file, arguments.ca_file, arguments.insecure, arguments.timeout)
 
 
-def wanted(arguments: argparse.Namespace) -> "PushRequest":
+def wanted_objects(arguments: argparse.Namespace) -> "PushRequest":
     """What is to be in Grafana: everything that ships with this version.
 
     Raises:
@@ -89,7 +89,7 @@ def head_json(url: str, found: "Survey") -> dict[str, Any]:
     return {"grafana": {"url": url, "version": found.version}, "folder": {"uid": found.folder_uid, "title": found.folder_title}}
 
 
-def line(change: "ObjectChange") -> str:
+def describe_change(change: "ObjectChange") -> str:
     """A change in one line."""
     from energy_agent.core.text import printable
 
@@ -97,7 +97,7 @@ def line(change: "ObjectChange") -> str:
     return printable(f"{change.kind} {change.uid}{title}{': ' * bool(change.reason)}{change.reason}")
 
 
-def notes(lines: list[str]) -> None:
+def print_notes(lines: list[str]) -> None:
     """What a person should know, on standard error."""
     from energy_agent.core.text import printable
 

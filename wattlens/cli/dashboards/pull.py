@@ -29,11 +29,11 @@ def run(arguments: argparse.Namespace) -> int:
     from wattlens.grafana.pull import pull
     from wattlens.grafana.survey import survey
 
-    wanted, access = common.wanted(arguments), common.access(arguments)
+    wanted, access = common.wanted_objects(arguments), common.grafana_access(arguments)
     grafana = Grafana(access)
     found = survey(grafana, wanted, count_progress("read", "dashboards"))
     pulled = pull(found, arguments.out, everything=arguments.all, replace=arguments.replace)
-    common.notes(pulled.notes)
+    common.print_notes(pulled.notes)
     if arguments.json:
         files = {"written": [str(p) for p in pulled.written], "unchanged": [str(p) for p in pulled.unchanged]}
         print(json.dumps(common.head_json(access.url, found) | files | {"notes": pulled.notes}))

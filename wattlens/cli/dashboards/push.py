@@ -40,11 +40,11 @@ def run(arguments: argparse.Namespace) -> int:
 
     if arguments.editable_alerts and not arguments.alerts:
         raise UsageError("--editable-alerts is for --alerts")
-    wanted, access = common.wanted(arguments), common.access(arguments)
+    wanted, access = common.wanted_objects(arguments), common.grafana_access(arguments)
     edits = "overwrite" if arguments.overwrite else "keep" if arguments.keep_edited else "stop"
     grafana = Grafana(access)
     outcome = push(grafana, wanted, edits, dry=arguments.dry_run, progress=count_progress("pushed", "objects"))  # type: ignore[arg-type]
-    common.notes(outcome.notes)
+    common.print_notes(outcome.notes)
     code = 1 if outcome.refused else 0
     if arguments.json:
         print(json.dumps(_json(outcome, access.url, arguments.dry_run)))
@@ -58,12 +58,12 @@ def _tell(outcome: "PushResult", url: str, arguments: argparse.Namespace) -> Non
     would = [each for each in outcome.changes if each.state in ("create", "update")]
     if arguments.dry_run or outcome.stopped:
         for each in would:
-            print(f"would {each.state} {common.line(each)}")
+            print(f"would {each.state} {common.describe_change(each)}")
     for each in outcome.changes:
         if (each.kind, each.uid) in written:
-            print(f"{'written over' if each.state == 'edited' else each.state + 'd'} {common.line(each)}")
+            print(f"{'written over' if each.state == 'edited' else each.state + 'd'} {common.describe_change(each)}")
         elif each.state in ("edited", "locked"):
-            print(f"{each.state} {common.line(each)}")
+            print(f"{each.state} {common.describe_change(each)}")
     same = sum(each.state == "same" for each in outcome.changes)
     where = f"the folder {outcome.survey.folder_title} of {url}"
     if outcome.stopped:

@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from wattlens.cli._command import Command, sentence, table
+from wattlens.cli._command import Command, as_sentence, print_table
 from wattlens.cli._options import add_actuator_socket
 from wattlens.cli.actuator import actuator_config, add_place_options
 from wattlens.cli.dvfs import policy, replay, switch
@@ -16,7 +16,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(metavar="ACTION", required=True)
 
     def action(name: str, text: str, run: Callable[[argparse.Namespace], int]) -> argparse.ArgumentParser:
-        parser: argparse.ArgumentParser = actions.add_parser(name, help=text, description=sentence(text))
+        parser: argparse.ArgumentParser = actions.add_parser(name, help=text, description=as_sentence(text))
         parser.set_defaults(act=run)
         return parser
 
@@ -56,7 +56,7 @@ def _status(args: argparse.Namespace) -> int:
         allowed = ",".join(d["knobs"]) or "-"
         index = "-" if d["index"] is None else str(d["index"])
         rows.append((index, d["device"], allowed, d["holder"] or "-", left, _pairs(d["setting"]), _pairs(d["changed"])))
-    table(rows)
+    print_table(rows)
     return 0
 
 
@@ -72,7 +72,7 @@ def _restore(args: argparse.Namespace) -> int:
     elif not results:
         print("Nothing to restore." if known else f"Nothing to restore: no actuator has kept anything in {config.state}.")
     else:
-        table(
+        print_table(
             [
                 ("UUID", "KNOB", "OUTCOME", "VALUE"),
                 *((r.device, r.knob, _OUTCOMES.get(r.outcome, r.outcome), str(r.value)) for r in results),

@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from energy_agent.core.errors import UsageError
-from wattlens.cli._command import table
+from wattlens.cli._command import print_table
 
 if TYPE_CHECKING:
     from dvfs.types import DvfsPolicy, NodePolicy
@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
             print(f"    {option}: {meaning}")
     if args.policy is None:
         print()
-        table([("SKU", "KNEE", "BASIS", "SOURCE"), *((k.sku, f"{k.knee_mhz} MHz", k.basis, k.source) for k in knees)])
+        print_table([("SKU", "KNEE", "BASIS", "SOURCE"), *((k.sku, f"{k.knee_mhz} MHz", k.basis, k.source) for k in knees)])
     return 0
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from energy_agent.core.errors import UsageError
-from wattlens.cli._options import Pairs, duration, share, within
+from wattlens.cli._options import Pairs, duration, number, share
 from wattlens.cli.dvfs import replay_table, replay_trace
 
 Options = dict[str, tuple[Any, dict[str, Any]]]
@@ -17,7 +17,7 @@ TRACE_OPTIONS: Final[Options] = {
     "gpu": ("h100-sxm", {"metavar": "NAME", "help": "the board"}),
     "gpus": (
         None,
-        {"type": within(int, 1, 64), "metavar": "N", "help": "boards of a replica (default: as the model needs)"},
+        {"type": number(int, 1, 64), "metavar": "N", "help": "boards of a replica (default: as the model needs)"},
     ),
     "engine": ("vllm-2024", {"metavar": "NAME", "help": "vllm-2024: the host takes its part of each step; lean: none"}),
     "boundness": (
@@ -27,18 +27,18 @@ TRACE_OPTIONS: Final[Options] = {
             "help": "memory-boundness, which is assumed: low, mid or high",
         },
     ),
-    "rate": (1.0, {"type": within(float, 0.001, 1000), "metavar": "X", "help": "requests X times as fast"}),
+    "rate": (1.0, {"type": number(float, 0.001, 1000), "metavar": "X", "help": "requests X times as fast"}),
     "skip": ("0s", {"type": duration(0), "metavar": "TIME", "help": "leave out the first part of the trace, such as 30m"}),
     "for": (None, {"type": duration(), "metavar": "TIME", "help": "replay only this much of it, such as 10m"}),
-    "ttft_ms": (500.0, {"type": within(float, 1, 1e6), "metavar": "MS", "help": "limit of the first token"}),
+    "ttft_ms": (500.0, {"type": number(float, 1, 1e6), "metavar": "MS", "help": "limit of the first token"}),
     "ttft_tokens": (
         None,
         {
-            "type": within(int, 1, 10_000_000), "metavar": "N",
+            "type": number(int, 1, 10_000_000), "metavar": "N",
             "help": "let it grow for longer prompts, in proportion (default: one for all)",
         },
     ),
-    "itl_ms": (50.0, {"type": within(float, 0.1, 1e5), "metavar": "MS", "help": "limit of the mean time between tokens"}),
+    "itl_ms": (50.0, {"type": number(float, 0.1, 1e5), "metavar": "MS", "help": "limit of the mean time between tokens"}),
     "attainment": (
         "99%",
         {
@@ -46,7 +46,7 @@ TRACE_OPTIONS: Final[Options] = {
             "help": "share of requests within the limits by default",
         },
     ),
-    "replicas": (None, {"type": within(int, 1, 256), "metavar": "N", "help": "instead of the fewest that attain it"}),
+    "replicas": (None, {"type": number(int, 1, 256), "metavar": "N", "help": "instead of the fewest that attain it"}),
     "option": ({}, {"action": Pairs, "metavar": "K=V", "help": "of the policy (wattlens dvfs policy); may be repeated"}),
     "no_hindsight": (
         False,
@@ -55,7 +55,7 @@ TRACE_OPTIONS: Final[Options] = {
 }  # fmt: skip
 TABLE_OPTIONS: Final[Options] = {
     "slowdown": ("3%", {"type": share(0.001, percent=True), "metavar": "SHARE", "help": "budget for the whole run"}),
-    "steps": (3000, {"type": within(int, 1, 1_000_000), "metavar": "N", "help": "steps of a run"}),
+    "steps": (3000, {"type": number(int, 1, 1_000_000), "metavar": "N", "help": "steps of a run"}),
     "noise": (
         "2%",
         {
@@ -64,7 +64,7 @@ TABLE_OPTIONS: Final[Options] = {
             "help": "standard deviation of a step's time and power",
         },
     ),
-    "seeds": (20, {"type": within(int, 1, 10_000), "metavar": "N", "help": "runs of each table"}),
+    "seeds": (20, {"type": number(int, 1, 10_000), "metavar": "N", "help": "runs of each table"}),
     "isotonic": (False, {"action": "store_true", "help": "iron out what noise of measurement made non-monotone"}),
 }
 

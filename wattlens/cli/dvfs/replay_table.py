@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from energy_agent.core.errors import UsageError
-from wattlens.cli._command import table
+from wattlens.cli._command import print_table
 from wattlens.cli.dvfs.replay_text import Bar, bars, find_policy, svg
 from wattlens.terminal_line import drawn_line
 
@@ -93,7 +93,7 @@ def _played(rules: "dict[str, Trials]", tables: "list[SettingTable]", plan: Plan
     return found
 
 
-def _shown(rows: list[Found], tables: int) -> list[Found]:
+def _select_rows(rows: list[Found], tables: int) -> list[Found]:
     """Each table where there are few, else all together."""
     return rows if tables <= _MOST_ROWS else [row for row in rows if row.table == _ALL]
 
@@ -104,7 +104,7 @@ def _print(rows: list[Found], plan: Plan, tables: int) -> None:
     print("Best: the one setting within the budget that saves most, from the first step on; two in turns can save more.")
     print()
     heads = ("TABLE", "RULE", "SAVING", "BEST", "OF BEST", "SLOWER", "RUN OVER", "CHOICE OVER", "FAR OVER")
-    table([heads, *(_cells(row) for row in _shown(rows, tables))])
+    print_table([heads, *(_cells(row) for row in _select_rows(rows, tables))])
     if tables > _MOST_ROWS:
         print("(--json has each table)")
     print()
@@ -137,7 +137,7 @@ def _bars(rows: list[Found], tables: int) -> list[Bar]:
             100 * row.summary.oracle_ratio,
             broken=row.summary.whole_over_ratio > 0.01,
         )
-        for row in _shown(rows, tables)
+        for row in _select_rows(rows, tables)
     ]
 
 

@@ -7,7 +7,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from energy_agent.core.errors import UsageError
-from wattlens.cli._command import table
+from wattlens.cli._command import print_table
 from wattlens.cli.dvfs.replay_text import Bar, Curve, bars, find_policy, svg
 from wattlens.terminal_line import drawn_line
 
@@ -135,7 +135,7 @@ def _print(made: "PreparedCase", rows: list[Scored], said: list[str]) -> None:
     print(textwrap.fill(f"{n} replica{'s' if n > 1 else ''}, {found}. Limits: {limits}.", _LINE))
     print()
     heads = ("RULE", "ENERGY", "SAVING", "ATTAINMENT", "DIFFERENCE", "J/TOKEN", "CHANGES", "OF HINDSIGHT", "NOTE")
-    table([heads, *map(_cells, rows)])
+    print_table([heads, *map(_cells, rows)])
     print()
     print("Saving in % of the default's energy (x: more misses than the default's and one in 200 requests):")
     for line in bars(_bars(rows)):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from energy_agent.core.errors import UsageError, WattlensError
-from wattlens.cli._command import table
+from wattlens.cli._command import print_table
 from wattlens.cli._options import (
     AGENT_FILES,
     AGENT_URL,
@@ -17,9 +17,9 @@ from wattlens.cli._options import (
     add_simulate,
     duration,
     enter_simulated_node,
-    program,
+    number,
     share,
-    within,
+    strip_separator,
 )
 
 if TYPE_CHECKING:
@@ -71,12 +71,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="W,W",
         help="power limits (default: spread from the board's lowest to the one found)",
     )
-    add("--points", type=within(int, 1, 50), metavar="N", help="how many to spread (default: 5, of a grid 3 a knob)")
+    add("--points", type=number(int, 1, 50), metavar="N", help="how many to spread (default: 5, of a grid 3 a knob)")
     what = "length of a measurement (default: 20s)"
     add("--interval", dest="seconds", type=duration(5, 3600), metavar="TIME", help=what)
     what = "time between a setting and its measurement (default: 5s)"
     add("--settle", type=duration(1, 3600, unit="s"), metavar="TIME", help=what)
-    add("--repeats", type=within(int, 2, 1000), metavar="N", help="measurements of each setting at most (default: 5)")
+    add("--repeats", type=number(int, 2, 1000), metavar="N", help="measurements of each setting at most (default: 5)")
     add(
         "--precision",
         type=share(above=True),
@@ -122,11 +122,11 @@ def run(args: argparse.Namespace) -> int:
         sweep.run()
     except EndedError as ended:
         code = 128 + ended.number
-        progress.say(f"wattlens: ended by {ended}; everything is as found" + _kept(sweep.profile, options.out))
+        progress.say(f"wattlens: ended by {ended}; everything is as found" + _describe_saved(sweep.profile, options.out))
     except WattlensError as error:
         if sweep.profile is None:
             raise
-        raise WattlensError(f"{error}{_kept(sweep.profile, options.out)}") from None
+        raise WattlensError(f"{error}{_describe_saved(sweep.profile, options.out)}") from None
     finally:
         progress.clear()
     if sweep.profile is not None and (code == 0 or sweep.profile.points):
@@ -134,7 +134,7 @@ def run(args: argparse.Namespace) -> int:
     return code
 
 
-def _kept(profile: "SweepProfile | None", out: Path) -> str:
+def _describe_saved(profile: "SweepProfile | None", out: Path) -> str:
     return "" if profile is None else f"; {len(profile.stretches)} stretches are in {out}, --resume goes on with it"
 
 
@@ -145,7 +145,7 @@ def _print(profile: "SweepProfile", *, as_json: bool) -> None:
     if as_json:
         print(dump(profile), end="")
         return
-    table(rows(profile))
+    print_table(rows(profile))
     for line in summary(profile):
         print(line)
 
@@ -157,7 +157,7 @@ def _options(args: argparse.Namespace) -> "SweepOptions":
     from wattlens.sweep.run import SweepOptions
     from wattlens.sweep.target import TargetRequest
 
-    command = tuple(program(args.command))
+    command = tuple(strip_separator(args.command))
     enter_simulated_node(args.simulate)
     clock = clock_for(os.environ)
     plan = _plan(args)

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from energy_agent.core.errors import UsageError, WattlensError
 from energy_agent.core.text import printable
 from energy_agent.core.units import NS_PER_S, UJ_PER_J, decimal
-from wattlens.cli._command import Command, sentence
-from wattlens.cli._options import add_period, day, within
+from wattlens.cli._command import Command, as_sentence
+from wattlens.cli._options import add_period, day, number
 from wattlens.cli.ledger import heads, history_import, ship
 from wattlens.cli.ledger.signer import open_signer
 from wattlens.terminal_line import count_progress
@@ -55,7 +55,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     which = compact.add_mutually_exclusive_group()
     which.add_argument("--day", type=day, metavar="DAY", help="one UTC day (default: every day that is over)")
     which.add_argument(
-        "--days", type=within(int, 1, 3660), metavar="N", help="the last N UTC days that are over, as a job each night wants"
+        "--days", type=number(int, 1, 3660), metavar="N", help="the last N UTC days that are over, as a job each night wants"
     )
     compact.add_argument(
         "--inventory", type=Path, metavar="CSV", help="which device stood where: cluster,node,uuid,sku,site,from,to[,key]"
@@ -71,7 +71,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     )
     compact.add_argument(
         "--jobs",
-        type=within(int, 1, 256),
+        type=number(int, 1, 256),
         default=1,
         metavar="N",
         help="processes that share the days; the same bytes (default 1)",
@@ -92,7 +92,7 @@ _KINDS = {
 
 
 def _sub(commands: Any, name: str, text: str, run: Callable[[argparse.Namespace], int]) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = commands.add_parser(name, help=text, description=sentence(text))
+    parser: argparse.ArgumentParser = commands.add_parser(name, help=text, description=as_sentence(text))
     parser.add_argument("--json", action="store_true", help="print a JSON object")
     parser.set_defaults(action=run)
     return parser

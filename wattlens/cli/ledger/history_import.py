@@ -15,7 +15,7 @@ from energy_agent.core.text import printable
 from energy_agent.core.units import NS_PER_S, UJ_PER_J, decimal
 from wattlens.cli._command import one_of
 from wattlens.cli._former import warn
-from wattlens.cli._options import Pairs, duration, moment, share, within
+from wattlens.cli._options import Pairs, duration, moment, number, share
 from wattlens.cli.ledger.signer import open_signer
 from wattlens.terminal_line import drawn_line
 
@@ -79,7 +79,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--max-power-w",
-        type=within(Decimal, 0, 10_000, above=True),
+        type=number(Decimal, 0, 10_000, above=True),
         metavar="W",
         help="power limit of every board, where neither series nor its kind tells",
     )
@@ -132,7 +132,7 @@ def run(arguments: argparse.Namespace) -> int:
         print(json.dumps(_json(request, result, arguments)))
         return 0
     for node in result.nodes:
-        print(printable(f"{node.cluster}/{node.node}: {_told(node)}"))
+        print(printable(f"{node.cluster}/{node.node}: {_describe_node(node)}"))
     total = sum(node.energy_uj for node in result.nodes)
     done = "would be imported into" if arguments.dry_run else "imported into"
     count = sum(node.segments for node in result.nodes)
@@ -172,7 +172,7 @@ def _request(arguments: argparse.Namespace, history: "PrometheusHistory") -> "Im
     )
 
 
-def _told(node: "SegmentContents") -> str:
+def _describe_node(node: "SegmentContents") -> str:
     methods = ", ".join(f"{method} {decimal(uj, UJ_PER_J)} J" for method, uj in sorted(node.by_method.items()))
     states = ", ".join(f"{state} {_percent(uj, node.energy_uj)} %" for state, uj in sorted(node.by_state.items()))
     gaps = f"; no sample shows up to {decimal(node.gap_bound_uj, UJ_PER_J)} J more" if node.gap_bound_uj else ""

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from energy_agent.core.text import printable
-from wattlens.cli._command import Command, sentence
+from wattlens.cli._command import Command, as_sentence
 from wattlens.cli._options import add_period, moment_text, share
 from wattlens.cli.report import diff, init, verify
 from wattlens.terminal_line import count_progress
@@ -32,7 +32,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         ),
         ("diff", "explain every figure that differs between two editions", diff.configure, diff.run),
     ):
-        sub = actions.add_parser(name, help=text, description=sentence(text))
+        sub = actions.add_parser(name, help=text, description=as_sentence(text))
         prepare(sub)
         sub.set_defaults(action=run_it)
     source = parser.add_argument_group("Inputs")

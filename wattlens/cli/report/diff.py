@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
         if len(shown) < len(changes):
             lines.append(f"and {len(changes) - len(shown)} more figures; --all shows them")
         lines.append("")
-    lines.append(_told(len(changes), len(old.figures.keys() | new.figures.keys())))
+    lines.append(_count_changes(len(changes), len(old.figures.keys() | new.figures.keys())))
     if beside:
         lines.append(f"What else differs: {', '.join(beside)}.")
     lines.append(_due(due, f"{float(100 * threshold):g}%"))
@@ -101,7 +101,7 @@ def _first(changes: "list[FigureChange]", unexplained: "list[FigureChange]") -> 
     return [each for each in changes if each.id in shown]
 
 
-def _told(changed: int, all_figures: int) -> str:
+def _count_changes(changed: int, all_figures: int) -> str:
     return f"{changed} of {all_figures} figures differ." if changed else f"All {all_figures} figures are the same."
 
 

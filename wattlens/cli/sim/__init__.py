@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from energy_agent.core.errors import UsageError, WattlensError
-from wattlens.cli._command import Command, sentence
-from wattlens.cli._options import duration, duration_text, program
+from wattlens.cli._command import Command, as_sentence
+from wattlens.cli._options import duration, duration_text, strip_separator
 from wattlens.cli.sim import meters
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(metavar="ACTION", dest="action", required=True)
 
     def action(name: str, text: str, **more: Any) -> argparse.ArgumentParser:
-        sub: argparse.ArgumentParser = actions.add_parser(name, help=text, description=sentence(text), **more)
+        sub: argparse.ArgumentParser = actions.add_parser(name, help=text, description=as_sentence(text), **more)
         sub.add_argument("--dir", type=Path, metavar="DIR", help="the node's folder (default: one per user)")
         return sub
 
@@ -102,7 +102,7 @@ def _show_start(node: "SimulatedNode", name: str) -> None:
 
 def _exec(args: argparse.Namespace) -> int:
     node = _attached(args)
-    command = program(args.command)
+    command = strip_separator(args.command)
     if not command:
         raise UsageError("sim run: no command given; usage: wattlens sim run -- COMMAND")
     try:
