@@ -280,6 +280,16 @@ def test_what_is_wrong_is_one_line_that_names_it(tmp_path, text, said):
     assert "\n" not in str(refused.value)
 
 
+def test_errors_of_several_sites_are_told_at_once(tmp_path):
+    (tmp_path / "a.yaml").write_text("pue: {value: 0.5}\nwatre: []\n")
+    with pytest.raises(UsageError) as refused:
+        load_text(tmp_path, "sites: [{file: a.yaml}, {file: b.yaml}, {site: {name: c}}, {site: {name: c}}]")
+    lines = str(refused.value).splitlines()
+    assert all(line.startswith(f"{tmp_path / 'org.yaml'}: ") for line in lines)
+    for line, words in zip(lines, ("a.yaml pue.value 0.5", "a.yaml watre", "b.yaml", "'c'"), strict=True):
+        assert all(word in line for word in words.split())
+
+
 CONTRACT = (
     "sites: [{{site: {{name: a}}, grid: {{zone: DE}}, contracts: [{{id: c, kind: ppa, zone: DE, technology: wind, {}}}]}}]"
 )

@@ -223,7 +223,7 @@ def test_check_of_what_is_wrong(tmp_path, capsys):
         check(path)
     assert (str(refused.value), refused.value.exit_code) == (said, 2)
     assert check(path, "--json") == 2
-    assert json.loads(capsys.readouterr().out) == {"file": str(path), "ok": False, "error": said}
+    assert json.loads(capsys.readouterr().out) == {"file": str(path), "ok": False, "error": said, "errors": [said]}
 
 
 def test_the_pages_fit_a_terminal(monkeypatch):

@@ -61,10 +61,11 @@ def run_check(args: argparse.Namespace) -> int:
     except WattlensError as error:
         if not args.json:
             raise
-        print(json.dumps({"file": str(args.file), "ok": False, "error": str(error)}, indent=1))
+        errors = str(error).splitlines()
+        print(json.dumps({"file": str(args.file), "ok": False, "error": errors[0], "errors": errors}, indent=1))
         return error.exit_code
     if args.json:
-        print(json.dumps({"file": str(args.file), "ok": True, "error": None, **as_json(told)}, indent=1))
+        print(json.dumps({"file": str(args.file), "ok": True, "error": None, "errors": [], **as_json(told)}, indent=1))
         return 0
     from wattlens.report.inputs.text import shown
 

@@ -6,6 +6,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from energy_agent.config import agent as configuration
+from energy_agent.config.messages import shorten
 from energy_agent.core.errors import UsageError
 from energy_agent.factors import bounded_file
 from energy_agent.runtime import yaml_file
@@ -80,18 +81,21 @@ def _inventory(inputs: ParsedInputs, files: InputFiles, path: Path) -> Iterable[
 
 
 def _sites(inputs: ParsedInputs, files: InputFiles, span: GridPeriod, path: Path) -> dict[str, SiteInputs]:
-    found: dict[str, SiteInputs] = {}
+    sites: dict[str, SiteInputs] = {}
     retired: dict[str, str] = {}
+    faults: list[str] = []
     for entry in inputs.told.sites:
         try:
             site = site_inputs(entry, files, span, retired)
         except UsageError as error:
-            raise UsageError(f"{path}: {error}{also_at(str(error), inputs.cells)}") from None
-        if site.name in found:
-            text = f"site {site.name!r} is there twice"
-            raise UsageError(f"{path}: {text}{also_at(text, inputs.cells)}")
-        found[site.name] = site
-    return found
+            faults += str(error).splitlines()
+            continue
+        if site.name in sites:
+            faults.append(f"site {site.name!r} is there twice")
+        sites[site.name] = site
+    if faults:
+        raise UsageError("\n".join(shorten([f"{path}: {text}{also_at(text, inputs.cells)}" for text in faults])))
+    return sites
 
 
 def exact(value: float) -> Decimal:
