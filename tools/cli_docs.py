@@ -12,9 +12,9 @@ from wattlens.cli import build_parser
 WIDTH = 80
 _HEAD = """# Commands
 
-Written by `make docs` from the program; do not edit. Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, with a line for
-each error. `--json` prints JSON on standard output; `wattlens measure`, whose standard output is the command's, has `--out FILE`.
-`wattlens completion bash` prints a completion script, also for zsh and fish.
+Written by `make docs` from the program; do not edit. Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, with a line
+for each error. `--json` prints JSON on standard output; `wattlens measure`, whose standard output is the command's, has
+`--out FILE`. `wattlens completion bash` prints a completion script, also for zsh and fish.
 
 """
 

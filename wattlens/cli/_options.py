@@ -209,9 +209,9 @@ AGENT_FILES = ("ca_file", "user_file", "token_file", "cert_file", "key_file")
 def add_agent_files(parser: argparse.ArgumentParser) -> None:
     """Certificates and credentials for the agent's page, in the words of `wattlens.scrape.access.AgentAccess`."""
     add = parser.add_argument
-    add("--ca-file", type=Path, metavar="FILE", help="authorities that may have signed the agent's certificate")
-    add("--cert-file", type=Path, metavar="FILE", help="our certificate, where the agent asks for one")
-    add("--key-file", type=Path, metavar="FILE", help="its key, where it is not in the same file")
+    add("--ca-file", type=Path, metavar="FILE", help="CA certificates for the agent's certificate")
+    add("--cert-file", type=Path, metavar="FILE", help="client certificate, if the agent requires one")
+    add("--key-file", type=Path, metavar="FILE", help="key of the client certificate, if not in the same file")
     add("--user-file", type=Path, metavar="FILE", help="one line user:password, for basic auth")
     add("--token-file", type=Path, metavar="FILE", help="one line, a bearer token")
 

@@ -28,7 +28,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     what = "runs that wattlens measure --out saved: files or folders; A and B, or A... -- B..., two or more per side"
     parser.add_argument("runs", nargs="*", metavar="RUN", help=what)
     parser.add_argument("--baseline", nargs="+", metavar="RUN", help="the runs of A; the others are those of B")
-    parser.add_argument("--json", action="store_true", help="as JSON")
+    parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def _run(args: argparse.Namespace) -> int:

@@ -13,7 +13,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     text = "check a file before the agent reads it"
     check = actions.add_parser("check", help=text, description=as_sentence(text))
     check.add_argument("file", type=Path, metavar="FILE", help="the agent's configuration")
-    check.add_argument("--json", action="store_true", help="as JSON")
+    check.add_argument("--json", action="store_true", help="print JSON")
 
 
 def _run(args: argparse.Namespace) -> int:

@@ -20,21 +20,21 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     measure.add_argument("--sensors", action="store_true",
                          help="measure tick, jitter and window of each GPU's sensors, with their errors")  # fmt: skip
     measure.add_argument("--overhead", action="store_true",
-                         help="measure the watts and CPU that the agent's reading adds")  # fmt: skip
+                         help="measure power and CPU that the agent's readings add")  # fmt: skip
     measure.add_argument("--capture", type=Path, metavar="FILE",
-                         help="write every NVML answer of this node to FILE, read-only")  # fmt: skip
+                         help="record every NVML reply of this node in FILE")  # fmt: skip
     parser.add_argument("--config", type=Path, metavar="FILE", help="the agent's YAML file")
-    parser.add_argument("--state", type=Path, metavar="DIR", help="the agent's state folder, where it is not the default")
+    parser.add_argument("--state", type=Path, metavar="DIR", help="the agent's state folder, if not the default")
     parser.add_argument("--listen", metavar="ADDR:PORT", help="where the agent would serve /metrics")
     add_simulate(parser, "the simulated node that runs in DIR (see wattlens sim) instead of this machine")
     parser.add_argument("--for", dest="seconds", type=duration(0.5, 3600), metavar="TIME",
                         help="how long (default: --sensors 30s, a block of --overhead 10s, --capture 2s)")  # fmt: skip
     parser.add_argument("--pairs", type=number(int, 2, 1000), metavar="N",
                         help="with --overhead: pairs of blocks with and without the reader (6)")  # fmt: skip
-    parser.add_argument("--seed", type=int, metavar="N", help="with --overhead: draws the order within the pairs (0)")
+    parser.add_argument("--seed", type=int, metavar="N", help="with --overhead: seed of the order within pairs (0)")
     parser.add_argument("--pseudonyms", action="store_true",
-                        help="with --capture: UUIDs and serial numbers are replaced")  # fmt: skip
-    parser.add_argument("--json", action="store_true", help="for programs")
+                        help="with --capture: replace UUIDs and serial numbers")  # fmt: skip
+    parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def _run(args: argparse.Namespace) -> int:

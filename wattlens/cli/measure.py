@@ -58,19 +58,17 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     which.add_argument("--workload", metavar="NAME", help="measure the GPUs of this workload, as wattlens top names it")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the result as JSON, for wattlens compare")
     parser.add_argument("--json", action="store_true", help=argparse.SUPPRESS)  # of the previous release
-    parser.add_argument("--name", metavar="NAME", help="what the run is called (default: the program)")
+    parser.add_argument("--name", metavar="NAME", help="name of the run (default: the program)")
     parser.add_argument(
         "--tokens-from",
         action="append",
         default=[],
         metavar="URL",
-        help="metrics page of the server that these joules are for",
+        help="metrics endpoint of the inference server on these GPUs",
     )
+    parser.add_argument("--token-server", default="vllm", metavar="NAME", help="kind of server (docs/tokens.md; default: vllm)")
     parser.add_argument(
-        "--token-server", default="vllm", metavar="NAME", help="which kind of server it is (docs/tokens.md; default: vllm)"
-    )
-    parser.add_argument(
-        "--label", action=Pairs, default={}, metavar="KEY=VALUE", help="what the run was, such as precision=int8 or batch=32"
+        "--label", action=Pairs, default={}, metavar="KEY=VALUE", help="label of the run, such as precision=int8 or batch=32"
     )
     add_simulate(parser, "on the simulated node that runs in DIR (see wattlens sim) instead of this machine's GPUs")
     parser.add_argument("command", nargs=argparse.REMAINDER, metavar="CMD", help="the program and its arguments")

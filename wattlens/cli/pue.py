@@ -26,11 +26,11 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="the site's state folder, its segments, or compacted days (default: where wattlens site keeps its state)",
     )
-    parser.add_argument("--site", metavar="NAME", help="which site, where the ledger holds several")
+    parser.add_argument("--site", metavar="NAME", help="name of the site, if the ledger has several")
     parser.add_argument("--quarter", metavar="2026Q3", help="a quarter, from local midnight to local midnight of the site")
     add_period(parser.add_argument, moment_text)
     parser.add_argument("--trailing", action="store_true", help="the twelve months that end with the last whole UTC day")
-    parser.add_argument("--position", choices=("ups_output", "pdu_output", "it_input"), help="IT metered there alone")
+    parser.add_argument("--position", choices=("ups_output", "pdu_output", "it_input"), help="only IT meters at this position")
     parser.add_argument("--zone", metavar="NAME", default="", help="the partial PUE of a room or a cooling loop")
     parser.add_argument(
         "--config", type=Path, metavar="FILE", help="the site's file: its time zone, a stated PUE, water, grid, contracts"
@@ -52,7 +52,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         metavar="SHARE",
         help="share of the period that must have been metered (default 90%%)",
     )
-    parser.add_argument("--json", action="store_true", help="the same as JSON, every meter and gap")
+    parser.add_argument("--json", action="store_true", help="print JSON with every meter and gap")
 
 
 def _run(args: argparse.Namespace) -> int:

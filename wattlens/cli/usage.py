@@ -34,8 +34,8 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     )
     source.add_argument("--token-file", type=Path, metavar="FILE", help="Prometheus: one line, a bearer token")
     source.add_argument("--user-file", type=Path, metavar="FILE", help="Prometheus: one line user:password, for basic auth")
-    source.add_argument("--ca-file", type=Path, metavar="FILE", help="Prometheus: certificates to check its own with")
-    source.add_argument("--insecure", action="store_true", help="Prometheus: send the secret over http://")
+    source.add_argument("--ca-file", type=Path, metavar="FILE", help="Prometheus: CA certificates for its certificate")
+    source.add_argument("--insecure", action="store_true", help="Prometheus: send the secret over unencrypted http://")
 
     period = parser.add_argument_group("period (UTC, in quarters of an hour)")
     period.add_argument("--since", metavar="TIME", help=f"{_TIMES} (default: 7d)")

@@ -37,7 +37,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--report", action="append", type=Path, default=[], metavar="DIR", help="folder of a report; may be repeated"
     )
     add_period(parser.add_argument, start="1d", end="now")
-    parser.add_argument("--dry-run", action="store_true", help="say how many there would be, and write none")
+    parser.add_argument("--dry-run", action="store_true", help="show the number of annotations, and write none")
 
 
 def run(arguments: argparse.Namespace) -> int:

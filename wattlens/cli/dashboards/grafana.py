@@ -20,13 +20,13 @@ _TITLE_LIMIT: Final = 190
 
 def add_access(parser: argparse.ArgumentParser) -> None:
     """Options that say where Grafana is."""
-    parser.add_argument("--url", required=True, metavar="URL", help="Grafana's address, with its path where it has one")
+    parser.add_argument("--url", required=True, metavar="URL", help="address of Grafana, with its path if it has one")
     parser.add_argument(
         "--token-file", type=Path, required=True, metavar="FILE", help="one line, the token of a Grafana service account"
     )
-    parser.add_argument("--ca-file", type=Path, metavar="FILE", help="certificates to check Grafana's with")
-    parser.add_argument("--insecure", action="store_true", help="send the token over http:// although others can read it")
-    what = "how long one answer may take (default 30s)"
+    parser.add_argument("--ca-file", type=Path, metavar="FILE", help="CA certificates for Grafana's certificate")
+    parser.add_argument("--insecure", action="store_true", help="send the token over unencrypted http://")
+    what = "timeout of each request (default 30s)"
     parser.add_argument("--timeout", type=duration(), default="30s", metavar="TIME", help=what)
 
 
@@ -34,12 +34,14 @@ def add_objects(parser: argparse.ArgumentParser) -> None:
     """Options that say what is to be in Grafana."""
     parser.add_argument("--folder", default="Wattlens", metavar="TITLE", help="folder at the root (default Wattlens)")
     parser.add_argument(
-        "--alerts", action="store_true", help="alert rules too, managed by Grafana (where Prometheus has none of them)"
+        "--alerts", action="store_true", help="also push alert rules, managed by Grafana (if Prometheus has none)"
     )
     parser.add_argument(
-        "--datasource", default="prometheus", metavar="UID", help="data source that alert rules ask (default prometheus)"
+        "--datasource", default="prometheus", metavar="UID", help="data source of alert rules (default prometheus)"
     )
-    parser.add_argument("--prometheus-url", metavar="URL", help="where that data source finds Prometheus; makes it if need be")
+    parser.add_argument(
+        "--prometheus-url", metavar="URL", help="address of Prometheus for that data source (created if missing)"
+    )
 
 
 def grafana_access(arguments: argparse.Namespace) -> "GrafanaAccess":

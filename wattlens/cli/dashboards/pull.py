@@ -19,8 +19,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     common.add_access(parser)
     common.add_objects(parser)
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder that gets dashboards/ and alerts/")
-    parser.add_argument("--all", action="store_true", help="what is as built too")
-    parser.add_argument("--replace", action="store_true", help="write over files that are there with other content")
+    parser.add_argument("--all", action="store_true", help="unchanged objects too")
+    parser.add_argument("--replace", action="store_true", help="overwrite existing files with other content")
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -25,12 +25,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     common.add_access(parser)
     common.add_objects(parser)
     parser.add_argument(
-        "--editable-alerts", action="store_true", help="people may edit alert rules in Grafana (default: locked there)"
+        "--editable-alerts", action="store_true", help="let people edit alert rules in Grafana (default: locked)"
     )
     edits = parser.add_mutually_exclusive_group()
-    edits.add_argument("--overwrite", action="store_true", help="write over what somebody edited in Grafana")
-    edits.add_argument("--keep-edited", action="store_true", help="leave what somebody edited in Grafana, push the rest")
-    parser.add_argument("--dry-run", action="store_true", help="say what would be done, and write nothing")
+    edits.add_argument("--overwrite", action="store_true", help="overwrite edits made in Grafana")
+    edits.add_argument("--keep-edited", action="store_true", help="keep edits made in Grafana, push the rest")
+    parser.add_argument("--dry-run", action="store_true", help="show what would be done, and write nothing")
 
 
 def run(arguments: argparse.Namespace) -> int:

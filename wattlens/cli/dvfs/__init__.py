@@ -20,15 +20,15 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         parser.set_defaults(act=run)
         return parser
 
-    status = action("status", "show leases and settings, as the actuator tells them", _status)
+    status = action("status", "show leases and settings of the actuator", _status)
     add_actuator_socket(status)
     policy.configure(action("policy", "list the policies with their options, and the knee table", policy.run))
-    switch.configure(action("off", "the kill switch: put everything back and set nothing more", switch.run), off=True)
-    switch.configure(action("on", "take the kill switch back: steering is allowed again", switch.run), off=False)
+    switch.configure(action("off", "stop steering: restore all original settings and set nothing", switch.run), off=True)
+    switch.configure(action("on", "allow steering again", switch.run), off=False)
     replay.configure(action("replay", "score policies on a trace of requests or on tables of a job", replay.run))
     sweep = action("sweep", "measure a workload's time and power over clock and power limit", _dvfs_sweep.run)
     _dvfs_sweep.configure(sweep)
-    restore = action("restore", "put back what an actuator that was killed left changed", _restore)
+    restore = action("restore", "restore settings that a killed actuator left", _restore)
     add_place_options(restore)
     for one in (status, restore):
         one.add_argument("--json", action="store_true", help="print JSON")

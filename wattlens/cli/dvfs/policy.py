@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Options of `wattlens dvfs policy`."""
-    parser.add_argument("policy", nargs="?", metavar="NAME", help="tell of this policy alone")
+    parser.add_argument("policy", nargs="?", metavar="NAME", help="show only this policy")
     parser.add_argument(
         "--stdio",
         action="store_true",
-        help="drive it over JSON lines on stdin and stdout, to judge it on data that it never sees (docs/dvfs.md#policies)",
+        help="run it over JSON lines on stdin and stdout, to evaluate it on data that it cannot see (docs/dvfs.md#policies)",
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
 

@@ -85,9 +85,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         )
     )
     add = parser.add_argument
-    add("--policy", metavar="NAME", help="whose turn it is (default: slo on a trace, progress on tables)")
-    add("--seed", type=int, default=0, metavar="N", help="of everything drawn (default: 0)")
-    add("--chart", type=_picture, metavar="FILE", help="draw it as SVG")
+    add("--policy", metavar="NAME", help="policy to score (default: slo for a trace, progress for tables)")
+    add("--seed", type=int, default=0, metavar="N", help="random seed (default: 0)")
+    add("--chart", type=_picture, metavar="FILE", help="write a chart as SVG")
     add("--json", action="store_true", help="print JSON")
     trace = parser.add_argument_group("a trace of requests on a modelled LLM server")
     what = "CSV of the Azure trace, JSON lines of Mooncake, or at_ms,prompt,output"
@@ -95,7 +95,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     tables = parser.add_argument_group("tables of a training job")
     what = "a CSV with limit or clock, time and power, such as Zeus's summaries"
     tables.add_argument("--table", type=Path, metavar="FILE", help=what)
-    tables.add_argument("--profile", type=Path, metavar="FILE", help="what wattlens dvfs sweep wrote")
+    tables.add_argument("--profile", type=Path, metavar="FILE", help="a profile of wattlens dvfs sweep")
     for group, options in ((trace, TRACE_OPTIONS), (tables, TABLE_OPTIONS)):
         for name, (default, more) in options.items():
             said = (

@@ -52,11 +52,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     add = parser.add_argument
     add("--out", type=Path, required=True, metavar="FILE", help="the profile, written after every measurement")
-    add("--resume", action="store_true", help="go on with the profile in --out, by its own plan")
-    add("--workload", action="append", default=[], metavar="NAME", help="as the agent calls it; once more for each further pod")
+    add("--resume", action="store_true", help="continue the profile in --out with its own plan")
+    add(
+        "--workload",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="name in the agent; may be repeated for several pods",
+    )
     add("--gpus", metavar="N,N", help="indices or UUIDs (default: those of the workload)")
-    add("--name", default="", help="what the profile calls the workload (default: as the agent does, or the command)")
-    add("--knob", choices=("clock", "power", "both"), help="what is set; both: a grid (default: clock)")
+    add("--name", default="", help="name of the workload in the profile (default: the agent's, or the command)")
+    add("--knob", choices=("clock", "power", "both"), help="what to set; both: a grid (default: clock)")
     add(
         "--clocks",
         type=_list(int),
@@ -71,7 +77,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="W,W",
         help="power limits (default: spread from the board's lowest to the one found)",
     )
-    add("--points", type=number(int, 1, 50), metavar="N", help="how many to spread (default: 5, of a grid 3 a knob)")
+    add("--points", type=number(int, 1, 50), metavar="N", help="number of values (default: 5, for a grid 3 per knob)")
     what = "length of a measurement (default: 20s)"
     add("--interval", dest="seconds", type=duration(5, 3600), metavar="TIME", help=what)
     what = "time between a setting and its measurement (default: 5s)"
@@ -84,18 +90,18 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="a setting is known once the 95 %% intervals of time and power are this (default: 1%%)",
     )
     add("--work", help="steps or tokens, as the agent counts them (default: what there is); with --work-from its name")
-    add("--work-from", metavar="URL", help="a metrics page that counts the work")
-    add("--work-metric", metavar="NAME", help="the counter on it")
-    add("--tokens-from", metavar="URL", help="the metrics page of an LLM server")
-    add("--token-server", default="vllm", metavar="NAME", help="its kind (docs/tokens.md; default: vllm)")
+    add("--work-from", metavar="URL", help="metrics endpoint that counts the work")
+    add("--work-metric", metavar="NAME", help="counter on --work-from")
+    add("--tokens-from", metavar="URL", help="metrics endpoint of an inference server")
+    add("--token-server", default="vllm", metavar="NAME", help="kind of server (docs/tokens.md; default: vllm)")
     add_actuator_socket(parser, "--actuator")
-    add("--url", default=AGENT_URL, metavar="URL", help=f"the agent's page (default {AGENT_URL})")
+    add("--url", default=AGENT_URL, metavar="URL", help=f"the agent's metrics endpoint (default {AGENT_URL})")
     add_agent_files(parser)
     add(
         "--wait",
         type=duration(high_s=1e6, unit="s"),
         metavar="TIME",
-        help="for the workload and its first work (default: 15s; for CMD 10m)",
+        help="wait for the workload and its first work (default: 15s; for CMD 10m)",
     )
     add(
         "--warm-up",
@@ -105,7 +111,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     add_simulate(parser, "on the simulated node that runs in DIR (see wattlens sim) instead of this machine's GPUs")
     add("--json", action="store_true", help="print the profile instead of a table")
-    add("command", nargs=argparse.REMAINDER, metavar="CMD", help="a program to start as the workload, and to end afterwards")
+    add("command", nargs=argparse.REMAINDER, metavar="CMD", help="command to run as the workload, ended afterwards")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -208,7 +214,7 @@ def _work(args: argparse.Namespace, clock: "Clock") -> "Work | None":
     from wattlens.sweep.work import metric_page, server_page
 
     if (args.work_from is None) != (args.work_metric is None):
-        raise UsageError("--work-from and --work-metric go together: a page, and the counter on it")
+        raise UsageError("--work-from and --work-metric go together: a page, and counter on --work-from")
     if args.work_from is not None and args.tokens_from is not None:
         raise UsageError("--work-from and --tokens-from: give one of them")
     if args.work_from is not None:

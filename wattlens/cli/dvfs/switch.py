@@ -22,15 +22,15 @@ _BACK_S = 15.0  # for everything to be as found: a write a device, each at most 
 def configure(parser: argparse.ArgumentParser, *, off: bool) -> None:
     """Options of both."""
     add_actuator_socket(parser)
-    parser.add_argument("--file", type=Path, metavar="PATH", help="the switch itself (default: as the actuator has it)")
+    parser.add_argument("--file", type=Path, metavar="PATH", help="file of the switch (default: the actuator's)")
     parser.add_argument(
         "--state",
         type=Path,
         metavar="DIR",
-        help="the actuator's state folder, whose switch it is while no actuator answers (default: actuator/ in the agent's)",
+        help="the actuator's state folder, used if no actuator answers (default: actuator/ in the agent's)",
     )
     if off:
-        parser.add_argument("--reason", default="", metavar="TEXT", help="what is written into the file, for others to read")
+        parser.add_argument("--reason", default="", metavar="TEXT", help="reason, written into the file")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(off=off)
 

@@ -29,9 +29,9 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     verify = _sub(commands, "verify", "check that every segment is there once, unchanged and in order", _verify)
     verify.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="a state folder, or segment files or folders")
     verify.add_argument(
-        "--journal", type=Path, metavar="FILE", help="check sums against this journal too (a state folder has its own)"
+        "--journal", type=Path, metavar="FILE", help="also check sums against this journal (a state folder has its own)"
     )
-    verify.add_argument("--inventory", type=Path, metavar="CSV", help="whose column `key` has the keys that sign segments")
+    verify.add_argument("--inventory", type=Path, metavar="CSV", help="inventory with the keys that sign segments")
 
     heads.configure_verify(verify)
 
@@ -40,8 +40,8 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     export.add_argument("--format", choices=("csv", "jsonl", "parquet"), default="csv", help="default csv")
     export.add_argument("--out", type=Path, metavar="FILE", help="a new file (default: standard output)")
     add_period(export.add_argument)
-    export.add_argument("--device", metavar="UUID", help="this device alone")
-    export.add_argument("--workload", metavar="NAME", help="this workload alone")
+    export.add_argument("--device", metavar="UUID", help="only this device")
+    export.add_argument("--workload", metavar="NAME", help="only this workload")
     what = export.add_mutually_exclusive_group()
     what.add_argument("--sum", action="store_true", help="one total with its bounds instead of the cells")
     for name, (_, text) in _KINDS.items():
@@ -53,28 +53,26 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     compact.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="segment files or folders")
     compact.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the compacted days")
     which = compact.add_mutually_exclusive_group()
-    which.add_argument("--day", type=day, metavar="DAY", help="one UTC day (default: every day that is over)")
-    which.add_argument(
-        "--days", type=number(int, 1, 3660), metavar="N", help="the last N UTC days that are over, as a job each night wants"
-    )
+    which.add_argument("--day", type=day, metavar="DAY", help="one UTC day (default: every complete day)")
+    which.add_argument("--days", type=number(int, 1, 3660), metavar="N", help="the last N complete UTC days, for a nightly job")
     compact.add_argument(
         "--inventory", type=Path, metavar="CSV", help="which device stood where: cluster,node,uuid,sku,site,from,to[,key]"
     )
-    compact.add_argument("--site", metavar="NAME", help="site of whatever the inventory does not know")
+    compact.add_argument("--site", metavar="NAME", help="site of devices that are not in the inventory")
     compact.add_argument(
         "--reason", default="", metavar="TEXT", help="why a day is restated (default: what changed in the input)"
     )
     compact.add_argument(
         "--accept-faults",
         action="store_true",
-        help="leave out damaged files alone, instead of all that their node has of the day, and exit with 0",
+        help="skip only damaged files, instead of all rows of their node on that day, and exit with 0",
     )
     compact.add_argument(
         "--jobs",
         type=number(int, 1, 256),
         default=1,
         metavar="N",
-        help="processes that share the days; the same bytes (default 1)",
+        help="parallel processes; the output is the same (default 1)",
     )
 
     heads.configure_compact(compact)
@@ -84,8 +82,8 @@ def _configure(parser: argparse.ArgumentParser) -> None:
 
 _NAMES_SHOWN = 50
 _KINDS = {
-    "actions": ("action", "what DVFS set and put back"),
-    "pairs": ("pair", "pairs of blocks that prove what DVFS saves"),
+    "actions": ("action", "settings that DVFS made and reverted"),
+    "pairs": ("pair", "pairs of blocks that measure what DVFS saves"),
     "analyses": ("analysis", "analyses of these pairs, with what may be claimed"),
 }
 """Options of `export` that choose rows of a kind."""

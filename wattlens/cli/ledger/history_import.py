@@ -33,7 +33,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Options of `wattlens ledger import`."""
-    parser.add_argument("--prometheus", required=True, metavar="URL", help="its address, or that of what speaks its HTTP API")
+    parser.add_argument("--prometheus", required=True, metavar="URL", help="address of Prometheus, or a server with its API")
     parser.add_argument("--source", choices=_SOURCES, help="exporter whose series to read (required)")
     add = parser.add_argument
     add(
@@ -53,17 +53,20 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="folder of the imported segments (default: %(default)s)",
     )
     parser.add_argument("--cluster", metavar="NAME", help="cluster of the segments (default: imported, or CLUSTER-imported)")
-    parser.add_argument("--node", action="append", default=[], metavar="NAME", help="this node alone; may be repeated")
+    parser.add_argument("--node", action="append", default=[], metavar="NAME", help="only this node; may be repeated")
     parser.add_argument(
         "--node-label", metavar="LABEL", help="dcgm: names the node (default: Hostname, hostname, node, instance)"
     )
     parser.add_argument(
-        "--match", action=Pairs, default={}, metavar="LABEL=VALUE", help="series with this label alone; may be repeated"
+        "--match", action=Pairs, default={}, metavar="LABEL=VALUE", help="only series with this label; may be repeated"
     )
     parser.add_argument(
-        "--dedup-label", default="replica", metavar="LABEL", help="tells replicas of a Prometheus apart (default replica)"
+        "--dedup-label",
+        default="replica",
+        metavar="LABEL",
+        help="label of replicas of Prometheus (default replica)",
     )
-    add("--slice", type=duration(60, 86_400), default="6h", metavar="TIME", help="how much is asked for at a time (default 6h)")
+    add("--slice", type=duration(60, 86_400), default="6h", metavar="TIME", help="period of each query (default 6h)")
     parser.add_argument(
         "--collect-interval",
         type=duration(),
@@ -81,14 +84,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--max-power-w",
         type=number(Decimal, 0, 10_000, above=True),
         metavar="W",
-        help="power limit of every board, where neither series nor its kind tells",
+        help="power limit of every GPU whose series and model do not state one",
     )
-    parser.add_argument("--ca-file", type=Path, metavar="FILE", help="certificates to check the service's with")
+    parser.add_argument("--ca-file", type=Path, metavar="FILE", help="CA certificates for the service's certificate")
     parser.add_argument("--token-file", type=Path, metavar="FILE", help="one line, a bearer token")
     parser.add_argument("--user-file", type=Path, metavar="FILE", help="one line user:password, for basic auth")
     parser.add_argument("--password-file", type=Path, help=argparse.SUPPRESS)  # of the previous release
-    parser.add_argument("--insecure", action="store_true", help="send the secret over http:// although others can read it")
-    add("--timeout", type=duration(), default="120s", metavar="TIME", help="how long one answer may take (default 120s)")
+    parser.add_argument("--insecure", action="store_true", help="send the secret over unencrypted http://")
+    add("--timeout", type=duration(), default="120s", metavar="TIME", help="timeout of each request (default 120s)")
     parser.add_argument(
         "--signing-key", type=Path, metavar="KEYFILE", help="sign the segments with this Ed25519 key (PEM; default: unsigned)"
     )

@@ -25,7 +25,7 @@ Find = Callable[[], list[Path]]
 def configure(parser: argparse.ArgumentParser) -> None:
     """Arguments of `wattlens ledger ship`."""
     parser.add_argument("source", type=Path, metavar="SOURCE", help="a state folder or a folder of segments")
-    parser.add_argument("url", metavar="URL", help="where to: file:///srv/ledger, s3://bucket/ledger, or any other fsspec URL")
+    parser.add_argument("url", metavar="URL", help="destination: file:///srv/ledger, s3://bucket/ledger or another fsspec URL")
     parser.add_argument(
         "--every",
         type=duration(0.06, 86_400, unit="m"),

@@ -65,22 +65,22 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="SHARE",
         help="create the report although less than the required share was metered, down to this, such as 80%%",
     )
-    source.add_argument("--prometheus", metavar="URL", help="compare the ledger with the agents' counters there")
+    source.add_argument("--prometheus", metavar="URL", help="compare the ledger with the agents' counters in this Prometheus")
     source.add_argument("--prometheus-token-file", type=Path, metavar="FILE", help="its bearer token")
-    source.add_argument("--prometheus-ca-file", type=Path, metavar="FILE", help="certificates to check its own with")
+    source.add_argument("--prometheus-ca-file", type=Path, metavar="FILE", help="CA certificates for its certificate")
     made = parser.add_argument_group("Output")
     made.add_argument(
         "--out",
         type=Path,
         metavar="DIR",
-        help="folder for the report, not that of the ledger or of an edition that it restates; made if it is not there; "
+        help="folder for the report, not that of the ledger or of an edition that it restates; created if missing; "
         "{quarter} is that of --quarter",
     )
     made.add_argument(
         "--formats",
         default="html,pdf,xlsx,csv,emissions",
         metavar="LIST",
-        help="forms beside facts.json (default: all of %(default)s)",
+        help="output forms in addition to facts.json (default: %(default)s)",
     )
     made.add_argument("--language", default="en", metavar="NAME", help="en or zh (default en)")
     made.add_argument("--paper", default="a4", choices=("a4", "letter"), help="of the PDF (default a4)")

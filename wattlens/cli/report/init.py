@@ -16,8 +16,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, default=Path("org.xlsx"), metavar="FILE", help="the workbook (default org.xlsx)")
     parser.add_argument("--force", action="store_true", help="overwrite an existing file")
     known = parser.add_mutually_exclusive_group()
-    known.add_argument("--from-inventory", type=Path, metavar="CSV", help="inventory whose boards and sites to put in")
-    known.add_argument("--ledger", type=Path, metavar="DIR", help="ledger whose GPUs to put in")
+    known.add_argument("--from-inventory", type=Path, metavar="CSV", help="fill in boards and sites of this inventory")
+    known.add_argument("--ledger", type=Path, metavar="DIR", help="fill in GPUs of this ledger")
     parser.add_argument(
         "--json", action="store_true", default=argparse.SUPPRESS, help="print path and number of boards as JSON"
     )
@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
 def configure_check(parser: argparse.ArgumentParser) -> None:
     """Arguments of `wattlens report check`."""
     parser.add_argument("file", type=Path, metavar="ORG", help="org.yaml, or a workbook that `report init` wrote")
-    parser.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="as JSON")
+    parser.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print JSON")
 
 
 def run_check(args: argparse.Namespace) -> int:

@@ -21,13 +21,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="FILE",
-        help="public key that you trust (PEM, or 32 bytes in base64); with it nobody else's signature counts; may be repeated",
+        help="public key that you trust (PEM, or 32 bytes in base64); with it no other signature is accepted; may be repeated",
     )
     parser.add_argument(
         "--ledger",
         default=argparse.SUPPRESS,
         metavar="URL",
-        help="compacted days: make the facts again and compare them byte for byte",
+        help="compacted days: recompute the facts and compare them byte for byte",
     )
     parser.add_argument(
         "--org",

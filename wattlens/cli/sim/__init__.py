@@ -34,8 +34,8 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     start.add_argument(
         "--rate", type=float, metavar="R", help="simulated seconds per second, at most 20 (default: the scenario's)"
     )
-    start.add_argument("--seed", type=int, metavar="N", help="another seed than the scenario's")
-    start.add_argument("--foreground", action="store_true", help="stay, and stop the node with Ctrl-C")
+    start.add_argument("--seed", type=int, metavar="N", help="seed (default: the scenario's)")
+    start.add_argument("--foreground", action="store_true", help="stay in the foreground; Ctrl-C stops the node")
     run = action("run", "run any NVML client on the node", usage="wattlens sim run [-h] [--dir DIR] -- CMD ...")
     run.add_argument("command", nargs=argparse.REMAINDER, metavar="CMD", help="the program and its arguments")
     action("env", 'print the environment of the node, for eval "$(wattlens sim env)" in a shell')
@@ -45,20 +45,20 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         epilog=meters.fault_rows(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    fault.add_argument("gpu", metavar="GPU", help="such as gpu2, or meter:main")
+    fault.add_argument("gpu", metavar="GPU", help="GPU or meter, such as gpu2 or meter:main")
     fault.add_argument("kind", metavar="FAULT", help="one of the lists below")
     fault.add_argument("--call", default="", metavar="NAME", help="only this NVML function, such as nvmlDeviceGetPowerUsage")
     fault.add_argument("--value", type=int, default=0, metavar="N", help="what the fault needs, see below")
     what = "wait this long (simulated time, such as 10s), then clear it and return; default: return at once"
     fault.add_argument("--for", dest="for_s", type=duration(high_s=86_400), metavar="TIME", help=what)
     clear = action("clear", "clear a kind of fault on a GPU or meter, or all of them")
-    clear.add_argument("gpu", metavar="GPU", help="such as gpu2, or meter:main")
+    clear.add_argument("gpu", metavar="GPU", help="GPU or meter, such as gpu2 or meter:main")
     clear.add_argument("kind", metavar="FAULT", nargs="?", default="", help="see 'sim fault' (default: all)")
-    status = action("status", "show what really happens on the node: energy, power, clocks, faults, workloads")
-    status.add_argument("--json", action="store_true", help="as JSON")
+    status = action("status", "show the true state of the node: energy, power, clocks, faults, workloads")
+    status.add_argument("--json", action="store_true", help="print JSON")
     action("stop", "stop the node and its workloads")
     listing = action("list", "list the shipped scenarios")
-    listing.add_argument("--json", action="store_true", help="as JSON")
+    listing.add_argument("--json", action="store_true", help="print JSON")
 
 
 def _run(args: argparse.Namespace) -> int:
