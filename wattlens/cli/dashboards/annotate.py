@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 SUMMARY = "write DVFS actions and reports to Grafana as annotations"
 DESCRIPTION = (
     "Write DVFS actions and reports to Grafana as annotations, each once however often this runs. "
-    "Dashboards show them by the tags wattlens and dvfs, or wattlens and report."
+    "Dashboards select them by their tags: dvfs or report, each with wattlens."
 )
 MOST = 10_000
 _DAY_S = 86_400
