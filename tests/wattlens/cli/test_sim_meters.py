@@ -60,7 +60,7 @@ def test_faults_of_meters(folder):
     assert ok("clear", "meter:main", "--dir", folder) == "meter:main: all faults cleared\n"
     assert kinds(folder, "main") == []
     said = ok("fault", "meter:ups", "stuck", "--for", "2s", "--dir", folder)
-    assert said == "meter:ups: stuck set for 2 s\nmeter:ups: stuck cleared\n"
+    assert said == "meter:ups: stuck set; waiting 2s, then it is cleared (Ctrl-C clears it now)\nmeter:ups: stuck cleared\n"
     assert kinds(folder, "ups") == []
 
 
