@@ -254,8 +254,8 @@ def test_options_of_a_release_are_checked_and_none_is_ignored(tmp_path):
     for duration in ("10", "0s", "25h", "-5m", "2d", "1x", ""):
         assert_refused(agent("release", f"--for={duration}", *state), "--for")
     for arguments, word in (
-        (("--for", "10m"), "wattlens agent release"), (("return", "--for", "10m"), "wattlens agent release"),
-        (("release", "--listen", "127.0.0.1:1"), "--listen"), (("return", "--web-config", "x"), "--web-config"),
+        (("--for", "10m"), "wattlens agent release"), (("resume", "--for", "10m"), "wattlens agent release"),
+        (("release", "--listen", "127.0.0.1:1"), "--listen"), (("resume", "--web-config", "x"), "--web-config"),
         (("release",), str(tmp_path)),  # where no agent is
     ):  # fmt: skip
         assert_refused(agent(*arguments, *state), word)
