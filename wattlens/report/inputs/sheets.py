@@ -195,7 +195,7 @@ SHEETS: Final = (
         place="sites[].tariffs[]",
     ),
     Sheet(
-        "WaterRecord",
+        "Water",
         WaterRecord,
         "What the site's water meter counted from one reading to the next, or a bill.",
         (
