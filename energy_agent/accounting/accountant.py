@@ -157,7 +157,7 @@ class Accountant:
             self._faults.pop(sample.uuid, None)
             if not sample.fast:  # once per second, whatever the period
                 held.update(account.owners.processes)
-        return any(self._owners.gone(pid) for pid, _ in held)
+        return any(self._owners.has_no_process(pid) for pid, _ in held)
 
     def _feed(self, account: DeviceAccount, sample: DeviceSample) -> None:
         """Book one reading."""

@@ -124,7 +124,7 @@ class NodeAccount:
         One that answers within the longest time between two readings leaves none: the account begins with its first reading.
         """
         record = self.plan.record
-        if record is None or self._answered(record):
+        if record is None or self._has_reading(record):
             return []
         if self._unseen is None or now_boot_ns < self._unseen[1]:
             self._unseen = (now_ns, now_boot_ns, False)
@@ -233,13 +233,13 @@ class NodeAccount:
             raise ValueError(f"not a state of the node: {error!r}") from error
         self.committed()
 
-    def _answered(self, source: str) -> bool:
+    def _has_reading(self, source: str) -> bool:
         return any(name == source and meter.state is not None for (name, _), meter in self._meters.items())
 
     def _first_answer(self, source: str, reading: MeterReading) -> Gap | None:
         """The rest of the time before the first answer of the meter of record."""
         unseen = self._unseen
-        if source != self.plan.record or unseen is None or self._answered(source):
+        if source != self.plan.record or unseen is None or self._has_reading(source):
             return None
         self._unseen = None
         duration_ns = reading.boot_ns - unseen[1]

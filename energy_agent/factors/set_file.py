@@ -95,7 +95,7 @@ def parse(page: bytes, table: bytes, name: str, own: bool = False) -> FactorSet:
     digest = hashlib.sha256(table).hexdigest()
     if about.get("csv_sha256", digest) != digest:
         raise UsageError(f"{name}.csv: its SHA-256 is not the csv_sha256 of {name}.json: a published table is never edited")
-    boundary, accounting, gases = _chosen(about, f"{name}.json")
+    boundary, accounting, gases = _read_choices(about, f"{name}.json")
     factors: dict[tuple[str, int], Factor] = {}
     missing, notes = set(), {}
     for line, row in _rows(table, f"{name}.csv", about["unit"]):
@@ -142,7 +142,7 @@ def _page(raw: bytes, file: str) -> dict[str, Any]:
     return about
 
 
-def _chosen(about: Mapping[str, Any], file: str) -> tuple[EmissionBoundary, Accounting, Gases]:
+def _read_choices(about: Mapping[str, Any], file: str) -> tuple[EmissionBoundary, Accounting, Gases]:
     choices: dict[str, tuple[str, ...]] = {
         "unit": tuple(UNITS),
         "boundary": tuple(EmissionBoundary),

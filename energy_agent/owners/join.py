@@ -82,7 +82,7 @@ def reason(answer: SchedulerCoverage, listed: bool) -> State:
     return State.STARTING if answer is SchedulerCoverage.STARTING or not listed else State.UNKNOWN_OWNER
 
 
-def believed(now_boot_ns: int, asked_boot_ns: int | None, started_boot_ns: int, unknown: int) -> SchedulerCoverage:
+def coverage_of(now_boot_ns: int, asked_boot_ns: int | None, started_boot_ns: int, unknown: int) -> SchedulerCoverage:
     """How far one scheduler can be believed; `asked_boot_ns` is when it was asked for its last answer, None: it gave none."""
     if asked_boot_ns is None:
         return SchedulerCoverage.STARTING if now_boot_ns - started_boot_ns <= PATIENCE_NS else SchedulerCoverage.LOST

@@ -142,7 +142,7 @@ class ProcessOwners:
         process_owner = self._known.get(identity)
         return None if process_owner is not None and is_shared(process_owner.workload) else process_owner
 
-    def gone(self, pid: int) -> bool:
+    def has_no_process(self, pid: int) -> bool:
         """Whether no process has this pid: asked every second, so without a look at its start time."""
         return not os.access(f"{self.procfs}/{pid}", os.F_OK)
 

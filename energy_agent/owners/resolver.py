@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from energy_agent.core.energy import DeviceSample, SourceHealth, State, WorkloadFacts
 from energy_agent.owners.claims import Claim, ClaimSource
-from energy_agent.owners.join import OwnerEvidence, SchedulerCoverage, believed, join, reason
+from energy_agent.owners.join import OwnerEvidence, SchedulerCoverage, coverage_of, join, reason
 from energy_agent.owners.kubernetes.device_ids import gpu_of
 from energy_agent.owners.names import PodKey, PodNames
 from energy_agent.owners.processes import DeviceOwners, ProcessOwners
@@ -65,7 +65,7 @@ class OwnerResolver:
         for source in self._sources:
             claims = source.claims()
             asked_ns, unknown = (None, 0) if claims is None else (claims.boot_ns, claims.unknown)
-            one = believed(now_boot_ns, asked_ns, self._started_ns, unknown)
+            one = coverage_of(now_boot_ns, asked_ns, self._started_ns, unknown)
             told.append(claims.claims if claims is not None and one is not SchedulerCoverage.LOST else ())
             answer = max(answer, one, key=_WORST.index)
         if len(told) != len(self._told) or any(a is not b for a, b in zip(told, self._told, strict=True)):

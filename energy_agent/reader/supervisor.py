@@ -52,7 +52,7 @@ class DeviceHealth:
         self.back_off_s = min(2 * self.back_off_s, MAX_BACK_OFF_S)
         self.probe_at_s = now_s + self.back_off_s
 
-    def answered(self, t_ns: int) -> None:
+    def record_success(self, t_ns: int) -> None:
         """It answers."""
         self.up, self.reason, self.excluded, self.back_off_s, self.last_success_ns = True, "", False, 1.0, t_ns
 
@@ -207,7 +207,7 @@ class ReaderSupervisor:
             for gone in message.gone:
                 self._health(gone.device).failed(f"{gone.reason} ({gone.call})", time.monotonic())
             for sample in message.samples:
-                self.devices.setdefault(sample.uuid, DeviceHealth()).answered(sample.t_ns)
+                self.devices.setdefault(sample.uuid, DeviceHealth()).record_success(sample.t_ns)
                 self.node.last_success_ns = sample.t_ns
             return tuple(map(self._add_xids, message.samples))
         if isinstance(message, wire.Hello):

@@ -130,7 +130,7 @@ def _meters(
     for meter_id in account.restore(journal.states(), journal.facts()):
         log.warning("state of meter %s in the journal is not readable: it starts anew with its next reading", meter_id)
     poller = MeterPoller(clock, "facility", _polled(config, clock))
-    return poller, account, declared, config.pue.stated
+    return poller, account, declared, config.pue.as_value
 
 
 def _read(options: SiteOptions) -> bytes:

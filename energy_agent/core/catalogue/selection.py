@@ -21,11 +21,11 @@ class Selection:
 
     def shows_family(self, name: str) -> bool:
         """Whether a family is shown; `name` is a signal's, without the prefix."""
-        return _chosen((name,), self.include, self.exclude)
+        return _is_selected((name,), self.include, self.exclude)
 
     def shows_gpu(self, uuid: str, index: int) -> bool:
         """Whether a GPU is shown."""
-        return _chosen((uuid, str(index)), self.include_gpus, self.exclude_gpus)
+        return _is_selected((uuid, str(index)), self.include_gpus, self.exclude_gpus)
 
 
 ALL = Selection()
@@ -57,7 +57,7 @@ def checked_gpu(pattern: str) -> str:
     raise ValueError(f"{pattern!r} is no GPU: give the driver's index, a UUID (GPU-...), or a glob of one of them")
 
 
-def _chosen(names: Iterable[str], include: tuple[str, ...], exclude: tuple[str, ...]) -> bool:
+def _is_selected(names: Iterable[str], include: tuple[str, ...], exclude: tuple[str, ...]) -> bool:
     def named(patterns: tuple[str, ...]) -> bool:
         return any(fnmatchcase(name, pattern) for name in names for pattern in patterns)
 

@@ -146,7 +146,7 @@ class DeviceReader:
         try:
             values[name] = ask(self.handle)
         except NvmlError as error:
-            self._gone(error)
+            self._raise_if_gone(error)
             absent[name] = error.name
             if error.code in OFF:
                 self._off[call] = _Off(error.name, self._clock.boot_ns() + RETRY_OFF_NS)
@@ -156,7 +156,7 @@ class DeviceReader:
         if absent:
             absent.pop(name, None)
 
-    def _gone(self, error: NvmlError) -> None:
+    def _raise_if_gone(self, error: NvmlError) -> None:
         """A side call that says UNKNOWN costs its own field alone: the fields, read first, tell whether the device is there."""
         if error.code in GONE and error.code != abi.UNKNOWN:
             raise DeviceGone(error.name, error.call) from None

@@ -63,14 +63,14 @@ def part(table: SegmentTable, places: DayLocations) -> dict[str, dict[str, Colum
             continue
         times = columns[_TIME[kind]]
         if min(times) < places.start_ns or max(times) >= places.end_ns:
-            columns = _chosen(columns, [places.start_ns <= t < places.end_ns for t in times])
+            columns = _filter_rows(columns, [places.start_ns <= t < places.end_ns for t in times])
             times = columns[_TIME[kind]]
         if not times:
             continue
         sites = places.sites_of(who.cluster, who.node, columns.get("device") or [""] * len(times), times)
         found = list(dict.fromkeys(sites))
         for site in found:
-            mine = columns if len(found) == 1 else _chosen(columns, [one == site for one in sites])
+            mine = columns if len(found) == 1 else _filter_rows(columns, [one == site for one in sites])
             parted.setdefault(site, {})[kind] = mine
     for site, kinds in parted.items():
         kinds.update(_facts(table.columns, site, kinds))
@@ -85,7 +85,7 @@ def without(table: SegmentTable, refused: Refused) -> SegmentTable:
             cells = zip(columns["device"], columns["cell_start_ns"], strict=True)
             flags = [cell not in refused.get(device, ()) for device, cell in cells]
             if not all(flags):
-                columns = _chosen(columns, flags)
+                columns = _filter_rows(columns, flags)
         if len(next(iter(columns.values()))):
             kept[kind] = columns
     return replace(table, columns=kept)
@@ -100,9 +100,9 @@ def _facts(table: Mapping[str, Columns], site: str, kinds: Mapping[str, Columns]
         columns = table.get(kind, {})
         wanted = [n in named[kind] or (is_meter(n) and site_and_meter(n)[0] == site) for n in columns.get(kind, ())]
         if any(wanted):
-            facts[kind] = columns if all(wanted) else _chosen(columns, wanted)
+            facts[kind] = columns if all(wanted) else _filter_rows(columns, wanted)
     return facts
 
 
-def _chosen(columns: Columns, flags: list[Any]) -> Columns:
+def _filter_rows(columns: Columns, flags: list[Any]) -> Columns:
     return {name: list(compress(values, flags)) for name, values in columns.items()}

@@ -119,10 +119,10 @@ def span_rows(parts: Iterable[Cell]) -> Iterator[EdgeRow]:
     for part in parts:
         run, start, device, workload = part.run, part.cell_start_ns, part.device, part.workload
         at = (start, device, run.start_ns, run.end_ns)
-        whole[at] = _beside(whole.get(at), run)
+        whole[at] = _add_shares(whole.get(at), run)
         if workload:
             mine = (start, device, workload, run.start_ns, run.end_ns)
-            held[mine] = _beside(held.get(mine), run)
+            held[mine] = _add_shares(held.get(mine), run)
     for (start, device, workload, begin, end), run in held.items():
         share_ppm = _share_ppm(run.last_uj, whole[start, device, begin, end].last_uj)
         yield EdgeRow(start, device, workload, EdgeRun(begin, end, run.first_uj, run.inner_uj, run.last_uj, share_ppm))
@@ -130,7 +130,7 @@ def span_rows(parts: Iterable[Cell]) -> Iterator[EdgeRow]:
         yield EdgeRow(start, device, "", EdgeRun(begin, end, run.first_uj, run.inner_uj, run.last_uj, PPM))
 
 
-def _beside(had: EdgeRun | None, run: EdgeRun) -> EdgeRun:
+def _add_shares(had: EdgeRun | None, run: EdgeRun) -> EdgeRun:
     """Two shares of one interval together."""
     if had is None:
         return run

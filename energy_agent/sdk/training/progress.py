@@ -156,7 +156,7 @@ def counts(told: Mapping[str, Any]) -> tuple[int, int]:
     return int(told["steps"].get("training", 0)), int(told["tokens"])
 
 
-def answered(view: SourceView, found: Mapping[str, Any], *, afresh: bool) -> SourceView:
+def advance_view(view: SourceView, found: Mapping[str, Any], *, afresh: bool) -> SourceView:
     """The view after an answer of the agent; `afresh`: another source had been asked since the last one."""
     workload = str(found.get("workload", ""))
     if "joules" not in found:

@@ -8,7 +8,7 @@ _LEAST = 0.01
 """A smaller share is not worth a line."""
 
 
-def promised(found: Mapping[str, Any]) -> str:
+def shadow_hint(found: Mapping[str, Any]) -> str:
     """The line that an answer to GET /v1/dvfs is worth; "" where it promises nothing, or steers already."""
     expected = found.get("predicted_saving")
     if found.get("mode") != "shadow" or not isinstance(expected, Mapping):

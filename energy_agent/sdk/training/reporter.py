@@ -17,7 +17,7 @@ from functools import partial
 from typing import Any
 
 from energy_agent.sdk.training.direct import Direct
-from energy_agent.sdk.training.progress import DIRECT, RunBaseline, RunTotals, SourceView, answered, counts, status
+from energy_agent.sdk.training.progress import DIRECT, RunBaseline, RunTotals, SourceView, advance_view, counts, status
 from energy_agent.sdk.training.step_reports import send_report
 
 PERIOD_S = 1.0
@@ -154,7 +154,7 @@ class Reporter:
         if status == 202:
             self._silent_since_s, self._heard = None, True
             self._taken = frozenset(map(str, found.get("takes", ())))
-            self._answered(found)
+            self._take_reply(found)
             self._look(told)
         elif status == 429 or status >= 500:
             self._next_s = time.monotonic() + 2 * PERIOD_S
@@ -166,7 +166,7 @@ class Reporter:
     def _look(self, told: dict[str, Any]) -> None:
         """What steering would have saved is told at the end, by the rank that speaks for all."""
         from energy_agent.runtime.agent_socket import ask
-        from energy_agent.sdk.training.projected_saving import promised
+        from energy_agent.sdk.training.projected_saving import shadow_hint
 
         now_s = time.monotonic()
         if self.quiet or told.get("rank") or (now_s < self._look_s and not self._ending):
@@ -176,9 +176,9 @@ class Reporter:
             status, found = ask("GET", "/v1/dvfs")
             # A group whose steps have ended is not steered any more; what was promised before still holds.
             if status == 200 and found.get("mode"):
-                self._promised = promised(found)
+                self._promised = shadow_hint(found)
 
-    def _answered(self, found: dict[str, Any]) -> None:
+    def _take_reply(self, found: dict[str, Any]) -> None:
         if "joules" not in found and "node" not in found:
             return  # it has just begun, and does not know yet what there was
         afresh = self._direct is not None
@@ -191,7 +191,7 @@ class Reporter:
             self._direct, self._back_since_s = None, None
         with self._basing:
             self._bases.clear()  # theirs was a stretch that is over
-            self.view = answered(self.view, found, afresh=afresh)
+            self.view = advance_view(self.view, found, afresh=afresh)
 
     def _read(self, direct: Direct) -> None:
         """A window was closed: runs that began within it, or before, begin here."""

@@ -19,7 +19,7 @@ from typing import Any, Self, TypeVar
 from energy_agent.sdk.ranks import RankPosition, place_of
 from energy_agent.sdk.training.progress import RunBaseline, RunTotals, Status, counts, status
 from energy_agent.sdk.training.reporter import Reporter
-from energy_agent.sdk.training.token_count import believed
+from energy_agent.sdk.training.token_count import parse_token_count
 
 F = TypeVar("F", bound=Callable[..., Any])
 WAIT_S = 1.0
@@ -58,7 +58,7 @@ class Counter:
             if doing == _TRAINING:
                 self._stepped_s = time.monotonic() if steps else self._stepped_s
                 try:
-                    self._tokens += believed(tokens, self._tokens, time.monotonic() - self._began_s)
+                    self._tokens += parse_token_count(tokens, self._tokens, time.monotonic() - self._began_s)
                 except ValueError as error:
                     wrong = str(error)
             if loss is not None:

@@ -9,7 +9,7 @@ STEP_MAX = 10_000 * RATE_MAX
 """Tokens of one step: nearly three hours at a rate that no rank has."""
 
 
-def believed(tokens: object, total: int, age_s: float) -> int:
+def parse_token_count(tokens: object, total: int, age_s: float) -> int:
     """Tokens of a step as an int.
 
     Args:

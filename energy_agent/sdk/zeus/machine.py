@@ -246,7 +246,7 @@ class Machine:
         if lost is not None and asked_w is not None:
             log.info("%.0f W: did not stay in force", limit_w)
             return str(lost["reason"])
-        spent = self.asker.spent(begun_ns, ended_ns)
+        spent = self.asker.request_energy(begun_ns, ended_ns)
         self._windows.append(LimitResult(round(limit_w), max(each["time_s"] for each in everyone), spent))
         return ""
 

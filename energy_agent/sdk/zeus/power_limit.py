@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from energy_agent.runtime.agent_socket import agent_socket, ask
 from energy_agent.sdk.requesting import SteeringClient
-from energy_agent.sdk.zeus.responses import OriginalLimits, SteeringReply, found_of, parse_reply, spent
+from energy_agent.sdk.zeus.responses import OriginalLimits, SteeringReply, found_of, parse_reply, parse_window_energy
 
 TTL_S = 10.0
 _RENEW_S = 2.5
@@ -130,7 +130,7 @@ class PowerLimitClient(SteeringClient):
             self._watched = None
             return not self._broken
 
-    def spent(self, start_ns: int, end_ns: int) -> WindowEnergy:
+    def request_energy(self, start_ns: int, end_ns: int) -> WindowEnergy:
         """The energy of a window in UTC ns; it is filled in when the agent has told it."""
         made = WindowEnergy(start_ns, end_ns)
         with self._wake:
@@ -194,7 +194,7 @@ class PowerLimitClient(SteeringClient):
             status, found = ask("GET", f"/v1/window/{window.start_ns}/{window.end_ns}")
             if (status == 503 or found.get("later")) and not _has_timed_out(window):
                 continue
-            self._tell(window, spent(found, self._found.uuids if self._found is not None else ()))
+            self._tell(window, parse_window_energy(found, self._found.uuids if self._found is not None else ()))
 
     def _tell(self, window: WindowEnergy, joules: dict[str, tuple[float, float]] | str) -> None:
         window.joules = joules

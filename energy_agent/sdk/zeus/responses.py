@@ -97,7 +97,7 @@ def found_of(me: Mapping[str, Any]) -> OriginalLimits | str:
         return "the GPUs do not tell their power limit and its range"
 
 
-def spent(found: Mapping[str, Any], uuids: Collection[str]) -> dict[str, tuple[float, float]] | str:
+def parse_window_energy(found: Mapping[str, Any], uuids: Collection[str]) -> dict[str, tuple[float, float]] | str:
     """Joules of a window with their half-width by GPU, as an answer to GET /v1/window tells them, or why they are not known."""
     devices = found.get("devices")
     if not isinstance(devices, Mapping):

@@ -54,7 +54,7 @@ class DeclaredPue(Section):
     source: str = Field("", max_length=200, description="who states it, and for which period")
 
     @property
-    def stated(self) -> PueValue | None:
+    def as_value(self) -> PueValue | None:
         """As PUEs are made of it; None: none is stated."""
         if self.value is None:
             return None

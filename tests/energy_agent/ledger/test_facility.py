@@ -18,7 +18,7 @@ def meter(name, since_ns, role=Role.TOTAL, position=None, *parent):
     return WorkloadFacts(facts.device("dc1"), since_ns, METER_KIND, facts.labels)
 
 
-def gone(name, since_ns):
+def removed_meter(name, since_ns):
     return WorkloadFacts(f"meter:dc1:{name}", since_ns, METER_GONE)
 
 
@@ -35,7 +35,7 @@ def rows(name, kw, start_ns, hours):
 def test_a_meter_that_is_removed_counts_until_then():
     """150 kW, two PDUs of 50: the second is taken out of the file after ten of twelve hours."""
     book = book_of("dc1", [
-        meter("main", T0), meter("a", T0, Role.IT, UPS), meter("b", T0, Role.IT, UPS), gone("b", T0 + 10 * HOUR),
+        meter("main", T0), meter("a", T0, Role.IT, UPS), meter("b", T0, Role.IT, UPS), removed_meter("b", T0 + 10 * HOUR),
         *rows("main", 150, T0, 12), *rows("a", 50, T0, 12), *rows("b", 50, T0, 10),
     ])  # fmt: skip
     window = book.window(T0, T0 + 12 * HOUR)
@@ -56,7 +56,7 @@ def test_a_meter_that_is_added_changes_nothing_of_what_was_said_before():
 def test_a_meter_that_is_renamed_and_brings_its_history_again_is_not_counted_twice():
     """An imported file under another id: all of its rows are there a second time."""
     book = book_of("dc1", [
-        meter("main", T0), gone("main", T0 + 12 * HOUR), meter("main-2", T0 + 12 * HOUR), meter("a", T0, Role.IT, UPS),
+        meter("main", T0), removed_meter("main", T0 + 12 * HOUR), meter("main-2", T0 + 12 * HOUR), meter("a", T0, Role.IT, UPS),
         *rows("main", 150, T0, 12), *rows("main-2", 150, T0, 24), *rows("a", 100, T0, 24),
     ])  # fmt: skip
     for start, end in ((0, 12), (0, 24), (12, 24)):
@@ -69,7 +69,7 @@ def test_days_in_which_a_meter_changed_are_not_folded_and_cells_know_lives_too()
     """Renamed at noon of the second day, with its history: the same by cells and by days, and by cells that of one."""
     rename = T0 + 36 * HOUR
     made = [
-        meter("main", T0), gone("main", rename), meter("main-2", rename), meter("a", T0, Role.IT, UPS),
+        meter("main", T0), removed_meter("main", rename), meter("main-2", rename), meter("a", T0, Role.IT, UPS),
         *rows("main", 150, T0, 36), *rows("main-2", 150, T0, 96), *rows("a", 100, T0, 96),
     ]  # fmt: skip
     plain, folded = book_of("dc1", made), book_of("dc1", made)
@@ -83,7 +83,7 @@ def test_days_in_which_a_meter_changed_are_not_folded_and_cells_know_lives_too()
 def test_what_hangs_below_a_renamed_meter_hung_below_the_old_one_before():
     noon = T0 + 12 * HOUR
     book = book_of("dc1", [
-        meter("main", T0), meter("ups", T0, Role.IT, UPS, "main"), gone("main", noon), meter("main-2", noon),
+        meter("main", T0), meter("ups", T0, Role.IT, UPS, "main"), removed_meter("main", noon), meter("main-2", noon),
         meter("ups", noon, Role.IT, UPS, "main-2"),
         *rows("main", 150, T0, 12), *rows("main-2", 150, noon, 12), *rows("ups", 100, T0, 24),
     ])  # fmt: skip

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from energy_agent.core.energy import Interval, Method, State
 from energy_agent.metering.attribution import Holding, shares
-from energy_agent.owners.join import PATIENCE_NS, OwnerEvidence, SchedulerCoverage, believed, join, reason, weights
+from energy_agent.owners.join import PATIENCE_NS, OwnerEvidence, SchedulerCoverage, coverage_of, join, reason, weights
 
 NAMES = st.sampled_from(["ml/a", "ml/b", "web/c", "cron.service", "process-x"])
 CLAIMED = st.lists(NAMES, unique=True, max_size=4)
@@ -96,10 +96,12 @@ def test_a_process_whose_mig_device_is_not_known_makes_all_unknown():
 
 @given(st.integers(0, 2 * PATIENCE_NS), st.integers(0, 2 * PATIENCE_NS), st.integers(0, 3))
 def test_the_last_answer_counts_for_the_patience_and_no_longer(asked_ns, later_ns, unknown):
-    found = believed(asked_ns + later_ns, asked_ns, 0, unknown)
+    found = coverage_of(asked_ns + later_ns, asked_ns, 0, unknown)
     assert (found is SchedulerCoverage.LOST) == (later_ns > PATIENCE_NS)
     assert found in (SchedulerCoverage.LOST, SchedulerCoverage.PARTIAL if unknown else SchedulerCoverage.FRESH)
-    assert believed(later_ns, None, 0, 0) is (SchedulerCoverage.STARTING if later_ns <= PATIENCE_NS else SchedulerCoverage.LOST)
+    assert coverage_of(later_ns, None, 0, 0) is (
+        SchedulerCoverage.STARTING if later_ns <= PATIENCE_NS else SchedulerCoverage.LOST
+    )
 
 
 def test_what_is_not_known_yet_is_told_from_what_cannot_be_known():

@@ -61,7 +61,7 @@ def site_inputs(entry: OrgSite, files: InputFiles, span: GridPeriod, retired: di
     state = files.place(entry.state) if entry.state is not None else None
     if state is not None and not state.is_dir():
         raise UsageError(f"state {state} is no folder; name the state folder of the site's `wattlens site`")
-    stated = told.pue.stated
+    stated = told.pue.as_value
     site = SiteInputs(
         told.name,
         told.zone,

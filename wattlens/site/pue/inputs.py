@@ -41,7 +41,7 @@ class PueInputs:
 
     def around(self, start_ns: int, end_ns: int) -> PueContext:
         """What stands in for meters in a window."""
-        stated = None if self.config is None else self.config.pue.stated
+        stated = None if self.config is None else self.config.pue.as_value
         nodes_uj = sum(uj for start, uj in self.nodes.items() if start_ns <= start < end_ns) if self.nodes else None
         return PueContext(stated, nodes_uj)
 

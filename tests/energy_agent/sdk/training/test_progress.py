@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from energy_agent.sdk.training.direct import Direct
-from energy_agent.sdk.training.progress import DIRECT, NOTHING, RunBaseline, RunTotals, SourceView, Status, answered, status
+from energy_agent.sdk.training.progress import DIRECT, NOTHING, RunBaseline, RunTotals, SourceView, Status, advance_view, status
 
 STEP_J, STEP_TOKENS = 3, 50
 
@@ -84,7 +84,7 @@ moves = st.lists(
 @given(moves, st.integers(0, 10**6))
 def test_whatever_an_agent_does_joules_are_of_the_steps_beside_them(sequence, before):
     """Steps that it booked without their joules, while it was away, are in no stretch."""
-    view = answered(SourceView(), answer(STEP_J * before, before), afresh=False)
+    view = advance_view(SourceView(), answer(STEP_J * before, before), afresh=False)
     base, joules, steps, name = RunBaseline(view.interval, view.last), STEP_J * before, before, "w"
     for move, done, _ in sequence:
         if move == "answer":
@@ -95,16 +95,16 @@ def test_whatever_an_agent_does_joules_are_of_the_steps_beside_them(sequence, be
             joules, name = joules * 7 + 1, name + "w"
         else:
             steps += done
-        view = answered(view, answer(joules, steps, name), afresh=move == "away")
+        view = advance_view(view, answer(joules, steps, name), afresh=move == "away")
         told = status(base, view, (0, 0), None)
         assert (told.joules, told.measured_tokens) == (STEP_J * told.measured_steps, told.measured_steps * STEP_TOKENS)
         assert told.workload == name
 
 
 def test_a_workload_that_the_ledger_does_not_know_yet_begins_at_nothing():
-    view = answered(SourceView(), {"workload": "w", "node": "n", "reason": "holds no GPU"}, afresh=False)
+    view = advance_view(SourceView(), {"workload": "w", "node": "n", "reason": "holds no GPU"}, afresh=False)
     assert status(RunBaseline(0, RunTotals()), view, (3, 1), None).reason == "holds no GPU"
-    view = answered(view, answer(30, 10), afresh=False)
+    view = advance_view(view, answer(30, 10), afresh=False)
     told = status(RunBaseline(0, RunTotals()), view, (12, 1), None)
     assert (told.joules, told.measured_steps, told.steps) == (30, 10, 12)
 
@@ -115,11 +115,11 @@ def test_the_interval_is_of_the_joules_and_time_since_the_run_began():
     assert (told.joules, told.seconds) == (300.0, 12.0)
     assert (told.low, told.high) == ((300.0 - 6.0) / 1.05, (300.0 + 6.0) / 0.95)
     by_agent = answer(30.0, 10) | {"edge_joules": 2.0, "gain_uncertainty_ratio": 0.1, "t_ns": 5 * 10**9}
-    view = answered(SourceView(), by_agent, afresh=False)
-    view = answered(view, by_agent | answer(90.0, 30) | {"t_ns": 8 * 10**9}, afresh=False)
+    view = advance_view(SourceView(), by_agent, afresh=False)
+    view = advance_view(view, by_agent | answer(90.0, 30) | {"t_ns": 8 * 10**9}, afresh=False)
     told = status(RunBaseline(-1, None), view, (20, 1_000), None)
     assert (told.joules, told.seconds, told.low, told.high) == (60.0, 3.0, 58.0 / 1.1, 62.0 / 0.9)
-    assert status(RunBaseline(-1, None), answered(SourceView(), answer(30.0, 10), afresh=False), (1, 1), None).low is None
+    assert status(RunBaseline(-1, None), advance_view(SourceView(), answer(30.0, 10), afresh=False), (1, 1), None).low is None
 
 
 def test_a_status_prints_joules_per_step_and_token_of_the_same_time():

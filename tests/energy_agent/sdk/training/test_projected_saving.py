@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from energy_agent.sdk.training.projected_saving import promised
+from energy_agent.sdk.training.projected_saving import shadow_hint
 from tests.doubles.agent import Agent, serving
 
 SHADOW = {"mode": "shadow", "predicted_saving": {"ratio": 0.118, "lower": 0.052, "upper": 0.2}}
@@ -21,7 +21,7 @@ def test_a_promise_is_one_line() -> None:
         (SHADOW | {"predicted_saving": [1]}, ""),
         ({"mode": "shadow", "predicted_saving": {"ratio": 0.118, "low": 0.052, "high": 0.2}}, LINE),  # of an agent of 0.1
     ):  # fmt: skip
-        assert promised(found) == line
+        assert shadow_hint(found) == line
 
 
 def trained(agent: Agent, environ: dict[str, str] | None = None, options: str = "", then: str = "") -> str:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from energy_agent.core.training_report import RATE_MAX, parse
 from energy_agent.sdk.ranks import RankPosition, place_of
 from energy_agent.sdk.training.step_counter import Counter, complain, guarded
-from energy_agent.sdk.training.token_count import believed
+from energy_agent.sdk.training.token_count import parse_token_count
 
 
 class Silent:
@@ -145,7 +145,7 @@ def test_what_is_believed_the_agent_takes(steps, age_s):
     total = 0
     for tokens in steps:
         with suppress(ValueError):
-            total += believed(tokens, total, age_s)
+            total += parse_token_count(tokens, total, age_s)
     assert total <= RATE_MAX * (age_s + 1)
 
 
