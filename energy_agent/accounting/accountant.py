@@ -80,7 +80,7 @@ class Accountant:
         self._meters: dict[str, str] = {}  # states of devices in the batch that waits
         self._committed_meters: dict[str, str] = {}
         self._recorded_infos: dict[str, DeviceInfo] = {}
-        self._faults: dict[str, str] = {}  # devices whose last reading could not be booked, with the reason
+        self._faults: dict[str, str] = {}  # devices whose last reading could not be recorded, with the reason
         self._shown: dict[str, tuple[dict[str, int], dict[int, int]]] = {}  # committed event times and XIDs
         self._lost: dict[str, int] = {}  # devices whose last reading the journal lost -> end of their last row, UTC ns
 
@@ -128,7 +128,7 @@ class Accountant:
         return unreadable
 
     def set_sensors(self, sensor_for: SensorFor, gain_uncertainty: Mapping[str, float], default_gain: float) -> None:
-        """Assume something else of the boards' sensors from the next reading on; what is booked stays as it was booked."""
+        """Assume something else of the boards' sensors from the next reading on; what is recorded stays as it was recorded."""
         self._sensor_for, self._gain, self._default_gain = sensor_for, gain_uncertainty, default_gain
         if self._node is not None:
             self._node.set_gpu_gain(max([default_gain, *gain_uncertainty.values()]))
@@ -137,7 +137,7 @@ class Accountant:
             self._describe(account.info)
 
     def feed(self, samples: Iterable[DeviceSample], infos: Mapping[str, DeviceInfo]) -> bool:
-        """Book one sweep; True when a holder has ended, so that the process lists should be asked again."""
+        """Book one sweep; True when a owner has ended, so that the process lists should be asked again."""
         held: set[tuple[int, int]] = set()
         samples = tuple(samples)
         self.joined.look(max((sample.boot_ns for sample in samples), default=0))
@@ -229,7 +229,7 @@ class Accountant:
         self._take({Component.TOKENS: states})
 
     def add_training(self, recorded: TrainingBatch) -> None:
-        """Book steps and trained tokens, and what their workloads said of themselves, with the counts they came from."""
+        """Record steps and trained tokens, and what their workloads said of themselves, with the counts they came from."""
         self._pending.steps.extend(recorded.steps)
         self._pending.tokens.extend(recorded.tokens)
         self._take(recorded.states)
@@ -420,7 +420,7 @@ class Accountant:
                 self._pending.facts.append(fact)
 
     def _with_sensor(self, source: SourceHealth) -> SourceHealth:
-        """A device is no source of energy while its sensor stands still or its readings cannot be booked."""
+        """A device is no source of energy while its sensor stands still or its readings cannot be recorded."""
         account = self._accounts.get(source.device)
         fault = self._faults.get(source.device, STUCK if account is not None and account.blind else "")
         return replace(source, up=False, reason=fault) if source.up and fault else source

@@ -20,10 +20,10 @@ from energy_agent.metering.sharing.settlement import Settlement
 from energy_agent.owners.processes import DeviceOwners
 
 Anchor = tuple[MeterState | None, Holding | None, Shape]
-"""Where a device's booked time ends: its last reading, its holders and its shape there."""
+"""Where a device's recorded time ends: its last reading, its owners and its shape there."""
 UNKNOWN_POWER_MAX_MW = 1_500_000  # above any single board of 2026
 TICK_DEFAULT_NS = 150_000_000  # counters of current data-centre boards tick about every 100 ms, with jitter
-RESTING_LEAST_NS = 900_000_000  # a shorter stretch says little: the counter ticks every 100 ms
+RESTING_LEAST_NS = 900_000_000  # a shorter interval says little: the counter ticks every 100 ms
 TICK_NS = {"Volta": 40_000_000, "Pascal": 40_000_000}  # 20 ms, with jitter
 
 
@@ -55,14 +55,14 @@ class DeviceAccount:
     meter: MeterState | None = None
     sample: DeviceSample | None = None  # the last full reading, with energy and power of the last reading
     owners: DeviceOwners = field(default_factory=lambda: DeviceOwners(None))
-    held_before: Holding | None = None  # holders at the last booked edge
+    held_before: Holding | None = None  # owners at the last recorded edge
     event_ns: dict[str, int] = field(default_factory=dict)
     xid: dict[int, int] = field(default_factory=dict)
     edge_uj: int = 0
-    policy: str = ""  # by which its holders share it; "": nobody holds it, or that is not known
+    policy: str = ""  # by which its owners share it; "": nobody holds it, or that is not known
     _judged: DeviceOwners | None = None
     _shape: Shape = WHOLE
-    _shape_before: Shape = WHOLE  # at the last booked edge
+    _shape_before: Shape = WHOLE  # at the last recorded edge
     _settlement: Settlement = field(default_factory=Settlement)
     _resting: Resting = field(default_factory=Resting)  # of a GPU in MIG mode
     _events_boot_ns: int | None = None  # when event reasons were last read
@@ -76,7 +76,7 @@ class DeviceAccount:
         self.meter = step.state
         self._remember(sample)
         before, shape, anchored = self.held_before, self._shape_before, self.meter.boot_ns == sample.boot_ns
-        if anchored:  # from this reading on, so from these holders on
+        if anchored:  # from this reading on, so from these owners on
             self.held_before, self._shape_before = self.owners.holding, self._shape
         if step.interval is None:
             return [], step.gap
@@ -94,7 +94,7 @@ class DeviceAccount:
 
     @property
     def blind(self) -> bool:
-        """The sensor is stuck, and nothing can be booked until it moves again."""
+        """The sensor is stuck, and nothing can be recorded until it moves again."""
         return self.meter is not None and self.meter.blind_ns > 0
 
     @property
@@ -104,11 +104,11 @@ class DeviceAccount:
 
     @property
     def booked_to(self) -> Collection[str]:
-        """The workloads that held it at the last booked edge."""
+        """The workloads that held it at the last recorded edge."""
         return self.held_before.weights if self.held_before is not None else ()
 
     def _judge(self, sample: DeviceSample) -> None:
-        """Who holds the device was told anew: its shape, and the policy in force."""
+        """Who holds the device was told again: its shape, and the policy in force."""
         self._judged = self.owners
         holding, mig = self.owners.holding, sample.mig
         if sample.processes is not None or mig is not None:
@@ -159,7 +159,7 @@ class DeviceAccount:
 
     @property
     def anchor(self) -> Anchor:
-        """The last booked edge, for `go_back`."""
+        """The last recorded edge, for `go_back`."""
         return self.meter, self.held_before, self._shape_before
 
     def go_back(self, anchor: Anchor) -> None:
@@ -168,7 +168,7 @@ class DeviceAccount:
         self._settlement.forget()
 
     def step_back(self, text: str) -> None:
-        """Forget what was booked since `dump` gave `text`: the next reading closes the time from there on.
+        """Forget what was recorded since `dump` gave `text`: the next reading closes the time from there on.
 
         Raises:
             ValueError: the text is not ours; nothing has changed.

@@ -31,8 +31,8 @@ _PPM: Final = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class NodePlan:
-    """What is booked. `sources` has, for each meter, the longest time between two readings and its gain uncertainty;
-    `record_max_mw` is the most that the node can draw, None where nobody said.
+    """What is recorded. `sources` has, for each meter, the longest time between two readings and its gain uncertainty;
+    `record_max_mw` is the maximum that the node can draw, None where nobody said.
     """
 
     record: str | None  # the meter of record of the whole node
@@ -44,7 +44,7 @@ class NodePlan:
 
 @dataclass(slots=True)
 class _Meter:
-    """One domain of one meter. `settled` is the state that is safe to go on from: what is before it is booked."""
+    """One domain of one meter. `settled` is the state that is safe to go on from: what is before it is recorded."""
 
     domain: str
     scope: Scope
@@ -63,11 +63,11 @@ class _Waiting:
 
 @dataclass(slots=True)
 class NodeAccount:
-    """Fed by the accountant: GPUs as they are booked, readings as they come; `settle` gives what can be booked by now."""
+    """Fed by the accountant: GPUs as they are recorded, readings as they come; `settle` gives what can be recorded by now."""
 
     identity: Identity
     plan: NodePlan
-    faults: dict[str, str] = field(default_factory=dict)  # meter -> why its last stretch was not believed
+    faults: dict[str, str] = field(default_factory=dict)  # meter -> why its last interval was not believed
     lost: dict[str, int] = field(default_factory=dict)  # devices whose last reading the journal lost -> end of their last row
     _meters: dict[tuple[str, str], _Meter] = field(default_factory=dict)
     _books: dict[str, HostBook] = field(default_factory=dict)
@@ -76,17 +76,17 @@ class NodeAccount:
     _described: dict[str, float] = field(default_factory=dict)  # device of the host -> its gain uncertainty
     _shown: tuple[MeterView, ...] = ()
     _unseen: tuple[int, int, bool] | None = (
-        None  # the wait for a first answer: UTC and boot ns it goes on from; a gap is booked
+        None  # the wait for a first answer: UTC and boot ns it goes on from; a gap is recorded
     )
 
     def set_gpu_gain(self, gpu_gain: float) -> None:
-        """Another gain uncertainty of the GPUs from the next stretch on."""
+        """Another gain uncertainty of the GPUs from the next interval on."""
         self.plan = replace(self.plan, gpu_gain=gpu_gain)
         for book in self._books.values():
             book.gpu_gain_ppm = round(gpu_gain * _PPM)
 
     def gpu(self, uuid: str, boot_ns: int, entries: Iterable[Entry], gap: Gap | None) -> None:
-        """A GPU was booked up to `boot_ns`."""
+        """A GPU was recorded up to `boot_ns`."""
         curve = self._curves.get(uuid)
         if curve is None:
             self._curves[uuid] = GpuCurve(boot_ns)
@@ -94,7 +94,7 @@ class NodeAccount:
             curve.extend(boot_ns, entries, 0 if gap is None else gap.bound_uj)
 
     def feed(self, source: str, readings: Iterable[MeterReading], infos: Mapping[str, DeviceInfo]) -> list[DeviceFacts]:
-        """Readings of one meter; returns facts of devices that are booked from now on."""
+        """Readings of one meter; returns facts of devices that are recorded from now on."""
         gap_ns, gain = self.plan.sources[source]
         facts = []
         for reading in readings:
@@ -139,7 +139,7 @@ class NodeAccount:
         return gaps
 
     def settle(self, now_boot_ns: int, required: Set[str]) -> tuple[list[Entry], list[Gap]]:
-        """What can be booked: every GPU in `required` is known, or was waited for long enough."""
+        """What can be recorded: every GPU in `required` is known, or was waited for long enough."""
         entries: list[Entry] = []
         gaps: list[Gap] = []
         for device, waiting in self._waiting.items():
@@ -252,7 +252,7 @@ class NodeAccount:
         return self.plan.record_max_mw if source == self.plan.record else None
 
     def _device(self, source: str, reading: MeterReading, infos: Mapping[str, DeviceInfo]) -> str | None:
-        """Where it is booked; None: nowhere, since something that is booked contains it, or it contains its GPU."""
+        """Where it is recorded; None: nowhere, since something that is recorded contains it, or it contains its GPU."""
         if reading.scope is Scope.NODE:
             return self._host if source == self.plan.record else None
         if reading.scope is Scope.MODULE or self.plan.record is not None or self._module(infos):

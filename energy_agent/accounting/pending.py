@@ -30,7 +30,7 @@ class Pending:
     _last: dict[str, int] = field(default_factory=dict)  # device -> its last entry
 
     def add(self, entry: Entry) -> None:
-        """Book an entry; one that goes on where the last of its device ended, in the same cell, becomes part of it.
+        """Record an entry; one that goes on where the last of its device ended, in the same cell, becomes part of it.
 
         So ten readings a second cost the journal no more than one.
         """
@@ -56,7 +56,7 @@ class Pending:
 
 def _continues(last: Entry, entry: Entry) -> bool:
     same = (last.workload, last.state, last.method) == (entry.workload, entry.state, entry.method)
-    whole = entry.gpu_ns in (0, entry.end_ns - entry.start_ns)  # of several holders each has a row: those are left apart
+    whole = entry.gpu_ns in (0, entry.end_ns - entry.start_ns)  # of several owners each has a row: those are left apart
     cell = last.start_ns // CELL_NS == (entry.end_ns - 1) // CELL_NS
     return same and whole and cell and last.end_ns == entry.start_ns and entry.method is Method.COUNTER
 

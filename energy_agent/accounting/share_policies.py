@@ -16,7 +16,7 @@ SHARE = "share"
 class SharePolicyLabels:
     """Sharing policies of the workloads that have a device now."""
 
-    _by_device: dict[str, tuple[str, frozenset[str]]] = field(default_factory=dict)  # policy and holders
+    _by_device: dict[str, tuple[str, frozenset[str]]] = field(default_factory=dict)  # policy and owners
     _policies: dict[str, dict[str, str]] = field(default_factory=dict)  # workload -> device -> policy
 
     def update(self, device: str, policy: str, workloads: Collection[str]) -> list[str]:

@@ -87,7 +87,7 @@ class TokenTotalsStore:
         return unreadable
 
     def labelled(self, facts: Iterable[WorkloadFacts]) -> list[WorkloadFacts]:
-        """The facts with what token servers say beside them; what a workload says of itself stays."""
+        """The facts with what inference servers say beside them; what a workload says of itself stays."""
         return [
             replace(fact, labels={**more, **fact.labels}) if (more := self._labels.get(fact.workload)) else fact
             for fact in facts

@@ -21,7 +21,7 @@ Identity = tuple[int, int]
 
 @dataclass(slots=True)
 class ProcessCounts:
-    """A process's counts as they are booked."""
+    """A process's counts as they are recorded."""
 
     pid: int
     start: int

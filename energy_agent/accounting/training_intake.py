@@ -253,7 +253,7 @@ class TrainingReports:
         return True
 
     def _forget_dead(self) -> None:
-        """A process that has ended reports no more; all it said is booked."""
+        """A process that has ended reports no more; all it said is recorded."""
         with self._lock:
             waiting, shown = set(self._latest), list(self._shown)
         gone = {i for i in {*shown, *self._counted} if i not in waiting and not self._alive(i)}

@@ -18,7 +18,7 @@ Watts = Annotated[float, Field(gt=0, le=1e6)]
 
 
 class SloTargets(Section):
-    """The limits that a serving workload has to keep, measured on its own token pages."""
+    """The limits that a serving workload has to keep, measured on its own inference server's endpoints."""
 
     ttft_ms: float | None = Field(None, gt=0, le=3.6e6, description="time to first token")
     itl_ms: float | None = Field(None, gt=0, le=3.6e6, description="time between two tokens")

@@ -29,7 +29,7 @@ _GPUS = "GPUs by the driver's index, UUID or glob"
 
 
 class Metrics(Section):
-    """What `/metrics` shows. What is left out is still read and booked."""
+    """What `/metrics` shows. What is left out is still read and recorded."""
 
     include: tuple[str, ...] = Field((), description="metric families to show, by name or glob; none: all")
     exclude: tuple[str, ...] = Field(DETAILS, description="metric families to leave out, by name or glob; wins over include")

@@ -1,4 +1,4 @@
-"""The configuration of token servers: whose page is where, and what an unknown server's counters are called."""
+"""The configuration of inference servers: whose page is where, and what an unknown server's counters are called."""
 
 import re
 from typing import Annotated, Literal, Self

@@ -26,8 +26,8 @@ class State(StrEnum):
     IDLE = "idle"  # held by a workload, no kernel ran
     UNALLOCATED = "unheld"  # nobody holds the device
     UNKNOWN_OWNER = "unattributed:unknown_holder"
-    GAP = "unattributed:gap"  # bridged, and no holder is proven at both ends
-    STARTING = "unattributed:starting"  # before the first answer about holders
+    GAP = "unattributed:gap"  # bridged, and no owner is proven at both ends
+    STARTING = "unattributed:starting"  # before the first answer about owners
 
     @property
     def unattributed_reason(self) -> str | None:

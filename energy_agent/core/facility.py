@@ -59,7 +59,7 @@ class MeterFacts:
         zone: the room or loop that it belongs to; "": none.
         accuracy_ppm: bound of its gain error.
         calibration: meters that name the same share one calibration: their errors are taken to add up.
-        max_mw: the most that can flow through it; None: not known.
+        max_mw: the maximum that can flow through it; None: not known.
         source: the kind of source that reads it.
     """
 
@@ -129,7 +129,7 @@ class MeterEnergy:
 
     @property
     def missing_bound_uj(self) -> int | None:
-        """The most that can have flowed in it; None where nobody said what can."""
+        """The maximum that can have flowed in it; None where nobody said what can."""
         if not self.missing_ns:
             return 0
         most_mw = self.facts.max_mw

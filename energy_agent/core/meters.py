@@ -30,7 +30,7 @@ class MeterReading:
         energy_uj: cumulative counter in uJ, None where the meter has none.
         wrap_uj: the counter's range: it goes on at 0 there. None: it does not wrap.
         power_mw: power in mW, None where the meter has none.
-        max_mw: the most that the domain can draw, None where nobody said.
+        max_mw: the maximum that the domain can draw, None where nobody said.
         step_uj: resolution of the counter.
         step_mw: resolution of the power.
         age_ns: how old a reading can be when it is read.

@@ -41,5 +41,5 @@ class PolledMeter(Protocol):
         ...
 
     def close(self) -> None:
-        """Let go of sessions and files."""
+        """Release sessions and files."""
         ...

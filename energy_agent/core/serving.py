@@ -18,7 +18,7 @@ class Split:
 
 @dataclass(frozen=True, slots=True)
 class BatchUse:
-    """Energy in uJ and tokens of the stretches of time in which about so many requests ran."""
+    """Energy in uJ and tokens of the intervals in which about so many requests ran."""
 
     energy_uj: int
     computed: int

@@ -31,7 +31,7 @@ class DeviceView:
     edge_uj: int
     event_ns: Mapping[str, int] = field(default_factory=dict)  # clock-event reason -> ns it was set
     gap_bound_uj: int = 0  # upper bound of energy that no sensor saw
-    sharing: str = ""  # policy by which its holders share it; "": nobody holds it, or that is not known
+    sharing: str = ""  # policy by which its owners share it; "": nobody holds it, or that is not known
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,11 +98,11 @@ class DvfsDevice:
     extra_uj: int | None = None  # estimated loss, by the same groups
     predicted: ConfidenceInterval | None = None  # expected saving of energy per work, as a ratio, before any proof
     facts: Mapping[str, str] = field(default_factory=dict)  # group, workload, policy; none: no group has it
-    wanted: Mapping[str, int] = field(default_factory=dict)  # as `setting`; in shadow what would be in force
+    wanted: Mapping[str, int] = field(default_factory=dict)  # as `setting`; in shadow what would be applied
     slowdown_ratio: float | None = None  # what its owners allow
     own_saved_uj: int | None = None  # of saved_uj, what the group that has it now saved
     saving: ConfidenceInterval | None = None  # energy per work that the group saves; None: not analysed yet
-    slowdown: ConfidenceInterval | None = None  # how much longer its work takes, likewise
+    slowdown: ConfidenceInterval | None = None  # how much longer its work takes, also
     slowdown_of: str = ""  # latency | time_per_work: what of it is longer
     exempt: tuple[str, str] | None = None  # group, and why it is not steered by design
 

@@ -61,8 +61,8 @@ class TokenDelta:
         workload: whose tokens these are.
         group: all devices of the job or engine; empty: the workload's own.
         model: as the configuration or the page names it.
-        source: names the page: a workload with several pages has a delta of each, over different stretches.
-        live: counters move with every engine step; where they do not, they move when a request ends, and a stretch has to be
+        source: names the page: a workload with several pages has a delta of each, over different intervals.
+        live: counters move with every engine step; where they do not, they move when a request ends, and an interval has to be
             long against a request before its energy can be joined with them.
         prompt: prompt tokens, those found in a cache included.
         cached: of them, those found in a cache.
@@ -70,8 +70,8 @@ class TokenDelta:
         generation: tokens generated.
         requests: requests that ended.
         steps: engine steps.
-        running: requests in the batch at the end of the stretch.
-        waiting: requests that wait at the end of the stretch.
+        running: requests in the batch at the end of the interval.
+        waiting: requests that wait at the end of the interval.
         ttft: times to first token.
         itl: times between two tokens.
         restarted: an engine started again in between. What it did between the earlier reading and its end was never published,

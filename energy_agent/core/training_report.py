@@ -133,7 +133,7 @@ def _count(value: object, name: str, most: int = COUNT_MAX) -> int:
 
 
 def _tokens(value: object) -> int:
-    """One number too large stays in all sums after it: the intake leaves it out, and takes the steps beside it."""
+    """One number too large stays in all sums after it: the intake leaves it out, and takes the steps next to it."""
     return COUNT_MAX if type(value) is int and value > COUNT_MAX else _count(value, "tokens")
 
 

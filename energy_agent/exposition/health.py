@@ -63,7 +63,7 @@ Families = dict[str, list[Sample]]
 
 
 class HealthSamples:
-    """The samples of the records that there are, made anew only for groups of which a record is another."""
+    """The samples of the records that there are, rebuilt only for groups of which a record is another."""
 
     def __init__(self) -> None:
         self._kept: dict[str, tuple[list[tuple[HealthRecord, str]], Families]] = {}

@@ -104,7 +104,7 @@ def amortised(
         of: footprint of one GPU.
         gpu_ns: device time that was reserved, busy or not, in ns.
         life_years_low: shortest life; None: as declared with the figures, else LIFE_YEARS.
-        life_years_high: longest life, likewise; given with the other or not at all.
+        life_years_high: longest life, also; given with the other or not at all.
 
     Raises:
         ValueError: negative time, or life spans that are none.

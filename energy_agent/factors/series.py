@@ -41,11 +41,11 @@ class About:
 
 @dataclass(frozen=True, slots=True)
 class IntensityPoint:
-    """One telling of the intensity of one stretch of time.
+    """One telling of the intensity of one interval.
 
     Args:
-        start_ns: UTC ns; the stretch ends before `end_ns`.
-        g_per_kwh: exactly as told. What was not told has no point.
+        start_ns: UTC ns; the interval ends before `end_ns`.
+        g_per_kwh: exactly as reported. What was not told has no point.
         estimated: whoever told it says that it is an estimate.
         known_ns: when it was learnt, UTC ns.
         method: how it was estimated, in the publisher's word.
@@ -76,7 +76,7 @@ class IntensityPoint:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A stretch in which one telling holds."""
+    """An interval in which one telling holds."""
 
     start_ns: int
     end_ns: int
@@ -106,7 +106,7 @@ class IntensitySeries:
         return hashlib.sha256(text.encode("ascii")).hexdigest()
 
     def pieces(self) -> tuple[Piece, ...]:
-        """What holds when: of tellings of the same instant the one learnt last, of those the one of the shortest stretch."""
+        """What holds when: of tellings of the same instant the one learnt last, of those the one of the shortest interval."""
         edges = sorted({edge for p in self.points for edge in (p.start_ns, p.end_ns)})
         found: list[Piece] = []
         # Of equals the one that is no estimate, then the higher: the order is of what is told, never of how it came.

@@ -2,7 +2,7 @@
 
 Ours: `ts_utc,zone,g_per_kwh,kind,estimated,method,source`, of which the first four must be there. `kind` is direct or
 life-cycle. The portal's file has both side by side; its heads have changed their capital letters over the years, so case is not
-looked at. A stretch begins at its time stamp and lasts as long as the file's smallest step, at most an hour.
+looked at. An interval begins at its time stamp and lasts as long as the file's smallest step, at most an hour.
 """
 
 import csv
@@ -44,7 +44,7 @@ class ZoneIntensities:
     """What a file tells of a zone.
 
     Args:
-        missing: stretches that are in the file without a value.
+        missing: intervals that are in the file without a value.
         skipped: rows of other zones or of the other kind.
     """
 

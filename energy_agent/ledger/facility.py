@@ -68,7 +68,7 @@ class FacilityBook:
 
     @property
     def span_ns(self) -> tuple[int, int] | None:
-        """From the first cell's start to the last one's end; None: nothing is booked."""
+        """From the first cell's start to the last one's end; None: nothing is recorded."""
         starts = [t for meter in self._meters.values() for part in (meter.cells, meter.days) for t in part]
         if not starts:
             return None
@@ -121,7 +121,7 @@ class FacilityBook:
                     tally.add(day, start, meter.cells.pop(start), CELL_NS)
 
     def forget_before(self, t_ns: int) -> None:
-        """Let go of days that ended before `t_ns`."""
+        """Release days that ended before `t_ns`."""
         for meter in self._meters.values():
             meter.days = {start: day for start, day in meter.days.items() if start + DAY_NS > t_ns}
 

@@ -16,7 +16,7 @@ _FULL_NS, _KEPT_NS, _THIN_NS = 3600 * NS_PER_S, 48 * 3600 * NS_PER_S, 60 * NS_PE
 
 @dataclass(frozen=True, slots=True)
 class HistoryRow:
-    """One snapshot: energy booked so far and what its edge may be wrong by, uJ, by device that answered; and who held it."""
+    """One snapshot: energy recorded so far and what its edge may be wrong by, uJ, by device that answered; and who held it."""
 
     t_ns: int
     energy_uj: dict[str, int]
@@ -117,7 +117,7 @@ def _around(rows: Sequence[HistoryRow], t_ns: int) -> tuple[HistoryRow, HistoryR
 
 
 def _at(pair: tuple[HistoryRow, HistoryRow], t_ns: int, uuid: str) -> tuple[float, float]:
-    """Energy booked at an instant between two rows, as if it came evenly, and by how much that can be wrong."""
+    """Energy recorded at an instant between two rows, as if it came evenly, and by how much that can be wrong."""
     before, after = pair
     energy = after.energy_uj[uuid] - before.energy_uj[uuid]
     share = (t_ns - before.t_ns) / max(1, after.t_ns - before.t_ns)

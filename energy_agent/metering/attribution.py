@@ -24,7 +24,7 @@ class Holding:
     Args:
         weights: workload -> SM time since the last listing in us; all 0: equal shares. Empty: nobody holds it.
         measured: whether SM time was measured; else a weight of 0 among others only says that this one does not count.
-        slices: on a GPU in MIG mode, UUID of each MIG device -> its holders, who are in `weights` too; None: not known.
+        slices: on a GPU in MIG mode, UUID of each MIG device -> its owners, who are in `weights` too; None: not known.
         unseen: measured SM time in us of processes that came and went between two listings, whose workload nobody saw.
     """
 
@@ -83,8 +83,8 @@ def shares(
 
     Args:
         interval: the measured energy.
-        before: holders at the interval's start, None when not known.
-        after: holders at its end, None when not known.
+        before: owners at the interval's start, None when not known.
+        after: owners at its end, None when not known.
         reason: why neither is known, STARTING or UNKNOWN_HOLDER; then everything goes there.
         shape: the device.
         settlement: debts between those who share it, which are paid here.
@@ -92,9 +92,9 @@ def shares(
 
     An interval belongs to who held the device at its start: who comes in it gets nothing of it and who leaves in it gets all of
     it, which evens out and lets a newcomer's counter begin at 0. Shares are by the weights measured over it, if there are any.
-    Energy that bridges a gap in our readings stays with a holder only if the same workload is proven at both ends; the rest is
+    Energy that bridges a gap in our readings stays with a owner only if the same workload is proven at both ends; the rest is
     unattributed, since anyone may have come and gone in between: a device, or a slice of it, that nobody holds at either end
-    need not have been idle. Nor is the one reading of utilisation at the end a proof that a holder was.
+    need not have been idle. Nor is the one reading of utilisation at the end a proof that a owner was.
     """
     if interval.method is Method.BRIDGED:
         if after is None:
@@ -123,7 +123,7 @@ def shares(
 
 
 def _over(holding: Holding, before: Holding | None, after: Holding | None) -> Holding:
-    """The holders of an interval with what was measured over it: who held at its start, by the weights at its end."""
+    """The owners of an interval with what was measured over it: who held at its start, by the weights at its end."""
     if before is None or after is None or holding is not before:
         return holding
     if after.slices and set(before.weights) == set(after.weights):

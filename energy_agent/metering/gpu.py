@@ -4,17 +4,17 @@ Laws (tests/energy_agent/metering/test_gpu.py):
 
 - Telescoping: while the counter neither resets nor stands still, the intervals between any two readings sum to exactly the
   difference of the counter, however many readings lie between them; so a lost reading or a dead agent loses nothing.
-- Once: energy booked by integration while the counter stood still is subtracted again unless the counter is known not to have
+- Once: energy recorded by integration while the counter stood still is subtracted again unless the counter is known not to have
   gone on behind its face; the doubt is a Gap.
 - Bounded: whatever no sensor saw is a Gap whose bound is no less than the energy the device can have drawn. A reset between two
   readings that follow each other is closed by instant power, within the same bounds. Over a reboot or a load of the driver the
-  counter is known to have begun anew, whatever it shows. A fall is a wrap only if the device cannot have drawn a whole range:
-  otherwise the counter may have wrapped twice, and only what it shows is booked. A reset that nobody can see is the one
+  counter is known to have begun again, whatever it shows. A fall is a wrap only if the device cannot have drawn a whole range:
+  otherwise the counter may have wrapped twice, and only what it shows is recorded. A reset that nobody can see is the one
   exception: while nobody read, the GPU alone was reset (or the driver loaded anew where its epoch is not known) and the counter
   grew past its old value.
 
 The counter ticks about every 100 ms with jitter; a reading is therefore up to one tick old, which is `edge_uj` at each end of
-a stretch. Between two stretches that share a reading the edges are the same error with opposite signs and cancel.
+an interval. Between two intervals that share a reading the edges are the same error with opposite signs and cancel.
 """
 
 from dataclasses import dataclass, replace
@@ -25,7 +25,7 @@ from energy_agent.core.units import NS_PER_S, UJ_PER_MJ
 
 _WRAPS_UJ = ((1 << 32) * UJ_PER_MJ, (1 << 64) * UJ_PER_MJ)
 RESET, RELOAD, REBOOT = "counter reset", "driver reload", "reboot"
-"""Why a counter began anew, as the gap tells it."""
+"""Why a counter began again, as the gap tells it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,14 +45,14 @@ class SensorLimits:
 
 @dataclass(frozen=True, slots=True)
 class MeterState:
-    """The last reading that was booked, and what is owed. Goes into the journal with every commit.
+    """The last reading that was recorded, and what is owed. Goes into the journal with every commit.
 
     Args:
         still_since_ns: boot-clock instant at which the counter last moved.
-        integrated_uj: booked by integration since the counter stood still.
-        blind_ns: time since the counter stood still in which power stood still too, so that nothing could be booked.
-        surplus_uj: booked too much by integration; later counter differences pay it back before they are booked.
-        slack_uj: what the last counter difference can lack, should the counter have frozen within that stretch.
+        integrated_uj: recorded by integration since the counter stood still.
+        blind_ns: time since the counter stood still in which power stood still too, so that nothing could be recorded.
+        surplus_uj: recorded too much by integration; later counter differences pay it back before they are recorded.
+        slack_uj: what the last counter difference can lack, should the counter have frozen within that interval.
         driver_epoch: names the load of the driver whose counter was read; "" where it is not known.
     """
 
@@ -91,7 +91,7 @@ class MeterStep:
 def advance(
     state: MeterState | None, sample: DeviceSample, sensor: SensorLimits, boot_id: str, driver_epoch: str = ""
 ) -> MeterStep:
-    """Book the time between the last booked reading and `sample`, which was read in this boot from this load of the driver.
+    """Record the time between the last recorded reading and `sample`, which was read in this boot from this load of the driver.
 
     An epoch "" is not known and equals any: it neither tells a reload nor hides a counter that fell.
 
@@ -160,8 +160,8 @@ def _still(state: MeterState, sample: DeviceSample, sensor: SensorLimits, durati
 def _released(state: MeterState, sample: DeviceSample, sensor: SensorLimits, duration_ns: int, delta_uj: int) -> MeterStep:
     """A stuck counter moves again: did it go on behind its face, or resume where it froze?
 
-    It went on for certain if the difference is more than the last stretch alone can hold. It resumed if the difference is far
-    less than what was integrated meanwhile. In between nothing is booked twice, and the doubt is in the bound of the gap.
+    It went on for certain if the difference is more than the last interval alone can hold. It resumed if the difference is far
+    less than what was integrated meanwhile. In between nothing is recorded twice, and the doubt is in the bound of the gap.
     """
     most_uj = _most_uj(sensor, duration_ns)
     went_on = delta_uj > most_uj
@@ -174,10 +174,10 @@ def _released(state: MeterState, sample: DeviceSample, sensor: SensorLimits, dur
 
 
 def _restarted(state: MeterState, sample: DeviceSample, sensor: SensorLimits, duration_ns: int, reason: str) -> MeterStep:
-    """The counter began anew: what it shows was never seen before; what was drawn before it began is a gap.
+    """The counter began again: what it shows was never seen before; what was drawn before it began is a gap.
 
     The device drew at most power_max all the time, and what the counter shows is part of that. Had the counter stood still, it
-    may have begun anew while we integrated: that part is not booked twice. `state` has the boot and the epoch of `sample`.
+    may have begun again while we integrated: that part is not recorded twice. `state` has the boot and the epoch of `sample`.
     """
     seen_uj = (sample.energy_mj or 0) * UJ_PER_MJ
     most_uj = _most_uj(sensor, duration_ns)
@@ -263,7 +263,7 @@ def _active(sample: DeviceSample) -> bool | None:
 
 
 def _pay_back(amount_uj: int, owed_uj: int) -> tuple[int, int]:
-    """(what is booked, what is still owed)."""
+    """(what is recorded, what is still owed)."""
     paid = min(amount_uj, owed_uj)
     return amount_uj - paid, owed_uj - paid
 

@@ -1,6 +1,6 @@
 """A GPU's cumulative energy over the boot clock, so that it can be told at instants at which the GPU was not read. Pure.
 
-Between two booked edges it is interpolated in proportion to time, as a whole number of uJ: the same instant always gives the
+Between two recorded edges it is interpolated in proportion to time, as a whole number of uJ: the same instant always gives the
 same number, so that differences telescope. Who held the GPU is kept with it.
 """
 
@@ -45,7 +45,7 @@ class GpuCurve:
         return self.segments[-1].end_ns if self.segments else self.start_ns
 
     def extend(self, end_ns: int, entries: Iterable[Entry], hole_uj: int = 0) -> None:
-        """Go on to `end_ns` with what was booked of it."""
+        """Go on to `end_ns` with what was recorded of it."""
         start_ns = self.end_ns
         if end_ns <= start_ns:
             return
@@ -78,7 +78,7 @@ class GpuCurve:
         return uj
 
     def cut_uj(self, t_ns: int) -> int:
-        """Bound of the error of `at`: where its energy fell is known at the ends of a booked stretch, but not within it."""
+        """Bound of the error of `at`: where its energy fell is known at the ends of a recorded interval, but not within it."""
         for segment in self.segments:
             if segment.start_ns < t_ns < segment.end_ns:
                 before_uj = segment.energy_uj * (t_ns - segment.start_ns) // (segment.end_ns - segment.start_ns)

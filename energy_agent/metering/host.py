@@ -1,7 +1,7 @@
-"""A stretch of a node's meter becomes entries: what the GPUs drew is taken off, the rest goes to who held them. Pure.
+"""An interval of a node's meter becomes entries: what the GPUs drew is taken off, the rest goes to who held them. Pure.
 
 Laws (docs/decisions/0005): host + GPUs less what is carried telescopes to the meter's integral exactly; nothing negative is
-booked; a stretch is booked only where every GPU is known over all of it.
+recorded; an interval is recorded only where every GPU is known over all of it.
 """
 
 from collections.abc import Mapping, Sequence, Set
@@ -26,7 +26,7 @@ _PPM: Final = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class HostEntries:
-    """What a stretch adds."""
+    """What an interval adds."""
 
     entries: tuple[Entry, ...] = ()
     gap: Gap | None = None
@@ -37,10 +37,10 @@ class HostBook:
     """One device of the host. With `subtract`, the energy of the GPUs is taken off (a meter of the whole node).
 
     Args:
-        at_uj: each GPU's cumulative energy at the end of the last stretch.
+        at_uj: each GPU's cumulative energy at the end of the last interval.
         at_cut_uj: bound of the error of their sum there, since the GPUs were read at other instants.
         carried_uj: how far below zero the remainders are.
-        started: a stretch was booked, or named as a gap, before.
+        started: an interval was recorded, or named as a gap, before.
     """
 
     device: str
@@ -52,14 +52,14 @@ class HostBook:
     at_ns: int | None = None  # boot clock
     carried_uj: int = 0
     started: bool = False
-    _still: tuple[int, int, int] = (0, 0, 0)  # of the stretches in which power stood still: how many, the GPUs' least, most mW
+    _still: tuple[int, int, int] = (0, 0, 0)  # of the intervals in which power stood still: how many, the GPUs' least, most mW
 
     def covered(self, interval: DomainInterval, curves: Mapping[str, GpuCurve], required: Set[str]) -> bool:
-        """Whether every GPU is booked past the stretch's end."""
+        """Whether every GPU is recorded past the interval's end."""
         return all(uuid in curves and curves[uuid].end_ns >= interval.end_boot_ns for uuid in required)
 
     def take(self, interval: DomainInterval, curves: Mapping[str, GpuCurve], required: Set[str]) -> HostEntries:
-        """Book a stretch with what is known of the GPUs by now."""
+        """Record an interval with what is known of the GPUs by now."""
         drawn_uj, ends_uj = dict[str, int](), dict[str, int]()
         for uuid in required:
             before, after = self._ends(uuid, curves.get(uuid), interval)
@@ -107,11 +107,11 @@ class HostBook:
         )
 
     def skip(self) -> None:
-        """The meter itself has a gap: what follows begins anew."""
+        """The meter itself has a gap: what follows begins again."""
         self.at_uj, self.at_cut_uj, self.at_ns = {}, 0, None
 
     def _ends(self, uuid: str, curve: GpuCurve | None, interval: DomainInterval) -> tuple[int | None, int | None]:
-        """The GPU's cumulative energy at both ends; the first is the very number that the last stretch ended with."""
+        """The GPU's cumulative energy at both ends; the first is the very number that the last interval ended with."""
         if curve is None:
             return None, None
         before = self.at_uj.get(uuid) if self.at_ns == interval.start_boot_ns else None
@@ -139,7 +139,7 @@ class HostBook:
 
 
 def _missing_ns(segments: Sequence[CurveSegment], interval: DomainInterval) -> int:
-    """Time of the stretch in which a GPU was not booked."""
+    """Time of the interval in which a GPU was not recorded."""
     start_ns, end_ns = interval.start_boot_ns, interval.end_boot_ns
     return end_ns - start_ns - sum(min(s.end_ns, end_ns) - max(s.start_ns, start_ns) for s in segments)
 
@@ -159,7 +159,7 @@ def _entries(
 ) -> list[Entry]:
     """By device time held; device time itself is that of the GPUs and is not counted twice.
 
-    Beside integrated energy stands an entry of `counter` without any: the edges that the stretch shares with its neighbours,
+    Beside integrated energy stands an entry of `counter` without any: the edges that the interval shares with its neighbours,
     which cancel, where what integration got wrong does not.
     """
     if method is Method.BRIDGED:

@@ -1,4 +1,4 @@
-"""Readings of a node's meter become stretches of energy, or gaps. Pure.
+"""Readings of a node's meter become intervals of energy, or gaps. Pure.
 
 A counter is differenced, over its wrap if it has one; power is integrated by trapezoid. What cannot be told is a gap: a counter
 that fell or grew more than the domain can draw, power readings too far apart, a reboot. A counter that stands still books
@@ -14,10 +14,10 @@ from energy_agent.core.meters import MeterReading
 
 @dataclass(frozen=True, slots=True)
 class NodeState:
-    """The last reading that was booked; survives in the journal.
+    """The last reading that was recorded; survives in the journal.
 
     Args:
-        total_uj: energy booked by this meter since it was first read.
+        total_uj: energy recorded by this meter since it was first read.
         seen_boot_ns: when the counter was last seen to stand still; 0: not since that reading.
     """
 
@@ -50,7 +50,7 @@ class DomainInterval:
 
 @dataclass(frozen=True, slots=True)
 class NodeStep:
-    """What one reading adds. The gap's device is "": whoever books it knows which."""
+    """What one reading adds. The gap's device is "": whoever records it knows which."""
 
     state: NodeState
     interval: DomainInterval | None = None
@@ -58,7 +58,7 @@ class NodeStep:
 
 
 def advance(state: NodeState | None, reading: MeterReading, boot_id: str, gap_ns: int) -> NodeStep:
-    """Book the time between the last booked reading and `reading`.
+    """Record the time between the last recorded reading and `reading`.
 
     Readings further apart than `gap_ns` are a hole, which only a counter can bridge.
     """

@@ -227,7 +227,7 @@ class Agent:
         self._disbelieved = self.accountant.add_node(read, self.sampler.infos, *now, gpus)
 
     def _join_tokens(self, entries: list[Entry]) -> None:
-        """What engines did and what was booked to their devices, over the same stretches of time."""
+        """What engines did and what was recorded to their devices, over the same intervals."""
         self.per_token.served(self.tokens.deltas())
         samples = [view.sample for view in self.snapshot.devices if view.sample is not None] if self.snapshot else []
         self.per_token.add_entries(entries, {s.uuid: s.gpu_percent / 100 for s in samples if s.gpu_percent is not None})

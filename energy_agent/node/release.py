@@ -1,4 +1,4 @@
-"""The request to let go of the driver for a while: a small file in the state folder, from an operator to the agent."""
+"""The request to release the driver for a while: a small file in the state folder, from an operator to the agent."""
 
 import os
 import stat

@@ -16,7 +16,7 @@ MAX_B = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class _Tick:
-    high: Annotated[float, Field(ge=1.0, le=10_000.0)] | None = None  # absent, with its reason beside it
+    high: Annotated[float, Field(ge=1.0, le=10_000.0)] | None = None  # absent, with its reason next to it
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,7 +43,7 @@ class OwnerEvidence:
 
 
 def weights(evidence: OwnerEvidence, answer: SchedulerCoverage) -> Mapping[str, int] | None:
-    """Who holds it, with what each counts beside the others; None: not known."""
+    """Who holds it, with what each counts next to the others; None: not known."""
     claimed, seen, unseen = evidence.claimed, evidence.seen, evidence.unseen
     if answer is SchedulerCoverage.STARTING:
         return None

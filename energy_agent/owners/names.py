@@ -2,7 +2,7 @@
 
 `namespace/pod` with the first eight digits of the uid where that is known when the pod first holds a device, else
 `namespace/pod`; a pod that is first known by its cgroup is `pod-UID`, unless an informer knows it. A name under which joules
-were booked stays to the pod's end, whatever is learnt later; that becomes facts of the workload. Two lives of one name whose
+were recorded stays to the pod's end, whatever is learnt later; that becomes facts of the workload. Two lives of one name whose
 uids are not known both book under `namespace/pod`.
 
 A uid gets the name of a pod only from the kubelet or the API server, which know the uids of pods. Which GPU a process is on

@@ -68,9 +68,9 @@ class ProcessOwners:
     def resolve(
         self, processes: Iterable[ProcessUse], now_ns: int, mig: Iterable[MigUse] = ()
     ) -> tuple[DeviceOwners, list[WorkloadFacts]]:
-        """Holders of one device by its process list, and the facts of workloads seen for the first time.
+        """Owners of one device by its process list, and the facts of workloads seen for the first time.
 
-        On a GPU in MIG mode, `mig` are its MIG devices: each has holders of its own, and a process that cannot be seen makes
+        On a GPU in MIG mode, `mig` are its MIG devices: each has owners of its own, and a process that cannot be seen makes
         unknown only who holds the one it is on.
         """
         weights: dict[str, int] = {}
@@ -231,7 +231,7 @@ class ProcessOwners:
 def read_proc(procfs: Path, pid: int | str, name: str) -> str | None:
     """A file of a process in /proc, up to a bound; None where it cannot be read.
 
-    Asked every second for every holder, so without pathlib and buffers: they cost ten times the read itself.
+    Asked every second for every owner, so without pathlib and buffers: they cost ten times the read itself.
     """
     try:
         fd = os.open(f"{procfs}/{pid}/{name}", os.O_RDONLY | os.O_CLOEXEC)

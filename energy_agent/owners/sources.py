@@ -33,7 +33,7 @@ def open_owners(
     simulated: Path | None = None,
     trust: Callable[[str, str], TrustedPath] = unchecked,
 ) -> OwnerResolver:
-    """The joined holders of this node, whose sources already ask.
+    """The joined owners of this node, whose sources already ask.
 
     Args:
         config: the section of Kubernetes.

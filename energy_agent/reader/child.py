@@ -151,7 +151,7 @@ class ReaderProcess:
         return True
 
     def close(self) -> None:
-        """Let go of the pipes; with its input closed a healthy reader ends by itself."""
+        """Release the pipes; with its input closed a healthy reader ends by itself."""
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
                 pipe.close()

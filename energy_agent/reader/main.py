@@ -125,7 +125,7 @@ class Reader:
         return messages
 
     def visit_health(self) -> list[wire.Message]:
-        """Read what is due of the devices' health. A device that turned MIG on or off is opened and described anew."""
+        """Read what is due of the devices' health. A device that turned MIG on or off is opened and described again."""
         if self._health is None:
             return []
         records = self._health.visit(self._devices)
@@ -160,7 +160,7 @@ class Reader:
         return device
 
     def _drop(self, index: int) -> None:
-        """It is opened anew at the next sweep."""
+        """It is opened again at the next sweep."""
         device = self._devices.pop(index, None)
         if device is not None:
             device.close()

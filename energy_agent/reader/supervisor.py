@@ -2,7 +2,7 @@
 
 A reader that hangs in a call is killed after one period and replaced by one without the device it hung in; a prober tries that
 device with back-off and it returns by itself. Processes that not even SIGKILL ends hang in the kernel: with two such readers
-NVML is absent, with that reason, until one ends; a device whose prober is one is not probed again before. `release` lets go of
+NVML is absent, with that reason, until one ends; a device whose prober is one is not probed again before. `release` releases
 the driver (update, GPU reset) and comes back by itself.
 """
 
@@ -150,12 +150,12 @@ class ReaderSupervisor:
             self._start_if_due()
 
     def list_processes(self) -> None:
-        """Ask for holders at the next sweep, since one has come or gone."""
+        """Ask for owners at the next sweep, since one has come or gone."""
         if self._reader is not None:
             self._reader.order(list_processes=True)
 
     def release(self, reason: str) -> None:
-        """Let go of the driver until `resume`."""
+        """Release the driver until `resume`."""
         if self._released:
             return
         self._released = True
@@ -273,7 +273,7 @@ class ReaderSupervisor:
             self.unkillable.add(reader)
 
     def _ended(self, reader: ReaderProcess, reason: str) -> None:
-        reader.kill()  # one that closed its output and goes on would read the driver beside the next
+        reader.kill()  # one that closed its output and goes on would read the driver next to the next
         self._bury(reader)
         self._reader = None
         self.node.restarts_total += 1
@@ -335,6 +335,6 @@ class ReaderSupervisor:
             device.excluded = False
             self._reader.order(include=name)
         elif self._reader is not None:
-            # A fresh process sees it and ours does not: NVML has to be opened anew.
+            # A fresh process sees it and ours does not: NVML has to be opened again.
             self._stop_reader()
             self._start_at_s = 0.0

@@ -17,7 +17,7 @@ from energy_agent.runtime.threads import start_thread
 LOOKUPS_MAX: Final = 16
 ADDRESSES_MAX: Final = 8
 _STAGGER_S: Final = 0.25
-"""The next address is tried beside the previous ones after this time (RFC 8305, Happy Eyeballs)."""
+"""The next address is tried next to the previous ones after this time (RFC 8305, Happy Eyeballs)."""
 WAIT_S: Final = 1.0
 """No wait for a server is longer at once.
 

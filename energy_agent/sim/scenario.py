@@ -37,7 +37,7 @@ class Scenario(ScenarioSection):
     rate: float = Field(default=1.0, gt=0.0, le=20.0)  # simulated seconds per second
     workloads: tuple[Workload, ...] = Field(default=(), max_length=64)
     faults: tuple[ScheduledFault, ...] = Field(default=(), max_length=10_000)
-    host: HostModel | None = None  # None: the node has no meters beside its GPUs
+    host: HostModel | None = None  # None: the node has no meters next to its GPUs
     kubelet: ClusterModel | None = None  # None: no node of Kubernetes
     facility: FacilityModel | None = None  # None: no building around it
 
@@ -110,7 +110,7 @@ def locate(name_or_path: str) -> Path:
 
 
 def load(name_or_path: str) -> Scenario:
-    """Read a scenario by shipped name or path; a relative trace is resolved beside the file.
+    """Read a scenario by shipped name or path; a relative trace is resolved next to the file.
 
     Raises:
         UsageError: not found, unreadable or wrong; names the file and the key.

@@ -161,7 +161,7 @@ class Notebook(WorkloadBase):
 
 
 class Burst(WorkloadBase):
-    """Works for `on_s`, rests for `off_s`, again and again; each is drawn anew within +-`jitter`."""
+    """Works for `on_s`, rests for `off_s`, again and again; each is drawn again within +-`jitter`."""
 
     kind: Literal["burst"]
     on_s: Positive = 1.0

@@ -67,7 +67,7 @@ class SiteAccount:
         self._power: dict[str, tuple[int, int]] = {}  # meter -> last power, read or the last mean, and when on the boot clock
 
     def restore(self, states: States, known: Iterable[WorkloadFacts]) -> list[str]:
-        """Go on from what the journal has; returns ids of meters whose state cannot be read: they start anew."""
+        """Go on from what the journal has; returns ids of meters whose state cannot be read: they start again."""
         unreadable = []
         self._lost = lost_devices(states)
         last = {fact.workload: fact for fact in sorted(known, key=lambda fact: fact.since_ns)}
@@ -99,7 +99,7 @@ class SiteAccount:
             kind = {"stated": source == STATED, "dated": source == IMPORTED, "rests": meter.facts.role in self._resting}
             step = follow(meter.state, reading, self._boot_id, meter.gap_ns, **kind)
             entries = [] if step.interval is None else entries_of(device, step.interval, reading.max_mw)
-            meter.state = step.state  # only now: what cannot be booked is closed by the next reading
+            meter.state = step.state  # only now: what cannot be recorded is closed by the next reading
             self._pending.entries += entries
             gap = step.gap
             if since_ns is not None and since_ns != reading.t_ns:
@@ -158,9 +158,9 @@ class SiteAccount:
 
 
 def entries_of(device: str, interval: DomainInterval, max_mw: int | None = None) -> list[Entry]:
-    """The rows of a stretch, none of them over the edge of a cell. `gpu_ns` holds the time that was metered.
+    """The rows of an interval, none of them over the edge of a cell. `gpu_ns` holds the time that was metered.
 
-    Where a register's stretch is cut, what lies before the cut is taken in proportion to time; it can be off by what `max_mw`
+    Where a register's interval is cut, what lies before the cut is taken in proportion to time; it can be off by what `max_mw`
     allows, and that stands on both sides of the cut, where it cancels. Beside energy of a register stands a row of `integrated`
     without energy where part of it is doubted: an error that no later reading takes back.
     """

@@ -36,7 +36,7 @@ class SealedRows:
             self._take()
 
     def keep(self, now_ns: int, fold_ns: int, forget_ns: int) -> None:
-        """Fold what is so much older than now, or than the newest cell, into days, and let go of what is older still."""
+        """Fold what is so much older than now, or than the newest cell, into days, and release what is older still."""
         newest_ns = min(now_ns, self._book.until_ns or 0)
         if self._read.is_set() and newest_ns:
             self._book.fold_before(newest_ns - fold_ns)

@@ -83,7 +83,7 @@ class EndpointAccount:
             model.read_ns = t_ns
             model.running, model.waiting = _gauge(reading, "running"), _gauge(reading, "waiting")
             if start_ns is not None:
-                # A clock that stepped back makes no stretch, and loses nothing.
+                # A clock that stepped back makes no interval, and loses nothing.
                 deltas.append(self._delta(reading.model, min(start_ns, t_ns), model, grown))
         if all_grown > RATE_MAX * _RATE_ENGINES * (elapsed_s + 1):
             raise EndpointError(f"absurd: counts grew by {all_grown}, more than {RATE_MAX * _RATE_ENGINES} per second")

@@ -1,11 +1,11 @@
-"""Joins what a serving engine did with the energy of its workload over the same stretch of time. Pure.
+"""Joins what a serving engine did with the energy of its workload over the same interval. Pure.
 
 A token page is read at instants that are not those at which energy is booked, and energy is booked later. So each reading waits
 until every device of the workload is booked past it; then the workload's cumulative energy is interpolated at both ends of the
-stretch. Stretches follow each other and interpolated energy telescopes, so every joule is in one of them once; a scrape that
-failed makes a stretch longer and nothing else.
+interval. Intervals follow each other and interpolated energy telescopes, so every joule is in one of them once; a scrape that
+failed makes an interval longer and nothing else.
 
-What comes of it is live and starts anew with the agent; the ledger keeps joules and tokens themselves:
+What comes of it is live and starts again with the agent; the ledger keeps joules and tokens themselves:
 
 - energy and tokens by how many requests ran (batch decides over J/token more than anything else),
 - whether the load is steady, so that a figure can be compared with another,
@@ -25,7 +25,7 @@ from energy_agent.core.tokens import TokenDelta
 from energy_agent.core.units import NS_PER_S, UJ_PER_J
 from energy_agent.tokens.prefill_decode import PhaseWindow, split
 
-PATIENCE_NS: Final = 30 * NS_PER_S  # a device that is not booked further by then has left the workload
+PATIENCE_NS: Final = 30 * NS_PER_S  # a device that is not recorded further by then has left the workload
 WINDOW_NS: Final = 10 * NS_PER_S  # longer than requests are in flight, so that what a window's edges cut hardly counts
 KEPT_WINDOWS: Final = 360
 STEADY_WINDOWS: Final = 6
@@ -142,7 +142,7 @@ class EnergyPerToken:
                 curve.forget(oldest)
 
     def restart(self) -> None:
-        """Begin new stretches: UTC was set back, so what follows cannot be put in order with what waits."""
+        """Begin new intervals: UTC was set back, so what follows cannot be put in order with what waits."""
         for workload in self._workloads.values():
             workload.curves.clear()
             for page in workload.pages.values():
@@ -150,7 +150,7 @@ class EnergyPerToken:
                 page.part = []
 
     def forget(self, kept: Iterable[tuple[str, str, str]]) -> None:
-        """Let go of what is not served any more; `kept` are those that are, as (workload, model, source)."""
+        """Release what is not served any more; `kept` are those that are, as (workload, model, source)."""
         kept = set(kept)
         for name, workload in list(self._workloads.items()):
             workload.pages = {key: page for key, page in workload.pages.items() if (name, *key) in kept}

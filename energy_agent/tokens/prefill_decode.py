@@ -12,7 +12,7 @@ idle is i I; decode is the rest, so that the three sum to the measured energy.
 The interval is a delete-one-block jackknife (blocks of consecutive windows, so that a drifting load counts as what it is) plus
 what the form itself gets wrong: FORM of the estimate, and SMALL of all energy, which is how far a part hides behind the others
 on boards and loads whose steps do not follow the form. An estimate is absent, with its reason, without a count of steps, with
-too few windows, or where its interval would be wider than WIDEST: then prompts did not vary enough to be told apart.
+too few windows, or where its interval would be wider than WIDEST: then prompts did not vary enough to be distinguished.
 """
 
 from collections.abc import Iterable, Sequence

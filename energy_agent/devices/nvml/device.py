@@ -57,7 +57,7 @@ class DeviceReader:
         self.info = self._describe()
 
     def read(self, *, full: bool, list_processes: bool = False, xid_counts: Mapping[int, int] | None = None) -> DeviceSample:
-        """Read the device: energy and power always, the rest when `full`, holders when asked or when memory use says so.
+        """Read the device: energy and power always, the rest when `full`, owners when asked or when memory use says so.
 
         `xid_counts` are the XID events since the last full reading, which come by another way, and go into a full sample.
 
@@ -95,7 +95,7 @@ class DeviceReader:
             health.close()
 
     def close(self) -> None:
-        """Let go of what is held in the driver for this device."""
+        """Release what is held in the driver for this device."""
         self._use.close()
 
     def _read_fields(self, ids: tuple[int, ...], values: dict[str, Any], absent: dict[str, str]) -> None:

@@ -1,6 +1,6 @@
 """Which load of the driver this is: neither an energy counter nor a setting outlives it.
 
-Ask after NVML was initialised: from then on the module is in use and cannot be loaded anew, so that every reading of the
+Ask after NVML was initialised: from then on the module is in use and cannot be loaded again, so that every reading of the
 process belongs to the load that is told here. Epochs are compared within one boot only. A GPU that is reset while the driver
 stays loaded (`nvidia-smi --gpu-reset`) keeps its epoch.
 """
@@ -19,9 +19,9 @@ _LOAD = struct.Struct(f"=24xq{LOADS_OFFSET - 32}xq")  # base_boot_ns, and driver
 def driver_epoch(sysfs: Path = SYSFS) -> str:
     """The epoch of this machine's driver; "" where it is not known, since `sysfs` does not show the module.
 
-    It is the number of the module's folder, which the kernel makes anew at each load. Since Linux 4.14 no number is given out
+    It is the number of the module's folder, which the kernel makes again at each load. Since Linux 4.14 no number is given out
     again (fs/kernfs/dir.c allocates them in a circle); before, a load may go unseen. The number of the mount is left out: each
-    network namespace has a sysfs of its own, and a container that starts anew is no new driver.
+    network namespace has a sysfs of its own, and a container that starts again is no new driver.
     """
     try:
         return str((sysfs / "module/nvidia").stat().st_ino)

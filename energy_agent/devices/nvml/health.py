@@ -43,7 +43,7 @@ class _Visit:
 
 
 class HealthReader:
-    """Reads the health of one device, remembering what it does not support. `close` lets go of what GPM holds."""
+    """Reads the health of one device, remembering what it does not support. `close` releases what GPM holds."""
 
     def __init__(self, nvml: RealNvml, handle: object, uuid: str, clock: Clock, mark: Mark) -> None:
         self.uuid = uuid
@@ -238,7 +238,7 @@ class HealthReader:
         try:
             found = self._gpm.read((*ids.GPM_ACTIVITIES, *ids.GPM_TRAFFIC))
         except NvmlError as error:
-            self.close()  # begin anew: MIG mode may have changed
+            self.close()  # begin again: MIG mode may have changed
             for quantity in quantities:
                 visit.missing(quantity, error.code)
             return

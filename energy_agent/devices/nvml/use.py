@@ -1,6 +1,6 @@
 """Who uses one device and how much, read every few seconds: processes, their SM time, and on a GPU in MIG mode its instances.
 
-SM time is asked only where several processes are, and instances only where there are any: a device with one holder costs one
+SM time is asked only where several processes are, and instances only where there are any: a device with one owner costs one
 call.
 """
 
@@ -50,7 +50,7 @@ class UseReader:
         return self._by_time(listed), None
 
     def close(self) -> None:
-        """Let go of what GPM holds."""
+        """Release what GPM holds."""
         self._shapes = []
         self._instances.close()
 
@@ -128,7 +128,7 @@ class _Activity:
         """Share of each instance's SMs that worked since the last time, in ppm; empty the first time and after a change.
 
         Raises:
-            NvmlError: GPM is not supported, or failed; then it begins anew.
+            NvmlError: GPM is not supported, or failed; then it begins again.
         """
         now_ns, uuids = self._clock.boot_ns(), frozenset(s.uuid for s in shapes)
         try:

@@ -1,4 +1,4 @@
-"""Compaction: the segments of many nodes become immutable Parquet per site and UTC day, with the day's sums beside the rows.
+"""Compaction: the segments of many nodes become immutable Parquet per site and UTC day, with the day's sums next to the rows.
 
 Headers are read once (`index`), then each day reads the files that touch it, node after node, so time is linear in rows and
 memory is bounded by one node's day and the waiting row groups. Sums are Python integers. Days do not know of each other: any

@@ -3,7 +3,7 @@
 Like the signed tree head of a transparency log: a kept file shows whether a chain still contains that segment, and so all
 before it, even if somebody with the node's key rewrote the chain.
 
-`heads.jsonl` lies beside a statement's manifest. It is ASCII JSON lines in the spelling of a segment: a header with the site's
+`heads.jsonl` lies next to a statement's manifest. It is ASCII JSON lines in the spelling of a segment: a header with the site's
 public key, a line for each node sorted as text, and a last line with the signature over the SHA-256 of all lines before it.
 """
 
@@ -75,7 +75,7 @@ def encode(site: str, day: date, statement: int, heads: Iterable[ChainHead], sig
 
 
 def write(folder: Path, data: bytes) -> str:
-    """Put a file of heads beside a statement's manifest, never over another.
+    """Put a file of heads next to a statement's manifest, never over another.
 
     Returns what is wrong with one that is there, "" if nothing. One that was signed with an earlier key stays.
 

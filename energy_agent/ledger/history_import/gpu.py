@@ -62,7 +62,7 @@ class CounterAccount(_Board):
     _power_mw: int = 0  # the largest mean between two readings: of a board of which nothing is known
 
     def take(self, readings: Sequence[ExporterReading]) -> None:
-        """Book what readings tell, in order of time."""
+        """Record what readings tell, in order of time."""
         self._learn_period([b for a, b in pairwise(readings) if b.value != a.value])
         for reading in readings:
             self._one(reading)
@@ -99,7 +99,7 @@ class CounterAccount(_Board):
             self._suspect = reading
 
     def _taken_back(self, last: ExporterReading, suspect: ExporterReading, reading: ExporterReading) -> bool:
-        """Whether a reading shows that the one before it was none; one that fell may have begun anew and be on its way up."""
+        """Whether a reading shows that the one before it was none; one that fell may have begun again and be on its way up."""
         rises = suspect.value < last.value and self._plausible(suspect, reading)
         return not rises and self._plausible(last, reading)
 
@@ -135,9 +135,9 @@ class CounterAccount(_Board):
             return
         duration_ns = reading.t_ns - last.t_ns
         if self._stood(still) > self._long_ns() and delta_uj <= self._ceiling_uj(reading.t_ns - still.t_ns + self.terms.age_ns):
-            # It may have frozen and gone on from there: the last stretch alone can hold what it shows.
+            # It may have frozen and gone on from there: the last interval alone can hold what it shows.
             self._gap(last, still, STUCK)
-        if delta_uj == 0:  # it began anew and shows nothing yet
+        if delta_uj == 0:  # it began again and shows nothing yet
             self._anchor(reading)
             return
         method = Method.COUNTER if duration_ns <= self.hole_ns else Method.BRIDGED
@@ -167,7 +167,7 @@ class PowerAccount(_Board):
     _last: ExporterReading | None = None
 
     def take(self, readings: Sequence[ExporterReading]) -> None:
-        """Book what readings tell, in order of time."""
+        """Record what readings tell, in order of time."""
         self._learn_period(readings)
         for reading in readings:
             if not 0 <= reading.value <= (self.terms.power_max_mw or BOARD_MOST_MW):

@@ -48,7 +48,7 @@ class ExporterBounds:
     """What may be assumed of a board and of who read it.
 
     Args:
-        power_max_mw: the most that it can draw, transients included; None: not known, so that gaps have no bound.
+        power_max_mw: the maximum that it can draw, transients included; None: not known, so that gaps have no bound.
         age_ns: how old a reading can be when it is scraped.
     """
 
@@ -86,7 +86,7 @@ def _choice(of_cell: Mapping[str, Sequence[ExporterReading]], current: str) -> s
 
 
 def whose(named: set[frozenset[str]], method: Method) -> tuple[str, State]:
-    """The holder of a stretch by what its readings named.
+    """The owner of an interval by what its readings named.
 
     The one that all of them name alone, over a hole only if its name is of one life (it has the pod's uid); idle has to be
     proven, which no scrape can, so a held board is active. Otherwise nobody is known, which is not that nobody holds it.
@@ -103,7 +103,7 @@ def whose(named: set[frozenset[str]], method: Method) -> tuple[str, State]:
 
 
 def joined(entries: Iterable[Entry]) -> list[Entry]:
-    """Entries of one device with neighbours of one cell made one where they share a reading, its error, holder and method.
+    """Entries of one device with neighbours of one cell made one where they share a reading, its error, owner and method.
 
     The rows of the ledger are the same (tests/energy_agent/ledger/history_import/test_samples.py); there are sixty times
     fewer to fold.

@@ -106,7 +106,7 @@ class SegmentFolder:
         self._folder, self._dry, self.start_ns, self.end_ns = folder, dry, start_ns, end_ns
         self._staged: list[tuple[Path, Path]] = []
         self._there: list[tuple[Path, Header]] = []
-        self._recorded: dict[str, list[tuple[int, int, str]]] = {}  # device -> stretches and who has them
+        self._recorded: dict[str, list[tuple[int, int, str]]] = {}  # device -> intervals and who has them
         if start_ns % CELL_NS or end_ns % CELL_NS or start_ns >= end_ns:
             raise UsageError("a time that is imported begins and ends at a quarter of an hour")
         if not folder.exists():
@@ -168,7 +168,7 @@ class SegmentFolder:
         return NodeTarget(self, identity, sequence, previous, self._signer)
 
     def claim(self, device: str, first_ns: int, last_ns: int, who: str) -> None:
-        """A device's stretch is this node's alone.
+        """A device's interval is this node's alone.
 
         Raises:
             UsageError: another one has it: the same energy would be there twice.

@@ -1,7 +1,7 @@
 """Pages of a Wattlens agent that somebody else scraped -> entries, gaps, tokens and steps. Pure.
 
 The counters come from the agent's journal: they begin at 0, go on over its restarts and never fall, so the difference of two
-pages is exactly what was booked in between, by workload, state and method.
+pages is exactly what was recorded in between, by workload, state and method.
 
 Laws (tests/energy_agent/ledger/history_import/test_wattlens.py):
 
@@ -122,7 +122,7 @@ class AgentScrapeAccount:
     _old: set[str] = field(default_factory=set)  # and those with one that did not
 
     def take(self, page: AgentScrape) -> None:
-        """Book what a page adds to the one before."""
+        """Record what a page adds to the one before."""
         if self._page_ns is not None and (page.t_ns <= self._page_ns or self._older(page)):
             return
         self._old, self._new = set(), set()
@@ -242,7 +242,7 @@ class AgentScrapeAccount:
         edges = split_integer(edge_uj, [uj for _, uj in ordered])
         times = self._times(ordered, duration_ns, page, sharing) if is_gpu(device) else [0] * len(ordered)
         for ((holding, method), uj), edge, held_ns in zip(ordered, edges, times, strict=True):
-            if method in (Method.INTEGRATED, Method.MODELLED):  # what the agent tells is the edge of one of its own stretches
+            if method in (Method.INTEGRATED, Method.MODELLED):  # what the agent tells is the edge of one of its own intervals
                 edge = edge * max(1, duration_ns // NS_PER_S)
             self.entries.append(Entry(start_ns, page.t_ns, device, *holding, method, uj, edge, held_ns))
 
@@ -274,7 +274,7 @@ class AgentScrapeAccount:
             if key[0] not in ("tokens", "steps"):
                 continue
             before = self._last.get(key, 0 if key[2] in self._fresh else value)
-            count = value if value < before else value - before  # a count that fell began anew, at 0
+            count = value if value < before else value - before  # a count that fell began again, at 0
             if count and key[0] == "tokens":
                 self.tokens.append(Tokens(start_ns, page.t_ns, key[2], key[3], key[4], count))
             elif count:

@@ -39,7 +39,7 @@ class Batch:
         """All of it as rows of the ledger.
 
         Raises:
-            JournalError: something runs backwards or is negative: a broken meter, not booked.
+            JournalError: something runs backwards or is negative: a broken meter, not recorded.
         """
         for entry in self.entries:
             _refuse_unsound(entry, min(entry.energy_uj, entry.edge_uj, entry.gpu_ns))
@@ -140,7 +140,7 @@ def change_of(book: Book, batch: Batch) -> BookChange:
     """What a batch changes in the book. Pure.
 
     Raises:
-        JournalError: something of it runs backwards or is negative, or a row passes int64: a broken meter, not booked.
+        JournalError: something of it runs backwards or is negative, or a row passes int64: a broken meter, not recorded.
     """
     rows, facts, added = list[Row](), list[Row](), Tally()
     for row in batch.ledger_rows():

@@ -62,7 +62,7 @@ def open_writable(path: Path, budget_b: int, now_ns: int) -> tuple[sqlite3.Conne
 
 
 def _open(path: Path, budget_b: int) -> tuple[sqlite3.Connection, bool]:
-    if _is_lost(path):  # SQLite would drop the log beside it without a word
+    if _is_lost(path):  # SQLite would drop the log next to it without a word
         torn = sqlite3.DatabaseError("it is empty, and its write-ahead log is not")
         torn.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
         raise torn
@@ -96,7 +96,7 @@ def _open(path: Path, budget_b: int) -> tuple[sqlite3.Connection, bool]:
 
 
 def _is_lost(path: Path) -> bool:
-    """A database of no content beside a write-ahead log of some."""
+    """A database of no content next to a write-ahead log of some."""
     try:
         wal_b = path.with_name(f"{path.name}-wal").stat().st_size
     except OSError:
@@ -217,7 +217,7 @@ def open_readonly(path: Path) -> sqlite3.Connection:
 def _reading(path: Path) -> str:
     """How SQLite is to open it for reading.
 
-    Whoever reads a WAL database makes its index beside it, if nobody has. In a folder that cannot be written that fails, so a
+    Whoever reads a WAL database makes its index next to it, if nobody has. In a folder that cannot be written that fails, so a
     journal there that was closed, and has no WAL, is read as the file that it is.
     """
     closed = not path.with_name(f"{path.name}-wal").exists()

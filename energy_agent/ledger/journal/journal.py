@@ -1,4 +1,4 @@
-"""The journal: where every joule is booked, one commit a second, and from which segments are sealed.
+"""The journal: where every joule is recorded, one commit a second, and from which segments are sealed.
 
 A commit is one row of the log, in one SQLite transaction: entries and meter states together, so a process killed at any instant
 loses no committed second and counts none twice. The open rows and the totals are a book in memory, which is made of the last
@@ -221,11 +221,11 @@ class Journal:
         return self._book.open_rows()
 
     def totals(self) -> Totals:
-        """Everything booked since the journal began. Its mappings are the journal's own: each commit changes them."""
+        """Everything recorded since the journal began. Its mappings are the journal's own: each commit changes them."""
         return Totals(**self._book.totals.sums, entries=self._book.entries, commits=self._book.commits)
 
     def commit(self, batch: Batch) -> None:
-        """Book a batch, whole: it is in when this returns.
+        """Record a batch, whole: it is in when this returns.
 
         Raises:
             JournalError: nothing of the batch is in; try again later, with newer data.

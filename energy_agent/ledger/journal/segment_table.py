@@ -45,7 +45,7 @@ def put(connection: sqlite3.Connection, rows: Sequence[tuple[Any, ...]]) -> None
 def flush(
     connection: sqlite3.Connection, files: SegmentFiles, folder: Path, utc_ns: Callable[[], int], keep_ns: int
 ) -> WrittenSegment | None:
-    """Write every segment that is fixed but has no file yet, in order; let go of copies older than `keep_ns`.
+    """Write every segment that is fixed but has no file yet, in order; release copies older than `keep_ns`.
 
     Raises:
         JournalError: a file could not be written; its rows are safe, the next call writes it.

@@ -31,12 +31,12 @@ def cell_start(t_ns: int) -> int:
 
 
 def _parts(start_ns: int, end_ns: int, edges: Sequence[int]) -> list[tuple[int, int]]:
-    """[start, end) of each part; an empty or over-long stretch is one part."""
+    """[start, end) of each part; an empty or over-long interval is one part."""
     return list(itertools.pairwise([max(start_ns, end_ns - CUTS_MAX * CELL_NS), *edges, end_ns]))
 
 
 def cuts(start_ns: int, end_ns: int, width_ns: int = CELL_NS) -> list[int]:
-    """The edges of cells within a stretch; none in an over-long one, which comes from a wrong clock."""
+    """The edges of cells within an interval; none in an over-long one, which comes from a wrong clock."""
     last = cell_start(max(start_ns, end_ns - 1))
     if (last - cell_start(start_ns)) // CELL_NS >= CUTS_MAX:
         return []
@@ -54,7 +54,7 @@ def _cell_of(start_ns: int, end_ns: int) -> int:
 
 
 def entry_rows(entries: Sequence[Entry]) -> list[Cell | EdgeRow]:
-    """Entries as cells, and spans of the whole device and of each holder; all shares of an interval have to be among them."""
+    """Entries as cells, and spans of the whole device and of each owner; all shares of an interval have to be among them."""
     parts = cell_rows(entries)
     return [*parts, *span_rows(parts)]
 
@@ -113,7 +113,7 @@ def _whole(entry: Entry, start_ns: int, share_ppm: int) -> Cell:
 
 
 def span_rows(parts: Iterable[Cell]) -> Iterator[EdgeRow]:
-    """For each interval of a device one span of each holder, active and idle together, and one of all its shares."""
+    """For each interval of a device one span of each owner, active and idle together, and one of all its shares."""
     held: dict[tuple[int, str, str, int, int], EdgeRun] = {}
     whole: dict[tuple[int, str, int, int], EdgeRun] = {}
     for part in parts:

@@ -36,7 +36,7 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class EdgeRow:
-    """How a device (workload "") or one holder of it was metered within a cell: the edges that did not cancel."""
+    """How a device (workload "") or one owner of it was metered within a cell: the edges that did not cancel."""
 
     cell_start_ns: int
     device: str
@@ -164,7 +164,7 @@ class RowType:
         merge: how the attribute of two rows of one key becomes one; attributes that are not named are the key.
         paths: of fields that are not an attribute of the same name, where their value is.
         make: the row of a segment's fields.
-        stretch: attributes of start and end.
+        interval: attributes of start and end.
         sums: running totals.
         bounds: attributes that have to fit int64, beside the numbers among the fields.
         is_fact: it tells of something from an instant on, and goes into every segment that names it.

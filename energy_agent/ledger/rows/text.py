@@ -26,9 +26,9 @@ KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     for name, kind in KINDS.items()
     if kind.interval[0] != kind.interval[1]
 }
-"""What is unique within a segment, for the kinds of rows that have a stretch of time."""
+"""What is unique within a segment, for the kinds of rows that have an interval."""
 RUNS: Final = tuple(name for name, kind in KINDS.items() if "run" in kind.merge)
-"""Kinds whose stretch may not end before it starts."""
+"""Kinds whose interval may not end before it starts."""
 
 
 def canonical(value: object) -> str:

@@ -37,7 +37,7 @@ def ended_key(part: str, key: tuple[Any, ...]) -> tuple[Any, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """Everything booked since the journal began. Energy in uJ, device time in ns."""
+    """Everything recorded since the journal began. Energy in uJ, device time in ns."""
 
     energy: Mapping[EnergyKey, int] = field(default_factory=dict)
     gpu_ns: Mapping[GpuKey, int] = field(default_factory=dict)

@@ -1,7 +1,7 @@
 """How the errors of metered energy add up. Pure, integers only.
 
 Two kinds of error. The *edge* part: an interval is the difference of two counter readings, each up to one tick old; between two
-intervals that share a reading the error is the same number with opposite signs and cancels, so a contiguous stretch keeps only
+intervals that share a reading the error is the same number with opposite signs and cancels, so a contiguous interval keeps only
 its outermost edges. The *systematic* part: the gain of a board's sensor is off by an unknown but fixed ratio, so it grows with
 energy, adds linearly over cells and boards, and is never divided by the square root of their number. Energy that no sensor saw
 (gaps) can only raise the truth: it is in the upper bound alone.
@@ -18,7 +18,7 @@ SHARE_UNKNOWN: Final = 0
 
 @dataclass(frozen=True, slots=True)
 class EdgeRun:
-    """A stretch of metering over [start_ns, end_ns) and the edge errors that are left of it, in uJ.
+    """An interval of metering over [start_ns, end_ns) and the edge errors that are left of it, in uJ.
 
     Args:
         first_uj: bound of the error at its start; 0 where nothing there can cancel (integrated power).
@@ -117,7 +117,7 @@ def combine(
     Args:
         energy_uj: energy by device.
         gain_ppm: gain uncertainty of every one of these devices.
-        runs: one series of runs for each thing that is summed (a device, or one holder on one device); cells for a single row.
+        runs: one series of runs for each thing that is summed (a device, or one owner on one device); cells for a single row.
         gap_bounds_uj: bounds of what no sensor saw.
 
     Raises:

@@ -170,7 +170,7 @@ def _numbers(texts: Sequence[str]) -> list[int]:
 
 
 def _sound(kind: str, columns: Columns, header: Header) -> bool:
-    """Whether no key is there twice, and no stretch of time ends before it starts or is outside of the header's."""
+    """Whether no key is there twice, and no interval ends before it starts or is outside of the header's."""
     if kind not in KEYS:
         return True
     starts, ends = columns["start_ns"], columns["end_ns"]

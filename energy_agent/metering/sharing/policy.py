@@ -29,7 +29,7 @@ class Slice:
 
 @dataclass(frozen=True, slots=True)
 class DeviceUse:
-    """What is known of who used a device over a stretch.
+    """What is known of who used a device over an interval.
 
     Args:
         holders: workload -> SM time in any unit.
@@ -83,9 +83,9 @@ class SharingPolicy:
 
     Args:
         help: one line for people.
-        rank: of the policies that apply, the one of the lowest rank is in force.
+        rank: of the policies that apply, the one of the lowest rank is applied.
         applies: whether enough is known for it.
-        divide: the parts of a stretch's energy.
+        divide: the parts of an interval's energy.
         settles: whether what it divides by is measured, so that later measurements correct it.
     """
 

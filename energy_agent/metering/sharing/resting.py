@@ -10,12 +10,12 @@ SHARE_OF_LIMIT = 9
 
 @dataclass(slots=True)
 class Resting:
-    """The least mean power in mW that a stretch of at least about a second drew."""
+    """The least mean power in mW that an interval of at least about a second drew."""
 
     least_mw: int | None = None
 
     def learn(self, energy_uj: int, duration_ns: int) -> None:
-        """A stretch."""
+        """An interval."""
         power_mw = mean_mw(energy_uj, duration_ns)
         self.least_mw = power_mw if self.least_mw is None else min(self.least_mw, power_mw)
 

@@ -1,11 +1,11 @@
 """Booking now by what was last measured, and settling once the measurement that covers it is there. Pure.
 
 Energy is booked every second, but who used a shared device is measured every few seconds, after the fact. Until then a stretch
-is shared by the last measurement. When the next one comes, the energy of the whole window is shared by it, and what a holder
-got too little or too much is owed: it is paid out of the stretches that follow, never by taking back what was booked.
+is shared by the last measurement. When the next one comes, the energy of the whole window is shared by it, and what a owner
+got too little or too much is owed: it is paid out of the intervals that follow, never by taking back what was recorded.
 
 Laws: every stretch is booked whole, at once, and sums exactly; debts sum to 0; nothing booked is ever negative. What a holder
-that leaves is owed, or owes, is settled in the stretch in which it leaves as far as that goes, and is then let go.
+that leaves is owed, or owes, is settled in the interval in which it leaves as far as that goes, and is then let go.
 """
 
 from collections.abc import Iterable
@@ -25,9 +25,9 @@ class Settlement:
     _duration_ns: int = 0
 
     def divide(self, policy: SharingPolicy, shared: SharedEnergy, known: DeviceUse, *, closes: bool) -> list[WorkloadShare]:
-        """The parts of a stretch by what is known, with debts paid.
+        """The parts of an interval by what is known, with debts paid.
 
-        `closes`: what is known was measured over the time since the last stretch that closed, this one included; so this one
+        `closes`: what is known was measured over the time since the last interval that closed, this one included; so this one
         pays what the whole window should have had.
         """
         parts = policy.divide(shared, known)
@@ -52,7 +52,7 @@ class Settlement:
         return _paid(parts, due, dict(zip(due, given, strict=True)))
 
     def settle(self, policy: SharingPolicy, known: DeviceUse) -> None:
-        """A measurement has come, and no stretch that it closes: what was booked since the last one becomes debts."""
+        """A measurement has come, and no interval that it closes: what was recorded since the last one becomes debts."""
         if self._energy_uj and policy.settles:
             self._due(_by_owner(policy.divide(SharedEnergy(self._energy_uj, self._duration_ns), known)), {})
         self._begin()
@@ -78,7 +78,7 @@ class Settlement:
             self._begin()
 
     def _keep(self, owners: Iterable[str]) -> None:
-        """Let go of the debts of others, so that what is left sums to 0 again."""
+        """Release the debts of others, so that what is left sums to 0 again."""
         kept = {owner: self.owed_uj.get(owner, 0) for owner in owners}
         over = sum(kept.values())
         if over:

@@ -1,6 +1,6 @@
 """Shares of MIG devices: what the board draws at rest by compute slices, what it draws above that by what a policy says. Pure.
 
-A GPU's slices that nobody holds, or that no MIG device has, get their part of the resting power too: they are unheld.
+A GPU's slices that nobody holds, or that no MIG device has, get their part of the resting power too: they are unallocated.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from energy_agent.metering.sharing.policy import DeviceUse, SharedEnergy, Slice,
 
 
 def divide(shared: SharedEnergy, known: DeviceUse, dynamic: Sequence[int], states: Sequence[State]) -> list[WorkloadShare]:
-    """Parts of the holders of `known.slices`, whose weights in what is above the resting power are `dynamic`.
+    """Parts of the owners of `known.slices`, whose weights in what is above the resting power are `dynamic`.
 
     `states` are those of their holders' parts. Where no slice weighs anything, all is shared by slices.
     """
@@ -33,7 +33,7 @@ def divide(shared: SharedEnergy, known: DeviceUse, dynamic: Sequence[int], state
     return [part for part in parts.values() if part.workload or part.energy_uj or part.time]
 
 
-_TIME = 840  # a slice's device time, in parts that up to eight holders divide evenly
+_TIME = 840  # a slice's device time, in parts that up to eight owners divide evenly
 
 
 def _of_slice(item: Slice, uj: int, state: State) -> list[WorkloadShare]:

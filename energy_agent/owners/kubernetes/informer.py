@@ -1,7 +1,7 @@
 """Facts of this node's pods from the API server: a list and a watch of the pods whose spec.nodeName is this node, and no more.
 
 In a thread of its own, only where the configuration and the service account's role allow it; never by `nodes/proxy`, which
-would let its holder run commands in every pod. Without an answer nothing is known, and what was known stays.
+would let its owner run commands in every pod. Without an answer nothing is known, and what was known stays.
 """
 
 import logging

@@ -58,7 +58,7 @@ class PodFact:
 
 
 class SocketLister:
-    """One connection to the kubelet, made anew after each failure."""
+    """One connection to the kubelet, rebuilt after each failure."""
 
     def __init__(self, socket: Path, deadline_s: float = DEADLINE_S) -> None:
         self._deadline_s = deadline_s
@@ -87,7 +87,7 @@ class SocketLister:
         return answer
 
     def close(self) -> None:
-        """Let go of the connection."""
+        """Release the connection."""
         if self._channel is not None:
             self._channel.close()
             self._channel = None

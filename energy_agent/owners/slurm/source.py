@@ -110,7 +110,7 @@ class SlurmJobs(PolledClaimSource):
         return {**job.labels, **self._config.accounts.get(job.labels.get("account", ""), {}), **told}
 
     def _files(self) -> list[GresFile]:
-        """The GPUs of gres.conf, read anew each time: it is small, and may change under a slurmd that runs."""
+        """The GPUs of gres.conf, read again each time: it is small, and may change under a slurmd that runs."""
         path = self._config.gres_conf or self._commands.folder() / "gres.conf"
         try:
             found = gres_files(self._text(path), self._commands.name)

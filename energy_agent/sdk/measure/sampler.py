@@ -1,7 +1,7 @@
 """The sampler: a child of a process that measures windows; reads its GPUs in bursts while one is open, and coarsely for some
 seconds after, for what that tells of the next one (energy_agent/sdk/measure/past.py); else not at all.
 
-An exec'ed process, so that neither the driver nor a hang of it is in the measured one. It books nothing: the node's ledger
+An exec'ed process, so that neither the driver nor a hang of it is in the measured one. It records nothing: the node's ledger
 knows nothing of it. It ends with its parent, whichever way that ends.
 """
 

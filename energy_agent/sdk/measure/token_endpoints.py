@@ -1,4 +1,4 @@
-"""Reads token servers' counters at both ends of a window, and once a second between for restarts and the running batch."""
+"""Reads inference servers' counters at both ends of a window, and once a second between for restarts and the running batch."""
 
 import threading
 from collections.abc import Sequence
@@ -107,7 +107,7 @@ class _Page:
         self._counted: list[tuple[int, int, int, int]] = []  # of each reading: asked, answered, tokens generated and computed
 
     def read(self, *, between: bool = False) -> None:
-        """Read it. One that does not answer between the ends makes a stretch longer and nothing else."""
+        """Read it. One that does not answer between the ends makes an interval longer and nothing else."""
         if self.reason:
             return
         asked_ns = self._clock.boot_ns()

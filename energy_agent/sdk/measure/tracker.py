@@ -73,7 +73,7 @@ class Tracker:
         if last is not None and (energy_j, power_w) == last[1:]:
             return False
         if last is not None and energy_j < last[1]:
-            self.ticks.clear()  # the counter began anew: what was before cannot be joined to it
+            self.ticks.clear()  # the counter began again: what was before cannot be joined to it
             self.resets += 1
             last = None
         longest = self.tick_s * 1.1

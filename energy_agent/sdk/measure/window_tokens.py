@@ -66,7 +66,7 @@ class CounterInterval:
         engines: how many count there.
         counts: by field of `TokenDelta`, those that it told of all its models at both ends.
         running: requests in the batch at the two ends; None where the page does not tell.
-        mean_running: over the stretch.
+        mean_running: over the interval.
         seconds: its length, from before the first reading to after the last.
         late_s: of that, outside the window.
         edge_counts: generated and computed tokens that were counted up to the first reading within the window and from the last

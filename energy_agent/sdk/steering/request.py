@@ -1,6 +1,6 @@
 """What a rank of a job over several nodes says to its own node's agent, by a thread of its own.
 
-On rank 0's node: that the job is led from there. On another: what is in force on rank 0's node; one process a node says it,
+On rank 0's node: that the job is led from there. On another: what is applied on rank 0's node; one process a node says it,
 and others only where the agent takes them for workloads of their own, as outside of pods, containers and Slurm jobs. Each word
 holds for 15 s, and is said again while the training goes on.
 """
@@ -19,7 +19,7 @@ from energy_agent.sdk.training.step_counter import hint
 
 TTL_S = 15.0
 _RENEW_S = 4.0
-_TURN_S = 1.0  # so often rank 0 says its word and looks what is in force, and others look whether theirs is to be said again
+_TURN_S = 1.0  # so often rank 0 says its word and looks what is applied, and others look whether theirs is to be said again
 _OTHERS_S = 3.0  # a process that speaks for this workload has done so by then
 _FOLLOWS_S = 15.0  # by then a node follows, or it is told that it does not
 _IDLE_S = 60.0  # without a word of rank 0 for so long, nothing is said any more

@@ -5,7 +5,7 @@
         train_step(batch)
         steer.step()
 
-Rank 0 says to its node's agent that the whole job is led from there, and its agent steers the GPUs it has. What is in force on
+Rank 0 says to its node's agent that the whole job is led from there, and its agent steers the GPUs it has. What is applied on
 them goes to all ranks with a broadcast, every few seconds, and each other node asks its own agent for just that.
 """
 
@@ -69,7 +69,7 @@ class steered:  # noqa: N801 - reads as a statement: steer = wattlens.steered()
 
     @property
     def setting(self) -> dict[str, float]:
-        """What was in force on rank 0's node at the last broadcast: sm_clock_max_mhz, power_limit_w; {}: as found."""
+        """What was applied on rank 0's node at the last broadcast: sm_clock_max_mhz, power_limit_w; {}: as found."""
         return {} if self._speaker is None else dict(self._speaker.setting)
 
     def _meet(self) -> None:

@@ -1,7 +1,7 @@
-"""What is known of a training run: joules, steps and tokens that belong together, of one stretch and of one run. Pure.
+"""What is known of a training run: joules, steps and tokens that belong together, of one interval and of one run. Pure.
 
 A stretch is a time over which one source told all three without a break: the agent's ledger, or windows over the visible GPUs.
-A run is told from its begin on, or from that of the stretch where it is later; its three sums are always of the same time.
+A run is told from its begin on, or from that of the interval where it is later; its three sums are always of the same time.
 """
 
 from collections.abc import Mapping
@@ -32,7 +32,7 @@ class Status:
         high: most.
         seconds: the time in which `joules` were drawn; None where it is not known.
         measured_steps: those of `steps` that were taken in that time; None for all.
-        measured_tokens: those of `tokens`, likewise.
+        measured_tokens: those of `tokens`, also.
         gpus: which were measured, in words; "" by the agent.
         world: how many ranks the job has; without an agent the tokens are those of this rank alone.
     """
@@ -107,7 +107,7 @@ class RunTotals:
     """Energy, J, and what was done with it. `readings`: how many windows they are of, or answers.
 
     `edge_j`: half-width of the energy's error without `gain_ratio`, the sensors' own; None where it is not known. `seconds`:
-    the time in which it was drawn, from any origin; None likewise.
+    the time in which it was drawn, from any origin; None also.
     """
 
     joules: float = 0.0
@@ -124,9 +124,9 @@ class SourceView:
     """What the source says now. It is replaced whole, so that a reader in another thread sees one of them.
 
     Args:
-        stretch: its number; another one after each break.
+        interval: its number; another one after each break.
         source: AGENT or DIRECT; "" before there is one.
-        first: totals where the stretch began.
+        first: totals where the interval began.
         last: totals by now; None where there is no energy.
         power_w: now.
         workload: as the agent calls it.
@@ -145,7 +145,7 @@ class SourceView:
 
 @dataclass(slots=True)
 class RunBaseline:
-    """Where a run began: the totals of a stretch. None until the window is closed in which it began."""
+    """Where a run began: the totals of an interval. None until the window is closed in which it began."""
 
     interval: int
     totals: RunTotals | None

@@ -27,7 +27,7 @@ _FLUSH_S = 1.0
 _REFRESH_S = 5.0
 LATER = frozenset({"step_age_s"})
 """Fields of a report that came after its first version."""
-_SETTLE_S = 3.0  # so long after it came back, an agent has booked what was counted while it was away
+_SETTLE_S = 3.0  # so long after it came back, an agent has recorded what was counted while it was away
 
 
 class Reporter:
@@ -190,7 +190,7 @@ class Reporter:
             self._direct.close()
             self._direct, self._back_since_s = None, None
         with self._basing:
-            self._bases.clear()  # theirs was a stretch that is over
+            self._bases.clear()  # theirs was an interval that is over
             self.view = advance_view(self.view, found, afresh=afresh)
 
     def _read(self, direct: Direct) -> None:

@@ -24,7 +24,7 @@ from energy_agent.sdk.zeus.selection import OptimumSelector, PowerLimitMeasureme
 
 log = logging.getLogger("wattlens.zeus")
 MEET_S = 30.0  # for so long the agent may take to see the job on its GPUs
-FORCE_S = 7.0  # a limit has to be in force by then: an agent that was refused tries again after 5 s
+FORCE_S = 7.0  # a limit has to be applied by then: an agent that was refused tries again after 5 s
 COLLECT_S = 12.0
 _FAILURES = 2  # limits in a row that never came into force, before it is clear that none will
 _INTERRUPTIONS = 3  # of one limit, before it is told
@@ -90,7 +90,7 @@ class Machine:
         next(self._course, None)
 
     def epoch_ends(self) -> None:
-        """What is under way is measured anew in the next epoch; until then, everything runs at the highest limit."""
+        """What is under way is measured again in the next epoch; until then, everything runs at the highest limit."""
         if self.doing in ("Asking", "Warmup", "Profiling"):
             self._course.throw(_EpochEndError)
 
@@ -228,7 +228,7 @@ class Machine:
                 return None, missing["reason"], hopeless
 
     def _measure(self, asked_w: float | None, limit_w: float) -> Course[str]:
-        """Measure a window under a limit that is in force (`asked_w` None: as found); why it did not stay so, or ""."""
+        """Measure a window under a limit that is applied (`asked_w` None: as found); why it did not stay so, or ""."""
         self.doing, self.limit_w = "Warmup", limit_w
         yield from _steps(self.plan.warmup_steps)
         if asked_w is not None:

@@ -1,6 +1,6 @@
 """A training process asks the node's agent for a power limit of its own GPUs; it needs no privilege for it.
 
-A thread of its own asks, renews what was asked and looks whether it is in force, so that no step of the training waits for an
+A thread of its own asks, renews what was asked and looks whether it is applied, so that no step of the training waits for an
 answer. What was asked holds for 10 s: when the process dies, the agent lets go, and the actuator puts back what it found.
 """
 
@@ -17,7 +17,7 @@ _RENEW_S = 2.5
 _WATCH_S = 1.0  # so often it is looked whether a limit that is measured is still in force
 _POLL_S = 0.25
 _RETRY_S = 0.5
-_EAGER_S = 10.0  # for so long it is looked often whether what was asked is in force
+_EAGER_S = 10.0  # for so long it is looked often whether what was asked is applied
 _SETTLED_S = 3.0  # two rounds of an agent, and a write
 _SILENT_S = 5.0  # without an answer for so long, what was said before counts no more
 _WINDOW_S = 10.0  # for so long after its end, a window's energy is asked for
@@ -72,7 +72,7 @@ class PowerLimitClient(SteeringClient):
 
     @property
     def reason(self) -> str:
-        """Why nothing is in force, as far as it is known, in words for the one who trains."""
+        """Why nothing is applied, as far as it is known, in words for the one who trains."""
         said = self._told
         if self.absent:
             return f"no agent answers at {agent_socket()}"
@@ -87,7 +87,7 @@ class PowerLimitClient(SteeringClient):
         return "the actuator does not set it: its allow-list needs `knobs: [power]` for these GPUs (the agent's log says why)"
 
     def in_force(self, asked_w: float) -> float | None:
-        """The limit in W that is in force because `asked_w` was asked; None: none is, or not yet."""
+        """The limit in W that is applied because `asked_w` was asked; None: none is, or not yet."""
         said, asked_s = self._told, self._asked_s
         if said is None or asked_s is None or asked_w != self._wanted_w or time.monotonic() - self._heard_s > _SILENT_S:
             return None

@@ -39,7 +39,7 @@ class SteeringReply:
     uuids: tuple[str, ...] = ()
 
     def limit_w(self, asked_w: float, settled: bool) -> float | None:
-        """The limit that is in force because of what was asked; None: none is, or not yet.
+        """The limit that is applied because of what was asked; None: none is, or not yet.
 
         The owner's allow-list may have moved it either way. `settled`: it was asked a while ago, so that less than was asked
         is a budget's cap, and no trace of what was asked before.

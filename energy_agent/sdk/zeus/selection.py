@@ -14,7 +14,7 @@ class PowerLimitMeasurement:
     """A window of training steps at one power limit.
 
     Args:
-        power_limit: in W, as it was in force.
+        power_limit: in W, as it was applied.
         energy: of all GPUs of the job in the window, in J.
         time: of the window on the slowest rank, in s.
         energy_half_width: by how much the energy may be wrong at the window's ends, in J; None: not known.

@@ -114,6 +114,6 @@ class BuildingSimulator:
 
 
 def node_max_w(host: HostModel, skus: tuple[str, ...]) -> float:
-    """The most that the node can draw: every GPU at its highest limit, every processor busy."""
+    """The maximum that the node can draw: every GPU at its highest limit, every processor busy."""
     gpus_uj = sum(round(boards()[sku].values["limit_max_w"] * 1e6) for sku in skus)
     return power.energy(host, gpus_uj, len(skus) * NS_PER_S, len(skus), NS_PER_S).node_uj / 1e6

@@ -20,8 +20,8 @@ Watts = Annotated[float, Field(ge=0.0, le=1e8)]
 Losses = Annotated[float, Field(ge=0.0, le=0.2)]
 
 NODE_MAX_W: Final = 12_000.0
-"""The most that a node can draw where nobody says it; it sizes the UPS."""
-_RESERVE: Final = 1.25  # of the UPS over the most that its IT can draw
+"""The maximum that a node can draw where nobody says it; it sizes the UPS."""
+_RESERVE: Final = 1.25  # of the UPS over the maximum that its IT can draw
 _UPS: Final = {"air": (0.012, 0.020, 0.015), "liquid": (0.004, 0.004, 0.002)}  # double conversion; eco mode
 _PDU: Final = {"air": 0.015, "liquid": 0.005}  # with a transformer; a busway
 _LETTERS: Final = "abcdefgh"
@@ -79,7 +79,7 @@ class FacilityModel(ScenarioSection):
     pdu_weights: tuple[Positive, ...] = Field(default=(3.0, 2.0), min_length=1, max_length=len(_LETTERS))  # shares of the load
     cable_loss_ratio: Losses = 0.003  # between PDU and equipment
     pdu_loss_ratio: Losses | None = None  # of what leaves the PDU; None: 0.015, with liquid cooling 0.005
-    ups_rated_w: Annotated[float, Field(gt=0.0, le=1e9)] | None = None  # None: 1.25 times the most that the IT can draw
+    ups_rated_w: Annotated[float, Field(gt=0.0, le=1e9)] | None = None  # None: 1.25 times the maximum that the IT can draw
     ups_fixed_ratio: Losses | None = None  # loss at no load, of the rating; None: 0.012, with liquid cooling 0.004 (eco mode)
     ups_linear_ratio: Losses | None = None  # and in proportion to the load; None: 0.020, 0.004
     ups_square_ratio: Losses | None = None  # and to its square; None: 0.015, 0.002

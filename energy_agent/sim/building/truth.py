@@ -94,7 +94,7 @@ class FacilityTruth:
     elapsed_ns: int
     node_uj: int  # of the one node that is simulated
     energy_uj: Flows
-    power_mw: Flows  # in the last stretch
+    power_mw: Flows  # in the last interval
     outside_c: float
 
 

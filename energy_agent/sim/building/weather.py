@@ -36,7 +36,7 @@ def outside_c(building: FacilityModel, local_ns: int) -> float:
 
 
 def hottest_c(building: FacilityModel) -> float:
-    """The most that `outside_c` gives."""
+    """The maximum that `outside_c` gives."""
     return building.outside_mean_c + building.outside_season_k + building.outside_day_k
 
 

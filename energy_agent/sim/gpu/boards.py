@@ -1,4 +1,4 @@
-"""The boards that the plant can be: `boards.json`, where every number stands beside its basis.
+"""The boards that the plant can be: `boards.json`, where every number is next to its basis.
 
 Basis: `measured` on a board or given by its vendor, `fitted` to measurements, `assumed`. energy_agent/sim/README.md has meaning
 and sources.

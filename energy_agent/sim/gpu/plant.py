@@ -93,7 +93,7 @@ class Plant:
         return cls(handle)
 
     def close(self) -> None:
-        """Let go of the mapping; the plant lives on in its file."""
+        """Release the mapping; the plant lives on in its file."""
         if self._handle is not None:
             self._lib.wl_close(self._handle)
             self._handle = None

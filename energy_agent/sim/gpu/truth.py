@@ -19,9 +19,9 @@ class SlotTruth:
     submitted_ns: int  # of work, at the maximum clock
     done_ns: int
     busy_ns: int  # time in which its work ran; processes that run at once share it
-    active_uj: int  # true energy while its work ran, shared likewise
+    active_uj: int  # true energy while its work ran, shared also
     memory_b: int
-    idle_uj: int  # true energy while it held the GPU, or its MIG instance, and nothing ran there; holders have equal parts
+    idle_uj: int  # true energy while it held the GPU, or its MIG instance, and nothing ran there; owners have equal parts
 
 
 @dataclass(frozen=True, slots=True)

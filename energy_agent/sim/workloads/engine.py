@@ -172,7 +172,7 @@ class BatchingEngine:
         )
 
     def finish(self, step: EngineStep, end_ns: int) -> None:
-        """Book a step that ended at `end_ns`."""
+        """Record a step that ended at `end_ns`."""
         counters = self.counters
         counters.steps += step.repeats
         counters.iterations.observe(len(step.decodes) + sum(tokens for _, tokens in step.chunks), step.repeats)

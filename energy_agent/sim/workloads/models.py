@@ -1,4 +1,4 @@
-"""How long an LLM engine's steps take and what they ask of the GPU, by model, board and batch. Pure; the basis stands beside.
+"""How long an LLM engine's steps take and what they ask of the GPU, by model, board and batch. Pure; the basis is next to.
 
 Decode is calibrated to the ML.ENERGY leaderboard (commit 0cd52da): Llama 3.1 8B in bf16 on one H100 SXM has a median
 inter-token latency of 7.3, 8.9, 16.5, 26 and 47 ms at batch 8, 32, 128, 256 and 512 [measured]. Between them, linear [assumed].
@@ -92,7 +92,7 @@ def step_cost(model: str, skus: Sequence[str]) -> StepCost:
 
 
 def kv_tokens(model: str, memory_b: int, gpus: int) -> int:
-    """Tokens whose keys and values fit beside the weights, when the engine holds `memory_b` on each GPU; at least 4096."""
+    """Tokens whose keys and values fit next to the weights, when the engine holds `memory_b` on each GPU; at least 4096."""
     known = MODELS[model]
     free_b = memory_b * gpus - int(known.parameters_b * 2e9)
     return max(4096, free_b // known.kv_b_per_token)

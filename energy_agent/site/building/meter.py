@@ -1,4 +1,4 @@
-"""Readings of a facility meter become stretches of energy, or gaps. Pure.
+"""Readings of a facility meter become intervals of energy, or gaps. Pure.
 
 As `node_meter`, which does the differencing and the integrating; this adds what a meter of a building does: it counts on while
 the machine that reads it is away or boots, so its register bridges that; its register may be so coarse that it stands still for
@@ -35,8 +35,8 @@ class FacilityState:
     """What survives in the journal of one meter.
 
     Args:
-        last: the last reading that was booked.
-        heard_ns: UTC ns of the last reading of all, booked or not; `heard_boot_ns` likewise, `heard_mw` its power.
+        last: the last reading that was recorded.
+        heard_ns: UTC ns of the last reading of all, recorded or not; `heard_boot_ns` also, `heard_mw` its power.
         usual_mw: mean power when the register last moved, 0: not known.
         swing_mw: how much power usually changes from one reading to the next.
         polls: readings since the register moved.
@@ -81,7 +81,7 @@ def follow(
     dated: bool = False,
     rests: bool = False,
 ) -> FacilityStep:
-    """Book the time between the last booked reading and `reading`.
+    """Record the time between the last recorded reading and `reading`.
 
     Args:
         state: as the last reading left it; None before the first.
@@ -119,7 +119,7 @@ def follow(
 
 
 def _heard(state: FacilityState, reading: MeterReading, gap_ns: int) -> FacilityState:
-    """Take note of a reading, booked or not."""
+    """Take note of a reading, recorded or not."""
     unheard_ns = reading.boot_ns - state.heard_boot_ns
     hole = state.hole or unheard_ns > gap_ns
     drawn_uj, swing_mw, same, lively_ppm = state.drawn_uj, state.swing_mw, 0, state.lively_ppm
@@ -138,7 +138,7 @@ def _heard(state: FacilityState, reading: MeterReading, gap_ns: int) -> Facility
 
 
 def _anchored(state: FacilityState, last: NodeState, reading: MeterReading) -> FacilityState:
-    """Go on from a reading that is booked, or that begins anew."""
+    """Go on from a reading that is recorded, or that begins again."""
     return replace(
         state, last=last, heard_ns=reading.t_ns, heard_boot_ns=reading.boot_ns, heard_mw=reading.power_mw,
         polls=0, drawn_uj=0, hole=False,
@@ -163,7 +163,7 @@ def _expected_uj(state: FacilityState, duration_ns: int) -> int:
 
 
 def _standing(state: FacilityState, reading: MeterReading, before_mw: int | None, rests: bool) -> FacilityStep:
-    """A register that stands still. While the power beside it says that it should, that time is metered: as nothing."""
+    """A register that stands still. While the power next to it says that it should, that time is metered: as nothing."""
     duration_ns = reading.boot_ns - state.last.boot_ns
     off = reading.power_mw == 0 and before_mw == 0  # nothing flows, whatever a sample caught before
     if reading.power_mw is not None and (off or state.drawn_uj < reading.step_uj) and not state.hole:
@@ -219,7 +219,7 @@ def _integrated(state: FacilityState, step: NodeStep, interval: DomainInterval, 
 def _discarded(
     state: FacilityState, step: NodeStep, interval: DomainInterval, reading: MeterReading, reason: str, fault: str = ""
 ) -> FacilityStep:
-    """A gap instead of a stretch that the meter reported wrongly."""
+    """A gap instead of an interval that the meter reported wrongly."""
     duration_ns = interval.end_boot_ns - interval.start_boot_ns
     gap = gap_of("", interval.start_ns, interval.end_ns, reading.max_mw, reason, duration_ns=duration_ns)
     last = replace(step.state, total_uj=state.last.total_uj)

@@ -30,14 +30,14 @@ OVERHEAD: Final = (Role.COOLING, Role.UPS_LOSS, Role.LIGHTING)
 
 @dataclass(frozen=True, slots=True)
 class Pue:
-    """A PUE with what belongs beside it.
+    """A PUE with what belongs next to it.
 
     Args:
         kind: PUE (twelve months and more, metered nine tenths of the time), iPUE, or pPUE of a zone.
         category: 1, 2 or 3; 0: it was not measured but stated.
         amount: the ratio.
         total_uj: energy of the data centre or zone, with what is imputed.
-        it_uj: energy of its IT, likewise.
+        it_uj: energy of its IT, also.
         imputed_uj: what is imputed of either.
         coverage: share of the window in which its least covered meter was read.
         stated: somebody states it, or part of what it is made of: an estimate, never called measured.

@@ -4,7 +4,7 @@ Three kinds of error, kept apart. *Gain*: a register is off by an unknown but fi
 that share a calibration err together and add up linearly; those that do not are independent, so their 95 % bound is 1.96 times
 the root of the summed squares of a / sqrt(3) (a uniform error within +-a; JCGM 100:2008, 4.3.7 and 5.1.2), at most their plain
 sum. *Edges* and what an integration doubts add linearly. *What no meter saw* is taken at the mean power of the same meter in
-the window, and can have been anything from nothing to the most that can flow.
+the window, and can have been anything from nothing to the maximum that can flow.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

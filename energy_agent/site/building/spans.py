@@ -1,4 +1,4 @@
-"""Stretches of time, from one instant to another, UTC ns. Pure."""
+"""Intervals of time, from one instant to another, UTC ns. Pure."""
 
 from collections.abc import Iterable
 
@@ -6,7 +6,7 @@ Span = tuple[int, int]
 
 
 def merged(spans: Iterable[Span]) -> tuple[Span, ...]:
-    """Stretches in order, those that overlap or meet as one."""
+    """Intervals in order, those that overlap or meet as one."""
     found: list[Span] = []
     for start, end in sorted(spans):
         if found and start <= found[-1][1]:
@@ -17,5 +17,5 @@ def merged(spans: Iterable[Span]) -> tuple[Span, ...]:
 
 
 def overlap_ns(spans: Iterable[Span], within: Span) -> int:
-    """How long merged stretches last within another."""
+    """How long merged intervals last within another."""
     return sum(max(0, min(end, within[1]) - max(start, within[0])) for start, end in spans)

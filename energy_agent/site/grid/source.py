@@ -43,7 +43,7 @@ class OpenGrid(Protocol):
         ...
 
     def close(self) -> None:
-        """Let go of what it holds."""
+        """Release what it holds."""
         ...
 
 

@@ -1,10 +1,10 @@
-"""How old a reading can be, such that it bounds both ends of what is booked between two readings. Pure."""
+"""How old a reading can be, such that it bounds both ends of what is recorded between two readings. Pure."""
 
 from decimal import Decimal
 
 
 class EdgeAge:
-    """What is booked between two readings bears the age of the later one alone, so that has to cover the earlier one too.
+    """What is recorded between two readings bears the age of the later one alone, so that has to cover the earlier one too.
 
     The earlier one is the last at which the register moved; where there is no register, simply the last.
     """

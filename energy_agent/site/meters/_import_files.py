@@ -1,4 +1,4 @@
-"""Rows of a file that somebody exports: read on from where it was; read anew where it was replaced; of bounded size."""
+"""Rows of a file that somebody exports: read on from where it was; read again where it was replaced; of bounded size."""
 
 import csv
 import os
@@ -46,7 +46,7 @@ class ReadingsCsv:
         self._columns: list[str] = []
 
     def refresh(self, file: BinaryIO) -> bool:
-        """Look whether it is still the file that was read on; False: it is read anew."""
+        """Look whether it is still the file that was read on; False: it is read again."""
         file.seek(0)
         header = file.read(len(self._header))
         file.seek(self._offset - len(self._tail))
@@ -121,7 +121,7 @@ class ParquetFile:
         self._table: ForeignTable | None = None
 
     def refresh(self, file: BinaryIO) -> bool:
-        """Look whether it is still the file that was read on; False: it is read anew."""
+        """Look whether it is still the file that was read on; False: it is read again."""
         status = os.fstat(file.fileno())
         seen = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
         same = seen == self._seen

@@ -45,7 +45,7 @@ def is_selector(query: str) -> bool:
 
 
 def looks_back_s(query: str) -> float:
-    """How far a query looks back beyond its samples: all its ranges and offsets together, which is the most that it can be.
+    """How far a query looks back beyond its samples: all its ranges and offsets together, which is the maximum that it can be.
 
     Raises:
         ValueError: it is bound to an instant by @, or has a range that is no duration.

@@ -25,7 +25,7 @@ PDU_MAX: Final = 64
 """Objects in one request: more do not fit the datagrams that small devices take."""
 
 ROW_MAX: Final = (1 << 32) - 1
-"""The most that a number in an OID can be."""
+"""The maximum that a number in an OID can be."""
 
 _OID = re.compile(r"\.?[0-2](\.(\d{1,10}|\{[a-z]{1,16}\})){1,127}")
 _PLACE = re.compile(r"\{([a-z]+)\}")

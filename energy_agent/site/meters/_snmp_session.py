@@ -1,7 +1,7 @@
 """One SNMP device over UDP: who asks, and one bounded GET at a time. What answers is not trusted. The only home of pysnmp.
 
 Each session has an event loop of its own, which runs only while it asks. After any failure socket and engine are thrown away:
-an answer that comes late finds nobody, and a device that has started anew is asked anew who it is.
+an answer that comes late finds nobody, and a device that has started again is asked again who it is.
 """
 
 import asyncio
@@ -75,7 +75,7 @@ class SnmpAccess(Section):
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """A whole number as it was told; `range` is where its type says that it goes on at 0."""
+    """A whole number as reported; `range` is where its type says that it goes on at 0."""
 
     number: int
     range: int | None = None
@@ -113,7 +113,7 @@ class Session:
             raise
 
     def close(self) -> None:
-        """Let go of socket and loop."""
+        """Release socket and loop."""
         if self._loop is None:
             return
         self._forget()

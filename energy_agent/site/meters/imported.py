@@ -1,8 +1,8 @@
 """A file of readings with their own times: CSV or Parquet, as a meter's portal or a building's control system exports it.
 
-Each row is given once, in the order of its time. A file that grows is read on; one that was replaced is read anew, and what is
+Each row is given once, in the order of its time. A file that grows is read on; one that was replaced is read again, and what is
 not later than what was given is passed over. Nothing is kept on disk: after a restart all rows are given again, and the site's
-own state says which of them are booked. The energy column is the register as the meter shows it, not what an interval used.
+own state says which of them are recorded. The energy column is the register as the meter shows it, not what an interval used.
 """
 
 import datetime

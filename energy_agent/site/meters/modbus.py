@@ -176,7 +176,7 @@ def _step(register: _Register | None, value: Decimal | None) -> Decimal:
 class _Line:
     """A connection to one address. `deadline_s` is for all of connecting, asking and answering.
 
-    The library's own timeout begins anew with every byte, and its select() knows no file above 1024; so bytes are read here.
+    The library's own timeout begins again with every byte, and its select() knows no file above 1024; so bytes are read here.
     """
 
     def __init__(self, host: str, port: int, unit: int) -> None:

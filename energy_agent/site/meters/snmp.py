@@ -96,7 +96,7 @@ class SnmpMeter:
         return (reading(self._meter, self._clock, **more),)
 
     def close(self) -> None:
-        """Let go of socket and event loop."""
+        """Release socket and event loop."""
         self._session.close()
 
     def _sum_rows(self, name: str, answers: Mapping[str, Value]) -> _RegisterValue | None:

@@ -1,7 +1,7 @@
 """Several workloads share the SMs in time, or at once by MPS: by the SM time that the driver measured of each. Pure.
 
 While a kernel ran, all that the board drew is shared by SM time, its static power included: who keeps the board at work pays
-for it; what goes with the SM time of processes that nobody saw is unattributed. While no kernel ran, every holder gets the same
+for it; what goes with the SM time of processes that nobody saw is unattributed. While no kernel ran, every owner gets the same
 part: each of them keeps the board from resting and from others.
 """
 
