@@ -43,10 +43,10 @@ class ApiServer:
         self.rotate()
         server = self
 
-        class Handler(_Handler):
+        class ApiServerHandler(_Handler):
             owner = server
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), ApiServerHandler)
         self._server.daemon_threads = True
         if tls is not None:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

@@ -42,10 +42,10 @@ class SimulatedRedfish:
             path.write_text(text + "\n")
         service = self
 
-        class Handler(_Handler):
+        class RedfishHandler(_Handler):
             owner = service
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+        self._server = ThreadingHTTPServer(("127.0.0.1", port), RedfishHandler)
         self._server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._server.server_port}"
         start_thread(threading.Thread(target=self._server.serve_forever, name="redfish", daemon=True))

@@ -97,7 +97,7 @@ def _report(worker: WorkloadWorker, engine: BatchingEngine, url: str) -> None:
 
 
 def _serve(page: Any, port: int) -> ThreadingHTTPServer:
-    class Handler(BaseHTTPRequestHandler):
+    class EngineMetricsHandler(BaseHTTPRequestHandler):
         """GET /metrics and nothing else."""
 
         timeout = 5.0
@@ -117,7 +117,7 @@ def _serve(page: Any, port: int) -> ThreadingHTTPServer:
         def log_message(self, *_args: object) -> None:
             """A scrape is not news."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+    server = ThreadingHTTPServer(("127.0.0.1", port), EngineMetricsHandler)
     server.daemon_threads = True
     start_thread(threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.2}, daemon=True))
     return server
