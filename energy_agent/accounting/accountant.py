@@ -137,7 +137,7 @@ class Accountant:
             self._describe(account.info)
 
     def feed(self, samples: Iterable[DeviceSample], infos: Mapping[str, DeviceInfo]) -> bool:
-        """Book one sweep; True when a owner has ended, so that the process lists should be asked again."""
+        """Book one sweep; True when an owner has ended, so that the process lists should be asked again."""
         held: set[tuple[int, int]] = set()
         samples = tuple(samples)
         self.joined.look(max((sample.boot_ns for sample in samples), default=0))

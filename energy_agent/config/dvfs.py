@@ -1,4 +1,4 @@
-"""The configuration of steering. Nothing is steered unless this says so and the actuator allows it."""
+"""Configuration of steering. GPUs are steered only if it is enabled here and the actuator allows it."""
 
 from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase

@@ -1,4 +1,4 @@
-"""What a key of a configuration takes, in words, for templates and documentation. Pure."""
+"""Describe the values of a configuration key for templates and documentation. Pure."""
 
 from datetime import date
 from enum import StrEnum

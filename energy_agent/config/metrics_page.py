@@ -1,4 +1,4 @@
-"""The configuration of what the page shows: include and exclude lists of metric families and GPUs."""
+"""Configuration of /metrics: include and exclude lists of metric families and GPUs."""
 
 from pydantic import Field, field_validator
 

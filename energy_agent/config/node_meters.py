@@ -1,4 +1,4 @@
-"""The configuration of the node's own meters: RAPL, Redfish, IPMI, power supplies."""
+"""Configuration of the node's own meters: RAPL, Redfish, IPMI, power supplies."""
 
 from pathlib import Path
 from typing import Annotated, Literal, Self

@@ -1,4 +1,4 @@
-"""The configuration of who holds a device: process lists, and what Kubernetes says of pods."""
+"""Configuration of the owners of devices: process lists and Kubernetes pods."""
 
 from pathlib import Path
 from typing import Annotated, Literal

@@ -1,4 +1,4 @@
-"""What every section of a configuration has in common: no unknown key, nothing that changes, and no yes or no for a number."""
+"""Base model of configuration sections: unknown keys are errors, values are immutable, booleans are not numbers."""
 
 from typing import Annotated, Any, get_args, get_origin
 

@@ -1,4 +1,4 @@
-"""The configuration of what Slurm says of the jobs of this node."""
+"""Configuration of the Slurm source of owners."""
 
 from pathlib import Path
 from typing import Annotated, Literal

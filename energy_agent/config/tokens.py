@@ -1,4 +1,4 @@
-"""The configuration of inference servers: whose page is where, and what an unknown server's counters are called."""
+"""Configuration of inference servers: their endpoints, and the counter names of unknown servers."""
 
 import re
 from typing import Annotated, Literal, Self

@@ -1,6 +1,6 @@
-"""What the reader needs of a kind of device. A backend implements it; tests/contracts/test_device_port.py holds for each.
+"""Interface between the reader and a type of device. tests/contracts/test_device_port.py tests each implementation.
 
-Another vendor's devices are another package beside `nvml`, with a backend of its own.
+Another vendor's devices are a package next to `nvml`, with their own backend.
 """
 
 from collections.abc import Mapping

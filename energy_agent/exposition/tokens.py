@@ -8,7 +8,7 @@ _COUNTERS = {"requests_total": "requests", "engine_steps_total": "steps"}
 
 
 def put(snapshot: Snapshot, found: dict[str, list[Sample]]) -> None:
-    """Add the samples of every workload and model with a inference server."""
+    """Add the samples of every workload and model with an inference server."""
     for served in snapshot.served:
         of = (served.workload, served.model)
         for name, count in _COUNTERS.items():

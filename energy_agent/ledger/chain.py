@@ -1,7 +1,7 @@
-"""Verifying chains of segments: is every one there, once, unchanged, in order; and does the journal agree to the microjoule.
+"""Verify chains of segments: each segment exists once, unchanged and in order, and the journal agrees to the microjoule.
 
-A chain is one node's segments. The files alone do not show that a chain was cut short at its end, or rewritten by somebody with
-the node's key; the journal, or a head that the site signed (`fleet/heads.py`), shows that.
+A chain is one node's segments. The files alone do not show that the end of a chain was cut off, or that someone with the node's
+key rewrote it; the journal, or a head signed by the site (`fleet/heads.py`), does.
 """
 
 import re

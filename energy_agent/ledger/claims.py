@@ -1,7 +1,7 @@
-"""Which chains have rows of which device and when: one device measured by two agents at a time must not be counted twice. Pure.
+"""Find devices that two chains metered at the same time, so that no energy is counted twice. Pure.
 
-First comes a rough look, at no cost per row: whose segments name a device, and over which time. Only where those times overlap
-are the rows of these devices looked at, cell by cell.
+The first step costs nothing per row: it compares the time in which each chain's segments name a device. Only where those times
+overlap are the rows of these devices compared, cell by cell.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Cells with their uncertainty, or what DVFS did and proved, as a table: CSV, JSON lines or Parquet."""
+"""Export cells with their uncertainty, or DVFS actions and their proof, as CSV, JSON lines or Parquet."""
 
 import csv
 import json

@@ -1,6 +1,6 @@
-"""What a site's ledger holds of its meters, over any window of whole cells.
+"""Energy of a site's meters over any window of whole cells, from the site's ledger.
 
-Old cells are folded into days, so that a year of many meters stays small; a window then has to begin and end with a day there.
+Old cells are folded into days, so that a year of many meters stays small; a window must begin and end with a day there.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

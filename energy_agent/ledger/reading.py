@@ -1,4 +1,4 @@
-"""Rows out of wherever a ledger lies: a state folder (journal and segments), a folder of segments, compacted Parquet."""
+"""Read rows from a state folder (journal and segments), a folder of segments, or compacted Parquet."""
 
 from collections.abc import Iterator
 from dataclasses import replace

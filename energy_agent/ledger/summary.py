@@ -1,4 +1,4 @@
-"""Energy of a selection of rows with its bounds: what reports, exports and the agent's summary show. Pure."""
+"""Energy of selected rows with its bounds, for reports, exports and the agent's summary. Pure."""
 
 from collections.abc import Iterable, Mapping
 

@@ -92,9 +92,9 @@ def shares(
 
     An interval belongs to who held the device at its start: who comes in it gets nothing of it and who leaves in it gets all of
     it, which evens out and lets a newcomer's counter begin at 0. Shares are by the weights measured over it, if there are any.
-    Energy that bridges a gap in our readings stays with a owner only if the same workload is proven at both ends; the rest is
+    Energy that bridges a gap in our readings stays with an owner only if the same workload is proven at both ends; the rest is
     unattributed, since anyone may have come and gone in between: a device, or a slice of it, that nobody holds at either end
-    need not have been idle. Nor is the one reading of utilisation at the end a proof that a owner was.
+    need not have been idle. Nor is the one reading of utilisation at the end a proof that an owner was.
     """
     if interval.method is Method.BRIDGED:
         if after is None:

@@ -1,7 +1,7 @@
-"""A GPU's cumulative energy over the boot clock, so that it can be told at instants at which the GPU was not read. Pure.
+"""A GPU's cumulative energy over the boot clock, for instants between its readings. Pure.
 
-Between two recorded edges it is interpolated in proportion to time, as a whole number of uJ: the same instant always gives the
-same number, so that differences telescope. Who held the GPU is kept with it.
+Energy between two recorded edges is interpolated in proportion to time, in whole uJ: the same instant always has the same
+value, so that differences telescope. The GPU's owners are stored with it.
 """
 
 from collections import deque

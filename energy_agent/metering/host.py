@@ -1,7 +1,7 @@
-"""An interval of a node's meter becomes entries: what the GPUs drew is taken off, the rest goes to who held them. Pure.
+"""Turn an interval of a node's meter into entries: subtract the energy of the GPUs, attribute the rest to their owners. Pure.
 
-Laws (docs/decisions/0005): host + GPUs less what is carried telescopes to the meter's integral exactly; nothing negative is
-recorded; an interval is recorded only where every GPU is known over all of it.
+Laws (docs/decisions/0005): host + GPUs less what is carried over telescopes to the meter's integral exactly; no recorded value
+is negative; an interval is recorded only where every GPU is known over all of it.
 """
 
 from collections.abc import Mapping, Sequence, Set

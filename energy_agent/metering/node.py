@@ -1,8 +1,8 @@
-"""Readings of a node's meter become intervals of energy, or gaps. Pure.
+"""Turn readings of a node's meter into intervals of energy, or gaps. Pure.
 
-A counter is differenced, over its wrap if it has one; power is integrated by trapezoid. What cannot be told is a gap: a counter
-that fell or grew more than the domain can draw, power readings too far apart, a reboot. A counter that stands still books
-nothing; when it moves again it closes the time.
+A counter is differenced, across its wrap if it has one; power is integrated by the trapezoidal rule. The rest is a gap: a
+counter that fell or grew by more than the domain can draw, power readings too far apart, a reboot. While a counter does not
+change, nothing is recorded; its next change closes the interval.
 """
 
 from dataclasses import dataclass, replace

@@ -1,6 +1,6 @@
-"""Follows the pods that say of themselves where their metrics page is: what the informer knows becomes pages that are polled.
+"""Follow pods whose annotations name a metrics endpoint: pods known to the informer become polled endpoints.
 
-Asked by the agent's loop; what has not changed costs a comparison, so that thousands of annotated pods cost no more.
+The agent's loop calls it. Unchanged pods cost one comparison in total, so thousands of annotated pods cost no more.
 """
 
 import logging

@@ -1,4 +1,4 @@
-"""The agent's loop: sweep, book, commit, publish, seal. It survives everything below it.
+"""The agent's loop: sweep, record, commit, publish, seal. It survives every failure of its parts.
 
 One thread owns the accounts and the journal. Scrapes read the last snapshot from other threads and never wait for it.
 """

@@ -1,4 +1,4 @@
-"""The meters of the node that the configuration has, ready to be polled."""
+"""The configured meters of the node, ready to be polled."""
 
 from collections.abc import Iterator
 from functools import partial

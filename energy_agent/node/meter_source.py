@@ -1,4 +1,4 @@
-"""What the node's meters share: what a SPEC is, small files read with a bound, and numbers that are not believed."""
+"""Common parts of the node's meters: the type of a SPEC, bounded reads of small files, and checks of implausible numbers."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

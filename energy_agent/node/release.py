@@ -1,4 +1,4 @@
-"""The request to release the driver for a while: a small file in the state folder, from an operator to the agent."""
+"""The operator's request to release the driver for a while: a small file in the state folder."""
 
 import os
 import stat

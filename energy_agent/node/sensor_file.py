@@ -1,4 +1,4 @@
-"""The file that `wattlens doctor --sensors --json` writes, read back: what the agent need not assume any more."""
+"""Read the file that `wattlens doctor --sensors --json` writes: measured sensor properties that replace assumptions."""
 
 import math
 from dataclasses import dataclass

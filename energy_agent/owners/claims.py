@@ -1,6 +1,6 @@
-"""What a scheduler says of devices: who was given which, used or not. Energy follows claims and processes together.
+"""Claims of schedulers: the devices they gave to workloads, used or not. Energy follows claims and processes together.
 
-See docs/decisions/0006: `energy_agent/owners/join.py` makes one holding of both.
+See docs/decisions/0006: `energy_agent/owners/join.py` combines both.
 """
 
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Runs a program without a shell, within a time and a size: what a scheduler's own commands need that may hang or never end."""
+"""Run a command without a shell, with a time limit and an output limit."""
 
 import os
 import selectors

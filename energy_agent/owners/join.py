@@ -1,6 +1,6 @@
-"""One holding of two kinds of evidence: what schedulers say of a device, and the processes on it. Pure.
+"""Combine two kinds of evidence for a device's owners: claims of schedulers and processes. Pure.
 
-The four laws are those of docs/decisions/0006-who-used-the-joules.md. What a weight means, `metering/attribute.py` says.
+The four laws are those of docs/decisions/0006-who-used-the-joules.md. `metering/attribution.py` defines the weights.
 """
 
 from collections.abc import Collection, Mapping

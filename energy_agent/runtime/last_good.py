@@ -1,7 +1,7 @@
-"""The configuration that a process last ran with, kept in its state folder: a wrong file does not keep it from starting.
+"""The configuration that a process last ran with, in its state folder, so that an invalid file does not prevent a start.
 
-A file that is refused while the process runs changes nothing. Without this copy it would end the same process at its next
-restart, in a loop, and metering with it.
+A file that is rejected while the process runs changes nothing. Without this copy the same file would end the process at its
+next restart, in a loop, and stop metering.
 """
 
 import logging

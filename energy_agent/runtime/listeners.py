@@ -1,6 +1,6 @@
-"""Ports and sockets of a process, opened again until they can be: one that somebody else has stops nothing else.
+"""Ports and sockets of a process, retried until they open; an occupied port stops nothing else.
 
-node_exporter and kubelet end where their port is taken, because serving it is all they do. Here metering goes on.
+node_exporter and kubelet exit when their port is in use, because serving is all they do. Here metering continues.
 """
 
 import logging

@@ -1,4 +1,4 @@
-"""What the loops of the agent and the site process are made of."""
+"""Common parts of the loops of the agent and the site process."""
 
 import logging
 import os

@@ -1,4 +1,4 @@
-"""Polls meters, each in a thread of its own; a slow, dead or lying one blocks nobody."""
+"""Poll meters, one thread each; a slow, unresponsive or wrong meter delays no other."""
 
 import logging
 import threading

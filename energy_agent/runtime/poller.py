@@ -1,4 +1,4 @@
-"""Polls a source in a thread of its own. Period, back-off, hangs, health and log are the same for every source of a process."""
+"""Poll a source in a background thread. Period, back-off, hangs, health and log are the same for all sources."""
 
 import logging
 import math

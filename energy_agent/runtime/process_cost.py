@@ -1,4 +1,4 @@
-"""What a process of the agent costs, as the kernel counts it."""
+"""CPU time and memory of the agent's processes, from the kernel."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What a process asks the node's agent over its unix socket, such as the joules of a window that it cannot read itself."""
+"""Requests of a process to the node's agent over its Unix socket, such as the energy of a window."""
 
 import time
 from functools import lru_cache

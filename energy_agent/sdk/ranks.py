@@ -1,7 +1,7 @@
-"""Which rank of which group a training process is, as its launcher says in the environment.
+"""Rank and group of a training process, from its launcher's environment variables.
 
-torchrun, Slurm and Open MPI are known. The group's name is the same on all its ranks and nodes; "" where the process is alone.
-A rendezvous at a loopback address names a group too, of the ranks of one workload: the agent shows it to nobody else.
+torchrun, Slurm and Open MPI are supported. The group's name is equal on all its ranks and nodes; "" for a single process. A
+rendezvous at a loopback address names a group of one workload's ranks only, which the agent shows to nobody else.
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""A thread that keeps a request of this process alive at the node's agent, so that no step of a training waits for it."""
+"""Keep a process's request at the node's agent alive in a background thread, so that no training step waits for it."""
 
 import atexit
 import os

@@ -1,1 +1,1 @@
-"""`wattlens site`: one process a site that polls its meters, keeps its ledger and tells its PUE."""
+"""`wattlens site`: one process per site that polls its meters, keeps its ledger and reports its PUE."""

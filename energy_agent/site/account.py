@@ -1,4 +1,4 @@
-"""Books what a site's meters tell: readings in, ledger entries and gaps out. Pure; the journal writes them."""
+"""The account of a site's meters: readings become ledger entries and gaps. Pure; the journal writes them."""
 
 import json
 from collections.abc import Iterable, Sequence

@@ -1,4 +1,4 @@
-"""The site's loop: readings, book, commit, publish, seal. One thread owns the account and the journal."""
+"""The site's loop: read, record, commit, publish, seal. One thread owns the account and the journal."""
 
 import logging
 import os

@@ -1,4 +1,4 @@
-"""The segments of a site's own ledger as a book, read in a thread of their own: a year of them takes a while."""
+"""The rows of the site's own segments, read in a background thread because a year of them takes a while."""
 
 import logging
 import threading

@@ -1,4 +1,4 @@
-"""What the site process publishes once a commit is done: immutable, read by scrapes and by nobody who books."""
+"""The site process's published state after a commit: immutable, read by scrapes only."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""The PUE of a site now, over each window that its metric has. Pure: books in, PUEs out."""
+"""The site's PUE now, over each window of its metric. Pure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

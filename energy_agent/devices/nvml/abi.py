@@ -1,4 +1,4 @@
-"""NVML's numbers, as nvml.h has them, its answers in raw units (mW, mJ, MHz), and its one exception."""
+"""Constants of nvml.h, results in raw units (mW, mJ, MHz), and the exception of NVML calls."""
 
 from dataclasses import dataclass
 from typing import NamedTuple

@@ -1,8 +1,8 @@
-"""Which load of the driver this is: neither an energy counter nor a setting outlives it.
+"""Identify the load of the driver; energy counters and settings do not survive a reload.
 
-Ask after NVML was initialised: from then on the module is in use and cannot be loaded again, so that every reading of the
-process belongs to the load that is told here. Epochs are compared within one boot only. A GPU that is reset while the driver
-stays loaded (`nvidia-smi --gpu-reset`) keeps its epoch.
+Read the epoch after NVML was initialised: from then on the module is in use and cannot be reloaded, so every reading of the
+process belongs to that epoch. Epochs are compared within one boot only. A GPU that is reset while the driver stays loaded
+(`nvidia-smi --gpu-reset`) keeps its epoch.
 """
 
 import os

@@ -1,7 +1,7 @@
-"""The health of one device: which calls make a group, and what becomes of each that fails.
+"""Health of one device: the calls of each group, and how each failure is handled.
 
-A call that answers NOT_SUPPORTED or NO_PERMISSION is asked again only now and then; its quantity is absent with that reason. A
-failure costs its own quantity alone: whether the device is there is found out by the readings of every second.
+A call that returns NOT_SUPPORTED or NO_PERMISSION is retried rarely; its quantity is absent with that reason. A failure affects
+its own quantity only; the readings of every second find out whether the device responds.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -1,7 +1,6 @@
-"""Who uses one device and how much, read every few seconds: processes, their SM time, and on a GPU in MIG mode its instances.
+"""Processes of one device, their SM time and, in MIG mode, its instances; read every few seconds.
 
-SM time is asked only where several processes are, and instances only where there are any: a device with one owner costs one
-call.
+SM time is read only where several processes run, and instances only where they exist: a device with one owner costs one call.
 """
 
 from collections.abc import Callable, Mapping

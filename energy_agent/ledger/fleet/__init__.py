@@ -1,1 +1,1 @@
-"""A fleet's ledger: shipping segments, compacting them into Parquet, and indexing."""
+"""A fleet's ledger: ship segments, compact them into Parquet, and index them."""

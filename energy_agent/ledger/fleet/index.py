@@ -1,11 +1,10 @@
-"""Which segments are there and which days they touch: every header is read once, whatever days are wanted.
+"""Index of segments by day: each header is read once for all requested days.
 
-The chains are checked here as far as headers tell: numbers that are missing or there twice, files that cannot be read or bear
-another's name. What only whole files tell (their hash, their rows) is checked by whoever reads them; each file of a day says
-what the next one names as its previous.
+The chains are checked as far as headers allow: missing or duplicate numbers, unreadable files, and files with another name in
+their header. Readers of whole files check hashes and rows. Each file of a day states what the next file names as its previous.
 
-A fault is of one node and of some days: those of the file itself, or, where its header cannot be read, those from the end of
-the segment before it to the start of the one after it. Other nodes and other days do not depend on it.
+A fault belongs to one node and some days: those of the file or, where its header cannot be read, those between the segment
+before it and the segment after it. Other nodes and days do not depend on it.
 """
 
 import os

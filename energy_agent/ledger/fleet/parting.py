@@ -1,4 +1,4 @@
-"""A segment's rows are parted by day and by the site where their device stood, each site's with the facts of what they name."""
+"""Divide a segment's rows by day and by the site of their device; each part gets the labels of its workloads."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""A folder on any file system that fsspec knows: the one file that knows fsspec."""
+"""A folder on any file system of fsspec; the only module that uses fsspec."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Shipping: segments are copied to any fsspec URL, once, whole, and never over something else."""
+"""Copy segments to an fsspec URL, each once and whole, never over an existing file."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,7 @@
-"""One site's day as it is written: files of rows, day sums and a manifest in a folder that appears whole or not at all.
+"""Write one site's day: files of rows, day sums and a manifest, in a folder that appears whole or not at all.
 
-`OUT/<site>/<day>/r0000/{cell,span,...}.parquet`, `{holder_day,span_day,workload_cell}.parquet` and `manifest.json`. Never
-overwritten: other input for a day that is already written becomes the next statement (r0001, ...) with the reason.
+`OUT/<site>/<day>/r0000/{cell,span,...}.parquet`, `{holder_day,span_day,workload_cell}.parquet` and `manifest.json`. Nothing is
+overwritten: changed input for a written day becomes the next statement (r0001, ...), with the reason.
 """
 
 import hashlib

@@ -1,4 +1,4 @@
-"""Columns that wait to be written, small: numbers as eight bytes each, a text once however often it is there. Pure."""
+"""Compact buffer of columns to write: eight bytes per number, each distinct text once. Pure."""
 
 from array import array
 from collections.abc import Sequence

@@ -1,1 +1,1 @@
-"""Ledger rows from metrics that a Prometheus has kept."""
+"""Create ledger rows from metrics in a Prometheus server."""

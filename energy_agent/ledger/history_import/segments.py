@@ -1,8 +1,8 @@
-"""Segments of what was imported: a folder takes them all or none, and never energy that it has already.
+"""Write segments of imported data: a folder takes all of them or none, and never energy that it already has.
 
-A chain of imported segments is recognised by its header, whose `boot_id` is `import:prometheus:<from>`; each device in it has a
-fact of kind `import`, which compacted days keep. It is a chain of its own: an agent numbers its segments from 0 as well, so the
-same cluster and node in one folder would be two chains of one name.
+The header identifies a chain of imported segments: its `boot_id` is `import:prometheus:<from>`. Each device in it has a fact of
+kind `import`, which compacted days keep. It is a separate chain: an agent numbers its segments from 0 too, so the same cluster
+and node in one folder would be two chains of one name.
 """
 
 import shutil

@@ -1,7 +1,7 @@
-"""What the journal holds, in memory: the open (unsealed) rows, the facts, the states of components and the totals. Pure.
+"""The journal's content in memory: open (unsealed) rows, facts, states of components, and totals. Pure.
 
-The book is small: open rows are those of the last hour. A commit computes what changes from the book, writes its batch to the
-log, and only then takes the change over, so a failed commit leaves the book as the disk is.
+The book is small: open rows are those of the last hour. A commit computes its changes, appends its batch to the log, and only
+then applies the changes, so a failed commit leaves the book equal to the disk.
 """
 
 import json

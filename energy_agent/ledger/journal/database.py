@@ -1,8 +1,8 @@
-"""The journal's SQLite file: schema, opening with every way it can be bad, and moving a torn one aside.
+"""The journal's SQLite file: its schema, opening it in any condition, and moving a torn one aside.
 
-Four tables: `meta` says whose it is, `log` has the commits since the last checkpoint, `checkpoint` is the book as it was then,
-and `segment` has the segments that were sealed. What is not a Wattlens journal is refused and never touched. A Wattlens journal
-that is torn is never deleted: it is renamed to `journal.db.torn-<utc>` beside itself.
+Four tables: `meta` identifies the node, `log` has the commits since the last checkpoint, `checkpoint` is the book at that time,
+and `segment` has the sealed segments. A file that is not a Wattlens journal is rejected and never changed. A torn Wattlens
+journal is never deleted: it is renamed to `journal.db.torn-<utc>` in the same folder.
 """
 
 import contextlib

@@ -1,6 +1,6 @@
-"""Journals of schemas 1 to 5, which had a table for each kind of row and of total: read, and brought up to date.
+"""Read journals of schemas 1 to 5, which had one table per kind of row and total, and upgrade them.
 
-They kept the states of all components in one dictionary, whose keys began with the name of the component.
+They kept the states of all components in one dictionary, with keys that began with the component's name.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""What goes into the next segment, and where a new journal takes up the chain. Decides; the journal writes."""
+"""Choose the content of the next segment, and where a new journal continues the chain. The journal writes."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field

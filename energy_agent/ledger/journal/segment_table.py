@@ -1,7 +1,7 @@
-"""The journal's table of segments: which are fixed, which are files by now, and the copies kept of those.
+"""The journal's table of segments: fixed ones, written ones, and the copies kept of them.
 
-A segment is fixed by the transaction that takes its rows out; its file is written from the table. After a crash in between, the
-same bytes are written again.
+The transaction that removes a segment's rows fixes the segment; its file is written from the table. After a crash in between,
+the same bytes are written again.
 """
 
 import sqlite3

@@ -1,4 +1,4 @@
-"""Reading a journal without owning it: beside a running agent, or one that is long dead. Nothing is written."""
+"""Read a journal without owning it, also while its agent runs. Nothing is written."""
 
 import json
 import sqlite3

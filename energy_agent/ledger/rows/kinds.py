@@ -1,7 +1,7 @@
-"""The kinds of rows of the book of record, in one table. Pure. Energy is whole uJ, instants are UTC ns.
+"""The types of ledger rows, in one table. Pure. Energy is in whole uJ, instants are UTC ns.
 
-A kind is one entry of `KINDS`: its data class, the form of each field in a segment, how two rows of one key become one, and
-what of it is summed. Journal, segments, verification, compaction and import follow from that entry.
+A type is one entry of `KINDS`: its data class, the form of each field in a segment, how two rows of one key are merged, and
+which of its values are summed. Journal, segments, verification, compaction and import follow from that entry.
 """
 
 from collections.abc import Callable, Iterable, Mapping

@@ -1,8 +1,8 @@
-"""The one canonical JSON form of a row. Pure.
+"""The canonical JSON form of a row. Pure.
 
-`to_json` gives the flat object that stands in a segment (plus its `kind`), `from_json` reads it back and refuses whatever is
-not exactly such a row: files are hostile until their hash is known. Ratios are whole parts per million, so that the text of a
-row depends on nothing but its content.
+`to_json` returns the flat object of a segment (with its `kind`); `from_json` parses it and rejects anything else, because files
+are untrusted until their hash is known. Ratios are whole parts per million, so that the text of a row depends only on its
+content.
 """
 
 import json

@@ -1,6 +1,6 @@
-"""The file operations a crash can fall between, as a port: the real one, and one that fails at a chosen step.
+"""File operations between which a crash can occur, as a port with two implementations: real, and failing at a given step.
 
-`FailingFiles` is how tests and drills show that every step of writing a segment can be the last one before a crash.
+Tests and drills use `FailingFiles` to show that a crash after any step of writing a segment loses nothing.
 """
 
 import errno

@@ -1,8 +1,8 @@
-"""A segment as columns: read, checked and handed on without an object for each row, which is what a fleet's days need.
+"""Read and check a segment as columns, without an object per row, as compaction of a fleet's days requires.
 
-Lines are matched by patterns that are made of `FIELDS` and hold for no other spelling than the canonical one: fields in their
-order, numbers without a sign or a leading zero. What a field may hold is then checked column by column. Whatever is odd in any
-way is read again row by row (`segments.decode`), which says what is wrong and in which line.
+Lines are matched by patterns generated from `FIELDS` that accept only the canonical form: fields in order, numbers without sign
+or leading zero. Values are then checked column by column. Any irregular segment is read again row by row (`segments.decode`),
+which reports the error with its line.
 """
 
 import json

@@ -1,1 +1,1 @@
-"""Sharing of one device between workloads: policies, and settling what they divide."""
+"""Share the energy of one device between workloads: policies, and settlement of later measurements."""

@@ -1,6 +1,6 @@
-"""What a sharing policy is, what it is told, and what it answers. Pure.
+"""Interface of sharing policies: their input and output. Pure.
 
-The law of every policy: the parts of an energy sum to it exactly, and none is negative.
+Law of every policy: the parts of an energy sum to it exactly, and none is negative.
 """
 
 from collections.abc import Callable, Iterable, Mapping

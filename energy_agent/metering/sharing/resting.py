@@ -1,4 +1,4 @@
-"""What a board draws while nothing runs on it, as far as its own power tells. Pure."""
+"""Power of a GPU while nothing runs on it, estimated from its own readings. Pure."""
 
 from dataclasses import dataclass
 

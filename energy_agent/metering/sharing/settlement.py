@@ -1,11 +1,11 @@
-"""Booking now by what was last measured, and settling once the measurement that covers it is there. Pure.
+"""Record shared energy by the last measurement, and settle it when the next measurement is available. Pure.
 
-Energy is booked every second, but who used a shared device is measured every few seconds, after the fact. Until then a stretch
-is shared by the last measurement. When the next one comes, the energy of the whole window is shared by it, and what a owner
-got too little or too much is owed: it is paid out of the intervals that follow, never by taking back what was recorded.
+Energy is recorded every second, but the use of a shared device is measured every few seconds, afterwards. Until then an
+interval is shared by the last measurement. The next measurement then shares the energy of the whole window, and the difference
+is paid from later intervals; recorded energy is never taken back.
 
-Laws: every stretch is booked whole, at once, and sums exactly; debts sum to 0; nothing booked is ever negative. What a holder
-that leaves is owed, or owes, is settled in the interval in which it leaves as far as that goes, and is then let go.
+Laws: every interval is recorded whole and at once, and sums exactly; debts sum to 0; no recorded energy is negative. The debt
+or credit of an owner that leaves is settled in its last interval as far as possible and then dropped.
 """
 
 from collections.abc import Iterable

@@ -1,6 +1,6 @@
-"""Shares of MIG devices: what the board draws at rest by compute slices, what it draws above that by what a policy says. Pure.
+"""Shares of MIG devices: power at rest by compute slices, power above that by a policy. Pure.
 
-A GPU's slices that nobody holds, or that no MIG device has, get their part of the resting power too: they are unallocated.
+Slices without an owner or without a MIG device get their part of the resting power too, which is unallocated.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Asks the API server as a service account does: token and authorities from files that rotate, bounded answers."""
+"""Client of the API server with a service account: rotating token and CA files, bounded responses."""
 
 import json
 import os

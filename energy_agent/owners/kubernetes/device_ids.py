@@ -1,9 +1,9 @@
-"""The names by which Kubernetes gives GPUs away, as NVML names the same devices. Pure; what is not known stays unknown.
+"""Translate device names of Kubernetes to NVML's. Pure; an unknown name stays unknown.
 
-Device plugins of NVIDIA name a GPU or MIG device by its UUID, before driver R470 a MIG device as `MIG-GPU-uuid/gi/ci`; where
-one is shared by time or MPS, each replica adds `::N`. GKE's plugin names it by its minor number: `nvidia0`, `nvidia0/gi1`, with
-`/vgpuN` where it is shared. A device of DRA is (driver, pool, name), and the names are the driver's choice: its UUID stands in
-a CDI name at times, else in a ResourceSlice alone.
+NVIDIA's device plugin names a GPU or MIG device by its UUID, before driver R470 a MIG device as `MIG-GPU-uuid/gi/ci`; shared by
+time or MPS, each replica appends `::N`. GKE's plugin uses the minor number: `nvidia0`, `nvidia0/gi1`, with `/vgpuN` where it is
+shared. A DRA device is (driver, pool, name), and the driver chooses the names: its UUID is in some CDI names, else only in a
+ResourceSlice.
 """
 
 import re

@@ -1,6 +1,6 @@
-"""The kubelet's answer to `List`, pod by pod: which devices each was given. No I/O.
+"""Parse the kubelet's response to `List`: the devices of each pod. No I/O.
 
-The order of pods, containers and devices means nothing.
+The order of pods, containers and devices has no meaning.
 """
 
 import re

@@ -1,7 +1,8 @@
-"""Facts of this node's pods from the API server: a list and a watch of the pods whose spec.nodeName is this node, and no more.
+"""Labels of this node's pods from the API server: list and watch of pods whose spec.nodeName is this node, nothing else.
 
-In a thread of its own, only where the configuration and the service account's role allow it; never by `nodes/proxy`, which
-would let its owner run commands in every pod. Without an answer nothing is known, and what was known stays.
+It runs in a background thread, only where the configuration and the service account's role allow it. It never uses
+`nodes/proxy`, a permission to run commands in every pod. If the server does not respond, known pods stay and new ones are
+unknown.
 """
 
 import logging

@@ -1,11 +1,11 @@
-"""Claims by the kubelet's PodResources API, v1: which pod was given which GPU, MIG device or share of one.
+"""Claims from the kubelet's PodResources API, v1: the GPUs, MIG devices or shares of each pod.
 
-Asked once a second in a thread of its own, as a claim has to be there before the pod's first process; a kubelet answers in
-milliseconds. Whatever the socket does (nobody listens, no answer, no gRPC, an answer without end) is a reason, within a
-deadline and a bounded size. The claims of the last good answer stay; how long they count, `join` decides.
+It is polled once per second in a background thread, because a claim must be known before the pod's first process; a kubelet
+responds in milliseconds. Any failure (no listener, no response, no gRPC, an endless response) is a reason, within a deadline
+and a size limit. The claims of the last good response stay; `join` decides how long they are used.
 
-The API has no uid and lists, in some versions, pods that have ended (kubernetes#119423, #132020): the pod informer tells both
-where it is allowed. Else the uid comes from the kubelet's folders of logs (`pod_logs.py`).
+The API has no uid and lists, in some versions, ended pods (kubernetes#119423, #132020): the pod informer corrects both where it
+is allowed. Otherwise uids come from the kubelet's log folders (`pod_logs.py`).
 """
 
 import logging

@@ -1,4 +1,4 @@
-"""Tokens of a window that the program counts itself, in several threads if it likes."""
+"""Tokens that the program reports for a window itself, from any number of threads."""
 
 from threading import Lock
 

@@ -1,7 +1,7 @@
-"""A measured window as it is saved for `wattlens compare`: JSON of schema wattlens.measure/1 (docs/measure.md). Pure.
+"""A measured window as JSON for `wattlens compare`, schema wattlens.measure/1 (docs/measure.md). Pure.
 
-Fields are only ever added, so that each version reads what any other wrote. Bounds are `lower` and
-`upper`; they were `low` and `high` in 0.1, which no version reads back.
+Fields are only added, so every version reads the files of every other. Exception: bounds are `lower` and `upper`; in 0.1 they
+were `low` and `high`, which no version reads.
 """
 
 import re

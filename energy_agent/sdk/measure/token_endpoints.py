@@ -1,4 +1,4 @@
-"""Reads inference servers' counters at both ends of a window, and once a second between for restarts and the running batch."""
+"""Read inference servers' counters at both ends of a window, and once per second between for restarts and batch size."""
 
 import threading
 from collections.abc import Sequence

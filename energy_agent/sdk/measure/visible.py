@@ -1,4 +1,4 @@
-"""Which GPUs are measured: those that CUDA_VISIBLE_DEVICES leaves, as CUDA reads it, or those that a user names. Pure."""
+"""GPUs to measure: those of CUDA_VISIBLE_DEVICES as CUDA reads it, or those that the user names. Pure."""
 
 from collections.abc import Iterable, Sequence
 from itertools import pairwise

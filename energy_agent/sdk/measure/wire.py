@@ -1,8 +1,8 @@
-"""What a measured process and its sampler say to each other.
+"""Messages between a measured process and its sampler.
 
 Windows open and close through a ring in shared memory: a system call that wakes another process costs more than a whole window
-may. The sampler looks into it every few ms while windows come; when none came for a while it sleeps, says so in the ring's
-head, and is woken by an empty packet. Results are asked for and given on a seqpacket socket.
+may. The sampler polls the ring every few ms while windows are in use. After a while without windows it sleeps, notes that in
+the ring's header, and is woken by an empty packet. Results are requested and returned on a seqpacket socket.
 """
 
 import struct

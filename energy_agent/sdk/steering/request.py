@@ -1,8 +1,8 @@
-"""What a rank of a job over several nodes says to its own node's agent, by a thread of its own.
+"""Requests of a rank of a multi-node job to its own node's agent, from a background thread.
 
-On rank 0's node: that the job is led from there. On another: what is applied on rank 0's node; one process a node says it,
-and others only where the agent takes them for workloads of their own, as outside of pods, containers and Slurm jobs. Each word
-holds for 15 s, and is said again while the training goes on.
+On rank 0's node: the job is led from here. On other nodes: the settings applied on rank 0's node, sent by one process per
+node, or by several where the agent treats them as separate workloads (outside pods, containers and Slurm jobs). Each request
+holds for 15 s and is renewed while the training runs.
 """
 
 import math

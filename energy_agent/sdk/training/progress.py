@@ -1,7 +1,8 @@
-"""What is known of a training run: joules, steps and tokens that belong together, of one interval and of one run. Pure.
+"""Progress of a training run: energy, steps and tokens of the same interval and of one run. Pure.
 
-A stretch is a time over which one source told all three without a break: the agent's ledger, or windows over the visible GPUs.
-A run is told from its begin on, or from that of the interval where it is later; its three sums are always of the same time.
+An interval is a time over which one source reported all three without a break: the agent's ledger, or windows over the visible
+GPUs. A run is reported from its start, or from the start of the interval if that is later; its three sums always cover the same
+time.
 """
 
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""What a training run is told at its end of what steering would have saved: one line, in mode shadow alone. Pure."""
+"""The line at the end of a training run about the saving that steering would have made; only in mode shadow. Pure."""
 
 from collections.abc import Mapping
 from math import isfinite

@@ -1,7 +1,7 @@
-"""The thread that tells the node's agent what a training process counted, and keeps what the agent answers.
+"""Background thread that reports a training process's counts to the node's agent and keeps the agent's responses.
 
-Reports are cumulative: one that is lost is made up by the next, and after a restart of the agent it just goes on. Without an
-agent the thread reads the energy of the process's GPUs itself, through the sampler of `measure`, window after window.
+Reports are cumulative: the next one replaces a lost one, and reporting continues after a restart of the agent. Without an agent
+the thread measures the energy of the process's GPUs itself, through the sampler of `measure`, window after window.
 """
 
 import _thread

@@ -1,6 +1,6 @@
-"""Tokens that a caller says a step trained, as far as they can be: one absurd number would spoil every sum after it. Pure.
+"""Validate the token counts that training code reports, because one absurd number would distort every total. Pure.
 
-The agent refuses a process whose tokens are more than a training can do; so what it would refuse is not counted here either.
+The agent rejects a process with more tokens than a training can process; such counts are rejected here too.
 """
 
 from energy_agent.core.training_report import RATE_MAX

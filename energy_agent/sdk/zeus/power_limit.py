@@ -1,7 +1,7 @@
-"""A training process asks the node's agent for a power limit of its own GPUs; it needs no privilege for it.
+"""Request a power limit for the process's own GPUs from the node's agent; no privilege is needed.
 
-A thread of its own asks, renews what was asked and looks whether it is applied, so that no step of the training waits for an
-answer. What was asked holds for 10 s: when the process dies, the agent lets go, and the actuator puts back what it found.
+A background thread sends and renews the request and checks whether it is applied, so that no training step waits for a
+response. A request holds for 10 s: when the process dies, the agent drops it, and the actuator restores the original limit.
 """
 
 import math

@@ -1,6 +1,6 @@
-"""What the agent's answers mean for a job that wants a power limit of its own GPUs. Pure.
+"""Parse the agent's responses about power limits of a job's own GPUs. Pure.
 
-The answers are those of GET and POST /v1/dvfs, GET /v1/me and GET /v1/window (wattlens/steering/status.py, energy_agent).
+They are those of GET and POST /v1/dvfs, GET /v1/me and GET /v1/window (wattlens/steering/status.py, energy_agent).
 """
 
 from collections.abc import Collection, Mapping

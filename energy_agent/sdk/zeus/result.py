@@ -1,4 +1,4 @@
-"""Which limits a sweep visits, and what its windows amount to. Pure."""
+"""The limits that a sweep visits, and the measurements that its windows yield. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

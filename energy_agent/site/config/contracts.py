@@ -1,4 +1,4 @@
-"""The configuration of what a site buys: contracts and certificates for its electricity, and tariffs that price it."""
+"""Configuration of a site's electricity: contracts, certificates and tariffs."""
 
 import re
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Currencies by their ISO 4217 codes: a misspelt one would make a currency of its own, which no total holds. Pure."""
+"""ISO 4217 currency codes; a misspelt code would be a currency of its own and missing in every total. Pure."""
 
 from typing import Annotated, Final
 

@@ -1,4 +1,4 @@
-"""The configuration that every meter of a site has, whatever reads it."""
+"""Configuration keys common to all meters of a site."""
 
 from typing import Annotated, Self
 

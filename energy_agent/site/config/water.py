@@ -1,4 +1,4 @@
-"""The configuration of a site's water: what its meter counted from one reading to the next, for WUE."""
+"""Configuration of a site's water: metered volumes by period, for WUE."""
 
 from collections.abc import Sequence
 from datetime import timedelta

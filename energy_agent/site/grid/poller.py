@@ -1,7 +1,7 @@
-"""The intensity of the site's grid, live: every source in a thread of its own, what it tells kept in the grid store.
+"""Live carbon intensity of the site's grid: each source is polled in its own thread, its values kept in the grid store.
 
-Shown is the best that is known for now: the newest value of the first source of the list that has one of the last three hours,
-else the yearly factor of zone or country, which says so. A slow, dead or lying source blocks nobody.
+The current value is the newest value of the first source in the list that has one from the last three hours, else the yearly
+factor of the zone or country, marked as such. A slow, unresponsive or wrong source delays no other.
 """
 
 import logging

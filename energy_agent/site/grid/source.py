@@ -1,4 +1,4 @@
-"""What the sources of grid intensities share: what a SPEC is, what every source is told, and what it gives."""
+"""Common parts of grid intensity sources: the type of a SPEC, its input and its output."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

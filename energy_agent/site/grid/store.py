@@ -1,8 +1,8 @@
-"""What a site has learnt of its grid's intensity: files that are only ever appended to, one per zone, source, basis and month.
+"""Store of grid intensities: append-only files, one per zone, source, basis and month.
 
-`FOLDER/ZONE/SOURCE.BASIS/2026-11.jsonl`, a line for each telling (factors/series_record.py), with the SHA-256 of the bytes it
-came in. A value that is told again unchanged is not written again; a changed one is a further line. A line that a crash tore
-off is closed by the next append, with a mark that says how much of it there is; reading tells of it and goes on.
+`FOLDER/ZONE/SOURCE.BASIS/2026-11.jsonl` has one line per published value (factors/series_record.py), with the SHA-256 of the
+source bytes. An unchanged value is not written again; a changed one is a further line. The next append closes a line that a
+crash tore off, with a mark that states its length; readers report it and continue.
 """
 
 import fcntl

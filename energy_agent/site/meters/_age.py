@@ -1,4 +1,4 @@
-"""How old a reading can be, such that it bounds both ends of what is recorded between two readings. Pure."""
+"""Maximum age of a reading, as a bound for both ends of the interval between two readings. Pure."""
 
 from decimal import Decimal
 

@@ -1,4 +1,4 @@
-"""A number as somebody wrote it, exactly; of a size that can be counted with. Pure."""
+"""Parse a number exactly, within bounds. Pure."""
 
 from decimal import Decimal
 from typing import Final

@@ -1,4 +1,4 @@
-"""Rows of a file that somebody exports: read on from where it was; read again where it was replaced; of bounded size."""
+"""Rows of an exported file: continued where reading stopped, reread where the file was replaced, of bounded size."""
 
 import csv
 import os

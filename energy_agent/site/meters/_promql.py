@@ -1,4 +1,4 @@
-"""One instant query that asks for values and for the times of their samples, and what its answer tells. Pure.
+"""Build one instant query for values and the times of their samples, and parse its response. Pure.
 
 Source: Prometheus documentation, querying (basics, operators, functions) and HTTP API.
 """

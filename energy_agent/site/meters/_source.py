@@ -1,4 +1,4 @@
-"""What the sources of facility meters share: what a SPEC is, and how a register becomes a reading that is believed."""
+"""Common parts of facility meters: the type of a SPEC, and the checks that turn a register into a reading."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

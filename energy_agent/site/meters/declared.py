@@ -1,4 +1,4 @@
-"""A constant that somebody states instead of a meter: so many watts, all the time. What it books is called modelled."""
+"""A constant power that the operator declares instead of a meter. Its energy is recorded as modelled."""
 
 from decimal import Decimal
 

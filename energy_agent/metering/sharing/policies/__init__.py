@@ -1,1 +1,1 @@
-"""Policies by which a device's energy is shared among its holders: one file = one policy = one `SPEC`. All pure."""
+"""Policies that share a device's energy among its owners: one file, one policy, one `SPEC`. All pure."""

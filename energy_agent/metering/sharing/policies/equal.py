@@ -1,4 +1,4 @@
-"""Several workloads hold the device and nothing tells how much each used it: equal parts. Pure."""
+"""Several workloads share the device and their use was not measured: equal parts. Pure."""
 
 from energy_agent.metering.sharing.policy import SharingPolicy, by_weight, equally
 

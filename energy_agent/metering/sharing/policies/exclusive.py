@@ -1,4 +1,4 @@
-"""One workload holds the device: all of it is its own. Pure."""
+"""One workload has the device: it gets all of its energy. Pure."""
 
 from energy_agent.metering.sharing.policy import SharingPolicy, equally
 

@@ -1,7 +1,7 @@
-"""MIG with a measure of each instance's activity (GPM, Hopper and later). Pure.
+"""MIG with measured activity of each instance (GPM, Hopper and later). Pure.
 
-What the board draws at rest goes to all slices, held or not; what it draws above that to the instances in proportion to the SMs
-that worked in them. An instance in which none did is idle.
+Power at rest is shared by all slices, allocated or not; power above that by the instances in proportion to their active SMs. An
+instance without active SMs is idle.
 """
 
 from energy_agent.core.energy import State

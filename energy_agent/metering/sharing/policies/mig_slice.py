@@ -1,6 +1,6 @@
-"""MIG without a measure of activity: by compute slices. Pure.
+"""MIG without measured activity: by compute slices. Pure.
 
-What the board draws at rest goes to all slices, held or not; what it draws above that to those which somebody holds.
+Power at rest is shared by all slices, allocated or not; power above that by the allocated slices.
 """
 
 from energy_agent.metering.sharing.policy import DeviceUse, SharedEnergy, SharingPolicy, WorkloadShare

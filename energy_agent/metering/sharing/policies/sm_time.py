@@ -1,8 +1,7 @@
-"""Several workloads share the SMs in time, or at once by MPS: by the SM time that the driver measured of each. Pure.
+"""Several workloads share the SMs in time, or at once by MPS: by the SM time that the driver measured. Pure.
 
-While a kernel ran, all that the board drew is shared by SM time, its static power included: who keeps the board at work pays
-for it; what goes with the SM time of processes that nobody saw is unattributed. While no kernel ran, every owner gets the same
-part: each of them keeps the board from resting and from others.
+While a kernel ran, all energy is shared by SM time, static power included: the workload that keeps the GPU busy pays for it. SM
+time of unknown processes is unattributed. While no kernel ran, each owner gets an equal part: each keeps the GPU allocated.
 """
 
 from energy_agent.metering.sharing.policy import DeviceUse, SharedEnergy, SharingPolicy, WorkloadShare, by_weight, equally

@@ -1,4 +1,4 @@
-"""A CSV file with a zone's intensities: one that somebody exported, or that a program of the site's writes again and again."""
+"""A CSV file of a zone's intensities, exported once or rewritten by a program of the site."""
 
 import hashlib
 from pathlib import Path
