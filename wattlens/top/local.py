@@ -41,10 +41,11 @@ class HostReader:
             ticks = [int(n) for n in (self.procfs / "stat").read_text().partition("\n")[0].split()[1:9]]
             memory = _parse_meminfo((self.procfs / "meminfo").read_text())
             one, five, fifteen = map(float, (self.procfs / "loadavg").read_text().split()[:3])
-        except (OSError, ValueError):
+            total = sum(ticks)
+            busy = total - ticks[3] - ticks[4]  # idle and waiting for disks
+            memory_total_b = memory["MemTotal"]
+        except (OSError, ValueError, LookupError):
             return None
-        total = sum(ticks)
-        busy = total - ticks[3] - ticks[4]  # idle and waiting for disks
         before, self._before = self._before, (busy, total)
         ratio = (busy - before[0]) / (total - before[1]) if before and total > before[1] else None
         available = memory.get("MemAvailable", memory.get("MemFree", 0))
@@ -52,8 +53,8 @@ class HostReader:
             cpu_ratio=ratio,
             cores=os.cpu_count() or 1,
             load=(one, five, fifteen),
-            memory_used_b=memory.get("MemTotal", 0) - available,
-            memory_total_b=memory.get("MemTotal", 0),
+            memory_used_b=memory_total_b - available,
+            memory_total_b=memory_total_b,
             swap_used_b=memory.get("SwapTotal", 0) - memory.get("SwapFree", 0),
             swap_total_b=memory.get("SwapTotal", 0),
         )
