@@ -150,9 +150,9 @@ def _gpus(rng: random.Random, seconds: float, node: int) -> Iterator[LoadedGpu]:
 def _node(gpus: list[LoadedGpu], seed: int, seconds: float, rng: random.Random) -> tuple[list[list[Entry]], list[bool]]:
     """Entries of each GPU, and whether they sum to its counter."""
     with tempfile.TemporaryDirectory(prefix="wattlens-attribution-") as folder:
-        boards = [BoardSpec(gpu.sku) for gpu in gpus]
+        specs = [BoardSpec(gpu.sku) for gpu in gpus]
         os.environ["WATTLENS_SIM"] = folder
-        with Plant.create(Path(folder) / "plant", boards, seed=seed, manual=True) as plant:
+        with Plant.create(Path(folder) / "plant", specs, seed=seed, manual=True) as plant:
             for gpu in gpus:
                 if gpu.layout:
                     plant.fault(gpu.index, "mig", value=gpu.layout)

@@ -35,7 +35,7 @@ class Turn:
 
 
 @st.composite
-def _asked(draw: st.DrawFn) -> tuple[DeviceOwners | None, tuple[MigUse, ...] | None]:
+def _draw_holders(draw: st.DrawFn) -> tuple[DeviceOwners | None, tuple[MigUse, ...] | None]:
     kind = draw(st.sampled_from(["not asked", "unknown", "whole", "whole", "mig", "mig"]))
     if kind == "not asked":
         return None, None
@@ -59,7 +59,7 @@ def _asked(draw: st.DrawFn) -> tuple[DeviceOwners | None, tuple[MigUse, ...] | N
 
 @st.composite
 def _turn(draw: st.DrawFn) -> Turn:
-    holders, mig = draw(_asked())
+    holders, mig = draw(_draw_holders())
     ms = draw(st.sampled_from([100, 1000, 1000, 1000, 5000, 60_000]))
     mj = draw(st.integers(0, 700) | st.just(0)) * ms
     return Turn(ms, mj, draw(st.none() | st.integers(0, 2)), holders, mig)

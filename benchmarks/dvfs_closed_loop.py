@@ -120,8 +120,8 @@ def run(plain_s: float = 300.0, steered_s: float = 900.0, seed: int = 3) -> list
     with ExitStack() as stack:
         socket = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="wattlens-"))) / "agent.sock"
         workloads = [TRAIN | {"agent_socket": str(socket)}, *SERVING]
-        boards = [{"count": GPUS, "sku": "H100-SXM5-80GB"}]
-        folder, node = stack.enter_context(simulated({"boards": boards, "seed": seed, "workloads": workloads}))
+        gpu_specs = [{"count": GPUS, "sku": "H100-SXM5-80GB"}]
+        folder, node = stack.enter_context(simulated({"boards": gpu_specs, "seed": seed, "workloads": workloads}))
         loop = Loop(folder, node, socket, stack)
         marks = []
         for mode, settle_s, seconds in (("observe", 15.0, plain_s), ("enforce", 5.0, steered_s)):

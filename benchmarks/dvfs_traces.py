@@ -36,12 +36,12 @@ def played(job: Row) -> Row:
     """One case as a row of the result: each rule's saving, and the difference of its attainment to the default's in points."""
     whole = trace.read(job["data"] / TRACES[job["trace"]])
     requests = whole.cut(0.0, job["seconds"]).faster(job["rate"])
-    board, table = boards.find(job["gpu"]), knees.load()
-    one = server(board, models.find(job["model"]), boundness=BOUNDNESS[job["boundness"]])
-    made = replay.ready(ReplayCase(one, LIMITS, requests, replay.knee_of(board, table)[0], seed=job["seed"]), lambda _: None)
+    gpu, table = boards.find(job["gpu"]), knees.load()
+    one = server(gpu, models.find(job["model"]), boundness=BOUNDNESS[job["boundness"]])
+    made = replay.ready(ReplayCase(one, LIMITS, requests, replay.knee_of(gpu, table)[0], seed=job["seed"]), lambda _: None)
     spent_s: list[float] = []
     rows = [replay.policy(made, "slo", timed(SPEC, spent_s), SPEC.configure({}, table), lambda _: None)]
-    rows += [*replay.others(made, lambda _: None), *serving_rivals.rivals(made, lambda _: None)]
+    rows += [*replay.replay_fixed_clocks(made, lambda _: None), *serving_rivals.rivals(made, lambda _: None)]
     rows += [replay.best(made, lambda _: None)]
     saving = [made.saving_ratio(row) for row in rows]
     points = [(made.default.failed - row.failed) / made.default.requests for row in rows]

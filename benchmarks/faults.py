@@ -87,12 +87,14 @@ class ResponseMonitor:
         """Whether the GPU's power is on the page."""
         return any(n == "wattlens_gpu_power_watts" and ("uuid", self.uuid) in k for n, k in self.page)
 
-    def told(self, cause: str) -> bool:
+    def has_cause(self, cause: str) -> bool:
         """Whether the page names the GPU and the cause."""
         for name, labels in self.page:
             if name in ("wattlens_source_down_info", "wattlens_gpu_absent_info"):
-                said = dict(labels)
-                if self.uuid in (said.get("device"), said.get("uuid")) and cause in said.get("reason", ""):
+                labels_by_name = dict(labels)
+                if self.uuid in (labels_by_name.get("device"), labels_by_name.get("uuid")) and cause in labels_by_name.get(
+                    "reason", ""
+                ):
                     return True
         return False
 
@@ -116,26 +118,27 @@ def _case(case: GpuFault, hang_s: float, node: SimulatedNode, agent: AgentProces
         watch.look(agent)
     seconds = hang_s if case.kind == "hang" and not case.call else case.seconds
     node.fault(GPU, case.kind, call=case.call, value=case.value)
-    began, absent_s, told = time.monotonic(), None, not case.cause
-    while (past_s := time.monotonic() - began) < seconds or (not told and past_s < LATEST_S):
+    began, absent_s, is_cause_shown = time.monotonic(), None, not case.cause
+    while (past_s := time.monotonic() - began) < seconds or (not is_cause_shown and past_s < LATEST_S):
         watch.look(agent)
         if absent_s is None and not watch.power():
             absent_s = time.monotonic() - began
-        told = told or watch.told(case.cause)
+        is_cause_shown = is_cause_shown or watch.has_cause(case.cause)
     node.clear(GPU)
     cleared, back_s = time.monotonic(), None
     while time.monotonic() - cleared < BACK_S and back_s is None:
         watch.look(agent)
-        if watch.power() and not (case.cause and watch.told(case.cause)):
+        if watch.power() and not (case.cause and watch.has_cause(case.cause)):
             back_s = time.monotonic() - cleared
     for _ in range(10):
         watch.look(agent)
     alive = agent.process is not None and agent.process.poll() is None and agent.pid == pid
     gone_right = (absent_s is not None and absent_s <= 2 * PERIOD_S + 0.3) if case.power_gone else absent_s is None
-    ok = watch.longest <= 2.3 and watch.slowest_s <= 1.0 and not watch.unanswered and gone_right and told
+    ok = watch.longest <= 2.3 and watch.slowest_s <= 1.0 and not watch.unanswered and gone_right and is_cause_shown
     ok = ok and back_s is not None and alive
     name = f"{case.kind}{f' {case.call}' if case.call else ''}{f' {case.value}' if case.value else ''} {seconds:g} s"
     return {
-        "fault": name, "cadence_periods": watch.longest, "page_s": watch.slowest_s, "absent_s": absent_s, "told": told,
+        "fault": name, "cadence_periods": watch.longest, "page_s": watch.slowest_s, "absent_s": absent_s,
+        "told": is_cause_shown,
         "back_s": back_s, "same_agent": alive, "ok": ok,
     }  # fmt: skip

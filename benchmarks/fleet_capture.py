@@ -119,7 +119,7 @@ def page(url: str) -> Shot:
 
 
 def _scenario(folder: Path) -> dict[str, Any]:
-    boards = [{"count": GPUS, "sku": "H100-SXM5-80GB"}]
+    gpu_specs = [{"count": GPUS, "sku": "H100-SXM5-80GB"}]
     train = {"kind": "training", "gpus": [0, 1, 2], "step_s": 0.3, "memory_boundness": 0.9, "checkpoint_every_s": 30}
     workloads: list[dict[str, Any]] = [
         {"name": "train", "cgroup": "kubepods", "agent_socket": str(folder / "agent.sock"), **train},
@@ -147,7 +147,7 @@ def _scenario(folder: Path) -> dict[str, Any]:
         for w in names
     ]  # fmt: skip
     kubelet = {"pods": pods, "other_pods": 40, "api_server": True}
-    return {"boards": boards, "seed": 11, "workloads": workloads, "kubelet": kubelet, "host": {}, "facility": {}}
+    return {"boards": gpu_specs, "seed": 11, "workloads": workloads, "kubelet": kubelet, "host": {}, "facility": {}}
 
 
 def _engine() -> dict[str, object]:

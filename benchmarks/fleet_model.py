@@ -195,7 +195,7 @@ def _node_names(n: int) -> Callable[[str, str], str]:
     runs = {"train": job, "chat": n}
 
     @cache
-    def made(name: str, value: str) -> str:
+    def rename_label(name: str, value: str) -> str:
         if value.startswith("GPU-"):
             hexed = hashlib.blake2b(f"{n}/{value}".encode(), digest_size=16).hexdigest()
             return f"GPU-{hexed[:8]}-{hexed[8:12]}-{hexed[12:16]}-{hexed[16:20]}-{hexed[20:]}"
@@ -212,7 +212,7 @@ def _node_names(n: int) -> Callable[[str, str], str]:
                 value = value[:-8] + hashlib.blake2b(f"{n}/{tail}".encode(), digest_size=4).hexdigest()
         return value
 
-    return made
+    return rename_label
 
 
 def _site_names(k: int) -> Callable[[str, str], str]:

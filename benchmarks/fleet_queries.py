@@ -31,7 +31,7 @@ class DashboardQuery:
     `label` is the label whose values are asked for, of kind values alone; `expr` is then a selector.
     """
 
-    board: str
+    dashboard: str
     where: str
     expr: str
     kind: Kind
@@ -92,15 +92,17 @@ def seconds(interval: str) -> float:
     return float(interval[:-1]) * {"s": 1, "m": 60}[interval[-1]] if interval else 0.0
 
 
-def queries(store: QueryConnection, range_s: float, scrape_s: float, boards: Collection[str] = ()) -> Iterator[DashboardQuery]:
+def queries(
+    store: QueryConnection, range_s: float, scrape_s: float, dashboards: Collection[str] = ()
+) -> Iterator[DashboardQuery]:
     """Of all dashboards, or those with these uids, their variables put in."""
     for name, content in artefacts().items():
         path = Path(name)
-        if path.match("dashboards/grafana/*.json") and (not boards or path.stem in boards):
-            yield from _of_board(json.loads(content), store, range_s, scrape_s)
+        if path.match("dashboards/grafana/*.json") and (not dashboards or path.stem in dashboards):
+            yield from _queries_of(json.loads(content), store, range_s, scrape_s)
 
 
-def _of_board(board: dict[str, Any], store: QueryConnection, range_s: float, scrape_s: float) -> Iterator[DashboardQuery]:
+def _queries_of(board: dict[str, Any], store: QueryConnection, range_s: float, scrape_s: float) -> Iterator[DashboardQuery]:
     uid = str(board["uid"])
     values: dict[str, str] = {}
     for variable in board.get("templating", {}).get("list", ()):
@@ -121,8 +123,8 @@ def _of_board(board: dict[str, Any], store: QueryConnection, range_s: float, scr
             yield DashboardQuery(uid, where, expr, "instant" if target.get("instant") else "range", step)
 
 
-def _panels(board: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    for panel in board.get("panels", ()):
+def _panels(dashboard: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    for panel in dashboard.get("panels", ()):
         yield panel
         yield from panel.get("panels", ())
 

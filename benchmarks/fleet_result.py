@@ -44,7 +44,8 @@ def timing(store: str, query: DashboardQuery, range_h: float, answers: Sequence[
     p95 = seconds[min(len(seconds) - 1, math.ceil(0.95 * len(seconds)) - 1)]
     return {
         "store": store, "range_h": range_h, "median_s": seconds[len(seconds) // 2], "p95_s": p95, "most_s": seconds[-1],
-        "cpu_s": cpu, "series": answers[-1].series, "body_b": answers[-1].body_b, "board": query.board, "where": query.where,
+        "cpu_s": cpu, "series": answers[-1].series, "body_b": answers[-1].body_b, "board": query.dashboard,
+        "where": query.where,
         "error": next((a.error for a in answers if a.error), ""),
     }  # fmt: skip
 

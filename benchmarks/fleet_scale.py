@@ -59,7 +59,7 @@ def measure(
     capture: Capture,
     folder: Path,
     scrape_s: float = SCRAPE_S,
-    boards: Collection[str] = (),
+    dashboards: Collection[str] = (),
 ) -> FleetResult:
     """The same with these pages, in a folder; of these dashboards, or all."""
     result = FleetResult(nodes)
@@ -89,7 +89,7 @@ def measure(
         }
         _check(result, fleet, stores["prometheus"], len(fleet.targets))
         for range_h in sorted({1.0, hours}) if hours >= 1 else [max(hours, 1 / 12)]:
-            _time(result, stores, {"prometheus": prometheus, "victoriametrics": store}, range_h, repeats, scrape_s, boards)
+            _time(result, stores, {"prometheus": prometheus, "victoriametrics": store}, range_h, repeats, scrape_s, dashboards)
         result.failures += fleet_rules.failing(stores["prometheus"])
         _after(result, prometheus, store)
     return result
@@ -200,10 +200,10 @@ def _time(
     range_h: float,
     repeats: int,
     scrape_s: float,
-    boards: Collection[str],
+    dashboards: Collection[str],
 ) -> None:
     """Every query on every store, and that again in another order: what a server does beside it comes each minute and goes."""
-    asked = list(fleet_queries.queries(stores["prometheus"], range_h * 3600, scrape_s, boards))
+    asked = list(fleet_queries.queries(stores["prometheus"], range_h * 3600, scrape_s, dashboards))
     answers: dict[tuple[str, int], list[QueryResult]] = {(name, n): [] for n in range(len(asked)) for name in stores}
     cpu_s = dict.fromkeys(answers, 0.0)
     for repeat in range(repeats):

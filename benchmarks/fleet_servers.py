@@ -62,8 +62,8 @@ class ServerProcess:
         """POST without a body."""
         request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", data=b"", method="POST")
         with urllib.request.urlopen(request, timeout=timeout_s) as answer:
-            said: bytes = answer.read()
-            return said
+            body_read: bytes = answer.read()
+            return body_read
 
     @property
     def cpu_s(self) -> float:

@@ -39,9 +39,9 @@ BOARDS = {
 }
 
 
-def job(board: str, knob: str, count: int, seed: int) -> SettingTable:
+def job(gpu: str, knob: str, count: int, seed: int) -> SettingTable:
     """One job's table."""
-    curve, draw = BOARDS[board], random.Random(f"{board}/{seed}")
+    curve, draw = BOARDS[gpu], random.Random(f"{gpu}/{seed}")
     weights = [draw.random() for _ in range(draw.randint(1, 4))]
     host = draw.choice((0.0, 0.0, 0.1, 0.3))
     phases = [(w / sum(weights) * (1 - host), draw.uniform(0, 1), draw.uniform(0.3, 1.05)) for w in weights]
@@ -52,7 +52,7 @@ def job(board: str, knob: str, count: int, seed: int) -> SettingTable:
         setting = float(round(low + (high - low) * i / (count - 1)))
         clock, limit = (setting, curve.limit_w) if clocks else (curve.top_mhz, setting)
         rows.append(_row(curve, setting, clock, limit, phases, host))
-    return SettingTable(f"{board}/{knob}/{count}/{seed}", knob, tuple(rows))
+    return SettingTable(f"{gpu}/{knob}/{count}/{seed}", knob, tuple(rows))
 
 
 def _row(

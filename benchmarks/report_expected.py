@@ -172,7 +172,7 @@ def differences(facts: Mapping[str, Any], ledger: CompactedLedger) -> tuple[list
             wrong.append(f"{identity}: bounds {figure['low']} to {figure['high']} are not {low} to {high}")
     held = facts["conservation"]
     every = _plus(sums for cells in ledger.truth.cells.values() for cell in cells.values() for sums in cell.values())[:HOST]
-    told = [int(held[name]) for name in ("active_uj", "idle_uj", "unheld_uj")]
-    if told != every or {int(held["device_uj"]), int(held["cells_uj"])} != {sum(every)}:
+    amounts = [int(held[name]) for name in ("active_uj", "idle_uj", "unheld_uj")]
+    if amounts != every or {int(held["device_uj"]), int(held["cells_uj"])} != {sum(every)}:
         wrong.append(f"conservation: {held} is not {every}")
     return wrong, equal, rounded

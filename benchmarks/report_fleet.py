@@ -250,7 +250,7 @@ def node_day(fleet: SyntheticFleet, node: int, day: int) -> Iterator[NodeCell]:
             elif (gpu, cell) == hole:
                 uses.append(Use(HOLED, held, CELL_NS - HOLE_NS, 0, 600 * (400_000_000 + (b >> 5)) + (a & 4_095)))
             else:
-                uses.append(_held(held, a, b))
+                uses.append(_cell_use(held, a, b))
         a, b = drawn[at], drawn[at + 1]
         at += 2
         tokens = tuple((s, 900 * len(s.gpus) * (300 + (a >> 7) % 511) + b % 97, 7_000 * (b >> 9)) for s in engines)
@@ -258,7 +258,7 @@ def node_day(fleet: SyntheticFleet, node: int, day: int) -> Iterator[NodeCell]:
         yield NodeCell(cell, tuple(uses), 900 * (600_000_000 + (a >> 4)) + (b & 4_095), tokens, steps)
 
 
-def _held(held: tuple[JobPlacement, ...], a: int, b: int) -> Use:
+def _cell_use(held: tuple[JobPlacement, ...], a: int, b: int) -> Use:
     """One holder's cell: training is nearly always busy, an engine waits in between, who develops waits most of the time."""
     use = held[0].job.use
     if use == "train":

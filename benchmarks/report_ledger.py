@@ -128,15 +128,15 @@ def _batch(
     began, cpu = time.perf_counter(), own_cpu_s()
     command = [sys.executable, "-m", "wattlens", "ledger", "compact", str(source), "--out", str(folder / "days")]
     command += ["--inventory", str(folder / "inventory.csv"), "--jobs", str(jobs), "--json"]
-    told = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    result = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     booked: dict[str, int] = {}
-    for statement in told:
+    for statement in result:
         booked[statement["site"]] = booked.get(statement["site"], 0) + int(statement["energy_uj"])
     for site_name, of_meter in meters.items():
         metered = of_meter.pop("all")
         assert booked[site_name] == truth.booked_uj[site_name] + metered, (site_name, booked, truth.booked_uj, metered)
     cost = {
-        "days": len(days), "segments": count, "bytes": size, "rows": sum(s["rows"] for s in told), "generate_s": made_s,
+        "days": len(days), "segments": count, "bytes": size, "rows": sum(s["rows"] for s in result), "generate_s": made_s,
         "generate_cpu_s": made_cpu_s, "compact_s": time.perf_counter() - began, "compact_cpu_s": own_cpu_s() - cpu,
     }  # fmt: skip
     return truth, meters, cost

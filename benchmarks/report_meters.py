@@ -73,7 +73,7 @@ class BuildingMeters:
         mean = {Role.TOTAL: 6_600_000_000 * pdus, Role.COOLING: 1_000_000_000 * pdus}.get(meter.role, 5_000_000_000)
         return mean * (900 + cell % 97 + len(meter.id))
 
-    def told(self) -> Batch:
+    def batch(self) -> Batch:
         """What there is to be known of the meters."""
         since = END_NS - YEAR * DAY_NS
         facts = [WorkloadFacts(m.device(SITE), since, METER_KIND, m.labels) for m in self.meters]
@@ -90,15 +90,15 @@ def ledger(building: BuildingMeters, folder: Path) -> int:
     source = folder / "segments"
     source.mkdir()
     site = SegmentChainWriter(source, Identity("bench", SITE, "boot-1", "0.1.0", True))
-    for batch in chain([building.told()], *(building.day(day) for day in range(YEAR))):
+    for batch in chain([building.batch()], *(building.day(day) for day in range(YEAR))):
         site.add(batch)
     start = END_NS - DAY_NS
     gpu = [
         Entry(t, t + CELL_NS, "GPU-1", "job", State.ACTIVE, Method.COUNTER, 600_000_000_000, 1_000_000, CELL_NS)
         for t in range(start, END_NS, CELL_NS)
     ]
-    told = Batch(facts=[WorkloadFacts("job", start, "pod")], devices=[DeviceFacts("GPU-1", "H100", 0.05, start)])
-    SegmentChainWriter(source, Identity("bench", "node", "boot-1", "0.1.0", True)).add(replace(told, entries=gpu))
+    facts = Batch(facts=[WorkloadFacts("job", start, "pod")], devices=[DeviceFacts("GPU-1", "H100", 0.05, start)])
+    SegmentChainWriter(source, Identity("bench", "node", "boot-1", "0.1.0", True)).add(replace(facts, entries=gpu))
     found = index.build([source])
     return sum(one.rows for day in compact_days(found, folder / "days", found.days, Sites({}, SITE)) for one in day.statements)
 
@@ -112,7 +112,13 @@ def run(meters: int = 90) -> Row:
         rows = ledger(building, folder)
         row = report(folder / "days", folder / "report", "--quarter", "2026Q3")
         figures = json.loads((folder / "report" / "facts.json").read_text())["figures"]
-    (told,) = (each["value"] for each in figures if each["id"] == f"pue.trailing/site/{SITE}")
-    right = abs(Fraction(told) - building.pue()) < Fraction(1, 10**8)
-    sums = {"meters": meters, "days": YEAR, "rows": rows, "pue": told, "by the meters' sums": f"{float(building.pue()):.9f}"}
+    (trailing,) = (each["value"] for each in figures if each["id"] == f"pue.trailing/site/{SITE}")
+    right = abs(Fraction(trailing) - building.pue()) < Fraction(1, 10**8)
+    sums = {
+        "meters": meters,
+        "days": YEAR,
+        "rows": rows,
+        "pue": trailing,
+        "by the meters' sums": f"{float(building.pue()):.9f}",
+    }
     return sums | row | {"ok": row["ok"] and right}

@@ -55,9 +55,9 @@ def host_name(node: int) -> str:
 def labels(stay: JobPlacement) -> dict[str, str]:
     """What a pod says of itself."""
     job = stay.job
-    told = {"namespace": job.team, "pod": f"{job.group}-{stay.workload[4:8]}", "team": job.team, "project": job.project}
-    told |= {"model": job.model, "precision": job.precision, "class": job.price_class, "group": job.group}
-    return {key: value for key, value in told.items() if value}
+    labels = {"namespace": job.team, "pod": f"{job.group}-{stay.workload[4:8]}", "team": job.team, "project": job.project}
+    labels |= {"model": job.model, "precision": job.precision, "class": job.price_class, "group": job.group}
+    return {key: value for key, value in labels.items() if value}
 
 
 def host_shares(cell: NodeCell) -> list[tuple[str, int]]:

@@ -63,7 +63,7 @@ class ScheduledWorkload(NamedTuple):
 
 
 def _pod(namespace: str, pod: str, project: str, model: str = "", precision: str = "", price_class: str = "") -> dict[str, str]:
-    told = {
+    labels = {
         "namespace": namespace,
         "pod": pod,
         "project": project,
@@ -71,7 +71,7 @@ def _pod(namespace: str, pod: str, project: str, model: str = "", precision: str
         "precision": precision,
         "class": price_class,
     }
-    return {key: value for key, value in told.items() if value}
+    return {key: value for key, value in labels.items() if value}
 
 
 NODES: Final = {
@@ -170,7 +170,7 @@ def _cell(node: str, day: int, number: int, start: int) -> CellEntries:
         for gpu in job.gpus:
             watts = job.active_w + (number * 5 + gpu * 3 + day) % 11
             busy, idle = watts * active_s * 1_000_000 + gpu * 1_009, (96 + gpu) * (_SECONDS - active_s) * 1_000_000
-            entries += _held(device(node, gpu), job.name, start, active_s, busy, idle)
+            entries += _workload_entries(device(node, gpu), job.name, start, active_s, busy, idle)
             active_uj += busy
             total += busy + idle
             free.discard(gpu)
@@ -194,7 +194,7 @@ def _cell(node: str, day: int, number: int, start: int) -> CellEntries:
     return CellEntries(start, entries, [], tokens, steps, total + host_uj)
 
 
-def _held(name: str, workload: str, start: int, active_s: int, busy: int, idle: int) -> Iterator[Entry]:
+def _workload_entries(name: str, workload: str, start: int, active_s: int, busy: int, idle: int) -> Iterator[Entry]:
     middle = start + active_s * NS_PER_S
     counter, edge = Method.COUNTER, 30_000_000
     yield Entry(start, middle, name, workload, State.ACTIVE, counter, busy, edge, middle - start)
@@ -267,8 +267,8 @@ def write_site(folder: Path, node_uj: list[int]) -> None:
             it = node_uj[day * 96 + number] + 640 * _W  # and what stands beside the GPUs
             hot = WARM[number // 4] * max(0, 100 - abs(day - 115)) // 100
             cooling = it * (15 + hot) // 100
-            told = {"ups-a": it, "chiller": cooling, "main": it * 105 // 100 + cooling + 180 * _W}
-            for name, uj in told.items():
+            energy_uj = {"ups-a": it, "chiller": cooling, "main": it * 105 // 100 + cooling + 180 * _W}
+            for name, uj in energy_uj.items():
                 if name == "main" and day == _HUNG[0] and _HUNG[1] <= number < _HUNG[2]:
                     reason = "its register stood still while energy flowed"
                     gaps.append(Gap(first[name], start, start + CELL_NS, 40_000 * _W, reason))

@@ -115,10 +115,10 @@ def make(folder: Path, out: Path, forms: str = FORMS) -> None:
 
 
 def _run(*words: object) -> None:
-    with contextlib.redirect_stdout(io.StringIO()) as said:
+    with contextlib.redirect_stdout(io.StringIO()) as output:
         code = wattlens([str(word) for word in words])
     if code:
-        raise RuntimeError(f"wattlens {' '.join(map(str, words))}: exit code {code}: {said.getvalue()[-500:]}")
+        raise RuntimeError(f"wattlens {' '.join(map(str, words))}: exit code {code}: {output.getvalue()[-500:]}")
 
 
 def run(out: Path, work: Path | None = None, formats: str = FORMS) -> Iterator[Row]:

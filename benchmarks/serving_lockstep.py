@@ -52,8 +52,8 @@ class ServedWindows:
 
 def serve(path: Path, load: ServingLoad, seed: int, seconds: float) -> ServedWindows:
     """Serve `load` for `seconds` of plant time; the first window is left out."""
-    boards = [BoardSpec(sku=load.sku) for _ in range(load.gpus)]
-    with Plant.create(path, boards, seed=seed, manual=True) as plant:
+    specs = [BoardSpec(sku=load.sku) for _ in range(load.gpus)]
+    with Plant.create(path, specs, seed=seed, manual=True) as plant:
         return _Run(plant, load, seed).run(seconds)
 
 

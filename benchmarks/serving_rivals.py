@@ -21,7 +21,7 @@ def rivals(made: PreparedCase, say: Say) -> list[RuleResult]:
     case, server = made.case, made.case.server
     return [
         steered(made, "EcoFreq", ecofreq(server, case.slo, made.grid), say),
-        steered(made, "GEOPM", geopm(server.board, case.knee_mhz), say),
+        steered(made, "GEOPM", geopm(server.gpu, case.knee_mhz), say),
     ]
 
 
@@ -44,20 +44,20 @@ def ecofreq(server: ReplicaSpec, slo: RequestLimits, grid: Sequence[Rates]) -> C
 
         def steer(seen: Observation, _busy_ratio: float) -> int | None:
             nonlocal silent_since_ns, lock
-            told = seen.progress
-            if told is None or not (told.running or told.queue):
+            progress = seen.progress
+            if progress is None or not (progress.running or progress.queue):
                 silent_since_ns = seen.boot_ns if silent_since_ns is None else silent_since_ns
                 if seen.boot_ns - silent_since_ns > SILENT_NS:
                     lock = by_clock[0].lock_mhz
                 return lock
             silent_since_ns = None
-            if told.queue:
+            if progress.queue:
                 lock = None
                 return lock
-            begun = max(1, told.ttft.count if told.ttft is not None else 0)
-            prompt = (told.prompt_tokens or 0) / begun
-            batch = min(told.running or 1, server.max_num_seqs)
-            kept = batch * (prompt + (told.tokens or 0) / begun / 2)
+            begun = max(1, progress.ttft.count if progress.ttft is not None else 0)
+            prompt = (progress.prompt_tokens or 0) / begun
+            batch = min(progress.running or 1, server.max_num_seqs)
+            kept = batch * (prompt + (progress.tokens or 0) / begun / 2)
             lock = next((r.lock_mhz for r in by_clock[:-1] if _within(server, slo, r, batch, kept, prompt)), None)
             return lock
 
@@ -74,7 +74,7 @@ def _within(server: ReplicaSpec, slo: RequestLimits, rates: Rates, batch: int, k
     return step_s <= slo.itl_s and first_s <= slo.ttft_limit_s(round(prompt))
 
 
-def geopm(board: GpuPowerModel, knee_mhz: int) -> Callable[[], ReplicaPolicy]:
+def geopm(gpu: GpuPowerModel, knee_mhz: int) -> Callable[[], ReplicaPolicy]:
     """GEOPM's gpu_activity agent (libgeopm/src/GPUActivityAgent.cpp at commit 03bbac2, BSD-3) at its default phi of 0.5.
 
         f = f_efficient + (f_max - f_efficient) * activity / utilisation,  and f_efficient where no kernel ran
@@ -83,11 +83,11 @@ def geopm(board: GpuPowerModel, knee_mhz: int) -> Callable[[], ReplicaPolicy]:
     `utilisation` is 1 as soon as any did, as NVML's counter reads across the gaps of milliseconds between steps [assumed].
     Were it the same share, f would be f_max whenever anything runs. It acts each 20 ms there, each second here.
     """
-    step = board.f_step_mhz
+    step = gpu.f_step_mhz
 
     def make() -> ReplicaPolicy:
         def steer(_seen: Observation, busy_ratio: float) -> int:
-            wanted = knee_mhz + (board.f_max_mhz - knee_mhz) * min(1.0, max(0.0, busy_ratio))
+            wanted = knee_mhz + (gpu.f_max_mhz - knee_mhz) * min(1.0, max(0.0, busy_ratio))
             return round(wanted / step) * step
 
         return steer

@@ -36,9 +36,9 @@ def building(job: tuple[str, int, bool]) -> list[Row]:
             assert amount.low is not None
             assert amount.high is not None
             truth = played.true_uj("main", start_s, seconds) / it_uj
-            said = {"value": float(amount.value), "low": float(amount.low), "high": float(amount.high)}
+            result = {"value": float(amount.value), "low": float(amount.low), "high": float(amount.high)}
             key = {"calibrations": "named" if independent else "default", "cooling": cooling, "category": position.category}
-            rows.append({"key": key, "truth": truth, **said})
+            rows.append({"key": key, "truth": truth, **result})
     return rows
 
 

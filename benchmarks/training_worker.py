@@ -63,7 +63,7 @@ def observe(name: str) -> Row:
     node = Path(os.environ["WATTLENS_SIM"])
     roots.add_process(node, os.getpid(), roots.cgroup_path(name, "docker", 1))
     truth: list[tuple[int, float]] = []  # UTC ns, J as the sensor sees it
-    told: list[dict[str, Any]] = []
+    observations: list[dict[str, Any]] = []
     with Plant.attach(node / "plant") as plant:
         for turn in itertools.count():
             now = plant.truth(0)
@@ -72,7 +72,7 @@ def observe(name: str) -> Row:
                 with suppress(OSError, ValueError):
                     status, found = ask("GET", "/v1/me")
                     if status == 200 and found.get("devices"):
-                        told.append(found)
+                        observations.append(found)
             if select.select([sys.stdin], [], [], 0.02)[0]:
                 break
     roots.remove_process(node, os.getpid())
@@ -81,12 +81,12 @@ def observe(name: str) -> Row:
         (t0, j0), (t1, j1) = next((a, b) for a, b in itertools.pairwise(truth) if b[0] >= t_ns)
         return j0 + (j1 - j0) * (t_ns - t0) / (t1 - t0)
 
-    marks = [found for found in told if truth[0][0] < found["t_ns"] < truth[-1][0]]
+    marks = [found for found in observations if truth[0][0] < found["t_ns"] < truth[-1][0]]
     first, last = marks[0], marks[-1]
     spent, seconds = joules_at(last["t_ns"]) - joules_at(first["t_ns"]), (last["t_ns"] - first["t_ns"]) / 1e9
-    said = {"joules": last["joules"] - first["joules"], "true_joules": spent, "power_w": spent / seconds}
-    said |= {"told_steps": last["steps"].get("training"), "told_tokens": last["tokens"], "last": last}
-    return said
+    result = {"joules": last["joules"] - first["joules"], "true_joules": spent, "power_w": spent / seconds}
+    result |= {"told_steps": last["steps"].get("training"), "told_tokens": last["tokens"], "last": last}
+    return result
 
 
 def wait_booked(steps: int) -> None:

@@ -153,8 +153,8 @@ def run(case: tuple[str, ...] = tuple(CASES), windows: int = 100, seed: int = 1)
     for name in case:
         sku, model, bars = CASES[name]
         with tempfile.TemporaryDirectory(prefix="wattlens-windows-") as folder:
-            boards = [BoardSpec(sku, counter_model="full" if model == "full" else "sampled")] * GPUS
-            Plant.create(Path(folder) / "plant", boards, seed=seed).close()
+            specs = [BoardSpec(sku, counter_model="full" if model == "full" else "sampled")] * GPUS
+            Plant.create(Path(folder) / "plant", specs, seed=seed).close()
             environ = os.environ | {"WATTLENS_SIM": folder, "LD_LIBRARY_PATH": str(library_path().parent)}
             command = [sys.executable, "-m", "benchmarks.windows", folder, str(seed)]
             driver = subprocess.Popen(command, env=environ)

@@ -34,12 +34,12 @@ _SENTENCE = 24
 """Pixels of a column of sentences for each 24th of the board's width that its table has: half of it on a laptop."""
 
 
-def to_json(board: Dashboard) -> str:
+def to_json(dashboard: Dashboard) -> str:
     """The dashboard file: sorted keys, so that the same board is the same bytes."""
     with warnings.catch_warnings():
         # The SDK calls its classic models deprecated; Grafana still loads nothing else from files over all its versions.
         warnings.simplefilter("ignore", DeprecationWarning)
-        return _to_json(board)
+        return _to_json(dashboard)
 
 
 def units() -> frozenset[str]:

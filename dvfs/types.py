@@ -198,9 +198,9 @@ class Trials:
         choice: state -> the setting to keep.
     """
 
-    begun: Callable[..., Any]
-    proposed: Callable[[Any], tuple[Any, Any]]
-    learned: Callable[[Any, float, Sequence[float], Sequence[float]], Any]
+    start: Callable[..., Any]
+    propose: Callable[[Any], tuple[Any, Any]]
+    learn: Callable[[Any, float, Sequence[float], Sequence[float]], Any]
     choice: Callable[[Any], float]
 
 

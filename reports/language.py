@@ -58,9 +58,9 @@ class Translator:
         """A sentence of the facts in this language; "" for None."""
         if not text or text in self.sentences:
             return self.sentences.get(text or "", "")
-        for form, said in self.forms if len(text) <= _TRANSLATED_MAX else ():
+        for form, translation in self.forms if len(text) <= _TRANSLATED_MAX else ():
             if match := form.fullmatch(text):
-                return said.format(**{k: self._field(k, v) for k, v in match.groupdict().items()})
+                return translation.format(**{k: self._field(k, v) for k, v in match.groupdict().items()})
         parts = text.split("; ")
         said_parts = [self.translate(part) for part in parts] if parts[1:] else parts
         return text if said_parts == parts else "\uff1b".join(said_parts)
@@ -84,8 +84,8 @@ def say_in(language: str) -> Translator:
     if language == "en":
         return Translator(language, texts["messages"])
     pairs = {english: texts[kind][name] for kind, named in texts_in("en").items() for name, english in named.items()}
-    told = [texts_in("en")["told"][name] for name in texts["told"]]
-    narrow = sorted((form for form in told if "{" in form), key=lambda form: (-len(_FIELD.sub("", re.escape(form))), form))
+    phrases = [texts_in("en")["told"][name] for name in texts["told"]]
+    narrow = sorted((form for form in phrases if "{" in form), key=lambda form: (-len(_FIELD.sub("", re.escape(form))), form))
     return Translator(language, texts["messages"], pairs, tuple(_form(form, pairs[form]) for form in narrow))
 
 
@@ -95,7 +95,7 @@ def texts_in(language: str) -> dict[str, dict[str, str]]:
     return found
 
 
-def _form(form: str, said: str) -> Form:
+def _form(form: str, sentence: str) -> Form:
     """A field is any text without a semicolon, which parts sentences; but a reason may be several."""
-    looks = _FIELD.sub(lambda m: f"(?P<{m[1]}>{'.+' if m[1] == 'reason' else '[^;]+?'})", re.escape(form))
-    return re.compile(looks, re.DOTALL), said
+    pattern = _FIELD.sub(lambda m: f"(?P<{m[1]}>{'.+' if m[1] == 'reason' else '[^;]+?'})", re.escape(form))
+    return re.compile(pattern, re.DOTALL), sentence

@@ -50,17 +50,17 @@ def drawn_again(
         font_dirs: for a PDF with letters of other scripts.
     """
     try:
-        forms, language, paper = _asked(manifest.command)
+        forms, language, paper = _parse_command(manifest.command)
     except WattlensError as error:
         return [VerificationStep(_NAME, False, str(error))]
-    checks = _there(forms, manifest)
+    checks = _check_forms(forms, manifest)
     if program != manifest.program:
         return [*checks, VerificationStep(_NAME, None, f"not made again: {manifest.program} made them, and this is {program}")]
     try:
         facts = facts_of(raw, files.FACTS)
     except WattlensError as error:
         return [*checks, VerificationStep(_NAME, False, f"cannot be made again: {error}")]
-    same, told = [], []
+    same, steps = [], []
     with tempfile.TemporaryDirectory(prefix="wattlens-forms-") as scratch:
         for form in forms:
             name = NAMES[form]
@@ -70,20 +70,20 @@ def drawn_again(
                 make(facts, Path(scratch), say_in(language), (form,), paper, font_dirs)
                 wrong = _difference(folder / name, (Path(scratch) / name).read_bytes())
             except WattlensError as error:
-                told.append(VerificationStep(_NAME, None, f"{name} is not compared: {error}"))
+                steps.append(VerificationStep(_NAME, None, f"{name} is not compared: {error}"))
                 continue
             except _NO_REPORT as error:
-                told.append(VerificationStep(_NAME, False, f"{name} cannot be made of these facts: {type(error).__name__}"))
+                steps.append(VerificationStep(_NAME, False, f"{name} cannot be made of these facts: {type(error).__name__}"))
                 continue
             if wrong is None:
                 same.append(name)
             elif why := _excuse(form, manifest, fonts_told(raw, language, font_dirs)):
-                told.append(VerificationStep(_NAME, None, f"{name} is not compared: {why}"))
+                steps.append(VerificationStep(_NAME, None, f"{name} is not compared: {why}"))
             else:
-                told.append(VerificationStep(_NAME, False, f"{name} is not what facts.json gives{wrong}"))
+                steps.append(VerificationStep(_NAME, False, f"{name} is not what facts.json gives{wrong}"))
     if same:
         checks.append(VerificationStep(_NAME, True, f"made again from facts.json, the same: {', '.join(same)}"))
-    return checks + told
+    return checks + steps
 
 
 _BESIDE: Final = ("sha256", "why")
@@ -105,8 +105,8 @@ def facts_of(raw: bytes, file: str) -> Facts:
         document["days"] = inputs["days"]
         document["files"] = [(each["name"], each["sha256"]) for each in inputs["files"]]
         document["figures"] = {each["id"]: each for each in document["figures"]}
-        told = {key: value for key, value in document["conservation"].items() if key not in ("buckets_uj", "holds")}
-        document["conservation"] = told
+        buckets = {key: value for key, value in document["conservation"].items() if key not in ("buckets_uj", "holds")}
+        document["conservation"] = buckets
         document["factors"] = [
             {"factor": {k: v for k, v in each.items() if k not in _BESIDE}} | {k: each[k] for k in _BESIDE if k in each}
             for each in document["factors"]
@@ -123,10 +123,10 @@ def facts_of(raw: bytes, file: str) -> Facts:
     return facts
 
 
-def _asked(command: Any) -> tuple[tuple[str, ...], str, Literal["a4", "letter"]]:
+def _parse_command(command: Any) -> tuple[tuple[str, ...], str, Literal["a4", "letter"]]:
     """Forms, language and paper, as the manifest has them."""
-    said: dict[str, Argument] = dict(command)
-    forms, language, paper = said.get("formats"), said.get("language"), said.get("paper")
+    options: dict[str, Argument] = dict(command)
+    forms, language, paper = options.get("formats"), options.get("language"), options.get("paper")
     if not isinstance(forms, tuple) or len(set(forms)) < len(forms) or not set(forms) <= set(FORMS):
         raise WattlensError("the manifest does not say which forms were made; make the report again")
     size = PAPERS.get(paper) if isinstance(paper, str) else None
@@ -135,7 +135,7 @@ def _asked(command: Any) -> tuple[tuple[str, ...], str, Literal["a4", "letter"]]
     return tuple(form for form in FORMS if form in forms), str(language), size
 
 
-def _there(forms: Sequence[str], manifest: Manifest) -> list[VerificationStep]:
+def _check_forms(forms: Sequence[str], manifest: Manifest) -> list[VerificationStep]:
     """Forms that were asked for and are no files of the report, and the other way round."""
     wanted, named = {NAMES[form] for form in forms}, set(manifest.outputs) - {files.FACTS}
     lacking = [

@@ -27,7 +27,7 @@ _NAME = re.compile(r"\b(?:[a-z_]+:)?wattlens_[a-z0-9_:]+\b")
 _SUBSTITUTES = {"$__rate_interval": "1m", "$__range": "1h", "$__interval": "1m"}
 
 
-def boards() -> tuple[Dashboard, ...]:
+def all_dashboards() -> tuple[Dashboard, ...]:
     """Every dashboard."""
     return (
         fleet.board(),
@@ -42,12 +42,12 @@ def boards() -> tuple[Dashboard, ...]:
 
 def artefacts() -> dict[str, str]:
     """Path from the repository's root -> content of each built file."""
-    return dict(_built())
+    return dict(_build_dashboards())
 
 
 @cache
-def _built() -> dict[str, str]:
-    files = {f"dashboards/grafana/{board.uid}.json": classic.to_json(board) for board in boards()}
+def _build_dashboards() -> dict[str, str]:
+    files = {f"dashboards/grafana/{board.uid}.json": classic.to_json(board) for board in all_dashboards()}
     files |= rule_files.artefacts()
     files["docs/metrics.md"] = reference.to_markdown()
     return files
@@ -113,15 +113,15 @@ def _queries() -> Iterator[str]:
 
 def expressions() -> Iterator[tuple[str, str]]:
     """(where it stands, PromQL) of every query and rule, and the selectors that variables hang on."""
-    for board in boards():
-        where = f"dashboards/grafana/{board.uid}.json"
-        for variable in board.variables:
+    for dashboard in all_dashboards():
+        where = f"dashboards/grafana/{dashboard.uid}.json"
+        for variable in dashboard.variables:
             if variable.anchor:
                 yield f"{where}: variable {variable.name}", variable.anchor
-        for annotation in board.annotations:
+        for annotation in dashboard.annotations:
             if annotation.expr:
                 yield f"{where}: annotation {annotation.name!r}", annotation.expr
-        for panel in board.panels():
+        for panel in dashboard.panels():
             for query in panel.queries:
                 yield f"{where}: panel {panel.title!r}", query.expr
     for group in rules.groups():
@@ -139,7 +139,9 @@ def substituted(expr: str, values: dict[str, str] = _SUBSTITUTES) -> str:
 
 @cache
 def _choices() -> dict[str, str]:
-    return {f"${v.name}": next(iter(v.values.values())) for board in boards() for v in board.variables if v.values}
+    return {
+        f"${v.name}": next(iter(v.values.values())) for dashboard in all_dashboards() for v in dashboard.variables if v.values
+    }
 
 
 def syntax_error(expr: str) -> str:

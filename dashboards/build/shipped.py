@@ -7,7 +7,7 @@ from typing import Any, Final
 FOLDER: Final = Path(__file__).parents[1] / "grafana"
 
 
-def boards(folder: Path = FOLDER) -> dict[str, dict[str, Any]]:
+def load_dashboards(folder: Path = FOLDER) -> dict[str, dict[str, Any]]:
     """Every dashboard by its uid, as `wattlens dashboards build` has written it.
 
     Raises:

@@ -49,11 +49,11 @@ class Exclusion:
 Rule = Callable[[Json], Found]
 
 
-def template_used(board: Json) -> Found:
+def template_used(dashboard: Json) -> Found:
     """What is chosen does something, and what is used can be chosen."""
-    variables = board["templating"]["list"]
+    variables = dashboard["templating"]["list"]
     declared = {each["name"] for each in variables}
-    text = repr([board["panels"], board.get("annotations"), [each.get("query") for each in variables]])
+    text = repr([dashboard["panels"], dashboard.get("annotations"), [each.get("query") for each in variables]])
     used = {a or b for a, b in re.findall(r"\$(?:\{(\w+)|(\w+))", text)}
     for name in sorted(declared - used):
         yield name, "no query uses this variable"
@@ -62,16 +62,16 @@ def template_used(board: Json) -> Found:
             yield "", f"there is no variable '{name}', which is used"
 
 
-def unique_titles(board: Json) -> Found:
+def unique_titles(dashboard: Json) -> Found:
     """A panel is spoken of by its title."""
-    titles = [panel["title"] for panel in panels(board)]
+    titles = [panel["title"] for panel in panels(dashboard)]
     yield from ((title, "another panel has the same title") for title in sorted({t for t in titles if titles.count(t) > 1}))
 
 
-def panel_units(board: Json) -> Found:
+def panel_units(dashboard: Json) -> Found:
     """Units are ids that Grafana knows; `suffix:` takes no space, as Grafana puts one in."""
     known = classic.units()
-    for panel in panels(board):
+    for panel in panels(dashboard):
         config = panel["fieldConfig"]
         named = [config["defaults"]["unit"]] if "unit" in config["defaults"] else []
         named += [p["value"] for o in config["overrides"] for p in o["properties"] if p["id"] == "unit"]
@@ -82,9 +82,9 @@ def panel_units(board: Json) -> Found:
                 yield panel["title"], f"Grafana knows no unit {unit!r}"
 
 
-def unbroken_lines(board: Json) -> Found:
+def unbroken_lines(dashboard: Json) -> Found:
     """No gap before a panel: at its left is another one, or the edge."""
-    boxes = [(panel["gridPos"], panel["title"]) for panel in panels(board) if "gridPos" in panel]
+    boxes = [(panel["gridPos"], panel["title"]) for panel in panels(dashboard) if "gridPos" in panel]
     for at, title in boxes:
         left, top = at["x"] - 1, at["y"]
         beside = (o for o, _ in boxes if o["x"] <= left < o["x"] + o["w"] and o["y"] <= top < o["y"] + o["h"])
@@ -104,15 +104,15 @@ RULES: dict[str, Rule] = {
 }
 
 
-def lint(board: Json) -> list[LintFinding]:
+def lint(dashboard: Json) -> list[LintFinding]:
     """What the rules find in a dashboard, exclusions aside."""
-    uid = board["uid"]
-    return [LintFinding(name, uid, where, message) for name, rule in RULES.items() for where, message in rule(board)]
+    uid = dashboard["uid"]
+    return [LintFinding(name, uid, where, message) for name, rule in RULES.items() for where, message in rule(dashboard)]
 
 
-def problems(boards: Sequence[Json], exclusions: Sequence[Exclusion]) -> Iterator[str]:
+def problems(dashboards: Sequence[Json], exclusions: Sequence[Exclusion]) -> Iterator[str]:
     """What is wrong, a line each; an exclusion that excludes nothing is wrong as well."""
-    found = [finding for board in boards for finding in lint(board)]
+    found = [finding for dashboard in dashboards for finding in lint(dashboard)]
     yield from (str(each) for each in found if not any(exclusion.covers(each) for exclusion in exclusions))
     for exclusion in exclusions:
         if not any(exclusion.covers(each) for each in found):

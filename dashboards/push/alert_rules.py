@@ -35,8 +35,8 @@ def rule(alert: Alert, folder_uid: str, datasource_uid: str) -> dict[str, Any]:
         _step("any", "__expr__", {"type": "math", "expression": "is_number($query) || is_nan($query) || is_inf($query)"}),
         _step("firing", "__expr__", {"type": "threshold", "expression": "any", "conditions": [_ABOVE_0]}),
     ]
-    told = alert.rule()
-    labels, annotations = told["labels"], told["annotations"]
+    content = alert.rule()
+    labels, annotations = content["labels"], content["annotations"]
     assert isinstance(labels, dict)
     assert isinstance(annotations, dict)
     built = {

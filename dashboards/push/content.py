@@ -25,9 +25,9 @@ class PushedVersion:
     digest: str
 
 
-def content(board: Mapping[str, Any]) -> dict[str, Any]:
+def content(dashboard: Mapping[str, Any]) -> dict[str, Any]:
     """A dashboard without the server's own keys."""
-    return {key: value for key, value in board.items() if key not in SERVER_KEYS}
+    return {key: value for key, value in dashboard.items() if key not in SERVER_KEYS}
 
 
 def text(content: Mapping[str, Any]) -> str:

@@ -29,9 +29,9 @@ def _walk(built: Any, found: Any, path: str) -> Iterator[str]:
             yield from _walk(ours, theirs, f"{path}[{i}{_named(ours, theirs)}]")
     elif built is _ABSENT or found is _ABSENT or type(built) is bool or type(found) is bool:
         if built is not found:
-            yield f"{path}: {_shown(found)}, built is {_shown(built)}"
+            yield f"{path}: {_format_value(found)}, built is {_format_value(built)}"
     elif built != found:
-        yield f"{path}: {_shown(found)}, built is {_shown(built)}"
+        yield f"{path}: {_format_value(found)}, built is {_format_value(built)}"
 
 
 def _named(*items: Any) -> str:
@@ -48,7 +48,7 @@ def _quote_unprintable(key: str) -> str:
     return key if key.isprintable() else json.dumps(key)
 
 
-def _shown(value: Any) -> str:
+def _format_value(value: Any) -> str:
     return "absent" if value is _ABSENT else _short(json.dumps(value, sort_keys=True))
 
 

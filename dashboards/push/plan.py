@@ -48,7 +48,7 @@ class GrafanaDashboard:
         newer: stored in Grafana's dashboard schema v2, which its `/api` does not tell; `board` is then empty.
     """
 
-    board: Mapping[str, Any]
+    content: Mapping[str, Any]
     version: int
     folder_uid: str
     folder: str
@@ -66,7 +66,7 @@ def plan_board(built: Mapping[str, Any], found: GrafanaDashboard | None, folder_
     if found.newer:
         why = "was saved in Grafana in its dashboard schema v2, which its /api does not tell: delete it there, and push again"
         return ObjectChange("dashboard", uid, title, "locked", why)
-    ours, theirs = content(built), content(found.board)
+    ours, theirs = content(built), content(found.content)
     wanted, mark = digest(ours), read_mark(found.message or "")
     pushed = mark is not None and is_pushed(mark, digest(theirs), found.version)
     moved = found.folder_uid != folder_uid

@@ -134,8 +134,8 @@ def _of_facts() -> Iterator[RecordingRule]:
 
 def _of_sites() -> Iterator[RecordingRule]:
     watts, error = (f'sum by (cluster, site) ({name}{{site!=""}})' for name in (POWER, POWER_ERROR))
-    told = " or ".join(metric(name) for name in ("pue_ratio", "pue_absent_info", "facility_meter_info"))
-    whose = f"on (job, instance) group_left (site) group by (job, instance, site) ({told})"
+    metrics = " or ".join(metric(name) for name in ("pue_ratio", "pue_absent_info", "facility_meter_info"))
+    whose = f"on (job, instance) group_left (site) group by (job, instance, site) ({metrics})"
     grid = f"max by (site, zone, basis) ({metric('grid_carbon_intensity_grams_per_kilowatt_hour')} * {whose})"
     per_j = f"on (site) group_left (zone, basis) {grid} / {_J_PER_KWH}"
     feeds = f'rate({metric("facility_energy_joules_total")}{{role="total"}}[{WINDOW}])'

@@ -55,14 +55,14 @@ def load(path: Path, *, simulated: bool = False) -> ActuatorFile:
     if not isinstance(data, dict):
         raise UsageError(f"{path}: must be a mapping with the keys {', '.join(_FILE_KEYS)}")
     for key in data:
-        _known(key, _FILE_KEYS, str(path))
+        _require_known_key(key, _FILE_KEYS, str(path))
     switch = data.get("kill_switch")
     if switch is not None and (not isinstance(switch, str) or not switch.startswith("/")):
         raise UsageError(f"{path}: kill_switch: must be the absolute path of a file")
     return ActuatorFile(parse(data.get("allow"), f"{path}: allow"), None if switch is None else Path(switch))
 
 
-def _known(key: object, keys: Sequence[str], where: str) -> None:
+def _require_known_key(key: object, keys: Sequence[str], where: str) -> None:
     if key not in keys:
         near = difflib.get_close_matches(str(key), keys, 1)
         raise UsageError(f"{where}: unknown key {key!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
@@ -89,7 +89,7 @@ def _rule(entry: object, where: str) -> AllowRule:
     if not isinstance(entry, Mapping):
         raise UsageError(f"{where}: must be a mapping with 'devices' and 'knobs'")
     for key in entry:
-        _known(key, _KEYS, where)
+        _require_known_key(key, _KEYS, where)
     knobs = entry.get("knobs")
     if not isinstance(knobs, list) or not knobs or any(k not in KNOBS for k in knobs):
         raise UsageError(f"{where}.knobs: must be a list out of {', '.join(KNOBS)}")

@@ -217,9 +217,9 @@ class ActuatorCore:
     def _close(self, one: Outstanding, outcome: str, value: Value | None, cause: str, reason: str) -> RestoreResult:
         now = self._utc_ns()
         self._journal.closed(one.device, one.knob, outcome, now)
-        told = "ok" if outcome == "restored" else outcome
+        result = "ok" if outcome == "restored" else outcome
         note = None if one.note is None else replace(one.note, reason=reason)
-        self._did(KnobChange(now, one.device, one.knob, "restore", value, told, one.holder, cause, note))
+        self._did(KnobChange(now, one.device, one.knob, "restore", value, result, one.holder, cause, note))
         self._waiting.pop(one.key, None)
         if not any(o.device == one.device for o in self._journal.outstanding):
             self._settings.pop(one.device, None)

@@ -108,7 +108,7 @@ class GovernedGroup:
         enforced = observation.terms.mode is Mode.ENFORCE
         originals = dict(self.originals) if enforced else None
         seen = replace(observation, enforced=enforced, in_force=self.in_force, original_limit_mw=originals)
-        told = []
+        decisions = []
         for name in names:
             policy, config = configured[name].policy, configured[name].config
             wanted = self.policies.setdefault(name, PolicyState(policy.kind, policy.start()))
@@ -124,8 +124,8 @@ class GovernedGroup:
             if decision.action != "hold":
                 wanted.settings = decision.settings
             wanted.steering = bool(wanted.settings) if decision.steering is None else decision.steering
-            told.append((name, decision))
-        return told
+            decisions.append((name, decision))
+        return decisions
 
     def arbitrate(self, observation: Observation, caps_mw: Mapping[str, int], *, paused: bool) -> None:
         """Make one wish of all: `caps_mw` are those of the node's budget; `paused`: only they count now."""

@@ -92,7 +92,7 @@ class Governor:
         self._drop_excess()
         self._guard(PROOF, self._experiments.end_absent, now, self._clock.utc_ns())
         for name, observation in groups.items():
-            self._guard(name, self._seen, observation, now)
+            self._guard(name, self._note_observation, observation, now)
         for name, observation in groups.items():
             if name not in self.failures or self._groups[name].here:
                 self._guard(name, self._steer, observation, now)
@@ -146,12 +146,12 @@ class Governor:
             latest |= dict.fromkeys(group.devices, (name, group))
         views = []
         for uuid, (name, group) in sorted(latest.items()):
-            view = describe_device(uuid, name, group, self._counted(uuid), self._experiments.verdict(name))
+            view = describe_device(uuid, name, group, self._device_counters(uuid), self._experiments.verdict(name))
             own = self._experiments.claimed_uj(name).get(uuid) if group.here and uuid in group.devices else None
             views.append(replace(view, saved_uj=claimed.get(uuid), extra_uj=lost.get(uuid), own_saved_uj=own))
         return tuple(views)
 
-    def _counted(self, uuid: str) -> SteeredDevice:
+    def _device_counters(self, uuid: str) -> SteeredDevice:
         counted = SteeredDevice()
         for devices in (self._past, *(group.all_devices for group in self._groups.values())):
             counted.add(devices.get(uuid, SteeredDevice()))
@@ -163,7 +163,7 @@ class Governor:
 
     # One group.
 
-    def _seen(self, observation: Observation, now: int) -> None:
+    def _note_observation(self, observation: Observation, now: int) -> None:
         group = self._groups.setdefault(observation.group, GovernedGroup())
         group.workload, group.owner, terms = observation.workload, observation.owner, observation.terms
         group.here, group.seen_ns = True, now
@@ -219,19 +219,19 @@ class Governor:
     def _decide(self, group: GovernedGroup, observation: Observation, caps_mw: Mapping[str, int], now: int) -> None:
         if group.mode is Mode.ENFORCE:
             self._learn_originals(group, observation, now)
-        told = group.decide(observation, self._config.policies)
+        decisions = group.decide(observation, self._config.policies)
         for name, wanted in group.policies.items():
             if wanted.failed:
                 self.failures[observation.group] = f"policy {name} failed: {wanted.failed}"
         paused = self._experiments.is_paused(observation.group)
-        for name, decision in told:
+        for name, decision in decisions:
             action, reason = ("hold", "block_off") if paused and group.wants else (decision.action, decision.reason)
             for device in group.devices.values():
                 device.decisions[name, action, reason] += 1
         group.arbitrate(observation, caps_mw, paused=paused)
         if group.mode is Mode.ENFORCE:
-            reason = "block_off" if paused else next((d.reason for _, d in told if d.action != "hold"), "arbiter")
-            self._enforce(group, now, reason, "+".join(name for name, _ in told))
+            reason = "block_off" if paused else next((d.reason for _, d in decisions if d.action != "hold"), "arbiter")
+            self._enforce(group, now, reason, "+".join(name for name, _ in decisions))
         elif group.lease is not None:
             self._let_go(group, group.mode.value)
         foreign = [one for one in observation.devices if self._is_foreign(group.devices[one.uuid], one)]

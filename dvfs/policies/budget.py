@@ -187,19 +187,19 @@ def _learned(observation: Observation, known: GroupElasticity, asked: Mapping[st
     before = known.before
     seconds = (now - known.since_ns) / _NS
     if known.since_ns and seconds >= 5 and work > known.work and energy > known.energy_uj:
-        stretch = ((work - known.work) / seconds, (energy - known.energy_uj) / 1e6 / seconds)
-        known = _elastic(known, stretch, len(observation.devices), observation)
-        before = stretch
+        interval = ((work - known.work) / seconds, (energy - known.energy_uj) / 1e6 / seconds)
+        known = _elastic(known, interval, len(observation.devices), observation)
+        before = interval
     return replace(known, limit_mw=limit, since_ns=now, work=work, energy_uj=energy, before=before, powers=known.powers[-1:])
 
 
-def _elastic(known: GroupElasticity, stretch: tuple[float, float], count: int, observation: Observation) -> GroupElasticity:
+def _elastic(known: GroupElasticity, interval: tuple[float, float], count: int, observation: Observation) -> GroupElasticity:
     """Least squares of log progress on log dynamic power, one pair of stretches at a time."""
     if known.before is None:
         return known
     tops = [d.power_range_mw[1] for d in observation.devices if d.power_range_mw is not None]
     static_w = _STATIC_SHARE * min(tops, default=0) / 1000 * count
-    rates, watts = (known.before[0], stretch[0]), (known.before[1] - static_w, stretch[1] - static_w)
+    rates, watts = (known.before[0], interval[0]), (known.before[1] - static_w, interval[1] - static_w)
     if min(*rates, *watts) <= 0:
         return known
     x, y = math.log(watts[1] / watts[0]), math.log(rates[1] / rates[0])

@@ -32,7 +32,7 @@ class RivalSweep:
     time_s: Mapping[float, float] = field(default_factory=dict)
 
 
-def _begun(_knob: str, settings: Sequence[float], slowdown: float, _steps: int | None) -> RivalSweep:
+def _start(_knob: str, settings: Sequence[float], slowdown: float, _steps: int | None) -> RivalSweep:
     return RivalSweep(tuple(sorted(settings, reverse=True)), slowdown)
 
 
@@ -57,4 +57,4 @@ def _choice(sweep: RivalSweep) -> float:
     return min(setting for setting, time_s in sweep.time_s.items() if time_s <= limit)
 
 
-ZEUS = Trials(_begun, _proposed, _learned, _choice)
+ZEUS = Trials(_start, _proposed, _learned, _choice)

@@ -70,18 +70,18 @@ def serve(trials: Trials, lines: Iterable[str], answer: Callable[[str], object])
 def _play(trials: Trials, first: _First, lines: _Lines, answer: Callable[[str], object]) -> None:
     """One run, to what is chosen."""
     given = {float(value): value for value in first.settings}
-    state = trials.begun(first.knob, list(given), float(first.slowdown), first.steps)
+    state = trials.start(first.knob, list(given), float(first.slowdown), first.steps)
     is_over = False
     while True:
         if not is_over:
-            trial, state = trials.proposed(state)
+            trial, state = trials.propose(state)
             answer(json.dumps({"setting": given[trial.setting], "steps": trial.samples}))
         if (message := lines.read(_Samples)) is None:
             return
         is_over = message.left == 0
         if message.step_s is None:
             break
-        state = trials.learned(state, trial.setting, message.step_s, message.power_w or ())
+        state = trials.learn(state, trial.setting, message.step_s, message.power_w or ())
     if not is_over:
         raise ValueError('expected {"step_s": [...], "power_w": [...], "left": M}, or {"left": 0} at the end')
     answer(json.dumps({"chosen": given[trials.choice(state)]}))

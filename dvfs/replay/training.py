@@ -56,9 +56,9 @@ def play(
     time_s, energy_j, at = dict.fromkeys(_RULES, 0.0), dict.fromkeys(_RULES, 0.0), Counter[float]()
     done = far = switches = 0
     before: float | None = None
-    state = trials.begun(table.knob, list(rows), slowdown, steps)
+    state = trials.start(table.knob, list(rows), slowdown, steps)
     while done < steps:
-        trial, state = trials.proposed(state)
+        trial, state = trials.propose(state)
         switches += before not in (None, trial.setting)
         before = trial.setting
         times, powers = list[float](), list[float]()
@@ -76,7 +76,7 @@ def play(
             times.append(row.time_s * drift * max(0.05, 1 + slow) * stall)
             powers.append(row.power_w * max(0.05, 1 + draw.gauss(0, weather.noise)))
         at[trial.setting] += len(times)
-        state = trials.learned(state, trial.setting, times, powers)
+        state = trials.learn(state, trial.setting, times, powers)
     chosen = trials.choice(state)
     return Score(
         1 - energy_j["policy"] / energy_j["default"],

@@ -43,10 +43,10 @@ class Mean:
     half: float
 
 
-def known(stretches: Sequence[SettingInterval], precision_ratio: float) -> frozenset[Key]:
+def precise_settings(intervals: Sequence[SettingInterval], precision_ratio: float) -> frozenset[Key]:
     """The settings whose time and power are told within `precision_ratio`, each against the reference."""
-    counts = Counter(stretch.key for stretch in stretches)
-    means = _paired(stretches)
+    counts = Counter(interval.key for interval in intervals)
+    means = _paired(intervals)
     if sum(counts[key] - 1 for key in means) < MIN_FREEDOM:
         return frozenset()
     return frozenset(
@@ -56,20 +56,20 @@ def known(stretches: Sequence[SettingInterval], precision_ratio: float) -> froze
     )
 
 
-def points(stretches: Sequence[SettingInterval]) -> tuple[SettingEstimate, ...]:
+def points(intervals: Sequence[SettingInterval]) -> tuple[SettingEstimate, ...]:
     """A point for each setting that has its intervals, the reference first; none before there are two references."""
-    references = [stretch for stretch in stretches if stretch.key == REFERENCE]
+    references = [interval for interval in intervals if interval.key == REFERENCE]
     if len(references) < 2:
         return ()
     time, power = (_mean([measure(each) for each in references]) for measure in MEASURES[:2])
     found = [_point(REFERENCE, references, time, power)]
-    for key, (slower, stronger, dearer) in sorted(_paired(stretches).items(), key=_in_order):
-        own = [stretch for stretch in stretches if stretch.key == key]
-        told = (_sum(time, slower), _sum(power, stronger))
+    for key, (slower, stronger, dearer) in sorted(_paired(intervals).items(), key=_in_order):
+        own = [interval for interval in intervals if interval.key == key]
+        sums = (_sum(time, slower), _sum(power, stronger))
         slowdown = ConfidenceInterval(*(math.expm1(x) for x in _ends(slower)))
         value, low, high = _ends(dearer)
         found.append(
-            _point(key, own, *told, slowdown, ConfidenceInterval(-math.expm1(value), -math.expm1(high), -math.expm1(low)))
+            _point(key, own, *sums, slowdown, ConfidenceInterval(-math.expm1(value), -math.expm1(high), -math.expm1(low)))
         )
     return tuple(found)
 
@@ -79,14 +79,14 @@ def _in_order(item: tuple[Key, object]) -> tuple[bool, float, bool, float]:
     return clock is None, clock or 0, limit is None, limit or 0
 
 
-def _paired(stretches: Sequence[SettingInterval]) -> dict[Key, tuple[Mean, Mean, Mean]]:
+def _paired(intervals: Sequence[SettingInterval]) -> dict[Key, tuple[Mean, Mean, Mean]]:
     """Means of t, p and e by setting; empty before any setting has two stretches."""
     draws: dict[Key, list[tuple[float, ...]]] = {}
-    for i, stretch in enumerate(stretches):
-        against = _reference(stretches, i) if stretch.key != REFERENCE else None
+    for i, interval in enumerate(intervals):
+        against = _reference(intervals, i) if interval.key != REFERENCE else None
         if against is not None:
-            found = tuple(measure(stretch) - expected for measure, expected in zip(MEASURES, against, strict=True))
-            draws.setdefault(stretch.key, []).append(found)
+            found = tuple(measure(interval) - expected for measure, expected in zip(MEASURES, against, strict=True))
+            draws.setdefault(interval.key, []).append(found)
     freedom = sum(len(own) - 1 for own in draws.values())
     if not freedom:
         return {}
@@ -96,10 +96,10 @@ def _paired(stretches: Sequence[SettingInterval]) -> dict[Key, tuple[Mean, Mean,
     return {key: (time, power, energy) for key, (time, power, energy) in means.items()}
 
 
-def _reference(stretches: Sequence[SettingInterval], i: int) -> list[float] | None:
+def _reference(intervals: Sequence[SettingInterval], i: int) -> list[float] | None:
     """The measures of the reference at the instant of stretch `i`; None where its session has none before it."""
-    here = stretches[i]
-    of_session = [(n, s) for n, s in enumerate(stretches) if s.session == here.session and s.key == REFERENCE]
+    here = intervals[i]
+    of_session = [(n, s) for n, s in enumerate(intervals) if s.session == here.session and s.key == REFERENCE]
     before = next((s for n, s in reversed(of_session) if n < i), None)
     after = next((s for n, s in of_session if n > i), None)
     if before is None:
@@ -138,11 +138,11 @@ def _point(
     slowdown: ConfidenceInterval | None = None,
     saving: ConfidenceInterval | None = None,
 ) -> SettingEstimate:
-    warm = [stretch.temperature_c for stretch in own if stretch.temperature_c is not None]
+    warm = [interval.temperature_c for interval in own if interval.temperature_c is not None]
     time_s, time_low_s, time_high_s = map(math.exp, _ends(time))
     power_w, power_low_w, power_high_w = map(math.exp, _ends(power))
     temperature_c = math.fsum(warm) / len(warm) if warm else None
-    binding = tuple(sorted({reason for stretch in own for reason in stretch.binding}))
+    binding = tuple(sorted({reason for interval in own for reason in interval.binding}))
     return SettingEstimate(
         *key, len(own), time_s, time_low_s, time_high_s, power_w, power_low_w, power_high_w,
         temperature_c, binding, slowdown, saving,

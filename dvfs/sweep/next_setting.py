@@ -11,7 +11,7 @@ import itertools
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from dvfs.sweep.estimate import known
+from dvfs.sweep.estimate import precise_settings
 from dvfs.sweep.profile import REFERENCE, Key, SettingInterval, SweepPlan
 
 PAIRED = 2
@@ -30,13 +30,13 @@ def following(plan: SweepPlan, done: Sequence[SettingInterval], session: int) ->
     if since >= PAIRED:
         return REFERENCE
     turn = min(left.values())
-    return min((key for key, n in left.items() if n == turn), key=lambda key: _drawn(plan.seed, turn, key))
+    return min((key for key, n in left.items() if n == turn), key=lambda key: _draw(plan.seed, turn, key))
 
 
 def unfinished(plan: SweepPlan, done: Sequence[SettingInterval]) -> Mapping[Key, int]:
     """The settings that want more stretches, each with how many it has."""
-    counts = Counter(stretch.key for stretch in done)
-    enough = known(done, plan.precision_ratio)
+    counts = Counter(interval.key for interval in done)
+    enough = precise_settings(done, plan.precision_ratio)
     return {key: counts[key] for key in plan.settings if counts[key] < plan.repeats and key not in enough}
 
 
@@ -51,11 +51,11 @@ def stretches_left(plan: SweepPlan, done: Sequence[SettingInterval], session: in
 
 def since_reference(done: Sequence[SettingInterval], session: int) -> int | None:
     """Stretches since the session's last reference; None where it has none yet."""
-    mine = [stretch.key for stretch in done if stretch.session == session]
+    mine = [interval.key for interval in done if interval.session == session]
     return mine[::-1].index(REFERENCE) if REFERENCE in mine else None
 
 
-def _drawn(seed: int, turn: int, key: Key) -> bytes:
+def _draw(seed: int, turn: int, key: Key) -> bytes:
     return hashlib.sha256(f"{seed}:{turn}:{key}".encode()).digest()
 
 

@@ -119,8 +119,8 @@ def read_as(model: type[Model], raw: bytes, file: str) -> Model:
         fault = min(faults, key=lambda each: each["loc"] != ("schema",))  # of another version everything may be wrong
         way = "".join(f"[{part}]" if isinstance(part, int) else f".{part[:80]}" for part in fault["loc"]).lstrip(".")
         what = fault["msg"].removeprefix("Value error, ")
-        told = ": ".join(filter(None, (file, way if way.isprintable() else repr(way), what)))
-        raise WattlensError(f"{told}; the file was changed, or is of another version") from None
+        message = ": ".join(filter(None, (file, way if way.isprintable() else repr(way), what)))
+        raise WattlensError(f"{message}; the file was changed, or is of another version") from None
 
 
 def parse(raw: bytes, file: str) -> dict[str, Any]:

@@ -104,10 +104,10 @@ class InputChanges:
 
     def lines(self) -> list[str]:
         """Each of it as a line; none: nothing differs."""
-        told = [day.text for day in self.days] + ([f"program: {self.program}"] if self.program else [])
+        texts = [day.text for day in self.days] + ([f"program: {self.program}"] if self.program else [])
         by_kind = {"factor": self.factors, "file": self.files, "argument": self.arguments}
         by_kind |= {"period of": self.periods, "site": self.sites}
-        return told + [f"{kind} {name}: {text}" for kind, named in by_kind.items() for name, text in named.items()]
+        return texts + [f"{kind} {name}: {text}" for kind, named in by_kind.items() for name, text in named.items()]
 
 
 def input_changes(old: Edition, new: Edition) -> InputChanges:
@@ -204,19 +204,23 @@ def _touches(day: str, start_ns: int, end_ns: float) -> bool:
 def _factors(old: Edition, new: Edition) -> dict[str, str]:
     """Factors that are new, gone or other, and what of them is other; a series is named by its hash in the figures alone."""
     a, b = old.inputs.factors, new.inputs.factors
-    told = _come_and_gone(_named(old), _named(new))
+    changes = _come_and_gone(_named(old), _named(new))
     for name in a.keys() & b.keys():
         if a[name] != b[name]:
-            fields = sorted(k for k in a[name].said.keys() | b[name].said.keys() if a[name].said.get(k) != b[name].said.get(k))
-            shown = [f"{k} {a[name].said.get(k, '-')} -> {b[name].said.get(k, '-')}" for k in fields[:3]]
-            told[name] = "; ".join(shown) or "another table, the same record"
-    return dict(sorted(told.items()))
+            fields = sorted(
+                k
+                for k in a[name].attributes.keys() | b[name].attributes.keys()
+                if a[name].attributes.get(k) != b[name].attributes.get(k)
+            )
+            shown = [f"{k} {a[name].attributes.get(k, '-')} -> {b[name].attributes.get(k, '-')}" for k in fields[:3]]
+            changes[name] = "; ".join(shown) or "another table, the same record"
+    return dict(sorted(changes.items()))
 
 
 def _hashes(old: Edition, new: Edition) -> dict[str, str]:
     a, b = old.inputs.files, new.inputs.files
-    told = {name: "other content" for name in a.keys() & b.keys() if a[name] != b[name]}
-    return dict(sorted((told | _come_and_gone(a, b)).items()))
+    changes = {name: "other content" for name in a.keys() & b.keys() if a[name] != b[name]}
+    return dict(sorted((changes | _come_and_gone(a, b)).items()))
 
 
 def _come_and_gone(a: Mapping[str, object], b: Mapping[str, object]) -> dict[str, str]:
@@ -249,10 +253,10 @@ def _reaches(argument: str, identity: str) -> bool:
 
 def _differing(a: Mapping[str, Argument], b: Mapping[str, Argument]) -> dict[str, str]:
     names = sorted(name for name in a.keys() | b.keys() if name not in NAMES and a.get(name) != b.get(name))
-    return {name: f"{_shown(name, a.get(name))} -> {_shown(name, b.get(name))}" for name in names}
+    return {name: f"{_format_argument(name, a.get(name))} -> {_format_argument(name, b.get(name))}" for name in names}
 
 
-def _shown(name: str, value: Argument) -> str:
+def _format_argument(name: str, value: Argument) -> str:
     if name == _AS_OF and isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 20:
         return utc_text(int(value))
     return "-" if value is None else ",".join(value) if isinstance(value, tuple) else str(value)

@@ -44,7 +44,7 @@ class FactorRecord(ExtensibleObject):
     sha256: Sha256
 
     @property
-    def said(self) -> dict[str, str]:
+    def attributes(self) -> dict[str, str]:
         """Value, unit, edition and so on; what is no text as canonical JSON."""
         return {key: value if isinstance(value, str) else form(value) for key, value in self.rest.items()}
 

@@ -92,7 +92,7 @@ def _named(stated: StatedFigure, edition: Edition) -> tuple[Fraction | None, str
     if len(stated.figure.factor_ids) != 1:
         return None, ""
     record = edition.inputs.factors.get(stated.figure.factor_ids[0])
-    return (record.value, record.said.get("unit", "")) if record else (None, "")
+    return (record.value, record.attributes.get("unit", "")) if record else (None, "")
 
 
 def _mean(identity: str, edition: Edition) -> tuple[Fraction | None, str]:

@@ -30,11 +30,11 @@ def change_lines(changes: Iterable[FigureChange]) -> list[str]:
 def why(change: FigureChange) -> list[str]:
     """Its parts with their causes, beyond rounding; where nothing moved, or nothing can be divided, what differs."""
     beyond = [part for part in change.parts if part.causes != (Cause.ROUNDING,)] or change.parts
-    told = [f"{signed(part.amount)} {change.unit}: {_causes(part)}" for part in beyond]
-    if not told:
-        told = [", ".join(change.causes)]
+    texts = [f"{signed(part.amount)} {change.unit}: {_causes(part)}" for part in beyond]
+    if not texts:
+        texts = [", ".join(change.causes)]
     if change.reason:
-        told.append(f"reason: {change.reason}")
+        texts.append(f"reason: {change.reason}")
     if change.old is not None and change.new is not None:
         a, b = change.old.figure, change.new.figure
         pairs = {
@@ -44,8 +44,8 @@ def why(change: FigureChange) -> list[str]:
             "coverage": (plain(a.coverage), plain(b.coverage)),
             "factors": (",".join(a.factor_ids), ",".join(b.factor_ids)),
         }
-        told += [f"{name} {x or '-'} -> {y or '-'}" for name, (x, y) in pairs.items() if x != y]
-    return told
+        texts += [f"{name} {x or '-'} -> {y or '-'}" for name, (x, y) in pairs.items() if x != y]
+    return texts
 
 
 def input_lines(changes: InputChanges, most: int = 20) -> list[str]:

@@ -119,17 +119,17 @@ def verify(
         return Verification([*checks, VerificationStep("rebuilt", False, f"cannot be made again: {error}")])
     digest = sha256(raw)
     same = digest == manifest.outputs[files.FACTS].sha256
-    told = f"the ledger gives {'the same' if same else 'other'} facts, {len(raw)} bytes"
+    text = f"the ledger gives {'the same' if same else 'other'} facts, {len(raw)} bytes"
     if stated is None or digest == stated.sha256:
-        return Verification([*checks, VerificationStep("rebuilt", same, told)])
+        return Verification([*checks, VerificationStep("rebuilt", same, text)])
     again = edition(raw, f"{files.FACTS} as rebuilt", program or manifest.program, manifest.command)
     found = input_changes(stated, again)
     changes = difference(stated, again, found)
     beside = elsewhere(stated, again)
     figures = [f"{len(changes)} figure{'' if len(changes) == 1 else 's'}"] if changes else []
     where = ", ".join([*figures, *beside]) or ("inputs" if found.lines() else "how they are written")
-    told = f"{told}; those in the folder differ in {where}"
-    return Verification([*checks, VerificationStep("rebuilt", same, told)], found, changes, beside)
+    text = f"{text}; those in the folder differ in {where}"
+    return Verification([*checks, VerificationStep("rebuilt", same, text)], found, changes, beside)
 
 
 def _outputs(folder: Path, there: Sequence[str], manifest: Manifest) -> list[VerificationStep]:
@@ -146,8 +146,8 @@ def _outputs(folder: Path, there: Sequence[str], manifest: Manifest) -> list[Ver
             continue
         if digest == wanted.sha256:
             right = size == wanted.size_b
-            told = f"{size} bytes" if right else f"{size} bytes, and the manifest says {wanted.size_b} of the same content"
-            checks.append(VerificationStep(name, right, told))
+            text = f"{size} bytes" if right else f"{size} bytes, and the manifest says {wanted.size_b} of the same content"
+            checks.append(VerificationStep(name, right, text))
         elif size == wanted.size_b:
             checks.append(VerificationStep(name, False, f"was changed: its SHA-256 is another ({size} bytes, as were written)"))
         else:
@@ -170,15 +170,15 @@ def _ledger(wrong: list[str] | None, manifest: Manifest) -> VerificationStep:
 def _signature(folder: Path, trusted_keys: Sequence[Path]) -> VerificationStep:
     outcome = verify_signature(folder, trusted_keys)
     if outcome.signed is SignatureStatus.TRUSTED:
-        return VerificationStep("signature", True, _told(outcome))
+        return VerificationStep("signature", True, _describe_signature(outcome))
     if outcome.signed is SignatureStatus.BROKEN or trusted_keys:
-        return VerificationStep("signature", False, _told(outcome))
+        return VerificationStep("signature", False, _describe_signature(outcome))
     return VerificationStep(
-        "signature", None, _told(outcome) + ("; give --key" if outcome.signed is SignatureStatus.UNKNOWN else "")
+        "signature", None, _describe_signature(outcome) + ("; give --key" if outcome.signed is SignatureStatus.UNKNOWN else "")
     )
 
 
-def _told(outcome: SignatureResult) -> str:
+def _describe_signature(outcome: SignatureResult) -> str:
     return str(outcome.signed) + (f": {outcome.detail}" if outcome.detail else "") + (
         f" (key {outcome.fingerprint})" if outcome.fingerprint else ""
     )  # fmt: skip

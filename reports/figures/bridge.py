@@ -132,7 +132,7 @@ def mix_adjusted(before: Side, after: Side) -> MixAdjusted:
 
 def _bridge(before: Side, after: Side, outer: tuple[str, ...], scale: Fraction) -> Bridge:
     sides = (before, after)
-    if lacking := [*_lacking(before, "before", outer), *_lacking(after, "after", outer)]:
+    if lacking := [*_missing_factors(before, "before", outer), *_missing_factors(after, "after", outer)]:
         return Bridge(None, None, (), "; ".join(lacking))
     keys = sorted({*before.volumes, *after.volumes})
     totals = [sum((Fraction(v) for v in side.volumes.values()), Fraction(0)) for side in sides]
@@ -173,7 +173,7 @@ def _outer(side: Side, name: str) -> Fraction:
     return found
 
 
-def _lacking(side: Side, when: str, outer: tuple[str, ...]) -> list[str]:
+def _missing_factors(side: Side, when: str, outer: tuple[str, ...]) -> list[str]:
     """Why this side has no product; [] where it has."""
     reasons = []
     if not any(side.volumes.values()):

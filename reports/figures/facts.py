@@ -232,9 +232,9 @@ def _why(organisation: Organisation, factor: str) -> str:
 
 
 def _grid_series(evidence: PeriodEvidence, used: set[str]) -> tuple[UsedSeries, ...]:
-    told = {i: about for site in evidence.organisation.sites.values() for i, about in site.series if i in used}
+    by_id = {i: about for site in evidence.organisation.sites.values() for i, about in site.series if i in used}
     return tuple(
-        UsedSeries(i, a.zone, str(a.basis), a.publisher, a.licence, a.gwp_set, a.quality) for i, a in sorted(told.items())
+        UsedSeries(i, a.zone, str(a.basis), a.publisher, a.licence, a.gwp_set, a.quality) for i, a in sorted(by_id.items())
     )
 
 

@@ -47,11 +47,11 @@ def gather(
         except EmptyPeriodError:
             found = None  # the ledger does not reach so far back, which the comparison says
         compared.append(found[0] if found else None)
-        used += _others(found[1], used) if found else []
+        used += _unused_days(found[1], used) if found else []
     return replace(evidence, before=compared[0], year_ago=compared[1]), sorted(used, key=lambda d: (d.site, d.start_ns))
 
 
-def _others(days: Iterable[Day], used: Iterable[Day]) -> list[Day]:
+def _unused_days(days: Iterable[Day], used: Iterable[Day]) -> list[Day]:
     """The days that are not among those used."""
     had = {day.folder for day in used}
     return [day for day in days if day.folder not in had]
@@ -83,9 +83,9 @@ def _of_period(
     cut = [d for d in used if d.start_ns < windows[d.site].start_ns or d.end_ns > windows[d.site].end_ns]
     verify_files(system, cut, [kind_file(kind) for kind in ("cell", "span")])
     year = days_in(days, windows if compared else _year(windows, until_start=True))
-    verify_files(system, _others(year, used), [kind_file(kind) for kind in METER_SUMS])
-    told = told_window(asked, days)
-    proof = [] if compared else days_of(days, windows, told)
+    verify_files(system, _unused_days(year, used), [kind_file(kind) for kind in METER_SUMS])
+    window = told_window(asked, days)
+    proof = [] if compared else days_of(days, windows, window)
     verify_files(system, proof, [kind_file(kind) for kind in PROOF])
     with open_store(system, used, windows, year, proof) as store:
         sums = read_sums(store, used, organisation, asked, bounds=not compared)
@@ -98,10 +98,10 @@ def _of_period(
         worth = {name: site.grid.worth for name, site in sites.items()}
         priced = read_priced(store, worth, sums)
         if proof:
-            sums = replace(sums, savings=read_savings(store, told))
-    found = [*used, *_others(days_in(year, windows if compared else _year(sums.windows)), used)]
+            sums = replace(sums, savings=read_savings(store, window))
+    found = [*used, *_unused_days(days_in(year, windows if compared else _year(sums.windows)), used)]
     proven = [d for d in proof if (d.site, d.start_ns) in sums.savings.days]
-    return PeriodEvidence(asked.label, sums, sites, priced, organisation), [*found, *_others(proven, found)]
+    return PeriodEvidence(asked.label, sums, sites, priced, organisation), [*found, *_unused_days(proven, found)]
 
 
 def _books(

@@ -123,7 +123,7 @@ def index(figures: Mapping[str, str], language: str = "en", stand_ins: Collectio
     return tuple(_row(framework, point, figures, language, stand_ins) for framework, point in every)
 
 
-def lacking(rows: Iterable[IndexRow]) -> dict[str, list[tuple[str, str]]]:
+def group_missing(rows: Iterable[IndexRow]) -> dict[str, list[tuple[str, str]]]:
     """What is missing, each named once -> (title, datapoint) of all for which it is; what lacks most often first."""
     found: dict[str, list[tuple[str, str]]] = {}
     for row in rows:
@@ -141,7 +141,7 @@ def _row(
     estimated = tuple(i for i in answered if i in stand_ins)
     if estimated or not matching:
         missing = tuple(dict.fromkeys([*missing, inputs()[point.needs][language]]))
-    told = (framework.title, point.id, point.text, point.unit)
+    texts = (framework.title, point.id, point.text, point.unit)
     if language == "zh":
-        told = (framework.title_zh, point.id_zh or point.id, point.text_zh, point.unit_zh or point.unit)
-    return IndexRow(framework.id, *told, answered, missing, point.verified, estimated)
+        texts = (framework.title_zh, point.id_zh or point.id, point.text_zh, point.unit_zh or point.unit)
+    return IndexRow(framework.id, *texts, answered, missing, point.verified, estimated)

@@ -76,7 +76,7 @@ def read_sums(
 
     Without `bounds`, which cost most of the time, no energy has any.
     """
-    told = attribution.tell(store, organisation.teams, organisation.model_names)
+    registry = attribution.tell(store, organisation.teams, organisation.model_names)
     store.run("used" if bounds else "unbounded")
     store.run("classed")
     refuse_twice(store)
@@ -87,12 +87,12 @@ def read_sums(
         cells[site][start_ns] = int(gpu), int(host)
 
     def used(name: str) -> tuple[WorkloadUse, ...]:
-        return tuple(replace(row, name=told.called[int(row.name)]) for row in store.records(WorkloadUse, name))
+        return tuple(replace(row, name=registry.called[int(row.name)]) for row in store.records(WorkloadUse, name))
 
     return LedgerSums(
         windows=_metered(store, asked),
         simulated=any(d.simulated for d in days),
-        parts=told.parts,
+        parts=registry.parts,
         held=store.records(PartEnergy, "parts"),
         wholes=store.records(DeviceClassEnergy, "sites"),
         states=store.records(StateEnergy, "states"),

@@ -111,25 +111,27 @@ def _experiment(
 
 def _together(experiments: Sequence[GroupSaving]) -> GroupSaving:
     """The experiments of one group, or of groups of one name at a site, as one; the reason of the first where none tells."""
-    told = [one for one in experiments if one.saved is not None]
-    if not told:
+    estimated = [one for one in experiments if one.saved is not None]
+    if not estimated:
         return experiments[0]
     return GroupSaving(
-        told[0].site,
-        told[0].group,
-        total_saved(told),
-        sum(one.claimed_uj for one in told),
-        sum(one.lost_uj for one in told),
-        slowest(told),
+        estimated[0].site,
+        estimated[0].group,
+        total_saved(estimated),
+        sum(one.claimed_uj for one in estimated),
+        sum(one.lost_uj for one in estimated),
+        slowest(estimated),
     )
 
 
 def total_saved(groups: Iterable[GroupSaving]) -> SavingEstimate | None:
     """What all groups saved that tell it; None: none does."""
-    told = [each.saved for each in groups if each.saved is not None]
-    if not told:
+    estimates = [each.saved for each in groups if each.saved is not None]
+    if not estimates:
         return None
-    return SavingEstimate(sum(s.value_uj for s in told), sum(s.low_uj for s in told), sum(s.high_uj for s in told))
+    return SavingEstimate(
+        sum(s.value_uj for s in estimates), sum(s.low_uj for s in estimates), sum(s.high_uj for s in estimates)
+    )
 
 
 def slowest(groups: Iterable[GroupSaving]) -> Slowdown | None:

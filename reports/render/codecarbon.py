@@ -161,9 +161,9 @@ def _summed(facts: Facts) -> float | None:
 
 
 def _parts(facts: Facts) -> Iterator[_Part]:
-    boards = sum(int(f.dims["devices"]) for f in facts.of("energy.gpu", "sku"))
+    gpu_count = sum(int(f.dims["devices"]) for f in facts.of("energy.gpu", "sku"))
     only = next(iter(facts.sites)) if len(facts.sites) == 1 else ""
-    yield _Part("total", TOTAL, _joules(facts.figures["energy.gpu"]), only, boards)
+    yield _Part("total", TOTAL, _joules(facts.figures["energy.gpu"]), only, gpu_count)
     for site in facts.sites:
         yield _Part(site, SITE, _joules(facts.figures[f"energy.gpu/site/{site}"]), site)
     teams = facts.of("energy.held", "team")

@@ -21,7 +21,7 @@ def numbers(table: ReportTable) -> tuple[bool, ...]:
 
 
 def _is_number(cells: list[str]) -> bool:
-    said = [cell for cell in cells if cell.strip() not in _ABSENT]
-    if not cells or any(len(cell) > _SHORT or _DAY.match(cell) for cell in said):
+    present = [cell for cell in cells if cell.strip() not in _ABSENT]
+    if not cells or any(len(cell) > _SHORT or _DAY.match(cell) for cell in present):
         return False
-    return 2 * sum(bool(_NUMBER.match(cell)) for cell in said) >= len(said)
+    return 2 * sum(bool(_NUMBER.match(cell)) for cell in present) >= len(present)

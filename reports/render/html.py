@@ -28,7 +28,7 @@ def html(document: ReportDocument) -> str:
     )
     shown = over_texts(document, legible)
 
-    def drawn(block: Any, name: str) -> list[tuple[str, str]]:
+    def draw_block(block: Any, name: str) -> list[tuple[str, str]]:
         pictures = [
             (kind, svg(block, shown.words, f"{name}{kind}", width)) for kind, width in (("wide", WIDE), ("narrow", NARROW))
         ]
@@ -38,7 +38,7 @@ def html(document: ReportDocument) -> str:
         document=shown,
         said={name.removeprefix(RENDERER): text for name, text in shown.words.items()},
         kind=kind_of,
-        drawn=drawn,
+        drawn=draw_block,
         spoken=spoken,
         numbers=numbers,
         lang={"zh": "zh-Hans"}.get(shown.language, shown.language),

@@ -143,8 +143,13 @@ def _named(title: str) -> str:
 def _block(block: Block, document: ReportDocument, name: str, chosen: FontChoice) -> dict[str, Any]:
     kind = kind_of(block)
     if isinstance(block, Bars | Waterfall | IntervalChart | Lines | Heat):
-        told = f"{block.title}. {spoken(block, document.words)}"
-        return {"kind": kind, "title": block.title, "svg": svg(block, document.words, name, families=chosen.order), "alt": told}
+        alternative = f"{block.title}. {spoken(block, document.words)}"
+        return {
+            "kind": kind,
+            "title": block.title,
+            "svg": svg(block, document.words, name, families=chosen.order),
+            "alt": alternative,
+        }
     return {"kind": kind} | (_sheet(block) if isinstance(block, ReportTable) else asdict(block))
 
 

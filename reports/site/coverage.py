@@ -58,12 +58,12 @@ class _Stay:
     """Where a device, or all `boards` of a node, stood last, and when: times that do not overlap."""
 
     node: str
-    boards: int
+    count: int
     times: tuple[tuple[int, int], ...]
 
     @property
     def length_ns(self) -> int:
-        return self.boards * sum(end - start for start, end in self.times)
+        return self.count * sum(end - start for start, end in self.times)
 
 
 def coverage(sums: LedgerSums, organisation: Organisation) -> dict[str, DeviceCoverage]:
@@ -94,7 +94,7 @@ def _of_site(
 ) -> DeviceCoverage:
     seen = _devices(row for row in sums.seen if row.site == site)
     rows = [e for e in organisation.expected if e.site == site]
-    usual = _usual_boards(rows, seen)
+    usual = _usual_count(rows, seen)
     expected = _expected(rows, seen, window, usual) if rows else _seen_here(seen, window, first)
     observed = wanted = 0
     missed = []
@@ -121,7 +121,7 @@ def _observed(row: MeteredDevice, stay: _Stay, window: SiteWindow) -> int:
     return max(0, min(row.metered_ns - outside_ns, stay.length_ns))
 
 
-def _usual_boards(rows: Iterable[ExpectedDevice], seen: Mapping[str, MeteredDevice]) -> int:
+def _usual_count(rows: Iterable[ExpectedDevice], seen: Mapping[str, MeteredDevice]) -> int:
     """The most boards that were seen on a node of a site's inventory; 1 where none was seen."""
     listed = {(row.cluster, row.node) for row in rows}
     nodes = Counter((s.cluster, s.node) for s in seen.values())
@@ -155,12 +155,12 @@ def _expected(
             continue
         there = [d for d, s in seen.items() if (s.cluster, s.node) == (row.cluster, row.node) and d not in listed]
         devices = [row.uuid] if row.uuid else there
-        boards = 1
+        count = 1
         if not devices and (row.cluster, row.node) not in with_boards:
-            devices, boards = [f"{_EVERY}{row.node}"], usual
+            devices, count = [f"{_EVERY}{row.node}"], usual
         for device in devices:
             before = found[device].times if device in found else ()
-            found[device] = _Stay(row.node, boards, merged([*before, (start_ns, end_ns)]))
+            found[device] = _Stay(row.node, count, merged([*before, (start_ns, end_ns)]))
     return found
 
 

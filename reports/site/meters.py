@@ -67,9 +67,9 @@ def read_books(
     for site, row in _rows(store, "workload"):
         _add(books.setdefault(site, FacilityBook(site)), site, row)
     year_ns = {site: w.end_ns - w.end_ns % CELL_NS - YEAR_NS for site, w in windows.items() if site in books}
-    told = {key: day for key, day in _days(store).items() if key[0] in year_ns and key[1] + DAY_NS > year_ns[key[0]]}
-    by_rows = _by_rows(told, books, windows)
-    for (site, day_ns, device), day in told.items():
+    days_by_key = {key: day for key, day in _days(store).items() if key[0] in year_ns and key[1] + DAY_NS > year_ns[key[0]]}
+    by_rows = _by_rows(days_by_key, books, windows)
+    for (site, day_ns, device), day in days_by_key.items():
         if (site, day_ns, device) not in by_rows:
             books[site].add_day(device, day_ns, day.energy_uj, day.runs[0])
     read_rows_of(frozenset((site, day_ns) for site, day_ns, _ in by_rows))
@@ -82,7 +82,7 @@ def read_books(
 
 
 def _by_rows(
-    told: Mapping[_Key, _Day], books: Mapping[str, FacilityBook], windows: Mapping[str, SiteWindow]
+    days: Mapping[_Key, _Day], books: Mapping[str, FacilityBook], windows: Mapping[str, SiteWindow]
 ) -> frozenset[_Key]:
     """The days of a meter whose sums do not do.
 
@@ -90,7 +90,7 @@ def _by_rows(
     in the period, days of meters of which every cell counts.
     """
     apart: dict[str, set[int]] = {}
-    for site in {site for site, _, _ in told}:
+    for site in {site for site, _, _ in days}:
         start_ns, end_ns = windows[site].start_ns, windows[site].end_ns
         last_ns = end_ns - end_ns % CELL_NS
         edges = (start_ns - start_ns % CELL_NS, end_ns + -end_ns % CELL_NS, last_ns, last_ns - YEAR_NS)
@@ -101,7 +101,7 @@ def _by_rows(
         within = day_ns < windows[site].end_ns and day_ns + DAY_NS > windows[site].start_ns
         return not day.whole or day_ns in apart[site] or (within and bool(books[site].roles(device) & _BY_CELL))
 
-    return frozenset(key for key, day in told.items() if needed(key, day))
+    return frozenset(key for key, day in days.items() if needed(key, day))
 
 
 def _days(store: DayDatabase) -> dict[_Key, _Day]:
@@ -124,8 +124,8 @@ def _days(store: DayDatabase) -> dict[_Key, _Day]:
     return found
 
 
-def _refuse_twice(told: Mapping[_Key, _Day]) -> None:
-    for (_, _, device), day in sorted(told.items()):
+def _refuse_twice(days: Mapping[_Key, _Day]) -> None:
+    for (_, _, device), day in sorted(days.items()):
         for (_, end_ns, one), (start_ns, _, other) in pairwise(sorted(day.chains)):
             if one != other and start_ns < end_ns:
                 raise WattlensError(

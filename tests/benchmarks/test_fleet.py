@@ -69,7 +69,7 @@ def fleet() -> ScrapedFleet:
     return ScrapedFleet(Capture((shot(0), shot(1)), (Shot(SITE, START_S), Shot(SITE, START_S + 10))), 12, 2, START_S)
 
 
-def shown(fleet: ScrapedFleet, target: int, t_s: float) -> dict[str, float]:
+def read_target(fleet: ScrapedFleet, target: int, t_s: float) -> dict[str, float]:
     """A target's page at a time, by name and labels."""
     of = fleet.targets[target]
     return {f"{name}{dict(labels)}": value for (name, labels), value in zip(of.keys, of.values([t_s])[0], strict=True)}
@@ -81,7 +81,7 @@ def total(page: dict[str, float], name: str) -> float:
 
 def test_parts_of_a_nodes_energy_are_the_whole_at_any_time(fleet: ScrapedFleet) -> None:
     for t_s in (START_S, START_S + 77.7, START_S + 86_400):
-        page = shown(fleet, 5, t_s)
+        page = read_target(fleet, 5, t_s)
         parts = total(page, "wattlens_workload_energy_joules_total") + total(
             page, "wattlens_gpu_unallocated_energy_joules_total"
         )
@@ -91,7 +91,7 @@ def test_parts_of_a_nodes_energy_are_the_whole_at_any_time(fleet: ScrapedFleet) 
 def test_power_is_the_rate_of_energy_and_the_fleets_power_that_of_all(fleet: ScrapedFleet) -> None:
     t_s, step_s, summed = START_S + 1234, 0.5, 0.0
     for node in range(fleet.nodes):
-        before, now, after = (shown(fleet, node, t_s + k * step_s) for k in (-1, 0, 1))
+        before, now, after = (read_target(fleet, node, t_s + k * step_s) for k in (-1, 0, 1))
         name = "wattlens_gpu_energy_joules_total"
         rate = (total(after, name) - total(before, name)) / (2 * step_s)
         watts = total(now, "wattlens_gpu_power_instant_watts")
@@ -116,9 +116,11 @@ def test_nodes_share_no_uuid_no_workload_and_have_their_own_names(fleet: Scraped
 
 def test_a_sites_meters_read_what_its_nodes_draw(fleet: ScrapedFleet) -> None:
     t_s = START_S + 500
-    drawn = [shown(fleet, node, t_s)["wattlens_node_power_watts{'source': 'redfish', 'domain': 'node'}"] for node in range(12)]
+    drawn = [
+        read_target(fleet, node, t_s)["wattlens_node_power_watts{'source': 'redfish', 'domain': 'node'}"] for node in range(12)
+    ]
     for k in range(2):
-        page = shown(fleet, 12 + k, t_s)
+        page = read_target(fleet, 12 + k, t_s)
         metered = page[f"wattlens_facility_power_watts{{'site': 'site-{k}', 'meter': 'it-a', 'role': 'it'}}"]
         assert metered == pytest.approx(sum(drawn[k::2]))
         assert total(page, "wattlens_pue_ratio") == pytest.approx(5 * 1.5)

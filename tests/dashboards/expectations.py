@@ -43,7 +43,7 @@ def empty(scene: Scene, panel: Panel, query: PanelQuery) -> list[str]:
     """What is wrong with whether it has data."""
     none, faults = excused(scene, panel, query), []
     for store in scene.stores:
-        if bool(scene.drawn(store, panel, query)) == none:
+        if bool(scene.panel_series(store, panel, query)) == none:
             faults.append(f"{store.name}: {panel.title}: {query.legend}: {'has data' if none else 'is empty'}: {query.expr}")
     return faults
 
@@ -51,7 +51,7 @@ def empty(scene: Scene, panel: Panel, query: PanelQuery) -> list[str]:
 def unlinked(scene: Scene, panel: Panel) -> list[str]:
     """Labels that the links of a panel take and no query of it has in all its series."""
     wanted = {label for link in panel.links for label in link.choices.values()}
-    answers = [scene.drawn(scene.stores[0], panel, query) for query in panel.queries]
+    answers = [scene.panel_series(scene.stores[0], panel, query) for query in panel.queries]
     good = any(all(wanted <= {k for k, v in series.labels.items() if v} for series in found) for found in answers)
     return [] if good else [f"{panel.title}: links take {wanted}"]
 
@@ -82,7 +82,7 @@ def wrong(scene: Scene, panel: Panel, query: PanelQuery) -> Iterator[str]:
     for store in scene.stores:
         if reason := scene.refused.get((store.name, query.expr)):
             yield f"{panel.title}: {query.legend}: {reason}"
-        for series in scene.drawn(store, panel, query):
+        for series in scene.panel_series(store, panel, query):
             where = f"{store.name}: {panel.title}: {query.legend}: {dict(series.labels)}"
             if not all(map(math.isfinite, series.values)):
                 yield f"{where}: {series.values}"

@@ -3,7 +3,7 @@
 import time
 from dataclasses import dataclass
 
-from dashboards.build.build import boards
+from dashboards.build.build import all_dashboards
 from tests.dashboards.plant_truth import PlantTruth
 from tests.dashboards.stack import WINDOW_S, Stack
 from tests.dashboards.stores import RATE_S, Scene, Series, Store, queries
@@ -33,12 +33,12 @@ class Live:
         """The answers to everything as of now, as soon as both stores have it. VictoriaMetrics shows samples in no order."""
         at = time.time()
 
-        def there() -> bool:
+        def is_scraped() -> bool:
             last = [s.last for store in self.stores for s in store.instant("timestamp(up)", time.time())]
             return len(last) == 2 * TARGETS and min(last) > at + UNORDERED_S
 
-        eventually(there)
-        return Scene(at, self.stores, choices).ask(queries(boards()))
+        eventually(is_scraped)
+        return Scene(at, self.stores, choices).ask(queries(all_dashboards()))
 
     def page(self) -> str:
         """What the agent shows; "" while there is none."""

@@ -5,7 +5,7 @@ import subprocess
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from dashboards.build.build import boards, substituted
+from dashboards.build.build import all_dashboards, substituted
 from dashboards.rules import rules
 from tests.support import need_program
 
@@ -32,7 +32,7 @@ def rising(per_s: float, steps: int = 80, *, begin: float = 0) -> str:
 
 def query(uid: str, title: str, legend: str) -> str:
     """The query of a panel, the beginning of whose title and legend are given."""
-    (board,) = [board for board in boards() if board.uid == uid]
+    (board,) = [board for board in all_dashboards() if board.uid == uid]
     found = [q.expr for p in board.panels() if p.title.startswith(title) for q in p.queries if q.legend == legend]
     assert len(found) == 1, (title, legend, len(found))
     return found[0]

@@ -127,7 +127,7 @@ class Scene:
         """What is there at the instant."""
         return self.instants[store.name, query.expr]
 
-    def drawn(self, store: Store, panel: Panel, query: PanelQuery) -> list[Series]:
+    def panel_series(self, store: Store, panel: Panel, query: PanelQuery) -> list[Series]:
         """What the panel draws: the chosen time, or the instant."""
         return self.ranges.get((store.name, query.expr), self.now(store, query))
 

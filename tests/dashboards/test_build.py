@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from dashboards.build.build import artefacts, boards, build, check, expressions, substituted, syntax_error
+from dashboards.build.build import all_dashboards, artefacts, build, check, expressions, substituted, syntax_error
 from dashboards.dashboard import Panel, recorded, series
 from dashboards.lint.queries import open_rows, panels
 from dashboards.rules import alerts, fleet, pue, runs, steering
@@ -22,7 +22,7 @@ from tests.support import need_module, need_program
 from wattlens.cli import main
 
 ROOT = Path(__file__).parents[2]
-PANELS = [panel for board in boards() for panel in board.panels()]
+PANELS = [panel for board in all_dashboards() for panel in board.panels()]
 SELECTED = re.compile(r"([\w:]+)\{([^{}]*)\}")
 OF_CLUSTER = {
     "ALERTS",  # some are of a model or a site, and have no job
@@ -171,9 +171,9 @@ def test_graphs_of_what_is_recorded_or_of_a_whole_fleet_ask_for_a_point_a_minute
 
 
 def test_links_lead_to_boards_and_choices_that_are_there() -> None:
-    variables = {board.uid: {v.name for v in board.variables} for board in boards()}
+    variables = {board.uid: {v.name for v in board.variables} for board in all_dashboards()}
     runbooks = set(re.findall(r"^## (\w+)$", (ROOT / "docs/alerts.md").read_text(), re.M))
-    for board in boards():
+    for board in all_dashboards():
         for panel in board.panels():
             for link in panel.links:
                 if link.page:

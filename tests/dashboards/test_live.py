@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from dashboards.build.build import boards
+from dashboards.build.build import all_dashboards
 from dashboards.dashboard import Panel, PanelQuery
 from dashboards.rules.model import BANDS, PUE, PUE_ERROR, WORKLOAD_POWER, joules_per_token
 from dashboards.rules.rules import groups
@@ -30,7 +30,7 @@ NEVER_ON_A_HEALTHY_NODE = {
     "GPUs that fail",
     "GPUs without it",
 }
-QUERIES = [(panel, query) for board in boards() for panel in board.panels() for query in panel.queries]
+QUERIES = [(panel, query) for board in all_dashboards() for panel in board.panels() for query in panel.queries]
 
 
 @pytest.fixture(scope="module")
@@ -133,7 +133,7 @@ def test_joules_per_token_are_those_fed_in(bench: Bench, band: str) -> None:
 
 
 def test_energy_of_each_gpu_is_that_fed_in_and_its_band_holds_it(bench: Bench) -> None:
-    (panel,) = [p for b in boards() for p in b.panels() if p.title.startswith("Energy by GPU")]
+    (panel,) = [p for b in all_dashboards() for p in b.panels() if p.title.startswith("Energy by GPU")]
     fed_j = POWER_W * 5
     near = pytest.approx(fed_j, abs=2 * POWER_W * STEP_S + 0.02 * fed_j)
 
@@ -151,7 +151,7 @@ def test_energy_of_each_gpu_is_that_fed_in_and_its_band_holds_it(bench: Bench) -
 
 
 def test_parts_of_the_energy_sum_to_the_whole(bench: Bench) -> None:
-    (panel,) = [p for b in boards() for p in b.panels() if p.title == "Energy breakdown"]
+    (panel,) = [p for b in all_dashboards() for p in b.panels() if p.title == "Energy breakdown"]
 
     def summed() -> bool:
         parts = sum(float(s["value"][1]) for q in panel.queries for s in bench.query(q.expr))
@@ -165,7 +165,7 @@ def test_what_shadow_wants_is_shown_as_not_set(bench: Bench) -> None:
     served = GPUS - 2
 
     def states(title: str) -> dict[str, float]:
-        (panel,) = [p for b in boards() for p in b.panels() if b.uid == "wattlens-dvfs" and p.title.startswith(title)]
+        (panel,) = [p for b in all_dashboards() for p in b.panels() if b.uid == "wattlens-dvfs" and p.title.startswith(title)]
         return {s["metric"]["group"]: float(s["value"][1]) for q in panel.queries for s in bench.query(q.expr)}
 
     enforced = {"chat": 2, "train": 2}
@@ -190,7 +190,7 @@ def test_a_lost_gpu_takes_its_series_away_and_comes_back_higher(bench: Bench) ->
     facts = {"wattlens_gpu_info", "wattlens_gpu_up", "wattlens_gpu_absent_info"}
     eventually(lambda: {s["metric"]["__name__"] for s in bench.query(there)} == facts)
     settles(lambda: bench.values("wattlens_gpu_up").get(("", "", "", "", str(LOST))), 0)
-    (panel,) = [p for b in boards() for p in b.panels() if p.title.startswith("Missing readings and reasons")]
+    (panel,) = [p for b in all_dashboards() for p in b.panels() if p.title.startswith("Missing readings and reasons")]
     settles(
         lambda: [
             (s["metric"]["field"], s["metric"]["reason"])

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from dashboards.build.build import boards
+from dashboards.build.build import all_dashboards
 from dashboards.dashboard import Panel
 from energy_agent.core.snapshot import Snapshot
 from tests.dashboards.bench import GONE, NODE, SETTLED_S, Bench, playing_fleet, scraping, settles, settles_among_others
@@ -49,13 +49,13 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
 
 def panel(uid: str, title: str) -> Panel:
     """The panel of a board with this title, or whose title begins so."""
-    (board,) = [board for board in boards() if board.uid == f"wattlens-{uid}"]
+    (board,) = [board for board in all_dashboards() if board.uid == f"wattlens-{uid}"]
     named = [p for p in board.panels() if p.title == title] or [p for p in board.panels() if p.title.startswith(title)]
     (found,) = named
     return found
 
 
-def shown(bench: Bench, uid: str, title: str, *labels: str) -> dict[str, dict[tuple[str, ...], float]]:
+def panel_values(bench: Bench, uid: str, title: str, *labels: str) -> dict[str, dict[tuple[str, ...], float]]:
     """Of each query of a panel: values by some labels."""
     return {
         query.legend: {
@@ -67,7 +67,7 @@ def shown(bench: Bench, uid: str, title: str, *labels: str) -> dict[str, dict[tu
 
 def figures(bench: Bench, uid: str, title: str) -> dict[str, float]:
     """Of each query of a panel of single figures: its value."""
-    return {legend: value for legend, values in shown(bench, uid, title).items() for value in values.values()}
+    return {legend: value for legend, values in panel_values(bench, uid, title).items() for value in values.values()}
 
 
 def near(wanted: Mapping[str, float], relative: float) -> dict[str, object]:
@@ -129,7 +129,7 @@ def test_who_uses_and_who_wastes_most(bench: Bench) -> None:
     science, none, model = ("science",), ("(none)",), ("llama-70b",)
     energy = {science: 1200 * CHOSEN_S, none: 600 * CHOSEN_S}
     settles_among_others(
-        lambda: shown(bench, "fleet", "Top 10 teams by energy", "team"),
+        lambda: panel_values(bench, "fleet", "Top 10 teams by energy", "team"),
         {
             "energy": pytest.approx(energy, rel=0.2),
             "at least": pytest.approx({team: 0.95 * joules for team, joules in energy.items()}, rel=0.2),
@@ -138,11 +138,11 @@ def test_who_uses_and_who_wastes_most(bench: Bench) -> None:
         },
     )
     wanted = {"Wh": pytest.approx({model: 0.625}, rel=0.01), "tokens": pytest.approx({model: 960 * CHOSEN_S}, rel=0.2)}
-    settles_among_others(lambda: shown(bench, "fleet", "Top 10 models by energy per", "model"), wanted)
+    settles_among_others(lambda: panel_values(bench, "fleet", "Top 10 models by energy per", "model"), wanted)
     worst = {"share": pytest.approx({(NODE,): 0.35}, rel=0.02)}
-    settles_among_others(lambda: shown(bench, "fleet", "Top 10 nodes by idle energy", "instance"), worst)
+    settles_among_others(lambda: panel_values(bench, "fleet", "Top 10 nodes by idle energy", "instance"), worst)
     idle = {"share": pytest.approx({("science", "research"): 0.1, ("(none)", "serving"): 0.2}, rel=0.02)}
-    settles_among_others(lambda: shown(bench, "fleet", "Top 10 teams and namespaces", "team", "namespace"), idle)
+    settles_among_others(lambda: panel_values(bench, "fleet", "Top 10 teams and namespaces", "team", "namespace"), idle)
 
 
 def test_pue_says_what_it_is(bench: Bench) -> None:
@@ -153,15 +153,15 @@ def test_pue_says_what_it_is(bench: Bench) -> None:
         ("here", "1, partly stated", "15m", "partly stated"): 1.6,
         ("there", "stated", "", "stated"): 1.6,
     }
-    settles(lambda: shown(bench, "facility", "PUE by category and window", *by)["estimate"], pytest.approx(estimates))
+    settles(lambda: panel_values(bench, "facility", "PUE by category and window", *by)["estimate"], pytest.approx(estimates))
     settles(
-        lambda: list(shown(bench, "facility", "Twelve-month PUE", "site", "category").values()),
+        lambda: list(panel_values(bench, "facility", "Twelve-month PUE", "site", "category").values()),
         [{("here", "2"): v} for v in (pytest.approx(1.4), pytest.approx(1.35), pytest.approx(1.45))],
     )
     texts = panel("facility", "PUE basis").states
 
     def states() -> dict[tuple[str, ...], str]:
-        (values,) = shown(bench, "facility", "PUE basis", "site", "category").values()
+        (values,) = panel_values(bench, "facility", "PUE basis", "site", "category").values()
         return {key: texts[f"{value:.0f}"][0] for key, value in values.items()}
 
     settles(
@@ -169,7 +169,9 @@ def test_pue_says_what_it_is(bench: Bench) -> None:
         {("here", "2"): "measured", ("here", "1, partly stated"): "partly stated", ("there", "stated"): "stated"},
     )
     settles(
-        lambda: list(shown(bench, "facility", "Reasons for missing PUE", "site", "category", "window", "reason").values()),
+        lambda: list(
+            panel_values(bench, "facility", "Reasons for missing PUE", "site", "category", "window", "reason").values()
+        ),
         [{("here", "1", "365d", TOO_SHORT): 1}],
     )
 
@@ -178,27 +180,29 @@ def test_the_tree_of_meters_counts_nothing_twice(bench: Bench) -> None:
     parts_w = {"IT at ups_output": 200, "IT at pdu_output": 5000, "cooling": 1200, "ups_loss": 300, "lighting": 100,
                "not explained by a meter": 800}  # fmt: skip
     settles(
-        lambda: list(shown(bench, "facility", "Power by part of the meter tree", "part").values()),
+        lambda: list(panel_values(bench, "facility", "Power by part of the meter tree", "part").values()),
         [pytest.approx({(part,): watts for part, watts in parts_w.items()})],
     )
     shares = {(part,): watts / 7600 for part, watts in parts_w.items()}
     settles_among_others(
-        lambda: shown(bench, "facility", "Energy by part", "part"),
+        lambda: panel_values(bench, "facility", "Energy by part", "part"),
         {"share": pytest.approx(shares, rel=0.02)},
     )
 
     def silent() -> tuple[set[tuple[str, ...]], set[tuple[str, ...]]]:
-        tree = shown(bench, "facility", "Meter tree", "meter", "role")
+        tree = panel_values(bench, "facility", "Meter tree", "meter", "role")
         return {key for key, up in tree["state"].items() if not up}, set(tree["declared"]) - set(tree["power"])
 
     settles(silent, ({(SILENT, "lighting")}, {(SILENT, "lighting")}))
-    settles(lambda: list(shown(bench, "facility", "Unread meters", "meter", "reason").values()), [{(SILENT, SILENCE): 1}])
+    settles(
+        lambda: list(panel_values(bench, "facility", "Unread meters", "meter", "reason").values()), [{(SILENT, SILENCE): 1}]
+    )
 
 
 def test_a_repair_is_named_in_words(bench: Bench) -> None:
 
     def calls() -> dict[tuple[str, ...], float]:
-        (found,) = shown(bench, "gpu", "GPUs that need repair", "gpu", "what", "link").values()
+        (found,) = panel_values(bench, "gpu", "GPUs that need repair", "gpu", "what", "link").values()
         return found
 
     settles(lambda: len({what for gpu, what, _ in calls() if gpu == "0"}), 6)
@@ -209,40 +213,44 @@ def test_a_repair_is_named_in_words(bench: Bench) -> None:
 def test_the_ledgers_against_the_meters(bench: Bench) -> None:
     it, nodes = 5200, GPU_W + HOST_W
     wanted = {"{{site}}: meters of IT": {("here",): it}, "{{site}}: nodes": pytest.approx({("here",): nodes}, rel=0.05)}
-    settles_among_others(lambda: shown(bench, "facility", "Node ledgers", "site"), wanted)
+    settles_among_others(lambda: panel_values(bench, "facility", "Node ledgers", "site"), wanted)
     settles_among_others(lambda: figures(bench, "facility", "Share of IT"), near({"share": 100 * nodes / it}, 0.05))
     carbon = {"{{site}}: {{zone}}, {{basis}}": pytest.approx({("here", ZONE, BASIS): 7200 * 0.36}, rel=0.05)}
-    settles_among_others(lambda: shown(bench, "facility", "Carbon per hour, site meters", "site", "zone", "basis"), carbon)
+    settles_among_others(
+        lambda: panel_values(bench, "facility", "Carbon per hour, site meters", "site", "zone", "basis"), carbon
+    )
 
 
 def test_the_stack_tells_what_is_wrong(bench: Bench) -> None:
     settles_among_others(lambda: figures(bench, "stack", "Agents and sites"), {"scraped": 3, "known": 4})
-    settles(lambda: list(shown(bench, "stack", "Targets not scraped", "instance").values()), [{(GONE,): 0}])
+    settles(lambda: list(panel_values(bench, "stack", "Targets not scraped", "instance").values()), [{(GONE,): 0}])
     down = {("tokens", "connection refused"), (f"facility:{SILENT}", SILENCE)}
-    eventually(lambda: down <= set(shown(bench, "stack", "Sources down, first", "source", "reason")["down"]))
+    eventually(lambda: down <= set(panel_values(bench, "stack", "Sources down, first", "source", "reason")["down"]))
     due = {("WattlensAgentDown", GONE), ("WattlensSourceDown", NODE)}
-    eventually(lambda: due <= set(shown(bench, "stack", "Firing alerts", "alertname", "instance")["firing"]), SETTLED_S)
+    eventually(lambda: due <= set(panel_values(bench, "stack", "Firing alerts", "alertname", "instance")["firing"]), SETTLED_S)
     settles(
         lambda: figures(bench, "stack", "Components with faults"),
         {"a configuration was rejected": 0, "a journal cannot be written": 0, "a source is down": 3},
     )
     cores = {(NODE,): 0.008, ("here",): 0.002, ("there",): 0.002}  # 5 ms and 3 ms a second; 2 ms
     settles_among_others(
-        lambda: shown(bench, "stack", "CPU time by node", "instance"), {"{{instance}}": pytest.approx(cores, rel=0.1)}
+        lambda: panel_values(bench, "stack", "CPU time by node", "instance"), {"{{instance}}": pytest.approx(cores, rel=0.1)}
     )
     settles(
-        lambda: list(shown(bench, "stack", "Unsupported readings", "field", "reason").values()),
+        lambda: list(panel_values(bench, "stack", "Unsupported readings", "field", "reason").values()),
         [{("memory_c", "NOT_SUPPORTED"): GPUS}],
     )
-    assert shown(bench, "stack", "Failed readings") == {"GPUs that fail": {}}
-    settles(lambda: list(shown(bench, "stack", "Versions", "version").values()), [{("0.1.0",): 3}])
+    assert panel_values(bench, "stack", "Failed readings") == {"GPUs that fail": {}}
+    settles(lambda: list(panel_values(bench, "stack", "Versions", "version").values()), [{("0.1.0",): 3}])
 
 
 def test_a_lost_gpu_is_told_as_a_failure(bench: Bench) -> None:
     """Last in this file: it takes a GPU away from the module's bench."""
     bench.player.lost = {LOST}
     lost = {(NODE, str(LOST), "GPU_IS_LOST"): 1}
-    settles_among_others(lambda: shown(bench, "fleet", "Unresponsive GPUs", "instance", "gpu", "reason"), {"GPU lost": lost})
+    settles_among_others(
+        lambda: panel_values(bench, "fleet", "Unresponsive GPUs", "instance", "gpu", "reason"), {"GPU lost": lost}
+    )
     settles_among_others(lambda: figures(bench, "fleet", "GPUs"), {"answering": GPUS - 1, "known": GPUS})
     failing = {"GPUs that fail": {("device", "GPU_IS_LOST"): 1}}
-    settles(lambda: shown(bench, "stack", "Failed readings", "field", "reason"), failing)
+    settles(lambda: panel_values(bench, "stack", "Failed readings", "field", "reason"), failing)

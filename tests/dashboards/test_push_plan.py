@@ -61,13 +61,13 @@ def test_a_mark_is_read_back_and_nothing_else_is():
 
 
 def test_the_text_of_a_dashboard_is_that_of_the_built_file():
-    from dashboards.build.shipped import FOLDER, boards
+    from dashboards.build.shipped import FOLDER, load_dashboards
 
     path = FOLDER / "wattlens-gpu.json"
-    assert text(content(boards()[path.stem])) == path.read_text()
+    assert text(content(load_dashboards()[path.stem])) == path.read_text()
 
 
-def found(board, version, said, **more):
+def stored(board, version, said, **more):
     return GrafanaDashboard(board, version, "f", "F", message=said, **more)
 
 
@@ -79,17 +79,17 @@ EDITED = {**BOARD, "title": "Edited"}
     ("there", "state"),
     [
         (None, "create"),
-        (found(BOARD, 1, ""), "same"),  # imported, and the same
-        (found(BOARD, 5, None), "same"),
-        (found({**BOARD, "schemaVersion": 42}, 3, message("1", 3, OURS)), "same"),  # the server brought it up
-        (found({**BOARD, "schemaVersion": 42}, 3, message("1", 3, OLD)), "update"),
-        (found({"old": 1}, 3, message("1", 2, OLD)), "update"),  # saved again without a change
-        (found(EDITED, 3, message("1", 2, OURS)), "edited"),  # the message was handed on
-        (found(EDITED, 3, "mine"), "edited"),
-        (found(EDITED, 3, None), "edited"),
-        (found(EDITED, 1, ""), "edited"),
-        (found(EDITED, 3, message("1", 3, OLD), from_file=True), "locked"),
-        (found(BOARD, 3, "", from_file=True), "same"),
+        (stored(BOARD, 1, ""), "same"),  # imported, and the same
+        (stored(BOARD, 5, None), "same"),
+        (stored({**BOARD, "schemaVersion": 42}, 3, message("1", 3, OURS)), "same"),  # the server brought it up
+        (stored({**BOARD, "schemaVersion": 42}, 3, message("1", 3, OLD)), "update"),
+        (stored({"old": 1}, 3, message("1", 2, OLD)), "update"),  # saved again without a change
+        (stored(EDITED, 3, message("1", 2, OURS)), "edited"),  # the message was handed on
+        (stored(EDITED, 3, "mine"), "edited"),
+        (stored(EDITED, 3, None), "edited"),
+        (stored(EDITED, 1, ""), "edited"),
+        (stored(EDITED, 3, message("1", 3, OLD), from_file=True), "locked"),
+        (stored(BOARD, 3, "", from_file=True), "same"),
         (GrafanaDashboard(BOARD, 1, "g", "G", message=message("1", 1, OURS)), "edited"),  # moved
         (GrafanaDashboard(BOARD, 1, "g", "G", from_file=True), "same"),  # its folder is that of the file
     ],

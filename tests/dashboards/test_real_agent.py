@@ -13,7 +13,7 @@ from statistics import fmean
 
 import pytest
 
-from dashboards.build.build import boards
+from dashboards.build.build import all_dashboards
 from dashboards.dashboard import Dashboard, PanelQuery
 from dashboards.rules.model import joules_per_token
 from tests.dashboards import stack as of
@@ -36,7 +36,7 @@ from tests.support import eventually, need_module
 pytestmark = [pytest.mark.prometheus, pytest.mark.peer, pytest.mark.timeout(600)]
 
 LOST = of.NOTEBOOK_GPU
-BOARDS = [pytest.param(board, id=board.uid) for board in boards()]
+BOARDS = [pytest.param(board, id=board.uid) for board in all_dashboards()]
 
 
 TOLD_OF_LOST = r"gpu_(up|info|absent_info)|source_|ALERTS|\$__range"
@@ -68,7 +68,7 @@ def healthy(live: Live) -> Scene:
     end = time.monotonic() + 120
     while True:
         scene = live.scene()
-        if time.monotonic() > end or not any(empty(scene, panel, query) for panel, query in queries(boards())):
+        if time.monotonic() > end or not any(empty(scene, panel, query) for panel, query in queries(all_dashboards())):
             return scene
 
 
@@ -107,7 +107,7 @@ def test_every_column_of_a_table_has_its_place(healthy: Scene, board: Dashboard)
 
 
 def test_every_exception_is_needed() -> None:
-    asked = [f"{panel.title}|{query.legend}|{query.expr}" for panel, query in queries(boards())]
+    asked = [f"{panel.title}|{query.legend}|{query.expr}" for panel, query in queries(all_dashboards())]
     assert [pattern for pattern in (*EMPTY, *EARLY) if not any(re.search(pattern, each) for each in asked)] == []
 
 
@@ -127,7 +127,7 @@ def test_both_stores_say_the_same(healthy: Scene, board: Dashboard) -> None:
     faults = []
     for panel, query in queries([board]):
         where = f"{panel.title}: {query.legend}"
-        ours, theirs = ({s.key: s for s in healthy.drawn(store, panel, query)} for store in healthy.stores)
+        ours, theirs = ({s.key: s for s in healthy.panel_series(store, panel, query)} for store in healthy.stores)
         faults += [f"{where}: {dict(key)} is on one alone" for key in ours.keys() ^ theirs.keys()]
         both = [(ours[key], theirs[key]) for key in ours.keys() & theirs.keys()]
         if not re.search(r"(rate|increase|_over_time)\(", query.expr):
@@ -204,10 +204,12 @@ def test_without_tokens_there_are_no_joules_a_token(live: Live, healthy: Scene, 
 def test_a_lost_gpu_is_told_with_its_reason(troubled: Scene) -> None:
     for store in troubled.stores:
         for how, count in (("sum", of.GPUS - 1), ("count", of.GPUS)):
-            counted = [q for _, q in queries(boards()) if re.fullmatch(how + r"\(wattlens_gpu_up\{[^}]*\}\)", q.expr)]
+            counted = [q for _, q in queries(all_dashboards()) if re.fullmatch(how + r"\(wattlens_gpu_up\{[^}]*\}\)", q.expr)]
             assert counted
             assert {series.last for query in counted for series in troubled.now(store, query)} == {count}
-        told = [s.labels for _, q in queries(boards()) for s in troubled.now(store, q) if s.labels.get("gpu") == str(LOST)]
+        told = [
+            s.labels for _, q in queries(all_dashboards()) for s in troubled.now(store, q) if s.labels.get("gpu") == str(LOST)
+        ]
         assert any(labels.get("reason", "").startswith("GPU_IS_LOST") for labels in told)
 
 
@@ -240,19 +242,19 @@ def test_without_the_agent_nothing_of_its_node_is_shown(healthy: Scene, down: Sc
 
 def test_what_shows_trouble_shows_it(troubled: Scene, down: Scene) -> None:
     for scene, trouble in ((troubled, LOST_GPUS), (down, NOT_SCRAPED)):
-        asked = [query for _, query in queries(boards()) if re.search(trouble, query.expr)]
+        asked = [query for _, query in queries(all_dashboards()) if re.search(trouble, query.expr)]
         assert asked
         for store in scene.stores:
             for query in asked:
                 (series,) = scene.now(store, query)
                 assert series.labels["instance"] == of.NODE
     for store in troubled.stores:
-        alerts = {s.labels.get("alertname") for _, q in queries(boards()) for s in troubled.now(store, q)}
+        alerts = {s.labels.get("alertname") for _, q in queries(all_dashboards()) for s in troubled.now(store, q)}
         assert {"WattlensGpuLost", "WattlensSourceDown"} <= alerts
 
 
 def _query(uid: str, title: str, legend: str) -> PanelQuery:
-    (board,) = (b for b in boards() if b.uid == uid)
+    (board,) = (b for b in all_dashboards() if b.uid == uid)
     return next(q for p, q in queries([board]) if p.title == title and q.legend == legend)
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.dashboards.render.browser import LAPTOP, WALL, View, drawn
+from tests.dashboards.render.browser import LAPTOP, WALL, View, draw_views
 from tests.dashboards.render.committed import committed
 from tests.dashboards.render.feed import as_fed, feeding
 from tests.dashboards.render.nodes import EVERYTHING, MANY_GPUS, ONE_GPU
@@ -97,7 +97,7 @@ def it(tmp_path_factory: pytest.TempPathFactory) -> Drawn:
         pictures.mkdir(parents=True, exist_ok=True)
     views = [*SEEN, *EMPTY, BROKEN]
     with feeding(tmp_path_factory.mktemp("feed"), WARM_S) as prometheus:
-        found = drawn([*BOARDS.values(), broken()], views, prometheus, pictures)
+        found = draw_views([*BOARDS.values(), broken()], views, prometheus, pictures)
         until_s = {view.name: report["until"] for view, report in found}  # asked of the same instant: data come and go
         answered = {
             view.name: (

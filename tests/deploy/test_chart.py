@@ -82,7 +82,7 @@ def helm(tools: tuple[Path, Path]) -> Path:
     return tools[0]
 
 
-def made(helm: Path, folder: Path, values: Any) -> list[Object]:
+def render_chart(helm: Path, folder: Path, values: Any) -> list[Object]:
     """Objects that the chart makes of values."""
     path = folder / "values.yaml"
     path.write_text(yaml.safe_dump(values))
@@ -163,7 +163,7 @@ def test_the_defaults_are_the_base(helm: Path) -> None:
 
 def test_what_holds_the_ledger_is_kept_at_uninstall(helm: Path, tmp_path: Path) -> None:
     values = {"namespace": {"create": True}, "site": {"enabled": True}, "report": {"enabled": True}}
-    kept = {(o["kind"], o["metadata"]["name"]) for o in made(helm, tmp_path, values)
+    kept = {(o["kind"], o["metadata"]["name"]) for o in render_chart(helm, tmp_path, values)
             if o["metadata"].get("annotations", {}).get("helm.sh/resource-policy") == "keep"}  # fmt: skip
     assert kept == {("Namespace", "wattlens"), *(("PersistentVolumeClaim", f"wattlens-{name}") for name in ("site", "report"))}
 
@@ -182,7 +182,7 @@ def test_what_is_committed_fits_the_last_four_kubernetes() -> None:
 
 
 def test_every_value_at_once(helm: Path, tmp_path: Path) -> None:
-    found = made(helm, tmp_path, EVERYTHING)
+    found = render_chart(helm, tmp_path, EVERYTHING)
     valid(found)
     keys = keyed(found)
     template = keys["DaemonSet", "wattlens-agent"]["spec"]["template"]
@@ -238,7 +238,7 @@ def test_every_value_at_once(helm: Path, tmp_path: Path) -> None:
 )
 def test_a_wrong_value_is_refused(helm: Path, tmp_path: Path, values: Any, says: str) -> None:
     with pytest.raises(OSError, match=says):
-        made(helm, tmp_path, values)
+        render_chart(helm, tmp_path, values)
 
 
 @pytest.mark.parametrize(
@@ -251,7 +251,7 @@ def test_a_wrong_value_is_refused(helm: Path, tmp_path: Path, values: Any, says:
     ],
 )
 def test_values_that_go_together(helm: Path, tmp_path: Path, values: Any) -> None:
-    found = made(helm, tmp_path, values)
+    found = render_chart(helm, tmp_path, values)
     valid(found)
     everyone = [c for pod in pods(found).values() for c in containers(pod).values()]
     assert everyone
@@ -300,7 +300,7 @@ def examples(word: str) -> list[Any]:
 def test_the_examples_in_the_docs_work(tools: tuple[Path, Path], tmp_path: Path) -> None:
     helm, kubectl = tools
     (enforced,), (site,), (overlay,) = (examples(w) for w in ("mode: enforce", "# site-values.yaml", "# kustomization.yaml"))
-    found = keyed(made(helm, tmp_path, enforced) + made(helm, tmp_path, site | {"agent": {"enabled": False}}))
+    found = keyed(render_chart(helm, tmp_path, enforced) + render_chart(helm, tmp_path, site | {"agent": {"enabled": False}}))
     for name, key, load in (("wattlens-actuator", "actuator.yaml", allow_list.load), ("wattlens-site", "site.yaml", load_site)):
         (tmp_path / key).write_text(found["ConfigMap", name]["data"][key])
         load(tmp_path / key)
@@ -336,7 +336,7 @@ def test_the_operators_own_schemas_accept_monitors_and_rules(helm: Path, tmp_pat
         ]
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
         need_file(index, done.stderr[-300:])
-    everything = [o for o in made(helm, tmp_path, EVERYTHING) if o["apiVersion"].startswith("monitoring.coreos.com/")]
+    everything = [o for o in render_chart(helm, tmp_path, EVERYTHING) if o["apiVersion"].startswith("monitoring.coreos.com/")]
     found = committed("monitoring") + everything
     rules = yaml.load((KUBERNETES / "monitoring/prometheusrule.yaml").read_text(), yaml.CSafeLoader)
     wrong = deepcopy(found[0])

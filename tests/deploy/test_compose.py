@@ -114,11 +114,11 @@ def test_the_long_term_store_has_the_same_counters(running: Stack) -> None:
     known = {tuple(sorted(r["metric"].items())): float(r["value"][1]) for r in running.query(ENERGY, **at)}
     assert len(known) == 8 * 4  # by method
 
-    def kept() -> dict[tuple[tuple[str, str], ...], float]:
+    def query_energy() -> dict[tuple[tuple[str, str], ...], float]:
         found = running.query(ENERGY, "victoria-metrics", latency_offset="1s", nocache="1", **at)
         return {tuple(sorted(r["metric"].items())): float(r["value"][1]) for r in found}
 
-    eventually(lambda: kept() == known, every=0.5)
+    eventually(lambda: query_energy() == known, every=0.5)
 
 
 def test_who_is_killed_comes_back_healthy(running: Stack) -> None:
@@ -190,11 +190,11 @@ def test_volumes_outlive_the_containers(running: Stack) -> None:
 def test_no_counter_ever_fell(running: Stack) -> None:
     for store in ("prometheus", "victoria-metrics"):
 
-        def told(function: str, store: str = store) -> list[float]:
+        def evaluate(function: str, store: str = store) -> list[float]:
             return [float(r["value"][1]) for r in running.query(f"{function}({ENERGY}[1h])", store, latency_offset="1s")]
 
-        eventually(lambda told=told: len(found := told("changes")) == 8 * 4 and max(found) > 1, every=0.5)
-        assert set(told("resets")) == {0}
+        eventually(lambda evaluate=evaluate: len(found := evaluate("changes")) == 8 * 4 and max(found) > 1, every=0.5)
+        assert set(evaluate("resets")) == {0}
 
 
 def test_what_they_log_is_no_trouble(running: Stack) -> None:

@@ -73,7 +73,7 @@ class Board:
             self.watts[hour] = Random(self.seed * 1_000_003 + hour // HOUR).randint(60, MOST_W - 50)
         return self.watts[hour]
 
-    def shown(self, start: int, end: int) -> int:
+    def read_increase(self, start: int, end: int) -> int:
         """What the counter shows between two readings, each up to a tick old; neighbours share one."""
         early, late = (Random(self.seed * 1_000_003 + t // S).randint(0, 100_000_000) for t in (start, end))
         return max(0, int(self.draws(start - early, end - late) * (1 + self.gain)))
@@ -142,7 +142,7 @@ def _node(boards: list[Board], random: Random) -> Iterator[Batch]:
                     gaps.append(unseen)
                     continue
                 board.metered.append((start, end))
-                shown = board.shown(start, end)
+                shown = board.read_increase(start, end)
                 holder = {"chat": "chat", "batch": "batch"}.get(what, "")
                 state = State.GAP if what == "restart" else State.ACTIVE if holder else State.UNALLOCATED
                 method = Method.BRIDGED if what == "restart" else Method.COUNTER

@@ -29,7 +29,7 @@ sites:
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[messy.Messy, Path]:
+def quarter_folder(tmp_path_factory: pytest.TempPathFactory) -> tuple[messy.Messy, Path]:
     folder = tmp_path_factory.mktemp("messy")
     quarter = messy.write(folder)
     chains.compacted(quarter.segments, folder / "days", messy.organisation().stays())
@@ -40,9 +40,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[messy.Messy, Path]:
 
 
 @pytest.fixture(scope="module")
-def again(made: tuple[messy.Messy, Path]) -> tuple[Path, Path, Path]:
+def again(quarter_folder: tuple[messy.Messy, Path]) -> tuple[Path, Path, Path]:
     """(the days with what came late, the report before, the report that restates it)."""
-    quarter, folder = made
+    quarter, folder = quarter_folder
     days, old, new = folder / "days", folder / "old", folder / "new"
     assert report(folder, days, old, "--formats", "csv", "--accept-coverage", "50") == 0
     for path in quarter.late.iterdir():
@@ -85,12 +85,12 @@ def test_quarters_are_those_of_each_sites_clock(facts: Facts) -> None:
     assert facts.status == "final"
 
 
-def test_the_truth_is_within_what_is_stated(made: tuple[messy.Messy, Path], again: tuple[Path, Path, Path]) -> None:
+def test_the_truth_is_within_what_is_stated(quarter_folder: tuple[messy.Messy, Path], again: tuple[Path, Path, Path]) -> None:
     """With all data there, of each site and of both; and the bounds say something: less than a tenth around the value."""
     whole = facts_of((again[2] / "facts.json").read_bytes(), "facts.json")
     total = Fraction(0)
     for site in ("east", "west"):
-        truth = made[0].truth(site) / 1_000_000
+        truth = quarter_folder[0].truth(site) / 1_000_000
         total += truth
         low, value, high = span(whole, f"energy.gpu/site/{site}")
         assert low <= truth <= high
@@ -111,10 +111,10 @@ def test_what_nobody_saw_is_in_no_value_and_in_the_upper_bound(facts: Facts) -> 
     assert unseen == Fraction(facts.figures["uncertainty/unseen"].value or 0)
 
 
-def test_coverage_is_told_and_the_dead_are_named(made: tuple[messy.Messy, Path], facts: Facts) -> None:
+def test_coverage_is_told_and_the_dead_are_named(quarter_folder: tuple[messy.Messy, Path], facts: Facts) -> None:
     """Metered device time, by the schedule of what happened, of six boards for all of their site's quarter."""
     expected = 4 * 92 * chains.DAY + 2 * (92 * chains.DAY + chains.HOUR)
-    metered = sum(made[0].metered_ns(site, without_late=True) for site in ("east", "west"))
+    metered = sum(quarter_folder[0].metered_ns(site, without_late=True) for site in ("east", "west"))
     share = Fraction(facts.figures["coverage"].value or 0)
     assert 0 <= Fraction(metered, expected) - share < Fraction(1, 10**9)
     missed = {f.dims["device"]: f for f in facts.by_prefix("missed/")}
@@ -122,10 +122,10 @@ def test_coverage_is_told_and_the_dead_are_named(made: tuple[messy.Messy, Path],
     assert Fraction(missed["GPU-n1-1"].value or 0) > 48 * 86_400  # dead since 12 November
 
 
-def test_a_silent_meter_is_imputed_and_the_truth_is_within(made: tuple[messy.Messy, Path], facts: Facts) -> None:
+def test_a_silent_meter_is_imputed_and_the_truth_is_within(quarter_folder: tuple[messy.Messy, Path], facts: Facts) -> None:
     """PUE of west over its quarter, four days of which its meter of IT did not tell."""
     start, end = messy.quarter("west")
-    main_uj, racks_uj = (messy.true_meter(made[0].boards, meter, start, end) for meter in (messy.MAIN, messy.RACKS))
+    main_uj, racks_uj = (messy.true_meter(quarter_folder[0].boards, meter, start, end) for meter in (messy.MAIN, messy.RACKS))
     low, value, high = span(facts, "pue/site/west")
     assert low <= main_uj / racks_uj <= high
     assert Fraction(facts.figures["pue/site/west"].dims["imputed_j"]) > 0
@@ -138,7 +138,7 @@ def test_a_silent_meter_is_imputed_and_the_truth_is_within(made: tuple[messy.Mes
 
 
 def test_late_data_is_a_restatement_that_says_what_changed(
-    made: tuple[messy.Messy, Path], again: tuple[Path, Path, Path], capsys: pytest.CaptureFixture[str]
+    quarter_folder: tuple[messy.Messy, Path], again: tuple[Path, Path, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     """n2's last days came late: its site's energy grows by what they hold, by nothing else; the other site stays as it was."""
     days, old, new = again
@@ -148,7 +148,7 @@ def test_late_data_is_a_restatement_that_says_what_changed(
     figures = [{f["id"]: f for f in facts["figures"]} for facts in (before, after)]
     assert figures[0]["energy.gpu/site/west"] == figures[1]["energy.gpu/site/west"]
     grown = Fraction(figures[1]["energy.gpu"]["value"]) - Fraction(figures[0]["energy.gpu"]["value"])
-    late = [b for b in made[0].boards if b.node == "n2"]
+    late = [b for b in quarter_folder[0].boards if b.node == "n2"]
     truth = sum((b.draws(messy.LATE, messy.quarter("east")[1]) for b in late), Fraction(0)) / 1_000_000
     assert abs(grown - truth) < truth / 20
     restated = [d["day"] for d in after["inputs"]["days"] if d["site"] == "east" and d["statement"] == 1]
@@ -159,4 +159,4 @@ def test_late_data_is_a_restatement_that_says_what_changed(
     for day in restated:
         assert day in said
     assert "not explained" not in said
-    assert main(["report", "verify", str(old), "--ledger", str(days), "--org", str(made[1] / "org.yaml")]) == 0
+    assert main(["report", "verify", str(old), "--ledger", str(days), "--org", str(quarter_folder[1] / "org.yaml")]) == 0

@@ -250,7 +250,7 @@ def _driver(config: Config) -> Iterator[Warned]:
 def about_this_machine(environ: Mapping[str, str] = os.environ, root: Path = Path("/")) -> list[str]:
     """A few facts for the head of a fresh configuration, from files alone."""
 
-    def there(*paths: str) -> bool:
+    def exists(*paths: str) -> bool:
         return any((root / p).exists() for p in paths)
 
     gpus = len(list((root / "proc/driver/nvidia/gpus").glob("*")))
@@ -258,13 +258,13 @@ def about_this_machine(environ: Mapping[str, str] = os.environ, root: Path = Pat
         f"NVIDIA GPUs: {gpus}"
         if gpus
         else "no NVIDIA driver: the agent runs with --simulate, or on_start_failure: retry": True,
-        "the kernel shows RAPL (processors and memory)": there("sys/class/powercap/intel-rapl:0"),
-        "a management controller answers IPMI (/dev/ipmi0)": there("dev/ipmi0", "dev/ipmi/0"),
-        "a kubelet tells which pod holds a GPU": there("var/lib/kubelet/pod-resources/kubelet.sock"),
+        "the kernel shows RAPL (processors and memory)": exists("sys/class/powercap/intel-rapl:0"),
+        "a management controller answers IPMI (/dev/ipmi0)": exists("dev/ipmi0", "dev/ipmi/0"),
+        "a kubelet tells which pod holds a GPU": exists("var/lib/kubelet/pod-resources/kubelet.sock"),
         "in a Kubernetes pod": "KUBERNETES_SERVICE_HOST" in environ,
-        "in a container": there(".dockerenv", "run/.containerenv"),
-        "Slurm's node daemon has run here": there("var/spool/slurmd", "var/spool/slurm/d"),
-        "Prometheus is configured here (/etc/prometheus): let it scrape the address of web.listen": there(
+        "in a container": exists(".dockerenv", "run/.containerenv"),
+        "Slurm's node daemon has run here": exists("var/spool/slurmd", "var/spool/slurm/d"),
+        "Prometheus is configured here (/etc/prometheus): let it scrape the address of web.listen": exists(
             "etc/prometheus/prometheus.yml"
         ),
     }

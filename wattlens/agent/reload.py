@@ -50,7 +50,7 @@ class FileWatch:
         self._taken = state
         return True
 
-    def taken(self) -> None:
+    def mark_read(self) -> None:
         """The file as it is now has been read."""
         self._taken = self._last = self._state()
 
@@ -87,7 +87,7 @@ class Reloader:
         Raises:
             UsageError: the file is wrong; nothing has changed.
         """
-        self.watch.taken()
+        self.watch.mark_read()
         raw = yaml_file.read(self.watch.path, "configuration", safe=True, folders_above=not agent.identity.simulated)
         fresh, old = configuration.parse(raw, str(self.watch.path)), agent.config
         check_parts(fresh)

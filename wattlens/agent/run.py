@@ -283,8 +283,8 @@ def _reader_options(config: Config, environ: Mapping[str, str]) -> ReaderOptions
 
 def _web(config: Config, options: AgentOptions) -> Web:
     """The section as the command line has it."""
-    web, told = config.web, {"listen": options.listen, "config_file": options.web_config}
-    return web.model_copy(update={key: value for key, value in told.items() if value is not None})
+    web, overrides = config.web, {"listen": options.listen, "config_file": options.web_config}
+    return web.model_copy(update={key: value for key, value in overrides.items() if value is not None})
 
 
 class StateFolderOwner:

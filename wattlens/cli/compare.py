@@ -190,7 +190,7 @@ def _as_json(
             "ratio": c.ratio,
             "lower": c.low or None,
             "upper": c.high,
-            "shown": c.shown,
+            "shown": c.is_significant,
         }
         for what, c in found.items()
     }
@@ -233,7 +233,9 @@ def _lines(
         if what == "seconds" and len(sides[0]) == 1:
             lines.append(f"{name} A {c.mean_a:.6g}   B {c.mean_b:.6g}   B against A {100 * (c.ratio - 1):+.1f} %")
             continue
-        verdict = f"B takes {'more' if c.ratio > 1 else 'less'} {thing}" if c.shown else f"no difference shown in {thing}"
+        verdict = (
+            f"B takes {'more' if c.ratio > 1 else 'less'} {thing}" if c.is_significant else f"no difference shown in {thing}"
+        )
         lines.append(f"{name} A {c.mean_a:.6g}   B {c.mean_b:.6g}   B against A {change}: {verdict}")
     lines += [f"J/token {what} cannot be compared: {reason}" for what, reason in absent.items()]
     if len(sides[0]) == 1:

@@ -58,7 +58,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
 def _run(args: argparse.Namespace) -> int:
     from wattlens.site.pue.inputs import read_inputs
     from wattlens.site.pue.statement import as_json
-    from wattlens.site.pue.text import shown
+    from wattlens.site.pue.text import format_statement
 
     given = read_inputs(args.ledger, args.site, args.config, args.nodes)
     zone = _zone(args.time_zone or given.time_zone)
@@ -66,7 +66,7 @@ def _run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(as_json(said), indent=1))
     else:
-        for line in shown(said, zone):
+        for line in format_statement(said, zone):
             print(line)
     return 0 if said.main.amount.value is not None else 1
 

@@ -28,13 +28,13 @@ def _run(args: argparse.Namespace) -> int:
 
         from energy_agent.factors.sets import catalogue
         from energy_agent.site.config.site import load_site
-        from wattlens.site.meter_tree import shown
+        from wattlens.site.meter_tree import format_tree
 
         config = load_site(args.config)
         for contract in config.contracts:
             contract.deliveries_by_time(ZoneInfo(config.site.time_zone))  # reads the files that they name
         catalogue(config.the_grid.factors)
-        for line in shown([meter.meter_facts for meter in config.all_meters]):
+        for line in format_tree([meter.meter_facts for meter in config.all_meters]):
             print(line)
         print(f"{args.config}: site {config.site.name}, {len(config.all_meters)} meters, nothing counted twice")
         return 0

@@ -10,7 +10,7 @@ LOAD_RATIO = 1.25
 BATCH_LABEL = "batch"
 
 
-def known(runs: Sequence[SavedRun], key: str) -> float | None:
+def mean_count(runs: Sequence[SavedRun], key: str) -> float | None:
     """The mean of what the runs counted; None where one of them did not."""
     values = [run.counts[key] for run in runs if key in run.counts]
     return fmean(values) if values and len(values) == len(runs) else None
@@ -18,11 +18,11 @@ def known(runs: Sequence[SavedRun], key: str) -> float | None:
 
 def batch(runs: Sequence[SavedRun]) -> float | None:
     """Requests that ran, mean; else the label `batch`, where that is a number and the same for all."""
-    running = known(runs, "running")
+    running = mean_count(runs, "running")
     if running is not None:
         return running
-    told = {run.labels.get(BATCH_LABEL, "") for run in runs}
-    text = told.pop() if len(told) == 1 else ""
+    batches = {run.labels.get(BATCH_LABEL, "") for run in runs}
+    text = batches.pop() if len(batches) == 1 else ""
     return float(text) if text.isascii() and text.isdigit() else None
 
 

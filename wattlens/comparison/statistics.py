@@ -30,7 +30,7 @@ class Comparison:
     high: float
 
     @property
-    def shown(self) -> bool:
+    def is_significant(self) -> bool:
         """The interval leaves out 1: a difference is shown."""
         return not self.low <= 1.0 <= self.high
 

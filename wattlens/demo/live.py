@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from energy_agent.core.text import printable
-from wattlens.scrape.response import MetricsResponse, celsius, grown, joules, megahertz, percent, watts
+from wattlens.scrape.response import ScrapeResponse, celsius, grown, joules, megahertz, percent, watts
 
 NARROW = 76  # inside the frame of a terminal of 80 columns
 NAME, LONGEST_NAME = 12, 36
@@ -24,7 +24,7 @@ class LiveText:
     names: Mapping[str, str]
     width: int = NARROW
     site: str = ""  # the building's PUE in a few words
-    pages: deque[MetricsResponse] = field(default_factory=lambda: deque(maxlen=6))
+    pages: deque[ScrapeResponse] = field(default_factory=lambda: deque(maxlen=6))
 
     @property
     def _name(self) -> int:
@@ -35,7 +35,7 @@ class LiveText:
         columns = f"{'GPU':>3} {'power':>6} {'limit':>6} {'SM clock':>8} {'util':>5} {'temp':>5} {'energy':>10}"
         return f"{columns}  {'held by':{self._name}} steering"
 
-    def lines(self, page: MetricsResponse) -> list[str]:
+    def lines(self, page: ScrapeResponse) -> list[str]:
         """A line a GPU."""
         holders: dict[str, list[str]] = {}
         for labels, _ in page.rows("workload_energy_joules_total"):
@@ -58,15 +58,15 @@ class LiveText:
                 f"{megahertz(page.one('gpu_sm_clock_hertz', uuid=uuid))} "
                 f"{percent(page.one('gpu_utilization_ratio', uuid=uuid))} "
                 f"{celsius(page.one('gpu_temperature_celsius', uuid=uuid))} "
-                f"{joules(page.one('gpu_energy_joules_total', uuid=uuid))}  {self._held(holders.get(uuid, []))} {steering}"
+                f"{joules(page.one('gpu_energy_joules_total', uuid=uuid))}  {self._owners(holders.get(uuid, []))} {steering}"
             )
         return found
 
-    def _held(self, workloads: list[str]) -> str:
+    def _owners(self, workloads: list[str]) -> str:
         shown = printable(", ".join(self.names.get(w, w) for w in workloads) or "nobody")
         return (shown if len(shown) <= self._name else shown[: self._name - 1] + "~").ljust(self._name)
 
-    def footer(self, page: MetricsResponse) -> list[str]:
+    def footer(self, page: ScrapeResponse) -> list[str]:
         """Node and tokens."""
         self.pages.append(page)
         first, name = self.pages[0], self.names.get(self.workload_of_tokens, self.workload_of_tokens)
@@ -95,7 +95,7 @@ class LiveDisplay:
             self._live = Live(auto_refresh=False, transient=True)
             self._live.start()
 
-    def show(self, title: str, view: LiveText, page: MetricsResponse) -> None:
+    def show(self, title: str, view: LiveText, page: ScrapeResponse) -> None:
         """Draw one frame."""
         if self._live is not None:
             view.width = self._live.console.width - 4

@@ -38,7 +38,7 @@ from wattlens.demo.live import LiveDisplay, LiveText
 from wattlens.demo.places import listen_error, make_folder
 from wattlens.demo.proof import proven
 from wattlens.scrape.access import read_page
-from wattlens.scrape.response import MetricsResponse
+from wattlens.scrape.response import ScrapeResponse
 
 BLOCK_S = 4.0
 START_S = 20.0  # the plan of blocks, which is analysed at its end alone, leaves so much until steering begins, and for delays
@@ -222,7 +222,7 @@ def _watch(stage: _Stage, agent: subprocess.Popen[bytes], stopping: list[int]) -
             if not stage.node.running:
                 raise WattlensError(f"the simulated node ended; what was metered until then is in {stage.state}")
             try:
-                page: MetricsResponse = read_page(stage.url, time.monotonic())
+                page: ScrapeResponse = read_page(stage.url, time.monotonic())
             except (HttpError, ValueError):
                 continue  # not ready yet
             view.site = stage.site.now()

@@ -84,7 +84,7 @@ def concluded(site: DemoSite, out: Path) -> str:
         return f"no PUE: {site.reason}"
     from wattlens.site.pue.inputs import read_inputs
     from wattlens.site.pue.statement import statement
-    from wattlens.site.pue.text import shown
+    from wattlens.site.pue.text import format_statement
 
     try:
         given = read_inputs(out / "site", None, None, None)
@@ -92,7 +92,7 @@ def concluded(site: DemoSite, out: Path) -> str:
         if span is None or first is None or until is None:
             return "no PUE: nothing was booked"
         meters = given.book.window(*span, since_ns=first, until_ns=until)
-        said = statement(given.site, (first, until), meters, given.around(*span), simulated=given.simulated)
+        result = statement(given.site, (first, until), meters, given.around(*span), simulated=given.simulated)
     except WattlensError as error:
         return f"no PUE: {error}"
-    return "\n".join(shown(said, UTC))
+    return "\n".join(format_statement(result, UTC))

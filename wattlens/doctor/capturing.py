@@ -58,10 +58,10 @@ def write(path: Path, environ: Mapping[str, str], seconds: float, *, pseudonyms:
             file.write(nvml_capture.dumps(capture))
     except OSError as error:
         raise UsageError(f"{path} cannot be written: {error.strerror}") from None
-    return _said(path, capture)
+    return _summarize(path, capture)
 
 
-def _said(path: Path, capture: Mapping[str, Any]) -> dict[str, Any]:
+def _summarize(path: Path, capture: Mapping[str, Any]) -> dict[str, Any]:
     whole = [d for d in capture["devices"] if "left_out" not in d]
     calls = [c for d in whole for part in ("calls", "raw") for c in d[part].values()]
     fields = [f for d in whole for f in d["fields"]]
@@ -77,13 +77,13 @@ def _said(path: Path, capture: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def text(said: Mapping[str, Any]) -> str:
+def text(summary: Mapping[str, Any]) -> str:
     """For people."""
     lines = [
-        f"{said['file']}: {said['gpus']} GPUs; {said['calls_answered']} of {said['calls']} calls and "
-        f"{said['fields_answered']} of {said['fields']} fields have an answer, the others their code"
+        f"{summary['file']}: {summary['gpus']} GPUs; {summary['calls_answered']} of {summary['calls']} calls and "
+        f"{summary['fields_answered']} of {summary['fields']} fields have an answer, the others their code"
     ]
-    lines += [f"GPU {index} is left out: {why}" for index, why in said["left_out"].items()]
-    if not said["pseudonyms"]:
+    lines += [f"GPU {index} is left out: {why}" for index, why in summary["left_out"].items()]
+    if not summary["pseudonyms"]:
         lines.append("UUIDs and serial numbers are in it; take it with --pseudonyms before you pass it on")
     return "\n".join([*lines, ""])

@@ -72,7 +72,7 @@ def measure(environ: Mapping[str, str], period_s: float, seconds: float, pairs: 
     """
     period_ns = round(period_s * 1e9)
     options = ReaderOptions(period_ns, max(period_ns, 1_000_000_000), 5_000_000_000, environ)
-    blocks, boards, cpu = run_blocks(environ, order(pairs, seed), seconds, SETTLE_S, lambda: ReaderLoad(options))
+    blocks, gpus, cpu = run_blocks(environ, order(pairs, seed), seconds, SETTLE_S, lambda: ReaderLoad(options))
     result: dict[str, Any] = {
         "schema": SCHEMA,
         "wattlens": wattlens.__version__,
@@ -82,8 +82,8 @@ def measure(environ: Mapping[str, str], period_s: float, seconds: float, pairs: 
         "pairs": pairs,
         "seed": seed,
         "order": [b.reading for b in blocks],
-        "gpus": [boards[i] | added(blocks, [i]) for i in sorted(boards)],
-        "node": added(blocks, sorted(boards)),
+        "gpus": [gpus[i] | added(blocks, [i]) for i in sorted(gpus)],
+        "node": added(blocks, sorted(gpus)),
     }
     if cpu:
         result["reader_cpu_ms_per_s"] = round(fmean(cpu) * 1e3, 3)
@@ -99,7 +99,7 @@ def run_blocks(
 ) -> tuple[list[PowerBlock], dict[int, dict[str, Any]], list[float]]:
     """Blocks, boards by index, and CPU seconds per second in each block that read (where `reading` can tell)."""
     blocks: list[PowerBlock] = []
-    boards: dict[int, dict[str, Any]] = {}
+    gpus: dict[int, dict[str, Any]] = {}
     cpu: list[float] = []
     began: Mapping[str, Any] = {}
     cpu_began = (0.0, 0.0)
@@ -117,7 +117,7 @@ def run_blocks(
                 show_progress(f", block {len(blocks) + 1} of {len(kinds)}")
                 match message["k"]:
                     case "board":
-                        boards[message["index"]] = {k: message[k] for k in ("index", "uuid", "name")}
+                        gpus[message["index"]] = {k: message[k] for k in ("index", "uuid", "name")}
                     case "gone":
                         raise WattlensError(f"GPU {message['index']}: {message['reason']}; see wattlens doctor")
                     case "fatal":
@@ -136,7 +136,7 @@ def run_blocks(
         finally:
             if running is not None:
                 running.__exit__(None, None, None)
-    return blocks, boards, cpu
+    return blocks, gpus, cpu
 
 
 def _powers(start: Mapping[str, Sequence[float]], end: Mapping[str, Sequence[float]]) -> dict[int, float]:

@@ -39,7 +39,7 @@ def measure(environ: Mapping[str, str], seconds: float) -> dict[str, Any]:
 
 def _measured(environ: Mapping[str, str], seconds: float, hung: Mapping[int, str]) -> dict[str, Any]:
     node: dict[str, Any] = {"driver": "", "nvml": ""}
-    boards: dict[int, dict[str, Any]] = {i: {"index": i} | absent(reason).as_json() for i, reason in hung.items()}
+    gpus: dict[int, dict[str, Any]] = {i: {"index": i} | absent(reason).as_json() for i, reason in hung.items()}
     task = ["watch", f"--seconds={seconds}", *(f"--exclude={i}" for i in hung)]
     with seconds_passed("watching the sensors", seconds) as show_progress:
         for message in child.ask(task, environ):
@@ -50,12 +50,12 @@ def _measured(environ: Mapping[str, str], seconds: float, hung: Mapping[int, str
                 case "fatal":
                     raise WattlensError(f"NVML {message['call']}: {message['reason']}; see wattlens doctor")
                 case "board":
-                    boards[message["index"]] = {k: message[k] for k in ("index", "uuid", "name")}
+                    gpus[message["index"]] = {k: message[k] for k in ("index", "uuid", "name")}
                 case "gone":
-                    boards.setdefault(message["index"], {"index": message["index"]}).update(absent(message["reason"]).as_json())
+                    gpus.setdefault(message["index"], {"index": message["index"]}).update(absent(message["reason"]).as_json())
                 case "changes":
-                    boards[message["index"]] |= _profiled(message)
-    found = [boards[i] for i in sorted(boards)]
+                    gpus[message["index"]] |= _profiled(message)
+    found = [gpus[i] for i in sorted(gpus)]
     simulated = bool(environ.get("WATTLENS_SIM"))
     head = {"schema": SCHEMA, "wattlens": wattlens.__version__, "simulated": simulated, "seconds": seconds}
     return head | node | {"boards": found}
@@ -71,22 +71,22 @@ def _profiled(message: Mapping[str, Any]) -> dict[str, Any]:
 def text(measured: Mapping[str, Any]) -> str:
     """The profile for people: a block a board, boards that differ only by chance not merged, since each has its own errors."""
     lines = [f"Sensors over {measured['seconds']:g} s, driver {measured['driver']}; [ ] are bounds at 95 %"]
-    for board in measured["boards"]:
-        lines += ["", f"GPU {board['index']}  {board.get('name', '')}"]
+    for gpu in measured["boards"]:
+        lines += ["", f"GPU {gpu['index']}  {gpu.get('name', '')}"]
         reasons: dict[str, list[str]] = {}
         for key, (name, unit) in _NAMES.items():
-            value = board[key]
+            value = gpu[key]
             if "absent" in value:
                 reasons.setdefault(value["absent"], []).append(name)
                 continue
             digits = 4 if not unit else 0 if unit == "mJ" else 1
             bounds = f"[{value['low']:.{digits}f}, {value['high']:.{digits}f}]"
             lines.append(f"  {name:<21}{value['value']:>9.{digits}f} {unit:<3} {bounds:<18} n={value['n']}")
-        if board["counter_model"] != "undecided":
-            lines.append(f"  {'the counter':<21}{_MODELS[board['counter_model']]}")
-            lines.append(f"  {'':<21}({board['counter_model_reason']})")
+        if gpu["counter_model"] != "undecided":
+            lines.append(f"  {'the counter':<21}{_MODELS[gpu['counter_model']]}")
+            lines.append(f"  {'':<21}({gpu['counter_model_reason']})")
         else:
-            reasons.setdefault(board["counter_model_reason"], []).append("the counter's kind")
+            reasons.setdefault(gpu["counter_model_reason"], []).append("the counter's kind")
         for reason, names in reasons.items():
             lines.append(f"  absent: {', '.join(names)}")
             lines.append(f"    since {reason}")

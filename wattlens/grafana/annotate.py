@@ -33,7 +33,7 @@ def annotate(
     done, seen = AnnotationCounts(), 0
     for begin in range(0, len(events), _AT_ONCE):
         some = events[begin : begin + _AT_ONCE]
-        known = _known(grafana, min(e.begin_ms for e in some), max(e.end_ms for e in some))
+        known = _fetch_event_tags(grafana, min(e.begin_ms for e in some), max(e.end_ms for e in some))
         for event in some:
             if progress is not None:
                 progress(seen, len(events))
@@ -47,7 +47,7 @@ def annotate(
     return done
 
 
-def _known(grafana: Grafana, begin_ms: int, end_ms: int) -> set[str]:
+def _fetch_event_tags(grafana: Grafana, begin_ms: int, end_ms: int) -> set[str]:
     """The tags with the ids of the events of a time. A full answer may not be all: then each half is asked for."""
     known, todo = set[str](), [(begin_ms, end_ms)]
     for _ in range(_ASKED):

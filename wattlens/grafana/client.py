@@ -8,7 +8,7 @@ from typing import Any, Final
 from urllib.parse import quote, urlencode
 
 from wattlens.grafana.access import GrafanaAccess
-from wattlens.grafana.connection import NO_GRAFANA, GrafanaConnection, GrafanaError, said
+from wattlens.grafana.connection import NO_GRAFANA, GrafanaConnection, GrafanaError, one_line
 
 _PAGE: Final = 500
 _PAGES: Final = 20
@@ -40,8 +40,8 @@ class Grafana:
         if not isinstance(found, dict) or "database" not in found:
             raise GrafanaError(self._no_grafana())
         if found["database"] != "ok":
-            raise GrafanaError(f"{self.url}: Grafana cannot use its own database now (it says {said(found['database'])})")
-        return said(found.get("version", ""))
+            raise GrafanaError(f"{self.url}: Grafana cannot use its own database now (it says {one_line(found['database'])})")
+        return one_line(found.get("version", ""))
 
     def folder(self, uid: str) -> dict[str, Any] | None:
         """A folder; None: there is none, or none that this token may see."""
@@ -83,10 +83,10 @@ class Grafana:
             hit["uid"] for hit in hits if isinstance(hit.get("uid"), str) and hit.get("folderUid", folder_uid) == folder_uid
         ]
 
-    def save_dashboard(self, board: Mapping[str, Any], folder_uid: str, version: int, message: str) -> dict[str, Any]:
+    def save_dashboard(self, dashboard: Mapping[str, Any], folder_uid: str, version: int, message: str) -> dict[str, Any]:
         """Save over exactly this version; 0: it is new. Raises GrafanaError with the status 412 where somebody was faster."""
         body = {
-            "dashboard": {**board, "id": None, "version": version},
+            "dashboard": {**dashboard, "id": None, "version": version},
             "folderUid": folder_uid,
             "message": message,
             "overwrite": False,

@@ -34,7 +34,7 @@ class GrafanaError(WattlensError):
         self.status, self.word = status, word
 
 
-def said(text: object) -> str:
+def one_line(text: object) -> str:
     """What a server says, as one line fit for a terminal."""
     line = printable(" ".join(str(text).split()))
     return line if len(line) <= _SAID else f"{line[: _SAID - 3]}..."
@@ -84,7 +84,7 @@ class GrafanaConnection:
         except HttpError as error:
             raise GrafanaError(f"{url}: cannot be reached ({error.reason}); look at --url") from None
         if 300 <= response.status < 400:
-            where = said(response.headers.get("location", "nowhere"))
+            where = one_line(response.headers.get("location", "nowhere"))
             raise GrafanaError(f"{url}: answers with a redirect to {where}; give the address itself in --url")
         try:
             answer = json.loads(response.body)
@@ -100,18 +100,18 @@ class GrafanaConnection:
 def _refused(access: GrafanaAccess, what: str, status: int, answer: Mapping[str, Any]) -> GrafanaError:
     url = access.url.rstrip("/")
     option = f"--token-file {access.token_file}"
-    told_by_it, word = said(answer.get("message", "") or ""), str(answer.get("status", ""))
-    told = f" (it says: {told_by_it})" if told_by_it else ""
+    told_by_it, word = one_line(answer.get("message", "") or ""), str(answer.get("status", ""))
+    detail = f" (it says: {told_by_it})" if told_by_it else ""
     if status == 401:
-        line = f"{url}: refuses the token in {option}{told}; it is wrong, expired or of another Grafana"
+        line = f"{url}: refuses the token in {option}{detail}; it is wrong, expired or of another Grafana"
     elif status == 403:
-        line = f"{url}: the service account of {option} may not {what}{told}; docs/grafana.md says which role it needs"
+        line = f"{url}: the service account of {option} may not {what}{detail}; docs/grafana.md says which role it needs"
     elif status == 404 and not told_by_it:
         line = f"{url}: knows no such thing (404) when asked to {what}; --url is the address of Grafana itself"
     elif status in (429, 502, 503, 504):
-        line = f"{url}: is busy or not ready (HTTP {status}){told}; try again"
+        line = f"{url}: is busy or not ready (HTTP {status}){detail}; try again"
     else:
-        line = f"{url}: did not {what} (HTTP {status}){told}"
+        line = f"{url}: did not {what} (HTTP {status}){detail}"
     return GrafanaError(line, status, word)
 
 

@@ -73,22 +73,22 @@ def _dvfs_event(key: tuple[Any, ...], of: list[Mapping[str, Any]]) -> PlannedAnn
     where = ", ".join(devices[:_SHOWN]) + (f" and {len(devices) - _SHOWN} more" if len(devices) > _SHOWN else "")
     whose = f" for {first['workload']}" if first["workload"] else ""
     what = f"{first['action']} {_setting(str(first['setting']))}"
-    said = f"{first['policy']}: {what} on {first['node']} {where}{whose}: {first['outcome']}"
+    text = f"{first['policy']}: {what} on {first['node']} {where}{whose}: {first['outcome']}"
     tags = ["dvfs", _tag(f"node:{first['node']}"), _tag(f"policy:{first['policy']}"), _tag(str(first["action"]))]
     if first["simulated"]:
         tags.append("simulated")
     at_ms = min(int(each["t_ns"]) for each in of) // 1_000_000
-    return PlannedAnnotation(_id("dvfs", *map(str, key)), at_ms, at_ms, tuple(tags), html.escape(said))
+    return PlannedAnnotation(_id("dvfs", *map(str, key)), at_ms, at_ms, tuple(tags), html.escape(text))
 
 
 def _setting(text: str) -> str:
     try:
-        told = json.loads(text)
+        setting = json.loads(text)
     except (ValueError, RecursionError):
         return text
-    if not isinstance(told, dict):
+    if not isinstance(setting, dict):
         return text
-    return ", ".join(_knob(key, value) for key, value in told.items()) or "nothing"
+    return ", ".join(_knob(key, value) for key, value in setting.items()) or "nothing"
 
 
 def _knob(key: str, value: Any) -> str:

@@ -41,14 +41,14 @@ def pull(found: Survey, folder: Path, *, everything: bool, replace: bool) -> Pul
     pulled = PullResult()
     wanted: dict[Path, str] = {}
     states = {(each.kind, each.uid): each for each in found.changes}
-    for uid, board in sorted(found.boards.items()):
+    for uid, dashboard in sorted(found.dashboards.items()):
         state = states.get(("dashboard", uid))
-        if board.newer:
+        if dashboard.newer:
             pulled.notes.append(
                 f"dashboard {uid} is stored in schema v2, which Grafana's /api does not tell; export it in Grafana"
             )
         elif everything or state is None or state.details or state.state in ("edited", "locked"):
-            _take(uid, text(content(board.board)), folder / "dashboards", wanted, pulled)
+            _take(uid, text(content(dashboard.content)), folder / "dashboards", wanted, pulled)
     for uid, rule in sorted(found.rules.items()):
         state = states.get(("alert", uid))
         if everything or (state is not None and (state.details or state.state in ("edited", "locked"))):

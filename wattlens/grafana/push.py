@@ -65,7 +65,7 @@ def push(
         try:
             _write(grafana, wanted, found, change, outcome)
         except GrafanaError as error:
-            late = _late(change, error)
+            late = _restate_change(change, error)
             if late is None:
                 before = f"; {len(outcome.written)} of {len(todo)} objects were written before" if outcome.written else ""
                 raise GrafanaError(f"{change.kind} {change.uid}: {error}{before}", error.status, error.word) from None
@@ -83,8 +83,8 @@ def _write(grafana: Grafana, wanted: PushRequest, found: Survey, change: ObjectC
         case "datasource":
             _write_source(grafana, wanted, found)
         case "dashboard":
-            built = content(wanted.boards[change.uid])
-            version = found.boards[change.uid].version if change.uid in found.boards else 0
+            built = content(wanted.dashboards[change.uid])
+            version = found.dashboards[change.uid].version if change.uid in found.dashboards else 0
             grafana.save_dashboard(built, found.folder_uid, version, message(wattlens.__version__, version + 1, digest(built)))
         case "alert":
             built = found.built_rules[change.uid]
@@ -101,8 +101,8 @@ def _write_source(grafana: Grafana, wanted: PushRequest, found: Survey) -> None:
         source = {"uid": wanted.source_uid, "name": wanted.source_name, "type": "prometheus", "access": "proxy"}
         grafana.create_source({**source, "url": wanted.prometheus_url, "jsonData": {"httpMethod": "POST"}})
     else:
-        told = {key: value for key, value in found.source.items() if key not in ("accessControl", "secureJsonFields")}
-        grafana.update_source(wanted.source_uid, {**told, "url": wanted.prometheus_url})
+        content = {key: value for key, value in found.source.items() if key not in ("accessControl", "secureJsonFields")}
+        grafana.update_source(wanted.source_uid, {**content, "url": wanted.prometheus_url})
 
 
 def _otherwise(built: dict[str, Any], stored: dict[str, Any]) -> Iterable[str]:
@@ -112,7 +112,7 @@ def _otherwise(built: dict[str, Any], stored: dict[str, Any]) -> Iterable[str]:
         yield f"this Grafana stores alert rule {built['uid']} otherwise than sent ({first}); the next push calls it edited"
 
 
-def _late(change: ObjectChange, error: GrafanaError) -> ObjectChange | None:
+def _restate_change(change: ObjectChange, error: GrafanaError) -> ObjectChange | None:
     """What it is then, if Grafana says that it is not what it was a moment ago; None: another error."""
     if error.status == 412 and error.word == "version-mismatch":
         return replace(change, state="edited", reason=_FAST)

@@ -11,7 +11,7 @@ from dashboards.push.plan import GrafanaDashboard, ObjectChange, plan_board, pla
 from dashboards.rules.alerts import Alert
 from energy_agent.core.errors import WattlensError
 from wattlens.grafana.client import Grafana
-from wattlens.grafana.connection import GrafanaError, said
+from wattlens.grafana.connection import GrafanaError, one_line
 
 UID_LIMIT: Final = 40
 OTHERS_MAX: Final = 200
@@ -33,7 +33,7 @@ class PushRequest:
     """
 
     folder: str
-    boards: Mapping[str, Mapping[str, Any]]
+    dashboards: Mapping[str, Mapping[str, Any]]
     alerts: tuple[Alert, ...] | None = None
     source_uid: str = "prometheus"
     prometheus_url: str | None = None
@@ -64,7 +64,7 @@ class Survey:
     folder_uid: str
     folder_title: str
     changes: list[ObjectChange] = field(default_factory=list)
-    boards: dict[str, GrafanaDashboard] = field(default_factory=dict)
+    dashboards: dict[str, GrafanaDashboard] = field(default_factory=dict)
     rules: dict[str, dict[str, Any]] = field(default_factory=dict)
     built_rules: dict[str, dict[str, Any]] = field(default_factory=dict)
     source: dict[str, Any] | None = None
@@ -82,19 +82,19 @@ def survey(grafana: Grafana, wanted: PushRequest, progress: Progress = lambda _d
     version = grafana.version()
     folder = _folder(grafana, wanted.folder)
     uid = str(folder["uid"]) if folder else folder_uid(wanted.folder)
-    found = Survey(version, uid, said(folder["title"]) if folder else wanted.folder)
+    found = Survey(version, uid, one_line(folder["title"]) if folder else wanted.folder)
     if folder is None:
         found.changes.append(ObjectChange("folder", uid, wanted.folder, "create"))
     elif found.folder_title != wanted.folder:
         found.notes.append(f"the folder {wanted.folder} ({uid}) is called {found.folder_title} in Grafana, and keeps that name")
     if wanted.alerts is not None or wanted.prometheus_url is not None:
         _look_at_source(grafana, wanted, found)
-    total = len(wanted.boards)
-    for done, (board_uid, built) in enumerate(sorted(wanted.boards.items())):
+    total = len(wanted.dashboards)
+    for done, (board_uid, built) in enumerate(sorted(wanted.dashboards.items())):
         progress(done, total)
-        there = found_board(grafana, board_uid)
+        there = read_dashboard(grafana, board_uid)
         if there is not None:
-            found.boards[board_uid] = there
+            found.dashboards[board_uid] = there
         found.changes.append(plan_board(built, there, uid))
     if wanted.alerts is not None:
         _look_at_rules(grafana, wanted, found)
@@ -108,7 +108,7 @@ def folder_uid(title: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")[:UID_LIMIT] or "wattlens"
 
 
-def found_board(grafana: Grafana, uid: str) -> GrafanaDashboard | None:
+def read_dashboard(grafana: Grafana, uid: str) -> GrafanaDashboard | None:
     """A dashboard as it is in Grafana, with what its history says of it."""
     try:
         full = grafana.dashboard(uid)
@@ -148,7 +148,7 @@ def _look_at_source(grafana: Grafana, wanted: PushRequest, found: Survey) -> Non
         change = plan_source(wanted.source_uid, wanted.source_name, wanted.prometheus_url, found.source)
     except LookupError as error:
         raise WattlensError(
-            f"{grafana.url}: {said(error)}; name one with --datasource, or say with --prometheus-url where Prometheus is"
+            f"{grafana.url}: {one_line(error)}; name one with --datasource, or say with --prometheus-url where Prometheus is"
         ) from None
     found.changes.append(change)
 
@@ -169,14 +169,14 @@ def _look_at_rules(grafana: Grafana, wanted: PushRequest, found: Survey) -> None
 
 
 def _look_at_theirs(grafana: Grafana, wanted: PushRequest, found: Survey) -> None:
-    others = sorted({*grafana.dashboards_in(found.folder_uid)} - {*wanted.boards})
+    others = sorted({*grafana.dashboards_in(found.folder_uid)} - {*wanted.dashboards})
     if len(others) > OTHERS_MAX:
         found.notes.append(f"the folder has {len(others)} dashboards that are not built here; {OTHERS_MAX} are looked at")
     for uid in others[:OTHERS_MAX]:
-        there = found_board(grafana, uid)
+        there = read_dashboard(grafana, uid)
         if there is None:
             continue
         if read_mark(there.message or "") is not None:
             found.notes.append(f"dashboard {uid} is no longer built; delete it in Grafana if nobody needs it")
         found.theirs.append(uid)
-        found.boards[uid] = there
+        found.dashboards[uid] = there

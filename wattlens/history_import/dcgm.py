@@ -95,14 +95,14 @@ class DcgmNode:
             for matchers in self.selectors:
                 if not self.history.label_values("UUID", selector(name, matchers), first, last):
                     continue
-                told: dict[str, int] = {}
+                limits: dict[str, int] = {}
                 for at in range(first, last, _DAY_NS):
                     span_s = (min(at + _DAY_NS, last) - at) // NS_PER_S
                     query = f"max by (UUID) (max_over_time({selector(name, matchers)}[{span_s}s]))"
                     for labels, watts in self.history.instant(query, min(at + _DAY_NS, last)):
                         board = dcgm.board_of(labels)
-                        told[board] = max(told.get(board, 0), round(watts * 1_000))
-                found = told | found
+                        limits[board] = max(limits.get(board, 0), round(watts * 1_000))
+                found = limits | found
         return found
 
     def _terms(self, board: str) -> ExporterBounds:

@@ -91,7 +91,7 @@ class WattlensNode:
 
     def slice(self, start_ns: int, end_ns: int) -> Batch:
         """What is booked of a slice."""
-        devices, facts = self._told(start_ns, end_ns)
+        devices, facts = self._collect_facts(start_ns, end_ns)
         pages = self._pages(start_ns, end_ns)
         streams: dict[str, list[ExporterReading]] = {}
         for source, t_ns in sorted(pages):
@@ -135,7 +135,7 @@ class WattlensNode:
                         found.setdefault((source, t_ns), {})[key] = round(value * scale)
         return {at: values for at, values in found.items() if at in mine}
 
-    def _told(self, start_ns: int, end_ns: int) -> tuple[list[DeviceFacts], list[WorkloadFacts]]:
+    def _collect_facts(self, start_ns: int, end_ns: int) -> tuple[list[DeviceFacts], list[WorkloadFacts]]:
         """What was told of devices and workloads in a slice, as far as it is news."""
         for labels in self._last("gpu_info", start_ns, end_ns):
             self._skus[exporter_label(labels, "uuid")] = exporter_label(labels, "name")

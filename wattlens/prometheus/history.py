@@ -184,19 +184,19 @@ class PrometheusHistory:
     def _data(self, method: str, path: str, body: bytes | None) -> Any:
         answer = self._ask(method, path, body)
         try:
-            said = json.loads(answer.body, parse_float=str)
+            document = json.loads(answer.body, parse_float=str)
         except (ValueError, RecursionError):
-            said = None
-        reason = _short(said.get("error")) if isinstance(said, dict) else ""
+            document = None
+        reason = _short(document.get("error")) if isinstance(document, dict) else ""
         if answer.status in _TOO_MUCH:
             raise TooMuchError(f"{self._http.root}: {reason or f'answered {answer.status}'}")
-        if not answer.ok or not isinstance(said, dict) or said.get("status") != "success":
+        if not answer.ok or not isinstance(document, dict) or document.get("status") != "success":
             raise WattlensError(f"{self._http.root}: {reason or f'answered {answer.status}, which is not its HTTP API'}")
-        warnings = said.get("warnings")
-        told = [_short(each) for each in warnings] if isinstance(warnings, list) else []
-        if serious := next((each for each in told if not each.startswith(_ONLY_A_HINT)), None):
+        warnings = document.get("warnings")
+        warnings_shown = [_short(each) for each in warnings] if isinstance(warnings, list) else []
+        if serious := next((each for each in warnings_shown if not each.startswith(_ONLY_A_HINT)), None):
             raise WattlensError(f"{self._http.root}: its answer may lack a part: {serious}")
-        return said.get("data")
+        return document.get("data")
 
     def _ask(self, method: str, path: str, body: bytes | None) -> HttpResponse:
         """Ask, and again after ever longer pauses where the server is busy, or answers no more after it once did."""

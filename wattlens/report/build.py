@@ -93,12 +93,12 @@ def build(options: Options, progress: Progress | None = None) -> Facts:
     organisation = _organisation(options)
     with compacted(options.ledger, organisation.stays(_default_site(organisation)), progress) as system:
         days = find_days(system, options.pinned)
-        told = organisation
+        adjusted = organisation
         if options.country:  # of the sites that the period has, and not of one long gone
             there = windows_of(days, organisation, options.asked)
             year = max(datetime.fromtimestamp(w.end_ns // NS_PER_S - 1, UTC).year for w in there.values())
-            told = with_country(organisation, there, options.country, year)
-        evidence, used = gather(system, days, told, options.asked)
+            adjusted = with_country(organisation, there, options.country, year)
+        evidence, used = gather(system, days, adjusted, options.asked)
     checked = options.checked if options.ask is None else options.ask(evidence.sums.windows)
     evidence = replace(evidence, prometheus=checked)
     number, restates = options.edition
@@ -106,13 +106,13 @@ def build(options: Options, progress: Progress | None = None) -> Facts:
     return replace(facts, restatement=options.restatement)
 
 
-def asked(options: Options, facts: Facts) -> Options:
+def add_prometheus_result(options: Options, facts: Facts) -> Options:
     """The options with what a Prometheus answered, so that the facts can be made again without it."""
     figure = facts.figures["crosscheck.prometheus"]
     if options.ask is None:
         return options
-    told = PrometheusEnergy(figure.dims["joules"], int(figure.dims["series"]), figure.dims["query"], figure.reason or "")
-    return replace(options, ask=None, checked=told)
+    result = PrometheusEnergy(figure.dims["joules"], int(figure.dims["series"]), figure.dims["query"], figure.reason or "")
+    return replace(options, ask=None, checked=result)
 
 
 def restated(options: Options, facts: Facts, earlier: Path) -> tuple[Options, Facts]:
@@ -127,10 +127,10 @@ def restated(options: Options, facts: Facts, earlier: Path) -> tuple[Options, Fa
 
 def rebuild(manifest: Manifest, ledger: str, org: Path | None) -> bytes:
     """The facts of a report again, from its manifest: what `wattlens report verify` compares."""
-    said = manifest.command
+    command = manifest.command
 
     def text(name: str) -> str | None:
-        value = said.get(name)
+        value = command.get(name)
         return None if value is None else str(value)
 
     if text("saved") is not None:

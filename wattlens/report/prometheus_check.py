@@ -29,7 +29,7 @@ def check(access: PrometheusAccess, windows: Mapping[str, SiteWindow], tell: Cal
         UsageError: a secret's file cannot be read.
     """
     try:
-        return _asked(access, windows)
+        return _sum_energy(access, windows)
     except UsageError:
         raise
     except WattlensError as error:
@@ -37,7 +37,7 @@ def check(access: PrometheusAccess, windows: Mapping[str, SiteWindow], tell: Cal
         return PrometheusEnergy("0", 0, QUERY, "the Prometheus did not answer as one does")
 
 
-def _asked(access: PrometheusAccess, windows: Mapping[str, SiteWindow]) -> PrometheusEnergy:
+def _sum_energy(access: PrometheusAccess, windows: Mapping[str, SiteWindow]) -> PrometheusEnergy:
     periods = {(w.start_ns, w.end_ns) for w in windows.values()}
     if len(periods) != 1:
         return PrometheusEnergy("0", 0, QUERY, "the sites' periods differ, and no label there tells sites apart")

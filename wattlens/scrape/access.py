@@ -23,7 +23,7 @@ from energy_agent.runtime.http import (
 )
 from energy_agent.runtime.secret_file import read_secret
 from energy_agent.runtime.tls import TlsFiles
-from wattlens.scrape.response import MetricsResponse, parse
+from wattlens.scrape.response import ScrapeResponse, parse
 
 MAX_PAGE_B = 16 << 20
 _PLAIN_ANSWERS = (
@@ -104,7 +104,7 @@ class AgentAccess:
         return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
     def _refused(self, response: HttpResponse) -> str:
-        said = printable(response.body[:200].decode("utf-8", "replace").strip().partition("\n")[0])
+        detail = printable(response.body[:200].decode("utf-8", "replace").strip().partition("\n")[0])
         code = response.status
         if code in (401, 403):
             if self.user_file:
@@ -112,12 +112,12 @@ class AgentAccess:
             if self.token_file:
                 return f"HTTP {code}: it refuses the token in --token-file {self.token_file}"
             return f"HTTP {code}: it wants credentials; give --user-file or --token-file"
-        if code == 400 and "HTTPS" in said.upper():  # ours, Go's and others' servers say so
+        if code == 400 and "HTTPS" in detail.upper():  # ours, Go's and others' servers say so
             return "it speaks TLS: say https:// in --url"
         if code == 429:
             wait = response.headers.get("retry-after", "")
             return "HTTP 429: too many requests or wrong passwords from here" + (f"; wait {wait} s" * wait.isdecimal())
-        return said if said and code == 503 else f"HTTP {code} {response.reason}"
+        return detail if detail and code == 503 else f"HTTP {code} {response.reason}"
 
     def _tls(self, name: str) -> str:
         if any(each in name for each in _PLAIN_ANSWERS):
@@ -164,7 +164,7 @@ class AgentStatusError(HttpError):
         self.response = response
 
 
-def read_page(url: str, t_s: float, within_s: float = 10.0) -> MetricsResponse:
+def read_page(url: str, t_s: float, within_s: float = 10.0) -> ScrapeResponse:
     """Read the page of our own agent. On a busy machine it may take seconds.
 
     Raises:

@@ -7,7 +7,7 @@ Labels = tuple[tuple[str, str], ...]
 
 
 @dataclass(slots=True)
-class MetricsResponse:
+class ScrapeResponse:
     """One reading of /metrics: samples by name. `t_s` is the reader's monotonic time."""
 
     t_s: float
@@ -29,7 +29,7 @@ class MetricsResponse:
         return {labels["uuid"]: watts for name in names for labels, watts in self.rows(name)}
 
 
-def parse(text: str, t_s: float) -> MetricsResponse:
+def parse(text: str, t_s: float) -> ScrapeResponse:
     """A page from its text.
 
     Raises:
@@ -37,14 +37,14 @@ def parse(text: str, t_s: float) -> MetricsResponse:
     """
     from prometheus_client.parser import text_string_to_metric_families
 
-    page = MetricsResponse(t_s)
+    page = ScrapeResponse(t_s)
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
             page.samples.setdefault(sample.name, {})[tuple(sorted(sample.labels.items()))] = sample.value
     return page
 
 
-def grown(first: MetricsResponse, last: MetricsResponse, name: str, **labels: str) -> float | None:
+def grown(first: ScrapeResponse, last: ScrapeResponse, name: str, **labels: str) -> float | None:
     """By how much a counter has grown; None where it has not, or was not there."""
     before, after = first.one(name, **labels), last.one(name, **labels)
     return None if before is None or after is None or after <= before else after - before

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from energy_agent.core.facility import MeterFacts
 
 
-def shown(meters: Sequence[MeterFacts]) -> Iterator[str]:
+def format_tree(meters: Sequence[MeterFacts]) -> Iterator[str]:
     """One line a meter, below the one it hangs on."""
     for top in (m for m in meters if not m.parent):
         yield from _branch(top, meters, 0)

@@ -151,7 +151,7 @@ def _reload(site: SiteProcess, options: SiteOptions, watch: FileWatch, access: A
     Raises:
         UsageError: the file is wrong, or changes what a running process cannot; then nothing is taken over.
     """
-    watch.taken()
+    watch.mark_read()
     raw = _read(options)
     fresh = parse_site(raw, str(options.config))
     for key in ("site.name", "site.cluster", "web.listen", "web.probe_listen"):

@@ -59,8 +59,12 @@ def make_governor(config: Dvfs, clock: Clock, states: Mapping[str, str]) -> Gove
     """The governor, with the experiments of an earlier one; raises UsageError as `configured` does."""
     _, nodes = specs()
     client = ActuatorClient(config.actuator or default_socket()) if config.mode == "enforce" else None
-    said = config.blocks
-    plan = ExperimentPlan(said.seed, said.pairs, said.seconds, said.settle_s, said.period_s) if said is not None else None
+    blocks = config.blocks
+    plan = (
+        ExperimentPlan(blocks.seed, blocks.pairs, blocks.seconds, blocks.settle_s, blocks.period_s)
+        if blocks is not None
+        else None
+    )
     return Governor(GovernorConfig(configured(config), _budget(config, nodes), plan), client, clock, states)
 
 

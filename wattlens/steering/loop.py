@@ -27,7 +27,7 @@ from wattlens.steering.build import make_governor
 from wattlens.steering.groups import SteeringGroup
 from wattlens.steering.observer import Observer, describe
 from wattlens.steering.requests import SteeringRequests
-from wattlens.steering.status import told, with_exempt
+from wattlens.steering.status import describe_steering, with_exempt
 
 log = logging.getLogger("wattlens.dvfs")
 T = TypeVar("T")
@@ -102,7 +102,7 @@ class Steering:
         """How the devices of a workload are steered, for its own processes."""
         with self._fresh:
             views, users, groups = self._current(), self._users, self._groups
-        return told(workload, views, users, groups, self.asks.of(workload))
+        return describe_steering(workload, views, users, groups, self.asks.of(workload))
 
     def request_setting(self, workload: str, body: object, place: str = "") -> None:
         """Take what a workload asks for its own devices; raises UsageError. `place`: who shares its places on the socket."""

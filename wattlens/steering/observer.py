@@ -72,7 +72,7 @@ class Observer:
                 observations.append(observation)
         self._tell(seen, wrong)
         if self._config.budget_w is not None:
-            observations.append(self._others(snapshot, observations))
+            observations.append(self._observe_rest(snapshot, observations))
         return observations
 
     def _one(
@@ -123,7 +123,7 @@ class Observer:
                 wrong[workload] = problem
         return merge_workloads(found, same_owner=group.same_owner)
 
-    def _others(self, snapshot: Snapshot, observations: Iterable[Observation]) -> Observation:
+    def _observe_rest(self, snapshot: Snapshot, observations: Iterable[Observation]) -> Observation:
         steered = {d.uuid for o in observations for d in o.devices}
         now_ns = self._clock.boot_ns()
         rest = (view for view in snapshot.devices if view.info.uuid not in steered)

@@ -23,7 +23,7 @@ def with_exempt(views: Sequence[DvfsDevice], groups: Sequence[SteeringGroup]) ->
     return tuple(view for _, view in sorted(found.items()))
 
 
-def told(
+def describe_steering(
     workload: str,
     views: Sequence[DvfsDevice],
     users: Mapping[str, Sequence[str]],

@@ -8,8 +8,8 @@ from energy_agent.core.errors import UsageError, WattlensError
 from energy_agent.core.ports import Clock
 from energy_agent.runtime.http import HttpError
 from wattlens.scrape.access import AgentAccess
-from wattlens.scrape.response import MetricsResponse, parse
-from wattlens.sweep.board import committed_ns
+from wattlens.scrape.response import ScrapeResponse, parse
+from wattlens.sweep.gpu import committed_ns
 from wattlens.sweep.hold import Hold
 from wattlens.sweep.target import SweepTarget, TargetRequest, target
 from wattlens.sweep.work import Work, of_agent, spread_over_nodes
@@ -36,7 +36,7 @@ class TargetFinder:
         """Raise WattlensError where no agent answers at the address."""
         self.read(PATIENCE_S)
 
-    def read(self, timeout_s: float = TIMEOUT_S) -> MetricsResponse | None:
+    def read(self, timeout_s: float = TIMEOUT_S) -> ScrapeResponse | None:
         """The page; None where none comes now. Raises WattlensError where none has come for long."""
         try:
             page = parse(self._fetch(timeout_s).decode(), 0.0)
@@ -57,7 +57,7 @@ class TargetFinder:
             UsageError: no time will help.
         """
         end_s, reason = time.monotonic() + wait_s, "the agent has not read its GPUs yet"
-        pages: deque[MetricsResponse] = deque(maxlen=_APART)
+        pages: deque[ScrapeResponse] = deque(maxlen=_APART)
         while True:
             page = self.read()
             if page is not None and (not pages or committed_ns(page) != committed_ns(pages[-1])):

@@ -69,9 +69,9 @@ def _refusals() -> Iterator[None]:
 class Hold:
     """`with Hold(client) as hold`: hears signals; on the way out, whatever happened, the lease ends and the program too."""
 
-    def __init__(self, client: ActuatorClient, said: Callable[[str], None]) -> None:
-        """Nothing is held yet. `said` takes what goes wrong at the end."""
-        self._client, self._said = client, said
+    def __init__(self, client: ActuatorClient, report: Callable[[str], None]) -> None:
+        """Nothing is held yet. `report` takes what goes wrong at the end."""
+        self._client, self._said = client, report
         self._signal = 0
         self._before: dict[int, object] = {}
         self._lease: HeldLease | None = None
@@ -85,7 +85,7 @@ class Hold:
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         try:
-            self._release(told=isinstance(error, RefusalError))
+            self._release(report=isinstance(error, RefusalError))
         finally:
             self._end_program()
             self._client.close()
@@ -122,7 +122,7 @@ class Hold:
 
     # The lease.
 
-    def there(self) -> None:
+    def require_actuator(self) -> None:
         """Raise RefusalError where no actuator answers."""
         with _refusals():
             self._client.hello()
@@ -171,15 +171,15 @@ class Hold:
         limit_mw = came.power_limit_mw
         return REFERENCE if key == REFERENCE else (came.sm_clock_max_mhz, None if limit_mw is None else limit_mw / 1000)
 
-    def _release(self, *, told: bool) -> None:
-        """End the lease. `told`: what is wrong with the actuator is known already."""
+    def _release(self, *, report: bool) -> None:
+        """End the lease. `report`: what is wrong with the actuator is known already."""
         lease, self._lease = self._lease, None
         if lease is None:
             return
         try:
             left = [f"{device} {knob}: {outcome}" for device, knob, outcome in lease.release() if outcome != "restored"]
         except ActuatorError as error:
-            if not told:
+            if not report:
                 self._said(f"{error}; the actuator puts everything back by itself, see wattlens dvfs status")
             return
         for each in left:

@@ -8,8 +8,8 @@ from dvfs.sweep.profile import Key, SettingInterval, SweepPlan
 from dvfs.sweep.reading import DeviceReading, Pace, Sample, bindings, pace, power_w
 from dvfs.types import Setting
 from energy_agent.core.ports import Clock
-from wattlens.scrape.response import MetricsResponse
-from wattlens.sweep.board import energy, shown, temperature_c
+from wattlens.scrape.response import ScrapeResponse
+from wattlens.sweep.gpu import energy, read_device, temperature_c
 from wattlens.sweep.hold import Hold
 from wattlens.sweep.work import Work
 
@@ -42,7 +42,7 @@ class Measuring:
         self,
         uuids: Sequence[str],
         work: Work,
-        read: Callable[[], MetricsResponse | None],
+        read: Callable[[], ScrapeResponse | None],
         hold: Hold,
         clock: Clock,
         plan: SweepPlan,
@@ -77,12 +77,12 @@ class Measuring:
                 self._look(devices, counted, from_ns)
                 now_ns = self._clock.utc_ns()
                 went = pace(counted, from_ns)
-                enough = went is not None and went.changes >= MIN_CHANGES and _drawn(devices, from_ns) is not None
+                enough = went is not None and went.changes >= MIN_CHANGES and _mean_power_w(devices, from_ns) is not None
                 if now_ns >= last_ns or (now_ns >= end_ns and enough):
                     break
                 tick((now_ns - begun_ns) / _NS)
                 self._hold.pause(self._period_s)
-            return self._told(key, session, devices, counted, went, from_ns, now_ns, strict=strict)
+            return self._make_interval(key, session, devices, counted, went, from_ns, now_ns, strict=strict)
         except ValueError as error:
             raise SpoiledError(str(error)) from None
 
@@ -94,7 +94,7 @@ class Measuring:
         if sample is not None and (not counted or sample.t_ns > counted[-1].t_ns or sample.doing):
             counted.append(sample)
         for uuid, read in devices.items():
-            joules, now = energy(page, uuid), shown(page, uuid)
+            joules, now = energy(page, uuid), read_device(page, uuid)
             if joules is not None and (not read.energy or joules.t_ns > read.energy[-1].t_ns):
                 read.energy.append(joules)
             if now is not None and (not read.shown or now.t_ns > read.shown[-1].t_ns):
@@ -103,7 +103,7 @@ class Measuring:
                 if warm is not None and now.t_ns >= from_ns:
                     read.celsius.append(warm)
 
-    def _told(
+    def _make_interval(
         self,
         key: Key,
         session: int,
@@ -115,7 +115,7 @@ class Measuring:
         *,
         strict: bool,
     ) -> SettingInterval:
-        drawn = _drawn(devices, from_ns)
+        drawn = _mean_power_w(devices, from_ns)
         if went is None:
             raise SpoiledError(f"no {self._work.what} were done, or none were told; has the workload ended?")
         if drawn is None or drawn <= 0:
@@ -140,7 +140,7 @@ class Measuring:
         )
 
 
-def _drawn(devices: dict[str, _Read], from_ns: int) -> float | None:
+def _mean_power_w(devices: dict[str, _Read], from_ns: int) -> float | None:
     """Mean power of all devices; None until each of them tells."""
     powers = [power_w(read.energy, from_ns) for read in devices.values()]
     return None if any(power is None for power in powers) else math.fsum(power for power in powers if power is not None)

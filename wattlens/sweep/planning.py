@@ -52,15 +52,15 @@ def named(target: SweepTarget, name: str, command: Sequence[str]) -> str:
     """What the profile calls the workload: the same for another run of the same, so without the number of a process."""
     if name or command:
         return (name or shlex.join(command))[:200]
-    whole = ", ".join(target.workloads) or "GPU " + ",".join(str(board.index) for board in target.boards)
+    whole = ", ".join(target.workloads) or "GPU " + ",".join(str(gpu.index) for gpu in target.gpus)
     return _PROCESS.sub(r"process-\1", whole)[:200]
 
 
-def begun(
+def start_profile(
     target: SweepTarget, name: str, work: str, keys: Sequence[Key], options: PlanOptions, seed: int, gain: float | None
 ) -> SweepProfile:
     """A profile without a stretch yet. `keys` are what the actuator makes of the settings."""
-    board = target.boards[0]
+    gpu = target.gpus[0]
     plan = SweepPlan(
         tuple(keys),
         options.repeats or REPEATS,
@@ -69,14 +69,12 @@ def begun(
         options.precision_ratio or PRECISION_RATIO,
         seed,
     )
-    highest = board.clock_max_mhz or max((clock for clock, _ in keys if clock), default=1)
-    made = SweepProfile(
-        name, board.sku, board.driver, board.simulated, work, highest, _limit_w(target), len(target.boards), plan=plan
-    )
+    highest = gpu.clock_max_mhz or max((clock for clock, _ in keys if clock), default=1)
+    made = SweepProfile(name, gpu.sku, gpu.driver, gpu.simulated, work, highest, _limit_w(target), len(target.gpus), plan=plan)
     return replace(made, gain_uncertainty_ratio=gain)
 
 
-def continued(
+def resume_profile(
     profile: SweepProfile, target: SweepTarget, name: str, work: str, options: PlanOptions, out: Path
 ) -> SweepProfile:
     """The profile to go on with, with more repeats or another precision where they are said.
@@ -84,15 +82,15 @@ def continued(
     Raises:
         UsageError: it is of something else; names what.
     """
-    board = target.boards[0]
+    gpu = target.gpus[0]
     for what, then, now in (
         ("workload", profile.workload, name),
-        ("GPU", profile.sku, board.sku),
-        ("driver", profile.driver, board.driver),
-        ("number of GPUs", profile.devices, len(target.boards)),
+        ("GPU", profile.sku, gpu.sku),
+        ("driver", profile.driver, gpu.driver),
+        ("number of GPUs", profile.devices, len(target.gpus)),
         ("power limit found", profile.power_limit_found_w, _limit_w(target)),
         ("work", profile.work, work),
-        ("simulated", profile.simulated, board.simulated),
+        ("simulated", profile.simulated, gpu.simulated),
     ):
         if then != now:
             raise UsageError(f"--resume: {out} is of another sweep: its {what} is {then!r}, and here it is {now!r}")
@@ -111,8 +109,8 @@ def renewed(profile: SweepProfile, options: PlanOptions) -> SweepPlan:
 
 def next_session(profile: SweepProfile) -> int:
     """The number of the run of the sweep that goes on with a profile."""
-    return 1 + max((stretch.session for stretch in profile.stretches), default=0)
+    return 1 + max((interval.session for interval in profile.stretches), default=0)
 
 
 def _limit_w(target: SweepTarget) -> float:
-    return target.boards[0].limit_w or 1.0
+    return target.gpus[0].limit_w or 1.0

@@ -17,7 +17,7 @@ from wattlens.scrape.access import AgentAccess
 from wattlens.sweep.finding import TargetFinder
 from wattlens.sweep.hold import NAME, Hold
 from wattlens.sweep.measuring import Measuring, SpoiledError
-from wattlens.sweep.planning import PlanOptions, begun, continued, earlier, named, next_session, renewed
+from wattlens.sweep.planning import PlanOptions, earlier, named, next_session, renewed, resume_profile, start_profile
 from wattlens.sweep.shown import SweepProgress, duration, name_of
 from wattlens.sweep.target import SweepTarget, TargetRequest, settings
 from wattlens.sweep.work import Work
@@ -69,7 +69,7 @@ class SweepRun:
             self._progress.say(f"{options.out}: nothing is left to measure")
             return profile
         with ActuatorClient(options.actuator, name=NAME) as client, Hold(client, self._progress.say) as hold:
-            hold.there()
+            hold.require_actuator()
             finding = TargetFinder(options.access, options.clock, hold)
             finding.reachable()
             if options.command:
@@ -78,7 +78,7 @@ class SweepRun:
             profile = self._keep(self._planned(target, work, finding, hold))
             assert profile.plan is not None
             measuring = Measuring(target.uuids, work, finding.read, hold, options.clock, profile.plan, finding.period_s)
-            gpus = ", ".join(str(board.index) for board in target.boards)
+            gpus = ", ".join(str(gpu.index) for gpu in target.gpus)
             return self._measured(profile, measuring, hold, f"{profile.workload} on GPU {gpus}, by {work.what}")
 
     def _planned(self, target: SweepTarget, work: Work, finding: TargetFinder, hold: Hold) -> SweepProfile:
@@ -86,11 +86,11 @@ class SweepRun:
         options = self._options
         name = named(target, options.name, options.command)
         if self._earlier is not None:
-            profile = continued(self._earlier, target, name, work.what, options.plan, options.out)
+            profile = resume_profile(self._earlier, target, name, work.what, options.plan, options.out)
             hold.lease(target.uuids)
             return profile
         plan = options.plan
-        wanted = settings(target.boards[0], load_knees(), plan.knob, plan.points, plan.clocks, plan.caps)
+        wanted = settings(target.gpus[0], load_knees(), plan.knob, plan.points, plan.clocks, plan.caps)
         hold.lease(target.uuids)
         # Each is set for an instant, so that a refusal comes now and not in an hour, and one that comes to another is known.
         keys = tuple(dict.fromkeys(hold.set(key) for key in wanted))
@@ -98,7 +98,7 @@ class SweepRun:
         page = finding.read()
         gains = [page.one("gpu_energy_gain_uncertainty_ratio", uuid=uuid) for uuid in target.uuids] if page is not None else []
         gain = max((g for g in gains if g is not None), default=None)
-        return begun(target, name, work.what, keys, plan, 1 + secrets.randbelow(2**31), gain or None)
+        return start_profile(target, name, work.what, keys, plan, 1 + secrets.randbelow(2**31), gain or None)
 
     def _measured(self, profile: SweepProfile, measuring: Measuring, hold: Hold, about: str) -> SweepProfile:
         assert profile.plan is not None
@@ -116,13 +116,13 @@ class SweepRun:
             def tick(elapsed_s: float, at: tuple[int, int, Key, float] = (number, of, key, left * each_s)) -> None:
                 self._progress.at(*at[:3], self._real(max(0.0, at[3] - elapsed_s)))
 
-            stretch, spoiled = self._one(measuring, hold, key, session, tick)
-            stretches = (*profile.stretches, stretch)
+            interval, spoiled = self._one(measuring, hold, key, session, tick)
+            intervals = (*profile.stretches, interval)
             profile = self._keep(
-                replace(profile, stretches=stretches, points=points(stretches), spoiled=profile.spoiled + spoiled)
+                replace(profile, stretches=intervals, points=points(intervals), spoiled=profile.spoiled + spoiled)
             )
-            text = f"{stretch.time_s:.5g} s, {stretch.power_w:.1f} W"
-            self._progress.done(number, of, key, self._real((left - 1) * each_s), text)
+            text = f"{interval.time_s:.5g} s, {interval.power_w:.1f} W"
+            self._progress.finish(number, of, key, self._real((left - 1) * each_s), text)
         self._progress.clear()
         return profile
 

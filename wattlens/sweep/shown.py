@@ -25,28 +25,28 @@ def duration(seconds: float) -> str:
 
 
 class SweepProgress:
-    """One line that is drawn anew on a terminal; elsewhere, and beside a program's own output, a line a stretch."""
+    """Progress of a sweep: one redrawn line on a terminal; elsewhere, or next to a program's output, a line per interval."""
 
     def __init__(self, in_place: bool) -> None:
-        """`in_place`: draw over the last line."""
+        """`in_place`: redraw the last line."""
         self._in_place, self._line = in_place, Line(in_place)
 
     def at(self, number: int, of: int, key: Key, left_s: float) -> None:
-        """Stretch `number` of about `of` is under way."""
-        self._line.draw(f"stretch {number} of {of}: {name_of(key)}; {duration(left_s)} left")
+        """Draw that interval `number` of about `of` is in progress."""
+        self._line.draw(f"interval {number} of {of}: {name_of(key)}; {duration(left_s)} left")
 
-    def done(self, number: int, of: int, key: Key, left_s: float, text: str) -> None:
-        """It is measured."""
+    def finish(self, number: int, of: int, key: Key, left_s: float, text: str) -> None:
+        """Print the result of interval `number`."""
         if not self._in_place:
-            self.say(f"stretch {number} of {of}: {name_of(key)}: {text}; {duration(left_s)} left")
+            self.say(f"interval {number} of {of}: {name_of(key)}: {text}; {duration(left_s)} left")
 
     def say(self, text: str) -> None:
-        """A line that stays."""
+        """Print a line that stays."""
         self.clear()
         print(text, file=sys.stderr, flush=True)
 
     def clear(self) -> None:
-        """Take the line away."""
+        """Remove the line."""
         self._line.clear()
 
 
@@ -96,13 +96,13 @@ def summary(profile: SweepProfile, budgets: Sequence[float] = (0.03, 0.05, 0.10)
     """What to take from it: the least energy, and the least within some slowdowns, by the intervals' safe ends."""
     lines = []
     tried = [(point, point.slowdown, point.saving) for point in profile.points]
-    told = [(point, slowdown, saving) for point, slowdown, saving in tried if slowdown is not None and saving is not None]
+    compared = [(point, slowdown, saving) for point, slowdown, saving in tried if slowdown is not None and saving is not None]
     for budget in budgets:
-        within = [(point, saving) for point, slowdown, saving in told if slowdown.high <= budget and saving.low > 0]
+        within = [(point, saving) for point, slowdown, saving in compared if slowdown.high <= budget and saving.low > 0]
         best = max(within, key=lambda each: each[1].value, default=None)
         if best is not None:
             saves = f"{name_of(best[0].key)} saves {_share(best[1])} of the energy per {_unit(profile)}"
             lines.append(f"Within {100 * budget:g} % slowdown: {saves}")
-    if not told:
+    if not compared:
         lines.append("Nothing has an interval yet: a setting needs two stretches.")
     return lines

@@ -7,8 +7,8 @@ from urllib.parse import quote, urlsplit
 from dvfs.sweep.reading import Sample
 from energy_agent.core.errors import UsageError, WattlensError
 from energy_agent.core.ports import Clock
-from wattlens.scrape.response import MetricsResponse
-from wattlens.sweep.board import committed_ns
+from wattlens.scrape.response import ScrapeResponse
+from wattlens.sweep.gpu import committed_ns
 
 _BROKEN = (WattlensError, OSError, ValueError, ArithmeticError, LookupError)  # whatever a hostile page does is a reason
 TRAINING, GENERATION = "training", "generation"
@@ -22,7 +22,7 @@ class Work(Protocol):
         """What is counted, in the plural."""
         ...
 
-    def sample(self, page: MetricsResponse) -> Sample | None:
+    def sample(self, page: ScrapeResponse) -> Sample | None:
         """The count now; None where it cannot be read. `page` is the agent's, read just now."""
         ...
 
@@ -35,7 +35,7 @@ class AgentPage:
         self.what = what
         self._workloads = workloads
 
-    def sample(self, page: MetricsResponse) -> Sample | None:
+    def sample(self, page: ScrapeResponse) -> Sample | None:
         """See `Work`."""
         t_ns = committed_ns(page)
         if t_ns is None:
@@ -64,9 +64,9 @@ class StepEnds:
         self._workload = workload
         self._waited: Mapping[str, float] | None = None
 
-    def sample(self, page: MetricsResponse) -> Sample | None:
+    def sample(self, page: ScrapeResponse) -> Sample | None:
         """See `Work`."""
-        found = _asked(self._workload)
+        found = _query_agent(self._workload)
         try:
             lead = found["ranks"][0] if found is not None else {}
             t_ns, count = int(lead["step_ended_ns"]), float(lead["steps"][TRAINING])
@@ -85,7 +85,7 @@ class Endpoint:
     def __init__(self, what: str, count: Callable[[], float | None], clock: Clock) -> None:
         self.what, self._count, self._clock = what, count, clock
 
-    def sample(self, page: MetricsResponse) -> Sample | None:
+    def sample(self, page: ScrapeResponse) -> Sample | None:
         """See `Work`."""
         asked_ns = self._clock.utc_ns()
         try:
@@ -141,7 +141,7 @@ def spread_over_nodes(workloads: Sequence[str]) -> str:
     """Why a training job cannot be swept here, as its ranks tell the agent; "" where nothing stands against it."""
     ranks: list[dict[str, Any]] = []
     for workload in workloads:
-        found = _asked(workload)
+        found = _query_agent(workload)
         ranks += found.get("ranks", []) if found is not None else []
     world = max((int(rank.get("world", 1)) for rank in ranks), default=0)
     if not ranks or world <= len(ranks):
@@ -152,7 +152,7 @@ def spread_over_nodes(workloads: Sequence[str]) -> str:
     )
 
 
-def _asked(workload: str) -> dict[str, Any] | None:
+def _query_agent(workload: str) -> dict[str, Any] | None:
     """What the agent's socket tells of a workload; None where it tells nothing."""
     from energy_agent.runtime.agent_socket import ask
 
@@ -163,7 +163,7 @@ def _asked(workload: str) -> dict[str, Any] | None:
     return found if status == 200 and isinstance(found.get("ranks", []), list) else None
 
 
-def of_agent(workloads: Sequence[str], wanted: str | None, page: MetricsResponse) -> Work | None:
+def of_agent(workloads: Sequence[str], wanted: str | None, page: ScrapeResponse) -> Work | None:
     """What the agent counts of these workloads: steps where it does, else tokens; None while it counts nothing of them."""
     for what in (wanted,) if wanted else ("steps", "tokens"):
         found = AgentPage(workloads, what)

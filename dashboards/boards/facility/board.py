@@ -118,12 +118,12 @@ def _grid() -> PanelRow:
 
 def variables() -> tuple[Variable, ...]:
     """cluster, site and zone, of what site processes export; it begins with one site."""
-    told = '{{__name__=~"{}|{}"{}}}'
+    selector = '{{__name__=~"{}|{}"{}}}'
     names = (metric("pue_ratio"), metric("pue_absent_info"))
     cluster = 'cluster=~"$cluster"'
     return (
-        Variable("cluster", "Cluster", told.format(*names, "")),
-        Variable("site", "Site", told.format(*names, f",{cluster}"), one=True),
+        Variable("cluster", "Cluster", selector.format(*names, "")),
+        Variable("site", "Site", selector.format(*names, f",{cluster}"), one=True),
         Variable("zone", "Grid zone", f"{metric(_GRID)}{{{cluster}}}"),
     )
 

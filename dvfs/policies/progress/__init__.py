@@ -79,7 +79,7 @@ def decide(observation: Observation, state: SearchState, config: SearchOptions) 
         if len(settings) < 2:
             return Decision("hold", "nothing_to_choose"), state
         knob = CLOCK if config.knob == "clock" else POWER
-        search = _knowledge.begun(knob, settings, observation.terms.slowdown_ratio, None, in_turns=config.turns)
+        search = _knowledge.start_search(knob, settings, observation.terms.slowdown_ratio, None, in_turns=config.turns)
         state = SearchState(search, names)
     state = replace(state, steps=progress.steps)
     trial = state.trial
@@ -252,5 +252,5 @@ SPEC = DvfsPolicy(
     start=SearchState,
     decide=decide,
     predict=predict,
-    trials=Trials(_knowledge.begun, _search.proposed, _learning.learned, _knowledge.choice),
+    trials=Trials(_knowledge.start_search, _search.proposed, _learning.learned, _knowledge.choice),
 )

@@ -60,7 +60,7 @@ class Contrasts:
         error, spread, _, _ = self._with(setting)._compared(setting, value, block)
         return error, math.sqrt(spread)
 
-    def seen(self, setting: float, value: float, block: BlockScatter) -> "Contrasts":
+    def add_block(self, setting: float, value: float, block: BlockScatter) -> "Contrasts":
         """With a block at a setting that has this mean."""
         known = self._with(setting)
         error, spread, rows, shared = known._compared(setting, value, block)

@@ -106,7 +106,7 @@ class Search:
         return math.log1p(self.budget)
 
 
-def begun(knob: str, settings: Sequence[float], budget: float, left: int | None, *, in_turns: bool = True) -> Search:
+def start_search(knob: str, settings: Sequence[float], budget: float, left: int | None, *, in_turns: bool = True) -> Search:
     """A search of which nothing is known yet.
 
     Raises:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from dvfs.policies.progress._contrast import Contrasts
-from dvfs.policies.progress._knowledge import BlockMean, OutlierBlock, Search, begun, nothing_known, spent, worth_now
+from dvfs.policies.progress._knowledge import BlockMean, OutlierBlock, Search, nothing_known, spent, start_search, worth_now
 from dvfs.policies.progress._noise import BlockScatter, Noise
 from dvfs.policies.progress._response import prior
 
@@ -29,7 +29,7 @@ def learned(search: Search, setting: float, step_s: Sequence[float], power_w: Se
         raise ValueError("a trial needs as many times as powers, all above 0")
     n, logs = len(step_s), [math.log(x) for x in step_s]
     powers = [math.log(x) for x in power_w]
-    time_noise, power_noise = search.time_noise.seen(logs), search.power_noise.seen(powers)
+    time_noise, power_noise = search.time_noise.add_block(logs), search.power_noise.add_block(powers)
     search = replace(search, time_noise=time_noise, power_noise=power_noise)
     if search.left is not None:
         search = replace(search, left=max(0, search.left - n))
@@ -72,8 +72,8 @@ def _filtered(search: Search, block: BlockMean) -> Search:
         search = replace(search, filtered_with=noises, filtered_blocks=len(blocks))
     for one in blocks if again and blocks is not None else (block,):
         noise = search.time_noise.block(one.samples)
-        times = tuple(time.seen(one.setting, one.time, noise) for time in times)
-        power = power.seen(one.setting, one.power, search.power_noise.block(one.samples))
+        times = tuple(time.add_block(one.setting, one.time, noise) for time in times)
+        power = power.add_block(one.setting, one.power, search.power_noise.block(one.samples))
     return replace(search, times=times, power=power, blocks=blocks)
 
 
@@ -130,7 +130,7 @@ def _restarted(search: Search, level: float) -> Search:
         lost += now * math.fsum(math.expm1(min(x - level, 20.0)) for x in fresh)
     done = spent(replace(search, work=work), {})
     return replace(
-        begun(search.knob, search.settings, search.budget, search.left, in_turns=search.in_turns),
+        start_search(search.knob, search.settings, search.budget, search.left, in_turns=search.in_turns),
         time_noise=search.time_noise,
         power_noise=search.power_noise,
         before=replace(done, work=done.work + fresh_work, excess=done.excess + max(0.0, lost)),

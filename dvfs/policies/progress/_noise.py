@@ -57,7 +57,7 @@ class Noise:
         """Standard deviation of one sample."""
         return math.sqrt(self.white + self.slow)
 
-    def seen(self, samples: Sequence[float]) -> "Noise":
+    def add_block(self, samples: Sequence[float]) -> "Noise":
         """With another block of one setting, in order."""
         near, middle, far = (
             (*kept, *(abs(b - a) for a, b in zip(samples, samples[k:], strict=False)))[-_KEPT:]

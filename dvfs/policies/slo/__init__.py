@@ -18,7 +18,7 @@ from dvfs.policies._trouble import trouble
 from dvfs.policies.slo._account import MissAccount, StepTimes, later_extra, steps_of
 from dvfs.policies.slo._attainment import AttainmentWindow, judged
 from dvfs.policies.slo._interval import ServerReading, ServingInterval, between, read
-from dvfs.policies.slo._late import IntervalStart, late
+from dvfs.policies.slo._late import IntervalStart, expected_late_tokens
 from dvfs.policies.slo._open import LatencyLimits, OpenPrompts, followed, met
 from dvfs.policies.slo._promise import PredictedSaving
 from dvfs.policies.slo._response import Clocks, ServerModel
@@ -145,8 +145,8 @@ def _learnt(
     limits = LatencyLimits(terms.ttft_s, terms.itl_s)
     clock = max(grid_mhz[0] // 2, min(d.sm_clock_mhz or 0 for d in observation.devices))
     limited = any((d.event_reasons or 0) & _POWER_CAP for d in observation.devices)
-    response = state.response.seen(interval, clocks, lock, clock, limited, now.done_s + interval.seconds / 2)
-    traffic, batch = state.traffic.seen(interval), interval.decoding
+    response = state.response.add_interval(interval, clocks, lock, clock, limited, now.done_s + interval.seconds / 2)
+    traffic, batch = state.traffic.add_interval(interval), interval.decoding
     x, top = response.slow(clocks, lock), response.slow(clocks, grid_mhz[-1])
     steps = state.steps
     if interval.gap_s:
@@ -162,7 +162,7 @@ def _learnt(
         traffic.ordered or (typical,),
         traffic.clustering,
     )
-    first = late(interval, limits, before)
+    first = expected_late_tokens(interval, limits, before)
     if terms.itl_s is not None and interval.requests:
         later = later_extra(steps, traffic.answer, terms.itl_s, interval.requests, now.quiet)
     traffic = traffic.meeting(interval.seconds, *met(interval, traffic, response, (x, top), now.fresh, batch))
@@ -225,7 +225,7 @@ def _chosen(
     account = state.account.reckoned(
         reading.pending, max(0.0, ahead[new].first - best.first), max(0.0, ahead[new].later - best.later)
     )
-    promise = state.promise if observation.enforced else state.promise.seen(interval, state.response, clocks, top, new)
+    promise = state.promise if observation.enforced else state.promise.add_interval(interval, state.response, clocks, top, new)
     state = replace(state, price=price, account=account, promise=promise)
     reason = "queue" if crowded else _reason(ahead, new, top)
     if new == top:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import log
 
-from dvfs.policies.slo._draws import drawn
+from dvfs.policies.slo._draws import draw_numbers
 from dvfs.policies.slo._open import PERIOD_S, Candidate, PromptLength, mean_work_s
 
 _RUNS = 32
@@ -58,7 +58,7 @@ def misses(scene: Scene, speeds: Sequence[float], start: int) -> list[float]:
     stands_slow = [sorted(one.limit_s - one.work_s / v - scene.start_s for one in seen) for v in speeds]
     missed = [0.0] * len(speeds)
     slowest = min(speeds)
-    random = drawn(start)
+    random = draw_numbers(start)
     for run in range(_RUNS):  # `_when` and `_until` are written out: calls would take half of the time
         queue = _queue(scene, (run + 0.5) / _RUNS, random)
         coming = _coming(scene, sum([work_s for work_s, _ in queue]), slowest, random)

@@ -16,7 +16,7 @@ def _numbers() -> tuple[float, ...]:
     return tuple(found)
 
 
-def drawn(start: int) -> Iterator[float]:
+def draw_numbers(start: int) -> Iterator[float]:
     """Numbers from a place on, without end."""
     found, place = _numbers(), start % _MANY
     while True:

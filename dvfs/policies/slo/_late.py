@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from math import exp, log
 
-from dvfs.policies.slo._draws import drawn
+from dvfs.policies.slo._draws import draw_numbers
 from dvfs.policies.slo._interval import ServingInterval
 from dvfs.policies.slo._open import PERIOD_S, LatencyLimits
 
@@ -44,7 +44,7 @@ class IntervalStart:
     clustering: float
 
 
-def late(interval: ServingInterval, limits: LatencyLimits, before: IntervalStart) -> float:
+def expected_late_tokens(interval: ServingInterval, limits: LatencyLimits, before: IntervalStart) -> float:
     """Expected number of first tokens that came too late and would not have at the highest clock."""
     n, total, edges = interval.first_tokens, interval.prompt_tokens, interval.ttft.edges
     if not n or not total or limits.ttft_s is None:
@@ -64,7 +64,7 @@ def late(interval: ServingInterval, limits: LatencyLimits, before: IntervalStart
     slope = (before.work(2.0 * mean) - before.work(mean)) / mean
     fixed = before.work(mean) - slope * mean
     noise_s = _TIME_RATIO * sum_s_seen + _TIME_S * n
-    numbers = drawn(0)
+    numbers = draw_numbers(0)
     found: list[tuple[float, int]] = []
     for _ in range(max(_RUNS_LEAST, min(_RUNS, _REQUESTS // n))):
         lengths, off = _lengths(before.prompts, n, mean * n, numbers)

@@ -38,7 +38,7 @@ class Linear:
         """Nothing learnt yet."""
         return _begin(prior)
 
-    def seen(self, features: Sequence[float], value: float, std: float) -> "Linear":
+    def add_observation(self, features: Sequence[float], value: float, std: float) -> "Linear":
         """With one observation more, of this standard deviation."""
         prior, keep, weight = self.prior, self.prior.keep, 1.0 / (std * std)
         back = [(1.0 - keep) / (s * s) for s in prior.std]

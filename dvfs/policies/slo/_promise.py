@@ -27,7 +27,7 @@ class PredictedSaving:
         top_j = max(1e-9, self.top_j)
         return self.saved_j / top_j, self.doubt_j / top_j
 
-    def seen(
+    def add_interval(
         self, interval: ServingInterval, response: ServerModel, clocks: Clocks, top: int, chosen: int
     ) -> "PredictedSaving":
         """With the next interval, which is taken to be like this one: decode all the time, and prompts for their share."""

@@ -126,7 +126,7 @@ class ServerModel:
         """The clock that a lock leads to under the power limit."""
         return min(lock_mhz, self.capped_mhz[0 if prefill else 1])
 
-    def seen(
+    def add_interval(
         self, interval: ServingInterval, clocks: Clocks, lock_mhz: int, clock_mhz: int, limited: bool, done_s: float
     ) -> "ServerModel":
         """After an interval at one lock.
@@ -141,10 +141,14 @@ class ServerModel:
             std = 0.05 * gap + 0.001
             if interval.closed:
                 steps = interval.seconds / gap
-                new = replace(new, gap=new.gap.seen(_gap_features(x, batch, interval.prompt_tokens / steps), gap, std))
+                new = replace(
+                    new, gap=new.gap.add_observation(_gap_features(x, batch, interval.prompt_tokens / steps), gap, std)
+                )
             elif interval.before.pending and interval.after.pending and not interval.first_tokens:
                 new = replace(
-                    new, mixed=new.mixed.seen(_mixed_features(x, batch, done_s), gap, 2 * std), mixed_seen=new.mixed_seen + 1
+                    new,
+                    mixed=new.mixed.add_observation(_mixed_features(x, batch, done_s), gap, 2 * std),
+                    mixed_seen=new.mixed_seen + 1,
                 )
         new = new._first_token(interval, x)
         return new._power(interval, clocks, lock_mhz, x)
@@ -175,7 +179,7 @@ class ServerModel:
                 mean_x = tuple((known + rest_s * (first + last) / 2) / whole_s for known, first, last in of)  # type: ignore[assignment]
             if mean_x is not None:
                 features = _first_features(mean_x, interval.prompt_tokens, interval.decoding)
-                new = replace(new, first=new.first.seen(features, took, 0.1 * took + 0.02))
+                new = replace(new, first=new.first.add_observation(features, took, 0.1 * took + 0.02))
         if after.pending == 1 and before.pending == 0 and interval.arrived == 1:
             return replace(new, solo=LonePrompt(after.at_s, x, (0.0, 0.0)))
         if self.solo is not None and after.pending == 1 and before.pending == 1 and not interval.first_tokens:
@@ -198,7 +202,7 @@ class ServerModel:
             return self
         h = clocks.heat(self.effective_mhz(lock_mhz, share > 0.5))
         features = (1.0, h, share, share * h, batch / _B * h)
-        return replace(self, power=self.power.seen(features, interval.power_w / clocks.limit_w, 0.05))
+        return replace(self, power=self.power.add_observation(features, interval.power_w / clocks.limit_w, 0.05))
 
 
 def _gap_features(x: Slow, batch: float, per_step: float) -> tuple[float, ...]:

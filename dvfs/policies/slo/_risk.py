@@ -69,7 +69,7 @@ def outlook(
         distinct = sorted(set(rounded))
         missed = misses(scene, distinct, reading.first_tokens * 61 + reading.requests * 7)
         firsts = [missed[distinct.index(v)] for v in rounded]
-    held = _held(steps, traffic.answer, now.quiet) if limits.itl_s is not None and batch else []
+    held = _weigh_decoding(steps, traffic.answer, now.quiet) if limits.itl_s is not None and batch else []
     found = []
     for place, lock in enumerate(clocks.grid_mhz):
         v, late = speeds[place], False
@@ -87,7 +87,7 @@ Held = tuple[float, float, float, float]
 """An answer that is being generated: its length in tokens, its weight, the time of its steps so far, and how many they are."""
 
 
-def _held(steps: Sequence[StepTimes], answer: float, quiet: float) -> list[Held]:
+def _weigh_decoding(steps: Sequence[StepTimes], answer: float, quiet: float) -> list[Held]:
     """What those that decode may be: the longer answers the more likely, each at any age but the last `quiet` steps."""
     lengths_left = [(n, weight * (n - quiet)) for n, weight in answers(answer) if n > quiet]
     whole = sum(weight for _, weight in lengths_left) * len(_AGES)

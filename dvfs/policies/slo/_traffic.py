@@ -92,7 +92,7 @@ class Traffic:
         """How long each without a first token has waited, oldest first."""
         return tuple(max(0.0, now_s - at) for at in self.since)
 
-    def seen(self, interval: ServingInterval) -> "Traffic":
+    def add_interval(self, interval: ServingInterval) -> "Traffic":
         """After another interval."""
         dt, arrived = interval.seconds, interval.arrived
         seconds, requests = self.seconds + dt, self.requests + arrived

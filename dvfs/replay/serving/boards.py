@@ -103,10 +103,10 @@ def find(key: str) -> GpuPowerModel:
     Raises:
         UsageError: there is none; names those that there are.
     """
-    boards = load()
-    if key not in boards:
-        raise UsageError(f"no board {key!r}; there are: {', '.join(boards)}")
-    return boards[key]
+    models = load()
+    if key not in models:
+        raise UsageError(f"no board {key!r}; there are: {', '.join(models)}")
+    return models[key]
 
 
 def _board(key: str, name: str, values: dict[str, tuple[Any, str]]) -> GpuPowerModel:

@@ -97,7 +97,7 @@ class Replica:
         return len(self._waiting) + arrived - self._next
 
     @property
-    def done(self) -> bool:
+    def is_done(self) -> bool:
         """Every request has ended."""
         return self.ended == len(self.stream)
 

@@ -51,11 +51,11 @@ class ServedModel:
     host: tuple[HostStepTime, ...]
     bases: tuple[tuple[str, str], ...] = ()
 
-    def gpus(self, board: str) -> int:
+    def gpus(self, gpu: str) -> int:
         """Boards of one replica."""
-        return self.tensor_parallel.get(board, self.tensor_parallel.get("*", 1))
+        return self.tensor_parallel.get(gpu, self.tensor_parallel.get("*", 1))
 
-    def host_of(self, board: str, engine: str) -> HostStepTime:
+    def host_of(self, gpu: str, engine: str) -> HostStepTime:
         """The host's part of a step on this board.
 
         Raises:
@@ -64,8 +64,8 @@ class ServedModel:
         if engine not in ENGINES:
             raise UsageError(f"no engine {engine!r}; there are: {', '.join(ENGINES)}")
         if engine == "lean" or not self.host:
-            return HostStepTime(board, 0.0, 0.0, "assumed")
-        return next((h for h in self.host if h.board == board), self.host[-1])
+            return HostStepTime(gpu, 0.0, 0.0, "assumed")
+        return next((h for h in self.host if h.board == gpu), self.host[-1])
 
 
 def find(key: str) -> ServedModel:

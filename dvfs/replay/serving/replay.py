@@ -107,10 +107,10 @@ class PreparedCase:
         return row.failed <= self.allowed
 
 
-def knee_of(board: GpuPowerModel, knees: Sequence[Knee]) -> tuple[int, bool]:
+def knee_of(gpu: GpuPowerModel, knees: Sequence[Knee]) -> tuple[int, bool]:
     """Lowest clock of the grid in MHz, and whether it is the knee table's; otherwise it is that of boards.json."""
-    row = find(knees, board.name)
-    return (board.knee_mhz, False) if row is None else (row.knee_mhz, True)
+    row = find(knees, gpu.name)
+    return (gpu.knee_mhz, False) if row is None else (row.knee_mhz, True)
 
 
 def ready(case: ReplayCase, say: Say = lambda text: None) -> PreparedCase:
@@ -127,7 +127,7 @@ def ready(case: ReplayCase, say: Say = lambda text: None) -> PreparedCase:
         replicas, dealt = case.replicas, streams(case.trace, case.replicas, server, slo)
         say("default")
         default = fixed(server, dealt, server.rates(None))
-    clocks = clocks_between(case.knee_mhz, server.board.f_max_mhz, case.levels)
+    clocks = clocks_between(case.knee_mhz, server.gpu.f_max_mhz, case.levels)
     return PreparedCase(case, replicas, tuple(dealt), tuple(server.rates(clock) for clock in clocks), default)
 
 
@@ -143,7 +143,7 @@ def policy(made: PreparedCase, name: str, spec: DvfsPolicy, config: Any, say: Sa
     return steered(made, name, lambda: policy_steer(spec, config), say)
 
 
-def others(made: PreparedCase, say: Say = lambda text: None) -> list[RuleResult]:
+def replay_fixed_clocks(made: PreparedCase, say: Say = lambda text: None) -> list[RuleResult]:
     """The best clock held all the time, chosen with the trace known; and the knee, held as `nvidia-smi -lgc` would.
 
     The best one is the highest where none keeps the rule. Policy `static` does more: it lets go while a queue grows.

@@ -61,7 +61,7 @@ class Rates:
 class ReplicaSpec:
     """One replica: `gpus` boards that work as one. Times in s at the highest clock."""
 
-    board: GpuPowerModel
+    gpu: GpuPowerModel
     model: ServedModel
     gpus: int
     engine: str
@@ -88,31 +88,31 @@ class ReplicaSpec:
 
     def rates(self, lock_mhz: int | None) -> Rates:
         """Under a lock, or without one."""
-        board, limit_w = self.board, self.board.limit_default_w
-        lock = board.f_max_mhz if lock_mhz is None else max(board.f_min_mhz, min(lock_mhz, board.f_max_mhz))
+        gpu, limit_w = self.gpu, self.gpu.limit_default_w
+        lock = gpu.f_max_mhz if lock_mhz is None else max(gpu.f_min_mhz, min(lock_mhz, gpu.f_max_mhz))
         stretch, watts, clocks = [], [], []
         for batch in range(self.max_num_seqs + 1):
-            intensity = _scaled(board, decode_intensity(batch), _INTENSITY_BOUNDNESS, self.decode_boundness)
-            mhz = board.limited_mhz(lock, self.decode_boundness, intensity, limit_w)
+            intensity = _scaled(gpu, decode_intensity(batch), _INTENSITY_BOUNDNESS, self.decode_boundness)
+            mhz = gpu.limited_mhz(lock, self.decode_boundness, intensity, limit_w)
             clocks.append(mhz)
-            stretch.append(board.stretch(mhz, self.decode_boundness))
-            watts.append(min(limit_w, board.power_w(mhz, self.decode_boundness, intensity)) * self.gpus)
-        intensity = _scaled(board, _PREFILL_INTENSITY, _PREFILL_BOUNDNESS, self.prefill_boundness)
-        mhz = board.limited_mhz(lock, self.prefill_boundness, intensity, limit_w)
+            stretch.append(gpu.stretch(mhz, self.decode_boundness))
+            watts.append(min(limit_w, gpu.power_w(mhz, self.decode_boundness, intensity)) * self.gpus)
+        intensity = _scaled(gpu, _PREFILL_INTENSITY, _PREFILL_BOUNDNESS, self.prefill_boundness)
+        mhz = gpu.limited_mhz(lock, self.prefill_boundness, intensity, limit_w)
         return Rates(
             lock,
             tuple(stretch),
             tuple(watts),
             tuple(clocks),
-            board.stretch(mhz, self.prefill_boundness),
-            min(limit_w, board.power_w(mhz, self.prefill_boundness, intensity)) * self.gpus,
+            gpu.stretch(mhz, self.prefill_boundness),
+            min(limit_w, gpu.power_w(mhz, self.prefill_boundness, intensity)) * self.gpus,
             mhz,
-            board.held_w(lock) * self.gpus,
+            gpu.held_w(lock) * self.gpus,
         )
 
 
 def server(
-    board: GpuPowerModel,
+    gpu: GpuPowerModel,
     model: ServedModel,
     *,
     gpus: int | None = None,
@@ -121,22 +121,22 @@ def server(
     max_num_seqs: int = 256,
     max_batched_tokens: int = 512,
 ) -> ReplicaSpec:
-    """A replica of `model` on `gpus` of `board` (None: as the model's row says).
+    """A replica of `model` on `gpus` of `gpu` (None: as the model's row says).
 
     Raises:
         UsageError: the weights leave no room for a context, or the engine is not known.
     """
-    n = gpus if gpus is not None else model.gpus(board.key)
-    free_b = MEMORY_SHARE * board.memory_b * n - model.parameters_b * 2e9
+    n = gpus if gpus is not None else model.gpus(gpu.key)
+    free_b = MEMORY_SHARE * gpu.memory_b * n - model.parameters_b * 2e9
     kv_tokens = int(free_b // model.kv_b_per_token)
     if kv_tokens < 4096:
-        needed = int(-(-(model.parameters_b * 2e9 + 4096 * model.kv_b_per_token) // (MEMORY_SHARE * board.memory_b)))
-        raise UsageError(f"{model.key} does not fit on {n} x {board.key}: it needs {needed}; say --gpus {needed}")
-    host = model.host_of(board.key, engine)
-    bytes_s = n * board.bandwidth_tb_s * 1e12 * BANDWIDTH_SHARE
-    flop_s = n * board.peak_tflops * 1e12 * PEAK_SHARE
+        needed = int(-(-(model.parameters_b * 2e9 + 4096 * model.kv_b_per_token) // (MEMORY_SHARE * gpu.memory_b)))
+        raise UsageError(f"{model.key} does not fit on {n} x {gpu.key}: it needs {needed}; say --gpus {needed}")
+    host = model.host_of(gpu.key, engine)
+    bytes_s = n * gpu.bandwidth_tb_s * 1e12 * BANDWIDTH_SHARE
+    flop_s = n * gpu.peak_tflops * 1e12 * PEAK_SHARE
     return ReplicaSpec(
-        board=board,
+        gpu=gpu,
         model=model,
         gpus=n,
         engine=engine,
@@ -164,7 +164,7 @@ def decode_intensity(batch: float) -> float:
     raise AssertionError("x is within the anchors")
 
 
-def _scaled(board: GpuPowerModel, intensity: float, anchored: float, boundness: float) -> float:
+def _scaled(gpu: GpuPowerModel, intensity: float, anchored: float, boundness: float) -> float:
     """The intensity that draws at the highest clock with `boundness` what `intensity` draws with `anchored`."""
-    top = board.f_max_mhz
-    return intensity * board.power_shape_w(top, anchored) / board.power_shape_w(top, boundness)
+    top = gpu.f_max_mhz
+    return intensity * gpu.power_shape_w(top, anchored) / gpu.power_shape_w(top, boundness)

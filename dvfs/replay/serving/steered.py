@@ -109,7 +109,7 @@ class SteeredFleet:
             took = replica.now_s - began
             mhz_s, all_s = windows.get(int(began // WINDOW_S), (0.0, 0.0))
             windows[int(began // WINDOW_S)] = (mhz_s + took * self.rates(lock).lock_mhz, all_s + took)
-            if replica.done:
+            if replica.is_done:
                 break
             passed = max(1e-9, replica.now_s - began)
             wanted = steer(self._observed(replica, counters, group, lock), (counters.busy_s - busy_s) / passed)
@@ -121,22 +121,22 @@ class SteeredFleet:
         return lock, changes
 
     def _observed(self, replica: Replica, counters: ReplicaCounters, group: str, lock: int | None) -> Observation:
-        board, slo = self._server.board, self._slo
+        gpu, slo = self._server.gpu, self._slo
         now = START_NS + round(replica.now_s * NS)
         rates = self.rates(lock)
         busy = replica.running > 0
-        clock = round((replica.mhz if busy else rates.lock_mhz) / board.f_step_mhz) * board.f_step_mhz
-        limited = busy and replica.mhz < rates.lock_mhz - board.f_step_mhz
+        clock = round((replica.mhz if busy else rates.lock_mhz) / gpu.f_step_mhz) * gpu.f_step_mhz
+        limited = busy and replica.mhz < rates.lock_mhz - gpu.f_step_mhz
         device = DeviceObservation(
             uuid=f"GPU-{group}",
-            sku=board.name,
+            sku=gpu.name,
             boot_ns=now,
             sm_clock_mhz=clock,
-            power_limit_mw=round(board.limit_default_w * 1e3),
+            power_limit_mw=round(gpu.limit_default_w * 1e3),
             event_reasons=(0x4 if limited else 0) if busy else 0x1,
             energy_uj=round(replica.energy_j * 1e6 / self._server.gpus),
-            power_range_mw=(round(board.limit_min_w * 1e3), round(board.limit_default_w * 1e3)),
-            sm_clock_max_mhz=board.f_max_mhz,
+            power_range_mw=(round(gpu.limit_min_w * 1e3), round(gpu.limit_default_w * 1e3)),
+            sm_clock_max_mhz=gpu.f_max_mhz,
         )
         itl = Latencies(ITL_EDGES, tuple(counters.itl_counts), counters.itl_sum_s)
         progress = WorkCounters(

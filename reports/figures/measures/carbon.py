@@ -158,8 +158,8 @@ def _one_basis(evidence: PeriodEvidence, sites: Iterable[str], total: Amount) ->
     found = {str(j.basis): name for name, j in sorted(joined.items()) if j is not None}
     if total.value is None or len(found) < 2:
         return total
-    told = " and ".join(f"{name} {basis}" for basis, name in sorted(found.items(), key=lambda each: each[1]))
-    return Amount(None, reason=f"the sites count different emissions of the grid: {told}")
+    bases = " and ".join(f"{name} {basis}" for basis, name in sorted(found.items(), key=lambda each: each[1]))
+    return Amount(None, reason=f"the sites count different emissions of the grid: {bases}")
 
 
 def base(evidence: PeriodEvidence, name: str) -> Amount:

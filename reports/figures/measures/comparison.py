@@ -104,15 +104,15 @@ def side(evidence: PeriodEvidence) -> Side:
     who = evidence.sums.parts
     hours: dict[str, Fraction | int] = {}
     node_uj: dict[str, int] = {}
-    rows = [row for row in _held(evidence) if row.part]
+    rows = [row for row in _list_energies(evidence) if row.part]
     for row in rows:
         key = who[row.part].kind or "workloads"
         node_uj[key] = node_uj.get(key, 0) + row.held_uj
         if row.device_class == "gpu":
             hours[key] = hours.get(key, Fraction(0)) + Fraction(row.gpu_ns, NS_PER_H)
     mine = [row for row in rows if hours.get(who[row.part].kind or "workloads")]
-    told = {k: v for k, v in hours.items() if v}
-    return Side(told, {k: v for k, v in node_uj.items() if k in told}, *_outer(evidence, mine))
+    volumes = {k: v for k, v in hours.items() if v}
+    return Side(volumes, {k: v for k, v in node_uj.items() if k in volumes}, *_outer(evidence, mine))
 
 
 def serving(evidence: PeriodEvidence) -> Side:
@@ -125,15 +125,15 @@ def serving(evidence: PeriodEvidence) -> Side:
             key = model_of(who[count.part]) or MIXED
             tokens[key] = tokens.get(key, 0) + count.tokens
     parts = {t.part for t in evidence.sums.tokens if t.phase == "generation" and t.tokens}
-    for row in _held(evidence):
+    for row in _list_energies(evidence):
         if row.part in parts:
             key = model_of(who[row.part]) or MIXED
             node_uj[key] = node_uj.get(key, 0) + row.held_uj
-    mine = [row for row in _held(evidence) if row.part in parts]
+    mine = [row for row in _list_energies(evidence) if row.part in parts]
     return Side(tokens, node_uj, *_outer(evidence, mine))
 
 
-def _held(evidence: PeriodEvidence) -> list[PartEnergy]:
+def _list_energies(evidence: PeriodEvidence) -> list[PartEnergy]:
     """What was held on GPUs, and on hosts where a site's nodes are known whole."""
     hosts = {site for site in evidence.sites if not evidence.node_gap(site)}
     return [r for r in evidence.sums.held if r.device_class == "gpu" or (r.device_class == "host" and r.site in hosts)]

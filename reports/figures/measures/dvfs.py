@@ -41,13 +41,13 @@ def figures(evidence: PeriodEvidence) -> Iterator[Figure]:
 
 def _whole(groups: Sequence[GroupSaving]) -> GroupSaving:
     """Groups together; with the reasons that they have where none of them tells anything."""
-    told = [group for group in groups if group.saved is not None]
+    estimated = [group for group in groups if group.saved is not None]
     reasons = sorted({group.reason for group in groups})
     reason = NONE if not reasons else "; ".join(reasons[:3])
-    if not told:
+    if not estimated:
         return GroupSaving("", "", reason=reason)
-    claimed_uj, lost_uj = sum(group.claimed_uj for group in told), sum(group.lost_uj for group in told)
-    return GroupSaving("", "", total_saved(told), claimed_uj, lost_uj, slowest(told))
+    claimed_uj, lost_uj = sum(group.claimed_uj for group in estimated), sum(group.lost_uj for group in estimated)
+    return GroupSaving("", "", total_saved(estimated), claimed_uj, lost_uj, slowest(estimated))
 
 
 def _order(group: GroupSaving) -> tuple[int, str, str]:

@@ -79,11 +79,11 @@ def _sci(evidence: PeriodEvidence) -> Iterator[Figure]:
         mine = [r for r in rows if r.part in serving]
         if not mine or (suffix and "model" not in dims) or any(who[r.part].mixed for r in mine if suffix):
             continue
-        made = _held(evidence, {(r.site, r.part) for r in mine})
+        made = _sum_embodied(evidence, {(r.site, r.part) for r in mine})
         yield _sci_of(evidence, suffix, dims, mine, made)
 
 
-def _held(evidence: PeriodEvidence, parts: set[tuple[str, int]]) -> EmbodiedEmissions:
+def _sum_embodied(evidence: PeriodEvidence, parts: set[tuple[str, int]]) -> EmbodiedEmissions:
     """Embodied emissions of the boards that these parts of sites held, for as long as they did."""
     times: dict[str, int] = {}
     for site, part, sku, gpu_ns in evidence.sums.boards:

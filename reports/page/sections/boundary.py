@@ -17,11 +17,11 @@ def build(facts: Facts, say: Translator) -> tuple[Block, ...]:
         rows.append((name, site.time_zone, site.start[:16], site.end[:16], say(BOUNDARIES[within]), how))
     columns = (say("site"), say("time_zone"), say("from"), say("to_not_included"), say("known_up"), say("building"))
     blocks: list[Block] = [ReportTable(say("sites_and_periods"), columns, tuple(rows))]
-    boards = [
+    rows_by_sku = [
         (f.dims["sku"], wording.count(f.dims["devices"]), wording.energy(f.value or 0)) for f in facts.of("energy.gpu", "sku")
     ]
-    if boards:
-        blocks.append(ReportTable(say("boards"), (say("board"), say("devices"), say("gpu_energy")), tuple(boards)))
+    if rows_by_sku:
+        blocks.append(ReportTable(say("boards"), (say("board"), say("devices"), say("gpu_energy")), tuple(rows_by_sku)))
     blocks.append(Note(say("energy_is_booked_once")))
     return tuple(blocks)
 

@@ -142,18 +142,18 @@ def _contracts(facts: Facts, say: Translator) -> list[Block]:
 def _embodied(facts: Facts, say: Translator) -> list[Block]:
     rows = []
     for figure in facts.of("embodied", "sku"):
-        board = figure.dims["sku"] or say(wording.ABSENT)
+        sku = figure.dims["sku"] or say(wording.ABSENT)
         if figure.low is None or figure.high is None:
-            rows.append((board, "\u2013", say.translate(figure.reason), ""))
+            rows.append((sku, "\u2013", say.translate(figure.reason), ""))
             continue
         life = say.translate(figure.dims["life"])
-        told = life if figure.dims["life_declared"] == "yes" else say("life_nobody_declared", life=life)
+        lifetime = life if figure.dims["life_declared"] == "yes" else say("life_nobody_declared", life=life)
         span = f"{wording.mass(figure.low)} \u2013 {wording.mass(figure.high)}"
         covers = figure.dims["covers"]
         made_of = say(COVERS.get(covers, covers))
         if covers == "as told":
             made_of = f"{made_of}: {figure.dims['boundary']}"
-        rows.append((board, made_of, span, told))
+        rows.append((sku, made_of, span, lifetime))
     if not rows:
         return []
     columns = (say("board"), say("made"), say("share_of_the_period"), say("life_span"))

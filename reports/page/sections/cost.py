@@ -45,8 +45,8 @@ def _groups(facts: Facts, say: Translator, dimension: str, title: str) -> list[B
     """What has a cost or a charge; the largest number first, then a row that counts the rest; then what is
     not known or not charged. Nothing where nothing has either.
     """
-    told = {q: {f.dims[dimension]: f for f in facts.of(q, dimension)} for q in ("charged", "cost")}
-    every = [*told["charged"].items(), *told["cost"].items()]
+    amounts = {q: {f.dims[dimension]: f for f in facts.of(q, dimension)} for q in ("charged", "cost")}
+    every = [*amounts["charged"].items(), *amounts["cost"].items()]
     if not any(f.value is not None for _, f in every):
         return []
     names = {name: Fraction(-1) for name, _ in every} | {name: f.value for name, f in every if f.value is not None}
@@ -58,22 +58,22 @@ def _groups(facts: Facts, say: Translator, dimension: str, title: str) -> list[B
             (name or say("unassigned"), *(_money(f) if f is not None and f.value is not None else "\u2013" for f in cells))
         )
     if len(ranked) > ROWS_MOST:
-        others = _sum([told["cost"].get(name) for name in ranked[ROWS_MOST:]])
+        others = _sum([amounts["cost"].get(name) for name in ranked[ROWS_MOST:]])
         rows.append((say("count_others", count=len(ranked) - ROWS_MOST), others, "", ""))
     rest, total = facts.figures["cost.unattributed"], facts.figures["cost"]
     rows.append((say("unallocated"), _money(rest) if rest.value is not None else "\u2013", "\u2013", "\u2013"))
-    charged = _sum(list(told["charged"].values()))
+    charged = _sum(list(amounts["charged"].values()))
     rows.append((say("total"), _money(total) if total.value is not None else "\u2013", "\u2013", charged))
     columns = (title, say("electricity"), say("per_million_tokens"), say("charged"))
     table = ReportTable(say("cost_and_what_is_in_no_workload", title=title), columns, tuple(rows))
-    return [table, *_absent(told, say), *_unpriced(told["charged"], say)]
+    return [table, *_absent(amounts, say), *_unpriced(amounts["charged"], say)]
 
 
-def _absent(told: Told, say: Translator) -> Iterator[Note]:
+def _absent(amounts: Told, say: Translator) -> Iterator[Note]:
     """Why cells of a table are empty, by column and reason."""
     for quantity, column in (("cost", say("electricity")), ("charged", say("charged"))):
         by_reason: dict[str, list[str]] = {}
-        for name, figure in told[quantity].items():
+        for name, figure in amounts[quantity].items():
             if figure.reason is not None:
                 by_reason.setdefault(figure.reason, []).append(name or say("unassigned"))
         for reason, names in by_reason.items():

@@ -1,7 +1,7 @@
 """What reporting frameworks ask, where this report answers it, and what is missing, named once."""
 
 from reports.figures.facts import Facts
-from reports.frameworks.datapoints import frameworks, index, lacking
+from reports.frameworks.datapoints import frameworks, group_missing, index
 from reports.language import Translator
 from reports.page.section import Block, Note, ReportSection, ReportTable
 
@@ -13,8 +13,8 @@ STAND_IN = "stand_in"
 def build(facts: Facts, say: Translator) -> tuple[Block, ...]:
     """One table a framework; then what is missing."""
     # An embodied figure or a gap is a span: it has bounds and no value, and answers all the same.
-    told = {i: "" if f.value is not None or f.low is not None else say.translate(f.reason) for i, f in facts.figures.items()}
-    rows = index(told, say.language, {i for i, f in facts.figures.items() if STAND_IN in f.dims})
+    reasons = {i: "" if f.value is not None or f.low is not None else say.translate(f.reason) for i, f in facts.figures.items()}
+    rows = index(reasons, say.language, {i for i, f in facts.figures.items() if STAND_IN in f.dims})
     blocks: list[Block] = []
     states = {f.id: f.state_zh if say.language == "zh" else f.state for f in frameworks()}
     for framework, title in dict.fromkeys((row.framework, row.title) for row in rows):
@@ -27,7 +27,7 @@ def build(facts: Facts, say: Translator) -> tuple[Block, ...]:
         blocks.append(ReportTable(f"{title} ({states[framework]})", columns, tuple(cells)))
     if any(not row.verified for row in rows):
         blocks.append(Note(say("not_found_in_a_source")))
-    missing = tuple((what, str(len(datapoints))) for what, datapoints in lacking(rows).items())
+    missing = tuple((what, str(len(datapoints))) for what, datapoints in group_missing(rows).items())
     if missing:
         blocks.append(ReportTable(say("what_is_missing"), (say("input"), say("datapoints")), missing))
     return tuple(blocks)

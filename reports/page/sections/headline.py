@@ -96,12 +96,12 @@ def _pue(facts: Facts, say: Translator) -> Tile:
             say.translate(reasons.pop() or "" if len(reasons) == 1 else figure.reason or ""),
             figure.id,
         )
-    told = [wording.short(f.value or 0) for f in found]
-    each = "; ".join(f"{f.dims['site']} {value}, {say.translate(f.method)}" for f, value in zip(found, told, strict=True))
+    values = [wording.short(f.value or 0) for f in found]
+    each = "; ".join(f"{f.dims['site']} {value}, {say.translate(f.method)}" for f, value in zip(found, values, strict=True))
     if len(found) == 1 and len(facts.sites) == 1:
         each = f"{wording.span(found[0], say)}; {say.translate(found[0].method)}"
     kinds = {f.dims["kind"] for f in found}
-    value = told[0] if len(set(told)) == 1 else f"{told[0]} \u2013 {told[-1]}"
+    value = values[0] if len(set(values)) == 1 else f"{values[0]} \u2013 {values[-1]}"
     return Tile(kinds.pop() if len(kinds) == 1 else "PUE", value, each, found[0].id)
 
 
@@ -166,8 +166,8 @@ def _changes(facts: Facts, say: Translator) -> list[str]:
         if not effects or "from" not in ends or "to" not in ends:
             continue
         change = (ends["to"].value or Fraction(0)) - (ends["from"].value or 0)
-        told = [f"{say(effect_name(f.dims['effect'], quantity))} {write(f.value or 0)}" for f in effects[:EFFECTS_TOLD]]
-        found.append(say(template, total=write(rounded(change)), period=ends["to"].dims["period"], effects=", ".join(told)))
+        texts = [f"{say(effect_name(f.dims['effect'], quantity))} {write(f.value or 0)}" for f in effects[:EFFECTS_TOLD]]
+        found.append(say(template, total=write(rounded(change)), period=ends["to"].dims["period"], effects=", ".join(texts)))
     return found
 
 

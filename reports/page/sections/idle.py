@@ -52,8 +52,8 @@ def told_apart(rows: list[Figure], say: Translator) -> list[str]:
     for row in rows:
         alike = [f.dims for f in rows if all(f.dims[key] == row.dims[key] for key in _SHOWN)]
         keys = [key for key in row.dims if key not in _COUNTED and len({dims.get(key) for dims in alike}) > 1]
-        told = ", ".join(row.dims[key] or say("unassigned") for key in keys)
-        names.append(f"{row.dims['workload']} ({told})" if told else row.dims["workload"])
+        name = ", ".join(row.dims[key] or say("unassigned") for key in keys)
+        names.append(f"{row.dims['workload']} ({name})" if name else row.dims["workload"])
     return names
 
 

@@ -74,7 +74,7 @@ def svg(chart: Chart, words: Mapping[str, str], name: str, width: int = WIDE, fa
             artist.set_gid(f"{name}-{number}")
             if families and isinstance(artist, Text):
                 artist.set_fontfamily(families(artist.get_text()))
-        text = written(figure)
+        text = as_svg(figure)
     return text[text.index("<svg") :]  # inline, so without the head of a file
 
 
@@ -91,7 +91,7 @@ def style(salt: str) -> Iterator[None]:
         yield
 
 
-def written(figure: "Figure", **metadata: str) -> str:
+def as_svg(figure: "Figure", **metadata: str) -> str:
     """A figure as a file of SVG, without a date."""
     out = io.StringIO()
     nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
@@ -146,11 +146,11 @@ def _rows(
     """Axes with a row for each name and its text: at the left and the right, above it on a phone. Returns the rows' heights."""
     phone = width <= NARROW
     room = min(max(ems(text) for _, text in rows) * SIZE, width * (0.53 if phone else 0.32))
-    told = room + 14
-    named = width - told if phone else min(max(ems(label) for label, _ in rows) * SIZE + 12, width * 0.34)
+    label_y = room + 14
+    named = width - label_y if phone else min(max(ems(label) for label, _ in rows) * SIZE + 12, width * 0.34)
     lines = [wrap(label, SIZE, named - 10, 2) for label, _ in rows]
     ends = list(itertools.accumulate(LINE * len(some) + (26 if phone else 9) for some in lines))
-    axes = _frame(width, ends[-1], (10, 10, 2, bottom) if phone else (named, told, 2, bottom), legend)
+    axes = _frame(width, ends[-1], (10, 10, 2, bottom) if phone else (named, label_y, 2, bottom), legend)
     axes.set_ylim(ends[-1], 0)
     axes.tick_params(left=False, labelleft=False, bottom=False, labelbottom=False)
     axes.spines[:].set_visible(False)
@@ -278,18 +278,18 @@ def _lines(chart: Lines, width: int) -> "Axes":
     """With 0 on its axis: noise is no mountain. One series needs no name: the title says what it is."""
     from matplotlib.lines import Line2D
 
-    looks: list[Any] = [
+    styles: list[Any] = [
         {"color": colour, "linestyle": (0, dashes) if dashes else "-"}
         for colour, dashes in itertools.islice(itertools.cycle(LINES), len(chart.series))
     ]
-    legend: dict[str, Artist] = {name: Line2D([], [], **look) for name, look in zip(chart.series, looks, strict=True)}
+    legend: dict[str, Artist] = {name: Line2D([], [], **look) for name, look in zip(chart.series, styles, strict=True)}
     ticks = _ticks([Fraction(0), *(v for values in chart.series.values() for v in values if v is not None)], 4)
     left = max(ems(text) for text in ticks.values()) * SMALL + 8
     axes = _frame(width, TALL, (left, 14, 22, 24), legend if len(legend) > 1 else None)
     _scale(axes, "y", ticks)
     axes.set_title(shorten(chart.unit, SMALL, width / 2), loc="left", fontsize=SMALL, color=SOFT)
     axes.set_xlim(0, max(len(chart.points) - 1, 1))
-    for look, values in zip(looks, chart.series.values(), strict=True):
+    for look, values in zip(styles, chart.series.values(), strict=True):
         known = [None, *values, None]
         alone = [n for n in range(len(values)) if known[n + 1] is not None and known[n] is known[n + 2] is None]
         heights = [float("nan") if value is None else float(value) for value in values]

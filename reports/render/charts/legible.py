@@ -14,7 +14,7 @@ def legible(text: str) -> str:
     """The text, with line ends as spaces and control, bidirectional and private characters as [U+202E]."""
     if text.isascii() and text.isprintable():
         return text
-    return "".join(_shown(letter) for letter in text)
+    return "".join(_make_legible(letter) for letter in text)
 
 
 def spelled(letter: str) -> str:
@@ -22,7 +22,7 @@ def spelled(letter: str) -> str:
     return f"[U+{ord(letter):04X}]"
 
 
-def _shown(letter: str) -> str:
+def _make_legible(letter: str) -> str:
     if letter in "\n\r\t\u2028\u2029\u0085":
         return " "
     if letter in _STYLES:

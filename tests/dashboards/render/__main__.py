@@ -7,7 +7,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.dashboards.render.browser import LAPTOP, WALL, View, drawn
+from tests.dashboards.render.browser import LAPTOP, WALL, View, draw_views
 from tests.dashboards.render.committed import committed
 from tests.dashboards.render.nodes import EIGHT_GPUS, EVERYTHING, MANY_GPUS, ONE_GPU
 
@@ -50,12 +50,12 @@ def main(given: list[str]) -> int:
     os.environ.pop("CI", None)
     with tempfile.TemporaryDirectory() as folder:
         if asked.prometheus:
-            reports = drawn(boards, views, asked.prometheus, asked.out)
+            reports = draw_views(boards, views, asked.prometheus, asked.out)
         else:
             from tests.dashboards.render.feed import as_fed, feeding
 
             with feeding(Path(folder), asked.warm) as prometheus:
-                reports = drawn([as_fed(board) for board in boards], views, prometheus, asked.out)
+                reports = draw_views([as_fed(board) for board in boards], views, prometheus, asked.out)
     bad = 0
     for view, report in reports:
         (asked.out / f"{view.name}.json").write_text(json.dumps(report, indent=1))

@@ -75,7 +75,7 @@ def _serving(folder: Path, boards: Sequence[Mapping[str, Any]]) -> Iterator[str]
         server.server_close()
 
 
-def drawn(
+def draw_views(
     boards: Sequence[Mapping[str, Any]], views: Sequence[View], prometheus: str, pictures: Path | None
 ) -> list[tuple[View, dict[str, Any]]]:
     """The report of each view; pictures of whole pages go into the folder, if one is given.

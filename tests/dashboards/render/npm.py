@@ -51,7 +51,7 @@ def _alone() -> Iterator[None]:
         yield
 
 
-def _made(folder: Path, fill: Callable[[Path], None]) -> Path:
+def _fill_folder(folder: Path, fill: Callable[[Path], None]) -> Path:
     """`folder`, filled in one step: half a folder would pass for a whole one the next time."""
     if not folder.is_dir():
         draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
@@ -82,7 +82,7 @@ def installed() -> Path:
         _run(draft, npm, "install", *INSTALL)
 
     with _alone():
-        return _made(_cache() / f"dashboards-{_digest(PAGE / 'package.json')}", fill)
+        return _fill_folder(_cache() / f"dashboards-{_digest(PAGE / 'package.json')}", fill)
 
 
 def built() -> Path:
@@ -95,4 +95,4 @@ def built() -> Path:
         _run(draft, need_program("node"), str(packages / "node_modules/vite/bin/vite.js"), "build")
 
     with _alone():
-        return _made(packages / f"page-{_digest(*sources)}", fill)
+        return _fill_folder(packages / f"page-{_digest(*sources)}", fill)

@@ -29,7 +29,7 @@ from energy_agent.devices.nvml.abi import NO_PERMISSION
 from energy_agent.exposition.dvfs import samples
 from tests.doubles.actuator import DirectActuator, FakeBoards, core_of
 from wattlens.steering.actuator_history import ledger_row
-from wattlens.steering.status import told
+from wattlens.steering.status import describe_steering
 
 NS = 1_000_000_000
 DEVICES = ("GPU-0", "GPU-1")
@@ -324,10 +324,10 @@ def test_what_was_proven_stays_with_the_group_that_proved_it(proving: Bench) -> 
     views = {view.device: view for view in proving.governor.views()}
     assert {device: view.saved_uj for device, view in views.items()} == shown
     users = {DEVICES[0]: ("w",), DEVICES[1]: ("other",)}
-    others = told("other", list(views.values()), users, (), None)
+    others = describe_steering("other", list(views.values()), users, (), None)
     assert (others["group"], [device["uuid"] for device in others["devices"]]) == ("next", [DEVICES[1]])
     assert "saved_joules" not in others  # it is not what this workload saved
-    assert told("w", list(views.values()), users, (), None)["saved_joules"] > 0
+    assert describe_steering("w", list(views.values()), users, (), None)["saved_joules"] > 0
 
 
 @pytest.mark.parametrize("stopped", [True, False])

@@ -15,7 +15,7 @@ CONFIG = SPEC.configure({"clean_s": 3, "stale_s": 5}, knees.load())
 NS = 1_000_000_000
 
 
-def seen(t_s: float, **device: object) -> Observation:
+def observe(t_s: float, **device: object) -> Observation:
     one = DeviceObservation("GPU-0", "NVIDIA H100 80GB HBM3", int(t_s * NS), sm_clock_mhz=1980, event_reasons=0)
     return Observation("g", int(t_s * NS), (replace(one, **device),))
 
@@ -31,11 +31,11 @@ def run(*observations: Observation) -> list[tuple[str, str]]:
 def test_sets_the_knee_after_clean_time_and_holds() -> None:
     state = SPEC.start()
     for t in (0, 1, 2):
-        decision, state = SPEC.decide(seen(t), state, CONFIG)
+        decision, state = SPEC.decide(observe(t), state, CONFIG)
         assert decision.action == "hold"
-    decision, state = SPEC.decide(seen(3), state, CONFIG)
+    decision, state = SPEC.decide(observe(3), state, CONFIG)
     assert (decision.action, decision.settings) == ("set", {"GPU-0": Setting(sm_clock_max_mhz=1005)})
-    assert SPEC.decide(seen(4), state, CONFIG)[0].action == "hold"
+    assert SPEC.decide(observe(4), state, CONFIG)[0].action == "hold"
 
 
 @pytest.mark.parametrize(
@@ -51,13 +51,13 @@ def test_sets_the_knee_after_clean_time_and_holds() -> None:
 )
 def test_trouble_releases_at_once_and_delays_the_next_set(trouble: dict[str, object], reason: str) -> None:
     told = run(
-        seen(10),
-        seen(13),
-        seen(14, **trouble),
-        seen(15, **(trouble if reason != "stale" else {})),
-        seen(16),
-        seen(18.5),
-        seen(19),
+        observe(10),
+        observe(13),
+        observe(14, **trouble),
+        observe(15, **(trouble if reason != "stale" else {})),
+        observe(16),
+        observe(18.5),
+        observe(19),
     )
     assert told[1] == ("set", "knee")
     assert told[2] == ("release", reason)
@@ -66,16 +66,16 @@ def test_trouble_releases_at_once_and_delays_the_next_set(trouble: dict[str, obj
 
 
 def test_power_cap_is_no_trouble() -> None:
-    assert run(seen(0, event_reasons=0x4), seen(3, event_reasons=0x4))[1] == ("set", "knee")
+    assert run(observe(0, event_reasons=0x4), observe(3, event_reasons=0x4))[1] == ("set", "knee")
 
 
 def test_queue_growth_releases() -> None:
     def queue(t: float, waiting: int | None, age: float = 0) -> Observation:
-        return replace(seen(t), progress=WorkCounters(int((t - age) * NS), queue=waiting), progress_expected=True)
+        return replace(observe(t), progress=WorkCounters(int((t - age) * NS), queue=waiting), progress_expected=True)
 
     assert run(queue(10, 0), queue(13, 0), queue(14, 2))[2] == ("release", "queue_growth")
     assert run(queue(10, 0), queue(13, 0), queue(14, 0, age=6))[2] == ("release", "stale_progress")
-    assert run(queue(10, 0), queue(13, 0), replace(seen(14), progress_expected=True))[2] == ("release", "no_progress")
+    assert run(queue(10, 0), queue(13, 0), replace(observe(14), progress_expected=True))[2] == ("release", "no_progress")
 
 
 @given(
@@ -84,7 +84,7 @@ def test_queue_growth_releases() -> None:
 def test_never_sets_within_the_clean_time_of_trouble(events: list[tuple[float, dict[str, object]]]) -> None:
     state, trouble_s = SPEC.start(), None
     for t, trouble in sorted(events, key=lambda e: e[0]):
-        decision, state = SPEC.decide(seen(t, **trouble), state, CONFIG)
+        decision, state = SPEC.decide(observe(t, **trouble), state, CONFIG)
         if trouble:
             assert decision.action != "set"
             trouble_s = t

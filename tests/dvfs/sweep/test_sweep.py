@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dvfs.sweep import profile
-from dvfs.sweep.estimate import MIN_STRETCHES, known, points
+from dvfs.sweep.estimate import MIN_STRETCHES, points, precise_settings
 from dvfs.sweep.next_setting import PAIRED, clocks, following, grid, limits, since_reference, stretches_left, unfinished
 from dvfs.sweep.profile import REFERENCE, Key, SettingInterval, SweepPlan, SweepProfile
 from dvfs.sweep.reading import DeviceReading, Sample, bindings, pace, power_w
@@ -100,10 +100,10 @@ def test_a_setting_that_is_known_by_enough_stretches_is_left_alone() -> None:
         done.append(noisy(draw, key, 1, 25.0 * len(done), 0.02 if key == (1410, None) else 0.001))
     counts = Counter(stretch.key for stretch in done)
     assert MIN_STRETCHES <= counts[1005, None] < counts[1410, None] < 50
-    assert known(done, 0.01) == set(plan.settings)
+    assert precise_settings(done, 0.01) == set(plan.settings)
     keys = [REFERENCE, (1005, None), (1005, None), REFERENCE]
     few = [SettingInterval(*key, 1, 25.0 * i, 20, 1.0, 400.0) for i, key in enumerate(keys)]
-    assert (known(few, 0.01), points(few[:2])) == (frozenset(), ())
+    assert (precise_settings(few, 0.01), points(few[:2])) == (frozenset(), ())
 
 
 TRUTH: dict[Key, tuple[float, float]] = {
@@ -207,20 +207,20 @@ def test_power_is_between_the_readings_within_and_counters_that_fall_give_none()
     assert pace([Sample(0, 5), Sample(10, 5)], 0) is pace([], 0) is None
 
 
-def shown(t: int, clock: int, limit_mw: int = 700_000, **event_s: float) -> DeviceReading:
+def reading(t: int, clock: int, limit_mw: int = 700_000, **event_s: float) -> DeviceReading:
     return DeviceReading(t * 1_000_000_000, clock, limit_mw, 100, event_s)
 
 
 def test_what_bound_the_clock_is_told() -> None:
-    capped = [shown(t, 1300, 400_000, sw_power_cap=float(t), idle=float(t)) for t in range(10)]
-    hot = [shown(t, 900, sw_thermal_slowdown=max(0.0, t - 4.0)) for t in range(10)]
+    capped = [reading(t, 1300, 400_000, sw_power_cap=float(t), idle=float(t)) for t in range(10)]
+    hot = [reading(t, 900, sw_thermal_slowdown=max(0.0, t - 4.0)) for t in range(10)]
     for samples, setting, bound in (
         (capped, Setting(None, 400_000), ("sw_power_cap",)),
         (capped, Setting(1500, 400_000), ("sw_power_cap",)),
         (capped, Setting(1200, None), ("clock_above_lock", "sw_power_cap")),
         (capped, Setting(None, 300_000), ("limit_differs", "sw_power_cap")),
         (hot, Setting(1005), ("sw_thermal_slowdown",)),
-        ([shown(t, 1005, sw_power_cap=3.0) for t in range(10)], Setting(1005), ()),
+        ([reading(t, 1005, sw_power_cap=3.0) for t in range(10)], Setting(1005), ()),
         (hot[:1], Setting(1005), ()),
     ):
         assert bindings(samples, setting, 0) == bound

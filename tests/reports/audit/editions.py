@@ -123,7 +123,7 @@ def sha256(facts: dict[str, Any]) -> str:
     return hashlib.sha256(raw(facts)).hexdigest()
 
 
-def made(facts: dict[str, Any], **more: Any) -> Edition:
+def make_edition(facts: dict[str, Any], **more: Any) -> Edition:
     return edition(raw(facts), "facts.json", **more)
 
 

@@ -37,7 +37,7 @@ Paper = Literal["a4", "letter"]
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def report_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A report with every form, of an hour of one GPU at 2 kWh: 7,200,000 J of team red."""
     for module in ("codecarbon", "duckdb", "typst", "xlsxwriter"):
         need_module(module)
@@ -73,9 +73,9 @@ def _each_form_is_drawn_once() -> Iterator[None]:
 
 
 @pytest.fixture
-def report(made: Path, tmp_path: Path) -> Path:
+def report(report_folder: Path, tmp_path: Path) -> Path:
     """A copy to do harm to."""
-    shutil.copytree(made, tmp_path / "report")
+    shutil.copytree(report_folder, tmp_path / "report")
     return tmp_path / "report"
 
 
@@ -87,7 +87,7 @@ def checked(report: Path, by: str = "") -> Verification:
     return verify(report, draw=partial(drawn_again, program=by or program(report)))
 
 
-def told(found: Verification, ok: bool | None) -> list[str]:
+def form_details(found: Verification, ok: bool | None) -> list[str]:
     """What is said of forms, and that nothing else failed."""
     assert all(check.name == "forms" for check in found.checks if check.ok is False)
     return [check.detail for check in found.checks if check.name == "forms" and check.ok is ok]
@@ -108,8 +108,8 @@ def test_forms_as_they_were_made_hold(report: Path) -> None:
     names = ", ".join(NAMES[form] for form in FORMS)
     found = checked(report)
     assert found.ok
-    assert told(found, True) == [f"made again from facts.json, the same: {names}"]
-    assert told(found, None) == []
+    assert form_details(found, True) == [f"made again from facts.json, the same: {names}"]
+    assert form_details(found, None) == []
 
 
 @pytest.mark.smoke
@@ -122,7 +122,7 @@ def test_a_row_of_the_table_with_its_hash_in_the_manifest(report: Path) -> None:
     lines[number - 1] = lines[number - 1].replace("7200000", "5200000")
     path.write_text("\n".join(lines))
     mend(report)
-    assert told(checked(report), False) == [f"figures.csv is not what facts.json gives: line {number} is another"]
+    assert form_details(checked(report), False) == [f"figures.csv is not what facts.json gives: line {number} is another"]
 
 
 @pytest.mark.parametrize(("name", "old"), [("report.html", b"2.00 kWh"), ("emissions.csv", b"wattlens-total")])
@@ -131,7 +131,7 @@ def test_a_page_with_another_figure(report: Path, name: str, old: bytes) -> None
     assert old in raw
     (report / name).write_bytes(raw.replace(old, old[::-1], 1))
     mend(report)
-    (said,) = told(checked(report), False)
+    (said,) = form_details(checked(report), False)
     assert said == f"{name} is not what facts.json gives: line {raw[: raw.index(old)].count(10) + 1} is another"
 
 
@@ -139,7 +139,7 @@ def test_a_line_more_at_the_end(report: Path) -> None:
     with (report / "figures.csv").open("a") as file:
         file.write("energy.more,1\n")
     mend(report)
-    assert len(told(checked(report), False)) == 1
+    assert len(form_details(checked(report), False)) == 1
 
 
 def test_a_pdf_of_other_facts_and_one_that_is_far_larger(report: Path) -> None:
@@ -147,10 +147,10 @@ def test_a_pdf_of_other_facts_and_one_that_is_far_larger(report: Path) -> None:
     raw[len(raw) // 2] ^= 1
     (report / "report.pdf").write_bytes(raw)
     mend(report)
-    assert told(checked(report), False) == ["report.pdf is not what facts.json gives"]
+    assert form_details(checked(report), False) == ["report.pdf is not what facts.json gives"]
     (report / "report.pdf").write_bytes(bytes(raw) * 6)
     mend(report)
-    assert told(checked(report), False) == ["report.pdf is not what facts.json gives: it is far larger"]
+    assert form_details(checked(report), False) == ["report.pdf is not what facts.json gives: it is far larger"]
 
 
 def test_a_workbook_that_another_zlib_packed_is_the_same_and_one_with_another_cell_is_not(report: Path) -> None:
@@ -169,22 +169,22 @@ def test_a_workbook_that_another_zlib_packed_is_the_same_and_one_with_another_ce
     assert path.read_bytes() != before
     assert checked(report).ok
     packed(lambda raw: raw.replace(b"energy.gpu", b"energy.gqu"))
-    assert told(checked(report), False) == ["report.xlsx is not what facts.json gives"]
+    assert form_details(checked(report), False) == ["report.xlsx is not what facts.json gives"]
     path.write_bytes(b"no workbook")
     mend(report)
-    assert told(checked(report), False) == ["report.xlsx is not what facts.json gives"]
+    assert form_details(checked(report), False) == ["report.xlsx is not what facts.json gives"]
 
 
 def test_a_form_that_was_taken_away_with_its_entry_is_missed(report: Path) -> None:
     (report / "report.pdf").unlink()
     mend(report, lambda said: said["outputs"].pop("report.pdf"))
-    assert told(checked(report), False) == ["report.pdf was asked for, and the manifest has none"]
+    assert form_details(checked(report), False) == ["report.pdf was asked for, and the manifest has none"]
 
 
 def test_a_file_more_that_the_manifest_names_was_not_asked_for(report: Path) -> None:
     (report / "letter.txt").write_text("all is well")
     mend(report, lambda said: said["outputs"].update({"letter.txt": {}}))
-    assert told(checked(report), False) == ["letter.txt was not asked for"]
+    assert form_details(checked(report), False) == ["letter.txt was not asked for"]
 
 
 @pytest.mark.parametrize(
@@ -200,23 +200,23 @@ def test_a_file_more_that_the_manifest_names_was_not_asked_for(report: Path) -> 
 )  # fmt: skip
 def test_a_manifest_that_does_not_tell_how_forms_are_made(report: Path, change: Callable[[Said], object], says: str) -> None:
     mend(report, change)
-    (said,) = told(checked(report), False)
+    (said,) = form_details(checked(report), False)
     assert says in said
 
 
 def test_another_release_of_what_draws_a_form_is_a_reason_not_to_compare_it(report: Path) -> None:
     """It is for a form that differs alone, and for what that library draws alone."""
     mend(report, lambda said: said["libraries"].update(typst="0.0.1"))
-    assert told(checked(report), None) == []
+    assert form_details(checked(report), None) == []
     for name in ("report.pdf", "report.html"):
         raw = bytearray((report / name).read_bytes())
         raw[-20] ^= 1
         (report / name).write_bytes(raw)
     mend(report)
     found = checked(report)
-    (said,) = told(found, None)
+    (said,) = form_details(found, None)
     assert said.startswith("report.pdf is not compared: typst 0.0.1 drew it, and here is typst ")
-    (failed,) = told(found, False)
+    (failed,) = form_details(found, False)
     assert failed.startswith("report.html is not what facts.json gives")
 
 
@@ -224,7 +224,7 @@ def test_another_release_of_the_program_makes_nothing_again(report: Path) -> Non
     (report / "report.html").write_text("other")
     mend(report)
     found = checked(report, by="wattlens 99.0")
-    assert told(found, None) == [f"not made again: {program(report)} made them, and this is wattlens 99.0"]
+    assert form_details(found, None) == [f"not made again: {program(report)} made them, and this is wattlens 99.0"]
 
 
 @pytest.mark.parametrize(
@@ -239,8 +239,8 @@ def test_another_release_of_the_program_makes_nothing_again(report: Path) -> Non
         (lambda said: said.update(figures=[1]), "is not in the form that a report writes"),
     ],
 )  # fmt: skip
-def test_facts_that_no_report_states_are_named(made: Path, change: Callable[[Said], object], says: str) -> None:
-    said = json.loads((made / "facts.json").read_bytes())
+def test_facts_that_no_report_states_are_named(report_folder: Path, change: Callable[[Said], object], says: str) -> None:
+    said = json.loads((report_folder / "facts.json").read_bytes())
     change(said)
     raw = (json.dumps(said, sort_keys=True, indent=1) + "\n").encode()
     with pytest.raises(WattlensError, match=r"^facts\.json: ") as error:
@@ -267,11 +267,11 @@ def test_facts_of_the_right_form_that_no_ledger_gives_end_in_a_line(report: Path
     change(said)
     (report / "facts.json").write_text(json.dumps(said, sort_keys=True, indent=1) + "\n")
     mend(report)
-    assert told(checked(report), False)
+    assert form_details(checked(report), False)
 
 
-def test_facts_that_were_read_are_written_as_they_were(made: Path) -> None:
-    raw = (made / "facts.json").read_bytes()
+def test_facts_that_were_read_are_written_as_they_were(report_folder: Path) -> None:
+    raw = (report_folder / "facts.json").read_bytes()
     assert facts_json(facts_of(raw, "facts.json")) == raw
 
 
@@ -290,5 +290,5 @@ def test_letters_of_other_scripts_are_drawn_with_the_fonts_at_hand_and_other_fon
     raw[-20] ^= 1
     (report / "report.pdf").write_bytes(raw)
     mend(report)
-    (said,) = told(checked(report), None)
+    (said,) = form_details(checked(report), None)
     assert said.startswith("report.pdf is not compared: it has letters that were set in other fonts")

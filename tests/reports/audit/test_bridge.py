@@ -9,13 +9,13 @@ from hypothesis import given
 from reports.audit.bridge import bridge
 from reports.figures.facts import RestatedTotal
 from tests.reports.audit import editions
-from tests.reports.audit.editions import DAYS, document, factor, made, restated, revised, stated
+from tests.reports.audit.editions import DAYS, document, factor, make_edition, restated, revised, stated
 from tests.reports.audit.test_difference import random_facts
 
 
 def test_the_bridge_of_late_data_and_a_revised_factor() -> None:
     """900 kg - 20 kg by the factor + 25 kg by late data = 905 kg, as `late_and_revised` works out; 5/900 is below 5 %."""
-    old, new = made(document()), made(editions.late_and_revised())
+    old, new = make_edition(document()), make_edition(editions.late_and_revised())
     assert bridge(old, new) == (
         RestatedTotal("co2e.location", "g", "900000", (("late data", "25000"), ("factor revision", "-20000")), "905000", False),
         RestatedTotal("energy.facility", "kWh", "3000", (("late data", "100"),), "3100", False),
@@ -29,7 +29,7 @@ def test_each_cause_has_its_row() -> None:
         each = stated(new, "energy.facility")
         each["value"] = "3300"
         change(new, each)
-        rows = bridge(made(document(), program=programs[0]), made(new, program=programs[1]))
+        rows = bridge(make_edition(document(), program=programs[0]), make_edition(new, program=programs[1]))
         return [kinds for row in rows for kinds, _ in row.steps]
 
     assert categories(lambda *_: None, ("p", "q")) == ["method"]
@@ -52,11 +52,11 @@ def test_thirds_are_shown_so_that_they_sum() -> None:
         facts["figures"][0] |= {"id": "co2e.location", "value": value}
         revised(facts, "deu-2024", factor("deu", grams))
     restated(new, "fra1", DAYS[0])
-    (row,) = bridge(made(old), made(new))
+    (row,) = bridge(make_edition(old), make_edition(new))
     assert row.steps == (("late data", "67.2"), ("factor revision", "233.3"))
 
 
 @given(random_facts(), random_facts())
 def test_rows_sum_as_they_are_shown(old: dict[str, Any], new: dict[str, Any]) -> None:
-    for row in bridge(made(old), made(new)):
+    for row in bridge(make_edition(old), make_edition(new)):
         assert Decimal(row.before) + sum(Decimal(amount) for _, amount in row.steps) == Decimal(row.after)

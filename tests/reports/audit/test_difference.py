@@ -11,7 +11,7 @@ from reports.audit.causes import Cause, input_changes
 from reports.audit.difference import FigureChange, difference, elsewhere, restatement_due
 from reports.audit.parts import CauseShare
 from tests.reports.audit import editions
-from tests.reports.audit.editions import DAY_NS, DAYS, document, factor, figure, made, restated, revised, stated
+from tests.reports.audit.editions import DAY_NS, DAYS, document, factor, figure, make_edition, restated, revised, stated
 
 LATE, FACTOR = (Cause.LATE_DATA,), (Cause.FACTOR,)
 
@@ -20,7 +20,9 @@ Programs = tuple[str | None, ...]
 
 
 def changed(old: dict[str, Any], new: dict[str, Any], programs: Programs = (None, None)) -> dict[str, FigureChange]:
-    return {each.id: each for each in difference(made(old, program=programs[0]), made(new, program=programs[1]))}
+    return {
+        each.id: each for each in difference(make_edition(old, program=programs[0]), make_edition(new, program=programs[1]))
+    }
 
 
 def parts(*each: tuple[tuple[Cause, ...], int]) -> tuple[CauseShare, ...]:
@@ -77,7 +79,9 @@ def test_hourly_intensities_are_revised_only_where_they_were_taken_as_of_another
         facts["figures"].append(figure("grid_intensity/site/fra1", mean, "g/kWh", factor_ids=[SERIES]))
         stated(facts, "co2e.location/site/fra1").update(value=value, factor_ids=[SERIES])
     commands = [None if each is None else {"as_of_ns": each} for each in as_of]
-    found = {each.id: each for each in difference(made(old, command=commands[0]), made(new, command=commands[1]))}
+    found = {
+        each.id: each for each in difference(make_edition(old, command=commands[0]), make_edition(new, command=commands[1]))
+    }
     same = as_of == ("1", "1")
     wanted = parts((LATE, 14_100)) if same else parts((LATE, 4_100), (FACTOR, 10_000))
     assert found["co2e.location/site/fra1"].parts == wanted
@@ -241,7 +245,7 @@ def test_each_cause_is_named_by_what_differs() -> None:
 def test_arguments_are_a_cause_where_both_manifests_tell_them() -> None:
     new = document()
     stated(new, "energy.facility")["value"] = "2999"
-    editions_of = made(document(), command={"as_of": "2026-10-02"}), made(new, command={"as_of": "2026-11-02"})
+    editions_of = make_edition(document(), command={"as_of": "2026-10-02"}), make_edition(new, command={"as_of": "2026-11-02"})
     (found,) = difference(*editions_of)
     assert found.causes == (Cause.ARGUMENTS,)
     assert input_changes(*editions_of).arguments == {"as_of": "2026-10-02 -> 2026-11-02"}
@@ -266,7 +270,7 @@ def test_an_argument_explains_what_it_decides(argument: str, reached: set[str]) 
     for facts, value in ((old, "2"), (new, "3")):
         facts["figures"].append(figure("dvfs.saved", value, "J"))
         stated(facts, "energy.facility")["value"] = stated(facts, "co2e.location")["value"] = value
-    found = difference(made(old, command={argument: "1"}), made(new, command={argument: "2"}))
+    found = difference(make_edition(old, command={argument: "1"}), make_edition(new, command={argument: "2"}))
     assert {each.id for each in found if Cause.ARGUMENTS in each.causes} == reached
     assert {each.id for each in found if not each.explained} == {each.id for each in found} - reached
 
@@ -274,14 +278,14 @@ def test_an_argument_explains_what_it_decides(argument: str, reached: set[str]) 
 def test_the_time_as_of_which_is_shown_as_a_time() -> None:
     """1 782 864 000 s are 2026-07-01, as `date -u -d @1782864000` says."""
     commands = ({"as_of_ns": str(editions.START_NS)}, {"as_of_ns": str(editions.START_NS + DAY_NS)})
-    changes = input_changes(made(document(), command=commands[0]), made(document(), command=commands[1]))
+    changes = input_changes(make_edition(document(), command=commands[0]), make_edition(document(), command=commands[1]))
     assert changes.arguments == {"as_of_ns": "2026-07-01T00:00:00Z -> 2026-07-02T00:00:00Z"}
 
 
 def test_facts_alone_tell_the_program_too() -> None:
     new = document() | {"version": "1.1"}
     stated(new, "energy.facility")["value"] = "1"
-    (found,) = difference(made(document() | {"version": "1.0"}), made(new))
+    (found,) = difference(make_edition(document() | {"version": "1.0"}), make_edition(new))
     assert found.causes == (Cause.PROGRAM,)
 
 
@@ -289,7 +293,7 @@ def test_days_beyond_the_old_period_are_no_late_data() -> None:
     new = document()
     new["sites"]["fra1"]["end_ns"] = str(editions.START_NS + 3 * DAY_NS)
     new["inputs"]["days"].append(editions.day("fra1", "2026-07-03"))
-    changes = input_changes(made(document()), made(new))
+    changes = input_changes(make_edition(document()), make_edition(new))
     assert [(each.day, each.late) for each in changes.days] == [("2026-07-03", False)]
     assert (changes.late_sites, changes.periods) == (frozenset(), {"fra1": "other bounds"})
 
@@ -346,7 +350,7 @@ def test_what_moved_most_comes_first_and_what_did_not_move_last() -> None:
     }.items():  # fmt: skip
         old["figures"].append(figure(name, values[0], "J"))
         new["figures"].append(figure(name, values[1], "J", method="other", reason=None if values[1] else "gone"))
-    found = difference(made(old), made(new))
+    found = difference(make_edition(old), make_edition(new))
     assert [each.id for each in found] == ["c", "d", "b", "a", "e", "f"]
     assert [each.relative for each in found] == [None, 1, Fraction(1, 2), Fraction(1, 100), None, 0]
 
@@ -374,7 +378,7 @@ def test_what_differs_beside_figures_is_named() -> None:
     new = editions.late_and_revised()
     new["conservation"]["devices_uj"] = "2"
     new["sites"]["fra1"]["time_zone"] = "Europe/Berlin"
-    assert elsewhere(made(document()), made(new)) == ["conservation", "edition", "restates", "sites.fra1"]
+    assert elsewhere(make_edition(document()), make_edition(new)) == ["conservation", "edition", "restates", "sites.fra1"]
 
 
 VALUES = st.integers(-(10**9), 10**12).map(str) | st.decimals(-1000, 10**6, places=6).map(lambda d: f"{d:f}") | st.none()

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from energy_agent.core.errors import UsageError, WattlensError
 from reports.audit.edition import edition_of, read_edition
 from tests.reports.audit import editions
-from tests.reports.audit.editions import document, made, stated
+from tests.reports.audit.editions import document, make_edition, stated
 
 
 def test_a_folder_with_its_manifest_a_folder_without_and_a_file(tmp_path: Path) -> None:
@@ -70,7 +70,7 @@ def test_facts_from_anybody_are_refused_in_one_line(change: Any, says: str) -> N
     facts["figures"] = [stated(facts, "energy.facility")]
     change(facts)
     with pytest.raises(WattlensError) as caught:
-        made(facts)
+        make_edition(facts)
     assert str(caught.value).startswith(f"facts.json: {says}")
     assert "\n" not in str(caught.value)
 
@@ -93,7 +93,7 @@ def test_a_thousand_wrong_items_are_one_error(change: Any) -> None:
     facts = document()
     change(facts)
     with pytest.raises(WattlensError) as caught:
-        made(facts)
+        make_edition(facts)
     error = caught.value.__context__
     assert isinstance(error, ValidationError)
     assert error.error_count() == 1

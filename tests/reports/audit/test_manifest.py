@@ -54,7 +54,7 @@ def test_the_ledger_root_is_over_the_sorted_lines_of_days_and_files(tmp_path: Pa
 
 @given(st.data())
 def test_the_ledger_root_moves_with_every_statement_and_hash(data: st.DataObject) -> None:
-    first, facts = editions.made(editions.document()), editions.document()
+    first, facts = editions.make_edition(editions.document()), editions.document()
     day = data.draw(st.sampled_from(facts["inputs"]["days"]))
     key = data.draw(st.sampled_from(["statement", "inputs_sha256", "site", "files", "file"]))
     if key == "file":
@@ -62,13 +62,13 @@ def test_the_ledger_root_moves_with_every_statement_and_hash(data: st.DataObject
     else:
         other: dict[str, Any] = {"statement": 7, "inputs_sha256": "0" * 64, "site": "ams1", "files": {}}
         day[key] = other[key]
-    assert editions.made(facts).inputs.ledger_root != first.inputs.ledger_root
+    assert editions.make_edition(facts).inputs.ledger_root != first.inputs.ledger_root
 
 
 def test_the_order_of_days_in_the_facts_does_not_matter(tmp_path: Path) -> None:
     facts = editions.document()
     facts["inputs"]["days"].reverse()
-    assert editions.made(facts).inputs.ledger_root == editions.made(editions.document()).inputs.ledger_root
+    assert editions.make_edition(facts).inputs.ledger_root == editions.make_edition(editions.document()).inputs.ledger_root
 
 
 @pytest.mark.parametrize(
@@ -129,10 +129,10 @@ def test_libraries_are_those_that_are_installed() -> None:
 
 
 def _tampered(change: Any) -> bytes:
-    said = editions.made(editions.document()).inputs.plain()
+    said = editions.make_edition(editions.document()).inputs.plain()
     document: dict[str, Any] = {
         "schema": "wattlens.report.manifest/1", "program": "p", "command": {}, "label": "x", "edition": 0, "restates": None,
-        "inputs": said | {"ledger_root": editions.made(editions.document()).inputs.ledger_root},
+        "inputs": said | {"ledger_root": editions.make_edition(editions.document()).inputs.ledger_root},
         "outputs": {"facts.json": {"sha256": "0" * 64, "bytes": 1}}, "libraries": {},
     }  # fmt: skip
     change(document)

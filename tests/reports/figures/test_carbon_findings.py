@@ -167,7 +167,7 @@ def golden_nine(exact: Fraction) -> str:
 
 def test_a_group_names_the_factors_of_its_own_sites(tmp_path: Path) -> None:
     sites = [test_totals.site("one", DIRECT), test_totals.site("two", DIRECT, 300)]
-    found = test_totals.made(tmp_path, {"one": "0.5", "two": "0.25"}, sites).figures
+    found = test_totals.make_facts(tmp_path, {"one": "0.5", "two": "0.25"}, sites).figures
     for quantity in ("co2e.held.location", "co2e.held.market"):
         assert found[f"{quantity}/site/one"].factor_ids == ("of.one",)
         assert found[f"{quantity}/site/two"].factor_ids == ("of.two",)

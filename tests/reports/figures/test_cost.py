@@ -38,7 +38,7 @@ def site(name: str, currency: str, price: str) -> SiteInputs:
 SITES = (site("berlin", "EUR", "0.20"), site("austin", "USD", "0.10"), site("paris", "EUR", "0.40"))
 
 
-def made(folder: Path, prices: tuple[GpuHourPrice, ...] = (), sites: tuple[SiteInputs, ...] = SITES) -> Facts:
+def make_facts(folder: Path, prices: tuple[GpuHourPrice, ...] = (), sites: tuple[SiteInputs, ...] = SITES) -> Facts:
     stands = []
     for n, (where, team, price_class, kwh) in enumerate(USES):
         gpu, workload = f"GPU-{n}", f"w{n}"
@@ -73,7 +73,7 @@ def teams_table(facts: Facts) -> dict[str, tuple[str, ...]]:
 
 def test_a_group_has_a_cost_where_its_own_sites_share_a_currency(tmp_path: Path) -> None:
     """Red 1 kWh at 0.20; blue 2 at 0.10; green 1 at 0.20 and 3 at 0.40; mixed pays in both currencies."""
-    facts = made(tmp_path)
+    facts = make_facts(tmp_path)
     wanted = {
         "red": ("0.2", "EUR", None), "blue": ("0.2", "USD", None), "green": ("1.4", "EUR", None),
         "mixed": (None, "money", SEVERAL),
@@ -86,7 +86,7 @@ def test_a_group_has_a_cost_where_its_own_sites_share_a_currency(tmp_path: Path)
 
 
 def test_a_team_that_pays_in_several_currencies_stands_in_the_table_with_the_reason(tmp_path: Path) -> None:
-    facts = made(tmp_path)
+    facts = make_facts(tmp_path)
     assert teams_table(facts) == {
         "green": ("1.400 EUR", "\u2013", "\u2013"), "blue": ("0.2000 USD", "\u2013", "\u2013"),
         "red": ("0.2000 EUR", "\u2013", "\u2013"), "mixed": ("\u2013", "\u2013", "\u2013"),
@@ -98,7 +98,7 @@ def test_a_team_that_pays_in_several_currencies_stands_in_the_table_with_the_rea
 
 def test_a_share_of_the_electricity_is_charged_where_its_currency_is_the_price_s(tmp_path: Path) -> None:
     """2 EUR an hour and half of the electricity: red 2 + 0.1, green 4 + 0.7. Blue pays EUR by the hour and USD by the kWh."""
-    found = of_teams(made(tmp_path, (GpuHourPrice("", "EUR", Decimal(2), Decimal("0.5")),)), "charged")
+    found = of_teams(make_facts(tmp_path, (GpuHourPrice("", "EUR", Decimal(2), Decimal("0.5")),)), "charged")
     assert found == {
         "red": ("2.1", "EUR", None), "green": ("4.7", "EUR", None), "mixed": (None, "EUR", SEVERAL),
         "blue": (None, "money", "price classes and tariffs are of several currencies"),
@@ -106,14 +106,14 @@ def test_a_share_of_the_electricity_is_charged_where_its_currency_is_the_price_s
 
 
 def test_the_electricity_alone_is_charged_in_the_currency_of_the_team_s_sites(tmp_path: Path) -> None:
-    found = of_teams(made(tmp_path, (GpuHourPrice("", "", None, Decimal(1)),)), "charged")
+    found = of_teams(make_facts(tmp_path, (GpuHourPrice("", "", None, Decimal(1)),)), "charged")
     assert (found["blue"], found["green"]) == (("0.2", "USD", None), ("1.4", "EUR", None))
     assert found["mixed"] == (None, "money", SEVERAL)
 
 
 def test_the_cost_of_teams_and_what_is_unallocated_is_the_total(tmp_path: Path) -> None:
     """9 kWh at 0.20, all of them some team's: 3 in Berlin, 3 in Austin, 3 in Paris."""
-    facts = made(tmp_path, sites=tuple(site(s.name, "EUR", "0.2") for s in SITES))
+    facts = make_facts(tmp_path, sites=tuple(site(s.name, "EUR", "0.2") for s in SITES))
     table = teams_table(facts)
     assert (table["total"][0], table["unallocated"][0]) == ("1.800 EUR", "0 EUR")  # 9 kWh
     assert [facts.figures[name].text for name in ("cost", "cost.unattributed")] == ["1.8", "0"]
@@ -121,7 +121,7 @@ def test_the_cost_of_teams_and_what_is_unallocated_is_the_total(tmp_path: Path) 
 
 def test_hours_of_a_class_without_a_price_are_told(tmp_path: Path) -> None:
     """One EUR an hour of spot alone: red 1 h; green 1 h, and one that nobody charges; blue has no other."""
-    facts = made(tmp_path, (GpuHourPrice("spot", "EUR", Decimal(1), None),))
+    facts = make_facts(tmp_path, (GpuHourPrice("spot", "EUR", Decimal(1), None),))
     assert of_teams(facts, "charged") == {
         "red": ("1", "EUR", None), "green": ("1", "EUR", None), "mixed": ("2", "EUR", None),
         "blue": (None, "money", "none of its workloads is of a class that has a price"),
@@ -142,7 +142,7 @@ def test_hours_of_a_class_without_a_price_are_told(tmp_path: Path) -> None:
 )
 def test_a_site_without_tariffs(tmp_path: Path, sites: tuple[SiteInputs, ...], reason: str, mixed: str | None) -> None:
     """It takes the cost from who was there and from the total; where no site has tariffs, no group has a figure."""
-    facts = made(tmp_path, sites=sites)
+    facts = make_facts(tmp_path, sites=sites)
     assert facts.figures["cost"].reason == reason
     found = of_teams(facts, "cost")
     if mixed is None:

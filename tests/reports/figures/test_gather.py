@@ -46,7 +46,7 @@ def meters(start: int, end: int) -> Batch:
     return Batch(entries, facts=told, devices=of)
 
 
-def made(folder: Path, chains_of: dict[str, list[Batch]], sites: Sites | None = None) -> Path:
+def write_days(folder: Path, chains_of: dict[str, list[Batch]], sites: Sites | None = None) -> Path:
     for node, batches in chains_of.items():
         chains.write(folder / "segments", "lab", node, batches)
     return chains.compacted(folder / "segments", folder / "days", sites or Sites({}, "here"))
@@ -70,7 +70,7 @@ def cut_short(path: Path) -> None:
 @pytest.mark.parametrize(("day", "kind"), [("2026-07-01", "cell"), ("2026-06-30", "cell"), ("2026-06-30", "span")])
 def test_the_rows_of_meters_are_checked_also_in_the_year_before(tmp_path: Path, day: str, kind: str) -> None:
     """A building's energy is read of rows, of whole days too, and of twelve months: each of their files is in the manifest."""
-    days = made(tmp_path, {"n1": [gpu("GPU-1", JULY)], "site": [meters(JULY - DAY, JULY + DAY)]})
+    days = write_days(tmp_path, {"n1": [gpu("GPU-1", JULY)], "site": [meters(JULY - DAY, JULY + DAY)]})
     asked = PeriodRequest(None, "2026-07-01", "2026-07-02")
     found = chains.facts(days, ANY, asked)
     assert [d.day for d in found.days] == ["2026-06-30", "2026-07-01"]
@@ -81,7 +81,7 @@ def test_the_rows_of_meters_are_checked_also_in_the_year_before(tmp_path: Path, 
 
 
 def test_a_damaged_quarter_before_is_no_quarter_that_is_not_there(tmp_path: Path) -> None:
-    days = made(tmp_path, {"n1": [gpu("GPU-1", t) for t in (APRIL, JULY, OCTOBER)]})
+    days = write_days(tmp_path, {"n1": [gpu("GPU-1", t) for t in (APRIL, JULY, OCTOBER)]})
     assert chains.facts(days, ANY, PeriodRequest("2026Q3")).figures["bridge.energy/before/from"].text == str(4 * 1_764_000)
     cut_short(days / "here" / "2026-04-01" / "r0000" / "span_day.parquet")
     with pytest.raises(ChainError, match=r"2026-04-01/r0000/span_day.parquet"):
@@ -90,7 +90,7 @@ def test_a_damaged_quarter_before_is_no_quarter_that_is_not_there(tmp_path: Path
 
 def test_a_quarter_that_was_hardly_metered_is_not_compared_with(tmp_path: Path) -> None:
     """Of April to June an hour was metered: growth from that would be growth of nothing."""
-    days = made(tmp_path, {"n1": [gpu("GPU-1", t) for t in (APRIL, JULY, OCTOBER)]})
+    days = write_days(tmp_path, {"n1": [gpu("GPU-1", t) for t in (APRIL, JULY, OCTOBER)]})
     figure = chains.facts(days, Organisation(), PeriodRequest("2026Q3")).figures["bridge.energy/before"]
     assert figure.reason == "only 0.0458 % of 2026Q2 was metered, too little to compare with"  # 1 of 2,184 h
 
@@ -102,7 +102,7 @@ def test_a_node_is_known_whole_by_its_own_host_and_not_by_anothers(tmp_path: Pat
         name: Batch(cells(JULY, device, "", State.UNALLOCATED, ["0.1"] * 4), devices=[DeviceFacts(device, "host", 0.02, JULY)])
         for name, device in around.items()
     }
-    days = made(
+    days = write_days(
         tmp_path, {"n1": [gpu("GPU-1", JULY), hosts["n1"]], "n2": [gpu("GPU-2", JULY, sku="A100")], "n3": [hosts["n3"]]}
     )
     figure = chains.facts(days, ANY, PeriodRequest("2026Q3")).figures["energy.node/site/here"]
@@ -112,14 +112,14 @@ def test_a_node_is_known_whole_by_its_own_host_and_not_by_anothers(tmp_path: Pat
 def test_a_host_that_was_metered_for_half_of_the_time_makes_no_node(tmp_path: Path) -> None:
     device = host("lab", "n1")
     half = Batch(cells(JULY, device, "", State.UNALLOCATED, ["0.1"] * 2), devices=[DeviceFacts(device, "host", 0.02, JULY)])
-    days = made(tmp_path, {"n1": [gpu("GPU-1", JULY), half]})
+    days = write_days(tmp_path, {"n1": [gpu("GPU-1", JULY), half]})
     found = chains.facts(days, ANY, PeriodRequest("2026Q3"))
     assert found.figures["energy.node/site/here"].reason == "no node of here has a meter of the whole node"
 
 
 def test_a_board_that_moved_was_metered_on_both_nodes(tmp_path: Path) -> None:
     """GPU-1 spends an hour on n1, then three on n2; the inventory expects it for all of the quarter."""
-    days = made(tmp_path, {"n1": [gpu("GPU-1", JULY)], "n2": [gpu("GPU-1", JULY + HOUR, 12)]})
+    days = write_days(tmp_path, {"n1": [gpu("GPU-1", JULY)], "n2": [gpu("GPU-1", JULY + HOUR, 12)]})
     stands = (
         ExpectedDevice("lab", "n1", "GPU-1", "", "here", 0, JULY + HOUR),
         ExpectedDevice("lab", "n2", "GPU-1", "", "here", JULY + HOUR, INT64_MAX),
@@ -136,7 +136,7 @@ def test_facts_of_the_next_day_are_not_those_of_the_last(tmp_path: Path) -> None
         WorkloadFacts("w", JULY + DAY + CELL, "pod", {"team": "blue"}),
     ]
     over = cells(JULY + DAY - HOUR, "GPU-1", "w", State.ACTIVE, ["0.49"] * 8)
-    days = made(tmp_path, {"n1": [Batch(over, devices=[DeviceFacts("GPU-1", "H100", 0.02, JULY)], facts=told)]})
+    days = write_days(tmp_path, {"n1": [Batch(over, devices=[DeviceFacts("GPU-1", "H100", 0.02, JULY)], facts=told)]})
     found = chains.facts(days, ANY, PeriodRequest("2026Q3"))
     assert {f.dims["team"]: f.text for f in found.of("energy.held", "team")} == {"red": "7056000", "blue": "7056000"}
 
@@ -150,7 +150,7 @@ def test_of_facts_that_were_told_twice_the_last_telling_counts(tmp_path: Path, o
         told = [WorkloadFacts("w", JULY, "pod", {"team": team})]
         devices = [DeviceFacts("GPU-1", f"board {team}", 0.02, JULY)]
         hours.append(Batch(cells(start, "GPU-1", "w", State.ACTIVE, ["0.49"] * 4), devices=devices, facts=told))
-    days = made(tmp_path, {"n1": hours})
+    days = write_days(tmp_path, {"n1": hours})
     found = chains.facts(days, ANY, PeriodRequest("2026Q3"))
     last = list(order(["red", "blue"]))[-1]
     assert [f.dims["team"] for f in found.of("energy.held", "team")] == [last]
@@ -163,7 +163,7 @@ def test_a_meter_whose_facts_are_none_is_named(tmp_path: Path) -> None:
         facts=[WorkloadFacts("meter:here:main", JULY, METER_KIND, {"role": "sun"})],
         devices=[DeviceFacts("meter:here:main", "meter", 0, JULY)],
     )
-    days = made(tmp_path, {"n1": [gpu("GPU-1", JULY)], "site": [wrong]})
+    days = write_days(tmp_path, {"n1": [gpu("GPU-1", JULY)], "site": [wrong]})
     with pytest.raises(ChainError, match="a meter's facts of site here: 'sun' is not a valid Role"):
         chains.facts(days, ANY, PeriodRequest("2026Q3"))
     assert json.loads((days / "here" / "2026-07-01" / "r0000" / "manifest.json").read_text())["site"] == "here"

@@ -29,7 +29,7 @@ MAIN = MeterFacts("main", Role.TOTAL, max_mw=10_000_000)
 IT = MeterFacts("it", Role.IT, Position.UPS_OUTPUT, "main", max_mw=10_000_000)
 
 
-def made(folder: Path, read_until: int) -> Facts:
+def make_facts(folder: Path, read_until: int) -> Facts:
     """A day in which the building draws 8 kW, its IT 4; the main meter is read until then, at each quarter of an hour."""
     gpu = Batch(
         cells(JULY, "GPU-1", "", State.UNALLOCATED, ["0.49"] * 96, 0), devices=[DeviceFacts("GPU-1", "H100", 0.02, JULY)]
@@ -53,7 +53,7 @@ def notes(facts: Facts) -> list[str]:
 
 def test_what_was_not_read_is_told_with_the_sum_that_it_is_in(tmp_path: Path) -> None:
     """144 kWh in 18 h are 8 kW; the six hours that were not read are put in at 48 kWh, and can have been none or 60."""
-    facts = made(tmp_path, JULY + 18 * HOUR)
+    facts = make_facts(tmp_path, JULY + 18 * HOUR)
     for identity in ("energy.facility/site/here", "energy.facility"):
         figure = facts.figures[identity]
         assert tuple(map(plain, (figure.value, figure.low, figure.high))) == (
@@ -71,7 +71,7 @@ def test_what_was_not_read_is_told_with_the_sum_that_it_is_in(tmp_path: Path) ->
 
 
 def test_what_was_read_all_the_time_is_metered_alone(tmp_path: Path) -> None:
-    facts = made(tmp_path, JULY + DAY)
+    facts = make_facts(tmp_path, JULY + DAY)
     figure = facts.figures["energy.facility/site/here"]
     assert (figure.text, figure.method, dict(figure.dims)) == ("691200000", "metered", {"site": "here"})
     assert notes(facts) == []

@@ -32,7 +32,7 @@ def site(name: str, basis: Basis, grams: int = 100) -> SiteInputs:
     return SiteInputs(name, ZoneInfo("UTC"), location=(source,), location_lacking="", tariffs=tariff("0.20"))
 
 
-def made(folder: Path, kwh: dict[str, str], sites: list[SiteInputs], *, absent: tuple[ExpectedDevice, ...] = ()) -> Facts:
+def make_facts(folder: Path, kwh: dict[str, str], sites: list[SiteInputs], *, absent: tuple[ExpectedDevice, ...] = ()) -> Facts:
     """An hour of one GPU at each site, so many kWh a cell."""
     stands = []
     for name, energy in kwh.items():
@@ -47,7 +47,7 @@ def made(folder: Path, kwh: dict[str, str], sites: list[SiteInputs], *, absent: 
 
 
 def test_sites_that_count_different_emissions_have_no_total(tmp_path: Path) -> None:
-    found = made(tmp_path, {"one": "0.5", "two": "0.25"}, [site("one", DIRECT), site("two", WHOLE)]).figures
+    found = make_facts(tmp_path, {"one": "0.5", "two": "0.25"}, [site("one", DIRECT), site("two", WHOLE)]).figures
     assert found["co2e.location/site/one"].text == "200"
     assert found["co2e.lifecycle.location/site/two"].text == "100"
     assert found["co2e.location/site/two"].value is None
@@ -86,7 +86,7 @@ def test_grams_of_different_emissions_are_not_compared(tmp_path: Path) -> None:
 
 
 def test_a_site_that_drew_nothing_emitted_and_paid_nothing(tmp_path: Path) -> None:
-    found = made(tmp_path, {"one": "0.5", "two": "0"}, [site("one", DIRECT), site("two", DIRECT)]).figures
+    found = make_facts(tmp_path, {"one": "0.5", "two": "0"}, [site("one", DIRECT), site("two", DIRECT)]).figures
     assert [found[f"{name}/site/two"].text for name in ("co2e.location", "co2e.market", "cost")] == ["0", "0", "0"]
     assert (found["co2e.location"].text, found["cost"].text) == ("200", "0.4")
 
@@ -95,11 +95,11 @@ def test_a_site_that_is_not_open_yet_is_no_hole_and_one_that_does_not_tell_is(tm
     """`later` opens in October: it is left out. The same site expected since June makes the totals unknown."""
     sites = [site("one", DIRECT), site("later", DIRECT)]
     opens = ExpectedDevice("lab", "n9", "GPU-9", "", "later", OCTOBER, INT64_MAX)
-    found = made(tmp_path / "a", {"one": "0.5"}, sites, absent=(opens,))
+    found = make_facts(tmp_path / "a", {"one": "0.5"}, sites, absent=(opens,))
     assert list(found.sites) == ["one"]
     assert (found.figures["co2e.location"].text, found.figures["cost"].text) == ("200", "0.4")
     silent = ExpectedDevice("lab", "n9", "GPU-9", "", "later", JULY - 30 * DAY, INT64_MAX)
-    found = made(tmp_path / "b", {"one": "0.5"}, sites, absent=(silent,))
+    found = make_facts(tmp_path / "b", {"one": "0.5"}, sites, absent=(silent,))
     assert found.figures["co2e.location"].reason == "no energy was metered"
     assert found.figures["missed/01"].dims["site"] == "later"
 

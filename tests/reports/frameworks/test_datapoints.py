@@ -5,7 +5,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from reports.frameworks import datapoints
-from reports.frameworks.datapoints import frameworks, index, inputs, lacking
+from reports.frameworks.datapoints import frameworks, group_missing, index, inputs
 
 BY_ID = {f.id: f for f in frameworks()}
 
@@ -100,21 +100,21 @@ def test_a_pattern_is_not_a_prefix() -> None:
 
 
 def test_what_is_missing_is_named_once() -> None:
-    of = lacking(index({"wue": "water: no meter", "wue/site/a": "water: no meter"}))
+    of = group_missing(index({"wue": "water: no meter", "wue/site/a": "water: no meter"}))
     assert of["water: no meter"] == [("EU Energy Efficiency Directive, data centres", "WUE"), ("ISO/IEC 30134", "30134-9, WUE")]
     scope_1 = [d for _, d in of["the fuel that the site burnt"]]
     assert scope_1 == ["E1-6, Scope 1", "Scope 1", "102-5", "302-1 a", "302-1 b", "305-1", "29(a), Scope 1"]
-    counts = list(map(len, lacking(index({})).values()))
+    counts = list(map(len, group_missing(index({})).values()))
     assert counts == sorted(counts, reverse=True)
     assert sum(counts) == len(index({}))
 
 
 def test_nothing_is_missing_where_nothing_is_asked() -> None:
-    assert lacking([]) == {}
+    assert group_missing([]) == {}
     declared = [p.id for p in BY_ID["eed-2024-1364"].datapoints if p.needs == "declared" and not p.figures]
     assert len(declared) == 7
     asked = [(BY_ID["eed-2024-1364"].title, d) for d in declared]
-    assert lacking(index(dict.fromkeys(IDS, "")))["a declaration of the operator"] == asked
+    assert group_missing(index(dict.fromkeys(IDS, "")))["a declaration of the operator"] == asked
 
 
 def test_in_chinese_texts_and_inputs_are_chinese() -> None:

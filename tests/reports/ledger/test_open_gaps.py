@@ -25,7 +25,7 @@ JULY = at("2026-07-01")
 HOST = host("lab", "n1")
 
 
-def made(folder: Path, chains_of: dict[str, list[Batch]]) -> Facts:
+def make_facts(folder: Path, chains_of: dict[str, list[Batch]]) -> Facts:
     for node, batches in chains_of.items():
         chains.write(folder / "segments", "lab", node, batches)
     days = chains.compacted(folder / "segments", folder / "days", Sites({}, "here"))
@@ -54,7 +54,7 @@ def test_a_gap_without_a_bound_leaves_no_upper_bound(tmp_path: Path) -> None:
     lost = Gap("GPU-1", JULY + HOUR, JULY + HOUR + 2 * CELL, 0, f"{UNBOUNDED}counter reset")
     known = Gap("GPU-2", JULY + HOUR, JULY + HOUR + CELL, 1_400_000_000, "lost")
     both = {"n1": [hour("GPU-1", lost, holder="w1")], "n2": [hour("GPU-2", known, holder="w2")]}
-    facts = made(tmp_path, both)
+    facts = make_facts(tmp_path, both)
     low, value, high = bounds(facts, "energy.gpu")
     assert (low, value, high) == (str(2 * 4 * (1_764_000 - 36_000)), str(2 * 4 * 1_764_000), None)
     assert bounds(facts, "energy.gpu/site/here")[2] is None
@@ -73,7 +73,7 @@ def test_a_gap_without_a_bound_leaves_no_upper_bound(tmp_path: Path) -> None:
 
 def test_gaps_that_are_bounded_alone_leave_the_upper_bound(tmp_path: Path) -> None:
     known = Gap("GPU-2", JULY + HOUR, JULY + HOUR + CELL, 1_400_000_000, "lost")
-    facts = made(tmp_path, {"n2": [hour("GPU-2", known)]})
+    facts = make_facts(tmp_path, {"n2": [hour("GPU-2", known)]})
     assert bounds(facts, "energy.gpu")[2] == str(4 * (1_764_000 + 36_000) + 1_400)
     assert facts.figures["uncertainty/unseen"].text == "1400"
 
@@ -98,7 +98,7 @@ def test_a_host_that_was_metered_for_less_time_than_its_gpus_has_no_upper_bound(
     """A thousandth of an hour is 3.6 s; a gap says what it bounds. The node is known whole: it was metered for nine tenths."""
     end = JULY + HOUR
     gap = Gap(HOST, end - gap_s * S, end, 10_000_000, "lost") if gap_s else None
-    facts = made(tmp_path, {"n1": [hour("GPU-1"), hosted(gap, short_s * S)]})
+    facts = make_facts(tmp_path, {"n1": [hour("GPU-1"), hosted(gap, short_s * S)]})
     low, value, high = bounds(facts, "energy.node")
     assert (value, low is None, high is not None) == (str(4 * (1_764_000 + 3_528_000)), False, bounded)
     assert bounds(facts, "energy.gpu")[2] == str(4 * 1_800_000)

@@ -83,7 +83,7 @@ def days(folder: Path, rows: Iterable[object], node: str = "n1", site: str = "he
     return chains.compacted(folder / "segments", folder / "days", Sites({}, site))
 
 
-def told(facts: Facts, place: str = "") -> tuple[str | None, ...]:
+def saving_values(facts: Facts, place: str = "") -> tuple[str | None, ...]:
     """Saved with its bounds, claimed and lost."""
     saved = facts.figures[f"dvfs.saved{place}"]
     others = (facts.figures[f"dvfs.{name}{place}"].value for name in ("claimed", "lost"))
@@ -138,11 +138,11 @@ def test_a_period_has_what_its_analyses_add(
     ledger: Path, asked: PeriodRequest, whole: tuple[str, ...], serve: tuple[str, ...] | None, train: tuple[str, ...] | None
 ) -> None:
     facts = chains.facts(ledger, ANY, asked)
-    assert told(facts) == whole
-    assert told(facts, "/site/here") == whole
+    assert saving_values(facts) == whole
+    assert saving_values(facts, "/site/here") == whole
     for group, expected in (("serve", serve), ("train", train)):
         place = f"/group/here/{group}"
-        assert (told(facts, place) if f"dvfs.saved{place}" in facts.figures else None) == expected
+        assert (saving_values(facts, place) if f"dvfs.saved{place}" in facts.figures else None) == expected
     assert facts.figures["dvfs.saved"].sources == ("ledger",)
 
 
@@ -175,7 +175,7 @@ def test_what_closes_an_experiment_is_not_in_the_quarter_after(ledger: Path) -> 
 def test_a_quarter_of_savings_is_that_of_utc_at_every_site(ledger: Path, zone: str) -> None:
     """A quarter's energy is from local midnight on; an experiment has one quarter, wherever it stands."""
     there = replace(ANY, sites={"here": SiteInputs("here", ZoneInfo(zone))})
-    assert told(chains.facts(ledger, there, PeriodRequest("2026Q3"))) == ("170", "20", "320", "100", "20")
+    assert saving_values(chains.facts(ledger, there, PeriodRequest("2026Q3"))) == ("170", "20", "320", "100", "20")
 
 
 def test_two_quarters_have_two_experiments_of_a_group(tmp_path: Path) -> None:
@@ -186,11 +186,11 @@ def test_two_quarters_have_two_experiments_of_a_group(tmp_path: Path) -> None:
         analysis("2026-07-25", "serve", july, 1, (9, 5, 13), 5),
     ]
     made = days(tmp_path, rows)
-    assert told(chains.facts(made, ANY, PeriodRequest("2026Q2"))) == ("80", "50", "110", "50", "0")
-    assert told(chains.facts(made, ANY, PeriodRequest("2026Q3"))) == ("9", "5", "13", "5", "0")
+    assert saving_values(chains.facts(made, ANY, PeriodRequest("2026Q2"))) == ("80", "50", "110", "50", "0")
+    assert saving_values(chains.facts(made, ANY, PeriodRequest("2026Q3"))) == ("9", "5", "13", "5", "0")
     # 80 - 70 and 9; 50 - 110 + 5; 110 - 30 + 13; 20 + 5
     rolling = chains.facts(made, ANY, PeriodRequest(None, "2026-06-20", "2026-08-01"))
-    assert told(rolling, "/group/here/serve") == told(rolling) == ("19", "-55", "93", "25", "0")
+    assert saving_values(rolling, "/group/here/serve") == saving_values(rolling) == ("19", "-55", "93", "25", "0")
 
 
 def test_groups_of_two_nodes_and_sites_are_told_apart(tmp_path: Path) -> None:
@@ -208,9 +208,9 @@ def test_groups_of_two_nodes_and_sites_are_told_apart(tmp_path: Path) -> None:
     words = ["ledger", "compact", tmp_path / "segments", "--out", tmp_path / "days", "--inventory", inventory]
     assert main([str(word) for word in words]) == 0
     facts = chains.facts(tmp_path / "days", stays, PeriodRequest("2026Q3"))
-    assert told(facts, "/group/here/g") == ("9", "2", "16", "3", "0")
-    assert told(facts, "/group/there/g") == ("4", "-1", "9", "0", "0")
-    assert told(facts) == ("13", "1", "25", "3", "0")
+    assert saving_values(facts, "/group/here/g") == ("9", "2", "16", "3", "0")
+    assert saving_values(facts, "/group/there/g") == ("4", "-1", "9", "0", "0")
+    assert saving_values(facts) == ("13", "1", "25", "3", "0")
 
 
 UNPROVEN = {
@@ -231,16 +231,16 @@ def test_what_does_not_prove_it_has_its_reason(tmp_path: Path) -> None:
     rows = [replace(row, group=group) for group, (told_rows, _) in UNPROVEN.items() for row in told_rows]
     facts = chains.facts(days(tmp_path, rows), ANY, PeriodRequest("2026Q3"))
     for group, (_, reason) in UNPROVEN.items():
-        assert told(facts, f"/group/here/{group}") == (None,) * 5
+        assert saving_values(facts, f"/group/here/{group}") == (None,) * 5
         assert facts.figures[f"dvfs.claimed/group/here/{group}"].reason == reason
-    assert told(facts) == (None,) * 5
+    assert saving_values(facts) == (None,) * 5
     assert facts.figures["dvfs.claimed"].reason == f"{NO_INTERVAL}; {MISSING_ROWS}; {CLAIMS_MORE}"
 
 
 def test_an_estimate_that_is_there_outlives_an_analysis_without_one(tmp_path: Path) -> None:
     """What was proven before still holds."""
     rows = [ROWS[0], replace(ROWS[4], group="serve", since_ns=SERVE, number=2)]
-    assert told(chains.facts(days(tmp_path, rows), ANY, PeriodRequest("2026Q3"))) == ("100", "40", "160", "40", "0")
+    assert saving_values(chains.facts(days(tmp_path, rows), ANY, PeriodRequest("2026Q3"))) == ("100", "40", "160", "40", "0")
 
 
 @pytest.mark.smoke
@@ -249,7 +249,13 @@ def test_names_are_hostile(tmp_path: Path) -> None:
     evil = "</td><script>alert(1)</script>'\"; DROP TABLE file; --\u202e/../x"
     rows = [replace(ROWS[0], group=evil, workload=evil), replace(PAIRS[1], excluded=evil)]
     made = days(tmp_path, rows)
-    assert told(chains.facts(made, ANY, PeriodRequest("2026Q3")), f"/group/here/{evil}") == ("100", "40", "160", "40", "0")
+    assert saving_values(chains.facts(made, ANY, PeriodRequest("2026Q3")), f"/group/here/{evil}") == (
+        "100",
+        "40",
+        "160",
+        "40",
+        "0",
+    )
     words = ["report", "--ledger", made, "--quarter", "2026Q3", "--accept-coverage", "0", "--out", tmp_path / "out"]
     assert main([*map(str, words), "--formats", "html"]) == 0
     page = (tmp_path / "out/report.html").read_text()
@@ -300,7 +306,7 @@ def test_rows_go_from_the_journal_to_the_report(tmp_path: Path, capsys: pytest.C
         (line,) = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
         assert (line["group"], line["treatment_uj"], line["control_itl_count"]) == ("serve", 90 * J, 1010)
     facts = chains.facts(tmp_path / "days", ANY, PeriodRequest("2026Q3"))
-    assert told(facts) == ("-0.000001", "-0.000002", "0.000001", "0", "0.000001")
+    assert saving_values(facts) == ("-0.000001", "-0.000002", "0.000001", "0", "0.000001")
 
 
 LATE = "2026-11-03T08:00"

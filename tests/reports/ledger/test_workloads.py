@@ -23,7 +23,7 @@ Use = tuple[str, str, dict[str, str], str, int]
 """Node, workload, labels, kWh a cell of an hour, training steps."""
 
 
-def made(folder: Path, uses: list[Use], told_by: Organisation) -> Facts:
+def make_facts(folder: Path, uses: list[Use], told_by: Organisation) -> Facts:
     """Each use an hour of a GPU of its own."""
     by_node: dict[str, list[Batch]] = {}
     for n, (node, workload, labels, kwh, steps) in enumerate(uses):
@@ -42,7 +42,7 @@ def made(folder: Path, uses: list[Use], told_by: Organisation) -> Facts:
 def test_a_job_on_very_many_nodes_is_one_workload(tmp_path: Path) -> None:
     """Of 260 nodes with 0.04 kWh each, 10.4 kWh, none is as large as the 1 kWh of a pod on one node."""
     uses: list[Use] = [(f"n{n:03d}", "slurm:7", {"name": "pretrain"}, "0.01", 0) for n in range(260)]
-    found = made(tmp_path, [*uses, ("n000", "pod:x", {"namespace": "ml", "pod": "chat"}, "0.25", 0)], Organisation())
+    found = make_facts(tmp_path, [*uses, ("n000", "pod:x", {"namespace": "ml", "pod": "chat"}, "0.25", 0)], Organisation())
     largest = [found.figures[f"largest/{rank:02d}"] for rank in (1, 2)]
     assert [(f.dims["workload"], f.text) for f in largest] == [("pretrain", "37440000"), ("ml/chat", "3600000")]
     assert largest[0].dims["gpu_hours"] == "260"
@@ -58,7 +58,7 @@ def test_only_what_trained_is_a_training_run_with_all_ranks_of_its_job_and_group
         ("n2", "pod:c", {"group": "g", "namespace": "dev", "owner": "Job/j"}, "0.25", 0),  # of others, who use the same name
         ("n2", "notebook", {}, "0.25", 0),
     ]
-    found = made(tmp_path, uses, Organisation())
+    found = make_facts(tmp_path, uses, Organisation())
     (run,) = found.by_prefix("training.energy/run/")
     assert (run.text, run.dims["steps"]) == (str(4 * 3_600_000), "520")
 
@@ -69,7 +69,7 @@ def charged(tmp_path: Path, prices: tuple[GpuHourPrice, ...], *, tariffs: bool) 
         ("n1", "w", {"team": "red", "class": "spot"}, "0.25", 0),
         ("n1", "v", {"team": "red"}, "0.75", 0),
     ]
-    figure = made(tmp_path, uses, Organisation(sites={"here": site}, prices=prices)).figures["charged/team/red"]
+    figure = make_facts(tmp_path, uses, Organisation(sites={"here": site}, prices=prices)).figures["charged/team/red"]
     return figure.text or None, figure.reason
 
 

@@ -37,7 +37,7 @@ def facts(folder: Path, sites: dict[str, list[Batch]], asked: PeriodRequest = QU
     return chains.facts(days, organisation, asked)
 
 
-def held(site: str, kwh: str, day: int = 0, **labels: str) -> Batch:
+def batch_of(site: str, kwh: str, day: int = 0, **labels: str) -> Batch:
     """An hour of the workload `w`, of whom this is told from its start on."""
     start = JULY + day * DAY
     entries = cells(start, f"GPU-{site}", "w", State.ACTIVE, [kwh] * 4, 0)
@@ -55,14 +55,14 @@ def tile(document: ReportDocument, label: str) -> tuple[str, str]:
 
 
 def test_the_same_name_at_two_sites_is_told_apart_by_the_site(tmp_path: Path) -> None:
-    found = compose(facts(tmp_path, {"one": [held("one", "0.5")], "two": [held("two", "0.25")]}), say_in("en"))
+    found = compose(facts(tmp_path, {"one": [batch_of("one", "0.5")], "two": [batch_of("two", "0.25")]}), say_in("en"))
     used = table(found, "Used most")
     assert used.columns[:4] == ("Workload", "Team", "Site", "GPU energy")
     assert [row[:4] for row in used.rows] == [("chat", "nlp", "one", "2.00 kWh"), ("chat", "nlp", "two", "1.00 kWh")]
 
 
 def test_the_same_name_before_and_after_a_change_is_told_apart_by_what_changed(tmp_path: Path) -> None:
-    batches = [held("one", "0.5", project="a"), held("one", "0.25", 2, project="b")]
+    batches = [batch_of("one", "0.5", project="a"), batch_of("one", "0.25", 2, project="b")]
     used = table(compose(facts(tmp_path, {"one": batches}), say_in("en")), "Used most")
     assert used.columns[:3] == ("Workload", "Team", "GPU energy")  # one site needs no name
     assert [row[:3] for row in used.rows] == [("chat (a)", "nlp", "2.00 kWh"), ("chat (b)", "nlp", "1.00 kWh")]
@@ -73,14 +73,14 @@ def test_the_same_name_before_and_after_a_change_is_told_apart_by_what_changed(t
 )
 def test_why_there_is_no_energy_per_token(tmp_path: Path, tokens: dict[str, int], why: str) -> None:
     counted = [Tokens(JULY, JULY + HOUR, "w", "m", phase, n) for phase, n in tokens.items()]
-    found = compose(facts(tmp_path, {"one": [replace(held("one", "0.5"), tokens=counted)]}), say_in("en"))
+    found = compose(facts(tmp_path, {"one": [replace(batch_of("one", "0.5"), tokens=counted)]}), say_in("en"))
     assert tile(found, "Energy per token") == ("not known", why)
     assert dict(found.hidden)["Energy per token"] == why
 
 
 def test_models_without_energy_per_token_for_reasons_of_their_own_have_one_in_the_reader_s_language(tmp_path: Path) -> None:
     counted = [Tokens(JULY, JULY + HOUR, "w", model, "generation", 5) for model in ("m", "n")]
-    known = facts(tmp_path, {"one": [replace(held("one", "0.5"), tokens=counted)]})
+    known = facts(tmp_path, {"one": [replace(batch_of("one", "0.5"), tokens=counted)]})
     absent = {
         f.id: replace(f, value=None, low=None, high=None, reason=f.id)
         for f in known.by_prefix("j_per_token.")
@@ -92,7 +92,7 @@ def test_models_without_energy_per_token_for_reasons_of_their_own_have_one_in_th
 
 
 def test_shades_of_metered_time_go_to_all_of_it_and_no_further(tmp_path: Path) -> None:
-    batches = [held("one", "0.5", day) for day in range(21)]
+    batches = [batch_of("one", "0.5", day) for day in range(21)]
     found = compose(facts(tmp_path, {"one": batches}, PeriodRequest(None, "2026-07-01", "2026-07-22")), say_in("en"))
     grid = next(b for s in found.sections for b in s.blocks if isinstance(b, Heat) and "metered each day" in b.title)
     assert {value for row in grid.values for value in row} == {Fraction(100)}
@@ -101,7 +101,7 @@ def test_shades_of_metered_time_go_to_all_of_it_and_no_further(tmp_path: Path) -
 
 def test_sites_whose_days_differ_have_the_widest_period_at_the_head(tmp_path: Path) -> None:
     """Site one's ledger ends on 2 July, that of site two on the first, at one o'clock either."""
-    ends = {"one": [held("one", "0.5"), held("one", "0.5", 1)], "two": [held("two", "0.5")]}
+    ends = {"one": [batch_of("one", "0.5"), batch_of("one", "0.5", 1)], "two": [batch_of("two", "0.5")]}
     assert compose(facts(tmp_path / "both", ends), say_in("en")).period == "2026-07-01 \u2013 2026-07-02"
-    alike = {"one": [held("one", "0.5")], "two": [held("two", "0.5")]}
+    alike = {"one": [batch_of("one", "0.5")], "two": [batch_of("two", "0.5")]}
     assert compose(facts(tmp_path / "alike", alike), say_in("en")).period == "2026-07-01, 00:00:00 \u2013 01:00:00"

@@ -252,29 +252,29 @@ PROSE = Note(
 )
 
 
-def shown(*blocks: Block, title: str) -> DocumentSection:
+def section(*blocks: Block, title: str) -> DocumentSection:
     """A section."""
     return DocumentSection(title, blocks)
 
 
 SECTIONS = (
-    shown(
+    section(
         TILES,
         PROSE,
         CheckedStatement(True, "The parts of every device sum to its energy, to the last microjoule."),
         title="In short",
     ),
-    shown(LAYERS, bars(), BIG_TABLE, title="Where the energy went"),
-    shown(ONE_BAR, NO_BARS, title="Kinds of work"),
-    shown(PAIRS, title="How sure"),
-    shown(RANGES, BROAD_TABLE, PROSE, title="Energy per token"),
-    shown(BRIDGE, BELOW, MANY_STEPS, title="What changed, and why"),
-    shown(HOURS, DAILY, PUE, FLAT, title="Hours and days"),
-    shown(
+    section(LAYERS, bars(), BIG_TABLE, title="Where the energy went"),
+    section(ONE_BAR, NO_BARS, title="Kinds of work"),
+    section(PAIRS, title="How sure"),
+    section(RANGES, BROAD_TABLE, PROSE, title="Energy per token"),
+    section(BRIDGE, BELOW, MANY_STEPS, title="What changed, and why"),
+    section(HOURS, DAILY, PUE, FLAT, title="Hours and days"),
+    section(
         EMBODIED, Note(HOSTILE), ReportTable(HOSTILE, (HOSTILE, "x"), ((HOSTILE, "1"),)), title=f"Names that attack: {HOSTILE}"
     ),
-    shown(CALENDAR, CheckedStatement(False, "Every chain is whole: node 0421 lacks segment 77."), title="Data quality"),
-    shown(GLOSSARY, *(Note(PROSE.text * 2),) * 6, title="Methodology and glossary"),
+    section(CALENDAR, CheckedStatement(False, "Every chain is whole: node 0421 lacks segment 77."), title="Data quality"),
+    section(GLOSSARY, *(Note(PROSE.text * 2),) * 6, title="Methodology and glossary"),
 )
 
 DOCUMENT = ReportDocument(
@@ -299,8 +299,10 @@ PLAIN = replace(
     banners=(),
     hidden=(),
     sections=(
-        shown(TILES, PROSE, title="In short"),
-        shown(LAYERS, replace(bars(), bars=tuple(b for b in bars().bars if b.label != CHINESE)), title="Where the energy went"),
+        section(TILES, PROSE, title="In short"),
+        section(
+            LAYERS, replace(bars(), bars=tuple(b for b in bars().bars if b.label != CHINESE)), title="Where the energy went"
+        ),
     ),
 )
 """A short report without a letter beyond Latin script."""

@@ -152,7 +152,7 @@ def test_hostile_names_stay_text(text: str, outline: Outline) -> None:
     assert "[U+202E]evil" in text
     assert legible(sample.HOSTILE) in {piece.strip() for piece in outline.text}
     chart = replace(sample.EMBODIED, title='"><script>alert(1)</script>')
-    attacked = Outline(html(replace(sample.PLAIN, sections=(sample.shown(chart, title="t"),))))
+    attacked = Outline(html(replace(sample.PLAIN, sections=(sample.section(chart, title="t"),))))
     assert not attacked.all("script")
     assert [a for a in attacked.all("div") if (a.get("aria-label") or "").startswith(chart.title)]
 

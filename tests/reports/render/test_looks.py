@@ -124,7 +124,7 @@ def test_names_without_a_place_to_break_stay_in_their_columns(tmp_path: Path) ->
         ReportTable("Used", ("Workload", "Team", "Site", "GPU energy", "active share"), (row,) * 3),
         ReportTable("", (), ((name, team),)),
     )
-    pages(pdf(replace(sample.PLAIN, sections=(sample.shown(*tables, title="t"),))), tmp_path)
+    pages(pdf(replace(sample.PLAIN, sections=(sample.section(*tables, title="t"),))), tmp_path)
     told = subprocess.run(["pdftotext", "-bbox", tmp_path / "read.pdf", "-"], capture_output=True, check=True, timeout=60)
     found = re.findall(r'xMin="([-\d.]+)" yMin="([-\d.]+)" xMax="([-\d.]+)" yMax="([-\d.]+)">([^<]+)<', told.stdout.decode())
     assert sum(len(text) for *_, text in found if text in name or text in team) >= 4 * 126

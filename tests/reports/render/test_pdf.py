@@ -48,8 +48,8 @@ def test_a_letter_without_a_font_is_refused_in_one_line(tmp_path: Path) -> None:
 
 
 def test_a_picture_sign_is_spelled_out_and_control_characters_too(tmp_path: Path) -> None:
-    document = replace(sample.PLAIN, sections=(sample.shown(Note("lift-off 🚀 \x00 \u202e"), title="t"),))
-    spelled = replace(sample.PLAIN, sections=(sample.shown(Note("lift-off [U+1F680] [U+0000] [U+202E]"), title="t"),))
+    document = replace(sample.PLAIN, sections=(sample.section(Note("lift-off 🚀 \x00 \u202e"), title="t"),))
+    spelled = replace(sample.PLAIN, sections=(sample.section(Note("lift-off [U+1F680] [U+0000] [U+202E]"), title="t"),))
     assert pdf(document, font_dirs=[tmp_path]) == pdf(spelled, font_dirs=[tmp_path])
 
 
@@ -64,7 +64,7 @@ def test_nothing_to_say_is_still_a_page(paper: str) -> None:
 @settings(max_examples=12)
 def test_any_text_is_set_or_refused_in_one_line(text: str, name: str) -> None:
     bars = Bars(name, sample.KINDS, (StackedBar(text, name, (("active", 3),)),))
-    section = sample.shown(
+    section = sample.section(
         Note(text), ReportTable(name, (text, name), ((name, text),)), bars, Tiles((Tile(name, text, name, ""),)), title=name
     )
     document = replace(
@@ -81,7 +81,7 @@ def test_names_without_a_place_to_break_are_broken() -> None:
     """Thirty rows and thirty sentences fit on a page: they take more only where lines end within their names."""
     table, note = ReportTable("t", ("x", "y"), (("x" * 500, "1"),) * 30), Note("x" * 300)
     for blocks in ((table,), (note,) * 30):
-        made = pdf(replace(sample.PLAIN, sections=(sample.shown(*blocks, title="t"),)))
+        made = pdf(replace(sample.PLAIN, sections=(sample.section(*blocks, title="t"),)))
         count = re.search(rb"/Type/Pages/Count (\d+)", b"".join([made, *streams(made)]))
         assert count
         assert int(count[1]) > 1
@@ -96,7 +96,7 @@ def test_crooked_tables_are_set() -> None:
         ReportTable("crooked", (), rows),
         ReportTable("one", ("only",), (("cell",),)),
     )
-    assert pdf(replace(sample.PLAIN, sections=(sample.shown(*tables, title="t"),))).startswith(b"%PDF-")
+    assert pdf(replace(sample.PLAIN, sections=(sample.section(*tables, title="t"),))).startswith(b"%PDF-")
 
 
 def streams(made: bytes) -> list[bytes]:

@@ -22,7 +22,7 @@ from tests.reports.golden import DIRECT, at, cells
 JULY = at("2026-07-01")
 
 
-def held(device: str, hours: int, workload: str, team: str) -> Batch:
+def batch_of(device: str, hours: int, workload: str, team: str) -> Batch:
     """Some hours from midnight on, a model in each site."""
     told = [WorkloadFacts(workload, JULY, "pod", {"team": team})]
     tokens = [Tokens(JULY, JULY + HOUR, workload, f"model-{team}", "generation", 1000)]
@@ -34,8 +34,8 @@ def held(device: str, hours: int, workload: str, team: str) -> Batch:
 def facts(tmp_path_factory: pytest.TempPathFactory) -> Facts:
     """Eight hours: east's board was metered for six of them and west's for two, so for eight of sixteen together."""
     folder = tmp_path_factory.mktemp("covered")
-    chains.write(folder / "segments", "lab", "n1", [held("GPU-1", 6, "w1", "red")])
-    chains.write(folder / "segments", "lab", "n2", [held("GPU-2", 2, "w2", "blue")])
+    chains.write(folder / "segments", "lab", "n1", [batch_of("GPU-1", 6, "w1", "red")])
+    chains.write(folder / "segments", "lab", "n2", [batch_of("GPU-2", 2, "w2", "blue")])
     grid = IntensitySource("series", DIRECT, 1, (Piece(JULY, JULY + 24 * HOUR, Decimal(200), estimated=False),))
     told = Organisation(
         least_coverage=Fraction(0),

@@ -58,7 +58,7 @@ def building(
     return found
 
 
-def made(folder: Path, *nodes: list[Batch], asked: PeriodRequest = ASKED) -> Facts:
+def make_facts(folder: Path, *nodes: list[Batch], asked: PeriodRequest = ASKED) -> Facts:
     for number, batches in enumerate(nodes):
         chains.write(folder / "segments", "lab", f"n{number}", batches)
     days = chains.compacted(folder / "segments", folder / "days", Sites({}, "here"))
@@ -72,7 +72,7 @@ def kwh(facts: Facts, identity: str) -> tuple[Fraction | None, ...]:
 
 def test_a_building_that_was_metered_at_the_end_alone_has_no_energy(tmp_path: Path) -> None:
     """Nodes for ten days, meters for two of them: what the building drew before is not known, and not nothing."""
-    facts = made(tmp_path, gpus(), building(END - 2 * DAY))
+    facts = make_facts(tmp_path, gpus(), building(END - 2 * DAY))
     why = "its meters were there for 20.0% of the time in which nodes used energy"
     for identity in ("energy.facility/site/here", "energy.it/site/here"):
         assert (facts.figures[identity].value, facts.figures[identity].reason) == (None, why)
@@ -84,7 +84,7 @@ def test_a_building_that_was_metered_at_the_end_alone_has_no_energy(tmp_path: Pa
 def test_half_a_day_without_its_meters_is_put_in_and_bounded(tmp_path: Path, late: bool) -> None:
     """Of ten days at 8 kW half a one is not metered, the first or the last: 96 kWh, which may have been none or 192."""
     of = building(JULY + DAY // 2) if late else building(JULY, END - DAY // 2, gone=END - DAY // 2)
-    facts = made(tmp_path, gpus(), of)
+    facts = make_facts(tmp_path, gpus(), of)
     assert kwh(facts, "energy.facility/site/here") == (1920, 1824, 1824 + 192)
     assert kwh(facts, "energy.it/site/here") == (960, 912, 912 + 96)
     figure = facts.figures["energy.facility/site/here"]
@@ -96,7 +96,7 @@ def test_half_a_day_without_its_meters_is_put_in_and_bounded(tmp_path: Path, lat
 def test_a_meter_of_the_total_that_came_later_than_those_of_it(tmp_path: Path) -> None:
     """The feed is metered for 9.5 of ten days, IT for all of them: 96 kWh are put in at the feed alone."""
     late = JULY + DAY // 2
-    facts = made(tmp_path, gpus(), [*building(JULY, meters=((IT, 1),)), *building(late, meters=((MAIN, 2),))])
+    facts = make_facts(tmp_path, gpus(), [*building(JULY, meters=((IT, 1),)), *building(late, meters=((MAIN, 2),))])
     assert kwh(facts, "energy.facility/site/here") == (1920, 1824, 1824 + 192)
     assert kwh(facts, "energy.it/site/here") == (960, 960, 960)
 
@@ -104,12 +104,12 @@ def test_a_meter_of_the_total_that_came_later_than_those_of_it(tmp_path: Path) -
 def test_a_second_feed_that_came_later_is_new(tmp_path: Path) -> None:
     """Another main meter of 1 kWh a cell from the fifth day on: there was none before, so nothing is put in for it."""
     other = MeterFacts("main-2", Role.TOTAL, max_mw=16_000_000)
-    facts = made(tmp_path, gpus(), [*building(JULY), *building(JULY + 5 * DAY, meters=((other, 1),))])
+    facts = make_facts(tmp_path, gpus(), [*building(JULY), *building(JULY + 5 * DAY, meters=((other, 1),))])
     assert kwh(facts, "energy.facility/site/here") == (1920 + 480,) * 3
 
 
 def test_a_site_that_opened_in_the_period_has_all_of_its_time(tmp_path: Path) -> None:
-    facts = made(tmp_path, gpus(END - 2 * DAY), building(END - 2 * DAY))
+    facts = make_facts(tmp_path, gpus(END - 2 * DAY), building(END - 2 * DAY))
     assert kwh(facts, "energy.facility/site/here") == (384, 384, 384)
 
 
@@ -118,20 +118,20 @@ def test_an_error_that_was_wider_before_bounds_what_was_read_before(tmp_path: Pa
     coarse, fine = (replace(MAIN, accuracy_ppm=ppm) for ppm in (50_000, 2_000))
     told = WorkloadFacts(MAIN.device("here"), END - DAY // 2, METER_KIND, fine.labels)
     of = [*building(JULY, meters=((coarse, 2), (IT, 1))), Batch(facts=[told])]
-    value, low, high = kwh(made(tmp_path, gpus(), of), "energy.facility/site/here")
+    value, low, high = kwh(make_facts(tmp_path, gpus(), of), "energy.facility/site/here")
     assert value == 1920
     assert high - value >= 1920 * Fraction(1, 19) <= value - low
 
 
 def test_a_meter_that_two_site_processes_tell_of_is_in_no_figure(tmp_path: Path) -> None:
-    facts = made(tmp_path, gpus(), building(JULY, meters=((MAIN, 2),)), building(JULY))
+    facts = make_facts(tmp_path, gpus(), building(JULY, meters=((MAIN, 2),)), building(JULY))
     assert "energy.facility/site/here" not in facts.figures or facts.figures["energy.facility/site/here"].value is None
 
 
 def test_a_site_process_that_took_over_from_another_is_not(tmp_path: Path) -> None:
     """The second goes on in the middle of a day, which its first reading begins."""
     over = JULY + 5 * DAY + 7 * HOUR
-    facts = made(tmp_path, gpus(), building(JULY, over), building(over))
+    facts = make_facts(tmp_path, gpus(), building(JULY, over), building(over))
     assert kwh(facts, "energy.facility/site/here") == (1920, 1920, 1920)
 
 
@@ -141,7 +141,7 @@ def test_twelve_months_end_where_a_quarter_that_still_runs_does(tmp_path: Path) 
     until, year = JULY + 4 * DAY, 365 * DAY
     half = until - 182 * DAY
     of = [*building(until - year, half, meters=((MAIN, 3), (IT, 1))), *building(half, until)[1:]]
-    facts = made(tmp_path, gpus(JULY, until), of, asked=PeriodRequest("2026Q3"))
+    facts = make_facts(tmp_path, gpus(JULY, until), of, asked=PeriodRequest("2026Q3"))
     figure = facts.figures["pue.trailing/site/here"]
     assert Fraction(figure.value or 0) == round(Fraction(3 * 183 + 2 * 182, 365), 8)
     assert (figure.coverage, figure.dims["imputed_j"]) == (1, "0")

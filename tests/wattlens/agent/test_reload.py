@@ -240,7 +240,7 @@ def test_a_watch_waits_until_a_file_stands_still(tmp_path: Path) -> None:
     file.unlink()
     assert [watch.changed(), watch.changed(), watch.changed()] == [False, True, False]
     file.write_text("abc")
-    watch.taken()
+    watch.mark_read()
     assert not watch.changed()
     os.utime(file, (1, 1))
     assert [watch.changed(), watch.changed()] == [False, True]

@@ -14,7 +14,7 @@ from wattlens.comparison.statistics import RunEnergy, compare, compare_measured,
 def test_equal_runs_are_told_apart_in_at_most_about_one_of_twenty():
     rng = random.Random(1)
     shown = sum(
-        compare([rng.lognormvariate(5, 0.05) for _ in range(4)], [rng.lognormvariate(5, 0.05) for _ in range(4)]).shown
+        compare([rng.lognormvariate(5, 0.05) for _ in range(4)], [rng.lognormvariate(5, 0.05) for _ in range(4)]).is_significant
         for _ in range(2000)
     )
     assert 0.02 < shown / 2000 < 0.06
@@ -44,9 +44,9 @@ def test_no_interval_is_a_point_and_none_is_narrower_than_the_runs_errors(a, b, 
 
 
 def test_two_equal_runs_a_side_show_a_difference_only_beyond_their_own_errors():
-    assert not compare([100.0, 100.0], [100.1, 100.1]).shown
-    assert not compare([100.0, 100.0], [100.1, 100.1], [0.01] * 4).shown
-    assert compare([100.0, 100.0], [120.0, 120.0], [0.01] * 4).shown
+    assert not compare([100.0, 100.0], [100.1, 100.1]).is_significant
+    assert not compare([100.0, 100.0], [100.1, 100.1], [0.01] * 4).is_significant
+    assert compare([100.0, 100.0], [120.0, 120.0], [0.01] * 4).is_significant
 
 
 @pytest.mark.parametrize("sides", [([1.0], [1.0, 2.0]), ([0.0, 1.0], [1.0, 2.0])])

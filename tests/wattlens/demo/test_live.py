@@ -9,13 +9,13 @@ from tests.energy_agent.web.test_server import Still
 from tests.snapshots import Player, uuid
 from wattlens.demo.live import NARROW, LiveText
 from wattlens.scrape.access import read_page
-from wattlens.scrape.response import MetricsResponse
+from wattlens.scrape.response import ScrapeResponse
 
 NAMES = {uuid(gpu): f"GPU {gpu}" for gpu in range(8)}
 
 
 @pytest.fixture
-def pages() -> Iterator[tuple[MetricsResponse, MetricsResponse]]:
+def pages() -> Iterator[tuple[ScrapeResponse, ScrapeResponse]]:
     """Two readings of a page, ten seconds of the player apart; GPU 2 is lost."""
     player, step = Player(lost={2}), [5]
     with WebServer("127.0.0.1", 0, lambda: player.at(step[0]), Still()) as server:
@@ -26,7 +26,7 @@ def pages() -> Iterator[tuple[MetricsResponse, MetricsResponse]]:
 
 
 @pytest.mark.parametrize("width", [NARROW, 136])
-def test_no_line_is_wider_than_the_frame(pages: tuple[MetricsResponse, MetricsResponse], width: int) -> None:
+def test_no_line_is_wider_than_the_frame(pages: tuple[ScrapeResponse, ScrapeResponse], width: int) -> None:
     view = LiveText("chat", NAMES, width)
     lines = [view.header(), *view.lines(pages[1]), *view.footer(pages[1])]
     assert len(lines) == 1 + 8 + 1
@@ -36,11 +36,11 @@ def test_no_line_is_wider_than_the_frame(pages: tuple[MetricsResponse, MetricsRe
     assert steering == {"<=1410 MHz", "not steered"}
 
 
-def test_a_lost_gpu_says_so_and_shows_no_number(pages: tuple[MetricsResponse, MetricsResponse]) -> None:
+def test_a_lost_gpu_says_so_and_shows_no_number(pages: tuple[ScrapeResponse, ScrapeResponse]) -> None:
     assert LiveText("chat", NAMES).lines(pages[1])[2].strip() == "2 does not answer; its series are absent"
 
 
-def test_the_footer_is_what_the_player_did(pages: tuple[MetricsResponse, MetricsResponse]) -> None:
+def test_the_footer_is_what_the_player_did(pages: tuple[ScrapeResponse, ScrapeResponse]) -> None:
     view = LiveText("chat", {"chat": "my model"})
     assert "no tokens measurable now" in view.footer(pages[0])[0]
     # 96 tokens and 60 J (12 J of it idle) a step, a hundred steps in ten seconds
@@ -48,7 +48,7 @@ def test_the_footer_is_what_the_player_did(pages: tuple[MetricsResponse, Metrics
 
 
 def test_large_energies_stay_in_their_column() -> None:
-    page = MetricsResponse(0.0, {"wattlens_gpu_up": {(("gpu", "0"), ("uuid", "U")): 1.0}})
+    page = ScrapeResponse(0.0, {"wattlens_gpu_up": {(("gpu", "0"), ("uuid", "U")): 1.0}})
     page.samples["wattlens_gpu_energy_joules_total"] = {(("method", "counter"), ("uuid", "U")): 5e9}
     (line,) = LiveText("", {}).lines(page)
     assert "5,000 MJ" in line
@@ -57,7 +57,7 @@ def test_large_energies_stay_in_their_column() -> None:
 
 @pytest.mark.parametrize("name", ["evil\x1b[2J\x07", "a\nb", "x" * 500])
 def test_a_hostile_name_cannot_write_to_the_terminal(name: str) -> None:
-    page = MetricsResponse(0.0, {"wattlens_gpu_up": {(("gpu", "0"), ("uuid", "U")): 1.0}})
+    page = ScrapeResponse(0.0, {"wattlens_gpu_up": {(("gpu", "0"), ("uuid", "U")): 1.0}})
     page.samples["wattlens_workload_energy_joules_total"] = {(("uuid", "U"), ("workload", name)): 1.0}
     (line,) = LiveText("", {}).lines(page)
     assert line.isprintable()

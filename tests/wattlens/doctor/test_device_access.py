@@ -15,7 +15,7 @@ UTILITY = {"NVIDIA_DRIVER_CAPABILITIES": "utility"}
 NOTHING = NvmlAnswers(fatal=NvmlFailure("LIBRARY_NOT_FOUND", "Init"))
 
 
-def said(folder: Path, environ: dict[str, str], found: NvmlAnswers, simulate: Path | None = None) -> DoctorFinding:
+def look(folder: Path, environ: dict[str, str], found: NvmlAnswers, simulate: Path | None = None) -> DoctorFinding:
     clock = RealClock()
     facts = CheckContext(
         Config(), folder / "state", "127.0.0.1:9479", simulate, environ, clock, Path("/proc"), found, clock.utc_ns(),
@@ -34,7 +34,7 @@ def pod(way: str, *environs: dict[str, str]) -> dict[str, str]:
 
 @pytest.mark.parametrize(("way", "environ"), [("runtimeClass", ALL), ("cdi", {"NVIDIA_VISIBLE_DEVICES": "void"}), ("nri", {})])
 def test_a_way_that_works(tmp_path: Path, way: str, environ: dict[str, str]) -> None:
-    finding = said(tmp_path, pod(way, environ), NvmlAnswers(count=8))
+    finding = look(tmp_path, pod(way, environ), NvmlAnswers(count=8))
     assert (finding.status, finding.fix) == (FindingLevel.OK, "")
     assert finding.means.startswith(f"{way}: the pod sees 8 GPUs")
 
@@ -58,7 +58,7 @@ def test_a_way_that_works(tmp_path: Path, way: str, environ: dict[str, str]) -> 
 def test_a_way_that_gave_nothing_is_named_with_what_to_try(
     tmp_path: Path, way: str, environ: dict[str, str], why: str, fix: str
 ) -> None:
-    finding = said(tmp_path, pod(way, environ, UTILITY), NOTHING)
+    finding = look(tmp_path, pod(way, environ, UTILITY), NOTHING)
     assert finding.status is FindingLevel.FAIL
     assert finding.means.startswith(f"{way}: ")
     assert why in finding.means
@@ -68,20 +68,20 @@ def test_a_way_that_gave_nothing_is_named_with_what_to_try(
 def test_devices_without_the_library(tmp_path: Path) -> None:
     (tmp_path / "dev").mkdir()
     (tmp_path / "dev/nvidiactl").touch()
-    finding = said(tmp_path, pod("runtimeClass", ALL), NOTHING)
+    finding = look(tmp_path, pod("runtimeClass", ALL), NOTHING)
     assert "NVIDIA_DRIVER_CAPABILITIES is not set" in finding.means
     assert finding.fix == "it has to hold utility"
-    assert said(tmp_path, pod("runtimeClass", ALL, UTILITY), NOTHING).status is FindingLevel.OK, "the driver check has the rest"
+    assert look(tmp_path, pod("runtimeClass", ALL, UTILITY), NOTHING).status is FindingLevel.OK, "the driver check has the rest"
 
 
 def test_a_driver_that_has_trouble_of_its_own_is_no_matter_of_access(tmp_path: Path) -> None:
-    finding = said(
+    finding = look(
         tmp_path, pod("runtimeClass", ALL, UTILITY), NvmlAnswers(fatal=NvmlFailure("LIB_RM_VERSION_MISMATCH", "Init"))
     )
     assert finding.status is FindingLevel.OK
     injected = pod("cdi", {"NVIDIA_VISIBLE_DEVICES": "void"})
-    assert said(tmp_path, injected, NvmlAnswers(fatal=NvmlFailure("HANG", "Init"))).status is FindingLevel.OK
-    stale = said(tmp_path, injected, NvmlAnswers(fatal=NvmlFailure("LIB_RM_VERSION_MISMATCH", "Init")))
+    assert look(tmp_path, injected, NvmlAnswers(fatal=NvmlFailure("HANG", "Init"))).status is FindingLevel.OK
+    stale = look(tmp_path, injected, NvmlAnswers(fatal=NvmlFailure("LIB_RM_VERSION_MISMATCH", "Init")))
     assert "it is of another driver" in stale.means, "as after a driver update"
 
 
@@ -89,10 +89,10 @@ def test_a_driver_that_has_trouble_of_its_own_is_no_matter_of_access(tmp_path: P
 def test_a_pod_of_somebodys_own_manifest_is_told_by_what_it_asked_for(
     tmp_path: Path, environ: dict[str, str], way: str
 ) -> None:
-    finding = said(tmp_path, {"KUBERNETES_SERVICE_HOST": "10.0.0.1"} | environ, NOTHING)
+    finding = look(tmp_path, {"KUBERNETES_SERVICE_HOST": "10.0.0.1"} | environ, NOTHING)
     assert finding.means.startswith(f"{way}: ")
 
 
 def test_a_machine_and_a_simulated_node_need_no_way(tmp_path: Path) -> None:
-    assert said(tmp_path, {}, NOTHING).status is FindingLevel.ABSENT
-    assert said(tmp_path, pod("nri"), NvmlAnswers(count=8), simulate=tmp_path).status is FindingLevel.ABSENT
+    assert look(tmp_path, {}, NOTHING).status is FindingLevel.ABSENT
+    assert look(tmp_path, pod("nri"), NvmlAnswers(count=8), simulate=tmp_path).status is FindingLevel.ABSENT

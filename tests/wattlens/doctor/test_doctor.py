@@ -60,7 +60,7 @@ def examined(folder, count, *faults):
             plant.clear(gpu)
 
 
-def found(examination, check, status=None):
+def findings_of(examination, check, status=None):
     return [f for name, _, f in examination.found if name == check and status in (None, f.status)]
 
 
@@ -68,10 +68,10 @@ def test_a_healthy_node_can_run_the_agent(tmp_path):
     with examined(tmp_path, 2) as (plant, examination):
         assert examination.can_run
         assert examination.counts()[FindingLevel.FAIL] == 0
-        (answer,) = found(examination, "devices")
+        (answer,) = findings_of(examination, "devices")
         assert answer.status is FindingLevel.OK
         assert answer.devices == (0, 1)
-        (readings,) = found(examination, "readings")
+        (readings,) = findings_of(examination, "readings")
         assert readings.means.startswith("energy counter, instant power")
         assert plant.truth(0).power_limit_mw == 700_000
         assert plant.truth(0).locked_mhz == (0, 0)
@@ -80,26 +80,26 @@ def test_a_healthy_node_can_run_the_agent(tmp_path):
 def test_a_lost_gpu_fails_alone(tmp_path):
     with examined(tmp_path, 3, (1, "lost", {})) as (_, examination):
         assert examination.can_run
-        (fail,) = found(examination, "devices", FindingLevel.FAIL)
+        (fail,) = findings_of(examination, "devices", FindingLevel.FAIL)
         assert fail.devices == (1,)
         assert "GPU_IS_LOST" in fail.means
-        assert found(examination, "readings", FindingLevel.OK)[0].devices == (0, 2)
+        assert findings_of(examination, "readings", FindingLevel.OK)[0].devices == (0, 2)
 
 
 def test_hanging_gpus_are_named_with_their_call_and_the_others_are_read(tmp_path):
     faults = [(0, "hang", {"call": "nvmlDeviceGetFieldValues"}), (2, "hang", {})]
     with examined(tmp_path, 4, *faults) as (_, examination):
         assert examination.can_run
-        fails = {f.devices: f.means for f in found(examination, "devices", FindingLevel.FAIL)}
+        fails = {f.devices: f.means for f in findings_of(examination, "devices", FindingLevel.FAIL)}
         assert fails.keys() == {(0,), (2,)}
         assert "does not return from GetFieldValues" in fails[0,]
-        assert found(examination, "readings", FindingLevel.OK)[0].devices == (1, 3)
+        assert findings_of(examination, "readings", FindingLevel.OK)[0].devices == (1, 3)
 
 
 def test_without_a_gpu_left_the_agent_cannot_run(tmp_path):
     with examined(tmp_path, 2, (0, "lost", {}), (1, "hang", {})) as (_, examination):
         assert not examination.can_run
-        assert all(f.stops for f in found(examination, "devices", FindingLevel.FAIL))
+        assert all(f.stops for f in findings_of(examination, "devices", FindingLevel.FAIL))
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_without_a_gpu_left_the_agent_cannot_run(tmp_path):
 )
 def test_a_reading_that_is_not_there_has_its_reason(tmp_path, kind, reason, fixed):
     with examined(tmp_path, 2, (1, kind, {"call": "nvmlDeviceGetComputeRunningProcesses"})) as (_, examination):
-        (warn,) = found(examination, "readings", FindingLevel.WARN)
+        (warn,) = findings_of(examination, "readings", FindingLevel.WARN)
         assert (warn.subject, warn.devices) == ("process list", (1,))
         assert warn.means.startswith(reason)
         assert bool(warn.fix) == fixed
@@ -117,7 +117,7 @@ def test_without_counter_and_power_there_is_nothing_to_account_for(tmp_path):
     calls = ("83", "186", "nvmlDeviceGetTotalEnergyConsumption", "nvmlDeviceGetPowerUsage")
     with examined(tmp_path, 1, *((0, "not_supported", {"call": c}) for c in calls)) as (_, examination):
         assert not examination.can_run
-        assert [f.subject for f in found(examination, "readings", FindingLevel.FAIL)] == ["blind"]
+        assert [f.subject for f in findings_of(examination, "readings", FindingLevel.FAIL)] == ["blind"]
 
 
 def test_mig_is_told(tmp_path):
@@ -125,7 +125,7 @@ def test_mig_is_told(tmp_path):
     with make_plant(folder, 2) as plant:
         plant.fault(1, "mig", value=2)
         examination = examine(facts_of(folder, environ_of(folder)), "n1")
-        (warn,) = found(examination, "mig", FindingLevel.WARN)
+        (warn,) = findings_of(examination, "mig", FindingLevel.WARN)
         assert warn.devices == (1,)
         plant.clear(1)
 
@@ -133,7 +133,7 @@ def test_mig_is_told(tmp_path):
 def test_a_mismatch_of_library_and_driver_is_told_with_its_fix(tmp_path):
     with examined(tmp_path, 1, (0, "driver_mismatch", {})) as (_, examination):
         assert not examination.can_run
-        (fail,) = found(examination, "driver", FindingLevel.FAIL)
+        (fail,) = findings_of(examination, "driver", FindingLevel.FAIL)
         assert "LIB_RM_VERSION_MISMATCH" in fail.means
         assert "reboot" in fail.fix
 
@@ -172,7 +172,7 @@ def test_every_check_runs_on_an_empty_machine(tmp_path):
     examination = examine(machine(tmp_path), "n1")
     assert {g for _, g, _ in examination.found} <= set(GROUPS)
     assert {n for n, _, _ in examination.found} >= set(plugin.names(checks)) - {"devices", "readings", "persistence", "mig"}
-    (fail,) = found(examination, "cgroups", FindingLevel.FAIL)
+    (fail,) = findings_of(examination, "cgroups", FindingLevel.FAIL)
     assert fail.stops
 
 

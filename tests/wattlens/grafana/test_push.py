@@ -13,7 +13,7 @@ from wattlens.grafana.client import Grafana
 
 PROMETHEUS = ["--alerts", "--prometheus-url", "http://prometheus:9090"]
 UID = "wattlens-gpu"
-SHIPPED, ALERTS = shipped.boards(), alert_module.alerts()
+SHIPPED, ALERTS = shipped.load_dashboards(), alert_module.alerts()
 SMALL = {"uid": "wattlens-small", "title": "Small", "panels": [], "schemaVersion": 39}
 BUILT = {UID: SHIPPED[UID], SMALL["uid"]: SMALL}
 FEW = tuple(each for each in ALERTS if each.name in ("WattlensAgentDown", "WattlensGpuLost"))
@@ -26,7 +26,7 @@ def built(monkeypatch):
     """What is built, as most tests need no more of it; the function sets something else."""
 
     def build(boards, alerts=FEW):
-        monkeypatch.setattr(shipped, "boards", lambda: boards)
+        monkeypatch.setattr(shipped, "load_dashboards", lambda: boards)
         monkeypatch.setattr(alert_module, "alerts", lambda: alerts)
 
     build(BUILT)

@@ -51,7 +51,7 @@ class Machine(RuleBasedStateMachine):
         if pushed:
             self.a_push("stop")
 
-    def wanted(self):
+    def push_request(self):
         built = {
             uid: {"uid": uid, "title": uid, "schemaVersion": 41, "panels": [{"title": text, "gridPos": {"w": 12.0}}]}
             for uid, text in self.built.items()
@@ -103,16 +103,16 @@ class Machine(RuleBasedStateMachine):
 
     @rule(edits=st.sampled_from(["stop", "stop", "keep", "overwrite"]))
     def a_push(self, edits):
-        before, writes = self.seen(), self.service.writes
+        before, writes = self.snapshot(), self.service.writes
         # Where a server upgrades what is saved, nobody can tell that from an edit: whatever a person saved counts as one.
         unclear = self.service.boards.upgrades
         conflicts = {uid for uid in self.edits if unclear or self.text(uid) != self.built[uid] or uid in self.moved}
         rule_conflicts = {name for name, minutes in self.rule_edits.items() if minutes != self.pending[name]}
-        outcome = push(self.grafana, self.wanted(), edits)
+        outcome = push(self.grafana, self.push_request(), edits)
         if edits == "stop" and (conflicts or rule_conflicts):
             assert outcome.stopped
             assert {each.uid for each in outcome.refused} == conflicts | rule_conflicts
-            assert (self.seen(), self.service.writes) == (before, writes), "not a byte was written"
+            assert (self.snapshot(), self.service.writes) == (before, writes), "not a byte was written"
             return
         assert not outcome.stopped
         assert not outcome.refused
@@ -131,7 +131,7 @@ class Machine(RuleBasedStateMachine):
         self.rule_edits = {n: m for n, m in self.rule_edits.items() if n in kept_rules or self.rule_is_theirs(n)}
         if not kept and not kept_rules:
             writes = self.service.writes
-            again = push(self.grafana, self.wanted())
+            again = push(self.grafana, self.push_request())
             assert (again.written, again.refused, self.service.writes) == ([], [], writes), "a second push changes nothing"
 
     def text(self, uid):
@@ -144,7 +144,7 @@ class Machine(RuleBasedStateMachine):
     def rule_is_theirs(self, name):
         return self.service.rules.rules[name]["for"] != f"{self.pending[name]}m"
 
-    def seen(self):
+    def snapshot(self):
         return copy.deepcopy(
             ({u: (b.folder, b.latest.data) for u, b in self.service.boards.boards.items()}, self.service.rules.rules)
         )

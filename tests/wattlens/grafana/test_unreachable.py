@@ -23,7 +23,7 @@ def token_file(grafana, tmp_path):
 
 
 @pytest.fixture
-def told(token_file, capsys):
+def run_action(token_file, capsys):
     """Exit code and the one line of an attempt; a secret never stands in it."""
 
     def tell(url, *options, action="diff", file=token_file):
@@ -58,24 +58,24 @@ WORDS = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_server_that_misbehaves_is_told_in_words(grafana, told, fault):
+def test_a_server_that_misbehaves_is_told_in_words(grafana, run_action, fault):
     grafana.fault = fault
-    code, line = told(grafana.url, "--timeout", "1s" if fault in ("hang", "slow") else "1m")
+    code, line = run_action(grafana.url, "--timeout", "1s" if fault in ("hang", "slow") else "1m")
     assert code == 1
     assert WORDS[fault] in line
 
 
-def test_a_token_that_is_worth_nothing(grafana, told, token_file):
+def test_a_token_that_is_worth_nothing(grafana, run_action, token_file):
     grafana.revoke(token_file.read_text().strip())
-    code, line = told(grafana.url)
+    code, line = run_action(grafana.url)
     assert code == 1
     assert f"refuses the token in --token-file {token_file}" in line
 
 
-def test_an_address_without_a_grafana(grafana, told):
-    assert "is no Grafana API" in told(grafana.url.removesuffix("/grafana"))[1]
-    assert "connection refused" in told(f"http://127.0.0.1:{free_port()}")[1]
-    assert "cannot be reached" in told("https://grafana.invalid")[1]
+def test_an_address_without_a_grafana(grafana, run_action):
+    assert "is no Grafana API" in run_action(grafana.url.removesuffix("/grafana"))[1]
+    assert "connection refused" in run_action(f"http://127.0.0.1:{free_port()}")[1]
+    assert "cannot be reached" in run_action("https://grafana.invalid")[1]
 
 
 @pytest.mark.parametrize(
@@ -88,32 +88,32 @@ def test_an_address_without_a_grafana(grafana, told):
         ("http://grafana.example:3000", "in the clear: use https:// in --url, or say --insecure"),
     ],
 )
-def test_a_wrong_address_is_wrong_usage(told, url, words):
-    code, line = told(url)
+def test_a_wrong_address_is_wrong_usage(run_action, url, words):
+    code, line = run_action(url)
     assert code == 2
     assert words in line
 
 
-def test_a_password_on_the_command_line_is_refused_and_not_repeated(told):
-    code, line = told("https://admin:hunter2@grafana")
+def test_a_password_on_the_command_line_is_refused_and_not_repeated(run_action):
+    code, line = run_action("https://admin:hunter2@grafana")
     assert code == 2
     assert "hunter2" not in line
-    code, line = told("https://grafana", "--prometheus-url", "http://user:hunter2@prometheus")
+    code, line = run_action("https://grafana", "--prometheus-url", "http://user:hunter2@prometheus")
     assert code == 2
     assert "--prometheus-url" in line
     assert "hunter2" not in line
 
 
-def test_a_token_file_that_is_missing(grafana, told, tmp_path):
-    code, line = told(grafana.url, file=tmp_path / "nowhere")
+def test_a_token_file_that_is_missing(grafana, run_action, tmp_path):
+    code, line = run_action(grafana.url, file=tmp_path / "nowhere")
     assert (code, "No such file" in line) == (2, True)
 
 
 @pytest.mark.parametrize("content", [b"", b" \n", b"two words\n", b"a\nb\n", b"\xff\xfe", b"x" * 5000])
-def test_a_token_file_that_holds_none(grafana, told, tmp_path, content):
+def test_a_token_file_that_holds_none(grafana, run_action, tmp_path, content):
     path = tmp_path / "odd"
     path.write_bytes(content)
-    code, line = told(grafana.url, file=path)
+    code, line = run_action(grafana.url, file=path)
     assert code == 2
     assert ("--token-file" in line, str(path) in line) == (True, True)
 
@@ -127,38 +127,38 @@ def test_a_token_file_that_holds_none(grafana, told, tmp_path, content):
         (["--ca-file", "/nowhere"], "--ca-file is for https://"),
     ],
 )
-def test_a_wrong_option_is_named(grafana, told, options, words):
-    code, line = told(grafana.url, *options)
+def test_a_wrong_option_is_named(grafana, run_action, options, words):
+    code, line = run_action(grafana.url, *options)
     assert code == 2
     assert words in line
 
 
-def test_two_folders_of_one_title_are_not_guessed_between(grafana, told):
+def test_two_folders_of_one_title_are_not_guessed_between(grafana, run_action):
     for uid in ("a", "b"):
         grafana.boards.folders[uid] = {"id": 1, "uid": uid, "title": "Wattlens"}
-    code, line = told(grafana.url, action="push")
+    code, line = run_action(grafana.url, action="push")
     assert code == 1
     assert "2 folders called Wattlens" in line
 
 
-def test_what_a_server_says_cannot_reach_the_terminal(grafana, told):
+def test_what_a_server_says_cannot_reach_the_terminal(grafana, run_action):
     grafana.boards.folders["wattlens"] = {"id": 1, "uid": "wattlens", "title": "Wattlens"}
     grafana.sources.sources["prometheus"] = {"uid": "prometheus", "name": "\x1b]0;x\x07", "type": "\x1b[31m"}
     grafana.sources.secrets["prometheus"] = {}
-    line = told(grafana.url, "--alerts")[1]
+    line = run_action(grafana.url, "--alerts")[1]
     assert "\x1b" not in line
     assert "expected type 'prometheus'" in line
 
 
-def test_a_certificate_is_checked_and_its_issuer_can_be_named(told, tmp_path, capsys):
+def test_a_certificate_is_checked_and_its_issuer_can_be_named(run_action, tmp_path, capsys):
     ca = Authority(tmp_path / "ca")
     service = GrafanaService(tls=ca.issue("localhost", "DNS:localhost"))
     try:
         token, url = tmp_path / "token-tls", service.url.replace("127.0.0.1", "localhost")
         token.write_text(service.token("Admin"))
-        code, line = told(url, file=token)
+        code, line = run_action(url, file=token)
         assert (code, "certificate is not trusted" in line, "--ca-file" in line) == (1, True, True)
-        code, line = told(url, "--ca-file", str(Authority(tmp_path / "other").ca), file=token)
+        code, line = run_action(url, "--ca-file", str(Authority(tmp_path / "other").ca), file=token)
         assert (code, "does not vouch for it" in line) == (1, True)
         assert main(["dashboards", "diff", "--url", url, "--token-file", str(token), "--ca-file", str(ca.ca)]) == 1
         assert "missing folder" in capsys.readouterr().out
@@ -167,5 +167,5 @@ def test_a_certificate_is_checked_and_its_issuer_can_be_named(told, tmp_path, ca
     for content, words in ((None, "No such file"), (b"no certificate", "holds no certificate in PEM")):
         if content is not None:
             (tmp_path / "bad.pem").write_bytes(content)
-        code, line = told("https://localhost:1", "--ca-file", str(tmp_path / "bad.pem"))
+        code, line = run_action("https://localhost:1", "--ca-file", str(tmp_path / "bad.pem"))
         assert (code, words in line) == (2, True)

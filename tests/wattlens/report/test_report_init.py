@@ -19,7 +19,7 @@ from tests.reports.golden import DIRECT, RESIDUAL, at, cells, constant
 from tests.wattlens.report.books import CSV, book, whole, yaml_files
 from wattlens.cli._command import Parser
 from wattlens.cli.report import init as _report_init
-from wattlens.report.inputs.text import shown
+from wattlens.report.inputs.text import list_inputs
 
 
 def init(*arguments):
@@ -129,7 +129,7 @@ def test_contracts_of_older_years_are_counted(tmp_path, capsys):
 )
 def test_without_contracts_the_total_is_of_what_stands_in(residual, said):
     site = SiteInputs("a", ZoneInfo("UTC"), location=(constant("grid", DIRECT, 400),), location_lacking="", residual=residual)
-    (line,) = (each for each in shown(Organisation(sites={"a": site})) if each.what == "contracts")
+    (line,) = (each for each in list_inputs(Organisation(sites={"a": site})) if each.what == "contracts")
     assert (line.found, line.lacking) == ("", f"the market-based total is {said}")
 
 

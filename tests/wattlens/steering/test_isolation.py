@@ -25,7 +25,7 @@ from wattlens.steering.build import configured
 from wattlens.steering.groups import SteeringGroup
 from wattlens.steering.observer import Observer
 from wattlens.steering.requests import SteeringRequests
-from wattlens.steering.status import told
+from wattlens.steering.status import describe_steering
 
 GPUS = 4
 GROUPS = ("10.1.2.3:29500", "slurm-7", "a0", "ml/JobSet/train")
@@ -124,7 +124,7 @@ def play(workloads: Sequence[Workload], policy: str, mode: str = "enforce", **mo
             outcome.views[view.device] = (view, [g.exempt for g in observer.groups if view.device in uuids(g)])
         for workload in workloads:
             name = workload.name
-            outcome.told[name] = told(name, governor.views(), users, observer.groups, asks.of(name))
+            outcome.told[name] = describe_steering(name, governor.views(), users, observer.groups, asks.of(name))
     assert not observer.failures
     assert not governor.failures
     return outcome

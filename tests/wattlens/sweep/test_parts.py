@@ -20,11 +20,11 @@ from tests.doubles.agent import Agent, serving
 from tests.raw_server import OK, RawServer
 from tests.support import eventually
 from wattlens.cli import main
-from wattlens.scrape.response import MetricsResponse, parse
-from wattlens.sweep.board import boards, energy, on_boards, shown
+from wattlens.scrape.response import ScrapeResponse, parse
+from wattlens.sweep.gpu import describe_gpus, energy, on_gpus, read_device
 from wattlens.sweep.hold import EndedError, Hold, RefusalError
 from wattlens.sweep.measuring import Measuring, SpoiledError
-from wattlens.sweep.planning import PlanOptions, begun, continued, named
+from wattlens.sweep.planning import PlanOptions, named, resume_profile, start_profile
 from wattlens.sweep.shown import SweepProgress, duration, name_of, rows, summary
 from wattlens.sweep.target import SweepTarget, TargetRequest, settings, target
 from wattlens.sweep.work import AgentPage, StepEnds, metric_page, of_agent, server_page, spread_over_nodes
@@ -39,7 +39,7 @@ def page(
     mig: str = "",
     limits: Mapping[int, float] | None = None,
     more: str = "",
-) -> MetricsResponse:
+) -> ScrapeResponse:
     """A page of the agent on which each workload has used that much on each GPU."""
     lines = []
     for gpu in range(gpus):
@@ -70,37 +70,37 @@ def about(
     return target(page(dict.fromkeys(booked, 1.0)), page(booked, **more), wanted, named_work=named_work)  # type: ignore[arg-type]
 
 
-def found(
+def select(
     wanted: TargetRequest, booked: Mapping[tuple[str, int], float], **more: object
 ) -> tuple[tuple[int, ...], tuple[str, ...]]:
     told = about(wanted, booked, **more)  # type: ignore[arg-type]
     assert isinstance(told, SweepTarget), told
-    return tuple(board.index for board in told.boards), told.workloads
+    return tuple(board.index for board in told.gpus), told.workloads
 
 
 def test_a_page_tells_boards_and_readings_with_their_instants() -> None:
     made = page({})
-    (board, *_) = boards(made)
+    (board, *_) = describe_gpus(made)
     assert (board.index, board.sku, board.driver) == (0, "NVIDIA H100 80GB HBM3", "570")
     assert (board.simulated, board.mig) == (True, False)
     assert (board.clock_max_mhz, board.limit_w, board.limit_min_w) == (1980, 700.0, 200.0)
-    counter, now = energy(made, "GPU-1"), shown(made, "GPU-1")
+    counter, now = energy(made, "GPU-1"), read_device(made, "GPU-1")
     assert counter is not None
     assert now is not None
     assert (counter.count, abs(counter.t_ns - 1795610018002743050) < 1000) == (102.5, True)
     assert (now.event_s, now.power_limit_mw, now.sm_clock_mhz) == ({"sw_power_cap": 12.5}, 700_000, None)
     assert energy(made, "GPU-9") is None
-    assert shown(made, "GPU-9") is None
+    assert read_device(made, "GPU-9") is None
 
 
 def test_a_workload_is_found_by_name_by_gpu_or_as_the_only_one() -> None:
-    assert found(TargetRequest(), {("a", 0): 9, ("a", 1): 9}) == ((0, 1), ("a",))
-    assert found(TargetRequest(workloads=("b",)), {("a", 0): 9, ("b", 2): 9}) == ((2,), ("b",))
-    assert found(TargetRequest(gpus=("2",)), {("a", 0): 9, ("b", 2): 9}) == ((2,), ("b",))
-    assert found(TargetRequest(gpus=("GPU-2",)), {("a", 0): 9, ("b", 2): 9}) == ((2,), ("b",))
-    assert found(TargetRequest(workloads=("b", "a")), {("a", 0): 9, ("b", 2): 9}) == ((0, 2), ("b", "a"))
-    assert found(TargetRequest(gpus=("1",)), {("a", 0): 9}, named_work=True) == ((1,), ())
-    assert on_boards(page({("a", 0): 3.0}), page({("a", 0): 3.0})) == {}  # it has ended: its series stay, and stand still
+    assert select(TargetRequest(), {("a", 0): 9, ("a", 1): 9}) == ((0, 1), ("a",))
+    assert select(TargetRequest(workloads=("b",)), {("a", 0): 9, ("b", 2): 9}) == ((2,), ("b",))
+    assert select(TargetRequest(gpus=("2",)), {("a", 0): 9, ("b", 2): 9}) == ((2,), ("b",))
+    assert select(TargetRequest(gpus=("GPU-2",)), {("a", 0): 9, ("b", 2): 9}) == ((2,), ("b",))
+    assert select(TargetRequest(workloads=("b", "a")), {("a", 0): 9, ("b", 2): 9}) == ((0, 2), ("b", "a"))
+    assert select(TargetRequest(gpus=("1",)), {("a", 0): 9}, named_work=True) == ((1,), ())
+    assert on_gpus(page({("a", 0): 3.0}), page({("a", 0): 3.0})) == {}  # it has ended: its series stay, and stand still
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ def test_what_no_time_will_mend_is_refused(
 
 
 def test_settings_are_spread_from_the_knee_and_from_the_lowest_limit() -> None:
-    (board, *_), knees = boards(page({})), load_knees()
+    (board, *_), knees = describe_gpus(page({})), load_knees()
     assert [clock for clock, _ in settings(board, knees, "clock", None, (), ())] == [1005, 1200, 1395, 1590, 1785]
     assert [limit for _, limit in settings(board, knees, "power", 5, (), ())] == [200, 300, 400, 500, 600]
     assert len(settings(board, knees, "both", None, (), ())) == 15
@@ -156,7 +156,7 @@ def test_settings_are_spread_from_the_knee_and_from_the_lowest_limit() -> None:
 
 
 def test_the_name_of_a_workload_is_that_of_its_next_run() -> None:
-    (board, *_) = boards(page({}))
+    (board, *_) = describe_gpus(page({}))
     assert named(SweepTarget((board,), ("process-python-123-4567",)), "", ()) == "process-python"
     assert named(SweepTarget((board,), ("ns/pod",)), "", ()) == "ns/pod"
     assert named(SweepTarget((board,), ()), "", ()) == "GPU 0"
@@ -165,11 +165,11 @@ def test_the_name_of_a_workload_is_that_of_its_next_run() -> None:
 
 
 def test_a_profile_goes_on_only_where_everything_is_as_it_was() -> None:
-    (board, *_) = boards(page({}))
+    (board, *_) = describe_gpus(page({}))
     whole = SweepTarget((board,), ("a",))
-    made = begun(whole, "a", "steps", ((1005, None),), PlanOptions(repeats=2), 7, 0.05)
-    assert continued(made, whole, "a", "steps", PlanOptions(), Path("p")) == made
-    more = continued(made, whole, "a", "steps", PlanOptions(repeats=9, precision_ratio=0.5), Path("p"))
+    made = start_profile(whole, "a", "steps", ((1005, None),), PlanOptions(repeats=2), 7, 0.05)
+    assert resume_profile(made, whole, "a", "steps", PlanOptions(), Path("p")) == made
+    more = resume_profile(made, whole, "a", "steps", PlanOptions(repeats=9, precision_ratio=0.5), Path("p"))
     assert more.plan is not None
     assert (more.plan.repeats, more.plan.precision_ratio, more.plan.seed) == (9, 0.5, 7)
     for name, work, there, says in (
@@ -178,7 +178,7 @@ def test_a_profile_goes_on_only_where_everything_is_as_it_was() -> None:
         ("a", "steps", SweepTarget((board, board), ("a",)), "its number of GPUs is 1, and here it is 2"),
     ):
         with pytest.raises(UsageError, match=says):
-            continued(made, there, name, work, PlanOptions(), Path("p"))
+            resume_profile(made, there, name, work, PlanOptions(), Path("p"))
 
 
 # Work.
@@ -272,11 +272,11 @@ class Job:
 
     what = "steps"
 
-    def sample(self, _page: MetricsResponse) -> Sample:
+    def sample(self, _page: ScrapeResponse) -> Sample:
         done = int(min(self.now_s, self.ends_s) / self.step_s)
         return Sample(round(done * self.step_s * 1e9), done, self.doing.get(int(self.now_s), ""))
 
-    def read(self) -> MetricsResponse:
+    def read(self) -> ScrapeResponse:
         at_s = int(self.now_s)
         rows = "".join(
             f'wattlens_gpu_up{{uuid="{u}"}} 1\nwattlens_gpu_energy_joules_total{{uuid="{u}"}} {300 * at_s}\n'
@@ -350,7 +350,7 @@ def test_a_program_that_ends_and_a_signal_end_the_wait(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cannot run '/no/such'"), Hold(client, print) as hold:
         hold.start(("/no/such",), os.environ)
     with pytest.raises(WattlensError, match="no answer at"), Hold(client, print) as hold:
-        hold.there()
+        hold.require_actuator()
 
 
 # Words.
@@ -396,13 +396,13 @@ def test_a_slow_driver_is_asked_again_and_a_refusal_stands() -> None:
 def test_progress_is_one_line_on_a_terminal_and_a_line_a_stretch_elsewhere(capsys: pytest.CaptureFixture[str]) -> None:
     live, plain = SweepProgress(in_place=True), SweepProgress(in_place=False)
     live.at(2, 9, (1005, None), 61)
-    live.done(2, 9, (1005, None), 40, "0.5 s")
+    live.finish(2, 9, (1005, None), 40, "0.5 s")
     live.say("hello")
-    assert capsys.readouterr().err == "\r\033[Kstretch 2 of 9: 1005 MHz; 61 s left\r\033[Khello\n"
+    assert capsys.readouterr().err == "\r\033[Kinterval 2 of 9: 1005 MHz; 61 s left\r\033[Khello\n"
     plain.at(2, 9, (1005, None), 61)
-    plain.done(2, 9, (1005, None), 40, "0.5 s")
+    plain.finish(2, 9, (1005, None), 40, "0.5 s")
     plain.clear()
-    assert capsys.readouterr().err == "stretch 2 of 9: 1005 MHz: 0.5 s; 40 s left\n"
+    assert capsys.readouterr().err == "interval 2 of 9: 1005 MHz: 0.5 s; 40 s left\n"
 
 
 def test_the_table_and_what_to_take_from_it() -> None:

@@ -17,7 +17,7 @@ from dvfs.sweep.profile import REFERENCE, SettingEstimate, SettingInterval, Swee
 from energy_agent.sim.gpu.plant import Plant
 from tests.dvfs.steered_node import SteeredNode
 from tests.support import eventually, free_port
-from wattlens.scrape.response import MetricsResponse
+from wattlens.scrape.response import ScrapeResponse
 from wattlens.sweep.hold import NAME, Hold
 from wattlens.sweep.work import StepEnds
 
@@ -94,7 +94,7 @@ class Rig:
         truth = self.plant.truth(gpu)
         return truth.locked_mhz, truth.power_limit_mw
 
-    def found(self, gpu: int) -> bool:
+    def is_original(self, gpu: int) -> bool:
         return self.state(gpu) == (UNLOCKED, self.limit_mw)
 
 
@@ -135,14 +135,14 @@ def test_a_sweep_of_a_training_job_that_ctrl_c_ends_goes_on_where_it_was(rig: Ri
     options = ("--gpus", 0, "--clocks", "1200", "--repeats", 3, "--seconds", SECONDS, "--settle", SETTLE_S, "--out", out)
     with Truth(rig.plant, 0) as truth:
         with rig.start(*options) as sweep:
-            eventually(lambda: out.exists() and len(load(out).stretches) >= 2 and not rig.found(0))
+            eventually(lambda: out.exists() and len(load(out).stretches) >= 2 and not rig.is_original(0))
             sweep.send_signal(signal.SIGINT)
             said = sweep.communicate(timeout=60)
-        assert (sweep.returncode, rig.found(0)) == (130, True), said
+        assert (sweep.returncode, rig.is_original(0)) == (130, True), said
         assert "--resume goes on with it" in said[1]
         first = load(out)
         done = rig.run("--gpus", 0, "--resume", "--json", "--out", out)
-    assert (done.returncode, rig.found(0)) == (0, True), done.stderr
+    assert (done.returncode, rig.is_original(0)) == (0, True), done.stderr
     profile = load(out)
     assert json.loads(done.stdout) == json.loads(out.read_text())
     assert profile.stretches[: len(first.stretches)] == first.stretches
@@ -153,7 +153,7 @@ def test_a_sweep_of_a_training_job_that_ctrl_c_ends_goes_on_where_it_was(rig: Ri
     assert point.temperature_c is not None
     compare(profile, point, truth, rig, within=0.02)
     monkeypatch.setenv("WATTLENS_AGENT_SOCKET", rig.environ["WATTLENS_AGENT_SOCKET"])
-    assert StepEnds(profile.workload).sample(MetricsResponse(0.0)) is not None  # so that is what it went by
+    assert StepEnds(profile.workload).sample(ScrapeResponse(0.0)) is not None  # so that is what it went by
     (table,) = load_tables(out)
     assert [row.setting for row in table.rows] == [1200.0, 1980.0]
     again = rig.run("--resume", "--out", out)
@@ -170,16 +170,16 @@ def test_a_sweep_with_its_own_program_that_is_killed_is_undone_and_goes_on(rig: 
     plan = ("--clocks", "1005", "--caps", "350", "--repeats", 3, "--seconds", SECONDS * 0.4, "--settle", SETTLE_S)
     with Truth(rig.plant, 1) as truth:
         with rig.start(*places, *plan, *program) as sweep:
-            eventually(lambda: out.exists() and len(load(out).stretches) >= 3 and not rig.found(1), 60)
+            eventually(lambda: out.exists() and len(load(out).stretches) >= 3 and not rig.is_original(1), 60)
             sweep.kill()
             sweep.communicate(timeout=60)
         killed_s = time.monotonic()
-        eventually(lambda: rig.found(1))
+        eventually(lambda: rig.is_original(1))
         print(f"as found {time.monotonic() - killed_s:.1f} s after SIGKILL")
         eventually(lambda: not any(slot.live for slot in rig.plant.truth(1).slots))  # the program went with it
         begun = len(load(out).stretches)
         done = rig.run(*places, "--resume", *program)
-    assert (done.returncode, rig.found(1)) == (0, True), done.stderr
+    assert (done.returncode, rig.is_original(1)) == (0, True), done.stderr
     profile = load(out)
     assert len(profile.stretches) > begun
     assert {point.key: point.n for point in profile.points if point.slowdown} == {
@@ -212,12 +212,12 @@ def test_the_lease_of_a_sweep_that_was_killed_a_moment_ago_is_waited_for(rig: Ri
     with ActuatorClient(rig.actuator, name=NAME) as client, Hold(client, print) as hold:
         hold.lease([rig.plant.uuid(0)])
         assert hold.set((1200, None)) == (1200, None)
-    assert rig.found(0)
+    assert rig.is_original(0)
 
 
 def test_a_knob_that_is_not_allowed_is_told_before_anything_is_measured(rig: Rig) -> None:
     done = rig.run("--gpus", 0, "--knob", "power", "--out", rig.folder / "power.json")
-    assert (done.returncode, done.stderr.count("\n"), rig.found(0)) == (1, 1, True)
+    assert (done.returncode, done.stderr.count("\n"), rig.is_original(0)) == (1, 1, True)
     assert "let the actuator's configuration allow this knob" in done.stderr
     assert not (rig.folder / "power.json").exists()
 

@@ -61,7 +61,7 @@ def wanted_objects(arguments: argparse.Namespace) -> "PushRequest":
     Raises:
         UsageError: an option is wrong; the line names it.
     """
-    from dashboards.build.shipped import boards
+    from dashboards.build.shipped import load_dashboards
     from dashboards.rules.alerts import alerts
     from wattlens.grafana.access import address
     from wattlens.grafana.survey import PushRequest
@@ -77,7 +77,7 @@ def wanted_objects(arguments: argparse.Namespace) -> "PushRequest":
         address(arguments.prometheus_url, "--prometheus-url", "9090")
     rules = alerts() if arguments.alerts else None
     editable = bool(getattr(arguments, "editable_alerts", False))
-    return PushRequest(folder, boards(), rules, arguments.datasource, arguments.prometheus_url, editable)
+    return PushRequest(folder, load_dashboards(), rules, arguments.datasource, arguments.prometheus_url, editable)
 
 
 def as_json(change: "ObjectChange") -> dict[str, Any]:

@@ -74,7 +74,7 @@ def svg(title: str, rows: Sequence[Bar], broken: str, curves: Sequence[Curve] = 
     """
     from matplotlib.figure import Figure
 
-    from reports.render.charts.chart import style, written
+    from reports.render.charts.chart import as_svg, style
     from reports.render.charts.legible import legible
     from reports.render.charts.palette import ACCENT, LINES, RISE
 
@@ -102,4 +102,4 @@ def svg(title: str, rows: Sequence[Bar], broken: str, curves: Sequence[Curve] = 
         if curves:
             panels[1].set(xlabel=f"windows of {window}", ylabel=axis)
             panels[1].legend()
-        return written(figure, Title=f"{legible(title)}. {spoken}")
+        return as_svg(figure, Title=f"{legible(title)}. {spoken}")

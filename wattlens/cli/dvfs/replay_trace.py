@@ -33,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
     with drawn_line(every_s=0.1) as draw:
         made = replay.ready(case, draw)
         rows = [made.row("default", made.default), replay.policy(made, name, spec, config, draw)]
-        rows += replay.others(made, draw)
+        rows += replay.replay_fixed_clocks(made, draw)
         if not args.no_hindsight:
             rows.append(replay.best(made, draw))
     lost = sum(case.trace.prompt) + sum(case.trace.output) - sum(sum(one.prompt) + sum(one.output) for one in made.dealt)
@@ -42,9 +42,9 @@ def run(args: argparse.Namespace) -> int:
             f"Contexts that the memory of a replica, {case.server.kv_tokens} tokens, cannot hold were cut: "
             f"{lost} tokens are left out."
         )
-    if not replay.knee_of(case.server.board, load())[1]:
+    if not replay.knee_of(case.server.gpu, load())[1]:
         said.append(
-            f"The knee table has no row for {case.server.board.name}: policies by the knee leave it as found, "
+            f"The knee table has no row for {case.server.gpu.name}: policies by the knee leave it as found, "
             f"the others take {case.knee_mhz} MHz, which is assumed."
         )
     scored = _score(made, rows)
@@ -110,17 +110,17 @@ def _about(trace: "Trace", rate: float, from_s: float) -> list[str]:
 
 
 def _assumptions(one: "ReplicaSpec", word: str) -> list[str]:
-    host = one.model.host_of(one.board.key, one.engine)
+    host = one.model.host_of(one.gpu.key, one.engine)
     figures = []
     for basis in ("measured", "fitted", "assumed"):
-        names = [value for value, its in one.board.bases if its == basis]
+        names = [value for value, its in one.gpu.bases if its == basis]
         figures.append(f"{len(names)} {basis}" + (f" ({', '.join(names)})" if names and basis != "measured" else ""))
     sizes = ", ".join(sorted({basis for _, basis in one.model.bases}))
     part = f"{1e3 * one.host_step_s:.3g} ms a step and {1e3 * one.host_sequence_s:.3g} ms a request in it, {host.basis}"
     return [
         f"Memory-boundness {word}: decode {one.decode_boundness:g}, prefill {one.prefill_boundness:g}; assumed, as no public "
         "clock sweep of LLM decode exists. Look at low and high too.",
-        f"{one.model.name} (sizes: {sizes}) on {one.gpus} x {one.board.name} by engine {one.engine}: the host takes {part}.",
+        f"{one.model.name} (sizes: {sizes}) on {one.gpus} x {one.gpu.name} by engine {one.engine}: the host takes {part}.",
         f"Figures of the board: {', '.join(figures)}.",
     ]
 
@@ -201,13 +201,13 @@ def _as_json(made: "PreparedCase", rows: list[Scored], said: list[str]) -> dict[
         "trace": {"name": case.trace.name, "requests": len(case.trace), "seconds": case.trace.arrive_s[-1]},
         "server": {
             "model": one.model.key,
-            "gpu": one.board.key,
+            "gpu": one.gpu.key,
             "gpus": one.gpus,
             "engine": one.engine,
             "decode_boundness": one.decode_boundness,
             "prefill_boundness": one.prefill_boundness,
-            "basis": dict(one.board.bases) | dict(one.model.bases) | {"boundness": "assumed"}
-            | {"host": one.model.host_of(one.board.key, one.engine).basis},
+            "basis": dict(one.gpu.bases) | dict(one.model.bases) | {"boundness": "assumed"}
+            | {"host": one.model.host_of(one.gpu.key, one.engine).basis},
         },
         "slo": {
             "ttft_s": case.slo.ttft_s,

@@ -117,7 +117,7 @@ def _make(parsed: argparse.Namespace) -> int:
     from reports.figures.wording import percent
     from reports.language import say_in
     from reports.publish import publish, refuse_occupied, refuse_overwriting
-    from wattlens.report.build import asked, build, restated
+    from wattlens.report.build import add_prometheus_result, build, restated
 
     for flag in ("ledger", "out"):
         if getattr(parsed, flag) is None:
@@ -132,7 +132,7 @@ def _make(parsed: argparse.Namespace) -> int:
     refuse_occupied(folder)
     refuse_overwriting(folder, options.ledger, parsed.restates)
     facts = build(options, count_progress("read"))
-    options = asked(options, facts)
+    options = add_prometheus_result(options, facts)
     if parsed.restates is not None:
         options, facts = restated(options, facts, parsed.restates)
     if facts.status == "interim" and (parsed.quarter or "").lower() == "last":

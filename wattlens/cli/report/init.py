@@ -67,11 +67,11 @@ def run_check(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps({"file": str(args.file), "ok": True, "error": None, "errors": [], **as_json(told)}, indent=1))
         return 0
-    from wattlens.report.inputs.text import shown
+    from wattlens.report.inputs.text import list_inputs
 
     print(f"{args.file}: OK; what holds for the last twelve months:")
     site = ""
-    for each in shown(told):
+    for each in list_inputs(told):
         if each.of != site:
             site = each.of
             print(f"\nsite {site}")

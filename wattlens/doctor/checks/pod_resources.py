@@ -46,7 +46,7 @@ def _look(facts: CheckContext) -> Iterator[DoctorFinding]:
             fix = "run the agent as uid 0" if isinstance(error, PermissionError) else "is the kubelet running?"
             yield DoctorFinding(FindingLevel.WARN, "kubelet", f"{path}: {error.strerror or error}: {without}", fix)
             return
-    yield _asked(path, without)
+    yield _query_kubelet(path, without)
     logs = facts.root / DEFAULT_FOLDER.relative_to("/")
     if facts.config.holders.kubernetes.informer == "off" and (reason := PodLogs(logs).read()):
         fix = f"mount {DEFAULT_FOLDER} read-only, as deploy/kubernetes/base does, or enable the informer"
@@ -55,7 +55,7 @@ def _look(facts: CheckContext) -> Iterator[DoctorFinding]:
         )
 
 
-def _asked(path: Path, without: str) -> DoctorFinding:
+def _query_kubelet(path: Path, without: str) -> DoctorFinding:
     """What the kubelet answers, as the agent will ask it."""
     lister = SocketLister(path, deadline_s=3.0)
     try:

@@ -21,7 +21,7 @@ def _look(facts: CheckContext) -> Iterator[DoctorFinding]:
             server.bind(where)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            yield _taken(facts.listen, address, port, str(where[0]))
+            yield _report_occupant(facts.listen, address, port, str(where[0]))
             return
         means, fix = f"{facts.listen}: {error.strerror or error}", "set web.listen to an address of this node and a free port"
         yield DoctorFinding(FindingLevel.FAIL, "port", means, fix, stops=True)
@@ -30,7 +30,7 @@ def _look(facts: CheckContext) -> Iterator[DoctorFinding]:
     yield DoctorFinding(FindingLevel.OK, "port", f"{port} is free; /metrics will be open to {open_to}")
 
 
-def _taken(listen: str, address: str, port: int, bound: str) -> DoctorFinding:
+def _report_occupant(listen: str, address: str, port: int, bound: str) -> DoctorFinding:
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address, address)  # noqa: S104 - compared, not bound
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     try:

@@ -46,7 +46,7 @@ def explain_missing(sheet: Sheet, column: SheetColumn) -> str:
 
 def _value(row: SheetRow, column: SheetColumn, value: Any) -> Any:
     if column.choices and value not in column.choices:
-        raise BadCellError(column.label, f"{_shown(value)} is none of {', '.join(column.choices)}")
+        raise BadCellError(column.label, f"{_format_cell(value)} is none of {', '.join(column.choices)}")
     if column.units is not None:
         return _in_units(row, column, value)
     kind = row.sheet.takes(column)
@@ -64,7 +64,7 @@ def _text(column: SheetColumn, value: Any) -> str:
         return value
     if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 10**_DIGITS and value == int(value):
         return str(int(value))
-    raise BadCellError(column.label, f"expected text, got {_shown(value)}; format the cell as text and write it again")
+    raise BadCellError(column.label, f"expected text, got {_format_cell(value)}; format the cell as text and write it again")
 
 
 def _in_units(row: SheetRow, column: SheetColumn, value: Any) -> float:
@@ -75,7 +75,7 @@ def _in_units(row: SheetRow, column: SheetColumn, value: Any) -> float:
     if unit is None:
         raise BadCellError(column.unit_label, f"is empty; write the unit of {column.label}: {units}")
     if unit not in column.units:
-        raise BadCellError(column.unit_label, f"{_shown(unit)} is no unit of {column.label}; write {units}")
+        raise BadCellError(column.unit_label, f"{_format_cell(unit)} is no unit of {column.label}; write {units}")
     if isinstance(value, float):
         number = _ROUNDED.create_decimal(repr(value))
     elif isinstance(value, int | str) and _NUMBER.fullmatch(str(value)):
@@ -84,10 +84,10 @@ def _in_units(row: SheetRow, column: SheetColumn, value: Any) -> float:
         number = Decimal("nan")
     converted = number * column.units[unit]
     if not converted.is_finite():
-        text = f"{_shown(value)} is no number; write one such as 1234.5 here, and its unit in {column.unit_label}"
+        text = f"{_format_cell(value)} is no number; write one such as 1234.5 here, and its unit in {column.unit_label}"
         raise BadCellError(column.label, text)
     if Decimal(repr(float(converted))) != converted:
-        raise BadCellError(column.label, f"{_shown(value)} has more than {_DIGITS} digits")
+        raise BadCellError(column.label, f"{_format_cell(value)} has more than {_DIGITS} digits")
     return float(converted)
 
 
@@ -100,5 +100,5 @@ def placed(text: str, sheet: Sheet) -> str:
     return text
 
 
-def _shown(value: object) -> str:
+def _format_cell(value: object) -> str:
     return repr(value)[:80] if isinstance(value, str | int | float) else str(value)[:80]

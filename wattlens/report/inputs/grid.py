@@ -68,7 +68,7 @@ def hours(grid: GridBase, state: Path | None, files: InputFiles, site_file: Path
     return HourlySeries(tuple(found), f"{why}, so there are no hours of {', '.join(unread)}")
 
 
-def with_intensities(site: SiteInputs, grid: GridBase, told: HourlySeries, span: GridPeriod) -> SiteInputs:
+def with_intensities(site: SiteInputs, grid: GridBase, hourly: HourlySeries, span: GridPeriod) -> SiteInputs:
     """A site with what its energy is joined with; raises UsageError where a folder of factors is wrong, or no table has it."""
     if grid.zone is None and grid.country is None:
         lacking = f"site {site.name!r} names neither the zone nor the country of its grid"
@@ -78,10 +78,10 @@ def with_intensities(site: SiteInputs, grid: GridBase, told: HourlySeries, span:
             catalogue(grid.factors).refuse_unknown(grid.country)
         except UsageError as error:
             raise UsageError(f"site {site.name!r}: grid.country: {error}") from None
-    location, location_factors, location_lacking = _sources(grid, grid.basis, site.zone, told, span)
-    residual, residual_factors, residual_lacking = _sources(grid, grid.residual_basis, site.zone, told, span)
+    location, location_factors, location_lacking = _sources(grid, grid.basis, site.zone, hourly, span)
+    residual, residual_factors, residual_lacking = _sources(grid, grid.residual_basis, site.zone, hourly, span)
     factors = {factor.id: (factor, sha256) for factor, sha256 in (*location_factors, *residual_factors)}
-    location_lacking = "; ".join(filter(None, [location_lacking, told.lacking]))
+    location_lacking = "; ".join(filter(None, [location_lacking, hourly.lacking]))
     return replace(
         site,
         location=location,
@@ -89,16 +89,16 @@ def with_intensities(site: SiteInputs, grid: GridBase, told: HourlySeries, span:
         residual=residual,
         residual_lacking=residual_lacking,
         factors=tuple(factors[each] for each in sorted(factors)),
-        series=_series(told, span),
+        series=_series(hourly, span),
     )
 
 
 def _sources(
-    grid: GridBase, basis: Basis, time_zone: ZoneInfo, told: HourlySeries, span: GridPeriod
+    grid: GridBase, basis: Basis, time_zone: ZoneInfo, hourly: HourlySeries, span: GridPeriod
 ) -> tuple[tuple[IntensitySource, ...], list[tuple[Factor, str]], str]:
     """The series of this basis, then the yearly factors; those factors; why there are none, or not for all of the time."""
     found, lacking = [], []
-    for each in told.series:
+    for each in hourly.series:
         if each.about.basis != basis:
             continue
         source = of_series(each, span.as_of_ns)
@@ -113,9 +113,9 @@ def _sources(
     return (*found, *yearly), [(f.factor, f.csv_sha256) for f in factors], "; ".join([*lacking, *([none] if none else [])])
 
 
-def _series(told: HourlySeries, span: GridPeriod) -> tuple[tuple[str, About], ...]:
+def _series(hourly: HourlySeries, span: GridPeriod) -> tuple[tuple[str, About], ...]:
     """Whose each series is, by its id as figures name it."""
-    found = {of_series(each, span.as_of_ns).id: each.about for each in told.series}
+    found = {of_series(each, span.as_of_ns).id: each.about for each in hourly.series}
     return tuple(sorted(found.items()))
 
 

@@ -97,10 +97,10 @@ def expected(lines: Iterable[Line], sites: Sequence[str]) -> tuple[ExpectedDevic
 
 
 def _refuse_double(by_key: dict[tuple[str, str, str], list[tuple[ExpectedDevice, str]]]) -> None:
-    boards: dict[tuple[str, str], list[tuple[ExpectedDevice, str]]] = {}  # one board under two nodes would be counted twice
+    gpus: dict[tuple[str, str], list[tuple[ExpectedDevice, str]]] = {}  # one board under two nodes would be counted twice
     for (cluster, node, uuid), stays in by_key.items():
-        boards.setdefault((cluster, uuid) if uuid else (cluster, f"{node}/"), []).extend(stays)
-    for stays in boards.values():
+        gpus.setdefault((cluster, uuid) if uuid else (cluster, f"{node}/"), []).extend(stays)
+    for stays in gpus.values():
         for (before, first), (after, second) in pairwise(sorted(stays, key=_start)):
             if after.start_ns < before.end_ns:
                 what = before.uuid or f"node {before.node}"

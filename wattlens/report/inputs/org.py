@@ -39,18 +39,18 @@ def load_organisation(path: Path, start_ns: int, end_ns: int, as_of_ns: int) -> 
     inputs = parse(raw, path)
     files = InputFiles(path.parent)
     files.note(path.name, raw)
-    told = inputs.told
+    document = inputs.told
     sites = _sites(inputs, files, GridPeriod(start_ns, end_ns, as_of_ns), path)
     return Organisation(
-        told.organisation.name,
-        told.organisation.contact,
-        Fraction(exact(told.least_coverage_percent)) / 100,
+        document.organisation.name,
+        document.organisation.contact,
+        Fraction(exact(document.least_coverage_percent)) / 100,
         sites,
         expected(_inventory(inputs, files, path), list(sites)),
-        tuple(TeamRule(dict(rule.match), rule.team, rule.project, rule.price_class) for rule in told.teams),
-        tuple(map(_price, told.prices)),
-        tuple(map(_embodied, told.embodied)),
-        {each.model: _model_name(each) for each in told.models},
+        tuple(TeamRule(dict(rule.match), rule.team, rule.project, rule.price_class) for rule in document.teams),
+        tuple(map(_price, document.prices)),
+        tuple(map(_embodied, document.embodied)),
+        {each.model: _model_name(each) for each in document.models},
         files.read_so_far,
     )
 

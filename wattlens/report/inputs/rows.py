@@ -96,16 +96,16 @@ class _Reading:
             for row, data in self._entries(title):
                 self._put((), self._document, key, row, data)
         try:
-            told = Workbook.model_validate(self._document)
+            document = Workbook.model_validate(self._document)
         except ValidationError as error:
             unread = frozenset(self._faults.rows)
             for fault in faults_of(error):
                 self._explain(fault, unread)
         self._faults.refuse()
         rows = self._sheets.get("Inventory", ())
-        lines = tuple((f"{self._faults.book}: {r.where('site')}", each) for r, each in zip(rows, told.devices, strict=True))
+        lines = tuple((f"{self._faults.book}: {r.where('site')}", each) for r, each in zip(rows, document.devices, strict=True))
         at = organisation[0][0].where("inventory_file") if organisation else ""
-        return ParsedInputs(told, lines, self._cells, at)
+        return ParsedInputs(document, lines, self._cells, at)
 
     def _entries(self, title: str) -> Iterator[tuple[SheetRow, dict[str, Any]]]:
         for row in self._sheets.get(title, ()):

@@ -113,28 +113,28 @@ def _of_entry(entry: OrgSite, files: InputFiles) -> _Told:
     )
 
 
-def _refuse_unsound(told: _Told) -> None:
+def _refuse_unsound(site: _Told) -> None:
     try:
-        refuse_unsound(told.meters)
-        config_contracts.refuse_unsound(told.contracts, told.tariffs)
-        config_water.refuse_overlap(told.water)
+        refuse_unsound(site.meters)
+        config_contracts.refuse_unsound(site.contracts, site.tariffs)
+        config_water.refuse_overlap(site.water)
     except ValueError as error:
-        raise UsageError(f"site {told.name!r}: {error}") from None
-    if told.contracts and told.grid.zone is None:
-        raise UsageError(f"site {told.name!r}: contracts need grid.zone: only what was made in the site's own zone is matched")
+        raise UsageError(f"site {site.name!r}: {error}") from None
+    if site.contracts and site.grid.zone is None:
+        raise UsageError(f"site {site.name!r}: contracts need grid.zone: only what was made in the site's own zone is matched")
 
 
-def _refuse_double_use(told: _Told, retired: dict[str, str]) -> None:
+def _refuse_double_use(site: _Told, retired: dict[str, str]) -> None:
     """A certificate counts once in the organisation; within the site that is checked already."""
-    for contract in told.contracts:
+    for contract in site.contracts:
         key = retirement_key(contract.retirement_id)
         if key and key in retired:
             raise UsageError(
-                f"site {told.name!r}: contract {contract.id!r} has the same retirement {contract.retirement_id!r} as "
+                f"site {site.name!r}: contract {contract.id!r} has the same retirement {contract.retirement_id!r} as "
                 f"{retired[key]}: a certificate counts once; leave it at one site"
             )
         if key:
-            retired[key] = f"contract {contract.id!r} of site {told.name!r}"
+            retired[key] = f"contract {contract.id!r} of site {site.name!r}"
 
 
 def _placed(contract: Contract, files: InputFiles, site_file: Path | None) -> Contract:
@@ -159,14 +159,14 @@ def _with_factors(grid: GridBase, files: InputFiles, site_file: Path | None) -> 
     return grid.model_copy(update={"factors": place})
 
 
-def _lots(told: _Told, span: GridPeriod) -> tuple[Lot, ...]:
+def _lots(site: _Told, span: GridPeriod) -> tuple[Lot, ...]:
     """What is delivered within the time, in the order of its start."""
     try:
-        as_of = datetime.fromtimestamp(span.as_of_ns // NS_PER_S, told.zone).date()
-        basis = told.grid.basis.boundary
-        found = [lot for contract in told.contracts for lot in contract.lots(told.zone, as_of, basis)]
+        as_of = datetime.fromtimestamp(span.as_of_ns // NS_PER_S, site.zone).date()
+        basis = site.grid.basis.boundary
+        found = [lot for contract in site.contracts for lot in contract.lots(site.zone, as_of, basis)]
     except (UsageError, ValueError) as error:
-        raise UsageError(f"site {told.name!r}: {error}") from None
+        raise UsageError(f"site {site.name!r}: {error}") from None
     within = [lot for lot in found if lot.start_ns < span.end_ns and lot.end_ns > span.start_ns]
     return tuple(sorted(within, key=lambda lot: (lot.start_ns, lot.end_ns, lot.contract)))
 

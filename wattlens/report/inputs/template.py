@@ -59,10 +59,10 @@ def template(inventory: Iterable[Mapping[str, str]] = ()) -> bytes:
     with xlsxwriter.Workbook(found, options) as book:
         book.set_properties({"title": "Inputs of the Wattlens report", "created": _CREATED})
         book.set_size(2400, 1400)
-        looks = _looks(book)
-        _start(book.add_worksheet(START), looks)
+        formats = _looks(book)
+        _start(book.add_worksheet(START), formats)
         for sheet in SHEETS:
-            _Page(book.add_worksheet(sheet.title), sheet, looks).write(known.get(sheet.title, ()))
+            _Page(book.add_worksheet(sheet.title), sheet, formats).write(known.get(sheet.title, ()))
     return found.getvalue()
 
 
@@ -103,17 +103,17 @@ def _looks(book: Any) -> dict[str, Any]:
     return {name: book.add_format(style) for name, style in found.items()}
 
 
-def _start(page: Any, looks: Mapping[str, Any]) -> None:
+def _start(page: Any, formats: Mapping[str, Any]) -> None:
     page.hide_gridlines(2)
     page.set_column(0, 0, 5)
     page.set_column(1, 1, 18)
     page.set_column(2, 2, 100)
     page.set_row(0, 34)
-    page.write_string(0, 1, "Inputs of the Wattlens report", looks["title"])
+    page.write_string(0, 1, "Inputs of the Wattlens report", formats["title"])
     row = 2
     for number, text in enumerate(_HOW, 1):
-        page.write_string(row, 0, str(number), looks["step"])
-        page.merge_range(row, 1, row, 2, text, looks["text"])
+        page.write_string(row, 0, str(number), formats["step"])
+        page.merge_range(row, 1, row, 2, text, formats["text"])
         page.set_row(row, 16 * (1 + len(text) // 125) + 4)
         row += 1
     row += 1
@@ -122,13 +122,13 @@ def _start(page: Any, looks: Mapping[str, Any]) -> None:
         ("optional", "optional", "a head like this: leave it empty where it does not apply"),
         ("example", "sample str", "rows like this are examples, and never read"),
     ):
-        page.write_string(row, 1, label, looks[look])
-        page.write_string(row, 2, text, looks["text"])
+        page.write_string(row, 1, label, formats[look])
+        page.write_string(row, 2, text, formats["text"])
         row += 1
     row += 1
     for sheet in SHEETS:
-        page.write_url(row, 1, f"internal:'{sheet.title}'!A1", looks["link"], sheet.title)
-        page.write_string(row, 2, sheet.says, looks["text"])
+        page.write_url(row, 1, f"internal:'{sheet.title}'!A1", formats["link"], sheet.title)
+        page.write_string(row, 2, sheet.says, formats["text"])
         page.set_row(row, 16 * (1 + len(sheet.says) // 112) + 4)
         row += 1
     page.set_landscape()
@@ -138,20 +138,20 @@ def _start(page: Any, looks: Mapping[str, Any]) -> None:
 class _Page:
     """One sheet that is filled in."""
 
-    def __init__(self, page: Any, sheet: Sheet, looks: Mapping[str, Any]) -> None:
-        self._page, self._sheet, self._looks = page, sheet, looks
+    def __init__(self, page: Any, sheet: Sheet, formats: Mapping[str, Any]) -> None:
+        self._page, self._sheet, self._looks = page, sheet, formats
         self._index = {label: index for index, label in enumerate(sheet.labels)}
         self._first = 2 + len(sheet.examples)
 
     def write(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Heads, meanings, examples, choices, and rows that are known."""
-        page, looks = self._page, self._looks
+        page, formats = self._page, self._looks
         page.set_tab_color(_TABS.get(self._sheet.title, "#4C6B3C"))
         page.freeze_panes(1, 1)
         page.set_row(0, 24)
-        page.set_column(0, 0, 10, looks["note"])
-        page.write_string(0, 0, NOTE, looks["optional"])
-        page.write_string(1, 0, HOW_TO, looks["mark"])
+        page.set_column(0, 0, 10, formats["note"])
+        page.write_string(0, 0, NOTE, formats["optional"])
+        page.write_string(1, 0, HOW_TO, formats["mark"])
         deepest = 1
         for column in self._sheet.columns:
             deepest = max(deepest, self._column(column))
@@ -196,8 +196,8 @@ class _Page:
     def _meaning(self, column: SheetColumn) -> str:
         text = placed(self._sheet.meaning(column), self._sheet)
         choices = self._sheet.choices(column)
-        said = f"{'Required. ' if self._sheet.needs(column) else ''}{text[:1].upper()}{text[1:]}."
-        return said + (f" One of: {', '.join(choices)}." if choices else "")
+        meaning = f"{'Required. ' if self._sheet.needs(column) else ''}{text[:1].upper()}{text[1:]}."
+        return meaning + (f" One of: {', '.join(choices)}." if choices else "")
 
     def _offer(self, column: SheetColumn, index: int) -> None:
         choices, kind = self._sheet.choices(column), self._sheet.takes(column)
@@ -216,12 +216,12 @@ class _Page:
             )
 
     def _list(self, index: int, source: Any, what: str = "") -> None:
-        told = what or f"one of: {', '.join(map(str, source))}"
-        self._validate(index, {"validate": "list", "source": source}, told)
+        message = what or f"one of: {', '.join(map(str, source))}"
+        self._validate(index, {"validate": "list", "source": source}, message)
 
     def _validate(self, index: int, rule: dict[str, Any], what: str) -> None:
-        told = {"error_title": self._sheet.labels[index][:32], "error_message": f"Write {what}"[:255]}
-        self._page.data_validation(2, index, ROWS, index, {**rule, **told})
+        texts = {"error_title": self._sheet.labels[index][:32], "error_message": f"Write {what}"[:255]}
+        self._page.data_validation(2, index, ROWS, index, {**rule, **texts})
 
     def _row(self, number: int, row: Mapping[str, Any], look: str) -> None:
         for label in self._sheet.labels if look else row:

@@ -29,43 +29,50 @@ class InputStatus:
     lacking: str = ""
 
 
-def shown(told: Organisation) -> list[InputStatus]:
+def list_inputs(organisation: Organisation) -> list[InputStatus]:
     """Everything that a report may want, the organisation's first, then site by site."""
-    found = list(_organisation(told))
-    for site in told.sites.values():
-        found += _site(site, told)
+    found = list(_organisation(organisation))
+    for site in organisation.sites.values():
+        found += _site(site, organisation)
     return found
 
 
-def _organisation(told: Organisation) -> Iterator[InputStatus]:
+def _organisation(organisation: Organisation) -> Iterator[InputStatus]:
     yield InputStatus(
-        "", "organisation", " · ".join(filter(None, (told.name, told.report_contact))), "the report bears no name"
+        "",
+        "organisation",
+        " · ".join(filter(None, (organisation.name, organisation.report_contact))),
+        "the report bears no name",
     )
     yield InputStatus(
-        "", "least coverage", f"{_number(Decimal(told.least_coverage.numerator * 100) / told.least_coverage.denominator)} %"
+        "",
+        "least coverage",
+        f"{_number(Decimal(organisation.least_coverage.numerator * 100) / organisation.least_coverage.denominator)} %",
     )
-    yield InputStatus("", "inventory", _inventory(told), "coverage is not known: a dead agent looks like a saving")
-    yield InputStatus("", "sites", ", ".join(told.sites), "no PUE, grid, contracts, water or cost; quarters are those of UTC")
+    yield InputStatus("", "inventory", _inventory(organisation), "coverage is not known: a dead agent looks like a saving")
+    yield InputStatus(
+        "", "sites", ", ".join(organisation.sites), "no PUE, grid, contracts, water or cost; quarters are those of UTC"
+    )
     counts = (
-        ("teams", len(told.teams), "rule", "teams and projects are those of the workloads' own labels"),
-        ("prices", len(told.prices), "class", "no GPU hour is charged"),
-        ("embodied", len(told.embodied), "kind of board", "the figures that come with Wattlens are taken"),
-        ("models", len(told.model_names), "model", "models are named as in the ledger"),
+        ("teams", len(organisation.teams), "rule", "teams and projects are those of the workloads' own labels"),
+        ("prices", len(organisation.prices), "class", "no GPU hour is charged"),
+        ("embodied", len(organisation.embodied), "kind of board", "the figures that come with Wattlens are taken"),
+        ("models", len(organisation.model_names), "model", "models are named as in the ledger"),
     )
     for what, count, unit, lacking in counts:
         yield InputStatus("", what, _count(count, unit) if count else "", lacking)
 
 
-def _inventory(told: Organisation) -> str:
-    if not told.expected:
+def _inventory(organisation: Organisation) -> str:
+    if not organisation.expected:
         return ""
-    boards = len({(e.cluster, e.uuid) for e in told.expected if e.uuid})
-    nodes = len({(e.cluster, e.node) for e in told.expected})
-    whole = len({(e.cluster, e.node) for e in told.expected if not e.uuid})
-    return f"{_count(boards, 'GPU')} of {_count(nodes, 'node')}" + (f", {whole:,} of them listed as a whole" if whole else "")
+    gpus = len({(e.cluster, e.uuid) for e in organisation.expected if e.uuid})
+    nodes = len({(e.cluster, e.node) for e in organisation.expected})
+    whole = len({(e.cluster, e.node) for e in organisation.expected if not e.uuid})
+    return f"{_count(gpus, 'GPU')} of {_count(nodes, 'node')}" + (f", {whole:,} of them listed as a whole" if whole else "")
 
 
-def _site(site: SiteInputs, told: Organisation) -> Iterator[InputStatus]:
+def _site(site: SiteInputs, organisation: Organisation) -> Iterator[InputStatus]:
     name = site.name
     yield InputStatus(name, "time zone", site.zone.key)
     yield InputStatus(name, "grid", " / ".join(filter(None, (site.grid_zone, site.country))), "CO2e is absent")
@@ -91,14 +98,14 @@ def _site(site: SiteInputs, told: Organisation) -> Iterator[InputStatus]:
     )
     yield InputStatus(name, "installed IT power", f"{_number(site.it_kw)} kW" if site.it_kw else "", "the EU's row lacks it")
     yield InputStatus(name, "floor area", f"{_number(site.floor_m2)} m²" if site.floor_m2 else "", "the EU's row lacks it")
-    here = sum(1 for each in told.expected if each.site == name)
+    here = sum(1 for each in organisation.expected if each.site == name)
     yield InputStatus(name, "inventory here", _count(here, "line") if here else "", "no line of the inventory is of this site")
 
 
 def _contracts(site: SiteInputs) -> str:
     if not site.lots:
-        told = f"{_count(site.bought, 'contract')}, none of the last twelve months: {_without_contracts(site)}"
-        return told if site.bought else ""
+        summary = f"{_count(site.bought, 'contract')}, none of the last twelve months: {_without_contracts(site)}"
+        return summary if site.bought else ""
     kwh = sum(lot.uj for lot in site.lots) // UJ_PER_KWH
     return f"{_count(len({lot.contract for lot in site.lots}), 'contract')}, {kwh:,} kWh in {_count(len(site.lots), 'period')}"
 
@@ -147,7 +154,10 @@ def _number(value: Decimal | None) -> str:
     return "" if value is None else f"{value.normalize():f}"
 
 
-def as_json(told: Organisation) -> dict[str, Any]:
+def as_json(organisation: Organisation) -> dict[str, Any]:
     """The same for a program."""
-    rows = [{"site": s.of, "what": s.what, "found": s.found, "lacking": "" if s.found else s.lacking} for s in shown(told)]
-    return {"inputs": rows, "files": [{"path": path, "sha256": digest} for path, digest in told.files]}
+    rows = [
+        {"site": s.of, "what": s.what, "found": s.found, "lacking": "" if s.found else s.lacking}
+        for s in list_inputs(organisation)
+    ]
+    return {"inputs": rows, "files": [{"path": path, "sha256": digest} for path, digest in organisation.files]}

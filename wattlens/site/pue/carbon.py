@@ -29,44 +29,44 @@ from wattlens.site.pue.statement import PueStatement
 GRID_FOLDER = "grid"
 
 
-def with_others(said: PueStatement, config: SiteBase, book: FacilityBook, state: Path | None, now_ns: int) -> PueStatement:
+def with_others(statement: PueStatement, config: SiteBase, book: FacilityBook, state: Path | None, now_ns: int) -> PueStatement:
     """The statement with everything that the site's file adds; what it cannot tell is absent with its reason."""
-    if said.zone:
-        return said
-    at = Position.of(said.main.category)
-    facts = {m: e.facts for m, e in said.meters.items()}
+    if statement.zone:
+        return statement
+    at = Position.of(statement.main.category)
+    facts = {m: e.facts for m, e in statement.meters.items()}
     bought, made = made_terms(facts)
-    first_ns = said.start_ns - said.start_ns % CELL_NS
-    cells = {t: max(0, uj) for t, uj in book.cells_of(bought, first_ns, said.end_ns).items()}
+    first_ns = statement.start_ns - statement.start_ns % CELL_NS
+    cells = {t: max(0, uj) for t, uj in book.cells_of(bought, first_ns, statement.end_ns).items()}
     zone = ZoneInfo(config.site.time_zone)
-    others, notes = dict(said.others), dict(said.notes)
+    others, notes = dict(statement.others), dict(statement.notes)
     if at is None:
         others["WUE"] = others["CUE"] = Amount(None, reason="IT energy was not metered by a PUE's category")
     else:
-        others["WUE"], notes["WUE"] = _wue(said, at, config, zone)
-        others["CUE"], notes["CUE"] = _cue(said, at, config.the_grid, cells, made, state, now_ns, zone)
+        others["WUE"], notes["WUE"] = _wue(statement, at, config, zone)
+        others["CUE"], notes["CUE"] = _cue(statement, at, config.the_grid, cells, made, state, now_ns, zone)
     if config.contracts:
-        others["REF with contracts"], notes["REF with contracts"] = _ref(said, config, cells, made, now_ns, zone)
+        others["REF with contracts"], notes["REF with contracts"] = _ref(statement, config, cells, made, now_ns, zone)
     if config.tariffs:
-        notes["cost"] = _cost(said, config, cells, bought, zone)
-    return replace(said, others=others, notes={name: note for name, note in notes.items() if note})
+        notes["cost"] = _cost(statement, config, cells, bought, zone)
+    return replace(statement, others=others, notes={name: note for name, note in notes.items() if note})
 
 
-def _wue(said: PueStatement, at: Position, config: SiteBase, zone: ZoneInfo) -> tuple[Amount, str]:
+def _wue(statement: PueStatement, at: Position, config: SiteBase, zone: ZoneInfo) -> tuple[Amount, str]:
     if not config.water:
         return Amount(None, reason="the site's file has no water"), ""
-    used = water_in([row.use(zone) for row in config.water], said.start_ns, said.end_ns)
+    used = water_in([row.use(zone) for row in config.water], statement.start_ns, statement.end_ns)
     if used.known < 1:
         return Amount(None, reason=f"water is known for {float(used.known):.1%} of the window"), ""
     if len(used.categories) > 1:
         return Amount(None, reason="water of several categories in one window"), ""
     (category,), liters = used.categories, used.liters
     relative = used.bound / liters if liters else Fraction(0)
-    return per_it_kwh(liters, relative, said.meters, at), f"category {category}, liters: {float(liters):,.0f}"
+    return per_it_kwh(liters, relative, statement.meters, at), f"category {category}, liters: {float(liters):,.0f}"
 
 
 def _cue(
-    said: PueStatement,
+    statement: PueStatement,
     at: Position,
     grid: GridBase,
     cells: Mapping[int, int],
@@ -89,12 +89,12 @@ def _cue(
         hours = sum(s.hours for s in joined.statements if s.grams is None)
         return Amount(None, reason=f"no intensity is known for {float(hours):.1f} h of the window{lacking}"), ""
     # What no meter saw has no cells: it takes the mean intensity of the rest.
-    imported = energy(said.meters, made_terms({m: e.facts for m, e in said.meters.items()})[0])
+    imported = energy(statement.meters, made_terms({m: e.facts for m, e in statement.meters.items()})[0])
     grams = joined.grams if imported.value is None or not joined.uj else joined.grams * imported.value / joined.uj
-    own_kwh = sum(said.meters[m].measured_uj + said.meters[m].imputed_uj for m in made) / 3.6e12
+    own_kwh = sum(statement.meters[m].measured_uj + statement.meters[m].imputed_uj for m in made) / 3.6e12
     own = f"; {own_kwh:,.1f} kWh made here counted at 0 g" if own_kwh else ""
     bounds = "; no bounds: the error of its factors is not stated"
-    return per_it_kwh(grams, None, said.meters, at), _told(joined) + lacking + own + bounds
+    return per_it_kwh(grams, None, statement.meters, at), _describe_sources(joined) + lacking + own + bounds
 
 
 def _sources(
@@ -106,9 +106,9 @@ def _sources(
     for source in grid.all_sources if store is not None else ():
         assert store is not None
         about = grid_specs()[source.kind].open(source.config, RealClock()).about  # opening asks nobody yet
-        told = of_series(store.read(about).series, now_ns)
-        if told.pieces:
-            found.append(told)
+        series = of_series(store.read(about).series, now_ns)
+        if series.pieces:
+            found.append(series)
     start_ns, end_ns = min(cells), max(cells) + CELL_NS
     yearly, _, lacking = by_year.sources(
         catalogue(grid.factors), grid.zone or "", grid.country or "", grid.basis, start_ns, end_ns, zone
@@ -120,7 +120,7 @@ def _sources(
     return [*found, *yearly], f"; {lacking}" if lacking else ""
 
 
-def _told(joined: CarbonTotal) -> str:
+def _describe_sources(joined: CarbonTotal) -> str:
     """Which sources made it, and how much of the energy each."""
     shares = (
         f"{s.id} {float(Fraction(s.uj, joined.uj)):.0%}" + (f" ({'; '.join(s.reasons)})" if s.reasons else "")
@@ -131,7 +131,7 @@ def _told(joined: CarbonTotal) -> str:
 
 
 def _ref(
-    said: PueStatement, config: SiteBase, cells: Mapping[int, int], made: Terms, now_ns: int, zone: ZoneInfo
+    statement: PueStatement, config: SiteBase, cells: Mapping[int, int], made: Terms, now_ns: int, zone: ZoneInfo
 ) -> tuple[Amount, str]:
     """What was made here and used, and what contracts cover of the rest, over the total; contracts never cover the first."""
     try:
@@ -139,27 +139,27 @@ def _ref(
         lots = [lot for contract in config.contracts for lot in contract.lots(zone, today, boundary)]
     except UsageError as error:
         return Amount(None, reason=str(error)), ""
-    whole = total_terms({m: e.facts for m, e in said.meters.items()})
-    total = energy(said.meters, whole) if whole else Amount(None, reason="no meter of role total")
+    whole = total_terms({m: e.facts for m, e in statement.meters.items()})
+    total = energy(statement.meters, whole) if whole else Amount(None, reason="no meter of role total")
     if total.value is None or not cells:
         return Amount(None, reason=total.reason or "no meter of role total was read"), ""
     coverage = contracts.cover(cells, lots, config.the_grid.zone or "", min(cells), max(cells) + CELL_NS)
-    here = ratio(said.meters, made, whole) if made else Amount(Fraction(0), Fraction(0), Fraction(0))
+    here = ratio(statement.meters, made, whole) if made else Amount(Fraction(0), Fraction(0), Fraction(0))
 
     def share(of: Fraction | None, own: Fraction | None) -> Fraction | None:
         return None if of is None or own is None or of <= 0 else min(Fraction(1), own + coverage.renewable_uj / of)
 
     unused = [f"{c.contract}: {uj / 3.6e12:,.1f} kWh {why}" for c in coverage.claims for why, uj in c.unused.items() if uj]
-    own_kwh = sum(said.meters[m].measured_uj + said.meters[m].imputed_uj for m in made) / 3.6e12
+    own_kwh = sum(statement.meters[m].measured_uj + statement.meters[m].imputed_uj for m in made) / 3.6e12
     matched = f"{coverage.renewable_uj / 3.6e12:,.1f} kWh by contract, {own_kwh:,.1f} kWh made here"
     amount = Amount(share(total.value, here.value), share(total.high, here.low), share(total.low, here.high), here.reason)
     return amount, "; ".join([matched, *unused])
 
 
-def _cost(said: PueStatement, config: SiteBase, cells: Mapping[int, int], bought: Terms, zone: ZoneInfo) -> str:
+def _cost(statement: PueStatement, config: SiteBase, cells: Mapping[int, int], bought: Terms, zone: ZoneInfo) -> str:
     """What the energy from the grid cost, each cell at its price; its bounds are those of the meters."""
     found = tariffs.cost(cells, [each.tariff for each in ended(config.tariffs)], zone)
-    amount = energy(said.meters, bought) if bought else Amount(None)
+    amount = energy(statement.meters, bought) if bought else Amount(None)
     priced_uj = sum(cells.values())
     sums = []
     for currency, money in sorted(found.by_currency.items()):
@@ -171,7 +171,7 @@ def _cost(said: PueStatement, config: SiteBase, cells: Mapping[int, int], bought
     if not sums:
         return "absent: no energy from the grid was metered"
     left = Fraction(found.unpriced_uj, 3_600_000_000_000)
-    missing = sum(said.meters[m].imputed_uj for m in bought) / 3.6e12
+    missing = sum(statement.meters[m].imputed_uj for m in bought) / 3.6e12
     notes = ([f"{float(left):,.1f} kWh have no tariff"] if left else []) + (
         [f"{missing:,.1f} kWh that no meter saw are not priced"] if missing >= 0.05 else []
     )

@@ -109,22 +109,22 @@ def gaps(meters: Mapping[str, MeterEnergy]) -> list[tuple[str, Gap]]:
     return found
 
 
-def as_json(said: PueStatement) -> dict[str, Any]:
+def as_json(statement: PueStatement) -> dict[str, Any]:
     """The statement for machines. Ratios and energies in kWh are decimal text of nine places."""
     return {
         "schema": "wattlens.pue/1",
-        "site": said.site,
-        "from_ns": said.start_ns,
-        "to_ns": said.end_ns,
-        "zone": said.zone,
-        "simulated": said.simulated,
-        "pue": _pue(said.main),
-        "by_position": [_pue(each) for each in said.pues],
-        "parts": [_part(each) for each in said.parts],
-        "losses": [_part(each) for each in said.losses],
-        "others": {name: amount_json(amount) for name, amount in said.others.items()},
-        "notes": dict(said.notes),
-        "meters": {name: _meter(each) for name, each in said.meters.items()},
+        "site": statement.site,
+        "from_ns": statement.start_ns,
+        "to_ns": statement.end_ns,
+        "zone": statement.zone,
+        "simulated": statement.simulated,
+        "pue": _pue(statement.main),
+        "by_position": [_pue(each) for each in statement.pues],
+        "parts": [_part(each) for each in statement.parts],
+        "losses": [_part(each) for each in statement.losses],
+        "others": {name: amount_json(amount) for name, amount in statement.others.items()},
+        "notes": dict(statement.notes),
+        "meters": {name: _meter(each) for name, each in statement.meters.items()},
         "gaps": [
             {
                 "meter": name,
@@ -133,7 +133,7 @@ def as_json(said: PueStatement) -> dict[str, Any]:
                 "bound_kwh": text(Fraction(g.bound_uj, UJ_PER_KWH)),
                 "reason": g.reason,
             }
-            for name, g in gaps(said.meters)
+            for name, g in gaps(statement.meters)
         ],
     }
 

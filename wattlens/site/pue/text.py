@@ -13,25 +13,28 @@ _GAPS_SHOWN = 20
 _UNITS = {"WUE": "L/kWh of IT", "CUE": "g CO2e/kWh of IT", "CUE (direct)": "g CO2/kWh of IT"}
 
 
-def shown(said: PueStatement, zone: tzinfo) -> Iterator[str]:
-    """The lines; instants are told in `zone`."""
-    span = f"{instant(said.start_ns, zone)} to {instant(said.end_ns, zone)} ({zone}, {_length(said.end_ns - said.start_ns)})"
-    yield f"site {said.site}{', ' + said.zone if said.zone else ''}: {span}" + (", SIMULATED" if said.simulated else "")
+def format_statement(statement: PueStatement, zone: tzinfo) -> Iterator[str]:
+    """Yield the lines, with instants in `zone`."""
+    start_ns, end_ns = statement.start_ns, statement.end_ns
+    span = f"{instant(start_ns, zone)} to {instant(end_ns, zone)} ({zone}, {_length(end_ns - start_ns)})"
+    yield f"site {statement.site}{', ' + statement.zone if statement.zone else ''}: {span}" + (
+        ", SIMULATED" if statement.simulated else ""
+    )
     yield ""
-    yield from _pue(said.main)
-    for other in (p for p in said.pues if p is not said.main):
+    yield from _pue(statement.main)
+    for other in (p for p in statement.pues if p is not statement.main):
         yield f"{other.kind} category {other.category}: {_amount(other.amount)}"
-    if said.parts and said.main.total_uj:
+    if statement.parts and statement.main.total_uj:
         yield ""
-        yield from _table(said)
-    if said.others:
+        yield from _table(statement)
+    if statement.others:
         yield ""
-        for name, amount in said.others.items():
+        for name, amount in statement.others.items():
             unit = f" {_UNITS[name]}" if name in _UNITS and amount.value is not None else ""
-            yield f"{name} {_amount(amount)}{unit}" + (f"; {said.notes[name]}" if name in said.notes else "")
-    if "cost" in said.notes:
-        yield f"cost {said.notes['cost']}"
-    found = gaps(said.meters)
+            yield f"{name} {_amount(amount)}{unit}" + (f"; {statement.notes[name]}" if name in statement.notes else "")
+    if "cost" in statement.notes:
+        yield f"cost {statement.notes['cost']}"
+    found = gaps(statement.meters)
     if found:
         yield ""
         yield f"not seen by a meter ({len(found)}): imputed at the mean of the same meter, bounded by what can flow"
@@ -59,23 +62,23 @@ def _pue(found: Pue) -> Iterator[str]:
         imputed = f", {_kwh(Fraction(found.imputed_uj, UJ_PER_KWH))} kWh of it imputed" if found.imputed_uj else ""
         yield f"IT {it} kWh{imputed}: by the stated bounds alone the site some {low} to {high} kWh"
         return
-    said = "an estimate, as part of it is stated, not metered" if found.stated else "measured"
-    yield f"{found.kind} {_amount(found.amount)}: {said}, category {found.category}, IT metered {_WHERE[found.category]}"
+    basis = "an estimate, as part of it is stated, not metered" if found.stated else "measured"
+    yield f"{found.kind} {_amount(found.amount)}: {basis}, category {found.category}, IT metered {_WHERE[found.category]}"
     imputed = f", {_kwh(Fraction(found.imputed_uj, UJ_PER_KWH))} kWh imputed" if found.imputed_uj else ""
     yield f"coverage {float(found.coverage):.1%} of the time by the least covered of its meters{imputed}"
 
 
-def _table(said: PueStatement) -> Iterator[str]:
-    total = Fraction(said.main.total_uj, UJ_PER_KWH)
+def _table(statement: PueStatement) -> Iterator[str]:
+    total = Fraction(statement.main.total_uj, UJ_PER_KWH)
     rows = [("WHERE IT GOES", "KWH", "LOW", "HIGH", "OF TOTAL")]
-    rows += [row for part in said.parts if (row := _row(part, total))]
-    if said.main.total_uj:
+    rows += [row for part in statement.parts if (row := _row(part, total))]
+    if statement.main.total_uj:
         rows.append(("total", _kwh(total), "", "", "100.0 %"))
-    rows += [row for part in said.losses if (row := _row(part, total))]
+    rows += [row for part in statement.losses if (row := _row(part, total))]
     widths = [max(len(row[i]) for row in rows) for i in range(5)]
     for name, *numbers in rows:
         yield "  ".join([name.ljust(widths[0]), *(n.rjust(w) for n, w in zip(numbers, widths[1:], strict=True))]).rstrip()
-    for part in (*said.parts, *said.losses):
+    for part in (*statement.parts, *statement.losses):
         if part.amount.value is None:
             yield f"{part.name} absent: {part.amount.reason}"
 

@@ -188,7 +188,7 @@ def settings() -> PanelRow:
 def decisions() -> PanelRow:
     """What the policies decided, and why."""
 
-    def made(matcher: str) -> str:
+    def top_decisions(matcher: str) -> str:
         return f"topk({MOST}, sum by (policy, action, reason) ({recorded(DECISIONS, matcher, scope='node')}))"
 
     return PanelRow(
@@ -199,7 +199,7 @@ def decisions() -> PanelRow:
                 "Decisions to set or to release, by policy and reason, of the last minute, once for all GPUs of a node "
                 "(dvfs_decisions_total). They are the marks on all graphs of this board.",
                 "short",
-                (PanelQuery(made('action!="hold"'), "{{policy}} {{action}}: {{reason}}"),),
+                (PanelQuery(top_decisions('action!="hold"'), "{{policy}} {{action}}: {{reason}}"),),
                 no_value="no setting was changed, or DVFS is not configured here",
             ),
             third(
@@ -207,7 +207,7 @@ def decisions() -> PanelRow:
                 "Decisions to hold, by policy and reason, of the last minute, once for all GPUs of a node "
                 "(dvfs_decisions_total). They count on in every round of the governor.",
                 "short",
-                (PanelQuery(made('action="hold"'), "{{policy}}: {{reason}}"),),
+                (PanelQuery(top_decisions('action="hold"'), "{{policy}}: {{reason}}"),),
                 no_value=OFF,
             ),
             third(
@@ -230,15 +230,15 @@ def trouble() -> PanelRow:
     by_gpu = f"{AT}, gpu"
     loses = f"{proven(EXTRA, by_gpu, less=SAVED)} > 0 and {proven(EXTRA, by_gpu)} > 0"  # a claim that fell is no loss
 
-    def told(alert: str, what: str, expr: str) -> str:
+    def with_alert(alert: str, what: str, expr: str) -> str:
         named = f'label_replace(topk({_ROWS}, {expr}), "what", "{what}", "", "")'
         return f'label_replace({named}, "alertname", "Wattlens{alert}", "", "")'
 
     looked_at = (
-        told("LeaseOrphaned", "set without a lease", f"count by ({AT}, gpu) ({unheld})"),
-        told("LeaseOrphaned", "agent gone with a lease", f"count by ({AT}) ({gone})"),
-        told("SettingIneffective", "a setting has no effect", f"{booked(UNDONE, by_gpu)} > 0"),
-        told("SteeringLoses", "costs more than it saves", loses),
+        with_alert("LeaseOrphaned", "set without a lease", f"count by ({AT}, gpu) ({unheld})"),
+        with_alert("LeaseOrphaned", "agent gone with a lease", f"count by ({AT}) ({gone})"),
+        with_alert("SettingIneffective", "a setting has no effect", f"{booked(UNDONE, by_gpu)} > 0"),
+        with_alert("SteeringLoses", "costs more than it saves", loses),
     )
     return PanelRow(
         "Temperature, power and faults",

@@ -9,13 +9,13 @@ def _rate(name: str, *matchers: str) -> str:
     return f"increase({series(name, *matchers)}[{RATE}])"
 
 
-def _told(text: str, expr: str) -> str:
+def _with_text(text: str, expr: str) -> str:
     """What calls for a repair, in words, for each GPU."""
     by = f"max by (cluster, job, instance, gpu, uuid, action, link) ({expr})"
     return f'max by (cluster, job, instance, gpu, uuid, what, link) (label_replace({by}, "what", "{text}", "action", "(.*)"))'
 
 
-def boards() -> PanelRow:
+def build_health_row() -> PanelRow:
     """Errors of memory and links, and what they call for."""
     now, most = series("gpu_pcie_link_lanes"), series("gpu_pcie_link_max_lanes")
     calls = (
@@ -36,7 +36,7 @@ def boards() -> PanelRow:
                 "they could have (gpu_pcie_link_lanes, gpu_pcie_link_max_lanes) and NVLinks that are down or in no use "
                 "(gpu_nvlink_down_info).",
                 "none",
-                (PanelQuery(" or ".join(_told(text, expr) for text, expr in calls), "calls"),),
+                (PanelQuery(" or ".join(_with_text(text, expr) for text, expr in calls), "calls"),),
                 kind="table",
                 width=24,
                 no_value="nothing calls for a repair, or health is not read",
@@ -82,4 +82,4 @@ def boards() -> PanelRow:
     )
 
 
-SPEC = DashboardRows({80: boards})
+SPEC = DashboardRows({80: build_health_row})

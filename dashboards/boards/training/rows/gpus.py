@@ -11,7 +11,7 @@ _TO_STEERING = (Link("Steering of these GPUs", "wattlens-dvfs"),)
 _NOT_STEERED = "DVFS is not configured, or steers no GPU of these runs"
 
 
-def held() -> PanelRow:
+def build_gpu_row() -> PanelRow:
     """How many GPUs, what they draw, what is lost."""
     around = f"(1 - {power()} / on ({RUN}) ({power(boundary='node')} > 0))"
     active = power(energy="active")
@@ -106,4 +106,4 @@ def steering() -> PanelRow:
     )
 
 
-SPEC = DashboardRows({40: held, 50: steering})
+SPEC = DashboardRows({40: build_gpu_row, 50: steering})

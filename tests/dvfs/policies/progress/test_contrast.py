@@ -21,7 +21,7 @@ def test_it_is_the_posterior_of_its_model(blocks: list[tuple[float, int, float]]
     """Truth: one joint normal distribution of offsets and block means, conditioned on the means by linear algebra."""
     noise, known = Noise(white, slow), Contrasts(200.0)
     for setting, n, value in blocks:
-        known = known.seen(setting, value, noise.block(n))
+        known = known.add_block(setting, value, noise.block(n))
     others = [s for s in SETTINGS[:2] if s in known.order]
     ends = [sum(n for _, n, _ in blocks[: b + 1]) for b in range(len(blocks))]
     middles = [end - n / 2 for end, (_, n, _) in zip(ends, blocks, strict=True)]
@@ -68,7 +68,7 @@ def test_intervals_hold_and_are_narrow_under_drift() -> None:
             setting, n = (250.0, 10) if i % 10 == 0 else (200.0, 25)
             middle = done + n / 2
             truth = 0.1 * middle / 1500 + (0.04 if setting == 200.0 else 0.0)
-            known = known.seen(setting, truth + draw.gauss(0, 0.02 / math.sqrt(n)), noise.block(n))
+            known = known.add_block(setting, truth + draw.gauss(0, 0.02 / math.sqrt(n)), noise.block(n))
             done += n
         mean, variance = known.offset(200.0)
         hits += abs(mean - 0.04) <= 1.96 * math.sqrt(variance)
@@ -85,13 +85,13 @@ def test_a_swinging_drift_is_told_by_the_likelihood() -> None:
         for i in range(100):
             n = 25
             value = swing * math.sin(done / 160) + draw.gauss(0, 0.004)
-            calm, other = (k.seen(250.0 if i % 4 == 0 else 200.0, value, noise.block(n)) for k in (calm, other))
+            calm, other = (k.add_block(250.0 if i % 4 == 0 else 200.0, value, noise.block(n)) for k in (calm, other))
             done += n
         assert (other.log_likelihood > calm.log_likelihood + 2) == restless
 
 
 def test_surprise_knows_settings_that_were_never_measured() -> None:
-    known = Contrasts(250.0).seen(250.0, 1.0, Noise(4e-4).block(20))
+    known = Contrasts(250.0).add_block(250.0, 1.0, Noise(4e-4).block(20))
     error, sd = known.surprise(100.0, 1.5, Noise(4e-4).block(10))
     assert abs(error) < 1.1 * sd
     error, sd = known.surprise(250.0, 1.5, Noise(4e-4).block(10))

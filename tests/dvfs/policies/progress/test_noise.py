@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from dvfs.policies.progress._noise import RHO, UNKNOWN_NOISE, Noise
 
 
-def drawn(draw: random.Random, n: int, white: float, slow: float) -> list[float]:
+def draw_samples(draw: random.Random, n: int, white: float, slow: float) -> list[float]:
     e, samples = draw.gauss(0, math.sqrt(slow)), []
     for _ in range(n):
         e = RHO * e + draw.gauss(0, math.sqrt(slow * (1 - RHO**2)))
@@ -22,7 +22,7 @@ def drawn(draw: random.Random, n: int, white: float, slow: float) -> list[float]
 def test_both_parts_are_found_again(white: float, slow: float) -> None:
     draw, noise = random.Random(3), UNKNOWN_NOISE
     for _ in range(60):
-        noise = noise.seen(drawn(draw, 25, white, slow))
+        noise = noise.add_block(draw_samples(draw, 25, white, slow))
     assert noise.variance_of_mean(25) == pytest.approx(Noise(white, slow).variance_of_mean(25), rel=0.35)
     assert noise.white + noise.slow == pytest.approx(white + slow, rel=0.3)
 

@@ -13,7 +13,7 @@ from energy_agent.core.errors import UsageError
 from tests.dvfs.policies.progress.jobs import Job
 
 
-def made(table: SettingTable, **more: object) -> Job:
+def make_job(table: SettingTable, **more: object) -> Job:
     knob = "clock" if table.knob == "sm_clock_mhz" else "power"
     config = SPEC.configure({"knob": knob}, knees.load())
     return Job(table, SPEC, config, **more)
@@ -25,7 +25,7 @@ def test_two_hours_of_training_are_within_the_budget_and_cheaper(knob: str, step
     table = job("A100", knob, 40, 3)
     best = table.best(0.05)
     possible = 1 - best.time_s * best.power_w / table.default.time_s / table.default.power_w
-    trained = made(table, step_s=step_s).run(7200 if step_s < 4 else 14_400)
+    trained = make_job(table, step_s=step_s).run(7200 if step_s < 4 else 14_400)
     assert trained.work_s / trained.default_s - 1 <= 0.05
     energy = trained.energy_j / (trained.default_s * table.default.power_w)
     assert 1 - energy >= 0.75 * possible
@@ -33,7 +33,7 @@ def test_two_hours_of_training_are_within_the_budget_and_cheaper(knob: str, step
 
 
 def test_it_lets_go_on_heat_and_begins_that_trial_again() -> None:
-    training = made(job("A100", "sm_clock_mhz", 12, 3))
+    training = make_job(job("A100", "sm_clock_mhz", 12, 3))
     while not training.in_force:
         training.second()
     training.changes = {"event_reasons": 0x40}
@@ -51,7 +51,7 @@ def test_it_lets_go_on_heat_and_begins_that_trial_again() -> None:
     [({"sm_clock_mhz": None}, "missing"), ({"boot_ns": 0}, "stale"), ({"energy_uj": None}, "no_energy")],
 )
 def test_it_lets_go_when_it_cannot_see(changes: dict[str, object], reason: str) -> None:
-    training = made(job("A100", "sm_clock_mhz", 12, 3))
+    training = make_job(job("A100", "sm_clock_mhz", 12, 3))
     while not training.in_force:
         training.second()
     training.changes = changes
@@ -61,7 +61,7 @@ def test_it_lets_go_when_it_cannot_see(changes: dict[str, object], reason: str) 
 
 def test_evaluation_is_no_step_time() -> None:
     """Steps stand still for a minute: none of that time is in a sample."""
-    training = made(job("A100", "sm_clock_mhz", 12, 3)).run(20)
+    training = make_job(job("A100", "sm_clock_mhz", 12, 3)).run(20)
     training.doing = "evaluation"
     training.run(60)
     training.doing = "training"
@@ -71,7 +71,7 @@ def test_evaluation_is_no_step_time() -> None:
 
 
 def test_a_job_that_starts_again_is_another_run() -> None:
-    training = made(job("A100", "sm_clock_mhz", 12, 3)).run(300)
+    training = make_job(job("A100", "sm_clock_mhz", 12, 3)).run(300)
     assert training.state.search.samples
     training.steps = 0
     training.run(2)
@@ -79,7 +79,7 @@ def test_a_job_that_starts_again_is_another_run() -> None:
 
 
 def test_a_setting_that_is_not_in_force_teaches_nothing() -> None:
-    training = made(job("A100", "sm_clock_mhz", 12, 3))
+    training = make_job(job("A100", "sm_clock_mhz", 12, 3))
     while not training.in_force:
         training.second()
     training.in_force = {}  # the actuator refused, or somebody else took it back
@@ -99,7 +99,7 @@ def test_shadow_writes_nothing_and_promises_what_is_likely() -> None:
         for knob in ("sm_clock_mhz", "power_limit_w"):
             for seed in range(6):
                 table = job(board, knob, 40, seed)
-                shadow = made(table, enforced=False).run(80)
+                shadow = make_job(table, enforced=False).run(80)
                 assert not shadow.in_force
                 promise = SPEC.predict(shadow.state, shadow.config)
                 if promise is None:
@@ -117,11 +117,11 @@ def test_shadow_writes_nothing_and_promises_what_is_likely() -> None:
 
 
 def test_candidates_lie_between_the_knee_and_what_was_found() -> None:
-    training = made(job("A100", "sm_clock_mhz", 12, 3))
+    training = make_job(job("A100", "sm_clock_mhz", 12, 3))
     clocks = candidates(training.observation(), training.config)
     assert (clocks[0], clocks[-1], len(clocks)) == (1020, 1410, 12)
     assert all(clock % 15 == 0 for clock in clocks)
-    watts = made(job("A100", "power_limit_w", 12, 3))
+    watts = make_job(job("A100", "power_limit_w", 12, 3))
     limits = candidates(watts.observation(), watts.config)
     assert (limits[0], limits[-1]) == (160, 400)
     watts.changes = {"power_range_mw": None}
@@ -131,7 +131,7 @@ def test_candidates_lie_between_the_knee_and_what_was_found() -> None:
 
 def test_the_reference_of_power_limits_is_the_original_one_whatever_is_in_force() -> None:
     """An agent that starts over its predecessor's 250 of 400 W: the record of the actuator counts."""
-    watts = made(job("A100", "power_limit_w", 12, 3))
+    watts = make_job(job("A100", "power_limit_w", 12, 3))
     whole = candidates(watts.observation(), watts.config)
     for now_mw in (150_000, 250_000, 399_000):
         watts.changes = {"power_limit_mw": now_mw}
@@ -143,7 +143,7 @@ def test_the_reference_of_power_limits_is_the_original_one_whatever_is_in_force(
 
 
 def test_a_job_without_a_hook_is_held_with_the_reason() -> None:
-    training = made(job("A100", "sm_clock_mhz", 12, 3))
+    training = make_job(job("A100", "sm_clock_mhz", 12, 3))
     training.steps = None  # type: ignore[assignment]
     training.doing = ""
     observation = training.observation()

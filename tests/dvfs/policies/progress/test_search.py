@@ -59,7 +59,7 @@ def test_of_few_jobs_none_is_over_the_budget_and_all_are_close_to_the_best() -> 
 
 
 def test_without_turns_it_holds_one_setting_for_long() -> None:
-    alone = dataclasses.replace(TRIALS, begun=lambda *args: _knowledge.begun(*args, in_turns=False))
+    alone = dataclasses.replace(TRIALS, start=lambda *args: _knowledge.start_search(*args, in_turns=False))
     table = job("A100", "power_limit_w", 6, 3)
     both = [play(t, table, 0.05, 3000, 1, Weather()) for t in (TRIALS, alone)]
     assert both[1].switches < both[0].switches
@@ -91,7 +91,7 @@ def test_a_lower_setting_that_costs_more_energy_is_not_kept() -> None:
 def test_whatever_happens_trials_are_of_the_settings_and_end_with_the_run(board, knob, seed, steps, budget, noise) -> None:
     table = job(board, knob, 7, seed)
     rows = {r.setting: r for r in table.rows}
-    search, left, draw = _knowledge.begun(knob, list(rows), budget, steps), steps, random.Random(seed)
+    search, left, draw = _knowledge.start_search(knob, list(rows), budget, steps), steps, random.Random(seed)
     while left:
         trial, search = _search.proposed(search)
         assert trial.setting in rows
@@ -113,10 +113,10 @@ def test_the_same_samples_give_the_same_search() -> None:
 @pytest.mark.parametrize("bad", [([], []), ([1.0], []), ([0.0], [1.0]), ([1.0], [float("nan")]), ([1.0], [float("inf")])])
 def test_samples_that_cannot_be_are_refused(bad: tuple[list[float], list[float]]) -> None:
     with pytest.raises(ValueError, match="above 0"):
-        _learning.learned(_knowledge.begun("power_limit_w", [1, 2], 0.05, 10), 2.0, *bad)
+        _learning.learned(_knowledge.start_search("power_limit_w", [1, 2], 0.05, 10), 2.0, *bad)
 
 
 @pytest.mark.parametrize(("values", "budget"), [([], 0.05), ([1.0], 0.0), ([1.0], float("nan"))])
 def test_a_search_needs_settings_and_a_budget(values: list[float], budget: float) -> None:
     with pytest.raises(ValueError, match="budget"):
-        _knowledge.begun("power_limit_w", values, budget, None)
+        _knowledge.start_search("power_limit_w", values, budget, None)

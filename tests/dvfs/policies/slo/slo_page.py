@@ -55,7 +55,7 @@ class Page:
         self.gaps += steps * batch
         self.gap_sum_s += steps * batch * gap_s
 
-    def seen(self, terms: SteeringSettings = TERMS, **changes: object) -> Observation:
+    def observe(self, terms: SteeringSettings = TERMS, **changes: object) -> Observation:
         """What Wattlens sees now; `changes` are fields of the progress."""
         now = round(self.at_s * NS)
         itl = Latencies(ITL_EDGES, (0, 0, self.gaps, 0, 0, 0), self.gap_sum_s)
@@ -86,5 +86,5 @@ def calm(page: Page, seconds: int) -> list[Observation]:
         page.first(0.1, 500)
         page.requests += 1
         page.energy_j += 200.0
-        found.append(page.seen())
+        found.append(page.observe())
     return found

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from dvfs.policies.slo._account import MissAccount, StepTimes, answers, later_extra
 from dvfs.policies.slo._ahead import Scene, misses
 from dvfs.policies.slo._attainment import AttainmentWindow, judged, proven
-from dvfs.policies.slo._draws import drawn
+from dvfs.policies.slo._draws import draw_numbers
 from dvfs.policies.slo._interval import ServerReading, ServingInterval
-from dvfs.policies.slo._late import IntervalStart, late
+from dvfs.policies.slo._late import IntervalStart, expected_late_tokens
 from dvfs.policies.slo._open import Candidate, LatencyLimits, PromptLength
 from energy_agent.core.tokens import Latencies
 
@@ -58,12 +58,12 @@ def before(
     ],
 )
 def test_of_one_alone_it_is_certain(took_s: float, speed: float, late_s: float, ours: float) -> None:
-    assert late(interval([took_s], [1000]), LIMITS, before(speed, late_s)) == ours
+    assert expected_late_tokens(interval([took_s], [1000]), LIMITS, before(speed, late_s)) == ours
 
 
 def test_a_long_prompt_has_its_own_limit() -> None:
     seen = (500.0, 600.0, 700.0, 6000.0)
-    found = late(interval([0.05, 0.07, 0.7], [500, 700, 6000]), LIMITS, before(0.9, prompts=seen))
+    found = expected_late_tokens(interval([0.05, 0.07, 0.7], [500, 700, 6000]), LIMITS, before(0.9, prompts=seen))
     assert found < 0.05  # 0.7 s is early for 6000 tokens, and no prompt but a long one explains the sum
 
 
@@ -86,7 +86,7 @@ def test_of_several_the_sum_over_many_seconds_is_about_right(speed: float) -> No
     kinds = (300.0, 900.0, 1500.0, 2000.0, 4000.0)
     for _ in range(400):
         times, prompts, ours = queued(random, speed)
-        seen += late(interval(times, prompts), LIMITS, before(speed, prompts=kinds))
+        seen += expected_late_tokens(interval(times, prompts), LIMITS, before(speed, prompts=kinds))
         true += ours
     assert true > 40
     assert 0.6 * true < seen < 1.6 * true
@@ -96,9 +96,9 @@ def test_of_very_many_a_part_stands_for_all() -> None:
     """Eighty a second for a hundred seconds are a hundred times what eighty of one second are."""
     few = interval([0.4, 0.7] * 40, [1000] * 80)
     many = interval([0.4, 0.7] * 4000, [1000] * 8000, seconds=100.0)
-    one = late(few, LIMITS, before(0.5))
+    one = expected_late_tokens(few, LIMITS, before(0.5))
     assert 0 < one <= 40
-    assert late(many, LIMITS, before(0.5)) == pytest.approx(100 * one)
+    assert expected_late_tokens(many, LIMITS, before(0.5)) == pytest.approx(100 * one)
 
 
 def times(within: int, over: int) -> Latencies:
@@ -200,7 +200,7 @@ def test_with_the_highest_clock_an_answer_ends_before_the_slow_steps_come() -> N
 
 @given(st.integers(0, 10**15))
 def test_draws_are_the_same_from_a_place_on_and_between_none_and_one(start: int) -> None:
-    one, other = drawn(start), drawn(start)
+    one, other = draw_numbers(start), draw_numbers(start)
     for _ in range(50):
         number = next(one)
         assert 0.0 < number < 1.0

@@ -96,7 +96,7 @@ def told_by(steps: list[tuple]) -> list[Observation]:
         page.gaps += counts[0]
         page.ttft_sum_s += numbers[0]
         page.gap_sum_s += numbers[1]
-        seen = page.seen()
+        seen = page.observe()
         watts = numbers[2] if isfinite(numbers[2]) else 0.0
         device = replace(seen.devices[0], event_reasons=reasons, sm_clock_mhz=clock, energy_uj=int(watts * 1e6))
         found.append(replace(seen, devices=(device,)))
@@ -184,7 +184,7 @@ def test_a_night_without_requests_while_one_answer_goes_on() -> None:
     for _ in range(1300):
         page.decode(1.0, 1, 0.02)
         page.running = 1
-        _, state = run([page.seen()], state)
+        _, state = run([page.observe()], state)
     assert state.level is not None
 
 
@@ -192,12 +192,12 @@ def test_counters_that_no_server_can_have_let_go() -> None:
     page, state = settled()
     page.decode(1.0, 2, 0.02)
     page.gap_sum_s = 0.0  # went back, and the count did not
-    told, state = run([page.seen()], state)
+    told, state = run([page.observe()], state)
     assert [(d.action, d.reason) for d in told] == [("release", "restarted")]
     page, state = settled()
     page.decode(1.0, 2, 0.02)
     page.first(0.1, 10**12)
-    assert [d.reason for d in run([page.seen()], state)[0]] == ["restarted"]
+    assert [d.reason for d in run([page.observe()], state)[0]] == ["restarted"]
 
 
 def test_after_an_hour_without_a_look_nothing_is_learnt_of_it() -> None:
@@ -206,7 +206,7 @@ def test_after_an_hour_without_a_look_nothing_is_learnt_of_it() -> None:
     for _ in range(30_000):
         page.first(0.9, 500)
     page.requests += 30_000
-    told, after = run([page.seen()], state)
+    told, after = run([page.observe()], state)
     assert [(d.action, d.reason) for d in told] == [("release", "gap")]
     assert after.traffic == state.traffic
 
@@ -216,7 +216,7 @@ def test_a_power_limit_that_is_gone_is_forgotten() -> None:
     for limited, clock, seconds in ((True, 1200, 20), (False, TOP_MHZ, 60)):
         for _ in range(seconds):
             page.decode(1.0, 2, 0.02)
-            seen = page.seen()
+            seen = page.observe()
             device = replace(seen.devices[0], sm_clock_mhz=clock, event_reasons=0x4 if limited else 0)
             _, state = SPEC.decide(replace(seen, devices=(device,)), state, CONFIG)
         assert (state.response.capped_mhz[1] < 1300) == limited
@@ -225,7 +225,7 @@ def test_a_power_limit_that_is_gone_is_forgotten() -> None:
 
 def test_the_same_page_twice_changes_nothing() -> None:
     page, state = settled()
-    decision, after = SPEC.decide(replace(page.seen(), boot_ns=round(page.at_s * NS) + NS), state, CONFIG)
+    decision, after = SPEC.decide(replace(page.observe(), boot_ns=round(page.at_s * NS) + NS), state, CONFIG)
     assert (decision.action, decision.reason, after) == ("hold", "same_reading", state)
 
 
@@ -233,7 +233,7 @@ def test_a_queue_that_builds_up_gets_the_highest_clock_at_once() -> None:
     page, state = settled()
     page.decode(1.0, 2, 0.02)
     page.queue, page.running = 12, 3
-    decision, state = SPEC.decide(page.seen(), state, CONFIG)
+    decision, state = SPEC.decide(page.observe(), state, CONFIG)
     assert (decision.action, decision.reason) == ("release", "queue")
 
 
@@ -243,7 +243,7 @@ def test_tokens_that_come_near_their_limit_raise_the_clock() -> None:
     for _ in range(20):
         page.decode(1.0, 60, 0.049)
         page.running = 60
-        _, state = SPEC.decide(page.seen(), state, CONFIG)
+        _, state = SPEC.decide(page.observe(), state, CONFIG)
     assert state.level is None or state.level > low
 
 
@@ -318,7 +318,7 @@ def test_a_window_that_proves_a_miss_raises_the_price_once(late_one_in: int, rai
         page.first(0.6 if second % late_one_in == late_one_in - 1 else 0.1, 500)
         page.requests += 1
         page.energy_j += 200.0
-        _, state = SPEC.decide(page.seen(), state, CONFIG)
+        _, state = SPEC.decide(page.observe(), state, CONFIG)
         prices.append(state.price)
     assert sum(after > 1.3 * before for before, after in pairwise(prices)) == raises
 

@@ -44,7 +44,7 @@ class Reference:
                 waiting.append(coming.pop(0))
             until, rates = next(pair for pair in schedule if self.now_s < pair[0])
             # Room: who decodes, or is about to, needs one token more each; the last one loses its place.
-            while decoding and self._held(decoding, part) + len(decoding) + (part is not None) > server.kv_tokens:
+            while decoding and self._held_tokens(decoding, part) + len(decoding) + (part is not None) > server.kv_tokens:
                 loser = part or decoding[-1]
                 if part is not None:
                     part = None
@@ -74,7 +74,7 @@ class Reference:
                 if request.first_s is None:
                     request.first_s = self.now_s
                 self._token(request, decoding)
-            self.most_held = max(self.most_held, self._held(decoding, part))
+            self.most_held = max(self.most_held, self._held_tokens(decoding, part))
         return self
 
     def _token(self, request: Request, decoding: list[Request]) -> None:
@@ -83,7 +83,7 @@ class Reference:
             request.end_s = self.now_s
             decoding.remove(request)
 
-    def _held(self, decoding: list[Request], part: Request | None) -> int:
+    def _held_tokens(self, decoding: list[Request], part: Request | None) -> int:
         return sum(r.prompt + r.had for r in decoding) + (part.to_compute if part else 0)
 
     def _prompts(
@@ -98,7 +98,7 @@ class Reference:
             if part is None:
                 if not waiting or len(decoding) + count >= server.max_num_seqs:
                     break
-                held = self._held(decoding, None) + sum(r.to_compute for r in done)
+                held = self._held_tokens(decoding, None) + sum(r.to_compute for r in done)
                 if held + waiting[0].to_compute + len(decoding) + count + 1 > server.kv_tokens:
                     break
                 part = waiting.pop(0)

@@ -30,7 +30,7 @@ def ran(requests: Stream, clock: int = 1980, until: Sequence[float] = (FOREVER,)
 @given(streams(), clocks)
 def test_every_request_ends_once_and_every_token_is_counted_once(requests: Stream, clock: int) -> None:
     replica, counters = ran(requests, clock)
-    assert replica.done
+    assert replica.is_done
     assert (replica.ended, replica.running, replica.waiting, replica.held_tokens) == (len(requests), 0, 0, 0)
     assert counters.tokens == sum(requests.output)
     assert counters.prompt_tokens == sum(requests.prompt)
@@ -80,7 +80,7 @@ def test_time_only_grows_and_costs_at_least_the_power_of_a_held_board(requests: 
 @given(streams(), clocks)
 def test_the_room_for_keys_and_values_is_never_exceeded(requests: Stream, clock: int) -> None:
     replica = Replica(SMALL, requests)
-    while not replica.done:
+    while not replica.is_done:
         replica.run(replica.now_s + 1e-2, RATES[clock])  # less than a step takes
         assert 0 <= replica.held_tokens <= SMALL.kv_tokens
         assert replica.running <= SMALL.max_num_seqs

@@ -84,7 +84,7 @@ def test_it_keeps_the_rule_and_is_never_worse_than_the_best_fixed_clock(points: 
     assert outcome.energy_j <= held.energy_j * (1 + 1e-12)
     assert outcome.energy_j <= default.energy_j * (1 + 1e-12)
     made = replay.PreparedCase(replay.ReplayCase(SMALL, slo, LOAD, 1005), 2 + seed, tuple(dealt), tuple(GRID), default)
-    fixed, knee = replay.others(made)
+    fixed, knee = replay.replay_fixed_clocks(made)
     kept = [
         (one.energy_j, f"{rates.lock_mhz} MHz") for one, rates in zip(every, GRID, strict=True) if one.failed <= made.allowed
     ]
@@ -98,7 +98,7 @@ def test_more_misses_allowed_never_cost_more() -> None:
     assert joules == sorted(joules, reverse=True)
 
 
-def seen(at_s: float, **what: object) -> Observation:
+def observe(at_s: float, **what: object) -> Observation:
     at_ns = int(at_s * 1e9)
     return Observation("g", at_ns, (), WorkCounters(at_ns, **what))  # type: ignore[arg-type]
 
@@ -117,13 +117,13 @@ def test_ecofreq_as_its_authors_wrote_it() -> None:
     idle = {"running": 0, "queue": 0}
     rounds = [(0, runs, 1.0, 1005), (1, waits, 1.0, None), (2, idle, 0.0, None), (6, idle, 0.0, None), (8, idle, 0.0, 1005)]
     for at_s, what, busy, expected in rounds:
-        assert loose(seen(at_s, **what), busy) == expected, at_s
+        assert loose(observe(at_s, **what), busy) == expected, at_s
     step = [one.host_step_s + 3 * one.host_sequence_s + one.decode_s(3, 75) * rates.decode_stretch[3] for rates in grid]
     # The limit of the first token binds as well as that of those after it.
     for ttft_s, itl_s, expected in ((9.0, (step[0] + step[1]) / 2, 1395), (9.0, step[2] / 2, None), (0.001, 9.0, None)):
-        assert serving_rivals.ecofreq(one, RequestLimits(ttft_s, itl_s), grid)()(seen(0, **runs), 1.0) == expected
+        assert serving_rivals.ecofreq(one, RequestLimits(ttft_s, itl_s), grid)()(observe(0, **runs), 1.0) == expected
 
 
 def test_geopm_goes_with_the_share_of_time_in_which_a_kernel_ran() -> None:
     steer = serving_rivals.geopm(H100, 1005)()
-    assert [steer(seen(0), share) for share in (0.0, 0.5, 1.0, 1.2)] == [1005, 1500, 1980, 1980]
+    assert [steer(observe(0), share) for share in (0.0, 0.5, 1.0, 1.2)] == [1005, 1500, 1980, 1980]

@@ -90,7 +90,7 @@ def width(text: str) -> float:
     return sum(advances().get(ord(c), 1.0) for c in text)
 
 
-def drawn(chart: Chart, size: int = WIDE) -> Figure:
+def draw_figure(chart: Chart, size: int = WIDE) -> Figure:
     with style("t"):
         figure = draw(chart, sample.WORDS, size)
         figure.draw_without_rendering()
@@ -98,12 +98,12 @@ def drawn(chart: Chart, size: int = WIDE) -> Figure:
 
 
 def texts(chart: Chart, size: int = WIDE) -> list[str]:
-    return [t.get_text() for t in drawn(chart, size).findobj(Text) if t.get_text() and t.get_visible()]
+    return [t.get_text() for t in draw_figure(chart, size).findobj(Text) if t.get_text() and t.get_visible()]
 
 
 def beyond(chart: Chart, size: int) -> list[object]:
     """Texts that leave the sheet."""
-    figure = drawn(chart, size)
+    figure = draw_figure(chart, size)
     out: list[object] = []
     for text in figure.findobj(Text):
         x, y = text.get_transform().transform(text.get_unitless_position())
@@ -210,7 +210,7 @@ def test_bars_are_in_proportion_and_a_nought_has_none() -> None:
         StackedBar("c", "0", (("active", 0),)),
     )
     chart = Bars("Energy", kinds, bars)
-    boxes = [p for p in drawn(chart).axes[0].patches if isinstance(p, Rectangle)]
+    boxes = [p for p in draw_figure(chart).axes[0].patches if isinstance(p, Rectangle)]
     assert [b.get_width() for b in boxes] == pytest.approx([0.75, 0.25, 0.25])
     assert boxes[1].get_x() == pytest.approx(0.75)
     assert [text for text in texts(chart) if text in kinds.values()] == ["active", "held idle"]  # what is there
@@ -242,14 +242,14 @@ def test_one_kind_needs_no_legend() -> None:
 def test_a_waterfall_adds_up_and_says_when_its_axis_is_cut() -> None:
     assert [end for _, end in heights(sample.BRIDGE)] == [7552, 8462, 7632, 6992, 6812, 6812]
     assert cut(sample.BRIDGE) == (6812, 8462)
-    assert drawn(sample.BRIDGE).axes[0].get_xlim()[0] > 0
+    assert draw_figure(sample.BRIDGE).axes[0].get_xlim()[0] > 0
     assert sample.WORDS[CUT] in texts(sample.BRIDGE)
     assert heights(sample.LAYERS)[-2][1] == heights(sample.LAYERS)[-1][1] == 20400
     assert cut(sample.LAYERS) is None
     assert [end for _, end in heights(sample.BELOW)] == [-120, 190, -210, -210]
     assert cut(sample.BELOW) is None
     for chart in (sample.LAYERS, sample.BELOW):
-        low, high = drawn(chart).axes[0].get_xlim()
+        low, high = draw_figure(chart).axes[0].get_xlim()
         assert low <= 0 <= high
         assert sample.WORDS[CUT] not in texts(chart)
 
@@ -265,7 +265,7 @@ def test_a_number_is_drawn_whole(numbers: list[str], size: int) -> None:
 
 
 def arrows(chart: IntervalChart) -> list[object]:
-    return [line.get_marker() for line in drawn(chart).axes[0].lines if line.get_marker() in ("<", ">")]
+    return [line.get_marker() for line in draw_figure(chart).axes[0].lines if line.get_marker() in ("<", ">")]
 
 
 def test_an_interval_much_wider_than_the_axis_ends_in_an_arrow() -> None:
@@ -285,10 +285,12 @@ def test_the_watermark_of_the_page_shows_through_a_chart(chart: Chart) -> None:
 
 def test_absent_values_break_a_line_and_hatch_a_cell() -> None:
     values = (None, Fraction(1), Fraction(2), None, None, Fraction(1))
-    (line,) = [one for one in drawn(Lines("t", "", tuple("abcdef"), {"x": values})).axes[0].lines if one.get_color() == ACCENT]
+    (line,) = [
+        one for one in draw_figure(Lines("t", "", tuple("abcdef"), {"x": values})).axes[0].lines if one.get_color() == ACCENT
+    ]
     assert [value if value == value else None for value in line.get_ydata()] == [None, 1, 2, None, None, 1]
     assert line.get_markevery() == [5]  # a point alone is no line
-    axes = drawn(sample.HOURS).axes[0]
+    axes = draw_figure(sample.HOURS).axes[0]
     assert axes.patch.get_hatch() == ABSENT.hatch
     assert {to_hex(patch.get_facecolor()) for patch in axes.patches} <= set(HEAT)
     assert sum(len(patch.get_path().vertices) // 5 for patch in axes.patches) == 13 * 24 - 3

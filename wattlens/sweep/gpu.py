@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from dvfs.sweep.reading import DeviceReading, Sample
-from wattlens.scrape.response import MetricsResponse
+from wattlens.scrape.response import ScrapeResponse
 
 _NS, _MHZ = 1e9, 1e6
 
@@ -24,7 +24,7 @@ class GpuDescription:
     limit_min_w: float | None
 
 
-def boards(page: MetricsResponse) -> tuple[GpuDescription, ...]:
+def describe_gpus(page: ScrapeResponse) -> tuple[GpuDescription, ...]:
     """All GPUs of the node that answer, by index."""
     found = []
     for labels, _ in page.rows("gpu_info"):
@@ -48,23 +48,23 @@ def boards(page: MetricsResponse) -> tuple[GpuDescription, ...]:
     return tuple(sorted(found, key=lambda board: board.index))
 
 
-def read_ns(page: MetricsResponse, uuid: str) -> int | None:
+def read_ns(page: ScrapeResponse, uuid: str) -> int | None:
     """When the GPU was read whose readings the page shows, UTC ns."""
     return _ns(page.one("source_last_success_timestamp_seconds", source="nvml", device=uuid))
 
 
-def committed_ns(page: MetricsResponse) -> int | None:
+def committed_ns(page: ScrapeResponse) -> int | None:
     """When the page was made, UTC ns: counts of workloads are of that instant."""
     return _ns(page.one("ledger_last_commit_timestamp_seconds"))
 
 
-def energy(page: MetricsResponse, uuid: str) -> Sample | None:
+def energy(page: ScrapeResponse, uuid: str) -> Sample | None:
     """The GPU's energy counter in J with the instant of its reading; None while it does not answer."""
     t_ns, joules = read_ns(page, uuid), page.one("gpu_energy_joules_total", uuid=uuid)
     return None if t_ns is None or joules is None else Sample(t_ns, joules)
 
 
-def shown(page: MetricsResponse, uuid: str) -> DeviceReading | None:
+def read_device(page: ScrapeResponse, uuid: str) -> DeviceReading | None:
     """Clock, limit and event reasons of the GPU; None while it does not answer."""
     t_ns = read_ns(page, uuid)
     if t_ns is None or page.one("gpu_up", uuid=uuid) != 1:
@@ -86,12 +86,12 @@ def shown(page: MetricsResponse, uuid: str) -> DeviceReading | None:
     )
 
 
-def temperature_c(page: MetricsResponse, uuid: str) -> float | None:
+def temperature_c(page: ScrapeResponse, uuid: str) -> float | None:
     """Of the GPU."""
     return page.one("gpu_temperature_celsius", uuid=uuid)
 
 
-def on_boards(before: MetricsResponse, after: MetricsResponse) -> Mapping[str, frozenset[str]]:
+def on_gpus(before: ScrapeResponse, after: ScrapeResponse) -> Mapping[str, frozenset[str]]:
     """The workloads that held GPUs between two pages, each with these: those to which energy was booked meanwhile.
 
     A workload's series stay for a quarter of an hour after its end, so that they are there says nothing.
@@ -104,7 +104,7 @@ def on_boards(before: MetricsResponse, after: MetricsResponse) -> Mapping[str, f
     return {workload: frozenset(uuids) for workload, uuids in found.items()}
 
 
-def _booked(page: MetricsResponse) -> dict[tuple[str, str], float]:
+def _booked(page: ScrapeResponse) -> dict[tuple[str, str], float]:
     found: dict[tuple[str, str], float] = {}
     for labels, joules in page.rows("workload_energy_joules_total"):
         key = labels.get("workload", ""), labels.get("uuid", "")
