@@ -48,13 +48,13 @@ class TokenTotalsStore:
 
     def dump(self) -> dict[str, str]:
         """States of pages that are not read any more; where the others stand is told with their counters."""
-        pages: dict[str, EndpointState] = {}
+        endpoints: dict[str, EndpointState] = {}
         for key, each in (self._shown | self._waiting).items():
             if key not in self._read:
                 latencies = {name: of for name, of in (("ttft", each.ttft), ("itl", each.itl)) if of is not None}
                 model = ModelCounters(counts=dict(each.counts), latencies=latencies, read_ns=each.t_ns)
-                pages.setdefault(each.source, EndpointState(each.t_ns)).models[each.model] = model
-        return {source: encode(standing) for source, standing in pages.items()}
+                endpoints.setdefault(each.source, EndpointState(each.t_ns)).models[each.model] = model
+        return {source: encode(standing) for source, standing in endpoints.items()}
 
     def polled(self) -> set[str]:
         """Workloads of the pages that are read now."""
@@ -77,10 +77,10 @@ class TokenTotalsStore:
         """
         unreadable = []
         for source, text in {**polled, **ended, **polled}.items():
-            page = EndpointAccount(source.rpartition(" ")[0], source, live=False)
+            endpoint = EndpointAccount(source.rpartition(" ")[0], source, live=False)
             try:
-                page.restore(text)
-                self._shown |= {(source, each.model): each for each in page.totals(up=False)}
+                endpoint.restore(text)
+                self._shown |= {(source, each.model): each for each in endpoint.totals(up=False)}
             except ValueError:
                 if source not in polled:
                     unreadable.append(source)
@@ -99,32 +99,32 @@ class TokenTotalsStore:
         groups: dict[tuple[str, str], list[TokenTotals]] = {}
         for each in self._shown.values():
             groups.setdefault((each.workload, each.model), []).append(each)
-        return tuple(pages[0] if len(pages) == 1 else _sum(pages) for pages in groups.values())
+        return tuple(endpoints[0] if len(endpoints) == 1 else _sum(endpoints) for endpoints in groups.values())
 
 
-def _labels(pages: Iterable[TokenTotals]) -> dict[str, str]:
+def _labels(endpoints: Iterable[TokenTotals]) -> dict[str, str]:
     """Facts on which all of a workload's pages agree."""
     said: Mapping[str, set[str]] = {"model": set(), "precision": set(), "group": set()}
-    for page in pages:
+    for endpoint in endpoints:
         for label, values in said.items():
-            values.add(getattr(page, label))
+            values.add(getattr(endpoint, label))
     return {label: value for label, values in said.items() if len(values) == 1 and (value := next(iter(values)))}
 
 
-def _sum(pages: list[TokenTotals]) -> TokenTotals:
+def _sum(endpoints: list[TokenTotals]) -> TokenTotals:
     counts: dict[str, int] = {}
-    for page in pages:
-        for key, n in page.counts.items():
+    for endpoint in endpoints:
+        for key, n in endpoint.counts.items():
             counts[key] = counts.get(key, 0) + n
-    running = [page.running for page in pages if page.running is not None]
-    waiting = [page.waiting for page in pages if page.waiting is not None]
+    running = [endpoint.running for endpoint in endpoints if endpoint.running is not None]
+    waiting = [endpoint.waiting for endpoint in endpoints if endpoint.waiting is not None]
     return replace(
-        pages[0],
-        t_ns=max(page.t_ns for page in pages),
+        endpoints[0],
+        t_ns=max(endpoint.t_ns for endpoint in endpoints),
         source="",
         counts=counts,
         running=sum(running) if running else None,
         waiting=sum(waiting) if waiting else None,
-        ttft=joined(page.ttft for page in pages if page.ttft is not None),
-        itl=joined(page.itl for page in pages if page.itl is not None),
+        ttft=joined(endpoint.ttft for endpoint in endpoints if endpoint.ttft is not None),
+        itl=joined(endpoint.itl for endpoint in endpoints if endpoint.itl is not None),
     )

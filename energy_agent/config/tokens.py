@@ -81,8 +81,8 @@ class TokenSource(Section):
     @field_validator("ports")
     @classmethod
     def _once(cls, ports: tuple[int, ...]) -> tuple[int, ...]:
-        if len(ports) > PAGES_LIMIT:
-            raise ValueError(f"expected at most {PAGES_LIMIT} ports, got {len(ports)}")
+        if len(ports) > ENDPOINTS_LIMIT:
+            raise ValueError(f"expected at most {ENDPOINTS_LIMIT} ports, got {len(ports)}")
         return ports
 
     @model_validator(mode="after")
@@ -98,14 +98,14 @@ class TokenSource(Section):
         return self
 
     @property
-    def pages(self) -> tuple[str, ...]:
+    def endpoints(self) -> tuple[str, ...]:
         """Addresses of all its pages."""
         parts = urlsplit(self.url)
         host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
         return (self.url, *(parts._replace(netloc=f"{host}:{port}").geturl() for port in self.ports))
 
 
-PAGES_LIMIT = 64
+ENDPOINTS_LIMIT = 64
 WORKLOAD_LIMIT = 1024
 
 

@@ -46,7 +46,7 @@ class ServingPods:
             known: dict[str, TokenServer] = plugin.discover(servers)
             self._servers = tuple(known)
             self._nameless = tuple(name for name, server in known.items() if not server.model_label)
-        asked = [replace(fact.page, workload=name, facts=fact.labels) for name, fact in pods if fact.page is not None]
+        asked = [replace(fact.endpoint, workload=name, facts=fact.labels) for name, fact in pods if fact.endpoint is not None]
         found, refused = sources(asked, self._servers, self._nameless, simulated=simulated)
         named = dict(list(refused.items())[:NAMED_REFUSED])
         for workload, reason in named.items():

@@ -27,7 +27,7 @@ KEYS = PORT, PATH, SERVER, GROUP, MODEL, PRECISION = (
     "wattlens.io/model",
     "wattlens.io/precision",
 )
-PAGES_LIMIT = 256  # on a node
+ENDPOINTS_LIMIT = 256  # on a node
 PORTS_LIMIT = 16  # of a pod
 FACT_LIMIT = 256
 _UNNAMEABLE = re.compile(r"[^A-Za-z0-9._/-]")
@@ -78,20 +78,20 @@ def sources(
             candidates.setdefault(pod.workload.partition("/")[0], []).append(source)
     found = _share(candidates)
     for source in (source for sources in candidates.values() for source in sources if source not in found):
-        refused[source.workload] = f"more than {PAGES_LIMIT} metrics pages on this node; namespaces have equal shares"
+        refused[source.workload] = f"more than {ENDPOINTS_LIMIT} metrics pages on this node; namespaces have equal shares"
     return sorted(found, key=lambda source: source.workload), refused
 
 
 def _share(candidates: Mapping[str, list[TokenSource]]) -> list[TokenSource]:
     """The sources that are followed: the next one is always of the namespace with the fewest pages so far (max-min)."""
     queues = {namespace: deque(sources) for namespace, sources in candidates.items()}
-    pages = dict.fromkeys(queues, 0)
+    endpoints = dict.fromkeys(queues, 0)
     found: list[TokenSource] = []
     while queues:
-        namespace = min(queues, key=lambda each: (pages[each] + len(queues[each][0].pages), each))
+        namespace = min(queues, key=lambda each: (endpoints[each] + len(queues[each][0].endpoints), each))
         source = queues[namespace].popleft()
-        if sum(pages.values()) + len(source.pages) <= PAGES_LIMIT:
-            pages[namespace] += len(source.pages)
+        if sum(endpoints.values()) + len(source.endpoints) <= ENDPOINTS_LIMIT:
+            endpoints[namespace] += len(source.endpoints)
             found.append(source)
         if not queues[namespace]:
             del queues[namespace]

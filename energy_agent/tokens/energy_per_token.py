@@ -87,7 +87,7 @@ class _Curve:
 
 
 @dataclass(slots=True)
-class _Page:
+class _Endpoint:
     """One model on one page of a workload."""
 
     pending: deque[TokenDelta] = field(default_factory=lambda: deque(maxlen=_PENDING))
@@ -103,7 +103,7 @@ class _Page:
 @dataclass(slots=True)
 class _Workload:
     curves: dict[str, _Curve] = field(default_factory=dict)
-    pages: dict[tuple[str, str], _Page] = field(default_factory=dict)
+    endpoints: dict[tuple[str, str], _Endpoint] = field(default_factory=dict)
 
 
 class EnergyPerToken:
@@ -122,7 +122,7 @@ class EnergyPerToken:
         for row in rows:
             if row.live and row.group in ("", row.workload):
                 workload = self._workloads.setdefault(row.workload, _Workload())
-                workload.pages.setdefault((row.model, row.source), _Page()).pending.append(row)
+                workload.endpoints.setdefault((row.model, row.source), _Endpoint()).pending.append(row)
 
     def add_entries(self, entries: Iterable[Entry], busy_ratio: Mapping[str, float]) -> None:
         """Take what was booked to GPUs, and by device the share of the last period in which a kernel ran, where it is known."""
@@ -134,10 +134,12 @@ class EnergyPerToken:
     def settle(self, now_ns: int) -> None:
         """Join what can be joined by now."""
         for workload in self._workloads.values():
-            for page in workload.pages.values():
-                while page.pending and _has_energy_until(workload, page.pending[0].end_ns, now_ns):
-                    self._join(workload, page, page.pending.popleft())
-            oldest = min((p.pending[0].start_ns for p in workload.pages.values() if p.pending), default=now_ns - PATIENCE_NS)
+            for endpoint in workload.endpoints.values():
+                while endpoint.pending and _has_energy_until(workload, endpoint.pending[0].end_ns, now_ns):
+                    self._join(workload, endpoint, endpoint.pending.popleft())
+            oldest = min(
+                (p.pending[0].start_ns for p in workload.endpoints.values() if p.pending), default=now_ns - PATIENCE_NS
+            )
             for curve in workload.curves.values():
                 curve.forget(oldest)
 
@@ -145,16 +147,16 @@ class EnergyPerToken:
         """Begin new intervals: UTC was set back, so what follows cannot be put in order with what waits."""
         for workload in self._workloads.values():
             workload.curves.clear()
-            for page in workload.pages.values():
-                page.pending.clear()
-                page.part = []
+            for endpoint in workload.endpoints.values():
+                endpoint.pending.clear()
+                endpoint.part = []
 
     def forget(self, kept: Iterable[tuple[str, str, str]]) -> None:
         """Release what is not served any more; `kept` are those that are, as (workload, model, source)."""
         kept = set(kept)
         for name, workload in list(self._workloads.items()):
-            workload.pages = {key: page for key, page in workload.pages.items() if (name, *key) in kept}
-            if not workload.pages:
+            workload.endpoints = {key: endpoint for key, endpoint in workload.endpoints.items() if (name, *key) in kept}
+            if not workload.endpoints:
                 del self._workloads[name]
 
     def views(self) -> tuple[Serving, ...]:
@@ -162,29 +164,29 @@ class EnergyPerToken:
         return tuple(
             Serving(name, model, dict(own.batches), _steady(own), own.split)
             for name, workload in sorted(self._workloads.items())
-            if len(workload.pages) == 1 and workload.curves
-            for (model, _), own in workload.pages.items()
+            if len(workload.endpoints) == 1 and workload.curves
+            for (model, _), own in workload.endpoints.items()
         )
 
-    def _join(self, workload: _Workload, page: _Page, row: TokenDelta) -> None:
+    def _join(self, workload: _Workload, endpoint: _Endpoint, row: TokenDelta) -> None:
         ends = [[curve.at(t) for curve in workload.curves.values()] for t in (row.start_ns, row.end_ns)]
         energy_uj, idle_ns = (sum(b[i] for b in ends[1]) - sum(a[i] for a in ends[0]) for i in (0, 1))
         if row.running is not None and row.generation is not None:
             label = batch_label(row.running)
-            old = page.batches.get(label, BatchUse(0, 0, 0))
-            page.batches[label] = BatchUse(
+            old = endpoint.batches.get(label, BatchUse(0, 0, 0))
+            endpoint.batches[label] = BatchUse(
                 old.energy_uj + energy_uj, old.computed + (row.computed or 0), old.generated + row.generation
             )
         if row.restarted or row.computed is None or row.generation is None:
-            page.part = []
+            endpoint.part = []
             return
-        page.part.append((row, energy_uj, idle_ns))
-        first = page.part[0][0].start_ns
+        endpoint.part.append((row, energy_uj, idle_ns))
+        first = endpoint.part[0][0].start_ns
         if row.end_ns - first >= WINDOW_NS:
-            self._close(page, max(1, len(workload.curves)), (row.end_ns - first) / NS_PER_S)
+            self._close(endpoint, max(1, len(workload.curves)), (row.end_ns - first) / NS_PER_S)
 
-    def _close(self, page: _Page, devices: int, seconds: float) -> None:
-        rows, page.part = page.part, []
+    def _close(self, endpoint: _Endpoint, devices: int, seconds: float) -> None:
+        rows, endpoint.part = endpoint.part, []
         steps = [row.steps for row, _, _ in rows]
         window = PhaseWindow(
             sum(uj for _, uj, _ in rows) / UJ_PER_J,
@@ -193,11 +195,11 @@ class EnergyPerToken:
             None if None in steps else sum(n for n in steps if n is not None),
             sum(idle for _, _, idle in rows) / NS_PER_S / devices,
         )
-        page.windows.append((window, seconds, fmean(row.running or 0 for row, _, _ in rows)))
-        page.fresh += 1
-        if page.fresh >= _SPLIT_EVERY:
-            page.fresh = 0
-            page.split = split([w for w, _, _ in page.windows])
+        endpoint.windows.append((window, seconds, fmean(row.running or 0 for row, _, _ in rows)))
+        endpoint.fresh += 1
+        if endpoint.fresh >= _SPLIT_EVERY:
+            endpoint.fresh = 0
+            endpoint.split = split([w for w, _, _ in endpoint.windows])
 
 
 def _has_energy_until(workload: _Workload, t_ns: int, now_ns: int) -> bool:
@@ -206,9 +208,9 @@ def _has_energy_until(workload: _Workload, t_ns: int, now_ns: int) -> bool:
     return bool(workload.curves) and all(curve.at_ns[-1] >= t_ns for curve in workload.curves.values())
 
 
-def _steady(page: _Page) -> bool | None:
+def _steady(endpoint: _Endpoint) -> bool | None:
     """Whether power, answers and running requests stayed alike over the last minute."""
-    last = list(page.windows)[-STEADY_WINDOWS:]
+    last = list(endpoint.windows)[-STEADY_WINDOWS:]
     if len(last) < STEADY_WINDOWS:
         return None
     rates = ([w.energy_j / s for w, s, _ in last], [w.generated / s for w, s, _ in last], [r for _, _, r in last])

@@ -31,7 +31,7 @@ ANSWER_S = 0.09
 A load in bursts makes many times its mean of tokens in a second: were tokens a second older than joules, a window of a minute
 would be off by percents.
 """
-PAGES_LIMIT = 512
+ENDPOINTS_LIMIT = 512
 DELTAS_KEPT = 4096
 HANG_S = 5.0
 _LINES_ALL, _LINES_LEAST = 40_000, 500
@@ -144,18 +144,20 @@ class TokenPoller:
         models: dict[str, list[TokenTotals]] = {}
         for totals in found:
             models.setdefault(totals.model, []).append(totals)
-        pages = max(models.values(), key=lambda pages: sum(t.counts.get("generation", 0) for t in pages), default=None)
-        if pages is None:
+        endpoints = max(
+            models.values(), key=lambda endpoints: sum(t.counts.get("generation", 0) for t in endpoints), default=None
+        )
+        if endpoints is None:
             return None
         return ModelProgress(
             boot_ns,
-            _sum(t.counts.get("generation") for t in pages),
-            _sum(t.counts.get("computed", t.counts.get("prompt")) for t in pages),
-            _sum(t.counts.get("requests") for t in pages),
-            _sum(t.running for t in pages),
-            _sum(t.waiting for t in pages),
-            joined(t.ttft for t in pages if t.ttft is not None),
-            joined(t.itl for t in pages if t.itl is not None),
+            _sum(t.counts.get("generation") for t in endpoints),
+            _sum(t.counts.get("computed", t.counts.get("prompt")) for t in endpoints),
+            _sum(t.counts.get("requests") for t in endpoints),
+            _sum(t.running for t in endpoints),
+            _sum(t.waiting for t in endpoints),
+            joined(t.ttft for t in endpoints if t.ttft is not None),
+            joined(t.itl for t in endpoints if t.itl is not None),
         )
 
     def health(self, held: Collection[str] | None = None) -> tuple[SourceHealth, ...]:
@@ -165,12 +167,12 @@ class TokenPoller:
         (None: not known), though tokens came for a minute. Where the entry names a group, the devices are those of its members.
         """
         with self._lock:
-            pages: dict[str, int] = {}
+            endpoints: dict[str, int] = {}
             for p in self._polls:
-                pages[p.source.workload] = pages.get(p.source.workload, 0) + 1
+                endpoints[p.source.workload] = endpoints.get(p.source.workload, 0) + 1
             found = []
             for p in self._polls:
-                name = f"tokens:{p.source.workload if pages[p.source.workload] == 1 else p.key}"
+                name = f"tokens:{p.source.workload if endpoints[p.source.workload] == 1 else p.key}"
                 own = replace(p.health(), source=name)
                 found.append(own)
                 missing = sorted(p.missing_names or ()) if own.up else ()
@@ -189,8 +191,8 @@ class TokenPoller:
         wanted: dict[tuple[str, str], TokenSource] = {}
         configured = {source.workload for source in self._configured}
         for source in (*self._configured, *(s for s in self._discovered if s.workload not in configured)):
-            for url in source.pages:
-                if len(wanted) < PAGES_LIMIT:
+            for url in source.endpoints:
+                if len(wanted) < ENDPOINTS_LIMIT:
                     wanted.setdefault((source.workload, url), source)
         old = {(p.source.workload, p.url): p for p in self._polls}
         kept = {key: p for key, p in old.items() if wanted.get(key) == p.source}
@@ -241,23 +243,23 @@ class TokenPoller:
     def _read(self, poll: Poll) -> None:
         cpu_s, state = time.thread_time(), ""
         try:
-            state = self._record_page(poll)
+            state = self._record_endpoint(poll)
         finally:
             cost_s = time.thread_time() - cpu_s + len(state) / _STATE_B_PER_S
             poll.cost_s = max(cost_s, _COST_KEPT * poll.cost_s)
 
-    def _record_page(self, poll: Poll) -> str:
+    def _record_endpoint(self, poll: Poll) -> str:
         """Read an endpoint and record what it counted; returns its state for the journal."""
         among = max(1, len(self._polls))
         lines = min(LINES_LIMIT, max(_LINES_LEAST, _LINES_ALL // among))
         before_ns, before_boot_ns = self._clock.utc_ns(), self._clock.boot_ns()
-        page = self._fetch(
+        response = self._fetch(
             poll.url, names_of(poll.server), timeout_s=min(TIMEOUT_S, poll.source.period_s * 2), lines_limit=lines
         )
         t_ns, boot_ns = (before_ns + self._clock.utc_ns()) // 2, self._clock.boot_ns()
         elapsed_s = None if poll.fed_boot_ns is None else (boot_ns - poll.fed_boot_ns) / NS_PER_S
         with self._parsing:
-            readings = read(poll.server, page, t_ns, poll.source.model)
+            readings = read(poll.server, response, t_ns, poll.source.model)
             standing, deltas = poll.account.advance(
                 readings,
                 t_ns,

@@ -216,7 +216,7 @@ def _tokens(config: Config) -> Iterator[Warned]:
     """Pages that are given twice, under whatever name of the host."""
     seen: dict[tuple[str, int, str], str] = {}
     for n, source in enumerate(config.tokens):
-        for url in source.pages:
+        for url in source.endpoints:
             parts = urlsplit(url)
             host = (parts.hostname or "").rstrip(".")
             page = ("localhost" if host in _LOOPBACK else host, parts.port or 80, f"{parts.path or '/'}?{parts.query}")

@@ -228,7 +228,7 @@ class PodInformer(Poller[None]):
             del kept[next(iter(kept))]
         self._pods = kept
         self._keys = {fact.uid: key for key, fact in kept.items()}
-        self._serving = {key: fact for key, fact in kept.items() if fact.page is not None}
+        self._serving = {key: fact for key, fact in kept.items() if fact.endpoint is not None}
         self.succeeded()
 
 

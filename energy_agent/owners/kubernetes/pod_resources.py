@@ -48,13 +48,13 @@ class PodFact:
         uid: of this life of the pod.
         ended: it runs no more.
         labels: facts of its workload, as workload_info has them.
-        page: where it runs and says that it has a metrics page, what is needed to find it; without workload and facts.
+        endpoint: where it runs and says that it has a metrics page, what is needed to find it; without workload and facts.
     """
 
     uid: str = ""
     ended: bool = False
     labels: Mapping[str, str] = field(default_factory=dict)
-    page: PodFacts | None = None
+    endpoint: PodFacts | None = None
 
 
 class SocketLister:

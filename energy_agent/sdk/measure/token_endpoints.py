@@ -18,7 +18,7 @@ from energy_agent.tokens.reading import ModelReading
 from energy_agent.tokens.response_parser import names_of, read
 from energy_agent.tokens.server_spec import COUNTS, TokenServer
 
-PAGES_LIMIT = 64
+ENDPOINTS_LIMIT = 64
 _PERIOD_S = 1.0
 _SHORTEST_S = 0.1  # of real time, on a node whose time runs fast
 _BROKEN = (WattlensError, OSError, ValueError, ArithmeticError, LookupError)  # whatever a hostile page does to us is a reason
@@ -33,20 +33,20 @@ class TokenEndpoints:
         Raises:
             UsageError: an address is not http:// or there twice, there are too many, or no such server is known.
         """
-        if len(urls) > PAGES_LIMIT or len(set(urls)) < len(urls):
+        if len(urls) > ENDPOINTS_LIMIT or len(set(urls)) < len(urls):
             raise UsageError(
-                f"measure: --tokens-from takes each page once, and at most {PAGES_LIMIT}: its tokens would count twice"
+                f"measure: --tokens-from takes each page once, and at most {ENDPOINTS_LIMIT}: its tokens would count twice"
             )
         self._spec, self._server, self._clock = _server(server), server, clock
         self._urls = urls
-        self._pages = [_Page(url, self._spec, clock) for url in urls]
+        self._endpoints = [_Endpoint(url, self._spec, clock) for url in urls]
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._poll, name="tokens", daemon=True)
 
     def __enter__(self) -> Self:
         """Read each page; the window should open at once."""
-        for page in self._pages:
-            page.read()
+        for endpoint in self._endpoints:
+            endpoint.read()
         start_thread(self._thread)
         return self
 
@@ -57,10 +57,10 @@ class TokenEndpoints:
 
     def check(self) -> str:
         """Read each page, before the window; why one cannot be read, or "" where all can."""
-        pages = [_Page(url, self._spec, self._clock) for url in self._urls]
-        for page in pages:
-            page.read()
-        return next((page.reason for page in pages if page.reason), "")
+        endpoints = [_Endpoint(url, self._spec, self._clock) for url in self._urls]
+        for endpoint in endpoints:
+            endpoint.read()
+        return next((endpoint.reason for endpoint in endpoints if endpoint.reason), "")
 
     def read_window(self, seconds: float, opened_ns: int | None = None) -> WindowTokens:
         """Read each page a last time; what they counted over a window of `seconds` that has just ended.
@@ -72,23 +72,23 @@ class TokenEndpoints:
         self._stop.set()
         self._thread.join()
         intervals: list[CounterInterval] = []
-        source = " ".join(page.name for page in self._pages)
-        for page in self._pages:
-            page.read()
-            if page.reason:
-                return WindowTokens(source, self._server, self._spec.moves, reason=page.reason)
-            intervals.append(page.interval(seconds, opened_ns))
+        source = " ".join(endpoint.name for endpoint in self._endpoints)
+        for endpoint in self._endpoints:
+            endpoint.read()
+            if endpoint.reason:
+                return WindowTokens(source, self._server, self._spec.moves, reason=endpoint.reason)
+            intervals.append(endpoint.interval(seconds, opened_ns))
         return window_tokens(intervals, source, self._server, self._spec.moves)
 
     def _poll(self) -> None:
         wait_s = 0.0  # the first one soon after the window opened bounds what was counted before
         while not self._stop.wait(wait_s):
-            for page in self._pages:
-                page.read(between=True)
+            for endpoint in self._endpoints:
+                endpoint.read(between=True)
             wait_s = max(_SHORTEST_S, self._clock.real_seconds(_PERIOD_S))
 
 
-class _Page:
+class _Endpoint:
     """One page's readings; `reason` says why they tell no tokens."""
 
     def __init__(self, url: str, spec: TokenServer, clock: Clock) -> None:
@@ -112,9 +112,9 @@ class _Page:
             return
         asked_ns = self._clock.boot_ns()
         try:
-            page = fetch(self._url, names_of(self._spec))
+            response = fetch(self._url, names_of(self._spec))
             answered_ns = self._clock.boot_ns()
-            found = read(self._spec, page, self._clock.utc_ns())
+            found = read(self._spec, response, self._clock.utc_ns())
             deltas = self._account.feed(found, self._clock.utc_ns())
         except _BROKEN as error:
             self.reason = "" if between else (str(error) or type(error).__name__).replace(self._url, self.name)

@@ -39,7 +39,7 @@ def informer(server, tmp_path):
 
 
 def pages(informer):
-    return {name: fact.page for (_, name), fact in informer.serving().items()}
+    return {name: fact.endpoint for (_, name), fact in informer.serving().items()}
 
 
 def test_only_a_pod_that_runs_has_an_address_and_says_so_has_a_page(server, informer):

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from energy_agent.tokens.discovery import GROUP, MODEL, PAGES_LIMIT, PATH, PORT, PRECISION, SERVER, PodFacts, group, sources
+from energy_agent.tokens.discovery import ENDPOINTS_LIMIT, GROUP, MODEL, PATH, PORT, PRECISION, SERVER, PodFacts, group, sources
 
 KNOWN = ("vllm", "sglang", "mapping")
 
@@ -30,10 +30,10 @@ def test_a_pod_is_scraped_only_where_it_says_so():
 
 def test_all_that_it_may_say():
     [found], _ = sources([pod(port="8000, 8001", path="/prometheus/metrics", server="sglang", group="llama-70b")], KNOWN)
-    assert found.pages == ("http://10.1.2.3:8000/prometheus/metrics", "http://10.1.2.3:8001/prometheus/metrics")
+    assert found.endpoints == ("http://10.1.2.3:8000/prometheus/metrics", "http://10.1.2.3:8001/prometheus/metrics")
     assert (found.server, found.group) == ("sglang", "llama-70b")
     [six], _ = sources([pod(address="fd00::1:2", port="8000,8001")], KNOWN)
-    assert six.pages == ("http://[fd00::1:2]:8000/metrics", "http://[fd00::1:2]:8001/metrics")
+    assert six.endpoints == ("http://[fd00::1:2]:8000/metrics", "http://[fd00::1:2]:8001/metrics")
 
 
 def test_the_rank_that_serves_is_asked_and_the_others_are_members():
@@ -86,20 +86,20 @@ def test_an_annotation_that_is_not_followed_says_why_and_stops_no_other(said, wh
 
 def test_there_are_not_more_pages_than_a_node_can_have():
     found, refused = sources([pod(f"ns/p{n:03}", port=",".join(map(str, range(1, 17)))) for n in range(20)], KNOWN)
-    assert sum(len(s.pages) for s in found) == PAGES_LIMIT
-    assert len(refused) == 20 - PAGES_LIMIT // 16
+    assert sum(len(s.endpoints) for s in found) == ENDPOINTS_LIMIT
+    assert len(refused) == 20 - ENDPOINTS_LIMIT // 16
 
 
 @given(st.lists(st.tuples(st.sampled_from(["aaa", "b", "prod", "zz"]), st.integers(1, 16)), max_size=80))
 def test_namespaces_have_equal_shares_of_the_pages_whatever_their_names_and_pods(wanted):
     pods = [pod(f"{space}/p{n:03}", port=",".join(map(str, range(1, ports + 1)))) for n, (space, ports) in enumerate(wanted)]
     found, refused = sources(pods, KNOWN)
-    pages = {space: sum(len(s.pages) for s in found if s.workload.startswith(f"{space}/")) for space, _ in wanted}
-    assert sum(pages.values()) <= PAGES_LIMIT
+    pages = {space: sum(len(s.endpoints) for s in found if s.workload.startswith(f"{space}/")) for space, _ in wanted}
+    assert sum(pages.values()) <= ENDPOINTS_LIMIT
     assert {s.workload for s in found} | set(refused) == {each.workload for each in pods}
     for workload in refused:  # a namespace with a refused pod has as many pages as any other, up to the ports of a pod
         assert pages[workload.partition("/")[0]] + 16 >= max(pages.values())
-        assert sum(pages.values()) + 16 > PAGES_LIMIT
+        assert sum(pages.values()) + 16 > ENDPOINTS_LIMIT
     assert sources(list(reversed(pods)), KNOWN)[0] == found
 
 
@@ -115,7 +115,7 @@ def test_a_namespace_full_of_ports_takes_no_page_of_another():
 def test_only_the_pods_own_address_is_ever_asked(said, address):
     for where in ("10.1.2.3", address):
         for source in sources([PodFacts("w", where, said)], KNOWN)[0]:
-            for url in source.pages:
+            for url in source.endpoints:
                 assert urlsplit(url).scheme == "http"
                 assert urlsplit(url).hostname == where
 
@@ -141,7 +141,7 @@ def test_facts_of_the_workload_stand_where_no_annotation_does():
 def test_on_the_hosts_network_only_declared_ports_are_asked():
     declared = frozenset({8000, 8001})
     [found], _ = sources([PodFacts("w", "10.0.0.1", {PORT: "8001,8000"}, declared)], KNOWN)
-    assert found.pages == ("http://10.0.0.1:8001/metrics", "http://10.0.0.1:8000/metrics")
+    assert found.endpoints == ("http://10.0.0.1:8001/metrics", "http://10.0.0.1:8000/metrics")
     for ports in ("10250", "8000,10250"):
         found, refused = sources([PodFacts("w", "10.0.0.1", {PORT: ports}, declared)], KNOWN)
         assert found == []

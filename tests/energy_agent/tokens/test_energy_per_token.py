@@ -141,7 +141,7 @@ def test_a_window_with_a_restart_in_it_is_left_out_of_the_split() -> None:
             joined.served([_served(k * S, (k + 1) * S, 5, restarted=k == restart_at)])
             joined.add_entries([_entry(k * S, (k + 1) * S, 100)], BUSY)
         joined.settle(40 * S)
-        return len(joined._workloads["chat"].pages["m", "page"].windows)
+        return len(joined._workloads["chat"].endpoints["m", "page"].windows)
 
     assert windows(None) == 4
     assert windows(15) == 3
