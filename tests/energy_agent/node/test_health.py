@@ -82,7 +82,7 @@ def test_released_for_a_mig_change_the_driver_is_left_alone_and_read_again(node,
         eventually(lambda: not agent.children())  # no process of ours holds the driver
         eventually(lambda: values(agent, "gpu_mig_enabled", uuid) == [])
         plant.fault(1, "mig", value=3)
-        done = said_here("agent", "return", "--state", agent.folder)
+        done = said_here("agent", "resume", "--state", agent.folder)
         assert done.returncode == 0, done.stderr
         eventually(lambda: len(values(agent, "gpu_mig_info", uuid)) == 3)
         eventually(lambda: [dict(key)["mig"] for key in of_device(agent.series("wattlens_gpu_info"), uuid)] == ["true"])

@@ -181,7 +181,7 @@ def test_release_and_return(agent):
     eventually(lambda: agent.children() == [])
     eventually(lambda: sum(ups(agent).values()) == 0)
     eventually(lambda: "released on request" in agent.page())
-    assert said_here("agent", "return", "--state", agent.folder).returncode == 0
+    assert said_here("agent", "resume", "--state", agent.folder).returncode == 0
     eventually(lambda: sum(ups(agent).values()) == 4)
 
 

@@ -132,7 +132,20 @@ def compare(profile: SweepProfile, point: SettingEstimate, truth: Truth, rig: Ri
 @pytest.mark.timeout(300)
 def test_a_sweep_of_a_training_job_that_ctrl_c_ends_goes_on_where_it_was(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     out = rig.folder / "train.json"
-    options = ("--gpus", 0, "--clocks", "1200", "--repeats", 3, "--seconds", SECONDS, "--settle", SETTLE_S, "--out", out)
+    options = (
+        "--gpus",
+        0,
+        "--clocks",
+        "1200",
+        "--repeats",
+        3,
+        "--interval",
+        f"{SECONDS}s",
+        "--settle",
+        f"{SETTLE_S}s",
+        "--out",
+        out,
+    )
     with Truth(rig.plant, 0) as truth:
         with rig.start(*options) as sweep:
             eventually(lambda: out.exists() and len(load(out).stretches) >= 2 and not rig.is_original(0))
@@ -166,8 +179,8 @@ def test_a_sweep_with_its_own_program_that_is_killed_is_undone_and_goes_on(rig: 
     out, port = rig.folder / "job.json", free_port()
     program = ("--", sys.executable, "-m", "tests.wattlens.sweep.worker", port, 1)
     counted = ("--work-from", f"http://127.0.0.1:{port}/metrics", "--work-metric", "job_steps_total", "--work", "steps")
-    places = ("--gpus", 1, "--out", out, "--warm-up", 1, "--wait", 30, *counted)
-    plan = ("--clocks", "1005", "--caps", "350", "--repeats", 3, "--seconds", SECONDS * 0.4, "--settle", SETTLE_S)
+    places = ("--gpus", 1, "--out", out, "--warm-up", "1s", "--wait", "30s", *counted)
+    plan = ("--clocks", "1005", "--caps", "350", "--repeats", 3, "--interval", f"{SECONDS * 0.4}s", "--settle", f"{SETTLE_S}s")
     with Truth(rig.plant, 1) as truth:
         with rig.start(*places, *plan, *program) as sweep:
             eventually(lambda: out.exists() and len(load(out).stretches) >= 3 and not rig.is_original(1), 60)
@@ -246,18 +259,18 @@ def test_a_profile_of_another_workload_is_not_gone_on_with(rig: Rig) -> None:
     ("arguments", "says"),
     [
         (("--gpus", 7), "no GPU '7' answers the agent; there are: 0, 1"),
-        (("--workload", "nobody", "--wait", 1), "sees no workload 'nobody'"),
+        (("--workload", "nobody", "--wait", "1s"), "sees no workload 'nobody'"),
         (
-            ("--gpus", 0, "--work", "tokens", "--work-from", "http://127.0.0.1:9/", "--work-metric", "x", "--wait", 1),
+            ("--gpus", 0, "--work", "tokens", "--work-from", "http://127.0.0.1:9/", "--work-metric", "x", "--wait", "1s"),
             "no tokens can",
         ),
-        (("--gpus", 1, "--wait", 1), "no workload on these GPUs"),
+        (("--gpus", 1, "--wait", "1s"), "no workload on these GPUs"),
         (("--gpus", 0, "--knob", "both", "--caps", "900"), "above the limit that is set now"),
     ],
 )
 def test_what_is_missing_is_said_in_one_line(rig: Rig, arguments: tuple[object, ...], says: str) -> None:
-    for wait_s in (1, 30):  # the agent has to be read three times before anything is known to be missing
-        waits = ("--wait", wait_s) if "--wait" in arguments else ()
+    for wait in ("1s", "30s"):  # the agent has to be read three times before anything is known to be missing
+        waits = ("--wait", wait) if "--wait" in arguments else ()
         done = rig.run(*arguments, *waits, "--out", rig.folder / "none.json")
         if "has not read its GPUs yet" not in done.stderr:
             break
