@@ -77,7 +77,7 @@ def near(wanted: Mapping[str, float], relative: float) -> dict[str, object]:
 
 def test_power_of_the_fleet_and_of_its_facility(bench: Bench) -> None:
     settles_among_others(lambda: figures(bench, "fleet", "GPUs"), {"answering": GPUS, "known": GPUS})
-    settles_among_others(lambda: figures(bench, "fleet", "Power"), near({"GPUs": GPU_W, "around, metered": HOST_W}, 0.05))
+    settles_among_others(lambda: figures(bench, "fleet", "Power"), near({"GPUs": GPU_W, "nodes without GPUs": HOST_W}, 0.05))
     it, error = GPU_W + HOST_W, GPU_ERROR_W + HOST_ERROR_W
     wanted = {"estimate": it * 1.5, "at least": (it - error) * 1.375, "at most": (it + error) * 1.625}
     settles_among_others(lambda: figures(bench, "fleet", "Facility power"), near(wanted, 0.05))
@@ -108,7 +108,7 @@ def test_energy_of_the_chosen_time_has_its_band(bench: Bench) -> None:
 
 def test_idle_share_cost_and_joules_a_token(bench: Bench) -> None:
     settles_among_others(
-        lambda: figures(bench, "fleet", "Idle share"), near({"held by nobody": 0.25, "held, no kernel": 0.1}, 0.02)
+        lambda: figures(bench, "fleet", "Idle share"), near({"unallocated": 0.25, "allocated, idle": 0.1}, 0.02)
     )
     cost = (GPU_W + HOST_W) * CHOSEN_S / 3.6e6 * PRICE
     settles_among_others(lambda: figures(bench, "fleet", "Cost"), near({"nodes": cost, "with overhead": 1.5 * cost}, 0.2))

@@ -69,7 +69,7 @@ def _now() -> PanelRow:
                 "watt",
                 (
                     PanelQuery(f"sum({gpu_power('fleet')})", "GPUs"),
-                    PanelQuery(f"sum({recorded(POWER, bucket(HOST), scope='fleet')})", "around, metered"),
+                    PanelQuery(f"sum({recorded(POWER, bucket(HOST), scope='fleet')})", "nodes without GPUs"),
                 ),
                 width=5,
                 links=(Link("Stack health", "wattlens-stack"),),
@@ -178,7 +178,7 @@ def _idle_share() -> Panel:
         "percentunit",
         tuple(
             PanelQuery(f"sum({over_fleet(POWER, bucket(name))}) / ({gpus} > 0)", text)
-            for name, text in (("unheld", "held by nobody"), ("idle", "held, no kernel"))
+            for name, text in (("unheld", "unallocated"), ("idle", "allocated, idle"))
         ),
         width=8,
         maximum=1,

@@ -113,7 +113,7 @@ def _power() -> PanelRow:
                 links=_TO_GPU,
             ),
             Panel(
-                "Total power of the selected GPUs",
+                "Power distribution of the selected GPUs",
                 "The least, the middle and the most that one of the chosen GPUs draws (gpu_power_watts): with hundreds of "
                 "them, lines for each say nothing.",
                 "watt",

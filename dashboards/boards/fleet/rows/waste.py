@@ -63,8 +63,8 @@ def waste() -> PanelRow:
                 "band.",
                 "joule",
                 (
-                    PanelQuery(f"{unheld} and on ({nodes}) {worst}", "held by nobody"),
-                    PanelQuery(f"{held} and on ({nodes}) {worst}", "held, no kernel"),
+                    PanelQuery(f"{unheld} and on ({nodes}) {worst}", "unallocated"),
+                    PanelQuery(f"{held} and on ({nodes}) {worst}", "allocated, idle"),
                     PanelQuery(f"{wasted} / ({whole} > 0) and on ({nodes}) {worst}", "share", "percentunit"),
                 ),
                 kind="table",
@@ -77,7 +77,7 @@ def waste() -> PanelRow:
                 "held them (workload_info), and its share of all their energy.",
                 "joule",
                 (
-                    PanelQuery(most_idle, "held, no kernel"),
+                    PanelQuery(most_idle, "allocated, idle"),
                     PanelQuery(f"{idle} / ({held_by} > 0) and on (team, namespace) {most_idle}", "share", "percentunit"),
                 ),
                 kind="table",
