@@ -157,7 +157,7 @@ real={BIN}/wattlens
 case "$1" in
 agent)
     case "$*" in *--state*) ;; *) set -- "$@" --state "$HOME/state" ;; esac
-    case "$2" in release|return) ;; *) set -- "$@" --simulate --listen "127.0.0.1:$PORT" ;; esac ;;
+    case "$2" in release|resume|return) ;; *) set -- "$@" --simulate --listen "127.0.0.1:$PORT" ;; esac ;;
 top) exec "$real" "$@" --once --url "http://127.0.0.1:$PORT/metrics" ;;
 doctor) exec "$real" "$@" --simulate "$WATTLENS_SIM" ;;
 sim) case "$2" in start|stop) exit 0 ;; esac ;;
