@@ -1,4 +1,4 @@
-"""Who used the joules of shared GPUs, against the plant's truth of each process; and conservation over many random scenarios.
+"""Attribution of the energy of shared GPUs, compared with the simulator's truth per process in random scenarios.
 
 Run from the repository's root: python -m benchmarks attribution [--seconds 120] [--nodes 12] [--seed N] [--examples 10000]
 
@@ -64,7 +64,7 @@ LAYOUTS = (7, 3211, 322, 43, 3111, 2221, 34, 421)
 
 @dataclass(slots=True)
 class BurstyProcess:
-    """One process's work: on and off for random times around a mean (0 off: steady), within [start_s, stop_s)."""
+    """One process: on and off for random times around a mean (0 off: steady), within [start_s, stop_s)."""
 
     start_s: float
     stop_s: float
@@ -85,7 +85,7 @@ class BurstyProcess:
 
 @dataclass(slots=True)
 class LoadedGpu:
-    """A GPU of a node with what runs on it."""
+    """A GPU of a node with its processes."""
 
     index: int
     mode: str

@@ -1,4 +1,4 @@
-"""What is claimed in a day of paired blocks, where the true saving is known: never more than it was, most of what is there.
+"""Claimed savings of a day of paired blocks with a known true saving: never more than the truth, and most of it.
 
 Worlds of several classes: a saving that stays, ends, drifts or turns, a load that changes, agents that restart. A world is
 a training job or a server whose counters are read at instants of their own, with noise of its own size. Plan, experiment and
@@ -67,7 +67,7 @@ CLASSES: dict[str, tuple[Callable[[random.Random], Saving], bool, bool]] = {
 
 @dataclass(slots=True)
 class JobModel:
-    """A job's counters. Noise is that of a second; what is read a moment ago is a moment old."""
+    """A simulated job's counters. Noise is per second; a reading is as old as its last update."""
 
     draw: random.Random
     saving: Saving

@@ -40,7 +40,7 @@ SERVING = [
 
 @dataclass(frozen=True, slots=True)
 class LoopTotals:
-    """The plant's truth of each workload at an instant, and what the agent's processes had cost."""
+    """True energy and work of each workload at an instant, and the CPU seconds of the agent's processes."""
 
     t_s: float
     energy_j: dict[str, float]

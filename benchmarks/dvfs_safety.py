@@ -1,4 +1,4 @@
-"""Kills, freezes, faults, reboots and switches on steered nodes: what was set, what came back when, what was recorded.
+"""Kills, freezes, faults, reboots and kill switches on steered nodes: applied settings, time to restore, and records.
 
 Run from the repository's root: python -m benchmarks dvfs_safety [--events 150] [--kills 40] [--nodes 2] [--seed 1]
 
@@ -58,7 +58,7 @@ CALLS = ("", "nvmlDeviceSetGpuLockedClocks", "nvmlDeviceResetGpuLockedClocks", "
 
 @dataclass
 class SafetyResult:
-    """What happened. `strange`, `late` and `unsteered` are breaches, with the event after which they were seen."""
+    """Events and breaches. `strange`, `late` and `unsteered` are breaches, with the event before them."""
 
     events: list[str] = field(default_factory=list)
     settings_seen: int = 0
@@ -85,7 +85,7 @@ class PromptCounterRecorder(CounterRecorder):
 
 
 class SettingsMonitor(threading.Thread):
-    """Looks at the plant, 50 times a second."""
+    """Reads the simulated node's settings 50 times per second."""
 
     def __init__(self, node: SteeredNode, result: SafetyResult) -> None:
         super().__init__(daemon=True)
@@ -131,7 +131,7 @@ class SettingsMonitor(threading.Thread):
 
 
 class FaultInjector:
-    """One node and what may happen to it."""
+    """One node and the faults that can be injected into it."""
 
     def __init__(self, node: SteeredNode, draw: random.Random, result: SafetyResult, watch: SettingsMonitor) -> None:
         self._node, self._draw, self._result, self._watch = node, draw, result, watch

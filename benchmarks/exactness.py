@@ -1,4 +1,4 @@
-"""Exactness under fire: random SIGKILLs of agent and reader, counter resets, a GPU lost and back, against the plant's truth.
+"""Exactness under random SIGKILLs of agent and reader, counter resets and a lost GPU, compared with the simulator's truth.
 
 Run from the repository's root: python -m benchmarks exactness [--seconds 600] [--kills 50] [--seed N]
 
@@ -108,7 +108,7 @@ class TruthRecorder(threading.Thread):
 
 
 class CounterMonitor(threading.Thread):
-    """Reads /metrics four times a second through every restart and remembers what fell."""
+    """Reads /metrics four times per second through every restart and records decreasing counters."""
 
     def __init__(self, agent: AgentProcess) -> None:
         super().__init__(daemon=True)

@@ -1,4 +1,4 @@
-"""Every fault of the simulator on one GPU of eight, while the agent runs: what the others, the page and the recovery feel.
+"""Every simulator fault on one GPU of eight: effect on the other GPUs, on `/metrics`, and on recovery.
 
 Run from the repository's root: python -m benchmarks faults [--hang-s 60] [--only KIND]
 
@@ -27,7 +27,7 @@ LATEST_S = 60.0  # for a reason, on a machine that is busy
 
 @dataclass(frozen=True, slots=True)
 class GpuFault:
-    """A fault, how long it stays, and what it must take away."""
+    """A fault, its duration, and the metrics that it must remove."""
 
     kind: str
     seconds: float
@@ -58,7 +58,7 @@ CASES = (
 
 @dataclass(slots=True)
 class ResponseMonitor:
-    """What the page said, five times a second."""
+    """Reads /metrics five times per second."""
 
     uuid: str
     slowest_s: float = 0.0
@@ -88,7 +88,7 @@ class ResponseMonitor:
         return any(n == "wattlens_gpu_power_watts" and ("uuid", self.uuid) in k for n, k in self.page)
 
     def has_cause(self, cause: str) -> bool:
-        """Whether the page names the GPU and the cause."""
+        """Return whether the response names the GPU and the cause."""
         for name, labels in self.page:
             if name in ("wattlens_source_down_info", "wattlens_gpu_absent_info"):
                 labels_by_name = dict(labels)

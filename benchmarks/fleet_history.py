@@ -1,4 +1,4 @@
-"""The past of a fleet, written into Prometheus and VictoriaMetrics by remote write: what they would have scraped.
+"""Writes the history of a fleet into Prometheus and VictoriaMetrics by remote write, as scrapes would have.
 
 A range of hours could be scraped only in hours. The samples are those of the fleet's formulas at the scrape times of the past,
 in the order of time, with the labels that a scrape would have given them; only metrics that somebody asks for are written. Wire
@@ -83,7 +83,7 @@ class RecordedSeriesWriter:
 
 
 class FleetHistoryWriter:
-    """Writes what a fleet showed; the labels of its series are made once, as that takes longer than a scrape's samples do."""
+    """Writes a fleet's history; series labels are built once, because that takes longer than a scrape's samples."""
 
     def __init__(
         self, fleet: ScrapedFleet, receivers: Sequence[Receiver], names: frozenset[str], external: Sequence[dict[str, str]]

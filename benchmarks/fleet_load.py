@@ -1,4 +1,4 @@
-"""A fleet's /metrics pages from one process on loopback: so many nodes of eight GPUs, and their sites.
+"""The `/metrics` responses of a fleet from one process on loopback: nodes of eight GPUs, and their sites.
 
 Run from the repository's root: python -m benchmarks fleet_load [--nodes 1000] [--sites 4] [--port 9500] [--pages FILE]
 
@@ -26,7 +26,7 @@ TEXT, JSON = b"text/plain; version=0.0.4; charset=utf-8", b"application/json"
 
 
 class FleetResponses:
-    """The answers by path."""
+    """Metrics responses by path."""
 
     def __init__(self, fleet: ScrapedFleet, address: str) -> None:
         self._targets = {f"/{t.name}/metrics": (t, t.page_format()) for t in fleet.targets}

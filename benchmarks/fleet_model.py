@@ -1,4 +1,4 @@
-"""What the nodes and sites of a fleet show at any time, made of one captured page each; the truth of every series is a formula.
+"""Metrics of a fleet's nodes and sites at any time, from one captured response each; every series has a known formula.
 
 Each node has names of its own and an activity s(t) around 1, with the integral S(t) since the fleet's start: a counter is at
 base + rate * S(t), with the rate that it had on the real page, and watts are the rate of their joules times s(t). So all energy
@@ -52,7 +52,7 @@ class Activity:
 
 @dataclass(frozen=True, slots=True)
 class ScrapeTarget:
-    """A node or a site: the labels that its scrape adds, and what it shows."""
+    """A node or a site: the labels that its scrape adds, and its metrics."""
 
     name: str
     job: str

@@ -1,4 +1,4 @@
-"""Every query of every dashboard, as Grafana sends it when the dashboard opens, and how long a server takes to answer.
+"""Every query of every dashboard, sent as Grafana sends it on opening, and the response time of the server.
 
 Read from the dashboards' JSON, which is what Grafana loads: panels, variables and annotations. A screen of 1280 pixels, a data
 source with the scrape interval of the fleet; steps and `$__rate_interval` follow Grafana's own rules. All is selected where a
@@ -26,7 +26,7 @@ Kind = Literal["range", "instant", "values"]
 
 @dataclass(frozen=True, slots=True)
 class DashboardQuery:
-    """A query of a dashboard: where it stands, what it asks, and at which steps it is drawn.
+    """A query of a dashboard: its panel, expression and step.
 
     `label` is the label whose values are asked for, of kind values alone; `expr` is then a selector.
     """
@@ -41,7 +41,7 @@ class DashboardQuery:
 
 @dataclass(frozen=True, slots=True)
 class QueryResult:
-    """How an answer came: seconds, series (or values), body, and why it failed, or ''."""
+    """Result of a query: seconds, series (or values), bytes, and the error or ""."""
 
     seconds: float
     series: int
@@ -50,7 +50,7 @@ class QueryResult:
 
 
 class QueryConnection(LoopbackConnection):
-    """A server with Prometheus's HTTP API on loopback, asked over one kept connection."""
+    """A server with Prometheus's HTTP API on loopback, queried over one persistent connection."""
 
     def __init__(self, port: int, extra: Mapping[str, str] | None = None) -> None:
         super().__init__(port)

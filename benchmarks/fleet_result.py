@@ -1,4 +1,4 @@
-"""What a run of the fleet benchmark found: figures, checks against the fleet's formulas, and how long each query took."""
+"""Result of the fleet benchmark: figures, checks against the fleet's formulas, and the time of each query."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -14,7 +14,7 @@ BAR_S = 1.0
 
 @dataclass(slots=True)
 class FleetResult:
-    """What came out."""
+    """Figures and checks of one run."""
 
     nodes: int
     figures: dict[str, float] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""A fleet's quarter for `benchmarks.report_scale`: who holds which GPU when, and every number of every node's day.
+"""A fleet's quarter for `benchmarks.report_scale`: the workload of each GPU and every number of every node's day.
 
 Three sites (UTC, +5:30, -8 with the end of daylight saving in the quarter), blocks of eight nodes with eight GPUs; jobs of 1 to
 64 GPUs that last hours to weeks, engines that serve two models, training with steps, shared GPUs, idle phases, time that nobody
@@ -49,7 +49,7 @@ TEAMS: Final = tuple(f"team-{letter}" for letter in "abcdefghijkl")
 
 
 class JobTemplate(NamedTuple):
-    """What all of a job's holders share. `use`: train | serve | dev."""
+    """Common properties of a job's workloads. `use`: train, serve or dev."""
 
     use: str
     size: int
@@ -117,7 +117,7 @@ def window(site: SiteCalendar) -> range:
 
 @dataclass(frozen=True)
 class SyntheticFleet:
-    """How large; one of another seed does other things."""
+    """Size and seed of the fleet."""
 
     nodes: int = 1250
     seed: int = 1
@@ -259,7 +259,7 @@ def node_day(fleet: SyntheticFleet, node: int, day: int) -> Iterator[NodeCell]:
 
 
 def _cell_use(held: tuple[JobPlacement, ...], a: int, b: int) -> Use:
-    """One holder's cell: training is nearly always busy, an engine waits in between, who develops waits most of the time."""
+    """One workload's cell: training is nearly always busy, an engine waits in between, a developer waits most of the time."""
     use = held[0].job.use
     if use == "train":
         idle_s = 0 if a & 7 < 6 else 2 * (30 + (a >> 8) % 120)

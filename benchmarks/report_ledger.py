@@ -58,7 +58,7 @@ HOURLY: Final = "blr"
 
 @dataclass(frozen=True)
 class CompactedLedger:
-    """Compacted days, what they come to, and what they took."""
+    """Compacted days, their expected totals and their cost."""
 
     folder: Path
     org: Path

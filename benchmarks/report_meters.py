@@ -74,7 +74,7 @@ class BuildingMeters:
         return mean * (900 + cell % 97 + len(meter.id))
 
     def batch(self) -> Batch:
-        """What there is to be known of the meters."""
+        """Labels and facts of the meters."""
         since = END_NS - YEAR * DAY_NS
         facts = [WorkloadFacts(m.device(SITE), since, METER_KIND, m.labels) for m in self.meters]
         return Batch(facts=facts, devices=[DeviceFacts(m.device(SITE), "modbus", 0, since) for m in self.meters])

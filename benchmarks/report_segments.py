@@ -1,4 +1,4 @@
-"""The segments that the agents of `report_fleet` leave, spelled at once: what the real writer would write of the same numbers.
+"""Segments as the agents of `report_fleet` would write them, generated directly.
 
 tests/benchmarks/test_report_segments.py books some nodes' days by the product's own book and compares every byte. Only here is
 the text put together by hand: a fleet's quarter has three million segments, and the book is made for one node's second.
@@ -41,7 +41,7 @@ BOOT, VERSION = "boot-1", "0.1.0"
 
 
 class ChainEnd(NamedTuple):
-    """Where a node's chain stands: number of the next segment, hash of the last."""
+    """The end of a node's chain: number of the next segment, hash of the last."""
 
     sequence: int = 0
     sha256: str = segment.FIRST_PREVIOUS

@@ -1,4 +1,4 @@
-"""The fleet of the sample report, in whole numbers: two sites, three nodes, twelve GPUs, two quarters; no chance, no clock.
+"""The fleet of the sample report in whole numbers: two sites, three nodes, twelve GPUs, two quarters; deterministic.
 
 What each holder of each GPU used in each cell of 15 minutes is booked by the product's own book and sealed as its agents
 seal it, a segment a day, so that the sample is made of what a fleet leaves. `sample_report` makes the report of it.
@@ -36,7 +36,7 @@ WARM: Final = (6, 5, 4, 3, 3, 4, 6, 9, 12, 15, 18, 20, 22, 23, 23, 22, 20, 18, 1
 
 
 class ScheduledWorkload(NamedTuple):
-    """A workload of one node: which GPUs it holds, on which days and hours, how busy it is, and what comes of it.
+    """A workload of one node: its GPUs, days and hours, activity and output.
 
     `busy`: percent of the time; 0: as BUSY has it. `mj_token`: GPU energy of a token in its active time, millijoules; 0: none.
     `step_j`: energy of a training step; 0: it does not train.
@@ -132,7 +132,7 @@ METERS: Final = (
 
 
 class CellEntries(NamedTuple):
-    """What a node used in a cell, and all that is booked of it."""
+    """Energy of a node in one cell, and all ledger entries of it."""
 
     start_ns: int
     entries: list[Entry]

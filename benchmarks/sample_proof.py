@@ -1,4 +1,4 @@
-"""What proves that the sample's fleet saved: rows of the product's own experiments, fed with the counters of a made-up plant.
+"""Savings of the sample fleet: rows of the product's own experiments, fed with counters of a simulated group.
 
 The plant is whole numbers, so its counters are the same anywhere: with the setting it draws so much less power and works so
 much slower, and every 20 s the load is a little other. What it saved is known, so the sample can be judged by it.
@@ -20,7 +20,7 @@ _LATER_NS: Final = 3600 * NS_PER_S  # an agent ends the experiment of a group th
 
 
 class SampleExperiment(NamedTuple):
-    """A group that is steered, and what its plant does.
+    """A steered group, and the effect of steering on it.
 
     Args:
         group: its name.

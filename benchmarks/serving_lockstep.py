@@ -1,4 +1,4 @@
-"""An engine on the simulated plant in lockstep: hours of serving in seconds, with the true energy of prefill and of decode.
+"""An inference engine and the simulator in lockstep: hours of serving in seconds, with the true energy per phase.
 
 The truth of a step in which prompts and answers are computed together is divided by the time of its parts.
 """
@@ -37,7 +37,7 @@ class ServingLoad:
 
 @dataclass(slots=True)
 class ServedWindows:
-    """Windows as an agent would see them, and the true energy of their parts in J."""
+    """Windows as an agent observes them, and the true energy of their parts in J."""
 
     windows: list[PhaseWindow]
     prefill_j: float = 0.0

@@ -1,4 +1,4 @@
-"""A simulated building read by a site's account in lockstep: hours pass in a second; the truth is the building's physics."""
+"""A simulated building and a site's account in lockstep: hours in seconds, with the building's physics as the truth."""
 
 import random
 from collections.abc import Callable, Mapping, Sequence
@@ -48,7 +48,7 @@ class _Now:
 
 @dataclass(frozen=True, slots=True)
 class BuildingEvent:
-    """Something that happens at `at_s`: a meter's fault (or its end), or a step of the reader's clock."""
+    """An event at `at_s`: a meter's fault or its end, or a step of the reader's clock."""
 
     at_s: int
     act: Callable[["SimulatedSite"], None]
@@ -56,7 +56,7 @@ class BuildingEvent:
 
 @dataclass(slots=True)
 class SimulatedSite:
-    """A building, its meters, and what a site made of them."""
+    """A simulated building with its meters, and the site's account of them."""
 
     params: FacilityModel
     seed: int

@@ -1,4 +1,4 @@
-"""What a dashboard is, apart from any schema: rows of panels, each with its queries and its explanation."""
+"""Data model of a dashboard, independent of Grafana's schema: rows of panels, each with its queries and description."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -131,7 +131,7 @@ class PanelRow:
 
 @dataclass(frozen=True, slots=True)
 class DashboardRows:
-    """Rows of a dashboard that one file in its folder `rows` defines as `SPEC`.
+    """Rows of a dashboard, defined as `SPEC` by a file in its folder `rows`.
 
     Args:
         places: place -> the row, or rows, that stand there. Places of a dashboard are tens, which leaves room between them.

@@ -1,4 +1,4 @@
-"""The words of DVFS, all frozen: what may be set, what is seen, and what a policy decides.
+"""Types of DVFS, all frozen: settings, observations and decisions.
 
 Raw units as beside NVML: clocks in MHz, limits in mW. Instants are CLOCK_BOOTTIME ns unless a name says otherwise.
 """
@@ -39,7 +39,7 @@ class Setting:
 
 @dataclass(frozen=True, slots=True)
 class DeviceLimits:
-    """What the owner allows on a device. The default allows nothing. Ranges are inclusive; None: as far as the device goes."""
+    """Limits that the owner allows on a device; none by default. Ranges are inclusive; None: the device's own range."""
 
     knobs: frozenset[str] = frozenset()
     sm_clock_mhz: tuple[int, int] | None = None
@@ -86,7 +86,7 @@ class DeviceObservation:
 
 @dataclass(frozen=True, slots=True)
 class WorkCounters:
-    """Counters of the group's work, as its server or hook tells them; cumulative but where a comment says otherwise.
+    """Counters of the group's work from its server or hook; cumulative unless a comment states otherwise.
 
     `boot_ns` is when they were read. None: not told.
     """
@@ -113,7 +113,7 @@ class WorkCounters:
 
 @dataclass(frozen=True, slots=True)
 class SteeringSettings:
-    """What the owners of node, namespace and workload agreed to for a group (wattlens/steering/terms.py).
+    """The merged steering settings of a group's node, namespace and workload owners (wattlens/steering/terms.py).
 
     Args:
         mode: how far the governor goes.

@@ -1,4 +1,4 @@
-"""What an organisation tells a report, as plain values: its sites, inventory, teams, prices and hardware. Pure.
+"""Inputs of an organisation as plain values: sites, inventory, teams, prices and hardware. Pure.
 
 The files that they stand in are read by `wattlens.report`; a report without any is made of `Organisation.nothing()`. What was
 not told is None, empty or "", with its reason where a reader would ask for one.
@@ -97,7 +97,7 @@ class TeamRule:
 
 @dataclass(frozen=True, slots=True)
 class GpuHourPrice:
-    """What a GPU hour of a price class (spot, priority) is charged.
+    """The price of a GPU hour in a price class such as spot or priority.
 
     Args:
         price_class: "": of every workload that has no class of its own, or one that has no price.
@@ -114,7 +114,7 @@ class GpuHourPrice:
 
 @dataclass(frozen=True, slots=True)
 class EmbodiedDeclaration:
-    """What making one board of a kind emitted, as its user states it.
+    """Embodied emissions of one GPU model, as declared by the user.
 
     Args:
         sku: glob over the names of boards, letters of either case alike.
@@ -135,7 +135,7 @@ class EmbodiedDeclaration:
 
 @dataclass(frozen=True, slots=True)
 class ExpectedDevice:
-    """A device that stood at a site over [start_ns, end_ns), UTC ns: what coverage is a share of.
+    """A device expected at a site over [start_ns, end_ns), UTC ns: the basis of coverage.
 
     Args:
         uuid: "": all of the node, as far as no line names its boards.

@@ -1,4 +1,4 @@
-"""The report's period: a quarter or two instants, always whole ledger cells.
+"""The report's period: a quarter or two instants, always in whole ledger cells.
 
 A cell is the finest grain of the book of record, so a period that cut one would have to guess which part of its energy was
 inside; such a period is refused, never rounded.
@@ -35,7 +35,7 @@ class Period:
 
 @dataclass(frozen=True, slots=True)
 class PeriodRequest:
-    """What a user asked for: a quarter, which is another stretch of time in each time zone, or two instants.
+    """The requested period: a quarter, which differs by time zone, or two instants.
 
     `last` and `current` are no quarters before they are `resolved`.
     """

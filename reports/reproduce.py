@@ -124,7 +124,7 @@ def facts_of(raw: bytes, file: str) -> Facts:
 
 
 def _parse_command(command: Any) -> tuple[tuple[str, ...], str, Literal["a4", "letter"]]:
-    """Forms, language and paper, as the manifest has them."""
+    """Parse forms, language and paper from the manifest's command."""
     options: dict[str, Argument] = dict(command)
     forms, language, paper = options.get("formats"), options.get("language"), options.get("paper")
     if not isinstance(forms, tuple) or len(set(forms)) < len(forms) or not set(forms) <= set(FORMS):
@@ -136,7 +136,7 @@ def _parse_command(command: Any) -> tuple[tuple[str, ...], str, Literal["a4", "l
 
 
 def _check_forms(forms: Sequence[str], manifest: Manifest) -> list[VerificationStep]:
-    """Forms that were asked for and are no files of the report, and the other way round."""
+    """Check that the requested forms and the files of the report are the same."""
     wanted, named = {NAMES[form] for form in forms}, set(manifest.outputs) - {files.FACTS}
     lacking = [
         VerificationStep(_NAME, False, f"{name} was asked for, and the manifest has none") for name in sorted(wanted - named)

@@ -1,4 +1,4 @@
-"""The summary of a run: joules by device and workload with their bounds, joules per token, and whether the ledger adds up."""
+"""Summary of a run: joules by device and workload with bounds, joules per token, and whether the ledger is consistent."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ class TokenCost:
 
 @dataclass(frozen=True, slots=True)
 class LedgerSummary:
-    """What a ledger says."""
+    """Energy and tokens recorded in a ledger."""
 
     devices: tuple[tuple[str, Bounds], ...]
     workloads: tuple[tuple[str, Bounds], ...]

@@ -1,4 +1,4 @@
-"""Clients that mean harm, one kind at a time, in a process of their own: what benchmarks/hostile sets on the agent.
+"""Hostile web clients, one kind at a time, each in its own process.
 
 All come from 127.0.0.2, as one host would, at the lowest priority: another host would not take the agent's cores. Each function
 runs in some threads until it is told to stop, and counts attempts.
@@ -22,7 +22,7 @@ TCP_REPAIR = 19  # a socket closed under it sends nothing: the peer never learns
 
 @dataclass
 class AttackedServer:
-    """Where and how."""
+    """Address of the server under attack."""
 
     port: int
     secure: bool

@@ -1,4 +1,4 @@
-"""What a dashboard is apart from what a Grafana server writes into it, and the mark that a push leaves in its history. Pure.
+"""Content of a dashboard without what a Grafana server adds, and the record that a push leaves in its history. Pure.
 
 A push says in the version's message what it wrote: the hash of the built dashboard, and which version that was to become. What
 is shown now is what was pushed where its content has that hash, or where it still is that version: a server may bring what it
@@ -19,7 +19,7 @@ _MARK: Final = re.compile(r"Wattlens \S{1,40} version (\d{1,12}) sha256:([0-9a-f
 
 @dataclass(frozen=True, slots=True)
 class PushedVersion:
-    """What a push said of what it wrote: the number of the version, and the SHA-256 of the content."""
+    """What a push recorded in Grafana: the version number and the SHA-256 of the content."""
 
     version: int
     digest: str

@@ -1,4 +1,4 @@
-"""What a push would do with each object, from what is built and what is found in Grafana. Pure.
+"""The action of a push for each object, from the built content and the content in Grafana. Pure.
 
 Whatever somebody has changed in Grafana since the last push is `edited`, and no push writes over it unless it is told to. What
 comes from a file on the Grafana server is `locked`: its API refuses to change it.
@@ -18,7 +18,7 @@ State = Literal["same", "create", "update", "edited", "locked"]
 
 @dataclass(frozen=True, slots=True)
 class ObjectChange:
-    """What is to be done with one object.
+    """The action for one Grafana object.
 
     Args:
         reason: why it is edited or locked; '' otherwise.

@@ -1,4 +1,4 @@
-"""The owner's allow-list, from its part of the configuration file: which devices, which knobs, how far. Default: nothing."""
+"""The owner's allow-list from the configuration file: allowed devices, knobs and ranges. Default: none."""
 
 import difflib
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ _FILE_KEYS = ("allow", "kill_switch")
 
 @dataclass(frozen=True, slots=True)
 class AllowRule:
-    """One entry: `devices` is "all", or UUIDs and NVML indexes."""
+    """One entry of the allow-list: `devices` is "all", or UUIDs and NVML indexes."""
 
     devices: str | tuple[str | int, ...]
     limits: DeviceLimits

@@ -1,4 +1,4 @@
-"""The guard: what is asked becomes what may be written, or is refused. Pure; every write passes here.
+"""The guard: turns a request into a permitted setting, or refuses it. Pure; every write passes it.
 
 Laws: the result lies within the owner's limits and the device's constraints, and never above what was found: steering saves,
 and gives nobody more than they had. A clock lock is (lowest..f) with lowest < f, so that the device can still idle; a clock
@@ -11,7 +11,7 @@ from dvfs.types import Baseline, Constraints, DeviceLimits, Setting
 
 
 class ActuatorRefusalError(Exception):
-    """A request is refused, or its lease is not there. `code` is one word for a metric label; the text is for people."""
+    """A refused request or a missing lease. `code` is a one-word metric label, `reason` the text for people."""
 
     def __init__(self, code: str, reason: str) -> None:
         super().__init__(reason)

@@ -1,4 +1,4 @@
-"""What the actuator did, row by row, for the ledger: also what it did when no agent was there to see it.
+"""The actuator's history, row by row, for the ledger: also of times without an agent.
 
 It is the only record of what was set and put back: agents read its rows and write them to their ledgers. JSON lines with a
 rising number, in two files at most. The write-ahead journal is what restores. So the history is not synced row by row, and a
@@ -28,7 +28,7 @@ _MAX_ROW = 2048  # ASCII characters; another row is not ours and might not fit t
 
 @dataclass(frozen=True, slots=True)
 class KnobChange:
-    """One knob of one device, set or restored.
+    """One knob of one device that was set or restored.
 
     Args:
         utc_ns: when.
@@ -54,7 +54,7 @@ class KnobChange:
 
 
 class ActuatorHistory:
-    """The rows of one state folder. One process at a time writes; the instance lock sees to that."""
+    """The history rows of one state folder. The instance lock ensures a single writer."""
 
     def __init__(self, path: Path) -> None:
         """Go on after the last row that is there; nothing is written yet."""

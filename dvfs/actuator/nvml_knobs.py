@@ -1,4 +1,4 @@
-"""The knobs on NVML: read a device, and write one knob by compare, write, read back. Runs only in a disposable child.
+"""The knobs of NVML: read a device; write one knob by compare, write and read back. Runs in a disposable child only.
 
 A setter's SUCCESS is no proof: the limit is read back, and the SM clock and event reasons are reported after a settle time.
 """
@@ -42,7 +42,7 @@ class ListedDevice:
 
 @dataclass(frozen=True, slots=True)
 class KnobReading:
-    """What must be known before a write. `out_of_band`: somebody outside the driver (BMC, DCGM) holds the power limit."""
+    """The state of a device's knobs before a write. `out_of_band`: a BMC or DCGM, not the driver, sets the power limit."""
 
     power_limit_mw: int | None
     constraints: Constraints
@@ -52,7 +52,7 @@ class KnobReading:
 
 @dataclass(frozen=True, slots=True)
 class KnobWrite:
-    """One knob to one value. `expected`: power limits under which we may write; another one is a foreign change."""
+    """One value for one knob. `expected`: power limits under which a write is allowed; any other is a foreign change."""
 
     knob: Knob
     value: Value
@@ -61,7 +61,7 @@ class KnobWrite:
 
 @dataclass(frozen=True, slots=True)
 class WriteResult:
-    """What came of a write. `status`: ok | foreign | differs (read back otherwise) | the NVML error's name in lower case."""
+    """Result of a write. `status`: ok, foreign, differs (read back otherwise) or the NVML error's name in lower case."""
 
     status: str
     read_back: Value | None = None

@@ -1,4 +1,4 @@
-"""The actuator core's seam to the devices, and what it tells of a restore."""
+"""The actuator core's interface to the devices, and the result of a restore."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ class Knobs(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class RestoreResult:
-    """What became of one outstanding knob: restored | foreign | new_epoch, or why it still waits."""
+    """Result of restoring one knob: restored, foreign, new_epoch, or the reason for which it is still pending."""
 
     device: str
     knob: Knob

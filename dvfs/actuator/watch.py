@@ -1,4 +1,4 @@
-"""How supervisor and worker watch each other and end: heartbeat over a socket pair, signals as a flag, patient restore."""
+"""Liveness and end of supervisor and worker: heartbeat over a socket pair, signals as a flag, restore with retries."""
 
 import contextlib
 import logging
@@ -15,7 +15,7 @@ SILENCE_S = 6.0  # of the other process, after which it counts as dead
 
 
 class PeerHeartbeat:
-    """Each side of a socket pair sends a byte a second; end of file or silence means that the other is dead."""
+    """Liveness of the other process: each side of a socket pair sends one byte per second; silence means it is dead."""
 
     def __init__(self, pair: socket.socket) -> None:
         pair.setblocking(False)

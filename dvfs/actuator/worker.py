@@ -48,7 +48,7 @@ class _Peer:
 
 
 class ActuatorWorker:
-    """The loop. `run` returns the exit code."""
+    """The actuator's event loop. `run` returns the exit code."""
 
     def __init__(
         self,

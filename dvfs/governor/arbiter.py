@@ -1,4 +1,4 @@
-"""Of what several want of a device, the one setting that is asked for. Pure.
+"""Combines several wishes for a device into one requested setting. Pure.
 
 A wish is, for each knob, a range in which the knob should be; the highest value of a knob is "as found". Wishes come in the
 order of their priority: thermal > budget > SLO > efficiency. The law: a wish narrows the range that those before it left, and
@@ -28,7 +28,7 @@ class Priority(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class KnobRange:
-    """From `low` to `high`, in the knob's raw unit; infinite is as found."""
+    """Allowed values of a knob, `low` to `high`, in its raw unit; infinite means the original setting."""
 
     low: float = 0.0
     high: float = math.inf

@@ -1,4 +1,4 @@
-"""What the governor knows of a group: what each policy wants, what is in force, and what came of it."""
+"""The governor's state of a group: request of each policy, applied settings, and their effect."""
 
 import logging
 from collections import Counter
@@ -18,7 +18,7 @@ _FAILED = Decision("release", "policy_failed", steering=False)
 
 @dataclass(frozen=True, slots=True)
 class ConfiguredPolicy:
-    """A policy with what its `configure` made of the user's options."""
+    """A policy with the configuration that its `configure` built from the user's options."""
 
     policy: DvfsPolicy
     config: Any = None
@@ -26,7 +26,7 @@ class ConfiguredPolicy:
 
 @dataclass(slots=True)
 class SteeredDevice:
-    """One device of a group: what is in force on it, and its counters."""
+    """One device of a group: its applied setting and its counters."""
 
     applied: Setting | None = None  # in force under the lease, after the guard
     applied_ns: int = 0
@@ -43,7 +43,7 @@ class SteeredDevice:
 
 @dataclass(slots=True)
 class PolicyState:
-    """What one policy wants since its last decision that was no hold."""
+    """The last request of one policy that was not a hold."""
 
     kind: Kind
     state: Any
@@ -55,7 +55,7 @@ class PolicyState:
 
 @dataclass(slots=True)
 class GovernedGroup:
-    """All devices of a job or engine."""
+    """All devices of a training job or inference engine."""
 
     mode: Mode = Mode.OBSERVE
     slowdown_ratio: float | None = None  # what its terms allow

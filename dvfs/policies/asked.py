@@ -1,4 +1,4 @@
-"""Policy `asked`: what the workload itself asks for, over the agent's socket; nothing without a word from it.
+"""Policy `asked`: applies the setting that the workload requests over the agent's socket.
 
 For training loops that choose by themselves (energy_agent.sdk.zeus), and for the ranks of a job whose first node decides. A
 request holds for as long as it says, a few seconds; then the original setting is restored.
@@ -17,7 +17,7 @@ _NS = 1_000_000_000
 
 @dataclass(frozen=True, slots=True)
 class RequestState:
-    """What was decided last."""
+    """The setting that was decided last."""
 
     setting: Setting | None = None
 

@@ -1,4 +1,4 @@
-"""Policy `budget`: one power budget for all GPUs of the node, split so that a watt goes where it makes the most progress.
+"""Policy `budget`: divides one power budget among the GPUs of the node so that each watt gives the most progress.
 
 The limits of all devices never add up to more than the budget: a limit that rises waits until those that fall are in force. A
 group's relative progress is taken as
@@ -31,7 +31,7 @@ _WINDOW_NS = 30 * _NS
 
 @dataclass(frozen=True, slots=True)
 class GroupElasticity:
-    """Of one group: recent powers of its hungriest device, the elasticity k, and the last stretch of equal limits."""
+    """One group: recent power of its hungriest device, elasticity k, and the last interval of equal limits."""
 
     powers: tuple[tuple[int, int], ...] = ()  # (boot ns, mW)
     k_precision: float = 1 / _PRIOR_SD**2
@@ -50,7 +50,7 @@ class GroupElasticity:
 
 @dataclass(frozen=True, slots=True)
 class BudgetState:
-    """Limits in mW by device as they were asked last, and what is known of the groups."""
+    """The limits last requested per device, in mW, and the elasticity of each group."""
 
     limits_mw: Mapping[str, int] = field(default_factory=dict)
     groups: Mapping[str, GroupElasticity] = field(default_factory=dict)
@@ -101,7 +101,7 @@ def split(shares: Sequence[Share], budget_mw: float) -> dict[str, float]:
 
 @dataclass(frozen=True, slots=True)
 class BudgetOptions:
-    """The budget of all GPUs together, and how often it is split anew."""
+    """The power budget of all GPUs together, and how often it is redistributed."""
 
     budget_mw: int
     every_ns: int

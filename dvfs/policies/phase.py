@@ -1,4 +1,4 @@
-"""Policy `phase`: hold the clock low while a training job really waits: a checkpoint, a stalled data loader.
+"""Policy `phase`: lowers the clock while a training job waits, for example for a checkpoint or a data loader.
 
 A GPU that is held keeps its clock up while it waits, and draws for it. The hook tells what the job does, at the second; the
 GPUs tell whether they work. So only waits that last are steered, and all of it ends with the first sign of work. Evaluation
@@ -20,7 +20,7 @@ _REMEMBERED = 8  # waits of a phase
 
 @dataclass(frozen=True, slots=True)
 class PhaseOptions:
-    """Durations in ns."""
+    """Options of the phase policy, with durations in ns."""
 
     knees: tuple[Knee, ...]
     after_ns: int  # a wait is steered once it has lasted so long
@@ -30,7 +30,7 @@ class PhaseOptions:
 
 @dataclass(frozen=True, slots=True)
 class WaitState:
-    """The wait that is under way, and how long those before it lasted, by phase."""
+    """The current wait, and how long earlier waits lasted, by phase."""
 
     doing: str = ""
     since_ns: int | None = None

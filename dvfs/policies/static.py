@@ -1,4 +1,4 @@
-"""Policy `static`: hold every device of the group at the knee of its SKU, and let go at the first sign of trouble.
+"""Policy `static`: holds every device of the group at its SKU's knee clock, and releases it at the first sign of trouble.
 
 Right for memory-bound work (decode, streaming), where the knee costs no speed. On compute-bound work it trades speed for
 energy without a bound on slowdown: the policies that measure progress are for that.
@@ -17,7 +17,7 @@ _NS = 1_000_000_000
 
 @dataclass(frozen=True, slots=True)
 class KneeOptions:
-    """The table and the three times. Durations in ns."""
+    """The knee table and three durations in ns."""
 
     knees: tuple[Knee, ...]
     clean_ns: int  # trouble-free time before a set
@@ -27,7 +27,7 @@ class KneeOptions:
 
 @dataclass(frozen=True, slots=True)
 class KneeState:
-    """`clean_since_ns`: start of the present trouble-free time, None while there is trouble; `engaged`: knee is set."""
+    """`clean_since_ns`: start of the current trouble-free time, None during trouble; `engaged`: the knee clock is applied."""
 
     clean_since_ns: int | None = None
     engaged: bool = False

@@ -1,4 +1,4 @@
-"""Rules of others, as trials, to stand beside ours in a comparison; never what the product uses.
+"""Other published search rules, for comparison only; the product does not use them.
 
 `ZEUS`: the rule of Zeus's GlobalPowerLimitOptimizer with a limit on slowdown (ml-energy/zeus, optimizer/power_limit.py): at
 each limit from the highest to the lowest 10 steps to warm up and 40 measured ones, then the lowest limit within it.
@@ -16,7 +16,7 @@ _HOLD = 50
 
 
 class SweepTrial(NamedTuple):
-    """As of dvfs.policies.progress."""
+    """The next trial of a rival, with the fields of a trial of the progress policy."""
 
     setting: float
     samples: int
@@ -25,7 +25,7 @@ class SweepTrial(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class RivalSweep:
-    """What was measured so far, by setting."""
+    """Measurements so far, by setting."""
 
     settings: tuple[float, ...]  # falling
     slowdown: float

@@ -44,7 +44,7 @@ class Mean:
 
 
 def precise_settings(intervals: Sequence[SettingInterval], precision_ratio: float) -> frozenset[Key]:
-    """The settings whose time and power are told within `precision_ratio`, each against the reference."""
+    """Settings whose time and power relative to the reference are known within `precision_ratio`."""
     counts = Counter(interval.key for interval in intervals)
     means = _paired(intervals)
     if sum(counts[key] - 1 for key in means) < MIN_FREEDOM:

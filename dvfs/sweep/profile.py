@@ -1,4 +1,4 @@
-"""What a sweep measured of a workload, as plain JSON: never code, never a pickle. Read and written here alone.
+"""The result of a sweep as plain JSON. Only this module reads and writes it.
 
     {"schema": 1, "workload": ..., "sku": ..., "driver": ..., "simulated": false, "work": "steps", "points": [
       {"sm_clock_mhz": 1305, "power_limit_w": null, "n": 12, "time_s": ..., "time_low_s": ..., "time_high_s": ...,
@@ -30,7 +30,7 @@ REFERENCE: Key = (None, None)
 
 @dataclass(frozen=True, slots=True)
 class SweepPlan:
-    """What a sweep is to measure (docs/dvfs-test.md).
+    """What a sweep measures (docs/dvfs-sweep.md).
 
     Args:
         settings: all but the reference.
@@ -51,7 +51,7 @@ class SweepPlan:
 
 @dataclass(frozen=True, slots=True)
 class SettingInterval:
-    """One stretch of time at one setting.
+    """One measured interval at one setting.
 
     Args:
         sm_clock_mhz: the setting.
@@ -83,7 +83,7 @@ class SettingInterval:
 
 @dataclass(frozen=True, slots=True)
 class SettingEstimate:
-    """One setting as it was measured. `n` is the number of stretches, `time_s` the time per work, both with intervals.
+    """The estimate for one setting from `n` intervals; `time_s` is the time per work. Both quantities have intervals.
 
     `slowdown` and `saving` (of energy per work) are against the reference nearby in time, so what drifts is not in their
     intervals; None for the reference itself.
@@ -112,7 +112,7 @@ class SettingEstimate:
 @with_config(ConfigDict(strict=True, allow_inf_nan=False))
 @dataclass(frozen=True, slots=True)
 class SweepProfile:
-    """A sweep, finished or not.
+    """Result of a sweep, complete or not.
 
     Args:
         gain_uncertainty_ratio: systematic error of the boards' sensors, the same for all powers, so in none of the intervals.

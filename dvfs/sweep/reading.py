@@ -1,4 +1,4 @@
-"""From readings of counters within a stretch of time to time per work, power and what bound the clock. Pure.
+"""Time per work, power and binding limit of an interval, from readings of counters. Pure.
 
 Counters are read at instants that are not ours to choose, and work is counted in whole steps. So nothing is cut at the
 stretch's own edges: each rate is taken between two readings within it. Work is counted between the first and the last reading
@@ -76,7 +76,7 @@ def power_w(energy: Sequence[Sample], from_ns: int) -> float | None:
 
 @dataclass(frozen=True, slots=True)
 class DeviceReading:
-    """What a device showed at a reading: `event_s` is how long each clock event reason has held so far."""
+    """One reading of a device. `event_s`: cumulative time of each clock event reason."""
 
     t_ns: int
     sm_clock_mhz: int | None

@@ -1,4 +1,4 @@
-"""Canonical JSON, and reading JSON that anybody may have written: typed, with one line that names file and key. Pure.
+"""Canonical JSON, and typed parsing of untrusted JSON; each error is one line with file and key. Pure.
 
 Canonical: sorted keys, an indent of 1, ASCII, one trailing newline; so a document has one form, and that form has one hash.
 """
@@ -64,7 +64,7 @@ Number = Annotated[Fraction | None, BeforeValidator(_number)]
 
 
 class ExtensibleObject(BaseModel):
-    """An object of a file; keys that it does not know are kept, so that they can be compared."""
+    """A JSON object that keeps unknown keys, so that they can be compared."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
 

@@ -1,4 +1,4 @@
-"""Every figure that two editions state otherwise: by how much, beyond its interval or not, and why. Pure."""
+"""Every figure that differs between two editions: by how much, whether beyond its interval, and why. Pure."""
 
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -17,7 +17,7 @@ NO_TOTAL: Final = ("bridge.", "coverage", "crosscheck.", "dvfs.pairs", "quality.
 
 @dataclass(frozen=True, slots=True)
 class FigureChange:
-    """A figure that is stated otherwise.
+    """A figure whose value differs between two editions.
 
     Args:
         id: of the figure.

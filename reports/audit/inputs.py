@@ -1,4 +1,4 @@
-"""What a report was made of: the ledger's days, factor tables and the organisation's files, each with its hash. Pure."""
+"""Inputs of a report: days of the ledger, factor tables and the organisation's files, each with its hash. Pure."""
 
 import hashlib
 from collections.abc import Iterable, Mapping
@@ -45,7 +45,7 @@ class FactorRecord(ExtensibleObject):
 
     @property
     def attributes(self) -> dict[str, str]:
-        """Value, unit, edition and so on; what is no text as canonical JSON."""
+        """Value, unit, edition and so on; values other than text as canonical JSON."""
         return {key: value if isinstance(value, str) else form(value) for key, value in self.rest.items()}
 
     @property
@@ -81,7 +81,7 @@ class InputsDocument(ExtensibleObject):
 
 @dataclass(frozen=True, slots=True)
 class EditionInputs:
-    """Everything that went in, each by its name."""
+    """All inputs of an edition by name."""
 
     days: Mapping[tuple[str, str], LedgerDay]
     factors: Mapping[str, FactorRecord]

@@ -1,4 +1,4 @@
-"""The manifest of a report: what it was made of, by which program with which arguments, and the hash of every file of it.
+"""The manifest of a report: inputs, program, arguments, and the hash of every file.
 
 It has no time and no path of a machine, so the same ledger, arguments and libraries give the same bytes. Whoever has it can
 make the report again; whoever has a signature over it knows who answers for it.
@@ -40,7 +40,7 @@ def _plain_name(name: str) -> str:
 
 
 class Provenance(ExtensibleObject):
-    """What facts say of themselves and of what they were made of."""
+    """Identity and inputs of a facts file."""
 
     label: Text
     edition: Count

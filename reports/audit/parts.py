@@ -1,4 +1,4 @@
-"""How a figure's change divides among its causes; the parts sum to the whole exactly. Pure.
+"""Divides a figure's change among its causes; the shares sum to the change exactly. Pure.
 
 CO2e is energy times factor, so at the energy of the old edition a revision from g0 to g1 moved it by value0 x (g1 / g0 - 1).
 What is left is of the other causes together; where there is no other, it is the rounding of two figures, or, beyond that, not
@@ -29,7 +29,7 @@ _ORDER: Final = {cause: n for n, cause in enumerate(Cause)}
 
 @dataclass(frozen=True, slots=True)
 class CauseShare:
-    """What causes moved a figure by, in its unit. Several: their parts cannot be told apart."""
+    """The amount by which causes moved a figure, in its unit. Several causes: their shares cannot be separated."""
 
     causes: tuple[Cause, ...]
     amount: Fraction

@@ -1,4 +1,4 @@
-"""What an auditor checks of a report's folder: its files, its signature, and that the ledger still gives the same facts."""
+"""Verification of a report's folder: files, signature, and whether the ledger still gives the same facts."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -21,7 +21,7 @@ _MOST: Final = 20
 
 @dataclass(frozen=True, slots=True)
 class VerificationStep:
-    """One thing that was looked at. `ok` None: it was not, or shows nothing for or against."""
+    """One verified property. `ok` None: not checked, or the result proves nothing."""
 
     name: str
     ok: bool | None

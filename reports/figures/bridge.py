@@ -174,7 +174,7 @@ def _outer(side: Side, name: str) -> Fraction:
 
 
 def _missing_factors(side: Side, when: str, outer: tuple[str, ...]) -> list[str]:
-    """Why this side has no product; [] where it has."""
+    """Reasons for which this side has no product; [] if it has one."""
     reasons = []
     if not any(side.volumes.values()):
         reasons.append(f"{when}: no volume")

@@ -1,4 +1,4 @@
-"""Sums of energy with what bounds them: the gain of sensors, the edges of intervals, what no sensor saw. Pure."""
+"""Sums of energy with their error bounds: sensor gain, interval edges and unmeasured time. Pure."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from reports.ledger.sums import DeviceClassEnergy, PartEnergy
 
 @dataclass(frozen=True, slots=True)
 class BoundedEnergy:
-    """A sum of energy with what bounds it. `high` has the gap bound in it.
+    """A sum of energy with its error bounds. `high` includes the gap bound.
 
     Args:
         unbounded: devices whose sensor's error nobody states: there are no bounds.

@@ -1,4 +1,4 @@
-"""What a report's figures are made of, gathered: the ledger's sums, each site's building and grid, what was told. Pure."""
+"""Everything that figures are computed from: ledger sums, building and grid per site, declared inputs. Pure."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ from reports.site.grid import Grid
 
 @dataclass(frozen=True, slots=True)
 class SiteEvidence:
-    """One site's evidence."""
+    """Ledger sums, inputs, building and grid of one site."""
 
     name: str
     window: SiteWindow
@@ -26,7 +26,7 @@ class SiteEvidence:
 
 @dataclass(frozen=True, slots=True)
 class PrometheusEnergy:
-    """What a Prometheus says of the GPUs' energy over the period.
+    """Energy of the GPUs over the period according to a Prometheus.
 
     Args:
         joules: decimal text.
@@ -43,7 +43,7 @@ class PrometheusEnergy:
 
 @dataclass(frozen=True, slots=True)
 class PeriodEvidence:
-    """Of one period.
+    """Everything that the figures of one period are computed from.
 
     Args:
         label: such as 2026Q3; "": by its instants.
@@ -81,7 +81,7 @@ class PeriodEvidence:
 
 @dataclass(frozen=True, slots=True)
 class BoundaryEnergies:
-    """Energy of some workloads at the boundaries that are known. An absent one has its reason."""
+    """Energy of some workloads at each known boundary. An absent one has its reason."""
 
     busy: BoundedEnergy
     gpu: BoundedEnergy

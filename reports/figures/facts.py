@@ -1,4 +1,4 @@
-"""The facts: one typed, versioned document from which every form of the report is made. Pure.
+"""The facts: one typed, versioned document from which every form of the report is rendered. Pure.
 
 The same evidence gives the same document, byte for byte, on any machine: no clock is read, integers are summed as integers and
 each quotient is rounded once. An input that is not there leaves an absent figure with its reason.
@@ -101,7 +101,7 @@ class UsedSeries:
 
 @dataclass(frozen=True, slots=True)
 class RestatedTotal:
-    """A total of the edition before and of this one, with the steps between; `before` and all steps sum to `after`."""
+    """A total of the previous edition and of this one, with the steps between: `before` and all steps sum to `after`."""
 
     figure: str
     unit: str

@@ -52,7 +52,7 @@ def gather(
 
 
 def _unused_days(days: Iterable[Day], used: Iterable[Day]) -> list[Day]:
-    """The days that are not among those used."""
+    """Days that are not among those used."""
     had = {day.folder for day in used}
     return [day for day in days if day.folder not in had]
 

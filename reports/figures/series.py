@@ -1,4 +1,4 @@
-"""Courses over the period, which charts are drawn of: energy by day, mean power and grid intensity by week and hour. Pure."""
+"""Series over the period for charts: energy by day, mean power and grid intensity by week and hour. Pure."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,7 +17,7 @@ HOURS_MOST = 60 * 24
 
 @dataclass(frozen=True, slots=True)
 class ChartSeries:
-    """Values over points such as days: what charts are drawn of. None: nothing is known there."""
+    """Values over points such as days, as charts show them. None: unknown."""
 
     unit: str
     points: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""Whose the joules are: facts of workloads, models that they served and the organisation's rules become parts of the fleet.
+"""Assigns workloads to parts of the fleet, by their labels, the models they served and the organisation's rules.
 
 Facts are effective-dated: a workload's joules of a UTC day belong to whom its last facts of that day name. One of which a day
 says nothing keeps what the day before said.
@@ -53,7 +53,7 @@ _COLUMNS_OF_NAME = ("cluster", "node", "workload")
 
 @dataclass(slots=True)
 class PartRegistry:
-    """Parts by number, and what each workload is called."""
+    """Parts by number, and the printed name of each workload."""
 
     parts: dict[int, PartLabels] = field(default_factory=lambda: {NOBODY: PartLabels()})
     names: dict[Name, str] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""Which compacted days a report is made of: of each site and UTC day the newest statement, on any fsspec URL.
+"""The compacted days of a report: the newest statement per site and UTC day, on any fsspec URL.
 
 Every file that a figure is made of is in the manifest of its day with its hash; a day
 whose files are not what it says is refused.
@@ -74,7 +74,7 @@ class Day:
 
 
 class DayStorage:
-    """A file system that holds compacted days: by fsspec."""
+    """A file system with compacted days, accessed by fsspec."""
 
     def __init__(self, url: str) -> None:
         """Open `url`.

@@ -1,4 +1,4 @@
-"""Compacted days in DuckDB: the one file that knows it. The SQL beside (reports/sql) is plain enough for Spark and Trino.
+"""Compacted days in DuckDB; only this module uses DuckDB. The SQL in reports/sql also works in Spark and Trino.
 
 Memory is bounded by the sums, not by the rows: files are streamed, and what does not fit spills to a scratch folder.
 """
@@ -49,7 +49,7 @@ def statements(name: str) -> dict[str, str]:
 
 
 class DayDatabase:
-    """The days of a report, open for questions."""
+    """The days of a report as a database."""
 
     def __init__(self, connection: Any, windows: Mapping[str, SiteWindow]) -> None:
         self._db = connection

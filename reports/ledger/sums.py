@@ -1,4 +1,4 @@
-"""What the ledger holds of a period, in whole uJ, ns and tokens: what facts are made of. Pure types; `store` fills them.
+"""Sums of the ledger over a period, in whole uJ, ns and tokens. Pure types; `store` fills them.
 
 A *part* of the fleet is everything of one site that shares team, project, model, precision, kind and price class. Whatever is
 grouped by one of these is a sum of parts, and every joule of a GPU is in one part, in what nobody held, or in what could not be
@@ -21,7 +21,7 @@ SHORT_HOST: Final = "metered for less time than the GPUs of its node"
 
 @dataclass(frozen=True, slots=True)
 class PartLabels:
-    """Whose joules they are. "" where nobody said; `model` is what the workload generated tokens with, or its label."""
+    """Labels of one part of the fleet; "" means unassigned. `model` is the model that generated tokens, or the label."""
 
     team: str = ""
     project: str = ""
@@ -99,7 +99,7 @@ class StateEnergy:
 
 @dataclass(frozen=True, slots=True)
 class UnmeasuredTime:
-    """What no sensor saw, for one reason."""
+    """Time that no sensor measured, for one reason, with the bound of its energy."""
 
     site: str
     device_class: str
@@ -143,7 +143,7 @@ class ActionCount:
 
 @dataclass(frozen=True, slots=True)
 class SavingEstimate:
-    """An estimate of energy that was saved, signed, with its interval."""
+    """An estimate of saved energy, signed, with its interval."""
 
     value_uj: int
     low_uj: int
@@ -188,7 +188,7 @@ class Savings:
 
 @dataclass(frozen=True, slots=True)
 class WorkloadUse:
-    """One workload, by its name for people. Energy of its GPUs."""
+    """One workload by its printed name, with the energy of its GPUs."""
 
     site: str
     part: int
@@ -241,7 +241,7 @@ class CellRates:
 
 @dataclass(frozen=True, slots=True)
 class MeteredDevice:
-    """For how long a GPU was metered, all of it between `first_ns` and `last_ns`, UTC ns."""
+    """How long a GPU was metered, between `first_ns` and `last_ns`, UTC ns."""
 
     site: str
     cluster: str
@@ -256,7 +256,7 @@ class MeteredDevice:
 
 @dataclass(frozen=True, slots=True)
 class MeteredNode:
-    """For how long the GPUs of a node were metered, in sum, and its host."""
+    """How long the GPUs of a node were metered in total, and its host."""
 
     site: str
     cluster: str
@@ -293,7 +293,7 @@ class SiteWindow:
 
 @dataclass(frozen=True, slots=True)
 class LedgerSums:
-    """Everything that a report takes from the ledger. `cells` has (GPU uJ, host uJ) by site and cell."""
+    """Everything that a report reads from the ledger. `cells` has (GPU uJ, host uJ) by site and cell."""
 
     windows: Mapping[str, SiteWindow]
     simulated: bool

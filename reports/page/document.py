@@ -1,4 +1,4 @@
-"""The report as it is shown: title, banners, sections of blocks. Every renderer draws this, and nothing else. Pure."""
+"""The report to render: title, banners and sections of blocks. Every renderer draws exactly this. Pure."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from reports.page.section import Block
 
 @dataclass(frozen=True, slots=True)
 class DocumentSection:
-    """A section that has something to show."""
+    """A section with content."""
 
     title: str
     blocks: tuple[Block, ...]
@@ -15,7 +15,7 @@ class DocumentSection:
 
 @dataclass(frozen=True, slots=True)
 class ReportDocument:
-    """What is drawn, in the reader's language.
+    """The document to render, in the reader's language.
 
     Args:
         language: en | zh.

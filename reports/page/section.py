@@ -1,4 +1,4 @@
-"""What a section is: a title, its place, and a pure function from facts to blocks, or to the reason for which it is hidden.
+"""A section: title, order, and a pure function from facts to blocks, or to the reason for which it is omitted.
 
 Blocks say what is shown, not how: HTML, PDF and SVG draw the same blocks. Texts are in the reader's language already.
 """
@@ -132,7 +132,7 @@ class Note:
 
 @dataclass(frozen=True, slots=True)
 class CheckedStatement:
-    """A statement that was computed, and whether it holds."""
+    """A computed statement, and whether it holds."""
 
     holds: bool
     text: str
@@ -144,7 +144,7 @@ Block = Tiles | Chart | ReportTable | Note | CheckedStatement
 
 @dataclass(frozen=True, slots=True)
 class OmittedSection:
-    """Why a section is not shown."""
+    """The reason for which a section is omitted."""
 
     reason: str
 

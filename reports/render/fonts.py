@@ -1,4 +1,4 @@
-"""Fonts of the PDF: which families it is set in, and a refusal where a letter would be missing. Pure but for `folders`.
+"""Fonts of the PDF, and an error if a letter is missing in all of them. Pure except `folders`.
 
 typst's wheel brings fonts for Latin, Greek and Cyrillic script. For others a folder of fonts is needed; Debian's package
 fonts-noto-cjk has Chinese, Japanese and Korean, and is found by itself.
@@ -23,7 +23,7 @@ Missing = Callable[[Sequence[str], str], str]
 
 @dataclass(frozen=True, slots=True)
 class FontChoice:
-    """What a text is set in.
+    """The fonts of one text.
 
     Args:
         families: all of them, in the order in which a letter is looked for.

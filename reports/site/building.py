@@ -1,4 +1,4 @@
-"""What a site's meters and files tell of its building over the report's period: its energy, PUE, water and renewables. Pure.
+"""Energy, PUE, water and renewables of a site's building over the report's period, from meters and files. Pure.
 
 Where meters tell the total, the facility's energy is measured. Where somebody states a PUE instead, it is an estimate: energy
 of the nodes times that PUE. Where neither is there, there is none, and the report ends at the nodes or GPUs.
@@ -39,7 +39,7 @@ STATED_ALONE: Final = "the ledger holds no meter of the building"
 
 @dataclass(frozen=True, slots=True)
 class BuildingEnergy:
-    """One site's building.
+    """Energy, PUE and meters of one site's building.
 
     Args:
         pue: of the highest category that has one; a stated one where nothing is measured; None: there is nothing at all.

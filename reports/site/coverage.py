@@ -1,4 +1,4 @@
-"""How much of the device time has been metered: against the inventory, so that a dead agent is no saving. Pure."""
+"""Metered share of the expected device time, so that a dead agent does not look like a saving. Pure."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -16,7 +16,7 @@ _EVERY: Final = "every device of "
 
 @dataclass(frozen=True, slots=True)
 class UncoveredDevice:
-    """A device of which a part of the period was not seen."""
+    """A device that was not metered for a part of the period."""
 
     site: str
     node: str
@@ -27,7 +27,7 @@ class UncoveredDevice:
 
 @dataclass(frozen=True, slots=True)
 class DeviceCoverage:
-    """Of one site, or of all.
+    """Metered share of the expected device time, of one site or of all.
 
     Args:
         observed_ns: device time that was metered, of devices that were expected.

@@ -90,16 +90,16 @@ def test_no_rule_sets_a_label_that_its_expression_has(bench: Bench) -> None:
 
 
 def test_no_rule_and_no_scrape_failed(bench: Bench) -> None:
-    def told(path: str, key: str) -> list[dict[str, Any]]:
+    def fetch(path: str, key: str) -> list[dict[str, Any]]:
         with urllib.request.urlopen(f"{bench.url}/api/v1/{path}", timeout=60) as answer:
             found: list[dict[str, Any]] = json.load(answer)["data"][key]
         return found
 
-    settles(lambda: [r["lastError"] for g in told("rules", "groups") for r in g["rules"] if r["health"] != "ok"], [])
+    settles(lambda: [r["lastError"] for g in fetch("rules", "groups") for r in g["rules"] if r["health"] != "ok"], [])
 
     def targets() -> list[tuple[str, str]]:
         """Health of each; a busy machine does not answer each scrape within half a second."""
-        found = {t["labels"]["instance"]: (t["health"], t["lastError"]) for t in told("targets", "activeTargets")}
+        found = {t["labels"]["instance"]: (t["health"], t["lastError"]) for t in fetch("targets", "activeTargets")}
         return [(found.pop(GONE)[0], ""), *found.values()]
 
     settles(targets, [("down", ""), *[("up", "")] * 4])
@@ -137,7 +137,7 @@ def test_energy_of_each_gpu_is_that_fed_in_and_its_band_holds_it(bench: Bench) -
     fed_j = POWER_W * 5
     near = pytest.approx(fed_j, abs=2 * POWER_W * STEP_S + 0.02 * fed_j)
 
-    def held(estimate: float, low: float, high: float) -> bool:
+    def is_within(estimate: float, low: float, high: float) -> bool:
         half = GAIN_RATIO * fed_j + 2 * 70
         return bool(estimate == near) and low <= fed_j <= high and bool(high - low == pytest.approx(2 * half, rel=0.1))
 
@@ -145,7 +145,7 @@ def test_energy_of_each_gpu_is_that_fed_in_and_its_band_holds_it(bench: Bench) -
         """The three are asked one after the other: a scrape that came late in between shifts them."""
         found = [{k[4]: v for k, v in bench.values(q.expr).items()} for q in panel.queries]
         there = all(set(each) == {str(gpu) for gpu in range(GPUS)} for each in found)
-        return there and all(held(*(each[str(gpu)] for each in found)) for gpu in range(GPUS))
+        return there and all(is_within(*(each[str(gpu)] for each in found)) for gpu in range(GPUS))
 
     eventually(all_held, every=0.3)
 

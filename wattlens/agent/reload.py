@@ -51,7 +51,7 @@ class FileWatch:
         return True
 
     def mark_read(self) -> None:
-        """The file as it is now has been read."""
+        """Record that the current content has been read."""
         self._taken = self._last = self._state()
 
     def _state(self) -> tuple[int, ...] | None:

@@ -288,7 +288,7 @@ def _web(config: Config, options: AgentOptions) -> Web:
 
 
 class StateFolderOwner:
-    """A state folder, held by one process at a time; `who` names its kind. Raises UsageError.
+    """A state folder locked for one process; `who` names its kind. Raises UsageError.
 
     What the process writes from then on is for its user and group alone.
     """

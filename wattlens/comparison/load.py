@@ -11,7 +11,7 @@ BATCH_LABEL = "batch"
 
 
 def mean_count(runs: Sequence[SavedRun], key: str) -> float | None:
-    """The mean of what the runs counted; None where one of them did not."""
+    """Mean of the runs' counts; None if one run has none."""
     values = [run.counts[key] for run in runs if key in run.counts]
     return fmean(values) if values and len(values) == len(runs) else None
 

@@ -1,4 +1,4 @@
-"""A run that `wattlens measure --out` or `measure().save()` wrote, read back. Whoever sent the file is not trusted."""
+"""Reads a run that `wattlens measure --save` or `measure().save()` wrote. The file is not trusted."""
 
 import json
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ _FIELD = {"generated": "generation", "processed": "processed"}
 
 @dataclass(frozen=True, slots=True)
 class SavedTokens:
-    """Of one kind: how many, and the half-width of what the window's edges add. Without `count` the reason says why."""
+    """Tokens of one kind, with the half-width of the error at the window's edges. Without `count`, `reason` explains why."""
 
     count: float | None
     edge: float

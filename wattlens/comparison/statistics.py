@@ -31,7 +31,7 @@ class Comparison:
 
     @property
     def is_significant(self) -> bool:
-        """The interval leaves out 1: a difference is shown."""
+        """Whether the interval excludes 1."""
         return not self.low <= 1.0 <= self.high
 
 
@@ -67,7 +67,7 @@ def compare(a: Sequence[float], b: Sequence[float], errors: Sequence[float] = ()
 
 @dataclass(frozen=True, slots=True)
 class RunEnergy:
-    """One run: J as the sensors tell it and tokens that it is divided by, each with the half-width of what edges add."""
+    """Energy and tokens of one run, each with the half-width of the error at its edges."""
 
     joules: float
     edge_joules: float

@@ -1,4 +1,4 @@
-"""The live view of the demo: reads the agent's own /metrics page and draws it; colour with `rich`, plain lines without.
+"""Live view of the demo, from the agent's `/metrics`; in colour with `rich`, otherwise plain lines.
 
 Meaning never hangs on colour: states are words.
 """
@@ -18,7 +18,7 @@ NAME, LONGEST_NAME = 12, 36
 
 @dataclass(slots=True)
 class LiveText:
-    """Turns pages into rows of text, `width` columns wide at most. Rates are over the last pages."""
+    """Formats responses as lines of at most `width` columns. Rates are over the last responses."""
 
     workload_of_tokens: str
     names: Mapping[str, str]
@@ -82,7 +82,7 @@ class LiveText:
 
 
 class LiveDisplay:
-    """Where frames go: redrawn in place on a terminal with `rich`, else a line every few frames."""
+    """Shows frames: redrawn in place on a terminal with `rich`, else one line every few frames."""
 
     def __init__(self, live: bool) -> None:
         self._live: Any = None

@@ -1,4 +1,4 @@
-"""The demo's building: `wattlens site` as a process on the simulated meters, its live PUE and what it comes to at the end."""
+"""The demo's building: `wattlens site` as a process on simulated meters, its live PUE and its result."""
 
 import time
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ _CATEGORIES: Final = ("3", "2", "1")
 
 @dataclass(frozen=True, slots=True)
 class DemoSite:
-    """Where the site process serves; `reason` says why there is none."""
+    """Address of the site process; `reason` explains why there is none."""
 
     url: str = ""
     reason: str = ""

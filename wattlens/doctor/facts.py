@@ -1,4 +1,4 @@
-"""What the checks are given: the configuration, where the node shows itself, and what NVML answered to a child process."""
+"""Context of the checks: configuration, paths of the node, and NVML's responses to a child process."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ from energy_agent.core.ports import Clock
 
 @dataclass(frozen=True, slots=True)
 class NvmlFailure:
-    """Why NVML, or one GPU, did not answer: the code's name (or HANG, DIED) and the call."""
+    """Why NVML, or one GPU, did not respond: the code's name (or HANG, DIED) and the call."""
 
     reason: str
     call: str
@@ -31,7 +31,7 @@ class DeviceAnswers:
 
 @dataclass(frozen=True, slots=True)
 class NvmlAnswers:
-    """What NVML answered. `fatal` is set where it did not as a whole."""
+    """Responses of NVML. `fatal` is set if NVML as a whole failed."""
 
     driver: str = ""
     nvml: str = ""
@@ -44,7 +44,7 @@ class NvmlAnswers:
 
 @dataclass(frozen=True, slots=True)
 class CheckContext:
-    """All that a check may look at. `root` is where the machine's /sys, /run, /dev and /var lie."""
+    """Everything a check may read. `root` is the parent of the machine's /sys, /run, /dev and /var."""
 
     config: Config
     state: Path

@@ -1,4 +1,4 @@
-"""What the doctor says: findings, each with a status, what it means and what to do. Plain data; no I/O."""
+"""Findings of the doctor, each with a level, its meaning and a fix. Plain data; no I/O."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from wattlens.doctor.facts import CheckContext
 
 
 class FindingLevel(StrEnum):
-    """How a finding is to be taken."""
+    """Level of a finding."""
 
     OK = "ok"
     WARN = "warn"  # the agent runs, but something is worse than it could be
@@ -22,7 +22,7 @@ GROUPS = ("software", "driver", "gpus", "holders", "node", "agent", "actuator")
 
 @dataclass(frozen=True, slots=True)
 class DoctorFinding:
-    """One line of the doctor.
+    """One line of the doctor's output.
 
     Args:
         subject: what it is about, two or three words.
@@ -42,7 +42,7 @@ class DoctorFinding:
 
 @dataclass(frozen=True, slots=True)
 class DoctorCheck:
-    """One file of `wattlens/doctor/checks`. `look` never changes anything and never calls NVML itself."""
+    """One file of `wattlens/doctor/checks`. `look` is read-only and never calls NVML itself."""
 
     summary: str
     group: str  # of GROUPS

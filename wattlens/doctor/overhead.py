@@ -35,7 +35,7 @@ class PowerBlock:
 
 
 class ReaderLoad:
-    """The agent's reader at work, as a context; knows the CPU seconds that it took."""
+    """The agent's reader at work, as a context manager; reports the CPU seconds that it used."""
 
     def __init__(self, options: ReaderOptions) -> None:
         """Nothing runs yet."""

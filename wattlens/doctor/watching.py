@@ -1,4 +1,4 @@
-"""Counter and instant power of every GPU, asked as often as the driver answers, kept where they change."""
+"""Counter and instantaneous power of every GPU, read as fast as the driver responds, kept where they change."""
 
 from collections.abc import Callable, Mapping
 
@@ -14,7 +14,7 @@ _IDS = (abi.FIELD_TOTAL_ENERGY, abi.FIELD_POWER_INSTANT)
 
 
 class GpuWatcher:
-    """One GPU under watch. `reason` is why there is no counter; `instant` is whether power is the instant one."""
+    """One GPU under observation. `reason` explains a missing counter; `instant`: power is the instantaneous value."""
 
     def __init__(self, nvml: RealNvml, handle: object, clock: Clock, mark: Callable[[str], None]) -> None:
         """Nothing is asked yet."""

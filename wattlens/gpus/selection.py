@@ -1,4 +1,4 @@
-"""The GPUs that `wattlens measure` measures, and the other workloads that use them meanwhile."""
+"""The GPUs that `wattlens measure` measures, and other workloads that use them at the same time."""
 
 import os
 import threading
@@ -25,7 +25,7 @@ _NAME_THEM = "name the server's GPUs with --gpus, or its workload with --workloa
 
 @dataclass(frozen=True, slots=True)
 class MeasuredGpus:
-    """What is measured.
+    """The GPUs to measure, and why.
 
     Args:
         gpus: for `measure`; empty: all that the program may use.
@@ -145,7 +145,7 @@ def _of_workload(processes: "GpuProcesses", name: str) -> MeasuredGpus:
 
 @dataclass
 class NeighbourMonitor:
-    """Looks now and then at who uses the measured GPUs: `with Neighbours(...)` around the window.
+    """Checks periodically who else uses the measured GPUs: `with NeighbourMonitor(...)` around the window.
 
     Args:
         processes: the process lists.

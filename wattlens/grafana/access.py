@@ -1,4 +1,4 @@
-"""How a Grafana is reached: its address, and the token of a service account that stands in a file."""
+"""URL of a Grafana, and the file with the token of a service account."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +10,7 @@ from energy_agent.runtime.secret_file import read_secret
 
 @dataclass(frozen=True, slots=True)
 class GrafanaAccess:
-    """How the server is reached. The token is in a file, and stands in no message.
+    """URL and credentials of the server. The token is read from a file and never part of a message.
 
     Raises:
         UsageError: an address that is none, or a token in the clear; the line names the option.

@@ -1,4 +1,4 @@
-"""Events as annotations of a Grafana: each once, however often this runs. What is there stays: people write into it."""
+"""Writes events as Grafana annotations, each once. Existing annotations are left unchanged."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -15,7 +15,7 @@ _ASKED: Final = 400
 
 @dataclass(slots=True)
 class AnnotationCounts:
-    """How many annotations were created, and how many were there before."""
+    """Number of annotations created, and of those that existed."""
 
     created: int = 0
     unchanged: int = 0
@@ -48,7 +48,7 @@ def annotate(
 
 
 def _fetch_event_tags(grafana: Grafana, begin_ms: int, end_ms: int) -> set[str]:
-    """The tags with the ids of the events of a time. A full answer may not be all: then each half is asked for."""
+    """Fetch the id tags of a period's events. A full response may be incomplete, so each half is requested again."""
     known, todo = set[str](), [(begin_ms, end_ms)]
     for _ in range(_ASKED):
         if not todo:

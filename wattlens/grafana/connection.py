@@ -35,7 +35,7 @@ class GrafanaError(WattlensError):
 
 
 def one_line(text: object) -> str:
-    """What a server says, as one line fit for a terminal."""
+    """Format a server's message as one line for a terminal."""
     line = printable(" ".join(str(text).split()))
     return line if len(line) <= _SAID else f"{line[: _SAID - 3]}..."
 

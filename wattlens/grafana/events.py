@@ -1,4 +1,4 @@
-"""What becomes an annotation in Grafana: changes that DVFS made, and editions of the report. Pure.
+"""Events that become Grafana annotations: DVFS changes and editions of the report. Pure.
 
 An event has an id that is made of what it is, so that the same event is the same annotation, whoever tells it how often.
 """
@@ -23,7 +23,7 @@ _SAME: Final = ("cluster", "node", "workload", "policy", "action", "setting", "o
 
 @dataclass(frozen=True, slots=True)
 class PlannedAnnotation:
-    """An annotation that ought to be there.
+    """An annotation to create.
 
     Args:
         begin_ms: UTC ms.

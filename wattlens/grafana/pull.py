@@ -1,4 +1,4 @@
-"""Bring what people changed in Grafana back as files, for somebody to review."""
+"""Downloads dashboards that people changed in Grafana as files for review."""
 
 import json
 import re
@@ -16,7 +16,7 @@ _UID: Final = re.compile(r"[A-Za-z0-9_-]{1,40}")
 
 @dataclass(slots=True)
 class PullResult:
-    """What was brought: files that were written, and those that had that content before."""
+    """Result of a pull: files written, and files that had that content before."""
 
     written: list[Path] = field(default_factory=list)
     unchanged: list[Path] = field(default_factory=list)

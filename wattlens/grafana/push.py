@@ -1,4 +1,4 @@
-"""Bring folder, data source, dashboards and alert rules of a Grafana to what is built, and lose nobody's work."""
+"""Uploads folder, data source, dashboards and alert rules to Grafana without losing edits."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -20,7 +20,7 @@ _FAST: Final = "was saved in Grafana while this ran, and is left as it is; push 
 
 @dataclass(slots=True)
 class PushResult:
-    """What a push did.
+    """Result of a push.
 
     Args:
         survey: what was found before.
@@ -113,7 +113,7 @@ def _otherwise(built: dict[str, Any], stored: dict[str, Any]) -> Iterable[str]:
 
 
 def _restate_change(change: ObjectChange, error: GrafanaError) -> ObjectChange | None:
-    """What it is then, if Grafana says that it is not what it was a moment ago; None: another error."""
+    """The change after Grafana reported that the object was modified in the meantime; None: another error."""
     if error.status == 412 and error.word == "version-mismatch":
         return replace(change, state="edited", reason=_FAST)
     if error.status == 412 and error.word == "name-exists":

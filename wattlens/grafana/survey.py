@@ -1,4 +1,4 @@
-"""What is to be in Grafana, what is there, and what a push would do about it. It reads, and writes nothing."""
+"""Compares the requested content with Grafana and plans a push. Read-only."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -21,7 +21,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class PushRequest:
-    """What a push is to bring about.
+    """What a push uploads.
 
     Args:
         folder: title of a folder at the root.
@@ -109,7 +109,7 @@ def folder_uid(title: str) -> str:
 
 
 def read_dashboard(grafana: Grafana, uid: str) -> GrafanaDashboard | None:
-    """A dashboard as it is in Grafana, with what its history says of it."""
+    """Read a dashboard and its history from Grafana."""
     try:
         full = grafana.dashboard(uid)
     except GrafanaError as error:

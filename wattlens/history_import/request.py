@@ -1,4 +1,4 @@
-"""What an import is asked for, and what each kind of exporter gives for it."""
+"""The request of an import, and the interface of an exporter's history."""
 
 import re
 from collections import Counter
@@ -74,7 +74,7 @@ class NodeHistory(Protocol):
 
 
 class ExporterFleet(Protocol):
-    """All nodes that a Prometheus knows of one kind of exporter."""
+    """All nodes that a Prometheus has of one kind of exporter."""
 
     def nodes(self) -> list[str]:
         """Their names, sorted."""

@@ -1,4 +1,4 @@
-"""A ledger made of what a Prometheus kept: node by node, slice by slice, all of it or nothing. Quality: docs/import.md."""
+"""Creates a ledger from the history of a Prometheus, node by node and slice by slice. Quality: docs/import.md."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -22,7 +22,7 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass
 class ImportResult:
-    """What was imported, or would be."""
+    """Result of an import, or of a dry run."""
 
     nodes: list[SegmentContents] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)

@@ -136,7 +136,7 @@ class WattlensNode:
         return {at: values for at, values in found.items() if at in mine}
 
     def _collect_facts(self, start_ns: int, end_ns: int) -> tuple[list[DeviceFacts], list[WorkloadFacts]]:
-        """What was told of devices and workloads in a slice, as far as it is news."""
+        """Collect new labels of devices and workloads in a slice."""
         for labels in self._last("gpu_info", start_ns, end_ns):
             self._skus[exporter_label(labels, "uuid")] = exporter_label(labels, "name")
         limits = self._values("gpu_power_limit_max_watts", start_ns, end_ns)

@@ -1,4 +1,4 @@
-"""How a Prometheus is reached: its address, and secrets that stand in files."""
+"""URL of a Prometheus, and the files with its credentials."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,7 @@ from energy_agent.runtime.secret_file import read_secret
 
 @dataclass(frozen=True, slots=True)
 class PrometheusAccess:
-    """How the service is reached. Secrets are in files, which are read again for each request.
+    """URL and credentials of the server. Secrets are in files, which are read again for each request.
 
     `user_file` holds user:password; with `password_file` the user's name alone.
 

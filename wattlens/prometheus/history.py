@@ -67,7 +67,7 @@ def selector(name: str, matchers: Mapping[str, str], pattern: str = "") -> str:
 
 @dataclass
 class PrometheusHistory:
-    """Samples of the past. `requests` counts what was asked."""
+    """Reads past samples. `requests` counts the requests."""
 
     access: PrometheusAccess
     samples_max: int = SAMPLES_MAX

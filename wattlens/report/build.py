@@ -107,7 +107,7 @@ def build(options: Options, progress: Progress | None = None) -> Facts:
 
 
 def add_prometheus_result(options: Options, facts: Facts) -> Options:
-    """The options with what a Prometheus answered, so that the facts can be made again without it."""
+    """Return the options with the result of the Prometheus query, so that the facts can be rebuilt without it."""
     figure = facts.figures["crosscheck.prometheus"]
     if options.ask is None:
         return options

@@ -1,4 +1,4 @@
-"""How an agent's page is reached: plain or TLS, with credentials or a certificate; and in words why it was not."""
+"""Access to an agent's metrics endpoint: plain or TLS, with credentials or a certificate, and the text of its errors."""
 
 import ssl
 from collections.abc import Callable
@@ -38,7 +38,7 @@ _PLAIN_ANSWERS = (
 
 @dataclass(frozen=True, slots=True)
 class AgentAccess:
-    """How an agent's page is reached. The files hold secrets, which so never stand on a command line."""
+    """URL and credentials of an agent's metrics endpoint. Secrets are in files, never on a command line."""
 
     url: str
     ca_file: Path | None = None  # whom to believe, instead of the system's authorities

@@ -1,4 +1,4 @@
-"""One reading of an agent's /metrics page for people: looked up by labels, and quantities as short text. Pure."""
+"""One `/metrics` response of an agent, with lookup by labels and quantities as short text. Pure."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ Labels = tuple[tuple[str, str], ...]
 
 @dataclass(slots=True)
 class ScrapeResponse:
-    """One reading of /metrics: samples by name. `t_s` is the reader's monotonic time."""
+    """One `/metrics` response: samples by name. `t_s` is the reader's monotonic time."""
 
     t_s: float
     samples: dict[str, dict[Labels, float]] = field(default_factory=dict)

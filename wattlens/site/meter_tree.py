@@ -6,7 +6,7 @@ from energy_agent.core.facility import MeterFacts
 
 
 def format_tree(meters: Sequence[MeterFacts]) -> Iterator[str]:
-    """One line a meter, below the one it hangs on."""
+    """Yield one line per meter, below its parent."""
     for top in (m for m in meters if not m.parent):
         yield from _branch(top, meters, 0)
 

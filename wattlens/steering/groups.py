@@ -1,4 +1,4 @@
-"""Which GPUs are steered as one, for whom, and why some are not. Pure.
+"""Groups of GPUs that are steered together, their workloads, and why some are not steered. Pure.
 
 A group is steered whole or not at all, since one slow rank slows all. The configuration names groups by devices; with
 `auto_groups` the GPUs that one workload uses alone are a group, and so are those of one training job on this node. Workloads
@@ -27,7 +27,7 @@ _Key = str | tuple[str, str] | frozenset[str]
 
 @dataclass(frozen=True, slots=True)
 class JobRanks:
-    """A training job's ranks as one workload's processes report them.
+    """The ranks of a training job, as reported by one workload's processes.
 
     Args:
         group: name of the job.
@@ -46,7 +46,7 @@ class JobRanks:
 
 @dataclass(frozen=True, slots=True)
 class SteeringGroup:
-    """A group as this node has it.
+    """A group on this node.
 
     Args:
         name: what it is called in metrics and savings; no two groups have the same.

@@ -26,7 +26,7 @@ class _Body(Section, strict=True):
 
 @dataclass(frozen=True, slots=True)
 class SteeringRequest:
-    """One request: a setting, or that the workload's job is led from here."""
+    """One request: a setting, or that a process of the workload leads its job."""
 
     setting: Setting | None
     lead: bool
@@ -35,7 +35,7 @@ class SteeringRequest:
 
 
 class SteeringRequests:
-    """Filled by the socket's threads, read by the governor's."""
+    """Pending requests: the socket's threads add them, the governor's thread reads them."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock

@@ -30,7 +30,7 @@ def describe_steering(
     groups: Sequence[SteeringGroup],
     ask: SteeringRequest | None,
 ) -> dict[str, object]:
-    """The answer to GET /v1/dvfs, about devices that the workload uses itself.
+    """Steering status of a workload's GPUs, as returned by GET /v1/dvfs.
 
     `mode` is that of the group; `reason` says why it is not steered. A device's `setting` is in force under the actuator's
     lease, `wanted` is what the policy wants: in mode shadow it is all there is. `slowdown` is the share that the terms allow.

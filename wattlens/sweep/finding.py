@@ -22,7 +22,7 @@ _APART = 3  # pages between which a workload must be seen to use energy
 
 
 class TargetFinder:
-    """Reads the page of one agent."""
+    """Finds the GPUs and workloads of a sweep on one agent's metrics endpoint."""
 
     def __init__(self, access: AgentAccess, clock: Clock, hold: Hold) -> None:
         """Raises UsageError where the address or a file of credentials is none."""

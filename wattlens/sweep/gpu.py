@@ -1,4 +1,4 @@
-"""What a page of the agent tells a sweep: the boards, their readings with instants, and which workloads are on them. Pure."""
+"""GPUs of an agent's `/metrics` response, their readings with instants, and their workloads. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ _NS, _MHZ = 1e9, 1e6
 
 @dataclass(frozen=True, slots=True)
 class GpuDescription:
-    """One GPU as the agent describes it. None: it does not tell. Limits in W."""
+    """One GPU as the agent describes it. None: unknown. Limits in W."""
 
     uuid: str
     index: int
@@ -25,7 +25,7 @@ class GpuDescription:
 
 
 def describe_gpus(page: ScrapeResponse) -> tuple[GpuDescription, ...]:
-    """All GPUs of the node that answer, by index."""
+    """All responsive GPUs of the node, by index."""
     found = []
     for labels, _ in page.rows("gpu_info"):
         uuid = labels.get("uuid", "")
@@ -65,7 +65,7 @@ def energy(page: ScrapeResponse, uuid: str) -> Sample | None:
 
 
 def read_device(page: ScrapeResponse, uuid: str) -> DeviceReading | None:
-    """Clock, limit and event reasons of the GPU; None while it does not answer."""
+    """Clock, limit and event reasons of the GPU; None while it is unresponsive."""
     t_ns = read_ns(page, uuid)
     if t_ns is None or page.one("gpu_up", uuid=uuid) != 1:
         return None
@@ -92,7 +92,7 @@ def temperature_c(page: ScrapeResponse, uuid: str) -> float | None:
 
 
 def on_gpus(before: ScrapeResponse, after: ScrapeResponse) -> Mapping[str, frozenset[str]]:
-    """The workloads that held GPUs between two pages, each with these: those to which energy was booked meanwhile.
+    """Workloads with these GPUs between two responses: those to which energy was attributed in between.
 
     A workload's series stay for a quarter of an hour after its end, so that they are there says nothing.
     """

@@ -123,7 +123,7 @@ class Hold:
     # The lease.
 
     def require_actuator(self) -> None:
-        """Raise RefusalError where no actuator answers."""
+        """Raise RefusalError if no actuator responds."""
         with _refusals():
             self._client.hello()
 

@@ -141,6 +141,6 @@ class Measuring:
 
 
 def _mean_power_w(devices: dict[str, _Read], from_ns: int) -> float | None:
-    """Mean power of all devices; None until each of them tells."""
+    """Mean power of all devices; None until each has a value."""
     powers = [power_w(read.energy, from_ns) for read in devices.values()]
     return None if any(power is None for power in powers) else math.fsum(power for power in powers if power is not None)

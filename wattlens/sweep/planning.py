@@ -59,7 +59,7 @@ def named(target: SweepTarget, name: str, command: Sequence[str]) -> str:
 def start_profile(
     target: SweepTarget, name: str, work: str, keys: Sequence[Key], options: PlanOptions, seed: int, gain: float | None
 ) -> SweepProfile:
-    """A profile without a stretch yet. `keys` are what the actuator makes of the settings."""
+    """Create a profile without intervals. `keys` are the settings as the actuator applies them."""
     gpu = target.gpus[0]
     plan = SweepPlan(
         tuple(keys),
@@ -77,7 +77,7 @@ def start_profile(
 def resume_profile(
     profile: SweepProfile, target: SweepTarget, name: str, work: str, options: PlanOptions, out: Path
 ) -> SweepProfile:
-    """The profile to go on with, with more repeats or another precision where they are said.
+    """The profile to continue, with more repeats or another precision if requested.
 
     Raises:
         UsageError: it is of something else; names what.

@@ -1,4 +1,4 @@
-"""A sweep from begin to end: find the workload, hold the lease, measure setting after setting, keep the profile on disk."""
+"""A sweep from start to end: find the workload, hold the lease, measure each setting, store the profile."""
 
 import os
 import secrets
@@ -47,7 +47,7 @@ class SweepOptions:
 
 
 class SweepRun:
-    """One run of it. `profile` is what is on disk, None while nothing is."""
+    """One run of a sweep. `profile` is the stored profile, None before the first interval."""
 
     def __init__(self, options: SweepOptions, progress: SweepProgress) -> None:
         """Read the profile to go on with; raises UsageError as `planning.earlier`."""

@@ -1,4 +1,4 @@
-"""Which GPUs and which workload a sweep is about, and what may be set on them. Pure: two pages of the agent in, words out."""
+"""The GPUs and workload of a sweep, and the settings that they allow. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ POINTS, POINTS_OF_BOTH = 5, 3
 
 @dataclass(frozen=True, slots=True)
 class TargetRequest:
-    """What the command line says. Empty: not said."""
+    """GPUs and workloads from the command line. Empty: not given."""
 
     gpus: tuple[str, ...] = ()  # indices or UUIDs
     workloads: tuple[str, ...] = ()
@@ -23,7 +23,7 @@ class TargetRequest:
 
 @dataclass(frozen=True, slots=True)
 class SweepTarget:
-    """Alike boards, and the workloads on them: the first one's progress is measured."""
+    """GPUs of one model and the workloads on them; the first workload's progress is measured."""
 
     gpus: tuple[GpuDescription, ...]
     workloads: tuple[str, ...]

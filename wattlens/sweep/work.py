@@ -153,7 +153,7 @@ def spread_over_nodes(workloads: Sequence[str]) -> str:
 
 
 def _query_agent(workload: str) -> dict[str, Any] | None:
-    """What the agent's socket tells of a workload; None where it tells nothing."""
+    """Query the agent's socket for a workload's status; None if there is none."""
     from energy_agent.runtime.agent_socket import ask
 
     try:

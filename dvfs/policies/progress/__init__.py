@@ -28,7 +28,7 @@ _TRAINING = ("", "training")
 
 @dataclass(frozen=True, slots=True)
 class SearchOptions:
-    """Options, with durations in ns."""
+    """Options of the progress policy, with durations in ns."""
 
     knees: tuple[Knee, ...]
     knob: str  # clock | power
@@ -41,7 +41,7 @@ class SearchOptions:
 
 @dataclass(frozen=True, slots=True)
 class StepCounters:
-    """Where the counters stood at the end of a step."""
+    """The counters at the end of a step."""
 
     steps: int
     end_ns: int
@@ -51,7 +51,7 @@ class StepCounters:
 
 @dataclass(frozen=True, slots=True)
 class SearchState:
-    """`asked` is what was decided last, None for the reference; `since_ns` from when on it is in force."""
+    """The state of one group: `asked` is the last decision (None: the reference), applied since `since_ns`."""
 
     search: Search | None = None
     devices: tuple[str, ...] = ()

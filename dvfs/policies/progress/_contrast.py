@@ -61,7 +61,7 @@ class Contrasts:
         return error, math.sqrt(spread)
 
     def add_block(self, setting: float, value: float, block: BlockScatter) -> "Contrasts":
-        """With a block at a setting that has this mean."""
+        """Return the state after a block at a setting with this mean."""
         known = self._with(setting)
         error, spread, rows, shared = known._compared(setting, value, block)
         # To the block's end, and there the usual update: what is learned is in proportion to the covariance with the mean.

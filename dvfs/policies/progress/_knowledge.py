@@ -1,4 +1,4 @@
-"""What a search for the least energy within a slowdown budget knows, and what follows from it. Pure.
+"""Knowledge of a search for the least energy within a slowdown budget. Pure.
 
 A sample is a step, or a longer stretch of equal length. The account is kept in work: a sample of the reference is worth the
 time that it takes, relative to the first one of the run, so that drift and changes of the workload weigh as they should.
@@ -35,7 +35,7 @@ class Trial(NamedTuple):
 
 
 class BlockMean(NamedTuple):
-    """A block: mean logarithms of time per sample and of power."""
+    """One block: mean logarithms of time per sample and of power."""
 
     setting: float
     samples: int
@@ -44,7 +44,7 @@ class BlockMean(NamedTuple):
 
 
 class OutlierBlock(NamedTuple):
-    """A block far from what was expected: the logarithms of its times, and the one that was expected."""
+    """A block far from the expected one: the logarithms of its times, and the expected logarithm."""
 
     setting: float
     times: tuple[float, ...]
@@ -53,7 +53,7 @@ class OutlierBlock(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class SlowdownAccount:
-    """Work done at the reference's speed, and what was lost on it: both in samples of the reference, with its variance."""
+    """Work done at the reference's speed, and the slowdown so far: both in samples of the reference, with the variance."""
 
     work: float = 0.0
     excess: float = 0.0
@@ -107,7 +107,7 @@ class Search:
 
 
 def start_search(knob: str, settings: Sequence[float], budget: float, left: int | None, *, in_turns: bool = True) -> Search:
-    """A search of which nothing is known yet.
+    """Start a search without measurements.
 
     Raises:
         ValueError: no settings, or a budget that is not above 0.

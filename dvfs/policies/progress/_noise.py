@@ -1,4 +1,4 @@
-"""How much samples of one setting scatter, and what the mean of a block of them is worth. Pure.
+"""Scatter of samples of one setting, and the precision of the mean of a block. Pure.
 
 A sample is the logarithm of a step's time or power. Two parts of its variance are told apart by the variogram: half the mean
 square difference of two samples `k` apart is
@@ -23,7 +23,7 @@ _MOST_LEFT_OUT = 0.25  # of a block: more than that is no outlier but how the bl
 
 @dataclass(frozen=True, slots=True)
 class BlockScatter:
-    """The scatter of a block's mean: see `Noise.block`.
+    """Parts of the variance of a block's mean; see `Noise.block`.
 
     Args:
         samples: how many there are.
@@ -58,7 +58,7 @@ class Noise:
         return math.sqrt(self.white + self.slow)
 
     def add_block(self, samples: Sequence[float]) -> "Noise":
-        """With another block of one setting, in order."""
+        """Return the state after another block of one setting, in order."""
         near, middle, far = (
             (*kept, *(abs(b - a) for a, b in zip(samples, samples[k:], strict=False)))[-_KEPT:]
             for k, kept in ((_NEAR, self._near), (_MIDDLE, self._middle), (_FAR, self._far))

@@ -1,4 +1,4 @@
-"""How time and power respond to a setting that was not tried yet: curves from the physics, weighted by what was measured. Pure.
+"""Response of time and power to untested settings: physical curves, weighted by measurements. Pure.
 
 Below the setting x0 at which it begins to bind, a clock or a power limit x lengthens a step by
     slowdown(x) = c ((x0 - p) / (x - p))^k - c
@@ -36,7 +36,7 @@ class ResponseCurve(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class CurvePosterior:
-    """Curves over the settings, with their weights."""
+    """Response curves over the settings, with their weights."""
 
     settings: tuple[float, ...]
     curves: tuple[ResponseCurve, ...]

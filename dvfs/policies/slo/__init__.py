@@ -1,4 +1,4 @@
-"""Policy `slo`: serve with the least energy while time to first token and time between tokens stay within their limits.
+"""Policy `slo`: serves with the least energy within limits on time to first token and inter-token latency.
 
 Each round it learns how the server answers to its clock (`_slo_response`) and what comes to it (`_slo_traffic`), reckons for
 each clock between knee and maximum how many requests of the next second would miss a limit (`_slo_risk`), and takes the clock
@@ -44,7 +44,7 @@ _PROMISE_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class SloOptions:
-    """The knee table and the options."""
+    """The knee table and the options of the slo policy."""
 
     knees: tuple[Knee, ...]
     levels: int
@@ -54,7 +54,7 @@ class SloOptions:
 
 @dataclass(frozen=True, slots=True)
 class SloState:
-    """What is known of a group. `level`: place in the grid of what is in force, None: not set by us."""
+    """The state of one group. `level`: index of the applied clock in the grid; None: not set by this policy."""
 
     reading: ServerReading | None = None
     level: int | None = None

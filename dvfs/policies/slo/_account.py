@@ -1,4 +1,4 @@
-"""What our clock really cost: requests that missed a limit and would not have at the highest clock. Pure.
+"""Cost of the chosen clock: requests that missed a limit and would have met it at the highest clock. Pure.
 
 What the default would have attained cannot be seen while we steer, so of each miss it is reckoned whether it would have been
 one without us: of the first token by `_slo_late`, of later ones from times between tokens as the highest clock would have had
@@ -25,7 +25,7 @@ def answers(mean: float) -> list[tuple[float, float]]:
 
 @dataclass(frozen=True, slots=True)
 class StepTimes:
-    """Steps of an interval: how many, the time of each, and what that would have been at the highest clock."""
+    """Steps of an interval: their number, mean time, and the time at the highest clock."""
 
     count: float
     gap_s: float
@@ -48,7 +48,7 @@ Kinds = tuple[float, ...]
 
 @dataclass(frozen=True, slots=True)
 class MissAccount:
-    """Extra misses that were reckoned and that came, of the first and of later tokens; old ones fade."""
+    """Predicted and actual extra misses of first and later tokens; old ones decay."""
 
     first: Kinds = (0.0, 0.0, 0.0)
     first_seen: Kinds = (0.0, 0.0, 0.0)

@@ -1,4 +1,4 @@
-"""What histograms prove about an SLO. Pure.
+"""SLO attainment, as proven by histograms. Pure.
 
 A bucket edge at or below the limit can prove that it is kept, one at or above that it is missed.
 
@@ -21,7 +21,7 @@ Verdict = Literal["kept", "missed", "open"]
 
 @dataclass(frozen=True, slots=True)
 class AttainmentWindow:
-    """Where the present window began, and what the last whole one proved."""
+    """Start of the current attainment window, and the verdict of the last complete one."""
 
     since_s: float | None = None
     ttft: Latencies | None = None

@@ -17,7 +17,7 @@ def _numbers() -> tuple[float, ...]:
 
 
 def draw_numbers(start: int) -> Iterator[float]:
-    """Numbers from a place on, without end."""
+    """Yield pseudo-random numbers from `start` on, without end."""
     found, place = _numbers(), start % _MANY
     while True:
         yield found[place]

@@ -1,4 +1,4 @@
-"""What happened in a group between two readings of its server's counters, as far as a policy can know. Pure.
+"""The interval of a group between two readings of its server's counters. Pure.
 
 The counters tell more than they show: requests that ended, run and wait are all that came, so what came and has no first token
 yet is known, and with it, from one reading to the next, how many requests arrived.
@@ -17,7 +17,7 @@ _LEAST_GAP_S = 1e-6
 
 @dataclass(frozen=True, slots=True)
 class ServerReading:
-    """One reading.
+    """One reading of an inference server's counters and of the devices' energy.
 
     `offset` makes `pending` out of the counters: requests that came before us, or left without a token.
     """
@@ -49,7 +49,7 @@ class ServerReading:
 
 @dataclass(frozen=True, slots=True)
 class ServingInterval:
-    """From one reading to the next. Counts are of the interval; `before` and `after` are its ends."""
+    """The interval between two readings. Counts are of the interval; `before` and `after` are its ends."""
 
     before: ServerReading
     after: ServerReading

@@ -1,4 +1,4 @@
-"""Which first tokens of an interval came too late, where several came. Pure.
+"""Late first tokens of an interval with several first tokens. Pure.
 
 A histogram tells how long first tokens took and not whose they were, and the limit of a long prompt is longer. So what could
 have been is played out many times: prompts as they have been seen, arrivals anywhere in the interval, served one after another.
@@ -23,7 +23,7 @@ _SUM_LN, _TIME_RATIO, _TIME_S, _OFF = 0.2, 0.08, 0.02, 2.0  # how well a run mus
 
 @dataclass(frozen=True, slots=True)
 class IntervalStart:
-    """What is known of a server when an interval began, and how it serves.
+    """State of a server at the start of an interval, and how it serves.
 
     Args:
         ages: of the prompts that were open, oldest first, in s.
@@ -45,7 +45,7 @@ class IntervalStart:
 
 
 def expected_late_tokens(interval: ServingInterval, limits: LatencyLimits, before: IntervalStart) -> float:
-    """Expected number of first tokens that came too late and would not have at the highest clock."""
+    """Expected number of late first tokens that would have been in time at the highest clock."""
     n, total, edges = interval.first_tokens, interval.prompt_tokens, interval.ttft.edges
     if not n or not total or limits.ttft_s is None:
         return 0.0

@@ -39,7 +39,7 @@ class Linear:
         return _begin(prior)
 
     def add_observation(self, features: Sequence[float], value: float, std: float) -> "Linear":
-        """With one observation more, of this standard deviation."""
+        """Return the state after one more observation with this standard deviation."""
         prior, keep, weight = self.prior, self.prior.keep, 1.0 / (std * std)
         back = [(1.0 - keep) / (s * s) for s in prior.std]
         precision = []

@@ -1,4 +1,4 @@
-"""The prompts that are open in a server: what is left of them, and how late it is against its highest clock. Pure.
+"""Open prompts of a server: remaining work, and lateness relative to the highest clock. Pure.
 
 All work is in seconds at the highest clock; at speed v of a clock it takes 1/v times as long. Lateness is the time by which the
 open prompts are behind what the highest clock had done: what it adds to times to first token is what our clock costs.
@@ -17,7 +17,7 @@ PERIOD_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class LatencyLimits:
-    """The limits of a request in s, as its owner wrote them: the same for every prompt. None: there is none."""
+    """The latency limits of a request in s, as the owner wrote them, for prompts of any length. None: no limit."""
 
     ttft_s: float | None
     itl_s: float | None
@@ -30,7 +30,7 @@ class LatencyLimits:
 
 @dataclass(frozen=True, slots=True)
 class OpenPrompts:
-    """The prompts that are open now, in s: work done on the oldest, time since it was first seen, and how late the server is.
+    """Open prompts, in s: work done on the oldest, time since it was first seen, and the server's lateness.
 
     `fresh` says that the oldest was not there a reading ago. `quiet` are the steps since a first token came: all that decode
     have had as many.
@@ -45,7 +45,7 @@ class OpenPrompts:
 
 @dataclass(frozen=True, slots=True)
 class PromptLength:
-    """A prompt length in tokens that stands for others: work, and limit of the first token."""
+    """A prompt length in tokens that represents similar ones: its work, and the limit of its first token."""
 
     prompt: float
     work_s: float

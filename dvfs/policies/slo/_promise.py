@@ -1,4 +1,4 @@
-"""What decisions would save in shadow, where none of them is in force. Pure."""
+"""Predicted saving of decisions in shadow mode, where none is applied. Pure."""
 
 from dataclasses import dataclass
 from math import exp
@@ -11,7 +11,7 @@ _TAU_S = 1800.0
 
 @dataclass(frozen=True, slots=True)
 class PredictedSaving:
-    """Energy of work with the highest clock, and what of it the clocks that were chosen would save, in J; old ones fade.
+    """Energy at the highest clock and the saving predicted for the chosen clocks, in J; old intervals decay.
 
     `doubt_j` is a standard deviation of the saving: how the server answers is one and the same unknown all the time.
     """

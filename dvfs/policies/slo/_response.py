@@ -1,4 +1,4 @@
-"""How one server answers to its clock, learnt online: step time, prefill and power as small linear responses. Pure.
+"""Online model of a server's response to its clock: step time, prefill and power as small linear models. Pure.
 
 With x = f_top / f - 1 for the clock f in force, B sequences that decode and r prompt tokens a step:
 
@@ -53,7 +53,7 @@ class Clocks:
 
 @dataclass(frozen=True, slots=True)
 class LonePrompt:
-    """A request whose prompt is computed alone: when it was first seen, x then, and the sum of x over the time since."""
+    """A request whose prompt is computed alone: when it was first seen, x then, and the sum of x since."""
 
     since_s: float
     first: Slow
@@ -62,7 +62,7 @@ class LonePrompt:
 
 @dataclass(frozen=True, slots=True)
 class ServerModel:
-    """What was learnt. `capped_mhz`: the clock that the power limit holds while prompts are computed, and while none is."""
+    """The learned response of a server to its clock. `capped_mhz`: the power-limited clock with and without prefill."""
 
     gap: Linear = field(default_factory=lambda: Linear.start(_GAP))
     first: Linear = field(default_factory=lambda: Linear.start(_FIRST))
@@ -129,7 +129,7 @@ class ServerModel:
     def add_interval(
         self, interval: ServingInterval, clocks: Clocks, lock_mhz: int, clock_mhz: int, limited: bool, done_s: float
     ) -> "ServerModel":
-        """After an interval at one lock.
+        """Return the state after an interval at one lock.
 
         `clock_mhz` is the clock read at its end, `limited` whether power held it there, and `done_s` the work done on the
         oldest prompt at its middle.

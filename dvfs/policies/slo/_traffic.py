@@ -93,7 +93,7 @@ class Traffic:
         return tuple(max(0.0, now_s - at) for at in self.since)
 
     def add_interval(self, interval: ServingInterval) -> "Traffic":
-        """After another interval."""
+        """Return the state after another interval."""
         dt, arrived = interval.seconds, interval.arrived
         seconds, requests = self.seconds + dt, self.requests + arrived
         mean = (requests + 1.0) / (seconds + 4.0)

@@ -1,4 +1,4 @@
-"""The boards that a modelled LLM server runs on: their power curve, clocks, memory and throughput, read from boards.json.
+"""GPU power models for simulated LLM servers: power curve, clocks, memory and throughput, from boards.json.
 
 Power while a kernel runs follows energy_agent/sim/README.md:
 
@@ -20,7 +20,7 @@ TABLE = Path(__file__).with_name("boards.json")
 
 @dataclass(frozen=True, slots=True)
 class GpuPowerModel:
-    """One board. Its values are those of boards.json, each with its basis there.
+    """Power model of one GPU, with the values of boards.json and the basis of each.
 
     Args:
         key: what `--gpu` calls it.

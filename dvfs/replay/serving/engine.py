@@ -1,4 +1,4 @@
-"""One replica with continuous batching and chunked prefill, as a pure machine of events: requests in, time and joules out.
+"""One replica with continuous batching and chunked prefill, as a pure event machine: requests in, time and joules out.
 
 Scheduling follows vLLM's V1 engine in outline: running sequences first, then waiting requests in order of arrival, within a
 budget of tokens a step, a number of sequences and the room for keys and values; when these no longer fit, the request that came
@@ -40,7 +40,7 @@ class Stream:
 
 
 class ReplicaCounters:
-    """What a page of metrics shows, cumulative; only kept where somebody looks."""
+    """Cumulative counters as on a metrics endpoint; kept only where a policy reads them."""
 
     __slots__ = ("busy_s", "itl_counts", "itl_sum_s", "prompt_tokens", "tokens", "ttft_counts", "ttft_sum_s")
 
@@ -98,7 +98,7 @@ class Replica:
 
     @property
     def is_done(self) -> bool:
-        """Every request has ended."""
+        """Whether every request has ended."""
         return self.ended == len(self.stream)
 
     def wait(self, until_s: float, rates: Rates) -> None:

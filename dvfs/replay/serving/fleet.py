@@ -1,4 +1,4 @@
-"""A fleet of equal replicas behind a dispatcher: streams of requests, the rule of attainment, how many replicas are needed.
+"""A fleet of equal replicas behind a dispatcher: request streams, attainment, and the required number of replicas.
 
 The dispatcher gives a request to the replica with the least prefill ahead of it, as it reckons from the lengths of prompts
 without a lock; among equals to the one that was given the fewest. What really happens on the replicas it does not look at: so
@@ -39,7 +39,7 @@ class RequestLimits:
 
 @dataclass(frozen=True, slots=True)
 class FleetOutcome:
-    """What a fleet did: energy of all replicas until the last request of all ended, requests, and those that missed a limit."""
+    """Result of a fleet: energy until the last request ended, requests, and requests that missed a limit."""
 
     energy_j: float
     requests: int

@@ -1,4 +1,4 @@
-"""The language models that a modelled server can hold: sizes from the model cards, and what of a step the host takes."""
+"""Language models for simulated servers: sizes from the model cards, and the host's share of a step."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ Basis = Literal["measured", "fitted", "assumed"]
 
 @dataclass(frozen=True, slots=True)
 class HostStepTime:
-    """Time of a step in which no kernel runs: `step_s`, and `sequence_s` for each sequence in the batch."""
+    """Step time without a running kernel: `step_s`, plus `sequence_s` per sequence in the batch."""
 
     board: str
     step_s: Annotated[float, Field(ge=0, le=10)]
@@ -30,7 +30,7 @@ class HostStepTime:
 
 @dataclass(frozen=True, slots=True)
 class ServedModel:
-    """One model in 16 bit.
+    """A language model in 16-bit precision.
 
     Args:
         parameters_b: in 1e9.

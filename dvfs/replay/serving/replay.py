@@ -28,7 +28,7 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class ReplayCase:
-    """What is replayed.
+    """Input of a replay: server, limits, trace and options.
 
     Args:
         server: each replica.
@@ -51,7 +51,7 @@ class ReplayCase:
 
 @dataclass(frozen=True, slots=True)
 class RuleResult:
-    """What one rule did.
+    """Result of one rule.
 
     Args:
         rule: its name.
@@ -72,7 +72,7 @@ class RuleResult:
 
 @dataclass(frozen=True, slots=True)
 class PreparedCase:
-    """A case made ready: its streams and the default."""
+    """A case with its request streams and the result of the default clock."""
 
     case: ReplayCase
     replicas: int
@@ -144,7 +144,7 @@ def policy(made: PreparedCase, name: str, spec: DvfsPolicy, config: Any, say: Sa
 
 
 def replay_fixed_clocks(made: PreparedCase, say: Say = lambda text: None) -> list[RuleResult]:
-    """The best clock held all the time, chosen with the trace known; and the knee, held as `nvidia-smi -lgc` would.
+    """Replay the best constant clock, chosen with the whole trace known, and the knee as `nvidia-smi -lgc` would set it.
 
     The best one is the highest where none keeps the rule. Policy `static` does more: it lets go while a queue grows.
     """

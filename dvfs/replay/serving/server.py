@@ -1,4 +1,4 @@
-"""What a step of a modelled LLM server takes in time and power, by SM clock, batch and chunk of prompts. Pure.
+"""Time and power of a step of a modelled LLM server, by SM clock, batch and prompt chunk. Pure.
 
 A step has three parts, one after another: the host's, the decode's and the prefill's. At the highest clock, with n GPUs:
 
@@ -59,7 +59,7 @@ class Rates:
 
 @dataclass(frozen=True, slots=True)
 class ReplicaSpec:
-    """One replica: `gpus` boards that work as one. Times in s at the highest clock."""
+    """One replica of `gpus` GPUs that work as one. Times in s at the highest clock."""
 
     gpu: GpuPowerModel
     model: ServedModel

@@ -1,4 +1,4 @@
-"""Replicas steered second by second: a policy sees of each replica what Wattlens sees of a real server, and nothing else.
+"""Replicas under a policy, second by second: the policy observes only what Wattlens observes of a real server.
 
 Once a second, at the end of the engine's step, a policy is asked with an `Observation`: clock, power and energy of the devices,
 and the counters and histograms of the server's page. A change of the lock is in force 25 to 50 ms later, at the end of a step:
@@ -25,7 +25,7 @@ START_NS = 1_000 * NS  # boot time at which the trace begins
 
 
 class ReplicaPolicy(Protocol):
-    """Decides for one replica; None: no lock."""
+    """Chooses the clock lock of one replica; None: no lock."""
 
     def __call__(self, seen: Observation, busy_ratio: float, /) -> int | None:
         """The highest clock in MHz from now on. `busy_ratio` is the share of the last second in which a kernel ran."""
@@ -49,7 +49,7 @@ def policy_steer(policy: DvfsPolicy, config: Any) -> ReplicaPolicy:
 
 @dataclass(frozen=True, slots=True)
 class PolicyOutcome:
-    """What came of it.
+    """Result of a fleet under a policy, with its clock changes.
 
     Args:
         outcome: energy and misses.
@@ -63,7 +63,7 @@ class PolicyOutcome:
 
 
 class SteeredFleet:
-    """Runs replicas under a policy. Tables of rates are made once for each clock that is asked for."""
+    """Runs replicas under a policy. Rate tables are computed once per requested clock."""
 
     def __init__(self, server: ReplicaSpec, slo: RequestLimits, seed: int = 0) -> None:
         self._server, self._slo, self._seed = server, slo, seed

@@ -134,7 +134,7 @@ def serving(evidence: PeriodEvidence) -> Side:
 
 
 def _list_energies(evidence: PeriodEvidence) -> list[PartEnergy]:
-    """What was held on GPUs, and on hosts where a site's nodes are known whole."""
+    """Allocated energy of GPUs, and of hosts where a site's nodes are metered whole."""
     hosts = {site for site in evidence.sites if not evidence.node_gap(site)}
     return [r for r in evidence.sums.held if r.device_class == "gpu" or (r.device_class == "host" and r.site in hosts)]
 

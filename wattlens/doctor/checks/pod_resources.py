@@ -56,7 +56,7 @@ def _look(facts: CheckContext) -> Iterator[DoctorFinding]:
 
 
 def _query_kubelet(path: Path, without: str) -> DoctorFinding:
-    """What the kubelet answers, as the agent will ask it."""
+    """Query the kubelet in the same way as the agent."""
     lister = SocketLister(path, deadline_s=3.0)
     try:
         found = list(grants(lister(), Naming()))

@@ -1,4 +1,4 @@
-"""What a column and a sheet of the workbook of inputs are: keys of the model, laid out as a table.
+"""Columns and sheets of the input workbook: keys of the model, laid out as a table.
 
 What a column means, takes and needs comes from the model's fields (inputs_model.py), never from a second copy.
 """
@@ -29,7 +29,7 @@ NOTE, EXAMPLE, HOW_TO = "note", "example", "how to"
 
 @dataclass(frozen=True, slots=True)
 class SheetColumn:
-    """A column.
+    """A column of a sheet.
 
     Args:
         label: its head.
@@ -114,7 +114,7 @@ class Sheet:
 
 @dataclass(frozen=True, slots=True)
 class SheetRow:
-    """A row of a sheet as it stands there.
+    """A row of a sheet as written.
 
     Args:
         number: from 1, as the sheet numbers it.

@@ -1,4 +1,4 @@
-"""The files that an organisation's inputs stand in: found beside the one that names them, and each told with its hash."""
+"""Files of an organisation's inputs, relative to the file that names them, each recorded with its hash."""
 
 import hashlib
 from pathlib import Path
@@ -8,7 +8,7 @@ from energy_agent.factors import bounded_file
 
 
 class InputFiles:
-    """Files below a folder, and what was read of them."""
+    """Files below a folder, and the content read from them."""
 
     def __init__(self, folder: Path) -> None:
         """Take the folder from which relative paths count."""

@@ -1,4 +1,4 @@
-"""What tells the intensity of a site's grid in a report: hours that were kept or that a file has, then the year's factors."""
+"""Grid intensity of a site in a report: stored or imported hours first, then the year's factors."""
 
 import hashlib
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ _FILE: Final = "csv_file"
 
 @dataclass(frozen=True, slots=True)
 class GridPeriod:
-    """The time that a report looks at, UTC ns, and the moment whose knowledge of the grid it takes."""
+    """The period of a report in UTC ns, and the moment as of which grid data count."""
 
     start_ns: int
     end_ns: int

@@ -162,7 +162,7 @@ class OrgSite(Section):
 
 
 class InventoryLine(Section):
-    """A line of the inventory: a board, or a node with all of its boards."""
+    """A line of the inventory: a GPU, or a node with all of its GPUs."""
 
     model_config = ConfigDict(populate_by_name=True)
 
@@ -219,7 +219,7 @@ class ClassPrice(Section):
 
 
 class GpuEmissions(Section):
-    """What making a kind of board emitted. It stands before the figures that come with Wattlens."""
+    """Embodied emissions of a GPU model. It overrides the figures that come with Wattlens."""
 
     sku: str = Field(min_length=1, max_length=200, description="glob over kinds of boards, such as *H100*; any case")
     low_kg: float = Field(ge=0, le=1e6, description="kg of CO2e of one board, the lowest estimate")
@@ -245,7 +245,7 @@ class ModelFacts(Section):
 
 
 class ReportingOrganisation(Section):
-    """Who reports."""
+    """The organisation that reports."""
 
     name: str = Field("", max_length=200, description="name of the organisation, as it stands on the report")
     contact: str = Field("", max_length=200, description="who answers questions about the report: a name, an address")

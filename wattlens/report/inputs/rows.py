@@ -1,4 +1,4 @@
-"""Rows of a workbook as the document that `org.yaml` is: one model checks both, and what is wrong is told by its cell."""
+"""Rows of a workbook as the document of `org.yaml`: one model validates both, and errors name the cell."""
 
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -29,7 +29,7 @@ class Workbook(model.OrgFile):
 
 @dataclass(frozen=True, slots=True)
 class ParsedInputs:
-    """A file of inputs, read and checked by itself.
+    """A file of inputs, parsed and validated.
 
     Args:
         told: all but the inventory's lines.

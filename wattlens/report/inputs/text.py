@@ -1,4 +1,4 @@
-"""What was found in an organisation's inputs and what is missing, as lines for a person and as JSON. Pure."""
+"""Present and missing inputs of an organisation, as text and as JSON. Pure."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from reports.inputs import Organisation, SiteInputs
 
 @dataclass(frozen=True, slots=True)
 class InputStatus:
-    """One thing that a report may want.
+    """One input that a report can use, and what is missing without it.
 
     Args:
         of: the site that it is of; "": of the organisation.
@@ -30,7 +30,7 @@ class InputStatus:
 
 
 def list_inputs(organisation: Organisation) -> list[InputStatus]:
-    """Everything that a report may want, the organisation's first, then site by site."""
+    """List every input that a report can use: the organisation's first, then site by site."""
     found = list(_organisation(organisation))
     for site in organisation.sites.values():
         found += _site(site, organisation)

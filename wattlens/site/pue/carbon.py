@@ -121,7 +121,7 @@ def _sources(
 
 
 def _describe_sources(joined: CarbonTotal) -> str:
-    """Which sources made it, and how much of the energy each."""
+    """Describe the sources of an intensity, each with its share of the energy."""
     shares = (
         f"{s.id} {float(Fraction(s.uj, joined.uj)):.0%}" + (f" ({'; '.join(s.reasons)})" if s.reasons else "")
         for s in joined.statements

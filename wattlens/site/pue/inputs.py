@@ -1,4 +1,4 @@
-"""What `wattlens pue` reads: the site's ledger, the site's file, and the ledgers of its nodes."""
+"""Inputs of `wattlens pue`: the site's ledger, the site's file, and the ledgers of its nodes."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,7 @@ from wattlens.state_folder import default_state_dir
 
 @dataclass(frozen=True, slots=True)
 class PueInputs:
-    """Everything, read. `nodes` has energy of the nodes' ledgers by cell."""
+    """All inputs of a PUE statement. `nodes` has the energy of the nodes' ledgers by cell."""
 
     site: str
     book: FacilityBook

@@ -1,4 +1,4 @@
-"""What `wattlens pue` says: the PUE of a site over a window, what belongs beside it, and where the overhead goes. Pure."""
+"""Result of `wattlens pue`: a site's PUE over a window, related ratios, and a breakdown of the overhead. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -16,7 +16,7 @@ UJ_PER_KWH = 3_600_000_000_000
 
 @dataclass(frozen=True, slots=True)
 class PueStatement:
-    """The whole answer. `pues` has one for each position at which IT is metered; `main` is that of the highest category."""
+    """A site's PUE with its parts. `pues` has one per position at which IT is metered; `main` is of the highest category."""
 
     site: str
     start_ns: int
@@ -34,7 +34,7 @@ class PueStatement:
 
 @dataclass(frozen=True, slots=True)
 class PueContext:
-    """What is known beside the meters: a PUE that somebody states, and IT energy from the ledgers of the nodes in uJ."""
+    """Data in addition to the meters: a stated PUE, and IT energy from the nodes' ledgers in uJ."""
 
     stated: PueValue | None = None
     nodes_uj: int | None = None

@@ -10,7 +10,7 @@ def _rate(name: str, *matchers: str) -> str:
 
 
 def _with_text(text: str, expr: str) -> str:
-    """What calls for a repair, in words, for each GPU."""
+    """Add the text of a repair to each GPU."""
     by = f"max by (cluster, job, instance, gpu, uuid, action, link) ({expr})"
     return f'max by (cluster, job, instance, gpu, uuid, what, link) (label_replace({by}, "what", "{text}", "action", "(.*)"))'
 
