@@ -109,21 +109,21 @@ def _column(key: Key, value: float, before: float, rate: float | None) -> tuple[
     return value - wobble, 0.0, 0.0, wobble, 0.0
 
 
-def _couple(made: Template, now: dict[Key, float]) -> None:
+def _couple(template: Template, now: dict[Key, float]) -> None:
     """Power is the rate of its energy; of a site the other way round, as its meters count whole watt hours."""
     rates: dict[Key, float] = {}
-    for i, (name, labels) in enumerate(made.keys):
+    for i, (name, labels) in enumerate(template.keys):
         for energy, kept in set(_POWER_OF.values()):
             if name == energy:
                 key = (energy, tuple((k, v) for k, v in labels if k in kept))
-                rates[key] = rates.get(key, 0.0) + made.rate[i]
-    for i, (name, labels) in enumerate(made.keys):
+                rates[key] = rates.get(key, 0.0) + template.rate[i]
+    for i, (name, labels) in enumerate(template.keys):
         if name in _POWER_OF:
             energy, kept = _POWER_OF[name]
-            made.watts[i] = rates[energy, tuple((k, v) for k, v in labels if k in kept)]
+            template.watts[i] = rates[energy, tuple((k, v) for k, v in labels if k in kept)]
         if name == "wattlens_facility_energy_joules_total":
-            made.rate[i] = now["wattlens_facility_power_watts", labels]
-            made.base[i] = now[name, labels] + made.rate[i] * AGE_S
+            template.rate[i] = now["wattlens_facility_power_watts", labels]
+            template.base[i] = now[name, labels] + template.rate[i] * AGE_S
 
 
 def _is_counter(name: str, kinds: dict[str, str]) -> bool:

@@ -258,9 +258,9 @@ def node_day(fleet: SyntheticFleet, node: int, day: int) -> Iterator[NodeCell]:
         yield NodeCell(cell, tuple(uses), 900 * (600_000_000 + (a >> 4)) + (b & 4_095), tokens, steps)
 
 
-def _cell_use(held: tuple[JobPlacement, ...], a: int, b: int) -> Use:
+def _cell_use(placements: tuple[JobPlacement, ...], a: int, b: int) -> Use:
     """One workload's cell: training is nearly always busy, an engine waits in between, a developer waits most of the time."""
-    use = held[0].job.use
+    use = placements[0].job.use
     if use == "train":
         idle_s = 0 if a & 7 < 6 else 2 * (30 + (a >> 8) % 120)
         active_w = 400
@@ -271,6 +271,6 @@ def _cell_use(held: tuple[JobPlacement, ...], a: int, b: int) -> Use:
     active_s = 900 - idle_s
     active_uj = active_s * (active_w * 1_000_000 + (b >> 4)) + (a >> 20)
     if not idle_s:
-        return Use(HELD, held, CELL_NS, 0, active_uj, 0, 1)
+        return Use(HELD, placements, CELL_NS, 0, active_uj, 0, 1)
     idle_uj = idle_s * (90_000_000 + (a & 0xFF_FFFF)) + (b & 1_023)
-    return Use(HELD, held, active_s * S, idle_s * S, active_uj, idle_uj, 1 + (a >> 3 & 1))
+    return Use(HELD, placements, active_s * S, idle_s * S, active_uj, idle_uj, 1 + (a >> 3 & 1))

@@ -42,12 +42,12 @@ def ecofreq(server: ReplicaSpec, slo: RequestLimits, grid: Sequence[Rates]) -> C
         silent_since_ns: int | None = None
         lock: int | None = None
 
-        def steer(seen: Observation, _busy_ratio: float) -> int | None:
+        def steer(observation: Observation, _busy_ratio: float) -> int | None:
             nonlocal silent_since_ns, lock
-            progress = seen.progress
+            progress = observation.progress
             if progress is None or not (progress.running or progress.queue):
-                silent_since_ns = seen.boot_ns if silent_since_ns is None else silent_since_ns
-                if seen.boot_ns - silent_since_ns > SILENT_NS:
+                silent_since_ns = observation.boot_ns if silent_since_ns is None else silent_since_ns
+                if observation.boot_ns - silent_since_ns > SILENT_NS:
                     lock = by_clock[0].lock_mhz
                 return lock
             silent_since_ns = None

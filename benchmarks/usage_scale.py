@@ -82,17 +82,17 @@ def measure(days: Path, by: str) -> tuple[Row, dict[str, Any]]:
         if process.returncode:
             raise UsageError(f"wattlens usage ended with {process.returncode}: {errors.strip()}")
         output.seek(0)
-        said: dict[str, Any] = json.load(output)
+        result: dict[str, Any] = json.load(output)
     row: Row = {
         "by": by,
-        "GPUs": said["gpus"],
-        "rows": len(said["rows"]),
+        "GPUs": result["gpus"],
+        "rows": len(result["rows"]),
         "s": seconds,
         "cpu_s": max(used),
         "peak_mib": peak_mib,
         "ok": seconds <= SECONDS_MAX and peak_mib <= PEAK_MAX_MIB,
     }
-    return row, said
+    return row, result
 
 
 def run(ledger: str = "", nodes: int = 125, copies: int = 10, days: int = UTC_DAYS, jobs: int = 2) -> Iterator[Row]:
@@ -107,8 +107,8 @@ def run(ledger: str = "", nodes: int = 125, copies: int = 10, days: int = UTC_DA
         _, small = measure(part, "team")
         totals = set()
         for by in ("team", "workload", "gpu"):
-            row, said = measure(fleet, by)
-            summed = sum(int(each["energy_uj"]) for each in said["rows"])
-            totals.add(said["total"]["energy_uj"])
-            exact = summed == int(said["total"]["energy_uj"]) == copies * int(small["total"]["energy_uj"])
+            row, result = measure(fleet, by)
+            summed = sum(int(each["energy_uj"]) for each in result["rows"])
+            totals.add(result["total"]["energy_uj"])
+            exact = summed == int(result["total"]["energy_uj"]) == copies * int(small["total"]["energy_uj"])
             yield row | {"exact": exact, "ok": row["ok"] and exact and len(totals) == 1}

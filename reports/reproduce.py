@@ -144,27 +144,27 @@ def _check_forms(forms: Sequence[str], manifest: Manifest) -> list[VerificationS
     return lacking + [VerificationStep(_NAME, False, f"{name} was not asked for") for name in sorted(named - wanted)]
 
 
-def _difference(path: Path, made: bytes) -> str | None:
+def _difference(path: Path, content: bytes) -> str | None:
     """Where a form differs from the one that was made again, as words after "not what facts.json gives"; None: it does not."""
-    if files.digest(path)[0] == sha256(made):
+    if files.digest(path)[0] == sha256(content):
         return None
     try:
-        there = files.read(path, 4 * len(made) + files.SMALL_MAX_B)
+        there = files.read(path, 4 * len(content) + files.SMALL_MAX_B)
     except WattlensError:
         return ": it is far larger"
     if path.suffix == ".xlsx":
-        return None if _same_members(there, made) else ""
+        return None if _same_members(there, content) else ""
     if path.suffix == ".pdf":
         return ""
-    lines = zip(there.split(b"\n"), made.split(b"\n"), strict=False)
+    lines = zip(there.split(b"\n"), content.split(b"\n"), strict=False)
     number = next((n for n, (a, b) in enumerate(lines, 1) if a != b), None)
     return ": it ends otherwise" if number is None else f": line {number} is another"
 
 
-def _same_members(there: bytes, made: bytes) -> bool:
+def _same_members(there: bytes, content: bytes) -> bool:
     """Whether two workbooks hold the same files: another zlib packs the same ones into other bytes."""
     try:
-        with zipfile.ZipFile(io.BytesIO(there)) as a, zipfile.ZipFile(io.BytesIO(made)) as b:
+        with zipfile.ZipFile(io.BytesIO(there)) as a, zipfile.ZipFile(io.BytesIO(content)) as b:
             if [(each.filename, each.file_size) for each in a.infolist()] != [(i.filename, i.file_size) for i in b.infolist()]:
                 return False
             return all(a.read(name) == b.read(name) for name in b.namelist())

@@ -26,14 +26,14 @@ def open_rows(board: Json) -> Json:
     return board | {"panels": opened}
 
 
-def panels(board: Json) -> list[Json]:
+def panels(dashboard: Json) -> list[Json]:
     """Panels of a dashboard, without its rows."""
-    return [panel for panel in open_rows(board)["panels"] if panel["type"] != "row"]
+    return [panel for panel in open_rows(dashboard)["panels"] if panel["type"] != "row"]
 
 
-def chosen(board: Json) -> dict[str, str]:
+def chosen(dashboard: Json) -> dict[str, str]:
     """Variable -> value of the choices of one value, such as a price, which stand for numbers."""
-    values = {each["name"]: each.get("current", {}).get("value") for each in board["templating"]["list"]}
+    values = {each["name"]: each.get("current", {}).get("value") for each in dashboard["templating"]["list"]}
     return {name: value for name, value in values.items() if isinstance(value, str)}
 
 
@@ -71,10 +71,10 @@ def _name(node: Any) -> str:
     return type(node).__name__
 
 
-def _queries(board: Json) -> Iterator[tuple[Json, Json, list[tuple[Any, tuple[Any, ...]]]]]:
+def _queries(dashboard: Json) -> Iterator[tuple[Json, Json, list[tuple[Any, tuple[Any, ...]]]]]:
     """Panel, target and the nodes of its query, of all that parse: what does not is told by another rule."""
-    values = chosen(board)
-    for panel in panels(board):
+    values = chosen(dashboard)
+    for panel in panels(dashboard):
         for target in panel["targets"]:
             try:
                 yield panel, target, list(nodes(parsed(target["expr"], values)))
@@ -82,9 +82,9 @@ def _queries(board: Json) -> Iterator[tuple[Json, Json, list[tuple[Any, tuple[An
                 continue
 
 
-def target_rate_interval(board: Json) -> Found:
+def target_rate_interval(dashboard: Json) -> Found:
     """Rates go over $__rate_interval, which fits steps and scrapes; figures and what ranks series (@ end()) over $__range."""
-    for panel, target, tree in _queries(board):
+    for panel, target, tree in _queries(dashboard):
         for node, above in tree:
             if _name(node) == "MatrixSelector" and above and _name(above[-1]) == "Call":
                 of_whole = target.get("instant") or node.vector_selector.at is not None
@@ -93,9 +93,9 @@ def target_rate_interval(board: Json) -> Found:
                     yield panel["title"], f"{above[-1].func.name} over a fixed time: {target['expr']}"
 
 
-def target_narrowed(board: Json, label: str) -> Found:
+def target_narrowed(dashboard: Json, label: str) -> Found:
     """Every selector is narrowed by the value of a label that is chosen."""
-    for panel, target, tree in _queries(board):
+    for panel, target, tree in _queries(dashboard):
         for node, _ in tree:
             if _name(node) != "VectorSelector":
                 continue
@@ -104,9 +104,9 @@ def target_narrowed(board: Json, label: str) -> Found:
                 break
 
 
-def target_histogram(board: Json) -> Found:
+def target_histogram(dashboard: Json) -> Found:
     """Buckets are shown as quantiles or as shares under a limit, a bucket's `le` being chosen."""
-    for panel, target, tree in _queries(board):
+    for panel, target, tree in _queries(dashboard):
         for node, above in tree:
             if _name(node) != "VectorSelector" or not str(node.name or "").endswith("_bucket"):
                 continue

@@ -42,7 +42,7 @@ def permit(setting: Setting, limits: DeviceLimits, constraints: Constraints, fou
     return Permit(power, clock)
 
 
-def _power(asked: int, limits: DeviceLimits, constraints: Constraints, found_mw: int | None) -> int:
+def _power(requested: int, limits: DeviceLimits, constraints: Constraints, found_mw: int | None) -> int:
     if "power" not in limits.knobs:
         raise ActuatorRefusalError("knob_not_allowed", "the power knob is not in the allow-list of this device")
     if constraints.power_mw is None:
@@ -50,10 +50,10 @@ def _power(asked: int, limits: DeviceLimits, constraints: Constraints, found_mw:
     low, high = _overlap(limits.power_mw, constraints.power_mw, "power")
     if found_mw is not None and found_mw < low:
         raise ActuatorRefusalError("empty_range", f"the limit was found at {found_mw} mW, below all that may be set ({low} mW)")
-    return min(max(asked, low), high if found_mw is None else min(high, found_mw))
+    return min(max(requested, low), high if found_mw is None else min(high, found_mw))
 
 
-def _clock(asked: int, limits: DeviceLimits, constraints: Constraints) -> tuple[int, int]:
+def _clock(requested: int, limits: DeviceLimits, constraints: Constraints) -> tuple[int, int]:
     if "clock" not in limits.knobs:
         raise ActuatorRefusalError("knob_not_allowed", "the clock knob is not in the allow-list of this device")
     if limits.baseline is None:
@@ -68,7 +68,7 @@ def _clock(asked: int, limits: DeviceLimits, constraints: Constraints) -> tuple[
     if not choices:
         raise ActuatorRefusalError("empty_range", f"the device has no SM clock between {low} and {high} MHz above its lowest")
     # Between two steps the higher one: the guard may cost joules, never speed that nobody asked to give up.
-    return clocks[0], next((c for c in choices if c >= asked), choices[-1])
+    return clocks[0], next((c for c in choices if c >= requested), choices[-1])
 
 
 def _overlap(allowed: tuple[int, int] | None, possible: tuple[int, int], knob: str) -> tuple[int, int]:

@@ -140,16 +140,18 @@ def _tried(
 
 
 def _in_order(
-    target: Mapping[str, int], observations: Sequence[Observation], asked: Mapping[str, int]
+    target: Mapping[str, int], observations: Sequence[Observation], requested: Mapping[str, int]
 ) -> tuple[dict[str, int], bool]:
     """Limits to ask for now, and whether some wait: none rises before all that fall are in force."""
     now = {d.uuid: d.power_limit_mw for o in observations for d in o.devices}
     # A small rise is not worth a write; a fall, however small, is owed to the sum.
-    settled = {u: asked[u] if u in asked and 0 < limit - asked[u] < _STEP_MW else limit for u, limit in target.items()}
+    settled = {
+        u: requested[u] if u in requested and 0 < limit - requested[u] < _STEP_MW else limit for u, limit in target.items()
+    }
     falling = any((limit := now.get(uuid)) is None or limit > wanted for uuid, wanted in settled.items())
     if not falling:
         return settled, False
-    held = {uuid: min(wanted, asked.get(uuid, wanted)) for uuid, wanted in settled.items()}
+    held = {uuid: min(wanted, requested.get(uuid, wanted)) for uuid, wanted in settled.items()}
     return held, held != settled
 
 
@@ -170,13 +172,13 @@ def _share(observation: Observation, known: GroupElasticity) -> Share | None:
     )
 
 
-def _learned(observation: Observation, known: GroupElasticity, asked: Mapping[str, int]) -> GroupElasticity:
+def _learned(observation: Observation, known: GroupElasticity, requested: Mapping[str, int]) -> GroupElasticity:
     """With a round's readings; a stretch of equal limits that ends tells how progress follows power."""
     now = observation.boot_ns
     powers = [d.power_mw for d in observation.devices if d.power_mw is not None]
     seen = tuple(p for p in known.powers if now - p[0] <= _WINDOW_NS)
     known = replace(known, powers=(*seen, (now, max(powers))) if powers else seen)
-    limit = min((asked[d.uuid] for d in observation.devices if d.uuid in asked), default=None)
+    limit = min((requested[d.uuid] for d in observation.devices if d.uuid in requested), default=None)
     progress = observation.progress
     work = progress.work if progress is not None else None
     energy = sum(d.energy_uj or 0 for d in observation.devices)

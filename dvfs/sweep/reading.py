@@ -85,9 +85,9 @@ class DeviceReading:
     event_s: Mapping[str, float]
 
 
-def bindings(shown: Sequence[DeviceReading], setting: Setting, from_ns: int) -> tuple[str, ...]:
+def bindings(readings: Sequence[DeviceReading], setting: Setting, from_ns: int) -> tuple[str, ...]:
     """Why a device did not run at the clock asked for: reasons that held for a part of the stretch, and signs of no effect."""
-    within = [each for each in shown if each.t_ns >= from_ns]
+    within = [each for each in readings if each.t_ns >= from_ns]
     if len(within) < 2:
         return ()
     first, last = within[0], within[-1]
@@ -107,5 +107,5 @@ def bindings(shown: Sequence[DeviceReading], setting: Setting, from_ns: int) -> 
     return tuple(sorted(found))
 
 
-def _observed(shown: DeviceReading, bits: int) -> DeviceObservation:
-    return DeviceObservation("", "", 0, shown.sm_clock_mhz, None, shown.power_limit_mw, bits, shown.busy_percent)
+def _observed(reading: DeviceReading, bits: int) -> DeviceObservation:
+    return DeviceObservation("", "", 0, reading.sm_clock_mhz, None, reading.power_limit_mw, bits, reading.busy_percent)

@@ -24,7 +24,7 @@ _READ = ("holder_day", "span_day", "workload_cell", "tokens", "steps", "gap", "a
 
 
 def gather(
-    system: DayStorage, days: Sequence[Day], organisation: Organisation, asked: PeriodRequest
+    system: DayStorage, days: Sequence[Day], organisation: Organisation, request: PeriodRequest
 ) -> tuple[PeriodEvidence, list[Day]]:
     """The evidence of the period that was asked for, and the days that it is made of.
 
@@ -32,12 +32,12 @@ def gather(
         ChainError: a file is not what its day's manifest says.
         EmptyPeriodError: the ledger holds nothing of that time.
     """
-    windows = windows_of(days, organisation, asked)
-    evidence, used = _of_period(system, days, organisation, asked, windows)
+    windows = windows_of(days, organisation, request)
+    evidence, used = _of_period(system, days, organisation, request, windows)
     used = _with_witness(used, days, windows)
     compared: list[PeriodEvidence | None] = []
     for quarters in EARLIER:
-        earlier = asked.before(quarters)
+        earlier = request.before(quarters)
         try:
             found = (
                 None
@@ -69,7 +69,7 @@ def _of_period(
     system: DayStorage,
     days: Sequence[Day],
     organisation: Organisation,
-    asked: PeriodRequest,
+    request: PeriodRequest,
     windows: Mapping[str, SiteWindow],
     *,
     compared: bool = False,
@@ -84,11 +84,11 @@ def _of_period(
     verify_files(system, cut, [kind_file(kind) for kind in ("cell", "span")])
     year = days_in(days, windows if compared else _year(windows, until_start=True))
     verify_files(system, _unused_days(year, used), [kind_file(kind) for kind in METER_SUMS])
-    window = told_window(asked, days)
+    window = told_window(request, days)
     proof = [] if compared else days_of(days, windows, window)
     verify_files(system, proof, [kind_file(kind) for kind in PROOF])
     with open_store(system, used, windows, year, proof) as store:
-        sums = read_sums(store, used, organisation, asked, bounds=not compared)
+        sums = read_sums(store, used, organisation, request, bounds=not compared)
         if not sums.wholes:
             raise EmptyPeriodError(
                 f"{system.url}: holds no GPU or node in the period; a site's own ledger has its meters alone"
@@ -101,7 +101,7 @@ def _of_period(
             sums = replace(sums, savings=read_savings(store, window))
     found = [*used, *_unused_days(days_in(year, windows if compared else _year(sums.windows)), used)]
     proven = [d for d in proof if (d.site, d.start_ns) in sums.savings.days]
-    return PeriodEvidence(asked.label, sums, sites, priced, organisation), [*found, *_unused_days(proven, found)]
+    return PeriodEvidence(request.label, sums, sites, priced, organisation), [*found, *_unused_days(proven, found)]
 
 
 def _books(

@@ -32,7 +32,7 @@ from reports.ledger.sums import (  # fmt: skip
 from reports.period import PeriodRequest, utc_text
 
 
-def windows_of(days: Sequence[Day], organisation: Organisation, asked: PeriodRequest) -> dict[str, SiteWindow]:
+def windows_of(days: Sequence[Day], organisation: Organisation, request: PeriodRequest) -> dict[str, SiteWindow]:
     """The period of each site, in its own time zone.
 
     Raises:
@@ -44,7 +44,7 @@ def windows_of(days: Sequence[Day], organisation: Organisation, asked: PeriodReq
     for name in names:
         own = [d for d in days if d.site == name]
         zone = organisation.sites[name].zone if name in organisation.sites else ZoneInfo("UTC")
-        period = asked.period(zone)
+        period = request.period(zone)
         start_ns = period.start_ns if period.start_ns is not None else min((d.start_ns for d in own), default=None)
         end_ns = period.end_ns if period.end_ns is not None else max((d.end_ns for d in own), default=None)
         if start_ns is not None and end_ns is not None and _awaited(organisation, name, own, start_ns, min(end_ns, until_ns)):
@@ -70,7 +70,7 @@ def days_in(days: Iterable[Day], windows: Mapping[str, SiteWindow]) -> list[Day]
 
 
 def read_sums(
-    store: DayDatabase, days: Sequence[Day], organisation: Organisation, asked: PeriodRequest, *, bounds: bool = True
+    store: DayDatabase, days: Sequence[Day], organisation: Organisation, request: PeriodRequest, *, bounds: bool = True
 ) -> LedgerSums:
     """Everything that a report takes from the ledger, but for what its cells are worth (`read_priced`).
 
@@ -90,7 +90,7 @@ def read_sums(
         return tuple(replace(row, name=registry.called[int(row.name)]) for row in store.records(WorkloadUse, name))
 
     return LedgerSums(
-        windows=_metered(store, asked),
+        windows=_metered(store, request),
         simulated=any(d.simulated for d in days),
         parts=registry.parts,
         held=store.records(PartEnergy, "parts"),
@@ -120,16 +120,16 @@ def _unseen(store: DayDatabase) -> tuple[UnmeasuredTime, ...]:
     return tuple(sorted(rows, key=lambda row: (row.site, row.device_class, row.reason)))
 
 
-def _metered(store: DayDatabase, asked: PeriodRequest) -> dict[str, SiteWindow]:
+def _metered(store: DayDatabase, request: PeriodRequest) -> dict[str, SiteWindow]:
     """The windows as far as something is in them: a side that nobody asked for, the end of a period that still runs."""
     extent = {site: (int(first), int(last)) for site, first, last in store.answer("extent") if first is not None}
     last_ns = max((last for _, last in extent.values()), default=None)
     found = {}
     for site, window in store.windows.items():
         start_ns, end_ns = window.start_ns, window.end_ns
-        if site in extent and not asked.quarter:
-            start_ns = start_ns if asked.start else max(start_ns, extent[site][0])
-            end_ns = end_ns if asked.end else min(end_ns, extent[site][1])
+        if site in extent and not request.quarter:
+            start_ns = start_ns if request.start else max(start_ns, extent[site][0])
+            end_ns = end_ns if request.end else min(end_ns, extent[site][1])
         if window.open and last_ns is not None:
             end_ns = max(start_ns, min(end_ns, last_ns))
         found[site] = SiteWindow(start_ns, end_ns, window.open)

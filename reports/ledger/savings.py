@@ -46,9 +46,9 @@ class _Mark:
         )
 
 
-def told_window(asked: PeriodRequest, days: Sequence[Day]) -> Period:
+def told_window(request: PeriodRequest, days: Sequence[Day]) -> Period:
     """The period that savings are told of: a quarter is that of UTC at every site, as it is for experiments."""
-    period = asked.period(UTC)
+    period = request.period(UTC)
     start_ns = min(d.start_ns for d in days) if period.start_ns is None else period.start_ns
     return Period(start_ns, max(d.end_ns for d in days) if period.end_ns is None else period.end_ns)
 

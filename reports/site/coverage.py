@@ -121,10 +121,10 @@ def _observed(row: MeteredDevice, stay: _Stay, window: SiteWindow) -> int:
     return max(0, min(row.metered_ns - outside_ns, stay.length_ns))
 
 
-def _usual_count(rows: Iterable[ExpectedDevice], seen: Mapping[str, MeteredDevice]) -> int:
+def _usual_count(rows: Iterable[ExpectedDevice], metered: Mapping[str, MeteredDevice]) -> int:
     """The most boards that were seen on a node of a site's inventory; 1 where none was seen."""
     listed = {(row.cluster, row.node) for row in rows}
-    nodes = Counter((s.cluster, s.node) for s in seen.values())
+    nodes = Counter((s.cluster, s.node) for s in metered.values())
     return max((boards for node, boards in nodes.items() if node in listed), default=1)
 
 
@@ -139,7 +139,7 @@ def _devices(rows: Iterable[MeteredDevice]) -> dict[str, MeteredDevice]:
 
 
 def _expected(
-    rows: list[ExpectedDevice], seen: Mapping[str, MeteredDevice], window: SiteWindow, usual: int
+    rows: list[ExpectedDevice], metered: Mapping[str, MeteredDevice], window: SiteWindow, usual: int
 ) -> dict[str, _Stay]:
     """Stays by device; a row of a whole node stands for the devices seen there that no row names.
 
@@ -153,7 +153,7 @@ def _expected(
         start_ns, end_ns = max(row.start_ns, window.start_ns), min(row.end_ns, window.end_ns)
         if end_ns <= start_ns:
             continue
-        there = [d for d, s in seen.items() if (s.cluster, s.node) == (row.cluster, row.node) and d not in listed]
+        there = [d for d, s in metered.items() if (s.cluster, s.node) == (row.cluster, row.node) and d not in listed]
         devices = [row.uuid] if row.uuid else there
         count = 1
         if not devices and (row.cluster, row.node) not in with_boards:
@@ -165,11 +165,11 @@ def _expected(
 
 
 def _seen_here(
-    seen: Mapping[str, MeteredDevice], window: SiteWindow, first: Mapping[str, Mapping[str, int]]
+    metered: Mapping[str, MeteredDevice], window: SiteWindow, first: Mapping[str, Mapping[str, int]]
 ) -> dict[str, _Stay]:
     """Stays without an inventory: all of the period; one that moved was at each site until it was seen at the next."""
     found = {}
-    for device, row in seen.items():
+    for device, row in metered.items():
         here_ns = first[device][row.site]
         came = any(t < here_ns for t in first[device].values())
         start_ns = max(window.start_ns, here_ns) if came else window.start_ns

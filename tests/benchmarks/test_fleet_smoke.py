@@ -82,7 +82,7 @@ def test_a_small_fleet_is_scraped_recorded_sent_and_asked(pages: Pages, tmp_path
         need_program(program)
     found = fleet_scale.measure(
         3, 1, minutes=0.1, hours=0.1, repeats=2, capture=pages.capture, folder=tmp_path, scrape_s=2,
-        boards=("wattlens-fleet", "wattlens-gpu"),  # one opens with all nodes, one with the first
+        dashboards=("wattlens-fleet", "wattlens-gpu"),  # one opens with all nodes, one with the first
     )  # fmt: skip
     assert found.wrong() == []
     assert {t["store"] for t in found.timings} == {"prometheus", "victoriametrics"}

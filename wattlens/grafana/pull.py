@@ -64,18 +64,18 @@ def pull(found: Survey, folder: Path, *, everything: bool, replace: bool) -> Pul
     return pulled
 
 
-def _take(uid: str, body: str, folder: Path, wanted: dict[Path, str], pulled: PullResult) -> None:
+def _take(uid: str, body: str, folder: Path, contents: dict[Path, str], pulled: PullResult) -> None:
     """A uid becomes a file's name, and a server is not believed."""
     if not _UID.fullmatch(uid):
         pulled.notes.append(f"{uid[:60]!r} is no uid that Grafana gives, and is left out")
         return
-    wanted[folder / f"{uid}.json"] = body
+    contents[folder / f"{uid}.json"] = body
 
 
-def _check(wanted: dict[Path, str], replace: bool) -> None:
+def _check(contents: dict[Path, str], replace: bool) -> None:
     if replace:
         return
-    for path, body in wanted.items():
+    for path, body in contents.items():
         there = _read(path)
         if there is not None and there != body:
             raise UsageError(f"{path}: is there already with other content; say --replace, or name another folder with --out")

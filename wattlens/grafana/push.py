@@ -38,7 +38,7 @@ class PushResult:
 
 
 def push(
-    grafana: Grafana, wanted: PushRequest, edits: Edits = "stop", *, dry: bool = False, progress: Progress | None = None
+    grafana: Grafana, request: PushRequest, edits: Edits = "stop", *, dry: bool = False, progress: Progress | None = None
 ) -> PushResult:
     """Look, and then write what differs.
 
@@ -47,7 +47,7 @@ def push(
         WattlensError: see `survey`.
     """
     quiet: Progress = progress or (lambda _done, _all: None)
-    found = survey(grafana, wanted, quiet)
+    found = survey(grafana, request, quiet)
     outcome = PushResult(found, found.changes, notes=list(found.notes))
     locked = [each for each in found.changes if each.state == "locked"]
     edited = [each for each in found.changes if each.state == "edited"]
@@ -63,7 +63,7 @@ def push(
     for done, change in enumerate(todo):
         quiet(done, len(todo))
         try:
-            _write(grafana, wanted, found, change, outcome)
+            _write(grafana, request, found, change, outcome)
         except GrafanaError as error:
             late = _restate_change(change, error)
             if late is None:
@@ -76,33 +76,33 @@ def push(
     return outcome
 
 
-def _write(grafana: Grafana, wanted: PushRequest, found: Survey, change: ObjectChange, outcome: PushResult) -> None:
+def _write(grafana: Grafana, request: PushRequest, found: Survey, change: ObjectChange, outcome: PushResult) -> None:
     match change.kind:
         case "folder":
             grafana.create_folder(change.title, change.uid)
         case "datasource":
-            _write_source(grafana, wanted, found)
+            _write_source(grafana, request, found)
         case "dashboard":
-            built = content(wanted.dashboards[change.uid])
+            built = content(request.dashboards[change.uid])
             version = found.dashboards[change.uid].version if change.uid in found.dashboards else 0
             grafana.save_dashboard(built, found.folder_uid, version, message(wattlens.__version__, version + 1, digest(built)))
         case "alert":
             built = found.built_rules[change.uid]
             there = found.rules.get(change.uid)
             if there is None:
-                stored = grafana.create_rule(built, wanted.editable)
+                stored = grafana.create_rule(built, request.editable)
             else:  # what is locked for people stays so: Grafana refuses to unlock a rule
-                stored = grafana.update_rule(built, wanted.editable and not there.get("provenance"))
+                stored = grafana.update_rule(built, request.editable and not there.get("provenance"))
             outcome.notes += _otherwise(built, stored)
 
 
-def _write_source(grafana: Grafana, wanted: PushRequest, found: Survey) -> None:
+def _write_source(grafana: Grafana, request: PushRequest, found: Survey) -> None:
     if found.source is None:
-        source = {"uid": wanted.source_uid, "name": wanted.source_name, "type": "prometheus", "access": "proxy"}
-        grafana.create_source({**source, "url": wanted.prometheus_url, "jsonData": {"httpMethod": "POST"}})
+        source = {"uid": request.source_uid, "name": request.source_name, "type": "prometheus", "access": "proxy"}
+        grafana.create_source({**source, "url": request.prometheus_url, "jsonData": {"httpMethod": "POST"}})
     else:
         content = {key: value for key, value in found.source.items() if key not in ("accessControl", "secureJsonFields")}
-        grafana.update_source(wanted.source_uid, {**content, "url": wanted.prometheus_url})
+        grafana.update_source(request.source_uid, {**content, "url": request.prometheus_url})
 
 
 def _otherwise(built: dict[str, Any], stored: dict[str, Any]) -> Iterable[str]:

@@ -72,7 +72,7 @@ class Survey:
     notes: list[str] = field(default_factory=list)
 
 
-def survey(grafana: Grafana, wanted: PushRequest, progress: Progress = lambda _done, _all: None) -> Survey:
+def survey(grafana: Grafana, request: PushRequest, progress: Progress = lambda _done, _all: None) -> Survey:
     """Look at everything that a push would touch.
 
     Raises:
@@ -80,26 +80,28 @@ def survey(grafana: Grafana, wanted: PushRequest, progress: Progress = lambda _d
         WattlensError: several folders of that title, or a data source that is not there or not Prometheus.
     """
     version = grafana.version()
-    folder = _folder(grafana, wanted.folder)
-    uid = str(folder["uid"]) if folder else folder_uid(wanted.folder)
-    found = Survey(version, uid, one_line(folder["title"]) if folder else wanted.folder)
+    folder = _folder(grafana, request.folder)
+    uid = str(folder["uid"]) if folder else folder_uid(request.folder)
+    found = Survey(version, uid, one_line(folder["title"]) if folder else request.folder)
     if folder is None:
-        found.changes.append(ObjectChange("folder", uid, wanted.folder, "create"))
-    elif found.folder_title != wanted.folder:
-        found.notes.append(f"the folder {wanted.folder} ({uid}) is called {found.folder_title} in Grafana, and keeps that name")
-    if wanted.alerts is not None or wanted.prometheus_url is not None:
-        _look_at_source(grafana, wanted, found)
-    total = len(wanted.dashboards)
-    for done, (board_uid, built) in enumerate(sorted(wanted.dashboards.items())):
+        found.changes.append(ObjectChange("folder", uid, request.folder, "create"))
+    elif found.folder_title != request.folder:
+        found.notes.append(
+            f"the folder {request.folder} ({uid}) is called {found.folder_title} in Grafana, and keeps that name"
+        )
+    if request.alerts is not None or request.prometheus_url is not None:
+        _look_at_source(grafana, request, found)
+    total = len(request.dashboards)
+    for done, (board_uid, built) in enumerate(sorted(request.dashboards.items())):
         progress(done, total)
         there = read_dashboard(grafana, board_uid)
         if there is not None:
             found.dashboards[board_uid] = there
         found.changes.append(plan_board(built, there, uid))
-    if wanted.alerts is not None:
-        _look_at_rules(grafana, wanted, found)
+    if request.alerts is not None:
+        _look_at_rules(grafana, request, found)
     if folder is not None:
-        _look_at_theirs(grafana, wanted, found)
+        _look_at_theirs(grafana, request, found)
     return found
 
 
@@ -142,10 +144,10 @@ def _folder(grafana: Grafana, title: str) -> dict[str, Any] | None:
     return named[0] if named else None
 
 
-def _look_at_source(grafana: Grafana, wanted: PushRequest, found: Survey) -> None:
-    found.source = grafana.source(wanted.source_uid)
+def _look_at_source(grafana: Grafana, request: PushRequest, found: Survey) -> None:
+    found.source = grafana.source(request.source_uid)
     try:
-        change = plan_source(wanted.source_uid, wanted.source_name, wanted.prometheus_url, found.source)
+        change = plan_source(request.source_uid, request.source_name, request.prometheus_url, found.source)
     except LookupError as error:
         raise WattlensError(
             f"{grafana.url}: {one_line(error)}; name one with --datasource, or say with --prometheus-url where Prometheus is"
@@ -153,11 +155,11 @@ def _look_at_source(grafana: Grafana, wanted: PushRequest, found: Survey) -> Non
     found.changes.append(change)
 
 
-def _look_at_rules(grafana: Grafana, wanted: PushRequest, found: Survey) -> None:
-    assert wanted.alerts is not None
+def _look_at_rules(grafana: Grafana, request: PushRequest, found: Survey) -> None:
+    assert request.alerts is not None
     there = {str(each.get("uid")): each for each in grafana.rules()}
-    for alert in wanted.alerts:
-        built = rule(alert, found.folder_uid, wanted.source_uid)
+    for alert in request.alerts:
+        built = rule(alert, found.folder_uid, request.source_uid)
         found.built_rules[alert.name] = built
         if alert.name in there:
             found.rules[alert.name] = there[alert.name]
@@ -168,8 +170,8 @@ def _look_at_rules(grafana: Grafana, wanted: PushRequest, found: Survey) -> None
             found.notes.append(f"alert rule {uid} is no longer built; delete it in Grafana if nobody needs it")
 
 
-def _look_at_theirs(grafana: Grafana, wanted: PushRequest, found: Survey) -> None:
-    others = sorted({*grafana.dashboards_in(found.folder_uid)} - {*wanted.dashboards})
+def _look_at_theirs(grafana: Grafana, request: PushRequest, found: Survey) -> None:
+    others = sorted({*grafana.dashboards_in(found.folder_uid)} - {*request.dashboards})
     if len(others) > OTHERS_MAX:
         found.notes.append(f"the folder has {len(others)} dashboards that are not built here; {OTHERS_MAX} are looked at")
     for uid in others[:OTHERS_MAX]:

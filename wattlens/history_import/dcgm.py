@@ -100,13 +100,13 @@ class DcgmNode:
                     span_s = (min(at + _DAY_NS, last) - at) // NS_PER_S
                     query = f"max by (UUID) (max_over_time({selector(name, matchers)}[{span_s}s]))"
                     for labels, watts in self.history.instant(query, min(at + _DAY_NS, last)):
-                        board = dcgm.board_of(labels)
-                        limits[board] = max(limits.get(board, 0), round(watts * 1_000))
+                        device = dcgm.board_of(labels)
+                        limits[device] = max(limits.get(device, 0), round(watts * 1_000))
                 found = limits | found
         return found
 
-    def _terms(self, board: str) -> ExporterBounds:
-        limit_mw = self._limits.get(board) or self.request.power_max_mw or _kind_mw(self._models.get(board, ""))
+    def _terms(self, device: str) -> ExporterBounds:
+        limit_mw = self._limits.get(device) or self.request.power_max_mw or _kind_mw(self._models.get(device, ""))
         age_ns = self.request.age_ns if self.request.age_ns is not None else AGE_NS
         if limit_mw is None:
             self.seen["boards of which nothing tells what they draw at most, so that gaps have no bound (--max-power-w)"] += 1
@@ -119,15 +119,15 @@ class DcgmNode:
         self._collect(dcgm.ENERGY, start_ns, end_ns, self._counted, streams)
         if self._power_alone:
             self._collect(dcgm.POWER, start_ns, end_ns, self._power_alone, streams)
-        for board in sorted(streams):
-            account = self._accounts.get(board)
+        for device in sorted(streams):
+            account = self._accounts.get(device)
             if account is None:
-                kind = CounterAccount if board in self._counted else PowerAccount
-                account = self._accounts[board] = kind(board, self._terms(board))
-            readings, self._sources[board], left = pick(streams[board], self._sources.get(board, ""))
+                kind = CounterAccount if device in self._counted else PowerAccount
+                account = self._accounts[device] = kind(device, self._terms(device))
+            readings, self._sources[device], left = pick(streams[device], self._sources.get(device, ""))
             account.take(readings)
-            if left and board not in self._overlaps:
-                self._overlaps.add(board)
+            if left and device not in self._overlaps:
+                self._overlaps.add(device)
                 self.seen["boards that several series told of at once; one was taken in each quarter of an hour"] += 1
         return self._batch(start_ns)
 
@@ -141,11 +141,11 @@ class DcgmNode:
         return batch
 
     def _collect(
-        self, name: str, start_ns: int, end_ns: int, boards: set[str], streams: dict[str, dict[str, list[ExporterReading]]]
+        self, name: str, start_ns: int, end_ns: int, devices: set[str], streams: dict[str, dict[str, list[ExporterReading]]]
     ) -> None:
         """Add the readings of these boards."""
         for matchers in self.selectors:
-            series = [s for s in self.history.samples([name], matchers, start_ns, end_ns) if dcgm.board_of(s.labels) in boards]
+            series = [s for s in self.history.samples([name], matchers, start_ns, end_ns) if dcgm.board_of(s.labels) in devices]
             own: set[dcgm.Pod] = set()
             for each in series:
                 own |= self._own_pods(each.labels)
@@ -172,12 +172,12 @@ class DcgmNode:
             gaps += account.gaps
             account.entries, account.gaps = [], []
         devices, facts = list[DeviceFacts](), list[WorkloadFacts]()
-        for board in {e.device for e in entries} | {g.device for g in gaps}:
-            if board not in self._named:
-                self._named.add(board)
-                sku = self._models.get(board, "unknown")
-                devices.append(DeviceFacts(board, sku, self.request.gain_ppm / PPM, since_ns))
-                facts.append(mark(board, since_ns, "dcgm", counter=dcgm.ENERGY if board in self._counted else dcgm.POWER))
+        for device in {e.device for e in entries} | {g.device for g in gaps}:
+            if device not in self._named:
+                self._named.add(device)
+                sku = self._models.get(device, "unknown")
+                devices.append(DeviceFacts(device, sku, self.request.gain_ppm / PPM, since_ns))
+                facts.append(mark(device, since_ns, "dcgm", counter=dcgm.ENERGY if device in self._counted else dcgm.POWER))
         for workload in {e.workload for e in entries if e.workload} - self._named:
             self._named.add(workload)
             facts.append(dcgm.facts_of(workload, since_ns))
@@ -188,5 +188,5 @@ def _kind_mw(model: str) -> int | None:
     """The power limit of a known kind of board."""
     from energy_agent.sim.gpu.boards import boards
 
-    watts = next((board.values["limit_max_w"] for board in boards().values() if board.name == model), None)
+    watts = next((model_of_gpu.values["limit_max_w"] for model_of_gpu in boards().values() if model_of_gpu.name == model), None)
     return None if watts is None else int(Decimal(str(watts)) * 1_000)

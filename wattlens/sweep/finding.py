@@ -48,7 +48,9 @@ class TargetFinder:
         self._read_s = time.monotonic()
         return page
 
-    def find(self, wanted: TargetRequest, named_work: Work | None, what: str | None, wait_s: float) -> tuple[SweepTarget, Work]:
+    def find(
+        self, request: TargetRequest, named_work: Work | None, what: str | None, wait_s: float
+    ) -> tuple[SweepTarget, Work]:
         """The workload with its GPUs and the counter of its work; waits until both are there, `wait_s` of real time at most.
 
         Raises:
@@ -63,7 +65,7 @@ class TargetFinder:
             if page is not None and (not pages or committed_ns(page) != committed_ns(pages[-1])):
                 pages.append(page)
             if page is not None and len(pages) == _APART:
-                found = target(pages[0], page, wanted, named_work=named_work is not None)
+                found = target(pages[0], page, request, named_work=named_work is not None)
                 if isinstance(found, SweepTarget):
                     if why_not := spread_over_nodes(found.workloads):
                         raise UsageError(why_not)

@@ -34,15 +34,15 @@ class SweepTarget:
         return tuple(gpu.uuid for gpu in self.gpus)
 
 
-def target(before: ScrapeResponse, after: ScrapeResponse, wanted: TargetRequest, *, named_work: bool) -> SweepTarget | str:
+def target(before: ScrapeResponse, after: ScrapeResponse, request: TargetRequest, *, named_work: bool) -> SweepTarget | str:
     """What the sweep is about, or why that cannot be told yet. `named_work`: progress comes from elsewhere than the agent.
 
     Raises:
         UsageError: no time will help.
     """
     known, on = describe_gpus(after), on_gpus(before, after)
-    chosen = _chosen(known, wanted.gpus)
-    names = wanted.workloads
+    chosen = _chosen(known, request.gpus)
+    names = request.workloads
     missing = [name for name in names if name not in on]
     if missing:
         there = ", ".join(sorted(on)) or "none"

@@ -163,9 +163,9 @@ def _query_agent(workload: str) -> dict[str, Any] | None:
     return found if status == 200 and isinstance(found.get("ranks", []), list) else None
 
 
-def of_agent(workloads: Sequence[str], wanted: str | None, page: ScrapeResponse) -> Work | None:
+def of_agent(workloads: Sequence[str], expected: str | None, page: ScrapeResponse) -> Work | None:
     """What the agent counts of these workloads: steps where it does, else tokens; None while it counts nothing of them."""
-    for what in (wanted,) if wanted else ("steps", "tokens"):
+    for what in (expected,) if expected else ("steps", "tokens"):
         found = AgentPage(workloads, what)
         if found.sample(page) is not None:
             exact = StepEnds(workloads[0])

@@ -86,8 +86,8 @@ def _added(kinds: Kinds, pending: int, more: float) -> Kinds:
     return (*kinds[:kind], kinds[kind] + more, *kinds[kind + 1 :])
 
 
-def _bias(seen: float, reckoned: float) -> float:
-    return min(_BIAS[1], max(_BIAS[0], (seen + _PRIOR) / (reckoned + _PRIOR)))
+def _bias(actual: float, reckoned: float) -> float:
+    return min(_BIAS[1], max(_BIAS[0], (actual + _PRIOR) / (reckoned + _PRIOR)))
 
 
 def later_extra(steps: Sequence[StepTimes], answer: float, limit_s: float, ended: int, since: float) -> float:

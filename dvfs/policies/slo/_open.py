@@ -69,9 +69,9 @@ def lengths(
     return [PromptLength(p, response.first_s(x, p, batch), limits.first_s) for p in traffic.lengths(most)]
 
 
-def mean_work_s(seen: Sequence[PromptLength]) -> float:
+def mean_work_s(lengths: Sequence[PromptLength]) -> float:
     """Work of a prompt in the mean."""
-    return sum(one.work_s for one in seen) / len(seen)
+    return sum(one.work_s for one in lengths) / len(lengths)
 
 
 def followed(

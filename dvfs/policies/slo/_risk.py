@@ -99,7 +99,7 @@ def _later_misses(
     traffic: Traffic,
     response: ServerModel,
     limit_s: float,
-    held: Sequence[Held],
+    decoding: Sequence[Held],
     now: OpenPrompts,
     x: Slow,
     xs: Sequence[Slow],
@@ -132,7 +132,7 @@ def _later_misses(
         weight,
         past,
         counted,
-    ) in held:  # some hundred times for each clock and second: comparisons, as min() takes thrice as long
+    ) in decoding:  # some hundred times for each clock and second: comparisons, as min() takes thrice as long
         left = n - counted
         for chance, in_prompt in kinds:
             slow = in_prompt if in_prompt < most_slow else most_slow

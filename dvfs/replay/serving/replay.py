@@ -131,37 +131,39 @@ def ready(case: ReplayCase, say: Say = lambda text: None) -> PreparedCase:
     return PreparedCase(case, replicas, tuple(dealt), tuple(server.rates(clock) for clock in clocks), default)
 
 
-def steered(made: PreparedCase, rule: str, make: Callable[[], ReplicaPolicy], say: Say = lambda text: None) -> RuleResult:
+def steered(prepared: PreparedCase, rule: str, make: Callable[[], ReplicaPolicy], say: Say = lambda text: None) -> RuleResult:
     """Run the streams under a rule that decides each second."""
-    fleet = SteeredFleet(made.case.server, made.case.slo, made.case.seed)
-    done: PolicyOutcome = fleet.run(made.dealt, make, lambda text: say(f"{rule}: {text}"))
+    fleet = SteeredFleet(prepared.case.server, prepared.case.slo, prepared.case.seed)
+    done: PolicyOutcome = fleet.run(prepared.dealt, make, lambda text: say(f"{rule}: {text}"))
     return RuleResult(rule, done.outcome.energy_j, done.outcome.failed, done.changes, done.mean_mhz)
 
 
-def policy(made: PreparedCase, name: str, spec: DvfsPolicy, config: Any, say: Say = lambda text: None) -> RuleResult:
+def policy(prepared: PreparedCase, name: str, spec: DvfsPolicy, config: Any, say: Say = lambda text: None) -> RuleResult:
     """One of our policies, as the governor would run it."""
-    return steered(made, name, lambda: policy_steer(spec, config), say)
+    return steered(prepared, name, lambda: policy_steer(spec, config), say)
 
 
-def replay_fixed_clocks(made: PreparedCase, say: Say = lambda text: None) -> list[RuleResult]:
+def replay_fixed_clocks(prepared: PreparedCase, say: Say = lambda text: None) -> list[RuleResult]:
     """Replay the best constant clock, chosen with the whole trace known, and the knee as `nvidia-smi -lgc` would set it.
 
     The best one is the highest where none keeps the rule. Policy `static` does more: it lets go while a queue grows.
     """
     tried = []
-    for rates in made.grid:
+    for rates in prepared.grid:
         say(f"best fixed: {rates.lock_mhz} MHz all the time")
-        tried.append(made.row("best fixed clock", fixed(made.case.server, made.dealt, rates), f"{rates.lock_mhz} MHz"))
+        tried.append(
+            prepared.row("best fixed clock", fixed(prepared.case.server, prepared.dealt, rates), f"{rates.lock_mhz} MHz")
+        )
     fastest = tried[-1]
-    best_fixed = min(filter(made.keeps, tried), key=lambda row: row.energy_j, default=fastest)
-    return [best_fixed, steered(made, "static knee", lambda: lambda _seen, _busy_ratio: made.case.knee_mhz, say)]
+    best_fixed = min(filter(prepared.keeps, tried), key=lambda row: row.energy_j, default=fastest)
+    return [best_fixed, steered(prepared, "static knee", lambda: lambda _seen, _busy_ratio: prepared.case.knee_mhz, say)]
 
 
-def best(made: PreparedCase, say: Say = lambda text: None) -> RuleResult:
+def best(prepared: PreparedCase, say: Say = lambda text: None) -> RuleResult:
     """The best clock of each replica per 60 s window in hindsight."""
-    outcome, plans = hindsight.best(made.case.server, made.dealt, made.grid, made.allowed, progress=say)
+    outcome, plans = hindsight.best(prepared.case.server, prepared.dealt, prepared.grid, prepared.allowed, progress=say)
     changes = sum(sum(a != b for a, b in pairwise(plan)) for plan in plans)
-    return RuleResult(HINDSIGHT, outcome.energy_j, outcome.failed, changes, _mean_mhz(plans, made.grid))
+    return RuleResult(HINDSIGHT, outcome.energy_j, outcome.failed, changes, _mean_mhz(plans, prepared.grid))
 
 
 def _mean_mhz(plans: Sequence[hindsight.Plan], grid: Sequence[Rates]) -> tuple[float, ...]:

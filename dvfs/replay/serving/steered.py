@@ -27,7 +27,7 @@ START_NS = 1_000 * NS  # boot time at which the trace begins
 class ReplicaPolicy(Protocol):
     """Chooses the clock lock of one replica; None: no lock."""
 
-    def __call__(self, seen: Observation, busy_ratio: float, /) -> int | None:
+    def __call__(self, observation: Observation, busy_ratio: float, /) -> int | None:
         """The highest clock in MHz from now on. `busy_ratio` is the share of the last second in which a kernel ran."""
 
 
@@ -35,9 +35,9 @@ def policy_steer(policy: DvfsPolicy, config: Any) -> ReplicaPolicy:
     """A policy of ours as it runs in the product: a hold keeps what is set, a release takes it away."""
     state, lock = policy.start(), None
 
-    def steer(seen: Observation, busy_ratio: float) -> int | None:
+    def steer(observation: Observation, busy_ratio: float) -> int | None:
         nonlocal state, lock
-        decision, state = policy.decide(seen, state, config)
+        decision, state = policy.decide(observation, state, config)
         if decision.action == "set":
             lock = max(s.sm_clock_max_mhz or 0 for s in decision.settings.values()) or None
         elif decision.action == "release":

@@ -94,7 +94,7 @@ def _sum_embodied(evidence: PeriodEvidence, parts: set[tuple[str, int]]) -> Embo
 
 
 def _sci_of(
-    evidence: PeriodEvidence, suffix: str, dims: dict[str, str], rows: list[PartEnergy], made: EmbodiedEmissions
+    evidence: PeriodEvidence, suffix: str, dims: dict[str, str], rows: list[PartEnergy], embodied: EmbodiedEmissions
 ) -> Figure:
     sites = sorted({r.site for r in rows})
     found = reach(evidence, rows)
@@ -110,7 +110,7 @@ def _sci_of(
         intensity = grams.value * UJ_PER_KWH / energy.value
     # The error of I is not stated, and bounds of E alone would pass for those of the SCI: the span is of M, which is one.
     basis = next(iter(bases.values())) if len(bases) == 1 else None
-    sci = sci_per_token(energy.value, at, intensity, basis, made, generated(evidence, {r.part for r in rows}) or None)
+    sci = sci_per_token(energy.value, at, intensity, basis, embodied, generated(evidence, {r.part for r in rows}) or None)
     of = dims | ({"note": sci.note} if sci.note else {})
     identity, sources = f"sci_per_token{suffix}", (*LEDGER, "tokens")
     ids = tuple(sorted({i for site in sites for i in factor_ids(evidence.sites[site])}))

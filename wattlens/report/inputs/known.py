@@ -77,14 +77,14 @@ def _places(path: Path) -> Iterator[tuple[str, str, Path]]:
             yield day.parent.name, day.name, devices
 
 
-def _stays(first: str, seen: Mapping[str, set[str]]) -> list[Line]:
+def _stays(first: str, listed: Mapping[str, set[str]]) -> list[Line]:
     """Where a board was and from when to when, by the sites at which each day has it."""
     stays: list[Line] = [{"from": first}]
-    for day in sorted(seen):
+    for day in sorted(listed):
         here = stays[-1].get("site", "")
         if not here:
-            stays[-1]["site"] = min(seen[day])
-        elif moved := seen[day] - {here}:
+            stays[-1]["site"] = min(listed[day])
+        elif moved := listed[day] - {here}:
             stays[-1]["to"] = day
             stays.append({"site": min(moved), "from": day})
     return stays

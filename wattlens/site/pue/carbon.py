@@ -70,7 +70,7 @@ def _cue(
     at: Position,
     grid: GridBase,
     cells: Mapping[int, int],
-    made: Terms,
+    terms: Terms,
     state: Path | None,
     now_ns: int,
     zone: ZoneInfo,
@@ -91,7 +91,7 @@ def _cue(
     # What no meter saw has no cells: it takes the mean intensity of the rest.
     imported = energy(statement.meters, made_terms({m: e.facts for m, e in statement.meters.items()})[0])
     grams = joined.grams if imported.value is None or not joined.uj else joined.grams * imported.value / joined.uj
-    own_kwh = sum(statement.meters[m].measured_uj + statement.meters[m].imputed_uj for m in made) / 3.6e12
+    own_kwh = sum(statement.meters[m].measured_uj + statement.meters[m].imputed_uj for m in terms) / 3.6e12
     own = f"; {own_kwh:,.1f} kWh made here counted at 0 g" if own_kwh else ""
     bounds = "; no bounds: the error of its factors is not stated"
     return per_it_kwh(grams, None, statement.meters, at), _describe_sources(joined) + lacking + own + bounds
@@ -131,7 +131,7 @@ def _describe_sources(joined: CarbonTotal) -> str:
 
 
 def _ref(
-    statement: PueStatement, config: SiteBase, cells: Mapping[int, int], made: Terms, now_ns: int, zone: ZoneInfo
+    statement: PueStatement, config: SiteBase, cells: Mapping[int, int], terms: Terms, now_ns: int, zone: ZoneInfo
 ) -> tuple[Amount, str]:
     """What was made here and used, and what contracts cover of the rest, over the total; contracts never cover the first."""
     try:
@@ -144,13 +144,13 @@ def _ref(
     if total.value is None or not cells:
         return Amount(None, reason=total.reason or "no meter of role total was read"), ""
     coverage = contracts.cover(cells, lots, config.the_grid.zone or "", min(cells), max(cells) + CELL_NS)
-    here = ratio(statement.meters, made, whole) if made else Amount(Fraction(0), Fraction(0), Fraction(0))
+    here = ratio(statement.meters, terms, whole) if terms else Amount(Fraction(0), Fraction(0), Fraction(0))
 
     def share(of: Fraction | None, own: Fraction | None) -> Fraction | None:
         return None if of is None or own is None or of <= 0 else min(Fraction(1), own + coverage.renewable_uj / of)
 
     unused = [f"{c.contract}: {uj / 3.6e12:,.1f} kWh {why}" for c in coverage.claims for why, uj in c.unused.items() if uj]
-    own_kwh = sum(statement.meters[m].measured_uj + statement.meters[m].imputed_uj for m in made) / 3.6e12
+    own_kwh = sum(statement.meters[m].measured_uj + statement.meters[m].imputed_uj for m in terms) / 3.6e12
     matched = f"{coverage.renewable_uj / 3.6e12:,.1f} kWh by contract, {own_kwh:,.1f} kWh made here"
     amount = Amount(share(total.value, here.value), share(total.high, here.low), share(total.low, here.high), here.reason)
     return amount, "; ".join([matched, *unused])
