@@ -143,8 +143,8 @@ def test_costs_are_exact_and_add_up(cells: dict[int, int]) -> None:
     [
         ("08:10-09:00", "on no quarter"),
         ("08:00-24:15", "past 24:00"),
-        ("24:00-06:00", "no time in it"),
-        ("06:00-06:00", "no time in it"),
+        ("24:00-06:00", "which is empty"),
+        ("06:00-06:00", "which is empty"),
     ],
 )
 def test_a_span_that_no_cell_can_follow_is_refused(text: str, said: str) -> None:
