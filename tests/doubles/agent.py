@@ -121,9 +121,9 @@ class Agent:
                 self.until_s = time.monotonic() + body["ttl_s"]
                 if self.asked.get("power_limit_w") != before.get("power_limit_w"):
                     self._pending.append((time.monotonic() + self.delay_s, self.asked.get("power_limit_w")))
-        return (202 if method == "POST" else 200), self._told()
+        return (202 if method == "POST" else 200), self._status()
 
-    def _told(self) -> dict[str, Any]:
+    def _status(self) -> dict[str, Any]:
         with self._lock:
             if self.reason:
                 return {"workload": "w", "reason": self.reason}

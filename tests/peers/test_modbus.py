@@ -159,7 +159,7 @@ class Run:
     def registers(self):
         return {"holding": [[100, uint32(self.wh % LAST)], [102, float32(500.0)]]}
 
-    def seen(self):
+    def wait_for_reading(self):
         """Wait until a reading tells what the register holds."""
 
         def look():
@@ -209,30 +209,30 @@ def run(server):
 
 
 def test_every_watt_hour_is_booked_once_over_a_wrap_a_kill_and_slowness(run, server):
-    run.seen()
+    run.wait_for_reading()
     start_wh = run.wh
     for wh in (400, 599, 1, 17, 83):  # to the last number, to 0, and on
         run.count(wh)
-        run.seen()
+        run.wait_for_reading()
     assert run.wh % LAST == 100
     server.process.send_signal(signal.SIGSTOP)
     run.up(False, "in time")
     server.process.send_signal(signal.SIGCONT)
     run.up()
     run.count(11)
-    run.seen()
+    run.wait_for_reading()
     server.tell(late_s=2.0)  # answers, but after the timeout
     run.up(False, "no answer in time")
     server.tell(late_s=0.0)
     run.up()
     run.count(7)
-    run.seen()
+    run.wait_for_reading()
     server.stop()
     run.up(False, "refused")
     run.wh += 1_234  # the meter counts on while nobody can ask it
     server.start(**run.registers)
     run.up()
-    run.seen()
+    run.wait_for_reading()
     total_uj, methods, gaps = run.booked()
     assert total_uj == (run.wh - start_wh) * WH_UJ
     assert (methods <= {Method.COUNTER, Method.BRIDGED}, gaps) == (True, [])
@@ -248,22 +248,22 @@ def test_every_watt_hour_is_booked_once_over_a_wrap_a_kill_and_slowness(run, ser
     ],
 )
 def test_a_lie_is_refused_and_the_register_bridges_it(run, server, lie, reason):
-    run.seen()
+    run.wait_for_reading()
     start_wh = run.wh
     server.tell(**lie)
     run.up(False, reason)
     run.wh += 300
     server.tell(**run.registers, exception=0)
     run.up()
-    run.seen()
+    run.wait_for_reading()
     assert run.booked()[::2] == ((run.wh - start_wh) * WH_UJ, [])
 
 
 def test_a_power_that_flows_the_other_way_leaves_the_register_alone(run, server):
-    run.seen()
+    run.wait_for_reading()
     run.wh += 25
     server.tell(holding=[[100, uint32(run.wh % LAST)], [102, float32(-500.0)]])
-    run.seen()
+    run.wait_for_reading()
     assert run.readings[-1].power_mw is None
     total_uj, _, gaps = run.booked()
     assert (total_uj, gaps) == (25 * WH_UJ, [])
@@ -271,15 +271,15 @@ def test_a_power_that_flows_the_other_way_leaves_the_register_alone(run, server)
 
 
 def test_a_register_that_jumps_is_a_gap_each_way(run, server):
-    run.seen()
+    run.wait_for_reading()
     start_wh, true_wh = run.wh, run.wh + 50
     run.count(LAST // 2)
-    run.seen()
+    run.wait_for_reading()
     run.wh = true_wh
     run.count(0)
-    run.seen()
+    run.wait_for_reading()
     run.count(25)
-    run.seen()
+    run.wait_for_reading()
     total_uj, _, gaps = run.booked()
     assert gaps == ["counter fell", "impossible counter difference"]
     assert total_uj == (run.wh - true_wh) * WH_UJ
@@ -287,7 +287,7 @@ def test_a_register_that_jumps_is_a_gap_each_way(run, server):
 
 
 def test_a_short_frame_in_mid_run_is_a_reason_until_it_ends(run, server):
-    run.seen()
+    run.wait_for_reading()
     start_wh = run.wh
     server.tell(raw="TTTT0000000bUU0308")
     server.process.send_signal(signal.SIGSTOP)  # so that the open connection, to the real server, ends
@@ -297,5 +297,5 @@ def test_a_short_frame_in_mid_run_is_a_reason_until_it_ends(run, server):
     run.wh += 5
     server.tell(raw=None, **run.registers)
     run.up()
-    run.seen()
+    run.wait_for_reading()
     assert run.booked()[::2] == ((run.wh - start_wh) * WH_UJ, [])

@@ -30,7 +30,7 @@ def node(tmp_path_factory):
         yield running
 
 
-def held(node: SimulatedNode) -> set[tuple[int, int]]:
+def list_processes(node: SimulatedNode) -> set[tuple[int, int]]:
     """(GPU, pid) of every holder, as the plant has them."""
     with node.plant() as plant:
         return {(gpu, s.pid) for gpu in range(plant.count) for s in plant.truth(gpu).slots if s.live}
@@ -41,7 +41,7 @@ def test_one_look(node):
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("H100 80GB HBM3") == 8
     shown = {(int(gpu), int(pid)) for gpu, pid in re.findall(r"^\|\s+(\d+)\s+(\d+) C ", done.stdout, re.MULTILINE)}
-    assert shown == held(node)
+    assert shown == list_processes(node)
     assert len(shown) == 4
 
 
@@ -74,7 +74,7 @@ def test_the_exporter_serves_power_and_processes(node):
                 truth = plant.truth(gpu)
                 assert power_w[plant.uuid(gpu)] == pytest.approx(truth.power_w * truth.gain, rel=0.02)
         shown = {(int(s.labels["index"]), int(s.labels["pid"])) for s in found if s.name == "process_info_info"}
-        assert shown == held(node)
+        assert shown == list_processes(node)
     finally:
         exporter.terminate()
         exporter.wait(60)

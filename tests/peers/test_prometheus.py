@@ -197,7 +197,7 @@ def test_every_watt_hour_is_booked_once_over_outages_and_a_reset_is_a_gap(peer):
         before, power_w = peer.page.values["a"]
         peer.page.values["a"] = (before + wh, power_w)
 
-    def seen():
+    def read_labels():
         def look():
             for _, rows in poller.drain():
                 readings.extend(rows)
@@ -219,34 +219,34 @@ def test_every_watt_hour_is_booked_once_over_outages_and_a_reset_is_a_gap(peer):
 
     poller.start()
     try:
-        seen()
+        read_labels()
         start_wh = peer.page.values["a"][0]
         for wh in (5, 70):
             count(wh)
-            seen()
+            read_labels()
         peer.page.stop()
         up(False, "no series")  # Prometheus marks what its target no longer shows
         peer.page.start()
         count(100)
         up()
-        seen()
+        read_labels()
         peer.process.send_signal(signal.SIGSTOP)
         up(False, "in time")
         count(30)
         peer.process.send_signal(signal.SIGCONT)
         up()
-        seen()
+        read_labels()
         peer.stop()
         up(False, "refused")
         count(200)
         peer.start()
         up()
-        seen()
+        read_labels()
         assert booked() == ((peer.page.values["a"][0] - start_wh) * WH_UJ, [])
         peer.page.values["a"] = (3, 500.5)  # its exporter was restarted
-        seen()
+        read_labels()
         count(4)
-        seen()
+        read_labels()
         assert booked() == ((405 + 4) * WH_UJ, ["counter fell"])
     finally:
         poller.stop()

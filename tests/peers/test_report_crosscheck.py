@@ -27,7 +27,7 @@ def counters(text: Text, uuids: tuple[str, ...], **more: str) -> None:
         text.add(FAMILY, {"uuid": uuid, "method": "counter", "instance": "node:9479", "job": "wattlens"} | more, samples)
 
 
-def told(tmp_path: Path, text: Text, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+def make_figure(tmp_path: Path, text: Text, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
     ledgers.write(tmp_path / "state")
     (tmp_path / "prometheus").mkdir()
     with prometheus(tmp_path / "prometheus", text) as url:
@@ -43,7 +43,7 @@ def test_it_agrees_where_every_agent_was_scraped_even_twice(tmp_path: Path, caps
     text = Text()
     counters(text, ledgers.GPUS)
     counters(text, ledgers.GPUS, job="another-scrape")
-    figure = told(tmp_path, text, capsys)
+    figure = make_figure(tmp_path, text, capsys)
     assert float(figure["value"]) == pytest.approx(1, abs=0.03)  # increase() extrapolates to the edges
     assert figure["dims"]["series"] == "2"
 
@@ -52,12 +52,12 @@ def test_a_node_that_is_not_scraped_is_seen(tmp_path: Path, capsys: pytest.Captu
     text = Text()
     counters(text, ledgers.GPUS[:1])
     share = 36_000.00018 / 46_450.00019  # the first board's 60 s at 600 W, of both
-    assert float(told(tmp_path, text, capsys)["value"]) == pytest.approx(share, abs=0.03)
+    assert float(make_figure(tmp_path, text, capsys)["value"]) == pytest.approx(share, abs=0.03)
 
 
 def test_a_prometheus_without_the_series_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text = Text()
     text.add("something_else_total", {"uuid": "x"}, [(START_S * 1000, 1)])
-    figure = told(tmp_path, text, capsys)
+    figure = make_figure(tmp_path, text, capsys)
     assert figure["value"] is None
     assert "no series of wattlens_gpu_energy_joules_total" in figure["reason"]

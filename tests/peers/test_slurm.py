@@ -83,7 +83,7 @@ class Cluster:
         eventually((folder / "munge.socket").exists)
         self.controller = self.start("slurmctld", "-D", "-f", f"{folder}/slurm.conf")
         self.start("slurmd", "-D", "-N", "gpu17", "-f", f"{folder}/slurm.conf")
-        eventually(lambda: "idle" in self.said("sinfo", "--noheader", "--format=%t"), every=0.5)
+        eventually(lambda: "idle" in self.run("sinfo", "--noheader", "--format=%t"), every=0.5)
 
     def start(self, program, *arguments):
         with (self.folder / f"{program}.out").open("wb") as out:
@@ -93,17 +93,17 @@ class Cluster:
         self.processes.append(process)
         return process
 
-    def said(self, *command):
+    def run(self, *command):
         done = subprocess.run(command, env=self.environ, capture_output=True, text=True, timeout=60, check=False)
         return done.stdout
 
     def submit(self, *options):
         """Number of a batch job that sleeps."""
-        out = self.said("sbatch", "--parsable", "--output=/dev/null", "--cpus-per-task=1", *options, "--wrap", "sleep 600")
+        out = self.run("sbatch", "--parsable", "--output=/dev/null", "--cpus-per-task=1", *options, "--wrap", "sleep 600")
         return out.strip()
 
     def running(self):
-        return {line for line in self.said("squeue", "--noheader", "--states=RUNNING", "--format=%i").split() if line}
+        return {line for line in self.run("squeue", "--noheader", "--states=RUNNING", "--format=%i").split() if line}
 
     def devices(self):
         """Numbers of the devices in the order of their indexes, as slurmd's log has them."""
@@ -112,9 +112,9 @@ class Cluster:
     def stop(self):
         self.controller.send_signal(signal.SIGCONT)
         with suppress(subprocess.TimeoutExpired):
-            self.said("scancel", "--signal=KILL", "--full", "--user", getpass.getuser())
-            self.said("scancel", "--user", getpass.getuser())
-            eventually(lambda: not self.said("squeue", "--noheader"), every=0.3)
+            self.run("scancel", "--signal=KILL", "--full", "--user", getpass.getuser())
+            self.run("scancel", "--user", getpass.getuser())
+            eventually(lambda: not self.run("squeue", "--noheader"), every=0.3)
         for process in reversed(self.processes):
             process.terminate()
             try:
@@ -152,7 +152,7 @@ def source_of(cluster, folder, timeout_s=30.0):
     return SlurmJobs(config, SlurmCommands(config, scontrol), RealClock(), folder / "proc", wanted=True)
 
 
-def held(source):
+def list_jobs(source):
     found = {}
     for claim in source.claims().claims:
         found.setdefault(claim.workload, set()).add(UUIDS.index(claim.device))
@@ -162,30 +162,30 @@ def held(source):
 def test_jobs_hold_the_devices_that_slurmd_means_until_they_end(cluster, tmp_path):
     source = source_of(cluster, tmp_path)
     assert source.poll(), source.rows()
-    assert held(source) == {}
+    assert list_jobs(source) == {}
     plain = cluster.submit("--gres=gpu:a:2", "--job-name=train", "--comment=model=llama precision=fp8")
     eventually(lambda: plain in cluster.running(), every=0.3)
     assert source.poll()
     order = cluster.devices()
     assert sorted(order) == [0, 1, 2, 3]
     assert order != [0, 1, 2, 3]  # else any reading of an index would pass
-    assert held(source) == {f"slurm-{plain}": {order[2], order[3]}} == {f"slurm-{plain}": {0, 2}}
+    assert list_jobs(source) == {f"slurm-{plain}": {order[2], order[3]}} == {f"slurm-{plain}": {0, 2}}
     (facts,) = {id(claim.facts): claim.facts for claim in source.claims().claims}.values()
     assert (facts.labels["user"], facts.labels["job_name"], facts.labels["model"]) == (getpass.getuser(), "train", "llama")
 
     array = cluster.submit("--gres=gpu:b:1", f"--job-name={HOSTILE}", "--array=7")
     eventually(lambda: f"{array}_7" in cluster.running(), every=0.3)
     assert source.poll()
-    (hostile,) = held(source).keys() - {f"slurm-{plain}"}
-    assert held(source)[hostile] == {order[0]}
+    (hostile,) = list_jobs(source).keys() - {f"slurm-{plain}"}
+    assert list_jobs(source)[hostile] == {order[0]}
     (facts,) = [claim.facts for claim in source.claims().claims if claim.workload == hostile]
     assert (facts.labels["owner"], facts.labels["array_task"]) == (f"Job/{array}", "7")
     assert "victim" not in (facts.labels["user"], facts.labels.get("account"))
 
-    cluster.said("scancel", plain)
-    eventually(lambda: plain not in cluster.said("squeue", "--noheader", "--format=%i").split(), every=0.3)
+    cluster.run("scancel", plain)
+    eventually(lambda: plain not in cluster.run("squeue", "--noheader", "--format=%i").split(), every=0.3)
     assert source.poll()
-    assert held(source) == {hostile: {order[0]}}
+    assert list_jobs(source) == {hostile: {order[0]}}
     assert source.claims().unknown == 0
 
 

@@ -48,18 +48,18 @@ def test_slurmd_runs_it_before_and_after_a_job(cluster, monkeypatch):
     monkeypatch.setattr(Page, "text", Page.text.replace("slurm-28", f"slurm-{job}"))
     eventually(lambda: job in cluster.running(), 60, every=0.3)
     assert not log.exists(), "before a job there is nothing to say on a node that nobody steers"
-    cluster.said("scancel", "--signal=KILL", "--full", job)
-    cluster.said("scancel", job)
+    cluster.run("scancel", "--signal=KILL", "--full", job)
+    cluster.run("scancel", job)
     (line,) = eventually(lambda: log.read_text().splitlines() if log.exists() else [], 60, every=0.3)
     words = dict(word.split("=") for word in line.split())
     assert words["job"] == job
     assert words["gpu_energy_joules"] == "4020"
     assert words["gpus"].isdigit()
-    eventually(lambda: "idle" in cluster.said("sinfo", "--noheader", "--format=%t"), 60, every=0.3)
+    eventually(lambda: "idle" in cluster.run("sinfo", "--noheader", "--format=%t"), 60, every=0.3)
 
     (cluster.folder / "actuator").mkdir()  # somebody steered here, and nobody can say that it is put back
     left = cluster.submit("--gres=gpu:a:1")
-    eventually(lambda: "drain" in cluster.said("sinfo", "--noheader", "--format=%t"), 60, every=0.3)
+    eventually(lambda: "drain" in cluster.run("sinfo", "--noheader", "--format=%t"), 60, every=0.3)
     eventually(lambda: f"job={left}: before it, settings are left that nobody holds" in log.read_text())
     assert left not in cluster.running(), "no job starts on such a node"
     shutil.rmtree(cluster.folder / "actuator")

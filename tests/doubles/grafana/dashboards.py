@@ -201,11 +201,11 @@ class Boards:
     def _versions(self, uid: str) -> Act:
         def act(asked: Asked) -> tuple[int, Any]:
             found = self._board(uid).history[::-1][: asked.number("limit", 1000)]
-            return 200, {"continueToken": "", "versions": [self._told(uid, saved) for saved in found]}
+            return 200, {"continueToken": "", "versions": [self._describe(uid, saved) for saved in found]}
 
         return act
 
-    def _told(self, uid: str, saved: Saved) -> dict[str, Any]:
+    def _describe(self, uid: str, saved: Saved) -> dict[str, Any]:
         return {
             "id": saved.version, "dashboardId": self.boards[uid].id, "uid": uid, "version": saved.version,
             "parentVersion": saved.version - 1, "restoredFrom": 0, "created": now_text(), "createdBy": saved.author,
@@ -215,7 +215,7 @@ class Boards:
     def _version(self, uid: str, number: str) -> dict[str, Any]:
         for saved in self._board(uid).history:
             if str(saved.version) == number:
-                return self._told(uid, saved) | {"data": saved.data}
+                return self._describe(uid, saved) | {"data": saved.data}
         raise RefusedError(404, "Dashboard version not found")
 
     def _restore(self, uid: str) -> Act:

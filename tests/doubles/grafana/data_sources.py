@@ -22,11 +22,11 @@ class DataSources:
         """What serves a path; None: nothing here does."""
         match method, parts:
             case "GET", ["datasources"]:
-                return _READ, lambda _: (200, [self._told(uid) for uid in self.sources])
+                return _READ, lambda _: (200, [self._describe(uid) for uid in self.sources])
             case "POST", ["datasources"]:
                 return _CREATE, self._add
             case "GET", ["datasources", "uid", uid]:
-                return _READ, lambda _: (200, self._told(uid))
+                return _READ, lambda _: (200, self._describe(uid))
             case "PUT", ["datasources", "uid", uid]:
                 return _WRITE, self._update(uid)
             case _, ["datasources", number] if number.isdigit():
@@ -38,7 +38,7 @@ class DataSources:
         _, answer = self._add(Asked(body={"uid": uid, "name": name, "type": kind, "access": "proxy", "url": url}))
         self.sources[answer["datasource"]["uid"]]["readOnly"] = True
 
-    def _told(self, uid: str) -> dict[str, Any]:
+    def _describe(self, uid: str) -> dict[str, Any]:
         if uid not in self.sources:
             raise RefusedError(404, "Data source not found")
         return self.sources[uid] | {"secureJsonFields": dict.fromkeys(self.secrets[uid], True), "accessControl": {}}
@@ -59,11 +59,11 @@ class DataSources:
             "id": number, "uid": uid, "orgId": 1, "typeLogoUrl": "", "user": "", "database": "", "basicAuth": False,
             "withCredentials": False, "isDefault": False, "jsonData": {}, "readOnly": False, "version": 1, "url": "",
         } | body | {"uid": uid}  # fmt: skip
-        return 200, {"id": number, "message": "Datasource added", "name": body["name"], "datasource": self._told(uid)}
+        return 200, {"id": number, "message": "Datasource added", "name": body["name"], "datasource": self._describe(uid)}
 
     def _update(self, uid: str) -> Act:
         def act(asked: Asked) -> tuple[int, Any]:
-            body, now = copy.deepcopy(asked.object()), self._told(uid)
+            body, now = copy.deepcopy(asked.object()), self._describe(uid)
             self._valid(body)
             if now["readOnly"]:
                 raise RefusedError(403, "Cannot update read-only data source")
@@ -73,7 +73,7 @@ class DataSources:
             kept = {key: now[key] for key in ("id", "orgId", "readOnly")}
             told = {key: value for key, value in body.items() if key not in ("secureJsonFields", "accessControl")}
             self.sources[uid] = {"typeLogoUrl": ""} | told | kept | {"uid": uid, "version": now["version"] + 1}
-            return 200, {"message": "Datasource updated", "name": body["name"], "datasource": self._told(uid)}
+            return 200, {"message": "Datasource updated", "name": body["name"], "datasource": self._describe(uid)}
 
         return act
 
