@@ -44,23 +44,23 @@ GIVEN: Final = {
 _OF: Final = {**AT, **GPU}
 SHOWN: Final[Mapping[tuple[str, str], list[tuple[Mapping[str, str], float]]]] = {
     ("Power", "power"): [({}, 310)],
-    ("Power and limit, top 16", "{{instance}} GPU {{gpu}}"): [({**_OF, "kind": "instant"}, 310)],
-    ("Power and limit, top 16", "{{instance}} GPU {{gpu}} limit"): [({**_OF, "kind": "current"}, 700)],
-    ("Energy breakdown", "workloads, {{state}}"): [({"state": "active"}, 200)],
-    ("Energy breakdown", "nobody held the GPU"): [({}, 50)],
-    ("Energy breakdown", "not attributed: {{reason}}"): [({"reason": "gap"}, 3)],
-    ("Node power without GPUs by owner", "{{workload}}"): [({"workload": "w"}, 20)],
-    ("Node power without GPUs by owner", "nobody held the GPU"): [({}, 5)],
-    ("Node power without GPUs by owner", "not attributed: {{reason}}"): [({"reason": "gap"}, 2)],
-    ("SM clock, maximum and DVFS limit, top 16", "{{instance}} GPU {{gpu}}"): [({**_OF, "domain": "sm"}, 1e9)],
-    ("SM clock, maximum and DVFS limit, top 16", "{{instance}} GPU {{gpu}} maximum"): [
+    ("Power and limit, the 16 highest", "{{instance}} GPU {{gpu}}"): [({**_OF, "kind": "instant"}, 310)],
+    ("Power and limit, the 16 highest", "{{instance}} GPU {{gpu}} limit"): [({**_OF, "kind": "current"}, 700)],
+    ("Where the energy goes", "workloads, {{state}}"): [({"state": "active"}, 200)],
+    ("Where the energy goes", "nobody held the GPU"): [({}, 50)],
+    ("Where the energy goes", "not attributed: {{reason}}"): [({"reason": "gap"}, 3)],
+    ("Around the GPUs, by whose it was", "{{workload}}"): [({"workload": "w"}, 20)],
+    ("Around the GPUs, by whose it was", "nobody held the GPU"): [({}, 5)],
+    ("Around the GPUs, by whose it was", "not attributed: {{reason}}"): [({"reason": "gap"}, 2)],
+    ("SM clock, its maximum and the DVFS limit, the 16 highest", "{{instance}} GPU {{gpu}}"): [({**_OF, "domain": "sm"}, 1e9)],
+    ("SM clock, its maximum and the DVFS limit, the 16 highest", "{{instance}} GPU {{gpu}} maximum"): [
         ({**_OF, "domain": "sm"}, 2e9)
     ],
-    ("SM clock, maximum and DVFS limit, top 16", "{{instance}} GPU {{gpu}} DVFS limit"): [
+    ("SM clock, its maximum and the DVFS limit, the 16 highest", "{{instance}} GPU {{gpu}} DVFS limit"): [
         ({**_OF, "setting": "sm_clock_max_hertz"}, 1.5e9)
     ],
-    ("Utilization, top 16", "{{instance}} GPU {{gpu}}"): [({**_OF, "engine": "gpu"}, 0.75)],
-    ("Temperature, top 16", "{{instance}} GPU {{gpu}} {{sensor}}"): [
+    ("Utilisation, the 16 highest", "{{instance}} GPU {{gpu}}"): [({**_OF, "engine": "gpu"}, 0.75)],
+    ("Temperature, the 16 highest", "{{instance}} GPU {{gpu}} {{sensor}}"): [
         ({**_OF, "sensor": "gpu"}, 60),
         ({**_OF, "sensor": "memory"}, 70),
         (_OF, 60),  # the series of this version has the old name too

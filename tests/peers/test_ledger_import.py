@@ -650,10 +650,10 @@ def test_an_agent_that_was_upgraded_within_the_time_loses_nothing(url, tmp_path,
     # From the first page at 00:00:00 to the last at 01:59:45, over the change of names at 01:00:00.
     seconds, w, host, pod = 7_185, 10**6, "host:lab-imported:n3", "ml/train-0.0123abcd"
     assert used == {
-        ("GPU-x", "", State.UNHELD): seconds * 100 * w,
+        ("GPU-x", "", State.UNALLOCATED): seconds * 100 * w,
         ("GPU-x", pod, State.ACTIVE): seconds * 200 * w,
-        (host, "", State.UNHELD): seconds * 30 * w,
-        (host, "", State.UNKNOWN_HOLDER): seconds * 10 * w,
+        (host, "", State.UNALLOCATED): seconds * 30 * w,
+        (host, "", State.UNKNOWN_OWNER): seconds * 10 * w,
         (host, pod, State.ACTIVE): seconds * 60 * w,
     }
     assert sum(row.gpu_ns for row in rows if isinstance(row, Cell)) == seconds * S // 2

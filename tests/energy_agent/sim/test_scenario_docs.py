@@ -10,7 +10,7 @@ from energy_agent.sim.workloads.models import MODELS
 from tests.support import refusal
 
 DOC = (Path(__file__).parents[3] / "energy_agent" / "sim" / "README.md").read_text()
-PARTS = ("Boards", "Training", "Serving", "Notebook", "Burst", "Fault", "Host")
+PARTS = ("Boards", "Training", "ServingWorkload", "Notebook", "Burst", "ScheduledFault", "HostModel")
 KUBELET = (kubelet_model.ClusterModel, kubelet_model.Pod, kubelet_model.Owner)
 FACILITY = (model.FacilityModel, model.MeterModel, model.TimedMeterFault)
 

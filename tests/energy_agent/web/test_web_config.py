@@ -136,11 +136,11 @@ def test_what_can_be_kept_is_taken(text: str, folder: Path) -> None:
 
 
 @pytest.mark.parametrize("text", [*BAD, LEGACY_CIPHER])
-def test_what_is_wrong_is_one_line(text: str, folder: Path) -> None:
-    line = ours(text, folder)
-    assert line
-    assert "\n" not in line
-    assert HASH not in line
+def test_each_error_is_a_line_that_names_its_file(text: str, folder: Path) -> None:
+    lines = ours(text, folder).splitlines()
+    assert lines
+    assert [line for line in lines if str(folder) not in line] == []
+    assert HASH not in "".join(lines)
 
 
 @pytest.mark.parametrize("text", STRICTER)

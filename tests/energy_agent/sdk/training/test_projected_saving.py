@@ -79,7 +79,7 @@ while not pathlib.Path({str(tmp_path / "promised")!r}).exists():
 pathlib.Path({str(tmp_path / "gone")!r}).touch()
 time.sleep(1)
 """
-        original = agent._told
+        original = agent._status
 
         def describe_until_gone() -> dict[str, object]:
             if (tmp_path / "gone").exists():
@@ -87,5 +87,5 @@ time.sleep(1)
             (tmp_path / "promised").touch()
             return original()
 
-        agent._told = describe_until_gone  # type: ignore[method-assign]
+        agent._status = describe_until_gone  # type: ignore[method-assign]
         assert trained(agent, then=gone) == f"wattlens: {LINE}\n"
