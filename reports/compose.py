@@ -15,12 +15,12 @@ from reports.page.section import OmittedSection, ReportSection
 
 
 def compose(facts: Facts, say: Translator, *, accepted: bool = False) -> ReportDocument:
-    """The document.
+    """Compose the document.
 
     Args:
-        facts: what is told.
-        say: the reader's language.
-        accepted: coverage is below what was asked for, and somebody accepted that.
+        facts: the facts to present.
+        say: the translator for the reader's language.
+        accepted: whether an operator accepted a coverage below the required minimum.
     """
     shown, hidden = [], []
     for section in sections():
@@ -74,7 +74,7 @@ def sections() -> list[ReportSection]:
 
 
 def too_little(facts: Facts) -> bool:
-    """Coverage is below what was asked for, or there is none."""
+    """Return whether coverage is missing or below the required minimum."""
     share = facts.figures["coverage"].value
     return share is None or share < Fraction(facts.least_coverage)
 

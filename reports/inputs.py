@@ -1,7 +1,7 @@
 """Inputs of an organisation as plain values: sites, inventory, teams, prices and hardware. Pure.
 
-The files that they stand in are read by `wattlens.report`; a report without any is made of `Organisation.nothing()`. What was
-not told is None, empty or "", with its reason where a reader would ask for one.
+`wattlens.report` reads the files. A report without inputs uses `Organisation.nothing()`. A value that the files do not give is
+None, empty or "", with a reason if a reader would expect one.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -31,24 +31,24 @@ class SiteInputs:
     """A site.
 
     Args:
-        stated: (PUE, bound of its error as a share of it) that the operator states; None: none.
+        stated: (PUE, bound of its relative error) that the operator states; None if it states none.
         stated_source: who states it.
-        bound_assumed: that bound is our default: nobody states one.
-        location: what tells the intensity of its grid, the best first: hourly series as they were known at the report's
-            `as_of`, then yearly factors; for `factors.join.join`.
-        location_lacking: what of it there is not, and why; "" where all is there.
-        residual: the same for what no contract covers.
-        residual_lacking: the same.
+        bound_assumed: whether that bound is our default, because the operator states none.
+        location: sources of grid intensity, best first: hourly series as known at the report's `as_of`, then yearly factors;
+            for `factors.join.join`.
+        location_lacking: which sources are missing, and why; "" if none is missing.
+        residual: sources of the residual mix, for energy that no contract covers.
+        residual_lacking: as `location_lacking`, for `residual`.
         factors: each yearly factor that these use, with the SHA-256 of its table.
-        series: whose each series of hours is, by its id as figures name it.
-        grid_zone: the grid's zone, "": not told; lots of another zone cover nothing.
-        country: ISO 3166-1 alpha-3; "": not told.
-        lots: what contracts and certificates deliver within the window that was read, in the order of their start.
-        bought: how many contracts and certificates were told, of whatever time.
-        tariffs: of which at most one is valid on a day, by the day they begin.
-        meters: meters that somebody declared: one of them that the ledger does not have was never read.
-        it_kw: installed IT power; None: not told.
-        floor_m2: floor area; None: not told.
+        series: source details of each hourly series, by the ID that figures use.
+        grid_zone: the grid's zone; "" if unknown. Lots of another zone cover nothing.
+        country: ISO 3166-1 alpha-3; "" if unknown.
+        lots: deliveries of contracts and certificates within the window of the report, by start.
+        bought: number of declared contracts and certificates, of any time.
+        tariffs: tariffs by first day; at most one is valid on a day.
+        meters: declared meters. A declared meter that the ledger does not have was never read.
+        it_kw: installed IT power; None if unknown.
+        floor_m2: floor area; None if unknown.
     """
 
     name: str
@@ -75,14 +75,14 @@ class SiteInputs:
 
 @dataclass(frozen=True, slots=True)
 class TeamRule:
-    """Whose a workload is, by its labels.
+    """A rule that assigns workloads to a team, by their labels.
 
     Args:
         match: label -> glob, of which all must match; `kind` and `workload` count as labels. A label that a workload does not
             have matches nothing.
-        team: "": the rule tells none.
-        project: "": the rule tells none.
-        price_class: "": the rule tells none.
+        team: "" if the rule assigns none.
+        project: "" if the rule assigns none.
+        price_class: "" if the rule assigns none.
     """
 
     match: Mapping[str, str]
@@ -138,9 +138,9 @@ class ExpectedDevice:
     """A device expected at a site over [start_ns, end_ns), UTC ns: the basis of coverage.
 
     Args:
-        uuid: "": all of the node, as far as no line names its boards.
-        sku: "": not told.
-        end_ns: `ledger.rows.INT64_MAX`: it still stands there.
+        uuid: "": all GPUs of the node that no other line lists.
+        sku: "" if unknown.
+        end_ns: `ledger.rows.INT64_MAX` if the device is still installed.
     """
 
     cluster: str
@@ -154,7 +154,7 @@ class ExpectedDevice:
 
 @dataclass(frozen=True, slots=True)
 class ModelName:
-    """How a model is called in print; what is "" or None was not told."""
+    """The printed name of a model; unknown fields are "" or None."""
 
     display: str
     precision: str = ""
@@ -163,18 +163,18 @@ class ModelName:
 
 @dataclass(frozen=True, slots=True)
 class Organisation:
-    """Everything that was told.
+    """All inputs of an organisation.
 
     Args:
-        name: "": not told.
-        report_contact: who answers questions about the report.
-        least_coverage: below it a report is refused.
-        sites: by their names; the order is that of the files.
+        name: "" if not given.
+        report_contact: the contact for questions about the report.
+        least_coverage: minimum coverage; a report below it is refused.
+        sites: sites by name, in the order of the files.
         expected: the inventory.
-        teams: `team_of` says which of them counts.
-        embodied: the first whose glob matches counts.
-        model_names: by the model's name in the ledger.
-        files: (path as it was given, SHA-256) of every file that was read.
+        teams: rules; `team_of` selects the rule that applies.
+        embodied: the first rule whose glob matches applies.
+        model_names: printed names by the model's name in the ledger.
+        files: (path as given, SHA-256) of every file that was read.
     """
 
     name: str = ""
@@ -204,11 +204,11 @@ class Organisation:
 
 
 def team_of(labels: Mapping[str, str], kind: str, workload: str, rules: Iterable[TeamRule]) -> tuple[str, str, str]:
-    """(team, project, price class) of a workload; each "" where nothing tells it.
+    """Return (team, project, price class) of a workload; each is "" if nothing assigns it.
 
-    Team and project are those of the first rule that holds and tells either: they belong together. The price class is that of
-    the first rule that holds and tells one, so that one rule for a spot partition serves every team. What no rule tells is as
-    the workload's own labels `team`, `project` and `class` have it.
+    Team and project belong together: they come from the first matching rule that assigns either. The price class comes from the
+    first matching rule that assigns one, so one rule for a spot partition serves every team. Values that no rule assigns come
+    from the workload's own labels `team`, `project` and `class`.
     """
     known = {**labels, "kind": kind, "workload": workload}
     own = (labels.get("team", ""), labels.get("project", ""))

@@ -73,10 +73,10 @@ class Translator:
 
 @cache
 def say_in(language: str) -> Translator:
-    """The language of that name.
+    """Return the translator for a language.
 
     Raises:
-        UsageError: there is none.
+        UsageError: the language is not supported.
     """
     if language not in LANGUAGES:
         raise UsageError(f"--language {language[:40]}: there are: {', '.join(LANGUAGES)}")
@@ -90,7 +90,7 @@ def say_in(language: str) -> Translator:
 
 
 def texts_in(language: str) -> dict[str, dict[str, str]]:
-    """A language's file: what the report says (`messages`) and what facts say (`told`), by id."""
+    """Return the texts of a language: the report's own (`messages`) and those for facts (`told`), by ID."""
     found: dict[str, dict[str, str]] = json.loads(files("reports").joinpath(f"languages/{language}.json").read_text("utf-8"))
     return found
 

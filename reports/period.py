@@ -15,7 +15,7 @@ from energy_agent.core.units import NS_PER_DAY, NS_PER_H, NS_PER_S
 CELL_NS = 900 * NS_PER_S
 LAST, CURRENT = "last", "current"
 """Quarters by their place in time: the newest that is over, and the one that runs."""
-_WESTERNMOST_NS = 12 * NS_PER_H  # UTC-12, where a day ends last
+_WESTERNMOST_NS = 12 * NS_PER_H  # UTC-12, the last zone to end a day
 DAY_NS = NS_PER_DAY
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _END_NS = int((datetime(2200, 1, 1, tzinfo=UTC) - _EPOCH).total_seconds()) * NS_PER_S
@@ -23,7 +23,7 @@ _END_NS = int((datetime(2200, 1, 1, tzinfo=UTC) - _EPOCH).total_seconds()) * NS_
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """[start_ns, end_ns) in UTC ns; an open side is None and takes what the ledger has."""
+    """[start_ns, end_ns) in UTC ns. An open side is None; the ledger's data then sets the bound."""
 
     start_ns: int | None = None
     end_ns: int | None = None
@@ -66,7 +66,7 @@ class PeriodRequest:
         return from_quarter(self.quarter, zone) if self.quarter else from_instants(self.start, self.end)
 
     def before(self, quarters: int) -> "PeriodRequest | None":
-        """The quarter so many quarters earlier; None where no quarter was asked for."""
+        """Return the quarter `quarters` before this one; None if the request is not for a quarter."""
         if not self.quarter:
             return None
         number = int(self.label[:4]) * 4 + int(self.label[5]) - 1 - quarters

@@ -22,7 +22,7 @@ from reports.ledger.scratch import is_compacted
 from reports.render.codecarbon import write_emissions
 
 FORMS: Final = ("html", "pdf", "xlsx", "csv", "emissions")
-"""What can be written beside facts.json, which always is."""
+"""Formats that can be written in addition to facts.json, which is always written."""
 NAMES: Final = {
     "html": "report.html",
     "pdf": "report.pdf",
@@ -88,22 +88,22 @@ def publish(
 ) -> dict[str, Path]:
     """Write the report; returns the paths of its files by name.
 
-    Everything is made in a folder of its own within and moved when all of it is there; see `reports.audit.placing`.
+    Files are created in a temporary subfolder and moved when all of them are complete; see `reports.audit.placing`.
 
     Args:
-        facts: what it says.
-        folder: where; made if it is not there. Files of an earlier report in it are replaced, others are left alone.
-        say: its language.
-        forms: of FORMS.
-        paper: of the PDF.
-        font_dirs: for the PDF and charts in other scripts.
+        facts: the facts to present.
+        folder: output folder, created if missing. Files of an earlier report in it are replaced; other files are left alone.
+        say: the translator.
+        forms: formats, of FORMS.
+        paper: paper size of the PDF.
+        font_dirs: fonts for the PDF and charts in other scripts.
         command: the arguments that decide figures, for the manifest, which also keeps those that decide the forms.
-        sign_key: signs the manifest; None: it is not signed.
+        sign_key: key that signs the manifest; None: the manifest is not signed.
         passphrase: file with the key's passphrase.
 
     Raises:
-        UsageError: the folder cannot be made or holds a folder under a file's name, a key that is none, a letter that no font
-            has.
+        UsageError: the folder cannot be created or has a subfolder with the name of a file, the key is not valid, or no font
+            has a required character.
         WattlensError: a library of the `reports` extra is missing, a file cannot be written, or another run writes there.
     """
     refuse_occupied(folder)
@@ -129,21 +129,21 @@ def make(
     paper: Literal["a4", "letter"],
     font_dirs: Sequence[Path],
 ) -> list[str]:
-    """Make facts.json and forms in a folder; returns their names.
+    """Create facts.json and the forms in a folder; returns their names.
 
     The same facts, language, paper, program and libraries give the same forms: `reports.reproduce` renders them again.
 
     Args:
-        facts: what they say; coverage below what was asked for has been accepted, or there is no report.
-        scratch: where.
-        say: their language.
-        forms: of FORMS.
-        paper: of the PDF.
-        font_dirs: for the PDF in other scripts.
+        facts: the facts to present; the caller has accepted any coverage below the required minimum.
+        scratch: output folder.
+        say: the translator.
+        forms: formats, of FORMS.
+        paper: paper size of the PDF.
+        font_dirs: fonts for the PDF in other scripts.
 
     Raises:
-        UsageError: a letter that no font has.
-        WattlensError: a library of the `reports` extra is missing, or a form cannot be made.
+        UsageError: no font has a required character.
+        WattlensError: a library of the `reports` extra is missing, or a form cannot be created.
     """
     from reports.render.figures_csv import figures_csv
     from reports.render.html import html

@@ -1,7 +1,7 @@
-"""The forms of a report made again from its `facts.json`, and compared with those in its folder.
+"""Render the forms of a report again from its `facts.json`, and compare them with those in its folder.
 
-A form is a function of the facts, the language, the paper, this program and the libraries that draw it. So whoever changes a
-figure in a form, and the form's hash in a manifest that nobody signed, is found by the facts, and those by the ledger.
+A form is a function of the facts, the language, the paper, this program and the libraries that render it. A manipulated form
+with a matching hash in an unsigned manifest therefore differs from the facts; manipulated facts differ from the ledger.
 """
 
 import io
@@ -65,7 +65,7 @@ def drawn_again(
         for form in forms:
             name = NAMES[form]
             if name not in manifest.outputs or not (folder / name).is_file():
-                continue  # told already
+                continue  # already reported
             try:
                 make(facts, Path(scratch), say_in(language), (form,), paper, font_dirs)
                 wrong = _difference(folder / name, (Path(scratch) / name).read_bytes())
@@ -87,7 +87,7 @@ def drawn_again(
 
 
 _BESIDE: Final = ("sha256", "why")
-"""What stands in a factor's record beside what its publisher tells."""
+"""Keys of a factor's record that its publisher does not provide."""
 
 
 def facts_of(raw: bytes, file: str) -> Facts:
@@ -145,7 +145,7 @@ def _check_forms(forms: Sequence[str], manifest: Manifest) -> list[VerificationS
 
 
 def _difference(path: Path, content: bytes) -> str | None:
-    """Where a form differs from the one that was made again, as words after "not what facts.json gives"; None: it does not."""
+    """Describe where a form differs from the rendered one, as words after "not what facts.json gives"; None if it is equal."""
     if files.digest(path)[0] == sha256(content):
         return None
     try:

@@ -39,7 +39,7 @@ def form(value: object) -> str:
 
 
 def exact(text: object) -> Fraction | None:
-    """The number that a plain decimal of bounded length is; None: the text is none, `1e999999999` for one."""
+    """Parse a plain decimal of bounded length; return None for other text, such as `1e999999999`."""
     return Fraction(text) if isinstance(text, str) and _DECIMAL.fullmatch(text) else None
 
 

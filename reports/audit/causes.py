@@ -1,7 +1,7 @@
-"""What differs between the inputs of two editions, and which of it can have moved a figure. Pure.
+"""Find the inputs that differ between two editions, and the figures that each difference can have changed. Pure.
 
-An input is a cause only of what it can reach: a restated day of a site moves figures of that site or of all sites, a revised
-factor those that name it. So a figure that nothing reaches has no explanation, and is said to have none.
+An input is a cause only of the figures it can reach: a restated day of a site changes figures of that site or of all sites, a
+revised factor changes the figures that name it. A figure that no change can reach is reported as unexplained.
 """
 
 from collections.abc import Mapping
@@ -77,18 +77,18 @@ class DayChange:
 
 @dataclass(frozen=True, slots=True)
 class InputChanges:
-    """Everything that went in and differs, by kind; a mapping is name -> what differs, in words.
+    """All inputs that differ, by kind. A mapping is name -> description of the difference.
 
     Args:
-        days: that are not the same input.
-        late_sites: sites of those of them that lie in the old period.
-        series: hourly factors in use that may be known otherwise, as they were taken as of another time.
-        program: None: the same, or an edition does not tell.
-        arguments: likewise.
+        days: days whose input differs.
+        late_sites: sites with such a day in the old period.
+        series: hourly factors in use whose values may differ because the editions use them as of different times.
+        program: the program's difference; None: no difference, or an edition does not name its program.
+        arguments: the arguments' difference; None: no difference, or an edition does not list them.
         periods: sites whose period has other bounds.
-        sites: that are new or no longer there.
-        proof_sites: sites of those days from which savings may be told: also of the quarter's days before the period, and of
-            days after it, on which an agent that was down closed its experiments.
+        sites: sites that were added or removed.
+        proof_sites: sites whose savings those days can change. This includes days of the quarter before the period, and days
+            after it on which an agent that had been down closed its experiments.
     """
 
     days: tuple[DayChange, ...]
@@ -193,7 +193,7 @@ def site_of(stated: StatedFigure | None) -> str | None:
 
 
 def _touches(day: str, start_ns: int, end_ns: float) -> bool:
-    """Whether a UTC day lies in an interval, or a part of it; one whose date is none does, so that it is not passed over."""
+    """Return whether a UTC day overlaps an interval. A day without a valid date counts as overlapping, so it is not missed."""
     try:
         begins_ns = day_ns(day)
     except ValueError:

@@ -20,15 +20,15 @@ class FigureChange:
     """A figure whose value differs between two editions.
 
     Args:
-        id: of the figure.
-        old: as the old edition states it; None: it does not.
-        new: likewise.
-        absolute: new - old, in their unit; None where one has no value, or the unit is another.
-        relative: that as a share of |old|; None also where old is 0.
-        overlap: whether the intervals have a value in common; None: one has no interval.
-        causes: what can have moved it; UNEXPLAINED: nothing that is told, at least not of all of it.
-        parts: of the change, which sum to `absolute`.
-        reason: why it appeared, disappeared or has no value, as the editions say; "": they do not.
+        id: ID of the figure.
+        old: the figure in the old edition; None if that edition does not have it.
+        new: the figure in the new edition; None if that edition does not have it.
+        absolute: new - old, in their unit; None if a value is missing or the units differ.
+        relative: `absolute` as a share of |old|; also None if old is 0.
+        overlap: whether the intervals overlap; None if a figure has no interval.
+        causes: possible causes of the change; UNEXPLAINED: the known causes do not explain all of it.
+        parts: parts of the change, which sum to `absolute`.
+        reason: why the figure appeared, disappeared or has no value, according to the editions; "" if they give no reason.
     """
 
     id: str
@@ -43,7 +43,7 @@ class FigureChange:
 
     @property
     def explained(self) -> bool:
-        """Whether something that is told explains all of it."""
+        """Whether known causes explain the whole change."""
         return Cause.UNEXPLAINED not in self.causes
 
     @property
@@ -83,7 +83,7 @@ def difference(old: Edition, new: Edition, changes: InputChanges | None = None) 
 
 
 def elsewhere(old: Edition, new: Edition) -> list[str]:
-    """What differs beside figures and inputs, such as a sum of the conservation check: keys of the facts."""
+    """Return the keys of facts that differ outside figures and inputs, such as a sum of the conservation check."""
     pairs = {
         "label": (old.label, new.label),
         "edition": (old.number, new.number),

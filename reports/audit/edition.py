@@ -73,13 +73,13 @@ class Edition:
     """The facts of one report, typed.
 
     Args:
-        name: where they were read, for messages.
-        sha256: of their bytes: what a later edition says that it restates.
-        sites: name -> its period in UTC ns, and the rest of what is said of it.
+        name: the source of the facts, for messages.
+        sha256: hash of their bytes; a later edition names it as the edition that it restates.
+        sites: name -> the site's period in UTC ns, and its other keys.
         rest: every other key of the document -> its canonical form.
-        program: name and version, from the manifest beside them or from the facts; None: neither tells.
-        command: arguments from the manifest; None: there is none.
-        version: of the program, as the facts say; None: they do not.
+        program: name and version, from the report's manifest or from the facts; None if neither has them.
+        command: arguments from the manifest; None without a manifest.
+        version: the program's version in the facts; None if it is missing.
     """
 
     name: str
@@ -138,10 +138,10 @@ def edition_of(folder: Path, *, label: str | None = None, organisation: str | No
 
 
 def edition(raw: bytes, name: str, program: str | None = None, command: Mapping[str, Argument] | None = None) -> Edition:
-    """An edition of the bytes of its facts; `name` is told in messages.
+    """Parse the bytes of facts into an edition. Messages contain `name`.
 
     Raises:
-        WattlensError: they are no facts of a report; the line names the key.
+        WattlensError: the bytes are not the facts of a report; the message names the key.
     """
     found = read_as(_Facts, raw, name)
     if program is None and found.version is not None:

@@ -13,7 +13,7 @@ FACTS: Final = "facts.json"
 MANIFEST: Final = "manifest.json"
 SIGNATURE: Final = "manifest.sig"
 AROUND: Final = (MANIFEST, SIGNATURE)
-"""What lies beside the files of a report and is none of them."""
+"""Files that may be in a report's folder without being part of the report."""
 SCRATCH: Final = re.compile(r"\.report-(?:[0-9]+-)?[a-z0-9_]{8}")
 """Names of folders in which a report is made; one that lies about is of a run that was cut off."""
 FACTS_MAX_B: Final = 256 << 20

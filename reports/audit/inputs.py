@@ -38,7 +38,7 @@ class LedgerDay(BaseModel):
 
 
 class FactorRecord(ExtensibleObject):
-    """A factor as the facts have it: its id, the hash of its table, and everything else that is said of it."""
+    """A factor in the facts: its ID, the hash of its table, and all other keys of its record."""
 
     id: Text
     sha256: Sha256

@@ -1,6 +1,6 @@
-"""Whether the ledger still has every file of the days that a report was made of, byte for byte.
+"""Check that the ledger still has every file of the days that a report uses, byte for byte.
 
-Figures come of some of a day's files alone, so facts can be made again of a ledger of which others have changed.
+Figures use only some files of a day, so the facts can be reproduced from a ledger whose other files have changed.
 """
 
 from collections.abc import Sequence

@@ -1,7 +1,7 @@
 """The manifest of a report: inputs, program, arguments, and the hash of every file.
 
-It has no time and no path of a machine, so the same ledger, arguments and libraries give the same bytes. Whoever has it can
-make the report again; whoever has a signature over it knows who answers for it.
+It contains no time and no local path, so the same ledger, arguments and libraries give the same bytes. With the manifest,
+anyone can reproduce the report; a signature over the manifest shows who is responsible for the report.
 """
 
 import hashlib
@@ -164,19 +164,19 @@ def write_manifest(
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """The manifest of a report, from whoever it comes.
+    """Read and validate a report's manifest, which may come from an untrusted source.
 
     Raises:
-        WattlensError: it is not there, too large, or not a manifest; the line names the key.
+        WattlensError: the manifest is missing, too large or invalid; the message names the key.
     """
     return parse_manifest(files.read(folder / files.MANIFEST, files.MANIFEST_MAX_B), str(folder / files.MANIFEST))
 
 
 def parse_manifest(raw: bytes, file: str) -> Manifest:
-    """A manifest of its bytes; `file` is named in messages.
+    """Parse the bytes of a manifest. Messages contain `file`.
 
     Raises:
-        WattlensError: it is none, it is not in its canonical form, or its ledger root is not that of its days.
+        WattlensError: the bytes are not a manifest or not in canonical form, or the ledger root does not match the days.
     """
     found = read_as(_ManifestDocument, raw, file)
     manifest = Manifest(

@@ -1,9 +1,9 @@
 """Divides a figure's change among its causes; the shares sum to the change exactly. Pure.
 
-CO2e is energy times factor, so at the energy of the old edition a revision from g0 to g1 moved it by value0 x (g1 / g0 - 1).
-What is left is of the other causes together; where there is no other, it is the rounding of two figures, or, beyond that, not
-explained. A total divides as its sites do, if their figures sum to it. Nothing else is divided: two documents of facts do not
-tell more, and a guess would be no account.
+CO2e is energy times factor. A revision of the factor from g0 to g1 therefore changed the figure by value0 x (g1 / g0 - 1), at
+the energy of the old edition. The remainder belongs to the other causes together. Without other causes it is the rounding of
+two figures, or, beyond that, unexplained. A total is divided by site if the figures of its sites sum to it. No other change is
+divided: two facts documents contain no further information, and a guess would not be an explanation.
 """
 
 from collections.abc import Iterable
@@ -72,7 +72,7 @@ def slack(*values: Fraction) -> Fraction:
 
 
 def _of_factor(identity: str, stated: tuple[StatedFigure, StatedFigure], editions: tuple[Edition, Edition]) -> Fraction | None:
-    """By how much other factors alone would have moved a figure, at the energy of the old edition; None: not to be told.
+    """Return the change that revised factors alone would have caused, at the energy of the old edition; None if it is unknown.
 
     The factor is the one that the figure names, else the mean that the edition states for the same place.
     """

@@ -1,7 +1,7 @@
-"""Who answers for a report: an Ed25519 signature over the bytes of its manifest.
+"""Sign a report and verify its signature: an Ed25519 signature over the bytes of its manifest.
 
-`manifest.sig` is a small JSON: algorithm, the signer's raw public key and the signature, both in base64. It proves that the
-holder of that key signed. Whose key it is, only a key that came by another way can tell; so a reader names the keys they trust.
+`manifest.sig` is a small JSON document: algorithm, the signer's raw public key and the signature, both in base64. It proves
+that the owner of that key signed. The file cannot prove who owns the key, so a reader names the keys they trust.
 """
 
 import base64
@@ -96,14 +96,14 @@ def sign_manifest(folder: Path, key: Path, passphrase: Path | None = None) -> st
 
 
 def verify_signature(folder: Path, trusted_keys: Sequence[Path] = ()) -> SignatureResult:
-    """What the signature beside a report's manifest shows.
+    """Verify the signature of a report's manifest.
 
     Args:
-        folder: of the report.
+        folder: folder of the report.
         trusted_keys: files with a public key each, PEM or 32 raw bytes in base64.
 
     Raises:
-        UsageError: a trusted key is none.
+        UsageError: a trusted key file does not contain a valid key.
         WattlensError: `cryptography` is missing, or the manifest cannot be read.
     """
     trusted = {public_key(path) for path in trusted_keys}

@@ -9,7 +9,7 @@ from typing import Final
 from reports.render.fonts import folders
 
 _MOST: Final = 10_000
-"""Files of a folder that are looked at."""
+"""Maximum number of files of a folder that are checked."""
 _OTHER_SCRIPTS: Final = ((0x0530, 0x1E00), (0x2600, 0x27C0), (0x2E80, 0x110000))
 
 

@@ -38,13 +38,13 @@ Draw = Callable[[Path, Manifest, bytes], list[VerificationStep]]
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """Everything that was looked at.
+    """The result of all checks.
 
     Args:
-        checks: in their order.
-        inputs: what of the inputs is not as it was, where the facts that were made again differ.
-        changes: the figures that differ then.
-        elsewhere: what else differs then.
+        checks: the checks in order.
+        inputs: the inputs that have changed, if the reproduced facts differ.
+        changes: the figures that differ, if the reproduced facts differ.
+        elsewhere: other keys that differ, if the reproduced facts differ.
     """
 
     checks: list[VerificationStep]
@@ -54,7 +54,7 @@ class Verification:
 
     @property
     def ok(self) -> bool:
-        """Whether everything that was looked at holds."""
+        """Whether every check passed."""
         return all(check.ok is not False for check in self.checks)
 
 
@@ -69,20 +69,20 @@ def verify(
     org: Path | None = None,
     program: str | None = None,
 ) -> Verification:
-    """Check a report: files, what the manifest says of the facts, signature, and forms and facts made again.
+    """Check a report: its files, its manifest against the facts, its signature, and its forms and facts after reproducing them.
 
     Args:
-        folder: of the report.
-        trusted_keys: public keys of those whose signature counts; with any, nothing else does.
-        rebuild: makes the facts again; needed with `ledger`.
-        changed: looks at all files of the days that the report was made of, those that no figure is made of too.
-        draw: makes the forms again from the facts in the folder.
+        folder: folder of the report.
+        trusted_keys: public keys of accepted signers; if any are given, no other signature counts.
+        rebuild: reproduces the facts; required with `ledger`.
+        changed: checks all files of the days that the report uses, including files that no figure uses.
+        draw: renders the forms again from the facts in the folder.
         ledger: folder or URL of the compacted days.
         org: the organisation's file.
-        program: name and version of the program that runs, which makes the facts again.
+        program: name and version of the running program, which reproduces the facts.
 
     Raises:
-        UsageError: there is no such folder, or a trusted key is none.
+        UsageError: the folder does not exist, or a trusted key is not a valid key.
     """
     there = files.names(folder)
     for key in trusted_keys:
@@ -222,7 +222,7 @@ def _odd(stated: Edition, manifest: Manifest) -> str:
 
 
 def _libraries(manifest: Manifest) -> list[VerificationStep]:
-    """Where other versions are installed here: what is drawn anew may have other bytes, and the facts not."""
+    """Report libraries whose installed version differs: rendered forms may then have other bytes, facts cannot."""
     here = library_versions(manifest.libraries)
     other = [
         f"{name} {v} ({here.get(name, 'none')} here)" for name, v in sorted(manifest.libraries.items()) if here.get(name) != v

@@ -32,11 +32,11 @@ class Side:
     """What one period puts into a bridge.
 
     Args:
-        volumes: tokens or GPU-hours by model or kind of work; one key where they are not told apart.
-        node_uj: energy of the nodes in uJ, by the same keys.
-        pue: facility energy over node energy; None: not known.
-        g_per_kwh: location-based mean intensity of that energy; None: not known.
-        absent: why what is not known is not: "pue" or "grid" -> reason.
+        volumes: tokens or GPU-hours by model or kind of work; a single key if the period does not distinguish them.
+        node_uj: energy of the nodes in uJ, with the same keys.
+        pue: facility energy divided by node energy; None: unknown.
+        g_per_kwh: location-based mean intensity of that energy; None: unknown.
+        absent: why a value is unknown: "pue" or "grid" -> reason.
     """
 
     volumes: Mapping[str, Fraction | int]

@@ -30,12 +30,12 @@ class BoundedEnergy:
 
     @property
     def low_uj(self) -> int | None:
-        """The least that it can be; None: nobody knows."""
+        """Lower bound of the energy; None if it is unknown."""
         return None if self.unbounded else max(0, self.energy_uj - self.gain_uj - self.edge_uj)
 
     @property
     def high_uj(self) -> int | None:
-        """The most that it can be; None: nobody knows."""
+        """Upper bound of the energy; None if it is unknown."""
         return None if self.unbounded or self.open else self.energy_uj + self.gain_uj + self.edge_uj + self.gap_uj
 
 

@@ -26,13 +26,13 @@ class SiteEvidence:
 
 @dataclass(frozen=True, slots=True)
 class PrometheusEnergy:
-    """Energy of the GPUs over the period according to a Prometheus.
+    """Energy of the GPUs over the period according to a Prometheus server.
 
     Args:
         joules: decimal text.
-        series: GPUs that it has.
-        query: what was asked of each slice of the period.
-        reason: why it says nothing; "": it does.
+        series: number of GPUs in its series.
+        query: the query for each slice of the period.
+        reason: why it has no value; "" if it has one.
     """
 
     joules: str
@@ -66,7 +66,7 @@ class PeriodEvidence:
         object.__setattr__(self, "covered", coverage(self.sums, self.organisation))
 
     def coverage_of(self, sites: Iterable[str]) -> Fraction | None:
-        """The share of the device time of some sites together that was metered; None: there was none."""
+        """Return the metered share of the total device time of some sites; None if they have no device time."""
         return together({name: self.covered[name] for name in sites}).share
 
     def node_gap(self, site: str) -> str:

@@ -24,9 +24,9 @@ SCHEMA: Final = "wattlens.report.facts/2"
 
 @dataclass(frozen=True, slots=True)
 class Conservation:
-    """The check that every joule of the GPUs is booked once: the four buckets against the devices, in uJ.
+    """The check that every joule of the GPUs is recorded exactly once: the four buckets against the devices, in uJ.
 
-    `cells_uj` is the same energy summed by cells, which is what carbon and money are made of.
+    `cells_uj` is the same energy summed by cells. Carbon and cost are calculated from it.
     """
 
     active_uj: int
@@ -116,13 +116,13 @@ class Facts:
     """The document.
 
     Args:
-        label: such as 2026Q3; "": the period has no name.
-        status: final; interim where the ledger does not reach the period's end.
+        label: such as 2026Q3; "" if the period has no name.
+        status: final, or interim if the ledger does not reach the period's end.
         edition: 0 for the first; each later one restates it.
-        restates: SHA-256 of the facts that this restates; None: of none.
-        least_coverage: what was asked for.
-        version: of the program.
-        restatement: how totals came from the edition before to this one.
+        restates: SHA-256 of the facts that this edition restates; None for a first edition.
+        least_coverage: the required minimum coverage.
+        version: version of the program.
+        restatement: how the totals changed from the previous edition to this one.
     """
 
     organisation: str
@@ -169,7 +169,7 @@ def build_facts(
         evidence: all of it.
         figures: what the measures made of it.
         days: the compacted days that it was read from.
-        version: of the program.
+        version: version of the program.
         edition: number of this edition.
         restates: SHA-256 of the facts that it restates.
 

@@ -1,7 +1,7 @@
-"""A figure: a value with its unit, method, boundary, coverage, interval and sources; and how integers become its text.
+"""A figure: a value with its unit, method, boundary, coverage, interval and sources; and conversion of integers to its text.
 
-Values are exact decimals. Energy is exact (whole uJ); a quotient is rounded once, here, half to even, and the bounds of an
-interval are rounded outwards, so that rounding never narrows one. An absent value is None with its reason beside it.
+Values are exact decimals. Energy is exact (whole uJ). A quotient is rounded once, here, half to even. The bounds of an
+interval are rounded outwards, so rounding never narrows an interval. A missing value is None, with a reason.
 """
 
 from collections.abc import Mapping

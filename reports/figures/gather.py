@@ -1,4 +1,4 @@
-"""From a ledger and what the organisation tells to the evidence of a report, and of the periods it is compared with."""
+"""Gather the evidence of a report and of its comparison periods from a ledger and the organisation's inputs."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -26,11 +26,11 @@ _READ = ("holder_day", "span_day", "workload_cell", "tokens", "steps", "gap", "a
 def gather(
     system: DayStorage, days: Sequence[Day], organisation: Organisation, request: PeriodRequest
 ) -> tuple[PeriodEvidence, list[Day]]:
-    """The evidence of the period that was asked for, and the days that it is made of.
+    """Return the evidence of the requested period, and the days that it uses.
 
     Raises:
-        ChainError: a file is not what its day's manifest says.
-        EmptyPeriodError: the ledger holds nothing of that time.
+        ChainError: a file does not match its day's manifest.
+        EmptyPeriodError: the ledger has no data of that period.
     """
     windows = windows_of(days, organisation, request)
     evidence, used = _of_period(system, days, organisation, request, windows)
@@ -58,7 +58,7 @@ def _unused_days(days: Iterable[Day], used: Iterable[Day]) -> list[Day]:
 
 
 def _with_witness(used: list[Day], days: Sequence[Day], windows: Mapping[str, SiteWindow]) -> list[Day]:
-    """With the day that shows that the period is over, where none that is used does: a report made again has to see it."""
+    """Add the day that shows that the period is over, unless a used day shows it: a reproduced report needs that day too."""
     end_ns = max(w.end_ns for w in windows.values())
     newest = max(days, key=lambda d: (d.end_ns, d.site))
     seen = any(d.end_ns >= end_ns for d in used) or newest.end_ns < end_ns
@@ -107,7 +107,7 @@ def _of_period(
 def _books(
     store: DayDatabase, system: DayStorage, days: Sequence[Day], windows: Mapping[str, SiteWindow]
 ) -> Mapping[str, FacilityBook]:
-    """The books of the sites that have meters. The files of rows are checked here, those of sums were before."""
+    """Return the facility books of sites with meters. This checks the row files; the files of sums were checked earlier."""
 
     def read_rows_of(wanted: frozenset[tuple[str, int]]) -> None:
         by_rows = [d for d in days if (d.site, d.start_ns) in wanted]
@@ -120,7 +120,7 @@ def _books(
 def _site(
     name: str, sums: LedgerSums, books: Mapping[str, FacilityBook], organisation: Organisation, compared: bool
 ) -> SiteEvidence:
-    """A site's evidence. Contracts and tariffs are matched with energy at the boundary that its grams are told at (carbon)."""
+    """Return a site's evidence. Contracts and tariffs apply to energy at the boundary of the site's CO2e (see carbon.py)."""
     window, inputs = sums.windows[name], organisation.sites.get(name)
     node_uj = sum(w.energy_uj for w in sums.wholes if w.site == name and w.device_class != "part")
     cells = sums.cells[name]

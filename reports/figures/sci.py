@@ -1,11 +1,11 @@
 """Software Carbon Intensity per token: (E x I + M) / R, ISO/IEC 21031:2024, unit of SCI for AI. Pure, exact.
 
-E is all energy of hardware that was reserved, busy or not, with the facility's share; I is that of the grid at the location:
-certificates, contracts and offsets have no place in it; M is the embodied share of the time reserved; R is tokens. Where a
-term is open there is no SCI, with the reason.
+E is all energy of reserved hardware, busy or idle, with the facility's share. I is the intensity of the grid at the location;
+certificates, contracts and offsets do not count. M is the embodied share of the reserved time. R is the number of tokens. If
+a term is unknown, SCI has no value, with the reason.
 
 Worked by hand: 1,000 kWh at 381 g/kWh are 381,000 g; with M of 19,000 g to 39,000 g and 4 x 10^9 tokens that is
-400,000 / 4 x 10^9 = 0.0001 g to 420,000 / 4 x 10^9 = 0.000105 g a token, or 100 g to 105 g for 10^6 tokens. (The examples
+400,000 / 4 x 10^9 = 0.0001 g to 420,000 / 4 x 10^9 = 0.000105 g per token, or 100 g to 105 g for 10^6 tokens. (The examples
 printed in SCI for AI are off by powers of ten and prove nothing: 6,500 kg over 50 x 10^9 tokens are 130 g for 10^6.)
 """
 

@@ -43,9 +43,9 @@ class Framework:
     """A framework in one edition.
 
     Args:
-        date: of the edition, as exactly as it is known.
-        state: such as "in force" or "draft".
-        source: where what is said here was taken from.
+        date: date of the edition, as precisely as it is known.
+        state: legal state, such as "in force" or "draft".
+        source: source of this information.
     """
 
     id: str
@@ -63,15 +63,14 @@ class Framework:
 
 @dataclass(frozen=True, slots=True)
 class IndexRow:
-    """A datapoint against a report.
+    """A datapoint compared with a report.
 
     Args:
-        framework: its id.
-        title: the framework's, in the reader's language, as are `datapoint`, `text` and `unit`.
-        answered_by: ids of the figures that have a value.
-        missing: what is not there: reasons of absent figures, or the input that none is there without, or in whose place
-            something else stands.
-        estimated_by: of `answered_by` those in which something stands in for what is asked.
+        framework: ID of the framework.
+        title: title of the framework, in the reader's language, as are `datapoint`, `text` and `unit`.
+        answered_by: IDs of the figures that have a value.
+        missing: what is missing: reasons of absent figures, or the input that the figures need or that another value replaces.
+        estimated_by: the IDs in `answered_by` that use a substitute for the required quantity.
     """
 
     framework: str

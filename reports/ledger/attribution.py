@@ -28,7 +28,7 @@ FROM (
 ) AS fact
 GROUP BY day_ns, cluster, node, workload
 ORDER BY cluster, node, workload, day_ns
-"""  # the last before the day's end, else the first after it; of what was told twice the last telling
+"""  # the last labels before the day's end, else the first after it; the last of duplicates
 _USED = """
 SELECT DISTINCT day_ns, cluster, node, workload FROM (
   SELECT day_ns, cluster, node, workload FROM cell_in

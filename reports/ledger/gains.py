@@ -15,7 +15,7 @@ FROM (SELECT f.site, p.device, p.gain_ppm, p.sku, p.since_ns, max(p.sequence) AS
       WHERE p.device NOT LIKE 'meter:%'
       GROUP BY f.site, p.device, p.gain_ppm, p.sku, p.since_ns) AS told
 GROUP BY site, device ORDER BY site, device
-"""  # every segment tells them again: what it tells is brought together first
+"""  # every segment repeats device metadata, so the query merges duplicates first
 _GPUS: Final = """
 SELECT u.site, u.device, sum(u.energy_uj) AS energy_uj FROM classed AS u
 WHERE u.class = 'gpu' AND EXISTS (

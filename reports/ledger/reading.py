@@ -56,7 +56,7 @@ def windows_of(days: Sequence[Day], organisation: Organisation, request: PeriodR
 
 
 def _awaited(organisation: Organisation, site: str, days: Iterable[Day], start_ns: int, end_ns: int) -> bool:
-    """Something of a site is in the period, or was told to be: one that is not open yet is no hole, nor one long gone."""
+    """Return whether a site has data, or should have data, in the period. A site outside its operating time is not a gap."""
     if overlapping(days, start_ns, end_ns):
         return True
     if not organisation.expected:
@@ -112,7 +112,7 @@ def read_sums(
 
 
 def _unseen(store: DayDatabase) -> tuple[UnmeasuredTime, ...]:
-    """What the ledger's gaps tell, and hosts that were metered for less time than the GPUs of their nodes."""
+    """Return unmeasured time from the ledger's gaps, and of hosts metered for less time than the GPUs of their nodes."""
     rows = list(store.records(UnmeasuredTime, "gaps"))
     rows += [
         UnmeasuredTime(r[0], "host", f"{UNBOUNDED}{SHORT_HOST}", 0, int(r[1]), int(r[2])) for r in store.answer("short_hosts")
@@ -161,10 +161,10 @@ def imported(store: DayDatabase) -> dict[str, int]:
 
 
 def refuse_twice(store: DayDatabase) -> None:
-    """Check that every device's time is told by one chain.
+    """Check that only one chain records each device's time.
 
     Raises:
-        WattlensError: two chains tell of a device at the same time, or two sites, so that its joules would count twice.
+        WattlensError: two chains, or two sites, record a device at the same time, so its joules would count twice.
     """
     for device, site, cluster, node, before_site, before_cluster, before_node, start_ns in store.rows(
         statements("origin")["twice"]

@@ -47,7 +47,7 @@ class _Mark:
 
 
 def told_window(request: PeriodRequest, days: Sequence[Day]) -> Period:
-    """The period that savings are told of: a quarter is that of UTC at every site, as it is for experiments."""
+    """Return the period of savings. A quarter is the UTC quarter at every site, as it is for experiments."""
     period = request.period(UTC)
     start_ns = min(d.start_ns for d in days) if period.start_ns is None else period.start_ns
     return Period(start_ns, max(d.end_ns for d in days) if period.end_ns is None else period.end_ns)
@@ -91,7 +91,7 @@ def _experiment(
     site: str, group: str, marks: dict[tuple[bool, bool], _Mark], analyses: int, different: int, last: int, claimed_uj: int,
     lost_uj: int, all_claimed_uj: int,
 ) -> GroupSaving:  # fmt: skip
-    """What one experiment saved in the period, or why nothing of it can be told."""
+    """Return what one experiment saved in the period, or why its saving is unknown."""
     nothing = GroupSaving(site, group)
     if not analyses == different == last:
         return replace(nothing, reason=MISSING_ROWS)
@@ -110,7 +110,7 @@ def _experiment(
 
 
 def _together(experiments: Sequence[GroupSaving]) -> GroupSaving:
-    """The experiments of one group, or of groups of one name at a site, as one; the reason of the first where none tells."""
+    """Merge the experiments of one group, or of groups with one name at a site; without a result, keep the first reason."""
     estimated = [one for one in experiments if one.saved is not None]
     if not estimated:
         return experiments[0]
@@ -125,7 +125,7 @@ def _together(experiments: Sequence[GroupSaving]) -> GroupSaving:
 
 
 def total_saved(groups: Iterable[GroupSaving]) -> SavingEstimate | None:
-    """What all groups saved that tell it; None: none does."""
+    """Return the total saving of all groups that have one; None if no group has one."""
     estimates = [each.saved for each in groups if each.saved is not None]
     if not estimates:
         return None

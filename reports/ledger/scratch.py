@@ -21,7 +21,7 @@ SITE: Final = "site"
 
 
 def _agree(state: Path) -> None:
-    """Segments beside a journal must be what it sealed."""
+    """Check that segments in a folder with a journal are those that the journal sealed."""
     folder = state / "segments"
     if not folder.is_dir():
         return
@@ -46,13 +46,13 @@ def compacted(ledger: str, sites: Sites, progress: Progress | None = None) -> It
 
     Args:
         ledger: an fsspec URL of compacted days; or a local folder of segments, a state folder, or a folder of state folders.
-        sites: where each device stood; used for segments alone, as compacted days know it.
-        progress: is told (done, all) files while segments are compacted.
+        sites: the site of each device over time; used for segments only, because compacted days already have it.
+        progress: called with the numbers of (completed, all) files during compaction of segments.
 
     Raises:
-        UsageError: nothing is there.
-        ChainError: a segment is damaged, missing or there twice, or is not what the journal beside it sealed.
-        WattlensError: there are no segments yet.
+        UsageError: the ledger is empty.
+        ChainError: a segment is damaged, missing or duplicate, or differs from what its journal sealed.
+        WattlensError: the ledger has no segments yet.
     """
     local = Path(ledger.removeprefix("file://"))
     if "://" in ledger.removeprefix("file://") or is_compacted(local):

@@ -25,7 +25,7 @@ METER_SUMS: Final = ("workload", "holder_day", "span_day")
 METER_ROWS: Final = ("cell", "span", "gap")
 """And of some days."""
 PROOF: Final = ("analysis", "pair")
-"""What tells of savings."""
+"""Tables with savings."""
 _RENAMED: Final = {"group": "group_name"}
 """Columns whose names are words of SQL."""
 
@@ -170,11 +170,11 @@ def open_store(
     """The store of these days.
 
     Args:
-        system: where their files are.
+        system: file system of their files.
         days: the newest statements of every day that overlaps its site's window.
         windows: the period of each site.
-        meter_days: days whose rows of the building's meters are wanted as well, as for twelve months.
-        proof_days: days whose rows of what steering saved are wanted.
+        meter_days: days whose rows of the building's meters are needed as well, as for twelve months.
+        proof_days: days whose rows of steering savings are needed.
 
     Raises:
         WattlensError: DuckDB is not installed.

@@ -162,9 +162,9 @@ class Slowdown:
 
 @dataclass(frozen=True, slots=True)
 class GroupSaving:
-    """What the groups of one name at one site saved; `reason` is why nothing of it can be told, and `saved` is None then.
+    """Savings of the groups of one name at one site. If `saved` is None, `reason` says why the saving is unknown.
 
-    `claimed_uj` is the sum of the adjustments of what may be claimed, below 0 where a claim fell; `lost_uj` is likewise.
+    `claimed_uj` is the sum of the adjustments of claims, negative if a claim fell; `lost_uj` is the same for losses.
     """
 
     site: str
@@ -178,7 +178,7 @@ class GroupSaving:
 
 @dataclass(frozen=True, slots=True)
 class Savings:
-    """What steering saved in a period, and how many pairs of blocks tell of it. `days`: the (site, midnight) of all rows."""
+    """Savings from steering in a period, from `pairs` of blocks. `days` has the (site, midnight) of all rows."""
 
     groups: tuple[GroupSaving, ...] = ()
     pairs: int = 0
@@ -214,9 +214,9 @@ class DayEnergy:
 
 @dataclass(frozen=True, slots=True)
 class PartCost:
-    """Energy of a part (GPUs, and hosts where the site's nodes are known whole) times what each of its cells is worth, exactly.
+    """Energy of a part (GPUs, plus hosts where all nodes of the site are known) times the value of each of its cells, exactly.
 
-    `grams` is in uJ x g/kWh, `money` in uJ x money/kWh; what has no factor or price is told apart.
+    `grams` is in uJ x g/kWh, `money` in uJ x money/kWh; energy without a factor or price is reported separately.
     """
 
     site: str

@@ -20,14 +20,14 @@ class ReportDocument:
     Args:
         language: en | zh.
         title: such as "Energy and emissions, 2026Q3".
-        organisation: whose report it is; "": not said.
+        organisation: the reporting organisation; "" if not given.
         period: in words.
         watermark: SIMULATED or INTERIM, across every page; "": none.
-        banners: sentences that stand at the head, such as what an interim report is, or a coverage that was accepted.
+        banners: notices at the top, such as the meaning of an interim report or an accepted coverage.
         sections: in order.
-        hidden: titles of the sections that are not shown, and why.
-        footer: who made it, of what: program version, hash of the facts.
-        words: what the renderer says by itself, such as contents and what is left out: id -> text.
+        hidden: titles of omitted sections, with reasons.
+        footer: origin of the report: program version, hash of the facts.
+        words: the renderer's own texts, such as "contents" and the list of omitted sections: ID -> text.
     """
 
     language: str

@@ -41,13 +41,13 @@ def whole(facts: Facts, quantity: str) -> Fraction | None:
 
 
 def whole_id(quantity: str) -> str:
-    """The figure of the total; "": there is none."""
+    """Return the ID of the total's figure; "" if there is no such figure."""
     found = _WHOLE.get(quantity, ())
     return found[0] if len(found) == 1 else ""
 
 
 def co2e_prefix(facts: Facts) -> str:
-    """How the ids of CO2e begin that have values: those of Scope 2, or where there are none those of the life cycle."""
+    """Return the ID prefix of the CO2e figures that have values: Scope 2, else life cycle."""
 
     def is_present(begins: str) -> bool:
         return any(f.value is not None for f in facts.by_prefix(f"{begins}location"))

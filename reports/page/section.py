@@ -40,9 +40,9 @@ class StackedBar:
 
 @dataclass(frozen=True, slots=True)
 class Bars:
-    """Horizontal stacked bars. `kinds` names each kind of part, in the order in which they are stacked.
+    """Horizontal stacked bars. `kinds` names each kind of part, in stacking order.
 
-    Kinds are among active, idle, unheld, unattributed, host, overhead, other.
+    Kinds are some of active, idle, unheld (unallocated), unattributed, host, overhead, other.
     """
 
     title: str
@@ -71,7 +71,7 @@ class Waterfall:
 
 @dataclass(frozen=True, slots=True)
 class IntervalMark:
-    """One value with its interval; a bound that is not known is None, and so is a value of which only bounds are known."""
+    """One value with its interval; an unknown bound is None. The value is None if only its bounds are known."""
 
     label: str
     value: Fraction | None

@@ -1,12 +1,13 @@
 """Facts as CodeCarbon's `emissions.csv`, written by CodeCarbon itself: the one module that knows CodeCarbon.
 
 CodeCarbon is used as a library of formats and of arithmetic, never as a tracker. The factor is the report's own dated one, so a
-later CodeCarbon release cannot change a closed period. PUE and WUE stay 1 and 0: the energy is that of the GPU boundary. What
-is not measured (CPU, RAM, water) is an empty cell. Importing CodeCarbon calls nvmlInit, so it is imported only in here.
+later CodeCarbon release cannot change a closed period. PUE and WUE stay 1 and 0: the energy is that of the GPU boundary.
+Quantities that are not measured (CPU, RAM, water) are empty cells. Importing CodeCarbon calls nvmlInit, so only this module
+imports it.
 
-Energy of the rows of one `experiment_id` adds up to the total: `wattlens-site` by site, `wattlens-team` by team with what
-nobody held. So do kilograms by site; by team there are none where there are several sites, since the facts do not tell which
-grid a team's energy is of.
+Energy of the rows of one `experiment_id` adds up to the total: `wattlens-site` by site, `wattlens-team` by team plus
+unallocated energy. Kilograms by site add up too. With several sites there are no kilograms by team, because the facts do not
+contain the grid of a team's energy.
 """
 
 import io

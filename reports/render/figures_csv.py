@@ -1,4 +1,4 @@
-"""The figures as CSV, one a line: for whoever reads tables."""
+"""The figures as CSV, one figure per line, for use in spreadsheets and scripts."""
 
 import csv
 import io

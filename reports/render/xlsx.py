@@ -27,7 +27,7 @@ _SITE: Final[_Columns] = (
     ("co2e.location", "value", "kg"),
     ("co2e.market", "value", "kg"),
 )
-"""All that a site used, whoever held it: (quantity, part of it, unit)."""
+"""Everything that a site used, for any consumer: (quantity, part of it, unit)."""
 _HELD: Final[_Columns] = (
     ("energy.held", "value", "kWh"),
     ("energy.held", "low", "kWh"),

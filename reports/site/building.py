@@ -1,7 +1,7 @@
 """Energy, PUE, water and renewables of a site's building over the report's period, from meters and files. Pure.
 
-Where meters tell the total, the facility's energy is measured. Where somebody states a PUE instead, it is an estimate: energy
-of the nodes times that PUE. Where neither is there, there is none, and the report ends at the nodes or GPUs.
+If meters measure the total, the facility's energy is measured. If the operator states a PUE instead, the facility's energy is
+an estimate: energy of the nodes times that PUE. Without either it has no value, and the report ends at the nodes or GPUs.
 """
 
 from collections.abc import Mapping
@@ -42,22 +42,22 @@ class BuildingEnergy:
     """Energy, PUE and meters of one site's building.
 
     Args:
-        pue: of the highest category that has one; a stated one where nothing is measured; None: there is nothing at all.
-        pues: at every position at which IT is metered.
-        trailing: over the twelve months that end with the period.
-        total: energy of the building in uJ, measured, with what was imputed; absent with its reason.
-        it: IT energy at the position of `pue`, likewise.
-        total_imputed_uj: what the meters of `total` were not read for, at the mean power of the same meter.
-        it_imputed_uj: the same of `it`.
-        bought_cells: energy that came from the grid by cell, uJ, as far as it was metered.
-        bought: the same in sum, with what was imputed.
-        made_uj: energy that the site made itself.
-        parts: where it goes.
-        losses: what is lost between two positions.
-        shares: REF by what is made here, and ERF.
+        pue: PUE of the highest category that has one; a stated PUE if none is measured; None if neither exists.
+        pues: PUE at every position at which IT is metered.
+        trailing: PUE over the twelve months that end with the period.
+        total: measured energy of the building in uJ, with imputed energy; absent with its reason.
+        it: IT energy at the position of `pue`, in the same form.
+        total_imputed_uj: imputed energy of unread time of the meters of `total`, at the mean power of the same meter.
+        it_imputed_uj: the same for `it`.
+        bought_cells: metered energy from the grid by cell, uJ.
+        bought: total energy from the grid, with imputed energy.
+        made_uj: energy that the site generated itself.
+        parts: energy by use.
+        losses: losses between two positions.
+        shares: REF of on-site generation, and ERF.
         wue: liters per kWh of IT.
-        water_category: of it; 0: none.
-        liters: that entered the site.
+        water_category: category of the WUE; 0 without a WUE.
+        liters: liters that entered the site.
         meters: what each meter counted.
     """
 
@@ -96,16 +96,16 @@ def building(
     used: tuple[int, int] | None = None,
     twelve_months: bool = True,
 ) -> BuildingEnergy:
-    """What is known of a site's building.
+    """Return the known data of a site's building.
 
     Args:
-        site: its name.
+        site: name of the site.
         window: the report's period there.
-        book: what its meters counted; None: it has none.
-        inputs: what its files tell; None: nothing.
-        node_uj: energy of its nodes, which a stated PUE is taken times.
-        used: from when to when its nodes used energy, UTC ns; None: that is not known, or they used none.
-        twelve_months: the book reaches that far back, and the PUE over them is wanted.
+        book: counts of its meters; None if it has no meters.
+        inputs: data from its files; None if there are none.
+        node_uj: energy of its nodes, by which a stated PUE is multiplied.
+        used: the time over which its nodes used energy, UTC ns; None if it is unknown or empty.
+        twelve_months: the book covers twelve months, and the PUE over them is required.
     """
     if book is None:
         none = Amount(None, reason=NO_METERS if inputs is None or inputs.stated is None else STATED_ALONE)
@@ -119,7 +119,7 @@ def building(
     if main is None or main.amount.value is None:
         main = _stated(inputs, main.it_uj if main is not None and main.it_uj else node_uj) or main
     at = None if main is None else Position.of(main.category)
-    seen = at or (Position.of(pues[-1].category) if pues else None)  # IT may be metered where no PUE can be told
+    seen = at or (Position.of(pues[-1].category) if pues else None)  # IT may be metered even if the PUE is unknown
     whole = total_terms(facts)
     it = it_terms(facts, seen) if seen is not None else {}
     bought, made = made_terms(facts)

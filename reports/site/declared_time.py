@@ -1,8 +1,8 @@
-"""Whether a building's meters were there for as long as its nodes used energy. Pure.
+"""Check whether a building's meters existed for as long as its nodes used energy. Pure.
 
-Meters that come in the middle of a period, or go, tell nothing of the rest. For a little of it they are taken to be unread, so
-that the rest is put in at their mean power and bounded by the most that can flow; of more there is no energy of the building.
-A site that opened in the period, its nodes with it, has all of its time.
+Meters that are added or removed within a period have no data for the rest of it. A short rest counts as unread time: it is
+imputed at their mean power and bounded by their maximum power. With a longer rest the building has no energy value. A site
+that opened in the period together with its nodes is complete.
 """
 
 from collections.abc import Iterable, Mapping
@@ -26,9 +26,10 @@ def undeclared(meters: Meters, terms: Iterable[str], used: Span | None) -> str:
 
 
 def with_undeclared(meters: Meters, used: Span | None) -> dict[str, MeterEnergy]:
-    """The meters, unread for the time in which nodes used energy and none of what they measure was there.
+    """Return the meters, with time marked as unread if nodes used energy and no meter of the same quantity existed.
 
-    That time is taken from those that were the first or the last to be there: one that came beside another is new, not late.
+    Only the first and last meters of a quantity lose that time: a meter that was added next to an existing one is new, not
+    late.
     """
     return {name: replace(meter, window_ns=meter.window_ns + _unread_ns(meters, meter, used)) for name, meter in meters.items()}
 

@@ -1,11 +1,12 @@
-"""A site's grid over the report's period: what a kWh of each cell emits and costs, and what contracts cover of it. Pure.
+"""A site's grid over the report's period: emissions and cost per kWh of each cell, and the share that contracts cover. Pure.
 
-Location-based grams are energy times the grid's intensity, cell by cell. Market-based grams are those of what contracts cover,
-and for the rest those of the residual mix; where none is published, the grid's average, which the GHG Protocol's Scope 2
-Guidance (2015, table 6.3) allows if it is said. Certificates count once, in their own period and zone (metering/contracts).
+Location-based grams are energy times the grid's intensity, cell by cell. Market-based grams are those of the contracts, plus
+those of the residual mix for the rest. If no residual mix is published, the grid's average replaces it, which the GHG
+Protocol's Scope 2 Guidance (2015, table 6.3) allows with disclosure. Certificates count once, in their own period and zone
+(metering/contracts).
 
-All of it is of the energy at the site's boundary (measures/carbon): what a building's meters say that the grid delivered, or
-the nodes' energy times a stated PUE (`times`), or that of nodes or GPUs alone.
+All values are for the energy at the site's boundary (measures/carbon): the energy that the building's meters measured from
+the grid, or the nodes' energy times a stated PUE (`times`), or the energy of nodes or GPUs alone.
 """
 
 from collections.abc import Iterable, Mapping
@@ -33,18 +34,18 @@ class Grid:
     """A site's grid.
 
     Args:
-        location: grams of the energy from the grid, by source; None: no source.
-        lacking: what sources there are not; "": all is there.
-        coverage: what contracts cover, as they were bought: each lot in its own period.
-        hourly: the same with every lot spread evenly over its hours and matched by the hour; None: it was not wanted.
-        quarterly: the same by the quarter of an hour.
-        residual: grams of what no contract covers, by source; None: no source.
-        residual_is_average: it is the grid's average, since no residual mix was given.
-        rest: `residual`; where contracts cover all that was metered by cell, all of its cells at the same sources: what is
-            imputed beside them is of its mean.
-        spent: what the energy cost.
-        worth: grams and money of a kWh in each cell that is metered.
-        uj: the energy from the grid that all of this is of.
+        location: grams of the energy from the grid, by source; None without a source.
+        lacking: the missing sources; "" if none is missing.
+        coverage: the energy that contracts cover, as bought: each lot in its own period.
+        hourly: the same with every lot spread evenly over its hours and matched by hour; None if not requested.
+        quarterly: the same by quarter of an hour.
+        residual: grams of the energy that no contract covers, by source; None without a source.
+        residual_is_average: whether `residual` is the grid's average, because no residual mix was given.
+        rest: `residual`; if contracts cover all energy metered by cell, all of its cells at the same sources: imputed energy
+            has their mean.
+        spent: cost of the energy.
+        worth: grams and money per kWh in each metered cell.
+        uj: the energy from the grid behind all of these values.
     """
 
     location: CarbonTotal | None = None
@@ -91,10 +92,10 @@ def grid(
     """The grid of a site.
 
     Args:
-        inputs: what its files tell; None: nothing.
+        inputs: data from its files; None if there are none.
         cells: energy from the grid at the site's boundary, in uJ by cell.
         window: the report's period there.
-        metered: cells of which `worth` is wanted: those in which the ledger has energy of workloads.
+        metered: cells that need `worth`: those in which the ledger has energy of workloads.
         matched: also match contracts by the hour and the quarter of an hour.
     """
     uj = sum(cells.values())

@@ -1,7 +1,7 @@
-"""The building's meters out of compacted days: one book a site, over the period and the twelve months before its end.
+"""Read the building's meters from compacted days: one book per site, over the period and the twelve months before its end.
 
-Days that a meter was read all through come from the day sums, and rows are read of the others alone: a year of many meters is
-told in seconds.
+A day on which a meter was read without a gap comes from the day sums; only other days need rows. So a year of many meters
+takes seconds to read.
 """
 
 import json
@@ -25,7 +25,7 @@ from reports.ledger.sums import SiteWindow
 from reports.period import utc_text
 
 _BY_CELL: Final = frozenset({Role.TOTAL, Role.RENEWABLE})
-"""Meters whose cells are wanted in the period: what the grid delivers is joined with its carbon by the hour."""
+"""Meters whose cells are needed in the period: grid energy is joined with its carbon intensity by hour."""
 
 _METHODS: Final = frozenset(method.value for method in Method)
 
@@ -34,7 +34,7 @@ _Key = tuple[str, int, str]  # site, midnight UTC, device
 
 @dataclass(slots=True)
 class _Day:
-    """What the day sums tell of one meter."""
+    """One meter's data in the day sums."""
 
     runs: list[EdgeRun] = field(default_factory=list)
     chains: list[tuple[int, int, str]] = field(default_factory=list)  # start and end of each run, and whose it is
@@ -45,23 +45,23 @@ class _Day:
 
     @property
     def whole(self) -> bool:
-        """Every cell was metered, once and without a gap: the day's sums tell all that its rows do."""
+        """Whether every cell was metered, once and without a gap. The day's sums then contain everything that its rows do."""
         return self.once_ns == self.read_ns == DAY_NS and not self.gap_ns and len(self.runs) == 1
 
 
 def read_books(
     store: DayDatabase, windows: Mapping[str, SiteWindow], read_rows_of: Callable[[frozenset[tuple[str, int]]], None]
 ) -> Mapping[str, FacilityBook]:
-    """The book of each site that has meters.
+    """Return the book of each site that has meters.
 
     Args:
         store: its days.
-        windows: what will be asked of each site's book: this, its cells, and the twelve months that end with it.
-        read_rows_of: is told the (site, midnight UTC) whose rows are needed before they are read, and opens them.
+        windows: the periods that each site's book must cover: this period, its cells, and the twelve months that end with it.
+        read_rows_of: called with each (site, midnight UTC) whose rows are needed, before they are read; opens them.
 
     Raises:
-        ChainError: a row that is none.
-        WattlensError: two chains tell of a meter at the same time, so that its joules would count twice.
+        ChainError: a row is not valid.
+        WattlensError: two chains record a meter at the same time, so its joules would count twice.
     """
     books: dict[str, FacilityBook] = {}
     for site, row in _rows(store, "workload"):
@@ -151,7 +151,7 @@ def _rows(store: DayDatabase, kind: str) -> Iterator[tuple[str, Row]]:
     columns = [name for name in columns_of(kind) if name not in ("cluster", "node", "simulated", "sequence")]
     listed = ", ".join(f"p.{column}" for column in columns)
     beside = "JOIN meter_by_rows AS m ON m.site = f.site AND m.day_ns = f.day_ns AND m.device = p.device"
-    # Each segment tells its facts again.
+    # Each segment repeats the metadata of its workloads.
     query = _query(kind, f"DISTINCT f.site, {listed}") if kind == "workload" else _query(kind, f"f.site, {listed}", beside)
     for site, *values in store.stream(f"{query} ORDER BY {listed}"):
         found: dict[str, Any] = dict(zip(columns, values, strict=True))

@@ -33,9 +33,9 @@ def model_of(who: PartLabels) -> str:
 
 
 def covered(evidence: PeriodEvidence, figures: Iterable[Figure]) -> Iterator[Figure]:
-    """The figures with the coverage of their sites: of their own, of those that a group was at, or of all together.
+    """Add coverage to figures: that of their own sites, of the sites where a group ran, or of all sites together.
 
-    What a building's meters told has none: of their time, a PUE tells how much was read.
+    Figures from a building's meters have no coverage: their PUE shows how much of the period was read.
     """
     sites_of = {suffix: frozenset(row.site for row in rows) for suffix, dims, rows in groups(evidence) if dims}
     known: dict[frozenset[str], Fraction | None] = {}
@@ -61,9 +61,10 @@ def _sites(evidence: PeriodEvidence, figure: Figure, sites_of: Mapping[str, froz
 
 
 def groups(evidence: PeriodEvidence) -> Iterator[tuple[str, dict[str, str], list[PartEnergy]]]:
-    """(suffix of the figures' ids, dims, rows) of everything that energy is told by: site, team, project, model, kind.
+    """Yield (suffix of the figures' IDs, dims, rows) for each dimension of energy: site, team, project, model, kind.
 
-    Within a dimension each row is in one group, so groups sum to what all workloads held. "" is who told nothing.
+    Within a dimension each row belongs to one group, so groups sum to the energy of all workloads. "" groups unlabelled
+    workloads.
     """
     who = evidence.sums.parts
     named: dict[str, Callable[[PartEnergy], str]] = {
@@ -80,6 +81,6 @@ def groups(evidence: PeriodEvidence) -> Iterator[tuple[str, dict[str, str], list
         for row in rows:
             found.setdefault(name_of(row), []).append(row)
         if found.keys() == {""}:
-            continue  # nobody told it of anything
+            continue  # no workload has this label
         for name in sorted(found):
             yield f"/{dimension}/{name}", {dimension: name}, found[name]

@@ -1,14 +1,14 @@
 """CO2e of electricity, location- and market-based (GHG Protocol, Scope 2), CUE, REF, and how contracts match the hours.
 
-A site is reckoned at the widest boundary that is known of it: the building where meters tell it (energy from the grid alone),
-the building as an estimate where a PUE is stated, else its nodes, else its GPUs; a figure's boundary says which, and contracts
-are matched with the energy there. What contracts bring and what they leave to the residual mix are the total, exactly.
+A site is calculated at its widest known boundary: the building if meters measure it (energy from the grid only), the building
+as an estimate if a PUE is stated, else its nodes, else its GPUs. A figure's boundary shows which one applies. Contracts are
+matched with the energy at that boundary. Contracts and the remaining residual mix sum to the total, exactly.
 
-Parts of the fleet take the grams of their own cells; where the boundary is the building, times the site's PUE, and times the
-share of its energy that comes from the grid. What is left of the site's total is a figure too (`.unattributed`).
+Parts of the fleet use the grams of their own cells. At the building boundary these are multiplied by the site's PUE and by the
+share of its energy that comes from the grid. The remainder of the site's total is a figure too (`.unattributed`).
 
-No publisher states a factor's error, so no figure has bounds: those of the energy alone would pass for those of the CO2e.
-Scope 2 is of direct emissions. Figures of the life cycle have names of their own (`LIFE_CYCLE`).
+No publisher states a factor's error, so no figure has bounds: readers would take bounds of the energy alone for those of CO2e.
+Scope 2 covers direct emissions. Life-cycle figures have names of their own (`LIFE_CYCLE`).
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -264,13 +264,13 @@ def _contracts(evidence: PeriodEvidence, site: SiteEvidence) -> Iterator[Figure]
 
 
 def _together(evidence: PeriodEvidence, sites: Sequence[str]) -> tuple[str, tuple[str, ...]]:
-    """(boundary, ids of factors) of what is told of some sites together."""
+    """Return (boundary, IDs of factors) of a figure that covers several sites."""
     ids = tuple(sorted({i for name in sites for i in factor_ids(evidence.sites[name])}))
     return common(boundary(evidence, name) for name in sites), ids
 
 
 def common(boundaries: Iterable[str]) -> str:
-    """The boundary of what is told together: mixed where it is of several."""
+    """Return the boundary of a figure that covers several sites: mixed if theirs differ."""
     found = set(boundaries)
     return found.pop() if len(found) == 1 else "mixed"
 

@@ -73,7 +73,7 @@ def _totals(earlier: PeriodEvidence, when: str) -> Iterator[Figure]:
 
 
 def _boundaries(then: PeriodEvidence, now: PeriodEvidence) -> tuple[dict[str, str], str]:
-    """(boundary of each site that both periods can be told at, why their CO2e is not compared or "")."""
+    """Return (narrower boundary of each site in the two periods, reason why their CO2e is not compared or "")."""
     found, other = {}, ""
     order = ("gpu", "node", "facility")
     for site in sorted({*then.sites, *now.sites}):
@@ -148,9 +148,9 @@ def _energy(name: str, when: str, then: Side, now: Side, label: str, within: dic
 
 
 def _outer(evidence: PeriodEvidence, rows: Sequence[PartEnergy]) -> tuple[Fraction | None, Fraction | None, dict[str, str]]:
-    """PUE and intensity of the energy of these rows: each site's own by what is held there, so that the product is their grams.
+    """Return PUE and intensity of these rows: site values weighted by workload energy, so that the product equals their grams.
 
-    The PUE of a site that is not told beyond its nodes is 1.
+    The PUE of a site without data beyond its nodes is 1.
     """
     absent: dict[str, str] = {}
     node_uj, building_uj = 0, Fraction(0)

@@ -116,9 +116,9 @@ def _paid(evidence: PeriodEvidence, rows: list[PartEnergy]) -> Amount:
 
 
 def _charged(evidence: PeriodEvidence, suffix: str, dims: dict[str, str], rows: list[PartEnergy]) -> Iterator[Figure]:
-    """What the price classes charge a team: so much a GPU hour, and a share of what its electricity cost.
+    """Yield the charges of a team by price class: a price per GPU-hour, and a share of its electricity cost.
 
-    Hours of a class without a price are charged nothing and told beside it.
+    Hours of a class without a price are not charged; the figure's dims contain their sum.
     """
     classes: dict[str, list[PartEnergy]] = {}
     for row in rows:

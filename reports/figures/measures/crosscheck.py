@@ -1,7 +1,7 @@
-"""The ledger against what else measured the same energy: the building's meters of IT, and Prometheus. They book nothing.
+"""Compare the ledger with other measurements of the same energy: the building's IT meters, and Prometheus.
 
-Nodes are a part of what a meter of IT sees (switches, storage and other machines are beside them), so more than the meter by
-more than both errors is a contradiction, and less is told.
+These measurements add nothing to the ledger. Nodes are only a part of what an IT meter measures; switches, storage and other
+machines are the rest. So a ledger above the meter by more than both errors is a contradiction; a ledger below it is reported.
 """
 
 from collections.abc import Iterator

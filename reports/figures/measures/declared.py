@@ -1,4 +1,4 @@
-"""What frameworks ask beside energy: renewable energy by kind, reused heat, grams of the residual mix, what is declared."""
+"""Figures that frameworks require in addition to energy: renewable energy by kind, reused heat, residual mix, declarations."""
 
 from collections.abc import Iterator
 from fractions import Fraction

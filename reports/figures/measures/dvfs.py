@@ -15,7 +15,7 @@ from reports.ledger.sums import GroupSaving, SavingEstimate, Slowdown
 PAIRED: Final = "paired on/off blocks in random order"
 NONE: Final = "no analysis of paired blocks in the period"
 LISTED: Final = 50
-"""Groups with figures of their own: those that saved or lost most; likewise reasons for which pairs are not used."""
+"""Maximum number of groups with figures of their own, largest saving or loss first, and of reasons for unused pairs."""
 
 
 def figures(evidence: PeriodEvidence) -> Iterator[Figure]:
@@ -40,7 +40,7 @@ def figures(evidence: PeriodEvidence) -> Iterator[Figure]:
 
 
 def _whole(groups: Sequence[GroupSaving]) -> GroupSaving:
-    """Groups together; with the reasons that they have where none of them tells anything."""
+    """Combine groups; if no group has a result, the combined group has their reasons."""
     estimated = [group for group in groups if group.saved is not None]
     reasons = sorted({group.reason for group in groups})
     reason = NONE if not reasons else "; ".join(reasons[:3])

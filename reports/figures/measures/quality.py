@@ -1,4 +1,4 @@
-"""Whether the figures can be believed: coverage, how joules were measured, and what makes them uncertain."""
+"""Data quality of the figures: coverage, how joules were measured, and sources of uncertainty."""
 
 from collections.abc import Iterator
 from fractions import Fraction

@@ -1,4 +1,4 @@
-"""CO2e of electricity both ways, its factors, how contracts match the hours; embodied emissions and SCI beside it."""
+"""CO2e of electricity by both methods, its factors, hourly matching of contracts; embodied emissions and SCI."""
 
 from reports.figures import wording
 from reports.figures.facts import Facts

@@ -15,7 +15,7 @@ Told = Mapping[str, Mapping[str, Figure]]
 
 
 def build(facts: Facts, say: Translator) -> tuple[Block, ...] | OmittedSection:
-    """Tables of sites, teams and models, the dearest first; what is charged also where no tariff tells what energy cost."""
+    """Build tables of sites, teams and models by descending cost. Charges are shown even if no tariff gives the energy cost."""
     sites = [f for f in facts.of("cost", "site") if f.value is not None]
     blocks: list[Block] = []
     if sites:

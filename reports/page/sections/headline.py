@@ -68,7 +68,7 @@ def _tokens(facts: Facts, say: Translator) -> Tile:
 
 
 def why_no_tokens(facts: Facts, say: Translator) -> str:
-    """Why no model has energy per token: what its figures say of it; where there are none, what all tokens' says."""
+    """Return why no model has energy per token: the reason of the models' figures, else the reason of the total's figure."""
     if not facts.by_prefix("tokens."):
         return say("no_tokens_in_the_ledger")
     reasons = {f.reason for f in facts.of("j_per_token.gpu", "model") if f.reason}
@@ -106,7 +106,7 @@ def _pue(facts: Facts, say: Translator) -> Tile:
 
 
 def _carbons(facts: Facts, say: Translator) -> tuple[Tile, Tile]:
-    """CO2e both ways: of Scope 2, or where there is none, of the life cycle, by its name."""
+    """Return CO2e by both methods: Scope 2, else life cycle, under its own name."""
     prefix = co2e_prefix(facts)
     if prefix == LIFE_CYCLE:
         labels = say("life_cycle_co2e_location_based"), say("life_cycle_co2e_market_based")
@@ -172,7 +172,7 @@ def _changes(facts: Facts, say: Translator) -> list[str]:
 
 
 def effect_name(effect: str, quantity: str) -> str:
-    """What an effect is called: all work is told by GPU hours and kinds of work, what generated tokens by tokens and models."""
+    """Return the name of an effect: all work is split by GPU-hours and kinds of work, generated tokens by model."""
     if quantity != "serving":
         return {"volume": "gpu_hours", "mix": "mix_of_kinds_of_work"}.get(effect, EFFECTS[effect])
     return EFFECTS[effect]

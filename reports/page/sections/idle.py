@@ -47,7 +47,7 @@ def build(facts: Facts, say: Translator) -> tuple[Block, ...] | OmittedSection:
 
 
 def told_apart(rows: list[Figure], say: Translator) -> list[str]:
-    """Names of workloads; one that stands twice at a site for a team has behind it whatever else is told of it and differs."""
+    """Return workload names. If a name is a duplicate within a site and team, add the labels that distinguish it."""
     names = []
     for row in rows:
         alike = [f.dims for f in rows if all(f.dims[key] == row.dims[key] for key in _SHOWN)]

@@ -1,4 +1,4 @@
-"""Whether the figures can be believed: conservation, coverage, methods, what was not seen, what is uncertain."""
+"""Data quality of the figures: conservation, coverage, methods, unmeasured time, uncertainty."""
 
 from fractions import Fraction
 

@@ -1,4 +1,4 @@
-"""What was stated before and is stated anew: this edition, and the days of the ledger that were restated."""
+"""Restatements: this edition's changes to earlier statements, and the restated days of the ledger."""
 
 from reports.figures import wording
 from reports.figures.facts import Facts, RestatedTotal

@@ -184,7 +184,7 @@ def _bars(chart: Bars, width: int) -> "Axes":
     for y, bar in zip(ys, chart.bars, strict=True):
         end = 0.0
         for kind, length in bar.parts:
-            if length > 0:  # a length below 0 cannot be stacked: its text alone tells it
+            if length > 0:  # a negative length cannot be stacked: only its text shows it
                 part = max(length / longest, 0.003)  # what is there is seen
                 axes.barh(y, part, LINE, end, linewidth=0.6, **_fill(kind))
                 end += part

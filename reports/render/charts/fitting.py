@@ -40,7 +40,7 @@ def pieces(text: str) -> list[str]:
 
 
 def shorten(text: str, size: float, width: float) -> str:
-    """The text itself, or its beginning and its end with a dot-dot-dot between: the ends tell names apart."""
+    """Return the text, or its beginning and end joined by an ellipsis: the ends distinguish names."""
     if ems(text) * size <= width:
         return text
     room = width / size - ems("\u2026")

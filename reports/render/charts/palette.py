@@ -50,4 +50,4 @@ LINES = (
 """Colour and dashes of each series in turn."""
 
 HEAT = ("#f1f7f6", "#cfe6e2", "#a9d2cb", "#7fbab1", "#549f95", "#2f8279", "#12645c", "#04463f")
-"""From little to much; lightness falls step by step, so that grey tells the same."""
+"""Colours from low to high; lightness falls step by step, so a greyscale print shows the same order."""

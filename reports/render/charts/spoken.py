@@ -43,7 +43,7 @@ def cut(chart: Waterfall) -> tuple[Fraction, Fraction] | None:
 
 
 def _bar(label: str, text: str, parts: Mapping[str, int]) -> str:
-    """A bar of several kinds tells each kind's share, in percent."""
+    """Describe a bar of several kinds by each kind's share, in percent."""
     total = sum(n for n in parts.values() if n > 0)
     shares = [f"{kind} {_rounded(Fraction(100 * n, total))} %" for kind, n in parts.items() if n > 0] if total else []
     return f"{label}: {text} ({', '.join(shares)})" if len(shares) > 1 else f"{label}: {text}"
