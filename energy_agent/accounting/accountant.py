@@ -67,7 +67,7 @@ class Accountant:
         self._recorded = RecordedTotals()
         self._served = TokenTotalsStore()
         self._last_held = RecentWorkloads(retention_ns)
-        self._present = RecentWorkloads(retention_ns)  # workloads that somebody has told something of
+        self._present = RecentWorkloads(retention_ns)  # workloads with recent metadata or token counts
         self._leaving: list[str] = []
         self._facts: dict[str, WorkloadFacts] = {}
         self._shares = SharePolicyLabels()
@@ -137,7 +137,7 @@ class Accountant:
             self._describe(account.info)
 
     def feed(self, samples: Iterable[DeviceSample], infos: Mapping[str, DeviceInfo]) -> bool:
-        """Book one sweep; True when an owner has ended, so that the process lists should be asked again."""
+        """Record one sweep. Returns True when an owner has ended, so that the caller lists the processes again."""
         held: set[tuple[int, int]] = set()
         samples = tuple(samples)
         self.joined.look(max((sample.boot_ns for sample in samples), default=0))
@@ -160,7 +160,7 @@ class Accountant:
         return any(self._owners.has_no_process(pid) for pid, _ in held)
 
     def _feed(self, account: DeviceAccount, sample: DeviceSample) -> None:
-        """Book one reading."""
+        """Record one reading."""
         account.count_events(sample)  # whatever else fails: no later reading brings them again
         owners, facts = self.joined.of_sample(sample, self._owners)
         account.owners = account.owners if owners is None else owners
@@ -200,7 +200,11 @@ class Accountant:
         now_boot_ns: int,
         gpus: Set[str],
     ) -> dict[str, str]:
-        """Book what the meters of the node read, as far as these GPUs are booked; returns the meters that are not believed."""
+        """Record the readings of the node's meters up to the time for which these GPUs are recorded.
+
+        Returns:
+            The meters whose last interval was rejected, with the reason.
+        """
         if self._node is None:
             return {}
         for source, rows in readings:
@@ -420,7 +424,7 @@ class Accountant:
                 self._pending.facts.append(fact)
 
     def _with_sensor(self, source: SourceHealth) -> SourceHealth:
-        """A device is no source of energy while its sensor stands still or its readings cannot be recorded."""
+        """Report a device as down while its sensor is stuck or its readings cannot be recorded."""
         account = self._accounts.get(source.device)
         fault = self._faults.get(source.device, STUCK if account is not None and account.blind else "")
         return replace(source, up=False, reason=fault) if source.up and fault else source

@@ -108,7 +108,7 @@ class DeviceAccount:
         return self.held_before.weights if self.held_before is not None else ()
 
     def _judge(self, sample: DeviceSample) -> None:
-        """Who holds the device was told again: its shape, and the policy in force."""
+        """Update the device's shape and its applied sharing policy after its owners were read again."""
         self._judged = self.owners
         holding, mig = self.owners.holding, sample.mig
         if sample.processes is not None or mig is not None:

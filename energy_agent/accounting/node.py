@@ -67,7 +67,7 @@ class NodeAccount:
 
     identity: Identity
     plan: NodePlan
-    faults: dict[str, str] = field(default_factory=dict)  # meter -> why its last interval was not believed
+    faults: dict[str, str] = field(default_factory=dict)  # meter -> why its last interval was rejected
     lost: dict[str, int] = field(default_factory=dict)  # devices whose last reading the journal lost -> end of their last row
     _meters: dict[tuple[str, str], _Meter] = field(default_factory=dict)
     _books: dict[str, HostBook] = field(default_factory=dict)
@@ -119,9 +119,9 @@ class NodeAccount:
         return facts
 
     def unseen(self, now_ns: int, now_boot_ns: int) -> list[Gap]:
-        """The time in which the meter of record has never answered, as it passes: nothing will ever tell what was drawn in it.
+        """Gaps for the time that passes before the meter of record first responds. The energy of that time stays unknown.
 
-        One that answers within the longest time between two readings leaves none: the account begins with its first reading.
+        A meter that responds within its longest reading interval leaves no gap: the account begins with its first reading.
         """
         record = self.plan.record
         if record is None or self._has_reading(record):
@@ -201,7 +201,11 @@ class NodeAccount:
         return json.dumps(body, separators=(",", ":"))
 
     def restore(self, text: str, recorded_ns: Mapping[str, int]) -> None:
-        """Go on from `dump`; `booked_ns` has, for each GPU read in this boot, the boot-clock instant up to which it is booked.
+        """Restore the state that `dump` returned.
+
+        Args:
+            text: what `dump` returned; "" for no state.
+            recorded_ns: for each GPU read in this boot, the boot-clock instant up to which it is recorded.
 
         Raises:
             ValueError: the text is not one of ours.

@@ -47,7 +47,7 @@ class TokenTotalsStore:
         self._waiting = {}
 
     def dump(self) -> dict[str, str]:
-        """States of pages that are not read any more; where the others stand is told with their counters."""
+        """States of the endpoints that are no longer polled. The poller saves the states of the others with their counters."""
         endpoints: dict[str, EndpointState] = {}
         for key, each in (self._shown | self._waiting).items():
             if key not in self._read:
@@ -87,7 +87,7 @@ class TokenTotalsStore:
         return unreadable
 
     def labelled(self, facts: Iterable[WorkloadFacts]) -> list[WorkloadFacts]:
-        """The facts with what inference servers say beside them; what a workload says of itself stays."""
+        """Add the labels that inference servers report to the workloads' metadata. Labels that a workload sets itself win."""
         return [
             replace(fact, labels={**more, **fact.labels}) if (more := self._labels.get(fact.workload)) else fact
             for fact in facts

@@ -144,7 +144,11 @@ class TrainingReports:
             self._latest[identity] = self._shown[identity] = latest
 
     def _left_out(self, identity: Identity, report: TrainingReport, before: Latest | None) -> int:
-        """Tokens of a report that are not believed: an absurd number stays in a process's sum, what it trains after counts."""
+        """Tokens of a report that are not counted.
+
+        Counts are cumulative, so an implausible number stays in the process's sum. It is subtracted from later reports, and
+        the tokens that the process trains afterwards count.
+        """
         left_out = recorded = 0
         counted = self._counted.get(identity)
         if before is not None and before.report.run == report.run:
@@ -177,7 +181,7 @@ class TrainingReports:
         return sorted(told, key=lambda each: each.report.rank)
 
     def ended_ns(self, latest: Latest) -> int | None:
-        """When the last step of training of a report ended, UTC ns; None where it does not tell."""
+        """UTC ns at which the last training step of a report ended; None where the report does not include it."""
         age_s, second_s = latest.report.step_age_s, self._clock.real_seconds(1.0) or 1.0  # ages are of the machine's time
         return None if age_s is None else latest.at_ns - round(age_s / second_s * NS_PER_S)
 
