@@ -26,7 +26,7 @@ class SloTargets(Section):
 
 
 class DvfsPolicySettings(Section):
-    """What may be said of steering: by a namespace, a workload, a group, and by a pod in its annotation wattlens.io/dvfs."""
+    """Steering policy settings of a namespace, a workload or a group, or of a pod in its annotation wattlens.io/dvfs."""
 
     mode: Literal["observe", "shadow", "enforce"] | None = Field(None, description="the weakest mode of all levels applies")
     policy: str | None = Field(

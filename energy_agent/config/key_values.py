@@ -43,7 +43,7 @@ def _type(annotation: Any) -> str:
 
 
 def model_of(annotation: Any) -> type[BaseModel] | None:
-    """The section that an annotation is, or holds in a list or beside None; None for a plain value, and a mapping of names."""
+    """The section class in an annotation, also inside a list or an optional type; None for a plain value or a mapping."""
     if get_origin(annotation) is dict:
         return None
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):

@@ -136,7 +136,7 @@ class NodeMeters(Section):
 
     @property
     def record(self) -> str | None:
-        """The source of record of the whole node; None where there is none."""
+        """The source of record of the whole node; None where the node has no such source."""
         if self.ledger == "none":
             return None
         order = ("redfish", "psu", "ipmi") if self.ledger == "auto" else (self.ledger,)

@@ -17,7 +17,7 @@ _WHERE = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)="([^"\\]*)"')
 
 
 class TokenMapping(Section):
-    """Names on the page of a server that is none of those that are known, as in PromQL: `name` or `name{label="value"}`."""
+    """Metric names of an inference server that Wattlens does not know, as in PromQL: `name` or `name{label="value"}`."""
 
     prompt: Metric | None = Field(None, description="counter of prompt tokens, those from a cache included")
     cached: Metric | None = Field(None, description="counter of prompt tokens found in a cache")
