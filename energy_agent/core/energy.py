@@ -1,7 +1,7 @@
 """The data of the agent in the order in which they arise: sample, interval, shares (ledger entries), snapshot.
 
 All are immutable. Instants are UTC ns; `boot_ns` is CLOCK_BOOTTIME ns, from which durations are computed. Energy is in whole
-microjoules. A missing value is None, and its reason is in a field of its own.
+microjoules. None represents a missing value; a separate field has the reason.
 """
 
 from collections.abc import Mapping
@@ -66,13 +66,13 @@ class DeviceInfo:
 
 @dataclass(frozen=True, slots=True)
 class ProcessUse:
-    """One process on a device, as NVML tells it.
+    """One process on a device, as NVML reports it.
 
     Args:
         pid: as the driver sees it; 0 across pid namespaces.
-        memory_b: its device memory, None where that is not told.
+        memory_b: its device memory; None where the driver does not report it.
         sm_us: SM time in us that it used since processes were listed before; None where that was not measured.
-        mig: UUID of the MIG device that it is on, "" on a whole GPU or where that is not told.
+        mig: UUID of its MIG device; "" on a whole GPU or where the driver does not report it.
         listed: False for one that used the device since then and is on it no more.
     """
 
@@ -117,7 +117,7 @@ EVENT_REASONS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class DeviceSample:
-    """One device, read once. `absent` maps a field's name to the reason for which it is None."""
+    """One reading of one device. `absent` maps the name of a missing field to the reason."""
 
     uuid: str
     t_ns: int
@@ -138,8 +138,8 @@ class DeviceSample:
     event_reasons: int | None = None  # clock-event bitmask
     fast: bool = False  # a reading of energy and power alone, between two full ones
     xid_counts: Mapping[int, int] | None = None  # XID code -> events since the last full reading; None: not watched
-    processes: tuple[ProcessUse, ...] | None = None  # None: not asked this time
-    mig: tuple[MigUse, ...] | None = None  # the MIG devices, where asked; None: MIG is off, or not asked
+    processes: tuple[ProcessUse, ...] | None = None  # None: not read this time
+    mig: tuple[MigUse, ...] | None = None  # the MIG devices; None: MIG is off, or not read this time
     absent: Mapping[str, str] = field(default_factory=dict)
 
 

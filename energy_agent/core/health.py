@@ -18,7 +18,7 @@ MARK_PREFIX = "health: "
 
 @dataclass(frozen=True, slots=True)
 class HealthReading:
-    """One number: a quantity, what tells it from others of its kind, and its raw value."""
+    """One number: a quantity, the labels that distinguish it from others of its kind, and its raw value."""
 
     quantity: str
     labels: tuple[str, ...]

@@ -7,7 +7,7 @@ from energy_agent.core.errors import WattlensError
 
 
 class MeterError(WattlensError):
-    """A meter gave no reading that can be believed; the message is the reason."""
+    """A meter returned no plausible reading; the message is the reason."""
 
 
 class Scope(StrEnum):

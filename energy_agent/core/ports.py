@@ -33,10 +33,10 @@ class PolledMeter(Protocol):
     """A meter of the node or the building, opened by one file of node/meters or site/meters. Used by one thread."""
 
     def read(self) -> tuple[MeterReading, ...]:
-        """Every domain it has, now; may wait as long as its timeout.
+        """Read every domain of the meter now; may block for as long as the meter's timeout.
 
         Raises:
-            MeterError: nothing that can be believed; the next call may succeed.
+            MeterError: no plausible reading; the next call may succeed.
         """
         ...
 

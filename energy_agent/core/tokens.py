@@ -53,29 +53,30 @@ class Latencies:
 
 @dataclass(frozen=True, slots=True)
 class TokenDelta:
-    """What the engines of one page did for one model over [start_ns, end_ns) (UTC); None where the page does not tell.
+    """What the engines of one metrics endpoint did for one model over [start_ns, end_ns) (UTC).
 
-    Sums of consecutive deltas are what the page counted, whatever readings failed between them.
+    A field is None where the endpoint does not report it. Consecutive deltas add up to what the endpoint counted, even if
+    readings between them failed.
 
     Args:
         workload: whose tokens these are.
         group: all devices of the job or engine; empty: the workload's own.
-        model: as the configuration or the page names it.
-        source: names the page: a workload with several pages has a delta of each, over different intervals.
-        live: counters move with every engine step; where they do not, they move when a request ends, and an interval has to be
-            long against a request before its energy can be joined with them.
-        prompt: prompt tokens, those found in a cache included.
-        cached: of them, those found in a cache.
-        computed: of them, those that were computed: what costs energy.
+        model: as the configuration or the endpoint names it.
+        source: names the endpoint: a workload with several endpoints has a delta of each, over different intervals.
+        live: whether counters move with every engine step. Otherwise they move when a request ends, and an interval must be
+            long compared with a request before its energy can be joined with them.
+        prompt: prompt tokens, including those found in a cache.
+        cached: prompt tokens found in a cache.
+        computed: prompt tokens that were computed; only these cost energy.
         generation: tokens generated.
         requests: requests that ended.
         steps: engine steps.
         running: requests in the batch at the end of the interval.
-        waiting: requests that wait at the end of the interval.
+        waiting: requests that are queued at the end of the interval.
         ttft: times to first token.
         itl: times between two tokens.
-        restarted: an engine started again in between. What it did between the earlier reading and its end was never published,
-            so the counts are lower bounds.
+        restarted: an engine restarted within the interval. It never published what it did between the earlier reading and its
+            end, so the counts are lower bounds.
     """
 
     start_ns: int
@@ -100,15 +101,15 @@ class TokenDelta:
 
 @dataclass(frozen=True, slots=True)
 class TokenTotals:
-    """What the engines of one page did for one model since the page was first read. Counts never fall.
+    """What the engines of one metrics endpoint did for one model since its first reading. Counts never fall.
 
     Args:
         t_ns: UTC ns of the last reading.
-        source: names the page.
+        source: names the endpoint.
         model, group: as of `TokenDelta`.
-        precision: of the weights, where the configuration says.
-        counts: by field of `TokenDelta`; a field that the page never told is not there.
-        running, waiting: at the last reading; None where the page does not tell, or does not answer.
+        precision: of the weights, where the configuration has it.
+        counts: by field of `TokenDelta`, without the fields that the endpoint never reported.
+        running, waiting: at the last reading; None where the endpoint does not report them or does not respond.
         ttft, itl: over the buckets that all engines have had.
     """
 

@@ -15,13 +15,13 @@ from energy_agent.core.errors import WattlensError
 TRAINING: Final = "training"
 PHASES: Final = (TRAINING, "evaluation", "checkpoint", "data_wait")
 OTHER: Final = "other"
-"""What a label becomes that is none of a bounded set."""
+"""Replaces a label value outside a bounded set."""
 COUNT_MAX: Final = 1 << 53
 RATE_MAX: Final = 10_000_000
-"""Steps or tokens a second and rank that are believed: more is no training, and years of it would fill an int64."""
+"""Maximum of steps or tokens per second and rank. No training is faster, and years of a higher rate would overflow an int64."""
 WAITS_MAX: Final = 8
 TEXT_MAX: Final = 120
-"""Characters of a text that are taken, and bytes of it that are kept."""
+"""Maximum length of a text: in characters when it is received, in bytes when it is stored."""
 _RUN: Final = re.compile(r"[0-9a-f]{16}")
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,31}")
 _FIELDS: Final = frozenset(
@@ -35,7 +35,7 @@ _LOOPBACK: Final = re.compile(
 
 
 class ReportError(WattlensError):
-    """The report is none; the text says what of it."""
+    """The report is invalid; the message names the field and the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,19 +43,19 @@ class TrainingReport:
     """Cumulative counts of one rank.
 
     Args:
-        run: names one counting from 0; another one after a fork or an exec.
+        run: identifies one count from 0; a fork or an exec starts another.
         age_s: how long ago it began, s.
         steps: optimizer steps by phase.
         tokens: tokens that this rank trained.
-        waits: s that the host spent outside of steps, by name.
+        waits: time that the host spent outside steps, by name, s.
         doing: the phase it is in.
-        loss: the last that was told; None where there is none or it is no number.
+        loss: the last one reported; None without one, or where it is not a number.
         rank: of the process within its group.
         world: how many ranks the group has.
-        group: joins the ranks of one job, of one workload only where `is_local`; "" where the process is alone.
+        group: identifies the ranks of one job; within one workload only where `is_local`; "" for a single process.
         model: what is trained.
         precision: such as bf16.
-        step_age_s: how long ago the last step of training ended, s; None where that is not told.
+        step_age_s: how long ago the last training step ended, s; None where the process did not report it.
     """
 
     run: str

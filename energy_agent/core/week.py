@@ -25,10 +25,10 @@ class WeeklyHours:
 
 
 def parse_span(text: str) -> WeeklyHours:
-    """`Mon-Fri 08:00-18:00`, `Sat,Sun 00:00-24:00` or `22:00-06:00` (every day).
+    """Parse `Mon-Fri 08:00-18:00`, `Sat,Sun 00:00-24:00` or `22:00-06:00` (every day).
 
     Raises:
-        ValueError: it is none of these, past 24:00, or empty; the text names what is expected.
+        ValueError: the text has another form, is empty, or names a time after 24:00; the message shows the expected form.
     """
     words = text.lower().split()
     if not 1 <= len(words) <= 2:

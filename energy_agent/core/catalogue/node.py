@@ -13,7 +13,7 @@ WORKLOAD = ("workload",)
 POD = ("namespace", "pod")
 """Of a workload that is a pod, in its energy itself, so that it sums by them without a join (docs/decisions/0018)."""
 FACTS = ("kind", "namespace", "pod", "owner", "team", "project", "model", "precision", "group", "class", "run")
-"""What `workload_info` may carry beside `workload`: `kind`, labels of a workload's facts, and last the identity of its job."""
+"""Labels of `workload_info` in addition to `workload`: `kind`, the workload's metadata, and last the identity of its job."""
 
 _READING = "Last reading. Absent while the GPU does not answer or its board does not tell (gpu_absent_info has the reason)."
 _LEDGER = "From the journal: starts at 0, survives restarts, never falls. Absent while the GPU does not answer, resumes higher."
