@@ -12,7 +12,7 @@ from energy_agent.core.health import HealthRecord
 
 
 class Mark(Protocol):
-    """Called with the name of each driver call before it is made, so that a hang is known by device and call."""
+    """Called with the name of each driver call before the call, so that a hang can be traced to its device and call."""
 
     device: str
 
@@ -20,7 +20,7 @@ class Mark(Protocol):
 
 
 class BackendError(WattlensError):
-    """A driver call failed; `name` is the driver's word for why, `call` what was asked."""
+    """A driver call failed. `name` is the driver's name of the error, `call` the name of the call."""
 
     def __init__(self, name: str, call: str, text: str) -> None:
         super().__init__(text)
@@ -28,7 +28,7 @@ class BackendError(WattlensError):
 
 
 class DeviceGone(Exception):  # noqa: N818 - a finding about the device, not a fault of ours
-    """The device itself does not answer any more; `reason` is the driver's word for why, `call` what was asked."""
+    """The device no longer responds. `reason` is the driver's name of the error, `call` the name of the call."""
 
     def __init__(self, reason: str, call: str) -> None:
         super().__init__(f"{call}: {reason}")
@@ -41,32 +41,32 @@ class Device(Protocol):
 
     @property
     def uuid(self) -> str:
-        """Names the device on every machine."""
+        """Identifies the device on every machine."""
         ...
 
     @property
     def info(self) -> DeviceInfo:
-        """What it is, as far as the driver says."""
+        """Description of the device, as far as the driver provides it."""
         ...
 
     def read(self, *, full: bool, list_processes: bool = False, xid_counts: Mapping[int, int] | None = None) -> DeviceSample:
-        """Energy and power always, the rest when `full`. A value that the device does not give is absent with its reason.
+        """Read energy and power, and the rest if `full`. Values that the device does not provide are absent with a reason.
 
         Raises:
-            DeviceGone: the device is lost; nothing of this reading counts.
+            DeviceGone: the device is lost; the caller must discard this reading.
         """
         ...
 
     def read_health(self, group: str) -> HealthRecord:
-        """One group of health (`core.health.GROUPS` and those beside them); never raises for what the driver answers."""
+        """Read one health group: one of `core.health.GROUPS`, PCIE_THROUGHPUT or GPM. Never raises for a driver error."""
         ...
 
     def close_health(self) -> None:
-        """Free what reading health holds in the driver."""
+        """Free the driver resources that health readings use."""
         ...
 
     def close(self) -> None:
-        """Free what is held in the driver for this device."""
+        """Free the driver resources of this device."""
         ...
 
 

@@ -39,9 +39,9 @@ CODE_NAMES = {
 }  # fmt: skip
 
 GONE = frozenset({GPU_IS_LOST, RESET_REQUIRED, GPU_NOT_FOUND, INVALID_STATE, UNINITIALIZED, UNKNOWN})
-"""The device does not answer any more."""
+"""The device no longer responds."""
 OFF = frozenset({NOT_SUPPORTED, NO_PERMISSION, FUNCTION_NOT_FOUND, 25, 26})
-"""The call is not for this device, which is asked again only now and then."""
+"""The call is not available for this device. The agent retries it only occasionally."""
 
 # Field ids; all <= 250, since 251-273 were renumbered between driver branches and are misread silently.
 FIELD_MEMORY_TEMPERATURE = 82
@@ -58,7 +58,7 @@ GPM_SM_UTILIZATION = 2
 
 
 class NvmlError(BackendError):
-    """An NVML call failed. `code` is the nvmlReturn_t, `name` its name without the prefix, `call` what was asked."""
+    """An NVML call failed. `code` is the nvmlReturn_t, `name` its name without the prefix, `call` the name of the call."""
 
     def __init__(self, code: int, call: str) -> None:
         """Keep the code: pynvml's own error is unhashable and its text varies by version."""
@@ -96,7 +96,7 @@ class MigDevice:
 
 @dataclass(frozen=True, slots=True)
 class InstanceProcess:
-    """A process with a compute context. On a GPU in MIG mode it is on one of its instances, else both ids are None."""
+    """A process with a compute context. The ids name its instance on a GPU in MIG mode; on other GPUs they are None."""
 
     pid: int
     memory_b: int | None

@@ -60,7 +60,10 @@ def getters() -> dict[str, Any]:
 def take(
     nvml: RealNvml, clock: Clock, indices: Sequence[int], mark: Callable[[str], None], at: Callable[[int], None], seconds: float
 ) -> Answers:
-    """Ask everything; `nvml` is initialised. `mark` is told each call before it is made, `at` each device's index."""
+    """Call every getter of the initialised `nvml`.
+
+    `mark` is called with the name of each call before the call, `at` with the index of each device before its first call.
+    """
     count = nvml.device_count()
     node = {
         "driver_version": _answer(nvml.driver_version, str),

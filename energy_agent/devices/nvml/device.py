@@ -44,7 +44,7 @@ class DeviceReader:
     """A `Device`: one GPU through NVML, remembering what it does not support."""
 
     def __init__(self, nvml: RealNvml, handle: object, clock: Clock, mark: Mark, *, gpm: bool = False) -> None:
-        """`gpm`: whether the activity of MIG devices may be asked for."""
+        """`gpm`: whether the activity of MIG devices may be read."""
         self.uuid = nvml.uuid(handle)
         self._nvml = nvml
         self.handle = handle
@@ -157,7 +157,11 @@ class DeviceReader:
             absent.pop(name, None)
 
     def _raise_if_gone(self, error: NvmlError) -> None:
-        """A side call that says UNKNOWN costs its own field alone: the fields, read first, tell whether the device is there."""
+        """Raise DeviceGone if the error means that the device is lost.
+
+        UNKNOWN from one of these calls only makes its own field absent: the field values, which are read first, show whether
+        the device still responds.
+        """
         if error.code in GONE and error.code != abi.UNKNOWN:
             raise DeviceGone(error.name, error.call) from None
 

@@ -48,7 +48,7 @@ class HealthReader:
     def __init__(self, nvml: RealNvml, handle: object, uuid: str, clock: Clock, mark: Mark) -> None:
         self.uuid = uuid
         self._nvml, self._handle, self._clock, self._mark = nvml, handle, clock, mark
-        self._off: dict[object, tuple[int, int]] = {}  # what was asked -> NVML code, CLOCK_BOOTTIME ns of the next try
+        self._off: dict[object, tuple[int, int]] = {}  # call or field -> NVML code, CLOCK_BOOTTIME ns of the next try
         self._error_kinds: set[tuple[str, str]] = set()
         self._gpm: Gpm | None = None
         self._gpm_ns = 0
@@ -70,7 +70,7 @@ class HealthReader:
             gpm.close()
 
     def _ask(self, visit: _Visit, quantities: Iterable[str], ask: Callable[..., Any], *arguments: object) -> Any:
-        """The answer of a call; None where there is none, with the reason under each of `quantities`."""
+        """Return the result of a call. If it fails, return None and record the reason under each of `quantities`."""
         off = self._off.get((ask.__name__, arguments))
         code = abi.SUCCESS
         if off is not None and self._clock.boot_ns() < off[1]:
@@ -88,7 +88,7 @@ class HealthReader:
         return None
 
     def _fields(self, visit: _Visit, fields: Sequence[tuple[int, int]], quantity: Callable[[int], str]) -> list[FieldValue]:
-        """Those that were answered; the others are absent under their quantity, and not asked again for a while."""
+        """Return the values that NVML provides. Record the others as absent under their quantity, and retry them later."""
         now_ns = self._clock.boot_ns()
         off = {field: self._off[field][0] for field in fields if field in self._off and now_ns < self._off[field][1]}
         for field, code in off.items():

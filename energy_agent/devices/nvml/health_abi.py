@@ -33,9 +33,9 @@ ECC_FIELDS: Mapping[int, tuple[str, tuple[str, ...]]] = {
     27: ("ecc_location_errors", (UNCORRECTED, "texture")),
     28: ("ecc_location_errors", (UNCORRECTED, "cbu")),
 }  # fmt: skip
-"""Quantity and labels of each counter: volatile ones count since the driver was loaded, the others over the board's life."""
+"""Quantity and labels of each counter. Volatile ones count since the driver was loaded, the others over the GPU's lifetime."""
 LOCATION_SRAM = 7
-"""Caches and registers together, which is what boards from Ampere on tell; there is no field for it, only a call."""
+"""Caches and registers together, as GPUs from Ampere on report them. NVML has a call for it, but no field."""
 
 MEMORY_FIELDS: Mapping[int, tuple[str, tuple[str, ...]]] = {
     29: ("retired_pages", ("single_bit",)), 30: ("retired_pages", ("double_bit",)), 31: ("page_retirement_pending", ()),
@@ -49,7 +49,7 @@ PCIE_FIELDS: Mapping[int, tuple[str, tuple[str, ...]]] = {
     169: ("pcie_errors", ("l0_to_recovery",)), 173: ("pcie_errors", ("correctable",)),
     179: ("pcie_errors", ("non_fatal",)), 180: ("pcie_errors", ("fatal",)), 181: ("pcie_errors", ("unsupported_request",)),
 }  # fmt: skip
-"""174 to 178, 182 and 183 tell the correctable ones apart: left out, so that nothing is counted twice."""
+"""Fields 174 to 178, 182 and 183 are left out: they split the correctable errors by kind, which would count them twice."""
 
 FIELD_NVLINK_COUNT = 91
 FIELD_NVLINK_STATE = 165

@@ -70,8 +70,8 @@ class RealNvml:
                 raise NvmlError(abi.LIBRARY_NOT_FOUND, str(library)) from error
         self._nvml: Any = pynvml
         self._error: Any = pynvml.NVMLError
-        self._held: dict[str, tuple[Callable[..., int], Any, Any]] = {}  # functions that are called often, with their buffers
-        self._fields: dict[tuple[tuple[int, int], ...], Any] = {}  # arrays of fields that were asked before
+        self._held: dict[str, tuple[Callable[..., int], Any, Any]] = {}  # frequently called functions, with their buffers
+        self._fields: dict[tuple[tuple[int, int], ...], Any] = {}  # field ids -> array of an earlier request, for reuse
 
     def init(self) -> None:
         """Start NVML. Calls nest; each needs its `shutdown`."""
@@ -202,7 +202,7 @@ class RealNvml:
         return int(self._call("nvmlDeviceGetMaxMigDeviceCount", device))
 
     def process_utilization(self, device: object, since_us: int) -> list[Utilization]:
-        """Utilisation of each process sampled after `since_us` (us, as the driver stamps); empty where there is none."""
+        """Utilisation of each process sampled after `since_us` (us, the driver's time stamps); empty without samples."""
         for last in (False, True):
             try:
                 answer = self._call("nvmlDeviceGetProcessUtilization", device, since_us)
@@ -336,7 +336,7 @@ class RealNvml:
         return int(current), int(pending)
 
     def mig_devices(self, device: object) -> list[MigDevice]:
-        """The MIG devices there are now. One that goes while it is asked is left out."""
+        """List the current MIG devices, without those that disappear during the call."""
         found = []
         for mig, uuid, gpu_instance, compute_instance in self._mig(device):
             with suppress(NvmlError):
@@ -345,7 +345,7 @@ class RealNvml:
         return found
 
     def mig_shapes(self, device: object) -> list[MigShape]:
-        """The MIG devices there are now, with their size. One that goes while it is asked is left out."""
+        """List the current MIG devices with their size, without those that disappear during the call."""
         found = []
         for mig, uuid, gpu_instance, compute_instance in self._mig(device):
             with suppress(NvmlError):

@@ -1,9 +1,9 @@
-"""SM time of processes from what nvmlDeviceGetProcessUtilization answers. Pure.
+"""SM time of processes from the samples of nvmlDeviceGetProcessUtilization. Pure.
 
-Drivers answer with one sample a process, the mean since the time that was asked for, or with one for each of their sampling
-periods. They also answer with samples from before that time, with processes that have ended, and now and then with garbage
-(a utilisation of 808,334,905 %). Time stamps are in us since 1970, on the driver's own clock: one sample's is compared with
-another's, and with ours only to know garbage.
+Some drivers return one sample per process, the mean since the requested time; others return one per sampling period. Drivers
+also return samples from before that time, processes that have ended, and occasionally garbage (a utilisation of
+808,334,905 %). Time stamps are in us since 1970 on the driver's own clock. They are compared with each other, and with our
+clock only to detect garbage.
 """
 
 from collections.abc import Iterable, Mapping

@@ -22,7 +22,7 @@ Call = Callable[[str, str, Callable[[object], Any], dict[str, Any], dict[str, st
 
 
 class UseReader:
-    """Of one device. `gpm`: whether the activity of MIG devices may be asked for."""
+    """Reads the processes and MIG devices of one device. `gpm`: whether the activity of MIG devices may be read."""
 
     def __init__(self, nvml: RealNvml, clock: Clock, call: Call, *, gpm: bool) -> None:
         self._nvml, self._clock, self._call, self._want_gpm = nvml, clock, call, gpm
@@ -32,7 +32,7 @@ class UseReader:
         self._total = 0
 
     def read(self, absent: dict[str, str], *, mig: bool) -> tuple[tuple[ProcessUse, ...] | None, tuple[MigUse, ...] | None]:
-        """Processes, and MIG devices where there are any; None where they were not told. `mig`: the GPU was in MIG mode."""
+        """Read the processes and the MIG devices. Each is None where it is not available. `mig`: the GPU was in MIG mode."""
         found: dict[str, Any] = {}
         listed: list[InstanceProcess]
         if mig:
@@ -66,7 +66,7 @@ class UseReader:
         return (*(ProcessUse(p.pid, p.memory_b, used.get(p.pid, 0)) for p in listed), *gone)
 
     def _sm_time(self) -> Mapping[int, int] | None:
-        """SM time in us by pid since the last time; None where it is not told."""
+        """SM time in us by pid since the previous call; None where the driver does not report it."""
         now_us = self._clock.utc_ns() // 1000
         # The driver stamps samples with UTC: once that was set back, none is later than the last one that was read.
         since_us = self._since_us if 0 < self._since_us <= now_us else now_us - FIRST_LOOK_US
