@@ -37,7 +37,7 @@ _IN_FACTOR = {accounting: text for text, accounting in _OF_FACTOR.items()}
 
 @dataclass(frozen=True, slots=True)
 class Basis:
-    """What must be the same of everything in one total."""
+    """Properties that must be the same for everything in one total."""
 
     boundary: EmissionBoundary
     accounting: Accounting = Accounting.LOCATION
@@ -45,7 +45,7 @@ class Basis:
 
     @property
     def name(self) -> str:
-        """As a folder is named by it."""
+        """Name of the folder for this basis."""
         return f"{self.boundary}.{self.accounting}.{self.gases}"
 
     def __str__(self) -> str:
@@ -56,15 +56,15 @@ def basis_of(factor: Factor) -> Basis:
     """The basis of a factor.
 
     Raises:
-        ValueError: the factor tells a basis that is none.
+        ValueError: the factor has an unknown basis.
     """
     return Basis(EmissionBoundary(factor.boundary), _OF_FACTOR[factor.accounting], Gases(factor.gases))
 
 
 def accounting_text(accounting: Accounting) -> str:
-    """As `Factor.accounting` tells it.
+    """The value of `Factor.accounting` for this accounting.
 
     Raises:
-        KeyError: contracts are no factors of a grid.
+        KeyError: contracts, which have no grid factors.
     """
     return _IN_FACTOR[accounting]

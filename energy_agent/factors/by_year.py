@@ -1,4 +1,4 @@
-"""Factors that stand in where no source tells the hour: for each year of a period that of the year, or what is nearest."""
+"""Annual factors where no source has hourly values: for each year of a period the factor of that year, or the nearest one."""
 
 from datetime import UTC, datetime
 from typing import Protocol
@@ -16,26 +16,26 @@ class FactorChooser(Protocol):
     """What chooses a factor, such as `sets.Catalogue`."""
 
     def factor(self, zone: str, year: int, basis: Basis, country: str = "") -> FactorMatch:
-        """The factor of a zone in a year; raises UsageError where there is none."""
+        """The factor of a zone in a year; raises UsageError where no factor exists."""
         ...
 
 
 def sources(
     choice: FactorChooser, zone: str, country: str, basis: Basis, start_ns: int, end_ns: int, time_zone: ZoneInfo
 ) -> tuple[tuple[IntensitySource, ...], tuple[FactorMatch, ...], str]:
-    """What stands in for a zone in a period.
+    """Return the annual factors of a zone in a period.
 
     Args:
         choice: chooses the factors.
-        zone: the grid's; "": none.
-        country: stands in for the zone; "": none.
+        zone: the grid's; "": not set.
+        country: used where the zone has no factor; "": not set.
         basis: of the total.
         start_ns: UTC ns at which the period begins.
         end_ns: UTC ns at which it is over.
         time_zone: the site's, in which years begin at midnight.
 
     Returns:
-        The sources for `join`, what they were made of, and why there are none, or not for every year; "" where all is there.
+        The sources for `join`, the factors that they use, and the reason why years have no factor; "" if every year has one.
     """
     found: dict[str, tuple[FactorMatch, list[Piece], list[str]]] = {}
     lacking: list[str] = []

@@ -1,7 +1,7 @@
-"""A dated table of published figures: `NAME.csv` with the rows and `NAME.json` that says of which day and edition. Pure.
+"""A dated table of published figures: `NAME.csv` with the rows and `NAME.json` with its day and edition. Pure.
 
-As with grid factors (set_file.py) a published file is never edited: the page holds the SHA-256 of the table, and another
-edition is another file. Cells are text; whoever reads them says what they mean.
+As with grid factors (set_file.py), a published file is never edited: the JSON file has the SHA-256 of the table, and another
+edition is another file. Cells are text; the caller interprets them.
 """
 
 import csv
@@ -70,10 +70,10 @@ def parse(page: bytes, table: bytes, name: str, columns: Sequence[str], wanted: 
 
 
 def number(text: str, where: str) -> Decimal:
-    """A positive decimal, exactly as it is written.
+    """Parse a positive decimal exactly.
 
     Raises:
-        UsageError: it is none.
+        UsageError: the text is not a positive decimal.
     """
     if not _NUMBER.fullmatch(text) or not Decimal(text):
         raise UsageError(f"{where}: {text[:40]!r} is no number above 0, such as 164 or 127.6")

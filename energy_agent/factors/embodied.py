@@ -1,8 +1,8 @@
-"""What making a GPU, and the server around it, emitted: published figures as one span, and their share of a period.
+"""Embodied emissions of a GPU and the server around it: published figures as one range, and their share of a period.
 
-Published figures of one board differ more than threefold, and each has a boundary of its own: so a footprint is the span of
-all of them, with each named, and never one number. SCI (ISO/IEC 21031:2024) takes of it M = TE x (time reserved / life span),
-by the calendar; the GHG Protocol books all of it in the year of purchase (Scope 3.2). A life span is a declaration.
+Published figures of one GPU differ more than threefold, and each has its own boundary. So a footprint is the range of all of
+them, with each one named, and never one number. SCI (ISO/IEC 21031:2024) attributes M = TE x (time reserved / life span) of
+it, by the calendar; the GHG Protocol reports all of it in the year of purchase (Scope 3.2). A life span is a declaration.
 """
 
 from collections.abc import Iterable, Sequence
@@ -95,7 +95,7 @@ def why_none(sku: str, covers: Covers = Covers.GPU) -> str:
 def amortised(
     of: EmbodiedRange, gpu_ns: int, life_years_low: Fraction | None = None, life_years_high: Fraction | None = None
 ) -> EmbodiedEmissions:
-    """M = TE x time reserved / life span (ISO/IEC 21031): least over the longest life, most over the shortest.
+    """M = TE x time reserved / life span (ISO/IEC 21031): lower bound over the longest life, upper bound over the shortest.
 
     Hand check: an H100 of 164 to 575.1 kg for one hour of a life of 4 years (35,040 h): 164,000 / 35,040 = 4.68 g to
     575,100 / 35,040 = 16.41 g.
@@ -104,10 +104,10 @@ def amortised(
         of: footprint of one GPU.
         gpu_ns: device time that was reserved, busy or not, in ns.
         life_years_low: shortest life; None: as declared with the figures, else LIFE_YEARS.
-        life_years_high: longest life, also; given with the other or not at all.
+        life_years_high: longest life; set both or neither.
 
     Raises:
-        ValueError: negative time, or life spans that are none.
+        ValueError: negative time, or invalid life spans.
     """
     if gpu_ns < 0 or (life_years_low is None) != (life_years_high is None):
         raise ValueError(f"{gpu_ns} ns over {life_years_low} to {life_years_high} years")

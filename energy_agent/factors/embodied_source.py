@@ -33,7 +33,7 @@ class What(StrEnum):
     BOARD = "board"  # a board with several GPUs and their switches
     SERVER = "server_without_gpus"
     GPU_WITH_SERVER = "gpu_with_server"  # a GPU and its share of the server
-    LIFE_CYCLE = "life_cycle"  # use included: told for comparison, in no range
+    LIFE_CYCLE = "life_cycle"  # includes use: shown for comparison, not part of any range
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,7 +56,7 @@ class Equivalence:
 
 @dataclass(frozen=True, slots=True)
 class Equivalent:
-    """An amount as a count of something. `value` is exact; whoever writes it rounds it once."""
+    """An amount as a count of something. `value` is exact; the renderer rounds it once."""
 
     of: Equivalence
     value: Fraction

@@ -27,12 +27,12 @@ _FOREVER_NS: Final = 1 << 63
 
 @dataclass(frozen=True, slots=True)
 class IntensitySource:
-    """What tells intensities; made by `of_series` or `of_factor`.
+    """A source of intensities, created by `of_series` or `of_factor`.
 
     Args:
         pieces: disjoint, in order.
         quality: 1 (metered supplier) to 5 (annual country average).
-        reasons: why it is not a better one, as far as whoever chose it knows.
+        reasons: why no better source was chosen, as far as the caller knows.
     """
 
     id: str
@@ -247,7 +247,7 @@ class _Search:
 
 
 _Part = tuple[int, Piece | None, int]
-"""(index of the source, what it tells, ns); the index of none is one past the last."""
+"""(index of the source, its piece, ns); the index for time without a source is one past the last."""
 
 
 def _by_cell(cells: Iterable[int], sources: Sequence[IntensitySource], cell_ns: int) -> Iterator[tuple[int, list[_Part]]]:

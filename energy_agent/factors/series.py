@@ -1,7 +1,7 @@
 """The intensity of a grid over time, as it was known at any moment. Pure.
 
-A value for an hour is often told again later, better. Every telling is kept with the moment at which it was learnt, and `as_of`
-gives the series as it stood then: so a report of a closed period stays the same, whatever is learnt afterwards.
+Publishers often revise the value of an hour later. Every published value is kept with the time at which it was received, and
+`as_of` returns the series as it was known at a time. So later revisions do not change a report of a closed period.
 """
 
 import hashlib
@@ -41,15 +41,15 @@ class About:
 
 @dataclass(frozen=True, slots=True)
 class IntensityPoint:
-    """One telling of the intensity of one interval.
+    """One published value of the intensity of one interval.
 
     Args:
         start_ns: UTC ns; the interval ends before `end_ns`.
-        g_per_kwh: exactly as reported. What was not told has no point.
-        estimated: whoever told it says that it is an estimate.
-        known_ns: when it was learnt, UTC ns.
-        method: how it was estimated, in the publisher's word.
-        raw_sha256: of the bytes it came in.
+        g_per_kwh: exactly as published. An interval without a value has no point.
+        estimated: the publisher marks it as an estimate.
+        known_ns: when it was received, UTC ns.
+        method: the publisher's name of the estimation method.
+        raw_sha256: of the bytes that contained it.
     """
 
     start_ns: int
@@ -70,13 +70,13 @@ class IntensityPoint:
 
     @property
     def content(self) -> tuple[int, int, Decimal, bool, str]:
-        """What it tells, whenever it was learnt."""
+        """The published content, without the time at which it was received."""
         return self.start_ns, self.end_ns, self.g_per_kwh, self.estimated, self.method
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """An interval in which one telling holds."""
+    """An interval in which one published value applies."""
 
     start_ns: int
     end_ns: int
@@ -86,7 +86,7 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class IntensitySeries:
-    """Every telling of a zone's intensity, in one order whatever order they came in. Make it by `series`."""
+    """Every published value of a zone's intensity, in an order that does not depend on arrival. Create it with `series`."""
 
     about: About
     points: tuple[IntensityPoint, ...]
@@ -97,7 +97,7 @@ class IntensitySeries:
 
     @property
     def sha256(self) -> str:
-        """Hash of what it tells: of its basis and of every telling, but not of who packaged it."""
+        """Hash of the content: the zone, the basis and every published value, but not the packager."""
         rows = [
             [p.start_ns, p.end_ns, decimal_text(p.g_per_kwh), p.estimated, p.known_ns, p.method, p.raw_sha256]
             for p in self.points
@@ -106,10 +106,10 @@ class IntensitySeries:
         return hashlib.sha256(text.encode("ascii")).hexdigest()
 
     def pieces(self) -> tuple[Piece, ...]:
-        """What holds when: of tellings of the same instant the one learnt last, of those the one of the shortest interval."""
+        """The value that applies at each time: the last one received, and among those the one of the shortest interval."""
         edges = sorted({edge for p in self.points for edge in (p.start_ns, p.end_ns)})
         found: list[Piece] = []
-        # Of equals the one that is no estimate, then the higher: the order is of what is told, never of how it came.
+        # Among equals, prefer the one that is not an estimate, then the higher one: order by content, never by arrival.
         heap: list[tuple[tuple[int, int, bool, Decimal, str, int], IntensityPoint]] = []
         following = 0
         last: IntensityPoint | None = None
@@ -132,12 +132,12 @@ class IntensitySeries:
 
 
 def series(about: About, points: Iterable[IntensityPoint]) -> IntensitySeries:
-    """A series of these tellings; the same one told twice at one moment counts once."""
+    """Create a series from published values; a duplicate with the same time of receipt counts once."""
     return IntensitySeries(about, tuple(sorted(set(points), key=_order)))
 
 
 def decimal_text(value: Decimal) -> str:
-    """The one text of a value: 1.50 is 1.5."""
+    """The canonical text of a value: 1.5 for 1.50."""
     text = f"{value:f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
 

@@ -41,7 +41,7 @@ _YES: Final = {"true": True, "1": True, "yes": True, "false": False, "0": False,
 
 @dataclass(frozen=True, slots=True)
 class ZoneIntensities:
-    """What a file tells of a zone.
+    """The intensities of a zone in a file.
 
     Args:
         missing: intervals that are in the file without a value.
@@ -59,13 +59,13 @@ def parse(raw: bytes, name: str, zone: str, boundary: EmissionBoundary, known_ns
     Args:
         raw: the file.
         name: its name, for messages.
-        zone: the zone that is wanted, as the file writes it.
-        boundary: which emissions are wanted.
-        known_ns: when the file was learnt of, UTC ns.
+        zone: the zone to return, as spelled in the file.
+        boundary: which emissions to return.
+        known_ns: when the file was received, UTC ns.
         raw_sha256: of the file.
 
     Raises:
-        UsageError: it is not such a file, or has nothing of the zone; the line names the file and the line.
+        UsageError: the file has another format, or no rows of the zone; the message names the file and the line.
     """
     rows: dict[int, _Row] = {}
     zones: Counter[str] = Counter()

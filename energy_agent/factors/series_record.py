@@ -95,7 +95,7 @@ def about_line(about: About) -> str:
 
 
 def torn_line(torn_b: int) -> str:
-    """The mark of a line that was torn off; it stands after that line."""
+    """The line that follows a torn line and marks it as such."""
     return _line({"torn_bytes": torn_b})
 
 
@@ -114,7 +114,7 @@ def _decoded(line: bytes) -> dict[str, Any] | None:
 
 
 def _takes(page: SeriesFileContent, found: Mapping[str, Any] | None) -> bool:
-    """Take a record up; False where it is none."""
+    """Add a record to the content; False where it is not a valid record."""
     if found is None:
         return False
     try:

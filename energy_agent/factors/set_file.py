@@ -1,4 +1,4 @@
-"""One set of dated factors: a table of values and, beside it, a page that says whose they are. Pure.
+"""One set of dated factors: a table of values, and next to it a JSON file with their publisher and terms. Pure.
 
 `NAME.csv` has columns zone, name, year, one of UNITS and, where there is something to say, note. `NAME.json` has the fields of
 `FactorSet`. What stands as 0 or NA is a missing value: no grid has an intensity of nothing, and absent is never 0.

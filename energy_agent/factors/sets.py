@@ -32,7 +32,7 @@ class FactorMatch:
 
     Args:
         csv_sha256: of the set's table; with the factor's id it pins what a report used.
-        reasons: why it is not a better one; empty where it is of the zone and year that were asked for.
+        reasons: why no better factor was chosen; empty where it matches the requested zone and year.
     """
 
     factor: Factor
@@ -85,10 +85,10 @@ class Catalogue:
         raise UsageError("; ".join([*reasons, SUPPLY]))
 
     def by_id(self, identity: str, csv_sha256: str = "") -> FactorMatch:
-        """The factor that a report named, whatever newer ones there are.
+        """The factor that a report named, even if newer ones exist.
 
         Raises:
-            UsageError: there is none, or its table is no longer the one that the report was made with.
+            UsageError: no such factor, or its table has changed since the report was created.
         """
         for each in self.sets:
             for factor in each.factors.values():
@@ -99,10 +99,10 @@ class Catalogue:
         raise UsageError(f"no factor {identity[:120]!r}: the set it was taken from is not here; put its two files back")
 
     def refuse_unknown(self, zone: str) -> None:
-        """Check that some set has a zone, of whatever basis.
+        """Check that at least one set has a zone, on any basis.
 
         Raises:
-            UsageError: none has; the line names the nearest.
+            UsageError: no set has it; the message names the nearest zones.
         """
         name = zone.upper()
         if not any(z == name for s in self.sets for z in (*(z for z, _ in s.factors), *(z for z, _ in s.missing))):
@@ -117,9 +117,9 @@ class Catalogue:
         return "; ".join(filter(None, (f"{zone[:40]}: no factor that is {basis}", hint)))
 
     def _nearest(self, zone: str, basis: Basis | None = None) -> str:
-        """Zones of the same level whose code or name is spelled alike; "": there is none.
+        """Hint with zones of the same level that have a similar code or name; "" if no zone is similar.
 
-        A part of a country is suggested to who typed a part of that country: DE is not Delaware, and IN is not Indiana.
+        Parts of a country are suggested only for a zone within that country: DE is not Delaware, and IN is not Indiana.
         """
         within, part, _ = zone.upper().partition("-")
         every = {f.zone: f.zone_name for s in self.sets if basis in (None, s.basis) for f in s.factors.values()}
