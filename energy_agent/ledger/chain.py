@@ -42,7 +42,7 @@ class ChainFault:
 
 @dataclass(slots=True)
 class Chain:
-    """One node's segments, as found; cluster and node are empty while none of its files could be read."""
+    """The segments of one node in their files. Cluster and node are empty until a file of the node could be read."""
 
     cluster: str
     node: str
@@ -88,7 +88,7 @@ def find(paths: Iterable[Path]) -> list[Path]:
     """Segment files in `paths`, folders searched to the bottom; sorted so that a node's files come together, in order.
 
     Raises:
-        UsageError: a path that is not there.
+        UsageError: a path does not exist.
     """
     found: set[Path] = set()
     for path in paths:
@@ -110,13 +110,13 @@ def verify(
     """Verify every segment in `paths`, and against the journal if one is given.
 
     Args:
-        paths: files, or folders that are searched to the bottom.
+        paths: files, or folders that are searched recursively.
         journal: of the node whose segments are among them.
-        progress: is told (done, all) files.
-        keys: those that the inventory enrols.
+        progress: called with the number of verified files and of all files.
+        keys: signing keys that the inventory enrols.
 
     Raises:
-        UsageError: a path that is not there.
+        UsageError: a path does not exist.
     """
     files = find(paths)
     chains: dict[str, Chain] = {}
@@ -170,7 +170,7 @@ def prefix_of(cluster: str, node: str) -> str:
 
 
 def split_name(path: Path) -> tuple[str, int | None]:
-    """(prefix, sequence) of a segment's file name; the sequence is None where the name has none, or an absurd one."""
+    """(prefix, sequence) of a segment's file name; the sequence is None where the name has no valid one."""
     match = _NAME.fullmatch(path.name)
     if match is None or len(match[2]) > 19 or int(match[2]) > INT64_MAX:
         return path.name, None

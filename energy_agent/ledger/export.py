@@ -98,10 +98,10 @@ def table(rows: Iterable[SourcedRow], choice: CellFilter) -> Iterator[dict[str, 
 
 
 def of_kind(rows: Iterable[SourcedRow], name: str, choice: CellFilter) -> Iterator[dict[str, Any]]:
-    """The chosen rows of a kind that has an instant and a workload, in the order of the ledger.
+    """The matching rows of a kind that has an instant and a workload, in the order of the ledger.
 
-    `choice` is asked with both, and with the row's device if it has one. An action's `policy` is the one that wanted it, or
-    `actuator` for a client of it that names none; its `setting` is JSON.
+    `choice` filters by both, and by the row's device if it has one. An action's `policy` is the one that requested it, or
+    `actuator` for an actuator client that names no policy; its `setting` is JSON.
     """
     kind, columns = KINDS[name], columns_of(name)
     for located in rows:

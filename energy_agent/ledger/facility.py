@@ -45,17 +45,17 @@ class FacilityBook:
     def __init__(self, site: str) -> None:
         self._site = site
         self._meters: dict[str, _Meter] = {}
-        self.first_ns: int | None = None  # the first instant that rows tell of, as far as they were taken
-        self.until_ns: int | None = None  # and the last
+        self.first_ns: int | None = None  # the earliest instant in the rows that were added
+        self.until_ns: int | None = None  # the latest one
 
     @property
     def meters(self) -> tuple[str, ...]:
-        """Ids of the meters that there are by the last facts."""
+        """Ids of the meters that exist according to their last metadata."""
         return tuple(sorted(m for m, meter in self._meters.items() if meter.facts and meter.facts[max(meter.facts)]))
 
     @property
     def empty(self) -> bool:
-        """No meter was ever told of."""
+        """Whether the rows declare no meter."""
         return not any(facts for meter in self._meters.values() for facts in meter.facts.values())
 
     def changed_ns(self) -> frozenset[int]:
@@ -134,20 +134,20 @@ class FacilityBook:
         until_ns: int | None = None,
         beside: "FacilityBook | None" = None,
     ) -> dict[str, MeterEnergy]:
-        """What each meter counted in [start_ns, end_ns), by its last facts there, with the widest error meanwhile.
+        """Energy of each meter in [start_ns, end_ns), with its last metadata and its largest error in that window.
 
-        A meter counts for as long as it was declared, and before that as far as it has rows: those of an imported history. But
-        not for a time in which another meter of the same sum stood that has gone since: that was the same meter by another id.
+        A meter counts while it is declared, and before that where it has rows from an imported history. It does not count
+        while another meter of the same sum, since removed, was declared: that was the same meter with another id.
 
         Args:
             start_ns: start of the first cell.
             end_ns: end of the last cell.
-            since_ns: the window begins here where that is later, as far as its length goes.
-            until_ns: the window ends here where that is earlier: its last cell is still open.
-            beside: a book with further rows, such as those that are not sealed yet.
+            since_ns: if later than `start_ns`, the length of the window is measured from here.
+            until_ns: if earlier than `end_ns`, the window ends here because its last cell is still open.
+            beside: another book with additional rows, such as unsealed ones.
 
         Raises:
-            ValueError: the window is empty, cuts a cell, or cuts a day that is folded.
+            ValueError: the window is empty, cuts a cell, or cuts a folded day.
         """
         if end_ns <= start_ns or start_ns % CELL_NS or end_ns % CELL_NS:
             raise ValueError("a window consists of whole cells of 15 minutes")
@@ -169,11 +169,11 @@ class FacilityBook:
             found[meter_id] = MeterEnergy(
                 facts, length_ns, whole.measured_ns, whole.energy_uj, edge_uj, gaps, tuple(there), window[1] - window[0]
             )
-        # A parent that was not there yet, or no more, is none.
+        # A parent that did not exist in the window does not count as one.
         return {m: e if e.facts.parent in found else replace(e, facts=replace(e.facts, parent="")) for m, e in found.items()}
 
     def cells_of(self, terms: Mapping[str, int], start_ns: int, end_ns: int) -> dict[int, int]:
-        """Signed energy in uJ of a sum of meters by cell, where it is not folded: what is joined with a series by the hour."""
+        """Signed energy in uJ of a sum of meters by cell that is not folded, for the join with an hourly series."""
         found: dict[int, int] = {}
         parts = {m: [meter] for m, meter in self._meters.items()}
         lives = _lives(parts, {m: dict(sorted(meter.facts.items())) for m, meter in self._meters.items()})
@@ -192,7 +192,7 @@ class FacilityBook:
 
 
 def book_of(site: str, rows: Iterable[Row]) -> FacilityBook:
-    """The book of one site's rows."""
+    """Create the book of one site's rows."""
     book = FacilityBook(site)
     for row in rows:
         book.add(row)
@@ -200,18 +200,18 @@ def book_of(site: str, rows: Iterable[Row]) -> FacilityBook:
 
 
 Span = tuple[int, int]
-"""From when to when, UTC ns."""
+"""Start and end, UTC ns."""
 
 
 def _at(facts: Mapping[int, MeterFacts | None], t_ns: int) -> MeterFacts:
-    """The last facts before an instant; the first of all where there were none yet."""
+    """The meter's last metadata before an instant; its first metadata where nothing is older than the instant."""
     told = [fact for fact in facts.values() if fact is not None]
     before = [fact for since, fact in facts.items() if fact is not None and since < t_ns]
     return before[-1] if before else told[0]
 
 
 def _within(facts: Mapping[int, MeterFacts | None], window: Span) -> MeterFacts:
-    """The last facts in a window, with the widest error and the most that can flow of all in it: a class may have changed."""
+    """The meter's last metadata in a window, with the largest error and maximum power in it: its accuracy class may change."""
     last = _at(facts, window[1])
     ends = [*list(facts)[1:], FOREVER_NS]
     spans = zip(facts.values(), facts, ends, strict=True)

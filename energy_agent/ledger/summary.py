@@ -33,7 +33,7 @@ def host_gains(hosts: Mapping[str, int], gain_ppm: Mapping[str, int], energy_uj:
     gpus = {device: uj for device, uj in energy_uj.items() if is_gpu(device)}
     wrong_uj = systematic_uj(own_uj + sum(gpus.values()), max(hosts.values()))
     wrong_uj += sum(systematic_uj(uj, gain_ppm[device]) for device, uj in gpus.items())
-    # `systematic_uj` gives back m x g / (1 - g): with this g, m x wrong / own.
+    # `systematic_uj` returns m x g / (1 - g), which is m x wrong / own for this g.
     ppm = min(PPM - 1, -(-PPM * wrong_uj // (own_uj + wrong_uj))) if wrong_uj else 0
     return dict.fromkeys(hosts, ppm)
 

@@ -298,7 +298,7 @@ class _NodeDay:
         return self._sites
 
     def _content(self, entry: IndexedSegment, path: Path) -> SegmentTable | None:
-        """The segment, as its header told the index it would be; None where its rows cannot be used."""
+        """The segment, checked against the header in the index; None where its rows cannot be used."""
         node = self.chain
         node.last, node.head = entry.sequence - 1, ""  # the index has checked the numbers, and the link is checked below
         content = chain.add_file(node, path, entry.sequence)

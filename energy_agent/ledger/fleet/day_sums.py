@@ -57,7 +57,7 @@ class NodeDay:
         self._totals = [0, 0, 0, 0]  # energy of everything, of GPUs, of hosts; device time of GPUs
 
     def add(self, columns: Mapping[str, Columns]) -> None:
-        """Add rows, by kind; those without energy, span or gap are no part of the sums."""
+        """Add rows, by kind. The sums ignore rows without energy, span or gap."""
         if "cell" in columns:
             self._add_cells(columns["cell"])
             self._count(columns["cell"])
@@ -212,8 +212,8 @@ def _columns(names: Sequence[str], rows: list[tuple[Any, ...]]) -> dict[str, lis
 def _follow(sums: list[int], piece: tuple[int, int, int, int, int], share_ppm: int) -> None:
     """Add a piece (start, end, edges) to a run as `uncertainty.follow` does.
 
-    What nearly always happens is not asked of it: two pieces meet at a reading of which both state the same bound, and nothing
-    of it is left, as shares here are whole or not known; or they lie apart, and nothing cancels.
+    The two common cases do not call it: two pieces meet at a reading and have the same bound, which cancels completely because
+    shares here are whole or unknown; or the pieces are apart, and nothing cancels.
     """
     start, end, first, inner, last = piece
     if start == sums[_END] and first == sums[_LAST] != 0:

@@ -29,7 +29,7 @@ DAY_NS: Final = NS_PER_DAY
 
 
 class IndexedSegment(NamedTuple):
-    """One segment as its header tells; `follower` is the file with the next number, `names` what that calls its previous."""
+    """One segment, from its header. `follower` is the file with the next number, `names` the previous hash in that file."""
 
     path: str
     sequence: int

@@ -19,7 +19,7 @@ _TYPES: Final = dict.fromkeys((Form.COUNT, Form.SIGNED, Form.CELL, Form.RATIO), 
 COLUMNS: Final[Mapping[str, Mapping[str, str]]] = {
     kind: {name: _TYPES.get(form, "string") for name, form in fields.items()} for kind, fields in FIELDS.items()
 }
-"""Columns of each kind's file, beside cluster, node, simulated and sequence. `labels` is JSON text."""
+"""Columns of each kind's file in addition to cluster, node, simulated and sequence. `labels` is JSON text."""
 _WAITING: Final[Mapping[str, type[Numbers | Texts | Values]]] = {"int64": Numbers, "string": Texts}
 _GROUP_ROWS: Final = 131_072
 _BATCH_ROWS: Final = 16_384
@@ -140,7 +140,7 @@ def _read_file(path: Path) -> Iterator[SourcedRow]:
 
 
 class ForeignTable:
-    """A file that somebody else wrote. Cells are given as text, instants in seconds since 1970; None where there is none."""
+    """A file written by another program. Cells are returned as text, instants in seconds since 1970, empty cells as None."""
 
     def __init__(self, file: BinaryIO) -> None:
         """Look at what is in it.

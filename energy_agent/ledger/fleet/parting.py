@@ -29,10 +29,10 @@ class DayLocations:
         self._known: dict[tuple[str, int], str] = {}
 
     def sites_of(self, cluster: str, node: str, devices: Sequence[str], times: Sequence[int]) -> list[str]:
-        """The site of each device at each time of the day; one alone where all of them stand there.
+        """The site of each device at each time of the day; a single site if all devices are there.
 
         Raises:
-            UsageError: nobody says where one stood.
+            UsageError: the inventory has no site for a device.
         """
         if self._whose != (cluster, node):
             self._whose, self._known = (cluster, node), {}
@@ -54,7 +54,7 @@ def part(table: SegmentTable, places: DayLocations) -> dict[str, dict[str, Colum
     """The day's rows by site and kind.
 
     Raises:
-        UsageError: nobody says where a device stood, or a meter names a site that cannot be a folder.
+        UsageError: the inventory has no site for a device, or a meter names a site that cannot be a folder.
     """
     parted: dict[str, dict[str, Columns]] = {}
     who = table.header

@@ -252,13 +252,13 @@ def emptied(out: Path, day: date, stated: Container[str], inputs: Set[str]) -> l
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
-    """A statement's manifest; raises ChainError where it is none."""
+    """Read a statement's manifest; raises ChainError where it is invalid."""
     try:
         value = json.loads(path.read_text(encoding="ascii"))
         if isinstance(value, dict) and {"inputs", "inputs_sha256", "energy_uj", "rows", "reason"} <= value.keys():
             return value
     except (ValueError, RecursionError):
-        pass  # told below
+        pass  # the error below covers every cause
     raise ChainError(f"{path}: is corrupted; restore it, or move its folder away to state the day anew")
 
 

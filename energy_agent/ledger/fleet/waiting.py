@@ -6,7 +6,7 @@ from typing import Any
 
 
 class Numbers:
-    """Integers within int64; None where there is none."""
+    """Integers within int64, or None."""
 
     def __init__(self) -> None:
         self._values: array[int] | list[int | None] = array("q")
@@ -17,7 +17,7 @@ class Numbers:
             try:
                 self._values += array("q", values)  # type: ignore[arg-type]
                 return
-            except TypeError:  # one is None
+            except TypeError:  # an array cannot store None
                 self._values = list(self._values)
         self._values += values
 
@@ -29,7 +29,7 @@ class Numbers:
             self._values += [value] * count
 
     def take(self, count: int) -> "array[int] | list[int | None]":
-        """The first so many, which then wait no more."""
+        """Remove and return the first `count` values."""
         taken = self._values[:count]
         del self._values[:count]
         return taken
@@ -74,7 +74,7 @@ class Values:
         self._values += [value] * count
 
     def take(self, count: int) -> list[Any]:
-        """The first so many, which then wait no more."""
+        """Remove and return the first `count` values."""
         taken = self._values[:count]
         del self._values[:count]
         return taken

@@ -1,12 +1,12 @@
-"""What the series of dcgm-exporter tell: which board, on which node, for which pod, read by whom. Pure.
+"""Parse the series of dcgm-exporter: the GPU, its node, the pod that uses it, and the scraper. Pure.
 
 Its labels: `UUID`, `gpu`, `device`, `modelName`, `Hostname` (`hostname` in later versions), of a MIG device `GPU_I_ID` and
-`GPU_I_PROFILE`, and of a pod that was granted the board `pod`, `namespace`, `container`, in later versions `pod_uid`. A board
-in MIG mode, or shared by copies, has several series, and each has the energy of the whole board.
+`GPU_I_PROFILE`, and of a pod that was granted the GPU `pod`, `namespace`, `container`, in later versions `pod_uid`. A GPU in
+MIG mode, or shared by copies, has several series, and each has the energy of the whole GPU.
 
-Prometheus gives its target's own labels to every series. Where they have the same names as the exporter's, the latter become
-`exported_pod` and so on (`honor_labels: false`), or stand (`true`), but where the exporter names no pod the target's own stays:
-the exporter's pod, which holds no GPU. What `up` has are the target's labels alone, so a pod that `up` names is no holder.
+Prometheus adds the target's own labels to every series. If the exporter has labels with the same names, these become
+`exported_pod` and so on (`honor_labels: false`), or are kept (`true`). If the exporter names no pod, the label is the target's:
+the exporter's own pod, which uses no GPU. `up` has only the target's labels, so a pod that `up` names is not a consumer.
 Sources: dcgm-exporter (transformation/kubernetes.go), Prometheus documentation (scrape_config).
 """
 
@@ -29,7 +29,7 @@ NODE_LABELS: Final = ("Hostname", "hostname", "node", "instance")
 SCALES: Final = {ENERGY: 1_000, POWER: 1_000}
 """From the exporter's units to uJ and mW."""
 PREFIX: Final = "import:"
-"""Begins the name of a workload that labels tell of: the agent's own names have no `:`."""
+"""Prefix of the name of a workload that comes from labels; the agent's own names contain no `:`."""
 _UUID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
 _EXPORTER: Final = "dcgm-exporter"
 
@@ -54,7 +54,7 @@ def uuid(text: str) -> str:
 
 
 def source_of(labels: Labels, dedup_label: str) -> str:
-    """Names who scraped whom: series of one board and different sources tell the same thing twice."""
+    """Identify the scraper and its target. Series of one GPU from different sources are duplicates."""
     return " ".join(labels.get(name, "") for name in (dedup_label, "job", "instance") if labels.get(name))
 
 
@@ -76,7 +76,7 @@ def owner_of(labels: Labels, own: Collection[Pod]) -> str:
 
 
 def facts_of(workload: str, since_ns: int) -> WorkloadFacts:
-    """What a name tells of its workload: more is not known."""
+    """The metadata that a workload's name contains; an import has no other."""
     namespace, _, pod = workload.removeprefix(PREFIX).partition("/")
     return WorkloadFacts(workload, since_ns, "pod", {"namespace": namespace, "pod": pod.partition(LIFE)[0], "imported": "dcgm"})
 
@@ -84,10 +84,10 @@ def facts_of(workload: str, since_ns: int) -> WorkloadFacts:
 def readings(
     series: Iterable[tuple[Labels, Sequence[tuple[int, Decimal]]]], scale: int, own: Collection[Pod], dedup_label: str
 ) -> dict[str, dict[str, list[ExporterReading]]]:
-    """Readings by board and source.
+    """Readings by GPU and source.
 
-    Series of one scrape that tell of one board (MIG devices, copies of a shared one) become one reading: each has the energy of
-    the whole board, read one after the other, so the largest is the newest.
+    The series of one GPU in one scrape (its MIG devices, or copies of a shared GPU) become one reading. Each has the energy of
+    the whole GPU, and the exporter reads them one after the other, so the largest is the newest.
     """
     found: dict[str, dict[str, dict[int, list[tuple[Decimal, str]]]]] = {}
     for labels, samples in series:

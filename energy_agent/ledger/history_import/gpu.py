@@ -53,13 +53,13 @@ class _Board:
 
 @dataclass
 class CounterAccount(_Board):
-    """The counter of one board, reading by reading."""
+    """The energy counter of one GPU, reading by reading."""
 
     _last: ExporterReading | None = None  # where the counter last moved
     _still: ExporterReading | None = None  # the newest reading with the same value
     _named: set[frozenset[str]] = field(default_factory=set)
     _suspect: ExporterReading | None = None
-    _power_mw: int = 0  # the largest mean between two readings: of a board of which nothing is known
+    _power_mw: int = 0  # the largest mean between two readings, for a GPU without known limits
 
     def take(self, readings: Sequence[ExporterReading]) -> None:
         """Record what readings tell, in order of time."""
@@ -68,7 +68,7 @@ class CounterAccount(_Board):
             self._one(reading)
 
     def end(self) -> None:
-        """No reading follows: what the last ones leave open is settled."""
+        """Settle what the last readings left open; no reading follows."""
         if self._suspect is not None:
             self._confirm(self._suspect)
         if self._last is not None and self._still is not None and self._stood(self._still) > self._long_ns():
@@ -99,7 +99,7 @@ class CounterAccount(_Board):
             self._suspect = reading
 
     def _taken_back(self, last: ExporterReading, suspect: ExporterReading, reading: ExporterReading) -> bool:
-        """Whether a reading shows that the one before it was none; one that fell may have begun again and be on its way up."""
+        """Whether a reading shows that the previous one was invalid, and not a counter that restarted and rises again."""
         rises = suspect.value < last.value and self._plausible(suspect, reading)
         return not rises and self._plausible(last, reading)
 
@@ -108,9 +108,9 @@ class CounterAccount(_Board):
         return not isinstance(growth_uj(last.value, reading.value, most_uj), CounterFault)
 
     def _confirm(self, reading: ExporterReading) -> None:
-        """A fall, or more than the board can have drawn, that the next reading did not take back.
+        """Record a fall, or an increase beyond the GPU's maximum energy, that the next reading did not revert.
 
-        NVML and DCGM count in 64 bits, so a fall is never taken for a wrap at 32: that would book energy that nothing proves.
+        NVML and DCGM count in 64 bits, so a fall is never treated as a 32-bit wrap: that would record energy without evidence.
         """
         last, still = self._last, self._still
         assert last is not None
@@ -120,10 +120,10 @@ class CounterAccount(_Board):
         if reading.value > last.value:
             self._gap(last, reading, JUMP)
             self._anchor(reading)
-        elif reading.value > most_uj:  # it counted before: only a part of it can be new, and nobody knows which
+        elif reading.value > most_uj:  # part of the count is older than `last`, and it is unknown which part
             self._gap(last, reading, RESET)
             self._anchor(reading)
-        else:  # it began at 0 after `last`: all that it shows is new
+        else:  # the counter restarted at 0 after `last`, so its whole value is new
             self.seen["times that the counter began anew"] += 1
             self._gap(last, reading, RESET, reading.value)
             self._book(last, still, reading, reading.value)
@@ -135,9 +135,9 @@ class CounterAccount(_Board):
             return
         duration_ns = reading.t_ns - last.t_ns
         if self._stood(still) > self._long_ns() and delta_uj <= self._ceiling_uj(reading.t_ns - still.t_ns + self.terms.age_ns):
-            # It may have frozen and gone on from there: the last interval alone can hold what it shows.
+            # The counter may have frozen and resumed: its increase may belong to the last interval alone.
             self._gap(last, still, STUCK)
-        if delta_uj == 0:  # it began again and shows nothing yet
+        if delta_uj == 0:  # the counter restarted and is still 0
             self._anchor(reading)
             return
         method = Method.COUNTER if duration_ns <= self.hole_ns else Method.BRIDGED
@@ -162,7 +162,7 @@ class CounterAccount(_Board):
 
 @dataclass
 class PowerAccount(_Board):
-    """A board that tells its power alone: trapezoids between readings that are near each other."""
+    """The energy of a GPU that reports only power: trapezoids between readings that are close in time."""
 
     _last: ExporterReading | None = None
 

@@ -1,14 +1,14 @@
-"""Samples of a GPU's hardware counter, or of its power, that somebody else scraped -> entries and gaps. Pure.
+"""Convert samples of a GPU's energy counter or power that another program scraped into entries and gaps. Pure.
 
 Laws (tests/energy_agent/ledger/history_import/test_samples.py):
 
 - Telescoping: while the counter does not fall, the entries sum to its last value minus its first, whatever was lost in between.
-- Once: of several series that tell of one board at the same time one is taken in each quarter of an hour; nothing is averaged.
-- Not known is not guessed: a holder is believed where every sample of a stretch names it and no other; a fall of the counter is
-  a fact, and what no sample shows of it is a gap with its bound.
+- No double counting: if several series report one GPU at the same time, one is used per quarter of an hour; no averages.
+- No guesses: a workload is the consumer of an interval only if every sample of the interval names it and no other. A fall of
+  the counter is a fact; the energy that no sample shows is a gap with an upper bound.
 
-What a scrape knows of time: its stamp is when the page was asked for, and what stands on the page was read up to `age_ns`
-before. So each edge is uncertain by what the board draws in that time and in two ticks of its counter.
+Accuracy in time: a scrape has the time stamp of its request, and its values were read up to `age_ns` before. So each edge is
+uncertain by the energy that the GPU uses in that time and in two ticks of its counter.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,22 +19,22 @@ from energy_agent.core.energy import Entry, Method, State
 from energy_agent.ledger.rows.cells import cell_start
 
 TICK_NS: Final = 100_000_000
-"""Period of the energy counter on every board that has one."""
+"""Update period of the energy counter on every GPU that has one."""
 BOARD_MOST_MW: Final = 10_000_000
-"""No board draws this: what a counter shows beyond it is no reading, also where nothing is known of the board."""
+"""No GPU uses this much power. A counter that shows more is invalid, even if nothing is known of the GPU."""
 LIFE: Final = "@"
-"""Stands before the uid in a holder's name: no name of Kubernetes has it."""
+"""Separates the uid in a workload's name; a name in Kubernetes cannot contain it."""
 RESET: Final = "counter reset"
 
 
 @dataclass(frozen=True, slots=True)
 class ExporterReading:
-    """What one scrape told of one board.
+    """The reading of one GPU in one scrape.
 
     Args:
         value: the counter in uJ, or power in mW.
-        holders: workloads that it named; "" among others for a part that it named nobody for. Empty: it named nobody.
-        source: which series it came from, of those that tell of the same board.
+        owners: workloads that the scrape named, with "" for a part of the GPU without a workload. Empty: it named none.
+        source: the series that it came from, out of those of the same GPU.
     """
 
     t_ns: int
@@ -45,10 +45,10 @@ class ExporterReading:
 
 @dataclass(frozen=True, slots=True)
 class ExporterBounds:
-    """What may be assumed of a board and of who read it.
+    """Assumptions about a GPU and its scraper.
 
     Args:
-        power_max_mw: the maximum that it can draw, transients included; None: not known, so that gaps have no bound.
+        power_max_mw: maximum power of the GPU, including transients; None: unknown, so gaps have no upper bound.
         age_ns: how old a reading can be when it is scraped.
     """
 
@@ -57,13 +57,13 @@ class ExporterBounds:
 
 
 def pick(streams: Mapping[str, Sequence[ExporterReading]], current: str = "") -> tuple[list[ExporterReading], str, set[str]]:
-    """One series of readings of several of one board, in order of time.
+    """Merge the series of one GPU into one series of readings, in order of time.
 
-    In each quarter of an hour all readings are of one source: of the one before, unless another has more than twice as many;
-    else of the fullest.
+    In each quarter of an hour all readings come from one source: the previous source, unless it has no readings or another
+    source has more than twice as many; then the source with the most readings.
 
     Returns:
-        The readings, the source of the last, and those that were left out although they told of the same time.
+        The readings, the source of the last one, and the sources that were skipped although they cover the same time.
     """
     by_cell: dict[int, dict[str, list[ExporterReading]]] = {}
     for source, readings in streams.items():

@@ -24,9 +24,9 @@ from energy_agent.ledger.segments.files import RealFiles
 from energy_agent.ledger.segments.segment import Header, Signer
 
 MARK: Final = "import:prometheus:"
-"""Begins the `boot_id` of imported segments."""
+"""Prefix of the `boot_id` of imported segments."""
 KIND: Final = "import"
-"""Kind of the facts that stand beside an imported device."""
+"""Kind of the metadata that accompanies an imported device."""
 _STAGED: Final = ".import-unfinished"
 Progress = Callable[[int, int], None]
 
@@ -84,12 +84,12 @@ class SegmentFolder:
     """A folder of segments over [start_ns, end_ns), which are edges of cells.
 
     Args:
-        folder: made where it is missing.
-        dry: everything is looked at and nothing is written.
-        signer: who signs the segments; None: they are unsigned.
+        folder: created if it is missing.
+        dry: check everything and write nothing.
+        signer: signs the segments; None: they are unsigned.
 
     Raises:
-        UsageError: an agent's own state folder, or no edges of cells.
+        UsageError: the folder is an agent's own state folder, or the times are not edges of cells.
     """
 
     def __init__(

@@ -74,7 +74,7 @@ class AgentScrape:
 
 
 def key_of(family: str, labels: Mapping[str, str], cluster: str, node: str) -> Key | None:
-    """What a series is of; None where it is none that is read."""
+    """The key of a series: its kind, device and labels; None for a series that the import does not read."""
     kind, of = TOTALS.get(family.removeprefix(PREFIX), ("", ""))
     if not kind:
         return None
@@ -242,7 +242,7 @@ class AgentScrapeAccount:
         edges = split_integer(edge_uj, [uj for _, uj in ordered])
         times = self._times(ordered, duration_ns, page, sharing) if is_gpu(device) else [0] * len(ordered)
         for ((holding, method), uj), edge, held_ns in zip(ordered, edges, times, strict=True):
-            if method in (Method.INTEGRATED, Method.MODELLED):  # what the agent tells is the edge of one of its own intervals
+            if method in (Method.INTEGRATED, Method.MODELLED):  # the agent reports the edge of one of its own intervals
                 edge = edge * max(1, duration_ns // NS_PER_S)
             self.entries.append(Entry(start_ns, page.t_ns, device, *holding, method, uj, edge, held_ns))
 

@@ -20,7 +20,7 @@ from energy_agent.ledger.rows.totals import ENDED, SUMS, Tally
 
 @dataclass
 class Batch:
-    """What one commit books, all or nothing. `states` has those that changed; an empty one is removed."""
+    """What one commit records, all or nothing. `states` has those that changed; an empty state is removed."""
 
     entries: Sequence[Entry] = ()
     gaps: Sequence[Gap] = ()

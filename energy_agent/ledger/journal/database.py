@@ -190,11 +190,11 @@ def move_aside(path: Path, now_ns: int, why: str) -> tuple[str, Path]:
 
 
 def open_readonly(path: Path) -> sqlite3.Connection:
-    """Open for reading, beside a running agent too, with one transaction begun.
+    """Open the journal for reading, even while an agent runs, and begin one transaction.
 
     Raises:
-        UsageError: there is no journal.
-        JournalError: it cannot be read.
+        UsageError: the journal does not exist.
+        JournalError: the journal cannot be read.
     """
     if not path.is_file():
         raise UsageError(f"{path}: there is no journal here")
@@ -215,10 +215,10 @@ def open_readonly(path: Path) -> sqlite3.Connection:
 
 
 def _reading(path: Path) -> str:
-    """How SQLite is to open it for reading.
+    """The URI parameters with which SQLite opens the journal for reading.
 
-    Whoever reads a WAL database makes its index next to it, if nobody has. In a folder that cannot be written that fails, so a
-    journal there that was closed, and has no WAL, is read as the file that it is.
+    A reader of a WAL database creates the index next to it if it is missing. That fails in a read-only folder, so a closed
+    journal there, which has no WAL, is opened as immutable.
     """
     closed = not path.with_name(f"{path.name}-wal").exists()
     return "immutable=1" if closed and not os.access(path.parent, os.W_OK) else "mode=ro"

@@ -81,21 +81,22 @@ class Journal:
         utc_ns: Callable[[], int] = time.time_ns,
         signer: Signer | None = None,
     ) -> "Journal":
-        """Open or make the journal `path`; segments go into `segments/` beside it.
+        """Open or create the journal `path`. The segments are in `segments/` next to it.
 
         Args:
-            path: the database file; its folder is made if missing.
-            identity: who writes; rows left over from another boot or version are sealed under that one first.
-            disk_budget_b: bound of the database file; the oldest sealed segments' copies in it go first, unsealed rows never.
-            keep_ns: how long a sealed segment's copy stays in the database.
+            path: the database file; its folder is created if it is missing.
+            identity: the writer. Rows of another boot or version are sealed under that identity first.
+            disk_budget_b: maximum size of the database file. It drops the oldest copies of sealed segments first, and never
+                unsealed rows.
+            keep_ns: how long the copy of a sealed segment stays in the database.
             files: the file system that segments are written to.
-            utc_ns: UTC now, for what is stamped with the time of writing.
-            signer: who signs segments; None: they are unsigned.
+            utc_ns: UTC now, for time stamps of writing.
+            signer: signs the segments; None: they are unsigned.
 
         Raises:
-            UsageError: the folder cannot be written, the file is not a Wattlens journal, is of a newer schema, or belongs to
+            UsageError: the folder is not writable, or the file is not a Wattlens journal, has a newer schema, or belongs to
                 another cluster, node or kind (simulated or not).
-            JournalError: another process has it open, or it cannot be read.
+            JournalError: another process has the journal open, or it cannot be read.
         """
         lock = hold(path)
         journal = cls(path, identity, lock, files or RealFiles(), disk_budget_b, keep_ns, utc_ns)

@@ -1,10 +1,10 @@
-"""A journal that is lost or torn goes on from what can still be read, and no counter falls.
+"""Recover a lost or corrupted journal from what is still readable, without letting any counter fall.
 
-Beside the database lies a snapshot: the book of the last checkpoint, and a line for each commit since, all with checksums. It
-is not written by SQLite, so that one damage seldom takes both. What the torn database has beyond it is added. The meters'
-states are those of the last commit that was read: what was metered after it is bridged by the next reading. Where neither can
-be read, the segments on disk are all there is: no last reading of a meter is known, so the time from a device's last row to its
-next reading is a gap. The journal keeps its start; the device's account records it with the next reading.
+A snapshot is stored next to the database: the book of the last checkpoint and a line per later commit, all with checksums.
+SQLite does not write it, so one fault rarely damages both. Recovery adds newer rows of the corrupted database to it. The
+meters' states are those of the last readable commit, and the next reading bridges the time after it. If neither is readable,
+only the segments on disk remain. The last reading of a meter is then unknown, so the time from a device's last row to its next
+reading is a gap. The journal stores the start of the gap; the device's account records it with the next reading.
 """
 
 import contextlib
@@ -62,7 +62,7 @@ class BookFile:
         """Why the file is not written now."""
 
     def begin(self, book: Book, number: int, sequence: int) -> None:
-        """Write the book, in one step. Not forced to the disk: what a power cut tears is not believed."""
+        """Write the book atomically. It is not synced to disk: checksums detect what a power failure truncates."""
         self.close()
         data = dumps({"who": asdict(self._identity), "log": number, "sequence": sequence, "book": to_text(book)}).encode()
         new = self._path.with_name(f".{self._path.name}.new")

@@ -37,9 +37,9 @@ def _end_ns(row: Row) -> int:
 def take(
     book: Book, up_to_ns: int | None, identity: Identity, sequence: int, previous: str, signer: Signer | None = None
 ) -> SealedSegment | None:
-    """The next segment: open rows that end by `up_to_ns` (None: all), with the facts in force for what they name.
+    """Create the next segment: open rows that end by `up_to_ns` (None: all), with the metadata valid for what they name.
 
-    Rows that end too late for a segment with the earliest one are left to the segment after it.
+    Rows that end too late to share a segment with the earliest row go into the following segment.
     """
     rows = [row for row in book.open_rows() if up_to_ns is None or _end_ns(row) <= up_to_ns]
     if not rows:

@@ -76,7 +76,7 @@ def flush(
 
 
 def drop_oldest(connection: sqlite3.Connection) -> bool:
-    """Make room: drop the oldest half of the copies of written segments; False if there are none, or not even that fits."""
+    """Drop the oldest half of the copies of written segments. Returns False if no copy is left or the disk itself is full."""
     kept = connection.execute("SELECT sequence FROM segment WHERE state = 'sealed' AND body IS NOT NULL ORDER BY sequence")
     sealed = [sequence for (sequence,) in kept]
     if not sealed:

@@ -36,8 +36,8 @@ def read_journal(path: Path) -> JournalView:
     """Read a journal.
 
     Raises:
-        UsageError: there is none, or it is not one.
-        JournalError: it cannot be read.
+        UsageError: the file does not exist, or is not a journal.
+        JournalError: the journal cannot be read.
     """
     connection = database.open_readonly(path)
     try:

@@ -17,10 +17,10 @@ from energy_agent.ledger.rows.uncertainty import EdgeRun
 _TELESCOPING: Final = frozenset({Method.COUNTER, Method.BRIDGED})
 
 CUTS_MAX: Final = 10_000
-"""Maximum of cells that one entry is cut into (104 days). A longer one comes from a wrong clock: it is booked whole at its end.
+"""Maximum number of cells per entry (104 days). A longer entry comes from a wrong clock and is recorded whole at its end.
 Its row starts 104 days before that, so that a segment never spans years."""
 COUNT_ROWS_MAX: Final = 8
-"""Maximum of rows that one count of tokens or steps becomes: any process on a GPU may report counts over a long time."""
+"""Maximum number of rows per count of tokens or steps: any process on a GPU may report counts over a long time."""
 _WIDTHS: Final = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 96)
 """Cells per row of a count: whole fractions of a day, so that no row crosses midnight UTC."""
 
@@ -70,7 +70,7 @@ def cell_rows(entries: Sequence[Entry]) -> list[Cell]:
 
 
 def _share_ppm(edge_uj: int, whole_uj: int) -> int:
-    """A holder's share of a device. An interval's edge is split as its energy is: it tells the share of any kind of device."""
+    """A workload's share of a device in ppm. The edge of an interval is split like its energy, so it gives the share."""
     return edge_uj * PPM // whole_uj if whole_uj > 0 else PPM
 
 

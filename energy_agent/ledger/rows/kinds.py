@@ -166,8 +166,8 @@ class RowType:
         make: the row of a segment's fields.
         interval: attributes of start and end.
         sums: running totals.
-        bounds: attributes that have to fit int64, beside the numbers among the fields.
-        is_fact: it tells of something from an instant on, and goes into every segment that names it.
+        bounds: attributes that must fit int64, in addition to the numbers among the fields.
+        is_fact: the row describes its subject from an instant on, and is part of every segment that names the subject.
     """
 
     name: str

@@ -20,7 +20,7 @@ _ENCODE: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_
 _SURROGATES: Final = re.compile("[\ud800-\udfff]")
 
 FIELDS: Final[Mapping[str, Mapping[str, Form]]] = {name: kind.forms for name, kind in KINDS.items()}
-"""Fields of each kind of row, beside `kind`."""
+"""Fields of each kind of row, in addition to `kind`."""
 KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     name: tuple(f for f in kind.forms if kind.paths.get(f, f) not in kind.merge and f not in kind.paths)
     for name, kind in KINDS.items()
