@@ -1,6 +1,6 @@
 """Types of DVFS, all frozen: settings, observations and decisions.
 
-Raw units as beside NVML: clocks in MHz, limits in mW. Instants are CLOCK_BOOTTIME ns unless a name says otherwise.
+Raw units as in NVML: clocks in MHz, limits in mW. Instants are CLOCK_BOOTTIME ns unless a name says otherwise.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -88,7 +88,7 @@ class DeviceObservation:
 class WorkCounters:
     """Counters of the group's work from its server or hook; cumulative unless a comment states otherwise.
 
-    `boot_ns` is when they were read. None: not told.
+    `boot_ns` is when they were read. None: not reported.
     """
 
     boot_ns: int
@@ -117,12 +117,12 @@ class SteeringSettings:
 
     Args:
         mode: how far the governor goes.
-        policies: which policies steer it; where there are several, the arbiter merges what they want.
+        policies: which policies steer it; the arbiter merges the requests of several.
         slowdown_ratio: how much longer a training run may take, over the whole of it.
-        ttft_s: limit of the time to first token; None: there is none.
-        itl_s: limit of the time between two tokens, likewise.
+        ttft_s: limit of the time to first token; None: no limit.
+        itl_s: limit of the time between two tokens; None: no limit.
         attainment_ratio: share of requests that have to stay within them.
-        cap_mw: the most that a device of the group may draw.
+        cap_mw: maximum power of a device of the group.
         shared: whether its owner agrees to be steered together with others on the same device.
     """
 
@@ -149,8 +149,8 @@ class Observation:
     open_arrivals: bool = False  # requests come whatever the server's speed, as the owner declares
     terms: SteeringSettings = SteeringSettings()
     enforced: bool = True  # False: in shadow, where nothing that is decided comes to be
-    in_force: Mapping[str, Setting] = field(default_factory=dict)  # by device, as asked for; a device without is as found
-    asked: Setting | None = None  # what the workload itself asks for now
+    in_force: Mapping[str, Setting] = field(default_factory=dict)  # requested settings by device; others have the original
+    asked: Setting | None = None  # current request of the workload itself
     original_limit_mw: Mapping[str, int] | None = None  # by device; one without is not known yet. None: those of now
     is_provable: bool = True  # False: the devices do other work as well, which `progress` does not count
     owner: str = ""  # of the group's workloads: who shares the limit of groups that are kept when they are gone
@@ -209,7 +209,8 @@ class DvfsPolicy:
     """A policy file's `SPEC`. `decide` is pure: (observation, state, config) -> (decision, next state).
 
     `configure` turns the user's options and the knee table into the policy's config; it raises UsageError on a bad option.
-    `start` is the state of a group seen for the first time. `predict` tells what the state promises, None as long as nothing.
+    `start` is the state of a group seen for the first time. `predict` returns the expected result of the state, None until
+    there is one.
     """
 
     summary: str

@@ -2,10 +2,11 @@
 
 The parent never opens NVML, so a call that hangs in the driver hangs only its child, which is killed and replaced. A child
 holds its device's lock file (flock) until it is really dead, so nobody writes a device while an older writer may still be stuck
-in the driver; it dies with its parent (PR_SET_PDEATHSIG), and the lock tells when. A child that did its work stays for a few
-seconds: a policy that sets each second need not start a process and open the driver each time. After trouble it is a new one.
-A child opens the driver before it gets its first request. While it does, callers are answered `timeout` and it goes on: where
-opening takes longer than a call may, a child that is killed and started over would never be ready.
+in the driver; it dies with its parent (PR_SET_PDEATHSIG), and its released lock shows that. A child that succeeded stays for a
+few seconds: a policy that changes a setting every second does not have to start a process and open the driver each time. After
+an error the child is replaced. A child opens the driver before it gets its first request. Meanwhile callers get `timeout` and
+the child continues: if opening takes longer than the limit of a call, a child that is killed and restarted would never be
+ready.
 """
 
 import contextlib
@@ -80,7 +81,7 @@ class ForkedKnobs:
         return KnobReading(limit_mw, Constraints(tuple(clocks), tuple(power) if power else None), mig, out_of_band)
 
     def write(self, plan: dict[str, Sequence[KnobWrite]]) -> dict[str, list[WriteResult]]:
-        """Write several devices at once. A device that could not be asked answers each write with the reason."""
+        """Write several devices at once. The result of each write to an unresponsive device is the reason."""
         requests = {
             uuid: {"do": "write", "writes": [[w.knob, w.value, w.expected] for w in writes]} for uuid, writes in plan.items()
         }
@@ -123,7 +124,7 @@ class ForkedKnobs:
                     answer, child.answer = _parse(child.answer), b""
                     if not child.is_open and chunk and "ok" in answer:
                         child.is_open = True
-                        with contextlib.suppress(OSError):  # its end of the channel tells
+                        with contextlib.suppress(OSError):  # the next read detects a closed channel
                             child.channel.sendall(lines[uuid])
                         continue
                     answers[uuid] = answer
@@ -241,7 +242,7 @@ def _close_all_but(keep: set[int | None]) -> None:
 
 
 def _serve(channel: socket.socket, open_nvml: Callable[[], RealNvml]) -> None:
-    """Open the driver and say so, then answer requests until there was none for a while, or one failed."""
+    """Open the driver, report that, then answer requests until none has arrived for a while or one has failed."""
     try:
         nvml = open_nvml()
         nvml.init()

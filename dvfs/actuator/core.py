@@ -40,7 +40,7 @@ class ActuatorCore:
         grace_s: float = GRACE_S,
         did: Callable[[KnobChange], object] = lambda _: None,
     ) -> None:
-        """Remember the parts; nothing is read or written yet. `killed`: whether the kill switch is on; `did` is told all."""
+        """Read and write nothing yet. `killed` returns whether the kill switch is on; `did` receives every change."""
         self._allow = allow
         self._journal = journal
         self._knobs = knobs
@@ -96,7 +96,7 @@ class ActuatorCore:
     def set(
         self, connection: int, token: str, device: str, setting: Setting, note: SettingNote | None = None
     ) -> dict[str, Any]:
-        """Make `device` run at `setting`; a knob that is None there goes back to what was found. `note`: why."""
+        """Apply `setting` to `device`; None restores a knob to its original value. `note`: why."""
         lease = self._leases.get(token, connection)
         if device not in lease.devices:
             raise ActuatorRefusalError("not_leased", f"{device} is not part of this lease")

@@ -13,7 +13,8 @@ def machine_epoch() -> Epoch:
     """The epoch of this machine's driver.
 
     Raises:
-        WattlensError: no boot id: then nothing may be written, since nobody could tell later whether it is still there.
+        WattlensError: no boot id: then nothing may be written, since it would be unknown later whether the setting still
+        applies.
     """
     try:
         boot_id = _BOOT_ID.read_text().strip()

@@ -20,7 +20,7 @@ class ActuatorRefusalError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Permit:
-    """What may be written: None for a knob that stays as found."""
+    """What may be written: None for a knob that keeps its original value."""
 
     power_mw: int | None = None
     clock_mhz: tuple[int, int] | None = None

@@ -38,7 +38,7 @@ class KnobChange:
         value: what was written; None where nothing was.
         outcome: ok, or in a word why not.
         holder: who held the lease.
-        cause: request (its holder asked) | expired | killed | start | retry | refused (half a setting is taken back).
+        cause: request (its holder asked) | expired | killed | start | retry | refused (a partly applied setting is reverted).
         note: why it was set. A restore has the note of the setting that it ends, with the reason that its holder gave for that.
     """
 

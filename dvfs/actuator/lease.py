@@ -48,7 +48,7 @@ class Leases:
         """Grant a lease on all of `devices` or none.
 
         Raises:
-            RefusedError: a device is held (names the holder), none or twice the same was asked, or there are too many.
+            RefusedError: a device is leased already (names the holder), the list is empty, too long or has duplicates.
         """
         if not devices or len(set(devices)) != len(devices):
             raise ActuatorRefusalError("bad_request", "a lease needs at least one device, each once")

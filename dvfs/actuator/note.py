@@ -28,10 +28,10 @@ class SettingNote:
 
     @classmethod
     def parse(cls, raw: object) -> "SettingNote":
-        """The note of a JSON object that anybody may have written: printable text, cut to what a row has room for.
+        """Parse the note of an untrusted JSON object into printable text, cut to the size that fits in a row.
 
         Raises:
-            ValueError: not an object, or one of its texts is none or is too long.
+            ValueError: not an object, or a field is not a string or is too long.
         """
         if not isinstance(raw, Mapping):
             raise ValueError("note must be an object of policy, reason and workload")

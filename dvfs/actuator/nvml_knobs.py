@@ -24,7 +24,7 @@ SETTLE_S = 0.05
 
 
 class KnobError(Exception):
-    """The device could not be asked: `code` is the NVML error in lower case, or timeout | busy | failed."""
+    """The query of a device failed: `code` is the NVML error in lower case, or timeout | busy | failed."""
 
     def __init__(self, code: str) -> None:
         super().__init__(code)

@@ -59,7 +59,7 @@ class ActuatorConfig:
 
 
 def serve(config: ActuatorConfig) -> int:
-    """Run supervisor and worker until SIGTERM or SIGINT; 0 when everything is as found at the end.
+    """Run supervisor and worker until SIGTERM or SIGINT; 0 when all original settings are restored at the end.
 
     Raises:
         UsageError: others than root and the actuator's user could change its state or its socket.
@@ -138,7 +138,7 @@ def _one_worker(config: ActuatorConfig, stop: Stop) -> int:
 
 
 def _bury(pid: int, patience_s: float) -> int:
-    """Wait for the worker's end; one that goes on cannot be left alive beside our restore, so it is killed."""
+    """Wait for the worker to exit. Kill it if it does not, because it must not write while the supervisor restores settings."""
     end = time.monotonic() + patience_s
     while True:
         done, status = os.waitpid(pid, os.WNOHANG)

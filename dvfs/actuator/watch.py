@@ -39,7 +39,7 @@ class PeerHeartbeat:
             self.gone = True
         if now - self._sent >= 1.0:
             self._sent = now
-            with contextlib.suppress(OSError):  # full or closed: the other side's end or silence tells
+            with contextlib.suppress(OSError):  # full or closed: the other process notices the silence
                 self.pair.send(b".")
         return not self.gone and now - self._heard < SILENCE_S
 

@@ -6,7 +6,7 @@ from typing import Any, NoReturn, TypeVar
 
 VERSION = 1
 MAX_BYTES = 4096
-PAGE_BYTES = 2048  # of the rows of a page: beside them go a path and the fields of the answer
+PAGE_BYTES = 2048  # of the rows of a page; the path and the other fields of the response need room too
 _HEAD = 4
 _Row = TypeVar("_Row")
 

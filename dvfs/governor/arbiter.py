@@ -1,12 +1,13 @@
-"""Combines several wishes for a device into one requested setting. Pure.
+"""Combination of several wishes for a device into one requested setting. Pure.
 
-A wish is, for each knob, a range in which the knob should be; the highest value of a knob is "as found". Wishes come in the
-order of their priority: thermal > budget > SLO > efficiency. The law: a wish narrows the range that those before it left, and
-never leaves it; where its own range lies outside, the nearest end counts. So the result lies in the range of every wish that
-does not contradict a higher one.
+A wish is, for each knob, a range in which the knob should be; the highest value of a knob means its original setting. Wishes
+are ordered by priority: thermal > budget > SLO > efficiency. The law: a wish narrows the range that is left by those before it
+and never leaves that range; if its own range lies outside, the nearest end counts. So the result lies in the range of every
+wish that does not contradict a higher one.
 
-Heat wants clocks as found, so that the board's own protection is not measured as if it were ours; it says nothing of power, so
-a budget's cap stays. An SLO wants its very clock: faster would be dear, slower late. Efficiency only ever wants no more than.
+A thermal wish requests the original clocks, so that the GPU's own protection is not measured as an effect of steering. It does
+not limit power, so a budget's cap stays. An SLO requests an exact clock: a higher one costs energy, a lower one misses limits.
+Efficiency only sets upper bounds.
 """
 
 import math
@@ -48,13 +49,13 @@ class Wish:
 
 
 def exactly(priority: Priority, setting: Setting | None) -> Wish:
-    """A policy's wish for this very setting; None there: as found."""
+    """A policy's wish for exactly this setting; None: the original setting."""
     wanted = setting or Setting()
     return Wish(priority, _at(wanted.sm_clock_max_mhz), _at(wanted.power_limit_mw))
 
 
 def at_most(priority: Priority, setting: Setting) -> Wish:
-    """A wish for no more than this; a knob that is None there is FREE."""
+    """A wish with `setting` as upper bound; a knob that is None is FREE."""
     clock, power = setting.sm_clock_max_mhz, setting.power_limit_mw
     return Wish(priority, FREE if clock is None else KnobRange(0, clock), FREE if power is None else KnobRange(0, power))
 
@@ -64,9 +65,9 @@ def _at(value: int | None) -> KnobRange:
 
 
 def settle(wishes: Sequence[Wish]) -> Setting:
-    """The one setting: of what range is left the highest value, since nobody asked for less.
+    """Return one setting: the highest value of the remaining range, since no wish requests less.
 
-    A device of which nobody wants anything, or everybody as found, gets `Setting()`.
+    A device without wishes, or with wishes for the original setting only, gets `Setting()`.
     """
     clock = power = FREE
     for wish in sorted(wishes, key=lambda w: w.priority):

@@ -1,4 +1,4 @@
-"""Whether a setting took effect, told from what the device shows later. Pure.
+"""Check whether a setting took effect, from later readings of the device. Pure.
 
 A call that succeeded proves nothing: an arbiter in the driver may end elsewhere, and a lock above the clock to which power or
 heat already bind the device does nothing. Such time is counted as ineffective.
@@ -13,7 +13,7 @@ _STEP_MW = 1000
 
 
 def ineffective(device: DeviceObservation, setting: Setting) -> str:
-    """Why `setting` does not hold on this device, in one word; "" where it holds or nothing can be told (an idle device)."""
+    """Why `setting` has no effect on this device, in one word; "" if it has one or this is unknown (an idle device)."""
     limit, found = setting.power_limit_mw, device.power_limit_mw
     if limit is not None and found is not None and abs(found - limit) > _STEP_MW:
         return "limit_differs"

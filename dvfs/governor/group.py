@@ -28,7 +28,7 @@ class ConfiguredPolicy:
 class SteeredDevice:
     """One device of a group: its applied setting and its counters."""
 
-    applied: Setting | None = None  # in force under the lease, after the guard
+    applied: Setting | None = None  # applied under the lease, after the guard
     applied_ns: int = 0
     foreign_ns: int | None = None  # since when it shows another setting than this
     energy_uj: int | None = None
@@ -65,15 +65,15 @@ class GovernedGroup:
     owner: str = ""
     policies: dict[str, PolicyState] = field(default_factory=dict)
     wanted: Mapping[str, Setting] = field(default_factory=dict)  # what the arbiter made of all wishes
-    in_force: Mapping[str, Setting] = field(default_factory=dict)  # what was asked for the devices that are set
+    in_force: Mapping[str, Setting] = field(default_factory=dict)  # requested settings of the devices that are set
     paused: bool = False  # a block of a pair that is off
     lease: HeldLease | None = None
     retry_ns: int = 0
     retry_s: float = 0.0  # how long it was waited last
     originals: dict[str, int] = field(default_factory=dict)  # original power limit of a device, mW
     originals_ns: int | None = None  # when the actuator described what it keeps of them
-    status_ns: int = 0  # when it is asked again, after it did not answer
-    refused: str = ""  # the last refusal that was told
+    status_ns: int = 0  # time of the next status request after one without a response
+    refused: str = ""  # the last refusal that was logged
     devices: dict[str, SteeredDevice] = field(default_factory=dict)
     left: dict[str, SteeredDevice] = field(default_factory=dict)  # those that it had
 
@@ -156,13 +156,13 @@ class GovernedGroup:
         return wishes
 
     def forget(self) -> None:
-        """The group is not there any more: policies begin anew when it comes back. Counters and blocks stay."""
+        """Forget a group that disappeared: policies restart when it returns. Counters and blocks stay."""
         self.policies.clear()
         self.wanted = {}
         self.forget_originals()
 
     def lose_lease(self) -> HeldLease | None:
-        """Forget the lease and all that is in force by it; return the lease."""
+        """Forget the lease and all settings applied under it; return the lease."""
         lease, self.lease, self.in_force = self.lease, None, {}
         self.forget_originals()
         for device in self.devices.values():
@@ -175,7 +175,7 @@ class GovernedGroup:
 
 
 def count(group: GovernedGroup, observation: Observation) -> tuple[EnergyReading | None, dict[str, int]]:
-    """The energy of all devices of a group, None where one does not tell, and what each gained under a setting."""
+    """The energy of all devices of a group, None if one does not report it, and each device's increase under a setting."""
     gained, known = dict[str, int](), list[int]()
     for one in observation.devices:
         device = group.devices[one.uuid]

@@ -1,7 +1,7 @@
-"""The governor: asks the policies of each group and makes what the arbiter settles so, as far as the group's mode goes.
+"""The governor: runs the policies of each group and applies the setting that the arbiter chooses, if the group's mode permits.
 
-The group is the unit of control: all its devices are set, or none. What is wanted and what is in force are kept apart, so a
-refused write is tried again after a while, and a release never waits. A group that is not observed is released.
+The group is the unit of control: all its devices are set, or none. Requested and applied settings are stored separately, so the
+governor retries a refused write after a while, and a release never waits. A group that is not observed is released.
 """
 
 import json
@@ -86,7 +86,7 @@ class Governor:
         for observation in observations:
             if groups.setdefault(observation.group, observation) is not observation:
                 self.failures[observation.group] = "two groups have this name: only the first one is steered"
-        # What anybody has lost is given back before anybody takes a device.
+        # Lost devices are released before any group acquires one.
         for name in sorted(self._groups.keys() - groups.keys()):
             self._guard(name, self._gone, name, self._groups[name], now)
         self._drop_excess()
@@ -102,7 +102,7 @@ class Governor:
         return actions
 
     def close(self) -> list[Action]:
-        """Release every lease; what the actuator could not be told it finds out by the lease's end."""
+        """Release every lease. If the actuator is unreachable, the lease expires."""
         for name, group in self._groups.items():
             self._guard(name, self._let_go, group, "closing")
         actions, self._actions = self._actions, []
@@ -169,7 +169,7 @@ class Governor:
         group.here, group.seen_ns = True, now
         group.mode, group.slowdown_ratio = terms.mode, terms.slowdown_ratio
         if group.devices.keys() != {one.uuid for one in observation.devices}:
-            # Other devices than in the round before: all are given back, and policies and blocks begin anew.
+            # The group has other devices than in the round before: all are released, and policies and blocks restart.
             self._let_go(group, "regrouped")
             group.forget()
             group.regroup(one.uuid for one in observation.devices)
@@ -252,7 +252,7 @@ class Governor:
                 return
             try:
                 rows = self._client.status().devices
-            except LeaseError:  # the first setting that is wanted meets it too, and is logged
+            except LeaseError:  # the first request of a setting fails too, and is logged
                 group.status_ns = now + int(self._config.retry_s * NS)
                 return
             group.originals_ns = now

@@ -23,7 +23,7 @@ class RequestState:
 
 
 def decide(observation: Observation, state: RequestState, stale_ns: int) -> tuple[Decision, RequestState]:
-    """Pass on what is asked, unless a device is in trouble."""
+    """Pass on the request, unless a device has a problem."""
     reason = trouble(observation, stale_ns)
     if reason in {*THERMAL_REASONS.values(), "stale", "missing", "no_devices"}:
         return Decision("release" if state.setting is not None else "hold", reason), RequestState()

@@ -1,6 +1,6 @@
 """Policy `budget`: divides one power budget among the GPUs of the node so that each watt gives the most progress.
 
-The limits of all devices never add up to more than the budget: a limit that rises waits until those that fall are in force. A
+The limits of all devices never add up to more than the budget: raised limits wait until lowered ones are applied. A
 group's relative progress is taken as
     r(P) = ((P - p0) / (D - p0))^k   for P up to its demand D
 with static power p0. k is learned from how power and progress moved together when limits changed, from a prior of 0.5 (from 0.3
@@ -40,7 +40,7 @@ class GroupElasticity:
     work: float = 0.0
     energy_uj: int = 0
     limit_mw: int | None = None
-    before: tuple[float, float] | None = None  # work per s and power in W of the stretch before
+    before: tuple[float, float] | None = None  # work per s and power in W of the previous interval
 
     @property
     def k(self) -> float:
@@ -142,7 +142,7 @@ def _tried(
 def _in_order(
     target: Mapping[str, int], observations: Sequence[Observation], requested: Mapping[str, int]
 ) -> tuple[dict[str, int], bool]:
-    """Limits to ask for now, and whether some wait: none rises before all that fall are in force."""
+    """Limits to request now, and whether some wait: none rises before all lowered ones are applied."""
     now = {d.uuid: d.power_limit_mw for o in observations for d in o.devices}
     # A small rise is not worth a write; a fall, however small, is owed to the sum.
     settled = {
@@ -173,7 +173,7 @@ def _share(observation: Observation, known: GroupElasticity) -> Share | None:
 
 
 def _learned(observation: Observation, known: GroupElasticity, requested: Mapping[str, int]) -> GroupElasticity:
-    """With a round's readings; a stretch of equal limits that ends tells how progress follows power."""
+    """Add a round's readings; each interval of equal limits that ends shows how progress follows power."""
     now = observation.boot_ns
     powers = [d.power_mw for d in observation.devices if d.power_mw is not None]
     seen = tuple(p for p in known.powers if now - p[0] <= _WINDOW_NS)
@@ -196,7 +196,7 @@ def _learned(observation: Observation, known: GroupElasticity, requested: Mappin
 
 
 def _elastic(known: GroupElasticity, interval: tuple[float, float], count: int, observation: Observation) -> GroupElasticity:
-    """Least squares of log progress on log dynamic power, one pair of stretches at a time."""
+    """Least squares of log progress on log dynamic power, one pair of intervals at a time."""
     if known.before is None:
         return known
     tops = [d.power_range_mw[1] for d in observation.devices if d.power_range_mw is not None]

@@ -1,7 +1,7 @@
 """Policy `phase`: lowers the clock while a training job waits, for example for a checkpoint or a data loader.
 
-A GPU that is held keeps its clock up while it waits, and draws for it. The hook tells what the job does, at the second; the
-GPUs tell whether they work. So only waits that last are steered, and all of it ends with the first sign of work. Evaluation
+An allocated GPU keeps a high clock while it waits, which costs power. The hook reports the job's phase within a second; the
+GPUs report whether they are busy. So the policy steers only waits that last, and stops at the first sign of work. Evaluation
 that keeps the GPUs busy is work.
 """
 

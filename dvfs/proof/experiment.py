@@ -379,7 +379,7 @@ class Experiment:
 
 
 def work_of(progress: WorkCounters | None) -> WorkReading | None:
-    """The work counters of a group as a reading; None if there are none."""
+    """The work counters of a group as a reading; None without counters."""
     if progress is None or progress.work is None:
         return None
     t_ns, unit = progress.boot_ns, "tokens" if progress.steps is None else "steps"

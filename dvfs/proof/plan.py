@@ -5,7 +5,7 @@ setting and a control block without it, in random order. A pair represents its o
 and the plan cannot synchronise with a rhythm of the workload. Periods start short and become longer, because each control
 block costs some of the saving.
 
-Repeated tests against a 2.5 % bound find a saving sooner or later even if there is none. The plan therefore fixes the interim
+Repeated tests against a 2.5 % bound find a saving sooner or later even without one. The plan therefore fixes the interim
 analyses in advance, and their error probabilities add up to 2.5 % (alpha spending): the k-th analysis has 2.5 % / (k (k + 1)).
 A plan with a fixed number of pairs has one analysis at its end, an open-ended plan one after every 12 periods.
 """
@@ -69,7 +69,7 @@ class ExperimentPlan:
         return periods == self.pairs if self.pairs is not None else periods > 0 and periods % PERIODS_PER_ANALYSIS == 0
 
     def error_probability(self, analysis: int) -> float:
-        """Probability that an analysis claims a saving although there is none; the first one has number 1."""
+        """Probability that an analysis claims a saving that does not exist; the first analysis has number 1."""
         return _ERROR_PROBABILITY / (analysis * (analysis + 1))
 
     def _draw(self, number: int, purpose: str) -> int:

@@ -22,7 +22,7 @@ from energy_agent.runtime import json_file
 MAX_LINE = 1 << 20
 MAX_SETTINGS = 1024
 MAX_STEPS = 100_000_000
-Number = Annotated[float | int, Field(ge=1e-9, le=1e9)]  # told as it was given: 150, not 150.0
+Number = Annotated[float | int, Field(ge=1e-9, le=1e9)]  # reported as entered: 150, not 150.0
 Numbers = Annotated[list[Number], Field(min_length=1)]
 M = TypeVar("M", bound=BaseModel)
 

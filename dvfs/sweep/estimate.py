@@ -1,14 +1,14 @@
-"""What the stretches of a sweep tell: per setting time, power, slowdown and saving with 95 % intervals. Pure.
+"""Results of a sweep's intervals: per setting time, power, slowdown and saving with 95 % confidence intervals. Pure.
 
-With T the time per work and P the power of a stretch, and primes for the reference at that instant (the line between the
-references before and after it in its session; the one before alone where none came after)
+With T the time per work and P the power of an interval, and primes for the reference at that instant (interpolated between the
+references before and after it in its session; the one before alone if none follows)
     t = ln(T / T')        p = ln(P / P')        e = ln(T P / (T' P'))
 are taken as draws of a normal distribution for each setting: errors are multiplicative, and a drift that is slow against the
 time between two references cancels. Slowdown is exp(mean t) - 1, saving 1 - exp(mean e).
 
-Few stretches of one setting hardly tell how much they scatter, and to stop where they happen to agree would stop too early. All
-settings scatter by the same causes, so the standard deviation is that of all of them about their own means, s; where a
-setting's own, s_i, is larger, that one:
+A few intervals of one setting are a poor estimate of its scatter, and stopping when they happen to agree would stop too early.
+All settings scatter for the same reasons, so the standard deviation is the pooled one of all settings about their own means, s,
+or a setting's own, s_i, if that is larger:
     mean -+ t(0.975, sum(n_i - 1)) max(s, s_i) / sqrt(n_i)
 The time itself, in s, is exp(mean t) times the references' mean, and adds the error of that: half-widths in squares.
 """
@@ -80,7 +80,7 @@ def _in_order(item: tuple[Key, object]) -> tuple[bool, float, bool, float]:
 
 
 def _paired(intervals: Sequence[SettingInterval]) -> dict[Key, tuple[Mean, Mean, Mean]]:
-    """Means of t, p and e by setting; empty before any setting has two stretches."""
+    """Means of t, p and e by setting; empty before any setting has two intervals."""
     draws: dict[Key, list[tuple[float, ...]]] = {}
     for i, interval in enumerate(intervals):
         against = _reference(intervals, i) if interval.key != REFERENCE else None
@@ -97,7 +97,7 @@ def _paired(intervals: Sequence[SettingInterval]) -> dict[Key, tuple[Mean, Mean,
 
 
 def _reference(intervals: Sequence[SettingInterval], i: int) -> list[float] | None:
-    """The measures of the reference at the instant of stretch `i`; None where its session has none before it."""
+    """Reference measures at the instant of interval `i`; None if its session has no reference before it."""
     here = intervals[i]
     of_session = [(n, s) for n, s in enumerate(intervals) if s.session == here.session and s.key == REFERENCE]
     before = next((s for n, s in reversed(of_session) if n < i), None)

@@ -1,9 +1,10 @@
-"""Which setting a sweep measures next. Pure: told what is measured so far, so that a sweep goes on exactly where it was ended.
+"""Choice of the setting that a sweep measures next. Pure: its input is the measurements so far, so an interrupted sweep resumes
+exactly.
 
-A run of the sweep is a session. It begins with the reference (everything as found) and comes back to it after every two
-settings, so that each stretch has a reference shortly before it and shortly after it, and what drifts meanwhile (temperature,
-the workload itself) cancels. A turn visits every setting that is not known yet once, in an order drawn from the plan's seed, so
-that no setting always follows the same other one.
+A run of the sweep is a session. It begins with the reference (the original settings) and returns to it after every two
+settings. So each interval has a reference shortly before and shortly after it, and drift (temperature, the workload itself)
+cancels. A round visits every unfinished setting once, in an order drawn from the plan's seed, so that no setting always follows
+the same other one.
 """
 
 import hashlib
@@ -34,14 +35,14 @@ def following(plan: SweepPlan, done: Sequence[SettingInterval], session: int) ->
 
 
 def unfinished(plan: SweepPlan, done: Sequence[SettingInterval]) -> Mapping[Key, int]:
-    """The settings that want more stretches, each with how many it has."""
+    """The settings that need more intervals, each with its number of intervals."""
     counts = Counter(interval.key for interval in done)
     enough = precise_settings(done, plan.precision_ratio)
     return {key: counts[key] for key in plan.settings if counts[key] < plan.repeats and key not in enough}
 
 
 def stretches_left(plan: SweepPlan, done: Sequence[SettingInterval], session: int) -> int:
-    """How many stretches are left at most, references included."""
+    """Upper bound of the intervals left, references included."""
     more = sum(plan.repeats - n for n in unfinished(plan, done).values())
     since = since_reference(done, session)
     if since is None:
@@ -50,7 +51,7 @@ def stretches_left(plan: SweepPlan, done: Sequence[SettingInterval], session: in
 
 
 def since_reference(done: Sequence[SettingInterval], session: int) -> int | None:
-    """Stretches since the session's last reference; None where it has none yet."""
+    """Intervals since the session's last reference; None if it has none yet."""
     mine = [interval.key for interval in done if interval.session == session]
     return mine[::-1].index(REFERENCE) if REFERENCE in mine else None
 

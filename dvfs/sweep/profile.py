@@ -35,8 +35,8 @@ class SweepPlan:
     Args:
         settings: all but the reference.
         repeats: how often each at most.
-        seconds: length of a stretch.
-        settle_s: time between a setting and its stretch.
+        seconds: length of an interval.
+        settle_s: time between applying a setting and its interval.
         precision_ratio: a setting is known once the intervals of its time and power are within this.
         seed: of the order.
     """
@@ -62,7 +62,7 @@ class SettingInterval:
         time_s: time per work.
         power_w: mean power of all devices.
         temperature_c: mean.
-        binding: why the clock was below what was asked for.
+        binding: why the clock was below the requested one.
     """
 
     sm_clock_mhz: Count | None
@@ -116,7 +116,7 @@ class SweepProfile:
 
     Args:
         gain_uncertainty_ratio: systematic error of the boards' sensors, the same for all powers, so in none of the intervals.
-        spoiled: stretches that were measured again since something else happened within them.
+        spoiled: intervals that were measured again because something else happened during them.
     """
 
     workload: Text

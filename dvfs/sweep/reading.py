@@ -1,9 +1,8 @@
 """Time per work, power and binding limit of an interval, from readings of counters. Pure.
 
-Counters are read at instants that are not ours to choose, and work is counted in whole steps. So nothing is cut at the
-stretch's own edges: each rate is taken between two readings within it. Work is counted between the first and the last reading
-that show one more: what a reading is late by is the same at both ends on average, and a step that has begun and not ended
-counts at neither.
+The instants of counter readings are not under our control, and work is counted in whole steps. So nothing is cut at the
+interval's own edges: each rate is taken between two readings within it. Work is counted between the first and the last reading
+with an increment: the delay of a reading is the same at both ends on average, and an unfinished step counts at neither.
 """
 
 from collections.abc import Mapping, Sequence
@@ -42,7 +41,7 @@ class Pace:
 
 
 def pace(samples: Sequence[Sample], from_ns: int) -> Pace | None:
-    """How fast work went from `from_ns` on, as far as `samples` tell; None before two readings show that it goes on.
+    """Rate of work since `from_ns` according to `samples`; None before two readings show an increment.
 
     Raises:
         ValueError: the count fell, so what was done is not known.
@@ -86,7 +85,7 @@ class DeviceReading:
 
 
 def bindings(readings: Sequence[DeviceReading], setting: Setting, from_ns: int) -> tuple[str, ...]:
-    """Why a device did not run at the clock asked for: reasons that held for a part of the stretch, and signs of no effect."""
+    """Why a device did not run at the requested clock: reasons active during part of the interval, and signs of no effect."""
     within = [each for each in readings if each.t_ns >= from_ns]
     if len(within) < 2:
         return ()

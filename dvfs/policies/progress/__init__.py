@@ -1,8 +1,8 @@
 """Policy `progress`: the least energy of a training job within a slowdown budget, found by trying settings and timing steps.
 
-It never looks at utilisation. It measures the job at the reference (everything as found) and at a few settings that are
+It never uses utilisation. It measures the job at the reference (the original settings) and at a few settings that are
 unlikely to slow it too much, keeps an account of the whole run's slowdown, and keeps measuring (`_search.py`).
-While nothing may be written, in shadow, it measures the reference alone and tells what the physics lets it expect.
+In shadow mode, where nothing may be written, it measures the reference alone and reports the expectation from physics.
 """
 
 from collections.abc import Mapping, Sequence
@@ -123,7 +123,7 @@ def _setting(search: Search, value: float) -> Setting | None:
 
 
 def _in_force(observation: Observation, state: SearchState, config: SearchOptions) -> bool:
-    """Whether what was asked of the knob is in force on every device; a higher wish may hold it elsewhere."""
+    """Whether the requested value of the knob is applied on every device; a wish of higher priority may override it."""
     if not observation.enforced:
         return True
     asked = state.asked or Setting()
@@ -171,7 +171,7 @@ def _measured(observation: Observation, state: SearchState, config: SearchOption
 
 
 def candidates(observation: Observation, config: SearchOptions) -> list[float]:
-    """The settings to choose from, the highest of them for "as found": SM clocks in MHz, or power limits in W."""
+    """The settings to choose from, the highest stands for the original one: SM clocks in MHz, or power limits in W."""
     if config.knob == "power":
         originals = observation.original_limits_mw()  # a limit of now may be what an earlier agent has set
         ranges = [d.power_range_mw for d in observation.devices]

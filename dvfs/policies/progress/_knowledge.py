@@ -1,6 +1,6 @@
 """Knowledge of a search for the least energy within a slowdown budget. Pure.
 
-A sample is a step, or a longer stretch of equal length. The account is kept in work: a sample of the reference is worth the
+A sample is a step, or a longer interval of equal length. The account is kept in work: a sample of the reference is worth the
 time that it takes, relative to the first one of the run, so that drift and changes of the workload weigh as they should.
 """
 
@@ -62,7 +62,7 @@ class SlowdownAccount:
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """What is known. `settings` rise; samples are steps, or longer stretches of equal length."""
+    """Current knowledge. `settings` are in ascending order; samples are steps, or longer intervals of equal length."""
 
     knob: str
     settings: tuple[float, ...]

@@ -1,4 +1,4 @@
-"""What a trial tells: its samples become a block of the filters, and a jump in them begins a new search. Pure."""
+"""Evaluation of a trial: its samples become a block of the filters, and a jump in them starts a new search. Pure."""
 
 import math
 from collections.abc import Sequence
@@ -85,10 +85,10 @@ def _differ(a: Noise, b: Noise) -> bool:
 def _tested(
     search: Search, setting: float, time: tuple[float, BlockScatter], power: tuple[float, BlockScatter]
 ) -> tuple[Search, bool]:
-    """Look for a jump; whether the block is to be used.
+    """Check for a jump; return whether to use the block.
 
     A block far from what is expected is set aside, and the reference measured next, then the same setting again. If either is
-    far off too, the workload has changed and the search begins anew; if not, it was a passing trouble.
+    far off too, the workload has changed and the search restarts; if not, the disturbance was temporary.
     """
     if search.samples.get(setting, 0) < _KNOWN or time[1].samples < _JUMP_SAMPLES:
         return search, True
@@ -108,7 +108,7 @@ def _tested(
 
 
 def _taken_back(search: Search) -> Search:
-    """It was a passing trouble: what was set aside counts as work at its setting, and tells nothing of it."""
+    """End a temporary disturbance: blocks set aside count as work at their setting, but not as measurements of it."""
     work = dict(search.work)
     for block in search.aside:
         work[block.setting] = work.get(block.setting, 0.0) + len(block.times) * worth_now(search)

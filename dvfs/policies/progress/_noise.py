@@ -1,6 +1,6 @@
 """Scatter of samples of one setting, and the precision of the mean of a block. Pure.
 
-A sample is the logarithm of a step's time or power. Two parts of its variance are told apart by the variogram: half the mean
+A sample is the logarithm of a step's time or power. The variogram distinguishes two parts of its variance: half the mean
 square difference of two samples `k` apart is
     D(k) = white + slow (1 - rho^k)
 where `white` is each sample's own and `slow` lasts about ten samples (an AR(1) process, rho = 0.9), as data loading and clocks
@@ -70,7 +70,7 @@ class Noise:
         k, distant = (_FAR, self._far) if len(self._far) >= 40 else (_MIDDLE, self._middle)
         if len(distant) < 8:
             return replace(self, white=max(near, _LEAST))
-        # What few differences say of the slow part is uncertain; it is believed as far as it is beyond its standard error.
+        # A slow part estimated from few differences is uncertain; only its excess over the standard error is used.
         error = near * 1.6 * math.sqrt(2 / (len(distant) / 2))
         slow = max(0.0, (_half_square(distant) - near - error) / (RHO - RHO**k))
         return replace(self, white=max(near - slow * (1 - RHO), 0.05 * near, _LEAST), slow=slow)

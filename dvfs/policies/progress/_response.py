@@ -5,7 +5,7 @@ Below the setting x0 at which it begins to bind, a clock or a power limit x leng
 For a clock that is exact with p = 0 and k = 1: c is the part of the step that follows the clock, x0 the clock it runs at by
 itself. Under a power limit the clock falls as far as the power has to: with static power p and dynamic power ~ f V(f)^2,
 f ~ (x - p)^k with k from 1/3 (voltage follows the clock) to 1 (below the voltage's knee), and beyond 1 where the time outside
-of the capped phases grows too. Real jobs mix phases, so a curve is believed to within a tolerance of its own.
+of the capped phases grows too. Real jobs mix phases, so each curve has a tolerance of its own.
 
 Power relative to the reference's is x / x0 under a limit. At a clock, the dynamic part (1 - s) of it follows (x / x0)^n, with n
 from 1 (constant voltage) to 3 (voltage follows the clock).

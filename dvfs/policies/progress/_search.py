@@ -7,7 +7,7 @@ to keep. Laws:
   setting is chosen only where its own slowdown is, with `CHOICE_Z`.
 - Nothing is tried that is likely to be over twice the budget.
 - The reference (the highest setting) is measured first, again and again, as often as a better knowledge of it is worth, and at
-  once after a jump. If the jump changed what the settings do, the search begins anew.
+  once after a jump. If the jump changed the effect of the settings, the search restarts.
 - Where the budget lies between two settings, they are taken in turns (`_mix.py`), unless that is not wanted.
 """
 

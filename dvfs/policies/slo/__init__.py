@@ -1,11 +1,11 @@
 """Policy `slo`: serves with the least energy within limits on time to first token and inter-token latency.
 
-Each round it learns how the server answers to its clock (`_slo_response`) and what comes to it (`_slo_traffic`), reckons for
-each clock between knee and maximum how many requests of the next second would miss a limit (`_slo_risk`), and takes the clock
-with the least power plus price times misses more than at the highest clock. The price is what keeps these to a given share of
-requests: it rises when more are expected than may be and falls when fewer are, and misses are the dearer the more have come
-(`_slo_account`). Up is taken at once; missing or stale metrics, thermal trouble, a server that starts anew and an unknown board
-release.
+Each round it learns how the server responds to its clock (`_response`) and which traffic arrives (`_traffic`). For each clock
+between knee and maximum it estimates how many requests of the next second would miss a limit (`_risk`), and chooses the clock
+with the lowest sum of power and price times misses in excess of those at the highest clock. The price keeps this excess within
+a given share of requests: it rises when more misses are expected than permitted, falls when fewer are, and grows with the
+misses so far (`_account`). A higher clock is applied at once; missing or stale metrics, thermal trouble, a restarted server and
+an unknown GPU model release the lock.
 """
 
 from collections.abc import Mapping, Sequence
@@ -131,7 +131,7 @@ def grid(knee_mhz: int, highest_mhz: int, levels: int) -> tuple[int, ...]:
 
 
 def _lock(observation: Observation, clocks: Clocks) -> int:
-    """The lowest clock lock that was in force, whoever wanted it; a device without one had the highest clock."""
+    """The lowest applied clock lock of any origin; a device without a lock had the highest clock."""
     top, low = clocks.grid_mhz[-1], clocks.grid_mhz[0]
     found = [observation.in_force.get(d.uuid, Setting()).sm_clock_max_mhz or top for d in observation.devices]
     return max(low // 2, min(top, *found))
@@ -188,7 +188,7 @@ def _judged(
     ratio = observation.terms.attainment_ratio
     window = judged(state.window, interval.after.at_s, observation.progress.ttft, limits.ttft_s, ratio)
     proven = window.since_s != state.window.since_s and window.verdict == "missed"
-    # Where prompts are long the histogram does not tell who missed a limit of his own.
+    # With long prompts, the histogram does not show which requests missed their own limits.
     if proven:
         return window, min(_PRICE[2], state.price * 1.5)
     return window, state.price

@@ -57,7 +57,7 @@ def judged(window: AttainmentWindow, now_s: float, ttft: Latencies, limit_s: flo
         return AttainmentWindow(now_s, ttft)
     try:
         seen = ttft.less(window.ttft)
-    except ValueError:  # the server has started anew
+    except ValueError:  # the server has restarted
         return AttainmentWindow(now_s, ttft)
     if seen.count < REQUESTS and now_s - window.since_s < WINDOW_S:
         return window

@@ -1,7 +1,7 @@
 """The interval of a group between two readings of its server's counters. Pure.
 
-The counters tell more than they show: requests that ended, run and wait are all that came, so what came and has no first token
-yet is known, and with it, from one reading to the next, how many requests arrived.
+More follows from the counters than they show: ended, running and waiting requests are all requests that arrived. So the number
+of requests without a first token is known, and from one reading to the next the number of arrivals.
 """
 
 from dataclasses import dataclass
@@ -87,7 +87,7 @@ class ServingInterval:
 
 
 def read(observation: Observation, progress: WorkCounters, before: ServerReading | None) -> ServerReading | None:
-    """The counters now; None where the server does not tell one that is needed, or tells what cannot be."""
+    """The counters now; None if the server does not export a required one, or a value is implausible."""
     p = progress
     if p.tokens is None or p.prompt_tokens is None or p.requests is None or p.running is None or p.queue is None:
         return None
@@ -120,12 +120,12 @@ def read(observation: Observation, progress: WorkCounters, before: ServerReading
 
 
 def _sane(*numbers: float) -> bool:
-    """Counters that a server can have; NaN is none."""
+    """Whether a server can have these counters; NaN is rejected."""
     return all(0 <= number < _MOST for number in numbers)
 
 
 def between(before: ServerReading, after: ServerReading) -> ServingInterval | None:
-    """What happened; None where a counter went back: the server has started anew."""
+    """What happened; None if a counter decreased: the server has restarted."""
     counts = (
         after.tokens - before.tokens,
         after.prompt_tokens - before.prompt_tokens,

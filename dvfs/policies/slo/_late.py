@@ -1,9 +1,9 @@
 """Late first tokens of an interval with several first tokens. Pure.
 
-A histogram tells how long first tokens took and not whose they were, and the limit of a long prompt is longer. So what could
-have been is played out many times: prompts as they have been seen, arrivals anywhere in the interval, served one after another.
-A run counts by how well it fits the counters: the sum of the prompts, the sum of the times, the counts above the limit. The
-same run at the highest clock tells which of its misses would not have been any.
+A histogram shows how long first tokens took but not which requests they belong to, and the limit of a long prompt is longer. So
+the interval is simulated many times: prompts as seen before, arrivals anywhere in the interval, served one after another. A run
+is weighted by how well it fits the counters: the sum of the prompts, the sum of the times, the counts above the limit. The same
+run at the highest clock shows which misses that clock would have avoided.
 """
 
 from bisect import bisect_left
@@ -97,6 +97,6 @@ def _lengths(prompts: Sequence[float], n: int, total: float, numbers: Iterator[f
 
 
 def _arrivals(ages: Sequence[float], n: int, seconds: float, numbers: Iterator[float]) -> list[float]:
-    """When n requests came, from the interval's beginning; of those that were open a reading told it to a period."""
+    """When n requests arrived, relative to the interval's start; for those already open, a reading bounds it to one period."""
     known = sorted((next(numbers) - 0.5) * PERIOD_S - age for age in ages)
     return known + sorted(next(numbers) * seconds for _ in range(n - len(known)))

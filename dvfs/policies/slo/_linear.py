@@ -1,8 +1,8 @@
 """A small linear response learnt online: Bayesian least squares with a prior and slow forgetting. Pure, its state is frozen.
 
 With features x, observation y and its standard deviation s, the posterior of the coefficients is Gaussian with precision
-A = A0 + sum x x' / s^2 and mean A^-1 (A0 m0 + sum x y / s^2). Before each observation what was learnt fades by a factor, and
-the prior comes back in its place, so that a workload that changed is learnt anew.
+A = A0 + sum x x' / s^2 and mean A^-1 (A0 m0 + sum x y / s^2). Before each observation the learnt part decays by a factor and
+the prior takes its place, so that the model adapts to a changed workload.
 """
 
 from collections.abc import Sequence

@@ -24,7 +24,7 @@ class LatencyLimits:
 
     @property
     def first_s(self) -> float:
-        """Limit of the time to first token; infinite where there is none."""
+        """Limit of the time to first token; infinite if there is no limit."""
         return float("inf") if self.ttft_s is None else self.ttft_s
 
 
@@ -77,7 +77,7 @@ def mean_work_s(lengths: Sequence[PromptLength]) -> float:
 def followed(
     now: OpenPrompts, interval: ServingInterval, response: ServerModel, traffic: Traffic, x: Slow, top: Slow
 ) -> OpenPrompts:
-    """What is open after an interval at one lock, whose x is given beside that of the highest clock."""
+    """What is open after an interval at one lock. `x` belongs to that lock, `top` to the highest clock."""
     dt, batch, first = interval.seconds, interval.decoding, interval.first_tokens
     quiet = 0.0 if first else now.quiet + (dt / interval.gap_s if interval.gap_s else 0.0)
     if not interval.after.pending:
@@ -120,10 +120,10 @@ def met(
 ) -> tuple[float, float]:
     """Requests that came while the server would have been busy at its highest clock, and how many independent ones would have.
 
-    `clocks` are the one in force and the highest. Where a prompt takes longer than an interval, those that come in the first
-    one are counted. Otherwise, and where none was open, it is told by what first tokens have waited besides their own work, and
-    besides what a router that counts on full speed makes them wait: with load rho and service S, independent ones do
-    rho E[S^2] / (2 E[S] (1 - rho)) in the mean (Pollaczek and Khinchine).
+    `clocks` are the applied and the highest one. If a prompt takes longer than an interval, requests that arrive during the
+    first prompt are counted. Otherwise, and if none was open, the estimate is the wait of first tokens beyond their own work
+    and beyond the wait that a router causes because it expects full speed: with load rho and service S, the mean wait of
+    independent requests is rho E[S^2] / (2 E[S] (1 - rho)) (Pollaczek and Khinchine).
     """
     n, before = interval.first_tokens, interval.before.pending
     prompts = traffic.lengths(8)

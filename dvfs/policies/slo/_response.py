@@ -1,6 +1,6 @@
 """Online model of a server's response to its clock: step time, prefill and power as small linear models. Pure.
 
-With x = f_top / f - 1 for the clock f in force, B sequences that decode and r prompt tokens a step:
+With x = f_top / f - 1 for the applied clock f, B decoding sequences and r prompt tokens per step:
 
     time between two tokens = a0 + a1 B + a2 r, each growing with x
     time to first token of a prompt of p tokens alone = b0 + (b1 + b2 B) p + b3 p^2, each growing with x

@@ -114,9 +114,9 @@ class Traffic:
         return new
 
     def _prompts(self, interval: ServingInterval) -> "Traffic":
-        """Of several that ended in one interval only the mean is known, which tells nothing of how long some are.
+        """If several prompts ended in one interval, only their mean is known, which does not show how long single ones are.
 
-        So they count only while few have come alone, and then spread around their mean.
+        So they count only while few single prompts have been seen, and then spread around their mean.
         """
         n = interval.first_tokens
         if not n or (n > 1 and self.alone >= _ALONE):

@@ -23,8 +23,8 @@ class GpuPowerModel:
     """Power model of one GPU, with the values of boards.json and the basis of each.
 
     Args:
-        key: what `--gpu` calls it.
-        name: as NVML tells it.
+        key: its name in `--gpu`.
+        name: as reported by NVML.
         p0_w, b_w_per_mhz, knee_mhz, s_per_mhz, voltage_ceiling_ratio: curve of a saturating load.
         memory_x, memory_power_ratio: share of the curve, and memory power relative to `tdp_w`, of a fully memory-bound one.
         bandwidth_knee_mhz: below it bandwidth falls with the clock.
@@ -98,10 +98,10 @@ def load() -> dict[str, GpuPowerModel]:
 
 
 def find(key: str) -> GpuPowerModel:
-    """The board that `--gpu` calls `key`.
+    """The GPU model with the `--gpu` name `key`.
 
     Raises:
-        UsageError: there is none; names those that there are.
+        UsageError: unknown name; lists the known ones.
     """
     models = load()
     if key not in models:

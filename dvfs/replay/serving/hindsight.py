@@ -1,13 +1,14 @@
 """The oracle: the best clock of each replica in each window of 60 s, chosen with the whole trace known. Pure.
 
-Dynamic programming over windows and clocks, replica by replica. What is left of one window in the next, queues and batches, is
-not guessed: each candidate goes on from the simulated end of the one before it. Of all ways to a clock in a window only the
-cheapest is kept, where cheap means energy plus a price for each request that misses its limits; the price is found by bisection
-so that all replicas together miss no more than the rule allows. Between the dear and the cheap side of the last price, replicas
-are changed one by one, best ratio of energy to misses first. What is reported is the plan simulated anew from the start.
+Dynamic programming over windows and clocks, replica by replica. Queues and batches that one window leaves to the next are not
+estimated: each candidate continues from the simulated end of its predecessor. Of all paths to a clock in a window only the
+cheapest is kept; its cost is energy plus a price for each request that misses its limits. Bisection finds the price at which
+all replicas together miss no more than the rule allows. Between the expensive and the cheap side of the last price, replicas
+are changed one by one, best ratio of energy to misses first. The reported figures come from simulating the plan again from the
+start.
 
-That is a search and no proof: a way that is dearer at a window's end may have left less work behind. So it is compared with
-every clock of the grid held all the time, and where there are few plans at all each of them is simulated.
+This search does not prove optimality: a path that costs more at a window's end may have left less work behind. So the result is
+compared with every constant clock of the grid, and if there are few plans, each of them is simulated.
 """
 
 from collections.abc import Callable, Sequence
@@ -109,7 +110,7 @@ def best(
         grid: rates at the clocks to choose from, by rising clock.
         allowed: requests that may miss a limit.
         window_s: time for which a clock is held.
-        progress: is told what is under way.
+        progress: receives the name of each stage.
     """
     many = [windows(stream, window_s) for stream in dealt]
     if sum(many) * len(grid) <= FEW_PLANS and prod(len(grid) ** n for n in many) <= FEW_PLANS:

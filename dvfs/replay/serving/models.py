@@ -69,10 +69,10 @@ class ServedModel:
 
 
 def find(key: str) -> ServedModel:
-    """The model that `--model` calls `key`: a name of models.json, or the path of a file of the same form with one model.
+    """The model with the `--model` name `key`: a name of models.json, or the path of a file of the same form with one model.
 
     Raises:
-        UsageError: there is none, or the file is wrong; names those that there are, or file and value.
+        UsageError: unknown name (lists the known ones) or invalid file (names file and value).
     """
     if key.endswith(".json"):
         models = load(Path(key))

@@ -37,7 +37,7 @@ class ReplayCase:
         knee_mhz: lowest clock of the grid that the best fixed clock and hindsight choose from.
         replicas: None: the fewest for which the default attains what the SLO demands.
         levels: clocks of that grid.
-        seed: of the times at which a policy is asked, and of how long a change takes.
+        seed: for the times at which a policy runs, and the duration of a change.
     """
 
     server: ReplicaSpec

@@ -1,9 +1,9 @@
 """Replicas under a policy, second by second: the policy observes only what Wattlens observes of a real server.
 
-Once a second, at the end of the engine's step, a policy is asked with an `Observation`: clock, power and energy of the devices,
-and the counters and histograms of the server's page. A change of the lock is in force 25 to 50 ms later, at the end of a step:
-what setting a clock and its settling took on V100-class boards (public report, p50 25 ms, p99 32 to 37 ms).
-Each replica is a group with its own state of the policy.
+Once per second, at the end of an engine step, the policy gets an `Observation`: clock, power and energy of the devices, and the
+counters and histograms of the server's metrics endpoint. A change of the lock applies 25 to 50 ms later, at the end of a step:
+setting and settling took that long on V100-class GPUs (public report, p50 25 ms, p99 32 to 37 ms). Each replica is a group with
+its own state of the policy.
 """
 
 from collections.abc import Callable, Sequence

@@ -39,10 +39,10 @@ class Trace:
         return len(self.arrive_s)
 
     def cut(self, from_s: float = 0.0, seconds: float | None = None) -> "Trace":
-        """The requests of a stretch, with times from its beginning.
+        """The requests of an interval, with times relative to its start.
 
         Raises:
-            UsageError: there are none.
+            UsageError: the interval has no requests.
         """
         end = float("inf") if seconds is None else from_s + seconds
         keep = [i for i, at in enumerate(self.arrive_s) if from_s <= at < end]
