@@ -2,16 +2,16 @@
 
 Run from the repository's root: python -m benchmarks attribution [--seconds 120] [--nodes 12] [--seed N] [--examples 10000]
 
-Simulated nodes with boards of five kinds, on each GPU two to seven processes (real ones, which are killed for real): steady,
-bursty with random on and off times, starting and stopping within the run. GPUs are time-sliced, shared by MPS, or in MIG mode
-with instances of random sizes and one process on each, as schedulers give them. What a process's entries sum to, gain taken
-off, is compared with what it drew: `SlotTruth`'s energy while its work ran, and its part of what was drawn while it held the
-GPU or instance and nothing ran there.
+Simulated nodes with GPUs of five models run two to seven real processes on each GPU, which are really killed: steady, bursty
+with random on and off times, starting and stopping within the run. GPUs are time-sliced, shared by MPS, or in MIG mode with
+instances of random sizes and one process on each, as schedulers give them. What a process's entries sum to, gain taken off, is
+compared with what it drew: `SlotTruth`'s energy while its work ran, and its part of what was drawn while it held the GPU or
+instance and nothing ran there.
 
 `active` compares shares of the energy while work ran; `all` the joules. Both are relative, of processes that used at least a
 twentieth of what all of their GPU did. Kernels of one GPU draw alike (`alike`; `busy`: and never rest), or differ in intensity
-and memory-boundness (`differing`): NVML tells how long a process ran, not what its kernels drew. What NVML does not tell has no
-bar: kernels that differ, MPS, MIG by slice (before Hopper) with instances that rest.
+and memory-boundness (`differing`): NVML reports how long a process ran, not how much power its kernels drew. Cases that NVML
+does not resolve have no bar: kernels that differ, MPS, MIG by slice (before Hopper) with idle instances.
 """
 
 import math

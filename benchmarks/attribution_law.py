@@ -1,7 +1,8 @@
 """The law of attribution over random scenarios of one GPU: whatever happens, its entries sum to its counter. Pure.
 
-A scenario is a run of readings a second or less apart, or with a gap between them; between any two of them holders may come,
-go, be unknown or be measured anew, MIG devices may be made, resized and taken away, and the counter stands still or moves.
+A scenario is a sequence of readings at most one second apart, or with a gap between them. Between any two readings, owners may
+come, go, be unknown or be measured again, MIG devices may be created, resized and removed, and the counter may or may not
+advance.
 """
 
 from collections.abc import Sequence
@@ -25,7 +26,7 @@ weights = st.dictionaries(names, st.integers(0, 10**7), max_size=5)
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One reading, and who held the device from then on; `holders` None: not asked."""
+    """One reading, and the owners of the device from then on; `holders` None: not queried."""
 
     ms: int
     mj: int

@@ -1,4 +1,4 @@
-"""A writer's chain of segments, as its journal would leave it: booked and sealed by the product, without a journal's files."""
+"""A writer's chain of segments as its journal would leave it, recorded and sealed by the product without a journal's files."""
 
 from pathlib import Path
 

@@ -2,7 +2,7 @@
 
 Run from the repository's root: python -m benchmarks cost [nvitop] [health] [serving] [--seconds 120]
 
-- nvitop: beside nvitop-exporter in the same seconds, both sampling once a second; then alone, ten times a second.
+- nvitop: together with nvitop-exporter at the same time, both sampling once per second; then alone, ten times per second.
 - health: two agents side by side, one of which never reads health.
 - serving: with the metrics endpoints of three inference servers; the bars are half of the shipped limit, and no growth.
 
@@ -70,7 +70,7 @@ def _bars(name: str, rows: list[Row]) -> list[bool]:
 def measure(
     base: Path, node: SimulatedNode, configs: Mapping[str, Row], seconds: float, warm_up_s: float, *, beside: bool = False
 ) -> list[Row]:
-    """Agents, and nvitop-exporter `beside` them, over the same time: the machine is the same for all."""
+    """Agents, and optionally nvitop-exporter (`beside`), at the same time, so that the machine is the same for all."""
     with ExitStack() as stack:
         agents = {name: stack.enter_context(running_agent(node, base / name, config)) for name, config in configs.items()}
         exporters = {name: (agent.pid, agent.url.removeprefix("http://").partition("/")[0]) for name, agent in agents.items()}

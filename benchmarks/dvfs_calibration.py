@@ -1,4 +1,4 @@
-"""How near the LLM-server model is to the ML.ENERGY leaderboard v2, and the host times of models.json fitted to it anew.
+"""Deviation of the LLM-server model from the ML.ENERGY leaderboard v2, and a new fit of the host times of models.json.
 
 The leaderboard keeps a server full: a request that ends is replaced, so `batch` requests decode all the time and prompts come
 in between. In that state a step takes host + decode + prefill, with

@@ -2,15 +2,15 @@
 
 Run from the repository's root: python -m benchmarks dvfs_safety [--events 150] [--kills 40] [--nodes 2] [--seed 1]
 
-Node, actuator, agent and job are real processes on simulated GPUs; the plant says what is set, 50 times a second. First any
-sequence of events on one node:
+Node, actuator, agent and job are real processes on simulated GPUs; the plant reports the applied settings 50 times per second.
+First a random sequence of events on one node:
 
-- a device has what it was found with, or the one setting that the policy asks for, and never anything else;
+- a device has its original setting or the one that the policy requests, and never anything else;
 - once the agent is dead or frozen or the kill switch is on, and the actuator was left alone for as long, nothing is set after
   20 s: the design's 15 s, a look and a busy machine;
 - after every third event or so, and at the end, everything is made well again and steering is back within 90 s;
-- all is ended in order and nothing is set; the ledger verifies, and tells of every setting that was seen, but for as many as
-  processes were killed.
+- all processes stop in order and nothing is set; the ledger verifies and has every observed setting, except at most one per
+  killed process.
 
 Then rounds of SIGKILL and SIGSTOP to one process, two, or all four, on some nodes at a time. Every original setting is back
 

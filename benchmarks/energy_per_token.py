@@ -62,7 +62,7 @@ Point = tuple[float, float, float, float]
 
 
 class Marks:
-    """The agent's page, and the truth at the instant that the page tells of: that of its last commit."""
+    """The agent's `/metrics` response, and the truth at the instant of its last commit, which the response describes."""
 
     def __init__(self, node: SimulatedNode, plant: Plant, agent: AgentProcess) -> None:
         self._plant, self._agent = plant, agent
@@ -96,7 +96,7 @@ class Marks:
         return (truth.t_ns / NS_PER_S, truth.gain * joules, joules, tokens)
 
     def _tokens(self, name: str) -> int:
-        """Over restarts: a counter that fell began anew."""
+        """Tokens across restarts: a counter that decreased was reset."""
         try:
             with urllib.request.urlopen(self._urls[name], timeout=2) as answer:
                 text = answer.read().decode()

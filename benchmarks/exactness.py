@@ -3,14 +3,14 @@
 Run from the repository's root: python -m benchmarks exactness [--seconds 600] [--kills 50] [--seed N]
 
 Truth is the simulator's: what each counter published (`sensed`), what it never will (`unseen`) and what the GPU really drew,
-all sampled beside the run and interpolated at the first and the last reading that the ledger holds. What is demanded:
+all sampled during the run and interpolated at the first and the last reading in the ledger. Requirements:
 
 - the ledger's total is within 0.1 % of what the counters should have reported;
 - the stated interval of every device and of the total holds the energy really drawn;
 - conservation is ==, the chain verifies, and no counter of /metrics ever falls;
-- no device is booked more than its counter had, and none lacks more of it than the ledger itself declares: its gaps and the
-  doubt of what was integrated over a reset. Readings lie at their stamps to 0.3 s; no length of run and no speed of machine
-  comes into this one.
+- no device is recorded with more than its counter had, and none lacks more than the ledger itself declares: its gaps and the
+  uncertainty of energy integrated over a reset. Readings match their time stamps to 0.3 s; this bound depends neither on the
+  length of the run nor on the speed of the machine.
 """
 
 import os
@@ -83,7 +83,7 @@ class TruthRecorder(threading.Thread):
                 points.append(GpuTruth(t.t_ns, t.true_uj, t.sensed_uj, t.unseen_uj))
 
     def published(self, uuid: str, span: tuple[int, int]) -> tuple[int, int]:
-        """The most and the least that the counter can have gone on by between the readings at the ends of `span`, uJ.
+        """Upper and lower bound of the counter's increase between the readings at the ends of `span`, uJ.
 
         The samples around an instant are far apart where this thread had to wait, so neither is taken for the instant. A
         reading is stamped when the counter has answered: what it saw is as old as its stamp, or older by SLIP_NS at most.
@@ -198,7 +198,8 @@ def _judge(agent: AgentProcess, truth: TruthRecorder, done: dict[str, int], scra
     """Errors are relative to what the counters should have reported.
 
     `lacking_j` is what counters had for certain and the ledger has not, `declared_j` what the ledger says that it may lack.
-    `overbooked` counts devices whose counter had less than what is booked, `underbooked` those that lack more than is declared.
+    `overbooked` counts devices whose counter had less than the ledger recorded, `underbooked` those that lack more than is
+    declared.
     """
     found: LedgerSummary = summarise(agent.state)
     rows = [located.row for located in read_rows(agent.state)]
@@ -212,7 +213,7 @@ def _judge(agent: AgentProcess, truth: TruthRecorder, done: dict[str, int], scra
         worst = max(worst, abs(bounds.energy_uj - sensed) / sensed)
         held += bounds.low_uj <= drawn <= bounds.high_uj
         most, least = truth.published(device, span)
-        # Only integration is in doubt of what the counter had; a hole in a span that no gap row tells is declared by nobody.
+        # Only integrated energy can differ from the counter; a hole in a span without a gap row is not declared.
         doubt = sum(r.run.bound_uj for r in rows if isinstance(r, Cell) and (r.device, r.method) == (device, Method.INTEGRATED))
         lacking, declared = lacking + max(0, least - bounds.energy_uj), declared + bounds.gap_bound_uj + doubt
         over += bounds.energy_uj > most + doubt

@@ -2,12 +2,12 @@
 
 Run from the repository's root: python -m benchmarks faults [--hang-s 60] [--only KIND]
 
-The page is read five times a second. For each fault:
+The metrics endpoint is scraped five times per second. For each fault:
 
 - cadence: the longest time between two readings of any other GPU, in periods (1 s); 2 is one missed reading;
 - page: the slowest scrape;
 - absent: how long after the fault the GPU's power series is gone, where the fault takes it away; the bar is two periods;
-- told: source_down_info or gpu_absent_info names the GPU and the cause;
+- told: time until source_down_info or gpu_absent_info names the GPU and the cause;
 - back: how long after the fault was cleared the series is there again, by the same agent process.
 """
 

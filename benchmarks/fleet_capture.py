@@ -1,8 +1,9 @@
-"""The page that a fleet's pages are made of: the real agent on a simulated node with every kind of series, and a real site.
+"""The `/metrics` response that a fleet's responses are generated from: a real agent on a simulated node with every kind of
+series, and a real site.
 
 Eight H100 in a Kubernetes node with a meter of the whole of it: a training job on three that DVFS steers and proves, two
-inference servers on three, a notebook that forgot its GPU, and one GPU that nobody holds. The site process reads the meters of
-the building around. Two pages of each, some seconds apart, tell what every series is and how fast it moves.
+inference servers on three, a notebook with a forgotten GPU, and one unallocated GPU. The site process reads the meters of the
+surrounding building. Two responses of each, some seconds apart, show every series and its rate.
 """
 
 import json

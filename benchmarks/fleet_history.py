@@ -88,7 +88,7 @@ class FleetHistoryWriter:
     def __init__(
         self, fleet: ScrapedFleet, receivers: Sequence[Receiver], names: frozenset[str], external: Sequence[dict[str, str]]
     ) -> None:
-        """Of these metrics; `external` has the labels that each receiver's samples have beside those of the scrape."""
+        """History of the metrics `names`; `external` has each receiver's labels in addition to those of the scrape."""
         self._fleet, self._receivers = fleet, receivers
         self._chosen = {
             id(t.template): [i for i, (name, _) in enumerate(t.template.keys) if name in names] for t in fleet.targets

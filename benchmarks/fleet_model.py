@@ -208,7 +208,7 @@ def _node_names(n: int) -> Callable[[str, str], str]:
         for pod in [pod for pod in pods if pod in value]:
             value = value.replace(pod, pods[pod])
             tail = value.rpartition(".")[2]
-            if re.fullmatch(r"[0-9a-f]{8}", tail):  # the part of the pod's uid that tells its lives apart
+            if re.fullmatch(r"[0-9a-f]{8}", tail):  # the part of the pod's uid that distinguishes its instances
                 value = value[:-8] + hashlib.blake2b(f"{n}/{tail}".encode(), digest_size=4).hexdigest()
         return value
 

@@ -28,7 +28,7 @@ Kind = Literal["range", "instant", "values"]
 class DashboardQuery:
     """A query of a dashboard: its panel, expression and step.
 
-    `label` is the label whose values are asked for, of kind values alone; `expr` is then a selector.
+    `label` is the label whose values are requested, for kind values only; `expr` is then a selector.
     """
 
     dashboard: str

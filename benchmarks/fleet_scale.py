@@ -2,13 +2,14 @@
 
 Run from the repository's root: python -m benchmarks fleet_scale [--nodes 1000] [--minutes 3] [--hours 1] [--pages FILE]
 
-The pages come from `fleet_load` in a process of its own. First a Prometheus of its own evaluates the rules for some minutes,
-which tells what they record. Then the past `--hours` of that and of the pages are written by remote write into both servers, in
-the order of time (`fleet_history`), as scraping them would take as long. Then Prometheus scrapes every node each 30 s,
-evaluates rules and alerts, and sends all to VictoriaMetrics by remote write for some minutes, and every query of every
-dashboard is timed on both, in rounds, so that each meets all that the servers do beside it. What is checked: no target down, no
-rule failed, and answers against the fleet's formulas: its power, joules per token of each model, and that the parts of its
-energy sum to the whole. The bar: every query within 1 s at the 95th percentile of its repetitions on Prometheus.
+The pages come from `fleet_load` in a process of its own. First a separate Prometheus evaluates the rules for some minutes,
+which shows what they record. Then the past `--hours` of these series and of the pages are written by remote write into both
+servers, in the order of time (`fleet_history`), since scraping would take that many hours. Then Prometheus scrapes every node
+each 30 s, evaluates rules and alerts, and sends everything to VictoriaMetrics by remote write for some minutes. Meanwhile every
+query of every dashboard is timed on both, in rounds, so that each query runs during all other work of the servers. What is
+checked: no target down, no rule failed, and answers against the fleet's formulas: its power, joules per token of each model,
+and that the parts of its energy sum to the whole. The bar: every query within 1 s at the 95th percentile of its repetitions on
+Prometheus.
 """
 
 import json
@@ -202,7 +203,7 @@ def _time(
     scrape_s: float,
     dashboards: Collection[str],
 ) -> None:
-    """Every query on every store, and that again in another order: what a server does beside it comes each minute and goes."""
+    """Time every query on every store, repeatedly in a different order, because other work of a server recurs each minute."""
     asked = list(fleet_queries.queries(stores["prometheus"], range_h * 3600, scrape_s, dashboards))
     answers: dict[tuple[str, int], list[QueryResult]] = {(name, n): [] for n in range(len(asked)) for name in stores}
     cpu_s = dict.fromkeys(answers, 0.0)

@@ -133,7 +133,7 @@ def survives(state: Path, seed: int) -> str:
 
 
 def states(folder: Path) -> list[Path]:
-    """State folders as a power cut leaves them, their write-ahead log beside them: never sealed, once, and twice."""
+    """State folders as a power cut leaves them, with their write-ahead log: never sealed, sealed once, and twice."""
     left = []
     for number, seals in enumerate(SEALS):
         (folder / f"{number}").mkdir()

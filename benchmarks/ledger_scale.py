@@ -1,8 +1,8 @@
 """Scale of the ledger: days of a fleet's segments, written by the real segment writer, then read, compacted and summed.
 
 `python -m benchmarks ledger_scale --nodes 1250 --gpus 8 --days 2 --jobs 2` prints time, CPU time of a row and peak memory of
-reading (every check, nothing written) and of compaction, and checks the sums, of rows and of day sums, against what was booked.
-Then DuckDB sums the days so many times that the total is far beyond int64.
+reading (every check, nothing written) and of compaction, and checks the sums, of rows and of day sums, against the recorded
+energy. Then DuckDB sums the days so many times that the total is far beyond int64.
 """
 
 import json
@@ -83,8 +83,8 @@ def run(nodes: int = 1_250, gpus: int = 8, days: int = 1, hours: int = 0, jobs: 
             "day_sums_mb": sum(p.stat().st_size for p in parquet if p.stem in DAY_COLUMNS) / 1e6,
             "ok": compacted == rows and not any(result.faults for result in results) and inputs == nodes * hours,
         }  # fmt: skip
-        # Rows and each of the day sums have all that was booked: every device is a GPU, held all the time. A quarter of 10,000
-        # GPUs passes int64: 7.9e19 uJ.
+        # Rows and each of the day sums have all recorded energy: every device is a GPU that is always allocated. A quarter of
+        # 10,000 GPUs passes int64: 7.9e19 uJ.
         amounts = {"cell": "energy_uj", "holder_day": "energy_uj", "workload_cell": "active_uj + idle_uj"}
         yield from (total(out, kind, amount, booked, 1) for kind, amount in amounts.items())
         yield total(out, "cell", "energy_uj", booked, max(92, 8 * 10**19 // max(1, booked) + 1))

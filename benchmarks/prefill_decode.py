@@ -4,7 +4,7 @@ Run from the repository's root: python -m benchmarks prefill_decode [--engines 6
 
 Each engine is another draw of board, model, rate, lengths, cache and memory boundness. The bars: half of the estimates within
 5 % of the truth and 90 % within 10 %; intervals hold it in at least 95 %, and are on average at most twice as wide as the 95th
-percentile of the error. The plain regression on prompt and generated tokens is told beside it.
+percentile of the error. The plain regression on prompt and generated tokens is printed for comparison.
 """
 
 import math

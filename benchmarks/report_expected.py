@@ -106,7 +106,7 @@ def _groups(ledger: CompactedLedger) -> Iterator[tuple[str, Fraction]]:
         for key in parts:
             groups.setdefault(name_of(key.split("|")), []).append(key)
         if dimension and groups.keys() == {""}:
-            continue  # nobody told it of anything, and the report does not divide by it
+            continue  # no source reported it, and the report does not divide by it
         for name, keys in groups.items():
             suffix = f"/{dimension}/{name}" if dimension else ""
             sums = _plus(parts[key] for key in keys)
@@ -129,10 +129,10 @@ def _tokens(truth: ExpectedTotals) -> Iterator[tuple[str, Fraction]]:
 
 
 def bounds(truth: ExpectedTotals) -> dict[str, tuple[int, int]]:
-    """The least and the most that the GPUs of a site, and of all, can have used, uJ.
+    """Lower and upper bound of the energy of a site's GPUs, and of all GPUs, uJ.
 
-    A board's gain error is at most so many ppm of what is true, hence E x g / (1 - g) of what was metered. Of the errors of its
-    readings those at both ends of a stretch without a hole are left. What nobody saw can only be more.
+    A GPU's gain error is at most g of the true energy, hence E x g / (1 - g) of the metered energy E. Of the errors of its
+    readings, those at both ends of an interval without a hole remain. Unmetered energy can only add to it.
     """
     found: dict[str, list[int]] = {}
     for board, (uj, runs) in truth.boards.items():

@@ -62,7 +62,7 @@ class JobTemplate(NamedTuple):
 
 
 class JobPlacement(NamedTuple):
-    """A job on some GPUs of a node over cells [start, end), counted from the fleet's first. `lead`: its steps are told here."""
+    """A job on GPUs of a node over cells [start, end), counted from the fleet's first. `lead`: its steps are reported here."""
 
     start: int
     end: int

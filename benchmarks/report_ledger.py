@@ -68,7 +68,7 @@ class CompactedLedger:
 
 
 def intensity(cell: int) -> Decimal:
-    """Of the grid that is told by the hour, g/kWh."""
+    """Carbon intensity of the grid with hourly values, g/kWh."""
     return Decimal(60_000 + (cell // HOUR) * 7_919 % 23_000).scaleb(-2)
 
 
@@ -201,7 +201,7 @@ def _site(
 
 
 def _inputs(fleet: SyntheticFleet, folder: Path) -> Path:
-    """The inventory, the grid that is told by the hour, and org.yaml, which names both."""
+    """The inventory, the hourly grid factors, and org.yaml, which names both."""
     lines = ["cluster,node,uuid,sku,site,from,to"]
     lines += [f"{CLUSTER},{node_name(node)},,,{site_of(node).name},," for node in range(fleet.nodes)]
     (folder / "inventory.csv").write_text("\n".join([*lines, ""]))

@@ -68,7 +68,7 @@ class BuildingMeters:
             yield Batch(entries, gaps=gaps)
 
     def _uj(self, meter: MeterFacts, cell: int) -> int:
-        """About 5 kW a PDU, a fifth beside them for cooling, and a little more."""
+        """About 5 kW per PDU, another fifth for cooling, and a little more."""
         pdus = len(self.meters) - 2
         mean = {Role.TOTAL: 6_600_000_000 * pdus, Role.COOLING: 1_000_000_000 * pdus}.get(meter.role, 5_000_000_000)
         return mean * (900 + cell % 97 + len(meter.id))

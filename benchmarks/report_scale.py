@@ -1,9 +1,9 @@
 """Scale of the report: a fleet quarter from the segments that agents leave, compacted, then reported in every form.
 
-`python -m benchmarks report_scale` makes 10,000 GPUs x 92 days in 15-minute cells (hours), and a tenth of the nodes for 10 days
-beside it. Then `wattlens report` is run twice over each: wall clock and memory of all its processes on two cores, both builds
-alike, and every figure against what the generator's own numbers come to. Further builds, of half of the days and of all, show
-whether further rows cost what the first ones did.
+`python -m benchmarks report_scale` generates 10,000 GPUs x 92 days in 15-minute cells (hours), and separately a tenth of the
+nodes for 10 days. Then `wattlens report` runs twice over each: wall clock and memory of all its processes on two cores,
+identical output of both builds, and every figure against the generator's own numbers. Further builds, of half of the days and
+of all, show whether further rows cost what the first ones did.
 """
 
 import json
@@ -37,7 +37,7 @@ def build(ledger: CompactedLedger, out: Path, period: Sequence[str] = ("--quarte
 
 
 def report(days: Path, out: Path, *options: str) -> Row:
-    """Make a report as a user does, whatever its coverage: seconds, and the most that all its processes held at a time."""
+    """Create a report as a user does, whatever its coverage: seconds, and peak memory of all its processes together."""
     command = [sys.executable, "-m", "wattlens", "report", "--ledger", str(days), *options]
     command += ["--accept-coverage", "0%", "--out", str(out)]
     began, used, held = time.perf_counter(), [0.0], [0.0]

@@ -1,7 +1,8 @@
 """Segments as the agents of `report_fleet` would write them, generated directly.
 
-tests/benchmarks/test_report_segments.py books some nodes' days by the product's own book and compares every byte. Only here is
-the text put together by hand: a fleet's quarter has three million segments, and the book is made for one node's second.
+tests/benchmarks/test_report_segments.py records some nodes' days with the product's own ledger and compares every byte. Only
+this module assembles the text by hand: a fleet's quarter has three million segments, and the ledger is designed for one second
+of one node.
 """
 
 import hashlib

@@ -34,7 +34,7 @@ Cells = dict[int, dict[str, list[int]]]
 
 
 def part_of(job: JobTemplate) -> str:
-    """What joules are told by: team, project, model, precision and price class."""
+    """The labels by which joules are reported: team, project, model, precision and price class."""
     return "|".join((job.team, job.project, job.model, job.precision, job.price_class))
 
 
@@ -106,7 +106,7 @@ class ExpectedTotals:
             self.touching.add(name)
 
     def merge(self, other: "ExpectedTotals") -> None:
-        """Add what others made of other nodes, or of the same ones on later days (and were told which were touching)."""
+        """Add totals of other nodes, or of the same nodes on later days (computed with the touching intervals as input)."""
         for site, cells in other.cells.items():
             mine = self.cells.setdefault(site, {})
             for cell, parts in cells.items():

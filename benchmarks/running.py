@@ -149,7 +149,7 @@ def simulated(nodes: str | Mapping[str, Any]) -> Iterator[tuple[Path, SimulatedN
 
 @contextmanager
 def running_agent(node: SimulatedNode, state: Path, config: Mapping[str, Any] | None = None) -> Iterator[AgentProcess]:
-    """An agent on a node, with its configuration beside its state; it is stopped at the end."""
+    """An agent on a node, with its configuration next to its state; it is stopped at the end."""
     path = state.parent / f"{state.name}.yaml"
     path.write_text(json.dumps(dict(config or {})))
     agent = AgentProcess(node.directory, state, path)

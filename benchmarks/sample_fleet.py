@@ -1,7 +1,7 @@
 """The fleet of the sample report in whole numbers: two sites, three nodes, twelve GPUs, two quarters; deterministic.
 
-What each holder of each GPU used in each cell of 15 minutes is booked by the product's own book and sealed as its agents
-seal it, a segment a day, so that the sample is made of what a fleet leaves. `sample_report` makes the report of it.
+The product's own ledger records the energy of each workload on each GPU in each cell of 15 minutes and seals it as agents do,
+one segment per day, so that the sample consists of the files of a real fleet. `sample_report` creates the report from it.
 """
 
 from collections.abc import Iterator
@@ -264,7 +264,7 @@ def write_site(folder: Path, node_uj: list[int]) -> None:
         entries, gaps = list[Entry](), list[Gap]()
         for number in range(96):
             start = FIRST_NS + day * DAY_NS + number * CELL_NS
-            it = node_uj[day * 96 + number] + 640 * _W  # and what stands beside the GPUs
+            it = node_uj[day * 96 + number] + 640 * _W  # plus the other IT equipment
             hot = WARM[number // 4] * max(0, 100 - abs(day - 115)) // 100
             cooling = it * (15 + hot) // 100
             energy_uj = {"ups-a": it, "chiller": cooling, "main": it * 105 // 100 + cooling + 180 * _W}

@@ -1,8 +1,8 @@
-"""Makes the sample report of the docs, the same bytes each time.
+"""Generator of the sample report of the docs, with the same bytes each time.
 
 `python -m benchmarks sample_report --out docs/sample-report`: the segments of a made-up fleet (`sample_fleet`) are compacted
-and reported with the inputs in deploy/examples/report, by the commands that a user runs. What that needs beside them, the
-hours of a grid and of a solar park, is made up here.
+and reported with the inputs in deploy/examples/report, by the commands that a user runs. This module invents the other inputs:
+the hours of a grid and of a solar park.
 """
 
 import contextlib
@@ -75,7 +75,7 @@ def hours(first: datetime, days: int) -> Iterator[tuple[int, datetime]]:
 
 
 def grid_csv() -> str:
-    """The hours of a grid that is none."""
+    """The hours of a fictitious grid."""
     lines = ["ts_utc,zone,g_per_kwh,kind,estimated,method,source"]
     for day, at in hours(datetime(2026, 3, 31, tzinfo=UTC), sample_fleet.DAYS):
         grams = GRID[at.hour] + (day * 37) % 61 - 30 - (25 if at.weekday() > 4 else 0)

@@ -1,4 +1,4 @@
-"""What a scrape costs: 8 GPUs and 200 series of workloads, beside prometheus-client on the same families in the same run.
+"""Cost of a scrape: 8 GPUs and 200 series of workloads, compared with prometheus-client on the same families in the same run.
 
 Run from the repository's root: python -m benchmarks scrape
 

@@ -1,7 +1,7 @@
-"""Rules of others for a serving fleet, to stand beside ours in benchmarks.dvfs_traces. Pure.
+"""Published rules for a serving fleet, compared with ours in benchmarks.dvfs_traces. Pure.
 
-Each is given what its authors give it and the benefit of the doubt: what they measure beforehand, tables of latencies, are
-here the model's own figures.
+Each gets the inputs that its authors use, and exact values of them: the tables of latencies that the authors measure beforehand
+are the model's own figures here.
 """
 
 from collections.abc import Callable, Sequence
@@ -29,12 +29,12 @@ def ecofreq(server: ReplicaSpec, slo: RequestLimits, grid: Sequence[Rates]) -> C
     """EcoFreq of VoltanaLLM (arXiv 2509.04827; its freq_manager.py at commit 2741732, Apache-2.0).
 
     Requests wait: the highest clock. No metrics for 5 s: the lowest. Otherwise the lowest clock whose predicted latency
-    is within the limit, less the time that requests have waited, and the highest where none is. Its thresholds on tokens
-    and requests a second are off, as they are unless given.
+    is within the limit, less the time that requests have waited, and the highest where none is. Its thresholds on tokens and
+    requests per second are off, which is their default.
 
-    It is written for servers that do prefill and decode apart, with one prediction each; here both have to hold: the decode
-    step of the batch as it is, and the first token of a mean prompt beside that batch. Where it comes to the prediction
-    nobody waits, so the time waited is 0. It decides once a second here, each iteration there.
+    EcoFreq is written for servers that separate prefill and decode, with one prediction each. Here both have to hold: the
+    decode step of the current batch, and the first token of a mean prompt together with that batch. Where the prediction is
+    used no request waits, so the time waited is 0. The original decides in each iteration, this one once per second.
     """
     by_clock = sorted(grid, key=lambda rates: rates.lock_mhz)
 

@@ -24,7 +24,7 @@ STEP_WH = 1
 
 
 class _Now:
-    """A clock that is told the time: `shift_ns` is how far the reader's UTC is off."""
+    """A settable clock: `shift_ns` is the error of the reader's UTC."""
 
     def __init__(self) -> None:
         self.elapsed_ns = 0

@@ -1,8 +1,8 @@
-"""Many agents and one site process: how often is each meter of the building asked?
+"""Polling rate of each meter of a building with many agents and one site process.
 
 A simulated building behind its real Modbus TCP gateway, a proxy in between that counts the requests of each unit, one `wattlens
-site` that polls every meter, and so many real `wattlens agent` processes, each scraped while the site is read. An agent knows
-no meter of a building, so however many there are, a meter is asked once a period.
+site` that polls every meter, and so many real `wattlens agent` processes, each scraped while the site is read. An agent does
+not read meters of a building, so the site process polls each meter once per period for any number of agents.
 """
 
 import contextlib
@@ -63,7 +63,7 @@ class RequestCounter:
 
 
 def run(agents: int = 200, seconds: float = 60.0) -> Row:
-    """Start everything, count, end everything; each meter is asked once a period, give or take the one that is just due."""
+    """Start everything, count, stop everything; each meter is polled once per period, plus or minus one poll."""
     with contextlib.ExitStack() as stack:
         nodes = load("h100-node").model_dump(mode="json") | {"facility": {}}
         folder, node = stack.enter_context(simulated(nodes))

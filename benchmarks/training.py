@@ -1,4 +1,4 @@
-"""Training with each hook on the simulated node, beside an agent that is killed: cost a step, steps, tokens and joules.
+"""Training with each hook on the simulated node while its agent is killed: cost per step, steps, tokens and joules.
 
 Run from the repository's root: python -m benchmarks training [--steps 500] [--hook loop torch ...] [--no-kill]
 

@@ -34,7 +34,7 @@ Timed = list[float]
 
 
 class SimulatedGpuWorker:
-    """The process on the simulated GPU, with an observer of its own container beside it."""
+    """The process on the simulated GPU, with an observer for its own container."""
 
     def __init__(self, name: str) -> None:
         self.node, self._name = Path(os.environ["WATTLENS_SIM"]), name
@@ -59,7 +59,7 @@ class SimulatedGpuWorker:
 
 
 def observe(name: str) -> Row:
-    """In a process of its own, which costs the training nothing: what the agent tells, and the truth beside it."""
+    """Collect the agent's figures and the truth, in a separate process that does not slow the training down."""
     node = Path(os.environ["WATTLENS_SIM"])
     roots.add_process(node, os.getpid(), roots.cgroup_path(name, "docker", 1))
     truth: list[tuple[int, float]] = []  # UTC ns, J as the sensor sees it
@@ -90,7 +90,7 @@ def observe(name: str) -> Row:
 
 
 def wait_booked(steps: int) -> None:
-    """Until the agent has booked the last report with a commit, though it was killed a moment ago."""
+    """Wait until the agent has recorded the last report with a commit, even if it was killed a moment ago."""
     deadline_s = time.monotonic() + BOOKED_S
     while time.monotonic() < deadline_s:
         with suppress(OSError, ValueError):
@@ -165,7 +165,7 @@ def train_plain(_: Any, gpu: SimulatedGpuWorker, steps: int, into: Timed) -> tup
     import wattlens
     from energy_agent.sdk.training import reporter
 
-    reporter._PATIENCE_S = 60.0  # a busy machine starts an agent slowly; reading without one is not asked here
+    reporter._PATIENCE_S = 60.0  # a busy machine starts an agent slowly; reading without an agent is not measured here
     step = timed(wattlens.step, into)
     with wattlens.training(model="none") as run:
         for k in range(steps):
@@ -274,7 +274,7 @@ def run(hook: str = PLAIN, steps: int = 1, until: Path | None = None, observe_as
     """Train so many steps, and on until a file exists; or observe for the training of that name."""
     if observe_as:
         return observe(observe_as)
-    with suppress(PermissionError):  # what a call takes is asked, not what else the machine has to do
+    with suppress(PermissionError):  # measures the time of a call, not other work of the machine
         os.sched_setscheduler(0, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(1))
     torch = None
     if hook != PLAIN:

@@ -67,7 +67,7 @@ def _renamed(table: Any, suffix: str) -> Any:
 
 
 def measure(days: Path, by: str) -> tuple[Row, dict[str, Any]]:
-    """Run the command as a user does: seconds, the most that its processes held at a time, and what it printed."""
+    """Run the command as a user does: seconds, peak memory of its processes, and its output."""
     command = [sys.executable, "-m", "wattlens", "usage", str(days), *PERIOD, "--by", by, "--json"]
     with tempfile.TemporaryFile("w+") as output:
         began, used, held = time.perf_counter(), [0.0], [0.0]

@@ -18,14 +18,14 @@ RATE = "$__rate_interval"
 RANGE = "$__range"
 WH_PER_1000_TOKENS = "wh_per_1000_tokens"
 """Unit of a panel whose queries give J/token and that shows Wh per 1,000 tokens."""
-BLUE, ORANGE, GREY, PURPLE = "#3274D9", "#FF9830", "#8E8E8E", "#8F3BB8"  # told apart by colour-blind eyes
+BLUE, ORANGE, GREY, PURPLE = "#3274D9", "#FF9830", "#8E8E8E", "#8F3BB8"  # distinguishable with colour blindness
 
 _NODE = ('cluster=~"$cluster"', 'job=~"$job"', 'instance=~"$instance"')
 _SCOPES: dict[Scope, tuple[str, ...]] = {
     "node": _NODE,
     "gpu": (*_NODE, 'gpu=~"$gpu"'),
     "workload": (*_NODE, 'workload=~"$workload"'),
-    "site": ('cluster=~"$cluster"', 'site=~"$site"'),  # one process a site: the site is what tells its instance
+    "site": ('cluster=~"$cluster"', 'site=~"$site"'),  # one process per site: the site identifies the instance
     "zone": ('cluster=~"$cluster"', 'zone=~"$zone"'),
     "site_process": ('cluster=~"$cluster"',),  # of its sources, which do not have its site as a label
     "job": ('cluster=~"$cluster"', 'job=~"$job"'),
@@ -85,11 +85,11 @@ class Panel:
     """A panel.
 
     Args:
-        description: what it shows, from which metric, how computed.
+        description: what the panel shows, from which metric, how computed.
         unit: a Grafana unit id.
-        states: value -> (text, colour), so that no state is told by colour or number alone.
+        states: value -> (text, colour), so that no state is shown by colour or number alone.
         stacked: the series are disjoint parts of a whole.
-        no_value: what an empty panel says; it tells what is known, never a calm nothing.
+        no_value: text of an empty panel: the reason, never a reassuring blank.
         links: where its series or rows lead.
         dashed: legends that end so are drawn as dashed lines: limits and ends of bands.
         step: the finest step of a graph of thousands of series; "": every scrape, and of recorded series once a minute.
@@ -134,7 +134,7 @@ class DashboardRows:
     """Rows of a dashboard, defined as `SPEC` by a file in its folder `rows`.
 
     Args:
-        places: place -> the row, or rows, that stand there. Places of a dashboard are tens, which leaves room between them.
+        places: place -> the row, or rows, at this place. Places of a dashboard are tens, which leaves room between them.
     """
 
     places: Mapping[int, Callable[[], PanelRow | tuple[PanelRow, ...]]]

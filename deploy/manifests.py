@@ -88,7 +88,7 @@ def tools() -> tuple[Path, Path]:
                 draft = Path(scratch) / path.name
                 draft.write_bytes(data)
                 draft.chmod(0o755)
-                draft.replace(path)  # whole or not at all, whoever else is fetching
+                draft.replace(path)  # atomic, even with concurrent downloads
     return found
 
 

@@ -64,7 +64,7 @@ def _name(name: Name) -> str:
 
 
 def main() -> int:
-    """Write the tables anew into the page that is named."""
+    """Rewrite the tables in the given page."""
     path = Path(sys.argv[1])
     path.write_text(replaced(path.read_text()))
     return 0

@@ -100,7 +100,7 @@ def large(_request: int) -> Iterable[bytes]:
 
 
 def unwanted(_request: int) -> Iterable[bytes]:
-    """3.5 MB of which three lines are wanted."""
+    """3.5 MB of which only three lines are needed."""
     return [_HEAD, b"a 1\n" * (_SIZE_B // 4 - 100), _counters(5)]
 
 

@@ -1,9 +1,9 @@
-"""A well-behaved scraper beside each kind of hostile client, against the real agent process, plain and over TLS.
+"""A well-behaved scraper next to each kind of hostile client, against the real agent process, plain and over TLS.
 
 Run from the repository's root: python -m benchmarks hostile.web [--seconds 10] [--only KIND]
 
-The agent reads eight simulated H100s at 1 Hz and asks for a password (bcrypt, cost 10). A scraper on a kept connection, as
-Prometheus has one, asks 50 times per second; another opens a connection for each of 5 scrapes per second, and its time
+The agent reads eight simulated H100s at 1 Hz and asks for a password (bcrypt, cost 10). A scraper with a persistent connection,
+as in Prometheus, sends 50 requests per second; another opens a connection for each of its 5 scrapes per second, and its time
 includes the TLS handshake. The hostile clients are a process of their own on another loopback address. `nobody` is the same
 without them.
 """
@@ -37,7 +37,7 @@ def connect(port: int, context: ssl.SSLContext | None, source: str) -> http.clie
 
 
 def scrape(client: http.client.HTTPConnection) -> None:
-    """One whole page; raises OSError where it is none."""
+    """Read one complete response; OSError if it is invalid."""
     try:
         client.request("GET", "/metrics", headers={"Authorization": RIGHT})
         response = client.getresponse()

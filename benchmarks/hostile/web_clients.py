@@ -1,7 +1,7 @@
 """Hostile web clients, one kind at a time, each in its own process.
 
 All come from 127.0.0.2, as one host would, at the lowest priority: another host would not take the agent's cores. Each function
-runs in some threads until it is told to stop, and counts attempts.
+runs in some threads until it is stopped, and counts attempts.
 """
 
 import base64
@@ -176,7 +176,7 @@ KINDS: dict[str, tuple[Callable[[AttackedServer], None], int]] = {
 
 
 def main(report: Connection, kind: str, port: int, secure: bool, right: str) -> None:
-    """Run one kind until the parent says a word; then tell how many attempts there were."""
+    """Run one kind until the parent sends a message, then send the number of attempts."""
     os.nice(19)
     target = AttackedServer(port, secure, right)
     work, count = KINDS[kind]

@@ -1,1 +1,1 @@
-"""The dashboards: one package each, its rows beside it."""
+"""The dashboards: one package each, with its rows in a subpackage."""

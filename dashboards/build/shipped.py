@@ -1,4 +1,4 @@
-"""The built dashboards as they ship: JSON files beside this one, so that nothing is built where they are used."""
+"""The built dashboards as they ship: JSON files in the package, so that nothing is built at run time."""
 
 import json
 from pathlib import Path

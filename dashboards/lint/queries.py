@@ -72,7 +72,7 @@ def _name(node: Any) -> str:
 
 
 def _queries(dashboard: Json) -> Iterator[tuple[Json, Json, list[tuple[Any, tuple[Any, ...]]]]]:
-    """Panel, target and the nodes of its query, of all that parse: what does not is told by another rule."""
+    """Panel, target and the nodes of each query that parses; another rule reports those that do not."""
     values = chosen(dashboard)
     for panel in panels(dashboard):
         for target in panel["targets"]:

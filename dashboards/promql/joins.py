@@ -18,9 +18,9 @@ def booked(name: str, by: str = "", scope: Scope = "gpu") -> str:
 
 
 def proven(name: str, by: str = "", scope: Scope = "gpu", *, less: str = "") -> str:
-    """By how much a claim changed in the chosen time, `less` another one, summed as `booked`: below 0 where it fell.
+    """Change of a claim in the selected time range, `less` another one, summed as in `booked`: negative where it fell.
 
-    Of GPUs of which an analysis was ever closed: of the others nothing is known, which is not 0.
+    Only for GPUs with a closed analysis: that of the others is unknown, which is not 0.
     """
     changes = " - ".join(change(recorded(each, scope=scope), RANGE) for each in (name, less) if each)
     ever = f"last_over_time({recorded(PROVEN, scope=scope)}[{RANGE}])"

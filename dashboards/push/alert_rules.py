@@ -49,7 +49,7 @@ def rule(alert: Alert, folder_uid: str, datasource_uid: str) -> dict[str, Any]:
         "data": steps,
         "for": alert.pending,
         "noDataState": "OK",  # no series, no alert, as in Prometheus
-        "execErrState": "Error",  # a query that fails is told: silence would look like health
+        "execErrState": "Error",  # a failing query raises an alert: silence would look like health
         "missingSeriesEvalsToResolve": 1,
         "labels": dict(labels),
         "annotations": dict(annotations),
@@ -122,7 +122,7 @@ def _texts(value: Any) -> dict[str, Any]:
 
 
 def _span(text: Any) -> Any:
-    """A duration in ms, so that 60m is 1h; whatever is none stays what it is."""
+    """A duration in ms, so that 60m equals 1h; other values are returned unchanged."""
     parts = _SPAN.findall(text) if isinstance(text, str) else []
     if not parts or "".join(number + unit for number, unit in parts) != text:
         return text

@@ -1,7 +1,7 @@
 """The action of a push for each object, from the built content and the content in Grafana. Pure.
 
-Whatever somebody has changed in Grafana since the last push is `edited`, and no push writes over it unless it is told to. What
-comes from a file on the Grafana server is `locked`: its API refuses to change it.
+An object that was changed in Grafana since the last push is `edited`, and a push overwrites it only on request. An object
+provisioned from a file on the Grafana server is `locked`: the API refuses to change it.
 """
 
 from collections.abc import Mapping
@@ -44,8 +44,8 @@ class GrafanaDashboard:
         folder: title of its folder.
         from_file: provisioned from a file on the server, and locked.
         message: of its latest version; None: the history cannot be read.
-        author: who saved it last, if that is told.
-        newer: stored in Grafana's dashboard schema v2, which its `/api` does not tell; `board` is then empty.
+        author: who saved it last, if known.
+        newer: stored in Grafana's dashboard schema v2, which its `/api` does not return; `board` is then empty.
     """
 
     content: Mapping[str, Any]

@@ -54,10 +54,10 @@ def rate_rules() -> Iterator[RecordingRule]:
 def wider_boundary_rules() -> Iterator[RecordingRule]:
     """Power of workloads at the wider boundaries.
 
-    The meter's error covers the whole of what it read, the GPUs in it too; that of the GPUs stays, as it says what part of them
-    was whose. While a GPU is lost the host cannot be told apart from it, and while the meter is silent nothing is seen: the
-    host's counters stand still, and there is no figure, where the GPUs' alone would pass for the node's. What was not seen is
-    booked half a minute late, which is why lost GPUs are asked for beside it.
+    The meter's error covers its whole reading, including the GPUs; the error of the GPUs is added, because it affects the
+    shares of the workloads. While a GPU is lost, the meter cannot separate the host from it, and while the meter is silent
+    nothing is measured: the host's counters do not advance. The rule then records no value, since that of the GPUs alone would
+    pass for the node's. The ledger records unmetered time half a minute late, so the rule also checks for lost GPUs.
     """
     counter = metric("workload_nongpu_energy_joules_total")
     gain = f'sum without (domain) ({metric("node_nongpu_energy_gain_uncertainty_ratio")}{{domain="host"}})'

@@ -140,8 +140,8 @@ def _nodes() -> Iterator[RecordingRule]:
 def _gained(counter: str) -> str:
     """Increase over a minute of a counter that appears with its first event, which `increase` alone leaves out.
 
-    Prometheus takes the first sample of a series for where it begins. One that was not there a minute ago counts in full, if
-    its GPU was scraped since while it was not there yet: a Prometheus that is younger than the counter tells nothing.
+    Prometheus treats the first sample of a series as its start. A series that did not exist a minute ago counts in full if its
+    GPU was scraped in that minute without it: a Prometheus that is younger than the counter has no such scrape.
     """
     of_gpu = f"on ({_AT}, uuid) group_left () count_over_time({metric('dvfs_lease_active')}[1m])"
     began = f"{counter} unless {counter} offset 1m and (count_over_time({counter}[1m]) < {of_gpu})"

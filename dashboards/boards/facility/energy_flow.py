@@ -1,10 +1,10 @@
-"""Where the energy of a site goes, by its tree of meters, without counting a joule twice.
+"""Energy flow of a site along its tree of meters, without counting a joule twice.
 
-What hangs below a meter flowed through it before, so each meter keeps what it shows less what the meters right below it show.
-The meters of IT then add up to the IT energy at the topmost position that is metered, less what is not IT below it; those of
-overhead to the overhead; and what the site takes and makes, less both, is what no meter explains: the same sums as those of a
-report. Heat that is handed over is no part of it, and what the site makes is a supply, not a use. What a silent meter would
-show is in the meter above it.
+Energy of downstream meters flowed through their upstream meter, so each meter keeps its own reading less those of the meters
+directly below it. The IT meters then add up to the IT energy at the topmost metered position, less other loads below it; the
+overhead meters add up to the overhead. Energy that the site imports and generates, less both, is not explained by a meter.
+These sums equal those of a report. Exported heat is excluded, and the site's own generation is a supply, not a use. The energy
+of a silent meter is included in the meter above it.
 """
 
 from collections.abc import Callable
@@ -37,7 +37,7 @@ def energy(*matchers: str) -> str:
 
 
 def parts(flow: Flow) -> str:
-    """The parts of what a site uses, told apart by the label `part`; their sum is what it takes and makes."""
+    """The parts of a site's energy use, distinguished by the label `part`; their sum is its import plus its own generation."""
     placed = f"{_own(flow, _IT)} * on ({AT}, meter) group_left (position) {info()}"
     it = f'label_replace(sum by ({AT}, position) ({placed}), "part", "IT at $1", "position", "(.+)")'
     roles = f"sum by ({AT}, role) ({_own(flow, _OVERHEAD)})"
@@ -48,7 +48,7 @@ def parts(flow: Flow) -> str:
 
 
 def supply(flow: Flow) -> str:
-    """What a site takes from outside, and what it makes beside its feeds."""
+    """Energy that a site imports, and its own generation in addition to its feeds."""
     feeds = f"sum by ({AT}) ({flow(_TOTAL)})"
     made = f"{flow(_MADE)} and on ({AT}, meter) {info(_ROOT)}"
     return f"({feeds} + (sum by ({AT}) ({made}) or 0 * {feeds}))"

@@ -93,7 +93,7 @@ def saved() -> PanelRow:
 
 
 def cost() -> PanelRow:
-    """What it costs in speed, beside the savings."""
+    """The cost in speed, next to the savings."""
     info = steered_workloads()
     slowdown = banded(lambda end: _percent(f"dvfs_slowdown_ratio{end}"), NAME)
     budget = _percent("dvfs_slowdown_budget_ratio")

@@ -1,4 +1,4 @@
-"""Rows of steering at work: modes, leases, what is wanted, set and done, decisions, and what goes wrong."""
+"""Rows on active steering: modes, leases, requested, applied and actual settings, decisions and errors."""
 
 from dashboards.dashboard import (
     BLUE,
@@ -223,7 +223,7 @@ def decisions() -> PanelRow:
 
 
 def trouble() -> PanelRow:
-    """Heat and power while something is in force, and what has to be looked at."""
+    """Temperature and power while a setting is applied, and conditions that need attention."""
     leased = f"(sum({recorded(LEASED, scope='node')}) > 0)"
     share = f"sum by (reason) ({recorded(EVENTS, scope='node')}) / on () group_left () {leased}"
     unheld, gone = _orphans()

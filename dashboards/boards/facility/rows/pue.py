@@ -1,4 +1,4 @@
-"""The row of a site's PUE: now, over twelve months, by window; measured or stated, in words, or why there is none."""
+"""The row of a site's PUE: current, over twelve months, by window; whether it is measured or stated, or why it has no value."""
 
 from dashboards.boards.sites import NOW, pue
 from dashboards.dashboard import BLUE, ORANGE, PURPLE, DashboardRows, Panel, PanelQuery, PanelRow, banded, figure, series

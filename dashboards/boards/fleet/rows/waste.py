@@ -88,7 +88,7 @@ def waste() -> PanelRow:
 
 
 def _by(labels: str, name: str, *matchers: str) -> str:
-    """A sum over the chosen time by facts; a fact that nobody tells is named so, as an empty cell says nothing."""
+    """A sum over the selected time range by workload labels; a missing label gets a name, as an empty cell is ambiguous."""
     summed = f"sum by ({labels}) ({over_fleet(name, *matchers)})"
     for label in labels.split(", "):
         summed = f'label_replace({summed}, "{label}", "(none)", "{label}", "")'

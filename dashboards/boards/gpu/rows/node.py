@@ -1,4 +1,4 @@
-"""The row of a node around its GPUs: its meters, what they say beside the GPUs, whose that was, and what the sums contain."""
+"""The row of a node: its meters, compared with the GPUs, the owners of that energy, and the scope of the sums."""
 
 from dashboards.dashboard import (
     BLUE,

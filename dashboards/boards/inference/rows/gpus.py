@@ -61,7 +61,7 @@ def by_workload() -> PanelRow:
     rates = recorded(TOKEN_RATE, 'tokens="generation",model=~"$model"')
 
     def plain(expr: str) -> str:
-        """One series a row: what tells a row, and nothing else."""
+        """One series per row: only the labels that identify the row."""
         return f"sum by ({BY}) ({expr}) and on ({BY}) topk({_ROWS}, sum by ({BY}) ({rates}))"
 
     return PanelRow(

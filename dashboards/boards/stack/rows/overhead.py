@@ -30,7 +30,7 @@ def _group(expr: str) -> str:
 
 
 def ledger() -> PanelRow:
-    """Whether the books are kept."""
+    """Whether the ledger is written."""
     failures, segments = (f"increase({_node(f'ledger_{n}_total')}[{RANGE}])" for n in ("commit_failures", "segments"))
     ended = f"increase({_node('reader_restarts_total')}[{RANGE}])"
     commit = f"clamp_min(time() - {_node('ledger_last_commit_timestamp_seconds')}, 0)"
