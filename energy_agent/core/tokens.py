@@ -55,7 +55,7 @@ class Latencies:
 class TokenDelta:
     """What the engines of one metrics endpoint did for one model over [start_ns, end_ns) (UTC).
 
-    A field is None where the endpoint does not report it. Consecutive deltas add up to what the endpoint counted, even if
+    None in a field means that the endpoint does not report it. Consecutive deltas add up to what the endpoint counted, even if
     readings between them failed.
 
     Args:

@@ -11,7 +11,7 @@ _MILLI = 1000
 
 
 def samples(view: DvfsDevice) -> Iterator[tuple[str, tuple[str, ...], str | None]]:
-    """Yield (name, labels after those of the GPU, value); the value is None where the sample is absent."""
+    """Yield (name, labels after those of the GPU, value), with the value None for an absent sample."""
     for mode in _MODES:
         yield "dvfs_mode", (mode,), "1" if mode == view.mode else "0"
     if view.facts:

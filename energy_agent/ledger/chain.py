@@ -170,7 +170,7 @@ def prefix_of(cluster: str, node: str) -> str:
 
 
 def split_name(path: Path) -> tuple[str, int | None]:
-    """(prefix, sequence) of a segment's file name; the sequence is None where the name has no valid one."""
+    """(prefix, sequence) of a segment's file name, with None for a missing or invalid sequence."""
     match = _NAME.fullmatch(path.name)
     if match is None or len(match[2]) > 19 or int(match[2]) > INT64_MAX:
         return path.name, None

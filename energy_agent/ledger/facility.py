@@ -142,7 +142,7 @@ class FacilityBook:
         Args:
             start_ns: start of the first cell.
             end_ns: end of the last cell.
-            since_ns: if later than `start_ns`, the length of the window is measured from here.
+            since_ns: if later than `start_ns`, the window begins here. This shortens its length only: cells are not cut.
             until_ns: if earlier than `end_ns`, the window ends here because its last cell is still open.
             beside: another book with additional rows, such as unsealed ones.
 

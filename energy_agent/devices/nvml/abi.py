@@ -96,7 +96,7 @@ class MigDevice:
 
 @dataclass(frozen=True, slots=True)
 class InstanceProcess:
-    """A process with a compute context. The ids name its instance on a GPU in MIG mode; on other GPUs they are None."""
+    """A process with a compute context. The ids name its instance on a GPU in MIG mode, and have no value on other GPUs."""
 
     pid: int
     memory_b: int | None

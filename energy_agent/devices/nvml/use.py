@@ -32,7 +32,7 @@ class UseReader:
         self._total = 0
 
     def read(self, absent: dict[str, str], *, mig: bool) -> tuple[tuple[ProcessUse, ...] | None, tuple[MigUse, ...] | None]:
-        """Read the processes and the MIG devices. Each is None where it is not available. `mig`: the GPU was in MIG mode."""
+        """Read the processes and the MIG devices, with None for what is not available. `mig`: the GPU was in MIG mode."""
         found: dict[str, Any] = {}
         listed: list[InstanceProcess]
         if mig:

@@ -62,7 +62,7 @@ class CounterAccount(_Board):
     _power_mw: int = 0  # the largest mean between two readings, for a GPU without known limits
 
     def take(self, readings: Sequence[ExporterReading]) -> None:
-        """Record what readings tell, in order of time."""
+        """Record readings in order of time."""
         self._learn_period([b for a, b in pairwise(readings) if b.value != a.value])
         for reading in readings:
             self._one(reading)
@@ -167,7 +167,7 @@ class PowerAccount(_Board):
     _last: ExporterReading | None = None
 
     def take(self, readings: Sequence[ExporterReading]) -> None:
-        """Record what readings tell, in order of time."""
+        """Record readings in order of time."""
         self._learn_period(readings)
         for reading in readings:
             if not 0 <= reading.value <= (self.terms.power_max_mw or BOARD_MOST_MW):
