@@ -30,7 +30,7 @@ def owner_of(kind: str, labels: Mapping[str, str]) -> str:
 
 
 def tenant_of(kind: str, labels: Mapping[str, str]) -> str:
-    """The tenant that chooses the names of such workloads and owners: a uid, a namespace or a scheduler's user."""
+    """The tenant that can choose the names of such workloads and owners: a uid, a namespace or a scheduler's user."""
     uid = labels.get("uid", "")
     return f"uid {uid}" if uid else f"{kind} {labels.get('namespace') or labels.get('user', '')}"
 
