@@ -59,9 +59,9 @@ class EnergyHistory:
         self._rows.append(row)
 
     def window(self, start_ns: int, end_ns: int, workload: str | None = None) -> dict[str, object]:
-        """Energy by device, or the reason why there is none; "later" where it is too early to tell.
+        """Energy by device, or the reason why it is not available; the key "later" is set if a later request may succeed.
 
-        With a `workload`, only devices that it held all the time: others' energy is not its business.
+        With a `workload`, only devices that it held during the whole window: a workload does not see the energy of others.
         """
         rows = list(self._rows)
         if not rows or end_ns <= start_ns:

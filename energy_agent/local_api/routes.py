@@ -42,7 +42,7 @@ class Steerable(Protocol):
 class Routes:
     """Answers requests of a known process from the agent's history and its counts of training.
 
-    `steering` is asked for at each request, since a reload may put another in its place.
+    `steering` is called for each request, since a reload may replace the steering.
     """
 
     def __init__(
@@ -170,7 +170,7 @@ def _energy(snapshot: Snapshot, workload: str) -> dict[str, object]:
 
 
 def _limits(view: DeviceView) -> dict[str, object]:
-    """The power limit of a device now, and between what it may lie, in W; what the board does not tell is left out."""
+    """The power limit of a device and its permitted range, in W, without the values that the GPU does not report."""
     now_mw = None if view.sample is None else view.sample.power_limit_mw
     low_mw, high_mw = view.info.power_limit_min_mw, view.info.power_limit_max_mw
     said: dict[str, object] = {} if now_mw is None else {"power_limit_w": now_mw / 1000}

@@ -30,7 +30,7 @@ PLACES, PLACES_EACH = 64, 16
 RATE_S, BURST_S = 50.0, 200.0
 ARRIVALS_PER_S, ARRIVALS_AT_ONCE = 100.0, 200.0
 ACCEPTS_PER_S = 250.0
-"""Connections of all clients that are looked at, so that a flood costs a bounded share of a core."""
+"""Limit of connections from all clients that are examined, so that a flood costs a bounded share of a core."""
 _WAIT_S = 5.0
 _QUEUE = 64
 _PROBE_S = 1.0

@@ -57,12 +57,12 @@ def policies() -> tuple[SharingPolicy, ...]:
 
 
 def policy_for(known: DeviceUse) -> SharingPolicy | None:
-    """The policy in force; None where nobody holds the device."""
+    """The policy that applies; None if no workload holds the device."""
     return next((policy for policy in policies() if policy.applies(known)), None)
 
 
 def known_of(holding: Holding, shape: Shape = WHOLE) -> DeviceUse:
-    """What the policies are told."""
+    """The input of the policies."""
     if not (holding.slices and shape.mig):
         return DeviceUse(holding.weights, holding.measured, unseen=holding.unseen)
     slices = tuple(Slice(m.slices, m.sms, m.active_ppm, holding.slices.get(m.uuid, {})) for m in shape.mig)

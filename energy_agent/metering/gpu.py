@@ -10,8 +10,8 @@ Laws (tests/energy_agent/metering/test_gpu.py):
   readings that follow each other is closed by instant power, within the same bounds. Over a reboot or a load of the driver the
   counter is known to have begun again, whatever it shows. A fall is a wrap only if the device cannot have drawn a whole range:
   otherwise the counter may have wrapped twice, and only what it shows is recorded. A reset that nobody can see is the one
-  exception: while nobody read, the GPU alone was reset (or the driver loaded anew where its epoch is not known) and the counter
-  grew past its old value.
+  exception: between two readings the GPU alone was reset (or the driver was reloaded and its epoch is not known), and the
+  counter grew past its old value.
 
 The counter ticks about every 100 ms with jitter; a reading is therefore up to one tick old, which is `edge_uj` at each end of
 an interval. Between two intervals that share a reading the edges are the same error with opposite signs and cancel.
@@ -25,7 +25,7 @@ from energy_agent.core.units import NS_PER_S, UJ_PER_MJ
 
 _WRAPS_UJ = ((1 << 32) * UJ_PER_MJ, (1 << 64) * UJ_PER_MJ)
 RESET, RELOAD, REBOOT = "counter reset", "driver reload", "reboot"
-"""Why a counter began again, as the gap tells it."""
+"""Why a counter restarted, as the reason of the gap."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,10 +93,10 @@ def advance(
 ) -> MeterStep:
     """Record the time between the last recorded reading and `sample`, which was read in this boot from this load of the driver.
 
-    An epoch "" is not known and equals any: it neither tells a reload nor hides a counter that fell.
+    An epoch "" is unknown and equals any other: it neither indicates a reload nor hides a counter that fell.
 
-    Returns a Step without interval or gap where there is nothing to book yet: the first reading ever, or a counter that has not
-    ticked since the last reading.
+    Returns a MeterStep without interval or gap if there is nothing to record yet: at the first reading ever, or while the
+    counter has not ticked since the last reading.
     """
     if state is None:
         return MeterStep(_anchor(sample, boot_id, driver_epoch))
@@ -151,7 +151,7 @@ def _still(state: MeterState, sample: DeviceSample, sensor: SensorLimits, durati
         return MeterStep(state)
     seen = replace(state, t_ns=sample.t_ns, boot_ns=sample.boot_ns, power_mw=sample.power_mw)
     moved = sample.power_mw is not None and state.power_mw is not None and sample.power_mw != state.power_mw
-    if not moved or duration_ns > sensor.gap_ns:  # power stands still as well: neither can be believed
+    if not moved or duration_ns > sensor.gap_ns:  # power does not change either: neither value is plausible
         return MeterStep(replace(seen, blind_ns=state.blind_ns + duration_ns))
     interval = _trapezoid(state, sample, sensor, duration_ns)
     return MeterStep(replace(seen, integrated_uj=state.integrated_uj + interval.energy_uj), interval)
@@ -229,7 +229,7 @@ def _most_uj(sensor: SensorLimits, duration_ns: int) -> int:
 
 
 def _gap(state: MeterState, sample: DeviceSample, sensor: SensorLimits, duration_ns: int, bound_uj: int, reason: str) -> Gap:
-    """What nobody saw over the last `duration_ns`, and, had the sensor been stuck, since the last stretch that it saw whole."""
+    """The gap of the last `duration_ns`; if the sensor was stuck, also of the time since its last complete interval."""
     start_ns, end_ns = start_of(state.t_ns, sample.t_ns, duration_ns), sample.t_ns
     if not duration_ns:
         start_ns = end_ns = state.t_ns

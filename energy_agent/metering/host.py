@@ -159,8 +159,8 @@ def _entries(
 ) -> list[Entry]:
     """By device time held; device time itself is that of the GPUs and is not counted twice.
 
-    Beside integrated energy stands an entry of `counter` without any: the edges that the interval shares with its neighbours,
-    which cancel, where what integration got wrong does not.
+    Integrated energy gets a second entry, of method `counter` and without energy. It holds the edges that the interval shares
+    with its neighbours, because these cancel and the error of the integration does not.
     """
     if method is Method.BRIDGED:
         weights = {("", State.GAP): 1}

@@ -50,7 +50,7 @@ class DomainInterval:
 
 @dataclass(frozen=True, slots=True)
 class NodeStep:
-    """What one reading adds. The gap's device is "": whoever records it knows which."""
+    """What one reading adds. The gap's device is ""; the caller that records the gap knows the device."""
 
     state: NodeState
     interval: DomainInterval | None = None

@@ -1,12 +1,12 @@
-"""What a board's own readings tell of its sensors: tick, jitter, step, window of instant power, counter against power. Pure.
+"""Profile of a GPU's sensors from its own readings: tick, jitter, step, window of instant power, counter against power. Pure.
 
-Nothing is asked of the load: whatever changes it makes anyhow are used, and where there were too few the answer is absent with
-that reason. All comparisons are of the board with itself, so that its unknown gain falls out.
+The load may be any: the profile uses the changes that occur, and an estimate is absent, with the reason, if there were too few.
+All comparisons are of the GPU with itself, so that its unknown gain cancels.
 
 The window. Let a load step from L0 to L1 at u before a tick of length T. A counter that sees everything shows the mean power
 M = L1 + (L0 - L1) (T - u) / T of that tick, so u = T (L0 - M) / (L0 - L1); power that is the mean of the last w shows
 P = L1 + (L0 - L1) f with f = max(0, 1 - u / w). Steps with 0 < f < 1 give w = u / (1 - f). A counter that only sums the power
-samples cannot tell u; there the share of steps that show an f in between is w / T, since a load does not know of the ticks.
+samples does not determine u; then w / T is the share of steps with an f in between, since a load is independent of the ticks.
 """
 
 import math
@@ -31,7 +31,7 @@ class SensorTick:
         after_ns: boot-clock instant before which the old values were still read.
         by_ns: instant by which the new ones were.
         energy_mj: the counter, from now on.
-        power_mw: instant power, from now on; None where the board tells none.
+        power_mw: instant power, from now on; None if the GPU does not report it.
     """
 
     after_ns: int
@@ -79,7 +79,7 @@ class SensorProfile:
 
 @dataclass(frozen=True, slots=True)
 class _Tick:
-    """A stretch from one tick to the next: its length and what the two ends leave open of it, energy, and power at its end."""
+    """The interval between two ticks: its length, the uncertainty of that length, its energy, and the power at its end."""
 
     ns: float
     doubt_ns: float
@@ -92,13 +92,13 @@ class _Tick:
 
 
 def absent(reason: str) -> SensorProfile:
-    """A board that tells nothing, and why."""
+    """The profile of a GPU whose readings do not determine it, with the reason."""
     none = ProfileEstimate(None, reason=reason)
     return SensorProfile(none, none, none, none, none, none, none, "undecided", reason)
 
 
 def profile(changes: Sequence[SensorTick]) -> SensorProfile:
-    """The sensors of a board by its changes in order of time; the first one only tells where the counter stood."""
+    """The sensor profile of a GPU from its changes in order of time; the first change only gives the initial counter."""
     runs = _runs(changes)
     ticks = [t for run in runs for t in run]
     if len(ticks) < MIN_TICKS:
@@ -255,8 +255,8 @@ def _steps(run: Sequence[_Tick]) -> list[_Step]:
 def _fitted(steps: Sequence[_Step], tick: ProfileEstimate) -> ProfileEstimate:
     """The w that most steps agree with: u = w (1 - f) where power shows a part, u >= w where it shows the new level alone.
 
-    A load that moves twice within a tick, or by a ramp, is no step and agrees with no w; where too many are such, none is told.
-    Within the bounds are all w that as many steps agree with but one.
+    A load that changes twice within a tick, or ramps, is not a step and agrees with no w; with too many of these the window has
+    no value. The bounds enclose every w that at most one step fewer agrees with.
     """
     assert tick.value is not None
     counts = {}

@@ -56,5 +56,5 @@ class ServingPods:
         tokens.discover(found)
 
     def health(self) -> tuple[SourceHealth, ...]:
-        """The first pods whose annotations are not followed, with the reason; beside them the workload may have an entry."""
+        """The first pods whose annotations are ignored, with the reason; the workload may have an entry of its own as well."""
         return tuple(SourceHealth(f"annotations:{workload}", False, "", reason) for workload, reason in self._refused.items())

@@ -257,7 +257,7 @@ class Agent:
         )
 
     def _health(self) -> tuple[SourceHealth, ...]:
-        """Every source; one whose health cannot be told is itself down."""
+        """The health of every source; a source that cannot report its health is down."""
         node, sampler = self.sampler.node, self.sampler
         health = [
             SourceHealth("nvml", node.up, "", node.reason, node.last_success_ns, node.poll_s),

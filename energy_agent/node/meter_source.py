@@ -18,8 +18,8 @@ _SMALL_LIMIT_B = 4096
 class NodeSource:
     """One kind of meter.
 
-    `period_s` is None where the configuration does not have it. `open` raises MeterError where it is not there now (a file
-    that only root can read, a program that is not installed) and is tried again later.
+    `period_s` returns None if the configuration does not enable the meter. `open` raises MeterError if the meter is not
+    available (a file that only root can read, a program that is not installed); the agent retries it later.
     """
 
     summary: str
@@ -43,7 +43,7 @@ def read_number(path: Path) -> int:
 
 
 def read_text(path: Path) -> str:
-    """The line in a small file of the kernel's; '' where there is none."""
+    """The line in a small file of the kernel; '' if it cannot be read."""
     try:
         with path.open("rb") as file:
             return file.read(_SMALL_LIMIT_B).decode("utf-8", "replace").strip()
@@ -55,7 +55,7 @@ def believable_mw(power_mw: int, max_power_w: float | None) -> int:
     """The power of a whole node.
 
     Raises:
-        MeterError: negative, none at all (whoever reads it is powered), or more than there can be.
+        MeterError: negative, zero (the node that reads it is running), or above the maximum.
     """
     most_mw = NODE_MAX_MW if max_power_w is None else min(NODE_MAX_MW, round(max_power_w * 1000))
     if power_mw <= 0:

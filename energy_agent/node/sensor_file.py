@@ -36,10 +36,10 @@ _PROFILE = TypeAdapter(_Profile)
 
 
 def tick_ns_by_board(path: Path) -> dict[str, int]:
-    """The longest tick in ns by UUID, and by product name the longest of its boards, where it was measured.
+    """The longest measured tick in ns by UUID, and by product name the longest of the GPUs of that product.
 
     Raises:
-        UsageError: the file cannot be read or is none of this schema.
+        UsageError: the file cannot be read or does not have this schema.
     """
     try:
         profile = json_file.load(_PROFILE, path, MAX_B)

@@ -72,7 +72,7 @@ class TrustedPath:
     Attributes:
         path: ends with the first directory that somebody other than root may change, where that is known.
         checked: the owners of all its directories but the last are root. False: they could not be checked.
-        below_ours: the path below the last directory that it has in common with the agent's own; "" where there is none.
+        below_ours: the path below the last directory shared with the agent's own path; "" if they share no directory.
         owner: uid that alone may change the last directory, besides root; None where others may too, or it is unknown.
     """
 

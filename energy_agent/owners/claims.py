@@ -16,7 +16,7 @@ class Claim:
     Args:
         device: UUID of a GPU (`GPU-...`) or of a MIG device (`MIG-...`), as NVML names it.
         facts: the workload and what is known of it.
-        pod_uid: uid of the pod where it is known, by which processes in its cgroup are told.
+        pod_uid: uid of the pod if it is known; it identifies the processes in the pod's cgroup.
     """
 
     device: str
@@ -34,7 +34,7 @@ class Claims:
     """All claims of one source at one instant.
 
     Args:
-        boot_ns: when the scheduler was asked.
+        boot_ns: when the agent queried the scheduler.
         claims: the very same tuple as before where nothing changed.
         unknown: how many devices it gave away of which it is not known which they are; any that looks free may be one.
     """

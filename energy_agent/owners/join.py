@@ -16,7 +16,7 @@ PATIENCE_NS = 30 * NS_PER_S
 
 
 class SchedulerCoverage(Enum):
-    """How far the schedulers of this node can be believed, the best first."""
+    """How complete the answers of this node's schedulers are, the best first."""
 
     NONE = "no scheduler is asked"
     FRESH = "all devices that were given away are known"
@@ -32,7 +32,7 @@ class OwnerEvidence:
     Args:
         claimed: workloads that were given it; of no answer, or one that counts no more: nobody.
         seen: SM time of the workloads whose processes are on it, in any unit.
-        unseen: there are processes on it that cannot be told, or their list is not known.
+        unseen: it has processes that cannot be resolved, or the list of its processes is not available.
         measured: whether the SM time was measured; else it says nothing.
     """
 
@@ -51,7 +51,7 @@ def weights(evidence: OwnerEvidence, answer: SchedulerCoverage) -> Mapping[str, 
         if unseen or (not seen and answer not in (SchedulerCoverage.NONE, SchedulerCoverage.FRESH)):
             return None  # somebody may hold it
         return dict(seen)
-    if unseen:  # a claimant's, as far as anyone can say: nothing tells them apart by their work
+    if unseen:  # perhaps of a claimant: their work does not distinguish the workloads
         return dict.fromkeys((*claimed, *seen), 1)
     return dict.fromkeys(claimed, 0) | {name: sm if evidence.measured else 1 for name, sm in seen.items()}
 
@@ -78,12 +78,12 @@ def join(whole: OwnerEvidence, slices: Mapping[str, OwnerEvidence], answer: Sche
 
 
 def reason(answer: SchedulerCoverage, listed: bool) -> State:
-    """Why it is not known who holds a device. `listed`: its processes have been asked for, with or without success."""
+    """Why the workload that holds a device is unknown. `listed`: its processes were queried, with or without success."""
     return State.STARTING if answer is SchedulerCoverage.STARTING or not listed else State.UNKNOWN_OWNER
 
 
 def coverage_of(now_boot_ns: int, asked_boot_ns: int | None, started_boot_ns: int, unknown: int) -> SchedulerCoverage:
-    """How far one scheduler can be believed; `asked_boot_ns` is when it was asked for its last answer, None: it gave none."""
+    """The coverage of one scheduler; `asked_boot_ns` is when its last answer was requested, None if it never answered."""
     if asked_boot_ns is None:
         return SchedulerCoverage.STARTING if now_boot_ns - started_boot_ns <= PATIENCE_NS else SchedulerCoverage.LOST
     if now_boot_ns - asked_boot_ns > PATIENCE_NS:

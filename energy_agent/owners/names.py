@@ -33,7 +33,7 @@ class PodNames:
 
     @classmethod
     def of(cls, facts: Iterable[WorkloadFacts]) -> "PodNames":
-        """As they were when the agent last ran, of pods whose uid was known: another life of a name cannot be told without."""
+        """The names of the agent's last run, of pods with a known uid: only the uid distinguishes two pods of the same name."""
         return cls({uid: fact.workload for fact in facts if (uid := fact.labels.get("pod_uid", ""))})
 
     def of_claim(self, key: PodKey, uid: str) -> str:

@@ -33,20 +33,20 @@ class PolledClaimSource(Poller[Claims]):
         rest: float = 0.0,
         close: Callable[[], object] = lambda: None,
     ) -> None:
-        """Nothing is asked before `start`; the other arguments are those of `Poller`."""
+        """Send no request before `start`; the other arguments are those of `Poller`."""
         own = (clock, self.source, self._claim, period_s, log, self.called)
         super().__init__(*own, retry_max_s=retry_max_s, rest=rest, close=close)
         self._wanted = wanted
         self._absent: Claims | None = None  # where there is no such scheduler
         self._since: dict[str, int] = {}  # when each workload was first claimed
-        self._unknown: Mapping[str, str] = {}  # what was given and cannot be told -> to whom
+        self._unknown: Mapping[str, str] = {}  # assigned device that cannot be identified -> its workload
 
     def is_present(self) -> bool:
         """Whether there is such a scheduler on this node; asked until there is one."""
         raise NotImplementedError
 
     def ask(self, now_ns: int) -> tuple[Iterable[Claim], Mapping[str, str]]:
-        """What it gave away, and what of it cannot be told, with to whom; `now_ns` is UTC. May raise anything."""
+        """The claims, and the workloads of assigned devices that cannot be identified; `now_ns` is UTC. May raise anything."""
         raise NotImplementedError
 
     def claims(self) -> Claims | None:
@@ -54,7 +54,7 @@ class PolledClaimSource(Poller[Claims]):
         return self.value or self._absent
 
     def rows(self) -> tuple[SourceHealth, ...]:
-        """Whether it answers, and the first devices it gave away that are not known; nothing where there is none."""
+        """Whether it answers, and the first assigned devices that are unknown; empty without such a scheduler."""
         if not self._wanted:
             return ()
         named = list(self._unknown.items())[:NAMED_UNKNOWN]

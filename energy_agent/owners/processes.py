@@ -33,9 +33,9 @@ class ProcessOwner:
 
 @dataclass(frozen=True, slots=True)
 class DeviceOwners:
-    """Who holds one device. `holding` is None when that is not known, and then `reason` says why.
+    """The workloads that hold one device. If they are unknown, `holding` has the value None and `reason` the cause.
 
-    `departed` has the SM time since the last listing, in us, of workloads that hold the device no more.
+    `departed` has the SM time since the last listing, in us, of workloads that no longer hold the device.
     """
 
     holding: Holding | None
@@ -103,7 +103,7 @@ class ProcessOwners:
             weights[process_owner.workload] = weights.get(process_owner.workload, 0) + (process.sm_us or 0)
             if slices:
                 of_slice = slices.get(process.mig, {})
-                unknown = unknown or process.mig not in slices  # which MIG device it is on was not told
+                unknown = unknown or process.mig not in slices  # its MIG device is not known
                 if of_slice is not None:
                     of_slice[process_owner.workload] = of_slice.get(process_owner.workload, 0) + (process.sm_us or 0)
         if unknown:
@@ -135,9 +135,9 @@ class ProcessOwners:
         return _start(fields) == identity[1] and (fields[0] not in _ENDED or self._has_threads(identity[0]))
 
     def owner_of(self, identity: tuple[int, int]) -> ProcessOwner | None:
-        """Who a process was resolved to that held a device; may be asked from any thread.
+        """The owner of a process that held a device; may be called from any thread.
 
-        None as well for a process beyond its user's limit, which counts in a shared workload.
+        Also None for a process beyond its user's limit, which counts in a shared workload.
         """
         process_owner = self._known.get(identity)
         return None if process_owner is not None and is_shared(process_owner.workload) else process_owner
@@ -149,7 +149,7 @@ class ProcessOwners:
     def forget_dead(self) -> None:
         """Drop what had ended by the last call, so that a long-lived agent stays small.
 
-        What has ended since is kept once more: the next process list tells what it used until its end.
+        What has ended since is kept once more: the next process list has its use until its end.
         """
         for identity in self._ended:
             del self._known[identity]

@@ -106,11 +106,11 @@ class OwnerResolver:
         return owners, facts + named
 
     def owners(self, gpu: str, by_process: DeviceOwners | None, now_ns: int) -> tuple[DeviceOwners | None, list[WorkloadFacts]]:
-        """Who holds a GPU, None: as before; and the facts of its pods.
+        """The owners of a GPU, None if unchanged; and the metadata of its pods.
 
         Args:
             gpu: its UUID.
-            by_process: what the processes on it say; None: they were not asked, and are as before.
+            by_process: the owners by the processes on it; None: the processes were not listed again and are unchanged.
             now_ns: since when facts count.
         """
         if self._answer is SchedulerCoverage.NONE:
@@ -219,7 +219,7 @@ class OwnerResolver:
         return {**self._labels[workload], **named, **labels}
 
     def _name_processes(self, seen: Mapping[str, int], facts: dict[str, WorkloadFacts], now_ns: int) -> dict[str, int]:
-        """Processes by workload, a pod's by its name; call after `_claimed`, which may tell the name."""
+        """Processes by workload, a pod's by its name; call after `_claimed`, which may provide the name."""
         named: dict[str, int] = {}
         for workload, sm in seen.items():
             name = self._named(workload)
@@ -248,9 +248,9 @@ class OwnerResolver:
         return list(dict.fromkeys(names))
 
     def _look_for_ends(self, gpu: str, by_process: DeviceOwners) -> None:
-        """Kubelets may list pods that have ended. One whose process held a device, and of which none is left, has.
+        """Kubelets may list pods that have ended. A pod has ended if its process held a device and it has no process left.
 
-        Of a pod that the informer knows, it tells.
+        For a pod that the informer knows, the informer decides.
         """
         for claim in (claim for each in (gpu, *self._mig.get(gpu, ())) for claim in self._claims.get(each, ())):
             key = _key(claim)

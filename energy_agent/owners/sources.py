@@ -33,7 +33,7 @@ def open_owners(
     simulated: Path | None = None,
     trust: Callable[[str, str], TrustedPath] = unchecked,
 ) -> OwnerResolver:
-    """The joined owners of this node, whose sources already ask.
+    """The joined owners of this node, with their sources already started.
 
     Args:
         config: the section of Kubernetes.
@@ -41,7 +41,7 @@ def open_owners(
         clock: the agent's.
         procfs: root of the proc file system.
         node: the node's name, as the API server has it.
-        simulated: folder of a simulated node, whose kubelet is asked instead of this machine's.
+        simulated: folder of a simulated node, whose kubelet is queried instead of this machine's.
         trust: cuts the path of a cgroup to what root named.
     """
     sources: list[ClaimSource] = []
@@ -61,7 +61,7 @@ def open_owners(
 
 
 def open_node_note(config: KubernetesConfig, clock: Clock, node: str, simulated: Path | None = None) -> NodeNote | None:
-    """Who reads the node's own annotation, already at it; None where no API server may be asked."""
+    """The reader of the node's own annotation, already started; None if no API server may be queried."""
     api = None if config.informer == "off" else Api.in_cluster() if simulated is None else Api.simulated(simulated)
     if api is None:
         return None

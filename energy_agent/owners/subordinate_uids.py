@@ -23,7 +23,7 @@ class SubordinateUids:
     _read_ns: int | None = None
 
     def owner_of(self, uid: int, now_ns: int) -> tuple[int | None, bool]:
-        """The owner of a uid, and whether the uid is subordinate; the owner is None where several or unknown users have it."""
+        """The owner of a uid (None if several or unknown users have it), and whether the uid is subordinate."""
         if self._read_ns is None or abs(now_ns - self._read_ns) > _PERIOD_NS:
             self._ranges, self._read_ns = parse_ranges(self._file("subuid"), self._file("passwd")), now_ns
         owners = {owner for start, end, owner in self._ranges if start <= uid < end}

@@ -94,7 +94,7 @@ class ReaderProcess:
         return self._out.fileno()
 
     def messages(self) -> list[wire.Message] | None:
-        """Messages that have come; None when the reader has ended, or said what is none (a library that writes to our pipe)."""
+        """Messages that have arrived; None if the reader has ended or sent no valid message (a library wrote to our pipe)."""
         ended = False
         while True:
             try:

@@ -27,7 +27,7 @@ class _Hang:
 
 @dataclass(slots=True)
 class HealthHangs(Collection[str]):
-    """The UUIDs of devices that are not asked for their health. `drive` is called in a loop and never waits."""
+    """The UUIDs of devices whose health is not read. `drive` is called in a loop and never waits."""
 
     first_s: float = FIRST_S
     unkillable: Unkillable = field(default_factory=Unkillable)

@@ -36,7 +36,7 @@ class HealthVisits:
     """Reads the health of the devices that the reader has open, a little after each sweep."""
 
     def __init__(self, clock: Clock, mark: Mark, more: Sequence[str], period_ns: int, without: Collection[str]) -> None:
-        """`more` are groups beside those that are always read; `without` names devices by UUID that are left alone."""
+        """`more` are groups in addition to those that are always read; `without` has the UUIDs of devices to skip."""
         self._clock, self._mark = clock, mark
         self._without = set(without)
         self._rounds = HealthRounds((*GROUPS, *more), period_ns)

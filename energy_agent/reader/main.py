@@ -62,7 +62,7 @@ class Reader:
         self._next_list_ns = 0
 
     def open(self) -> wire.Hello:
-        """Open the driver and describe its devices; a device that does not answer is told by the first sweep.
+        """Open the driver and describe its devices; the first sweep reports devices that do not answer.
 
         Raises:
             BackendError: the driver as a whole does not answer.
@@ -118,7 +118,7 @@ class Reader:
                 self._drop(index)
                 gone.append(wire.Gone(self._name(index), error.name, error.call))
         messages: list[wire.Message] = [wire.DeviceSweep(tuple(samples), tuple(gone), time.perf_counter() - began)]
-        if self._opened:  # it was not there at the start, or is there again: what it is has to be told before its samples
+        if self._opened:  # new or returned devices: send their description before their samples
             messages.insert(0, self._hello())
             self._watch_events()
         self._marker.clear()

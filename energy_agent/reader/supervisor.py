@@ -124,7 +124,7 @@ class ReaderSupervisor:
         if self._probe is not None:
             return 0.1
         call = reader.under_way()
-        # A call that begins only now cannot hang for longer than this before it is looked at while it still has time left.
+        # A call that begins only now cannot hang for longer than this before the supervisor checks it with time left.
         left_s = self.hang_s if call is None else self._patience_s(reader, call) - call.seconds
         due_s = min((d.probe_at_s - time.monotonic() for d in self.devices.values() if not d.up), default=left_s)
         return max(0.02, min(left_s + 0.02, due_s))

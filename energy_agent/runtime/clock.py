@@ -51,7 +51,7 @@ class RealClock:
 
 
 class SimulatedClock:
-    """The time of a simulated node: base + rate x elapsed; or, of a node in manual mode, what it was told.
+    """The time of a simulated node: base + rate x elapsed; for a node in manual mode, the time that was set.
 
     In manual mode `sleep` moves the node's time, so that a loop runs in lockstep without waiting. `set_utc` sets UTC for all
     processes of the node, as an administrator or NTP does; the boot clock goes on.
@@ -61,7 +61,7 @@ class SimulatedClock:
         """Map the clock of the plant's file.
 
         Raises:
-            UsageError: there is no plant of this version at `plant`.
+            UsageError: `plant` has no plant file of this version.
         """
         try:
             fd = os.open(plant, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)

@@ -14,8 +14,8 @@ from energy_agent.runtime.poller import RETRY_MAX_S, Poller, stop_all
 
 QUEUE_MAX = 1_000
 QUEUE_EACH = 4
-"""Readings, in all or of each meter, whichever is more, that wait for the loop that books them; beyond, the oldest go: a
-counter then bridges, and power leaves a gap."""
+"""Limit of the readings that wait for the metering loop, in all or per meter, whichever is more. Beyond it the oldest are
+dropped: a counter then bridges them, and power leaves a gap."""
 
 Readings = tuple[MeterReading, ...]
 
@@ -65,7 +65,7 @@ class MeterPoller:
         return readings
 
     def health(self, disbelieved: Mapping[str, str]) -> tuple[SourceHealth, ...]:
-        """Whether each meter answers, and is believed: `disbelieved` has the reason for those that are not."""
+        """Whether each meter answers with plausible readings: `disbelieved` has the reason for implausible meters."""
         all_health = {name: poller.health() for name, poller in self._pollers.items()}
         return tuple(
             replace(health, up=False, reason=health.reason or disbelieved[name]) if disbelieved.get(name) else health

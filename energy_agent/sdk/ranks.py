@@ -28,7 +28,7 @@ class RankPosition:
 
 
 def place_of(environ: Mapping[str, str]) -> RankPosition:
-    """The place that an environment tells; alone where it tells none, or nonsense."""
+    """The rank position from an environment; a single process if the environment has none or an invalid one."""
     for rank_name, world_name in _LAUNCHERS:
         rank, world = _number(environ.get(rank_name)), _number(environ.get(world_name))
         if rank is not None and world is not None and rank < world:

@@ -1,7 +1,7 @@
 """The process behind a simulated node: makes the plant, keeps its time moving, runs the workloads and the timeline of faults.
 
-`python -m energy_agent.sim.daemon --dir DIR`, where DIR holds `scenario.yaml`. It tells what runs in `node.json`, and ends on
-SIGTERM. When it is killed, its workloads see that and end by themselves.
+`python -m energy_agent.sim.daemon --dir DIR`, where DIR holds `scenario.yaml`. It writes what runs to `node.json`, and ends on
+SIGTERM. When it is killed, its workloads notice that and end by themselves.
 """
 
 import argparse
@@ -119,7 +119,7 @@ class Daemon:
         return SimulatedCluster.start(self.directory, self.scenario.kubelet, self.scenario.seed)
 
     def _build(self) -> "tuple[BuildingSimulator | None, str]":
-        """The building that the scenario wants, and why there is none where it cannot be had."""
+        """The building of the scenario, or None with the reason why it is not available."""
         if self.scenario.facility is None:
             return None, ""
         from energy_agent.sim.building.building import BuildingSimulator

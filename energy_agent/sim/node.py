@@ -83,7 +83,7 @@ class SimulatedNode:
 
         wanted = scenario.load(what) if isinstance(what, str) else what
         wanted = scenario.override(wanted, seed=seed, rate=rate)
-        library_path()  # built here, so that a missing compiler is told here
+        library_path()  # built here, so that a missing compiler is reported here
         folder = _prepare((directory or default_directory()).absolute())
         (folder / "scenario.yaml").write_text(scenario.dump(wanted))
         with (folder / "daemon.log").open("wb") as log:
@@ -139,7 +139,7 @@ class SimulatedNode:
         return isinstance(pid, int) and ticks is not None and roots.start_ticks(pid) == ticks
 
     def state(self) -> dict[str, Any]:
-        """`node.json`, {} when there is none."""
+        """The content of `node.json`, {} if the file is missing."""
         try:
             with (self.directory / "node.json").open("rb") as file:
                 state = json.loads(file.read(_STATE_LIMIT_B))

@@ -1,6 +1,6 @@
 """The injected /proc of a simulated node: its workloads as they would look on a real one, with the scenario's cgroups.
 
-Files are copies of the real /proc, start times included, so that a reader can tell a process from another with its pid.
+Files are copies of the real /proc, start times included, so that a reader can distinguish processes with the same pid.
 """
 
 import contextlib
@@ -60,7 +60,7 @@ def remove_process(root: Path, pid: int) -> None:
 
 
 def forget_ended(root: Path) -> None:
-    """Take the processes out of `root`/proc that have ended, as a kernel would, whoever showed them and however they ended."""
+    """Remove ended processes from `root`/proc, as a kernel would, regardless of who added them and how they ended."""
     for folder in (root / "proc").iterdir():
         if (
             folder.name.isdecimal()
@@ -71,7 +71,7 @@ def forget_ended(root: Path) -> None:
 
 
 def start_ticks(pid: int) -> int | None:
-    """When the real process started, in clock ticks since boot; None when there is none, or it is a zombie."""
+    """When the real process started, in clock ticks since boot; None if it does not exist or is a zombie."""
     return _ticks(_PROC / str(pid) / "stat")
 
 

@@ -111,7 +111,7 @@ class Training(WorkloadBase):
     checkpoint_s: Seconds = 2.0
     samples_per_step: int = Field(default=64, ge=1)
     steps: int | None = Field(default=None, ge=1)  # None: without end
-    agent_socket: str | None = Field(default=None, max_length=100)  # of the agent that is told each step, as wattlens.step does
+    agent_socket: str | None = Field(default=None, max_length=100)  # of the agent that gets each step, as from wattlens.step
 
 
 class ServingWorkload(WorkloadBase):
@@ -177,7 +177,7 @@ Workload = Annotated[Training | ServingWorkload | Notebook | Burst, Field(discri
 class HostModel(ScenarioSection):
     """The node around its GPUs, with meters of its own: RAPL and power supplies in its `sys`, and a Redfish service.
 
-    Powers are of one socket where that is said. All values are assumed; see energy_agent/sim/README.md.
+    Powers are per socket where the comment names a socket. All values are assumed; see energy_agent/sim/README.md.
     """
 
     sockets: int = Field(default=2, ge=1, le=8)

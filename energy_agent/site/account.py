@@ -63,7 +63,7 @@ class SiteAccount:
         self._lost: dict[str, int] = {}  # devices whose last reading the journal lost -> end of their last row, UTC ns
         self._gone: list[str] = []  # devices of meters that are declared no more
         self.waiting = bool(meters)  # there is something that the journal does not have yet; at first what is declared
-        self.faults: dict[str, str] = {}  # meter -> why it is not believed
+        self.faults: dict[str, str] = {}  # meter -> why its readings are not plausible
         self._power: dict[str, tuple[int, int]] = {}  # meter -> last power, read or the last mean, and when on the boot clock
 
     def restore(self, states: States, known: Iterable[WorkloadFacts]) -> list[str]:
@@ -160,9 +160,9 @@ class SiteAccount:
 def entries_of(device: str, interval: DomainInterval, max_mw: int | None = None) -> list[Entry]:
     """The rows of an interval, none of them over the edge of a cell. `gpu_ns` holds the time that was metered.
 
-    Where a register's interval is cut, what lies before the cut is taken in proportion to time; it can be off by what `max_mw`
-    allows, and that stands on both sides of the cut, where it cancels. Beside energy of a register stands a row of `integrated`
-    without energy where part of it is doubted: an error that no later reading takes back.
+    If a register's interval is cut, the energy before the cut is in proportion to time. Its possible error by `max_mw` is
+    recorded on both sides of the cut, where it cancels. If part of a register's energy is in doubt, a second row of method
+    `integrated` and without energy records that error, which no later reading corrects.
     """
     edges = [interval.start_ns, *cuts(interval.start_ns, interval.end_ns), interval.end_ns]
     spans = list(pairwise(edges))

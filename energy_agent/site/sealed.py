@@ -13,7 +13,7 @@ log = logging.getLogger("wattlens.site")
 
 
 class SealedRows:
-    """The rows that are in segments. `start` reads them all, `look` those that are new; `book` is None until they are read."""
+    """The rows in segments. `start` reads all of them, `look` the new ones; `book` returns None until they are read."""
 
     def __init__(self, site: str, folder: Path) -> None:
         self._site, self._folder = site, folder

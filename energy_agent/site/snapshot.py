@@ -12,7 +12,7 @@ from energy_agent.site.building.pue import Pue
 
 @dataclass(frozen=True, slots=True)
 class FacilityView:
-    """One meter. `power_mw` is None while it does not answer or is not believed."""
+    """One meter. `power_mw` has the value None while the meter does not answer or its readings are not plausible."""
 
     facts: MeterFacts
     energy_uj: int

@@ -35,9 +35,9 @@ def live(
 ) -> dict[tuple[str, str], Pue]:
     """PUE by category and window, each with a value or the reason for which it has none.
 
-    `15m` begins with the cell before the one that is open, or with the ledger, and ends now: what the next readings will tell
-    of the last seconds is within its bounds. The others end with the last cell that every meter has been read past, and have a
-    value once their meters were read nine tenths of them; those longer than a day consist of whole UTC days.
+    `15m` begins with the cell before the open one, or with the ledger, and ends now: its bounds cover the energy of the last
+    seconds, which only the next readings will show. The others end with the last cell that every meter has been read past, and
+    have a value once their meters were read for nine tenths of them; those longer than a day consist of whole UTC days.
 
     Args:
         book: what is sealed; None: it is still being read, and no window has a value yet.

@@ -113,12 +113,12 @@ def _observe(before: EngineCounters, now: EngineReading, grown: CounterDelta, al
 def _less(now: Latencies, was: Latencies) -> Latencies | None:
     try:
         return now.less(was)
-    except ValueError:  # other buckets than before: nothing tells what came into which
+    except ValueError:  # other buckets than before: the increase per bucket is unknown
         return None
 
 
 def _add(model: ModelCounters, names: Mapping[str, str], reading: ModelReading, grown: CounterDelta) -> None:
-    """Add to the totals; what the page tells begins at 0."""
+    """Add to the totals; those of the endpoint's metrics begin at 0."""
     for key in names:
         if key in COUNTS:
             model.counts[key] = model.counts.get(key, 0) + grown.counts.get(key, 0)

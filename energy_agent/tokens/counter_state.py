@@ -31,10 +31,10 @@ _Histogram = Annotated[Latencies, AfterValidator(_histogram)]
 
 @dataclass(slots=True)
 class EngineCounters:
-    """An engine's counters at its last reading. What is None is not known: the next reading is its zero point.
+    """An engine's counters at its last reading. A counter with the value None is unknown: the next reading is its zero point.
 
     Args:
-        from_zero: what is not there yet has not counted before it comes up.
+        from_zero: a counter that does not exist yet starts at zero when it appears.
     """
 
     counts: dict[_CountKey, Count | None] = field(default_factory=dict)
@@ -77,7 +77,7 @@ class ModelCounters:
 
 @dataclass(slots=True)
 class EndpointState:
-    """A page's models; `read_ns` is None before the first reading."""
+    """The models of a metrics endpoint; `read_ns` has the value None before the first reading."""
 
     read_ns: int | None = None
     models: dict[str, ModelCounters] = field(default_factory=dict)

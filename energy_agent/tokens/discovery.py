@@ -1,4 +1,4 @@
-"""Token servers by what pods say of themselves in annotations. Pure; whoever may make a pod writes them, so they are bounded.
+"""Inference servers from the annotations of pods. Pure. Every user who may create a pod writes them, so they are bounded.
 
     wattlens.io/metrics-port: "8000"      one port, or several with commas: an engine each; nothing is scraped without it
     wattlens.io/metrics-path: /metrics
@@ -7,8 +7,8 @@
     wattlens.io/model: llama-70b          in place of the page's
     wattlens.io/precision: fp8            of its weights
 
-Only the pod's own address is ever asked, by plain HTTP. On the host's network a pod has no address of its own: there it is
-asked at the ports that it declares, which the scheduler gives to one pod of a node alone.
+The agent only scrapes the pod's own address, by plain HTTP. On the host's network a pod has no address of its own: there the
+agent scrapes the ports that the pod declares, which the scheduler gives to one pod of a node alone.
 """
 
 import ipaddress
@@ -37,14 +37,14 @@ _GROUP = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
 @dataclass(frozen=True, slots=True)
 class PodFacts:
-    """What is asked of a pod.
+    """What discovery needs of a pod.
 
     Args:
         workload: that it is.
         address: its own, or of a pod on the host's network the node's.
         annotations: as it has them.
         ports: None: all at its address are its own; else those that are.
-        facts: of the workload: its group, model and precision, where no annotation tells them.
+        facts: of the workload: its group, model and precision, used without an annotation of the same meaning.
     """
 
     workload: str

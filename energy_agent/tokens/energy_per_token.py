@@ -1,9 +1,9 @@
 """Joins what a serving engine did with the energy of its workload over the same interval. Pure.
 
-A token page is read at instants that are not those at which energy is booked, and energy is booked later. So each reading waits
-until every device of the workload is booked past it; then the workload's cumulative energy is interpolated at both ends of the
-interval. Intervals follow each other and interpolated energy telescopes, so every joule is in one of them once; a scrape that
-failed makes an interval longer and nothing else.
+An inference server is scraped at other instants than energy is recorded, and energy is recorded later. So each scrape waits
+until the energy of every device of the workload is recorded past it; then the workload's cumulative energy is interpolated at
+both ends of the interval. Intervals follow each other and interpolated energy telescopes, so every joule is in exactly one of
+them; a failed scrape only makes an interval longer.
 
 What comes of it is live and starts again with the agent; the ledger keeps joules and tokens themselves:
 
@@ -114,10 +114,10 @@ class EnergyPerToken:
         self._workloads: dict[str, _Workload] = {}
 
     def served(self, rows: Iterable[TokenDelta]) -> None:
-        """Take what pages told, in order of time for each of them.
+        """Add rows of metrics endpoints, in order of time for each of them.
 
-        Only of engines whose counters move with every step, and that are no part of a group: its other devices may be on other
-        nodes.
+        Uses only engines whose counters move with every step and that do not belong to a group: its other devices may be on
+        other nodes.
         """
         for row in rows:
             if row.live and row.group in ("", row.workload):
@@ -125,7 +125,7 @@ class EnergyPerToken:
                 workload.endpoints.setdefault((row.model, row.source), _Endpoint()).pending.append(row)
 
     def add_entries(self, entries: Iterable[Entry], busy_ratio: Mapping[str, float]) -> None:
-        """Take what was booked to GPUs, and by device the share of the last period in which a kernel ran, where it is known."""
+        """Add entries of GPUs, and by device the share of the last period in which a kernel ran, if it is known."""
         for entry in entries:
             workload = self._workloads.get(entry.workload)
             if workload is not None:

@@ -73,7 +73,7 @@ class TokenPoller:
         self._discovered: tuple[TokenSource, ...] = ()
 
     def configure(self, wanted: Iterable[TokenSource]) -> None:
-        """Poll these servers, beside those that were discovered, and no others.
+        """Poll these servers in addition to the discovered ones, and no others.
 
         Raises:
             UsageError: a source names a server that has no file in energy_agent/tokens/servers.
@@ -99,7 +99,7 @@ class TokenPoller:
     def drain(self) -> tuple[list[Tokens], dict[str, str], tuple[TokenTotals, ...]]:
         """Rows since the last call, by page where the counters stand at their end, and what all pages did so far: one commit.
 
-        A page that is not polled any more tells its last totals once; then its state is empty.
+        An endpoint that is not polled any more contributes its last totals once; then its state is empty.
         """
         for poll, period_s in zip(self._polls, periods_s([(p.cost_s, p.source.period_s) for p in self._polls]), strict=True):
             poll.period_s = period_s
@@ -309,6 +309,6 @@ def server_of(source: TokenSource) -> TokenServer:
 
 
 def _sum(values: Iterable[int | None]) -> int | None:
-    """Of the pages that tell; None where none does."""
+    """The sum of the known values; None if no value is known."""
     told = [value for value in values if value is not None]
     return sum(told) if told else None

@@ -29,7 +29,7 @@ WIDEST: Final = 0.15
 FORM: Final = 0.04
 SMALL: Final = 0.015
 _STUDENT: Final = 2.262  # two-sided 95 % point for BLOCKS - 1 degrees of freedom
-_IDLE_LEAST_S: Final = 1.0  # with less idle time its power cannot be told, and does not matter
+_IDLE_LEAST_S: Final = 1.0  # with less idle time its power cannot be determined, and does not matter
 _FLAT: Final = 1e-10  # what is left of a column, as a share of its square, once the others explain it: below it, rounding
 
 NO_STEPS: Final = "the engine does not count its steps"
@@ -40,7 +40,7 @@ ALIKE: Final = "the load varies too little to tell prompts and answers apart"
 
 @dataclass(frozen=True, slots=True)
 class PhaseWindow:
-    """Counts of one engine, or group, over a window, and its energy in J; `steps` is None where the engine counts none."""
+    """Counts of one engine or group over a window, and its energy in J; `steps`: None if the engine does not count them."""
 
     energy_j: float
     computed: int

@@ -16,7 +16,7 @@ class EngineReading:
     """Values of one engine for one model; what is not on the page is in no mapping.
 
     Args:
-        engine: values of the labels that tell engines apart; empty where there is but one.
+        engine: values of the labels that distinguish engines; empty for a single engine.
         counts: counters by their field of `TokenDelta`.
         gauges: requests that run and wait.
         latencies: histograms by field.

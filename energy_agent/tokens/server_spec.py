@@ -45,15 +45,15 @@ Names = tuple[Name, ...]
 
 @dataclass(frozen=True, slots=True)
 class TokenServer:
-    """One kind of server. Of each value's names the first that is on the page is read; an empty tuple: the page does not tell.
+    """One kind of server. For each value the first name that the metrics endpoint has is read; empty tuple: not available.
 
     Args:
         summary: what it is, in a few words.
         checked: against what the names were checked: a version, and whether a page of it or its source was read.
         moves: whether token counters move with the engine's steps, or when a request ends.
         model_label: names the model; empty: the page does not, the configuration may.
-        engine_labels: tell engines that count apart.
-        copies: labels that tell ranks apart which count the same work again: of them the lowest rank is read.
+        engine_labels: distinguish engines that count separately.
+        copies: labels that distinguish ranks which count the same work again: of them the lowest rank is read.
         note: what one has to know or switch on.
         prompt, cached, computed, generation, requests, steps, running, waiting, ttft, itl: names, as of `TokenDelta`.
         started: a gauge with the UTC s at which an engine's counters began.

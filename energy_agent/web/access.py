@@ -47,7 +47,7 @@ class AccessSettings:
 
 
 class AccessControl:
-    """The terms in force. Any thread may call."""
+    """The current access settings. Any thread may call."""
 
     def __init__(self, web: Web, look_s: float = LOOK_S, *, may_wait: bool = False) -> None:
         """Read all files.

@@ -80,7 +80,7 @@ class Gate:
             self._queue.release()
 
     def _is_right(self, users: Mapping[str, str], name: str, password: str, mark: bytes) -> bool:
-        # An unknown user takes as long as the most expensive hash: the duration does not tell which names exist.
+        # An unknown user takes as long as the most expensive hash: the duration does not reveal which names exist.
         hashed = users.get(name) or max(users.values(), key=lambda each: each.split("$")[2])
         with self._turn:
             began_s = time.monotonic()

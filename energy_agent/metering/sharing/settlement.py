@@ -2,7 +2,7 @@
 
 Energy is recorded every second, but the use of a shared device is measured every few seconds, afterwards. Until then an
 interval is shared by the last measurement. The next measurement then shares the energy of the whole window, and the difference
-is paid from later intervals; recorded energy is never taken back.
+is paid from later intervals; recorded energy is never reduced.
 
 Laws: every interval is recorded whole and at once, and sums exactly; debts sum to 0; no recorded energy is negative. The debt
 or credit of an owner that leaves is settled in its last interval as far as possible and then dropped.

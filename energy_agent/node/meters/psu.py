@@ -2,7 +2,7 @@
 
 PMBus supplies are hwmon devices with `powerN_input` in uW and the label `pin` (or `pinN`) for what they take from the wall
 (kernel documentation, hwmon/pmbus.rst). `acpi_power_meter` shows a module's sensors on Grace boards by `powerN_oem_info`
-("Module Power Socket 0"): a module contains its GPU, so it is told as one. Source: NVIDIA Grace performance tuning guide.
+("Module Power Socket 0"): a module contains its GPU, so both are one value. Source: NVIDIA Grace performance tuning guide.
 """
 
 import re

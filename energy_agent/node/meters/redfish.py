@@ -2,7 +2,7 @@
 
 First `EnvironmentMetrics` (PowerWatts, EnergykWh), else the inputs of every supply in `PowerSubsystem/PowerSupplies` (their
 Metrics), else the first `PowerControl` of the older `Power` resource. Source: DMTF DSP2046 (Redfish Resource and Schema Guide).
-An energy register is used where it is fine enough (0.001 kWh); coarser ones would tell the last ten seconds nothing.
+An energy register is used if it is fine enough (0.001 kWh); a coarser one would not show the energy of ten seconds.
 """
 
 from collections.abc import Callable
@@ -115,7 +115,7 @@ class RedfishChassisMeter:
         return [] if collection is None else members(collection, _SUPPLIES_MAX)
 
     def _inputs(self, supplies: list[str]) -> Values:
-        """The sum over every supply that is there and enabled; one that does not tell makes the sum unknown."""
+        """The sum over every supply that is present and enabled; a supply without a reading makes the sum unknown."""
         total = Decimal(0)
         counted = 0
         for path in supplies:

@@ -22,7 +22,7 @@ RETRY_MAX_S = 30.0
 
 
 class ApiError(OSError):
-    """No good answer. `status` is that of HTTP, 0 where there was none."""
+    """A failed request. `status` is the HTTP status, 0 if there was no response."""
 
     def __init__(self, message: str, status: int = 0) -> None:
         super().__init__(message)

@@ -50,7 +50,7 @@ def facts_of_owner(metadata: Mapping[str, Any]) -> dict[str, str]:
 
 
 def controller(metadata: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """The owner reference that controls, else the first; None where there is none that is one."""
+    """The owner reference with `controller`, else the first; None if there is no valid reference."""
     references = metadata.get("ownerReferences")
     if not isinstance(references, Sequence) or isinstance(references, str):
         return None

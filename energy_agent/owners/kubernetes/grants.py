@@ -39,9 +39,9 @@ class Grant:
 
 @dataclass(frozen=True, slots=True)
 class Naming:
-    """What is needed to tell which device is meant."""
+    """What identifies the device behind a name."""
 
-    resources: tuple[str, ...] = ()  # beside NVIDIA's own names
+    resources: tuple[str, ...] = ()  # in addition to NVIDIA's own names
     minors: Mapping[int, str] = field(default_factory=dict)
     dra: Callable[[DraDevice], str | None] = lambda _: None
     is_admin: Callable[[ClaimName, DraDevice], bool] = lambda _claim, _device: False
@@ -52,7 +52,7 @@ def grants(answer: bytes, naming: Naming) -> Iterator[Grant]:
     """Pods that were given GPUs, from a serialised ListPodResourcesResponse.
 
     Raises:
-        AnswerError: it is none, or gives more away than a node can have.
+        PodResourcesError: it cannot be parsed, or assigns more devices than a node can have.
     """
     from google.protobuf.message import DecodeError
 

@@ -42,7 +42,7 @@ _SLICES = ("/apis/resource.k8s.io/v1/resourceslices", "/apis/resource.k8s.io/v1b
 
 
 class PodInformer(Poller[None]):
-    """Keeps what is known of each pod. `owner_kinds` (Kind.group/version) may be asked for who owns them in turn."""
+    """Keeps the metadata of each pod. The informer also reads the owners of `owner_kinds` (Kind.group/version)."""
 
     def __init__(self, api: Api, node: str, clock: Clock, labels: Mapping[str, str], owner_kinds: tuple[str, ...] = ()) -> None:
         self._api, self._labels = api, labels
@@ -54,7 +54,7 @@ class PodInformer(Poller[None]):
         self._devices: dict[DraDevice, str] = {}
         self._slices_at_s = -SLICES_EVERY_S
         self._admin: dict[ClaimName, tuple[float, frozenset[DraDevice]]] = {}  # when read, and its devices with admin access
-        self._claims_from_s = 0.0  # claims are not asked for before
+        self._claims_from_s = 0.0  # earliest time of the next request for claims
         self._walked: dict[tuple[str, str, str], Mapping[str, Any] | None] = {}
         self._version = ""  # of the pods that are known; "": they have to be listed
         title = "pods of the API server"
@@ -122,7 +122,7 @@ class PodInformer(Poller[None]):
         try:
             self._version = self._watch(version or self._list())
         except ApiError as error:
-            if error.status == 410:  # what was asked for is too long ago: list again
+            if error.status == 410:  # the requested version has expired: list again
                 return
             hint = " (its role is in deploy/kubernetes/overlays/informer)" if error.status in (401, 403) else ""
             raise ApiError(f"{error}{hint}") from None
@@ -179,7 +179,7 @@ class PodInformer(Poller[None]):
         return (str(metadata["namespace"]), str(metadata["name"])), fact
 
     def _owner(self, metadata: Mapping[str, Any]) -> dict[str, str]:
-        """The owner by the pod's own metadata, or above it as far as the kinds that may be asked reach."""
+        """The owner by the pod's own metadata, or further up as far as the readable kinds reach."""
         namespace, facts = str(metadata["namespace"]), facts_of_owner(metadata)
         above = controller(metadata)
         for _ in range(_DEPTH):

@@ -1,7 +1,7 @@
-"""Which pods still have a process on the node: a thread of its own looks through all processes while a pod is asked for.
+"""Which pods still have a process on the node. A separate thread scans all processes while callers want to know of a pod.
 
-Reading the cgroup of a process costs some 12 us, and anyone may start many. So all questions share one pass, and passes take at
-most one part in COST_MAX of the time.
+Reading the cgroup of a process costs some 12 us, and any user may start many processes. So one pass serves all callers, and
+passes take at most one part in COST_MAX of the time.
 """
 
 import logging
@@ -59,4 +59,4 @@ class LivingPods(Poller[None]):
                 alive |= {member.labels["pod_uid"]} if member is not None and member.kind == "pod" else set()
         with self._lock:
             self._asked -= uids
-            self._gone = uids - alive if len(uids) <= GONE_MAX else set()  # what is left out is asked for again
+            self._gone = uids - alive if len(uids) <= GONE_MAX else set()  # callers repeat their request for dropped pods

@@ -1,9 +1,9 @@
-"""The annotation wattlens.io/dvfs of this agent's own node: a switch for whoever may annotate nodes.
+"""The annotation wattlens.io/dvfs of this agent's own node: a switch for users who may annotate nodes.
 
     kubectl annotate node NAME wattlens.io/dvfs=off
 
-Read every few seconds with `get` on this one node, and nothing else. What was read last holds while the API server is away: a
-switch that is off stays off.
+The agent reads it every few seconds with `get` on this one node, and reads nothing else. The last value stays valid while the
+API server is unreachable: a switch that is off stays off.
 """
 
 import logging
@@ -30,7 +30,7 @@ class NodeNote(Poller[str]):
         super().__init__(clock, SOURCE, self._get, EVERY_S, log, "annotation of the node", retry_max_s=RETRY_MAX_S)
 
     def text(self) -> str:
-        """The annotation as it was read last, "" where there is none."""
+        """The last value of the annotation, "" if the node does not have it."""
         return self.value or ""
 
     def _get(self) -> str:

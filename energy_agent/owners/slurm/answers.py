@@ -25,7 +25,7 @@ _ROW = re.compile(r"(\d{1,10})\|(\d{1,10}(?:[_+]\d{1,10})?)\|[A-Z_]{1,30}")
 
 
 class SlurmOutputError(WattlensError, ValueError):
-    """An answer that is not what was asked for; one line."""
+    """Output that does not have the expected form; one line."""
 
 
 class TooOldError(SlurmOutputError):
@@ -53,7 +53,7 @@ def parse_node(answer: bytes, name: str) -> SlurmNode:
     """The node, of `scontrol show node NAME -d --json`.
 
     Raises:
-        AnswerError: it is not in there.
+        SlurmOutputError: the output does not contain it.
     """
     for node in _list(_parsed(answer), "nodes"):
         if node.get("name") == name:
@@ -68,7 +68,7 @@ def parse_jobs(answer: bytes) -> dict[str, str]:
     """Number and name (`12`, `12_3`, `12+1`) of each job, of `squeue --format %A|%i|%t`.
 
     Raises:
-        AnswerError: it is no such list.
+        SlurmOutputError: it is not such a list.
     """
     found: dict[str, str] = {}
     for line in answer.decode(errors="replace").splitlines():
@@ -82,10 +82,10 @@ def parse_jobs(answer: bytes) -> dict[str, str]:
 
 
 def parse_job(answer: bytes, number: str, node: str) -> SlurmJob | None:
-    """The job of that number, of `scontrol show job NUMBER -d --json`; None: it has nothing here.
+    """The job of that number, from `scontrol show job NUMBER -d --json`; None: it has no GPU on this node.
 
     Raises:
-        AnswerError: the answer does not tell.
+        SlurmOutputError: the output does not contain it.
     """
     for job in _list(_parsed(answer), "jobs"):
         if str(job.get("job_id")) == number:

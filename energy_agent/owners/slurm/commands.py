@@ -34,16 +34,16 @@ _VERSION = re.compile(r"slurm(?:-wlm)? (\d{1,3})\.(\d{1,3})\S*")
 
 
 def installed() -> Path | None:
-    """The installed scontrol; None: there is none."""
+    """The installed scontrol; None if it is not installed."""
     return next((path for folder in FOLDERS if os.access(path := Path(folder, "scontrol"), os.X_OK)), None)
 
 
 class SlurmCommands:
-    """Asks one Slurm of one node; used by one thread.
+    """Queries one Slurm cluster about one node; used by one thread.
 
     Args:
         config: its section of the configuration.
-        scontrol: the program, beside which squeue is.
+        scontrol: the program; squeue is in the same directory.
     """
 
     def __init__(self, config: Slurm, scontrol: Path) -> None:
@@ -61,7 +61,7 @@ class SlurmCommands:
 
         Raises:
             OSError: no answer.
-            AnswerError: one that does not tell, or this Slurm is older than 22.05.
+            SlurmOutputError: the output does not contain it, or this Slurm is older than 22.05.
         """
         if not self._is_new_enough:
             found = _VERSION.match(self._run(self._scontrol, "--version").decode(errors="replace"))
@@ -75,7 +75,7 @@ class SlurmCommands:
 
         Raises:
             OSError: no answer.
-            AnswerError: one that does not tell.
+            SlurmOutputError: the output does not contain it.
         """
         try:
             return parse_job(self._run(self._scontrol, "show", "job", name or number, "-d", "--json"), number, self.name)
@@ -89,18 +89,18 @@ class SlurmCommands:
 
         Raises:
             OSError: no answer.
-            AnswerError: one that does not tell.
+            SlurmOutputError: the output does not contain it.
         """
         return parse_jobs(
             self._run(self._squeue, "--noheader", f"--nodelist={self.name}", f"--states={STATES}", "--format=%A|%i|%t")
         )
 
     def folder(self) -> Path:
-        """Where slurm.conf is, asked once.
+        """The directory of slurm.conf, read once.
 
         Raises:
             OSError: no answer.
-            AnswerError: one that does not tell.
+            SlurmOutputError: the output does not contain it.
         """
         if self._folder is None:
             found = _CONF.search(self._run(self._scontrol, "show", "config").decode(errors="replace"))

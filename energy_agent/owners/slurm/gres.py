@@ -1,8 +1,8 @@
 """Which GPUs of this node Slurm's indexes mean. Pure; what is not known stays unknown.
 
 A job's `GRES=gpu:h100:2(IDX:0-1)` counts the node's devices, and so does `shard:3(0/4,3/4)`, one number a GPU. The index is a
-device's place in the list that slurmd makes: the types in the order of the node's `Gres`, within a type the lines and files of
-gres.conf as they stand there. It is not the device number: where gres.conf begins with `nvidia[2-3]`, index 0 is /dev/nvidia2.
+device's place in the list that slurmd builds: the types in the order of the node's `Gres`, within a type the lines and files in
+the order of gres.conf. It is not the device number: if gres.conf begins with `nvidia[2-3]`, index 0 is /dev/nvidia2.
 With AutoDetect, and without a file, slurmd lists the GPUs by their device number.
 """
 
@@ -67,17 +67,17 @@ def types(gres: str) -> list[tuple[str, int]]:
 
 @dataclass(frozen=True, slots=True)
 class GresFile:
-    """A GPU of gres.conf: its type ("" is none) and its files, of which the last tells it."""
+    """A GPU of gres.conf: its type ("" if it has no type) and its files, of which the last identifies it."""
 
     type: str
     files: tuple[str, ...]
 
 
 def gres_files(text: str, node: str) -> list[GresFile] | None:
-    """The GPUs with a file that gres.conf has for this node, as they stand there; None: it includes another file.
+    """The GPUs with a file that gres.conf has for this node, in its order; None: it includes another file.
 
     Raises:
-        ValueError: a list that is none.
+        ValueError: a list cannot be parsed.
     """
     found: list[GresFile] = []
     for line in text.replace("\\\n", " ").splitlines():
@@ -133,7 +133,7 @@ def hosts(expression: str, most: int = MAX_HOSTS) -> list[str]:
     """The names that a list such as `gpu[01-03,7],login1` means, in order.
 
     Raises:
-        ValueError: it is none, or has more than `most`.
+        ValueError: it cannot be parsed, or has more than `most`.
     """
     names: list[str] = []
     for part in re.split(r",(?![^\[]*\])", expression) if expression else ():

@@ -1,11 +1,11 @@
-"""Claims by Slurm: which job was given which GPU of this node, used or not.
+"""Claims by Slurm: which job was allocated which GPU of this node, used or not.
 
-slurmctld is asked as any user may, and little: each period for the node alone (3 KB), and for each job that was known to hold a
-GPU here. Only where these do not hold all that is given away, squeue lists the node's jobs, and the new ones are asked for.
-Whatever the programs do (hang, fail, write without end) is a reason. The last good answer stays; how long it counts, `join`
-decides.
+The agent queries slurmctld as an ordinary user, with few requests: in each period one for the node (3 KB) and one for each job
+that was known to hold a GPU here. Only if these jobs do not hold all allocated GPUs, squeue lists the node's jobs and the agent
+queries the new ones. Any failure of the programs (they hang, fail, write without end) becomes a reason. The last good answer
+stays; `join` decides how long it counts.
 
-A workload is called as the cgroup of its processes says, `slurm-JOB`; of an array each task is a job of its own.
+A workload has the name from the cgroup of its processes, `slurm-JOB`; each task of an array is a job of its own.
 """
 
 import logging
@@ -135,14 +135,14 @@ class SlurmJobs(PolledClaimSource):
 
 
 def open_slurm(config: Slurm, clock: Clock, procfs: Path, wait_s: float, simulated: bool) -> list[ClaimSource]:
-    """The source of this node, already asking; none where there is no Slurm.
+    """The source of this node, already started; empty without Slurm.
 
     Args:
         config: its section of the configuration.
         clock: the agent's.
         procfs: root of the proc file system.
         wait_s: how long to wait for the first answer.
-        simulated: this machine's own Slurm knows nothing of the simulated GPUs, and is not asked unless it is named.
+        simulated: this machine's own Slurm does not know the simulated GPUs and is not queried unless it is named.
     """
     if config.scontrol == "off" or (config.scontrol == "auto" and simulated):
         return []

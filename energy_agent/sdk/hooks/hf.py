@@ -3,8 +3,8 @@
     from wattlens.hooks.hf import WattlensCallback
     trainer = Trainer(..., callbacks=[WattlensCallback()])
 
-Evaluation and checkpoints are told as waits by the order of the Trainer's own events: what lies between the end of a step and
-`on_evaluate` is evaluation, between that and `on_save` the checkpoint, and what then is left until the next step begins is the
+The order of the Trainer's own events shows which wait is an evaluation or a checkpoint: the time from the end of a step to
+`on_evaluate` is evaluation, the time from there to `on_save` is the checkpoint, and the rest until the next step begins is the
 wait for data. Nothing within a step is timed.
 """
 
@@ -27,8 +27,8 @@ _EVALUATION = "evaluation"
 class _Events:
     """What is done at the Trainer's events.
 
-    `tokens`: how many this rank trains in an optimizer step, or a function of (args, state) that tells it; by default what the
-    Trainer counts with `include_num_input_tokens_seen`, by equal parts for its ranks.
+    `tokens`: how many this rank trains in an optimizer step, or a function of (args, state) that returns the number; by default
+    the Trainer's own count with `include_num_input_tokens_seen`, in equal parts for its ranks.
     `steered`: `wattlens.steered()`, for a job over several nodes.
     """
 
@@ -120,7 +120,7 @@ class _Events:
 
 
 def __getattr__(name: str) -> Any:
-    """`WattlensCallback`, a `transformers.TrainerCallback`: transformers is imported when it is asked for."""
+    """`WattlensCallback`, a `transformers.TrainerCallback`: transformers is imported on first access."""
     if name == "WattlensCallback":
         base = import_module("transformers").TrainerCallback
         made = globals()[name] = type(name, (_Events, base), {"__doc__": _Events.__doc__})

@@ -3,8 +3,8 @@
     from wattlens.hooks.lightning import WattlensCallback
     trainer = Trainer(..., callbacks=[WattlensCallback()])
 
-Validation is told as a wait from its start to its end; a checkpoint from `on_save_checkpoint` to the next event, and the wait
-for data from the end of a batch to the begin of the next. Nothing within a batch is timed.
+Validation is reported as a wait from its start to its end, a checkpoint from `on_save_checkpoint` to the next event, and the
+wait for data from the end of a batch to the start of the next one. Nothing within a batch is timed.
 """
 
 import time
@@ -28,8 +28,8 @@ _EVALUATION, _CHECKPOINT, _DATA = "evaluation", "checkpoint", "data_wait"
 class _Events:
     """What is done at the Trainer's events.
 
-    `tokens`: how many of a batch this rank trains, or a function of the batch that tells it; by default the size of its
-    `input_ids`, where it has them.
+    `tokens`: how many of a batch this rank trains, or a function of the batch that returns the number; by default the size of
+    the batch's `input_ids`, if it has them.
     `steered`: `wattlens.steered()`, for a job over several nodes.
     """
 
@@ -113,7 +113,7 @@ class _Events:
 
 
 def __getattr__(name: str) -> Any:
-    """`WattlensCallback`, a Lightning `Callback`: Lightning is imported when it is asked for."""
+    """`WattlensCallback`, a Lightning `Callback`: Lightning is imported on first access."""
     if name == "WattlensCallback":
         home = next((n for n in ("lightning.pytorch", "pytorch_lightning") if find_spec(n.partition(".")[0]) is not None), None)
         if home is None:

@@ -65,8 +65,8 @@ def attach(
     Args:
         optimizer: of a GAN or the like, one of its optimizers.
         model: what is trained: a module, or its name.
-        tokens: how many this rank trains in a step, or a function that tells it. Where several ranks share one batch (tensor or
-            pipeline parallel), one of them tells it and the others 0.
+        tokens: how many this rank trains in a step, or a function that returns the number. If several ranks share one batch
+            (tensor or pipeline parallel), one of them reports it and the others report 0.
         precision: such as "bf16"; by default that of the parameters.
         steered: `wattlens.steered()`, for a job over several nodes whose ranks all take the same steps.
 

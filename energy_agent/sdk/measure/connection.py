@@ -86,7 +86,7 @@ class SamplerConnection:
         return t_ns
 
     def result(self, number: int) -> dict[str, Any]:
-        """What the window held; waits for its closing tick. {"reason"} where there is none."""
+        """The result of a window; waits for its closing tick. {"reason"} if the window has no result."""
         if self.reason:
             return {"reason": self.reason}
         if self.pid != os.getpid():
@@ -117,7 +117,7 @@ class SamplerConnection:
 
     def _tell(self, kind: int, number: int, t_ns: int) -> None:
         if self.reason:
-            return  # there is no sampler to tell
+            return  # no sampler to notify
         self._ring.write(next(self._sequence), kind, number, t_ns)
         if self._ring.asleep:
             self._send(WAKE)
@@ -153,7 +153,7 @@ _registered = False
 
 
 def connection(gpus: str = "") -> SamplerConnection:
-    """The sampler of this process for `gpus`, started when there is none.
+    """The sampler of this process for `gpus`, started if it does not run yet.
 
     Raises:
         UsageError: WATTLENS_SIM names no simulated node.

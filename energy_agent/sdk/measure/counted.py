@@ -47,7 +47,7 @@ def _count(value: object) -> int:
     """A whole number from 0 on, numpy's too.
 
     Raises:
-        TypeError: it is none.
+        TypeError: it is not a whole number.
         ValueError: it is below 0.
     """
     index = getattr(value, "__index__", None)

@@ -1,15 +1,15 @@
 """Energy of one device over a window that is no longer than a few ticks of its sensor, from burst readings. Pure.
 
-A board's counter and power readings change at ticks (20 or 100 ms apart, with jitter). At tick k the readings tell
+A GPU's counter and power readings change at ticks (20 or 100 ms apart, with jitter). At tick k the readings give
 
 - P_k, the mean power over the last `window_s` before the tick (a quarter of the time on an H100, half of it on a V100);
-- E_k, the counter: on a board that integrates, E_k - E_k-1 is the energy of the whole tick; on one that samples it is P_k times
-  the length of the tick, and tells nothing new;
-- A_k, where the board has it, the mean power over the last second: the energy of the last `average_ticks` whole ticks; of the
-  ticks before the first of these, what a tracker kept (energy_agent/sdk/measure/past.py).
+- E_k, the counter: on a GPU that integrates, E_k - E_k-1 is the energy of the whole tick; on a GPU that samples it is P_k times
+  the length of the tick, without new information;
+- A_k, if the GPU has it, the mean power over the last second: the energy of the last `average_ticks` whole ticks; for the
+  ticks before the first of these, the values that a tracker kept (energy_agent/sdk/measure/past.py).
 
-Power between these windows is taken for a random process that forgets its level the faster, the more the readings of a tick
-differ from each other: where they agree, power was steady. Every reading is a linear observation of it, and the energy of the
+Power between these windows is modelled as a random process that forgets its level the faster, the more the readings of a tick
+differ from each other: if they agree, power was steady. Every reading is a linear observation of it, and the energy of the
 window is the conditional mean given all of them (kriging of integrals), with its conditional variance. COVER turns the standard
 deviation into the stated half-width; it and the scales are calibrated on simulated boards of both counter models under loads
 whose levels hold 50 to 400 ms (tests/energy_agent/sdk/measure/test_coverage.py).
@@ -34,7 +34,7 @@ _LOCAL, _GLOBAL, _FLOOR = 0.7, 0.3, 0.004
 MOST_TICKS, _MARGIN = 26, 4
 _BEFORE = 0.5
 _BLIND_STEP = 0.02
-_SHARP_S = 2e-5  # a length that the counter tells, by the rounding of its readings
+_SHARP_S = 2e-5  # uncertainty of a length derived from the counter, from the rounding of its readings
 _BLIND = 0.25  # spread of power, relative to its level, where one reading is all there is
 
 
@@ -50,7 +50,7 @@ class Tick:
     index: int = 0  # of the tick, counted without those that were missed
     drawn_j: float = 0.0  # energy since the first tick, should the counter only sample; with the variance of that
     drawn_var: float = 0.0
-    length_s: float = 0.0  # of the tick, should the counter only sample: exact; 0 where it does not tell
+    length_s: float = 0.0  # of the tick if the counter only samples: exact; 0 if unknown
     past_j: float = 0.0  # energy of the tick, by what came before, should the counter only sample; its variance, 0 for none
     past_var: float = 0.0
     counter_lo_s: float | None = None  # the read before, if this one shows another counter; else None
@@ -83,7 +83,7 @@ class TickModel:
 
 @dataclass(frozen=True, slots=True)
 class EnergyEstimate:
-    """Energy as the board's sensor would tell it, and the half-width of its interval. No gain error is in it."""
+    """Energy by the GPU's own sensor, and the half-width of its interval, without gain error."""
 
     joules: float
     half_j: float
@@ -224,14 +224,14 @@ def tells(before: Tick, tick: Tick) -> bool | None:
 
 
 def _needed(ticks: list[Tick], start_s: float, sensor: TickModel) -> list[Tick]:
-    """Without the ticks long before the window, where the later ones tell all that those do."""
+    """The ticks without those long before the window, unless these add information to the later ones."""
     first = max(0, next((k for k, t in enumerate(ticks) if t.hi_s >= start_s), 0) - _MARGIN)
     averages = not sensor.integrates and sensor.average_ticks
     return ticks if averages and not all(t.past_var for t in ticks[first + 1 :]) else ticks[first:]
 
 
 def _narrow(ticks: Sequence[Tick], sensor: TickModel) -> list[Tick]:
-    """The ticks with what their neighbours tell of their instants."""
+    """The ticks with their instants narrowed by those of their neighbours."""
     lo, hi = [t.lo_s for t in ticks], [t.hi_s for t in ticks]
     short, long = sensor.tick_s - sensor.jitter_s, sensor.tick_s + sensor.jitter_s
     lengths = [(short, long)] * len(ticks)
@@ -253,14 +253,14 @@ def _narrowed(lo: float, hi: float, other_lo: float, other_hi: float) -> tuple[f
 
 
 def _tick_means(ticks: Sequence[Tick], at: list[float], sensor: TickModel) -> list[float] | None:
-    """Mean power of each tick but the first, where the counter tells it."""
+    """Mean power of each tick but the first; None if the counter does not give it."""
     if not sensor.integrates:
         return None
     return [(ticks[k].energy_j - ticks[k - 1].energy_j) / max(1e-3, at[k] - at[k - 1]) for k in range(1, len(at))]
 
 
 def _moved(power: list[float], means: list[float] | None) -> list[float]:
-    """By how much power moved in each tick but the first, as far as its readings tell."""
+    """The change of power in each tick but the first, as far as its readings show it."""
     steps = [abs(b - a) for a, b in pairwise(power)]
     if means is None:  # what a window blends of two levels makes its neighbours look moved, or steady
         return [max(s, 0.6 * a, 0.6 * b) for a, s, b in zip([0.0, *steps], steps, [*steps[1:], 0.0], strict=False)]

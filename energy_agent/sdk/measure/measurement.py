@@ -31,7 +31,7 @@ class DeviceEnergy:
     """One device's part of a window, J. Without `joules` the reason says why.
 
     Args:
-        joules: as the board's sensor tells it.
+        joules: by the GPU's own sensor.
         low: least energy that was really drawn, gain error included.
         high: most.
         edge_joules: half-width of what the window adds, gain error left out.
@@ -59,7 +59,8 @@ class measure:  # noqa: N801 - reads as a statement: with measure("step") as m
             all that CUDA_VISIBLE_DEVICES leaves, which is all of the machine where it is not set.
 
     `joules`, `low`, `high`, `by_device`, `method` and `reason` are of the sum of these GPUs, and wait for the closing
-    tick of the sensors, 150 ms at most. Where any of the GPUs was not read `joules` is None, with the `reason`; it is not 0.
+    tick of the sensors, 150 ms at most. If any of the GPUs was not read, `joules` has the value None, not 0, and `reason` is
+    set.
     """
 
     @overload
@@ -219,7 +220,7 @@ class measure:  # noqa: N801 - reads as a statement: with measure("step") as m
 
     @property
     def joules(self) -> float | None:
-        """Energy as the sensors tell it."""
+        """Energy by the GPUs' own sensors."""
         return self._sum("joules")
 
     @property
@@ -249,7 +250,7 @@ class measure:  # noqa: N801 - reads as a statement: with measure("step") as m
 
     @property
     def reason(self) -> str:
-        """Why `joules` is None; "" where it is not."""
+        """Why `joules` has no value; "" if it has one."""
         if self._connection is None:
             return "the window was never entered"
         if self._end_ns is None:
@@ -288,7 +289,7 @@ class measure:  # noqa: N801 - reads as a statement: with measure("step") as m
 
     @property
     def joules_per_token(self) -> "PerToken":
-        """J for each of `tokens`: its `joules`, `low` and `high`, all None with a `reason` where there is none."""
+        """J per token of `tokens`: `joules`, `low` and `high`, all None with a `reason` if it is not available."""
         from energy_agent.sdk.measure.saved import joules_per
 
         return joules_per(self, self.tokens, 0.0)

@@ -1,10 +1,10 @@
-"""What a second of ticks tells of the next one, on a board whose counter samples and that has a 1 s average. Pure.
+"""Energy of ticks from those of the second before, on a GPU whose counter samples and that has a 1 s average. Pure.
 
 The average misses nothing: times the length of its ten ticks it is their energy, and two of them in a row differ by the newest
-tick less the one that left. Who knows the energy of one tick so knows that of the tick a second later, and of all that follow
-at that distance. A tick in steady power is known by its power readings; after some seconds most ticks have such an ancestor.
+tick less the one that left. So the energy of one tick gives that of the tick a second later, and of all that follow at that
+distance. The power readings of a tick in steady power give its energy; after some seconds most ticks have such an ancestor.
 
-The lengths that this needs are exact where the counter samples: it goes on by power times the time since the last tick.
+The lengths that this needs are exact if the counter samples: it advances by power times the time since the last tick.
 """
 
 from collections.abc import Sequence

@@ -11,7 +11,7 @@ from math import exp, inf, log
 
 @dataclass(frozen=True, slots=True)
 class PerToken:
-    """J a token and its interval; all None, with the reason, where there is none."""
+    """J per token and its interval; all None, with the reason, if it is not available."""
 
     joules: float | None
     low: float | None
@@ -35,10 +35,10 @@ def distances(value: float, edge: float) -> tuple[float, float]:
 
 
 def per_token(joules: float, edge_j: float, gain: float, tokens: int, edge_tokens: float) -> PerToken:
-    """J a token.
+    """J per token.
 
     Args:
-        joules: as the sensors tell it.
+        joules: by the GPUs' own sensors.
         edge_j: half-width of what the window's edges add.
         gain: systematic error of the sensors, as a ratio.
         tokens: how many.

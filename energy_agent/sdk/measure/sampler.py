@@ -1,5 +1,5 @@
-"""The sampler: a child of a process that measures windows; reads its GPUs in bursts while one is open, and coarsely for some
-seconds after, for what that tells of the next one (energy_agent/sdk/measure/past.py); else not at all.
+"""The sampler: a child of a process that measures windows. It reads its GPUs in bursts while a window is open, and coarsely for
+some seconds after, because these readings improve the next window (energy_agent/sdk/measure/past.py); else not at all.
 
 An exec'ed process, so that neither the driver nor a hang of it is in the measured one. It records nothing: the node's ledger
 knows nothing of it. It ends with its parent, whichever way that ends.
@@ -141,7 +141,7 @@ class TickSampler:
         return found
 
     def _receive(self) -> bool:
-        """Take what is asked; False at the end of the connection."""
+        """Receive requests; False at the end of the connection."""
         while True:
             try:
                 packet = self._socket.recv(ASK.size, socket.MSG_DONTWAIT)

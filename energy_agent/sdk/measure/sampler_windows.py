@@ -10,7 +10,7 @@ from energy_agent.sdk.measure.tracker import Tracker
 from energy_agent.sdk.measure.wire import INTERPOLATED
 
 FINE_S = 1.5
-"""A window is read finely for so long after it opened, and again once it closed; what lies between, the counter tells."""
+"""Duration of fine reading after a window opens, and again after it closes; the counter covers the time between."""
 CLOSING_S = 0.125
 """A closed window waits at most so long for the tick that ends it."""
 KEPT = 10_000
@@ -31,7 +31,7 @@ class SampledWindow:
 
 
 class Windows:
-    """Windows over `trackers`, one of each device; `failures` tells why a device cannot be read now."""
+    """Windows over `trackers`, one per device; `failures` has the reason why a device cannot be read now."""
 
     def __init__(self, trackers: Mapping[str, Tracker], failures: Mapping[str, str]) -> None:
         self._trackers, self._failures = trackers, failures

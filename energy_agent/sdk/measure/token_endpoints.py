@@ -89,7 +89,7 @@ class TokenEndpoints:
 
 
 class _Endpoint:
-    """One page's readings; `reason` says why they tell no tokens."""
+    """Readings of one metrics endpoint; `reason` has the cause if they contain no tokens."""
 
     def __init__(self, url: str, spec: TokenServer, clock: Clock) -> None:
         parts = urlsplit(url)
@@ -162,7 +162,7 @@ class _Endpoint:
         return first[2] + end[2] - last[2], first[3] + end[3] - last[3]
 
     def _shortest_step_s(self) -> float:
-        """No time between two tokens was shorter, by the histogram; 0 where it does not tell."""
+        """Lower bound of the time between two tokens, from the histogram; 0 if it is not available."""
         found = joined(delta.itl for deltas in self._deltas.values() for delta in deltas if delta.itl is not None)
         if found is None or not found.count:
             return 0.0

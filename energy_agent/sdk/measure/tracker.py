@@ -1,4 +1,4 @@
-"""From burst readings of one device to its ticks, what they tell of its sensor, and when it is worth reading again. Pure.
+"""Derive the ticks of one device, the properties of its sensor and the time of the next read from burst readings. Pure.
 
 A reading is new when the counter or the power differs from the last one; the tick then fell between the two reads. Nothing is
 assumed of the period: it is learned from the ticks, and reads then wait for the next one, so that a tick is known to a
@@ -44,7 +44,7 @@ class Tracker:
         self._rhythm: tuple[float, float] | None = None  # period and jitter by these lengths: each read asks for them again
         self._hints = 0
         self._integrates: bool | None = None
-        self._last: tuple[float, float, float | None] | None = None  # when it was asked, counter, power
+        self._last: tuple[float, float, float | None] | None = None  # time of the read, counter, power
         self._unmoved: deque[bool] = deque(maxlen=16)
         self._limit_w = limit_w
         self._two_clocks = False
@@ -78,7 +78,7 @@ class Tracker:
             last = None
         longest = self.tick_s * 1.1
         lo_s = answered_s - longest if last is None else max(last[0], answered_s - longest)
-        if power_w is None:  # a board that tells none: the counter's own slope stands for it, over whole ticks
+        if power_w is None:  # the GPU does not report power: use the counter's own slope over whole ticks
             self._share, self._integrates = 1.0, True
             if not self.ticks and last is None:
                 return False

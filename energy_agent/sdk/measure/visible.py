@@ -41,7 +41,7 @@ def named_devices(names: str, uuids: Sequence[str]) -> list[str]:
     Indices and `uuids` are in PCI order, as in `nvidia-smi -i`. A UUID may be shortened to what is unique.
 
     Raises:
-        WattlensError: an entry names no GPU or one that is named already, or there is none; the text has the entry.
+        WattlensError: an entry does not name a GPU, names one again, or the list is empty; the text has the entry.
     """
     selected: list[str] = []
     for entry in (part.strip() for part in names.split(",")):

@@ -23,7 +23,7 @@ _NAME = 256  # of a model, by a page that is not trusted
 
 @dataclass(frozen=True, slots=True)
 class WindowTokens:
-    """Tokens of a window. What is None nobody told; without `generation` and `processed` the reason says why.
+    """Tokens of a window. A count that was not reported is None; without `generation` and `processed`, `reason` has the cause.
 
     Args:
         source: "program", or the page's address; of several pages all, with spaces between.
@@ -38,7 +38,7 @@ class WindowTokens:
         steps: engine steps.
         running: requests in the batch, mean over the window's time.
         edge_generation, edge_processed: half-widths of what the window's edges add to the counts.
-        reason: why there are none.
+        reason: why the window has no tokens.
     """
 
     source: str
@@ -59,18 +59,18 @@ class WindowTokens:
 
 @dataclass(frozen=True, slots=True)
 class CounterInterval:
-    """What a page's counters said between the reading before the window and the one after it.
+    """Changes of a metrics endpoint's counters between the reading before the window and the one after it.
 
     Args:
         models: whose.
         engines: how many count there.
-        counts: by field of `TokenDelta`, those that it told of all its models at both ends.
-        running: requests in the batch at the two ends; None where the page does not tell.
+        counts: by field of `TokenDelta`, those that the endpoint reported of all its models at both ends.
+        running: requests in the batch at the two ends; None if the endpoint does not report them.
         mean_running: over the interval.
         seconds: its length, from before the first reading to after the last.
         late_s: of that, outside the window.
         edge_counts: generated and computed tokens that were counted up to the first reading within the window and from the last
-            one within it; None where there was none.
+            one within it; None without such a reading.
         shortest_step_s: no step was shorter; 0 where that is not known.
     """
 
@@ -86,7 +86,7 @@ class CounterInterval:
 
 
 def lag(interval: CounterInterval, *, live: bool) -> tuple[float, float] | str:
-    """Half-widths of generated and of processed tokens that the window's edges make; or why they cannot be told."""
+    """Half-widths of generated and of processed tokens due to the window's edges, or why they are unknown."""
     generation, computed = interval.counts["generation"], interval.counts.get("computed", 0)
     outside = interval.late_s / interval.seconds if interval.seconds > 0 else 1.0
     if interval.running == (0, 0):
@@ -123,7 +123,7 @@ def _outside_tokens(interval: CounterInterval, per_step: float) -> float:
 
 
 def window_tokens(intervals: Sequence[CounterInterval], source: str, server: str, moves: str) -> WindowTokens:
-    """The sum of all pages; a count that one of them lacks is None, as the sum is not known."""
+    """The sum of all endpoints; a count that one of them lacks has the value None, because the sum is unknown."""
     models = tuple(sorted({model[:_NAME] for s in intervals for model in s.models if model}))
     without = WindowTokens(source, server, moves, models)
     if not intervals or any("generation" not in s.counts for s in intervals):

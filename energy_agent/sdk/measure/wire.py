@@ -9,7 +9,7 @@ import struct
 from mmap import mmap
 
 ASK = struct.Struct("=q")
-"""The number of the window whose result is wanted; a packet of it that is empty only wakes."""
+"""The number of the window whose result is requested; an empty packet only wakes the sampler."""
 WAKE = b"\0"
 ANSWER_B = 1 << 17
 OPEN, CLOSE = 1, 2
@@ -43,9 +43,9 @@ class Ring:
         _SLOT.pack_into(self._memory, at, sequence, kind, number, t_ns, sequence ^ kind ^ number ^ t_ns)
 
     def read(self) -> tuple[int, int, int] | None:
-        """Kind, number and instant of the next message; None when there is none yet, or it is half written.
+        """Kind, number and instant of the next message; None if it is missing or half written.
 
-        A reader that was overtaken goes on with the oldest message that is left.
+        A reader that was overtaken continues with the oldest message that is left.
         """
         at = _HEAD_B + self._next % _SLOTS * _SLOT.size
         sequence, kind, number, t_ns, check = _SLOT.unpack_from(self._memory, at)

@@ -19,10 +19,10 @@ from energy_agent.sdk.training.step_counter import hint
 
 TTL_S = 15.0
 _RENEW_S = 4.0
-_TURN_S = 1.0  # so often rank 0 says its word and looks what is applied, and others look whether theirs is to be said again
+_TURN_S = 1.0  # rank 0 sends its request and reads what is applied, and others check whether to repeat theirs
 _OTHERS_S = 3.0  # a process that speaks for this workload has done so by then
-_FOLLOWS_S = 15.0  # by then a node follows, or it is told that it does not
-_IDLE_S = 60.0  # without a word of rank 0 for so long, nothing is said any more
+_FOLLOWS_S = 15.0  # a node that does not follow by then is reported
+_IDLE_S = 60.0  # after so long without a message of rank 0, no request is sent any more
 _KNOBS = ("sm_clock_max_mhz", "power_limit_w")
 
 
@@ -42,7 +42,7 @@ class Speaker(SteeringClient):
         self._since_s: float | None = None  # from when on there was something to say
 
     def message(self, steps: int) -> dict[str, Any]:
-        """What rank 0 tells all: the next broadcast is after so many steps."""
+        """Rank 0's message to all ranks: the next broadcast is after so many steps."""
         return {"v": 1, "steps": steps, "node": self._node, "setting": dict(self.setting)}
 
     def heard(self, node: str, setting: Mapping[str, float]) -> None:
@@ -82,7 +82,7 @@ class Speaker(SteeringClient):
                 hint(f"no agent answers on a node of a steered job: {describe_silence(error)}")
 
     def _word(self) -> dict[str, object]:
-        """What is to be said now; {}: nothing."""
+        """The request to send now; {}: no request."""
         if time.monotonic() - self._heard_s > _IDLE_S:
             return {}
         if self._leads:

@@ -69,7 +69,7 @@ class steered:  # noqa: N801 - reads as a statement: steer = wattlens.steered()
 
     @property
     def setting(self) -> dict[str, float]:
-        """What was applied on rank 0's node at the last broadcast: sm_clock_max_mhz, power_limit_w; {}: as found."""
+        """Settings applied on rank 0's node at the last broadcast: sm_clock_max_mhz, power_limit_w; {}: the original ones."""
         return {} if self._speaker is None else dict(self._speaker.setting)
 
     def _meet(self) -> None:
@@ -100,7 +100,7 @@ def _rank(said: int | None) -> int:
 
 
 def _by_torch(message: Any) -> Any:
-    """Rank 0's message, by the default process group; where there is none, this process has to be the only one."""
+    """Rank 0's message, by the default process group; without a group, this process has to be the only one."""
     distributed = initialized_torch()
     if distributed is None:
         if place_of(os.environ).world > 1:

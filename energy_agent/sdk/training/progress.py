@@ -26,7 +26,7 @@ class Status:
         power_w: now.
         steps: of training, all of the run.
         tokens: trained, all of the run.
-        loss: the last one that was told.
+        loss: the last reported loss.
         workload: as the agent calls it.
         reason: why there are no joules, or why none were added of late.
         low: least energy that was really drawn, gain errors included; None where it is not known.
@@ -158,7 +158,7 @@ def counts(told: Mapping[str, Any]) -> tuple[int, int]:
 
 
 def advance_view(view: SourceView, found: Mapping[str, Any], *, afresh: bool) -> SourceView:
-    """The view after an answer of the agent; `afresh`: another source had been asked since the last one."""
+    """The view after an answer of the agent; `afresh`: another source was read since the agent's last answer."""
     workload = str(found.get("workload", ""))
     if "joules" not in found:
         reason = str(found.get("reason", "")) or "the agent tells no energy"

@@ -21,7 +21,7 @@ from energy_agent.sdk.training.progress import DIRECT, RunBaseline, RunTotals, S
 from energy_agent.sdk.training.step_reports import send_report
 
 PERIOD_S = 1.0
-_SLOW_S = 30.0  # so often an agent that refused us is asked again
+_SLOW_S = 30.0  # interval of requests to an agent that refused us
 _PATIENCE_S = 3.0  # without an agent for so long, NVML is read directly
 _FLUSH_S = 1.0
 _REFRESH_S = 5.0
@@ -31,7 +31,7 @@ _SETTLE_S = 3.0  # so long after it came back, an agent has recorded what was co
 
 
 class Reporter:
-    """Reports what `told` says. One a process; it starts with the first step."""
+    """Reports the result of `told`. One per process; it starts with the first step."""
 
     def __init__(self, told: Callable[[], dict[str, Any]]) -> None:
         self._told = told
@@ -61,7 +61,7 @@ class Reporter:
             atexit.register(self._end)
 
     def base(self) -> RunBaseline:
-        """Where a run stands that begins now. Does not wait: of a window that is open, it is told when that is closed."""
+        """The baseline of a run that begins now. Does not wait: an open window is added when it is closed."""
         with self._basing:
             view = self.view
             if view.source != DIRECT:
@@ -78,7 +78,7 @@ class Reporter:
             return
         self._next_s, self._asked, deadline_s = 0.0, self._asked + 1, time.monotonic() + _FLUSH_S
         mine = self._asked
-        self._ending |= ending  # only now: the thread that sees it reports what was asked for, and then ends
+        self._ending |= ending  # only now: the thread that sees it sends the requested report and then ends
         self._wake.set()
         while self._done < mine and (left_s := deadline_s - time.monotonic()) > 0:
             self._reported.wait(left_s)
@@ -133,7 +133,7 @@ class Reporter:
                 self._write(said)
             if self._direct is not None and self._direct.turn(cut=asked > self._done, last=last):
                 self._read(self._direct)
-        except Exception as error:  # noqa: BLE001 - the thread goes on; what went wrong is told once
+        except Exception as error:  # noqa: BLE001 - the thread goes on; the failure is logged once
             self._hint(f"reporting failed: {type(error).__name__}: {error}")
         finally:
             self._done = asked
@@ -145,7 +145,7 @@ class Reporter:
 
         try:
             told = self._told()
-            # An agent of an older version refuses what it does not know, so it is told what it says that it takes.
+            # An agent of an older version refuses unknown fields, so send only those that it accepts.
             status, found = ask("POST", "/v1/training", {k: v for k, v in told.items() if k not in LATER or k in self._taken})
         except (OSError, ValueError) as error:
             never = not self._heard and not agent_socket().exists()
@@ -164,7 +164,7 @@ class Reporter:
             self._silent(None, at_once=True)
 
     def _look(self, told: dict[str, Any]) -> None:
-        """What steering would have saved is told at the end, by the rank that speaks for all."""
+        """Report at the end what steering would have saved, from the rank that reports for all."""
         from energy_agent.runtime.agent_socket import ask
         from energy_agent.sdk.training.projected_saving import shadow_hint
 
@@ -174,7 +174,7 @@ class Reporter:
         self._look_s = now_s + _SLOW_S
         with suppress(OSError, ValueError):
             status, found = ask("GET", "/v1/dvfs")
-            # A group whose steps have ended is not steered any more; what was promised before still holds.
+            # A group whose steps have ended is not steered any more; the last projected saving still holds.
             if status == 200 and found.get("mode"):
                 self._promised = shadow_hint(found)
 

@@ -1,7 +1,7 @@
 """`step`, `phase` and `training`: what a training loop did, counted in its own process.
 
-Counting is a few additions: it never waits, and nothing that goes wrong in it reaches the loop. A thread of its own tells the
-node's agent about once a second (`reporter.py`). One count a process: a forked child begins one of its own.
+Counting is a few additions: it never waits, and its failures never reach the loop. A separate thread reports the counts to the
+node's agent about once per second (`reporter.py`). Each process has one counter: a forked child starts its own.
 """
 
 import functools
@@ -39,13 +39,13 @@ class Counter:
         self._stepped_s: float | None = None  # when the last step of training ended
         self._stacks = threading.local()  # a checkpoint that another thread writes takes no steps from the loop
         self._loop = self._stack()  # of the thread that took the last step
-        self._loss: object = None  # a tensor is read when it is told: here it would cost most of a step
+        self._loss: object = None  # a tensor is read when it is reported: here it would cost most of a step
         self._place: RankPosition | None = None
         self._facts: dict[str, str] = {}
         self.reporter = Reporter(self.as_report)
 
     def step(self, tokens: object, loss: object, steps: int = 1) -> None:
-        """Steps were done. Tokens that cannot be are left out, and it is said once."""
+        """Count steps. Invalid tokens are dropped and reported once."""
         if type(loss) is not float and getattr(loss, "grad_fn", None) is not None:
             loss = loss.detach()  # type: ignore[attr-defined]  # its graph is not ours to keep alive
         if type(steps) is not int or steps < 0:
@@ -96,7 +96,7 @@ class Counter:
                 self._waits[phase] = self._waits.get(phase, 0.0) + seconds
 
     def describe(self, place: RankPosition | None, facts: Mapping[str, object]) -> None:
-        """Facts that are known better than the environment tells them; "" changes nothing."""
+        """Set facts that are more accurate than those of the environment; "" changes nothing."""
         with self._lock:
             self._place = place or self._place
             self._facts |= {name: _text(value) for name, value in facts.items() if value}
@@ -144,7 +144,7 @@ def step(tokens: int = 0, loss: object = None) -> None:
     """A step of training is done.
 
     Args:
-        tokens: how many this rank trained in it; 0 where they are counted elsewhere, or there are none.
+        tokens: how many this rank trained in it; 0 if they are counted elsewhere or the step has no tokens.
         loss: a number, or a tensor on the CPU. One on a GPU is left out: reading it would wait for the GPU.
 
     Takes a few us, never waits and never raises; without an agent too. The first of a process loads this module and starts the
@@ -152,7 +152,7 @@ def step(tokens: int = 0, loss: object = None) -> None:
     """
     try:
         (_counter or counter()).step(tokens, loss)
-    except Exception as error:  # noqa: BLE001 - whatever goes wrong here is no business of the training
+    except Exception as error:  # noqa: BLE001 - a failure here must not affect the training
         complain(error)
 
 
@@ -160,7 +160,7 @@ class phase:  # noqa: N801 - reads as a statement: with phase("checkpoint")
     """`with wattlens.phase("checkpoint"):` - the host does something else than training steps, and waits for it.
 
     Names with a meaning of their own: evaluation, checkpoint, data_wait. Steps that the same thread takes within are
-    counted under that name. What is shorter than a second is not told as a wait.
+    counted under that name. A phase shorter than a second is not reported as a wait.
     """
 
     def __init__(self, name: str) -> None:
@@ -258,7 +258,7 @@ class training:  # noqa: N801 - reads as a statement: with training(model="llama
 
 
 def _number(value: object) -> float | None:
-    """A loss as a number, without waiting for a GPU; None where it is none."""
+    """A loss as a number, without waiting for a GPU; None if it is not a number."""
     device = getattr(value, "device", None)
     if value is None or (device is not None and getattr(device, "type", "cpu") != "cpu"):
         return None
@@ -274,7 +274,7 @@ def _text(value: object) -> str:
 
 
 def guarded(method: F) -> F:
-    """A method that a framework calls: whatever goes wrong in it is told once, and does not reach the framework."""
+    """Wrap a method that a framework calls: its failures are logged once and do not reach the framework."""
 
     @functools.wraps(method)
     def safe(*args: Any, **kwargs: Any) -> Any:

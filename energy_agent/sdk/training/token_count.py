@@ -13,12 +13,12 @@ def parse_token_count(tokens: object, total: int, age_s: float) -> int:
     """Tokens of a step as an int.
 
     Args:
-        tokens: as the caller says; of any type.
+        tokens: as the caller passed them; of any type.
         total: what was counted before.
         age_s: for how long it has been counted, s.
 
     Raises:
-        ValueError: they are none; the text says why.
+        ValueError: they are not a valid count; the text has the reason.
     """
     if type(tokens) is int:
         count = tokens

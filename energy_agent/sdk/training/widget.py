@@ -3,7 +3,7 @@
     run = wattlens.training(model="llama-8b")
     run.widget()          # the last line of a cell
 
-Where there is no JavaScript (a terminal, a saved notebook, a screen reader) the same stands there as a line of text.
+Without JavaScript (a terminal, a saved notebook, a screen reader) the widget shows the same values as a line of text.
 """
 
 import threading

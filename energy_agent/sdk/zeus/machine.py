@@ -1,7 +1,7 @@
-"""The sweep behind the optimizer: which limit is asked for, warmed up and measured at which step, and which one is kept.
+"""The sweep behind the optimizer: which limit it requests, warms up and measures at which step, and which one it keeps.
 
-Every rank of a job runs it, step by step alike. What they have to agree on they put together with a collective, at steps that
-rank 0's clock chose; each then draws the same conclusion from the same words. Nothing in between waits for anybody.
+Every rank of a job runs the same sweep, step by step. The ranks exchange the values they have to agree on with a collective, at
+steps that rank 0's clock chose; each then draws the same conclusion from the same data. Between these steps no rank waits.
 
 The sweep is a generator: each `yield` waits for the next step of the training.
 """
@@ -26,8 +26,8 @@ log = logging.getLogger("wattlens.zeus")
 MEET_S = 30.0  # for so long the agent may take to see the job on its GPUs
 FORCE_S = 7.0  # a limit has to be applied by then: an agent that was refused tries again after 5 s
 COLLECT_S = 12.0
-_FAILURES = 2  # limits in a row that never came into force, before it is clear that none will
-_INTERRUPTIONS = 3  # of one limit, before it is told
+_FAILURES = 2  # consecutive limits that were never applied, before the sweep concludes that none will be
+_INTERRUPTIONS = 3  # of one limit, before it is reported
 
 T = TypeVar("T")
 Course = Generator[None, None, T]
@@ -63,8 +63,8 @@ class Machine:
     ranks: RankConsensus
     measurements: list[PowerLimitMeasurement] = field(default_factory=list)
     doing: Doing = "Meeting"
-    limit_w: float = 0.0  # that is asked for or measured
-    optimal_w: int | None = None  # the limit that is kept; None: everything stays as found
+    limit_w: float = 0.0  # that is requested or measured
+    optimal_w: int | None = None  # the limit that is kept; None: the original settings stay
     _course: Course[None] = field(init=False)
     _windows: list[LimitResult] = field(default_factory=list)
     _found: tuple[OriginalLimits, ...] = ()  # of each rank
@@ -95,7 +95,7 @@ class Machine:
             self._course.throw(_EpochEndError)
 
     def train_ends(self) -> None:
-        """Everything as found, until a step begins again."""
+        """Restore the original settings until the next step begins."""
         self.epoch_ends()
         self.asker.withdraw()
 
@@ -228,7 +228,7 @@ class Machine:
                 return None, missing["reason"], hopeless
 
     def _measure(self, asked_w: float | None, limit_w: float) -> Course[str]:
-        """Measure a window under a limit that is applied (`asked_w` None: as found); why it did not stay so, or ""."""
+        """Measure a window under an applied limit (`asked_w` None: the original one); return why it did not stay, or ""."""
         self.doing, self.limit_w = "Warmup", limit_w
         yield from _steps(self.plan.warmup_steps)
         if asked_w is not None:
@@ -251,7 +251,7 @@ class Machine:
         return ""
 
     def _collect(self) -> Course[None]:
-        """The energy of the windows, as soon as the agent has told it."""
+        """Collect the energy of the windows as soon as the agent has reported it."""
         self._ask_highest()
         self.doing, began_s = "Collecting", time.monotonic()
         while True:

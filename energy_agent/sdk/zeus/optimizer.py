@@ -3,8 +3,9 @@
     from wattlens.zeus import GlobalPowerLimitOptimizer, MaxSlowdownConstraint
     optimizer = GlobalPowerLimitOptimizer(optimum_selector=MaxSlowdownConstraint(1.05))
 
-Names, arguments and callbacks are Zeus's (0.16.0). The training needs no privilege; what was there before comes back whatever
-dies; what cannot be set is told once on stderr, and the training goes on. docs/zeus.md says how to switch, and what differs.
+Names, arguments and callbacks are Zeus's (0.16.0). The training needs no privilege. The original settings are restored after
+any crash. A setting that cannot be applied is reported once on stderr, and the training goes on. docs/zeus.md describes how to
+switch, and the differences.
 """
 
 import sys
@@ -55,7 +56,7 @@ class GlobalPowerLimitOptimizer:
         min_window_s: a measurement takes this long at least, so more steps where they are short: the agent reads its GPUs
             once a second.
 
-    Every rank of a job has one. After the sweep `measurements` and `optimal_power_limit_w` tell what came of it.
+    Every rank of a job has one. After the sweep `measurements` and `optimal_power_limit_w` hold the result.
 
     Raises:
         ValueError: an argument that cannot be, or a profile_path that holds no profile. Nothing raises afterwards.
@@ -168,7 +169,7 @@ class _Events:
 
 
 def __getattr__(name: str) -> Any:
-    """`HFGlobalPowerLimitOptimizer`, a `transformers.TrainerCallback`: transformers is imported when it is asked for."""
+    """`HFGlobalPowerLimitOptimizer`, a `transformers.TrainerCallback`: transformers is imported on first access."""
     if name == "HFGlobalPowerLimitOptimizer":
         base = import_module("transformers").TrainerCallback
         made = globals()[name] = type(name, (_Events, base), {"__doc__": _Events.__doc__})

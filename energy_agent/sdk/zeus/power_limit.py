@@ -14,13 +14,13 @@ from energy_agent.sdk.zeus.responses import OriginalLimits, SteeringReply, found
 
 TTL_S = 10.0
 _RENEW_S = 2.5
-_WATCH_S = 1.0  # so often it is looked whether a limit that is measured is still in force
+_WATCH_S = 1.0  # interval of checks that a measured limit is still applied
 _POLL_S = 0.25
 _RETRY_S = 0.5
-_EAGER_S = 10.0  # for so long it is looked often whether what was asked is applied
+_EAGER_S = 10.0  # duration of frequent checks whether the requested limit is applied
 _SETTLED_S = 3.0  # two rounds of an agent, and a write
-_SILENT_S = 5.0  # without an answer for so long, what was said before counts no more
-_WINDOW_S = 10.0  # for so long after its end, a window's energy is asked for
+_SILENT_S = 5.0  # the last answer expires after so long
+_WINDOW_S = 10.0  # after a window's end, its energy is requested for so long
 
 
 @dataclass(slots=True)
@@ -30,7 +30,7 @@ class WindowEnergy:
     start_ns: int
     end_ns: int
     joules: dict[str, tuple[float, float]] | str | None = field(default=None)
-    since_s: float = field(default_factory=time.monotonic)  # since when it is asked for
+    since_s: float = field(default_factory=time.monotonic)  # time of the first request
 
 
 _speaker: "PowerLimitClient | None" = None
@@ -43,8 +43,8 @@ class PowerLimitClient(SteeringClient):
         super().__init__("wattlens-asking")
         self._wanted_w: float | None = None
         self._leads = True
-        self._asked_s: float | None = None  # when the agent was first told what is wanted now
-        self._post_s = 0.0  # when it is to be told again
+        self._asked_s: float | None = None  # when the current request was first sent to the agent
+        self._post_s = 0.0  # when to send the request again
         self._told: SteeringReply | None = None
         self._heard_s = 0.0
         self._found: OriginalLimits | None = None
@@ -87,7 +87,7 @@ class PowerLimitClient(SteeringClient):
         return "the actuator does not set it: its allow-list needs `knobs: [power]` for these GPUs (the agent's log says why)"
 
     def in_force(self, asked_w: float) -> float | None:
-        """The limit in W that is applied because `asked_w` was asked; None: none is, or not yet."""
+        """The limit in W that is applied due to the request `asked_w`; None: no limit is applied, or not yet."""
         said, asked_s = self._told, self._asked_s
         if said is None or asked_s is None or asked_w != self._wanted_w or time.monotonic() - self._heard_s > _SILENT_S:
             return None
@@ -96,7 +96,7 @@ class PowerLimitClient(SteeringClient):
     # What the machine does.
 
     def start(self) -> None:
-        """Begin to ask. A process has one word: whoever asked before in it asks no more."""
+        """Start sending requests. A process has one active requester: this one stops the previous one."""
         global _speaker
         if self._thread is None:
             if _speaker is not None:
@@ -109,7 +109,7 @@ class PowerLimitClient(SteeringClient):
         self._request(limit_w, leads=True)
 
     def withdraw(self) -> None:
-        """Ask for nothing more; the agent is told so once."""
+        """Withdraw the request; the agent is notified once."""
         self._request(None, leads=False)
 
     def _request(self, limit_w: float | None, *, leads: bool) -> None:
@@ -119,19 +119,19 @@ class PowerLimitClient(SteeringClient):
                 self._wake.notify()
 
     def watch(self, asked_w: float, limit_w: float) -> None:
-        """From now on, look whether this limit stays in force."""
+        """Start checking that this limit stays applied."""
         with self._wake:
             self._watched, self._broken = (asked_w, limit_w), False
             self._wake.notify()
 
     def has_kept_limit(self) -> bool:
-        """Whether it stayed in force since `watch`; ends the watch."""
+        """Whether the limit stayed applied since `watch`; ends the watch."""
         with self._wake:
             self._watched = None
             return not self._broken
 
     def request_energy(self, start_ns: int, end_ns: int) -> WindowEnergy:
-        """The energy of a window in UTC ns; it is filled in when the agent has told it."""
+        """The energy of a window in UTC ns; it is filled in when the agent has reported it."""
         made = WindowEnergy(start_ns, end_ns)
         with self._wake:
             self._windows.append(made)
@@ -142,7 +142,7 @@ class PowerLimitClient(SteeringClient):
 
     @property
     def _requests(self) -> bool:
-        return self._told is not None and (self._leads or self._post_s < math.inf)  # else the agent was told of the withdrawal
+        return self._told is not None and (self._leads or self._post_s < math.inf)  # else the agent knows of the withdrawal
 
     def _turn(self) -> None:
         try:
@@ -154,7 +154,7 @@ class PowerLimitClient(SteeringClient):
             self._why = f"no agent answers at {agent_socket()}: {error}"
             with self._wake:
                 self._broken = True
-                # Who asks for nothing has nothing to take back of an agent that is not there.
+                # Without a request there is nothing to withdraw from an absent agent.
                 self._post_s = time.monotonic() + _RETRY_S if self._leads else math.inf
             for window in [w for w in self._windows if _has_timed_out(w)]:
                 self._tell(window, self._why)
@@ -202,7 +202,7 @@ class PowerLimitClient(SteeringClient):
             self._windows.remove(window)
 
     def _pause_s(self) -> float | None:
-        """How long until something has to be asked again; None: until somebody wants something."""
+        """Time until the next request to the agent; None: until a caller needs one."""
         now_s = time.monotonic()
         if now_s >= self._post_s:
             return 0.0

@@ -1,6 +1,6 @@
-"""The ranks of a training job, as PyTorch knows them. PyTorch is not imported: where it is not loaded, there is one process.
+"""The ranks of a training job, as PyTorch knows them. PyTorch is not imported: if it is not loaded, there is one process.
 
-What one rank tells all others goes by a collective of the default process group, so that all ranks have to call it at the same
+A message of one rank to all others uses a collective of the default process group, so all ranks have to call it at the same
 step of the training.
 """
 

@@ -12,13 +12,13 @@ _SAME_W = 0.5
 
 @dataclass(frozen=True, slots=True)
 class OriginalLimits:
-    """The job's GPUs on this node before anything was asked for.
+    """The job's GPUs on this node before the first request.
 
     Args:
         uuids: of the GPUs that this workload holds.
         limit_w: the highest of their power limits.
         least_limit_w: the lowest of them.
-        floor_w: the lowest limit that all boards take.
+        floor_w: the lowest limit that all GPUs accept.
     """
 
     uuids: tuple[str, ...]
@@ -29,20 +29,20 @@ class OriginalLimits:
 
 @dataclass(frozen=True, slots=True)
 class SteeringReply:
-    """What was said of the steering. `never` says why there will be none, `reason` why there is none now; "" where neither."""
+    """The agent's answer about steering. `never`: why there will be no steering; `reason`: why there is none now; else ""."""
 
     policy: str = ""
     reason: str = ""
     never: str = ""
-    in_force_w: Mapping[str, float] = field(default_factory=dict)  # by GPU; one without is as found
+    in_force_w: Mapping[str, float] = field(default_factory=dict)  # by GPU; a GPU without an entry has its original limit
     wanted_w: Mapping[str, float] = field(default_factory=dict)
     uuids: tuple[str, ...] = ()
 
     def limit_w(self, asked_w: float, settled: bool) -> float | None:
-        """The limit that is applied because of what was asked; None: none is, or not yet.
+        """The limit that is applied due to the request; None: no limit is applied, or not yet.
 
-        The owner's allow-list may have moved it either way. `settled`: it was asked a while ago, so that less than was asked
-        is a budget's cap, and no trace of what was asked before.
+        The owner's allow-list may have moved it either way. `settled`: the request is old enough that a limit below it is a
+        budget's cap and not the effect of an earlier request.
         """
         if "asked" not in self.policy or not self.uuids:
             return None
@@ -85,7 +85,7 @@ def _limits(devices: Collection[Mapping[str, Any]], name: str) -> dict[str, floa
 
 
 def found_of(me: Mapping[str, Any]) -> OriginalLimits | str:
-    """The GPUs as an answer to GET /v1/me tells them, or why they are not known."""
+    """The GPUs from an answer to GET /v1/me, or why they are unknown."""
     held = [d for d in me.get("devices", ()) if isinstance(d, Mapping) and d.get("held")]
     if not held:
         return str(me.get("reason") or "the agent does not see this process on a GPU yet")
@@ -98,7 +98,7 @@ def found_of(me: Mapping[str, Any]) -> OriginalLimits | str:
 
 
 def parse_window_energy(found: Mapping[str, Any], uuids: Collection[str]) -> dict[str, tuple[float, float]] | str:
-    """Joules of a window with their half-width by GPU, as an answer to GET /v1/window tells them, or why they are not known."""
+    """Joules of a window with their half-width by GPU, from an answer to GET /v1/window, or why they are unknown."""
     devices = found.get("devices")
     if not isinstance(devices, Mapping):
         return str(found.get("reason", "the agent does not tell the energy of this window"))

@@ -19,9 +19,9 @@ class LimitResult:
 
 
 def limits_w(found: Sequence[OriginalLimits], step_w: float) -> list[float]:
-    """The limits to ask for, from the one that was found down.
+    """The limits to request, from the original limit down.
 
-    Above what a board was found at, nothing is asked of it: that limit may be its owner's.
+    No GPU is raised above its original limit: that limit may be set by the GPU's owner.
     """
     top, least, floor = max(f.limit_w for f in found), min(f.least_limit_w for f in found), max(f.floor_w for f in found)
     lower = (top - k * step_w for k in range(1, int((top - floor) / step_w + 1e-6) + 1))

@@ -20,7 +20,7 @@ from energy_agent.sim.scenario_model import HostModel
 from energy_agent.sim.workloads.worker import write_json
 
 _PERIOD_S: Final = 0.1  # real time: how old the truth in the file is at most
-_STEP_MIN_NS: Final = round(LATE_S * NS_PER_S)  # the plant tells times in whole ms, so that a shorter stretch has no good power
+_STEP_MIN_NS: Final = round(LATE_S * NS_PER_S)  # the plant's times are whole ms, so a shorter interval has no accurate power
 _PJ_PER_UJ: Final = 1_000_000
 
 
@@ -43,7 +43,7 @@ class BuildingSimulator:
         self._waiting: list[MeterFault] = []
         self._begin = self._truths()
         self._begin_ns, self._started_ns = self._begin[0].t_ns, started_ns
-        self._given_pj = 0  # node energy that the building has been told
+        self._given_pj = 0  # node energy passed to the building so far
         self._metered = MeteredFacility(self.params, scenario.seed, self._begin_ns)
         self._lock, self._stop = threading.Lock(), threading.Event()
         self._write()

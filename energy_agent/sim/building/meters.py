@@ -1,8 +1,8 @@
-"""The meters of a simulated building: what each makes of the truth, with its error, resolution, delay, wrap and faults. Pure.
+"""The meters of a simulated building: what each shows of the truth, with its error, resolution, delay, wrap and faults. Pure.
 
 A meter integrates gain x true power all the time and shows it at its ticks, one each `refresh`: a count of whole steps in 32
-bits, and the power at the tick. Ticks that nobody can tell from the next one are left out, so a day passes quickly; the
-registers are the same, however the time is cut.
+bits, and the power at the tick. Ticks that are equal to the next one are skipped, so a day passes quickly; the registers do not
+depend on how the time is divided.
 """
 
 from collections.abc import Mapping
@@ -35,7 +35,7 @@ class MeterSpec:
 
     @classmethod
     def of(cls, meter: model.MeterModel, seed: int, meter_id: str) -> "MeterSpec":
-        """What is not said is drawn from the seed: a gain within the class, the phase of the ticks, the register's start."""
+        """Draw unset values from the seed: a gain within the class, the phase of the ticks, the register's start."""
         error = (2 * draw(seed, meter_id, "gain") - 1) * meter.accuracy_percent / 100
         start_wh = int(draw(seed, meter_id, "start") * _START_MAX_WH) if meter.start_wh is None else meter.start_wh
         refresh_ns = round(meter.refresh_s * NS_PER_S)
@@ -63,7 +63,7 @@ class MeterRegisters:
 
 
 class SimulatedMeter:
-    """One meter. `observe` tells it the truth; what it shows changes only where that is at a tick."""
+    """One meter. `observe` passes it the truth; its registers change only at a tick."""
 
     def __init__(self, spec: MeterSpec) -> None:
         self.spec = spec
@@ -99,7 +99,7 @@ class SimulatedMeter:
             self._shown_uj, self._power_mw = self._have // _PPB, power_mw
 
     def fault(self, t_ns: int, kind: str, value: int) -> None:
-        """Set a fault; the meter must have been told the truth at this instant.
+        """Set a fault; call `observe` with the truth at this instant first.
 
         Raises:
             UsageError: no such fault.
@@ -115,7 +115,7 @@ class SimulatedMeter:
             self.faults[kind] = (value, t_ns)
 
     def clear(self, kind: str = "") -> None:
-        """Clear a fault, or all; the meter must have been told the truth at this instant."""
+        """Clear a fault, or all; call `observe` with the truth at this instant first."""
         for each in [kind] if kind else list(self.faults):
             self.faults.pop(each, None)
         if "drift" not in self.faults:

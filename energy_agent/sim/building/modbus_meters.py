@@ -34,7 +34,7 @@ def registers(shown: MeterRegisters) -> list[int]:
 
 
 class ModbusMeters:
-    """Serves in a thread of its own until `stop`. Unit n is the n-th of `meters`, from 1; `read` tells what one shows now."""
+    """Serves in its own thread until `stop`. Unit n is the n-th of `meters`, from 1; `read` returns a meter's registers now."""
 
     def __init__(self, meters: Sequence[str], read: Callable[[str], MeterRegisters], port: int = 0) -> None:
         """Serve.

@@ -1,8 +1,8 @@
 """The API server of a simulated node, as far as a pod informer needs one: pods by list and watch, owners, ResourceSlices.
 
-It knows one token, which it can be told to change, forgets what is long ago (410 Gone), and can be told to misbehave: the file
-`kube-api/fault` in the node's folder holds one of FAULTS. Whoever writes the file `kube-api/annotations` annotates: a JSON
-object of annotations by "node", or by "NAMESPACE/POD", which add to those of the scenario.
+It accepts one token, which can be changed, forgets old versions (410 Gone), and can simulate faults: the file `kube-api/fault`
+in the node's folder holds one of FAULTS. The file `kube-api/annotations` sets annotations: a JSON object of annotations by
+"node" or "NAMESPACE/POD", which are added to those of the scenario.
 """
 
 import hmac
@@ -27,7 +27,7 @@ _HANG_S: Final = 30.0
 
 
 class ApiServer:
-    """Serves in threads of its own until `stop`. Whoever drives the node tells the pods by `show`."""
+    """Serves in its own threads until `stop`. The driver of the node sets the pods with `show`."""
 
     def __init__(self, directory: Path, node: str = "", tls: tuple[Path, Path, Path] | None = None) -> None:
         """`tls`: certificate, its key and the authority's certificate; None: plain HTTP on loopback."""

@@ -13,7 +13,7 @@ from energy_agent.sim.cluster.pods import PodNow
 
 @dataclass(slots=True)
 class SimulatedCluster:
-    """Both, told the same pods."""
+    """The kubelet and the API server, with the same pods."""
 
     kubelet: Kubelet
     api: ApiServer | None

@@ -1,7 +1,7 @@
 """The kubelet of a simulated node: its PodResources API, v1, over a unix socket by grpcio's server, and its folders of logs.
 
-It lists pods in another order each time, as a real one does, and can be told to misbehave while it runs: the file
-`kubelet-fault` in the node's folder holds one of FAULTS.
+It lists pods in another order each time, as a real one does, and can simulate faults while it runs: the file `kubelet-fault` in
+the node's folder holds one of FAULTS.
 """
 
 import random
@@ -27,7 +27,7 @@ _HANG_S: Final = 60.0
 
 
 class Kubelet:
-    """Serves in threads of its own until `stop`. Whoever drives the node tells the pods by `show`."""
+    """Serves in its own threads until `stop`. The driver of the node sets the pods with `show`."""
 
     def __init__(self, directory: Path, other_pods: int = 0, seed: int = 1) -> None:
         import grpc
@@ -95,7 +95,7 @@ class Kubelet:
 
 
 def message(now: PodNow) -> "podresources_pb2.PodResources":
-    """A pod as PodResources tells it."""
+    """A pod as a PodResources message."""
     from energy_agent.owners.kubernetes import podresources_pb2 as pb
 
     pod = now.pod

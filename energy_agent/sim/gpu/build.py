@@ -1,6 +1,6 @@
 """Builds the simulated `libnvidia-ml.so.1` from its C source, once per version of the source, into the user's cache.
 
-A GPU node never needs this, so the wheel carries no binary and no compiler is asked for until the simulator starts.
+A GPU node never needs this, so the wheel has no binary and needs no compiler until the simulator starts.
 """
 
 import hashlib

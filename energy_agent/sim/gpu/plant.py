@@ -85,7 +85,7 @@ class Plant:
         """Use the plant in the file `path`.
 
         Raises:
-            UsageError: there is none, or another version of Wattlens made it.
+            UsageError: the file is missing, or another version of Wattlens created it.
         """
         handle = library().wl_attach(os.fsencode(path))
         if not handle:
@@ -110,7 +110,7 @@ class Plant:
         return self._count
 
     def uuid(self, gpu: int) -> str:
-        """The GPU's UUID as NVML tells it."""
+        """The GPU's UUID as NVML reports it."""
         answer = self._lib.wl_uuid(self._open, self._check_gpu(gpu))
         assert isinstance(answer, bytes)
         return answer.decode()

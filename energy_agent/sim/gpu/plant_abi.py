@@ -65,7 +65,7 @@ def board_fields() -> list[str]:
 
 
 def checked(answer: int, what: str = "the call") -> int:
-    """The answer of a function, where it is none of the codes of failure.
+    """Return the answer of a function; raise the error if it is a failure code.
 
     Raises:
         UsageError: an argument was out of its range.

@@ -1,4 +1,4 @@
-"""The truth of a simulated GPU, which no sensor tells: what it drew, what its counter showed and hid, whose work it did."""
+"""The truth of a simulated GPU, which no sensor shows: what it drew, what its counter showed and hid, whose work it did."""
 
 import ctypes
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ class SlotTruth:
 
 @dataclass(frozen=True, slots=True)
 class EnergyTruth:
-    """What really happened on a GPU up to `t_ns`, which no sensor tells.
+    """What really happened on a GPU up to `t_ns`, which no sensor shows.
 
     Attributes:
         t_ns: UTC of this truth (whole ms of plant time).

@@ -1,7 +1,7 @@
 """The management controller of a simulated node: a Redfish service on loopback that shows the node's power and energy.
 
-It asks for a session or basic credentials, as real ones do, and can be told to misbehave while it runs: the file
-`redfish-fault` in the node's folder holds one of FAULTS.
+It requires a session or basic credentials, as real ones do, and can simulate faults while it runs: the file `redfish-fault` in
+the node's folder holds one of FAULTS.
 """
 
 import base64
@@ -63,7 +63,7 @@ class SimulatedRedfish:
             return ""
 
     def values(self) -> tuple[Decimal, int]:
-        """Power in W and energy in uJ, as the service tells them."""
+        """Power in W and energy in uJ, as the service reports them."""
         power_w, energy_uj = self._read()
         fault = self.fault()
         if fault == "stuck":

@@ -1,4 +1,4 @@
-"""An LLM server: requests arrive, the engine's steps run on the GPUs, and a real /metrics page tells what happened."""
+"""An LLM server: requests arrive, the engine's steps run on the GPUs, and a real `/metrics` endpoint reports them."""
 
 import sys
 import threading

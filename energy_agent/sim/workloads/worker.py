@@ -28,13 +28,13 @@ _SLICE_S = 0.1  # real time between two looks at whether to end
 _REPORT_S = 0.25  # real time between two writes of the state file
 
 
-class WorkloadStop(Exception):  # noqa: N818 - not an error: the workload was asked to end
+class WorkloadStop(Exception):  # noqa: N818 - not an error: the daemon requested the end of the workload
     """Time to go."""
 
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """What the node's daemon tells a workload, as JSON in a file."""
+    """The settings that the node's daemon gives a workload, as JSON in a file."""
 
     name: str
     plant: str

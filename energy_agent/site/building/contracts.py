@@ -2,8 +2,8 @@
 
 A lot is a volume that may be matched with the consumption of its own period and of no other: an hour, a month, a year. Never
 more is covered than was consumed in that period, only within the site's own zone, and no kilowatt-hour is covered twice: lots
-of short periods go first, and what they cover is not there for the longer ones. What is left of a lot is told with the reason,
-and so is all of one that may not be claimed.
+of short periods go first, and the energy they cover is not available to the longer ones. The unused rest of a lot is reported
+with the reason, and so is the whole of a lot that may not be claimed.
 """
 
 from bisect import bisect_left
@@ -147,8 +147,8 @@ class ContractCoverage:
 def cover(cells: Mapping[int, int], lots: Iterable[Lot], zone: str, start_ns: int, end_ns: int) -> ContractCoverage:
     """Match consumption of a window with lots.
 
-    Of a lot whose period is longer than the window only the window's share of time is available: the rest is for the windows
-    beside it, so that two quarters never use one certificate twice.
+    Of a lot whose period is longer than the window only the window's share of time is available. The rest is for the other
+    windows of the period, so that two quarters never use one certificate twice.
 
     Args:
         cells: consumption in uJ by the UTC ns at which its cell starts; cells outside of the window are left out.
@@ -203,7 +203,7 @@ def hourly_lots(uj: int, start_ns: int, end_ns: int) -> Iterator[tuple[int, int,
 
 
 def retirement_key(retirement: str) -> str:
-    """What tells one retirement from another: registries and people write one id in many ways. "": there is none."""
+    """The normalised id of a retirement, as registries and people write one id in many ways. "": no retirement."""
     return "".join(retirement.split()).casefold()
 
 
@@ -211,7 +211,7 @@ def refuse_double_use(certificates: Sequence[tuple[str, str]]) -> None:
     """Check that nothing was bought or retired twice.
 
     Args:
-        certificates: (id of the contract, id of its retirement, "" where there is none) of each contract.
+        certificates: (id of the contract, id of its retirement or "") of each contract.
 
     Raises:
         ValueError: two contracts have one id or one retirement; the message names them.

@@ -1,8 +1,8 @@
 """Readings of a facility meter become intervals of energy, or gaps. Pure.
 
-As `node_meter`, which does the differencing and the integrating; this adds what a meter of a building does: it counts on while
-the machine that reads it is away or boots, so its register bridges that; its register may be so coarse that it stands still for
-many readings; and it may hang, which only its own past tells from a register that is coarse.
+`node_meter` does the differencing and the integrating. This module adds the behaviour of building meters: a meter counts on
+while the machine that reads it is off or boots, so its register bridges that time; its register may be so coarse that it does
+not move for many readings; and it may hang, which only its own past distinguishes from a coarse register.
 """
 
 from dataclasses import dataclass, replace
@@ -19,7 +19,7 @@ SAME_POWER: Final = "it told the very same power again and again"
 CLOCK_WENT_BACK: Final = "the clock went back over a restart"
 
 _PPM: Final = 1_000_000
-_LIVELY_PPM: Final = 50_000  # of a load of which it can be said that it always changed: once in twenty readings
+_LIVELY_PPM: Final = 50_000  # threshold of a load that changes all the time: once in twenty readings
 _RUNS: Final = 8  # times as long as usual: of loads that change by chance, one pause in 3,000
 _MEMORY: Final = 64  # readings over which that is a running mean
 _TICKS: Final = 3  # a register that should have moved as often as this and did not is not just coarse
@@ -40,10 +40,10 @@ class FacilityState:
         usual_mw: mean power when the register last moved, 0: not known.
         swing_mw: how much power usually changes from one reading to the next.
         polls: readings since the register moved.
-        drawn_uj: integral of the power that was told since the register moved, where it is told.
+        drawn_uj: integral of the reported power since the register moved, if the meter reports power.
         hole: readings were too far apart since the register moved.
-        same: how many readings in a row told the very same power.
-        lively_ppm: how many of the readings told another power than the one before.
+        same: how many consecutive readings had the very same power.
+        lively_ppm: how many of the readings had another power than the one before.
         still_ns: how long the register usually stands still at most: some are renewed every quarter of an hour.
     """
 
@@ -63,7 +63,7 @@ class FacilityState:
 
 @dataclass(frozen=True, slots=True)
 class FacilityStep:
-    """What one reading adds. `fault` says why the meter is not believed now, "" if it is."""
+    """What one reading adds. `fault`: why the meter's readings are not plausible now, "" if they are."""
 
     state: FacilityState
     interval: DomainInterval | None = None
@@ -88,8 +88,8 @@ def follow(
         reading: the next one; one that is not later than the last adds nothing.
         boot_id: names the boot that its `boot_ns` counts from.
         gap_ns: readings further apart are a hole, which only a register can bridge.
-        rests: what it meters may well stand still for hours, as lights and photovoltaics do: its register is believed then.
-        dated: the time of a reading is its own, not that of whoever took it: one that is not later adds nothing.
+        rests: the load may be zero for hours, as of lights and photovoltaics: a register that does not move is plausible then.
+        dated: readings have times of their own, not the time of the read: a reading that is not later adds nothing.
         stated: nobody measures: the power is a constant that somebody states, also for the time in which nobody read it.
     """
     if state is None:
@@ -146,7 +146,7 @@ def _anchored(state: FacilityState, last: NodeState, reading: MeterReading) -> F
 
 
 def _carried_over(state: FacilityState, reading: MeterReading, boot_id: str) -> FacilityState:
-    """The state in the terms of a new boot, whose clock counts from elsewhere: only UTC tells how long the reader was away."""
+    """The state on the clock of a new boot, which has another zero: only UTC gives the time for which the reader was off."""
     shift_ns = reading.boot_ns - (reading.t_ns - state.heard_ns) - state.heard_boot_ns
     last = replace(
         state.last,
@@ -158,7 +158,7 @@ def _carried_over(state: FacilityState, reading: MeterReading, boot_id: str) -> 
 
 
 def _expected_uj(state: FacilityState, duration_ns: int) -> int:
-    """What a register should have counted: by the power that the meter told, else by what is usual."""
+    """The expected count of a register: by the power that the meter reported, else by its usual power."""
     return state.drawn_uj if state.heard_mw is not None else energy_uj(state.usual_mw, duration_ns)
 
 
@@ -187,7 +187,7 @@ def _advance_register(
 ) -> FacilityStep:
     """A register that moved. After it hung it may have caught up, or have lost what flowed: then nobody knows how much.
 
-    Of what may rest, the register is believed where it alone tells: that it hung is less likely than that nothing flowed.
+    If the load may rest and only the register is available, the register is trusted: zero flow is likelier than a hang.
     """
     duration_ns = interval.end_boot_ns - interval.start_boot_ns
     expected_uj = _expected_uj(state, duration_ns)
@@ -203,7 +203,7 @@ def _advance_register(
 
 
 def _integrated(state: FacilityState, step: NodeStep, interval: DomainInterval, reading: MeterReading) -> FacilityStep:
-    """Power, whose change between two readings is doubted by what is usual, as a load that happens to repeat tells nothing."""
+    """Power, with the usual change between readings as its doubt, since two equal readings do not prove a steady load."""
     duration_ns = interval.end_boot_ns - interval.start_boot_ns
     power_mw = reading.power_mw or 0
     stuck = state.lively_ppm >= _LIVELY_PPM and state.same >= max(_SAME, _RUNS * _PPM // state.lively_ppm)

@@ -69,7 +69,7 @@ def it_terms(meters: Mapping[str, MeterFacts], position: Position, zone: str = "
 
 
 def total_terms(meters: Mapping[str, MeterFacts]) -> dict[str, int]:
-    """The meters whose sum is all energy of the site: its feeds, and what it makes itself beside them."""
+    """The meters whose sum is all energy of the site: its feeds, and its own generation in addition to them."""
     feeds = {m.id: 1 for m in meters_of_role(meters.values(), Role.TOTAL)}
     if not feeds:
         return {}
@@ -212,7 +212,7 @@ def per_it_kwh(amount: Fraction, relative: Fraction | None, meters: Mapping[str,
 
 
 def _blind(meters: Mapping[str, MeterEnergy], facts: Mapping[str, MeterFacts], it: Terms, position: Position, zone: str) -> str:
-    """Why the meters at a position do not see all IT; "": as far as the tree tells, they do."""
+    """Why the meters at a position do not see all IT; "": by the tree of meters, they do."""
     upper = [m for m in facts.values() if m.position is not None and m.position.category < position.category]
     upper = [m for m in upper if zone in ("", m.zone)]
     below_them = {i for m in it for i in path_of(m, facts)}
@@ -244,7 +244,7 @@ def _uj(meters: Mapping[str, MeterEnergy], terms: Terms) -> int:
 
 
 def _zone_terms(facts: Mapping[str, MeterFacts], it: Terms, zone: str) -> dict[str, int]:
-    """All energy of the zone: what flows to its IT, with what hangs below that, and its overhead beside; no other zone's."""
+    """All energy of the zone and of no other zone: the supply of its IT, with everything below that, plus its overhead."""
     tops = {m for m, sign in it.items() if sign > 0}
     mine = {m.id for m in facts.values() if m.role in OVERHEAD and m.zone == zone}
     tops |= {m for m in mine if not nearest(m, facts, tops | mine)}

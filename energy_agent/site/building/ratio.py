@@ -26,7 +26,7 @@ Terms = Mapping[str, int]
 
 @dataclass(frozen=True, slots=True)
 class Amount:
-    """A number with its 95 % bounds. `value` None: there is none, for `reason`; a bound None: nothing bounds it there."""
+    """A number with its 95 % bounds. `value` None: not available, because of `reason`; a bound None: it has no bound there."""
 
     value: Fraction | None
     low: Fraction | None = None

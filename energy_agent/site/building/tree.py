@@ -63,7 +63,7 @@ def refuse_unsound(declared: Sequence[MeterFacts]) -> None:
 
 
 def nearest(meter_id: str, meters: Mapping[str, MeterFacts], among: Iterable[str]) -> str:
-    """The nearest meter above this one that is among these; "": there is none."""
+    """The nearest meter above this one that is among these; "" if none of them is above it."""
     wanted = set(among)
     return next((i for i in reversed(path_of(meter_id, meters)[:-1]) if i in wanted), "")
 

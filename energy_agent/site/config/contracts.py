@@ -129,7 +129,7 @@ class Contract(Section):
             boundary: of the total that it is matched in.
 
         Raises:
-            UsageError: that file cannot be read or is none; the line names it.
+            UsageError: that file cannot be read or is not valid; the line names it.
         """
         delivered = self.deliveries_by_time(time_zone)
         if not delivered:

@@ -22,7 +22,7 @@ def currency(code: str) -> str:
     """The code of a currency.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is not an ISO 4217 code.
     """
     if code not in CODES:
         raise ValueError(f"{code[:40]!r} is no currency; write an ISO 4217 code such as EUR")

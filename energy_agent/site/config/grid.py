@@ -1,6 +1,6 @@
-"""The configuration of a site's grid: its zone, the factors that stand in, and what tells its intensity hour by hour.
+"""The configuration of a site's grid: its zone, the fallback factors, and the sources of its hourly intensity.
 
-The model is made when it is first wanted, since each kind of source brings its own section (`SPEC.config` in
+The model is built on first use, since each kind of source has its own section (`SPEC.config` in
 energy_agent/site/grid/sources).
 """
 
@@ -21,7 +21,7 @@ _HANDED_DOWN = ("zone", "boundary")
 
 
 class AnyGridSource(Section):
-    """One source of intensities: exactly one kind of it. Sources are asked in their order, the best first."""
+    """One source of intensities: exactly one kind of it. The agent queries sources in their order, the best first."""
 
     @model_validator(mode="after")
     def _one_kind(self) -> Self:

@@ -24,7 +24,7 @@ from energy_agent.site.snapshot import Intensity
 log = logging.getLogger("wattlens.grid")
 
 YEARLY: Final = "yearly factor of {year}"
-_STALE_NS: Final = 3 * 3600 * 10**9  # services tell an hour once it is over, and need some time for that
+_STALE_NS: Final = 3 * 3600 * 10**9  # services publish an hour once it is over, with some delay
 
 
 @dataclass(slots=True)

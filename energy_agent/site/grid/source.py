@@ -15,11 +15,11 @@ from energy_agent.factors.series import About, IntensityPoint
 
 
 class GridError(WattlensError):
-    """A source gave nothing that can be believed; the message is the reason, and the next call may succeed."""
+    """A source gave no plausible data; the message is the reason, and the next call may succeed."""
 
 
 class GridConfig(Section):
-    """What every source is told."""
+    """Settings of every source."""
 
     zone: str | None = Field(None, pattern=NAME, description="the zone as this source names it; the grid's where left out")
     boundary: Literal["direct", "life-cycle"] | None = Field(
@@ -34,10 +34,10 @@ class OpenGrid(Protocol):
     about: About
 
     def read(self) -> tuple[IntensityPoint, ...]:
-        """What it tells now; may be what it told before. May wait as long as its timeout.
+        """The intensities it has now, which may be the same as before. May wait as long as its timeout.
 
         Raises:
-            GridError: nothing that can be believed; the next call may succeed.
+            GridError: no plausible data; the next call may succeed.
             UsageError: its configuration or file is wrong; the next call may succeed when it was put right.
         """
         ...
@@ -60,7 +60,7 @@ class GridSource:
 
 
 def required_zone(config: GridConfig, key: str) -> tuple[str, EmissionBoundary]:
-    """The zone and the boundary that a source is asked for.
+    """The zone and the boundary of a source.
 
     Raises:
         UsageError: neither the source nor the grid names them.

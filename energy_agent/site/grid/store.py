@@ -126,7 +126,7 @@ class GridStore:
 
 
 def _fresh(held: Iterable[IntensityPoint], points: Iterable[IntensityPoint]) -> list[IntensityPoint]:
-    """The points that tell something else than the last telling of their interval; an older telling than that tells nothing."""
+    """The points that differ from the latest point of their interval; points older than that are dropped."""
     newest: dict[tuple[int, int], IntensityPoint] = {}
     for point in held:
         before = newest.get((point.start_ns, point.end_ns))

@@ -10,10 +10,10 @@ _LARGEST_EXPONENT: Final = 308  # of a float64; 1e999999999 would fill the memor
 
 
 def decimal_of(text: object) -> Decimal:
-    """The number in `text`; NaN and infinities among them, as whoever reads says why they are refused.
+    """The number in `text`. NaN and infinities are numbers here: the caller rejects them with its own reason.
 
     Raises:
-        MeterError: it is none.
+        MeterError: it is not a number.
     """
     shown = repr(text)[:40]
     if not isinstance(text, str) or len(text) > _LONGEST or not text.isascii() or "_" in text:

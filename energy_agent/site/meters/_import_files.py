@@ -18,7 +18,7 @@ _TAIL_B: Final = 1_024
 _QUIET_S: Final = 60.0  # a last line without its end is taken once nothing was written for so long
 
 Row = tuple[int, tuple[str, ...]]
-"""Its number in the file, and the cells of the wanted columns; "" where there is none."""
+"""Its number in the file, and the cells of the required columns; "" for an absent cell."""
 
 
 class RowError(MeterError):
@@ -30,7 +30,7 @@ class RowError(MeterError):
 
 
 class ReadingsCsv:
-    """Rows by line. A row counts as read when the next one is asked for: a line at fault is read again once it is mended.
+    """Rows by line. A row counts as read when the next one is requested: an invalid line is read again after it is corrected.
 
     Args:
         path: the file.
@@ -158,7 +158,7 @@ def opened(path: Path) -> BinaryIO:
     """A regular file of at most FILE_LIMIT_B bytes.
 
     Raises:
-        MeterError: it is none.
+        MeterError: it is not such a file.
     """
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)

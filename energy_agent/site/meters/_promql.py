@@ -13,7 +13,7 @@ from typing import Any, Final
 from energy_agent.core.meters import MeterError
 from energy_agent.site.meters._decimal_text import decimal_of
 
-_PART: Final = "wattlens_part"  # label that tells the parts of the answer apart
+_PART: Final = "wattlens_part"  # label that distinguishes the parts of the answer
 _STRING: Final = r""""(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|`[^`]*`"""
 _MATCHER: Final = rf"\s*(?:[a-zA-Z_]\w*\s*(?:=~|!~|!=|=)\s*(?:{_STRING})|{_STRING})\s*"
 _SELECTOR: Final = re.compile(
@@ -31,7 +31,7 @@ _LABELS_SHOWN: Final = 160
 
 @dataclass(frozen=True, slots=True)
 class Sampled:
-    """A value, and when its samples are from, in s since 1970 by the clock of whoever scraped them."""
+    """A value and the times of its samples, in s since 1970 by the clock of their scraper."""
 
     value: Decimal
     oldest_s: Decimal
@@ -89,16 +89,16 @@ def _named(query: str, part: str) -> str:
 def parse_values(
     answer: tuple[int, bytes], selectors: Mapping[str, str], series: Mapping[str, int], max_age_s: float
 ) -> dict[str, Sampled]:
-    """What an answer tells of each quantity that was asked for.
+    """The values of an answer, by requested quantity.
 
     Args:
         answer: its HTTP status and body.
-        selectors: whose sample times were asked for, by quantity.
+        selectors: those whose sample times were requested, by quantity.
         series: how many series each of those must select.
-        max_age_s: samples that are older are not believed.
+        max_age_s: older samples are rejected.
 
     Raises:
-        MeterError: it is no answer, none or several series, or a sample that is too old.
+        MeterError: it is not a valid answer, has no or several series, or a sample that is too old.
     """
     rows = _rows(*answer)
     return {name: _sampled(name, rows, selectors[name], series[name], max_age_s) for name in selectors}

@@ -38,7 +38,7 @@ def checked_oid(oid: str) -> str:
     """An OID in dotted numbers, some of them perhaps `{names}` that an index fills.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is not an OID.
     """
     if len(oid) > 512 or not _OID.fullmatch(oid):
         raise ValueError(f"{oid[:60]!r} is no OID; write its numbers, such as 1.3.6.1.4.1.318.1.1.26.4.3.1.9.1")
@@ -86,7 +86,7 @@ class Register(Section):
 
 
 class RegisterCheck(Section):
-    """An object that must have this value, or the register is not believed."""
+    """An object that must have this value, or the register is rejected."""
 
     name: str = Field(max_length=80)
     oid: str
@@ -102,8 +102,8 @@ class RegisterCheck(Section):
 class ProfileRegister(Register):
     """A register of a profile.
 
-    `digits_oid` tells how many of its digits are decimals, `step_oid` its resolution in the same digits, `absent` is the value
-    that says that the device does not measure this.
+    `digits_oid` has its number of decimal digits, `step_oid` its resolution in the same digits; `absent` is the value of a
+    register that the device does not measure.
     """
 
     name: str = Field(max_length=80)
@@ -154,7 +154,7 @@ class BoundRegister:
 
     @property
     def oids(self) -> tuple[str, ...]:
-        """Everything that must be asked for it."""
+        """All OIDs that it needs."""
         more = (self.digits_oid, self.step_oid, *(check.oid for check in self.checks))
         return (self.oid, *(oid for oid in more if oid is not None))
 
@@ -169,7 +169,7 @@ def load(name: str) -> SnmpProfile:
     """A profile by its name.
 
     Raises:
-        ValueError: there is none of this name; the message names the nearest.
+        ValueError: no profile has this name; the message names the nearest.
     """
     known = names()
     if name not in known:

@@ -1,7 +1,7 @@
-"""One SNMP device over UDP: who asks, and one bounded GET at a time. What answers is not trusted. The only home of pysnmp.
+"""One SNMP device over UDP: its user, and one bounded GET at a time. Answers are not trusted. The only home of pysnmp.
 
-Each session has an event loop of its own, which runs only while it asks. After any failure socket and engine are thrown away:
-an answer that comes late finds nobody, and a device that has started again is asked again who it is.
+Each session has an event loop of its own, which runs only during a request. After any failure the session drops socket and
+engine: a late answer is lost, and a restarted device has to identify itself again.
 """
 
 import asyncio
@@ -166,7 +166,7 @@ class Session:
         engine = snmp.SnmpEngine()
         engine.register_transport_dispatcher(AsyncioDispatcher(timeout=_TICK_S))
         kind = snmp.Udp6TransportTarget if family == socket.AF_INET6 else snmp.UdpTransportTarget
-        # A little less in all than the whole time, so that what is said is what was the matter.
+        # A little less than the whole time, so that pysnmp reports the actual failure first.
         target = await kind.create(address[:2], timeout=0.9 * self._timeout_s / TRIES, retries=TRIES - 1)
         self._peer = engine, self._user(snmp), target
 

@@ -51,7 +51,7 @@ def reading(
 
     Args:
         meter: the meter that was read.
-        clock: tells when that was.
+        clock: gives the time of the reading.
         energy: the energy register, in `energy_unit`.
         energy_unit: a key of ENERGY_UJ.
         energy_step: its resolution, in `energy_unit`.
@@ -59,7 +59,7 @@ def reading(
         power: power in `power_unit`.
         power_unit: a key of POWER_MW.
         power_step: its resolution, in `power_unit`.
-        age_s: how old what the device tells can be.
+        age_s: the maximum age of the device's values.
 
     Raises:
         MeterError: neither is there, or one of them is absurd: negative, not finite, or more than there can be.
@@ -67,7 +67,7 @@ def reading(
     if energy is None and power is None:
         raise MeterError("tells neither energy nor power")
     if power is not None and power.is_finite() and power < 0 and energy is not None:
-        power = None  # a feed that exports, an inverter at night: the register tells what flowed this way
+        power = None  # a feed that exports, an inverter at night: the register has the energy in this direction
     for name, value in (("energy", energy), ("power", power)):
         if value is not None and not value.is_finite():
             raise MeterError(f"absurd reading: {name} {value}")

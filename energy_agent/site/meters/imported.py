@@ -24,7 +24,7 @@ from energy_agent.site.meters._import_files import ParquetFile, ReadingsCsv, Row
 from energy_agent.site.meters._source import FacilitySource, reading
 
 ROWS_AT_ONCE: Final = 100_000
-_EARLIEST_NS: Final = 946_684_800 * NS_PER_S  # 2000: what is before is no time of a meter that is read now
+_EARLIEST_NS: Final = 946_684_800 * NS_PER_S  # 2000: an earlier time is not a reading of a meter in use
 _EPOCH: Final = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 _FINEST: Final = -15
 
@@ -71,7 +71,7 @@ class ImportedMeter:
         self._finest = {"energy": 0, "power": 0}
 
     def read(self) -> tuple[MeterReading, ...]:
-        """The next rows, at most ROWS_AT_ONCE. Those before a row at fault are given first, and the fault is told next time."""
+        """The next rows, at most ROWS_AT_ONCE. Rows before an invalid row come first; the next call raises its error."""
         found: list[MeterReading] = []
         now_ns = self._now_ns()
         try:
@@ -124,7 +124,7 @@ class ImportedMeter:
         return columns
 
     def _row(self, cells: dict[str, str], now_ns: int) -> list[MeterReading]:
-        """The reading of a row; none where it tells nothing, or nothing new."""
+        """The reading of a row; empty if the row has no values, or no new ones."""
         t_ns = time_ns(cells["time"])
         if t_ns > now_ns:
             raise MeterError(f"its time is {(t_ns - now_ns) / NS_PER_S:.3g} s in the future: {cells['time'][:40]}")

@@ -79,7 +79,7 @@ class EnergyRegister(_Register):
 
 
 class PowerRegister(_Register):
-    """A register that tells power."""
+    """A register of power."""
 
     unit: Literal["W", "kW", "MW"] = Field("W", description="unit of power")
 
@@ -197,7 +197,7 @@ class _Line:
         except ImportError:
             raise UsageError("Modbus needs the extra `facility`: pip install 'wattlens[facility]'") from None
         if self._client is None:
-            logging.getLogger("pymodbus").setLevel(logging.CRITICAL)  # what goes wrong is a reason, told once
+            logging.getLogger("pymodbus").setLevel(logging.CRITICAL)  # a failure becomes a reason, reported once
             self._client = ModbusTcpClient(self._host, port=self._port, retries=0, trace_packet=self._trace)
             self._client.connect, self._client.recv = self._connect, self._receive
         ask = self._client.read_holding_registers if table == "holding" else self._client.read_input_registers

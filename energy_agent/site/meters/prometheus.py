@@ -1,10 +1,10 @@
-"""Meters that somebody scrapes already: an instant query to Prometheus, or whatever speaks its HTTP API (Thanos, Mimir, ...).
+"""Meters that are scraped already: an instant query to Prometheus, or a server with its HTTP API (Thanos, Mimir, ...).
 
-An instant query answers with the time of its evaluation, whatever the age of what it found: up to five minutes after a target
-was last heard of. So the samples' own times are asked in the same query, by `timestamp(...)`, which tells them for a plain
+An instant query answers with the time of its evaluation, whatever the age of its samples: up to five minutes after the last
+scrape of a target. So the same query also requests the samples' own times, by `timestamp(...)`, which returns them for a plain
 selector alone. A query that is more than a selector (a sum, a rate) has none, so `samples` names the series that it reads:
-their newest sample is when the reading is from, the span to their oldest is its age, and how far back the query looks is added.
-`series` says how many there must be, as a sum from which a meter is missing looks like any other sum.
+their newest sample is the time of the reading, the span to their oldest is its age, and the range of the query is added.
+`series` is the required number of series, as a sum from which a meter is missing looks like any other sum.
 Source: Prometheus documentation, HTTP API and PromQL (functions, staleness).
 """
 
@@ -71,7 +71,7 @@ class Prometheus(Section):
 
     @property
     def queries(self) -> dict[str, str]:
-        """What is asked for: energy, power."""
+        """The queries of energy and power."""
         pairs = {"energy": self.energy_query, "power": self.power_query}
         return {name: query for name, query in pairs.items() if query is not None}
 

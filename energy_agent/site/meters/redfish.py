@@ -1,8 +1,8 @@
 """Power equipment and cooling units by Redfish: a rack or floor PDU, a power shelf, one outlet or feed of them, a CDU.
 
-Power distribution tells its totals in `Metrics`, where there is none in the sum of its `Mains`; an outlet or a feed tells its
-own; a cooling unit has `EnvironmentMetrics`. Everywhere it is PowerWatts and EnergykWh. Source: DMTF DSP2046 (Redfish Resource
-and Schema Guide): PowerDistribution, PowerDistributionMetrics, Outlet, Circuit, CoolingUnit, EnvironmentMetrics.
+Power distribution reports its totals in `Metrics`; without that, the sum of its `Mains` is used. An outlet or a feed reports
+its own; a cooling unit has `EnvironmentMetrics`. Everywhere it is PowerWatts and EnergykWh. Source: DMTF DSP2046 (Redfish
+Resource and Schema Guide): PowerDistribution, PowerDistributionMetrics, Outlet, Circuit, CoolingUnit, EnvironmentMetrics.
 """
 
 import time
@@ -71,7 +71,7 @@ class Resolution:
         self.exponent: int | None = None
 
     def step(self, value: Decimal) -> Decimal:
-        """The finest step that was seen, this value included; of a register that only ever told 0: 1."""
+        """The finest step so far, this value included; 1 for a register that has only reported 0."""
         exponent = value.as_tuple().exponent
         if value and isinstance(exponent, int):
             shown = exponent if exponent < 0 else int(value.normalize().as_tuple().exponent)
@@ -104,7 +104,7 @@ class RedfishEquipmentMeter:
         if energy_kwh is not None:
             step = self._resolution.step(energy_kwh)
             if power_w is not None and (step > 1 or self._resolution.exponent is None):
-                energy_kwh = None  # power tells sooner what flowed
+                energy_kwh = None  # power shows the flow sooner
         return (
             reading(
                 self._meter, self._clock, energy=energy_kwh, energy_unit="kWh", energy_step=step,
@@ -138,7 +138,7 @@ class RedfishEquipmentMeter:
         return lambda: self._sum(paths)
 
     def _sum(self, paths: list[str]) -> tuple[Decimal | None, Decimal | None]:
-        """Power of all feeds; one that does not tell makes it unknown. Registers are not added: each is reset by itself."""
+        """Power of all feeds; a feed without a reading makes it unknown. Registers are not added: each is reset by itself."""
         total, counted = Decimal(0), 0
         for path in paths:
             feed = self._get(path)

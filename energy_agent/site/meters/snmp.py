@@ -48,7 +48,7 @@ class Snmp(SnmpAccess):
 
     @property
     def plan(self) -> dict[str, tuple[BoundRegister, ...]]:
-        """What is asked for energy and power; the values of several rows are added.
+        """The registers of energy and power; the values of several rows are added.
 
         Raises:
             ValueError: profile, index and registers do not fit together.
@@ -109,10 +109,10 @@ class SnmpMeter:
 
 
 def decode_row(row: BoundRegister, answers: Mapping[str, Value]) -> _RegisterValue:
-    """What one register tells.
+    """The value of one register.
 
     Raises:
-        MeterError: it is not to be believed, or the device does not measure this.
+        MeterError: the value is not plausible, or the device does not measure it.
     """
     register = row.register
     for check in row.checks:

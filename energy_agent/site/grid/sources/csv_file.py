@@ -41,7 +41,7 @@ class CsvFileSource:
         self._points: tuple[IntensityPoint, ...] = ()
 
     def read(self) -> tuple[IntensityPoint, ...]:
-        """What the file tells; known since these bytes were first seen."""
+        """The intensities of the file; known since these bytes were first read."""
         raw = bounded_file.read(self._config.path, FILE_MAX_B)
         digest = hashlib.sha256(raw).hexdigest()
         if digest != self._digest:

@@ -75,12 +75,12 @@ class ElectricityMapsSource:
         )
 
     def read(self) -> tuple[IntensityPoint, ...]:
-        """The last hours that are over, as the service tells them now."""
+        """The last complete hours, as the service reports them now."""
         end_ns = self._clock.utc_ns() // HOUR_NS * HOUR_NS
         return self.read_between(end_ns - self._config.lookback_h * HOUR_NS, end_ns)
 
     def read_between(self, start_ns: int, end_ns: int) -> tuple[IntensityPoint, ...]:
-        """The hours that begin from `start_ns` on and before `end_ns`, ten days a question; raises as `read` does."""
+        """The hours that begin from `start_ns` on and before `end_ns`, ten days per request; raises as `read` does."""
         token = read_secret(self._config.key_file, _KEY + "key_file")
         if not _TOKEN.fullmatch(token):
             raise UsageError(f"key '{_KEY}key_file': {self._config.key_file} has characters that no API key has")
