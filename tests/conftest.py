@@ -62,9 +62,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(optionalhook=True)  # no test needs xdist to run
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Workers of `-n auto`: three a core, as most tests wait for processes; two beside peers, which need the cores themselves.
+    """Return the number of workers for `-n auto`: three per core, as most tests wait for processes.
 
-    At most 16, as each collects all tests.
+    Two workers if peers run as well, because peers need the cores. At most 16, as each worker collects all tests.
     """
     a_core = 3 if "not peer" in config.option.markexpr else 2
     return min(a_core * len(os.sched_getaffinity(0)), 16)

@@ -1,4 +1,4 @@
-"""The generator of a fleet's quarter against the real writer: the same numbers booked as entries give the same bytes."""
+"""Test the generator of a fleet's quarter against the real writer: the same numbers recorded as entries give the same bytes."""
 
 import pytest
 
@@ -33,7 +33,7 @@ S = 10**9
 
 
 def entries_of(node, cell):
-    """A node's cell as its agent would have booked it: energy of a GPU in the turns in which it was busy and idle."""
+    """Yield a node's cell as the entries that its agent would have recorded: GPU energy while the GPU was busy and idle."""
     start = start_ns(cell.cell)
     entries, gaps = [], []
     for gpu, use in enumerate(cell.uses):

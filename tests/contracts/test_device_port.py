@@ -19,7 +19,7 @@ CAPTURES = sorted((Path(__file__).parent / "captures").glob("*.json"))
 
 
 class Calls:
-    """A mark that keeps what it was told."""
+    """A mark that records the calls passed to it."""
 
     def __init__(self):
         self.device = ""

@@ -75,7 +75,7 @@ class Grid:
 
 
 class OfApiServer:
-    """What is asked of the API server."""
+    """The contract cases for the API server poller."""
 
     def __init__(self, tmp_path):
         self.server = ApiServer(tmp_path, "n1")

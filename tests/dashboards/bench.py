@@ -85,7 +85,7 @@ def settles(read: Callable[[], object], wanted: object) -> None:
 
 
 def settles_among_others(read: Callable[[], Mapping[str, object]], wanted: Mapping[str, object]) -> None:
-    """The same of what is wanted; other keys may be there too."""
+    """Wait until every expected key has its value; other keys are ignored."""
     _settles(read, wanted, lambda found: all(found.get(key) == value for key, value in wanted.items()))
 
 

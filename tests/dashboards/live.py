@@ -1,4 +1,4 @@
-"""The stack with its truth, and what is asked of it: everything at one instant, or until something is forgotten."""
+"""The stack, its ground truth, and queries to it: at one instant, or until old data are forgotten."""
 
 import time
 from dataclasses import dataclass
@@ -41,7 +41,7 @@ class Live:
         return Scene(at, self.stores, choices).ask(queries(all_dashboards()))
 
     def page(self) -> str:
-        """What the agent shows; "" while there is none."""
+        """Return the agent's `/metrics` response, or "" while the agent does not serve one."""
         try:
             return self.stack.agent.page()
         except OSError:

@@ -16,7 +16,7 @@ AT = {"job": "wattlens"}
 Labels = Mapping[str, str]
 Rule = dict[str, object]
 Asked = tuple[str, int, list[tuple[Labels, float]]]
-"""A query, the second at which it is asked, and its samples."""
+"""A query, the second at which it is evaluated, and its samples."""
 
 
 def named(name: str, *labels: Labels) -> str:
@@ -39,13 +39,13 @@ def query(uid: str, title: str, legend: str) -> str:
 
 
 def promtool(home: Path, given: Mapping[str, str], wanted: Iterable[Asked], more: Iterable[Rule] = ()) -> str:
-    """What promtool says of the samples of queries on the series given, to five decimals; "" where all is so.
+    """Compare query results on the given series with promtool, to five decimals; return its output, or "" if all match.
 
     Args:
         home: an empty folder.
         given: series and their values.
         wanted: queries with their samples.
-        more: rules beside the recording rules that the queries need.
+        more: rules that the queries need in addition to the recording rules.
     """
     asked = [
         {

@@ -83,10 +83,10 @@ kubelet:
 
 @dataclass
 class Stack:
-    """Where everything is. `agent` may be killed and started again; `node` takes faults.
+    """Addresses and processes of the stack. Tests may kill and restart `agent`; `node` accepts faults.
 
     Args:
-        prometheus, victoria: addresses; `victoria` is "" where it was not asked for.
+        prometheus, victoria: addresses; `victoria` is "" if VictoriaMetrics was not requested.
     """
 
     folder: Path
@@ -100,11 +100,11 @@ class Stack:
 
 @contextmanager
 def running(folder: Path, *, victoria: bool = False, blocks: bool = True) -> Iterator[Stack]:
-    """The stack in `folder`, an empty folder with a short path; every process answers, nothing is warm yet.
+    """Start the stack in `folder`, an empty folder with a short path; every process responds, but nothing is warm yet.
 
     Args:
-        victoria: VictoriaMetrics beside Prometheus, fed by its remote_write.
-        blocks: the saving of the steered job is proven: six pairs that follow each other, and their analysis after a minute.
+        victoria: run VictoriaMetrics in addition to Prometheus, which feeds it by remote_write.
+        blocks: prove the saving of the steered job: six consecutive pairs, and their analysis after a minute.
     """
     with ExitStack() as open_:
         node = open_.enter_context(_node(folder))

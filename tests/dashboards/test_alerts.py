@@ -47,7 +47,7 @@ def of(name: str, labels: dict[str, str]) -> str:
 
 
 def counter(*stretches: tuple[int, int]) -> str:
-    """A counter that grows by so much a step, for so many steps, from one stretch to the next."""
+    """Return promtool values of a counter: for each (step, count) it grows by `step` per sample, for `count` samples."""
     found, value = ["0"], 0
     for step, count in stretches:
         found.append(f"{value + step}+{step}x{count - 1}")

@@ -27,7 +27,7 @@ SELECTED = re.compile(r"([\w:]+)\{([^{}]*)\}")
 OF_CLUSTER = {
     "ALERTS",  # some are of a model or a site, and have no job
     "prometheus_rule_evaluation_failures_total", "prometheus_rule_group_last_duration_seconds",  # of Prometheus's own job
-    "wattlens_source_up", "wattlens_source_down_info",  # of a site's process, whose site is no label of its sources
+    "wattlens_source_up", "wattlens_source_down_info",  # of a site process; its sources do not have its site as a label
 }  # fmt: skip
 """Metrics that are narrowed by cluster alone."""
 APPEARED = re.compile(r"(wattlens_\w+(?:\{[^}]*\})?) unless \1 offset")  # what began within a window

@@ -25,7 +25,7 @@ def a_server(node: str, workload: str, gpu: str, *, active: float, idle: float, 
 
 
 def test_joules_a_token_are_joules_by_tokens_and_no_mean_of_ratios(tmp_path: Path) -> None:
-    """3 J and 1/3 J a token at 100 and 300 tokens/s are 400 W by 400 tokens/s."""
+    """3 J and 1/3 J per token at 100 and 300 tokens/s are 400 W divided by 400 tokens/s."""
     given = a_server("a", "one", "u1", active=280, idle=20, tokens=100) | a_server(
         "b", "two", "u2", active=90, idle=10, tokens=300
     )

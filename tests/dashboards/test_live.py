@@ -83,7 +83,7 @@ def test_every_rule_records_finite_numbers(bench: Bench) -> None:
 
 
 def test_no_rule_sets_a_label_that_its_expression_has(bench: Bench) -> None:
-    """Prometheus replaces such a label; vmalert keeps it beside, as exported_NAME."""
+    """Prometheus replaces such a label; vmalert keeps the original one as exported_NAME."""
     rules = [rule for group in groups() for rule in group.rules if rule.labels]
     assert rules
     assert [r.record for r in rules if any(r.labels.keys() & s["metric"].keys() for s in bench.query(r.expr))] == []
@@ -142,7 +142,7 @@ def test_energy_of_each_gpu_is_that_fed_in_and_its_band_holds_it(bench: Bench) -
         return bool(estimate == near) and low <= fed_j <= high and bool(high - low == pytest.approx(2 * half, rel=0.1))
 
     def all_held() -> bool:
-        """The three are asked one after the other: a scrape that came late in between shifts them."""
+        """The three queries run one after the other: a late scrape in between shifts their results."""
         found = [{k[4]: v for k, v in bench.values(q.expr).items()} for q in panel.queries]
         there = all(set(each) == {str(gpu) for gpu in range(GPUS)} for each in found)
         return there and all(is_within(*(each[str(gpu)] for each in found)) for gpu in range(GPUS))

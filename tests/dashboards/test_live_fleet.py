@@ -232,7 +232,7 @@ def test_the_stack_tells_what_is_wrong(bench: Bench) -> None:
         lambda: figures(bench, "stack", "Components with faults"),
         {"a configuration was rejected": 0, "a journal cannot be written": 0, "a source is down": 3},
     )
-    cores = {(NODE,): 0.008, ("here",): 0.002, ("there",): 0.002}  # 5 ms and 3 ms a second; 2 ms
+    cores = {(NODE,): 0.008, ("here",): 0.002, ("there",): 0.002}  # 5 ms and 3 ms per second; 2 ms
     settles_among_others(
         lambda: panel_values(bench, "stack", "CPU time by node", "instance"), {"{{instance}}": pytest.approx(cores, rel=0.1)}
     )

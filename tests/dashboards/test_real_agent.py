@@ -1,6 +1,6 @@
 """Every panel and choice of every dashboard on Prometheus and on VictoriaMetrics, fed by the real agent and site process.
 
-The stack is looked at as it should be, then with an engine that does not answer and a GPU that is lost, then without its agent.
+The tests check the healthy stack first, then a stack with an unresponsive engine and a lost GPU, then one without its agent.
 """
 
 import os
@@ -40,7 +40,7 @@ BOARDS = [pytest.param(board, id=board.uid) for board in all_dashboards()]
 
 
 TOLD_OF_LOST = r"gpu_(up|info|absent_info)|source_|ALERTS|\$__range"
-"""What tells of a lost GPU, or of the chosen time, in which it was there."""
+"""Series that show a lost GPU, or that depend on the chosen time range, in which the GPU was present."""
 SELDOM = r"gpu_(pcie|nvlink|ecc)|histogram_quantile"
 """Counters that move more seldom than a window is long, percentiles of few requests: not to be compared."""
 TOLD_OVER_TIME = r"\$__range|\bup\{|\bscrape_"
@@ -83,7 +83,7 @@ def troubled(live: Live, healthy: Scene) -> Iterator[Scene]:
         live.until_forgotten('wattlens_requests_running{workload=~"serving/.*"}')
         yield live.scene()
     finally:
-        os.kill(engine, signal.SIGCONT)  # so that it ends when it is asked to
+        os.kill(engine, signal.SIGCONT)  # so that it can handle the request to end
 
 
 @pytest.fixture(scope="module")

@@ -38,10 +38,10 @@ BROKEN = View("broken", {"instance": EVERYTHING}, "dark", LAPTOP, SPAN)
 
 @dataclass(frozen=True)
 class Drawn:
-    """Reports of the page by view, and the titles of panels for whose queries Prometheus itself has an answer.
+    """Reports of the page by view, and the titles of panels whose queries Prometheus itself can answer.
 
-    A scrape that fails ends its series at its begin, once it has failed: until then there are data that are not there later.
-    So Prometheus is asked of the instant of the page and of one before that scrape.
+    A failed scrape ends its series at the time the scrape began, but only once it has failed: until then there are data that
+    are missing later. So Prometheus evaluates the queries at the page's instant and at an instant before that scrape.
     """
 
     reports: dict[str, dict[str, Any]]
@@ -182,7 +182,7 @@ def test_columns_have_names_of_their_own_and_are_in_sight(it: Drawn, view: View)
 
 @each(SEEN)
 def test_figures_beside_each_other_have_names(it: Drawn, view: View) -> None:
-    """Two figures without a name each cannot be told apart."""
+    """A reader cannot distinguish two figures without names."""
     for panel in panels(it, view):
         if panel["type"] == "stat" and panel["series"] > 1:
             lines = [line for line in panel["text"].splitlines() if line.strip()]

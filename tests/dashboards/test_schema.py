@@ -108,7 +108,7 @@ def complaints(boards: list[Json]) -> dict[str, list[str]]:
 
 
 def wrong() -> dict[str, Json]:
-    """By what the compiler has to say: a dashboard with a fault each, as one fault may hide another beside it."""
+    """Dashboards with one fault each, by the compiler's message: a second fault in a dashboard could hide the first."""
     faults: dict[str, Json] = {}
 
     def fault(told: str) -> tuple[Json, Json, Json]:

@@ -92,7 +92,7 @@ def make_wheels(folder: Path, python: str, *extras: str) -> None:
 
 
 def import_build_image(docker: Engine, folder: Path, tag: str) -> None:
-    """A Debian with Python, a C compiler and busybox, made from packages; no registry is asked."""
+    """Build a Debian image with Python, a C compiler and busybox from packages, without a registry."""
     archive = folder / "build.tar"
     command = [
         need_program("mmdebstrap"), "--quiet", "--variant=minbase", "--include=python3-venv,gcc,libc6-dev,busybox",

@@ -17,10 +17,10 @@ PROVISIONING, STATE = Path("/etc/grafana/provisioning"), Path("/var/lib/grafana"
 
 
 def provisioned() -> dict[str, Any]:
-    """The data sources and dashboards that the files tell of.
+    """Return the data sources and dashboards that the provisioning files define.
 
     Raises:
-        ValueError: something is there twice, or refers to nothing.
+        ValueError: a duplicate, or a reference to something that does not exist.
     """
     sources = [s for file in sorted(PROVISIONING.glob("datasources/*.yml")) for s in _read(file)["datasources"]]
     if len({s["uid"] for s in sources}) != len(sources) or sum(s.get("isDefault", False) for s in sources) != 1:

@@ -87,7 +87,7 @@ class Stack:
         return result
 
     def value(self, expression: str, store: str = "prometheus", **more: str) -> float:
-        """The only value of an instant query; 0 while there is none."""
+        """Return the only value of an instant query, or 0 while it has no result."""
         found = self.query(expression, store, **more)
         return float(found[0]["value"][1]) if found else 0.0
 

@@ -321,7 +321,7 @@ def test_the_operators_own_schemas_accept_monitors_and_rules(helm: Path, tmp_pat
     package = "@kubernetes-models/prometheus-operator@6.0.0"
     folder = manifests.cache_dir().parent / "prometheus-operator-models-6.0.0"
     index = folder / "node_modules/@kubernetes-models/prometheus-operator/monitoring.coreos.com/v1/index.js"
-    if not index.is_file():  # beside the repository: no lock file, no node_modules in it
+    if not index.is_file():  # outside the repository: it has neither a lock file nor node_modules
         folder.mkdir(parents=True, exist_ok=True)
         command = [
             npm,

@@ -150,7 +150,7 @@ def test_energy_of_a_time_without_agent_is_booked_when_it_is_back(running: Stack
 
 
 def test_a_machine_that_dies_takes_all_on_it_along_and_books_no_joule_twice(running: Stack) -> None:
-    """The plant is made anew then, and its counters begin at 0."""
+    """The plant is recreated in this case, and its counters restart at 0."""
     booked_j, read_s, before = running.booked_j(), time.time(), running.truth()
     running.crash("node")
     eventually(lambda: running.inspect("node")["RestartCount"] > 0, every=0.2)

@@ -56,7 +56,7 @@ class Slurmd:
         (self.bin / "wattlens").chmod(0o755)
 
     def run(self, context: str | None = "prolog_slurmd", job: str = "28", **words: str) -> tuple[int, str]:
-        """Exit code and what was said."""
+        """Run the script; return its exit code and output."""
         env = self.folder / "slurm.env"
         lines = [f"{key}={value}" for key, value in (self.words | words).items()]
         env.write_text("\n".join([*lines, f"cd {ROOT}", "logger() { return 1; }"]) + "\n")

@@ -1,7 +1,7 @@
-"""A fake NVML of a few boards in a JSON file, with faults: what the actuator is tested on where no simulated library is wanted.
+"""A fake NVML with a few GPUs in a JSON file, and with faults: for tests of the actuator that need no simulated library.
 
-It knows the knobs and nothing else: no time, no power. The file is shared by processes, so that one can look while others
-write; each call takes the file's lock. Faults by call name: an NVML code, or -1 to hang.
+It models only the knobs, not time or power. Processes share the file, so that one can read it while others write; each call
+takes the file's lock. Faults by call name: an NVML code, or -1 to hang.
 """
 
 import fcntl

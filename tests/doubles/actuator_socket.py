@@ -8,7 +8,7 @@ from dvfs.types import Setting
 
 
 class ActuatorDouble:
-    """What the governor asks for, without a process; `settings` are those in force by device."""
+    """A double of the actuator for the governor, without a process; `settings` holds the applied setting of each device."""
 
     def __init__(self) -> None:
         self.settings: dict[str, Setting] = {}

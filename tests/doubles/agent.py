@@ -15,7 +15,7 @@ TICK_S = 0.005
 
 
 class Agent:
-    """One GPU at 700 W; what is asked comes into force `delay_s` later, as mode and allow-list let it."""
+    """One GPU at 700 W; a request is applied `delay_s` later if mode and allow-list permit it."""
 
     def __init__(self, path: Path, uuid: str = "GPU-0") -> None:
         self.path, self.uuid, self.node = path, uuid, "n1"
@@ -34,7 +34,7 @@ class Agent:
         self.until_s = 0.0
         self.in_force_w: float | None = None
         self.wanted_w: float | None = None
-        self.limits: list[float] = []  # that were in force, one after another
+        self.limits: list[float] = []  # the applied limits, in order
         self._pending: list[tuple[float, float | None]] = []
         self._energy: list[tuple[int, float]] = [(time.time_ns(), 0.0)]
         self._lock = threading.Lock()
@@ -77,7 +77,7 @@ class Agent:
                 self.limits.append(self.in_force_w)
 
     def drop(self) -> None:
-        """The limit is let go, as for heat, until something else is asked."""
+        """Release the limit, as on high temperature, until the next request."""
         with self._lock:
             self.in_force_w = self.wanted_w = None
 

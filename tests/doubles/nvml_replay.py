@@ -82,7 +82,7 @@ class ReplayedNvml:
         return self._now(device)[0] or int(first)
 
     def power_usage_mw(self, device: object) -> int:
-        """Likewise."""
+        """Return the power at the same time after the start as now."""
         first = _replayed(self._device(device)["calls"]["power_usage_mw"], "nvmlDeviceGetPowerUsage", int)
         return self._now(device)[1] or int(first)
 
@@ -148,10 +148,10 @@ def _replayed(answer: Mapping[str, Any], call: str, kind: Any) -> Any:
 
 
 def replay(path: Path) -> RealNvml:
-    """A capture as the library.
+    """Load a capture as an NVML library.
 
     Raises:
-        UsageError: the file cannot be read or is none of this schema.
+        UsageError: the file cannot be read or does not follow this schema.
     """
     try:
         with path.open("rb") as file:

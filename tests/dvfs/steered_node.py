@@ -122,7 +122,7 @@ class SteeredNode:
         return worker_pid(self.folder / "a.sock")
 
     def reader(self) -> int:
-        """Pid of the agent's reader, 0 while there is none."""
+        """Pid of the agent's reader, or 0 while no reader runs."""
         return next((pid for pid, words in self.agent.commands().items() if any("reader" in word for word in words)), 0)
 
     def job(self) -> int:

@@ -1,4 +1,4 @@
-"""Dashboards as pictures, to be looked at: `python -m tests.dashboards.render --out DIR [--board UID] [--theme light]`."""
+"""Render dashboards as pictures for review: `python -m tests.dashboards.render --out DIR [--board UID] [--theme light]`."""
 
 import argparse
 import json

@@ -21,7 +21,7 @@ SCRAPE_MS = 2000
 
 @dataclass(frozen=True)
 class View:
-    """How a dashboard is looked at: `choices` are values of its variables, `span` the time as in Grafana's addresses."""
+    """View of a dashboard: `choices` are values of its variables, `span` is the time range as in Grafana URLs."""
 
     board: str
     choices: Mapping[str, str] = field(default_factory=dict)

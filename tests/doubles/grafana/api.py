@@ -11,7 +11,7 @@ UID_LIMIT: Final = 40
 
 
 class RefusedError(Exception):
-    """Grafana says no: an HTTP status, and a body with `message` and whatever else it tells."""
+    """A request that Grafana refuses: an HTTP status, and a body with `message` and any further fields."""
 
     def __init__(self, code: int, message: str, **more: object) -> None:
         super().__init__(message)
@@ -27,15 +27,15 @@ class Asked:
     headers: Any = None
 
     def number(self, name: str, otherwise: int = 0) -> int:
-        """A number of the query; what is none counts as not given, as in Grafana."""
+        """Return a number from the query; like Grafana, treat an invalid number as missing."""
         text = self.query.get(name, [""])[0]
         return int(text) if text.isascii() and text.isdigit() else otherwise
 
     def object(self) -> dict[str, Any]:
-        """The body, which has to be an object.
+        """Return the body, which must be an object.
 
         Raises:
-            RefusedError: it is none.
+            RefusedError: the body is not an object.
         """
         if not isinstance(self.body, dict):
             raise RefusedError(400, "bad request data")

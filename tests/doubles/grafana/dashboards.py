@@ -48,8 +48,8 @@ class Boards:
     """Folders at the root, and dashboards in them.
 
     Attributes:
-        upgrades: whether what is stored is brought to a newer schema, as newer servers do.
-        keeps_message: whether a save without a message keeps the one before, as a store that writes it beside the object can.
+        upgrades: whether the server upgrades stored dashboards to a newer schema, as newer servers do.
+        keeps_message: whether a save without a message keeps the previous message, as a store can that writes it separately.
     """
 
     def __init__(self) -> None:

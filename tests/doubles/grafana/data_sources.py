@@ -12,7 +12,7 @@ _CREATE: Final = Needed("Admin", "datasources:create")
 
 
 class DataSources:
-    """What queries go to. Secrets are kept apart and never told again."""
+    """Data sources of queries. Secrets are stored separately and never returned."""
 
     def __init__(self) -> None:
         self.sources: dict[str, dict[str, Any]] = {}

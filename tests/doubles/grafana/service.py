@@ -1,8 +1,9 @@
 """A Grafana for tests, by its documented HTTP API: folders, dashboards with versions, data sources, alert rules, annotations.
 
-It serves on loopback, knows tokens of service accounts with the basic roles of an organization, and refuses what Grafana
-refuses, in Grafana's words. It renders nothing, evaluates nothing and has one organization. What it can be told to do is what
-servers and people do: lock a dashboard that comes from a file, upgrade what it stores, hang, answer with too much.
+It serves on loopback, accepts tokens of service accounts with the basic roles of an organization, and refuses requests that
+Grafana refuses, with Grafana's messages. It has one organization and does not render dashboards or evaluate queries. Tests can
+make it do what servers and people do: lock a dashboard that comes from a file, upgrade stored dashboards, hang, return too
+much data.
 
 Sources: Grafana's HTTP API reference (versions 10 to 13) and the messages that its server gives.
 """

@@ -1,4 +1,4 @@
-"""The allow-list and the knee table: what a person may write, and the line that tells what is wrong."""
+"""The allow-list and the knee table: accepted files, and the error line for each invalid one."""
 
 from pathlib import Path
 

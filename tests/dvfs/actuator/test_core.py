@@ -1,4 +1,4 @@
-"""The actuator core: any sequence of set, fail, expire, foreign change, crash and reboot ends with everything as found."""
+"""The actuator core: any sequence of set, fail, expire, foreign change, crash and reboot ends with the original settings."""
 
 import contextlib
 import tempfile

@@ -1,4 +1,4 @@
-"""The actuator core through the real NVML binding on the simulator's library; what is in force is read from the plant."""
+"""The actuator core through the real NVML binding on the simulator's library; applied settings are read from the plant."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -16,7 +16,7 @@ from energy_agent.sim.gpu.build import library_path
 from energy_agent.sim.gpu.plant import Plant
 from tests.dvfs.actuator.test_core import DEVICES, ActuatorMachine, World
 
-SETTLED_NS = 200_000_000  # a setting takes tens of ms to be in force, as on real boards
+SETTLED_NS = 200_000_000  # a setting takes tens of ms to apply, as on real GPUs
 KINDS = ("no_permission", "not_supported", "unknown_error", "timeout", "reset_required")
 CALLS = (
     "nvmlDeviceGetPowerManagementLimit",

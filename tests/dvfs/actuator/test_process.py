@@ -103,8 +103,10 @@ def test_kill_switch_restores_and_refuses(make_rig: Callable, tmp_path: Path) ->
 
 
 def test_the_command_turns_the_switch_off_and_on(make_rig: Callable) -> None:
-    """Off puts everything back before it returns, tells where the switch is, and refuses until on; also without a file that
-    names one."""
+    """Off restores everything before it returns, prints the path of the switch, and refuses requests until on.
+
+    It also works without a file that sets the path.
+    """
     rig = make_rig()
 
     def switch(word: str, *more: object) -> Said:
@@ -275,7 +277,7 @@ def foreign_limit(rig, gpu: int, limit_mw: int) -> str:
 
 
 def test_faults_of_the_setters(rig: Rig) -> None:
-    """NO_PERMISSION is refused; a setter that hangs costs its child, never the actuator; half a setting is taken back."""
+    """NO_PERMISSION is refused; a hung setter costs its child process, never the actuator; a partial setting is reverted."""
     first, second = rig.uuids
     with ActuatorClient(rig.socket) as client:
         lease = client.acquire([first, second], ttl_s=60)  # a setter that hangs takes seconds
@@ -312,7 +314,7 @@ def test_lease_survives_a_restart_of_its_holder_within_the_grace(rig: Rig) -> No
     lease = client.acquire(rig.uuids)
     client.set(lease, rig.uuids[0], Setting(1005))
     client.close()
-    client.heartbeat(lease)  # connects anew and takes the lease up
+    client.heartbeat(lease)  # reconnects and resumes the lease
     client.set(lease, rig.uuids[0], Setting(1200))
     eventually(lambda: rig.shows(0)[1] == (345, 1200), 5)
     client.close()

@@ -202,7 +202,7 @@ def test_a_refusal_that_lasts_is_told_once_and_asked_ever_less_often(bench: Benc
 
 
 def test_what_somebody_else_sets_is_left_alone_for_a_while(bench: Bench) -> None:
-    """A lock that is reset shows in the clock alone, and within seconds; the rest of the group is given back too."""
+    """A reset lock shows only in the clock, within seconds; the governor then releases the rest of the group too."""
     bench.step(4)
     bench.boards.change("GPU-0", lock=None)
     acted = bench.step(6)
@@ -214,7 +214,7 @@ def test_what_somebody_else_sets_is_left_alone_for_a_while(bench: Bench) -> None
 
 @given(st.lists(st.sampled_from(["", "a", "b", "a/b"]), min_size=1, max_size=12), st.sampled_from([1, 4000]))
 def test_a_device_is_shown_once_whatever_its_groups_are_called_and_counts_on(names: list[str], gap_s: int) -> None:
-    """A workload that holds a GPU before its first report is one group; as a job that tells its name it is another."""
+    """A workload that uses a GPU before its first report is one group; once it reports its job name, it is another group."""
     with TemporaryDirectory() as folder, closing(Bench(Path(folder), Mode.SHADOW)) as bench:
         counted: Counter[tuple[str, str, str]] = Counter()
         rounds = 0
@@ -307,7 +307,7 @@ def test_a_group_that_has_other_devices_gives_the_old_ones_back_and_measures_afr
     assert sorted((a.device, a.action, a.outcome) for a in acted) == [(d, "restore", "ok: regrouped") for d in DEVICES]
     assert proving.locked() == [False, False]
     assert [(view.device, view.facts) for view in proving.governor.views() if not view.facts] == [(DEVICES[1], {})]
-    prove(proving)  # both again: that of the second comes to the sum of the counters at once, which is no energy of a block
+    prove(proving)  # both again: the second GPU reaches the counters' total at once, so that energy does not belong to a block
     assert proving.governor.views()[0].saving.value == pytest.approx(0.25, abs=1e-6)
     while proving.locked() != [True, True]:
         proving.step()  # all of them are set again
@@ -376,7 +376,7 @@ def test_a_group_that_is_gone_for_an_hour_ends_its_proof(tmp_path: Path) -> None
 
 
 def test_devices_pass_between_groups_without_a_refusal(bench: Bench) -> None:
-    """As when a workload tells its job's name a moment after it took its GPUs, and when one gives a GPU to another."""
+    """For example, a workload reports its job name just after it took its GPUs, or one workload passes a GPU to another."""
 
     def round_of(*names: str) -> list[str]:
         bench.t_s += 1
@@ -491,7 +491,7 @@ def test_two_groups_of_one_name_harm_nobody(names: list[str], rounds: int) -> No
 def test_a_governor_that_starts_over_a_limit_of_its_predecessor_refers_to_the_original_one(
     tmp_path: Path, restored_s: int
 ) -> None:
-    """The predecessor was killed with 400 of 700 W in force; its lease ends some rounds after the start of the next."""
+    """The predecessor was killed with 400 of 700 W applied; its lease ends some rounds after the start of the next governor."""
     bench = Bench(tmp_path, Mode.ENFORCE)
     limits = DeviceLimits(frozenset({"power"}), None, None, None)
     journal = ActuatorJournal(tmp_path / "power")

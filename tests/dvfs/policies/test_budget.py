@@ -55,7 +55,7 @@ def test_a_split_is_within_the_budget_and_no_watt_is_better_elsewhere(shares: li
 
 
 class Node:
-    """Boards whose progress follows power by a known elasticity; limits are in force a round after they are asked."""
+    """GPUs whose progress follows power by a known elasticity; a limit applies one round after its request."""
 
     def __init__(self, groups: dict[str, tuple[int, float, float]], budget_w: float, seed: int = 1) -> None:
         self.groups, self.draw = groups, random.Random(seed)  # name -> (devices, power that it would draw in W, elasticity)

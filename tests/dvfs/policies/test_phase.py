@@ -11,7 +11,7 @@ CONFIG = SPEC.configure({}, knees.load())
 
 
 class Run:
-    """A job told second by second."""
+    """A job that is observed second by second."""
 
     def __init__(self, sku: str = "NVIDIA H100 80GB HBM3") -> None:
         self.t_s, self.state, self.sku, self.told = 100, SPEC.start(), sku, []

@@ -97,7 +97,7 @@ def served(draw: random.Random, power: float, open_arrivals: bool) -> tuple[Meas
         batch = level * math.exp(draw.gauss(0, 0.15))
         step_s = 0.02 * (1.2 if on else 1.0) * math.exp(draw.gauss(0, 0.01))
         if open_arrivals and on:
-            batch *= 1.2  # requests stay longer, so that what is served is what is asked for
+            batch *= 1.2  # requests stay longer, so throughput still equals the request rate
         tokens_s = batch / step_s
         watts = 400 * (tokens_s / 1000) ** 0.2 * (power if on else 1) * math.exp(draw.gauss(0, 0.02))
         found.append(block(watts * 100e6, tokens_s * 100, 100.0, step_s))

@@ -14,7 +14,7 @@ from energy_agent.core.errors import UsageError
 
 
 def judge(seed: int, steps: int, talk) -> tuple[float, list[int]]:
-    """Plays a job of 12 limits; what was chosen, and the steps that were asked for."""
+    """Play a job of 12 limits; return the chosen limit and the number of steps of each request."""
     table, draw, asked = job("A100", "power_limit_w", 12, seed), random.Random(seed), []
     rows = {int(r.setting): r for r in table.rows}
     answer = talk({"knob": "power_limit_w", "settings": list(rows), "slowdown": 0.05, "steps": steps})

@@ -1,4 +1,4 @@
-"""The sweep's order, what it concludes from its stretches, and the rates of one stretch, against synthetic truths."""
+"""The sweep's order, its conclusions from its intervals, and the rates of one interval, against synthetic truths."""
 
 import json
 import math
@@ -37,7 +37,7 @@ def noisy(draw: random.Random, key: Key, session: int, at_s: float, sd: float = 
 
 
 def swept(plan: SweepPlan, cuts: list[int], seed: int = 1) -> list[SettingInterval]:
-    """A sweep that is ended after each of `cuts` stretches, and gone on with."""
+    """Run a sweep that ends after each of `cuts` intervals and is resumed."""
     draw, done = random.Random(seed), []
     for session, length in enumerate([*cuts, 10**6], 1):
         for _ in range(length):
@@ -166,7 +166,7 @@ def test_between_two_references_the_drift_is_a_line() -> None:
         assert (told.low, told.value, told.high) == pytest.approx((slowdown, slowdown, slowdown))
 
 
-# One stretch.
+# One interval.
 
 
 @given(st.floats(0.05, 12), st.floats(0.05, 2), st.floats(0, 1), st.floats(15, 90))

@@ -130,7 +130,7 @@ def test_a_window_is_of_200_requests_or_60_s() -> None:
     full = judged(window, 59.0, times(1150, 50), 0.5, 0.99)
     assert (full.since_s, full.verdict) == (59.0, "missed")
     assert judged(full, 119.0, times(1151, 50), 0.5, 0.99).since_s == 119.0
-    assert judged(full, 60.0, times(10, 0), 0.5, 0.99) == AttainmentWindow(60.0, times(10, 0))  # a server that started anew
+    assert judged(full, 60.0, times(10, 0), 0.5, 0.99) == AttainmentWindow(60.0, times(10, 0))  # a restarted server
 
 
 scenes = st.builds(
@@ -191,7 +191,7 @@ def test_an_answer_that_slower_steps_pushed_over_its_limit_is_ours() -> None:
 
 
 def test_with_the_highest_clock_an_answer_ends_before_the_slow_steps_come() -> None:
-    """100 steps: at 20 ms all of them fall into the 2.5 s before a long prompt slows what follows to 0.2 s a step."""
+    """100 steps at 20 ms all end within the 2.5 s before a long prompt slows later steps to 0.2 s per step."""
     calm, then = StepTimes(80.0, 0.03, 0.02), StepTimes(20.0, 0.2, 0.2)
     assert sum(weight for n, weight in answers(125.0) if n == 100.0) == 0.25
     assert later_extra((calm, then), 125.0, 0.05, 1, 99.0) > 0.0

@@ -1,4 +1,4 @@
-"""Policy slo: laws that hold whatever a server tells, and what it does with a fleet that is simulated."""
+"""Policy slo: invariants for any server metrics, and its effect on a simulated fleet."""
 
 from copy import deepcopy
 from dataclasses import replace
@@ -27,7 +27,7 @@ CONFIG = SPEC.configure({}, knees.load())
 def run(
     observations: list[Observation], state: SloState | None = None, in_force: dict[str, Setting] | None = None
 ) -> tuple[list[Decision], SloState]:
-    """As the governor does it: what was decided is in force in the next round, unless it is shadow."""
+    """Run a round as the governor does: each decision is applied in the next round, unless it is a shadow decision."""
     state, told, in_force = state or SPEC.start(), [], in_force or {}
     for observation in observations:
         decision, state = SPEC.decide(replace(observation, in_force=in_force), state, CONFIG)
@@ -53,7 +53,7 @@ def _settled() -> tuple[Page, SloState]:
 
 @cache
 def start_calm_server() -> tuple[Observation, SloState, dict[str, Setting]]:
-    """The last of twenty seconds of light load, what is learnt by then, and what is in force."""
+    """Return the last of twenty seconds of light load, the state learnt by then, and the applied settings."""
     observations = calm(Page(), 20)
     told, state = run(observations)
     assert told[-1].action == "set"

@@ -6,7 +6,7 @@ from dvfs.replay.serving.engine import Stream
 from dvfs.replay.serving.server import Rates, ReplicaSpec
 
 Schedule = list[tuple[float, Rates]]
-"""(until, rates): in force for steps that begin before `until`; the last one is for ever."""
+"""(until, rates): rates apply to steps that begin before `until`; the last entry has no end."""
 
 
 @dataclass

@@ -18,7 +18,7 @@ HEAD = (
 
 @pytest.fixture
 def leaderboard(tmp_path: Path) -> Path:
-    """Rows as the model itself would have made them, with 5 ms a step and 100 us a request of the host's."""
+    """Rows as the model itself would have generated them, with 5 ms per step and 100 us per request on the host."""
     lines = []
     for key, gpu, name, published in dvfs_calibration.PAIRS:
         one = server(boards.find(key), models.find(name), engine="lean", max_num_seqs=1024)
