@@ -454,7 +454,7 @@ def test_the_policy_of_a_device_is_shown_and_stands_in_the_ledger_from_when_it_w
 
 @pytest.mark.parametrize("memory_b", [1, None], ids=["memory", "unified memory"])
 def test_the_end_of_a_holder_is_noticed_on_every_board(node, memory_b):
-    """A board with unified memory, such as GB10, tells no memory use."""
+    """A GPU with unified memory, such as GB10, does not report memory use."""
 
     def readings(**more):
         node.now_s += 1

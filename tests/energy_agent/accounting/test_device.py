@@ -55,7 +55,7 @@ def test_a_state_without_a_driver_epoch_is_restored_and_takes_the_one_it_is_told
     old, info = json.loads(a.dump()), json.loads(a.dump_info())
     del old["meter"]["driver_epoch"], info["driver_epoch"]
     b = DeviceAccount.restore(json.dumps(old), json.dumps(info), SENSOR_FOR)
-    b.info = replace(INFO, driver_epoch="41")  # as the reader's hello tells it
+    b.info = replace(INFO, driver_epoch="41")  # as in the reader's hello message
     (entry,), gap = feed(b, 61, 19_300_000)
     assert (entry.energy_uj, gap, b.meter.driver_epoch) == (18_000_000_000, None, "41")
     c = restored(b)

@@ -1,4 +1,4 @@
-"""The account of the node: what is booked, what is only shown, and that nothing is lost or twice there over a restart."""
+"""The account of the node: recorded energy, energy that is only shown, and restarts without lost or duplicate energy."""
 
 import itertools
 
@@ -154,7 +154,7 @@ def test_no_restart_loses_a_joule_or_books_it_twice(steps):
     assert gaps == []
     settled = account._meters["redfish", "node"].settled
     curve, book = account._curves["g"], account._books[HOST]
-    after = curve.energy_uj - curve.at(settled.boot_ns)  # of the GPU, past the meter's last booked instant
+    after = curve.energy_uj - curve.at(settled.boot_ns)  # of the GPU, after the last instant that the meter recorded
     assert host_uj + gpu_uj - after - book.carried_uj == settled.total_uj == settled.energy_uj
 
 

@@ -216,7 +216,7 @@ def test_a_workload_that_returns_begins_again_at_0_and_keeps_its_facts(node):
 def test_a_process_that_lives_on_without_a_gpu_is_not_forgotten(node):
     node.start(10, "job")
     node.seconds(10)
-    unit = node.started.pop(10)  # it lets go of the GPU and lives on
+    unit = node.started.pop(10)  # the process releases the GPU and keeps running
     node.seconds(RETENTION_S + 3 * FORGET_EVERY)
     assert node.snapshot().workloads == ()
     node.started[10] = unit
@@ -336,7 +336,7 @@ def claim(number):
 
 
 def rows_of(folder):
-    """Energy by workload in all rows that were ever booked."""
+    """Return energy by workload over all rows ever recorded."""
     energy = Counter()
     for located in read_rows(folder):
         if isinstance(located.row, Cell) and located.row.workload:

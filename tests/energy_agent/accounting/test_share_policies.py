@@ -1,4 +1,4 @@
-"""The fact `share` follows the policy in force, over several devices, and stays when its workload has left."""
+"""The label `share` follows the applied policy over several devices, and remains after its workload has ended."""
 
 from energy_agent.accounting.share_policies import SharePolicyLabels
 from energy_agent.core.energy import WorkloadFacts

@@ -1,4 +1,4 @@
-"""What token servers did: shown once committed, summed over a workload's pages, and a fact of the workload."""
+"""Token totals of inference servers: shown once committed, summed over a workload's endpoints, and a label of the workload."""
 
 from dataclasses import replace
 from pathlib import Path

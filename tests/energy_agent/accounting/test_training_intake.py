@@ -342,7 +342,7 @@ def test_one_absurd_number_of_tokens_is_left_out_and_what_comes_after_counts(abs
         if kill and second == 12:
             world.kill()
     assert world.steps == {"training": 13}
-    # above 2^53 sums are not told apart; after a restart it begins at the next report
+    # above 2^53, sums cannot be distinguished; after a restart, counting begins at the next report
     assert world.tokens == {("job", ""): 1_000 if absurd > COUNT_MAX else 2_000 if kill else 3_000}
 
 

@@ -1,4 +1,4 @@
-"""A dated table: never edited, every cell wanted, and a mistake is told with file and line."""
+"""A dated table: never edited, every cell required, and errors name file and line."""
 
 import hashlib
 import json

@@ -103,7 +103,7 @@ def test_a_users_own_figure_replaces_ours_with_its_life_span() -> None:
 
 
 def test_an_own_figure_of_a_part_joins_ours_of_the_other_alone() -> None:
-    """Own server of 8 GPUs, 4,000 to 8,000 kg: 500 to 1,000 kg a GPU beside the published GPU, not beside another's server."""
+    """Own server of 8 GPUs, 4,000 to 8,000 kg: 500 to 1,000 kg per GPU are added to the published GPU, not to other servers."""
 
     def server(sku: str) -> EmbodiedSource:
         return mine(sku=sku, low_kg="4000", high_kg="8000", what="server_without_gpus", gpus="8")

@@ -60,7 +60,7 @@ def test_what_is_learnt_later_changes_nothing_earlier(
 
 @given(st.lists(points, max_size=20))
 def test_each_instant_has_what_was_learnt_last_of_it(found: list[IntensityPoint]) -> None:
-    """Against looking at each step of five minutes anew."""
+    """Compare with a lookup of each five-minute step."""
     pieces = series(ABOUT, found).pieces()
     assert all(a.end_ns <= b.start_ns for a, b in pairwise(pieces))
     for t in range(0, 30 * 900, 300):

@@ -1,4 +1,4 @@
-"""One set of factors: every field is wanted, values stay as published, and a mistake is told with file and line."""
+"""One set of factors: every field is required, values stay as published, and errors name file and line."""
 
 import hashlib
 import json

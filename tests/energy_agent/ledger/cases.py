@@ -31,7 +31,7 @@ def second(i, devices=2, uj=500_000_000, workload="job"):
 
 
 def filled(folder: Path, seconds=10, seals=(), **options):
-    """An open journal with some seconds booked, sealed after those in `seals`."""
+    """Return an open journal with some recorded seconds, sealed after those in `seals`."""
     journal = opened(folder, **options)
     for i in range(seconds):
         journal.commit(second(i))

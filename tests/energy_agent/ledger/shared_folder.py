@@ -1,4 +1,4 @@
-"""A folder of segments that a fleet shares: chains of nodes in it, an inventory beside it, and its compacted days."""
+"""A folder of segments that a fleet shares: chains of nodes, an inventory next to them, and compacted days."""
 
 from contextlib import closing
 from pathlib import Path
@@ -34,7 +34,7 @@ def signer_of(folder):
 
 
 def book(folder, name, intervals, *, signer=None, device="", cluster="lab", hour_uj=HOUR_UJ, **batch):
-    """Further segments of a node, one per hour (by number) or (start, end) in minutes; its state folder is beside them."""
+    """Write further segments of a node, one per hour (by number) or (start, end) in minutes; its state is outside `folder`."""
     device = device or f"GPU-{name}"
     state, identity = folder.parent / "states" / f"{cluster}-{name}", Identity(cluster, name, "b", "0", True)
     with closing(opened(state, identity=identity, signer=signer)) as journal:

@@ -148,7 +148,7 @@ def test_export_tells_what_dvfs_did(tmp_path, capsys):
         journal.commit(second(0))
         journal.commit(Batch(actions=did[:1]))
         journal.seal(None)
-        journal.commit(Batch(actions=[did[1], did[1]]))  # told twice is booked once
+        journal.commit(Batch(actions=[did[1], did[1]]))  # a duplicate is recorded once
     lines = [json.loads(line) for line in run(capsys, "export", tmp_path / "state", "--actions", "--json")[1].splitlines()]
     values = itemgetter("sequence", *VALUES)
     assert [values(row) for row in lines] == [(n, *attrgetter(*VALUES)(act)) for n, act in zip((0, None), did, strict=True)]
@@ -183,7 +183,7 @@ def test_days_are_shared_by_processes(tmp_path, capsys):
     assert (code, err) == (0, "")
     assert [s["day"] for s in json.loads(shared)] == ["2026-01-01", "2026-01-02", "2026-01-03"]
     again = json.loads(run(capsys, *arguments, "--out", tmp_path / "days")[1])
-    assert [s["written"] for s in again] == [False] * 3  # the same bytes, so nothing to state anew
+    assert [s["written"] for s in again] == [False] * 3  # the same bytes, so no new statement
 
 
 def test_ship_copies_what_is_there_and_tells_what_is_missing(tmp_path, capsys):

@@ -133,7 +133,7 @@ def in_a_pid_namespace(code, *arguments):
 
 @as_root
 def test_a_pid_that_the_agent_cannot_see_is_refused_with_the_fix(folder):
-    """The agent in a pid namespace of its own, as without hostPID, and a client beside it."""
+    """The agent runs in its own pid namespace, as without hostPID, and the client outside of it."""
     agent, _ = in_a_pid_namespace(f"""
 import sys
 sys.path.insert(0, {str(ROOT)!r})

@@ -135,7 +135,7 @@ class Metered:
         return sum(g.bound_uj for g in self.gaps)
 
     def holds(self, true_uj, doubt_uj):
-        """Whether no more is booked than was drawn, and no less than the gaps' bounds allow, but for a doubt."""
+        """Whether the recorded energy is at most the true energy, and with the gaps' bounds at least that, within the doubt."""
         doubt_uj += self.integration_error_uj
         return self.recorded_uj <= true_uj + doubt_uj and true_uj <= self.recorded_uj + self.bound_uj + doubt_uj
 

@@ -1,4 +1,4 @@
-"""Attribution conserves whole microjoules whoever holds, and proves what it gives to a holder."""
+"""Attribution conserves whole microjoules for any allocation, and proves the energy that it assigns to a workload."""
 
 from dataclasses import replace
 

@@ -120,7 +120,7 @@ stuck_windows = st.tuples(st.integers(1_000, 12_000), st.integers(2_600, 14_000)
 @given(powers, ticks, st.integers(700, 2_000), stuck_windows)
 def test_a_stuck_sensor_never_books_twice_and_its_bound_is_honest(power, ticks, period_ms, window):
     start_ms, lasts_ms, catches_up, power_too = window
-    assume(lasts_ms >= 2 * period_ms + 3 * TICK_MS)  # shorter ones cannot be told from a slow tick
+    assume(lasts_ms >= 2 * period_ms + 3 * TICK_MS)  # a shorter one looks like a slow tick
     board = BoardModel(power, ticks, stuck=Stuck(start_ms, start_ms + lasts_ms, catches_up, power_too))
     times = range(0, 30_000, period_ms)
     metered = Metered.read(board, times)
@@ -142,7 +142,7 @@ def test_a_counter_that_resumes_where_it_froze_leaves_a_gap_with_its_bound():
     board = BoardModel([(40_000, 300_000)], stuck=Stuck(5_050, 25_050, catches_up=False, power_too=True))
     metered = Metered.read(board, range(0, 35_000, 1_000))
     unseen_uj = board.true_uj(34_000) - board.true_uj(0) - metered.recorded_uj
-    assert unseen_uj > 19 * 300_000_000  # the power reading froze as well: nothing could be booked
+    assert unseen_uj > 19 * 300_000_000  # the power reading froze as well, so the meter could not record energy
     (gap,) = metered.gaps
     assert unseen_uj <= gap.bound_uj <= 23 * POWER_MAX_MW * 1_000
     assert gap.start_ns <= START_NS + 6 * 10**9
@@ -267,7 +267,7 @@ def test_an_impossible_difference_is_a_gap_and_the_next_reading_counts_again():
     state = MeterState("b", START_NS, 10**9, 1_000, 690_000, 10**9)
     full = DeviceSample("GPU-x", START_NS + 10**9, 2 * 10**9, energy_mj=1_000 + 700_000, power_mw=700_000)
     sensor = SensorLimits(150_000_000, 700_000, 2_500_000_000)
-    assert advance(state, full, sensor, "b").interval.energy_uj == 700_000_000  # what full power gives is believed
+    assert advance(state, full, sensor, "b").interval.energy_uj == 700_000_000  # the meter accepts the energy of full power
     step = advance(state, replace(full, energy_mj=10**12), SENSOR, "b")
     assert step.interval is None
     assert step.gap.bound_uj >= POWER_MAX_MW * 1_000

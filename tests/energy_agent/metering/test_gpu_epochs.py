@@ -1,4 +1,4 @@
-"""The meter over a load of the driver: the counter begins anew, and may have passed its old value before anybody reads it."""
+"""The meter over a driver reload: the counter restarts, and may exceed its old value before the agent reads it."""
 
 from dataclasses import asdict, replace
 
@@ -24,7 +24,7 @@ after = st.lists(st.integers(0, 20_000), min_size=1, max_size=6, unique=True).ma
 def test_over_a_reload_the_new_counter_is_booked_once_and_the_rest_is_bounded(
     power, ticks, first, second, loaded_ms, back_ms, counter_start_mj
 ):
-    """Whatever the counter shows afterwards, less or more than before: booked is what it has shown, and no joule twice."""
+    """The counter may show less or more than before: the meter records what the counter has shown, and no joule twice."""
     reload_ms = first[-1] + loaded_ms
     board = BoardModel(power, ticks, resets=[reload_ms], counter_start_mj=counter_start_mj)
     again = [reload_ms + back_ms + t for t in second]
@@ -48,7 +48,7 @@ def test_a_reload_that_ends_a_stuck_sensor_never_books_twice(power, ticks, perio
     stuck, times = Stuck(stuck_ms, reload_ms, catches_up=False, power_too=power_too), range(0, 30_000, period_ms)
     board = BoardModel(power, ticks, resets=[reload_ms], stuck=stuck)
     metered = Metered.read(board, times, reload_ms)
-    # The counter tells whole mJ, and power whole mW over whole ms: up to a mJ at each reading that begins anew.
+    # The counter has a resolution of 1 mJ, and power 1 mW over whole ms: up to 1 mJ at each reading that starts a new count.
     assert metered.holds(board.true_uj(times[-1]) - board.true_uj(0), 2 * EDGE_UJ + 1000 * (len(times) + 1))
     assert "driver reload" in {g.reason for g in metered.gaps}
 

@@ -33,7 +33,7 @@ def read(plant, gpu, clock):
 
 
 def run(folder, model, seed, faults):
-    """Per board (booked, bound, edges, true) in uJ over the same window, read once a second."""
+    """Return (recorded, bound, edges, true) in uJ per GPU over the same window, read once per second."""
     boards, draw = [BoardSpec("H100-SXM5-80GB", counter_model=model)] * BOARDS, random.Random(seed)
     plant = Plant.create(folder / f"plant-{seed}", boards, seed=seed, manual=True)
     with plant:

@@ -80,7 +80,7 @@ def test_a_gpu_that_is_not_known_makes_a_bounded_gap_and_comes_back_without_bein
     got = book.take(first, made, {"a", "b"})
     assert got.gap is not None
     assert (got.gap.reason, got.gap.bound_uj, got.entries) == (NOT_KNOWN, 9_000, ())
-    b.extend(30 * S, [entry(5 * S, 30 * S, 2500)])  # its counter bridges: 100 uJ a second all along
+    b.extend(30 * S, [entry(5 * S, 30 * S, 2500)])  # its counter bridges: 100 uJ per second throughout
     assert book.covered(interval(10 * S, 20 * S, 10_000), made, {"a", "b"})
     got = book.take(interval(10 * S, 20 * S, 10_000), made, {"a", "b"})
     assert sum(e.energy_uj for e in got.entries) == 10_000 - 1000 - 1000
@@ -130,7 +130,7 @@ def test_the_integration_error_of_the_gpus_is_in_the_bound():
 
 
 def test_the_account_begins_with_the_first_reading_at_which_all_gpus_are_known():
-    """A GPU that is known only from 2 s on: the stretch before is neither booked nor a gap; the next one is booked."""
+    """A GPU is known only from 2 s on: the earlier interval is neither recorded nor a gap; the next one is recorded."""
     curve = GpuCurve(2 * S)
     curve.extend(20 * S, [entry(2 * S, 20 * S, 1800)])
     book = HostBook("host", True)

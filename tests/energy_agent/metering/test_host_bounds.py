@@ -56,7 +56,7 @@ class Board:
 
 
 def recorded_energy(rng, boards, edges, method, worst):
-    """Entries of each stretch between `edges` with the true energy of the host in it, by workload; the host draws freely."""
+    """Return entries of each interval between `edges` with the host's true energy in it, by workload; host power is random."""
     names = {f"g{i}": board.curve for i, board in enumerate(boards)}
     book = HostBook("host", True, node_gain_ppm=900_000, gpu_gain_ppm=900_000)
     error, got = 0, []
@@ -106,7 +106,7 @@ def test_any_stretches_of_a_host_and_of_a_share_of_it_hold_the_truth(seed, gpus,
     st.sampled_from([Method.COUNTER, Method.INTEGRATED]),
 )  # fmt: skip
 def test_who_keeps_its_share_keeps_no_more_than_the_outermost_edges(seed, instants, method):
-    """Of four boards `a` holds one, now active and now idle; edges are those of the first and the last stretch."""
+    """`a` uses one of four GPUs, sometimes active and sometimes idle; the edges are those of the first and last intervals."""
     rng = random.Random(seed)
     boards = [Board(rng, OWNERS[:2] if i == 0 else OWNERS[2:4]) for i in range(4)]
     got = recorded_energy(rng, boards, [0, *(slot * SLOT for slot in sorted(instants)), SLOTS * SLOT], method, 10**9)
@@ -121,7 +121,7 @@ def test_who_keeps_its_share_keeps_no_more_than_the_outermost_edges(seed, instan
 @law
 @given(st.integers(0, 2**32))
 def test_a_row_of_a_host_holds_its_truth(seed):
-    """Active, idle and unheld each have a row, whose share changes while the workload's does not."""
+    """Active, idle and unallocated energy each have a row, whose share changes while the workload's does not."""
     rng = random.Random(seed)
     boards = [Board(rng, OWNERS) for _ in range(2)]
     got = recorded_energy(

@@ -1,4 +1,4 @@
-"""Readings of a node's meter become stretches or gaps; a counter telescopes over its wraps; nothing impossible is booked."""
+"""Readings of a node's meter become intervals or gaps; a counter's sum is exact over wraps; impossible values are rejected."""
 
 from hypothesis import given
 from hypothesis import strategies as st

@@ -1,4 +1,4 @@
-"""Sensors as their own answers tell them, against the parameters of the plant's boards."""
+"""Sensor profiles inferred from the sensors' responses, against the parameters of the plant's GPUs."""
 
 import os
 import random

@@ -1,4 +1,4 @@
-"""The driver is loaded anew under real processes: while the agent is dead, while it runs, and with another machine."""
+"""The driver reloads under real processes: while the agent is dead, while it runs, and on another machine."""
 
 from itertools import pairwise
 
@@ -85,7 +85,7 @@ def test_a_reload_while_nobody_read_is_a_gap_though_the_counter_passed_its_old_v
         eventually(lambda: recorded_energy(agent) > shown_j + sum(last) / 1000)  # what the counters show by now, added whole
         assert agent.terminate(within_s=60)[0] == 0
     for device, bounds, sensed_uj, gaps in judge(agent, truth):
-        # Were the two readings' difference booked, all that the counter had shown before would be missing.
+        # If the agent recorded the difference of the two readings, all energy that the counter showed before would be missing.
         missing_uj = sensed_uj - bounds.energy_uj
         assert missing_uj < 1000 * last[list(truth.points).index(device)] // 2
         assert missing_uj <= sum(g.bound_uj for g in gaps) + bounds.edge_uj
@@ -96,7 +96,7 @@ def test_a_reload_under_a_running_agent_is_told_and_nothing_is_booked_twice(node
         eventually(lambda: recorded_energy(agent) > 0)
         node.fault(0, "driver_reload")
         eventually(lambda: "UNINITIALIZED" in agent.log)
-        # Both read again, and no page of before the reload: their gaps are booked.
+        # Both GPUs are readable again, and the `/metrics` response is newer than the reload: their gaps are recorded.
         bounds = "wattlens_gpu_energy_gap_bound_joules_total"
         eventually(lambda: len(found := agent.series(bounds)) == 2 and min(found.values()) > 0)
         eventually(lambda: list(agent.series("wattlens_gpu_up").values()) == [1, 1])

@@ -32,7 +32,7 @@ def node(tmp_path_factory):
 
 
 def run(node, tmp_path, sources, done):
-    """The agent until `done(page)`; the summary of what it booked."""
+    """Run the agent until `done(page)`; return the summary of the energy it recorded."""
     (tmp_path / "agent.yaml").write_text(yaml.safe_dump({"sources": {"node": sources}}))
     state, log = tmp_path / "state", tmp_path / "agent.log"
     command = [sys.executable, "-m", "wattlens", "agent", "--config", tmp_path / "agent.yaml", "--state", state]
@@ -90,7 +90,7 @@ def test_with_redfish_the_host_is_the_node_less_its_gpus(node, tmp_path):
     busy_ns = sum(t.busy_ns - b["busy_ns"] for t, b in zip(truths, begin, strict=True))
     truth = energy(HostModel(), gpus_uj, busy_ns, 2, truths[0].t_ns - begin[0]["t_ns"])
     seconds = (truths[0].t_ns - begin[0]["t_ns"]) / 1e9
-    # The host's share of the node by the plant, and as booked since the agent began: alike within the bursts' spread.
+    # The host's share of the node's energy, in the plant and as recorded by the agent: equal within the spread of the bursts.
     recorded_share = host.energy_uj / (host.energy_uj + found.counters_uj)
     true_share = (truth.node_uj - gpus_uj) / truth.node_uj
     assert seconds > 5

@@ -1,4 +1,4 @@
-"""Pods that say where their page is, beside the configuration's entries: what is said of both."""
+"""Pods whose annotations name their metrics endpoints, in addition to configured endpoints: the status of both."""
 
 from pathlib import Path
 

@@ -99,7 +99,7 @@ def test_calls_that_are_not_supported_cost_their_field_and_nothing_else(agent, p
     xids = "wattlens_gpu_xid_errors_total"
     eventually(lambda: any(("xid", "48") in labels for labels in of_device(agent.series(xids), uuid)))
     eventually(lambda: ups(agent).get(uuid) == 1 and of_device(agent.series("wattlens_gpu_power_watts"), uuid))
-    energy = "wattlens_gpu_energy_joules_total"  # power closes the stretch of the reset
+    energy = "wattlens_gpu_energy_joules_total"  # power readings cover the interval of the reset
 
     def integrated():
         plant.fault(1, "counter_reset")  # again and again: a young counter may pass what was read before it

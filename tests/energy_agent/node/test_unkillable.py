@@ -17,7 +17,7 @@ IDLE, SILENT, GARBAGE, ENDED, HANGING = "idle", "silent", "garbage", "ended", "h
 
 
 class Machine:
-    """Starts children that behave as told; SIGKILL ends none of them while `stuck`."""
+    """A machine that starts children with the given behaviour; SIGKILL does not end them while `stuck`."""
 
     def __init__(self, behaviour=IDLE):
         self.behaviour, self.stuck, self.full = behaviour, True, False

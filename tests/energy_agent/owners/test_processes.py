@@ -199,7 +199,7 @@ def test_sm_time_of_who_left_goes_to_its_workload_whether_that_still_holds_or_no
 
 @pytest.mark.parametrize("listings", [1, 5])
 def test_what_used_the_gpu_until_its_end_is_named_whenever_the_dead_are_forgotten(tmp_path, listings):
-    """Every listing tells of processes of the one before it that have ended since."""
+    """Every listing includes processes of the previous one that have ended since."""
     owners = ProcessOwners(tmp_path)
     for number in range(listings):
         proc(tmp_path, 10 + number, cgroup=f"0::/system.slice/u{number}.service\n")
@@ -228,6 +228,6 @@ def test_a_process_that_cannot_be_seen_hides_the_holder_of_its_mig_device_alone(
     seen, hidden = ProcessUse(10, mig="M1"), ProcessUse(0, mig="M2")
     found, _ = ProcessOwners(tmp_path).resolve([seen, hidden], NOW, mig("M1", "M2"))
     assert found.holding.slices == {"M1": {"a": 0}, "M2": None}
-    for nowhere in (ProcessUse(0), ProcessUse(10)):  # on which MIG device was not told
+    for nowhere in (ProcessUse(0), ProcessUse(10)):  # the MIG device is not known
         found, _ = ProcessOwners(tmp_path).resolve([seen, nowhere], NOW, mig("M1", "M2"))
         assert (found.holding, found.reason) == (None, State.UNKNOWN_OWNER)

@@ -19,7 +19,7 @@ U1, U2 = "1a2b3c4d-0000-4000-8000-000000000001", "99998888-0000-4000-8000-000000
 
 
 class Said:
-    """A scheduler that says what it is told to."""
+    """A scheduler that returns given results."""
 
     def __init__(self):
         self.now = None

@@ -1,4 +1,4 @@
-"""Messages of the reader survive the pipe; what is none is told so."""
+"""Messages of the reader survive the pipe; invalid messages are reported as such."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Meters that are polled: their readings wait for the loop, and one that is not believed is down with the reason."""
+"""Polled meters: their readings wait for the loop, and an implausible meter is down with the reason."""
 
 import itertools
 from dataclasses import dataclass, field

@@ -132,7 +132,7 @@ requests = st.lists(st.tuples(st.integers(1, 5000), st.integers(1, 400), st.inte
 @settings(max_examples=60)
 @given(requests, st.integers(1, 16), st.integers(64, 4096), st.integers(1024, 8000), st.integers(1, 50))
 def test_the_engine_finishes_every_request_whatever_comes(drawn, seqs, budget, kv_tokens, repeats):
-    """Tokens are those asked for, latencies one a token but the first, and the cache never holds more than it can."""
+    """Each request gets all its tokens, one latency per token except the first, and the cache never exceeds its capacity."""
     engine = engine_of(seqs, budget, kv_tokens)
     now_ns = 10**9
     made = [SimulatedRequest(now_ns, prompt, output, cached) for prompt, output, cached in drawn]

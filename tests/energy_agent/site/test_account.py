@@ -1,4 +1,4 @@
-"""The site's account: whatever the meters do, the ledger's cells sum to what was booked, across restarts too."""
+"""The site's account: whatever the meters do, the ledger's cells sum to the recorded energy, also across restarts."""
 
 import json
 from dataclasses import replace

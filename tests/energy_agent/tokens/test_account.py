@@ -52,7 +52,7 @@ class Truth:
             self.counts[n][key] += more
 
     def die(self, n):
-        """A death shows where the start is told, or a counter falls below what was shown: so a life is as long as that."""
+        """Restart engine `n`. The account detects it by the start time, or by a counter below its shown value."""
         self.counts[n], self.shown[n] = dict.fromkeys(COUNTS, 0), dict.fromkeys(COUNTS, 0)
         self.lives[n] += 1
 
@@ -75,7 +75,7 @@ scrape = st.tuples(st.sampled_from(["scrape", "fail", "agent"]), st.integers(0, 
 @settings(max_examples=300)
 @given(st.lists(st.one_of(work, die, scrape, scrape), max_size=60))
 def test_deltas_sum_to_what_was_published_over_any_failures_and_restarts(events):
-    """Of server, engine and agent. Where a start time is told, every restart of an engine is seen."""
+    """Failures and restarts of server, engine and agent. With a start time, every engine restart is detected."""
     truth = Truth(told=True)
     truth.start(3)
     book = account()

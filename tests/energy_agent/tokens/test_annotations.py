@@ -1,4 +1,4 @@
-"""What pods say of their token servers, hostile annotations included."""
+"""Pod annotations for inference servers, including hostile ones."""
 
 from urllib.parse import urlsplit
 

@@ -1,4 +1,4 @@
-"""The real agent, a kubelet, an API server and engines that serve: pods' annotations bring their tokens beside their joules."""
+"""The real agent, a kubelet, an API server and busy engines: pod annotations add tokens to the pods' joules."""
 
 import http.server
 import re
@@ -37,7 +37,7 @@ CHAT, DEAD = f"ml/chat.{UID[:8]}", "ml/dead.deadbeef"
 
 
 class Redirecting(http.server.ThreadingHTTPServer):
-    """Sends whoever asks to another page; counts who came."""
+    """A server that redirects every client to another URL, and counts requests."""
 
     daemon_threads = True
     asked = 0
@@ -68,7 +68,7 @@ def node(engines):
 
 
 class Cluster:
-    """A node whose pods the test makes; both doubles tell the same, and are new ones in each test."""
+    """A node whose pods the test creates; both doubles return the same pods, and are new in each test."""
 
     def __init__(self, node):
         self.node, self.folder = node, node.directory
@@ -161,11 +161,11 @@ def test_an_annotated_pod_has_tokens_beside_its_joules_until_it_ends(node, agent
     assert tokens(agent) <= node.generated()
     (chat,) = [dict(k) for k in agent.series("wattlens_workload_info") if ("workload", CHAT) in k]
     assert (chat["precision"], chat["pod"]) == ("fp8", "chat")
-    # Both engines are asked, each by itself; the port where nobody listens is named, and stops no other.
+    # The agent polls each engine independently; the port without a listener is named, and does not stop the others.
     eventually(lambda: up(agent) == {f"tokens:{CHAT} {url}": 1 for url in node.urls} | {f"tokens:{DEAD}": 0})
     eventually(lambda: "refused" in reasons(agent).get(f"tokens:{DEAD}", ""))
 
-    # The annotation is taken away, and comes back with another model: the pages are let go, and followed anew.
+    # The annotation disappears and returns with another model: the agent drops the endpoints and follows them again.
     gone = node.pod("dead", "deadbeef-0000", (2,))
     node.show(node.chat(), gone)
     eventually(lambda: up(agent) == {})

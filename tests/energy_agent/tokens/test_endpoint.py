@@ -1,4 +1,4 @@
-"""Reading metrics endpoints of hostile servers: only what is wanted is kept, within bounds of time, size and CPU."""
+"""Reading metrics endpoints of hostile servers: the reader keeps only required series, within bounds of time, size and CPU."""
 
 import threading
 import tracemalloc

@@ -409,7 +409,7 @@ def test_a_name_of_a_mapping_that_the_page_never_had_is_told_beside_it(server, p
     assert lacking["tokens:chat#model_label"] == "mapping.model_label: no series has the label modle_name"
     server.body = page(5) + b"stpes_total 1\n"
     eventually(lambda: "tokens:chat#steps" not in {row.source for row in poller.health()})
-    server.body = page(5)  # it was there once: this server tells it at times
+    server.body = page(5)  # it was present once: this server exposes the series only sometimes
     seen_ns = poller.health()[0].last_success_ns
     eventually(lambda: poller.health()[0].last_success_ns > seen_ns + 10**9)
     assert "tokens:chat#steps" not in {row.source for row in poller.health()}

@@ -1,4 +1,4 @@
-"""The files in force: renewed certificates, changed users, and files that are wrong for a while."""
+"""Current files: renewed certificates, changed users, and temporarily invalid files."""
 
 import logging
 import os
@@ -48,7 +48,7 @@ def test_a_changed_file_is_in_force_and_a_wrong_one_is_not(tmp_path: Path, caplo
         assert set(access.terms().credentials.users) == {"c"}
         assert access.ok
     lines = [r.message for r in caplog.records if r.levelno == logging.ERROR]
-    assert len(lines) == 2  # one for each fault, however often it is looked at
+    assert len(lines) == 2  # one per fault, regardless of the number of checks
     assert "expected a bcrypt hash" in lines[0]
     assert "No such file" in lines[1]
 

@@ -1,4 +1,4 @@
-"""Which load of the driver this is: told by the module's folder, by the plant of a simulated node, or not at all."""
+"""The driver epoch: from the module's folder, from the plant of a simulated node, or not available."""
 
 from energy_agent.devices.nvml.driver_epoch import driver_epoch, driver_epoch_for, simulated_driver_epoch
 from tests.energy_agent.nodes import make_plant

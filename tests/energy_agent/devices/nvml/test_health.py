@@ -74,7 +74,7 @@ def test_health_that_hung_comes_back_by_itself_when_the_device_answers_again(tmp
         plant.fault(1, "hang", call="nvmlDeviceGetEccMode")
         sweeps += poll_until(sampler, lambda _: bad in sampler.health_hangs)
         restarts = sampler.node.restarts_total
-        sweeps += poll_until(sampler, tried)  # in vain, and the reader is not asked
+        sweeps += poll_until(sampler, tried)  # the probes fail, and the sampler sends the reader no request
         assert bad in sampler.health_hangs
         plant.clear(1)
         cleared_ns = clock_for(environ_of(tmp_path)).boot_ns()

@@ -109,7 +109,7 @@ def test_nvlinks_are_counted_named_when_down_and_their_errors_and_bytes_summed(n
         true_b = 2 * made.truth(gpu).busy_ns * links
         for direction in ("transmit", "receive"):
             assert true_b - 1024 * links < found["nvlink_b", direction] <= true_b
-    # A driver that does not know the state field is asked link by link.
+    # If the driver does not support the state field, the reader queries each link.
     made.plant.fault(H100, "not_supported", call=str(ids.FIELD_NVLINK_STATE))
     found = values(reader(H100).read("nvlink"))
     assert (found["nvlink_links", "up"], found["nvlink_links", "down"], found["nvlink_down", "5"]) == (17, 1, 1)

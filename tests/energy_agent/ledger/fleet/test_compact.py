@@ -26,7 +26,7 @@ HERE = Sites({}, "here")
 
 
 def node(folder, name, hours, uj=10**9, seed=0):
-    """A node's segments, one an hour; returns the journal, left open."""
+    """Write a node's segments, one per hour; return the open journal."""
     rng = random.Random(seed)
     journal = Journal.open(folder / name / "journal.db", Identity("lab", name, "b", "0", True))
     for hour in hours:

@@ -1,4 +1,4 @@
-"""Day sums: what stands beside the rows of a compacted day. Energy and times are summed by hand here, row by row."""
+"""Day sums that are stored next to the rows of a compacted day, against energy and times summed by hand, row by row."""
 
 import json
 from collections import defaultdict
@@ -133,7 +133,7 @@ def metered(spans, gap_rows):
 
 @st.composite
 def orderly(draw):
-    """One device's day as an agent tells it: stretches one after the other, holes between some, sealed now and then."""
+    """Draw one device's day as an agent records it: consecutive intervals with some gaps in between, sealed now and then."""
     parts, at = [[]], draw(st.integers(0, 3)) * M
     for _ in range(draw(st.integers(1, 12))):
         at += draw(st.sampled_from([0, 0, 0, 30 * S]))
@@ -275,7 +275,7 @@ def test_what_no_sensor_saw_widens_those_who_held_the_device_then(tmp_path):
         ("GPU-a", ""): (2 * Q - 3 * M, 42, 3 * M),
         ("GPU-a", "w1"): (0, 40, 0),
         ("GPU-a", "w2"): (0, 2, 0),
-        ("GPU-z", ""): (0, 7, 3 * M),  # never metered, and yet it is told
+        ("GPU-z", ""): (0, 7, 3 * M),  # never metered, but still listed
     }
     alone = spans["GPU-z", ""]
     assert (alone["start_ns"], alone["end_ns"], edge(alone)) == (T0 + 2 * M, T0 + 5 * M, 0)

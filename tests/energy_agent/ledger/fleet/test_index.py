@@ -94,7 +94,7 @@ def test_what_is_wrong_in_one_process_is_told_by_the_other(fleet):
 
 
 class Deadly(Sites):
-    """An inventory that ends whoever asks it, as the system ends a process that takes too much memory."""
+    """An inventory that kills its caller, as the system kills a process that uses too much memory."""
 
     def site_of(self, *_):
         os.kill(os.getpid(), signal.SIGKILL)

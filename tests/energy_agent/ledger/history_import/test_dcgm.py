@@ -1,4 +1,4 @@
-"""What labels of dcgm-exporter tell. The label sets are those of pages that users posted: a board alone and in a pod
+"""The meaning of dcgm-exporter labels. The label sets are from responses that users posted: a GPU alone and in a pod
 (NVIDIA/gpu-monitoring-tools issue 138, dcgm-exporter issue 58), in MIG mode (issue 317), and renamed by Prometheus (issue 277).
 """
 
@@ -26,7 +26,7 @@ OWN = own_pods([{"__name__": "up", **SCRAPED, **TARGET}])
         (BARE | SCRAPED, ""),
         (BARE | SCRAPED | POD, "import:ml/train-0"),
         (BARE | SCRAPED | POD | {"pod_uid": "0123abcd-4567-89ab-cdef-0123456789ab"}, "import:ml/train-0@0123abcd"),
-        # honor_labels: false: the target's own labels, and the exporter's beside them, or none where it names nobody
+        # honor_labels: false: the target's own labels and those of the exporter, or only the former if it names no pod
         (BARE | SCRAPED | TARGET | {f"exported_{k}": v for k, v in POD.items()}, "import:ml/train-0"),
         (BARE | SCRAPED | TARGET, ""),
         # honor_labels: true: where the exporter names nobody, the target's own labels stand in their place
@@ -35,7 +35,7 @@ OWN = own_pods([{"__name__": "up", **SCRAPED, **TARGET}])
 )
 def test_a_holder_is_whom_the_exporter_names_never_itself(labels, owner):
     assert owner_of(labels, OWN) == owner
-    assert owner_of(BARE | TARGET | {"container": "nvidia-dcgm-exporter"}, set()) == ""  # also where `up` does not tell
+    assert owner_of(BARE | TARGET | {"container": "nvidia-dcgm-exporter"}, set()) == ""  # also if `up` does not show it
     assert own_pods([SCRAPED]) == set()  # a target outside of Kubernetes
 
 

@@ -72,7 +72,7 @@ STUCK = [at(0, 1_000), *(at(s, 2_500) for s in range(15, 601, 15))]
 @pytest.mark.parametrize(
     ("readings", "energies", "gaps"),
     [
-        # A fall is a reset: what it shows is booked, and of 800 W for 15.2 s the rest is a gap.
+        # A decrease is a reset: the import records the new count, and the rest of 800 W for 15.2 s is a gap.
         ([*scraped(0, 30), at(45, 700), at(60, 2_200)], [*RUN, 700_000_000, RUN[0]],
          [("counter reset", 800 * 15_200_000 - 700_000_000)]),
         ([*scraped(0, 30), at(45, 0), at(60, 1_500)], [*RUN, RUN[0]], [("counter reset", 800 * 15_200_000)]),
@@ -162,7 +162,7 @@ def test_power_alone_is_a_trapezoid_and_a_hole_a_gap():
         (2_250_000_000, 750_000_000, Method.INTEGRATED),  # 150 W x 15 s; half of 100 W x 15 s
         (3_000_000_000, 0, Method.INTEGRATED),
         (2_250_000_000, 750_000_000, Method.INTEGRATED),
-        (3_000_000_000, 0, Method.INTEGRATED),  # over the reading of 1 GW, which is none
+        (3_000_000_000, 0, Method.INTEGRATED),  # over the 1 GW value, which is not a valid reading
     ]
     assert [(g.reason, g.bound_uj) for g in account.gaps] == [("no energy counter and no power readings", 800 * 155_200_000)]
 

@@ -97,7 +97,7 @@ def test_tokens_of_a_workload_that_began_while_we_look_count_from_0_and_others_f
                   used("old", IDLE): 0, of("new"): 70, of("old"): 900, of("cpu"): 40}),
         page(30, {total(): 1_200 * J, used("new"): 140 * J, used("old"): 5_050 * J,
                   of("new"): 100, of("old"): 950, of("cpu"): 45}),
-        page(45, {total(): 1_200 * J, of("old"): 20}),  # the agent's count began anew: it had 20 since
+        page(45, {total(): 1_200 * J, of("old"): 20}),  # the agent's count restarted: 20 since then
     )  # fmt: skip
     counts = [(t.workload, (t.start_ns - T0) // S, t.tokens) for t in account.tokens]
     assert counts == [("new", 0, 70), ("cpu", 15, 5), ("new", 15, 30), ("old", 15, 50), ("old", 30, 20)]

@@ -198,7 +198,7 @@ def test_a_segment_that_could_not_be_written_is_written_later_byte_by_byte(tmp_p
     assert energy(journal) == truth(range(3))
     check(tmp_path)
     known = read_journal(tmp_path / "journal.db").segments[0]
-    journal.commit(second(3))  # booking goes on
+    journal.commit(second(3))  # recording continues
     assert journal.seal(None).sequence == 1
     journal.close()
     assert segments.read(tmp_path / "segments" / known.name).sha256 == known.sha256

@@ -1,4 +1,4 @@
-"""A journal that is torn, emptied or gone: no total falls, no row is there twice, and what follows is booked as ever."""
+"""A torn, empty or missing journal: no total decreases, no row is duplicated, and later energy is recorded as usual."""
 
 import contextlib
 import random
@@ -41,7 +41,7 @@ def goes_on(folder, least=SECONDS):
 
 @pytest.fixture(scope="module", params=[(), (90,), (50, 150)], ids=["unsealed", "sealed", "sealed twice"])
 def state(request, tmp_path_factory):
-    """A state folder as a power loss leaves it, its log beside it."""
+    """A state folder as after a power loss, with the write-ahead log still there."""
     folder = tmp_path_factory.mktemp("state")
     journal = filled(folder, SECONDS, seals=request.param)
     left = tmp_path_factory.mktemp("left") / "state"

@@ -1,4 +1,4 @@
-"""A new kind of row is one entry in the table of kinds: it is booked, sealed, verified, compacted, exported and read back."""
+"""A new kind of row is one entry in the table of kinds: it is recorded, sealed, verified, compacted, exported and read back."""
 
 import json
 import os

@@ -104,7 +104,7 @@ def test_mig_by_activity_gives_what_is_above_the_rest_to_the_sms_that_worked(wat
         got = energies(shares(interval(watts * seconds * 10**6, seconds=seconds), None, holding, shape=mig(*uses)))
         assert got == {key: share * seconds * 10**6 for key, share in expected.items()}
     assert known_of(holding, mig(*uses)).base_mw == 70_000
-    resized = Holding({"c": 0}, slices={"M7": {"c": 0}})  # afterwards: the stretch before is shared by the old sizes
+    resized = Holding({"c": 0}, slices={"M7": {"c": 0}})  # afterwards: the earlier interval is shared by the old sizes
     assert energies(shares(interval(watts * 10**6), holding, resized, shape=mig(*uses))).keys() == expected.keys()
 
 

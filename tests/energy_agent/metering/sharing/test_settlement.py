@@ -1,4 +1,4 @@
-"""What is booked ahead of its measurement is made good by what follows, and nothing booked is taken back."""
+"""Energy recorded ahead of its measurement is settled by later energy; recorded energy never decreases."""
 
 from hypothesis import given, settings
 from hypothesis import strategies as st

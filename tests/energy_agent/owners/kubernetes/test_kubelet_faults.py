@@ -1,4 +1,4 @@
-"""The real agent beside a kubelet whose answers hang, fail or are garbage."""
+"""The real agent with a kubelet whose responses hang, fail or are garbage."""
 
 import pytest
 

@@ -54,7 +54,7 @@ def test_pods_are_named_share_by_claim_and_hold_without_a_process(tmp_path):
             "forgotten": f"lab/forgotten.{forgotten}",
         }
         assert energy[pods["infer-b"]] < energy[pods["infer-a"]]
-        # A device's energy is booked once, whoever shares it.
+        # A device's energy is recorded once, however many pods share it.
         parts = ("workload_energy", "gpu_unallocated_energy", "gpu_unattributed_energy")
         total = sum(joules(page, "wattlens_gpu_energy_joules_total", "uuid").values())
         in_parts = sum(sum(joules(page, f"wattlens_{part}_joules_total", "uuid").values()) for part in parts)

@@ -111,7 +111,7 @@ def test_no_uid_gets_the_name_or_the_energy_of_another_pod(script, order, knows)
                         labels["namespace"],
                         labels["pod"],
                     )
-            # A pod that works pays, under its own name; one that does not pays nothing beside one that does.
+            # Energy goes to working pods, under their own names; an idle pod gets none while another one works.
             by_owner = {}
             for name, weight in weights.items():
                 by_owner[owner_of[name]] = by_owner.get(owner_of[name], 0) + weight
@@ -119,7 +119,7 @@ def test_no_uid_gets_the_name_or_the_energy_of_another_pod(script, order, knows)
                 assert {owner: weight for owner, weight in by_owner.items() if weight} == {
                     owner: 7 * sum(w[:2] == owner for w in working) for owner in {w[:2] for w in working}
                 }
-            # Whoever asks the socket is its uid's workload, and no other's.
+            # A client of the socket is the workload of its own uid, and no other.
             for uid in (p[2] for p in PODS):
                 for name in [name for name, fact in plant.facts.items() if fact.labels.get("pod_uid") == uid]:
                     assert owner_of[name] == next(p[:2] for p in PODS if p[2] == uid)

@@ -1,4 +1,4 @@
-"""Whatever fails beside the meter (sources, endpoints, steering, damaged states), every joule is booked."""
+"""The agent records every joule even if other parts fail: sources, endpoints, steering, damaged states."""
 
 import json
 import logging

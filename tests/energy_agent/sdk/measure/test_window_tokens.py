@@ -104,7 +104,7 @@ def test_a_server_that_counts_when_a_request_ends_is_within_the_edge(requests, d
 def test_between_two_rests_nothing_lags_and_a_sum_that_lacks_a_part_is_not_told():
     interval = CounterInterval(("m",), 1, {"generation": 100, "computed": 50}, (0, 0), 3.0, 10.0, 0.0)
     assert lag(interval, live=False) == lag(interval, live=True) == (0.0, 0.0)
-    # Of a server that counts at the end and not its requests nothing is told amid work.
+    # A server that counts tokens at the end of a request, and does not count requests, yields no result under load.
     told = window_tokens(
         [CounterInterval(("m",), 1, {"generation": 100}, (1, 0), 1.0, 10.0, 0.0)], "http://a", "llama_cpp", "request"
     )

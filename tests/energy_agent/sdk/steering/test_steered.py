@@ -1,4 +1,4 @@
-"""A job over several nodes: one agent leads, the others are asked for what it has in force, and all ranks meet at one step."""
+"""A job over several nodes: one agent leads, the others get its settings as requests, and all ranks change at the same step."""
 
 import json
 import os
@@ -21,8 +21,8 @@ from energy_agent.sdk.steering.steered import steered
 from tests.doubles.agent import Agent, serving
 from tests.support import eventually
 
-# A rank of a job without PyTorch: its user's own broadcast is a pipe, by which all ranks learn of the last step too. It tells
-# at which steps it broadcast, and how many it made.
+# A rank of a job without PyTorch: the user's own broadcast is a pipe, which also announces the last step to all ranks. The rank
+# prints the steps at which it broadcast, and its number of steps.
 RANK = """
 import functools, json, os, sys, time
 from energy_agent.sdk import requesting
@@ -101,7 +101,7 @@ class Job:
 
 
 def asks_for(agent: Agent, clock_mhz: int) -> None:
-    """Wait until it is asked for that clock."""
+    """Wait until the agent receives a request for that clock."""
     eventually(lambda: agent.asked.get("sm_clock_max_mhz") == clock_mhz, LIMIT_S)
 
 
@@ -115,7 +115,7 @@ def nodes(tmp_path: Path) -> Iterator[list[Agent]]:
 
 
 def words(agent: Agent) -> list[dict[str, object]]:
-    """What was said to an agent, each word once."""
+    """Return the requests to an agent, without repetitions."""
     found: list[dict[str, object]] = []
     for post in agent.posts:
         word = {k: v for k, v in post.items() if k != "ttl_s"}
@@ -131,7 +131,7 @@ def test_other_nodes_follow_the_first_and_all_ranks_meet_at_the_same_steps(tmp_p
     asks_for(other, 1200)
     lead.clock_mhz = 1005
     asks_for(other, 1005)
-    lead.clock_mhz = None  # as found again
+    lead.clock_mhz = None  # back to the original setting
     eventually(lambda: other.posts[-1] == {"ttl_s": 1}, LIMIT_S)
     (first, said), (second, told) = job.ended()
     assert first == second
@@ -199,7 +199,8 @@ def test_a_node_that_does_not_follow_is_named_once(tmp_path: Path, nodes: list[A
         "wattlens: a node of a steered job does not follow: node-1: it is in mode observe; the agent's log says more\n"
     )
     posts = len(other.posts)
-    eventually(lambda: len(other.posts) > posts + 1, LIMIT_S)  # it is asked again, and does not follow either
+    # the job sends the request again, and the node still does not follow
+    eventually(lambda: len(other.posts) > posts + 1, LIMIT_S)
     assert [said for _, said in job.ended()] == ["", ""]
 
 
@@ -215,7 +216,7 @@ def test_without_an_agent_the_job_trains_on(tmp_path: Path) -> None:
 
 @pytest.fixture
 def _no_agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nor the hint that there is none."""
+    """Run without an agent and without the hint that no agent answers."""
     monkeypatch.setenv("WATTLENS_AGENT_SOCKET", str(tmp_path / "none"))
     monkeypatch.setattr("energy_agent.sdk.training.step_counter._hinted", {"no agent answers on a node of a steered job"})
 

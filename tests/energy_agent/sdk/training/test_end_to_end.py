@@ -1,4 +1,4 @@
-"""A training loop beside a real agent that is killed twice: every step, token and joule is there, once."""
+"""A training loop with a real agent that is killed twice: every step, token and joule is recorded once."""
 
 import pytest
 
@@ -14,8 +14,8 @@ def test_an_agent_that_is_killed_loses_and_doubles_nothing():
     found = training.train(PLAIN, STEPS, kill=True)
     assert found["killed"] == training.KILLS
     assert (found["told_steps"], found["told_tokens"]) == (STEPS, STEPS * TOKENS)
-    # Whoever leaves a GPU gets the second in which he does, and a loaded machine is late to see it. What is lost or doubled
-    # around a kill is many seconds; how near the joules are otherwise, benchmarks/training.py tells.
+    # A workload gets the whole second in which it releases a GPU, and a loaded machine notices the release late. A loss or a
+    # duplicate around a kill would be many seconds; benchmarks/training.py measures the accuracy otherwise.
     assert found["joules"] == pytest.approx(found["true_joules"], abs=2 * found["power_w"])
     (rank,) = found["last"]["ranks"]
     assert rank["model"] == "none"

@@ -10,7 +10,7 @@ STEP_J, STEP_TOKENS = 3, 50
 
 
 class Work:
-    """A loop that uses 3 J and trains 50 tokens a step, and whose windows are exact."""
+    """A loop that uses 3 J and trains 50 tokens per step, and whose windows are exact."""
 
     steps, readable = 0, True
 
@@ -83,7 +83,7 @@ moves = st.lists(
 
 @given(moves, st.integers(0, 10**6))
 def test_whatever_an_agent_does_joules_are_of_the_steps_beside_them(sequence, before):
-    """Steps that it booked without their joules, while it was away, are in no stretch."""
+    """Steps that the agent recorded without joules, while it was away, are in no interval."""
     view = advance_view(SourceView(), answer(STEP_J * before, before), afresh=False)
     base, joules, steps, name = RunBaseline(view.interval, view.last), STEP_J * before, before, "w"
     for move, done, _ in sequence:

@@ -48,10 +48,10 @@ def lines(text):
 
 
 def holds(told):
-    """Joules are those of the steps and tokens beside them: an idle board, so power times the time that so many steps took.
+    """Joules belong to the steps and tokens in the same status: the GPU is idle, so power times the time of that many steps.
 
-    Which steps they were is not told, so the time is between that of the fastest and of the slowest so many in a row, which
-    differ where the machine is busy. An agent's sums are of one reading a second and of one report a second.
+    The status does not identify the steps, so the time is between those of the fastest and slowest runs of that many steps,
+    which differ on a busy machine. An agent's sums come from one reading per second and one report per second.
     """
     edge_s = 2.5 if told["source"] == "agent" else 1.0
     assert told["tokens"] == 10 * told["steps"]

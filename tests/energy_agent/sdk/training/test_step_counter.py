@@ -18,7 +18,7 @@ from energy_agent.sdk.training.token_count import parse_token_count
 
 
 class Silent:
-    """A reporter that tells nobody."""
+    """A reporter that does not send reports."""
 
     started = True
 
@@ -99,7 +99,7 @@ def test_no_step_is_lost_between_threads_and_a_phase_of_one_takes_none_of_anothe
 
 
 class OnAGpu:
-    """A tensor whose value must not be asked for."""
+    """A tensor whose value must not be read."""
 
     class device:  # noqa: N801
         type = "cuda"
@@ -177,7 +177,7 @@ print(told.steps, told.tokens, told.joules, bool(told.reason), told.joules_per_t
     assert (done.returncode, done.stdout) == (0, "103 1000 None True None\n"), done.stderr
     assert done.stderr.count("no agent answers") == 1
     assert done.stderr.count("wattlens: 103 steps, 1,000 tokens; energy not measured: ") == 1
-    assert len(done.stderr.splitlines()) == 3  # the "many" tokens were not counted, and that is said once
+    assert len(done.stderr.splitlines()) == 3  # the "many" tokens were not counted, with a single message
 
 
 def test_the_line_at_the_end_is_of_rank_0_with_steps_and_can_be_switched_off():

@@ -87,7 +87,7 @@ def test_an_unprivileged_job_sweeps_limits_keeps_the_right_one_and_leaves_the_bo
     child.communicate()
     eventually(lambda: plant.truth(0).power_limit_mw == FOUND_W * 1000)
 
-    # The next run reads what this one wrote, and ends in peace: the board is as found again.
+    # The next run reads the profile of this one and ends normally: the GPU has its original setting again.
     child = worker(node)
     assert child.stdout is not None
     lines = []

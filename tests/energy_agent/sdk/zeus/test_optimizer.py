@@ -65,7 +65,7 @@ def train(
 
 
 def runs(seen: list[str], state: str) -> list[tuple[int, int]]:
-    """(limit, steps) of each stretch in a state."""
+    """Return (limit, steps) of each interval in a state."""
     intervals = [(words.split(), len(list(same))) for words, same in groupby(seen)]
     return [(int(limit), steps) for (name, limit), steps in intervals if name == state]
 
@@ -107,7 +107,7 @@ def test_an_epoch_that_ends_amid_a_window_spoils_it_and_no_more(agent: Agent) ->
 
 @pytest.mark.parametrize(("setup", "limits"), [
     ({"allow_w": (330.0, 580.0)}, [580, 500, 400, 330]),  # what the owner does not allow is measured at what he does
-    ({"found_w": 500.0}, [500, 400, 300, 200]),  # above what was found nothing is asked
+    ({"found_w": 500.0}, [500, 400, 300, 200]),  # the optimizer requests no limit above the original one
     ({"cap_w": 450.0}, [450, 400, 300, 200]),  # a budget below the limits is measured once
 ])  # fmt: skip
 def test_limits_that_cannot_come_into_force_are_not_measured(agent: Agent, monkeypatch, setup, limits) -> None:
@@ -308,7 +308,7 @@ def test_at_its_end_a_process_takes_back_its_word(agent: Agent, ending: str, las
 
 
 def test_a_step_costs_nothing_between_its_turns(agent: Agent, monkeypatch) -> None:
-    """Not a timing: nothing is asked and nothing waited for within warm-up, window and afterwards, by the main thread."""
+    """Not a timing: in warm-up, in the window and afterwards, the main thread neither sends requests nor waits."""
     asks, original = [], power_limit.ask
 
     def record_and_ask(*arguments: object, **more: object) -> object:

@@ -1,8 +1,8 @@
-"""A training job that knows the agent's socket alone: a loop with Zeus's callbacks, whose steps a simulated GPU does.
+"""A training job that knows only the agent's socket: a loop with Zeus's callbacks, whose steps a simulated GPU runs.
 
-Arguments: the profile's file, and one that ends the job once it is there. As root it becomes nobody first. Each line that it
-prints is a JSON list: the plant's truth at the begin of a step (ns, true uJ, limit in force in mW); once the sweep is over, one
-line with what came of it.
+Arguments: the profile's file, and a file whose creation ends the job. If started as root, it becomes nobody first. Each line of
+output is a JSON list: the plant's truth at the start of a step (ns, true uJ, applied limit in mW); after the sweep, one line
+with its result.
 """
 
 import json

@@ -98,7 +98,7 @@ def truth_after(node, t_ns):
 
 
 def bracket(node, meter, read):
-    """What `read` gives, and the least and the most that the meter's true energy can have been at the tick that it shows."""
+    """Return the result of `read`, and bounds of the meter's true energy at the tick of that result."""
     low = site.truth(node)
     eventually(lambda: now_ns(node) > low.t_ns + (facts(node, meter)["refresh_s"] + LATE_S) * S)
     found = read()

@@ -56,7 +56,7 @@ def test_calls_in_two_versions_agree(node):
     assert pynvml.nvmlDeviceGetTemperatureV(device, 0) == pynvml.nvmlDeviceGetTemperature(device, 0)
     shutdown, slowdown = (pynvml.nvmlDeviceGetTemperatureThreshold(device, n) for n in (0, 1))
     assert pynvml.nvmlDeviceGetTemperature(device, 0) < slowdown < shutdown
-    for limit_mw in (500_000, 5_000):  # pynvml drops the newer call's return code: only reading back tells
+    for limit_mw in (500_000, 5_000):  # pynvml drops the newer call's return code: only a read shows the result
         pynvml.nvmlDeviceSetPowerManagementLimit_v2(device, pynvml.NVML_POWER_SCOPE_GPU, limit_mw)
         assert pynvml.nvmlDeviceGetPowerManagementLimit(device) == 500_000
 

@@ -69,7 +69,7 @@ def nvml(tmp_path, monkeypatch):
 
 
 def test_killing_a_writer_at_any_instant_leaves_a_whole_plant(tmp_path):
-    """Processes die while they bring 64 GPUs forward, mostly inside a lock; the books balance and the plant goes on."""
+    """Processes die while they advance 64 GPUs, mostly inside a lock; energy sums still match and the plant continues."""
     plant = Plant.create(tmp_path / "plant", [H100] * 64, seed=1, manual=True)
     chance = random.Random(4)
     last = [plant.truth(gpu) for gpu in range(64)]

@@ -1,4 +1,4 @@
-"""What the sensors make of the truth: counter models, ticks, windows, gain; and that no energy is lost between the books."""
+"""Sensor values derived from the truth: counter models, ticks, windows, gain; and energy sums match between all counts."""
 
 import itertools
 import os
@@ -22,7 +22,7 @@ def books(truth):
 
 
 def close_to_gain_times_true(truth):
-    """Energy is rounded to a nJ each ms, so the books agree far below a millijoule an hour."""
+    """Energy is rounded to 1 nJ per ms, so the sums match far below 1 mJ per hour."""
     assert books(truth) == pytest.approx(truth.gain * truth.true_uj, abs=20)
 
 

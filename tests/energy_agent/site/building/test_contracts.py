@@ -1,4 +1,4 @@
-"""Contracts matched with consumption: never more than was consumed in the period, own zone alone, nothing twice, rest told."""
+"""Contracts matched with consumption: at most the period's consumption, own zone only, no duplicates, and the rest reported."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""A facility meter's register bridges what nobody read, and a meter that hangs is told from one that is coarse."""
+"""A facility meter's register bridges intervals without readings; a hung meter is distinguished from a coarse one."""
 
 import itertools
 
@@ -100,7 +100,7 @@ def test_a_register_that_caught_up_is_booked_whole():
 
 
 def test_a_register_that_is_renewed_every_quarter_of_an_hour_is_read_every_minute():
-    """10 kW behind a breaker of 20: it moves by 2.5 kWh at a time, and is believed in between, also of what may rest."""
+    """10 kW behind a 20 kW breaker: the register moves by 2.5 kWh; readings in between are valid, even if the load may rest."""
     shown = [10 * KWH * (n // 15) * 15 // 60 for n in range(24 * 60 + 1)]
     for rests in (True, False):
         readings = [
@@ -139,7 +139,7 @@ def test_power_that_never_changes_though_it_always_did_is_not_believed():
     _, intervals, gaps, faults = play(moving + stuck)
     assert {g.reason for g in gaps} == {SAME_POWER}
     assert SAME_POWER in faults[-1]
-    # What was booked of it before it was found out is doubted by what the load usually does.
+    # Intervals recorded before the detection have a doubt derived from the usual changes of the load.
     late = [s for s in intervals if s.start_ns >= 10_800 * S]
     assert late
     assert all(s.doubt_uj > 0 for s in late)
@@ -161,7 +161,7 @@ def test_lights_that_are_switched_are_no_load_that_always_changed():
 
 
 def test_a_sun_that_sets_is_told_from_a_register_that_hangs():
-    """Twelve hours of 10 kW, twelve of nothing: by the register alone, and with the power beside it, to the last step."""
+    """Twelve hours of 10 kW, twelve of 0 kW: from the register alone, and from the register and power, to the last step."""
     shown, total = [], 0
     for n in range(3 * 1440):
         total += 10 * KWH // 60 if n % 1440 < 720 else 0
@@ -190,7 +190,7 @@ def test_what_somebody_states_counts_also_while_nobody_reads_and_is_called_model
 
 @given(st.lists(st.tuples(st.integers(-3600, 3600), st.integers(0, 10 * KWH), st.booleans()), max_size=40))
 def test_whatever_comes_is_never_booked_twice_nor_negative(steps):
-    """Clocks that jump, registers that fall: stretches never overlap on the boot clock, and bounds are not negative."""
+    """Clocks jump and registers fall: intervals never overlap on the boot clock, and bounds are not negative."""
     t_s, boot_s, readings = 10**6, 1000, []
     for jump, uj, step in steps:
         t_s, boot_s = max(1, t_s + (jump if step else 60)), boot_s + 60

@@ -1,4 +1,4 @@
-"""PUE and its relatives: worked by hand, bounded, and never a number where there is none."""
+"""PUE and related metrics: calculated by hand, bounded, and without a value if not available."""
 
 from fractions import Fraction
 

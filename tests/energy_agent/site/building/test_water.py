@@ -18,7 +18,7 @@ def test_whole_bills_add_up_with_their_own_errors() -> None:
 
 
 def test_a_part_of_a_bill_can_be_anything_from_none_to_all() -> None:
-    """3 of 10 days of 1,000 l, 2 % off: 300 by time and the truth from 0 to 1,020, so 720; 8 of 10: likewise 800."""
+    """3 of 10 days of 1,000 l, 2 % off: 300 by time, and the truth is 0 to 1,020, so a bound of 720; 8 of 10 days: 800 each."""
     small = water_in([bill(0, 9, 1000)], 0, 3 * DAY)
     assert (small.liters, small.bound) == (300, 720)
     large = water_in([bill(0, 9, 1000)], 2 * DAY, 10 * DAY)

@@ -128,7 +128,7 @@ def test_a_contract_without_a_factor_is_0_only_where_nothing_burns() -> None:
 
 
 def test_a_contract_s_factor_is_of_what_the_total_counts() -> None:
-    """0 g of wind is what leaves its chimney; over its life cycle it has some, which only a figure of that kind tells."""
+    """Wind emits 0 g at the plant but more over its life cycle, which only a life-cycle figure covers."""
     life_cycle = {"g_per_kwh": 11, "g_source": "EPD", "g_boundary": "life-cycle"}
     assert objection({}, EmissionBoundary.LIFE_CYCLE) == "its emission factor is direct, and the total life-cycle"
     assert objection(life_cycle) == "its emission factor is life-cycle, and the total direct"

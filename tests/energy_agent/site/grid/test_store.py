@@ -1,4 +1,4 @@
-"""The files of what a grid was known to be: never rewritten, whole after any crash; what is told again is not written again."""
+"""The files of known grid values: never rewritten, intact after any crash; a repeated value is not written again."""
 
 import json
 import os

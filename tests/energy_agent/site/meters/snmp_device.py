@@ -31,7 +31,7 @@ class Device:
         self.thread.start()
 
     def reset(self):
-        """Be an APC PDU that tells the truth."""
+        """Reset to an APC PDU that returns correct values."""
         self.values = {ENERGY: rfc1902.Integer32(170_982), POWER: rfc1902.Integer32(185)}
         self.garble, self.forge = lambda data: [data], lambda message, pdu: None
         self.requests.clear()

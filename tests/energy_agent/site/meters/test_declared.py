@@ -1,4 +1,4 @@
-"""A stated power: told exactly, with the meter's name, and never without who states it."""
+"""A declared power: reported exactly, with the meter's name, and always with the author of the statement."""
 
 import pytest
 from pydantic import ValidationError

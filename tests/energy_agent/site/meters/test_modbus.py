@@ -99,7 +99,7 @@ def test_a_configuration_that_cannot_work_is_refused(more, reason):
 
 @given(st.lists(st.tuples(st.floats(0, 1e3), st.sampled_from([None, Decimal(1), Decimal(2)])), min_size=2, max_size=9))
 def test_the_age_covers_both_ends_of_what_is_booked(rows):
-    """A reading books the time since the last reading at which the register moved; where there is none, since the last."""
+    """A reading records the time since the last reading at which the register moved, or else since the last reading."""
     age = EdgeAge()
     since, before = [], None
     for own_s, energy in rows:

@@ -39,7 +39,7 @@ def success(rows, **more):
 
 
 class Service:
-    """Answers every query with what it was told, and keeps what it was asked."""
+    """A server that returns a given response to every query, and records the queries."""
 
     def __init__(self):
         self.status, self.body, self.headers, self.drip_s = 200, b"", {}, 0.0
@@ -61,7 +61,7 @@ class Service:
                     self.end_headers()
                     self.wfile.write(service.body)
 
-            def do_GET(self):  # whoever follows a redirect comes here
+            def do_GET(self):  # a client that follows a redirect comes here
                 service.asked.append((self.path, {}, self.headers.get("Authorization")))
 
             def log_message(self, *_args):

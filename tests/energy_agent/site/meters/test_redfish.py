@@ -154,7 +154,7 @@ def test_no_value_lies_between_two_steps(counts, digits):
     values = [Decimal(count).scaleb(-digits) for count in counts]
     steps = [resolution.step(value) for value in values]
     seen = [step for step, upto in zip(steps, itertools.accumulate(values, max), strict=True) if upto]
-    assert seen == sorted(seen, reverse=True)  # before anything but 0 was told, nothing was shown
+    assert seen == sorted(seen, reverse=True)  # until a value other than 0, no step is known
     assert all(value % steps[-1] == 0 for value in values)
 
 
@@ -200,7 +200,7 @@ def test_power_that_is_no_number_is_no_power(service, watts):
 def test_a_number_that_is_nearly_nothing_is_nothing(service):
     service.resources[f"{PDU}/Metrics"] = b'{"PowerWatts": {"Reading": 1e-999999999}, "EnergykWh": {"Reading": 1e-999999999}}'
     found = read(service)
-    assert (found.power_mw, found.energy_uj, found.step_uj) == (0, 0, 3)  # the finest step that is believed: 1e-12 kWh
+    assert (found.power_mw, found.energy_uj, found.step_uj) == (0, 0, 3)  # the finest plausible step: 1e-12 kWh
 
 
 def test_what_is_not_there_is_named_with_what_is(service):

@@ -1,4 +1,4 @@
-"""SNMP meters: what a small real device tells becomes a reading, or one reason; and what a section may say."""
+"""SNMP meters: responses of a small real device become a reading or a reason; and settings that a section accepts."""
 
 import gc
 import threading

@@ -42,7 +42,7 @@ def test_a_profile_is_whole(name):
         register = getattr(profile, quantity)
         if register is not None:
             assert register.is_energy is (quantity == "energy")
-            # A step is told here or by the device; where nobody tells a wrap, that is said.
+            # The profile or the device states the step; if neither states where the register wraps, the profile says so.
             assert register.step or register.step_oid
             assert register.wrap or "wrap" in register.unverified or quantity == "power"
             assert register.source

@@ -1,6 +1,6 @@
-"""A double of Electricity Maps' API: a real HTTP server on loopback that answers as the documentation says, or as told to.
+"""A double of Electricity Maps' API: a real HTTP server on loopback that responds as documented, or as a test configures it.
 
-It is not the service. What it checks and tells is what the API reference of v3 says of `past-range`, as clients quote it.
+It is not the service. Its checks and responses follow the API reference of v3 for `past-range`, as clients quote it.
 """
 
 import json

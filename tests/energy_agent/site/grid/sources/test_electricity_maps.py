@@ -1,6 +1,6 @@
-"""Electricity Maps' API against a double of it: a real HTTP server on loopback that speaks as the documentation says, and lies.
+"""Electricity Maps' API against a double: a real HTTP server on loopback that responds as documented, or wrongly.
 
-The service itself is not asked: there is no key to it here.
+The tests do not contact the real service, because they have no API key.
 """
 
 import hashlib

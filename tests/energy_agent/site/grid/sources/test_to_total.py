@@ -1,4 +1,4 @@
-"""From a source over the files to grams: what the double told, kept, revised, and joined as it was known."""
+"""From a source through the files to grams: the double's values, stored, revised, and joined as of their time."""
 
 from fractions import Fraction
 from pathlib import Path
