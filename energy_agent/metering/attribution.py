@@ -62,7 +62,7 @@ def policy_for(known: DeviceUse) -> SharingPolicy | None:
 
 
 def known_of(holding: Holding, shape: Shape = WHOLE) -> DeviceUse:
-    """The input of the policies."""
+    """The use of a device, as the policies need it."""
     if not (holding.slices and shape.mig):
         return DeviceUse(holding.weights, holding.measured, unseen=holding.unseen)
     slices = tuple(Slice(m.slices, m.sms, m.active_ppm, holding.slices.get(m.uuid, {})) for m in shape.mig)

@@ -118,7 +118,7 @@ def _less(now: Latencies, was: Latencies) -> Latencies | None:
 
 
 def _add(model: ModelCounters, names: Mapping[str, str], reading: ModelReading, grown: CounterDelta) -> None:
-    """Add to the totals; those of the endpoint's metrics begin at 0."""
+    """Add to the totals; the total of each metric of the endpoint starts at 0."""
     for key in names:
         if key in COUNTS:
             model.counts[key] = model.counts.get(key, 0) + grown.counts.get(key, 0)

@@ -1,4 +1,4 @@
-"""Which pods still have a process on the node. A separate thread scans all processes while callers want to know of a pod.
+"""Which pods still have a process on the node. A separate thread scans all processes while callers request a pod.
 
 Reading the cgroup of a process costs some 12 us, and any user may start many processes. So one pass serves all callers, and
 passes take at most one part in COST_MAX of the time.

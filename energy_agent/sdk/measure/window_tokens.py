@@ -23,7 +23,7 @@ _NAME = 256  # of a model, by a page that is not trusted
 
 @dataclass(frozen=True, slots=True)
 class WindowTokens:
-    """Tokens of a window. A count that was not reported is None; without `generation` and `processed`, `reason` has the cause.
+    """Tokens of a window. None marks a count that was not reported; without `generation` and `processed`, `reason` is set.
 
     Args:
         source: "program", or the page's address; of several pages all, with spaces between.

@@ -21,7 +21,7 @@ TTL_S = 15.0
 _RENEW_S = 4.0
 _TURN_S = 1.0  # rank 0 sends its request and reads what is applied, and others check whether to repeat theirs
 _OTHERS_S = 3.0  # a process that speaks for this workload has done so by then
-_FOLLOWS_S = 15.0  # a node that does not follow by then is reported
+_FOLLOWS_S = 15.0  # after so long, report a missing agent and a node that does not follow
 _IDLE_S = 60.0  # after so long without a message of rank 0, no request is sent any more
 _KNOBS = ("sm_clock_max_mhz", "power_limit_w")
 

@@ -31,7 +31,7 @@ _SETTLE_S = 3.0  # so long after it came back, an agent has recorded what was co
 
 
 class Reporter:
-    """Reports the result of `told`. One per process; it starts with the first step."""
+    """Sends reports of the training to the agent. One per process; it starts with the first step."""
 
     def __init__(self, told: Callable[[], dict[str, Any]]) -> None:
         self._told = told
@@ -61,7 +61,7 @@ class Reporter:
             atexit.register(self._end)
 
     def base(self) -> RunBaseline:
-        """The baseline of a run that begins now. Does not wait: an open window is added when it is closed."""
+        """The baseline of a run that begins now. Does not wait: the energy of an open window is added when it closes."""
         with self._basing:
             view = self.view
             if view.source != DIRECT:

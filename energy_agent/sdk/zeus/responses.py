@@ -29,7 +29,7 @@ class OriginalLimits:
 
 @dataclass(frozen=True, slots=True)
 class SteeringReply:
-    """The agent's answer about steering. `never`: why there will be no steering; `reason`: why there is none now; else ""."""
+    """The agent's answer about steering. `never`: why steering is not possible; `reason`: why it is off now; else ""."""
 
     policy: str = ""
     reason: str = ""

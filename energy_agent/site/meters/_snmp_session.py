@@ -1,4 +1,4 @@
-"""One SNMP device over UDP: its user, and one bounded GET at a time. Answers are not trusted. The only home of pysnmp.
+"""One SNMP device over UDP: its credentials, and one bounded GET at a time. Answers are not trusted. The only home of pysnmp.
 
 Each session has an event loop of its own, which runs only during a request. After any failure the session drops socket and
 engine: a late answer is lost, and a restarted device has to identify itself again.

@@ -24,7 +24,7 @@ from energy_agent.site.meters._import_files import ParquetFile, ReadingsCsv, Row
 from energy_agent.site.meters._source import FacilitySource, reading
 
 ROWS_AT_ONCE: Final = 100_000
-_EARLIEST_NS: Final = 946_684_800 * NS_PER_S  # 2000: an earlier time is not a reading of a meter in use
+_EARLIEST_NS: Final = 946_684_800 * NS_PER_S  # 2000: no meter in use has an earlier reading
 _EPOCH: Final = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 _FINEST: Final = -15
 
