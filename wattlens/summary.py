@@ -182,7 +182,7 @@ _WITHIN = {
 
 
 def _host(found: LedgerSummary, names: Mapping[str, str]) -> list[str]:
-    """What is around the GPUs, where a meter of the node was booked; the boundary of both together by its name."""
+    """Return the lines for energy around the GPUs, if a meter of the node was recorded, and the name of the joint boundary."""
     if not found.hosts:
         return []
     workloads = sorted(((names.get(w, w), b) for w, b in found.host_workloads), key=lambda pair: pair[0])

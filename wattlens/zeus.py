@@ -29,5 +29,5 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """`HFGlobalPowerLimitOptimizer`: transformers is imported when it is asked for."""
+    """`HFGlobalPowerLimitOptimizer`: transformers is imported on first access."""
     return getattr(optimizer, name)

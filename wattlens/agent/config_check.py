@@ -135,7 +135,7 @@ def _web(web: Web) -> Iterator[Warned]:
         lacking = [file for file in seen if not os.access(file, os.R_OK)]
         if not lacking:
             raise _of(key, error) from None
-        if lacking[0] not in (web.config_file, web.bearer_token_file):  # those are told as files
+        if lacking[0] not in (web.config_file, web.bearer_token_file):  # file keys have their own message
             yield key, str(error)
         return
     yield from (("web.config_file", note) for note in terms.notes)

@@ -1,7 +1,8 @@
-"""Hot reload: a changed configuration takes effect while the agent runs, one small function a section; what cannot is named.
+"""Hot reload: a changed configuration takes effect while the agent runs, one small function per section.
 
-Everything that can be wrong is found before anything is taken over, so a bad file changes nothing. The file is looked at every
-few seconds by its inode and times: a ConfigMap's swapped symlink is a change like any other, and needs no inotify.
+Every error is found before any change is applied, so an invalid file changes nothing. Keys that need a restart are named. The
+file's inode and times are polled every few seconds: this detects a ConfigMap's swapped symlink like any other change, and
+needs no inotify.
 """
 
 import logging
@@ -30,7 +31,7 @@ LOOK_S = 2.0
 
 
 class FileWatch:
-    """Tells when a file has become another one, and has stopped changing: half of a file is no configuration."""
+    """Detects when a file has been replaced and has stopped changing, because half of a file is not a valid configuration."""
 
     def __init__(self, path: Path, look_s: float = LOOK_S) -> None:
         self.path, self._look_s = path, look_s
@@ -64,14 +65,14 @@ class FileWatch:
 
 @dataclass(slots=True)
 class Reloader:
-    """Takes a configuration over.
+    """Applies a changed configuration.
 
     Args:
         watch: the file.
-        reader_options: what a configuration says of the reader.
-        sensors: what it says of the boards' sensors.
-        web: what the web server does with its section.
-        open_note: begins to read the node's own annotation; None where no API server may be asked.
+        reader_options: reader options from a configuration.
+        sensors: GPU sensor options from a configuration.
+        web: applies the web server's section.
+        open_note: starts to read the node's own annotation; None if the agent must not query an API server.
     """
 
     watch: FileWatch

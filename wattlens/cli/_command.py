@@ -1,4 +1,4 @@
-"""What a subcommand is: one file beside this one with a `SPEC`; heavy imports live inside `run`."""
+"""The definition of a subcommand: one file in this package with a `SPEC`; heavy imports live inside `run`."""
 
 import argparse
 import difflib

@@ -1,4 +1,4 @@
-"""`wattlens actuator`: the only process that writes clocks and power limits; everything goes back as found when it ends."""
+"""`wattlens actuator`: the only process that writes clocks and power limits; it restores the original settings when it ends."""
 
 import argparse
 import os
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def add_place_options(parser: argparse.ArgumentParser) -> None:
-    """Options that tell where an actuator lives; `wattlens dvfs restore` needs them too."""
+    """Add the options that locate an actuator; `wattlens dvfs restore` needs them too."""
     parser.add_argument(
         "--state", type=Path, metavar="DIR", help="journal and locks (default: actuator/ in the agent's state folder)"
     )
@@ -21,10 +21,10 @@ def add_place_options(parser: argparse.ArgumentParser) -> None:
 
 
 def actuator_config(args: argparse.Namespace, socket: Path | None = None, file: Path | None = None) -> "ActuatorConfig":
-    """The actuator that the command line describes.
+    """Return the actuator configuration from the command line.
 
     Raises:
-        UsageError: the file is wrong, or no simulated node runs where one is asked for.
+        UsageError: the file is invalid, or the command line names a simulated node that is not running.
     """
     from dvfs.actuator.allow_list import ActuatorFile, load
     from dvfs.actuator.client import EARLIER_SOCKET

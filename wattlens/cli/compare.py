@@ -150,7 +150,7 @@ def _boards(runs: "list[SavedRun]") -> set[str]:
 
 
 def _gains(sides: "Sides") -> tuple[float, float]:
-    """What of gain errors does not cancel; where files do not tell each board's part, by whether the boards are the same."""
+    """Return the range of gain errors that do not cancel. Files without energy per GPU are compared by their sets of GPUs."""
     from wattlens.comparison.statistics import gain_range
 
     gains: dict[str, float] = {}

@@ -13,7 +13,7 @@ from energy_agent.sdk.measure.measurement import GAIN_UNCERTAINTY_RATIO
 from energy_agent.sdk.measure.saved import SCHEMA, checked_labels
 
 PER = ("generated", "processed")
-"""What joules are told per token of: generated alone, or computed prompt tokens with them."""
+"""Denominators of joules per token: generated tokens alone, or generated plus computed prompt tokens."""
 _MAX_B = 1 << 20
 _BOARDS = 1024
 _TEXT = 256
@@ -35,12 +35,12 @@ class SavedRun:
     """One measured run.
 
     Args:
-        path: of its file.
-        boards: J by UUID, None where an older file does not tell.
-        labels: what it was, by whoever saved it.
-        tokens: by `PER`; empty where none were counted.
-        models: whose tokens.
-        counts: computed, cached and generated tokens, and the mean of running requests, where they are known.
+        path: path of its file.
+        boards: J by GPU UUID; None if an older file does not have them.
+        labels: labels that the user saved with the run.
+        tokens: tokens by `PER`; empty if none were counted.
+        models: models that generated the tokens.
+        counts: computed, cached and generated tokens, and the mean number of running requests, if known.
         at_request_end: the server counts tokens when a request ends.
     """
 
@@ -58,16 +58,16 @@ class SavedRun:
     at_request_end: bool = False
 
     def per_token(self, what: str) -> float | None:
-        """J per token; None where there is none."""
+        """Return J per token; None without tokens."""
         tokens = self.tokens.get(what)
         return self.joules / tokens.count if tokens is not None and tokens.count else None
 
 
 def load(path: Path) -> SavedRun:
-    """The run in `path`.
+    """Load the run in `path`.
 
     Raises:
-        UsageError: it cannot be read, is none, or was not measured.
+        UsageError: the file cannot be read, does not contain a run, or was not measured.
     """
     try:
         with path.open("rb") as file:

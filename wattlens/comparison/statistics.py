@@ -99,17 +99,17 @@ def relative_error(run: RunEnergy) -> float:
 
 
 def gain_range(a: Mapping[str, float], b: Mapping[str, float], gains: Mapping[str, float]) -> tuple[float, float]:
-    """Least and greatest factor by which the true ratio B / A may differ from the one that the sensors tell.
+    """Return the range of the factor by which the true ratio B / A may differ from the measured ratio.
 
-    A board that reads (1 + e) of what is drawn, |e| <= its gain error, does so in both runs. So the factor is 1 where both ran
-    on one board, or divided their energy over several in the same way; where they have no board in common the gains add up.
-    Between these the ratio of two sums is greatest where each board errs as far as it can, those above some share of B to A
-    one way and the others the other way (a linear-fractional function has its extremes in corners).
+    A GPU whose sensor reports (1 + e) times the true power, |e| <= its gain error, does so in both runs. So the factor is 1 if
+    both runs used one GPU, or divided their energy over several in the same way. If they have no GPU in common, the gains add
+    up. Between these cases the ratio of two sums is greatest when each GPU errs by its full gain error: GPUs above some share
+    of B to A in one direction and the others in the other direction (a linear-fractional function has its extremes in corners).
 
     Args:
-        a: J by board of A, as the sensors tell it.
-        b: likewise of B.
-        gains: gain error of each board, as a ratio.
+        a: J by GPU of A, as measured.
+        b: J by GPU of B, as measured.
+        gains: gain error of each GPU, as a ratio.
 
     >>> gain_range({"x": 5.0}, {"x": 3.0}, {"x": 0.05})
     (1.0, 1.0)

@@ -8,10 +8,10 @@ from energy_agent.ledger.rows.kinds import PPM
 
 
 def proven(rows: Iterable[ProofRow], planned: int) -> dict[str, Any]:
-    """The last analysis as ratios, and what may be claimed and was lost after all of them; or why there is none.
+    """Return the last analysis as ratios, and the claimable and lost energy after all analyses; or why there is no analysis.
 
     Args:
-        rows: of one group.
+        rows: rows of one group.
         planned: pairs of blocks until the analysis.
     """
     analyses, pairs = list[Analysis](), 0

@@ -1,4 +1,4 @@
-"""What the demo tells at its end: the summary, the verdict of steering and where everything is, as text or as JSON. Pure."""
+"""The demo's final output: the summary, the steering verdict and the location of every file, as text or as JSON. Pure."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -48,7 +48,7 @@ def text(result: DemoResult) -> str:
 
 
 def saving_lines(saving: Mapping[str, Any]) -> list[str]:
-    """The verdict, or why there is none."""
+    """Return the verdict, or why it is missing."""
     ratio, slowdown = saving.get("saving_ratio"), saving.get("slowdown_ratio")
     if ratio is None or slowdown is None:
         return [f"not available: {saving.get('reason') or 'no paired blocks were measured'}"]

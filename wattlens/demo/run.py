@@ -1,6 +1,6 @@
 """The demo: a simulated node, the actuator and the real agent as real processes; a live view; a summary and a report.
 
-Everything is started here and ended here, the settings of the simulated GPUs are as found at the end, and every file is named.
+The demo starts and ends every process, restores the original settings of the simulated GPUs at the end, and names every file.
 """
 
 import errno
@@ -51,7 +51,7 @@ COOLING_LAG_S = 15.0  # of a small machine room, so that a minute shows it
 
 @dataclass(frozen=True, slots=True)
 class DemoOptions:
-    """What the command line says. `seconds` None: serve until told to end."""
+    """Options from the command line. `seconds` None: serve until interrupted."""
 
     seconds: float | None = 60.0
     out: Path = Path("demo-out")
@@ -179,9 +179,9 @@ def _actuator(stage: _Stage, path: Path) -> Iterator[None]:
 
 
 def _listen(options: DemoOptions) -> str:
-    """Where the agent listens: another port than was asked for where that is taken and the demo ends by itself.
+    """Return the agent's listen address. If the requested port is in use and the demo ends by itself, it is another port.
 
-    The agent itself would meter on without its page, and try again.
+    The agent itself would continue to meter without its metrics endpoint, and retry.
     """
     error = listen_error(options.listen)
     if error is None:
@@ -271,14 +271,14 @@ def _saving(stage: _Stage) -> dict[str, Any]:
 
 
 def _report(stage: _Stage) -> str:
-    """Create the report; why there is none, "" where there is one."""
-    ledger = stage.out if stage.site.url else stage.state  # with the building's own beside the node's
+    """Create the report. Returns why it could not be created; "" on success."""
+    ledger = stage.out if stage.site.url else stage.state  # includes the building's ledger next to the node's
     command = [sys.executable, "-m", "wattlens", "report", "--ledger", str(ledger), "--out", str(stage.out / "report")]
     if stage.site.url:
         command += ["--org", str(demo_site.organisation(stage.out))]
     else:
         command += ["--country", stage.options.country]
-    command += ["--accept-coverage", "0%"]  # a minute on a busy machine may have holes, which page one tells then
+    command += ["--accept-coverage", "0%"]  # a minute on a busy machine may have gaps; page one of the report then shows them
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     except subprocess.TimeoutExpired:

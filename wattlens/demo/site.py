@@ -26,13 +26,13 @@ _CATEGORIES: Final = ("3", "2", "1")
 
 @dataclass(frozen=True, slots=True)
 class DemoSite:
-    """Address of the site process; `reason` explains why there is none."""
+    """Address of the site process; if it has none, `reason` explains why."""
 
     url: str = ""
     reason: str = ""
 
     def now(self) -> str:
-        """Its PUE in a few words, or why there is none."""
+        """Return its PUE in a few words, or why it has no value."""
         if not self.url:
             return f"PUE: {self.reason}"
         try:

@@ -19,7 +19,7 @@ class NvmlFailure:
 
 @dataclass(frozen=True, slots=True)
 class DeviceAnswers:
-    """One GPU, read as the agent reads it. `persistence` is None, and `persistence_absent` says why, where it is not told."""
+    """One GPU, read as the agent reads it. `persistence_absent` explains a missing `persistence`."""
 
     index: int
     info: DeviceInfo

@@ -97,7 +97,7 @@ def run_blocks(
     settle_s: float,
     reading: Callable[[], AbstractContextManager[Any]],
 ) -> tuple[list[PowerBlock], dict[int, dict[str, Any]], list[float]]:
-    """Blocks, boards by index, and CPU seconds per second in each block that read (where `reading` can tell)."""
+    """Return blocks, GPUs by index, and CPU seconds per second in each block that read (if `reading` measures them)."""
     blocks: list[PowerBlock] = []
     gpus: dict[int, dict[str, Any]] = {}
     cpu: list[float] = []

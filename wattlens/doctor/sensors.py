@@ -22,10 +22,10 @@ _NAMES = {
 
 
 def measure(environ: Mapping[str, str], seconds: float) -> dict[str, Any]:
-    """Watch every GPU for `seconds`, by whatever load runs. GPUs that hang are named and left out, and the watch starts anew.
+    """Watch every GPU for `seconds` under the current load. GPUs that hang are named and excluded, and the watch restarts.
 
     Raises:
-        WattlensError: NVML does not answer as a whole.
+        WattlensError: NVML as a whole does not respond.
     """
     hung: dict[int, str] = {}
     while True:

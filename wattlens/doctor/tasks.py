@@ -35,7 +35,7 @@ class Task:
     """What the tasks share: NVML, the clock, the mark, the GPUs to leave alone."""
 
     def __init__(self, args: argparse.Namespace) -> None:
-        """Nothing is asked yet."""
+        """Store the arguments; NVML is not called yet."""
         self.args = args
         self.clock: Clock = clock_for(os.environ)
         self.mark = Marker(args.mark_fd)
@@ -47,7 +47,7 @@ class Task:
         sys.stdout.flush()
 
     def open(self) -> list[int]:
-        """Start NVML and tell of it; the GPUs to ask."""
+        """Start NVML and report it; return the indices of the GPUs to query."""
         self.mark.device = ""
         self.mark("Init")
         self.nvml.init()
@@ -173,7 +173,7 @@ class Task:
 
 
 def loaded_library() -> str:
-    """The file behind libnvidia-ml.so.1 in this process; "" where the kernel does not tell."""
+    """Return the file behind libnvidia-ml.so.1 in this process; "" if the kernel does not show it."""
     try:
         maps = Path("/proc/self/maps").read_bytes().decode(errors="replace")
     except OSError:
@@ -198,7 +198,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     end_with_parent(signal.SIGKILL)
     if args.parent is not None and os.getppid() != args.parent:
-        return 1  # it ended before the kernel was asked to end us with it
+        return 1  # the parent ended before this process requested the kernel's parent-death signal
     task = Task(args)
     try:
         try:

@@ -17,7 +17,7 @@ class GpuWatcher:
     """One GPU under observation. `reason` explains a missing counter; `instant`: power is the instantaneous value."""
 
     def __init__(self, nvml: RealNvml, handle: object, clock: Clock, mark: Callable[[str], None]) -> None:
-        """Nothing is asked yet."""
+        """Store the arguments; the GPU is not queried yet."""
         self._nvml, self._handle, self._clock, self._mark = nvml, handle, clock, mark
         self.changes: list[SensorTick] = []
         self.reason = ""
@@ -46,7 +46,7 @@ class GpuWatcher:
         return moved
 
     def forget(self) -> None:
-        """Start anew: nothing was read for a while."""
+        """Restart after a time without readings."""
         self.changes.clear()
         self._seen_ns = 0
 
@@ -68,7 +68,7 @@ def watch(
     idle: Callable[[], None] = lambda: None,
     pause_s: float = PAUSE_S,
 ) -> dict[int, str]:
-    """Look at all in turn for `seconds`; `at` is told each index before, `idle` before a pause. Returns who was lost, why."""
+    """Read all GPUs in turn for `seconds`; return lost GPUs with reasons. `at` gets each index, `idle` runs before a pause."""
     lost: dict[int, str] = {}
     end_ns = clock.boot_ns() + round(seconds * NS_PER_S)
     while clock.boot_ns() < end_ns and len(lost) < len(watched):

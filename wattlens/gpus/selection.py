@@ -118,7 +118,7 @@ def _of_servers(processes: "GpuProcesses", urls: Sequence[str]) -> MeasuredGpus:
 
 
 def _names(uuids: Iterable[str]) -> tuple[str, ...]:
-    """UUIDs as `measure` takes them; a GPU that did not tell its own is named by its place."""
+    """Return UUIDs as `measure` accepts them; a GPU whose UUID is unknown is named by its position."""
     return tuple(uuid.removeprefix("gpu ") for uuid in uuids)
 
 

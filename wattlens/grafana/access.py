@@ -13,7 +13,7 @@ class GrafanaAccess:
     """URL and credentials of the server. The token is read from a file and never part of a message.
 
     Raises:
-        UsageError: an address that is none, or a token in the clear; the line names the option.
+        UsageError: an address is not valid, or the token is in clear text; the message names the option.
     """
 
     url: str
@@ -47,14 +47,14 @@ class GrafanaAccess:
 
 
 def address(url: str, option: str, port: str) -> SplitResult:
-    """An http:// or https:// address, taken apart.
+    """Parse an http:// or https:// address.
 
     Raises:
-        UsageError: it is none, or has a user's name in it: no secret stands on a command line.
+        UsageError: the address is not valid, or contains a user name: secrets do not belong on a command line.
     """
     try:
         parts = urlsplit(url)
-        wrong = parts.port == 0  # reading the port is what finds one that is none
+        wrong = parts.port == 0  # an invalid port raises ValueError only when it is read
     except ValueError:
         parts, wrong = urlsplit(""), True
     strange = parts.query or parts.fragment or "@" in parts.netloc or any(c.isspace() or not c.isprintable() for c in url)

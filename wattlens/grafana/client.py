@@ -1,4 +1,4 @@
-"""A Grafana server by its HTTP API: what is asked of it, and that what it answers has the form that is believed.
+"""Client of a Grafana server's HTTP API: the requests, and validation of each response before use.
 
 Every object is named by its uid: numeric ids are off in Grafana 13.
 """
@@ -44,7 +44,7 @@ class Grafana:
         return one_line(found.get("version", ""))
 
     def folder(self, uid: str) -> dict[str, Any] | None:
-        """A folder; None: there is none, or none that this token may see."""
+        """Return a folder; None if it does not exist, or this token may not see it."""
         return self._maybe("read folders", f"/folders/{_path(uid)}")
 
     def folders(self) -> list[dict[str, Any]]:
@@ -56,14 +56,14 @@ class Grafana:
         return self._object("create a folder", "POST", "/folders", {"title": title, "uid": uid})
 
     def dashboard(self, uid: str) -> dict[str, Any] | None:
-        """A dashboard with its `meta`; None: there is none."""
+        """Return a dashboard with its `meta`; None if it does not exist."""
         found = self._maybe("read dashboards", f"/dashboards/uid/{_path(uid)}")
         if found is not None and not (isinstance(found.get("dashboard"), dict) and isinstance(found.get("meta"), dict)):
             raise GrafanaError(self._no_grafana())
         return found
 
     def latest_message(self, uid: str) -> str | None:
-        """The message of a dashboard's latest version; None where this token may not read the history, or there is none."""
+        """Return the message of a dashboard's latest version; None if it has none or this token may not read the history."""
         try:
             found = self._ask("read a history", "GET", f"/dashboards/uid/{_path(uid)}/versions?limit=1")
         except GrafanaError as error:
@@ -94,7 +94,7 @@ class Grafana:
         return self._object("save a dashboard", "POST", "/dashboards/db", body)
 
     def source(self, uid: str) -> dict[str, Any] | None:
-        """A data source; None: there is none."""
+        """Return a data source; None if it does not exist."""
         return self._maybe("read data sources", f"/datasources/uid/{_path(uid)}")
 
     def create_source(self, source: Mapping[str, Any]) -> None:

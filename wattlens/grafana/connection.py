@@ -27,7 +27,7 @@ _SAID: Final = 300
 
 
 class GrafanaError(WattlensError):
-    """Grafana did not do what was asked. `status` is that of HTTP, 0 where there was no answer; `word` what it calls it."""
+    """A request to Grafana failed. `status` is the HTTP status, 0 without a response; `word` is Grafana's name of the error."""
 
     def __init__(self, message: str, status: int = 0, word: str = "") -> None:
         super().__init__(message)

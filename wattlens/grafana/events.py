@@ -1,6 +1,6 @@
 """Events that become Grafana annotations: DVFS changes and editions of the report. Pure.
 
-An event has an id that is made of what it is, so that the same event is the same annotation, whoever tells it how often.
+The ID of an event is derived from its content, so the same event is the same annotation, no matter who sends it or how often.
 """
 
 import hashlib

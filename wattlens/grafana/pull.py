@@ -24,18 +24,18 @@ class PullResult:
 
 
 def pull(found: Survey, folder: Path, *, everything: bool, replace: bool) -> PullResult:
-    """Write what differs from what is built, and dashboards that people made in the folder.
+    """Write objects that differ from the built ones, and dashboards that people created in the folder.
 
     Dashboards have the form of the built files, so that a comparison of both shows what was edited and nothing else.
 
     Args:
-        found: what was found in Grafana.
+        found: the objects in Grafana.
         folder: gets `dashboards/UID.json` and `alerts/UID.json`.
-        everything: what is as built too.
-        replace: write over files that are there with other content.
+        everything: also write objects that equal the built ones.
+        replace: overwrite existing files with other content.
 
     Raises:
-        UsageError: a file is there already with other content, and `replace` is not said; nothing is written.
+        UsageError: a file with other content exists, and `replace` is false; nothing is written.
         OSError: a file cannot be written.
     """
     pulled = PullResult()
@@ -65,7 +65,7 @@ def pull(found: Survey, folder: Path, *, everything: bool, replace: bool) -> Pul
 
 
 def _take(uid: str, body: str, folder: Path, contents: dict[Path, str], pulled: PullResult) -> None:
-    """A uid becomes a file's name, and a server is not believed."""
+    """Add a file named after the uid, after validating the uid: the server is not trusted."""
     if not _UID.fullmatch(uid):
         pulled.notes.append(f"{uid[:60]!r} is no uid that Grafana gives, and is left out")
         return

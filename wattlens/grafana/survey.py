@@ -47,17 +47,17 @@ class PushRequest:
 
 @dataclass(slots=True)
 class Survey:
-    """What was found.
+    """The objects in Grafana.
 
     Args:
-        folder_uid: of the folder; the one that it will have where it is not there yet.
-        changes: what a push would do, in the order in which it would.
-        boards: found dashboards by uid, those that are wanted and those that people made in the folder.
-        rules: found alert rules by uid, those that are wanted.
-        built_rules: alert rules as they are to be.
-        source: the data source, where it was asked for and is there.
+        folder_uid: uid of the folder, or its future uid if it does not exist yet.
+        changes: the changes that a push would make, in order.
+        boards: dashboards by uid: the expected ones that exist, and those that people created in the folder.
+        rules: alert rules by uid: the expected ones that exist.
+        built_rules: alert rules as they should be.
+        source: the data source, if it was requested and exists.
         theirs: uids of dashboards in the folder that are not built here.
-        notes: what a person should know.
+        notes: notes for the user.
     """
 
     version: str

@@ -1,4 +1,4 @@
-"""The past of boards that dcgm-exporter told of."""
+"""The history of GPUs that dcgm-exporter monitored."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ from wattlens.history_import.request import ImportRequest, NodeHistory, identity
 from wattlens.prometheus.history import PrometheusHistory, number, selector
 
 AGE_NS = 30 * NS_PER_S
-"""dcgm-exporter asks DCGM every 30 s unless it was told otherwise."""
+"""dcgm-exporter queries DCGM every 30 s by default."""
 CLUSTER = "imported"
 _DAY_NS = 86_400 * NS_PER_S
 _HEADROOM = (6, 5)  # transients pass the limit by a fifth, as the agent takes it
@@ -88,7 +88,7 @@ class DcgmNode:
         return {b for m in self.selectors for b in self.history.label_values("UUID", selector(name, m), *reach)}
 
     def _told_limits(self) -> dict[str, int]:
-        """By board, in mW: the most that any series of a limit told of it, the board's own before what was set."""
+        """Return power limits by GPU, in mW: the maximum of a limit series. The GPU's own limit precedes a configured one."""
         found: dict[str, int] = {}
         first, last = self.request.reach
         for name in dcgm.LIMITS:
@@ -114,7 +114,7 @@ class DcgmNode:
         return ExporterBounds(limit_mw * _HEADROOM[0] // _HEADROOM[1], age_ns)
 
     def slice(self, start_ns: int, end_ns: int) -> Batch:
-        """What is booked of a slice."""
+        """Return the entries to record for a slice."""
         streams: dict[str, dict[str, list[ExporterReading]]] = {}
         self._collect(dcgm.ENERGY, start_ns, end_ns, self._counted, streams)
         if self._power_alone:

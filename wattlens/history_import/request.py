@@ -15,21 +15,21 @@ from energy_agent.ledger.journal.book import Batch
 
 @dataclass(frozen=True, slots=True)
 class ImportRequest:
-    """What to import.
+    """The import request.
 
     Args:
         origin: wattlens or dcgm.
         start_ns, end_ns: UTC ns, edges of cells.
-        now_ns: nothing is asked of what lies after it.
-        cluster: of the segments; None: a name that no agent's segments have.
-        node_label: names the node; None: as the exporter's versions name it.
-        nodes: these alone; empty: all.
+        now_ns: the import requests no data after this time.
+        cluster: cluster of the segments; None: a name that no agent's segments have.
+        node_label: label that names the node; None: the label that the exporter's versions use.
+        nodes: import only these nodes; empty: all.
         match: labels that every series must have.
-        slice_ns: how much is asked for and held at a time.
-        dedup_label: tells replicas of one Prometheus apart.
-        gain_ppm: systematic error of a board's counter, where no series tells it.
-        power_max_mw: what every board can draw at most, where neither a series nor its kind tells it.
-        age_ns: how old a reading can be when it is scraped; None: as usual for the exporter.
+        slice_ns: length of time that one request covers and memory holds.
+        dedup_label: label that distinguishes replicas of one Prometheus.
+        gain_ppm: systematic error of a GPU's counter, if no series gives it.
+        power_max_mw: maximum power of every GPU, if neither a series nor its model gives it.
+        age_ns: maximum age of a reading when it is scraped; None: the exporter's default.
     """
 
     origin: str
@@ -48,7 +48,7 @@ class ImportRequest:
 
     @property
     def reach(self) -> tuple[int, int]:
-        """What is looked at: a slice more on both sides, so that a stretch over an edge is known and cut there."""
+        """Time range to query: one slice more on both sides, so that intervals across an edge are known and cut there."""
         return self.start_ns - self.slice_ns, min(self.end_ns + self.slice_ns, max(self.now_ns, self.end_ns))
 
     def windows(self) -> list[tuple[int, int]]:
@@ -65,7 +65,7 @@ class NodeHistory(Protocol):
     """What was met and how often, for people."""
 
     def slice(self, start_ns: int, end_ns: int) -> Batch:
-        """What is booked of a slice; slices come in order of time."""
+        """Return the entries to record for a slice; slices come in order of time."""
         ...
 
     def end(self) -> Batch:

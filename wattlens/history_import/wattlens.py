@@ -90,7 +90,7 @@ class WattlensNode:
         self._targets = sorted({(labels.get("instance", ""), labels.get("job", "")) for labels in self.info})
 
     def slice(self, start_ns: int, end_ns: int) -> Batch:
-        """What is booked of a slice."""
+        """Return the entries to record for a slice."""
         devices, facts = self._collect_facts(start_ns, end_ns)
         pages = self._pages(start_ns, end_ns)
         streams: dict[str, list[ExporterReading]] = {}
@@ -104,7 +104,7 @@ class WattlensNode:
         return self._batch(start_ns, devices, facts)
 
     def end(self) -> Batch:
-        """Nothing is left open: a page is booked when it comes."""
+        """Return an empty batch: each scrape is recorded immediately, so nothing is pending."""
         self.seen.update(self._account.seen)
         if self._account.unexplained_uj >= _JOULES:
             joules = self._account.unexplained_uj // _JOULES

@@ -11,5 +11,5 @@ __all__ = ["WattlensCallback"]
 
 
 def __getattr__(name: str) -> Any:
-    """`WattlensCallback`: transformers is imported when it is asked for."""
+    """`WattlensCallback`: transformers is imported on first access."""
     return getattr(hf, name)

@@ -11,5 +11,5 @@ __all__ = ["WattlensCallback"]
 
 
 def __getattr__(name: str) -> Any:
-    """`WattlensCallback`: Lightning is imported when it is asked for."""
+    """`WattlensCallback`: Lightning is imported on first access."""
     return getattr(lightning, name)

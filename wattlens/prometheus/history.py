@@ -1,9 +1,10 @@
-"""Raw samples of a Prometheus, or of whatever speaks its HTTP API (Thanos, Mimir, VictoriaMetrics), as they were scraped.
+"""Raw samples of a Prometheus, or of a server with its HTTP API (Thanos, Mimir, VictoriaMetrics), as they were scraped.
 
-A range in an instant query, `x[6h]`, answers with the samples themselves; a range query, a subquery or a rate answers with
-values made of them at other instants, and a downsampled store with some of them. So ranges are all that is asked for samples
-here, and a store is told to leave out no part and to take raw data. How many samples a range holds is asked first; it is cut
-where they are too many for an answer; cut again where the server says so. Source: Prometheus documentation, HTTP API.
+A range in an instant query, `x[6h]`, returns the samples themselves. A range query, a subquery or a rate returns values
+derived from them at other instants, and a downsampled store returns only some of them. So this module queries samples by
+range only, and instructs the store to use raw data and not to return partial responses. It first queries the number of samples
+in a range, and splits the range if they are too many for one response, and again if the server reports that.
+Source: Prometheus documentation, HTTP API.
 """
 
 import json

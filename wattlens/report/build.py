@@ -37,19 +37,19 @@ YEAR_NS = 366 * DAY_NS
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What decides the figures of a report.
+    """Options that decide the figures of a report.
 
     Args:
         ledger: folder or fsspec URL.
-        asked: the period.
-        org: the organisation's file; None: nothing is told.
-        country: ISO3 of the grid of sites whose inputs name none; "": not told.
-        as_of_ns: grid series are taken as they were known then.
-        pinned: statements of compacted days to take instead of the newest.
+        asked: the requested period.
+        org: the organisation's file; None: no inputs.
+        country: ISO3 of the grid of sites whose inputs name none; "" if not given.
+        as_of_ns: grid series are used as known at this time.
+        pinned: statements of compacted days to use instead of the newest.
         edition: number of this edition, and the SHA-256 of the facts that it restates.
-        restatement: how its totals came from those; see `restated`.
-        ask: asks a Prometheus what it has of the period; None: none is asked.
-        checked: what one answered when the report was made first.
+        restatement: how its totals differ from those facts; see `restated`.
+        ask: queries a Prometheus for its data of the period; None: no query.
+        checked: the response of a Prometheus when the report was first created.
     """
 
     ledger: str
@@ -162,9 +162,9 @@ def _restatement(text: str | None) -> tuple[RestatedTotal, ...]:
 
 
 def with_country(organisation: Organisation, names: Iterable[str], country: str, year: int) -> Organisation:
-    """The organisation with a country's factor at every named site whose inputs name no grid.
+    """Return the organisation with a country's factor at every named site whose inputs name no grid.
 
-    It is the direct one where a table has it, as Scope 2 wants; else CodeCarbon's of the life cycle, which is none of Scope 2.
+    The factor is the direct one if a table has it, as Scope 2 requires; else CodeCarbon's life-cycle factor, outside Scope 2.
 
     Raises:
         UsageError: no table has the country.
@@ -199,7 +199,7 @@ def _organisation(options: Options) -> Organisation:
 
 
 def _default_site(organisation: Organisation) -> str | None:
-    """The site of what no inventory knows: the only one; None where several are told and an inventory has to say which."""
+    """Return the site of devices that no inventory lists: the only site; None with several sites, which need an inventory."""
     names = sorted(organisation.sites)
     return names[0] if len(names) == 1 else None if names else SITE
 

@@ -13,17 +13,17 @@ from wattlens.prometheus.history import PrometheusHistory
 
 SLICE_NS: Final = 6 * NS_PER_H
 QUERY: Final = "sum(max by (uuid, method) (increase(wattlens_gpu_energy_joules_total[{seconds}s])))"
-"""One of several that scrape the same agent; `increase` extrapolates to the edges of a slice: it checks and books nothing."""
+"""Selects one of several scrapes of the same agent. `increase` extrapolates to a slice's edges: for checks, not for records."""
 _SERIES: Final = "count(count by (uuid) (increase(wattlens_gpu_energy_joules_total[{seconds}s])))"
 
 
 def check(access: PrometheusAccess, windows: Mapping[str, SiteWindow], tell: Callable[[str], None]) -> PrometheusEnergy:
-    """What its counters rose by. Where it does not answer, or sites' periods differ, which it cannot tell apart, the reason.
+    """Return the increase of the energy counters; or the reason if it does not respond, or cannot separate sites' periods.
 
     Args:
-        access: how it is reached.
+        access: connection to the server.
         windows: periods by site.
-        tell: is given the line that says why it does not answer; in the report no address of a machine stands.
+        tell: called with the line that says why it does not respond; the report contains no address of a machine.
 
     Raises:
         UsageError: a secret's file cannot be read.

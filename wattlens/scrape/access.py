@@ -48,10 +48,10 @@ class AgentAccess:
     key_file: Path | None = None  # its key; None: in cert_file too
 
     def opener(self) -> Callable[[float], bytes]:
-        """What fetches the page's bytes within a time-out in seconds, and raises HttpError where none comes.
+        """Return a function that fetches the response body within a timeout in seconds, and raises HttpError on failure.
 
         Raises:
-            UsageError: the address is none, or a file cannot be read or is not what its option wants.
+            UsageError: the address is not valid, or a file cannot be read or does not contain what its option requires.
         """
         if not self.url.startswith(("http://", "https://")):
             raise UsageError(f"--url {self.url!r} is not http://HOST:PORT or https://HOST:PORT")

@@ -14,7 +14,7 @@ class ScrapeResponse:
     samples: dict[str, dict[Labels, float]] = field(default_factory=dict)
 
     def one(self, name: str, **labels: str) -> float | None:
-        """The sum of all samples that carry these labels; None where there is none."""
+        """Return the sum of all samples with these labels; None without such samples."""
         want = labels.items()
         found = [v for k, v in self.samples.get(f"wattlens_{name}", {}).items() if want <= dict(k).items()]
         return sum(found) if found else None
@@ -51,7 +51,7 @@ def grown(first: ScrapeResponse, last: ScrapeResponse, name: str, **labels: str)
 
 
 def fmt(width: int, form: str, per_unit: float = 1.0) -> Callable[[float | None], str]:
-    """What writes a quantity into a column; `-` where there is none."""
+    """Return a formatter of a quantity for a column; it writes `-` for None."""
 
     def show(value: float | None) -> str:
         return ("-" if value is None else form.format(value / per_unit)).rjust(width)

@@ -123,7 +123,7 @@ def build_site(config: SiteBase, options: SiteOptions) -> SiteProcess:
 def _meters(
     config: SiteBase, clock: Clock, journal: Journal
 ) -> tuple[MeterPoller, SiteAccount, list[MeterFacts], PueValue | None]:
-    """What reads and books the meters that the file has, going on from what the journal has."""
+    """Create the poller and the account of the meters in the file; the account resumes from the journal."""
     declared = [meter.meter_facts for meter in config.all_meters]
     gaps = [gap_threshold_ns(round(meter.period_s * NS_PER_S)) for meter in config.all_meters]
     account = SiteAccount(config.site.name, clock.boot_id(), list(zip(declared, gaps, strict=True)))
@@ -146,10 +146,10 @@ def _parse(options: SiteOptions, raw: bytes, without_web: bool = False) -> SiteB
 
 
 def _reload(site: SiteProcess, options: SiteOptions, watch: FileWatch, access: AccessControl, last_good: LastGood) -> None:
-    """Take a changed file over: meters are opened anew and go on from what is booked.
+    """Apply a changed file: meters are opened again and resume from the recorded totals.
 
     Raises:
-        UsageError: the file is wrong, or changes what a running process cannot; then nothing is taken over.
+        UsageError: the file is invalid, or changes a key that needs a restart; nothing is applied then.
     """
     watch.mark_read()
     raw = _read(options)

@@ -24,10 +24,10 @@ _SETTINGS = {"power": "power_limit_mw", "clock": "sm_clock_max_mhz"}  # knobs, i
 
 
 class ActuatorRows:
-    """Reads the rows in the governor's thread. Without an actuator there are none."""
+    """Reads the rows in the governor's thread. Without an actuator it returns no rows."""
 
     def __init__(self, socket: Path, state: Path, position: str) -> None:
-        """Go on from a `position` that an earlier one handed over, "" where there is none."""
+        """Resume from a `position` that an earlier process handed over; "" starts without one."""
         self._client = ActuatorClient(socket, name="wattlens history", timeout_s=2.0)
         self._file_of_earlier_versions = state / "actuator-rows.json"
         # Name of the numbering, and the last number that was read.

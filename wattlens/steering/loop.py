@@ -50,8 +50,8 @@ class Steering:
     ) -> None:
         """Build the governor; raises UsageError for a policy or option that does not exist.
 
-        `node_note` tells the node's own annotation, where an API server may be asked; `states` are those that an earlier one
-        handed over last.
+        `node_note` reads the node's own annotation, if the agent may query an API server; `states` are the last ones that an
+        earlier process handed over.
         """
         self._clock = clock
         self.asks = SteeringRequests(clock)
@@ -168,7 +168,7 @@ class Steering:
             self._rows.close()
 
     def _guarded(self, doing: str, call: Callable[[], T]) -> T | None:
-        """Call, and log the first failure: what stands beside the steering does not end it."""
+        """Call, and log the first failure: a failed side task does not stop the steering."""
         try:
             return call()
         except Exception:
@@ -200,7 +200,7 @@ class Steering:
         return self._ended or (f"no round of steering has ended for {age_s:.0f} s: its leases are over" if waits else "")
 
     def _current(self) -> tuple[DvfsDevice, ...]:
-        """The views, of which nothing is in force any more once the thread has ended or hangs."""
+        """Return the devices, with no setting applied if the thread has ended or hangs."""
         if not self._stalled():
             return self._views
         return tuple(replace(view, mode=Mode.OBSERVE.value, lease_active=False, setting={}, wanted={}) for view in self._views)

@@ -142,7 +142,7 @@ class Observer:
         return replace(ranks, group="", settled=False)
 
     def _note(self) -> str:
-        """The node's annotation, where it can be read; one that is wrong stops everything, and it is said."""
+        """Return the node's annotation, if it can be read. An invalid annotation stops all steering, and a note reports it."""
         text = self._node_note.text() if self._node_note is not None else ""
         try:
             if text:

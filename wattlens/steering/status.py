@@ -32,8 +32,9 @@ def describe_steering(
 ) -> dict[str, object]:
     """Steering status of a workload's GPUs, as returned by GET /v1/dvfs.
 
-    `mode` is that of the group; `reason` says why it is not steered. A device's `setting` is in force under the actuator's
-    lease, `wanted` is what the policy wants: in mode shadow it is all there is. `slowdown` is the share that the terms allow.
+    `mode` is that of the group; `reason` says why it is not steered. A device's `setting` is applied under the actuator's
+    lease; `wanted` is the setting that the policy requests, and the only one in mode shadow. `slowdown` is the ratio that the
+    steering policy settings allow.
     """
     devices = {uuid for uuid, workloads in users.items() if workload and not is_shared(workload) and workload in workloads}
     own = [view for view in views if view.device in devices and view.facts.get("group", OTHERS) != OTHERS]

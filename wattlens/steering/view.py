@@ -34,7 +34,7 @@ def device_observation(view: DeviceView, now_ns: int) -> DeviceObservation:
 
 
 def progress_of(workload: str, tokens: TokenPoller, training: TrainingReports | None, clock: Clock) -> WorkCounters | None:
-    """How far a workload is: by its token pages, or by what its training processes count; None while neither tells."""
+    """Return a workload's progress from its metrics endpoints, or from its training processes; None while neither has data."""
     reading = tokens.latest(workload)
     if reading is not None:
         itl = reading.itl
@@ -55,7 +55,7 @@ def progress_of(workload: str, tokens: TokenPoller, training: TrainingReports | 
     if lead is None:
         return None
     report = lead.report
-    second_s = clock.real_seconds(1.0) or 1.0  # on a simulated node that runs faster, ages are told in the machine's time
+    second_s = clock.real_seconds(1.0) or 1.0  # on a simulated node that runs faster, ages are in the machine's time
     ended_ns = None if report.step_age_s is None else round(lead.at_boot_ns - report.step_age_s / second_s * _NS)
     return WorkCounters(lead.at_boot_ns, steps=report.steps.get(TRAINING, 0), step_end_ns=ended_ns, doing=report.doing)
 

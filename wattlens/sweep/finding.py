@@ -25,7 +25,7 @@ class TargetFinder:
     """Finds the GPUs and workloads of a sweep on one agent's metrics endpoint."""
 
     def __init__(self, access: AgentAccess, clock: Clock, hold: Hold) -> None:
-        """Raises UsageError where the address or a file of credentials is none."""
+        """Raises UsageError if the address or a file of credentials is not valid."""
         self._access, self._hold = access, hold
         self._fetch = access.opener()
         self._read_s = -math.inf  # when a page was read last

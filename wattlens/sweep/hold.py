@@ -1,8 +1,8 @@
 """A sweep's hold on the GPUs and on itself: the lease and its heartbeat, signals as a flag, and the program that it started.
 
-Everything that waits goes through `Hold.pause`, which looks ten times a second for a signal, renews the lease every two seconds
-and never waits longer than asked. So a sweep that is told to end does so within moments, and one that is killed or hangs is
-undone by the actuator (dvfs/actuator/lease.py).
+Every wait uses `Hold.pause`, which checks for a signal ten times per second, renews the lease every two seconds and never
+waits longer than requested. So a sweep ends within moments of a signal. If a sweep is killed or hangs, the actuator restores
+the original settings (dvfs/actuator/lease.py).
 """
 
 import os

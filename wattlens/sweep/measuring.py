@@ -1,4 +1,4 @@
-"""One stretch of a sweep: settle, read what counts until there is enough, and turn the readings into time and power."""
+"""One interval of a sweep: settle, read until there are enough readings, and convert them into time and power."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -14,16 +14,16 @@ from wattlens.sweep.hold import Hold
 from wattlens.sweep.work import Work
 
 MIN_CHANGES = 3
-"""Readings that show work go on: where steps are longer than a stretch holds so many, it is made longer."""
+"""Minimum readings that show progress of the work. If steps are too long for that many, the interval is extended."""
 LONGEST = 4
-"""Times its length, at most."""
+"""Maximum extension, as a multiple of the interval's length."""
 SPOILING = ("evaluation", "checkpoint")
-"""What a job does now and then, and not in every stretch alike. Waits for data are its pace."""
+"""Phases that a job enters now and then, not equally in every interval. Waits for data are part of its pace."""
 _NS = 1e9
 
 
 class SpoiledError(Exception):
-    """The stretch tells nothing of its setting; the text says why."""
+    """The interval cannot be used for its setting; the text says why."""
 
 
 @dataclass(slots=True)
@@ -36,7 +36,7 @@ class _Read:
 
 
 class Measuring:
-    """Measures stretches of one workload on its devices."""
+    """Measures intervals of one workload on its devices."""
 
     def __init__(
         self,
@@ -57,12 +57,12 @@ class Measuring:
 
         Args:
             key: the setting.
-            session: of the sweep.
-            tick: is told, all along, the seconds since.
-            strict: an evaluation or a checkpoint within the stretch spoils it.
+            session: number of the session of the sweep.
+            tick: called repeatedly with the elapsed seconds.
+            strict: whether an evaluation or a checkpoint within the interval spoils it.
 
         Raises:
-            SpoiledError: what was read tells nothing.
+            SpoiledError: the readings cannot be used.
             EndedError: a signal asked to end.
             WattlensError: the lease, the program or the agent is gone.
         """

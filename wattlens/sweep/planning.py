@@ -1,4 +1,4 @@
-"""The profile that a sweep begins with: made anew, or read and found to be of the same workload on the same kind of GPUs."""
+"""The profile that a sweep begins with: a new one, or a saved one of the same workload on the same kind of GPUs."""
 
 import re
 import shlex
@@ -16,7 +16,7 @@ REPEATS, PRECISION_RATIO, SECONDS, SETTLE_S = 5, 0.01, 20.0, 5.0
 
 @dataclass(frozen=True, slots=True)
 class PlanOptions:
-    """What the command line says of the plan. None or empty: not said."""
+    """Plan options from the command line. None or empty: not given."""
 
     knob: str = "clock"
     clocks: tuple[int, ...] = ()
@@ -29,10 +29,10 @@ class PlanOptions:
 
 
 def earlier(out: Path, resume: bool) -> SweepProfile | None:
-    """The profile to go on with; None where a new one is to be made.
+    """Return the profile to resume; None if the sweep creates a new one.
 
     Raises:
-        UsageError: there is none, it is none, or one is there that must not be overwritten.
+        UsageError: the profile to resume does not exist or is not valid, or an existing one must not be overwritten.
     """
     if not out.absolute().parent.is_dir():
         raise UsageError(f"--out {out}: no such folder")

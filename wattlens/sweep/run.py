@@ -23,7 +23,7 @@ from wattlens.sweep.target import SweepTarget, TargetRequest, settings
 from wattlens.sweep.work import Work
 
 TRIES = 3
-"""Times that a stretch is measured in which something else happened, before the sweep gives up or takes it as it is."""
+"""Maximum attempts to measure a disturbed interval, before the sweep gives up or accepts it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +59,8 @@ class SweepRun:
         """Measure until the plan is done.
 
         Raises:
-            EndedError: a signal asked to end; everything is as found, and what was measured is on disk.
-            WattlensError: likewise, with the reason.
+            EndedError: a signal asked to end; the original settings are restored, and the measurements are on disk.
+            WattlensError: a failure, with its reason; settings and measurements as above.
         """
         options = self._options
         profile = self._earlier
@@ -129,7 +129,7 @@ class SweepRun:
     def _one(
         self, measuring: Measuring, hold: Hold, key: Key, session: int, tick: Callable[[float], None]
     ) -> tuple[SettingInterval, int]:
-        """A stretch, and how many were spoiled before it."""
+        """Return an interval, and the number of spoiled ones before it."""
         for spoiled in range(TRIES):
             came = hold.set(key)
             if came != key:

@@ -54,7 +54,7 @@ HEADS = ("SETTING", "N", "TIME", "POWER", "ENERGY", "SLOWDOWN", "SAVING", "BOUND
 
 
 def rows(profile: SweepProfile) -> list[tuple[str, ...]]:
-    """The table: a row a setting, as found first, each quantity with its 95 % interval."""
+    """Return the table: one row per setting, the original setting first, each quantity with its 95 % interval."""
     unit = _unit(profile)
     heads = (*HEADS[:2], f"TIME/{unit.upper()}", HEADS[3], f"ENERGY/{unit.upper()}", *HEADS[5:])
     return [heads, *(_row(point) for point in profile.points)]

@@ -35,10 +35,10 @@ class SweepTarget:
 
 
 def target(before: ScrapeResponse, after: ScrapeResponse, request: TargetRequest, *, named_work: bool) -> SweepTarget | str:
-    """What the sweep is about, or why that cannot be told yet. `named_work`: progress comes from elsewhere than the agent.
+    """Return the target of the sweep, or why it is still unknown. `named_work`: progress does not come from the agent.
 
     Raises:
-        UsageError: no time will help.
+        UsageError: waiting cannot help.
     """
     known, on = describe_gpus(after), on_gpus(before, after)
     chosen = _chosen(known, request.gpus)
@@ -95,10 +95,10 @@ def settings(
     some_clocks: Sequence[int],
     some_caps: Sequence[float],
 ) -> tuple[Key, ...]:
-    """The settings to measure: those that are named, else spread over what makes sense for the knob.
+    """Return the settings to measure: the named ones, else a spread over the knob's useful range.
 
     Raises:
-        UsageError: the board does not tell its range, its knee is not known, or a setting is none.
+        UsageError: the GPU does not report its range, its knee is unknown, or a setting is not valid.
     """
     both = knob == "both"
     n = points or (POINTS_OF_BOTH if both else POINTS)

@@ -1,4 +1,4 @@
-"""The counters of work that a sweep can go by: the agent's page, its exact step ends, any page, a token server's."""
+"""Work counters for a sweep: the agent's metrics, its exact step ends, any metrics endpoint, an inference server's."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
@@ -52,10 +52,10 @@ class AgentPage:
 
 
 class StepEnds:
-    """Steps with the instants at which they ended, as the workload's hook tells them, by the agent's own socket.
+    """Steps with the instants at which they ended, as the workload's hook reports them through the agent's own socket.
 
-    For root on the host and the agent's own user. Other than by the page, a step that takes seconds is not cut, and waits that
-    began and ended between two readings are told too.
+    For root on the host and the agent's own user. Unlike the metrics endpoint, the socket does not cut a step that takes
+    seconds, and reports waits that began and ended between two readings.
     """
 
     what = "steps"
@@ -113,10 +113,10 @@ def metric_page(url: str, metric: str, clock: Clock, what: str = "") -> Endpoint
 
 
 def server_page(url: str, server: str, clock: Clock) -> Endpoint:
-    """Tokens that an LLM server generated, by its own endpoint under its own names (docs/tokens.md).
+    """Return the endpoint of an LLM server's generated tokens, under the server's own metric names (docs/tokens.md).
 
     Raises:
-        UsageError: the address is none, or no such server is known.
+        UsageError: the address is not valid, or the server is unknown.
     """
     import energy_agent.tokens.servers as package
     from energy_agent.core import plugin
@@ -138,7 +138,7 @@ def server_page(url: str, server: str, clock: Clock) -> Endpoint:
 
 
 def spread_over_nodes(workloads: Sequence[str]) -> str:
-    """Why a training job cannot be swept here, as its ranks tell the agent; "" where nothing stands against it."""
+    """Return why a training job cannot be swept here, according to its ranks in the agent; "" if it can."""
     ranks: list[dict[str, Any]] = []
     for workload in workloads:
         found = _query_agent(workload)
@@ -153,7 +153,7 @@ def spread_over_nodes(workloads: Sequence[str]) -> str:
 
 
 def _query_agent(workload: str) -> dict[str, Any] | None:
-    """Query the agent's socket for a workload's status; None if there is none."""
+    """Query the agent's socket for a workload's status; None if it has no status."""
     from energy_agent.runtime.agent_socket import ask
 
     try:

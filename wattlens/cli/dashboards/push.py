@@ -34,7 +34,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Push, and tell what was done: 0 where all is as built or left on purpose, 1 where something else is in the way."""
+    """Push and print the changes. Returns 0 if everything is as built or skipped on purpose, 1 if another object conflicts."""
     from wattlens.grafana.client import Grafana
     from wattlens.grafana.push import push
 

@@ -1,4 +1,4 @@
-"""The half of `wattlens dvfs replay` that plays a policy's trials on tables of training jobs, with Zeus's rule beside it."""
+"""The half of `wattlens dvfs replay` that runs a policy's trials on tables of training jobs, compared with Zeus's rule."""
 
 import argparse
 import json

@@ -14,10 +14,10 @@ _BAR_CHARS = 40
 
 
 def find_policy(name: str) -> "DvfsPolicy | NodePolicy":
-    """The policy of that name.
+    """Return the policy with that name.
 
     Raises:
-        UsageError: there is none; names those that there are.
+        UsageError: the policy does not exist; the message lists the available ones.
     """
     import dvfs.policies as package
     from energy_agent.core import plugin

@@ -16,7 +16,7 @@ from wattlens.cli._options import add_actuator_socket
 if TYPE_CHECKING:
     from dvfs.actuator.client import ActuatorClient
 
-_BACK_S = 15.0  # for everything to be as found: a write a device, each at most as long as its child may take
+_BACK_S = 15.0  # time to restore all original settings: one write per device, each bounded by the timeout of its child process
 
 
 def configure(parser: argparse.ArgumentParser, *, off: bool) -> None:
@@ -97,7 +97,7 @@ def _turn_others(client: "ActuatorClient", path: Path) -> None:
 
 
 def _changed(client: "ActuatorClient") -> list[str]:
-    """Devices that are not as found when the time is over."""
+    """Return the devices that do not have their original settings when the time is over."""
     from dvfs.actuator.client import ActuatorError
 
     end = time.monotonic() + _BACK_S

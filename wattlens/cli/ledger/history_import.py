@@ -99,7 +99,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Import, and tell what was."""
+    """Import history and print a summary."""
     from wattlens.history_import.run import run as do
     from wattlens.prometheus.access import PrometheusAccess
     from wattlens.prometheus.history import PrometheusHistory

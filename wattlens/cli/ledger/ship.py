@@ -58,7 +58,7 @@ def run(arguments: argparse.Namespace, find: Find, progress: Callable[[str], "Pr
 
 
 def _again_and_again(arguments: argparse.Namespace, find: Find) -> int:
-    """Rounds until SIGTERM or SIGINT. A failure is told and is no end: the next round tries again."""
+    """Run rounds until SIGTERM or SIGINT. A failure is reported and does not end the loop: the next round retries."""
     from energy_agent.ledger.fleet.ship import ship
 
     stopped, wake = Flag(), Wake()

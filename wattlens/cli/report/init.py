@@ -1,4 +1,4 @@
-"""`wattlens report init`: the workbook of inputs; `wattlens report check`: what a file of inputs tells, and what it lacks."""
+"""`wattlens report init`: the workbook of inputs; `wattlens report check`: the content of an input file and what it lacks."""
 
 import argparse
 import json

@@ -1,4 +1,4 @@
-"""The meters of a simulated building on the command line: their faults, and what they show beside the truth."""
+"""The meters of a simulated building on the command line: their faults, and their readings compared with the true values."""
 
 import textwrap
 from typing import TYPE_CHECKING, Any

@@ -63,7 +63,7 @@ def _reason(facts: CheckContext, way: str, visible: str) -> DoctorFinding:
             f"{way}: the devices are there and libnvidia-ml.so.1 is not: NVIDIA_DRIVER_CAPABILITIES is {driver or 'not set'}"
         )
         return DoctorFinding(FindingLevel.FAIL, "device access", means, "it has to hold utility")
-    if devices or library:  # it was let in: what is wrong is the driver's, and told there
+    if devices or library:  # access works: the error is in the driver, and the driver check reports it
         return DoctorFinding(
             FindingLevel.OK, "device access", f"{way}: the pod was given the driver, which has its own trouble"
         )

@@ -1,4 +1,4 @@
-"""What the agent asks of the kernel beside files: memfd, pidfd, eventfd, CLOCK_BOOTTIME."""
+"""Kernel features that the agent needs in addition to files: memfd, pidfd, eventfd, CLOCK_BOOTTIME."""
 
 import os
 import platform

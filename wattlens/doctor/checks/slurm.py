@@ -1,4 +1,4 @@
-"""Slurm: whether this is one of its nodes, so that jobs can be told by their cgroup."""
+"""Slurm: whether this host is a Slurm node, so that cgroups identify jobs."""
 
 import shutil
 from collections.abc import Iterator

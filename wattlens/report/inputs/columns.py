@@ -89,7 +89,7 @@ class Sheet:
         return tuple(found)
 
     def field(self, column: SheetColumn) -> FieldInfo | None:
-        """The key that a column is; None: it is none, or one of a mapping."""
+        """Return the model field of a column; None if the column has no field, or is a key of a mapping."""
         return field_at(self.model, column.path)
 
     def meaning(self, column: SheetColumn) -> str:

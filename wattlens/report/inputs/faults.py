@@ -1,4 +1,4 @@
-"""What is wrong with a workbook: every fault with its sheet and cell, told together. Pure."""
+"""Faults of a workbook: each with its sheet and cell, all reported together. Pure."""
 
 from dataclasses import dataclass, field
 
@@ -31,10 +31,10 @@ class Faults:
         self.lines.append(f"{self.book}: {text}")
 
     def refuse(self) -> None:
-        """Check that there are none.
+        """Check that no fault was found.
 
         Raises:
-            UsageError: there are; a line each.
+            UsageError: the faults, one per line.
         """
         if self.lines:
             raise UsageError("\n".join(shorten(self.lines)))

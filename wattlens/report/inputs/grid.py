@@ -43,13 +43,13 @@ class HourlySeries:
 
 
 def hours(grid: GridBase, state: Path | None, files: InputFiles, site_file: Path | None) -> HourlySeries:
-    """Every series of a grid: those that its `wattlens site` has kept, where its state is named; else those of CSV files.
+    """Return every series of a grid: those that its `wattlens site` stored, if its state is named; else those of CSV files.
 
-    A file is an input of the report like any other: what stands in it counts as known at any time, and its hash is told.
+    A file is an input of the report like any other: its content counts as known at any time, and the report records its hash.
 
     Raises:
-        UsageError: a file is none; the line names it.
-        JournalError: a file that the site kept is damaged.
+        UsageError: a file is not a valid series; the message names the line.
+        JournalError: a file that the site stored is damaged.
     """
     if state is not None and (state / GRID_FOLDER).is_dir():
         store = GridStore(state / GRID_FOLDER)
@@ -96,7 +96,7 @@ def with_intensities(site: SiteInputs, grid: GridBase, hourly: HourlySeries, spa
 def _sources(
     grid: GridBase, basis: Basis, time_zone: ZoneInfo, hourly: HourlySeries, span: GridPeriod
 ) -> tuple[tuple[IntensitySource, ...], list[tuple[Factor, str]], str]:
-    """The series of this basis, then the yearly factors; those factors; why there are none, or not for all of the time."""
+    """Return (series of this basis and yearly factors, those factors, why sources are missing for all or some of the time)."""
     found, lacking = [], []
     for each in hourly.series:
         if each.about.basis != basis:

@@ -74,14 +74,14 @@ def _device(cells: Sequence[str], head: Sequence[str]) -> InventoryLine:
 
 
 def expected(lines: Iterable[Line], sites: Sequence[str]) -> tuple[ExpectedDevice, ...]:
-    """The inventory, in the order of cluster, node, board and time.
+    """Return the inventory, in the order of cluster, node, GPU and time.
 
     Args:
-        lines: with where each stands, for messages.
-        sites: names of the sites that there are; none: any name is one.
+        lines: lines with their positions, for messages.
+        sites: names of the existing sites; if empty, any name is valid.
 
     Raises:
-        UsageError: a board is at two sites at once, or at a site that is none.
+        UsageError: a GPU is at two sites at once, or at an unknown site.
     """
     by_key: dict[tuple[str, str, str], list[tuple[ExpectedDevice, str]]] = {}
     known = set(sites)

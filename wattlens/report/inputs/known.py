@@ -22,10 +22,10 @@ _DEVICES: Final = "device.parquet"
 
 
 def of_inventory(path: Path) -> list[Line]:
-    """The lines of an inventory file.
+    """Return the lines of an inventory file.
 
     Raises:
-        UsageError: it is none; the message names file and line.
+        UsageError: the file is not an inventory; the message names file and line.
     """
     found = []
     for _, device in csv_lines(Path(path.name), InputFiles(path.parent)):

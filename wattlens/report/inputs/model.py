@@ -1,6 +1,6 @@
-"""What an organisation tells a report, as a typed model: `org.yaml` is read by it, and so is each row of the workbook.
+"""The inputs of an organisation for a report, as a typed model of `org.yaml` and of each row of the workbook.
 
-A site is told by its own file (docs/site.md), with what stands here beside it, or here alone. What is wrong is one line that
+A site is described by its own file (docs/site.md) plus the keys here, or by the keys here alone. An error is one line that
 names the key, as everywhere.
 """
 
@@ -73,7 +73,7 @@ class Delivery(Section):
 
 
 class BoughtContract(Contract):
-    """A contract or certificate, whose deliveries may stand beside it."""
+    """A contract or certificate with its deliveries, which may be given inline."""
 
     deliveries: tuple[Delivery, ...] = Field(
         (), max_length=DELIVERIES_MAX, description="what was delivered by the hour or quarter of an hour, instead of a volume"
@@ -182,7 +182,7 @@ class InventoryLine(Section):
 
 
 class Team(Section):
-    """Whose workloads are, by their labels. The first rule that holds and tells a team or project counts."""
+    """Labels of a team's workloads. The first matching rule that assigns a team or project applies."""
 
     match: dict[str, _Text] = Field(
         min_length=1, max_length=16, description="label -> glob; all must match; `kind` and `workload` count as labels"

@@ -1,4 +1,4 @@
-"""What an organisation tells a report, read: `org.yaml`, or a workbook, and every file that it names."""
+"""Read the inputs of an organisation for a report: `org.yaml`, or a workbook, and every file that it names."""
 
 from collections.abc import Iterable
 from decimal import Decimal
@@ -23,16 +23,16 @@ YAML, WORKBOOK = (".yaml", ".yml"), (".xlsx", ".xlsm")
 
 
 def load_organisation(path: Path, start_ns: int, end_ns: int, as_of_ns: int) -> Organisation:
-    """Everything that a file of inputs tells, and the files that it names.
+    """Return everything in an input file and in the files that it names.
 
     Args:
-        path: `org.yaml`, or a workbook; paths in it count from its folder.
-        start_ns: UTC ns at which the time begins that the report looks at, the earliest of its sites' and of its comparisons.
-        end_ns: UTC ns at which it is over.
-        as_of_ns: the grid is taken as it was known then.
+        path: `org.yaml`, or a workbook; paths in it are relative to its folder.
+        start_ns: start of the report's time, UTC ns: the earliest of its sites' and of its comparisons.
+        end_ns: end of that time, UTC ns.
+        as_of_ns: the grid is used as known at this time.
 
     Raises:
-        UsageError: a file is wrong; one line that names it, the key, row or cell, and what to do.
+        UsageError: a file is invalid; one line with the file, the key, row or cell, and the correction.
         JournalError: a file of a grid's series is damaged.
     """
     raw = bounded_file.read(path, FILE_MAX_B)
@@ -99,7 +99,7 @@ def _sites(inputs: ParsedInputs, files: InputFiles, span: GridPeriod, path: Path
 
 
 def exact(value: float) -> Decimal:
-    """A number of a file as it stands there."""
+    """Return a number exactly as it is written in a file."""
     return Decimal(repr(value))
 
 

@@ -22,19 +22,19 @@ _QUOTED = re.compile(r"'([^']+)'")
 
 
 class Workbook(model.OrgFile):
-    """The whole workbook: what `org.yaml` tells, and the lines of the inventory."""
+    """The whole workbook: the content of `org.yaml`, and the lines of the inventory."""
 
     devices: tuple[model.InventoryLine, ...] = Field((), max_length=ROWS_MAX)
 
 
 @dataclass(frozen=True, slots=True)
 class ParsedInputs:
-    """A file of inputs, parsed and validated.
+    """An input file, parsed and validated.
 
     Args:
-        told: all but the inventory's lines.
-        lines: those of a workbook, with the cell of each.
-        cells: where a name stands in a workbook, for messages about several rows.
+        told: everything except the inventory's lines.
+        lines: inventory lines of a workbook, with the cell of each.
+        cells: cell of each name in a workbook, for messages about several rows.
         inventory_at: the key or cell that names the file of the inventory.
     """
 
@@ -45,19 +45,19 @@ class ParsedInputs:
 
 
 def read_workbook(raw: bytes, book: str) -> ParsedInputs:
-    """A workbook's rows as what they tell.
+    """Parse the rows of a workbook.
 
     Args:
         raw: its bytes.
         book: its name, for messages.
 
     Raises:
-        UsageError: everything that is wrong with it, a line for each cell: what is wrong, and what to write.
+        UsageError: all errors, one line per cell: the problem, and the expected content.
     """
     faults = Faults(book)
     sheets = read_sheets(raw, faults)
     if any(number == 1 for _, number in faults.rows):
-        faults.refuse()  # nothing can be said of cells whose columns have no name
+        faults.refuse()  # columns without a name make it impossible to check their cells
     return _Reading(sheets, faults).inputs()
 
 
@@ -222,5 +222,5 @@ def _explain_amount(fault: Any, row: SheetRow, column: SheetColumn) -> str:
 def also_at(text: str, cells: Mapping[str, Sequence[str]], own: str = "") -> str:
     """Where the names that a message quotes stand, but for the message's own place, as words that follow it."""
     hits = [where for name in dict.fromkeys(_QUOTED.findall(text)) for where in cells.get(name, ()) if where != own]
-    hits = [where for where in hits if not where.startswith("sheet Sites,")] or hits  # its site is named beside what is wrong
+    hits = [where for where in hits if not where.startswith("sheet Sites,")] or hits  # the message names its site as well
     return f" ({'; '.join(hits[:6])})" if hits else ""

@@ -1,4 +1,4 @@
-"""One site of a report: its file and what stands beside it, its grid as it was known at a moment, what it bought."""
+"""One site of a report: its file and the organisation's keys for it, its grid as known at a time, its contracts."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -30,7 +30,7 @@ GRID_FOLDER: Final = "grid"
 
 @dataclass(frozen=True, slots=True)
 class _Told:
-    """A site as its file and what stands beside it tell it together."""
+    """A site from its own file and the organisation's keys for it."""
 
     name: str
     zone: ZoneInfo
@@ -43,16 +43,16 @@ class _Told:
 
 
 def site_inputs(entry: OrgSite, files: InputFiles, span: GridPeriod, retired: dict[str, str]) -> SiteInputs:
-    """What a report takes of a site.
+    """Return the report inputs of a site.
 
     Args:
-        entry: as the organisation's file tells it.
-        files: that are read.
-        span: of time.
-        retired: certificates of the sites before, by the key of their retirement; those of this one are added.
+        entry: the site's entry in the organisation's file.
+        files: reader of the input files.
+        span: time range of the grid.
+        retired: certificates of the previous sites, by the key of their retirement; this function adds those of this site.
 
     Raises:
-        UsageError: its file, or what stands beside it, is wrong, or a certificate of it counts at another site.
+        UsageError: its file or entry is invalid, or one of its certificates counts at another site.
         JournalError: a file of its grid's series is damaged.
     """
     told = _of_file(entry, entry.file, files) if entry.file is not None else _of_entry(entry, files)

@@ -1,4 +1,4 @@
-"""WUE, CUE, REF with contracts, and what the energy cost: what stands beside a PUE once the site's file tells it."""
+"""Values in addition to the PUE that need the site's file: WUE, CUE, REF with contracts, and energy cost."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -30,7 +30,7 @@ GRID_FOLDER = "grid"
 
 
 def with_others(statement: PueStatement, config: SiteBase, book: FacilityBook, state: Path | None, now_ns: int) -> PueStatement:
-    """The statement with everything that the site's file adds; what it cannot tell is absent with its reason."""
+    """Return the statement with all values that need the site's file; an unknown value is absent with its reason."""
     if statement.zone:
         return statement
     at = Position.of(statement.main.category)
@@ -75,7 +75,7 @@ def _cue(
     now_ns: int,
     zone: ZoneInfo,
 ) -> tuple[Amount, str]:
-    """What comes from the grid, cell by cell; what the site makes itself has no chimney, and of its life cycle nobody told."""
+    """Return CUE from grid energy, cell by cell. On-site generation has no direct emissions; its life cycle is unknown."""
     if grid.zone is None and grid.country is None:
         return Amount(None, reason="the site's file names neither grid.zone nor grid.country"), ""
     if not cells:
