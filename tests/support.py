@@ -68,7 +68,7 @@ def need_module(name: str) -> None:
 
 
 def need_file(path: Path, source: str) -> None:
-    """Like need_program, for data that is beside the project and not in it; `source` says where it is from."""
+    """Like need_program, for data that is not part of the project; `source` names its origin."""
     if not path.is_file():
         _missing(f"{path.name} ({source})")
 
@@ -101,7 +101,7 @@ def said_here(*arguments: object) -> Said:
 
 
 def free_port() -> int:
-    """A TCP port that was free on loopback a moment ago; below those that the kernel gives to whoever asks for any."""
+    """Return a TCP port that was free on loopback a moment ago, below the range from which the kernel assigns ports."""
     while True:
         port = 10_000 + secrets.randbelow(20_000)
         with socket.socket() as s, suppress(OSError):
@@ -133,7 +133,7 @@ def added_s(before_s: float) -> float:
 
 
 def eventually(probe: Callable[[], T], seconds: float = 60.0, every: float = 0.05) -> T:
-    """First truthy answer of `probe`, which is asked less often after a second; fails with the last answer after `seconds`.
+    """Return the first truthy result of `probe`, called less often after a second; fail with the last result after `seconds`.
 
     Time in which the machine made processes wait does not count, up to a minute: a bound is for the code, not for the machine.
     """

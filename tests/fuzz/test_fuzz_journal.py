@@ -66,7 +66,7 @@ def test_a_torn_journal_is_opened_moved_aside_or_refused(tmp_path_factory, seed,
 
 
 def answer(call):
-    """The line an expected error gives; None if there was none."""
+    """Return the message of an expected error, or None if the call succeeds."""
     try:
         call()
     except (JournalError, UsageError) as error:

@@ -45,7 +45,7 @@ def booked(readings, source):
 
 
 def check_constant_power(readings, source, watts):
-    """Of a peer that draws `watts` all the time: every second is either booked at that power, or named as a gap."""
+    """Check a peer with a constant power of `watts`: every second is recorded at that power or is in a gap."""
     first_ns, last_ns, entries, gaps = booked(readings, source)
     spans = sorted([(e.start_ns, e.end_ns) for e in entries] + [(g.start_ns, g.end_ns) for g in gaps])
     assert spans[0][0] == first_ns

@@ -31,7 +31,7 @@ async def on_read(function_code, _start, address, count, registers, _set_values)
 
 
 async def lie(reader, writer):
-    """Answer every request with the bytes that were told."""
+    """Answer every request with the given bytes."""
     while request := await reader.read(260):
         frame = told["raw"].replace("TTTT", request[:2].hex()).replace("UU", request[6:7].hex())
         for byte in bytes.fromhex(frame):
@@ -44,7 +44,7 @@ async def lie(reader, writer):
 
 
 async def front(upstream_port, reader, writer):
-    """Hand a connection on to the real server, unless a lie is told."""
+    """Forward a connection to the real server, unless a false response is set."""
     if told["raw"] is not None:
         await lie(reader, writer)
         return

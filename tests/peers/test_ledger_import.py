@@ -264,7 +264,7 @@ def upgraded(text):
 
 
 def shapes(text):
-    """Six hours of boards whose labels are other than those of one exporter beside one board."""
+    """Add six hours of GPUs whose labels differ from those of a single exporter with a single GPU."""
     six, half = scrapes(T0, T0 + 6 * HOUR + 15), (T0 + 3 * HOUR) * 1_000
     again = [(t, H.mj(t) - (H.mj((T0 + HOUR) * 1_000) if t >= (T0 + HOUR) * 1_000 else 0)) for t in six]
     prototype = labels("limited", "GPU-h", modelName="NVIDIA Prototype")
@@ -322,7 +322,7 @@ def test_five_outages_of_three_hours_change_the_total_by_nothing(url, tmp_path):
     truth = between(A, T0, T0 + 3 * DAY)
     # Every joule between two scrapes is there; the edges of the time are at scrapes, so that the cells are the truth itself.
     assert energy(rows) == truth
-    assert abs(energy(rows) - truth) * 10_000 < truth  # what was asked for: 0.01 %
+    assert abs(energy(rows) - truth) * 10_000 < truth  # the required accuracy: 0.01 %
     bridged = sum(r.energy_uj for r in rows if isinstance(r, Cell) and r.method is Method.BRIDGED)
     assert bridged == sum(between(A, first - 15, last) for first, last in OUTAGES)
     assert {r.state for r in rows if isinstance(r, Cell)} == {State.UNKNOWN_OWNER}  # nothing names a holder
@@ -346,7 +346,7 @@ def test_lost_scrapes_change_the_total_by_what_the_edges_leave_open(url, tmp_pat
     found = bounds(rows, device="GPU-b")
     assert found.low_uj <= truth <= found.high_uj
     assert found.edge_uj < truth // 1_000  # and the bound is narrow: what 700 W x 1.2 draw in 30 s, at two edges
-    assert found.systematic_uj * 20 >= found.energy_uj  # 5 % where no series tells it
+    assert found.systematic_uj * 20 >= found.energy_uj  # 5 % if no series states the gain
 
 
 def test_a_reset_is_a_fact_and_what_it_hid_is_a_gap(url, tmp_path, capsys):
@@ -608,7 +608,7 @@ def test_an_agents_page_under_a_targets_own_labels_by_two_replicas(url, tmp_path
     assert used == {
         ("GPU-w", "", State.UNALLOCATED): 3_600 * 300 * w,
         ("GPU-w", "ml/train-0.0123abcd", State.ACTIVE): 3_585 * 300 * w,
-        ("host:lab-imported:n1", "", State.GAP): 7_185 * 100 * w,  # that page tells nothing of whose it was
+        ("host:lab-imported:n1", "", State.GAP): 7_185 * 100 * w,  # that response does not name the host's workload
     }
     assert held_ns == 3_585 * S
     rows = rows_of(out)
@@ -658,7 +658,8 @@ def test_an_agent_that_was_upgraded_within_the_time_loses_nothing(url, tmp_path,
     }
     assert sum(row.gpu_ns for row in rows if isinstance(row, Cell)) == seconds * S // 2
     assert sum(row.steps for row in rows if isinstance(row, StepRow)) == 2 * seconds
-    assert sum(row.bound_uj for row in rows if isinstance(row, GapRow)) == seconds * w  # what the agent told, and no other gap
+    # the gaps that the agent reported, and no others
+    assert sum(row.bound_uj for row in rows if isinstance(row, GapRow)) == seconds * w
     devices = {(row.uuid, row.gain_ppm) for row in rows if isinstance(row, DeviceFacts)}
     assert devices == {("GPU-x", 40_000), (host, 20_000)}
     assert "do not agree" not in capsys.readouterr().err

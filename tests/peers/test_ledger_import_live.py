@@ -1,5 +1,5 @@
-"""An agent on a simulated node, scraped by a real Prometheus; what is imported against the plant, the raw samples and the
-agent's own ledger. A stretch in which Prometheus was stopped lies in between, and so does a restart of the agent.
+"""An agent on a simulated node, scraped by a real Prometheus: the import against the plant, the raw samples and the agent's own
+ledger. The period includes an interval in which Prometheus was stopped, and a restart of the agent.
 """
 
 import json
@@ -140,7 +140,7 @@ def test_it_agrees_with_the_agents_own_ledger_and_the_plant(past, imported):
         cells = [row for row in own if isinstance(row, Cell) and row.device == uuid]
         theirs = sum(row.energy_uj for row in cells)
         found = bounds(rows, device=uuid)
-        # What the agent booked before the first scrape and after the last one, at 700 W at most; and how old a page can be.
+        # Energy recorded before the first scrape and after the last one, at most 700 W; and the maximum age of a response.
         begun_s, ended_s = min(row.run.start_ns for row in cells) / 1e9, max(row.run.end_ns for row in cells) / 1e9
         outside_s = max(0, min(times) - begun_s) + max(0, ended_s - max(times)) + 2 * 2.5
         assert theirs - round(outside_s * 700 * 10**6) <= found.energy_uj <= theirs

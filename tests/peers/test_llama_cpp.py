@@ -131,7 +131,7 @@ def test_counts_are_those_of_its_answers_while_it_crashes_and_comes_back(
         server.kill()
         eventually(lambda: not poller.health()[0].up)
         server = start()
-        eventually(lambda: poller.health()[0].up)  # it tells no start: that its counters fell has to be seen
+        eventually(lambda: poller.health()[0].up)  # it reports no start time: the poller must detect that its counters fell
     eventually(same)
     [totals] = poller.drain()[2]
     assert (totals.model, totals.precision) == ("tiny", "f32")

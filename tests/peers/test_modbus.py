@@ -143,7 +143,7 @@ def test_what_no_server_would_answer_is_one_reason_and_the_next_poll_connects_an
 
 
 class Run:
-    """A poller on a server whose register counts Wh, and what is booked of its readings."""
+    """A poller on a server whose register counts Wh, and the energy recorded from its readings."""
 
     def __init__(self, server, poller, start_wh):
         self.server, self.poller, self.wh = server, poller, start_wh
@@ -160,7 +160,7 @@ class Run:
         return {"holding": [[100, uint32(self.wh % LAST)], [102, float32(500.0)]]}
 
     def wait_for_reading(self):
-        """Wait until a reading tells what the register holds."""
+        """Wait until a reading shows the register's value."""
 
         def look():
             for name, rows in self.poller.drain():

@@ -146,7 +146,7 @@ def test_a_sample_is_given_once_and_refused_when_it_is_too_old(peer):
     peer.process.send_signal(signal.SIGSTOP)
     refused(reader, "no response in time")
     time.sleep(3)
-    peer.page.stop()  # nothing to scrape when it wakes: what it knows is old, and it would tell it as of now
+    peer.page.stop()  # nothing to scrape when it wakes: otherwise it would return old data with the current time
     fresh = meter(peer, energy_query="meter_wh_total", energy_unit="Wh", max_age_s=2)
     peer.process.send_signal(signal.SIGCONT)
     seen = set()

@@ -17,7 +17,7 @@ FAMILY = "wattlens_gpu_energy_joules_total"
 
 
 def counters(text: Text, uuids: tuple[str, ...], **more: str) -> None:
-    """Counters that rise by what each second of the ledger books, read every second from before its start to after its end."""
+    """Add counters of each second's energy in the ledger, sampled every second from before its start to after its end."""
     for uuid in uuids:
         joules, samples = 1_000.0, [((START_S - 5) * 1000, 1_000.0)]
         for at_s in range(ledgers.SECONDS):

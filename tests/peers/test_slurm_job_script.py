@@ -1,4 +1,4 @@
-"""The prolog and epilog run by a real slurmd: it gives the words that the script needs, and drains a node not as found."""
+"""The prolog and epilog run by a real slurmd: it sets the script's variables, and drains a node with changed settings."""
 
 import shutil
 import sys

@@ -48,7 +48,7 @@ while line := sys.stdin.readline().strip():
 
 
 class Snmpd:
-    """`snmpd` with a configuration of its own; its `pass_persist` child reads every value from a file when it is asked."""
+    """`snmpd` with its own configuration; its `pass_persist` child reads every value from a file on request."""
 
     def __init__(self, folder):
         need_module("pysnmp")
@@ -231,7 +231,7 @@ def test_killed_slowed_and_lying_in_mid_run(snmpd, version):
         readings.extend(poller.drain())
         told = len(readings)
         assert not poller.drain()
-        snmpd.start()  # with v3 it has another boot, and a clock that begins anew
+        snmpd.start()  # with v3 it has another boot count, and its clock restarts
         up(poller, seconds=40)
         more(2)
     assert len(readings) > told
@@ -240,7 +240,7 @@ def test_killed_slowed_and_lying_in_mid_run(snmpd, version):
 
 
 def test_a_register_of_32_bits_passes_its_end_and_a_jump_is_seen(snmpd):
-    """The register goes over its end while it is read: what is booked is what was served, to the microjoule."""
+    """The 32-bit register wraps between readings: the recorded energy equals the served energy, to the microjoule."""
     end = 1 << 32
     snmpd.serve({EATON[0]: ("gauge", str(end - 5)), EATON[1]: ("integer", "9000")})
     readings = []

@@ -55,7 +55,7 @@ def test_spark_answers_as_duckdb_does(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def asked_of_duckdb(days_folder: Path) -> tuple[dict[str, Any], dict[str, list[Any]]]:
-    """What Spark is to be asked, and what DuckDB answers; the period cuts a day at each end."""
+    """Return the input for Spark, and DuckDB's results; the period cuts a day at each end."""
     system = DayStorage(str(days_folder))
     days = find_days(system)
     asked = PeriodRequest(None, "2026-03-31T18:00", "2026-04-02T12:00")

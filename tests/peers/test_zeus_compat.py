@@ -1,4 +1,4 @@
-"""The optimizer of energy_agent.sdk.zeus beside Zeus itself, in Hugging Face's Trainer, and under data parallelism."""
+"""The optimizer of energy_agent.sdk.zeus compared with Zeus itself, in Hugging Face's Trainer, and under data parallelism."""
 
 import inspect
 import json

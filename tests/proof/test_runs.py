@@ -44,11 +44,11 @@ def test_a_short_exactness_run_conserves_and_never_falls():
     assert (result["chain_faults"], result["fell"]) == (0, 0)
     assert result["total_held"]
     assert result["devices_held"] == result["devices"] == 8
-    # A law of the ledger, not of the share that gaps have in so short a run: device by device, what a counter had and the
-    # ledger lacks is declared, and nothing is booked that no counter had. Four of the eight devices have neither a gap nor a
-    # reset, so all that they may lack is 0.3 s at their last reading: an entry of a second that is lost on its way to the
-    # ledger breaks this, as does a gap without its row or a bridge over a kill that is not booked. What is booked twice breaks
-    # the other half.
+    # This invariant of the ledger does not depend on the share of gaps, which is large in so short a run. Per device, energy
+    # that a counter showed and the ledger lacks is declared, and the ledger records no energy that no counter showed. Four of
+    # the eight devices have neither a gap nor a reset, so they may lack at most 0.3 s at their last reading. An entry of one
+    # second that is lost on its way to the ledger breaks this, as does a gap without its row or an unrecorded bridge over a
+    # kill. Energy that is recorded twice breaks the other half.
     assert (result["underbooked"], result["overbooked"]) == (0, 0)
 
 

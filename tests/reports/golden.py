@@ -1,16 +1,16 @@
-"""A quarter that can be worked out by hand: 2026Q3 of two sites with 3 nodes and 5 GPUs. Energies are in kWh here.
+"""A quarter that can be calculated by hand: 2026Q3 of two sites with 3 nodes and 5 GPUs. Energies are in kWh here.
 
 *alfa* (UTC) meters its building in every quarter of an hour, all quarter long: of its feed 16 kWh in the first of each hour and
-8 in the other three (40 an hour), 2 kWh from its own roof, 8 kWh of IT at the UPS, 1.2 kWh of heat handed over. Its nodes a1
+8 in the other three (40 per hour), 2 kWh from its own roof, 8 kWh of IT at the UPS, 1.2 kWh of heat handed over. Its nodes a1
 (two GPUs) and a2 (one) have meters of the whole node. *beta* (Asia/Kolkata: its quarter is 18:30Z to 18:30Z) has one node,
-b1, with two GPUs and neither. A few hours of the quarter are metered at the GPUs: coverage is tiny, and told.
+b1, with two GPUs and neither. Only a few hours of the quarter are metered at the GPUs: the report states the tiny coverage.
 
 On Wednesday 1 July, from 09:00 to 11:00 at alfa, in cells of 15 minutes:
     a1 GPU 0   chat   8 x 0.49 active
     a1 GPU 1   chat   4 x 0.49 active, then 4 x 0.098 idle
     a1 host    chat   8 x 0.245
-    a2 GPU 0   train  8 x 0.49 active, then 4 x 0.098 that nobody holds; on Saturday 4 July, 13:00, 0.49 that nobody can tell
-    a2 host    train  8 x 0.147, then 4 x 0.049 that nobody holds
+    a2 GPU 0   train  8 x 0.49 active, then 4 x 0.098 unallocated; on Saturday 4 July, 13:00, 0.49 with an unknown owner
+    a2 host    train  8 x 0.147, then 4 x 0.049 unallocated
 From 18:30Z on 30 June, the first of beta's quarter:
     b1 GPU 0   mix    4 x 0.49 active (and 0.49 from 18:15Z, which is the last of beta's 2026Q2)
     b1 GPU 1   solo   4 x 0.245 active, 4 x 0.049 idle

@@ -111,7 +111,7 @@ def organisation(least: Fraction = Fraction(0)) -> Organisation:
 
 
 def write(folder: Path) -> Messy:
-    """Write the segments, one a day; those of n2 from LATE on into a folder of their own."""
+    """Write the segments, one per day; those of n2 from LATE on into a separate folder."""
     boards = [
         Board(f"GPU-{node}-{n}", node, seed, Fraction(Random(seed).randint(-2000, 2000), 100_000))
         for seed, (node, n) in enumerate((node, n) for node in NODES for n in (0, 1))
@@ -153,7 +153,7 @@ def _node(boards: list[Board], random: Random) -> Iterator[Batch]:
 
 
 def _pieces(board: Board, day: int, random: Random) -> Iterator[tuple[int, int, str]]:
-    """What becomes of a board's day: stretches between readings, restarts of its agent, reloads of the driver, an outage."""
+    """Split a GPU's day: intervals between readings, restarts of its agent, driver reloads, an outage."""
     edges = sorted({day, day + DAY, *(day + random.randint(1, 1439) * 60 * S for _ in range(random.randint(0, 2)))})
     if board.node == "n2":
         edges = sorted({*edges, *(t for t in DOWN if day <= t < day + DAY)})

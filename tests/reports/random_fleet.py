@@ -51,8 +51,8 @@ def _batches(random: Random, cluster: str, node: str, *, orderly: bool) -> list[
     told = [DeviceFacts(device, random.choice(["H100", "A100"]), gain, FIRST - DAY) for device, gain in gains.items()]
     if random.random() < 0.15:
         told.pop()  # a device of which nobody says how far its sensor is off
-    huge = {random.randrange(DAYS): random.random() < 0.7}  # two on one node would be past what a journal books
-    events: list[list[Event]] = []  # shares of one interval are booked together
+    huge = {random.randrange(DAYS): random.random() < 0.7}  # two on one node would exceed the energy that a journal accepts
+    events: list[list[Event]] = []  # shares of one interval are recorded together
     for device in devices:
         events += _stretches(random, device, huge, orderly=orderly)
     for _ in range(random.randint(0, 4)):

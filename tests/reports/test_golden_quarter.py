@@ -67,8 +67,8 @@ def joules(kwh: str) -> str:
 def test_gpu_energy_and_its_bounds(facts: Facts) -> None:
     """alfa 3.92 + 1.96 + 0.392 + 3.92 + 0.392 + 0.49 = 11.074; beta 1.96 + 0.98 + 0.196 = 3.136; together 14.21 kWh.
 
-    Gain: a 49th of it, 0.29 kWh = 1,044,000 J. Edges: six stretches (two of a2's board, one of each other) of 1 J at either
-    end, 12 J. Unseen: at most 0.1 kWh = 360,000 J, which only the upper bound has.
+    Gain: a 49th of it, 0.29 kWh = 1,044,000 J. Edges: six intervals (two of a2's GPU, one of each other GPU) of 1 J at either
+    end, 12 J. Unseen: at most 0.1 kWh = 360,000 J, which only the upper bound includes.
     """
     assert value(facts, "energy.gpu") == joules("14.21") == "51156000"
     assert bounds(facts, "energy.gpu") == (str(51_156_000 - 1_044_000 - 12), str(51_156_000 + 1_044_000 + 12 + 360_000))
@@ -80,7 +80,7 @@ def test_gpu_energy_and_its_bounds(facts: Facts) -> None:
 
 
 def test_every_joule_is_in_one_bucket(facts: Facts) -> None:
-    """Active 3.92 + 1.96 + 3.92 + 1.96 + 0.98 = 12.74; idle 0.392 + 0.196; unheld 0.392; unattributed 0.49; sum 14.21 kWh."""
+    """Active 3.92 + 1.96 + 3.92 + 1.96 + 0.98 = 12.74; idle 0.392 + 0.196; unallocated 0.392; unattributed 0.49; sum 14.21."""
     assert value(facts, "energy.gpu.active") == joules("12.74")
     assert value(facts, "energy.gpu.idle") == joules("0.588")
     assert value(facts, "energy.gpu.unheld") == joules("0.392")
@@ -123,7 +123,7 @@ def test_node_energy_has_the_hosts_and_their_error(facts: Facts) -> None:
     assert Fraction("14.406") / 49 + Fraction("11.074") / 49 == Fraction("0.52")
     assert -(-1_000_000 * Fraction("0.52") // Fraction("3.852")) == 134_995
     host = sum(-(-golden.uj(kwh) * 134_995 // 865_005) for kwh in ("1.96", "1.372"))
-    # The GPUs' own: 11.074/49 of gain; edges of alfa's four stretches 8 J.
+    # The GPUs' own: 11.074/49 of gain; edges of alfa's four intervals 8 J.
     low = golden.uj("14.406") - golden.uj("0.226") - 8_000_000 - host
     assert bounds(facts, "energy.node/site/alfa") == (nine(Fraction(low, 1_000_000), "low"), None)
 
@@ -178,11 +178,11 @@ def test_market_based(facts: Facts) -> None:
 
 
 def test_matching(facts: Facts) -> None:
-    """Of 960 kWh a day. As bought: the PPA 6 x 40, the certificates of the year 100: 340.
+    """Of 960 kWh per day. As bought: the PPA 6 x 40, the certificates of the year 100: 340.
 
     By the hour, 100/24 kWh of certificates in each: six hours are full (240), eighteen have 100/24 (75): 315. By the quarter,
     12.5 kWh of the PPA and 100/96 of certificates: of the 16 kWh of the first quarter 12.5 + 100/96, the other three full:
-    6 x (24 + 12.5 + 100/96) + 75 = 300.25. REF: made here 17,664 and bought renewable 31,280, of 105,984.
+    6 x (24 + 12.5 + 100/96) + 75 = 300.25. REF: generated on site 17,664 and renewable energy bought 31,280, of 105,984.
     """
     assert value(facts, "matched.as_bought/site/alfa") == nine(Fraction(340, 960))
     assert value(facts, "matched.hourly/site/alfa") == nine(Fraction(315, 960))
@@ -196,7 +196,8 @@ def test_matching(facts: Facts) -> None:
 def test_grams_of_workloads(facts: Facts) -> None:
     """chat's node energy 6.272 + 1.96 = 8.232 kWh at 200 g, times PUE 1.5, of which 40/48 came from the grid: 2,058 g.
 
-    train 5.096 likewise 1,274; mix 1.96 at 700, 1,372; solo 823.2. Market-based they take alfa's 34,444,800 g in proportion.
+    train 5.096: 1,274 in the same way; mix 1.96 at 700: 1,372; solo 823.2. Market-based figures are in proportion to alfa's
+    34,444,800 g.
     """
     grid = Fraction(40, 48)
     chat, train = Fraction("8.232") * 200 * Fraction(3, 2) * grid, Fraction("5.096") * 200 * Fraction(3, 2) * grid
@@ -226,7 +227,7 @@ def test_joules_per_token_in_four_rows(facts: Facts) -> None:
     assert not {i for i in facts.figures if i.startswith("j_per_token") and ("mix-a" in i or "mix-b" in i)}
     assert value(facts, "j_per_token.gpu") == nine(Fraction("9.408") * J / 8_150_000)
     assert value(facts, "tokens.generation/model/mix-a") == "100000"
-    # Bounds: a 49th, and 1 J at either end of two boards' stretch, active and idle together.
+    # Bounds: a 49th, and 1 J at either end of the intervals of two GPUs, active and idle together.
     low, high = Fraction("6.272") * 48 / 49 * J - 4, Fraction("6.272") * 50 / 49 * J + 4
     assert bounds(facts, "j_per_token.gpu/model/Llama (fp8)") == (nine(low / 7_000_000, "low"), nine(high / 7_000_000, "high"))
 
@@ -260,7 +261,7 @@ def test_cost_by_time_of_use(facts: Facts) -> None:
 
 
 def test_price_classes(facts: Facts) -> None:
-    """spot 1 EUR an hour: vision 2 h. Others 2 EUR and half of the electricity: nlp 5 h, 10 + 3.479/2; nobody 2 h, 4.1176."""
+    """spot 1 EUR/h: vision 2 h. Others 2 EUR/h and half of the electricity: nlp 5 h, 10 + 3.479/2; no team 2 h, 4.1176."""
     assert value(facts, "charged/team/vision") == "2"
     assert value(facts, "charged/team/nlp") == nine(10 + Fraction("3.479") / 2) == "11.7395"
     assert value(facts, "charged/team/") == nine(4 + Fraction("0.2352") / 2)

@@ -1,4 +1,4 @@
-"""Whose a workload is, what its class is charged, and an organisation that told nothing."""
+"""The team of a workload, the charge of its class, and an organisation without entries."""
 
 from decimal import Decimal
 from fractions import Fraction
@@ -35,7 +35,8 @@ RULE = st.builds(
         ({"namespace": "vision", "team": "eyes", "project": "p7", "class": "gold"}, "pod", "w1", ("eyes", "p7", "gold")),
         ({"namespace": "vision"}, "pod", "w1", ("", "", "")),
         ({}, "process", "python3", ("by-hand", "", "")),
-        ({"project": "own"}, "process", "python3", ("by-hand", "own", "")),  # the rule tells no project: its own stays
+        # the rule sets no project: the workload keeps its own
+        ({"project": "own"}, "process", "python3", ("by-hand", "own", "")),
         ({"account": "nlp-1"}, "slurm", "4711", ("other", "", "")),
     ],
 )

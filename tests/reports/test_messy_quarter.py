@@ -1,4 +1,4 @@
-"""A messy quarter (`messy`): the truth is within the bounds, what is not known is told, late data is a restatement."""
+"""A messy quarter (`messy`): the truth is within the bounds, unknown values are reported, late data is a restatement."""
 
 import json
 import shutil
@@ -123,7 +123,7 @@ def test_coverage_is_told_and_the_dead_are_named(quarter_folder: tuple[messy.Mes
 
 
 def test_a_silent_meter_is_imputed_and_the_truth_is_within(quarter_folder: tuple[messy.Messy, Path], facts: Facts) -> None:
-    """PUE of west over its quarter, four days of which its meter of IT did not tell."""
+    """PUE of west over its quarter, of which its IT meter has no readings for four days."""
     start, end = messy.quarter("west")
     main_uj, racks_uj = (messy.true_meter(quarter_folder[0].boards, meter, start, end) for meter in (messy.MAIN, messy.RACKS))
     low, value, high = span(facts, "pue/site/west")

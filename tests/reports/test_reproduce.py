@@ -1,4 +1,4 @@
-"""A report that is made again: by the days that it was made of, whatever the ledger got since."""
+"""A report that is rebuilt from its original days, whatever data the ledger received since."""
 
 import json
 from pathlib import Path

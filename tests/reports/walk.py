@@ -35,7 +35,7 @@ Name = tuple[str, str, str]
 
 @dataclass
 class Told:
-    """One row that is inside of its site's period: whose it is, as far as somebody is told."""
+    """One row inside its site's period, with the known owner of its workload."""
 
     site: str
     cluster: str
@@ -99,7 +99,7 @@ def walk(made: Fleet, windows: dict[str, tuple[int, int]], models: dict[str, Mod
 def whose(
     told: dict[int, list[WorkloadFacts]], day: int, window: tuple[int, int], served: set[str], models: dict[str, ModelName]
 ) -> dict[str, str]:
-    """By the facts in force at the end of the UTC day, or of the last day before it that told any."""
+    """Return the owner by the labels that apply at the end of the UTC day, or of the last earlier day with labels."""
     days = sorted(d for d in told if d <= day and d + DAY > window[0])
     if not days:
         kind, labels = "", {}

@@ -1,4 +1,4 @@
-"""The page of factor files is fresh and tells every field of every file."""
+"""The page of factor files is up to date and documents every field of every file."""
 
 from pathlib import Path
 

@@ -44,7 +44,7 @@ def fields(data: bytes) -> Iterator[bytes]:
 
 
 class DevicePlugin:
-    """v1beta1.DevicePlugin on a socket that the kubelet is told."""
+    """v1beta1.DevicePlugin on a socket that is registered with the kubelet."""
 
     def __init__(self, uuids: list[str]) -> None:
         self._uuids = uuids

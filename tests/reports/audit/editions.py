@@ -77,7 +77,7 @@ def stated(facts: dict[str, Any], identity: str) -> dict[str, Any]:
 
 
 def restated(facts: dict[str, Any], site: str, date: str) -> None:
-    """State a site's day anew."""
+    """Restate a site's day."""
     days = facts["inputs"]["days"]
     at = next(n for n, each in enumerate(days) if (each["site"], each["day"]) == (site, date))
     days[at] = day(site, date, days[at]["statement"] + 1)

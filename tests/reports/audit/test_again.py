@@ -52,7 +52,7 @@ def report_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module", autouse=True)
 def _each_form_is_drawn_once() -> Iterator[None]:
-    """The same facts give the same bytes, which other tests show; those of this module change what is there beside them."""
+    """Create each form once per document: other tests show that its bytes never change, and these change only other files."""
     drawings: dict[object, bytes] = {}
     draw = reproduce.make
 
@@ -88,7 +88,7 @@ def checked(report: Path, by: str = "") -> Verification:
 
 
 def form_details(found: Verification, ok: bool | None) -> list[str]:
-    """What is said of forms, and that nothing else failed."""
+    """Return the details about forms, and check that nothing else failed."""
     assert all(check.name == "forms" for check in found.checks if check.ok is False)
     return [check.detail for check in found.checks if check.name == "forms" and check.ok is ok]
 
@@ -278,7 +278,7 @@ def test_facts_that_were_read_are_written_as_they_were(report_folder: Path) -> N
 def test_letters_of_other_scripts_are_drawn_with_the_fonts_at_hand_and_other_fonts_are_a_reason(
     report: Path, tmp_path: Path
 ) -> None:
-    """Only where there are such letters does a manifest tell of fonts."""
+    """A manifest lists fonts only if the report has such letters."""
     assert "fonts" not in json.loads((report / "manifest.json").read_bytes())["command"]
     facts = facts_of((report / "facts.json").read_bytes(), "facts.json")
     publish(facts, tmp_path / "zh", say_in("zh"), forms=("csv", "html"), command={"quarter": "2026Q3"})

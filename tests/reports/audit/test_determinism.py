@@ -92,7 +92,7 @@ def test_two_builds_are_the_same_in_every_byte_of_every_file(
 def test_verify_names_what_the_ledger_does_not_give_any_more(
     ledger: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A day that was stated anew stays there in its old statement; where that is gone or changed, it is named."""
+    """The old statement of a restated day remains; if it is missing or changed, verification names it."""
     days = tmp_path / "days"
     shutil.copytree(ledger / "days", days)
     assert report(days, tmp_path / "o", "--formats", "csv") == 0

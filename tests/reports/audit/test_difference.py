@@ -72,7 +72,7 @@ SERIES = "series.location.DE.entsoe"
 
 @pytest.mark.parametrize("as_of", [("1", "1"), ("1", "2"), (None, None)])
 def test_hourly_intensities_are_revised_only_where_they_were_taken_as_of_another_time(as_of: tuple[str | None, ...]) -> None:
-    """The mean over the hours went from 400 to 410 while a day came late: as of the same time, by the hours."""
+    """The hourly mean rose from 400 to 410 with a late day: if both use the same as-of time, the hours are the cause."""
     old, new = document(), document()
     restated(new, "fra1", DAYS[0])
     for facts, mean, value in ((old, "400", "400000"), (new, "410", "414100")):
@@ -121,7 +121,7 @@ def test_what_a_factor_does_not_explain_is_said_to_be_unexplained() -> None:
 
 
 def test_what_is_left_by_two_roundings_is_rounding() -> None:
-    """400 kg x 381/400 = 381000 g; a figure rounded to 0.001 g beside it is the same figure."""
+    """400 kg x 381/400 = 381000 g; a figure that differs only by rounding to 0.001 g is the same figure."""
     new = document()
     revised(new, "deu-2024", factor("deu-2025", "381"))
     stated(new, "co2e.location/site/fra1")["value"] = "381000.001"

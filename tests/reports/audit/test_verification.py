@@ -1,4 +1,4 @@
-"""What an auditor is told: each file that is not what was written, who signed, and where the ledger says otherwise."""
+"""Verification for an auditor: each file that differs from the written one, the signer, and differences from the ledger."""
 
 import hashlib
 import json
@@ -25,7 +25,7 @@ def report(tmp_path: Path) -> Path:
 
 
 class Again:
-    """A rebuild that gives these facts, and keeps what it was asked."""
+    """A rebuild that returns the given facts, and records its requests."""
 
     def __init__(self, facts: dict[str, Any]) -> None:
         self.facts = facts
@@ -73,7 +73,7 @@ def test_a_file_of_the_same_size_with_one_bit_changed(report: Path) -> None:
 
 
 def mend(report: Path, **said: Any) -> None:
-    """Put other words into a manifest, and the hash and size of every file as it is now, as whoever can write may."""
+    """Change fields of a manifest, and update the hash and size of every file, as anyone with write access can."""
     manifest = json.loads((report / "manifest.json").read_bytes()) | said
     for name in manifest["outputs"]:
         raw = (report / name).read_bytes()
@@ -106,7 +106,7 @@ def test_a_manifest_of_another_program_than_its_facts(tmp_path: Path, program: s
 def test_an_edition_that_restates_nothing_or_a_first_that_does(
     tmp_path: Path, number: int, restates: str | None, says: str
 ) -> None:
-    """Said alike in both files, by whoever wrote both."""
+    """Both files contain the same claim, from the author of both."""
     editions.write(tmp_path / "r", document() | {"edition": number, "restates": restates})
     assert failed(verify(tmp_path / "r")) == {"inputs": says}
 

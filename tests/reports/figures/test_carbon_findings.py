@@ -145,7 +145,7 @@ def test_what_is_imputed_is_of_the_residual_mix_though_contracts_cover_all_that_
 
 
 def test_renewable_energy_is_what_ref_counts(days: Path) -> None:
-    """1 by the agreement, 0.5 by guarantees, 0.25 by a contract of another kind; nuclear power is none: 1.75 of 2.4."""
+    """1 by the agreement, 0.5 by guarantees, 0.25 by a contract of another kind; nuclear power does not count: 1.75 of 2.4."""
     found = figures(
         evidence(
             days,

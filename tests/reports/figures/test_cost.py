@@ -97,7 +97,7 @@ def test_a_team_that_pays_in_several_currencies_stands_in_the_table_with_the_rea
 
 
 def test_a_share_of_the_electricity_is_charged_where_its_currency_is_the_price_s(tmp_path: Path) -> None:
-    """2 EUR an hour and half of the electricity: red 2 + 0.1, green 4 + 0.7. Blue pays EUR by the hour and USD by the kWh."""
+    """2 EUR per hour and half of the electricity: red 2 + 0.1, green 4 + 0.7. Blue pays EUR per hour and USD per kWh."""
     found = of_teams(make_facts(tmp_path, (GpuHourPrice("", "EUR", Decimal(2), Decimal("0.5")),)), "charged")
     assert found == {
         "red": ("2.1", "EUR", None), "green": ("4.7", "EUR", None), "mixed": (None, "EUR", SEVERAL),

@@ -118,7 +118,7 @@ def test_a_host_that_was_metered_for_half_of_the_time_makes_no_node(tmp_path: Pa
 
 
 def test_a_board_that_moved_was_metered_on_both_nodes(tmp_path: Path) -> None:
-    """GPU-1 spends an hour on n1, then three on n2; the inventory expects it for all of the quarter."""
+    """GPU-1 is on n1 for one hour, then on n2 for three; the inventory expects it for the whole quarter."""
     days = write_days(tmp_path, {"n1": [gpu("GPU-1", JULY)], "n2": [gpu("GPU-1", JULY + HOUR, 12)]})
     stands = (
         ExpectedDevice("lab", "n1", "GPU-1", "", "here", 0, JULY + HOUR),

@@ -1,4 +1,4 @@
-"""Energy of a building for time in which a meter was not read: how much of it is put in is told with it."""
+"""Energy of a building while a meter had no readings: the report states the imputed energy."""
 
 from fractions import Fraction
 from pathlib import Path

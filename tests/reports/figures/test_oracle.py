@@ -147,7 +147,7 @@ def grams_and_money(found: Case) -> None:
     whole = {site: found.evidence.node_gap(site) == "" for site in found.pieces}
     for told, cell in found.walk.cells(lambda device: is_gpu(device) or is_host(device)):
         if is_host(cell.device) and not whole[told.site]:
-            continue  # what is told ends at the GPUs
+            continue  # the site's figures cover only the GPUs
         kwh = Fraction(cell.energy_uj, KWH)
         grams, money = kwh * Fraction(worth[told.site][cell.cell_start_ns]), kwh * coins(cell.cell_start_ns, found.zone)
         for into in [by_site[told.site], *([by_team[told.who["team"]]] if cell.workload else [])]:

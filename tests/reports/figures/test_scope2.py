@@ -1,9 +1,10 @@
-"""What is told as Scope 2, and what is not: the basis of factors, contracts without proof, stand-ins, bounds, and the parts.
+"""Figures reported as Scope 2 and figures left out: basis of factors, contracts without proof, stand-ins, bounds, and parts.
 
-Energies of the golden quarter are worked out in `golden`. At alfa 13.328 kWh of nodes were held: 3.92 + 2.352 + 1.96 on a1 and
-3.92 + 1.176 on a2. Its building had 48 kWh in each of 2,208 hours, 8 of them from its own roof, and 32 of IT: a PUE of 1.5.
+Energies of the golden quarter are calculated in `golden`. At alfa, nodes used 13.328 kWh for workloads: 3.92 + 2.352 + 1.96 on
+a1 and 3.92 + 1.176 on a2. Its building had 48 kWh in each of 2,208 hours, 8 of them from its own roof, and 32 of IT: a PUE
+of 1.5.
 
-What a test changes of the site's files is seen on the first days of that quarter, which have all of its workloads (`of`).
+Changes of the site's files in a test show on the first days of that quarter, which have all of its workloads (`of`).
 """
 
 from collections.abc import Iterable, Sequence
@@ -202,17 +203,17 @@ def test_the_span_of_sci_is_that_of_embodied_figures(facts: Facts, evidence: Per
 
 
 def test_what_no_workload_held_is_told_by_hand(facts: Facts) -> None:
-    """Building: 48 x 2,208 - 13.328 x 1.5 = 105,964.008 kWh. Nodes: 0.392 + 0.196 unheld, 0.49 bridged: 1.078 kWh.
+    """Building: 48 x 2,208 - 13.328 x 1.5 = 105,964.008 kWh. Nodes: 0.392 + 0.196 unallocated, 0.49 bridged: 1.078 kWh.
 
-    CO2e: 40 kWh an hour, half of the day at 200 and half at 400 g, are 26,496,000 g in 92 days; the held energy's is 13.328 x
-    1.5 x 200 g, of which the roof brings a sixth: 3,332 g.
+    CO2e: 40 kWh per hour, half of the day at 200 and half at 400 g, are 26,496,000 g in 92 days; that of workloads is
+    13.328 x 1.5 x 200 g, of which the roof supplies a sixth: 3,332 g.
     """
     figures = facts.figures
     assert figures["energy.node.unattributed/site/alfa"].text == str(int(Fraction("1.078") * KWH_J))
     assert Fraction(figures["energy.facility.unattributed/site/alfa"].value or 0) == golden_rounded("105964.008", KWH_J)
     assert figures["co2e.held.location/site/alfa"].text == "3332"
     assert figures["co2e.location.unattributed/site/alfa"].text == str(26_496_000 - 3_332)
-    # An hour of a2's GPU that nobody held, and a quarter of an hour that nobody can tell.
+    # An hour of a2's GPU without an allocation, and a quarter of an hour with an unknown owner.
     assert figures["gpu_hours.unattributed"].text == "1.25"
 
 

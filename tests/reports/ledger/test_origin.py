@@ -1,4 +1,4 @@
-"""Rows of an import are told apart, and a device that two chains tell of at once is refused."""
+"""Imported rows are marked as such, and a device that two chains report at the same time is refused."""
 
 from pathlib import Path
 

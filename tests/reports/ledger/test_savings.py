@@ -122,7 +122,7 @@ def ledger(tmp_path_factory: pytest.TempPathFactory) -> Path:
             ("-20", "-170", "130", "-50", "0"),
             ("30", "-70", "130", "0", "-30"),
         ),
-        # Four weeks without an analysis of `serve`; before them nothing was told of `train`.
+        # Four weeks without an analysis of `serve`; no analysis of `train` before them.
         (
             PeriodRequest(None, "2026-08-15", "2026-09-15"),
             ("-20", "-80", "40", "0", "20"),

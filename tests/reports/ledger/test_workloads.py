@@ -52,7 +52,7 @@ def test_only_what_trained_is_a_training_run_with_all_ranks_of_its_job_and_group
     """Nothing is labelled but a group: two nodes of a job and two pods of a group are the run, 4 kWh; a notebook is not."""
     uses: list[Use] = [
         ("n1", "slurm:7", {}, "0.25", 500),
-        ("n2", "slurm:7", {}, "0.25", 0),  # a rank whose steps the first one tells
+        ("n2", "slurm:7", {}, "0.25", 0),  # a rank whose steps the first rank reports
         ("n1", "pod:a", {"group": "g", "namespace": "ml", "owner": "Job/j"}, "0.25", 20),
         ("n2", "pod:b", {"group": "g", "namespace": "ml", "owner": "Job/j"}, "0.25", 0),
         ("n2", "pod:c", {"group": "g", "namespace": "dev", "owner": "Job/j"}, "0.25", 0),  # of others, who use the same name

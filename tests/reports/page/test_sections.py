@@ -1,4 +1,4 @@
-"""What sections say: rows that can be told apart, reasons that hold, one period for sites whose days differ."""
+"""Content of sections: distinguishable rows, valid reasons, one period for sites whose days differ."""
 
 from dataclasses import replace
 from fractions import Fraction
@@ -38,7 +38,7 @@ def facts(folder: Path, sites: dict[str, list[Batch]], asked: PeriodRequest = QU
 
 
 def batch_of(site: str, kwh: str, day: int = 0, **labels: str) -> Batch:
-    """An hour of the workload `w`, of whom this is told from its start on."""
+    """Return an hour of the workload `w`, with these labels from its start on."""
     start = JULY + day * DAY
     entries = cells(start, f"GPU-{site}", "w", State.ACTIVE, [kwh] * 4, 0)
     return Batch(entries, facts=[WorkloadFacts("w", start, "pod", TEAM | labels)])

@@ -52,10 +52,10 @@ def chromium(folder: Path, *arguments: str) -> str:
 
 
 def laid_out(page: str, width: int, folder: Path) -> dict[str, Any]:
-    """What does not fit when the page is `width` px wide: the page itself, elements, and texts of charts.
+    """Return everything that does not fit when the page is `width` px wide: the page itself, elements, and texts of charts.
 
-    The page is looked at within a frame, since a browser's window has a least width, and with a script in it, for which the
-    policy that forbids scripts is taken out.
+    The test shows the page in a frame, since a browser window has a minimum width. It injects a script, so it removes the
+    policy that forbids scripts.
     """
     bare = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", page)
     assert bare != page

@@ -233,7 +233,7 @@ def test_several_sites_have_their_own_kilograms_and_periods(tmp_path: Path) -> N
     }  # fmt: skip
     kg = {key: r["emissions"] for key, r in rows.items()}
     assert [float(kg[key]) for key in ((SITE, "west"), (SITE, "east"), (TOTAL, "total"))] == pytest.approx([0.2, 0.3, 0.5])
-    assert {kg[key] for key in rows if key[0] == TEAM} == {""}  # a team's energy is not told by grid
+    assert {kg[key] for key in rows if key[0] == TEAM} == {""}  # a team's energy is not reported by grid
     days = 92 * 86_400
     duration = {key: float(r["duration"]) for key, r in rows.items()}
     assert (duration[SITE, "west"], duration[SITE, "east"]) == (days + 3600, days)

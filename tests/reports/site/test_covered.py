@@ -1,4 +1,4 @@
-"""Every figure of energy, tokens' energy and grams tells the coverage of the sites that it is of."""
+"""Every figure for energy, energy of tokens and grams states the coverage of its sites."""
 
 from decimal import Decimal
 from fractions import Fraction

@@ -1,4 +1,4 @@
-"""Meters that came late, went early, changed their class or are told by two chains; nodes that turn out to stand elsewhere."""
+"""Meters that start late, end early, change their class or are reported by two chains; nodes that are moved to another site."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -102,7 +102,7 @@ def test_a_meter_of_the_total_that_came_later_than_those_of_it(tmp_path: Path) -
 
 
 def test_a_second_feed_that_came_later_is_new(tmp_path: Path) -> None:
-    """Another main meter of 1 kWh a cell from the fifth day on: there was none before, so nothing is put in for it."""
+    """Another main meter of 1 kWh per cell from the fifth day on: it did not exist before, so nothing is imputed for it."""
     other = MeterFacts("main-2", Role.TOTAL, max_mw=16_000_000)
     facts = make_facts(tmp_path, gpus(), [*building(JULY), *building(JULY + 5 * DAY, meters=((other, 1),))])
     assert kwh(facts, "energy.facility/site/here") == (1920 + 480,) * 3
@@ -149,7 +149,7 @@ def test_twelve_months_end_where_a_quarter_that_still_runs_does(tmp_path: Path) 
 
 @pytest.mark.parametrize("whole", [True, False])
 def test_a_node_that_turns_out_to_stand_elsewhere_counts_once(tmp_path: Path, whole: bool) -> None:
-    """The inventory is corrected: one site's is another's. Where a day cannot be stated anew, the report refuses it."""
+    """The inventory is corrected: a node belongs to another site. If a day cannot be restated, the report refuses it."""
     chains.write(tmp_path / "segments", "lab", "n1", gpus(JULY, JULY + DAY))
     other = Batch(cells(JULY, "GPU-2", "", State.UNALLOCATED, ["1"]), devices=[DeviceFacts("GPU-2", "H100", 0.05, JULY)])
     chains.write(tmp_path / "other", "lab", "n2", [other])

@@ -1,4 +1,4 @@
-"""Meters by their days' sums tell what their rows tell: energy, time, gaps and bounds, whatever befell the meters."""
+"""Day sums of meters match their rows: energy, time, gaps and bounds, whatever happens to the meters."""
 
 import tempfile
 from collections.abc import Sequence

@@ -104,9 +104,9 @@ def quarters(rows: list[Row]) -> set[int]:
 
 @pytest.mark.smoke
 def test_a_shorter_segment_ends_with_the_quarter_and_takes_all_of_it(file: Path, tmp_path: Path) -> None:
-    """Twenty times as fast as the clock on the wall, a quarter of an hour ends within 45 s.
+    """At twenty times real time, a quarter of an hour ends within 45 s.
 
-    On a busy machine a reading that comes late books the end of the quarter after it was sealed; never anything from before.
+    On a busy machine, a late reading records the end of the quarter after the quarter was sealed, but never an earlier time.
     """
     (tmp_path / "scenario.yaml").write_text(f"{SCENARIO}rate: 20.0\n")
     with SimulatedNode.start(scenario.load(str(tmp_path / "scenario.yaml")), tmp_path / "node") as fast:

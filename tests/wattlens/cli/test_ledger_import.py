@@ -1,4 +1,4 @@
-"""Wrong usage of `wattlens ledger import` is one line that names the option, before anything is asked or written."""
+"""Wrong usage of `wattlens ledger import` is one line that names the option, before any query or write."""
 
 import pytest
 

@@ -65,7 +65,7 @@ def test_without_a_driver_the_program_runs_and_the_reason_is_told():
 
 
 class Page(http.server.BaseHTTPRequestHandler):
-    """An engine of vLLM's names that counts ten tokens whenever it is asked."""
+    """An engine with vLLM's metric names that counts ten tokens per request."""
 
     def do_GET(self):
         self.server.tokens += 10

@@ -126,7 +126,7 @@ def test_the_site_s_file_adds_water_carbon_contracts_and_cost(ledger, site_file,
 
 
 def test_an_hour_that_the_site_learnt_goes_before_the_year_s_factor(ledger, tmp_path, capsys):
-    """Twelve hours at 100 g and twelve that nobody tells, which take the factor of a file of one's own: 300 g."""
+    """Twelve hours at 100 g, and twelve without a value, which use the factor of the user's own file: 300 g."""
     path = tmp_path / "supplier.csv"
     path.write_text("ts_utc,zone,g_per_kwh,kind,estimated,method,source\n")
     site = tmp_path / "site.yaml"
@@ -220,7 +220,7 @@ def test_there_is_no_ledger(tmp_path, capsys):
 
 
 def built(folder, kw, hours, site="dc3"):
-    """A ledger of meters that tell register and power once a minute, whose power changes by the hour: kw[name](hour)."""
+    """Write a ledger of meters that report register and power once per minute; kw[name](hour) is their power in each hour."""
     journal = Journal.open(folder / "journal.db", Identity("c", site, "boot", "1", False))
     account = SiteAccount(site, "boot", [(facts, 150 * S) for facts, _ in kw.values()])
     total = dict.fromkeys(kw, 0)
@@ -265,7 +265,7 @@ def test_what_is_made_here_is_neither_bought_nor_covered_by_a_contract(tmp_path,
     assert code == 0
     assert abs(float(found["pue"]["value"]) - 100 / 80) < 1e-3
     assert abs(float(found["others"]["REF"]["value"]) - 0.5) < 1e-3
-    both = found["others"]["REF with contracts"]  # a minute of each dusk and dawn is booked on the other side of it
+    both = found["others"]["REF with contracts"]  # a minute of each dusk and dawn is recorded on the other side of it
     assert abs(float(both["value"]) - 0.5) < 2e-3
     assert float(both["lower"]) - 2e-3 <= 0.5 <= float(both["upper"]) + 2e-3
     assert "kWh more than was consumed" in found["notes"]["REF with contracts"]

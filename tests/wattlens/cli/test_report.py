@@ -60,7 +60,7 @@ def report(ledger: Path, out: Path, *more: str) -> int:
 
 
 def refused(capsys: pytest.CaptureFixture[str], out: Path) -> str:
-    """The one line that was said; nothing was written."""
+    """Return the single error line; check that no file was written."""
     said = capsys.readouterr()
     assert said.out == ""
     assert said.err.count("\n") == 1, said.err
@@ -70,7 +70,7 @@ def refused(capsys: pytest.CaptureFixture[str], out: Path) -> str:
 
 
 def test_every_form_and_the_headline(made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """11.76 kWh, of which all is held; 11.76 kWh x 3.6e6 J / 1e6 tokens = 42.336 J a token."""
+    """11.76 kWh, all of it allocated; 11.76 kWh x 3.6e6 J / 1e6 tokens = 42.336 J per token."""
     out = tmp_path / "a" / "report"
     argv = ["report", "--ledger", str(made / "days"), "--out", str(out), "--country", "deu", *QUARTER]
     assert main(argv) == 0
@@ -197,7 +197,7 @@ def test_a_manifest_that_is_none_is_refused(place: Path, tmp_path: Path, capsys:
 
 
 def rewritten(folder: Path, name: str, change: Callable[[pyarrow.Table], pyarrow.Table]) -> None:
-    """Change a file, and its manifest with it: what hashes alone cannot tell."""
+    """Change a file and its manifest: hashes alone cannot show this."""
     table = change(pyarrow.parquet.read_table(folder / name))
     pyarrow.parquet.write_table(table, folder / name)
     manifest = json.loads((folder / "manifest.json").read_text())
@@ -413,7 +413,7 @@ def test_a_country_without_a_direct_factor_has_codecarbons_by_another_name_or_no
 def test_too_little_coverage_makes_no_report_until_somebody_accepts_it(
     made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """6 of 27 hours, from the quarter's start up to the last reading, were metered: 22.2 %; 95 % is asked for."""
+    """6 of 27 hours, from the quarter's start to the last reading, were metered: 22.2 %; the minimum is 95 %."""
     asked = ("--quarter", "2026Q3")
     assert report(made / "days", tmp_path / "o", *asked) == 1
     said = refused(capsys, tmp_path / "o")
@@ -441,7 +441,7 @@ def test_a_report_that_fails_leaves_the_one_before_as_it_was(
 def test_a_folder_in_the_place_of_a_file_is_refused_before_anything_is_made(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Before the ledger is opened: there is none."""
+    """The command fails before it opens the ledger, which does not exist."""
     (tmp_path / "o" / "facts.json").mkdir(parents=True)
     assert report(tmp_path / "nowhere", tmp_path / "o", *QUARTER) == 2
     assert "facts.json in it is no file" in capsys.readouterr().err
@@ -519,7 +519,7 @@ def test_verify_names_the_hours_of_the_grid_that_say_otherwise(
 def test_a_prometheus_that_does_not_answer_is_the_reason_of_its_figure(
     made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """It only checks: the report is made, made again without it, and names no address."""
+    """Prometheus is only a check: the report can be created and rebuilt without it, and contains no address."""
     address = f"http://127.0.0.1:{free_port()}"
     assert report(made / "days", tmp_path / "o", *QUARTER, "--prometheus", address) == 0
     said = capsys.readouterr().err

@@ -38,7 +38,7 @@ def kinds(folder, meter):
 
 
 def test_the_truth_of_the_building(folder):
-    first = eventually(lambda: (b := building(folder))["pue"] and b)  # a moment after the start there is none
+    first = eventually(lambda: (b := building(folder))["pue"] and b)  # just after the start it has no value
     assert first["meters"][0] | {"true_j": 0, "power_w": 0} == {
         "id": "main", "role": "total", "unit": 1, "true_j": 0, "power_w": 0, "gain": 1.005, "faults": []}  # fmt: skip
     assert 1.1 < first["pue"] < 2

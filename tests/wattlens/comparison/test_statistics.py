@@ -71,7 +71,7 @@ def boards(draw):
 
 
 def factor(a, b, errors):
-    """By what the true ratio differs from the one told, where board u reads 1 + errors[u] of what is drawn."""
+    """Return the true ratio divided by the reported one, where GPU u reads 1 + errors[u] times its true energy."""
     true = sum(j / (1 + errors[u]) for u, j in b.items()) / sum(j / (1 + errors[u]) for u, j in a.items())
     return true / (sum(b.values()) / sum(a.values()))
 

@@ -1,4 +1,4 @@
-"""What the demo tells of the rows of its ledger, by hand computation."""
+"""The demo's summary of its ledger rows, against a calculation by hand."""
 
 from dataclasses import replace
 

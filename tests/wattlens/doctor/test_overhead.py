@@ -73,7 +73,7 @@ def test_on_a_steady_simulated_node_no_difference_is_shown(tmp_path):
 
 
 class Work:
-    """A stand-in for a reader that costs watts: work on GPU 0, whose power the plant tells."""
+    """A stand-in for a reader that uses power: work on GPU 0, whose power comes from the plant."""
 
     def __init__(self, plant: Plant, seen: list[float]) -> None:
         self._plant, self._seen = plant, seen

@@ -104,7 +104,7 @@ class Machine(RuleBasedStateMachine):
     @rule(edits=st.sampled_from(["stop", "stop", "keep", "overwrite"]))
     def a_push(self, edits):
         before, writes = self.snapshot(), self.service.writes
-        # Where a server upgrades what is saved, nobody can tell that from an edit: whatever a person saved counts as one.
+        # If a server upgrades saved dashboards, an upgrade looks like an edit: anything that a person saved counts as an edit.
         unclear = self.service.boards.upgrades
         conflicts = {uid for uid in self.edits if unclear or self.text(uid) != self.built[uid] or uid in self.moved}
         rule_conflicts = {name for name, minutes in self.rule_edits.items() if minutes != self.pending[name]}

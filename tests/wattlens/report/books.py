@@ -1,4 +1,4 @@
-"""Workbooks for tests, written by openpyxl, and a whole organisation told twice: as rows and as YAML."""
+"""Workbooks for tests, written by openpyxl, and a whole organisation in two forms: as rows and as YAML."""
 
 import io
 import zipfile
@@ -30,7 +30,7 @@ def book(path: Path, sheets: dict[str, Rows]) -> Path:
 
 
 def whole() -> dict[str, Rows]:
-    """Everything that the sheets can tell, as `YAML` tells it."""
+    """Return all inputs that the sheets support, with the same values as `YAML`."""
     return {
         "Organisation": [["name", "contact", "least_coverage_percent"], ["Example AI", "esg@example.com", 97.5]],
         "Sites": [

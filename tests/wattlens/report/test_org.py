@@ -1,4 +1,4 @@
-"""An organisation that is told as YAML: every value worked out by hand, files beside it, and what is refused."""
+"""An organisation in YAML: every value calculated by hand, referenced files, and refused inputs."""
 
 import json
 from datetime import date
@@ -126,7 +126,7 @@ meters:
 
 @pytest.fixture
 def site_folder(tmp_path):
-    """A site's file with hours and a kept grid beside it: 300 g/kWh at first, revised to 310 an hour before the time's end."""
+    """A site's file with hours and a saved grid in its folder: 300 g/kWh at first, revised to 310 an hour before the end."""
     folder = tmp_path / "sites"
     folder.mkdir()
     (folder / "fra1.yaml").write_text(GRID)
@@ -345,7 +345,7 @@ def test_a_file_that_is_neither(tmp_path):
 
 
 def test_hours_of_a_contract_lie_beside_the_file_that_names_them(site_folder):
-    """In a site's file: beside it. In org.yaml: beside that."""
+    """Paths in a site's file are relative to that file; paths in org.yaml are relative to org.yaml."""
     (site_folder / "mine.csv").write_text("ts_utc,kwh\n2026-07-01T05:00:00Z,2.5\n")
     contract = "{id: mine, kind: ppa, zone: DE, technology: wind, hourly_file: mine.csv}"
     told = load_text(site_folder, f"sites: [{{file: sites/fra1.yaml, contracts: [{contract}]}}]")

@@ -1,4 +1,4 @@
-"""The workbook of inputs: it tells what the same YAML tells, every refusal names its cell, and hostile files stay outside."""
+"""The workbook of inputs: equal to the same YAML, every error names its cell, and hostile files are refused."""
 
 import io
 import re
@@ -139,7 +139,7 @@ def test_what_is_wrong_with_several_rows_names_all_of_them(tmp_path):
     ],
 )
 def test_a_delivery_that_is_there_twice_is_told_by_its_rows(tmp_path, start, minutes, at, cells):
-    """09:15 for a quarter is in row 2, 10:00 for an hour in row 3; the row of another site and contract is in nobody's way."""
+    """09:15 for 15 minutes is in row 2, 10:00 for 60 minutes in row 3; the row of another site and contract is no conflict."""
     sheets = whole()
     sheets["Deliveries"].append(["fra1", "sun", start, minutes, 1, "kWh"])
     said = refusal(tmp_path, sheets)
@@ -167,7 +167,7 @@ def test_all_that_is_wrong_is_told_at_once(tmp_path):
 
 
 def test_every_wrong_cell_of_one_row_is_named(tmp_path):
-    """Cells that the model refuses, and a site that is none beside a unit that is none."""
+    """Cells that the model refuses, and in the same row an unknown site and an unknown unit."""
     sheets = changed("Meters", "C2", "power")
     sheets["Meters"][1][5:7] = [-1, -2.5]
     sheets["Contracts"][1][0], sheets["Contracts"][1][8] = "fra9", "GWh"

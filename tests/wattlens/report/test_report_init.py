@@ -83,7 +83,7 @@ def test_the_gpus_of_a_ledger_are_put_in(tmp_path):
 
 
 def test_the_sites_of_compacted_days_are_put_in(tmp_path, capsys):
-    """Compacted by the books' inventory: GPU-1 moved from fra1 to pnq1 on August 1; GPU-2 stood at fra1 all the time."""
+    """Days compacted with an inventory file: GPU-1 moved from fra1 to pnq1 on August 1; GPU-2 stayed at fra1."""
     (tmp_path / "inventory.csv").write_text(CSV)
     for node, gpu, days in (("n1", "GPU-1", ("2026-07-31", "2026-08-01", "2026-08-02")), ("n2", "GPU-2", ("2026-07-31",))):
         batches = [

@@ -159,7 +159,7 @@ class TwoGroups:
         return {health.source: (health.up, health.reason) for health in self.steering.health()}
 
     def steered(self) -> set[str]:
-        """Devices for which something is wanted."""
+        """Return devices with a requested setting."""
         return {uuid for uuid, view in self.give().items() if view.wanted}
 
 

@@ -148,7 +148,7 @@ def test_settings_are_spread_from_the_knee_and_from_the_lowest_limit() -> None:
     assert [clock for clock, _ in settings(board, knees, "clock", None, (), ())] == [1005, 1200, 1395, 1590, 1785]
     assert [limit for _, limit in settings(board, knees, "power", 5, (), ())] == [200, 300, 400, 500, 600]
     assert len(settings(board, knees, "both", None, (), ())) == 15
-    assert settings(board, knees, "clock", None, (705,), ()) == ((705, None),)  # below the knee only where it is said
+    assert settings(board, knees, "clock", None, (705,), ()) == ((705, None),)  # below the knee only on request
     with pytest.raises(UsageError, match="above the limit that is set now"):
         settings(board, knees, "power", None, (), (800.0,))
     with pytest.raises(UsageError, match=r"the knee of .* is not known"):
@@ -259,7 +259,7 @@ def test_step_ends_come_with_what_else_the_job_did(monkeypatch: pytest.MonkeyPat
         assert isinstance(of_agent(("ns/job",), None, page({}, more=text)), AgentPage)
 
 
-# One stretch, in a time of its own.
+# One interval, with a simulated clock.
 
 
 class Job:
@@ -390,7 +390,7 @@ def test_a_slow_driver_is_asked_again_and_a_refusal_stands() -> None:
     client = Answers("not_supported", "busy")
     with pytest.raises(RefusalError, match="not_supported"), Hold(client, said.append) as hold:
         hold.lease(["GPU-0"])
-    assert client.codes == ["busy"]  # it was not asked again
+    assert client.codes == ["busy"]  # no second request
 
 
 def test_progress_is_one_line_on_a_terminal_and_a_line_a_stretch_elsewhere(capsys: pytest.CaptureFixture[str]) -> None:

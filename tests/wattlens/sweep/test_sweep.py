@@ -27,7 +27,7 @@ State = tuple[tuple[int, int], int]
 
 
 class Truth:
-    """What a GPU really did while each setting was in force, looked at all the time."""
+    """Ground truth of a GPU under each applied setting, sampled continuously."""
 
     def __init__(self, plant: Plant, gpu: int) -> None:
         self.plant, self.gpu = plant, gpu
@@ -51,10 +51,10 @@ class Truth:
             self.rows.append((state, t.t_ns, t.true_uj, sum(at_work)))
 
     def of(self, state: State, stretches: Sequence[SettingInterval]) -> tuple[float, float]:
-        """Power in W, and work done a second, over what was measured of the state: a busy machine makes the work rest.
+        """Return power in W and work per second over the intervals of the state: on a busy machine, the work pauses.
 
         Raises:
-            AssertionError: another setting was in force, or nothing at work, within a stretch.
+            AssertionError: another setting was applied, or no work was running, within an interval.
         """
         seconds = joules = work = 0.0
         for stretch in stretches:

@@ -1,4 +1,4 @@
-"""Every chart is well-formed, stays in its frame, tells its data in words, and has the same bytes each time."""
+"""Every chart is well-formed, stays in its frame, describes its data in words, and has the same bytes each time."""
 
 import re
 from dataclasses import replace

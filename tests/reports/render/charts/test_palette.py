@@ -1,4 +1,4 @@
-"""Colours have the contrast of text (WCAG 2.2, 1.4.3), shapes that of graphics (1.4.11), and grey tells what colour tells."""
+"""Colours have the contrast of text (WCAG 2.2, 1.4.3), shapes that of graphics (1.4.11), and greyscale loses no information."""
 
 import itertools
 import re
