@@ -23,7 +23,7 @@ _END_NS = int((datetime(2200, 1, 1, tzinfo=UTC) - _EPOCH).total_seconds()) * NS_
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """[start_ns, end_ns) in UTC ns. An open side is None; the ledger's data then sets the bound."""
+    """[start_ns, end_ns) in UTC ns. None stands for an open side, whose bound the ledger's data sets."""
 
     start_ns: int | None = None
     end_ns: int | None = None

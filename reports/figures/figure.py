@@ -1,7 +1,7 @@
 """A figure: a value with its unit, method, boundary, coverage, interval and sources; and conversion of integers to its text.
 
 Values are exact decimals. Energy is exact (whole uJ). A quotient is rounded once, here, half to even. The bounds of an
-interval are rounded outwards, so rounding never narrows an interval. A missing value is None, with a reason.
+interval are rounded outwards, so rounding never narrows an interval. A missing value has a reason instead.
 """
 
 from collections.abc import Mapping

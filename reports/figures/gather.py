@@ -107,7 +107,7 @@ def _of_period(
 def _books(
     store: DayDatabase, system: DayStorage, days: Sequence[Day], windows: Mapping[str, SiteWindow]
 ) -> Mapping[str, FacilityBook]:
-    """Return the facility books of sites with meters. This checks the row files; the files of sums were checked earlier."""
+    """Return a FacilityBook per site with meters. This checks the row files; the files of sums were checked earlier."""
 
     def read_rows_of(wanted: frozenset[tuple[str, int]]) -> None:
         by_rows = [d for d in days if (d.site, d.start_ns) in wanted]

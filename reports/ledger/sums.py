@@ -162,7 +162,7 @@ class Slowdown:
 
 @dataclass(frozen=True, slots=True)
 class GroupSaving:
-    """Savings of the groups of one name at one site. If `saved` is None, `reason` says why the saving is unknown.
+    """Savings of the groups of one name at one site. Without `saved`, `reason` explains why the saving is unknown.
 
     `claimed_uj` is the sum of the adjustments of claims, negative if a claim fell; `lost_uj` is the same for losses.
     """

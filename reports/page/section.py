@@ -71,7 +71,7 @@ class Waterfall:
 
 @dataclass(frozen=True, slots=True)
 class IntervalMark:
-    """One value with its interval; an unknown bound is None. The value is None if only its bounds are known."""
+    """One value with its interval. None stands for an unknown bound, and for the value if only its bounds are known."""
 
     label: str
     value: Fraction | None

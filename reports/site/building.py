@@ -102,7 +102,7 @@ def building(
         site: name of the site.
         window: the report's period there.
         book: counts of its meters; None if it has no meters.
-        inputs: data from its files; None if there are none.
+        inputs: data from its files; None without files.
         node_uj: energy of its nodes, by which a stated PUE is multiplied.
         used: the time over which its nodes used energy, UTC ns; None if it is unknown or empty.
         twelve_months: the book covers twelve months, and the PUE over them is required.

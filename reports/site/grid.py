@@ -92,7 +92,7 @@ def grid(
     """The grid of a site.
 
     Args:
-        inputs: data from its files; None if there are none.
+        inputs: data from its files; None without files.
         cells: energy from the grid at the site's boundary, in uJ by cell.
         window: the report's period there.
         metered: cells that need `worth`: those in which the ledger has energy of workloads.

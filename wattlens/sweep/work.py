@@ -54,8 +54,8 @@ class AgentPage:
 class StepEnds:
     """Steps with the instants at which they ended, as the workload's hook reports them through the agent's own socket.
 
-    For root on the host and the agent's own user. Unlike the metrics endpoint, the socket does not cut a step that takes
-    seconds, and reports waits that began and ended between two readings.
+    For root on the host and the agent's own user. Unlike the metrics endpoint, the socket reports whole steps, even if they
+    take seconds, and waits that began and ended between two readings.
     """
 
     what = "steps"
