@@ -80,7 +80,7 @@ def test_gpu_energy_and_its_bounds(facts: Facts) -> None:
 
 
 def test_every_joule_is_in_one_bucket(facts: Facts) -> None:
-    """Active 3.92 + 1.96 + 3.92 + 1.96 + 0.98 = 12.74; idle 0.392 + 0.196; unallocated 0.392; unattributed 0.49; sum 14.21."""
+    """Active 3.92 + 1.96 + 3.92 + 1.96 + 0.98 = 12.74; idle 0.392 + 0.196; unallocated 0.392; unattributed 0.49: 14.21 kWh."""
     assert value(facts, "energy.gpu.active") == joules("12.74")
     assert value(facts, "energy.gpu.idle") == joules("0.588")
     assert value(facts, "energy.gpu.unheld") == joules("0.392")

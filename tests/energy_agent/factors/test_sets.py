@@ -180,7 +180,7 @@ def test_zones_are_what_the_package_has() -> None:
 
 
 def test_china_s_regions_changed_as_the_ministry_said_they_did() -> None:
-    """The press published the values of 2022 and, with those of 2023, the changes between them: each confirms the other."""
+    """The press published the 2022 values first, then the 2023 values with the changes between them: both must agree."""
     held = next(s for s in shipped() if s.id == "mee-2023-national")
     said = {"CHN": "-1.1", "CN-NORTH": "-6.1", "CN-NORTHEAST": "-8.0", "CN-EAST": "-2.1", "CN-CENTRAL": "-2.3",
             "CN-NORTHWEST": "-5.4", "CN-SOUTH": "4.5", "CN-SOUTHWEST": "9.0"}  # fmt: skip

@@ -72,7 +72,7 @@ SERIES = "series.location.DE.entsoe"
 
 @pytest.mark.parametrize("as_of", [("1", "1"), ("1", "2"), (None, None)])
 def test_hourly_intensities_are_revised_only_where_they_were_taken_as_of_another_time(as_of: tuple[str | None, ...]) -> None:
-    """The hourly mean rose from 400 to 410 with a late day: if both use the same as-of time, the hours are the cause."""
+    """The hourly mean rose from 400 to 410 with a late day: with the same as-of time, late data explains the whole change."""
     old, new = document(), document()
     restated(new, "fra1", DAYS[0])
     for facts, mean, value in ((old, "400", "400000"), (new, "410", "414100")):

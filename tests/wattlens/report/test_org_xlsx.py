@@ -139,7 +139,7 @@ def test_what_is_wrong_with_several_rows_names_all_of_them(tmp_path):
     ],
 )
 def test_a_delivery_that_is_there_twice_is_told_by_its_rows(tmp_path, start, minutes, at, cells):
-    """09:15 for 15 minutes is in row 2, 10:00 for 60 minutes in row 3; the row of another site and contract is no conflict."""
+    """09:15 for 15 minutes is in row 2, 10:00 for 60 minutes in row 3; the row of another site and contract does not matter."""
     sheets = whole()
     sheets["Deliveries"].append(["fra1", "sun", start, minutes, 1, "kWh"])
     said = refusal(tmp_path, sheets)
