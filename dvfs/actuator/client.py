@@ -39,7 +39,7 @@ class ActuatorStatus:
 
     killed: bool
     devices: tuple[dict[str, Any], ...] = field(default_factory=tuple)
-    kill_switch: str = ""  # the file that is the switch, "" where there is none
+    kill_switch: str = ""  # path of the kill switch file, "" without one
 
 
 _ROOTS_SOCKET = Path("/run/wattlens/actuator/actuator.sock")

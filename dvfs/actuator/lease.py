@@ -18,7 +18,7 @@ GRACE_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """One lease. `connection` is None while its peer is gone."""
+    """One lease. `connection`: None while its peer is disconnected."""
 
     token: str
     holder: str

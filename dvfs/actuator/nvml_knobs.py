@@ -82,7 +82,7 @@ def inventory(nvml: RealNvml) -> list[ListedDevice]:
 
 
 def read(nvml: RealNvml, uuid: str) -> KnobReading:
-    """Read a device. What it does not support is None or empty.
+    """Read a device. Fields that it does not support: None or empty.
 
     Raises:
         NvmlError: any other trouble: then nothing may be written.

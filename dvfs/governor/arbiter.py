@@ -55,7 +55,7 @@ def exactly(priority: Priority, setting: Setting | None) -> Wish:
 
 
 def at_most(priority: Priority, setting: Setting) -> Wish:
-    """A wish with `setting` as upper bound; a knob that is None is FREE."""
+    """A wish with `setting` as upper bound; None leaves a knob FREE."""
     clock, power = setting.sm_clock_max_mhz, setting.power_limit_mw
     return Wish(priority, FREE if clock is None else KnobRange(0, clock), FREE if power is None else KnobRange(0, power))
 

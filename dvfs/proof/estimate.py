@@ -77,7 +77,7 @@ class MeasuredBlock:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Result of an analysis. Ratios are None if there is no estimate; `reason` says why."""
+    """Result of an analysis. Ratios: None without an estimate; `reason` says why."""
 
     pairs: int
     saving_ratio: ConfidenceInterval | None = None  # of the energy per work; negative: a loss
