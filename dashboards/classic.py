@@ -1,7 +1,7 @@
-"""A Board as Grafana's classic dashboard JSON (schema v1), which every Grafana from 10 to 13 loads from a file.
+"""A `Dashboard` as Grafana's classic dashboard JSON (schema v1), which every Grafana from 10 to 13 loads from a file.
 
-The only file that imports grafana-foundation-sdk, which building needs and running does not. The datasource is a variable
-without a current value: a fixed one would leave every panel blank on a Grafana that calls its Prometheus otherwise.
+The only file that imports grafana-foundation-sdk, which is needed to build and not to run. The datasource is a variable without
+a current value: a fixed one would leave every panel blank on a Grafana with another name for its Prometheus.
 """
 
 import json
@@ -35,7 +35,7 @@ _SENTENCE = 24
 
 
 def to_json(dashboard: Dashboard) -> str:
-    """The dashboard file: sorted keys, so that the same board is the same bytes."""
+    """The dashboard file: sorted keys, so that the same dashboard gives the same bytes."""
     with warnings.catch_warnings():
         # The SDK calls its classic models deprecated; Grafana still loads nothing else from files over all its versions.
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -219,7 +219,7 @@ def _recorded(expr: str) -> bool:
 
 
 def _own(panel: Panel, builder: Any) -> None:
-    """What single columns or figures have of their own."""
+    """Settings of single columns or figures."""
     from grafana_foundation_sdk.models.dashboard import DynamicConfigValue
 
     for ref, query in zip("ABCDEFGH", panel.queries, strict=False):
@@ -318,8 +318,8 @@ def _table(panel: Panel) -> Any:
         f"Value #{ref}" if len(panel.queries) > 1 else "Value": q.legend
         for ref, q in zip("ABCDEFGH", panel.queries, strict=False)
     }
-    # Rows that are facts: the value says nothing. Where one of several queries alone has rows, Grafana calls its values as it
-    # does those of a single one.
+    # Rows of labels: the value has no meaning. If only one of several queries has rows, Grafana names its values like those of
+    # a single query.
     fact = [name for name, q in zip(values, panel.queries, strict=True) if panel.unit == "none" and not (q.unit or q.states)]
     facts = (*fact, *(["Value"] if len(fact) == len(values) else []))
     hidden = ("Time", "__name__", "uuid", "job", *facts)

@@ -65,10 +65,11 @@ def banded(expr: Callable[[str], str], name: str = "", *, column: str = "estimat
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A way from a series or a table's row to another dashboard; it keeps the time and every choice that it does not make.
+    """A link from a series or a table's row to another dashboard; it keeps the time range and all variables that it does not
+    set.
 
     Args:
-        title: what one gets there.
+        title: what the target shows.
         uid: of the dashboard.
         choices: variable there -> label here whose value it takes.
         page: instead of a dashboard: address of a page, to which the value of the label `choices["page"]` is appended.
@@ -223,7 +224,7 @@ def increase(name: str, scope: Scope = "gpu", window: str = RANGE) -> str:
 
 
 def gpu_power(scope: Scope = "gpu") -> str:
-    """Power of each GPU: the average, or the instant reading of a board that reports no average."""
+    """Power of each GPU: the average, or the instant reading of a GPU that reports no average."""
     return f"({' or '.join(_power(scope))})"
 
 

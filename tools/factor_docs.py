@@ -38,7 +38,7 @@ def tables(sets: Iterable[FactorSet]) -> str:
 
 
 def beside() -> str:
-    """What is known of embodied emissions and of comparisons: every figure with its source."""
+    """Known figures for embodied emissions and comparisons, each with its source."""
     about, figures = embodied_source.shipped()
     heads = ("id", "what", "for names with", "kg CO2e", "GPUs", "boundary", "year", "source", "licence", "note")
     rows = [

@@ -1,7 +1,7 @@
 """The role that the pod informer needs, from the configuration it is for: `python -m tools.rbac AGENT.yaml`.
 
-Reading, and no more: pods of any node, as roles know no nodes, but the agent asks for its own node's alone; ResourceSlices; a
-ResourceClaim by its name, for whether it is of an administrator who monitors; the kinds that `holders.kubernetes.owner_kinds`
+Read access only: pods of any node, since roles cannot be limited to a node, but the agent requests only its own node's pods;
+ResourceSlices; a ResourceClaim by its name, to detect admin access of monitors; the kinds that `holders.kubernetes.owner_kinds`
 lists; and where GPUs are steered its own node, for its annotation. Never nodes/proxy, which is a shell in every pod.
 """
 

@@ -82,7 +82,7 @@ class SvgScreen:
     columns: int
     lines: list[str]
     parts: list[str] = field(default_factory=list)
-    style: CellStyle = field(default_factory=CellStyle)  # tmux goes on with the last line's
+    style: CellStyle = field(default_factory=CellStyle)  # tmux continues with the last line's
 
     def draw(self, title: str) -> str:
         """The picture."""
@@ -156,7 +156,7 @@ def _split_blocks(text: str) -> Iterator[str]:
 
 
 def capture(seconds: float) -> list[str]:
-    """The lines of `wattlens top` in tmux after so many seconds, with their escape sequences."""
+    """The lines of `wattlens top` in tmux after `seconds`, with their escape sequences."""
     with tempfile.TemporaryDirectory(prefix="wattlens-") as name, ExitStack() as stack:
         folder = Path(name)
         socket = folder / "client" / "agent.sock"

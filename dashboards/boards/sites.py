@@ -1,4 +1,4 @@
-"""The row of a fleet's sites: their PUE and what it is, and the intensity of their grids with its basis."""
+"""The row of a fleet's sites: their PUE with its basis, and the intensity of their grids with its basis."""
 
 from dashboards.dashboard import Link, Panel, PanelQuery, PanelRow, banded, recorded, series
 from dashboards.rules.fleet import CARBON
@@ -10,7 +10,7 @@ WHAT = (("measured", "[123]"), ("partly stated", "[123].+"), ("stated", "stated"
 
 
 def in_words(expr: str) -> str:
-    """A PUE with a label `basis` that says whether it was measured."""
+    """A PUE with a label `basis`: measured or stated."""
     for text, category in WHAT:
         expr = f'label_replace({expr}, "basis", "{text}", "category", "{category}")'
     return expr

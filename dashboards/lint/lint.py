@@ -1,9 +1,9 @@
-"""The linter of the built dashboards: what a row can get wrong and no other check finds.
+"""The linter of the built dashboards: errors of a row that no other check finds.
 
-What every dashboard has from the builder, such as its data source and tags, is written once and not checked here. The rules
-that have a name ending in `-rule` are those of github.com/grafana/dashboard-linter by what its documentation says of each; that
-tool is a Go program and is not used. The others are ours. A rule is a function over the JSON of one dashboard; exclusions, each
-with its reason, are in `exclusions`.
+Properties that the builder sets for every dashboard, such as data source and tags, are written once and not checked here. Rules
+with a name ending in `-rule` follow the documentation of github.com/grafana/dashboard-linter; that tool is a Go program and is
+not used. The other rules are our own. A rule is a function over the JSON of one dashboard; exclusions, each with its reason,
+are in `exclusions`.
 """
 
 import re
@@ -50,7 +50,7 @@ Rule = Callable[[Json], Found]
 
 
 def template_used(dashboard: Json) -> Found:
-    """What is chosen does something, and what is used can be chosen."""
+    """Every variable is used, and every used variable exists."""
     variables = dashboard["templating"]["list"]
     declared = {each["name"] for each in variables}
     text = repr([dashboard["panels"], dashboard.get("annotations"), [each.get("query") for each in variables]])
@@ -105,13 +105,13 @@ RULES: dict[str, Rule] = {
 
 
 def lint(dashboard: Json) -> list[LintFinding]:
-    """What the rules find in a dashboard, exclusions aside."""
+    """Findings of the rules in a dashboard, before exclusions."""
     uid = dashboard["uid"]
     return [LintFinding(name, uid, where, message) for name, rule in RULES.items() for where, message in rule(dashboard)]
 
 
 def problems(dashboards: Sequence[Json], exclusions: Sequence[Exclusion]) -> Iterator[str]:
-    """What is wrong, a line each; an exclusion that excludes nothing is wrong as well."""
+    """Errors, one line each; an exclusion without effect is an error too."""
     found = [finding for dashboard in dashboards for finding in lint(dashboard)]
     yield from (str(each) for each in found if not any(exclusion.covers(each) for exclusion in exclusions))
     for exclusion in exclusions:

@@ -9,7 +9,7 @@ from typing import Any
 Json = dict[str, Any]
 Found = Iterator[tuple[str, str]]
 
-# Durations that nobody writes, to know Grafana's own again in a parsed query.
+# Durations that no query contains, as recognisable stand-ins for Grafana's own variables in a parsed query.
 _RATE, _RANGE = (timedelta(seconds=seconds) for seconds in (8_869, 8_867))
 _NAMES = {"__rate_interval": _RATE, "__range": _RANGE}
 _GROWING = ("rate", "irate", "increase")

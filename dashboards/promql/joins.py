@@ -1,4 +1,4 @@
-"""What several boards join and choose by: a node, a group that is steered as one, and the largest of many."""
+"""Joins and selections of several dashboards: a node, a group that is steered as one, and the largest of many."""
 
 from dashboards.dashboard import RANGE, Scope, recorded, series
 from dashboards.rules.steering import GPUS, PROVEN, change
@@ -13,7 +13,7 @@ _CHOSEN = 'group=~"$group"'
 
 
 def booked(name: str, by: str = "", scope: Scope = "gpu") -> str:
-    """What a counter of steering gained in the chosen time, summed over GPUs. `by` group, it is the one that has them now."""
+    """Increase of a steering counter in the selected time range, summed over GPUs. `by` group: the group that has them now."""
     return _summed(f"increase({recorded(name, scope=scope)}[{RANGE}])", by)
 
 
@@ -34,7 +34,7 @@ def _summed(expr: str, by: str) -> str:
 
 
 def largest_groups(record: str, *matchers: str) -> str:
-    """What is recorded of groups, of those that had most GPUs in the chosen time: the same ones all along a graph."""
+    """A recorded series of the groups with the most GPUs in the selected time range: the same ones for the whole graph."""
     most = f"topk({MOST}, max by ({GROUP}) (max_over_time({recorded(GPUS, _CHOSEN)}[{RANGE}] @ end())))"
     return f"max by ({GROUP}) ({recorded(record, _CHOSEN, *matchers)} and on ({GROUP}) {most})"
 

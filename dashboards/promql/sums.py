@@ -17,12 +17,12 @@ def bucket(name: str) -> str:
 
 
 def over_fleet(name: str, *matchers: str) -> str:
-    """What a recorded rate adds up to over the chosen time, each series for itself."""
+    """Integral of a recorded rate over the selected time range, for each series."""
     return integral(recorded(name, *matchers, scope="fleet"), RANGE)
 
 
 def over_sites(name: str, *matchers: str) -> str:
-    """The same of what has a site, and no scrape job any more."""
+    """The same for series with a site and without a scrape job."""
     return integral(recorded(name, *matchers, scope="site"), RANGE)
 
 

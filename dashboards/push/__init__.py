@@ -1,1 +1,1 @@
-"""What a push to a Grafana server changes. Pure."""
+"""Changes that a push makes on a Grafana server. Pure."""

@@ -44,7 +44,7 @@ def rule(alert: Alert, folder_uid: str, datasource_uid: str) -> dict[str, Any]:
         "title": alert.name,
         "folderUID": folder_uid,
         "ruleGroup": GROUP,
-        "orgID": 1,  # asked for, and ignored: a token has one organization
+        "orgID": 1,  # required, and ignored: a token has one organization
         "condition": "firing",
         "data": steps,
         "for": alert.pending,
@@ -59,7 +59,7 @@ def rule(alert: Alert, folder_uid: str, datasource_uid: str) -> dict[str, Any]:
 
 
 def normal(rule: Mapping[str, Any]) -> dict[str, Any]:
-    """A rule without its stamp, the server's own keys and values that say nothing; equal for rules that do the same."""
+    """A rule without its stamp, the server's own keys and empty values; equal for rules with the same effect."""
     kept = _UNKNOWN | {key: value for key, value in rule.items() if key not in _SERVER_KEYS and not _says_nothing(key, value)}
     annotations = {key: value for key, value in _texts(rule.get("annotations")).items() if key != STAMP}
     kept |= {"annotations": annotations, "labels": _texts(rule.get("labels")), "for": _span(rule.get("for", "0s"))}
@@ -74,17 +74,17 @@ def same(built: Mapping[str, Any], found: Mapping[str, Any]) -> bool:
 
 
 def digest(rule: Mapping[str, Any]) -> str:
-    """SHA-256 of what a rule does."""
+    """SHA-256 of a rule's effect."""
     return hashlib.sha256(json.dumps(normal(rule), sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def as_pushed(found: Mapping[str, Any]) -> bool:
-    """Whether a rule is still what a push wrote."""
+    """Whether a rule is unchanged since a push wrote it."""
     return _texts(found.get("annotations")).get(STAMP) == digest(found)
 
 
 def for_review(found: Mapping[str, Any]) -> dict[str, Any]:
-    """A rule for a person to read: without the stamp and what the server writes into it."""
+    """A rule for a person to read: without the stamp and the server's additions."""
     kept = {
         key: value for key, value in found.items() if key not in ("id", "orgID", "updated", "provenance") and value is not None
     }

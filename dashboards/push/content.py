@@ -1,8 +1,8 @@
-"""Content of a dashboard without what a Grafana server adds, and the record that a push leaves in its history. Pure.
+"""Content of a dashboard without a Grafana server's additions, and the record that a push leaves in its history. Pure.
 
-A push says in the version's message what it wrote: the hash of the built dashboard, and which version that was to become. What
-is shown now is what was pushed where its content has that hash, or where it still is that version: a server may bring what it
-stores to a newer schema, and a store can hand the message of a version on to the next one.
+A push writes into the version's message the hash of the built dashboard and the number of its new version. The present
+dashboard is the pushed one if its content has that hash or if it still is that version: a server may migrate stored content to
+a newer schema, and a store can copy the message of a version to the next one.
 """
 
 import hashlib

@@ -13,7 +13,9 @@ _ABSENT: Final = object()
 
 
 def differences(built: Any, found: Any, most: int = MOST) -> tuple[str, ...]:
-    """`PATH: VALUE, built is VALUE` for each leaf that differs, at most `most` and a last line that says how many more."""
+    """`PATH: VALUE, built is VALUE` for each leaf that differs, at most `most`, and a last line with the number of further
+    ones.
+    """
     lines = list(_walk(built, found, ""))
     return tuple(lines) if len(lines) <= most else (*lines[:most], f"and {len(lines) - most} more")
 

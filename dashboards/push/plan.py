@@ -22,7 +22,7 @@ class ObjectChange:
 
     Args:
         reason: why it is edited or locked; '' otherwise.
-        details: what differs from what is built.
+        details: differences from the built object.
     """
 
     kind: Kind
@@ -59,7 +59,7 @@ class GrafanaDashboard:
 
 
 def plan_board(built: Mapping[str, Any], found: GrafanaDashboard | None, folder_uid: str) -> ObjectChange:
-    """What is to be done with a dashboard."""
+    """The action for a dashboard."""
     uid, title = str(built["uid"]), str(built["title"])
     if found is None:
         return ObjectChange("dashboard", uid, title, "create")
@@ -94,12 +94,12 @@ def plan_board(built: Mapping[str, Any], found: GrafanaDashboard | None, folder_
 
 
 def is_pushed(mark: PushedVersion, digest: str, version: int) -> bool:
-    """Whether what is shown now, content and version, is what the mark in its history says that a push wrote."""
+    """Whether the present content and version match the mark that a push wrote into the history."""
     return mark.digest == digest or mark.version == version
 
 
 def plan_rule(built: Mapping[str, Any], found: Mapping[str, Any] | None) -> ObjectChange:
-    """What is to be done with an alert rule."""
+    """The action for an alert rule."""
     uid, title = str(built["uid"]), str(built["title"])
     if found is None:
         return ObjectChange("alert", uid, title, "create")
@@ -118,10 +118,10 @@ def plan_rule(built: Mapping[str, Any], found: Mapping[str, Any] | None) -> Obje
 
 
 def plan_source(uid: str, name: str, url: str | None, found: Mapping[str, Any] | None) -> ObjectChange:
-    """What is to be done with the data source; `url` None: it has to be there, and is used as it is.
+    """The action for the data source; `url` None: it has to exist, and is used unchanged.
 
     Raises:
-        LookupError: it is not there and nothing says where Prometheus is, or it is no Prometheus.
+        LookupError: it does not exist and no address of Prometheus is given, or it is not a Prometheus.
     """
     if found is None:
         if url is None:

@@ -1,7 +1,7 @@
-"""Alerts for Prometheus: what somebody has to look at, each with its runbook in docs/alerts.md.
+"""Alerts for Prometheus: conditions that need attention, each with its runbook in docs/alerts.md.
 
-An alert compares what is known. What is absent (a board that does not answer, a meter that was never read) raises those that
-say so, and no other. Where a figure has a band, its ends are compared: no alert stands on less than its error.
+An alert compares known values. Absent data (an unresponsive GPU, a meter that was never read) raises only the alerts on
+absence. If a figure has a band, its ends are compared, so no alert fires on a difference below the error.
 """
 
 import re
@@ -38,9 +38,9 @@ class Alert:
         name: also that of its runbook.
         expr: PromQL; every series that it gives is an alert.
         pending: for how long it has to hold.
-        severity: critical where somebody has to act now.
+        severity: critical if it requires immediate action.
         summary: one line; may have templates such as {{ $labels.instance }}.
-        description: what it means and what to do first.
+        description: its meaning and the first action.
     """
 
     name: str

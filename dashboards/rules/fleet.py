@@ -1,14 +1,14 @@
-"""Recording rules for Prometheus: what boards of a whole fleet draw, so that eight thousand GPUs cost a query what eight do.
+"""Recording rules for Prometheus: series of the fleet dashboards, so that a query over 8,000 GPUs costs as much as over 8.
 
-Three levels. `instance_bucket`: power of a node by whose it was; the buckets are disjoint, as in the ledger, and `host` is what
-its meters saw around the GPUs. `facts`: power of workloads, and of the tokens that they generated, by what is known of them.
-`cluster_site`: what goes through a site's PUE and grid. Energy over a time is their sum over it times the rules' interval; it
-has what the five-minute rate has, so not what a counter made up for after a longer silence. Energy in figures with a band comes
+Three levels. `instance_bucket`: power of a node by owner state; the buckets are disjoint, as in the ledger, and `host` is the
+metered power other than that of the GPUs. `facts`: power of workloads, and rate of their generated tokens, by their labels.
+`cluster_site`: power subject to a site's PUE and grid. Energy over a time is their sum over it times the rules' interval; like
+the five-minute rate, it lacks the energy that a counter catches up after a longer silence. Energy in figures with a band comes
 from the counters themselves, kept once in two minutes for each GPU (`uuid`), which lose nothing.
 
-The facility's power and carbon are estimates: power of the nodes as far as they are metered, times the site's PUE of the last
-quarter of an hour, times the intensity of its grid now. They are there where the agents' targets carry a label `site` of the
-site's name. The report, from cells of the ledger and the factors of each cell, is the book of record.
+The facility's power and carbon are estimates: metered power of the nodes, times the site's PUE of the last quarter of an hour,
+times the present intensity of its grid. They exist if the agents' targets carry a label `site` with the site's name. The
+report, from cells of the ledger and the factors of each cell, is the book of record.
 """
 
 from collections.abc import Iterator
@@ -66,7 +66,7 @@ _J_PER_KWH: Final = 3_600_000
 
 
 def integral(selector: str, window: str) -> str:
-    """What a recorded rate adds up to over a window; what was not recorded adds nothing."""
+    """Integral of a recorded rate over a window; missing samples add nothing."""
     return f"(sum_over_time({selector}[{window}]) * {STEP_S})"
 
 
@@ -98,7 +98,7 @@ def _of_nodes() -> Iterator[RecordingRule]:
     gpus = f"rate({metric('gpu_energy_joules_total')}[{WINDOW}])"
     gain = f"ignoring (method) group_left () {metric('gpu_energy_gain_uncertainty_ratio')}"
     yield RecordingRule(NODE_POWER_ERROR, f"sum without (gpu, uuid, method) ({gpus} * {gain})", {"bucket": "gpu"})
-    # A meter of the whole node errs in what it read, the GPUs in it too; one of a part in that part.
+    # The error of a whole-node meter covers its reading including the GPUs; that of a part's meter covers that part.
     of_meter = metric("node_nongpu_energy_gain_uncertainty_ratio")
     inner = f"sum without (gpu, uuid, method) ({gpus})"
     outer = f'sum without (domain, method) (rate({around}{{domain="host"}}[{WINDOW}]))'

@@ -1,9 +1,9 @@
 """Recording rules for Prometheus: joules per token of groups, each of one job or engine over workloads and nodes.
 
-A group's power and tokens are summed over its members once, for all boundaries and energies together, so that its ratios cost
-what the groups are and not what their members are. A name joins the workloads of one owner only (label `run` of
-workload_info), so that nobody joins the group of another. A group has power only while that of every member is known; its
-error adds up linearly over them, as the systematic part of the sensors' does.
+A group's power and tokens are summed over its members once, for all boundaries and energies together, so that the cost of its
+ratios depends on the number of groups and not of members. A name joins the workloads of one owner only (label `run` of
+workload_info), so that a workload cannot join another owner's group. A group has power only while that of every member is
+known; its error adds up linearly over them, as the systematic part of the sensors' does.
 """
 
 from collections.abc import Iterator

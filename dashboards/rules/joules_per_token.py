@@ -83,11 +83,11 @@ def wider_boundary_rules() -> Iterator[RecordingRule]:
 
 
 def per_token(level: str, tokens: str, power: str, error: str) -> Iterator[RecordingRule]:
-    """Joules per token of what has power by boundary and energy, and tokens of models: watts times the time for a token.
+    """Joules per token from power by boundary and energy and from tokens by model: watts times seconds per token.
 
     Args:
         level: of the ratio.
-        tokens: name of the rule of tokens a second, by model and `tokens`.
+        tokens: name of the rule of tokens per second, by model and `tokens`.
         power: name of the rule of watts, by boundary and energy.
         error: of their error.
     """

@@ -1,8 +1,8 @@
 """Recording rules for Prometheus: how fast each workload serves each model, from the classic histograms.
 
-An engine has some forty buckets, so a percentile of every engine of a fleet at every step of a graph takes seconds. Recorded
-are the percentiles that the board offers, and the mean. The share within a limit needs one bucket of each engine, which boards
-select themselves.
+An engine has some forty buckets, so a percentile of every engine of a fleet at every step of a graph takes seconds. The rules
+record the percentiles that the dashboard offers, and the mean. The share within a limit needs one bucket of each engine, which
+dashboards select themselves.
 """
 
 from collections.abc import Iterator

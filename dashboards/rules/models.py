@@ -1,7 +1,7 @@
-"""Recording rules for Prometheus: what a board sums over workloads for joules a generated token by model.
+"""Recording rules for Prometheus: the series that a dashboard sums over workloads for joules per generated token by model.
 
-A ratio cannot be averaged, so the board divides a sum of joules by one of tokens. Both are recorded for each workload and
-model, as the product of two selections of a whole fleet at every step of a graph takes seconds.
+Ratios cannot be averaged, so the dashboard divides a sum of joules by one of tokens. Both are recorded for each workload and
+model, because the product of two selections of a whole fleet at every step of a graph takes seconds.
 """
 
 from collections.abc import Iterator

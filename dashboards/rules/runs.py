@@ -31,7 +31,7 @@ _RUN: Final = "cluster, job, run"
 
 
 def run_groups() -> tuple[RuleGroup, ...]:
-    """The group, which goes by what the group of joules per token recorded last."""
+    """The group, which uses the last values recorded by the group of joules per token."""
     return (RuleGroup("wattlens-runs", STEP, tuple(_rules())),)
 
 

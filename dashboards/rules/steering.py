@@ -1,8 +1,8 @@
 """Recording rules for Prometheus: steering by group and node, and the GPUs of each workload.
 
-All GPUs of a group are steered as one, and those of an engine are as fast as the slowest, so boards draw the ends among them.
-Recorded, as eight thousand GPUs joined to their groups at every step of a graph would take seconds. Decisions are of all GPUs
-of a group at once and counted once.
+All GPUs of a group are steered as one, and those of an engine are as fast as the slowest, so dashboards show minimum and
+maximum among them. These are recorded because joining 8,000 GPUs to their groups at every step of a graph would take seconds. A
+decision applies to all GPUs of a group and is counted once.
 """
 
 from collections.abc import Iterator
@@ -96,7 +96,7 @@ def steering_groups() -> tuple[RuleGroup, ...]:
     return (
         RuleGroup(
             "wattlens-steering-events", "30s", tuple(_events())
-        ),  # minutes that follow each other would lose what is between
+        ),  # adjacent one-minute windows would miss increases between them
         RuleGroup("wattlens-steering", STEP, (*_groups(), *_nodes(), *_workloads())),
         RuleGroup("wattlens-steering-totals", "1m", tuple(_totals())),
     )

@@ -1,9 +1,9 @@
-"""What an image is built from without a network: wheels of the product and all that it needs, and their bill of materials.
+"""Input of an offline image build: wheels of the product and its dependencies, and their bill of materials.
 
     python deploy/container/bundle.py wheels [--target agent|site|report] [--arch amd64 --arch arm64] [--python 3.13]
 
 Versions are those of constraints.txt, so that the same commit fetches the same wheels. For each architecture
-`sbom-ARCH.cdx.json` (CycloneDX 1.6) lists every wheel with its SHA-256, licence and what it needs; the image carries it.
+`sbom-ARCH.cdx.json` (CycloneDX 1.6) lists every wheel with its SHA-256, licence and dependencies; the image carries it.
 """
 
 import argparse
@@ -43,7 +43,7 @@ _DEPENDENCY = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)")
 
 @dataclass(frozen=True, slots=True)
 class Wheel:
-    """What a wheel says of itself."""
+    """Metadata of a wheel."""
 
     path: Path
     name: str
@@ -59,7 +59,7 @@ class Wheel:
 
 
 def fetch(folder: Path, target: str, archs: Iterable[str], python: str) -> None:
-    """Build the product's wheel and fetch the others; all of them or none are in the folder afterwards.
+    """Build the product's wheel and fetch the others; the folder gets all of them or none.
 
     Raises:
         OSError: pip failed, or the folder has wheels already.

@@ -1,4 +1,4 @@
-"""The owner's allow-list from the configuration file: allowed devices, knobs and ranges. Default: none."""
+"""The owner's allow-list from the configuration file: allowed devices, knobs and ranges. Default: empty."""
 
 import difflib
 from collections.abc import Mapping, Sequence
@@ -72,11 +72,11 @@ def parse(section: object, where: str) -> AllowList:
     """The allow-list from parsed YAML: a list of mappings {devices, knobs, clock_mhz, power_w, baseline}; None is empty.
 
     Args:
-        section: what the YAML reader gave.
+        section: output of the YAML reader.
         where: file and key, for messages.
 
     Raises:
-        UsageError: names the key that is wrong.
+        UsageError: a key is invalid; names it.
     """
     if section is None:
         return AllowList()

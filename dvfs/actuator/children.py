@@ -1,11 +1,11 @@
 """Disposable children: every NVML call of the actuator runs in a forked child with a time limit, one child per device.
 
 The parent never opens NVML, so a call that hangs in the driver hangs only its child, which is killed and replaced. A child
-holds its device's lock file (flock) until it is really dead, so nobody writes a device while an older writer may still be stuck
-in the driver; it dies with its parent (PR_SET_PDEATHSIG), and its released lock shows that. A child that succeeded stays for a
-few seconds: a policy that changes a setting every second does not have to start a process and open the driver each time. After
-an error the child is replaced. A child opens the driver before it gets its first request. Meanwhile callers get `timeout` and
-the child continues: if opening takes longer than the limit of a call, a child that is killed and restarted would never be
+holds its device's lock file (flock) until it is really dead, so a device is not written while an older writer may still be
+stuck in the driver; it dies with its parent (PR_SET_PDEATHSIG), and its released lock shows that. A child that succeeded stays
+for a few seconds: a policy that changes a setting every second does not have to start a process and open the driver each time.
+After an error the child is replaced. A child opens the driver before it gets its first request. Meanwhile callers get `timeout`
+and the child continues: if opening takes longer than the limit of a call, a child that is killed and restarted would never be
 ready.
 """
 
@@ -140,14 +140,14 @@ class ForkedKnobs:
         return answers
 
     def _ask(self, uuid: str, line: bytes, lock_deadline: float) -> _Child:
-        """Send to the device's child, or start one, which gets the line once it has opened the driver.
+        """Send `line` to the device's child, or start one, which gets the line once it has opened the driver.
 
-        One that has left meanwhile is replaced. Raises TimeoutError where the lock is held.
+        A child that has exited is replaced. Raises TimeoutError if another process holds the lock.
         """
         child = self._children.get(uuid)
         if child is not None and not child.is_open:
             return child
-        if child is not None and not select.select([child.channel], [], [], 0)[0]:  # it says nothing unasked but its end
+        if child is not None and not select.select([child.channel], [], [], 0)[0]:  # readable: the channel is closed
             with contextlib.suppress(OSError):
                 child.channel.sendall(line)
                 return child
@@ -226,7 +226,7 @@ def _received(channel: socket.socket) -> bytes:
 
 
 def _orphan_never(parent: int) -> None:
-    """Die with the parent, also when it died before we could ask for that."""
+    """Exit with the parent, also if it died before the signal was set up."""
     end_with_parent(signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(1)
@@ -250,7 +250,7 @@ def _serve(channel: socket.socket, open_nvml: Callable[[], RealNvml]) -> None:
         _reply(channel, {"error": error.name.lower()})
         return
     _reply(channel, {"ok": "open"})
-    data, stay_s = b"", _OPEN_S  # the first request comes when somebody tries again
+    data, stay_s = b"", _OPEN_S  # the first request arrives with the next attempt
     while select.select([channel], [], [], stay_s)[0]:
         data += channel.recv(65536)
         if not data.endswith(b"\n"):

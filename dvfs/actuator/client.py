@@ -17,7 +17,7 @@ from energy_agent.core.errors import LeaseError
 
 
 class ActuatorError(LeaseError):
-    """The actuator refused or is away. `code` is one word: a refusal's, or `unreachable`."""
+    """The actuator refused or is unreachable. `code` is the refusal's code, or `unreachable`."""
 
     def __init__(self, code: str, reason: str) -> None:
         super().__init__(f"actuator: {reason}")
@@ -26,7 +26,7 @@ class ActuatorError(LeaseError):
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """What a set came to: the setting after the guard, the SM clock and the binding event reasons just after it."""
+    """Result of a set: the setting after the guard, and the SM clock and binding event reasons just after it."""
 
     setting: Setting
     sm_clock_mhz: int | None
@@ -63,7 +63,7 @@ class ActuatorClient:
     """A connection that is made at the first call. A lease survives a reconnect within the grace, by its token."""
 
     def __init__(self, path: Path, name: str = "wattlens", timeout_s: float = 10.0) -> None:
-        """Remember; `name` is what others see as the holder."""
+        """Do not connect yet; `name` is the owner's name shown to other clients."""
         self._path = path
         self._name = name
         self._timeout_s = timeout_s
@@ -73,15 +73,15 @@ class ActuatorClient:
         self._tokens: set[str] = set()
 
     def acquire(self, devices: Sequence[str], ttl_s: float = TTL_S) -> str:
-        """Lease all of `devices`; the lease's token. Raises ActuatorError: which device, and who holds it or why not."""
+        """Lease all of `devices` and return the lease's token. ActuatorError names the device and its owner or the reason."""
         token = str(self._ask({"op": "acquire", "devices": list(devices), "ttl_s": ttl_s})["lease"])
         self._tokens.add(token)
         return token
 
     def set(self, lease: str, device: str, setting: Setting, note: SettingNote | None = None) -> Effect:
-        """Make a device run at `setting` (a None there: back to what was found). Raises ActuatorError: nothing is set then.
+        """Apply `setting` to a device; None restores a knob. Raises ActuatorError: nothing is set then.
 
-        `note`: why, for the actuator's history; one of an earlier version ignores it.
+        `note`: why, for the actuator's history; earlier versions ignore it.
         """
         why = {} if note is None else {"note": note.as_json()}
         answer = self._ask({"op": "set", "lease": lease, "device": device, "setting": setting.as_json(), **why})
@@ -116,12 +116,12 @@ class ActuatorClient:
         return ActuatorStatus(killed, tuple(rows), switch)
 
     def history(self, after: int) -> tuple[str, list[dict[str, Any]]]:
-        """What the actuator did after row number `after`: a name of the numbering, and the next rows, none at the end."""
+        """Actions of the actuator after row number `after`: the ID of the numbering, and the next rows, empty at the end."""
         answer = self._ask({"op": "history", "after": after})
         return str(answer["name"]), list(answer["rows"])
 
     def hello(self) -> dict[str, Any]:
-        """Who answers: `pid` of the worker, and `holder`: how it calls this connection where it names who did what."""
+        """Identity: `pid` of the worker, and `holder`, the name of this connection in its records."""
         return self._ask({"op": "hello", "name": self._name})
 
     def close(self) -> None:

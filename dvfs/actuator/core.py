@@ -124,18 +124,18 @@ class ActuatorCore:
         return {"left_s": lease.ttl_ns / NS}
 
     def release(self, connection: int, token: str, reason: str = "") -> dict[str, Any]:
-        """End a lease; its devices are restored before this answers. `reason`: why, in a word, for the history.
+        """End a lease and restore its devices before responding. `reason`: a single word for the history.
 
-        What is not restored yet comes first; `more` knobs did not fit the answer.
+        Results of knobs not yet restored come first; `more` knobs did not fit in the response.
         """
         ended = sorted(self._end(self._leases.get(token, connection), "request", reason), key=lambda r: r.closed)
         rows = first_page([[r.device, r.knob, r.outcome] for r in ended])
         return {"restored": rows, "more": len(ended) - len(rows)}
 
     def status(self, offset: int) -> dict[str, Any]:
-        """Devices from `offset` on, a page that fits the wire; `next` is the next offset or None."""
+        """Devices from `offset` on, as many as fit in a response; `next` is the next offset or None."""
         now = self._boot_ns()
-        if now >= self._next_look_ns:  # a look takes a child and the driver's lock, and anyone may ask for the status
+        if now >= self._next_look_ns:  # a reading needs a child and the driver's lock, and any client may request the status
             self._next_look_ns = now + NS
             self._look()
         rows = []
@@ -185,9 +185,9 @@ class ActuatorCore:
         return self.restore(self._journal.outstanding, "start")
 
     def restore(self, outstanding: list[Outstanding], cause: str, reason: str = "") -> list[RestoreResult]:
-        """Compare and restore these knobs, last written first; what fails stays in the journal and is tried again.
+        """Compare and restore these knobs, last written first; failed ones stay in the journal and are retried.
 
-        `cause`, and the `reason` that the holder gave, are recorded with what was done.
+        `cause`, and the `reason` given by the owner, are recorded with each action.
         """
         if not outstanding:
             return []
@@ -226,7 +226,7 @@ class ActuatorCore:
         return RestoreResult(one.device, one.knob, outcome, value)
 
     def _end(self, lease: Lease, cause: str, reason: str = "") -> list[RestoreResult]:
-        # The lease goes last: until its devices are back, nobody else gets them.
+        # The lease is removed last: until its devices are restored, no other client can lease them.
         results = self.restore([o for o in self._journal.outstanding if o.device in lease.devices], cause, reason)
         self._leases.drop(lease.token)
         return results
@@ -288,7 +288,7 @@ class ActuatorCore:
             if answer.status != "ok":
                 bad = bad or answer
         if bad is not None:
-            # All or nothing: a device half set is nobody's wish. Behind a stuck writer the restore waits for a tick.
+            # All or nothing: a partly applied setting serves no client. Behind a stuck writer the restore waits for a tick.
             half = [o for o in self._journal.outstanding if o.device == device]
             if bad.status in ("timeout", "busy"):
                 self._waiting.update({o.key: bad.status for o in half})

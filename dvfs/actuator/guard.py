@@ -1,8 +1,8 @@
 """The guard: turns a request into a permitted setting, or refuses it. Pure; every write passes it.
 
-Laws: the result lies within the owner's limits and the device's constraints, and never above what was found: steering saves,
-and gives nobody more than they had. A clock lock is (lowest..f) with lowest < f, so that the device can still idle; a clock
-without a declared baseline is refused, since nobody could say what to restore.
+Laws: the result lies within the owner's limits and the device's constraints, and never above the original setting: steering
+saves, and never raises a limit. A clock lock is (lowest..f) with lowest < f, so that the device can still idle; a clock without
+a declared baseline is refused, since the value to restore would be unknown.
 """
 
 from dataclasses import dataclass
@@ -67,7 +67,7 @@ def _clock(requested: int, limits: DeviceLimits, constraints: Constraints) -> tu
     choices = [c for c in clocks if low <= c <= high and c > clocks[0]]
     if not choices:
         raise ActuatorRefusalError("empty_range", f"the device has no SM clock between {low} and {high} MHz above its lowest")
-    # Between two steps the higher one: the guard may cost joules, never speed that nobody asked to give up.
+    # Between two steps the higher one: the guard may cost joules, but never more speed than requested.
     return clocks[0], next((c for c in choices if c >= requested), choices[-1])
 
 

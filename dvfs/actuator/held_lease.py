@@ -1,4 +1,4 @@
-"""A client's lease from its grant to its end: what is set goes through it, and it is renewed in time."""
+"""A client's lease from its grant to its end: sets settings under the lease and renews it in time."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -10,7 +10,7 @@ from dvfs.types import Setting
 
 
 class Actuator(Protocol):
-    """What is needed of dvfs.actuator.client.ActuatorClient; every call may raise LeaseError."""
+    """The required interface of dvfs.actuator.client.ActuatorClient; every call may raise LeaseError."""
 
     def acquire(self, devices: Sequence[str], ttl_s: float = TTL_S) -> str: ...  # noqa: D102
     def set(self, lease: str, device: str, setting: Setting, note: SettingNote | None = None) -> Effect: ...  # noqa: D102

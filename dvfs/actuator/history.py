@@ -1,8 +1,8 @@
-"""The actuator's history, row by row, for the ledger: also of times without an agent.
+"""The actuator's history of rows for the ledger, also for times without an agent.
 
-It is the only record of what was set and put back: agents read its rows and write them to their ledgers. JSON lines with a
-rising number, in two files at most. The write-ahead journal is what restores. So the history is not synced row by row, and a
-row that cannot be written keeps no setting from being made or restored.
+It is the only record of applied and restored settings: agents read its rows and write them to their ledgers. JSON lines with
+ascending numbers, in two files at most. Restoring depends on the write-ahead journal only. So the history is not synced row by
+row, and a row that cannot be written does not prevent setting or restoring.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ _START_GAP = 1 << 16
 """Numbers that a start leaves out. A power loss can take rows from the file that an agent has read already: a later row with
 one of their numbers would never be read."""
 PAGE = 8  # rows of an answer, or fewer where they do not fit the wire
-_MAX_ROW = 2048  # ASCII characters; another row is not ours and might not fit the wire
+_MAX_ROW = 2048  # ASCII characters; a longer row was not written by this program and might not fit in a message
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +35,11 @@ class KnobChange:
         device: its UUID.
         knob: power (mW) or clock (MHz, [low, high]).
         action: set | restore.
-        value: what was written; None where nothing was.
-        outcome: ok, or in a word why not.
-        holder: who held the lease.
-        cause: request (its holder asked) | expired | killed | start | retry | refused (a partly applied setting is reverted).
-        note: why it was set. A restore has the note of the setting that it ends, with the reason that its holder gave for that.
+        value: the written value; None if nothing was written.
+        outcome: ok, or the reason as one word.
+        holder: owner of the lease.
+        cause: request (of its owner) | expired | killed | start | retry | refused (a partly applied setting is reverted).
+        note: why it was set. A restore has the note of the setting that it ends, with the owner's reason for ending it.
     """
 
     utc_ns: int
@@ -57,7 +57,7 @@ class ActuatorHistory:
     """The history rows of one state folder. The instance lock ensures a single writer."""
 
     def __init__(self, path: Path) -> None:
-        """Go on after the last row that is there; nothing is written yet."""
+        """Continue after the last existing row; nothing is written yet."""
         self._path, self._old = path, path.with_suffix(".old")
         rows = list(self._rows())
         self._last = rows[-1]["number"] if rows else 0
@@ -95,7 +95,7 @@ class ActuatorHistory:
             except OSError:
                 continue
             for line in lines:
-                with contextlib.suppress(ValueError, RecursionError):  # torn, or not ours
+                with contextlib.suppress(ValueError, RecursionError):  # torn, or foreign
                     row = json.loads(line) if line.isascii() and len(line) <= _MAX_ROW else None
                     if isinstance(row, dict) and _is_number(row.get("number")) and isinstance(row.get("name"), str):
                         yield row

@@ -1,9 +1,9 @@
-"""The actuator's write-ahead journal: what was there before, on disk before the first write of a knob.
+"""The actuator's write-ahead journal: original settings, on disk before the first write of a knob.
 
 JSON lines, appended with fsync; keyed by boot and driver epoch, since a setting does not outlive them. A torn last line is a
 record whose fsync never returned, so the write it would have preceded never happened: it is dropped. Folding the file gives,
-per (device, knob), the oldest backup and the values which may be ours on the device. A file that has grown is replaced by one
-which folds to the same. Knob values: power is mW, clock is "unlocked" or [low, high] MHz.
+per (device, knob), the oldest backup and the values that the actuator may have set on the device. A file that has grown is
+replaced by one with the same result. Knob values: power is mW, clock is "unlocked" or [low, high] MHz.
 """
 
 import contextlib
@@ -36,7 +36,7 @@ class Epoch:
 
 @dataclass(frozen=True, slots=True)
 class Outstanding:
-    """A knob that we have (perhaps) changed: `ours` are the values that the device may show because of us."""
+    """A knob that the actuator has (perhaps) changed: `ours` are the values that it may have set."""
 
     device: str
     knob: Knob
@@ -56,7 +56,7 @@ _Open = dict[tuple[str, Knob], Outstanding]
 
 
 class ActuatorJournal:
-    """The journal of one actuator; one process at a time uses it (the instance lock sees to that)."""
+    """The journal of one actuator; the instance lock ensures that only one process uses it."""
 
     def __init__(self, path: Path, compact_bytes: int = 256 << 10) -> None:
         """Open or create, and fold. Above `compact_bytes` the file is replaced where that halves it.
@@ -79,7 +79,7 @@ class ActuatorJournal:
             raise
 
     def close(self) -> None:
-        """Close the file; what was appended is on disk already."""
+        """Close the file; appended records are on disk already."""
         os.close(self._fd)
 
     @property
@@ -99,7 +99,7 @@ class ActuatorJournal:
         writes: list[tuple[str, Knob, Value, Value]],
         note: SettingNote | None = None,
     ) -> None:
-        """Put (device, knob, value found, value to write) on disk, before the write. A backup that is there stays.
+        """Put (device, knob, value found, value to write) on disk, before the write. An existing backup is kept.
 
         Raises:
             JournalError: not on disk; the caller must not write.
@@ -112,11 +112,11 @@ class ActuatorJournal:
         )
 
     def settled(self, device: str, knob: Knob, value: Value) -> None:
-        """The device shows `value` as ours now (what was read back): older values of ours are gone from it."""
+        """The device now shows `value`, as read back: it no longer has older values of `ours`."""
         self._append([{"kind": "settled", "device": device, "knob": knob, "value": value}])
 
     def closed(self, device: str, knob: Knob, outcome: str, utc_ns: int) -> None:
-        """The knob is no longer ours: restored, foreign, or of another epoch (`outcome`)."""
+        """The actuator no longer controls the knob: restored, foreign, or of another epoch (`outcome`)."""
         self._append([{"kind": "closed", "device": device, "knob": knob, "outcome": outcome, "utc_ns": utc_ns}])
 
     def _append(self, records: list[dict[str, Any]]) -> None:
@@ -159,7 +159,7 @@ class ActuatorJournal:
         return fold
 
     def _compact(self) -> None:
-        """Replace the file by what it folds to; where that fails, the file stays as it is."""
+        """Replace the file by its folded content; keep the file if that fails."""
         draft = self._path.with_name(f"{self._path.name}.new")
         records = [_intent(one, value) for one in self._open.values() for value in one.ours]
         fd = -1
@@ -179,7 +179,7 @@ class ActuatorJournal:
 
 
 def _intent(one: Outstanding, value: Value) -> dict[str, Any]:
-    """The record that `value` may come to the device; `one.backup` is what was there."""
+    """The record that `value` may be written to the device; `one.backup` is the original value."""
     note = {} if one.note is None else {"note": one.note.as_json()}
     return {
         "kind": "intent", "device": one.device, "knob": one.knob, "found": one.backup, "value": value, "holder": one.holder,

@@ -8,7 +8,7 @@ FILE = "dvfs.off"
 
 
 class KillSwitch:
-    """The first file is the one that `wattlens dvfs off` writes; the others are obeyed in addition to it."""
+    """`wattlens dvfs off` writes the first file; each of the others switches steering off too."""
 
     def __init__(self, files: Sequence[Path] = ()) -> None:
         """Without files it is never on."""
@@ -16,7 +16,7 @@ class KillSwitch:
 
     @property
     def path(self) -> Path | None:
-        """The file that turns steering off now, else the one that would; None where there is no switch."""
+        """The file that switches steering off now, otherwise the one that would; None without a switch."""
         return next((path for path in self._files if _exists(path)), next(iter(self._files), None))
 
     def is_on(self) -> bool:

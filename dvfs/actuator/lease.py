@@ -66,7 +66,7 @@ class Leases:
         """The lease of this token on this connection.
 
         Raises:
-            RefusedError: not there (expired or never granted), or held through another connection.
+            RefusedError: unknown (expired or never granted), or in use on another connection.
         """
         lease = next((x for t, x in self._by_token.items() if hmac.compare_digest(t.encode(), token.encode())), None)
         if lease is None:
@@ -94,5 +94,5 @@ class Leases:
                 self._by_token[token] = replace(lease, connection=None, expires_ns=end)
 
     def expired(self, now_ns: int) -> list[Lease]:
-        """Leases whose time is over; there until dropped, so that nobody takes a device before it is restored."""
+        """Expired leases; they exist until dropped, so that a device cannot be leased before it is restored."""
         return [lease for lease in self._by_token.values() if lease.expires_ns <= now_ns]

@@ -14,7 +14,7 @@ _BYTES = {"policy": 96, "reason": REASON_BYTES, "workload": 256}
 
 @dataclass(frozen=True, slots=True)
 class SettingNote:
-    """Who wanted a setting and why.
+    """Origin of a setting and its reason.
 
     Args:
         policy: names of the policies, joined by "+".
@@ -46,7 +46,7 @@ class SettingNote:
 
 
 def read_note(raw: object) -> SettingNote | None:
-    """The note of a stored line; None where it has none, as in lines of earlier versions, or a damaged one."""
+    """The note of a stored line; None if it is missing, as in lines of earlier versions, or damaged."""
     try:
         return SettingNote.parse(raw)
     except ValueError:
@@ -54,5 +54,5 @@ def read_note(raw: object) -> SettingNote | None:
 
 
 def printable_text(text: str, longest: int) -> str:
-    """A text of a peer for a row: at most so many bytes of UTF-8, without control characters."""
+    """A peer's text for a row: at most `longest` bytes of UTF-8, without control characters."""
     return cut("".join(c for c in text if c.isprintable()), longest)

@@ -85,7 +85,7 @@ def read(nvml: RealNvml, uuid: str) -> KnobReading:
     """Read a device. Fields that it does not support: None or empty.
 
     Raises:
-        NvmlError: any other trouble: then nothing may be written.
+        NvmlError: any other error: then nothing may be written.
     """
     device = nvml.device_by_uuid(uuid)
     limit: int | None = None

@@ -43,8 +43,8 @@ _END_S = 2.0  # between a worker's closed pair and its end
 class ActuatorConfig:
     """Everything an actuator needs.
 
-    `open_nvml` is called in a child, once per child. `simulated`: the GPUs are, so folders above those of the actuator may
-    belong to others. `utc_ns`: the time of what it did, in the history.
+    `open_nvml` is called in a child, once per child. `simulated`: the GPUs are simulated, so folders above those of the
+    actuator may belong to others. `utc_ns`: clock for the history's time stamps.
     """
 
     socket: Path
@@ -72,7 +72,7 @@ def serve(config: ActuatorConfig) -> int:
     lock = _instance_lock(config, _LOCK_WAIT_S)
     stop = Stop()
     try:
-        _restore(config, 0.0, lambda: None)  # what an earlier actuator left; a damaged journal ends it here, with its message
+        _restore(config, 0.0, lambda: None)  # settings of an earlier actuator; a damaged journal ends serve here
         back_off = _BACK_OFF_S[0]
         while True:
             started = time.monotonic()
@@ -90,10 +90,10 @@ def serve(config: ActuatorConfig) -> int:
 
 
 def restore(config: ActuatorConfig, seconds: float = 10.0) -> tuple[list[RestoreResult], bool]:
-    """Restore what a dead actuator left (`wattlens dvfs restore`): what was done, and whether nothing waits any more.
+    """Restore settings left by a dead actuator (`wattlens dvfs restore`); return the results and whether all are done.
 
     Raises:
-        UsageError: others than root and the actuator's user could change its state.
+        UsageError: users other than root and the actuator's own could change its state.
         WattlensError: an actuator is alive on this state folder.
     """
     lock = _instance_lock(config, 0.0)

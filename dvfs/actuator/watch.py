@@ -24,7 +24,7 @@ class PeerHeartbeat:
         self._heard = self._sent = time.monotonic()
 
     def service(self) -> bool:
-        """Send and receive what is due, never waits; False when the other is dead."""
+        """Send and receive due messages without waiting; False if the other process is dead."""
         now = time.monotonic()
         try:
             while data := self.pair.recv(64):

@@ -12,7 +12,7 @@ _Row = TypeVar("_Row")
 
 
 class WireError(Exception):
-    """What came is no message; the connection cannot be trusted any further."""
+    """The received data is not a valid message; the connection is no longer usable."""
 
 
 def encode(message: dict[str, Any]) -> bytes:
@@ -31,7 +31,7 @@ def encode(message: dict[str, Any]) -> bytes:
 
 
 def cut(text: str, longest: int) -> str:
-    """The beginning of a text, at most so many bytes of UTF-8, never half a character."""
+    """The beginning of a text, at most `longest` bytes of UTF-8, never half a character."""
     return text.encode(errors="replace")[:longest].decode(errors="ignore")
 
 

@@ -1,7 +1,7 @@
 """The actuator's worker: serves the socket, drives the core, and watches the supervisor.
 
 Only root and the actuator's own user may talk to it (file mode 0600, and the peer's credentials are checked). A peer that sends
-what is no message, or does not read its answers, is dropped. When the supervisor is gone, the worker restores and ends.
+invalid messages or does not read its responses is disconnected. When the supervisor is gone, the worker restores and ends.
 """
 
 import contextlib
@@ -69,7 +69,7 @@ class ActuatorWorker:
         self._next = 1
 
     def run(self) -> int:
-        """Reconcile, serve until asked to stop or the supervisor is gone, restore."""
+        """Reconcile, serve until stopped or the supervisor has exited, restore."""
         self._report(self._core.restore_all())
         listener = listen(self._path)
         inode = self._path.stat().st_ino
@@ -96,7 +96,7 @@ class ActuatorWorker:
                     self._accept(listener)
                 elif isinstance(key.data, _Peer):
                     self._guard(key.data, partial(self._exchange, events=events))
-            # One message of each peer a round: who asks a thousand times at once waits for himself, not others for him.
+            # One message of each peer per round: a peer with a thousand queued requests delays only itself.
             for peer in [p for p in self._peers.values() if p.waiting]:
                 self._guard(peer, self._answer_one)
             # After the messages, so that a heartbeat that already arrived counts before its lease expires.
@@ -105,7 +105,7 @@ class ActuatorWorker:
                 self._tick()
 
     def _guard(self, peer: _Peer, serve: Callable[[_Peer], None]) -> None:
-        """Serve one peer; whatever goes wrong costs that peer its connection and nobody else anything."""
+        """Serve one peer; an error closes the connection of that peer only."""
         try:
             serve(peer)
         except Exception:
@@ -194,7 +194,7 @@ class ActuatorWorker:
             self._drop(peer)
             return
         if len(peer.out) > 65536 or len(peer.waiting) > _MAX_WAITING:
-            self._drop(peer)  # it asks and never reads
+            self._drop(peer)  # it sends requests and never reads
             return
         peer.partial_since = (peer.partial_since or time.monotonic()) if peer.decoder.partial else None
         wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if peer.out else 0)
@@ -204,10 +204,10 @@ class ActuatorWorker:
 def listen(path: Path) -> socket.socket:
     """Bind the socket with mode 0600 in a folder that exists; the caller holds the instance lock.
 
-    What an earlier process left there is removed.
+    A socket left by an earlier process is removed.
 
     Raises:
-        UsageError: the path is too long, is no socket, or cannot be bound.
+        UsageError: the path is too long, is not a socket, or cannot be bound.
     """
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:

@@ -1,1 +1,1 @@
-"""The governor: asks the policies of each group and applies what the arbiter decides."""
+"""The governor: runs the policies of each group and applies the arbiter's decision."""

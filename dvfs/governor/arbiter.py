@@ -41,7 +41,7 @@ AS_FOUND = KnobRange(math.inf, math.inf)
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What one wants of a device. A knob of which it says nothing is FREE."""
+    """Requested ranges of a device's knobs. A knob without a range is FREE."""
 
     priority: Priority
     clock_mhz: KnobRange = FREE

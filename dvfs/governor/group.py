@@ -58,20 +58,20 @@ class GovernedGroup:
     """All devices of a training job or inference engine."""
 
     mode: Mode = Mode.OBSERVE
-    slowdown_ratio: float | None = None  # what its terms allow
+    slowdown_ratio: float | None = None  # permitted by its policy settings
     here: bool = True  # whether it was observed in the last round
     seen_ns: int = 0  # when it was observed last
     workload: str = ""
     owner: str = ""
     policies: dict[str, PolicyState] = field(default_factory=dict)
-    wanted: Mapping[str, Setting] = field(default_factory=dict)  # what the arbiter made of all wishes
+    wanted: Mapping[str, Setting] = field(default_factory=dict)  # the arbiter's result from all wishes
     in_force: Mapping[str, Setting] = field(default_factory=dict)  # requested settings of the devices that are set
     paused: bool = False  # a block of a pair that is off
     lease: HeldLease | None = None
     retry_ns: int = 0
     retry_s: float = 0.0  # how long it was waited last
     originals: dict[str, int] = field(default_factory=dict)  # original power limit of a device, mW
-    originals_ns: int | None = None  # when the actuator described what it keeps of them
+    originals_ns: int | None = None  # time of the actuator's last report of the originals
     status_ns: int = 0  # time of the next status request after one without a response
     refused: str = ""  # the last refusal that was logged
     devices: dict[str, SteeredDevice] = field(default_factory=dict)
@@ -97,11 +97,11 @@ class GovernedGroup:
 
     @property
     def wants(self) -> bool:
-        """Whether any policy wants something."""
+        """Whether any policy requests a setting."""
         return any(w.settings for w in self.policies.values())
 
     def decide(self, observation: Observation, configured: Mapping[str, ConfiguredPolicy]) -> list[tuple[str, Decision]]:
-        """Ask the policies of the group's terms, those that exist; what each decided."""
+        """Run the existing policies of the group's settings and return the decision of each."""
         names = [name for name in observation.terms.policies if name in configured]
         for gone in self.policies.keys() - set(names):
             del self.policies[gone]

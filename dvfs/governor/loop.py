@@ -42,16 +42,16 @@ _GONE_MAX = 128
 
 @dataclass(frozen=True, slots=True)
 class GovernorConfig:
-    """How to govern. `policies` by name; `budget` of the whole node; `plan` of paired blocks, None for none."""
+    """How to govern. `policies` by name; `budget` of the whole node; `plan` of paired blocks, None for no experiments."""
 
     policies: Mapping[str, ConfiguredPolicy] = field(default_factory=dict)
     budget: NodeBudget | None = None
     plan: ExperimentPlan | None = None
     retry_s: float = 5.0  # after a refusal, then twice as long, at most `patience_s`
     patience_s: float = 60.0
-    respect_s: float = 900.0  # devices that somebody else has set are left alone for so long
-    foreign_s: float = 3.0  # a device shows another setting for so long: somebody else has set it
-    effect_s: float = 2.0  # a setting is judged from then on
+    respect_s: float = 900.0  # time for which devices that another program has set are left alone
+    foreign_s: float = 3.0  # after this time with a different setting, another program has set it
+    effect_s: float = 2.0  # delay before the effect of a setting is judged
 
 
 class Governor:
@@ -60,7 +60,7 @@ class Governor:
     def __init__(
         self, config: GovernorConfig, client: Actuator | None, clock: Clock, states: Mapping[str, str] = MappingProxyType({})
     ) -> None:
-        """Remember the parts; without a `client` nothing is enforced, whatever the terms say. `states`: of `take_proof`."""
+        """Without a `client` nothing is enforced, whatever the policy settings are. `states`: of `take_proof`."""
         self._config = config
         self._client = client
         self._clock = clock
@@ -75,9 +75,9 @@ class Governor:
         """What failed in the last round, by group; the budget under its own name. A group that failed is released."""
 
     def step(self, observations: Sequence[Observation]) -> list[Action]:
-        """One round over all groups; the refusals that came of it, for the ledger: what was set, the actuator records.
+        """Run one round over all groups and return its refusals for the ledger; the actuator records applied settings.
 
-        An error in one group releases that group and is among `failures`; the others go on.
+        An error in one group releases that group and is among `failures`; the others continue.
         """
         now = self._clock.boot_ns()
         self._failing, self.failures = self.failures, {}
@@ -109,7 +109,7 @@ class Governor:
         return actions
 
     def _guard(self, name: str, call: Callable[P, None], *arguments: P.args, **keywords: P.kwargs) -> None:
-        """Call; an error ends what the group `name` has under way, and nothing else."""
+        """Call; an error stops only the steering of group `name`."""
         try:
             call(*arguments, **keywords)
         except Exception as error:
@@ -138,7 +138,7 @@ class Governor:
             self._decide(group, observation, self._caps_mw, now)
 
     def views(self) -> tuple[DvfsDevice, ...]:
-        """What a snapshot shows, once a device: of the group that has it or had it last, counters of all that had it."""
+        """Snapshot data, one entry per device: of its present or last group, with counters of all its groups."""
         claimed, lost = self._experiments.claimed_uj(), self._experiments.lost_uj()
         had = {*self._past, *claimed, *lost, *(uuid for group in self._groups.values() for uuid in group.left)}
         latest = dict.fromkeys(had, ("", GovernedGroup(here=False)))
@@ -158,7 +158,7 @@ class Governor:
         return counted
 
     def take_proof(self, *, everything: bool = False) -> tuple[list[ProofRow], dict[str, str]]:
-        """Pairs and analyses since the last call, for the ledger, and the states of experiments that changed, to go on from."""
+        """Pairs and analyses since the last call, for the ledger, and the changed states of experiments, to resume from."""
         return self._experiments.take(self._clock.boot_ns(), everything=everything)
 
     # One group.
@@ -212,7 +212,7 @@ class Governor:
             self._past.setdefault(uuid, SteeredDevice()).add(device)
 
     def _cap(self, observations: Sequence[Observation]) -> None:
-        """What the node's budget leaves to each device; where the budget fails, the last caps stay."""
+        """Divide the node's budget among the devices; if the budget policy fails, the last caps stay."""
         if self._config.budget is not None:
             self._caps_mw, self._budget_state = self._config.budget.decide(observations, self._budget_state)
 
@@ -240,7 +240,7 @@ class Governor:
             group.retry_ns = now + int(self._config.respect_s * NS)
 
     def _learn_originals(self, group: GovernedGroup, observation: Observation, now: int) -> None:
-        """The original power limits: the actuator's record where it keeps one, else what a later reading shows."""
+        """The original power limits: from the actuator's record, otherwise from a later reading."""
         unknown = [one for one in observation.devices if one.uuid not in group.originals]
         if not unknown or group.lease is not None:
             return
@@ -292,7 +292,7 @@ class Governor:
         group.in_force, group.refused, group.retry_s = dict(wanted), "", 0.0
 
     def _undo(self, group: GovernedGroup, reason: str, policy: str) -> None:
-        """Back to what was found, under the same lease."""
+        """Restore the original settings under the same lease."""
         try:
             for uuid, device in group.devices.items():
                 if device.applied is not None and group.lease is not None:
@@ -324,7 +324,7 @@ class Governor:
             group.lose_lease()
 
     def _wait(self, group: GovernedGroup, now: int, error: LeaseError) -> None:
-        """How long until a refused group is tried again: longer each time, and long where somebody else steers."""
+        """Delay until the retry of a refused group: longer each time, and long if another program steers."""
         code, config = getattr(error, "code", ""), self._config
         group.retry_s = (
             config.retry_s if code == "unreachable" else min(config.patience_s, max(config.retry_s, 2 * group.retry_s))
@@ -332,7 +332,7 @@ class Governor:
         group.retry_ns = now + int((config.respect_s if code in _FOREIGN_CODES else group.retry_s) * NS)
 
     def _is_foreign(self, device: SteeredDevice, seen: DeviceObservation) -> bool:
-        """Count time in which a setting does nothing; whether it is not ours any more."""
+        """Count time in which a setting has no effect; return whether another program has changed it."""
         old_enough = seen.boot_ns - device.applied_ns >= self._config.effect_s * NS
         why = ineffective(seen, device.applied) if device.applied is not None and old_enough else ""
         if why:

@@ -1,4 +1,4 @@
-"""What a snapshot shows of a device that is steered. Pure."""
+"""Snapshot data of a steered device. Pure."""
 
 from collections.abc import Mapping
 

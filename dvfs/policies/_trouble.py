@@ -4,7 +4,7 @@ from dvfs.types import THERMAL_REASONS, Observation
 
 
 def trouble(observation: Observation, stale_ns: int) -> str:
-    """Why nothing may be steered now, in one word; "" where nothing stands against it."""
+    """Why steering is not permitted now, in one word; "" if it is."""
     oldest = observation.boot_ns - stale_ns
     if not observation.devices:
         return "no_devices"

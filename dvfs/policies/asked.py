@@ -1,7 +1,7 @@
 """Policy `asked`: applies the setting that the workload requests over the agent's socket.
 
-For training loops that choose by themselves (energy_agent.sdk.zeus), and for the ranks of a job whose first node decides. A
-request holds for as long as it says, a few seconds; then the original setting is restored.
+For training loops that choose their own settings (energy_agent.sdk.zeus), and for the ranks of a job whose first node decides.
+A request is valid for the few seconds that it specifies; then the original setting is restored.
 """
 
 from collections.abc import Mapping, Sequence

@@ -44,7 +44,7 @@ class GroupElasticity:
 
     @property
     def k(self) -> float:
-        """The elasticity as far as it is known."""
+        """The current estimate of the elasticity."""
         return min(max(self.k_weighted / self.k_precision, _LEAST_K), _MOST_K)
 
 
@@ -60,7 +60,7 @@ class BudgetState:
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """What a group may get for each device, in mW: between `least` and `most`, of use up to `demand`."""
+    """Possible share of a group for each device, in mW: from `least` to `most`, useful up to `demand`."""
 
     group: str
     devices: tuple[str, ...]
@@ -118,7 +118,7 @@ def decide(
     steered = {uuid for share in shares for uuid in share.devices}
     if steered == state.limits_mw.keys() and now < state.next_ns:
         return state.limits_mw, state
-    # What is not steered may draw as much as its limit lets it.
+    # Devices that are not steered may draw up to their limit.
     fixed = sum(d.power_limit_mw or 0 for o in observations for d in o.devices if d.uuid not in steered)
     powers = _tried(split(shares, config.budget_mw - fixed), shares, groups, state.splits)
     target = {uuid: int(powers[share.group]) // 1000 * 1000 for share in shares for uuid in share.devices}
@@ -131,7 +131,7 @@ def decide(
 def _tried(
     powers: Mapping[str, float], shares: Sequence[Share], groups: Mapping[str, GroupElasticity], splits: int
 ) -> Mapping[str, float]:
-    """With one group a little lower than its share, in turns: what a watt is worth to it is only seen when it changes."""
+    """Set one group after another slightly below its share: the value of a watt shows only when power changes."""
     unsure = [s for s in shares if groups[s.group].k_precision < _SURE and powers[s.group] < s.demand]
     if len(shares) < 2 or not unsure or splits % 2:
         return powers

@@ -72,7 +72,9 @@ def _ended(state: WaitState, now: int) -> WaitState:
 
 
 def _lowest(sku: str, top_mhz: int | None, config: PhaseOptions) -> int | None:
-    """Half of the knee: nothing runs, so there is no work that it could make dearer; without a knee a quarter of the top."""
+    """Half of the knee clock, since no work runs that a lower clock could slow down; without a knee, a quarter of the
+    maximum.
+    """
     knee = find(config.knees, sku)
     if knee is not None:
         return knee.knee_mhz // 2

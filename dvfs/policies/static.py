@@ -59,7 +59,7 @@ def _trouble(observation: Observation, state: KneeState, config: KneeOptions) ->
     queue = observation.progress.queue if observation.progress else None
     if queue is not None and queue > config.queue_limit and queue > (state.queue or 0):
         return "queue_growth"
-    # A long queue that no longer grows does not end an engagement, but none starts while it stands.
+    # A long queue that no longer grows does not end an engagement, but prevents a new one.
     if queue is not None and queue > config.queue_limit and not state.engaged:
         return "queue"
     return ""

@@ -1,4 +1,4 @@
-"""The DVFS dashboard: what steering may do, wants, did and brought about; what it saved, and what that cost."""
+"""The DVFS dashboard: permissions, requests, actions and effects of steering; its savings and their cost."""
 
 from dashboards.boards.dvfs import rows
 from dashboards.dashboard import (
@@ -35,7 +35,7 @@ def board() -> Dashboard:
         rows=build_rows(rows),
         annotations=(
             Annotation(
-                "Changes by steering",  # where they begin: what goes on in every round would shade the whole graph
+                "Changes by steering",  # starts only: reasons that recur every round would shade the whole graph
                 f"topk({_MARKS}, {made} > 0 unless {made_before} > 0)",
                 "{{policy}}: {{action}}",
                 "{{reason}}, on {{instance}}",

@@ -1,4 +1,4 @@
-"""The facility dashboard: PUE and what it is made of, the tree of meters, where the overhead goes, the grid and its carbon."""
+"""The facility dashboard: PUE and its components, the tree of meters, the overhead by use, the grid and its carbon."""
 
 from dashboards.boards.facility import rows
 from dashboards.dashboard import (

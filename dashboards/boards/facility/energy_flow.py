@@ -55,7 +55,7 @@ def supply(flow: Flow) -> str:
 
 
 def it(flow: Flow) -> str:
-    """IT energy at the topmost position that is metered, less what is not IT below it."""
+    """IT energy at the topmost metered position, less other loads below it."""
     return f"sum by ({AT}) ({_own(flow, _IT)})"
 
 
@@ -63,7 +63,7 @@ def _own(flow: Flow, *matchers: str) -> str:
     """What meters show less what those right below them show."""
     mine, used = flow(*matchers), flow('role!~"renewable|reused_heat"')
     under = f"{used} * on ({AT}, meter) group_left (parent) {info(_NOT_ROOT)}"
-    # Two of one role may hang below the same meter: they stay apart by a label of their own.
+    # Two meters of one role may be below the same meter: a separate label distinguishes them.
     apart = f'label_replace({under}, "child", "$1", "meter", "(.+)")'
     below = f'sum by ({AT}, meter) (label_replace({apart}, "meter", "$1", "parent", "(.+)"))'
     return f"(({mine} - on ({AT}, meter) group_left () {below}) or {mine})"

@@ -1,7 +1,7 @@
-"""The fleet dashboard: what the whole fleet draws, costs, emits, wastes and saves, who uses it, and what is missing.
+"""The fleet dashboard: power, cost, emissions, waste and savings of the whole fleet, its users, and missing data.
 
-Everything that is summed over a fleet is drawn from recorded series (`rules_fleet`), so that a query costs little at thousands
-of GPUs; GPUs one by one are on the board to which the tables lead.
+All sums over a fleet come from recorded series (`dashboards/rules/fleet.py`), so that queries are cheap with thousands of GPUs;
+the tables link to the dashboard of single GPUs.
 """
 
 from dashboards.boards.fleet import rows

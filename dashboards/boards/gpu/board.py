@@ -1,7 +1,7 @@
-"""The dashboard of a node and its GPUs: power, energy with its error, clocks, load, who holds them, steering, health.
+"""The dashboard of a node and its GPUs: power, energy with its error, clocks, load, owners, steering, health.
 
-It begins with one node. Where a graph has a line for each GPU, it has those with the highest means alone, so that it can be
-read with hundreds of them chosen too.
+It opens with one node. A graph with a line per GPU shows only those with the highest means, so that it stays readable with
+hundreds of selected GPUs.
 """
 
 from dashboards.boards.gpu import rows

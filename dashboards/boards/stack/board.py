@@ -1,4 +1,4 @@
-"""The dashboard of the stack's own health: what was seen, what is absent and why, ledgers, versions, cost, alerts."""
+"""The dashboard of the stack's own health: coverage, missing sources with reasons, ledgers, versions, cost, alerts."""
 
 from dashboards.boards.stack import rows
 from dashboards.dashboard import (

@@ -29,7 +29,7 @@ def members() -> str:
 
 
 def power(band: str = "", *, boundary: str = "gpu", energy: str = "active_idle") -> str:
-    """Power of a run's GPUs, idle included unless said, or an end of its band."""
+    """Power of a run's GPUs, idle included by default, or an end of its band."""
     chosen = f'boundary="{boundary}",energy="{energy}"'
     watts, error = (recorded(name, chosen, scope="job") for name in (RUN_POWER, RUN_POWER_ERROR))
     return f"max by ({RUN}) ({bound(watts, error, band)})"
@@ -76,12 +76,12 @@ def gpus(*matchers: str) -> str:
 
 
 def gpu_time_in(window: str) -> str:
-    """GPU time that a run held."""
+    """Allocated GPU time of a run."""
     return by_run("sum", f"increase({recorded(GPU_TIME, scope='node')}[{window}])")
 
 
 def lost() -> str:
-    """GPUs that do not answer and that a workload held in the last quarter of an hour."""
+    """Unresponsive GPUs that a workload used in the last quarter of an hour."""
     held = series("workload_energy_joules_total", 'state="active"', scope="node")
     seen = f"group by ({AT}, workload, uuid) (present_over_time({held}[15m]))"
     return f"({seen} * on ({AT}, uuid) group_left (gpu) ({series('gpu_up', scope='node')} == 0))"
@@ -93,7 +93,7 @@ def chosen(expr: str) -> str:
 
 
 def largest(expr: str) -> str:
-    """Of those the ones that held most GPU time in the chosen time: the same ones all along a graph."""
+    """The runs with the most GPU time in the selected time range: the same ones for the whole graph."""
     held = f"sum by ({RUN}) (sum_over_time({recorded(RUN_GPUS, scope='job')}[{RANGE}] @ end()))"
     known = f"group by ({RUN}) (last_over_time({recorded(MEMBER, scope='workload')}[{RANGE}] @ end()))"
     return f"{expr} and on ({RUN}) topk({MOST}, {held} and on ({RUN}) {known})"

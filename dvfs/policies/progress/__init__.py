@@ -20,7 +20,7 @@ from energy_agent.core.errors import UsageError
 _NS = 1_000_000_000
 _MW = 1000  # in a W
 _CLOCK_STEP_MHZ, _POWER_STEP_W = 15, 5
-_UNKNOWN_KNEE = 0.6  # of the highest clock: lower than that no known board has its knee
+_UNKNOWN_KNEE = 0.6  # of the highest clock: the knee of every known GPU is above it
 _LOWEST_POWER = 0.4  # of the original limit
 _SHADOW_SAMPLES = 25
 _TRAINING = ("", "training")
@@ -65,7 +65,7 @@ class SearchState:
 
 
 def decide(observation: Observation, state: SearchState, config: SearchOptions) -> tuple[Decision, SearchState]:
-    """One round: let go on trouble, else go on with the trial, or begin the next."""
+    """One round: release on trouble, otherwise continue the trial or start the next."""
     reason = trouble(observation, config.stale_ns) or _unmeasured(observation)
     if reason:
         idle = replace(state, trial=None, asked=None, since_ns=None, mark=None, step_s=(), power_w=())
@@ -173,7 +173,7 @@ def _measured(observation: Observation, state: SearchState, config: SearchOption
 def candidates(observation: Observation, config: SearchOptions) -> list[float]:
     """The settings to choose from, the highest stands for the original one: SM clocks in MHz, or power limits in W."""
     if config.knob == "power":
-        originals = observation.original_limits_mw()  # a limit of now may be what an earlier agent has set
+        originals = observation.original_limits_mw()  # a current limit may have been set by an earlier agent
         ranges = [d.power_range_mw for d in observation.devices]
         if None in originals or None in ranges:
             return []
@@ -197,7 +197,7 @@ def _spread(low: float, top: float, count: int, step: int) -> list[float]:
 
 
 def predict(state: SearchState, _config: SearchOptions) -> Prediction | None:
-    """What the physics lets expect of a job of which only the reference was measured; None before that."""
+    """Expected result from physics for a job with a measured reference only; None before that."""
     search = state.search
     if search is None or search.response is None:
         return None

@@ -1,4 +1,4 @@
-"""What each setting does to a quantity, relative to the reference setting, from blocks of measurements in turn. Pure.
+"""Effect of each setting on a quantity, relative to the reference setting, from alternating blocks of measurements. Pure.
 
 The logarithm of a block's mean is  level + offset(setting) + slow noise + white noise.  The level is shared by all settings
 and drifts (temperature, data): it has a slope, and both wander as random walks (the local linear trend of Harvey, Forecasting,
@@ -56,7 +56,7 @@ class Contrasts:
         return self.mean[_LEVEL]
 
     def surprise(self, setting: float, value: float, block: BlockScatter) -> tuple[float, float]:
-        """How far a block's mean lies from what is expected of it, and the standard deviation of that."""
+        """Difference of a block's mean from its expected value, and the standard deviation of that difference."""
         error, spread, _, _ = self._with(setting)._compared(setting, value, block)
         return error, math.sqrt(spread)
 
@@ -64,7 +64,7 @@ class Contrasts:
         """Return the state after a block at a setting with this mean."""
         known = self._with(setting)
         error, spread, rows, shared = known._compared(setting, value, block)
-        # To the block's end, and there the usual update: what is learned is in proportion to the covariance with the mean.
+        # Advance to the block's end and apply the usual update there, in proportion to the covariance with the mean.
         for row in rows:
             row[_LEVEL] += block.samples * row[_SLOPE]
             row[_SLOW] *= block.kept

@@ -67,7 +67,7 @@ class Search:
     knob: str
     settings: tuple[float, ...]
     budget: float
-    left: int | None  # samples of the run; None: nobody knows
+    left: int | None  # samples of the run; None: unknown
     in_turns: bool  # whether two settings may be taken in turns
     times: tuple[Contrasts, ...]  # under each assumption about the drift
     power: Contrasts
@@ -85,7 +85,7 @@ class Search:
     until_look: int = 0
     rechecks: tuple[float, ...] = ()  # settings to measure now, since something far from expected was measured
     blocks: tuple["BlockMean", ...] | None = ()  # used so far; None: more than `_BLOCKS_KEPT`
-    filtered_with: tuple[Noise, Noise] = (UNKNOWN_NOISE, UNKNOWN_NOISE)  # what `time` and `power` were filtered with at last
+    filtered_with: tuple[Noise, Noise] = (UNKNOWN_NOISE, UNKNOWN_NOISE)  # noise of the last filtering of `time` and `power`
     filtered_blocks: int = 0  # and how many blocks there were then
     aside: tuple["OutlierBlock", ...] = ()  # blocks not used because of that
     restarts: int = 0
@@ -97,7 +97,7 @@ class Search:
 
     @property
     def time(self) -> Contrasts:
-        """What is known of the time per sample, under the assumption about the drift that explains it best."""
+        """Estimate of the time per sample, under the assumption about the drift that explains it best."""
         return max(self.times, key=lambda known: known.log_likelihood)
 
     @property
@@ -126,7 +126,7 @@ def nothing_known(reference: float) -> tuple[Contrasts, ...]:
 
 
 def choice(search: Search) -> float:
-    """The setting of least energy whose slowdown is proven to be within the budget; the reference where none is."""
+    """The setting of least energy whose slowdown is proven to be within the budget; otherwise the reference."""
     found = [(1.0, search.reference)]
     for setting in search.samples:
         if setting == search.reference:
@@ -155,7 +155,7 @@ def spent(search: Search, coming: Mapping[float, float]) -> SlowdownAccount:
 
 
 def worth_now(search: Search) -> float:
-    """What a sample of the reference takes now, relative to the run's first."""
+    """Present duration of a sample of the reference, relative to the run's first."""
     return math.exp(min(search.time.level - search.first_level, 20.0)) if search.first_level is not None else 1.0
 
 

@@ -14,8 +14,8 @@ _JUMP_LEAST = 0.01  # smaller jumps are left to the filters
 _JUMP_SAMPLES = 3  # of a block, at least: fewer may all be one stall
 _KNOWN = 12  # samples of a setting from which on it has something to be surprised by
 _BLOCKS_KEPT = 128
-_GROWN = 1.3  # so many times the blocks as at the last filtering before it is done again
-_ALIKE = 0.75  # ratio of two variances that are the same for us
+_GROWN = 1.3  # growth of the number of blocks that triggers filtering again
+_ALIKE = 0.75  # ratio of two variances above which they count as equal
 _TYPICAL = 25  # samples of a block
 
 
@@ -116,9 +116,9 @@ def _taken_back(search: Search) -> Search:
 
 
 def _restarted(search: Search, level: float) -> Search:
-    """Another workload, whose reference runs at `level`: what was measured of the old one only counts as spent.
+    """Start with a new workload, whose reference runs at `level`: measurements of the old one only count as spent.
 
-    Of a block in which the change came, each sample is of the workload that it is nearer to.
+    In the block with the change, each sample belongs to the workload whose level is nearer.
     """
     now = math.exp(min(level - search.first_level, 20.0)) if search.first_level is not None else 1.0
     work, fresh_work, lost = dict(search.work), 0.0, 0.0

@@ -44,7 +44,7 @@ class BlockScatter:
 
 @dataclass(frozen=True, slots=True)
 class Noise:
-    """What is known of the scatter so far. Variances of logarithms."""
+    """Present estimate of the scatter. Variances of logarithms."""
 
     white: float = _FIRST_SD**2
     slow: float = 0.0
@@ -76,7 +76,7 @@ class Noise:
         return replace(self, white=max(near - slow * (1 - RHO), 0.05 * near, _LEAST), slow=slow)
 
     def block(self, n: int) -> "BlockScatter":
-        """What the mean of `n` consecutive samples is subject to.
+        """Scatter of the mean of `n` consecutive samples.
 
         With e' = rho e + u, var(u) = slow (1 - rho^2), the slow part's mean over the block is `carried` e + w, and its value at
         the end is `kept` e + v, where e was its value before.

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-_FLOOR, _SHARE = 0.007, 0.12  # how far a real job is from its curve: a part of its own, and a share of the slowdown
+_FLOOR, _SHARE = 0.007, 0.12  # deviation of a real job from its curve: a constant part, and a share of the slowdown
 _COMPUTE_SHARES = (0.02, 0.05, 0.1, 0.2, 0.4, 0.7, 1.0)
 _STATIC_SHARES = (0.12, 0.28)  # of the highest limit
 _EXPONENTS = (0.45, 0.8, 1.3)

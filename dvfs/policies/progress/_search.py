@@ -1,14 +1,14 @@
 """The search for the least energy within a slowdown budget: what to try next. Pure.
 
-Ask `proposed` for a trial, run it, give `learned` (`_learning.py`) its samples, and so on; `choice` is the setting
+Call `proposed` for a trial, run it, pass its samples to `learned` (`_learning.py`), and so on; `choice` is the setting
 to keep. Laws:
 
-- The slowdown of the whole run is within the budget with a margin of `WHOLE_Z` standard errors of what is known of it, and a
-  setting is chosen only where its own slowdown is, with `CHOICE_Z`.
+- The slowdown of the whole run is within the budget with a margin of `WHOLE_Z` of its standard errors, and a setting is chosen
+  only if its own slowdown is, with `CHOICE_Z`.
 - Nothing is tried that is likely to be over twice the budget.
-- The reference (the highest setting) is measured first, again and again, as often as a better knowledge of it is worth, and at
+- The reference (the highest setting) is measured first, again and again, as often as better knowledge of it pays off, and at
   once after a jump. If the jump changed the effect of the settings, the search restarts.
-- Where the budget lies between two settings, they are taken in turns (`_mix.py`), unless that is not wanted.
+- Where the budget lies between two settings, they alternate (`_mix.py`), unless this is switched off.
 """
 
 import math
@@ -24,13 +24,13 @@ _HOLD = 25
 _LAST_TRIALS = 100  # with fewer samples left nothing new is tried
 _SELDOM, _OFTEN = 600, 60  # samples between two of the reference, at most and at least
 _LOOK_EVERY = 8  # blocks between two looks for something to try, once nothing was found
-_OPTIMISM_SD = 0.7  # a trial is judged by what it may well turn out to be
+_OPTIMISM_SD = 0.7  # a trial is judged by a plausible good outcome
 _CHANCE = 0.25  # and by the chance of that
 _TRIAL_COST = 0.004  # of a sample's energy: what every trial costs besides
 
 
 def proposed(search: Search) -> tuple[Trial, Search]:
-    """What to run next, at most what is left of the run."""
+    """The next trial, at most the rest of the run."""
     trial, search = _next(search)
     most = trial.samples if search.left is None else min(trial.samples, max(1, search.left))
     return trial._replace(samples=max(1, most)), search
@@ -79,7 +79,7 @@ def _fitted(search: Search) -> CurvePosterior | None:
 
 
 def _worth_trying(search: Search, response: CurvePosterior | None) -> float | None:
-    """The setting whose trial promises more than it costs, or None."""
+    """The setting whose trial is expected to save more than it costs, or None."""
     left = search.left if search.left is not None else HORIZON
     if left < _LAST_TRIALS or response is None:
         return None
@@ -107,7 +107,7 @@ def _worth_trying(search: Search, response: CurvePosterior | None) -> float | No
         elif best is None or gain - cost > best[0]:
             best = gain - cost, setting
     if best is None and refused and lowest != search.reference and _own_sd(search, lowest) > 0.12 * search.limit:
-        # The settings below look too slow, as far as the lowest one that was tried is known: know that one better first.
+        # The settings below look too slow given present knowledge of the lowest tried one: measure that one better first.
         offset, variance = search.time.offset(lowest)
         if offset - 2 * math.sqrt(variance) < search.limit:
             return lowest

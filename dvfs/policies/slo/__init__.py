@@ -33,9 +33,9 @@ _STEP_MHZ = 15
 _STEPS_KEPT = 90
 _PRICE = (0.0005, 0.015, 0.5)  # of all misses that may be, as share of the power limit: least, first, most
 _PRICE_TAU_S = 300.0
-_SPENT_MOST, _SPENT_POWER = 4.0, 2.0  # how much dearer misses are where more came than may
+_SPENT_MOST, _SPENT_POWER = 4.0, 2.0  # limit and exponent of the overspending factor on the price of misses
 
-_SHORTEST_S = 0.05  # of an interval; what is read sooner is the same reading
+_SHORTEST_S = 0.05  # of an interval; an earlier reading counts as the same one
 _LEAST_LIMIT_W = 10.0
 _QUEUE_GROWTH = 2  # requests more that wait than a reading before: the highest clock at once
 _LEARN_REQUESTS, _LEARN_S = 5, 10.0
@@ -237,7 +237,9 @@ def _chosen(
 
 
 def predict(state: SloState, _config: SloOptions) -> Prediction | None:
-    """What its decisions in shadow would save, of which the server has not shown how it answers; None in the first minute."""
+    """Expected saving of its decisions in shadow mode, where the server's response was not observed; None in the first
+    minute.
+    """
     if state.promise.seconds < _PROMISE_S:
         return None
     mean, std = state.promise.saving_ratio

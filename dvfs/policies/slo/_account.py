@@ -1,8 +1,8 @@
 """Cost of the chosen clock: requests that missed a limit and would have met it at the highest clock. Pure.
 
-What the default would have attained cannot be seen while we steer, so of each miss it is reckoned whether it would have been
-one without us: of the first token by `_slo_late`, of later ones from times between tokens as the highest clock would have had
-them. What was reckoned ahead is then corrected by what came.
+The attainment of the default cannot be observed during steering. So for each miss the policy estimates whether it would have
+occurred at the highest clock too: for the first token by `_late`, for later ones from the times between tokens at the highest
+clock. Predictions are then corrected by observations.
 """
 
 from collections.abc import Sequence
@@ -66,11 +66,11 @@ class MissAccount:
         return _bias(self.first_seen[kind], self.first[kind]), _bias(self.later_seen, self.later)
 
     def reckoned(self, pending: int, first: float, later: float) -> "MissAccount":
-        """With what was reckoned for the next second."""
+        """Add the prediction for the next second."""
         return replace(self, first=_added(self.first, pending, first), later=self.later + later)
 
     def came(self, seconds: float, pending: int, requests: int, first: float, later: float) -> "MissAccount":
-        """With what came in an interval that began with so many open prompts, and in which so many first tokens came."""
+        """Add the misses of an interval that began with `pending` open prompts and in which `requests` first tokens came."""
         fade = exp(-seconds / _TAU_S)
         return MissAccount(
             tuple(fade * one for one in self.first),
@@ -95,7 +95,7 @@ def later_extra(steps: Sequence[StepTimes], answer: float, limit_s: float, ended
 
     All that decode get their tokens together, so a request's mean is that of the last steps, as many as its answer is long;
     none is shorter than the `since` steps without a first token. With the highest clock it would have had more steps in the
-    same time and ended sooner: what came last it would not have seen.
+    same time and ended sooner, without the last steps.
     """
     share = whole = 0.0
     for n, weight in answers(answer):
@@ -117,7 +117,7 @@ def later_extra(steps: Sequence[StepTimes], answer: float, limit_s: float, ended
 
 
 def _at_top(had: Sequence[tuple[float, float]], n: float) -> float:
-    """Time that n steps would have taken from the beginning of what a request had."""
+    """Time of the first n steps of a request at the highest clock."""
     total = done = 0.0
     for time_s, top_s in reversed(had):
         more = min(time_s / top_s, n - done) if top_s > 0 else 0.0

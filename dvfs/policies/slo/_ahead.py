@@ -1,10 +1,10 @@
-"""How many requests would miss their limit of the first token with each clock over the next second, played out. Pure.
+"""Simulation of requests that would miss their first-token limit with each clock over the next second. Pure.
 
-Prompts are served one after another; with a clock for a second and the highest one afterwards. How long the open prompts are is
-not known, so what is left of the lengths seen stands for them. Requests come as often as they have come. A router that spares
-busy servers counts on their full speed: a request that it held back comes as soon as the highest clock would be done, and may
-find a slower one still at work. A request misses as often as prompts have been seen that cannot wait so long. Every clock is
-tried on the same draws.
+Prompts are served one after another; with a clock for a second and the highest one afterwards. The lengths of the open prompts
+are unknown, so the lengths seen before represent them. Requests arrive at the observed rate. A router that spares busy servers
+expects their full speed: it forwards a delayed request when the highest clock would have finished, and a slower clock may still
+be busy then. The probability of a miss is the share of observed prompts that cannot wait that long. Every clock is simulated
+with the same draws.
 """
 
 from bisect import bisect_right
@@ -22,17 +22,17 @@ _OPTIMISM = 0.06  # share of the work by which a router may think too little of 
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """What is open in a server and what comes to it.
+    """Open and arriving requests of a server.
 
     Args:
-        front: what the oldest open prompt may be; empty: none is open.
+        front: candidates for the oldest open prompt; empty: no prompt is open.
         ages: of the open prompts behind it, in s.
         seen: prompt lengths, each as likely.
-        rate: requests a second.
+        rate: requests per second.
         clustering: share of those that would meet another which do; the others come when the server would be free.
-        late_s: by which the server is behind what the highest clock would have done.
+        late_s: time by which the server is behind its progress at the highest clock.
         done_s: work done on the oldest open prompt.
-        start_s: for which a prompt waits for the step under way.
+        start_s: wait of a prompt for the step in progress.
     """
 
     front: Sequence[Candidate]
@@ -49,7 +49,7 @@ def misses(scene: Scene, speeds: Sequence[float], start: int) -> list[float]:
     """Expected misses for each speed, of open requests and of those that come while the second has an effect.
 
     Args:
-        scene: what there is.
+        scene: open and arriving requests.
         speeds: of prefill, relative to the highest clock.
         start: place in the draws, so that one second is not like the other.
     """
@@ -116,8 +116,8 @@ def _coming(scene: Scene, open_s: float, slowest: float, random: Iterator[float]
     """Requests to come, as time and work, until the server is idle at every clock, so that this second has no effect any more.
 
     Args:
-        scene: what there is.
-        open_s: work that is left of what is open.
+        scene: open and arriving requests.
+        open_s: remaining work of open prompts.
         slowest: the lowest speed.
         random: the draws.
     """

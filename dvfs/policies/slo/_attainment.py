@@ -52,7 +52,7 @@ def proven(histogram: Latencies, limit_s: float, share: float) -> Verdict:
 
 
 def judged(window: AttainmentWindow, now_s: float, ttft: Latencies, limit_s: float, share: float) -> AttainmentWindow:
-    """Go on with a window; when it is full, judge it and begin the next."""
+    """Continue a window; when it is full, judge it and begin the next."""
     if window.since_s is None or window.ttft is None or window.ttft.edges != ttft.edges:
         return AttainmentWindow(now_s, ttft)
     try:

@@ -77,7 +77,7 @@ class ServingInterval:
 
     @property
     def closed(self) -> bool:
-        """No prompt was open at either end: what was computed of prompts is what was counted."""
+        """No prompt was open at either end: all computed prompt tokens were counted."""
         return self.before.pending == 0 and self.after.pending == 0
 
     @property

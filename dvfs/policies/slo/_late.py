@@ -27,10 +27,10 @@ class IntervalStart:
 
     Args:
         ages: of the prompts that were open, oldest first, in s.
-        late_s: by which the server was behind what the highest clock would have done.
+        late_s: time by which the server was behind its progress at the highest clock.
         speed: of prefill, relative to the highest clock.
-        start_s: for which a prompt waits for the step under way.
-        work: on a prompt of so many tokens, in s at the highest clock.
+        start_s: wait of a prompt for the step in progress.
+        work: on a prompt by its number of tokens, in s at the highest clock.
         prompts: lengths seen before, none empty.
         clustering: share of requests that would meet another which do; the others come when the server would be free.
     """

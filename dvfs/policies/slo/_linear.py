@@ -16,7 +16,7 @@ Matrix = tuple[tuple[float, ...], ...]
 
 @dataclass(frozen=True, slots=True)
 class Prior:
-    """Means and standard deviations of the coefficients, and what of the learnt is kept at each observation."""
+    """Means and standard deviations of the coefficients, and the share of the learnt part kept at each observation."""
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
@@ -25,7 +25,7 @@ class Prior:
 
 @dataclass(frozen=True, slots=True)
 class Linear:
-    """What was learnt: mean and covariance of the coefficients follow from precision and weighted sum."""
+    """The learnt state: mean and covariance of the coefficients follow from precision and weighted sum."""
 
     prior: Prior
     precision: Matrix

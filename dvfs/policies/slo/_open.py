@@ -1,7 +1,8 @@
 """Open prompts of a server: remaining work, and lateness relative to the highest clock. Pure.
 
 All work is in seconds at the highest clock; at speed v of a clock it takes 1/v times as long. Lateness is the time by which the
-open prompts are behind what the highest clock had done: what it adds to times to first token is what our clock costs.
+open prompts are behind their progress at the highest clock: its contribution to times to first token is the cost of the applied
+clock.
 """
 
 from collections.abc import Sequence
@@ -32,8 +33,8 @@ class LatencyLimits:
 class OpenPrompts:
     """Open prompts, in s: work done on the oldest, time since it was first seen, and the server's lateness.
 
-    `fresh` says that the oldest was not there a reading ago. `quiet` are the steps since a first token came: all that decode
-    have had as many.
+    `fresh`: the oldest was not open at the previous reading. `quiet`: steps since the last first token, the same for all
+    decoding requests.
     """
 
     done_s: float = 0.0
@@ -54,7 +55,7 @@ class PromptLength:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """What the oldest open prompt may be: its probability, limit, work left, and how long ago it came."""
+    """A possible oldest open prompt: its probability, limit, work left, and time since its arrival."""
 
     weight: float
     limit_s: float

@@ -7,9 +7,9 @@ With x = f_top / f - 1 for the applied clock f, B decoding sequences and r promp
     time between two tokens while prompts are computed without a pause = c0 + c1 B + c2 w, growing with x, after w s of work
     power = d0 + d1 h + u (d2 + d3 h) + d4 B h
 
-where h is the dynamic power f V^2 of a board whose voltage rises above its knee, relative to the knee's, less 1, and u is the
-share of time in which prompts are computed. Where the power limit holds the clock down, f is the clock that was seen. How much
-each grows with x is a prior at first, then what is seen; uncertainty is part of every prediction.
+where h is the dynamic power f V^2 of a GPU whose voltage rises above its knee, relative to the knee's, less 1, and u is the
+share of time in which prompts are computed. Where the power limit holds the clock down, f is the observed clock. The growth of
+each with x is a prior at first and then learnt; uncertainty is part of every prediction.
 """
 
 from dataclasses import dataclass, field, replace
@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from dvfs.policies.slo._interval import ServingInterval
 from dvfs.policies.slo._linear import Linear, Prior
 
-_VOLTAGE_PER_MHZ, _VOLTAGE_CEILING = 0.0008, 1.45  # typical of data-centre boards; what is seen corrects the slope
+_VOLTAGE_PER_MHZ, _VOLTAGE_CEILING = 0.0008, 1.45  # typical of data-centre GPUs; observations correct the slope
 _GROW, _GROW_PREFILL = 0.6, 0.9  # by how much, with x, before anything is seen
 _NO_CAP = 1e9
 _B = 64.0  # sequences and
@@ -112,7 +112,7 @@ class ServerModel:
         return clocks.limit_w * (d0 + prefill_share * d2 + h * slope)
 
     def step_w(self, clocks: Clocks, lock_mhz: float, batch: float, prefill_share: float) -> tuple[float, float]:
-        """Power that the same work takes with a lock, its time stretched, and a standard deviation of what the clock adds."""
+        """Power of the same work with a lock, over its longer time, and a standard deviation of the clock's effect."""
         mhz, calm = self.effective_mhz(lock_mhz, True), self.effective_mhz(lock_mhz, False)
         x, top = self.slow(clocks, lock_mhz), self.slow(clocks, clocks.grid_mhz[-1])
         longer = self.first_s(x, _P, batch) / self.first_s(top, _P, batch)

@@ -1,12 +1,12 @@
-"""How many requests would miss their limits, and how much energy goes, with each clock over the next second. Pure.
+"""Expected limit misses and energy over the next second with each clock. Pure.
 
-All work is in seconds at the highest clock; at speed v of a clock it takes 1/v times as long. What is reckoned:
+All work is in seconds at the highest clock; at speed v of a clock it takes 1/v times as long. The estimate covers:
 
-- first tokens of open requests and of those to come: played out by `_slo_ahead`.
-- lateness: time by which the prompts that are open are behind what the highest clock had done. It is kept below a share of what
-  short prompts can wait.
+- first tokens of open and future requests: simulated by `_ahead`.
+- lateness: time by which the open prompts are behind their progress at the highest clock. It is kept below a share of the wait
+  that short prompts tolerate.
 - answers: all sequences of a batch get their tokens together, so the mean time between tokens of a request that ends soon is
-  that of the last steps, as many as its answer is long. How long answers are is taken as spread around their mean.
+  that of the last steps, as many as its answer is long. Lengths of answers are assumed to spread around their mean.
 """
 
 from collections.abc import Sequence
@@ -108,8 +108,8 @@ def _later_misses(
 ) -> float:
     """Of requests that decode now, with this clock for a second and the highest one for prompts afterwards.
 
-    The mean of a request is over its steps before, those of this second, and those to come. How long its answer is nobody
-    knows, so each length that is longer than what it has counts, as often as it occurs.
+    The mean of a request is over its steps before, those of this second, and those to come. The length of its answer is
+    unknown, so each length above its present one counts as often as it occurs.
     """
     batch, top = reading.decoding, xs[-1]
     pure, mixed = response.gap_s(x, batch, top), response.mixed_s(x, batch, now.done_s, top)

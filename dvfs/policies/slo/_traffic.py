@@ -1,4 +1,4 @@
-"""What comes to a server, learnt from its counters: how often, how long prompts and answers are, who waits. Pure."""
+"""A server's traffic, learnt from its counters: request rate, lengths of prompts and answers, and waiting requests. Pure."""
 
 from bisect import bisect_left, insort
 from dataclasses import dataclass, replace

@@ -1,4 +1,4 @@
-"""Rows of what steering is expected to save, what is proven of it, and what it costs in speed."""
+"""Rows of expected savings, proven savings, and their cost in speed."""
 
 from dashboards.boards.dvfs.rows.steering import NAME, OF_MOST
 from dashboards.dashboard import DashboardRows, Link, Panel, PanelQuery, PanelRow, banded, figure, gpu_power, series, third

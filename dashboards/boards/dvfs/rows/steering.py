@@ -139,7 +139,7 @@ def states() -> PanelRow:
 
 
 def settings() -> PanelRow:
-    """Wanted, set, done."""
+    """Requested, set and actual settings."""
 
     def lines(*of: tuple[str, str, str]) -> tuple[PanelQuery, ...]:
         return tuple(PanelQuery(largest_groups(of_group(signal, end)), f"{NAME} {text}") for signal, end, text in of)
@@ -186,7 +186,7 @@ def settings() -> PanelRow:
 
 
 def decisions() -> PanelRow:
-    """What the policies decided, and why."""
+    """Decisions of the policies, with reasons."""
 
     def top_decisions(matcher: str) -> str:
         return f"topk({MOST}, sum by (policy, action, reason) ({recorded(DECISIONS, matcher, scope='node')}))"

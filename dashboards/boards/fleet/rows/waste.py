@@ -1,4 +1,4 @@
-"""The rows of a fleet: where its power goes and what is wasted, who uses most, and what does not answer."""
+"""The rows of a fleet: power by use and waste, largest users, and unresponsive sources."""
 
 from dashboards.dashboard import (
     RANGE,
@@ -116,7 +116,7 @@ def tops() -> tuple[PanelRow, ...]:
 
 
 def _by_model(watts: str, tokens: str) -> str:
-    """One sum over the other; a model that nobody names is named so."""
+    """Ratio of two sums by model; a missing model name gets a name."""
     ratio = f"sum by (model) ({watts}) / (sum by (model) ({tokens}) > 0)"
     return f'label_replace({ratio}, "model", "(none)", "model", "")'
 
@@ -171,7 +171,7 @@ def _most_per_token(label: str, text: str) -> Panel:
 
 
 def missing() -> PanelRow:
-    """What does not answer, and what is simulated."""
+    """Unresponsive sources and simulated nodes."""
     lost, gone = series("gpu_absent_info", 'field="device"', scope="fleet"), recorded("up", JOB, scope="fleet")
     simulated = series("node_info", 'simulated="true"', scope="fleet")
     return PanelRow(

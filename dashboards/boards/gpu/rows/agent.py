@@ -19,7 +19,7 @@ from dashboards.dashboard import (
 
 
 def dvfs() -> PanelRow:
-    """How each GPU is steered; what steering wants, why, and what it saved is on its own board."""
+    """Steering of each GPU; requests, reasons and savings are on the DVFS dashboard."""
     shadow, enforce = series("dvfs_mode", 'mode="shadow"'), series("dvfs_mode", 'mode="enforce"')
     off = "DVFS is not configured here"
     its_board = (Link("Its steering", "wattlens-dvfs", {"instance": "instance"}),)
@@ -57,7 +57,7 @@ def dvfs() -> PanelRow:
 
 
 def health() -> PanelRow:
-    """What does not work, and what the agent costs."""
+    """Failures, and the cost of the agent."""
 
     def node(name: str, *matchers: str) -> str:
         return series(name, *matchers, scope="node")

@@ -1,4 +1,4 @@
-"""The row of what wears out or goes wrong on boards and links."""
+"""The row of wear and errors of GPUs and links."""
 
 from dashboards.dashboard import GPU, RATE, DashboardRows, Panel, PanelQuery, PanelRow, series, third
 
@@ -16,7 +16,7 @@ def _with_text(text: str, expr: str) -> str:
 
 
 def build_health_row() -> PanelRow:
-    """Errors of memory and links, and what they call for."""
+    """Errors of memory and links, and the required actions."""
     now, most = series("gpu_pcie_link_lanes"), series("gpu_pcie_link_max_lanes")
     calls = (
         ("the driver asks for $1", f"{series('gpu_recovery_action', _ASKED)} == 1"),

@@ -6,7 +6,7 @@ _ROWS = 20
 
 
 def workloads() -> PanelRow:
-    """The row; what a workload does with its energy is on the boards of inference and training."""
+    """The row; a workload's use of its energy is on the inference and training dashboards."""
     energy = increase("workload_energy_joules_total", scope="workload")
     power = f"sum by (workload, state) (rate({series('workload_energy_joules_total', scope='workload')}[{RATE}]))"
     here = {"workload": "workload", "instance": "instance"}

@@ -1,4 +1,4 @@
-"""The rows of what was seen of the energy and what not, and of readings and sources that are absent, with the reason."""
+"""The rows of metered and unmetered energy, and of missing readings and sources with their reasons."""
 
 from dashboards.dashboard import RANGE, DashboardRows, Link, Panel, PanelQuery, PanelRow, figure, recorded, series
 from dashboards.promql.sums import bucket
@@ -12,7 +12,7 @@ _TO_NODE = Link("Node and GPUs", "wattlens-gpu", {"instance": "instance"})
 
 
 def coverage() -> PanelRow:
-    """What was seen of the energy, and whose it is known to be."""
+    """Metered energy, and its share with a known owner."""
     seen, unseen = (f"increase({recorded(name, scope='node')}[{RANGE}])" for name in (GPU_ENERGY, GPU_UNSEEN))
     share = f"clamp_max(sum({unseen}) / (sum({seen}) > 0), 1)"
     power = recorded(NODE_POWER, f'bucket!="{HOST}"', scope="node")
@@ -81,7 +81,7 @@ def coverage() -> PanelRow:
 
 
 def absent() -> PanelRow:
-    """What is not read, and why; failures apart from what boards do not have."""
+    """Missing readings with reasons; failures are separate from unsupported features."""
     down = series("source_down_info", scope="node")
     answered = f"time() - {series('source_last_success_timestamp_seconds', scope='node')}"
     of = "on (cluster, job, instance, source, device)"

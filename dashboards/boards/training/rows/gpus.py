@@ -1,4 +1,4 @@
-"""Rows of the GPUs of training runs: how many over time, their power and what is around them; and what steering takes."""
+"""Rows of the GPUs of training runs: number over time, their power and that of the host; and the cost of steering."""
 
 from dashboards.boards.training.rows.steps import NONE, OF_MOST
 from dashboards.boards.training.runs import RUN, by_run, chosen, gpus, largest, lost, of_runs, power
@@ -12,7 +12,7 @@ _NOT_STEERED = "DVFS is not configured, or steers no GPU of these runs"
 
 
 def build_gpu_row() -> PanelRow:
-    """How many GPUs, what they draw, what is lost."""
+    """Number of GPUs, their power, lost GPUs."""
     around = f"(1 - {power()} / on ({RUN}) ({power(boundary='node')} > 0))"
     active = power(energy="active")
     # Two rules one after the other: a scrape that arrives between them is in the second alone.

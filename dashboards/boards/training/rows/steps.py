@@ -87,7 +87,7 @@ def now() -> PanelRow:
 
 
 def work() -> PanelRow:
-    """Joules by what was done for them."""
+    """Joules by unit of work."""
 
     def per(done: str) -> tuple[PanelQuery, ...]:
         return banded(lambda band: largest(f"{power(band)} / ({done} > 0)"), "{{run}}")
@@ -145,7 +145,7 @@ def work() -> PanelRow:
 
 
 def progress() -> PanelRow:
-    """What was done in the chosen time, and in which phases."""
+    """Work in the selected time range, and its phases."""
 
     def most(expr: str) -> str:
         return f"{chosen(expr)} and on ({RUN}) topk({_ROWS}, {chosen(gpu_time_in(RANGE))})"
