@@ -4,9 +4,9 @@ Run from the repository's root: python -m benchmarks attribution [--seconds 120]
 
 Simulated nodes with GPUs of five models run two to seven real processes on each GPU, which are really killed: steady, bursty
 with random on and off times, starting and stopping within the run. GPUs are time-sliced, shared by MPS, or in MIG mode with
-instances of random sizes and one process on each, as schedulers give them. What a process's entries sum to, gain taken off, is
-compared with what it drew: `SlotTruth`'s energy while its work ran, and its part of what was drawn while it held the GPU or
-instance and nothing ran there.
+instances of random sizes and one process on each, as schedulers give them. The sum of a process's entries, corrected for gain,
+is compared with its true energy: `SlotTruth`'s energy while its work ran, and its part of the idle energy while it was attached
+to the GPU or instance.
 
 `active` compares shares of the energy while work ran; `all` the joules. Both are relative, of processes that used at least a
 twentieth of what all of their GPU did. Kernels of one GPU draw alike (`alike`; `busy`: and never rest), or differ in intensity
@@ -212,7 +212,7 @@ def _watch(
 
 
 def _truths(plant: Plant, gpus: list[LoadedGpu]) -> dict[tuple[int, int], tuple[int, int]]:
-    """True uJ of each load so far, as the board's sensor would say it."""
+    """True uJ of each load so far, with the gain of the GPU's sensor."""
     found = {}
     for gpu in gpus:
         truth = plant.truth(gpu.index)

@@ -73,7 +73,7 @@ def check(turns: Sequence[Turn]) -> None:
     """Run a scenario.
 
     Raises:
-        AssertionError: a joule was lost, made, given twice, or taken from a holder that had the device to itself.
+        AssertionError: a joule was lost, created, assigned twice, or taken from an exclusive owner.
     """
     account = DeviceAccount(_INFO, _SENSOR_FOR(_INFO))
     now_ns, energy_mj, booked_uj, edge = 0, 10**6, 0, 0

@@ -30,7 +30,7 @@ class SegmentChainWriter:
 
 
 class _Unsynced(RealFiles):
-    """Tens of thousands of fsyncs would measure the disk, not the ledger; what is made here outlives no power cut."""
+    """Tens of thousands of fsyncs would measure the disk, not the ledger; these files need not survive a power cut."""
 
     def write(self, path: Path, data: bytes) -> None:
         path.write_bytes(data)

@@ -2,11 +2,11 @@
 
 Run from the repository's root: python -m benchmarks churn [--minutes 60] [--retention-s 600] [--starts-per-s 20]
 
-Each process lives 1.4 s and is attached to GPU 7 of a simulated node with eight H100s, which nobody else uses: the agent lists
-processes each second, as one that held the GPU has ended, and each list has twenty that no list had before. The agent runs with
-its defaults but for the retention and, where the run is shorter than an hour, segments of a quarter of an hour. Bars: once the
-retention is over, anonymous memory of all processes of the agent and /metrics no longer grow; the journal stays below what a
-log of 8 MiB, its checkpoints and SQLite's own log take; `wattlens ledger verify` finds no fault.
+Each process lives 1.4 s and is attached to GPU 7 of a simulated node with eight H100s, which has no other users: the agent
+lists processes each second, because one that used the GPU has ended, and each list has twenty new ones. The agent runs with its
+defaults except for the retention and, if the run is shorter than an hour, segments of a quarter of an hour. Bars: after the
+retention, anonymous memory of all processes of the agent and /metrics no longer grow; the journal stays below the size of a log
+of 8 MiB, its checkpoints and SQLite's own log; `wattlens ledger verify` finds no fault.
 """
 
 import os
@@ -55,7 +55,7 @@ while True:
 
 
 class ProcessChurn(threading.Thread):
-    """A user of its own starts processes, and each is attached to a GPU for as long as it lives."""
+    """Processes of a separate user, each attached to a GPU for its whole life."""
 
     def __init__(self, node: SimulatedNode, starts_per_s: float, gpu: int = GPU, life_s: float = LIFE_S) -> None:
         super().__init__(daemon=True)
@@ -94,7 +94,7 @@ class ProcessChurn(threading.Thread):
 
 
 def sample(began_s: float, churn: ProcessChurn, agent: AgentProcess) -> Row:
-    """Measure the agent now; anonymous memory does not depend on what else runs on this machine, as pages of files do."""
+    """Measure the agent now; unlike file pages, anonymous memory does not depend on other processes of the machine."""
     page = agent.fetch(5.0)
     return {
         "minute": round((time.monotonic() - began_s) / 60, 2),

@@ -1,4 +1,4 @@
-"""What the agent costs on a node of eight H100s under the demo's load: CPU and memory of all its processes, and its scrapes.
+"""Cost of the agent on a node of eight H100s under the demo's load: CPU and memory of all its processes, and its scrapes.
 
 Run from the repository's root: python -m benchmarks cost [nvitop] [health] [serving] [--seconds 120]
 
@@ -6,8 +6,8 @@ Run from the repository's root: python -m benchmarks cost [nvitop] [health] [ser
 - health: two agents side by side, one of which never reads health.
 - serving: with the metrics endpoints of three inference servers; the bars are half of the shipped limit, and no growth.
 
-Each exporter is scraped once a second. Memory is the proportional set size, at the start and at the end. CPU is of a core. The
-image's Python is 3.13; `make VENV=.venv-3.13 PYTHON=python3.13 .venv-3.13/.dev` gives it, and each row names what ran.
+Each exporter is scraped once per second. Memory is the proportional set size, at the start and at the end. CPU is of a core.
+The image's Python is 3.13; `make VENV=.venv-3.13 PYTHON=python3.13 .venv-3.13/.dev` gives it, and each row names what ran.
 """
 
 import http.client
@@ -30,7 +30,7 @@ from energy_agent.core.errors import UsageError
 from energy_agent.sim.node import SimulatedNode
 from tests.support import eventually, free_port
 
-WARM_UP_S = {"nvitop": 8.0, "health": 70.0, "serving": 15.0}  # health: a period and more, so that every group is on the page
+WARM_UP_S = {"nvitop": 8.0, "health": 70.0, "serving": 15.0}  # health: more than a period, so that `/metrics` has every group
 
 
 def run(*names: str, seconds: float = 120.0, warm_up_s: float = 0.0) -> Iterator[Row]:

@@ -45,7 +45,7 @@ class LeaderboardRow:
 
 
 def points(path: Path, gpu: str, model: str) -> list[LeaderboardRow]:
-    """The rows of one board and model, by rising batch.
+    """The rows of one GPU model and language model, by ascending batch.
 
     Raises:
         UsageError: the file cannot be read.
@@ -90,7 +90,7 @@ def errors(one: ReplicaSpec, host: tuple[float, float], point: LeaderboardRow) -
 
 
 def fit(data: Path) -> Iterator[Row]:
-    """Fit every board and model that the leaderboard and models.json have both; errors are model over measured, less one."""
+    """Fit every GPU and model that both the leaderboard and models.json have; errors are modelled / measured - 1."""
     for key, gpu, name, published in PAIRS:
         model = models.find(name)
         one = server(boards.find(key), model, engine="lean", boundness=BOUNDNESS["mid"], max_num_seqs=1024)

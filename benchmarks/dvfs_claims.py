@@ -1,9 +1,9 @@
 """Claimed savings of a day of paired blocks with a known true saving: never more than the truth, and most of it.
 
-Worlds of several classes: a saving that stays, ends, drifts or turns, a load that changes, agents that restart. A world is
-a training job or a server whose counters are read at instants of their own, with noise of its own size. Plan, experiment and
-estimate are those of the governor. The truth is what made the numbers: of each joule with the setting on, what it would have
-taken without. A world counts as over-claimed where at any analysis more is claimed than was saved until then.
+Worlds of several classes: a saving that stays, ends, drifts or reverses, a load that changes, agents that restart. A world is a
+training job or a server with its own reading instants and its own noise. Plan, experiment and estimate are those of the
+governor. The truth is known from the generator: for each joule with the setting, the energy without it. A world counts as
+over-claimed if any analysis claims more than the saving until then.
 """
 
 import math
@@ -125,7 +125,7 @@ def day(job: tuple[str, int]) -> tuple[bool, float, float]:
         load.run(ROUND_S, on=on)
         if load.t_s >= next_s:
             next_s = load.t_s + draw.expovariate(1 / 7200)
-            # One that is ended leaves its last state, one that is killed the one before; nothing is steered meanwhile.
+            # A stopped agent leaves its last state, a killed one the state before; a restart suspends steering.
             text = experiment.dump() if draw.random() < 0.5 or not kept else kept
             load.run(draw.uniform(5, 600), on=False)
             experiment, before_uj = Experiment.load(text, plan), load.uj
@@ -144,7 +144,7 @@ def day(job: tuple[str, int]) -> tuple[bool, float, float]:
 
 
 def run(runs: int = 400, first_seed: int = 0) -> Iterator[Row]:
-    """So many worlds of each class."""
+    """Run `runs` worlds of each class."""
     with ProcessPoolExecutor(2) as pool:
         for name, (make, _, _) in CLASSES.items():
             days = list(pool.map(day, [(name, first_seed + n) for n in range(runs)], chunksize=8))

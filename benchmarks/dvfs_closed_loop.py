@@ -1,9 +1,9 @@
 """Steering in a closed loop, in real time: real agent, real actuator, real pynvml over the simulated driver, eight H100s.
 
 A data-parallel job trains on four GPUs and is steered as one within a slowdown budget; a tensor-parallel engine serves on two
-and another on one, each within its SLO. First nothing is steered, then everything: the configuration is swapped while the agent
-runs. Energy, work and clocks are the plant's own; latencies are the engines' own histograms. What steering costs is the
-processor time of the agent beyond what it took before, and of the actuator.
+and another on one, each within its SLO. First nothing is steered, then everything: the configuration is replaced while the
+agent runs. Energy, work and clocks are the plant's own; latencies are the engines' own histograms. The cost of steering is the
+additional processor time of the agent and that of the actuator.
 """
 
 import json
@@ -23,7 +23,7 @@ from energy_agent.sim.node import SimulatedNode
 GPUS = 8
 SLOWDOWN, TTFT_MS, ITL_MS = 0.05, 750.0, 100.0
 OVERHEAD_BAR = 0.005  # of a core for each GPU
-_HISTOGRAMS = {  # of each engine, with what is allowed: first tokens, a request's mean time between tokens, and single gaps
+_HISTOGRAMS = {  # of each engine, with limits: first tokens, a request's mean time between tokens, and single gaps
     "ttft": ("vllm:time_to_first_token_seconds", TTFT_MS / 1000),
     "mean": ("vllm:request_time_per_output_token_seconds", ITL_MS / 1000),
     "itl": ("vllm:inter_token_latency_seconds", ITL_MS / 1000),

@@ -6,17 +6,17 @@ Node, actuator, agent and job are real processes on simulated GPUs; the plant re
 First a random sequence of events on one node:
 
 - a device has its original setting or the one that the policy requests, and never anything else;
-- once the agent is dead or frozen or the kill switch is on, and the actuator was left alone for as long, nothing is set after
-  20 s: the design's 15 s, a look and a busy machine;
-- after every third event or so, and at the end, everything is made well again and steering is back within 90 s;
+- once the agent is dead or frozen or the kill switch is on, and the actuator is undisturbed for as long, nothing is set after
+  20 s: the design's 15 s plus a poll and a busy machine;
+- after about every third event, and at the end, all faults are cleared and steering is back within 90 s;
 - all processes stop in order and nothing is set; the ledger verifies and has every observed setting, except at most one per
   killed process.
 
 Then rounds of SIGKILL and SIGSTOP to one process, two, or all four, on some nodes at a time. Every original setting is back
 
 - within 6 s after kills, and within 15 s where a process was frozen, as long as supervisor or worker is untouched;
-- otherwise by the time the next actuator serves, which this program starts as systemd would: after killing what is left;
-- a reader alone owes nothing, since the agent replaces it and steers on.
+- otherwise by the time the next actuator serves, which this program starts as systemd would: after killing remaining processes;
+- a killed reader alone restores nothing, since the agent replaces it and continues steering.
 
 There each GPU's recorded energy must equal the change of the driver's counter to the microjoule.
 """
@@ -156,7 +156,7 @@ class FaultInjector:
         return send
 
     def event(self) -> str:
-        """One that can happen now, and what is owed after it."""
+        """Cause an event that is possible now and return the requirement after it."""
         text = ""
         while not text:
             text = self._draw.choice(self._events)()
@@ -288,7 +288,7 @@ class FaultInjector:
         if len(targets) == len(PROCESSES):
             numbers = dict.fromkeys(targets, signal.SIGKILL)
         both = [name for name in ACTUATOR if set(targets) >= set(ACTUATOR)]
-        # Both of the actuator are stopped first, so that neither sees the other die; what is left of a unit, systemd kills.
+        # Both actuator processes are stopped first, so that neither sees the other die; systemd kills the rest of a unit.
         order = [(name, signal.SIGSTOP) for name in both] + list(numbers.items()) + [(name, signal.SIGKILL) for name in both]
         for name, number in order:
             with suppress(ProcessLookupError):
@@ -314,7 +314,7 @@ class FaultInjector:
             row["back_s"] = self._watch.back_s or math.inf
         self._result.events.append(str(numbers))
         for name in {"agent", "supervisor"} & numbers.keys():
-            with suppress(ProcessLookupError):  # what was frozen goes on, or is killed
+            with suppress(ProcessLookupError):  # frozen processes continue or are killed
                 os.kill(pids[name], draw.choice([signal.SIGCONT, signal.SIGKILL]) if numbers[name] == signal.SIGSTOP else 0)
         for process in (node.agent.process, node.actuator):
             with suppress(subprocess.TimeoutExpired):
@@ -327,7 +327,7 @@ class FaultInjector:
 
 
 def play(events: int, kills: int, seed: str) -> tuple[list[Row], Row]:
-    """So many events on a node, 0.2 to 25 s apart, then rounds until so many processes got signals; the rounds, and the end."""
+    """Run `events` on a node, 0.2 to 25 s apart, then rounds until `kills` processes got signals; return rounds and end."""
     draw, result, rounds = random.Random(seed), SafetyResult(), list[Row]()
     with tempfile.TemporaryDirectory() as folder, ExitStack() as exits:
         node = SteeredNode(Path(folder))
@@ -352,7 +352,7 @@ def play(events: int, kills: int, seed: str) -> tuple[list[Row], Row]:
             rounds.append(chaos.strike())
             say(f"node {seed}: {rounds[-1]}")
         chaos.well()
-        time.sleep(15)  # the agent has fetched what the actuator did meanwhile
+        time.sleep(15)  # the agent fetches the actuator's history in this time
         node.end_agent()
         node.end_actuator()
         time.sleep(0.2)
@@ -378,7 +378,7 @@ def play(events: int, kills: int, seed: str) -> tuple[list[Row], Row]:
 
 
 def run(events: int = 150, kills: int = 40, nodes: int = 2, seed: int = 1) -> Iterator[Row]:
-    """So many events on one node; then so many processes killed or frozen over all nodes, which run at a time."""
+    """Run `events` on one node, then kill or freeze `kills` processes over all nodes, which run at the same time."""
     if events:
         yield play(events, 0, str(seed))[1]
     if not kills:

@@ -1,13 +1,13 @@
-"""Joules per token from the agent's page over windows of a minute, against what the sensors should have given.
+"""Joules per token from the agent's `/metrics` over windows of a minute, compared with the sensors' ideal values.
 
 Run from the repository's root: python -m benchmarks energy_per_token [--windows 5] [--window-s 60]
 
-Eight engines on boards of three generations, each with its own load, read by the agent from their pages. At each mark the
-agent's page is read, and the engines' pages and the plant's truth are taken at the instant of its last reading of the GPUs; a
-window is the difference of two marks. Its truth is the sensor's gain times the energy really drawn, over the tokens that the
-engines counted. One engine is killed and starts again in the third window; a second scraper reads the page at 10 Hz all the
-time. The bar: every window is within 1 %. That of the restart stands apart: what the dead engine had not published is missing
-in it.
+Eight engines on GPUs of three generations, each with its own load, whose metrics endpoints the agent reads. At each mark the
+agent's `/metrics` is read, and the engines' counters and the plant's truth are taken at the instant of its last reading of the
+GPUs; a window is the difference of two marks. Its truth is the sensor's gain times the energy really drawn, over the tokens
+that the engines counted. One engine is killed and starts again in the third window; a second scraper reads `/metrics` at 10 Hz
+all the time. The bar: every window is within 1 %. The window of the restart is separate: it lacks the dead engine's unpublished
+tokens.
 """
 
 import os
@@ -137,7 +137,7 @@ def run(windows: int = 5, window_s: float = 60.0) -> Row:
                 if window == KILLED_IN:
                     time.sleep(window_s / 3)
                     victim = next(w for w in node.state()["workloads"] if w["name"] == KILLED)
-                    marks.read()  # so that what the engine had counted until here is not forgotten
+                    marks.read()  # so that the engine's count until now is not lost
                     os.kill(victim["pid"], signal.SIGKILL)
                 time.sleep(window_s * (2 / 3 if window == KILLED_IN else 1))
                 after = marks.read()

@@ -2,8 +2,8 @@
 
 Run from the repository's root: python -m benchmarks exactness [--seconds 600] [--kills 50] [--seed N]
 
-Truth is the simulator's: what each counter published (`sensed`), what it never will (`unseen`) and what the GPU really drew,
-all sampled during the run and interpolated at the first and the last reading in the ledger. Requirements:
+Truth is the simulator's: the published energy of each counter (`sensed`), the energy it never publishes (`unseen`) and the true
+energy of the GPU, all sampled during the run and interpolated at the first and the last reading in the ledger. Requirements:
 
 - the ledger's total is within 0.1 % of what the counters should have reported;
 - the stated interval of every device and of the total holds the energy really drawn;
@@ -86,7 +86,7 @@ class TruthRecorder(threading.Thread):
         """Upper and lower bound of the counter's increase between the readings at the ends of `span`, uJ.
 
         The samples around an instant are far apart where this thread had to wait, so neither is taken for the instant. A
-        reading is stamped when the counter has answered: what it saw is as old as its stamp, or older by SLIP_NS at most.
+        reading is stamped after the counter's response: its value is as old as its stamp, or older by SLIP_NS at most.
         """
         first, last = ((self.around(uuid, t - SLIP_NS)[0].sensed_uj, self.around(uuid, t)[1].sensed_uj) for t in span)
         return last[1] - first[0], last[0] - first[1]
@@ -182,7 +182,7 @@ def _strike(what: str, agent: AgentProcess, node: SimulatedNode, done: dict[str,
         done["agent"] += 1
         agent.start()
     elif what == "reader":
-        os.kill(eventually(lambda: children(agent.pid))[0], signal.SIGKILL)  # an agent that starts has none yet
+        os.kill(eventually(lambda: children(agent.pid))[0], signal.SIGKILL)  # a starting agent does not have one yet
         done["reader"] += 1
     elif what == "lost":
         node.fault(LOST_GPU, "lost")
@@ -197,9 +197,9 @@ def _strike(what: str, agent: AgentProcess, node: SimulatedNode, done: dict[str,
 def _judge(agent: AgentProcess, truth: TruthRecorder, done: dict[str, int], scraper: CounterMonitor) -> Row:
     """Errors are relative to what the counters should have reported.
 
-    `lacking_j` is what counters had for certain and the ledger has not, `declared_j` what the ledger says that it may lack.
-    `overbooked` counts devices whose counter had less than the ledger recorded, `underbooked` those that lack more than is
-    declared.
+    `lacking_j` is energy that counters certainly had and the ledger lacks, `declared_j` the amount that the ledger declares as
+    possibly missing. `overbooked` counts devices whose counter had less than the ledger recorded, `underbooked` those that lack
+    more than is declared.
     """
     found: LedgerSummary = summarise(agent.state)
     rows = [located.row for located in read_rows(agent.state)]

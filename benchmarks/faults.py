@@ -8,7 +8,7 @@ The metrics endpoint is scraped five times per second. For each fault:
 - page: the slowest scrape;
 - absent: how long after the fault the GPU's power series is gone, where the fault takes it away; the bar is two periods;
 - told: time until source_down_info or gpu_absent_info names the GPU and the cause;
-- back: how long after the fault was cleared the series is there again, by the same agent process.
+- back: time from clearing the fault until the same agent process exports the series again.
 """
 
 import time
@@ -31,7 +31,7 @@ class GpuFault:
 
     kind: str
     seconds: float
-    cause: str  # what the health must say, "" where the GPU stays whole
+    cause: str  # the required health cause, "" if the GPU stays healthy
     call: str = ""
     value: int = 0
     power_gone: bool = True
@@ -84,7 +84,7 @@ class ResponseMonitor:
         time.sleep(max(0.0, 0.2 - (time.monotonic() - began)))
 
     def power(self) -> bool:
-        """Whether the GPU's power is on the page."""
+        """Whether `/metrics` has the GPU's power."""
         return any(n == "wattlens_gpu_power_watts" and ("uuid", self.uuid) in k for n, k in self.page)
 
     def has_cause(self, cause: str) -> bool:

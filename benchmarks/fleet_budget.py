@@ -1,9 +1,9 @@
-"""The budget: how many series a page may have, what the smaller profiles leave of it, and what a fleet of them needs.
+"""The series budget: maximum series per `/metrics` response, series of the smaller profiles, and resources of a fleet.
 
 Run from the repository's root: python -m benchmarks fleet_budget
 
-A page grows with its GPUs, its workloads and its inference engines, and with nothing else but the namespaces and owners that
-the node has ever had. `sizing` multiplies what was measured at 8,000 GPUs: beyond that it is an extrapolation.
+A response grows only with its GPUs, its workloads, its inference engines, and the namespaces and owners that the node has ever
+had. `sizing` scales measurements at 8,000 GPUs: larger fleets are an extrapolation.
 """
 
 import math
@@ -44,7 +44,7 @@ resident after every query of every dashboard; disk of each sample in blocks of 
 
 
 def sizing(gpus: int, scrape_s: float = 30.0) -> Row:
-    """What a fleet of 8-GPU nodes needs; memory and disk are sums over all Prometheus servers, for one of each pair."""
+    """Resources of a fleet of 8-GPU nodes; memory and disk are sums over all Prometheus servers, for one of each pair."""
     of, nodes = MEASURED, math.ceil(gpus / GPUS)
     series = int(nodes * (of["page"] + _SCRAPE_ADDS + of["recorded"]))
     rate = nodes * ((of["page"] + _SCRAPE_ADDS) / scrape_s + of["recorded"] / STEP_S)
@@ -75,7 +75,7 @@ def table() -> str:
 
 
 def parts(keys: Sequence[Key]) -> dict[Part, dict[str, int]]:
-    """Series of a page by what they grow with and of which one."""
+    """Series of a response, per part that they grow with and per instance of it."""
     found: dict[Part, Counter[str]] = {part: Counter() for part in BUDGET}
     for name, labels in keys:
         of = dict(labels)
@@ -96,7 +96,7 @@ def parts(keys: Sequence[Key]) -> dict[Part, dict[str, int]]:
 
 
 def allowed(gpus: int, workloads: int = 0, engines: int = 0, steered: int = 0) -> int:
-    """The most series that a page of so many may have."""
+    """Maximum number of series of a response with this many parts."""
     of_gpus = BUDGET["gpu"] * gpus + BUDGET["steered"] * steered
     return BUDGET["node"] + of_gpus + BUDGET["workload"] * workloads + BUDGET["engine"] * engines
 
@@ -123,7 +123,7 @@ def profiles(text: str | None = None) -> dict[str, dict[str, Any]]:
 
 
 def selection(metrics: Mapping[str, Any]) -> Selection:
-    """What a profile shows."""
+    """Selection of a profile."""
     return Metrics.model_validate(metrics).selection
 
 
@@ -142,7 +142,7 @@ def _bytes(value: float) -> str:
 
 
 def run() -> Iterator[Row]:
-    """The page's families and parts, each within the budget, and the sizing table."""
+    """The response's families and parts, each within the budget, and the sizing table."""
     keys = keys_of(take(45.0, 5.0).node[1].text)
     yield from ({"family": name, "series": count} for name, count in families(keys).most_common())
     for part, counted in parts(keys).items():

@@ -33,7 +33,7 @@ BOTH = ("train", "chat")
 
 @dataclass(frozen=True, slots=True)
 class Shot:
-    """A page of the agent or of the site process, and when it was read, UTC s."""
+    """A `/metrics` response of the agent or of the site process, and its time, UTC s."""
 
     text: str
     at_s: float
@@ -41,7 +41,7 @@ class Shot:
 
 @dataclass(frozen=True, slots=True)
 class Capture:
-    """Two pages of each, the later second."""
+    """Two responses of each, the earlier one first."""
 
     node: tuple[Shot, Shot]
     site: tuple[Shot, Shot]
@@ -58,7 +58,7 @@ def take(warm_s: float = 120.0, apart_s: float = 30.0) -> Capture:
 
 
 def pages(path: Path | None) -> Capture:
-    """The pages that a file keeps; captured, and kept there, where it does not exist yet."""
+    """The responses stored in a file; captured and stored first if it does not exist."""
     if path is None or not path.exists():
         capture = take()
         if path is not None:
@@ -79,7 +79,7 @@ def save(capture: Capture, path: Path) -> None:
 
 @contextmanager
 def running(folder: Path, *, as_installed: bool = False) -> Iterator[tuple[AgentProcess, str]]:
-    """The agent, and the address of the site's page; `as_installed`: the node has the workloads of BOTH alone."""
+    """The agent, and the address of the site's metrics endpoint; `as_installed`: the node has only the workloads of BOTH."""
     with ExitStack() as stack:
         node_scenario, agent_config = _scenario(folder), _config
         if as_installed:
@@ -103,7 +103,7 @@ def running(folder: Path, *, as_installed: bool = False) -> Iterator[tuple[Agent
 
 
 def show(folder: Path, metrics: Mapping[str, Any]) -> None:
-    """Change `web.metrics` of the agent that runs there; it takes that up by itself."""
+    """Change `web.metrics` of the agent that runs there; it reloads its configuration by itself."""
     path = folder / "agent.yaml"
     draft = path.with_suffix(".new")
     draft.write_text(json.dumps({**json.loads(path.read_text()), "web": {"metrics": dict(metrics)}}))
@@ -111,7 +111,7 @@ def show(folder: Path, metrics: Mapping[str, Any]) -> None:
 
 
 def page(url: str) -> Shot:
-    """What is shown now; empty while there is nothing to show."""
+    """The current response; empty while the endpoint has none."""
     try:
         with urllib.request.urlopen(url, timeout=60) as answer:
             return Shot(answer.read().decode(), time.time())

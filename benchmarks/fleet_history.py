@@ -1,8 +1,8 @@
-"""Writes the history of a fleet into Prometheus and VictoriaMetrics by remote write, as scrapes would have.
+"""Remote write of a fleet's history into Prometheus and VictoriaMetrics, equivalent to scrapes.
 
 A range of hours could be scraped only in hours. The samples are those of the fleet's formulas at the scrape times of the past,
-in the order of time, with the labels that a scrape would have given them; only metrics that somebody asks for are written. Wire
-format: Prometheus remote write 1.0, a WriteRequest of protobuf in a snappy block
+in the order of time, with the labels that a scrape would have given them; only requested metrics are written. Wire format:
+Prometheus remote write 1.0, a WriteRequest of protobuf in a snappy block
 (https://prometheus.io/docs/specs/prw/remote_write_spec/).
 """
 
@@ -67,7 +67,7 @@ class RecordedSeriesWriter:
         self._last_s = dict.fromkeys(self._heads, -math.inf)
 
     def write(self, times_s: Sequence[float]) -> None:
-        """Write what is due at these times, after those written before."""
+        """Write the samples of these times, after earlier ones."""
         for interval_s, heads in self._heads.items():
             due_s = []
             for t_s in times_s:
@@ -100,9 +100,10 @@ class FleetHistoryWriter:
     def write(
         self, times_s: Sequence[float], recorded: RecordedSeriesWriter, progress: Callable[[str], None] = lambda _: None
     ) -> int:
-        """Write these times, and what was recorded at them; returns the number of samples of one receiver.
+        """Write the samples and recorded series of these times; return the number of samples of one receiver.
 
-        All in the order of time, as a server's past is: samples that come late are kept apart and make each query dearer.
+        All in the order of time, as in a server's real past: servers store late samples separately, which makes each query
+        slower.
         """
         written = 0
         for first in range(0, len(times_s), STEPS_A_REQUEST):

@@ -2,9 +2,9 @@
 
 Run from the repository's root: python -m benchmarks fleet_load [--nodes 1000] [--sites 4] [--port 9500] [--pages FILE]
 
-The pages are those that the real agent and the real site process printed on the simulated node (`fleet_capture`), with names
-of each node's own and values that move by physics (`fleet_model`). `/targets` is what `http_sd_configs` of Prometheus asks for:
-all targets are this one address, each with its path, `instance` and `site`.
+The responses are those of the real agent and the real site process on the simulated node (`fleet_capture`), with each node's
+own names and values that change by physics (`fleet_model`). `/targets` serves `http_sd_configs` of Prometheus: all targets have
+this one address, each with its path, `instance` and `site`.
 """
 
 import asyncio
@@ -77,7 +77,7 @@ async def serve(fleet: ScrapedFleet, port: int) -> None:
 
 
 def run(nodes: int = 1000, sites: int = 4, port: int = 9500, start: float = 0.0, pages: Path | None = None) -> Iterator[Row]:
-    """Serve until SIGINT or SIGTERM; counters begin to move at `start`, UTC s, 0: now. `pages` keeps what was captured."""
+    """Serve until SIGINT or SIGTERM; counters start to increase at `start`, UTC s, 0: now. `pages`: file of captures."""
     fleet = ScrapedFleet(fleet_capture.pages(pages), nodes, sites, start or time.time())
     say(f"http://127.0.0.1:{port}/targets: {len(fleet.targets)} targets")
     with suppress(KeyboardInterrupt):

@@ -1,9 +1,9 @@
 """Metrics of a fleet's nodes and sites at any time, from one captured response each; every series has a known formula.
 
-Each node has names of its own and an activity s(t) around 1, with the integral S(t) since the fleet's start: a counter is at
-base + rate * S(t), with the rate that it had on the real page, and watts are the rate of their joules times s(t). So all energy
-of a node moves by one factor: its parts sum to the whole as they did on the page, its joules per token stay, and its power is
-the rate of its energy. A site's activity is the mean of its nodes', and its meters read what these draw.
+Each node has its own names and an activity s(t) around 1, with the integral S(t) since the fleet's start: a counter is at base
++ rate * S(t), with the rate of the captured response, and watts are the rate of their joules times s(t). So one factor scales
+all energy of a node: its parts sum to the whole as in the captured response, its joules per token are constant, and its power
+is the rate of its energy. A site's activity is the mean of its nodes', and its meters read their power.
 """
 
 import hashlib
@@ -67,7 +67,7 @@ class ScrapeTarget:
         return self.template.values(self.activity.at(t_s), self.activity.total(t_s), t_s)
 
     def page_format(self) -> str:
-        """The page with a place for each value."""
+        """The response text with a placeholder for each value."""
         parts = []
         for line in self.template.lines:
             if isinstance(line, str):
@@ -82,7 +82,7 @@ class ScrapeTarget:
 
 @dataclass(frozen=True)
 class ScrapedFleet:
-    """So many nodes at so many sites; `start_s`, UTC, is when counters begin to move."""
+    """A number of nodes at a number of sites; counters start to increase at `start_s`, UTC."""
 
     capture: Capture
     nodes: int
@@ -92,12 +92,12 @@ class ScrapedFleet:
 
     @cached_property
     def node_template(self) -> Template:
-        """Of an agent's page."""
+        """Template of an agent's response."""
         return template(self.capture.node)
 
     @cached_property
     def site_template(self) -> Template:
-        """Of a site's page, as it is once the site has run for a year: every window has its PUE."""
+        """Template of a site's response after a year of operation: every window has its PUE."""
         return _aged(template(self.capture.site))
 
     @cached_property
@@ -123,13 +123,13 @@ class ScrapedFleet:
         return tuple(found)
 
     def power_w(self, at_s: Mapping[str, float]) -> float:
-        """What the GPUs of these nodes draw, each at its time."""
+        """Power of the GPUs of these nodes, each at its time."""
         watts = _sum(self.node_template, "wattlens_gpu_power_instant_watts")
         nodes = self.targets[: self.nodes]
         return sum(watts * float(t.activity.at(np.array([at_s[t.name]]))[0]) for t in nodes if t.name in at_s)
 
     def joules_per_token(self) -> dict[str, float]:
-        """Of generated tokens, by model, with what the engines held idle; the same on every node at any time."""
+        """Joules per generated token by model, including idle GPUs of the engines; the same on every node at any time."""
         page = self.node_template
         found: dict[str, float] = {}
         for name, labels in page.keys:
@@ -184,7 +184,7 @@ def _renamed(keys: Sequence[Key], names: Callable[[str, str], str]) -> Iterator[
 
 
 def _node_names(n: int) -> Callable[[str, str], str]:
-    """What the labels of node n are."""
+    """The labels of node n."""
     job, rank = divmod(n, NODES_A_JOB)
     pods = {"train-0": f"train-{job}-{rank}", "chat-0": f"chat-{n}", "assist-0": f"assist-{n}", "notebook-ana": f"notebook-{n}"}
     labels = {

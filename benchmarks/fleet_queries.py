@@ -1,8 +1,8 @@
 """Every query of every dashboard, sent as Grafana sends it on opening, and the response time of the server.
 
-Read from the dashboards' JSON, which is what Grafana loads: panels, variables and annotations. A screen of 1280 pixels, a data
-source with the scrape interval of the fleet; steps and `$__rate_interval` follow Grafana's own rules. All is selected where a
-dashboard opens with All; a variable that names no value to open with has the first, as that of the node's own board.
+Read from the dashboards' JSON, which is what Grafana loads: panels, variables and annotations. A screen of 1280 pixels and a
+data source with the scrape interval of the fleet; steps and `$__rate_interval` follow Grafana's own rules. Variables have the
+value All if the dashboard opens with it; a variable without a default has its first value, as on the node dashboard.
 """
 
 import json
@@ -66,7 +66,7 @@ class QueryConnection(LoopbackConnection):
         """Result of an instant query.
 
         Raises:
-            RuntimeError: the server says no.
+            RuntimeError: the server rejects the query.
         """
         _, body = self.ask("query", query=expr, **({} if at_s is None else {"time": f"{at_s:.3f}"}))
         found = json.loads(body)
@@ -76,7 +76,7 @@ class QueryConnection(LoopbackConnection):
         return result
 
     def value(self, expr: str, at_s: float | None = None) -> float:
-        """Of an expression with one value; NaN where it has none."""
+        """Value of an expression with one result; NaN without a result."""
         found = self.samples(expr, at_s)
         return float(found[0]["value"][1]) if found else math.nan
 
@@ -88,7 +88,7 @@ def step_s(range_s: float, width_px: int, scrape_s: float) -> float:
 
 
 def seconds(interval: str) -> float:
-    """Of an interval of a panel or of rules, such as "1m"; 0 of none."""
+    """Seconds of an interval of a panel or of rules, such as "1m"; 0 if it is empty."""
     return float(interval[:-1]) * {"s": 1, "m": 60}[interval[-1]] if interval else 0.0
 
 

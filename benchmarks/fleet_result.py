@@ -18,7 +18,7 @@ class FleetResult:
 
     nodes: int
     figures: dict[str, float] = field(default_factory=dict)
-    checks: dict[str, tuple[float, float]] = field(default_factory=dict)  # found, and what the fleet's formulas say
+    checks: dict[str, tuple[float, float]] = field(default_factory=dict)  # measured value, and that of the fleet's formulas
     failures: list[str] = field(default_factory=list)
     timings: list[Row] = field(default_factory=list)
 
@@ -28,7 +28,7 @@ class FleetResult:
         return sorted(found, key=lambda t: -float(t["p95_s"]))
 
     def wrong(self) -> list[str]:
-        """What is not as it must be, apart from time."""
+        """Failed checks other than response times."""
         off = [
             f"{name}: {found:g}, not {true:g}"
             for name, (found, true) in self.checks.items()
@@ -39,7 +39,7 @@ class FleetResult:
 
 
 def timing(store: str, query: DashboardQuery, range_h: float, answers: Sequence[QueryResult], cpu: float) -> Row:
-    """How long a query took on a server, s; `cpu_s` is what the server worked meanwhile, scrapes and rules among it."""
+    """How long a query took on a server, s; `cpu_s` is the server's CPU time in that interval, including scrapes and rules."""
     seconds = sorted(a.seconds for a in answers)
     p95 = seconds[min(len(seconds) - 1, math.ceil(0.95 * len(seconds)) - 1)]
     return {
@@ -51,7 +51,7 @@ def timing(store: str, query: DashboardQuery, range_h: float, answers: Sequence[
 
 
 def report(result: FleetResult) -> Iterator[Row]:
-    """Figures, checks, the times of all queries of a server, each slow one, and what is wrong."""
+    """Figures, checks, the times of all queries of a server, each slow one, and failed checks."""
     yield {"nodes": result.nodes, **dict(sorted(result.figures.items()))}
     yield from ({"check": name, "found": found, "true": true} for name, (found, true) in result.checks.items())
     pairs = sorted({(t["store"], t["range_h"]) for t in result.timings})

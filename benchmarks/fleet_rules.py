@@ -1,4 +1,4 @@
-"""Rules of a fleet on a Prometheus: what they record, whether they were evaluated, and which fail."""
+"""Rules of a fleet on a Prometheus: recorded series, evaluation and failures."""
 
 import json
 import shutil
@@ -14,10 +14,10 @@ _RECORDED = '{__name__=~".+:wattlens_.+"}'
 
 
 def recorded(program: str, folder: Path, port: int, targets: str, count: int, scrape_s: float) -> list[dict[str, Any]]:
-    """What the rules record of so many targets, by a Prometheus of its own: to write it as a past, its series have to be known.
+    """Series that the rules record for `count` targets on a separate Prometheus: writing a history requires their names.
 
     Raises:
-        RuntimeError: targets are not scraped, or rules not evaluated or without success.
+        RuntimeError: targets are not scraped, or rules are not evaluated or fail.
     """
     with fleet_servers.prometheus(program, folder, port) as prometheus, QueryConnection(port) as client:
         fleet_servers.configure(folder, scrape_s, targets=targets, rules=True)
@@ -39,7 +39,7 @@ def failing(prometheus: QueryConnection) -> list[str]:
 
 
 def until_scraped(prometheus: ServerProcess, targets: int, timeout_s: float) -> None:
-    """Until all of so many targets are up.
+    """Wait until all targets are up.
 
     Raises:
         RuntimeError: not in time.
@@ -53,9 +53,9 @@ def until_scraped(prometheus: ServerProcess, targets: int, timeout_s: float) -> 
 
 
 def _until_evaluated(prometheus: ServerProcess) -> None:
-    """Until rules that stand on those of other groups have been evaluated on what these recorded.
+    """Wait until rules based on other groups have been evaluated on the series of those groups.
 
-    Groups of more than two minutes stand on nobody's, and alerts record nothing.
+    Groups with intervals above two minutes do not depend on others, and alerts record nothing.
 
     Raises:
         RuntimeError: that takes more than three of the longest intervals.

@@ -1,15 +1,14 @@
-"""A fleet of 1,000 nodes with 8 GPUs on one Prometheus and one VictoriaMetrics: what it costs, and how fast dashboards answer.
+"""A fleet of 1,000 nodes with 8 GPUs on one Prometheus and one VictoriaMetrics: resources and response times of dashboards.
 
 Run from the repository's root: python -m benchmarks fleet_scale [--nodes 1000] [--minutes 3] [--hours 1] [--pages FILE]
 
-The pages come from `fleet_load` in a process of its own. First a separate Prometheus evaluates the rules for some minutes,
+`fleet_load` serves the pages in a separate process. First a separate Prometheus evaluates the rules for some minutes,
 which shows what they record. Then the past `--hours` of these series and of the pages are written by remote write into both
 servers, in the order of time (`fleet_history`), since scraping would take that many hours. Then Prometheus scrapes every node
 each 30 s, evaluates rules and alerts, and sends everything to VictoriaMetrics by remote write for some minutes. Meanwhile every
-query of every dashboard is timed on both, in rounds, so that each query runs during all other work of the servers. What is
-checked: no target down, no rule failed, and answers against the fleet's formulas: its power, joules per token of each model,
-and that the parts of its energy sum to the whole. The bar: every query within 1 s at the 95th percentile of its repetitions on
-Prometheus.
+query of every dashboard is timed on both, in rounds, so that each query runs during all other work of the servers. Checks: no
+target down, no rule failed, and results equal to the fleet's formulas: its power, joules per token of each model, and that the
+parts of its energy sum to the whole. The bar: every query within 1 s at the 95th percentile of its repetitions on Prometheus.
 """
 
 import json
@@ -43,7 +42,7 @@ ENGINE = 'boundary="gpu",energy="active_idle",tokens="generation"'
 def run(
     nodes: int = 1000, sites: int = 4, minutes: float = 3.0, hours: float = 1.0, repeats: int = 7, pages: Path | None = None
 ) -> Iterator[Row]:
-    """Everything on so many nodes.
+    """Run everything on `nodes` nodes.
 
     `minutes` of scraping before the queries, `hours` of history before, `repeats` of each query; `pages`: a file of captures.
     """
@@ -62,7 +61,7 @@ def measure(
     scrape_s: float = SCRAPE_S,
     dashboards: Collection[str] = (),
 ) -> FleetResult:
-    """The same with these pages, in a folder; of these dashboards, or all."""
+    """The same with these captures, in a folder, for these dashboards or all."""
     result = FleetResult(nodes)
     start_s = time.time() - hours * 3600 - 60
     fleet = ScrapedFleet(capture, nodes, sites, start_s)
@@ -175,7 +174,7 @@ def _lag(found: Series) -> float:
 
 
 def _check(result: FleetResult, fleet: ScrapedFleet, store: QueryConnection, targets: int) -> None:
-    """Answers of the rules and the pages against the fleet's formulas."""
+    """Compare results of the rules and the pages with the fleet's formulas."""
     up, now_s = store.value("sum(up)"), time.time()
     result.checks["targets up"] = (up, float(targets))
     power = "wattlens_gpu_power_instant_watts"

@@ -1,4 +1,4 @@
-"""The servers that a fleet is measured on: Debian's Prometheus and VictoriaMetrics, on loopback, with folders of their own."""
+"""The servers of the fleet benchmarks: Debian's Prometheus and VictoriaMetrics, on loopback, with separate folders."""
 
 import http.client
 import json
@@ -37,10 +37,10 @@ class ServerProcess:
             self.process = subprocess.Popen(list(command), stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environ)
 
     def wait_ready(self, timeout_s: float = 60.0) -> None:
-        """Until it answers.
+        """Wait until it responds.
 
         Raises:
-            RuntimeError: it ended, or says nothing in time.
+            RuntimeError: it exited or did not respond in time.
         """
         end = time.monotonic() + timeout_s
         while time.monotonic() < end:
@@ -54,7 +54,7 @@ class ServerProcess:
         raise RuntimeError(f"{self.process.args!r} is not ready")
 
     def metrics(self) -> Series:
-        """What it says of itself."""
+        """Its own metrics."""
         with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=60) as answer:
             return series(answer.read().decode())
 
@@ -84,7 +84,7 @@ class ServerProcess:
         for path in self.folder.rglob("*"):
             try:
                 found += path.stat().st_blocks * 512
-            except FileNotFoundError:  # it compacts meanwhile
+            except FileNotFoundError:  # removed by compaction
                 continue
         return found
 

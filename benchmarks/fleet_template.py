@@ -1,4 +1,4 @@
-"""A captured page taken apart: what every series is, and how it moves with the activity of its node."""
+"""Parsed capture of a `/metrics` response: every series, and its change with the activity of its node."""
 
 import re
 from collections.abc import Iterator
@@ -29,10 +29,10 @@ _POWER_OF = {
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """A captured page taken apart.
+    """A parsed capture of a `/metrics` response.
 
     Args:
-        lines: of the page: a comment, or the index of a series.
+        lines: of the response: a comment, or the index of a series.
         keys: name and labels of each series.
         base, rate: at the fleet's start, and by activity.
         watts, wobble, clock: factors of s(t), of noise, and of the time.
@@ -61,7 +61,7 @@ class Template:
 
 
 def template(shots: tuple[Shot, Shot]) -> Template:
-    """A page taken apart; what moved between its two captures goes on to move."""
+    """Parse a response; values that changed between its two captures continue to change."""
     then, now = (dict(_series(shot.text)) for shot in shots)
     seconds = shots[1].at_s - shots[0].at_s
     kinds: dict[str, str] = {}
@@ -92,7 +92,7 @@ def template(shots: tuple[Shot, Shot]) -> Template:
 
 
 def keys_of(text: str) -> tuple[Key, ...]:
-    """The series of a page."""
+    """The series of a response."""
     return tuple(key for key, _ in _series(text))
 
 

@@ -1,10 +1,10 @@
-"""What a journal costs, and what is left of it when its files are damaged.
+"""Cost of a journal, and recovery from damaged files.
 
 Run from the repository's root: python -m benchmarks journal [--seconds 3600] [--damaged 2000] [--seed N]
 
-Costs are those of a node's commits, one per second: CPU time, bytes handed to the kernel, the start on a full log. Damage is
-what disks, file systems and people do to the database and its write-ahead log: cut, zeroed, overwritten, emptied, bits turned.
-The truth is what was committed. It exits with 1 where a commit is lost or counted twice.
+Costs are those of a node's commits, one per second: CPU time, bytes handed to the kernel, the start on a full log. Damage to
+the database and its write-ahead log is as by disks, file systems and people: cut, zeroed, overwritten, emptied, bits flipped.
+The truth is the committed data. It exits with 1 if a commit is lost or counted twice.
 """
 
 import contextlib
@@ -39,7 +39,7 @@ HEADER = ((0, b"SQLite format 3\x00"), (60, SCHEMA.to_bytes(4, "big")), (68, b"W
 
 
 def second(i: int, gpus: int, processes: int) -> Batch:
-    """A node's commit: so many processes on each GPU."""
+    """A node's commit with `processes` on each GPU."""
     start, end = START_NS + i * S, START_NS + (i + 1) * S
     uuids = [f"GPU-{gpu:08d}-0000-4000-8000-000000000000" for gpu in range(gpus)]
     state = State.ACTIVE if i % 3 else State.IDLE
@@ -59,7 +59,7 @@ def second(i: int, gpus: int, processes: int) -> Batch:
 
 
 def cost(seconds: int, gpus: int, processes: int) -> Row:
-    """What so many commits cost, and the start after as many of them as the log holds without a checkpoint."""
+    """Cost of the commits of `seconds`, and of a start with the longest log without a checkpoint."""
     batches = [second(i, gpus, processes) for i in range(seconds)]
     sizes = [len(log.encode(batch)) for batch in batches]
     held = sum(size <= LOG_CHARACTERS for size in accumulate(sizes))
@@ -148,7 +148,7 @@ def states(folder: Path) -> list[Path]:
 
 
 def run(seconds: int = 3_600, damaged: int = 2_000, seed: int = 10_000) -> Iterator[Row]:
-    """The cost of so many commits, and how many of the damaged journals have each commit once."""
+    """The cost of commits, and the number of damaged journals that have each commit once."""
     yield from (cost(seconds, 8, processes) for processes in (1, 8))
     with tempfile.TemporaryDirectory(prefix="wattlens-journal-") as name:
         left = states(Path(name))

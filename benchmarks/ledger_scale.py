@@ -2,7 +2,7 @@
 
 `python -m benchmarks ledger_scale --nodes 1250 --gpus 8 --days 2 --jobs 2` prints time, CPU time of a row and peak memory of
 reading (every check, nothing written) and of compaction, and checks the sums, of rows and of day sums, against the recorded
-energy. Then DuckDB sums the days so many times that the total is far beyond int64.
+energy. Then DuckDB sums the days repeatedly until the total is far beyond int64.
 """
 
 import json
@@ -113,7 +113,7 @@ def read(source: Path) -> int:
 
 
 def total(out: Path, kind: str, amount: str, booked: int, times: int) -> Row:
-    """The sum of these days in DuckDB, taken so many times."""
+    """The sum in DuckDB over `times` repetitions of these days."""
     began = time.perf_counter()
     source = f"read_parquet('{out}/site-a/*/r0000/{kind}.parquet'), range({times})"
     ((found,),) = duckdb.connect().execute(f"SELECT sum(CAST({amount} AS HUGEINT)) FROM {source}").fetchall()

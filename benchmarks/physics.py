@@ -1,9 +1,9 @@
-"""Tables of training jobs from the physics of boards: what a policy meets that was not tuned on anybody's file.
+"""Tables of training jobs from GPU physics: test input for policies that is independent of published measurement files.
 
 A job is one to four phases, each with a share of the time, a memory-boundness m and an intensity, and sometimes a share in
-which the host works. A phase's time follows m + (1 - m) f_max / f, its power the board's curve; a power limit lowers the clock
-until it is met. Curves are those of the simulator (energy_agent/sim/gpu/boards.json; basis in
-energy_agent/sim/README.md), V100 assumed.
+which the host works. A phase's time follows m + (1 - m) f_max / f, its power the GPU's curve; a power limit lowers the clock
+until it is met. Curves are those of the simulator (energy_agent/sim/gpu/boards.json; basis in energy_agent/sim/README.md), V100
+assumed.
 """
 
 import random

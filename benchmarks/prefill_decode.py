@@ -2,7 +2,7 @@
 
 Run from the repository's root: python -m benchmarks prefill_decode [--engines 60] [--seconds 900] [--seed N]
 
-Each engine is another draw of board, model, rate, lengths, cache and memory boundness. The bars: half of the estimates within
+Each engine is a random draw of GPU, model, rate, lengths, cache and memory-boundness. The bars: half of the estimates within
 5 % of the truth and 90 % within 10 %; intervals hold it in at least 95 %, and are on average at most twice as wide as the 95th
 percentile of the error. The plain regression on prompt and generated tokens is printed for comparison.
 """
@@ -23,7 +23,7 @@ BOARDS = {"H100-SXM5-80GB": 1.0, "A100-SXM4-80GB": 0.5, "H200-SXM": 1.2, "L40S":
 
 
 def draw(seed: int) -> ServingLoad:
-    """A load that the board can serve, from nearly idle to saturated."""
+    """A load that the GPU can serve, from nearly idle to saturated."""
     random = Random(seed)
     sku = random.choice(sorted(BOARDS))
     large = random.random() < 0.25
@@ -44,7 +44,7 @@ def draw(seed: int) -> ServingLoad:
 
 
 def plain(windows: Sequence[PhaseWindow]) -> tuple[float, float] | None:
-    """J per prompt and per generated token by least squares on these two alone: what others do."""
+    """J per prompt and per generated token by least squares on these two alone, the usual method."""
     cc, gg = sum(w.computed**2 for w in windows), sum(w.generated**2 for w in windows)
     cg = sum(w.computed * w.generated for w in windows)
     ce, ge = sum(w.computed * w.energy_j for w in windows), sum(w.generated * w.energy_j for w in windows)

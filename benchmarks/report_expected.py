@@ -1,6 +1,6 @@
-"""The figures of a fleet's quarter, reckoned from the generator's sums alone, and held against those of a report's facts.json.
+"""The figures of a fleet's quarter, computed from the generator's sums alone and compared with a report's facts.json.
 
-Nothing here knows the ledger, the report's SQL or its formulas: integers and fractions, rounded by the standard library.
+This module does not use the ledger, the report's SQL or its formulas: integers and fractions, rounded by the standard library.
 """
 
 import csv
@@ -76,7 +76,7 @@ def _grams(site: str, cells: Mapping[int, int]) -> Fraction:
 
 
 def _groups(ledger: CompactedLedger) -> Iterator[tuple[str, Fraction]]:
-    """What workloads held, in all and by whose they are: energy, and grams of their own cells times the site's PUE."""
+    """Totals of workloads, overall and by owner: energy, and grams of their own cells times the site's PUE."""
     parts: dict[str, Sums] = {}
     grams: dict[str, Fraction] = {}
     for site, cells in ledger.truth.cells.items():
@@ -151,7 +151,7 @@ def bounds(truth: ExpectedTotals) -> dict[str, tuple[int, int]]:
 
 
 def differences(facts: Mapping[str, Any], ledger: CompactedLedger) -> tuple[list[str], int, int]:
-    """(what is not equal, how many figures are equal to the last digit, how many of these are quotients of nine digits)."""
+    """(unequal figures, number of figures equal to the last digit, number of these that are quotients of nine digits)."""
     figures: dict[str, Mapping[str, Any]] = {f["id"]: f for f in facts["figures"]}
     wrong, equal, rounded = [], 0, 0
     for identity, value in expected(ledger):

@@ -1,9 +1,9 @@
 """A fleet's quarter for `benchmarks.report_scale`: the workload of each GPU and every number of every node's day.
 
 Three sites (UTC, +5:30, -8 with the end of daylight saving in the quarter), blocks of eight nodes with eight GPUs; jobs of 1 to
-64 GPUs that last hours to weeks, engines that serve two models, training with steps, shared GPUs, idle phases, time that nobody
-held, holes and dead boards. A node's day is drawn from its own seed, so that any process may make it. What is drawn here is
-spelled by `report_segments` and summed, apart from any ledger, by `report_truth`.
+64 GPUs that last hours to weeks, engines that serve two models, training with steps, shared GPUs, idle phases, unallocated
+time, holes and dead GPUs. A node's day is drawn from its own seed, so that any process can generate it. `report_segments`
+writes the drawn data as segments, and `report_truth` sums it independently of any ledger.
 """
 
 import random
@@ -30,7 +30,7 @@ BOUND_UJ_S: Final = 700_000_000
 
 
 class SiteCalendar(NamedTuple):
-    """A site: its local midnights that begin and end the quarter are so many cells after those of UTC."""
+    """A site: offsets, in cells, of its local midnights at the start and end of the quarter from those of UTC."""
 
     name: str
     zone: str
@@ -73,7 +73,7 @@ class JobPlacement(NamedTuple):
 
 
 class Use(NamedTuple):
-    """One GPU's cell: by whom it was held, for how long and with which energy; `pieces`: busy and idle by turns so often."""
+    """One GPU's cell: its workload, time and energy; `pieces`: number of alternating busy and idle periods."""
 
     form: int
     holders: tuple[JobPlacement, ...]
@@ -143,18 +143,18 @@ def node_name(node: int) -> str:
 
 
 def device_name(node: int, gpu: int) -> str:
-    """UUID of a board."""
+    """UUID of a GPU."""
     return f"GPU-{node * 2_654_435_761 % (1 << 32):08x}-{gpu:04x}-4000-8000-{node:012x}"
 
 
 def edge_uj(node: int, gpu: int) -> int:
-    """Bound of the error of one reading of a board; the host's is that of board GPUS."""
+    """Error bound of one reading of a GPU, uJ; index GPUS is the host."""
     return 20_000_000 + (node * GPUS + gpu) * 7_919 % 19_999_999
 
 
 @lru_cache(2)
 def plan(fleet: SyntheticFleet, block: int) -> tuple[tuple[JobPlacement, ...], ...]:
-    """Every stay on a block's nodes, each node's by itself."""
+    """Every placement on a block's nodes, separately for each node."""
     rng = random.Random(f"{fleet.seed}/plan/{block}")
     nodes = len(fleet.nodes_of(block))
     stays: list[list[JobPlacement]] = [[] for _ in range(nodes)]
@@ -176,7 +176,7 @@ def plan(fleet: SyntheticFleet, block: int) -> tuple[tuple[JobPlacement, ...], .
 
 
 def _alone(rng: random.Random, start: int, end: int) -> Iterator[JobPlacement]:
-    """Jobs within one node, side by side and one after the other, with time between that nobody holds."""
+    """Jobs within one node, in parallel and in sequence, with unallocated time between them."""
     first = 0
     for size in rng.choice(((8,), (4, 4), (4, 4), (4, 2, 2), (2, 2, 2, 1, 1), (1,) * 8)):
         gpus, at = tuple(range(first, first + size)), start
@@ -207,7 +207,7 @@ def _name(rng: random.Random) -> str:
 
 @lru_cache(16)
 def dead(fleet: SyntheticFleet, node: int) -> tuple[int, range]:
-    """The board of a node that is dead for a while, and when; most have none."""
+    """The GPU of a node that is dead for a while, and its time; most nodes have none."""
     rng = random.Random(f"{fleet.seed}/dead/{node}")
     if rng.random() > 0.08:
         return -1, range(0)

@@ -1,5 +1,5 @@
-"""A fleet's quarter as compacted days: a few days at a time are generated as segments by several processes and compacted by the
-product's own command, and the segments let go.
+"""A fleet's quarter as compacted days: several processes generate a few days of segments at a time, the product's own command
+compacts them, and the segments are deleted.
 """
 
 import json
@@ -164,7 +164,7 @@ def _block(job: _Job) -> tuple[ExpectedTotals, dict[str, ChainEnd], int, int]:
 
 
 def meter_energy(site: SiteCalendar, cell: int, nodes_uj: int) -> dict[str, int]:
-    """What a site's meters count in a cell in which its nodes used so much."""
+    """Energy of a site's meters in a cell with this energy of its nodes."""
     it = nodes_uj * 102 // 100 + cell % 1_000
     overhead = it * (_OVERHEAD_PERCENT[site.name] * 100 + cell % 300) // 10_000
     return {"main": it + overhead, "it": it, "cooling": overhead * 4 // 5}

@@ -1,8 +1,8 @@
-"""Twelve months of a building with many meters: what they cost a report, and whether its PUE over them is right.
+"""Twelve months of a building with many meters: cost in a report, and correctness of its PUE.
 
-`python -m benchmarks report_meters` lets the product's own book write a year of 90 meters in cells of 15 minutes (minutes),
-compacts it, makes a quarter's report, and holds the PUE of the twelve months against integers that were added up meanwhile: of
-each meter what was read, and for its holes its own mean power.
+`python -m benchmarks report_meters` writes a year of 90 meters in cells of 15 minutes with the product's own ledger (takes
+minutes), compacts it, creates a quarter's report, and compares the PUE of the twelve months with sums of integers from the
+generator: each meter's readings, with its own mean power for holes.
 """
 
 import json
@@ -38,7 +38,9 @@ _HOLE_IN: Final = 50
 
 
 class BuildingMeters:
-    """Meters of a building: a feed, cooling below it, and PDUs. `read_uj` and `read_ns` are what each was read for."""
+    """Meters of a building: a feed, cooling below it, and PDUs. `read_uj` and `read_ns`: energy and time of each meter's
+    readings.
+    """
 
     def __init__(self, meters: int) -> None:
         pdus = [MeterFacts(f"pdu-{n:03d}", Role.IT, Position.PDU_OUTPUT, "main") for n in range(meters - 2)]

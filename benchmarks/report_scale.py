@@ -3,7 +3,7 @@
 `python -m benchmarks report_scale` generates 10,000 GPUs x 92 days in 15-minute cells (hours), and separately a tenth of the
 nodes for 10 days. Then `wattlens report` runs twice over each: wall clock and memory of all its processes on two cores,
 identical output of both builds, and every figure against the generator's own numbers. Further builds, of half of the days and
-of all, show whether further rows cost what the first ones did.
+of all, show whether the cost per row is constant.
 """
 
 import json
@@ -42,7 +42,7 @@ def report(days: Path, out: Path, *options: str) -> Row:
     command += ["--accept-coverage", "0%", "--out", str(out)]
     began, used, held = time.perf_counter(), [0.0], [0.0]
     with Popen(command, stdin=DEVNULL, stdout=DEVNULL, stderr=PIPE, text=True) as process:
-        while process.poll() is None:  # it says less than a pipe holds
+        while process.poll() is None:  # its output fits in a pipe
             used.append(of_family(cpu_s, process.pid))
             held.append(of_family(resident_b, process.pid))
             time.sleep(_LOOK_S)

@@ -54,7 +54,7 @@ def host_name(node: int) -> str:
 
 
 def labels(stay: JobPlacement) -> dict[str, str]:
-    """What a pod says of itself."""
+    """Labels of a pod."""
     job = stay.job
     labels = {"namespace": job.team, "pod": f"{job.group}-{stay.workload[4:8]}", "team": job.team, "project": job.project}
     labels |= {"model": job.model, "precision": job.precision, "class": job.price_class, "group": job.group}
@@ -62,7 +62,7 @@ def labels(stay: JobPlacement) -> dict[str, str]:
 
 
 def host_shares(cell: NodeCell) -> list[tuple[str, int]]:
-    """(workload, weight) of those that held the node in a cell, in the order of their names; "" is nobody."""
+    """(workload, weight) of the node's workloads in a cell, in the order of their names; "" is unallocated."""
     weights: dict[str, int] = {}
     for use in cell.uses:
         if use.form == UNHELD:

@@ -1,6 +1,7 @@
-"""What a fleet's quarter comes to, added up from the generator's own numbers as they are drawn: no ledger, no SQL, no floats.
+"""Totals of a fleet's quarter, added up from the generator's own numbers as they are drawn: no ledger, no SQL, no floats.
 
-Plain Python integers and fractions. Only what lies in the quarter of its site counts, but for `booked_uj`, which is everything.
+Plain Python integers and fractions. Only data within the quarter of its site counts, except for `booked_uj`, which includes
+everything.
 """
 
 from collections.abc import Iterable, Iterator
@@ -43,14 +44,14 @@ class ExpectedTotals:
     """Sums of some nodes over some days.
 
     Args:
-        cells: site -> cell -> part -> uJ of GPUs busy, idle, held by nobody, and of hosts.
+        cells: site -> cell -> part -> uJ of GPUs busy, idle, unallocated, and of hosts.
         tokens: site/part/model/phase -> tokens.
         steps: site -> steps.
         gaps: site/reason -> bound in uJ, ns.
         boards: node/GPU -> uJ, runs without a hole; GPUS is the host.
-        touching: node/GPU of boards that are metered up to the last instant of these days.
+        touching: node/GPU of GPUs that are metered up to the last instant of these days.
         booked_uj: site -> everything, whether it lies in the quarter or not.
-        gpu_ns: device time that workloads held.
+        gpu_ns: device time allocated to workloads.
     """
 
     cells: dict[str, Cells] = field(default_factory=dict)
@@ -93,7 +94,7 @@ class ExpectedTotals:
         _plus(self.booked_uj, site.name, everything)
 
     def _touch(self, node: int, cell: NodeCell, *, inside: bool) -> None:
-        """Energy and runs of each board; what is outside of the quarter ends a run."""
+        """Energy and runs of each GPU; a cell outside of the quarter ends a run."""
         for gpu in range(GPUS + 1):
             name = f"{node}/{gpu}"
             form = HELD if gpu == GPUS else cell.uses[gpu].form

@@ -1,4 +1,4 @@
-"""What the runs share: the real agent as a process, its children, its page, and what processes cost."""
+"""Shared parts of benchmarks: the real agent as a process, its children, its `/metrics`, and the cost of processes."""
 
 import json
 import os
@@ -24,7 +24,7 @@ Series = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
 
 class AgentProcess:
-    """`wattlens agent` on a simulated node; `start` after `kill` goes on in the same state folder."""
+    """`wattlens agent` on a simulated node; `start` after `kill` continues in the same state folder."""
 
     def __init__(
         self,
@@ -84,12 +84,12 @@ class AgentProcess:
             return body
 
     def log(self) -> str:
-        """Everything it said."""
+        """Its whole log."""
         return self._log.read_text(errors="replace")
 
 
 def series(text: str) -> Series:
-    """Samples of a page by name and labels."""
+    """Samples of a `/metrics` response by name and labels."""
     return {
         (s.name, tuple(sorted(s.labels.items()))): s.value
         for family in text_string_to_metric_families(text)
@@ -128,7 +128,7 @@ def pss_b(pid: int, line: str = "Pss") -> int:
 
 
 def of_family(measure: Callable[[int], float], pid: int) -> float:
-    """A measure of a process summed over it and all below it; one that ends meanwhile counts for nothing."""
+    """A measure summed over a process and its descendants; one that exits during the measurement counts as 0."""
     total = 0.0
     for each in family(pid):
         with suppress(OSError, IndexError):
@@ -190,5 +190,5 @@ def url_in(log: Path, timeout_s: float = 180.0, offset: int = 0, process: subpro
 
 
 def own_cpu_s() -> float:
-    """CPU time of this process and of its children that have ended: what a busy machine does not change much."""
+    """CPU time of this process and of its exited children, which a busy machine does not change much."""
     return sum(u.ru_utime + u.ru_stime for u in map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)))

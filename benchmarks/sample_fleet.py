@@ -38,8 +38,8 @@ WARM: Final = (6, 5, 4, 3, 3, 4, 6, 9, 12, 15, 18, 20, 22, 23, 23, 22, 20, 18, 1
 class ScheduledWorkload(NamedTuple):
     """A workload of one node: its GPUs, days and hours, activity and output.
 
-    `busy`: percent of the time; 0: as BUSY has it. `mj_token`: GPU energy of a token in its active time, millijoules; 0: none.
-    `step_j`: energy of a training step; 0: it does not train.
+    `busy`: percent of the time; 0: as BUSY has it. `mj_token`: GPU energy of a token in its active time, millijoules; 0: no
+    tokens. `step_j`: energy of a training step; 0: it does not train.
     """
 
     name: str
@@ -108,7 +108,7 @@ NODES: Final = {
 
 
 def device(node: str, gpu: int) -> str:
-    """A board's UUID."""
+    """A GPU's UUID."""
     return f"GPU-{node[4:]}{gpu:06d}-0000-4000-8000-{gpu:012d}"
 
 

@@ -1,7 +1,7 @@
 """Savings of the sample fleet: rows of the product's own experiments, fed with counters of a simulated group.
 
-The plant is whole numbers, so its counters are the same anywhere: with the setting it draws so much less power and works so
-much slower, and every 20 s the load is a little other. What it saved is known, so the sample can be judged by it.
+The plant uses whole numbers, so its counters are the same on any machine: the setting lowers power and speed by fixed ratios,
+and the load changes slightly every 20 s. The true saving is known, so the sample can be checked against it.
 """
 
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ _LATER_NS: Final = 3600 * NS_PER_S  # an agent ends the experiment of a group th
 
 
 class SampleExperiment(NamedTuple):
-    """A steered group, and the effect of steering on it.
+    """A steered group, and the effect of steering.
 
     Args:
         group: its name.
@@ -32,10 +32,10 @@ class SampleExperiment(NamedTuple):
         hours: of the day (UTC) in which it is steered.
         watts: that a GPU draws without the setting.
         less_ppm: of that power with it.
-        work_ppm: steps or tokens a second without it, in millionths.
-        slower_ppm: of that rate with it; open arrivals come as they did.
+        work_ppm: steps or tokens per second without it, in millionths.
+        slower_ppm: of that rate with it; open arrivals are unchanged.
         wait_us: time between two tokens without it; 0: it trains.
-        setting: what is set.
+        setting: the applied setting.
     """
 
     group: str
@@ -72,7 +72,7 @@ class _Plant:
         self.worked_ns = utc_ns
 
     def run(self, seconds: int, *, on: bool) -> int:
-        """Go on; the energy of it."""
+        """Advance by `seconds` and return the energy."""
         of, before_uj = self._of, self.uj
         for second in range(self.utc_ns // NS_PER_S, self.utc_ns // NS_PER_S + seconds):
             load_ppm = _PPM + _noise(second // 20, 7) * 900  # up to 4.5 % around the mean

@@ -84,7 +84,7 @@ def grid_csv() -> str:
 
 
 def solar_csv() -> str:
-    """What a solar park delivered in each hour of the quarter: 6 kW at its best."""
+    """Energy delivered by a solar park in each hour of the quarter: 6 kW peak."""
     lines = ["ts_utc,kwh"]
     for day, at in hours(datetime(2026, 6, 30, 22, tzinfo=UTC), 92):
         watt_hours = 60 * SUN[at.hour] * (60 + (day * 53) % 41) // 100

@@ -2,10 +2,10 @@
 
 Run from the repository's root: python -m benchmarks scrape
 
-The server runs in its own process; the client times whole requests on one kept connection, as Prometheus makes them. `first`
-is the worst case: each scrape is the first of a new snapshot and builds the page. `second` has a new snapshot each second and
-ten scrapes a second. The writers are timed alone too, in one process and in turn: ours, and prometheus-client's
-generate_latest over families built from the same snapshot.
+The server runs in its own process; the client times whole requests on one persistent connection, as Prometheus does. `first` is
+the worst case: each scrape is the first of a new snapshot and builds the response. `second` has a new snapshot and ten scrapes
+per second. The writers are also timed alone, alternating in one process: ours, and prometheus-client's generate_latest over
+families built from the same snapshot.
 """
 
 import http.client
@@ -67,7 +67,7 @@ def over_http(each_scrape: bool) -> tuple[list[float], bytes]:
 
 
 class PrometheusClientPage:
-    """The same page by prometheus-client: a collector over a snapshot, and its own writer."""
+    """The same response by prometheus-client: a collector over a snapshot, and its own writer."""
 
     def __init__(self) -> None:
         from prometheus_client import CollectorRegistry
@@ -97,7 +97,7 @@ class PrometheusClientPage:
             yield family
 
     def page(self, snapshot: Snapshot) -> bytes:
-        """The page of a snapshot."""
+        """The response for a snapshot."""
         from prometheus_client.openmetrics.exposition import generate_latest
 
         self.snapshot = snapshot

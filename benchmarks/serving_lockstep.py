@@ -16,12 +16,12 @@ from energy_agent.sim.workloads.engine import BatchingEngine, SimulatedRequest
 from energy_agent.tokens.prefill_decode import PhaseWindow
 
 WINDOW_S = 10.0
-READ_ERROR_J = 5.0  # standard deviation of what the two edges of a reading of the ledger can be off by
+READ_ERROR_J = 5.0  # standard deviation of the error from the two edges of a reading of the ledger
 
 
 @dataclass(frozen=True, slots=True)
 class ServingLoad:
-    """What is served on what. `prompt` and `output` are median lengths in tokens."""
+    """A served model and its GPU. `prompt` and `output` are median lengths in tokens."""
 
     sku: str = "H100-SXM5-80GB"
     model: str = "meta-llama/Llama-3.1-8B-Instruct"

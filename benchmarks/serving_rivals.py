@@ -29,7 +29,7 @@ def ecofreq(server: ReplicaSpec, slo: RequestLimits, grid: Sequence[Rates]) -> C
     """EcoFreq of VoltanaLLM (arXiv 2509.04827; its freq_manager.py at commit 2741732, Apache-2.0).
 
     Requests wait: the highest clock. No metrics for 5 s: the lowest. Otherwise the lowest clock whose predicted latency
-    is within the limit, less the time that requests have waited, and the highest where none is. Its thresholds on tokens and
+    is within the limit, less the time that requests have waited, or the highest if none is. Its thresholds on tokens and
     requests per second are off, which is their default.
 
     EcoFreq is written for servers that separate prefill and decode, with one prediction each. Here both have to hold: the

@@ -133,7 +133,7 @@ class SimulatedSite:
         self.account.feed(meter, [taken])
 
     def window(self, book: FacilityBook, start_s: int, seconds: int) -> dict[str, MeterEnergy]:
-        """What the site's book has of a window, by elapsed time."""
+        """The site ledger's energy of a window, by elapsed time."""
         start_ns = BEGIN_NS + start_s * S
         return book.window(start_ns, start_ns + seconds * S)
 

@@ -1,6 +1,6 @@
-"""One day of faults in a simulated building: is every meter's total within what is stated, and is every hole named?
+"""One day of faults in a simulated building: every meter's total is within its stated bounds, and every hole is reported.
 
-Main meter offline for 3 h, a PDU's register stuck for 1 h and what flowed lost, the UPS's stuck for 1 h and caught up, the
+Main meter offline for 3 h, a PDU's register stuck for 1 h with its energy lost, the UPS's stuck for 1 h and caught up, the
 cooling meter reset to 0, a lying jump of 30 MWh on a PDU and back, a meter of power alone offline for 3 h, another stuck for
 1 h, and the reader's clock set an hour ahead and back. The truth is the building's physics; totals are of the day by the
 reader's own clock.
@@ -73,7 +73,7 @@ def day(seed: int) -> list[Row]:
 
 
 def run(days: int = 20, seed: int = 0, jobs: int = 2) -> Iterator[Row]:
-    """Days with gains and loads of their own: the totals of the first, and how many of all are within their bounds."""
+    """Days with random gains and loads: the totals of the first, and the number of all totals within their bounds."""
     with ProcessPoolExecutor(jobs) as pool:
         found = list(pool.map(day, range(seed, seed + days)))
     held = [total["ok"] for each in found for total in each]

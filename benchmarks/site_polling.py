@@ -1,7 +1,7 @@
 """Polling rate of each meter of a building with many agents and one site process.
 
 A simulated building behind its real Modbus TCP gateway, a proxy in between that counts the requests of each unit, one `wattlens
-site` that polls every meter, and so many real `wattlens agent` processes, each scraped while the site is read. An agent does
+site` that polls every meter, and many real `wattlens agent` processes, each scraped while the site is read. An agent does
 not read meters of a building, so the site process polls each meter once per period for any number of agents.
 """
 

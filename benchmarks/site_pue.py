@@ -1,8 +1,8 @@
-"""iPUE against a simulated building's truth: does the 95 % interval hold it, and is it no wider than it has to be?
+"""iPUE compared with a simulated building's truth: coverage and width of the 95 % interval.
 
 Many buildings, air-cooled and liquid-cooled (about 1.04), each with meters of random gains within their classes,
-read once a minute for a day; windows of 1, 4 and 24 hours at three positions of IT. Once with every meter's own calibration
-named, as it is in the simulator, once with what a site that says nothing gets: meters of one kind of source err together.
+read once per minute for a day; windows of 1, 4 and 24 hours at three positions of IT. Once with every meter's own calibration
+configured, as it is in the simulator, once with the defaults: meters of one kind of source share their error.
 """
 
 import math
@@ -55,7 +55,7 @@ def summed(rows: list[Row]) -> Row:
 
 
 def run(buildings: int = 60, seed: int = 0, jobs: int = 2) -> Iterator[Row]:
-    """So many buildings of each kind; an interval is at most WIDTH_BAR times the errors' 95th percentile."""
+    """Run `buildings` of each kind; an interval is at most WIDTH_BAR times the errors' 95th percentile."""
     work = [(cooling, seed + n, named) for named in (True, False) for cooling in ("air", "liquid") for n in range(buildings)]
     with ProcessPoolExecutor(jobs) as pool:
         rows = sorted((row for found in pool.map(building, work) for row in found), key=lambda r: tuple(r["key"].values()))

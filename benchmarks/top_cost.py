@@ -1,10 +1,11 @@
-"""What `wattlens top` costs in a terminal, next to nvitop on the same simulated node of eight H100s in the same seconds.
+"""Cost of `wattlens top` in a terminal, compared with nvitop on the same simulated node of eight H100s at the same time.
 
 Run from the repository's root: python -m benchmarks top_cost [--seconds 120] [--columns 160] [--lines 50]
 
 Each runs in a pseudo terminal of the same size and refreshes once per second: `top` on an agent that runs anyway, `top` with
 its private agent, all processes counted, and `nvitop --monitor full`. CPU is of a core, memory the proportional set size, and
-output what the terminal has to draw. The bar: `top` costs no more CPU than nvitop, on an agent and with its private one.
+output the bytes that the terminal has to draw. The bar: `top` costs no more CPU than nvitop, on an agent and with its private
+one.
 """
 
 import fcntl
@@ -39,7 +40,7 @@ class TerminalProgram:
     ended: threading.Event = field(default_factory=threading.Event)
 
     def drain(self) -> None:
-        """Read what it draws until its end."""
+        """Read its output until it exits."""
         while not self.ended.is_set():
             try:
                 self.output_b += len(os.read(self.terminal, 1 << 16))

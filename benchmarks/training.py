@@ -3,8 +3,8 @@
 Run from the repository's root: python -m benchmarks training [--steps 500] [--hook loop torch ...] [--no-kill]
 
 A small PyTorch model is trained on the CPU; each forward pass is also a piece of work of 20 ms on a simulated GPU. Truth is the
-optimizer's own count of steps, and the plant's energy between two of the agent's snapshots. What is demanded: steps and tokens
-are equal, though the agent was killed; joules differ by no more than two ticks of the counter at each end; a call of the hook
+optimizer's own count of steps, and the plant's energy between two of the agent's snapshots. Requirements: steps and tokens are
+equal although the agent was killed; joules differ by no more than two ticks of the counter at each end; a call of the hook
 takes 50 us at the 99th percentile, after the 20 ms in which the caches went cold. `empty loop` calls `wattlens.step` with
 nothing else to do, without an agent.
 """
@@ -39,7 +39,7 @@ print(json.dumps(us))
 
 
 def train(hook: str, steps: int, kill: bool) -> Row:
-    """One hook on a node of its own."""
+    """One hook on a separate node."""
     with simulated({"boards": [{"count": 1, "sku": "H100-SXM5-80GB", "counter_model": "full"}]}) as (folder, node):
         config = {"client": {"socket": f"{folder}/agent.sock"}, "holders": {"period_s": 1}}
         command = [sys.executable, "-m", "wattlens", "sim", "run", "--dir", str(folder / "node"), "--"]
@@ -65,7 +65,7 @@ def train(hook: str, steps: int, kill: bool) -> Row:
 
 
 def _kill(agent: AgentProcess, ended: threading.Event, kills: list[int], over: Path) -> None:
-    """Kill the agent now and then; start it again at once. The training does not end before `over` is there."""
+    """Kill the agent repeatedly and restart it at once. The training does not end before `over` exists."""
     ended.wait(KILL_AFTER_S)
     while len(kills) < KILLS and not ended.wait(random.uniform(2.0, 4.0)):
         kills.append(agent.pid)
@@ -85,7 +85,7 @@ def empty_loop() -> list[float]:
 
 
 def judged(hook: str, found: Row) -> Row:
-    """The figures of a run, and what of the demands it fails."""
+    """The figures of a run, and its unmet requirements."""
     us, edge_j = sorted(found["us"]), TICKS_S * found["power_w"]
     p99_us = us[int(0.99 * len(us))]
     same = all(found[f"told_{what}"] == found[what] for what in ("steps", "tokens"))

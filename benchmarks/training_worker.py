@@ -1,8 +1,8 @@
 """A small PyTorch model, trained on the CPU with each hook, whose work a simulated GPU does too.
 
-Started by benchmarks.training. The process enters the node's process table as a container of its own; each forward pass gives
-the GPU a piece of work and waits for it, as a real one would. What it prints is the truth of the run: steps and tokens by the
-optimizer's own count, the plant's energy between two of the agent's snapshots, and how long each call of the hook took.
+Started by benchmarks.training. The process enters the node's process table as a separate container; each forward pass submits
+work to the GPU and waits for it, as a real one does. It prints the truth of the run: steps and tokens by the optimizer's own
+count, the plant's energy between two of the agent's snapshots, and how long each call of the hook took.
 """
 
 import itertools
@@ -25,7 +25,7 @@ from energy_agent.sim import roots
 from energy_agent.sim.gpu.plant import Plant
 
 HOOKS = ("loop", "torch", "hf", "lightning")
-PLAIN = "plain"  # without PyTorch: what the tests that need Python alone run
+PLAIN = "plain"  # without PyTorch: for tests that need Python alone
 BATCH, LENGTH, VOCABULARY = 4, 16, 64
 TOKENS = BATCH * LENGTH
 GPU_MS = 20
@@ -50,7 +50,7 @@ class SimulatedGpuWorker:
         self.plant.wait(0, self._slot, ticket)
 
     def end(self) -> Row:
-        """Leave the GPU; what was observed."""
+        """Leave the GPU and return the observations."""
         out, _ = self._observer.communicate(timeout=60)
         self.plant.detach_process(0, self._slot)
         roots.remove_process(self.node, os.getpid())
@@ -271,7 +271,7 @@ def _steps_of(optimizer: Any) -> int:
 
 
 def run(hook: str = PLAIN, steps: int = 1, until: Path | None = None, observe_as: str = "") -> Row:
-    """Train so many steps, and on until a file exists; or observe for the training of that name."""
+    """Train `steps` steps, then continue until a file exists; or observe for the training of that name."""
     if observe_as:
         return observe(observe_as)
     with suppress(PermissionError):  # measures the time of a call, not other work of the machine

@@ -1,8 +1,8 @@
 """Scale of `wattlens usage`: a fleet quarter of 10,000 GPUs, by team, workload and GPU, within 60 s and 2 GiB.
 
 `python -m benchmarks usage_scale` generates and compacts a tenth of the fleet as `report_scale` does, and writes its days
-ten times as large, each copy with nodes, GPUs and workloads of its own. `--ledger` names such days of a tenth. A copy has
-the tables that a period of whole UTC days is read from; rows of cells and spans are left out, as they are not read.
+ten times as large, each copy with different nodes, GPUs and workloads. `--ledger` names such days of a tenth. A copy has the
+tables that are read for a period of whole UTC days; it omits rows of cells and spans, which are not read.
 """
 
 import hashlib
@@ -30,7 +30,7 @@ _POLL_S: Final = 0.02
 
 
 def multiply_days(days: Path, target: Path, copies: int) -> int:
-    """Compacted days of a fleet so many times as large, whose nodes, GPUs and workloads differ; returns their rows."""
+    """Copy compacted days of a fleet `copies` times with different nodes, GPUs and workloads; return the number of rows."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 

@@ -4,8 +4,9 @@ Run from the repository's root: python -m benchmarks windows [--windows 100] [--
 
 Eight GPUs switch independently between random levels, idle among them, that hold 50 to 400 ms; windows of 100 ms, 300 ms and
 1 s begin at random. Truth is the plant's, read at each edge and carried to the edge's instant by the true power. The error of a
-window is that of the sum over the GPUs, against gain x truth (what a perfect reader of these sensors says); `held` is the share
-of windows whose stated edge interval holds that, `full` the share whose whole interval, gain included, holds the energy drawn.
+window is that of the sum over the GPUs, against gain x truth (the value of a perfect reader of these sensors); `held` is the
+share of windows whose stated edge interval holds that, `full` the share whose whole interval, gain included, holds the energy
+drawn.
 """
 
 import json
@@ -63,7 +64,7 @@ class Truths:
         self._plant = plant
 
     def at(self, t_ns: int) -> tuple[float, float]:
-        """Energy of all GPUs at a UTC instant that has just passed, J: what their sensors see of it, and what it is."""
+        """Energy of all GPUs at a UTC instant that has just passed, J: measured by their sensors, and true."""
         sensed = true = 0.0
         for gpu in range(self._plant.count):
             t = self._plant.truth(gpu)
@@ -149,7 +150,7 @@ def judge(length_s: str, rows: list[Row], bar: float) -> Row:
 
 
 def run(case: tuple[str, ...] = tuple(CASES), windows: int = 100, seed: int = 1) -> Iterator[Row]:
-    """Cases one after another, each on a node of its own."""
+    """Cases one after another, each on a separate node."""
     for name in case:
         sku, model, bars = CASES[name]
         with tempfile.TemporaryDirectory(prefix="wattlens-windows-") as folder:

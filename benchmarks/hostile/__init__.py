@@ -1,8 +1,8 @@
-"""Attacks by neighbours on a real agent, one after another, each against an agent of its own.
+"""Attacks by neighbours on a real agent, one after another, each against a new agent.
 
 Run from the repository's root: python -m benchmarks hostile [NAME...] [--seconds 20]
 
-An attack that changed what it may not change fails the run; `benchmarks/hostile/rig.py` lists that.
+An attack that violates an invariant in `benchmarks/hostile/rig.py` fails the run.
 """
 
 import os
@@ -14,7 +14,7 @@ from energy_agent.core.errors import UsageError
 
 
 def run(*names: str, seconds: float = 20.0) -> Iterator[Row]:
-    """A row per attack; each lasts so many seconds."""
+    """A row per attack; each lasts `seconds`."""
     for module in ("neighbours", "sockets", "steering", "tokens"):
         import_module(f"benchmarks.hostile.{module}")
     rig = import_module("benchmarks.hostile.rig")

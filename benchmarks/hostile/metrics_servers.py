@@ -93,7 +93,7 @@ def honest(_request: int) -> Iterable[bytes]:
 
 
 def large(_request: int) -> Iterable[bytes]:
-    """3.5 MB of valid lines that are all wanted."""
+    """3.5 MB of valid lines that are all needed."""
     line = 'vllm:generation_tokens_total{model_name="m%d",engine="%d"} 1\n'
     text = "".join(line % (n % 64, n) for n in range(_SIZE_B // len(line)))
     return [_HEAD, text.encode()]
@@ -130,7 +130,7 @@ def drip_body(request: int) -> Iterable[bytes]:
 
 
 def hang(request: int) -> Iterable[bytes]:
-    """A fast response twice, then none."""
+    """Two fast responses, then no response."""
     return honest(request) if request < 3 else repeat(b"", 1000)
 
 
@@ -150,7 +150,7 @@ def reset(request: int) -> Iterable[bytes]:
 
 
 def engines(request: int) -> Iterable[bytes]:
-    """New engines with as many tokens as one engine may have, 250 at a time."""
+    """New engines with the maximum tokens per engine, 250 per response."""
     line = 'vllm:generation_tokens_total{model_name="m",engine="%d-%d"} 9000000\n'
     return [_HEAD, *[(line % (request, n)).encode() for n in range(250)]]
 

@@ -34,7 +34,7 @@ def nobody(rig: Rig) -> None:
 
 @attack("NTP or an administrator sets UTC forward and back by an hour and a day")
 def clock_steps(rig: Rig) -> None:
-    """Set the clock six times; commits must go on all the time."""
+    """Set the clock six times; commits must continue all the time."""
     clock, per_s = SimulatedClock(rig.node.directory / "plant"), []
     for offset_ns in OFFSETS_NS:
         rig.utc_offsets_ns.append(offset_ns)
@@ -54,7 +54,7 @@ def _commits(rig: Rig) -> float:
 
 @attack("a user starts 20 processes per second on a GPU", lambda _: {"holders": {"retention_s": 60}})
 def process_churn(rig: Rig) -> None:
-    """Start and end processes; the page may show no more of them than the rate of one user."""
+    """Start and end processes; `/metrics` may show at most as many as one user's rate permits."""
     churn = ProcessChurn(rig.node, 20.0)
     churn.start()
     pages, end_s = [], time.monotonic() + rig.seconds
@@ -69,7 +69,7 @@ def process_churn(rig: Rig) -> None:
 
 
 def _slurm(folder: Path) -> Row:
-    """A Slurm whose commands are ours."""
+    """A Slurm with our own commands."""
     for name in ("scontrol", "squeue"):
         (folder / name).write_text(_COMMAND)
         (folder / name).chmod(0o755)
@@ -124,7 +124,7 @@ def frozen_children(rig: Rig) -> None:
 
 @contextmanager
 def _freezer(rig: Rig) -> Iterator[Callable[..., set[int]]]:
-    """Freezes the agent's children with all these words in their command; they go on, and get their SIGKILL, at the end."""
+    """Freeze the agent's children with all these words in their command; at the end they resume and get their SIGKILL."""
     folder = FREEZER / f"wattlens-hostile-{os.getpid()}"
     folder.mkdir()
 

@@ -1,9 +1,9 @@
 """A real agent on a simulated node under the shipped memory limit, scraped while an attack runs, judged against the plant.
 
-What an attack may not change:
+Invariants that an attack must not violate:
 
 - memory of the agent and its children stays under the limit of the shipped DaemonSet, and nothing is killed for memory;
-- the 95th percentile of scrapes is under 10 ms, and each scrape is answered;
+- the 95th percentile of scrapes is under 10 ms, and each scrape gets a response;
 - each GPU's recorded energy equals the change of the driver's counter to the microjoule;
 - each workload is within 2 % of the counters of the GPUs that it uses alone;
 - at most 1 % is unattributed, where the attack injects no fault of its own.
@@ -40,15 +40,15 @@ _BEFORE_NS, _AFTER_NS = 250_000_000, 20_000_000
 
 @dataclass(slots=True)
 class Rig:
-    """What an attack works on.
+    """Environment of an attack.
 
     Args:
         node: the simulated node, eight H100s with three workloads; GPU 7 is free.
         agent: the real agent, started before the attack.
         folder: for the attack's own files; removed afterwards.
         seconds: how long the attack should last.
-        figures: what the attack measured itself, printed with the outcome.
-        violations: promises that the attack saw broken; each one fails the run.
+        figures: the attack's own measurements, printed with the outcome.
+        violations: invariants that the attack found violated; each one fails the run.
         utc_offsets_ns: how far ahead of the plant's time the node's UTC has been, 0 included.
     """
 
@@ -76,7 +76,7 @@ class Attack:
 
     Args:
         name: of its function, and on the command line.
-        summary: one line of what the neighbour does.
+        summary: one line on the neighbour's behaviour.
         run: does it for `rig.seconds` and cleans up after itself; it starts and ends its own processes.
         configuration: the agent's configuration, given the attack's folder; called before the agent starts, so it may
             start servers that the agent needs to know.
@@ -112,7 +112,7 @@ def attack(
 
 
 def measure(attack: Attack, seconds: float) -> Row:
-    """Run one attack against an agent of its own."""
+    """Run one attack against a new agent."""
     with simulated("h100-node") as (base, node), node.plant() as plant, _limit() as limit:
         base.chmod(0o755)  # attackers are other users
         folder = base / "attack"

@@ -160,7 +160,7 @@ def cgroup_names(rig: Rig) -> None:
 
 @attack(f"strangers, {USERS} silent users and a flood of connections on the client socket", open_socket, needs_root=True)
 def socket_clients(rig: Rig) -> None:
-    """Three kinds of clients at once, while a well-behaved one asks ten times per second."""
+    """Three kinds of clients at once, while a well-behaved one sends ten requests per second."""
     path = rig.folder / "agent.sock"
     kinds = ["stranger:65534", "flood:65533", *(f"silent:{60000 + n}" for n in range(USERS))]
     command = [sys.executable, "-I", "-c", _ATTACKER, str(path), *kinds]

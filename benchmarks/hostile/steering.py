@@ -1,4 +1,4 @@
-"""Clients of steering: messages that no client of ours sends, and a user who joins another tenant's job by its name."""
+"""Clients of steering: messages that our own clients never send, and a user who joins another tenant's job by its name."""
 
 import json
 import socket
@@ -28,7 +28,7 @@ def _start_actuator(rig: Rig, stack: ExitStack, knobs: str) -> Path:
 
 
 def _frames(uuid: str) -> list[bytes]:
-    """Bytes to send, one connection each; `uuid` is a GPU that nobody steers."""
+    """Bytes to send, one connection each; `uuid` is a GPU that is not steered."""
 
     def message(text: str, op: str = "acquire") -> bytes:
         body = f'{{"v": 1, "id": 1, "op": "{op}", {text}}}'.encode()
@@ -116,7 +116,7 @@ def _automatic(folder: Path) -> Row:
 
 @attack("a user joins another tenant's training job by its name and requests settings for it", _automatic, needs_root=True)
 def foreign_job(rig: Rig) -> None:
-    """Join every job of the node by its name, and look at all GPUs but the attacker's own.
+    """Join every job of the node by its name, and check all GPUs except the attacker's own.
 
     The victim, in the unit of the training job on GPUs 0 to 3, reports rank 0 of 2: a job over several nodes, which is not
     steered. The attacker, uid 65534 on GPU 7, reports rank 1 of the same rendezvous and of every other name it can think of.

@@ -7,7 +7,7 @@ from benchmarks.hostile.metrics_servers import Endpoints, reason, value
 from benchmarks.hostile.rig import Rig, attack
 from benchmarks.running import cpu_s
 
-RATE = 100_000_000  # per second of one endpoint: what its engines may add together
+RATE = 100_000_000  # per second of one endpoint: maximum sum over its engines
 ABSURD, COSTLY = ("jump", "reset", "engines"), ("large", "unwanted", "chunks", "churn")
 SILENT = ("drip_head", "drip_body", "hang")
 CPU_BAR = 0.10  # of a core: 3 % for endpoints; the rest for scrapes and the first reading of each endpoint
@@ -57,7 +57,7 @@ def token_silence(rig: Rig) -> None:
 
 @attack("four metrics endpoints of 4 MB, in one-byte chunks, with new engines in each response", SIZE.configuration)
 def token_size(rig: Rig) -> None:
-    """Read the agent's page meanwhile: what costs too much is down, and the honest endpoint goes on."""
+    """Scrape the agent at the same time: expensive endpoints are reported down, and the honest one is still read."""
     with SIZE.running():
         began_s, began_cpu_s = time.monotonic(), cpu_s(rig.agent.pid)
         before = value(rig.agent.page(5.0), "wattlens_tokens_total", workload="honest") or 0.0

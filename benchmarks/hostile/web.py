@@ -2,9 +2,9 @@
 
 Run from the repository's root: python -m benchmarks hostile.web [--seconds 10] [--only KIND]
 
-The agent reads eight simulated H100s at 1 Hz and asks for a password (bcrypt, cost 10). A scraper with a persistent connection,
+The agent reads eight simulated H100s at 1 Hz and requires a password (bcrypt, cost 10). A scraper with a persistent connection,
 as in Prometheus, sends 50 requests per second; another opens a connection for each of its 5 scrapes per second, and its time
-includes the TLS handshake. The hostile clients are a process of their own on another loopback address. `nobody` is the same
+includes the TLS handshake. The hostile clients run in a separate process on another loopback address. `nobody` is the same
 without them.
 """
 

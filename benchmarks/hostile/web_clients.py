@@ -68,7 +68,7 @@ def slow_loris(target: AttackedServer) -> None:
 
 
 def silent(target: AttackedServer) -> None:
-    """Ten connections say nothing, not even a handshake, and come again when they are sent away."""
+    """Ten connections send nothing, not even a handshake, and reconnect when they are closed."""
     held: list[socket.socket] = []
     while not target.stopping.is_set():
         with suppress(OSError):
@@ -88,7 +88,7 @@ def silent(target: AttackedServer) -> None:
 
 
 def half_open(target: AttackedServer) -> None:
-    """Half of a request, then the host is gone without a word."""
+    """Half of a request, then the host disappears without closing the connection."""
     while not target.stopping.is_set():
         with suppress(OSError):
             client = target.connect()
@@ -138,7 +138,7 @@ def pipelining(target: AttackedServer) -> None:
 
 
 def never_reading(target: AttackedServer) -> None:
-    """Asks a hundred times, with the right password, and reads nothing."""
+    """Send a hundred requests with the right password, and read nothing."""
     held: list[socket.socket] = []
     while not target.stopping.is_set():
         with suppress(OSError):
