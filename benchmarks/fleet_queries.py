@@ -109,7 +109,7 @@ def _queries_of(board: dict[str, Any], store: QueryConnection, range_s: float, s
         query = _of_variable(uid, variable, values)
         if query is not None:
             yield query
-        values[variable["name"]] = _chosen(variable, query, store)
+        values[variable["name"]] = _selected_value(variable, query, store)
     for annotation in board.get("annotations", {}).get("list", ()):
         if annotation.get("expr"):
             expr = _put(annotation["expr"], values, range_s, 30.0, scrape_s)
@@ -140,7 +140,7 @@ def _of_variable(uid: str, variable: dict[str, Any], values: Mapping[str, str]) 
     )
 
 
-def _chosen(variable: dict[str, Any], query: DashboardQuery | None, store: QueryConnection) -> str:
+def _selected_value(variable: dict[str, Any], query: DashboardQuery | None, store: QueryConnection) -> str:
     if variable.get("includeAll") and variable.get("current"):
         return str(variable.get("allValue") or ".*")
     current = variable.get("current", {}).get("value") or (variable.get("options") or [{}])[0].get("value", "")

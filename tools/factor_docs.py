@@ -19,7 +19,7 @@ BESIDE_END = "<!-- tables beside energy: end -->\n"
 def replaced(page: str) -> str:
     """The page with fresh tables between its markers; raises as `marked_page.replaced` does."""
     page = marked_page.replaced(page, BEGIN, END, tables(shipped()))
-    return marked_page.replaced(page, BESIDE_BEGIN, BESIDE_END, beside())
+    return marked_page.replaced(page, BESIDE_BEGIN, BESIDE_END, other_tables())
 
 
 def tables(sets: Iterable[FactorSet]) -> str:
@@ -37,7 +37,7 @@ def tables(sets: Iterable[FactorSet]) -> str:
     return head + rows + "".join(map(_section, listed)) + "\n"
 
 
-def beside() -> str:
+def other_tables() -> str:
     """Known figures for embodied emissions and comparisons, each with its source."""
     about, figures = embodied_source.shipped()
     heads = ("id", "what", "for names with", "kg CO2e", "GPUs", "boundary", "year", "source", "licence", "note")
@@ -58,11 +58,11 @@ def beside() -> str:
         )
         for e in compared
     ]  # fmt: skip
-    embodied = _beside(about, embodied_source.FILE, heads, rows)
-    return "\n" + embodied + _beside(compared_about, equivalents.FILE, compared_heads, compared_rows)
+    embodied = _dated_table(about, embodied_source.FILE, heads, rows)
+    return "\n" + embodied + _dated_table(compared_about, equivalents.FILE, compared_heads, compared_rows)
 
 
-def _beside(about: DatedTable, file: str, heads: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+def _dated_table(about: DatedTable, file: str, heads: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
     return (
         f"### {about.id}\n\n{about.title}: `energy_agent/factors/tables/{file}.csv`, {len(about.rows)} rows, {about.edition}, "
         f"SHA-256 `{about.csv_sha256}`. {about.note[0].upper()}{about.note[1:]}. To update: {about.update}.\n\n"

@@ -1,7 +1,7 @@
-"""Find names and phrases that tools/plain_words.toml replaces: `python -m tools.plain_words [--counts] [PATH ...]`.
+"""Find names and phrases that tools/plain_words.toml replaces: `python -m tools.plain_words [--names] [--counts] [PATH ...]`.
 
 Names are those of functions, methods, properties and public classes. Prose is docstrings, comments and texts with a space in
-Python files, and Markdown outside code blocks. Exit code 1 means findings.
+Python files, and Markdown outside code blocks. --names leaves prose out; `make check` runs that. Exit code 1 means findings.
 """
 
 import ast
@@ -100,39 +100,41 @@ def prose_of_markdown(text: str) -> Iterator[tuple[int, str]]:
             yield number, re.sub(r"`[^`]*`", "", line)
 
 
-def check(root: Path, paths: Sequence[str], rules: PlainWords) -> list[Wording]:
+def check(root: Path, paths: Sequence[str], rules: PlainWords, *, prose: bool = True) -> list[Wording]:
     """Everything to replace in the files at `paths`, which are relative to `root`."""
-    found: list[Wording] = []
+    findings: list[Wording] = []
     trees = []
     for path in paths:
         text = (root / path).read_text()
         if path.endswith(".py"):
             tree = ast.parse(text)
-            found += check_names(path, tree, rules)
+            findings += check_names(path, tree, rules)
             if not path.startswith("tests/"):
                 trees.append((path, tree))
-            found += check_phrases(path, prose_of_python(text), rules)
+            findings += check_phrases(path, prose_of_python(text), rules) if prose else ()
+        elif not prose:
+            continue
         elif path.endswith(".md"):
-            found += check_phrases(path, prose_of_markdown(text), rules)
+            findings += check_phrases(path, prose_of_markdown(text), rules)
         elif path.endswith("languages/en.json"):
-            found += check_phrases(path, [(1, json.dumps(json.loads(text), indent=1))], rules)
-    return sorted(found + list(check_classes(trees, rules)))
+            findings += check_phrases(path, [(1, json.dumps(json.loads(text), indent=1))], rules)
+    return sorted(findings + list(check_classes(trees, rules)))
 
 
 def main(arguments: Sequence[str]) -> int:
     """Print each finding as PATH:LINE, or counts with --counts."""
     root = RULES.parents[1]
-    within = [a for a in arguments if a != "--counts"]
+    within = [a for a in arguments if a not in ("--counts", "--names")]
     command = ["git", "ls-files", "--", *within]
     listed = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True).stdout.splitlines()
     read = [path for path in listed if path.endswith(_READ) and not path.startswith("tools/plain_words")]
-    findings = check(root, read, PlainWords.load())
+    findings = check(root, read, PlainWords.load(), prose="--names" not in arguments)
     if "--counts" in arguments:
         for name, count in Counter(
             f"{finding.path.split('/')[0]}: {finding.text.lower()}" for finding in findings
         ).most_common():
             print(f"{count:6} {name}")
-    else:
+    elif findings:
         print(*(f"{f.path}:{f.line}: {f.text}: write {f.better}" for f in findings), sep="\n")
     return 1 if findings else 0
 

@@ -31,7 +31,7 @@ def panels(dashboard: Json) -> list[Json]:
     return [panel for panel in open_rows(dashboard)["panels"] if panel["type"] != "row"]
 
 
-def chosen(dashboard: Json) -> dict[str, str]:
+def selected_values(dashboard: Json) -> dict[str, str]:
     """Variable -> value of the choices of one value, such as a price, which stand for numbers."""
     values = {each["name"]: each.get("current", {}).get("value") for each in dashboard["templating"]["list"]}
     return {name: value for name, value in values.items() if isinstance(value, str)}
@@ -73,7 +73,7 @@ def _name(node: Any) -> str:
 
 def _queries(dashboard: Json) -> Iterator[tuple[Json, Json, list[tuple[Any, tuple[Any, ...]]]]]:
     """Panel, target and the nodes of each query that parses; another rule reports those that do not."""
-    values = chosen(dashboard)
+    values = selected_values(dashboard)
     for panel in panels(dashboard):
         for target in panel["targets"]:
             try:

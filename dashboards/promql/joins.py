@@ -12,13 +12,13 @@ MOST = 10
 _CHOSEN = 'group=~"$group"'
 
 
-def booked(name: str, by: str = "", scope: Scope = "gpu") -> str:
+def gain_of(name: str, by: str = "", scope: Scope = "gpu") -> str:
     """Increase of a steering counter in the selected time range, summed over GPUs. `by` group: the group that has them now."""
     return _summed(f"increase({recorded(name, scope=scope)}[{RANGE}])", by)
 
 
 def proven(name: str, by: str = "", scope: Scope = "gpu", *, less: str = "") -> str:
-    """Change of a claim in the selected time range, `less` another one, summed as in `booked`: negative where it fell.
+    """Change of a claim in the selected time range, `less` another one, summed as in `gain_of`: negative where it fell.
 
     Only for GPUs with a closed analysis: that of the others is unknown, which is not 0.
     """

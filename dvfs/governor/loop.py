@@ -88,7 +88,7 @@ class Governor:
                 self.failures[observation.group] = "two groups have this name: only the first one is steered"
         # Lost devices are released before any group acquires one.
         for name in sorted(self._groups.keys() - groups.keys()):
-            self._guard(name, self._gone, name, self._groups[name], now)
+            self._guard(name, self._drop_group, name, self._groups[name], now)
         self._drop_excess()
         self._guard(PROOF, self._experiments.end_absent, now, self._clock.utc_ns())
         for name, observation in groups.items():
@@ -188,7 +188,7 @@ class Governor:
         seen = Round(now, self._clock.utc_ns(), group.steered, gained, energy, work)
         self._experiments.feed(subject, seen, open_arrivals=observation.open_arrivals, wants=group.wants)
 
-    def _gone(self, name: str, group: GovernedGroup, now: int) -> None:
+    def _drop_group(self, name: str, group: GovernedGroup, now: int) -> None:
         """Its counters stay: a hole of a second is no end."""
         group.here = False
         self._let_go(group, "gone")

@@ -112,7 +112,9 @@ def decide(
 ) -> tuple[Mapping[str, int], BudgetState]:
     """The limits of all devices that may be steered."""
     now = max((o.boot_ns for o in observations), default=0)
-    groups = {o.group: _learned(o, state.groups.get(o.group, GroupElasticity()), state.limits_mw) for o in observations}
+    groups = {
+        o.group: _update_elasticity(o, state.groups.get(o.group, GroupElasticity()), state.limits_mw) for o in observations
+    }
     shares = [s for o in observations if o.terms.mode is Mode.ENFORCE and (s := _share(o, groups[o.group])) is not None]
     state = replace(state, groups=groups)
     steered = {uuid for share in shares for uuid in share.devices}
@@ -172,7 +174,7 @@ def _share(observation: Observation, known: GroupElasticity) -> Share | None:
     )
 
 
-def _learned(observation: Observation, known: GroupElasticity, requested: Mapping[str, int]) -> GroupElasticity:
+def _update_elasticity(observation: Observation, known: GroupElasticity, requested: Mapping[str, int]) -> GroupElasticity:
     """Add a round's readings; each interval of equal limits that ends shows how progress follows power."""
     now = observation.boot_ns
     powers = [d.power_mw for d in observation.devices if d.power_mw is not None]

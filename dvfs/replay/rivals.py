@@ -43,7 +43,7 @@ def _proposed(sweep: RivalSweep) -> tuple[SweepTrial, RivalSweep]:
     return SweepTrial(_choice(sweep), _HOLD, "hold"), sweep
 
 
-def _learned(sweep: RivalSweep, setting: float, step_s: Sequence[float], _power_w: Sequence[float]) -> RivalSweep:
+def _add_trial(sweep: RivalSweep, setting: float, step_s: Sequence[float], _power_w: Sequence[float]) -> RivalSweep:
     if setting in sweep.time_s:
         return sweep
     measured = step_s[_WARM_UP:] or step_s
@@ -57,4 +57,4 @@ def _choice(sweep: RivalSweep) -> float:
     return min(setting for setting, time_s in sweep.time_s.items() if time_s <= limit)
 
 
-ZEUS = Trials(_start, _proposed, _learned, _choice)
+ZEUS = Trials(_start, _proposed, _add_trial, _choice)

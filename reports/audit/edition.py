@@ -50,7 +50,7 @@ class _Figure(ExtensibleObject):
         return self
 
     @property
-    def stated(self) -> StatedFigure:
+    def as_stated(self) -> StatedFigure:
         """As it is compared."""
         own = {name: getattr(self, name) for name in type(self).model_fields}
         return StatedFigure(Figure(**own), form(self.rest) if self.rest else "")
@@ -153,7 +153,7 @@ def edition(raw: bytes, name: str, program: str | None = None, command: Mapping[
         found.edition,
         found.restates,
         {site: (each.start_ns, each.end_ns, form(each.rest)) for site, each in found.sites.items()},
-        {each.id: each.stated for each in found.figures},
+        {each.id: each.as_stated for each in found.figures},
         found.inputs.typed(found.factors),
         {key: form(value) for key, value in found.rest.items()},
         program,

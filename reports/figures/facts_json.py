@@ -16,7 +16,7 @@ def facts_json(facts: Facts) -> bytes:
     document["figures"] = [facts.figures[identity] for identity in sorted(facts.figures)]
     document["conservation"] = {name: str(uj) for name, uj in _fields(facts.conservation).items()}
     document["conservation"] |= {"buckets_uj": str(facts.conservation.buckets_uj), "holds": facts.conservation.holds}
-    document["factors"] = [_fields(used.factor) | _beside(used) for used in facts.factors]
+    document["factors"] = [_fields(used.factor) | _origin(used) for used in facts.factors]
     files = [{"name": name, "sha256": digest} for name, digest in document.pop("files")]
     document["inputs"] = {"days": document.pop("days"), "files": files}
     return (json.dumps(document, sort_keys=True, indent=1, ensure_ascii=True, default=_plain) + "\n").encode("ascii")
@@ -26,7 +26,7 @@ def _fields(record: Any) -> dict[str, Any]:
     return {field.name: getattr(record, field.name) for field in fields(record)}
 
 
-def _beside(used: UsedFactor) -> dict[str, str]:
+def _origin(used: UsedFactor) -> dict[str, str]:
     return {"sha256": used.sha256} | ({"why": used.why} if used.why else {})
 
 

@@ -85,7 +85,7 @@ def tell(store: DayDatabase, rules: Sequence[TeamRule], models: Mapping[str, Mod
             trains = bool(trained & {(name[0], "", name[2]), (name[0], "run", run_of(kind, labels))})
             part = whose.number(replace(_who(kind, labels, name[2], served.get(name, []), rules, models), trains=trains))
             if labels or name not in whose.names:
-                whose.names[name] = called(name[2], labels)
+                whose.names[name] = display_name(name[2], labels)
         for column, value in zip(columns.values(), (day_ns, *name, part, holder), strict=False):  # names stand at the end
             column.append(value)
     numbers = {called: number for number, called in enumerate(dict.fromkeys(whose.names.values()))}
@@ -140,7 +140,7 @@ def parse_labels(text: str, name: Name) -> dict[str, str]:
     return found
 
 
-def called(workload: str, labels: Mapping[str, str]) -> str:
+def display_name(workload: str, labels: Mapping[str, str]) -> str:
     """A workload's name for people: namespace/pod where there is one, else the name in its labels, else its identity."""
     pod = "/".join(labels[k] for k in ("namespace", "pod") if labels.get(k))
     return pod or labels.get("name") or workload

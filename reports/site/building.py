@@ -110,14 +110,14 @@ def building(
     if book is None:
         none = Amount(None, reason=NO_METERS if inputs is None or inputs.stated is None else STATED_ALONE)
         wue = Amount(None, reason="IT energy was not metered")
-        return BuildingEnergy(site, _stated(inputs, node_uj), total=none, it=none, bought=none, wue=wue)
+        return BuildingEnergy(site, _declared_pue(inputs, node_uj), total=none, it=none, bought=none, wue=wue)
     start_ns, end_ns = window.start_ns - window.start_ns % CELL_NS, window.end_ns + -window.end_ns % CELL_NS
     meters = book.window(start_ns, end_ns, since_ns=window.start_ns, until_ns=window.end_ns)
     facts = {m: e.facts for m, e in meters.items()}
     pues = by_position(meters)
     main = best(pues)
     if main is None or main.amount.value is None:
-        main = _stated(inputs, main.it_uj if main is not None and main.it_uj else node_uj) or main
+        main = _declared_pue(inputs, main.it_uj if main is not None and main.it_uj else node_uj) or main
     at = None if main is None else Position.of(main.category)
     seen = at or (Position.of(pues[-1].category) if pues else None)  # IT may be metered even if the PUE is unknown
     whole = total_terms(facts)
@@ -149,7 +149,7 @@ def building(
     )
 
 
-def _stated(inputs: SiteInputs | None, it_uj: int) -> Pue | None:
+def _declared_pue(inputs: SiteInputs | None, it_uj: int) -> Pue | None:
     if inputs is None or inputs.stated is None:
         return None
     return stated_pue(it_uj, *inputs.stated)

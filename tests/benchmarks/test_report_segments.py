@@ -77,7 +77,7 @@ def entries_of(node, cell):
     return entries, gaps
 
 
-def booked(fleet, node, days):
+def node_segments(fleet, node, days):
     """(name, bytes, SHA-256) of every segment of a node, by the product's own book."""
     identity = Identity(CLUSTER, node_name(node), BOOT, VERSION, True)
     devices = [DeviceFacts(device_name(node, gpu), "NVIDIA H100 80GB HBM3", 0.05, start_ns(0)) for gpu in range(GPUS)]
@@ -115,7 +115,7 @@ def test_the_real_writer_gives_the_same_bytes_of_the_same_numbers(tmp_path):
     fleet = SyntheticFleet()
     forms, tokens, steps, changes = set(), 0, 0, 0
     for node, days in CASES:
-        head, wanted = ChainEnd(), booked(fleet, node, days)
+        head, wanted = ChainEnd(), node_segments(fleet, node, days)
         for day in days:
             cells = list(node_day(fleet, node, day))
             for first in range(0, len(cells), 4):

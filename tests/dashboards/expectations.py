@@ -70,7 +70,7 @@ def misplaced(scene: Scene, board: Dashboard) -> Iterator[str]:
                 yield f"{panel.title}: columns without a place: {columns - placed}"
 
 
-def stated(panel: Panel, value: float) -> bool:
+def has_state(panel: Panel, value: float) -> bool:
     """Whether the panel has a word for the value."""
     named = {float(known.rstrip("+")): known.endswith("+") for known in panel.states}
     return value in named or any(value >= least for least, more in named.items() if more)
@@ -89,7 +89,7 @@ def wrong(scene: Scene, panel: Panel, query: PanelQuery) -> Iterator[str]:
             low, high = min(series.values), max(series.values)
             if low < _bound(panel.minimum, -1) or high > _bound(panel.maximum, 1) * (1 + edge):
                 yield f"{where}: {low} to {high}, beyond {panel.minimum} to {panel.maximum}"
-            if panel.kind == "states" and not all(stated(panel, value) for value in series.values):
+            if panel.kind == "states" and not all(has_state(panel, value) for value in series.values):
                 yield f"{where}: a value without a word: {set(series.values)}"
             # Grafana writes the name of a label that is not there.
             missing = {label for label in wanted if not series.labels.get(label)}

@@ -34,7 +34,7 @@ def up(poller, wanted=True, reason="", seconds=20.0):
     return eventually(look, seconds)
 
 
-def booked(readings, source):
+def recorded_energy(readings, source):
     """(first, last reading in UTC ns, entries, gaps) of a node without GPUs."""
     account = NodeAccount(Identity("c", "n", "b", "v", False), NodePlan(source, "auto", {source: (2_500_000_000, 0.05)}, 0.05))
     for name, rows in readings:
@@ -46,7 +46,7 @@ def booked(readings, source):
 
 def check_constant_power(readings, source, watts):
     """Check a peer with a constant power of `watts`: every second is recorded at that power or is in a gap."""
-    first_ns, last_ns, entries, gaps = booked(readings, source)
+    first_ns, last_ns, entries, gaps = recorded_energy(readings, source)
     spans = sorted([(e.start_ns, e.end_ns) for e in entries] + [(g.start_ns, g.end_ns) for g in gaps])
     assert spans[0][0] == first_ns
     assert spans[-1][1] == last_ns

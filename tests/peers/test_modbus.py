@@ -177,7 +177,7 @@ class Run:
 
         return eventually(look, 40)
 
-    def booked(self):
+    def recorded(self):
         """(energy in uJ, methods, gaps) between the first reading and the last."""
         state, total_uj, methods, gaps = None, 0, set(), []
         for reading in self.readings:
@@ -233,7 +233,7 @@ def test_every_watt_hour_is_booked_once_over_a_wrap_a_kill_and_slowness(run, ser
     server.start(**run.registers)
     run.up()
     run.wait_for_reading()
-    total_uj, methods, gaps = run.booked()
+    total_uj, methods, gaps = run.recorded()
     assert total_uj == (run.wh - start_wh) * WH_UJ
     assert (methods <= {Method.COUNTER, Method.BRIDGED}, gaps) == (True, [])
 
@@ -256,7 +256,7 @@ def test_a_lie_is_refused_and_the_register_bridges_it(run, server, lie, reason):
     server.tell(**run.registers, exception=0)
     run.up()
     run.wait_for_reading()
-    assert run.booked()[::2] == ((run.wh - start_wh) * WH_UJ, [])
+    assert run.recorded()[::2] == ((run.wh - start_wh) * WH_UJ, [])
 
 
 def test_a_power_that_flows_the_other_way_leaves_the_register_alone(run, server):
@@ -265,7 +265,7 @@ def test_a_power_that_flows_the_other_way_leaves_the_register_alone(run, server)
     server.tell(holding=[[100, uint32(run.wh % LAST)], [102, float32(-500.0)]])
     run.wait_for_reading()
     assert run.readings[-1].power_mw is None
-    total_uj, _, gaps = run.booked()
+    total_uj, _, gaps = run.recorded()
     assert (total_uj, gaps) == (25 * WH_UJ, [])
     run.up()
 
@@ -280,7 +280,7 @@ def test_a_register_that_jumps_is_a_gap_each_way(run, server):
     run.wait_for_reading()
     run.count(25)
     run.wait_for_reading()
-    total_uj, _, gaps = run.booked()
+    total_uj, _, gaps = run.recorded()
     assert gaps == ["counter fell", "impossible counter difference"]
     assert total_uj == (run.wh - true_wh) * WH_UJ
     assert run.wh - start_wh == 75
@@ -298,4 +298,4 @@ def test_a_short_frame_in_mid_run_is_a_reason_until_it_ends(run, server):
     server.tell(raw=None, **run.registers)
     run.up()
     run.wait_for_reading()
-    assert run.booked()[::2] == ((run.wh - start_wh) * WH_UJ, [])
+    assert run.recorded()[::2] == ((run.wh - start_wh) * WH_UJ, [])

@@ -208,7 +208,7 @@ def test_every_watt_hour_is_booked_once_over_outages_and_a_reset_is_a_gap(peer):
     def up(wanted=True, reason=""):
         eventually(lambda: (h := poller.health({})[0]).up is wanted and reason in h.reason, 60)
 
-    def booked():
+    def recorded():
         state, total_uj, gaps = None, 0, []
         for reading in readings:
             step = advance(state, reading, "boot", 3 * 10**9)
@@ -242,11 +242,11 @@ def test_every_watt_hour_is_booked_once_over_outages_and_a_reset_is_a_gap(peer):
         peer.start()
         up()
         read_labels()
-        assert booked() == ((peer.page.values["a"][0] - start_wh) * WH_UJ, [])
+        assert recorded() == ((peer.page.values["a"][0] - start_wh) * WH_UJ, [])
         peer.page.values["a"] = (3, 500.5)  # its exporter was restarted
         read_labels()
         count(4)
         read_labels()
-        assert booked() == ((405 + 4) * WH_UJ, ["counter fell"])
+        assert recorded() == ((405 + 4) * WH_UJ, ["counter fell"])
     finally:
         poller.stop()

@@ -97,14 +97,14 @@ def on_gpus(before: ScrapeResponse, after: ScrapeResponse) -> Mapping[str, froze
     A workload's series stay for a quarter of an hour after its end, so that they are there says nothing.
     """
     found: dict[str, set[str]] = {}
-    earlier = _booked(before)
-    for key, joules in _booked(after).items():
+    earlier = _recorded_joules(before)
+    for key, joules in _recorded_joules(after).items():
         if joules > earlier.get(key, 0.0):
             found.setdefault(key[0], set()).add(key[1])
     return {workload: frozenset(uuids) for workload, uuids in found.items()}
 
 
-def _booked(page: ScrapeResponse) -> dict[tuple[str, str], float]:
+def _recorded_joules(page: ScrapeResponse) -> dict[tuple[str, str], float]:
     found: dict[tuple[str, str], float] = {}
     for labels, joules in page.rows("workload_energy_joules_total"):
         key = labels.get("workload", ""), labels.get("uuid", "")

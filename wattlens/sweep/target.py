@@ -41,7 +41,7 @@ def target(before: ScrapeResponse, after: ScrapeResponse, request: TargetRequest
         UsageError: waiting cannot help.
     """
     known, on = describe_gpus(after), on_gpus(before, after)
-    chosen = _chosen(known, request.gpus)
+    chosen = _select_gpus(known, request.gpus)
     names = request.workloads
     missing = [name for name in names if name not in on]
     if missing:
@@ -67,7 +67,7 @@ def target(before: ScrapeResponse, after: ScrapeResponse, request: TargetRequest
     return SweepTarget(devices, names)
 
 
-def _chosen(known: Sequence[GpuDescription], gpus: Sequence[str]) -> tuple[GpuDescription, ...]:
+def _select_gpus(known: Sequence[GpuDescription], gpus: Sequence[str]) -> tuple[GpuDescription, ...]:
     found = []
     for name in gpus:
         gpu = next((b for b in known if name in (b.uuid, str(b.index))), None)

@@ -6,7 +6,7 @@ Labels take effect at a time: energy of a UTC day belongs to what the workload's
 from collections.abc import Mapping, Sequence
 
 from reports.inputs import TeamRule, team_of
-from reports.ledger.attribution import called
+from reports.ledger.attribution import display_name
 from wattlens.usage.statement import SEVERAL, GroupBy, RowKey, RowKind, unlabelled
 
 
@@ -26,7 +26,7 @@ def row_of(
     if by is GroupBy.MODEL and len(served) > 1:
         return SEVERAL
     if by is GroupBy.WORKLOAD:
-        name = called(workload, labels)
+        name = display_name(workload, labels)
     elif by is GroupBy.TEAM:
         name = team_of(labels, kind, workload, rules)[0]
     elif by is GroupBy.MODEL:

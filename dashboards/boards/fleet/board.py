@@ -100,7 +100,7 @@ def _now() -> PanelRow:
     )
 
 
-def _chosen() -> PanelRow:
+def _selected_range() -> PanelRow:
     tokens = f"(sum({over_fleet(FACT_TOKENS, GPU_BOUNDARY)}) > 0)"
     saved, extra = (proven(name, scope="fleet") for name in (SAVED, EXTRA))
     net = proven(SAVED, scope="fleet", less=EXTRA)
@@ -204,6 +204,6 @@ def board() -> Dashboard:
         title="Wattlens / Fleet",
         description="What the fleet draws, costs, emits, wastes and saves, and who uses it; every figure with its error.",
         variables=variables(),
-        rows=build_rows(rows, DashboardRows({10: _now, 20: _chosen, 30: at_sites})),
+        rows=build_rows(rows, DashboardRows({10: _now, 20: _selected_range, 30: at_sites})),
         annotations=(Annotation("Reports", tags=("wattlens", "report")),),
     )

@@ -87,7 +87,7 @@ def lost() -> str:
     return f"({seen} * on ({AT}, uuid) group_left (gpu) ({series('gpu_up', scope='node')} == 0))"
 
 
-def chosen(expr: str) -> str:
+def of_selected_workloads(expr: str) -> str:
     """Of a series of runs those that have a chosen workload."""
     return f"({expr} and on ({RUN}) group by ({RUN}) ({recorded(MEMBER, scope='workload')}))"
 

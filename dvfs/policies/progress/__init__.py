@@ -91,7 +91,7 @@ def decide(observation: Observation, state: SearchState, config: SearchOptions) 
     if len(state.step_s) < trial.samples:
         return Decision("hold", trial.reason, steering=True), state
     assert state.search is not None
-    search = _learning.learned(state.search, trial.setting, state.step_s, state.power_w)
+    search = _learning.learn_trial(state.search, trial.setting, state.step_s, state.power_w)
     return _next(observation, replace(state, search=search, trial=None, step_s=(), power_w=()), config)
 
 
@@ -252,5 +252,5 @@ SPEC = DvfsPolicy(
     start=SearchState,
     decide=decide,
     predict=predict,
-    trials=Trials(_knowledge.start_search, _search.proposed, _learning.learned, _knowledge.choice),
+    trials=Trials(_knowledge.start_search, _search.proposed, _learning.learn_trial, _knowledge.choice),
 )

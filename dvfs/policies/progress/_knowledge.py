@@ -137,7 +137,7 @@ def choice(search: Search) -> float:
     return min(found)[1]
 
 
-def spent(search: Search, coming: Mapping[float, float]) -> SlowdownAccount:
+def slowdown_account(search: Search, coming: Mapping[float, float]) -> SlowdownAccount:
     """The whole run so far, with samples to come by setting."""
     now = worth_now(search)
     work = dict(search.work)
@@ -163,7 +163,7 @@ def allowance(search: Search) -> float:
     """The mean slowdown that the rest of the run may have, so that the whole stays within the budget."""
     left = float(search.left if search.left else HORIZON)
     known = {s: part * left for s, part in search.turns.items() if s in search.samples}
-    done, end = spent(search, {}), spent(search, known or {search.reference: left})
+    done, end = slowdown_account(search, {}), slowdown_account(search, known or {search.reference: left})
     rest = end.work - done.work
     aim = (search.budget * end.work - WHOLE_Z * math.sqrt(end.variance) - done.excess) / rest
     return min(max(aim, 0.0), _REST_REACH * search.budget)

@@ -5,7 +5,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from dvfs.policies.progress._contrast import Contrasts
-from dvfs.policies.progress._knowledge import BlockMean, OutlierBlock, Search, nothing_known, spent, start_search, worth_now
+from dvfs.policies.progress._knowledge import (
+    BlockMean,
+    OutlierBlock,
+    Search,
+    nothing_known,
+    slowdown_account,
+    start_search,
+    worth_now,
+)
 from dvfs.policies.progress._noise import BlockScatter, Noise
 from dvfs.policies.progress._response import prior
 
@@ -19,7 +27,7 @@ _ALIKE = 0.75  # ratio of two variances above which they count as equal
 _TYPICAL = 25  # samples of a block
 
 
-def learned(search: Search, setting: float, step_s: Sequence[float], power_w: Sequence[float]) -> Search:
+def learn_trial(search: Search, setting: float, step_s: Sequence[float], power_w: Sequence[float]) -> Search:
     """With the samples of a trial, in order: time per work in s, and power in W.
 
     Raises:
@@ -128,7 +136,7 @@ def _restarted(search: Search, level: float) -> Search:
         work[block.setting] = work.get(block.setting, 0.0) + old * worth_now(search)
         fresh_work += len(fresh) * now
         lost += now * math.fsum(math.expm1(min(x - level, 20.0)) for x in fresh)
-    done = spent(replace(search, work=work), {})
+    done = slowdown_account(replace(search, work=work), {})
     return replace(
         start_search(search.knob, search.settings, search.budget, search.left, in_turns=search.in_turns),
         time_noise=search.time_noise,

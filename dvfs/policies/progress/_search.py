@@ -14,7 +14,7 @@ to keep. Laws:
 import math
 from dataclasses import replace
 
-from dvfs.policies.progress._knowledge import HORIZON, WHOLE_Z, Search, Trial, allowance, points, spent
+from dvfs.policies.progress._knowledge import HORIZON, WHOLE_Z, Search, Trial, allowance, points, slowdown_account
 from dvfs.policies.progress._mix import SettingTradeoff, hull, least_energy, shares
 from dvfs.policies.progress._response import POWER, CurvePosterior
 
@@ -167,5 +167,5 @@ def _reference_due(search: Search, line: tuple[SettingTradeoff, ...], aim: float
     n, known = _probe(search), search.samples[search.reference]
     saving = 1 - least_energy(line, aim)
     slope = (least_energy(line, aim) - least_energy(line, aim + 0.002)) / 0.002
-    margin = WHOLE_Z * math.sqrt(spent(search, {s: p * left for s, p in search.turns.items()}).variance)
+    margin = WHOLE_Z * math.sqrt(slowdown_account(search, {s: p * left for s, p in search.turns.items()}).variance)
     return slope * margin * (1 - math.sqrt(known / (known + n))) > n * max(saving, 0.002)

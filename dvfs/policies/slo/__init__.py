@@ -19,7 +19,7 @@ from dvfs.policies.slo._account import MissAccount, StepTimes, later_extra, step
 from dvfs.policies.slo._attainment import AttainmentWindow, judged
 from dvfs.policies.slo._interval import ServerReading, ServingInterval, between, read
 from dvfs.policies.slo._late import IntervalStart, expected_late_tokens
-from dvfs.policies.slo._open import LatencyLimits, OpenPrompts, followed, met
+from dvfs.policies.slo._open import LatencyLimits, OpenPrompts, estimate_attainment, followed
 from dvfs.policies.slo._promise import PredictedSaving
 from dvfs.policies.slo._response import Clocks, ServerModel
 from dvfs.policies.slo._risk import Outlook, outlook
@@ -90,7 +90,7 @@ def decide(observation: Observation, state: SloState, config: SloOptions) -> tup
     state = _learnt(state, interval, observation, clocks, config)
     if state.traffic.requests < _LEARN_REQUESTS or state.traffic.seconds < _LEARN_S:
         return _release(state, "learning", reading)
-    return _chosen(observation, replace(state, reading=reading), reading, interval, clocks, config)
+    return _choose_clock(observation, replace(state, reading=reading), reading, interval, clocks, config)
 
 
 def _trouble(observation: Observation, config: SloOptions) -> str:
@@ -165,7 +165,7 @@ def _learnt(
     first = expected_late_tokens(interval, limits, before)
     if terms.itl_s is not None and interval.requests:
         later = later_extra(steps, traffic.answer, terms.itl_s, interval.requests, now.quiet)
-    traffic = traffic.meeting(interval.seconds, *met(interval, traffic, response, (x, top), now.fresh, batch))
+    traffic = traffic.meeting(interval.seconds, *estimate_attainment(interval, traffic, response, (x, top), now.fresh, batch))
     window, price = _judged(state, interval, observation, traffic, limits)
     return replace(
         state,
@@ -194,7 +194,7 @@ def _judged(
     return window, state.price
 
 
-def _chosen(
+def _choose_clock(
     observation: Observation,
     state: SloState,
     reading: ServerReading,
@@ -208,7 +208,7 @@ def _chosen(
     limits = LatencyLimits(terms.ttft_s, terms.itl_s)
     ahead = outlook(reading, state.traffic, state.response, clocks, limits, state.open, state.steps, level)
     given = config.give_ratio * max(0.02, state.traffic.mean_rate)
-    spent = min(_SPENT_MOST, max(1.0 / _SPENT_MOST, state.account.spent(config.give_ratio)))
+    spent = min(_SPENT_MOST, max(1.0 / _SPENT_MOST, state.account.spent_ratio(config.give_ratio)))
     price_j = state.price * clocks.limit_w / given * spent**_SPENT_POWER
     best = ahead[top]
     first_bias, later_bias = state.account.bias(reading.pending)

@@ -56,7 +56,7 @@ class MissAccount:
     later_seen: float = 0.0
     requests: float = 0.0
 
-    def spent(self, given_ratio: float) -> float:
+    def spent_ratio(self, given_ratio: float) -> float:
         """Extra misses that came, relative to those that may: this share of the requests."""
         return (sum(self.first_seen) + self.later_seen + _PRIOR) / (given_ratio * self.requests + _PRIOR)
 

@@ -116,7 +116,7 @@ def oldest(short: Sequence[PromptLength], now: OpenPrompts, v: float) -> list[Ca
     return [Candidate(f[0] / total, f[1], f[2], f[3]) for f in found]
 
 
-def met(
+def estimate_attainment(
     interval: ServingInterval, traffic: Traffic, response: ServerModel, clocks: tuple[Slow, Slow], fresh: bool, batch: float
 ) -> tuple[float, float]:
     """Requests that came while the server would have been busy at its highest clock, and how many independent ones would have.

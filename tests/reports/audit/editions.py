@@ -71,7 +71,7 @@ def document() -> dict[str, Any]:
     }
 
 
-def stated(facts: dict[str, Any], identity: str) -> dict[str, Any]:
+def figure_of(facts: dict[str, Any], identity: str) -> dict[str, Any]:
     """A figure of the document, to be changed in place."""
     return next(each for each in facts["figures"] if each["id"] == identity)
 
@@ -107,9 +107,9 @@ def late_and_revised() -> dict[str, Any]:
         "energy.facility": "3100",
         "energy.facility/site/sjc1": "2100",
     }.items():
-        stated(facts, identity)["value"] = value
-    stated(facts, "energy.facility").update({"low": "3000", "high": "3200"})
-    stated(facts, "energy.facility/site/sjc1").update({"low": "2079", "high": "2121"})
+        figure_of(facts, identity)["value"] = value
+    figure_of(facts, "energy.facility").update({"low": "3000", "high": "3200"})
+    figure_of(facts, "energy.facility/site/sjc1").update({"low": "2079", "high": "2121"})
     return facts
 
 

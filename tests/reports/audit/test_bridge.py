@@ -9,7 +9,7 @@ from hypothesis import given
 from reports.audit.bridge import bridge
 from reports.figures.facts import RestatedTotal
 from tests.reports.audit import editions
-from tests.reports.audit.editions import DAYS, document, factor, make_edition, restated, revised, stated
+from tests.reports.audit.editions import DAYS, document, factor, figure_of, make_edition, restated, revised
 from tests.reports.audit.test_difference import random_facts
 
 
@@ -26,7 +26,7 @@ def test_the_bridge_of_late_data_and_a_revised_factor() -> None:
 def test_each_cause_has_its_row() -> None:
     def categories(change: Any, programs: tuple[str, str] = ("p", "p")) -> list[str]:
         new = document()
-        each = stated(new, "energy.facility")
+        each = figure_of(new, "energy.facility")
         each["value"] = "3300"
         change(new, each)
         rows = bridge(make_edition(document(), program=programs[0]), make_edition(new, program=programs[1]))
@@ -48,7 +48,7 @@ def test_thirds_are_shown_so_that_they_sum() -> None:
     """At 700 g a factor from 3 to 4 is worth 233.33... g; of +300.5 that leaves 67.16..., shown as 233.3 and 67.2."""
     old, new = document(), document()
     for facts, value, grams in ((old, "700", "3"), (new, "1000.5", "4")):
-        facts["figures"] = [stated(facts, "co2e.location/site/fra1")]
+        facts["figures"] = [figure_of(facts, "co2e.location/site/fra1")]
         facts["figures"][0] |= {"id": "co2e.location", "value": value}
         revised(facts, "deu-2024", factor("deu", grams))
     restated(new, "fra1", DAYS[0])

@@ -11,7 +11,7 @@ from reports.audit.causes import Cause, input_changes
 from reports.audit.difference import FigureChange, difference, elsewhere, restatement_due
 from reports.audit.parts import CauseShare
 from tests.reports.audit import editions
-from tests.reports.audit.editions import DAY_NS, DAYS, document, factor, figure, make_edition, restated, revised, stated
+from tests.reports.audit.editions import DAY_NS, DAYS, document, factor, figure, figure_of, make_edition, restated, revised
 
 LATE, FACTOR = (Cause.LATE_DATA,), (Cause.FACTOR,)
 
@@ -49,7 +49,7 @@ def test_a_factor_explains_its_part_at_the_energy_of_the_old_edition() -> None:
     new = document()
     restated(new, "fra1", DAYS[0])
     revised(new, "deu-2024", factor("deu-2025", "380"))
-    stated(new, "co2e.location/site/fra1")["value"] = "383800"
+    figure_of(new, "co2e.location/site/fra1")["value"] = "383800"
     assert changed(document(), new)["co2e.location/site/fra1"].parts == parts((LATE, 3_800), (FACTOR, -20_000))
 
 
@@ -60,7 +60,7 @@ def test_the_mean_factor_of_a_place_counts_where_a_figure_has_hourly_ones() -> N
         for each in facts["factors"]:
             each.pop("value")
         facts["figures"].append(figure("grid_intensity/site/fra1", mean, "g/kWh", factor_ids=["deu-2024"]))
-        stated(facts, "co2e.location/site/fra1")["value"] = value
+        figure_of(facts, "co2e.location/site/fra1")["value"] = value
     new["factors"][0]["sha256"] = editions.digest("revised hours")
     found = changed(old, new)
     assert found["co2e.location/site/fra1"].parts == parts((FACTOR, 10_000))
@@ -77,7 +77,7 @@ def test_hourly_intensities_are_revised_only_where_they_were_taken_as_of_another
     restated(new, "fra1", DAYS[0])
     for facts, mean, value in ((old, "400", "400000"), (new, "410", "414100")):
         facts["figures"].append(figure("grid_intensity/site/fra1", mean, "g/kWh", factor_ids=[SERIES]))
-        stated(facts, "co2e.location/site/fra1").update(value=value, factor_ids=[SERIES])
+        figure_of(facts, "co2e.location/site/fra1").update(value=value, factor_ids=[SERIES])
     commands = [None if each is None else {"as_of_ns": each} for each in as_of]
     found = {
         each.id: each for each in difference(make_edition(old, command=commands[0]), make_edition(new, command=commands[1]))
@@ -114,7 +114,7 @@ def test_what_a_factor_does_not_explain_is_said_to_be_unexplained() -> None:
     """1000 kWh at 380 are 380 kg; the edition says 390 and nothing else changed."""
     new = document()
     revised(new, "deu-2024", factor("deu-2025", "380"))
-    stated(new, "co2e.location/site/fra1")["value"] = "390000"
+    figure_of(new, "co2e.location/site/fra1")["value"] = "390000"
     found = changed(document(), new)["co2e.location/site/fra1"]
     assert found.parts == parts((FACTOR, -20_000), ((Cause.UNEXPLAINED,), 10_000))
     assert not found.explained
@@ -124,7 +124,7 @@ def test_what_is_left_by_two_roundings_is_rounding() -> None:
     """400 kg x 381/400 = 381000 g; a figure that differs only by rounding to 0.001 g is the same figure."""
     new = document()
     revised(new, "deu-2024", factor("deu-2025", "381"))
-    stated(new, "co2e.location/site/fra1")["value"] = "381000.001"
+    figure_of(new, "co2e.location/site/fra1")["value"] = "381000.001"
     found = changed(document(), new)["co2e.location/site/fra1"]
     assert found.parts == (CauseShare(FACTOR, Fraction(-19_000)), CauseShare((Cause.ROUNDING,), Fraction(1, 1000)))
     assert found.explained
@@ -136,24 +136,24 @@ def test_a_total_divides_as_its_sites_do() -> None:
     restated(new, "sjc1", DAYS[1])
     new["sites"]["ams1"] = new["sites"]["fra1"]
     new["figures"].append(figure("energy.facility/site/ams1", "50", "kWh"))
-    stated(new, "energy.facility/site/fra1").update(value="1006", method="integrated")
-    stated(new, "energy.facility/site/sjc1")["value"] = "2100"
-    stated(new, "energy.facility").update(value="3156", method="counter,integrated")
+    figure_of(new, "energy.facility/site/fra1").update(value="1006", method="integrated")
+    figure_of(new, "energy.facility/site/sjc1")["value"] = "2100"
+    figure_of(new, "energy.facility").update(value="3156", method="counter,integrated")
     found = changed(document(), new)["energy.facility"]
     assert found.parts == parts((LATE, 100), ((Cause.METHOD,), 6), ((Cause.BOUNDARY,), 50))
 
 
 def test_a_total_that_is_not_the_sum_of_its_sites_is_not_divided() -> None:
     new = editions.late_and_revised()
-    stated(new, "co2e.location")["value"] = "906000"
+    figure_of(new, "co2e.location")["value"] = "906000"
     assert changed(document(), new)["co2e.location"].parts == parts(((Cause.LATE_DATA, Cause.FACTOR), 6_000))
 
 
 def test_what_is_unexplained_at_a_site_is_unexplained_in_the_total() -> None:
     """fra1: 390 kg where its factor makes 380 of 400; 915 kg are 900 - 20 + 25 + 10."""
     new = editions.late_and_revised()
-    stated(new, "co2e.location/site/fra1")["value"] = "390000"
-    stated(new, "co2e.location")["value"] = "915000"
+    figure_of(new, "co2e.location/site/fra1")["value"] = "390000"
+    figure_of(new, "co2e.location")["value"] = "915000"
     found = changed(document(), new)["co2e.location"]
     assert found.parts == parts((LATE, 25_000), (FACTOR, -20_000), ((Cause.UNEXPLAINED,), 10_000))
     assert not found.explained
@@ -164,7 +164,7 @@ def test_what_is_unexplained_at_a_site_does_not_hide_behind_the_one_cause_of_a_t
     new = document()
     restated(new, "sjc1", DAYS[0])
     for identity, value in {"": "3107", "/site/fra1": "1007", "/site/sjc1": "2100"}.items():
-        stated(new, f"energy.facility{identity}")["value"] = value
+        figure_of(new, f"energy.facility{identity}")["value"] = value
     assert changed(document(), new)["energy.facility"].parts == parts((LATE, 100), ((Cause.UNEXPLAINED,), 7))
 
 
@@ -178,7 +178,7 @@ def test_factors_that_cannot_be_divided_are_one_part_with_what_else_there_is() -
 
 def test_a_value_that_moves_while_nothing_else_does_is_unexplained() -> None:
     new = document()
-    stated(new, "energy.facility/site/fra1")["value"] = "1001"
+    figure_of(new, "energy.facility/site/fra1")["value"] = "1001"
     found = changed(document(), new)["energy.facility/site/fra1"]
     assert found.causes == (Cause.UNEXPLAINED,)
     assert found.parts == parts(((Cause.UNEXPLAINED,), 1))
@@ -187,7 +187,7 @@ def test_a_value_that_moves_while_nothing_else_does_is_unexplained() -> None:
 @pytest.mark.parametrize("field", ["low", "high", "sources", "dims", "a field of a later version"])
 def test_a_figure_that_says_anything_otherwise_is_a_change(field: str) -> None:
     new = document()
-    stated(new, "energy.facility")[field] = {"sources": [], "dims": {"team": "a"}}.get(field, "2950")
+    figure_of(new, "energy.facility")[field] = {"sources": [], "dims": {"team": "a"}}.get(field, "2950")
     found = changed(document(), new)["energy.facility"]
     assert (found.absolute, found.parts, found.explained) == (0, (), False)
 
@@ -196,7 +196,7 @@ def test_a_restated_day_explains_figures_of_its_site_alone() -> None:
     new = document()
     restated(new, "sjc1", DAYS[0])
     for identity in ("energy.facility/site/fra1", "energy.facility/site/sjc1", "energy.facility"):
-        stated(new, identity)["value"] = "2500"
+        figure_of(new, identity)["value"] = "2500"
     found = changed(document(), new)
     assert found["energy.facility/site/fra1"].causes == (Cause.UNEXPLAINED,)
     assert found["energy.facility/site/sjc1"].causes == found["energy.facility"].causes == LATE
@@ -217,7 +217,7 @@ def test_a_late_analysis_explains_savings_of_its_quarter(date: str, explained: b
     new["inputs"]["days"].append(editions.day("fra1", date, 1))
     for facts, value in ((old, "10"), (new, "12")):
         facts["figures"] += [figure(f"dvfs.{name}", value, "J", dims={"site": "fra1"}) for name in ("saved", "claimed")]
-        stated(facts, "energy.facility/site/fra1")["value"] = value
+        figure_of(facts, "energy.facility/site/fra1")["value"] = value
     found = changed(old, new)
     for name in ("dvfs.saved", "dvfs.claimed"):
         assert found[name].causes == (LATE if explained else (Cause.UNEXPLAINED,))
@@ -228,7 +228,7 @@ def test_a_late_analysis_explains_savings_of_its_quarter(date: str, explained: b
 def test_each_cause_is_named_by_what_differs() -> None:
     def cause(change: Any, *programs: str) -> tuple[Cause, ...]:
         new = document()
-        each = stated(new, "energy.facility/site/fra1")
+        each = figure_of(new, "energy.facility/site/fra1")
         each["value"] = "1100"
         change(new, each)
         return changed(document(), new, programs or (None, None))[each["id"]].causes
@@ -244,7 +244,7 @@ def test_each_cause_is_named_by_what_differs() -> None:
 
 def test_arguments_are_a_cause_where_both_manifests_tell_them() -> None:
     new = document()
-    stated(new, "energy.facility")["value"] = "2999"
+    figure_of(new, "energy.facility")["value"] = "2999"
     editions_of = make_edition(document(), command={"as_of": "2026-10-02"}), make_edition(new, command={"as_of": "2026-11-02"})
     (found,) = difference(*editions_of)
     assert found.causes == (Cause.ARGUMENTS,)
@@ -269,7 +269,7 @@ def test_an_argument_explains_what_it_decides(argument: str, reached: set[str]) 
     old, new = document(), document()
     for facts, value in ((old, "2"), (new, "3")):
         facts["figures"].append(figure("dvfs.saved", value, "J"))
-        stated(facts, "energy.facility")["value"] = stated(facts, "co2e.location")["value"] = value
+        figure_of(facts, "energy.facility")["value"] = figure_of(facts, "co2e.location")["value"] = value
     found = difference(make_edition(old, command={argument: "1"}), make_edition(new, command={argument: "2"}))
     assert {each.id for each in found if Cause.ARGUMENTS in each.causes} == reached
     assert {each.id for each in found if not each.explained} == {each.id for each in found} - reached
@@ -284,7 +284,7 @@ def test_the_time_as_of_which_is_shown_as_a_time() -> None:
 
 def test_facts_alone_tell_the_program_too() -> None:
     new = document() | {"version": "1.1"}
-    stated(new, "energy.facility")["value"] = "1"
+    figure_of(new, "energy.facility")["value"] = "1"
     (found,) = difference(make_edition(document() | {"version": "1.0"}), make_edition(new))
     assert found.causes == (Cause.PROGRAM,)
 
@@ -301,7 +301,7 @@ def test_days_beyond_the_old_period_are_no_late_data() -> None:
 def test_coverage_and_method_come_with_late_data_and_take_no_part_from_it() -> None:
     new = document()
     restated(new, "fra1", DAYS[0])
-    stated(new, "energy.facility/site/fra1").update(value="1010", coverage="0.99", method="bridged,counter")
+    figure_of(new, "energy.facility/site/fra1").update(value="1010", coverage="0.99", method="bridged,counter")
     found = changed(document(), new)["energy.facility/site/fra1"]
     assert set(found.causes) == {Cause.LATE_DATA, Cause.COVERAGE, Cause.METHOD}
     assert found.parts == parts((LATE, 10))
@@ -310,7 +310,7 @@ def test_coverage_and_method_come_with_late_data_and_take_no_part_from_it() -> N
 def test_with_another_program_late_data_cannot_be_told_apart() -> None:
     new = document()
     restated(new, "fra1", DAYS[0])
-    stated(new, "energy.facility/site/fra1")["value"] = "1010"
+    figure_of(new, "energy.facility/site/fra1")["value"] = "1010"
     found = changed(document(), new, ("wattlens 1.0", "wattlens 1.1"))["energy.facility/site/fra1"]
     assert found.parts == parts(((Cause.LATE_DATA, Cause.PROGRAM), 10))
 
@@ -335,7 +335,7 @@ def test_figures_appear_and_disappear_with_the_reason_that_is_stated() -> None:
 def test_intervals_that_touch_overlap() -> None:
     def overlap(low: str | None, high: str | None) -> bool | None:
         new = document()
-        stated(new, "energy.facility").update(value="3150", low=low, high=high)  # before: 2900 to 3100
+        figure_of(new, "energy.facility").update(value="3150", low=low, high=high)  # before: 2900 to 3100
         return changed(document(), new)["energy.facility"].overlap
 
     assert overlap("3100", "3200") is True
@@ -359,7 +359,7 @@ def test_comparatives_are_restated_from_the_threshold_on_and_by_totals_alone() -
     def due(value: str, threshold: Fraction = Fraction(5, 100)) -> list[str]:
         new = document()
         for identity in ("energy.facility", "energy.facility/site/fra1"):
-            stated(new, identity)["value"] = value
+            figure_of(new, identity)["value"] = value
         return [each.id for each in restatement_due(list(changed(document(), new).values()), threshold)]
 
     assert due("3150") == due("2850") == ["energy.facility"]  # 5 % of 3000 are 150
@@ -423,7 +423,7 @@ def test_a_factors_part_is_the_old_energy_times_its_change(kwh_0: int, kwh_1: in
     restated(new, "fra1", DAYS[0])
     for facts, kwh, grams in ((old, kwh_0, g_0), (new, kwh_1, g_1)):
         revised(facts, "deu-2024", factor("deu", str(grams)))
-        stated(facts, "co2e.location/site/fra1")["value"] = str(kwh * grams)
+        figure_of(facts, "co2e.location/site/fra1")["value"] = str(kwh * grams)
     found = changed(old, new).get("co2e.location/site/fra1")
     amounts = {part.causes: part.amount for part in found.parts} if found else {}
     assert amounts.get(FACTOR, 0) == (kwh_0 * (g_1 - g_0) if kwh_0 * g_0 != kwh_1 * g_1 else 0)

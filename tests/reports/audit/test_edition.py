@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from energy_agent.core.errors import UsageError, WattlensError
 from reports.audit.edition import edition_of, read_edition
 from tests.reports.audit import editions
-from tests.reports.audit.editions import document, make_edition, stated
+from tests.reports.audit.editions import document, figure_of, make_edition
 
 
 def test_a_folder_with_its_manifest_a_folder_without_and_a_file(tmp_path: Path) -> None:
@@ -67,7 +67,7 @@ def test_what_is_to_be_restated(tmp_path: Path) -> None:
 )
 def test_facts_from_anybody_are_refused_in_one_line(change: Any, says: str) -> None:
     facts = document()
-    facts["figures"] = [stated(facts, "energy.facility")]
+    facts["figures"] = [figure_of(facts, "energy.facility")]
     change(facts)
     with pytest.raises(WattlensError) as caught:
         make_edition(facts)
@@ -78,7 +78,7 @@ def test_facts_from_anybody_are_refused_in_one_line(change: Any, says: str) -> N
 @pytest.mark.parametrize(
     "change",
     [
-        lambda f: f.update(figures=[stated(f, "energy.facility") | {"unit": 0}] * 1000),
+        lambda f: f.update(figures=[figure_of(f, "energy.facility") | {"unit": 0}] * 1000),
         lambda f: f.update(factors=[0] * 1000),
         lambda f: f["inputs"].update(days=[0] * 1000),
         lambda f: f["inputs"].update(files=[0] * 1000),

@@ -210,7 +210,7 @@ def test_a_ledger_that_gives_other_facts_is_explained_input_by_input_and_figure_
 
 def test_another_program_that_gives_other_facts_is_named(report: Path) -> None:
     facts = document()
-    editions.stated(facts, "energy.facility")["value"] = "3001"
+    editions.figure_of(facts, "energy.facility")["value"] = "3001"
     found = verify(report, rebuild=Again(facts), ledger="days", program="wattlens 2.0.0")
     assert found.inputs is not None
     assert found.inputs.program == "wattlens 1.0.0 -> wattlens 2.0.0"
@@ -219,7 +219,7 @@ def test_another_program_that_gives_other_facts_is_named(report: Path) -> None:
 
 def test_a_figure_that_was_changed_in_the_folder_is_found_though_the_ledger_gives_what_the_manifest_says(report: Path) -> None:
     facts = document()
-    editions.stated(facts, "energy.facility")["value"] = "2999"
+    editions.figure_of(facts, "energy.facility")["value"] = "2999"
     (report / "facts.json").write_bytes(editions.raw(facts))
     found = verify(report, rebuild=Again(document()), ledger="days")
     assert failed(found).keys() == {"facts.json"}
@@ -234,13 +234,13 @@ def test_facts_that_nobody_can_read_are_still_compared_with_the_manifest(report:
 
 
 def test_a_ledger_that_cannot_be_read_any_more_fails_and_a_wrong_one_is_wrong_usage(report: Path) -> None:
-    def gone(manifest: Manifest, ledger: str, org: Path | None) -> bytes:
+    def lose_statement(manifest: Manifest, ledger: str, org: Path | None) -> bytes:
         raise ChainError("fra1/2026-07-01/r0000: statement is not there")
 
     def wrong(manifest: Manifest, ledger: str, org: Path | None) -> bytes:
         raise UsageError("--ledger days: there is no such folder")
 
-    said = failed(verify(report, rebuild=gone, ledger="days"))["rebuilt"]
+    said = failed(verify(report, rebuild=lose_statement, ledger="days"))["rebuilt"]
     assert said == "cannot be made again: fra1/2026-07-01/r0000: statement is not there"
     with pytest.raises(UsageError):
         verify(report, rebuild=wrong, ledger="days")
@@ -261,8 +261,8 @@ def test_a_series_of_the_grid_that_says_otherwise_is_an_input_that_differs(repor
     """It stands in no list of factors: its id in the figures ends in the hash of what it says."""
     facts, again = document(), document()
     for made, series in ((facts, "series.own.DE.direct.aaaa"), (again, "series.own.DE.direct.bbbb")):
-        editions.stated(made, "co2e.location/site/fra1")["factor_ids"] = [series]
-    editions.stated(again, "co2e.location/site/fra1")["value"] = "400001"
+        editions.figure_of(made, "co2e.location/site/fra1")["factor_ids"] = [series]
+    editions.figure_of(again, "co2e.location/site/fra1")["value"] = "400001"
     editions.write(report, facts)
     found = verify(report, rebuild=Again(again), ledger="days", program="wattlens 1.0.0")
     assert found.inputs is not None

@@ -8,7 +8,7 @@ import pytest
 from tests.support import said_here
 
 
-def made(joules=1000.0, tokens=5000, boards=("GPU-1",), running=32.0, **more):
+def saved_run(joules=1000.0, tokens=5000, boards=("GPU-1",), running=32.0, **more):
     run = {
         "schema": "wattlens.measure/1", "seconds": 10.0, "joules": joules, "edge_joules": joules / 100, "simulated": False,
         "gain_uncertainty_ratio": 0.05, "labels": {"precision": "bf16"},
@@ -33,7 +33,7 @@ def compare(tmp_path, a, b, *options):
     return said_here("compare", *options, *texts)
 
 
-def found(tmp_path, a, b):
+def compare_json(tmp_path, a, b):
     done = compare(tmp_path, a, b, "--json")
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
@@ -42,7 +42,7 @@ def found(tmp_path, a, b):
 def test_two_groups_of_files_are_given_as_a_shell_expands_them(tmp_path):
     names = [f"{side}{n}" for side in "ab" for n in range(3)]
     for n, name in enumerate(names):
-        (tmp_path / f"{name}.json").write_text(json.dumps(made(1000.0 + n)))
+        (tmp_path / f"{name}.json").write_text(json.dumps(saved_run(1000.0 + n)))
     a, b = ([str(tmp_path / f"{name}.json") for name in half] for half in (names[:3], names[3:]))
     asked = json.loads(said_here("compare", "--json", ",".join(a), ",".join(b)).stdout)
     assert asked["runs"] == [3, 3]
@@ -56,7 +56,7 @@ def test_two_groups_of_files_are_given_as_a_shell_expands_them(tmp_path):
 
 
 def test_one_run_a_side_on_the_same_board_has_the_edges_interval(tmp_path):
-    told = found(tmp_path, [made()], [made(800.0, labels={"precision": "int8"})])
+    told = compare_json(tmp_path, [saved_run()], [saved_run(800.0, labels={"precision": "int8"})])
     for what in ("joules", "joules_per_token_generated", "joules_per_token_processed"):
         row = told[what]
         assert row["ratio"] == pytest.approx(0.8)
@@ -65,7 +65,7 @@ def test_one_run_a_side_on_the_same_board_has_the_edges_interval(tmp_path):
         assert row["shown"]
     assert "lower" not in told["seconds"]
     assert (told["interval"], told["runs"], told["labels"][1]) == ("of the measurement", [1, 1], {"precision": "int8"})
-    said = compare(tmp_path, [made()], [made(800.0)]).stdout
+    said = compare(tmp_path, [saved_run()], [saved_run(800.0)]).stdout
     assert "B takes less joules per generated token" in said
     assert "how runs vary is not in them" in said
     assert "same boards: the gain errors of their sensors cancel" in said
@@ -73,8 +73,8 @@ def test_one_run_a_side_on_the_same_board_has_the_edges_interval(tmp_path):
 
 
 def test_on_other_boards_the_gains_are_in_the_interval(tmp_path):
-    a, b = [made()], [made(950.0, boards=("GPU-2",))]
-    told = found(tmp_path, a, b)
+    a, b = [saved_run()], [saved_run(950.0, boards=("GPU-2",))]
+    told = compare_json(tmp_path, a, b)
     row = told["joules_per_token_generated"]
     assert row["lower"] == pytest.approx(0.95 * 0.95 / 1.05, rel=0.02)
     assert row["upper"] == pytest.approx(0.95 * 1.05 / 0.95, rel=0.02)
@@ -84,9 +84,11 @@ def test_on_other_boards_the_gains_are_in_the_interval(tmp_path):
 
 
 def test_several_runs_have_the_spread_between_them_and_gains_of_other_boards(tmp_path):
-    a = [made(j) for j in (990.0, 1000.0, 1010.0)]
-    same = found(tmp_path, a, [made(j) for j in (690.0, 700.0, 710.0)])["joules_per_token_generated"]
-    other = found(tmp_path, a, [made(j, boards=("GPU-2",)) for j in (690.0, 700.0, 710.0)])["joules_per_token_generated"]
+    a = [saved_run(j) for j in (990.0, 1000.0, 1010.0)]
+    same = compare_json(tmp_path, a, [saved_run(j) for j in (690.0, 700.0, 710.0)])["joules_per_token_generated"]
+    other = compare_json(tmp_path, a, [saved_run(j, boards=("GPU-2",)) for j in (690.0, 700.0, 710.0)])[
+        "joules_per_token_generated"
+    ]
     assert other["upper"] / other["ratio"] == pytest.approx(same["upper"] / same["ratio"] * 1.05 / 0.95)
     assert same["shown"]
 
@@ -104,44 +106,49 @@ def test_several_runs_have_the_spread_between_them_and_gains_of_other_boards(tmp
     ],
 )
 def test_what_makes_a_comparison_unfair_is_said(tmp_path, change, words):
-    told = found(tmp_path, [made()], [made(**change)])
+    told = compare_json(tmp_path, [saved_run()], [saved_run(**change)])
     assert len(told["warnings"]) == 1
     assert words in told["warnings"][0]
-    assert f"warning: {told['warnings'][0]}" in compare(tmp_path, [made()], [made(**change)]).stdout
+    assert f"warning: {told['warnings'][0]}" in compare(tmp_path, [saved_run()], [saved_run(**change)]).stdout
 
 
 @pytest.mark.parametrize("running", [32.0, 39.9, 25.7])
 def test_loads_that_differ_by_a_quarter_at_most_are_equal(tmp_path, running):
-    assert found(tmp_path, [made()], [made(running=running)])["warnings"] == []
+    assert compare_json(tmp_path, [saved_run()], [saved_run(running=running)])["warnings"] == []
 
 
 def test_a_batch_that_a_label_tells_is_a_batch(tmp_path):
-    labelled = [made(running=None, labels={"batch": text}) for text in ("32", "32")]
-    assert found(tmp_path, labelled[:1], labelled[1:])["warnings"] == []
-    assert "equal load" in found(tmp_path, labelled[:1], [made(running=None, labels={"batch": "64"})])["warnings"][0]
+    labelled = [saved_run(running=None, labels={"batch": text}) for text in ("32", "32")]
+    assert compare_json(tmp_path, labelled[:1], labelled[1:])["warnings"] == []
+    assert (
+        "equal load" in compare_json(tmp_path, labelled[:1], [saved_run(running=None, labels={"batch": "64"})])["warnings"][0]
+    )
 
 
 def test_runs_without_tokens_compare_in_joules_and_say_why_not_in_tokens(tmp_path):
-    bare, failed = made(), made(tokens_more={"generation": None, "processed": None, "reason": "an engine started again"})
+    bare, failed = (
+        saved_run(),
+        saved_run(tokens_more={"generation": None, "processed": None, "reason": "an engine started again"}),
+    )
     del bare["tokens"]
-    assert "joules_per_token_generated" not in found(tmp_path, [bare], [bare])
-    assert "has no tokens" in found(tmp_path, [made()], [bare])["joules_per_token_generated"]["reason"]
-    told = compare(tmp_path, [made()], [failed]).stdout
+    assert "joules_per_token_generated" not in compare_json(tmp_path, [bare], [bare])
+    assert "has no tokens" in compare_json(tmp_path, [saved_run()], [bare])["joules_per_token_generated"]["reason"]
+    told = compare(tmp_path, [saved_run()], [failed]).stdout
     assert "J/token generated cannot be compared: B: " in told
     assert "an engine started again" in told
 
 
 def test_what_a_file_says_cannot_steer_the_terminal(tmp_path):
     bad = "\x1b[2J\x9b1m\n"
-    a, b = made(tokens_more={"models": [bad]}), made(tokens_more={"generation": None, "reason": bad, "models": ["m"]})
+    a, b = saved_run(tokens_more={"models": [bad]}), saved_run(tokens_more={"generation": None, "reason": bad, "models": ["m"]})
     done = compare(tmp_path, [a], [b])
     assert done.returncode == 0
     assert all(c.isprintable() or c == "\n" for c in done.stdout)
-    assert compare(tmp_path, [made() | {"joules": None, "reason": bad}], [b]).stderr.count("\n") == 1
+    assert compare(tmp_path, [saved_run() | {"joules": None, "reason": bad}], [b]).stderr.count("\n") == 1
 
 
 def test_one_run_against_several_is_refused(tmp_path):
-    done = compare(tmp_path, [made()], [made(), made()])
+    done = compare(tmp_path, [saved_run()], [saved_run(), saved_run()])
     assert (done.returncode, "two or more are needed on each side, or one on each" in done.stderr) == (2, True)
 
 
@@ -159,7 +166,7 @@ def broken():
         (("joules",), True),
         (("schema",), "other"),
     ]:
-        run = copy.deepcopy(made())
+        run = copy.deepcopy(saved_run())
         inner = run
         for key in path[:-1]:
             inner = inner[key]
@@ -171,7 +178,7 @@ def broken():
 
 @pytest.mark.parametrize("text", [*broken()])
 def test_a_file_that_is_no_run_is_refused_in_a_line(tmp_path, text):
-    done = compare(tmp_path, [text], [made()])
+    done = compare(tmp_path, [text], [saved_run()])
     assert done.returncode == 2
     assert done.stderr.startswith("compare:") or "compare:" in done.stderr
     assert done.stderr.count("\n") == 1
@@ -181,12 +188,12 @@ def test_a_file_that_is_no_run_is_refused_in_a_line(tmp_path, text):
     "change", [{"joules": 0.0}, {"edge_joules": None}, {"edge_joules": 2000.0}, {"seconds": 0.0}, {"devices": {}}]
 )
 def test_what_has_no_interval_is_told_or_refused_and_never_a_traceback(tmp_path, change):
-    done = compare(tmp_path, [made(**change)], [made()])
+    done = compare(tmp_path, [saved_run(**change)], [saved_run()])
     assert done.returncode in (0, 2)
     assert "Traceback" not in done.stderr
     assert "nan" not in done.stdout
 
 
 def test_a_count_below_its_edge_is_said(tmp_path):
-    told = found(tmp_path, [made(tokens_more={"edge_generation": 6000.0})], [made()])
+    told = compare_json(tmp_path, [saved_run(tokens_more={"edge_generation": 6000.0})], [saved_run()])
     assert "too short" in told["joules_per_token_generated"]["reason"]

@@ -35,7 +35,7 @@ def trace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def found(trace: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str, Path]:
+def replayed(trace: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str, Path]:
     """What one run prints, as text and as JSON, and its chart."""
     chart = tmp_path_factory.mktemp("c") / "chart.svg"
     texts = []
@@ -47,8 +47,8 @@ def found(trace: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, s
 
 
 @pytest.mark.smoke
-def test_a_trace_as_a_table_with_its_assumptions(found: tuple[str, str, Path]) -> None:
-    text = found[0]
+def test_a_trace_as_a_table_with_its_assumptions(replayed: tuple[str, str, Path]) -> None:
+    text = replayed[0]
     heads = next(line for line in text.splitlines() if line.startswith("RULE"))
     assert heads.split("  ")[0] == "RULE"
     assert [
@@ -66,8 +66,8 @@ def test_a_trace_as_a_table_with_its_assumptions(found: tuple[str, str, Path]) -
     assert "Saving in %" in text
 
 
-def test_its_json_has_every_rule_and_agrees_with_itself(found: tuple[str, str, Path]) -> None:
-    told: dict[str, Any] = json.loads(found[1])
+def test_its_json_has_every_rule_and_agrees_with_itself(replayed: tuple[str, str, Path]) -> None:
+    told: dict[str, Any] = json.loads(replayed[1])
     assert set(told) == {
         "trace", "server", "slo", "simulated", "replicas", "grid_mhz", "tokens", "seconds", "rows", "assumptions",
     }  # fmt: skip
@@ -93,8 +93,8 @@ def test_its_json_has_every_rule_and_agrees_with_itself(found: tuple[str, str, P
     assert len(rows["slo"]["mean_mhz"]) == 3  # of 60 s; the last answers end in the third
 
 
-def test_its_chart_is_svg_that_says_what_it_shows(found: tuple[str, str, Path]) -> None:
-    root = ET.fromstring(found[2].read_text())
+def test_its_chart_is_svg_that_says_what_it_shows(replayed: tuple[str, str, Path]) -> None:
+    root = ET.fromstring(replayed[2].read_text())
     texts = [node.text or "" for node in root.iter() if node.tag.endswith("text")]
     assert root.tag == "{http://www.w3.org/2000/svg}svg"
     assert [rule for rule in RULES[1:] if rule not in texts] == []

@@ -71,7 +71,7 @@ def site_file(tmp_path):
     return path
 
 
-def said(capsys, *arguments):
+def run_pue(capsys, *arguments):
     code = main(["pue", *map(str, arguments)])
     return code, capsys.readouterr()
 
@@ -81,7 +81,7 @@ DAY = ("--from", "2026-07-24T00:00+02:00", "--to", "2026-07-25T00:00+02:00")
 
 def test_a_day_worked_by_hand(ledger, capsys):
     """130 / 96 at the PDU; 96 + 20 + 14 = 130, of which 14 nobody explains; 4 are lost between UPS and PDU."""
-    code, out = said(capsys, "--ledger", ledger, *DAY, "--json")
+    code, out = run_pue(capsys, "--ledger", ledger, *DAY, "--json")
     found = json.loads(out.out)
     assert code == 0
     assert (found["pue"]["kind"], found["pue"]["category"], found["pue"]["estimate"]) == ("iPUE", 2, False)
@@ -97,7 +97,7 @@ def test_a_day_worked_by_hand(ledger, capsys):
 
 
 def test_a_person_reads_the_same(ledger, capsys):
-    code, out = said(capsys, "--ledger", ledger, *DAY, "--time-zone", "Europe/Berlin")
+    code, out = run_pue(capsys, "--ledger", ledger, *DAY, "--time-zone", "Europe/Berlin")
     assert code == 0
     assert "site dc1: 2026-07-24 00:00 to 2026-07-25 00:00 (Europe/Berlin, 24 h)" in out.out
     assert "iPUE 1.354 (1.337 to 1.371): measured, category 2, IT metered at the output of the PDUs" in out.out
@@ -108,7 +108,7 @@ def test_a_person_reads_the_same(ledger, capsys):
 
 def test_the_site_s_file_adds_water_carbon_contracts_and_cost(ledger, site_file, capsys):
     """148,800 liters in 31 days are 4,800 a day, over 2,304 kWh. 780 of 3,120 kWh are bought. 12 of 24 hours are dear."""
-    code, out = said(capsys, "--ledger", ledger, "--config", site_file, *DAY, "--json", "--as-of", "2026-08-02T00:00Z")
+    code, out = run_pue(capsys, "--ledger", ledger, "--config", site_file, *DAY, "--json", "--as-of", "2026-08-02T00:00Z")
     found = json.loads(out.out)
     assert code == 0
     assert Fraction(found["others"]["WUE"]["value"]) == round(Fraction(4800, 2304), 9)
@@ -119,7 +119,7 @@ def test_the_site_s_file_adds_water_carbon_contracts_and_cost(ledger, site_file,
     assert (Fraction(cue["value"]), cue["lower"], cue["upper"]) == (round(Fraction(3120 * 177, 2304), 6), None, None)
     assert "grid.location.GBR.2025." in note
     assert "100%" in note
-    _, out = said(capsys, "--ledger", ledger, "--config", site_file, *DAY, "--json", "--as-of", "2026-07-25T00:00Z")
+    _, out = run_pue(capsys, "--ledger", ledger, "--config", site_file, *DAY, "--json", "--as-of", "2026-07-25T00:00Z")
     early = json.loads(out.out)  # before the retirement
     assert early["others"]["REF with contracts"]["value"] == "0"
     assert "wind-1: 780.0 kWh retired on 2026-08-01, after" in early["notes"]["REF with contracts"]
@@ -140,7 +140,7 @@ def test_an_hour_that_the_site_learnt_goes_before_the_year_s_factor(ledger, tmp_
         IntensityPoint((START_S + n * H) * S, (START_S + (n + 1) * H) * S, Decimal(100), False, START_S * S) for n in range(12)
     ]
     GridStore(ledger / GRID_FOLDER).append(about, points)
-    code, out = said(capsys, "--ledger", ledger, "--config", site, *DAY, "--json")
+    code, out = run_pue(capsys, "--ledger", ledger, "--config", site, *DAY, "--json")
     found = json.loads(out.out)
     assert code == 0
     assert "csv_file.supplier" in found["notes"]["CUE"]
@@ -149,19 +149,19 @@ def test_an_hour_that_the_site_learnt_goes_before_the_year_s_factor(ledger, tmp_
     # Revised a day later: what was known before stays what it was for who asks as of then.
     later = [IntensityPoint(p.start_ns, p.end_ns, Decimal(900), False, (START_S + 24 * H) * S) for p in points]
     GridStore(ledger / GRID_FOLDER).append(about, later)
-    _, out = said(capsys, "--ledger", ledger, "--config", site, *DAY, "--json")
+    _, out = run_pue(capsys, "--ledger", ledger, "--config", site, *DAY, "--json")
     assert json.loads(out.out)["others"]["CUE"] != found["others"]["CUE"]
-    _, out = said(capsys, "--ledger", ledger, "--config", site, *DAY, "--json", "--as-of", "2026-07-24T12:00Z")
+    _, out = run_pue(capsys, "--ledger", ledger, "--config", site, *DAY, "--json", "--as-of", "2026-07-24T12:00Z")
     assert json.loads(out.out)["others"]["CUE"] == found["others"]["CUE"]
 
 
 def test_a_window_that_was_half_metered_has_a_pue_only_for_who_wants_it(ledger, capsys):
     """25 of 48 hours."""
     window = ("--from", "2026-07-23T22:00Z", "--to", "2026-07-25T22:00Z")
-    code, out = said(capsys, "--ledger", ledger, *window)
+    code, out = run_pue(capsys, "--ledger", ledger, *window)
     assert code == 1
     assert "no iPUE: less than 90% of the window was metered" in out.out
-    code, out = said(capsys, "--ledger", ledger, *window, "--accept-coverage", "50%", "--json")
+    code, out = run_pue(capsys, "--ledger", ledger, *window, "--accept-coverage", "50%", "--json")
     found = json.loads(out.out)
     assert code == 0
     assert found["pue"]["coverage"] == "0.520833333"
@@ -170,7 +170,7 @@ def test_a_window_that_was_half_metered_has_a_pue_only_for_who_wants_it(ledger, 
 
 
 def test_the_partial_pue_of_a_hall(ledger, capsys):
-    code, out = said(capsys, "--ledger", ledger, *DAY, "--zone", "hall", "--json")
+    code, out = run_pue(capsys, "--ledger", ledger, *DAY, "--zone", "hall", "--json")
     found = json.loads(out.out)
     assert (code, found["pue"]["kind"], found["zone"]) == (0, "pPUE", "hall")
     assert Fraction(found["pue"]["value"]) == round(Fraction(116, 96), 9)
@@ -191,30 +191,30 @@ def test_the_partial_pue_of_a_hall(ledger, capsys):
     ],
 )
 def test_what_makes_no_sense_is_refused_in_one_line(ledger, capsys, arguments, word):
-    code, out = said(capsys, "--ledger", ledger, *arguments)
+    code, out = run_pue(capsys, "--ledger", ledger, *arguments)
     assert code == 2
     assert word in out.err
     assert len(out.err.splitlines()) == 1
 
 
 def test_no_pue_is_exit_1_with_its_reason(ledger, capsys):
-    code, out = said(capsys, "--ledger", ledger, "--trailing")
+    code, out = run_pue(capsys, "--ledger", ledger, "--trailing")
     assert code == 1
     assert "no iPUE: less than 90% of the window was metered" in out.out
-    code, out = said(capsys, "--ledger", ledger, *DAY, "--position", "it_input")
+    code, out = run_pue(capsys, "--ledger", ledger, *DAY, "--position", "it_input")
     assert code == 1
     assert "no meter of role it at it_input" in out.out
 
 
 def test_a_stated_pue_is_an_estimate_of_what_the_nodes_drew(ledger, tmp_path, capsys):
     (tmp_path / "site.yaml").write_text("site: {name: dc2}\npue: {value: 1.5, uncertainty_percent: 10, source: operator}\n")
-    code, out = said(capsys, "--ledger", tmp_path / "none", "--config", tmp_path / "site.yaml", "--nodes", ledger)
+    code, out = run_pue(capsys, "--ledger", tmp_path / "none", "--config", tmp_path / "site.yaml", "--nodes", ledger)
     assert code == 2  # a ledger of meters holds no node
     assert "nothing was metered" in out.err
 
 
 def test_there_is_no_ledger(tmp_path, capsys):
-    code, out = said(capsys, "--ledger", tmp_path / "nothing")
+    code, out = run_pue(capsys, "--ledger", tmp_path / "nothing")
     assert code == 2
     assert "there is no ledger of a site" in out.err
 
@@ -260,7 +260,9 @@ def test_what_is_made_here_is_neither_bought_nor_covered_by_a_contract(tmp_path,
         "  retired: 2026-08-01, retirement_id: R}]\n"
         "tariffs: [{id: t, currency: EUR, default_per_kwh: 0.2, valid_from: 2026-01-01, source: x}]\n"
     )
-    code, out = said(capsys, "--ledger", ledger, "--config", tmp_path / "site.yaml", "--json", "--as-of", "2026-08-02T00:00Z")
+    code, out = run_pue(
+        capsys, "--ledger", ledger, "--config", tmp_path / "site.yaml", "--json", "--as-of", "2026-08-02T00:00Z"
+    )
     found = json.loads(out.out)
     assert code == 0
     assert abs(float(found["pue"]["value"]) - 100 / 80) < 1e-3
@@ -280,7 +282,7 @@ def test_it_meters_and_a_stated_pue_make_an_estimate_and_the_rest_says_why_it_is
         "site: {name: dc3}\npue: {value: 1.4, source: operator}\n"
         "water: [{start: 2026-07-01, end: 2026-07-31, liters: 1, accuracy_percent: 1, source: bill}]\n"
     )
-    code, out = said(capsys, "--ledger", ledger, "--config", tmp_path / "site.yaml", "--json")
+    code, out = run_pue(capsys, "--ledger", ledger, "--config", tmp_path / "site.yaml", "--json")
     found = json.loads(out.out)
     assert code == 0
     assert (found["pue"]["estimate"], found["pue"]["category"], found["pue"]["value"]) == (True, None, "1.4")
@@ -289,7 +291,7 @@ def test_it_meters_and_a_stated_pue_make_an_estimate_and_the_rest_says_why_it_is
 
 
 def test_site_and_file_that_disagree_are_refused(ledger, site_file, capsys):
-    code, out = said(capsys, "--ledger", ledger, "--config", site_file, "--site", "dc9")
+    code, out = run_pue(capsys, "--ledger", ledger, "--config", site_file, "--site", "dc9")
     assert code == 2
     assert "name two sites" in out.err
 

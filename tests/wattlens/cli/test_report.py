@@ -42,16 +42,16 @@ def segments(folder: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def ledger(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("ledger")
     chains.compacted(segments(folder), folder / "days", Sites({}, "here"))
     return folder
 
 
 @pytest.fixture
-def place(made: Path, tmp_path: Path) -> Path:
+def place(ledger: Path, tmp_path: Path) -> Path:
     """A copy to do harm to."""
-    shutil.copytree(made, tmp_path / "ledger")
+    shutil.copytree(ledger, tmp_path / "ledger")
     return tmp_path / "ledger"
 
 
@@ -69,10 +69,10 @@ def refused(capsys: pytest.CaptureFixture[str], out: Path) -> str:
     return said.err
 
 
-def test_every_form_and_the_headline(made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_form_and_the_headline(ledger: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """11.76 kWh, all of it allocated; 11.76 kWh x 3.6e6 J / 1e6 tokens = 42.336 J per token."""
     out = tmp_path / "a" / "report"
-    argv = ["report", "--ledger", str(made / "days"), "--out", str(out), "--country", "deu", *QUARTER]
+    argv = ["report", "--ledger", str(ledger / "days"), "--out", str(out), "--country", "deu", *QUARTER]
     assert main(argv) == 0
     said = capsys.readouterr().out
     assert "11.8 kWh" in said
@@ -88,15 +88,15 @@ def test_every_form_and_the_headline(made: Path, tmp_path: Path, capsys: pytest.
     assert (out / "report.pdf").read_bytes().startswith(b"%PDF")
 
 
-def test_json_says_where_it_is_and_what_it_says(made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert report(made / "days", tmp_path / "o", *QUARTER, "--json") == 0
+def test_json_says_where_it_is_and_what_it_says(ledger: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert report(ledger / "days", tmp_path / "o", *QUARTER, "--json") == 0
     document = json.loads(capsys.readouterr().out)
     assert document["status"] == "interim"
     assert any(line["value"] == "42336000" for line in document["headline"].values())
     assert Path(document["files"]["facts"]).is_file()
 
 
-def test_compacted_days_segments_and_a_state_folder_give_the_same_sums(made: Path, tmp_path: Path) -> None:
+def test_compacted_days_segments_and_a_state_folder_give_the_same_sums(ledger: Path, tmp_path: Path) -> None:
     ledgers.write(tmp_path / "state")
     chains.compacted(tmp_path / "state" / "segments", tmp_path / "days", Sites({}, "site"))
     found = []
@@ -257,10 +257,10 @@ def test_files_that_say_something_else_than_they_can_are_refused(
     ],
 )  # fmt: skip
 def test_wrong_arguments(
-    made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], more: list[str], code: int, says: str
+    ledger: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], more: list[str], code: int, says: str
 ) -> None:
     needed = [] if {"--quarter", "--from"} & set(more) else list(QUARTER)
-    assert report(made / "days", tmp_path / "o", *needed, *more) == code
+    assert report(ledger / "days", tmp_path / "o", *needed, *more) == code
     assert says in refused(capsys, tmp_path / "o")
 
 
@@ -274,17 +274,17 @@ def test_wrong_arguments(
         ("sites: [{site: {name: here, time_zone: Mars/Olympus}}]\n", "Mars/Olympus"),
     ],
 )
-def test_a_wrong_file_of_inputs(made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, says: str) -> None:
+def test_a_wrong_file_of_inputs(ledger: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, says: str) -> None:
     (tmp_path / "org.yaml").write_text(text)
-    assert report(made / "days", tmp_path / "o", *QUARTER, "--org", str(tmp_path / "org.yaml")) == 2
+    assert report(ledger / "days", tmp_path / "o", *QUARTER, "--org", str(tmp_path / "org.yaml")) == 2
     assert says in refused(capsys, tmp_path / "o")
 
 
 def test_a_country_that_no_factor_knows_is_refused_with_the_nearest(
-    made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ledger: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "org.yaml").write_text("sites: [{site: {name: here}, grid: {country: GER}}]\n")
-    assert report(made / "days", tmp_path / "o", *QUARTER, "--org", str(tmp_path / "org.yaml")) == 2
+    assert report(ledger / "days", tmp_path / "o", *QUARTER, "--org", str(tmp_path / "org.yaml")) == 2
     assert "DEU (Germany)" in refused(capsys, tmp_path / "o")
 
 
@@ -294,11 +294,11 @@ def test_an_empty_folder_is_no_ledger(tmp_path: Path, capsys: pytest.CaptureFixt
     assert "no segments in this ledger" in refused(capsys, tmp_path / "o")
 
 
-def test_a_report_of_another_period_is_not_restated(made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert report(made / "days", tmp_path / "old", *QUARTER) == 0
+def test_a_report_of_another_period_is_not_restated(ledger: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert report(ledger / "days", tmp_path / "old", *QUARTER) == 0
     capsys.readouterr()
     more = ("--quarter", "2026Q4", "--accept-coverage", "0%", "--restates", str(tmp_path / "old"))
-    assert report(made / "days", tmp_path / "o", *more) in (1, 2)
+    assert report(ledger / "days", tmp_path / "o", *more) in (1, 2)
     refused(capsys, tmp_path / "o")
 
 
@@ -308,11 +308,11 @@ def whole(folder: Path) -> dict[str, bytes]:
 
 @pytest.mark.smoke
 def test_an_edition_that_is_restated_is_never_written_over(
-    made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ledger: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The edition itself by any name, one that it restates in its turn, and a copy of either; before the ledger is opened."""
-    assert report(made / "days", tmp_path / "old", *QUARTER) == 0
-    assert report(made / "days", tmp_path / "new", *QUARTER, "--restates", str(tmp_path / "old")) == 0
+    assert report(ledger / "days", tmp_path / "old", *QUARTER) == 0
+    assert report(ledger / "days", tmp_path / "new", *QUARTER, "--restates", str(tmp_path / "old")) == 0
     shutil.copytree(tmp_path / "old", tmp_path / "copy")
     (tmp_path / "link").symlink_to("old")
     before = whole(tmp_path)
@@ -323,8 +323,8 @@ def test_an_edition_that_is_restated_is_never_written_over(
         assert (said.out, said.err.count("\n")) == ("", 1), out
         assert "a closed period is never edited; name another folder" in said.err, out
         assert whole(tmp_path) == before, out
-    assert report(made / "days", tmp_path / "third", *QUARTER, "--restates", str(tmp_path / "new")) == 0
-    assert report(made / "days", tmp_path / "third", *QUARTER, "--restates", str(tmp_path / "new")) == 0  # it once more
+    assert report(ledger / "days", tmp_path / "third", *QUARTER, "--restates", str(tmp_path / "new")) == 0
+    assert report(ledger / "days", tmp_path / "third", *QUARTER, "--restates", str(tmp_path / "new")) == 0  # it once more
 
 
 @pytest.mark.parametrize("spelled", ["{}", "file://{}"])
@@ -356,13 +356,13 @@ def test_a_report_beside_its_days_is_made(place: Path, capsys: pytest.CaptureFix
 
 
 @pytest.mark.smoke
-def test_two_periods_are_no_two_editions(made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_two_periods_are_no_two_editions(ledger: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Two quarters, a quarter and a time, and two times that have no instant in common; times that overlap are compared."""
     first = ("--from", "2026-07-01", "--to", "2026-07-02", "--accept-coverage", "0%")
     second = ("--from", "2026-07-02", "--to", "2026-07-03", "--accept-coverage", "0%")
     both = ("--from", "2026-07-01", "--to", "2026-07-03", "--accept-coverage", "0%")
     for name, asked in (("q", QUARTER), ("a", first), ("b", second), ("ab", both)):
-        assert report(made / "days", tmp_path / name, *asked) == 0
+        assert report(ledger / "days", tmp_path / name, *asked) == 0
     facts = (tmp_path / "q" / "facts.json").read_text()
     (tmp_path / "q2.json").write_text(facts.replace('"2026Q3"', '"2026Q2"'))
     for old, new, says in (
@@ -377,28 +377,28 @@ def test_two_periods_are_no_two_editions(made: Path, tmp_path: Path, capsys: pyt
     assert main(["report", "diff", str(tmp_path / "a"), str(tmp_path / "ab")]) == 0
 
 
-def test_verify_makes_the_forms_again(made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_verify_makes_the_forms_again(ledger: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """11.76 kWh are 42336000 J; somebody writes fewer into the table, and its new hash into the manifest."""
     out = tmp_path / "o"
-    assert report(made / "days", out, *QUARTER) == 0
+    assert report(ledger / "days", out, *QUARTER) == 0
     assert main(["report", "verify", str(out)]) == 0
     assert "made again from facts.json, the same: figures.csv" in capsys.readouterr().out
     table, manifest = out / "figures.csv", out / "manifest.json"
     was = hashlib.sha256(table.read_bytes()).hexdigest()
     table.write_text(table.read_text().replace("42336000", "22336000"))
     manifest.write_text(manifest.read_text().replace(was, hashlib.sha256(table.read_bytes()).hexdigest()))
-    for more in ([], ["--ledger", str(made / "days")]):
+    for more in ([], ["--ledger", str(ledger / "days")]):
         assert main(["report", "verify", str(out), *more]) == 1
         failed = [line for line in capsys.readouterr().out.splitlines() if line.startswith("FAILED")]
         assert [line.split()[1] for line in failed] == ["forms"]
         assert "figures.csv is not what facts.json gives: line " in failed[0]
 
 
-def test_a_country_without_a_direct_factor_has_codecarbons_by_another_name_or_none(made: Path, tmp_path: Path) -> None:
+def test_a_country_without_a_direct_factor_has_codecarbons_by_another_name_or_none(ledger: Path, tmp_path: Path) -> None:
     """As `--help` and docs/report.md say: of the life cycle from the command; a site takes no other basis than it names."""
     (tmp_path / "org.yaml").write_text("sites: [{site: {name: here, time_zone: UTC}, grid: {country: DEU}}]\n")
-    assert report(made / "days", tmp_path / "a", *QUARTER, "--country", "DEU") == 0
-    assert report(made / "days", tmp_path / "b", *QUARTER, "--org", str(tmp_path / "org.yaml")) == 0
+    assert report(ledger / "days", tmp_path / "a", *QUARTER, "--country", "DEU") == 0
+    assert report(ledger / "days", tmp_path / "b", *QUARTER, "--org", str(tmp_path / "org.yaml")) == 0
     found = [json.loads((tmp_path / n / "facts.json").read_text()) for n in ("a", "b")]
     used = [[f["id"] for f in facts["factors"]] for facts in found]
     assert [len(ids) for ids in used] == [1, 0]
@@ -411,17 +411,17 @@ def test_a_country_without_a_direct_factor_has_codecarbons_by_another_name_or_no
 
 
 def test_too_little_coverage_makes_no_report_until_somebody_accepts_it(
-    made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ledger: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """6 of 27 hours, from the quarter's start to the last reading, were metered: 22.2 %; the minimum is 95 %."""
     asked = ("--quarter", "2026Q3")
-    assert report(made / "days", tmp_path / "o", *asked) == 1
+    assert report(ledger / "days", tmp_path / "o", *asked) == 1
     said = refused(capsys, tmp_path / "o")
     assert "coverage is 22.2 %, and 95.0 % is asked for" in said
     assert "--accept-coverage SHARE" in said
-    assert report(made / "days", tmp_path / "o", *asked, "--accept-coverage", "22.3%") == 1
+    assert report(ledger / "days", tmp_path / "o", *asked, "--accept-coverage", "22.3%") == 1
     refused(capsys, tmp_path / "o")
-    assert report(made / "days", tmp_path / "o", *asked, "--accept-coverage", "22.2%", "--formats", "html") == 0
+    assert report(ledger / "days", tmp_path / "o", *asked, "--accept-coverage", "22.2%", "--formats", "html") == 0
     page = (tmp_path / "o" / "report.html").read_text()
     head = page[page.index("<body") : page.index("<section")]  # the banners of page one
     assert "Coverage is 22.2 %, below the 95.0 % that was asked for; this was accepted when the report was made." in head
@@ -449,12 +449,12 @@ def test_a_folder_in_the_place_of_a_file_is_refused_before_anything_is_made(
 
 
 def test_a_report_after_one_that_was_cut_off_holds_and_nothing_else_of_the_folder_is_touched(
-    made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ledger: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "o"
     (out / ".report-abcd1234").mkdir(parents=True)
     (out / "report.pdf").write_text("of somebody")
-    assert report(made / "days", out, *QUARTER) == 0
+    assert report(ledger / "days", out, *QUARTER) == 0
     assert sorted(p.name for p in out.iterdir()) == ["facts.json", "figures.csv", "manifest.json", "report.pdf"]
     assert (out / "report.pdf").read_text() == "of somebody"
     (out / "report.pdf").unlink()
@@ -464,15 +464,15 @@ def test_a_report_after_one_that_was_cut_off_holds_and_nothing_else_of_the_folde
 
 
 def test_a_second_run_into_the_folder_is_refused_and_the_report_in_it_stays(
-    made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ledger: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "o"
-    assert report(made / "days", out, *QUARTER) == 0
+    assert report(ledger / "days", out, *QUARTER) == 0
     before = {p.name: p.read_bytes() for p in out.iterdir()}
     capsys.readouterr()
     handle = os.open(out, os.O_RDONLY)  # as the run that came first holds it
     fcntl.flock(handle, fcntl.LOCK_EX)
-    assert report(made / "days", out, *QUARTER, "--country", "DEU") == 1
+    assert report(ledger / "days", out, *QUARTER, "--country", "DEU") == 1
     os.close(handle)
     said = capsys.readouterr()
     assert (said.out, said.err.count("\n")) == ("", 1)
@@ -494,7 +494,7 @@ def test_a_file_of_a_day_that_no_figure_is_made_of_is_checked_by_verify(
 
 
 def test_verify_names_the_hours_of_the_grid_that_say_otherwise(
-    made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ledger: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """One value of a CSV file of hours: the file is an input that differs, and so is the series that it is."""
     org, hours = tmp_path / "org.yaml", tmp_path / "hours.csv"
@@ -502,8 +502,8 @@ def test_verify_names_the_hours_of_the_grid_that_say_otherwise(
     org.write_text(f"sites: [{{site: {{name: here}}, grid: {{zone: XA, sources: {sources}}}}}]\n")
     rows = [f"2026-07-0{day}T{hour:02}:00:00Z,XA,400,direct" for day in (1, 2) for hour in range(24)]
     hours.write_text("\n".join(["ts_utc,zone,g_per_kwh,kind", *rows, ""]))
-    assert report(made / "days", tmp_path / "o", *QUARTER, "--org", str(org)) == 0
-    verify = ["report", "verify", str(tmp_path / "o"), "--ledger", str(made / "days"), "--org", str(org)]
+    assert report(ledger / "days", tmp_path / "o", *QUARTER, "--org", str(org)) == 0
+    verify = ["report", "verify", str(tmp_path / "o"), "--ledger", str(ledger / "days"), "--org", str(org)]
     assert main(verify) == 0
     hours.write_text(hours.read_text().replace("01T01:00:00Z,XA,400", "01T01:00:00Z,XA,401"))
     capsys.readouterr()
@@ -517,11 +517,11 @@ def test_verify_names_the_hours_of_the_grid_that_say_otherwise(
 
 
 def test_a_prometheus_that_does_not_answer_is_the_reason_of_its_figure(
-    made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ledger: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Prometheus is only a check: the report can be created and rebuilt without it, and contains no address."""
     address = f"http://127.0.0.1:{free_port()}"
-    assert report(made / "days", tmp_path / "o", *QUARTER, "--prometheus", address) == 0
+    assert report(ledger / "days", tmp_path / "o", *QUARTER, "--prometheus", address) == 0
     said = capsys.readouterr().err
     assert said.startswith("--prometheus: ")
     assert said.count("\n") == 1
@@ -529,13 +529,13 @@ def test_a_prometheus_that_does_not_answer_is_the_reason_of_its_figure(
     figures = {figure["id"]: figure for figure in json.loads(facts)["figures"]}
     assert figures["crosscheck.prometheus"]["reason"] == "the Prometheus did not answer as one does"
     assert "127.0.0.1" not in facts
-    assert main(["report", "verify", str(tmp_path / "o"), "--ledger", str(made / "days")]) == 0
-    assert report(made / "days", tmp_path / "p", *QUARTER, "--prometheus", "127.0.0.1:1") == 2
+    assert main(["report", "verify", str(tmp_path / "o"), "--ledger", str(ledger / "days")]) == 0
+    assert report(ledger / "days", tmp_path / "p", *QUARTER, "--prometheus", "127.0.0.1:1") == 2
 
 
-def test_the_real_command(made: Path, tmp_path: Path) -> None:
+def test_the_real_command(ledger: Path, tmp_path: Path) -> None:
     """A process of its own: its exit code, its one line, and no trace of Python."""
-    argv = [sys.executable, "-m", "wattlens", "report", "--ledger", str(made / "days"), "--out", str(tmp_path / "o")]
+    argv = [sys.executable, "-m", "wattlens", "report", "--ledger", str(ledger / "days"), "--out", str(tmp_path / "o")]
     done = subprocess.run([*argv, "--quarter", "2020Q1"], capture_output=True, text=True, timeout=120, check=False)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
     assert not (tmp_path / "o").exists()

@@ -13,7 +13,7 @@ from energy_agent.core.errors import UsageError, WattlensError
 from reports.audit.manifest import Manifest
 from tests.reports import ledgers
 from tests.reports.audit import editions
-from tests.reports.audit.editions import document, figure, stated
+from tests.reports.audit.editions import document, figure, figure_of
 from tests.support import need_module, need_program
 from wattlens.cli import build_parser, main
 from wattlens.cli.report import diff as _report_diff
@@ -80,7 +80,7 @@ def test_diff_of_the_same_report(two: tuple[Path, Path], capsys: pytest.CaptureF
 
 def test_a_change_without_a_cause_ends_with_1_and_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     new = document()
-    stated(new, "energy.facility/site/fra1")["value"] = "1001"
+    figure_of(new, "energy.facility/site/fra1")["value"] = "1001"
     editions.write(tmp_path / "r0")
     editions.write(tmp_path / "r1", new)
     assert diff(tmp_path / "r0", tmp_path / "r1") == 1

@@ -45,7 +45,7 @@ def run(grafana, tmp_path, capsys):
     return run
 
 
-def booked(folder, *batches):
+def state_folder(folder, *batches):
     """A state folder whose journal has these actions, the first batch sealed."""
     journal = Journal.open(folder / "journal.db", IDENTITY)
     journal.commit(second(0))
@@ -64,7 +64,7 @@ def action(at_s, device="GPU-0", name="set", setting='{"sm_clock_max_mhz":1200}'
 def test_what_dvfs_did_is_told_once(grafana, run, tmp_path):
     group = [action(10 + i / 100, f"GPU-{i}") for i in range(8)]
     freed = [action(70, name="restore", setting='{"power":700000}', workload="", policy="actuator")]
-    state = booked(tmp_path / "state", group, freed)
+    state = state_folder(tmp_path / "state", group, freed)
     assert run("--ledger", state, *FROM) == (0, "2 annotated, 0 were there before\n", "")
     first, last = sorted(grafana.annotations.all.values(), key=lambda each: each["time"])
     assert first["time"] == first["timeEnd"] == T0 // 1_000_000 + 10_000
@@ -74,7 +74,7 @@ def test_what_dvfs_did_is_told_once(grafana, run, tmp_path):
     writes = grafana.writes
     assert run("--ledger", state, *FROM)[1] == "0 annotated, 2 were there before\n"
     assert grafana.writes == writes
-    more = booked(tmp_path / "more", group, freed, [action(100, name="refuse")])
+    more = state_folder(tmp_path / "more", group, freed, [action(100, name="refuse")])
     assert run("--ledger", more, "--ledger", state, *FROM)[1] == "1 annotated, 2 were there before\n"
 
 
@@ -95,7 +95,7 @@ def test_a_setting_is_told_in_words(setting, text):
 
 
 def test_what_people_write_into_an_annotation_stays(grafana, run, tmp_path):
-    state = booked(tmp_path / "state", [action(10)])
+    state = state_folder(tmp_path / "state", [action(10)])
     run("--ledger", state, *FROM)
     (number,) = grafana.annotations.all
     Person(grafana).ask("PATCH", f"/api/annotations/{number}", {"text": "this was the outage"})
@@ -106,7 +106,7 @@ def test_what_people_write_into_an_annotation_stays(grafana, run, tmp_path):
 def test_more_than_an_answer_holds_is_still_told_once(grafana, run, tmp_path, monkeypatch):
     monkeypatch.setattr(annotate_module, "_LIMIT", 7)
     monkeypatch.setattr(annotate_module, "_AT_ONCE", 20)
-    state = booked(tmp_path / "state", [action(i) for i in range(50)])
+    state = state_folder(tmp_path / "state", [action(i) for i in range(50)])
     for i in range(30):  # somebody else's, with the same tag and at the same time
         Person(grafana).ask(
             "POST", "/api/annotations", {"time": T0 // 1_000_000 + 37 * i, "tags": ["wattlens"], "text": "theirs"}
@@ -120,13 +120,13 @@ def test_a_server_that_has_ever_more_is_not_asked_for_ever(grafana, run, tmp_pat
     monkeypatch.setattr(annotate_module, "_ASKED", 30)
     for i in range(200):
         grafana.annotations.all[i] = {"id": i, "time": 0, "timeEnd": 2**60, "tags": ["wattlens"], "text": "t"}
-    code, _, err = run("--ledger", booked(tmp_path / "state", [action(1), action(3000)]), *FROM)
+    code, _, err = run("--ledger", state_folder(tmp_path / "state", [action(1), action(3000)]), *FROM)
     assert (code, "too many annotations" in err, err.count("\n")) == (1, True, 1)
     assert len(grafana.asked) < 50
 
 
 def test_time_is_chosen_and_too_much_is_said(run, grafana, tmp_path, monkeypatch):
-    state = booked(tmp_path / "state", [action(10), action(4000)])
+    state = state_folder(tmp_path / "state", [action(10), action(4000)])
     assert run("--ledger", state, "--from", "2026-01-01T00:30", "--to", "2026-01-02", "--dry-run")[1].startswith("1 would be ")
     assert grafana.writes == 0
     assert run("--ledger", state)[1] == "0 annotated, 0 were there before\n", "the last day has nothing"
@@ -151,7 +151,7 @@ def test_an_edition_of_the_report_is_told_over_its_period(grafana, run):
 
 @pytest.mark.parametrize(("uid", "events"), [("wattlens-dvfs", 3), ("wattlens-fleet", 1)])
 def test_boards_ask_for_the_marks_that_are_theirs(grafana, run, tmp_path, uid, events):
-    run("--ledger", booked(tmp_path / "state", [action(10), action(20), action(30)]), *FROM)
+    run("--ledger", state_folder(tmp_path / "state", [action(10), action(20), action(30)]), *FROM)
     run("--report", REPORT)
     assert len(grafana.annotations.all) == 4
     (board,) = [json.loads(text) for name, text in artefacts().items() if name.endswith(f"{uid}.json")]
@@ -162,7 +162,7 @@ def test_boards_ask_for_the_marks_that_are_theirs(grafana, run, tmp_path, uid, e
 
 
 def test_names_of_workloads_are_no_html(grafana, run, tmp_path):
-    state = booked(tmp_path / "state", [action(10, workload="<img src=x onerror=alert(1)>")])
+    state = state_folder(tmp_path / "state", [action(10, workload="<img src=x onerror=alert(1)>")])
     run("--ledger", state, *FROM)
     (told,) = grafana.annotations.all.values()
     assert "<img" not in told["text"]

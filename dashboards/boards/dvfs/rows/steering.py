@@ -16,7 +16,7 @@ from dashboards.dashboard import (
     series,
     third,
 )
-from dashboards.promql.joins import AT, MOST, booked, largest_groups, proven
+from dashboards.promql.joins import AT, MOST, gain_of, largest_groups, proven
 from dashboards.rules.alerts import RUNBOOKS
 from dashboards.rules.steering import DECISIONS, EVENTS, EXTRA, IN_FORCE, INEFFECTIVE, LEASED, MODE, SAVED, UNDONE, of_group
 
@@ -90,7 +90,7 @@ def now() -> PanelRow:
                 "Rounds of the chosen time in which a GPU did not do what was set (dvfs_ineffective_total): another changed "
                 f"it, or power or heat bound the board anyway. [What to do]({RUNBOOKS}/WattlensSettingIneffective).",
                 "short",
-                (PanelQuery(f"{booked(UNDONE)} or {known}", "rounds"),),
+                (PanelQuery(f"{gain_of(UNDONE)} or {known}", "rounds"),),
                 decimals=0,
                 width=6,
                 no_value=OFF,
@@ -237,7 +237,7 @@ def trouble() -> PanelRow:
     looked_at = (
         with_alert("LeaseOrphaned", "set without a lease", f"count by ({AT}, gpu) ({unheld})"),
         with_alert("LeaseOrphaned", "agent gone with a lease", f"count by ({AT}) ({gone})"),
-        with_alert("SettingIneffective", "a setting has no effect", f"{booked(UNDONE, by_gpu)} > 0"),
+        with_alert("SettingIneffective", "a setting has no effect", f"{gain_of(UNDONE, by_gpu)} > 0"),
         with_alert("SteeringLoses", "costs more than it saves", loses),
     )
     return PanelRow(

@@ -1,7 +1,7 @@
 """Rows of the GPUs of training runs: number over time, their power and that of the host; and the cost of steering."""
 
 from dashboards.boards.training.rows.steps import NONE, OF_MOST
-from dashboards.boards.training.runs import RUN, by_run, chosen, gpus, largest, lost, of_runs, power
+from dashboards.boards.training.runs import RUN, by_run, gpus, largest, lost, of_runs, of_selected_workloads, power
 from dashboards.dashboard import DashboardRows, Link, Panel, PanelQuery, PanelRow, banded, recorded, third
 from dashboards.rules.runs import RUN_NODES
 from dashboards.rules.steering import of_group
@@ -54,7 +54,12 @@ def build_gpu_row() -> PanelRow:
                 "GPUs that do not answer (gpu_up) and that a workload of a chosen run held in the last quarter of an hour. Its "
                 "energy since is a gap with a bound, and the run has no joules a step. The GPU's own board has the reason.",
                 "none",
-                (PanelQuery(chosen(f"group by ({RUN}, instance, workload, gpu) {of_runs(lost())}"), "lost under a run"),),
+                (
+                    PanelQuery(
+                        of_selected_workloads(f"group by ({RUN}, instance, workload, gpu) {of_runs(lost())}"),
+                        "lost under a run",
+                    ),
+                ),
                 kind="table",
                 width=24,
                 height=4,

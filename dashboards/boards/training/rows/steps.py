@@ -3,7 +3,6 @@
 from dashboards.boards.training.runs import (
     RUN,
     TRAINING,
-    chosen,
     energy_in,
     gpu_time_in,
     gpus,
@@ -11,6 +10,7 @@ from dashboards.boards.training.runs import (
     lost,
     members,
     of_runs,
+    of_selected_workloads,
     power,
     steps,
     steps_in,
@@ -30,7 +30,7 @@ _ROWS = 20
 
 def now() -> PanelRow:
     """All chosen runs together."""
-    known, held = chosen(members()), chosen(gpus())
+    known, held = of_selected_workloads(members()), of_selected_workloads(gpus())
     under = f"group by ({RUN}, instance, uuid) {of_runs(lost())}"
     return PanelRow(
         "Now",
@@ -41,7 +41,7 @@ def now() -> PanelRow:
                 "that ended stays known for 15 minutes.",
                 "none",
                 (
-                    PanelQuery(f"count({chosen(f'({steps()} > 0)')}) or 0 * count({known})", "running"),
+                    PanelQuery(f"count({of_selected_workloads(f'({steps()} > 0)')}) or 0 * count({known})", "running"),
                     PanelQuery(f"count({known})", "known"),
                 ),
                 no_value=NONE,
@@ -53,7 +53,7 @@ def now() -> PanelRow:
                 "none",
                 (
                     PanelQuery(f"sum({held})", "held"),
-                    PanelQuery(f"count({chosen(under)}) or 0 * count({known})", "lost"),
+                    PanelQuery(f"count({of_selected_workloads(under)}) or 0 * count({known})", "lost"),
                 ),
                 decimals=0,
                 no_value=NONE,
@@ -63,7 +63,7 @@ def now() -> PanelRow:
                 "Power of the GPUs of all runs, idle included, over five minutes (workload_energy_joules_total). Runs with a "
                 "lost GPU are left out, as their power is not known.",
                 "watt",
-                (PanelQuery(f"sum({chosen(power())})", "power"),),
+                (PanelQuery(f"sum({of_selected_workloads(power())})", "power"),),
                 no_value=NONE,
             ),
             figure(
@@ -71,7 +71,7 @@ def now() -> PanelRow:
                 "Energy of the GPUs of all runs over the chosen time, idle, evaluation and checkpoints included, with the ends "
                 "of its band from the sensors' systematic error (workload_energy_joules_total).",
                 "joule",
-                banded(lambda band: f"sum({chosen(energy_in(RANGE, band))})"),
+                banded(lambda band: f"sum({of_selected_workloads(energy_in(RANGE, band))})"),
                 width=8,
                 no_value=NONE,
             ),
@@ -79,7 +79,7 @@ def now() -> PanelRow:
                 "Tokens/s",
                 "Tokens that all runs train on, over five minutes (tokens_total, phase training).",
                 "short",
-                (PanelQuery(f"sum({chosen(tokens())})", "tokens"),),
+                (PanelQuery(f"sum({of_selected_workloads(tokens())})", "tokens"),),
                 no_value="no run tells its tokens, or the recording rules are not loaded",
             ),
         ),
@@ -148,7 +148,7 @@ def progress() -> PanelRow:
     """Work in the selected time range, and its phases."""
 
     def most(expr: str) -> str:
-        return f"{chosen(expr)} and on ({RUN}) topk({_ROWS}, {chosen(gpu_time_in(RANGE))})"
+        return f"{of_selected_workloads(expr)} and on ({RUN}) topk({_ROWS}, {of_selected_workloads(gpu_time_in(RANGE))})"
 
     busy = gpus('state="active"')
     done = f"({steps_in(RANGE)} > 0)"

@@ -98,7 +98,7 @@ def test_whatever_happens_trials_are_of_the_settings_and_end_with_the_run(board,
         assert 1 <= trial.samples <= left
         row = rows[trial.setting]
         times = [row.time_s * draw.lognormvariate(0, noise) for _ in range(trial.samples)]
-        search = _learning.learned(search, trial.setting, times, [row.power_w] * trial.samples)
+        search = _learning.learn_trial(search, trial.setting, times, [row.power_w] * trial.samples)
         left -= trial.samples
         assert search.left == left
     assert _knowledge.choice(search) in rows
@@ -113,7 +113,7 @@ def test_the_same_samples_give_the_same_search() -> None:
 @pytest.mark.parametrize("bad", [([], []), ([1.0], []), ([0.0], [1.0]), ([1.0], [float("nan")]), ([1.0], [float("inf")])])
 def test_samples_that_cannot_be_are_refused(bad: tuple[list[float], list[float]]) -> None:
     with pytest.raises(ValueError, match="above 0"):
-        _learning.learned(_knowledge.start_search("power_limit_w", [1, 2], 0.05, 10), 2.0, *bad)
+        _learning.learn_trial(_knowledge.start_search("power_limit_w", [1, 2], 0.05, 10), 2.0, *bad)
 
 
 @pytest.mark.parametrize(("values", "budget"), [([], 0.05), ([1.0], 0.0), ([1.0], float("nan"))])

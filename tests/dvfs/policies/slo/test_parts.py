@@ -179,8 +179,8 @@ def test_what_came_corrects_what_was_reckoned_for_each_kind_of_second() -> None:
     assert account.bias(0)[0] < 0.2  # much was reckoned where nothing was open, and nothing came
     assert account.bias(1)[0] > 5.0  # and the other way round
     assert account.bias(2) == (1.0, 1.0)
-    assert account.spent(0.35) == pytest.approx(1.0, abs=0.1)
-    assert account.spent(0.01) > 9.0
+    assert account.spent_ratio(0.35) == pytest.approx(1.0, abs=0.1)
+    assert account.spent_ratio(0.01) > 9.0
 
 
 def test_an_answer_that_slower_steps_pushed_over_its_limit_is_ours() -> None:

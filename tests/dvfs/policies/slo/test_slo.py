@@ -115,7 +115,7 @@ def test_whatever_the_counters_do_the_clock_is_between_knee_and_maximum(steps: l
             assert setting.power_limit_mw is None
             assert KNEE_MHZ <= setting.sm_clock_max_mhz < TOP_MHZ
         assert isfinite(state.price)
-        assert all(isfinite(x) for x in (*state.account.bias(0), *state.account.bias(2), state.account.spent(0.01)))
+        assert all(isfinite(x) for x in (*state.account.bias(0), *state.account.bias(2), state.account.spent_ratio(0.01)))
 
 
 @settings(max_examples=20, deadline=None)
