@@ -22,7 +22,7 @@ from energy_agent.site.building.tariffs import TariffPrices
 from energy_agent.site.building.water import WaterUse
 
 LEAST_COVERAGE: Final = Fraction(95, 100)
-NO_GRID: Final = "no input names the grid's zone or country"
+NO_GRID: Final = "no input has the grid's zone or country"
 NO_RESIDUAL: Final = "no input has a residual mix of the grid"
 
 

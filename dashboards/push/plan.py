@@ -114,7 +114,7 @@ def plan_rule(built: Mapping[str, Any], found: Mapping[str, Any] | None) -> Obje
         return ObjectChange("alert", uid, title, "edited", "was moved to another folder", details)
     if as_pushed(found):
         return ObjectChange("alert", uid, title, "update", details=details)
-    return ObjectChange("alert", uid, title, "edited", "was edited in Grafana since the last push", details)
+    return ObjectChange("alert", uid, title, "edited", "has been edited in Grafana since the last push", details)
 
 
 def plan_source(uid: str, name: str, url: str | None, found: Mapping[str, Any] | None) -> ObjectChange:

@@ -55,7 +55,7 @@ class NvmlSource(Section):
         0.05, description="systematic error of a board's sensor that was never calibrated, as a ratio"
     )
     gpm: bool = Field(
-        False, description="read tensor, memory and pipe activity by GPM (Hopper and later); contends with profilers"
+        False, description="read tensor, memory and pipe activity by GPM (Hopper and later); conflicts with profilers"
     )
     pcie_throughput: bool = Field(False, description="sample PCIe throughput; each reading blocks the driver for 40 ms a GPU")
     calibration: dict[str, Ratio] = Field(default_factory=dict, description="UUID -> gain uncertainty of a calibrated board")

@@ -104,7 +104,7 @@ class Dvfs(DvfsPolicySettings):
     groups: tuple[DvfsGroup, ...] = Field((), description="what is steered by name")
     namespaces: dict[Glob, DvfsPolicySettings] = Field(
         default_factory=dict,
-        description="namespace, or a pattern such as dev-*, -> terms as of a group: mode, policy, slowdown, slo, ...",
+        description="namespace, or a pattern such as dev-*, -> settings as of a group: mode, policy, slowdown, slo, ...",
     )
     workloads: dict[Glob, DvfsPolicySettings] = Field(
         default_factory=dict, description="workload, or a pattern, -> terms likewise"
@@ -138,7 +138,7 @@ class Dvfs(DvfsPolicySettings):
             )
         names = [group.name for group in self.groups]
         if again := _again(names):
-            raise ValueError(f"two groups have the name {again!r}")
+            raise ValueError(f"duplicate group name {again!r}")
         if again := _again([device for group in self.groups for device in group.devices]):
             where = " and ".join(dict.fromkeys(g.name for g in self.groups if again in g.devices))
             raise ValueError(f"device {again!r} stands twice in groups ({where}): one device has one group")

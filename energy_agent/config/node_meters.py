@@ -41,7 +41,7 @@ class RedfishLogin(Section):
     ca_file: Path | None = Field(None, description="certificates to check the service's with, where the system's do not")
     verify: bool = Field(True, description="check the service's certificate")
     auth: Literal["basic", "session", "none"] = Field("session", description="how to log in")
-    user_file: Path | None = Field(None, description="file with the user's name")
+    user_file: Path | None = Field(None, description="file that contains the user name")
     password_file: Path | None = Field(None, description="file with the password")
     insecure: bool = Field(False, description="send the password over http:// although everyone on its way can read it")
 
@@ -84,7 +84,7 @@ class Ipmi(_NodeSource):
     interface: Literal["open", "lanplus"] = Field("open", description="open: this node's own driver; lanplus: over the network")
     host: str | None = Field(None, pattern=HOST, description="the management controller's address (lanplus)")
     port: int = Field(623, ge=1, le=65535, description="its UDP port (lanplus)")
-    user_file: Path | None = Field(None, description="file with the user's name (lanplus)")
+    user_file: Path | None = Field(None, description="file that contains the user name (lanplus)")
     password_file: Path | None = Field(None, description="file with the password (lanplus)")
     cipher_suite: int = Field(17, ge=0, le=17, description="its cipher suite (lanplus)")
     privilege: Literal["USER", "OPERATOR", "ADMINISTRATOR"] = Field(

@@ -23,7 +23,7 @@ class TokenMapping(Section):
     cached: Metric | None = Field(None, description="counter of prompt tokens found in a cache")
     computed: Metric | None = Field(None, description="counter of prompt tokens that were computed; else prompt less cached")
     generation: Metric = Field(description="counter of generated tokens")
-    requests: Metric | None = Field(None, description="counter of requests that ended")
+    requests: Metric | None = Field(None, description="counter of finished requests")
     steps: Metric | None = Field(None, description="counter of engine steps")
     running: Metric | None = Field(None, description="gauge of requests in the batch")
     waiting: Metric | None = Field(None, description="gauge of requests that wait")

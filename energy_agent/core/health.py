@@ -10,7 +10,7 @@ from dataclasses import dataclass
 GROUPS = ("ecc", "memory", "pcie", "nvlink", "state", "mig")
 """Groups that are always read."""
 PCIE_THROUGHPUT, GPM = "pcie_throughput", "gpm"
-"""Groups that are read where the configuration says so: the first blocks 20 ms a call, the second contends with profilers."""
+"""Groups that are read where the configuration says so: the first blocks 20 ms a call, the second conflicts with profilers."""
 
 MARK_PREFIX = "health: "
 """Begins the name under which a call for health is marked: one that hangs costs its device the health, not the energy."""

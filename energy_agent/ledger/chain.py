@@ -97,7 +97,7 @@ def find(paths: Iterable[Path]) -> list[Path]:
         elif path.exists():
             found.add(path)
         else:
-            raise UsageError(f"{path}: there is no such file or folder")
+            raise UsageError(f"{path}: no such file or folder")
     return sorted(found, key=lambda p: (p.name, str(p)))
 
 

@@ -17,7 +17,7 @@ from statistics import fmean, median, pstdev, stdev
 from typing import Any
 
 MIN_TICKS, MIN_STEPS = 20, 5
-STEADY = "the load was too steady to tell"
+STEADY = "the load did not vary enough"
 UNCLEAN = "the load moved in ramps, or more than once within a tick"
 _Z = 1.96
 _TRAIL_MAX = 20  # ticks

@@ -113,7 +113,9 @@ def _source(pod: PodFacts, servers: Collection[str], nameless: Collection[str], 
     if not _PATH.fullmatch(path):
         raise ValueError(f"annotation {PATH} is not a path such as /metrics")
     if server not in servers or server == "mapping":
-        raise ValueError(f"annotation {SERVER} names no server; there are: {', '.join(sorted(set(servers) - {'mapping'}))}")
+        raise ValueError(
+            f"annotation {SERVER} does not match a known server; known: {', '.join(sorted(set(servers) - {'mapping'}))}"
+        )
     if GROUP in said and group(pod) is None:
         raise ValueError(f"annotation {GROUP} is not a name of at most 63 letters, digits, '.', '_' and '-'")
     return TokenSource(

@@ -46,7 +46,7 @@ def _differs(system: DayStorage, day: LedgerDay, folder: str, name: str) -> str:
     """What is wrong with a file; "": nothing."""
     shown = f"{day.site}/{day.day}/{folder.rpartition('/')[2]}/{name}"
     if "/" in name:
-        return f"{shown}: is no name of a file of a day"
+        return f"{shown}: not a valid name of a daily file"
     try:
         return "" if system.sha256(f"{folder}/{name}") == day.files[name] else f"{shown}: was changed"
     except ChainError:

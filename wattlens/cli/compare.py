@@ -226,7 +226,11 @@ def _lines(
     width = 8 if len(found) == 2 else 17
     for what, c in found.items():
         name = what.replace("joules_per_token_", "J/token ").ljust(width)
-        interval = f"{100 * (c.low - 1):+.1f} to {100 * (c.high - 1):+.1f}" if c.low > 0 else "no interval: equal runs"
+        interval = (
+            f"{100 * (c.low - 1):+.1f} to {100 * (c.high - 1):+.1f}"
+            if c.low > 0
+            else "no confidence interval: all runs gave the same value"
+        )
         change = f"{100 * (c.ratio - 1):+.1f} % ({interval})"
         thing = what.replace("joules_per_token_generated", "joules per generated token")
         thing = thing.replace("joules_per_token_processed", "joules per processed token")

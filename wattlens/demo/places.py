@@ -32,6 +32,6 @@ def make_folder(parent: Path) -> Path:
                 continue
             raise UsageError(f"--out {parent} is not a folder") from None
         except OSError as error:
-            raise UsageError(f"--out {parent}: {error.strerror}; name a folder that can be written") from None
+            raise UsageError(f"--out {parent}: {error.strerror}; choose a folder that can be written") from None
         return out
     raise WattlensError(f"--out {parent} has a hundred runs of this second")

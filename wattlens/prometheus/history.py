@@ -226,7 +226,7 @@ class PrometheusHistory:
             t_ns = _ns(value[0])
             if t_ns is not None:
                 return t_ns, value[1]
-        raise self._strange("a sample is not a time and a text")
+        raise self._strange("a sample is not a pair of a timestamp and a string")
 
     def _strange(self, what: str) -> WattlensError:
         return WattlensError(f"{self._http.root}: {what}: this is not the HTTP API of Prometheus")

@@ -43,7 +43,7 @@ class TargetFinder:
         except (HttpError, ValueError) as error:
             if time.monotonic() - self._read_s > GONE_S:
                 at = f"{self._access.url}: {self._access.why_not(error)}"
-                raise WattlensError(f"no answer of the agent at {at}; is `wattlens agent` running?") from None
+                raise WattlensError(f"no answer from the agent at {at}; is `wattlens agent` running?") from None
             return None
         self._read_s = time.monotonic()
         return page

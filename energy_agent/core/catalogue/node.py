@@ -32,7 +32,9 @@ _SERVED = "Where the token server tells. Starts at 0 at the first reading, survi
 _SERVED_NOW = "Last reading, where the token server tells. Absent while it does not answer."
 _METER = "From the journal: starts at 0 at the meter's first reading. Absent while the meter does not answer, resumes higher."
 _METER_READING = "Last reading. Absent while the meter does not answer."
-_HOST = "From the journal: appears with the first stretch that is booked, two readings of the meter late, and never falls."
+_HOST = (
+    "From the journal: appears with the first recorded interval, two readings of the meter after its start, and never falls."
+)
 _JOURNAL = "Always there; counts since the agent started."
 
 CATALOGUE: tuple[Signal, ...] = (
@@ -76,7 +78,8 @@ CATALOGUE: tuple[Signal, ...] = (
     Signal("gpu_power_limit_max_watts", "gauge", "watts", "Highest power limit that can be set.", GPU, _READING),
     Signal("gpu_sm_clock_hertz", "gauge", "hertz", "Clock of the streaming multiprocessors.", GPU, _READING),
     Signal("gpu_memory_clock_hertz", "gauge", "hertz", "Clock of the device memory.", GPU, _READING),
-    Signal("gpu_sm_clock_max_hertz", "gauge", "hertz", "Highest clock of the streaming multiprocessors.", GPU, _READING),
+    Signal("gpu_sm_clock_max_hertz", "gauge", "hertz", "Maximum clock that the streaming multiprocessors support.", GPU,
+           _READING),
     Signal("gpu_clock_event_seconds_total", "counter", "seconds",
            "Time in which the driver named this reason for lowering clocks; sampled reasons count whole sampling intervals.",
            (*GPU, "reason"), _LEDGER),
@@ -105,7 +108,7 @@ CATALOGUE: tuple[Signal, ...] = (
            "ECC errors over the board's life by where they happened: dram, sram, l2_cache, ...",
            (*GPU, "severity", "location"), "Not on every board at every location. " + _HEALTH),
     Signal("gpu_ecc_volatile_location_errors_total", "counter", "",
-           "ECC errors since the driver was loaded by where they happened.",
+           "ECC errors since the driver was loaded, by location.",
            (*GPU, "severity", "location"), "Not on every board at every location. " + _HEALTH),
     Signal("gpu_ecc_enabled", "gauge", "", "1 if ECC is on, else 0.", GPU, _HEALTH),
     Signal("gpu_ecc_pending_enabled", "gauge", "", "1 if ECC is on after the next reset, else 0.", GPU, _HEALTH),
@@ -264,7 +267,7 @@ CATALOGUE: tuple[Signal, ...] = (
                "There once a policy that predicts has measured the workload; never proven, see dvfs_saved_joules.")
         for end, text in (("", ""), ("_lower", ", at least (95 %)"), ("_upper", ", at most (95 %)"))
     ),
-    Signal("dvfs_decisions_total", "counter", "", "Decisions of the governor.", (*GPU, "policy", "action", "reason"),
+    Signal("dvfs_decisions_total", "counter", "", "Governor decisions.", (*GPU, "policy", "action", "reason"),
            "Appears with the first decision; counts since the agent started."),
     Signal("dvfs_ineffective_total", "counter", "", "Settings that the driver accepted without effect.", (*GPU, "reason"),
            "Appears with the first one; counts since the agent started."),

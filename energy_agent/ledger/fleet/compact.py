@@ -278,7 +278,9 @@ class _NodeDay:
         self.names.add(path.name)
         self._rows += content.header.rows
         if self._rows > ROWS_MAX:
-            self.chain.faults.append(ChainFault("alien", f"{path}: with it the node has more than {ROWS_MAX} rows of one day"))
+            self.chain.faults.append(
+                ChainFault("alien", f"{path}: with it the node would have more than {ROWS_MAX} rows of one day")
+            )
             self._sites.clear()
         for site, kinds in parted.items():
             if site not in self._sites:

@@ -131,7 +131,7 @@ def find(paths: Iterable[Path]) -> list[SignedHeads]:
     for path in paths:
         files = sorted(path.rglob(NAME)) if path.is_dir() else [path]
         if not path.exists():
-            raise UsageError(f"{path}: there is no such file or folder")
+            raise UsageError(f"{path}: no such file or folder")
         if not files:
             raise UsageError(f"{path}: has no {NAME}; `wattlens ledger compact --sign-heads` writes them")
         found += files

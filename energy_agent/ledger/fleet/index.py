@@ -232,7 +232,7 @@ def _files(paths: Iterable[Path], seen: set[str], findings: list[IndexedFault]) 
         elif path.exists():
             yield str(path.parent), path.name
         else:
-            raise UsageError(f"{path}: there is no such file or folder")
+            raise UsageError(f"{path}: no such file or folder")
     while waiting:
         folder = waiting.pop()
         if folder in seen:

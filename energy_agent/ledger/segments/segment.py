@@ -163,7 +163,7 @@ def expand(data: bytes, where: str) -> bytes:
     if not unpacker.eof:
         raise ChainError(f"{where}: is corrupted (cut off)")
     if unpacker.unused_data:
-        raise ChainError(f"{where}: is corrupted (has bytes after its end)")
+        raise ChainError(f"{where}: is corrupted (extra data after its end)")
     return text
 
 

@@ -200,7 +200,7 @@ def strange_rows(content: Content) -> list[tuple[int, str]]:
         name = getattr(row, "device", name)
         if is_meter(name) and site_and_meter(name)[0] != content.header.node and name not in misplaced:
             misplaced.add(name)
-            strange.append((line, f"{name[:80]} is a meter of the building: its rows are those of the site's process alone"))
+            strange.append((line, f"{name[:80]} is a meter of the building: only the site process may write its rows"))
         kind, key = kind_of(row), key_of(row)
         if kind.name not in KEYS:
             continue

@@ -136,7 +136,7 @@ class measure:  # noqa: N801 - reads as a statement: with measure("step") as m
         if self._sync:
             _synchronize()
         if not self._open or self._connection is None:
-            raise RuntimeError("measure: this window is not open")
+            raise RuntimeError("measure: this measurement window was not begun, or has ended")
         self._open = False
         self._end_ns = self._connection.close(self._number)
 

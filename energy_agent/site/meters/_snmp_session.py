@@ -48,7 +48,7 @@ class SnmpAccess(Section):
         "3", description="2c: a community that everyone on the way can read; 3: a user with keys"
     )
     community_file: Path | None = Field(None, description="file with the community (2c)")
-    user_file: Path | None = Field(None, description="file with the user's name (3)")
+    user_file: Path | None = Field(None, description="file that contains the user name (3)")
     auth_key_file: Path | None = Field(None, description="file with the passphrase for authentication (3)")
     priv_key_file: Path | None = Field(None, description="file with the passphrase for encryption (3)")
     auth: Literal["SHA", "SHA-224", "SHA-256", "SHA-384", "SHA-512"] = Field("SHA-256", description="authentication (3)")

@@ -44,7 +44,10 @@ class Imported(Section):
     power_column: str = Field("power_w", max_length=200, description="power at that time")
     power_unit: Literal["W", "kW", "MW"] = Field("W", description="its unit")
     max_age_s: float | None = Field(
-        None, gt=0, le=31_536_000, description="with nothing newer than this the meter is down; without, an old file is fine"
+        None,
+        gt=0,
+        le=31_536_000,
+        description="maximum age of the newest reading: with an older one the meter is down; unset: not checked",
     )
 
     @property

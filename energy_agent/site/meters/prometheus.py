@@ -52,7 +52,7 @@ class Prometheus(Section):
     max_age_s: float = Field(150.0, ge=1, le=86_400, description="samples that are older are no reading")
     ca_file: Path | None = Field(None, description="certificates to check the service's with, where the system's do not")
     bearer_token_file: Path | None = Field(None, description="file with a token; read for each query")
-    user_file: Path | None = Field(None, description="file with the user's name")
+    user_file: Path | None = Field(None, description="file that contains the user name")
     password_file: Path | None = Field(None, description="file with the password")
     insecure: bool = Field(False, description="send the secret over http:// although everyone on its way can read it")
 

@@ -49,7 +49,7 @@ class EquipmentRedfishConfig(RedfishLogin):
     def _one_thing(self) -> Self:
         if not is_path(self.path):
             raise ValueError(
-                f"{self.equipment[:80]!r} is no equipment; write KIND/ID, where KIND is one of {', '.join(_ROOTS)}"
+                f"{self.equipment[:80]!r} is not an equipment name; expected KIND/ID, where KIND is one of {', '.join(_ROOTS)}"
             )
         if self.outlet is not None and self.mains is not None:
             raise ValueError("give outlet or mains, not both")

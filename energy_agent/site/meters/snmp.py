@@ -29,7 +29,7 @@ class Snmp(SnmpAccess):
     index: dict[str, int | tuple[int, ...]] = Field({}, description="numbers of PDU, inlet, outlet, line: see the profile")
     energy: Register | None = Field(None, description="its energy register, instead of a profile")
     power: Register | None = Field(None, description="its power register, instead of a profile")
-    read: Literal["both", "energy", "power"] = Field("both", description="what to read of what the profile has")
+    read: Literal["both", "energy", "power"] = Field("both", description="which readings of the profile to use")
 
     @field_validator("index", mode="before")
     @classmethod

@@ -72,7 +72,12 @@ def _of_all(evidence: PeriodEvidence) -> Figure:
     low = None if whole.low is None or not it.high else max(Fraction(1), whole.low / it.high)
     high = None if whole.high is None or not it.low else whole.high / it.low
     return amount_figure(
-        "pue", Amount(whole.value / it.value, low, high), "ratio", "sum of totals over sum of IT", "facility", sources=SOURCES
+        "pue",
+        Amount(whole.value / it.value, low, high),
+        "ratio",
+        "total energy over IT energy, both summed",
+        "facility",
+        sources=SOURCES,
     )
 
 

@@ -112,7 +112,7 @@ def _method(evidence: PeriodEvidence, sites: Iterable[str]) -> tuple[str, dict[s
     """How market-based grams of some sites are made; and that the grid's average is in them where it is."""
     if any(takes_average(evidence, name) for name in sites):
         return f"{MARKET}, rest at the grid's average", {"stand_in": AVERAGE}
-    return f"{MARKET}, rest at the residual mix", {}
+    return f"{MARKET}, the rest at the residual mix", {}
 
 
 def takes_average(evidence: PeriodEvidence, name: str) -> bool:

@@ -55,7 +55,7 @@ def _imported(evidence: PeriodEvidence, total: int) -> Figure:
 
 
 def _coverage(identity: str, found: DeviceCoverage, dims: dict[str, str]) -> Figure:
-    how = "device time metered, of the inventory's" if found.listed else f"device time metered; {NOT_LISTED}"
+    how = "metered device time, as a share of the inventory's" if found.listed else f"device time metered; {NOT_LISTED}"
     of = dims | {"unlisted": str(len(found.unlisted)), "devices_missed": str(len(found.missed))}
     if found.unseen_nodes:
         of |= {"unseen_nodes": str(found.unseen_nodes), "boards_of_an_unseen_node": str(found.usual_boards)}

@@ -72,7 +72,7 @@ WRONG = {
     "dvfs: {mode: shadow}": ["'dvfs'", "'shadow'", "names a device"],
     "dvfs: {groups: [{name: a, devices: ['0']}, {name: b, devices: ['1', '0']}]}": ["device '0'", "(a and b)"],
     "dvfs: {groups: [{name: a, devices: ['0', '0']}]}": ["device '0'", "twice"],
-    "dvfs: {groups: [{name: a, devices: ['0']}, {name: a, devices: ['1']}]}": ["two groups have the name 'a'"],
+    "dvfs: {groups: [{name: a, devices: ['0']}, {name: a, devices: ['1']}]}": ["duplicate group name 'a'"],
     "dvfs: {groups: [{name: a, devices: [0]}]}": ["'dvfs.groups.0.devices.0'", "put it in quotes", "got 0"],
     "tokens: [{workload: w, url: 'http://h/', server: mapping, mapping: {generation: 'out{kind=}'}}]": ["my_total{kind="],
     "tokens: [{workload: w, url: 'http://h/', server: mapping, mapping: {generation: 'out{kind=\"" + "x" * 1024 + "\"}'}}]": [

@@ -160,7 +160,7 @@ def test_segment_0_of_a_node_that_has_not_shipped_needs_its_enrolled_key(shared,
     book(shared, "a", [0], signer=signer_of(shared.parent / "evil"), device="GPU-x")
     code, energy, err = compact(shared, capsys, "--inventory", path)
     assert (code, energy) == (1, {"b": 2 * HOUR_UJ})
-    assert "not by a key that the inventory enrols for it at that time" in err
+    assert "not by a key that the inventory enrols for this node at that time" in err
     assert main(["ledger", "verify", str(shared), "--inventory", str(path)]) == 1
     assert "key: " in capsys.readouterr().err
     assert main(["ledger", "verify", str(shared)]) == 0  # nobody says whose key is right

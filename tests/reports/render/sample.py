@@ -66,7 +66,7 @@ TILES = Tiles(
         Tile(
             "CO₂e, market-based",
             "2 140 t",
-            "hourly matching 63.2 %; rest at the residual mix",
+            "hourly matching 63.2 %; the rest at the residual mix",
             "co2e.market.total",
             "+2.0 % on 2026Q2",
         ),

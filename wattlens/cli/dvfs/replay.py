@@ -130,7 +130,7 @@ def _picture(text: str) -> Path:
     """Check before a long replay that the file can be written after it."""
     path = Path(text)
     if path.suffix.lower() != ".svg":
-        raise argparse.ArgumentTypeError(f"{text}: the picture is SVG; name it so")
+        raise argparse.ArgumentTypeError(f"{text}: the picture is written as SVG; use a name that ends in .svg")
     if path.is_dir() or not os.access(path.absolute().parent, os.W_OK):
         raise argparse.ArgumentTypeError(f"{text}: cannot be written")
     if find_spec("matplotlib") is None:

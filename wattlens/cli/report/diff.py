@@ -21,7 +21,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("new", type=Path, metavar="NEW", help="the later one")
     due = "change of a total from which on comparatives are restated (default 5%%)"
     parser.add_argument("--threshold", type=share(above=True), default="5%", metavar="SHARE", help=due)
-    parser.add_argument("--all", action="store_true", help=f"every figure (default: the {_MOST} with the largest change)")
+    parser.add_argument("--all", action="store_true", help=f"show all figures (default: the {_MOST} with the largest change)")
     parser.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print JSON, every figure and part")
 
 

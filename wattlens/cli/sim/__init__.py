@@ -51,7 +51,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     fault.add_argument("--value", type=int, default=0, metavar="N", help="what the fault needs, see below")
     what = "wait this long (simulated time, such as 10s), then clear it and return; default: return at once"
     fault.add_argument("--for", dest="for_s", type=duration(high_s=86_400), metavar="TIME", help=what)
-    clear = action("clear", "clear a kind of fault on a GPU or meter, or all of them")
+    clear = action("clear", "clear one kind of fault on a GPU or meter, or all faults")
     clear.add_argument("gpu", metavar="GPU", help="GPU or meter, such as gpu2 or meter:main")
     clear.add_argument("kind", metavar="FAULT", nargs="?", default="", help="see 'sim fault' (default: all)")
     status = action("status", "show the true state of the node: energy, power, clocks, faults, workloads")

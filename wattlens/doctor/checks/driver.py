@@ -25,7 +25,10 @@ _FATAL = {
         "the driver does not answer; the agent would wait for it in its child process",
         "see dmesg for Xid and NVRM lines; a reboot is usually needed",
     ),
-    "DIED": ("NVML ended the process that asked it", "see dmesg; reinstall the driver's libraries of one version"),
+    "DIED": (
+        "NVML ended the process that asked it",
+        "see dmesg; reinstall the driver, so that its kernel module and libraries have the same version",
+    ),
 }
 
 

@@ -256,7 +256,10 @@ class OrgFile(Section):
 
     organisation: ReportingOrganisation = ReportingOrganisation()
     least_coverage_percent: float = Field(
-        95.0, ge=0, le=100, description="share of the inventory's device hours below which a report is refused"
+        95.0,
+        ge=0,
+        le=100,
+        description="minimum share of the inventory's device hours that must be metered; below it no report is created",
     )
     inventory: Path | None = Field(None, description="CSV of cluster,node,uuid,sku,site,from,to: the denominator of coverage")
     sites: tuple[OrgSite, ...] = Field((), max_length=1_000)

@@ -174,7 +174,7 @@ class _Reading:
         for pair in filter(None, (part.strip() for part in str(row.cells.get("labels", "")).split(";"))):
             key, equals, glob = (part.strip() for part in pair.partition("="))
             if not (key and equals and glob) or key in match:
-                row.tell(self._faults, "labels", f"{pair[:80]!r} is no key=glob, or its key is there twice")
+                row.tell(self._faults, "labels", f"{pair[:80]!r} is no key=glob, or its key is given twice")
             match[key] = glob
             self._places[*loc, "match", key] = row, "labels"
         if not match:

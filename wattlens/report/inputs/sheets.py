@@ -244,7 +244,7 @@ SHEETS: Final = (
     Sheet(
         "Hardware",
         model.GpuEmissions,
-        "What making a board emitted, where you know better than the figures that come with Wattlens.",
+        "Emissions from making a GPU board, where you have better figures than those shipped with Wattlens.",
         (
             SheetColumn("sku"), SheetColumn("low_kg"), SheetColumn("high_kg"), SheetColumn("life_years"),
             SheetColumn("boundary"), SheetColumn("source"),

@@ -126,7 +126,7 @@ def cost() -> PanelRow:
                         ),
                     ),
                     no_value="no workload that is steered serves, or none answers now",
-                    links=(Link("Against its limits", "wattlens-inference", {"workload": "workload"}),),
+                    links=(Link("Compared with its limits", "wattlens-inference", {"workload": "workload"}),),
                 )
                 for family, title in ((TTFT, "Time to first token"), (ITL, "Inter-token latency"))
             ),

@@ -124,7 +124,7 @@ class ElectricityMapsSource:
                 return f"{url} knows no zone {zone!r}"
             case 429:
                 wait = answer.headers.get("retry-after", "")
-                when = f"; it wants to be asked again in {wait} s" if wait.isdecimal() and len(wait) < 7 else ""
+                when = f"; the server asks to retry in {wait} s" if wait.isdecimal() and len(wait) < 7 else ""
                 return f"{url} was asked too often for this key{when}; a longer period_s asks less"
             case status if 500 <= status < 600:
                 return f"{url} has a fault of its own (status {status})"

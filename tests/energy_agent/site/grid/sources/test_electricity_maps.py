@@ -125,7 +125,7 @@ def test_hours_without_a_value_are_left_out_and_so_is_what_has_not_passed(double
         (401, {}, "refuses the key in"),
         (403, {}, "may not ask for past hours of zone DE"),
         (404, {}, "knows no zone 'DE'"),
-        (429, {"Retry_After": "120"}, "was asked too often for this key; it wants to be asked again in 120 s"),
+        (429, {"Retry_After": "120"}, "was asked too often for this key; the server asks to retry in 120 s"),
         (429, {"Retry_After": KEY}, "was asked too often for this key; a longer"),
         (500, {}, "has a fault of its own (status 500)"),
         (503, {}, "has a fault of its own (status 503)"),
