@@ -30,7 +30,7 @@ REFERENCE: Key = (None, None)
 
 @dataclass(frozen=True, slots=True)
 class SweepPlan:
-    """What a sweep measures (docs/dvfs-sweep.md).
+    """What a sweep measures (docs/dvfs-test.md).
 
     Args:
         settings: all but the reference.

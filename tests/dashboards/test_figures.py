@@ -46,7 +46,7 @@ def test_joules_a_token_are_joules_by_tokens_and_no_mean_of_ratios(tmp_path: Pat
         (query(uid, "Energy per generated token by boundary", "{{model}}, {{boundary}}"), 900, [(gpu, 1), (node, 4)]),
         # 300 W of GPUs to 5 %, and the 400 W of the node to 10 %
         (query(uid, "Current energy per token by model and boundary", "at most"), 900, [(gpu, 1.05), (node, 4.55)]),
-        (query(uid, "Energy per token with and without", "{{model}}, busy"), 900, [(by_model, 0.925)]),
+        (query(uid, "Busy and total energy", "{{model}}, busy"), 900, [(by_model, 0.925)]),
         (query(uid, "Tokens/s", "generation"), 900, [({}, 400)]),
         (query(uid, "Power", "power"), 900, [({}, 400)]),
     ]
@@ -97,8 +97,8 @@ def test_percentiles_and_what_is_within_the_limit(tmp_path: Path) -> None:
         ),
         (query(uid, "Time to first token, ", "limit"), 600, [({}, 0.5)]),
         (query(uid, "Time to first token: share", which), 600, [(who("fine"), 0.6)]),
-        (query(uid, "Requests within limits", "first token"), 600, [({}, 0.6)]),
-        (query(uid, "Requests within limits", "between tokens"), 600, []),
+        (query(uid, "Within limits", "first token"), 600, [({}, 0.6)]),
+        (query(uid, "Within limits", "between tokens"), 600, []),
     ]
     assert promtool(tmp_path, given, wanted) == ""
     busy = {

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from energy_agent.config import agent
+from energy_agent.config.messages import LINES_MAX
 from energy_agent.core.errors import UsageError
 
 law = settings(deadline=None, max_examples=250)
@@ -45,10 +46,11 @@ def read(raw):
         assert isinstance(agent.parse(raw, "file"), agent.Config)
         return
     except UsageError as error:
-        line = str(error)
-    assert "\n" not in line
-    assert line.startswith("file")
-    assert len(line) < 2_000
+        lines = str(error).split("\n")
+    assert len(lines) <= LINES_MAX + 1
+    for line in lines:
+        assert line.startswith("file")
+        assert len(line) < 2_000
 
 
 @law

@@ -12,6 +12,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from energy_agent.config.messages import LINES_MAX
 from energy_agent.core.errors import UsageError
 from energy_agent.web import web_config
 from energy_agent.web.auth import Credentials, Gate
@@ -109,11 +110,12 @@ def read(raw: bytes) -> None:
         assert isinstance(web_config.parse(raw, "file"), web_config.WebConfig)
         return
     except UsageError as error:
-        line = str(error)
-    assert "\n" not in line
-    assert line.startswith("file")
-    assert len(line) < 2_000
-    assert HASH not in line
+        lines = str(error).split("\n")
+    assert len(lines) <= LINES_MAX + 1
+    for line in lines:
+        assert line.startswith("file")
+        assert len(line) < 2_000
+        assert HASH not in line
 
 
 @law

@@ -227,7 +227,7 @@ def test_a_profile_of_a_sweep_is_played_over_each_knob(tmp_path: Path, capsys: p
         (("--trace", "none.csv"), "trace none.csv: cannot be read: No such file or directory"),
         (("--trace", V100), "line 1: no trace of requests"),
         (("--trace", AZURE, "--chart", "none/there/c.svg"), "--chart: none/there/c.svg: cannot be written"),
-        (("--trace", AZURE, "--chart", "c.png"), "the picture is SVG"),
+        (("--trace", AZURE, "--chart", "c.png"), ".svg"),
         (("--trace", AZURE, "--option", "levels=4.5"), "levels must be a whole number"),
         (("--trace", AZURE, "--option", "give_percent=0"), "give_percent must be a number from 0.01"),
         (("--table", "none.csv"), "none.csv: cannot read"),

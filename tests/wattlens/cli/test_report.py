@@ -329,7 +329,7 @@ def test_an_edition_that_is_restated_is_never_written_over(
 
 @pytest.mark.parametrize("spelled", ["{}", "file://{}"])
 @pytest.mark.parametrize(
-    ("ledger", "out", "says"),
+    ("source", "out", "says"),
     [
         ("days", "days", "is the folder of the ledger"),
         ("days", "days/../days/", "is the folder of the ledger"),
@@ -340,10 +340,10 @@ def test_an_edition_that_is_restated_is_never_written_over(
     ],
 )  # fmt: skip
 def test_a_report_is_not_put_among_what_it_is_made_of(
-    place: Path, capsys: pytest.CaptureFixture[str], spelled: str, ledger: str, out: str, says: str
+    place: Path, capsys: pytest.CaptureFixture[str], spelled: str, source: str, out: str, says: str
 ) -> None:
     before = whole(place)
-    argv = ["report", "--ledger", spelled.format(place / ledger), "--out", str(place / out), "--formats", "csv", *QUARTER]
+    argv = ["report", "--ledger", spelled.format(place / source), "--out", str(place / out), "--formats", "csv", *QUARTER]
     assert main(argv) == 2
     said = capsys.readouterr()
     assert (said.out, said.err.count("\n")) == ("", 1)

@@ -170,7 +170,7 @@ WRONG = [
     (200, "<html>", "answered 200, which is not its HTTP API"),
     (200, '{"status":"success","data":{"resultType":"vector","result":{}}}', "is not a vector"),
     (200, '{"status":"success","data":{"resultType":"vector","result":[7]}}', "not an object"),
-    (200, '{"status":"success","data":{"resultType":"vector","result":[{"metric":{},"value":[1,2,3]}]}}', "not a time"),
+    (200, '{"status":"success","data":{"resultType":"vector","result":[{"metric":{},"value":[1,2,3]}]}}', "not a pair"),
     (200, '{"status":"success","data":{"resultType":"vector","result":[{"metric":[],"value":[1,"2"]}]}}', "without labels"),
     (200, '{"status":"success","data":{"resultType":"vector","result":[{"metric":{"a":1},"value":[1,"2"]}]}}', "no short text"),
     (200, "[" * 100_000, "is not its HTTP API"),

@@ -77,7 +77,7 @@ def now() -> PanelRow:
                 no_value="no token server tells its requests, or none answers",
             ),
             figure(
-                "Requests within limits",
+                "Within limits",
                 "Share of first tokens, and of times between tokens, within the limits chosen above, over the workloads whose "
                 "histograms have these edges (time_to_first_token_seconds, inter_token_latency_seconds).",
                 "percentunit",
@@ -130,7 +130,7 @@ def tokens_energy() -> PanelRow:
                 no_value=_NOT_NOW,
             ),
             third(
-                "Energy per token with and without idle time (J/token)",
+                "Busy and total energy (J/token)",
                 "Energy of the GPUs while a kernel ran (active), and with what the workloads held idle (active_idle), by the "
                 "tokens generated over five minutes. What lies between the two is paid for waiting.",
                 "short",

@@ -41,7 +41,7 @@ def build_gpu_row() -> PanelRow:
                 no_value=NONE,
             ),
             third(
-                f"Share of node energy without GPUs{OF_MOST}",
+                f"Non-GPU share{OF_MOST}",
                 "A run's share of the energy around its GPUs (workload_nongpu_energy_joules_total), by that and the energy of "
                 "its GPUs together. Where a meter reads the whole node it is all the rest; else processors and memory alone.",
                 "percentunit",

@@ -229,7 +229,7 @@ once = told(m)
 with m: time.sleep(0.1)
 print(json.dumps({"said": said, "once": once, "again": told(m), "in_all_s": time.monotonic() - began_s}))
 """)  # fmt: skip
-    assert ["is not open" in found["said"][0], "is open already" in found["said"][1]] == [True, True]
+    assert ["not begun" in found["said"][0], "is open already" in found["said"][1]] == [True, True]
     assert found["once"]["seconds"] >= 0.2
     assert found["again"]["seconds"] >= 0.1
     assert found["once"]["seconds"] + found["again"]["seconds"] <= found["in_all_s"]
