@@ -26,7 +26,7 @@ class Mode(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What a device should run at; None means: as it was found. `Setting()` is a full release."""
+    """What a device should run at; None means the original setting. `Setting()` is a full release."""
 
     sm_clock_max_mhz: int | None = None
     power_limit_mw: int | None = None

@@ -29,20 +29,17 @@ _FENCE = re.compile(r"^ *```")
 
 @dataclass(frozen=True, slots=True)
 class PlainWords:
-    """The rules: bare names, classes that may be defined twice, and phrases with what replaces them."""
+    """The rules: bare names, and phrases with what replaces them."""
 
     names: frozenset[str]
-    shared_classes: frozenset[str]
     phrases: tuple[tuple[re.Pattern[str], str], ...]
 
     @classmethod
     def load(cls, path: Path = RULES) -> "PlainWords":
-        """Read the rules; ValueError where more classes may be defined twice than the file itself allows."""
+        """Read the rules."""
         rules = tomllib.loads(path.read_text())
-        if len(rules["shared_classes"]) > rules["shared_classes_max"]:
-            raise ValueError(f"{path.name}: shared_classes: expected at most {rules['shared_classes_max']} names")
         phrases = tuple((re.compile(pattern, re.IGNORECASE), better) for pattern, better in rules["phrases"].items())
-        return cls(frozenset(rules["names"]), frozenset(rules["shared_classes"]), phrases)
+        return cls(frozenset(rules["names"]), phrases)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -62,7 +59,7 @@ def check_names(path: str, tree: ast.AST, rules: PlainWords) -> Iterator[Wording
             yield Wording(path, node.lineno, node.name, "a verb, a predicate or a noun")
 
 
-def check_classes(trees: Iterable[tuple[str, ast.AST]], rules: PlainWords) -> Iterator[Wording]:
+def check_classes(trees: Iterable[tuple[str, ast.AST]]) -> Iterator[Wording]:
     """Public classes that have the name of a class of another file."""
     places: dict[str, list[tuple[str, int]]] = defaultdict(list)
     for path, tree in trees:
@@ -70,7 +67,7 @@ def check_classes(trees: Iterable[tuple[str, ast.AST]], rules: PlainWords) -> It
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                 places[node.name].append((path, node.lineno))
     for name, where in places.items():
-        if len({path for path, _ in where}) > 1 and name not in rules.shared_classes:
+        if len({path for path, _ in where}) > 1:
             files = ", ".join(sorted({path for path, _ in where}))
             yield from (Wording(path, line, f"class {name}", f"one meaning per name; it is in {files}") for path, line in where)
 
@@ -118,7 +115,7 @@ def check(root: Path, paths: Sequence[str], rules: PlainWords, *, prose: bool = 
             findings += check_phrases(path, prose_of_markdown(text), rules)
         elif path.endswith("languages/en.json"):
             findings += check_phrases(path, [(1, json.dumps(json.loads(text), indent=1))], rules)
-    return sorted(findings + list(check_classes(trees, rules)))
+    return sorted(findings + list(check_classes(trees)))
 
 
 def main(arguments: Sequence[str]) -> int:

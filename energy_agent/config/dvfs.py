@@ -107,7 +107,7 @@ class Dvfs(DvfsPolicySettings):
         description="namespace, or a pattern such as dev-*, -> settings as of a group: mode, policy, slowdown, slo, ...",
     )
     workloads: dict[Glob, DvfsPolicySettings] = Field(
-        default_factory=dict, description="workload, or a pattern, -> terms likewise"
+        default_factory=dict, description="workload, or a pattern, -> settings as of a namespace"
     )
     annotations: bool = Field(True, description="heed the annotation wattlens.io/dvfs of pods (with the pod informer)")
     time_zone: str = Field("UTC", description="of schedules, such as Europe/Berlin")

@@ -36,12 +36,5 @@ def test_each_kind_of_file_is_read_where_people_read_it(tmp_path: Path) -> None:
     assert {finding.text for finding in names} == {"class Page"}
 
 
-def test_a_class_that_may_be_shared_is_listed_and_few_are(tmp_path: Path) -> None:
-    rules = tmp_path / "rules.toml"
-    rules.write_text('names = []\nshared_classes = ["Page", "Row"]\nshared_classes_max = 1\n[phrases]\n')
-    with pytest.raises(ValueError, match="at most 1"):
-        PlainWords.load(rules)
-
-
 def test_code_blocks_of_a_page_are_not_prose() -> None:
     assert [line for line, _ in prose_of_markdown("a\n```yaml\nb\n```\nc\n")] == [1, 5]

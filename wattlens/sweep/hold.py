@@ -183,7 +183,7 @@ class Hold:
                 self._said(f"{error}; the actuator puts everything back by itself, see wattlens dvfs status")
             return
         for each in left:
-            self._said(f"not put back as found: {each}; see wattlens dvfs status")
+            self._said(f"not restored to the original: {each}; see wattlens dvfs status")
 
     # The program.
 

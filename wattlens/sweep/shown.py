@@ -13,7 +13,7 @@ def name_of(key: Key) -> str:
     clock, limit = key
     parts = [] if clock is None else [f"{clock} MHz"]
     parts += [] if limit is None else [f"{limit:g} W"]
-    return ", ".join(parts) or "as found"
+    return ", ".join(parts) or "original"
 
 
 def duration(seconds: float) -> str:

@@ -125,7 +125,7 @@ CATALOGUE: tuple[Signal, ...] = (
     Signal("gpu_recovery_action", "gauge", "", "Recovery that the driver asks for: 1 for the present one (none is one too).",
            (*GPU, "action"), "One series, of the present action. " + _HEALTH),
     Signal("gpu_persistence_enabled", "gauge", "",
-           "1 if persistence mode is on; 0: the driver is initialised anew for each client.", GPU, _HEALTH),
+           "1 if persistence mode is on; 0: the driver is initialised again for each client.", GPU, _HEALTH),
     Signal("gpu_fan_speed_ratio", "gauge", "ratio", "Intended speed of a fan.", (*GPU, "fan"), "Boards with fans. " + _HEALTH),
     Signal("gpu_memory_reserved_bytes", "gauge", "bytes",
            "Device memory that driver and firmware keep; part of gpu_memory_used_bytes.", GPU, _HEALTH),

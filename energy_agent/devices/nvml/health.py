@@ -167,10 +167,10 @@ class HealthReader:
             visit.put(quantity, value, label)
         errors = {key: n for key, n in summed.items() if key[0] == "nvlink_kind_errors" and key[1] not in ids.CORRECTED_BITS}
         self._error_kinds |= errors.keys()
-        if (
-            errors and errors.keys() == self._error_kinds
-        ):  # without one of its kinds the sum would fall, as if it had been reset
+        if errors and errors.keys() == self._error_kinds:
             visit.put("nvlink_errors", sum(errors.values()))
+        elif errors:  # without one of its kinds the sum would fall, as if it had been reset
+            visit.absent["nvlink_errors"] = "a kind of error was not read"
 
     def _links(self, visit: _Visit, links: int) -> None:
         """Which links are down, and how many are up. Links that are in no use count as down."""

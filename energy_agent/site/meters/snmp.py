@@ -61,7 +61,7 @@ class Snmp(SnmpAccess):
             raise ValueError(f"read: {self.read}, but there is only {next(n for n, r in registers.items() if r is not None)}")
         for name, register in chosen.items():
             if register.is_energy != (name == "energy"):
-                raise ValueError(f"{name}.unit: {register.unit} is no unit of {name}")
+                raise ValueError(f"{name}.unit: {register.unit} is not a unit of {name}")
         index = profiles.filled(profile, self.index, chosen.values())
         return {name: profiles.bind_register(register, index) for name, register in chosen.items()}
 

@@ -140,7 +140,7 @@ def test_the_same_seed_gives_the_same_numbers(trace: Path, capsys: pytest.Captur
 def test_a_published_trace_and_a_board_without_a_knee_in_the_table(capsys: pytest.CaptureFixture[str]) -> None:
     assert replay("--trace", AZURE, "--gpu", "l40s", "--for", "5s") == 0
     text = " ".join(capsys.readouterr().out.split())
-    assert "The knee table has no row for NVIDIA L40S: policies by the knee leave it as found" in text
+    assert "The knee table has no row for NVIDIA L40S: policies by the knee leave its original setting" in text
     assert "azure-2023.csv at 1x: 4 requests in 5 s" in text
 
 

@@ -46,14 +46,14 @@ def test_a_workbook_tells_what_the_same_yaml_tells(tmp_path):
 @pytest.mark.parametrize(
     ("sheet", "cell", "value", "said"),
     [
-        ("Contracts", "I2", "GWh", "sheet Contracts, cell I2: 'GWh' is no unit of volume; write kWh or MWh"),
+        ("Contracts", "I2", "GWh", "sheet Contracts, cell I2: 'GWh' is not a unit of volume; expected kWh or MWh"),
         ("Contracts", "I2", None, "sheet Contracts, cell I2 is empty; write the unit of volume: kWh or MWh"),
         ("Contracts", "H2", "12 MWh", "sheet Contracts, cell H2: '12 MWh' is no number; write one such as 1234.5 here"),
         ("Contracts", "H2", True, "sheet Contracts, cell H2: True is no number"),
         ("Contracts", "H2", -3, "sheet Contracts, cell H2: expected a number above 0 and at most 1000000000, got -3 (MWh)"),
         ("Contracts", "H2", None, "sheet Contracts, row 2: contract 'wind' needs volume with start and end"),
         ("Contracts", "B2", None, "sheet Contracts, cell B2 is empty; write id: its name, unique within the site"),
-        ("Contracts", "A2", "fra2", "sheet Contracts, cell A2: 'fra2' is no site of sheet Sites; there are: fra1, pnq1"),
+        ("Contracts", "A2", "fra2", "sheet Contracts, cell A2: 'fra2' is not in sheet Sites; it has: fra1, pnq1"),
         ("Contracts", "C2", "go", "sheet Contracts, cell C2: 'go' is none of ppa, other"),
         ("Contracts", "E2", "windy", "sheet Contracts, cell E2: expected one of "),
         ("Contracts", "F2", "1.7.2026", "sheet Contracts, cell F2: expected a day such as 2026-01-31, got '1.7.2026'"),

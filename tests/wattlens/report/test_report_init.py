@@ -218,7 +218,7 @@ def test_check_of_what_is_wrong(tmp_path, capsys):
     sheets = whole()
     sheets["Contracts"][1][8] = "GWh"
     path = book(tmp_path / "org.xlsx", sheets)
-    said = "org.xlsx: sheet Contracts, cell I2: 'GWh' is no unit of volume; write kWh or MWh"
+    said = "org.xlsx: sheet Contracts, cell I2: 'GWh' is not a unit of volume; expected kWh or MWh"
     with pytest.raises(UsageError) as refused:
         check(path)
     assert (str(refused.value), refused.value.exit_code) == (said, 2)

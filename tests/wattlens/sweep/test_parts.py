@@ -358,7 +358,7 @@ def test_a_program_that_ends_and_a_signal_end_the_wait(tmp_path: Path) -> None:
 
 def test_settings_and_times_in_words() -> None:
     assert [name_of(key) for key in (REFERENCE, (1005, None), (None, 300.0), (1005, 312.5))] == [
-        "as found", "1005 MHz", "300 W", "1005 MHz, 312.5 W",
+        "original", "1005 MHz", "300 W", "1005 MHz, 312.5 W",
     ]  # fmt: skip
     seconds = {0.4: "0 s", 45: "45 s", 99.4: "99 s", 754: "13 min", 5999: "1 h 40 min", 7800: "2 h 10 min"}
     assert [duration(s) for s in seconds] == list(seconds.values())
@@ -412,7 +412,7 @@ def test_the_table_and_what_to_take_from_it() -> None:
     made = SweepProfile("job", "H100", "570", True, "steps", 1980, 700.0, points=points(done), stretches=done)
     head, found, low, high = rows(made)
     assert head[2:5] == ("TIME/STEP", "POWER", "ENERGY/STEP")
-    assert found == ("as found", "3", "500 ms ±0.0 %", "600.0 W ±0.0 %", "300 J", "-", "-", "sw_power_cap")
+    assert found == ("original", "3", "500 ms ±0.0 %", "600.0 W ±0.0 %", "300 J", "-", "-", "sw_power_cap")
     assert low[5:7] == ("40.0 % (40.0 to 40.0)", "30.0 % (30.0 to 30.0)")
     assert high[0] == "1500 MHz"
     assert summary(made)[0] == "Within 3 % slowdown: 1500 MHz saves 15.0 % (15.0 to 15.0) of the energy per step"

@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
         )
     if not replay.knee_of(case.server.gpu, load())[1]:
         said.append(
-            f"The knee table has no row for {case.server.gpu.name}: policies by the knee leave it as found, "
+            f"The knee table has no row for {case.server.gpu.name}: policies by the knee leave its original setting, "
             f"the others take {case.knee_mhz} MHz, which is assumed."
         )
     scored = _score(made, rows)

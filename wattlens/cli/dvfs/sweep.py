@@ -128,7 +128,9 @@ def run(args: argparse.Namespace) -> int:
         sweep.run()
     except EndedError as ended:
         code = 128 + ended.number
-        progress.say(f"wattlens: ended by {ended}; everything is as found" + _describe_saved(sweep.profile, options.out))
+        progress.say(
+            f"wattlens: ended by {ended}; every original setting is restored" + _describe_saved(sweep.profile, options.out)
+        )
     except WattlensError as error:
         if sweep.profile is None:
             raise

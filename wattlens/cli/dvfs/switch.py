@@ -65,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
     elif left:
         print(f"{path} is there, but not back yet: {', '.join(left)}. See wattlens dvfs status.")
     else:
-        print(f"{path} is there: everything is as it was found, and nothing will be set.")
+        print(f"{path} is there: every original setting is restored, and nothing will be set.")
     return 1 if left else 0
 
 

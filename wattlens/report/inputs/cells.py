@@ -75,7 +75,7 @@ def _in_units(row: SheetRow, column: SheetColumn, value: Any) -> float:
     if unit is None:
         raise BadCellError(column.unit_label, f"is empty; write the unit of {column.label}: {units}")
     if unit not in column.units:
-        raise BadCellError(column.unit_label, f"{_format_cell(unit)} is no unit of {column.label}; write {units}")
+        raise BadCellError(column.unit_label, f"{_format_cell(unit)} is not a unit of {column.label}; expected {units}")
     if isinstance(value, float):
         number = _ROUNDED.create_decimal(repr(value))
     elif isinstance(value, int | str) and _NUMBER.fullmatch(str(value)):

@@ -129,7 +129,7 @@ class _Reading:
             return self._put(*self._sites[site], key, row, data)
         if not row.is_in(self._faults, "site"):
             there = ", ".join(self._sites) or "none"
-            row.tell(self._faults, "site", f"{site[:80]!r} is no site of sheet Sites; there are: {there[:200]}")
+            row.tell(self._faults, "site", f"{site[:80]!r} is not in sheet Sites; it has: {there[:200]}")
         return ()
 
     def _delivery(self, row: SheetRow, data: dict[str, Any]) -> None:

@@ -130,7 +130,7 @@ def states() -> PanelRow:
                 "dvfs_power_limit_watts). In shadow no limit is applied.",
                 "none",
                 (PanelQuery(largest_groups(IN_FORCE), NAME),),
-                states={"0": ("as found", GREY), "1": ("wanted, not set", PURPLE), "2": ("set", BLUE)},
+                states={"0": ("original", GREY), "1": ("requested, not applied", PURPLE), "2": ("applied", BLUE)},
                 no_value=OFF,
                 links=(TO_GPU,),
             ),

@@ -117,8 +117,10 @@ def test_nvlinks_are_counted_named_when_down_and_their_errors_and_bytes_summed(n
     health = reader(H100)
     assert values(health.read("nvlink"))["nvlink_errors",] == 6
     made.plant.fault(H100, "not_supported", call="38")
-    partial = values(health.read("nvlink"))
+    record = health.read("nvlink")
+    partial = values(record)
     assert ("nvlink_errors",) not in partial
+    assert "nvlink_errors" in record.absent
     assert ("nvlink_kind_errors", "replay") in partial
     record = reader(L40S).read("nvlink")
     assert (record.readings, record.absent) == ((), {"nvlink_links": "NOT_SUPPORTED"})
