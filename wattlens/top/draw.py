@@ -352,7 +352,7 @@ def draw_details(frame: TopFrame, view: ViewSettings, width: int) -> list[Line]:
         return _draw_gpu_details(gpu, frame, view, width) if gpu else []
     if kind == "workload":
         workload = next((w for w in frame.workloads if w.name == name), None)
-        return _draw_workload_details(workload, frame, width) if workload else []
+        return _draw_workload_details(workload, frame, view, width) if workload else []
     process = next((p for p in frame.local.processes if name == f"{p.pid} {p.gpus[0]} {p.gpu_instance}"), None)
     return _draw_process_details(process, width) if process else []
 
@@ -404,7 +404,7 @@ def _draw_gpu_details(gpu: GpuStatus, frame: TopFrame, view: ViewSettings, width
     return lines
 
 
-def _draw_workload_details(workload: WorkloadStatus, frame: TopFrame, width: int) -> list[Line]:
+def _draw_workload_details(workload: WorkloadStatus, frame: TopFrame, view: ViewSettings, width: int) -> list[Line]:
     facts = [
         ("GPUs", ranges(workload.gpus) + (" (ended)" if not workload.has_gpu else "")),
         ("Power", quantity(workload.now_w, "W")),
@@ -418,7 +418,7 @@ def _draw_workload_details(workload: WorkloadStatus, frame: TopFrame, width: int
     own = [g for g in frame.gpus if workload.name in g.workloads]
     if own:
         columns = choose_columns(GPU_COLUMNS, own, width)
-        lines += [[], draw_titles(columns, width), *(draw_row(columns, gpu, width, unicode=True) for gpu in own)]
+        lines += [[], draw_titles(columns, width), *(draw_row(columns, gpu, width, unicode=view.unicode) for gpu in own)]
     return lines
 
 
