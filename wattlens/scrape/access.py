@@ -53,7 +53,7 @@ class AgentAccess:
         Raises:
             UsageError: the address is not valid, or a file cannot be read or does not contain what its option requires.
         """
-        if not self.url.startswith(("http://", "https://")):
+        if not _is_address(self.url):
             raise UsageError(f"--url {self.url!r} is not http://HOST:PORT or https://HOST:PORT")
         if self.user_file and self.token_file:
             raise UsageError("--user-file and --token-file: give one of them")
@@ -172,6 +172,18 @@ def read_page(url: str, t_s: float, within_s: float = 10.0) -> ScrapeResponse:
         ValueError: what answers is no page.
     """
     return parse(AgentAccess(url).opener()(within_s).decode(), t_s)
+
+
+def _is_address(url: str) -> bool:
+    """Whether a request can be sent there: http or https, a host, and a valid port if any."""
+    try:
+        parts = urlsplit(url)
+        is_valid = parts.port != 0  # an invalid port raises ValueError when it is read
+    except ValueError:
+        return False
+    return (
+        is_valid and url.startswith(("http://", "https://")) and bool(parts.hostname) and url.isprintable() and " " not in url
+    )
 
 
 def _why(error: Exception, otherwise: str) -> str:
