@@ -123,7 +123,8 @@ def _of_waste() -> Iterator[Alert]:
     unheld = f"sum without (gpu, uuid) (increase({metric('gpu_unallocated_energy_joules_total')}[6h]))"
     all_of_it = f"sum without (gpu, uuid, method) (increase({metric('gpu_energy_joules_total')}[6h]))"
     held = metric("workload_energy_joules_total")
-    idle, used = (f"sum without (uuid, state, method) (increase({held}{of}[6h]))" for of in ('{state="idle"}', ""))
+    by = "namespace, pod, uuid, state, method"  # until the name of a pod is known, its series lacks namespace and pod
+    idle, used = (f"sum without ({by}) (increase({held}{of}[6h]))" for of in ('{state="idle"}', ""))
     waste = f"{unheld} / {all_of_it} > {IDLE_SHARE} or {idle} / {used} > {WORKLOAD_IDLE_SHARE}"
     chosen = '{boundary="gpu",energy="active_idle",tokens="generation"}'
     now = f"avg_over_time({joules_per_token('model', '_lower')}{chosen}[1h])"

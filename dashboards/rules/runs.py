@@ -50,8 +50,8 @@ def _rules() -> Iterator[RecordingRule]:
     yield RecordingRule(RUN_TOKENS, f"sum by ({_RUN}) ({_joined(training)})")
     held = _joined(f"rate({metric('workload_gpu_seconds_total')}[1m])")
     yield RecordingRule(RUN_GPUS, f"sum by ({_RUN}, state) ({held})")
-    yield RecordingRule(ENERGY, f"sum without (state, method) ({metric('workload_energy_joules_total')})")
-    yield RecordingRule(GPU_TIME, f"sum without (state) ({metric('workload_gpu_seconds_total')})")
+    yield RecordingRule(ENERGY, f"sum without (namespace, pod, state, method) ({metric('workload_energy_joules_total')})")
+    yield RecordingRule(GPU_TIME, f"sum without (namespace, pod, state) ({metric('workload_gpu_seconds_total')})")
     yield RecordingRule(RUN_NODES, f"count by ({_RUN}) (sum by ({_AT}, run) ({held}) > 0)")
 
 

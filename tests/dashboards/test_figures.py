@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from dashboards.rules import alerts
 from dashboards.rules.model import WORKLOAD_POWER, joules_per_token
+from dashboards.rules.runs import ENERGY, GPU_TIME
 from tests.dashboards.promtool import AT, Asked, Labels, named, promtool, query, rising
 
 pytestmark = pytest.mark.prometheus
@@ -216,3 +218,33 @@ def test_a_pod_whose_name_is_known_late_keeps_its_power_and_loses_no_more_than_a
         (f"abs({power} - 100) <= bool 5", 480, [({}, 1)]),
     ]
     assert promtool(tmp_path, given, asked) == ""
+
+
+def test_recorded_counters_of_a_pod_whose_name_is_known_late_lose_nothing(tmp_path: Path) -> None:
+    at, late = {"instance": "a", "workload": "pod-1"}, {"namespace": "research", "pod": "train-0"}
+    energy, gpu_time = {"uuid": "u", "state": "active", "method": "counter"}, {"state": "active"}
+    given = {
+        named("workload_energy_joules_total", at, energy): f"{rising(100, 20)} stale",
+        named("workload_energy_joules_total", at, late, energy): f"_x21 {rising(100, 59, begin=31_500)}",
+        named("workload_gpu_seconds_total", at, gpu_time): f"{rising(1, 20)} stale",
+        named("workload_gpu_seconds_total", at, late, gpu_time): f"_x21 {rising(1, 59, begin=315)}",
+    }
+    asked: list[Asked] = [
+        (f"increase({ENERGY}[10m])", 900, [({**AT, **at, "uuid": "u"}, 60_000)]),
+        (f"increase({GPU_TIME}[10m])", 900, [({**AT, **at}, 600)]),
+    ]
+    assert promtool(tmp_path, given, asked) == ""
+
+
+def test_a_pod_whose_name_is_known_late_is_not_wasteful_for_its_first_minute(tmp_path: Path) -> None:
+    """Idle for the minute in which its name was not known, active for nine: a tenth of its energy is idle."""
+    (waste,) = [alert.expr for alert in alerts.alerts() if alert.name == "WattlensIdleWaste"]
+    at, of = {"instance": "a", "workload": "pod-1"}, {"uuid": "u", "method": "counter"}
+    late = {"namespace": "research", "pod": "train-0"}
+    given = {
+        named("workload_energy_joules_total", at, of, {"state": "idle"}): f"{rising(100, 4)} stale",
+        named("workload_energy_joules_total", at, of, {"state": "active"}): "0x4 stale",
+        named("workload_energy_joules_total", at, late, of, {"state": "idle"}): "_x5 6000x55",
+        named("workload_energy_joules_total", at, late, of, {"state": "active"}): f"_x5 {rising(100, 55)}",
+    }
+    assert promtool(tmp_path, given, [(waste, 600, [])]) == ""
