@@ -183,8 +183,8 @@ def _reasons(usage: Usage, rows: Sequence[UsageRow]) -> Iterator[str]:
 
 def _largest(rows: Sequence[UsageRow], shown: int) -> list[UsageRow]:
     """The rows that a table shows; groups beyond `shown` are one row."""
-    groups = [row for row in rows if row.key.kind is RowKind.GROUP]
-    rest = [row for row in rows if row.key.kind is not RowKind.GROUP]
+    groups = [row for row in rows if row.key.kind in (RowKind.GROUP, RowKind.NODE)]
+    rest = [row for row in rows if row.key.kind not in (RowKind.GROUP, RowKind.NODE)]
     if len(groups) <= shown:
         return [*groups, *rest]
     left_out = groups[shown:]

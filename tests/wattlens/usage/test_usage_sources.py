@@ -81,6 +81,15 @@ def test_a_period_without_energy_names_what_the_fleet_holds(fleet):
         read_days(str(fleet / "days"), GroupBy.TEAM, FIRST_NS - 9 * NS_PER_DAY, FIRST_NS - 8 * NS_PER_DAY)
 
 
+def test_a_table_by_gpu_is_no_longer_than_its_rows(fleet, capsys):
+    words = ["usage", str(fleet / "segments"), "--from", "2026-03-31", "--to", "2026-04-03", "--by", "gpu", "--rows", "2"]
+    assert main(words) == 0
+    lines = capsys.readouterr().out.splitlines()
+    at = next(number for number, line in enumerate(lines) if line.startswith("GPU "))
+    names = [line.split("  ")[0] for line in lines[at + 1 : lines.index("", at)]]
+    assert names == ["gpu-a1 without GPUs", "gpu-p1 without GPUs", "13 others", "total"]  # 12 GPUs and 3 nodes
+
+
 def test_the_command_reads_days_and_organisation(fleet, capsys):
     page = (Path(__file__).parents[3] / "docs/usage.md").read_text()
     command = next(line for line in page.splitlines() if line.startswith("wattlens usage /srv"))
