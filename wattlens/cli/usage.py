@@ -110,7 +110,7 @@ def _period(arguments: argparse.Namespace) -> tuple[int, int, int]:
     elif arguments.end is not None:
         raise UsageError("--to: expected together with --from")
     else:
-        start_ns = parse_time(arguments.since or DEFAULT_SINCE, now_ns, "--since")
+        start_ns = parse_time(DEFAULT_SINCE if arguments.since is None else arguments.since, now_ns, "--since")
     end_ns = next_cell(now_ns) if arguments.end is None else parse_time(arguments.end, now_ns, "--to")
     if end_ns <= start_ns:
         first = "--from" if arguments.start else "--since"
@@ -128,10 +128,18 @@ def _read(arguments: argparse.Namespace, by: "GroupBy", start_ns: int, end_ns: i
         if arguments.org is not None:
             raise UsageError("--prometheus: cannot be combined with --org; give --price and --carbon")
         return _read_prometheus(arguments, by, start_ns, end_ns, now_ns)
+    _refuse_without_prometheus(arguments)
     source = arguments.source if arguments.source is not None else str(_agent_state())
     if arguments.org is not None or "://" in source or _is_compacted(Path(source)):
         return _until_now(_read_days(arguments, source, by, start_ns, end_ns, now_ns), now_ns)
     return _until_now(read_usage(Path(source), by, start_ns, end_ns), now_ns)
+
+
+def _refuse_without_prometheus(arguments: argparse.Namespace) -> None:
+    """A selection that a ledger ignored would give the energy of everything under the name of a part."""
+    for name in ("match", "token_file", "user_file", "ca_file", "insecure"):
+        if getattr(arguments, name):
+            raise UsageError(f"--{name.replace('_', '-')}: expected together with --prometheus")
 
 
 def _is_compacted(source: Path) -> bool:

@@ -4,6 +4,7 @@ import re
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from energy_agent.core.errors import UsageError
 from energy_agent.core.units import NS_PER_DAY, NS_PER_S
 from energy_agent.ledger.rows.kinds import CELL_NS
 from reports.period import from_instants
@@ -33,6 +34,10 @@ def parse_time(text: str, now_ns: int, flag: str) -> int:
     if word in DAYS:
         today = (_EPOCH + timedelta(seconds=midnight_ns // NS_PER_S)).weekday()
         return midnight_ns - (today - DAYS.index(word)) % 7 * NS_PER_DAY
+    try:
+        datetime.fromisoformat(text)
+    except ValueError:
+        raise UsageError(f"{flag}: expected a time such as {EXAMPLES}, got {text[:40]!r}") from None
     found = from_instants(text, None, flag).start_ns
     assert found is not None
     return found
