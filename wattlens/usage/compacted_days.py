@@ -292,10 +292,10 @@ def _with_worth(
         else value(row, found.get(row.key, _Worth()), Fraction(1))
         for row in usage.rows
     )
-    basis = [f"tariffs in {currency} by time of use"] if currency else []
-    basis += [f"grid factors by cell, {bases.pop()}, location-based"] if len(bases) == 1 else []
-    return replace(usage, rows=rows, total=value(usage.total, total, Fraction(1)), currency=currency,
-                   basis=(*usage.basis, *basis, "building overhead not included"))  # fmt: skip
+    basis = {"cost": f"tariffs in {currency} by time of use"} if currency else {}
+    basis |= {"carbon": f"grid factors by cell, {bases.pop()}, location-based"} if len(bases) == 1 else {}
+    basis |= {"boundary": "building overhead not included"}
+    return replace(usage, rows=rows, total=value(usage.total, total, Fraction(1)), currency=currency, basis=basis)
 
 
 def _amount(reason: str, worth: Fraction, lacking_uj: int, what: str) -> Amount:

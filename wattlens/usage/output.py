@@ -62,7 +62,7 @@ def write_json(usage: Usage, file: TextIO, only: RowKey | None = None) -> None:
         "gpus": scope.gpus,
         "nodes": scope.nodes,
         "boundary": "node" if scope.whole_nodes else "gpu",
-        "basis": list(usage.basis),
+        "basis": list(usage.basis.values()),
         "rows": [_numbers(usage, row) for row in _select(usage, only)],
         "total": _numbers(usage, usage.total),
     }
@@ -162,7 +162,7 @@ def _head(usage: Usage) -> Iterator[str]:
 
 def _reasons(usage: Usage, rows: Sequence[UsageRow]) -> Iterator[str]:
     """Why there are dashes, once for each reason."""
-    lines = [f"Basis: {', '.join(usage.basis)}"] if usage.basis else []
+    lines = [f"Basis: {', '.join(usage.basis.values())}"] if usage.basis else []
     energy = usage.total.energy
     if energy.unbounded:
         lines.append(f"No bounds: {_count(energy.unbounded, 'device')} without a known sensor error")

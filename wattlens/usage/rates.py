@@ -47,7 +47,8 @@ def with_price(usage: Usage, price: ElectricityPrice) -> Usage:
     """The statement with the cost of every row."""
     rows = tuple(replace(row, cost=_times(row.energy, price.per_kwh)) for row in usage.rows)
     total = replace(usage.total, cost=_times(usage.total.energy, price.per_kwh))
-    return replace(usage, rows=rows, total=total, currency=price.currency, basis=(*usage.basis, f"price {price.text}"))
+    basis = {**usage.basis, "cost": f"price {price.text}"}
+    return replace(usage, rows=rows, total=total, currency=price.currency, basis=basis)
 
 
 def with_carbon(usage: Usage, grams_per_kwh: Fraction) -> Usage:
@@ -56,7 +57,7 @@ def with_carbon(usage: Usage, grams_per_kwh: Fraction) -> Usage:
     def weigh(row: UsageRow) -> UsageRow:
         return replace(row, carbon=_times(row.energy, grams_per_kwh))
 
-    basis = (*usage.basis, f"grid carbon intensity {float(grams_per_kwh):g} g/kWh")
+    basis = {**usage.basis, "carbon": f"grid carbon intensity {float(grams_per_kwh):g} g/kWh"}
     return replace(usage, rows=tuple(map(weigh, usage.rows)), total=weigh(usage.total), basis=basis)
 
 

@@ -151,14 +151,14 @@ class UsageScope:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """A statement. `currency` is "" without a price; `basis` says what the prices and grams are."""
+    """A statement. `currency` is "" without a price; `basis` describes the price and the carbon intensity, by name."""
 
     by: GroupBy
     scope: UsageScope
     rows: tuple[UsageRow, ...]
     total: UsageRow
     currency: str = ""
-    basis: tuple[str, ...] = ()
+    basis: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Check that every joule is in one row.

@@ -1,5 +1,6 @@
 """`wattlens usage` gives the same statement of the same energy, from segments and from the compacted days of a fleet."""
 
+import json
 import shutil
 from dataclasses import replace
 from fractions import Fraction
@@ -79,6 +80,16 @@ def test_what_one_site_lacks_the_total_lacks(fleet):
 def test_a_period_without_energy_names_what_the_fleet_holds(fleet):
     with pytest.raises(WattlensError, match="the ledger holds 2026-03-31T00:00:00Z to 2026-04-03T00:00:00Z"):
         read_days(str(fleet / "days"), GroupBy.TEAM, FIRST_NS - 9 * NS_PER_DAY, FIRST_NS - 8 * NS_PER_DAY)
+
+
+def test_one_price_replaces_the_tariffs_of_the_organisation(fleet, capsys):
+    words = ["usage", str(fleet / "days"), "--from", "2026-03-31", "--to", "2026-04-03", "--org", str(ORG), "--json"]
+    assert main([*words, "--price", "0.1USD/kWh"]) == 0
+    usage = json.loads(capsys.readouterr().out)
+    assert usage["total"]["cost"] == pytest.approx(usage["total"]["energy_kwh"] * 0.1, rel=1e-8)
+    assert {row["currency"] for row in (*usage["rows"], usage["total"])} == {"USD"}
+    assert "price 0.1 USD/kWh" in usage["basis"]
+    assert not any("tariffs" in line for line in usage["basis"])
 
 
 def test_a_table_by_gpu_is_no_longer_than_its_rows(fleet, capsys):
