@@ -1,12 +1,13 @@
-"""The results of the demo in about 12 lines, and what to try next. Pure but for `read_figures`."""
+"""The results of the demo in about a dozen lines, and what to try next. Pure but for `read_figures`."""
 
 import json
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from energy_agent.core.text import printable
-from energy_agent.core.units import UJ_PER_KWH, joules
+from energy_agent.core.units import J_PER_KWH, UJ_PER_KWH, joules
 from wattlens.demo.result import DemoResult, saving_lines
 
 Figures = Mapping[str, Mapping[str, Any]]
@@ -20,22 +21,24 @@ def read_figures(path: Path) -> Figures:
     return {figure["id"]: figure for figure in json.loads(path.read_text())["figures"]}
 
 
-def text(result: DemoResult, figures: Figures, no_report: str = "") -> str:
+def text(result: DemoResult, figures: Figures, no_report: str = "", wattlens: str = "wattlens") -> str:
     """Results, where the details are, and three commands to try.
 
     Args:
         result: of the run.
         figures: of its report; none where there is no report.
         no_report: the reason for that.
+        wattlens: how the user's shell starts the program.
     """
-    out = result.out
+    out = shlex.quote(str(result.out))
     rows = [
         ("energy", _energy(result)),
         ("by workload", _workloads(result)),
         *[("energy per token", line) for line in _tokens(result)],
-        ("CO2e", _figure(figures, "co2e.location", "g", no_report, "Scope 2, location-based, of the whole building")),
+        ("building energy", _building(figures, no_report)),
+        ("CO2e", _figure(figures, "co2e.location", "g", no_report, "for the building; Scope 2, location-based")),
         ("electricity cost", _cost(figures, no_report)),
-        ("PUE", _figure(figures, "pue", "", no_report, "of the simulated building")),
+        ("PUE", _figure(figures, "pue", "", no_report, "of the building")),
         *[("DVFS saving" if number == 0 else "", line) for number, line in enumerate(saving_lines(result.saving))],
         ("GPU settings", "restored to the original" if result.restored else "NOT restored"),
         ("ledger", _ledger(result)),
@@ -49,9 +52,9 @@ def text(result: DemoResult, figures: Figures, no_report: str = "") -> str:
         *([f"Report:  {out}/report/report.html"] if figures else []),
         "",
         "Try next:",
-        f"  wattlens ledger export {out}/state --sum --workload {_first_workload(result)}",
-        f"  wattlens ledger verify {out}/state",
-        f"  wattlens pue --ledger {out}/site" if "site/" in result.files else "  wattlens doctor",
+        f"  {wattlens} ledger export {out}/state --sum --workload {shlex.quote(_first_workload(result))}",
+        f"  {wattlens} ledger verify {out}/state",
+        f"  {wattlens} pue --ledger {out}/site" if "site/" in result.files else f"  {wattlens} doctor",
     ]
     return "\n".join(map(printable, lines))
 
@@ -74,7 +77,7 @@ def _workloads(result: DemoResult) -> str:
     total = sum(uj for _, uj in ordered)
     if not total:
         return "no energy was recorded"
-    return ", ".join(f"{name} {100 * uj / total:.0f} %" for name, uj in ordered[:_LARGEST])
+    return ", ".join(f"{name} {100 * uj / total:.0f} %" for name, uj in ordered[:_LARGEST]) + " of the GPU energy"
 
 
 def _tokens(result: DemoResult) -> list[str]:
@@ -95,11 +98,19 @@ def _figure(figures: Figures, name: str, unit: str, no_report: str, note: str) -
     return f"{_short(figure['value'])}{' ' + unit if unit else ''}{bounds}, {note}"
 
 
+def _building(figures: Figures, no_report: str) -> str:
+    """The energy that CO2e and cost are for, which is several times the node's."""
+    figure = figures.get("energy.facility", {})
+    if figure.get("value") is None:
+        return f"not available: {figure.get('reason') or no_report}"
+    return f"{_short(float(figure['value']) / J_PER_KWH)} kWh for the simulated building, of which this node is a part"
+
+
 def _cost(figures: Figures, no_report: str) -> str:
     of_site = {name: figure for name, figure in figures.items() if name == "cost" or name.startswith("cost/site/")}
     for figure in of_site.values():
         if figure.get("value") is not None:
-            return f"{_short(figure['value'])} {figure['unit']}, of the whole building, at a made-up price"
+            return f"{_short(figure['value'])} {figure['unit']}, for the building, at a made-up price"
     return f"not available: {of_site.get('cost', {}).get('reason') or no_report}"
 
 

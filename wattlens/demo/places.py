@@ -1,6 +1,9 @@
-"""Where a demo listens and writes."""
+"""Where a demo listens and writes, and how the user's shell finds its folder and program."""
 
+import shlex
+import shutil
 import socket
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -35,3 +38,21 @@ def make_folder(parent: Path) -> Path:
             raise UsageError(f"--out {parent}: {error.strerror}; choose a folder that can be written") from None
         return out
     raise WattlensError(f"--out {parent} has a hundred runs of this second")
+
+
+def short_path(path: Path) -> Path:
+    """The path from the working directory if it is below it."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+
+
+def shell_command(started_as: str) -> str:
+    """How to start this program from a shell; `make demo` installs it in a folder that is not in $PATH.
+
+    Args:
+        started_as: the program's path, as in sys.argv[0].
+    """
+    path = Path(started_as)
+    if path.name != "wattlens":
+        return f"{shlex.quote(sys.executable)} -m wattlens"
+    in_path = shutil.which("wattlens")
+    return "wattlens" if in_path and Path(in_path).resolve() == path.resolve() else shlex.quote(started_as)

@@ -12,7 +12,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,7 @@ from wattlens.demo import result as demo_result
 from wattlens.demo import site as demo_site
 from wattlens.demo.child import child
 from wattlens.demo.live import LiveDisplay, LiveText
-from wattlens.demo.places import listen_error, make_folder
+from wattlens.demo.places import listen_error, make_folder, shell_command, short_path
 from wattlens.demo.proof import proven
 from wattlens.scrape.access import read_page
 from wattlens.scrape.response import ScrapeResponse
@@ -247,7 +247,7 @@ def _conclude(stage: _Stage, restored: bool) -> int:
         print(json.dumps(demo_result.document(result), indent=1, sort_keys=True))
     else:
         figures = {} if no_report else headline.read_figures(stage.out / "report/facts.json")
-        print(headline.text(result, figures, no_report))
+        print(headline.text(replace(result, out=short_path(stage.out)), figures, no_report, shell_command(sys.argv[0])))
     return 0 if result.ok else 1
 
 

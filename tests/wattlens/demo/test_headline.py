@@ -1,10 +1,14 @@
 """The results that the demo ends with."""
 
+import shlex
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from energy_agent.ledger.rows.uncertainty import Bounds
 from wattlens.demo import headline
+from wattlens.demo.places import shell_command
 from wattlens.demo.result import DemoResult
 from wattlens.summary import LedgerSummary, TokenCost
 
@@ -25,6 +29,7 @@ SUMMARY = LedgerSummary(
 )
 RESULT = DemoResult(SUMMARY, {"GPU-0": "GPU 0"}, {"reason": "it takes 4 pairs"}, True, Path("/o"), {})
 FIGURES: headline.Figures = {
+    "energy.facility": {"value": "1008000", "unit": "J", "reason": None},
     "co2e.location": {"value": "12.345", "unit": "g", "reason": None},
     "cost": {"value": None, "reason": "two currencies"},
     "cost/site/demo": {"value": "0.0123", "unit": "GBP", "reason": None},
@@ -41,14 +46,15 @@ def rows(text: str) -> dict[str, str]:
 def test_each_figure_is_shown_or_says_why_it_is_absent() -> None:
     found = rows(headline.text(RESULT, FIGURES))
     assert found["energy"].startswith("0.000278 kWh by the GPUs (1,000 J)")
-    assert found["by workload"] == "train 60 %, chat 30 %, unallocated 10 %"
+    assert found["by workload"] == "train 60 %, chat 30 %, unallocated 10 % of the GPU energy"
     assert found["energy per token"].startswith("2.000 J (1.900 to 2.100), chat")
+    assert found["building energy"].startswith("0.280 kWh")
     assert found["CO2e"].startswith("12.3 g")
     assert found["electricity cost"].startswith("0.0123 GBP")
     assert "no meter of role total" in found["PUE"]
     assert "it takes 4 pairs" in found["DVFS saving"]
     without = rows(headline.text(RESULT, {}, "no report: no library"))
-    assert {"no library" in without[name] for name in ("CO2e", "electricity cost", "PUE")} == {True}
+    assert {"no library" in without[name] for name in ("building energy", "CO2e", "electricity cost", "PUE")} == {True}
 
 
 def test_whatever_is_wrong_is_in_the_results() -> None:
@@ -57,6 +63,26 @@ def test_whatever_is_wrong_is_in_the_results() -> None:
     assert "segment 3 is missing" in rows(headline.text(broken, {}))["ledger"]
     lost = replace(RESULT, found=replace(SUMMARY, counters_uj=999 * UJ))
     assert "1,000,000,000 uJ" in rows(headline.text(lost, {}))["ledger"]
+
+
+def test_the_commands_to_try_survive_a_shell() -> None:
+    odd = replace(RESULT, out=Path("my demo"), found=replace(SUMMARY, tokens=(), workloads=(("a; b", CHAT),)))
+    _, _, commands = headline.text(odd, {}, wattlens=".venv/bin/wattlens").partition("Try next:\n")
+    export, verify, _ = (shlex.split(line) for line in commands.splitlines())
+    assert export == [".venv/bin/wattlens", "ledger", "export", "my demo/state", "--sum", "--workload", "a; b"]
+    assert verify == [".venv/bin/wattlens", "ledger", "verify", "my demo/state"]
+
+
+def test_the_program_is_named_as_a_shell_finds_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "my bin" / "wattlens"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert shlex.split(shell_command(str(program))) == [str(program)]
+    assert shell_command("/x/wattlens/__main__.py").endswith(" -m wattlens")
+    monkeypatch.setenv("PATH", str(program.parent))
+    assert shell_command(str(program)) == "wattlens"
 
 
 def test_hostile_names_do_not_reach_the_terminal() -> None:
