@@ -33,20 +33,20 @@ class LiveText:
     def header(self) -> str:
         """What is shown, in one line."""
         columns = f"{'GPU':>3} {'power':>6} {'limit':>6} {'SM clock':>8} {'util':>5} {'temp':>5} {'energy':>10}"
-        return f"{columns}  {'held by':{self._name}} steering"
+        return f"{columns}  {'workload':{self._name}} steering"
 
     def lines(self, page: ScrapeResponse) -> list[str]:
         """A line a GPU."""
-        holders: dict[str, list[str]] = {}
+        owners: dict[str, list[str]] = {}
         for labels, _ in page.rows("workload_energy_joules_total"):
-            names = holders.setdefault(labels["uuid"], [])
+            names = owners.setdefault(labels["uuid"], [])
             if labels["workload"] not in names:
                 names.append(labels["workload"])
         found, power_w = [], page.gpu_power_w()
         for labels, up in sorted(page.rows("gpu_up"), key=lambda r: int(r[0].get("gpu", 0))):
             uuid = labels["uuid"]
             if not up:
-                found.append(f"{labels['gpu']:>3} does not answer; its series are absent")
+                found.append(f"{labels['gpu']:>3} no response; its series are absent")
                 continue
             clock = page.one("dvfs_clock_limit_hertz", uuid=uuid)
             steering = "not steered" if page.one("dvfs_mode", uuid=uuid) is None else "released"
@@ -58,12 +58,12 @@ class LiveText:
                 f"{megahertz(page.one('gpu_sm_clock_hertz', uuid=uuid))} "
                 f"{percent(page.one('gpu_utilization_ratio', uuid=uuid))} "
                 f"{celsius(page.one('gpu_temperature_celsius', uuid=uuid))} "
-                f"{joules(page.one('gpu_energy_joules_total', uuid=uuid))}  {self._owners(holders.get(uuid, []))} {steering}"
+                f"{joules(page.one('gpu_energy_joules_total', uuid=uuid))}  {self._owners(owners.get(uuid, []))} {steering}"
             )
         return found
 
     def _owners(self, workloads: list[str]) -> str:
-        shown = printable(", ".join(self.names.get(w, w) for w in workloads) or "nobody")
+        shown = printable(", ".join(self.names.get(w, w) for w in workloads) or "none")
         return (shown if len(shown) <= self._name else shown[: self._name - 1] + "~").ljust(self._name)
 
     def footer(self, page: ScrapeResponse) -> list[str]:

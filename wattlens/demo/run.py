@@ -256,9 +256,9 @@ _FILES = {
     SUMMARY: "every device and workload with its bounds, steering, the building",
     "state/segments/": "the ledger: a chain of segments, see docs/ledger.md",
     "state/journal.db": "the journal, an SQLite database",
-    "agent.yaml": "the agent's configuration; agent.log beside it",
+    "agent.yaml": "the agent's configuration; its log is agent.log",
 }
-_REPORT = {"report/report.html": "the report, with a PDF, a workbook and its facts beside it"}
+_REPORT = {"report/report.html": "the report; the same folder has the PDF, the workbook and facts.json"}
 
 
 def _saving(stage: _Stage) -> dict[str, Any]:

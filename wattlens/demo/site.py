@@ -17,7 +17,7 @@ from energy_agent.sim.node import SimulatedNode
 from wattlens.demo.child import child
 from wattlens.scrape.access import read_page
 
-FILES: Final = {"site/": "the ledger of the building: wattlens pue --ledger says its PUE; site.yaml beside it"}
+FILES: Final = {"site/": "the ledger of the building, for wattlens pue --ledger; site.yaml is its configuration"}
 PRICE_GBP: Final = 0.25
 """Of a kWh."""
 _PERIOD_S: Final = 2.0
@@ -38,7 +38,7 @@ class DemoSite:
         try:
             page = read_page(self.url, time.monotonic())
         except (HttpError, ValueError):
-            return "PUE: the site process does not answer"
+            return "PUE: no response of the site process"
         for category in _CATEGORIES:
             key = {"category": category, "window": "15m"}
             ratio, low, high = (page.one(f"pue_ratio{end}", **key) for end in ("", "_lower", "_upper"))
@@ -90,7 +90,7 @@ def concluded(site: DemoSite, out: Path) -> str:
         given = read_inputs(out / "site", None, None, None)
         span, first, until = given.book.span_ns, given.book.first_ns, given.book.until_ns
         if span is None or first is None or until is None:
-            return "no PUE: nothing was booked"
+            return "no PUE: no reading was recorded"
         meters = given.book.window(*span, since_ns=first, until_ns=until)
         result = statement(given.site, (first, until), meters, given.around(*span), simulated=given.simulated)
     except WattlensError as error:

@@ -37,7 +37,7 @@ def test_no_line_is_wider_than_the_frame(pages: tuple[ScrapeResponse, ScrapeResp
 
 
 def test_a_lost_gpu_says_so_and_shows_no_number(pages: tuple[ScrapeResponse, ScrapeResponse]) -> None:
-    assert LiveText("chat", NAMES).lines(pages[1])[2].strip() == "2 does not answer; its series are absent"
+    assert LiveText("chat", NAMES).lines(pages[1])[2].strip() == "2 no response; its series are absent"
 
 
 def test_the_footer_is_what_the_player_did(pages: tuple[ScrapeResponse, ScrapeResponse]) -> None:
@@ -52,7 +52,7 @@ def test_large_energies_stay_in_their_column() -> None:
     page.samples["wattlens_gpu_energy_joules_total"] = {(("method", "counter"), ("uuid", "U")): 5e9}
     (line,) = LiveText("", {}).lines(page)
     assert "5,000 MJ" in line
-    assert "nobody" in line
+    assert "none" in line
 
 
 @pytest.mark.parametrize("name", ["evil\x1b[2J\x07", "a\nb", "x" * 500])
