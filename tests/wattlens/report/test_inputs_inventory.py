@@ -78,6 +78,14 @@ def test_every_wrong_line_is_named_at_once(tmp_path):
         assert word in text
 
 
+def test_a_file_whose_first_line_is_not_csv_is_not_called_empty(tmp_path):
+    with pytest.raises(UsageError) as refused:
+        read(tmp_path, '"cluster,node')
+    (line,) = str(refused.value).splitlines()
+    assert line.startswith("inventory.csv:1: ")
+    assert "not valid CSV" in line
+
+
 def test_a_site_that_nobody_told_of_is_refused_where_sites_are_told(tmp_path):
     line = HEAD + "c,n,GPU-1,H100,fra2,,\n"
     assert len(read(tmp_path, line)) == 1

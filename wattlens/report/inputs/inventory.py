@@ -60,7 +60,7 @@ def _lines(text: str, given: Path) -> list[Line]:
                     faults += [f"{where}: {line}" for line in explain(error, InventoryLine)]
     except csv.Error as error:
         faults.append(f"{given}:{reader.line_num}: not valid CSV: {error}")
-    if not head:
+    if not head and not faults:
         faults.append(f"{given}:1: is empty; the columns must be {','.join(COLUMNS)}")
     if faults:
         raise UsageError("\n".join(shorten(faults)))
