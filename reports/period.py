@@ -151,7 +151,7 @@ def _instant(flag: str, text: str | None) -> int | None:
         raise UsageError(f"{flag}: expected an instant such as 2026-07-01 or 2026-07-01T00:15Z, got {text[:40]!r}") from None
     t_ns = _ns(instant if instant.tzinfo else instant.replace(tzinfo=UTC))
     if not 0 <= t_ns < _END_NS:
-        raise UsageError(f"{flag}: expected an instant from 1970 to 2199 such as 2026-07-01, got {text[:40]}")
+        raise UsageError(f"{flag}: expected an instant from 1970 to 2199 such as 2026-07-01, got {text[:40]!r}")
     if t_ns % CELL_NS:
         below = t_ns - t_ns % CELL_NS
         raise UsageError(

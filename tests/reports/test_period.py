@@ -39,8 +39,9 @@ def test_instants_are_utc_unless_they_say_otherwise() -> None:
     ("start", "end", "says"),
     [
         ("2026-07-01T00:10", None, "2026-07-01T00:00:00Z and 2026-07-01T00:15:00Z"),
-        ("yesterday", None, "--from: expected an instant"),
-        (None, "2026-13-01", "--to: expected an instant"),
+        ("yesterday", None, "--from: expected an instant such as 2026-07-01 or 2026-07-01T00:15Z, got 'yesterday'"),
+        (None, "2026-13-01", "--to: expected an instant such as 2026-07-01 or 2026-07-01T00:15Z, got '2026-13-01'"),
+        ("1969-12-31", None, "--from: expected an instant from 1970 to 2199 such as 2026-07-01, got '1969-12-31'"),
         ("2026-07-02", "2026-07-01", "not after"),
         ("2026-07-02", "2026-07-02", "not after"),
     ],
