@@ -219,7 +219,7 @@ def recorded(name: str, *matchers: str, scope: Scope = "workload") -> str:
 
 
 def increase(name: str, scope: Scope = "gpu", window: str = RANGE) -> str:
-    """Increase of a counter over the chosen time, or another window."""
+    """Increase of a counter over the selected range, or another window."""
     return f"increase({series(name, scope=scope)}[{window}])"
 
 
@@ -229,7 +229,7 @@ def gpu_power(scope: Scope = "gpu") -> str:
 
 
 def busiest_power(most: int) -> str:
-    """The same of the GPUs with the highest means of the chosen time."""
+    """The same of the GPUs with the highest means of the selected range."""
     means = " or ".join(f"avg_over_time({selector}[{RANGE}] @ end())" for selector in _power("gpu"))
     return f"({gpu_power()} and topk({most}, {means}))"
 
@@ -239,7 +239,7 @@ def _power(scope: Scope) -> tuple[str, str]:
 
 
 def busiest(selector: str, most: int = 16) -> str:
-    """Of many series those with the highest means of the chosen time, the same ones all along a graph."""
+    """Of many series those with the highest means of the selected range, the same ones all along a graph."""
     return f"({selector} and topk({most}, avg_over_time({selector}[{RANGE}] @ end())))"
 
 

@@ -38,7 +38,7 @@ def at_sites() -> PanelRow:
                 kind="table",
                 width=14,
                 decimals=3,
-                no_value="no site process is scraped, or no site has a PUE: the board Facility and carbon has the reason",
+                no_value="no site process is scraped, or no site has a PUE: the dashboard Facility and carbon has the reason",
                 links=(facility,),
             ),
             Panel(

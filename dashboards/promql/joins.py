@@ -40,5 +40,5 @@ def largest_groups(record: str, *matchers: str) -> str:
 
 
 def steered_workloads() -> str:
-    """The workloads whose GPUs a chosen group had in the chosen time."""
+    """The workloads whose GPUs a chosen group had in the selected range."""
     return f"group by ({AT}, workload) (max_over_time({recorded(GPUS, _CHOSEN)}[{RANGE}] @ end()))"

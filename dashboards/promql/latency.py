@@ -29,7 +29,7 @@ def quantile(family: str, which: str = "$percentile", *, of: str = MODEL) -> str
 
 
 def worst_quantile(family: str) -> str:
-    """The highest of the chosen time."""
+    """The highest of the selected range."""
     return f"max_over_time({quantile(family)}[{RANGE}])"
 
 
@@ -45,7 +45,7 @@ def attainment(family: str) -> str:
 
 
 def attainment_in_range(family: str) -> str:
-    """The same of the chosen time."""
+    """The same of the selected range."""
     within, observed = _counts(family, f"increase({{}}[{RANGE}])")
     return f"{within} / ({observed} > 0)"
 

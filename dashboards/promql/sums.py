@@ -1,4 +1,4 @@
-"""Sums over a fleet and the chosen time: of recorded rates, and of the energy counters of GPUs with their error."""
+"""Sums over a fleet and the selected range: of recorded rates, and of the energy counters of GPUs with their error."""
 
 from typing import Final
 
@@ -27,7 +27,7 @@ def over_sites(name: str, *matchers: str) -> str:
 
 
 def gpu_energy(band: str = "") -> str:
-    """Energy of GPUs over the chosen time, from their counters, or an end of its band.
+    """Energy of GPUs over the selected range, from their counters, or an end of its band.
 
     Its error is each GPU's gain, of which the largest that a node had stands for all of its GPUs, and an edge of each at both
     ends. A node of which neither is known is in the energy alone.

@@ -11,7 +11,7 @@ from dashboards.rules.model import BANDS, TOKEN_RATE, WINDOW, RecordingRule, end
 TOKEN_POWER = f"instance_workload_model:wattlens_joules_of_tokens:rate{WINDOW}"
 """Joules a second that went into generated tokens."""
 KNOWN_TOKENS = f"instance_workload_model:wattlens_tokens_with_joules:rate{WINDOW}"
-"""Generated tokens a second of workloads whose joules are known, by boundary."""
+"""Generated tokens per second of workloads whose joules are known, by boundary."""
 
 
 def model_rules() -> Iterator[RecordingRule]:

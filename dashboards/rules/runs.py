@@ -21,7 +21,7 @@ RUN_POWER_ERROR: Final = f"run:wattlens_workload_energy_uncertainty_joules:rate{
 RUN_STEPS: Final = f"run_phase:wattlens_training_steps:rate{WINDOW}"
 RUN_TOKENS: Final = f"run:wattlens_training_tokens:rate{WINDOW}"
 RUN_GPUS: Final = "run_state:wattlens_workload_gpu_seconds:rate1m"
-"""GPU time a second: how many GPUs the run holds, lost ones too."""
+"""GPU time per second: how many GPUs the run holds, lost ones too."""
 RUN_NODES: Final = "run:wattlens_nodes:count1m"
 ENERGY: Final = "uuid_workload:wattlens_workload_energy_joules_total"
 GPU_TIME: Final = "instance_workload:wattlens_workload_gpu_seconds_total"

@@ -56,7 +56,7 @@ def _grid() -> PanelRow:
             ),
             figure(
                 "Carbon in the selected range (estimate)",
-                f"Both added up over the chosen time, with the intensity of each minute: {_ESTIMATE}",
+                f"Both added up over the selected range, with the intensity of each minute: {_ESTIMATE}",
                 "massg",
                 (
                     PanelQuery(f"sum({over_sites(METER_CARBON)})", "at the meters"),
@@ -67,7 +67,7 @@ def _grid() -> PanelRow:
             ),
             Panel(
                 "Grid carbon intensity",
-                "Grams of CO2e a kWh, by zone and basis (grid_carbon_intensity_grams_per_kilowatt_hour). The basis says "
+                "Grams of CO2e per kWh, by zone and basis (grid_carbon_intensity_grams_per_kilowatt_hour). The basis says "
                 "whether it is of the life cycle or of the chimney alone, whether an hour was estimated by the source, and "
                 "where a yearly factor stands in for it.",
                 "suffix:g/kWh",

@@ -14,7 +14,7 @@ from dashboards.dashboard import RANGE, series
 AT = "site"
 """Of all meters: the name of a site is its own over all clusters, as PUE and the ledger have it."""
 Flow = Callable[..., str]
-"""Matchers -> what meters show: power, or energy over the chosen time."""
+"""Matchers -> what meters show: power, or energy over the selected range."""
 
 _TOTAL, _MADE, _IT, _OVERHEAD = 'role="total"', 'role="renewable"', 'role="it"', 'role=~"cooling|ups_loss|lighting"'
 _USED = 'role=~"it|cooling|ups_loss|lighting"'
@@ -32,7 +32,7 @@ def power(*matchers: str) -> str:
 
 
 def energy(*matchers: str) -> str:
-    """Energy that meters counted over the chosen time."""
+    """Energy that meters counted over the selected range."""
     return f"max by ({AT}, meter, role) (increase({series('facility_energy_joules_total', *matchers, scope='site')}[{RANGE}]))"
 
 

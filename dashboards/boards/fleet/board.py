@@ -78,7 +78,7 @@ def _now() -> PanelRow:
                 "Facility power (estimate)",
                 "Power of the nodes, as far as they are metered, times the PUE of their site over the last quarter of an "
                 "hour (pue_ratio), with the ends of the band that sensors and PUE give. Sites without a PUE are not in it. "
-                "An estimate: the meters of the building are on the board Facility and carbon.",
+                "An estimate: the meters of the building are on the dashboard Facility and carbon.",
                 "watt",
                 banded(lambda end: f"sum({recorded(end_of(FACILITY_POWER, end), scope='site')})"),
                 width=6,
@@ -130,7 +130,7 @@ def _selected_range() -> PanelRow:
             ),
             figure(
                 "Carbon (estimate)",
-                "The estimate of above, added up over the chosen time with the PUE and the intensity of each minute: "
+                "The estimate of above, added up over the selected range with the PUE and the intensity of each minute: "
                 "location-based. The band leaves out the grid's own error. The book of record is the report.",
                 "massg",
                 banded(lambda end: f"sum({over_sites(end_of(CARBON, end))})"),
@@ -156,7 +156,7 @@ def _selected_range() -> PanelRow:
                 "DVFS saving",
                 "By how much the closed analyses of paired blocks changed what may be claimed (saved), the estimate of losses "
                 "(lost) and their difference (net). A figure may fall, and is below 0 where a later analysis took back what an "
-                "earlier one had claimed (dvfs_saved_joules, dvfs_extra_joules). The board DVFS has it by group.",
+                "earlier one had claimed (dvfs_saved_joules, dvfs_extra_joules). The dashboard DVFS has it by group.",
                 "joule",
                 (PanelQuery(saved, "saved"), PanelQuery(extra, "lost"), PanelQuery(net, "net")),
                 width=8,
@@ -193,7 +193,7 @@ def variables() -> tuple[Variable, ...]:
         Variable("cluster", "Cluster", build),
         Variable("job", "Job", f'{build}{{cluster=~"$cluster"}}'),
         Variable("site", "Site", f'{build}{{cluster=~"$cluster",job=~"$job"}}'),
-        Variable("price", "Price of a kWh", values=PRICES),
+        Variable("price", "Price per kWh", values=PRICES),
     )
 
 

@@ -75,8 +75,8 @@ def _now() -> PanelRow:
             ),
             figure(
                 "Energy in the selected range",
-                "Energy of all chosen GPUs over the chosen time, from their energy counters, with the ends of its band: each "
-                "GPU's systematic error, which adds up, and twice its edge error (gpu_energy_*).",
+                "Energy of all chosen GPUs over the selected range, from their energy counters, with the ends of its band: "
+                "each GPU's systematic error, which adds up, and twice its edge error (gpu_energy_*).",
                 "joule",
                 (
                     PanelQuery(f"sum({_energy()})", "estimate"),
@@ -87,7 +87,8 @@ def _now() -> PanelRow:
             ),
             figure(
                 "Idle share",
-                "Share of the energy of the chosen time that went into unallocated GPUs (gpu_unallocated_energy_joules_total).",
+                "Share of the energy of the selected range that went into unallocated GPUs "
+                "(gpu_unallocated_energy_joules_total).",
                 "percentunit",
                 (PanelQuery(f"sum({increase('gpu_unallocated_energy_joules_total')}) / sum({_energy()})", "idle share"),),
                 maximum=1,
@@ -105,8 +106,8 @@ def _power() -> PanelRow:
         (
             Panel(
                 f"Power and limit, top {MOST}",
-                "Power of each GPU and the power limit in force, of the GPUs with the highest means of the chosen "
-                "time (gpu_power_watts, gpu_power_limit_watts).",
+                "Power of each GPU and the power limit in force, of the GPUs with the highest means of the "
+                "selected range (gpu_power_watts, gpu_power_limit_watts).",
                 "watt",
                 (PanelQuery(drawn, GPU), PanelQuery(f"{limit} {_THESE} {drawn}", f"{GPU} limit")),
                 minimum=0,
@@ -122,7 +123,7 @@ def _power() -> PanelRow:
             ),
             Panel(
                 "Energy breakdown",
-                "Energy a second by whose it was: workloads while a kernel ran (active) or while they only held the GPU "
+                "Energy per second by whose it was: workloads while a kernel ran (active) or while they only held the GPU "
                 "(idle), GPUs that nobody held, and energy whose holder is not known. Disjoint: their sum is the power of "
                 "the GPUs.",
                 "watt",
@@ -140,7 +141,7 @@ def _power() -> PanelRow:
             Panel(
                 f"Energy by GPU with bounds, top {_TABLE}",
                 "From the energy counters; at least and at most are the ends of the band from the systematic error of the "
-                "board and the error of the two edges of the chosen time.",
+                "board and the error of the two edges of the selected range.",
                 "joule",
                 (
                     PanelQuery(most, "estimate"),
@@ -154,7 +155,7 @@ def _power() -> PanelRow:
             ),
             Panel(
                 "Power by measurement method",
-                "Energy a second by method: the hardware counter, integrated power, a gap that the counter bridged, or a "
+                "Energy per second by method: the hardware counter, integrated power, a gap that the counter bridged, or a "
                 "model. Unseen is the upper bound of what no sensor saw and is in none of the others "
                 "(gpu_energy_gap_bound_joules_total).",
                 "watt",
@@ -178,7 +179,7 @@ def _clocks() -> PanelRow:
             Panel(
                 f"SM clock, maximum and DVFS limit, top {MOST}",
                 "Clock of the multiprocessors, the highest the board can run, and the limit that DVFS has set, where it has, "
-                "of the GPUs with the highest mean clocks of the chosen time (gpu_sm_clock_hertz, "
+                "of the GPUs with the highest mean clocks of the selected range (gpu_sm_clock_hertz, "
                 "gpu_sm_clock_max_hertz, dvfs_clock_limit_hertz).",
                 "hertz",
                 (

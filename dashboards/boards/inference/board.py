@@ -1,4 +1,4 @@
-"""The inference dashboard: joules a token by boundary, prefill and decode, latency against its limits, batch, clocks."""
+"""The inference dashboard: joules per token by boundary, prefill and decode, latency against its limits, batch, clocks."""
 
 from dashboards.boards.inference import rows
 from dashboards.dashboard import Dashboard, Variable, build_rows, node_choices, recorded
@@ -12,7 +12,7 @@ def board() -> Dashboard:
     return Dashboard(
         uid="wattlens-inference",
         title="Wattlens / Inference",
-        description="What serving a model costs and how fast it is: joules a token by boundary with their error, prefill and "
+        description="What serving a model costs and how fast it is: joules per token by boundary with their error, prefill and "
         "decode, time to first token and between tokens against the limits chosen above, batch, clocks.",
         variables=(
             *node_choices("tokens_total"),

@@ -1,4 +1,4 @@
-"""The training dashboard: joules a step and a token, progress, phases, GPUs over time, slowdown against its budget."""
+"""The training dashboard: joules per step and token, progress, phases, GPUs over time, slowdown against its budget."""
 
 from dashboards.boards.training import rows
 from dashboards.dashboard import Dashboard, Variable, build_rows, node_choices, recorded
@@ -10,8 +10,9 @@ def board() -> Dashboard:
     return Dashboard(
         uid="wattlens-training",
         title="Wattlens / Training",
-        description="What a training run costs over all its nodes, joule by step and token with their error, what it does, how "
-        "many GPUs it has, and what steering takes of its speed. A run is the group that its workloads name, or one workload.",
+        description="What a training run costs over all its nodes, joules per step and token with their error, what it does, "
+        "how many GPUs it has, and what steering takes of its speed. A run is the group that its workloads name, or one "
+        "workload.",
         variables=(
             *node_choices("training_steps_total"),
             Variable("workload", "Workload", recorded(metric("training_steps_total"), scope="node")),

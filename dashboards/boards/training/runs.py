@@ -36,7 +36,7 @@ def power(band: str = "", *, boundary: str = "gpu", energy: str = "active_idle")
 
 
 def steps(*matchers: str) -> str:
-    """Steps a second of a run, of those phases that the matchers leave."""
+    """Steps per second of a run, of those phases that the matchers leave."""
     return f"sum by ({RUN}) ({recorded(RUN_STEPS, *matchers, scope='job')})"
 
 
@@ -47,7 +47,7 @@ def steps_in(window: str) -> str:
 
 
 def tokens() -> str:
-    """Tokens a second that a run trains on, those of all its ranks."""
+    """Tokens per second that a run trains on, those of all its ranks."""
     return recorded(RUN_TOKENS, scope="job")
 
 
@@ -71,7 +71,7 @@ def energy_in(window: str, band: str = "") -> str:
 
 
 def gpus(*matchers: str) -> str:
-    """How many GPUs a run holds: its GPU time a second, which counts lost GPUs too."""
+    """How many GPUs a run holds: its GPU time per second, which counts lost GPUs too."""
     return f"sum by ({RUN}) ({recorded(RUN_GPUS, *matchers, scope='job')})"
 
 

@@ -58,7 +58,7 @@ def saved() -> PanelRow:
             ),
             Panel(
                 f"Proven saving by group, top {_ROWS}",
-                "As above, of closed analyses in the chosen time, by the group that has the GPUs now. It may fall. Saved is "
+                "As above, of closed analyses in the selected range, by the group that has the GPUs now. It may fall. Saved is "
                 "what may be claimed, losses are never set off against it, net is only shown.",
                 "joule",
                 (
@@ -114,7 +114,7 @@ def cost() -> PanelRow:
                 third(
                     f"{title} under DVFS",
                     f"The 95th percentile and the mean of workloads that are steered, the {MOST} slowest ({family}); the marks "
-                    "are the changes that steering made. The board of inference has them against their limits.",
+                    "are the changes that steering made. The dashboard of inference has them against their limits.",
                     "s",
                     (
                         PanelQuery(

@@ -87,7 +87,7 @@ def now() -> PanelRow:
             ),
             figure(
                 "Ineffective settings",
-                "Rounds of the chosen time in which a GPU did not do what was set (dvfs_ineffective_total): another changed "
+                "Rounds of the selected range in which a GPU did not do what was set (dvfs_ineffective_total): another changed "
                 f"it, or power or heat bound the board anyway. [What to do]({RUNBOOKS}/WattlensSettingIneffective).",
                 "short",
                 (PanelQuery(f"{gain_of(UNDONE)} or {known}", "rounds"),),
@@ -197,7 +197,7 @@ def decisions() -> PanelRow:
             third(
                 f"Setting changes, {MOST} most frequent",
                 "Decisions to set or to release, by policy and reason, of the last minute, once for all GPUs of a node "
-                "(dvfs_decisions_total). They are the marks on all graphs of this board.",
+                "(dvfs_decisions_total). They are the marks on all graphs of this dashboard.",
                 "short",
                 (PanelQuery(top_decisions('action!="hold"'), "{{policy}} {{action}}: {{reason}}"),),
                 no_value="no setting was changed, or DVFS is not configured here",
@@ -264,8 +264,8 @@ def trouble() -> PanelRow:
             ),
             Panel(
                 f"Groups that need attention, top {_ROWS} per kind",
-                "GPUs with a setting and no lease, agents that went away while they held one, and in the chosen time GPUs on "
-                "which a setting had no effect or steering cost more than it saved. Each leads to the runbook of its alert.",
+                "GPUs with a setting and no lease, agents that went away while they held one, and in the selected range GPUs "
+                "on which a setting had no effect or steering cost more than it saved. Each leads to the runbook of its alert.",
                 "none",
                 (PanelQuery(" or ".join(looked_at), "rounds or J", unit="short"),),
                 kind="table",

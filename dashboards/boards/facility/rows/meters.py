@@ -31,8 +31,8 @@ def tree() -> PanelRow:
             Panel(
                 "Meter tree",
                 "Every meter of the site as it is declared (facility_meter_info): what the energy behind it is for, where IT "
-                "is metered, and through which meter it flowed before (parent); its power now, its energy in the chosen "
-                "time, the bound of its gain error and the most that can have flowed unseen (facility_*).",
+                "is metered, and through which meter it flowed before (parent); its power now, its energy in the selected "
+                "range, the bound of its gain error and the most that can have flowed unseen (facility_*).",
                 "none",
                 (
                     PanelQuery(declared, "declared"),

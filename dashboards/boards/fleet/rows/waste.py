@@ -58,8 +58,8 @@ def waste() -> PanelRow:
             ),
             Panel(
                 f"Top {MOST} nodes by idle energy",
-                "Energy of the chosen time that went into GPUs which nobody held, or which were held while no kernel ran, "
-                "and its share of all that the node's GPUs took. The energy errs as its GPUs do: the node's board has the "
+                "Energy of the selected range that went into GPUs which nobody held, or which were held while no kernel ran, "
+                "and its share of all that the node's GPUs took. The energy errs as its GPUs do: the node's dashboard has the "
                 "band.",
                 "joule",
                 (
@@ -73,7 +73,7 @@ def waste() -> PanelRow:
             ),
             Panel(
                 f"Top {MOST} teams and namespaces by idle energy",
-                "Energy of the chosen time of GPUs that were held while no kernel ran, by the facts of the workloads that "
+                "Energy of the selected range of GPUs that were held while no kernel ran, by the facts of the workloads that "
                 "held them (workload_info), and its share of all their energy.",
                 "joule",
                 (
@@ -102,7 +102,7 @@ def tops() -> tuple[PanelRow, ...]:
     over_time = Panel(
         f"Energy per 1,000 tokens over time, top {MOST} models",
         "Energy of the GPUs of the workloads that serve a model, idle included, by the tokens that they generated over five "
-        "minutes, over all that is chosen above. GPU boundary. The board Inference has the bands and the other boundaries.",
+        "minutes, over all that is chosen above. GPU boundary. The dashboard Inference has the bands and the other boundaries.",
         WH_PER_1000_TOKENS,
         (PanelQuery(f"{_by_model(watts, tokens)} and on (model) {most}", "{{model}}"),),
         width=24,
@@ -132,7 +132,7 @@ def _most_energy(label: str, text: str) -> Panel:
     most = f"topk({MOST}, {energy} > 0)"
     return Panel(
         f"Top {MOST} {text} by energy",
-        f"Energy of the GPUs that workloads of these {text} held over the chosen time (workload_energy_joules_total by "
+        f"Energy of the GPUs that workloads of these {text} held over the selected range (workload_energy_joules_total by "
         "workload_info), with the band of the sensors' systematic error, and what of it went while no kernel ran. Added up "
         "from power of every minute; the report, by the cells of the ledger, is the book of record.",
         "joule",
@@ -157,7 +157,7 @@ def _most_per_token(label: str, text: str) -> Panel:
     return Panel(
         f"Top {MOST} {text} by energy per 1,000 generated tokens",
         "Energy of the GPUs of workloads that generated tokens, idle included, over those tokens: one sum over the other, "
-        f"for each of the {text}, over the chosen time. GPU boundary. Models and loads differ: a high figure is a question, "
+        f"for each of the {text}, over the selected range. GPU boundary. Models and loads differ: a high figure is a question, "
         "no verdict.",
         WH_PER_1000_TOKENS,
         (

@@ -71,7 +71,7 @@ def build_health_row() -> PanelRow:
             ),
             third(
                 "PCIe and NVLink traffic",
-                "Bytes a second over PCIe and NVLink, both directions (gpu_pcie_bytes_total, gpu_nvlink_bytes_total).",
+                "Bytes per second over PCIe and NVLink, both directions (gpu_pcie_bytes_total, gpu_nvlink_bytes_total).",
                 "Bps",
                 (
                     PanelQuery(f"sum without (direction) (rate({series('gpu_pcie_bytes_total')}[{RATE}]))", f"{GPU} PCIe"),

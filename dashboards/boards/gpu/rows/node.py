@@ -68,7 +68,7 @@ def node() -> PanelRow:
             ),
             figure(
                 "GPU share of node energy",
-                "Energy of the GPUs over that of all that is metered of the node, in the chosen time. Where no meter sees "
+                "Energy of the GPUs over that of all that is metered of the node, in the selected range. Where no meter sees "
                 "the whole node, the rest is missing, and the share too high.",
                 "percentunit",
                 (PanelQuery(f"{_over_time(NODE_POWER, GPUS)} / ({energy} > 0)", "GPUs"),),

@@ -15,7 +15,7 @@ def workloads() -> PanelRow:
         (
             Panel(
                 f"Power by workload, top {_ROWS}",
-                "Energy a second of each workload, while a kernel ran (active) and while it only held the GPU (idle) "
+                "Energy per second of each workload, while a kernel ran (active) and while it only held the GPU (idle) "
                 "(workload_energy_joules_total).",
                 "watt",
                 (PanelQuery(f"topk({_ROWS}, {power})", "{{workload}} {{state}}"),),

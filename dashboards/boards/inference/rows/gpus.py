@@ -44,7 +44,7 @@ def gpus() -> PanelRow:
             Panel(
                 f"Power and limit, {MOST} workloads with most tokens",
                 "Power of all GPUs that a workload holds, shared ones as a whole, and the sum of their power limits "
-                "(gpu_power_watts, gpu_power_limit_watts). Why clocks are lowered is on the board of the GPUs.",
+                "(gpu_power_watts, gpu_power_limit_watts). Why clocks are lowered is on the dashboard of the GPUs.",
                 "watt",
                 ends(("gpu_power_watts", "sum", "power"), ("gpu_power_limit_watts", "sum", "limit")),
                 minimum=0,
@@ -69,8 +69,8 @@ def by_workload() -> PanelRow:
         (
             Panel(
                 f"Top {_ROWS} workloads by generated tokens",
-                "Joules a generated token with the ends of its band and tokens a second over five minutes; the worst five "
-                "minutes of the chosen time by the percentile chosen above, and the shares of the chosen time within the "
+                "Joules per generated token with the ends of its band and tokens per second over five minutes; the worst five "
+                "minutes of the selected range by the percentile chosen above, and the shares of the selected range within the "
                 "limits. A row leads to the workload's own figures, its GPUs and its steering.",
                 "s",
                 (

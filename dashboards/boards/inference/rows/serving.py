@@ -1,4 +1,4 @@
-"""Rows of what serving costs: joules a token by model, boundary, state and batch, and of prefill and decode."""
+"""Rows of what serving costs: joules per token by model, boundary, state and batch, and of prefill and decode."""
 
 from dashboards.dashboard import (
     RATE,
@@ -31,7 +31,7 @@ _NOT_NOW = "not measurable now: no tokens in the last five minutes, a GPU lost, 
 
 
 def of_tokens(by: str, band: str = "", boundary: str = "gpu", energy: str = "active_idle") -> str:
-    """Joules a generated token over workloads: the sum of their joules by that of their tokens, of those that have both."""
+    """Joules per generated token over workloads: the sum of their joules by that of their tokens, of those that have both."""
     of = f'boundary=~"{boundary}"'
     joules = recorded(end_of(TOKEN_POWER, band), _MODEL, of, f'energy="{energy}"')
     known = recorded(KNOWN_TOKENS, _MODEL, of)
@@ -99,7 +99,7 @@ def now() -> PanelRow:
 
 
 def tokens_energy() -> PanelRow:
-    """Joules a token: whose, within which boundary, how wrong, busy or not, at which batch."""
+    """Joules per token: whose, within which boundary, how wrong, busy or not, at which batch."""
     batch = ("workload", "model", "running")
 
     def by_batch(counter: str, *matchers: str) -> str:

@@ -24,7 +24,7 @@ def coverage() -> PanelRow:
         (
             figure(
                 "Share of responsive GPUs",
-                "Mean over the chosen time of the share of known GPUs that answered (gpu_up). A node that is not scraped is "
+                "Mean over the selected range of the share of known GPUs that answered (gpu_up). A node that is not scraped is "
                 "in neither number.",
                 "percentunit",
                 (PanelQuery(f"{answered} / {known}", "answered"),),
@@ -34,7 +34,7 @@ def coverage() -> PanelRow:
             ),
             figure(
                 "Unmeasured energy, upper bound",
-                "Upper bound of the energy of the chosen time that no sensor saw, as a share of what was metered "
+                "Upper bound of the energy of the selected range that no sensor saw, as a share of what was metered "
                 "(gpu_energy_gap_bound_joules_total of gpu_energy_joules_total); 100 % stands for all that is more.",
                 "percentunit",
                 (PanelQuery(share, "unseen, at most"),),
@@ -44,7 +44,7 @@ def coverage() -> PanelRow:
             ),
             figure(
                 "Unattributed energy by reason",
-                "Share of the GPUs' energy of the chosen time whose holder is not known "
+                "Share of the GPUs' energy of the selected range whose holder is not known "
                 "(gpu_unattributed_energy_joules_total): the holder could not be named (unknown_holder), a gap with no "
                 "holder proven at both ends (gap), or before the first answer about holders (starting).",
                 "percentunit",
@@ -65,7 +65,7 @@ def coverage() -> PanelRow:
             ),
             Panel(
                 "Top 10 nodes by unmeasured energy",
-                "Upper bound of what no sensor saw in the chosen time, and what was metered "
+                "Upper bound of what no sensor saw in the selected range, and what was metered "
                 "(gpu_energy_gap_bound_joules_total, gpu_energy_joules_total).",
                 "joule",
                 (

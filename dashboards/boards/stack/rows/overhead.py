@@ -47,14 +47,14 @@ def ledger() -> PanelRow:
             ),
             figure(
                 "Failed commits",
-                "Commits that failed and were tried again, in the chosen time (ledger_commit_failures_total).",
+                "Commits that failed and were tried again, in the selected range (ledger_commit_failures_total).",
                 "short",
                 (PanelQuery(f"sum({failures})", "failed"),),
                 decimals=0,
             ),
             figure(
                 "Segments closed",
-                "Segments that were closed in the chosen time: one an hour and node, and one at each end of a process "
+                "Segments that were closed in the selected range: one per hour and node, and one at each end of a process "
                 "(ledger_segments_total).",
                 "short",
                 (PanelQuery(f"sum({segments})", "segments"),),
@@ -72,7 +72,7 @@ def ledger() -> PanelRow:
             ),
             figure(
                 "Reader restarts",
-                "Readers that were ended in the chosen time because a call to the driver did not come back "
+                "Readers that were ended in the selected range because a call to the driver did not come back "
                 "(reader_restarts_total).",
                 "short",
                 (PanelQuery(f"sum({ended})", "ended"),),
@@ -186,7 +186,7 @@ def overhead() -> PanelRow:
             ),
             Panel(
                 "Failed rule evaluations",
-                "Evaluations of Wattlens's rules that failed in the chosen time, by group "
+                "Evaluations of Wattlens's rules that failed in the selected range, by group "
                 "(prometheus_rule_evaluation_failures_total).",
                 "short",
                 (PanelQuery(_group(f"sum by (rule_group) (increase({rules}[{RANGE}]))"), "failures"),),

@@ -22,8 +22,8 @@ def build_gpu_row() -> PanelRow:
         (
             third(
                 f"GPUs and nodes{OF_MOST}",
-                "GPUs that a run holds (GPU time a second, workload_gpu_seconds_total), lost ones too, and the nodes on which "
-                "it holds any: its size as an elastic run grows and shrinks.",
+                "GPUs that a run holds (GPU time per second, workload_gpu_seconds_total), lost ones too, and the nodes on "
+                "which it holds any: its size as an elastic run grows and shrinks.",
                 "short",
                 (
                     PanelQuery(largest(gpus()), "{{run}} GPUs"),
@@ -52,7 +52,8 @@ def build_gpu_row() -> PanelRow:
             Panel(
                 "GPUs lost during a run",
                 "GPUs that do not answer (gpu_up) and that a workload of a chosen run held in the last quarter of an hour. Its "
-                "energy since is a gap with a bound, and the run has no joules a step. The GPU's own board has the reason.",
+                "energy since is a gap with a bound, and the run has no joules per step. The GPU's own dashboard has the "
+                "reason.",
                 "none",
                 (
                     PanelQuery(

@@ -1,4 +1,4 @@
-"""Rows of what training runs cost and do: joules a step and a token, steps, phases."""
+"""Rows of what training runs cost and do: joules per step and token, steps, phases."""
 
 from dashboards.boards.training.runs import (
     RUN,
@@ -48,7 +48,7 @@ def now() -> PanelRow:
             ),
             figure(
                 "GPUs",
-                "GPUs that the runs hold now (GPU time a second, workload_gpu_seconds_total), lost ones too, and how many do "
+                "GPUs that the runs hold now (GPU time per second, workload_gpu_seconds_total), lost ones too, and how many do "
                 "not answer (gpu_up) though a workload of a run held them in the last quarter of an hour.",
                 "none",
                 (
@@ -68,8 +68,8 @@ def now() -> PanelRow:
             ),
             figure(
                 "Energy in the selected range",
-                "Energy of the GPUs of all runs over the chosen time, idle, evaluation and checkpoints included, with the ends "
-                "of its band from the sensors' systematic error (workload_energy_joules_total).",
+                "Energy of the GPUs of all runs over the selected range, idle, evaluation and checkpoints included, with the "
+                "ends of its band from the sensors' systematic error (workload_energy_joules_total).",
                 "joule",
                 banded(lambda band: f"sum({of_selected_workloads(energy_in(RANGE, band))})"),
                 width=8,
@@ -157,9 +157,10 @@ def progress() -> PanelRow:
         (
             Panel(
                 f"Top {_ROWS} runs by GPU time",
-                "Steps, energy with the ends of its band from the sensors' systematic error, joules a step and a token, and "
-                "the GPU time held, all of the chosen time (training_steps_total, tokens_total, workload_energy_joules_total, "
-                "workload_gpu_seconds_total). A run that ended is here while it is known, for 15 minutes.",
+                "Steps, energy with the ends of its band from the sensors' systematic error, joules per step and token, and "
+                "the GPU time held, all of the selected range (training_steps_total, tokens_total, "
+                "workload_energy_joules_total, workload_gpu_seconds_total). A run that ended is here while it is known, for "
+                "15 minutes.",
                 "joule",
                 (
                     PanelQuery(most(steps_in(RANGE)), "steps", "short"),
@@ -175,8 +176,9 @@ def progress() -> PanelRow:
             ),
             Panel(
                 f"Steps by phase{OF_MOST}",
-                "Steps a second by what they were: training, evaluation and others that the run tells (training_steps_total), "
-                "over five minutes, by the node that counts most. Waits such as checkpoints show as idle GPU time.",
+                "Steps per second by what they were: training, evaluation and others that the run tells "
+                "(training_steps_total), over five minutes, by the node that counts most. Waits such as checkpoints show as "
+                "idle GPU time.",
                 "suffix:steps/s",
                 (PanelQuery(largest(recorded(RUN_STEPS, scope="job")), "{{run}} {{phase}}"),),
                 minimum=0,
