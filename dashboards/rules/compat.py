@@ -63,7 +63,10 @@ LABELS: Final = (
     ("gpu_pcie_link_lanes", "kind", "current", "gpu_pcie_link_lanes"),
     ("gpu_pcie_link_lanes", "kind", "max", "gpu_pcie_link_max_lanes"),
 )
-"""Name, label and its value in 0.1, and the name now."""
+"""Name, label and its value in 0.1, and the name now.
+
+Not gpu_nvlink_errors_total: dashboards of 0.1 sum it over `kind`, so series by kind next to the sum would count errors twice.
+"""
 COUNTERS: Final = (
     "uuid:wattlens_gpu_energy_joules",
     "uuid:wattlens_gpu_energy_gap_bound_joules",
