@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from energy_agent.core.errors import UsageError, WattlensError
 from reports.audit import folder as files
@@ -13,6 +13,19 @@ from reports.audit.canonical import KEY_BY_KEY, ExtensibleObject, Items, Number,
 from reports.audit.inputs import EditionInputs
 from reports.audit.manifest import Argument, Provenance, read_manifest, sha256
 from reports.figures.figure import Figure
+
+_METHODS: Final = {
+    "sum of totals over sum of IT": "total energy over IT energy, both summed",
+    ", rest at the residual mix": ", the rest at the residual mix",
+    "device time metered, of the inventory's": "metered device time, as a share of the inventory's",
+}
+"""Words of methods in facts of earlier versions -> the present words of the same methods."""
+
+
+def _method(text: str) -> str:
+    for earlier, present in _METHODS.items():
+        text = text.replace(earlier, present)
+    return text
 
 
 def _instant(text: object) -> object:
@@ -33,7 +46,7 @@ class _Figure(ExtensibleObject):
     id: Text
     value: Number = None
     unit: Text
-    method: Text
+    method: Annotated[Text, AfterValidator(_method)]
     boundary: Text
     coverage: Number = None
     low: Number = None
