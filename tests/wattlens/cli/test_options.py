@@ -22,6 +22,8 @@ from wattlens.cli._options import Pairs, day, duration, moment, moment_text, num
         (share(), "1", Fraction(1)),
         (share(percent=True), "5%", Fraction(1, 20)),
         (share(), "0", Fraction(0)),
+        (share(0.001), "0.1%", Fraction(1, 1000)),
+        (share(0, 0.99), "99%", Fraction(99, 100)),
         (duration(), "90s", 90.0),
         (duration(), "0.5m", 30.0),
         (duration(60, 86_400), "1d", 86_400.0),
