@@ -113,6 +113,15 @@ def test_export_filters(state, capsys):
     assert energy("--from", "2026-01-01T00:15") == energy("--to", "2026-01-01") == 0
 
 
+@pytest.mark.parametrize("form", ["csv", "jsonl", "parquet"])
+def test_a_refused_export_leaves_no_file(state, tmp_path, capsys, form):
+    target = tmp_path / "cells"
+    words = ("export", state, "--format", form, "--out", target, "--workload")
+    assert run(capsys, *words, "other")[0] == 1
+    assert not target.exists()
+    assert run(capsys, *words, "job")[0] == 0
+
+
 @pytest.mark.parametrize(
     ("options", "code", "words"),
     [

@@ -195,7 +195,12 @@ def _export(arguments: argparse.Namespace) -> int:
         else:
             count = export.write(export.table(located, choice), form, arguments.out)
         if not count:
-            _refuse_unknown(arguments)
+            try:
+                _refuse_unknown(arguments)
+            except WattlensError:
+                if arguments.out is not None:  # written above, without rows: the corrected command needs the name
+                    arguments.out.unlink()
+                raise
         if arguments.out is not None:
             print(f"{count} {name} in {arguments.out}")
         return 0
