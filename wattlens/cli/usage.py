@@ -130,6 +130,8 @@ def _read(arguments: argparse.Namespace, by: "GroupBy", start_ns: int, end_ns: i
         return _read_prometheus(arguments, by, start_ns, end_ns, now_ns)
     _refuse_without_prometheus(arguments)
     source = arguments.source if arguments.source is not None else str(_agent_state())
+    if "://" not in source and not Path(source).exists():
+        raise UsageError(f"{source}: no such file or folder")
     if arguments.org is not None or "://" in source or _is_compacted(Path(source)):
         return _until_now(_read_days(arguments, source, by, start_ns, end_ns, now_ns), now_ns)
     return _until_now(read_usage(Path(source), by, start_ns, end_ns), now_ns)

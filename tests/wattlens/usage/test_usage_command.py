@@ -14,6 +14,7 @@ from wattlens.usage.output import COLUMNS
 from wattlens.usage.period import parse_time
 from wattlens.usage.rates import parse_price
 
+ORG = Path(__file__).parents[3] / "deploy/examples/report/org.yaml"
 DAY = ("--from", "2026-07-01", "--to", "2026-07-02")
 TRAIN_UJ = 60 * 600_000_003
 CHAT_UJ = 25 * 300_000_000 + 25 * 90_000_000
@@ -114,6 +115,12 @@ def test_what_cannot_be_answered_is_one_line(state, capsys, words, code, part):
     said = capsys.readouterr()
     assert part in said.err
     assert (said.out, said.err.count("\n")) == ("", 1)
+
+
+@pytest.mark.parametrize("more", [(), ("--org", str(ORG))])
+def test_a_missing_source_is_named_without_an_option_of_another_command(tmp_path, capsys, more):
+    assert main(["usage", str(tmp_path / "days"), *more]) == 2
+    assert capsys.readouterr().err.startswith(f"wattlens: {tmp_path}/days: no such")
 
 
 def test_the_agents_own_ledger_is_the_default(tmp_path, monkeypatch, capsys):
