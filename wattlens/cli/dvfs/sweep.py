@@ -216,7 +216,7 @@ def _work(args: argparse.Namespace, clock: "Clock") -> "Work | None":
     from wattlens.sweep.work import metric_page, server_page
 
     if (args.work_from is None) != (args.work_metric is None):
-        raise UsageError("--work-from and --work-metric go together: a page, and counter on --work-from")
+        raise UsageError("--work-from and --work-metric go together: a metrics endpoint, and a counter there")
     if args.work_from is not None and args.tokens_from is not None:
         raise UsageError("--work-from and --tokens-from: give one of them")
     if args.work_from is not None:
