@@ -36,7 +36,7 @@ def text(result: DemoResult, figures: Figures, no_report: str = "", wattlens: st
         ("by workload", _workloads(result)),
         *[("energy per token", line) for line in _tokens(result)],
         ("building energy", _building(figures, no_report)),
-        ("CO2e", _figure(figures, "co2e.location", "g", no_report, "for the building; Scope 2, location-based")),
+        ("CO2e", _figure(figures, "co2e.location", "g", no_report, "for the building (Scope 2, location-based)")),
         ("electricity cost", _cost(figures, no_report)),
         ("PUE", _figure(figures, "pue", "", no_report, "of the building")),
         *[("DVFS saving" if number == 0 else "", line) for number, line in enumerate(saving_lines(result.saving))],
@@ -95,7 +95,7 @@ def _figure(figures: Figures, name: str, unit: str, no_report: str, note: str) -
         return f"not available: {(figure or {}).get('reason') or no_report}"
     low, high = figure.get("low"), figure.get("high")
     bounds = f" ({_short(low)} to {_short(high)})" if low is not None and high is not None else ""
-    return f"{_short(figure['value'])}{' ' + unit if unit else ''}{bounds}, {note}"
+    return f"{_short(figure['value'])}{' ' + unit if unit else ''}{bounds} {note}"
 
 
 def _building(figures: Figures, no_report: str) -> str:
@@ -110,7 +110,7 @@ def _cost(figures: Figures, no_report: str) -> str:
     of_site = {name: figure for name, figure in figures.items() if name == "cost" or name.startswith("cost/site/")}
     for figure in of_site.values():
         if figure.get("value") is not None:
-            return f"{_short(figure['value'])} {figure['unit']}, for the building, at a made-up price"
+            return f"{_short(figure['value'])} {figure['unit']} for the building at a made-up price"
     return f"not available: {of_site.get('cost', {}).get('reason') or no_report}"
 
 
