@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -10,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import FrameType
 
 from energy_agent.core.errors import WattlensError
 from energy_agent.core.text import printable
@@ -117,7 +119,7 @@ def open_agent(access: AgentAccess, simulate: Path | None, *, may_start: bool) -
         return
     simulate = simulate or _environ_node()
     note = "" if simulate is not None else f"no agent answers at {access.url}, and this machine's GPUs cannot be read: "
-    with tempfile.TemporaryDirectory(prefix="wattlens-top-") as folder:
+    with _exit_on_signals(), tempfile.TemporaryDirectory(prefix="wattlens-top-") as folder:
         log, config = Path(folder) / "agent.log", Path(folder) / "agent.yaml"
         settings = {"web": {"metrics": {"exclude": list(_list_existing(_UNUSED))}}, "sampling": {"health_period_s": 15}}
         config.write_text(json.dumps(settings))
@@ -140,6 +142,21 @@ def open_agent(access: AgentAccess, simulate: Path | None, *, may_start: bool) -
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+
+
+@contextmanager
+def _exit_on_signals() -> Iterator[None]:
+    """SIGTERM and SIGHUP raise SystemExit, so that the private agent's folder is removed; their default leaves it behind."""
+
+    def leave(number: int, _: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    before = {number: signal.signal(number, leave) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _environ_node() -> Path | None:

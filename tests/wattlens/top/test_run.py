@@ -14,6 +14,7 @@ import termios
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -289,6 +290,22 @@ def test_a_private_agent_shows_a_node_with_mig_ecc_training_and_a_server(node: S
         assert is_restored(terminal)
     finally:
         terminal.close()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("is_started", [False, True])
+def test_a_signal_without_a_screen_leaves_nothing_of_a_private_agent(
+    node: SimulatedNode, tmp_path: Path, number: signal.Signals, is_started: bool
+) -> None:
+    command = [*COMMAND, "--simulate", str(node.directory), "--json", "--interval", "0.2s"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=os.environ | {"TMPDIR": str(tmp_path)}) as process:
+        assert process.stdout is not None
+        if is_started:
+            process.stdout.readline()
+        eventually(lambda: any(tmp_path.glob("wattlens-top-*/agent.log")))
+        process.send_signal(number)
+        assert process.wait(60) == 128 + number
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_with_no_agent_it_reads_this_machine_by_a_private_one(node: SimulatedNode) -> None:
