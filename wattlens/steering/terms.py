@@ -51,10 +51,12 @@ def _parse_annotation(text: str) -> DvfsPolicySettings | str:
         return f"annotation {ANNOTATION} is too long"
     if word in list(Mode):
         text = f"mode: {word}"
+    origin = f"annotation {ANNOTATION}"
     try:
-        return parse_as(DvfsPolicySettings, text.encode(errors="replace"), f"annotation {ANNOTATION}")
-    except UsageError as error:
-        return str(error)
+        return parse_as(DvfsPolicySettings, text.encode(errors="replace"), origin)
+    except UsageError as error:  # a line per fault; health, status and log show a reason as one line
+        first, *others = str(error).splitlines()
+        return "; ".join([first, *(line.removeprefix(f"{origin}: ") for line in others)])
 
 
 def terms_of(

@@ -49,7 +49,8 @@ def test_an_annotation_may_switch_off_and_never_on() -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [("on", "must be a mapping"), ("{slowdwn: 0.1}", "did you mean 'slowdown'"), ("{slowdown: 9}", "at most 0.5"),
-     ("{", "not valid YAML"), ("x…", "too long"), ("&a [*a]", "alias|mapping"), ("[" * 400, "annotation")],
+     ("{", "not valid YAML"), ("x…", "too long"), ("&a [*a]", "alias|mapping"), ("[" * 400, "annotation"),
+     ("{mode: x, slowdown: 9, bogus: 1}", "got 'x'; key 'slowdown': .*got 9; unknown key 'bogus'")],
 )  # fmt: skip
 def test_an_annotation_that_is_wrong_stops_the_steering_and_is_named(text: str, says: str) -> None:
     with pytest.raises(UsageError, match=says) as error:
