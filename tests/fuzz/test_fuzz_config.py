@@ -1,4 +1,4 @@
-"""Whatever a configuration file holds, reading it gives a Config or one UsageError line."""
+"""Whatever a configuration file holds, reading it gives a Config or a UsageError with a line for each fault."""
 
 import pytest
 import yaml
