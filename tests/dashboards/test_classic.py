@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from dashboards import classic
+from dashboards.build.shipped import load_dashboards
 from dashboards.dashboard import WH_PER_1000_TOKENS, Dashboard, Panel, PanelQuery, PanelRow, banded
 from tests.dashboards.promtool import Asked, named, promtool
 from tests.support import need_module
@@ -67,6 +68,17 @@ def test_the_area_of_a_band_lies_between_its_ends() -> None:
         assert areas(Panel("t", "d", "watt", banded(lambda end: ENERGY, name))) == ends
     assert areas(Panel("t", "d", "watt", banded(lambda end: ENERGY, "{{run}}"))) == {}  # names that labels complete
     assert areas(Panel("t", "d", "watt", (PanelQuery(ENERGY, "limit, at most"),))) == {}
+
+
+def test_the_band_of_the_nodes_is_an_area_on_the_facility_dashboard() -> None:
+    graph = next(p for p in load_dashboards()["wattlens-facility"]["panels"] if p["title"] == "Node ledgers and IT meters")
+    settings = {
+        (override["matcher"]["options"], setting["id"]): setting["value"]
+        for override in graph["fieldConfig"]["overrides"]
+        for setting in override["properties"]
+    }
+    assert settings["nodes, at most", "custom.fillBelowTo"] == "nodes, at least"
+    assert {target["legendFormat"] for target in graph["targets"]} >= {"nodes", "nodes, at most", "nodes, at least"}
 
 
 def test_rows_after_the_twentieth_panel_are_collapsed_and_have_their_panels() -> None:

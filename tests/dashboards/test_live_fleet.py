@@ -212,7 +212,7 @@ def test_a_repair_is_named_in_words(bench: Bench) -> None:
 
 def test_the_ledgers_against_the_meters(bench: Bench) -> None:
     it, nodes = 5200, GPU_W + HOST_W
-    wanted = {"{{site}}: meters of IT": {("here",): it}, "{{site}}: nodes": pytest.approx({("here",): nodes}, rel=0.05)}
+    wanted = {"meters of IT": {("here",): it}, "nodes": pytest.approx({("here",): nodes}, rel=0.05)}
     settles_among_others(lambda: panel_values(bench, "facility", "Node ledgers", "site"), wanted)
     settles_among_others(lambda: figures(bench, "facility", "Share of IT"), near({"share": 100 * nodes / it}, 0.05))
     carbon = {"{{site}}: {{zone}}, {{basis}}": pytest.approx({("here", ZONE, BASIS): 7200 * 0.36}, rel=0.05)}

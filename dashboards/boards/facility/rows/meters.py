@@ -113,10 +113,10 @@ def overhead() -> PanelRow:
                 "equipment without an agent or without a meter of the whole node.",
                 "watt",
                 (
-                    PanelQuery(it, "{{site}}: meters of IT"),
-                    PanelQuery(nodes, "{{site}}: nodes"),
-                    PanelQuery(f"{nodes} - {error}", "{{site}}: nodes, at least"),
-                    PanelQuery(f"{nodes} + {error}", "{{site}}: nodes, at most"),
+                    PanelQuery(it, "meters of IT"),
+                    PanelQuery(nodes, "nodes"),  # without the site, which is one: Grafana fills a band between fixed names only
+                    PanelQuery(f"{nodes} - {error}", "nodes, at least"),
+                    PanelQuery(f"{nodes} + {error}", "nodes, at most"),
                 ),
                 minimum=0,
                 no_value=_NO_LABEL,
