@@ -66,6 +66,9 @@ def test_cost_and_co2e_by_tariffs_and_factors_sum_to_the_total(fleet):
     assert sum(row.carbon.value for row in usage.rows) == usage.total.carbon.value
     kwh = Fraction(usage.total.energy.energy_uj, UJ_PER_KWH)
     assert 0.05 < usage.total.cost.value / kwh < 0.5
+    for row in (*usage.rows, usage.total):  # org.yaml has one price for that site, factors/example_in.csv one factor
+        assert row.cost.value == Fraction(row.energy.energy_uj, UJ_PER_KWH) * Fraction("0.092")
+        assert row.carbon.value == Fraction(row.energy.energy_uj, UJ_PER_KWH) * 715
     assert usage.total.carbon.value / kwh == next(row.carbon.value * UJ_PER_KWH / row.energy.energy_uj for row in usage.rows)
 
 
