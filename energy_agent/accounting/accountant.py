@@ -151,8 +151,8 @@ class Accountant:
             except Exception as error:  # one device's defect costs no other its energy
                 account.go_back(anchor)  # so that its next reading closes this time too
                 if sample.uuid not in self._faults:
-                    log.exception("a reading of %s cannot be booked", sample.uuid)
-                self._faults[sample.uuid] = f"its reading cannot be booked: {type(error).__name__}"
+                    log.exception("a reading of %s cannot be recorded", sample.uuid)
+                self._faults[sample.uuid] = f"its reading cannot be recorded: {type(error).__name__}"
                 continue
             self._faults.pop(sample.uuid, None)
             if not sample.fast:  # once per second, whatever the period

@@ -129,7 +129,7 @@ class NodeMeters(Section):
             return self
         section = getattr(self, self.ledger)
         if section is None:
-            raise ValueError(f"ledger is {self.ledger!r}, but there is no section {self.ledger!r}: nothing would be booked")
+            raise ValueError(f"ledger is {self.ledger!r}, but there is no section {self.ledger!r}: nothing would be recorded")
         if section.scope != "node":
             raise ValueError(f"ledger is {self.ledger!r}, but its scope is {section.scope!r}: it is not the whole node's meter")
         return self

@@ -92,7 +92,7 @@ class TokenSource(Section):
         try:
             port = urlsplit(self.url).port
         except ValueError:
-            raise ValueError("url has a port that is none") from None
+            raise ValueError("url: expected a port of at most 65535") from None
         if len({port, *self.ports}) <= len(self.ports):
             raise ValueError("a port stands twice: its tokens would count twice")
         return self

@@ -62,7 +62,7 @@ class IntensityPoint:
 
     def __post_init__(self) -> None:
         if not 0 <= self.start_ns < self.end_ns:
-            raise ValueError(f"a stretch of time from {self.start_ns} to {self.end_ns} is none")
+            raise ValueError(f"expected an interval that ends after its start, got {self.start_ns} to {self.end_ns}")
         if not self.g_per_kwh.is_finite() or not 0 <= self.g_per_kwh <= MOST_G:
             raise ValueError(f"{str(self.g_per_kwh)[:40]} g/kWh is no intensity")
         if len(self.g_per_kwh.as_tuple().digits) > DIGITS_MAX:

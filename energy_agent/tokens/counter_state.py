@@ -85,7 +85,7 @@ class EndpointState:
 
 @dataclass(slots=True)
 class _Saved:
-    """A `EndpointState` in the journal."""
+    """An `EndpointState` in the journal."""
 
     version: Literal[2]
     read_ns: Count | None

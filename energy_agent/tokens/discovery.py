@@ -142,7 +142,7 @@ def _ports(text: str) -> list[int]:
     if len(ports) != len(parts) or len(set(ports)) < len(ports) or len(ports) > PORTS_LIMIT:
         raise ValueError(f"annotation {PORT} is not a port, or at most {PORTS_LIMIT} different ones with commas")
     if not all(0 < port < 65536 for port in ports):
-        raise ValueError(f"annotation {PORT} has a port that is none")
+        raise ValueError(f"annotation {PORT}: expected a port from 1 to 65535")
     return ports
 
 

@@ -19,8 +19,8 @@ _LOAD = struct.Struct(f"=24xq{LOADS_OFFSET - 32}xq")  # base_boot_ns, and driver
 def driver_epoch(sysfs: Path = SYSFS) -> str:
     """The epoch of this machine's driver; "" where it is not known, since `sysfs` does not show the module.
 
-    It is the number of the module's folder, which the kernel makes again at each load. Since Linux 4.14 no number is given out
-    again (fs/kernfs/dir.c allocates them in a circle); before, a load may go unseen. The number of the mount is left out: each
+    It is the number of the module's folder, which the kernel creates at each load. Since Linux 4.14 no number is used
+    twice (fs/kernfs/dir.c allocates them in a circle); before, a load may go unseen. The number of the mount is left out: each
     network namespace has a sysfs of its own, and a container that starts again is no new driver.
     """
     try:

@@ -219,7 +219,7 @@ class PodInformer(Poller[None]):
             try:
                 self._devices = dict(found for item in items for found in _devices(item["spec"]))
             except (ValueError, TypeError, KeyError, AttributeError):
-                log.warning("ResourceSlices: an answer that is none")
+                log.warning("ResourceSlices: the response is not a list of them")
             return
 
     def _take(self, pods: Mapping[tuple[str, str], PodFact]) -> None:

@@ -33,7 +33,7 @@ class Status:
         high: most.
         seconds: the time in which `joules` were drawn; None where it is not known.
         measured_steps: those of `steps` that were taken in that time; None for all.
-        measured_tokens: those of `tokens`, also.
+        measured_tokens: those of `tokens` that were trained in that time; None for all.
         gpus: which were measured, in words; "" by the agent.
         world: how many ranks the job has; without an agent the tokens are those of this rank alone.
     """
@@ -107,8 +107,8 @@ def _digits(value: float) -> str:
 class RunTotals:
     """Energy, J, and what was done with it. `readings`: how many windows they are of, or answers.
 
-    `edge_j`: half-width of the energy's error without `gain_ratio`, the sensors' own; None where it is not known. `seconds`:
-    the time in which it was drawn, from any origin; None also.
+    `edge_j`: half-width of the energy's error without `gain_ratio`, the sensors' own. `seconds`: the time in which it was
+    drawn, from any origin. Both are None where they are not known.
     """
 
     joules: float = 0.0

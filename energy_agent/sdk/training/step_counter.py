@@ -186,8 +186,8 @@ class training:  # noqa: N801 - reads as a statement: with training(model="llama
         model: what is trained; a label of its tokens.
         precision: such as "bf16".
         group: joins the ranks of a job; by default what torchrun, Slurm or MPI say.
-        rank: of this process; by default also.
-        world: how many ranks there are; by default also.
+        rank: of this process; with the same default.
+        world: number of ranks; with the same default.
         quiet: no hint on stderr, and no line at the end of the process.
 
     `status()` has energy, tokens and steps since it was made.

@@ -19,7 +19,7 @@ class SlotTruth:
     submitted_ns: int  # of work, at the maximum clock
     done_ns: int
     busy_ns: int  # time in which its work ran; processes that run at once share it
-    active_uj: int  # true energy while its work ran, shared also
+    active_uj: int  # true energy while its work ran, shared in the same way
     memory_b: int
     idle_uj: int  # true energy while it held the GPU, or its MIG instance, and nothing ran there; owners have equal parts
 

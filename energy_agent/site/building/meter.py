@@ -36,7 +36,7 @@ class FacilityState:
 
     Args:
         last: the last reading that was recorded.
-        heard_ns: UTC ns of the last reading of all, recorded or not; `heard_boot_ns` also, `heard_mw` its power.
+        heard_ns: UTC ns of the last reading of all, recorded or not; `heard_boot_ns` on the boot clock, `heard_mw` its power.
         usual_mw: mean power when the register last moved, 0: not known.
         swing_mw: how much power usually changes from one reading to the next.
         polls: readings since the register moved.

@@ -37,7 +37,7 @@ class Pue:
         category: 1, 2 or 3; 0: it was not measured but stated.
         amount: the ratio.
         total_uj: energy of the data centre or zone, with what is imputed.
-        it_uj: energy of its IT, also.
+        it_uj: energy of its IT, with what is imputed.
         imputed_uj: what is imputed of either.
         coverage: share of the window in which its least covered meter was read.
         stated: somebody states it, or part of what it is made of: an estimate, never called measured.
