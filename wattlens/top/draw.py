@@ -92,11 +92,8 @@ class ViewSettings:
     unicode: bool = True
 
 
-def draw(frame: TopFrame | None, view: ViewSettings, width: int, height: int | None = None) -> list[Line]:
+def draw(frame: TopFrame, view: ViewSettings, width: int, height: int | None = None) -> list[Line]:
     """The screen; with `height` None, all lines there are."""
-    if frame is None:
-        lines: list[Line] = [[("title", pad(fit("wattlens top", width), width))], [("bad", fit(view.trouble, width))]]
-        return _fill(lines, height)
     head = _draw_head(frame, view, width)
     if height is None:
         panes = draw_panes(frame, view, width)
@@ -111,8 +108,8 @@ def draw(frame: TopFrame | None, view: ViewSettings, width: int, height: int | N
     return [*_fill([*head, *body], room), *([_draw_foot(view, width)] if height else [])]
 
 
-def _fill(lines: list[Line], height: int | None) -> list[Line]:
-    return lines if height is None else [*lines[:height], *([] for _ in range(height - len(lines)))]
+def _fill(lines: list[Line], height: int) -> list[Line]:
+    return [*lines[:height], *([] for _ in range(height - len(lines)))]
 
 
 def list_keys(frame: TopFrame, view: ViewSettings) -> list[list[str]]:
@@ -157,9 +154,9 @@ def _scroll(lines: list[Line], scroll: int, room: int, width: int) -> list[Line]
     return [*shown, [("dim", fit(text, width))]][:room]
 
 
-def clamp_scroll(frame: TopFrame | None, view: ViewSettings, width: int, height: int) -> int:
+def clamp_scroll(frame: TopFrame, view: ViewSettings, width: int, height: int) -> int:
     """The scroll position that is shown, so that a key in the other direction takes effect at once."""
-    if frame is None or not (view.help or view.opened):
+    if not (view.help or view.opened):
         return 0
     lines = len(HELP) if view.help else len(draw_details(frame, view, width))
     room = height - 1 - len(_draw_head(frame, view, width))
