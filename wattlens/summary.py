@@ -148,7 +148,7 @@ def text(found: LedgerSummary, names: Mapping[str, str]) -> str:
         *_host(found, names),
         "",
         "In brackets: bounds, not a 95 % interval. They add the largest error of the",
-        "sensors' gain over all boards to what the edges of the windows leave open.",
+        "sensors' gain over all GPUs to what the edges of the windows leave open.",
     ]
     if found.tokens:
         lines += ["", "Energy per generated token, the workload's idle time included"]
