@@ -94,9 +94,8 @@ def change(claimed: str, window: str) -> str:
 def steering_groups() -> tuple[RuleGroup, ...]:
     """The groups."""
     return (
-        RuleGroup(
-            "wattlens-steering-events", "30s", tuple(_events())
-        ),  # adjacent one-minute windows would miss increases between them
+        # Every half of their windows of a minute: adjacent windows would miss the increases between them.
+        RuleGroup("wattlens-steering-events", "30s", tuple(_events())),
         RuleGroup("wattlens-steering", STEP, (*_groups(), *_nodes(), *_workloads())),
         RuleGroup("wattlens-steering-totals", "1m", tuple(_totals())),
     )
