@@ -117,6 +117,8 @@ def explain_fault(fault: Any, model: type[BaseModel], unit: float = 1.0) -> str:
     chosen = fault["type"] == "literal_error" and len(str(fault["input"])) <= LONGEST_CHOICE
     hidden = bool(model.model_config.get("hide_input_in_errors")) and not chosen
     length = fault.get("ctx", {}).get("actual_length")
+    if length is None and fault["type"] in _SIZES and isinstance(fault["input"], dict):
+        length = len(fault["input"])  # pydantic leaves it out for mappings
     actual = _describe(fault["input"], hidden) if length is None else str(length)
     text = f"key {key!r}: expected {_expected(fault, model, location, unit)}, got {actual}"
     is_scalar = isinstance(fault["input"], str | int | float) or hasattr(fault["input"], "isoformat")
@@ -146,6 +148,7 @@ def _expected(fault: Any, model: type[BaseModel], location: tuple[int | str, ...
         return f"one of {context['expected']}"
     if kind in _SIZES:
         lead, limit, what = _SIZES[kind]
+        lead = lead.replace("list", "mapping") if isinstance(fault["input"], dict) else lead
         count = context[limit]
         return f"{lead} {count} {what if count != 1 else {'entries': 'entry', 'characters': 'character'}[what]}"
     message: str = fault["msg"]

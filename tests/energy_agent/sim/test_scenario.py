@@ -79,6 +79,8 @@ def test_a_wrong_scenario_is_told_in_one_line_that_names_file_and_key(tmp_path):
         ("meters: {ups: {absent: true}}, faults: [{at_s: 1, meter: ups, kind: reset}]", "faults: unknown meter 'ups'"),
     ):  # fmt: skip
         check(f"{BOARD}facility: {{{text}}}", says)
+    meters = ", ".join(f"m{n}: {{}}" for n in range(65))
+    check(f"{BOARD}facility: {{meters: {{{meters}}}}}", "expected a mapping of at most 64 entries, got 65")
 
 
 @given(st.binary(max_size=200))
