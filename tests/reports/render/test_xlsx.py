@@ -64,7 +64,7 @@ def test_the_sheet_of_sites_has_all_that_they_used_and_no_part_of_it(tmp_path: P
 
 def test_what_workloads_held_is_called_so(tmp_path: Path) -> None:
     found = facts(tmp_path)
-    team, left, total = rows(found, "Teams, held by workloads")
+    team, left, total = rows(found, "Teams, allocated")
     assert (team["Teams"], left["Teams"], total["Teams"]) == ("a", "unallocated", "total")
     for column, each in (
         ("GPU energy, kWh", (4, 2, 6)),
@@ -72,7 +72,7 @@ def test_what_workloads_held_is_called_so(tmp_path: Path) -> None:
         ("CO2e, location-based, kg", (0.4, 0.2, 0.6)),
     ):
         assert tuple(row[column] for row in (team, left, total)) == each
-    assert [row["GPU energy, kWh"] for row in rows(found, "Sites, held by workloads")] == [2, 2, 2, 6]
+    assert [row["GPU energy, kWh"] for row in rows(found, "Sites, allocated")] == [2, 2, 2, 6]
     assert [row["at most, kWh"] for row in (left, total)] == [
         "–",
         float(Fraction(found.figures["energy.gpu"].high) / 3_600_000),
