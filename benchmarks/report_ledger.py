@@ -34,7 +34,7 @@ from benchmarks.report_truth import ExpectedTotals
 from benchmarks.runner import Row, say
 from benchmarks.running import own_cpu_s
 from energy_agent.core.energy import Entry, Identity, Method, State, WorkloadFacts
-from energy_agent.core.facility import METER_KIND, MeterFacts, Position, Role
+from energy_agent.core.meters.facility import METER_KIND, MeterFacts, Position, Role
 from energy_agent.factors.basis import Basis, EmissionBoundary
 from energy_agent.factors.series import About, IntensityPoint
 from energy_agent.ledger.journal.book import Batch

@@ -19,7 +19,7 @@ from benchmarks.report_scale import report
 from benchmarks.runner import Row
 from energy_agent.core.energy import Entry, Gap, Identity, Method, State, WorkloadFacts
 from energy_agent.core.errors import UsageError
-from energy_agent.core.facility import METER_KIND, MeterFacts, Position, Role
+from energy_agent.core.meters.facility import METER_KIND, MeterFacts, Position, Role
 from energy_agent.ledger.fleet import index
 from energy_agent.ledger.fleet.compact import compact_days
 from energy_agent.ledger.fleet.sites import Sites

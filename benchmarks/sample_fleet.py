@@ -12,7 +12,7 @@ from benchmarks import sample_proof
 from benchmarks.chain import SegmentChainWriter
 from energy_agent.core import boundary
 from energy_agent.core.energy import Action, Entry, Gap, Identity, Method, State, Steps, Tokens, WorkloadFacts
-from energy_agent.core.facility import METER_KIND, MeterFacts, Position, Role
+from energy_agent.core.meters.facility import METER_KIND, MeterFacts, Position, Role
 from energy_agent.core.proof import ProofRow
 from energy_agent.core.units import NS_PER_S, split_integer
 from energy_agent.ledger.journal.book import Batch

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-from energy_agent.core.facility import MeterEnergy
+from energy_agent.core.meters.facility import MeterEnergy
 from energy_agent.ledger.facility import FacilityBook, book_of
 from energy_agent.ledger.journal.book import Book
 from energy_agent.ledger.rows.kinds import CELL_NS

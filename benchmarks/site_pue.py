@@ -12,7 +12,7 @@ from itertools import groupby
 
 from benchmarks.runner import Row
 from benchmarks.site_building import AIR, LIQUID, SimulatedSite
-from energy_agent.core.facility import Position
+from energy_agent.core.meters.facility import Position
 from energy_agent.site.building.pue import pue
 
 DAY_S = 86_400

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.runner import Row
-from energy_agent.runtime.agent_socket import ask
+from energy_agent.runtime.network.agent_socket import ask
 from energy_agent.sim import roots
 from energy_agent.sim.gpu.plant import Plant
 

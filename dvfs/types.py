@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal
 
-from energy_agent.core.tokens import Latencies
+from energy_agent.core.workloads.tokens import Latencies
 
 KNOBS = ("power", "clock")
 Knob = Literal["power", "clock"]

@@ -12,7 +12,7 @@ from fractions import Fraction
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from energy_agent.core.facility import MeterFacts
+from energy_agent.core.meters.facility import MeterFacts
 from energy_agent.factors.join import IntensitySource
 from energy_agent.factors.record import Factor
 from energy_agent.factors.series import About

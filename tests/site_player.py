@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 from energy_agent.core.energy import Identity, SourceHealth
-from energy_agent.core.facility import MeterFacts, Position, Role
+from energy_agent.core.meters.facility import MeterFacts, Position, Role
 from energy_agent.core.snapshot import LedgerStats, ProcessCost
 from energy_agent.site import windows
 from energy_agent.site.building.pue import Pue

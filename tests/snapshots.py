@@ -12,7 +12,6 @@ from energy_agent.core.boundary import Boundary, host
 from energy_agent.core.energy import DeviceInfo, DeviceSample, Identity, Method, SourceHealth, State, WorkloadFacts
 from energy_agent.core.health import HealthReading, HealthRecord
 from energy_agent.core.interval import ConfidenceInterval
-from energy_agent.core.serving import BatchUse, Serving, Split
 from energy_agent.core.snapshot import (
     DeviceView,
     DvfsDevice,
@@ -25,7 +24,8 @@ from energy_agent.core.snapshot import (
     TokenCount,
     WorkloadEnergy,
 )
-from energy_agent.core.tokens import Latencies, TokenTotals
+from energy_agent.core.workloads.serving import BatchUse, Serving, Split
+from energy_agent.core.workloads.tokens import Latencies, TokenTotals
 
 STEP_S = 0.1
 HOST = host("lab", "node-1")

@@ -16,7 +16,7 @@ from pathlib import Path
 from benchmarks.hostile.rig import Rig, attack
 from benchmarks.runner import Row
 from benchmarks.running import cpu_s
-from energy_agent.runtime.agent_socket import ask
+from energy_agent.runtime.network.agent_socket import ask
 from energy_agent.sim import roots
 
 USERS = 40

@@ -49,7 +49,7 @@ def load(path: Path, *, simulated: bool = False) -> ActuatorFile:
     Raises:
         UsageError: names the file and the key that is wrong, or others may change the file.
     """
-    from energy_agent.runtime import yaml_file  # PyYAML is not needed without a file
+    from energy_agent.runtime.files import yaml_file  # PyYAML is not needed without a file
 
     data = yaml_file.parse(yaml_file.read(path, "configuration", True, not simulated), str(path))
     if not isinstance(data, dict):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from dvfs.actuator.lease import TTL_S
-from dvfs.actuator.note import MAX_CHARACTERS, SettingNote
+from dvfs.actuator.records.note import MAX_CHARACTERS, SettingNote
 from dvfs.actuator.wire import VERSION, Decoder, WireError, encode
 from dvfs.types import Setting
 from energy_agent.core.errors import LeaseError

@@ -12,12 +12,12 @@ from typing import Any
 
 from dvfs.actuator.allow_list import AllowList
 from dvfs.actuator.guard import ActuatorRefusalError, Permit, baseline_fits, permit
-from dvfs.actuator.history import KnobChange
-from dvfs.actuator.journal import ActuatorJournal, Epoch, Outstanding, Value
+from dvfs.actuator.knobs.nvml import KnobError, KnobReading, KnobWrite, WriteResult
+from dvfs.actuator.knobs.port import Knobs, RestoreResult
 from dvfs.actuator.lease import GRACE_S, NS, Lease, Leases
-from dvfs.actuator.note import SettingNote
-from dvfs.actuator.nvml_knobs import KnobError, KnobReading, KnobWrite, WriteResult
-from dvfs.actuator.ports import Knobs, RestoreResult
+from dvfs.actuator.records.history import KnobChange
+from dvfs.actuator.records.journal import ActuatorJournal, Epoch, Outstanding, Value
+from dvfs.actuator.records.note import SettingNote
 from dvfs.actuator.wire import first_page
 from dvfs.types import DeviceLimits, Knob, Setting
 

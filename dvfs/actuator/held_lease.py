@@ -5,7 +5,7 @@ from typing import Protocol
 
 from dvfs.actuator.client import ActuatorStatus, Effect
 from dvfs.actuator.lease import HEARTBEAT_S, NS, TTL_S
-from dvfs.actuator.note import SettingNote
+from dvfs.actuator.records.note import SettingNote
 from dvfs.types import Setting
 
 

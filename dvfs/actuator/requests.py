@@ -9,10 +9,10 @@ from typing import Any
 
 from dvfs.actuator.core import ActuatorCore
 from dvfs.actuator.guard import ActuatorRefusalError
-from dvfs.actuator.history import ActuatorHistory
 from dvfs.actuator.kill_switch import KillSwitch
 from dvfs.actuator.lease import TTL_S
-from dvfs.actuator.note import MAX_CHARACTERS, REASON_BYTES, SettingNote, printable_text
+from dvfs.actuator.records.history import ActuatorHistory
+from dvfs.actuator.records.note import MAX_CHARACTERS, REASON_BYTES, SettingNote, printable_text
 from dvfs.actuator.wire import VERSION, WireError, cut, encode, first_page
 from dvfs.types import Setting
 from energy_agent.core.errors import WattlensError

@@ -17,19 +17,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dvfs.actuator.allow_list import AllowList
-from dvfs.actuator.children import ForkedKnobs
 from dvfs.actuator.core import ActuatorCore
-from dvfs.actuator.epoch import machine_epoch
-from dvfs.actuator.history import ActuatorHistory
-from dvfs.actuator.journal import ActuatorJournal, Epoch
 from dvfs.actuator.kill_switch import KillSwitch
-from dvfs.actuator.ports import RestoreResult
+from dvfs.actuator.knobs.children import ForkedKnobs
+from dvfs.actuator.knobs.port import RestoreResult
+from dvfs.actuator.records.epoch import machine_epoch
+from dvfs.actuator.records.history import ActuatorHistory
+from dvfs.actuator.records.journal import ActuatorJournal, Epoch
 from dvfs.actuator.watch import PeerHeartbeat, Stop, restore_until
 from dvfs.actuator.worker import ActuatorWorker
 from energy_agent.core.errors import UsageError, WattlensError
 from energy_agent.devices.nvml.library import RealNvml
 from energy_agent.runtime.clock import RealClock
-from energy_agent.runtime.files import require_safe
+from energy_agent.runtime.files.permissions import require_safe
 
 LOG = logging.getLogger("wattlens.actuator")
 _STOP_S = 20.0  # for the worker to restore after SIGTERM

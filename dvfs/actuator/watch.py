@@ -7,7 +7,7 @@ import socket
 import time
 from collections.abc import Callable
 
-from dvfs.actuator.ports import RestoreResult
+from dvfs.actuator.knobs.port import RestoreResult
 from energy_agent.core.errors import WattlensError
 
 LOG = logging.getLogger("wattlens.actuator")

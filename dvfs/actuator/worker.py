@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from dvfs.actuator.core import ActuatorCore
-from dvfs.actuator.history import ActuatorHistory
 from dvfs.actuator.kill_switch import KillSwitch
-from dvfs.actuator.ports import RestoreResult
+from dvfs.actuator.knobs.port import RestoreResult
+from dvfs.actuator.records.history import ActuatorHistory
 from dvfs.actuator.requests import Caller, Requests, refuse
 from dvfs.actuator.watch import PeerHeartbeat, Stop, restore_until
 from dvfs.actuator.wire import Decoder, WireError

@@ -13,7 +13,7 @@ from typing import ParamSpec
 
 from dvfs.actuator.held_lease import Actuator, HeldLease
 from dvfs.actuator.lease import NS
-from dvfs.actuator.note import SettingNote
+from dvfs.actuator.records.note import SettingNote
 from dvfs.governor.effect import FOREIGN, ineffective
 from dvfs.governor.experiments import Experiments
 from dvfs.governor.group import ConfiguredPolicy, GovernedGroup, SteeredDevice, count

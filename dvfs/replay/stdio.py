@@ -17,7 +17,7 @@ from pydantic import BaseModel, Field, TypeAdapter
 
 from dvfs.types import Trials
 from energy_agent.core.errors import UsageError
-from energy_agent.runtime import json_file
+from energy_agent.runtime.files import json_file
 
 MAX_LINE = 1 << 20
 MAX_SETTINGS = 1024

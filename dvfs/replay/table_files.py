@@ -14,7 +14,7 @@ from pathlib import Path
 from dvfs.sweep.profile import parse, tables
 from dvfs.tables import SettingRow, SettingTable
 from energy_agent.core.errors import UsageError
-from energy_agent.runtime import json_file
+from energy_agent.runtime.files import json_file
 
 MAX_BYTES = 16 << 20
 _LEAST, _MOST = 1e-9, 1e12  # of any value in a table

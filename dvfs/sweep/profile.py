@@ -17,7 +17,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, with_config
 
 from dvfs.tables import SettingRow, SettingTable
 from energy_agent.core.interval import ConfidenceInterval
-from energy_agent.runtime import json_file
+from energy_agent.runtime.files import json_file
 
 MAX_STRETCHES = 100_000
 Count = Annotated[int, Field(gt=0)]

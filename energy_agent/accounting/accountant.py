@@ -19,14 +19,14 @@ from energy_agent.accounting.totals import DeviceTotals, RecordedTotals
 from energy_agent.accounting.training_intake import TOLD, TrainingBatch
 from energy_agent.accounting.views import STUCK, device_view, host_fields
 from energy_agent.core.boundary import JOURNAL_LOST, is_gpu
-from energy_agent.core.difference import gap_of
 from energy_agent.core.energy import DeviceInfo, DeviceSample, Entry, Gap, Identity, SourceHealth, Tokens, WorkloadFacts
-from energy_agent.core.job_identity import tenant_of
-from energy_agent.core.meters import MeterReading
+from energy_agent.core.meters.difference import gap_of
+from energy_agent.core.meters.reading import MeterReading
 from energy_agent.core.proof import SteeringRows
 from energy_agent.core.saved_state import ONLY, UNREADABLE, Component, States, apply_changes, copy_states, find_changes
 from energy_agent.core.snapshot import LedgerStats, Snapshot
-from energy_agent.core.tokens import TokenTotals
+from energy_agent.core.workloads.job_identity import tenant_of
+from energy_agent.core.workloads.tokens import TokenTotals
 from energy_agent.ledger.journal.journal import Batch, DeviceFacts, Totals
 from energy_agent.ledger.journal.recovery import lost_devices
 from energy_agent.owners.processes import ProcessOwners

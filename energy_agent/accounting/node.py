@@ -11,9 +11,9 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, Final
 
 from energy_agent.core.boundary import JOURNAL_LOST, host, is_host, part
-from energy_agent.core.difference import gap_of, mean_mw
 from energy_agent.core.energy import DeviceInfo, Entry, Gap, Identity
-from energy_agent.core.meters import MeterReading, Scope
+from energy_agent.core.meters.difference import gap_of, mean_mw
+from energy_agent.core.meters.reading import MeterReading, Scope
 from energy_agent.core.saved_state import UNREADABLE, read_fields
 from energy_agent.core.snapshot import MeterView
 from energy_agent.core.units import NS_PER_S

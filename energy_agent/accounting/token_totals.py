@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 
 from energy_agent.core.energy import WorkloadFacts
-from energy_agent.core.tokens import TokenTotals, joined
+from energy_agent.core.workloads.tokens import TokenTotals, joined
 from energy_agent.tokens.account import EndpointAccount
 from energy_agent.tokens.counter_state import EndpointState, ModelCounters, encode
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from energy_agent.accounting.owner_energy import OTHER_OWNERS, OwnerEnergy
 from energy_agent.core.boundary import is_gpu
 from energy_agent.core.energy import Method, State, Steps, Tokens, WorkloadFacts
-from energy_agent.core.job_identity import tenant_of
 from energy_agent.core.snapshot import StepCount, TokenCount, WorkloadEnergy
+from energy_agent.core.workloads.job_identity import tenant_of
 from energy_agent.ledger.rows.kinds import INT64_MAX
 from energy_agent.ledger.rows.totals import ENDED, Totals
 

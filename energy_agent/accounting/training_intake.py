@@ -22,8 +22,8 @@ from energy_agent.accounting.training_counts import Identity, ProcessCounts, dum
 from energy_agent.core.energy import Steps, Tokens
 from energy_agent.core.ports import Clock
 from energy_agent.core.saved_state import ONLY, UNREADABLE, Component, States
-from energy_agent.core.training_report import OTHER, RATE_MAX, TRAINING, ReportError, TrainingReport, is_local
 from energy_agent.core.units import NS_PER_H, NS_PER_S
+from energy_agent.core.workloads.training_report import OTHER, RATE_MAX, TRAINING, ReportError, TrainingReport, is_local
 
 TOLD: Final = ("group", "model", "precision", "ranks")
 """Facts that a workload says of itself."""

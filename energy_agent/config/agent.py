@@ -16,7 +16,7 @@ from energy_agent.config.owners import OwnersConfig
 from energy_agent.config.section import Ratio, Section
 from energy_agent.config.tokens import TokenSource
 from energy_agent.core.errors import UsageError
-from energy_agent.runtime import yaml_file
+from energy_agent.runtime.files import yaml_file
 
 Name = Annotated[str, Field(pattern=NAME)]
 

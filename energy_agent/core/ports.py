@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from energy_agent.core.meters import MeterReading
+from energy_agent.core.meters.reading import MeterReading
 
 
 class Clock(Protocol):

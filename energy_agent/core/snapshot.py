@@ -12,8 +12,8 @@ from energy_agent.core.catalogue.selection import ALL, Selection
 from energy_agent.core.energy import DeviceInfo, DeviceSample, Identity, Method, SourceHealth, State, WorkloadFacts
 from energy_agent.core.health import HealthRecord
 from energy_agent.core.interval import ConfidenceInterval
-from energy_agent.core.serving import Serving
-from energy_agent.core.tokens import TokenTotals
+from energy_agent.core.workloads.serving import Serving
+from energy_agent.core.workloads.tokens import TokenTotals
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,9 +16,9 @@ from energy_agent.core.catalogue.metric import Signal
 from energy_agent.core.catalogue.node import CATALOGUE, FACTS, POD
 from energy_agent.core.catalogue.selection import Selection
 from energy_agent.core.energy import WorkloadFacts
-from energy_agent.core.job_identity import run_of
 from energy_agent.core.snapshot import Snapshot
 from energy_agent.core.units import NS_PER_S, UJ_PER_J, decimal
+from energy_agent.core.workloads.job_identity import run_of
 from energy_agent.exposition import dvfs, gpu, host, process, serving, tokens
 from energy_agent.exposition.gpu import Sample
 from energy_agent.exposition.health import HealthSamples

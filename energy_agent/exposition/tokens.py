@@ -1,7 +1,7 @@
 """Samples of inference servers: requests, engine steps, and latencies under common names. Pure."""
 
 from energy_agent.core.snapshot import Snapshot
-from energy_agent.core.tokens import Latencies
+from energy_agent.core.workloads.tokens import Latencies
 from energy_agent.exposition.gpu import Sample
 
 _COUNTERS = {"requests_total": "requests", "engine_steps_total": "steps"}

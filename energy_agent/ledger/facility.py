@@ -10,7 +10,7 @@ from typing import Final
 
 from energy_agent.core.boundary import is_meter, site_and_meter
 from energy_agent.core.energy import Gap, Method, WorkloadFacts
-from energy_agent.core.facility import METER_GONE, METER_KIND, MeterEnergy, MeterFacts, Position, Role, facts_of
+from energy_agent.core.meters.facility import METER_GONE, METER_KIND, MeterEnergy, MeterFacts, Position, Role, facts_of
 from energy_agent.core.units import NS_PER_DAY
 from energy_agent.ledger.rows.kinds import CELL_NS, Cell, GapRow, Row
 from energy_agent.ledger.rows.kinds import EdgeRow as SpanRow

@@ -10,8 +10,8 @@ from energy_agent.accounting.training_intake import Latest, TrainingReports
 from energy_agent.core.energy import State
 from energy_agent.core.errors import UsageError
 from energy_agent.core.snapshot import DeviceView, Snapshot
-from energy_agent.core.training_report import TRAINING, ReportError, parse
 from energy_agent.core.units import NS_PER_S, UJ_PER_J
+from energy_agent.core.workloads.training_report import TRAINING, ReportError, parse
 from energy_agent.local_api.history import EnergyHistory
 from energy_agent.local_api.peers import ClientProcess
 from energy_agent.web.http1 import ServerResponse

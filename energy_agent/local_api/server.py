@@ -20,7 +20,7 @@ from pathlib import Path
 from energy_agent.core.errors import UsageError
 from energy_agent.local_api.peers import ClientProcess, Peers, StrangerError
 from energy_agent.local_api.routes import BODY_MAX_B, Routes, reply
-from energy_agent.runtime.files import make_folder, require_safe
+from energy_agent.runtime.files.permissions import make_folder, require_safe
 from energy_agent.runtime.threads import start_thread
 from energy_agent.web.http1 import Exchange, HttpRefusalError, ServerResponse
 from energy_agent.web.limits import Buckets, ClientConnection, ConnectionSlots

@@ -19,8 +19,8 @@ an interval. Between two intervals that share a reading the edges are the same e
 
 from dataclasses import dataclass, replace
 
-from energy_agent.core.difference import CounterFault, ceiling_uj, energy_uj, growth_uj, start_of, trapezoid_uj
 from energy_agent.core.energy import DeviceSample, Gap, Interval, Method
+from energy_agent.core.meters.difference import CounterFault, ceiling_uj, energy_uj, growth_uj, start_of, trapezoid_uj
 from energy_agent.core.units import NS_PER_S, UJ_PER_MJ
 
 _WRAPS_UJ = ((1 << 32) * UJ_PER_MJ, (1 << 64) * UJ_PER_MJ)

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Final
 
-from energy_agent.core.difference import energy_uj, mean_mw
 from energy_agent.core.energy import Entry, Gap, Method, State
+from energy_agent.core.meters.difference import energy_uj, mean_mw
 from energy_agent.core.units import split_integer
 from energy_agent.metering.gpu_curve import CurveSegment, GpuCurve, Weights, weights_of
 from energy_agent.metering.node import DomainInterval

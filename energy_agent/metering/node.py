@@ -7,9 +7,9 @@ change, nothing is recorded; its next change closes the interval.
 
 from dataclasses import dataclass, replace
 
-from energy_agent.core.difference import CounterFault, ceiling_uj, energy_uj, gap_of, growth_uj, start_of, trapezoid_uj
 from energy_agent.core.energy import Gap, Method
-from energy_agent.core.meters import MeterReading
+from energy_agent.core.meters.difference import CounterFault, ceiling_uj, energy_uj, gap_of, growth_uj, start_of, trapezoid_uj
+from energy_agent.core.meters.reading import MeterReading
 
 
 @dataclass(frozen=True, slots=True)

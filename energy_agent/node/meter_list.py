@@ -5,7 +5,7 @@ from functools import partial
 
 from energy_agent.config.node_meters import NodeMeters
 from energy_agent.core import plugin
-from energy_agent.core.meters import MeterError, Scope
+from energy_agent.core.meters.reading import MeterError, Scope
 from energy_agent.core.ports import Clock
 from energy_agent.node.meter_source import NodeSource
 from energy_agent.runtime.meter_poller import MeterPoller, MeterSchedule, Readings

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from energy_agent.config.node_meters import NodeMeters
-from energy_agent.core.meters import MeterError
+from energy_agent.core.meters.reading import MeterError
 from energy_agent.core.ports import Clock, PolledMeter
 
 NODE_MAX_MW = 200_000_000

@@ -8,7 +8,7 @@ from typing import Annotated, Final, Literal
 from pydantic import Field, TypeAdapter
 
 from energy_agent.core.errors import UsageError
-from energy_agent.runtime import json_file
+from energy_agent.runtime.files import json_file
 
 SCHEMA: Final = "wattlens-sensors/1"
 MAX_B = 1 << 20

@@ -3,7 +3,7 @@
 from decimal import Decimal
 from typing import Any, Final
 
-from energy_agent.core.meters import MeterError
+from energy_agent.core.meters.reading import MeterError
 from energy_agent.redfish.service import is_path
 
 _DIGITS_MAX: Final = 12

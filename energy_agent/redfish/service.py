@@ -6,10 +6,10 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from energy_agent.config.node_meters import RedfishLogin
-from energy_agent.core.meters import MeterError
-from energy_agent.runtime.http import HttpClient, HttpError, HttpResponse, basic_authorization
-from energy_agent.runtime.secret_file import read_secret
-from energy_agent.runtime.tls import TlsFiles
+from energy_agent.core.meters.reading import MeterError
+from energy_agent.runtime.files.secret_file import read_secret
+from energy_agent.runtime.network.http import HttpClient, HttpError, HttpResponse, basic_authorization
+from energy_agent.runtime.network.tls import TlsFiles
 
 _SESSIONS: Final = "/redfish/v1/SessionService/Sessions"
 

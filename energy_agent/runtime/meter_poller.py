@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 
 from energy_agent.core.energy import SourceHealth
-from energy_agent.core.meters import MeterReading
+from energy_agent.core.meters.reading import MeterReading
 from energy_agent.core.ports import Clock, PolledMeter
 from energy_agent.runtime.poller import RETRY_MAX_S, Poller, stop_all
 

@@ -4,8 +4,8 @@ import time
 from functools import lru_cache
 from typing import Any
 
-from energy_agent.runtime.agent_socket import agent_socket, ask
-from energy_agent.runtime.http import HttpClient, HttpError
+from energy_agent.runtime.network.agent_socket import agent_socket, ask
+from energy_agent.runtime.network.http import HttpClient, HttpError
 
 _ANSWER_S = 1.0
 _LOOK_S = 30.0

@@ -5,7 +5,7 @@ import os
 import threading
 from abc import ABC, abstractmethod
 
-from energy_agent.runtime.agent_socket import ask
+from energy_agent.runtime.network.agent_socket import ask
 from energy_agent.runtime.threads import start_thread
 
 _WITHDRAW_S = 0.5

@@ -11,7 +11,7 @@ from energy_agent.config.agent import parse_as
 from energy_agent.config.messages import explain
 from energy_agent.core.errors import UsageError
 from energy_agent.core.units import NS_PER_S
-from energy_agent.runtime import yaml_file
+from energy_agent.runtime.files import yaml_file
 from energy_agent.sim.building.model import FacilityModel
 from energy_agent.sim.cluster.model import ClusterModel
 from energy_agent.sim.gpu.boards import boards as known_boards

@@ -7,10 +7,10 @@ from itertools import pairwise
 from typing import Final
 
 from energy_agent.core.boundary import JOURNAL_LOST
-from energy_agent.core.difference import energy_uj, gap_of
 from energy_agent.core.energy import Entry, Gap, Method, State, WorkloadFacts
-from energy_agent.core.facility import METER_GONE, METER_KIND, MeterFacts, Role
-from energy_agent.core.meters import MeterReading
+from energy_agent.core.meters.difference import energy_uj, gap_of
+from energy_agent.core.meters.facility import METER_GONE, METER_KIND, MeterFacts, Role
+from energy_agent.core.meters.reading import MeterReading
 from energy_agent.core.saved_state import UNREADABLE, Component, States, read_fields
 from energy_agent.core.units import split_integer
 from energy_agent.ledger.journal.book import Batch

@@ -9,7 +9,7 @@ from functools import partial
 from energy_agent.core.boundary import is_meter
 from energy_agent.core.energy import Identity, SourceHealth
 from energy_agent.core.errors import JournalError
-from energy_agent.core.facility import MeterFacts
+from energy_agent.core.meters.facility import MeterFacts
 from energy_agent.core.ports import Clock
 from energy_agent.core.units import NS_PER_S
 from energy_agent.ledger.facility import book_of

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final
 
-from energy_agent.core.facility import MeterEnergy, MeterFacts, Position, Role
+from energy_agent.core.meters.facility import MeterEnergy, MeterFacts, Position, Role
 from energy_agent.ledger.facility import FacilityBook
 from energy_agent.ledger.rows.kinds import CELL_NS
 from energy_agent.site.building.pue import DAY_NS, YEAR_NS, Pue, enough, it_terms, pue, stated_pue

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from typing import Final
 
 from energy_agent.core.energy import Tokens
-from energy_agent.core.tokens import TokenDelta, TokenTotals
-from energy_agent.core.training_report import RATE_MAX
 from energy_agent.core.units import NS_PER_S
+from energy_agent.core.workloads.tokens import TokenDelta, TokenTotals
+from energy_agent.core.workloads.training_report import RATE_MAX
 from energy_agent.tokens.advance import CounterDelta, advance
 from energy_agent.tokens.counter_state import EndpointState, ModelCounters, decode, encode
 from energy_agent.tokens.reading import EndpointError, ModelReading

@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
-from energy_agent.core.tokens import Latencies, joined
-from energy_agent.core.training_report import RATE_MAX
+from energy_agent.core.workloads.tokens import Latencies, joined
+from energy_agent.core.workloads.training_report import RATE_MAX
 from energy_agent.tokens.counter_state import EngineCounters, ModelCounters
 from energy_agent.tokens.reading import EndpointError, EngineReading, ModelReading
 from energy_agent.tokens.server_spec import COUNTS, LATENCIES

@@ -6,7 +6,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 
-from energy_agent.core.tokens import Latencies
+from energy_agent.core.workloads.tokens import Latencies
 from energy_agent.tokens.server_spec import COUNTS, FIELDS, LATENCIES
 
 VERSION: Final = 2

@@ -12,7 +12,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from energy_agent.core.errors import UsageError
-from energy_agent.runtime.http import HttpClient, HttpCostError, HttpError, ResponseStream
+from energy_agent.runtime.network.http import HttpClient, HttpCostError, HttpError, ResponseStream
 from energy_agent.tokens.reading import EndpointError
 
 BODY_LIMIT_B: Final = 4 << 20

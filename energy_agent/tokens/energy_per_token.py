@@ -20,9 +20,9 @@ from statistics import fmean, pstdev
 from typing import Final
 
 from energy_agent.core.energy import Entry, State
-from energy_agent.core.serving import BatchUse, Serving, Split
-from energy_agent.core.tokens import TokenDelta
 from energy_agent.core.units import NS_PER_S, UJ_PER_J
+from energy_agent.core.workloads.serving import BatchUse, Serving, Split
+from energy_agent.core.workloads.tokens import TokenDelta
 from energy_agent.tokens.prefill_decode import PhaseWindow, split
 
 PATIENCE_NS: Final = 30 * NS_PER_S  # a device that is not recorded further by then has left the workload

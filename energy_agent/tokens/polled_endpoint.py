@@ -9,8 +9,8 @@ from typing import Final
 from energy_agent.config.tokens import TokenSource
 from energy_agent.core.energy import SourceHealth
 from energy_agent.core.ports import Clock
-from energy_agent.core.tokens import TokenTotals
 from energy_agent.core.units import NS_PER_S
+from energy_agent.core.workloads.tokens import TokenTotals
 from energy_agent.runtime.poller import Poller
 from energy_agent.tokens.account import EndpointAccount
 from energy_agent.tokens.server_spec import TokenServer

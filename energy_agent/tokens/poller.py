@@ -12,8 +12,8 @@ from energy_agent.core import plugin
 from energy_agent.core.energy import SourceHealth, Tokens
 from energy_agent.core.errors import UsageError
 from energy_agent.core.ports import Clock
-from energy_agent.core.tokens import Latencies, TokenDelta, TokenTotals, joined
 from energy_agent.core.units import NS_PER_S
+from energy_agent.core.workloads.tokens import Latencies, TokenDelta, TokenTotals, joined
 from energy_agent.runtime.poller import NOT_READ, stop_all
 from energy_agent.tokens.account import KEPT_LIMIT, TOTALS_LIMIT, rows, zeros
 from energy_agent.tokens.counter_state import encode

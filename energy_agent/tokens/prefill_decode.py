@@ -21,7 +21,7 @@ from math import sqrt
 from typing import Final
 
 from energy_agent.core.interval import ConfidenceInterval
-from energy_agent.core.serving import Split
+from energy_agent.core.workloads.serving import Split
 
 LEAST_WINDOWS: Final = 30
 BLOCKS: Final = 10

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Literal
 
-from energy_agent.core.tokens import Latencies
+from energy_agent.core.workloads.tokens import Latencies
 from energy_agent.tokens.reading import EndpointError, EngineReading, ModelReading
 from energy_agent.tokens.series import count, latencies, series
 from energy_agent.tokens.server_spec import COUNTS, GAUGES, LATENCIES, Name, TokenServer

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from energy_agent.core.text import printable
-from energy_agent.core.tokens import Latencies
+from energy_agent.core.workloads.tokens import Latencies
 from energy_agent.tokens.reading import EndpointError
 
 LABEL_LIMIT = 256  # characters of a label's value

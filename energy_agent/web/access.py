@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from energy_agent.config.agent import Web
 from energy_agent.core.errors import UsageError
-from energy_agent.runtime.secret_file import read_secret
+from energy_agent.runtime.files.secret_file import read_secret
 from energy_agent.web import auth, tls, web_config
 from energy_agent.web.web_config import WebConfig
 

@@ -11,7 +11,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from energy_agent.config import agent
-from energy_agent.runtime import yaml_file
+from energy_agent.runtime.files import yaml_file
 
 _BCRYPT = re.compile(r"\$2[abxy]\$(0[4-9]|1[0-6])\$[./A-Za-z0-9]{53}")  # a login at cost 16 takes 4 s; each step doubles it
 File = Annotated[Annotated[Path, Field(strict=False)] | None, BeforeValidator(lambda value: None if value == "" else value)]

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from energy_agent.core.errors import ChainError
-from energy_agent.core.job_identity import run_of
+from energy_agent.core.workloads.job_identity import run_of
 from reports.inputs import ModelName, TeamRule, team_of
 from reports.ledger.store import DayDatabase
 from reports.ledger.sums import NOBODY, PartLabels

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Final
 
-from energy_agent.core.facility import MeterEnergy, Position
+from energy_agent.core.meters.facility import MeterEnergy, Position
 from energy_agent.ledger.facility import FacilityBook
 from energy_agent.ledger.rows.kinds import CELL_NS
 from energy_agent.site.building.pue import (  # fmt: skip

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from fractions import Fraction
 
-from energy_agent.core.facility import MeterEnergy, Role
+from energy_agent.core.meters.facility import MeterEnergy, Role
 from energy_agent.site.building.pue import COVERED
 from energy_agent.site.building.spans import Span, merged, overlap_ns
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from energy_agent.core.energy import Method
 from energy_agent.core.errors import ChainError, WattlensError
-from energy_agent.core.facility import Role
+from energy_agent.core.meters.facility import Role
 from energy_agent.ledger.facility import FacilityBook
 from energy_agent.ledger.fleet.parquet import columns_of
 from energy_agent.ledger.rows.kinds import CELL_NS, PPM, Row

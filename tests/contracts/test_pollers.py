@@ -7,7 +7,7 @@ import time
 import pytest
 
 from energy_agent.config.tokens import TokenSource
-from energy_agent.core.meters import MeterError, MeterReading, Scope
+from energy_agent.core.meters.reading import MeterError, MeterReading, Scope
 from energy_agent.owners.kubernetes.api_client import Api
 from energy_agent.owners.kubernetes.informer import PodInformer
 from energy_agent.owners.kubernetes.node_annotation import NodeNote

@@ -16,7 +16,7 @@ from dashboards.dashboard import Panel, recorded, series
 from dashboards.lint.queries import open_rows, panels
 from dashboards.rules import alerts, fleet, pue, runs, steering
 from energy_agent.core.catalogue.node import CATALOGUE
-from energy_agent.core.facility import Position
+from energy_agent.core.meters.facility import Position
 from energy_agent.site import windows
 from tests.support import need_module, need_program
 from wattlens.cli import main

@@ -17,10 +17,10 @@ from dvfs.actuator.allow_list import AllowList, AllowRule
 from dvfs.actuator.client import ActuatorError, ActuatorStatus, Effect
 from dvfs.actuator.core import ActuatorCore
 from dvfs.actuator.guard import ActuatorRefusalError
-from dvfs.actuator.journal import ActuatorJournal, Epoch
+from dvfs.actuator.knobs.nvml import KnobError, KnobReading, KnobWrite, ListedDevice, WriteResult, inventory, read, write
 from dvfs.actuator.lease import TTL_S
-from dvfs.actuator.note import SettingNote
-from dvfs.actuator.nvml_knobs import KnobError, KnobReading, KnobWrite, ListedDevice, WriteResult, inventory, read, write
+from dvfs.actuator.records.journal import ActuatorJournal, Epoch
+from dvfs.actuator.records.note import SettingNote
 from dvfs.types import DeviceLimits, Setting
 from energy_agent.devices.nvml.abi import FieldValue, NvmlError
 from energy_agent.devices.nvml.library import RealNvml
@@ -30,7 +30,7 @@ _CLOCKS = list(range(345, 1981, 15))
 
 
 class FakeBoards:
-    """The part of NVML that dvfs.actuator.nvml_knobs uses. `before` is called with each setter's name before it acts."""
+    """The part of NVML that dvfs.actuator.knobs.nvml uses. `before` is called with each setter's name before it acts."""
 
     def __init__(self, path: Path, before: Callable[[str], None] = lambda call: None) -> None:
         """Use the boards in `path`, made by `create`."""

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from dvfs.actuator.client import ActuatorStatus, Effect
-from dvfs.actuator.note import SettingNote
+from dvfs.actuator.records.note import SettingNote
 from dvfs.types import Setting
 
 

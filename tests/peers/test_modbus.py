@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from energy_agent.core.energy import Method
-from energy_agent.core.meters import MeterError
+from energy_agent.core.meters.reading import MeterError
 from energy_agent.metering.node import advance
 from energy_agent.runtime.clock import RealClock
 from energy_agent.runtime.meter_poller import MeterPoller, MeterSchedule

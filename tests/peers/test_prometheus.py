@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from energy_agent.core.meters import MeterError
+from energy_agent.core.meters.reading import MeterError
 from energy_agent.metering.node import advance
 from energy_agent.runtime.clock import RealClock
 from energy_agent.runtime.meter_poller import MeterPoller, MeterSchedule

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from energy_agent.config.node_meters import NodeMeters, NodeRedfishConfig
-from energy_agent.core.meters import MeterError
+from energy_agent.core.meters.reading import MeterError
 from energy_agent.node.meters.redfish import SPEC
 from energy_agent.runtime.clock import RealClock
 from tests.peers.meters import check_constant_power, polling, up

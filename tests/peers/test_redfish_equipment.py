@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from energy_agent.core.meters import MeterError
+from energy_agent.core.meters.reading import MeterError
 from energy_agent.core.units import UJ_PER_KWH
 from energy_agent.runtime.clock import RealClock
 from energy_agent.runtime.meter_poller import MeterPoller, MeterSchedule

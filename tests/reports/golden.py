@@ -28,7 +28,7 @@ from zoneinfo import ZoneInfo
 
 from energy_agent.core.boundary import host
 from energy_agent.core.energy import Entry, Gap, Method, State, Steps, Tokens, WorkloadFacts
-from energy_agent.core.facility import METER_KIND, MeterFacts, Position, Role
+from energy_agent.core.meters.facility import METER_KIND, MeterFacts, Position, Role
 from energy_agent.factors.basis import Accounting, Basis, EmissionBoundary
 from energy_agent.factors.join import IntensitySource
 from energy_agent.factors.series import About, IntensityPoint, Piece

@@ -17,7 +17,7 @@ from random import Random
 from zoneinfo import ZoneInfo
 
 from energy_agent.core.energy import Entry, Gap, Method, State, Tokens, WorkloadFacts
-from energy_agent.core.facility import METER_KIND, MeterFacts, Position, Role
+from energy_agent.core.meters.facility import METER_KIND, MeterFacts, Position, Role
 from energy_agent.ledger.journal.book import Batch
 from energy_agent.ledger.rows.kinds import INT64_MAX, DeviceFacts
 from energy_agent.ledger.segments import segment as segments

@@ -18,7 +18,7 @@ from energy_agent.config.node_meters import IN_THE_CLEAR
 from energy_agent.core import plugin
 from energy_agent.core.errors import UsageError
 from energy_agent.node.sensor_file import tick_ns_by_board
-from energy_agent.runtime.files import require_safe
+from energy_agent.runtime.files.permissions import require_safe
 from energy_agent.web.access import Seen, read
 from wattlens.steering.build import configured
 

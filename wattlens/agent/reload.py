@@ -21,7 +21,7 @@ from energy_agent.core.units import NS_PER_S
 from energy_agent.node.loop import Agent
 from energy_agent.owners.kubernetes.node_annotation import NodeNote
 from energy_agent.reader.child import ReaderOptions
-from energy_agent.runtime import yaml_file
+from energy_agent.runtime.files import yaml_file
 from wattlens.agent.config_check import check_parts
 from wattlens.steering.loop import Steering
 

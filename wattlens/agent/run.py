@@ -37,12 +37,12 @@ from energy_agent.owners.processes import ProcessOwners
 from energy_agent.owners.sources import open_node_note, open_owners
 from energy_agent.reader.child import ReaderOptions
 from energy_agent.reader.supervisor import ReaderSupervisor
-from energy_agent.runtime import yaml_file
 from energy_agent.runtime.clock import clock_for
-from energy_agent.runtime.files import hide_from_others, require_safe
-from energy_agent.runtime.last_good import LastGood
-from energy_agent.runtime.listeners import Listeners
+from energy_agent.runtime.files import yaml_file
+from energy_agent.runtime.files.last_good import LastGood
+from energy_agent.runtime.files.permissions import hide_from_others, require_safe
 from energy_agent.runtime.meter_poller import MeterPoller
+from energy_agent.runtime.network.listeners import Listeners
 from energy_agent.tokens.poller import TokenPoller
 from energy_agent.web.access import AccessControl
 from energy_agent.web.server import WebServer

@@ -28,9 +28,9 @@ def actuator_config(args: argparse.Namespace, socket: Path | None = None, file: 
     """
     from dvfs.actuator.allow_list import ActuatorFile, load
     from dvfs.actuator.client import EARLIER_SOCKET
-    from dvfs.actuator.epoch import machine_epoch
-    from dvfs.actuator.journal import Epoch
     from dvfs.actuator.kill_switch import FILE, KillSwitch
+    from dvfs.actuator.records.epoch import machine_epoch
+    from dvfs.actuator.records.journal import Epoch
     from dvfs.actuator.supervisor import ActuatorConfig
     from energy_agent.devices.nvml.library import RealNvml
     from energy_agent.runtime.clock import RealClock, SimulatedClock

@@ -72,7 +72,7 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _statement(args: argparse.Namespace, given: "PueInputs", zone: tzinfo) -> "PueStatement":
-    from energy_agent.core.facility import Position
+    from energy_agent.core.meters.facility import Position
     from energy_agent.site.building.tree import refuse_unsound
     from reports.period import from_instants
     from wattlens.site.pue.statement import statement

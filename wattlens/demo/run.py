@@ -24,7 +24,7 @@ from energy_agent.core.errors import UsageError, WattlensError
 from energy_agent.core.proof import Analysis, PairedBlocks
 from energy_agent.ledger.reading import read_rows
 from energy_agent.owners.processes import ProcessOwners
-from energy_agent.runtime.http import HttpError
+from energy_agent.runtime.network.http import HttpError
 from energy_agent.sim import scenario
 from energy_agent.sim.building.model import FacilityModel
 from energy_agent.sim.node import SimulatedNode

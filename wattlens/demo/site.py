@@ -11,7 +11,7 @@ from typing import Final
 import yaml
 
 from energy_agent.core.errors import UsageError, WattlensError
-from energy_agent.runtime.http import HttpError
+from energy_agent.runtime.network.http import HttpError
 from energy_agent.sim.building.site import site_config
 from energy_agent.sim.node import SimulatedNode
 from wattlens.demo.child import child

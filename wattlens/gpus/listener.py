@@ -13,7 +13,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 
 from energy_agent.core.errors import WattlensError
-from energy_agent.runtime.connection import ConnectError, DeadlineError, connect
+from energy_agent.runtime.network.connection import ConnectError, DeadlineError, connect
 
 _LISTEN = "0A"
 _TABLE_LIMIT_B = 16 << 20

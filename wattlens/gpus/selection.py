@@ -128,7 +128,8 @@ def _of_workload(processes: "GpuProcesses", name: str) -> MeasuredGpus:
     why = f"of workload {name}"
     if used:
         return MeasuredGpus(_names(used), why, workloads=frozenset({name}))
-    from energy_agent.runtime.agent_socket import ask  # it knows pods and jobs by the names that their schedulers give them
+    # The agent knows pods and jobs by the names that their schedulers give them.
+    from energy_agent.runtime.network.agent_socket import ask
 
     try:
         status, reply = ask("GET", f"/v1/workload/{quote(name, safe='')}")

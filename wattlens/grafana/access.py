@@ -5,7 +5,7 @@ from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
 from energy_agent.core.errors import UsageError
-from energy_agent.runtime.secret_file import read_secret
+from energy_agent.runtime.files.secret_file import read_secret
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from energy_agent.core.errors import UsageError, WattlensError
 from energy_agent.core.text import printable
-from energy_agent.runtime.http import (
+from energy_agent.runtime.network.http import (
     HttpCertificateError,
     HttpClient,
     HttpError,
@@ -16,7 +16,7 @@ from energy_agent.runtime.http import (
     HttpTimeoutError,
     HttpTooLargeError,
 )
-from energy_agent.runtime.tls import TlsFiles
+from energy_agent.runtime.network.tls import TlsFiles
 from wattlens.grafana.access import GrafanaAccess
 
 ANSWER_LIMIT_B: Final = 32 << 20

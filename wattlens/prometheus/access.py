@@ -5,8 +5,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from energy_agent.core.errors import UsageError
-from energy_agent.runtime.http import basic_authorization
-from energy_agent.runtime.secret_file import read_secret
+from energy_agent.runtime.files.secret_file import read_secret
+from energy_agent.runtime.network.http import basic_authorization
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,8 +18,8 @@ from urllib.parse import quote, urlencode
 
 from energy_agent.core.errors import UsageError, WattlensError
 from energy_agent.core.units import NS_PER_MS, NS_PER_S
-from energy_agent.runtime.http import HttpClient, HttpError, HttpResponse, HttpTooLargeError
-from energy_agent.runtime.tls import TlsFiles
+from energy_agent.runtime.network.http import HttpClient, HttpError, HttpResponse, HttpTooLargeError
+from energy_agent.runtime.network.tls import TlsFiles
 from wattlens.prometheus.access import PrometheusAccess
 
 SAMPLES_MAX: Final = 15_000

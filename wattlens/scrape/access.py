@@ -8,7 +8,8 @@ from urllib.parse import urlsplit
 
 from energy_agent.core.errors import UsageError
 from energy_agent.core.text import printable
-from energy_agent.runtime.http import (
+from energy_agent.runtime.files.secret_file import read_secret
+from energy_agent.runtime.network.http import (
     HttpCertificateError,
     HttpClient,
     HttpError,
@@ -21,8 +22,7 @@ from energy_agent.runtime.http import (
     HttpUnreachableError,
     basic_authorization,
 )
-from energy_agent.runtime.secret_file import read_secret
-from energy_agent.runtime.tls import TlsFiles
+from energy_agent.runtime.network.tls import TlsFiles
 from wattlens.scrape.response import ScrapeResponse, parse
 
 MAX_PAGE_B = 16 << 20

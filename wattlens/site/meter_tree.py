@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from energy_agent.core.facility import MeterFacts
+from energy_agent.core.meters.facility import MeterFacts
 
 
 def format_tree(meters: Sequence[MeterFacts]) -> Iterator[str]:

@@ -14,7 +14,7 @@ from zlib import crc32
 import wattlens
 from energy_agent.core.energy import Identity
 from energy_agent.core.errors import UsageError
-from energy_agent.core.facility import MeterFacts
+from energy_agent.core.meters.facility import MeterFacts
 from energy_agent.core.ports import Clock
 from energy_agent.core.units import NS_PER_S
 from energy_agent.exposition.site import render
@@ -22,10 +22,10 @@ from energy_agent.ledger.journal.journal import Journal
 from energy_agent.ledger.signing import open_signer
 from energy_agent.metering.gpu import gap_threshold_ns
 from energy_agent.runtime.clock import clock_for
-from energy_agent.runtime.last_good import LastGood
-from energy_agent.runtime.listeners import Listeners
+from energy_agent.runtime.files.last_good import LastGood
+from energy_agent.runtime.files.yaml_file import read
 from energy_agent.runtime.meter_poller import MeterPoller, MeterSchedule
-from energy_agent.runtime.yaml_file import read
+from energy_agent.runtime.network.listeners import Listeners
 from energy_agent.site.account import SiteAccount
 from energy_agent.site.config.site import SiteBase, SiteWeb, parse_site, source_specs
 from energy_agent.site.grid.poller import GridPoller

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from dvfs.actuator.client import ActuatorClient, ActuatorError
-from dvfs.actuator.note import read_note
+from dvfs.actuator.records.note import read_note
 from energy_agent.core.energy import Action
 from energy_agent.runtime.clock import storable_ns
 

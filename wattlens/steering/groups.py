@@ -2,16 +2,16 @@
 
 A group is steered whole or not at all, since one slow rank slows all. The configuration names groups by devices; with
 `auto_groups` the GPUs that one workload uses alone are a group, and so are those of one training job on this node. Workloads
-report the name of their job themselves, so it joins workloads of one owner only (core/job_identity.py). GPUs that several
-jobs share are a group of their own, which needs the consent of all: nobody's other GPUs depend on it.
+report the name of their job themselves, so it joins workloads of one owner only (core/workloads/job_identity.py). GPUs that
+several jobs share are a group of their own, which needs the consent of all: nobody's other GPUs depend on it.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from energy_agent.config.dvfs import DvfsGroup
-from energy_agent.core.job_identity import job_identity, owner_of, shorten
 from energy_agent.core.snapshot import DeviceView, Snapshot
+from energy_agent.core.workloads.job_identity import job_identity, owner_of, shorten
 from energy_agent.owners.lone_processes import is_shared
 from wattlens.steering.change_limit import CHANGES_MAX
 

@@ -4,7 +4,7 @@ from dvfs.types import DeviceObservation, WorkCounters
 from energy_agent.accounting.training_intake import Latest, TrainingReports
 from energy_agent.core.ports import Clock
 from energy_agent.core.snapshot import DeviceView
-from energy_agent.core.training_report import TRAINING, is_local
+from energy_agent.core.workloads.training_report import TRAINING, is_local
 from energy_agent.tokens.poller import TokenPoller
 from wattlens.steering.groups import JobRanks
 

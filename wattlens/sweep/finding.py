@@ -6,7 +6,7 @@ from collections import deque
 
 from energy_agent.core.errors import UsageError, WattlensError
 from energy_agent.core.ports import Clock
-from energy_agent.runtime.http import HttpError
+from energy_agent.runtime.network.http import HttpError
 from wattlens.scrape.access import AgentAccess
 from wattlens.scrape.response import ScrapeResponse, parse
 from wattlens.sweep.gpu import committed_ns

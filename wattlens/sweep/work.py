@@ -154,7 +154,7 @@ def spread_over_nodes(workloads: Sequence[str]) -> str:
 
 def _query_agent(workload: str) -> dict[str, Any] | None:
     """Query the agent's socket for a workload's status; None if it has no status."""
-    from energy_agent.runtime.agent_socket import ask
+    from energy_agent.runtime.network.agent_socket import ask
 
     try:
         status, found = ask("GET", f"/v1/workload/{quote(workload, safe='')}")

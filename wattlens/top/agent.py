@@ -15,7 +15,7 @@ from types import FrameType
 
 from energy_agent.core.errors import WattlensError
 from energy_agent.core.text import printable
-from energy_agent.runtime.http import HttpError, HttpUnreachableError
+from energy_agent.runtime.network.http import HttpError, HttpUnreachableError
 from wattlens.scrape.access import AgentAccess, AgentStatusError
 from wattlens.top.metrics import MetricsParser, MetricsResponse
 

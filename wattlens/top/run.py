@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from energy_agent.core.errors import WattlensError
-from energy_agent.runtime.http import HttpError
+from energy_agent.runtime.network.http import HttpError
 from energy_agent.runtime.threads import start_thread
 from wattlens.scrape.access import AgentAccess
 from wattlens.top.agent import FIRST_S, TopReader, open_agent

@@ -7,7 +7,7 @@ of requests without a first token is known, and from one reading to the next the
 from dataclasses import dataclass
 
 from dvfs.types import DeviceObservation, Observation, WorkCounters
-from energy_agent.core.tokens import Latencies
+from energy_agent.core.workloads.tokens import Latencies
 
 _NS = 1e9
 _MOST = 1e15  # a counter

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from energy_agent.core.errors import UsageError
-from energy_agent.runtime import json_file
+from energy_agent.runtime.files import json_file
 
 TABLE = Path(__file__).with_name("models.json")
 ENGINES = ("vllm-2024", "lean")

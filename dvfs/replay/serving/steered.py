@@ -15,7 +15,7 @@ from dvfs.replay.serving.engine import ITL_EDGES, TTFT_EDGES, Replica, ReplicaCo
 from dvfs.replay.serving.fleet import FleetOutcome, RequestLimits, closed
 from dvfs.replay.serving.server import Rates, ReplicaSpec
 from dvfs.types import DeviceObservation, DvfsPolicy, Observation, Setting, SteeringSettings, WorkCounters
-from energy_agent.core.tokens import Latencies
+from energy_agent.core.workloads.tokens import Latencies
 
 PERIOD_S = 1.0
 WINDOW_S = 60.0

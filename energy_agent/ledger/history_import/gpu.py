@@ -7,8 +7,8 @@ from itertools import pairwise
 from statistics import median_low
 from typing import Final
 
-from energy_agent.core.difference import CounterFault, ceiling_uj, energy_uj, gap_of, growth_uj, mean_mw, trapezoid_uj
 from energy_agent.core.energy import Entry, Gap, Method
+from energy_agent.core.meters.difference import CounterFault, ceiling_uj, energy_uj, gap_of, growth_uj, mean_mw, trapezoid_uj
 from energy_agent.ledger.history_import.samples import BOARD_MOST_MW, RESET, TICK_NS, ExporterBounds, ExporterReading, whose
 
 JUMP: Final = "impossible counter difference"

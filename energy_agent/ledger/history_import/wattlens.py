@@ -18,8 +18,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from energy_agent.core.boundary import host, is_gpu, part
-from energy_agent.core.difference import energy_uj, gap_of, mean_mw
 from energy_agent.core.energy import Entry, Gap, Method, State, Steps, Tokens
+from energy_agent.core.meters.difference import energy_uj, gap_of, mean_mw
 from energy_agent.core.units import NS_PER_S, split_integer
 from energy_agent.ledger.history_import.dcgm import exporter_label, uuid
 from energy_agent.ledger.history_import.samples import BOARD_MOST_MW, RESET, TICK_NS

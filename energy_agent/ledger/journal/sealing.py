@@ -8,7 +8,7 @@ from typing import Any
 from energy_agent.core.boundary import is_meter
 from energy_agent.core.energy import Identity, WorkloadFacts
 from energy_agent.core.errors import ChainError
-from energy_agent.core.facility import METER_GONE
+from energy_agent.core.meters.facility import METER_GONE
 from energy_agent.ledger.journal.book import Book
 from energy_agent.ledger.rows.kinds import CELL_NS, KINDS, Cell, GapRow, Key, Row, key_of, kind_of
 from energy_agent.ledger.rows.totals import Tally

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from energy_agent.core.difference import mean_mw
+from energy_agent.core.meters.difference import mean_mw
 
 SHARE_OF_LIMIT = 9
 """A board is taken to rest at no more than this part of its default limit: data-centre boards rest at 1/7 to 1/11 of it."""

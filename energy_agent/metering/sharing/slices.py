@@ -5,8 +5,8 @@ Slices without an owner or without a MIG device get their part of the resting po
 
 from collections.abc import Sequence
 
-from energy_agent.core.difference import energy_uj
 from energy_agent.core.energy import State
+from energy_agent.core.meters.difference import energy_uj
 from energy_agent.core.units import split_integer
 from energy_agent.metering.sharing.policy import DeviceUse, SharedEnergy, Slice, WorkloadShare
 

@@ -10,10 +10,10 @@ import tempfile
 from pathlib import Path
 
 from energy_agent.config.node_meters import Ipmi, NodeMeters
-from energy_agent.core.meters import MeterError, MeterReading, Scope
+from energy_agent.core.meters.reading import MeterError, MeterReading, Scope
 from energy_agent.core.ports import Clock
 from energy_agent.node.meter_source import NodeSource, believable_mw
-from energy_agent.runtime.secret_file import read_secret
+from energy_agent.runtime.files.secret_file import read_secret
 
 AGE_NS = 2_000_000_000
 _READING = re.compile(r"^\s*Instantaneous power reading:\s*(-?\d{1,9}) Watts", re.MULTILINE)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from energy_agent.config.node_meters import NodeMeters
-from energy_agent.core.meters import MeterError, MeterReading, Scope
+from energy_agent.core.meters.reading import MeterError, MeterReading, Scope
 from energy_agent.core.ports import Clock
 from energy_agent.node.meter_source import NodeSource, read_number, read_text
 

@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from energy_agent.config.node_meters import NodeMeters
-from energy_agent.core.meters import MeterError, MeterReading, Scope
+from energy_agent.core.meters.reading import MeterError, MeterReading, Scope
 from energy_agent.core.ports import Clock
 from energy_agent.core.units import UJ_PER_KWH
 from energy_agent.node.meter_source import NodeSource, believable_mw

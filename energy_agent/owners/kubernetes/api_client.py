@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from energy_agent.core.text import printable
-from energy_agent.runtime.http import HttpClient, HttpError, ResponseStream
-from energy_agent.runtime.tls import TlsFiles
+from energy_agent.runtime.network.http import HttpClient, HttpError, ResponseStream
+from energy_agent.runtime.network.tls import TlsFiles
 
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 MAX_ANSWER_B = 32 << 20

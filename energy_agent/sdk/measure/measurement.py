@@ -316,7 +316,7 @@ class measure:  # noqa: N801 - reads as a statement: with measure("step") as m
         """From the sampler; where that can read nothing, from the node's agent, if one listens."""
         if not at.reason:
             return at.result(self._number)
-        from energy_agent.runtime.agent_socket import agent_socket
+        from energy_agent.runtime.network.agent_socket import agent_socket
         from energy_agent.sdk.agent import agent_window
 
         if not agent_socket().exists():

@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 
 from energy_agent.core.errors import UsageError, WattlensError
 from energy_agent.core.ports import Clock
-from energy_agent.core.tokens import TokenDelta, joined
 from energy_agent.core.units import NS_PER_S
+from energy_agent.core.workloads.tokens import TokenDelta, joined
 from energy_agent.runtime.threads import start_thread
 from energy_agent.sdk.measure.window_tokens import CounterInterval, WindowTokens, window_tokens
 from energy_agent.tokens.account import EndpointAccount

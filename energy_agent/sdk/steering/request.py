@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from energy_agent.runtime.agent_socket import agent_socket, ask
+from energy_agent.runtime.network.agent_socket import agent_socket, ask
 from energy_agent.sdk.agent import describe_silence
 from energy_agent.sdk.ranks import local_rank_of
 from energy_agent.sdk.requesting import SteeringClient

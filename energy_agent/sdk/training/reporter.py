@@ -140,7 +140,7 @@ class Reporter:
             self._reported.set()
 
     def _report(self) -> None:
-        from energy_agent.runtime.agent_socket import agent_socket, ask
+        from energy_agent.runtime.network.agent_socket import agent_socket, ask
         from energy_agent.sdk.agent import describe_silence
 
         try:
@@ -165,7 +165,7 @@ class Reporter:
 
     def _look(self, told: dict[str, Any]) -> None:
         """Report at the end what steering would have saved, from the rank that reports for all."""
-        from energy_agent.runtime.agent_socket import ask
+        from energy_agent.runtime.network.agent_socket import ask
         from energy_agent.sdk.training.projected_saving import shadow_hint
 
         now_s = time.monotonic()

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from energy_agent.core.training_report import RATE_MAX, TRAINING, ReportError, TrainingReport, parse
+from energy_agent.core.workloads.training_report import RATE_MAX, TRAINING, ReportError, TrainingReport, parse
 from energy_agent.runtime.threads import start_thread
 
 VARIABLE = "WATTLENS_MEASURE"

@@ -3,7 +3,7 @@
 The agent rejects a process with more tokens than a training can process; such counts are rejected here too.
 """
 
-from energy_agent.core.training_report import RATE_MAX
+from energy_agent.core.workloads.training_report import RATE_MAX
 
 STEP_MAX = 10_000 * RATE_MAX
 """Tokens of one step: nearly three hours at a rate that no rank has."""

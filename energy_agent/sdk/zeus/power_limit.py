@@ -8,7 +8,7 @@ import math
 import time
 from dataclasses import dataclass, field
 
-from energy_agent.runtime.agent_socket import agent_socket, ask
+from energy_agent.runtime.network.agent_socket import agent_socket, ask
 from energy_agent.sdk.requesting import SteeringClient
 from energy_agent.sdk.zeus.responses import OriginalLimits, SteeringReply, found_of, parse_reply, parse_window_energy
 

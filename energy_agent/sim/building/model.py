@@ -10,7 +10,7 @@ from typing import Annotated, Final, Literal
 from pydantic import Field, field_validator, model_validator
 
 from energy_agent.core.errors import UsageError
-from energy_agent.core.facility import Position, Role
+from energy_agent.core.meters.facility import Position, Role
 from energy_agent.core.units import NS_PER_S
 from energy_agent.sim.building import faults as facility_faults
 from energy_agent.sim.building.faults import MeterFault

@@ -8,9 +8,9 @@ not move for many readings; and it may hang, which only its own past distinguish
 from dataclasses import dataclass, replace
 from typing import Final
 
-from energy_agent.core.difference import energy_uj, gap_of, mean_mw, start_of, trapezoid_uj
 from energy_agent.core.energy import Gap, Method
-from energy_agent.core.meters import MeterReading
+from energy_agent.core.meters.difference import energy_uj, gap_of, mean_mw, start_of, trapezoid_uj
+from energy_agent.core.meters.reading import MeterReading
 from energy_agent.metering.node import DomainInterval, NodeState, NodeStep, advance
 
 HANGS: Final = "its register stands still while energy should flow"

@@ -12,7 +12,7 @@ from itertools import pairwise
 from typing import Final
 
 from energy_agent.core.energy import Method
-from energy_agent.core.facility import MeterEnergy, MeterFacts, Position, Role
+from energy_agent.core.meters.facility import MeterEnergy, MeterFacts, Position, Role
 from energy_agent.site.building.ratio import Amount, Terms, coverage, energy, ratio
 from energy_agent.site.building.spans import merged
 from energy_agent.site.building.tree import below, meters_of_role, nearest, path_of

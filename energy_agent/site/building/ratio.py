@@ -13,7 +13,7 @@ from fractions import Fraction
 from math import isqrt
 from typing import Final
 
-from energy_agent.core.facility import MeterEnergy
+from energy_agent.core.meters.facility import MeterEnergy
 
 _PPM: Final = 1_000_000
 _K: Final = Fraction(196, 100)

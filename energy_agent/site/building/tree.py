@@ -7,7 +7,7 @@ flows there less what is not IT below it.
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from energy_agent.core.facility import MeterFacts, Position, Role
+from energy_agent.core.meters.facility import MeterFacts, Position, Role
 
 NOT_IT = frozenset({Role.COOLING, Role.LIGHTING, Role.UPS_LOSS})
 """What is taken off where it hangs below a meter of IT."""

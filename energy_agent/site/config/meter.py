@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from energy_agent.config.messages import NAME
 from energy_agent.config.section import Section
-from energy_agent.core.facility import MeterFacts, Position, Role
+from energy_agent.core.meters.facility import MeterFacts, Position, Role
 
 MeterId = Annotated[str, Field(pattern=NAME)]
 

@@ -17,8 +17,8 @@ from energy_agent.config.agent import LedgerConfig, Web
 from energy_agent.config.messages import LISTEN, NAME
 from energy_agent.config.section import Section
 from energy_agent.core import plugin
-from energy_agent.core.facility import MeterFacts
-from energy_agent.runtime import yaml_file
+from energy_agent.core.meters.facility import MeterFacts
+from energy_agent.runtime.files import yaml_file
 from energy_agent.site.building.tree import refuse_unsound
 from energy_agent.site.config import contracts as config_contracts
 from energy_agent.site.config import water as config_water

@@ -3,7 +3,7 @@
 from decimal import Decimal
 from typing import Final
 
-from energy_agent.core.meters import MeterError
+from energy_agent.core.meters.reading import MeterError
 
 _LONGEST: Final = 64
 _LARGEST_EXPONENT: Final = 308  # of a float64; 1e999999999 would fill the memory once it is a whole number

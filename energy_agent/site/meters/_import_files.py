@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from energy_agent.core.meters import MeterError
+from energy_agent.core.meters.reading import MeterError
 from energy_agent.core.units import NS_PER_S
 from energy_agent.ledger.fleet.parquet import ForeignTable
 

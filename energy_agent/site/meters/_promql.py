@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final
 
-from energy_agent.core.meters import MeterError
+from energy_agent.core.meters.reading import MeterError
 from energy_agent.site.meters._decimal_text import decimal_of
 
 _PART: Final = "wattlens_part"  # label that distinguishes the parts of the answer

@@ -19,9 +19,9 @@ from pydantic import Field, field_validator, model_validator
 from energy_agent.config.messages import HOST
 from energy_agent.config.section import Section
 from energy_agent.core.errors import UsageError
-from energy_agent.core.meters import MeterError
-from energy_agent.runtime.connection import RESOLVER, ConnectError, DeadlineError
-from energy_agent.runtime.secret_file import read_secret
+from energy_agent.core.meters.reading import MeterError
+from energy_agent.runtime.files.secret_file import read_secret
+from energy_agent.runtime.network.connection import RESOLVER, ConnectError, DeadlineError
 
 TRIES: Final = 3
 _TICK_S: Final = 0.02

@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from energy_agent.config.section import Section
-from energy_agent.core.meters import MeterError, MeterReading, Scope
+from energy_agent.core.meters.reading import MeterError, MeterReading, Scope
 from energy_agent.core.ports import Clock, PolledMeter
 from energy_agent.core.units import UJ_PER_J, UJ_PER_KWH
 from energy_agent.site.config.meter import MeterConfig

@@ -5,7 +5,7 @@ from decimal import Decimal
 from pydantic import Field
 
 from energy_agent.config.section import Section
-from energy_agent.core.meters import MeterReading
+from energy_agent.core.meters.reading import MeterReading
 from energy_agent.core.ports import Clock
 from energy_agent.site.config.meter import MeterConfig
 from energy_agent.site.meters._source import FacilitySource, reading

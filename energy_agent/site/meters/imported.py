@@ -15,7 +15,7 @@ from typing import Final, Literal, Self
 from pydantic import Field, model_validator
 
 from energy_agent.config.section import Section
-from energy_agent.core.meters import MeterError, MeterReading
+from energy_agent.core.meters.reading import MeterError, MeterReading
 from energy_agent.core.ports import Clock
 from energy_agent.core.units import NS_PER_S
 from energy_agent.site.config.meter import MeterConfig

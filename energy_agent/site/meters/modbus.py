@@ -14,9 +14,9 @@ from pydantic import Field, model_validator
 from energy_agent.config.messages import HOST
 from energy_agent.config.section import Section
 from energy_agent.core.errors import UsageError
-from energy_agent.core.meters import MeterError, MeterReading
+from energy_agent.core.meters.reading import MeterError, MeterReading
 from energy_agent.core.ports import Clock
-from energy_agent.runtime.connection import ConnectError, DeadlineError, connect
+from energy_agent.runtime.network.connection import ConnectError, DeadlineError, connect
 from energy_agent.site.config.meter import MeterConfig
 from energy_agent.site.meters._age import EdgeAge
 from energy_agent.site.meters._registers import Type, number, range_of, resolution, words_of

@@ -19,11 +19,11 @@ from urllib.parse import urlencode, urlsplit
 from pydantic import Field, field_validator, model_validator
 
 from energy_agent.config.section import Section
-from energy_agent.core.meters import MeterError, MeterReading
+from energy_agent.core.meters.reading import MeterError, MeterReading
 from energy_agent.core.ports import Clock
-from energy_agent.runtime.http import HttpClient, HttpError, basic_authorization
-from energy_agent.runtime.secret_file import read_secret
-from energy_agent.runtime.tls import TlsFiles
+from energy_agent.runtime.files.secret_file import read_secret
+from energy_agent.runtime.network.http import HttpClient, HttpError, basic_authorization
+from energy_agent.runtime.network.tls import TlsFiles
 from energy_agent.site.config.meter import MeterConfig
 from energy_agent.site.meters._age import EdgeAge
 from energy_agent.site.meters._promql import build_query, is_selector, looks_back_s, parse_values

@@ -14,7 +14,7 @@ from pydantic import Field, model_validator
 
 from energy_agent.config.messages import MEMBER
 from energy_agent.config.node_meters import RedfishLogin
-from energy_agent.core.meters import MeterError, MeterReading
+from energy_agent.core.meters.reading import MeterError, MeterReading
 from energy_agent.core.ports import Clock
 from energy_agent.redfish.resource import link, members, number, sensor
 from energy_agent.redfish.service import RedfishService, is_path

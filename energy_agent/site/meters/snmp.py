@@ -11,7 +11,7 @@ from typing import Any, Final, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from energy_agent.core.meters import MeterError, MeterReading
+from energy_agent.core.meters.reading import MeterError, MeterReading
 from energy_agent.core.ports import Clock
 from energy_agent.site.config.meter import MeterConfig
 from energy_agent.site.meters import _snmp_profile as profiles

@@ -16,7 +16,7 @@ from dataclasses import replace
 from fractions import Fraction
 from typing import Final
 
-from energy_agent.core.facility import Position
+from energy_agent.core.meters.facility import Position
 from energy_agent.core.units import UJ_PER_KWH
 from energy_agent.factors.basis import EmissionBoundary
 from energy_agent.site.building.pue import per_it_kwh

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from fractions import Fraction
 
-from energy_agent.core.facility import Role
+from energy_agent.core.meters.facility import Role
 from energy_agent.core.units import UJ_PER_J
 from energy_agent.site.building.contracts import CERTIFICATES, InstrumentKind
 from energy_agent.site.building.ratio import Amount, energy

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from dvfs.actuator.guard import ActuatorRefusalError
-from dvfs.actuator.history import KnobChange
-from dvfs.actuator.journal import ActuatorJournal, Epoch, Outstanding
+from dvfs.actuator.knobs.nvml import KnobError, ListedDevice, inventory
 from dvfs.actuator.lease import NS
-from dvfs.actuator.note import SettingNote
-from dvfs.actuator.nvml_knobs import KnobError, ListedDevice, inventory
+from dvfs.actuator.records.history import KnobChange
+from dvfs.actuator.records.journal import ActuatorJournal, Epoch, Outstanding
+from dvfs.actuator.records.note import SettingNote
 from dvfs.types import DeviceLimits, Setting
 from energy_agent.core.errors import JournalError
 from energy_agent.devices.nvml.abi import GPU_IS_LOST, IN_USE, NO_PERMISSION, NOT_SUPPORTED, UNKNOWN

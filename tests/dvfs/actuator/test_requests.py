@@ -10,10 +10,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from dvfs.actuator.history import ActuatorHistory, KnobChange
-from dvfs.actuator.journal import ActuatorJournal
 from dvfs.actuator.kill_switch import KillSwitch
 from dvfs.actuator.lease import NS
+from dvfs.actuator.records.history import ActuatorHistory, KnobChange
+from dvfs.actuator.records.journal import ActuatorJournal
 from dvfs.actuator.requests import Caller, Requests
 from dvfs.actuator.wire import MAX_BYTES, Decoder, WireError, encode
 from dvfs.types import DeviceLimits

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from dvfs import knees
 from dvfs.actuator.client import ActuatorError, Effect
-from dvfs.actuator.history import KnobChange
-from dvfs.actuator.journal import ActuatorJournal
-from dvfs.actuator.note import SettingNote
+from dvfs.actuator.records.history import KnobChange
+from dvfs.actuator.records.journal import ActuatorJournal
+from dvfs.actuator.records.note import SettingNote
 from dvfs.governor.group import ConfiguredPolicy, GovernedGroup
 from dvfs.governor.loop import Governor, GovernorConfig
 from dvfs.policies import slo

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from energy_agent.accounting.node import NEVER, PATIENCE_NS, NodeAccount, NodePlan
 from energy_agent.core.boundary import Boundary, boundary, is_gpu, part
 from energy_agent.core.energy import DeviceInfo, Entry, Identity, Method, State
-from energy_agent.core.meters import MeterReading, Scope
+from energy_agent.core.meters.reading import MeterReading, Scope
 
 S = 10**9
 IDENTITY = Identity("c", "n", "boot", "v", True)

@@ -16,8 +16,8 @@ from energy_agent.core.energy import DeviceInfo, DeviceSample, Identity, Process
 from energy_agent.core.errors import JournalError
 from energy_agent.core.saved_state import Component
 from energy_agent.core.snapshot import LedgerStats
-from energy_agent.core.tokens import TokenTotals
 from energy_agent.core.units import NS_PER_S
+from energy_agent.core.workloads.tokens import TokenTotals
 from energy_agent.ledger import chain
 from energy_agent.ledger.journal import log
 from energy_agent.ledger.journal.journal import Batch, Journal

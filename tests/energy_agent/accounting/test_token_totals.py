@@ -9,7 +9,7 @@ from energy_agent.accounting.token_totals import TokenTotalsStore
 from energy_agent.core.energy import Identity, Tokens, WorkloadFacts
 from energy_agent.core.saved_state import Component
 from energy_agent.core.snapshot import LedgerStats
-from energy_agent.core.tokens import Latencies, TokenTotals
+from energy_agent.core.workloads.tokens import Latencies, TokenTotals
 from energy_agent.exposition.openmetrics import Format, render
 from energy_agent.ledger.journal.journal import Journal
 from energy_agent.owners.processes import ProcessOwners

@@ -16,8 +16,8 @@ from energy_agent.accounting.training_intake import (
     TrainingReports,
 )
 from energy_agent.core.saved_state import ONLY, Component, apply_changes, copy_states, find_changes
-from energy_agent.core.training_report import COUNT_MAX, RATE_MAX, ReportError, TrainingReport, parse
 from energy_agent.core.units import NS_PER_S
+from energy_agent.core.workloads.training_report import COUNT_MAX, RATE_MAX, ReportError, TrainingReport, parse
 from energy_agent.ledger.journal.earlier import split_states
 
 RUN = "0123456789abcdef"

@@ -11,7 +11,7 @@ from energy_agent.config import agent as config
 from energy_agent.config import messages
 from energy_agent.config.key_values import model_of
 from energy_agent.core.errors import UsageError
-from energy_agent.runtime import yaml_file
+from energy_agent.runtime.files import yaml_file
 from tests.support import refusal, said_here
 
 # What stands in the file -> what the line has to name.

@@ -1,7 +1,7 @@
 """The book of a site's meters: who was there when, and that nothing is counted twice when meters come, go and are renamed."""
 
 from energy_agent.core.energy import Entry, Gap, Method, State, WorkloadFacts
-from energy_agent.core.facility import METER_GONE, METER_KIND, MeterFacts, Position, Role
+from energy_agent.core.meters.facility import METER_GONE, METER_KIND, MeterFacts, Position, Role
 from energy_agent.ledger.facility import book_of
 from energy_agent.ledger.rows import cells
 from energy_agent.ledger.rows.kinds import CELL_NS, fold

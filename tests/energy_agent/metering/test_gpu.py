@@ -7,8 +7,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from energy_agent.core.difference import energy_uj
 from energy_agent.core.energy import DeviceSample, Method
+from energy_agent.core.meters.difference import energy_uj
 from energy_agent.metering.gpu import MeterState, SensorLimits, advance, gap_threshold_ns
 from tests.energy_agent.metering.board_model import POWER_MAX_MW, SENSOR, START_NS, TICK_MS, BoardModel, Metered, Stuck
 

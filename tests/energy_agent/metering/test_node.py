@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from energy_agent.core.boundary import UNBOUNDED
 from energy_agent.core.energy import Method
-from energy_agent.core.meters import MeterReading, Scope
+from energy_agent.core.meters.reading import MeterReading, Scope
 from energy_agent.metering.node import advance
 
 S = 10**9

@@ -267,7 +267,7 @@ def test_a_port_that_another_program_has_stops_nothing_else(node, tmp_path):
         process = subprocess.Popen(command, stderr=log)
     try:
         eventually(path.is_socket)
-        code = "from energy_agent.runtime.agent_socket import ask; print(ask('GET', '/v1/me', within_s=60.0)[0])"
+        code = "from energy_agent.runtime.network.agent_socket import ask; print(ask('GET', '/v1/me', within_s=60.0)[0])"
         environ = {**os.environ, "WATTLENS_AGENT_SOCKET": str(path)}
         done = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, timeout=90, check=True)
         assert done.stdout == "200\n"

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from energy_agent.core.meters import MeterError, MeterReading, Scope
+from energy_agent.core.meters.reading import MeterError, MeterReading, Scope
 from energy_agent.runtime.clock import RealClock
 from energy_agent.runtime.meter_poller import QUEUE_MAX, MeterPoller, MeterSchedule
 from tests.support import eventually

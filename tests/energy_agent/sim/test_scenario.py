@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from energy_agent.core.errors import UsageError
-from energy_agent.runtime import yaml_file
+from energy_agent.runtime.files import yaml_file
 from energy_agent.sim import scenario
 from tests.support import refusal
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from energy_agent.core.boundary import JOURNAL_LOST, is_gpu, is_meter, meter, site_and_meter
 from energy_agent.core.energy import Identity, Method
 from energy_agent.core.errors import WattlensError
-from energy_agent.core.facility import MeterFacts, Position, Role
-from energy_agent.core.meters import MeterReading, Scope
+from energy_agent.core.meters.facility import MeterFacts, Position, Role
+from energy_agent.core.meters.reading import MeterReading, Scope
 from energy_agent.core.saved_state import Component
 from energy_agent.ledger.facility import FacilityBook, book_of
 from energy_agent.ledger.fleet.compact import compact

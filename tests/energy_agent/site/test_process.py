@@ -7,8 +7,8 @@ import pytest
 
 from energy_agent.core.energy import Identity, SourceHealth
 from energy_agent.core.errors import JournalError
-from energy_agent.core.facility import MeterFacts, Position, Role
-from energy_agent.core.meters import MeterReading, Scope
+from energy_agent.core.meters.facility import MeterFacts, Position, Role
+from energy_agent.core.meters.reading import MeterReading, Scope
 from energy_agent.core.units import NS_PER_S
 from energy_agent.ledger import chain
 from energy_agent.ledger.journal.journal import Journal

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from energy_agent.core.tokens import Latencies, joined
-from energy_agent.core.training_report import RATE_MAX
+from energy_agent.core.workloads.tokens import Latencies, joined
+from energy_agent.core.workloads.training_report import RATE_MAX
 from energy_agent.tokens.account import KEPT_LIMIT, TOTALS_LIMIT, EndpointAccount
 from energy_agent.tokens.advance import DERIVED
 from energy_agent.tokens.reading import EndpointError, EngineReading, ModelReading

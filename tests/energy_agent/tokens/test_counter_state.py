@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from energy_agent.core.tokens import Latencies
+from energy_agent.core.workloads.tokens import Latencies
 from energy_agent.tokens.counter_state import EndpointState, EngineCounters, ModelCounters, decode, encode
 
 TTFT = Latencies((0.1, 1.0), (3, 0, 2), 2.5)

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from energy_agent.core.energy import Entry, Method, State
-from energy_agent.core.tokens import TokenDelta
+from energy_agent.core.workloads.tokens import TokenDelta
 from energy_agent.tokens.energy_per_token import PATIENCE_NS, EnergyPerToken, batch_label
 
 S = 1_000_000_000

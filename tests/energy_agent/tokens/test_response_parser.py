@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from energy_agent.config.tokens import TokenMapping
 from energy_agent.core import plugin
-from energy_agent.core.tokens import Latencies
+from energy_agent.core.workloads.tokens import Latencies
 from energy_agent.sim.workloads import models
 from energy_agent.sim.workloads.engine import ITL_BUCKETS, TTFT_BUCKETS, BatchingEngine, SimulatedRequest
 from energy_agent.sim.workloads.metrics_page import render

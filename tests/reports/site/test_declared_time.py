@@ -9,7 +9,7 @@ import pytest
 
 from energy_agent.core.energy import Entry, Method, State, WorkloadFacts
 from energy_agent.core.errors import WattlensError
-from energy_agent.core.facility import METER_GONE, METER_KIND, MeterFacts, Position, Role
+from energy_agent.core.meters.facility import METER_GONE, METER_KIND, MeterFacts, Position, Role
 from energy_agent.ledger.fleet.sites import Sites
 from energy_agent.ledger.journal.book import Batch
 from energy_agent.ledger.rows.kinds import DeviceFacts

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from energy_agent.core.energy import Entry, Gap, Method, State, WorkloadFacts
-from energy_agent.core.facility import METER_GONE, METER_KIND, MeterFacts, Position, Role
+from energy_agent.core.meters.facility import METER_GONE, METER_KIND, MeterFacts, Position, Role
 from energy_agent.ledger.facility import FacilityBook
 from energy_agent.ledger.fleet.sites import Sites
 from energy_agent.ledger.journal.book import Batch

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from energy_agent.core.energy import Identity
-from energy_agent.core.facility import MeterFacts, Position, Role
-from energy_agent.core.meters import MeterReading, Scope
+from energy_agent.core.meters.facility import MeterFacts, Position, Role
+from energy_agent.core.meters.reading import MeterReading, Scope
 from energy_agent.factors.series import IntensityPoint
 from energy_agent.ledger.journal.journal import Journal
 from energy_agent.runtime.clock import RealClock

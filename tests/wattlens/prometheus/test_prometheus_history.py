@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from energy_agent.core.errors import UsageError, WattlensError
-from energy_agent.runtime.http import BODY_LIMIT_B, HttpResponse
+from energy_agent.runtime.network.http import BODY_LIMIT_B, HttpResponse
 from wattlens.prometheus.access import PrometheusAccess
 from wattlens.prometheus.history import PrometheusHistory, TooMuchError, number, selector
 

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from energy_agent.core.errors import UsageError
-from energy_agent.core.facility import MeterFacts, Position, Role
+from energy_agent.core.meters.facility import MeterFacts, Position, Role
 from energy_agent.core.week import parse_span
 from energy_agent.factors.basis import Accounting, Basis, EmissionBoundary
 from energy_agent.factors.series import About, IntensityPoint

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from energy_agent.core.errors import UsageError
-from energy_agent.runtime.http import HttpError
+from energy_agent.runtime.network.http import HttpError
 from energy_agent.web.server import WebServer
 from tests.certificates import Authority, hashed
 from tests.energy_agent.web.test_secured_server import Secured

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 
 from dvfs.actuator.allow_list import AllowList
 from dvfs.actuator.core import ActuatorCore
-from dvfs.actuator.history import ActuatorHistory, KnobChange
-from dvfs.actuator.journal import ActuatorJournal, Epoch
 from dvfs.actuator.kill_switch import KillSwitch
-from dvfs.actuator.note import SettingNote
+from dvfs.actuator.records.history import ActuatorHistory, KnobChange
+from dvfs.actuator.records.journal import ActuatorJournal, Epoch
+from dvfs.actuator.records.note import SettingNote
 from dvfs.actuator.requests import Caller, Requests
 from dvfs.actuator.wire import Decoder
 from energy_agent.core.energy import Action

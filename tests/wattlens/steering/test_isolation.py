@@ -14,10 +14,10 @@ from energy_agent.accounting.training_intake import TrainingReports
 from energy_agent.config.dvfs import Dvfs
 from energy_agent.core.energy import DeviceInfo, DeviceSample, Identity, Method, WorkloadFacts
 from energy_agent.core.errors import UsageError
-from energy_agent.core.job_identity import job_identity, owner_of, run_of
 from energy_agent.core.snapshot import DeviceView, Snapshot
-from energy_agent.core.training_report import ReportError, parse
 from energy_agent.core.units import NS_PER_S
+from energy_agent.core.workloads.job_identity import job_identity, owner_of, run_of
+from energy_agent.core.workloads.training_report import ReportError, parse
 from energy_agent.owners.lone_processes import MANY_USERS
 from energy_agent.tokens.poller import TokenPoller
 from tests.doubles.actuator_socket import ActuatorDouble

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from energy_agent.owners.cgroup import membership
-from energy_agent.runtime.agent_socket import ask
+from energy_agent.runtime.network.agent_socket import ask
 from energy_agent.sim import roots
 from tests.dvfs.real_node import RealNode
 from tests.dvfs.steered_node import STATIC

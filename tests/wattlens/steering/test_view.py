@@ -6,7 +6,7 @@ import pytest
 
 from energy_agent.accounting.training_intake import TrainingReports
 from energy_agent.config.tokens import TokenSource
-from energy_agent.core.training_report import TrainingReport
+from energy_agent.core.workloads.training_report import TrainingReport
 from energy_agent.runtime.clock import RealClock
 from energy_agent.tokens.poller import TokenPoller
 from tests.support import eventually

@@ -4,7 +4,7 @@ import errno
 import socket
 from collections.abc import Iterator
 
-from energy_agent.runtime.http import HttpClient, HttpError
+from energy_agent.runtime.network.http import HttpClient, HttpError
 from energy_agent.web.listening import find_listener
 from wattlens.doctor.facts import CheckContext
 from wattlens.doctor.finding import DoctorCheck, DoctorFinding, FindingLevel

@@ -9,7 +9,7 @@ from energy_agent.config import agent as configuration
 from energy_agent.config.messages import shorten
 from energy_agent.core.errors import UsageError
 from energy_agent.factors import bounded_file
-from energy_agent.runtime import yaml_file
+from energy_agent.runtime.files import yaml_file
 from reports.inputs import EmbodiedDeclaration, GpuHourPrice, ModelName, Organisation, SiteInputs, TeamRule
 from wattlens.report.inputs.files import InputFiles
 from wattlens.report.inputs.grid import GridPeriod

@@ -8,10 +8,10 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from energy_agent.core.errors import UsageError
-from energy_agent.core.facility import MeterFacts
+from energy_agent.core.meters.facility import MeterFacts
 from energy_agent.core.units import NS_PER_S
 from energy_agent.factors.sets import FILE_MAX_B
-from energy_agent.runtime import yaml_file
+from energy_agent.runtime.files import yaml_file
 from energy_agent.site.building.contracts import Lot, retirement_key
 from energy_agent.site.building.tree import refuse_unsound
 from energy_agent.site.config import contracts as config_contracts

@@ -8,7 +8,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from energy_agent.core.errors import UsageError, WattlensError
-from energy_agent.core.facility import Position
+from energy_agent.core.meters.facility import Position
 from energy_agent.core.units import NS_PER_S
 from energy_agent.factors import by_year
 from energy_agent.factors.join import CarbonTotal, IntensitySource, join, of_series

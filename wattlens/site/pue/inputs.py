@@ -6,7 +6,7 @@ from pathlib import Path
 from energy_agent.core.boundary import is_meter, site_and_meter
 from energy_agent.core.energy import WorkloadFacts
 from energy_agent.core.errors import UsageError
-from energy_agent.core.facility import METER_KIND
+from energy_agent.core.meters.facility import METER_KIND
 from energy_agent.ledger.facility import FacilityBook
 from energy_agent.ledger.reading import read_rows
 from energy_agent.ledger.rows.kinds import CELL_NS, Cell, Row

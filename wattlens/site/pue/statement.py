@@ -6,7 +6,7 @@ from fractions import Fraction
 from typing import Any
 
 from energy_agent.core.energy import Gap
-from energy_agent.core.facility import MeterEnergy, Position
+from energy_agent.core.meters.facility import MeterEnergy, Position
 from energy_agent.site.building.pue import COVERED, EnergyFlow, Pue, best, by_position, losses, parts, shares, stated_pue
 from energy_agent.site.building.ratio import Amount
 from energy_agent.site.windows import PueValue

@@ -28,8 +28,8 @@
 #define CONTROL_MS 5   /* the clock regulator's period */
 #define THERMAL_MS 100 /* the thermal model's step */
 
-/* Read by energy_agent/runtime/clock.py and hw/driver_epoch.py with struct: keep the offsets of the first 64 bytes, of driver_loads
-   and of utc_step_ns. */
+/* Read by energy_agent/runtime/clock.py and energy_agent/devices/nvml/driver_epoch.py with struct: keep the offsets of the first
+   64 bytes, of driver_loads and of utc_step_ns. */
 struct header {
     char magic[8];                /* 0: written last, so that a half-made file is never taken for a plant */
     uint32_t version;             /* 8 */
@@ -46,7 +46,7 @@ struct header {
     _Atomic int64_t driver_loads; /* 152: odd while a load is under way; a client serves the load that it was initialised in */
     _Atomic int64_t utc_step_ns;  /* 160: how far UTC was set from plant time, which goes on */
 };
-_Static_assert(offsetof(struct header, driver_loads) == 152, "read by hw/driver_epoch.py");
+_Static_assert(offsetof(struct header, driver_loads) == 152, "read by devices/nvml/driver_epoch.py");
 _Static_assert(offsetof(struct header, utc_step_ns) == 160, "read and written by clock.py");
 
 enum { FLAG_UNPRIVILEGED = 1, FLAG_ROOT_ONLY = 2, FLAG_DRIVER_MISMATCH = 4 };

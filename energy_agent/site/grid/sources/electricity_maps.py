@@ -24,8 +24,8 @@ from energy_agent.core.units import NS_PER_S
 from energy_agent.factors.basis import Basis, EmissionBoundary
 from energy_agent.factors.series import About, IntensityPoint
 from energy_agent.factors.series_csv import printable
-from energy_agent.runtime.http import HttpClient, HttpError, HttpResponse
-from energy_agent.runtime.secret_file import read_secret
+from energy_agent.runtime.files.secret_file import read_secret
+from energy_agent.runtime.network.http import HttpClient, HttpError, HttpResponse
 from energy_agent.site.grid.source import GridConfig, GridError, GridSource, required_zone
 
 HOUR_NS: Final = 3600 * NS_PER_S

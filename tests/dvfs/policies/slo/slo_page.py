@@ -4,7 +4,7 @@ from bisect import bisect_left
 from dataclasses import dataclass, field, replace
 
 from dvfs.types import DeviceObservation, Observation, SteeringSettings, WorkCounters
-from energy_agent.core.tokens import Latencies
+from energy_agent.core.workloads.tokens import Latencies
 
 NS = 1_000_000_000
 START_S = 100.0

@@ -13,7 +13,7 @@ from dvfs.policies.slo._draws import draw_numbers
 from dvfs.policies.slo._interval import ServerReading, ServingInterval
 from dvfs.policies.slo._late import IntervalStart, expected_late_tokens
 from dvfs.policies.slo._open import Candidate, LatencyLimits, PromptLength
-from energy_agent.core.tokens import Latencies
+from energy_agent.core.workloads.tokens import Latencies
 
 LIMITS = LatencyLimits(0.5, 0.05)
 EDGES = (0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 10.0)

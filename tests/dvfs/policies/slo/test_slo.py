@@ -18,7 +18,7 @@ from dvfs.replay.serving.server import server
 from dvfs.replay.serving.trace import Trace
 from dvfs.types import Decision, Observation, Setting, SteeringSettings
 from energy_agent.core.errors import UsageError
-from energy_agent.core.tokens import Latencies
+from energy_agent.core.workloads.tokens import Latencies
 from tests.dvfs.policies.slo.slo_page import KNEE_MHZ, NS, TOP_MHZ, TTFT_EDGES, Page, calm
 
 CONFIG = SPEC.configure({}, knees.load())

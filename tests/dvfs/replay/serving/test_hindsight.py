@@ -13,7 +13,7 @@ from dvfs.replay.serving.fleet import RequestLimits
 from dvfs.replay.serving.server import Rates
 from dvfs.replay.serving.trace import Trace
 from dvfs.types import Observation, WorkCounters
-from energy_agent.core.tokens import Latencies
+from energy_agent.core.workloads.tokens import Latencies
 from tests.dvfs.replay.serving.reference import Reference
 from tests.dvfs.replay.serving.small import H100, small, stream, streams
 

@@ -3,7 +3,7 @@
 import pytest
 
 from energy_agent.config.node_meters import Ipmi
-from energy_agent.core.meters import MeterError
+from energy_agent.core.meters.reading import MeterError
 from energy_agent.node.meters.ipmi import _command, parse
 
 ANSWER = b"""

@@ -3,7 +3,7 @@
 import pytest
 
 from energy_agent.config.node_meters import NodeMeters, Psu
-from energy_agent.core.meters import MeterError, Scope
+from energy_agent.core.meters.reading import MeterError, Scope
 from energy_agent.node.meters import psu, rapl
 from energy_agent.runtime.clock import RealClock
 from energy_agent.sim.host.meters import write_files

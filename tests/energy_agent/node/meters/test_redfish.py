@@ -7,7 +7,7 @@ import pytest
 
 from energy_agent.config.node_meters import NodeMeters, NodeRedfishConfig
 from energy_agent.core.errors import UsageError
-from energy_agent.core.meters import MeterError, Scope
+from energy_agent.core.meters.reading import MeterError, Scope
 from energy_agent.node.meters import redfish
 from energy_agent.redfish.service import is_path
 from energy_agent.runtime.clock import RealClock

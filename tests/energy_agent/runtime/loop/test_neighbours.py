@@ -15,7 +15,7 @@ from energy_agent.accounting.node import NodeAccount, NodePlan
 from energy_agent.accounting.training_intake import TrainingReports
 from energy_agent.core.energy import DeviceSample, Identity
 from energy_agent.core.errors import JournalError, WattlensError
-from energy_agent.core.meters import MeterReading, Scope
+from energy_agent.core.meters.reading import MeterReading, Scope
 from energy_agent.core.proof import SteeringRows
 from energy_agent.core.saved_state import ONLY, Component, apply_changes
 from energy_agent.core.snapshot import LedgerStats

@@ -28,7 +28,7 @@ def trained(agent: Agent, environ: dict[str, str] | None = None, options: str = 
     """What a short training says on stderr."""
     code = f"""
 import functools, time, wattlens
-from energy_agent.runtime import agent_socket
+from energy_agent.runtime.network import agent_socket
 from energy_agent.sdk.training import reporter
 agent_socket.ask = functools.partial(agent_socket.ask, within_s=60.0)  # as long as a busy machine may need for an answer
 reporter._FLUSH_S = 60.0  # a machine that is busy takes longer than a second for the last report

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from energy_agent.core.training_report import RATE_MAX, parse
+from energy_agent.core.workloads.training_report import RATE_MAX, parse
 from energy_agent.sdk.ranks import RankPosition, place_of
 from energy_agent.sdk.training.step_counter import Counter, complain, guarded
 from energy_agent.sdk.training.token_count import parse_token_count

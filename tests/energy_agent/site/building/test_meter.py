@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from energy_agent.core.energy import Method
-from energy_agent.core.meters import MeterReading, Scope
+from energy_agent.core.meters.reading import MeterReading, Scope
 from energy_agent.site.building.meter import SAME_POWER, STOOD_STILL, follow
 
 S = 10**9

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from energy_agent.core.energy import Method
-from energy_agent.core.facility import MeterEnergy, MeterFacts, Position, Role
+from energy_agent.core.meters.facility import MeterEnergy, MeterFacts, Position, Role
 from energy_agent.site.building.pue import YEAR_NS, best, enough, losses, parts, per_it_kwh, pue, shares, stated_pue
 from energy_agent.site.building.ratio import coverage, energy, ratio, spread
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from energy_agent.core.facility import MeterFacts, Position, Role, facts_of
+from energy_agent.core.meters.facility import MeterFacts, Position, Role, facts_of
 from energy_agent.site.building.tree import NOT_IT, below, meters_of_role, path_of, refuse_unsound
 
 

@@ -3,7 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
-from energy_agent.core.meters import MeterError, Scope
+from energy_agent.core.meters.reading import MeterError, Scope
 from energy_agent.runtime.clock import RealClock
 from energy_agent.site.config.meter import MeterConfig
 from energy_agent.site.meters.declared import SPEC, Declared

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from energy_agent.core.meters import MeterError
+from energy_agent.core.meters.reading import MeterError
 from energy_agent.runtime.clock import RealClock
 from energy_agent.site.config.meter import MeterConfig
 from energy_agent.site.meters import _import_files

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from energy_agent.core.errors import UsageError
-from energy_agent.core.meters import MeterError, Scope
+from energy_agent.core.meters.reading import MeterError, Scope
 from energy_agent.core.units import UJ_PER_KWH
 from energy_agent.runtime.clock import RealClock
 from energy_agent.site.config.meter import MeterConfig

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from pysnmp.proto import rfc1902, rfc1905
 
 from energy_agent.core.errors import UsageError
-from energy_agent.core.meters import MeterError, Scope
+from energy_agent.core.meters.reading import MeterError, Scope
 from energy_agent.core.units import UJ_PER_KWH
 from energy_agent.runtime.clock import RealClock
 from energy_agent.site.meters.snmp import SPEC, Snmp

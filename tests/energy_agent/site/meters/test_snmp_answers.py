@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pysnmp.proto import rfc1902
 
-from energy_agent.core.meters import MeterError
+from energy_agent.core.meters.reading import MeterError
 from tests.energy_agent.site.meters.snmp_device import ENERGY, HASTY, METER, POWER, SNMP, opened, read
 from tests.support import eventually
 

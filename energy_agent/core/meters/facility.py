@@ -10,8 +10,8 @@ from enum import StrEnum
 from typing import Final
 
 from energy_agent.core.boundary import meter
-from energy_agent.core.difference import energy_uj
 from energy_agent.core.energy import Gap, Method
+from energy_agent.core.meters.difference import energy_uj
 
 METER_KIND: Final = "meter"
 """`kind` of the facts that a site's ledger holds of a meter."""

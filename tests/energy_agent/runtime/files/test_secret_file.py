@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from energy_agent.core.errors import UsageError
-from energy_agent.runtime.secret_file import read_secret
+from energy_agent.runtime.files.secret_file import read_secret
 
 
 @pytest.mark.parametrize("content", [b"secret", b"secret\n", b"secret\r\n"])

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from energy_agent.core.errors import UsageError
-from energy_agent.runtime.files import hide_from_others, make_folder, require_safe
+from energy_agent.runtime.files.permissions import hide_from_others, make_folder, require_safe
 from tests.support import need_program
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="root alone gives files away")
@@ -142,7 +142,7 @@ def test_folders_of_the_hosts_root_are_safe_in_a_user_namespace(tmp_path):
     os.chown(tmp_path / "host", 4242, 4242)
     code = f"""
 from pathlib import Path
-from energy_agent.runtime.files import require_safe
+from energy_agent.runtime.files.permissions import require_safe
 require_safe(Path({str(tmp_path / "host/ours/file")!r}), "test")
 """
     for mode, expected in ((0o755, True), (0o777, False)):

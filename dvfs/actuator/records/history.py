@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from dvfs.actuator.note import SettingNote
+from dvfs.actuator.records.note import SettingNote
 
 LOG = logging.getLogger("wattlens.actuator")
 MAX_BYTES = 1 << 20

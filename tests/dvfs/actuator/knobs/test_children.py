@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from dvfs.actuator.children import ForkedKnobs
-from dvfs.actuator.nvml_knobs import KnobError, KnobWrite
+from dvfs.actuator.knobs.children import ForkedKnobs
+from dvfs.actuator.knobs.nvml import KnobError, KnobWrite
 from energy_agent.devices.nvml.abi import NvmlError
 from tests.doubles.actuator import FakeBoards
 from tests.support import eventually

@@ -5,7 +5,7 @@ import logging
 import pytest
 
 from energy_agent.core.errors import UsageError
-from energy_agent.runtime.last_good import LastGood
+from energy_agent.runtime.files.last_good import LastGood
 
 
 def parse(raw):

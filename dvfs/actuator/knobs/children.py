@@ -22,7 +22,7 @@ from dataclasses import astuple, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dvfs.actuator.nvml_knobs import KnobError, KnobReading, KnobWrite, ListedDevice, WriteResult, inventory, read, write
+from dvfs.actuator.knobs.nvml import KnobError, KnobReading, KnobWrite, ListedDevice, WriteResult, inventory, read, write
 from dvfs.types import Constraints
 from energy_agent.devices.nvml.abi import NvmlError
 from energy_agent.devices.nvml.library import RealNvml

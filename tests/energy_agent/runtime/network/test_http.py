@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from energy_agent.runtime.http import (
+from energy_agent.runtime.network.http import (
     HEADERS_MAX,
     HttpCertificateError,
     HttpClient,
@@ -28,7 +28,7 @@ from energy_agent.runtime.http import (
     HttpUnreachableError,
     basic_authorization,
 )
-from energy_agent.runtime.tls import TlsFiles
+from energy_agent.runtime.network.tls import TlsFiles
 from tests.certificates import Authority
 from tests.raw_server import OK, RawServer, forever
 from tests.support import free_port, need_program
@@ -403,7 +403,7 @@ def test_requests_leave_nothing_behind() -> None:
 
 INTERRUPTED = """
 import os, signal, socket, sys, threading
-from energy_agent.runtime.http import HttpClient, HttpError
+from energy_agent.runtime.network.http import HttpClient, HttpError
 
 listener = socket.create_server(("127.0.0.1", 0))
 

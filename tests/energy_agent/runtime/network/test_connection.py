@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from energy_agent.runtime.connection import ConnectError, DeadlineError, Resolver, connect
+from energy_agent.runtime.network.connection import ConnectError, DeadlineError, Resolver, connect
 from tests.support import eventually, free_port
 
 

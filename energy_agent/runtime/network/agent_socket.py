@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from energy_agent.runtime.http import (
+from energy_agent.runtime.network.http import (
     HttpClient,
     HttpError,
     HttpProtocolError,

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from energy_agent.runtime.agent_socket import ask
+from energy_agent.runtime.network.agent_socket import ask
 from energy_agent.sdk import agent
 from energy_agent.sdk.agent import describe_silence
 

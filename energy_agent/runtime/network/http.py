@@ -20,8 +20,16 @@ from urllib.parse import urlsplit
 
 from energy_agent.core.errors import WattlensError
 from energy_agent.core.text import printable
-from energy_agent.runtime.connection import RESOLVER, WAIT_S, ConnectError, DeadlineError, Resolver, connect, remaining_s
-from energy_agent.runtime.tls import SYSTEM_TLS, TlsFiles
+from energy_agent.runtime.network.connection import (
+    RESOLVER,
+    WAIT_S,
+    ConnectError,
+    DeadlineError,
+    Resolver,
+    connect,
+    remaining_s,
+)
+from energy_agent.runtime.network.tls import SYSTEM_TLS, TlsFiles
 
 BODY_LIMIT_B: Final = 1 << 20
 HEAD_LIMIT_B: Final = 64 << 10

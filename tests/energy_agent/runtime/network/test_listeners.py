@@ -5,7 +5,7 @@ import logging
 import pytest
 
 from energy_agent.core.errors import UsageError
-from energy_agent.runtime.listeners import Listeners
+from energy_agent.runtime.network.listeners import Listeners
 
 
 class Door:

@@ -2,7 +2,7 @@
 
 The meters of GPUs, nodes and facilities and the import of histories share these rules.
 
-Laws (tests/energy_agent/core/test_difference.py):
+Laws (tests/energy_agent/core/meters/test_difference.py):
 
 - Telescoping: the growths of a counter over any readings sum to the energy drawn, also over wraps, while no growth exceeds its
   ceiling and the ceiling is below the counter's range.

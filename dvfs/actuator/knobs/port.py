@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from dvfs.actuator.journal import Value
-from dvfs.actuator.nvml_knobs import KnobReading, KnobWrite, ListedDevice, WriteResult
+from dvfs.actuator.knobs.nvml import KnobReading, KnobWrite, ListedDevice, WriteResult
+from dvfs.actuator.records.journal import Value
 from dvfs.types import Knob
 
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from dvfs.actuator.journal import Epoch
+from dvfs.actuator.records.journal import Epoch
 from energy_agent.core.errors import WattlensError
 from energy_agent.devices.nvml.driver_epoch import driver_epoch
 

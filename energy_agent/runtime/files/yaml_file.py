@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from energy_agent.core.errors import UsageError
-from energy_agent.runtime.files import require_safe
+from energy_agent.runtime.files.permissions import require_safe
 
 MAX_BYTES = 1 << 20
 

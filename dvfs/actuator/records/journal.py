@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from dvfs.actuator.note import SettingNote, read_note
+from dvfs.actuator.records.note import SettingNote, read_note
 from dvfs.types import Knob
 from energy_agent.core.errors import JournalError
 

@@ -8,7 +8,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from energy_agent.core.boundary import UNBOUNDED
-from energy_agent.core.difference import (
+from energy_agent.core.meters.difference import (
     CounterFault,
     ceiling_uj,
     energy_uj,

@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dvfs.actuator.journal import Value
+from dvfs.actuator.records.journal import Value
 from dvfs.types import BINDING_REASONS, Constraints, Knob
 from energy_agent.devices.nvml.abi import (
     FIELD_CURRENT_POWER_LIMIT,

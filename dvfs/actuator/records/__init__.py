@@ -1,0 +1,1 @@
+"""Records of the actuator: the write-ahead journal and the history of settings."""

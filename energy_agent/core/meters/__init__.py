@@ -1,0 +1,1 @@
+"""Meters: their readings, the energy between two readings, and the place of a meter in a building."""

@@ -1,0 +1,1 @@
+"""Workloads: identity of a job, tokens, training reports, and energy of serving."""
