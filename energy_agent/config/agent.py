@@ -22,9 +22,9 @@ Name = Annotated[str, Field(pattern=NAME)]
 
 
 class NodeConfig(Section):
-    """Who this node is, and where its kernel shows itself."""
+    """Identity of the node, and the path of its proc file system."""
 
-    cluster: Name = Field("default", description="cluster name on every metric target and segment")
+    cluster: Name = Field("default", description="cluster name, a label of every metric and segment")
     name: Name | None = Field(None, description="node name; else $NODE_NAME, else the host name")
     procfs: Path = Field(Path("/proc"), description="root of the proc file system")
 
@@ -34,14 +34,17 @@ class Sampling(Section):
 
     period_s: float = Field(1.0, ge=0.05, le=60, description="seconds between readings of energy and power (20 Hz at most)")
     health_period_s: float = Field(
-        60.0, ge=0, le=300, description="seconds between readings of ECC, links, MIG and the like, at least 10; 0: never"
+        60.0,
+        ge=0,
+        le=300,
+        description="seconds between readings of slowly changing values (ECC, links, MIG), at least 10; 0: never",
     )
 
     @field_validator("health_period_s")
     @classmethod
     def _slow(cls, seconds: float) -> float:
         if 0 < seconds < 10:
-            raise ValueError(f"{seconds:g} s is too often for what changes seldom: at least 10, or 0 for never")
+            raise ValueError(f"expected at least 10 s, or 0 to turn these readings off, got {seconds:g}")
         return seconds
 
 
@@ -49,56 +52,62 @@ class NvmlSource(Section):
     """The GPUs of this node."""
 
     on_start_failure: Literal["fail", "skip", "retry"] = Field(
-        "fail", description="what to do when NVML does not answer at start: end, go on without GPUs, or try again"
+        "fail", description="what to do when NVML is not available at start: end, go on without GPUs, or try again"
     )
     gain_uncertainty_ratio: Ratio = Field(
-        0.05, description="systematic error of a board's sensor that was never calibrated, as a ratio"
+        0.05, description="systematic error of the power sensor of an uncalibrated GPU, as a ratio"
     )
     gpm: bool = Field(
         False, description="read tensor, memory and pipe activity by GPM (Hopper and later); conflicts with profilers"
     )
-    pcie_throughput: bool = Field(False, description="sample PCIe throughput; each reading blocks the driver for 40 ms a GPU")
-    calibration: dict[str, Ratio] = Field(default_factory=dict, description="UUID -> gain uncertainty of a calibrated board")
+    pcie_throughput: bool = Field(False, description="sample PCIe throughput; each reading blocks the driver for 40 ms per GPU")
+    calibration: dict[str, Ratio] = Field(
+        default_factory=dict, description="GPU UUID -> gain uncertainty of its calibrated sensor"
+    )
     sensor_profile: Path | None = Field(
-        None, description="what `wattlens doctor --sensors --json` measured, in place of what is assumed of a board's counter"
+        None,
+        description="file that `wattlens doctor --sensors --json` wrote; replaces the assumed timing of the energy counters",
     )
 
 
 class Sources(Section):
-    """Where numbers come from."""
+    """Sources of readings, owners and node energy."""
 
     nvml: NvmlSource = NvmlSource()
     node: NodeMeters = NodeMeters()
 
 
 class LedgerConfig(Section):
-    """The book of record."""
+    """The energy ledger."""
 
     disk_budget_mib: int = Field(
-        512, ge=16, le=1 << 20, description="the journal's size limit; sealed rows go first, unsealed never"
+        512,
+        ge=16,
+        le=1 << 20,
+        description="size limit of the journal; the agent deletes sealed rows first, and never deletes unsealed rows",
     )
     keep_hours: int = Field(48, ge=1, le=24 * 366, description="how long sealed rows stay in the journal")
-    segment_s: int = Field(
-        3600, ge=900, le=24 * 3600, multiple_of=900, description="length of a segment: whole quarters of an hour (900)"
-    )
+    segment_s: int = Field(3600, ge=900, le=24 * 3600, multiple_of=900, description="length of a segment: a multiple of 900 s")
 
 
 class Web(Section):
     """/metrics, /healthz, /readyz."""
 
-    listen: str = Field("127.0.0.1:9479", pattern=LISTEN, description="ADDRESS:PORT; port 0 takes a free one")
+    listen: str = Field("127.0.0.1:9479", pattern=LISTEN, description="ADDRESS:PORT; port 0 selects a free port")
     metrics: Metrics = Metrics()
     config_file: Path | None = Field(None, description="TLS and basic auth: a file in exporter-toolkit's web-config format")
-    bearer_token_file: Path | None = Field(None, description="file with a token that lets in; not for everyone to read")
+    bearer_token_file: Path | None = Field(
+        None, description="file with the bearer token that clients must send; it must not be readable by everyone"
+    )
     probe_listen: str | None = Field(
-        None, pattern=LISTEN, description="ADDRESS:PORT with /healthz and /readyz alone, over plain HTTP, for probes"
+        None, pattern=LISTEN, description="ADDRESS:PORT that serves only /healthz and /readyz, over plain HTTP, for probes"
     )
 
 
 class Client(Section):
-    """What programs on this node may ask the agent (docs/measure.md). Off unless a socket is named."""
+    """A socket for programs on this node (docs/measure.md). Off unless a socket is named."""
 
-    socket: Path | None = Field(None, description="unix socket that every user may connect to; a missing folder is created")
+    socket: Path | None = Field(None, description="Unix socket that every user may connect to; a missing folder is created")
 
 
 class Config(Section):

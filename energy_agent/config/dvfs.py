@@ -18,11 +18,11 @@ Watts = Annotated[float, Field(gt=0, le=1e6)]
 
 
 class SloTargets(Section):
-    """The limits that a serving workload has to keep, measured on its own inference server's endpoints."""
+    """Latency limits of a serving workload, measured at its inference server's metrics endpoint."""
 
     ttft_ms: float | None = Field(None, gt=0, le=3.6e6, description="time to first token")
     itl_ms: float | None = Field(None, gt=0, le=3.6e6, description="time between two tokens")
-    attainment: float | None = Field(None, gt=0.5, lt=1, description="share of requests within both (0.99 unless said)")
+    attainment: float | None = Field(None, gt=0.5, lt=1, description="share of requests within both limits (default 0.99)")
 
 
 class DvfsPolicySettings(Section):
@@ -30,38 +30,44 @@ class DvfsPolicySettings(Section):
 
     mode: Literal["observe", "shadow", "enforce"] | None = Field(None, description="the weakest mode of all levels applies")
     policy: str | None = Field(
-        None, pattern=POLICIES, description="a file of dvfs/policies, or several joined by +, such as progress+phase"
+        None, pattern=POLICIES, description="name of a policy, or several joined by +, such as progress+phase"
     )
     slowdown: Slowdown | None = Field(None, description="how much longer a training run may take, as a ratio")
     slo: SloTargets | None = Field(None, description="limits of a serving workload")
     cap_w: Watts | None = Field(None, description="maximum power per GPU; the lowest value of all levels applies")
     schedule: tuple[Annotated[str, Field(pattern=SPAN)], ...] | None = Field(
-        None, description="when steering is allowed, such as Mon-Fri 08:00-18:00; at other times: observe"
+        None, description="times when steering is allowed, such as Mon-Fri 08:00-18:00; at other times the mode is observe"
     )
-    shared: bool | None = Field(None, description="true: may be steered on a GPU that it shares with others who say so too")
+    shared: bool | None = Field(
+        None, description="true: the workload may be steered on a shared GPU if every workload on it allows that"
+    )
 
 
 class DvfsGroup(DvfsPolicySettings):
-    """Devices that are steered as one."""
+    """Devices that are steered together."""
 
-    name: Name = Field(description="what it is called in metrics and savings")
+    name: Name = Field(description="name of the group in metrics and savings")
     devices: tuple[str, ...] = Field(min_length=1, description="device UUIDs or indices")
     workload: str = Field("", description="the workload whose tokens or steps measure progress")
     arrivals: Literal["open", "closed"] = Field(
-        "closed", description="open: requests come whatever the server's speed; closed: clients wait for answers (claims less)"
+        "closed",
+        description="open: requests arrive independently of responses; closed: clients wait for responses (claims less)",
     )
 
 
 class DvfsBlocks(Section):
     """Paired blocks: the policy is on and off in random order, and the two are compared."""
 
-    pairs: int | None = Field(None, ge=2, le=1000, description="how many pairs; without end unless said")
+    pairs: int | None = Field(None, ge=2, le=1000, description="number of pairs; unlimited by default")
     seconds: float = Field(30.0, ge=2, description="length of a block")
-    settle_s: float = Field(4.0, ge=0.5, description="left out at the start of each block")
+    settle_s: float = Field(4.0, ge=0.5, description="seconds that are ignored at the start of each block")
     every_s: float | None = Field(
         None,
         ge=4,
-        description="duration of the first periods, one pair per period; 270 s by default, with `pairs` that of one pair",
+        description=(
+            "duration of the first periods, with one pair per period; by default 270 s, or the duration of one pair if "
+            "`pairs` is set"
+        ),
     )
     seed: int = Field(0, description="seed of the random offsets and orders, together with a secret of the agent")
 
@@ -70,7 +76,7 @@ class DvfsBlocks(Section):
         if self.every_s is not None and self.every_s < 2 * self.seconds:
             raise ValueError(f"every_s is {self.every_s:g}, but a pair takes {2 * self.seconds:g} s")
         if self.settle_s >= self.seconds:
-            raise ValueError(f"settle_s is {self.settle_s:g}, which leaves nothing of a block of {self.seconds:g} s")
+            raise ValueError(f"settle_s: expected less than the block length of {self.seconds:g} s, got {self.settle_s:g}")
         return self
 
     @property
@@ -88,31 +94,35 @@ def _again(names: Sequence[str]) -> str | None:
 class Dvfs(DvfsPolicySettings):
     """Steering of clocks and limits: what the node's owner allows, and what is steered."""
 
-    mode: Literal["observe", "shadow", "enforce"] = Field("observe", description="how far the governor may go on this node")
+    mode: Literal["observe", "shadow", "enforce"] = Field(
+        "observe", description="the strongest mode that the governor may use on this node"
+    )
     policy: str = Field(
         "auto",
         pattern=POLICIES,
-        description="a file of dvfs/policies, or several joined by +; auto: slo if an SLO is set, else progress",
+        description="name of a policy, or several joined by +; auto: slo if an SLO is set, else progress",
     )
     slowdown: Slowdown = Field(0.03, description="how much longer a training run may take, as a ratio")
-    slowdown_most: Slowdown = Field(0.10, description="maximum that namespaces and workloads may request")
+    slowdown_most: Slowdown = Field(0.10, description="upper bound for the slowdown that namespaces and workloads may request")
     options: dict[str, dict[str, float | int | str | bool]] = Field(default_factory=dict, description="policy -> its options")
-    actuator: Path | None = Field(None, description="socket of `wattlens actuator`, where it is not its default one")
+    actuator: Path | None = Field(None, description="socket of `wattlens actuator`, if it is not the default")
     auto_groups: bool = Field(
-        False, description="steer every workload that has GPUs of its own, in addition to the groups listed here"
+        False, description="steer every workload that has its GPUs to itself, in addition to the groups listed here"
     )
-    groups: tuple[DvfsGroup, ...] = Field((), description="what is steered by name")
+    groups: tuple[DvfsGroup, ...] = Field((), description="named groups of GPUs that are steered together")
     namespaces: dict[Glob, DvfsPolicySettings] = Field(
         default_factory=dict,
-        description="namespace, or a pattern such as dev-*, -> settings as of a group: mode, policy, slowdown, slo, ...",
+        description="namespace, or a pattern such as dev-*, -> settings as in a group: mode, policy, slowdown, slo, ...",
     )
     workloads: dict[Glob, DvfsPolicySettings] = Field(
-        default_factory=dict, description="workload, or a pattern, -> settings as of a namespace"
+        default_factory=dict, description="workload, or a pattern -> settings as in a namespace"
     )
-    annotations: bool = Field(True, description="heed the annotation wattlens.io/dvfs of pods (with the pod informer)")
-    time_zone: str = Field("UTC", description="of schedules, such as Europe/Berlin")
-    budget_w: Watts | None = Field(None, description="maximum power of all GPUs of the node together")
-    blocks: DvfsBlocks | None = Field(None, description="on/off blocks in random order, to prove the saving")
+    annotations: bool = Field(True, description="follow the pod annotation wattlens.io/dvfs (needs the pod informer)")
+    time_zone: str = Field("UTC", description="time zone of schedules, such as Europe/Berlin")
+    budget_w: Watts | None = Field(None, description="maximum total power of the node's GPUs")
+    blocks: DvfsBlocks | None = Field(
+        None, description="alternate treatment and control blocks in random order, to prove the saving"
+    )
 
     @field_validator("time_zone")
     @classmethod
@@ -120,28 +130,26 @@ class Dvfs(DvfsPolicySettings):
         try:
             ZoneInfo(name)
         except (ValueError, OSError, LookupError):
-            raise ValueError(f"no time zone {name[:40]!r}; say UTC or one such as Europe/Berlin") from None
+            raise ValueError(f"expected a time zone such as UTC or Europe/Berlin, got {name[:40]!r}") from None
         return name
 
     @field_validator("options", mode="before")
     @classmethod
     def _by_policy(cls, value: object) -> object:
         if isinstance(value, dict) and any(not isinstance(each, dict) for each in value.values()):
-            raise ValueError("options are said for each policy, such as options: {progress: {knob: power}}")
+            raise ValueError("expected the options of each policy, such as options: {progress: {knob: power}}")
         return value
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.mode != "observe" and not self.groups and not self.auto_groups:
-            raise ValueError(
-                f"mode is {self.mode!r}, but neither groups nor auto_groups names a device: nothing would be steered"
-            )
+            raise ValueError(f"mode is {self.mode!r}, but no device is selected: set groups or auto_groups")
         names = [group.name for group in self.groups]
         if again := _again(names):
             raise ValueError(f"duplicate group name {again!r}")
         if again := _again([device for group in self.groups for device in group.devices]):
             where = " and ".join(dict.fromkeys(g.name for g in self.groups if again in g.devices))
-            raise ValueError(f"device {again!r} stands twice in groups ({where}): one device has one group")
+            raise ValueError(f"device {again!r} is listed twice in groups ({where}); a device belongs to one group")
         return self
 
     @property

@@ -48,4 +48,4 @@ def model_of(annotation: Any) -> type[BaseModel] | None:
         return None
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
-    return next((found for inner in get_args(annotation) if (found := model_of(inner)) is not None), None)
+    return next((model for inner in get_args(annotation) if (model := model_of(inner)) is not None), None)

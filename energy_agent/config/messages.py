@@ -38,14 +38,14 @@ PATTERNS = {
     NAME: "a name of at most 63 letters, digits, '.', '_' and '-' that begins with a letter or digit",
     GROUP: "a name of letters, digits, '.', '_', '-' and '/' that begins with a letter or digit",
     LISTEN: "ADDRESS:PORT, such as 127.0.0.1:9479 or 0.0.0.0:9479, with a port of at most 65535",
-    HTTP: "an address that begins with http://",
+    HTTP: "a URL that begins with http://",
     SERVICE: "http://HOST or https://HOST, with a port if it is not the default, without path, user and password",
     HOST: "a host name or an address",
     LABEL_KEY: "the key of a label or annotation, such as team or example.com/team",
     RESOURCE: "an extended resource with its domain, such as example.com/gpu",
     JOB_WORD: "account, user, partition, qos, wckey, job_name, comment.KEY or job_name.KEY",
     OWNER_KIND: "a kind with its group and version, such as ModelTrainingJob.ai.example/v1",
-    PATTERN_OF_NAMES: "a name, or one with * for any letters, such as team-*",
+    PATTERN_OF_NAMES: "a name, with * for any characters, such as team-*",
     POLICIES: "the name of a policy, or several joined by +, such as progress+phase",
     SPAN: "DAYS HH:MM-HH:MM, such as Mon-Fri 08:00-18:00, or HH:MM-HH:MM for every day",
     METRIC: 'the name of a metric, such as my_total or my_total{kind="out"}',
@@ -65,8 +65,8 @@ _EXPECTED = {
     "tuple_type": "a list",
     "list_type": "a list",
     "dict_type": "a mapping of keys to values",
-    "model_type": "a section with keys of its own",
-    "model_attributes_type": "a section with keys of its own",
+    "model_type": "a section with its own keys",
+    "model_attributes_type": "a section with its own keys",
 }
 _WHOLE = ("int_type", "int_parsing", "int_from_float", "int_parsing_size")
 _NUMBERS = ("float_type", "float_parsing", "finite_number")
@@ -136,7 +136,7 @@ def _expected(fault: Any, model: type[BaseModel], location: tuple[int | str, ...
     if kind in _EXPECTED:
         return _EXPECTED[kind]
     if kind == "string_pattern_mismatch":
-        return PATTERNS.get(context["pattern"], "another form")
+        return PATTERNS.get(context["pattern"], "another format")
     if kind in (*_WHOLE, *_NUMBERS, *_LIMITS, "multiple_of"):
         types = list(_at(model, location))
         limits = Limits.of(m for _, metadata in types for m in metadata)
@@ -168,10 +168,10 @@ class Limits:
     @classmethod
     def of(cls, metadata: Iterable[Any]) -> "Limits":
         """Those of a field's metadata."""
-        found: dict[str, float] = {}
+        limits: dict[str, float] = {}
         for each in metadata:
-            found |= {name: value for name in cls.__slots__ if isinstance(value := getattr(each, name, None), int | float)}
-        return cls(**found)
+            limits |= {name: value for name in cls.__slots__ if isinstance(value := getattr(each, name, None), int | float)}
+        return cls(**limits)
 
     def per(self, unit: float) -> "Limits":
         """The same in another unit."""

@@ -25,16 +25,18 @@ DETAILS = (
     "gpu_nvlink_kind_errors_total",
 )
 """Half of what a GPU can report: no dashboard and no alert needs it."""
-_GPUS = "GPUs by the driver's index, UUID or glob"
+_GPUS = "GPUs by index, UUID or glob"
 
 
 class Metrics(Section):
-    """What `/metrics` shows. What is left out is still read and recorded."""
+    """Selection of the exported metrics. Metrics that are not exported are still read and recorded."""
 
-    include: tuple[str, ...] = Field((), description="metric families to show, by name or glob; none: all")
-    exclude: tuple[str, ...] = Field(DETAILS, description="metric families to leave out, by name or glob; wins over include")
-    include_gpus: tuple[str, ...] = Field((), description=f"{_GPUS} to show; none: all")
-    exclude_gpus: tuple[str, ...] = Field((), description=f"{_GPUS} to leave out; wins over include_gpus")
+    include: tuple[str, ...] = Field((), description="metric families to export, by name or glob; empty: all")
+    exclude: tuple[str, ...] = Field(
+        DETAILS, description="metric families to leave out, by name or glob; takes precedence over include"
+    )
+    include_gpus: tuple[str, ...] = Field((), description=f"{_GPUS} to export; empty: all")
+    exclude_gpus: tuple[str, ...] = Field((), description=f"{_GPUS} to leave out; takes precedence over include_gpus")
 
     @field_validator("include", "exclude")
     @classmethod

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from energy_agent.config.messages import HOST, MEMBER, SERVICE
 from energy_agent.config.section import Ratio, Section
 
-IN_THE_CLEAR = "the password crosses the network in the clear: everyone on its way can read it; use https:// in url"
+IN_THE_CLEAR = "the password is sent in clear text, readable by everyone on the network path; use https:// in url"
 Watts = Annotated[float, Field(gt=0, le=1e6)]
 Period = Annotated[float, Field(ge=1, le=300)]
 
@@ -17,7 +17,7 @@ Period = Annotated[float, Field(ge=1, le=300)]
 class Rapl(Section):
     """Processor packages and memory, by the kernel's RAPL counters."""
 
-    enabled: bool = Field(True, description="read RAPL where the kernel shows it; its files are readable by root alone")
+    enabled: bool = Field(True, description="read RAPL where the kernel provides it; only root can read its files")
     period_s: Period = Field(10.0, description="seconds between readings")
     gain_uncertainty_ratio: Ratio = Field(0.05, description="systematic error of the counters, as a ratio")
 
@@ -26,11 +26,12 @@ class _NodeSource(Section):
     period_s: Period = Field(10.0, description="seconds between readings")
     timeout_s: float = Field(5.0, ge=0.5, le=60, description="timeout of a response")
     max_power_w: Watts | None = Field(
-        None, description="maximum power of the node: limits its gaps; higher readings are rejected"
+        None, description="maximum power of the node: bounds the energy of its gaps; higher readings are rejected"
     )
     gain_uncertainty_ratio: Ratio = Field(0.05, description="systematic error of the meter, as a ratio")
     scope: Literal["node", "module"] = Field(
-        "node", description="what the meter contains: the whole node, or one board with its GPU (a metric only)"
+        "node",
+        description="what the meter covers: the whole node, or one module with its GPU (a metric, not in the ledger)",
     )
 
 
@@ -38,12 +39,14 @@ class RedfishLogin(Section):
     """A Redfish service, and how to log in to it."""
 
     url: str = Field(pattern=SERVICE, description="the service's address, such as https://bmc.example")
-    ca_file: Path | None = Field(None, description="certificates to check the service's with, where the system's do not")
-    verify: bool = Field(True, description="check the service's certificate")
+    ca_file: Path | None = Field(
+        None, description="CA certificates for the service's certificate, if the system's do not include its issuer"
+    )
+    verify: bool = Field(True, description="verify the service's certificate")
     auth: Literal["basic", "session", "none"] = Field("session", description="how to log in")
     user_file: Path | None = Field(None, description="file that contains the user name")
     password_file: Path | None = Field(None, description="file with the password")
-    insecure: bool = Field(False, description="send the password over http:// although everyone on its way can read it")
+    insecure: bool = Field(False, description="send the password over http://, readable by everyone on the network path")
 
     @property
     def in_the_clear(self) -> bool:
@@ -57,13 +60,13 @@ class RedfishLogin(Section):
     def _check_password_transport(self) -> Self:
         if self.in_the_clear and not self.insecure:
             raise ValueError(
-                "the password would cross the network in the clear: use https:// in url, "
-                "or say insecure: true if everyone on that network may know it"
+                "the password would be sent in clear text: use https:// in url, or set insecure: true if everyone on the "
+                "network path may read it"
             )
         missing = [key for key in ("user_file", "password_file") if getattr(self, key) is None]
         if self.auth != "none" and missing:
             raise ValueError(
-                f"{' and '.join(missing)} missing: auth is {self.auth!r}; say auth: none for a service without login"
+                f"{' and '.join(missing)} missing: auth is {self.auth!r}; set auth: none for a service without login"
             )
         return self
 
@@ -74,37 +77,42 @@ class NodeRedfishConfig(RedfishLogin, _NodeSource):
     chassis: str | None = Field(
         None,
         pattern=MEMBER,
-        description="Id of the chassis; needed where the service has more than one with power",
+        description="Id of the chassis; required if the service has several with power readings",
     )
 
 
 class Ipmi(_NodeSource):
     """The node's power by IPMI DCMI, through `ipmitool`."""
 
-    interface: Literal["open", "lanplus"] = Field("open", description="open: this node's own driver; lanplus: over the network")
+    interface: Literal["open", "lanplus"] = Field(
+        "open", description="open: the driver of this node; lanplus: over the network"
+    )
     host: str | None = Field(None, pattern=HOST, description="the management controller's address (lanplus)")
-    port: int = Field(623, ge=1, le=65535, description="its UDP port (lanplus)")
+    port: int = Field(623, ge=1, le=65535, description="UDP port of the management controller (lanplus)")
     user_file: Path | None = Field(None, description="file that contains the user name (lanplus)")
     password_file: Path | None = Field(None, description="file with the password (lanplus)")
-    cipher_suite: int = Field(17, ge=0, le=17, description="its cipher suite (lanplus)")
+    cipher_suite: int = Field(17, ge=0, le=17, description="cipher suite (lanplus)")
     privilege: Literal["USER", "OPERATOR", "ADMINISTRATOR"] = Field(
-        "USER", description="privilege to ask for (lanplus); some controllers want more than DCMI says"
+        "USER", description="privilege level to request (lanplus); some controllers require more than DCMI specifies"
     )
-    ipmitool: Path = Field(Path("ipmitool"), description="the program")
+    ipmitool: Path = Field(Path("ipmitool"), description="path of ipmitool")
 
     @model_validator(mode="after")
     def _reached(self) -> Self:
         missing = [key for key in ("host", "user_file", "password_file") if getattr(self, key) is None]
         if self.interface == "lanplus" and missing:
-            raise ValueError(f"{', '.join(missing)} missing: interface lanplus asks over the network")
+            raise ValueError(f"{', '.join(missing)} missing: interface is lanplus, which connects over the network")
         return self
 
 
 class Psu(_NodeSource):
-    """The node's power as the sum of its power supplies' inputs, where the kernel shows them (hwmon)."""
+    """The node's power as the sum of its power supplies' inputs, where the kernel reports them (hwmon)."""
 
     supplies: int | None = Field(
-        None, ge=1, le=16, description="how many there are: with fewer in sight the reading is not of the whole node"
+        None,
+        ge=1,
+        le=16,
+        description="number of power supplies; if fewer are visible, the reading does not cover the whole node",
     )
 
 
@@ -116,12 +124,16 @@ class NodeMeters(Section):
         "auto", description="the meter of record of the whole node; auto: the first configured of redfish, psu, ipmi"
     )
     module: Literal["auto", "yes", "no"] = Field(
-        "auto", description="whether a GPU's counter contains its processor (GH200, GB200): then RAPL is a metric only"
+        "auto",
+        description=(
+            "whether a GPU's counter includes its processor (GH200, GB200): RAPL is then exported as a metric, not in "
+            "the ledger"
+        ),
     )
     rapl: Rapl = Rapl()
     redfish: NodeRedfishConfig | None = Field(None, description="the Redfish service of the node's management controller")
     ipmi: Ipmi | None = Field(None, description="power by IPMI DCMI, through `ipmitool`")
-    psu: Psu | None = Field(None, description="power supplies that the kernel shows (hwmon)")
+    psu: Psu | None = Field(None, description="power supplies that the kernel reports (hwmon)")
 
     @model_validator(mode="after")
     def _check_ledger_source(self) -> Self:
@@ -129,9 +141,11 @@ class NodeMeters(Section):
             return self
         section = getattr(self, self.ledger)
         if section is None:
-            raise ValueError(f"ledger is {self.ledger!r}, but there is no section {self.ledger!r}: nothing would be recorded")
+            raise ValueError(f"ledger is {self.ledger!r}, but section {self.ledger!r} is missing: nothing would be recorded")
         if section.scope != "node":
-            raise ValueError(f"ledger is {self.ledger!r}, but its scope is {section.scope!r}: it is not the whole node's meter")
+            raise ValueError(
+                f"ledger is {self.ledger!r}, but its scope is {section.scope!r}: expected a meter of the whole node"
+            )
         return self
 
     @property

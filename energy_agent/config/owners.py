@@ -15,37 +15,39 @@ OwnerKind = Annotated[str, Field(pattern=OWNER_KIND)]
 
 
 class KubernetesConfig(Section):
-    """What the kubelet and the API server say of the pods of this node (docs/attribution.md)."""
+    """Pods of this node, from the kubelet and the API server (docs/attribution.md)."""
 
     pod_resources: Annotated[Literal["auto", "off"] | Path, Off] = Field(
-        "auto", description="the kubelet's PodResources socket; auto: where there is one at its usual place"
+        "auto", description="socket of the kubelet's PodResources API; auto: the usual path, if it exists"
     )
     resources: tuple[Resource, ...] = Field(
         (), description="extended resources that are GPUs, in addition to nvidia.com/gpu and mig-*"
     )
     informer: Annotated[Literal["off", "auto"], Off] = Field(
         "off",
-        description="auto: watch the pods of this node at the API server, where the service account may (overlay informer)",
+        description="watch the pods of this node at the API server; auto: if the service account may (overlay informer)",
     )
     labels: dict[Fact, LabelKey] = Field(
         default_factory=dict,
-        description="fact (team, project, model, precision, class, group) -> label of the pod, else annotation, with its value",
+        description=(
+            "Wattlens label (team, project, model, precision, class, group) -> pod label, or else annotation, with its value"
+        ),
     )
     owner_kinds: tuple[OwnerKind, ...] = Field(
         (),
-        description="further kinds that own pods by way of others, as Kind.group/version, such as TrainingJob.ai.example/v1",
+        description="further kinds that own pods indirectly, as Kind.group/version, such as TrainingJob.ai.example/v1",
     )
 
 
 class OwnersConfig(Section):
-    """Who holds a device."""
+    """Owners of devices."""
 
-    period_s: float = Field(5.0, ge=1, le=300, description="seconds between process lists; they cost milliseconds each")
+    period_s: float = Field(5.0, ge=1, le=300, description="seconds between readings of process lists; each takes milliseconds")
     retention_s: int = Field(
         900,
         ge=60,
         le=7 * 86400,
-        description="seconds that a workload stays on /metrics after its end: longer than Prometheus may be away",
+        description="seconds that an ended workload stays in /metrics; longer than Prometheus may be unavailable",
     )
     kubernetes: KubernetesConfig = KubernetesConfig()
     slurm: Slurm = Slurm()

@@ -12,23 +12,28 @@ JobWord = Annotated[str, Field(pattern=JOB_WORD, max_length=50)]
 
 
 class Slurm(Section):
-    """What Slurm says of the jobs of this node (docs/attribution.md)."""
+    """Jobs of this node, from Slurm (docs/attribution.md)."""
 
     scontrol: Annotated[Literal["auto", "off"] | Path, Off] = Field(
-        "auto", description="path of scontrol, with squeue in the same folder; auto: if it is installed and a slurmd runs here"
+        "auto",
+        description=(
+            "path of scontrol, with squeue in the same folder; auto: enabled if scontrol is installed and a slurmd runs here"
+        ),
     )
-    conf: Path | None = Field(None, description="slurm.conf, where it is not at the place that scontrol knows")
-    gres_conf: Path | None = Field(None, description="gres.conf, if it is not in the folder of slurm.conf")
-    node: str | None = Field(None, pattern=HOST, description="this node's NodeName, where it is not the short host name")
-    period_s: float = Field(5.0, ge=1, le=300, description="seconds between questions; each is one for the node and one a job")
+    conf: Path | None = Field(None, description="path of slurm.conf, if it is not the one that scontrol reports")
+    gres_conf: Path | None = Field(None, description="path of gres.conf, if it is not in the folder of slurm.conf")
+    node: str | None = Field(None, pattern=HOST, description="NodeName of this node, if it is not the short host name")
+    period_s: float = Field(
+        5.0, ge=1, le=300, description="seconds between requests; each sends one for the node and one per job"
+    )
     timeout_s: float = Field(8.0, ge=0.5, le=60, description="timeout of a response")
     labels: dict[Fact, JobWord] = Field(
         default_factory=dict,
-        description="fact (team, project, model, precision, class, group) -> account, user, partition, qos, wckey, job_name, "
-        "or KEY of a KEY=VALUE in comment.KEY or job_name.KEY",
+        description="Wattlens label (team, project, model, precision, class, group) -> account, user, partition, qos, wckey, "
+        "job_name, or KEY of a KEY=VALUE in comment.KEY or job_name.KEY",
     )
     accounts: dict[str, dict[Fact, str]] = Field(
-        default_factory=dict, description="account -> its facts, such as {ml: {team: research, project: llm}}"
+        default_factory=dict, description="account -> its labels, such as {ml: {team: research, project: llm}}"
     )
 
     @field_validator("scontrol", "conf", "gres_conf")

@@ -42,7 +42,7 @@ EXAMPLES: Final[Mapping[str, tuple[Mapping[str, Any], ...]]] = {
 STARTER = """\
 # Wattlens agent configuration. Check it with: wattlens config check FILE
 # Every option with its default: wattlens init --full
-{found}
+{machine_notes}
 node:
   cluster: default          # name of the cluster on every metric and in the ledger
 
@@ -64,19 +64,19 @@ ledger:
 """
 
 
-def starter(listen: str, found: Iterable[str] = ()) -> str:
-    """A short file that works as it is. `found` are lines about the machine, for its head."""
-    return STARTER.format(listen=listen, found="".join(f"# {line}\n" for line in found if line))
+def starter(listen: str, machine_notes: Iterable[str] = ()) -> str:
+    """A short file that works as it is. `machine_notes` are lines about the machine, for its head."""
+    return STARTER.format(listen=listen, machine_notes="".join(f"# {line}\n" for line in machine_notes if line))
 
 
-def template(found: Iterable[str] = (), listen: str | None = None) -> str:
+def template(machine_notes: Iterable[str] = (), listen: str | None = None) -> str:
     """The file with every option, commented out.
 
     Args:
-        found: lines about the machine, for its head.
+        machine_notes: lines about the machine, for its head.
         listen: value of `web.listen`, which is then set; None: the default.
     """
-    lines = [*_prose(HEAD, ""), *(f"## {line}".rstrip() for line in found)]
+    lines = [*_prose(HEAD, ""), *(f"## {line}".rstrip() for line in machine_notes)]
     for name, field in Config.model_fields.items():
         section = model_of(field.annotation)
         assert section is not None, name

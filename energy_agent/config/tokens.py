@@ -20,18 +20,20 @@ class TokenMapping(Section):
     """Metric names of an inference server that Wattlens does not know, as in PromQL: `name` or `name{label="value"}`."""
 
     prompt: Metric | None = Field(None, description="counter of prompt tokens, those from a cache included")
-    cached: Metric | None = Field(None, description="counter of prompt tokens found in a cache")
-    computed: Metric | None = Field(None, description="counter of prompt tokens that were computed; else prompt less cached")
+    cached: Metric | None = Field(None, description="counter of prompt tokens read from a cache")
+    computed: Metric | None = Field(
+        None, description="counter of prompt tokens that were computed; without it: prompt minus cached"
+    )
     generation: Metric = Field(description="counter of generated tokens")
     requests: Metric | None = Field(None, description="counter of finished requests")
     steps: Metric | None = Field(None, description="counter of engine steps")
-    running: Metric | None = Field(None, description="gauge of requests in the batch")
-    waiting: Metric | None = Field(None, description="gauge of requests that wait")
+    running: Metric | None = Field(None, description="gauge of running requests")
+    waiting: Metric | None = Field(None, description="gauge of waiting requests")
     ttft: Metric | None = Field(None, description="histogram of times to first token, without _bucket")
     itl: Metric | None = Field(None, description="histogram of times between two tokens, without _bucket")
     unit: Literal["s", "ms"] = Field("s", description="unit of the two histograms")
     moves: Literal["step", "request"] = Field(
-        "request", description="whether token counters move with every engine step, or when a request ends"
+        "request", description="when token counters advance: with every engine step, or when a request ends"
     )
     model_label: Label = Field("", description="label that names the model")
     engine_label: Label = Field("", description="label that distinguishes engines on one endpoint")
@@ -49,17 +51,23 @@ class TokenMapping(Section):
 
 
 class TokenSource(Section):
-    """One inference server's page."""
+    """The metrics endpoint of an inference server."""
 
-    workload: str = Field(description="the workload whose tokens these are, as wattlens_workload_info names it")
-    url: str = Field(pattern=HTTP, description="its /metrics page")
-    ports: tuple[Port, ...] = Field((), description="ports of more engines of it on the same host, each with such a page")
-    server: str = Field("vllm", description="which server's names to read (docs/tokens.md)")
-    mapping: TokenMapping | None = Field(None, description="for server: mapping, what its counters are called")
-    model: Fact = Field("", description="name of the model, in place of the page's")
-    precision: Fact = Field("", description="precision of its weights, such as fp8: a fact of the workload")
+    workload: str = Field(description="name of the workload that generates these tokens, as in wattlens_workload_info")
+    url: str = Field(pattern=HTTP, description="URL of its metrics endpoint")
+    ports: tuple[Port, ...] = Field(
+        (), description="ports of further engines of the workload on the same host, each with a metrics endpoint"
+    )
+    server: str = Field("vllm", description="inference server, which determines the metric names to read (docs/tokens.md)")
+    mapping: TokenMapping | None = Field(None, description="for server: mapping, the names of the server's metrics")
+    model: Fact = Field("", description="name of the model, replaces the name in the metrics response")
+    precision: Fact = Field("", description="precision of the model's weights, such as fp8: a label of the workload")
     group: Annotated[str, Field(pattern=GROUP)] | None = Field(
-        None, description="name of an engine whose devices are in several workloads or nodes; give its page once"
+        None,
+        description=(
+            "name of an engine whose devices belong to several workloads or nodes; configure its metrics endpoint on one "
+            "node only"
+        ),
     )
     period_s: float = Field(1.0, ge=0.5, le=60, description="seconds between reads")
 
@@ -75,7 +83,7 @@ class TokenSource(Section):
     def _nobody(cls, url: object) -> object:
         # Before anything else looks at it: a password in a wrong address is not printed either.
         if isinstance(url, str) and "@" in url.partition("//")[2].partition("/")[0]:
-            raise ValueError("expected an address without user and password: neither is used, and addresses are published")
+            raise ValueError("expected a URL without user and password: they are not used, and URLs are published")
         return url
 
     @field_validator("ports")
@@ -88,13 +96,13 @@ class TokenSource(Section):
     @model_validator(mode="after")
     def _mapped(self) -> Self:
         if (self.mapping is None) == (self.server == "mapping"):
-            raise ValueError("server: mapping and a section mapping go together")
+            raise ValueError("section mapping is required with server: mapping, and allowed only there")
         try:
             port = urlsplit(self.url).port
         except ValueError:
             raise ValueError("url: expected a port of at most 65535") from None
         if len({port, *self.ports}) <= len(self.ports):
-            raise ValueError("a port stands twice: its tokens would count twice")
+            raise ValueError("duplicate port: its tokens would be counted twice")
         return self
 
     @property

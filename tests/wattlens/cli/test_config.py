@@ -227,7 +227,7 @@ def test_a_wrong_sensor_profile_is_told(tmp_path: Path, capsys: pytest.CaptureFi
 def test_a_password_that_others_may_read_or_take_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     login = f"user_file: {write(tmp_path / 'u', 'u')}, password_file: {write(tmp_path / 'p', 'p')}"
     clear = warned(f"sources: {{node: {{redfish: {{url: 'http://bmc', insecure: true, {login}}}}}}}", tmp_path, capsys)
-    assert "in the clear" in clear["sources.node.redfish.insecure"]
+    assert "in clear text" in clear["sources.node.redfish.insecure"]
     blind = warned(f"sources: {{node: {{redfish: {{url: 'https://bmc', verify: false, {login}}}}}}}", tmp_path, capsys)
     assert "nobody checks" in blind["sources.node.redfish.verify"]
 
