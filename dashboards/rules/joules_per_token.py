@@ -6,7 +6,7 @@ part of the sensors' error, which adds up linearly over GPUs. A workload on a GP
 of its energy is not known. Without tokens there is no ratio, neither 0 nor infinity.
 
 Boundaries: `gpu`; `node`, with the workload's share of the node around its GPUs, there only where a meter reads the whole node;
-`facility`, the node's times the site's PUE of the last quarter of an hour (`rules_pue`), there only where the site process
+`facility`, the node's times the site's PUE of the last quarter of an hour (rules/pue.py), there only where the site process
 exports one and the agents' targets carry a label `site` of its name; its band has the PUE's own error in it. A group (one job
 or engine over several workloads and nodes) has the sum of its members, and nothing while the energy of any is not known.
 """
@@ -28,9 +28,20 @@ from dashboards.rules.model import (
     WORKLOAD_POWER,
     WORKLOAD_POWER_ERROR,
     RecordingRule,
+    end_of,
     joules_per_token,
 )
 from energy_agent.core.catalogue.node import metric
+
+GROUP_POWER = f"group:wattlens_workload_energy_joules:rate{WINDOW}"
+GROUP_POWER_ERROR = f"group:wattlens_workload_energy_uncertainty_joules:rate{WINDOW}"
+GROUP_TOKENS = f"group_model:wattlens_tokens:rate{WINDOW}"
+TOKEN_POWER = f"instance_workload_model:wattlens_joules_of_tokens:rate{WINDOW}"
+"""Joules a second that went into generated tokens."""
+KNOWN_TOKENS = f"instance_workload_model:wattlens_tokens_with_joules:rate{WINDOW}"
+"""Generated tokens per second of workloads whose joules are known, by boundary."""
+_GROUP = "cluster, run, group"
+_BY_GROUP = f"by ({_GROUP}, boundary, energy)"
 
 
 def rate_rules() -> Iterator[RecordingRule]:
@@ -122,3 +133,35 @@ def over_workloads(level: str, tokens: str) -> Iterator[RecordingRule]:
         ratio = joules_per_token("instance_workload_model", band)
         joules, known = (f"sum without (instance, workload) ({of} {rate})" for of in (ratio, f"clamp({ratio}, 1, 1)"))
         yield RecordingRule(joules_per_token(level, band), f"{joules} / ({known} > 0)")
+
+
+def model_rules() -> Iterator[RecordingRule]:
+    """The series that a dashboard sums over workloads for joules per generated token by model.
+
+    Ratios cannot be averaged, so the dashboard divides a sum of joules by one of tokens. Both are recorded for each workload
+    and model, because the product of two selections of a whole fleet at every step of a graph takes seconds.
+    """
+    rate = f"ignoring (boundary, energy) group_left () {TOKEN_RATE}"
+    whole = 'tokens="generation",energy="active_idle"'
+    for band in BANDS:
+        ratio, shown = joules_per_token("instance_workload_model", band), whole if band else 'tokens="generation"'
+        yield RecordingRule(end_of(TOKEN_POWER, band), f"{ratio}{{{shown}}} * {rate}")
+    known = f"clamp({joules_per_token('instance_workload_model')}{{{whole}}}, 1, 1) * {rate}"
+    yield RecordingRule(KNOWN_TOKENS, f"sum without (energy) ({known})")
+
+
+def group_rules() -> Iterator[RecordingRule]:
+    """Joules per token of groups, each of one job or engine over workloads and nodes.
+
+    A group's power and tokens are summed over its members once, for all boundaries and energies together, so that the cost of
+    its ratios depends on the number of groups and not of members. A name joins the workloads of one owner only (label `run` of
+    workload_info), so that a workload cannot join another owner's group. A group has power only while that of every member is
+    known; its error adds up linearly over them, as the systematic part of the sensors' does.
+    """
+    info = f'{metric("workload_info")}{{run!=""}}'
+    join = f"* on (cluster, job, instance, workload) group_left (run, group) {info}"
+    for of_group, of_workload in ((GROUP_POWER, WORKLOAD_POWER), (GROUP_POWER_ERROR, WORKLOAD_POWER_ERROR)):
+        known = f"count {_BY_GROUP} ({of_workload} {join}) == on ({_GROUP}) group_left () count by ({_GROUP}) ({info})"
+        yield RecordingRule(of_group, f"sum {_BY_GROUP} ({of_workload} {join}) and ({known})")
+    yield RecordingRule(GROUP_TOKENS, f"sum by ({_GROUP}, model, tokens) ({TOKEN_RATE} {join})")
+    yield from per_token("group_model", GROUP_TOKENS, GROUP_POWER, GROUP_POWER_ERROR)

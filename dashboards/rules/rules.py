@@ -3,11 +3,17 @@
 from collections.abc import Iterable
 
 from dashboards.rules.fleet import fleet_groups
-from dashboards.rules.groups import group_rules
-from dashboards.rules.joules_per_token import over_workloads, per_token, precision_rules, rate_rules, wider_boundary_rules
+from dashboards.rules.joules_per_token import (
+    group_rules,
+    model_rules,
+    over_workloads,
+    per_token,
+    precision_rules,
+    rate_rules,
+    wider_boundary_rules,
+)
 from dashboards.rules.latency import latency_groups
 from dashboards.rules.model import STEP, TOKEN_RATE, WORKLOAD_POWER, WORKLOAD_POWER_ERROR, RuleGroup
-from dashboards.rules.models import model_rules
 from dashboards.rules.pue import pue_rules
 from dashboards.rules.runs import run_groups
 from dashboards.rules.steering import steering_groups

@@ -16,9 +16,9 @@ from dashboards.dashboard import (
 )
 from dashboards.promql.joins import AT, MOST
 from dashboards.promql.latency import attainment_of_all
+from dashboards.rules.joules_per_token import KNOWN_TOKENS, TOKEN_POWER
 from dashboards.rules.latency import ITL, TTFT
 from dashboards.rules.model import STEP, TOKEN_RATE, WORKLOAD_POWER, end_of
-from dashboards.rules.models import KNOWN_TOKENS, TOKEN_POWER
 
 NAME = "{{workload}} {{model}}"
 TO_TRACE = (Link("This workload alone", "wattlens-inference", {"workload": "workload", "instance": "instance"}),)
