@@ -19,7 +19,7 @@ from energy_agent.core.energy import WorkloadFacts
 from energy_agent.core.snapshot import Snapshot
 from energy_agent.core.units import NS_PER_S, UJ_PER_J, decimal
 from energy_agent.core.workloads.job_identity import run_of
-from energy_agent.exposition import dvfs, gpu, host, process, serving, tokens
+from energy_agent.exposition import dvfs, gpu, host, inference, process
 from energy_agent.exposition.gpu import Sample
 from energy_agent.exposition.health import HealthSamples
 from energy_agent.exposition.host import NO_POD
@@ -161,8 +161,8 @@ def families(snapshot: Snapshot) -> dict[str, list[Sample]]:
     latest = {facts.workload: facts for facts in sorted(snapshot.facts, key=lambda facts: facts.since_ns)}
     pods = {name: tuple(facts.labels.get(label, "") for label in POD) for name, facts in latest.items()}
     host.put(snapshot, pods, found)
-    tokens.put(snapshot, found)
-    serving.put(snapshot, found)
+    inference.put_servers(snapshot, found)
+    inference.put_energy(snapshot, found)
     _workloads(snapshot, present, latest, pods, found)
     put("reader_restarts_total", str(snapshot.reader_restarts_total))
     process.put(snapshot, found)

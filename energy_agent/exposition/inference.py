@@ -1,0 +1,56 @@
+"""Samples of inference servers: requests, engine steps and latencies under common names, and the energy of serving. Pure."""
+
+from energy_agent.core.interval import ConfidenceInterval
+from energy_agent.core.snapshot import Snapshot
+from energy_agent.core.units import UJ_PER_J, decimal
+from energy_agent.core.workloads.tokens import Latencies
+from energy_agent.exposition.gpu import Found, Sample
+
+_COUNTERS = {"requests_total": "requests", "engine_steps_total": "steps"}
+
+
+def put_servers(snapshot: Snapshot, found: Found) -> None:
+    """Add the samples of every workload and model with an inference server."""
+    for served in snapshot.served:
+        of = (served.workload, served.model)
+        for name, count in _COUNTERS.items():
+            if count in served.counts:
+                found[name].append((of, str(served.counts[count])))
+        for name, value in (("requests_running", served.running), ("requests_waiting", served.waiting)):
+            if value is not None:
+                found[name].append((of, str(value)))
+        for name, latencies in (("time_to_first_token_seconds", served.ttft), ("inter_token_latency_seconds", served.itl)):
+            if latencies is not None:
+                found[name] += _histogram(of, latencies)
+
+
+def put_energy(snapshot: Snapshot, found: Found) -> None:
+    """Add the energy of every workload that serves one model: by batch size, steady or not, prefill and decode."""
+    for serving in snapshot.serving:
+        name = (serving.workload, serving.model)
+        for batch, use in serving.batches.items():
+            found["serving_energy_joules_total"].append(((*name, batch), decimal(use.energy_uj, UJ_PER_J)))
+            found["serving_tokens_total"].append(((*name, batch, "prompt"), str(use.computed)))
+            found["serving_tokens_total"].append(((*name, batch, "generation"), str(use.generated)))
+        if serving.steady is not None:
+            found["serving_steady"].append((name, "1" if serving.steady else "0"))
+        _band("prefill_joules_per_token", name, serving.split.prefill, found)
+        _band("decode_joules_per_token", name, serving.split.decode, found)
+        if serving.split.reason:
+            found["serving_split_absent_info"].append(((*name, serving.split.reason), "1"))
+
+
+def _histogram(of: tuple[str, ...], latencies: Latencies) -> list[Sample]:
+    """Its series: the last two labels of a histogram's sample are the suffix of its name and `le`."""
+    samples: list[Sample] = []
+    total = 0
+    for edge, count in zip((*map(repr, latencies.edges), "+Inf"), latencies.counts, strict=True):
+        total += count
+        samples.append(((*of, "_bucket", edge), str(total)))
+    return [*samples, ((*of, "_sum", ""), repr(latencies.sum_s)), ((*of, "_count", ""), str(total))]
+
+
+def _band(family: str, name: tuple[str, str], band: ConfidenceInterval | None, found: Found) -> None:
+    if band is not None:
+        for ending, value in (("", band.value), ("_lower", band.low), ("_upper", band.high)):
+            found[family + ending].append((name, repr(value)))
