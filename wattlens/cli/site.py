@@ -1,10 +1,15 @@
 """`wattlens site`: one process a site that polls its facility meters, keeps their ledger and serves its PUE."""
 
 import argparse
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from wattlens.cli._command import Command
 from wattlens.cli._options import add_simulate, simulated_node
+
+if TYPE_CHECKING:
+    from energy_agent.core.meters.facility import MeterFacts
 
 
 def _configure(parser: argparse.ArgumentParser) -> None:
@@ -28,13 +33,12 @@ def _run(args: argparse.Namespace) -> int:
 
         from energy_agent.factors.sets import catalogue
         from energy_agent.site.config.site import load_site
-        from wattlens.site.meter_tree import format_tree
 
         config = load_site(args.config)
         for contract in config.contracts:
             contract.deliveries_by_time(ZoneInfo(config.site.time_zone))  # reads the files that they name
         catalogue(config.the_grid.factors)
-        for line in format_tree([meter.meter_facts for meter in config.all_meters]):
+        for line in _format_tree([meter.meter_facts for meter in config.all_meters]):
             print(line)
         print(f"{args.config}: site {config.site.name}, {len(config.all_meters)} meters, nothing counted twice")
         return 0
@@ -43,6 +47,21 @@ def _run(args: argparse.Namespace) -> int:
 
     state = args.state or default_state_dir("wattlens-site")
     return run_site(SiteOptions(args.config, state, args.listen, simulated_node(args.simulate)))
+
+
+def _format_tree(meters: "Sequence[MeterFacts]") -> Iterator[str]:
+    """Yield one line per meter, below its parent."""
+    for top in (m for m in meters if not m.parent):
+        yield from _branch(top, meters, 0)
+
+
+def _branch(meter: "MeterFacts", meters: "Sequence[MeterFacts]", depth: int) -> Iterator[str]:
+    facts = [str(meter.role)] + ([f"at {meter.position}, category {meter.position.category}"] if meter.position else [])
+    facts += [f"zone {meter.zone}"] if meter.zone else []
+    facts += [f"within {meter.accuracy_ppm / 10_000:g} %", f"by {meter.source}"]
+    yield f"{'  ' * depth}{meter.id}: {', '.join(facts)}"
+    for child in (m for m in meters if m.parent == meter.id):
+        yield from _branch(child, meters, depth + 1)
 
 
 SPEC = Command("run the site process: facility meters, PUE, grid carbon; one per site", _configure, _run)
