@@ -83,7 +83,7 @@ def _files(section: BaseModel, prefix: str) -> Iterator[Warned]:
             yield from _files(value, f"{key}.")
         elif isinstance(value, Path) and name not in _PROGRAMS and key not in ("client.socket", "dvfs.actuator"):
             if not value.exists():
-                yield key, f"{value} is not there"
+                yield key, f"{value}: no such file or folder"
             elif not os.access(value, os.R_OK):
                 yield key, f"{value} is not readable by uid {os.geteuid()}"
 
@@ -93,7 +93,7 @@ def _owner(path: Path) -> Iterator[Warned]:
     try:
         require_safe(path, "configuration")
     except UsageError as error:
-        yield "(the file itself)", f"an agent of this user refuses it: {error}"
+        yield "(this file)", f"an agent of this user will refuse the file: {error}"
 
 
 def _socket(path: Path | None) -> Iterator[Warned]:
@@ -110,15 +110,16 @@ def _socket(path: Path | None) -> Iterator[Warned]:
     except UsageError as error:
         raise UsageError(f"key 'client.socket': {str(error).removeprefix('client.socket ')}") from None
     if len(os.fsencode(path)) > _SOCKET_PATH_B:
-        raise UsageError(
-            f"key 'client.socket': {path} has more than {_SOCKET_PATH_B} bytes, which is the longest name of a socket"
-        )
+        raise UsageError(f"key 'client.socket': expected a path of at most {_SOCKET_PATH_B} bytes, got {path}")
     if path.exists() and not path.is_socket():
-        raise UsageError(f"key 'client.socket': {path} is not a socket: remove it, or name another")
+        raise UsageError(f"key 'client.socket': {path} exists and is not a socket: remove it or choose another path")
     if not os.access(folder, os.W_OK):
         if os.geteuid() == 0:
-            raise UsageError(f"key 'client.socket': the folder {folder} is read-only: nobody can make {path}")
-        yield "client.socket", f"uid {os.geteuid()} may not write to {folder}: create {path.parent} for the agent's user"
+            raise UsageError(f"key 'client.socket': the folder {folder} is read-only, so {path} cannot be created")
+        yield (
+            "client.socket",
+            f"uid {os.geteuid()} cannot write to {folder}: create {path.parent} and give it to the agent's user",
+        )
 
 
 def _web(web: Web) -> Iterator[Warned]:
@@ -161,13 +162,13 @@ def _listen(config: Config) -> Iterator[Warned]:
         address, _, port = listen.rpartition(":")
         address = address.strip("[]")
         if 0 < int(port) < 1024 and os.geteuid() != 0:
-            yield f"web.{key}", f"port {port} is root's; take one of 1024 or higher"
+            yield f"web.{key}", f"port {port} needs root: choose port 1024 or higher"
         try:
             family, kind, protocol, _, target = socket.getaddrinfo(address, 0, type=socket.SOCK_STREAM)[0]
             with socket.socket(family, kind, protocol) as probe:
                 probe.bind(target)
         except OSError as error:
-            yield f"web.{key}", f"{address} is no address of this machine ({error.strerror})"
+            yield f"web.{key}", f"{address} is not an address of this machine ({error.strerror})"
 
 
 def _slow_pages(config: Config) -> Iterator[Warned]:
@@ -178,8 +179,10 @@ def _slow_pages(config: Config) -> Iterator[Warned]:
     by_slo = [(f"tokens.{n}.period_s", one.period_s) for n, one in enumerate(config.tokens) if _by_slo(config, one.workload)]
     for key, period_s in [*by_slo, *([("sampling.period_s", config.sampling.period_s)] if by_slo else [])]:
         if period_s > 1.0:
-            does = "lets go all the time" if period_s > stale_s else "sees too late what its clock costs requests"
-            yield key, f"policy slo decides each second: with {period_s:g} s between readings it {does}"
+            does = (
+                "treats them as stale and releases its settings" if period_s > stale_s else "reacts too late to rising latency"
+            )
+            yield key, f"policy slo decides every second: with {period_s:g} s between readings it {does}"
 
 
 def _by_slo(config: Config, workload: str) -> bool:
@@ -201,14 +204,14 @@ def _dvfs(config: Config) -> Iterator[Warned]:
 
     path = present_socket(config.dvfs.actuator or default_socket())
     if not path.is_socket():
-        yield "dvfs.actuator", f"no actuator listens on {path}; start it with: wattlens actuator"
+        yield "dvfs.actuator", f"no actuator listens on {path}; start one with: wattlens actuator"
     workloads = {source.workload for source in config.tokens}
     for n, group in enumerate(config.dvfs.groups):
         if group.workload and group.workload not in workloads and config.client.socket is None:
             yield (
                 f"dvfs.groups.{n}.workload",
-                f"no entry of tokens has the workload {group.workload!r}, and without client.socket no training tells its "
-                "steps: its progress is not measured",
+                f"workload {group.workload!r} has no entry in tokens, and without client.socket its training code cannot "
+                "report steps: its progress is not measured",
             )
 
 
@@ -222,9 +225,9 @@ def _tokens(config: Config) -> Iterator[Warned]:
             page = ("localhost" if host in _LOOPBACK else host, parts.port or 80, f"{parts.path or '/'}?{parts.query}")
             other = seen.get(page)
             if other == source.workload:
-                yield f"tokens.{n}", f"{url} is there twice for {source.workload}: its tokens would count twice"
+                yield f"tokens.{n}", f"{url} is listed twice for {source.workload}: its tokens would count twice"
             elif other is not None:
-                yield f"tokens.{n}", f"{url} is the page of {other} too: its tokens would count for both"
+                yield f"tokens.{n}", f"{url} is also listed for {other}: its tokens would count for both"
             seen.setdefault(page, source.workload)
 
 
@@ -232,18 +235,22 @@ def _meters(config: Config) -> Iterator[Warned]:
     node = config.sources.node
     hidden = [p for p in (node.sysfs / "class/powercap").glob("intel-rapl:*/energy_uj") if not os.access(p, os.R_OK)]
     if node.rapl.enabled and hidden:
-        yield "sources.node.rapl", f"{hidden[0]} is readable by root alone: no energy of processors and memory"
+        yield "sources.node.rapl", f"{hidden[0]} is readable only by root: energy of processors and memory is not measured"
     if node.redfish is not None and node.redfish.in_the_clear:
         yield "sources.node.redfish.insecure", IN_THE_CLEAR
     if node.redfish is not None and node.redfish.auth != "none" and not node.redfish.verify and not node.redfish.in_the_clear:
-        yield "sources.node.redfish.verify", "the password goes to whoever answers: nobody checks the service's certificate"
+        yield (
+            "sources.node.redfish.verify",
+            "the server's certificate is not verified: the password may be sent to the wrong server",
+        )
 
 
 def _driver(config: Config) -> Iterator[Warned]:
     if not _DRIVER.is_dir() and config.sources.nvml.on_start_failure == "fail":
         yield (
             "sources.nvml.on_start_failure",
-            "this machine has no NVIDIA driver: the agent would end at start; 'retry' waits for it, 'skip' goes on without",
+            "this machine has no NVIDIA driver, so the agent would exit at start: set 'retry' to wait for the driver, or "
+            "'skip' to run without it",
         )
 
 
@@ -257,14 +264,14 @@ def about_this_machine(environ: Mapping[str, str] = os.environ, root: Path = Pat
     facts: dict[str, Any] = {
         f"NVIDIA GPUs: {gpus}"
         if gpus
-        else "no NVIDIA driver: the agent runs with --simulate, or on_start_failure: retry": True,
-        "the kernel shows RAPL (processors and memory)": exists("sys/class/powercap/intel-rapl:0"),
-        "a management controller answers IPMI (/dev/ipmi0)": exists("dev/ipmi0", "dev/ipmi/0"),
-        "a kubelet tells which pod holds a GPU": exists("var/lib/kubelet/pod-resources/kubelet.sock"),
+        else "no NVIDIA driver: run the agent with --simulate, or set on_start_failure: retry": True,
+        "RAPL is available (energy of processors and memory)": exists("sys/class/powercap/intel-rapl:0"),
+        "a management controller is available over IPMI (/dev/ipmi0)": exists("dev/ipmi0", "dev/ipmi/0"),
+        "the kubelet reports which pod has which GPU": exists("var/lib/kubelet/pod-resources/kubelet.sock"),
         "in a Kubernetes pod": "KUBERNETES_SERVICE_HOST" in environ,
         "in a container": exists(".dockerenv", "run/.containerenv"),
-        "Slurm's node daemon has run here": exists("var/spool/slurmd", "var/spool/slurm/d"),
-        "Prometheus is configured here (/etc/prometheus): let it scrape the address of web.listen": exists(
+        "slurmd has run on this machine": exists("var/spool/slurmd", "var/spool/slurm/d"),
+        "Prometheus is configured on this machine (/etc/prometheus): add the address in web.listen to its targets": exists(
             "etc/prometheus/prometheus.yml"
         ),
     }

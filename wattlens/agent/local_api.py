@@ -26,7 +26,7 @@ def training_intake(journal: Journal, clock: Clock, roots: Sequence[Path]) -> Tr
     """Counts of training, from where the journal left them."""
     intake = TrainingReports(clock, Peers(roots, clock).alive)
     if not intake.restore(journal.states(), journal.totals().tokens):
-        log.warning("counts of training in the journal are not readable: processes that run count from their next report on")
+        log.warning("training counts in the journal are not readable: running processes are counted from their next report")
     return intake
 
 

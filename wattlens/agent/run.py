@@ -190,7 +190,7 @@ def build_agent(config: Config, options: AgentOptions, state: Path) -> Agent:
     meters = node_poller(clock, node)
     cgroups = CgroupTree.of_process()
     if cgroups.reason:
-        log.info("owners of cgroups are not checked: %s; cgroups of known places alone name workloads", cgroups.reason)
+        log.info("cgroup ownership is not checked: %s; only cgroups at known paths name workloads", cgroups.reason)
     holders = ProcessOwners(procfs, cgroups.trust)
     accountant = Accountant(
         identity,
@@ -205,7 +205,7 @@ def build_agent(config: Config, options: AgentOptions, state: Path) -> Agent:
         config.holders.retention_s * NS_PER_S,
     )
     for uuid in accountant.restore(journal.states(), journal.totals(), journal.facts(), clock.utc_ns()):
-        log.warning("state of %s in the journal is not readable: its counter starts anew from the next reading", uuid)
+        log.warning("state of %s in the journal is not readable: its counter restarts from the next reading", uuid)
     tokens = TokenPoller(clock)
     tokens.restore(journal.states().get(Component.TOKENS, {}))
     tokens.configure(config.tokens)
@@ -231,7 +231,7 @@ def node_name(config: Config) -> str:
     name = config.node.name or os.environ.get("NODE_NAME") or socket.gethostname()
     if not re.fullmatch(NAME, name) or name.endswith("\n"):
         origin = "$NODE_NAME" if os.environ.get("NODE_NAME") else "the host name"
-        raise UsageError(f"{origin} {name[:80]!r} is no name of letters, digits, '.', '_' and '-', 63 at most; set node.name")
+        raise UsageError(f"{origin} {name[:80]!r}: expected at most 63 letters, digits, '.', '_' and '-'; set node.name")
     return name
 
 
@@ -306,15 +306,15 @@ class StateFolderOwner:
                 hide_from_others(self._state)
             self._fd = os.open(self._state / f"{self._who}.lock", _LOCK_FLAGS, 0o640)
         except FileExistsError:
-            raise UsageError(f"state folder {self._state} is not a folder; give another with --state") from None
+            raise UsageError(f"state folder {self._state} is not a folder; choose another with --state") from None
         except OSError as error:
-            raise UsageError(f"state folder {self._state}: {error.strerror}; give a writable one with --state") from None
+            raise UsageError(f"state folder {self._state}: {error.strerror}; choose a writable one with --state") from None
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(self._fd)
             used = f"state folder {self._state} is in use by another {self._who}"
-            raise UsageError(f"{used}; give another with --state") from None
+            raise UsageError(f"{used}; choose another with --state") from None
 
     def __exit__(self, *_: object) -> None:
         os.close(self._fd)
@@ -324,5 +324,5 @@ def split_listen(listen: str) -> tuple[str, int]:
     """Address and port of `--listen`; raises UsageError."""
     address, _, port = listen.rpartition(":")
     if not address or not port.isdigit() or int(port) > 65535:
-        raise UsageError(f"--listen {listen!r} is not ADDRESS:PORT")
+        raise UsageError(f"--listen: expected ADDRESS:PORT such as 0.0.0.0:9479, got {listen!r}")
     return address.strip("[]"), int(port)

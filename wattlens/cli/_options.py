@@ -151,7 +151,7 @@ def day(text: str) -> date:
     try:
         return date.fromisoformat(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"expected a UTC day like 2026-01-31, got {text!r}") from None
+        raise argparse.ArgumentTypeError(f"expected a UTC day such as 2026-01-31, got {text!r}") from None
 
 
 class Pairs(argparse.Action):
@@ -213,8 +213,8 @@ def add_agent_files(parser: argparse.ArgumentParser) -> None:
     add("--ca-file", type=Path, metavar="FILE", help="CA certificates for the agent's certificate")
     add("--cert-file", type=Path, metavar="FILE", help="client certificate, if the agent requires one")
     add("--key-file", type=Path, metavar="FILE", help="key of the client certificate, if not in the same file")
-    add("--user-file", type=Path, metavar="FILE", help="one line user:password, for basic auth")
-    add("--token-file", type=Path, metavar="FILE", help="one line, a bearer token")
+    add("--user-file", type=Path, metavar="FILE", help="file that holds user:password on one line, for basic auth")
+    add("--token-file", type=Path, metavar="FILE", help="file that holds a bearer token on one line")
 
 
 def strip_separator(command: list[str]) -> list[str]:

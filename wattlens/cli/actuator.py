@@ -82,10 +82,16 @@ def _default_socket() -> Path:
 
 def _configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--config", type=Path, metavar="FILE", help="YAML with the keys 'allow' and 'kill_switch' (default: nothing is allowed)"
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help="YAML file with the keys 'allow' and 'kill_switch' (default: nothing is allowed)",
     )
     parser.add_argument(
-        "--socket", type=Path, metavar="PATH", help="where it listens (default: /run/wattlens/actuator/actuator.sock as root)"
+        "--socket",
+        type=Path,
+        metavar="PATH",
+        help="socket to listen on (default: /run/wattlens/actuator/actuator.sock as root)",
     )
     add_place_options(parser)
 
@@ -103,4 +109,4 @@ def _run(args: argparse.Namespace) -> int:
     return serve(config)
 
 
-SPEC = Command("set GPU clocks and power limits, and restore the original ones when it ends", _configure, _run)
+SPEC = Command("run the actuator: set GPU clocks and power limits, and restore the original ones at exit", _configure, _run)

@@ -16,7 +16,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         choices=("run", "release", "resume"),
         type=_action,
         default="run",
-        help="run the agent (default); release: release the driver for a while; resume: read again now",
+        help="run: run the agent (default); release: release the driver for a while; resume: read again now",
     )
     parser.add_argument("--config", type=Path, metavar="FILE", help="YAML file; every key has a default")
     parser.add_argument(
@@ -26,7 +26,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         help="journal and segments (default: /var/lib/wattlens as root, else the XDG state folder)",
     )
     parser.add_argument(
-        "--listen", metavar="ADDR:PORT", help="where /metrics is served (default: web.listen of the file, else 127.0.0.1:9479)"
+        "--listen", metavar="ADDR:PORT", help="address of /metrics (default: web.listen of the file, else 127.0.0.1:9479)"
     )
     parser.add_argument(
         "--web-config", type=Path, metavar="FILE", help="TLS and basic auth, in exporter-toolkit's web-config format"
@@ -57,7 +57,7 @@ def _run(args: argparse.Namespace) -> int:
 
     seconds = round(args.for_s or 600) if args.action == "release" else 0
     if not (state / "agent.lock").exists():
-        raise UsageError(f"no agent keeps its state in {state}; name its folder with --state")
+        raise UsageError(f"no agent uses the state folder {state}; choose another with --state")
     try:
         request(state, seconds, RealClock())
     except OSError as error:
@@ -72,11 +72,13 @@ def _run(args: argparse.Namespace) -> int:
 def _check(args: argparse.Namespace) -> None:
     """Options that would be ignored: a person who gave one believes that it holds; raises UsageError."""
     if args.action != "release" and args.for_s is not None:
-        raise UsageError("--for belongs to release: wattlens agent release --for 10m")
+        raise UsageError("--for: expected together with release: wattlens agent release --for 10m")
     if args.action != "run":
         for option in ("config", "listen", "web_config", "simulate"):
             if getattr(args, option) is not None:
-                raise UsageError(f"--{option.replace('_', '-')} does nothing for {args.action}; its agent is found by --state")
+                raise UsageError(
+                    f"--{option.replace('_', '-')}: cannot be combined with {args.action}; the agent is selected by --state"
+                )
 
 
 SPEC = Command("run the node agent: read GPUs, keep the ledger, serve /metrics", _configure, _run)

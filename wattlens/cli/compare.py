@@ -25,9 +25,9 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     parser.separator = _SEPARATOR
     parser.usage = f"wattlens compare [-h] [--json] A B\n{' ' * 7}wattlens compare [-h] [--json] A... -- B..."
     parser.epilog = "Example: wattlens compare before*.json -- after*.json"
-    what = "runs that wattlens measure --out saved: files or folders; A and B, or A... -- B..., two or more per side"
+    what = "runs saved by wattlens measure --out, as files or folders: A and B, or A... -- B... with two or more per side"
     parser.add_argument("runs", nargs="*", metavar="RUN", help=what)
-    parser.add_argument("--baseline", nargs="+", metavar="RUN", help="the runs of A; the others are those of B")
+    parser.add_argument("--baseline", nargs="+", metavar="RUN", help="the runs of A; all other runs are B")
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
@@ -67,9 +67,18 @@ def _split(runs: list[str], baseline: list[str] | None) -> tuple[list[str], list
     at = words.index(_SEPARATOR) if _SEPARATOR in words else len(words)
     a, b = words[:at], [*words[at + 1 :], *(runs if baseline is not None else [])]
     if not a or not b or _SEPARATOR in b:
-        got = f"{len(runs)} runs without --" if runs and _SEPARATOR not in runs else "runs of one side"
-        raise UsageError(f"compare: expected A B or A... -- B..., got {got if runs or baseline else 'no runs'}")
+        raise UsageError(f"compare: expected A B or A... -- B..., got {_describe_words(runs, baseline)}")
     return a, b
+
+
+def _describe_words(runs: list[str], baseline: list[str] | None) -> str:
+    """The runs of a command line that has no two sides, in words."""
+    separators = runs.count(_SEPARATOR)
+    if separators > 1:
+        return f"{separators + 1} groups of runs"
+    if separators or baseline is not None:
+        return "runs of one side only"
+    return f"{len(runs)} run{'s' * (len(runs) != 1)} without --" if runs else "no runs"
 
 
 def _sides(words: tuple[list[str], list[str]]) -> "Sides":
@@ -79,14 +88,14 @@ def _sides(words: tuple[list[str], list[str]]) -> "Sides":
     named = Counter(path.resolve() for side in paths for path in side)
     twice = next((path for path, times in named.items() if times > 1), None)
     if twice is not None:
-        raise UsageError(f"compare: {twice} is named twice; a run counts once, else the interval is narrower than it is")
+        raise UsageError(f"compare: {twice} is given twice; a repeated run would make the interval too narrow")
     sides = [[load(path) for path in side] for side in paths]
     counts = [len(side) for side in sides]
     if min(counts) < 1 or (min(counts) < 2 and max(counts) > 1):
         texts = [" ".join(side)[:80] for side in words]
         text, few = min(zip(texts, counts, strict=True), key=lambda each: each[1])
         runs = "1 run" if few == 1 else f"{few} runs"
-        raise UsageError(f"compare: {text} holds {runs}; two or more are needed on each side, or one on each")
+        raise UsageError(f"compare: {text}: expected two or more runs on each side, or one on each, got {runs}")
     if len({run.simulated for side in sides for run in side}) > 1:
         raise UsageError("compare: runs on simulated and on real GPUs cannot be compared")
     return sides
@@ -103,7 +112,7 @@ def _compare(sides: "Sides", what: str, factors: tuple[float, float]) -> "Compar
             return widened(compare(each[0], each[1], errors), factors)
         for (run,) in sides:
             if run.edge_joules is None:
-                raise ValueError(f"{run.path} does not tell its edge_joules; two or more runs on each side need none")
+                raise ValueError(f"{run.path} has no edge_joules; give two or more runs per side, which do not need it")
         return widened(compare_measured(*(_measured(run, what) for (run,) in sides)), factors)
     except ValueError as error:
         raise UsageError(f"compare: {error}") from None
@@ -140,7 +149,8 @@ def _explain_missing_tokens(sides: "Sides", what: str) -> str:
                 return f"{name}: {run.path}: {tokens.reason}"
             if tokens.edge >= tokens.count:
                 return (
-                    f"{name}: {run.path}: {tokens.count:.0f} tokens are uncertain by {tokens.edge:.0f}, the window is too short"
+                    f"{name}: {run.path}: the count of {tokens.count:.0f} tokens is uncertain by {tokens.edge:.0f}; "
+                    "measure for longer"
                 )
     return ""
 
@@ -238,20 +248,20 @@ def _lines(
             lines.append(f"{name} A {c.mean_a:.6g}   B {c.mean_b:.6g}   B against A {100 * (c.ratio - 1):+.1f} %")
             continue
         verdict = (
-            f"B takes {'more' if c.ratio > 1 else 'less'} {thing}" if c.is_significant else f"no difference shown in {thing}"
+            f"B needs {'more' if c.ratio > 1 else 'fewer'} {thing}" if c.is_significant else f"no difference shown in {thing}"
         )
         lines.append(f"{name} A {c.mean_a:.6g}   B {c.mean_b:.6g}   B against A {change}: {verdict}")
     lines += [f"J/token {what} cannot be compared: {reason}" for what, reason in absent.items()]
     if len(sides[0]) == 1:
-        lines.append("one run a side: the intervals are those of the two measurements; how runs vary is not in them")
+        lines.append("one run per side: the intervals cover measurement errors, not the variation between runs")
     if factors != (1.0, 1.0):
         low, high = (100 * (f - 1) for f in factors)
-        where = "on the same boards, which divide their energy otherwise" if same else "on different boards"
+        where = "on the same GPUs, with different shares of energy per GPU" if same else "on different GPUs"
         lines.append(
             f"A and B ran {where}: the gain errors of their sensors add {low:+.2f} to {high:+.2f} % to the intervals of joules"
         )
     else:
-        lines.append("A and B ran on the same boards: the gain errors of their sensors cancel")
+        lines.append("A and B ran on the same GPUs: the gain errors of their sensors cancel")
     return lines + [f"warning: {line}" for line in said]
 
 

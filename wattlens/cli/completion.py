@@ -65,7 +65,7 @@ set -g __wattlens_paths {paths}
 
 
 def _configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("shell", choices=("bash", "zsh", "fish"), help="the shell; load the script as its first line shows")
+    parser.add_argument("shell", choices=("bash", "zsh", "fish"), help="shell; the script's first line shows how to load it")
 
 
 def _run(args: argparse.Namespace) -> int:

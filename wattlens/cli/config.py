@@ -31,7 +31,7 @@ def _run(args: argparse.Namespace) -> int:
         rows = [{"key": key, "warning": text} for key, text in warnings]
         print(json.dumps({"file": str(args.file), "ok": True, "error": None, "errors": [], "warnings": rows}, indent=1))
         return 0
-    print(f"{args.file}: OK" + ("; on this node as it is now:" if warnings else ""))
+    print(f"{args.file}: OK" + ("; on this node now:" if warnings else ""))
     for key, text in warnings:
         print(f"  {key}: {text}")
     return 0

@@ -10,13 +10,13 @@ from wattlens.cli._options import duration
 def _configure(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--for", dest="seconds", type=duration(10, 86_400), default="60s", metavar="TIME", help="how long to run (default 60s)")
-    add("--serve", action="store_true", help="keep running, without summary, so dashboards can scrape it; stop with Ctrl-C")
+    add("--serve", action="store_true", help="keep running without a summary, for Prometheus to scrape; stop with Ctrl-C")
     add("--out", type=Path, default=Path("demo-out"), metavar="DIR", help="folder for all output (default demo-out)")
     add("--scenario", default="h100-node", metavar="NAME", help="a shipped scenario or a file (default h100-node)")
     add("--seed", type=int, metavar="N", help="seed (default: the scenario's)")
-    add("--listen", default="127.0.0.1:9479", metavar="ADDR:PORT", help="where /metrics is served (default 127.0.0.1:9479)")
+    add("--listen", default="127.0.0.1:9479", metavar="ADDR:PORT", help="address of /metrics (default 127.0.0.1:9479)")
     add("--country", default="GBR", metavar="ISO3", help="country of the simulated site's grid (default GBR)")
-    add("--no-live", action="store_true", help="a line every few seconds instead of the live view")
+    add("--no-live", action="store_true", help="print a line every few seconds instead of the live view")
     add("--json", action="store_true", help="print the summary as JSON")  # fmt: skip
 
 

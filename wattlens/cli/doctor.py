@@ -20,18 +20,18 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     measure.add_argument("--sensors", action="store_true",
                          help="measure tick, jitter and window of each GPU's sensors, with their errors")  # fmt: skip
     measure.add_argument("--overhead", action="store_true",
-                         help="measure power and CPU that the agent's readings add")  # fmt: skip
+                         help="measure the power and CPU time that the agent's readings add")  # fmt: skip
     measure.add_argument("--capture", type=Path, metavar="FILE",
                          help="record every NVML reply of this node in FILE")  # fmt: skip
     parser.add_argument("--config", type=Path, metavar="FILE", help="the agent's YAML file")
     parser.add_argument("--state", type=Path, metavar="DIR", help="the agent's state folder, if not the default")
-    parser.add_argument("--listen", metavar="ADDR:PORT", help="where the agent would serve /metrics")
-    add_simulate(parser, "the simulated node that runs in DIR (see wattlens sim) instead of this machine")
+    parser.add_argument("--listen", metavar="ADDR:PORT", help="address at which the agent would serve /metrics")
+    add_simulate(parser, "check the simulated node that runs in DIR (see wattlens sim) instead of this machine")
     parser.add_argument("--for", dest="seconds", type=duration(0.5, 3600), metavar="TIME",
-                        help="how long (default: --sensors 30s, a block of --overhead 10s, --capture 2s)")  # fmt: skip
+                        help="duration (default: --sensors 30s, --capture 2s, per block of --overhead 10s)")  # fmt: skip
     parser.add_argument("--pairs", type=number(int, 2, 1000), metavar="N",
-                        help="with --overhead: pairs of blocks with and without the reader (6)")  # fmt: skip
-    parser.add_argument("--seed", type=int, metavar="N", help="with --overhead: seed of the order within pairs (0)")
+                        help="with --overhead: number of pairs of blocks (default 6)")  # fmt: skip
+    parser.add_argument("--seed", type=int, metavar="N", help="with --overhead: seed of the order within pairs (default 0)")
     parser.add_argument("--pseudonyms", action="store_true",
                         help="with --capture: replace UUIDs and serial numbers")  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print JSON")
@@ -42,12 +42,12 @@ def _run(args: argparse.Namespace) -> int:
     from wattlens.agent.run import simulated_environ
 
     if args.seconds is not None and not (args.sensors or args.overhead or args.capture):
-        raise UsageError("--for belongs to --sensors, --overhead or --capture FILE")
+        raise UsageError("--for: expected together with --sensors, --overhead or --capture FILE")
     for option in ("pairs", "seed"):
         if getattr(args, option) is not None and not args.overhead:
-            raise UsageError(f"--{option} belongs to --overhead")
+            raise UsageError(f"--{option}: expected together with --overhead")
     if args.pseudonyms and args.capture is None:
-        raise UsageError("--pseudonyms belongs to --capture FILE")
+        raise UsageError("--pseudonyms: expected together with --capture FILE")
     args.simulate = simulated_node(args.simulate)
     config = configuration.load(args.config)
     environ = simulated_environ(args.simulate)

@@ -12,7 +12,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", default="agent.yaml", metavar="FILE", help="file to write; - is standard output (default agent.yaml)"
     )
-    parser.add_argument("--listen", type=_listen, metavar="ADDR:PORT", help="where /metrics is served (default 127.0.0.1:9479)")
+    parser.add_argument("--listen", type=_listen, metavar="ADDR:PORT", help="address of /metrics (default 127.0.0.1:9479)")
     parser.add_argument("--full", action="store_true", help="write every option with its default and meaning, commented out")
     parser.add_argument("--force", action="store_true", help="overwrite an existing file")
 

@@ -114,7 +114,7 @@ def test_the_command_turns_the_switch_off_and_on(make_rig: Callable) -> None:
 
     early = switch("off")
     assert (early.returncode, (rig.folder / "state/dvfs.off").exists()) == (0, True)
-    assert "No actuator answers" in early.stdout
+    assert "No actuator responds" in early.stdout
     rig.start()
     with ActuatorClient(rig.socket) as client:
         with pytest.raises(ActuatorError, match="kill switch"):
@@ -130,7 +130,7 @@ def test_the_command_turns_the_switch_off_and_on(make_rig: Callable) -> None:
     assert "maintenance" in (rig.folder / "state/dvfs.off").read_text()
     wrong = switch("off", "--file", rig.folder / "other")
     assert (wrong.returncode, wrong.stderr.count("\n")) == (1, 1)
-    assert f"looks at {rig.folder / 'state/dvfs.off'}" in wrong.stderr
+    assert f"uses {rig.folder / 'state/dvfs.off'}" in wrong.stderr
 
 
 def test_the_switch_of_an_earlier_version_counts_until_it_is_turned_on(make_rig: Callable) -> None:

@@ -129,7 +129,7 @@ def test_a_refused_export_leaves_no_file(state, tmp_path, capsys, form):
         (("--device", "GPU-9"), 1, "it has: GPU-0, GPU-1"),
         (("--workload", "job", "--device", "0"), 1, "it has: GPU-0, GPU-1"),
         (("--from", "2030-01-01T00:00:00Z"), 1, "no cell of from 2030"),
-        (("--from", "2026-01-02T00:00:00Z", "--to", "2026-01-01T00:00:00Z"), 2, "is not after"),
+        (("--from", "2026-01-02T00:00:00Z", "--to", "2026-01-01T00:00:00Z"), 2, "expected a time after"),
     ],
 )
 def test_a_sum_of_nothing_is_no_number(state, capsys, options, code, words):

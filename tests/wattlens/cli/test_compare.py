@@ -66,9 +66,9 @@ def test_one_run_a_side_on_the_same_board_has_the_edges_interval(tmp_path):
     assert "lower" not in told["seconds"]
     assert (told["interval"], told["runs"], told["labels"][1]) == ("of the measurement", [1, 1], {"precision": "int8"})
     said = compare(tmp_path, [saved_run()], [saved_run(800.0)]).stdout
-    assert "B takes less joules per generated token" in said
-    assert "how runs vary is not in them" in said
-    assert "same boards: the gain errors of their sensors cancel" in said
+    assert "B needs fewer joules per generated token" in said
+    assert "the intervals cover measurement errors" in said
+    assert "same GPUs: the gain errors of their sensors cancel" in said
     assert "warning" not in said
 
 
@@ -80,7 +80,7 @@ def test_on_other_boards_the_gains_are_in_the_interval(tmp_path):
     assert row["upper"] == pytest.approx(0.95 * 1.05 / 0.95, rel=0.02)
     assert not row["shown"]
     assert told["gain_factor"] == pytest.approx([0.95 / 1.05, 1.05 / 0.95])
-    assert "on different boards" in compare(tmp_path, a, b).stdout
+    assert "on different GPUs" in compare(tmp_path, a, b).stdout
 
 
 def test_several_runs_have_the_spread_between_them_and_gains_of_other_boards(tmp_path):
@@ -147,9 +147,25 @@ def test_what_a_file_says_cannot_steer_the_terminal(tmp_path):
     assert compare(tmp_path, [saved_run() | {"joules": None, "reason": bad}], [b]).stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("arguments", "got"),
+    [
+        ([], "no runs"),
+        (["a"], "1 run without --"),
+        (["a", "b", "c"], "3 runs without --"),
+        (["a", "--"], "runs of one side only"),
+        (["a", "--", "b", "--", "c"], "3 groups of runs"),
+    ],
+)
+def test_runs_of_other_than_two_sides_are_a_usage_error(arguments, got):
+    done = said_here("compare", *arguments)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert f"expected A B or A... -- B..., got {got}" in done.stderr
+
+
 def test_one_run_against_several_is_refused(tmp_path):
     done = compare(tmp_path, [saved_run()], [saved_run(), saved_run()])
-    assert (done.returncode, "two or more are needed on each side, or one on each" in done.stderr) == (2, True)
+    assert (done.returncode, "expected two or more runs on each side, or one on each" in done.stderr) == (2, True)
 
 
 def broken():
@@ -196,4 +212,4 @@ def test_what_has_no_interval_is_told_or_refused_and_never_a_traceback(tmp_path,
 
 def test_a_count_below_its_edge_is_said(tmp_path):
     told = compare_json(tmp_path, [saved_run(tokens_more={"edge_generation": 6000.0})], [saved_run()])
-    assert "too short" in told["joules_per_token_generated"]["reason"]
+    assert "is uncertain by 6000" in told["joules_per_token_generated"]["reason"]

@@ -120,9 +120,9 @@ def test_what_this_node_lacks_is_named(tmp_path: Path, capsys: pytest.CaptureFix
     ("period_s", "more", "does"),
     [
         (1, "policy: slo", ""),
-        (2, "policy: slo", "sees too late"),
-        (10, "policy: slo", "lets go all the time"),
-        (10, "slo: {ttft_ms: 500}", "lets go all the time"),  # auto
+        (2, "policy: slo", "reacts too late to rising latency"),
+        (10, "policy: slo", "treats them as stale and releases its settings"),
+        (10, "slo: {ttft_ms: 500}", "treats them as stale and releases its settings"),  # auto
         (10, "policy: static", ""),
         (10, "policy: slo, mode: observe", ""),
     ],
@@ -152,7 +152,7 @@ def test_one_page_for_two_workloads_is_named_whatever_its_host_is_called(
     )  # fmt: skip
     told = {key: text for key, text in found.items() if key.startswith("tokens.")}
     assert set(told) == {"tokens.2", "tokens.3"}
-    assert "127.0.0.1:8000/metrics is the page of a too" in told["tokens.2"]
+    assert "127.0.0.1:8000/metrics is also listed for a" in told["tokens.2"]
     assert "twice for a" in told["tokens.3"]
 
 
@@ -189,7 +189,7 @@ def test_the_web_config_and_its_certificates_are_read_as_the_agent_reads_them(
     assert "'web.config_file'" in line
     assert "expected a bcrypt hash" in line
     assert "none.pem" in warned(tls(tmp_path / "none.pem", key), tmp_path, capsys)["web.config_file"]
-    assert "not there" in warned(f"web: {{config_file: {tmp_path / 'none'}}}", tmp_path, capsys)["web.config_file"]
+    assert "no such file or folder" in warned(f"web: {{config_file: {tmp_path / 'none'}}}", tmp_path, capsys)["web.config_file"]
 
 
 def test_a_clients_socket_that_the_agent_could_not_make_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -229,7 +229,7 @@ def test_a_password_that_others_may_read_or_take_is_told(tmp_path: Path, capsys:
     clear = warned(f"sources: {{node: {{redfish: {{url: 'http://bmc', insecure: true, {login}}}}}}}", tmp_path, capsys)
     assert "in clear text" in clear["sources.node.redfish.insecure"]
     blind = warned(f"sources: {{node: {{redfish: {{url: 'https://bmc', verify: false, {login}}}}}}}", tmp_path, capsys)
-    assert "nobody checks" in blind["sources.node.redfish.verify"]
+    assert "not verified" in blind["sources.node.redfish.verify"]
 
 
 def test_the_defaults_lack_nothing_but_a_driver(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -33,7 +33,7 @@ def test_wrong_allow_list_is_a_usage_error(tmp_path: Path) -> None:
 
 def test_restore_with_nothing_left(tmp_path: Path) -> None:
     done = wattlens("dvfs", "restore", "--state", tmp_path / "s")
-    assert (done.returncode, done.stdout) == (0, f"Nothing to restore: no actuator has kept anything in {tmp_path / 's'}.\n")
+    assert (done.returncode, done.stdout) == (0, f"Nothing to restore: no actuator has used {tmp_path / 's'}.\n")
     (tmp_path / "s").mkdir(exist_ok=True)
     done = wattlens("dvfs", "restore", "--state", tmp_path / "s")
     assert (done.returncode, done.stdout) == (0, "Nothing to restore.\n")

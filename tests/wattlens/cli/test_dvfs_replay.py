@@ -140,7 +140,7 @@ def test_the_same_seed_gives_the_same_numbers(trace: Path, capsys: pytest.Captur
 def test_a_published_trace_and_a_board_without_a_knee_in_the_table(capsys: pytest.CaptureFixture[str]) -> None:
     assert replay("--trace", AZURE, "--gpu", "l40s", "--for", "5s") == 0
     text = " ".join(capsys.readouterr().out.split())
-    assert "The knee table has no row for NVIDIA L40S: policies by the knee leave its original setting" in text
+    assert "The knee table has no row for NVIDIA L40S: policies that use the knee keep the original setting" in text
     assert "azure-2023.csv at 1x: 4 requests in 5 s" in text
 
 
@@ -192,21 +192,21 @@ def test_a_profile_of_a_sweep_is_played_over_each_knob(tmp_path: Path, capsys: p
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ((), "give --trace, --table or --profile"),
-        (("--trace", AZURE, "--table", V100), "--trace and --table exclude each other"),
-        (("--table", V100, "--profile", V100), "--table and --profile exclude each other"),
-        (("--table", V100, "--rate", 2), "--rate does not go with --table"),
-        (("--table", V100, "--skip", "2s"), "--skip does not go with --table"),
-        (("--table", V100, "--no-hindsight"), "--no-hindsight does not go with --table"),
-        (("--profile", V100, "--option", "a=1"), "--option does not go with --profile"),
-        (("--trace", AZURE, "--slowdown", "5%"), "--slowdown does not go with --trace"),
-        (("--trace", AZURE, "--isotonic"), "--isotonic does not go with --trace"),
+        ((), "dvfs replay: expected --trace, --table or --profile"),
+        (("--trace", AZURE, "--table", V100), "--trace: cannot be combined with --table"),
+        (("--table", V100, "--profile", V100), "--table: cannot be combined with --profile"),
+        (("--table", V100, "--rate", 2), "--rate: cannot be combined with --table"),
+        (("--table", V100, "--skip", "2s"), "--skip: cannot be combined with --table"),
+        (("--table", V100, "--no-hindsight"), "--no-hindsight: cannot be combined with --table"),
+        (("--profile", V100, "--option", "a=1"), "--option: cannot be combined with --profile"),
+        (("--trace", AZURE, "--slowdown", "5%"), "--slowdown: cannot be combined with --trace"),
+        (("--trace", AZURE, "--isotonic"), "--isotonic: cannot be combined with --trace"),
         (("--trace", AZURE, "--model", "gpt"), "no model 'gpt'; there are: llama-8b, llama-70b, qwen-32b"),
         (("--trace", AZURE, "--gpu", "tpu"), "no board 'tpu'; there are: h100-sxm, "),
         (("--trace", AZURE, "--engine", "x"), "no engine 'x'; there are: vllm-2024, lean"),
         (("--trace", AZURE, "--boundness", "half"), "--boundness: "),
-        (("--trace", AZURE, "--policy", "fast"), "no policy 'fast'; there are: asked, budget, "),
-        (("--trace", AZURE, "--policy", "budget"), "policy budget shares power among the groups"),
+        (("--trace", AZURE, "--policy", "fast"), "--policy: expected one of asked, budget, "),
+        (("--trace", AZURE, "--policy", "budget"), "--policy budget: expected a policy of one group"),
         (("--trace", AZURE, "--option", "levels"), "--option: "),
         (("--trace", AZURE, "--option", "speed=4"), "dvfs policy slo: unknown option 'speed'; there are: levels"),
         (("--trace", AZURE, "--option", "levels=many"), "levels must be a number"),
@@ -217,7 +217,7 @@ def test_a_profile_of_a_sweep_is_played_over_each_knob(tmp_path: Path, capsys: p
         (("--trace", AZURE, "--ttft-ms", 1), "raise --ttft-ms or --itl-ms"),
         (("--trace", AZURE, "--attainment", 101), "--attainment: expected a"),
         (("--trace", AZURE, "--replicas", 0), "--replicas: expected a"),
-        (("--trace", AZURE, "--replicas", 9), "--replicas 9: the trace has 5 requests"),
+        (("--trace", AZURE, "--replicas", 9), "--replicas: expected at most 5, the requests of the trace, got 9"),
         (("--trace", AZURE, "--skip", "99s"), "no request from 99 s on; the last one comes at 6 s"),
         (("--trace", AZURE, "--for", "0s"), "--for: expected a"),
         (
@@ -226,14 +226,14 @@ def test_a_profile_of_a_sweep_is_played_over_each_knob(tmp_path: Path, capsys: p
         ),
         (("--trace", "none.csv"), "trace none.csv: cannot be read: No such file or directory"),
         (("--trace", V100), "line 1: no trace of requests"),
-        (("--trace", AZURE, "--chart", "none/there/c.svg"), "--chart: none/there/c.svg: cannot be written"),
+        (("--trace", AZURE, "--chart", "none/there/c.svg"), "--chart: cannot write none/there/c.svg"),
         (("--trace", AZURE, "--chart", "c.png"), ".svg"),
         (("--trace", AZURE, "--option", "levels=4.5"), "levels must be a whole number"),
         (("--trace", AZURE, "--option", "give_percent=0"), "give_percent must be a number from 0.01"),
         (("--table", "none.csv"), "none.csv: cannot read"),
         (("--table", AZURE), "needs a column out of power_limit"),
-        (("--table", V100, "--policy", "slo"), "policy slo makes no trials"),
-        (("--table", V100, "--policy", "budget"), "policy budget makes no trials"),
+        (("--table", V100, "--policy", "slo"), "--policy slo: expected a policy that searches by trials"),
+        (("--table", V100, "--policy", "budget"), "--policy budget: expected a policy that searches by trials"),
         (("--table", V100, "--slowdown", 0), "--slowdown: expected a"),
         (("--table", V100, "--steps", 0), "--steps: expected a"),
         (("--table", V100, "--noise", -1), "--noise: expected a"),

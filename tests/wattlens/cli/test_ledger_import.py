@@ -13,7 +13,7 @@ BASE = {"--prometheus": "http://127.0.0.1:1", "--source": "dcgm", "--from": "202
     [
         ({"--from": "someday"}, "--from/--since: "),
         ({"--from": "2026-01-01T12:10"}, "--from/--since: expected a quarter of an hour"),
-        ({"--to": "2025-12-31"}, "--to is not after --from"),
+        ({"--to": "2025-12-31"}, "--to: expected a time after --from"),
         ({"--to": "2126-01-01"}, "--to is in the future"),
         ({"--from": "1969-12-31"}, "--from/--since: "),
         ({"--slice": "2d"}, "--slice: "),

@@ -323,7 +323,7 @@ def test_compare_shows_a_difference_only_where_there_is_one(tmp_path):
     a, b, c = saved(tmp_path / "a", 100, 101, 99), saved(tmp_path / "b", 80, 81, 79), saved(tmp_path / "c", 70, 130, 100)
     done = said_here("compare", a, b)
     assert done.returncode == 0
-    assert "B takes less joules" in done.stdout
+    assert "B needs fewer joules" in done.stdout
     assert "no difference shown in seconds" in done.stdout
     assert "no difference shown in joules" in said_here("compare", a, c).stdout
     found = json.loads(said_here("compare", "--json", a, b).stdout)
@@ -332,7 +332,7 @@ def test_compare_shows_a_difference_only_where_there_is_one(tmp_path):
 
 def test_compare_needs_two_runs_of_one_kind(tmp_path):
     a, one, simulated = saved(tmp_path / "a", 1, 2), saved(tmp_path / "one", 1), saved(tmp_path / "s", 1, 2, simulated=True)
-    for other, words in ((one, "two or more are needed"), (simulated, "cannot be compared")):
+    for other, words in ((one, "expected two or more runs"), (simulated, "cannot be compared")):
         done = said_here("compare", a, other)
         assert (done.returncode, words in done.stderr) == (2, True)
 
@@ -342,4 +342,4 @@ def test_compare_counts_a_run_once(tmp_path):
     first = next((tmp_path / "b").glob("*.json"))
     for sides in ((f"{first},{first}", a), (a, a), (b, f"{first},{first.parent}/../b/{first.name}")):
         done = said_here("compare", *sides)
-        assert (done.returncode, "is named twice" in done.stderr) == (2, True)
+        assert (done.returncode, "is given twice" in done.stderr) == (2, True)

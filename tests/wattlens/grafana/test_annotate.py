@@ -174,7 +174,7 @@ def test_what_is_wrong_is_one_line(run, tmp_path):
         ([], 2, "--ledger"),
         (["--ledger", tmp_path / "nowhere"], 2, "nowhere"),
         (["--report", tmp_path / "nowhere"], 2, "nowhere"),
-        (["--report", REPORT, "--from", "2026-01-02", "--to", "2026-01-01"], 2, "--to is not after --from"),
+        (["--report", REPORT, "--from", "2026-01-02", "--to", "2026-01-01"], 2, "--to: expected a time after --from"),
     ]:
         found, out, err = run(*options)
         assert (found, out, err.count("\n")) == (code, "", 1)

@@ -131,7 +131,7 @@ def test_overwrite_writes_over_and_the_history_keeps_the_edit(grafana, run):
     Person(grafana).save(UID, lambda board: board.update(title="Mine"))
     code, out, _ = run("push", "--overwrite")
     assert code == 0
-    assert "written over dashboard wattlens-gpu" in out
+    assert "overwritten dashboard wattlens-gpu" in out
     assert stored(grafana)[UID] == BUILT[UID]
     assert [saved.data["title"] for saved in grafana.boards.boards[UID].history] == [
         BUILT[UID]["title"],

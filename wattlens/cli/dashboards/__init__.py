@@ -21,18 +21,22 @@ _REMOTE: Final[dict[str, Any]] = {
 def _configure(group: argparse.ArgumentParser) -> None:
     actions = group.add_subparsers(metavar="ACTION", required=True)
     build = actions.add_parser("build", help="write the files", description="Write dashboards, rules and metric reference.")
-    build.add_argument("--out", type=Path, default=Path(), metavar="DIR", help="folder to write under (default: here)")
+    build.add_argument("--out", type=Path, default=Path(), metavar="DIR", help="output folder (default: the current folder)")
     build.add_argument(
-        "--compat", action="store_true", help="also write recording rules that give the metrics of 0.1 under their old names"
+        "--compat", action="store_true", help="also write recording rules that provide the metrics of 0.1 under their old names"
     )
     build.set_defaults(action=_build)
     check = actions.add_parser(
         "check",
         help="check the committed files",
-        description="Check that the committed files are what the code builds, that each metric they use is in the catalogue, "
-        "that every query parses and that dashboards keep the rules of the linter. Exit code 1 where not.",
+        description=(
+            "Check that the committed files match the code, that the catalogue has every metric in them, that every "
+            "query parses and that dashboards follow the linter's rules. Exits with 1 otherwise."
+        ),
     )
-    check.add_argument("--dir", type=Path, default=Path(), metavar="DIR", help="root of the repository (default: here)")
+    check.add_argument(
+        "--dir", type=Path, default=Path(), metavar="DIR", help="root of the repository (default: the current folder)"
+    )
     check.set_defaults(action=_check)
     remote = []
     for name, module in _REMOTE.items():
@@ -72,7 +76,10 @@ def _check(arguments: argparse.Namespace) -> int:
         for problem in problems:
             print(problem, file=sys.stderr)
         if not problems:
-            print(f"{len(artefacts())} files are fresh, every metric is known, every query parses, no rule is broken")
+            print(
+                f"{len(artefacts())} files match the code; every metric is known, every query parses, and the linter has "
+                "no findings"
+            )
     return 1 if problems else 0
 
 

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 SUMMARY = "write DVFS actions and reports to Grafana as annotations"
 DESCRIPTION = (
-    "Write DVFS actions and reports to Grafana as annotations, each once however often this runs. "
-    "Dashboards select them by their tags: dvfs or report, each with wattlens."
+    "Write DVFS actions and reports to Grafana as annotations. Repeated runs create no duplicates. Each "
+    "annotation has the tag wattlens, and dvfs or report."
 )
 MOST = 10_000
 _DAY_S = 86_400
@@ -37,7 +37,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--report", action="append", type=Path, default=[], metavar="DIR", help="folder of a report; may be repeated"
     )
     add_period(parser.add_argument, start="1d", end="now")
-    parser.add_argument("--dry-run", action="store_true", help="show the number of annotations, and write none")
+    parser.add_argument("--dry-run", action="store_true", help="show the number of annotations without writing them")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -46,7 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
     from wattlens.grafana.client import Grafana
 
     if not arguments.ledger and not arguments.report:
-        raise UsageError("name a ledger with --ledger, or a report with --report")
+        raise UsageError("expected a ledger with --ledger or a report with --report")
     access, events = common.grafana_access(arguments), _events(arguments)
     grafana = Grafana(access)
     done = annotate(grafana, events, dry=arguments.dry_run, progress=count_progress("annotated", "events"))
@@ -68,18 +68,18 @@ def _events(arguments: argparse.Namespace) -> "list[PlannedAnnotation]":
     end_s = int(arguments.end.timestamp()) if arguments.end else now_s
     end_s = min(end_s, now_s - _SETTLED_S)
     if end_s <= start_s:
-        raise UsageError("--to is not after --from")
+        raise UsageError("--to: expected a time after --from")
     choice = export.CellFilter(start_s * NS_PER_S, end_s * NS_PER_S)
     actions = [row for source in arguments.ledger for row in export.of_kind(reading.read_rows(source), "action", choice)]
     events = dvfs_events(actions)
     if len(events) > MOST:
         raise WattlensError(
-            f"{len(events)} actions are too many to annotate at once (at most {MOST}); choose with --from and --to"
+            f"{len(events)} actions to annotate, expected at most {MOST}; select a shorter period with --from and --to"
         )
     for folder in arguments.report:
         edition = read_edition(folder)
         if not edition.sites:
-            raise WattlensError(f"{folder}: the report has no site, and so no period to annotate")
+            raise WattlensError(f"{folder}: the report has no site and therefore no period to annotate")
         start_ns, end_ns = min(s for s, _, _ in edition.sites.values()), max(e for _, e, _ in edition.sites.values())
         events.append(report_event(edition.label, edition.number, edition.sha256, start_ns, end_ns))
     return events

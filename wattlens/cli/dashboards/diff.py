@@ -8,8 +8,8 @@ from wattlens.terminal_line import count_progress
 
 SUMMARY = "show how Grafana differs from the built dashboards"
 DESCRIPTION = (
-    "Show how Grafana differs from the built dashboards, object by object, and who changed it: outdated is what a newer build "
-    "changes, edited what somebody changed in Grafana. Exit code 0 where all is as built, 1 where something differs."
+    "Show how Grafana differs from the built dashboards, object by object, and who changed it. An outdated object was "
+    "changed by a newer build, an edited one in Grafana. Exits with 1 if an object differs."
 )
 _WORDS = {"create": "missing", "update": "outdated", "edited": "edited", "locked": "locked"}
 
@@ -41,7 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
         for detail in each.details:
             print(f"  {printable(detail)}")
     if found.theirs:
-        print(f"People's own dashboards in the folder, which no push touches: {printable(', '.join(found.theirs))}")
+        print(f"Dashboards that people created in the folder, which push never changes: {printable(', '.join(found.theirs))}")
     total = len(found.changes)
-    print(f"{len(differ)} of {total} objects differ" if differ else f"All {total} objects are what is built")
+    print(f"{len(differ)} of {total} objects differ" if differ else f"All {total} objects match the build")
     return 1 if differ else 0

@@ -7,10 +7,10 @@ from pathlib import Path
 from wattlens.cli.dashboards import grafana as common
 from wattlens.terminal_line import count_progress
 
-SUMMARY = "write what people changed in Grafana to files for review"
+SUMMARY = "write changes made in Grafana to files for review"
 DESCRIPTION = (
-    "Write what people changed in Grafana to files for review: edited dashboards and alert rules, and dashboards that "
-    "people made in the folder. Dashboards have the form of the built files, without what the server writes into them."
+    "Write changes made in Grafana to files for review: edited dashboards and alert rules, and new dashboards in the "
+    "folder. Dashboards have the form of the built files, without fields that the server adds."
 )
 
 
@@ -18,9 +18,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Options of `wattlens dashboards pull`."""
     common.add_access(parser)
     common.add_objects(parser)
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder that gets dashboards/ and alerts/")
-    parser.add_argument("--all", action="store_true", help="unchanged objects too")
-    parser.add_argument("--replace", action="store_true", help="overwrite existing files with other content")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="output folder for dashboards/ and alerts/")
+    parser.add_argument("--all", action="store_true", help="also write unchanged objects")
+    parser.add_argument("--replace", action="store_true", help="overwrite existing files that differ")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -41,7 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
     for path in pulled.written:
         print(path)
     if not pulled.written and not pulled.unchanged:
-        print("Nothing in Grafana differs from what is built")
+        print("Grafana matches the build")
     else:
         print(f"{len(pulled.written)} written, {len(pulled.unchanged)} unchanged in {arguments.out}")
     return 0

@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 SUMMARY = "upload folder, dashboards, and optionally data source and alert rules to Grafana"
 DESCRIPTION = (
-    "Upload folder, dashboards, and optionally data source and alert rules to Grafana. A second push changes "
-    "nothing. Whatever somebody edited in Grafana since the last push is named, and then nothing is written, unless "
-    "--overwrite or --keep-edited is said. Exit code 1 where something is not as built afterwards. Provisioning from files "
-    "needs no token and is the first choice: see docs/grafana.md."
+    "Upload folder, dashboards, and optionally data source and alert rules to Grafana. A second push changes nothing. If "
+    "somebody edited objects in Grafana since the last push, this command lists them and writes nothing, unless "
+    "--overwrite or --keep-edited is given. Exits with 1 if Grafana does not match the build afterwards. Prefer "
+    "provisioning from files, which needs no token: see docs/grafana.md."
 )
 
 
@@ -30,7 +30,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     edits = parser.add_mutually_exclusive_group()
     edits.add_argument("--overwrite", action="store_true", help="overwrite edits made in Grafana")
     edits.add_argument("--keep-edited", action="store_true", help="keep edits made in Grafana, push the rest")
-    parser.add_argument("--dry-run", action="store_true", help="show what would be done, and write nothing")
+    parser.add_argument("--dry-run", action="store_true", help="show the changes without writing them")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -39,7 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
     from wattlens.grafana.push import push
 
     if arguments.editable_alerts and not arguments.alerts:
-        raise UsageError("--editable-alerts is for --alerts")
+        raise UsageError("--editable-alerts: expected together with --alerts")
     wanted, access = common.wanted_objects(arguments), common.grafana_access(arguments)
     edits = "overwrite" if arguments.overwrite else "keep" if arguments.keep_edited else "stop"
     grafana = Grafana(access)
@@ -61,15 +61,15 @@ def _tell(outcome: "PushResult", url: str, arguments: argparse.Namespace) -> Non
             print(f"would {each.state} {common.describe_change(each)}")
     for each in outcome.changes:
         if (each.kind, each.uid) in written:
-            print(f"{'written over' if each.state == 'edited' else each.state + 'd'} {common.describe_change(each)}")
+            print(f"{'overwritten' if each.state == 'edited' else each.state + 'd'} {common.describe_change(each)}")
         elif each.state in ("edited", "locked"):
             print(f"{each.state} {common.describe_change(each)}")
     same = sum(each.state == "same" for each in outcome.changes)
     where = f"the folder {outcome.survey.folder_title} of {url}"
     if outcome.stopped:
         print(
-            f"Nothing was written to {where}: somebody's edits are in the way. See them with wattlens dashboards diff, "
-            "keep them with pull, then push with --overwrite, or with --keep-edited."
+            f"Nothing was written to {where}, because objects were edited in Grafana. Show the edits with wattlens "
+            "dashboards diff, save them with pull, then push with --overwrite or --keep-edited."
         )
     elif arguments.dry_run:
         print(f"{len(would)} would change, {same} unchanged in {where}")

@@ -25,8 +25,8 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     policy.configure(action("policy", "list the policies with their options, and the knee table", policy.run))
     switch.configure(action("off", "stop steering: restore all original settings and set nothing", switch.run), off=True)
     switch.configure(action("on", "allow steering again", switch.run), off=False)
-    replay.configure(action("replay", "score policies on a trace of requests or on tables of a job", replay.run))
-    sweep = action("sweep", "measure a workload's time and power over clock and power limit", _dvfs_sweep.run)
+    replay.configure(action("replay", "evaluate policies on a request trace or on measurements of a training job", replay.run))
+    sweep = action("sweep", "measure a workload's time and power at several clocks or power limits", _dvfs_sweep.run)
     _dvfs_sweep.configure(sweep)
     restore = action("restore", "restore settings that a killed actuator left", _restore)
     add_place_options(restore)
@@ -49,7 +49,7 @@ def _status(args: argparse.Namespace) -> int:
         )
         return 0
     if status.killed:
-        print(f"The kill switch {status.kill_switch} is on: nothing is set and nothing will be (wattlens dvfs on).")
+        print(f"The kill switch {status.kill_switch} is on: no setting is applied. To turn it off: wattlens dvfs on")
     rows: list[tuple[str, ...]] = [("GPU", "UUID", "ALLOWED", "HOLDER", "LEFT", "SETTING", "CHANGED")]
     for d in status.devices:
         left = "-" if d["left_s"] is None else f"{d['left_s']:.1f} s"
@@ -70,7 +70,7 @@ def _restore(args: argparse.Namespace) -> int:
         rows = [{"device": r.device, "knob": r.knob, "outcome": r.outcome, "value": r.value} for r in results]
         print(json.dumps({"clean": clean, "restored": rows}, indent=2))
     elif not results:
-        print("Nothing to restore." if known else f"Nothing to restore: no actuator has kept anything in {config.state}.")
+        print("Nothing to restore." if known else f"Nothing to restore: no actuator has used {config.state}.")
     else:
         print_table(
             [
@@ -83,8 +83,8 @@ def _restore(args: argparse.Namespace) -> int:
 
 _OUTCOMES = {
     "restored": "restored",
-    "foreign": "left alone: somebody else changed it since",
-    "new_epoch": "left alone: the machine or the driver started anew since",
+    "foreign": "not changed: another program has changed the setting since",
+    "new_epoch": "not changed: the machine or the driver has restarted since",
 }
 
 

@@ -18,7 +18,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--stdio",
         action="store_true",
-        help="run it over JSON lines on stdin and stdout, to evaluate it on data that it cannot see (docs/dvfs.md#policies)",
+        help="exchange JSON lines on stdin and stdout, to evaluate the policy on external data (docs/dvfs.md#policies)",
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
 
@@ -31,7 +31,7 @@ def run(args: argparse.Namespace) -> int:
 
     policies: dict[str, DvfsPolicy | NodePolicy] = plugin.discover(package)
     if args.policy is not None and args.policy not in policies:
-        raise UsageError(f"no policy {args.policy!r}; there are: {', '.join(policies)}")
+        raise UsageError(f"dvfs policy: expected one of {', '.join(policies)}, got {args.policy!r}")
     if args.stdio:
         return _serve(args.policy, policies)
     knees = load()
@@ -59,6 +59,6 @@ def _serve(name: str | None, policies: "dict[str, DvfsPolicy | NodePolicy]") -> 
     able = {each: trials for each, spec in policies.items() if (trials := getattr(spec, "trials", None)) is not None}
     trials = able.get(name) if name is not None else None
     if trials is None:
-        raise UsageError(f"--stdio needs a policy that searches by trials: {', '.join(able)}")
+        raise UsageError(f"--stdio: expected a policy that searches by trials: {', '.join(able)}")
     serve(trials, sys.stdin, lambda line: print(line, flush=True))
     return 0

@@ -13,29 +13,29 @@ from wattlens.cli.dvfs import replay_table, replay_trace
 Options = dict[str, tuple[Any, dict[str, Any]]]
 """Options of one source: the default, and how argparse reads it."""
 TRACE_OPTIONS: Final[Options] = {
-    "model": ("llama-8b", {"metavar": "NAME", "help": "the model, or a JSON file that describes one"}),
+    "model": ("llama-8b", {"metavar": "NAME", "help": "name of the model, or a JSON file that describes it"}),
     "gpu": ("h100-sxm", {"metavar": "NAME", "help": "the board"}),
     "gpus": (
         None,
-        {"type": number(int, 1, 64), "metavar": "N", "help": "boards of a replica (default: as the model needs)"},
+        {"type": number(int, 1, 64), "metavar": "N", "help": "GPUs per replica (default: as the model needs)"},
     ),
-    "engine": ("vllm-2024", {"metavar": "NAME", "help": "vllm-2024: the host takes its part of each step; lean: none"}),
+    "engine": ("vllm-2024", {"metavar": "NAME", "help": "vllm-2024: each step includes host time; lean: no host time"}),
     "boundness": (
         "mid",
         {
             "choices": ("low", "mid", "high"), "metavar": "WORD",
-            "help": "memory-boundness, which is assumed: low, mid or high",
+            "help": "assumed memory-boundness: low, mid or high",
         },
     ),
-    "rate": (1.0, {"type": number(float, 0.001, 1000), "metavar": "X", "help": "requests X times as fast"}),
-    "skip": ("0s", {"type": duration(0), "metavar": "TIME", "help": "leave out the first part of the trace, such as 30m"}),
-    "for": (None, {"type": duration(), "metavar": "TIME", "help": "replay only this much of it, such as 10m"}),
-    "ttft_ms": (500.0, {"type": number(float, 1, 1e6), "metavar": "MS", "help": "limit of the first token"}),
+    "rate": (1.0, {"type": number(float, 0.001, 1000), "metavar": "X", "help": "factor on the request rate"}),
+    "skip": ("0s", {"type": duration(0), "metavar": "TIME", "help": "skip the start of the trace, such as 30m"}),
+    "for": (None, {"type": duration(), "metavar": "TIME", "help": "length of the part to replay, such as 10m"}),
+    "ttft_ms": (500.0, {"type": number(float, 1, 1e6), "metavar": "MS", "help": "limit of the time to first token"}),
     "ttft_tokens": (
         None,
         {
             "type": number(int, 1, 10_000_000), "metavar": "N",
-            "help": "let it grow for longer prompts, in proportion (default: one for all)",
+            "help": "raise that limit in proportion for prompts longer than N tokens (default: one limit for all)",
         },
     ),
     "itl_ms": (50.0, {"type": number(float, 0.1, 1e5), "metavar": "MS", "help": "limit of the mean time between tokens"}),
@@ -43,19 +43,23 @@ TRACE_OPTIONS: Final[Options] = {
         "99%",
         {
             "type": share(0.01, percent=True), "metavar": "SHARE",
-            "help": "share of requests within the limits by default",
+            "help": "share of requests within the limits at the default clocks",
         },
     ),
-    "replicas": (None, {"type": number(int, 1, 256), "metavar": "N", "help": "instead of the fewest that attain it"}),
-    "option": ({}, {"action": Pairs, "metavar": "K=V", "help": "of the policy (wattlens dvfs policy); may be repeated"}),
+    "replicas": (None, {"type": number(int, 1, 256), "metavar": "N", "help": (
+        "number of replicas (default: the fewest that reach that share)"
+    )}),
+    "option": ({}, {"action": Pairs, "metavar": "K=V", "help": (
+        "option of the policy (see wattlens dvfs policy); may be repeated"
+    )}),
     "no_hindsight": (
         False,
-        {"action": "store_true", "help": "leave out the best in hindsight, which takes longest"},
+        {"action": "store_true", "help": "skip the best clocks in hindsight, which take longest to compute"},
     ),
 }  # fmt: skip
 TABLE_OPTIONS: Final[Options] = {
-    "slowdown": ("3%", {"type": share(0.001, percent=True), "metavar": "SHARE", "help": "budget for the whole run"}),
-    "steps": (3000, {"type": number(int, 1, 1_000_000), "metavar": "N", "help": "steps of a run"}),
+    "slowdown": ("3%", {"type": share(0.001, percent=True), "metavar": "SHARE", "help": "slowdown budget of the whole run"}),
+    "steps": (3000, {"type": number(int, 1, 1_000_000), "metavar": "N", "help": "steps per run"}),
     "noise": (
         "2%",
         {
@@ -64,8 +68,8 @@ TABLE_OPTIONS: Final[Options] = {
             "help": "standard deviation of a step's time and power",
         },
     ),
-    "seeds": (20, {"type": number(int, 1, 10_000), "metavar": "N", "help": "runs of each table"}),
-    "isotonic": (False, {"action": "store_true", "help": "iron out what noise of measurement made non-monotone"}),
+    "seeds": (20, {"type": number(int, 1, 10_000), "metavar": "N", "help": "runs per table"}),
+    "isotonic": (False, {"action": "store_true", "help": "smooth out measurement noise that makes a table non-monotone"}),
 }
 
 
@@ -111,14 +115,14 @@ def run(args: argparse.Namespace) -> int:
     sources = [name for name in ("trace", "table", "profile") if getattr(args, name) is not None]
     if len(sources) != 1:
         raise UsageError(
-            "dvfs replay: give --trace, --table or --profile"
+            "dvfs replay: expected --trace, --table or --profile"
             if not sources
-            else f"dvfs replay: --{sources[0]} and --{sources[1]} exclude each other"
+            else f"dvfs replay: --{sources[0]}: cannot be combined with --{sources[1]}"
         )
     ours, stray = (TRACE_OPTIONS, TABLE_OPTIONS) if args.trace is not None else (TABLE_OPTIONS, TRACE_OPTIONS)
     for name in stray:
         if getattr(args, name) is not None:
-            raise UsageError(f"dvfs replay: --{name.replace('_', '-')} does not go with --{sources[0]}")
+            raise UsageError(f"dvfs replay: --{name.replace('_', '-')}: cannot be combined with --{sources[0]}")
     for name, (default, more) in ours.items():
         if getattr(args, name) is None:
             convert = more.get("type")
@@ -130,9 +134,9 @@ def _picture(text: str) -> Path:
     """Check before a long replay that the file can be written after it."""
     path = Path(text)
     if path.suffix.lower() != ".svg":
-        raise argparse.ArgumentTypeError(f"{text}: the picture is written as SVG; use a name that ends in .svg")
+        raise argparse.ArgumentTypeError(f"expected the name of a file that ends in .svg, got {text}")
     if path.is_dir() or not os.access(path.absolute().parent, os.W_OK):
-        raise argparse.ArgumentTypeError(f"{text}: cannot be written")
+        raise argparse.ArgumentTypeError(f"cannot write {text}")
     if find_spec("matplotlib") is None:
-        raise argparse.ArgumentTypeError("needs matplotlib; install wattlens[reports]")
+        raise argparse.ArgumentTypeError("needs matplotlib; install: pip install 'wattlens[reports]'")
     return path

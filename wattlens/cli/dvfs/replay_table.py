@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
     spec = find_policy(name)
     trials = spec.trials if isinstance(spec, DvfsPolicy) else None
     if trials is None:
-        raise UsageError(f"dvfs replay: policy {name} makes no trials, so it cannot be played on tables; progress can")
+        raise UsageError(f"dvfs replay: --policy {name}: expected a policy that searches by trials, such as progress")
     plan = Plan(float(args.slowdown), args.steps, float(args.noise), args.seeds, args.seed)
     path = args.table or args.profile
     tables = [t.isotonic() if args.isotonic else t for t in load(path)]
@@ -64,7 +64,10 @@ def run(args: argparse.Namespace) -> int:
     else:
         _print(rows, plan, len(tables))
     if args.chart is not None:
-        title = f"{path.name}: energy saved at a slowdown of {100 * plan.slowdown:g} %; the line is the best in hindsight"
+        title = (
+            f"{path.name}: energy saved at a slowdown of {100 * plan.slowdown:g} %; the line marks the best setting in "
+            "hindsight"
+        )
         args.chart.write_text(svg(title, _bars(rows, len(tables)), _BROKEN), encoding="utf-8")
     return 0
 
@@ -99,16 +102,19 @@ def _select_rows(rows: list[Found], tables: int) -> list[Found]:
 
 
 def _print(rows: list[Found], plan: Plan, tables: int) -> None:
-    print(f"{tables} table{'s' if tables > 1 else ''}, {plan.seeds} runs of {plan.steps} steps of each.")
-    print(f"Noise {100 * plan.noise:g} % a step. Budget {100 * plan.slowdown:g} % slowdown of the whole run.")
-    print("Best: the one setting within the budget that saves most, from the first step on; two in turns can save more.")
+    print(f"{tables} table{'s' if tables > 1 else ''}, {plan.seeds} runs of {plan.steps} steps per table.")
+    print(f"Noise {100 * plan.noise:g} % per step. Budget {100 * plan.slowdown:g} % slowdown of the whole run.")
+    print(
+        "Best: the single setting within the budget that saves the most, used from the first step; alternating two "
+        "settings can save more."
+    )
     print()
     heads = ("TABLE", "RULE", "SAVING", "BEST", "OF BEST", "SLOWER", "RUN OVER", "CHOICE OVER", "FAR OVER")
     print_table([heads, *(_cells(row) for row in _select_rows(rows, tables))])
     if tables > _MOST_ROWS:
-        print("(--json has each table)")
+        print("(--json shows each table)")
     print()
-    print("Saving in %, exploration included (|: best; x: more than 1 % of the runs over budget):")
+    print("Saving in %, exploration included (|: best; x: more than 1 % of the runs exceed the budget):")
     for line in bars(_bars(rows, tables)):
         print(line)
 

@@ -23,7 +23,7 @@ def find_policy(name: str) -> "DvfsPolicy | NodePolicy":
     from energy_agent.core import plugin
 
     if name not in plugin.names(package):
-        raise UsageError(f"dvfs replay: no policy {name!r}; there are: {', '.join(plugin.names(package))}")
+        raise UsageError(f"dvfs replay: --policy: expected one of {', '.join(plugin.names(package))}, got {name!r}")
     spec: DvfsPolicy | NodePolicy = plugin.load(package, name)
     return spec
 

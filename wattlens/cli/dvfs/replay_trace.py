@@ -39,13 +39,13 @@ def run(args: argparse.Namespace) -> int:
     lost = sum(case.trace.prompt) + sum(case.trace.output) - sum(sum(one.prompt) + sum(one.output) for one in made.dealt)
     if lost:
         said.append(
-            f"Contexts that the memory of a replica, {case.server.kv_tokens} tokens, cannot hold were cut: "
-            f"{lost} tokens are left out."
+            f"Contexts longer than the memory of a replica ({case.server.kv_tokens} tokens) were cut: {lost} tokens are "
+            "missing."
         )
     if not replay.knee_of(case.server.gpu, load())[1]:
         said.append(
-            f"The knee table has no row for {case.server.gpu.name}: policies by the knee leave its original setting, "
-            f"the others take {case.knee_mhz} MHz, which is assumed."
+            f"The knee table has no row for {case.server.gpu.name}: policies that use the knee keep the original setting, "
+            f"the others assume a knee of {case.knee_mhz} MHz."
         )
     scored = _score(made, rows)
     if args.json:
@@ -67,7 +67,7 @@ def _case(args: argparse.Namespace, name: str) -> "tuple[ReplayCase, DvfsPolicy,
     spec = find_policy(name)
     if not isinstance(spec, DvfsPolicy):
         raise UsageError(
-            f"dvfs replay: policy {name} shares power among the groups of a node; a replay has one group a replica"
+            f"dvfs replay: --policy {name}: expected a policy of one group, since a replay has one group per replica"
         )
     slo = RequestLimits(args.ttft_ms / 1e3, args.itl_ms / 1e3, args.ttft_tokens, float(args.attainment))
     rate, from_s, word = args.rate, args.skip, args.boundness
@@ -81,11 +81,13 @@ def _case(args: argparse.Namespace, name: str) -> "tuple[ReplayCase, DvfsPolicy,
     played = whole_trace.cut(from_s, getattr(args, "for")).faster(rate)
     if played.arrive_s[-1] > _LONGEST_S:
         raise UsageError(
-            f"dvfs replay: {played.name} lasts {played.arrive_s[-1] / 86_400:.0f} days, and {_LONGEST_S / 86_400:.0f} are the "
-            "most: is its time in ms? otherwise cut it with --skip and --for"
+            f"dvfs replay: {played.name}: expected at most {_LONGEST_S / 86_400:.0f} days, got "
+            f"{played.arrive_s[-1] / 86_400:.0f}; is its time in ms? otherwise shorten it with --skip and --for"
         )
     if args.replicas is not None and args.replicas > len(played):
-        raise UsageError(f"dvfs replay: --replicas {args.replicas}: the trace has {len(played)} requests")
+        raise UsageError(
+            f"dvfs replay: --replicas: expected at most {len(played)}, the requests of the trace, got {args.replicas}"
+        )
     levels = int(options.get("levels", replay.LEVELS))
     case = replay.ReplayCase(made, slo, played, knee_mhz, args.replicas, levels, args.seed)
     return case, spec, config, [*_about(played, rate, from_s), *_assumptions(made, word)]
@@ -104,8 +106,8 @@ def _about(trace: "Trace", rate: float, from_s: float) -> list[str]:
     span = trace.arrive_s[-1] - trace.arrive_s[0]
     start = f", from {from_s:g} s on" if from_s else ""
     return [
-        f"{trace.name}{start} at {rate:g}x: {len(trace)} requests in {span:.0f} s, prompts of "
-        f"{median(trace.prompt):.0f} tokens, answers of {median(trace.output):.0f} (medians)."
+        f"{trace.name}{start} at {rate:g}x: {len(trace)} requests in {span:.0f} s, median prompt "
+        f"{median(trace.prompt):.0f} tokens, median output {median(trace.output):.0f} tokens."
     ]
 
 
@@ -116,12 +118,12 @@ def _assumptions(one: "ReplicaSpec", word: str) -> list[str]:
         names = [value for value, its in one.gpu.bases if its == basis]
         figures.append(f"{len(names)} {basis}" + (f" ({', '.join(names)})" if names and basis != "measured" else ""))
     sizes = ", ".join(sorted({basis for _, basis in one.model.bases}))
-    part = f"{1e3 * one.host_step_s:.3g} ms a step and {1e3 * one.host_sequence_s:.3g} ms a request in it, {host.basis}"
+    part = f"{1e3 * one.host_step_s:.3g} ms per step and {1e3 * one.host_sequence_s:.3g} ms per request in it, {host.basis}"
     return [
-        f"Memory-boundness {word}: decode {one.decode_boundness:g}, prefill {one.prefill_boundness:g}; assumed, as no public "
-        "clock sweep of LLM decode exists. Look at low and high too.",
-        f"{one.model.name} (sizes: {sizes}) on {one.gpus} x {one.gpu.name} by engine {one.engine}: the host takes {part}.",
-        f"Figures of the board: {', '.join(figures)}.",
+        f"Memory-boundness {word}: decode {one.decode_boundness:g}, prefill {one.prefill_boundness:g}; assumed, because "
+        "no public clock sweep of LLM decode exists. Compare with low and high.",
+        f"{one.model.name} (sizes: {sizes}) on {one.gpus} x {one.gpu.name} with engine {one.engine}: host time {part}.",
+        f"Figures of the GPU: {', '.join(figures)}.",
     ]
 
 
@@ -129,15 +131,19 @@ def _print(made: "PreparedCase", rows: list[Scored], said: list[str]) -> None:
     slo, n = made.case.slo, made.replicas
     for line in said:
         print(textwrap.fill(line, _LINE))
-    found = "as asked for" if made.case.replicas is not None else f"the fewest that keep {100 * slo.attainment_ratio:g} %"
-    longer = f" (longer prompts than {slo.ttft_tokens} in proportion)" if slo.ttft_tokens is not None else ""
+    found = (
+        "as requested"
+        if made.case.replicas is not None
+        else f"the fewest that keep {100 * slo.attainment_ratio:g} % of requests within the limits"
+    )
+    longer = f" (in proportion for prompts longer than {slo.ttft_tokens})" if slo.ttft_tokens is not None else ""
     limits = f"first token {1e3 * slo.ttft_s:g} ms{longer}, {1e3 * slo.itl_s:g} ms between tokens"
     print(textwrap.fill(f"{n} replica{'s' if n > 1 else ''}, {found}. Limits: {limits}.", _LINE))
     print()
     heads = ("RULE", "ENERGY", "SAVING", "ATTAINMENT", "DIFFERENCE", "J/TOKEN", "CHANGES", "OF HINDSIGHT", "NOTE")
     print_table([heads, *map(_cells, rows)])
     print()
-    print("Saving in % of the default's energy (x: more misses than the default's and one in 200 requests):")
+    print("Saving in % of the default's energy (x: more misses than the default plus one in 200 requests):")
     for line in bars(_bars(rows)):
         print(line)
 
@@ -191,7 +197,7 @@ def _chart(made: "PreparedCase", rows: list[Scored], name: str) -> str:
     shown = {row["rule"]: row["mean_mhz"] for row in rows if row["rule"] in (name, HINDSIGHT) and row["mean_mhz"]}
     longest = max(map(len, shown.values()), default=0)  # the last clock of hindsight is held until all have ended
     curves = [Curve(rule, (*mhz, *mhz[-1:] * (longest - len(mhz))), rule == HINDSIGHT) for rule, mhz in shown.items()]
-    title = f"{made.case.trace.name}: energy saved by clocks, and difference of attainment (simulated)"
+    title = f"{made.case.trace.name}: energy saved by clocks, and change of attainment (simulated)"
     return svg(title, _bars(rows), _BROKEN, curves, "mean clock lock, MHz", "60 s")
 
 

@@ -51,47 +51,50 @@ def configure(parser: argparse.ArgumentParser) -> None:
         )
     )
     add = parser.add_argument
-    add("--out", type=Path, required=True, metavar="FILE", help="the profile, written after every measurement")
+    add("--out", type=Path, required=True, metavar="FILE", help="output file of the profile, written after every measurement")
     add("--resume", action="store_true", help="continue the profile in --out with its own plan")
     add(
         "--workload",
         action="append",
         default=[],
         metavar="NAME",
-        help="name in the agent; may be repeated for several pods",
+        help="workload, as the agent names it; may be repeated for several pods",
     )
-    add("--gpus", metavar="N,N", help="indices or UUIDs (default: those of the workload)")
+    add("--gpus", metavar="N,N", help="indices or UUIDs (default: the GPUs of the workload)")
     add("--name", default="", help="name of the workload in the profile (default: the agent's, or the command)")
-    add("--knob", choices=("clock", "power", "both"), help="what to set; both: a grid (default: clock)")
+    add("--knob", choices=("clock", "power", "both"), help="setting to sweep; both: a grid (default: clock)")
     add(
         "--clocks",
         type=_list(int),
         default=(),
         metavar="MHZ,MHZ",
-        help="SM clocks (default: spread from the knee of the GPU to its highest)",
+        help="SM clocks (default: from the GPU's knee to its maximum)",
     )
     add(
         "--caps",
         type=_list(float),
         default=(),
         metavar="W,W",
-        help="power limits (default: spread from the board's lowest to the one found)",
+        help="power limits (default: from the GPU's lowest to the original limit)",
     )
-    add("--points", type=number(int, 1, 50), metavar="N", help="number of values (default: 5, for a grid 3 per knob)")
+    add("--points", type=number(int, 1, 50), metavar="N", help="number of values (default: 5; in a grid 3 of each)")
     what = "length of a measurement (default: 20s)"
     add("--interval", dest="seconds", type=duration(5, 3600), metavar="TIME", help=what)
-    what = "time between a setting and its measurement (default: 5s)"
+    what = "wait between a setting and its measurement (default: 5s)"
     add("--settle", type=duration(1, 3600, unit="s"), metavar="TIME", help=what)
-    add("--repeats", type=number(int, 2, 1000), metavar="N", help="measurements of each setting at most (default: 5)")
+    add("--repeats", type=number(int, 2, 1000), metavar="N", help="maximum number of measurements per setting (default: 5)")
     add(
         "--precision",
         type=share(above=True),
         metavar="1%",
-        help="a setting is known once the 95 %% intervals of time and power are this (default: 1%%)",
+        help="stop measuring a setting once the 95 %% intervals of its time and power are this narrow (default: 1%%)",
     )
-    add("--work", help="steps or tokens, as the agent counts them (default: what there is); with --work-from its name")
+    add(
+        "--work",
+        help="steps or tokens, as counted by the agent (default: the one available); with --work-from: unit of that counter",
+    )
     add("--work-from", metavar="URL", help="metrics endpoint that counts the work")
-    add("--work-metric", metavar="NAME", help="counter on --work-from")
+    add("--work-metric", metavar="NAME", help="name of the counter at --work-from")
     add("--tokens-from", metavar="URL", help="metrics endpoint of an inference server")
     add("--token-server", default="vllm", metavar="NAME", help="kind of server (docs/tokens.md; default: vllm)")
     add_actuator_socket(parser, "--actuator")
@@ -101,17 +104,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--wait",
         type=duration(high_s=1e6, unit="s"),
         metavar="TIME",
-        help="wait for the workload and its first work (default: 15s; for CMD 10m)",
+        help="maximum wait for the workload and its first work (default: 15s; with CMD 10m)",
     )
     add(
         "--warm-up",
         type=duration(0, 1e6, unit="s"),
         metavar="TIME",
-        help="run before the first measurement (default: 0s; CMD 30s)",
+        help="run time before the first measurement (default: 0s; with CMD 30s)",
     )
-    add_simulate(parser, "on the simulated node that runs in DIR (see wattlens sim) instead of this machine's GPUs")
+    add_simulate(parser, "sweep the simulated node that runs in DIR (see wattlens sim) instead of this machine's GPUs")
     add("--json", action="store_true", help="print the profile instead of a table")
-    add("command", nargs=argparse.REMAINDER, metavar="CMD", help="command to run as the workload, ended afterwards")
+    add("command", nargs=argparse.REMAINDER, metavar="CMD", help="command to run as the workload; the sweep ends it afterwards")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -143,7 +146,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _describe_saved(profile: "SweepProfile | None", out: Path) -> str:
-    return "" if profile is None else f"; {len(profile.stretches)} stretches are in {out}, --resume goes on with it"
+    return "" if profile is None else f"; {len(profile.stretches)} measurements are in {out}, continue with --resume"
 
 
 def _print(profile: "SweepProfile", *, as_json: bool) -> None:
@@ -195,11 +198,11 @@ def _plan(args: argparse.Namespace) -> "PlanOptions":
 
     said = [name for name in _OF_THE_PLAN if getattr(args, name) not in (None, ())]
     if args.resume and said:
-        raise UsageError(f"--resume goes on by the plan in {args.out}: leave --{said[0]} out")
+        raise UsageError(f"--{said[0]}: cannot be combined with --resume, which continues the plan in {args.out}")
     clocks, caps = args.clocks, args.caps
     knob = args.knob or ("both" if clocks and caps else "power" if caps else "clock")
     if (clocks and knob == "power") or (caps and knob == "clock"):
-        raise UsageError(f"--knob {knob} sets no {'clocks' if clocks else 'limits'}: say --knob both, or leave it out")
+        raise UsageError(f"--knob {knob} sets no {'clocks' if clocks else 'limits'}: use --knob both, or omit it")
     return PlanOptions(
         knob,
         clocks,
@@ -216,13 +219,13 @@ def _work(args: argparse.Namespace, clock: "Clock") -> "Work | None":
     from wattlens.sweep.work import metric_page, server_page
 
     if (args.work_from is None) != (args.work_metric is None):
-        raise UsageError("--work-from and --work-metric go together: a metrics endpoint, and a counter there")
+        raise UsageError("--work-from and --work-metric: expected both (a metrics endpoint and one of its counters) or neither")
     if args.work_from is not None and args.tokens_from is not None:
-        raise UsageError("--work-from and --tokens-from: give one of them")
+        raise UsageError("--work-from: cannot be combined with --tokens-from")
     if args.work_from is not None:
         return metric_page(args.work_from, args.work_metric, clock, args.work or "")
     if args.work not in (None, "steps", "tokens"):
-        raise UsageError(f"--work {args.work!r}: the agent counts steps and tokens; of another page say --work-from")
+        raise UsageError(f"--work: expected steps or tokens without --work-from, got {args.work!r}")
     return None if args.tokens_from is None else server_page(args.tokens_from, args.token_server, clock)
 
 

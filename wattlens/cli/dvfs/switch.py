@@ -22,7 +22,7 @@ _BACK_S = 15.0  # time to restore all original settings: one write per device, e
 def configure(parser: argparse.ArgumentParser, *, off: bool) -> None:
     """Options of both."""
     add_actuator_socket(parser)
-    parser.add_argument("--file", type=Path, metavar="PATH", help="file of the switch (default: the actuator's)")
+    parser.add_argument("--file", type=Path, metavar="PATH", help="file of the kill switch (default: the actuator's)")
     parser.add_argument(
         "--state",
         type=Path,
@@ -30,7 +30,7 @@ def configure(parser: argparse.ArgumentParser, *, off: bool) -> None:
         help="the actuator's state folder, used if no actuator answers (default: actuator/ in the agent's)",
     )
     if off:
-        parser.add_argument("--reason", default="", metavar="TEXT", help="reason, written into the file")
+        parser.add_argument("--reason", default="", metavar="TEXT", help="reason, written to the file")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(off=off)
 
@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
             told = None
         path = args.file or Path(told or (args.state or default_state_dir() / "actuator").absolute() / FILE)
         if told and args.file is not None and args.file.absolute() != Path(told):
-            raise WattlensError(f"the actuator at {socket} looks at {told}, not at {args.file}")
+            raise WattlensError(f"--file {args.file}: the actuator at {socket} uses {told}")
         _turn(path, args.reason if args.off else None)
         if not args.off and told:
             _turn_others(client, path)
@@ -59,13 +59,18 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps({"off": args.off, "switch": str(path), "actuator": told is not None, "changed": left}, indent=2))
     elif not args.off:
-        print(f"Steering is allowed again ({path} is gone).")
+        print(f"The kill switch is off: steering is allowed again ({path} is removed).")
     elif told is None:
-        print(f"{path} is there. No actuator answers at {socket}; one that starts with this file will set nothing.")
+        print(
+            f"The kill switch {path} is on. No actuator responds at {socket}; an actuator that starts with this file "
+            "applies no setting."
+        )
     elif left:
-        print(f"{path} is there, but not back yet: {', '.join(left)}. See wattlens dvfs status.")
+        print(
+            f"The kill switch {path} is on, but these GPUs are not restored yet: {', '.join(left)}. See wattlens dvfs status."
+        )
     else:
-        print(f"{path} is there: every original setting is restored, and nothing will be set.")
+        print(f"The kill switch {path} is on: every original setting is restored, and no setting is applied.")
     return 1 if left else 0
 
 
@@ -78,7 +83,9 @@ def _turn(path: Path, reason: str | None) -> None:
         who = getpass.getuser() if os.environ.get("USER") or os.geteuid() == 0 else f"uid {os.geteuid()}"
         path.write_text(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} {who} {reason}".strip() + "\n")
     except OSError as error:
-        raise WattlensError(f"{path}: cannot {'remove' if reason is None else 'write'} the switch: {error.strerror}") from error
+        raise WattlensError(
+            f"cannot {'remove' if reason is None else 'write'} the kill switch {path}: {error.strerror}"
+        ) from error
 
 
 def _turn_others(client: "ActuatorClient", path: Path) -> None:

@@ -205,7 +205,7 @@ def _export(arguments: argparse.Namespace) -> int:
             print(f"{count} {name} in {arguments.out}")
         return 0
     if start and end is not None and end <= start:
-        raise UsageError("--to is not after --from")
+        raise UsageError("--to: expected a time after --from")
     rows, found = [], False
     for item in located:
         row = item.row

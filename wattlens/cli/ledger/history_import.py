@@ -150,7 +150,7 @@ def _request(arguments: argparse.Namespace, history: "PrometheusHistory") -> "Im
     now_s = int(time.time())
     start_s, end_s = arguments.start, arguments.end or now_s - now_s % _QUARTER_S
     if start_s is not None and end_s <= start_s:
-        raise UsageError("--to is not after --from")
+        raise UsageError("--to: expected a time after --from")
     if end_s > now_s:
         raise UsageError("--to is in the future")
     age, match = arguments.collect_interval, arguments.match
