@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _COLUMNS = (
     "cluster", "site", "zone", "instance", "gpu", "team", "namespace", "owner", "run", "group", "workload",
     "model", "boundary", "state", "meter", "role",
-    "position", "parent", "category", "basis", "window", "alertname", "severity", "what", "field", "source", "device",
+    "position", "parent", "category", "basis", "window", "alertname", "severity", "condition", "field", "source", "device",
     "process", "version", "method", "domain", "part", "link", "action", "rule_group", "reason",
 )  # fmt: skip
 """Label columns that a table shows, in this order; the others are hidden."""
@@ -334,6 +334,6 @@ def _table(panel: Panel) -> Any:
         # Grafana writes the text of an empty panel into empty cells too, and gives labels that look like numbers a unit.
         .override_by_regexp("/.*/", [DynamicConfigValue("noValue", "-")])
         .override_by_field_type("number", [DynamicConfigValue("unit", _shown_as(panel.unit)[0])])
-        .override_by_regexp("/^(reason|what|part)$/", [DynamicConfigValue("custom.width", _SENTENCE * panel.width)])
+        .override_by_regexp("/^(reason|condition|part)$/", [DynamicConfigValue("custom.width", _SENTENCE * panel.width)])
         .override_by_name("alertname", [DynamicConfigValue("custom.width", 210)])  # the longest name
     )

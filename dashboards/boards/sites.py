@@ -30,26 +30,26 @@ def at_sites() -> PanelRow:
         (
             Panel(
                 "Current PUE by site",
-                "Energy of the site over that of its IT, since the last but one quarter of an hour, with its 95 % interval "
-                "(pue_ratio). Category: where IT is metered, at the output of the UPS (1), of the PDUs (2) or at the "
-                "equipment (3). The basis says whether it was measured; a stated one is what the operator says.",
+                "Energy of the site divided by that of its IT over the last 15 to 30 minutes, with its 95 % interval "
+                "(pue_ratio). Category: IT is metered at the UPS output (1), the PDU output (2) or the equipment (3). Basis: "
+                "the PUE is measured, or stated by the operator.",
                 "none",
                 banded(lambda end: pue(end, NOW, by="site, category, basis"), column="PUE", unit="short"),
                 kind="table",
                 width=14,
                 decimals=3,
-                no_value="no site process is scraped, or no site has a PUE: the dashboard Facility and carbon has the reason",
+                no_value="no site process is scraped, or no site has a PUE: the Facility and carbon dashboard has the reason",
                 links=(facility,),
             ),
             Panel(
                 "Carbon per hour by site (estimate)",
-                "Power of the nodes times the site's PUE times the intensity of its grid now: location-based, with the zone "
-                "of the grid and the basis of its figure, which says where a yearly factor stands in.",
+                "Power of the nodes times the site's PUE times the current intensity of its grid: location-based, with the "
+                "zone of the grid and the basis of its figure, which also names a yearly factor.",
                 "massg",
                 (PanelQuery(f"3600 * {per_site} ({recorded(CARBON, scope='site')})", "{{site}}: {{zone}}, {{basis}}"),),
                 width=10,
                 minimum=0,
-                no_value="not known: needs the agents' label site, that site's PUE and its grid (docs/site.md)",
+                no_value="not available: needs the agents' label site, that site's PUE and its grid (docs/site.md)",
                 links=(facility,),
             ),
         ),

@@ -18,6 +18,6 @@ def load_dashboards(folder: Path = FOLDER) -> dict[str, dict[str, Any]]:
     for path in sorted(folder.glob("*.json")):
         board = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(board, dict) or board.get("uid") != path.stem or not isinstance(board.get("title"), str):
-            raise ValueError(f"{path}: is no dashboard with the uid {path.stem!r} and a title")
+            raise ValueError(f"{path}: expected a dashboard with the uid {path.stem!r} and a title")
         found[path.stem] = board
     return found

@@ -59,7 +59,7 @@ def template_used(dashboard: Json) -> Found:
         yield name, "no query uses this variable"
     for name in sorted(used - declared):
         if not name.startswith("__") and not name.isdigit():  # $1 is a group of label_replace
-            yield "", f"there is no variable '{name}', which is used"
+            yield "", f"variable '{name}' is used but not defined"
 
 
 def unique_titles(dashboard: Json) -> Found:
@@ -76,10 +76,10 @@ def panel_units(dashboard: Json) -> Found:
         named = [config["defaults"]["unit"]] if "unit" in config["defaults"] else []
         named += [p["value"] for o in config["overrides"] for p in o["properties"] if p["id"] == "unit"]
         if not named and panel["type"] != "table":
-            yield panel["title"], "it has no unit"
+            yield panel["title"], "the panel has no unit"
         for unit in named:
             if unit not in known and not _FIXED_AFFIX.fullmatch(str(unit)):
-                yield panel["title"], f"Grafana knows no unit {unit!r}"
+                yield panel["title"], f"Grafana does not know the unit {unit!r}"
 
 
 def unbroken_lines(dashboard: Json) -> Found:
@@ -89,7 +89,7 @@ def unbroken_lines(dashboard: Json) -> Found:
         left, top = at["x"] - 1, at["y"]
         beside = (o for o, _ in boxes if o["x"] <= left < o["x"] + o["w"] and o["y"] <= top < o["y"] + o["h"])
         if left >= 0 and not any(beside):
-            yield title, "there is a gap at its left"
+            yield title, "there is a gap to the left of the panel"
 
 
 RULES: dict[str, Rule] = {

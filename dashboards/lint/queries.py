@@ -90,7 +90,7 @@ def target_rate_interval(dashboard: Json) -> Found:
                 of_whole = target.get("instant") or node.vector_selector.at is not None
                 over = (_RANGE, _RATE) if of_whole else (_RATE,)
                 if above[-1].func.name in _GROWING and node.range not in over:
-                    yield panel["title"], f"{above[-1].func.name} over a fixed time: {target['expr']}"
+                    yield panel["title"], f"{above[-1].func.name} over a fixed range: {target['expr']}"
 
 
 def target_narrowed(dashboard: Json, label: str) -> Found:
@@ -112,5 +112,5 @@ def target_histogram(dashboard: Json) -> Found:
                 continue
             quantile = any(_name(each) == "Call" and each.func.name == "histogram_quantile" for each in above)
             if not quantile and not any(matcher.name == "le" for matcher in node.matchers.matchers):
-                yield panel["title"], f"{node.name} is in no histogram_quantile and has no le: {target['expr']}"
+                yield panel["title"], f"{node.name} is used without histogram_quantile and without le: {target['expr']}"
                 break

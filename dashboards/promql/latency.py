@@ -18,8 +18,8 @@ def choices() -> tuple[Variable, ...]:
     percentiles = {f"{100 * float(each):g}th": each for each in sorted(PERCENTILES, key=lambda each: each != "0.95")}
     return (
         Variable("percentile", "Percentile", values=percentiles),
-        Variable(_LIMITS[TTFT], "Limit of the first token (s)", _edges(TTFT), {"0.5": "0.5"}, of="le"),
-        Variable(_LIMITS[ITL], "Limit between tokens (s)", _edges(ITL), {"0.05": "0.05"}, of="le"),
+        Variable(_LIMITS[TTFT], "TTFT limit (s)", _edges(TTFT), {"0.5": "0.5"}, of="le"),
+        Variable(_LIMITS[ITL], "ITL limit (s)", _edges(ITL), {"0.05": "0.05"}, of="le"),
     )
 
 

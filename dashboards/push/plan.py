@@ -64,7 +64,7 @@ def plan_board(built: Mapping[str, Any], found: GrafanaDashboard | None, folder_
     if found is None:
         return ObjectChange("dashboard", uid, title, "create")
     if found.newer:
-        why = "was saved in Grafana in its dashboard schema v2, which its /api does not tell: delete it there, and push again"
+        why = "was saved in Grafana with dashboard schema v2, which its /api does not return: delete it there, push again"
         return ObjectChange("dashboard", uid, title, "locked", why)
     ours, theirs = content(built), content(found.content)
     wanted, mark = digest(ours), read_mark(found.message or "")
@@ -75,7 +75,7 @@ def plan_board(built: Mapping[str, Any], found: GrafanaDashboard | None, folder_
         return ObjectChange("dashboard", uid, title, "same")
     details = differences(ours, theirs) if not equal else ()
     if found.from_file:
-        why = "comes from a file on the Grafana server, which refuses to change it: put the new file there"
+        why = "is provisioned from a file on the Grafana server, and Grafana refuses to change it: replace that file"
         return ObjectChange("dashboard", uid, title, "locked", why, details)
     if moved:
         return ObjectChange(
@@ -84,7 +84,7 @@ def plan_board(built: Mapping[str, Any], found: GrafanaDashboard | None, folder_
     if pushed:
         return ObjectChange("dashboard", uid, title, "update", details=details)
     if found.message is None:
-        why = "differs, and this token may not read who changed it"
+        why = "differs, and this token may not read the author of the last change"
     elif mark is None and not found.message and found.version <= 1:
         why = "was not pushed by Wattlens"
     else:
@@ -134,6 +134,6 @@ def plan_source(uid: str, name: str, url: str | None, found: Mapping[str, Any] |
         return ObjectChange("datasource", uid, title, "same")
     details = differences({"url": url}, {"url": found.get("url", "")})
     if found.get("readOnly") is True:
-        why = "comes from a file on the Grafana server, which refuses to change it: change its url there"
+        why = "is provisioned from a file on the Grafana server, and Grafana refuses to change it: change its url there"
         return ObjectChange("datasource", uid, title, "locked", why, details)
-    return ObjectChange("datasource", uid, title, "edited", "has another address", details)
+    return ObjectChange("datasource", uid, title, "edited", "has another URL", details)

@@ -80,25 +80,28 @@ def _of_the_stack() -> Iterator[Alert]:
     memory = f"sum without (process) ({metric('process_resident_memory_bytes')}) > {MEMORY_B}"
     yield Alert(
         "WattlensAgentDown", f"up{{{JOB}}} == 0", "5m", "warning", "{{ $labels.instance }} is not scraped.",
-        "Prometheus gets no page from it, so nothing of its GPUs is known now. The ledger goes on where the agent runs.",
+        "Prometheus cannot scrape it, so the state of its GPUs is unknown. The ledger continues where the agent runs.",
     )  # fmt: skip
     yield Alert(
-        "WattlensGpuLost", f"{lost} == 0", "2m", "critical", "GPU {{ $labels.gpu }} of {{ $labels.instance }} does not answer.",
-        "The driver gives no readings of it. Its energy since is a gap with a bound; workloads on it have no joules per token.",
+        "WattlensGpuLost", f"{lost} == 0", "2m", "critical",
+        "GPU {{ $labels.gpu }} of {{ $labels.instance }} does not respond.",
+        "The driver returns no readings. Energy since then is a gap with an upper bound, and workloads on the GPU have no "
+        "joules per token.",
     )  # fmt: skip
     yield Alert(
         "WattlensSourceDown", f"{metric('source_up')} == 0", "15m", "warning",
         "Source {{ $labels.source }} of {{ $labels.instance }} is down.",
-        "What it tells is absent, or a group is not steered by fault; wattlens_source_down_info has the reason.",
+        "Its readings are missing, or a fault keeps a group from being steered; wattlens_source_down_info has the reason.",
     )  # fmt: skip
     yield Alert(
         "WattlensConfigRejected", f"{metric('config_last_reload_successful')} == 0", "5m", "warning",
-        "{{ $labels.instance }} keeps an old configuration.",
-        "Its file was read and is wrong, so that the one before stays in force; the log names the key.",
+        "{{ $labels.instance }} keeps its previous configuration.",
+        "The changed file is invalid, so the previous configuration stays in use; the log names the key.",
     )  # fmt: skip
     yield Alert(
-        "WattlensOverhead", f"{cpu} or {memory}", "30m", "warning", "{{ $labels.instance }}: the agent costs more than it may.",
-        f"More than {CPU_CORES} of a core, or {MEMORY_B >> 20} MiB, for half an hour: the value is cores or bytes.",
+        "WattlensOverhead", f"{cpu} or {memory}", "30m", "warning",
+        "{{ $labels.instance }}: the agent uses more CPU or memory than expected.",
+        f"More than {CPU_CORES} of a core or {MEMORY_B >> 20} MiB for half an hour. The value is in cores or bytes.",
     )  # fmt: skip
 
 
@@ -109,13 +112,13 @@ def _of_the_ledger() -> Iterator[Alert]:
     late = f"time() - {metric('ledger_last_commit_timestamp_seconds')} > 120"
     yield Alert(
         "WattlensLedgerStuck", f"{metric('ledger_writable')} == 0 or {late}", "5m", "critical",
-        "{{ $labels.instance }} books nothing.",
-        "Its journal is not written: the disk is full or broken. Energy waits in memory, and is lost with the process.",
+        "{{ $labels.instance }} records no energy.",
+        "Its journal cannot be written: the disk is full or broken. Energy waits in memory and is lost with the process.",
     )  # fmt: skip
     yield Alert(
         "WattlensEnergyUnseen", f"{unseen} > {UNSEEN_SHARE} * {seen}", "15m", "warning",
-        "{{ $labels.instance }} saw less of its GPUs' energy than a report needs.",
-        f"The bound of its gaps in six hours is more than {UNSEEN_SHARE:.0%} of what was metered.",
+        "{{ $labels.instance }} measured too little of its GPUs' energy for a report.",
+        f"The upper bound of its gaps in six hours exceeds {UNSEEN_SHARE:.0%} of the metered energy.",
     )  # fmt: skip
 
 
@@ -133,20 +136,20 @@ def _of_waste() -> Iterator[Alert]:
     events = metric("gpu_clock_event_seconds_total")
     yield Alert(
         "WattlensIdleWaste", waste, "1h", "info",
-        "GPUs of {{ $labels.instance }} draw energy for {{ with $labels.workload }}{{ . }}, which does not use them"
-        "{{ else }}nobody{{ end }}.",
-        f"Of six hours' energy more than {IDLE_SHARE:.0%} went into GPUs that nobody held, or more than "
-        f"{WORKLOAD_IDLE_SHARE:.0%} of a workload's own into GPUs that it held while no kernel ran.",
+        "GPUs of {{ $labels.instance }} draw energy {{ with $labels.workload }}for {{ . }}, which does not use them"
+        "{{ else }}while unallocated{{ end }}.",
+        f"In six hours, more than {IDLE_SHARE:.0%} of the node's GPU energy went to unallocated GPUs, or more than "
+        f"{WORKLOAD_IDLE_SHARE:.0%} of a workload's energy to GPUs without a running kernel.",
     )  # fmt: skip
     yield Alert(
         "WattlensJoulesPerTokenRose", f"{now} > {RISE} * {before}", "30m", "warning",
-        "{{ $labels.model }} takes more joules per token than a day ago.",
-        f"The low end of its band over an hour is {RISE} times the high end of the same hour a day before.",
+        "{{ $labels.model }} needs more joules per token than a day ago.",
+        f"Its lower bound over an hour is more than {RISE} times the upper bound of the same hour a day before.",
     )  # fmt: skip
     yield Alert(
         "WattlensThrottled", f"max without (reason) (rate({events}{slow}[10m])) > {THROTTLED_SHARE}", "15m", "warning",
         "GPU {{ $labels.gpu }} of {{ $labels.instance }} is slowed down by heat or its power supply.",
-        f"The driver named such a reason for more than {THROTTLED_SHARE:.0%} of the time.",
+        f"The driver reported such a reason for more than {THROTTLED_SHARE:.0%} of the time.",
     )  # fmt: skip
 
 
@@ -157,18 +160,18 @@ def _of_steering() -> Iterator[Alert]:
     saved, lost = (change(claimed, "1d") for claimed in (SAVED, EXTRA))
     yield Alert(
         "WattlensLeaseOrphaned", f"({limits} unless on (instance, uuid) ({lease} == 1)) or ({gone})", "2m", "critical",
-        "{{ $labels.instance }} may run on settings that nobody holds.",
-        "A clock or power limit is set without a lease, or the agent went away while it held one.",
+        "{{ $labels.instance }} may have GPU settings without a lease.",
+        "A clock or power limit is set without a lease, or the agent disappeared while it had one.",
     )  # fmt: skip
     yield Alert(
         "WattlensSettingIneffective", f"increase({without}[30m]) > 0 or {without} unless {without} offset 30m", "0s", "warning",
-        "GPU {{ $labels.gpu }} of {{ $labels.instance }} does not do what the driver accepted.",
-        "A setting was read back and had no effect; the group lets go of it.",
+        "GPU {{ $labels.gpu }} of {{ $labels.instance }} does not follow its setting.",
+        "The driver accepted a setting that has no effect; the group releases the GPU.",
     )  # fmt: skip
     yield Alert(
         "WattlensSteeringLoses", f"{lost} > clamp_min({saved}, 0)", "1h", "warning",
         "Steering GPU {{ $labels.gpu }} of {{ $labels.instance }} costs more than it saves.",
-        "By the analyses of a day, what it lost grew by more than what it saved. It goes on: stop it or widen its budget.",
+        "In the analyses of a day, losses grew more than savings. Steering continues: stop it or widen its budget.",
     )  # fmt: skip
 
 
@@ -177,10 +180,10 @@ def _of_the_site() -> Iterator[Alert]:
     drift = f'{low}{{window="24h"}} > ignoring (window) ({PUE_RISE} * {high}{{window="30d"}})'
     yield Alert(
         "WattlensPueDrifted", drift, "1h", "warning", "The PUE of {{ $labels.site }} rose.",
-        f"Over a day it is at least {PUE_RISE} times the most that it can have been over thirty.",
+        f"Its lower bound over a day exceeds {PUE_RISE} times its upper bound over 30 days.",
     )  # fmt: skip
     yield Alert(
         "WattlensMeterUnread", f'{metric("pue_coverage_ratio")}{{window="24h"}} < {COVERED_SHARE}', "1h", "warning",
-        "A meter of {{ $labels.site }} was not read for a part of the day.",
-        f"Its least covered meter has less than {COVERED_SHARE:.0%} of the last day; the rest is put in at its mean power.",
+        "A meter of {{ $labels.site }} was not read for part of the day.",
+        f"The least covered meter has less than {COVERED_SHARE:.0%} of the last day; missing time counts at its mean power.",
     )  # fmt: skip

@@ -162,7 +162,7 @@ def test_a_run_over_two_nodes(tmp_path: Path) -> None:
         (size, 720, [(run, 6)]),
         (query(uid, "GPUs and nodes", "{{run}} nodes"), 720, [(run, 2)]),
         (busy, 720, [(run, 0.75)]),
-        (query(uid, "GPUs", "held"), 720, [({}, 6)]),
+        (query(uid, "GPUs", "allocated"), 720, [({}, 6)]),
         (query(uid, "GPUs", "lost"), 720, [({}, 0)]),
         # ten minutes of it: all steps of the first node, and the energy of both
         (query(uid, "Top 20 runs", "steps"), 1200, [(run, 1200)]),
@@ -172,7 +172,7 @@ def test_a_run_over_two_nodes(tmp_path: Path) -> None:
         (step, 1020, []),
         (query(uid, "GPUs", "lost"), 1020, [({}, 1)]),
         (
-            query(uid, "GPUs lost during a run", "lost under a run"),
+            query(uid, "GPUs lost during a run", "lost GPU"),
             1020,
             [({**run, "instance": "b", "workload": "rank-b", "gpu": "0"}, 1)],
         ),

@@ -112,7 +112,7 @@ def test_a_claim_that_falls_is_nothing_to_look_at_and_a_loss_is(tmp_path: Path) 
         name.replace('gpu="0"', 'gpu="1"'): values
         for name, values in steered("u2", saved_joules="_x24 3000x24 2000x32", extra_joules="_x24 0x56").items()
     }
-    loses = {**AT, "instance": "a", "gpu": "0", "what": "costs more than it saves", "alertname": "WattlensSteeringLoses"}
+    loses = {**AT, "instance": "a", "gpu": "0", "condition": "costs more than it saves", "alertname": "WattlensSteeringLoses"}
     look = query(BOARD, "Groups that need attention", "rounds or J")
     assert promtool(tmp_path, given, [(look, 600, []), (look, 1140, [(loses, 1100)])]) == ""
 
@@ -149,8 +149,8 @@ def test_a_setting_that_nobody_holds_is_an_orphan_and_names_its_runbook(tmp_path
     }
     uid, look = "wattlens-dvfs", query("wattlens-dvfs", "Groups that need attention", "rounds or J")
     alert = {"alertname": "WattlensLeaseOrphaned"}
-    unheld = {**AT, "instance": "a", "gpu": "0", "what": "set without a lease", **alert}
-    gone = {**AT, "instance": "b", "what": "agent gone with a lease", **alert}
+    unheld = {**AT, "instance": "a", "gpu": "0", "condition": "set without a lease", **alert}
+    gone = {**AT, "instance": "b", "condition": "agent disappeared with a lease", **alert}
     wanted: list[Asked] = [
         (query(uid, "Orphaned leases", "settings"), 570, [({}, 0)]),
         (query(uid, "Orphaned leases", "settings"), 660, [({}, 1)]),

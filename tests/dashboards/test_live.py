@@ -24,11 +24,11 @@ GPUS = 4
 LOST = 1
 NEVER_ON_A_HEALTHY_NODE = {
     "reading",  # what is absent, and why
-    "lost under a run",
+    "lost GPU",
     "GPU lost",
     "rejected",
-    "GPUs that fail",
-    "GPUs without it",
+    "failing GPUs",
+    "GPUs without support",
 }
 QUERIES = [(panel, query) for board in all_dashboards() for panel in board.panels() for query in panel.queries]
 

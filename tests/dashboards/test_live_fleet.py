@@ -76,8 +76,8 @@ def near(wanted: Mapping[str, float], relative: float) -> dict[str, object]:
 
 
 def test_power_of_the_fleet_and_of_its_facility(bench: Bench) -> None:
-    settles_among_others(lambda: figures(bench, "fleet", "GPUs"), {"answering": GPUS, "known": GPUS})
-    settles_among_others(lambda: figures(bench, "fleet", "Power"), near({"GPUs": GPU_W, "nodes without GPUs": HOST_W}, 0.05))
+    settles_among_others(lambda: figures(bench, "fleet", "GPUs"), {"responsive": GPUS, "known": GPUS})
+    settles_among_others(lambda: figures(bench, "fleet", "Power"), near({"GPUs": GPU_W, "non-GPU": HOST_W}, 0.05))
     it, error = GPU_W + HOST_W, GPU_ERROR_W + HOST_ERROR_W
     wanted = {"estimate": it * 1.5, "at least": (it - error) * 1.375, "at most": (it + error) * 1.625}
     settles_among_others(lambda: figures(bench, "fleet", "Facility power"), near(wanted, 0.05))
@@ -88,12 +88,12 @@ def test_power_of_the_fleet_and_of_its_facility(bench: Bench) -> None:
 
 def test_parts_of_the_power_sum_to_what_nodes_draw(bench: Bench) -> None:
     wanted = {
-        "workloads, a kernel ran": 1560,
-        "workloads, no kernel ran": 240,
-        "nobody held the GPU": 600,
-        "holder not known": 0,
+        "workloads, active": 1560,
+        "workloads, idle": 240,
+        "unallocated": 600,
+        "unattributed": 0,
     }
-    wanted["around the GPUs, where metered"] = HOST_W
+    wanted["non-GPU, where metered"] = HOST_W
     settles_among_others(lambda: figures(bench, "fleet", "Power breakdown"), near(wanted, 0.05))
 
 
@@ -202,17 +202,17 @@ def test_the_tree_of_meters_counts_nothing_twice(bench: Bench) -> None:
 def test_a_repair_is_named_in_words(bench: Bench) -> None:
 
     def calls() -> dict[tuple[str, ...], float]:
-        (found,) = panel_values(bench, "gpu", "GPUs that need repair", "gpu", "what", "link").values()
+        (found,) = panel_values(bench, "gpu", "GPUs that need repair", "gpu", "condition", "link").values()
         return found
 
-    settles(lambda: len({what for gpu, what, _ in calls() if gpu == "0"}), 6)
-    settles(lambda: "the driver asks for drain_and_reset" in {what for gpu, what, _ in calls() if gpu == "0"}, True)
-    settles(lambda: ("0", "an NVLink is down or in no use", "3") in calls(), True)
+    settles(lambda: len({condition for gpu, condition, _ in calls() if gpu == "0"}), 6)
+    settles(lambda: "the driver recommends drain_and_reset" in {condition for gpu, condition, _ in calls() if gpu == "0"}, True)
+    settles(lambda: ("0", "NVLink is down or not in use", "3") in calls(), True)
 
 
 def test_the_ledgers_against_the_meters(bench: Bench) -> None:
     it, nodes = 5200, GPU_W + HOST_W
-    wanted = {"meters of IT": {("here",): it}, "nodes": pytest.approx({("here",): nodes}, rel=0.05)}
+    wanted = {"IT meters": {("here",): it}, "nodes": pytest.approx({("here",): nodes}, rel=0.05)}
     settles_among_others(lambda: panel_values(bench, "facility", "Node ledgers", "site"), wanted)
     settles_among_others(lambda: figures(bench, "facility", "Share of IT"), near({"share": 100 * nodes / it}, 0.05))
     carbon = {"{{site}}: {{zone}}, {{basis}}": pytest.approx({("here", ZONE, BASIS): 7200 * 0.36}, rel=0.05)}
@@ -230,7 +230,7 @@ def test_the_stack_tells_what_is_wrong(bench: Bench) -> None:
     eventually(lambda: due <= set(panel_values(bench, "stack", "Firing alerts", "alertname", "instance")["firing"]), SETTLED_S)
     settles(
         lambda: figures(bench, "stack", "Components with faults"),
-        {"a configuration was rejected": 0, "a journal cannot be written": 0, "a source is down": 3},
+        {"rejected configurations": 0, "journals not writable": 0, "sources down": 3},
     )
     cores = {(NODE,): 0.008, ("here",): 0.002, ("there",): 0.002}  # 5 ms and 3 ms per second; 2 ms
     settles_among_others(
@@ -240,7 +240,7 @@ def test_the_stack_tells_what_is_wrong(bench: Bench) -> None:
         lambda: list(panel_values(bench, "stack", "Unsupported readings", "field", "reason").values()),
         [{("memory_c", "NOT_SUPPORTED"): GPUS}],
     )
-    assert panel_values(bench, "stack", "Failed readings") == {"GPUs that fail": {}}
+    assert panel_values(bench, "stack", "Failed readings") == {"failing GPUs": {}}
     settles(lambda: list(panel_values(bench, "stack", "Versions", "version").values()), [{("0.1.0",): 3}])
 
 
@@ -251,6 +251,6 @@ def test_a_lost_gpu_is_told_as_a_failure(bench: Bench) -> None:
     settles_among_others(
         lambda: panel_values(bench, "fleet", "Unresponsive GPUs", "instance", "gpu", "reason"), {"GPU lost": lost}
     )
-    settles_among_others(lambda: figures(bench, "fleet", "GPUs"), {"answering": GPUS - 1, "known": GPUS})
-    failing = {"GPUs that fail": {("device", "GPU_IS_LOST"): 1}}
+    settles_among_others(lambda: figures(bench, "fleet", "GPUs"), {"responsive": GPUS - 1, "known": GPUS})
+    failing = {"failing GPUs": {("device", "GPU_IS_LOST"): 1}}
     settles(lambda: panel_values(bench, "stack", "Failed readings", "field", "reason"), failing)

@@ -25,8 +25,8 @@ def board() -> Dashboard:
     return Dashboard(
         uid="wattlens-dvfs",
         title="Wattlens / DVFS",
-        description="Steering of clocks and power limits, by the groups that are steered as one: what it may do, what it wants "
-        "against what is set and what the boards do, why it changed, what it saved and what that cost.",
+        description="Steering of clocks and power limits by group: modes, requested, applied and actual settings, reasons for "
+        "changes, savings and their cost.",
         variables=(
             *node_choices("dvfs_lease_active"),
             *gpu_choices(),
@@ -40,6 +40,6 @@ def board() -> Dashboard:
                 "{{policy}}: {{action}}",
                 "{{reason}}, on {{instance}}",
             ),
-            Annotation("Written by annotate", tags=("wattlens", "dvfs"), colour=BLUE),
+            Annotation("Written by wattlens dashboards annotate", tags=("wattlens", "dvfs"), colour=BLUE),
         ),
     )

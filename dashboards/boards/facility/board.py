@@ -22,9 +22,11 @@ from dashboards.rules.model import end_of
 from energy_agent.core.catalogue.node import metric
 
 _GRID = "grid_carbon_intensity_grams_per_kilowatt_hour"
-_NO_GRID = "not known: no grid zone or country is configured at the site (grid, docs/site.md)"
-_NO_ESTIMATE = "not known: needs the agents' label site, a PUE and the grid of the site (docs/site.md), and the recording rules"
-_ESTIMATE = "location-based, with no contracts. An estimate: the book of record is the report, by the factor of each cell."
+_NO_GRID = "not available: no grid zone or country is configured at the site (grid, docs/site.md)"
+_NO_ESTIMATE = (
+    "not available: needs the agents' label site, a PUE and the grid of the site (docs/site.md), and the recording rules"
+)
+_ESTIMATE = "location-based, without contracts. An estimate: for accounting use the report, which applies each cell's factor."
 
 
 def _grid() -> PanelRow:
@@ -38,8 +40,8 @@ def _grid() -> PanelRow:
         (
             figure(
                 "Carbon per hour, site meters",
-                "Power at the site's feeds (facility_energy_joules_total, role total, five minutes) times the intensity of "
-                f"its grid now: {_ESTIMATE} Whole building: other tenants too.",
+                "Power at the site's feeds over five minutes (facility_energy_joules_total, role total) times the current "
+                f"intensity of its grid: {_ESTIMATE} Covers the whole building, including other tenants.",
                 "massg",
                 (PanelQuery(f"3600 * {meter} ({recorded(METER_CARBON, scope='site')})", named),),
                 width=6,
@@ -47,8 +49,8 @@ def _grid() -> PanelRow:
             ),
             figure(
                 "Carbon per hour, nodes (estimate)",
-                f"Power of the nodes times the site's PUE times the intensity of its grid now: {_ESTIMATE} The band has the "
-                "error of sensors and PUE, not the grid's.",
+                f"Power of the nodes times the site's PUE times the current intensity of its grid: {_ESTIMATE} The bounds "
+                "include the error of sensors and PUE, not that of the grid intensity.",
                 "massg",
                 banded(lambda end: f"3600 * sum({recorded(end_of(CARBON, end), scope='site')})"),
                 width=8,
@@ -56,10 +58,10 @@ def _grid() -> PanelRow:
             ),
             figure(
                 "Carbon in the selected range (estimate)",
-                f"Both added up over the selected range, with the intensity of each minute: {_ESTIMATE}",
+                f"Both figures summed over the selected range, with the grid intensity of each minute: {_ESTIMATE}",
                 "massg",
                 (
-                    PanelQuery(f"sum({over_sites(METER_CARBON)})", "at the meters"),
+                    PanelQuery(f"sum({over_sites(METER_CARBON)})", "meters"),
                     *banded(lambda end: f"sum({over_sites(end_of(CARBON, end))})", "nodes"),
                 ),
                 width=10,
@@ -67,9 +69,9 @@ def _grid() -> PanelRow:
             ),
             Panel(
                 "Grid carbon intensity",
-                "Grams of CO2e per kWh, by zone and basis (grid_carbon_intensity_grams_per_kilowatt_hour). The basis says "
-                "whether it is of the life cycle or of the chimney alone, whether an hour was estimated by the source, and "
-                "where a yearly factor stands in for it.",
+                "Grams of CO2e per kWh, by zone and basis (grid_carbon_intensity_grams_per_kilowatt_hour). The basis is "
+                "life-cycle or direct emissions, and names hours that the source estimated and yearly factors that replace "
+                "missing hours.",
                 "suffix:g/kWh",
                 (PanelQuery(intensity, "{{zone}}: {{basis}}"),),
                 minimum=0,
@@ -77,7 +79,7 @@ def _grid() -> PanelRow:
             ),
             Panel(
                 "Carbon per hour over time (estimate)",
-                f"Of the nodes, with the sites' PUE: {_ESTIMATE}",
+                f"Carbon of the nodes, with the sites' PUE: {_ESTIMATE}",
                 "massg",
                 banded(lambda end: f"3600 * {meter} ({recorded(end_of(CARBON, end), scope='site')})", named),
                 minimum=0,
@@ -85,7 +87,7 @@ def _grid() -> PanelRow:
             ),
             Panel(
                 "Basis of the grid carbon intensity",
-                "The zones that are known, with what their figure is, in words, and its value now.",
+                "Known zones, with the basis of their figure in words, and its current value.",
                 "suffix:g/kWh",
                 (PanelQuery(intensity, "intensity"),),
                 kind="table",
@@ -95,22 +97,22 @@ def _grid() -> PanelRow:
             ),
             Panel(
                 "Sources of the grid carbon intensity",
-                "Whether each source answered when it was last asked (source_up of sources grid:...); the best that answers "
-                "is shown. With none of the last three hours the yearly factor stands in, which the basis says.",
+                "Whether each source responded to its last request (source_up of sources grid:...). The best responsive source "
+                "is used. Without a value in the last three hours the yearly factor is used, and the basis names it.",
                 "none",
                 (
                     PanelQuery(
                         f"max by (instance, source) ({source})",
                         "state",
                         "none",
-                        {"1": ("answers", BLUE), "0": ("DOWN", ORANGE)},
+                        {"1": ("up", BLUE), "0": ("DOWN", ORANGE)},
                     ),
-                    PanelQuery(f"max by (instance, source, reason) ({why})", "why"),
+                    PanelQuery(f"max by (instance, source, reason) ({why})", "reason"),
                 ),
                 kind="table",
                 width=24,
                 height=6,
-                no_value="no source is configured (grid.sources): the yearly factor stands in, or nothing does",
+                no_value="no source is configured (grid.sources): the yearly factor is used, if there is one",
             ),
         ),
     )
@@ -133,8 +135,8 @@ def board() -> Dashboard:
     return Dashboard(
         uid="wattlens-facility",
         title="Wattlens / Facility and carbon",
-        description="PUE with its error, measured or stated; the tree of meters, where the overhead goes, the grid and carbon. "
-        "Water and contracts are in `wattlens pue` and in the report.",
+        description="PUE with its error, measured or stated; the meter tree, the energy breakdown, the grid and carbon. For "
+        "water and contracts see `wattlens pue` and the report.",
         variables=variables(),
         rows=build_rows(rows, DashboardRows({40: _grid})),
     )

@@ -35,7 +35,7 @@ from energy_agent.core.catalogue.node import metric
 GPU_BOUNDARY = 'boundary="gpu"'
 PRICES = {f"{price:.2f}": f"{price:.2f}" for price in (0.20, 0.05, 0.08, 0.10, 0.12, 0.15, 0.25, 0.30, 0.40, 1.00)}
 _J_PER_KWH = 3_600_000
-_NO_SITE = "not known: needs the agents' label site, that site's PUE and its grid (docs/site.md), and the recording rules"
+_NO_SITE = "not available: needs the agents' label site, that site's PUE and its grid (docs/site.md), and the recording rules"
 _NO_RULES = "no data: no agent is scraped, or the recording rules are not loaded"
 
 
@@ -47,15 +47,14 @@ def _now() -> PanelRow:
         (
             figure(
                 "GPUs",
-                "GPUs that answered the last poll, and all that the agents know (gpu_up). Those that do not answer are in "
-                "the tables at the end, with the reason.",
+                "GPUs that responded to the last poll, and all known GPUs (gpu_up). The tables at the end list unresponsive "
+                "GPUs with the reason.",
                 "none",
-                (PanelQuery(f"sum({up})", "answering"), PanelQuery(f"count({up})", "known")),
+                (PanelQuery(f"sum({up})", "responsive"), PanelQuery(f"count({up})", "known")),
             ),
             figure(
                 "Hardware",
-                "How many of the nodes run on simulated hardware (node_info). Figures with simulated nodes in them are no "
-                "measurements.",
+                "Nodes on simulated hardware (node_info). Figures that include simulated nodes are not measurements.",
                 "none",
                 (PanelQuery(f"count({simulated}) or 0 * count({known})", "simulated nodes"),),
                 width=3,
@@ -64,21 +63,21 @@ def _now() -> PanelRow:
             ),
             figure(
                 "Power",
-                "Power of all GPUs that answer (gpu_power_watts), and the mean of five minutes of what the nodes' "
-                "meters saw around them (node_nongpu_energy_joules_total), where nodes have one.",
+                "Power of all responsive GPUs (gpu_power_watts), and mean non-GPU power over five minutes of the nodes that "
+                "have a node meter (node_nongpu_energy_joules_total).",
                 "watt",
                 (
                     PanelQuery(f"sum({gpu_power('fleet')})", "GPUs"),
-                    PanelQuery(f"sum({recorded(POWER, bucket(HOST), scope='fleet')})", "nodes without GPUs"),
+                    PanelQuery(f"sum({recorded(POWER, bucket(HOST), scope='fleet')})", "non-GPU"),
                 ),
                 width=5,
                 links=(Link("Stack health", "wattlens-stack"),),
             ),
             figure(
                 "Facility power (estimate)",
-                "Power of the nodes, as far as they are metered, times the PUE of their site over the last quarter of an "
-                "hour (pue_ratio), with the ends of the band that sensors and PUE give. Sites without a PUE are not in it. "
-                "An estimate: the meters of the building are on the dashboard Facility and carbon.",
+                "Metered power of the nodes times the PUE of their site over the last 15 to 30 minutes (pue_ratio), with "
+                "bounds from sensors and PUE. Sites without a PUE are not included. An estimate: the building's meters are on "
+                "the Facility and carbon dashboard.",
                 "watt",
                 banded(lambda end: f"sum({recorded(end_of(FACILITY_POWER, end), scope='site')})"),
                 width=6,
@@ -87,9 +86,10 @@ def _now() -> PanelRow:
             ),
             figure(
                 "Carbon per hour (estimate)",
-                "That power times the intensity of each site's grid (grid_carbon_intensity_grams_per_kilowatt_hour): "
-                "location-based, with no contracts. The band has the error of sensors and PUE, not the grid's. Zone and "
-                "basis are in the table of sites below. The book of record is the report.",
+                "Facility power (estimate) times the intensity of each site's grid "
+                "(grid_carbon_intensity_grams_per_kilowatt_hour): location-based, without contracts. The bounds include the "
+                "error of sensors and PUE, not that of the grid intensity. Zone and basis are in the table of sites below. For "
+                "accounting use the report.",
                 "massg",
                 banded(lambda end: f"3600 * sum({recorded(end_of(CARBON, end), scope='site')})"),
                 width=6,
@@ -109,19 +109,19 @@ def _selected_range() -> PanelRow:
         (
             figure(
                 "GPU energy",
-                "From the energy counters of all GPUs, at an instant of every two minutes (gpu_energy_joules_total), with "
-                "the ends of its band: the systematic error of a node's GPUs, which adds up and for which the largest "
-                "among them stands, and twice the edge error of each.",
+                "From the energy counters of all GPUs, sampled every two minutes (gpu_energy_joules_total), with bounds: the "
+                "systematic error, which adds up and is taken from the node's GPU with the largest one, and twice the edge "
+                "error of each GPU.",
                 "joule",
                 banded(gpu_energy),
                 width=8,
-                no_value="no data: choose five minutes or more; no agent is scraped, or the recording rules are not loaded",
+                no_value="no data: select at least five minutes; or no agent is scraped, or the recording rules are not loaded",
             ),
             figure(
                 "Energy per 1,000 generated tokens",
-                "Energy of the GPUs of all workloads that generated tokens, idle included, over the generated tokens: one "
-                "sum over the other (workload_energy_joules_total, tokens_total). GPU boundary: no host, no cooling. A mix "
-                "of models: compare one model with itself, in the tables below.",
+                "GPU energy of all workloads that generated tokens, idle included, divided by their generated tokens "
+                "(workload_energy_joules_total, tokens_total). GPUs only: no host, no cooling. A mix of models: compare each "
+                "model with itself, in the tables below.",
                 WH_PER_1000_TOKENS,
                 banded(lambda end: f"sum({over_fleet(end_of(TOKEN_POWER, end), GPU_BOUNDARY)}) / {tokens}"),
                 width=8,
@@ -130,8 +130,8 @@ def _selected_range() -> PanelRow:
             ),
             figure(
                 "Carbon (estimate)",
-                "The estimate of above, added up over the selected range with the PUE and the intensity of each minute: "
-                "location-based. The band leaves out the grid's own error. The book of record is the report.",
+                "The estimate above, summed over the selected range with the PUE and grid intensity of each minute: "
+                "location-based. The bounds do not include the error of the grid intensity. For accounting use the report.",
                 "massg",
                 banded(lambda end: f"sum({over_sites(end_of(CARBON, end))})"),
                 width=8,
@@ -140,9 +140,9 @@ def _selected_range() -> PanelRow:
             ),
             figure(
                 "Cost at the selected price",
-                "Energy of the nodes, as far as they are metered, in kWh times the price that is chosen above, in whatever "
-                "currency it is meant; and with the sites' overhead, where there is a PUE. One price for all hours: the "
-                "report uses the tariffs of each site by time of use.",
+                "Metered energy of the nodes in kWh times the price selected above, in the currency of that price; and the "
+                "same with the sites' overhead, where a PUE is known. One price applies to all hours; the report uses the "
+                "time-of-use tariffs of each site.",
                 "none",
                 (
                     PanelQuery(f"sum({over_fleet(POWER)}) / {_J_PER_KWH} * $price", "nodes"),
@@ -154,14 +154,14 @@ def _selected_range() -> PanelRow:
             ),
             figure(
                 "DVFS saving",
-                "By how much the closed analyses of paired blocks changed what may be claimed (saved), the estimate of losses "
-                "(lost) and their difference (net). A figure may fall, and is below 0 where a later analysis took back what an "
-                "earlier one had claimed (dvfs_saved_joules, dvfs_extra_joules). The dashboard DVFS has it by group.",
+                "Change of the claimable saving from closed analyses of paired blocks (saved), the estimate of losses (lost) "
+                "and the difference (net). A figure may fall, and is below 0 where a later analysis withdrew an earlier claim "
+                "(dvfs_saved_joules, dvfs_extra_joules). The DVFS dashboard shows it by group.",
                 "joule",
                 (PanelQuery(saved, "saved"), PanelQuery(extra, "lost"), PanelQuery(net, "net")),
                 width=8,
                 minimum=None,
-                no_value="nothing is proven yet: DVFS is not configured, or no analysis of paired blocks was closed",
+                no_value="no proven saving yet: DVFS is not configured, or no analysis of paired blocks is closed",
                 links=(Link("DVFS", "wattlens-dvfs"),),
             ),
             _idle_share(),
@@ -173,8 +173,8 @@ def _idle_share() -> Panel:
     gpus = f"sum({over_fleet(POWER, GPUS)})"
     return figure(
         "Idle share",
-        "Share of the GPUs' energy that went into GPUs which nobody held, and into GPUs that were held while no kernel ran. "
-        "By time: a GPU on which a kernel ran counts as used, however little of it worked.",
+        "Share of GPU energy in unallocated GPUs, and in allocated GPUs without a running kernel. A GPU with a running kernel "
+        "counts as used, even if the kernel uses a small part of it.",
         "percentunit",
         tuple(
             PanelQuery(f"sum({over_fleet(POWER, bucket(name))}) / ({gpus} > 0)", text)
@@ -202,7 +202,8 @@ def board() -> Dashboard:
     return Dashboard(
         uid="wattlens-fleet",
         title="Wattlens / Fleet",
-        description="What the fleet draws, costs, emits, wastes and saves, and who uses it; every figure with its error.",
+        description="Power, cost, emissions, waste and savings of the fleet, and its largest consumers; every figure with its "
+        "error.",
         variables=variables(),
         rows=build_rows(rows, DashboardRows({10: _now, 20: _selected_range, 30: at_sites})),
         annotations=(Annotation("Reports", tags=("wattlens", "report")),),

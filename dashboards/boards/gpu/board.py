@@ -31,8 +31,8 @@ from dashboards.dashboard import (
 
 MOST, _TABLE = 16, 64
 _THESE = "and on (cluster, job, instance, uuid)"
-_TO_GPU = (Link("This GPU alone", "wattlens-gpu", {"instance": "instance", "gpu": "gpu"}),)
-_QUANTILES = ((0, "least"), (0.5, "middle"), (1, "most"))
+_TO_GPU = (Link("Only this GPU", "wattlens-gpu", {"instance": "instance", "gpu": "gpu"}),)
+_QUANTILES = ((0, "minimum"), (0.5, "median"), (1, "maximum"))
 
 
 def _energy(band: str = "") -> str:
@@ -53,14 +53,14 @@ def _now() -> PanelRow:
         (
             figure(
                 "GPUs",
-                "GPUs that answered the last poll, and all that the agents know (gpu_up). The reason why one does not answer "
-                "is in the table of absent readings below.",
+                "GPUs that responded to the last poll, and all known GPUs (gpu_up). The table of missing readings below has "
+                "the reasons.",
                 "none",
-                (PanelQuery(f"sum({up})", "answering"), PanelQuery(f"count({up})", "known")),
+                (PanelQuery(f"sum({up})", "responsive"), PanelQuery(f"count({up})", "known")),
             ),
             figure(
                 "Hardware",
-                "Whether any of the chosen nodes runs on simulated hardware (node_info). Figures of simulated nodes are no "
+                "Whether any selected node runs on simulated hardware (node_info). Figures of simulated nodes are not "
                 "measurements.",
                 "none",
                 (PanelQuery(f"count({simulated}) or 0 * count({series('node_info', scope='node')})", "simulated nodes"),),
@@ -69,14 +69,14 @@ def _now() -> PanelRow:
             ),
             figure(
                 "Power",
-                "Power of all chosen GPUs that answer (gpu_power_watts).",
+                "Power of all selected GPUs that respond (gpu_power_watts).",
                 "watt",
                 (PanelQuery(f"sum({gpu_power()})", "power"),),
             ),
             figure(
                 "Energy in the selected range",
-                "Energy of all chosen GPUs over the selected range, from their energy counters, with the ends of its band: "
-                "each GPU's systematic error, which adds up, and twice its edge error (gpu_energy_*).",
+                "Energy of all selected GPUs in the selected range, from their energy counters, with bounds: each GPU's "
+                "systematic error, which adds up, and twice its edge error (gpu_energy_*).",
                 "joule",
                 (
                     PanelQuery(f"sum({_energy()})", "estimate"),
@@ -87,7 +87,7 @@ def _now() -> PanelRow:
             ),
             figure(
                 "Idle share",
-                "Share of the energy of the selected range that went into unallocated GPUs "
+                "Share of the energy in the selected range that went to unallocated GPUs "
                 "(gpu_unallocated_energy_joules_total).",
                 "percentunit",
                 (PanelQuery(f"sum({increase('gpu_unallocated_energy_joules_total')}) / sum({_energy()})", "idle share"),),
@@ -106,8 +106,8 @@ def _power() -> PanelRow:
         (
             Panel(
                 f"Power and limit, top {MOST}",
-                "Power of each GPU and the power limit in force, of the GPUs with the highest means of the "
-                "selected range (gpu_power_watts, gpu_power_limit_watts).",
+                "Power and power limit of each GPU, for the GPUs with the highest mean power in the selected range "
+                "(gpu_power_watts, gpu_power_limit_watts).",
                 "watt",
                 (PanelQuery(drawn, GPU), PanelQuery(f"{limit} {_THESE} {drawn}", f"{GPU} limit")),
                 minimum=0,
@@ -115,24 +115,24 @@ def _power() -> PanelRow:
             ),
             Panel(
                 "Power distribution of the selected GPUs",
-                "The least, the middle and the most that one of the chosen GPUs draws (gpu_power_watts): with hundreds of "
-                "them, lines for each say nothing.",
+                "Minimum, median and maximum power of the selected GPUs (gpu_power_watts). Readable even with hundreds of "
+                "GPUs.",
                 "watt",
                 tuple(PanelQuery(f"quantile({q}, {gpu_power()})", text) for q, text in _QUANTILES),
                 minimum=0,
+                dashed=(),
             ),
             Panel(
                 "Energy breakdown",
-                "Energy per second by whose it was: workloads while a kernel ran (active) or while they only held the GPU "
-                "(idle), GPUs that nobody held, and energy whose holder is not known. Disjoint: their sum is the power of "
-                "the GPUs.",
+                "Power by use: workloads with a running kernel (active) and without one (idle), unallocated GPUs, and "
+                "unattributed energy. The parts are disjoint: their sum is the power of the GPUs.",
                 "watt",
                 (
                     PanelQuery(f"sum by (state) (rate({held}[{RATE}]))", "workloads, {{state}}"),
-                    PanelQuery(f"sum(rate({series('gpu_unallocated_energy_joules_total')}[{RATE}]))", "nobody held the GPU"),
+                    PanelQuery(f"sum(rate({series('gpu_unallocated_energy_joules_total')}[{RATE}]))", "unallocated"),
                     PanelQuery(
                         f"sum by (reason) (rate({series('gpu_unattributed_energy_joules_total')}[{RATE}]))",
-                        "not attributed: {{reason}}",
+                        "unattributed: {{reason}}",
                     ),
                 ),
                 minimum=0,
@@ -140,8 +140,8 @@ def _power() -> PanelRow:
             ),
             Panel(
                 f"Energy by GPU with bounds, top {_TABLE}",
-                "From the energy counters; at least and at most are the ends of the band from the systematic error of the "
-                "board and the error of the two edges of the selected range.",
+                "From the energy counters. At least and at most: bounds from the systematic error of the GPU and the error at "
+                "both edges of the selected range.",
                 "joule",
                 (
                     PanelQuery(most, "estimate"),
@@ -155,13 +155,13 @@ def _power() -> PanelRow:
             ),
             Panel(
                 "Power by measurement method",
-                "Energy per second by method: the hardware counter, integrated power, a gap that the counter bridged, or a "
-                "model. Unseen is the upper bound of what no sensor saw and is in none of the others "
+                "Power by method: the hardware counter, integrated power, a gap that the counter bridged, or a model. "
+                "Unmeasured is the upper bound of energy that no sensor measured; the other methods do not include it "
                 "(gpu_energy_gap_bound_joules_total).",
                 "watt",
                 (
                     PanelQuery(f"sum by (method) (rate({series('gpu_energy_joules_total')}[{RATE}]))", "{{method}}"),
-                    PanelQuery(f"sum(rate({series('gpu_energy_gap_bound_joules_total')}[{RATE}]))", "unseen, at most"),
+                    PanelQuery(f"sum(rate({series('gpu_energy_gap_bound_joules_total')}[{RATE}]))", "unmeasured, at most"),
                 ),
                 width=24,
                 minimum=0,
@@ -178,9 +178,8 @@ def _clocks() -> PanelRow:
         (
             Panel(
                 f"SM clock, maximum and DVFS limit, top {MOST}",
-                "Clock of the multiprocessors, the highest the board can run, and the limit that DVFS has set, where it has, "
-                "of the GPUs with the highest mean clocks of the selected range (gpu_sm_clock_hertz, "
-                "gpu_sm_clock_max_hertz, dvfs_clock_limit_hertz).",
+                "SM clock, the maximum clock of the GPU and the limit set by DVFS, if any, for the GPUs with the highest mean "
+                "clocks in the selected range (gpu_sm_clock_hertz, gpu_sm_clock_max_hertz, dvfs_clock_limit_hertz).",
                 "hertz",
                 (
                     PanelQuery(clock, GPU),
@@ -192,7 +191,7 @@ def _clocks() -> PanelRow:
             ),
             Panel(
                 "Clock event reasons",
-                "Share of time in which the driver named a reason for lower clocks, averaged over the chosen GPUs "
+                "Share of time in which the driver reported a reason for lower clocks, averaged over the selected GPUs "
                 "(gpu_clock_event_seconds_total). Reasons overlap. Thermal and brake reasons are sampled.",
                 "percentunit",
                 (PanelQuery(f"clamp_max({reasons}, 1)", "{{reason}}"),),
@@ -218,7 +217,7 @@ def _load() -> PanelRow:
             ),
             Panel(
                 f"Temperature, top {MOST}",
-                "Temperature of each GPU and, where the board tells it, of its memory (gpu_temperature_celsius, "
+                "Temperature of each GPU and, if the GPU reports it, of its memory (gpu_temperature_celsius, "
                 "gpu_memory_temperature_celsius).",
                 "celsius",
                 (
@@ -243,7 +242,7 @@ def board() -> Dashboard:
     return Dashboard(
         uid="wattlens-gpu",
         title="Wattlens / Node and GPUs",
-        description="A node and its GPUs: every joule accounted for once, no number without its error.",
+        description="A node and its GPUs: every joule counted once, every number with its error.",
         variables=(*node_choices("gpu_up", one=True), *gpu_choices()),  # a site process is no node
         rows=build_rows(rows, DashboardRows({10: _now, 20: _power, 40: _clocks, 50: _load})),
     )

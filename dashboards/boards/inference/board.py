@@ -12,8 +12,8 @@ def board() -> Dashboard:
     return Dashboard(
         uid="wattlens-inference",
         title="Wattlens / Inference",
-        description="What serving a model costs and how fast it is: joules per token by boundary with their error, prefill and "
-        "decode, time to first token and between tokens against the limits chosen above, batch, clocks.",
+        description="Cost and speed of serving a model: joules per token by boundary with bounds, prefill and decode, time to "
+        "first token and inter-token latency against the limits selected above, batch size, clocks.",
         variables=(
             *node_choices("tokens_total"),
             Variable("workload", "Workload", generated),

@@ -23,61 +23,61 @@ def _now() -> PanelRow:
     up = series("gpu_up", scope="node")
     by = "alertname, severity, instance, gpu, workload, model, site, source"
     bad = (
-        ("a configuration was rejected", "config_last_reload_successful"),
-        ("a journal cannot be written", "ledger_writable"),
-        ("a source is down", "source_up"),
+        ("rejected configurations", "config_last_reload_successful"),
+        ("journals not writable", "ledger_writable"),
+        ("sources down", "source_up"),
     )
     return PanelRow(
         "Now",
         (
             figure(
                 "Agents and sites",
-                "Targets of jobs named wattlens... that Prometheus gets a page from, and all that it knows (up).",
+                "Targets of jobs named wattlens... that Prometheus scrapes, and all that it knows (up).",
                 "none",
                 (PanelQuery(f"sum({target})", "scraped"), PanelQuery(f"count({target})", "known")),
                 width=6,
-                no_value="no target of a job named wattlens... is known to Prometheus",
+                no_value="Prometheus knows no target of a job named wattlens...",
             ),
             figure(
                 "GPUs",
-                "GPUs that answered the last poll, and all that the scraped agents know (gpu_up).",
+                "GPUs that responded to the last poll, and all GPUs that the scraped agents know (gpu_up).",
                 "none",
-                (PanelQuery(f"sum({up})", "answering"), PanelQuery(f"count({up})", "known")),
+                (PanelQuery(f"sum({up})", "responsive"), PanelQuery(f"count({up})", "known")),
                 width=6,
             ),
             figure(
                 "Components with faults",
-                "How many processes keep an old configuration because the new one is wrong (config_last_reload_successful), "
-                "how many journals cannot be written (ledger_writable), and how many sources do not answer (source_up).",
+                "Processes that keep a previous configuration because the new one is invalid (config_last_reload_successful), "
+                "journals that cannot be written (ledger_writable), and sources that do not respond (source_up).",
                 "none",
                 tuple(PanelQuery(f"sum({series(name, scope='node')} == bool 0)", text) for text, name in bad),
                 width=12,
             ),
             Panel(
                 "Firing alerts",
-                "Alerts of Wattlens that fire now (ALERTS). Each leads to its runbook.",
+                "Firing alerts of Wattlens (ALERTS). Each row links to its runbook.",
                 "none",
                 (PanelQuery(f"topk(50, sum by ({by}) ({alerts}))", "firing"),),
                 kind="table",
                 width=24,
-                no_value="no alert of Wattlens fires, or wattlens-alerts.yml is not loaded into this Prometheus",
+                no_value="no alert of Wattlens is firing, or Prometheus has not loaded wattlens-alerts.yml",
                 links=(Link("Runbook", choices={"page": "alertname"}, page=f"{RUNBOOKS}/"),),
             ),
             Panel(
                 "Targets not scraped, first 50",
-                "Targets of jobs named wattlens... that Prometheus gets no page from (up).",
+                "Targets of jobs named wattlens... that Prometheus cannot scrape (up).",
                 "none",
                 (PanelQuery(f"topk(50, {target} == 0)", "not scraped"),),
                 kind="table",
-                no_value="every target of jobs named wattlens... is scraped",
+                no_value="Prometheus scrapes every target of jobs named wattlens...",
             ),
             Panel(
                 "Scraped targets over time",
-                "How many targets of jobs named wattlens... Prometheus gets a page from, and how many it does not (up).",
+                "Number of targets of jobs named wattlens... that Prometheus scrapes, and of those that it cannot scrape (up).",
                 "none",
                 (PanelQuery(f"sum({target})", "scraped"), PanelQuery(f"sum({target} == bool 0)", "not scraped")),
                 minimum=0,
-                no_value="no target of a job named wattlens... is known to Prometheus",
+                no_value="Prometheus knows no target of a job named wattlens...",
             ),
         ),
     )
@@ -88,7 +88,7 @@ def board() -> Dashboard:
     return Dashboard(
         uid="wattlens-stack",
         title="Wattlens / Stack health",
-        description="Whether the figures can be trusted: what was seen and what not, why, and what Wattlens itself costs.",
+        description="Data quality and overhead: measured and missing data, reasons, and the cost of Wattlens itself.",
         variables=node_choices(),
         rows=build_rows(rows, DashboardRows({10: _now})),
     )

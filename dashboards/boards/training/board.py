@@ -10,9 +10,8 @@ def board() -> Dashboard:
     return Dashboard(
         uid="wattlens-training",
         title="Wattlens / Training",
-        description="What a training run costs over all its nodes, joules per step and token with their error, what it does, "
-        "how many GPUs it has, and what steering takes of its speed. A run is the group that its workloads name, or one "
-        "workload.",
+        description="Cost of a training run over all its nodes: joules per step and token with bounds, phases, number of GPUs, "
+        "and slowdown by steering. A run is the group that its workloads name, or one workload.",
         variables=(
             *node_choices("training_steps_total"),
             Variable("workload", "Workload", recorded(metric("training_steps_total"), scope="node")),

@@ -9,7 +9,7 @@ from dashboards.rules.steering import EXTRA, SAVED, of_group
 
 _ROWS = 20
 _ANY = 'model!=""'
-_NO_PROOF = "nothing is proven: it takes paired blocks (dvfs.blocks) at matched load and an analysis; or no agent is scraped"
+_NO_PROOF = "no proven saving: needs paired blocks (dvfs.blocks) at matched load and a closed analysis; or no agent is scraped"
 
 
 def _percent(signal: str) -> str:
@@ -30,22 +30,22 @@ def saved() -> PanelRow:
         (
             figure(
                 "Predicted saving",
-                "What the policies expect to save of the power that these GPUs draw now, by what they measured without "
-                "steering, with its 95 % interval (dvfs_predicted_saving_ratio by gpu_power_watts). In shadow it is all there "
-                "is. It is never proven and never claimed.",
+                "Saving that the policies expect, as a share of the current power of these GPUs, from measurements without "
+                "steering, with its 95 % interval (dvfs_predicted_saving_ratio weighted by gpu_power_watts). Shadow mode has "
+                "no other figure. A prediction is never proven and never claimed.",
                 "percent",
                 banded(expected),
                 width=12,
                 minimum=None,
                 decimals=1,
-                no_value="no policy that predicts has measured its work yet, or DVFS is not configured here",
+                no_value="no predictive policy has measured its workload yet, or DVFS is not configured here",
             ),
             figure(
                 "Proven saving in the selected range",
-                "By how much the closed analyses of paired blocks changed what may be claimed: the lower 95 % bound (saved), "
-                "the estimate of losses (lost) and both together (net). Each analysis states its quarter again, so a figure "
-                "may fall: it is below 0 where one took back what an earlier one had claimed. What no analysis has covered yet "
-                "is not in it (dvfs_saved_joules, dvfs_extra_joules).",
+                "Change of the claimable saving, from closed analyses of paired blocks: saved (lower 95 % bound), lost "
+                "(estimate) and net. Each analysis restates its quarter, so a figure may fall; it is below 0 where a later "
+                "analysis withdrew an earlier claim. Time that no analysis covers yet is not included (dvfs_saved_joules, "
+                "dvfs_extra_joules).",
                 "joule",
                 (
                     PanelQuery(proven(SAVED), "saved, at least"),
@@ -58,8 +58,8 @@ def saved() -> PanelRow:
             ),
             Panel(
                 f"Proven saving by group, top {_ROWS}",
-                "As above, of closed analyses in the selected range, by the group that has the GPUs now. It may fall. Saved is "
-                "what may be claimed, losses are never set off against it, net is only shown.",
+                "As above, by the group that has the GPUs now. Figures may fall. Only the saved energy may be claimed: losses "
+                "are never subtracted from it, and net is for information.",
                 "joule",
                 (
                     PanelQuery(f"topk({_ROWS}, {proven(SAVED, GROUP)})", "saved, at least"),
@@ -70,20 +70,21 @@ def saved() -> PanelRow:
                 width=24,
                 height=6,
                 no_value=_NO_PROOF,
-                links=(Link("This group alone", "wattlens-dvfs", {"group": "group", "instance": "instance"}),),
+                links=(Link("Only this group", "wattlens-dvfs", {"group": "group", "instance": "instance"}),),
             ),
             Panel(
                 f"Predicted saving{OF_MOST}",
-                "What a group's policies expect to save of its energy per work, with its 95 % interval "
-                "(dvfs_predicted_saving_ratio). Never proven: compare with what paired blocks measure.",
+                "Saving that a group's policies expect, in energy per unit of work, with its 95 % interval "
+                "(dvfs_predicted_saving_ratio). Never proven: compare it with the measured saving.",
                 "percent",
                 banded(lambda end: _percent(f"dvfs_predicted_saving_ratio{end}"), NAME),
-                no_value="no policy that predicts has measured its work yet, or DVFS is not configured here",
+                no_value="no predictive policy has measured its workload yet, or DVFS is not configured here",
             ),
             Panel(
                 f"Measured saving{OF_MOST}",
-                "Energy per work that a group saves, by paired blocks with and without steering at the last analysis, with its "
-                "95 % interval (dvfs_proven_saving_ratio). Proven where all of it is above 0; below 0 steering costs energy.",
+                "Energy per unit of work that a group saves, from paired blocks with and without steering in the last "
+                "analysis, with its 95 % interval (dvfs_proven_saving_ratio). Proven if the whole interval is above 0; below "
+                "0, steering costs energy.",
                 "percent",
                 banded(lambda end: _percent(f"dvfs_proven_saving_ratio{end}"), NAME),
                 no_value=_NO_PROOF,
@@ -102,9 +103,10 @@ def cost() -> PanelRow:
         (
             third(
                 f"Slowdown and budget{OF_MOST}",
-                "How much longer a group's work takes under steering, by paired blocks at the last analysis, with its 95 "
-                "% interval: time between tokens of a server, else time per step (dvfs_slowdown_ratio). Dashed, what the "
-                "owners allow a whole training run (dvfs_slowdown_budget_ratio); a server goes by the limits of its latencies.",
+                "How much longer a group's work takes under steering, from paired blocks in the last analysis, with its 95 % "
+                "interval: time between tokens of an inference server, otherwise time per step (dvfs_slowdown_ratio). Dashed: "
+                "the owners' budget for a whole training run (dvfs_slowdown_budget_ratio). Inference servers have latency "
+                "limits instead.",
                 "percent",
                 (*slowdown, PanelQuery(budget, NAME + " limit")),
                 minimum=None,
@@ -113,8 +115,8 @@ def cost() -> PanelRow:
             *(
                 third(
                     f"{title} under DVFS",
-                    f"The 95th percentile and the mean of workloads that are steered, the {MOST} slowest ({family}); the marks "
-                    "are the changes that steering made. The dashboard of inference has them against their limits.",
+                    f"95th percentile and mean of steered workloads, the {MOST} slowest ({family}). Marks show changes by "
+                    "steering. The Inference dashboard compares them with their limits.",
                     "s",
                     (
                         PanelQuery(
@@ -125,8 +127,8 @@ def cost() -> PanelRow:
                             f"topk({MOST}, {mean(family, of=_ANY)} and on ({AT}, workload) {info})", "{{workload}} mean"
                         ),
                     ),
-                    no_value="no workload that is steered serves, or none answers now",
-                    links=(Link("Compared with its limits", "wattlens-inference", {"workload": "workload"}),),
+                    no_value="no steered workload serves, or no inference server responds",
+                    links=(Link("Comparison with the limits", "wattlens-inference", {"workload": "workload"}),),
                 )
                 for family, title in ((TTFT, "Time to first token"), (ITL, "Inter-token latency"))
             ),

@@ -25,7 +25,7 @@ OF_MOST = f", {MOST} largest groups"
 NAME = "{{instance}} {{group}}"
 TO_GPU = Link("These GPUs", "wattlens-gpu", {"instance": "instance"})
 _ROWS = 20
-_LIMITS = ("wanted", "set", "in force")
+_LIMITS = ("requested", "applied", "reported")
 _APPLIED = ("dvfs_clock_limit_hertz", "dvfs_power_limit_watts")
 
 
@@ -54,7 +54,7 @@ def now() -> PanelRow:
         (
             figure(
                 "GPUs by mode",
-                "GPUs on which steering acts (enforce), decides without acting (shadow) or only watches (observe) (dvfs_mode).",
+                "GPUs by mode: steering acts (enforce), decides without acting (shadow) or only watches (observe) (dvfs_mode).",
                 "none",
                 tuple(PanelQuery(f"sum({_mode(name)})", name) for name in ("enforce", "shadow", "observe")),
                 width=8,
@@ -62,19 +62,19 @@ def now() -> PanelRow:
             ),
             figure(
                 "Leased GPUs",
-                "GPUs whose settings are held by a lease, without which nothing is set (dvfs_lease_active), and those with a "
-                f"setting in force ({', '.join(_APPLIED)}).",
+                "GPUs with a lease, without which nothing is set (dvfs_lease_active), and GPUs with an applied setting "
+                f"({', '.join(_APPLIED)}).",
                 "none",
                 (
                     PanelQuery(f"sum({lease})", "leased"),
-                    PanelQuery(f"count({_limited()}) or {known}", "set"),
+                    PanelQuery(f"count({_limited()}) or {known}", "applied setting"),
                 ),
                 no_value=OFF,
             ),
             figure(
                 "Orphaned leases",
-                "GPUs with a setting but no lease, and agents that went away while they held one: they may run on settings "
-                f"that nobody holds. As the alert of the same name: [what to do]({RUNBOOKS}/WattlensLeaseOrphaned).",
+                "GPUs with a setting but no lease, and agents that disappeared while they had a lease: their settings may stay "
+                f"applied. See the [runbook]({RUNBOOKS}/WattlensLeaseOrphaned) of the alert for this condition.",
                 "none",
                 (
                     PanelQuery(f"count({unheld}) or {known}", "settings"),
@@ -87,8 +87,9 @@ def now() -> PanelRow:
             ),
             figure(
                 "Ineffective settings",
-                "Rounds of the selected range in which a GPU did not do what was set (dvfs_ineffective_total): another changed "
-                f"it, or power or heat bound the board anyway. [What to do]({RUNBOOKS}/WattlensSettingIneffective).",
+                "Governor rounds in the selected range in which a GPU did not follow its setting (dvfs_ineffective_total): "
+                "another program changed it, or a power or thermal limit was stricter. See the "
+                f"[runbook]({RUNBOOKS}/WattlensSettingIneffective).",
                 "short",
                 (PanelQuery(f"{gain_of(UNDONE)} or {known}", "rounds"),),
                 decimals=0,
@@ -106,8 +107,8 @@ def states() -> PanelRow:
         (
             lights(
                 f"Mode{OF_MOST}",
-                "What steering may do with each group: observe, shadow (decide without acting) or enforce (dvfs_mode). All "
-                "GPUs of a group are steered, or none.",
+                "Mode of each group: observe (only watch), shadow (decide without acting) or enforce (dvfs_mode). Steering "
+                "acts on all GPUs of a group or on none.",
                 "none",
                 (PanelQuery(largest_groups(MODE), NAME),),
                 states={"0": ("observe", GREY), "1": ("shadow", PURPLE), "2": ("enforce", BLUE)},
@@ -116,18 +117,18 @@ def states() -> PanelRow:
             ),
             lights(
                 f"Lease{OF_MOST}",
-                "Whether all GPUs of a group are leased, or any is not; without a lease nothing is set (dvfs_lease_active).",
+                "Whether all GPUs of a group have a lease; without a lease nothing is set (dvfs_lease_active).",
                 "none",
                 (PanelQuery(largest_groups(of_group("dvfs_lease_active", "min")), NAME),),
-                states={"0": ("not held", GREY), "1": ("held", BLUE)},
+                states={"0": ("no lease", GREY), "1": ("leased", BLUE)},
                 no_value=OFF,
                 links=(TO_GPU,),
             ),
             lights(
                 f"Applied settings{OF_MOST}",
-                "Whether the policies request a limit of any GPU of a group (dvfs_requested_clock_limit_hertz, "
+                "Whether the policies request a limit for any GPU of a group (dvfs_requested_clock_limit_hertz, "
                 "dvfs_requested_power_limit_watts), and whether one is applied (dvfs_clock_limit_hertz, "
-                "dvfs_power_limit_watts). In shadow no limit is applied.",
+                "dvfs_power_limit_watts). In shadow mode no limit is applied.",
                 "none",
                 (PanelQuery(largest_groups(IN_FORCE), NAME),),
                 states={"0": ("original", GREY), "1": ("requested, not applied", PURPLE), "2": ("applied", BLUE)},
@@ -149,13 +150,13 @@ def settings() -> PanelRow:
         (
             Panel(
                 f"SM clock{OF_MOST}",
-                "The lowest clock limit that is wanted for any GPU of a group (dvfs_requested_clock_limit_hertz) and that is "
-                "set (dvfs_clock_limit_hertz), and the highest and lowest clock among its GPUs (gpu_sm_clock_hertz). A clock "
-                "above what is set is a setting without effect.",
+                "The lowest requested (dvfs_requested_clock_limit_hertz) and the lowest applied clock limit "
+                "(dvfs_clock_limit_hertz) of a group's GPUs, and their highest and lowest clock (gpu_sm_clock_hertz). A clock "
+                "above the applied limit means that the setting has no effect.",
                 "hertz",
                 lines(
-                    ("dvfs_requested_clock_limit_hertz", "min", "wanted"),
-                    ("dvfs_clock_limit_hertz", "min", "set"),
+                    ("dvfs_requested_clock_limit_hertz", "min", "requested"),
+                    ("dvfs_clock_limit_hertz", "min", "applied"),
                     ("gpu_sm_clock_hertz", "max", "highest"),
                     ("gpu_sm_clock_hertz", "min", "lowest"),
                 ),
@@ -166,14 +167,14 @@ def settings() -> PanelRow:
             ),
             Panel(
                 f"Power{OF_MOST}",
-                "The lowest power limit that is wanted for any GPU of a group (dvfs_requested_power_limit_watts) and that is "
-                "set (dvfs_power_limit_watts), the lowest that the boards report (gpu_power_limit_watts), and the highest "
-                "draw among its GPUs (gpu_power_watts).",
+                "The lowest requested (dvfs_requested_power_limit_watts) and the lowest applied power limit "
+                "(dvfs_power_limit_watts) of a group's GPUs, the lowest limit that the GPUs report (gpu_power_limit_watts), "
+                "and the highest draw of one GPU (gpu_power_watts).",
                 "watt",
                 lines(
-                    ("dvfs_requested_power_limit_watts", "min", "wanted"),
-                    ("dvfs_power_limit_watts", "min", "set"),
-                    ("gpu_power_limit_watts", "min", "in force"),
+                    ("dvfs_requested_power_limit_watts", "min", "requested"),
+                    ("dvfs_power_limit_watts", "min", "applied"),
+                    ("gpu_power_limit_watts", "min", "reported"),
                     ("gpu_power_watts", "max", "highest draw"),
                 ),
                 minimum=0,
@@ -196,24 +197,24 @@ def decisions() -> PanelRow:
         (
             third(
                 f"Setting changes, {MOST} most frequent",
-                "Decisions to set or to release, by policy and reason, of the last minute, once for all GPUs of a node "
-                "(dvfs_decisions_total). They are the marks on all graphs of this dashboard.",
+                "Decisions to set or release in the last minute, by policy and reason, counted once for all GPUs of a node "
+                "(dvfs_decisions_total). All graphs of this dashboard mark them.",
                 "short",
                 (PanelQuery(top_decisions('action!="hold"'), "{{policy}} {{action}}: {{reason}}"),),
                 no_value="no setting was changed, or DVFS is not configured here",
             ),
             third(
                 f"Reasons for no change, {MOST} most frequent",
-                "Decisions to hold, by policy and reason, of the last minute, once for all GPUs of a node "
-                "(dvfs_decisions_total). They count on in every round of the governor.",
+                "Decisions to hold in the last minute, by policy and reason, counted once for all GPUs of a node "
+                "(dvfs_decisions_total). Each governor round adds to them.",
                 "short",
                 (PanelQuery(top_decisions('action="hold"'), "{{policy}}: {{reason}}"),),
                 no_value=OFF,
             ),
             third(
                 "Ineffective settings over time",
-                "Rounds in which a GPU did not do what was set, by what was seen instead, in the last minute "
-                "(dvfs_ineffective_total). Such time saves nothing.",
+                "Governor rounds in the last minute in which a GPU did not follow its setting, by observed reason "
+                "(dvfs_ineffective_total). A setting without effect saves nothing.",
                 "short",
                 (PanelQuery(f"sum by (reason) ({recorded(INEFFECTIVE, scope='node')})", "{{reason}}"),),
                 no_value="every setting took effect, or DVFS is not configured here",
@@ -230,14 +231,14 @@ def trouble() -> PanelRow:
     by_gpu = f"{AT}, gpu"
     loses = f"{proven(EXTRA, by_gpu, less=SAVED)} > 0 and {proven(EXTRA, by_gpu)} > 0"  # a claim that fell is no loss
 
-    def with_alert(alert: str, what: str, expr: str) -> str:
-        named = f'label_replace(topk({_ROWS}, {expr}), "what", "{what}", "", "")'
+    def with_alert(alert: str, condition: str, expr: str) -> str:
+        named = f'label_replace(topk({_ROWS}, {expr}), "condition", "{condition}", "", "")'
         return f'label_replace({named}, "alertname", "Wattlens{alert}", "", "")'
 
     looked_at = (
         with_alert("LeaseOrphaned", "set without a lease", f"count by ({AT}, gpu) ({unheld})"),
-        with_alert("LeaseOrphaned", "agent gone with a lease", f"count by ({AT}) ({gone})"),
-        with_alert("SettingIneffective", "a setting has no effect", f"{gain_of(UNDONE, by_gpu)} > 0"),
+        with_alert("LeaseOrphaned", "agent disappeared with a lease", f"count by ({AT}) ({gone})"),
+        with_alert("SettingIneffective", "setting without effect", f"{gain_of(UNDONE, by_gpu)} > 0"),
         with_alert("SteeringLoses", "costs more than it saves", loses),
     )
     return PanelRow(
@@ -245,14 +246,14 @@ def trouble() -> PanelRow:
         (
             Panel(
                 "Clock event reasons while leased",
-                "Share of time in which the driver named a reason for lower clocks, averaged over the GPUs under a lease "
-                "(gpu_clock_event_seconds_total). Policies let go on thermal and brake events; a power cap that binds is what "
-                "a power limit is for. Reasons overlap.",
+                "Share of time in which the driver reported a reason for lower clocks, averaged over leased GPUs "
+                "(gpu_clock_event_seconds_total). Policies release their settings on thermal and brake events. A power cap "
+                "event is the expected effect of a power limit. Reasons overlap.",
                 "percentunit",
                 (PanelQuery(f"clamp_max({share}, 1)", "{{reason}}"),),
                 minimum=0,
                 maximum=1,
-                no_value="no GPU is under a lease",
+                no_value="no GPU has a lease",
             ),
             Panel(
                 f"Hottest GPU{OF_MOST}",
@@ -264,15 +265,16 @@ def trouble() -> PanelRow:
             ),
             Panel(
                 f"Groups that need attention, top {_ROWS} per kind",
-                "GPUs with a setting and no lease, agents that went away while they held one, and in the selected range GPUs "
-                "on which a setting had no effect or steering cost more than it saved. Each leads to the runbook of its alert.",
+                "GPUs with a setting but no lease, agents that disappeared while they had a lease, and GPUs on which, in the "
+                "selected range, a setting had no effect or steering cost more than it saved. Each row links to the runbook of "
+                "its alert.",
                 "none",
                 (PanelQuery(" or ".join(looked_at), "rounds or J", unit="short"),),
                 kind="table",
                 width=24,
                 height=6,
-                no_value="nothing to look at, or DVFS is not configured here",
-                links=(TO_GPU, Link("What to do", page=f"{RUNBOOKS}/", choices={"page": "alertname"})),
+                no_value="no group needs attention, or DVFS is not configured here",
+                links=(TO_GPU, Link("Runbook", page=f"{RUNBOOKS}/", choices={"page": "alertname"})),
             ),
         ),
     )

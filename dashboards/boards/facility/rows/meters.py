@@ -7,7 +7,7 @@ from dashboards.rules.fleet import POWER, POWER_ERROR
 
 _SITED = 'site!=""'
 _NO_METERS = "no meter is declared at this site, or no site process is scraped"
-_NO_LABEL = "not known: no agent's target has a label site of this site's name (docs/site.md)"
+_NO_LABEL = "not available: no agent's target has this site in its label site (docs/site.md)"
 
 
 def _of_meter(name: str, *matchers: str) -> str:
@@ -30,17 +30,17 @@ def tree() -> PanelRow:
         (
             Panel(
                 "Meter tree",
-                "Every meter of the site as it is declared (facility_meter_info): what the energy behind it is for, where IT "
-                "is metered, and through which meter it flowed before (parent); its power now, its energy in the selected "
-                "range, the bound of its gain error and the most that can have flowed unseen (facility_*).",
+                "Declared meters of the site (facility_meter_info): the use of their energy (role), the position of IT "
+                "metering and the meter upstream (parent); current power, energy in the selected range, bound of the gain "
+                "error and upper bound of unmeasured energy (facility_*).",
                 "none",
                 (
                     PanelQuery(declared, "declared"),
                     PanelQuery(energy_flow.power(), "power", "watt"),
                     PanelQuery(used, "energy", "joule"),
                     PanelQuery(f"max by ({AT}, meter, role) ({gain})", "error", "percentunit"),
-                    PanelQuery(f"max by ({AT}, meter, role) (increase({unseen}[{RANGE}]))", "unseen", "joule"),
-                    PanelQuery(up, "state", "none", {"1": ("answers", BLUE), "0": ("SILENT", ORANGE)}),
+                    PanelQuery(f"max by ({AT}, meter, role) (increase({unseen}[{RANGE}]))", "unmeasured", "joule"),
+                    PanelQuery(up, "state", "none", {"1": ("up", BLUE), "0": ("DOWN", ORANGE)}),
                 ),
                 kind="table",
                 width=24,
@@ -49,7 +49,8 @@ def tree() -> PanelRow:
             ),
             Panel(
                 "Power by meter",
-                "Power at each meter (facility_power_watts). A meter that is silent, or not believed, has no line.",
+                "Power at each meter (facility_power_watts). A meter without a response or with implausible readings has no "
+                "line.",
                 "watt",
                 (PanelQuery(energy_flow.power(), "{{site}} {{meter}} ({{role}})"),),
                 minimum=0,
@@ -57,12 +58,12 @@ def tree() -> PanelRow:
             ),
             Panel(
                 "Unread meters and reasons",
-                "Meters that do not answer, or that are not believed, with the reason (source_down_info). What flows "
-                "meanwhile is a gap with a bound, unless a register counts on.",
+                "Meters without a response or with implausible readings, with the reason (source_down_info). Their energy "
+                "meanwhile is a gap with an upper bound, unless the meter's register keeps counting.",
                 "none",
-                (PanelQuery(silent, "silent"),),
+                (PanelQuery(silent, "down"),),
                 kind="table",
-                no_value="every meter answers and is believed, or no site process is scraped",
+                no_value="every meter responds with plausible readings, or no site process is scraped",
             ),
         ),
     )
@@ -78,10 +79,10 @@ def overhead() -> PanelRow:
         (
             Panel(
                 "Power by part of the meter tree",
-                "Power by what it is for (facility_power_watts): each meter less those right below it, so that nothing is "
-                "counted twice. IT at a position is what is not metered further down: at the last one the equipment, above "
-                "it what is lost between the two or metered nowhere. What no meter explains is what the site takes and "
-                "makes, less all the others; where that is below 0 the meters contradict each other, and it is drawn as 0.",
+                "Power by use (facility_power_watts): each meter minus the meters directly below it, so that nothing is "
+                "counted twice. IT at the last metered position is the equipment; at a position above it, IT is losses and "
+                "equipment that is not metered further down. The part that no meter explains is the site's supply minus all "
+                "other parts. Where it is below 0, the meters contradict each other, and it is drawn as 0.",
                 "watt",
                 (PanelQuery(f"clamp_min({energy_flow.parts(energy_flow.power)}, 0)", "{{site}}: {{part}}"),),
                 minimum=0,
@@ -90,8 +91,8 @@ def overhead() -> PanelRow:
             ),
             Panel(
                 "Energy by part",
-                "The same of energy (facility_energy_joules_total), and the share of all that the site took and made. A "
-                "meter that was silent shows up once it answers: until then its part is in the meter above it.",
+                "The same for energy (facility_energy_joules_total), with the share of the site's supply. The energy of an "
+                "unresponsive meter is included in the meter above it until it responds again.",
                 "joule",
                 (
                     PanelQuery(energy_flow.parts(energy_flow.energy), "energy"),
@@ -107,13 +108,13 @@ def overhead() -> PanelRow:
             ),
             Panel(
                 "Node ledgers and IT meters",
-                "Power of IT at the topmost position that is metered (facility_power_watts), and what the agents of the "
-                "site's nodes account for, GPUs and what is metered around them, over five minutes (gpu_energy_joules_total "
-                "and node_nongpu_energy_joules_total). Nodes above the meters is a contradiction; nodes far below are "
-                "equipment without an agent or without a meter of the whole node.",
+                "IT power at the topmost metered position (facility_power_watts), and GPU and non-GPU power that the agents of "
+                "the site's nodes record, over five minutes (gpu_energy_joules_total and node_nongpu_energy_joules_total). "
+                "Nodes above the meters are a contradiction. Nodes far below mean equipment without an agent or without a "
+                "whole-node meter.",
                 "watt",
                 (
-                    PanelQuery(it, "meters of IT"),
+                    PanelQuery(it, "IT meters"),
                     PanelQuery(nodes, "nodes"),  # without the site, which is one: Grafana fills a band between fixed names only
                     PanelQuery(f"{nodes} - {error}", "nodes, at least"),
                     PanelQuery(f"{nodes} + {error}", "nodes, at most"),
@@ -124,8 +125,8 @@ def overhead() -> PanelRow:
             ),
             figure(
                 "Share of IT energy recorded by nodes",
-                "Power of the nodes by their ledgers over that of the meters of IT, now. Above 100 % one of the two is wrong: "
-                "a label site at a foreign node, a meter that does not see all.",
+                "Power in the nodes' ledgers divided by the power of the IT meters, now. Above 100 % one of them is wrong: a "
+                "node with another site's label, or a meter that does not cover all equipment.",
                 "percent",
                 (PanelQuery(f"100 * {nodes} / on ({AT}) ({it} > 0)", "share"),),
                 width=12,

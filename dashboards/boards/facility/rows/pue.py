@@ -4,7 +4,7 @@ from dashboards.boards.sites import NOW, pue
 from dashboards.dashboard import BLUE, ORANGE, PURPLE, DashboardRows, Panel, PanelQuery, PanelRow, banded, figure, series
 from dashboards.rules.pue import CATEGORIES
 
-_NONE = "no PUE: the table of reasons below says why, or no site process is scraped"
+_NONE = "no PUE: see the table of reasons below; or no site process is scraped"
 _NAME = "{{site}}, category {{category}}"
 _STATES = {
     "1": ("measured", BLUE),
@@ -29,9 +29,10 @@ def at_site() -> PanelRow:
         (
             figure(
                 "Current PUE, 95 % interval",
-                "Energy of the site over that of its IT since the last but one quarter of an hour (pue_ratio, window 15m), or "
-                "the one that the operator states. Of the highest category that there is, where IT is metered closest to the "
-                "equipment: at the output of the UPS (1), of the PDUs (2), or at its input (3). The others are in the table.",
+                "Energy of the site divided by that of its IT over the last 15 to 30 minutes (pue_ratio, window 15m), or the "
+                "PUE that the operator states. The highest available category is shown, with IT metered closest to the "
+                "equipment: at the UPS output (1), the PDU output (2) or the equipment input (3). The other categories are in "
+                "the table.",
                 "none",
                 banded(_best, _NAME),
                 width=12,
@@ -41,19 +42,19 @@ def at_site() -> PanelRow:
             ),
             figure(
                 "Twelve-month PUE, 95 % interval",
-                "The same over twelve months (pue_ratio, window 365d), the only window that ISO/IEC 30134-2 calls PUE; over "
-                "less it is an interim one. There only where nine tenths of the twelve months were metered.",
+                "The same over twelve months (pue_ratio, window 365d), the only window that ISO/IEC 30134-2 calls PUE; a "
+                "shorter window gives an interim PUE. Shown only if at least nine tenths of the twelve months were metered.",
                 "none",
                 banded(lambda end: pue(end, year), _NAME),
                 width=12,
                 minimum=1,
                 decimals=3,
-                no_value="not yet: nine tenths of twelve months have to be metered; the table of reasons below has more",
+                no_value="not yet: at least nine tenths of twelve months must be metered; see the table of reasons below",
             ),
             Panel(
                 "PUE over time, 95 % interval",
-                "The PUE of the last quarter of an hour (pue_ratio); at least and at most are the ends of its 95 % interval, "
-                "which has the accuracy of the meters, the edges of readings, and what nobody saw.",
+                "PUE over the last 15 to 30 minutes (pue_ratio). At least and at most: its 95 % interval, from the accuracy of "
+                "meters, the edges of readings and unmeasured energy.",
                 "none",
                 banded(lambda end: pue(end, NOW), _NAME),
                 minimum=1,
@@ -62,9 +63,8 @@ def at_site() -> PanelRow:
             ),
             Panel(
                 "PUE basis",
-                "Whether the PUE of the last quarter of an hour is made of meters alone, partly of a constant that somebody "
-                "declared, or is a number that the operator states (label category of pue_ratio). Only the first is a "
-                "measurement.",
+                "Whether the current PUE is measured, relies in part on a declared constant, or is stated by the operator "
+                "(label category of pue_ratio). Only the first is a measurement.",
                 "none",
                 (PanelQuery(f"max by (site, category) ({basis})", _NAME),),
                 kind="states",
@@ -73,8 +73,8 @@ def at_site() -> PanelRow:
             ),
             Panel(
                 "PUE by category and window",
-                "Every PUE that there is, with its interval and the share of its window in which the least covered of its "
-                "meters was read (pue_ratio, pue_coverage_ratio). The basis says whether it was measured; a stated one has "
+                "All available PUEs with their interval and coverage: the share of the window in which the PUE's least covered "
+                "meter was read (pue_ratio, pue_coverage_ratio). The basis shows whether a PUE was measured; a stated PUE has "
                 "no window and no coverage.",
                 "none",
                 (
@@ -97,14 +97,13 @@ def at_site() -> PanelRow:
             ),
             Panel(
                 "Coverage",
-                "Share of each window in which the least covered meter of the PUE was read (pue_coverage_ratio). Below nine "
-                "tenths there is no PUE of a window but the shortest; what is missing is put in at the mean power of the "
-                "same meter.",
+                "Share of each window in which the PUE's least covered meter was read (pue_coverage_ratio). Below nine tenths, "
+                "only the shortest window has a PUE. Missing time counts at the mean power of the same meter.",
                 "percentunit",
                 (PanelQuery(f"min by (site, category, window) ({covered})", "{{site}}, category {{category}}, {{window}}"),),
                 minimum=0,
                 maximum=1,
-                no_value="no PUE is measured, so nothing is covered",
+                no_value="no PUE is measured, so there is no coverage",
             ),
         ),
     )

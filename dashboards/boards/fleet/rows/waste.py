@@ -19,8 +19,8 @@ from dashboards.rules.model import bound, end_of
 
 MOST = 10
 _TEXTS = dict(
-    zip((*BUCKETS, HOST), ("workloads, a kernel ran", "workloads, no kernel ran", "nobody held the GPU", "holder not known",
-                           "around the GPUs, where metered"), strict=True)
+    zip((*BUCKETS, HOST), ("workloads, active", "workloads, idle", "unallocated", "unattributed",
+                           "non-GPU, where metered"), strict=True)
 )  # fmt: skip
 _GPU = 'boundary="gpu"'
 _NODE = Link("Node and GPUs", "wattlens-gpu", {"instance": "instance"})
@@ -44,9 +44,9 @@ def waste() -> PanelRow:
         (
             Panel(
                 "Power breakdown",
-                "Mean power over five minutes by whose it was: disjoint, so that their sum is the power of the nodes as far "
-                "as they are metered (workload_energy_joules_total, gpu_unallocated_energy_joules_total, "
-                "gpu_unattributed_energy_joules_total, node_nongpu_energy_joules_total).",
+                "Mean power over five minutes by use. The parts are disjoint: their sum is the metered power of the nodes "
+                "(workload_energy_joules_total, gpu_unallocated_energy_joules_total, gpu_unattributed_energy_joules_total, "
+                "node_nongpu_energy_joules_total).",
                 "watt",
                 tuple(
                     PanelQuery(f"sum({recorded(POWER, bucket(name), scope='fleet')})", text) for name, text in _TEXTS.items()
@@ -58,9 +58,8 @@ def waste() -> PanelRow:
             ),
             Panel(
                 f"Top {MOST} nodes by idle energy",
-                "Energy of the selected range that went into GPUs which nobody held, or which were held while no kernel ran, "
-                "and its share of all that the node's GPUs took. The energy errs as its GPUs do: the node's dashboard has the "
-                "band.",
+                "Energy in the selected range of unallocated GPUs and of allocated GPUs without a running kernel, and its "
+                "share of the node's GPU energy. The node's dashboard shows its error.",
                 "joule",
                 (
                     PanelQuery(f"{unheld} and on ({nodes}) {worst}", "unallocated"),
@@ -73,15 +72,15 @@ def waste() -> PanelRow:
             ),
             Panel(
                 f"Top {MOST} teams and namespaces by idle energy",
-                "Energy of the selected range of GPUs that were held while no kernel ran, by the facts of the workloads that "
-                "held them (workload_info), and its share of all their energy.",
+                "Energy in the selected range of allocated GPUs without a running kernel, by the labels of their workloads "
+                "(workload_info), and its share of the energy of these workloads.",
                 "joule",
                 (
                     PanelQuery(most_idle, "allocated, idle"),
                     PanelQuery(f"{idle} / ({held_by} > 0) and on (team, namespace) {most_idle}", "share", "percentunit"),
                 ),
                 kind="table",
-                no_value="no workload held a GPU idle, or the recording rules are not loaded",
+                no_value="no workload had an idle GPU, or the recording rules are not loaded",
             ),
         ),
     )
@@ -101,8 +100,9 @@ def tops() -> tuple[PanelRow, ...]:
     most = f"topk({MOST}, {_by_model(f'sum_over_time({watts}[{RANGE}] @ end())', f'sum_over_time({tokens}[{RANGE}] @ end())')})"
     over_time = Panel(
         f"Energy per 1,000 tokens over time, top {MOST} models",
-        "Energy of the GPUs of the workloads that serve a model, idle included, by the tokens that they generated over five "
-        "minutes, over all that is chosen above. GPU boundary. The dashboard Inference has the bands and the other boundaries.",
+        "GPU energy of the workloads that serve a model, idle included, divided by their generated tokens over five minutes, "
+        "for everything selected above. GPUs only: no host, no cooling. The Inference dashboard shows bounds and other "
+        "boundaries.",
         WH_PER_1000_TOKENS,
         (PanelQuery(f"{_by_model(watts, tokens)} and on (model) {most}", "{{model}}"),),
         width=24,
@@ -112,7 +112,7 @@ def tops() -> tuple[PanelRow, ...]:
     )
     by_energy = tuple(_most_energy(label, text) for label, text in _ABOUT.items())
     by_token = tuple(_most_per_token(label, text) for label, text in _ABOUT.items())
-    return (PanelRow("Top users of energy", by_energy), PanelRow("Energy per token", (*by_token, over_time)))
+    return (PanelRow("Largest consumers of energy", by_energy), PanelRow("Energy per token", (*by_token, over_time)))
 
 
 def _by_model(watts: str, tokens: str) -> str:
@@ -132,9 +132,9 @@ def _most_energy(label: str, text: str) -> Panel:
     most = f"topk({MOST}, {energy} > 0)"
     return Panel(
         f"Top {MOST} {text} by energy",
-        f"Energy of the GPUs that workloads of these {text} held over the selected range (workload_energy_joules_total by "
-        "workload_info), with the band of the sensors' systematic error, and what of it went while no kernel ran. Added up "
-        "from power of every minute; the report, by the cells of the ledger, is the book of record.",
+        f"GPU energy of workloads of these {text} in the selected range (workload_energy_joules_total by workload_info), with "
+        "bounds from the sensors' systematic error, and the share without a running kernel. Summed from the power of each "
+        "minute; for accounting use the report.",
         "joule",
         (
             *banded(lambda band: bound(most, f"on ({by}) {error}", band), column="energy"),
@@ -156,9 +156,9 @@ def _most_per_token(label: str, text: str) -> Panel:
     most = f"topk({MOST}, {ratio()})"
     return Panel(
         f"Top {MOST} {text} by energy per 1,000 generated tokens",
-        "Energy of the GPUs of workloads that generated tokens, idle included, over those tokens: one sum over the other, "
-        f"for each of the {text}, over the selected range. GPU boundary. Models and loads differ: a high figure is a question, "
-        "no verdict.",
+        f"GPU energy of workloads that generated tokens, idle included, divided by these tokens, for each of the {text}, over "
+        "the selected range. GPUs only: no host, no cooling. Models and loads differ, so a high figure alone does not show "
+        "waste.",
         WH_PER_1000_TOKENS,
         (
             *banded(lambda band: f"{ratio(band)} and on ({by}) {most}" if band else most, column="Wh"),
@@ -179,8 +179,8 @@ def missing() -> PanelRow:
         (
             Panel(
                 f"Targets not scraped, first {MOST * 5}",
-                "Targets of jobs named wattlens... that Prometheus gets no page from (up): nothing of them is in the figures "
-                "above from then on. The agent's ledger goes on as long as it runs.",
+                "Targets of jobs named wattlens... that Prometheus cannot scrape (up). Meanwhile the figures above do not "
+                "include them. The agent's ledger continues while the agent runs.",
                 "none",
                 (PanelQuery(f"topk({MOST * 5}, {gone} == 0)", "not scraped"),),
                 kind="table",
@@ -190,23 +190,23 @@ def missing() -> PanelRow:
             ),
             Panel(
                 f"Unresponsive GPUs, first {MOST * 5}",
-                "GPUs of which no reading is to be had, with the driver's reason (gpu_absent_info). Their energy since is a "
-                "gap with a bound.",
+                "GPUs without any reading, with the driver's reason (gpu_absent_info). Their energy since then is a gap with "
+                "an upper bound.",
                 "none",
                 (PanelQuery(f"topk({MOST * 5}, {lost})", "GPU lost"),),
                 kind="table",
                 width=8,
-                no_value="every GPU that the agents know answers, or no agent is scraped",
+                no_value="every known GPU responds, or no agent is scraped",
                 links=(Link("Node and GPUs", "wattlens-gpu", {"instance": "instance", "gpu": "gpu"}),),
             ),
             Panel(
                 f"Simulated nodes, first {MOST * 5}",
-                "Nodes whose hardware is simulated (node_info): their figures are no measurements.",
+                "Nodes on simulated hardware (node_info): their figures are not measurements.",
                 "none",
                 (PanelQuery(f"topk({MOST * 5}, sum by (cluster, job, instance) ({simulated}))", "simulated"),),
                 kind="table",
                 width=8,
-                no_value="no node is simulated, or none is scraped",
+                no_value="no node is simulated, or no agent is scraped",
                 links=(_NODE,),
             ),
         ),

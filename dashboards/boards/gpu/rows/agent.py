@@ -22,13 +22,13 @@ def dvfs() -> PanelRow:
     """Steering of each GPU; requests, reasons and savings are on the DVFS dashboard."""
     shadow, enforce = series("dvfs_mode", 'mode="shadow"'), series("dvfs_mode", 'mode="enforce"')
     off = "DVFS is not configured here"
-    its_board = (Link("Its steering", "wattlens-dvfs", {"instance": "instance"}),)
+    its_board = (Link("Steering", "wattlens-dvfs", {"instance": "instance"}),)
     return PanelRow(
         "DVFS",
         (
             lights(
                 "Mode",
-                "What DVFS may do on each GPU: observe, shadow (decide without acting) or enforce (dvfs_mode).",
+                "Mode of DVFS on each GPU: observe (only watch), shadow (decide without acting) or enforce (dvfs_mode).",
                 "none",
                 (PanelQuery(f"sum without (mode) ({shadow} or 2 * {enforce})", GPU),),
                 states={"0": ("observe", GREY), "1": ("shadow", PURPLE), "2": ("enforce", BLUE)},
@@ -37,16 +37,17 @@ def dvfs() -> PanelRow:
             ),
             lights(
                 "Lease",
-                "Whether a lease on the GPU's settings is held; without one nothing is set (dvfs_lease_active).",
+                "Whether the GPU has a lease; without a lease nothing is set (dvfs_lease_active).",
                 "none",
                 (PanelQuery(series("dvfs_lease_active"), GPU),),
-                states={"0": ("none", GREY), "1": ("held", BLUE)},
+                states={"0": ("no lease", GREY), "1": ("leased", BLUE)},
                 no_value=off,
                 links=its_board,
             ),
             third(
                 "Power limit set by DVFS",
-                "Power limit applied under the lease (dvfs_power_limit_watts). The clock limit is among the clocks above.",
+                "Power limit applied under the lease (dvfs_power_limit_watts). The clock limit is in the graph of clocks "
+                "above.",
                 "watt",
                 (PanelQuery(series("dvfs_power_limit_watts"), GPU),),
                 no_value="no power limit is set by DVFS",
@@ -71,7 +72,7 @@ def health() -> PanelRow:
         (
             Panel(
                 "Sources",
-                "Whether each source answered its last poll (source_up).",
+                "Whether each source responded to its last poll (source_up).",
                 "none",
                 (PanelQuery(named(node("source_up")), "{{instance}} {{what}}"),),
                 kind="states",
@@ -80,13 +81,13 @@ def health() -> PanelRow:
             ),
             Panel(
                 "Missing readings and reasons",
-                "Readings that a GPU does not give and sources that do not answer, with the reason (gpu_absent_info, "
-                "source_down_info). Not supported is a property of the board; all else is a failure.",
+                "Readings that a GPU does not return and sources that do not respond, with the reason (gpu_absent_info, "
+                "source_down_info). Not supported is a property of the GPU; every other reason is a failure.",
                 "none",
                 (PanelQuery(series("gpu_absent_info"), "reading"), PanelQuery(node("source_down_info"), "source")),
                 kind="table",
                 width=24,
-                no_value="every source answers and no reading is absent, or the agent is not scraped",
+                no_value="every source responds and no reading is missing, or the agent is not scraped",
             ),
             third(
                 "XID errors",
@@ -103,11 +104,11 @@ def health() -> PanelRow:
             ),
             lights(
                 "Configuration",
-                "Whether the last reading of the configuration succeeded; after a failure the agent keeps the old one "
+                "Whether the last reload of the configuration succeeded; after a failure the agent keeps the previous one "
                 "(config_last_reload_successful).",
                 "none",
                 (PanelQuery(node("config_last_reload_successful"), "{{instance}}"),),
-                states={"0": ("rejected, the old one is in force", ORANGE), "1": ("in force", BLUE)},
+                states={"0": ("rejected, previous one in use", ORANGE), "1": ("in use", BLUE)},
             ),
             lights(
                 "Ledger",
@@ -118,30 +119,30 @@ def health() -> PanelRow:
             ),
             third(
                 "Age of the last ledger commit",
-                "Time since the journal was last committed; the agent publishes only what is committed "
+                "Time since the last commit to the journal; the agent publishes only committed data "
                 "(ledger_last_commit_timestamp_seconds).",
                 "s",
                 (PanelQuery(f"clamp_min(time() - {node('ledger_last_commit_timestamp_seconds')}, 0)", "{{instance}}"),),
             ),
             third(
                 "Failed commits and reader restarts",
-                "Failed commits to the journal, and readers ended because a call did not come back, since the agent started "
-                "(ledger_commit_failures_total, reader_restarts_total).",
+                "Failed commits to the journal, and readers that were killed because a driver call hung, since the agent "
+                "started (ledger_commit_failures_total, reader_restarts_total).",
                 "short",
                 (
                     PanelQuery(node("ledger_commit_failures_total"), "{{instance}} failed commits"),
-                    PanelQuery(node("reader_restarts_total"), "{{instance}} readers ended"),
+                    PanelQuery(node("reader_restarts_total"), "{{instance}} reader restarts"),
                 ),
             ),
             third(
                 "Journal size",
-                "Bytes of the journal on disk (ledger_journal_bytes).",
+                "Size of the journal on disk (ledger_journal_bytes).",
                 "bytes",
                 (PanelQuery(node("ledger_journal_bytes"), "{{instance}}"),),
             ),
             third(
                 "Agent CPU time",
-                "Cores that each process of the agent takes (process_cpu_seconds_total).",
+                "CPU cores used by each process of the agent (process_cpu_seconds_total).",
                 "short",
                 (PanelQuery(f"rate({node('process_cpu_seconds_total')}[{RATE}])", "{{instance}} {{process}}"),),
                 decimals=4,

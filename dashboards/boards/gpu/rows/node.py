@@ -19,8 +19,8 @@ from dashboards.dashboard import (
 from dashboards.promql.sums import GPUS, bucket
 from dashboards.rules.fleet import HOST, NODE_POWER, NODE_POWER_ERROR, integral
 
-_NO_METER = "no meter of the node is configured (sources.node), or none answers: the table of what is absent has the reason"
-_NOT_BOOKED = "nothing around the GPUs is metered: no meter of the node is configured (sources.node), or none was read twice"
+_NO_METER = "no node meter is configured (sources.node), or none responds: see the table of missing readings"
+_NOT_BOOKED = "only the GPUs are metered: no node meter is configured (sources.node), or none has two readings yet"
 
 
 def _node(name: str, *matchers: str) -> str:
@@ -45,16 +45,16 @@ def node() -> PanelRow:
         (
             lights(
                 "Energy boundary",
-                "What the ledger of the node has: the GPU boards alone, processors and memory by RAPL as well, or all that "
-                "the node draws, by a meter of the whole node (energy_boundary_info).",
+                "Coverage of the node's ledger: GPUs only, processors and memory by RAPL as well, or the whole node by a "
+                "whole-node meter (energy_boundary_info).",
                 "none",
                 (PanelQuery(f"sum without (boundary) ({inside})", "{{instance}}"),),
-                states={"1": ("GPUs alone", ORANGE), "2": ("GPUs, processors, memory", PURPLE), "3": ("whole node", BLUE)},
+                states={"1": ("GPUs only", ORANGE), "2": ("GPUs, processors, memory", PURPLE), "3": ("whole node", BLUE)},
             ),
             figure(
                 "Node energy",
-                "GPUs, and what is metered around them, with the ends of the band of their sensors. Added up from power of "
-                "every minute (gpu_energy_joules_total, node_nongpu_energy_joules_total).",
+                "GPU and metered non-GPU energy, with bounds from their sensors. Summed from the power of each minute "
+                "(gpu_energy_joules_total, node_nongpu_energy_joules_total).",
                 "joule",
                 (
                     PanelQuery(energy, "estimate"),
@@ -68,8 +68,8 @@ def node() -> PanelRow:
             ),
             figure(
                 "GPU share of node energy",
-                "Energy of the GPUs over that of all that is metered of the node, in the selected range. Where no meter sees "
-                "the whole node, the rest is missing, and the share too high.",
+                "GPU energy divided by all metered energy of the node, in the selected range. Without a whole-node meter the "
+                "non-GPU energy is incomplete, and the share too high.",
                 "percentunit",
                 (PanelQuery(f"{_over_time(NODE_POWER, GPUS)} / ({energy} > 0)", "GPUs"),),
                 width=8,
@@ -79,8 +79,8 @@ def node() -> PanelRow:
             ),
             Panel(
                 "Power by node meter",
-                "Power by each meter of the node, whatever it contains: the whole node, a module, a processor package, "
-                "memory. They overlap and are not to be summed (node_power_watts).",
+                "Power by each node meter, whatever it contains: the whole node, a module, a processor package, memory. Meters "
+                "overlap, so do not sum them (node_power_watts).",
                 "watt",
                 (PanelQuery(_node("node_power_watts"), "{{instance}} {{source}} {{domain}}"),),
                 minimum=0,
@@ -88,7 +88,7 @@ def node() -> PanelRow:
             ),
             Panel(
                 "Energy by node meter",
-                "As each meter counted it; they overlap and are not to be summed (node_energy_joules_total).",
+                "Energy by each node meter. Meters overlap, so do not sum them (node_energy_joules_total).",
                 "joule",
                 (
                     PanelQuery(
@@ -99,16 +99,15 @@ def node() -> PanelRow:
                 no_value=_NO_METER,
             ),
             Panel(
-                "Node power without GPUs by owner",
-                "Power of the node without its GPUs: shares of the ten largest workloads by the GPU time that they held, "
-                "GPUs that nobody held, and what is not attributed, by reason (workload_nongpu_energy_joules_total, "
-                "node_nongpu_*_energy_joules_total). Disjoint: with ten workloads or less their sum is what the meters saw "
-                "around the GPUs.",
+                "Non-GPU power of the node by workload",
+                "Non-GPU power of the node: shares of the ten largest workloads by their GPU time, unallocated GPUs, and "
+                "unattributed power by reason (workload_nongpu_energy_joules_total, node_nongpu_*_energy_joules_total). The "
+                "parts are disjoint: with at most ten workloads their sum is the metered non-GPU power.",
                 "watt",
                 (
                     PanelQuery(f"{around} and {most}", "{{workload}}"),
-                    PanelQuery(f"sum({idle})", "nobody held the GPU", linked=False),
-                    PanelQuery(f"sum by (reason) ({unknown})", "not attributed: {{reason}}", linked=False),
+                    PanelQuery(f"sum({idle})", "unallocated", linked=False),
+                    PanelQuery(f"sum by (reason) ({unknown})", "unattributed: {{reason}}", linked=False),
                 ),
                 minimum=0,
                 stacked=True,
@@ -119,14 +118,14 @@ def node() -> PanelRow:
                 ),
             ),
             Panel(
-                "GPU power and node power without GPUs",
-                "Mean power over five minutes of the GPUs of a node, and of what its meters saw around them "
-                "(gpu_energy_joules_total, node_nongpu_energy_joules_total).",
+                "GPU and non-GPU power of the node",
+                "Mean GPU and metered non-GPU power of a node over five minutes (gpu_energy_joules_total, "
+                "node_nongpu_energy_joules_total).",
                 "watt",
                 (
                     PanelQuery(f"sum by (instance) ({recorded(NODE_POWER, GPUS, scope='node')})", "{{instance}}: GPUs"),
                     PanelQuery(
-                        f"sum by (instance) ({recorded(NODE_POWER, bucket(HOST), scope='node')})", "{{instance}}: around them"
+                        f"sum by (instance) ({recorded(NODE_POWER, bucket(HOST), scope='node')})", "{{instance}}: non-GPU"
                     ),
                 ),
                 minimum=0,

@@ -15,8 +15,7 @@ def workloads() -> PanelRow:
         (
             Panel(
                 f"Power by workload, top {_ROWS}",
-                "Energy per second of each workload, while a kernel ran (active) and while it only held the GPU (idle) "
-                "(workload_energy_joules_total).",
+                "Power of each workload, with a running kernel (active) and without one (idle) (workload_energy_joules_total).",
                 "watt",
                 (PanelQuery(f"topk({_ROWS}, {power})", "{{workload}} {{state}}"),),
                 minimum=0,
@@ -24,12 +23,12 @@ def workloads() -> PanelRow:
             ),
             Panel(
                 f"Energy by workload, top {_ROWS}",
-                "Energy of each workload on the GPUs of a node by state (workload_energy_joules_total). A row leads to what "
-                "the workload did for it.",
+                "Energy of each workload on the GPUs of a node by state (workload_energy_joules_total). Each row links to the "
+                "workload's inference and training dashboards.",
                 "joule",
                 (PanelQuery(f"topk({_ROWS}, sum by (cluster, job, instance, workload, state) ({energy}))", "energy"),),
                 kind="table",
-                links=(Link("Its inference", "wattlens-inference", here), Link("Its training", "wattlens-training", here)),
+                links=(Link("Inference", "wattlens-inference", here), Link("Training", "wattlens-training", here)),
             ),
         ),
     )

@@ -9,8 +9,8 @@ from dashboards.rules.steering import of_workload
 
 _BY_WORKLOAD = f"{AT}, workload"
 _ROWS = 20
-_TO_GPUS = Link("Its GPUs", "wattlens-gpu", {"instance": "instance"})
-_NO_GPU = "no workload that serves holds a GPU that answers, or the recording rules are not loaded"
+_TO_GPUS = Link("GPUs", "wattlens-gpu", {"instance": "instance"})
+_NO_GPU = "no serving workload has a responsive GPU, or the recording rules are not loaded"
 
 
 def gpus() -> PanelRow:
@@ -26,10 +26,10 @@ def gpus() -> PanelRow:
         "GPUs of the workloads",
         (
             Panel(
-                f"SM clock, {MOST} workloads with most tokens",
-                "Highest and lowest clock among the GPUs that a workload holds, the clock that DVFS allows, where it does, and "
-                "the highest that the boards can run (gpu_sm_clock_hertz, dvfs_clock_limit_hertz, gpu_sm_clock_max_hertz). "
-                "One slow GPU slows all of an engine.",
+                f"SM clock, top {MOST} workloads by tokens",
+                "Highest and lowest clock of a workload's GPUs, the limit set by DVFS, if any, and the maximum clock of the "
+                "GPUs (gpu_sm_clock_hertz, dvfs_clock_limit_hertz, gpu_sm_clock_max_hertz). One slow GPU slows the whole "
+                "engine.",
                 "hertz",
                 ends(
                     ("gpu_sm_clock_hertz", "max", "highest"),
@@ -42,9 +42,9 @@ def gpus() -> PanelRow:
                 links=(_TO_GPUS,),
             ),
             Panel(
-                f"Power and limit, {MOST} workloads with most tokens",
-                "Power of all GPUs that a workload holds, shared ones as a whole, and the sum of their power limits "
-                "(gpu_power_watts, gpu_power_limit_watts). Why clocks are lowered is on the dashboard of the GPUs.",
+                f"Power and limit, top {MOST} workloads by tokens",
+                "Power of all GPUs of a workload, shared GPUs counted as a whole, and the sum of their power limits "
+                "(gpu_power_watts, gpu_power_limit_watts). The Node and GPUs dashboard shows the reasons for lower clocks.",
                 "watt",
                 ends(("gpu_power_watts", "sum", "power"), ("gpu_power_limit_watts", "sum", "limit")),
                 minimum=0,
@@ -69,9 +69,9 @@ def by_workload() -> PanelRow:
         (
             Panel(
                 f"Top {_ROWS} workloads by generated tokens",
-                "Joules per generated token with the ends of its band and tokens per second over five minutes; the worst five "
-                "minutes of the selected range by the percentile chosen above, and the shares of the selected range within the "
-                "limits. A row leads to the workload's own figures, its GPUs and its steering.",
+                "Joules per generated token with bounds, and tokens per second, over five minutes; the worst five minutes in "
+                "the selected range at the percentile selected above; and the share of latencies in the selected range within "
+                "the limits. Each row links to the workload's own figures, its GPUs and its steering.",
                 "s",
                 (
                     *banded(
@@ -90,9 +90,9 @@ def by_workload() -> PanelRow:
                 height=9,
                 no_value="not measurable now: no workload generates tokens, or the recording rules are not loaded",
                 links=(
-                    Link("This workload alone", "wattlens-inference", {"workload": "workload", "instance": "instance"}),
+                    Link("Only this workload", "wattlens-inference", {"workload": "workload", "instance": "instance"}),
                     _TO_GPUS,
-                    Link("Its steering", "wattlens-dvfs", {"instance": "instance"}),
+                    Link("Steering", "wattlens-dvfs", {"instance": "instance"}),
                 ),
             ),
         ),

@@ -28,14 +28,14 @@ def load() -> PanelRow:
         (
             third(
                 "Requests running and waiting",
-                "Requests that the token servers of each model work on at once, and that wait for them (requests_running, "
-                "requests_waiting). What waits shows in the time to first token.",
+                "Requests that the inference servers of each model process, and requests that wait for them (requests_running, "
+                "requests_waiting). Waiting adds to the time to first token.",
                 "short",
                 (
                     PanelQuery(f"sum by (model) ({running})", "{{model}} running"),
                     PanelQuery(f"sum by (model) ({waiting})", "{{model}} waiting"),
                 ),
-                no_value="no token server tells its requests, or none answers",
+                no_value="no inference server reports its requests, or none responds",
             ),
             third(
                 "Tokens per second",
@@ -47,14 +47,14 @@ def load() -> PanelRow:
             ),
             third(
                 "Requests per second and tokens per step",
-                "Requests that ended (requests_total), and tokens that a step of the engine generated, which is the batch that "
-                "it decoded (tokens_total by engine_steps_total).",
+                "Completed requests (requests_total), and generated tokens per engine step, which is the decode batch size "
+                "(tokens_total divided by engine_steps_total).",
                 "short",
                 (
                     PanelQuery(rate("requests_total", "model"), "{{model}} requests/s"),
-                    PanelQuery(f"{generated} / ({steps} > 0)", "{{model}} tokens a step"),
+                    PanelQuery(f"{generated} / ({steps} > 0)", "{{model}} tokens/step"),
                 ),
-                no_value="no token server counts its requests or steps",
+                no_value="no inference server counts its requests or steps",
                 step=STEP,
             ),
         ),
@@ -65,9 +65,9 @@ def _times(family: str) -> Panel:
     title, what = _WHAT[family]
     return Panel(
         f"{title}, {MOST} slowest",
-        f"The percentile of {what} chosen above, over five minutes, interpolated within a bucket of the histogram ({family}), "
-        "their mean (sum by count), and the limit chosen above, dashed. No metric tells a limit: it is a choice to compare "
-        "with.",
+        f"Percentile of {what} selected above, over five minutes, interpolated within a bucket of the histogram ({family}), "
+        "their mean (sum divided by count), and the limit selected above, dashed. No metric has a limit: you choose it for "
+        "comparison.",
         "s",
         (
             PanelQuery(f"topk({MOST}, {quantile(family)})", NAME + " percentile"),
@@ -75,7 +75,7 @@ def _times(family: str) -> Panel:
             PanelQuery(limit(family), "limit", linked=False),
         ),
         minimum=0,
-        no_value="no answers now, no token server tells its latencies, or the recording rules are not loaded",
+        no_value="no requests now, no inference server reports its latencies, or the recording rules are not loaded",
         links=TO_TRACE,
     )
 
@@ -84,8 +84,8 @@ def _attained(family: str) -> Panel:
     title, what = _WHAT[family]
     return Panel(
         f"{title}: share within the limit, {MOST} lowest",
-        f"Share of {what} within the limit chosen above, which is an edge of the histograms ({family}). A workload whose "
-        "histogram does not have this edge is left out: choose the workload to see its own edges.",
+        f"Share of {what} within the limit selected above, which is an edge of the histograms ({family}). A workload whose "
+        "histogram does not have this edge is omitted: select the workload to see its own edges.",
         "percentunit",
         (PanelQuery(f"bottomk({MOST}, {attainment(family)})", NAME),),
         minimum=0,

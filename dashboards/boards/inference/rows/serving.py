@@ -21,13 +21,13 @@ from dashboards.rules.latency import ITL, TTFT
 from dashboards.rules.model import STEP, TOKEN_RATE, WORKLOAD_POWER, end_of
 
 NAME = "{{workload}} {{model}}"
-TO_TRACE = (Link("This workload alone", "wattlens-inference", {"workload": "workload", "instance": "instance"}),)
+TO_TRACE = (Link("Only this workload", "wattlens-inference", {"workload": "workload", "instance": "instance"}),)
 _MODEL = 'model=~"$model"'
 _GENERATED = 'phase="generation"'
-NOT_WITHIN = "no answers now, no inference server reports latencies, or no histogram has this edge: choose another limit"
+NOT_WITHIN = "no requests now, no inference server reports its latencies, or no histogram has this edge: select another limit"
 _ROWS = 20
 _UNIT = "suffix:J/token"
-_NOT_NOW = "not measurable now: no tokens in the last five minutes, a GPU lost, or the recording rules not loaded"
+_NOT_NOW = "not measurable now: no tokens in the last five minutes, a GPU is lost, or the recording rules are not loaded"
 
 
 def of_tokens(by: str, band: str = "", boundary: str = "gpu", energy: str = "active_idle") -> str:
@@ -51,9 +51,9 @@ def now() -> PanelRow:
         (
             figure(
                 "Energy per generated token",
-                "Energy of the GPUs of all chosen workloads, idle included, by the tokens that they generated, over five "
-                "minutes; at least and at most are the ends of the band from the sensors' systematic error. GPUs alone: no "
-                "host, no cooling. Compare only at equal load.",
+                "GPU energy of all selected workloads, idle included, divided by their generated tokens, over five minutes. At "
+                "least and at most: bounds from the sensors' systematic error. GPUs only: no host, no cooling. Compare only at "
+                "equal load.",
                 _UNIT,
                 banded(lambda band: of_tokens("", band)),
                 width=8,
@@ -62,24 +62,24 @@ def now() -> PanelRow:
             ),
             figure(
                 "Tokens/s",
-                "Tokens that all chosen workloads generated, and generated and computed from prompts together (processed), "
-                "over five minutes (tokens_total). Cached prompt tokens are in neither.",
+                "Tokens of all selected workloads over five minutes: generated ones, and processed ones, which are generated "
+                "or computed from prompts (tokens_total). Both exclude cached prompt tokens.",
                 "short",
                 tuple(PanelQuery(f"sum({rate})", which) for which, rate in tokens.items()),
                 no_value="no workload reports tokens, or the recording rules are not loaded",
             ),
             figure(
                 "Requests",
-                "Requests that the token servers work on, and that wait for them, at their last readings (requests_running, "
-                "requests_waiting).",
+                "Requests that the inference servers process, and requests that wait for them, at the last reading "
+                "(requests_running, requests_waiting).",
                 "none",
                 (PanelQuery(f"sum({running})", "running"), PanelQuery(f"sum({waiting})", "waiting")),
-                no_value="no token server tells its requests, or none answers",
+                no_value="no inference server reports its requests, or none responds",
             ),
             figure(
                 "Within limits",
-                "Share of first tokens, and of times between tokens, within the limits chosen above, over the workloads whose "
-                "histograms have these edges (time_to_first_token_seconds, inter_token_latency_seconds).",
+                "Share of times to first token and of inter-token latencies within the limits selected above, for the "
+                "workloads whose histograms have these edges (time_to_first_token_seconds, inter_token_latency_seconds).",
                 "percentunit",
                 (PanelQuery(attainment_of_all(TTFT), "first token"), PanelQuery(attainment_of_all(ITL), "between tokens")),
                 maximum=1,
@@ -110,20 +110,20 @@ def tokens_energy() -> PanelRow:
         (
             Panel(
                 "Energy per generated token by model, with bounds",
-                "Energy of the GPUs, idle included, by the tokens generated over five minutes, for each model over all its "
-                "chosen workloads; at least and at most are the ends of the band from the sensors' systematic error, which "
-                "adds up. Empty without tokens: there is no ratio then, neither 0 nor infinity.",
+                "GPU energy of each model over all its selected workloads, idle included, divided by its generated tokens over "
+                "five minutes. At least and at most: bounds from the sensors' systematic error, which adds up. Empty without "
+                "tokens, when the ratio is undefined.",
                 _UNIT,
                 banded(lambda band: of_tokens("model", band), "{{model}}"),
                 minimum=0,
                 no_value=_NOT_NOW,
-                links=(Link("This model alone", "wattlens-inference", {"model": "model"}),),
+                links=(Link("Only this model", "wattlens-inference", {"model": "model"}),),
             ),
             Panel(
                 "Energy per generated token by boundary",
-                "The same for what is inside: the GPUs (gpu), the node with the workload's share of what is around them "
-                "(node), and that times the site's PUE (facility). A boundary is there only where it is metered, and its "
-                "figure is of the workloads that have it.",
+                "The same by boundary: GPUs (gpu), node with the workload's share of non-GPU energy (node), and node times the "
+                "site's PUE (facility). A boundary is shown only where it is metered, and covers only the workloads that have "
+                "it.",
                 _UNIT,
                 (PanelQuery(of_tokens("model, boundary", boundary=".+"), "{{model}}, {{boundary}}"),),
                 minimum=0,
@@ -131,8 +131,8 @@ def tokens_energy() -> PanelRow:
             ),
             third(
                 "Busy and total energy (J/token)",
-                "Energy of the GPUs while a kernel ran (active), and with what the workloads held idle (active_idle), by the "
-                "tokens generated over five minutes. What lies between the two is paid for waiting.",
+                "GPU energy with a running kernel (active), and with allocated, idle time included (active_idle), divided by "
+                "the tokens generated over five minutes. The difference is the energy spent on waiting.",
                 "short",
                 tuple(
                     PanelQuery(of_tokens("model", energy=energy), "{{model}}, " + text)
@@ -142,9 +142,9 @@ def tokens_energy() -> PanelRow:
             ),
             third(
                 "Energy per token by batch size (J/token)",
-                "Energy of the stretches in which so many requests ran, divided by their generated tokens "
-                "(serving_energy_joules_total, serving_tokens_total). Batch decides over it more than clock or board: compare "
-                "within one.",
+                "Energy of the intervals with this number of running requests, divided by their generated tokens "
+                "(serving_energy_joules_total, serving_tokens_total). Batch size has more effect than clock or GPU model: "
+                "compare at equal batch size.",
                 "short",
                 (
                     PanelQuery(
@@ -152,22 +152,22 @@ def tokens_energy() -> PanelRow:
                         "{{model}}, {{running}} running",
                     ),
                 ),
-                no_value="not measurable now: no engine tells its batch, or none ran",
+                no_value="not measurable now: no engine reports its batch size, or no request ran",
                 step=STEP,
             ),
             lights(
                 f"Steady load, {MOST} workloads",
-                "Whether power, answers and running requests varied by less than a tenth in the last minute (serving_steady). "
-                "Only then is a figure to be compared with another. Of more workloads, choose above.",
+                "Whether power, responses and running requests varied by less than a tenth in the last minute "
+                "(serving_steady). Compare figures only at steady load. To see other workloads, select them above.",
                 "none",
                 (PanelQuery(f"bottomk({MOST}, {series('serving_steady', _MODEL, scope='workload')})", NAME),),
                 states={"1": ("steady", "green"), "0": ("varying", "blue")},
-                no_value="a minute has not been seen yet, or no engine is read",
+                no_value="the first minute is not over, or no engine is read",
             ),
             Panel(
                 "Current energy per token by model and boundary",
-                "As in the graphs, with the ends of its band: at the boundary node the meter's own error is in it, at facility "
-                "that of the PUE too.",
+                "As in the graphs, with bounds: boundary node includes the error of the node meter, boundary facility also "
+                "that of the PUE.",
                 _UNIT,
                 banded(lambda band: of_tokens("model, boundary", band, ".+")),
                 kind="table",
@@ -187,28 +187,29 @@ def split() -> PanelRow:
     return PanelRow(
         "Prefill and decode",
         (
-            *(_part(part, what) for part, what in (("prefill", "a computed prompt token"), ("decode", "a generated token"))),
+            *(_part(part, what) for part, what in (("prefill", "computed prompt token"), ("decode", "generated token"))),
             Panel(
-                "Reasons for no prefill and decode split",
-                "Workloads of which prefill or decode is absent, with the reason (serving_split_absent_info): the engine does "
-                "not count its steps, the first five minutes are not over, or the load varies too little.",
+                "Reasons for missing prefill and decode split",
+                "Workloads without a figure for prefill or decode, with the reason (serving_split_absent_info): the engine "
+                "does not count its steps, the first five minutes are not over, or the load varies too little.",
                 "none",
                 (PanelQuery(f"topk({_ROWS}, max by ({AT}, workload, model, reason) ({unsplit}))", "absent"),),
                 kind="table",
                 width=14,
                 height=6,
-                no_value="all that is served is told apart, or no engine is read",
+                no_value="prefill and decode are known for all workloads, or no engine is read",
             ),
             Panel(
                 "Unresponsive inference servers",
-                "Token servers whose page could not be read at the last try, with the reason (source_down_info): what they "
-                "did since is not known, and their counters stand still until they answer.",
+                "Inference servers whose /metrics response could not be read at the last attempt, with the reason "
+                "(source_down_info). Their activity since then is unknown, and their counters do not change until they "
+                "respond.",
                 "none",
                 (PanelQuery(f"topk({_ROWS}, max by ({AT}, source, reason) ({silent}))", "down"),),
                 kind="table",
                 width=10,
                 height=6,
-                no_value="every token server answers, or no agent is scraped",
+                no_value="every inference server responds, or no agent is scraped",
             ),
         ),
     )
@@ -220,12 +221,12 @@ def _part(part: str, what: str) -> Panel:
     most = f"and on ({AT}, workload, model) topk({MOST}, {of_all})"
     return Panel(
         f"Energy per {part} token, top {MOST}",
-        f"Energy of {what}, estimated from how energy moved with prompts, answers, steps and idle time over the last hour "
-        f"({family}); at least and at most are its 95 % interval.",
+        f"Energy per {what}, estimated from the changes of energy with prompts, responses, steps and idle time over the last "
+        f"hour ({family}). At least and at most: its 95 % interval.",
         _UNIT,
         banded(lambda end: f"{series(family + end, _MODEL, scope='workload')} {most}", NAME),
         minimum=0,
-        no_value="not told apart: the table below has the reason, or no engine is read",
+        no_value="no split: the table below has the reason; or no engine is read",
     )
 
 

@@ -24,29 +24,29 @@ def coverage() -> PanelRow:
         (
             figure(
                 "Share of responsive GPUs",
-                "Mean over the selected range of the share of known GPUs that answered (gpu_up). A node that is not scraped is "
-                "in neither number.",
+                "Mean over the selected range of the share of known GPUs that responded (gpu_up). Nodes that are not scraped "
+                "are not counted.",
                 "percentunit",
-                (PanelQuery(f"{answered} / {known}", "answered"),),
+                (PanelQuery(f"{answered} / {known}", "responsive"),),
                 width=6,
                 maximum=1,
                 no_value=_NO_RULES,
             ),
             figure(
                 "Unmeasured energy, upper bound",
-                "Upper bound of the energy of the selected range that no sensor saw, as a share of what was metered "
-                "(gpu_energy_gap_bound_joules_total of gpu_energy_joules_total); 100 % stands for all that is more.",
+                "Upper bound of the energy in the selected range that no sensor measured, as a share of metered energy "
+                "(gpu_energy_gap_bound_joules_total divided by gpu_energy_joules_total); a higher share is shown as 100 %.",
                 "percentunit",
-                (PanelQuery(share, "unseen, at most"),),
+                (PanelQuery(share, "unmeasured, at most"),),
                 width=6,
                 maximum=1,
-                no_value="no data: choose five minutes or more; no agent is scraped, or the recording rules are not loaded",
+                no_value="no data: select at least five minutes; or no agent is scraped, or the recording rules are not loaded",
             ),
             figure(
                 "Unattributed energy by reason",
-                "Share of the GPUs' energy of the selected range whose holder is not known "
-                "(gpu_unattributed_energy_joules_total): the holder could not be named (unknown_holder), a gap with no "
-                "holder proven at both ends (gap), or before the first answer about holders (starting).",
+                "Share of GPU energy in the selected range whose workload is unknown (gpu_unattributed_energy_joules_total): "
+                "no source names the workload (unknown_holder), a gap without a known workload at both ends (gap), or time "
+                "before the first response of an owner source (starting).",
                 "percentunit",
                 (PanelQuery(f"sum by (reason) ({integral(lost, RANGE)}) / on () group_left () {whole}", "{{reason}}"),),
                 width=12,
@@ -55,8 +55,8 @@ def coverage() -> PanelRow:
             ),
             Panel(
                 "Power by measurement method",
-                "Power of GPUs over five minutes by method: the hardware counter, integrated power, a gap that the counter "
-                "bridged, or a model (gpu_energy_joules_total). Of all chosen clusters and jobs.",
+                "GPU power over five minutes by method: the hardware counter, integrated power, a gap that the counter "
+                "bridged, or a model (gpu_energy_joules_total), for all selected clusters and jobs.",
                 "watt",
                 (PanelQuery(f"sum by (method) ({recorded(METHOD_POWER, scope='job')})", "{{method}}"),),
                 minimum=0,
@@ -65,15 +65,15 @@ def coverage() -> PanelRow:
             ),
             Panel(
                 "Top 10 nodes by unmeasured energy",
-                "Upper bound of what no sensor saw in the selected range, and what was metered "
+                "Upper bound of the energy that no sensor measured in the selected range, and metered energy "
                 "(gpu_energy_gap_bound_joules_total, gpu_energy_joules_total).",
                 "joule",
                 (
-                    PanelQuery(f"topk(10, sum by ({_NODE}) ({unseen}))", "unseen, at most"),
+                    PanelQuery(f"topk(10, sum by ({_NODE}) ({unseen}))", "unmeasured, at most"),
                     PanelQuery(f"sum by ({_NODE}) ({seen}) and on ({_NODE}) topk(10, sum by ({_NODE}) ({unseen}))", "metered"),
                 ),
                 kind="table",
-                no_value="no data: choose five minutes or more; no agent is scraped, or the recording rules are not loaded",
+                no_value="no data: select at least five minutes; or no agent is scraped, or the recording rules are not loaded",
                 links=(_TO_NODE,),
             ),
         ),
@@ -91,46 +91,47 @@ def absent() -> PanelRow:
         (
             Panel(
                 "Sources down, first 50",
-                "Sources that did not answer their last poll, with the reason (source_down_info), and how long ago they last "
-                "did (source_last_success_timestamp_seconds); empty where they never did since the process started.",
+                "Sources that did not respond to their last poll, with the reason (source_down_info), and the time since their "
+                "last response (source_last_success_timestamp_seconds); empty if a source has not responded since the process "
+                "started.",
                 "none",
                 (
                     PanelQuery(f"topk(50, {down})", "down"),
-                    PanelQuery(f"topk(50, {answered} and {of} {down})", "last answer ago", "s"),
+                    PanelQuery(f"topk(50, {answered} and {of} {down})", "time since last response", "s"),
                 ),
                 kind="table",
                 width=24,
-                no_value="every source answers, or no agent is scraped",
+                no_value="every source responds, or no agent is scraped",
                 links=(_TO_NODE,),
             ),
             Panel(
                 "Sources down by reason",
-                "How many sources of all chosen nodes are down, by source and reason (source_down_info).",
+                "Number of sources down on all selected nodes, by source and reason (source_down_info).",
                 "none",
                 (PanelQuery(f"topk(50, count by (source, reason) ({down}))", "sources", "short"),),
                 kind="table",
                 width=8,
-                no_value="every source answers, or no agent is scraped",
+                no_value="every source responds, or no agent is scraped",
             ),
             Panel(
                 "Failed readings by reason",
-                "How many GPUs lack a reading that they could give: a failure, with the driver's reason (gpu_absent_info). "
-                "Field device stands for all of a GPU's readings.",
+                "Number of GPUs that fail to return a supported reading, with the driver's reason (gpu_absent_info). Field "
+                "device means all readings of a GPU.",
                 "none",
-                (PanelQuery(f"topk(50, {failed})", "GPUs that fail", "short"),),
+                (PanelQuery(f"topk(50, {failed})", "failing GPUs", "short"),),
                 kind="table",
                 width=8,
                 no_value="no reading fails, or no agent is scraped",
             ),
             Panel(
                 "Unsupported readings",
-                "How many GPUs lack a reading because board or driver do not support it: no failure, and nothing to mend "
+                "Number of GPUs without a reading because the GPU or driver does not support it. This is not a failure "
                 "(gpu_absent_info).",
                 "none",
-                (PanelQuery(f"topk(50, {off})", "GPUs without it", "short"),),
+                (PanelQuery(f"topk(50, {off})", "GPUs without support", "short"),),
                 kind="table",
                 width=8,
-                no_value="every board has every reading, or no agent is scraped",
+                no_value="every GPU supports every reading, or no agent is scraped",
             ),
         ),
     )

@@ -40,21 +40,21 @@ def ledger() -> PanelRow:
         (
             figure(
                 "Oldest last commit",
-                "The longest time since a journal was last committed (ledger_last_commit_timestamp_seconds). Agents publish "
-                "only what is committed, once a second.",
+                "Longest time since the last commit to a journal (ledger_last_commit_timestamp_seconds). Agents commit once "
+                "per second and publish only committed data.",
                 "s",
                 (PanelQuery(f"max({commit})", "ago"),),
             ),
             figure(
                 "Failed commits",
-                "Commits that failed and were tried again, in the selected range (ledger_commit_failures_total).",
+                "Commits that failed and were retried, in the selected range (ledger_commit_failures_total).",
                 "short",
                 (PanelQuery(f"sum({failures})", "failed"),),
                 decimals=0,
             ),
             figure(
                 "Segments closed",
-                "Segments that were closed in the selected range: one per hour and node, and one at each end of a process "
+                "Segments closed in the selected range: one per hour and node, and one whenever a process stops "
                 "(ledger_segments_total).",
                 "short",
                 (PanelQuery(f"sum({segments})", "segments"),),
@@ -62,7 +62,7 @@ def ledger() -> PanelRow:
             ),
             figure(
                 "Journals on disk",
-                "Bytes of all journals, and of the largest (ledger_journal_bytes).",
+                "Size of all journals, and of the largest one (ledger_journal_bytes).",
                 "bytes",
                 tuple(
                     PanelQuery(f"{f}({_node('ledger_journal_bytes')})", text)
@@ -72,26 +72,25 @@ def ledger() -> PanelRow:
             ),
             figure(
                 "Reader restarts",
-                "Readers that were ended in the selected range because a call to the driver did not come back "
-                "(reader_restarts_total).",
+                "Readers that were killed in the selected range because a driver call hung (reader_restarts_total).",
                 "short",
-                (PanelQuery(f"sum({ended})", "ended"),),
+                (PanelQuery(f"sum({ended})", "restarts"),),
                 decimals=0,
             ),
             Panel(
                 "Rejected configurations, first 50",
-                "Processes whose configuration file is wrong: they keep the one before (config_last_reload_successful). The "
-                "log names the key.",
+                "Processes with an invalid configuration file: they keep the previous configuration "
+                "(config_last_reload_successful). The log names the key.",
                 "none",
                 (PanelQuery(f"topk(50, {wrong})", "rejected"),),
                 kind="table",
                 width=8,
-                no_value="every configuration is in force as it is written, or no agent is scraped",
+                no_value="every configuration is valid, or no agent is scraped",
                 links=(_TO_NODE,),
             ),
             Panel(
                 "Oldest commits, first 10",
-                "Time since each journal was last committed (ledger_last_commit_timestamp_seconds).",
+                "Time since the last commit to each journal (ledger_last_commit_timestamp_seconds).",
                 "s",
                 (PanelQuery(f"topk(10, {commit})", "ago"),),
                 kind="table",
@@ -100,7 +99,7 @@ def ledger() -> PanelRow:
             ),
             third(
                 "Journal size, top 10",
-                "Bytes of each journal on disk (ledger_journal_bytes); its budget is ledger.disk_budget_mib.",
+                "Size of each journal on disk (ledger_journal_bytes); its budget is ledger.disk_budget_mib.",
                 "bytes",
                 (PanelQuery(busiest(_node("ledger_journal_bytes"), 10), _NAME),),
                 links=(_TO_NODE,),
@@ -118,13 +117,13 @@ def overhead() -> PanelRow:
     scraped, samples = (recorded(name, JOB, scope="node") for name in ("scrape_duration_seconds", "scrape_samples_scraped"))
     rules = recorded("prometheus_rule_evaluation_failures_total", 'rule_group=~".*wattlens.*"', scope="cluster")
     took = recorded("prometheus_rule_group_last_duration_seconds", 'rule_group=~".*wattlens.*"', scope="cluster")
-    itself = "not known: this Prometheus does not scrape itself, or has no rules of Wattlens"
+    itself = "not available: this Prometheus does not scrape itself, or has no rules of Wattlens"
     return PanelRow(
         "Wattlens overhead",
         (
             Panel(
                 "Versions",
-                "How many agents and sites run each version (build_info).",
+                "Number of agents and site processes by version (build_info).",
                 "none",
                 (PanelQuery(f"count by (version) ({_node('build_info')})", "processes", "short"),),
                 kind="table",
@@ -132,20 +131,20 @@ def overhead() -> PanelRow:
             ),
             third(
                 "Mean CPU time by process",
-                "Cores that each kind of process takes, as the mean over all chosen nodes (process_cpu_seconds_total).",
+                "CPU cores used by each kind of process, mean over all selected nodes (process_cpu_seconds_total).",
                 "short",
                 (PanelQuery(f"avg by (process) ({cpu})", "{{process}}"),),
                 decimals=4,
             ),
             third(
                 "Mean memory by process",
-                "Resident memory of each kind of process, as the mean over all chosen nodes (process_resident_memory_bytes).",
+                "Resident memory of each kind of process, mean over all selected nodes (process_resident_memory_bytes).",
                 "bytes",
                 (PanelQuery(f"avg by (process) ({memory})", "{{process}}"),),
             ),
             third(
                 "CPU time by node, top 10",
-                "Cores that all processes of Wattlens on a node take together (process_cpu_seconds_total).",
+                "CPU cores used by all Wattlens processes of a node (process_cpu_seconds_total).",
                 "short",
                 (PanelQuery(f"sum {by} ({cpu}) and {most_cpu}", _NAME),),
                 decimals=4,
@@ -153,32 +152,32 @@ def overhead() -> PanelRow:
             ),
             third(
                 "Memory by node, top 10",
-                "Resident memory of all processes of Wattlens on a node together (process_resident_memory_bytes).",
+                "Resident memory of all Wattlens processes of a node (process_resident_memory_bytes).",
                 "bytes",
                 (PanelQuery(f"sum {by} ({memory}) and {most_memory}", _NAME),),
                 links=(_TO_NODE,),
             ),
             third(
                 "Scrape duration",
-                "How long Prometheus takes to scrape a target: the middle, and the slowest (scrape_duration_seconds).",
+                "Time that Prometheus takes to scrape a target: median, 99th percentile and slowest (scrape_duration_seconds).",
                 "s",
                 (
-                    PanelQuery(f"quantile(0.5, {scraped})", "middle"),
-                    PanelQuery(f"quantile(0.99, {scraped})", "99 of 100 take less"),
+                    PanelQuery(f"quantile(0.5, {scraped})", "median"),
+                    PanelQuery(f"quantile(0.99, {scraped})", "99th percentile"),
                     PanelQuery(f"max({scraped})", "slowest"),
                 ),
-                no_value="no target of a job named wattlens... is known to Prometheus",
+                no_value="Prometheus knows no target of a job named wattlens...",
             ),
             third(
                 "Samples per scrape",
-                "How many samples a page has: all together, and the largest page (scrape_samples_scraped).",
+                "Number of samples per scrape: of all targets together, and of the largest target (scrape_samples_scraped).",
                 "short",
-                (PanelQuery(f"sum({samples})", "all"), PanelQuery(f"max({samples})", "largest page")),
-                no_value="no target of a job named wattlens... is known to Prometheus",
+                (PanelQuery(f"sum({samples})", "total"), PanelQuery(f"max({samples})", "largest target")),
+                no_value="Prometheus knows no target of a job named wattlens...",
             ),
             third(
                 "Rule evaluation duration",
-                "How long each group of Wattlens's rules took when it was last evaluated "
+                "Duration of the last evaluation of each group of Wattlens's rules "
                 "(prometheus_rule_group_last_duration_seconds).",
                 "s",
                 (PanelQuery(_group(f"max by (rule_group) ({took})"), "{{rule_group}}"),),
@@ -186,7 +185,7 @@ def overhead() -> PanelRow:
             ),
             Panel(
                 "Failed rule evaluations",
-                "Evaluations of Wattlens's rules that failed in the selected range, by group "
+                "Failed evaluations of Wattlens's rules in the selected range, by group "
                 "(prometheus_rule_evaluation_failures_total).",
                 "short",
                 (PanelQuery(_group(f"sum by (rule_group) (increase({rules}[{RANGE}]))"), "failures"),),

@@ -22,8 +22,8 @@ def build_gpu_row() -> PanelRow:
         (
             third(
                 f"GPUs and nodes{OF_MOST}",
-                "GPUs that a run holds (GPU time per second, workload_gpu_seconds_total), lost ones too, and the nodes on "
-                "which it holds any: its size as an elastic run grows and shrinks.",
+                "Number of GPUs allocated to a run, lost ones included (GPU time per second, workload_gpu_seconds_total), and "
+                "number of their nodes: the size of an elastic run over time.",
                 "short",
                 (
                     PanelQuery(largest(gpus()), "{{run}} GPUs"),
@@ -33,8 +33,8 @@ def build_gpu_row() -> PanelRow:
             ),
             third(
                 f"Power{OF_MOST}",
-                "Power of a run's GPUs over five minutes, while a kernel ran and while they were only held "
-                "(workload_energy_joules_total). None while the energy of any of its workloads is not known.",
+                "Power of a run's GPUs over five minutes, with a running kernel and without one "
+                "(workload_energy_joules_total). Empty while the energy of any of its workloads is unknown.",
                 "watt",
                 (PanelQuery(largest(active), "{{run}} active"), PanelQuery(largest(idle), "{{run}} idle")),
                 stacked=True,
@@ -42,29 +42,29 @@ def build_gpu_row() -> PanelRow:
             ),
             third(
                 f"Non-GPU share{OF_MOST}",
-                "A run's share of the energy around its GPUs (workload_nongpu_energy_joules_total), by that and the energy of "
-                "its GPUs together. Where a meter reads the whole node it is all the rest; else processors and memory alone.",
+                "Non-GPU energy of a run (workload_nongpu_energy_joules_total) as a share of its GPU and non-GPU energy. A "
+                "whole-node meter covers all non-GPU energy; otherwise only processors and memory are included.",
                 "percentunit",
                 (PanelQuery(largest(around), "{{run}}"),),
                 maximum=1,
-                no_value="no meter of the node is booked (sources.node.ledger)",
+                no_value="the ledger records no node meter (sources.node.ledger)",
             ),
             Panel(
                 "GPUs lost during a run",
-                "GPUs that do not answer (gpu_up) and that a workload of a chosen run held in the last quarter of an hour. Its "
-                "energy since is a gap with a bound, and the run has no joules per step. The GPU's own dashboard has the "
+                "Unresponsive GPUs (gpu_up) that a workload of a selected run used in the last 15 minutes. Their energy since "
+                "then is a gap with an upper bound, and the run has no joules per step. The GPU's own dashboard has the "
                 "reason.",
                 "none",
                 (
                     PanelQuery(
                         of_selected_workloads(f"group by ({RUN}, instance, workload, gpu) {of_runs(lost())}"),
-                        "lost under a run",
+                        "lost GPU",
                     ),
                 ),
                 kind="table",
                 width=24,
                 height=4,
-                no_value="every GPU of these runs answers, or no training run is known",
+                no_value="every GPU of these runs responds, or no training run is known",
                 links=(_TO_GPU,),
             ),
         ),
@@ -82,8 +82,8 @@ def steering() -> PanelRow:
         (
             Panel(
                 f"Slowdown and budget of runs{OF_MOST}",
-                "How much longer a run's work takes under steering, by paired blocks with and without it, with its 95 % "
-                "interval (dvfs_slowdown_ratio), and how much longer its owners let the whole run take, dashed "
+                "How much longer a run's work takes under steering, from paired blocks with and without it, with its 95 % "
+                "interval (dvfs_slowdown_ratio), and the owners' budget for the whole run, dashed "
                 "(dvfs_slowdown_budget_ratio).",
                 "percent",
                 (
@@ -96,8 +96,8 @@ def steering() -> PanelRow:
             ),
             Panel(
                 f"SM clock and DVFS limit{OF_MOST}",
-                "Highest and lowest clock among the GPUs of a run that are steered (gpu_sm_clock_hertz), and the lowest clock "
-                "that steering allows, where it is in force (dvfs_clock_limit_hertz). One slow rank slows all.",
+                "Highest and lowest clock of a run's steered GPUs (gpu_sm_clock_hertz), and the lowest clock limit applied to "
+                "them, if any (dvfs_clock_limit_hertz). One slow rank slows all.",
                 "hertz",
                 (
                     PanelQuery(steered("gpu_sm_clock_hertz"), "{{run}} highest"),

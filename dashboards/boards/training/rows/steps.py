@@ -24,7 +24,7 @@ from dashboards.rules.steps import JOULES_PER_STEP
 
 NONE = "no training run: no workload reports steps (docs/training.md), or the recording rules are not loaded"
 OF_MOST = f", {MOST} largest runs"
-_NOT_NOW = "not measurable now: no steps in the last five minutes, a GPU lost, or the recording rules not loaded"
+_NOT_NOW = "not measurable now: no steps in the last five minutes, a GPU is lost, or the recording rules are not loaded"
 _ROWS = 20
 
 
@@ -37,8 +37,8 @@ def now() -> PanelRow:
         (
             figure(
                 "Runs",
-                "Training runs that took a step in the last five minutes, and all that are known (training_steps_total). A run "
-                "that ended stays known for 15 minutes.",
+                "Training runs with a step in the last five minutes, and all known runs (training_steps_total). A run stays "
+                "known for 15 minutes after its end.",
                 "none",
                 (
                     PanelQuery(f"count({of_selected_workloads(f'({steps()} > 0)')}) or 0 * count({known})", "running"),
@@ -48,11 +48,11 @@ def now() -> PanelRow:
             ),
             figure(
                 "GPUs",
-                "GPUs that the runs hold now (GPU time per second, workload_gpu_seconds_total), lost ones too, and how many do "
-                "not answer (gpu_up) though a workload of a run held them in the last quarter of an hour.",
+                "GPUs allocated to the runs now, lost ones included (GPU time per second, workload_gpu_seconds_total), and "
+                "unresponsive GPUs (gpu_up) that a workload of a run used in the last 15 minutes.",
                 "none",
                 (
-                    PanelQuery(f"sum({held})", "held"),
+                    PanelQuery(f"sum({held})", "allocated"),
                     PanelQuery(f"count({of_selected_workloads(under)}) or 0 * count({known})", "lost"),
                 ),
                 decimals=0,
@@ -60,16 +60,16 @@ def now() -> PanelRow:
             ),
             figure(
                 "Power",
-                "Power of the GPUs of all runs, idle included, over five minutes (workload_energy_joules_total). Runs with a "
-                "lost GPU are left out, as their power is not known.",
+                "GPU power of all runs, idle included, over five minutes (workload_energy_joules_total). Runs with a lost GPU "
+                "are excluded because their power is unknown.",
                 "watt",
                 (PanelQuery(f"sum({of_selected_workloads(power())})", "power"),),
                 no_value=NONE,
             ),
             figure(
                 "Energy in the selected range",
-                "Energy of the GPUs of all runs over the selected range, idle, evaluation and checkpoints included, with the "
-                "ends of its band from the sensors' systematic error (workload_energy_joules_total).",
+                "GPU energy of all runs in the selected range, idle, evaluation and checkpoints included, with bounds from the "
+                "sensors' systematic error (workload_energy_joules_total).",
                 "joule",
                 banded(lambda band: f"sum({of_selected_workloads(energy_in(RANGE, band))})"),
                 width=8,
@@ -77,10 +77,10 @@ def now() -> PanelRow:
             ),
             figure(
                 "Tokens/s",
-                "Tokens that all runs train on, over five minutes (tokens_total, phase training).",
+                "Training tokens per second of all runs, over five minutes (tokens_total, phase training).",
                 "short",
                 (PanelQuery(f"sum({of_selected_workloads(tokens())})", "tokens"),),
-                no_value="no run tells its tokens, or the recording rules are not loaded",
+                no_value="no run reports its tokens, or the recording rules are not loaded",
             ),
         ),
     )
@@ -98,43 +98,44 @@ def work() -> PanelRow:
         (
             Panel(
                 f"Energy per step{OF_MOST}",
-                "Of the runs that held most GPU time: energy of all GPUs of a run on all its nodes, idle, evaluation and "
-                "checkpoints included, by its steps of training over five minutes; at least and at most are the ends of the "
-                "band from the sensors' systematic error. Empty without steps, and while the energy of any of its workloads is "
-                "not known.",
+                "Energy of all GPUs of a run on all its nodes, idle, evaluation and checkpoints included, divided by its "
+                "training steps over five minutes, for the runs with the most GPU time. At least and at most: bounds from the "
+                "sensors' systematic error. Empty without steps, and while the energy of any of its workloads is unknown.",
                 "suffix:J/step",
                 per(steps(TRAINING)),
                 minimum=0,
                 no_value=_NOT_NOW,
-                links=(Link("Its steering", "wattlens-dvfs"),),
+                links=(Link("Steering", "wattlens-dvfs"),),
             ),
             Panel(
                 f"Energy per token{OF_MOST}",
-                "The same energy by the tokens that all ranks trained on (tokens_total, phase training). GPUs alone: no host, "
-                "no cooling.",
+                "The same energy divided by the training tokens of all ranks (tokens_total, phase training). GPUs only: no "
+                "host, no cooling.",
                 "suffix:J/token",
                 per(tokens()),
                 minimum=0,
-                no_value="not measurable now: no tokens told in the last five minutes, a GPU lost, or the rules not loaded",
+                no_value="not measurable now: no tokens reported in the last five minutes, a GPU is lost, or the recording "
+                "rules are not loaded",
             ),
             third(
                 f"Steps per second{OF_MOST}",
-                "Steps of training by the node that counts most, over five minutes (training_steps_total).",
+                "Training steps per second, from the node with the highest count, over five minutes (training_steps_total).",
                 "suffix:steps/s",
                 (PanelQuery(largest(steps(TRAINING)), "{{run}}"),),
                 no_value=NONE,
             ),
             third(
                 f"Tokens per second{OF_MOST}",
-                "Tokens that all ranks of a run train on, over five minutes (tokens_total, phase training).",
+                "Training tokens per second of all ranks of a run, over five minutes (tokens_total, phase training).",
                 "short",
                 (PanelQuery(largest(tokens()), "{{run}}"),),
-                no_value="no run tells its tokens, or the recording rules are not loaded",
+                no_value="no run reports its tokens, or the recording rules are not loaded",
             ),
             third(
                 f"Energy per step by node, top {MOST}",
-                "What each node takes for a step, idle included (workload_energy_joules_total by training_steps_total, over "
-                "five minutes). All nodes of a run take the same steps, so check one that takes more than the others.",
+                "Energy per step of each node, idle included (workload_energy_joules_total divided by training_steps_total, "
+                "over five minutes). All nodes of a run take the same steps, so check a node that needs more energy than the "
+                "others.",
                 "suffix:J/step",
                 (PanelQuery(f"topk({MOST}, {node})", "{{instance}} {{workload}}"),),
                 no_value=_NOT_NOW,
@@ -157,10 +158,9 @@ def progress() -> PanelRow:
         (
             Panel(
                 f"Top {_ROWS} runs by GPU time",
-                "Steps, energy with the ends of its band from the sensors' systematic error, joules per step and token, and "
-                "the GPU time held, all of the selected range (training_steps_total, tokens_total, "
-                "workload_energy_joules_total, workload_gpu_seconds_total). A run that ended is here while it is known, for "
-                "15 minutes.",
+                "Steps, energy with bounds from the sensors' systematic error, joules per step and token, and allocated GPU "
+                "time, all in the selected range (training_steps_total, tokens_total, workload_energy_joules_total, "
+                "workload_gpu_seconds_total). A run is listed until 15 minutes after its end.",
                 "joule",
                 (
                     PanelQuery(most(steps_in(RANGE)), "steps", "short"),
@@ -176,9 +176,9 @@ def progress() -> PanelRow:
             ),
             Panel(
                 f"Steps by phase{OF_MOST}",
-                "Steps per second by what they were: training, evaluation and others that the run tells "
-                "(training_steps_total), over five minutes, by the node that counts most. Waits such as checkpoints show as "
-                "idle GPU time.",
+                "Steps per second by phase: training, evaluation and other phases that the run reports (training_steps_total), "
+                "over five minutes, from the node with the highest count. Waiting, such as for checkpoints, appears as idle "
+                "GPU time.",
                 "suffix:steps/s",
                 (PanelQuery(largest(recorded(RUN_STEPS, scope="job")), "{{run}} {{phase}}"),),
                 minimum=0,
@@ -186,8 +186,8 @@ def progress() -> PanelRow:
             ),
             Panel(
                 f"Active GPU time{OF_MOST}",
-                "GPU time of a run while a kernel ran, by all GPU time that it held (workload_gpu_seconds_total, state "
-                "active). The rest is paid for waiting: data, checkpoints, other ranks.",
+                "GPU time of a run with a running kernel, as a share of its allocated GPU time (workload_gpu_seconds_total, "
+                "state active). The rest is time spent on waiting: data, checkpoints, other ranks.",
                 "percentunit",
                 (PanelQuery(largest(f"clamp_max({busy} / ({gpus()} > 0), 1)"), "{{run}}"),),
                 minimum=0,
