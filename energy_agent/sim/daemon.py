@@ -21,7 +21,6 @@ from energy_agent.runtime.parent import end_with_parent
 from energy_agent.sim import roots, scenario
 from energy_agent.sim.cluster.pods import Pods
 from energy_agent.sim.gpu import faults
-from energy_agent.sim.gpu.boards import BoardSpec
 from energy_agent.sim.gpu.build import SONAME, library_path
 from energy_agent.sim.gpu.fault_log import FaultLog
 from energy_agent.sim.gpu.plant import Plant
@@ -53,11 +52,7 @@ class Daemon:
         _install(directory)
         self.plant = Plant.create(
             directory / "plant",
-            [
-                BoardSpec(group.sku, counter_model=group.counter_model, gain=group.gain)
-                for group in self.scenario.boards
-                for _ in range(group.count)
-            ],
+            self.scenario.board_specs(),
             seed=self.scenario.seed,
             rate=self.scenario.rate,
         )

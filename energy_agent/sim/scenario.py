@@ -14,6 +14,7 @@ from energy_agent.core.units import NS_PER_S
 from energy_agent.runtime.files import yaml_file
 from energy_agent.sim.building.model import FacilityModel
 from energy_agent.sim.cluster.model import ClusterModel
+from energy_agent.sim.gpu.boards import BoardSpec
 from energy_agent.sim.gpu.boards import boards as known_boards
 from energy_agent.sim.gpu.faults import FaultEvent
 from energy_agent.sim.scenario_model import (
@@ -50,6 +51,10 @@ class Scenario(ScenarioSection):
     def skus(self) -> tuple[str, ...]:
         """SKU of each GPU, by index."""
         return tuple(b.sku for b in self.boards for _ in range(b.count))
+
+    def board_specs(self) -> list[BoardSpec]:
+        """Every GPU, by index."""
+        return [spec for n, group in enumerate(self.boards) for spec in group.specs(f"{self.seed}/sensors/{n}")]
 
     @model_validator(mode="after")
     def _consistent(self) -> "Scenario":

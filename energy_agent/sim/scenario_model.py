@@ -3,14 +3,18 @@
 import difflib
 import re
 from collections.abc import Iterable
+from dataclasses import replace
+from random import Random
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from energy_agent.config.section import checked_numbers
 from energy_agent.core.errors import UsageError
+from energy_agent.sim.gpu.boards import BoardSpec
 from energy_agent.sim.gpu.boards import boards as known_boards
 from energy_agent.sim.gpu.faults import KINDS, check_fault
+from energy_agent.sim.gpu.sensors import SENSOR_CLASSES, SENSOR_PARAMETERS, random_board, sensor_number
 from energy_agent.sim.workloads.models import MODELS
 
 GPUS_MAX = 64
@@ -55,6 +59,9 @@ class Boards(ScenarioSection):
     sku: str
     counter_model: Literal["full", "sampled"] = "full"
     gain: float | None = Field(default=None, ge=0.8, le=1.2)
+    random: str | None = None  # a class of sensors, drawn from the seed: per GPU, or with `in_step` once for the group
+    in_step: bool = False  # the sensors of the group tick at the same instants
+    sensors: dict[str, float | str] = Field(default_factory=dict, max_length=len(SENSOR_PARAMETERS))
 
     @field_validator("sku")
     @classmethod
@@ -62,6 +69,36 @@ class Boards(ScenarioSection):
         if value not in known_boards():
             raise ValueError(unknown("board", value, known_boards()))
         return value
+
+    @field_validator("random")
+    @classmethod
+    def _random(cls, value: str | None) -> str | None:
+        classes = ("any", *SENSOR_CLASSES)
+        if value is not None and value not in classes:
+            raise ValueError(unknown("class of sensors", value, classes))
+        return value
+
+    @field_validator("sensors")
+    @classmethod
+    def _sensors(cls, value: dict[str, float | str]) -> dict[str, float | str]:
+        for name, setting in value.items():
+            if name not in SENSOR_PARAMETERS:
+                raise ValueError(unknown("sensor parameter", name, SENSOR_PARAMETERS))
+            try:
+                sensor_number(name, setting)
+            except UsageError as error:
+                raise ValueError(str(error)) from error
+        return value
+
+    def specs(self, seed: str) -> list[BoardSpec]:
+        """The GPUs of the group; `seed` is that of their random sensors."""
+        given = {"clock_shared": float(self.in_step)}
+        given |= {name: sensor_number(name, value) for name, value in self.sensors.items()}
+        if self.random is None:
+            return [BoardSpec(self.sku, counter_model=self.counter_model, gain=self.gain, overrides=given)] * self.count
+        draws = [Random(f"{seed}/{0 if self.in_step else gpu}") for gpu in range(self.count)]
+        specs = [random_board(draw, self.random, sku=self.sku) for draw in draws]
+        return [replace(spec, gain=self.gain, overrides={**spec.overrides, **given}) for spec in specs]
 
 
 class WorkloadBase(ScenarioSection):
@@ -171,7 +208,26 @@ class Burst(WorkloadBase):
     intensity: float = Field(default=1.0, ge=0.0, le=2.0)
 
 
-Workload = Annotated[Training | ServingWorkload | Notebook | Burst, Field(discriminator="kind")]
+class Levels(WorkloadBase):
+    """Random levels of power, each for a random time (log-uniform), without a pause between them."""
+
+    kind: Literal["levels"]
+    in_step: bool = True  # its GPUs have the same levels at the same time; else each has its own
+    hold_min_s: float = Field(default=0.01, ge=0.005, le=60.0)
+    hold_max_s: float = Field(default=3.0, ge=0.005, le=60.0)
+    memory_boundness: Ratio = 1.0  # then no level lasts longer when the clock is lower
+    intensity_min: float = Field(default=0.0, ge=0.0, le=2.0)
+    intensity_max: float = Field(default=1.0, ge=0.0, le=2.0)
+
+    @model_validator(mode="after")
+    def _ranges(self) -> "Levels":
+        for low, high in (("hold_min_s", "hold_max_s"), ("intensity_min", "intensity_max")):
+            if getattr(self, low) > getattr(self, high):
+                raise ValueError(f"{low} of workload {self.name!r} is above its {high}")
+        return self
+
+
+Workload = Annotated[Training | ServingWorkload | Notebook | Burst | Levels, Field(discriminator="kind")]
 
 
 class HostModel(ScenarioSection):

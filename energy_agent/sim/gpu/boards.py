@@ -40,7 +40,8 @@ class BoardSpec:
         tick_ms: period of the sensors; None keeps the board's.
         tick_jitter_ms: largest shift of a tick; None keeps the board's.
         uuid: None draws it from the node's seed.
-        overrides: other parameters of the board by name.
+        name: product name that NVML reports; None keeps the board's.
+        overrides: other parameters of the board by name, such as those of energy_agent.sim.gpu.sensors.
     """
 
     sku: str
@@ -50,6 +51,7 @@ class BoardSpec:
     tick_ms: int | None = None
     tick_jitter_ms: int | None = None
     uuid: str | None = None
+    name: str | None = None
     overrides: Mapping[str, float] = field(default_factory=dict)
 
 

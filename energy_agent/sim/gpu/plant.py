@@ -17,6 +17,7 @@ from typing import Final, Self
 from energy_agent.core.errors import UsageError
 from energy_agent.sim.gpu.boards import BoardSpec, board
 from energy_agent.sim.gpu.plant_abi import PlantError, board_fields, checked, library
+from energy_agent.sim.gpu.sensors import check_sensors
 from energy_agent.sim.gpu.truth import EnergyTruth, read
 
 MAX_RATE: Final = 20.0
@@ -267,14 +268,19 @@ def _describe(lib: ctypes.CDLL, handle: int, gpu: int, spec: BoardSpec, seed: in
     if spec.tick_jitter_ms is not None:
         numbers["tick_jitter_ms"] = spec.tick_jitter_ms
     numbers.update(spec.overrides)
-    if numbers["tick_ms"] - numbers["tick_jitter_ms"] < 1 or numbers["gain"] <= 0.0:
-        raise UsageError(f"GPU {gpu}: gain and the sensor's tick less its jitter must be above 0")
     for name in board_fields():
         if name not in numbers:
             raise UsageError(f"GPU {gpu}: board {spec.sku} has no {name}")
+    if numbers["gain"] <= 0.0:
+        raise UsageError(f"GPU {gpu}: gain: expected a number above 0, got {numbers['gain']:g}")
+    try:
+        check_sensors(numbers)
+    except UsageError as error:
+        raise UsageError(f"GPU {gpu}: {error}") from None
     for name, value in numbers.items():
         if lib.wl_board_number(handle, gpu, name.encode(), value) != 0:
             raise UsageError(f"GPU {gpu}: a board has no parameter {name!r}")
-    texts = {"name": data.name, "uuid": spec.uuid or f"GPU-{uuid_module.UUID(int=unique, version=4)}", "serial": str(serial)}
+    uuid = spec.uuid or f"GPU-{uuid_module.UUID(int=unique, version=4)}"
+    texts = {"name": spec.name or data.name, "uuid": uuid, "serial": str(serial)}
     for name, text in texts.items():
         lib.wl_board_text(handle, gpu, name.encode(), text.encode())

@@ -79,6 +79,15 @@ class WorkloadWorker:
                 self.plant.detach_process(gpu, slot)
         self._slots.clear()
 
+    def queue(self, gpu: int, reference_s: float, memory_boundness: float, intensity: float) -> int:
+        """Queue work on one GPU and return its ticket, a number that `done_ns` reaches."""
+        slot, reference_ns = self._slots[gpu], round(reference_s * NS_PER_S)
+        return self.plant.submit(gpu, slot, reference_ns=reference_ns, memory_boundness=memory_boundness, intensity=intensity)
+
+    def done_ns(self, gpu: int) -> int:
+        """Work that this process has done on one GPU."""
+        return self.plant.done_ns(gpu, self._slots[gpu])
+
     def work(self, reference_s: float, memory_boundness: float, intensity: float = 1.0) -> None:
         """Do work that takes `reference_s` at the reference clock on every GPU, and wait for the slowest."""
         self.check()

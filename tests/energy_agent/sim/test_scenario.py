@@ -63,6 +63,7 @@ def test_a_wrong_scenario_is_told_in_one_line_that_names_file_and_key(tmp_path):
         (BURST + "jitter: no", "workloads.0.burst: jitter: expected a number"), (BURST + "on_s: 0", "workloads.0.burst.on_s"),
         (BURST + "onn_s: 1", "workloads.0.burst: unknown key 'onn_s'; the nearest is 'on_s'"),
         (BURST + "cgroup: ../etc", "workloads.0.burst.cgroup: must be 'systemd'"),
+        ("kind: levels, gpus: [0], memory_gb: 1, hold_min_s: 4", "hold_min_s of workload a is above its hold_max_s"),
         (BURST + "start_s: 5, end_s: 5", "end_s of workload 'a' is not after its start_s"),
     ):  # fmt: skip
         check(f"{BOARD}workloads: [{{name: a, {text}}}]", says)

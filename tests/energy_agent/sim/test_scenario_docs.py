@@ -6,11 +6,12 @@ from pathlib import Path
 from energy_agent.sim import scenario, scenario_model
 from energy_agent.sim.building import faults, model
 from energy_agent.sim.cluster import model as kubelet_model
+from energy_agent.sim.gpu.sensors import SENSOR_CLASSES, SENSOR_PARAMETERS
 from energy_agent.sim.workloads.models import MODELS
 from tests.support import refusal
 
 DOC = (Path(__file__).parents[3] / "energy_agent" / "sim" / "README.md").read_text()
-PARTS = ("Boards", "Training", "ServingWorkload", "Notebook", "Burst", "ScheduledFault", "HostModel")
+PARTS = ("Boards", "Training", "ServingWorkload", "Notebook", "Burst", "Levels", "ScheduledFault", "HostModel")
 KUBELET = (kubelet_model.ClusterModel, kubelet_model.Pod, kubelet_model.Owner)
 FACILITY = (model.FacilityModel, model.MeterModel, model.TimedMeterFault)
 
@@ -23,6 +24,9 @@ def test_every_key_model_shipped_scenario_meter_and_fault_is_there():
         *scenario.shipped(),
         *(p.id for p in every),
         *faults.KINDS,
+        *SENSOR_PARAMETERS,
+        *SENSOR_CLASSES,
+        *(word for p in SENSOR_PARAMETERS.values() for word in p.words),
         *(key for part in parts for key in part.model_fields),
     }
     assert {name for name in names if f"`{name}`" not in DOC} == set()

@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 from random import Random
 from statistics import fmean, pvariance
@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from energy_agent.sim import scenario_model
 from energy_agent.sim.gpu.boards import boards
-from energy_agent.sim.workloads import arrivals, models, training
+from energy_agent.sim.workloads import arrivals, levels, models, training
 from energy_agent.sim.workloads.engine import BatchingEngine, SimulatedRequest
-from energy_agent.sim.workloads.worker import Spec, WorkloadWorker
+from energy_agent.sim.workloads.worker import Spec, WorkloadStop, WorkloadWorker
 from tests.doubles.gpus import H100
 from tests.support import refusal
 
@@ -189,6 +189,38 @@ def test_a_trace_is_replayed_again_and_again_and_a_wrong_one_refused(tmp_path):
         path.write_text(text)
         assert "trace.csv" in refusal(next, arrivals.trace(path))
     assert "cannot be read" in refusal(next, arrivals.trace(tmp_path / "none.csv"))
+
+
+@pytest.mark.parametrize("in_step", [True, False])
+def test_levels_follow_each_other_without_a_pause_and_hold_as_long_as_drawn(tmp_path, gpus, in_step):
+    about = {"name": "l", "kind": "levels", "gpus": [0, 1], "in_step": in_step, "hold_max_s": 0.5, "intensity_max": 0.8}
+    parameters = scenario_model.Levels.model_validate(about).model_dump(mode="json")
+    made = gpus(*[H100] * 2, seed=1)
+    spec = Spec("l", str(tmp_path / "plant"), str(tmp_path / "l.json"), (0, 1), (H100,) * 2, 0, 5, os.getppid(), parameters)
+    run, powers, busy_ms = WorkloadWorker(spec, made.plant), [], 0
+    run.attach()
+
+    def rest(seconds: float) -> None:  # that of the worker, looked at every ms
+        nonlocal busy_ms
+        for _ in range(round(seconds * 1000)):
+            before = [made.truth(gpu).true_uj for gpu in range(2)]
+            made.step(0.001)
+            powers.append([made.truth(gpu).true_uj - before[gpu] for gpu in range(2)])
+        if run.elapsed_s() > 5:
+            busy_ms = made.truth(0).busy_ns / 1e6
+            raise WorkloadStop
+
+    run.rest = rest  # type: ignore[method-assign]
+    with pytest.raises(WorkloadStop):
+        levels.run(run)
+    assert busy_ms == len(powers)
+    settled = [pair for n, pair in enumerate(powers) if n > 100]  # the clock has risen
+    assert all(abs(a - b) < 2 for a, b in settled) == in_step  # uJ per ms
+    edges = [n for n in range(1, len(settled)) if abs(settled[n][0] - settled[n - 1][0]) > 3000]  # 3 W: not the temperature
+    holds = [b - a for a, b in pairwise(edges)]
+    assert len(holds) > 20
+    assert 9 <= min(holds) < 40
+    assert max(holds) > 200
 
 
 def test_a_worker_leaves_when_asked(worker):

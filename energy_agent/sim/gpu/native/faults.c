@@ -44,7 +44,7 @@ static void lose(struct gpu_state *s) {
     s->unseen_nj += s->held_nj + s->tick_nj;
     s->unseen_true_nj += s->held_true_nj + s->tick_true_nj;
     s->held_nj = s->held_true_nj = s->tick_nj = s->tick_true_nj = s->window_nj = 0;
-    s->tick_began_ms = s->t_ms;
+    s->counter_clock.began_ms = s->t_ms;
     for (int i = 0; i < SLOTS; i++)
         if (s->slots[i].live) slot_end(s, &s->slots[i]);
     push_xid(s, 79); /* "GPU has fallen off the bus" */
@@ -81,6 +81,7 @@ int fault_set(struct gpu_state *s, const struct board *b, enum fault_kind kind, 
     if (!f) {
         if (s->fault_count == FAULTS) return -1;
         if (kind == FAULT_LOST) lose(s);
+        if (kind == FAULT_STUCK_SENSOR) sensor_freeze(s, b);
         f = &s->faults[s->fault_count++];
     }
     f->kind = kind;

@@ -87,7 +87,8 @@ EXPORT int wl_publish(struct plant *plant, const char *path) {
     for (uint32_t i = 0; i < h->gpu_count; i++) {
         struct gpu *g = plant_gpu(plant, i);
         pthread_mutex_init(&g->lock, &attributes);
-        state_start(&g->state[0], &g->board, h->seed * 0x9e3779b97f4a7c15u + i + 1);
+        uint64_t own = g->board.clock_shared != 0.0 ? 0 : i + 1; /* the seed drives nothing but the sensors' clocks */
+        state_start(&g->state[0], &g->board, h->seed * 0x9e3779b97f4a7c15u + own);
     }
     pthread_mutexattr_destroy(&attributes);
     h->base_boot_ns = boot_now_ns();

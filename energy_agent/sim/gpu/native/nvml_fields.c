@@ -18,18 +18,21 @@ static nvmlReturn_t read_field(const struct call *c, struct nvml_field *f) {
     case FIELD_THERMAL_NS: wide = s->thermal_ns; break;
     case FIELD_SYNC_BOOST_NS: wide = 0; break;
     case FIELD_ENERGY:
-    case FIELD_ENERGY_AGAIN: wide = s->counter_nj / 1000000; break;
+    case FIELD_ENERGY_AGAIN:
+        if (b->has_counter == 0.0) return NVML_NOT_SUPPORTED;
+        wide = s->counter_nj / 1000000;
+        break;
     case FIELD_MEMORY_TEMPERATURE:
         if (b->has_memory_temperature == 0.0) return NVML_NOT_SUPPORTED;
         narrow = (long long)(s->temperature_c + b->memory_offset_k + 0.5);
         break;
     case FIELD_POWER_AVERAGE:
         if (b->has_average == 0.0 || f->scope) return NVML_NOT_SUPPORTED;
-        narrow = s->average_mw;
+        narrow = sensor_average_mw(s, b);
         break;
     case FIELD_POWER_INSTANT:
-        if (f->scope) return NVML_NOT_SUPPORTED; /* no module or memory sensor on these boards */
-        narrow = s->instant_mw;
+        if (b->has_instant == 0.0 || f->scope) return NVML_NOT_SUPPORTED; /* no module or memory sensor on these GPUs */
+        narrow = sensor_instant_mw(s, b);
         break;
     case FIELD_LIMIT_MIN: narrow = (long long)(b->limit_min_w * 1000.0); break;
     case FIELD_LIMIT_MAX: narrow = (long long)(b->limit_max_w * 1000.0); break;

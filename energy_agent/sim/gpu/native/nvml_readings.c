@@ -17,9 +17,10 @@
         return call_end(&c, NVML_SUCCESS); \
     }
 
-static int64_t usage_mw(const struct call *c) { return c->b->usage_is_average != 0.0 ? c->s->average_mw : c->s->instant_mw; }
+static int64_t usage_mw(const struct call *c) {
+    return c->b->usage_is_average != 0.0 ? sensor_average_mw(c->s, c->b) : sensor_instant_mw(c->s, c->b);
+}
 
-READING(nvmlDeviceGetTotalEnergyConsumption, unsigned long long, c.s->counter_nj / 1000000)
 READING(nvmlDeviceGetPowerUsage, unsigned int, usage_mw(&c))
 READING(nvmlDeviceGetPowerManagementLimit, unsigned int, c.s->next_limit_mw)
 READING(nvmlDeviceGetEnforcedPowerLimit, unsigned int, c.s->limit_mw)
@@ -32,6 +33,14 @@ READING(nvmlDeviceGetCurrentClocksEventReasons, unsigned long long, c.s->reasons
 READING(nvmlDeviceGetCurrentClocksThrottleReasons, unsigned long long, c.s->reasons)
 READING(nvmlDeviceGetSupportedClocksEventReasons, unsigned long long, 0x1ff)
 READING(nvmlDeviceGetSupportedClocksThrottleReasons, unsigned long long, 0x1ff)
+
+EXPORT nvmlReturn_t nvmlDeviceGetTotalEnergyConsumption(nvmlDevice_t device, unsigned long long *mj) {
+    if (!mj) return NVML_INVALID_ARGUMENT;
+    BEGIN(call_begin);
+    if (c.b->has_counter == 0.0) return call_end(&c, NVML_NOT_SUPPORTED);
+    *mj = (unsigned long long)(c.s->counter_nj / 1000000);
+    return call_end(&c, NVML_SUCCESS);
+}
 
 EXPORT nvmlReturn_t nvmlDeviceGetPowerManagementLimitConstraints(nvmlDevice_t device, unsigned int *low, unsigned int *high) {
     BEGIN(call_begin);

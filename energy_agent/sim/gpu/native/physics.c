@@ -222,7 +222,6 @@ void state_advance(struct gpu_state *s, const struct board *b, int64_t target_ms
 
 void state_start(struct gpu_state *s, const struct board *b, uint64_t seed) {
     memset(s, 0, sizeof *s);
-    s->random = seed;
     s->f_mhz = (int32_t)b->f_idle_mhz;
     s->thermal_ceiling_mhz = (int32_t)b->f_max_mhz;
     s->ambient_c = b->ambient_c;
@@ -231,5 +230,5 @@ void state_start(struct gpu_state *s, const struct board *b, uint64_t seed) {
     s->reasons = REASON_IDLE;
     s->last_work_ms = -(int64_t)b->idle_after_ms;
     settings_default(s, b);
-    sensor_start(s, b);
+    sensor_start(s, b, seed);
 }

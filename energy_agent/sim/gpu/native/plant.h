@@ -19,7 +19,8 @@
 #define SEGMENTS 8  /* pieces of submitted work that wait in one slot */
 #define FAULTS 16   /* faults set on one GPU */
 #define XIDS 32     /* XID events kept for readers that come late */
-#define AVERAGES 10 /* sensor ticks in the 1 s average */
+#define AVERAGES 10 /* counter ticks in the 1 s average */
+#define RECENT 2048 /* ms of sensed power that are remembered */
 #define MIG_MAX 7
 #define USES 72     /* utilisation periods that the driver remembers of each process */
 #define CALL_NAME 48
@@ -59,6 +60,9 @@ enum { FLAG_UNPRIVILEGED = 1, FLAG_ROOT_ONLY = 2, FLAG_DRIVER_MISMATCH = 4 };
     X(limit_min_w) X(limit_max_w) X(limit_default_w) \
     X(thermal_k_per_w) X(thermal_tau_s) X(ambient_c) X(slowdown_c) X(memory_offset_k) X(has_memory_temperature) \
     X(tick_ms) X(tick_jitter_ms) X(window_ms) X(has_average) X(usage_is_average) X(utilization_period_ms) \
+    X(has_counter) X(has_instant) X(tick_phase_ms) X(clock_shared) \
+    X(power_clock) X(power_tick_ms) X(power_jitter_ms) X(power_phase_ms) \
+    X(average_clock) X(average_tick_ms) X(average_jitter_ms) X(average_phase_ms) X(average_window_ms) X(average_tau_ms) \
     X(counter_sampled) X(gain) X(offset_w) X(lock_delay_ms) X(idle_after_ms) X(set_call_ms) \
     X(memory_b) X(architecture) X(compute_major) X(compute_minor) X(cores) X(mig_capable) X(pci_device_id) X(nvlink_links)
 
@@ -69,6 +73,15 @@ struct board {
     char name[96];
     char uuid[80];
     char serial[32];
+};
+
+/* What makes a power reading change: the counter's tick, a clock of its own, every read, or (average) instant power. */
+enum sensor_trigger { TRIGGER_COUNTER, TRIGGER_OWN, TRIGGER_READ, TRIGGER_POWER };
+
+/* The interval between two ticks of one sensor. */
+struct sensor_clock {
+    uint64_t random;
+    int64_t began_ms, at_ms;
 };
 
 struct segment {
@@ -126,7 +139,6 @@ struct health {
 
 struct gpu_state {
     int64_t t_ms; /* plant time up to which everything below is true */
-    uint64_t random;
     /* clock and power */
     int32_t f_mhz, thermal_ceiling_mhz;
     uint32_t reasons; /* clock-event bits */
@@ -144,13 +156,15 @@ struct gpu_state {
     int64_t busy_ns, power_cap_ns, thermal_ns;
     uint32_t counter_resets;
     /* sensors: energy in gain units unless named true */
-    int64_t tick_at_ms, tick_began_ms;
+    struct sensor_clock counter_clock, power_clock, average_clock;
     int64_t tick_nj, tick_true_nj, window_nj;
     int64_t held_nj, held_true_nj; /* withheld by a stuck counter */
     int64_t counter_nj;
     int64_t instant_mw, average_mw;
     int64_t average_nj[AVERAGES], average_ms[AVERAGES];
     uint32_t average_next, average_count;
+    double average_uw;         /* exponential average */
+    int32_t recent_uw[RECENT]; /* sensed power of the ms [t, t + 1), at t modulo RECENT */
     int64_t period_at_ms; /* end of the utilisation period */
     double period_busy_ms, period_memory_ms;
     uint32_t gpu_percent, memory_percent;
@@ -224,10 +238,13 @@ void lanes_rest(struct gpu_state *s, const struct board *b, int64_t ms, int64_t 
 void lanes_find(const struct gpu_state *s, const struct board *b, struct lanes *lanes);
 
 /* sensors.c */
-void sensor_start(struct gpu_state *s, const struct board *b);
+void sensor_start(struct gpu_state *s, const struct board *b, uint64_t seed);
 int64_t sensor_next_ms(const struct gpu_state *s, const struct board *b);
 void sensor_collect(struct gpu_state *s, const struct board *b, int64_t ms, int64_t true_nj, int64_t gain_nj);
 void sensor_events(struct gpu_state *s, const struct board *b, int64_t base_utc_ns);
+int64_t sensor_instant_mw(const struct gpu_state *s, const struct board *b);
+int64_t sensor_average_mw(const struct gpu_state *s, const struct board *b);
+void sensor_freeze(struct gpu_state *s, const struct board *b);
 void sensor_restart_counter(struct gpu_state *s);
 void sensor_release(struct gpu_state *s, int catch_up);
 

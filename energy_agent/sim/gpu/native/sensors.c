@@ -1,8 +1,11 @@
-/* What the board's sensors make of the truth: energy counter, power readings, utilisation.
+/* What the GPU's sensors make of the truth: energy counter, power readings, utilisation.
  *
- * A sensor tick comes every `tick_ms` with jitter. At a tick the counter publishes: all energy since the last tick (model
- * full), or the mean power of the last `window_ms` times the time since the last tick (model sampled). Both see gain * P + offset.
+ * All see gain * P + offset. The counter ticks every `tick_ms` with jitter and publishes all energy since its last tick (model
+ * full), or the mean power of the last `window_ms` times that time (model sampled). Instant and average power change with the
+ * counter, on a clock of their own, or at every read. Energy is counted per ms, so that no result depends on who reads when.
  */
+#include <math.h>
+
 #include "plant.h"
 
 static uint64_t next_random(uint64_t *state) { /* splitmix64 */
@@ -12,42 +15,103 @@ static uint64_t next_random(uint64_t *state) { /* splitmix64 */
     return z ^ (z >> 31);
 }
 
-static void plan_tick(struct gpu_state *s, const struct board *b) {
-    int64_t jitter = (int64_t)b->tick_jitter_ms;
-    int64_t shift = jitter ? (int64_t)(next_random(&s->random) % (uint64_t)(2 * jitter + 1)) - jitter : 0;
-    s->tick_began_ms = s->t_ms;
-    s->tick_at_ms = s->t_ms + (int64_t)b->tick_ms + shift;
+static void plan_tick(struct sensor_clock *c, int64_t now_ms, double period_ms, double jitter_ms) {
+    int64_t jitter = (int64_t)jitter_ms;
+    int64_t shift = jitter ? (int64_t)(next_random(&c->random) % (uint64_t)(2 * jitter + 1)) - jitter : 0;
+    c->began_ms = now_ms;
+    c->at_ms = now_ms + (int64_t)period_ms + shift;
 }
 
-void sensor_start(struct gpu_state *s, const struct board *b) {
+/* GPUs do not tick together: the first tick is anywhere in the period, unless a phase is given. */
+static void start_clock(struct sensor_clock *c, int64_t now_ms, uint64_t seed, double period_ms, double jitter_ms, double phase_ms) {
+    c->random = seed;
+    plan_tick(c, now_ms, period_ms, jitter_ms);
+    int64_t drawn = (int64_t)(next_random(&c->random) % (uint64_t)(period_ms < 1.0 ? 1.0 : period_ms));
+    c->at_ms = now_ms + 1 + (phase_ms < 0.0 ? drawn : (int64_t)phase_ms);
+}
+
+void sensor_start(struct gpu_state *s, const struct board *b, uint64_t seed) {
+    s->average_uw = (b->idle_w * b->gain + b->offset_w) * 1e6;
     s->instant_mw = s->average_mw = (int64_t)((b->idle_w * b->gain + b->offset_w) * 1000.0);
-    plan_tick(s, b);
-    /* Boards do not tick together: the first tick falls anywhere in the period. */
-    s->tick_at_ms = s->t_ms + 1 + (int64_t)(next_random(&s->random) % (uint64_t)b->tick_ms);
+    for (int i = 0; i < RECENT; i++) s->recent_uw[i] = (int32_t)s->average_uw;
+    start_clock(&s->counter_clock, s->t_ms, seed, b->tick_ms, b->tick_jitter_ms, b->tick_phase_ms);
+    start_clock(&s->power_clock, s->t_ms, seed ^ 0x706f776572u, b->power_tick_ms, b->power_jitter_ms, b->power_phase_ms);
+    start_clock(&s->average_clock, s->t_ms, seed ^ 0x61766572u, b->average_tick_ms, b->average_jitter_ms, b->average_phase_ms);
     s->period_at_ms = s->t_ms + (int64_t)b->utilization_period_ms;
 }
 
+/* Start of the window that ends with the counter's tick. */
 static int64_t window_start(const struct gpu_state *s, const struct board *b) {
-    int64_t start = s->tick_at_ms - (int64_t)b->window_ms;
-    return start > s->tick_began_ms ? start : s->tick_began_ms;
+    int64_t start = s->counter_clock.at_ms - (int64_t)b->window_ms;
+    return start > s->counter_clock.began_ms ? start : s->counter_clock.began_ms;
 }
 
-/* The next instant at which a sensor does something; stretches of constant power end there. */
+/* The next instant at which a sensor does something; intervals of constant power end there. */
 int64_t sensor_next_ms(const struct gpu_state *s, const struct board *b) {
-    int64_t next = s->tick_at_ms < s->period_at_ms ? s->tick_at_ms : s->period_at_ms;
+    int64_t next = s->counter_clock.at_ms < s->period_at_ms ? s->counter_clock.at_ms : s->period_at_ms;
+    if (b->power_clock == TRIGGER_OWN && s->power_clock.at_ms < next) next = s->power_clock.at_ms;
+    if (b->average_clock == TRIGGER_OWN && s->average_clock.at_ms < next) next = s->average_clock.at_ms;
     int64_t start = window_start(s, b);
     return start > s->t_ms && start < next ? start : next;
 }
 
 void sensor_collect(struct gpu_state *s, const struct board *b, int64_t ms, int64_t true_nj, int64_t gain_nj) {
-    (void)ms;
+    int64_t uw = gain_nj / ms; /* nJ per ms */
     s->tick_nj += gain_nj;
     s->tick_true_nj += true_nj;
     if (s->t_ms >= window_start(s, b)) s->window_nj += gain_nj;
+    for (int64_t t = s->t_ms; t < s->t_ms + ms; t++) s->recent_uw[t % RECENT] = (int32_t)uw;
+    if (b->average_tau_ms > 0.0) {
+        double weight = 1.0 - exp(-1.0 / b->average_tau_ms);
+        for (int64_t i = 0; i < ms; i++) s->average_uw += ((double)uw - s->average_uw) * weight;
+    }
 }
 
-static void tick(struct gpu_state *s, const struct board *b) {
-    int64_t elapsed = s->t_ms - s->tick_began_ms, window = s->t_ms - window_start(s, b);
+/* Mean sensed power of the last `ms`. Before the node was made it was that of an idle GPU. */
+static int64_t recent_mw(const struct gpu_state *s, double ms) {
+    int64_t sum = 0, length = (int64_t)ms;
+    for (int64_t t = s->t_ms - length + RECENT; t < s->t_ms + RECENT; t++) sum += s->recent_uw[t % RECENT];
+    return sum / length / 1000;
+}
+
+static int64_t average_mw(const struct gpu_state *s, const struct board *b) {
+    if (b->average_tau_ms > 0.0) return (int64_t)(s->average_uw / 1000.0);
+    if (b->average_window_ms > 0.0) return recent_mw(s, b->average_window_ms);
+    int64_t sum_nj = 0, sum_ms = 0;
+    for (uint32_t i = 0; i < s->average_count; i++) {
+        sum_nj += s->average_nj[i];
+        sum_ms += s->average_ms[i];
+    }
+    return sum_nj / sum_ms / 1000;
+}
+
+static int is_fresh(const struct gpu_state *s, const struct board *b, double trigger) {
+    if (fault_find(s, FAULT_STUCK_SENSOR, "")) return 0;
+    return trigger == TRIGGER_READ || (trigger == TRIGGER_POWER && b->power_clock == TRIGGER_READ);
+}
+
+int64_t sensor_instant_mw(const struct gpu_state *s, const struct board *b) {
+    return is_fresh(s, b, b->power_clock) ? recent_mw(s, b->window_ms) : s->instant_mw;
+}
+
+int64_t sensor_average_mw(const struct gpu_state *s, const struct board *b) {
+    return is_fresh(s, b, b->average_clock) ? average_mw(s, b) : s->average_mw;
+}
+
+/* The sensors are about to be stuck: keep what a read returns now. */
+void sensor_freeze(struct gpu_state *s, const struct board *b) {
+    int64_t instant = sensor_instant_mw(s, b), average = sensor_average_mw(s, b);
+    s->instant_mw = instant;
+    s->average_mw = average;
+}
+
+static void power_tick(struct gpu_state *s, const struct board *b, int64_t instant_mw) {
+    s->instant_mw = instant_mw;
+    if (b->average_clock == TRIGGER_POWER) s->average_mw = average_mw(s, b);
+}
+
+static void counter_tick(struct gpu_state *s, const struct board *b) {
+    int64_t elapsed = s->t_ms - s->counter_clock.began_ms, window = s->t_ms - window_start(s, b);
     int64_t seen = b->counter_sampled != 0.0 ? s->window_nj / window * elapsed : s->tick_nj;
     const struct fault *stuck = fault_find(s, FAULT_STUCK_SENSOR, "");
     s->average_nj[s->average_next] = s->tick_nj;
@@ -61,18 +125,26 @@ static void tick(struct gpu_state *s, const struct board *b) {
         s->held_nj += seen;
         s->held_true_nj += s->tick_true_nj;
     } else {
-        int64_t sum_nj = 0, sum_ms = 0;
-        for (uint32_t i = 0; i < s->average_count; i++) {
-            sum_nj += s->average_nj[i];
-            sum_ms += s->average_ms[i];
-        }
         s->counter_nj += seen;
         s->sensed_nj += seen;
-        s->instant_mw = s->window_nj / window / 1000; /* nJ per ms is uW */
-        s->average_mw = sum_nj / sum_ms / 1000;
+        if (b->power_clock == TRIGGER_COUNTER) power_tick(s, b, s->window_nj / window / 1000); /* nJ per ms is uW */
+        if (b->average_clock == TRIGGER_COUNTER) s->average_mw = average_mw(s, b);
     }
     s->tick_nj = s->tick_true_nj = s->window_nj = 0;
-    plan_tick(s, b);
+    plan_tick(&s->counter_clock, s->t_ms, b->tick_ms, b->tick_jitter_ms);
+}
+
+/* Ticks of power and average on clocks of their own. */
+static void own_ticks(struct gpu_state *s, const struct board *b) {
+    int frozen = fault_find(s, FAULT_STUCK_SENSOR, "") || fault_find(s, FAULT_LOST, "");
+    if (b->power_clock == TRIGGER_OWN && s->t_ms >= s->power_clock.at_ms) {
+        if (!frozen) power_tick(s, b, recent_mw(s, b->window_ms));
+        plan_tick(&s->power_clock, s->t_ms, b->power_tick_ms, b->power_jitter_ms);
+    }
+    if (b->average_clock == TRIGGER_OWN && s->t_ms >= s->average_clock.at_ms) {
+        if (!frozen) s->average_mw = average_mw(s, b);
+        plan_tick(&s->average_clock, s->t_ms, b->average_tick_ms, b->average_jitter_ms);
+    }
 }
 
 static uint32_t percent(double part_ms, double whole_ms) {
@@ -103,7 +175,8 @@ static void end_period(struct gpu_state *s, const struct board *b, int64_t base_
 }
 
 void sensor_events(struct gpu_state *s, const struct board *b, int64_t base_utc_ns) {
-    if (s->t_ms >= s->tick_at_ms) tick(s, b);
+    if (s->t_ms >= s->counter_clock.at_ms) counter_tick(s, b);
+    own_ticks(s, b);
     if (s->t_ms >= s->period_at_ms) end_period(s, b, base_utc_ns);
 }
 
@@ -112,8 +185,8 @@ void sensor_restart_counter(struct gpu_state *s) {
     s->unseen_nj += s->held_nj + s->tick_nj;
     s->unseen_true_nj += s->held_true_nj + s->tick_true_nj;
     s->held_nj = s->held_true_nj = s->tick_nj = s->tick_true_nj = s->window_nj = 0;
-    s->tick_began_ms = s->t_ms;
-    if (s->tick_at_ms <= s->t_ms) s->tick_at_ms = s->t_ms + 1;
+    s->counter_clock.began_ms = s->t_ms;
+    if (s->counter_clock.at_ms <= s->t_ms) s->counter_clock.at_ms = s->t_ms + 1;
     s->counter_nj = 0;
     s->counter_resets++;
 }
