@@ -28,7 +28,7 @@ def token_counts(rig: Rig) -> None:
         rig.figures[each] = f"{tokens:.0f} tokens, {reason(page, each)[:90] or 'up'}"
         most = RATE * (rig.seconds + 10) if each == "engines" else 100
         rig.require(f"no absurd tokens of {each} are recorded", tokens <= most)
-    rig.require("an absurd count is the reason", "absurd" in reason(page, "jump"))
+    rig.require("an absurd count is the reason", "implausible" in reason(page, "jump"))
     rig.require("the honest endpoint is up", reason(page, "honest") == "")
 
 
@@ -68,6 +68,6 @@ def token_size(rig: Rig) -> None:
     rig.figures |= {each: reason(page, each)[:90] or "up" for each in COSTLY}
     rig.figures |= {"CPU of the agent, of a core": share, "honest tokens per second": rate}
     rig.require(f"the agent takes less than {CPU_BAR:.0%} of a core", share < CPU_BAR)
-    rig.require("a response with too much to read is down", "costs too much" in reason(page, "large"))
+    rig.require("a response with too much to read is down", "response too large" in reason(page, "large"))
     rig.require("a response in tiny chunks is down", bool(reason(page, "chunks")))
     rig.require("the honest endpoint is read on", reason(page, "honest") == "" and 150 < rate < 250)

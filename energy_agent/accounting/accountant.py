@@ -116,7 +116,7 @@ class Accountant:
         try:
             self._last_held.restore(texts(Component.ENDED_WORKLOADS), now_ns)
         except UNREADABLE:
-            unreadable.append("what has ended")
+            unreadable.append("ended workloads")
         unreadable += self._served.restore(texts(Component.TOKENS), texts(Component.ENDED_ENDPOINTS))
         try:
             self._recorded = RecordedTotals.of(totals, history, texts(Component.ENDED_ENERGY))
@@ -151,8 +151,8 @@ class Accountant:
             except Exception as error:  # one device's defect costs no other its energy
                 account.go_back(anchor)  # so that its next reading closes this time too
                 if sample.uuid not in self._faults:
-                    log.exception("a reading of %s cannot be recorded", sample.uuid)
-                self._faults[sample.uuid] = f"its reading cannot be recorded: {type(error).__name__}"
+                    log.exception("cannot record a reading of %s", sample.uuid)
+                self._faults[sample.uuid] = f"cannot record its reading: {type(error).__name__}"
                 continue
             self._faults.pop(sample.uuid, None)
             if not sample.fast:  # once per second, whatever the period
@@ -317,7 +317,7 @@ class Accountant:
         self._recorded_infos = {uuid: account.info for uuid, account in self._accounts.items()}
         self._shown = {u: (dict(a.event_ns), dict(a.xid)) for u, a in self._accounts.items()}
         for workload in self._recorded.find_full(p.tokens, p.steps):
-            log.warning("tokens or steps of %s are more than the ledger stores: the count stays at 2^63 - 1", workload)
+            log.warning("tokens or steps of %s exceed the maximum of the ledger: the count stays at 2^63 - 1", workload)
         self._served.committed()
         apply_changes(self._stored, self._changed)
         self._forget(self._leaving)

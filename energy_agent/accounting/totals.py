@@ -116,7 +116,7 @@ class RecordedTotals:
             case [str(namespace), str(owner)]:
                 self._owners.restore((namespace, owner), uj)
             case _:
-                raise ValueError("not a namespace and an owner")
+                raise ValueError("expected a namespace and an owner")
 
     def learn(self, fact: WorkloadFacts) -> None:
         """What a workload has used belongs to its namespace and owner. The first that are known stay: no sum may fall."""

@@ -130,11 +130,11 @@ class TrainingReports:
         second_s = self._clock.real_seconds(1.0) or 1.0
         age_ns = round(report.age_s / second_s * NS_PER_S)
         if max(0, 0, *report.steps.values()) > RATE_MAX * (report.age_s + 1):
-            raise ReportError(f"more than {RATE_MAX} steps a second since it began to count")
+            raise ReportError(f"more than {RATE_MAX} steps per second since counting started")
         with self._lock:
             before = self._latest.get(identity) or self._shown.get(identity)
             if before is not None and before.report.run != report.run and boot_ns - age_ns < before.at_boot_ns - NS_PER_S:
-                raise ReportError("another count of this process is not over yet")
+                raise ReportError("another count of this process has not ended")
             if identity not in self._latest and identity not in self._shown:
                 self._make_room(place)
             left_out = self._left_out(identity, report, before)
@@ -162,12 +162,12 @@ class TrainingReports:
         """Evict a report of a workload that holds no device, if needed; raises ReportError where there is no room."""
         places = Counter(each.place for each in self._shown.values())
         if places[place] >= OF_PLACE_MAX:
-            raise ReportError(f"{OF_PLACE_MAX} processes of {place} report already")
+            raise ReportError(f"{OF_PLACE_MAX} processes of {place} already report, which is the maximum")
         if len(self._shown) < PROCESSES_MAX:
             return
         evictable = [i for i, each in self._shown.items() if i not in self._counted and each.workload not in self._owners]
         if not evictable:
-            raise ReportError(f"{PROCESSES_MAX} processes report already")
+            raise ReportError(f"{PROCESSES_MAX} processes already report, which is the maximum")
         first = min(evictable, key=lambda i: (-places[self._shown[i].place], self._shown[i].at_boot_ns))
         del self._shown[first]  # counts are cumulative: a later report of it brings them again
         self._latest.pop(first, None)

@@ -12,7 +12,7 @@ from energy_agent.core.snapshot import DeviceView, HostView, MeterView, Workload
 from energy_agent.reader.supervisor import DeviceHealth
 
 _HELD = (State.ACTIVE, State.IDLE)
-STUCK = "sensor stuck: counter and power stand still"
+STUCK = "sensor stuck: energy counter and power do not change"
 Shown = tuple[dict[str, int], dict[int, int]]
 """Event times and XIDs that are committed."""
 

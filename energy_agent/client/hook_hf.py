@@ -11,6 +11,8 @@ def __getattr__(name: str) -> Any:
     value = getattr(hf, name)
     if not name.startswith("__"):
         warnings.warn(
-            f"{__name__} is now wattlens.hooks.hf; this name goes with the next release", DeprecationWarning, stacklevel=2
+            f"{__name__} has moved to wattlens.hooks.hf; the next release removes the old name",
+            DeprecationWarning,
+            stacklevel=2,
         )
     return value

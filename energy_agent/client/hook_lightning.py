@@ -11,7 +11,7 @@ def __getattr__(name: str) -> Any:
     value = getattr(lightning, name)
     if not name.startswith("__"):
         warnings.warn(
-            f"{__name__} is now wattlens.hooks.lightning; this name goes with the next release",
+            f"{__name__} has moved to wattlens.hooks.lightning; the next release removes the old name",
             DeprecationWarning,
             stacklevel=2,
         )

@@ -11,6 +11,8 @@ def __getattr__(name: str) -> Any:
     value = getattr(torch, name)
     if not name.startswith("__"):
         warnings.warn(
-            f"{__name__} is now wattlens.hooks.torch; this name goes with the next release", DeprecationWarning, stacklevel=2
+            f"{__name__} has moved to wattlens.hooks.torch; the next release removes the old name",
+            DeprecationWarning,
+            stacklevel=2,
         )
     return value

@@ -75,11 +75,11 @@ class EnergyHistory:
         if workload is not None:
             shown = held_throughout(rows, ends[0][0].t_ns, ends[1][1].t_ns, workload, shown)
             if not shown:
-                return {"reason": f"your workload {workload} holds no GPU of this node, or did not all the time"}
+                return {"reason": f"your workload {workload} did not use a GPU of this node for the whole window"}
         devices: dict[str, object] = {}
         for uuid in sorted(shown):
             if any(uuid not in r.energy_uj for pair in ends for r in pair):
-                devices[uuid] = {"reason": "the device did not answer the agent at an end of the window"}
+                devices[uuid] = {"reason": "the device did not respond to the agent at the start or the end of the window"}
                 continue
             (first, first_half), (last, last_half) = (
                 _at(pair, t, uuid) for pair, t in zip(ends, (start_ns, end_ns), strict=True)

@@ -75,8 +75,8 @@ class Peers:
         pid, uid = _credentials(client)
         if pid <= 0:
             raise StrangerError(
-                "the agent cannot see your process: it runs in a pid namespace that yours is not below; "
-                "run the agent with hostPID: true (Docker: --pid=host)"
+                "the agent cannot see your process, which runs outside of the agent's PID namespace; run the agent with "
+                "hostPID: true (Docker: --pid=host)"
             )
         handle = _pidfd(client)
         try:
@@ -118,7 +118,9 @@ class Peers:
             if facts[0].kind == "process" and _in_user_namespace(root, pid):
                 place = _IN_NAMESPACES  # a user may have thousands of subordinate uids there
             return ClientProcess(identity, owner, everything, place)
-        raise StrangerError(f"the agent finds no process {pid} in its /proc: run it with hostPID: true, and without hidepid")
+        raise StrangerError(
+            f"process {pid} is not visible in the agent's /proc: run the agent with hostPID: true, and without hidepid"
+        )
 
 
 def _credentials(client: socket.socket) -> tuple[int, int]:

@@ -59,13 +59,13 @@ class Routes:
         wanted = ("GET",) if match or about else _PATHS.get(path)
         if wanted is None:
             there = "GET /v1/window/START/END (UTC ns), /v1/me and /v1/workload/NAME, POST /v1/training, GET and POST /v1/dvfs"
-            return reply(404, {"reason": f"there is: {there}"})
+            return reply(404, {"reason": f"not found; available: {there}"})
         if method not in wanted:
             return reply(405, {"reason": " or ".join(wanted)})
         if match:
             workload = None if peer.everything else self._workload(peer)
-            found = self._history.window(int(match[1]), int(match[2]), workload)
-            return reply(503 if found.get("later") else 200, found)
+            window = self._history.window(int(match[1]), int(match[2]), workload)
+            return reply(503 if window.get("later") else 200, window)
         if about:
             return self._of(peer, unquote(about[1]))
         if path == "/v1/dvfs":
@@ -75,7 +75,9 @@ class Routes:
     def _dvfs(self, peer: ClientProcess, method: str, body: bytes) -> ServerResponse:
         steering, workload = self._steering(), self._workload(peer)
         if steering is None:
-            return reply(404, {"reason": "this agent steers nothing: its configuration has no dvfs.groups and no auto_groups"})
+            return reply(
+                404, {"reason": "this agent does not steer: its configuration has neither dvfs.groups nor auto_groups"}
+            )
         if method == "GET":
             return reply(200, steering.describe_steering(workload))
         try:
@@ -88,7 +90,7 @@ class Routes:
 
     def _report(self, peer: ClientProcess, body: bytes) -> ServerResponse:
         if self._training is None:
-            return reply(404, {"reason": "this agent counts no training"})
+            return reply(404, {"reason": "this agent does not accept training reports"})
         workload = self._workload(peer)
         try:
             self._training.report(peer.identity, workload, parse(json.loads(body)), peer.place)
@@ -116,7 +118,7 @@ class Routes:
     def _of(self, peer: ClientProcess, workload: str) -> ServerResponse:
         """Any workload, for whom it is no secret."""
         if not peer.everything:
-            return reply(403, {"reason": "of other workloads read root on the host and the agent's own user alone"})
+            return reply(403, {"reason": "only root on the host and the agent's user may read other workloads"})
         return reply(200, {"workload": workload} | self._about(workload))
 
     def _about(self, workload: str) -> dict[str, object]:

@@ -102,14 +102,16 @@ class ClientApi:
         if not stat.S_ISSOCK(there.st_mode):
             return  # binding says what is wrong
         if there.st_uid != os.geteuid():
-            raise UsageError(f"client.socket: {self._path} is a socket of uid {there.st_uid}: remove it, or name another")
+            raise UsageError(
+                f"client.socket: {self._path} is a socket of uid {there.st_uid}: remove it, or configure another path"
+            )
         with socket.socket(socket.AF_UNIX) as probe:
             probe.settimeout(_PROBE_S)
             error = probe.connect_ex(str(self._path))
         if error == errno.ECONNREFUSED:
             self._path.unlink(missing_ok=True)
         elif error != errno.ENOENT:
-            raise UsageError(f"client.socket: another program listens on {self._path}: stop it, or name another socket")
+            raise UsageError(f"client.socket: another program listens on {self._path}: stop it, or configure another path")
 
     def _remove(self) -> None:
         """Remove the socket that we made; one that lies there by now may be another's."""

@@ -52,8 +52,8 @@ WHOLE = Shape()
 @cache
 def policies() -> tuple[SharingPolicy, ...]:
     """Every policy of metering/sharing, in the order in which they are tried."""
-    found = (replace(spec, name=name) for name, spec in discover(sharing).items())
-    return tuple(sorted(found, key=lambda policy: policy.rank))
+    specs = (replace(spec, name=name) for name, spec in discover(sharing).items())
+    return tuple(sorted(specs, key=lambda policy: policy.rank))
 
 
 def policy_for(known: DeviceUse) -> SharingPolicy | None:

@@ -15,8 +15,8 @@ from energy_agent.metering.gpu_curve import CurveSegment, GpuCurve, Weights, wei
 from energy_agent.metering.node import DomainInterval
 
 NOT_KNOWN: Final = "energy of a GPU is not known"
-BELOW_GPUS: Final = "the node's meter shows less than its GPUs"
-STUCK: Final = "the node's meter stands still while its GPUs do not"
+BELOW_GPUS: Final = "the node's meter reads less than its GPUs"
+STUCK: Final = "the node's meter does not change while its GPUs do"
 
 _STILL_INTERVALS: Final = 3
 _STILL_MW: Final = 50_000  # by as much, or a tenth of the node, the GPUs' power has to have changed meanwhile

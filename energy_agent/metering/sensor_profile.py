@@ -18,7 +18,7 @@ from typing import Any
 
 MIN_TICKS, MIN_STEPS = 20, 5
 STEADY = "the load did not vary enough"
-UNCLEAN = "the load moved in ramps, or more than once within a tick"
+UNCLEAN = "the load ramped, or changed more than once within a tick"
 _Z = 1.96
 _TRAIL_MAX = 20  # ticks
 
@@ -102,7 +102,9 @@ def profile(changes: Sequence[SensorTick]) -> SensorProfile:
     runs = _runs(changes)
     ticks = [t for run in runs for t in run]
     if len(ticks) < MIN_TICKS:
-        return absent(f"{len(ticks)} whole ticks were seen and {MIN_TICKS} are needed: measure for longer, or less is running")
+        return absent(
+            f"{len(ticks)} whole ticks observed, {MIN_TICKS} required: measure for longer, or with fewer programs running"
+        )
     tick = _tick(ticks)
     jitter, longest = _jitter(ticks)
     step = math.gcd(*(t.uj // 1000 for t in ticks))
@@ -207,7 +209,7 @@ def _window(runs: Sequence[Sequence[_Tick]], tick: ProfileEstimate) -> tuple[Pro
     assert tick.value is not None
     trail = _trail(runs)
     if trail is not None:
-        reason = "power is a mean over several ticks, which cannot tell"
+        reason = "power is a mean over several ticks, which does not determine it"
         return (
             ProfileEstimate(trail * tick.value, (trail - 0.5) * tick.low, (trail + 0.5) * tick.high, trail),
             "undecided",
@@ -215,25 +217,25 @@ def _window(runs: Sequence[Sequence[_Tick]], tick: ProfileEstimate) -> tuple[Pro
         )
     steps = [s for run in runs for s in _steps(run)]
     if len(steps) < MIN_STEPS:
-        reason = f"{STEADY}: {len(steps)} clean steps of power were seen, {MIN_STEPS} are needed"
+        reason = f"{STEADY}: {len(steps)} clean steps of power observed, {MIN_STEPS} required"
         return ProfileEstimate(None, reason=reason), "undecided", reason
     share = _share(steps, tick)
     # Power that is the mean of the whole tick is what the counter counts, and sampling leaves nothing out.
     part = sum(s.apart for s in steps) / len(steps)
     if part > 0.5:
-        return _fitted(steps, tick), "full", "it rose by what power did not show"
+        return _fitted(steps, tick), "full", "the counter also rose by energy that power did not show"
     if share.low > 0.7 * tick.value:
-        return share, "full", "power is a mean of the whole tick, and the counter agrees with it"
+        return share, "full", "power is the mean of the whole tick, and the counter agrees with it"
     if part > 0.1:
-        return share, "undecided", "counter and power agree at some steps of the load and disagree at others"
+        return share, "undecided", "counter and power agree at some load steps and disagree at others"
     if share.high < 0.9 * tick.value:
-        return share, "sampled", "it rises by power times the tick, also where the load stepped within it"
-    return share, "undecided", f"{STEADY}: counter and power agree, and the window is not known well enough"
+        return share, "sampled", "the counter rises by power times the tick, even if the load steps within the tick"
+    return share, "undecided", f"{STEADY}: counter and power agree, but the window is too uncertain"
 
 
 def _steps(run: Sequence[_Tick]) -> list[_Step]:
     """Steps of a load that stood still for a tick before and after, so that both its levels are known."""
-    found = []
+    steps = []
     powers = [float(t.power_mw or 0) for t in run]
     for k in range(2, len(run) - 2):
         before, level0, now, level1, after = powers[k - 2 : k + 3]
@@ -248,8 +250,8 @@ def _steps(run: Sequence[_Tick]) -> list[_Step]:
         tick = run[k]
         u = tick.ns * (level0 - tick.mean_mw) / size
         error = tick.doubt_ns * abs(tick.mean_mw / size) + 0.01 * tick.ns
-        found.append(_Step(min(1.0, max(0.0, shown)), u, error, abs(u - tick.ns * (1.0 - shown)) > error))
-    return found
+        steps.append(_Step(min(1.0, max(0.0, shown)), u, error, abs(u - tick.ns * (1.0 - shown)) > error))
+    return steps
 
 
 def _fitted(steps: Sequence[_Step], tick: ProfileEstimate) -> ProfileEstimate:
@@ -268,7 +270,7 @@ def _fitted(steps: Sequence[_Step], tick: ProfileEstimate) -> ProfileEstimate:
     if best < 0.75 * len(steps):
         return ProfileEstimate(None, reason=f"{UNCLEAN}: {best} of {len(steps)} steps agree on a window")
     if partial < 3:
-        return ProfileEstimate(None, reason=f"{STEADY}: power showed a part of {partial} of {len(steps)} steps, 3 are needed")
+        return ProfileEstimate(None, reason=f"{STEADY}: power showed {partial} of {len(steps)} load steps in part, 3 required")
     good = [w for w, n in counts.items() if n == best]
     near = [w for w, n in counts.items() if n >= best - 1]
     return ProfileEstimate((good[0] + good[-1]) / 2e6, near[0] / 1e6, near[-1] / 1e6, best)

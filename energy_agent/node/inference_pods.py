@@ -47,13 +47,13 @@ class ServingPods:
             self._servers = tuple(known)
             self._nameless = tuple(name for name, server in known.items() if not server.model_label)
         asked = [replace(fact.endpoint, workload=name, facts=fact.labels) for name, fact in pods if fact.endpoint is not None]
-        found, refused = sources(asked, self._servers, self._nameless, simulated=simulated)
+        followed, refused = sources(asked, self._servers, self._nameless, simulated=simulated)
         named = dict(list(refused.items())[:NAMED_REFUSED])
         for workload, reason in named.items():
             if self._refused.get(workload) != reason:
-                log.warning("annotations of %s are not followed: %s", workload, reason)
+                log.warning("annotations of %s are ignored: %s", workload, reason)
         self._refused = named
-        tokens.discover(found)
+        tokens.discover(followed)
 
     def health(self) -> tuple[SourceHealth, ...]:
         """The first pods whose annotations are ignored, with the reason; the workload may have an entry of its own as well."""

@@ -298,8 +298,8 @@ class Agent:
             return
         if mode == "fail":
             raise WattlensError(
-                f"NVML does not answer: {node.reason}; on a machine without a GPU use --simulate, "
-                "and to wait for the driver set sources.nvml.on_start_failure: retry"
+                f"NVML is not available: {node.reason}; on a machine without a GPU use --simulate; to wait for the "
+                "driver set sources.nvml.on_start_failure: retry"
             )
         self.sampler.release(f"skipped at start: {node.reason}")
 
@@ -311,7 +311,7 @@ class Agent:
         try:
             requested = is_requested(self.state_dir, RealClock())  # of the person who asked, also on a simulated node
         except ValueError as error:
-            self._say("release", f"the driver is kept: {error}")
+            self._say("release", f"the driver is not released: {error}")
             requested = False
         if requested:
             self.sampler.release("released on request")

@@ -27,7 +27,7 @@ class _Moving:
             times = times + 1 if counter == reading.energy_uj else 0
             self._still[reading.domain] = (reading.energy_uj, times)
             if times >= STILL_READINGS:
-                raise MeterError(f"{reading.domain}: its counter stands still")
+                raise MeterError(f"{reading.domain}: its counter does not advance")
 
 
 def node_poller(clock: Clock, config: NodeMeters) -> MeterPoller:

@@ -39,7 +39,7 @@ def read_number(path: Path) -> int:
     try:
         return int(text)
     except ValueError:
-        raise MeterError(f"{path} holds no number") from None
+        raise MeterError(f"{path}: expected a whole number") from None
 
 
 def read_text(path: Path) -> str:
@@ -59,7 +59,7 @@ def believable_mw(power_mw: int, max_power_w: float | None) -> int:
     """
     most_mw = NODE_MAX_MW if max_power_w is None else min(NODE_MAX_MW, round(max_power_w * 1000))
     if power_mw <= 0:
-        raise MeterError(f"absurd reading: {power_mw / 1000:g} W of a node that runs")
+        raise MeterError(f"implausible reading: {power_mw / 1000:g} W of a running node")
     if power_mw > most_mw:
-        raise MeterError(f"absurd reading: {power_mw / 1000:g} W, and the most is {most_mw / 1000:g} W")
+        raise MeterError(f"implausible reading: {power_mw / 1000:g} W, above the maximum of {most_mw / 1000:g} W")
     return power_mw

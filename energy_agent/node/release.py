@@ -58,7 +58,7 @@ def is_requested(state: Path, clock: Clock) -> bool:
     finally:
         os.close(fd)
     try:
-        found = _REQUEST.validate_json(raw if len(raw) <= MAX_B else b"", strict=True)
+        request = _REQUEST.validate_json(raw if len(raw) <= MAX_B else b"", strict=True)
     except ValidationError:
-        raise ValueError(f"{path} is not a request that `wattlens agent release` writes; remove it") from None
-    return found.boot_id == clock.boot_id() and found.until_boot_ns > clock.boot_ns()
+        raise ValueError(f"{path}: expected a request written by `wattlens agent release`; remove the file") from None
+    return request.boot_id == clock.boot_id() and request.until_boot_ns > clock.boot_ns()

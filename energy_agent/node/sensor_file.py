@@ -44,7 +44,9 @@ def tick_ns_by_board(path: Path) -> dict[str, int]:
     try:
         profile = json_file.load(_PROFILE, path, MAX_B)
     except UsageError as error:
-        raise UsageError(f"sources.nvml.sensor_profile, which 'wattlens doctor --sensors --json' writes: {error}") from None
+        raise UsageError(
+            f"sources.nvml.sensor_profile: expected the output of 'wattlens doctor --sensors --json': {error}"
+        ) from None
     ticks: dict[str, int] = {}
     for board in profile.boards:
         if board.uuid and board.tick_max_ms.high is not None:

@@ -46,11 +46,11 @@ class CgroupTree:
         }
         mounts = _mounts(mountinfo)
         if " ".join(id_range.split()) != WHOLE_RANGE:
-            reason = "the agent runs in a user namespace, where owners have other ids"
+            reason = "the agent runs in a user namespace, where user ids differ from those of the host"
         elif _seen_from_below(proc.parent / "1/cgroup"):
-            reason = "the agent runs in a cgroup namespace of its own (Docker: start it with --cgroupns=host)"
+            reason = "the agent runs in its own cgroup namespace (Docker: start it with --cgroupns=host)"
         elif not mounts:
-            reason = "no cgroup hierarchy that belongs to root is mounted from its root"
+            reason = "no root-owned cgroup hierarchy is mounted from its root"
         else:
             reason = ""
         return cls(mounts, own_paths, reason)

@@ -44,7 +44,7 @@ def output_of(
     unkilled = [] if unkilled is None else unkilled
     unkilled[:] = [stuck for stuck in unkilled if stuck.poll() is None]
     if len(unkilled) >= UNKILLED_MAX:
-        raise CommandError(f"{name}: not started, {len(unkilled)} programs before it hang and cannot be killed")
+        raise CommandError(f"{name}: not started, because {len(unkilled)} earlier programs hang and cannot be killed")
     try:
         process = subprocess.Popen(
             command,
@@ -59,7 +59,7 @@ def output_of(
         raise CommandError(f"{command[0]}: {error.strerror}") from None
     end_s = time.monotonic() + seconds
     try:
-        told, said = _read(process, end_s, most_b, name, seconds)
+        output, errors = _read(process, end_s, most_b, name, seconds)
         code = process.wait(max(0.0, end_s - time.monotonic()))  # it may have closed its output and go on
     except subprocess.TimeoutExpired:
         raise CommandError(f"{name} did not end within {seconds:g} s") from None
@@ -74,9 +74,9 @@ def output_of(
             if stream is not None:
                 stream.close()
     if code:
-        text = " ".join((said or told).decode(errors="replace").split())
-        raise CommandError(f"{name}: {printable(text)[:_SAID] or f'it ended with {code}'}", code)
-    return told
+        text = " ".join((errors or output).decode(errors="replace").split())
+        raise CommandError(f"{name}: {printable(text)[:_SAID] or f'exited with status {code}'}", code)
+    return output
 
 
 def _read(process: Process, end_s: float, most_b: int, name: str, seconds: float) -> tuple[bytes, bytes]:
@@ -88,7 +88,7 @@ def _read(process: Process, end_s: float, most_b: int, name: str, seconds: float
         while selector.get_map():
             ready = selector.select(max(0.0, end_s - time.monotonic()))
             if not ready or time.monotonic() > end_s:
-                raise CommandError(f"{name} did not answer within {seconds:g} s")
+                raise CommandError(f"{name} did not respond within {seconds:g} s")
             for key, _ in ready:
                 data = os.read(key.fd, _CHUNK_B)
                 if not data:

@@ -12,7 +12,7 @@ _MINOR = re.compile(r"^Device Minor:\s*(\d{1,3})\s*$", re.MULTILINE)
 
 def gpu_minors(procfs: Path) -> dict[int, str]:
     """UUID by minor number; empty where the driver's folder cannot be read."""
-    found: dict[int, str] = {}
+    uuids: dict[int, str] = {}
     try:
         folders = sorted(os.listdir(procfs / "driver/nvidia/gpus"))[:MAX_GPUS]  # noqa: PTH208 - names alone
     except OSError:
@@ -25,5 +25,5 @@ def gpu_minors(procfs: Path) -> dict[int, str]:
             continue
         uuid, minor = _UUID.search(text), _MINOR.search(text)
         if uuid and minor:
-            found[int(minor[1])] = uuid[1]
-    return found
+            uuids[int(minor[1])] = uuid[1]
+    return uuids

@@ -18,11 +18,11 @@ PATIENCE_NS = 30 * NS_PER_S
 class SchedulerCoverage(Enum):
     """How complete the answers of this node's schedulers are, the best first."""
 
-    NONE = "no scheduler is asked"
-    FRESH = "all devices that were given away are known"
-    PARTIAL = "some of the devices that were given away are not known"
-    STARTING = "no answer yet"
-    LOST = "no answer for longer than the patience"
+    NONE = "no scheduler is configured"
+    FRESH = "all assigned devices are known"
+    PARTIAL = "some of the assigned devices are unknown"
+    STARTING = "no response yet"
+    LOST = "no response for longer than the timeout"
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,7 +58,7 @@ class PolledClaimSource(Poller[Claims]):
         if not self._wanted:
             return ()
         named = list(self._unknown.items())[:NAMED_UNKNOWN]
-        unknown = (SourceHealth(self.source, False, device, f"unknown device, given to {to}") for device, to in named)
+        unknown = (SourceHealth(self.source, False, device, f"unknown device, assigned to {to}") for device, to in named)
         return (self.health(), *unknown)
 
     def since(self, workload: str, now_ns: int) -> int:
@@ -76,7 +76,11 @@ class PolledClaimSource(Poller[Claims]):
         named = {claim.workload for claim in claims} | set(unknown.values())
         self._since = {name: since for name, since in self._since.items() if name in named}
         for device in unknown.keys() - self._unknown.keys():
-            log.warning("%s, given to %s: which GPU it is cannot be told; see docs/attribution.md", device, unknown[device])
+            log.warning(
+                "cannot identify the GPU of device %s, which is assigned to %s; see docs/attribution.md",
+                device,
+                unknown[device],
+            )
         self._unknown = unknown
         # The same tuple while nothing changes: callers compare it by identity.
         same = before is not None and before.claims == claims

@@ -197,7 +197,12 @@ class ProcessOwners:
 
     def _shared(self, owner: int | None, now_ns: int) -> ProcessOwner:
         name = self._lone.shared_name(owner)
-        labels = {"reason": f"more than {OF_USER} workloads of a user, or its share of {OF_NODE} of all, in an hour"}
+        labels = {
+            "reason": (
+                f"in one hour, more than {OF_USER} workloads of this user, or more than its share of the {OF_NODE} workloads "
+                "of all users"
+            )
+        }
         return ProcessOwner(name, WorkloadFacts(name, now_ns, "process", labels))
 
     def _user(self, pid: int, now_ns: int) -> tuple[int | None, dict[str, str]]:

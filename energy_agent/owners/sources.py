@@ -75,7 +75,7 @@ def _informer(config: KubernetesConfig, clock: Clock, node: str, simulated: Path
         return None
     api = Api.in_cluster() if simulated is None else Api.simulated(simulated)
     if api is None:
-        log.warning("no pod informer: this is no pod with a service account's token (overlay informer)")
+        log.warning("pod informer disabled: the agent does not run in a pod with a service account token (overlay informer)")
         return None
     informer = PodInformer(api, node, clock, config.labels, config.owner_kinds)
     informer.start(START_WAIT_S)

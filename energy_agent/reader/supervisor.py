@@ -106,7 +106,7 @@ class ReaderSupervisor:
         select.select([reader.fileno(), *self.wake], [], [], min(timeout_s, self._look_again_s(reader)))
         messages = reader.messages()
         if messages is None:
-            self._ended(reader, "the reader ended")
+            self._ended(reader, "the reader process exited")
             return []
         # What passed while this process was stopped or asleep says nothing about the reader: a wait counts a second at most.
         reader.silent_s = 0.0 if messages else reader.silent_s + min(1.0, time.monotonic() - began_s)
@@ -186,7 +186,7 @@ class ReaderSupervisor:
             return
         stuck = self.unkillable.readers
         if stuck >= MAX_UNKILLABLE:
-            self._down(f"{stuck} readers hang in the driver and cannot be killed")
+            self._down(f"{stuck} reader processes hang in the driver and cannot be killed")
             self._start_at_s = time.monotonic() + 1.0
             return
         excluded = {u: self._index(u) for u, d in self.devices.items() if d.excluded}
@@ -195,7 +195,7 @@ class ReaderSupervisor:
                 self.options, excluded, xid_events=self._xid_events, without_health=self.health_hangs
             )
         except OSError as error:  # no process or descriptor is left on this machine
-            self._down(f"the reader cannot be started: {error.strerror}")
+            self._down(f"cannot start the reader process: {error.strerror}")
             self._start_at_s = time.monotonic() + self._back_off_s
             self._back_off_s = min(2 * self._back_off_s, MAX_BACK_OFF_S)
 
@@ -234,7 +234,8 @@ class ReaderSupervisor:
     def _check_hang(self, reader: ReaderProcess) -> None:
         call = reader.under_way()
         if call is None and reader.silent_s > max(SILENT_S, 3e-9 * self.options.period_ns):
-            self._ended(reader, "the reader was silent")  # frozen outside of the driver: stopped by somebody, or starved
+            # Frozen outside of the driver: stopped by somebody, or starved.
+            self._ended(reader, "the reader process did not respond")
             return
         if call is None or call.seconds < self._patience_s(reader, call):
             return

@@ -128,7 +128,7 @@ def _sample(values: list[Any]) -> DeviceSample:
         return DeviceSample(*values)
     *plain, xid, processes, mig, absent = values
     if len(plain) != len(_PLAIN) or not isinstance(absent, dict):
-        raise TypeError("not the values of this version's sample")
+        raise TypeError("expected the values of a sample of this version")
     owners = None if processes is None else tuple(ProcessUse(*p) for p in processes)
     devices = None if mig is None else tuple(MigUse(*m) for m in mig)
     rest: tuple[Any, ...] = (None if xid is None else dict(xid), owners, devices, absent)
@@ -143,7 +143,7 @@ def _sweep(body: dict[str, Any]) -> DeviceSweep:
 def _health(values: list[Any]) -> HealthRecord:
     uuid, group, boot_ns, readings, absent = values
     if not isinstance(absent, dict):
-        raise TypeError("not the values of this version's health")
+        raise TypeError("expected the values of a health record of this version")
     return HealthRecord(uuid, group, boot_ns, tuple(HealthReading(q, tuple(labels), v) for q, labels, v in readings), absent)
 
 

@@ -25,7 +25,7 @@ def members(collection: dict[str, Any], most: int) -> list[str]:
     found = collection.get("Members")
     rows = found if isinstance(found, list) else []
     if len(rows) > most:
-        raise MeterError(f"a collection of {len(rows)} members is not believed")
+        raise MeterError(f"implausible collection of {len(rows)} members")
     return [str(m["@odata.id"]) for m in rows if isinstance(m, dict) and is_path(m.get("@odata.id"))]
 
 

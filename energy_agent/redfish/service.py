@@ -39,12 +39,12 @@ class RedfishService:
             return self._get(path)
         except _LoggedOutError:
             if self._config.auth != "session":
-                raise MeterError(f"{self._root} refuses the user's name or password") from None
+                raise MeterError(f"{self._root} rejects the user name or the password") from None
         self._log_in()  # the session had ended
         try:
             return self._get(path)
         except _LoggedOutError:
-            raise MeterError(f"{self._root} refuses a session that it has just opened") from None
+            raise MeterError(f"{self._root} rejects the session that it has just created") from None
 
     def close(self) -> None:
         """End the session: services allow few."""
@@ -58,12 +58,12 @@ class RedfishService:
 
     def _get(self, path: str) -> dict[str, Any]:
         try:
-            found = json.loads(self._ask("GET", path).body, parse_float=Decimal)
+            body = json.loads(self._ask("GET", path).body, parse_float=Decimal)
         except (ValueError, RecursionError, ArithmeticError):
             raise MeterError(f"{self._root}{path} is not JSON") from None
-        if not isinstance(found, dict):
-            raise MeterError(f"{self._root}{path} is no JSON object")
-        return found
+        if not isinstance(body, dict):
+            raise MeterError(f"{self._root}{path}: expected a JSON object")
+        return body
 
     def _log_in(self) -> None:
         self._token = self._session = ""
@@ -71,12 +71,12 @@ class RedfishService:
         try:
             headers = self._ask("POST", _SESSIONS, body).headers
         except _LoggedOutError:
-            raise MeterError(f"{self._root} refuses the user's name or password") from None
+            raise MeterError(f"{self._root} rejects the user name or the password") from None
         self._token = headers.get("x-auth-token", "")
         where = urlsplit(headers.get("location", "")).path
         self._session = where if is_path(where) else ""
         if not self._token:
-            raise MeterError(f"{self._root} opened no session; set {self._keys}auth to basic or none")
+            raise MeterError(f"{self._root} did not create a session; set {self._keys}auth to basic or none")
 
     def _ask(self, method: str, path: str, body: bytes | None = None) -> HttpResponse:
         headers = {"Accept": "application/json"}
@@ -93,7 +93,7 @@ class RedfishService:
         if answer.status in (401, 403):
             raise _LoggedOutError
         if not answer.ok:
-            raise MeterError(f"{self._root}{path} answered with status {answer.status}")
+            raise MeterError(f"{self._root}{path} responded with status {answer.status}")
         return answer
 
 

@@ -70,7 +70,7 @@ class EndpointAccount:
         if elapsed_s is None:
             elapsed_s = _DAY_S if since_ns is None or t_ns < since_ns else (t_ns - since_ns) / NS_PER_S
         if len(models.keys() | {reading.model for reading in readings}) > MODELS_LIMIT:
-            raise EndpointError(f"metrics endpoint has named more than {MODELS_LIMIT} models by now")
+            raise EndpointError(f"metrics endpoint has reported more than {MODELS_LIMIT} models")
         deltas, all_grown = [], 0
         for model in models.values():
             model.running = model.waiting = None
@@ -86,9 +86,11 @@ class EndpointAccount:
                 # A clock that stepped back makes no interval, and loses nothing.
                 deltas.append(self._delta(reading.model, min(start_ns, t_ns), model, grown))
         if all_grown > RATE_MAX * _RATE_ENGINES * (elapsed_s + 1):
-            raise EndpointError(f"absurd: counts grew by {all_grown}, more than {RATE_MAX * _RATE_ENGINES} per second")
+            raise EndpointError(
+                f"implausible counters: they grew by {all_grown}, more than {RATE_MAX * _RATE_ENGINES} per second"
+            )
         if sum(model.size for model in models.values()) > totals_limit:
-            raise EndpointError(f"metrics endpoint has named more than {totals_limit} counts and buckets by now")
+            raise EndpointError(f"metrics endpoint has reported more than {totals_limit} counters and buckets")
         _forget_engines(models, readings, kept_limit)
         return EndpointState(t_ns, models), deltas
 

@@ -80,7 +80,7 @@ def _started_again(before: EngineCounters, now: EngineReading) -> bool:
 
 def _check_rate(key: str, grown: int, allowed: int) -> None:
     if grown > allowed:
-        raise EndpointError(f"absurd: {key} grew by {grown}, more than {RATE_MAX} per second of one engine")
+        raise EndpointError(f"implausible counter: {key} grew by {grown}, more than {RATE_MAX} per second and engine")
 
 
 def _count(before: EngineCounters, now: EngineReading, grown: CounterDelta, allowed: int, *, derive: bool) -> None:

@@ -16,9 +16,9 @@ _ENGINE = 9
 def _histogram(value: Latencies) -> Latencies:
     numbers = (*value.edges, value.sum_s, *value.counts)
     if not all(isfinite(number) and number >= 0 for number in numbers) or len(value.counts) != len(value.edges) + 1:
-        raise ValueError("a histogram with impossible numbers")
+        raise ValueError("histogram with negative or infinite values, or a wrong number of buckets")
     if list(value.edges) != sorted(set(value.edges)):
-        raise ValueError("a histogram whose edges do not rise")
+        raise ValueError("histogram with unsorted bucket edges")
     return value
 
 
@@ -109,5 +109,5 @@ def decode(text: str) -> EndpointState:
     try:
         saved = _SAVED.validate_json(text, strict=True)
     except ValidationError as error:
-        raise ValueError(f"not the counters of a metrics page: {error.errors(include_url=False)[0]['msg']}") from None
+        raise ValueError(f"not the counters of a metrics endpoint: {error.errors(include_url=False)[0]['msg']}") from None
     return EndpointState(saved.read_ns, saved.models)

@@ -76,26 +76,28 @@ def sources(
             refused[pod.workload] = str(error)
         else:
             candidates.setdefault(pod.workload.partition("/")[0], []).append(source)
-    found = _share(candidates)
-    for source in (source for sources in candidates.values() for source in sources if source not in found):
-        refused[source.workload] = f"more than {ENDPOINTS_LIMIT} metrics pages on this node; namespaces have equal shares"
-    return sorted(found, key=lambda source: source.workload), refused
+    followed = _share(candidates)
+    for source in (source for sources in candidates.values() for source in sources if source not in followed):
+        refused[source.workload] = (
+            f"more than {ENDPOINTS_LIMIT} metrics endpoints on this node; they are shared equally among namespaces"
+        )
+    return sorted(followed, key=lambda source: source.workload), refused
 
 
 def _share(candidates: Mapping[str, list[TokenSource]]) -> list[TokenSource]:
     """The sources that are followed: the next one is always of the namespace with the fewest pages so far (max-min)."""
     queues = {namespace: deque(sources) for namespace, sources in candidates.items()}
     endpoints = dict.fromkeys(queues, 0)
-    found: list[TokenSource] = []
+    followed: list[TokenSource] = []
     while queues:
         namespace = min(queues, key=lambda each: (endpoints[each] + len(queues[each][0].endpoints), each))
         source = queues[namespace].popleft()
         if sum(endpoints.values()) + len(source.endpoints) <= ENDPOINTS_LIMIT:
             endpoints[namespace] += len(source.endpoints)
-            found.append(source)
+            followed.append(source)
         if not queues[namespace]:
             del queues[namespace]
-    return found
+    return followed
 
 
 def group(pod: PodFacts) -> str | None:
@@ -105,19 +107,17 @@ def group(pod: PodFacts) -> str | None:
 
 
 def _source(pod: PodFacts, servers: Collection[str], nameless: Collection[str], simulated: bool) -> TokenSource:
-    said = pod.annotations
-    first, *more = ports = _ports(said[PORT])
+    annotations = pod.annotations
+    first, *more = ports = _ports(annotations[PORT])
     if pod.ports is not None and not set(ports) <= set(pod.ports):
-        raise ValueError(f"annotation {PORT}: on the host's network a container must declare each of its ports")
-    path, server = said.get(PATH, "/metrics"), said.get(SERVER, "vllm")
+        raise ValueError(f"annotation {PORT}: a container on the host network must declare each of these ports")
+    path, server = annotations.get(PATH, "/metrics"), annotations.get(SERVER, "vllm")
     if not _PATH.fullmatch(path):
-        raise ValueError(f"annotation {PATH} is not a path such as /metrics")
+        raise ValueError(f"annotation {PATH}: expected a path such as /metrics")
     if server not in servers or server == "mapping":
-        raise ValueError(
-            f"annotation {SERVER} does not match a known server; known: {', '.join(sorted(set(servers) - {'mapping'}))}"
-        )
-    if GROUP in said and group(pod) is None:
-        raise ValueError(f"annotation {GROUP} is not a name of at most 63 letters, digits, '.', '_' and '-'")
+        raise ValueError(f"annotation {SERVER}: unknown server; known: {', '.join(sorted(set(servers) - {'mapping'}))}")
+    if GROUP in annotations and group(pod) is None:
+        raise ValueError(f"annotation {GROUP}: expected a name of at most 63 letters, digits, '.', '_' and '-'")
     return TokenSource(
         workload=pod.workload,
         url=f"http://{_host(pod.address, simulated)}:{first}{path}",
@@ -132,7 +132,7 @@ def _source(pod: PodFacts, servers: Collection[str], nameless: Collection[str], 
 def _fact(pod: PodFacts, key: str, fact: str) -> str:
     text = pod.annotations.get(key, pod.facts.get(fact, ""))
     if len(text) > FACT_LIMIT or not text.isprintable():
-        raise ValueError(f"annotation {key} is not printable text of at most {FACT_LIMIT} characters")
+        raise ValueError(f"annotation {key}: expected printable text of at most {FACT_LIMIT} characters")
     return text
 
 
@@ -140,7 +140,9 @@ def _ports(text: str) -> list[int]:
     parts = text.split(",", PORTS_LIMIT)
     ports = [int(part) for part in map(str.strip, parts) if part.isascii() and part.isdigit() and len(part) < 6]
     if len(ports) != len(parts) or len(set(ports)) < len(ports) or len(ports) > PORTS_LIMIT:
-        raise ValueError(f"annotation {PORT} is not a port, or at most {PORTS_LIMIT} different ones with commas")
+        raise ValueError(
+            f"annotation {PORT}: expected a port, or a comma-separated list of at most {PORTS_LIMIT} different ports"
+        )
     if not all(0 < port < 65536 for port in ports):
         raise ValueError(f"annotation {PORT}: expected a port from 1 to 65535")
     return ports
@@ -153,9 +155,9 @@ def _host(text: str, simulated: bool) -> str:
     except ValueError:
         raise ValueError("the pod has no address yet") from None
     if address.version == 6 and (address.ipv4_mapped is not None or address.scope_id is not None):
-        raise ValueError(f"{text!r} is not a pod's address")
+        raise ValueError(f"{text!r} is not the address of a pod")
     if address.is_loopback and simulated:
         return text
     if address.is_loopback or address.is_link_local or address.is_multicast or address.is_unspecified:
-        raise ValueError(f"{text!r} is not a pod's address")
+        raise ValueError(f"{text!r} is not the address of a pod")
     return f"[{address.compressed}]" if address.version == 6 else address.compressed

@@ -35,17 +35,17 @@ def fetch(url: str, names: tuple[str, ...], *, timeout_s: float = TIMEOUT_S, lin
     """
     parts = urlsplit(url)
     if parts.scheme != "http" or not parts.hostname:
-        raise UsageError(f"metrics address {url!r} is not an http:// address")
+        raise UsageError(f"metrics endpoint: expected an http:// URL, got {url!r}")
     client = HttpClient(f"http://{parts.netloc}", timeout_s, body_limit_b=BODY_LIMIT_B, cpu_limit_s=CPU_LIMIT_S)
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     lines = _Lines(url, names, lines_limit, time.monotonic() + timeout_s)
     try:
         with client.stream("GET", target, {"Accept": "text/plain"}) as response:
             if response.status != 200:
-                raise EndpointError(f"{url} answered with status {response.status}")
+                raise EndpointError(f"{url} responded with status {response.status}")
             return lines.read(response)
     except HttpCostError:
-        raise EndpointError(f"{url} costs too much: more than {CPU_LIMIT_S:g} s of CPU time to read") from None
+        raise EndpointError(f"{url}: response too large: more than {CPU_LIMIT_S:g} s of CPU time to parse") from None
     except HttpError as error:
         raise EndpointError(f"{url}: {error.reason}") from None
     finally:
@@ -75,7 +75,7 @@ class _Lines:
             if not has_text and (text := rest.lstrip()):
                 has_text = True
                 if text.startswith((b"<", b"{", b"[")):
-                    raise EndpointError(f"{self._url} is no metrics endpoint in Prometheus text format: it is HTML or JSON")
+                    raise EndpointError(f"{self._url}: expected Prometheus text format, got HTML or JSON")
             end = rest.rfind(b"\n")
             if end > 0:
                 self._keep(rest[:end])
@@ -83,9 +83,9 @@ class _Lines:
             if len(rest) > LINE_LIMIT_B:
                 raise EndpointError(f"{self._url} has a line of more than {LINE_LIMIT_B} bytes")
         if not has_text:
-            raise EndpointError(f"{self._url} is no metrics endpoint in Prometheus text format: it is empty")
+            raise EndpointError(f"{self._url}: expected Prometheus text format, got an empty response")
         if len(rest) > 1:  # a line cut within a number would look like a counter that fell
-            raise EndpointError(f"{self._url} is not complete: its last line has no end")
+            raise EndpointError(f"{self._url}: incomplete response: the last line does not end with a line feed")
         return b"".join((*self._kept, b"\n")).decode("utf-8", errors="replace")
 
     def release(self) -> None:
@@ -102,7 +102,7 @@ class _Lines:
                 raise EndpointError(f"{self._url} has a line of more than {LINE_LIMIT_B} bytes")
             if len(self._kept) > self._limit or self._kept_b > KEPT_LIMIT_B:
                 raise EndpointError(
-                    f"{self._url} costs too much: more than {self._limit} lines or {KEPT_LIMIT_B} bytes with tokens"
+                    f"{self._url}: response too large: more than {self._limit} lines or {KEPT_LIMIT_B} bytes of token metrics"
                 )
         if self._kept_b > _SMALL_B and not self._is_large:
             if not _LARGE.acquire(timeout=max(0.0, self._deadline_s - time.monotonic())):

@@ -24,8 +24,8 @@ PATIENCE_NS = 10 * NS_PER_S
 """How long an endpoint that has answered may be silent before that is logged. A pod that ends is known as ended much sooner."""
 NOBODY_NS = 60 * NS_PER_S
 NOBODY = (
-    "no workload of this name has held a GPU here in the last 15 minutes, so no joules are beside its tokens: "
-    "wattlens_workload_info has the names; where others hold the GPUs give the entry their group"
+    "no workload of this name has used a GPU of this node in the last 15 minutes, so its tokens have no energy: see "
+    "wattlens_workload_info for the names; if other workloads use the GPUs, set `group` in this entry"
 )
 
 
@@ -56,7 +56,7 @@ class Poll(Poller[None]):
             partial(read, self),
             source.period_s,
             log,
-            f"metrics page of {self.key}",
+            f"metrics endpoint of {self.key}",
             retry_max_s=None,  # one that fails costs as much as one that answers
             phase_s=AFTER_S,
             hang_s=hang_s,
@@ -87,7 +87,7 @@ class Poll(Poller[None]):
         patient = health.last_success_ns is not None and boot_ns - self._silent_since_boot_ns < PATIENCE_NS
         if not self._told_down and not patient and boot_ns >= self._quiet_until_boot_ns:
             self._told_down, self._quiet_until_boot_ns = True, boot_ns + QUIET_NS
-            log.warning("metrics page of %s is not read: %s", self.key, health.reason)
+            log.warning("cannot read the metrics endpoint of %s: %s", self.key, health.reason)
 
     @property
     def nobody(self) -> bool:

@@ -228,7 +228,7 @@ class TokenPoller:
             poll.account.restore(text)
         except ValueError as error:
             log.warning(
-                "last reading of %s in the journal is left out, its tokens count from the next one on: %s", poll.key, error
+                "the journal's last reading of %s is ignored, tokens count from the next reading on: %s", poll.key, error
             )
         else:
             poll.totals = poll.account.totals(up=False)
@@ -304,7 +304,7 @@ def server_of(source: TokenSource) -> TokenServer:
         spec: TokenServer = plugin.load(package, source.server)
     except LookupError:
         known = ", ".join(plugin.names(package))
-        raise UsageError(f"key 'tokens.server': no server {source.server!r}; known: {known}") from None
+        raise UsageError(f"key 'tokens.server': unknown server {source.server!r}; known: {known}") from None
     return spec
 
 

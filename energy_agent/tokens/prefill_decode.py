@@ -34,8 +34,8 @@ _FLAT: Final = 1e-10  # what is left of a column, as a share of its square, once
 
 NO_STEPS: Final = "the engine does not count its steps"
 TOO_FEW: Final = "too few windows yet"
-NO_WORK: Final = "no prompts or no answers"
-ALIKE: Final = "the load varies too little to tell prompts and answers apart"
+NO_WORK: Final = "no prompt tokens or no generated tokens"
+ALIKE: Final = "the load varies too little to distinguish prefill and decode"
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,23 +54,23 @@ def read(server: TokenServer, page: str, t_ns: int, model: str = "") -> list[Mod
         TokenPageError: none of the server's series is there, a line of them is broken, or there are too many models or engines.
     """
     wanted = _index_names(_Key(server))
-    found: dict[str, dict[str, _Engine]] = {}
+    engines_by_model: dict[str, dict[str, _Engine]] = {}
     for line in series(page, wanted):
         for part, value, place, name in wanted[line.name]:
             if not all(line.labels.get(label) in values for label, values in name.where.items()):
                 continue
-            engines = found.setdefault(model or line.labels.get(server.model_label, ""), {})
+            engines = engines_by_model.setdefault(model or line.labels.get(server.model_label, ""), {})
             engine = engines.setdefault("/".join(line.labels.get(label, "") for label in server.engine_labels).strip("/"), {})
-            if len(found) > MODELS_LIMIT:
-                raise EndpointError(f"metrics page names more than {MODELS_LIMIT} models")
+            if len(engines_by_model) > MODELS_LIMIT:
+                raise EndpointError(f"response has more than {MODELS_LIMIT} models")
             if len(engines) > ENGINES_LIMIT:
-                raise EndpointError(f"metrics page names more than {ENGINES_LIMIT} engines of a model")
+                raise EndpointError(f"response has more than {ENGINES_LIMIT} engines of one model")
             rank = tuple(_rank(line.labels.get(label, "")) for label in server.copies)
             engine.setdefault((value, place), {}).setdefault(rank, _Slot()).put(part, line.labels, line.value)
-    if not found:
+    if not engines_by_model:
         names = sorted({str(n.name) for value, _, n in server.names() if value == "generation"})
-        raise EndpointError(f"metrics page has no {' or '.join(names)}; is this the address of {server.summary}?")
-    return [_model(server, t_ns, name, engines) for name, engines in sorted(found.items())]
+        raise EndpointError(f"response has no metric {' or '.join(names)}; is this the metrics endpoint of {server.summary}?")
+    return [_model(server, t_ns, name, engines) for name, engines in sorted(engines_by_model.items())]
 
 
 def names_of(server: TokenServer) -> tuple[str, ...]:

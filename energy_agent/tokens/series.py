@@ -49,7 +49,7 @@ def series(page: str, names: Collection[str]) -> Iterator[ResponseSample]:
             continue
         rest = _REST.fullmatch(line, head.end())
         if rest is None:
-            raise EndpointError(f"metrics page is not in Prometheus text format: a line of {head[1][:80]}")
+            raise EndpointError(f"response is not in Prometheus text format: a line of {head[1][:80]}")
         yield ResponseSample(head[1], _labels(head[1], rest[1] or ""), float(rest[2]))
 
 
@@ -61,7 +61,7 @@ def _labels(name: str, text: str) -> dict[str, str]:
         if label is None or label[1] in labels or len(labels) >= LABELS_LIMIT:
             if not text.strip(" \t"):
                 break
-            raise EndpointError(f"metrics page is not in Prometheus text format: labels of {name[:80]}")
+            raise EndpointError(f"response is not in Prometheus text format: labels of {name[:80]}")
         value = label[2] if "\\" not in label[2] else _ESCAPE.sub(lambda m: "\n" if m[1] == "n" else m[1], label[2])
         labels[label[1]] = printable(value[:LABEL_LIMIT])
         at = label.end()

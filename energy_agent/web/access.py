@@ -103,11 +103,13 @@ class AccessControl:
             terms = read(web, seen)
             if self._terms.protected and not terms.protected:  # an editor that empties a file before it writes it
                 where = web.config_file or self._web.config_file or "web"
-                raise UsageError(f"{where}: neither TLS nor credentials are left in it; to open the page to everyone, restart")
+                raise UsageError(
+                    f"{where}: TLS and credentials were removed; restart the agent to serve /metrics without protection"
+                )
         except UsageError as error:
             self.ok = False
             self._seen |= seen  # once for each change; a new file that was missing is looked for too
-            _log.error("web configuration not reloaded, the old one stays: %s", error)
+            _log.error("web configuration not reloaded, the previous one stays in use: %s", error)
             return
         self._take(web, terms, seen)
         if seen:
@@ -146,7 +148,7 @@ def read(web: Web, seen: Seen) -> AccessSettings:
         token = _token(web.bearer_token_file)
     credentials = auth.Credentials(config.basic_auth_users, token)
     if credentials.needed and context is None and not web.listen.startswith(("127.", "[::1]", "localhost:")):
-        notes.append("passwords and tokens cross the network in the clear: web.config_file has no tls_server_config")
+        notes.append("passwords and tokens are sent in clear text: web.config_file has no tls_server_config")
     sans = None if server.client_allowed_sans is None else frozenset(server.client_allowed_sans)
     headers: dict[str, str] = {name: value for name, value in config.http_server_config.headers.items() if value}
     return AccessSettings(context, sans, credentials, headers, tuple(notes))
@@ -157,8 +159,8 @@ def _token(path: Path) -> str:
     token = read_secret(path, "web.bearer_token_file").strip()
     if path.stat().st_mode & stat.S_IROTH:
         raise UsageError(
-            f"web.bearer_token_file {path} can be read by everyone on this machine: chmod o-r "
-            "(in Kubernetes, defaultMode: 0440 of the secret's volume)"
+            f"everyone on this machine can read web.bearer_token_file {path}: chmod o-r (in Kubernetes: defaultMode: "
+            "0440 of the secret's volume)"
         )
     if not _TOKEN.fullmatch(token):
         raise UsageError(f"web.bearer_token_file {path}: expected one line of 16 to 2048 letters, digits and ._~+/- (RFC 6750)")
@@ -167,7 +169,7 @@ def _token(path: Path) -> str:
 
 def _require_file(path: Path) -> None:
     if path.is_fifo():  # nobody may ever write to it
-        raise UsageError(f"{path} is no ordinary file")
+        raise UsageError(f"{path}: expected a file, got a pipe")
 
 
 def _state(path: Path) -> tuple[int, ...]:

@@ -70,12 +70,12 @@ def listen(address: str, port: int, key: str) -> socket.socket:
     except OSError as error:
         listener.close()
         reason = error.strerror or str(error)
-        todo = f"stop the program that holds it or set {key} to another address and port"
+        todo = f"stop the program that uses it, or set {key} to another address and port"
         if error.errno == errno.EADDRINUSE and (who := find_listener(str(target[0]), port)):
-            todo = f"{who} listens there; stop it or set {key} to another address and port"
+            todo = f"{who} uses it; stop that program, or set {key} to another address and port"
         elif error.errno == errno.EADDRNOTAVAIL:
             todo = f"set {key} to an address of this machine, or 0.0.0.0 for all of them"
         elif error.errno == errno.EACCES:
-            todo = f"ports below 1024 are root's; set {key} to a higher one"
+            todo = f"ports below 1024 require root; set {key} to a higher port"
         raise UsageError(f"cannot listen on {where}: {reason}; {todo}") from None
     return listener

@@ -69,7 +69,7 @@ class RequestHandler:
     def answer(self, method: str, path: str, accept: str) -> ServerResponse:
         """The response, of whatever status."""
         if path not in self._paths:
-            return plain(404, f"there is: {' '.join(self._paths)}")
+            return plain(404, f"not found; available: {' '.join(self._paths)}")
         if method not in ("GET", "HEAD"):
             return ServerResponse(405, PLAIN, b"GET or HEAD\n", {"Allow": "GET, HEAD"})
         if path == "/healthz":
@@ -101,8 +101,8 @@ class RequestHandler:
             return ServerResponse(200, fmt.value, self._render(snapshot, fmt))
         except Exception:  # noqa: BLE001 - a defect costs responses, and nothing else
             if logs:  # once, until a snapshot can be rendered again
-                _log.exception("the last snapshot cannot be rendered")
-            return plain(500, "the last snapshot cannot be rendered: see the log")
+                _log.exception("cannot render the last snapshot")
+            return plain(500, "cannot render the last snapshot: see the log")
 
 
 def _landing(snapshot: PublishedSnapshot | None, trouble: str) -> ServerResponse:

@@ -150,7 +150,7 @@ class WebServer:
         try:
             secure.do_handshake()
             if terms.allowed_sans is not None and terms.allowed_sans.isdisjoint(_names_of(secure.getpeercert())):
-                raise ConnectionError("the certificate has no name of client_allowed_sans")
+                raise ConnectionError("the client certificate has no name listed in client_allowed_sans")
         except OSError as error:
             self._warn("TLS with %s failed: %s", client.owner, error)
             raise

@@ -65,13 +65,13 @@ class TlsServer(_Section):
         if self.cert_file and not self.key_file:
             raise ValueError("key_file is missing")
         if self.verifies != bool(self.client_ca_file):
-            raise ValueError("client_ca_file and a client_auth_type that verifies certificates need each other")
+            raise ValueError("client_ca_file and a client_auth_type that verifies certificates require each other")
         if self.client_allowed_sans and self.client_auth_type != "RequireAndVerifyClientCert":
-            raise ValueError("client_allowed_sans needs client_auth_type RequireAndVerifyClientCert")
+            raise ValueError("client_allowed_sans requires client_auth_type RequireAndVerifyClientCert")
         if unknown := set(self.cipher_suites) - SUITES.keys():
-            raise ValueError(f"cipher_suites: {min(unknown)[:80]!r} is not supported; there are: {', '.join(SUITES)}")
+            raise ValueError(f"cipher_suites: {min(unknown)[:80]!r} is not supported; supported: {', '.join(SUITES)}")
         if self.min_version > self.max_version:
-            raise ValueError("min_version is above max_version: nobody could connect")
+            raise ValueError("min_version is above max_version: no client could connect")
         return self
 
 
@@ -100,7 +100,9 @@ class WebConfig(_Section):
     def _are_hashed(cls, users: dict[str, str]) -> dict[str, str]:
         for name, hashed in users.items():
             if ":" in name or not _BCRYPT.fullmatch(hashed):
-                raise ValueError(f"{name[:80]!r}: expected a bcrypt hash of cost 4 to 16, as of `htpasswd -nBC 10 NAME`")
+                raise ValueError(
+                    f"{name[:80]!r}: expected a bcrypt hash of cost 4 to 16, as written by `htpasswd -nBC 10 NAME`"
+                )
         return users
 
 

@@ -241,8 +241,8 @@ def test_every_watt_hour_is_booked_once_over_a_wrap_a_kill_and_slowness(run, ser
 @pytest.mark.parametrize(
     ("lie", "reason"),
     [
-        ({"holding": [[102, float32(float("nan"))]]}, "absurd reading: power NaN"),
-        ({"holding": [[102, float32(float("-inf"))]]}, "absurd reading: power -Infinity"),
+        ({"holding": [[102, float32(float("nan"))]]}, "implausible reading: power NaN"),
+        ({"holding": [[102, float32(float("-inf"))]]}, "implausible reading: power -Infinity"),
         ({"holding": [[102, float32(2e9)]]}, "the most is 1e+09 W"),
         ({"exception": 4}, "device failure (code 4)"),
     ],

@@ -199,5 +199,5 @@ def test_a_hung_slurmctld_is_a_reason_and_the_last_answer_stays(cluster, tmp_pat
     finally:
         cluster.controller.send_signal(signal.SIGCONT)
     assert source.claims() is before
-    assert "scontrol did not answer within 1.5 s" in source.rows()[0].reason
+    assert "scontrol did not respond within 1.5 s" in source.rows()[0].reason
     eventually(source.poll, every=0.5)

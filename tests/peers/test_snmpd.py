@@ -197,7 +197,7 @@ def test_every_way_to_log_in_and_what_is_said_when_it_is_refused(snmpd, tmp_path
 def test_killed_slowed_and_lying_in_mid_run(snmpd, version):
     readings, true = [], {APC[0]: ("integer", "170982"), APC[1]: ("integer", "185")}
     lies = [
-        (APC[1], ("integer", "2001"), "absurd reading: 20010 W"),
+        (APC[1], ("integer", "2001"), "implausible reading: 20010 W"),
         (APC[1], None, "NoSuchInstance"),
         (APC[1], ("integer", "-5"), "rPDU2DeviceStatusPower is -5"),
         (APC[1], ("integer", "-1"), "does not measure power"),

@@ -74,7 +74,7 @@ def take(
     devices = []
     for index in range(count):
         if index not in indices:
-            devices.append({"left_out": "it does not answer"})
+            devices.append({"left_out": "the device does not respond"})
             continue
         at(index)
         mark("GetHandleByIndex")
@@ -196,7 +196,7 @@ def with_pseudonyms(capture: Answers, secret: bytes) -> Answers:
     changed: Answers = json.loads(text)
     for device in changed["devices"]:
         if "raw" in device:
-            device["raw"]["nvmlDeviceGetBoardId"] = {"unreadable": "left out"}
+            device["raw"]["nvmlDeviceGetBoardId"] = {"unreadable": "removed"}
     return changed
 
 

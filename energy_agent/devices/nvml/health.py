@@ -170,7 +170,7 @@ class HealthReader:
         if errors and errors.keys() == self._error_kinds:
             visit.put("nvlink_errors", sum(errors.values()))
         elif errors:  # without one of its kinds the sum would fall, as if it had been reset
-            visit.absent["nvlink_errors"] = "a kind of error was not read"
+            visit.absent["nvlink_errors"] = "one of its kinds of errors could not be read"
 
     def _links(self, visit: _Visit, links: int) -> None:
         """Which links are down, and how many are up. Links that are in no use count as down."""
@@ -232,7 +232,7 @@ class HealthReader:
             self._gpm, self._gpm_ns = self._ask(visit, quantities, self._nvml.gpm), now_ns
         if self._gpm is None or now_ns - self._gpm_ns < GPM_LEAST_NS:
             for quantity in quantities:  # the next visit has a sample to measure from
-                visit.absent.setdefault(quantity, "needs two samples")
+                visit.absent.setdefault(quantity, "requires two samples")
             return
         self._mark(MARK_PREFIX + "GpmMetricsGet")
         try:

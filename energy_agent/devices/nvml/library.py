@@ -392,7 +392,7 @@ class RealNvml:
             NvmlError: FUNCTION_NOT_FOUND where this pynvml does not have it, or what NVML answers.
         """
         if not getter.startswith(("nvmlDeviceGet", "nvmlSystemGet")):
-            raise ValueError(f"{getter} is no getter of a device or of the system")
+            raise ValueError(f"expected the name of a getter (nvmlDeviceGet... or nvmlSystemGet...), got {getter}")
         if not hasattr(self._nvml, getter):
             raise NvmlError(abi.FUNCTION_NOT_FOUND, getter)
         return self._call(getter, *arguments)

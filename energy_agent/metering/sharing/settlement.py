@@ -89,10 +89,10 @@ class Settlement:
 
 
 def _by_owner(parts: Iterable[WorkloadShare]) -> dict[str, int]:
-    found: dict[str, int] = {}
+    energy_by_owner: dict[str, int] = {}
     for part in parts:
-        found[part.owner] = found.get(part.owner, 0) + part.energy_uj
-    return found
+        energy_by_owner[part.owner] = energy_by_owner.get(part.owner, 0) + part.energy_uj
+    return energy_by_owner
 
 
 def _paid(parts: list[WorkloadShare], due: dict[str, int], given: dict[str, int]) -> list[WorkloadShare]:

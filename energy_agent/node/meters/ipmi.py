@@ -45,7 +45,7 @@ class IpmiMeter:
                 env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/bin", "LC_ALL": "C"},
             )
         except subprocess.TimeoutExpired:
-            raise MeterError(f"ipmitool did not answer within {self._ipmi.timeout_s:g} s") from None
+            raise MeterError(f"ipmitool did not respond within {self._ipmi.timeout_s:g} s") from None
         except OSError as error:
             raise MeterError(f"{self._ipmi.ipmitool}: {error.strerror}; install ipmitool") from None
         power_mw = parse(done.stdout[:_OUTPUT_LIMIT], done.stderr[:_OUTPUT_LIMIT], done.returncode)
@@ -68,13 +68,13 @@ def parse(output: bytes, errors: bytes, code: int) -> int:
         MeterError: it failed, or the controller does not measure.
     """
     text = output.decode("utf-8", "replace")
-    found, state = _READING.search(text), _STATE.search(text)
-    if code or found is None:
-        said = " ".join((errors.decode("utf-8", "replace").strip() or text.strip() or f"it ended with {code}").split())
-        raise MeterError(f"ipmitool: {said[:200]}")
+    reading, state = _READING.search(text), _STATE.search(text)
+    if code or reading is None:
+        message = " ".join((errors.decode("utf-8", "replace").strip() or text.strip() or f"exited with status {code}").split())
+        raise MeterError(f"ipmitool: {message[:200]}")
     if state is not None and state[1] != "activated":
         raise MeterError(f"the controller's power measurement is {state[1]}")
-    return int(found[1]) * 1000
+    return int(reading[1]) * 1000
 
 
 def _command(ipmi: Ipmi, secret: str) -> list[str]:

@@ -33,7 +33,7 @@ class PsuMeter:
         if self._inputs:
             powers = [_power_mw(path) for path in self._inputs]
             if min(powers) < 0:
-                raise MeterError(f"absurd reading: {min(powers) / 1000:g} W of a supply")
+                raise MeterError(f"implausible reading: {min(powers) / 1000:g} W of a power supply")
             power_mw = believable_mw(sum(powers), most_w)
             readings.append(self._reading("node" if scope is Scope.NODE else "module", scope, power_mw, max_mw))
         for domain, path in self._modules:
@@ -57,9 +57,9 @@ def open_psu(config: NodeMeters, clock: Clock) -> PsuMeter:
     assert config.psu is not None
     inputs, modules = find(config.sysfs)
     if config.psu.supplies is not None and len(inputs) != config.psu.supplies:
-        raise MeterError(f"{len(inputs)} power supplies show their input, not {config.psu.supplies}")
+        raise MeterError(f"expected {config.psu.supplies} power supplies that report their input power, got {len(inputs)}")
     if not inputs and not modules:
-        raise MeterError(f"no power supply shows its input in {config.sysfs / 'class/hwmon'}")
+        raise MeterError(f"no power supply reports its input power in {config.sysfs / 'class/hwmon'}")
     meter = PsuMeter(inputs, modules, config, clock)
     meter.read()
     return meter
@@ -73,8 +73,8 @@ def find(sysfs: Path) -> tuple[list[Path], list[tuple[str, Path]]]:
             if re.fullmatch(r"pin\d*", read_text(label)):
                 inputs.append(folder / label.name.replace("_label", "_input"))
         for info in sorted(folder.glob("power*_oem_info")):
-            if found := _MODULE.search(read_text(info)):
-                modules.append((f"module-{found[1]}", folder / info.name.replace("_oem_info", "_average")))
+            if match := _MODULE.search(read_text(info)):
+                modules.append((f"module-{match[1]}", folder / info.name.replace("_oem_info", "_average")))
     return inputs, modules
 
 
@@ -86,5 +86,5 @@ def _power_mw(path: Path) -> int:
 
 
 SPEC = NodeSource(
-    "power supplies by the kernel's hwmon", lambda config: None if config.psu is None else config.psu.period_s, open_psu
+    "power supplies, from the kernel's hwmon", lambda config: None if config.psu is None else config.psu.period_s, open_psu
 )

@@ -42,7 +42,7 @@ class RaplMeter:
             except OSError as error:
                 raise MeterError(_reason(zone.folder / "energy_uj", error)) from None
             if energy_uj < 0 or (zone.wrap_uj is not None and energy_uj > zone.wrap_uj):
-                raise MeterError(f"{zone.domain}: absurd counter {energy_uj}")
+                raise MeterError(f"{zone.domain}: implausible counter {energy_uj}")
             t_ns, boot_ns = self._clock.utc_ns(), self._clock.boot_ns()
             readings.append(
                 MeterReading(
@@ -61,10 +61,10 @@ def open_rapl(config: NodeMeters, clock: Clock) -> RaplMeter:
     Raises:
         MeterError: none is there, or they cannot be read, with the reason.
     """
-    found = zones(config.sysfs)
-    if not found:
+    packages = zones(config.sysfs)
+    if not packages:
         raise MeterError(f"no RAPL package in {config.sysfs / 'class/powercap'}")
-    meter = RaplMeter(found, clock)
+    meter = RaplMeter(packages, clock)
     meter.read()
     return meter
 
@@ -99,7 +99,7 @@ def _zone(domain: str, scope: Scope, folder: Path) -> _Zone:
 
 def _reason(path: Path, error: OSError) -> str:
     if isinstance(error, PermissionError):
-        return f"{path} is readable by root alone; run the agent as root, or set sources.node.rapl.enabled: false"
+        return f"only root can read {path}; run the agent as root, or set sources.node.rapl.enabled: false"
     return f"{path}: {error.strerror}"
 
 

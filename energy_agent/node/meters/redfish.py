@@ -59,7 +59,7 @@ class RedfishChassisMeter:
             None if power_w is None else round(power_w * 1000), max_mw, self._step_uj(), 1000, AGE_NS,
         )  # fmt: skip
         if reading.energy_uj is None and reading.power_mw is None:
-            raise MeterError("the chassis tells neither power nor a fine enough energy")
+            raise MeterError("the chassis reports neither power nor energy of sufficient resolution")
         return (reading,)
 
     def close(self) -> None:
@@ -91,20 +91,22 @@ class RedfishChassisMeter:
         power = link(chassis, "Power")
         if power is not None:
             return lambda: self._power(power)
-        raise MeterError(f"chassis {chassis.get('Id')!r} tells no power")
+        raise MeterError(f"chassis {chassis.get('Id')!r} does not report power")
 
     def _chassis(self) -> dict[str, Any]:
         paths = members(self._service.get(_CHASSIS), _MEMBERS_MAX)
         wanted = self._redfish.chassis
         if wanted is not None:
             paths = [p for p in paths if p.rstrip("/").rpartition("/")[2] == wanted]
-        found = [self._service.get(path) for path in paths]
-        powered = [c for c in found if any(link(c, k) for k in ("EnvironmentMetrics", "PowerSubsystem", "Power"))]
+        candidates = [self._service.get(path) for path in paths]
+        powered = [c for c in candidates if any(link(c, k) for k in ("EnvironmentMetrics", "PowerSubsystem", "Power"))]
         nodes = [c for c in powered if c.get("ChassisType") in _NODES] if wanted is None and len(powered) > 1 else powered
         if len(nodes) == 1:
             return nodes[0]
         ids = ", ".join(str(c.get("Id"))[:64] for c in powered) or "none"
-        raise MeterError(f"which chassis is the node? set sources.node.redfish.chassis; those with power: {ids}")
+        raise MeterError(
+            f"cannot select the node's chassis: set sources.node.redfish.chassis; chassis with power readings: {ids}"
+        )
 
     def _environment(self, path: str) -> Values:
         body = self._service.get(path)
@@ -126,7 +128,7 @@ class RedfishChassisMeter:
             metrics = self._linked(supply, "Metrics")
             power_w = None if metrics is None else sensor(metrics, "InputPowerWatts")
             if power_w is None or power_w < 0:
-                raise MeterError(f"supply {path.rpartition('/')[2]!r} does not tell its input power")
+                raise MeterError(f"power supply {path.rpartition('/')[2]!r} does not report its input power")
             total += power_w
             counted += 1
         if not counted:
@@ -141,7 +143,7 @@ class RedfishChassisMeter:
             self._max_w = capacity * _HEADROOM
         power_w = number(first.get("PowerConsumedWatts"))
         if power_w is None:
-            raise MeterError("the chassis tells no power: PowerControl has no PowerConsumedWatts")
+            raise MeterError("the chassis does not report power: PowerControl has no PowerConsumedWatts")
         return power_w, None
 
     def _linked(self, body: dict[str, Any], key: str) -> dict[str, Any] | None:

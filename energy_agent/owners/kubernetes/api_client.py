@@ -93,9 +93,9 @@ class Api:
 
 def _object(raw: bytes) -> dict[str, Any]:
     try:
-        found = json.loads(raw)
+        body = json.loads(raw)
     except (ValueError, RecursionError):
-        raise ApiError("an answer that is no JSON") from None
-    if not isinstance(found, dict):
-        raise ApiError("an answer that is no object")
-    return found
+        raise ApiError("expected JSON in the response") from None
+    if not isinstance(body, dict):
+        raise ApiError("expected a JSON object in the response")
+    return body

@@ -61,13 +61,13 @@ def grants(answer: bytes, naming: Naming) -> Iterator[Grant]:
     try:
         pods = ListPodResourcesResponse.FromString(answer).pod_resources
     except DecodeError as error:
-        raise PodResourcesError("an answer that is no PodResources") from error
+        raise PodResourcesError("expected a PodResources response") from error
     left = MAX_CLAIMS
     for pod in pods:
         grant = _grant(pod, naming)
         left -= len(grant.devices) + len(grant.unknown)
         if left < 0:
-            raise PodResourcesError(f"more than {MAX_CLAIMS} devices given to pods")
+            raise PodResourcesError(f"more than {MAX_CLAIMS} devices assigned to pods")
         if grant.devices or grant.unknown:
             yield grant
 

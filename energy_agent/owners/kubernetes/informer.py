@@ -124,10 +124,10 @@ class PodInformer(Poller[None]):
         except ApiError as error:
             if error.status == 410:  # the requested version has expired: list again
                 return
-            hint = " (its role is in deploy/kubernetes/overlays/informer)" if error.status in (401, 403) else ""
+            hint = " (the required role is in deploy/kubernetes/overlays/informer)" if error.status in (401, 403) else ""
             raise ApiError(f"{error}{hint}") from None
         except Exception as error:  # noqa: BLE001 - a server may answer anything
-            raise ApiError(f"an answer that is no list of pods: {type(error).__name__}") from None
+            raise ApiError(f"expected a list of pods in the response: {type(error).__name__}") from None
 
     def _list(self) -> str:
         found: dict[tuple[str, str], PodFact] = {}
@@ -219,7 +219,7 @@ class PodInformer(Poller[None]):
             try:
                 self._devices = dict(found for item in items for found in _devices(item["spec"]))
             except (ValueError, TypeError, KeyError, AttributeError):
-                log.warning("ResourceSlices: the response is not a list of them")
+                log.warning("expected a list of ResourceSlices in the response")
             return
 
     def _take(self, pods: Mapping[tuple[str, str], PodFact]) -> None:

@@ -41,8 +41,8 @@ class NodeNote(Poller[str]):
             value = (metadata.get("annotations") or {}).get(ANNOTATION, "")
             text = "".join(c for c in value if c.isprintable() or c == "\n")
         except ApiError as error:
-            hint = " (its role: get on nodes, see docs/dvfs.md)" if error.status in (401, 403) else ""
+            hint = " (the required role is get on nodes, see docs/dvfs.md)" if error.status in (401, 403) else ""
             raise ApiError(f"{error}{hint}") from None
         except Exception:  # noqa: BLE001 - a server may answer anything
-            raise ApiError("an answer that is no node") from None
+            raise ApiError("expected a node in the response") from None
         return text if len(text) <= _LONGEST else text[:_LONGEST] + "…"

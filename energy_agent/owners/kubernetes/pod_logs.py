@@ -38,7 +38,7 @@ class PodLogs:
             uids.setdefault(key, []).append(uid)
         self._uids = uids
         if reason and reason != self._reason:
-            message = "pods' uids: %s: %s; processes of pods are named pod-UID; see docs/attribution.md#kubernetes"
+            message = "cannot read pod UIDs in %s: %s; workloads of pods are named pod-UID; see docs/attribution.md#kubernetes"
             log.warning(message, self._folder, reason)
         self._reason = reason
         return reason
@@ -57,7 +57,7 @@ class PodLogs:
     def _list(self) -> dict[str, tuple[str, str]]:
         owner = self._folder.stat()
         if owner.st_uid not in (0, os.geteuid()) or owner.st_mode & _WRITABLE_BY_OTHERS:
-            raise PermissionError(0, "others than root may write there, so that its names prove nothing")
+            raise PermissionError(0, "not trusted, because users other than root can write there")
         names = os.listdir(self._folder)[:_MAX_FOLDERS]  # noqa: PTH208 - names alone
         return {match[3]: (match[1], match[2]) for name in names if (match := _NAME.fullmatch(name)) is not None}
 

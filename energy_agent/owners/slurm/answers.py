@@ -61,7 +61,7 @@ def parse_node(answer: bytes, name: str) -> SlurmNode:
                 return SlurmNode(_text(node.get("gres")), amounts(_text(node.get("gres_used")), of_node=True))
             except ValueError as error:
                 raise SlurmOutputError(str(error)) from None
-    raise SlurmOutputError(f"no node {name!r} in the answer")
+    raise SlurmOutputError(f"no node {name!r} in the response")
 
 
 def parse_jobs(answer: bytes) -> dict[str, str]:
@@ -70,15 +70,15 @@ def parse_jobs(answer: bytes) -> dict[str, str]:
     Raises:
         SlurmOutputError: it is not such a list.
     """
-    found: dict[str, str] = {}
+    names: dict[str, str] = {}
     for line in answer.decode(errors="replace").splitlines():
         row = _ROW.fullmatch(line.strip())
         if row is None:
-            raise SlurmOutputError("a list of jobs that is none")
-        found[row[1]] = row[2]
-        if len(found) > MAX_JOBS:
+            raise SlurmOutputError("expected a list of jobs")
+        names[row[1]] = row[2]
+        if len(names) > MAX_JOBS:
             raise SlurmOutputError(f"more than {MAX_JOBS} jobs on this node")
-    return found
+    return names
 
 
 def parse_job(answer: bytes, number: str, node: str) -> SlurmJob | None:
@@ -94,13 +94,13 @@ def parse_job(answer: bytes, number: str, node: str) -> SlurmJob | None:
 
 
 def _job(job: Mapping[str, Any], number: str, node: str) -> SlurmJob | None:
-    told = job.get("job_state")
-    states = {str(state) for state in told} if isinstance(told, list) else {str(told)}
+    job_state = job.get("job_state")
+    states = {str(state) for state in job_state} if isinstance(job_state, list) else {str(job_state)}
     if states & ENDED and "COMPLETING" not in states:
         return None
     gres = job.get("gres_detail")
     if not isinstance(gres, list):
-        raise SlurmOutputError("no gres_detail in the JSON of a job")
+        raise SlurmOutputError("key gres_detail is missing in the JSON of a job")
     holds = _at([_text(each) for each in gres], _text(job.get("nodes")), node)
     array, task, het = (_number(job.get(key)) for key in ("array_job_id", "array_task_id", "het_job_id"))
     labels = {
@@ -121,7 +121,7 @@ def _at(gres: list[str], nodes: str, node: str) -> dict[tuple[str, int], int]:
         if node not in names or not any(gres):
             return {}
         if len(gres) != len(names):
-            raise ValueError(f"gres of {len(gres)} nodes for {len(names)}")
+            raise ValueError(f"gres_detail: expected {len(names)} nodes, got {len(gres)}")
         return amounts(gres[names.index(node)])
     except ValueError as error:
         raise SlurmOutputError(str(error)) from None
@@ -141,10 +141,10 @@ def _parsed(answer: bytes) -> Any:
 
 
 def _list(parsed: Any, key: str) -> list[dict[str, Any]]:
-    found = parsed.get(key) if isinstance(parsed, dict) else None
-    if not isinstance(found, list):
-        raise SlurmOutputError(f"no {key} in the JSON")
-    return [each for each in found if isinstance(each, dict)]
+    entries = parsed.get(key) if isinstance(parsed, dict) else None
+    if not isinstance(entries, list):
+        raise SlurmOutputError(f"key {key} is missing in the JSON")
+    return [each for each in entries if isinstance(each, dict)]
 
 
 def _number(value: Any) -> int | None:

@@ -64,9 +64,9 @@ class SlurmCommands:
             SlurmOutputError: the output does not contain it, or this Slurm is older than 22.05.
         """
         if not self._is_new_enough:
-            found = _VERSION.match(self._run(self._scontrol, "--version").decode(errors="replace"))
-            if found is not None and (int(found[1]), int(found[2])) < OLDEST:
-                raise TooOldError(f"{found[0]} is too old: scontrol answers in JSON from Slurm 22.05 on")
+            match = _VERSION.match(self._run(self._scontrol, "--version").decode(errors="replace"))
+            if match is not None and (int(match[1]), int(match[2])) < OLDEST:
+                raise TooOldError(f"{match[0]} is too old: Slurm 22.05 or later is required for JSON output of scontrol")
             self._is_new_enough = True
         return parse_node(self._run(self._scontrol, "show", "node", self.name, "-d", "--json"), self.name)
 
@@ -103,10 +103,10 @@ class SlurmCommands:
             SlurmOutputError: the output does not contain it.
         """
         if self._folder is None:
-            found = _CONF.search(self._run(self._scontrol, "show", "config").decode(errors="replace"))
-            if found is None:
-                raise SlurmOutputError("scontrol does not tell where slurm.conf is: name it with holders.slurm.conf")
-            self._folder = Path(found[1]).parent
+            match = _CONF.search(self._run(self._scontrol, "show", "config").decode(errors="replace"))
+            if match is None:
+                raise SlurmOutputError("scontrol does not report the path of slurm.conf: set holders.slurm.conf")
+            self._folder = Path(match[1]).parent
         return self._folder
 
     def _run(self, *command: str) -> bytes:

@@ -38,26 +38,26 @@ def amounts(gres: str, *, of_node: bool = False) -> dict[tuple[str, int], int]:
     Raises:
         ValueError: an index that no node has.
     """
-    found: dict[tuple[str, int], int] = {}
+    amounts_by_place: dict[tuple[str, int], int] = {}
     at: dict[str, int] = {}
-    for name, _, count, told in _GRES.findall(gres):
-        shares = told.split(",") if _SHARES.fullmatch(told) else []
+    for name, _, count, indices in _GRES.findall(gres):
+        shares = indices.split(",") if _SHARES.fullmatch(indices) else []
         first = at.get(name, 0)
         at[name] = first + len(shares) if of_node else 0
         if not int(count):
             continue
-        if told.startswith("IDX:") and told != "IDX:N/A":
-            each = dict.fromkeys(_numbers(told[4:], MAX_GPUS), 1)
+        if indices.startswith("IDX:") and indices != "IDX:N/A":
+            each = dict.fromkeys(_numbers(indices[4:], MAX_GPUS), 1)
         elif shares:
             each = {index: int(share.partition("/")[0]) for index, share in enumerate(shares, first)}
         else:
             each = {NOT_TOLD: int(count)}
         for index, amount in each.items():
             if amount:
-                found[name, index] = found.get((name, index), 0) + amount
-    if any(index >= MAX_GPUS for _, index in found):
+                amounts_by_place[name, index] = amounts_by_place.get((name, index), 0) + amount
+    if any(index >= MAX_GPUS for _, index in amounts_by_place):
         raise ValueError("more GPUs than a node can have")
-    return found
+    return amounts_by_place
 
 
 def types(gres: str) -> list[tuple[str, int]]:
@@ -156,11 +156,11 @@ def _expand(part: str, most: int) -> Iterator[str]:
 
 
 def _padded(ranges: str, most: int) -> list[str]:
-    found: list[str] = []
+    numbers: list[str] = []
     for each in ranges.split(","):
         low, _, high = each.partition("-")
-        found += [str(number).zfill(len(low)) for number in _span(low, high or low, most - len(found))]
-    return found
+        numbers += [str(number).zfill(len(low)) for number in _span(low, high or low, most - len(numbers))]
+    return numbers
 
 
 def _numbers(ranges: str, most: int) -> list[int]:
@@ -169,5 +169,5 @@ def _numbers(ranges: str, most: int) -> list[int]:
 
 def _span(low: str, high: str, most: int) -> range:
     if not (low.isdigit() and high.isdigit() and len(low) < 10 and len(high) < 10 and 0 <= int(high) - int(low) < most):
-        raise ValueError(f"not a range of numbers: {low[:20]}-{high[:20]}")
+        raise ValueError(f"expected a range of numbers, got {low[:20]}-{high[:20]}")
     return range(int(low), int(high) + 1)

@@ -91,7 +91,7 @@ class SlurmJobs(PolledClaimSource):
             self._text(Path(f"{self._procfs}/driver/nvidia-caps/mig-minors")),
         )
         claims: list[Claim] = []
-        unknown = {f"{name} {_place(index)}": "a job that is not known" for name, index in left}
+        unknown = {f"{name} {_place(index)}": "an unknown job" for name, index in left}
         for number, job in self._jobs.items():
             workload = f"slurm-{number}"
             facts = WorkloadFacts(workload, self.since(workload, now_ns), "slurm", self._labels(job))
@@ -106,19 +106,19 @@ class SlurmJobs(PolledClaimSource):
         return claims, unknown
 
     def _labels(self, job: SlurmJob) -> dict[str, str]:
-        told = {fact: value for fact, word in self._config.labels.items() if (value := _word(job, word))}
-        return {**job.labels, **self._config.accounts.get(job.labels.get("account", ""), {}), **told}
+        mapped = {fact: value for fact, word in self._config.labels.items() if (value := _word(job, word))}
+        return {**job.labels, **self._config.accounts.get(job.labels.get("account", ""), {}), **mapped}
 
     def _files(self) -> list[GresFile]:
         """The GPUs of gres.conf, read again each time: it is small, and may change under a slurmd that runs."""
         path = self._config.gres_conf or self._commands.folder() / "gres.conf"
         try:
-            found = gres_files(self._text(path), self._commands.name)
+            files = gres_files(self._text(path), self._commands.name)
         except ValueError as error:
             raise SlurmOutputError(f"{path}: {error}") from None
-        if found is None:
-            raise SlurmOutputError(f"{path} includes another file: name that one with holders.slurm.gres_conf")
-        return found
+        if files is None:
+            raise SlurmOutputError(f"{path} includes another file: set holders.slurm.gres_conf to that file")
+        return files
 
     @staticmethod
     def _text(path: Path) -> str:
@@ -162,7 +162,7 @@ def _count_unassigned(node: SlurmNode, jobs: Mapping[str, SlurmJob]) -> Counter[
 
 
 def _place(index: int) -> str:
-    return "of no index" if index == NOT_TOLD else f"IDX {index}"
+    return "without an index" if index == NOT_TOLD else f"IDX {index}"
 
 
 def _word(job: SlurmJob, word: str) -> str:

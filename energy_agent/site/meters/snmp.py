@@ -126,7 +126,7 @@ def decode_row(row: BoundRegister, answers: Mapping[str, Value]) -> _RegisterVal
             f"say read: {'power' if register.is_energy else 'energy'}"
         )
     if told.number < 0:
-        raise MeterError(f"absurd reading: {register.title} is {told.number}")
+        raise MeterError(f"implausible reading: {register.title} is {told.number}")
     digits = 0 if row.digits_oid is None else answers[row.digits_oid].number
     if not 0 <= digits <= _DIGITS_MAX:
         raise MeterError(f"{register.title}: {digits} decimal digits are not believed")

@@ -4,7 +4,7 @@ from energy_agent.tokens.server_spec import Name, TokenServer
 
 SPEC = TokenServer(
     summary="llama.cpp's llama-server",
-    checked="build 10434: the page of a running server",
+    checked="build 10434: response of a running server",
     moves="request",
     # What it calls prompt tokens are those that were computed.
     cached=(Name("llamacpp:prompt_tokens_cached_total", "2026 and later"),),
@@ -13,5 +13,5 @@ SPEC = TokenServer(
     steps=(Name("llamacpp:n_decode_total"),),
     running=(Name("llamacpp:requests_processing"),),
     waiting=(Name("llamacpp:requests_deferred"),),
-    note="Needs `--metrics`. The configuration has to name the model. No histograms, no count of requests.",
+    note="Requires `--metrics`. The configuration must name the model. No histograms and no request counter.",
 )

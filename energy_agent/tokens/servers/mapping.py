@@ -7,8 +7,8 @@ from energy_agent.tokens.reading import ModelReading
 from energy_agent.tokens.server_spec import FIELDS, Name, TokenServer
 
 SPEC = TokenServer(
-    summary="any server, its names under `mapping`",
-    checked="what the configuration says",
+    summary="any server, with its metric names under `mapping`",
+    checked="the configuration",
     moves="request",
     note="See below.",
 )
@@ -25,7 +25,7 @@ def of(mapping: TokenMapping) -> TokenServer:
         return (Name(metric, where=where, unit=mapping.unit if latency else "s"),)
 
     return TokenServer(
-        summary="the server that `mapping` describes",
+        summary="the server configured in `mapping`",
         checked=SPEC.checked,
         moves=mapping.moves,
         model_label=mapping.model_label,
@@ -60,4 +60,6 @@ def missing_names(source: TokenSource, readings: Iterable[ModelReading]) -> froz
 def missing(source: TokenSource, key: str) -> str:
     """What to say of a key whose name the page has never had."""
     name = getattr(source.mapping, key)
-    return f"mapping.{key}: " + (f"no series has the label {name}" if key.endswith("_label") else f"the page has no {name}")
+    return f"mapping.{key}: " + (
+        f"no series has the label {name}" if key.endswith("_label") else f"the response has no metric {name}"
+    )

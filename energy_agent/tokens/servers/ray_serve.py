@@ -4,14 +4,14 @@ from energy_agent.tokens.server_spec import Name, TokenServer
 
 SPEC = TokenServer(
     summary="vLLM in Ray Serve",
-    checked="ray 2.60.0 and vLLM 0.32.0: their source",
+    checked="source code of ray 2.60.0 and vLLM 0.32.0",
     moves="step",
     model_label="model_name",
     # A replica that starts again is another worker, whose counters begin at 0.
     engine_labels=("WorkerId", "ReplicaId", "engine"),
     prompt=(Name("ray_vllm_prompt_tokens_total"),),
-    cached=(Name("ray_vllm_prompt_tokens_cached_total"), Name("ray_vllm_prefix_cache_hits_total", "older ones")),
-    computed=(Name("ray_vllm_prompt_tokens_by_source_total", "current ones", {"source": ("local_compute",)}),),
+    cached=(Name("ray_vllm_prompt_tokens_cached_total"), Name("ray_vllm_prefix_cache_hits_total", "older versions")),
+    computed=(Name("ray_vllm_prompt_tokens_by_source_total", "current versions", {"source": ("local_compute",)}),),
     generation=(Name("ray_vllm_generation_tokens_total"),),
     requests=(Name("ray_vllm_request_success_total"),),
     steps=(Name("ray_vllm_iteration_tokens_total_count"),),
@@ -22,6 +22,6 @@ SPEC = TokenServer(
         Name("ray_vllm_inter_token_latency_seconds", "from vLLM 0.11 on"),
         Name("ray_vllm_time_per_output_token_seconds", "up to vLLM 0.12"),
     ),
-    note="The page of the node's Ray agent (`--metrics-export-port`). Ray publishes every few seconds, so give a `period_s` "
-    "that is not shorter. One page has all replicas of a node: give it once.",
+    note="Configure the metrics endpoint of the node's Ray agent (`--metrics-export-port`), once per node: it covers all "
+    "replicas. Ray publishes every few seconds, so set `period_s` to at least that period.",
 )

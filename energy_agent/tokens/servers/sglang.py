@@ -6,16 +6,19 @@ _LIVE = "sglang:realtime_tokens_total"
 
 SPEC = TokenServer(
     summary="SGLang",
-    checked="0.5.23: a page that its own metric classes wrote",
+    checked="0.5.23: response written by its own metric classes",
     moves="step",
     model_label="model_name",
     engine_labels=("dp_rank",),
     # Every pipeline stage counts, and with metrics for all schedulers every tensor-parallel rank too.
     copies=("pp_rank", "tp_rank", "moe_ep_rank"),
-    prompt=(Name(_LIVE, "current ones", {"mode": ("prefill_compute", "prefill_cache")}), Name("sglang:prompt_tokens_total")),
-    cached=(Name(_LIVE, "current ones", {"mode": ("prefill_cache",)}), Name("sglang:cached_tokens_total")),
-    computed=(Name(_LIVE, "current ones", {"mode": ("prefill_compute",)}),),
-    generation=(Name(_LIVE, "current ones", {"mode": ("decode",)}), Name("sglang:generation_tokens_total")),
+    prompt=(
+        Name(_LIVE, "current versions", {"mode": ("prefill_compute", "prefill_cache")}),
+        Name("sglang:prompt_tokens_total"),
+    ),
+    cached=(Name(_LIVE, "current versions", {"mode": ("prefill_cache",)}), Name("sglang:cached_tokens_total")),
+    computed=(Name(_LIVE, "current versions", {"mode": ("prefill_compute",)}),),
+    generation=(Name(_LIVE, "current versions", {"mode": ("decode",)}), Name("sglang:generation_tokens_total")),
     requests=(Name("sglang:num_requests_total"),),
     steps=(Name("sglang:cuda_graph_passes_total"),),
     running=(Name("sglang:num_running_reqs"),),
@@ -23,9 +26,9 @@ SPEC = TokenServer(
     ttft=(Name("sglang:time_to_first_token_seconds"),),
     itl=(
         Name("sglang:inter_token_latency_seconds"),
-        Name("sglang:time_per_output_token_seconds", "older ones"),
+        Name("sglang:time_per_output_token_seconds", "older versions"),
     ),
-    note="Needs `--enable-metrics`. `generation_tokens_total` moves when a request ends, so it is read only where the live one "
-    "is not there. The live one leaves out a request's first token, which comes with its prompt. A prompt that is computed "
-    "again after a retraction counts again, as its energy does.",
+    note="Requires `--enable-metrics`. `generation_tokens_total` advances only when a request ends, so it is read only if "
+    "the live counter is missing. The live counter excludes the first token of a request, which is produced with the "
+    "prompt. A prompt that is recomputed after a retraction counts again, as its energy does.",
 )

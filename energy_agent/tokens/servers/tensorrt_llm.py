@@ -4,7 +4,7 @@ from energy_agent.tokens.server_spec import Name, TokenServer
 
 SPEC = TokenServer(
     summary="TensorRT-LLM's trtllm-serve",
-    checked="its source, commit 050f80d",
+    checked="source code of commit 050f80d",
     moves="request",
     model_label="model_name",
     prompt=(Name("trtllm_prompt_tokens_total"),),
@@ -15,5 +15,5 @@ SPEC = TokenServer(
     waiting=(Name("trtllm_num_requests_waiting"),),
     ttft=(Name("trtllm_time_to_first_token_seconds"),),
     itl=(Name("trtllm_time_per_output_token_seconds"),),
-    note="The page is `/prometheus/metrics`. Requests that run and wait need `enable_iter_perf_stats`.",
+    note="The metrics endpoint is `/prometheus/metrics`. Running and waiting requests require `enable_iter_perf_stats`.",
 )

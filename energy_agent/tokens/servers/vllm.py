@@ -4,18 +4,18 @@ from energy_agent.tokens.server_spec import Name, TokenServer
 
 SPEC = TokenServer(
     summary="vLLM",
-    checked="0.32.0: a page that its own metric classes wrote",
+    checked="0.32.0: response written by its own metric classes",
     moves="step",
     model_label="model_name",
     engine_labels=("engine",),
     prompt=(Name("vllm:prompt_tokens_total"),),
     cached=(
-        Name("vllm:prompt_tokens_cached_total", "current ones"),
+        Name("vllm:prompt_tokens_cached_total", "current versions"),
         # Servers without a count of cached prompt tokens count them as hits of the prefix cache.
-        Name("vllm:prefix_cache_hits_total", "older ones"),
-        Name("vllm:gpu_prefix_cache_hits_total", "before that"),
+        Name("vllm:prefix_cache_hits_total", "older versions"),
+        Name("vllm:gpu_prefix_cache_hits_total", "still older versions"),
     ),
-    computed=(Name("vllm:prompt_tokens_by_source_total", "current ones", {"source": ("local_compute",)}),),
+    computed=(Name("vllm:prompt_tokens_by_source_total", "current versions", {"source": ("local_compute",)}),),
     generation=(Name("vllm:generation_tokens_total"),),
     requests=(Name("vllm:request_success_total"),),
     steps=(Name("vllm:iteration_tokens_total_count"),),
@@ -27,5 +27,5 @@ SPEC = TokenServer(
         Name("vllm:time_per_output_token_seconds", "up to 0.12"),
     ),
     started=(Name("vllm:generation_tokens_created"),),
-    note="On by default. With several API servers the counters are summed over them, and have no start time.",
+    note="Enabled by default. With several API servers the counters are sums over them and have no start time.",
 )

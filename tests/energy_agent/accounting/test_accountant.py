@@ -375,7 +375,7 @@ def test_an_unreadable_list_of_what_ended_is_named(node):
     for text in ("no", "[]", "1.5"):
         fresh = Accountant(IDENTITY, ProcessOwners(node.procfs), SensorFor(2_500_000_000), {}, 0.05)
         states = node.journal.states() | {Component.ENDED_WORKLOADS: {"vllm": text}}
-        assert fresh.restore(states, node.journal.totals(), (), T0) == ["what has ended"]
+        assert fresh.restore(states, node.journal.totals(), (), T0) == ["ended workloads"]
 
 
 def test_the_end_of_a_holder_is_noticed(node):

@@ -108,7 +108,7 @@ def test_root_on_the_host_sees_everything_and_others_their_own(folder):
         assert request_as(folder / "s", "GET /v1/me", uid=65534)[1]["everything"] is False
         window = f"GET /v1/window/{T_NS - 5}/{T_NS - 1}"
         assert set(request_as(folder / "s", window)[1]["devices"]) == {uuid(gpu) for gpu in range(8)}
-        assert "holds no GPU" in request_as(folder / "s", window, uid=65534)[1]["reason"]
+        assert "did not use a GPU" in request_as(folder / "s", window, uid=65534)[1]["reason"]
 
 
 def in_a_pid_namespace(code, *arguments):

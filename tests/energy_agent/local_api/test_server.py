@@ -99,7 +99,7 @@ def test_a_workload_is_told_of_the_devices_that_it_held_all_the_time():
     assert set(made.window(*whole)["devices"]) == {"GPU-1", "GPU-2", "GPU-3"}
     assert set(made.window(*whole, "a")["devices"]) == {"GPU-2"}
     assert set(made.window(*begin, "a")["devices"]) == {"GPU-1", "GPU-2"}
-    assert "holds no GPU" in made.window(*whole, "c")["reason"]
+    assert "did not use a GPU" in made.window(*whole, "c")["reason"]
     told = json.loads(Routes(made).answer(peer("a"), "GET", f"/v1/window/{T0}/{T0 + 3 * NS_PER_S}").body)
     assert set(told["devices"]) == {"GPU-2"}
 

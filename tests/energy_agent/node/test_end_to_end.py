@@ -126,7 +126,7 @@ def test_a_wrong_password_from_the_start_is_told_and_its_time_is_a_gap(node, tmp
     series = 'wattlens_node_nongpu_energy_gap_bound_joules_total{domain="host"}'
     text, found = run(node, tmp_path, sources, lambda page: value(page, series) > 5000)  # more than a second at its most
     assert 'wattlens_source_up{source="node:redfish"} 0' in text
-    assert "refuses the user's name or password" in text
+    assert "rejects the user name or the password" in text
     assert 'wattlens_energy_boundary_info{boundary="node"} 1' in text
     assert found.boundary == "node"
     ((_, host),) = found.hosts

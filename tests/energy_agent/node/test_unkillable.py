@@ -155,7 +155,7 @@ def test_a_machine_without_processes_to_spare_is_a_reason_and_passes():
     machine.full = True
     sampler = sampler_on(machine)
     assert sampler.poll(0.001) == []
-    assert "cannot be started" in sampler.node.reason
+    assert "cannot start the reader process" in sampler.node.reason
     machine.full = False
     sampler.release("on request")
     sampler.resume()

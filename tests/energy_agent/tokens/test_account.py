@@ -252,7 +252,7 @@ def test_what_a_page_may_make_us_keep_is_bounded():
         )
         for n in range(64)
     ]
-    with pytest.raises(EndpointError, match=f"more than {TOTALS_LIMIT} counts"):
+    with pytest.raises(EndpointError, match=f"more than {TOTALS_LIMIT} counters"):
         account().feed(many, 0)
     book = account()
     book.feed([reading(0, engine(generation=1), model=f"a{n}") for n in range(64)], 0)
@@ -279,7 +279,7 @@ def test_counts_that_no_engine_reaches_are_refused_whole():
         book = account()
         book.feed([reading(0, *before)], 0)
         dump = book.dump()
-        with pytest.raises(EndpointError, match="absurd"):
+        with pytest.raises(EndpointError, match="implausible"):
             book.feed([reading(S, *after)], S)
         assert book.dump() == dump
         [delta] = book.feed([reading(S, *before)], S)  # what it counted before, again
@@ -293,7 +293,7 @@ def test_counts_that_no_engine_reaches_are_refused_whole():
 def test_rate_is_of_the_time_that_passed_whatever_utc_does():
     book = account()
     book.feed([reading(0, engine(generation=0))], 0)
-    with pytest.raises(EndpointError, match="absurd"):
+    with pytest.raises(EndpointError, match="implausible"):
         book.feed([reading(3600 * S, engine(generation=RATE_MAX * 100))], 3600 * S, 1.0)
     [delta] = book.feed([reading(-3600 * S, engine(generation=RATE_MAX * 100))], -3600 * S, 100.0)
     assert delta.generation == RATE_MAX * 100
@@ -314,6 +314,6 @@ def test_a_state_that_is_none_is_refused_whole(text):
     book = account()
     book.feed([reading(1, engine(generation=3))], 1)
     before = book.dump()
-    with pytest.raises(ValueError, match="not the counters of a metrics page"):
+    with pytest.raises(ValueError, match="not the counters of a metrics endpoint"):
         book.restore(text)
     assert book.dump() == before

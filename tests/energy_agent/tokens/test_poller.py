@@ -143,7 +143,7 @@ def test_unreadable_states_are_left_out(poller, server, text):
 
 
 def test_an_unknown_server_is_named_with_those_there_are(poller, server):
-    with pytest.raises(UsageError, match=r"no server 'vlm'; known: dynamo, llama_cpp, .*, vllm$"):
+    with pytest.raises(UsageError, match=r"unknown server 'vlm'; known: dynamo, llama_cpp, .*, vllm$"):
         poller.configure([source(server, server="vlm")])
 
 
@@ -223,12 +223,12 @@ def test_absurd_count_is_a_reason_and_nothing_is_recorded(server, poller):
     eventually(lambda: counted.drain().get("generation") == 0)
     for absurd in (page(2**53), page(100, 2**52)):
         server.body = absurd
-        eventually(lambda: "absurd" in poller.health()[0].reason)
+        eventually(lambda: "implausible" in poller.health()[0].reason)
         assert not poller.health()[0].up
     server.body = page(130)
     eventually(lambda: counted.drain()["generation"] == 30)
     server.body = page(2**53)
-    eventually(lambda: "absurd" in poller.health()[0].reason)
+    eventually(lambda: "implausible" in poller.health()[0].reason)
     server.body = page(7)  # it started again
     eventually(lambda: counted.drain()["generation"] == 37)
     assert counted.tokens["prompt"] == 0
@@ -253,7 +253,7 @@ def test_too_many_lines_for_all_endpoints_cost_too_much(server, poller):
     server.body = b"".join(b'vllm:generation_tokens_total{model_name="m",engine="%d"} 1\n' % n for n in range(250)) * 3
     others = [TokenSource(workload=f"w{n}", url=f"http://127.0.0.1:1/{n}", period_s=60) for n in range(100)]
     poller.configure([source(server), *others])
-    eventually(lambda: "costs too much" in poller.health()[0].reason)
+    eventually(lambda: "response too large" in poller.health()[0].reason)
 
 
 def test_another_scraper_changes_nothing(server, poller):
@@ -405,7 +405,7 @@ def test_a_name_of_a_mapping_that_the_page_never_had_is_told_beside_it(server, p
 
     wanted = {"tokens:chat#steps", "tokens:chat#itl", "tokens:chat#model_label"}
     lacking = eventually(lambda: set(found := missing()) == wanted and found)
-    assert lacking["tokens:chat#steps"] == "mapping.steps: the page has no stpes_total"
+    assert lacking["tokens:chat#steps"] == "mapping.steps: the response has no metric stpes_total"
     assert lacking["tokens:chat#model_label"] == "mapping.model_label: no series has the label modle_name"
     server.body = page(5) + b"stpes_total 1\n"
     eventually(lambda: "tokens:chat#steps" not in {row.source for row in poller.health()})
@@ -447,15 +447,15 @@ def test_a_page_that_goes_and_comes_back_is_logged_once_each(server, caplog):
     server.body = page(5)
     eventually(lambda: poller.health()[0].up)
     gone, back = eventually(lambda: len(caplog.messages) > 1 and caplog.messages)
-    assert gone.startswith(f"metrics page of chat {server.url} is not read: ")
+    assert gone.startswith(f"cannot read the metrics endpoint of chat {server.url}: ")
     assert gone.isprintable()
-    assert back == f"metrics page of chat {server.url}: ok"
+    assert back == f"metrics endpoint of chat {server.url}: ok"
     poller.stop()
 
 
 def test_a_page_that_never_answered_is_logged_at_once(poller, caplog):
     poller.configure([TokenSource(workload="chat", url=f"http://127.0.0.1:{free_port()}/metrics", server="vllm")])
-    eventually(lambda: "is not read" in "".join(caplog.messages))
+    eventually(lambda: "cannot read the metrics endpoint" in "".join(caplog.messages))
 
 
 def test_the_end_of_a_pod_is_not_logged(server, caplog):

@@ -222,7 +222,7 @@ def test_a_histogram_that_is_none(old, new):
 def test_a_page_that_is_not_one(page):
     with pytest.raises(EndpointError) as caught:
         read(VLLM, page, 1)
-    assert str(caught.value).startswith("metrics page")
+    assert str(caught.value).startswith("response ")
     assert len(str(caught.value)) < 400
 
 

@@ -111,7 +111,7 @@ def _watched(port: int, probe_port: int, authority: Authority, folder: Path, age
     (folder / "server.key.new").replace(folder / "server.key")
     eventually(lambda: set(ask(reloaded).values()) == {0.0})
     eventually(lambda: ask("up") == up)
-    assert agent.log().count("web configuration not reloaded, the old one stays") == 1
+    assert agent.log().count("web configuration not reloaded, the previous one stays in use") == 1
     authority.issue("server", "IP:127.0.0.1")
     eventually(lambda: set(ask(reloaded).values()) == {1.0})
     eventually(lambda: ask("up") == up)

@@ -243,4 +243,4 @@ def test_the_probe_port_has_the_probes_alone() -> None:
     with stage.server:
         assert stage.ask("GET", "/healthz")[0] == stage.ask("GET", "/readyz")[0] == 200
         for path in ("/metrics", "/"):
-            assert stage.ask("GET", path)[::2] == (404, b"there is: /healthz /readyz\n")
+            assert stage.ask("GET", path)[::2] == (404, b"not found; available: /healthz /readyz\n")

@@ -128,7 +128,7 @@ def test_landing_page_tells_what_this_is(stage: Stage) -> None:
 
 def test_unknown_paths_and_methods(stage: Stage) -> None:
     status, _, body = stage.ask("GET", "/nothing")
-    assert (status, body) == (404, b"there is: / /healthz /metrics /readyz\n")
+    assert (status, body) == (404, b"not found; available: / /healthz /metrics /readyz\n")
     status, headers, _ = stage.ask("POST", "/metrics")
     assert (status, headers["allow"]) == (405, "GET, HEAD")
 
@@ -233,8 +233,8 @@ def test_a_port_in_use_is_one_clear_line(stage: Stage) -> None:
         WebServer("127.0.0.1", stage.server.port, lambda: None, stage.clock).start()
     assert str(caught.value) == (
         f"cannot listen on 127.0.0.1:{stage.server.port}: Address already in use; "
-        f"{Path('/proc/self/comm').read_text().strip()} (pid {os.getpid()}) listens there; "
-        "stop it or set web.listen (or --listen) to another address and port"
+        f"{Path('/proc/self/comm').read_text().strip()} (pid {os.getpid()}) uses it; "
+        "stop that program, or set web.listen (or --listen) to another address and port"
     )
 
 

@@ -3,7 +3,7 @@
 from energy_agent.metering.sharing.policy import SharingPolicy, by_weight, equally
 
 SPEC = SharingPolicy(
-    help="several workloads whose SM time is not measured, in equal parts",
+    help="several workloads without measured SM time, in equal parts",
     rank=30,
     applies=lambda known: bool(known.owners) and not known.slices,
     divide=lambda shared, known: (

@@ -15,7 +15,7 @@ def _divide(shared: SharedEnergy, known: DeviceUse) -> list[WorkloadShare]:
 
 
 SPEC = SharingPolicy(
-    help="MIG, by activity: resting power over all slices, what is above it by the SMs that worked in each instance",
+    help="MIG, by activity: idle power over all slices, the rest by SM activity of each instance",
     rank=40,
     applies=lambda known: bool(known.slices) and all(s.active_ppm is not None for s in known.slices),
     divide=_divide,

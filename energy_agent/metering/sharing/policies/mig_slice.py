@@ -13,7 +13,7 @@ def _divide(shared: SharedEnergy, known: DeviceUse) -> list[WorkloadShare]:
 
 
 SPEC = SharingPolicy(
-    help="MIG, by compute slices: resting power over all slices, what is above it over the held ones",
+    help="MIG, by compute slices: idle power over all slices, the rest over the allocated slices",
     rank=50,
     applies=lambda known: bool(known.slices),
     divide=_divide,

@@ -12,7 +12,7 @@ def _divide(shared: SharedEnergy, known: DeviceUse) -> list[WorkloadShare]:
 
 
 SPEC = SharingPolicy(
-    help="several workloads, by the SM time that the driver measured of each; what was drawn while no kernel ran, equally",
+    help="several workloads, by the SM time that the driver measures for each; energy while no kernel runs, equally",
     rank=20,
     applies=lambda known: known.measured and bool(known.owners) and not known.slices,
     divide=_divide,

@@ -154,7 +154,7 @@ def test_mig_devices_are_told_as_they_are_now(node):
 def test_gpm_tells_the_means_between_two_visits(node):
     made, reader, _ = node
     none = dict.fromkeys(("activity", "traffic"), "NOT_SUPPORTED")
-    assert reader(H100).read(GPM).absent == dict.fromkeys(none, "needs two samples")
+    assert reader(H100).read(GPM).absent == dict.fromkeys(none, "requires two samples")
     made.load(0.25, gpu=H100)
     made.step(0.5)
     assert reader(H100).read(GPM).readings == ()  # too soon

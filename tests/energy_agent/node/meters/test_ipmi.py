@@ -27,7 +27,7 @@ def test_power():
         (ANSWER % (b"220", b"deactivated"), b"", 0, "is deactivated"),
         (b"", b"Error: Unable to establish IPMI v2 / RMCP+ session\n", 1, "Unable to establish"),
         (b"\xff\xfe", b"", 0, "ipmitool"),
-        (b"", b"", 1, "ended with 1"),
+        (b"", b"", 1, "exited with status 1"),
         (ANSWER % (b"99999999999999", b"activated"), b"", 0, "ipmitool"),
     ],
 )

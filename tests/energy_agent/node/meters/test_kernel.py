@@ -45,7 +45,7 @@ def test_a_lying_counter_is_refused(root, text):
 
 
 def test_a_file_that_only_root_can_read_says_what_to_do(root):
-    assert "readable by root alone" in rapl._reason(root, PermissionError(13, "Permission denied"))
+    assert "only root can read" in rapl._reason(root, PermissionError(13, "Permission denied"))
 
 
 def test_supplies_sum_their_inputs_and_not_their_outputs(root):
@@ -54,7 +54,7 @@ def test_supplies_sum_their_inputs_and_not_their_outputs(root):
 
 
 def test_fewer_supplies_than_there_are_is_not_the_node(root):
-    with pytest.raises(MeterError, match="3 power supplies show their input, not 4"):
+    with pytest.raises(MeterError, match="expected 4 power supplies that report their input power, got 3"):
         psu.SPEC.open(config(root, psu=Psu(supplies=4)), RealClock())
 
 

@@ -48,7 +48,7 @@ def test_a_session_that_ended_is_opened_anew(service):
 def test_a_wrong_password_is_said_and_never_shown(service, tmp_path, auth):
     wrong = tmp_path / "wrong"
     wrong.write_text("hunter2\n")
-    with pytest.raises(MeterError, match="refuses the user's name or password") as error:
+    with pytest.raises(MeterError, match="rejects the user name or the password") as error:
         meter(service, auth=auth, password_file=wrong).read()
     assert "hunter2" not in str(error.value)
     with pytest.raises(UsageError, match="user_file"):

@@ -140,7 +140,7 @@ def test_the_informer_names_owners_and_a_pod_that_ended_takes_no_more_though_it_
             return {dict(labels).get("device"): dict(labels)["reason"] for labels in found}
 
         # A device that was given away and is not known: named, and a GPU that looks free may be it.
-        eventually(lambda: down() == {"gpu.nvidia.com/node/gpu-0": "unknown device, given to ml/odd"})
+        eventually(lambda: down() == {"gpu.nvidia.com/node/gpu-0": "unknown device, assigned to ml/odd"})
         unallocated = agent.series("wattlens_gpu_unallocated_energy_joules_total")
         assert sum(unallocated.values()) == 0
 

@@ -96,11 +96,11 @@ def test_slurmctld_is_asked_little_and_a_new_job_is_found(slurm_node):
 @pytest.mark.parametrize(
     ("fault", "reason"),
     [
-        ("exec sleep 60", "did not answer within 0.5 s"),
+        ("exec sleep 60", "did not respond within 0.5 s"),
         ("exec yes", "wrote more than"),
         ("echo 'Unable to contact slurm controller (connect failure)' >&2; exit 1", "Unable to contact slurm controller"),
         ("printf '\\033[2J{'; exit 0", "no JSON"),
-        ("kill -9 $$", "it ended with -9"),
+        ("kill -9 $$", "exited with status -9"),
     ],
 )
 def test_a_slurm_that_misbehaves_is_named_and_its_last_answer_stays(tmp_path, fault, reason):
@@ -166,14 +166,14 @@ def test_gpus_that_cannot_be_told_are_named(slurm_node):
     assert slurm_node.gpus_by_job() == {}
     rows = slurm_node.source.rows()
     assert {(h.device, h.reason) for h in rows[1:]} == {
-        ("gpu IDX 0", "unknown device, given to slurm-28"), ("gpu IDX 1", "unknown device, given to slurm-28"),
-        ("shard IDX 2", "unknown device, given to slurm-35"), ("gpu IDX 3", "unknown device, given to slurm-42"),
+        ("gpu IDX 0", "unknown device, assigned to slurm-28"), ("gpu IDX 1", "unknown device, assigned to slurm-28"),
+        ("shard IDX 2", "unknown device, assigned to slurm-35"), ("gpu IDX 3", "unknown device, assigned to slurm-42"),
     }  # fmt: skip
 
 
 @pytest.mark.parametrize(
     ("version", "reason"),
-    [("slurm-wlm 21.08.5\n", "slurm-wlm 21.08.5 is too old: scontrol answers in JSON from Slurm 22.05 on"),
+    [("slurm-wlm 21.08.5\n", "slurm-wlm 21.08.5 is too old: Slurm 22.05 or later is required for JSON output of scontrol"),
      ("slurm 22.05.0\n", ""), ("slurm 9.9", "slurm 9.9 is too old"), ("unknown\n", "")],
 )  # fmt: skip
 def test_a_slurm_without_json_is_refused_with_its_version(slurm_node, version, reason):

@@ -279,7 +279,7 @@ NAMED = {
     Component.METERS: "GPU-0",
     Component.GPU_INFO: "GPU-0",
     Component.NODE: "the node",
-    Component.ENDED_WORKLOADS: "what has ended",
+    Component.ENDED_WORKLOADS: "ended workloads",
     Component.ENDED_ENDPOINTS: "",
     Component.ENDED_ENERGY: "energy of ended workloads by namespace and owner",
 }

@@ -143,7 +143,7 @@ def test_a_last_row_without_its_end_is_taken_once_nobody_writes_any_more(tmp_pat
         ("1700000000.5,5", r"meter\.csv:4: its time is not later"),
         ("20260101,5", r"meter\.csv:4: expected a time from 2000 on"),
         ("1700000002,five", r"meter\.csv:4: 'five' is no number"),
-        ("1700000002,NaN", r"meter\.csv:4: absurd reading: energy NaN"),
+        ("1700000002,NaN", r"meter\.csv:4: implausible reading: energy NaN"),
         ("1700000002,-5", r"meter\.csv:4: .* is negative"),
         ("1700000002,1e999999999", r"meter\.csv:4: .* is no number"),
         ("1700000002", r"meter\.csv:4: has 1 cells, and the first line 2"),
@@ -297,7 +297,7 @@ def test_parquet_that_does_not_serve_is_one_reason(tmp_path):
     refused("got type list", time=[START_S], energy_kwh=[[1]])
     refused("a text of 100 bytes", time=["a" * 100] * 9, energy_kwh=[1] * 9)
     refused(r"meter\.parquet:1: expected a time from 2000 on", time=[5], energy_kwh=[1])
-    refused(r"meter\.parquet:1: absurd reading: energy NaN", time=[START_S], energy_kwh=[float("nan")])
+    refused(r"meter\.parquet:1: implausible reading: energy NaN", time=[START_S], energy_kwh=[float("nan")])
     refused("no column 'time'", energy_kwh=[1])
     categories = pyarrow.array(["x" * 1000, "y"]).dictionary_encode()
     refused("a text of 1000 bytes", time=[START_S, START_S + 1], energy_kwh=categories)

@@ -169,7 +169,7 @@ def test_no_value_lies_between_two_steps(counts, digits):
         (sensor_texts(True, True), "no longer tells"),
         (b'{"EnergykWh": {"Reading": 1e999999999}}', "no longer tells"),
         (b'{"EnergykWh": {"Reading": NaN}}', "no longer tells"),
-        (b"[]", "no JSON object"),
+        (b"[]", "expected a JSON object"),
         (b"{" * 100_000, "is not JSON"),
         (b"[" * 100_000, "is not JSON"),
         (b"\xff\xfe", "is not JSON"),
@@ -236,7 +236,7 @@ def test_a_session_is_opened_once_ended_and_opened_anew_when_the_service_forgot_
     meter.close()
     assert not service.tokens
     (tmp_path / "password").write_text("wrong\n")
-    with pytest.raises(MeterError, match="refuses the user's name or password") as error:
+    with pytest.raises(MeterError, match="rejects the user name or the password") as error:
         read(service, **login)
     assert "wrong\n" not in str(error.value)
 

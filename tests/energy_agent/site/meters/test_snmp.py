@@ -134,7 +134,7 @@ def test_a_lie_is_one_reason_and_the_truth_is_read_again(pdu, community, value, 
 
 def test_more_power_than_can_flow_is_absurd(pdu, community):
     pdu.values[POWER] = rfc1902.Integer32(2_001)
-    with pytest.raises(MeterError, match="absurd reading: 20010 W, and the most is 20000 W"):
+    with pytest.raises(MeterError, match="implausible reading: 20010 W, and the most is 20000 W"):
         read(pdu, community)
 
 
