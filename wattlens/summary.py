@@ -147,11 +147,11 @@ def text(found: LedgerSummary, names: Mapping[str, str]) -> str:
         *_table([("all", found.total)]),
         *_host(found, names),
         "",
-        "In brackets: bounds, not a 95 % interval. They add the largest error of the",
-        "sensors' gain over all GPUs to what the edges of the windows leave open.",
+        "In parentheses: lower and upper bounds, not a 95 % interval. They include the",
+        "sensors' largest gain error over all GPUs and the uncertainty at window edges.",
     ]
     if found.tokens:
-        lines += ["", "Energy per generated token, the workload's idle time included"]
+        lines += ["", "Energy per generated token, including the workload's idle time"]
         for t in found.tokens:
             lines.append(f"  {names.get(t.workload, t.workload)}, {t.model}")
             lines.append(f"    {t.j_per_token:.4f} J/token ({t.low:.4f} to {t.high:.4f}), {t.tokens:,} tokens")
@@ -198,7 +198,7 @@ def _host(found: LedgerSummary, names: Mapping[str, str]) -> list[str]:
         f"  with the GPUs (boundary: {found.boundary}): {joules(found.counters_uj + found.host_counters_uj):,.1f} J",
     ]
     if found.unbounded_ns:
-        lines.append(f"  unseen for {found.unbounded_ns / NS_PER_S:,.1f} s, and nothing bounds that energy")
+        lines.append(f"  not metered for {found.unbounded_ns / NS_PER_S:,.1f} s; that energy has no upper bound")
     return lines
 
 
@@ -210,5 +210,5 @@ def _table(rows: Sequence[tuple[str, Bounds]]) -> list[str]:
 
 
 def _bounds(b: Bounds) -> str:
-    gap = f", of it up to {joules(b.gap_bound_uj):,.1f} J unseen" if b.gap_bound_uj else ""
+    gap = f", up to {joules(b.gap_bound_uj):,.1f} J of it in gaps" if b.gap_bound_uj else ""
     return f"{joules(b.energy_uj):>12,.1f} J  ({joules(b.low_uj):,.1f} to {joules(b.high_uj):,.1f}{gap})"

@@ -52,11 +52,13 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     which.add_argument(
         "--gpus",
         metavar="LIST",
-        help="GPUs to measure: indices, ranges and UUIDs, such as 0,4-5 (default: with --tokens-from those of its server, else "
-        "all of CUDA_VISIBLE_DEVICES or of the machine)",
+        help=(
+            "GPUs to measure: indices, ranges and UUIDs, such as 0,4-5 (default: with --tokens-from the GPUs of its "
+            "server, otherwise all in CUDA_VISIBLE_DEVICES or all of the machine)"
+        ),
     )
     which.add_argument("--workload", metavar="NAME", help="measure the GPUs of this workload, as wattlens top names it")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="write the result as JSON, for wattlens compare")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write the result as JSON, as input of wattlens compare")
     parser.add_argument("--json", action="store_true", help=argparse.SUPPRESS)  # of the previous release
     parser.add_argument("--name", metavar="NAME", help="name of the run (default: the program)")
     parser.add_argument(
@@ -70,7 +72,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--label", action=Pairs, default={}, metavar="KEY=VALUE", help="label of the run, such as precision=int8 or batch=32"
     )
-    add_simulate(parser, "on the simulated node that runs in DIR (see wattlens sim) instead of this machine's GPUs")
+    add_simulate(parser, "measure the simulated node that runs in DIR (see wattlens sim) instead of this machine's GPUs")
     parser.add_argument("command", nargs=argparse.REMAINDER, metavar="CMD", help="the program and its arguments")
 
 
@@ -154,18 +156,21 @@ class _Notes:
         """Warnings and notes, a line each."""
         neighbours, lines = self._neighbours, []
         if self.shared:
-            lines.append(f"warning: {self.shared}; their energy is in these joules: choose GPUs with --gpus or --workload")
+            lines.append(f"warning: {self.shared}; the joules include their energy: select GPUs with --gpus or --workload")
         if neighbours.unseen:
             lines.append(
-                f"note: on {self._words(neighbours.unseen)} are processes of which nothing can be seen (another pid namespace, "
-                "hidepid): whether other workloads used them is not known"
+                f"note: some processes on {self._words(neighbours.unseen)} are hidden (another pid namespace, hidepid): "
+                "other workloads may have used these GPUs"
             )
         unused = set(self._indices) - neighbours.used
         if not neighbours.selection.gpus and neighbours.used and unused:
-            lines.append(f"note: no process used {self._words(unused)}; --gpus leaves their energy out")
+            lines.append(
+                f"note: no process used {self._words(unused)}; select the other GPUs with --gpus to exclude their energy"
+            )
         if steps is not None and steps.ranks < steps.world:
             lines.append(
-                f"note: {steps.ranks} of {steps.world} ranks ran here: joules, steps and tokens are those of this node"
+                f"note: {steps.ranks} of {steps.world} ranks ran on this node: joules, steps and tokens do not include "
+                "the others"
             )
         return lines
 
@@ -275,9 +280,9 @@ def _token_rows(result: dict[str, Any]) -> list[str]:
         _per_row("J/token", result["joules_per_token"][what], f"{what}, {count} tokens", what) for what, count in counts.items()
     ]
     if tokens["running"] is not None:
-        rows.append(f"{'batch':8}{tokens['running']:>14.1f}  requests that ran, mean")
+        rows.append(f"{'batch':8}{tokens['running']:>14.1f} running requests, mean")
     if tokens["moves"] == "request":
-        rows.append("tokens  the server counts them when a request ends")
+        rows.append("tokens counted by the server when a request ends")
     return rows
 
 

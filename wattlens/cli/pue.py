@@ -24,33 +24,41 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         "--ledger",
         type=Path,
         metavar="DIR",
-        help="the site's state folder, its segments, or compacted days (default: where wattlens site keeps its state)",
+        help="the site's state folder, its segments, or compacted days (default: the state folder of wattlens site)",
     )
-    parser.add_argument("--site", metavar="NAME", help="name of the site, if the ledger has several")
-    parser.add_argument("--quarter", metavar="2026Q3", help="a quarter, from local midnight to local midnight of the site")
+    parser.add_argument("--site", metavar="NAME", help="name of the site; required if the ledger has several")
+    parser.add_argument("--quarter", metavar="2026Q3", help="calendar quarter in the site's time zone")
     add_period(parser.add_argument, moment_text)
-    parser.add_argument("--trailing", action="store_true", help="the twelve months that end with the last whole UTC day")
-    parser.add_argument("--position", choices=("ups_output", "pdu_output", "it_input"), help="only IT meters at this position")
-    parser.add_argument("--zone", metavar="NAME", default="", help="the partial PUE of a room or a cooling loop")
+    parser.add_argument("--trailing", action="store_true", help="twelve months up to the last complete UTC day")
     parser.add_argument(
-        "--config", type=Path, metavar="FILE", help="the site's file: its time zone, a stated PUE, water, grid, contracts"
+        "--position", choices=("ups_output", "pdu_output", "it_input"), help="use only IT meters at this position"
     )
-    parser.add_argument("--time-zone", metavar="NAME", help="IANA name (default: that of --config, else UTC)")
+    parser.add_argument("--zone", metavar="NAME", default="", help="compute the partial PUE of a room or a cooling loop")
     parser.add_argument(
-        "--nodes", type=Path, metavar="DIR", help="ledgers of the site's nodes: IT energy for an estimate without meters"
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help="the site's YAML file, with its time zone, stated PUE, water, grid and contracts",
+    )
+    parser.add_argument("--time-zone", metavar="NAME", help="IANA name of the time zone (default: from --config, else UTC)")
+    parser.add_argument(
+        "--nodes",
+        type=Path,
+        metavar="DIR",
+        help="ledgers of the site's nodes, which give the IT energy for an estimate without meters",
     )
     parser.add_argument(
         "--as-of",
         type=moment_text,
         metavar="TIME",
-        help="grid intensities as they were known then (default: now); later revisions are left out",
+        help="use grid intensities as published at this time, without later revisions (default: now)",
     )
     parser.add_argument(
         "--accept-coverage",
         type=share(),
         default="90%",
         metavar="SHARE",
-        help="share of the period that must have been metered (default 90%%)",
+        help="share of the period that must be metered (default 90%%)",
     )
     parser.add_argument("--json", action="store_true", help="print JSON with every meter and gap")
 
@@ -102,14 +110,14 @@ def _window(args: argparse.Namespace, span: tuple[int, int] | None, zone: tzinfo
     from reports.period import from_instants, from_quarter, utc_text
 
     if sum(bool(each) for each in (args.quarter, args.start or args.end, args.trailing)) > 1:
-        raise UsageError("give one of --quarter, --from with --to, and --trailing")
+        raise UsageError("expected at most one of --quarter, --from with --to, and --trailing")
     if args.quarter:
         period = from_quarter(args.quarter, zone)
         start_ns, end_ns = period.start_ns, period.end_ns
     else:
         period = from_instants(args.start, args.end)
         if span is None and (period.start_ns is None or period.end_ns is None):
-            raise UsageError("nothing was metered at this site yet: name a window with --from and --to")
+            raise UsageError("the ledger has no reading of this site yet: select a period with --from and --to")
         held = span or (0, 0)
         start_ns = held[0] if period.start_ns is None else period.start_ns
         end_ns = held[1] if period.end_ns is None else period.end_ns
@@ -120,7 +128,8 @@ def _window(args: argparse.Namespace, span: tuple[int, int] | None, zone: tzinfo
     assert end_ns is not None
     if end_ns <= start_ns:
         raise UsageError(
-            f"the window is empty; the ledger holds {utc_text((span or (0, 0))[0])} to {utc_text((span or (0, 0))[1])}"
+            f"the period is empty; the ledger has readings from {utc_text((span or (0, 0))[0])} to "
+            f"{utc_text((span or (0, 0))[1])}"
         )
     return start_ns, end_ns
 
@@ -131,7 +140,7 @@ def _zone(name: str) -> tzinfo:
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise UsageError(f"--time-zone {name[:80]!r}: write an IANA name such as Europe/Berlin") from None
+        raise UsageError(f"--time-zone: expected an IANA name such as Europe/Berlin, got {name[:80]!r}") from None
 
 
 SPEC = Command("compute a site's PUE for a period, with uncertainty and an overhead breakdown", _configure, _run)

@@ -21,10 +21,12 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         help="journal and segments (default: /var/lib/wattlens-site as root, else the XDG state folder)",
     )
     parser.add_argument(
-        "--listen", metavar="ADDR:PORT", help="where /metrics is served (default: web.listen of the file, else 127.0.0.1:9480)"
+        "--listen", metavar="ADDR:PORT", help="address of /metrics (default: web.listen of the file, else 127.0.0.1:9480)"
     )
     parser.add_argument("--check", action="store_true", help="validate the file, print its meter tree and exit")
-    add_simulate(parser, "the meters are those of the simulated node that runs in DIR (see wattlens sim); segments say so")
+    add_simulate(
+        parser, "read the meters of the simulated node that runs in DIR (see wattlens sim); segments are marked as simulated"
+    )
 
 
 def _run(args: argparse.Namespace) -> int:
@@ -40,7 +42,7 @@ def _run(args: argparse.Namespace) -> int:
         catalogue(config.the_grid.factors)
         for line in _format_tree([meter.meter_facts for meter in config.all_meters]):
             print(line)
-        print(f"{args.config}: site {config.site.name}, {len(config.all_meters)} meters, nothing counted twice")
+        print(f"{args.config}: OK; site {config.site.name}, {len(config.all_meters)} meters, no double counting")
         return 0
     from wattlens.site.run import SiteOptions, run_site
     from wattlens.state_folder import default_state_dir

@@ -30,11 +30,19 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     )
     source.add_argument("--prometheus", metavar="URL", help="read the agents' counters from this Prometheus instead")
     source.add_argument(
-        "--match", action=Pairs, default={}, metavar="LABEL=VALUE", help="Prometheus: only series with this label; repeatable"
+        "--match",
+        action=Pairs,
+        default={},
+        metavar="LABEL=VALUE",
+        help="Prometheus: read only series with this label; may be repeated",
     )
-    source.add_argument("--token-file", type=Path, metavar="FILE", help="Prometheus: one line, a bearer token")
-    source.add_argument("--user-file", type=Path, metavar="FILE", help="Prometheus: one line user:password, for basic auth")
-    source.add_argument("--ca-file", type=Path, metavar="FILE", help="Prometheus: CA certificates for its certificate")
+    source.add_argument(
+        "--token-file", type=Path, metavar="FILE", help="Prometheus: file that holds a bearer token on one line"
+    )
+    source.add_argument(
+        "--user-file", type=Path, metavar="FILE", help="Prometheus: file that holds user:password on one line, for basic auth"
+    )
+    source.add_argument("--ca-file", type=Path, metavar="FILE", help="Prometheus: CA certificates for the server's certificate")
     source.add_argument("--insecure", action="store_true", help="Prometheus: send the secret over unencrypted http://")
 
     period = parser.add_argument_group("period (UTC, in quarters of an hour)")
@@ -43,10 +51,10 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     period.add_argument("--to", dest="end", metavar="TIME", help="end of the period, not included (default: now)")
 
     rows = parser.add_argument_group("rows")
-    rows.add_argument("--by", choices=_GROUPS, default="workload", help="what a row is (default: workload)")
-    rows.add_argument("--workload", metavar="NAME", help="only this workload")
+    rows.add_argument("--by", choices=_GROUPS, default="workload", help="key of the rows (default: workload)")
+    rows.add_argument("--workload", metavar="NAME", help="show only this workload")
     rows.add_argument(
-        "--rows", type=number(int, 1, 1_000_000), default="25", metavar="N", help="length of the table (default 25)"
+        "--rows", type=number(int, 1, 1_000_000), default="25", metavar="N", help="maximum number of rows (default 25)"
     )
 
     value = parser.add_argument_group("cost and carbon")
@@ -166,7 +174,7 @@ def _agent_state() -> Path:
 
     state = default_state_dir()
     if not (state / "journal.db").exists():
-        raise UsageError(f"no agent has kept a ledger in {state}: give a SOURCE or --prometheus URL")
+        raise UsageError(f"{state}: no agent's ledger found; give a SOURCE or --prometheus URL")
     return state
 
 

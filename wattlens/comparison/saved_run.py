@@ -77,14 +77,14 @@ def load(path: Path) -> SavedRun:
     except (ValueError, RecursionError):
         run = None
     if not isinstance(run, dict) or run.get("schema") != SCHEMA or not isinstance(run.get("devices"), dict):
-        raise UsageError(f"compare: {path} is no run that wattlens measure --out wrote")
+        raise UsageError(f"compare: {path}: expected a run saved by wattlens measure --out")
     joules, seconds = _number(run.get("joules")), _number(run.get("seconds"))
     if joules is None or seconds is None:
-        raise UsageError(f"compare: {path} was not measured: {_text(run.get('reason')) or 'it has no joules'}")
+        raise UsageError(f"compare: {path}: the run has no measurement: {_text(run.get('reason')) or 'joules are missing'}")
     try:
         return _run(path, run, joules, seconds)
     except (ValueError, TypeError, AttributeError) as error:
-        raise UsageError(f"compare: {path} is broken: {error}") from None
+        raise UsageError(f"compare: {path}: {error}") from None
 
 
 def _run(path: Path, run: dict[str, Any], joules: float, seconds: float) -> SavedRun:
@@ -92,9 +92,9 @@ def _run(path: Path, run: dict[str, Any], joules: float, seconds: float) -> Save
     tokens: dict[str, Any] = {} if told is None else told
     gain = _number(run.get("gain_uncertainty_ratio", GAIN_UNCERTAINTY_RATIO))
     if gain is None or gain >= 1:
-        raise ValueError("its gain_uncertainty_ratio is none")
+        raise ValueError("gain_uncertainty_ratio: expected a number from 0 to below 1")
     if len(run["devices"]) > _BOARDS:
-        raise ValueError(f"it names more than {_BOARDS} devices")
+        raise ValueError(f"devices: expected at most {_BOARDS}")
     return SavedRun(
         path,
         joules,
@@ -115,7 +115,7 @@ def _tokens(tokens: Mapping[str, Any], what: str) -> SavedTokens:
     count, edge = _number(tokens.get(_FIELD[what])), _number(tokens.get(f"edge_{_FIELD[what]}", 0.0))
     reason = _text(tokens.get("reason")) or f"{what} tokens were not counted"
     if count == 0:
-        return SavedTokens(None, 0.0, f"no {what} token was counted")
+        return SavedTokens(None, 0.0, f"no {what} tokens were counted")
     return SavedTokens(count if edge is not None else None, edge or 0.0, "" if count and edge is not None else reason)
 
 

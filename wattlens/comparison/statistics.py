@@ -50,7 +50,7 @@ def compare(a: Sequence[float], b: Sequence[float], errors: Sequence[float] = ()
         ValueError: fewer than two runs on a side, or one that is not above 0.
     """
     if min(len(a), len(b)) < 2 or min(*a, *b) <= 0:
-        raise ValueError("each side needs two runs or more, all above 0")
+        raise ValueError("expected two or more runs on each side, all with values above 0")
     x, y = [log(v) for v in a], [log(v) for v in b]
     va, vb = variance(x) / len(x), variance(y) / len(y)
     difference, error = fmean(y) - fmean(x), sqrt(va + vb)
@@ -83,7 +83,7 @@ def compare_measured(a: RunEnergy, b: RunEnergy) -> Comparison:
     """
     for run in (a, b):
         if run.joules <= run.edge_joules or run.tokens <= run.edge_tokens:
-            raise ValueError("a run is so short that its energy, or its tokens, cannot be told from 0")
+            raise ValueError("a run is so short that its energy or its token count may be 0")
     (a_down, a_up), (b_down, b_up) = (distances(run.joules, run.edge_joules) for run in (a, b))
     (a_fewer, a_more), (b_fewer, b_more) = (distances(run.tokens, run.edge_tokens) for run in (a, b))
     down, up = sqrt(a_up**2 + b_down**2) + a_fewer + b_more, sqrt(a_down**2 + b_up**2) + a_more + b_fewer

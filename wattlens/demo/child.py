@@ -35,7 +35,7 @@ def child(out: Path, name: str, arguments: list[Any], ready: Callable[[], bool])
         while not ready():
             if process.poll() is not None or time.monotonic() > end_s:
                 lines = log.read_text(errors="replace").strip().splitlines()
-                raise WattlensError(f"the {name} did not start: {lines[-1] if lines else 'it said nothing'}")
+                raise WattlensError(f"the {name} did not start: {lines[-1] if lines else 'no output'}")
             time.sleep(0.05)
         yield process
     finally:

@@ -63,9 +63,9 @@ def _energy(result: DemoResult) -> str:
     found = result.found
     gpus = found.counters_uj
     if not found.hosts:
-        return f"{_kwh(gpus)} kWh by the GPUs ({joules(gpus):,.0f} J)"
+        return f"{_kwh(gpus)} kWh for the GPUs ({joules(gpus):,.0f} J)"
     whole = gpus + found.host_counters_uj
-    return f"{_kwh(whole)} kWh for the node ({joules(whole):,.0f} J), {_kwh(gpus)} kWh of it by the GPUs"
+    return f"{_kwh(whole)} kWh for the node ({joules(whole):,.0f} J), {_kwh(gpus)} kWh of it for the GPUs"
 
 
 def _workloads(result: DemoResult) -> str:
@@ -103,14 +103,14 @@ def _building(figures: Figures, no_report: str) -> str:
     figure = figures.get("energy.facility", {})
     if figure.get("value") is None:
         return f"not available: {figure.get('reason') or no_report}"
-    return f"{_short(float(figure['value']) / J_PER_KWH)} kWh for the simulated building, of which this node is a part"
+    return f"{_short(float(figure['value']) / J_PER_KWH)} kWh for the simulated building that contains this node"
 
 
 def _cost(figures: Figures, no_report: str) -> str:
     of_site = {name: figure for name, figure in figures.items() if name == "cost" or name.startswith("cost/site/")}
     for figure in of_site.values():
         if figure.get("value") is not None:
-            return f"{_short(figure['value'])} {figure['unit']} for the building at a made-up price"
+            return f"{_short(figure['value'])} {figure['unit']} for the building at a sample price"
     return f"not available: {of_site.get('cost', {}).get('reason') or no_report}"
 
 

@@ -77,7 +77,7 @@ class LiveText:
         if tokens and joules and page.t_s > first.t_s:
             parts.append(f"{name}: {tokens / (page.t_s - first.t_s):,.0f} tokens/s, {joules / tokens:.3f} J/token")
         else:
-            parts.append(f"{name}: no tokens measurable now")
+            parts.append(f"{name}: no tokens measured now")
         return ["   ".join(parts), *([self.site] if self.site else [])]
 
 

@@ -35,9 +35,9 @@ def make_folder(parent: Path) -> Path:
                 continue
             raise UsageError(f"--out {parent} is not a folder") from None
         except OSError as error:
-            raise UsageError(f"--out {parent}: {error.strerror}; choose a folder that can be written") from None
+            raise UsageError(f"--out {parent}: {error.strerror}; choose a writable folder") from None
         return out
-    raise WattlensError(f"--out {parent} has a hundred runs of this second")
+    raise WattlensError(f"--out {parent} already has 100 runs of this second")
 
 
 def short_path(path: Path) -> Path:

@@ -25,8 +25,8 @@ def proven(rows: Iterable[ProofRow], planned: int) -> dict[str, Any]:
         return {"pairs": pairs, "reason": f"{pairs} of the {planned} pairs of blocks were measured"}
     if last.reason:
         return {"pairs": last.pairs, "reason": last.reason}
-    ends = {"value": last.saved_uj, "low": last.low_uj, "high": last.high_uj}
-    slower = {"value": last.slowdown_ppm, "low": last.slowdown_low_ppm, "high": last.slowdown_high_ppm}
+    ends = {"value": last.saved_uj, "lower": last.low_uj, "upper": last.high_uj}
+    slower = {"value": last.slowdown_ppm, "lower": last.slowdown_low_ppm, "upper": last.slowdown_high_ppm}
     return {
         "pairs": last.pairs,
         # Of what would have been used without the setting: what was used with it, and what was saved.

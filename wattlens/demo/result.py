@@ -55,12 +55,12 @@ def saving_lines(saving: Mapping[str, Any]) -> list[str]:
     lower = "lower" if ratio["value"] >= 0 else "higher"
     what = slowdown_of(saving)
     sign = 1 if ratio["value"] >= 0 else -1
-    low, high = sorted((sign * ratio["low"], sign * ratio["high"]))
+    low, high = sorted((sign * ratio["lower"], sign * ratio["upper"]))
     width = max(len("J/token"), len(what))
     return [
         f"{'J/token':{width}}  {100 * abs(ratio['value']):.1f} % {lower} (95 % interval {100 * low:.1f} to {100 * high:.1f} %)",
         f"{what:{width}}  {100 * slowdown['value']:+.1f} % "
-        f"(95 % interval {100 * slowdown['low']:+.1f} to {100 * slowdown['high']:+.1f} %)",
+        f"(95 % interval {100 * slowdown['lower']:+.1f} to {100 * slowdown['upper']:+.1f} %)",
         f"{saving['pairs']} pairs of blocks; proven saving: {saving['claimable_uj'] / 1e6:,.0f} J",
     ]
 
@@ -75,7 +75,7 @@ def document(result: DemoResult) -> dict[str, Any]:
     found = result.found
 
     def bounds(pairs: Iterable[tuple[str, Bounds]]) -> dict[str, dict[str, int]]:
-        return {name: {"energy_uj": b.energy_uj, "low_uj": b.low_uj, "high_uj": b.high_uj} for name, b in pairs}
+        return {name: {"energy_uj": b.energy_uj, "lower_uj": b.low_uj, "upper_uj": b.high_uj} for name, b in pairs}
 
     tokens = [
         {
@@ -83,8 +83,8 @@ def document(result: DemoResult) -> dict[str, Any]:
             "model": t.model,
             "tokens": t.tokens,
             "j_per_token": t.j_per_token,
-            "low": t.low,
-            "high": t.high,
+            "lower": t.low,
+            "upper": t.high,
         }
         for t in found.tokens
     ]

@@ -187,8 +187,8 @@ def _listen(options: DemoOptions) -> str:
     if error is None:
         return options.listen
     if error.errno != errno.EADDRINUSE or options.seconds is None:
-        raise WattlensError(f"--listen {options.listen}: {error.strerror}; name another")
-    _say(options, f"{options.listen} is taken; the agent listens on another port")
+        raise WattlensError(f"--listen {options.listen}: {error.strerror}; choose another address")
+    _say(options, f"{options.listen} is in use; the agent listens on another port")
     return options.listen.rpartition(":")[0] + ":0"
 
 
@@ -210,7 +210,7 @@ def _find_url(stage: _Stage) -> bool:
 
 def _watch(stage: _Stage, agent: subprocess.Popen[bytes], stopping: list[int]) -> None:
     options = stage.options
-    _say(options, f"the agent serves {stage.url}")
+    _say(options, f"metrics of the agent: {stage.url}")
     view = LiveText(stage.serving["identity"], stage.names)
     screen = LiveDisplay(options.live and not options.as_json)
     end_s = None if options.seconds is None else time.monotonic() + options.seconds
@@ -218,9 +218,9 @@ def _watch(stage: _Stage, agent: subprocess.Popen[bytes], stopping: list[int]) -
         while not stopping and (end_s is None or time.monotonic() < end_s):
             time.sleep(1.0)
             if agent.poll() is not None:
-                raise WattlensError(f"the agent ended with {agent.returncode}; see {stage.out / 'agent.log'}")
+                raise WattlensError(f"the agent exited with code {agent.returncode}; see {stage.out / 'agent.log'}")
             if not stage.node.running:
-                raise WattlensError(f"the simulated node ended; what was metered until then is in {stage.state}")
+                raise WattlensError(f"the simulated node exited; data up to then is in {stage.state}")
             try:
                 page: ScrapeResponse = read_page(stage.url, time.monotonic())
             except (HttpError, ValueError):
@@ -253,7 +253,7 @@ def _conclude(stage: _Stage, restored: bool) -> int:
 
 SUMMARY = "summary.txt"
 _FILES = {
-    SUMMARY: "every device and workload with its bounds, steering, the building",
+    SUMMARY: "devices and workloads with bounds, steering, the building",
     "state/segments/": "the ledger: a chain of segments, see docs/ledger.md",
     "state/journal.db": "the journal, an SQLite database",
     "agent.yaml": "the agent's configuration; its log is agent.log",
@@ -265,7 +265,7 @@ def _saving(stage: _Stage) -> dict[str, Any]:
     plan = _block_plan(stage.options.seconds)
     if plan is None:
         needed_s = START_S + 2 * BLOCK_S * MIN_PAIRS_WITH_LOAD
-        return {"reason": f"it takes {MIN_PAIRS_WITH_LOAD} pairs of blocks, so --for {needed_s:.0f}s or more"}
+        return {"reason": f"{MIN_PAIRS_WITH_LOAD} pairs of blocks are needed; use --for {needed_s:.0f}s or more"}
     rows = (located.row for located in read_rows(stage.state))
     return proven((row for row in rows if isinstance(row, Analysis | PairedBlocks) and row.group == GROUP), int(plan["pairs"]))
 
@@ -282,8 +282,8 @@ def _report(stage: _Stage) -> str:
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     except subprocess.TimeoutExpired:
-        return "no report: it was not ready within 120 s"
-    return f"no report: {(done.stderr.strip().splitlines() or ['it failed'])[-1]}" if done.returncode else ""
+        return "no report: not ready within 120 s"
+    return f"no report: {(done.stderr.strip().splitlines() or ['the command failed'])[-1]}" if done.returncode else ""
 
 
 def _settings(node: SimulatedNode) -> list[tuple[int, tuple[int, int]]]:

@@ -38,19 +38,25 @@ class DemoSite:
         try:
             page = read_page(self.url, time.monotonic())
         except (HttpError, ValueError):
-            return "PUE: no response of the site process"
+            return "PUE: no response from the site process"
         for category in _CATEGORIES:
             key = {"category": category, "window": "15m"}
             ratio, low, high = (page.one(f"pue_ratio{end}", **key) for end in ("", "_lower", "_upper"))
             if ratio is not None:
                 bounds = f" ({low:.2f} to {high:.2f})" if low is not None and high is not None else ""
                 return f"PUE {ratio:.2f}{bounds}, category {category}"
-        return "PUE: not yet"
+        return "PUE: not available yet"
 
 
 def organisation(out: Path) -> Path:
     """Write the organisation file of the report: one site, and a price of electricity that is made up."""
-    tariff = {"id": "demo", "currency": "GBP", "default_per_kwh": PRICE_GBP, "valid_from": "2020-01-01", "source": "made up"}
+    tariff = {
+        "id": "demo",
+        "currency": "GBP",
+        "default_per_kwh": PRICE_GBP,
+        "valid_from": "2020-01-01",
+        "source": "sample price",
+    }
     organisation = {"organisation": {"name": "Demo"}, "sites": [{"file": "site.yaml", "tariffs": [tariff]}]}
     path = out / "org.yaml"
     path.write_text(yaml.safe_dump(organisation, sort_keys=False))
@@ -90,7 +96,7 @@ def concluded(site: DemoSite, out: Path) -> str:
         given = read_inputs(out / "site", None, None, None)
         span, first, until = given.book.span_ns, given.book.first_ns, given.book.until_ns
         if span is None or first is None or until is None:
-            return "no PUE: no reading was recorded"
+            return "no PUE: no readings were recorded"
         meters = given.book.window(*span, since_ns=first, until_ns=until)
         result = statement(given.site, (first, until), meters, given.around(*span), simulated=given.simulated)
     except WattlensError as error:

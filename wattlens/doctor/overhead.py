@@ -159,7 +159,7 @@ def added(blocks: Sequence[PowerBlock], gpus: Sequence[int]) -> dict[str, Any]:
     n = len(differences)
     half = t_quantile(n - 1, 0.025) * stdev(differences) / math.sqrt(n)
     mean = fmean(differences)
-    value = {"value": round(mean, 4), "low": round(mean - half, 4), "high": round(mean + half, 4), "n": n}
+    value = {"value": round(mean, 4), "lower": round(mean - half, 4), "upper": round(mean + half, 4), "n": n}
     return {"added_w": value, "without_w": round(fmean(base), 3)}
 
 
@@ -176,7 +176,7 @@ def text(result: Mapping[str, Any]) -> str:
         if "absent" in value:
             lines.append(f"{name:8}absent: {value['absent']}")
         else:
-            bounds = f"[{value['low']:+.3f}, {value['high']:+.3f}] W"
+            bounds = f"[{value['lower']:+.3f}, {value['upper']:+.3f}] W"
             lines.append(f"{name:8}{part['without_w']:>9.2f} W{value['value']:>+9.3f} W   {bounds}")
     lines += ["", conclusion(result["node"]["added_w"])]
     if "reader_cpu_ms_per_s" in result:
@@ -190,7 +190,7 @@ def conclusion(added_w: Mapping[str, Any]) -> str:
     """One sentence that says no more than the interval does."""
     if "absent" in added_w:
         return "Nothing can be said."
-    low, high = added_w["low"], added_w["high"]
+    low, high = added_w["lower"], added_w["upper"]
     if low > 0:
         return f"Reading adds {low:.3f} to {high:.3f} W to the GPUs of this node."
     if high < 0:

@@ -54,7 +54,7 @@ from wattlens.usage.statement import (
 
 _READ = ("holder_day", "span_day", "workload_cell", "tokens", "steps", "gap", "workload", "device")
 _ROWS = ("cell", "span")
-BY_WORKLOAD = "prices and grid intensities by the hour are applied per workload, not per GPU"
+BY_WORKLOAD = "hourly prices and grid intensities apply per workload, not per GPU"
 
 
 def read_days(
@@ -102,7 +102,7 @@ def read_days(
 
 def _nothing(days: Sequence[Day], start_ns: int, end_ns: int) -> WattlensError:
     extent = f"{utc_text(min(d.start_ns for d in days))} to {utc_text(max(d.end_ns for d in days))}"
-    return WattlensError(f"no energy from {utc_text(start_ns)} to {utc_text(end_ns)}; the ledger holds {extent}")
+    return WattlensError(f"no energy from {utc_text(start_ns)} to {utc_text(end_ns)}; the ledger has readings from {extent}")
 
 
 def _number_rows(store: DayDatabase, by: GroupBy, rules: Sequence[TeamRule]) -> list[RowKey]:
@@ -278,7 +278,7 @@ def _with_worth(
     bases = {str(each.location.basis) for each in grids.values() if each.location is not None}
     why = {
         "cost": "" if currency else "the sites have no tariffs, or tariffs in several currencies",
-        "carbon": "" if len(bases) == 1 else "the sites have no grid factor, or factors of different emissions",
+        "carbon": "" if len(bases) == 1 else "the sites have no grid factor, or factors of different kinds",
     }
 
     def value(row: UsageRow, worth: _Worth, share: Fraction) -> UsageRow:
@@ -301,4 +301,4 @@ def _with_worth(
 def _amount(reason: str, worth: Fraction, lacking_uj: int, what: str) -> Amount:
     if not reason and lacking_uj:
         reason = f"{float(Fraction(lacking_uj, UJ_PER_KWH)):,.3g} kWh have no {what}"
-    return Amount(None, reason=reason) if reason else Amount(worth / UJ_PER_KWH, reason="no bounds by the hour")
+    return Amount(None, reason=reason) if reason else Amount(worth / UJ_PER_KWH, reason="no bounds with hourly factors")

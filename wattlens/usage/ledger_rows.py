@@ -131,7 +131,7 @@ def read_usage(source: Path, by: GroupBy, start_ns: int, end_ns: int) -> Usage:
     """The statement of a period [start_ns, end_ns), which begins and ends with a cell.
 
     Raises:
-        UsageError: nothing there that is a ledger.
+        UsageError: the source is not a ledger.
         WattlensError: no energy in the period, or a device whose energy would count twice.
         ChainError, JournalError: the ledger is damaged.
     """
@@ -143,10 +143,15 @@ def read_usage(source: Path, by: GroupBy, start_ns: int, end_ns: int) -> Usage:
 
 def _segments(source: Path, period: LedgerPeriod) -> Iterator[SegmentColumns]:
     """Segments that reach into the period, then what is not sealed."""
+    if source.is_file() and not source.name.endswith(segment.SUFFIX):
+        raise UsageError(
+            f"{source}: expected an agent's state folder, ledger segments (*{segment.SUFFIX}) or compacted days, "
+            "got another file"
+        )
     if not (source / JOURNAL_NAME).exists():
         files = chain.find([source])
         if not files:
-            raise UsageError(f"{source}: has no journal, segments or compacted days")
+            raise UsageError(f"{source}: expected a journal, segments or compacted days, found none")
         for path in files:
             header = segment.peek(path)
             period.cover(header.from_ns, header.to_ns)
@@ -260,7 +265,7 @@ def statement_of(period: LedgerPeriod, by: GroupBy, source: str) -> Usage:
         extent = (
             "the ledger is empty"
             if period.first_ns is None or period.last_ns is None
-            else f"the ledger holds {utc_text(period.first_ns)} to {utc_text(period.last_ns)}"
+            else f"the ledger has readings from {utc_text(period.first_ns)} to {utc_text(period.last_ns)}"
         )
         raise WattlensError(f"no energy from {utc_text(period.start_ns)} to {utc_text(period.end_ns)}; {extent}")
     whole = all(node.whole for node in nodes)
@@ -367,8 +372,8 @@ def _refuse_twice(times: Mapping[str, list[tuple[int, int, str, str]]]) -> None:
             if one[1] > other[0] and one[2:] != other[2:]:
                 both = f"{one[2]}/{one[3]} and {other[2]}/{other[3]}"
                 raise WattlensError(
-                    f"{device}: {both} both have its energy at {utc_text(other[0])}, so it would count twice; name one of "
-                    "them alone (an import and the agent's own segments of the same time?)"
+                    f"{device}: {both} both have its energy at {utc_text(other[0])}, so it would count twice; select only "
+                    "one of them (are these an import and the agent's own segments of the same period?)"
                 )
 
 
@@ -386,7 +391,7 @@ def _nodes(sums: _Sums) -> list[MeteredNode]:
 def why_gpus_only(nodes: Sequence[MeteredNode]) -> str:
     """Why the energy of whole nodes is not known."""
     whole = sum(node.whole for node in nodes)
-    return f"{whole} of {len(nodes)} nodes have a meter of the whole node" if whole else "no node has a meter of the whole node"
+    return f"{whole} of {len(nodes)} nodes have a whole-node meter" if whole else "no node has a whole-node meter"
 
 
 def _gains(period: LedgerPeriod, chosen: Mapping[Place, DeviceUsage]) -> dict[str, int]:

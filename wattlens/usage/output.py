@@ -32,8 +32,8 @@ _CONTEXTS: Final = {
     rounding: Context(prec=QUOTIENT_DIGITS, rounding=rounding) for rounding in (ROUND_HALF_EVEN, ROUND_FLOOR, ROUND_CEILING)
 }
 _DASH: Final = "-"
-NO_BOUNDS: Final = "the sensor's error is not known"
-NO_UPPER: Final = "a gap without a known bound"
+NO_BOUNDS: Final = "the sensor's error is unknown"
+NO_UPPER: Final = "a gap without a bound"
 
 
 def write_csv(usage: Usage, file: TextIO, only: RowKey | None = None) -> None:
@@ -165,9 +165,9 @@ def _reasons(usage: Usage, rows: Sequence[UsageRow]) -> Iterator[str]:
     lines = [f"Basis: {', '.join(usage.basis.values())}"] if usage.basis else []
     energy = usage.total.energy
     if energy.unbounded:
-        lines.append(f"No bounds: {_count(energy.unbounded, 'device')} without a known sensor error")
+        lines.append(f"No bounds: {_count(energy.unbounded, 'device')} with unknown sensor error")
     elif energy.open:
-        lines.append(f"No upper bound: {_count(energy.open, 'device')} with a gap whose energy nothing bounds")
+        lines.append(f"No upper bound: {_count(energy.open, 'device')} with a gap of unbounded energy")
     for name, amounts in (("cost", [row.cost for row in rows]), ("CO2e", [row.carbon for row in rows])):
         missing = [amount.reason for amount in amounts if amount.value is None]
         if missing:

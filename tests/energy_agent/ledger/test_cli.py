@@ -35,7 +35,7 @@ def test_verify_a_state_folder(state, capsys):
     assert (code, err) == (0, "")
     assert "lab/node-1: 2 segments (0 to 1)" in out
     assert "[simulated]" in out
-    assert "sum to its totals exactly: 10000.00009 J" in out
+    assert "add up to its totals exactly: 10000.00009 J" in out
     code, out, _ = run(capsys, "verify", state, "--json")
     answer = json.loads(out)
     assert (answer["ok"], answer["chains"][0]["segments"], answer["chains"][0]["faults"]) == (True, 2, [])
@@ -60,7 +60,7 @@ def test_verify_names_the_file_where_no_node_is_known(state, capsys, data):
         strange.write_bytes(data)
     code, out, err = run(capsys, "verify", state / "segments")
     assert (code, err.count("\n"), str(strange) in err) == (1, 1, True)
-    assert f"{strange}: not readable under its name: 1 fault\n" in out
+    assert f"{strange}: not readable: 1 fault\n" in out
     names = {c["file"]: c["node"] for c in json.loads(run(capsys, "verify", state / "segments", "--json")[1])["chains"]}
     assert names == {str(segment.list_files(state / "segments")[0]): "node-1", str(strange): ""}
 
@@ -108,7 +108,7 @@ def test_export_filters(state, capsys):
     assert energy("--workload", "job") == TOTAL
     code, _, err = run(capsys, "export", state, "--workload", "other")
     assert code == 1
-    assert "it has: job" in err
+    assert "the ledger has: job" in err
     assert energy("--from", "2026-01-01", "--to", "2026-01-01T00:15") == TOTAL
     assert energy("--from", "2026-01-01T00:15") == energy("--to", "2026-01-01") == 0
 
@@ -125,10 +125,10 @@ def test_a_refused_export_leaves_no_file(state, tmp_path, capsys, form):
 @pytest.mark.parametrize(
     ("options", "code", "words"),
     [
-        (("--workload", "nosuch"), 1, "it has: job"),
-        (("--device", "GPU-9"), 1, "it has: GPU-0, GPU-1"),
-        (("--workload", "job", "--device", "0"), 1, "it has: GPU-0, GPU-1"),
-        (("--from", "2030-01-01T00:00:00Z"), 1, "no cell of from 2030"),
+        (("--workload", "nosuch"), 1, "the ledger has: job"),
+        (("--device", "GPU-9"), 1, "the ledger has: GPU-0, GPU-1"),
+        (("--workload", "job", "--device", "0"), 1, "the ledger has: GPU-0, GPU-1"),
+        (("--from", "2030-01-01T00:00:00Z"), 1, "no energy found (from 2030"),
         (("--from", "2026-01-02T00:00:00Z", "--to", "2026-01-01T00:00:00Z"), 2, "expected a time after"),
     ],
 )

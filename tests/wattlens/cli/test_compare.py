@@ -96,13 +96,13 @@ def test_several_runs_have_the_spread_between_them_and_gains_of_other_boards(tmp
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"running": 48.0}, "compare at equal load, batch moves J/token"),
-        ({"running": None}, "the batch of a side is not known"),
-        ({"tokens_more": {"computed": 9000}}, "computed prompt tokens for each one generated"),
-        ({"tokens_more": {"cached": 3000}}, "cached prompt tokens for each one generated"),
-        ({"tokens_more": {"models": ["other"]}}, "the models differ: m against other"),
+        ({"running": 48.0}, "compare at equal load, because J/token changes 6-9 times"),
+        ({"running": None}, "the batch size of a side is unknown"),
+        ({"tokens_more": {"computed": 9000}}, "computed prompt tokens per generated token"),
+        ({"tokens_more": {"cached": 3000}}, "cached prompt tokens per generated token"),
+        ({"tokens_more": {"models": ["other"]}}, "the models differ: A m, B other"),
         ({"tokens_more": {"moves": "request"}}, "counts tokens when a request ends"),
-        ({"joules": 2000.0}, "an offset"),
+        ({"joules": 2000.0}, "a constant offset error"),
     ],
 )
 def test_what_makes_a_comparison_unfair_is_said(tmp_path, change, words):

@@ -214,7 +214,7 @@ def test_a_file_that_is_still_written_can_be_given_up(tmp_path):
 
 def test_a_fault_that_is_held_ends_with_one_line(node, tmp_path):
     with Terminal(["sim", "fault", "--dir", node, "gpu0", "lost", "--for", "50s"], tmp_path) as terminal:
-        terminal.shows(b"set; waiting")
+        terminal.shows(b"set; will be cleared")
         code, text = terminal.press()
     assert (code, lines(text)) == (130, ["wattlens: interrupted"])
 

@@ -26,7 +26,7 @@ BASE = {"--prometheus": "http://127.0.0.1:1", "--source": "dcgm", "--from": "202
         ({"--user-file": "u", "--token-file": "t"}, "--token-file and --user-file: expected at most one"),
         ({"--prometheus": "http://far.example", "--token-file": "t"}, "use https://, or say --insecure"),
         ({"--source": "wattlens", "--node-label": "node"}, "--node-label is for dcgm"),
-        ({"--signing-key": "no.pem"}, "--signing-key no.pem: there is no such file"),
+        ({"--signing-key": "no.pem"}, "--signing-key no.pem: no such file"),
         ({"--signing-key": "."}, "--signing-key .: is not a regular file"),
         ({"--match": "a-b=c"}, "'a-b' is not the name of a label"),
     ],

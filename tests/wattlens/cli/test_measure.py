@@ -183,7 +183,7 @@ def test_gpus_that_a_program_may_use_are_named_as_all_of_the_machine(shared_node
     assert result["gpus"] == "all 6 GPUs of this machine"
     assert "warning: other workloads used GPUs 0,3-4: " in said
     assert f"(pid {worker})" in said
-    assert "note: no process used GPUs 1-2,5; --gpus leaves their energy out" in said
+    assert "note: no process used GPUs 1-2,5; select the other GPUs with --gpus to exclude their energy" in said
 
 
 def test_a_workload_is_measured_by_its_name(shared_node, tmp_path):

@@ -180,13 +180,13 @@ def test_the_partial_pue_of_a_hall(ledger, capsys):
     ("arguments", "word"),
     [
         (["--quarter", "2026Q5"], "write a year and a quarter"),
-        (["--quarter", "2026Q3", "--trailing"], "give one of"),
+        (["--quarter", "2026Q3", "--trailing"], "expected at most one of"),
         (["--from", "someday"], "expected a UTC time"),
         (["--from", "2026-07-24T00:07Z"], "cells are 15 minutes"),
-        (["--to", "2020-01-01"], "the window is empty"),
+        (["--to", "2020-01-01"], "the period is empty"),
         (["--accept-coverage", "2"], "--accept-coverage: "),
         (["--site", "dc9"], "no meter of site 'dc9'; there are: dc1"),
-        (["--time-zone", "Mars/Base"], "write an IANA name"),
+        (["--time-zone", "Mars/Base"], "expected an IANA name"),
         (["--config", "/nowhere.yaml"], "cannot read site configuration"),
     ],
 )
@@ -210,7 +210,7 @@ def test_a_stated_pue_is_an_estimate_of_what_the_nodes_drew(ledger, tmp_path, ca
     (tmp_path / "site.yaml").write_text("site: {name: dc2}\npue: {value: 1.5, uncertainty_percent: 10, source: operator}\n")
     code, out = run_pue(capsys, "--ledger", tmp_path / "none", "--config", tmp_path / "site.yaml", "--nodes", ledger)
     assert code == 2  # a ledger of meters holds no node
-    assert "nothing was metered" in out.err
+    assert "has no reading of this site yet" in out.err
 
 
 def test_there_is_no_ledger(tmp_path, capsys):

@@ -237,7 +237,7 @@ def test_files_that_say_something_else_than_they_can_are_refused(
         (["--quarter", "2099Q4"], 1, "no energy in the period"),
         (["--quarter", "Q1"], 2, "2026Q3"),
         (["--quarter", "2026Q5"], 2, "2026Q3"),
-        (["--quarter", "2026Q3", "--from", "2026-07-01"], 2, "exclude each other"),
+        (["--quarter", "2026Q3", "--from", "2026-07-01"], 2, "--quarter: cannot be combined"),
         (["--from", "2026-07-01T00:01"], 2, "2026-07-01T00:15:00Z"),
         (["--from", "2026-07-02", "--to", "2026-07-01"], 2, "is not after"),
         (["--from", "0001-01-01"], 2, "--from: expected an instant from 1970 to 2199"),
@@ -247,7 +247,7 @@ def test_files_that_say_something_else_than_they_can_are_refused(
         (["--ledger", "/nowhere"], 2, "/nowhere"),
         (["--ledger", "nonsense://x"], 2, "nonsense"),
         (["--out", "/dev/null/x"], 2, "--out /dev/null/x"),
-        (["--formats", "html,doc"], 2, "--formats doc"),
+        (["--formats", "html,doc"], 2, "--formats: expected one or more of html"),
         (["--language", "la"], 2, "--language la"),
         (["--accept-coverage", "lots"], 2, "--accept-coverage: "),
         (["--as-of", "someday"], 2, "got someday"),
@@ -417,7 +417,7 @@ def test_too_little_coverage_makes_no_report_until_somebody_accepts_it(
     asked = ("--quarter", "2026Q3")
     assert report(ledger / "days", tmp_path / "o", *asked) == 1
     said = refused(capsys, tmp_path / "o")
-    assert "coverage is 22.2 %, and 95.0 % is asked for" in said
+    assert "coverage is 22.2 %, expected at least 95.0 %" in said
     assert "--accept-coverage SHARE" in said
     assert report(ledger / "days", tmp_path / "o", *asked, "--accept-coverage", "22.3%") == 1
     refused(capsys, tmp_path / "o")
@@ -509,7 +509,7 @@ def test_verify_names_the_hours_of_the_grid_that_say_otherwise(
     capsys.readouterr()
     assert main(verify) == 1
     lines = capsys.readouterr().out.splitlines()
-    told = lines[lines.index("Inputs that differ (report -> made again):") + 1 :]
+    told = lines[lines.index("Inputs that differ (report -> reproduced):") + 1 :]
     told = [line.strip() for line in told[: told.index("")]]
     assert "file hours.csv: other content" in told
     series = [line for line in told if line.startswith("factor series.csv_file.")]

@@ -75,7 +75,7 @@ def test_diff_of_the_same_report(two: tuple[Path, Path], capsys: pytest.CaptureF
     said = capsys.readouterr().out
     assert "All 6 figures are the same." in said
     assert "Program versions are not compared" in said
-    assert "comparatives need no restatement" in said
+    assert "comparatives do not need to be restated" in said
 
 
 def test_a_change_without_a_cause_ends_with_1_and_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -91,7 +91,7 @@ def test_a_change_without_a_cause_ends_with_1_and_is_named(tmp_path: Path, capsy
 def test_a_restatement_is_due(two: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
     assert diff(*two, "--threshold", "0.03") == 0
     said = capsys.readouterr().out
-    assert "Comparatives are to be restated: energy.facility (+3.33 %) moved by 3% or more." in said
+    assert "Restate the comparatives: energy.facility (+3.33 %) changed by 3% or more." in said
 
 
 def test_many_long_and_odd_figures_keep_within_100_columns(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -124,7 +124,7 @@ def test_verify_prints_a_line_a_check(two: tuple[Path, Path], capsys: pytest.Cap
     assert lines[0] == "ok      manifest.json  edition 2 of 2026Q3, made by wattlens 1.0.0"
     assert lines[3] == "ok      report.html    37 bytes"
     assert lines[4] == "-       signature      not signed"
-    assert lines[-1] == "Everything that was checked holds."
+    assert lines[-1] == "All checks passed."
     (two[1] / "report.html").write_text("x")
     assert verify(two[1]) == 1
     lines = capsys.readouterr().out.splitlines()
@@ -201,13 +201,13 @@ def test_a_report_is_signed_verified_made_again_and_its_successor_explained(
     assert main([*checked, "--ledger", str(tmp_path / "early")]) == 1
     said = capsys.readouterr().out
     assert "FAILED  facts.json" in said
-    assert "What else differs: status" in said
+    assert "Other differences: status" in said
 
 
 def test_verify_of_no_folder_and_an_org_without_a_ledger(tmp_path: Path, two: tuple[Path, Path]) -> None:
     with pytest.raises(UsageError, match="name the folder of a report"):
         verify(tmp_path / "nowhere")
-    with pytest.raises(UsageError, match="give --ledger as well"):
+    with pytest.raises(UsageError, match="--org: expected together with --ledger"):
         verify(two[0], "--org", "org.yaml")
     with pytest.raises(WattlensError, match="cannot be read"):
         verify(two[0], "--key", tmp_path / "nowhere.pem")

@@ -60,7 +60,7 @@ def test_faults_of_meters(folder):
     assert ok("clear", "meter:main", "--dir", folder) == "meter:main: all faults cleared\n"
     assert kinds(folder, "main") == []
     said = ok("fault", "meter:ups", "stuck", "--for", "2s", "--dir", folder)
-    assert said == "meter:ups: stuck set; waiting 2s, then it is cleared (Ctrl-C clears it now)\nmeter:ups: stuck cleared\n"
+    assert said == "meter:ups: stuck set; will be cleared after 2s (Ctrl-C clears it now)\nmeter:ups: stuck cleared\n"
     assert kinds(folder, "ups") == []
 
 
@@ -71,7 +71,7 @@ def test_faults_of_meters(folder):
         (["fault", "meter:main", "lost"], "unknown fault of a meter 'lost'"),
         (["fault", "meter:main", "reset", "--for", "1s"], "happens once"),
         (["fault", "meter:main", "reset", "--value", "1"], "takes no value"),
-        (["fault", "meter:main", "slow", "--call", "nvmlInit"], "a meter takes no --call"),
+        (["fault", "meter:main", "slow", "--call", "nvmlInit"], "--call: cannot be combined with a meter"),
         (["clear", "meter:main", "lots"], "unknown fault of a meter 'lots'"),
         (["fault", "main", "offline"], "unknown fault 'offline'"),
     ],

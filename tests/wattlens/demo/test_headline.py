@@ -45,7 +45,7 @@ def rows(text: str) -> dict[str, str]:
 
 def test_each_figure_is_shown_or_says_why_it_is_absent() -> None:
     found = rows(headline.text(RESULT, FIGURES))
-    assert found["energy"].startswith("0.000278 kWh by the GPUs (1,000 J)")
+    assert found["energy"].startswith("0.000278 kWh for the GPUs (1,000 J)")
     assert found["by workload"] == "train 60 %, chat 30 %, unallocated 10 % of the GPU energy"
     assert found["energy per token"].startswith("2.000 J (1.900 to 2.100), chat")
     assert found["building energy"].startswith("0.280 kWh")

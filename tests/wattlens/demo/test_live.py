@@ -42,7 +42,7 @@ def test_a_lost_gpu_says_so_and_shows_no_number(pages: tuple[ScrapeResponse, Scr
 
 def test_the_footer_is_what_the_player_did(pages: tuple[ScrapeResponse, ScrapeResponse]) -> None:
     view = LiveText("chat", {"chat": "my model"})
-    assert "no tokens measurable now" in view.footer(pages[0])[0]
+    assert "no tokens measured now" in view.footer(pages[0])[0]
     # 96 tokens and 60 J (12 J of it idle) a step, a hundred steps in ten seconds
     assert "my model: 960 tokens/s, 0.625 J/token" in view.footer(pages[1])[0]
 

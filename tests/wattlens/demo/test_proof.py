@@ -16,8 +16,8 @@ PAIR = PairedBlocks(8, "serving", "job", "static", 1, 0, 900, 9, 9, 9, 0, 0, 9, 
 def test_ratios_are_of_what_would_have_been_used() -> None:
     """900 uJ under the setting and 100 saved: 10 % of 1000; from -100 of 800 to 300 of 1200."""
     found = proven([PAIR, TOLD], 5)
-    assert found["saving_ratio"] == {"value": 0.1, "low": -0.125, "high": 0.25}
-    assert found["slowdown_ratio"] == {"value": 0.02, "low": -0.01, "high": 0.05}
+    assert found["saving_ratio"] == {"value": 0.1, "lower": -0.125, "upper": 0.25}
+    assert found["slowdown_ratio"] == {"value": 0.02, "lower": -0.01, "upper": 0.05}
     assert (found["pairs"], found["slowdown_of"], found["claimable_uj"]) == (5, "latency", 0)
 
 

@@ -141,7 +141,7 @@ def test_where_nobody_can_listen_it_ends_before_anything_starts(tmp_path: Path, 
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["--listen", "nowhere"], "--listen 'nowhere'"),
+        (["--listen", "nowhere"], "--listen: expected ADDRESS:PORT"),
         (["--for", "3s"], "--for: expected a duration"),
         (["--for", "nan"], "--for: expected a duration"),
         (["--scenario", "no-such-node"], "no-such-node"),
@@ -161,7 +161,7 @@ def _result(**changes: object) -> result.DemoResult:
     found = LedgerSummary(
         (("GPU-0", bounds),), (("job", bounds),), 5, 0, bounds, tokens, 98_765_432_000_005, 98_765_432_000_005, (), 1
     )
-    ratio = {"value": 0.25, "low": -0.05, "high": 0.55}
+    ratio = {"value": 0.25, "lower": -0.05, "upper": 0.55}
     saving = {"saving_ratio": ratio, "slowdown_ratio": ratio, "slowdown_of": "latency", "pairs": 5, "claimable_uj": 1}
     values = {"found": found, "names": {"GPU-0": "GPU 0"}, "saving": saving, "restored": True, "out": Path("/o"), "files": {}}
     return result.DemoResult(**(values | changes))  # type: ignore[arg-type]
@@ -177,7 +177,10 @@ def test_the_text_fits_80_columns_and_claims_no_more_than_is_known() -> None:
 
 
 def test_a_loss_is_called_higher() -> None:
-    lost = {"saving_ratio": {"value": -0.1, "low": -0.2, "high": 0.05}, "slowdown_ratio": {"value": 0, "low": 0, "high": 0}}
+    lost = {
+        "saving_ratio": {"value": -0.1, "lower": -0.2, "upper": 0.05},
+        "slowdown_ratio": {"value": 0, "lower": 0, "upper": 0},
+    }
     told = result.saving_lines(lost | {"pairs": 4, "claimable_uj": 0})
     assert told[0].endswith("10.0 % higher (95 % interval -5.0 to 20.0 %)")
 

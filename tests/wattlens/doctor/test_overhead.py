@@ -33,13 +33,13 @@ def test_each_pair_has_both_kinds_and_the_order_is_drawn():
 @pytest.mark.parametrize("pairs", [3, 6, 20])
 def test_the_interval_covers_what_was_added_under_noise_and_drift(pairs):
     found = [added(blocks(seed, pairs, 1.5, 4.0, 0.3), [0])["added_w"] for seed in range(400)]
-    assert 0.93 <= fmean(f["low"] <= 1.5 <= f["high"] for f in found) <= 0.98
+    assert 0.93 <= fmean(f["lower"] <= 1.5 <= f["upper"] for f in found) <= 0.98
     assert abs(fmean(f["value"] for f in found) - 1.5) < 0.5
 
 
 def test_devices_are_summed_block_by_block():
     both = added(blocks(1, 6, 2.0, 0.0, 0.0), [0, 1])
-    assert both["added_w"] == {"value": 4.0, "low": 4.0, "high": 4.0, "n": 6}
+    assert both["added_w"] == {"value": 4.0, "lower": 4.0, "upper": 4.0, "n": 6}
     assert both["without_w"] == 380.0
 
 
@@ -51,9 +51,11 @@ def test_without_two_whole_pairs_nothing_is_said():
 
 
 def test_the_sentence_says_no_more_than_the_interval():
-    assert conclusion({"low": 0.2, "high": 0.6}).startswith("Reading adds 0.200 to 0.600 W")
-    assert conclusion({"low": -0.1, "high": 0.6}).startswith("No difference shown: if reading adds anything, it is at most 0.6")
-    assert "saves nothing" in conclusion({"low": -0.6, "high": -0.2})
+    assert conclusion({"lower": 0.2, "upper": 0.6}).startswith("Reading adds 0.200 to 0.600 W")
+    assert conclusion({"lower": -0.1, "upper": 0.6}).startswith(
+        "No difference shown: if reading adds anything, it is at most 0.6"
+    )
+    assert "saves nothing" in conclusion({"lower": -0.6, "upper": -0.2})
 
 
 def test_on_a_steady_simulated_node_no_difference_is_shown(tmp_path):
@@ -62,7 +64,7 @@ def test_on_a_steady_simulated_node_no_difference_is_shown(tmp_path):
     node, without_w = result["node"]["added_w"], result["node"]["without_w"]
     # One interval in twenty may miss 0. How wide it is says how late the looks at the counter came: ten times as late as on
     # real boards, as time runs ten times as fast.
-    width = node["high"] - node["low"]
+    width = node["upper"] - node["lower"]
     assert abs(node["value"]) <= max(3 * width, 0.005 * without_w)
     assert width < 0.2 * without_w
     assert [g["index"] for g in result["gpus"]] == [0, 1]
@@ -101,5 +103,5 @@ def test_watts_that_are_added_are_found(tmp_path):
     assert cpu == []
     assert set(boards) == {0}
     result = added(found, [0])["added_w"]
-    assert result["low"] > 0
+    assert result["lower"] > 0
     assert abs(result["value"] - fmean(seen)) < 0.05 * fmean(seen)

@@ -89,11 +89,22 @@ def test_one_workload_is_shown_with_the_whole_total(state, capsys):
     assert int(said["total"]["energy_uj"]) == TRAIN_UJ + CHAT_UJ + FREE_UJ
 
 
+def test_a_file_that_is_not_a_segment_is_a_usage_error(tmp_path, capsys):
+    other = tmp_path / "usage.csv"
+    other.write_text("a,b\n")
+    assert main(["usage", str(other)]) == 2
+    said = capsys.readouterr().err
+    assert (
+        f"{other}: expected an agent's state folder, ledger segments (*.jsonl.gz) or compacted days, got another file" in said
+    )
+    assert said.count("\n") == 1
+
+
 @pytest.mark.parametrize(
     ("words", "code", "part"),
     [
         ((*DAY, "--workload", "chta"), 1, f"workloads: {ledgers.TRAIN}, chat"),
-        ((), 1, "the ledger holds 2026-07-01T00:00:00Z to"),
+        ((), 1, "the ledger has readings from 2026-07-01T00:00:00Z to"),
         (("--since", "5 days"), 2, "--since"),
         (("--since", "5 days"), 2, "24h"),
         (("--since", ""), 2, "--since"),

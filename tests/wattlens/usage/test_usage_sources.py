@@ -81,7 +81,7 @@ def test_what_one_site_lacks_the_total_lacks(fleet):
 
 
 def test_a_period_without_energy_names_what_the_fleet_holds(fleet):
-    with pytest.raises(WattlensError, match="the ledger holds 2026-03-31T00:00:00Z to 2026-04-03T00:00:00Z"):
+    with pytest.raises(WattlensError, match="the ledger has readings from 2026-03-31T00:00:00Z to 2026-04-03T00:00:00Z"):
         read_days(str(fleet / "days"), GroupBy.TEAM, FIRST_NS - 9 * NS_PER_DAY, FIRST_NS - 8 * NS_PER_DAY)
 
 

@@ -26,26 +26,28 @@ if TYPE_CHECKING:
 def _configure(parser: argparse.ArgumentParser) -> None:
     commands = parser.add_subparsers(metavar="ACTION", required=True)
 
-    verify = _sub(commands, "verify", "check that every segment is there once, unchanged and in order", _verify)
+    verify = _sub(commands, "verify", "check that every segment exists once, unchanged and in order", _verify)
     verify.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="a state folder, or segment files or folders")
     verify.add_argument(
         "--journal", type=Path, metavar="FILE", help="also check sums against this journal (a state folder has its own)"
     )
-    verify.add_argument("--inventory", type=Path, metavar="CSV", help="inventory with the keys that sign segments")
+    verify.add_argument(
+        "--inventory", type=Path, metavar="CSV", help="inventory that lists the public keys of the segments' signers"
+    )
 
     heads.configure_verify(verify)
 
     export = _sub(commands, "export", "write cells with their uncertainty as a table", _export)
     export.add_argument("source", type=Path, metavar="SOURCE", help="a state folder, a folder of segments, or compacted days")
     export.add_argument("--format", choices=("csv", "jsonl", "parquet"), default="csv", help="default csv")
-    export.add_argument("--out", type=Path, metavar="FILE", help="a new file (default: standard output)")
+    export.add_argument("--out", type=Path, metavar="FILE", help="file to create (default: standard output)")
     add_period(export.add_argument)
-    export.add_argument("--device", metavar="UUID", help="only this device")
-    export.add_argument("--workload", metavar="NAME", help="only this workload")
+    export.add_argument("--device", metavar="UUID", help="export only this device")
+    export.add_argument("--workload", metavar="NAME", help="export only this workload")
     what = export.add_mutually_exclusive_group()
-    what.add_argument("--sum", action="store_true", help="one total with its bounds instead of the cells")
+    what.add_argument("--sum", action="store_true", help="print one total with its bounds instead of the cells")
     for name, (_, text) in _KINDS.items():
-        what.add_argument(f"--{name}", action="store_true", help=f"{text} instead of the cells")
+        what.add_argument(f"--{name}", action="store_true", help=f"export {text} instead of the cells")
 
     ship.configure(_sub(commands, "ship", ship.SUMMARY, _ship))
 
@@ -56,11 +58,11 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     which.add_argument("--day", type=day, metavar="DAY", help="one UTC day (default: every complete day)")
     which.add_argument("--days", type=number(int, 1, 3660), metavar="N", help="the last N complete UTC days, for a nightly job")
     compact.add_argument(
-        "--inventory", type=Path, metavar="CSV", help="which device stood where: cluster,node,uuid,sku,site,from,to[,key]"
+        "--inventory", type=Path, metavar="CSV", help="sites of devices over time: cluster,node,uuid,sku,site,from,to[,key]"
     )
     compact.add_argument("--site", metavar="NAME", help="site of devices that are not in the inventory")
     compact.add_argument(
-        "--reason", default="", metavar="TEXT", help="why a day is restated (default: what changed in the input)"
+        "--reason", default="", metavar="TEXT", help="reason for restating a day (default: a list of input changes)"
     )
     compact.add_argument(
         "--accept-faults",
@@ -82,9 +84,9 @@ def _configure(parser: argparse.ArgumentParser) -> None:
 
 _NAMES_SHOWN = 50
 _KINDS = {
-    "actions": ("action", "settings that DVFS made and reverted"),
-    "pairs": ("pair", "pairs of blocks that measure what DVFS saves"),
-    "analyses": ("analysis", "analyses of these pairs, with what may be claimed"),
+    "actions": ("action", "settings that DVFS applied and reverted"),
+    "pairs": ("pair", "pairs of blocks that measure the DVFS saving"),
+    "analyses": ("analysis", "analyses of these pairs, with the claimable saving"),
 }
 """Options of `export` that choose rows of a kind."""
 
@@ -120,7 +122,7 @@ def _verify(arguments: argparse.Namespace) -> int:
     signed = heads.read(arguments.heads, arguments.heads_key)
     report = chain.verify([_segments_of(p) for p in arguments.paths], view, count_progress("verified"), keys)
     if view is None and not report.files:
-        raise UsageError(f"{arguments.paths[0]}: has neither segments nor a journal")
+        raise UsageError(f"{arguments.paths[0]}: expected segments or a journal, found neither")
     if signed:
         only = None if view is None else (view.identity.cluster, view.identity.node)
         report = check(report, signed, arguments.heads_key or "", only)
@@ -153,22 +155,22 @@ def _verify(arguments: argparse.Namespace) -> int:
             print(printable(f"{c.name}: {_numbers(c)}: {what}{' [simulated]' if c.simulated else ''}"))
         for key in sorted({s.key for s in signed}):
             vouched = "" if arguments.heads_key else "; compare it with the key that the site has published"
-            print(f"heads: {sum(s.key == key for s in signed)} files name {key}{vouched}")
+            print(f"heads: {sum(s.key == key for s in signed)} files signed with key {key}{vouched}")
         _tell(report.faults)
         if view is not None and report.ok:
             total = sum(view.book.totals.energy.values())
-            print(f"journal: cells and open rows sum to its totals exactly: {decimal(total, UJ_PER_J)} J")
+            print(f"journal: cells and open rows add up to its totals exactly: {decimal(total, UJ_PER_J)} J")
     return 0 if report.ok else 1
 
 
 def _numbers(found: "Chain") -> str:
     if not found.node:
-        return "not readable under its name"
+        return "not readable"
     if not found.count:
         return "no segment yet"
     signed = f", signed by {found.key}" if found.key else ""
     unsigned = f", {found.unsigned} unsigned" if found.unsigned else ""
-    signed_heads = f", {len(found.heads)} signed heads in it, the last of {max(found.heads)[0]}" if found.heads else ""
+    signed_heads = f", {len(found.heads)} signed heads match, the latest of {max(found.heads)[0]}" if found.heads else ""
     return f"{found.count} segments ({found.first} to {found.last}), head {found.head[:12]}{signed}{unsigned}{signed_heads}"
 
 
@@ -217,12 +219,12 @@ def _export(arguments: argparse.Namespace) -> int:
         _refuse_unknown(arguments)
         asked = {"device": arguments.device, "workload": arguments.workload, "from": arguments.start, "to": arguments.end}
         named = ", ".join(f"{key} {value}" for key, value in asked.items() if value)
-        raise WattlensError(f"{arguments.source}: no cell{' of ' + named if named else ''}")
+        raise WattlensError(f"{arguments.source}: no energy found{f' ({named})' if named else ''}")
     known = {row.uuid for row in rows if isinstance(row, DeviceFacts)}
     chosen = (row for row in rows if isinstance(row, Cell) and choice.takes(row.cell_start_ns, row.device, row.workload))
     unknown = sorted({row.device for row in chosen} - known)
     for device in unknown:
-        line = f"wattlens: {device}: the ledger has no row with its uncertainty; no energy without it"
+        line = f"wattlens: {device}: skipped, because the ledger has no row with its uncertainty"
         print(printable(line), file=sys.stderr)
     if arguments.device in unknown:
         return 1
@@ -250,7 +252,7 @@ def _refuse_unknown(arguments: argparse.Namespace) -> None:
         if name not in names:
             listed = ", ".join(heapq.nsmallest(_NAMES_SHOWN, names)) or "none"
             more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
-            raise WattlensError(f"{arguments.source}: --{kind}: no {kind} {name!r} in this ledger; it has: {listed}{more}")
+            raise WattlensError(f"{arguments.source}: --{kind} {name!r}: not found; the ledger has: {listed}{more}")
 
 
 def _ship(arguments: argparse.Namespace) -> int:
@@ -274,7 +276,7 @@ def _compact(arguments: argparse.Namespace) -> int:
     if wanted is None:
         today = datetime.now(UTC).date()
         if not found.faults and all(day >= today for day in found.days) and (len(found) or _all_empty(arguments.paths)):
-            print("[]" if arguments.json else "nothing to compact yet: a UTC day is compacted after its end")
+            print("[]" if arguments.json else "nothing to compact yet: a UTC day can be compacted after its end")
             return 0
         first = today - timedelta(days=arguments.days) if arguments.days else date.min
         wanted = [day for day in found.days if first <= day < today]
@@ -282,7 +284,7 @@ def _compact(arguments: argparse.Namespace) -> int:
         _tell(dict.fromkeys(found.faults))
         return 0 if arguments.accept_faults else 1
     if not len(found) or not wanted:
-        raise UsageError(f"{arguments.paths[0]}: has no segments of a day that is over; name one with --day")
+        raise UsageError(f"{arguments.paths[0]}: has no segments of a complete UTC day; select another day with --day")
     answer, faults = list[SiteDay](), dict.fromkeys(found.faults)
     left_out, unsigned = dict[str, list[date]](), dict[str, int]()
     unsound = list[ChainFault]()  # signed heads of earlier runs
@@ -327,11 +329,13 @@ def _compact(arguments: argparse.Namespace) -> int:
     for s in answer:
         if s.kept_for:
             nodes = ", ".join(s.kept_for)
-            text = f"{s.site} {s.day}: statement {s.number} stays, as it has rows of {nodes}; --accept-faults replaces it"
+            text = (
+                f"{s.site} {s.day}: statement {s.number} is kept, because it has rows of {nodes}; --accept-faults replaces it"
+            )
             print(printable(f"wattlens: {text}"), file=sys.stderr)
     for node, days in left_out.items():
         span = f"{days[0]}" if len(days) == 1 else f"{len(days)} days from {days[0]} to {days[-1]}"
-        print(printable(f"wattlens: {node}: left out of {span}; all other nodes are written"), file=sys.stderr)
+        print(printable(f"wattlens: {node}: skipped for {span}; all other nodes are written"), file=sys.stderr)
     return 1 if unsound or (faults and not arguments.accept_faults) else 0
 
 

@@ -25,7 +25,7 @@ def configure_verify(parser: argparse.ArgumentParser) -> None:
         metavar="PATH",
         help="signed heads that the chains must contain: a heads.jsonl, or a folder of compacted days; may be repeated",
     )
-    parser.add_argument("--heads-key", metavar="HEX", help="public key that must have signed the heads, 64 digits")
+    parser.add_argument("--heads-key", metavar="HEX", help="expected public key of the heads' signer, 64 hexadecimal digits")
 
 
 def configure_compact(parser: argparse.ArgumentParser) -> None:
@@ -34,7 +34,7 @@ def configure_compact(parser: argparse.ArgumentParser) -> None:
         "--sign-heads",
         type=Path,
         metavar="KEYFILE",
-        help="sign the last segment of each node's chain with this Ed25519 key (PEM), as heads.jsonl beside each manifest",
+        help="sign the last segment of each node's chain with this Ed25519 key (PEM); writes heads.jsonl next to each manifest",
     )
 
 
@@ -44,7 +44,7 @@ def read(paths: Sequence[Path], key: str | None) -> list["SignedHeads"]:
     from energy_agent.ledger.signing import available
 
     if key is not None and not paths:
-        raise UsageError("--heads-key: expected --heads with it")
+        raise UsageError("--heads-key: expected together with --heads")
     if key is not None and not re.fullmatch("[0-9a-f]{64}", key):
         raise UsageError("--heads-key: expected 64 digits 0-9a-f, as `wattlens ledger compact --sign-heads` prints them")
     if paths and not available():
@@ -66,4 +66,4 @@ def sign(statement: "SiteDay", signer: "Signer") -> str:
         data = heads.encode(statement.site, statement.day, statement.number, statement.heads, signer)
         return heads.write(statement.folder, data)
     except OSError as error:
-        raise UsageError(f"{statement.folder}: cannot be written: {error.strerror}") from None
+        raise UsageError(f"cannot write {statement.folder}: {error.strerror}") from None

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from wattlens.history_import.run import ImportResult
     from wattlens.prometheus.history import PrometheusHistory
 
-SUMMARY = "make segments from the history that a Prometheus has of Wattlens or dcgm-exporter, at lower quality"
+SUMMARY = "create segments from the Prometheus history of Wattlens or dcgm-exporter, at lower quality"
 _QUARTER_S = 900
 _SOURCES = ("wattlens", "dcgm")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
@@ -33,8 +33,10 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Options of `wattlens ledger import`."""
-    parser.add_argument("--prometheus", required=True, metavar="URL", help="address of Prometheus, or a server with its API")
-    parser.add_argument("--source", choices=_SOURCES, help="exporter whose series to read (required)")
+    parser.add_argument(
+        "--prometheus", required=True, metavar="URL", help="address of Prometheus or of a server with the same API"
+    )
+    parser.add_argument("--source", choices=_SOURCES, help="exporter that wrote the series (required)")
     add = parser.add_argument
     add(
         "--from",
@@ -53,25 +55,27 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="folder of the imported segments (default: %(default)s)",
     )
     parser.add_argument("--cluster", metavar="NAME", help="cluster of the segments (default: imported, or CLUSTER-imported)")
-    parser.add_argument("--node", action="append", default=[], metavar="NAME", help="only this node; may be repeated")
+    parser.add_argument("--node", action="append", default=[], metavar="NAME", help="import only this node; may be repeated")
     parser.add_argument(
-        "--node-label", metavar="LABEL", help="dcgm: names the node (default: Hostname, hostname, node, instance)"
+        "--node-label",
+        metavar="LABEL",
+        help="dcgm: label with the name of the node (default: Hostname, hostname, node, instance)",
     )
     parser.add_argument(
-        "--match", action=Pairs, default={}, metavar="LABEL=VALUE", help="only series with this label; may be repeated"
+        "--match", action=Pairs, default={}, metavar="LABEL=VALUE", help="import only series with this label; may be repeated"
     )
     parser.add_argument(
         "--dedup-label",
         default="replica",
         metavar="LABEL",
-        help="label of replicas of Prometheus (default replica)",
+        help="label that distinguishes Prometheus replicas (default replica)",
     )
     add("--slice", type=duration(60, 86_400), default="6h", metavar="TIME", help="period of each query (default 6h)")
     parser.add_argument(
         "--collect-interval",
         type=duration(),
         metavar="TIME",
-        help="how old a scraped reading can be (default 30s of dcgm, 2.5s of wattlens)",
+        help="maximum age of a reading when it is scraped (default 30s for dcgm, 2.5s for wattlens)",
     )
     parser.add_argument(
         "--gain-uncertainty",
@@ -84,18 +88,20 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--max-power-w",
         type=number(Decimal, 0, 10_000, above=True),
         metavar="W",
-        help="power limit of every GPU whose series and model do not state one",
+        help="power limit of GPUs for which neither series nor model states one",
     )
     parser.add_argument("--ca-file", type=Path, metavar="FILE", help="CA certificates for the service's certificate")
-    parser.add_argument("--token-file", type=Path, metavar="FILE", help="one line, a bearer token")
-    parser.add_argument("--user-file", type=Path, metavar="FILE", help="one line user:password, for basic auth")
+    parser.add_argument("--token-file", type=Path, metavar="FILE", help="file that holds a bearer token on one line")
+    parser.add_argument(
+        "--user-file", type=Path, metavar="FILE", help="file that holds user:password on one line, for basic auth"
+    )
     parser.add_argument("--password-file", type=Path, help=argparse.SUPPRESS)  # of the previous release
     parser.add_argument("--insecure", action="store_true", help="send the secret over unencrypted http://")
     add("--timeout", type=duration(), default="120s", metavar="TIME", help="timeout of each request (default 120s)")
     parser.add_argument(
         "--signing-key", type=Path, metavar="KEYFILE", help="sign the segments with this Ed25519 key (PEM; default: unsigned)"
     )
-    parser.add_argument("--dry-run", action="store_true", help="read and count everything, write nothing")
+    parser.add_argument("--dry-run", action="store_true", help="read and count everything without writing")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -178,7 +184,7 @@ def _request(arguments: argparse.Namespace, history: "PrometheusHistory") -> "Im
 def _describe_node(node: "SegmentContents") -> str:
     methods = ", ".join(f"{method} {decimal(uj, UJ_PER_J)} J" for method, uj in sorted(node.by_method.items()))
     states = ", ".join(f"{state} {_percent(uj, node.energy_uj)} %" for state, uj in sorted(node.by_state.items()))
-    gaps = f"; no sample shows up to {decimal(node.gap_bound_uj, UJ_PER_J)} J more" if node.gap_bound_uj else ""
+    gaps = f"; up to {decimal(node.gap_bound_uj, UJ_PER_J)} J more in gaps between samples" if node.gap_bound_uj else ""
     unbounded = f"; {node.unbounded_gaps} gaps without a bound" if node.unbounded_gaps else ""
     return f"{len(node.devices)} devices, {node.segments} segments: {methods or 'no energy'}; {states}{gaps}{unbounded}"
 

@@ -17,7 +17,7 @@ from wattlens.cli._options import duration
 if TYPE_CHECKING:
     from energy_agent.ledger.chain import ChainFault, Progress
 
-SUMMARY = "copy segments to a folder or object store, once, whole, never over something else"
+SUMMARY = "copy segments to a folder or object store; never overwrites a file"
 
 Find = Callable[[], list[Path]]
 
@@ -52,7 +52,7 @@ def run(arguments: argparse.Namespace, find: Find, progress: Callable[[str], "Pr
         counts = {"copied": done.copied, "there": done.there}
         print(json.dumps(counts | {"faults": [asdict(fault) for fault in faults]}))
     else:
-        print(f"{done.copied} segments copied to {arguments.url}, {done.there} were there")
+        print(f"{done.copied} segments copied to {arguments.url}, {done.there} already present")
         _tell(faults)
     return 1 if faults else 0
 
@@ -76,7 +76,7 @@ def _again_and_again(arguments: argparse.Namespace, find: Find) -> int:
             if files:
                 done = ship(files, arguments.url)
                 shipped.update(path for path in files if not any(str(path) in line for line in done.refused))
-                print(f"{done.copied} segments copied to {arguments.url}, {done.there} were there", flush=True)
+                print(f"{done.copied} segments copied to {arguments.url}, {done.there} already present", flush=True)
                 for line in done.refused:
                     print(printable(f"wattlens: refused: {line}"), file=sys.stderr, flush=True)
         except UsageError:

@@ -27,9 +27,9 @@ def open_signer(option: str, path: Path) -> "Signer":
         signer, notice = load_signer(path, follow=True)
     except FileNotFoundError:
         make = f"openssl genpkey -algorithm ed25519 -out {path}"
-        raise UsageError(f"{option} {path}: there is no such file; make a key with: {make}") from None
+        raise UsageError(f"{option} {path}: no such file; create a key with: {make}") from None
     except OSError as error:
-        raise UsageError(f"{option} {path}: cannot be read: {error.strerror}") from None
+        raise UsageError(f"{option} {path}: cannot read: {error.strerror}") from None
     except ValueError as error:
         raise UsageError(f"{option} {path}: {error}") from None
     if notice:

@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Arguments of `wattlens report`."""
-    actions = parser.add_subparsers(metavar="ACTION", help="without one, a report is created")
+    actions = parser.add_subparsers(metavar="ACTION", help="default: create a report")
     # An option that an action shares with `report` has no default there: it would replace the value before the action's name.
     for name, text, prepare, run_it in (
         ("init", init.SUMMARY, init.configure, init.run),
         ("check", init.CHECK_SUMMARY, init.configure_check, init.run_check),
         (
             "verify",
-            "check a report's files and signature, and that the ledger gives its figures",
+            "check a report's files and signature, and reproduce its figures from the ledger",
             verify.configure,
             _verify,
         ),
@@ -42,8 +42,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     source.add_argument(
         "--quarter",
         metavar="2026Q3",
-        help="calendar quarter, from local midnight to local midnight of each site; last: the newest that is over, "
-        "current: the one that runs",
+        help="calendar quarter in the time zone of each site; last: the latest complete one, current: the one in progress",
     )
     add_period(source.add_argument, moment_text)
     source.add_argument(
@@ -52,29 +51,33 @@ def configure(parser: argparse.ArgumentParser) -> None:
     source.add_argument(
         "--country",
         metavar="ISO3",
-        help="country of the grid where no input names one, such as GBR: its direct factor where a table has one, "
-        "else CodeCarbon's of the life cycle, which is no Scope 2 figure",
+        help=(
+            "default country of the grid, such as GBR: its direct emission factor if a table has one, otherwise "
+            "CodeCarbon's life-cycle factor, which is not a Scope 2 factor"
+        ),
     )
     source.add_argument(
-        "--as-of", type=moment_text, metavar="TIME", help="grid intensities as they were known then (default: now)"
+        "--as-of", type=moment_text, metavar="TIME", help="use grid intensities as published at this time (default: now)"
     )
-    source.add_argument("--restates", type=Path, metavar="DIR", help="the report that this one restates")
+    source.add_argument("--restates", type=Path, metavar="DIR", help="earlier edition that this report restates")
     source.add_argument(
         "--accept-coverage",
         type=share(percent=True),
         metavar="SHARE",
-        help="create the report although less than the required share was metered, down to this, such as 80%%",
+        help="lower the required share of metered time for this report, such as 80%%",
     )
     source.add_argument("--prometheus", metavar="URL", help="compare the ledger with the agents' counters in this Prometheus")
-    source.add_argument("--prometheus-token-file", type=Path, metavar="FILE", help="its bearer token")
-    source.add_argument("--prometheus-ca-file", type=Path, metavar="FILE", help="CA certificates for its certificate")
+    source.add_argument("--prometheus-token-file", type=Path, metavar="FILE", help="bearer token of that Prometheus")
+    source.add_argument("--prometheus-ca-file", type=Path, metavar="FILE", help="CA certificates of that Prometheus")
     made = parser.add_argument_group("Output")
     made.add_argument(
         "--out",
         type=Path,
         metavar="DIR",
-        help="folder for the report, not that of the ledger or of an edition that it restates; created if missing; "
-        "{quarter} is that of --quarter",
+        help=(
+            "output folder, created if missing; must not be the ledger's or an earlier edition's; {quarter} is replaced "
+            "by --quarter"
+        ),
     )
     made.add_argument(
         "--formats",
@@ -83,9 +86,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="output forms in addition to facts.json (default: %(default)s)",
     )
     made.add_argument("--language", default="en", metavar="NAME", help="en or zh (default en)")
-    made.add_argument("--paper", default="a4", choices=("a4", "letter"), help="of the PDF (default a4)")
+    made.add_argument("--paper", default="a4", choices=("a4", "letter"), help="paper size of the PDF (default a4)")
     made.add_argument(
-        "--font-dir", type=Path, action="append", default=[], metavar="DIR", help="fonts for other scripts; may be repeated"
+        "--font-dir",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="folder with fonts for other scripts; may be repeated",
     )
     made.add_argument("--sign-key", type=Path, metavar="FILE", help="Ed25519 private key (PEM) that signs the manifest")
     made.add_argument("--sign-passphrase-file", type=Path, metavar="FILE", help="file with the key's passphrase")
@@ -121,12 +129,12 @@ def _make(parsed: argparse.Namespace) -> int:
 
     for flag in ("ledger", "out"):
         if getattr(parsed, flag) is None:
-            raise UsageError(f"--{flag} is needed; see wattlens report --help")
+            raise UsageError(f"missing --{flag}; see wattlens report --help")
     say, forms = say_in(parsed.language), _forms(parsed.formats)
     accepted = None if parsed.accept_coverage is None else parsed.accept_coverage
     for path in (parsed.sign_key, parsed.sign_passphrase_file):
         if path is not None and not path.is_file():
-            raise UsageError(f"{path}: there is no such file")
+            raise UsageError(f"{path}: no such file")
     options = _options(parsed)
     folder = _folder(parsed.out, options.asked)
     refuse_occupied(folder)
@@ -137,16 +145,17 @@ def _make(parsed: argparse.Namespace) -> int:
         options, facts = restated(options, facts, parsed.restates)
     if facts.status == "interim" and (parsed.quarter or "").lower() == "last":
         raise WattlensError(
-            f"the ledger does not reach the end of {facts.label}, which is over: no report was made; compact its last "
-            f"days, or ask for --quarter {facts.label}, which gives an interim one"
+            f"the ledger ends before the end of {facts.label}, so no report was created: compact its last days, or create "
+            f"an interim report with --quarter {facts.label}"
         )
     low = too_little(facts)
     share = facts.figures["coverage"].value
     if low and (accepted is None or (share or 0) < accepted):
-        found = percent(share) if share is not None else "not known"
+        found = percent(share) if share is not None else "unknown"
         raise WattlensError(
-            f"coverage is {found}, and {percent(facts.least_coverage)} is asked for: no report was made; find what was not "
-            "metered (wattlens doctor), or accept it with --accept-coverage SHARE, which then stands on page one"
+            f"coverage is {found}, expected at least {percent(facts.least_coverage)}: no report was created; check the "
+            "unmetered nodes with wattlens doctor, or accept the coverage with --accept-coverage SHARE, which page one "
+            "then states"
         )
     paths = publish(
         facts, folder, say, forms=forms, paper=parsed.paper, font_dirs=parsed.font_dir,
@@ -177,7 +186,7 @@ def _options(parsed: argparse.Namespace) -> Any:
     from wattlens.report.build import Options, as_of
 
     if parsed.quarter and (parsed.start or parsed.end):
-        raise UsageError("--quarter and --from/--to exclude each other; give one of them")
+        raise UsageError("--quarter: cannot be combined with --from or --to")
     asked = PeriodRequest(parsed.quarter, parsed.start, parsed.end).resolved(RealClock().utc_ns())
     edition: tuple[int, str | None] = (0, None)
     if parsed.restates is not None:
@@ -200,7 +209,7 @@ def _folder(out: Path, asked: "PeriodRequest") -> Path:
     if "{quarter}" not in str(out):
         return out
     if not asked.label:
-        raise UsageError(f"--out {out}: {{quarter}} in it needs --quarter")
+        raise UsageError(f"--out {out}: {{quarter}} requires --quarter")
     return Path(str(out).replace("{quarter}", asked.label))
 
 
@@ -224,7 +233,9 @@ def _forms(text: str) -> tuple[str, ...]:
 
     wanted = tuple(name.strip() for name in text.split(",") if name.strip() and name.strip() not in ("json", "facts"))
     if wrong := [name for name in wanted if name not in FORMS]:
-        raise UsageError(f"--formats {wrong[0][:40]}: there are: {', '.join(FORMS)}; facts.json is always written")
+        raise UsageError(
+            f"--formats: expected one or more of {', '.join(FORMS)}, got {wrong[0][:40]}; facts.json is always written"
+        )
     return wanted
 
 

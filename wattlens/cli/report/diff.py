@@ -17,12 +17,12 @@ _MOST = 50
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Arguments of `wattlens report diff`."""
-    parser.add_argument("old", type=Path, metavar="OLD", help="folder of a report, or its facts.json")
-    parser.add_argument("new", type=Path, metavar="NEW", help="the later one")
-    due = "change of a total from which on comparatives are restated (default 5%%)"
+    parser.add_argument("old", type=Path, metavar="OLD", help="folder of the earlier edition, or its facts.json")
+    parser.add_argument("new", type=Path, metavar="NEW", help="folder of a later edition, or its facts.json")
+    due = "smallest change of a total that requires restating comparatives (default 5%%)"
     parser.add_argument("--threshold", type=share(above=True), default="5%", metavar="SHARE", help=due)
     parser.add_argument("--all", action="store_true", help=f"show all figures (default: the {_MOST} with the largest change)")
-    parser.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print JSON, every figure and part")
+    parser.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print every figure and part as JSON")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
     old, new = read_edition(args.old), read_edition(args.new)
     if not same_period(old, new):
         raise UsageError(
-            f"{args.old} is the report of {_period(old)} and {args.new} that of {_period(new)}: no two editions of one period"
+            f"expected two editions of one period, got {args.old} of {_period(old)} and {args.new} of {_period(new)}"
         )
     inputs = input_changes(old, new)
     changes = difference(old, new, inputs)
@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
         lines.append("")
     lines.append(_count_changes(len(changes), len(old.figures.keys() | new.figures.keys())))
     if beside:
-        lines.append(f"What else differs: {', '.join(beside)}.")
+        lines.append(f"Other differences: {', '.join(beside)}.")
     lines.append(_due(due, f"{float(100 * threshold):g}%"))
     if unexplained:
         lines.append(f"{len(unexplained)} not explained: {', '.join(each.id for each in unexplained[:5])}")
@@ -82,7 +82,7 @@ def _heads(old: "Edition", new: "Edition") -> list[str]:
         restates = "OLD" if new.restates == old.sha256 else f"another edition, {new.restates[:16]}"
         lines.append(f"NEW restates {restates}.")
     if old.program is None or new.program is None:
-        lines.append("Program versions are not compared: a manifest is not there on both sides.")
+        lines.append("Program versions are not compared, because an edition has no manifest.")
     return [*lines, ""]
 
 
@@ -109,7 +109,7 @@ def _due(due: "list[FigureChange]", threshold: str) -> str:
     from reports.audit.shown import moved
 
     if not due:
-        return f"No total moved by {threshold} or more: comparatives need no restatement."
+        return f"No total changed by {threshold} or more: comparatives do not need to be restated."
     named = ", ".join(f"{each.id} ({moved(each)})" for each in due[:5])
     more = f" and {len(due) - 5} more" if len(due) > 5 else ""
-    return f"Comparatives are to be restated: {named}{more} moved by {threshold} or more."
+    return f"Restate the comparatives: {named}{more} changed by {threshold} or more."

@@ -7,8 +7,8 @@ from pathlib import Path
 from energy_agent.core.errors import UsageError, WattlensError
 from wattlens.cli._options import write_new
 
-SUMMARY = "write a workbook for what a report cannot measure: sites, contracts, prices, teams"
-CHECK_SUMMARY = "check a file of inputs: wrong keys or cells, and what is missing"
+SUMMARY = "write a workbook for inputs that are not measured: sites, contracts, prices, teams"
+CHECK_SUMMARY = "check an input file for wrong keys or cells, and list missing inputs"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -16,11 +16,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, default=Path("org.xlsx"), metavar="FILE", help="the workbook (default org.xlsx)")
     parser.add_argument("--force", action="store_true", help="overwrite an existing file")
     known = parser.add_mutually_exclusive_group()
-    known.add_argument("--from-inventory", type=Path, metavar="CSV", help="fill in boards and sites of this inventory")
-    known.add_argument("--ledger", type=Path, metavar="DIR", help="fill in GPUs of this ledger")
-    parser.add_argument(
-        "--json", action="store_true", default=argparse.SUPPRESS, help="print path and number of boards as JSON"
-    )
+    known.add_argument("--from-inventory", type=Path, metavar="CSV", help="fill in the GPUs and sites of this inventory")
+    known.add_argument("--ledger", type=Path, metavar="DIR", help="fill in the GPUs of this ledger")
+    parser.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print path and number of GPUs as JSON")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -30,15 +28,17 @@ def run(args: argparse.Namespace) -> int:
 
     path: Path = args.out
     if path.suffix.lower() != ".xlsx":
-        raise UsageError(f"--out {path}: the workbook is an .xlsx file; org.yaml is written by hand (docs/report-inputs.md)")
+        raise UsageError(
+            f"--out: expected a name that ends in .xlsx, got {path}; org.yaml is written by hand (docs/report-inputs.md)"
+        )
     boards = of_inventory(args.from_inventory) if args.from_inventory else of_ledger(args.ledger) if args.ledger else []
     content = template(boards)
     write_new(path, content, force=args.force)
     if args.json:
         print(json.dumps({"file": str(path), "boards": len(boards)}, indent=1))
         return 0
-    what = f" with {len(boards):,} boards" if boards else ""
-    print(f"{path}: the sheets to fill in{what}; Start says how. Then: wattlens report check {path}")
+    what = f" with {len(boards):,} GPUs" if boards else ""
+    print(f"{path}: workbook to fill in{what}; its first sheet explains how. Next: wattlens report check {path}")
     return 0
 
 
@@ -69,7 +69,7 @@ def run_check(args: argparse.Namespace) -> int:
         return 0
     from wattlens.report.inputs.text import list_inputs
 
-    print(f"{args.file}: OK; what holds for the last twelve months:")
+    print(f"{args.file}: OK; inputs of the last twelve months:")
     site = ""
     for each in list_inputs(told):
         if each.of != site:

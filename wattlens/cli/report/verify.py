@@ -21,7 +21,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="FILE",
-        help="public key that you trust (PEM, or 32 bytes in base64); with it no other signature is accepted; may be repeated",
+        help="trusted public key (PEM, or 32 bytes in base64); signatures by other keys are then rejected; may be repeated",
     )
     parser.add_argument(
         "--ledger",
@@ -34,7 +34,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         type=Path,
         default=argparse.SUPPRESS,
         metavar="FILE",
-        help="the organisation's file that the report was made with",
+        help="organisation file that the report was created with",
     )
     parser.add_argument(
         "--font-dir",
@@ -42,7 +42,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=argparse.SUPPRESS,
         metavar="DIR",
-        help="fonts that the PDF was made with, for other scripts; may be repeated",
+        help="folder with the fonts of the PDF for other scripts; may be repeated",
     )
     parser.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print JSON")
 
@@ -60,7 +60,7 @@ def run(
     from wattlens import __version__
 
     if args.org is not None and args.ledger is None:
-        raise UsageError("--org is read when the facts are made again; give --ledger as well")
+        raise UsageError("--org: expected together with --ledger")
     found = verify(
         args.folder, args.key, rebuild=rebuild, changed=changed, draw=draw, ledger=args.ledger, org=args.org,
         program=f"wattlens {__version__}",
@@ -77,15 +77,15 @@ def _lines(found: "Verification") -> list[str]:
     lines = [_line(check, width) for check in found.checks]
     if found.inputs is not None:
         inputs = input_lines(found.inputs)
-        lines += ["", "Inputs that differ (report -> made again):", *(inputs or ["  none"])]
+        lines += ["", "Inputs that differ (report -> reproduced):", *(inputs or ["  none"])]
     if found.changes:
         lines += ["", "Figures that differ:", *change_lines(found.changes[:_MOST])]
     if len(found.changes) > _MOST:
-        lines.append(f"and {len(found.changes) - _MOST} more; --json has them all")
+        lines.append(f"and {len(found.changes) - _MOST} more; --json lists all")
     if found.elsewhere:
-        lines += ["", f"What else differs: {', '.join(found.elsewhere)}"]
+        lines += ["", f"Other differences: {', '.join(found.elsewhere)}"]
     bad = sum(check.ok is False for check in found.checks)
-    return [*lines, "", "Everything that was checked holds." if found.ok else f"{bad} of {len(found.checks)} checks FAILED."]
+    return [*lines, "", "All checks passed." if found.ok else f"{bad} of {len(found.checks)} checks FAILED."]
 
 
 def _line(check: "VerificationStep", width: int) -> str:

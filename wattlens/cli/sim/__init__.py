@@ -24,19 +24,19 @@ def _configure(parser: argparse.ArgumentParser) -> None:
 
     def action(name: str, text: str, **more: Any) -> argparse.ArgumentParser:
         sub: argparse.ArgumentParser = actions.add_parser(name, help=text, description=as_sentence(text), **more)
-        sub.add_argument("--dir", type=Path, metavar="DIR", help="the node's folder (default: one per user)")
+        sub.add_argument("--dir", type=Path, metavar="DIR", help="folder of the node (default: one per user)")
         return sub
 
     start = action("start", "start a simulated GPU node in the background")
     start.add_argument(
-        "scenario", metavar="SCENARIO", help="name of a shipped scenario (see 'sim list') or path of a YAML file"
+        "scenario", metavar="SCENARIO", help="name of a shipped scenario (see wattlens sim list) or path of a YAML file"
     )
     start.add_argument(
         "--rate", type=float, metavar="R", help="simulated seconds per second, at most 20 (default: the scenario's)"
     )
     start.add_argument("--seed", type=int, metavar="N", help="seed (default: the scenario's)")
     start.add_argument("--foreground", action="store_true", help="stay in the foreground; Ctrl-C stops the node")
-    run = action("run", "run any NVML client on the node", usage="wattlens sim run [-h] [--dir DIR] -- CMD ...")
+    run = action("run", "run an NVML client on the node", usage="wattlens sim run [-h] [--dir DIR] -- CMD ...")
     run.add_argument("command", nargs=argparse.REMAINDER, metavar="CMD", help="the program and its arguments")
     action("env", 'print the environment of the node, for eval "$(wattlens sim env)" in a shell')
     fault = action(
@@ -46,14 +46,18 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     fault.add_argument("gpu", metavar="GPU", help="GPU or meter, such as gpu2 or meter:main")
-    fault.add_argument("kind", metavar="FAULT", help="one of the lists below")
-    fault.add_argument("--call", default="", metavar="NAME", help="only this NVML function, such as nvmlDeviceGetPowerUsage")
-    fault.add_argument("--value", type=int, default=0, metavar="N", help="what the fault needs, see below")
+    fault.add_argument("kind", metavar="FAULT", help="kind of fault, listed below")
+    fault.add_argument(
+        "--call", default="", metavar="NAME", help="limit the fault to this NVML function, such as nvmlDeviceGetPowerUsage"
+    )
+    fault.add_argument("--value", type=int, default=0, metavar="N", help="value of the fault, see below")
     what = "wait this long (simulated time, such as 10s), then clear it and return; default: return at once"
     fault.add_argument("--for", dest="for_s", type=duration(high_s=86_400), metavar="TIME", help=what)
     clear = action("clear", "clear one kind of fault on a GPU or meter, or all faults")
     clear.add_argument("gpu", metavar="GPU", help="GPU or meter, such as gpu2 or meter:main")
-    clear.add_argument("kind", metavar="FAULT", nargs="?", default="", help="see 'sim fault' (default: all)")
+    clear.add_argument(
+        "kind", metavar="FAULT", nargs="?", default="", help="kind of fault, see wattlens sim fault (default: all)"
+    )
     status = action("status", "show the true state of the node: energy, power, clocks, faults, workloads")
     status.add_argument("--json", action="store_true", help="print JSON")
     action("stop", "stop the node and its workloads")
@@ -78,7 +82,7 @@ def _start(args: argparse.Namespace) -> int:
     if not args.foreground:
         _show_start(node, args.scenario)
         where = f" --dir {shlex.quote(str(node.directory))}" if args.dir else ""
-        print(f"look: wattlens sim status{where}   use: wattlens sim run{where} -- CMD   end: wattlens sim stop{where}")
+        print(f"show: wattlens sim status{where} use: wattlens sim run{where} -- CMD stop: wattlens sim stop{where}")
         return 0
     with node:
         try:
@@ -88,7 +92,7 @@ def _start(args: argparse.Namespace) -> int:
                 time.sleep(0.2)
         except KeyboardInterrupt:
             return 0
-    raise WattlensError(f"the simulated node ended by itself; see {node.directory / 'daemon.log'}")
+    raise WattlensError(f"the simulated node exited; see {node.directory / 'daemon.log'}")
 
 
 def _show_start(node: "SimulatedNode", name: str) -> None:
@@ -122,10 +126,10 @@ def _fault(args: argparse.Namespace) -> int:
     kind = meters.fault_kind(meter, args.kind, args.call, args.value)
     seconds = args.for_s
     if seconds is not None and kind.once:
-        raise UsageError(f"fault {args.kind!r} happens once: --for has no meaning")
+        raise UsageError(f"--for: cannot be combined with fault {args.kind!r}, which happens once")
     name, put, clear = _target(node, args.gpu)
     put(args.kind, args.call, args.value)
-    waits = f"; waiting {duration_text(seconds)}, then it is cleared (Ctrl-C clears it now)" if seconds else ""
+    waits = f"; will be cleared after {duration_text(seconds)} (Ctrl-C clears it now)" if seconds else ""
     print(f"{name}: {args.kind} set{waits}", flush=True)
     if seconds is not None:
         try:
@@ -173,7 +177,7 @@ def _status(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(status, indent=2))
         return 0
-    print(f"simulated node in {node.directory}, running for {status['elapsed_s']:.1f} s of its time, rate {status['rate']:g}")
+    print(f"simulated node in {node.directory}, simulated time {status['elapsed_s']:.1f} s, rate {status['rate']:g}")
     print(f"{'gpu':>3} {'true J':>12} {'sensed J':>12} {'power W':>8} {'clock MHz':>9} {'limit W':>8} {'temp C':>6}  faults")
     for gpu in status["gpus"]:
         faults = ", ".join(f["kind"] + (f" {f['call']}" if f["call"] else "") for f in gpu["faults"]) or "-"

@@ -29,7 +29,7 @@ def fault_kind(meter: str | None, kind: str, call: str, value: int) -> "FaultKin
         faults.check_fault(kind, call, value)
         return faults.KINDS[kind]
     if call:
-        raise UsageError("a meter takes no --call: that is of NVML")
+        raise UsageError("--call: cannot be combined with a meter, which has no NVML functions")
     return facility_faults.check(kind, value)
 
 
