@@ -40,6 +40,8 @@ def describe_silence(error: Exception, metrics_port: int = DEFAULT_PORT) -> str:
             f"the agent of this node serves no client socket at {agent_socket()} "
             "(set client.socket in its configuration; in a container, mount the socket's folder)"
         )
+    if isinstance(error, FileNotFoundError):
+        return f"no agent answers at {agent_socket()}"
     return f"no agent answers at {agent_socket()} ({error})"
 
 

@@ -28,7 +28,7 @@ from energy_agent.core.errors import UsageError, WattlensError
 from energy_agent.core.units import NS_PER_S
 from energy_agent.devices.nvml.driver_epoch import LOADS_OFFSET
 from energy_agent.sim import roots, supervisor
-from energy_agent.sim.gpu.build import library_path
+from energy_agent.sim.gpu.build import SONAME, library_path
 from energy_agent.sim.gpu.fault_log import FaultLog
 from energy_agent.sim.gpu.faults import FaultEvent
 from energy_agent.sim.gpu.plant import Plant
@@ -149,6 +149,11 @@ class SimulatedNode:
             reason = error.strerror if isinstance(error, OSError) else "it is not JSON"
             raise UsageError(f"{self.directory / 'node.json'} cannot be read: {reason}") from error
         return state if isinstance(state, dict) else {}
+
+    @property
+    def nvml_library(self) -> Path:
+        """For a process that is already running: its loader does not read a later LD_LIBRARY_PATH."""
+        return self.directory / "lib" / SONAME
 
     def environ(self) -> dict[str, str]:
         """What an NVML client needs in its environment to see this node instead of the machine's GPUs."""

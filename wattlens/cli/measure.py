@@ -87,18 +87,14 @@ def _run(args: argparse.Namespace) -> int:
     from energy_agent.sdk.measure.saved import saved
     from energy_agent.sdk.measure.window_tokens import WindowTokens
     from energy_agent.sdk.training.step_reports import StepReceiver
-    from wattlens.gpus.selection import MeasuredGpus, NeighbourMonitor, open_processes, select
+    from wattlens.gpus.selection import NeighbourMonitor, open_processes, select
 
     labels, tokens = _labels(args.label), None
     pages = _pages(args.tokens_from, args.token_server)
     if pages is not None and (reason := pages.check()):
         raise WattlensError(f"measure: --tokens-from: {reason}; the program was not started")
     processes = open_processes(node)
-    selection = MeasuredGpus()
-    if processes is not None:
-        selection = select(processes, args.gpus, args.workload, args.tokens_from)
-    elif args.gpus:
-        selection = MeasuredGpus(tuple(args.gpus.split(",")))
+    selection = select(processes, args.gpus, args.workload, args.tokens_from)
     window = measure(args.name or Path(command[0]).name, sync=False, gpus=selection.gpus or None).prepare()
     neighbours = NeighbourMonitor(processes, list(window.gpu_indices), selection)
     with neighbours, StepReceiver() as receiver, pages or contextlib.nullcontext():
@@ -120,7 +116,7 @@ def _run(args: argparse.Namespace) -> int:
         except OSError as error:
             raise WattlensError(f"measure: cannot write {args.out}: {error.strerror}") from None
     former = [_FORMER_JSON] if args.json else []  # a line before it would spoil the JSON
-    _print(result, [*notes.lines(steps), *former], as_json=args.json)
+    _print(result, [*notes.lines(steps, result["reason"] or ""), *former], as_json=args.json)
     return code
 
 
@@ -152,8 +148,13 @@ class _Notes:
             return f"{gpus}, {selection.why}"
         return f"{gpus} of this machine" if gpus.startswith("all ") else gpus
 
-    def lines(self, steps: "ReportedSteps | None") -> list[str]:
-        """Warnings and notes, a line each."""
+    def lines(self, steps: "ReportedSteps | None", reason: str) -> list[str]:
+        """Warnings and notes, a line each.
+
+        Args:
+            steps: of the program.
+            reason: why there is no energy; "" if there is.
+        """
         neighbours, lines = self._neighbours, []
         if self.shared:
             lines.append(f"warning: {self.shared}; the joules include their energy: select GPUs with --gpus or --workload")
@@ -162,6 +163,8 @@ class _Notes:
                 f"note: some processes on {self._words(neighbours.unseen)} are hidden (another pid namespace, hidepid): "
                 "other workloads may have used these GPUs"
             )
+        if neighbours.processes is None and "LIBRARY_NOT_FOUND" in reason:
+            lines.append("note: there is no NVIDIA driver here; to try without one: wattlens sim start, then measure --simulate")
         unused = set(self._indices) - neighbours.used
         if not neighbours.selection.gpus and neighbours.used and unused:
             lines.append(
@@ -250,7 +253,8 @@ def _print(result: dict[str, Any], notes: list[str], *, as_json: bool) -> None:
     else:
         rows.append(f"{'joules':8}{result['joules']:>14.1f}  ({result['lower']:.1f} to {result['upper']:.1f}) {result['gpus']}")
         rows.append(f"{'watts':8}{result['mean_watts']:>14.1f}  mean")
-    for uuid, device in result["devices"].items():
+    devices = result["devices"] if len(result["devices"]) > 1 else {}
+    for uuid, device in devices.items():
         name = uuid[:12] if device["gpu"] is None else f"GPU {device['gpu']}"
         if device["joules"] is None:
             rows.append(f"  {name:12}{'-':>8} J  {device['reason']}")

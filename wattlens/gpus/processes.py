@@ -58,9 +58,14 @@ class GpuProcesses:
         Raises:
             NvmlError: there is no driver, or it does not answer.
         """
-        nvml = RealNvml()
+        library, roots = None, [Path("/proc")]
+        if simulated is not None:
+            from energy_agent.sim.node import SimulatedNode
+
+            library, roots = SimulatedNode(simulated).nvml_library, [simulated / "proc", *roots]
+        nvml = RealNvml(library)
         nvml.init()
-        return cls(nvml, [Path("/proc")] if simulated is None else [simulated / "proc", Path("/proc")], utc_ns)
+        return cls(nvml, roots, utc_ns)
 
     @property
     def uuids(self) -> list[str]:

@@ -53,14 +53,22 @@ def open_processes(simulated: Path | None) -> "GpuProcesses | None":
         return None
 
 
-def select(processes: "GpuProcesses", gpus: str | None, workload: str | None, urls: Sequence[str]) -> MeasuredGpus:
+def select(processes: "GpuProcesses | None", gpus: str | None, workload: str | None, urls: Sequence[str]) -> MeasuredGpus:
     """The GPUs that the options mean.
+
+    Args:
+        processes: the process lists; None if they cannot be read.
+        gpus: value of `--gpus`.
+        workload: value of `--workload`.
+        urls: values of `--tokens-from`.
 
     Raises:
         UsageError: an option names no GPU or workload, or the server's GPUs cannot be found and nothing names them.
     """
     if workload is not None:
         return _of_workload(processes, workload)
+    if processes is None:
+        return MeasuredGpus(tuple(gpus.split(",")) if gpus else ())
     if gpus is not None:
         from energy_agent.sdk.measure.visible import named_devices
 
@@ -122,8 +130,8 @@ def _names(uuids: Iterable[str]) -> tuple[str, ...]:
     return tuple(uuid.removeprefix("gpu ") for uuid in uuids)
 
 
-def _of_workload(processes: "GpuProcesses", name: str) -> MeasuredGpus:
-    lists = _within(_NVML_S, processes.read) or {}
+def _of_workload(processes: "GpuProcesses | None", name: str) -> MeasuredGpus:
+    lists = {} if processes is None else _within(_NVML_S, processes.read) or {}
     used = [uuid for uuid, listed in lists.items() if any(process.workload == name for process in listed)]
     why = f"of workload {name}"
     if used:
@@ -139,6 +147,11 @@ def _of_workload(processes: "GpuProcesses", name: str) -> MeasuredGpus:
     if devices:
         shared = (f"others beside {name}",) if any(device.get("shared") for device in devices) else ()
         return MeasuredGpus(tuple(str(device["uuid"]) for device in devices), why, shared=shared)
+    if processes is None:
+        raise UsageError(
+            f"measure: --workload {name!r}: neither NVML nor an agent lists the workloads on this machine's GPUs; "
+            "'wattlens doctor' checks both"
+        )
     names = sorted({process.workload for listed in lists.values() for process in listed if process.workload})
     known = f"workloads on GPUs: {', '.join(names[:20])}" if names else "no workload that can be seen uses a GPU"
     raise UsageError(f"measure: --workload {name!r} uses no GPU of this machine; {known}")

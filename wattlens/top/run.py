@@ -64,11 +64,11 @@ def run_top(options: TopOptions) -> int:
 
 def _simulated_library(simulate: Path | None) -> Path:
     """The NVML library of the simulated node; NVML calls of this process then see that node."""
-    from energy_agent.sim.node import default_directory
+    from energy_agent.sim.node import SimulatedNode, default_directory
 
-    node = simulate or Path(os.environ.get("WATTLENS_SIM") or default_directory())
-    os.environ["WATTLENS_SIM"] = str(node)
-    return node / "lib/libnvidia-ml.so.1"
+    node = SimulatedNode(simulate or Path(os.environ.get("WATTLENS_SIM") or default_directory()))
+    os.environ["WATTLENS_SIM"] = str(node.directory)
+    return node.nvml_library
 
 
 def _print(options: TopOptions, reader: TopReader, history: MetricsHistory, first: MetricsResponse, local: LocalReader) -> int:

@@ -213,8 +213,8 @@ class Reporter:
             self._direct = Direct(lambda: counts(self._told()))
             with self._basing:
                 self.view = SourceView(self.view.interval + 1, DIRECT)
-            if why is not None:
-                self._hint(f"{why()}: energy is read by this process alone, and enters no ledger (docs/training.md)")
+            if why is not None and not self._measured:  # otherwise `wattlens measure` reports the energy
+                self._hint(f"{why()}; this process measures its GPUs itself, and no ledger records it (docs/training.md)")
 
     def _hint(self, text: str) -> None:
         if text not in self._hinted and not self.quiet and len(self._hinted) < 3:

@@ -12,6 +12,8 @@ import time
 
 import pytest
 
+from energy_agent.sim import scenario
+from energy_agent.sim.node import SimulatedNode
 from tests.energy_agent.nodes import environ_of, make_plant
 from tests.support import said_here
 
@@ -62,6 +64,7 @@ def test_without_a_driver_the_program_runs_and_the_reason_is_told():
     done = run(environ, "measure", "--", "false")
     assert done.returncode == 1
     assert "not measured: NVML does not answer" in done.stderr
+    assert "wattlens sim start" in done.stderr
 
 
 class Page(http.server.BaseHTTPRequestHandler):
@@ -226,7 +229,7 @@ def test_steps_of_a_training_program_and_its_ranks_are_divided_by_the_command(no
     assert result["steps"] == {"steps": 20, "tokens": 20 * 4096 * world, "ranks": world, "world": world}
     assert result["joules_per_step"]["joules"] == pytest.approx(result["joules"] / 20)
     assert result["joules_per_token"]["processed"]["joules"] == pytest.approx(result["joules"] / (20 * 4096 * world))
-    assert [said.count(text) for text in ("J/step  ", "J/token  ", "wattlens: 20 steps")] == [1, 1, 0]
+    assert [said.count(text) for text in ("J/step  ", "J/token  ", "wattlens: ")] == [1, 1, 0]
 
 
 def test_gpus_of_other_workloads_take_joules_per_step_away_too(shared_node, tmp_path):
@@ -343,3 +346,28 @@ def test_compare_counts_a_run_once(tmp_path):
     for sides in ((f"{first},{first}", a), (a, a), (b, f"{first},{first.parent}/../b/{first.name}")):
         done = said_here("compare", *sides)
         assert (done.returncode, "is given twice" in done.stderr) == (2, True)
+
+
+NODE = """
+description: Two GPUs, one of them used
+boards:
+  - {count: 2, sku: H100-SXM5-80GB}
+seed: 5
+workloads:
+  - {name: trainer, kind: training, gpus: [1], cgroup: systemd}
+"""
+
+
+def test_a_workload_of_a_simulated_node_is_measured_outside_of_its_environment(tmp_path):
+    environ = {k: v for k, v in os.environ.items() if k not in ("WATTLENS_SIM", "LD_LIBRARY_PATH")}
+    with SimulatedNode.start(scenario.parse(NODE.encode(), "test"), tmp_path / "node"):
+        done = run(environ, "measure", "--simulate", str(tmp_path / "node"), "--workload", "trainer", "--", "sleep", "0.3")
+    assert done.returncode == 0
+    assert ") GPU 1, of workload trainer\n" in done.stderr
+
+
+def test_a_workload_is_refused_where_nothing_lists_the_workloads_on_the_gpus(tmp_path):
+    environ = {k: v for k, v in os.environ.items() if k not in ("WATTLENS_SIM", "LD_LIBRARY_PATH")}
+    done = run(environ, "measure", "--workload", "trainer", "--", "touch", str(tmp_path / "ran"))
+    assert (done.returncode, done.stderr.count("\n"), (tmp_path / "ran").exists()) == (2, 1, False)
+    assert "neither NVML nor an agent" in done.stderr
