@@ -60,7 +60,7 @@ ledger:
 
 # A socket for `wattlens.step` and `wattlens measure` of programs on this node.
 # client:
-#   socket: /run/wattlens/agent.sock
+#   socket: /run/wattlens/client/agent.sock
 """
 
 
