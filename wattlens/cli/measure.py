@@ -164,7 +164,9 @@ class _Notes:
                 "other workloads may have used these GPUs"
             )
         if neighbours.processes is None and "LIBRARY_NOT_FOUND" in reason:
-            lines.append("note: there is no NVIDIA driver here; to try without one: wattlens sim start, then measure --simulate")
+            lines.append(
+                "note: there is no NVIDIA driver here; to try without one: wattlens sim start, then measure --simulate"
+            )
         unused = set(self._indices) - neighbours.used
         if not neighbours.selection.gpus and neighbours.used and unused:
             lines.append(
