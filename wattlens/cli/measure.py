@@ -165,7 +165,7 @@ class _Notes:
             )
         if neighbours.processes is None and "LIBRARY_NOT_FOUND" in reason:
             lines.append(
-                "note: there is no NVIDIA driver here; to try without one: wattlens sim start, then measure --simulate"
+                "note: no NVIDIA driver found; without a GPU: wattlens sim start h100-node, then measure --simulate"
             )
         unused = set(self._indices) - neighbours.used
         if not neighbours.selection.gpus and neighbours.used and unused:
