@@ -164,9 +164,7 @@ class _Notes:
                 "other workloads may have used these GPUs"
             )
         if neighbours.processes is None and "LIBRARY_NOT_FOUND" in reason:
-            lines.append(
-                "note: no NVIDIA driver found; without a GPU: wattlens sim start h100-node, then measure --simulate"
-            )
+            lines.append("note: no NVIDIA driver found; without a GPU: wattlens sim start h100-node, then measure --simulate")
         unused = set(self._indices) - neighbours.used
         if not neighbours.selection.gpus and neighbours.used and unused:
             lines.append(
