@@ -22,14 +22,14 @@ def write(path: Path, environ: Mapping[str, str], seconds: float, *, pseudonyms:
         WattlensError: NVML does not answer as a whole.
     """
     if path.exists():
-        raise UsageError(f"{path} is there already; name another file")
+        raise UsageError(f"{path} already exists; choose another file")
     if not path.absolute().parent.is_dir() or not os.access(path.absolute().parent, os.W_OK):
-        raise UsageError(f"{path} cannot be written: its folder is not there or not writable")
+        raise UsageError(f"cannot write {path}: its folder does not exist or is not writable")
     library, capture, hung = "", None, dict[int, str]()
     while capture is None:
         task = ["capture", f"--seconds={seconds}", *(f"--exclude={i}" for i in hung)]
         try:
-            with seconds_passed("asking everything", seconds) as show_progress:
+            with seconds_passed("reading all NVML values", seconds) as show_progress:
                 for message in child.ask(task, environ):
                     show_progress("")
                     if message["k"] == "nvml":
@@ -57,7 +57,7 @@ def write(path: Path, environ: Mapping[str, str], seconds: float, *, pseudonyms:
         with path.open("x", encoding="utf-8") as file:
             file.write(nvml_capture.dumps(capture))
     except OSError as error:
-        raise UsageError(f"{path} cannot be written: {error.strerror}") from None
+        raise UsageError(f"cannot write {path}: {error.strerror}") from None
     return _summarize(path, capture)
 
 
@@ -81,9 +81,9 @@ def text(summary: Mapping[str, Any]) -> str:
     """For people."""
     lines = [
         f"{summary['file']}: {summary['gpus']} GPUs; {summary['calls_answered']} of {summary['calls']} calls and "
-        f"{summary['fields_answered']} of {summary['fields']} fields have an answer, the others their code"
+        f"{summary['fields_answered']} of {summary['fields']} fields returned a value, the others an error code"
     ]
-    lines += [f"GPU {index} is left out: {why}" for index, why in summary["left_out"].items()]
+    lines += [f"GPU {index} is missing: {why}" for index, why in summary["left_out"].items()]
     if not summary["pseudonyms"]:
-        lines.append("UUIDs and serial numbers are in it; take it with --pseudonyms before you pass it on")
+        lines.append("the file contains UUIDs and serial numbers; use --pseudonyms before you share it")
     return "\n".join([*lines, ""])

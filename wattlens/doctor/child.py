@@ -28,7 +28,7 @@ class ChildError(WattlensError):
     def __init__(self, reason: str, call: str, index: int | None) -> None:
         self.reason, self.call, self.index = reason, call, index
         where = "NVML" if index is None else f"GPU {index}"
-        what = f"does not answer {call or 'a call'}" if reason == "HANG" else f"ended the process in {call or 'a call'}"
+        what = f"does not respond to {call or 'a call'}" if reason == "HANG" else f"ended the process in {call or 'a call'}"
         super().__init__(f"{where} {what}")
 
 

@@ -155,7 +155,10 @@ def added(blocks: Sequence[PowerBlock], gpus: Sequence[int]) -> dict[str, Any]:
             differences.append(sum(on.power_w[i] for i in gpus) - without)
             base.append(without)
     if len(differences) < 2 or not gpus:
-        return {"added_w": {"absent": "fewer than two whole pairs: no energy counter, or it stood still"}, "without_w": None}
+        return {
+            "added_w": {"absent": "fewer than two complete pairs: no energy counter, or it did not change"},
+            "without_w": None,
+        }
     n = len(differences)
     half = t_quantile(n - 1, 0.025) * stdev(differences) / math.sqrt(n)
     mean = fmean(differences)
@@ -166,8 +169,8 @@ def added(blocks: Sequence[PowerBlock], gpus: Sequence[int]) -> dict[str, Any]:
 def text(result: Mapping[str, Any]) -> str:
     """For people."""
     lines = [
-        f"What reading every {result['period_s']:g} s adds: {result['pairs']} pairs of blocks of {result['block_s']:g} s in "
-        f"random order (seed {result['seed']})",
+        f"Overhead of one reading per {result['period_s']:g} s: {result['pairs']} pairs of blocks of {result['block_s']:g} "
+        f"s in random order (seed {result['seed']})",
         "",
         f"{'':8}{'without':>11}{'added':>11}   95 % interval",
     ]
@@ -182,20 +185,20 @@ def text(result: Mapping[str, Any]) -> str:
     if "reader_cpu_ms_per_s" in result:
         lines.append(f"The reader takes {result['reader_cpu_ms_per_s']:.2f} ms of CPU time per second.")
     if result["simulated"]:
-        lines.append("Simulated: a read of the simulated boards costs no watt, so that none should be shown.")
+        lines.append("Simulated: reading a simulated GPU adds no power, so no difference is expected.")
     return "\n".join([*lines, ""])
 
 
 def conclusion(added_w: Mapping[str, Any]) -> str:
     """One sentence that says no more than the interval does."""
     if "absent" in added_w:
-        return "Nothing can be said."
+        return "No conclusion is possible."
     low, high = added_w["lower"], added_w["upper"]
     if low > 0:
         return f"Reading adds {low:.3f} to {high:.3f} W to the GPUs of this node."
     if high < 0:
         return (
-            f"With the reader on, power was {-high:.3f} to {-low:.3f} W lower. Reading saves nothing: the load changed with "
-            "the blocks by chance, or persistence mode is off. Measure again, for longer."
+            f"With the reader on, power was {-high:.3f} to {-low:.3f} W lower. Reading cannot save power: the load "
+            "changed with the blocks by chance, or persistence mode is off. Measure again for longer."
         )
-    return f"No difference shown: if reading adds anything, it is at most {high:.3f} W on this node, under this load."
+    return f"No difference shown: reading adds at most {high:.3f} W on this node under this load."

@@ -10,7 +10,7 @@ _TITLES = {
     "software": "Software",
     "driver": "Driver",
     "gpus": "GPUs",
-    "holders": "Who holds a GPU",
+    "holders": "Processes on GPUs",
     "node": "Node",
     "agent": "Agent",
     "actuator": "Steering",
@@ -26,7 +26,7 @@ def page(examination: Examination, width: int) -> str:
     driver = f", driver {examination.driver}" if examination.driver else ""
     count = f"{examination.gpu_count} GPU{'' if examination.gpu_count == 1 else 's'}"
     if not examination.driver:
-        count = "GPUs not known"
+        count = "GPUs unknown"
     lines = textwrap.wrap(f"Wattlens doctor: node {examination.node} ({what}{count}{driver})", width)
     for group in GROUPS:
         found = [f for _, g, f in examination.found if g == group]
@@ -57,9 +57,9 @@ def _verdict(examination: Examination, width: int) -> list[str]:
     tally = ", ".join(f"{counts[s]} {s.value}" for s in FindingLevel if counts[s])
     stops = [f.subject for _, _, f in examination.found if f.stops and f.status is FindingLevel.FAIL]
     if stops:
-        text = f"The agent cannot run here as it is ({', '.join(dict.fromkeys(stops))}): {tally}."
+        text = f"The agent cannot run here ({', '.join(dict.fromkeys(stops))}): {tally}."
     elif counts[FindingLevel.FAIL]:
-        text = f"The agent can run here, without what failed: {tally}."
+        text = f"The agent can run here, but some checks failed: {tally}."
     else:
         text = f"The agent can run here: {tally}."
     lines = textwrap.wrap(text, width)

@@ -17,8 +17,8 @@ EMPTY_WAIT_S = 10.0
 """While there is no pod: a new DaemonSet has none until its controller has seen it."""
 _PERIOD_S = 2.0
 _NO_NODE = (
-    "no node fits. An agent runs on nodes with one of the labels in agent.nodeSelectorTerms; where none is set: "
-    "kubectl label node NODE nvidia.com/gpu.present=true"
+    "no matching node. Agents run on nodes that match agent.nodeSelectorTerms. To label a node: kubectl label node NODE "
+    "nvidia.com/gpu.present=true"
 )
 
 

@@ -11,12 +11,12 @@ from wattlens.doctor import child
 from wattlens.terminal_line import seconds_passed
 
 _NAMES = {
-    "tick_ms": ("counter ticks every", "ms"),
-    "tick_jitter_ms": ("give or take", "ms"),
-    "tick_max_ms": ("longest tick", "ms"),
-    "counter_step_mj": ("step of the counter", "mJ"),
+    "tick_ms": ("counter update period", "ms"),
+    "tick_jitter_ms": ("jitter of updates", "ms"),
+    "tick_max_ms": ("longest update period", "ms"),
+    "counter_step_mj": ("counter resolution", "mJ"),
     "counter_to_power_ratio": ("counter / power", ""),
-    "power_window_ms": ("power is a mean of", "ms"),
+    "power_window_ms": ("power averaging window", "ms"),
     "power_age_ms": ("mean age of power", "ms"),
 }
 
@@ -65,12 +65,12 @@ def _profiled(message: Mapping[str, Any]) -> dict[str, Any]:
     if message["reason"]:
         return absent(message["reason"]).as_json()
     found = profile([SensorTick(*row) for row in message["rows"]]).as_json()
-    return found | {"power": "instant" if message["instant"] else "PowerUsage, a mean of a second on most boards"}
+    return found | {"power": "instant" if message["instant"] else "PowerUsage, a one-second mean on most GPUs"}
 
 
 def text(measured: Mapping[str, Any]) -> str:
     """The profile for people: a block a board, boards that differ only by chance not merged, since each has its own errors."""
-    lines = [f"Sensors over {measured['seconds']:g} s, driver {measured['driver']}; [ ] are bounds at 95 %"]
+    lines = [f"Sensors over {measured['seconds']:g} s, driver {measured['driver']}; [ ] are 95 % bounds"]
     for gpu in measured["boards"]:
         lines += ["", f"GPU {gpu['index']}  {gpu.get('name', '')}"]
         reasons: dict[str, list[str]] = {}
@@ -81,16 +81,16 @@ def text(measured: Mapping[str, Any]) -> str:
                 continue
             digits = 4 if not unit else 0 if unit == "mJ" else 1
             bounds = f"[{value['low']:.{digits}f}, {value['high']:.{digits}f}]"
-            lines.append(f"  {name:<21}{value['value']:>9.{digits}f} {unit:<3} {bounds:<18} n={value['n']}")
+            lines.append(f"  {name:<24}{value['value']:>9.{digits}f} {unit:<3} {bounds:<18} n={value['n']}")
         if gpu["counter_model"] != "undecided":
-            lines.append(f"  {'the counter':<21}{_MODELS[gpu['counter_model']]}")
-            lines.append(f"  {'':<21}({gpu['counter_model_reason']})")
+            lines.append(f"  {'counter':<24}{_MODELS[gpu['counter_model']]}")
+            lines.append(f"  {'':<24}({gpu['counter_model_reason']})")
         else:
-            reasons.setdefault(gpu["counter_model_reason"], []).append("the counter's kind")
+            reasons.setdefault(gpu["counter_model_reason"], []).append("type of the counter")
         for reason, names in reasons.items():
             lines.append(f"  absent: {', '.join(names)}")
             lines.append(f"    since {reason}")
     return "\n".join([*lines, ""])
 
 
-_MODELS = {"full": "sees all energy", "sampled": "sums samples of power"}
+_MODELS = {"full": "counts all energy", "sampled": "sums samples of power"}

@@ -35,13 +35,14 @@ def listening_processes(host: str, port: int, procfs: Path = Path("/proc")) -> s
     inodes = {inode for table in ("tcp", "tcp6") for inode in _listening(procfs / "net" / table, address, port)}
     if not inodes:
         raise ListenerError(
-            f"no process of this network namespace listens on {host}:{port}: the server runs in another, such as a container's"
+            f"no process in this network namespace listens on {host}:{port}: the server runs in another one, such as a "
+            "container's"
         )
     targets = {f"socket:[{inode}]" for inode in inodes}
     pids = {pid for pid in _pids(procfs) if targets & set(_open_files(procfs, pid))}
     if not pids:
         raise ListenerError(
-            f"the process that listens on {host}:{port} cannot be seen: it belongs to another user or another pid namespace"
+            f"the process that listens on {host}:{port} is not visible: it belongs to another user or another pid namespace"
         )
     return pids
 

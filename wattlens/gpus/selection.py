@@ -20,7 +20,7 @@ _NVML_S = 5.0
 """A process list that takes longer is not waited for: one hung GPU must not hold up a program."""
 _FIRST_LOOK_S, _LOOK_S = 1.0, 5.0
 _NAMES_LIMIT = 5
-_NAME_THEM = "name the server's GPUs with --gpus, or its workload with --workload"
+_NAME_THEM = "select the server's GPUs with --gpus, or its workload with --workload"
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,15 +113,13 @@ def _of_servers(processes: "GpuProcesses", urls: Sequence[str]) -> MeasuredGpus:
         used = by_pid or gpus_of(lists, set(), names)
         if not used:
             listener = ", ".join(map(str, described[:_NAMES_LIMIT]))
-            raise UsageError(
-                f"measure: --tokens-from: {url}: its server, {listener}, uses no GPU that can be seen; {_NAME_THEM}"
-            )
+            raise UsageError(f"measure: --tokens-from: {url}: its server, {listener}, uses no visible GPU; {_NAME_THEM}")
         gpus |= dict.fromkeys(used)
         pids |= listeners
         workloads |= set() if by_pid else names
     order = {uuid: place for place, uuid in enumerate(processes.uuids)}
     chosen = sorted(gpus, key=lambda uuid: order.get(uuid, len(order)))
-    why = "which the server uses" if len(urls) == 1 else "which the servers use"
+    why = "used by the server" if len(urls) == 1 else "used by the servers"
     return MeasuredGpus(_names(chosen), why, frozenset(pids), frozenset(workloads))
 
 
@@ -145,7 +143,7 @@ def _of_workload(processes: "GpuProcesses | None", name: str) -> MeasuredGpus:
         status, reply = 0, {}
     devices = [device for device in reply.get("devices", ()) if device.get("held")] if status == 200 else []
     if devices:
-        shared = (f"others beside {name}",) if any(device.get("shared") for device in devices) else ()
+        shared = (f"others in addition to {name}",) if any(device.get("shared") for device in devices) else ()
         return MeasuredGpus(tuple(str(device["uuid"]) for device in devices), why, shared=shared)
     if processes is None:
         raise UsageError(
@@ -153,8 +151,8 @@ def _of_workload(processes: "GpuProcesses | None", name: str) -> MeasuredGpus:
             "'wattlens doctor' checks both"
         )
     names = sorted({process.workload for listed in lists.values() for process in listed if process.workload})
-    known = f"workloads on GPUs: {', '.join(names[:20])}" if names else "no workload that can be seen uses a GPU"
-    raise UsageError(f"measure: --workload {name!r} uses no GPU of this machine; {known}")
+    known = f"workloads on GPUs: {', '.join(names[:20])}" if names else "no visible workload uses a GPU"
+    raise UsageError(f"measure: --workload {name!r}: uses no GPU of this machine; {known}")
 
 
 @dataclass

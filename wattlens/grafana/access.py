@@ -26,9 +26,9 @@ class GrafanaAccess:
         parts = self.parts()
         near = parts.hostname in ("localhost", "::1") or (parts.hostname or "").startswith("127.")
         if parts.scheme == "http" and not near and not self.insecure:
-            raise UsageError("the token would cross the network in the clear: use https:// in --url, or say --insecure")
+            raise UsageError("the token would be sent unencrypted: use https:// in --url, or --insecure")
         if self.ca_file is not None and parts.scheme == "http":
-            raise UsageError(f"--ca-file is for https://, and --url is {self.url}")
+            raise UsageError(f"--ca-file: expected together with an https:// address, got --url {self.url}")
 
     def parts(self) -> SplitResult:
         """The address, taken apart."""

@@ -63,4 +63,4 @@ def _fetch_event_tags(grafana: Grafana, begin_ms: int, end_ms: int) -> set[str]:
             continue
         tags = [tag for each in found if isinstance(each.get("tags"), list) for tag in each["tags"]]
         known |= {tag for tag in tags if isinstance(tag, str) and tag.startswith(f"{ID}:")}
-    raise GrafanaError(f"{grafana.url}: has too many annotations tagged {TAG} to tell which are there; use --from and --to")
+    raise GrafanaError(f"{grafana.url}: too many annotations tagged {TAG}; select a shorter period with --from and --to")

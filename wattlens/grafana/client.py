@@ -40,7 +40,7 @@ class Grafana:
         if not isinstance(found, dict) or "database" not in found:
             raise GrafanaError(self._no_grafana())
         if found["database"] != "ok":
-            raise GrafanaError(f"{self.url}: Grafana cannot use its own database now (it says {one_line(found['database'])})")
+            raise GrafanaError(f"{self.url}: Grafana cannot use its own database now ({one_line(found['database'])})")
         return one_line(found.get("version", ""))
 
     def folder(self, uid: str) -> dict[str, Any] | None:

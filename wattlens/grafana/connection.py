@@ -20,7 +20,7 @@ from energy_agent.runtime.network.tls import TlsFiles
 from wattlens.grafana.access import GrafanaAccess
 
 ANSWER_LIMIT_B: Final = 32 << 20
-NO_GRAFANA: Final = "what answers there is no Grafana API; --url is Grafana's own address, with its path where it has one"
+NO_GRAFANA: Final = "the response is not from the Grafana API; set --url to Grafana's own address, including its path"
 _CPU_LIMIT_S: Final = 10.0
 _PATH_SAFE: Final = "!$%&'()*+,/:;=@~"
 _SAID: Final = 300
@@ -73,19 +73,19 @@ class GrafanaConnection:
         try:
             response = self._http.request(method, path, self._headers | kind | dict(headers), body)
         except HttpTimeoutError:
-            raise GrafanaError(f"{url}: no answer in time ({access.timeout_s:g} s; --timeout)") from None
+            raise GrafanaError(f"{url}: no response in time ({access.timeout_s:g} s; --timeout)") from None
         except HttpCertificateError as error:
-            hint = f"--ca-file {access.ca_file} does not vouch for it" if access.ca_file else "name its issuer with --ca-file"
+            hint = f"it is not signed by --ca-file {access.ca_file}" if access.ca_file else "give its issuer with --ca-file"
             raise GrafanaError(f"{url}: {error.reason}; {hint}") from None
         except HttpTooLargeError:
-            raise GrafanaError(f"{url}: answers with more than {ANSWER_LIMIT_B >> 20} MiB; is it a Grafana?") from None
+            raise GrafanaError(f"{url}: the response is larger than {ANSWER_LIMIT_B >> 20} MiB; is this Grafana?") from None
         except HttpProtocolError:
             raise GrafanaError(f"{url}: {NO_GRAFANA}") from None
         except HttpError as error:
-            raise GrafanaError(f"{url}: cannot be reached ({error.reason}); look at --url") from None
+            raise GrafanaError(f"{url}: cannot be reached ({error.reason}); check --url") from None
         if 300 <= response.status < 400:
             where = one_line(response.headers.get("location", "nowhere"))
-            raise GrafanaError(f"{url}: answers with a redirect to {where}; give the address itself in --url")
+            raise GrafanaError(f"{url}: redirects to {where}; give that address in --url")
         try:
             answer = json.loads(response.body)
         except (ValueError, RecursionError):
@@ -101,17 +101,20 @@ def _refused(access: GrafanaAccess, what: str, status: int, answer: Mapping[str,
     url = access.url.rstrip("/")
     option = f"--token-file {access.token_file}"
     told_by_it, word = one_line(answer.get("message", "") or ""), str(answer.get("status", ""))
-    detail = f" (it says: {told_by_it})" if told_by_it else ""
+    detail = f" (reply: {told_by_it})" if told_by_it else ""
     if status == 401:
-        line = f"{url}: refuses the token in {option}{detail}; it is wrong, expired or of another Grafana"
+        line = f"{url}: rejects the token in {option}{detail}; the token is wrong, expired or for another Grafana"
     elif status == 403:
-        line = f"{url}: the service account of {option} may not {what}{detail}; docs/grafana.md says which role it needs"
+        line = (
+            f"{url}: the service account of {option} is not allowed to {what}{detail}; for the required role see "
+            "docs/grafana.md"
+        )
     elif status == 404 and not told_by_it:
-        line = f"{url}: knows no such thing (404) when asked to {what}; --url is the address of Grafana itself"
+        line = f"{url}: not found (404) in the attempt to {what}; check that --url is the address of Grafana itself"
     elif status in (429, 502, 503, 504):
         line = f"{url}: is busy or not ready (HTTP {status}){detail}; try again"
     else:
-        line = f"{url}: did not {what} (HTTP {status}){detail}"
+        line = f"{url}: failed to {what} (HTTP {status}){detail}"
     return GrafanaError(line, status, word)
 
 
@@ -119,6 +122,6 @@ def _check_certificates(ca_file: Path) -> None:
     try:
         with ca_file.open("rb") as file:
             if b"-----BEGIN CERTIFICATE-----" not in file.read(1 << 20):
-                raise UsageError(f"--ca-file {ca_file}: holds no certificate in PEM")
+                raise UsageError(f"--ca-file {ca_file}: expected a certificate in PEM, found none")
     except OSError as error:
         raise UsageError(f"--ca-file {ca_file}: {error.strerror}") from None

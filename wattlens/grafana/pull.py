@@ -44,9 +44,7 @@ def pull(found: Survey, folder: Path, *, everything: bool, replace: bool) -> Pul
     for uid, dashboard in sorted(found.dashboards.items()):
         state = states.get(("dashboard", uid))
         if dashboard.newer:
-            pulled.notes.append(
-                f"dashboard {uid} is stored in schema v2, which Grafana's /api does not tell; export it in Grafana"
-            )
+            pulled.notes.append(f"dashboard {uid} has schema v2, which Grafana's /api does not return; export it in Grafana")
         elif everything or state is None or state.details or state.state in ("edited", "locked"):
             _take(uid, text(content(dashboard.content)), folder / "dashboards", wanted, pulled)
     for uid, rule in sorted(found.rules.items()):
@@ -67,7 +65,7 @@ def pull(found: Survey, folder: Path, *, everything: bool, replace: bool) -> Pul
 def _take(uid: str, body: str, folder: Path, contents: dict[Path, str], pulled: PullResult) -> None:
     """Add a file named after the uid, after validating the uid: the server is not trusted."""
     if not _UID.fullmatch(uid):
-        pulled.notes.append(f"{uid[:60]!r} is no uid that Grafana gives, and is left out")
+        pulled.notes.append(f"skipped {uid[:60]!r}, which is not a valid Grafana uid")
         return
     contents[folder / f"{uid}.json"] = body
 
@@ -78,7 +76,7 @@ def _check(contents: dict[Path, str], replace: bool) -> None:
     for path, body in contents.items():
         there = _read(path)
         if there is not None and there != body:
-            raise UsageError(f"{path}: is there already with other content; say --replace, or name another folder with --out")
+            raise UsageError(f"{path}: already exists with other content; use --replace, or choose another folder with --out")
 
 
 def _read(path: Path) -> str | None:
@@ -87,4 +85,4 @@ def _read(path: Path) -> str | None:
     except FileNotFoundError:
         return None
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or 'no text'}") from None
+        raise UsageError(f"cannot read {path}: {getattr(error, 'strerror', None) or 'not text'}") from None

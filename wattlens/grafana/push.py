@@ -15,7 +15,7 @@ from wattlens.grafana.survey import Progress, PushRequest, Survey, survey
 
 Edits = Literal["stop", "overwrite", "keep"]
 """What becomes of objects that somebody edited: nothing at all is written; they are written over; they alone stay."""
-_FAST: Final = "was saved in Grafana while this ran, and is left as it is; push again to see what it says now"
+_FAST: Final = "was saved in Grafana during the push and is unchanged; push again"
 
 
 @dataclass(slots=True)
@@ -109,7 +109,10 @@ def _otherwise(built: dict[str, Any], stored: dict[str, Any]) -> Iterable[str]:
     """A server that stores a rule otherwise than it was sent will look edited the next time: say so now."""
     if stored.get("data") and not same(built, stored):
         first = differences(normal(built), normal(stored), most=1)[0]
-        yield f"this Grafana stores alert rule {built['uid']} otherwise than sent ({first}); the next push calls it edited"
+        yield (
+            f"this Grafana stores alert rule {built['uid']} differently from the pushed one ({first}); the next push will "
+            "report it as edited"
+        )
 
 
 def _restate_change(change: ObjectChange, error: GrafanaError) -> ObjectChange | None:
@@ -117,10 +120,10 @@ def _restate_change(change: ObjectChange, error: GrafanaError) -> ObjectChange |
     if error.status == 412 and error.word == "version-mismatch":
         return replace(change, state="edited", reason=_FAST)
     if error.status == 412 and error.word == "name-exists":
-        why = "cannot be made: the folder has another dashboard of this title; rename or delete that one"
+        why = "cannot be created: the folder has another dashboard with this title; rename or delete that one"
         return replace(change, state="locked", reason=why)
     if error.status == 400 and "provisioned" in str(error):
-        why = "comes from a file on the Grafana server, which refuses to change it: put the new file there"
+        why = "is provisioned from a file on the Grafana server, so the API cannot change it: replace that file"
         return replace(change, state="locked", reason=why)
     if error.status == 409 and change.kind in ("datasource", "alert") and change.state != "create":
         return replace(change, state="edited", reason=_FAST)

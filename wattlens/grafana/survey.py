@@ -86,9 +86,7 @@ def survey(grafana: Grafana, request: PushRequest, progress: Progress = lambda _
     if folder is None:
         found.changes.append(ObjectChange("folder", uid, request.folder, "create"))
     elif found.folder_title != request.folder:
-        found.notes.append(
-            f"the folder {request.folder} ({uid}) is called {found.folder_title} in Grafana, and keeps that name"
-        )
+        found.notes.append(f"the folder {request.folder} ({uid}) is called {found.folder_title} in Grafana and keeps that name")
     if request.alerts is not None or request.prometheus_url is not None:
         _look_at_source(grafana, request, found)
     total = len(request.dashboards)
@@ -140,7 +138,7 @@ def _folder(grafana: Grafana, title: str) -> dict[str, Any] | None:
         return found
     named = [f for f in grafana.folders() if f.get("title") == title and isinstance(f.get("uid"), str)]
     if len(named) > 1:
-        raise WattlensError(f"{grafana.url}: has {len(named)} folders called {title}; name another with --folder")
+        raise WattlensError(f"{grafana.url}: has {len(named)} folders called {title}; choose another with --folder")
     return named[0] if named else None
 
 
@@ -150,7 +148,8 @@ def _look_at_source(grafana: Grafana, request: PushRequest, found: Survey) -> No
         change = plan_source(request.source_uid, request.source_name, request.prometheus_url, found.source)
     except LookupError as error:
         raise WattlensError(
-            f"{grafana.url}: {one_line(error)}; name one with --datasource, or say with --prometheus-url where Prometheus is"
+            f"{grafana.url}: {one_line(error)}; select one with --datasource, or give the address of Prometheus with "
+            "--prometheus-url"
         ) from None
     found.changes.append(change)
 
@@ -167,18 +166,20 @@ def _look_at_rules(grafana: Grafana, request: PushRequest, found: Survey) -> Non
     for uid, each in sorted(there.items()):
         annotations = each.get("annotations")
         if uid not in found.built_rules and isinstance(annotations, dict) and STAMP in annotations:
-            found.notes.append(f"alert rule {uid} is no longer built; delete it in Grafana if nobody needs it")
+            found.notes.append(f"alert rule {uid} is no longer part of the build; delete it in Grafana if you do not need it")
 
 
 def _look_at_theirs(grafana: Grafana, request: PushRequest, found: Survey) -> None:
     others = sorted({*grafana.dashboards_in(found.folder_uid)} - {*request.dashboards})
     if len(others) > OTHERS_MAX:
-        found.notes.append(f"the folder has {len(others)} dashboards that are not built here; {OTHERS_MAX} are looked at")
+        found.notes.append(
+            f"the folder has {len(others)} dashboards that are not part of the build; only {OTHERS_MAX} were compared"
+        )
     for uid in others[:OTHERS_MAX]:
         there = read_dashboard(grafana, uid)
         if there is None:
             continue
         if read_mark(there.message or "") is not None:
-            found.notes.append(f"dashboard {uid} is no longer built; delete it in Grafana if nobody needs it")
+            found.notes.append(f"dashboard {uid} is no longer part of the build; delete it in Grafana if you do not need it")
         found.theirs.append(uid)
         found.dashboards[uid] = there

@@ -52,7 +52,8 @@ class DcgmFleet:
             lost = self._history.label_values("UUID", selector(dcgm.ENERGY, bare), *reach)
             if lost:
                 raise WattlensError(
-                    f"{len(lost)} boards, such as {lost[0]}, have no label {self._request.node_label}: name one that all have"
+                    f"{len(lost)} GPUs, such as {lost[0]}, have no label {self._request.node_label}: choose a label that "
+                    "all GPUs have"
                 )
         return sorted(self._selectors)
 
@@ -109,7 +110,7 @@ class DcgmNode:
         limit_mw = self._limits.get(device) or self.request.power_max_mw or _kind_mw(self._models.get(device, ""))
         age_ns = self.request.age_ns if self.request.age_ns is not None else AGE_NS
         if limit_mw is None:
-            self.seen["boards of which nothing tells what they draw at most, so that gaps have no bound (--max-power-w)"] += 1
+            self.seen["GPUs without a known maximum power, so their gaps have no bound (--max-power-w)"] += 1
             return ExporterBounds(None, age_ns)
         return ExporterBounds(limit_mw * _HEADROOM[0] // _HEADROOM[1], age_ns)
 
@@ -128,7 +129,7 @@ class DcgmNode:
             account.take(readings)
             if left and device not in self._overlaps:
                 self._overlaps.add(device)
-                self.seen["boards that several series told of at once; one was taken in each quarter of an hour"] += 1
+                self.seen["GPUs with several series at the same time; one series was used per quarter of an hour"] += 1
         return self._batch(start_ns)
 
     def end(self) -> Batch:

@@ -50,9 +50,10 @@ def run(
     missing = sorted(set(request.nodes) - set(found))
     if missing or not names:
         known = ", ".join(found[:5]) + (", ..." if len(found) > 5 else "")
-        what = f"no node {', '.join(missing)}" if missing else "no series"
+        what = f"node not found: {', '.join(missing)}" if missing else "no series"
         raise WattlensError(
-            f"{history.access.url}: has {what} of {request.origin} in this time" + (f"; it has {known}" if known else "")
+            f"{history.access.url}: {what} ({request.origin} series of this period)"
+            + (f"; nodes found: {known}" if known else "")
         )
     target = SegmentFolder(output, request.start_ns, request.end_ns, dry=dry, signer=signer)
     result = ImportResult()
@@ -65,7 +66,9 @@ def run(
                 result.nodes.append(chain.written)
             result.notes += [f"{name}: {count} {what}" for what, count in sorted(node.seen.items()) if count]
         if not result.nodes:
-            raise WattlensError(f"{history.access.url}: has no two samples of {request.origin} in this time")
+            raise WattlensError(
+                f"{history.access.url}: expected two or more samples of {request.origin} in this period, found fewer"
+            )
         target.publish()
     finally:
         target.discard()
@@ -107,7 +110,7 @@ def first_day_ns(origin: str, history: PrometheusHistory, match: Mapping[str, st
         return bool(history.label_values("__name__", select, oldest * _DAY_NS, min(day * _DAY_NS, end_ns)))
 
     if not has_series(last):
-        raise WattlensError(f"{history.access.url}: has no series of {origin}")
+        raise WattlensError(f"{history.access.url}: no series of {origin} found")
     while last - without > 1:
         middle = (without + last) // 2
         without, last = (without, middle) if has_series(middle) else (middle, last)

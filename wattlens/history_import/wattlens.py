@@ -46,7 +46,7 @@ class WattlensFleet:
         """Their names."""
         match, reach = dict(self._request.match), self._request.reach
         if self._request.node_label is not None:
-            raise UsageError("--node-label is for dcgm: a Wattlens agent names its node itself")
+            raise UsageError("--node-label: expected together with --source dcgm, because Wattlens series have the node's name")
         for label, other in (("exported_node", {}), ("node", {"exported_node": ""})):
             for node in self._history.label_values(label, selector(INFO, match | other), *reach):
                 if node:
@@ -78,9 +78,9 @@ class WattlensNode:
         clusters = sorted({exporter_label(labels, "cluster") for labels in self.info})
         simulated = sorted({exporter_label(labels, "simulated") for labels in self.info})
         if len(clusters) > 1 or len(simulated) > 1:
-            differ = "clusters" if len(clusters) > 1 else "kinds, simulated and real"
+            differ = "clusters" if len(clusters) > 1 else "kinds (simulated and real)"
             raise UsageError(
-                f"node {self.node}: is of two {differ} ({', '.join(clusters)}); choose one with --match LABEL=VALUE"
+                f"node {self.node}: has series of two {differ}: {', '.join(clusters)}; select one with --match LABEL=VALUE"
             )
         self._cluster = clusters[0] or "default"
         cluster = self.request.cluster or node_name(f"{self._cluster[:50]}-imported")
@@ -98,7 +98,7 @@ class WattlensNode:
             streams.setdefault(source, []).append(ExporterReading(t_ns, 0, source=source))
         chosen, self._source, left = pick(streams, self._source)
         if left:
-            self.seen["slices with several series of one page; one was taken in each quarter of an hour"] += 1
+            self.seen["slices with several series of one metrics endpoint; one series was used per quarter of an hour"] += 1
         for reading in chosen:
             self._account.take(AgentScrape(reading.t_ns, pages[reading.source, reading.t_ns], reading.source))
         return self._batch(start_ns, devices, facts)
@@ -108,7 +108,7 @@ class WattlensNode:
         self.seen.update(self._account.seen)
         if self._account.unexplained_uj >= _JOULES:
             joules = self._account.unexplained_uj // _JOULES
-            self.seen["J that totals and parts of a page do not agree on, booked as unattributed or cut down"] += joules
+            self.seen["J by which totals and parts of a scrape differ; recorded as unattributed or reduced"] += joules
         return Batch()
 
     def _pages(self, start_ns: int, end_ns: int) -> dict[tuple[str, int], dict[Key, int]]:
@@ -200,7 +200,7 @@ class WattlensNode:
                 sku = self._skus.get(device, "unknown") if is_gpu(device) else "host"
                 self._gains[device] = fact = DeviceFacts(device, sku, self.request.gain_ppm / PPM, start_ns)
                 devices.append(fact)
-                self.seen["devices whose gain uncertainty no series told, so that --gain-uncertainty applies"] += 1
+                self.seen["devices without a series of their gain uncertainty, so --gain-uncertainty applies"] += 1
             if device not in self._marked:
                 self._marked.add(device)
                 facts.append(mark(device, start_ns, "wattlens", agent=f"{self._cluster}/{self.node}"))

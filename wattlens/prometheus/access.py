@@ -37,10 +37,10 @@ class PrometheusAccess:
                 f"--prometheus: expected http://HOST[:PORT][/PATH] or https://HOST[:PORT][/PATH], got {self.url!r}"
             )
         if (self.password_file is not None and self.user_file is None) or (self.token_file and self.user_file):
-            raise UsageError("--token-file and --user-file: expected at most one of them")
+            raise UsageError("--token-file: cannot be combined with --user-file")
         near = parts.hostname in ("localhost", "::1") or parts.hostname.startswith("127.")
         if (self.token_file or self.user_file) and parts.scheme == "http" and not near and not self.insecure:
-            raise UsageError("the secret would cross the network in the clear: use https://, or say --insecure")
+            raise UsageError("the secret would be sent unencrypted: use https:// or --insecure")
 
     def headers(self) -> dict[str, str]:
         """The header with the secret, if there is one."""

@@ -107,7 +107,7 @@ class PrometheusHistory:
             parts = (f"(sum(count_over_time({selector(name, matchers)}[{span}])) or vector(0))" for name in names)
             return int(self.instant(" + ".join(parts), end_ns)[0][1])
         except IndexError:
-            raise self._strange("it counts nothing") from None
+            raise self._strange("the response has no count") from None
         except TooMuchError:
             if end_ns - start_ns <= _LEAST_NS:
                 raise
@@ -162,7 +162,7 @@ class PrometheusHistory:
         form = {"match[]": select, "start": _instant(start_ns), "end": _instant(end_ns)}
         data = self._data("GET", f"{path}?{urlencode(form)}", None)
         if not isinstance(data, list) or len(data) > _SERIES_MAX:
-            raise self._strange("its data are not a list")
+            raise self._strange("the data is not a list")
         return data
 
     def _query(self, query: str, at_ns: int, kind: str) -> Iterable[dict[str, Any]]:
@@ -176,7 +176,7 @@ class PrometheusHistory:
         }
         data = self._data("POST", "/api/v1/query", urlencode(form).encode())
         if not isinstance(data, dict) or data.get("resultType") != kind or not isinstance(data.get("result"), list):
-            raise self._strange(f"its answer is not a {kind}")
+            raise self._strange(f"the response is not a {kind}")
         if not all(isinstance(item, dict) for item in data["result"]):
             raise self._strange("a series is not an object")
         rows: list[dict[str, Any]] = data["result"]
@@ -190,13 +190,15 @@ class PrometheusHistory:
             document = None
         reason = _short(document.get("error")) if isinstance(document, dict) else ""
         if answer.status in _TOO_MUCH:
-            raise TooMuchError(f"{self._http.root}: {reason or f'answered {answer.status}'}")
+            raise TooMuchError(f"{self._http.root}: {reason or f'HTTP {answer.status}'}")
         if not answer.ok or not isinstance(document, dict) or document.get("status") != "success":
-            raise WattlensError(f"{self._http.root}: {reason or f'answered {answer.status}, which is not its HTTP API'}")
+            raise WattlensError(
+                f"{self._http.root}: {reason or f'HTTP {answer.status}, which is not a response of the HTTP API of Prometheus'}"
+            )
         warnings = document.get("warnings")
         warnings_shown = [_short(each) for each in warnings] if isinstance(warnings, list) else []
         if serious := next((each for each in warnings_shown if not each.startswith(_ONLY_A_HINT)), None):
-            raise WattlensError(f"{self._http.root}: its answer may lack a part: {serious}")
+            raise WattlensError(f"{self._http.root}: the response may be incomplete: {serious}")
         return document.get("data")
 
     def _ask(self, method: str, path: str, body: bytes | None) -> HttpResponse:
@@ -219,7 +221,7 @@ class PrometheusHistory:
             if answer.status not in _BUSY or attempt == _TRIES - 1:
                 return answer
             failed = f"{self._http.root}: answered {answer.status}"
-        raise WattlensError(f"{failed}; asked {_TRIES} times") from None
+        raise WattlensError(f"{failed}; gave up after {_TRIES} attempts") from None
 
     def _pair(self, value: object) -> Sample:
         if isinstance(value, list) and len(value) == 2 and isinstance(value[1], str) and len(value[1]) <= 64:
@@ -252,9 +254,9 @@ def _ns(value: object) -> int | None:
 
 def _labels(value: object) -> dict[str, str]:
     if not isinstance(value, dict) or len(value) > 200:
-        raise WattlensError("the server told a series without labels: this is not the HTTP API of Prometheus")
+        raise WattlensError("a series has no labels: this is not the HTTP API of Prometheus")
     if not all(_is_text(k) and _is_text(v) for k, v in value.items()):
-        raise WattlensError("the server told a label that is no short text: this is not the HTTP API of Prometheus")
+        raise WattlensError("a label is not a short text: this is not the HTTP API of Prometheus")
     return value
 
 

@@ -33,7 +33,7 @@ def check(access: PrometheusAccess, windows: Mapping[str, SiteWindow], tell: Cal
     except UsageError:
         raise
     except WattlensError as error:
-        tell(f"{error}; the report is made without the comparison")
+        tell(f"{error}; the report is created without the comparison")
         return PrometheusEnergy("0", 0, QUERY, "the Prometheus did not answer as one does")
 
 

@@ -54,9 +54,9 @@ class AgentAccess:
             UsageError: the address is not valid, or a file cannot be read or does not contain what its option requires.
         """
         if not _is_address(self.url):
-            raise UsageError(f"--url {self.url!r} is not http://HOST:PORT or https://HOST:PORT")
+            raise UsageError(f"--url: expected http://HOST:PORT or https://HOST:PORT, got {self.url!r}")
         if self.user_file and self.token_file:
-            raise UsageError("--user-file and --token-file: give one of them")
+            raise UsageError("--token-file: cannot be combined with --user-file")
         bare = self.url.partition("://")[2].rstrip("/")
         parts = urlsplit(self.url if "/" in bare else f"{self.url.rstrip('/')}/metrics")
         root, path = f"{parts.scheme}://{parts.netloc}", parts.path + (f"?{parts.query}" if parts.query else "")
@@ -71,7 +71,9 @@ class AgentAccess:
         if self.url.startswith("https://"):
             self._check_files()
         elif unused := [name for name in ("ca_file", "cert_file", "key_file") if getattr(self, name)]:
-            raise UsageError(f"--{unused[0].replace('_', '-')} is for https://, and --url is {self.url}")
+            raise UsageError(
+                f"--{unused[0].replace('_', '-')}: expected together with an https:// address, got --url {self.url}"
+            )
         tls = TlsFiles(self.ca_file, self.cert_file, self.key_file)
 
         def fetch(timeout_s: float) -> bytes:
@@ -89,14 +91,14 @@ class AgentAccess:
             case AgentStatusError():
                 return self._refused(error.response)
             case HttpTimeoutError():
-                return "no answer in time"
+                return "no response in time"
             case HttpCertificateError():
-                hint = f"--ca-file {self.ca_file} does not vouch for it" if self.ca_file else "give --ca-file"
+                hint = f"it is not signed by --ca-file {self.ca_file}" if self.ca_file else "give --ca-file"
                 return f"{error.reason}; {hint}"
             case HttpTlsError():
                 return self._tls(error.alert)
             case HttpProtocolError() | HttpTruncatedError() | HttpTooLargeError() | ValueError():
-                return "what it answers is no metrics page"
+                return "the response is not Prometheus text"
             case HttpUnreachableError(is_closed=True):
                 return self._hung_up()
             case HttpError():
@@ -108,46 +110,52 @@ class AgentAccess:
         code = response.status
         if code in (401, 403):
             if self.user_file:
-                return f"HTTP {code}: it refuses the user or password in --user-file {self.user_file}"
+                return f"HTTP {code}: the server rejects the user or password in --user-file {self.user_file}"
             if self.token_file:
-                return f"HTTP {code}: it refuses the token in --token-file {self.token_file}"
-            return f"HTTP {code}: it wants credentials; give --user-file or --token-file"
+                return f"HTTP {code}: the server rejects the token in --token-file {self.token_file}"
+            return f"HTTP {code}: the server requires credentials; give --user-file or --token-file"
         if code == 400 and "HTTPS" in detail.upper():  # ours, Go's and others' servers say so
-            return "it speaks TLS: say https:// in --url"
+            return "the server expects TLS: use https:// in --url"
         if code == 429:
             wait = response.headers.get("retry-after", "")
-            return "HTTP 429: too many requests or wrong passwords from here" + (f"; wait {wait} s" * wait.isdecimal())
+            return "HTTP 429: too many requests or wrong passwords from this address" + (f"; wait {wait} s" * wait.isdecimal())
         return detail if detail and code == 503 else f"HTTP {code} {response.reason}"
 
     def _tls(self, name: str) -> str:
         if any(each in name for each in _PLAIN_ANSWERS):
-            return "it speaks plain HTTP: say http:// in --url"
+            return "the server expects plain HTTP: use http:// in --url"
         if "CERTIFICATE_REQUIRED" in name:
-            return "it wants a certificate of ours; give --cert-file and --key-file"
+            return "the server requires a client certificate; give --cert-file and --key-file"
         if name.startswith("[SYS]") or "EOF" in name:
             return self._hung_up()
         plain = name.lower().replace("_", " ")
         if "ALERT" in name and self.cert_file:
-            return f"it refuses our certificate, --cert-file {self.cert_file} ({plain})"
+            return f"the server rejects the client certificate in --cert-file {self.cert_file} ({plain})"
         return f"TLS failed: {plain}"
 
     def _hung_up(self) -> str:
         """It went without an answer: its reason may have been lost with the connection."""
         if not self.url.startswith("https://"):
-            return "it closed the connection without an answer; if it speaks TLS say https:// in --url"
+            return "the server closed the connection without a response; if it expects TLS, use https:// in --url"
         if self.cert_file:
-            return f"it closed the connection without an answer; it may refuse our certificate, --cert-file {self.cert_file}"
-        return "it closed the connection without an answer; if it wants a certificate of ours give --cert-file and --key-file"
+            return (
+                "the server closed the connection without a response; it may have rejected the client certificate in "
+                f"--cert-file {self.cert_file}"
+            )
+        return (
+            "the server closed the connection without a response; if it requires a client certificate, give --cert-file "
+            "and --key-file"
+        )
 
     def _check_files(self) -> None:
         if self.key_file and not self.cert_file:
-            raise UsageError("--key-file needs --cert-file")
+            raise UsageError("--key-file: expected together with --cert-file")
         for files, tls, otherwise in (
-            (f"--ca-file {self.ca_file}", TlsFiles(self.ca_file), "no certificate in PEM"),
+            (f"--ca-file {self.ca_file}", TlsFiles(self.ca_file), "expected a certificate in PEM, found none"),
             (
                 f"--cert-file {self.cert_file}" + (f", --key-file {self.key_file}" if self.key_file else ""),
                 TlsFiles(self.ca_file, self.cert_file, self.key_file),
-                "they are no certificate and its key in PEM",
+                "expected a certificate and its key in PEM",
             ),
         ):
             try:

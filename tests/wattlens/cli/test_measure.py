@@ -160,7 +160,7 @@ def gpus(result):
 def test_tokens_of_a_server_go_with_the_gpus_of_its_processes(shared_node, tmp_path):
     folder, _, url, _ = shared_node
     result, said = measured(folder, tmp_path, "--tokens-from", url)
-    assert (gpus(result), result["gpus"]) == ([3, 4], "GPUs 3-4, which the server uses")
+    assert (gpus(result), result["gpus"]) == ([3, 4], "GPUs 3-4, used by the server")
     tokens = result["tokens"]["generation"]
     assert result["joules_per_token"]["generated"]["joules"] == pytest.approx(result["joules"] / tokens)
     assert result["other_workloads"] == []

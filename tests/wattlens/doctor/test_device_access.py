@@ -46,12 +46,12 @@ def test_a_way_that_works(tmp_path: Path, way: str, environ: dict[str, str]) -> 
         (
             "runtimeClass",
             {"NVIDIA_VISIBLE_DEVICES": "none"},
-            "is none, so the runtime gives nothing",
-            "as deploy/kubernetes/base",
+            "is none, so the runtime gives no access",
+            "as in deploy/kubernetes/base",
         ),
         ("cdi", MANAGEMENT, "nvidia-ctk cdi list", "deviceAccess to nri"),
-        ("cdi", {"NVIDIA_VISIBLE_DEVICES": "void"}, "a CDI specification was applied", "nvidia-ctk cdi generate"),
-        ("nri", {"NVIDIA_VISIBLE_DEVICES": "void"}, "a CDI specification was applied", "nvidia-ctk cdi generate"),
+        ("cdi", {"NVIDIA_VISIBLE_DEVICES": "void"}, "the applied CDI specification does not match", "nvidia-ctk cdi generate"),
+        ("nri", {"NVIDIA_VISIBLE_DEVICES": "void"}, "the applied CDI specification does not match", "nvidia-ctk cdi generate"),
         ("nri", {}, "cdi.nriPluginEnabled", "deviceAccess to runtimeClass"),
     ],
 )
@@ -70,7 +70,7 @@ def test_devices_without_the_library(tmp_path: Path) -> None:
     (tmp_path / "dev/nvidiactl").touch()
     finding = look(tmp_path, pod("runtimeClass", ALL), NOTHING)
     assert "NVIDIA_DRIVER_CAPABILITIES is not set" in finding.means
-    assert finding.fix == "it has to hold utility"
+    assert finding.fix == "add utility to it"
     assert look(tmp_path, pod("runtimeClass", ALL, UTILITY), NOTHING).status is FindingLevel.OK, "the driver check has the rest"
 
 
@@ -82,7 +82,7 @@ def test_a_driver_that_has_trouble_of_its_own_is_no_matter_of_access(tmp_path: P
     injected = pod("cdi", {"NVIDIA_VISIBLE_DEVICES": "void"})
     assert look(tmp_path, injected, NvmlAnswers(fatal=NvmlFailure("HANG", "Init"))).status is FindingLevel.OK
     stale = look(tmp_path, injected, NvmlAnswers(fatal=NvmlFailure("LIB_RM_VERSION_MISMATCH", "Init")))
-    assert "it is of another driver" in stale.means, "as after a driver update"
+    assert "does not match the installed driver" in stale.means, "as after a driver update"
 
 
 @pytest.mark.parametrize(("environ", "way"), [(ALL, "runtimeClass"), (MANAGEMENT, "cdi"), ({}, "nri")])

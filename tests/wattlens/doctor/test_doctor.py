@@ -117,7 +117,7 @@ def test_without_counter_and_power_there_is_nothing_to_account_for(tmp_path):
     calls = ("83", "186", "nvmlDeviceGetTotalEnergyConsumption", "nvmlDeviceGetPowerUsage")
     with examined(tmp_path, 1, *((0, "not_supported", {"call": c}) for c in calls)) as (_, examination):
         assert not examination.can_run
-        assert [f.subject for f in findings_of(examination, "readings", FindingLevel.FAIL)] == ["blind"]
+        assert [f.subject for f in findings_of(examination, "readings", FindingLevel.FAIL)] == ["no energy"]
 
 
 def test_mig_is_told(tmp_path):
@@ -211,7 +211,7 @@ def test_the_kubelets_socket(short_path):
         gpus = ("GPU-8f6d2b1c-0000-4a3b-9c8d-001122334455",)
         kubelet.show([PodNow(Pod(name="a"), "uid", "Running", gpus, True)])
         (found,) = look("pod_resources", facts)
-        assert (found.status, found.means) == (FindingLevel.OK, f"{path} answers: 1 pods hold 1 devices")
+        assert (found.status, found.means) == (FindingLevel.OK, f"{path} responds: 1 pods have 1 devices")
         kubelet.show([PodNow(Pod(name="a", given="dra"), "uid", "Running", gpus, True)])
         (found,) = look("pod_resources", facts)
         assert found.status is FindingLevel.WARN
@@ -290,7 +290,7 @@ def test_the_page_fits_its_width(tmp_path, width, count):
     ):
         text = page(seen, width)
     assert max(map(len, text.splitlines())) <= min(width, 120)
-    assert "fail: no answer (GPU 0)" in text.splitlines()[-6:]  # also on a terminal of 24 lines
+    assert "fail: no response (GPU 0)" in text.splitlines()[-6:]  # also on a terminal of 24 lines
 
 
 def test_the_json_has_the_keys_that_programs_read(tmp_path):

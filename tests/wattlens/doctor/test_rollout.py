@@ -29,7 +29,7 @@ def test_each_reason_is_one_line() -> None:
     unplaced = pod("c", False)
     unplaced["status"]["conditions"] = [{"type": "PodScheduled", "status": "False", "message": "Insufficient memory"}]
     for words, found in (
-        (["no node fits", "kubectl label node"], missing_agents(daemonset(0, 0, 0), [], [])),
+        (["no matching node", "kubectl label node"], missing_agents(daemonset(0, 0, 0), [], [])),
         (["has not seen"], missing_agents(daemonset(0, 0, 0, seen=0), [], [])),
         (["2 of 3 nodes have no pod", "RuntimeClass"], missing_agents(daemonset(3, 1, 1), [pod("a", True)], [refused])),
         (["node-b", "CrashLoopBackOff", "OOMKilled"], missing_agents(daemonset(1, 1, 0), [pod("b", False, killed)], [])),

@@ -95,7 +95,7 @@ def test_a_socket_whose_process_cannot_be_seen_is_an_error_with_the_reason(liste
         listening_processes("127.0.0.1", port, tmp_path)
     for table in (b"", b"head\n", b"head\nnonsense\n", b"head\n 0: zz:yy 0:0 0A\n" * 9, b"\xff\n" * 9):
         (net / "tcp").write_bytes(table)
-        with pytest.raises(ListenerError, match="no process of this network namespace"):
+        with pytest.raises(ListenerError, match="no process in this network namespace"):
             listening_processes("127.0.0.1", port, tmp_path)
 
 

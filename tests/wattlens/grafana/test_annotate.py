@@ -65,17 +65,17 @@ def test_what_dvfs_did_is_told_once(grafana, run, tmp_path):
     group = [action(10 + i / 100, f"GPU-{i}") for i in range(8)]
     freed = [action(70, name="restore", setting='{"power":700000}', workload="", policy="actuator")]
     state = state_folder(tmp_path / "state", group, freed)
-    assert run("--ledger", state, *FROM) == (0, "2 annotated, 0 were there before\n", "")
+    assert run("--ledger", state, *FROM) == (0, "2 annotations created, 0 already present\n", "")
     first, last = sorted(grafana.annotations.all.values(), key=lambda each: each["time"])
     assert first["time"] == first["timeEnd"] == T0 // 1_000_000 + 10_000
     assert first["text"] == "progress: set clock up to 1200 MHz on node-1 GPU-0, GPU-1, GPU-2, GPU-3 and 4 more for job: ok"
     assert {"wattlens", "dvfs", "node:node-1", "policy:progress", "set", "simulated"} < set(first["tags"])
     assert last["text"] == "actuator: restore power limit 700 W on node-1 GPU-0: ok"
     writes = grafana.writes
-    assert run("--ledger", state, *FROM)[1] == "0 annotated, 2 were there before\n"
+    assert run("--ledger", state, *FROM)[1] == "0 annotations created, 2 already present\n"
     assert grafana.writes == writes
     more = state_folder(tmp_path / "more", group, freed, [action(100, name="refuse")])
-    assert run("--ledger", more, "--ledger", state, *FROM)[1] == "1 annotated, 2 were there before\n"
+    assert run("--ledger", more, "--ledger", state, *FROM)[1] == "1 annotations created, 2 already present\n"
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_what_people_write_into_an_annotation_stays(grafana, run, tmp_path):
     run("--ledger", state, *FROM)
     (number,) = grafana.annotations.all
     Person(grafana).ask("PATCH", f"/api/annotations/{number}", {"text": "this was the outage"})
-    assert run("--ledger", state, *FROM)[1] == "0 annotated, 1 were there before\n"
+    assert run("--ledger", state, *FROM)[1] == "0 annotations created, 1 already present\n"
     assert grafana.annotations.all[number]["text"] == "this was the outage"
 
 
@@ -111,8 +111,8 @@ def test_more_than_an_answer_holds_is_still_told_once(grafana, run, tmp_path, mo
         Person(grafana).ask(
             "POST", "/api/annotations", {"time": T0 // 1_000_000 + 37 * i, "tags": ["wattlens"], "text": "theirs"}
         )
-    assert run("--ledger", state, *FROM)[1] == "50 annotated, 0 were there before\n"
-    assert run("--ledger", state, *FROM)[1] == "0 annotated, 50 were there before\n"
+    assert run("--ledger", state, *FROM)[1] == "50 annotations created, 0 already present\n"
+    assert run("--ledger", state, *FROM)[1] == "0 annotations created, 50 already present\n"
 
 
 def test_a_server_that_has_ever_more_is_not_asked_for_ever(grafana, run, tmp_path, monkeypatch):
@@ -127,9 +127,11 @@ def test_a_server_that_has_ever_more_is_not_asked_for_ever(grafana, run, tmp_pat
 
 def test_time_is_chosen_and_too_much_is_said(run, grafana, tmp_path, monkeypatch):
     state = state_folder(tmp_path / "state", [action(10), action(4000)])
-    assert run("--ledger", state, "--from", "2026-01-01T00:30", "--to", "2026-01-02", "--dry-run")[1].startswith("1 would be ")
+    assert run("--ledger", state, "--from", "2026-01-01T00:30", "--to", "2026-01-02", "--dry-run")[1].startswith(
+        "1 annotations would be "
+    )
     assert grafana.writes == 0
-    assert run("--ledger", state)[1] == "0 annotated, 0 were there before\n", "the last day has nothing"
+    assert run("--ledger", state)[1] == "0 annotations created, 0 already present\n", "the last day has nothing"
     monkeypatch.setattr("wattlens.cli.dashboards.annotate.MOST", 1)
     code, out, err = run("--ledger", state, *FROM)
     assert (code, out, err.count("\n")) == (1, "", 1)
@@ -137,7 +139,7 @@ def test_time_is_chosen_and_too_much_is_said(run, grafana, tmp_path, monkeypatch
 
 
 def test_an_edition_of_the_report_is_told_over_its_period(grafana, run):
-    assert run("--report", REPORT)[1] == "1 annotated, 0 were there before\n"
+    assert run("--report", REPORT)[1] == "1 annotations created, 0 already present\n"
     (told,) = grafana.annotations.all.values()
     sites = json.loads((REPORT / "facts.json").read_text())["sites"].values()
     assert told["time"] == min(int(site["start_ns"]) for site in sites) // 1_000_000
@@ -180,4 +182,4 @@ def test_what_is_wrong_is_one_line(run, tmp_path):
         assert (found, out, err.count("\n")) == (code, "", 1)
         assert words in err
     code, _, err = run("--report", REPORT, role="Viewer")
-    assert (code, "may not create annotations" in err) == (1, True)
+    assert (code, "is not allowed to create annotations" in err) == (1, True)

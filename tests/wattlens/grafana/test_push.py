@@ -206,7 +206,7 @@ def test_a_dashboard_from_a_file_stays_and_the_rest_is_pushed(grafana, run):
     code, out, _ = run("push", *PROMETHEUS)
     assert code == 1
     assert f"locked dashboard {UID}" in out
-    assert "comes from a file" in out
+    assert "is provisioned from a file" in out
     assert stored(grafana)[UID]["title"] == "From a file"
     assert set(grafana.rules.rules) == {alert.name for alert in FEW}
     assert run("push", *PROMETHEUS, "--overwrite")[0] == 1
@@ -323,11 +323,11 @@ def test_json_has_every_object(grafana, run):
 
 def test_an_editor_is_enough_for_dashboards_and_a_viewer_for_a_look(grafana, run):
     code, _, err = run("push", role="Viewer")
-    assert (code, "may not create a folder" in err, err.count("\n")) == (1, True, 1)
+    assert (code, "is not allowed to create a folder" in err, err.count("\n")) == (1, True, 1)
     assert run("push", role="Editor")[0] == 0
     assert run("diff", role="Viewer")[0] == 0
     code, _, err = run("push", *PROMETHEUS, role="Editor")
-    assert (code, "may not read data sources" in err, err.count("\n")) == (1, True, 1)
+    assert (code, "is not allowed to read data sources" in err, err.count("\n")) == (1, True, 1)
 
 
 @pytest.mark.parametrize("trait", ["upgrades", "keeps_message"])
@@ -361,5 +361,5 @@ def test_somebody_who_saves_while_a_push_runs_is_not_written_over(grafana, run, 
     code, out, _ = run("push")
     assert code == 1
     assert f"edited dashboard {UID}" in out
-    assert "was saved in Grafana while this ran" in out
+    assert "was saved in Grafana during the push" in out
     assert stored(grafana)[UID]["title"] == "Faster"

@@ -45,14 +45,14 @@ def test_behind_a_path_it_is_found(grafana, token_file, capsys):
 
 
 WORDS = {
-    "deep": "is no Grafana API",
-    "error": "HTTP 500) (it says: Internal server error see the log)",
-    "garbage": "is no Grafana API",
-    "hang": "no answer in time (1 s; --timeout)",
-    "slow": "no answer in time (1 s; --timeout)",
-    "huge": "answers with more than 32 MiB",
-    "login-page": "is no Grafana API",
-    "redirect": "redirect to https://grafana.example/api/; give the address itself in --url",
+    "deep": "is not from the Grafana API",
+    "error": "HTTP 500) (reply: Internal server error see the log)",
+    "garbage": "is not from the Grafana API",
+    "hang": "no response in time (1 s; --timeout)",
+    "slow": "no response in time (1 s; --timeout)",
+    "huge": "larger than 32 MiB",
+    "login-page": "is not from the Grafana API",
+    "redirect": "redirects to https://grafana.example/api/; give that address in --url",
     "broken-off": "the response broke off",
 }
 
@@ -69,11 +69,11 @@ def test_a_token_that_is_worth_nothing(grafana, run_action, token_file):
     grafana.revoke(token_file.read_text().strip())
     code, line = run_action(grafana.url)
     assert code == 1
-    assert f"refuses the token in --token-file {token_file}" in line
+    assert f"rejects the token in --token-file {token_file}" in line
 
 
 def test_an_address_without_a_grafana(grafana, run_action):
-    assert "is no Grafana API" in run_action(grafana.url.removesuffix("/grafana"))[1]
+    assert "is not from the Grafana API" in run_action(grafana.url.removesuffix("/grafana"))[1]
     assert "connection refused" in run_action(f"http://127.0.0.1:{free_port()}")[1]
     assert "cannot be reached" in run_action("https://grafana.invalid")[1]
 
@@ -85,7 +85,7 @@ def test_an_address_without_a_grafana(grafana, run_action):
         ("ftp://grafana", "got 'ftp://grafana'"),
         ("http://127.0.0.1:99999", "--url"),
         ("https://grafana/?orgId=1", "--url"),
-        ("http://grafana.example:3000", "in the clear: use https:// in --url, or say --insecure"),
+        ("http://grafana.example:3000", "unencrypted: use https:// in --url, or --insecure"),
     ],
 )
 def test_a_wrong_address_is_wrong_usage(run_action, url, words):
@@ -124,7 +124,7 @@ def test_a_token_file_that_holds_none(grafana, run_action, tmp_path, content):
         (["--timeout", "soon"], "--timeout"),
         (["--folder", " "], "--folder"),
         (["--datasource", "a/../b"], "--datasource"),
-        (["--ca-file", "/nowhere"], "--ca-file is for https://"),
+        (["--ca-file", "/nowhere"], "--ca-file: expected together with an https:// address"),
     ],
 )
 def test_a_wrong_option_is_named(grafana, run_action, options, words):
@@ -159,12 +159,12 @@ def test_a_certificate_is_checked_and_its_issuer_can_be_named(run_action, tmp_pa
         code, line = run_action(url, file=token)
         assert (code, "certificate is not trusted" in line, "--ca-file" in line) == (1, True, True)
         code, line = run_action(url, "--ca-file", str(Authority(tmp_path / "other").ca), file=token)
-        assert (code, "does not vouch for it" in line) == (1, True)
+        assert (code, "not signed by --ca-file" in line) == (1, True)
         assert main(["dashboards", "diff", "--url", url, "--token-file", str(token), "--ca-file", str(ca.ca)]) == 1
         assert "missing folder" in capsys.readouterr().out
     finally:
         service.stop()
-    for content, words in ((None, "No such file"), (b"no certificate", "holds no certificate in PEM")):
+    for content, words in ((None, "No such file"), (b"expected a certificate", "expected a certificate in PEM")):
         if content is not None:
             (tmp_path / "bad.pem").write_bytes(content)
         code, line = run_action("https://localhost:1", "--ca-file", str(tmp_path / "bad.pem"))

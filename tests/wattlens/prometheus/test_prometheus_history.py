@@ -155,7 +155,7 @@ def test_nobody_there_is_one_line_at_once_and_after_some_tries_where_somebody_wa
     ask(reader)
     store.server.shutdown()
     store.server.server_close()
-    with pytest.raises(WattlensError, match=rf"^{store.url}: connection refused; asked 5 times$"):
+    with pytest.raises(WattlensError, match=rf"^{store.url}: connection refused; gave up after 5 attempts$"):
         ask(reader)
     assert len(pauses) == 4
     reader, pauses = history(store)
@@ -165,16 +165,24 @@ def test_nobody_there_is_one_line_at_once_and_after_some_tries_where_somebody_wa
 
 
 WRONG = [
-    (404, "<html>", "answered 404"),
+    (404, "<html>", "HTTP 404"),
     (400, '{"status":"error","error":"1:3: parse error\\n\\u001b[31m"}', r"1:3: parse error  \[31m$"),
-    (200, "<html>", "answered 200, which is not its HTTP API"),
+    (200, "<html>", "HTTP 200, which is not a response of the HTTP API of Prometheus"),
     (200, '{"status":"success","data":{"resultType":"vector","result":{}}}', "is not a vector"),
     (200, '{"status":"success","data":{"resultType":"vector","result":[7]}}', "not an object"),
     (200, '{"status":"success","data":{"resultType":"vector","result":[{"metric":{},"value":[1,2,3]}]}}', "not a pair"),
-    (200, '{"status":"success","data":{"resultType":"vector","result":[{"metric":[],"value":[1,"2"]}]}}', "without labels"),
-    (200, '{"status":"success","data":{"resultType":"vector","result":[{"metric":{"a":1},"value":[1,"2"]}]}}', "no short text"),
-    (200, "[" * 100_000, "is not its HTTP API"),
-    (200, '{"status":"success","warnings":["a store did not answer"],"data":{}}', "may lack a part: a store did not answer"),
+    (
+        200,
+        '{"status":"success","data":{"resultType":"vector","result":[{"metric":[],"value":[1,"2"]}]}}',
+        "a series has no labels",
+    ),
+    (
+        200,
+        '{"status":"success","data":{"resultType":"vector","result":[{"metric":{"a":1},"value":[1,"2"]}]}}',
+        "not a short text",
+    ),
+    (200, "[" * 100_000, "not a response of the HTTP API"),
+    (200, '{"status":"success","warnings":["a store did not answer"],"data":{}}', "may be incomplete: a store did not answer"),
 ]
 
 
@@ -282,10 +290,10 @@ def test_a_password_is_sent_as_basic(store, tmp_path):
         ({"url": "prometheus:9090"}, "http://HOST"),
         ({"url": "http://user:secret@prometheus"}, "http://HOST"),
         ({"url": "http://prometheus/?a=b"}, "http://HOST"),
-        ({"user_file": "u"}, "in the clear"),
-        ({"password_file": "p"}, "at most one of them"),
-        ({"user_file": "u", "password_file": "p", "token_file": "t"}, "at most one of them"),
-        ({"token_file": "t"}, "in the clear"),
+        ({"user_file": "u"}, "unencrypted"),
+        ({"password_file": "p"}, "--token-file: cannot be combined with --user-file"),
+        ({"user_file": "u", "password_file": "p", "token_file": "t"}, "--token-file: cannot be combined with --user-file"),
+        ({"token_file": "t"}, "unencrypted"),
     ],
 )
 def test_wrong_access_is_refused_before_anything_is_asked(options, message):

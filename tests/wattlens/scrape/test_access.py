@@ -80,14 +80,14 @@ def test_a_certificate_a_password_and_an_authority_of_ones_own_open_the_page(mut
 def test_what_is_missing_or_refused_is_named(mutual: str, secret: str, files: dict[str, Path]) -> None:
     ca, user, wrong = files["ca"], files["user"], files["wrong"]
     assert "give --cert-file" in why(AgentAccess(mutual, ca, user))
-    assert f"our certificate, --cert-file {files['other_cert']}" in why(
+    assert f"client certificate in --cert-file {files['other_cert']}" in why(
         AgentAccess(mutual, ca, user, None, files["other_cert"], files["other_key"])
     )
     assert "give --user-file or --token-file" in why(AgentAccess(secret, ca))
-    assert f"refuses the user or password in --user-file {wrong}" in why(AgentAccess(secret, ca, wrong))
-    assert f"refuses the token in --token-file {files['token']}" in why(AgentAccess(secret, ca, None, files["token"]))
+    assert f"rejects the user or password in --user-file {wrong}" in why(AgentAccess(secret, ca, wrong))
+    assert f"rejects the token in --token-file {files['token']}" in why(AgentAccess(secret, ca, None, files["token"]))
     assert "give --ca-file" in why(AgentAccess(secret, None, user))
-    assert f"--ca-file {files['other_ca']} does not vouch" in why(AgentAccess(secret, files["other_ca"], user))
+    assert f"not signed by --ca-file {files['other_ca']}" in why(AgentAccess(secret, files["other_ca"], user))
 
 
 def test_too_many_wrong_passwords_are_told_as_such(secret: str, files: dict[str, Path]) -> None:
@@ -97,9 +97,9 @@ def test_too_many_wrong_passwords_are_told_as_such(secret: str, files: dict[str,
 
 
 def test_the_other_scheme_is_named(secret: str, files: dict[str, Path]) -> None:
-    assert "say https://" in why(AgentAccess(secret.replace("https", "http")))
+    assert "use https://" in why(AgentAccess(secret.replace("https", "http")))
     with WebServer("127.0.0.1", 0, lambda: Player(gpus=1).at(5), Still()) as server:
-        assert "say http://" in why(AgentAccess(f"https://127.0.0.1:{server.port}", files["ca"]))
+        assert "use http://" in why(AgentAccess(f"https://127.0.0.1:{server.port}", files["ca"]))
 
 
 @contextmanager
@@ -120,8 +120,8 @@ def answering(answer: bytes) -> Iterator[str]:
 
 
 @pytest.mark.parametrize(("answer", "said"), [
-    (b"", "closed the connection"), (b"SSH-2.0-x\r\n", "no metrics page"),
-    (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\na 12", "no metrics page"),
+    (b"", "closed the connection"), (b"SSH-2.0-x\r\n", "not Prometheus text"),
+    (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\na 12", "not Prometheus text"),
     (b"HTTP/1.1 500 Broken\r\n\r\n", "HTTP 500 Broken"),
     (b"HTTP/1.1 503 x\r\n\r\nno snapshot\x1b[2J yet\nb", "no snapshot?[2J yet"),
 ])  # fmt: skip
@@ -137,7 +137,7 @@ def test_whatever_answers_is_one_line(answer: bytes, said: str) -> None:
     "http://h/a b", "http://h\n",
 ])  # fmt: skip
 def test_an_address_that_no_request_can_have_is_wrong_usage(url: str) -> None:
-    with pytest.raises(UsageError, match=r"^--url .* is not http://HOST:PORT"):
+    with pytest.raises(UsageError, match=r"^--url: expected http://HOST:PORT"):
         AgentAccess(url).opener()
 
 
@@ -146,11 +146,11 @@ def test_wrong_options_are_told_before_anything_is_sent(files: dict[str, Path], 
     for access, said in (
         (AgentAccess(url, files["user"]), "--ca-file"),
         (AgentAccess(url, None, files["nocolon"]), "user:password"),
-        (AgentAccess(url, None, files["user"], files["token"]), "one of them"),
-        (AgentAccess(url, key_file=files["key"]), "needs --cert-file"),
+        (AgentAccess(url, None, files["user"], files["token"]), "cannot be combined"),
+        (AgentAccess(url, key_file=files["key"]), "--key-file: expected together with --cert-file"),
         (AgentAccess(url, cert_file=files["cert"], key_file=files["other_key"]), "key values mismatch"),
         (AgentAccess(url, cert_file=tmp_path / "none"), "No such file"),
-        (AgentAccess("http://x", files["ca"]), "--ca-file is for https://"),
+        (AgentAccess("http://x", files["ca"]), "--ca-file: expected together with an https:// address"),
     ):
         with pytest.raises(UsageError) as caught:
             access.opener()

@@ -54,7 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
         counts = {"created": done.created, "unchanged": done.unchanged, "dry_run": arguments.dry_run}
         print(json.dumps({"url": access.url, "events": len(events), **counts}))
         return 0
-    print(f"{done.created} {'would be ' * arguments.dry_run}annotated, {done.unchanged} were there before")
+    print(f"{done.created} annotations {'would be ' * arguments.dry_run}created, {done.unchanged} already present")
     return 0
 
 

@@ -17,17 +17,17 @@ def _look(facts: CheckContext) -> Iterator[DoctorFinding]:
     able = bool(int(capabilities, 16) & _SYS_ADMIN) and os.geteuid() == 0
     if able:
         yield DoctorFinding(
-            FindingLevel.OK, "to steer", "uid 0 with CAP_SYS_ADMIN, which an actuator needs; the agent itself needs neither"
+            FindingLevel.OK, "steering", "running as uid 0 with CAP_SYS_ADMIN, which the actuator needs and the agent does not"
         )
     else:
-        means = "an actuator needs uid 0 with CAP_SYS_ADMIN, which this process lacks; the agent runs without"
-        fix = "run wattlens actuator as a service of its own (docs/dvfs.md)" if wanted else ""
-        yield DoctorFinding(FindingLevel.WARN if wanted else FindingLevel.ABSENT, "to steer", means, fix)
+        means = "the actuator needs uid 0 with CAP_SYS_ADMIN, which this process does not have; the agent does not need them"
+        fix = "run wattlens actuator as a separate service (docs/dvfs.md)" if wanted else ""
+        yield DoctorFinding(FindingLevel.WARN if wanted else FindingLevel.ABSENT, "steering", means, fix)
     devices = sorted(facts.probe.devices.items())
     blocked = tuple(i for i, a in devices if "sm_clock_mhz" in a.sample.absent or a.info.sm_clock_max_mhz is None)
     if blocked:
-        means = "the SM clock is not told, so that no lock of it could be read back"
-        yield DoctorFinding(FindingLevel.ABSENT, "to steer", means, devices=blocked)
+        means = "the driver does not report the SM clock, so a clock lock cannot be verified"
+        yield DoctorFinding(FindingLevel.ABSENT, "steering", means, devices=blocked)
 
 
 def _status() -> str:
@@ -37,4 +37,4 @@ def _status() -> str:
         return ""
 
 
-SPEC = DoctorCheck("what steering would need; never tried", "actuator", _look)
+SPEC = DoctorCheck("requirements of steering, checked without changing a setting", "actuator", _look)

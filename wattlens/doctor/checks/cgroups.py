@@ -12,18 +12,20 @@ def _look(facts: CheckContext) -> Iterator[DoctorFinding]:
     try:
         seen = sum(name.isdigit() for name in os.listdir(procfs))  # noqa: PTH208 - names alone, without a Path each
     except OSError as error:
-        fix = "set node.procfs to where the host's /proc is mounted"
-        yield DoctorFinding(FindingLevel.FAIL, "/proc", f"{procfs} cannot be read: {error.strerror}", fix, stops=True)
+        fix = "set node.procfs to the mount point of the host's /proc"
+        yield DoctorFinding(FindingLevel.FAIL, "/proc", f"cannot read {procfs}: {error.strerror}", fix, stops=True)
         return
-    yield DoctorFinding(FindingLevel.OK, "/proc", f"{procfs}, processes seen: {seen}")
+    yield DoctorFinding(FindingLevel.OK, "/proc", f"{procfs}, {seen} visible processes")
     if facts.simulate is not None:
-        yield DoctorFinding(FindingLevel.OK, "cgroups", "those of the simulated workloads")
+        yield DoctorFinding(FindingLevel.OK, "cgroups", "cgroups of the simulated workloads")
     elif (facts.root / "sys/fs/cgroup/cgroup.controllers").exists():
         yield DoctorFinding(FindingLevel.OK, "cgroups", "version 2")
     elif (facts.root / "sys/fs/cgroup").is_dir() and any((facts.root / "sys/fs/cgroup").iterdir()):
-        yield DoctorFinding(FindingLevel.OK, "cgroups", "version 1, or both: the most telling path of a process is taken")
+        yield DoctorFinding(
+            FindingLevel.OK, "cgroups", "version 1, or both versions: the agent uses the most specific path of each process"
+        )
     else:
-        means = "no hierarchy is mounted here: workloads are still told by /proc/PID/cgroup"
+        means = "no hierarchy is mounted: workloads are identified by /proc/PID/cgroup"
         yield DoctorFinding(FindingLevel.ABSENT, "cgroups", means)
 
 

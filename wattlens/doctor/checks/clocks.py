@@ -18,17 +18,15 @@ _FIX = "run chrony, systemd-timesyncd or ptp4l on the host"
 def _look(facts: CheckContext) -> Iterator[DoctorFinding]:
     yield _synchronised()
     if facts.simulate is not None:
-        yield DoctorFinding(FindingLevel.OK, "time", "UTC and boot clock are the simulated node's, the same for every process")
+        yield DoctorFinding(FindingLevel.OK, "time", "UTC and boot clock of the simulated node, the same for every process")
         return
     utc_ns = facts.clock.utc_ns() - facts.began_utc_ns
     boot_ns = facts.clock.boot_ns() - facts.began_boot_ns
     moved_ns = utc_ns - boot_ns
-    means = f"UTC against the boot clock moved by {moved_ns / 1e6:+.3f} ms in {boot_ns / 1e9:.1f} s"
+    means = f"UTC drifted by {moved_ns / 1e6:+.3f} ms against the boot clock in {boot_ns / 1e9:.1f} s"
     if abs(moved_ns) > _STEP_NS:
-        fix = "let the time service slew instead of step"
-        yield DoctorFinding(
-            FindingLevel.WARN, "time", f"{means}: it was stepped; a step is booked by the boot clock's length", fix
-        )
+        fix = "configure the time service to slew instead of step"
+        yield DoctorFinding(FindingLevel.WARN, "time", f"{means}: UTC was stepped; energy is recorded by the boot clock", fix)
     else:
         yield DoctorFinding(FindingLevel.OK, "time", means)
 
@@ -39,15 +37,15 @@ def _synchronised() -> DoctorFinding:
     libc = ctypes.CDLL(None, use_errno=True)
     if not hasattr(libc, "adjtimex") or (state := libc.adjtimex(buffer)) < 0:
         return DoctorFinding(
-            FindingLevel.ABSENT, "synchronised", "the kernel does not tell it here; look on the host (timedatectl)"
+            FindingLevel.ABSENT, "synchronised", "not available from the kernel here; check the host (timedatectl)"
         )
     _, _, _, most_us, _, status = _HEAD.unpack_from(buffer.raw)
     if state == _TIME_ERROR or status & _UNSYNC:
-        means = "UTC is not kept by a time service: cells and segments of nodes will not fit together"
+        means = "UTC is not synchronised by a time service: cells of different nodes will not align"
         return DoctorFinding(FindingLevel.WARN, "synchronised", means, _FIX)
     if most_us > 1_000_000:
         return DoctorFinding(FindingLevel.WARN, "synchronised", f"UTC may be wrong by {most_us / 1e6:.1f} s", _FIX)
-    return DoctorFinding(FindingLevel.OK, "synchronised", f"UTC is kept, within {most_us / 1e3:.1f} ms")
+    return DoctorFinding(FindingLevel.OK, "synchronised", f"UTC is synchronised within {most_us / 1e3:.1f} ms")
 
 
 SPEC = DoctorCheck("synchronised time", "node", _look)

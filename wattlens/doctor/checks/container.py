@@ -7,7 +7,7 @@ from wattlens.doctor.finding import DoctorCheck, DoctorFinding, FindingLevel
 
 
 def _look(facts: CheckContext) -> Iterator[DoctorFinding]:
-    kind = "on the machine itself"
+    kind = "on the host"
     if facts.environ.get("KUBERNETES_SERVICE_HOST"):
         kind = "in a Kubernetes pod"
     elif (facts.root / ".dockerenv").exists():
@@ -19,7 +19,7 @@ def _look(facts: CheckContext) -> Iterator[DoctorFinding]:
     if kind.startswith("on"):
         yield DoctorFinding(FindingLevel.OK, "runs", kind)
         return
-    yield DoctorFinding(FindingLevel.OK, "runs", f"{kind}; what it must be given is listed in docs/security.md")
+    yield DoctorFinding(FindingLevel.OK, "runs", f"{kind}; docs/security.md lists the required privileges and mounts")
 
 
-SPEC = DoctorCheck("container or bare machine", "node", _look)
+SPEC = DoctorCheck("container or host", "node", _look)

@@ -8,23 +8,29 @@ from wattlens.doctor.finding import DoctorCheck, DoctorFinding, FindingLevel
 MANAGEMENT = "management.nvidia.com/gpu=all"
 _WAYS = ("runtimeClass", "cdi", "nri")
 _OTHER = {
-    "runtimeClass": "set the value deviceAccess to cdi; where that gives nothing either, to nri",
-    "cdi": "set the value deviceAccess to nri, or to runtimeClass where the toolkit is older than CDI",
+    "runtimeClass": "set the value deviceAccess to cdi; if that gives no access either, to nri",
+    "cdi": "set the value deviceAccess to nri, or to runtimeClass if the toolkit does not support CDI",
     "nri": "set the value deviceAccess to runtimeClass, or to cdi",
 }
 _STALE = ("LIBRARY_NOT_FOUND", "DRIVER_NOT_LOADED", "LIB_RM_VERSION_MISMATCH")
-_ANEW = (
-    "write it anew on the node: nvidia-ctk cdi generate, or restart nvidia-cdi-refresh or the toolkit's pod of the GPU Operator"
-)
-_INJECTED = "the NVIDIA runtime gave this pod nothing although it asked: "
+_ANEW = "regenerate it on the node: nvidia-ctk cdi generate, or restart nvidia-cdi-refresh or the GPU Operator's toolkit pod"
+_INJECTED = "this pod requested GPU access, but the NVIDIA runtime gave none: "
 _WHY = {
-    "runtimeClass": _INJECTED + "its toolkit does not heed NVIDIA_VISIBLE_DEVICES=all of unprivileged pods "
-    "(accept-nvidia-visible-devices-envvar-when-unprivileged=false), or this node's default runtime is another and the value "
-    "runtimeClassName is empty",
-    "cdi": _INJECTED + f"it is not in CDI mode, does not heed the environment of unprivileged pods, or the node has no CDI "
-    f"specification of {MANAGEMENT} (nvidia-ctk cdi list shows those that are there)",
-    "nri": "NVIDIA's NRI plugin gave this pod nothing: it is off (GPU Operator: cdi.nriPluginEnabled), containerd has NRI "
-    "disabled, or the plugin gives management devices only to pods of its own namespace and of those that it was told",
+    "runtimeClass": _INJECTED
+    + (
+        "its toolkit ignores NVIDIA_VISIBLE_DEVICES=all in unprivileged pods "
+        "(accept-nvidia-visible-devices-envvar-when-unprivileged=false), or this node has another default runtime and "
+        "the value runtimeClassName is empty"
+    ),
+    "cdi": _INJECTED
+    + (
+        "it is not in CDI mode, ignores the environment of unprivileged pods, or the node has no CDI specification of "
+        f"{MANAGEMENT} (list them with nvidia-ctk cdi list)"
+    ),
+    "nri": (
+        "NVIDIA's NRI plugin gave this pod no access: the plugin is off (GPU Operator: cdi.nriPluginEnabled), NRI is "
+        "disabled in containerd, or the plugin does not serve the namespace of this pod"
+    ),
 }
 
 
@@ -32,14 +38,14 @@ def _look(facts: CheckContext) -> Iterator[DoctorFinding]:
     way = facts.environ.get("WATTLENS_DEVICE_ACCESS", "")
     visible = facts.environ.get("NVIDIA_VISIBLE_DEVICES", "")
     if facts.simulate is not None or not (way or facts.environ.get("KUBERNETES_SERVICE_HOST")):
-        yield DoctorFinding(FindingLevel.ABSENT, "device access", "not a pod on a GPU node: nothing has to give it the GPUs")
+        yield DoctorFinding(FindingLevel.ABSENT, "device access", "not applicable: not a pod on a GPU node")
         return
     if way not in _WAYS:
         way = "cdi" if visible in (MANAGEMENT, "void") else "runtimeClass" if visible else "nri"
     answers = facts.probe.fatal is None and facts.probe.count > 0
     if answers:
         yield DoctorFinding(
-            FindingLevel.OK, "device access", f"{way}: the pod sees {facts.probe.count} GPUs and took none from users"
+            FindingLevel.OK, "device access", f"{way}: the pod sees {facts.probe.count} GPUs without allocating any"
         )
         return
     yield _reason(facts, way, visible)
@@ -51,23 +57,21 @@ def _reason(facts: CheckContext, way: str, visible: str) -> DoctorFinding:
     devices = (facts.root / "dev/nvidiactl").exists()
     driver = facts.environ.get("NVIDIA_DRIVER_CAPABILITIES", "")
     if visible == "void" and reason in _STALE:  # void is what each CDI specification of NVIDIA's toolkit leaves
-        means = (
-            f"{way}: a CDI specification was applied and brought no driver that works: it is of another driver, or of its place"
-        )
+        means = f"{way}: the applied CDI specification does not match the installed driver or its location"
         return DoctorFinding(FindingLevel.FAIL, "device access", means, _ANEW)
     if way != "nri" and visible in ("none", ""):
-        means = f"{way}: NVIDIA_VISIBLE_DEVICES is {visible or 'not set'}, so the runtime gives nothing"
-        return DoctorFinding(FindingLevel.FAIL, "device access", means, "set it as deploy/kubernetes/base does")
+        means = f"{way}: NVIDIA_VISIBLE_DEVICES is {visible or 'not set'}, so the runtime gives no access"
+        return DoctorFinding(FindingLevel.FAIL, "device access", means, "set it as in deploy/kubernetes/base")
     if devices and not library and way != "nri" and not {"utility", "all"} & set(driver.split(",")):
         means = (
-            f"{way}: the devices are there and libnvidia-ml.so.1 is not: NVIDIA_DRIVER_CAPABILITIES is {driver or 'not set'}"
+            f"{way}: the devices are present, but libnvidia-ml.so.1 is not: NVIDIA_DRIVER_CAPABILITIES is {driver or 'not set'}"
         )
-        return DoctorFinding(FindingLevel.FAIL, "device access", means, "it has to hold utility")
+        return DoctorFinding(FindingLevel.FAIL, "device access", means, "add utility to it")
     if devices or library:  # access works: the error is in the driver, and the driver check reports it
         return DoctorFinding(
-            FindingLevel.OK, "device access", f"{way}: the pod was given the driver, which has its own trouble"
+            FindingLevel.OK, "device access", f"{way}: the pod has access to the driver; the driver itself fails, see NVML"
         )
     return DoctorFinding(FindingLevel.FAIL, "device access", f"{way}: {_WHY[way]}", _OTHER[way])
 
 
-SPEC = DoctorCheck("in a pod: which way to the GPUs, and why it gave nothing", "driver", _look)
+SPEC = DoctorCheck("in a pod: how it accesses the GPUs, and why it has no access", "driver", _look)

@@ -6,7 +6,7 @@ from wattlens.doctor.facts import CheckContext
 from wattlens.doctor.finding import DoctorCheck, DoctorFinding, FindingLevel
 
 _FIX = {
-    "GPU_IS_LOST": "see dmesg for Xid 79; reset the GPU with its users stopped, or reboot; check its seat and power",
+    "GPU_IS_LOST": "see dmesg for Xid 79; stop the GPU's users and reset it, or reboot; check its slot and power cables",
     "HANG": "see dmesg for Xid and NVRM lines; drain the node and reset the GPU, or reboot",
     "RESET_REQUIRED": "stop its users and run nvidia-smi --gpu-reset on it",
     "NO_PERMISSION": "open its /dev/nvidiaN to this user; in a container set NVIDIA_VISIBLE_DEVICES=all",
@@ -21,23 +21,23 @@ def _look(facts: CheckContext) -> Iterator[DoctorFinding]:
         slowest = max(facts.probe.devices[i].read_s for i in indices)
         means = f"{len(indices)} x {name}; a full reading takes {slowest * 1e3:.1f} ms"
         if slowest > 0.25:
-            fix = "turn persistence mode on if it is off; else look for another client that keeps the driver busy"
+            fix = "turn on persistence mode if it is off; otherwise check for another NVML client that keeps the driver busy"
             yield DoctorFinding(
-                FindingLevel.WARN, "answer", f"{means}, so that readings each second come late", fix, tuple(indices)
+                FindingLevel.WARN, "response", f"{means}, so readings every second will be late", fix, tuple(indices)
             )
         else:
-            yield DoctorFinding(FindingLevel.OK, "answer", means, devices=tuple(indices))
+            yield DoctorFinding(FindingLevel.OK, "response", means, devices=tuple(indices))
     none_left = not facts.probe.devices
     troubles: dict[tuple[str, str], list[int]] = {}
     for index, trouble in sorted(facts.probe.troubles.items()):
         troubles.setdefault((trouble.reason, trouble.call), []).append(index)
     for (reason, call), indices in troubles.items():
         what = f"does not return from {call}" if reason == "HANG" else f"{call}: {reason}"
-        means = f"{what}; its metrics will be absent with this reason, the other GPUs are read"
+        means = f"{what}; its metrics will be absent for this reason, the other GPUs are read"
         if none_left:
             means = f"{what}; no GPU is left to read"
         fix = _FIX.get(reason, "see dmesg and nvidia-smi")
-        yield DoctorFinding(FindingLevel.FAIL, "no answer", means, fix, tuple(indices), stops=none_left)
+        yield DoctorFinding(FindingLevel.FAIL, "no response", means, fix, tuple(indices), stops=none_left)
 
 
-SPEC = DoctorCheck("each GPU answers", "gpus", _look)
+SPEC = DoctorCheck("each GPU responds", "gpus", _look)

@@ -27,14 +27,14 @@ def _look(facts: CheckContext) -> Iterator[DoctorFinding]:
     good = [name for name, error in tried.items() if not error]
     text = f"Linux {platform.release()}"
     if tried["memfd"] or not hasattr(time, "CLOCK_BOOTTIME"):
-        means = f"{text}: no memfd ({tried['memfd']}), by which a hanging driver is noticed"
+        means = f"{text}: no memfd ({tried['memfd']}), which is needed to detect a hanging driver"
         yield DoctorFinding(
-            FindingLevel.FAIL, "kernel", means, "Linux 3.17 or newer; allow memfd_create in the seccomp profile", stops=True
+            FindingLevel.FAIL, "kernel", means, "use Linux 3.17 or newer; allow memfd_create in the seccomp profile", stops=True
         )
     elif len(good) < len(tried):
         lacking = ", ".join(sorted(tried.keys() - set(good)))
-        means = f"{text}: {lacking} not usable; ends of processes are found out by polling"
-        yield DoctorFinding(FindingLevel.WARN, "kernel", means, "Linux 5.3 or newer; allow them in the seccomp profile")
+        means = f"{text}: {lacking} not usable; the agent polls for exited processes"
+        yield DoctorFinding(FindingLevel.WARN, "kernel", means, "use Linux 5.3 or newer; allow them in the seccomp profile")
     else:
         yield DoctorFinding(FindingLevel.OK, "kernel", f"{text}: {', '.join(good)}")
 

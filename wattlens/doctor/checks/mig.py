@@ -12,8 +12,8 @@ def _look(facts: CheckContext) -> Iterator[DoctorFinding]:
     if off:
         yield DoctorFinding(FindingLevel.OK, "MIG", "off", devices=off)
     if on:
-        means = "on: energy is measured for the whole GPU; utilisation is not told, so that its instances share by time held"
-        fix = "before a change of instances: wattlens agent release --for 2m"
+        means = "on: energy is measured for the whole GPU; without utilisation, its instances share energy by allocated time"
+        fix = "before you change instances, run wattlens agent release --for 2m"
         yield DoctorFinding(FindingLevel.WARN, "MIG", means, fix, on)
 
 

@@ -42,11 +42,14 @@ def _look(facts: CheckContext) -> Iterator[DoctorFinding]:
     if found.keys() & _SERVICES:
         yield DoctorFinding(FindingLevel.OK, "services", ", ".join(sorted(found.keys() & _SERVICES)))
     if readers:
-        means = f"also read NVML: {', '.join(readers)}; calls wait for each other in the driver, and each reader costs its own"
-        fix = "leave one of them, or lengthen its period; DCGM's profiling metrics and MIG changes need agreement between them"
+        means = (
+            f"also read NVML: {', '.join(readers)}; their calls wait for each other in the driver, and each reader adds "
+            "overhead"
+        )
+        fix = "stop all but one of them, or lengthen their periods; coordinate DCGM profiling metrics and MIG changes"
         yield DoctorFinding(FindingLevel.WARN, "other readers", means, fix)
     else:
-        yield DoctorFinding(FindingLevel.OK, "other readers", "none is seen")
+        yield DoctorFinding(FindingLevel.OK, "other readers", "none visible")
 
 
 def _ours(command_line: str) -> bool:

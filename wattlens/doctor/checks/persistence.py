@@ -14,15 +14,15 @@ def _look(facts: CheckContext) -> Iterator[DoctorFinding]:
         devices = tuple(indices)
         if mode is None:
             reason = facts.probe.devices[indices[0]].persistence_absent
-            yield DoctorFinding(FindingLevel.ABSENT, "persistence", f"not told: {reason}", devices=devices)
+            yield DoctorFinding(FindingLevel.ABSENT, "persistence", f"not available: {reason}", devices=devices)
         elif mode:
             yield DoctorFinding(FindingLevel.OK, "persistence", "on", devices=devices)
         else:
             means = (
-                "off: whenever no client is open the driver is torn down; the next one waits seconds for it, and counters and "
-                "limits start anew. The agent holds it open while it runs, which keeps idle GPUs some watts higher"
+                "off: the driver unloads whenever it has no client; the next client waits for seconds, and counters and "
+                "limits are reset. A running agent keeps the driver loaded, so idle GPUs draw a few watts more"
             )
-            fix = "enable the nvidia-persistenced service, or nvidia-smi -pm 1"
+            fix = "enable the nvidia-persistenced service, or run nvidia-smi -pm 1"
             yield DoctorFinding(FindingLevel.WARN, "persistence", means, fix, devices)
 
 

@@ -18,40 +18,45 @@ _SOCKET = "var/lib/kubelet/pod-resources/kubelet.sock"
 
 def _look(facts: CheckContext) -> Iterator[DoctorFinding]:
     if facts.simulate is not None:
-        yield DoctorFinding(FindingLevel.ABSENT, "kubelet", "not looked at: this machine's is not the simulated node's")
+        yield DoctorFinding(FindingLevel.ABSENT, "kubelet", "not checked on a simulated node")
         return
     path = facts.root / _SOCKET
     in_pod = bool(facts.environ.get("KUBERNETES_SERVICE_HOST"))
-    without = "pods are told by their cgroup's id alone, without name and namespace"
+    without = "pods are identified by their cgroup only, without name and namespace"
     try:
         there = stat.S_ISSOCK(path.stat().st_mode)
     except OSError as error:
         if error.errno in (errno.EACCES, errno.EPERM):
             fix = "run the agent as uid 0 (it needs no capability)"
-            yield DoctorFinding(FindingLevel.WARN, "kubelet", f"{path} is not open to uid {os.geteuid()}: {without}", fix)
+            yield DoctorFinding(FindingLevel.WARN, "kubelet", f"uid {os.geteuid()} has no access to {path}: {without}", fix)
         elif in_pod:
-            fix = "mount /var/lib/kubelet/pod-resources read-only, as deploy/kubernetes/base does"
-            yield DoctorFinding(FindingLevel.WARN, "kubelet", f"this is a pod and {path} is not mounted: {without}", fix)
+            fix = "mount /var/lib/kubelet/pod-resources read-only, as in deploy/kubernetes/base"
+            yield DoctorFinding(FindingLevel.WARN, "kubelet", f"{path} is not mounted in this pod: {without}", fix)
         else:
-            yield DoctorFinding(FindingLevel.ABSENT, "kubelet", "no PodResources socket: this is no Kubernetes node")
+            yield DoctorFinding(FindingLevel.ABSENT, "kubelet", "no PodResources socket: this is not a Kubernetes node")
         return
     if not there:
-        yield DoctorFinding(FindingLevel.WARN, "kubelet", f"{path} is no socket: {without}", "mount its folder, not the file")
+        yield DoctorFinding(
+            FindingLevel.WARN, "kubelet", f"{path} is not a socket: {without}", "mount its folder, not the file"
+        )
         return
     with socket.socket(socket.AF_UNIX) as client:
         client.settimeout(1.0)
         try:
             client.connect(str(path))
         except OSError as error:
-            fix = "run the agent as uid 0" if isinstance(error, PermissionError) else "is the kubelet running?"
+            fix = "run the agent as uid 0" if isinstance(error, PermissionError) else "check that the kubelet is running"
             yield DoctorFinding(FindingLevel.WARN, "kubelet", f"{path}: {error.strerror or error}: {without}", fix)
             return
     yield _query_kubelet(path, without)
     logs = facts.root / DEFAULT_FOLDER.relative_to("/")
     if facts.config.holders.kubernetes.informer == "off" and (reason := PodLogs(logs).read()):
-        fix = f"mount {DEFAULT_FOLDER} read-only, as deploy/kubernetes/base does, or enable the informer"
+        fix = f"mount {DEFAULT_FOLDER} read-only, as in deploy/kubernetes/base, or enable the informer"
         yield DoctorFinding(
-            FindingLevel.WARN, "uids of pods", f"{logs}: {reason}: processes of pods are pod-UID beside their claims", fix
+            FindingLevel.WARN,
+            "uids of pods",
+            f"{logs}: {reason}: processes of a pod are recorded as pod-UID, separately from its GPU claims",
+            fix,
         )
 
 
@@ -61,17 +66,19 @@ def _query_kubelet(path: Path, without: str) -> DoctorFinding:
     try:
         found = list(grants(lister(), Naming()))
     except (OSError, PodResourcesError) as error:
-        fix = "pip install 'wattlens[kubernetes]'" if "grpcio" in str(error) else "is it the kubelet that listens there?"
+        fix = (
+            "pip install 'wattlens[kubernetes]'" if "grpcio" in str(error) else "check that the kubelet listens on this socket"
+        )
         return DoctorFinding(FindingLevel.WARN, "kubelet", f"{path}: {error}: {without}", fix)
     finally:
         lister.close()
     devices = sum(len(grant.devices) + len(grant.unknown) for grant in found)
     unknown = [device for grant in found for device in grant.unknown]
-    text = f"{path} answers: {len(found)} pods hold {devices} devices"
+    text = f"{path} responds: {len(found)} pods have {devices} devices"
     if unknown:
-        fix = "DRA: let the agent read ResourceSlices (overlay informer)"
+        fix = "with DRA, allow the agent to read ResourceSlices (overlay informer)"
         return DoctorFinding(
-            FindingLevel.WARN, "kubelet", f"{text}, {len(unknown)} of them not known here: {unknown[0][:80]!r}", fix
+            FindingLevel.WARN, "kubelet", f"{text}, {len(unknown)} of them unknown to the agent: {unknown[0][:80]!r}", fix
         )
     return DoctorFinding(FindingLevel.OK, "kubelet", text)
 

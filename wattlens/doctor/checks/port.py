@@ -27,7 +27,7 @@ def _look(facts: CheckContext) -> Iterator[DoctorFinding]:
         yield DoctorFinding(FindingLevel.FAIL, "port", means, fix, stops=True)
         return
     open_to = "every network of this node" if address in ("0.0.0.0", "::") else address  # noqa: S104 - compared, not bound
-    yield DoctorFinding(FindingLevel.OK, "port", f"{port} is free; /metrics will be open to {open_to}")
+    yield DoctorFinding(FindingLevel.OK, "port", f"{port} is free; /metrics will be reachable from {open_to}")
 
 
 def _report_occupant(listen: str, address: str, port: int, bound: str) -> DoctorFinding:
@@ -38,12 +38,10 @@ def _report_occupant(listen: str, address: str, port: int, bound: str) -> Doctor
     except HttpError:
         page = b""
     if b"attlens" in page:
-        return DoctorFinding(FindingLevel.OK, "port", f"an agent already answers on {listen}")
+        return DoctorFinding(FindingLevel.OK, "port", f"an agent already listens on {listen}")
     who = find_listener(bound, port)
-    fix = f"end {who or 'what listens there (ss -ltnp)'}, or set web.listen to another port"
-    return DoctorFinding(
-        FindingLevel.FAIL, "port", f"{listen} is taken by {who or 'something else than an agent'}", fix, stops=True
-    )
+    fix = f"stop {who or 'the program that listens there (ss -ltnp)'}, or set web.listen to another port"
+    return DoctorFinding(FindingLevel.FAIL, "port", f"{listen} is in use by {who or 'another program'}", fix, stops=True)
 
 
 SPEC = DoctorCheck("the port of /metrics", "agent", _look)

@@ -8,7 +8,7 @@ from wattlens.doctor.facts import CheckContext
 from wattlens.doctor.finding import DoctorCheck, DoctorFinding, FindingLevel, gpus
 
 _INITIAL = "pid:[4026531836]"  # PROC_PID_INIT_INO of include/linux/proc_ns.h
-_FIX = "in Kubernetes set hostPID: true, in Docker --pid=host; on the machine mount /proc without hidepid, or run as root"
+_FIX = "set hostPID: true in Kubernetes, --pid=host in Docker; on the host mount /proc without hidepid, or run as root"
 
 
 def _look(facts: CheckContext) -> Iterator[DoctorFinding]:
@@ -16,17 +16,20 @@ def _look(facts: CheckContext) -> Iterator[DoctorFinding]:
     zero = [i for i, processes in held.items() if any(p.pid <= 0 for p in processes)]
     hidden = [i for i, processes in held.items() if any(p.pid > 0 and not _visible(facts.procfs, p.pid) for p in processes)]
     if zero:
-        means = f"NVML gives pid 0 for processes on {gpus(zero)}: they live in another pid namespace; energy is unattributed"
+        means = (
+            f"NVML reports pid 0 for processes on {gpus(zero)}, which run in another pid namespace: their energy is "
+            "unattributed"
+        )
         yield DoctorFinding(FindingLevel.WARN, "holders", means, _FIX, tuple(zero))
     if hidden:
         means = f"processes on {gpus(hidden)} are not in {facts.procfs}: their energy is unattributed (unknown_holder)"
         yield DoctorFinding(FindingLevel.WARN, "holders", means, _FIX, tuple(hidden))
     if held and not zero and not hidden:
         count = len({p.pid for processes in held.values() for p in processes})
-        means = f"processes that hold GPUs: {count}, each seen in {facts.procfs}"
+        means = f"{count} processes use GPUs, all visible in {facts.procfs}"
         yield DoctorFinding(FindingLevel.OK, "holders", means, devices=tuple(held))
     if not held:
-        yield DoctorFinding(FindingLevel.OK, "holders", "no process holds a GPU now, so that this could not be tried on one")
+        yield DoctorFinding(FindingLevel.OK, "holders", "no process uses a GPU now, so this could not be tested")
     if facts.simulate is None:
         yield _namespace()
 
@@ -39,11 +42,11 @@ def _namespace() -> DoctorFinding:
     try:
         own = str(Path("/proc/self/ns/pid").readlink())
     except OSError as error:
-        return DoctorFinding(FindingLevel.ABSENT, "pid namespace", f"not known: {error.strerror}")
+        return DoctorFinding(FindingLevel.ABSENT, "pid namespace", f"unknown: {error.strerror}")
     if own == _INITIAL:
         return DoctorFinding(FindingLevel.OK, "pid namespace", "the host's")
-    means = "not the host's: processes outside of it read as pid 0, and their energy is unattributed"
+    means = "not the host's: NVML reports pid 0 for processes outside it, and their energy is unattributed"
     return DoctorFinding(FindingLevel.WARN, "pid namespace", means, _FIX)
 
 
-SPEC = DoctorCheck("processes on the GPUs are seen", "holders", _look)
+SPEC = DoctorCheck("visibility of processes on the GPUs", "holders", _look)

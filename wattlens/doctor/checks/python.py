@@ -33,7 +33,7 @@ def _look(facts: CheckContext) -> Iterator[DoctorFinding]:
     yield DoctorFinding(
         FindingLevel.WARN,
         "pynvml",
-        f"the package pynvml {other} is installed beside nvidia-ml-py and may shadow it",
+        f"the package pynvml {other} is also installed and may shadow nvidia-ml-py",
         "pip uninstall pynvml, then pip install --force-reinstall nvidia-ml-py",
     )
 

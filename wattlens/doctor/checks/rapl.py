@@ -9,7 +9,7 @@ from wattlens.doctor.finding import DoctorCheck, DoctorFinding, FindingLevel
 
 def _look(facts: CheckContext) -> Iterator[DoctorFinding]:
     if facts.simulate is not None:
-        yield DoctorFinding(FindingLevel.ABSENT, "RAPL", "not looked at: this machine's is not the simulated node's")
+        yield DoctorFinding(FindingLevel.ABSENT, "RAPL", "not checked on a simulated node")
         return
     readable: list[str] = []
     denied: list[str] = []
@@ -22,11 +22,11 @@ def _look(facts: CheckContext) -> Iterator[DoctorFinding]:
     if readable:
         yield DoctorFinding(FindingLevel.OK, "RAPL", f"readable: {', '.join(readable)}")
     if denied:
-        means = f"there, but not readable by this user (files are root-only since 2020): {', '.join(denied)}"
-        fix = "run the agent as root, or give its group read access by a udev rule; without, CPU energy is absent"
+        means = f"present, but not readable by this user (root only since 2020): {', '.join(denied)}"
+        fix = "run the agent as root, or give its group read access with a udev rule; otherwise CPU energy is absent"
         yield DoctorFinding(FindingLevel.WARN, "RAPL", means, fix)
     if not readable and not denied:
-        means = "no counters: a virtual machine, a container without /sys, or a processor that has none; CPU energy is absent"
+        means = "no counters (virtual machine, container without /sys, or processor without RAPL); CPU energy is absent"
         yield DoctorFinding(FindingLevel.ABSENT, "RAPL", means)
 
 

@@ -16,25 +16,29 @@ class _Reading:
 
 
 _READINGS = {
-    "energy_mj": _Reading("energy counter", "energy is integrated from power, with a wider error", True),
-    "power_mw": _Reading("instant power", "energy comes from the counter alone, windows below a second get wide errors", True),
-    "power_average_mw": _Reading("average power", "boards up to GA100 have none; nothing else needs it", False),
-    "power_limit_mw": _Reading("power limit", "no limit is shown, and caps cannot be explained", True),
+    "energy_mj": _Reading("energy counter", "energy is integrated from power, with a larger error", True),
+    "power_mw": _Reading(
+        "instant power", "energy comes only from the counter; windows below one second have large errors", True
+    ),
+    "power_average_mw": _Reading("average power", "not supported up to GA100; no other reading needs it", False),
+    "power_limit_mw": _Reading("power limit", "no limit is shown, and power capping cannot be explained", True),
     "power_limit_requested_mw": _Reading("requested limit", "only the limit in effect is shown", False),
     "sm_clock_mhz": _Reading("SM clock", "clocks are not shown and cannot be steered", True),
-    "memory_clock_mhz": _Reading("memory clock", "it is not shown", False),
-    "temperature_c": _Reading("temperature", "it is not shown", True),
-    "memory_temperature_c": _Reading("memory temperature", "this board or driver does not tell it", False),
-    "gpu_percent": _Reading("utilisation", "active and idle energy of a holder cannot be told apart", True),
-    "memory_used_b": _Reading("memory", "new processes are noticed only by the periodic list", True),
-    "event_reasons": _Reading("clock event reasons", "why a clock is held down is not shown", True),
-    "processes": _Reading("process list", "who holds the GPU is unknown: its energy is unattributed", True),
+    "memory_clock_mhz": _Reading("memory clock", "not shown", False),
+    "temperature_c": _Reading("temperature", "not shown", True),
+    "memory_temperature_c": _Reading("memory temperature", "not supported by this GPU or driver", False),
+    "gpu_percent": _Reading("utilisation", "active and idle energy of a workload cannot be distinguished", True),
+    "memory_used_b": _Reading("memory", "new processes are noticed only at the next process list", True),
+    "event_reasons": _Reading("clock event reasons", "reasons for low clocks are not shown", True),
+    "processes": _Reading("process list", "the GPU's processes are unknown: its energy is unattributed", True),
 }
 _FIX = {
-    "NO_PERMISSION": "run the agent as root, or allow this user (nvidia module option NVreg_RestrictProfilingToAdminUsers, "
-    "hidepid, the container's devices)",
-    "FUNCTION_NOT_FOUND": "a newer driver has it",
-    "UNKNOWN": "the driver answers with an unknown error: see dmesg",
+    "NO_PERMISSION": (
+        "run the agent as root, or give this user access (nvidia module option NVreg_RestrictProfilingToAdminUsers, "
+        "hidepid, the container's devices)"
+    ),
+    "FUNCTION_NOT_FOUND": "install a newer driver",
+    "UNKNOWN": "the driver returns an unknown error: see dmesg",
 }
 
 
@@ -47,17 +51,17 @@ def _look(facts: CheckContext) -> Iterator[DoctorFinding]:
         for key, reason in answers.sample.absent.items():
             missing.setdefault((key, reason, answers.info.mig_enabled), []).append(index)
         if _blind(answers.sample):
-            means = "neither energy nor power is told: there is nothing to account for"
+            means = "the GPU reports neither energy nor power: its energy cannot be recorded"
             alone = not all(_blind(a.sample) for a in facts.probe.devices.values())
             fix = "see the reasons below; a newer driver may help"
-            yield DoctorFinding(FindingLevel.FAIL, "blind", means, fix, (index,), stops=not alone)
+            yield DoctorFinding(FindingLevel.FAIL, "no energy", means, fix, (index,), stops=not alone)
     for names, indices in supported.items():
         yield DoctorFinding(FindingLevel.OK, "readings", ", ".join(names), devices=tuple(indices))
     for (key, reason, mig), indices in missing.items():
-        reading = _READINGS.get(key, _Reading(key, "it is not shown", False))
+        reading = _READINGS.get(key, _Reading(key, "not shown", False))
         plain = reason == "NOT_SUPPORTED"
         fix = "" if plain else _FIX.get(reason, "see dmesg and nvidia-smi")
-        why = f"{reason}, as MIG mode has it" if mig and plain and key == "gpu_percent" else reason
+        why = f"{reason} in MIG mode" if mig and plain and key == "gpu_percent" else reason
         status = FindingLevel.WARN if reading.matters or not plain else FindingLevel.ABSENT
         yield DoctorFinding(status, reading.name, f"{why}: {reading.without}", fix, tuple(indices))
 
@@ -66,4 +70,4 @@ def _blind(sample: DeviceSample) -> bool:
     return sample.energy_mj is None and sample.power_mw is None
 
 
-SPEC = DoctorCheck("each reading of each GPU, by the agent's own reader", "gpus", _look)
+SPEC = DoctorCheck("readings of each GPU, as the agent reads them", "gpus", _look)

@@ -9,7 +9,7 @@ from wattlens.doctor.finding import DoctorCheck, DoctorFinding, FindingLevel
 
 def _look(facts: CheckContext) -> Iterator[DoctorFinding]:
     if facts.simulate is not None:
-        yield DoctorFinding(FindingLevel.ABSENT, "Slurm", "not looked at: this machine's is not the simulated node's")
+        yield DoctorFinding(FindingLevel.ABSENT, "Slurm", "not checked on a simulated node")
         return
     cgroups = [
         *(facts.root / "sys/fs/cgroup").glob("system.slice/*slurmstepd.scope"),
@@ -17,13 +17,13 @@ def _look(facts: CheckContext) -> Iterator[DoctorFinding]:
     ]
     daemon = (facts.root / "var/spool/slurmd").exists() or (facts.root / "run/slurm").exists() or bool(shutil.which("slurmd"))
     if cgroups:
-        yield DoctorFinding(FindingLevel.OK, "Slurm", "jobs have cgroups of their own, by which they are told")
+        yield DoctorFinding(FindingLevel.OK, "Slurm", "jobs have their own cgroups, which identify them")
     elif daemon:
-        means = "slurmd is here, no cgroup of a job is: none runs, or jobs are told as units or processes"
+        means = "slurmd is installed, but no job has a cgroup: no job runs, or jobs are identified only as units or processes"
         fix = "set ProctrackType=proctrack/cgroup in slurm.conf"
         yield DoctorFinding(FindingLevel.WARN, "Slurm", means, fix)
     else:
-        yield DoctorFinding(FindingLevel.ABSENT, "Slurm", "no sign of slurmd")
+        yield DoctorFinding(FindingLevel.ABSENT, "Slurm", "slurmd not found")
 
 
 SPEC = DoctorCheck("Slurm jobs", "holders", _look)

@@ -8,7 +8,7 @@ from pathlib import Path
 from wattlens.doctor.facts import CheckContext
 from wattlens.doctor.finding import DoctorCheck, DoctorFinding, FindingLevel
 
-_FIX = "make it and give it to the agent's user, or name another with --state"
+_FIX = "create it and give it to the agent's user, or choose another with --state"
 
 
 def _look(facts: CheckContext) -> Iterator[DoctorFinding]:
@@ -19,16 +19,18 @@ def _look(facts: CheckContext) -> Iterator[DoctorFinding]:
         return
     problem = _not_writable(there)
     if problem:
-        where = f"{state}: {problem}" if there == state else f"{state} is not there and cannot be made in {there}: {problem}"
+        where = (
+            f"{state}: {problem}" if there == state else f"{state} does not exist and cannot be created in {there}: {problem}"
+        )
         yield DoctorFinding(FindingLevel.FAIL, "state folder", where, _FIX, stops=True)
         return
     disk = os.statvfs(there)
     free_mib, budget_mib = disk.f_bavail * disk.f_frsize >> 20, facts.config.ledger.disk_budget_mib
     used_mib = sum(p.stat().st_size for p in state.glob("journal.db*")) >> 20 if there == state else 0
-    means = f"{state}{'' if there == state else ' (will be made)'}, {free_mib} MiB free, budget {budget_mib} MiB"
+    means = f"{state}{'' if there == state else ' (will be created)'}, {free_mib} MiB free, budget {budget_mib} MiB"
     if free_mib + used_mib < budget_mib:
-        fix = "free some, or lower ledger.disk_budget_mib"
-        yield DoctorFinding(FindingLevel.WARN, "state folder", f"{means}: the disk is full before the budget is", fix)
+        fix = "free some space, or lower ledger.disk_budget_mib"
+        yield DoctorFinding(FindingLevel.WARN, "state folder", f"{means}: the budget is larger than the free space", fix)
     else:
         yield DoctorFinding(FindingLevel.OK, "state folder", means)
 
