@@ -184,7 +184,8 @@ class Journal:
         for name in ("cluster", "node", "simulated"):
             had, now = getattr(old, name), getattr(mine, name)
             if had != now:
-                raise UsageError(f"{self.path}: belongs to {name} {had}, not {now}; give each its own state folder")
+                owner = ("a simulated node" if had else "a real node") if name == "simulated" else f"{name} {had}, not {now}"
+                raise UsageError(f"{self.path}: belongs to {owner}; give each its own state folder")
         last = segment_table.last(self._connection)
         if last is not None:
             self._sequence, self._previous = last[0] + 1, last[1]
