@@ -128,7 +128,7 @@ def _meters(
     gaps = [gap_threshold_ns(round(meter.period_s * NS_PER_S)) for meter in config.all_meters]
     account = SiteAccount(config.site.name, clock.boot_id(), list(zip(declared, gaps, strict=True)))
     for meter_id in account.restore(journal.states(), journal.facts()):
-        log.warning("state of meter %s in the journal is not readable: it starts anew with its next reading", meter_id)
+        log.warning("state of meter %s in the journal is not readable: its counter restarts from the next reading", meter_id)
     poller = MeterPoller(clock, "facility", _polled(config, clock))
     return poller, account, declared, config.pue.as_value
 
@@ -156,7 +156,7 @@ def _reload(site: SiteProcess, options: SiteOptions, watch: FileWatch, access: A
     fresh = parse_site(raw, str(options.config))
     for key in ("site.name", "site.cluster", "web.listen", "web.probe_listen"):
         if attrgetter(key)(fresh) != attrgetter(key)(site.config):
-            raise UsageError(f"{options.config}: {key} changes with a restart only")
+            raise UsageError(f"{options.config}: {key} needs a restart to take effect")
     web = _web(fresh, options)
     access.configure(web)
     poller, account, declared, stated = _meters(fresh, site.clock, site.journal)

@@ -43,7 +43,7 @@ class TargetFinder:
         except (HttpError, ValueError) as error:
             if time.monotonic() - self._read_s > GONE_S:
                 at = f"{self._access.url}: {self._access.why_not(error)}"
-                raise WattlensError(f"no answer from the agent at {at}; is `wattlens agent` running?") from None
+                raise WattlensError(f"no response from the agent at {at}; is `wattlens agent` running?") from None
             return None
         self._read_s = time.monotonic()
         return page
@@ -81,8 +81,9 @@ class TargetFinder:
 
 def _no_work(found: SweepTarget, work: Work | None, what: str | None) -> str:
     if work is not None:
-        return f"no {work.what} can be read at the address that was given"
+        return f"no {work.what} at the given address"
     return (
-        f"the agent counts no {what or 'steps or tokens'} of {', '.join(found.workloads)}: let it call wattlens.step "
-        "(docs/training.md), name its token server to the agent (docs/tokens.md), or give --work-from and --work-metric"
+        f"the agent counts no {what or 'steps or tokens'} of {', '.join(found.workloads)}: call wattlens.step in its code "
+        "(docs/training.md), add its inference server to the agent's configuration (docs/tokens.md), or give --work-from "
+        "and --work-metric"
     )

@@ -30,15 +30,17 @@ _HEARD = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _SLOW_DRIVER_S = 30.0  # as long as the actuator lets it open
 _PASSING = frozenset({"timeout", "busy", "failed"})  # a driver that is slow may answer the next time
 _HINTS = {
-    "held": "end what holds it first (the agent's own governor: dvfs.mode: observe), or sweep other GPUs",
-    "not_allowed": "let the actuator's configuration allow it (docs/dvfs.md)",
-    "knob_not_allowed": "let the actuator's configuration allow this knob (docs/dvfs.md)",
-    "no_baseline": "declare in the actuator's configuration what the clocks are to go back to (docs/dvfs.md)",
-    "mig": "a sweep needs GPUs that are whole",
-    "killed": "nothing is set while it is on",
+    "held": "end that lease first (of the agent's governor: dvfs.mode: observe), or sweep other GPUs",
+    "not_allowed": "allow it in the actuator's configuration (docs/dvfs.md)",
+    "knob_not_allowed": "allow this knob in the actuator's configuration (docs/dvfs.md)",
+    "no_baseline": "declare the clocks' baseline in the actuator's configuration (docs/dvfs.md)",
+    "mig": "a sweep needs whole GPUs",
+    "killed": "no setting is applied while it is on",
     "no_permission": "the actuator needs root or CAP_SYS_ADMIN",
-    "unreachable": "whatever ends it, it puts everything back, or the next one does",
-    "expired": "the actuator has put everything back; it was started again, or this machine was too busy to renew the lease",
+    "unreachable": "when the actuator ends, it restores all original settings; after a crash, the next one does",
+    "expired": (
+        "the actuator has restored all original settings; it was restarted, or this machine was too busy to renew the lease"
+    ),
 }
 
 
@@ -166,7 +168,10 @@ class Hold:
                 found.add(self._lease.set(device, wanted).setting)
             self._beat()
         if len(found) != 1:
-            raise WattlensError("the actuator allows different settings on these GPUs: give them one rule, or sweep each alone")
+            raise WattlensError(
+                "the actuator allows different settings on these GPUs: configure one rule for them, or sweep each GPU "
+                "separately"
+            )
         came = found.pop()
         limit_mw = came.power_limit_mw
         return REFERENCE if key == REFERENCE else (came.sm_clock_max_mhz, None if limit_mw is None else limit_mw / 1000)
@@ -180,7 +185,9 @@ class Hold:
             left = [f"{device} {knob}: {outcome}" for device, knob, outcome in lease.release() if outcome != "restored"]
         except ActuatorError as error:
             if not report:
-                self._said(f"{error}; the actuator puts everything back by itself, see wattlens dvfs status")
+                self._said(
+                    f"{error}; the actuator restores all original settings when the lease expires, see wattlens dvfs status"
+                )
             return
         for each in left:
             self._said(f"not restored to the original: {each}; see wattlens dvfs status")

@@ -117,9 +117,9 @@ class Measuring:
     ) -> SettingInterval:
         drawn = _mean_power_w(devices, from_ns)
         if went is None:
-            raise SpoiledError(f"no {self._work.what} were done, or none were told; has the workload ended?")
+            raise SpoiledError(f"no {self._work.what} were counted; has the workload ended?")
         if drawn is None or drawn <= 0:
-            raise SpoiledError("the agent told no energy of all the GPUs")
+            raise SpoiledError("the agent reported no energy for one of the GPUs")
         doing = next((what for s in counted if s.t_ns >= from_ns for what in SPOILING if what in s.doing), "")
         if strict and doing:
             raise SpoiledError(f"not training all the time: {doing}")

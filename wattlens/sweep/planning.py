@@ -38,13 +38,13 @@ def earlier(out: Path, resume: bool) -> SweepProfile | None:
         raise UsageError(f"--out {out}: no such folder")
     if not out.exists():
         if resume:
-            raise UsageError(f"--resume: there is no {out} to go on with")
+            raise UsageError(f"--resume: {out}: no such file")
         return None
     if not resume:
-        raise UsageError(f"{out} is there already: give --resume to go on with it, or another --out")
+        raise UsageError(f"{out} already exists: continue it with --resume, or choose another --out")
     found = load(out)
     if found.plan is None:
-        raise UsageError(f"--resume: {out} has no plan: no sweep made it, so none can go on with it")
+        raise UsageError(f"--resume: {out} has no plan, so it cannot be continued")
     return found
 
 
@@ -88,12 +88,12 @@ def resume_profile(
         ("GPU", profile.sku, gpu.sku),
         ("driver", profile.driver, gpu.driver),
         ("number of GPUs", profile.devices, len(target.gpus)),
-        ("power limit found", profile.power_limit_found_w, _limit_w(target)),
+        ("original power limit", profile.power_limit_found_w, _limit_w(target)),
         ("work", profile.work, work),
         ("simulated", profile.simulated, gpu.simulated),
     ):
         if then != now:
-            raise UsageError(f"--resume: {out} is of another sweep: its {what} is {then!r}, and here it is {now!r}")
+            raise UsageError(f"--resume: {out}: expected {what} {now!r}, got {then!r}")
     return replace(profile, plan=renewed(profile, options))
 
 

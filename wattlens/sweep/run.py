@@ -105,7 +105,7 @@ class SweepRun:
         plan, session = profile.plan, next_session(profile)
         each_s, settings = plan.seconds + plan.settle_s, len(plan.settings)
         left = stretches_left(plan, profile.stretches, session)
-        most = f"at most {left} stretches, {duration(self._real(left * each_s))}"
+        most = f"at most {left} measurements, {duration(self._real(left * each_s))}"
         self._progress.say(f"{about}: {settings} setting{'s' * (settings > 1)}, {most}")
         if self._options.warm_up_s:
             hold.pause(self._real(self._options.warm_up_s))
@@ -133,7 +133,9 @@ class SweepRun:
         for spoiled in range(TRIES):
             came = hold.set(key)
             if came != key:
-                raise WattlensError(f"{name_of(key)} comes to {name_of(came)} by now: what the actuator allows has changed")
+                raise WattlensError(
+                    f"the actuator now applies {name_of(came)} instead of {name_of(key)}: its limits have changed"
+                )
             try:
                 return measuring.stretch(key, session, tick, strict=spoiled < TRIES - 1), spoiled
             except SpoiledError as error:

@@ -104,5 +104,5 @@ def summary(profile: SweepProfile, budgets: Sequence[float] = (0.03, 0.05, 0.10)
             saves = f"{name_of(best[0].key)} saves {_share(best[1])} of the energy per {_unit(profile)}"
             lines.append(f"Within {100 * budget:g} % slowdown: {saves}")
     if not compared:
-        lines.append("Nothing has an interval yet: a setting needs two stretches.")
+        lines.append("No setting has an interval yet: each needs two measurements.")
     return lines

@@ -46,23 +46,23 @@ def target(before: ScrapeResponse, after: ScrapeResponse, request: TargetRequest
     missing = [name for name in names if name not in on]
     if missing:
         there = ", ".join(sorted(on)) or "none"
-        return f"the agent sees no workload {missing[0]!r} on a GPU of this node; there are: {there}"
+        return f"workload {missing[0]!r} not found on the GPUs of this node; workloads: {there}"
     if not names:
         names = tuple(sorted(name for name, uuids in on.items() if not chosen or uuids & {b.uuid for b in chosen}))
         if len(names) > 1:
             or_gpus = "" if chosen else " or its GPUs with --gpus"
-            return f"several workloads are there: {', '.join(names)}; name one with --workload{or_gpus}"
+            return f"several workloads run here: {', '.join(names)}; select one with --workload{or_gpus}"
         if not names and (not chosen or not named_work):
-            return "the agent sees no workload on " + ("these GPUs" if chosen else "a GPU of this node")
+            return "the agent reports no workload on " + ("these GPUs" if chosen else "a GPU of this node")
     held = {uuid for name in names for uuid in on.get(name, ())}
     devices = tuple(gpu for gpu in known if gpu.uuid in held) if names else chosen
     if chosen and set(devices) != set(chosen):
         indices = ",".join(str(gpu.index) for gpu in devices)
-        raise UsageError(f"{', '.join(names)} is on other GPUs than --gpus names; a workload is swept whole: --gpus {indices}")
+        raise UsageError(f"{', '.join(names)}: uses GPUs {indices}, and a sweep needs all of them: --gpus {indices}")
     uuids = {gpu.uuid for gpu in devices}
     others = sorted(name for name, more in on.items() if name not in names and more & uuids)
     if others:
-        return f"{others[0]} is on these GPUs too, and would be slowed: end it, or give --workload {others[0]} as well"
+        return f"{others[0]} also uses these GPUs and would be slowed down: stop it, or add --workload {others[0]}"
     _fit(devices)
     return SweepTarget(devices, names)
 
@@ -72,7 +72,7 @@ def _select_gpus(known: Sequence[GpuDescription], gpus: Sequence[str]) -> tuple[
     for name in gpus:
         gpu = next((b for b in known if name in (b.uuid, str(b.index))), None)
         if gpu is None:
-            raise UsageError(f"--gpus: no GPU {name!r} answers the agent; there are: {', '.join(str(b.index) for b in known)}")
+            raise UsageError(f"--gpus: expected one of {', '.join(str(b.index) for b in known)}, got {name!r}")
         found.append(gpu)
     return tuple(found)
 
@@ -80,11 +80,13 @@ def _select_gpus(known: Sequence[GpuDescription], gpus: Sequence[str]) -> tuple[
 def _fit(devices: Sequence[GpuDescription]) -> None:
     partitioned = next((gpu for gpu in devices if gpu.mig), None)
     if partitioned is not None:
-        raise UsageError(f"GPU {partitioned.index} is in MIG mode: its instances may serve others; a sweep needs whole GPUs")
+        raise UsageError(
+            f"GPU {partitioned.index} is in MIG mode: other workloads may use its instances; a sweep needs whole GPUs"
+        )
     kinds = {(gpu.sku, gpu.limit_w) for gpu in devices}
     if len(kinds) > 1:
         descriptions = ", ".join(f"GPU {b.index} {b.sku} at {b.limit_w} W" for b in devices)
-        raise UsageError(f"a sweep needs GPUs of one kind with one power limit, and these are {descriptions}")
+        raise UsageError(f"expected GPUs of one model with one power limit, got {descriptions}")
 
 
 def settings(
@@ -105,22 +107,24 @@ def settings(
     chosen_clocks = tuple(some_clocks) or (_clocks(gpu, knees, n) if knob in ("clock", "both") else ())
     chosen_caps = tuple(some_caps) or (_caps(gpu, n) if knob in ("power", "both") else ())
     if gpu.limit_w is not None and chosen_caps and max(chosen_caps) > gpu.limit_w:
-        raise UsageError(f"--caps {max(chosen_caps):g}: above the limit that is set now, {gpu.limit_w:g} W")
+        raise UsageError(f"--caps: expected at most the current power limit, {gpu.limit_w:g} W, got {max(chosen_caps):g}")
     return grid(chosen_clocks, chosen_caps)
 
 
 def _clocks(gpu: GpuDescription, knees: Sequence[Knee], points: int) -> tuple[int, ...]:
     knee = find(knees, gpu.sku)
     if knee is None:
-        raise UsageError(f"the knee of {gpu.sku!r} is not known (wattlens dvfs policy); name clocks with --clocks MHZ,MHZ")
+        raise UsageError(f"the knee of {gpu.sku!r} is unknown (wattlens dvfs policy); select clocks with --clocks MHZ,MHZ")
     if gpu.clock_max_mhz is None or gpu.clock_max_mhz <= knee.knee_mhz:
-        raise UsageError(f"{gpu.sku} tells no clock above its knee of {knee.knee_mhz} MHz; name clocks with --clocks MHZ,MHZ")
+        raise UsageError(
+            f"{gpu.sku} reports no clock above its knee of {knee.knee_mhz} MHz; select clocks with --clocks MHZ,MHZ"
+        )
     return clocks(knee.knee_mhz, gpu.clock_max_mhz, points)
 
 
 def _caps(gpu: GpuDescription, points: int) -> tuple[float, ...]:
     if gpu.limit_w is None or gpu.limit_min_w is None:
-        raise UsageError(f"{gpu.sku} does not tell its power limits, so they cannot be swept")
+        raise UsageError(f"{gpu.sku} does not report its power limits, so they cannot be swept")
     if gpu.limit_w <= gpu.limit_min_w:
-        raise UsageError(f"the limit that is set now, {gpu.limit_w:g} W, is the lowest that {gpu.sku} takes")
+        raise UsageError(f"the current power limit, {gpu.limit_w:g} W, is already the lowest of {gpu.sku}")
     return limits(gpu.limit_min_w, gpu.limit_w, points)

@@ -125,7 +125,7 @@ def server_page(url: str, server: str, clock: Clock) -> Endpoint:
 
     known = [each for each in plugin.names(package) if each != "mapping"]
     if server not in known:
-        raise UsageError(f"--token-server {server!r} is not known; there are: {', '.join(known)}")
+        raise UsageError(f"--token-server: expected one of {', '.join(known)}, got {server!r}")
     spec = plugin.load(package, server)
     checked(url, "--tokens-from")
 
@@ -147,8 +147,9 @@ def spread_over_nodes(workloads: Sequence[str]) -> str:
     if not ranks or world <= len(ranks):
         return ""
     return (
-        f"the job has {world} ranks, and {len(ranks)} of them are in {', '.join(workloads)} on this node: the others would be "
-        "slowed too, and their power is not seen; name what is here with --workload, or sweep a job of one node"
+        f"only {len(ranks)} of the job's {world} ranks are in {', '.join(workloads)} on this node: a sweep would also "
+        "slow the others, whose power is not measured; add the other workloads of this node with --workload, or sweep a "
+        "job that runs on one node"
     )
 
 
@@ -177,4 +178,4 @@ def checked(url: str, option: str) -> None:
     """Raise UsageError unless the address is one of plain HTTP without a password."""
     parts = urlsplit(url)
     if parts.scheme != "http" or not parts.hostname or "@" in parts.netloc:
-        raise UsageError(f"{option} {url!r} is not an http:// address without a password")
+        raise UsageError(f"{option}: expected an http:// address without a password, got {url!r}")

@@ -45,7 +45,7 @@ class TopAgent:
     def explain(self, error: Exception) -> str:
         """Why there is no response; of a private agent that ended, its last words."""
         if self.process is not None and self.process.poll() is not None and self.log is not None:
-            return f"the private agent ended: {last_line(self.log)}"
+            return f"the private agent exited: {last_line(self.log)}"
         return self.access.why_not(error)
 
 
@@ -91,8 +91,8 @@ class TopReader:
         if self.agent.process is not None:
             return f"{self.agent.note}{self.agent.explain(error)}"
         is_absent = isinstance(error, HttpUnreachableError) and not error.is_closed
-        hint = "; start one with `wattlens agent`, or leave --url out to read this machine's GPUs" * is_absent
-        return f"no response of an agent at {self.agent.access.url}: {self.agent.explain(error)}{hint}"
+        hint = "; start one with `wattlens agent`, or omit --url to read this machine's GPUs" * is_absent
+        return f"no response from an agent at {self.agent.access.url}: {self.agent.explain(error)}{hint}"
 
 
 def is_answering(access: AgentAccess) -> bool:
@@ -118,7 +118,7 @@ def open_agent(access: AgentAccess, simulate: Path | None, *, may_start: bool) -
         yield TopAgent(access)
         return
     simulate = simulate or _environ_node()
-    note = "" if simulate is not None else f"no agent answers at {access.url}, and this machine's GPUs cannot be read: "
+    note = "" if simulate is not None else f"no agent responds at {access.url}, and this machine's GPUs cannot be read: "
     with _exit_on_signals(), tempfile.TemporaryDirectory(prefix="wattlens-top-") as folder:
         log, config = Path(folder) / "agent.log", Path(folder) / "agent.yaml"
         settings = {"web": {"metrics": {"exclude": list(_list_existing(_UNUSED))}}, "sampling": {"health_period_s": 15}}
@@ -181,7 +181,7 @@ def _list_existing(patterns: tuple[str, ...]) -> Iterator[str]:
 def last_line(log: Path) -> str:
     """The last line that a private agent wrote."""
     lines = log.read_text(errors="replace").strip().splitlines()
-    return printable(lines[-1].removeprefix("wattlens: ")) if lines else "it wrote nothing"
+    return printable(lines[-1].removeprefix("wattlens: ")) if lines else "no output"
 
 
 def _wait_for_url(process: "subprocess.Popen[bytes]", log: Path, note: str) -> str:

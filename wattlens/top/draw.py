@@ -121,7 +121,7 @@ def _draw_body(frame: TopFrame, view: ViewSettings, width: int, room: int) -> li
     if view.help:
         return _scroll([[("", fit(text, width))] for text in HELP], view.scroll, room, width)
     if view.trouble and not view.paused:
-        text = "The last readings are too old to be shown. top tries again by itself."
+        text = "The last readings are too old to show. top tries again automatically."
         return limit_lines([[("", fit(text, width))]], room, "lines", width)
     if view.opened and (details := draw_details(frame, view, width)):
         return _scroll(details, view.scroll, room, width)
@@ -307,12 +307,12 @@ def _draw_table(
 def _draw_workloads(frame: TopFrame, view: ViewSettings, width: int) -> Pane:
     if not frame.workloads:
         silent = frame.gpus and not frame.node.gpus_up
-        text = "Workloads: unknown, no GPU answers." if silent else "Workloads: none on these GPUs."
+        text = "Workloads: unknown, no GPU responds." if silent else "Workloads: none on these GPUs."
         return Pane("lines", (), (PaneRow("", ([("dim", fit(text, width))],)),))
     rows = sorted(frame.workloads, key=lambda w: (not w.has_gpu, -(w.now_w or 0.0), w.name))
     pane = _draw_table("workloads", WORKLOAD_COLUMNS, [(f"workload {w.name}", w) for w in rows], view, width)
     if frame.node.gpus_up < frame.node.gpus:
-        text = "Their energy on GPUs that do not answer is missing here."
+        text = "Energy on unresponsive GPUs is missing here."
         pane = Pane(pane.noun, (*pane.titles, [("warn", fit(text, width))]), pane.rows)
     return pane
 
@@ -373,9 +373,9 @@ def _draw_gpu_details(gpu: GpuStatus, frame: TopFrame, view: ViewSettings, width
                 "Power",
                 f"{quantity(gpu.power_w, 'W')}, limit {quantity(gpu.limit_w, 'W')} (up to {quantity(gpu.limit_max_w, 'W')})",
             ),
-            ("Energy", f"{quantity(gpu.since_j, 'J')} since top began, {quantity(gpu.energy_j, 'J')} recorded in all"),
+            ("Energy", f"{quantity(gpu.since_j, 'J')} since top started, {quantity(gpu.energy_j, 'J')} recorded in total"),
             ("Clock", f"SM {sm} of {top} MHz, memory {memory} MHz"),
-            ("Why slower", ", ".join(gpu.why) or "it is not"),
+            ("Why slower", ", ".join(gpu.why) or "not slower"),
             ("Temperature", f"{count(gpu.temperature_c)} C, memory {count(gpu.memory_temperature_c)} C"),
             ("Utilisation", percent(gpu.utilization_ratio)),
             ("Memory", f"{gibibytes(gpu.memory_used_b)} of {gibibytes(gpu.memory_total_b)} GiB"),
@@ -405,8 +405,8 @@ def _draw_workload_details(workload: WorkloadStatus, frame: TopFrame, view: View
     facts = [
         ("GPUs", ranges(workload.gpus) + (" (ended)" if not workload.has_gpu else "")),
         ("Power", quantity(workload.now_w, "W")),
-        ("Since top began", f"{quantity(workload.active_since_j, 'J')} active, {quantity(workload.idle_since_j, 'J')} idle"),
-        ("Recorded in all", f"{quantity(workload.active_j, 'J')} active, {quantity(workload.idle_j, 'J')} idle"),
+        ("Since top started", f"{quantity(workload.active_since_j, 'J')} active, {quantity(workload.idle_since_j, 'J')} idle"),
+        ("Recorded in total", f"{quantity(workload.active_j, 'J')} active, {quantity(workload.idle_j, 'J')} idle"),
         ("Tokens", f"{quantity(workload.tokens_per_s, 'tokens/s')}, {quantity(workload.j_per_token, 'J')} per token"),
         ("Training steps", f"{quantity(workload.steps_per_s, 'steps/s')}, {quantity(workload.j_per_step, 'J')} per step"),
         *workload.labels,

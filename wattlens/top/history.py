@@ -125,7 +125,7 @@ class MetricsHistory:
             past = self.power_w.setdefault(uuid, deque(maxlen=HISTORY_LENGTH))
             if not up:
                 past.append(None)
-                yield GpuStatus(*base, False, reasons.get("device", "it does not answer"), *facts, power_history_w=tuple(past))
+                yield GpuStatus(*base, False, reasons.get("device", "it does not respond"), *facts, power_history_w=tuple(past))
                 continue
             energy = response.of_gpu("gpu_energy_joules_total", uuid)
             power = response.of_gpu("gpu_power_instant_watts", uuid)
@@ -339,7 +339,7 @@ def _list_unread_gpus(response: MetricsResponse) -> Iterator[GpuStatus]:
     for labels, _ in response.rows("source_down_info"):
         kind, _, index = labels.get("device", "").partition(" ")
         if kind == "index":
-            yield GpuStatus(index, "", "", False, labels.get("reason") or "it does not answer")
+            yield GpuStatus(index, "", "", False, labels.get("reason") or "it does not respond")
 
 
 def _list_xids(response: MetricsResponse, uuid: str) -> tuple[str, ...]:

@@ -207,7 +207,7 @@ class LocalReader:
         gpus = self._gpus
         if not gpus:
             self._list.close()
-            return LocalStatus(reason="no GPU of the agent answers")
+            return LocalStatus(reason="no GPU of the agent responds")
         try:
             own = self._list.open()
         except NvmlError as error:

@@ -80,7 +80,7 @@ def _print(options: TopOptions, reader: TopReader, history: MetricsHistory, firs
         try:
             frame = history.add(reader.read() if stream else _read_later(reader, first))
         except (HttpError, ValueError) as error:
-            text = f"no response of an agent at {reader.agent.access.url}: {reader.agent.explain(error)}"
+            text = f"no response from an agent at {reader.agent.access.url}: {reader.agent.explain(error)}"
             raise WattlensError(text) from None
         local.follow(frame)
         frame = replace(frame, local=local.read())

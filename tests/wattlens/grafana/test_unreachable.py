@@ -164,7 +164,7 @@ def test_a_certificate_is_checked_and_its_issuer_can_be_named(run_action, tmp_pa
         assert "missing folder" in capsys.readouterr().out
     finally:
         service.stop()
-    for content, words in ((None, "No such file"), (b"expected a certificate", "expected a certificate in PEM")):
+    for content, words in ((None, "No such file"), (b"no certificate", "expected a certificate in PEM")):
         if content is not None:
             (tmp_path / "bad.pem").write_bytes(content)
         code, line = run_action("https://localhost:1", "--ca-file", str(tmp_path / "bad.pem"))

@@ -67,7 +67,7 @@ def test_a_number_that_is_no_name(value):
 @pytest.mark.parametrize("value", [float("inf"), float("-inf"), float("nan")])
 def test_what_is_beyond_all_numbers(value):
     _, (line,) = read("Contracts", {"volume": value, "volume_unit": "MWh"}, LETTERS)
-    assert f"sheet Contracts, cell H2: {value!r} is no number" in line
+    assert f"sheet Contracts, cell H2: expected a number such as 1234.5, with its unit in volume_unit, got {value!r}" in line
 
 
 def test_a_whole_number_is_a_name():

@@ -245,25 +245,25 @@ def test_a_site_without_a_file_takes_every_series_that_was_kept_of_its_zone(site
         ("organization: {name: x}", "unknown key 'organization'; did you mean 'organisation'?"),
         ("sites: [{site: {name: a}, tarifs: []}]", "unknown key 'sites.0.tarifs'; did you mean 'tariffs'?"),
         ("sites: [{site: {name: a}, grid: {zon: DE}}]", "unknown key 'sites.0.grid.zon'; did you mean 'zone'?"),
-        ("sites: [{it_power_kw: 3}]", "key 'sites.0': a site needs its file, or site.name"),
-        ("sites: [{file: a.yaml, pue: {value: 1.1}}]", "a.yaml tells of this site; pue belongs into it, not beside it"),
-        ("sites: [{file: a.yaml, site: {name: a, time_zone: UTC}}]", "site.time_zone belongs into it"),
+        ("sites: [{it_power_kw: 3}]", "key 'sites.0': a site needs file or site.name"),
+        ("sites: [{file: a.yaml, pue: {value: 1.1}}]", "a.yaml describes this site; move pue into that file"),
+        ("sites: [{file: a.yaml, site: {name: a, time_zone: UTC}}]", "move site.time_zone into that file"),
         ("sites: [{file: a.yaml}]", "org.yaml: cannot read "),
-        ("sites: [{site: {name: a}}, {site: {name: a}}]", "org.yaml: site 'a' is there twice"),
-        ("sites: [{site: {name: a}, state: nowhere}]", "is no folder; name the state folder"),
+        ("sites: [{site: {name: a}}, {site: {name: a}}]", "org.yaml: duplicate site 'a'"),
+        ("sites: [{site: {name: a}, state: nowhere}]", "is not a folder; give the state folder"),
         ("least_coverage_percent: yes", "expected a number, got true"),
         ("least_coverage_percent: 101", "from 0 to 100, got 101"),
         ("inventory: none.csv", "org.yaml: key 'inventory': cannot read "),
         ("teams: [{match: {}, team: a}]", "key 'teams.0.match'"),
-        ("teams: [{match: {namespace: a}}]", "a rule tells a team, a project or a price_class; this one tells none"),
-        ("prices: [{price_class: spot}]", "price of class 'spot' needs per_gpu_hour or electricity_share_percent"),
-        ("prices: [{per_gpu_hour: 1}]", "price of class '' needs a currency"),
+        ("teams: [{match: {namespace: a}}]", "expected a team, a project or a price_class"),
+        ("prices: [{price_class: spot}]", "price class 'spot': expected per_gpu_hour or electricity_share_percent"),
+        ("prices: [{per_gpu_hour: 1}]", "price class '' needs a currency"),
         ("prices: [{per_gpu_hour: 1, currency: euro}]", "'euro' is no currency; write an ISO 4217 code such as EUR"),
-        ("prices: [{per_gpu_hour: 1, currency: EUR}, {per_gpu_hour: 2, currency: EUR}]", "price of class '' is there twice"),
-        ("models: [{model: a}, {model: a}]", "model 'a' is there twice"),
+        ("prices: [{per_gpu_hour: 1, currency: EUR}, {per_gpu_hour: 2, currency: EUR}]", "duplicate price class ''"),
+        ("models: [{model: a}, {model: a}]", "duplicate model 'a'"),
         (
             "embodied: [{sku: a, low_kg: 2, high_kg: 1, life_years: 4, boundary: b, source: c}]",
-            "high_kg 1 is less than low_kg 2",
+            "high_kg: expected at least low_kg (2), got 1",
         ),
         (
             "sites: [{site: {name: a}, contracts: [{id: c, kind: ppa, zone: DE, technology: wind, start: 2026-01-01, "
@@ -300,19 +300,22 @@ CONTRACT = (
     [
         (
             "deliveries: [{start_utc: 2026-07-01T00:10, minutes: 15, kwh: 1}]",
-            "00:10:00 begins no stretch of 15 minutes",
+            "00:10:00: not the start of an interval of 15 minutes",
         ),
-        ("deliveries: [{start_utc: 2026-07-01T00:15, kwh: 1}]", "begins no stretch of 60 minutes"),
+        ("deliveries: [{start_utc: 2026-07-01T00:15, kwh: 1}]", "not the start of an interval of 60 minutes"),
         ("deliveries: [{start_utc: 2026-07-01, kwh: 1}]", "expected a time in UTC such as 2026-01-31T23:15, got '2026-07-01'"),
         ("deliveries: [{start_utc: 1782864000, kwh: 1}]", "expected a time in UTC such as 2026-01-31T23:15"),
         (
             "deliveries: [{start_utc: 2026-07-01T00:00, kwh: 1}, {start_utc: 2026-07-01T00:45, minutes: 15, kwh: 1}]",
-            "what was delivered at '2026-07-01 00:45:00' UTC is there twice",
+            "duplicate delivery at '2026-07-01 00:45:00' UTC",
         ),
-        ("deliveries: [{start_utc: 2026-07-01T00:00, kwh: 1}], volume_kwh: 3", "has deliveries; give it neither volume_kwh"),
+        ("deliveries: [{start_utc: 2026-07-01T00:00, kwh: 1}], volume_kwh: 3", "deliveries cannot be combined with volume_kwh"),
         ("deliveries: [{start_utc: 2026-07-01T00:00, kwh: 1}], g_per_kwh: 3", "g_source is missing"),
-        ("deliveries: [{start_utc: 2026-07-01T00:00, kwh: 1}], commissioned: 2026-08-01", "before its plant ran (2026-08-01)"),
-        ("granularity: year", "needs volume_kwh with start and end"),
+        (
+            "deliveries: [{start_utc: 2026-07-01T00:00, kwh: 1}], commissioned: 2026-08-01",
+            "before its plant was commissioned (2026-08-01)",
+        ),
+        ("granularity: year", "expected volume_kwh with start and end"),
     ],
 )
 def test_deliveries_that_cannot_be(tmp_path, more, said):
@@ -332,13 +335,13 @@ def test_a_bound_that_nobody_states_is_known_to_be_assumed(tmp_path, more, bound
 
 
 def test_two_sites_may_not_be_one_and_a_name_must_be_the_file_s(site_folder):
-    with pytest.raises(UsageError, match=r"sites/fra1.yaml is of site 'fra1', and not of 'fra2'"):
+    with pytest.raises(UsageError, match=r"sites/fra1.yaml: expected site 'fra2', got 'fra1'"):
         load_text(site_folder, "sites: [{file: sites/fra1.yaml, site: {name: fra2}}]")
 
 
 def test_a_file_that_is_neither(tmp_path):
     (tmp_path / "org.json").write_text("{}")
-    with pytest.raises(UsageError, match=r"org.json is no file of inputs: it ends in .yaml or .yml or .xlsx"):
+    with pytest.raises(UsageError, match=r"org.json: expected an input file that ends in .yaml or .yml or .xlsx"):
         load(tmp_path / "org.json")
     with pytest.raises(UsageError, match="cannot read"):
         load(tmp_path / "nothing.yaml")
@@ -425,7 +428,7 @@ def test_a_certificate_counts_at_one_site_of_the_organisation(tmp_path, again):
     with pytest.raises(UsageError) as caught:
         load_text(tmp_path, two_sites("GO 12-3", again))
     said = str(caught.value)
-    assert all(name in said for name in ("org.yaml", "'fra1'", "'pnq1'", "contract 'a'", "contract 'b'", "counts once"))
+    assert all(name in said for name in ("org.yaml", "'fra1'", "'pnq1'", "contract 'a'", "contract 'b'", "counts only once"))
 
 
 def test_certificates_of_two_retirements_count_at_two_sites(tmp_path):

@@ -46,15 +46,25 @@ def test_a_workbook_tells_what_the_same_yaml_tells(tmp_path):
 @pytest.mark.parametrize(
     ("sheet", "cell", "value", "said"),
     [
-        ("Contracts", "I2", "GWh", "sheet Contracts, cell I2: 'GWh' is not a unit of volume; expected kWh or MWh"),
-        ("Contracts", "I2", None, "sheet Contracts, cell I2 is empty; write the unit of volume: kWh or MWh"),
-        ("Contracts", "H2", "12 MWh", "sheet Contracts, cell H2: '12 MWh' is no number; write one such as 1234.5 here"),
-        ("Contracts", "H2", True, "sheet Contracts, cell H2: True is no number"),
+        ("Contracts", "I2", "GWh", "sheet Contracts, cell I2: expected a unit of volume (kWh or MWh), got 'GWh'"),
+        ("Contracts", "I2", None, "sheet Contracts, cell I2 is empty; enter the unit of volume: kWh or MWh"),
+        (
+            "Contracts",
+            "H2",
+            "12 MWh",
+            "sheet Contracts, cell H2: expected a number such as 1234.5, with its unit in volume_unit, got '12 MWh'",
+        ),
+        (
+            "Contracts",
+            "H2",
+            True,
+            "sheet Contracts, cell H2: expected a number such as 1234.5, with its unit in volume_unit, got True",
+        ),
         ("Contracts", "H2", -3, "sheet Contracts, cell H2: expected a number above 0 and at most 1000000000, got -3 (MWh)"),
-        ("Contracts", "H2", None, "sheet Contracts, row 2: contract 'wind' needs volume with start and end"),
-        ("Contracts", "B2", None, "sheet Contracts, cell B2 is empty; write id: its name, unique within the site"),
-        ("Contracts", "A2", "fra2", "sheet Contracts, cell A2: 'fra2' is not in sheet Sites; it has: fra1, pnq1"),
-        ("Contracts", "C2", "go", "sheet Contracts, cell C2: 'go' is none of ppa, other"),
+        ("Contracts", "H2", None, "sheet Contracts, row 2: contract 'wind': expected volume with start and end"),
+        ("Contracts", "B2", None, "sheet Contracts, cell B2 is empty; enter id: its name, unique within the site"),
+        ("Contracts", "A2", "fra2", "sheet Contracts, cell A2: unknown site 'fra2'; sheet Sites has: fra1, pnq1"),
+        ("Contracts", "C2", "go", "sheet Contracts, cell C2: expected one of ppa, other"),
         ("Contracts", "E2", "windy", "sheet Contracts, cell E2: expected one of "),
         ("Contracts", "F2", "1.7.2026", "sheet Contracts, cell F2: expected a day such as 2026-01-31, got '1.7.2026'"),
         ("Contracts", "F2", datetime(2026, 7, 1, 9), "cell F2: expected a day such as 2026-01-31, got '2026-07-01 09:00:00'"),  # noqa: DTZ001
@@ -65,34 +75,49 @@ def test_a_workbook_tells_what_the_same_yaml_tells(tmp_path):
             "contract 'wind' is there twice (sheet Contracts, cell B2; sheet Certificates, cell B2)",
         ),
         ("Deliveries", "D3", 30, "sheet Deliveries, cell D3: expected one of 15 or 60, got 30"),
-        ("Deliveries", "D2", 60, "sheet Deliveries, row 2: 2026-07-01 09:15:00 begins no stretch of 60 minutes"),
-        ("Deliveries", "B2", "moon", "sheet Deliveries, cell B2: 'moon' is no contract or certificate of site 'fra1'"),
+        ("Deliveries", "D2", 60, "sheet Deliveries, row 2: 2026-07-01 09:15:00: not the start of an interval of 60 minutes"),
+        ("Deliveries", "B2", "moon", "sheet Deliveries, cell B2: 'moon' is not a contract or certificate of site 'fra1'"),
         ("Deliveries", "C2", "soon", "sheet Deliveries, cell C2: expected a time in UTC such as 2026-01-31T23:15, got 'soon'"),
         ("Tariffs", "D2", 2_000_000, "sheet Tariffs, cell D2: expected a number from -1000000 to 1000000, got 2000000 (MWh)"),
         ("Tariffs", "F3", "Mon-Fri 8-20", "sheet Tariffs, cell F3: expected DAYS HH:MM-HH:MM, such as Mon-Fri 08:00-18:00"),
-        ("Tariffs", "F3", None, "sheet Tariffs, cell F3: tariff '2026' has 2 rows without times"),
-        ("Tariffs", "F2", "Sun 00:00-24:00", "tariff '2026' has 0 rows without times"),
-        ("Tariffs", "C3", "USD", "sheet Tariffs, cell C3 differs from that of sheet Tariffs, cell C2"),
+        (
+            "Tariffs",
+            "F3",
+            None,
+            "sheet Tariffs, cell F3: tariff '2026': expected one row without times (the price at all other times), got 2",
+        ),
+        (
+            "Tariffs",
+            "F2",
+            "Sun 00:00-24:00",
+            "tariff '2026': expected one row without times (the price at all other times), got 0",
+        ),
+        ("Tariffs", "C3", "USD", "sheet Tariffs, cell C3 differs from sheet Tariffs, cell C2"),
         ("Tariffs", "C2", "ZZZ", "sheet Tariffs, cell C2: 'ZZZ' is no currency; write an ISO 4217 code such as EUR"),
-        ("Tariffs", "C2", None, "sheet Tariffs, cell C2 is empty; write currency: ISO 4217"),
+        ("Tariffs", "C2", None, "sheet Tariffs, cell C2 is empty; enter currency: ISO 4217"),
         ("Meters", "D3", None, "sheet Meters, row 3: meter 'ups' has role it and needs a position"),
         ("Meters", "G2", -2.5, "sheet Meters, cell G2: expected a number above 0 and at most 10000, got -2.5 (MW)"),
         ("Sites", "B2", "Berlin", "sheet Sites, cell B2: 'Berlin' is no time zone; write an IANA name such as Europe/Berlin"),
-        ("Sites", "A3", "fra1", "site 'fra1' is there twice (sheet Sites, cell A2; sheet Sites, cell A3)"),
-        ("Inventory", "E2", "fra3", "sheet Inventory, cell E2: site 'fra3' is not among the sites; did you mean 'fra1'?"),
-        ("Inventory", "B2", None, "sheet Inventory, cell B2 is empty; write node"),
-        ("Inventory", "G3", date(2027, 1, 1), "GPU-1 is there twice at one time; org.xlsx: sheet Inventory, cell E3 has it"),
+        ("Sites", "A3", "fra1", "duplicate site 'fra1' (sheet Sites, cell A2; sheet Sites, cell A3)"),
+        ("Inventory", "E2", "fra3", "sheet Inventory, cell E2: unknown site 'fra3'; did you mean 'fra1'?"),
+        ("Inventory", "B2", None, "sheet Inventory, cell B2 is empty; enter node"),
+        (
+            "Inventory",
+            "G3",
+            date(2027, 1, 1),
+            "GPU-1 is listed twice for the same time, also in org.xlsx: sheet Inventory, cell E3",
+        ),
         (
             "Inventory",
             "F3",
             date(2026, 9, 1),
-            "sheet Inventory, row 3: it was gone on 2026-08-01, before it came on 2026-09-01",
+            "sheet Inventory, row 3: removed on 2026-08-01, before its first day 2026-09-01",
         ),
-        ("Teams", "D4", "tier", "sheet Teams, cell D4: 'tier' is no key=glob"),
-        ("Teams", "A2", None, "sheet Teams, row 2: a row needs a glob"),
-        ("Teams", "G3", None, "sheet Teams, row 3: a rule tells a team, a project or a price_class"),
+        ("Teams", "D4", "tier", "sheet Teams, cell D4: expected key=glob with each key once, got 'tier'"),
+        ("Teams", "A2", None, "sheet Teams, row 2: expected at least one glob"),
+        ("Teams", "G3", None, "sheet Teams, row 3: expected a team, a project or a price_class"),
         ("Prices", "C2", "0,90", "sheet Prices, cell C2: expected a number from 0 to 1000000, got '0,90'"),
-        ("Prices", "A2", None, "price of class '' is there twice"),
+        ("Prices", "A2", None, "duplicate price class ''"),
         (
             "Models",
             "D2",
@@ -103,11 +128,11 @@ def test_a_workbook_tells_what_the_same_yaml_tells(tmp_path):
             "Organisation",
             "C1",
             "least_covrage",
-            "cell C1: 'least_covrage' is no column of this sheet; did you mean 'least_coverage_p",
+            "cell C1: unknown column 'least_covrage'; did you mean 'least_coverage_p",
         ),
-        ("Organisation", "C1", "name", "sheet Organisation, cell C1: column 'name' is there twice"),
-        ("Organisation", "C1", None, "sheet Organisation, cell C2: row 1 has no name of this column"),
-        ("Models", "A2", "#REF!", "sheet Models, cell A2 is the error #REF!; write a value"),
+        ("Organisation", "C1", "name", "sheet Organisation, cell C1: duplicate column 'name'"),
+        ("Organisation", "C1", None, "sheet Organisation, cell C2: row 1 has no name for this column"),
+        ("Models", "A2", "#REF!", "sheet Models, cell A2 is the error #REF!; enter a value"),
     ],
 )
 def test_what_is_wrong_is_told_by_its_cell(tmp_path, sheet, cell, value, said):
@@ -143,8 +168,8 @@ def test_a_delivery_that_is_there_twice_is_told_by_its_rows(tmp_path, start, min
     sheets = whole()
     sheets["Deliveries"].append(["fra1", "sun", start, minutes, 1, "kWh"])
     said = refusal(tmp_path, sheets)
-    assert said.startswith("org.xlsx: sheet Contracts, row 3: contract 'sun': what was delivered at ")
-    assert f"'2026-07-01 {at}:00' UTC is there twice ({cells})" in said
+    assert said.startswith("org.xlsx: sheet Contracts, row 3: contract 'sun': duplicate delivery at ")
+    assert f"'2026-07-01 {at}:00' UTC ({cells})" in said
     sheets["Deliveries"][3][2] = datetime(2026, 7, 1, 9, 30)  # noqa: DTZ001
     sheets["Deliveries"][3][3] = 15
     load(book(tmp_path / "org.xlsx", sheets))
@@ -202,8 +227,8 @@ def test_two_inventories_are_told_by_the_cells_of_both(tmp_path):
     (tmp_path / "lines.csv").write_text(CSV)
     sheets = with_inventory_file("lines.csv") | {"Inventory": [["note", "cluster", "node", "site"], [None, "c", "n", "fra1"]]}
     assert refusal(tmp_path, sheets) == (
-        "org.xlsx: sheet Organisation, cell B2: names lines.csv, and there is one in sheet Inventory, cell D2 as well; "
-        "give one of the two"
+        "org.xlsx: sheet Organisation, cell B2: names lines.csv, and sheet Inventory, cell D2 contains an inventory as well; "
+        "keep one of the two"
     )
 
 
@@ -225,9 +250,9 @@ def test_a_site_s_own_file_beside_its_rows(tmp_path):
     assert site.stated is not None
     assert (len(site.lots), site.floor_m2) == (1, Decimal(12))
     sheets["Meters"] = whole()["Meters"]
-    assert "fra1.yaml tells of this site; meters belongs into it" in refusal(tmp_path, sheets)
+    assert "fra1.yaml describes this site; move meters into that file" in refusal(tmp_path, sheets)
     sheets = {"Sites": [["name", "file", "time_zone"], ["fra1", "fra1.yaml", "UTC"]]}
-    assert "sheet Sites, row 2: fra1.yaml tells of this site; site.time_zone belongs into it" in refusal(tmp_path, sheets)
+    assert "sheet Sites, row 2: fra1.yaml describes this site; move site.time_zone into that file" in refusal(tmp_path, sheets)
 
 
 def test_the_hours_of_a_grid_in_a_file(tmp_path):
@@ -239,9 +264,9 @@ def test_the_hours_of_a_grid_in_a_file(tmp_path):
     assert [path for path, _ in told.files] == ["de.csv", "org.xlsx"]
     for index, said in (
         (1, "sheet Sites, row 2: source csv_file has no zone"),
-        (2, "sheet Sites, cell C2 is empty; write hours_file"),
-        (3, "sheet Sites, cell D2 is empty; write hours_publisher"),
-        (4, "sheet Sites, cell E2 is empty; write hours_licence"),
+        (2, "sheet Sites, cell C2 is empty; enter hours_file"),
+        (3, "sheet Sites, cell D2 is empty; enter hours_publisher"),
+        (4, "sheet Sites, cell E2 is empty; enter hours_licence"),
     ):
         lacking = [None if n == index else cell for n, cell in enumerate(row)]
         assert said in refusal(tmp_path, {"Sites": [head, lacking]})
@@ -250,7 +275,7 @@ def test_the_hours_of_a_grid_in_a_file(tmp_path):
 def test_sheets_of_one_s_own_are_not_read_and_misspelt_ones_are_refused(tmp_path):
     assert len(load(book(tmp_path / "org.xlsx", {"Prices": whole()["Prices"], "My sums": [[1, 2], ["=A1", None]]})).prices) == 2
     assert refusal(tmp_path, {"Price": whole()["Prices"], "Teams": []}).endswith("did you mean 'Prices'?")
-    assert "has none of the sheets Organisation" in refusal(tmp_path, {"Notes": [["x"]]})
+    assert "expected one or more of the sheets Organisation" in refusal(tmp_path, {"Notes": [["x"]]})
 
 
 def test_a_formula_counts_by_the_value_that_was_saved(tmp_path):
@@ -263,7 +288,7 @@ def test_a_formula_counts_by_the_value_that_was_saved(tmp_path):
         sheet.write_formula(1, 2, "=0.5+0.25", None, 0.75)
     assert load(path).prices[0].per_gpu_hour == Decimal("0.75")
     said = refusal(tmp_path, changed("Prices", "C2", "=0.5+0.25"))
-    assert "sheet Prices, cell C2 is a formula without a value; open the workbook in a spreadsheet and save it" in said
+    assert "sheet Prices, cell C2 is a formula without a value; open the workbook in a spreadsheet program and save it" in said
 
 
 def test_a_formula_without_a_value_is_refused_whatever_prefix_and_part_a_program_chose(tmp_path):
@@ -293,7 +318,7 @@ def test_a_number_is_what_a_spreadsheet_shows_of_it(tmp_path, value):
 
 def test_more_digits_than_can_be_kept_are_refused(tmp_path):
     said = refusal(tmp_path, changed("Contracts", "H2", "1.00000000000000000001"))
-    assert "cell H2: '1.00000000000000000001' has more than 15 digits" in said
+    assert "cell H2: expected at most 15 digits, got '1.00000000000000000001'" in said
 
 
 # What is hostile ------------------------------------------------------------------------------------------------------------
@@ -310,7 +335,7 @@ def test_no_archive_and_half_of_one(tmp_path):
     raw = book(path, whole()).read_bytes()
     for part_of_it in (b"PK\x03\x04 nothing of the kind", b"", raw[: len(raw) // 2], raw[:-30]):
         path.write_bytes(part_of_it)
-        assert "org.xlsx: is no .xlsx workbook that can be read" in hostile(path)
+        assert "org.xlsx: is not a readable .xlsx workbook" in hostile(path)
 
 
 def test_an_archive_that_unpacks_to_more_than_a_list_of_inputs(tmp_path, monkeypatch):
@@ -346,7 +371,7 @@ def test_a_day_that_no_calendar_has_is_an_error_of_its_cell(tmp_path):
     text = part(path, name)
     assert text.count("<v>46204</v>") == 1  # 2026-07-01
     with_part(path, name, text.replace("<v>46204</v>", "<v>1e300</v>"))
-    assert "sheet Water, cell B2 is the error #VALUE!; write a value" in hostile(path)
+    assert "sheet Water, cell B2 is the error #VALUE!; enter a value" in hostile(path)
 
 
 def test_what_a_sheet_says_of_its_own_size_does_not_cut_it_off(tmp_path):

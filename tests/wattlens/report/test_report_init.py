@@ -51,7 +51,7 @@ def test_a_workbook_is_written_once_and_over_another_only_by_force(tmp_path, cap
 
 @pytest.mark.parametrize("name", ["org.yaml", "org"])
 def test_only_a_workbook_is_written(tmp_path, name):
-    with pytest.raises(UsageError, match=r"the workbook is an .xlsx file"):
+    with pytest.raises(UsageError, match=r"expected a name that ends in .xlsx"):
         init("--out", tmp_path / name)
     assert not (tmp_path / name).exists()
 
@@ -64,10 +64,10 @@ def test_a_folder_that_is_not_there(tmp_path):
 def test_the_boards_of_an_inventory_are_put_in(tmp_path, capsys):
     (tmp_path / "inventory.csv").write_text(CSV)
     assert init("--out", tmp_path / "org.xlsx", "--from-inventory", tmp_path / "inventory.csv") == 0
-    assert "with 4 boards" in capsys.readouterr().out
+    assert "with 4 GPUs" in capsys.readouterr().out
     assert check(tmp_path / "org.xlsx", "--json") == 0
     rows = {(row["site"], row["what"]): row["found"] for row in json.loads(capsys.readouterr().out)["inputs"]}
-    assert rows["", "inventory"] == "2 GPUs of 3 nodes, 1 of them listed as a whole"
+    assert rows["", "inventory"] == "2 GPUs of 3 nodes, 1 of them listed as whole nodes"
     assert rows["", "sites"] == "fra1, pnq1"
 
 
@@ -78,7 +78,7 @@ def test_the_gpus_of_a_ledger_are_put_in(tmp_path):
     rows = list(openpyxl.load_workbook(tmp_path / "org.xlsx")["Inventory"].values)[3:]
     assert [row[1:6] for row in rows] == [("demo", "gpu-node-1", gpu, "NVIDIA H100 80GB HBM3", None) for gpu in ledgers.GPUS]
     assert [row[6] for row in rows] == ["2026-07-01", "2026-07-01"]
-    with pytest.raises(UsageError, match="sheet Inventory, cell F4 is empty; write site"):
+    with pytest.raises(UsageError, match="sheet Inventory, cell F4 is empty; enter site"):
         check(tmp_path / "org.xlsx")
 
 
@@ -136,7 +136,7 @@ def test_without_contracts_the_total_is_of_what_stands_in(residual, said):
 def test_a_bound_that_is_assumed_is_told(tmp_path, capsys):
     (tmp_path / "org.yaml").write_text("sites: [{site: {name: a}, pue: {value: 1.5, source: a plate}}]")
     assert check(tmp_path / "org.yaml") == 0
-    assert "  stated PUE           1.5 \u00b1 0.1 of it, assumed (a plate)" in capsys.readouterr().out.splitlines()
+    assert "  stated PUE           1.5 \u00b1 10 %, assumed (a plate)" in capsys.readouterr().out.splitlines()
 
 
 def test_check_tells_what_there_is_and_what_lacks(tmp_path, capsys):
@@ -149,14 +149,14 @@ def test_check_tells_what_there_is_and_what_lacks(tmp_path, capsys):
             "  least coverage       97.5 %",
             "  teams                3 rules",
             "site fra1",
-            "  stated PUE           1.28 ± 0.05 of it (the operator)",
+            "  stated PUE           1.28 ± 5 % (the operator)",
             "  installed IT power   800 kW",
             "site pnq1",
-            "  stated PUE           none: only meters tell its PUE",
+            "  stated PUE           none: PUE comes only from meters",
         ):
             assert line in out.splitlines()
         assert "  location-based       none: DE: no factor that is direct, location, CO2e" in out
-        assert "  contract wind        covers nothing: not retired" in out.splitlines()
+        assert "  contract wind        not matched: not retired" in out.splitlines()
 
 
 @pytest.mark.parametrize(
@@ -208,7 +208,7 @@ def test_check_names_each_contract_that_covers_nothing_and_why(tmp_path, capsys)
     (tmp_path / "org.yaml").write_text(json.dumps({"sites": [site]}))
     assert check(tmp_path / "org.yaml") == 0
     told = [line.split(maxsplit=2)[1:] for line in capsys.readouterr().out.splitlines() if line.startswith("  contract ")]
-    assert {name: reason.removeprefix("covers nothing: ").split(",")[0].split(" (")[0] for name, reason in told} == {
+    assert {name: reason.removeprefix("not matched: ").split(",")[0].split(" (")[0] for name, reason in told} == {
         "open": "not retired", "future": "retired on 2099-01-01", "old": "retired on 2020-01-01", "far": "another zone",
         "coal": "no emission factor",
     }  # fmt: skip
@@ -218,7 +218,7 @@ def test_check_of_what_is_wrong(tmp_path, capsys):
     sheets = whole()
     sheets["Contracts"][1][8] = "GWh"
     path = book(tmp_path / "org.xlsx", sheets)
-    said = "org.xlsx: sheet Contracts, cell I2: 'GWh' is not a unit of volume; expected kWh or MWh"
+    said = "org.xlsx: sheet Contracts, cell I2: expected a unit of volume (kWh or MWh), got 'GWh'"
     with pytest.raises(UsageError) as refused:
         check(path)
     assert (str(refused.value), refused.value.exit_code) == (said, 2)

@@ -189,7 +189,7 @@ def test_a_file_that_is_wrong_keeps_the_old_one_and_a_right_one_is_taken_over(no
         assert site.grown(kept) >= kept
         site.config = {**site.config, "site": {"name": "dc2"}}
         site.write()
-        eventually(lambda: "site.name changes with a restart only" in site.log.read_text())
+        eventually(lambda: "site.name needs a restart to take effect" in site.log.read_text())
 
 
 @pytest.mark.smoke

@@ -109,13 +109,13 @@ def test_a_workload_is_found_by_name_by_gpu_or_as_the_only_one() -> None:
         (
             TargetRequest(),
             {("a", 0): 9, ("b", 2): 9},
-            "several workloads are there: a, b; name one with --workload or its GPUs",
+            "several workloads run here: a, b; select one with --workload or its GPUs",
         ),
-        (TargetRequest(), {}, "sees no workload on a GPU"),
-        (TargetRequest(gpus=("1",)), {("a", 0): 9}, "sees no workload on these GPUs"),
-        (TargetRequest(workloads=("x",)), {("a", 0): 9}, "no workload 'x' on a GPU of this node; there are: a"),
-        (TargetRequest(workloads=("a",)), {("a", 0): 9, ("b", 0): 9}, "b is on these GPUs too"),
-        (TargetRequest(gpus=("0",)), {("a", 0): 9, ("b", 0): 9}, "several workloads are there: a, b"),
+        (TargetRequest(), {}, "reports no workload on a GPU"),
+        (TargetRequest(gpus=("1",)), {("a", 0): 9}, "reports no workload on these GPUs"),
+        (TargetRequest(workloads=("x",)), {("a", 0): 9}, "workload 'x' not found on the GPUs of this node; workloads: a"),
+        (TargetRequest(workloads=("a",)), {("a", 0): 9, ("b", 0): 9}, "b also uses these GPUs"),
+        (TargetRequest(gpus=("0",)), {("a", 0): 9, ("b", 0): 9}, "several workloads run here: a, b"),
     ],
 )
 def test_what_may_still_come_is_waited_for_with_a_reason(
@@ -129,11 +129,11 @@ def test_what_may_still_come_is_waited_for_with_a_reason(
 @pytest.mark.parametrize(
     ("wanted", "booked", "more", "says"),
     [
-        (TargetRequest(gpus=("0",)), {("a", 0): 9, ("a", 1): 9}, {}, "a workload is swept whole: --gpus 0,1"),
-        (TargetRequest(gpus=("0", "2")), {("a", 0): 9}, {}, "swept whole: --gpus 0"),
-        (TargetRequest(gpus=("7",)), {}, {}, "no GPU '7' answers the agent; there are: 0, 1, 2"),
+        (TargetRequest(gpus=("0",)), {("a", 0): 9, ("a", 1): 9}, {}, "a sweep needs all of them: --gpus 0,1"),
+        (TargetRequest(gpus=("0", "2")), {("a", 0): 9}, {}, "a sweep needs all of them: --gpus 0"),
+        (TargetRequest(gpus=("7",)), {}, {}, "--gpus: expected one of 0, 1, 2, got '7'"),
         (TargetRequest(), {("a", 0): 9}, {"mig": "0"}, "GPU 0 is in MIG mode"),
-        (TargetRequest(), {("a", 0): 9, ("a", 1): 9}, {"limits": {1: 500}}, "of one kind with one power limit"),
+        (TargetRequest(), {("a", 0): 9, ("a", 1): 9}, {"limits": {1: 500}}, "of one model with one power limit"),
     ],
 )
 def test_what_no_time_will_mend_is_refused(
@@ -149,9 +149,9 @@ def test_settings_are_spread_from_the_knee_and_from_the_lowest_limit() -> None:
     assert [limit for _, limit in settings(board, knees, "power", 5, (), ())] == [200, 300, 400, 500, 600]
     assert len(settings(board, knees, "both", None, (), ())) == 15
     assert settings(board, knees, "clock", None, (705,), ()) == ((705, None),)  # below the knee only on request
-    with pytest.raises(UsageError, match="above the limit that is set now"):
+    with pytest.raises(UsageError, match="at most the current power limit"):
         settings(board, knees, "power", None, (), (800.0,))
-    with pytest.raises(UsageError, match=r"the knee of .* is not known"):
+    with pytest.raises(UsageError, match=r"the knee of .* is unknown"):
         settings(board, (), "clock", None, (), ())
 
 
@@ -173,9 +173,9 @@ def test_a_profile_goes_on_only_where_everything_is_as_it_was() -> None:
     assert more.plan is not None
     assert (more.plan.repeats, more.plan.precision_ratio, more.plan.seed) == (9, 0.5, 7)
     for name, work, there, says in (
-        ("b", "steps", whole, "its workload is 'a', and here it is 'b'"),
-        ("a", "tokens", whole, "its work is 'steps'"),
-        ("a", "steps", SweepTarget((board, board), ("a",)), "its number of GPUs is 1, and here it is 2"),
+        ("b", "steps", whole, "expected workload 'b', got 'a'"),
+        ("a", "tokens", whole, "expected work 'tokens', got 'steps'"),
+        ("a", "steps", SweepTarget((board, board), ("a",)), "expected number of GPUs 2, got 1"),
     ):
         with pytest.raises(UsageError, match=says):
             resume_profile(made, there, name, work, PlanOptions(), Path("p"))
@@ -220,9 +220,9 @@ def test_other_pages_are_read_at_an_instant_of_our_own() -> None:
         assert eventually(lambda: server_page(url, "vllm", clock).sample(nothing)).count == 40
     assert metric_page(url, "done_total", clock).sample(nothing) is None  # nobody is there any more
     assert server_page(url, "vllm", clock).sample(nothing) is None
-    with pytest.raises(UsageError, match="--token-server 'none' is not known"):
+    with pytest.raises(UsageError, match=r"--token-server: expected one of .*, got 'none'"):
         server_page(url, "none", clock)
-    with pytest.raises(UsageError, match="--work-from 'https://x' is not an http:// address"):
+    with pytest.raises(UsageError, match="--work-from: expected an http:// address without a password, got 'https://x'"):
         metric_page("https://x", "done_total", clock)
 
 
@@ -250,7 +250,7 @@ def test_step_ends_come_with_what_else_the_job_did(monkeypatch: pytest.MonkeyPat
         assert eventually(lambda: work.sample(page({}))) == Sample(1795610018002743050, 7.0)
         rank["doing"] = "evaluation"
         assert eventually(lambda: work.sample(page({}))) == Sample(1795610018002743050, 7.0, "evaluation")
-        assert "2 ranks, and 1 of them are in ns/job" in spread_over_nodes(("ns/job",))
+        assert "only 1 of the job's 2 ranks are in ns/job" in spread_over_nodes(("ns/job",))
         assert spread_over_nodes(("ns/job", "ns/other")) == ""
         assert spread_over_nodes(("nobody",)) == ""
         text = 'wattlens_training_steps_total{workload="ns/job",phase="training"} 7\n'
@@ -325,7 +325,7 @@ def test_a_stretch_with_something_else_in_it_is_measured_again_or_at_last_taken_
 
 def test_a_job_that_ends_spoils_it() -> None:
     job = Job(ends_s=1000.0)
-    with pytest.raises(SpoiledError, match="no steps were done"):
+    with pytest.raises(SpoiledError, match="no steps were counted"):
         job.stretch()
     assert job.now_s <= 1000 + 5 + 4 * 20 + 1
 
@@ -418,7 +418,7 @@ def test_the_table_and_what_to_take_from_it() -> None:
     assert summary(made)[0] == "Within 3 % slowdown: 1500 MHz saves 15.0 % (15.0 to 15.0) of the energy per step"
     empty = SweepProfile("job", "H100", "570", True, "x_total", 1980, 700.0, plan=SweepPlan(((1, None),), 2, 20, 5, 0.01, 1))
     assert rows(empty)[0][2] == "TIME/UNIT"
-    assert "Nothing has an interval yet" in summary(empty)[0]
+    assert "No setting has an interval yet" in summary(empty)[0]
 
 
 # The command line.
@@ -429,7 +429,7 @@ def test_the_table_and_what_to_take_from_it() -> None:
     [
         ((), "missing --out"),
         (("--out", "/no/such/p.json"), "no such folder"),
-        (("--out", "p.json", "--resume"), "there is no p.json to go on with"),
+        (("--out", "p.json", "--resume"), "--resume: p.json: no such file"),
         (
             ("--out", "p.json", "--resume", "--clocks", "1005"),
             "--clocks: cannot be combined with --resume, which continues the plan in p.json",
@@ -441,7 +441,7 @@ def test_the_table_and_what_to_take_from_it() -> None:
         (("--out", "p.json", "--precision", "200%"), "--precision: expected a share"),
         (("--out", "p.json", "--work-from", "http://x/"), "--work-from and --work-metric: expected both"),
         (("--out", "p.json", "--work", "epochs"), "--work: expected steps or tokens without --work-from, got 'epochs'"),
-        (("--out", "p.json", "--tokens-from", "ftp://x/"), "is not an http:// address"),
+        (("--out", "p.json", "--tokens-from", "ftp://x/"), "--tokens-from: expected an http:// address"),
         (("--out", "p.json", "--actuator", "/no/such.sock"), "no answer at /no/such.sock"),
         (("--out", "p.json", "--simulate", "/no/such"), "no simulated node runs in /no/such"),
     ],
@@ -462,7 +462,7 @@ def test_a_file_that_is_there_is_neither_overwritten_nor_taken_for_a_sweep(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     for text, options, says in (
-        ("{}", (), "is there already: give --resume"),
+        ("{}", (), "already exists: continue it with --resume"),
         ("{}", ("--resume",), "p.json: workload"),
         ("[", ("--resume",), "p.json: Invalid JSON"),
     ):

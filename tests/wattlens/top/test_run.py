@@ -145,7 +145,7 @@ def test_an_agent_that_stops_leaves_no_old_number_and_may_return(url: str) -> No
         server.stop()
         terminal.seen = ""
         terminal.until("NO FRESH READING")
-        terminal.until("too old to be shown")
+        terminal.until("too old to show")
         terminal.seen = ""
         server = WebServer("127.0.0.1", port, player.now, Still())
         server.start()
@@ -322,7 +322,7 @@ def test_with_no_agent_it_reads_this_machine_by_a_private_one(node: SimulatedNod
     assert document["local"]["host"]["memory_total_b"] > 0
     done = run("--once", WATTLENS_SIM="")
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
-    assert "no agent answers" in done.stderr
+    assert "no agent responds" in done.stderr
     assert "NVML" in done.stderr
 
 

@@ -41,12 +41,12 @@ def nested(row: SheetRow, faults: Faults) -> dict[str, Any]:
 
 def explain_missing(sheet: Sheet, column: SheetColumn) -> str:
     """The message for an empty cell that a row needs."""
-    return f"is empty; write {column.label}" + (f": {meaning}" if (meaning := sheet.meaning(column)) else "")
+    return f"is empty; enter {column.label}" + (f": {meaning}" if (meaning := sheet.meaning(column)) else "")
 
 
 def _value(row: SheetRow, column: SheetColumn, value: Any) -> Any:
     if column.choices and value not in column.choices:
-        raise BadCellError(column.label, f"{_format_cell(value)} is none of {', '.join(column.choices)}")
+        raise BadCellError(column.label, f"expected one of {', '.join(column.choices)}, got {_format_cell(value)}")
     if column.units is not None:
         return _in_units(row, column, value)
     kind = row.sheet.takes(column)
@@ -64,7 +64,7 @@ def _text(column: SheetColumn, value: Any) -> str:
         return value
     if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 10**_DIGITS and value == int(value):
         return str(int(value))
-    raise BadCellError(column.label, f"expected text, got {_format_cell(value)}; format the cell as text and write it again")
+    raise BadCellError(column.label, f"expected text, got {_format_cell(value)}; format the cell as text and enter it again")
 
 
 def _in_units(row: SheetRow, column: SheetColumn, value: Any) -> float:
@@ -73,9 +73,9 @@ def _in_units(row: SheetRow, column: SheetColumn, value: Any) -> float:
     units = " or ".join(column.units)
     unit = row.cells.get(column.unit_label)
     if unit is None:
-        raise BadCellError(column.unit_label, f"is empty; write the unit of {column.label}: {units}")
+        raise BadCellError(column.unit_label, f"is empty; enter the unit of {column.label}: {units}")
     if unit not in column.units:
-        raise BadCellError(column.unit_label, f"{_format_cell(unit)} is not a unit of {column.label}; expected {units}")
+        raise BadCellError(column.unit_label, f"expected a unit of {column.label} ({units}), got {_format_cell(unit)}")
     if isinstance(value, float):
         number = _ROUNDED.create_decimal(repr(value))
     elif isinstance(value, int | str) and _NUMBER.fullmatch(str(value)):
@@ -84,10 +84,10 @@ def _in_units(row: SheetRow, column: SheetColumn, value: Any) -> float:
         number = Decimal("nan")
     converted = number * column.units[unit]
     if not converted.is_finite():
-        text = f"{_format_cell(value)} is no number; write one such as 1234.5 here, and its unit in {column.unit_label}"
+        text = f"expected a number such as 1234.5, with its unit in {column.unit_label}, got {_format_cell(value)}"
         raise BadCellError(column.label, text)
     if Decimal(repr(float(converted))) != converted:
-        raise BadCellError(column.label, f"{_format_cell(value)} has more than {_DIGITS} digits")
+        raise BadCellError(column.label, f"expected at most {_DIGITS} digits, got {_format_cell(value)}")
     return float(converted)
 
 

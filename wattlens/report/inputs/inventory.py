@@ -47,9 +47,9 @@ def _lines(text: str, given: Path) -> list[Line]:
             if not head:
                 head = cells
                 if sorted(head) not in (sorted(COLUMNS), sorted([*COLUMNS, KEY_COLUMN])):
-                    raise UsageError(f"{where}: the columns must be {','.join(COLUMNS)}")
+                    raise UsageError(f"{where}: expected the columns {','.join(COLUMNS)}")
             elif reader.line_num > LINES_MAX:
-                raise UsageError(f"{given}: has more than {LINES_MAX} lines")
+                raise UsageError(f"{given}: expected at most {LINES_MAX} lines")
             elif cells:
                 if len(cells) != len(head):
                     faults.append(f"{where}: expected {len(head)} cells as in the first line, got {len(cells)}")
@@ -61,7 +61,7 @@ def _lines(text: str, given: Path) -> list[Line]:
     except csv.Error as error:
         faults.append(f"{given}:{reader.line_num}: not valid CSV: {error}")
     if not head and not faults:
-        faults.append(f"{given}:1: is empty; the columns must be {','.join(COLUMNS)}")
+        faults.append(f"{given}:1: is empty; expected the columns {','.join(COLUMNS)}")
     if faults:
         raise UsageError("\n".join(shorten(faults)))
     return lines
@@ -87,7 +87,7 @@ def expected(lines: Iterable[Line], sites: Sequence[str]) -> tuple[ExpectedDevic
     known = set(sites)
     for where, device in lines:
         if known and device.site not in known:
-            raise UsageError(f"{where}: site {device.site!r} is not among the sites; {_nearest(device.site, sites)}")
+            raise UsageError(f"{where}: unknown site {device.site!r}; {_nearest(device.site, sites)}")
         start_ns = day_ns(device.first) if device.first is not None else 0
         end_ns = day_ns(device.gone) if device.gone is not None else INT64_MAX
         stay = ExpectedDevice(device.cluster, device.node, device.uuid, device.sku, device.site, start_ns, end_ns)
@@ -104,7 +104,7 @@ def _refuse_double(by_key: dict[tuple[str, str, str], list[tuple[ExpectedDevice,
         for (before, first), (after, second) in pairwise(sorted(stays, key=_start)):
             if after.start_ns < before.end_ns:
                 what = before.uuid or f"node {before.node}"
-                raise UsageError(f"{second}: {what} is there twice at one time; {first} has it already")
+                raise UsageError(f"{second}: {what} is listed twice for the same time, also in {first}")
 
 
 def _start(stay: tuple[ExpectedDevice, str]) -> int:
@@ -113,4 +113,4 @@ def _start(stay: tuple[ExpectedDevice, str]) -> int:
 
 def _nearest(name: str, names: Sequence[str]) -> str:
     near = difflib.get_close_matches(name, names, 1, 0.5)
-    return f"did you mean {near[0]!r}?" if near else f"they are: {', '.join(sorted(names)[:20])}"
+    return f"did you mean {near[0]!r}?" if near else f"expected one of {', '.join(sorted(names)[:20])}"

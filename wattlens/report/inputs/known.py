@@ -92,5 +92,7 @@ def _stays(first: str, listed: Mapping[str, set[str]]) -> list[Line]:
 
 def _few(lines: list[Line], path: Path) -> list[Line]:
     if len(lines) > ROWS_MAX:
-        raise UsageError(f"{path} has more than {ROWS_MAX} boards; name the CSV file of the inventory in sheet Organisation")
+        raise UsageError(
+            f"{path}: expected at most {ROWS_MAX} GPUs; for more, use a CSV file as the inventory (sheet Organisation)"
+        )
     return lines

@@ -51,14 +51,14 @@ Instant = Annotated[datetime, BeforeValidator(_instant)]
 class Delivery(Section):
     """What a contract delivered in an hour or a quarter of one."""
 
-    start_utc: Instant = Field(description="when the hour or quarter of an hour begins, in UTC: 2026-01-31T23:15")
-    minutes: Literal[15, 60] = Field(60, description="its length")
-    kwh: float = Field(ge=0, le=1e9, description="what was delivered in it")
+    start_utc: Instant = Field(description="start of the hour or quarter of an hour in UTC: 2026-01-31T23:15")
+    minutes: Literal[15, 60] = Field(60, description="length of the interval")
+    kwh: float = Field(ge=0, le=1e9, description="energy delivered in the interval")
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
         if self.start_utc.minute % self.minutes or self.start_utc.second:
-            raise ValueError(f"{self.start_utc:%Y-%m-%d %H:%M:%S} begins no stretch of {self.minutes} minutes")
+            raise ValueError(f"{self.start_utc:%Y-%m-%d %H:%M:%S}: not the start of an interval of {self.minutes} minutes")
         return self
 
     @property
@@ -76,7 +76,7 @@ class BoughtContract(Contract):
     """A contract or certificate with its deliveries, which may be given inline."""
 
     deliveries: tuple[Delivery, ...] = Field(
-        (), max_length=DELIVERIES_MAX, description="what was delivered by the hour or quarter of an hour, instead of a volume"
+        (), max_length=DELIVERIES_MAX, description="energy delivered per hour or quarter of an hour, instead of a volume"
     )
 
     @model_validator(mode="after")
@@ -84,19 +84,19 @@ class BoughtContract(Contract):
         what = f"contract {self.id!r}"
         if not self.deliveries:
             if self.volume_kwh is None and self.hourly_file is None:
-                raise ValueError(f"{what} needs volume_kwh with start and end, or deliveries, or an hourly_file")
+                raise ValueError(f"{what}: expected volume_kwh with start and end, deliveries, or an hourly_file")
             _CONTRACT_SOUND(self)
             return self
         if self.volume_kwh is not None or self.hourly_file is not None:
-            raise ValueError(f"{what} has deliveries; give it neither volume_kwh nor hourly_file")
+            raise ValueError(f"{what}: deliveries cannot be combined with volume_kwh or hourly_file")
         _CONTRACT_SOUND(self.model_copy(update={"hourly_file": Path()}))  # what else must be right is as with a file of hours
         ordered = sorted(self.deliveries, key=lambda d: d.start_ns)
         for before, after in pairwise(ordered):
             if after.start_ns < before.end_ns:
-                raise ValueError(f"{what}: what was delivered at '{after.start_utc:%Y-%m-%d %H:%M:%S}' UTC is there twice")
+                raise ValueError(f"{what}: duplicate delivery at '{after.start_utc:%Y-%m-%d %H:%M:%S}' UTC")
         first = ordered[0].start_utc.date()
         if self.commissioned is not None and first < self.commissioned - timedelta(days=1):  # days begin earlier east of UTC
-            raise ValueError(f"{what} delivered on {first}, before its plant ran ({self.commissioned})")
+            raise ValueError(f"{what}: delivered on {first}, before its plant was commissioned ({self.commissioned})")
         return self
 
     def deliveries_by_time(self, time_zone: ZoneInfo) -> list[tuple[int, int, int]]:
@@ -110,7 +110,9 @@ class BoughtContract(Contract):
 class RegisteredMeter(MeterConfig):
     """A meter that the site has: the report says so where the ledger has none of its readings."""
 
-    source: str = Field("declared", pattern=NAME, description="what reads it: modbus, snmp, redfish, prometheus, imported")
+    source: str = Field(
+        "declared", pattern=NAME, description="source of its readings: modbus, snmp, redfish, prometheus, imported"
+    )
 
 
 class GridHours(AnyGridSource):
@@ -127,15 +129,17 @@ class GridHours(AnyGridSource):
 class OrgGrid(GridBase):
     """The grid that a site hangs on."""
 
-    sources: tuple[GridHours, ...] = Field((), max_length=SOURCES_MAX, description="files with its hours, the best first")
+    sources: tuple[GridHours, ...] = Field(
+        (), max_length=SOURCES_MAX, description="files with hourly intensities, the preferred first"
+    )
 
 
 class OrgSite(Section):
     """A site: by its own file, or by what stands here."""
 
-    file: Path | None = Field(None, description="the site's file (docs/site.md); without it, `site` and `grid` say it here")
+    file: Path | None = Field(None, description="the site's file (docs/site.md); without it, the keys `site` and `grid` here")
     state: Path | None = Field(
-        None, description="state folder of its `wattlens site`: hourly intensities of its grid are in the folder grid there"
+        None, description="state folder of the site's `wattlens site`, whose subfolder grid has the hourly intensities"
     )
     it_power_kw: float | None = Field(None, gt=0, le=1e7, description="installed IT power demand (EU 2024/1364)")
     floor_m2: float | None = Field(None, gt=0, le=1e8, description="floor area of the data centre, in square metres")
@@ -151,13 +155,13 @@ class OrgSite(Section):
     def _told_once(self) -> Self:
         if self.file is None:
             if self.site is None or "name" not in self.site.model_fields_set:
-                raise ValueError("a site needs its file, or site.name")
+                raise ValueError("a site needs file or site.name")
             return self
         beside = [key for key in ("pue", "grid", "meters") if getattr(self, key)]
         if self.site is not None:
             beside += [f"site.{key}" for key in type(self.site).model_fields if key in self.site.model_fields_set - {"name"}]
         if beside:
-            raise ValueError(f"{self.file} tells of this site; {beside[0]} belongs into it, not beside it")
+            raise ValueError(f"{self.file} describes this site; move {beside[0]} into that file")
         return self
 
 
@@ -168,16 +172,16 @@ class InventoryLine(Section):
 
     cluster: str = Field(min_length=1, max_length=63, description="cluster, as its agents name it (node.cluster)")
     node: str = Field(min_length=1, max_length=253, description="node, as its agent names it")
-    uuid: str = Field("", max_length=120, description="UUID of the board, such as GPU-8f2a...; empty: all of the node")
-    sku: str = Field("", max_length=200, description="kind of board, such as NVIDIA H100 80GB HBM3")
-    site: str = Field(pattern=NAME, description="site at which it stands")
+    uuid: str = Field("", max_length=120, description="UUID of the GPU, such as GPU-8f2a...; empty: all GPUs of the node")
+    sku: str = Field("", max_length=200, description="GPU model, such as NVIDIA H100 80GB HBM3")
+    site: str = Field(pattern=NAME, description="site at which it is installed")
     first: Day | None = Field(None, alias="from", description="first day there, UTC; empty: always")
-    gone: Day | None = Field(None, alias="to", description="first day on which it was gone, UTC; empty: still there")
+    gone: Day | None = Field(None, alias="to", description="first day after its removal, UTC; empty: still there")
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
         if self.first and self.gone and self.gone <= self.first:
-            raise ValueError(f"it was gone on {self.gone}, before it came on {self.first}")
+            raise ValueError(f"removed on {self.gone}, before its first day {self.first}")
         return self
 
 
@@ -187,32 +191,32 @@ class Team(Section):
     match: dict[str, _Text] = Field(
         min_length=1, max_length=16, description="label -> glob; all must match; `kind` and `workload` count as labels"
     )
-    team: str = Field("", max_length=200, description="team that these workloads are booked to")
-    project: str = Field("", max_length=200, description="project that they are booked to")
-    price_class: str = Field("", max_length=63, description="class of their price, such as spot; the first rule that tells one")
+    team: str = Field("", max_length=200, description="team to which these workloads are assigned")
+    project: str = Field("", max_length=200, description="project to which they are assigned")
+    price_class: str = Field("", max_length=63, description="price class, such as spot; the first rule with a class applies")
 
     @model_validator(mode="after")
     def _tells(self) -> Self:
         if not (self.team or self.project or self.price_class):
-            raise ValueError("a rule tells a team, a project or a price_class; this one tells none")
+            raise ValueError("expected a team, a project or a price_class")
         return self
 
 
 class ClassPrice(Section):
     """What a GPU hour of a price class is charged."""
 
-    price_class: str = Field("", max_length=63, description="class, such as spot or priority; empty: of every other workload")
+    price_class: str = Field("", max_length=63, description="price class, such as spot or priority; empty: all other workloads")
     currency: Currency = Field("", description="ISO 4217, such as EUR")
-    per_gpu_hour: float | None = Field(None, ge=0, le=1e6, description="price of an hour of one GPU")
+    per_gpu_hour: float | None = Field(None, ge=0, le=1e6, description="price per GPU hour")
     electricity_share_percent: float | None = Field(
-        None, ge=0, le=1000, description="share of its electricity's cost that is charged on top"
+        None, ge=0, le=1000, description="share of the electricity cost that is charged in addition"
     )
 
     @model_validator(mode="after")
     def _tells(self) -> Self:
-        what = f"price of class {self.price_class!r}"
+        what = f"price class {self.price_class!r}"
         if self.per_gpu_hour is None and self.electricity_share_percent is None:
-            raise ValueError(f"{what} needs per_gpu_hour or electricity_share_percent")
+            raise ValueError(f"{what}: expected per_gpu_hour or electricity_share_percent")
         if self.per_gpu_hour is not None and not self.currency:
             raise ValueError(f"{what} needs a currency")
         return self
@@ -221,34 +225,36 @@ class ClassPrice(Section):
 class GpuEmissions(Section):
     """Embodied emissions of a GPU model. It overrides the figures that come with Wattlens."""
 
-    sku: str = Field(min_length=1, max_length=200, description="glob over kinds of boards, such as *H100*; any case")
-    low_kg: float = Field(ge=0, le=1e6, description="kg of CO2e of one board, the lowest estimate")
-    high_kg: float = Field(ge=0, le=1e6, description="the highest estimate; the same where the source has one figure")
-    life_years: float = Field(gt=0, le=50, description="years over which it is spread")
-    boundary: str = Field(min_length=1, max_length=200, description="what is counted: cradle to gate, board alone")
-    source: str = Field(min_length=1, max_length=400, description="where the figure stands")
+    sku: str = Field(min_length=1, max_length=200, description="glob over GPU models, such as *H100*; case is ignored")
+    low_kg: float = Field(ge=0, le=1e6, description="kg of CO2e per GPU, the lowest estimate")
+    high_kg: float = Field(
+        ge=0, le=1e6, description="kg of CO2e per GPU, the highest estimate; equal if the source has one figure"
+    )
+    life_years: float = Field(gt=0, le=50, description="years of use over which it is distributed")
+    boundary: str = Field(min_length=1, max_length=200, description="boundary of the figure: cradle to gate, GPU board only")
+    source: str = Field(min_length=1, max_length=400, description="source of the figure")
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
         if self.high_kg < self.low_kg:
-            raise ValueError(f"high_kg {self.high_kg:g} is less than low_kg {self.low_kg:g}")
+            raise ValueError(f"high_kg: expected at least low_kg ({self.low_kg:g}), got {self.high_kg:g}")
         return self
 
 
 class ModelFacts(Section):
     """How a model is called in print."""
 
-    model: str = Field(min_length=1, max_length=300, description="its name in the ledger, as its server tells it")
-    display: str = Field("", max_length=200, description="its name in print; empty: as in the ledger")
-    precision: str = Field("", max_length=63, description="such as fp8")
-    parameters_billion: float | None = Field(None, gt=0, le=1e6, description="its parameters in billions: 70.6")
+    model: str = Field(min_length=1, max_length=300, description="name in the ledger, as reported by the inference server")
+    display: str = Field("", max_length=200, description="name in the report; empty: as in the ledger")
+    precision: str = Field("", max_length=63, description="precision, such as fp8")
+    parameters_billion: float | None = Field(None, gt=0, le=1e6, description="number of parameters in billions: 70.6")
 
 
 class ReportingOrganisation(Section):
     """The organisation that reports."""
 
-    name: str = Field("", max_length=200, description="name of the organisation, as it stands on the report")
-    contact: str = Field("", max_length=200, description="who answers questions about the report: a name, an address")
+    name: str = Field("", max_length=200, description="name of the organisation, as shown in the report")
+    contact: str = Field("", max_length=200, description="contact for questions about the report: a name, an address")
 
 
 class OrgFile(Section):
@@ -270,7 +276,7 @@ class OrgFile(Section):
 
     @model_validator(mode="after")
     def _once(self) -> Self:
-        refuse_twice("price of class", [each.price_class for each in self.prices])
+        refuse_twice("price class", [each.price_class for each in self.prices])
         refuse_twice("model", [each.model for each in self.models])
         return self
 
@@ -284,7 +290,7 @@ def refuse_twice(what: str, names: Sequence[str]) -> None:
     seen: set[str] = set()
     for name in names:
         if name in seen:
-            raise ValueError(f"{what} {name!r} is there twice")
+            raise ValueError(f"duplicate {what} {name!r}")
         seen.add(name)
 
 

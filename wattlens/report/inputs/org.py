@@ -59,11 +59,11 @@ def parse(raw: bytes, path: Path) -> ParsedInputs:
     """The file itself, without what it names; raises UsageError as `load_organisation` does."""
     if path.suffix.lower() in YAML:
         if len(raw) > yaml_file.MAX_BYTES:
-            raise UsageError(f"{path} is larger than {yaml_file.MAX_BYTES} bytes")
+            raise UsageError(f"{path}: expected at most {yaml_file.MAX_BYTES} bytes")
         return ParsedInputs(configuration.parse_as(OrgFile, raw, str(path)))
     if path.suffix.lower() in WORKBOOK:
         return read_workbook(raw, path.name)
-    raise UsageError(f"{path} is no file of inputs: it ends in {' or '.join((*YAML, '.xlsx'))}")
+    raise UsageError(f"{path}: expected an input file that ends in {' or '.join((*YAML, '.xlsx'))}")
 
 
 def _inventory(inputs: ParsedInputs, files: InputFiles, path: Path) -> Iterable[Line]:
@@ -73,7 +73,7 @@ def _inventory(inputs: ParsedInputs, files: InputFiles, path: Path) -> Iterable[
         return inputs.lines
     if inputs.lines:
         first = inputs.lines[0][0].removeprefix(f"{path.name}: ")
-        raise UsageError(f"{where}: names {given}, and there is one in {first} as well; give one of the two")
+        raise UsageError(f"{where}: names {given}, and {first} contains an inventory as well; keep one of the two")
     try:
         return csv_lines(given, files)
     except UsageError as error:
@@ -91,7 +91,7 @@ def _sites(inputs: ParsedInputs, files: InputFiles, span: GridPeriod, path: Path
             faults += str(error).splitlines()
             continue
         if site.name in sites:
-            faults.append(f"site {site.name!r} is there twice")
+            faults.append(f"duplicate site {site.name!r}")
         sites[site.name] = site
     if faults:
         raise UsageError("\n".join(shorten([f"{path}: {text}{also_at(text, inputs.cells)}" for text in faults])))

@@ -78,7 +78,7 @@ class _Reading:
         for row, data in organisation:
             self._document, self._places[()] = data, (row, "")
         for row, _ in organisation[1:]:
-            row.tell(self._faults, "", "sheet Organisation has one row; take this one out")
+            row.tell(self._faults, "", "expected one row in sheet Organisation; delete this one")
         for row, data in self._entries("Sites"):
             loc = self._put((), self._document, "sites", row, data)
             self._hours(loc, row, data)
@@ -129,7 +129,7 @@ class _Reading:
             return self._put(*self._sites[site], key, row, data)
         if not row.is_in(self._faults, "site"):
             there = ", ".join(self._sites) or "none"
-            row.tell(self._faults, "site", f"{site[:80]!r} is not in sheet Sites; it has: {there[:200]}")
+            row.tell(self._faults, "site", f"unknown site {site[:80]!r}; sheet Sites has: {there[:200]}")
         return ()
 
     def _delivery(self, row: SheetRow, data: dict[str, Any]) -> None:
@@ -137,7 +137,7 @@ class _Reading:
         if (site, contract) in self._contracts:
             self._put(*self._contracts[site, contract], "deliveries", row, data)
         elif not row.is_in(self._faults, "site", "contract"):
-            row.tell(self._faults, "contract", f"{contract[:80]!r} is no contract or certificate of site {site[:80]!r}")
+            row.tell(self._faults, "contract", f"{contract[:80]!r} is not a contract or certificate of site {site[:80]!r}")
 
     def _tariffs(self) -> None:
         """One tariff of every row with its id: the one without times, then those with."""
@@ -147,14 +147,14 @@ class _Reading:
         for (_, name), entries in groups.items():
             base = [each for each in entries if "times" not in each[0].cells]
             if len(base) != 1:
-                text = f"tariff {name!r} has {len(base)} rows without times; one of them is the price at any other time"
+                text = f"tariff {name!r}: expected one row without times (the price at all other times), got {len(base)}"
                 (base or entries)[-1][0].tell(self._faults, "times", text)
                 continue
             loc, at = self._at_site("tariffs", *base[0]), base[0][0]
             for row, data in (each for each in entries if each is not base[0] and loc):
                 for label in ("currency", "valid_from", "valid_to", "source"):
                     if row.cells.get(label, at.cells.get(label)) != at.cells.get(label):
-                        text = f"differs from that of {at.where(label)}, which is of the same tariff; leave it empty here"
+                        text = f"differs from {at.where(label)}, a row of the same tariff; leave it empty here"
                         row.tell(self._faults, label, text)
                 times = [part.strip() for part in str(row.cells["times"]).split(";")]
                 band = self._put(loc, base[0][1], "prices", row, {"times": times, "per_kwh": data.get("default_per_kwh")})
@@ -174,11 +174,11 @@ class _Reading:
         for pair in filter(None, (part.strip() for part in str(row.cells.get("labels", "")).split(";"))):
             key, equals, glob = (part.strip() for part in pair.partition("="))
             if not (key and equals and glob) or key in match:
-                row.tell(self._faults, "labels", f"{pair[:80]!r} is no key=glob, or its key is given twice")
+                row.tell(self._faults, "labels", f"expected key=glob with each key once, got {pair[:80]!r}")
             match[key] = glob
             self._places[*loc, "match", key] = row, "labels"
         if not match:
-            row.tell(self._faults, "", "a row needs a glob that says whose workloads it is about, such as *")
+            row.tell(self._faults, "", "expected at least one glob that selects workloads, such as *")
 
     def _explain(self, fault: Any, unread: Collection[tuple[str, int]]) -> None:
         """Name a fault of the document by its cell, once.

@@ -13,7 +13,7 @@ from wattlens.report.inputs import model
 from wattlens.report.inputs.columns import KILOWATTS, KWH, LITERS, PER_KWH, WATTS, Sheet, SheetColumn
 
 
-def _site(says: str = "site that it belongs to, as in sheet Sites") -> SheetColumn:
+def _site(says: str = "name of the site, as in sheet Sites") -> SheetColumn:
     return SheetColumn("site", None, says, needed=True, names="Sites")
 
 
@@ -23,7 +23,7 @@ def _labels(*names: str) -> tuple[SheetColumn, ...]:
 
 # fmt: off
 _BOUGHT: Final = (
-    SheetColumn("zone", says="bidding zone or grid where it was made, named as grid_zone in sheet Sites"),
+    SheetColumn("zone", says="bidding zone or grid of the generation, named as grid_zone in sheet Sites"),
     SheetColumn("technology"),
     SheetColumn("start"), SheetColumn("end"), SheetColumn("volume", "volume_kwh", units=KWH),
     SheetColumn("granularity"),
@@ -33,15 +33,15 @@ _MADE: Final = (
     SheetColumn("g_source"),
     SheetColumn("g_boundary"),
 )
-_PUE_BOUND: Final = f"bound of its error; empty: {DeclaredPue.model_fields['uncertainty_percent'].default:g} is assumed"
-_BASE: Final = "needed in the row without times"
+_PUE_BOUND: Final = f"bound of its error; empty: {DeclaredPue.model_fields['uncertainty_percent'].default:g}"
+_BASE: Final = "required in the row without times"
 _WIND: Final = {"zone": "DE", "technology": "wind", "granularity": "hour", "commissioned": date(2021, 5, 1)}
 
 SHEETS: Final = (
     Sheet(
         "Organisation",
         model.OrgFile,
-        "Who reports: one row.",
+        "The reporting organisation, in one row.",
         (
             SheetColumn("name", "organisation.name"),
             SheetColumn("contact", "organisation.contact"),
@@ -53,7 +53,8 @@ SHEETS: Final = (
     Sheet(
         "Sites",
         model.OrgSite,
-        "One row a site. A site with a file of its own (docs/site.md) needs file, and nothing that stands in that file.",
+        "One row per site. For a site with its own file (docs/site.md), fill in file and leave out everything that the "
+        "file contains.",
         (
             SheetColumn("name", "site.name", needed=True),
             SheetColumn("time_zone", "site.time_zone"),
@@ -62,15 +63,15 @@ SHEETS: Final = (
             SheetColumn("boundary", "grid.boundary"),
             SheetColumn("gases", "grid.gases"),
             SheetColumn("factors", "grid.factors"),
-            SheetColumn("hours_file", None, "CSV file with the grid's intensity hour by hour: ts_utc,zone,g_per_kwh,kind"),
-            SheetColumn("hours_publisher", None, "whose hours these are; needed with hours_file"),
-            SheetColumn("hours_licence", None, "on what terms they may be used; needed with hours_file"),
+            SheetColumn("hours_file", None, "CSV file with hourly grid intensities: ts_utc,zone,g_per_kwh,kind"),
+            SheetColumn("hours_publisher", None, "publisher of these intensities; required with hours_file"),
+            SheetColumn("hours_licence", None, "licence of these intensities; required with hours_file"),
             SheetColumn("pue", "pue.value"),
             SheetColumn("pue_uncertainty_percent", "pue.uncertainty_percent", _PUE_BOUND),
             SheetColumn("pue_source", "pue.source"),
             SheetColumn("it_power", "it_power_kw", units=KILOWATTS),
             SheetColumn("floor_m2"),
-            SheetColumn("file", says="the site's own YAML file, such as fra1.yaml: with its meters and what reads them"),
+            SheetColumn("file", says="the site's own YAML file, such as fra1.yaml, with its meters and their sources"),
             SheetColumn("state"),
         ),
         (
@@ -86,7 +87,7 @@ SHEETS: Final = (
     Sheet(
         "Inventory",
         model.InventoryLine,
-        "Every GPU that should have been measured: what coverage is a share of. Days are UTC.",
+        "Every GPU that should have been measured; coverage is computed from these. Days are UTC.",
         (
             SheetColumn("cluster"), SheetColumn("node"), SheetColumn("uuid"), SheetColumn("sku"), SheetColumn("site",
             names="Sites"),
@@ -103,7 +104,8 @@ SHEETS: Final = (
     Sheet(
         "Meters",
         model.RegisteredMeter,
-        "The building's meters, so that one whose readings are missing is named. What reads a meter stands in the site's file.",
+        "The building's meters, so that missing readings are reported by meter. The source of a meter's readings is in "
+        "the site's file.",
         (
             _site(), SheetColumn("id"), SheetColumn("role"), SheetColumn("position"), SheetColumn("parent"),
             SheetColumn("zone"),
@@ -122,10 +124,10 @@ SHEETS: Final = (
     Sheet(
         "Contracts",
         model.BoughtContract,
-        "Power purchase agreements and the like. Give a volume with start and end, or rows in sheet Deliveries, or an "
-        "hourly_file. Only what was retired for the site counts.",
+        "Power purchase agreements and similar contracts. Give a volume with start and end, rows in sheet Deliveries, or "
+        "an hourly_file. Only energy whose certificates are retired for the site counts.",
         (
-            _site(), SheetColumn("id"), SheetColumn("kind", says="what it is", choices=("ppa", "other")), *_BOUGHT,
+            _site(), SheetColumn("id"), SheetColumn("kind", says="instrument", choices=("ppa", "other")), *_BOUGHT,
             SheetColumn("hourly_file"), *_MADE,
         ),
         (
@@ -142,8 +144,8 @@ SHEETS: Final = (
     Sheet(
         "Certificates",
         model.BoughtContract,
-        "Guarantees of origin and renewable energy certificates. Only what was retired for the site counts.",
-        (_site(), SheetColumn("id"), SheetColumn("kind", says="what it is", choices=("go", "rec", "i-rec")), *_BOUGHT, *_MADE),
+        "Guarantees of origin and renewable energy certificates. Only certificates that are retired for the site count.",
+        (_site(), SheetColumn("id"), SheetColumn("kind", says="instrument", choices=("go", "rec", "i-rec")), *_BOUGHT, *_MADE),
         (
             {
                 "site": "fra1", "id": "go-2026-07", "kind": "go", **_WIND, "granularity": "month",
@@ -157,7 +159,7 @@ SHEETS: Final = (
     Sheet(
         "Deliveries",
         model.Delivery,
-        "What a contract delivered in each hour or quarter of an hour: the strictest matching there is.",
+        "Energy that a contract delivered in each hour or quarter of an hour, for the strictest matching.",
         (
             _site(), SheetColumn("contract", None, "id of its contract or certificate", needed=True),
             SheetColumn("start_utc"), SheetColumn("minutes"), SheetColumn("volume", "kwh", units=KWH),
@@ -174,15 +176,15 @@ SHEETS: Final = (
     Sheet(
         "Tariffs",
         TariffConfig,
-        "What electricity costs. One row without times is the price at any other time; rows of the same id with times are "
-        "prices at those times.",
+        "Electricity prices. Rows with times give the price at those times; the row of the same id without times gives "
+        "the price at all other times.",
         (
             _site(), SheetColumn("id"), SheetColumn("currency", says=f"ISO 4217, such as EUR; {_BASE}", needed=False),
-            SheetColumn("price", "default_per_kwh", "price of a unit of energy", units=PER_KWH),
-            SheetColumn("times", None, f"{HourlyPrice.model_fields['times'].description}; several are parted by ;"),
+            SheetColumn("price", "default_per_kwh", "price per unit of energy", units=PER_KWH),
+            SheetColumn("times", None, f"{HourlyPrice.model_fields['times'].description}; separate several with ;"),
             SheetColumn("valid_from", says=f"first day, in the site's time zone; {_BASE}", needed=False),
             SheetColumn("valid_to"),
-            SheetColumn("source", says=f"where the prices stand: a contract, a page of the supplier; {_BASE}", needed=False),
+            SheetColumn("source", says=f"source of the prices: a contract, a page of the supplier; {_BASE}", needed=False),
         ),
         (
             {
@@ -197,7 +199,7 @@ SHEETS: Final = (
     Sheet(
         "Water",
         WaterRecord,
-        "What the site's water meter counted from one reading to the next, or a bill.",
+        "Water use of the site between two meter readings, or from a bill.",
         (
             _site(), SheetColumn("start"), SheetColumn("end"), SheetColumn("amount", "liters", units=LITERS),
             SheetColumn("accuracy_percent"),
@@ -215,7 +217,7 @@ SHEETS: Final = (
     Sheet(
         "Teams",
         model.Team,
-        "Whose a workload is. The first row that holds counts; * stands for any letters. All globs of a row must match.",
+        "Owner of a workload. The first matching row applies; * matches any characters. All globs of a row must match.",
         (
             *_labels("namespace", "owner", "pod", "account", "user", "partition", "model"),
             SheetColumn("kind", "match.kind", "kind of workload: container, pod, unit, slurm, process"),
@@ -232,7 +234,7 @@ SHEETS: Final = (
     Sheet(
         "Prices",
         model.ClassPrice,
-        "What a GPU hour is charged, by the class of its price.",
+        "Price per GPU hour, by price class.",
         (
             SheetColumn("price_class"), SheetColumn("currency"), SheetColumn("per_gpu_hour"),
             SheetColumn("electricity_share_percent"),
@@ -244,15 +246,15 @@ SHEETS: Final = (
     Sheet(
         "Hardware",
         model.GpuEmissions,
-        "Emissions from making a GPU board, where you have better figures than those shipped with Wattlens.",
+        "Emissions from the production of a GPU board, if you have better figures than those shipped with Wattlens.",
         (
             SheetColumn("sku"), SheetColumn("low_kg"), SheetColumn("high_kg"), SheetColumn("life_years"),
             SheetColumn("boundary"), SheetColumn("source"),
         ),
         (
             {
-                "sku": "*H100*", "low_kg": 164, "high_kg": 575.1, "life_years": 5, "boundary": "cradle to gate, board alone",
-                "source": "maker's sheet (low), a model (high)",
+                "sku": "*H100*", "low_kg": 164, "high_kg": 575.1, "life_years": 5, "boundary": "cradle to gate, GPU board only",
+                "source": "manufacturer's data sheet (low), a model (high)",
             },
         ),
         name="sku",
@@ -261,7 +263,7 @@ SHEETS: Final = (
     Sheet(
         "Models",
         model.ModelFacts,
-        "How models are called in print.",
+        "Names of models in the report.",
         (SheetColumn("model"), SheetColumn("display"), SheetColumn("precision"), SheetColumn("parameters_billion")),
         ({"model": "llama-3.1-70b-instruct-fp8", "display": "Llama 3.1 70B", "precision": "fp8", "parameters_billion": 70.6},),
         name="model",

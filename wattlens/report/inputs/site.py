@@ -60,7 +60,7 @@ def site_inputs(entry: OrgSite, files: InputFiles, span: GridPeriod, retired: di
     _refuse_double_use(told, retired)
     state = files.place(entry.state) if entry.state is not None else None
     if state is not None and not state.is_dir():
-        raise UsageError(f"state {state} is no folder; name the state folder of the site's `wattlens site`")
+        raise UsageError(f"state {state} is not a folder; give the state folder of the site's `wattlens site`")
     stated = told.pue.as_value
     site = SiteInputs(
         told.name,
@@ -85,7 +85,7 @@ def _of_file(entry: OrgSite, given: Path, files: InputFiles) -> _Told:
     raw = files.read(given, yaml_file.MAX_BYTES)
     config: SiteBase = parse_site(raw, str(given))
     if entry.site is not None and entry.site.name != config.site.name:
-        raise UsageError(f"{given} is of site {config.site.name!r}, and not of {entry.site.name!r}")
+        raise UsageError(f"{given}: expected site {entry.site.name!r}, got {config.site.name!r}")
     contracts = [_placed(each, files, given) for each in config.contracts] + [_placed(c, files, None) for c in entry.contracts]
     return _Told(
         config.site.name,
@@ -121,7 +121,9 @@ def _refuse_unsound(site: _Told) -> None:
     except ValueError as error:
         raise UsageError(f"site {site.name!r}: {error}") from None
     if site.contracts and site.grid.zone is None:
-        raise UsageError(f"site {site.name!r}: contracts need grid.zone: only what was made in the site's own zone is matched")
+        raise UsageError(
+            f"site {site.name!r}: contracts need grid.zone, because only generation in the site's own zone is matched"
+        )
 
 
 def _refuse_double_use(site: _Told, retired: dict[str, str]) -> None:
@@ -131,7 +133,7 @@ def _refuse_double_use(site: _Told, retired: dict[str, str]) -> None:
         if key and key in retired:
             raise UsageError(
                 f"site {site.name!r}: contract {contract.id!r} has the same retirement {contract.retirement_id!r} as "
-                f"{retired[key]}: a certificate counts once; leave it at one site"
+                f"{retired[key]}; a certificate counts only once, so keep it at one site"
             )
         if key:
             retired[key] = f"contract {contract.id!r} of site {site.name!r}"

@@ -27,17 +27,16 @@ _WIDE: Final = {
     "state": 26,
 }  # fmt: skip
 _HOW: Final = (
-    "This workbook tells a report what its ledger cannot know: sites, meters, contracts, prices, teams. Fill in the sheets "
-    "that you have something for; every section of the report whose sheet is empty is left out, and named.",
-    "Row 1 has the names of the columns; leave them as they are. Dark heads are required in every row that you write, the "
-    "others are not. Row 2 says what a column means.",
-    f"A row whose note is '{EXAMPLE}' or '{HOW_TO}' is never read: write over the examples and clear their note, or leave "
-    "them. Any other note is yours.",
-    "Amounts have their unit in the next column, and are converted exactly. Any other unit is refused.",
-    "Formulas may stand anywhere; what is read is the value that the spreadsheet saved. Macros are never run. Sheets of your "
-    "own are not read.",
-    "Files that a cell names are looked for beside this workbook.",
-    "Then:  wattlens report check THIS_FILE  says what was found, what is missing, and which cell is wrong.",
+    "This workbook holds the inputs of a report that are not in its ledger: sites, meters, contracts, prices, teams. "
+    "Fill in the sheets that apply to you; the report omits the sections whose sheets are empty, and lists them.",
+    "Row 1 has the column names; do not change them. Columns with a dark head are required in every row, the others are "
+    "optional. Row 2 explains each column.",
+    f"A row whose note is '{EXAMPLE}' or '{HOW_TO}' is ignored: overwrite the examples and clear their notes, or leave "
+    "them. You can use any other note.",
+    "The unit of an amount is in the next column. Amounts are converted exactly; other units are rejected.",
+    "Formulas are allowed; the report reads their saved values. Macros are never run. Your own sheets are ignored.",
+    "Paths of files in cells are relative to the folder of this workbook.",
+    "Then run wattlens report check THIS_FILE, which lists inputs, missing inputs and wrong cells.",
 )
 
 
@@ -50,7 +49,7 @@ def template(inventory: Iterable[Mapping[str, str]] = ()) -> bytes:
     try:
         import xlsxwriter
     except ImportError:
-        raise UsageError("the workbook is written by xlsxwriter: pip install 'wattlens[reports]'") from None
+        raise UsageError("writing the workbook needs xlsxwriter; install: pip install 'wattlens[reports]'") from None
     lines = list(inventory)
     sites = [{"name": site} for site in sorted({line["site"] for line in lines if line.get("site")})]
     known: dict[str, Sequence[Mapping[str, Any]]] = {"Inventory": lines, "Sites": sites}
@@ -118,9 +117,9 @@ def _start(page: Any, formats: Mapping[str, Any]) -> None:
         row += 1
     row += 1
     for label, look, text in (
-        ("required", "needed", "a head like this: every row that you write needs it"),
-        ("optional", "optional", "a head like this: leave it empty where it does not apply"),
-        ("example", "sample str", "rows like this are examples, and never read"),
+        ("required", "needed", "column head of this kind: required in every row"),
+        ("optional", "optional", "column head of this kind: leave empty if it does not apply"),
+        ("example", "sample str", "rows of this kind are examples and are ignored"),
     ):
         page.write_string(row, 1, label, formats[look])
         page.write_string(row, 2, text, formats["text"])
@@ -205,14 +204,14 @@ class _Page:
             self._list(index, [int(c) for c in choices] if kind is int else list(choices))
         elif column.names:
             first = len(next(s for s in SHEETS if s.title == column.names).examples) + 3
-            self._list(index, f"={column.names}!$B${first}:$B$1000", "a name of sheet Sites")
+            self._list(index, f"={column.names}!$B${first}:$B$1000", "a name from sheet Sites")
         elif kind in (date, datetime):
             limits = {"minimum": date(1990, 1, 1), "maximum": date(2200, 12, 31)}
             self._validate(index, {"validate": "date", "criteria": "between", **limits}, "a day such as 2026-01-31")
         elif kind is float:
             limits_ = {"minimum": -1e12, "maximum": 1e12}
             self._validate(
-                index, {"validate": "decimal", "criteria": "between", **limits_}, "a number; its unit stands elsewhere"
+                index, {"validate": "decimal", "criteria": "between", **limits_}, "a number; its unit is in the next column"
             )
 
     def _list(self, index: int, source: Any, what: str = "") -> None:

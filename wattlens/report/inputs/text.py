@@ -42,22 +42,22 @@ def _organisation(organisation: Organisation) -> Iterator[InputStatus]:
         "",
         "organisation",
         " · ".join(filter(None, (organisation.name, organisation.report_contact))),
-        "the report bears no name",
+        "the report has no name",
     )
     yield InputStatus(
         "",
         "least coverage",
         f"{_number(Decimal(organisation.least_coverage.numerator * 100) / organisation.least_coverage.denominator)} %",
     )
-    yield InputStatus("", "inventory", _inventory(organisation), "coverage is not known: a dead agent looks like a saving")
     yield InputStatus(
-        "", "sites", ", ".join(organisation.sites), "no PUE, grid, contracts, water or cost; quarters are those of UTC"
+        "", "inventory", _inventory(organisation), "coverage is unknown: a stopped agent would look like a saving"
     )
+    yield InputStatus("", "sites", ", ".join(organisation.sites), "no PUE, grid, contracts, water or cost; quarters in UTC")
     counts = (
-        ("teams", len(organisation.teams), "rule", "teams and projects are those of the workloads' own labels"),
-        ("prices", len(organisation.prices), "class", "no GPU hour is charged"),
-        ("embodied", len(organisation.embodied), "kind of board", "the figures that come with Wattlens are taken"),
-        ("models", len(organisation.model_names), "model", "models are named as in the ledger"),
+        ("teams", len(organisation.teams), "rule", "teams and projects come from the workloads' own labels"),
+        ("prices", len(organisation.prices), "class", "GPU hours have no price"),
+        ("embodied", len(organisation.embodied), "kind of GPU", "figures shipped with Wattlens are used"),
+        ("models", len(organisation.model_names), "model", "models have their names from the ledger"),
     )
     for what, count, unit, lacking in counts:
         yield InputStatus("", what, _count(count, unit) if count else "", lacking)
@@ -69,7 +69,7 @@ def _inventory(organisation: Organisation) -> str:
     gpus = len({(e.cluster, e.uuid) for e in organisation.expected if e.uuid})
     nodes = len({(e.cluster, e.node) for e in organisation.expected})
     whole = len({(e.cluster, e.node) for e in organisation.expected if not e.uuid})
-    return f"{_count(gpus, 'GPU')} of {_count(nodes, 'node')}" + (f", {whole:,} of them listed as a whole" if whole else "")
+    return f"{_count(gpus, 'GPU')} of {_count(nodes, 'node')}" + (f", {whole:,} of them listed as whole nodes" if whole else "")
 
 
 def _site(site: SiteInputs, organisation: Organisation) -> Iterator[InputStatus]:
@@ -83,23 +83,23 @@ def _site(site: SiteInputs, organisation: Organisation) -> Iterator[InputStatus]
     stated = ""
     if site.stated is not None:
         value, bound = site.stated
-        stated = f"{float(value):.3g} ± {float(bound):.3g} of it{', assumed' if site.bound_assumed else ''}" + (
+        stated = f"{float(value):.3g} ± {100 * float(bound):.3g} %{', assumed' if site.bound_assumed else ''}" + (
             f" ({site.stated_source})" if site.stated_source else ""
         )
-    yield InputStatus(name, "stated PUE", stated, "only meters tell its PUE")
+    yield InputStatus(name, "stated PUE", stated, "PUE comes only from meters")
     yield InputStatus(name, "contracts", _contracts(site), _without_contracts(site))
     for contract, objection in sorted({(lot.contract, _objection(lot, site)) for lot in site.lots}):
         if objection:
-            yield InputStatus(name, f"contract {contract}", f"covers nothing: {objection}")
+            yield InputStatus(name, f"contract {contract}", f"not matched: {objection}")
     yield InputStatus(name, "tariffs", ", ".join(each.id for each in site.tariffs), "energy has no cost")
     yield InputStatus(name, "water", _count(len(site.water), "row") if site.water else "", "no WUE")
     yield InputStatus(
-        name, "meters", _count(len(site.meters), "meter") if site.meters else "", "one that is missing is not named"
+        name, "meters", _count(len(site.meters), "meter") if site.meters else "", "missing meters are not reported"
     )
-    yield InputStatus(name, "installed IT power", f"{_number(site.it_kw)} kW" if site.it_kw else "", "the EU's row lacks it")
-    yield InputStatus(name, "floor area", f"{_number(site.floor_m2)} m²" if site.floor_m2 else "", "the EU's row lacks it")
+    yield InputStatus(name, "installed IT power", f"{_number(site.it_kw)} kW" if site.it_kw else "", "missing in the EU table")
+    yield InputStatus(name, "floor area", f"{_number(site.floor_m2)} m²" if site.floor_m2 else "", "missing in the EU table")
     here = sum(1 for each in organisation.expected if each.site == name)
-    yield InputStatus(name, "inventory here", _count(here, "line") if here else "", "no line of the inventory is of this site")
+    yield InputStatus(name, "inventory here", _count(here, "line") if here else "", "the inventory has no line of this site")
 
 
 def _contracts(site: SiteInputs) -> str:

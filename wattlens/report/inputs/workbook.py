@@ -19,7 +19,7 @@ COLUMNS_MAX: Final = 60
 UNPACKED_MAX_B: Final = 256 << 20
 _LAST_ROW: Final = 1 << 20
 """No spreadsheet has more."""
-_UNREADABLE: Final = "is no .xlsx workbook that can be read"
+_UNREADABLE: Final = "is not a readable .xlsx workbook"
 _FORMULA: Final = re.compile(rb"<(\w+:)?f[\s/>]")
 """Start of a cell's formula; some programs write every element with a prefix, such as `<x:f>`."""
 
@@ -37,10 +37,13 @@ def read_sheets(raw: bytes, faults: Faults) -> dict[str, list[SheetRow]]:
     lacking = {title.casefold(): title for title in BY_TITLE if title not in titles}
     for title in titles:  # one whose name is nearly one of ours is not somebody's own notes
         if title not in BY_TITLE and (near := difflib.get_close_matches(title.casefold(), lacking, 1, 0.8)):
-            raise UsageError(f"{book}: sheet {title[:40]!r} is none of ours; did you mean {lacking[near[0]]!r}?")
+            raise UsageError(f"{book}: unknown sheet {title[:40]!r}; did you mean {lacking[near[0]]!r}?")
     ours = [worksheet for worksheet in workbook.worksheets if worksheet.title in BY_TITLE]
     if not ours:
-        raise UsageError(f"{book}: has none of the sheets {', '.join(BY_TITLE)}; `wattlens report init` writes them")
+        raise UsageError(
+            f"{book}: expected one or more of the sheets {', '.join(BY_TITLE)}, found none; create them with `wattlens "
+            "report init`"
+        )
     found = {}
     for worksheet in ours:
         with _refusing(f"{book}: sheet {worksheet.title} cannot be read"):
@@ -52,7 +55,7 @@ def _opened(raw: bytes, book: str, *, values: bool) -> Any:
     try:
         import openpyxl
     except ImportError:
-        raise UsageError(f"{book}: workbooks are read by openpyxl: pip install 'wattlens[reports]'") from None
+        raise UsageError(f"{book}: reading workbooks needs openpyxl; install: pip install 'wattlens[reports]'") from None
     with _refusing(f"{book}: {_UNREADABLE}"):
         with zipfile.ZipFile(io.BytesIO(raw)) as archive:
             if sum(entry.file_size for entry in archive.infolist()) > UNPACKED_MAX_B:
@@ -105,14 +108,16 @@ def _rows(worksheet: Any, sheet: Sheet, formulas: frozenset[tuple[str, str]], fa
             value = cell.value.strip() if isinstance(cell.value, str) else cell.value
             letter = get_column_letter(index + 1)
             if value is None and formulas and (sheet.title, f"{letter}{number}") in formulas:
-                text = "is a formula without a value; open the workbook in a spreadsheet and save it, or write the value"
+                text = (
+                    "is a formula without a value; open the workbook in a spreadsheet program and save it, or enter the value"
+                )
                 wrong.append((letter, text))
             elif value in (None, ""):
                 continue
             elif cell.data_type == "e":
-                wrong.append((letter, f"is the error {str(value)[:40]}; write a value"))
+                wrong.append((letter, f"is the error {str(value)[:40]}; enter a value"))
             elif index >= len(labels) or not labels[index]:
-                wrong.append((letter, "row 1 has no name of this column"))
+                wrong.append((letter, "row 1 has no name for this column"))
             else:
                 values[labels[index]] = value
         note = str(values.pop(NOTE, "")).casefold()
@@ -129,10 +134,10 @@ def _check_head(labels: Sequence[str], sheet: Sheet, faults: Faults) -> None:
     for index, label in enumerate(labels):
         if label and label not in sheet.labels:
             near = difflib.get_close_matches(label, sheet.labels, 1, 0.5)
-            hint = f"did you mean {near[0]!r}?" if near else f"the columns are: {', '.join(sheet.labels)}"
-            text = f"{label[:40]!r} is no column of this sheet; {hint}"
+            hint = f"did you mean {near[0]!r}?" if near else f"expected one of {', '.join(sheet.labels)}"
+            text = f"unknown column {label[:40]!r}; {hint}"
         elif label and label in labels[:index]:
-            text = f"column {label!r} is there twice"
+            text = f"duplicate column {label!r}"
         else:
             continue
         faults.add(sheet.title, 1, get_column_letter(index + 1), text)

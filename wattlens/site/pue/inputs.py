@@ -62,7 +62,7 @@ def read_inputs(ledger: Path | None, site: str | None, config: Path | None, node
     """
     settings = load_site(config) if config is not None else None
     if site is not None and settings is not None and settings.site.name != site:
-        raise UsageError(f"--site {site[:80]!r} and --config name two sites: {config} is of {settings.site.name!r}")
+        raise UsageError(f"--site {site[:80]!r}: differs from --config {config}, which is of site {settings.site.name!r}")
     wanted = site or (settings.site.name if settings is not None else None)
     rows: list[Row] = []
     sites: set[str] = set()
@@ -70,7 +70,7 @@ def read_inputs(ledger: Path | None, site: str | None, config: Path | None, node
     source = ledger or default_state_dir("wattlens-site")
     if not source.exists():
         if nodes is None or settings is None:
-            raise UsageError(f"{source}: there is no ledger of a site; name it with --ledger")
+            raise UsageError(f"{source}: no ledger of a site found; select one with --ledger")
     else:
         for located in read_rows(source):
             row = located.row
@@ -81,13 +81,13 @@ def read_inputs(ledger: Path | None, site: str | None, config: Path | None, node
                 if isinstance(row, WorkloadFacts) and row.kind == METER_KIND:
                     sites.add(site_and_meter(name)[0])
     if not sites and source.exists() and wanted is None:
-        raise UsageError(f"{source} holds no meter of a building yet")
+        raise UsageError(f"{source} has no building meter yet")
     chosen = wanted or (min(sites) if len(sites) == 1 else None)
     there = ", ".join(sorted(sites))
     if chosen is None:
-        raise UsageError(f"--site: which one? {source} holds meters of: {there}")
+        raise UsageError(f"--site: expected the name of one site; {source} has meters of: {there}")
     if sites and chosen not in sites:
-        raise UsageError(f"{source} holds no meter of site {chosen!r}; there are: {there}")
+        raise UsageError(f"{source} has no meter of site {chosen!r}; it has: {there}")
     book = FacilityBook(chosen)
     for row in rows:
         book.add(row)

@@ -90,7 +90,7 @@ def _estimate(measured: Pue | None, around: PueContext) -> Pue | None:
 
 def _nothing(position: Position | None, zone: str) -> Pue:
     where = (f" at {position}" if position else "") + (f" in {zone}" if zone else "")
-    reason = f"no meter of role it{where}; and no PUE is stated with IT energy to go by (pue.value of --config, --nodes)"
+    reason = f"no meter of role it{where}, and no stated PUE with IT energy for an estimate (pue.value of --config, --nodes)"
     return Pue("pPUE" if zone else "iPUE", 0, Amount(None, reason=reason))
 
 

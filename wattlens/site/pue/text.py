@@ -37,13 +37,13 @@ def format_statement(statement: PueStatement, zone: tzinfo) -> Iterator[str]:
     found = gaps(statement.meters)
     if found:
         yield ""
-        yield f"not seen by a meter ({len(found)}): imputed at the mean of the same meter, bounded by what can flow"
+        yield f"gaps in meter readings ({len(found)}): imputed from the mean of the same meter, bounded by its maximum power"
         for name, gap in found[:_GAPS_SHOWN]:
             hours = (gap.end_ns - gap.start_ns) / 3.6e12
             at_most = f"at most {_kwh(Fraction(gap.bound_uj, UJ_PER_KWH))} kWh" if gap.bound_uj else "not bounded"
             yield f"  {name}  {instant(gap.start_ns, zone)}  {hours:.2f} h  {at_most}  {gap.reason}"
         if len(found) > _GAPS_SHOWN:
-            yield f"  and {len(found) - _GAPS_SHOWN} more (--json has all)"
+            yield f"  and {len(found) - _GAPS_SHOWN} more (--json lists all)"
 
 
 def instant(t_ns: int, zone: tzinfo) -> str:
@@ -56,16 +56,16 @@ def _pue(found: Pue) -> Iterator[str]:
         yield f"no {found.kind}: {found.amount.reason}"
         return
     if not found.category:
-        yield f"PUE {_amount(found.amount)}: an estimate, IT energy times a PUE that is stated; nothing of it was measured"
+        yield f"PUE {_amount(found.amount)}: an estimate from IT energy and a stated PUE, without building meters"
         it_kwh = Fraction(found.it_uj, UJ_PER_KWH)
         it, low, high = (_kwh(it_kwh * (value or 0)) for value in (Fraction(1), found.amount.low, found.amount.high))
         imputed = f", {_kwh(Fraction(found.imputed_uj, UJ_PER_KWH))} kWh of it imputed" if found.imputed_uj else ""
-        yield f"IT {it} kWh{imputed}: by the stated bounds alone the site some {low} to {high} kWh"
+        yield f"IT {it} kWh{imputed}; site {low} to {high} kWh by the stated bounds"
         return
-    basis = "an estimate, as part of it is stated, not metered" if found.stated else "measured"
+    basis = "an estimate, because part of it is stated, not metered" if found.stated else "measured"
     yield f"{found.kind} {_amount(found.amount)}: {basis}, category {found.category}, IT metered {_WHERE[found.category]}"
     imputed = f", {_kwh(Fraction(found.imputed_uj, UJ_PER_KWH))} kWh imputed" if found.imputed_uj else ""
-    yield f"coverage {float(found.coverage):.1%} of the time by the least covered of its meters{imputed}"
+    yield f"coverage {float(found.coverage):.1%} of the time by its least covered meter{imputed}"
 
 
 def _table(statement: PueStatement) -> Iterator[str]:
@@ -97,7 +97,7 @@ def _amount(amount: Amount) -> str:
     if amount.value is None:
         return f"absent: {amount.reason}"
     if amount.low is None and amount.high is None:
-        return f"{float(amount.value):.3f} (its error is not known)"
+        return f"{float(amount.value):.3f} (error unknown)"
     low, high = ("not bounded" if bound is None else f"{float(bound):.3f}" for bound in (amount.low, amount.high))
     return f"{float(amount.value):.3f} ({low} to {high})"
 
