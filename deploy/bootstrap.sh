@@ -13,6 +13,7 @@ have() { command -v "$1" >/dev/null 2>&1; }
 apt_install() {
     [ "$(id -u)" = 0 ] && have apt-get || return 1
     export DEBIAN_FRONTEND=noninteractive
+    say "installing with apt-get: $*"
     apt-get install -y -qq --no-install-recommends "$@" >/dev/null 2>&1 && return 0
     apt-get update -qq >/dev/null 2>&1 || true
     apt-get install -y -qq --no-install-recommends "$@" >/dev/null
