@@ -103,7 +103,10 @@ def test_yaml_is_valid(block: Block, tmp_path: Path) -> None:
         path = tmp_path / "prometheus.yml"
         path.write_text(block.code)
         command = [need_program("promtool"), "check", "config", "--syntax-only", path]
-        subprocess.run(command, check=True, capture_output=True, timeout=60)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        if "field kubernetes_sd_configs not found" in done.stderr:
+            pytest.skip("promtool was built without service discovery for Kubernetes, as in Debian 12")
+        assert done.returncode == 0, done.stderr
     else:
         parse(block.code.encode(), str(block))
 
