@@ -292,6 +292,8 @@ def _token_rows(result: dict[str, Any]) -> list[str]:
 
 def _per_row(name: str, per: dict[str, Any], counted: str, what: str) -> str:
     if per["joules"] is None:
+        if per["reason"].startswith("not measured"):  # the row of the joules has the reason
+            return f"{name:8}{'-':>14}  {counted}"
         return f"{name:8}{'-':>14}  {what}: {per['reason']}"
     return f"{name:8}{per['joules']:>14.4g}  ({per['lower']:.4g} to {per['upper']:.4g}) {counted}"
 

@@ -59,11 +59,13 @@ def test_a_command_that_was_read_as_the_folder_of_the_node_is_named():
     assert "sleep was read as the folder of --simulate" in done.stderr
 
 
-def test_without_a_driver_the_program_runs_and_the_reason_is_told():
+def test_without_a_driver_the_program_runs_and_the_reason_is_printed_once(tmp_path):
     environ = {k: v for k, v in os.environ.items() if k not in ("WATTLENS_SIM", "LD_LIBRARY_PATH")}
-    done = run(environ, "measure", "--", "false")
-    assert done.returncode == 1
-    assert "not measured: NVML does not answer" in done.stderr
+    (tmp_path / "train.py").write_text(TRAIN + "    sys.exit(3)\n")
+    done = run(environ, "measure", "--", sys.executable, str(tmp_path / "train.py"), "1")
+    assert done.returncode == 3
+    assert done.stderr.count("not measured: NVML does not answer") == 1
+    assert re.search(r"^J/step +-  20 steps$", done.stderr, re.M)
     assert "wattlens sim start" in done.stderr
 
 
