@@ -270,8 +270,9 @@ def _timeseries(panel: Panel) -> Any:
         .fill_opacity(30 if panel.stacked else 0)
         .line_width(1)
         .stacking(common.StackingConfig().mode(StackingMode.NORMAL if panel.stacked else StackingMode.NONE))
-        .override_by_regexp(f"/({'|'.join(panel.dashed)})$/", [DynamicConfigValue("custom.lineStyle", dashed)])
     )
+    if panel.dashed:
+        graph.override_by_regexp(f"/({'|'.join(panel.dashed)})$/", [DynamicConfigValue("custom.lineStyle", dashed)])
     for lower, upper in _bands(panel):
         area = [("fillBelowTo", lower), ("fillOpacity", 15), ("lineWidth", 0)]
         graph.override_by_name(upper, [DynamicConfigValue(f"custom.{name}", value) for name, value in area])

@@ -69,8 +69,8 @@ def _last_day(end: str) -> str:
 
 def sections() -> list[ReportSection]:
     """Every section, in order."""
-    found: dict[str, ReportSection] = plugin.discover(reports.page.sections)
-    return sorted(found.values(), key=lambda section: (section.order, section.title))
+    specs: dict[str, ReportSection] = plugin.discover(reports.page.sections)
+    return sorted(specs.values(), key=lambda section: (section.order, section.title))
 
 
 def too_little(facts: Facts) -> bool:
@@ -85,17 +85,17 @@ def _watermark(facts: Facts, say: Translator) -> str:
 
 
 def _banners(facts: Facts, say: Translator, *, accepted: bool) -> list[str]:
-    found = []
+    banners = []
     if facts.simulated:
-        found.append(say("simulated_this_ledger"))
+        banners.append(say("simulated_this_ledger"))
     if facts.status == "interim":
-        found.append(say("interim_the_ledger_does_not"))
+        banners.append(say("interim_the_ledger_does_not"))
     if facts.edition:
-        found.append(say("edition_it_restates_an_earlier", edition=facts.edition + 1))
+        banners.append(say("edition_it_restates_an_earlier", edition=facts.edition + 1))
     if accepted:
         share = facts.figures["coverage"].value
         least = wording.percent(facts.least_coverage)
-        found.append(
+        banners.append(
             say("coverage_is_below", share=wording.percent(share) if share is not None else say("not_known"), least=least)
         )
-    return found
+    return banners

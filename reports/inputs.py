@@ -195,12 +195,12 @@ class Organisation:
 
     def stays(self, default: str | None = None) -> Sites:
         """The inventory as `ledger.compact` wants it; `default` is the site of what it does not know, None: an error."""
-        found: dict[tuple[str, str, str], list[DeviceLocation]] = {}
+        by_device: dict[tuple[str, str, str], list[DeviceLocation]] = {}
         for each in self.expected:
-            found.setdefault((each.cluster, each.node, each.uuid), []).append(
+            by_device.setdefault((each.cluster, each.node, each.uuid), []).append(
                 DeviceLocation(each.site, each.start_ns, each.end_ns)
             )
-        return Sites({key: tuple(stays) for key, stays in found.items()}, default)
+        return Sites({key: tuple(stays) for key, stays in by_device.items()}, default)
 
 
 def team_of(labels: Mapping[str, str], kind: str, workload: str, rules: Iterable[TeamRule]) -> tuple[str, str, str]:

@@ -79,7 +79,7 @@ def say_in(language: str) -> Translator:
         UsageError: the language is not supported.
     """
     if language not in LANGUAGES:
-        raise UsageError(f"--language {language[:40]}: there are: {', '.join(LANGUAGES)}")
+        raise UsageError(f"--language {language[:40]}: expected one of {', '.join(LANGUAGES)}")
     texts = texts_in(language)
     if language == "en":
         return Translator(language, texts["messages"])
@@ -91,8 +91,8 @@ def say_in(language: str) -> Translator:
 
 def texts_in(language: str) -> dict[str, dict[str, str]]:
     """Return the texts of a language: the report's own (`messages`) and those for facts (`told`), by ID."""
-    found: dict[str, dict[str, str]] = json.loads(files("reports").joinpath(f"languages/{language}.json").read_text("utf-8"))
-    return found
+    texts: dict[str, dict[str, str]] = json.loads(files("reports").joinpath(f"languages/{language}.json").read_text("utf-8"))
+    return texts
 
 
 def _form(form: str, sentence: str) -> Form:

@@ -81,13 +81,13 @@ def from_quarter(text: str, zone: tzinfo = UTC) -> Period:
     """
     match = re.fullmatch(r"((?:19|20)\d\d)-?[Qq]([1-4])", text)
     if match is None:
-        raise UsageError(f"--quarter {text[:40]}: write a year and a quarter, such as 2026Q3, or {LAST} or {CURRENT}")
+        raise UsageError(f"--quarter {text[:40]}: expected a year and a quarter such as 2026Q3, or {LAST} or {CURRENT}")
     year, quarter = int(match[1]), int(match[2])
     end = (year + 1, 1) if quarter == 4 else (year, 3 * quarter + 1)
     period = Period(_ns(datetime(year, 3 * quarter - 2, 1, tzinfo=zone)), _ns(datetime(*end, 1, tzinfo=zone)))
     if (period.start_ns or 0) % CELL_NS or (period.end_ns or 0) % CELL_NS:
         raise UsageError(
-            f"--quarter {text}: midnight in {zone} is not on a quarter of an hour of UTC, which is a cell of the ledger"
+            f"--quarter {text}: midnight in {zone} is not a multiple of 15 minutes in UTC, as the ledger's cells require"
         )
     return period
 
@@ -111,11 +111,11 @@ def quarters(period: Period) -> list[tuple[int, int]]:
     assert period.start_ns is not None
     assert period.end_ns is not None
     first = _EPOCH + timedelta(seconds=period.start_ns // NS_PER_S)
-    number, found = first.year * 4 + (first.month - 1) // 3, list[tuple[int, int]]()
-    while not found or found[-1][1] < period.end_ns:
-        found.append((_quarter_ns(number), _quarter_ns(number + 1)))
+    number, bounds = first.year * 4 + (first.month - 1) // 3, list[tuple[int, int]]()
+    while not bounds or bounds[-1][1] < period.end_ns:
+        bounds.append((_quarter_ns(number), _quarter_ns(number + 1)))
         number += 1
-    return found
+    return bounds
 
 
 def _quarter_ns(number: int) -> int:
@@ -155,7 +155,8 @@ def _instant(flag: str, text: str | None) -> int | None:
     if t_ns % CELL_NS:
         below = t_ns - t_ns % CELL_NS
         raise UsageError(
-            f"{flag} {text}: the ledger's cells are 15 minutes; nearest are {utc_text(below)} and {utc_text(below + CELL_NS)}"
+            f"{flag} {text}: expected a multiple of 15 minutes, as the ledger's cells have; nearest are {utc_text(below)} and "
+            f"{utc_text(below + CELL_NS)}"
         )
     return t_ns
 

@@ -61,17 +61,18 @@ def refuse_overwriting(folder: Path, ledger: str, restates: Path | None) -> None
         held = files.digest(there)[0] if there.is_file() else None
         if out.is_relative_to(restates.resolve()) or held in {earlier.sha256, earlier.restates} - {None}:
             raise UsageError(
-                f"--out {folder}: holds an edition that is restated, and a closed period is never edited; name another folder"
+                f"--out {folder}: contains an edition that is restated, and the report of a closed period is never changed; "
+                "choose another folder"
             )
     local = ledger.removeprefix("file://")
     if "://" in local:
         return
     source = Path(local).resolve()
     if out == source:
-        raise UsageError(f"--out {folder}: is the folder of the ledger, which a report does not change; name another folder")
+        raise UsageError(f"--out {folder}: is the folder of the ledger, which a report must not change; choose another folder")
     if is_compacted(source) and (out.is_relative_to(source) or source.is_relative_to(out)):
-        where = "lies in the ledger's compacted days" if out.is_relative_to(source) else "has the ledger's compacted days in it"
-        raise UsageError(f"--out {folder}: {where}, which a report does not change; name a folder beside them")
+        where = "lies in the ledger's compacted days" if out.is_relative_to(source) else "contains the ledger's compacted days"
+        raise UsageError(f"--out {folder}: {where}, which a report must not change; choose another folder")
 
 
 def publish(

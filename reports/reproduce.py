@@ -55,11 +55,14 @@ def drawn_again(
         return [VerificationStep(_NAME, False, str(error))]
     checks = _check_forms(forms, manifest)
     if program != manifest.program:
-        return [*checks, VerificationStep(_NAME, None, f"not made again: {manifest.program} made them, and this is {program}")]
+        return [
+            *checks,
+            VerificationStep(_NAME, None, f"not recreated: {manifest.program} created them, and this is {program}"),
+        ]
     try:
         facts = facts_of(raw, files.FACTS)
     except WattlensError as error:
-        return [*checks, VerificationStep(_NAME, False, f"cannot be made again: {error}")]
+        return [*checks, VerificationStep(_NAME, False, f"cannot be recreated: {error}")]
     same, steps = [], []
     with tempfile.TemporaryDirectory(prefix="wattlens-forms-") as scratch:
         for form in forms:
@@ -73,16 +76,18 @@ def drawn_again(
                 steps.append(VerificationStep(_NAME, None, f"{name} is not compared: {error}"))
                 continue
             except _NO_REPORT as error:
-                steps.append(VerificationStep(_NAME, False, f"{name} cannot be made of these facts: {type(error).__name__}"))
+                steps.append(
+                    VerificationStep(_NAME, False, f"{name} cannot be created from these facts: {type(error).__name__}")
+                )
                 continue
             if wrong is None:
                 same.append(name)
             elif why := _excuse(form, manifest, fonts_told(raw, language, font_dirs)):
                 steps.append(VerificationStep(_NAME, None, f"{name} is not compared: {why}"))
             else:
-                steps.append(VerificationStep(_NAME, False, f"{name} is not what facts.json gives{wrong}"))
+                steps.append(VerificationStep(_NAME, False, f"{name} differs from what facts.json gives{wrong}"))
     if same:
-        checks.append(VerificationStep(_NAME, True, f"made again from facts.json, the same: {', '.join(same)}"))
+        checks.append(VerificationStep(_NAME, True, f"recreated from facts.json, identical: {', '.join(same)}"))
     return checks + steps
 
 
@@ -117,9 +122,9 @@ def facts_of(raw: bytes, file: str) -> Facts:
         first = error.errors(include_url=False, include_input=False)[0]
         raise WattlensError(f"{file}: {'.'.join(map(str, first['loc']))[:200]}: {first['msg']}") from None
     except (KeyError, TypeError, AttributeError, ValueError):
-        raise WattlensError(f"{file}: is not in the form that a report writes; it was changed") from None
+        raise WattlensError(f"{file}: not in the canonical form of a report; the file was changed") from None
     if written != raw:
-        raise WattlensError(f"{file}: is not in the form that a report writes; it was changed")
+        raise WattlensError(f"{file}: not in the canonical form of a report; the file was changed")
     return facts
 
 
@@ -128,10 +133,10 @@ def _parse_command(command: Any) -> tuple[tuple[str, ...], str, Literal["a4", "l
     options: dict[str, Argument] = dict(command)
     forms, language, paper = options.get("formats"), options.get("language"), options.get("paper")
     if not isinstance(forms, tuple) or len(set(forms)) < len(forms) or not set(forms) <= set(FORMS):
-        raise WattlensError("the manifest does not say which forms were made; make the report again")
+        raise WattlensError("the manifest does not name the formats; create the report again")
     size = PAPERS.get(paper) if isinstance(paper, str) else None
     if language not in LANGUAGES or size is None:
-        raise WattlensError("the manifest does not say in which language and for which paper; make the report again")
+        raise WattlensError("the manifest does not name the language and the paper size; create the report again")
     return tuple(form for form in FORMS if form in forms), str(language), size
 
 
@@ -139,9 +144,9 @@ def _check_forms(forms: Sequence[str], manifest: Manifest) -> list[VerificationS
     """Check that the requested forms and the files of the report are the same."""
     wanted, named = {NAMES[form] for form in forms}, set(manifest.outputs) - {files.FACTS}
     lacking = [
-        VerificationStep(_NAME, False, f"{name} was asked for, and the manifest has none") for name in sorted(wanted - named)
+        VerificationStep(_NAME, False, f"{name} was requested, but is not in the manifest") for name in sorted(wanted - named)
     ]
-    return lacking + [VerificationStep(_NAME, False, f"{name} was not asked for") for name in sorted(named - wanted)]
+    return lacking + [VerificationStep(_NAME, False, f"{name} was not requested") for name in sorted(named - wanted)]
 
 
 def _difference(path: Path, content: bytes) -> str | None:
@@ -151,14 +156,14 @@ def _difference(path: Path, content: bytes) -> str | None:
     try:
         there = files.read(path, 4 * len(content) + files.SMALL_MAX_B)
     except WattlensError:
-        return ": it is far larger"
+        return ": it is much larger"
     if path.suffix == ".xlsx":
         return None if _same_members(there, content) else ""
     if path.suffix == ".pdf":
         return ""
     lines = zip(there.split(b"\n"), content.split(b"\n"), strict=False)
     number = next((n for n, (a, b) in enumerate(lines, 1) if a != b), None)
-    return ": it ends otherwise" if number is None else f": line {number} is another"
+    return ": its end differs" if number is None else f": line {number} differs"
 
 
 def _same_members(there: bytes, content: bytes) -> bool:
@@ -178,7 +183,7 @@ def _excuse(form: str, manifest: Manifest, fonts: str | None) -> str:
     other = [name for name in DRAWN_BY[form] if manifest.libraries.get(name, here.get(name)) != here.get(name)]
     if other:
         named = ", ".join(f"{name} {manifest.libraries[name]}" for name in other)
-        return f"{named} drew it, and here is {', '.join(f'{name} {here.get(name)}' for name in other)}"
+        return f"drawn with {named}, but this machine has {', '.join(f'{name} {here.get(name)}' for name in other)}"
     if form == "pdf" and fonts != manifest.command.get("fonts"):
-        return "it has letters that were set in other fonts than those here; name those with --font-dir"
+        return "it has letters in fonts that differ from those here; pass the folder of its fonts with --font-dir"
     return ""

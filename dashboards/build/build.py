@@ -134,7 +134,7 @@ def expressions() -> Iterator[tuple[str, str]]:
 def substituted(expr: str, values: dict[str, str] = _SUBSTITUTES) -> str:
     """A query as Grafana would send it: durations for its own variables, the first value of a choice, and `.*` for the rest."""
     known = _choices() | values
-    return re.sub(r"\$[a-z_]\w*", lambda found: known.get(found[0], ".*"), expr)
+    return re.sub(r"\$[a-z_]\w*", lambda variable: known.get(variable[0], ".*"), expr)
 
 
 @cache

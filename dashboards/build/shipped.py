@@ -14,10 +14,10 @@ def load_dashboards(folder: Path = FOLDER) -> dict[str, dict[str, Any]]:
         OSError: they cannot be read.
         ValueError: a file is no dashboard.
     """
-    found = {}
+    dashboards = {}
     for path in sorted(folder.glob("*.json")):
         board = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(board, dict) or board.get("uid") != path.stem or not isinstance(board.get("title"), str):
             raise ValueError(f"{path}: expected a dashboard with the uid {path.stem!r} and a title")
-        found[path.stem] = board
-    return found
+        dashboards[path.stem] = board
+    return dashboards

@@ -112,8 +112,8 @@ def lint(dashboard: Json) -> list[LintFinding]:
 
 def problems(dashboards: Sequence[Json], exclusions: Sequence[Exclusion]) -> Iterator[str]:
     """Errors, one line each; an exclusion without effect is an error too."""
-    found = [finding for dashboard in dashboards for finding in lint(dashboard)]
-    yield from (str(each) for each in found if not any(exclusion.covers(each) for exclusion in exclusions))
+    findings = [finding for dashboard in dashboards for finding in lint(dashboard)]
+    yield from (str(each) for each in findings if not any(exclusion.covers(each) for exclusion in exclusions))
     for exclusion in exclusions:
-        if not any(exclusion.covers(each) for each in found):
+        if not any(exclusion.covers(each) for each in findings):
             yield f"dashboards/lint/exclusions.py: {exclusion.rule} {exclusion.uid} {exclusion.where}: excludes nothing"

@@ -44,8 +44,8 @@ def parsed(expr: str, values: Mapping[str, str]) -> Any:
         ValueError: it is no PromQL.
     """
 
-    def value(found: re.Match[str]) -> str:
-        name = found[1] or found[2]
+    def value(variable: re.Match[str]) -> str:
+        name = variable[1] or variable[2]
         return f"{int(_NAMES[name].total_seconds())}s" if name in _NAMES else values.get(name, ".*")
 
     return _tree(re.sub(r"\$(?:\{(\w+)[^}]*\}|(\w+))", value, expr))

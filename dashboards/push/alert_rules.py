@@ -68,9 +68,9 @@ def normal(rule: Mapping[str, Any]) -> dict[str, Any]:
     return kept
 
 
-def same(built: Mapping[str, Any], found: Mapping[str, Any]) -> bool:
+def same(built: Mapping[str, Any], existing: Mapping[str, Any]) -> bool:
     """Whether two rules do the same."""
-    return normal(built) == normal(found)
+    return normal(built) == normal(existing)
 
 
 def digest(rule: Mapping[str, Any]) -> str:
@@ -78,17 +78,17 @@ def digest(rule: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(normal(rule), sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
-def as_pushed(found: Mapping[str, Any]) -> bool:
+def as_pushed(rule: Mapping[str, Any]) -> bool:
     """Whether a rule is unchanged since a push wrote it."""
-    return _texts(found.get("annotations")).get(STAMP) == digest(found)
+    return _texts(rule.get("annotations")).get(STAMP) == digest(rule)
 
 
-def for_review(found: Mapping[str, Any]) -> dict[str, Any]:
+def for_review(rule: Mapping[str, Any]) -> dict[str, Any]:
     """A rule for a person to read: without the stamp and the server's additions."""
     kept = {
-        key: value for key, value in found.items() if key not in ("id", "orgID", "updated", "provenance") and value is not None
+        key: value for key, value in rule.items() if key not in ("id", "orgID", "updated", "provenance") and value is not None
     }
-    return kept | {"annotations": {key: value for key, value in _texts(found.get("annotations")).items() if key != STAMP}}
+    return kept | {"annotations": {key: value for key, value in _texts(rule.get("annotations")).items() if key != STAMP}}
 
 
 _ABOVE_0: Final = {"type": "query", "evaluator": {"type": "gt", "params": [0]}}

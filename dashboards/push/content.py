@@ -48,8 +48,8 @@ def message(program_version: str, version: int, digest: str) -> str:
 
 def read_mark(message: str) -> PushedVersion | None:
     """The mark in a version's message; None: no push wrote that version."""
-    found = _MARK.match(message)
-    return PushedVersion(int(found[1]), found[2]) if found else None
+    match = _MARK.match(message)
+    return PushedVersion(int(match[1]), match[2]) if match else None
 
 
 def _plain(value: Any) -> Any:

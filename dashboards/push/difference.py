@@ -12,28 +12,28 @@ _NAMES: Final = ("title", "name", "refId", "alert")
 _ABSENT: Final = object()
 
 
-def differences(built: Any, found: Any, most: int = MOST) -> tuple[str, ...]:
+def differences(built: Any, existing: Any, most: int = MOST) -> tuple[str, ...]:
     """`PATH: VALUE, built is VALUE` for each leaf that differs, at most `most`, and a last line with the number of further
     ones.
     """
-    lines = list(_walk(built, found, ""))
+    lines = list(_walk(built, existing, ""))
     return tuple(lines) if len(lines) <= most else (*lines[:most], f"and {len(lines) - most} more")
 
 
-def _walk(built: Any, found: Any, path: str) -> Iterator[str]:
-    if isinstance(built, Mapping) and isinstance(found, Mapping):
-        for key in sorted({*built, *found}):
+def _walk(built: Any, existing: Any, path: str) -> Iterator[str]:
+    if isinstance(built, Mapping) and isinstance(existing, Mapping):
+        for key in sorted({*built, *existing}):
             name = _quote_unprintable(str(key))
-            yield from _walk(built.get(key, _ABSENT), found.get(key, _ABSENT), f"{path}.{name}" if path else name)
-    elif isinstance(built, list) and isinstance(found, list):
-        for i in range(max(len(built), len(found))):
-            ours, theirs = (items[i] if i < len(items) else _ABSENT for items in (built, found))
+            yield from _walk(built.get(key, _ABSENT), existing.get(key, _ABSENT), f"{path}.{name}" if path else name)
+    elif isinstance(built, list) and isinstance(existing, list):
+        for i in range(max(len(built), len(existing))):
+            ours, theirs = (items[i] if i < len(items) else _ABSENT for items in (built, existing))
             yield from _walk(ours, theirs, f"{path}[{i}{_named(ours, theirs)}]")
-    elif built is _ABSENT or found is _ABSENT or type(built) is bool or type(found) is bool:
-        if built is not found:
-            yield f"{path}: {_format_value(found)}, built is {_format_value(built)}"
-    elif built != found:
-        yield f"{path}: {_format_value(found)}, built is {_format_value(built)}"
+    elif built is _ABSENT or existing is _ABSENT or type(built) is bool or type(existing) is bool:
+        if built is not existing:
+            yield f"{path}: {_format_value(existing)}, built is {_format_value(built)}"
+    elif built != existing:
+        yield f"{path}: {_format_value(existing)}, built is {_format_value(built)}"
 
 
 def _named(*items: Any) -> str:

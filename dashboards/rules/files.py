@@ -38,9 +38,9 @@ def artefacts() -> dict[str, str]:
 
 
 def _groups(content: Mapping[str, object]) -> list[object]:
-    found = content["groups"]
-    assert isinstance(found, list)
-    return found
+    groups = content["groups"]
+    assert isinstance(groups, list)
+    return groups
 
 
 def _yaml(content: Mapping[str, object], source: str) -> str:

@@ -39,6 +39,6 @@ def _of(family: str) -> Iterator[RecordingRule]:
     for which in PERCENTILES:
         # An engine has one histogram, so nothing is summed: that would copy every bucket of the fleet once more. Of the two
         # that it has for five minutes after its target got another label, the slower one counts.
-        found = f"histogram_quantile({which}, rate({name}_bucket[{WINDOW}]))"
+        quantile_expr = f"histogram_quantile({which}, rate({name}_bucket[{WINDOW}]))"
         # `>= 0` drops the NaN of a histogram without observations.
-        yield RecordingRule(percentile(family), f"max by ({BY}) ({found} >= 0)", {"quantile": which})
+        yield RecordingRule(percentile(family), f"max by ({BY}) ({quantile_expr} >= 0)", {"quantile": which})

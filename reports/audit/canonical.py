@@ -99,7 +99,7 @@ def once(key: Callable[[Item], Hashable]) -> AfterValidator:
         keys: set[Hashable] = set()
         for item in items:
             if key(item) in keys:
-                raise ValueError(f"{key(item)!r} is there twice")
+                raise ValueError(f"duplicate {key(item)!r}")
             keys.add(key(item))
         return items
 
@@ -120,7 +120,7 @@ def read_as(model: type[Model], raw: bytes, file: str) -> Model:
         way = "".join(f"[{part}]" if isinstance(part, int) else f".{part[:80]}" for part in fault["loc"]).lstrip(".")
         what = fault["msg"].removeprefix("Value error, ")
         message = ": ".join(filter(None, (file, way if way.isprintable() else repr(way), what)))
-        raise WattlensError(f"{message}; the file was changed, or is of another version") from None
+        raise WattlensError(f"{message}; the file was changed, or another version wrote it") from None
 
 
 def parse(raw: bytes, file: str) -> dict[str, Any]:
@@ -134,19 +134,19 @@ def parse(raw: bytes, file: str) -> dict[str, Any]:
         if _SURROGATE.search(raw):
             json.dumps(value, ensure_ascii=False).encode("utf-8")
         if not isinstance(value, dict):
-            raise ValueError("no object")
+            raise ValueError("expected a JSON object")
     except (ValueError, RecursionError) as error:
         why = "nested too deep" if isinstance(error, RecursionError) else str(error).splitlines()[0][:120]
-        raise WattlensError(f"{file}: is not the JSON that a report writes: {why}") from None
+        raise WattlensError(f"{file}: not a file that a report writes: {why}") from None
     return value
 
 
 def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise ValueError("a key stands twice in one object")
-    return found
+    json_object = dict(pairs)
+    if len(json_object) < len(pairs):
+        raise ValueError("duplicate key in an object")
+    return json_object
 
 
 def _finite(text: str) -> NoReturn:
-    raise ValueError(f"{text} is no number")
+    raise ValueError(f"{text} is not a finite number")

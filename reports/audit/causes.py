@@ -65,14 +65,14 @@ class DayChange:
         if self.old is None and self.new is not None:
             return f"{where}: new, statement {self.new.statement}"
         if self.new is None:
-            return f"{where}: no longer there"
+            return f"{where}: removed"
         assert self.old is not None
         if self.old.statement != self.new.statement:
             same = self.old.inputs_sha256 == self.new.inputs_sha256
             return f"{where}: statement {self.old.statement} -> {self.new.statement}" + (
                 " of the same segments" if same else ""
             )
-        return f"{where}: other content under the same statement {self.new.statement}"
+        return f"{where}: different content, same statement {self.new.statement}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +138,7 @@ def input_changes(old: Edition, new: Edition) -> InputChanges:
         files=_hashes(old, new),
         program=program,
         arguments=arguments,
-        periods={site: "other bounds" for site in both if old.sites[site][:2] != new.sites[site][:2]},
+        periods={site: "different start or end" for site in both if old.sites[site][:2] != new.sites[site][:2]},
         sites=_come_and_gone(old.sites, new.sites),
     )
 
@@ -147,27 +147,27 @@ def causes_of(old: StatedFigure | None, new: StatedFigure | None, changes: Input
     """What can have moved a figure, and what it says of itself that differs (method, boundary, coverage)."""
     site = site_of(new or old)
     identity = next(each.figure.id for each in (new, old) if each)
-    found = []
+    causes = []
     measured = any(not set(each.figure.sources) <= NOT_MEASURED or not each.figure.sources for each in (old, new) if each)
     late = changes.proof_sites if identity.startswith(_SAVINGS) else changes.late_sites
     if measured and (late if site is None else site in late):
-        found.append(Cause.LATE_DATA)
+        causes.append(Cause.LATE_DATA)
     factors = [frozenset(each.figure.factor_ids) if each else frozenset() for each in (old, new)]
     named = factors[0] | factors[1]
     revised = changes.factors.keys() | changes.series
     if factors[0] != factors[1] or named & revised or (not named and revised and identity.startswith(CARBON)):
-        found.append(Cause.FACTOR)
+        causes.append(Cause.FACTOR)
     if old and new:
         a, b = old.figure, new.figure
-        found += [Cause.METHOD] if (a.method, a.unit) != (b.method, b.unit) else []
-        found += [Cause.BOUNDARY] if a.boundary != b.boundary or (site is None and changes.sites) else []
-        found += [Cause.COVERAGE] if a.coverage != b.coverage else []
-    found += [Cause.FILES] if changes.files else []
-    found += [Cause.PROGRAM] if changes.program else []
-    found += [Cause.ARGUMENTS] if any(_reaches(name, identity) for name in changes.arguments) else []
+        causes += [Cause.METHOD] if (a.method, a.unit) != (b.method, b.unit) else []
+        causes += [Cause.BOUNDARY] if a.boundary != b.boundary or (site is None and changes.sites) else []
+        causes += [Cause.COVERAGE] if a.coverage != b.coverage else []
+    causes += [Cause.FILES] if changes.files else []
+    causes += [Cause.PROGRAM] if changes.program else []
+    causes += [Cause.ARGUMENTS] if any(_reaches(name, identity) for name in changes.arguments) else []
     if site in changes.periods or (site is None and changes.periods):
-        found.append(Cause.PERIOD)
-    return tuple(found)
+        causes.append(Cause.PERIOD)
+    return tuple(causes)
 
 
 def roots(causes: tuple[Cause, ...]) -> tuple[Cause, ...]:
@@ -175,12 +175,12 @@ def roots(causes: tuple[Cause, ...]) -> tuple[Cause, ...]:
 
     Coverage moves with the data, and so does the method where late data came and the program is the same; alone they count.
     """
-    found = causes
-    if set(found) - {Cause.COVERAGE}:
-        found = tuple(c for c in found if c is not Cause.COVERAGE)
-    if Cause.LATE_DATA in found and not {Cause.PROGRAM, Cause.FILES, Cause.ARGUMENTS} & set(found):
-        found = tuple(c for c in found if c is not Cause.METHOD)
-    return found
+    remaining = causes
+    if set(remaining) - {Cause.COVERAGE}:
+        remaining = tuple(c for c in remaining if c is not Cause.COVERAGE)
+    if Cause.LATE_DATA in remaining and not {Cause.PROGRAM, Cause.FILES, Cause.ARGUMENTS} & set(remaining):
+        remaining = tuple(c for c in remaining if c is not Cause.METHOD)
+    return remaining
 
 
 def site_of(stated: StatedFigure | None) -> str | None:
@@ -213,19 +213,19 @@ def _factors(old: Edition, new: Edition) -> dict[str, str]:
                 if a[name].attributes.get(k) != b[name].attributes.get(k)
             )
             shown = [f"{k} {a[name].attributes.get(k, '-')} -> {b[name].attributes.get(k, '-')}" for k in fields[:3]]
-            changes[name] = "; ".join(shown) or "another table, the same record"
+            changes[name] = "; ".join(shown) or "different table, same record"
     return dict(sorted(changes.items()))
 
 
 def _hashes(old: Edition, new: Edition) -> dict[str, str]:
     a, b = old.inputs.files, new.inputs.files
-    changes = {name: "other content" for name in a.keys() & b.keys() if a[name] != b[name]}
+    changes = {name: "different content" for name in a.keys() & b.keys() if a[name] != b[name]}
     return dict(sorted((changes | _come_and_gone(a, b)).items()))
 
 
 def _come_and_gone(a: Mapping[str, object], b: Mapping[str, object]) -> dict[str, str]:
     gone, come = sorted(a.keys() - b.keys()), sorted(b.keys() - a.keys())
-    return dict.fromkeys(gone, "no longer there") | dict.fromkeys(come, "new")
+    return dict.fromkeys(gone, "removed") | dict.fromkeys(come, "new")
 
 
 def _named(edition: Edition) -> dict[str, None]:
@@ -237,11 +237,11 @@ def _series(old: Edition, new: Edition) -> frozenset[str]:
     """Ids that figures name and that stand for no one value, unless both editions took them as of the same time."""
     if old.command is not None and new.command is not None and old.command.get(_AS_OF) == new.command.get(_AS_OF):
         return frozenset()
-    found: set[str] = set()
+    unlisted: set[str] = set()
     for edition in (old, new):
         known = {name for name, record in edition.inputs.factors.items() if record.value is not None}
-        found |= {name for each in edition.figures.values() for name in each.figure.factor_ids} - known
-    return frozenset(found)
+        unlisted |= {name for each in edition.figures.values() for name in each.figure.factor_ids} - known
+    return frozenset(unlisted)
 
 
 def _reaches(argument: str, identity: str) -> bool:

@@ -74,12 +74,12 @@ def difference(old: Edition, new: Edition, changes: InputChanges | None = None) 
         changes: of their inputs, where they are known already.
     """
     changes = input_changes(old, new) if changes is None else changes
-    found = []
+    figure_changes = []
     for identity in old.figures.keys() | new.figures.keys():
         before, after = old.figures.get(identity), new.figures.get(identity)
         if before != after:
-            found.append(_change(identity, (old, new), changes))
-    return sorted(found, key=_order)
+            figure_changes.append(_change(identity, (old, new), changes))
+    return sorted(figure_changes, key=_order)
 
 
 def elsewhere(old: Edition, new: Edition) -> list[str]:
@@ -89,10 +89,10 @@ def elsewhere(old: Edition, new: Edition) -> list[str]:
         "edition": (old.number, new.number),
         "restates": (old.restates, new.restates),
     }
-    found = [key for key, (a, b) in pairs.items() if a != b]
-    found += [key for key in old.rest.keys() | new.rest.keys() if old.rest.get(key) != new.rest.get(key)]
+    differing = [key for key, (a, b) in pairs.items() if a != b]
+    differing += [key for key in old.rest.keys() | new.rest.keys() if old.rest.get(key) != new.rest.get(key)]
     both = old.sites.keys() & new.sites.keys()
-    return sorted(found + [f"sites.{site}" for site in both if old.sites[site][2] != new.sites[site][2]])
+    return sorted(differing + [f"sites.{site}" for site in both if old.sites[site][2] != new.sites[site][2]])
 
 
 def same_period(old: Edition, new: Edition) -> bool:

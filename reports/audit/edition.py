@@ -3,29 +3,17 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from energy_agent.core.errors import UsageError, WattlensError
 from reports.audit import folder as files
 from reports.audit.canonical import KEY_BY_KEY, ExtensibleObject, Items, Number, Text, form, once, read_as
+from reports.audit.earlier_words import in_present_words
 from reports.audit.inputs import EditionInputs
 from reports.audit.manifest import Argument, Provenance, read_manifest, sha256
 from reports.figures.figure import Figure
-
-_METHODS: Final = {
-    "sum of totals over sum of IT": "total energy over IT energy, both summed",
-    ", rest at the residual mix": ", the rest at the residual mix",
-    "device time metered, of the inventory's": "metered device time, as a share of the inventory's",
-}
-"""Words of methods in facts of earlier versions -> the present words of the same methods."""
-
-
-def _method(text: str) -> str:
-    for earlier, present in _METHODS.items():
-        text = text.replace(earlier, present)
-    return text
 
 
 def _instant(text: object) -> object:
@@ -46,7 +34,7 @@ class _Figure(ExtensibleObject):
     id: Text
     value: Number = None
     unit: Text
-    method: Annotated[Text, AfterValidator(_method)]
+    method: Annotated[Text, AfterValidator(in_present_words)]
     boundary: Text
     coverage: Number = None
     low: Number = None
@@ -54,7 +42,7 @@ class _Figure(ExtensibleObject):
     sources: Items[Text]
     factor_ids: Items[Text]
     dims: Annotated[dict[str, Text], KEY_BY_KEY]
-    reason: Text | None = None
+    reason: Annotated[Text, AfterValidator(in_present_words)] | None = None
 
     @model_validator(mode="after")
     def _sound(self) -> Self:
@@ -126,7 +114,9 @@ def read_edition(path: Path) -> Edition:
     manifest = read_manifest(path)
     stated = manifest.outputs.get(files.FACTS)
     if stated is None or stated.sha256 != sha256(raw):
-        raise WattlensError(f"{path / files.FACTS}: its manifest has another hash of it; see wattlens report verify {path}")
+        raise WattlensError(
+            f"{path / files.FACTS}: its hash differs from the one in the manifest; see wattlens report verify {path}"
+        )
     return edition(raw, str(path / files.FACTS), manifest.program, manifest.command)
 
 
@@ -146,7 +136,9 @@ def edition_of(folder: Path, *, label: str | None = None, organisation: str | No
     if label is not None and label != earlier.label:
         raise UsageError(f"{folder} is the report of {earlier.label}, which cannot be restated by one of {label}")
     if organisation is not None and earlier.rest.get("organisation") != form(organisation):
-        raise UsageError(f"{folder} is the report of another organisation; name the folder of the edition that is restated")
+        raise UsageError(
+            f"{folder} is the report of another organisation; pass the folder of the edition that this report restates"
+        )
     return earlier.number, earlier.sha256
 
 
@@ -156,20 +148,20 @@ def edition(raw: bytes, name: str, program: str | None = None, command: Mapping[
     Raises:
         WattlensError: the bytes are not the facts of a report; the message names the key.
     """
-    found = read_as(_Facts, raw, name)
-    if program is None and found.version is not None:
-        program = f"wattlens {found.version}"
+    document = read_as(_Facts, raw, name)
+    if program is None and document.version is not None:
+        program = f"wattlens {document.version}"
     return Edition(
         name,
         sha256(raw),
-        found.label,
-        found.edition,
-        found.restates,
-        {site: (each.start_ns, each.end_ns, form(each.rest)) for site, each in found.sites.items()},
-        {each.id: each.as_stated for each in found.figures},
-        found.inputs.typed(found.factors),
-        {key: form(value) for key, value in found.rest.items()},
+        document.label,
+        document.edition,
+        document.restates,
+        {site: (each.start_ns, each.end_ns, form(each.rest)) for site, each in document.sites.items()},
+        {each.id: each.as_stated for each in document.figures},
+        document.inputs.typed(document.factors),
+        {key: form(value) for key, value in document.rest.items()},
         program,
         command,
-        found.version,
+        document.version,
     )

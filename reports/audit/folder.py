@@ -35,9 +35,9 @@ def read(path: Path, most_b: int, *, private: bool = False) -> bytes:
     """
     handle = _open(path)
     with os.fdopen(handle, "rb") as file:
-        found = os.fstat(handle)
-        if private and not is_private(found.st_mode, found.st_uid, os.geteuid()):
-            raise UsageError(f"{path} can be read by others (mode {found.st_mode & 0o777:o}); chmod 600 {path}")
+        status = os.fstat(handle)
+        if private and not is_private(status.st_mode, status.st_uid, os.geteuid()):
+            raise UsageError(f"{path} is readable by other users (mode {status.st_mode & 0o777:o}); run: chmod 600 {path}")
         raw = file.read(most_b + 1)
     if len(raw) > most_b:
         raise WattlensError(f"{path}: is larger than {most_b} bytes")
@@ -59,12 +59,12 @@ def digest(path: Path) -> tuple[str, int]:
     Raises:
         WattlensError: it cannot be read or is no ordinary file.
     """
-    found, size = hashlib.sha256(), 0
+    hasher, size = hashlib.sha256(), 0
     with os.fdopen(_open(path), "rb") as file:
         while chunk := file.read(_CHUNK_B):
-            found.update(chunk)
+            hasher.update(chunk)
             size += len(chunk)
-    return found.hexdigest(), size
+    return hasher.hexdigest(), size
 
 
 def write(path: Path, data: bytes) -> None:
@@ -88,7 +88,7 @@ def names(folder: Path) -> list[str]:
     try:
         return sorted(each.name for each in folder.iterdir())
     except OSError as error:
-        raise UsageError(f"{folder}: {error.strerror}; name the folder of a report") from None
+        raise UsageError(f"{folder}: {error.strerror}; expected the folder of a report") from None
 
 
 def _open(path: Path) -> int:
@@ -99,4 +99,4 @@ def _open(path: Path) -> int:
     if stat.S_ISREG(os.fstat(handle).st_mode):
         return handle
     os.close(handle)
-    raise WattlensError(f"{path}: is no ordinary file")
+    raise WattlensError(f"{path}: not a regular file")

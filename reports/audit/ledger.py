@@ -34,7 +34,7 @@ def changed_files(days: Sequence[LedgerDay], ledger: str) -> list[str] | None:
     for each in days:
         folder = folders.get((each.site, each.day, each.statement))
         if folder is None:
-            wrong.append(f"{each.site}/{each.day}: statement {each.statement} is not there")
+            wrong.append(f"{each.site}/{each.day}: statement {each.statement} is missing")
         else:
             wanted += [(each, folder, name) for name in sorted(each.files)]
     with ThreadPoolExecutor(_READERS) as pool:

@@ -68,9 +68,9 @@ class _ManifestDocument(ExtensibleObject):
     @model_validator(mode="after")
     def _sound(self) -> Self:
         if files.FACTS not in self.outputs:
-            raise ValueError(f"outputs has no {files.FACTS}")
+            raise ValueError(f"outputs: {files.FACTS} is missing")
         if self.inputs.ledger_root != (root := self.inputs.typed().ledger_root):
-            raise ValueError(f"inputs.ledger_root is not the hash of its days, {root}")
+            raise ValueError(f"inputs.ledger_root: not the hash of its days, {root}")
         return self
 
 
@@ -146,7 +146,7 @@ def write_manifest(
     """
     wanted = sorted(set(outputs) | {files.FACTS})
     if wrong := [name for name in wanted if not _is_output(name)]:
-        raise ValueError(f"no output of a report: {wrong}")
+        raise ValueError(f"not a file of a report: {wrong}")
     facts = read_as(Provenance, files.read(folder / files.FACTS, files.FACTS_MAX_B), str(folder / files.FACTS))
     manifest = Manifest(
         program=program,
@@ -178,31 +178,31 @@ def parse_manifest(raw: bytes, file: str) -> Manifest:
     Raises:
         WattlensError: the bytes are not a manifest or not in canonical form, or the ledger root does not match the days.
     """
-    found = read_as(_ManifestDocument, raw, file)
+    document = read_as(_ManifestDocument, raw, file)
     manifest = Manifest(
-        program=found.program,
-        command=found.command,
-        label=found.label,
-        edition=found.edition,
-        restates=found.restates,
-        inputs=found.inputs.typed(),
-        outputs={name: Output(each.sha256, each.size_b) for name, each in found.outputs.items()},
-        libraries=found.libraries,
+        program=document.program,
+        command=document.command,
+        label=document.label,
+        edition=document.edition,
+        restates=document.restates,
+        inputs=document.inputs.typed(),
+        outputs={name: Output(each.sha256, each.size_b) for name, each in document.outputs.items()},
+        libraries=document.libraries,
     )
     if manifest.as_bytes() != raw:
-        raise WattlensError(f"{file}: is not in the form that a report writes; it was changed")
+        raise WattlensError(f"{file}: not in the canonical form of a report; the file was changed")
     return manifest
 
 
 def library_versions(names: Iterable[str] = SHAPING) -> dict[str, str]:
     """Which of them are installed, and their versions."""
-    found = {}
+    versions = {}
     for name in names:
         try:
-            found[name] = metadata.version(name)
+            versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
-    return found
+    return versions
 
 
 def as_named(text: str) -> str:

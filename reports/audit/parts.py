@@ -52,14 +52,14 @@ def parts_of(
         return ()
     if before.figure.value == after.figure.value or before.figure.unit != after.figure.unit:
         return ()
-    whole, found = after.figure.value - before.figure.value, roots(causes)
+    whole, causes_left = after.figure.value - before.figure.value, roots(causes)
     parts = None if "/" in identity else _by_site(identity, old, new, changes)
     if parts is not None:
         return _merged([*parts, CauseShare((Cause.ROUNDING,), whole - sum((each.amount for each in parts), Fraction(0)))])
-    factor = _of_factor(identity, (before, after), (old, new)) if Cause.FACTOR in found else None
+    factor = _of_factor(identity, (before, after), (old, new)) if Cause.FACTOR in causes_left else None
     if factor is None:
-        return (CauseShare(found or (Cause.UNEXPLAINED,), whole),)
-    others, left = tuple(c for c in found if c is not Cause.FACTOR), whole - factor
+        return (CauseShare(causes_left or (Cause.UNEXPLAINED,), whole),)
+    others, left = tuple(c for c in causes_left if c is not Cause.FACTOR), whole - factor
     if Cause.LATE_DATA not in others and abs(left) <= slack(before.figure.value, after.figure.value):
         others = (Cause.ROUNDING,)
     others = others or (Cause.UNEXPLAINED,)
@@ -139,8 +139,8 @@ def _by_site(identity: str, old: Edition, new: Edition, changes: InputChanges) -
 
 def _merged(parts: Iterable[CauseShare]) -> tuple[CauseShare, ...]:
     """One part for the same causes, in the order of `Cause`; what is nothing is left away."""
-    found: dict[tuple[Cause, ...], Fraction] = {}
+    amounts: dict[tuple[Cause, ...], Fraction] = {}
     for each in parts:
-        found[each.causes] = found.get(each.causes, Fraction(0)) + each.amount
-    ordered = sorted(found, key=lambda causes: [_ORDER[cause] for cause in causes])
-    return tuple(CauseShare(causes, found[causes]) for causes in ordered if found[causes])
+        amounts[each.causes] = amounts.get(each.causes, Fraction(0)) + each.amount
+    ordered = sorted(amounts, key=lambda causes: [_ORDER[cause] for cause in causes])
+    return tuple(CauseShare(causes, amounts[causes]) for causes in ordered if amounts[causes])

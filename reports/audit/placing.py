@@ -39,11 +39,11 @@ def refuse_folders(folder: Path, names: Sequence[str]) -> None:
         UsageError: the folder is a file, or what is no file stands under one of the names.
     """
     if folder.exists() and not folder.is_dir():
-        raise UsageError(f"--out {folder}: is no folder")
+        raise UsageError(f"--out {folder}: not a folder")
     for name in names:
         place = folder / name
         if os.path.lexists(place) and not place.is_symlink() and not place.is_file():
-            raise UsageError(f"--out {folder}: {name} in it is no file; move it away, or name another folder")
+            raise UsageError(f"--out {folder}: {name} is not a file; move it away, or choose another folder")
 
 
 @contextmanager
@@ -123,7 +123,9 @@ def _hold(handle: int, folder: Path) -> None:
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise WattlensError(f"--out {folder}: another run writes a report there; wait for it, or name another folder") from None
+        raise WattlensError(
+            f"--out {folder}: another run is writing a report there; wait for it, or choose another folder"
+        ) from None
     except OSError as error:
         if error.errno not in _NO_LOCKS:
             raise

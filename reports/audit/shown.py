@@ -112,7 +112,7 @@ def moved(change: FigureChange) -> str:
 
 def edition_text(edition: Edition) -> str:
     """Which it is, on a line; people count editions from 1."""
-    return f"{edition.label or 'period without a name'}, edition {edition.number + 1}, facts {edition.sha256[:16]}"
+    return f"{edition.label or 'unnamed period'}, edition {edition.number + 1}, facts {edition.sha256[:16]}"
 
 
 def signed(amount: Fraction) -> str:
@@ -121,7 +121,7 @@ def signed(amount: Fraction) -> str:
 
 
 def _causes(part: CauseShare) -> str:
-    return " and ".join(part.causes) + (" (cannot be told apart)" if len(part.causes) > 1 else "")
+    return " and ".join(part.causes) + (" (cannot be separated)" if len(part.causes) > 1 else "")
 
 
 def _value(stated: StatedFigure | None) -> str:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 SCHEMA: Final = "wattlens.report.signature/1"
 ALGORITHM: Final = "ed25519"
-MAKE_ONE: Final = "make one with: openssl genpkey -algorithm ed25519 -out signing.pem"
+MAKE_ONE: Final = "create one with: openssl genpkey -algorithm ed25519 -out signing.pem"
 _KEY_B, _SIGNATURE_B = 32, 64
 
 
@@ -51,9 +51,9 @@ class SignatureStatus(StrEnum):
     """What a signature shows."""
 
     TRUSTED = "signed by a trusted key"
-    UNKNOWN = "signed by a key that nobody vouched for"
+    UNKNOWN = "signed by an untrusted key"
     UNSIGNED = "not signed"
-    BROKEN = "the signature does not fit"
+    BROKEN = "invalid signature"
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +117,7 @@ def verify_signature(folder: Path, trusted_keys: Sequence[Path] = ()) -> Signatu
         return SignatureResult(SignatureStatus.BROKEN, detail=str(error))
     if not _fits(raw, signature, manifest):
         return SignatureResult(
-            SignatureStatus.BROKEN, fingerprint(raw), "the manifest was changed, or the signature is of another one"
+            SignatureStatus.BROKEN, fingerprint(raw), "the manifest was changed, or the signature belongs to another manifest"
         )
     return SignatureResult(SignatureStatus.TRUSTED if raw in trusted else SignatureStatus.UNKNOWN, fingerprint(raw))
 
@@ -135,7 +135,7 @@ def public_key(path: Path) -> bytes:
     """
     text = files.read(path, files.SMALL_MAX_B).strip()
     if b"PRIVATE KEY" in text:
-        raise UsageError(f"{path} is a private key; give the public one: openssl pkey -in {path} -pubout -out signer.pem")
+        raise UsageError(f"{path} is a private key; expected the public key: openssl pkey -in {path} -pubout -out signer.pem")
     if not text.startswith(b"-----"):
         raw = _base64(text.decode("ascii", "replace"))
         if raw is None or len(raw) != _KEY_B:
@@ -147,7 +147,7 @@ def public_key(path: Path) -> bytes:
     try:
         key = serialization.load_pem_public_key(text)
     except Exception:  # noqa: BLE001 - it raises what OpenSSL and Rust raise
-        raise UsageError(f"{path}: is no public key in PEM") from None
+        raise UsageError(f"{path}: not a public key in PEM") from None
     if not isinstance(key, Ed25519PublicKey):
         raise UsageError(f"{path}: expected an Ed25519 public key, got a key of another kind")
     return key.public_bytes_raw()
@@ -163,11 +163,11 @@ def _private_key(path: Path, passphrase: Path | None) -> "Ed25519PrivateKey":
         key = serialization.load_pem_private_key(text, secret)
     except TypeError:  # a passphrase without need, or need without a passphrase
         if secret is None:
-            raise UsageError(f"{path} has a passphrase; name a file with it by --sign-passphrase-file") from None
-        raise UsageError(f"{path} has no passphrase; leave --sign-passphrase-file away") from None
+            raise UsageError(f"{path} has a passphrase; pass a file that contains it with --sign-passphrase-file") from None
+        raise UsageError(f"{path} has no passphrase; omit --sign-passphrase-file") from None
     except Exception:  # noqa: BLE001 - it raises what OpenSSL and Rust raise
         wrong = " with this passphrase" if secret else f"; {MAKE_ONE}"
-        raise UsageError(f"{path}: is no private key in PEM that can be read{wrong}") from None
+        raise UsageError(f"{path}: not a readable private key in PEM{wrong}") from None
     if not isinstance(key, Ed25519PrivateKey):
         raise UsageError(f"{path}: expected an Ed25519 key, got a key of another kind: {MAKE_ONE}")
     return key
@@ -175,8 +175,8 @@ def _private_key(path: Path, passphrase: Path | None) -> "Ed25519PrivateKey":
 
 def _signature(path: Path) -> tuple[bytes, bytes]:
     """Public key and signature of a `manifest.sig`."""
-    found = read_as(_SignatureDocument, files.read(path, files.SMALL_MAX_B), str(path))
-    return found.public_key, found.signature
+    document = read_as(_SignatureDocument, files.read(path, files.SMALL_MAX_B), str(path))
+    return document.public_key, document.signature
 
 
 def _fits(raw: bytes, signature: bytes, data: bytes) -> bool:

@@ -88,16 +88,14 @@ def verify(
     for key in trusted_keys:
         public_key(key)
     if files.MANIFEST not in there:
-        return Verification(
-            [VerificationStep(files.MANIFEST, False, "no manifest: this report was never finished; make it again")]
-        )
+        return Verification([VerificationStep(files.MANIFEST, False, "no manifest: the report is incomplete; create it again")])
     try:
         manifest = read_manifest(folder)
     except WattlensError as error:
         return Verification([VerificationStep(files.MANIFEST, False, str(error))])
     checks = [
         VerificationStep(
-            files.MANIFEST, True, f"edition {manifest.edition + 1} of {manifest.label}, made by {manifest.program}"
+            files.MANIFEST, True, f"edition {manifest.edition + 1} of {manifest.label}, created by {manifest.program}"
         )
     ]
     checks += _outputs(folder, there, manifest)
@@ -108,7 +106,7 @@ def verify(
     if draw is not None and stated is not None:
         checks += draw(folder, manifest, files.read(folder / files.FACTS, files.FACTS_MAX_B))
     if ledger is None or rebuild is None:
-        return Verification([*checks, VerificationStep("rebuilt", None, "not rebuilt: give --ledger")])
+        return Verification([*checks, VerificationStep("rebuilt", None, "not rebuilt: requires --ledger")])
     if changed is not None:
         checks.append(_ledger(changed(list(manifest.inputs.days.values()), ledger), manifest))
     try:
@@ -116,20 +114,20 @@ def verify(
     except UsageError:
         raise
     except WattlensError as error:
-        return Verification([*checks, VerificationStep("rebuilt", False, f"cannot be made again: {error}")])
+        return Verification([*checks, VerificationStep("rebuilt", False, f"cannot be rebuilt: {error}")])
     digest = sha256(raw)
     same = digest == manifest.outputs[files.FACTS].sha256
-    text = f"the ledger gives {'the same' if same else 'other'} facts, {len(raw)} bytes"
+    text = f"the ledger gives {'the same' if same else 'different'} facts, {len(raw)} bytes"
     if stated is None or digest == stated.sha256:
         return Verification([*checks, VerificationStep("rebuilt", same, text)])
     again = edition(raw, f"{files.FACTS} as rebuilt", program or manifest.program, manifest.command)
-    found = input_changes(stated, again)
-    changes = difference(stated, again, found)
+    inputs = input_changes(stated, again)
+    changes = difference(stated, again, inputs)
     beside = elsewhere(stated, again)
     figures = [f"{len(changes)} figure{'' if len(changes) == 1 else 's'}"] if changes else []
-    where = ", ".join([*figures, *beside]) or ("inputs" if found.lines() else "how they are written")
-    text = f"{text}; those in the folder differ in {where}"
-    return Verification([*checks, VerificationStep("rebuilt", same, text)], found, changes, beside)
+    where = ", ".join([*figures, *beside]) or ("inputs" if inputs.lines() else "format")
+    text = f"{text}; they differ from those in the folder in {where}"
+    return Verification([*checks, VerificationStep("rebuilt", same, text)], inputs, changes, beside)
 
 
 def _outputs(folder: Path, there: Sequence[str], manifest: Manifest) -> list[VerificationStep]:
@@ -146,25 +144,27 @@ def _outputs(folder: Path, there: Sequence[str], manifest: Manifest) -> list[Ver
             continue
         if digest == wanted.sha256:
             right = size == wanted.size_b
-            text = f"{size} bytes" if right else f"{size} bytes, and the manifest says {wanted.size_b} of the same content"
+            text = f"{size} bytes" if right else f"{size} bytes, but the manifest states {wanted.size_b} for this content"
             checks.append(VerificationStep(name, right, text))
         elif size == wanted.size_b:
-            checks.append(VerificationStep(name, False, f"was changed: its SHA-256 is another ({size} bytes, as were written)"))
+            checks.append(VerificationStep(name, False, f"was changed: its SHA-256 differs ({size} bytes, as expected)"))
         else:
-            checks.append(VerificationStep(name, False, f"was changed: {size} bytes, {wanted.size_b} were written"))
+            checks.append(VerificationStep(name, False, f"was changed: {size} bytes, expected {wanted.size_b}"))
     extra = [name for name in there if name not in manifest.outputs and name not in files.AROUND]
     extra = [name for name in extra if not files.SCRATCH.fullmatch(name)]
-    return checks + [VerificationStep(name, False, "is not of this report; take it out of the folder") for name in extra]
+    return checks + [
+        VerificationStep(name, False, "does not belong to this report; remove it from the folder") for name in extra
+    ]
 
 
 def _ledger(wrong: list[str] | None, manifest: Manifest) -> VerificationStep:
     if wrong is None:
-        return VerificationStep("ledger", None, "its days are made of segments again, and compared as facts")
+        return VerificationStep("ledger", None, "days are compacted again from segments and compared as facts")
     if wrong:
         more = f"; and {len(wrong) - _MOST} more" if len(wrong) > _MOST else ""
         return VerificationStep("ledger", False, "; ".join(wrong[:_MOST]) + more)
     days = manifest.inputs.days.values()
-    return VerificationStep("ledger", True, f"{sum(len(day.files) for day in days)} files of {len(days)} days are as they were")
+    return VerificationStep("ledger", True, f"{sum(len(day.files) for day in days)} files of {len(days)} days are unchanged")
 
 
 def _signature(folder: Path, trusted_keys: Sequence[Path]) -> VerificationStep:
@@ -202,7 +202,7 @@ def _facts(folder: Path, manifest: Manifest) -> tuple[Edition | None, Verificati
     }
     wrong = [name for name, (a, b) in pairs.items() if a != b]
     if wrong:
-        return stated, VerificationStep("inputs", False, f"facts and manifest do not agree on {', '.join(wrong)}")
+        return stated, VerificationStep("inputs", False, f"facts and manifest differ in {', '.join(wrong)}")
     if odd := _odd(stated, manifest):
         return stated, VerificationStep("inputs", False, odd)
     days = len(manifest.inputs.days)
@@ -213,11 +213,11 @@ def _odd(stated: Edition, manifest: Manifest) -> str:
     """What facts and manifest say alike and cannot be so together; "": nothing."""
     if (stated.number > 0) != (stated.restates is not None):
         what = f"{stated.restates[:16]} is restated" if stated.restates else "nothing is restated"
-        return f"edition {stated.number + 1}, and {what}: the first restates nothing, and each later one an earlier"
+        return f"edition {stated.number + 1}, and {what}: the first edition restates nothing, each later one an earlier one"
     quarter = manifest.command.get("quarter")
     label = PeriodRequest(quarter).label if isinstance(quarter, str) else ""
     if "quarter" in manifest.command and label != manifest.label:
-        return f"the manifest's arguments ask for {label or 'no quarter'}, and the report is of {manifest.label or 'none'}"
+        return f"the manifest's arguments request {label or 'no quarter'}, but the report covers {manifest.label or 'none'}"
     return ""
 
 
@@ -227,7 +227,11 @@ def _libraries(manifest: Manifest) -> list[VerificationStep]:
     other = [
         f"{name} {v} ({here.get(name, 'none')} here)" for name, v in sorted(manifest.libraries.items()) if here.get(name) != v
     ]
-    return [VerificationStep("libraries", None, f"made with {', '.join(other)}; a form made here may differ")] if other else []
+    return (
+        [VerificationStep("libraries", None, f"created with {', '.join(other)}; formats created here may differ")]
+        if other
+        else []
+    )
 
 
 def _hashes(stated: Edition) -> dict[str, str]:

@@ -157,20 +157,20 @@ def _bridge(before: Side, after: Side, outer: tuple[str, ...], scale: Fraction) 
 
 def _per_unit(keys: Sequence[str], sides: tuple[Side, Side]) -> list[dict[str, Fraction]]:
     """What a unit of volume took by key, in uJ, of either side; what one side does not have is as in the other, and so mix."""
-    found: list[dict[str, Fraction]] = []
+    per_side: list[dict[str, Fraction]] = []
     for side, other in (sides, sides[::-1]):
         there = {}
         for k in keys:
             of = side if side.volumes.get(k) else other
             there[k] = Fraction(of.node_uj.get(k, 0)) / Fraction(of.volumes[k]) if of.volumes.get(k) else Fraction(0)
-        found.append(there)
-    return found
+        per_side.append(there)
+    return per_side
 
 
 def _outer(side: Side, name: str) -> Fraction:
-    found = side.pue if name == PUE else side.g_per_kwh
-    assert found is not None  # _lacking looked
-    return found
+    multiplier = side.pue if name == PUE else side.g_per_kwh
+    assert multiplier is not None  # _lacking looked
+    return multiplier
 
 
 def _missing_factors(side: Side, when: str, outer: tuple[str, ...]) -> list[str]:
@@ -180,7 +180,7 @@ def _missing_factors(side: Side, when: str, outer: tuple[str, ...]) -> list[str]
         reasons.append(f"{when}: no volume")
     idle = sorted(k for k, uj in side.node_uj.items() if uj and not side.volumes.get(k))
     if idle and any(side.volumes.values()):
-        reasons.append(f"{when}: {idle[0] or 'some work'} took energy and has no volume")
+        reasons.append(f"{when}: {idle[0] or 'some work'} used energy but has no volume")
     for name in outer:
         if (side.pue if name == PUE else side.g_per_kwh) is None:
             what = "PUE" if name == PUE else "location-based intensity"

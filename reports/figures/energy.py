@@ -41,10 +41,10 @@ class BoundedEnergy:
 
 def total(parts: Iterable[BoundedEnergy]) -> BoundedEnergy:
     """The sum; errors add up linearly."""
-    found = BoundedEnergy()
+    energy = BoundedEnergy()
     for part in parts:
-        found += part
-    return found
+        energy += part
+    return energy
 
 
 def held_energy(rows: Iterable[PartEnergy]) -> BoundedEnergy:

@@ -75,8 +75,8 @@ class PeriodEvidence:
 
     def pue(self, site: str) -> Amount:
         """A site's PUE over the period, measured or stated."""
-        found = self.sites[site].building.pue
-        return Amount(None, reason=f"no PUE of {site}") if found is None else found.amount
+        site_pue = self.sites[site].building.pue
+        return Amount(None, reason=f"no PUE of {site}") if site_pue is None else site_pue.amount
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +146,7 @@ def reach(evidence: PeriodEvidence, rows: list[PartEnergy]) -> BoundaryEnergies:
             node = amount_of(held_energy(r for r in rows if r.site == site and r.device_class in ("gpu", "host")))
         nodes.append(node)
         facilities.append(product(node, evidence.pue(site)))
-    nothing = Amount(None, reason="no energy was booked to it")
+    nothing = Amount(None, reason="no energy is recorded for it")
     return BoundaryEnergies(
         active_energy(gpus), held_energy(gpus), plus(nodes) if nodes else nothing, plus(facilities) if facilities else nothing
     )

@@ -179,8 +179,8 @@ def build_facts(
     conservation = conserved(evidence)
     if not conservation.holds:
         raise WattlensError(
-            f"the ledger does not add up: buckets hold {conservation.buckets_uj} uJ, devices {conservation.device_uj} uJ, "
-            f"cells {conservation.cells_uj} uJ; run `wattlens ledger verify` and compact again"
+            f"the ledger does not add up: buckets sum to {conservation.buckets_uj} uJ, devices to {conservation.device_uj} uJ, "
+            f"cells to {conservation.cells_uj} uJ; run `wattlens ledger verify` and compact again"
         )
     organisation = evidence.organisation
     factors = {
@@ -188,7 +188,7 @@ def build_facts(
     }
     made = sorted(figures, key=lambda f: f.id)
     if twice := next((a.id for a, b in pairwise(made) if a.id == b.id), None):
-        raise WattlensError(f"two figures are called {twice!r}: names of the ledger or of the inputs run together; change one")
+        raise WattlensError(f"two figures have the name {twice!r}: names in the ledger or the inputs collide; change one")
     used = {i for f in made for i in f.factor_ids}
     return Facts(
         organisation=organisation.name,

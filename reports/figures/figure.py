@@ -43,7 +43,7 @@ class Figure:
 
     def __post_init__(self) -> None:
         if (self.value is None) == (self.reason is None):
-            raise ValueError(f"figure {self.id} needs either a value or the reason for which it is absent")
+            raise ValueError(f"figure {self.id} needs either a value or the reason for its absence")
 
     @property
     def text(self) -> str:
@@ -107,7 +107,7 @@ def plain(value: Fraction | None) -> str:
     scale = 10 ** value.denominator.bit_length()  # no decimal has more places than that
     whole = value * scale
     if whole.denominator != 1:
-        raise ValueError(f"{value} has no end as a decimal")
+        raise ValueError(f"{value} has no finite decimal form")
     return decimal(whole.numerator, scale)
 
 

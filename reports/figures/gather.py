@@ -39,15 +39,15 @@ def gather(
     for quarters in EARLIER:
         earlier = request.before(quarters)
         try:
-            found = (
+            period_evidence = (
                 None
                 if earlier is None
                 else _of_period(system, days, organisation, earlier, windows_of(days, organisation, earlier), compared=True)
             )
         except EmptyPeriodError:
-            found = None  # the ledger does not reach so far back, which the comparison says
-        compared.append(found[0] if found else None)
-        used += _unused_days(found[1], used) if found else []
+            period_evidence = None  # the ledger does not reach so far back, which the comparison says
+        compared.append(period_evidence[0] if period_evidence else None)
+        used += _unused_days(period_evidence[1], used) if period_evidence else []
     return replace(evidence, before=compared[0], year_ago=compared[1]), sorted(used, key=lambda d: (d.site, d.start_ns))
 
 
@@ -91,7 +91,7 @@ def _of_period(
         sums = read_sums(store, used, organisation, request, bounds=not compared)
         if not sums.wholes:
             raise EmptyPeriodError(
-                f"{system.url}: holds no GPU or node in the period; a site's own ledger has its meters alone"
+                f"{system.url}: no GPU or node in the period; the ledger of a site process has only its meters"
             )
         books = _books(store, system, year, sums.windows)
         sites = {name: _site(name, sums, books, organisation, compared) for name in sums.sites}
@@ -99,9 +99,9 @@ def _of_period(
         priced = read_priced(store, worth, sums)
         if proof:
             sums = replace(sums, savings=read_savings(store, window))
-    found = [*used, *_unused_days(days_in(year, windows if compared else _year(sums.windows)), used)]
+    all_days = [*used, *_unused_days(days_in(year, windows if compared else _year(sums.windows)), used)]
     proven = [d for d in proof if (d.site, d.start_ns) in sums.savings.days]
-    return PeriodEvidence(request.label, sums, sites, priced, organisation), [*found, *_unused_days(proven, found)]
+    return PeriodEvidence(request.label, sums, sites, priced, organisation), [*all_days, *_unused_days(proven, all_days)]
 
 
 def _books(
@@ -125,12 +125,12 @@ def _site(
     node_uj = sum(w.energy_uj for w in sums.wholes if w.site == name and w.device_class != "part")
     cells = sums.cells[name]
     used = (max(min(cells), window.start_ns), min(max(cells) + CELL_NS, window.end_ns)) if cells else None
-    found = building(name, window, books.get(name), inputs, node_uj, used=used, twelve_months=not compared)
+    site_building = building(name, window, books.get(name), inputs, node_uj, used=used, twelve_months=not compared)
     hosts = not sums.node_gap(name)
     own = {t: gpu + (host if hosts else 0) for t, (gpu, host) in cells.items()}
-    pue = found.pue.amount.value if found.pue is not None and hosts else None
-    drawn = found.bought_cells if found.measured else own if pue is None else times(own, pue)
-    return SiteEvidence(name, window, inputs, found, grid(inputs, drawn, window, cells, matched=not compared))
+    pue = site_building.pue.amount.value if site_building.pue is not None and hosts else None
+    drawn = site_building.bought_cells if site_building.measured else own if pue is None else times(own, pue)
+    return SiteEvidence(name, window, inputs, site_building, grid(inputs, drawn, window, cells, matched=not compared))
 
 
 def _year(windows: Mapping[str, SiteWindow], *, until_start: bool = False) -> dict[str, SiteWindow]:

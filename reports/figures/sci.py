@@ -52,8 +52,10 @@ def sci_per_token(
         UsageError: I is not that of the location, so that the SCI would hold a market instrument.
     """
     if basis is not None and basis.accounting is not Accounting.LOCATION:
-        raise UsageError(f"SCI counts the grid at the location, and this intensity is {basis}: give the location-based one")
-    note = "" if boundary == FACILITY else f"energy at the {boundary} boundary: what the facility adds is not in it"
+        raise UsageError(
+            f"SCI uses the location-based grid intensity, but this intensity is {basis}: pass the location-based one"
+        )
+    note = "" if boundary == FACILITY else f"energy at the {boundary} boundary: facility overhead is not included"
     lacking = []
     if energy_uj is None:
         lacking.append("no energy with its bounds (E)")

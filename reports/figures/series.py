@@ -26,7 +26,7 @@ class ChartSeries:
 
 def courses(evidence: PeriodEvidence) -> dict[str, ChartSeries]:
     """Of each site: energy and metered device time by UTC day; power and intensity by local week and hour."""
-    found: dict[str, ChartSeries] = {}
+    charts: dict[str, ChartSeries] = {}
     for name, site in sorted(evidence.sites.items()):
         days = sorted((d for d in evidence.sums.days if d.site == name), key=lambda d: d.day_ns)
         points = tuple(utc_text(d.day_ns)[:10] for d in days)
@@ -36,11 +36,13 @@ def courses(evidence: PeriodEvidence) -> dict[str, ChartSeries]:
             ("other", [d.other_uj for d in days]),
             ("host", [d.host_uj for d in days]),
         ):
-            found[f"energy.daily.{kind}/site/{name}"] = ChartSeries("J", points, tuple(Fraction(uj, UJ_PER_J) for uj in values))
+            charts[f"energy.daily.{kind}/site/{name}"] = ChartSeries(
+                "J", points, tuple(Fraction(uj, UJ_PER_J) for uj in values)
+            )
         metered = tuple(Fraction(d.metered_ns, NS_PER_S) for d in days)
-        found[f"metered.daily/site/{name}"] = ChartSeries("s", points, metered)
-        found |= _by_hour(evidence, name, site)
-    return found
+        charts[f"metered.daily/site/{name}"] = ChartSeries("s", points, metered)
+        charts |= _by_hour(evidence, name, site)
+    return charts
 
 
 def _by_hour(evidence: PeriodEvidence, name: str, site: SiteEvidence) -> dict[str, ChartSeries]:
@@ -62,8 +64,8 @@ def _by_hour(evidence: PeriodEvidence, name: str, site: SiteEvidence) -> dict[st
     points = tuple(sorted(power))
     # A uJ in a cell of 900 s is 1 / 9e8 W.
     watts = tuple(rounded(Fraction(power[p][0], power[p][1] * CELL_NS // 1000), digits=4) for p in points)
-    found = {f"power.hours/site/{name}": ChartSeries("W", points, watts)}
+    charts = {f"power.hours/site/{name}": ChartSeries("W", points, watts)}
     if grams and len({g for each in grams.values() for g in each}) > 1:
         mean = tuple(rounded(sum(grams[p], Fraction(0)) / len(grams[p]), digits=4) if p in grams else None for p in points)
-        found[f"intensity.hours/site/{name}"] = ChartSeries("g/kWh", points, mean)
-    return found
+        charts[f"intensity.hours/site/{name}"] = ChartSeries("g/kWh", points, mean)
+    return charts

@@ -96,17 +96,17 @@ class IndexRow:
 @cache
 def frameworks() -> tuple[Framework, ...]:
     """All frameworks, by id."""
-    found = files("reports.frameworks").joinpath("data").iterdir()
+    entries = files("reports.frameworks").joinpath("data").iterdir()
     read = TypeAdapter(Framework).validate_json
-    return tuple(read(each.read_bytes()) for each in sorted(found, key=lambda each: each.name) if each.name.endswith(".json"))
+    return tuple(read(each.read_bytes()) for each in sorted(entries, key=lambda each: each.name) if each.name.endswith(".json"))
 
 
 @cache
 def inputs() -> Mapping[str, Mapping[str, str]]:
     """What a datapoint may need: id -> language -> words."""
     text = files("reports.frameworks").joinpath("inputs.json").read_text(encoding="utf-8")
-    found: dict[str, dict[str, str]] = json.loads(text)
-    return found
+    texts: dict[str, dict[str, str]] = json.loads(text)
+    return texts
 
 
 def index(figures: Mapping[str, str], language: str = "en", stand_ins: Collection[str] = frozenset()) -> tuple[IndexRow, ...]:
@@ -124,11 +124,11 @@ def index(figures: Mapping[str, str], language: str = "en", stand_ins: Collectio
 
 def group_missing(rows: Iterable[IndexRow]) -> dict[str, list[tuple[str, str]]]:
     """What is missing, each named once -> (title, datapoint) of all for which it is; what lacks most often first."""
-    found: dict[str, list[tuple[str, str]]] = {}
+    by_input: dict[str, list[tuple[str, str]]] = {}
     for row in rows:
         for what in row.missing:
-            found.setdefault(what, []).append((row.title, row.datapoint))
-    return dict(sorted(found.items(), key=lambda item: (-len(item[1]), item[0])))
+            by_input.setdefault(what, []).append((row.title, row.datapoint))
+    return dict(sorted(by_input.items(), key=lambda item: (-len(item[1]), item[0])))
 
 
 def _row(

@@ -62,11 +62,11 @@ class PartRegistry:
 
     def number(self, who: PartLabels) -> int:
         """The number of a part; a new one where it is not known yet."""
-        found = self._numbers.get(who)
-        if found is None:
-            found = self._numbers[who] = len(self.parts)
-            self.parts[found] = who
-        return found
+        known_number = self._numbers.get(who)
+        if known_number is None:
+            known_number = self._numbers[who] = len(self.parts)
+            self.parts[known_number] = who
+        return known_number
 
 
 def tell(store: DayDatabase, rules: Sequence[TeamRule], models: Mapping[str, ModelName]) -> PartRegistry:
@@ -121,23 +121,23 @@ def labels_by_day(store: DayDatabase) -> Iterator[tuple[int, Name, str, str, boo
 
 def _trained(store: DayDatabase) -> set[Name]:
     """Workloads of any node that did training steps (one rank reports those of all), and the jobs that they are part of."""
-    found: set[Name] = set()
+    trained: set[Name] = set()
     for cluster, workload, kind, text in store.rows(_TRAINED):
-        found.add((cluster, "", workload))
+        trained.add((cluster, "", workload))
         if run := run_of(kind, parse_labels(text, (cluster, "", workload))) if text else "":
-            found.add((cluster, "run", run))
-    return found
+            trained.add((cluster, "run", run))
+    return trained
 
 
 def parse_labels(text: str, name: Name) -> dict[str, str]:
     """Labels from their JSON. Raises ChainError: not what an agent writes."""
     try:
-        found = json.loads(text)
+        labels = json.loads(text)
     except (ValueError, RecursionError):
-        found = None
-    if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
-        raise ChainError(f"facts of workload {name[2]} on {name[0]}/{name[1]}: its labels are not those that an agent writes")
-    return found
+        labels = None
+    if not isinstance(labels, dict) or not all(isinstance(value, str) for value in labels.values()):
+        raise ChainError(f"workload {name[2]} on {name[0]}/{name[1]}: its labels are not in the form that an agent writes")
+    return labels
 
 
 def display_name(workload: str, labels: Mapping[str, str]) -> str:

@@ -89,7 +89,7 @@ class DayStorage:
         except Exception as error:  # noqa: BLE001 - its file systems raise whatever their libraries raise
             raise UsageError(f"--ledger {url}: cannot be opened: {error}") from None
         if not there:
-            raise UsageError(f"--ledger {url}: there is no such folder")
+            raise UsageError(f"--ledger {url}: no such folder")
         self.protocol = self.fs.protocol if isinstance(self.fs.protocol, str) else self.fs.protocol[0]
 
     @property
@@ -103,8 +103,8 @@ class DayStorage:
 
     def manifests(self) -> list[str]:
         """Every day's manifest below the root, finished ones alone."""
-        found = self.fs.glob(f"{self.root.rstrip('/')}/*/*/r[0-9]*/manifest.json")
-        return sorted(p for p in found if not p.split("/")[-3].startswith("."))
+        paths = self.fs.glob(f"{self.root.rstrip('/')}/*/*/r[0-9]*/manifest.json")
+        return sorted(p for p in paths if not p.split("/")[-3].startswith("."))
 
     def read(self, path: str, most: int) -> bytes:
         """A small file.
@@ -127,14 +127,14 @@ class DayStorage:
         Raises:
             ChainError: it cannot be read.
         """
-        found = hashlib.sha256()
+        hasher = hashlib.sha256()
         try:
             with self.fs.open(path, "rb") as file:
                 while chunk := file.read(_CHUNK_B):
-                    found.update(chunk)
+                    hasher.update(chunk)
         except Exception as error:  # noqa: BLE001 - as above
             raise ChainError(f"{path}: cannot be read: {error}") from None
-        return found.hexdigest()
+        return hasher.hexdigest()
 
 
 def find_days(system: DayStorage, pinned: Mapping[tuple[str, str], int] | None = None) -> list[Day]:
@@ -159,10 +159,12 @@ def find_days(system: DayStorage, pinned: Mapping[tuple[str, str], int] | None =
             newest[site, day] = number, path
     for (site, day), number in sorted((pinned or {}).items()):
         if (site, day) not in newest:
-            raise ChainError(f"{system.url}: statement {number} of {site} on {day} is not there; the report was made with it")
+            raise ChainError(
+                f"{system.url}: statement {number} of {site} on {day} is missing, from which the report was created"
+            )
     if not newest:
-        raise WattlensError(f"{system.url}: holds no compacted days; make them with `wattlens ledger compact`")
-    return [_day(system, site, day, *found) for (site, day), found in sorted(newest.items())]
+        raise WattlensError(f"{system.url}: no compacted days; create them with `wattlens ledger compact`")
+    return [_day(system, site, day, *newest_manifest) for (site, day), newest_manifest in sorted(newest.items())]
 
 
 def overlapping(days: Iterable[Day], start_ns: int, end_ns: int) -> list[Day]:
@@ -178,13 +180,11 @@ def verify_files(system: DayStorage, days: Sequence[Day], names: Sequence[str]) 
     """
     wanted = [(day, name) for day in days for name in names if name in day.files]
     with ThreadPoolExecutor(_READERS) as pool:
-        found = pool.map(lambda each: system.sha256(each[0].path(each[1])), wanted)
-        for (day, name), digest in zip(wanted, found, strict=True):
+        digests = pool.map(lambda each: system.sha256(each[0].path(each[1])), wanted)
+        for (day, name), digest in zip(wanted, digests, strict=True):
             if digest != day.files[name]:
                 pool.shutdown(cancel_futures=True)
-                raise ChainError(
-                    f"{day.path(name)}: is not the file that its manifest names; restore it, or compact the day anew"
-                )
+                raise ChainError(f"{day.path(name)}: differs from its manifest; restore it, or compact the day again")
 
 
 def _day(system: DayStorage, site: str, day: str, number: int, path: str) -> Day:
@@ -192,18 +192,18 @@ def _day(system: DayStorage, site: str, day: str, number: int, path: str) -> Day
         raw: Any = json.loads(system.read(path, MANIFEST_MAX_B))
         start_ns = int(datetime.strptime(day, "%Y-%m-%d").replace(tzinfo=UTC).timestamp()) * NS_PER_S
         if raw["site"] != site or raw["day"] != day or raw["statement"] != number:
-            raise ValueError("it is of another day")
+            raise ValueError("it belongs to another day")
         if raw.get("day_sums") != DAY_SUMS:
             raise WattlensError(
-                f"{path}: was compacted before there were day sums; run `wattlens ledger compact` over its segments again"
+                f"{path}: was compacted by a version without day sums; run `wattlens ledger compact` over its segments again"
             )
         files = {str(name): str(digest) for name, digest in raw["files"].items()}
         if not all(_HEX.fullmatch(digest) for digest in (*files.values(), raw["inputs_sha256"])):
-            raise ValueError("a hash is none")
+            raise ValueError("a hash is not valid")
         if any("/" in name for name in files):
-            raise ValueError("a file's name has a slash")
+            raise ValueError("a file name contains a slash")
         if lacking := sorted({f"{kind}.parquet" for kind in DAY_COLUMNS} - files.keys()):
-            raise ValueError(f"it names no {lacking[0]}")
+            raise ValueError(f"{lacking[0]} is missing")
         faults, reason = tuple(str(f) for f in raw["faults"]), str(raw["reason"])
         return Day(
             site, start_ns, number, path.removesuffix("/manifest.json"), raw["inputs_sha256"], files, int(raw["energy_uj"]),
@@ -211,5 +211,5 @@ def _day(system: DayStorage, site: str, day: str, number: int, path: str) -> Day
         )  # fmt: skip
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ChainError(
-            f"{path}: is corrupted ({error}); restore it, or move its folder away and compact the day anew"
+            f"{path}: is corrupted ({error}); restore it, or move its folder away and compact the day again"
         ) from None

@@ -67,10 +67,10 @@ def _of_hosts(store: DayDatabase, gain: dict[tuple[str, str], tuple[int, str]], 
         ppm, _ = gain.get((site, device), (0, ""))
         wrong_uj[site] = wrong_uj.get(site, 0) + systematic_uj(int(uj), ppm)
         all_uj[site] = all_uj.get(site, 0) + int(uj)
-    found = {}
+    gains = {}
     for site, own in store.rows(_HOSTS):
         own_uj = int(own)
         worst = max((gain[key][0] for key in hosts if key[0] == site), default=0)
         wrong = wrong_uj.get(site, 0) + systematic_uj(own_uj + all_uj.get(site, 0), worst)
-        found[site] = min(PPM - 1, -(-PPM * wrong // (own_uj + wrong))) if own_uj + wrong else 0
-    return found
+        gains[site] = min(PPM - 1, -(-PPM * wrong // (own_uj + wrong))) if own_uj + wrong else 0
+    return gains

@@ -40,7 +40,7 @@ def windows_of(days: Sequence[Day], organisation: Organisation, request: PeriodR
     """
     names = sorted({d.site for d in days} | set(organisation.sites))
     until_ns = max(d.end_ns for d in days)
-    found = {}
+    windows = {}
     for name in names:
         own = [d for d in days if d.site == name]
         zone = organisation.sites[name].zone if name in organisation.sites else ZoneInfo("UTC")
@@ -48,11 +48,11 @@ def windows_of(days: Sequence[Day], organisation: Organisation, request: PeriodR
         start_ns = period.start_ns if period.start_ns is not None else min((d.start_ns for d in own), default=None)
         end_ns = period.end_ns if period.end_ns is not None else max((d.end_ns for d in own), default=None)
         if start_ns is not None and end_ns is not None and _awaited(organisation, name, own, start_ns, min(end_ns, until_ns)):
-            found[name] = SiteWindow(start_ns, end_ns, until_ns < end_ns)
-    if not any(overlapping((d for d in days if d.site == name), w.start_ns, w.end_ns) for name, w in found.items()):
+            windows[name] = SiteWindow(start_ns, end_ns, until_ns < end_ns)
+    if not any(overlapping((d for d in days if d.site == name), w.start_ns, w.end_ns) for name, w in windows.items()):
         held = f"{utc_text(min(d.start_ns for d in days))} to {utc_text(max(d.end_ns for d in days))}"
-        raise EmptyPeriodError(f"no energy in the period; the ledger holds {held}")
-    return found
+        raise EmptyPeriodError(f"no energy in the period; the ledger covers {held}")
+    return windows
 
 
 def _awaited(organisation: Organisation, site: str, days: Iterable[Day], start_ns: int, end_ns: int) -> bool:
@@ -124,7 +124,7 @@ def _metered(store: DayDatabase, request: PeriodRequest) -> dict[str, SiteWindow
     """The windows as far as something is in them: a side that nobody asked for, the end of a period that still runs."""
     extent = {site: (int(first), int(last)) for site, first, last in store.answer("extent") if first is not None}
     last_ns = max((last for _, last in extent.values()), default=None)
-    found = {}
+    metered = {}
     for site, window in store.windows.items():
         start_ns, end_ns = window.start_ns, window.end_ns
         if site in extent and not request.quarter:
@@ -132,8 +132,8 @@ def _metered(store: DayDatabase, request: PeriodRequest) -> dict[str, SiteWindow
             end_ns = end_ns if request.end else min(end_ns, extent[site][1])
         if window.open and last_ns is not None:
             end_ns = max(start_ns, min(end_ns, last_ns))
-        found[site] = SiteWindow(start_ns, end_ns, window.open)
-    return found
+        metered[site] = SiteWindow(start_ns, end_ns, window.open)
+    return metered
 
 
 def read_priced(store: DayDatabase, worth: Mapping[str, CellRates], sums: LedgerSums) -> tuple[PartCost, ...]:
@@ -144,15 +144,15 @@ def read_priced(store: DayDatabase, worth: Mapping[str, CellRates], sums: Ledger
             for name, value in zip(columns, (site, start_ns, each.grams.get(start_ns), each.money.get(start_ns)), strict=True):
                 columns[name].append(value)
     store.table("price", {"site": "VARCHAR", "cell_start_ns": "BIGINT", "grams": "HUGEINT", "money": "HUGEINT"}, columns)
-    found = []
+    priced = []
     for site, part, *pairs in store.answer("priced"):
         of = worth.get(site, CellRates({}, 1, {}, 1))
         gpu, host, *told = (int(number) for number in pairs)
         hosts = not sums.node_gap(site)
         grams, money, ungrammed, unpriced = (told[i] + (told[i + 1] if hosts else 0) for i in range(0, 8, 2))
         exact = Fraction(grams, of.grams_over), Fraction(money, of.money_over)
-        found.append(PartCost(site, int(part), gpu, host if hosts else 0, *exact, ungrammed, unpriced))
-    return tuple(found)
+        priced.append(PartCost(site, int(part), gpu, host if hosts else 0, *exact, ungrammed, unpriced))
+    return tuple(priced)
 
 
 def imported(store: DayDatabase) -> dict[str, int]:
@@ -171,11 +171,12 @@ def refuse_twice(store: DayDatabase) -> None:
     ):
         if (cluster, node) == (before_cluster, before_node):
             raise WattlensError(
-                f"{device} of {cluster}/{node}: stands at {before_site} and at {site} at {utc_text(int(start_ns))}, so its "
-                "energy would count twice; compact that day again from all of its segments, with the inventory as it is now"
+                f"{device} of {cluster}/{node}: belongs to site {before_site} and to site {site} at {utc_text(int(start_ns))}, "
+                "so its energy would count twice; compact that day again from all of its segments, with the inventory as it is "
+                "now"
             )
         both = f"{before_cluster}/{before_node} and {cluster}/{node}"
         raise WattlensError(
-            f"{device}: {both} both tell of it at {utc_text(int(start_ns))}, so its energy would count twice; compact without "
+            f"{device}: {both} both record it at {utc_text(int(start_ns))}, so its energy would count twice; compact without "
             "one of them (an import and the agent's own segments of the same time?)"
         )

@@ -19,8 +19,8 @@ from reports.ledger.store import DayDatabase, statements
 from reports.ledger.sums import GroupSaving, SavingEstimate, Savings, Slowdown
 from reports.period import Period, PeriodRequest, quarters
 
-MISSING_ROWS: Final = "analyses of its experiment are missing in the ledger"
-NO_INTERVAL: Final = "an analysis whose interval does not hold its estimate"
+MISSING_ROWS: Final = "analyses of its experiment are missing from the ledger"
+NO_INTERVAL: Final = "an analysis whose interval does not contain its estimate"
 CLAIMS_MORE: Final = "it claims more than the lower end of its interval"
 
 
@@ -74,13 +74,13 @@ def read_savings(store: DayDatabase, period: Period) -> Savings:
     marks: dict[tuple[str, ...], dict[tuple[bool, bool], _Mark]] = {}
     for cluster, node, group, since_ns, inside, is_told, *rest in store.rows(ask["marks"]):
         marks.setdefault((cluster, node, group, since_ns), {})[bool(inside), bool(is_told)] = _Mark(*rest)
-    found: dict[tuple[str, str], list[GroupSaving]] = {}
+    by_group: dict[tuple[str, str], list[GroupSaving]] = {}
     for cluster, node, group, since_ns, site, *numbers in store.rows(ask["experiments"]):
         one = _experiment(site, group, marks[cluster, node, group, since_ns], *(int(number) for number in numbers))
-        found.setdefault((site, group), []).append(one)
+        by_group.setdefault((site, group), []).append(one)
     pairs = [(reason, int(count)) for reason, count in store.rows(ask["pairs"])]
     return Savings(
-        groups=tuple(_together(experiments) for _, experiments in sorted(found.items())),
+        groups=tuple(_together(experiments) for _, experiments in sorted(by_group.items())),
         pairs=sum(count for reason, count in pairs if not reason),
         excluded=tuple((reason, count) for reason, count in pairs if reason),
         days=frozenset((site, int(day_ns)) for site, day_ns in store.rows(ask["proof_days"])),

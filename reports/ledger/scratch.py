@@ -59,17 +59,17 @@ def compacted(ledger: str, sites: Sites, progress: Progress | None = None) -> It
         yield DayStorage(ledger)
         return
     if not local.is_dir():
-        raise UsageError(f"--ledger {ledger}: there is no such folder")
+        raise UsageError(f"--ledger {ledger}: no such folder")
     states = [path.parent for path in (local / JOURNAL_NAME, *sorted(local.glob(f"*/{JOURNAL_NAME}"))) if path.exists()]
     folder = local / "segments" if states[:1] == [local] and (local / "segments").is_dir() else local
     if not chain.find([folder]):
-        raise WattlensError(f"{ledger}: no segments in this ledger; an agent writes one each hour and when it stops")
+        raise WattlensError(f"{ledger}: no segments in this ledger; an agent writes one per hour and when it stops")
     for state in states:
         _agree(state)
     with tempfile.TemporaryDirectory(prefix="wattlens-days-") as scratch:
-        found = index.build([folder])
-        faults = found.faults
-        for result in compact_days(found, Path(scratch), found.days, sites, progress=progress):
+        segments = index.build([folder])
+        faults = segments.faults
+        for result in compact_days(segments, Path(scratch), segments.days, sites, progress=progress):
             faults += result.faults
             if faults:
                 _refuse(list(dict.fromkeys(faults)))

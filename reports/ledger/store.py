@@ -40,12 +40,12 @@ def sql(name: str) -> str:
 
 def statements(name: str) -> dict[str, str]:
     """The statements of a file by the name in the comment before each."""
-    found = {}
+    queries = {}
     for text in sql(name).split(";\n"):
         head = next((line for line in text.splitlines() if line.startswith("-- ") and ":" in line), "")
         if "SELECT" in text:
-            found[head[3:].partition(":")[0]] = text
-    return found
+            queries[head[3:].partition(":")[0]] = text
+    return queries
 
 
 class DayDatabase:
@@ -86,8 +86,8 @@ class DayDatabase:
         """The answer to a query."""
         cursor = self._execute(query, parameters)
         with _failures_named():
-            found: list[Row] = cursor.fetchall()
-        return found
+            fetched: list[Row] = cursor.fetchall()
+        return fetched
 
     def answer(self, name: str) -> list[Row]:
         """The answer to one of the statements of rest.sql."""
@@ -100,8 +100,8 @@ class DayDatabase:
         rows = iter(lambda: _fetch(cursor, 50_000), [])
         return tuple(
             kind(**{field: value if isinstance(value, str) else int(value) for field, value in zip(fields, row, strict=True)})
-            for found in rows
-            for row in found
+            for values in rows
+            for row in values
         )
 
     def query(self, name: str) -> list[Row]:
@@ -111,8 +111,8 @@ class DayDatabase:
     def stream(self, query: str, size: int = 50_000) -> Iterator[Row]:
         """The answer row by row, by a cursor of its own: memory stays that of a few rows."""
         cursor = self._execute(query, cursor=self._db.cursor())
-        while found := _fetch(cursor, size):
-            yield from found
+        while batch := _fetch(cursor, size):
+            yield from batch
 
     def table(self, name: str, columns: Mapping[str, str], rows: Mapping[str, Sequence[Any]]) -> None:
         """Make a table of these columns (name -> SQL type), given as columns of equal length."""
@@ -151,7 +151,7 @@ def _failures_named() -> Iterator[None]:
         raise WattlensError(f"the report does not fit in memory: {_first_line(error)}") from None
     except duckdb.Error as error:
         raise ChainError(
-            f"a file of the ledger is corrupted, or is not as `wattlens ledger compact` writes it: {_first_line(error)}"
+            f"a file of the ledger is corrupted, or was not written by `wattlens ledger compact`: {_first_line(error)}"
         ) from None
     except RuntimeError as error:
         if str(error) != "Query interrupted":

@@ -325,5 +325,5 @@ class LedgerSums:
         nodes = [node for node in self.nodes if node.site == site]
         whole = sum(node.whole for node in nodes)
         if not whole:
-            return f"no node of {site} has a meter of the whole node"
-        return f"{whole} of {len(nodes)} nodes of {site} have a meter of the whole node" if whole < len(nodes) else ""
+            return f"no node of {site} has a whole-node meter"
+        return f"{whole} of {len(nodes)} nodes of {site} have a whole-node meter" if whole < len(nodes) else ""

@@ -42,8 +42,8 @@ def whole(facts: Facts, quantity: str) -> Fraction | None:
 
 def whole_id(quantity: str) -> str:
     """Return the ID of the total's figure; "" if there is no such figure."""
-    found = _WHOLE.get(quantity, ())
-    return found[0] if len(found) == 1 else ""
+    names = _WHOLE.get(quantity, ())
+    return names[0] if len(names) == 1 else ""
 
 
 def co2e_prefix(facts: Facts) -> str:

@@ -133,8 +133,8 @@ def _country_name(iso3: str | None) -> str | None:
 
     source: Any = DataSource  # it has no types
     named: dict[str, Any] = source().get_global_energy_mix_data()
-    found = named.get(iso3 or "", {}).get("country_name")
-    return None if found is None else str(found)
+    country_name = named.get(iso3 or "", {}).get("country_name")
+    return None if country_name is None else str(country_name)
 
 
 def _kilograms(facts: Facts, site: str, energy: Any) -> float | None:
@@ -157,8 +157,8 @@ def _summed(facts: Facts) -> float | None:
     from codecarbon.core.units import Energy
 
     joules = {site: _joules(facts.figures[f"energy.gpu/site/{site}"]) for site in facts.sites}
-    found = [_kilograms(facts, site, Energy.from_energy(float(of / J_PER_KWH))) for site, of in joules.items()]
-    return None if None in found else fsum(kg for kg in found if kg is not None)
+    kilograms = [_kilograms(facts, site, Energy.from_energy(float(of / J_PER_KWH))) for site, of in joules.items()]
+    return None if None in kilograms else fsum(kg for kg in kilograms if kg is not None)
 
 
 def _parts(facts: Facts) -> Iterator[_Part]:
@@ -169,13 +169,13 @@ def _parts(facts: Facts) -> Iterator[_Part]:
         yield _Part(site, SITE, _joules(facts.figures[f"energy.gpu/site/{site}"]), site)
     teams = facts.of("energy.held", "team")
     for figure in teams:
-        yield _Part(figure.dims["team"] or "no team", TEAM, _joules(figure), only)
+        yield _Part(figure.dims["team"] or "unassigned", TEAM, _joules(figure), only)
     if not teams:
-        yield _Part("no team", TEAM, _joules(facts.figures["energy.held"]), only)
-    yield _Part("not held", TEAM, _joules(facts.figures["energy.gpu.unheld"]), only)
+        yield _Part("unassigned", TEAM, _joules(facts.figures["energy.held"]), only)
+    yield _Part("unallocated", TEAM, _joules(facts.figures["energy.gpu.unheld"]), only)
     for figure in facts.of("energy.gpu.unattributed", "reason"):
         if _joules(figure):
-            yield _Part(f"not attributed: {figure.dims['reason']}", TEAM, _joules(figure), only)
+            yield _Part(f"unattributed: {figure.dims['reason']}", TEAM, _joules(figure), only)
 
 
 def _joules(figure: Figure) -> Fraction:

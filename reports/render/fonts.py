@@ -73,8 +73,8 @@ def refusal(letters: str) -> str:
     """One line that says which letters have no font, and what to do."""
     some = ", ".join(f"{letter} (U+{ord(letter):04X})" for letter in letters[:3]) + (", \u2026" if len(letters) > 3 else "")
     return (
-        f"the PDF needs a font for {len(letters)} {'letter' if len(letters) == 1 else 'letters'} that none here has: {some}; "
-        "install Debian's package fonts-noto-cjk, or name a folder of fonts with --font-dir"
+        f"the PDF needs a font for {len(letters)} {'letter' if len(letters) == 1 else 'letters'} that no available font has: "
+        f"{some}; install Debian's package fonts-noto-cjk, or pass a folder of fonts with --font-dir"
     )
 
 

@@ -77,7 +77,7 @@ def pdf(
             pdf_standards=["a-3a", "ua-1"],
         )
     except typst.TypstError as error:
-        raise WattlensError(f"the PDF cannot be made: {error.message}") from None
+        raise WattlensError(f"the PDF cannot be created: {error.message}") from None
     return bytes(made)
 
 
@@ -101,11 +101,11 @@ def _missing(fonts: Any, families: Sequence[str], letters: str) -> str:
         try:
             typst.compile(_PROBE, sys_inputs=inputs, font_paths=fonts, ignore_system_fonts=True, pdf_standards=["a-3b"])
         except typst.TypstError as error:
-            told = {letter for text in _LACKS.findall(error.diagnostic) for letter in text} & set(left)
-            if not told:
-                raise WattlensError(f"the fonts of the PDF cannot be asked: {error.message}") from None
-            lacking |= told
-            left = "".join(letter for letter in left if letter not in told)
+            undrawn = {letter for text in _LACKS.findall(error.diagnostic) for letter in text} & set(left)
+            if not undrawn:
+                raise WattlensError(f"the fonts of the PDF cannot be read: {error.message}") from None
+            lacking |= undrawn
+            left = "".join(letter for letter in left if letter not in undrawn)
         else:
             break
     return "".join(letter for letter in letters if letter in lacking)
@@ -169,11 +169,11 @@ def _sheet(table: ReportTable) -> dict[str, Any]:
 
 def _letters(document: ReportDocument) -> str:
     """Every letter and sign beyond ASCII of the document and of the axes of charts."""
-    found = {"\u2212\u202f\u00d7\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079\u207b\u2026"}
+    letters = {"\u2212\u202f\u00d7\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079\u207b\u2026"}
 
     def keep(text: str) -> str:
-        found.add(text)
+        letters.add(text)
         return text
 
     over_texts(document, keep)
-    return "".join(sorted({letter for text in found for letter in text if not letter.isascii()}))
+    return "".join(sorted({letter for text in letters for letter in text if not letter.isascii()}))

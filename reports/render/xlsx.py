@@ -186,8 +186,8 @@ def _total(facts: Facts, quantity: str, part: str, parts: list[Fraction | None])
     known = whole(facts, quantity)
     if known is not None:
         return known
-    found = [value for value in parts if value is not None]
-    return sum(found, Fraction(0)) if len(found) >= len(parts) - 1 else None
+    present = [value for value in parts if value is not None]
+    return sum(present, Fraction(0)) if len(present) >= len(parts) - 1 else None
 
 
 def _of_figure(f: Figure) -> tuple[str | float | None, ...]:

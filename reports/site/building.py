@@ -33,8 +33,8 @@ from reports.inputs import SiteInputs
 from reports.ledger.sums import SiteWindow
 from reports.site.declared_time import undeclared, with_undeclared
 
-NO_METERS: Final = "the ledger holds no meter of the building, and no PUE is stated"
-STATED_ALONE: Final = "the ledger holds no meter of the building"
+NO_METERS: Final = "the ledger has no meter of the building, and no PUE is stated"
+STATED_ALONE: Final = "the ledger has no meter of the building"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ class BuildingEnergy:
     shares: Mapping[str, Amount] = field(default_factory=dict)
     wue: Amount = field(default_factory=lambda: Amount(None, reason=NO_METERS))
     water_category: int = 0
-    liters: Amount = field(default_factory=lambda: Amount(None, reason="no input tells the site's water"))
+    liters: Amount = field(default_factory=lambda: Amount(None, reason="no input has the site's water"))
     meters: Mapping[str, MeterEnergy] = field(default_factory=dict)
     total_imputed_uj: int = 0
     it_imputed_uj: int = 0
@@ -175,14 +175,14 @@ def _water(
 ) -> tuple[Amount, int, Amount]:
     """(WUE, its category, liters)."""
     if inputs is None or not inputs.water:
-        absent = Amount(None, reason="no input tells the site's water")
+        absent = Amount(None, reason="no input has the site's water")
         return absent, 0, absent
     used = water_in(inputs.water, window.start_ns, window.end_ns)
     if used.known < 1 or len(used.categories) != 1:
-        absent = Amount(None, reason="water is not known for all of the period, or in several categories")
+        absent = Amount(None, reason="water is not known for the whole period, or has several categories")
         return absent, 0, absent
     (category,), liters, bound = used.categories, used.liters, used.bound
     amount = Amount(liters, max(Fraction(0), liters - bound), liters + bound)
     if at is None:
-        return Amount(None, reason="IT energy was not metered by a PUE's category"), category, amount
+        return Amount(None, reason="IT energy was not metered at a PUE category"), category, amount
     return per_it_kwh(liters, bound / liters if liters else Fraction(0), meters, at), category, amount

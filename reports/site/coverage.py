@@ -10,7 +10,7 @@ from energy_agent.site.building.spans import merged
 from reports.inputs import ExpectedDevice, Organisation
 from reports.ledger.sums import LedgerSums, MeteredDevice, SiteWindow
 
-NOT_LISTED = "without an inventory a device that was never seen is not missed"
+NOT_LISTED = "without an inventory, devices that were never seen are not expected"
 _EVERY: Final = "every device of "
 
 
@@ -130,12 +130,12 @@ def _usual_count(rows: Iterable[ExpectedDevice], metered: Mapping[str, MeteredDe
 
 def _devices(rows: Iterable[MeteredDevice]) -> dict[str, MeteredDevice]:
     """What was seen by device: one that moved was metered on each of its nodes, and stands on the one where it was most."""
-    found: dict[str, MeteredDevice] = {}
+    devices: dict[str, MeteredDevice] = {}
     for row in sorted(rows, key=lambda row: (row.metered_ns, row.cluster, row.node)):
-        had = found.get(row.device)
+        had = devices.get(row.device)
         both = (0, 0) if had is None else (had.metered_ns, had.gap_ns)
-        found[row.device] = replace(row, metered_ns=row.metered_ns + both[0], gap_ns=row.gap_ns + both[1])
-    return found
+        devices[row.device] = replace(row, metered_ns=row.metered_ns + both[0], gap_ns=row.gap_ns + both[1])
+    return devices
 
 
 def _expected(
@@ -146,7 +146,7 @@ def _expected(
     A node of which none was seen has as many boards as the site's usual node, which is that with the most. Of a node of which
     some were seen nothing is guessed.
     """
-    found: dict[str, _Stay] = {}
+    expected: dict[str, _Stay] = {}
     listed = {row.uuid for row in rows}
     with_boards = {(row.cluster, row.node) for row in rows if row.uuid}
     for row in rows:
@@ -159,20 +159,20 @@ def _expected(
         if not devices and (row.cluster, row.node) not in with_boards:
             devices, count = [f"{_EVERY}{row.node}"], usual
         for device in devices:
-            before = found[device].times if device in found else ()
-            found[device] = _Stay(row.node, count, merged([*before, (start_ns, end_ns)]))
-    return found
+            before = expected[device].times if device in expected else ()
+            expected[device] = _Stay(row.node, count, merged([*before, (start_ns, end_ns)]))
+    return expected
 
 
 def _seen_here(
     metered: Mapping[str, MeteredDevice], window: SiteWindow, first: Mapping[str, Mapping[str, int]]
 ) -> dict[str, _Stay]:
     """Stays without an inventory: all of the period; one that moved was at each site until it was seen at the next."""
-    found = {}
+    seen = {}
     for device, row in metered.items():
         here_ns = first[device][row.site]
         came = any(t < here_ns for t in first[device].values())
         start_ns = max(window.start_ns, here_ns) if came else window.start_ns
         left_ns = min((t for t in first[device].values() if t > here_ns), default=window.end_ns)
-        found[device] = _Stay(row.node, 1, ((start_ns, max(start_ns, min(left_ns, window.end_ns))),))
-    return found
+        seen[device] = _Stay(row.node, 1, ((start_ns, max(start_ns, min(left_ns, window.end_ns))),))
+    return seen

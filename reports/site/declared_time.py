@@ -22,7 +22,7 @@ def undeclared(meters: Meters, terms: Iterable[str], used: Span | None) -> str:
     if used is None or not there or not all(there):
         return ""
     share = Fraction(overlap_ns(merged(life for lives in there for life in lives), used), used[1] - used[0])
-    return "" if share >= COVERED else f"its meters were there for {float(share):.1%} of the time in which nodes used energy"
+    return "" if share >= COVERED else f"its meters covered {float(share):.1%} of the time in which nodes used energy"
 
 
 def with_undeclared(meters: Meters, used: Span | None) -> dict[str, MeterEnergy]:

@@ -127,19 +127,19 @@ def grid(
 
 def spread(lots: Iterable[Lot], step_ns: int, window: SiteWindow) -> list[Lot]:
     """Lots of at most `step_ns` as far as they lie in a window: a longer one delivers evenly, cut at multiples of the step."""
-    found = []
+    intervals = []
     for lot in lots:
         if lot.end_ns <= (lot.start_ns // step_ns + 1) * step_ns:
             if lot.start_ns < window.end_ns and lot.end_ns > window.start_ns:
-                found.append(lot)
+                intervals.append(lot)
             continue
         what = (lot.contract, lot.kind, lot.zone, lot.technology, lot.g_per_kwh)
         edges = [lot.start_ns, *range((lot.start_ns // step_ns + 1) * step_ns, lot.end_ns, step_ns), lot.end_ns]
         lengths = [b - a for a, b in pairwise(edges)]
         for start_ns, length, uj in zip(edges, lengths, split_integer(lot.uj, lengths), strict=False):
             if start_ns < window.end_ns and start_ns + length > window.start_ns:
-                found.append(Lot(*what, start_ns, start_ns + length, uj, lot.objection))
-    return found
+                intervals.append(Lot(*what, start_ns, start_ns + length, uj, lot.objection))
+    return intervals
 
 
 def _residual(inputs: SiteInputs, coverage: ContractCoverage) -> tuple[CarbonTotal | None, bool, str]:
@@ -168,15 +168,15 @@ def _prices(inputs: SiteInputs, cells: Iterable[int]) -> tuple[dict[int, Fractio
     if len(currencies) != 1:
         return {}, ""
     exact: dict[Decimal, Fraction] = {}
-    found = {}
+    prices = {}
     for start_ns in cells:
         priced = price_at(inputs.tariffs, start_ns, inputs.zone)
         if priced is not None:
             per_kwh = priced[1]
             if per_kwh not in exact:
                 exact[per_kwh] = Fraction(per_kwh)
-            found[start_ns] = exact[per_kwh]
-    return found, currencies.pop()
+            prices[start_ns] = exact[per_kwh]
+    return prices, currencies.pop()
 
 
 def _whole(values: Mapping[int, Fraction]) -> tuple[dict[int, int], int]:

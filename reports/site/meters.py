@@ -105,23 +105,23 @@ def _by_rows(
 
 
 def _days(store: DayDatabase) -> dict[_Key, _Day]:
-    found: dict[_Key, _Day] = {}
+    days: dict[_Key, _Day] = {}
     edges = "p.start_ns, p.end_ns, p.edge_first_uj, p.edge_inner_uj, p.edge_last_uj"
     spans = _query("span_day", f"{_KEY}, p.cluster, p.node, p.gap_ns, p.metered_ns, {edges}")
     for *key, cluster, node, gap_ns, once_ns, start_ns, end_ns, first, inner, last in store.stream(spans):
-        day = found.setdefault(tuple(key), _Day())
+        day = days.setdefault(tuple(key), _Day())
         day.runs.append(EdgeRun(start_ns, end_ns, first, inner, last, PPM))
         day.chains.append((start_ns, end_ns, f"{cluster}/{node}"))
         day.gap_ns += gap_ns
         day.once_ns += once_ns
     for *key, method, energy_uj, read_ns in store.stream(_query("holder_day", f"{_KEY}, p.method, p.energy_uj, p.gpu_ns")):
         if method not in _METHODS:
-            raise ChainError(f"a meter's sums of site {key[0]}: energy by no known method: {str(method)[:40]!r}")
-        day = found.setdefault(tuple(key), _Day())
+            raise ChainError(f"a meter's sums of site {key[0]}: energy with an unknown method: {str(method)[:40]!r}")
+        day = days.setdefault(tuple(key), _Day())
         day.energy_uj[Method(method)] = day.energy_uj.get(Method(method), 0) + energy_uj
         day.read_ns += read_ns
-    _refuse_twice(found)
-    return found
+    _refuse_twice(days)
+    return days
 
 
 def _refuse_twice(days: Mapping[_Key, _Day]) -> None:
@@ -129,7 +129,7 @@ def _refuse_twice(days: Mapping[_Key, _Day]) -> None:
         for (_, end_ns, one), (start_ns, _, other) in pairwise(sorted(day.chains)):
             if one != other and start_ns < end_ns:
                 raise WattlensError(
-                    f"{device}: {one} and {other} both tell of it at {utc_text(start_ns)}, so its energy would count twice; "
+                    f"{device}: {one} and {other} both record it at {utc_text(start_ns)}, so its energy would count twice; "
                     "compact without one of them (two site processes that read the same meter?)"
                 )
 
@@ -154,11 +154,11 @@ def _rows(store: DayDatabase, kind: str) -> Iterator[tuple[str, Row]]:
     # Each segment repeats the metadata of its workloads.
     query = _query(kind, f"DISTINCT f.site, {listed}") if kind == "workload" else _query(kind, f"f.site, {listed}", beside)
     for site, *values in store.stream(f"{query} ORDER BY {listed}"):
-        found: dict[str, Any] = dict(zip(columns, values, strict=True))
+        record: dict[str, Any] = dict(zip(columns, values, strict=True))
         try:
             if kind == "workload":
-                found["labels"] = json.loads(found["labels"])
-            yield site, from_json(found | {"kind": kind})
+                record["labels"] = json.loads(record["labels"])
+            yield site, from_json(record | {"kind": kind})
         except (ChainError, ValueError, RecursionError) as error:
             raise ChainError(f"a meter's {kind} of site {site}: {error}") from None
 

@@ -118,7 +118,7 @@ def test_node_energy_has_the_hosts_and_their_error(facts: Facts) -> None:
     no gap says what it can have drawn: there is no upper bound.
     """
     assert value(facts, "energy.node/site/alfa") == joules("14.406")
-    assert facts.figures["energy.node/site/beta"].reason == "no node of beta has a meter of the whole node"
+    assert facts.figures["energy.node/site/beta"].reason == "no node of beta has a whole-node meter"
     assert facts.figures["energy.node"].value is None
     assert Fraction("14.406") / 49 + Fraction("11.074") / 49 == Fraction("0.52")
     assert -(-1_000_000 * Fraction("0.52") // Fraction("3.852")) == 134_995
@@ -129,7 +129,7 @@ def test_node_energy_has_the_hosts_and_their_error(facts: Facts) -> None:
 
 
 def test_the_building(facts: Facts) -> None:
-    """In an hour 40 kWh from the grid and 8 of its own; 32 of IT; 4.8 handed over; 2,208 hours.
+    """In an hour 40 kWh from the grid and 8 of its own; 32 of IT; 4.8 delivered for reuse; 2,208 hours.
 
     PUE 48/32 = 1.5; REF of what is made here 8/48 = 1/6; ERF 4.8/48 = 0.1; WUE 127,180.8 L / 70,656 kWh = 1.8.
     """
@@ -222,7 +222,7 @@ def test_joules_per_token_in_four_rows(facts: Facts) -> None:
     assert value(facts, "j_per_token.busy/model/Llama (fp8)") == "3.024"
     assert value(facts, "j_per_token.busy/model/qwen") == nine(Fraction("0.98") * J / 1_000_000) == "3.528"
     assert value(facts, "j_per_token.gpu/model/qwen") == nine(Fraction("1.176") * J / 1_000_000)
-    assert facts.figures["j_per_token.node/model/qwen"].reason == "no node of beta has a meter of the whole node"
+    assert facts.figures["j_per_token.node/model/qwen"].reason == "no node of beta has a whole-node meter"
     assert "several models" in str(facts.figures["j_per_token.gpu/model/"].reason)
     assert not {i for i in facts.figures if i.startswith("j_per_token") and ("mix-a" in i or "mix-b" in i)}
     assert value(facts, "j_per_token.gpu") == nine(Fraction("9.408") * J / 8_150_000)
@@ -318,7 +318,7 @@ def test_bridge_from_the_quarter_before(facts: Facts) -> None:
     assert value(facts, "bridge.energy/before/from") == joules("3.43")
     assert value(facts, "bridge.energy/before/to") == joules("16.464")
     assert facts.figures["bridge.energy/before/to"].boundary == "mixed"
-    assert facts.figures["bridge.co2e/before"].reason == "alfa is told at the boundary node then, and facility now"
+    assert facts.figures["bridge.co2e/before"].reason == "the boundary of alfa was node then, and is facility now"
     # 2,000,000 tokens for 2.94 kWh then, 7,000,000 for 8.232 now.
     assert value(facts, "j_per_token.same_mix/before/then") == nine(Fraction("2.94") * J / 2_000_000)
     assert value(facts, "j_per_token.same_mix/before/now") == nine(Fraction("8.232") * J / 7_000_000)

@@ -77,10 +77,10 @@ def groups(evidence: PeriodEvidence) -> Iterator[tuple[str, dict[str, str], list
     rows = [row for row in evidence.sums.held if row.part and row.device_class != "part"]  # a part of a host is in the host
     yield "", {}, rows
     for dimension, name_of in named.items():
-        found: dict[str, list[PartEnergy]] = {}
+        by_name: dict[str, list[PartEnergy]] = {}
         for row in rows:
-            found.setdefault(name_of(row), []).append(row)
-        if found.keys() == {""}:
+            by_name.setdefault(name_of(row), []).append(row)
+        if by_name.keys() == {""}:
             continue  # no workload has this label
-        for name in sorted(found):
-            yield f"/{dimension}/{name}", {dimension: name}, found[name]
+        for name in sorted(by_name):
+            yield f"/{dimension}/{name}", {dimension: name}, by_name[name]

@@ -32,7 +32,7 @@ def figures(evidence: PeriodEvidence) -> Iterator[Figure]:
         )
         for label in ("REF", "ERF"):
             amount = building.shares.get(label, Amount(None, reason="no meter of the building"))
-            which = "made on the site" if label == "REF" else "handed over"
+            which = "produced on the site" if label == "REF" else "delivered for reuse"
             yield amount_figure(
                 f"{label.lower()}.site/site/{name}", amount, "ratio", which, "facility", sources=SOURCES, dims=dims
             )
@@ -44,27 +44,27 @@ def figures(evidence: PeriodEvidence) -> Iterator[Figure]:
     yield _of_all(evidence)
 
 
-def _pue(identity: str, found: Pue | None, dims: Mapping[str, str], why: str, *, assumed: bool = False) -> Figure:
-    if found is None:
+def _pue(identity: str, pue: Pue | None, dims: Mapping[str, str], why: str, *, assumed: bool = False) -> Figure:
+    if pue is None:
         return Figure(identity, None, "ratio", "none", "facility", sources=SOURCES, dims=dims, reason=why)
     stated = "stated by the operator (estimate), its bounds assumed" if assumed else "stated by the operator (estimate)"
-    method = stated if found.stated and not found.category else f"category {found.category}"
+    method = stated if pue.stated and not pue.category else f"category {pue.category}"
     of = {
         **dims,
-        "kind": found.kind,
-        "category": str(found.category or "none"),
-        "imputed_j": str(Fraction(found.imputed_uj, UJ_PER_J)),
+        "kind": pue.kind,
+        "category": str(pue.category or "none"),
+        "imputed_j": str(Fraction(pue.imputed_uj, UJ_PER_J)),
     }
     of |= {"stand_in": "a stated PUE, in place of meters"} if method == stated else {}
-    coverage = rounded(found.coverage) if found.category else None
-    return amount_figure(identity, found.amount, "ratio", method, "facility", coverage=coverage, sources=SOURCES, dims=of)
+    coverage = rounded(pue.coverage) if pue.category else None
+    return amount_figure(identity, pue.amount, "ratio", method, "facility", coverage=coverage, sources=SOURCES, dims=of)
 
 
 def _of_all(evidence: PeriodEvidence) -> Figure:
     """All buildings over all their IT: only of buildings that are metered, so that the two sums are of the same places."""
     metered = [s.building for s in evidence.sites.values() if s.building.measured and s.building.it.value]
     if not metered or len(metered) < len(evidence.sites):
-        why = "not every site has meters of its total and of its IT"
+        why = "not every site has total and IT meters"
         return Figure("pue", None, "ratio", "none", "facility", sources=SOURCES, reason=why)
     whole, it = plus([b.total for b in metered]), plus([b.it for b in metered])
     assert whole.value is not None
@@ -81,4 +81,4 @@ def _of_all(evidence: PeriodEvidence) -> Figure:
     )
 
 
-SPEC = Measure("PUE, water, renewables and where the building's energy goes", figures)
+SPEC = Measure("PUE, water, renewables and the energy breakdown of the building", figures)

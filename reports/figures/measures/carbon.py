@@ -33,9 +33,9 @@ CO2E: Final = "co2e."
 """How figures of Scope 2 begin."""
 LIFE_CYCLE: Final = "co2e.lifecycle."
 """How figures of CO2e over the life cycle begin, which answer nothing that Scope 2 asks."""
-NOT_SCOPE_2: Final = "its factors are of the life cycle, and Scope 2 counts direct emissions alone (grid.boundary)"
+NOT_SCOPE_2: Final = "its factors are life-cycle factors, and Scope 2 counts direct emissions only (grid.boundary)"
 AVERAGE: Final = "the grid's average, in place of the residual mix"
-REST: Final = "the total less what workloads held"
+REST: Final = "the total minus the workloads' share"
 
 
 def figures(evidence: PeriodEvidence) -> Iterator[Figure]:
@@ -155,11 +155,11 @@ def nothing_of(evidence: PeriodEvidence, name: str, energy: Amount) -> Amount:
 def _one_basis(evidence: PeriodEvidence, sites: Iterable[str], total: Amount) -> Amount:
     """A total, unless its sites count different emissions, which no total may hold (factors/join.py)."""
     joined = {name: evidence.sites[name].grid.location for name in sites}
-    found = {str(j.basis): name for name, j in sorted(joined.items()) if j is not None}
-    if total.value is None or len(found) < 2:
+    site_of_basis = {str(j.basis): name for name, j in sorted(joined.items()) if j is not None}
+    if total.value is None or len(site_of_basis) < 2:
         return total
-    bases = " and ".join(f"{name} {basis}" for basis, name in sorted(found.items(), key=lambda each: each[1]))
-    return Amount(None, reason=f"the sites count different emissions of the grid: {bases}")
+    bases = " and ".join(f"{name} {basis}" for basis, name in sorted(site_of_basis.items(), key=lambda each: each[1]))
+    return Amount(None, reason=f"the sites use different bases for the emissions of the grid: {bases}")
 
 
 def base(evidence: PeriodEvidence, name: str) -> Amount:
@@ -184,7 +184,7 @@ def factor_ids(site: SiteEvidence) -> tuple[str, ...]:
 def _unknown(site: SiteEvidence) -> str:
     joined = site.grid.location
     hours = Fraction(0) if joined is None else sum((s.hours for s in joined.statements if s.grams is None), Fraction(0))
-    return f"no intensity of the grid is known for {float(hours):.1f} h of the period"
+    return f"the carbon intensity of the grid is unknown for {float(hours):.1f} h of the period"
 
 
 def _basis(site: SiteEvidence) -> dict[str, str]:
@@ -221,10 +221,10 @@ def marketed_of(evidence: PeriodEvidence, name: str) -> Amount:
 
 def residual_of(evidence: PeriodEvidence, name: str) -> Amount:
     """Of a site's market-based grams what contracts do not bring: with theirs (`Coverage.grams`) it is the total, exactly."""
-    found, coverage = marketed_of(evidence, name), evidence.sites[name].grid.coverage
-    if found.value is None or coverage is None:
-        return Amount(None, reason=found.reason)
-    return Amount(found.value - coverage.grams)
+    marketed, coverage = marketed_of(evidence, name), evidence.sites[name].grid.coverage
+    if marketed.value is None or coverage is None:
+        return Amount(None, reason=marketed.reason)
+    return Amount(marketed.value - coverage.grams)
 
 
 def _cue(site: SiteEvidence) -> Amount:
@@ -232,21 +232,21 @@ def _cue(site: SiteEvidence) -> Amount:
     at = None if pue is None else Position.of(pue.category)
     grams, bought = site.grid.location_g, site.building.bought
     if at is None or grams is None or not site.grid.uj or bought.value is None:
-        return Amount(None, reason=site.grid.lacking or "IT energy was not metered by a PUE's category")
+        return Amount(None, reason=site.grid.lacking or "IT energy was not metered at a PUE category")
     return per_it_kwh(grams * bought.value / site.grid.uj, None, site.building.meters, at)
 
 
 def _contracts(evidence: PeriodEvidence, site: SiteEvidence) -> Iterator[Figure]:
     """How contracts match: as bought, by the hour, by the quarter of an hour; and each contract by itself."""
     grid, dims, within = site.grid, {"site": site.name}, boundary(evidence, site.name)
-    for name, found in (("as_bought", grid.coverage), ("hourly", grid.hourly), ("quarter_hourly", grid.quarterly)):
+    for name, matching in (("as_bought", grid.coverage), ("hourly", grid.hourly), ("quarter_hourly", grid.quarterly)):
         identity = f"matched.{name}/site/{site.name}"
-        if found is None or (name == "as_bought" and not (site.inputs and site.inputs.lots)):
+        if matching is None or (name == "as_bought" and not (site.inputs and site.inputs.lots)):
             yield Figure(
                 identity, None, "ratio", MARKET, "facility", dims=dims, reason="no contracts or certificates were given"
             )
-        elif found.consumed_uj:
-            share = Amount(Fraction(found.covered_uj, found.consumed_uj))
+        elif matching.consumed_uj:
+            share = Amount(Fraction(matching.covered_uj, matching.consumed_uj))
             yield amount_figure(identity, share, "ratio", MARKET, within, sources=("ledger", "contracts"), dims=dims)
     if site.inputs is None or not site.inputs.lots or grid.coverage is None:
         return
@@ -254,7 +254,7 @@ def _contracts(evidence: PeriodEvidence, site: SiteEvidence) -> Iterator[Figure]
     if grid.coverage.renewable_share is not None and bought:
         made = site.building.made_uj
         ref = Amount((made + grid.coverage.renewable_uj) / (made + bought))
-        yield amount_figure(f"ref/site/{site.name}", ref, "ratio", "made on the site and contracts", within, dims=dims)
+        yield amount_figure(f"ref/site/{site.name}", ref, "ratio", "produced on the site and contracts", within, dims=dims)
     for claim in grid.coverage.claims:
         of = dims | {"contract": claim.contract, "kind": claim.kind.value, "technology": claim.technology.value}
         of |= {f"unused: {why}": quotient_text(kwh(uj)) for why, uj in claim.unused.items()}
@@ -271,8 +271,8 @@ def _together(evidence: PeriodEvidence, sites: Sequence[str]) -> tuple[str, tupl
 
 def common(boundaries: Iterable[str]) -> str:
     """Return the boundary of a figure that covers several sites: mixed if theirs differ."""
-    found = set(boundaries)
-    return found.pop() if len(found) == 1 else "mixed"
+    names = set(boundaries)
+    return names.pop() if len(names) == 1 else "mixed"
 
 
 def _by_group(evidence: PeriodEvidence) -> Iterator[tuple[Figure, Iterable[str]]]:
@@ -326,8 +326,8 @@ def _shared(evidence: PeriodEvidence, site: str, rows: list[PartEnergy]) -> Amou
     if located.value == 0 and market.value is not None:
         return located
     if market.value is None or not whole.value:
-        return Amount(None, reason=market.reason or whole.reason or "the grid's grams are nothing")
+        return Amount(None, reason=market.reason or whole.reason or "the grid's emissions are zero")
     return scaled(located, market.value / whole.value)
 
 
-SPEC = Measure("CO2e of electricity, location- and market-based, and how contracts match", figures)
+SPEC = Measure("CO2e of electricity, location- and market-based, and matching of contracts", figures)

@@ -17,8 +17,8 @@ from reports.figures.wording import percent
 from reports.ledger.sums import PartEnergy
 from reports.site.coverage import coverage, together
 
-NO_EARLIER = "the ledger holds nothing of that quarter"
-RUNS = "the quarter still runs; it is compared once it is over"
+NO_EARLIER = "the ledger has no data of that quarter"
+RUNS = "the quarter has not ended; it is compared when it has"
 MIXED = "several models"
 TOTALS = (
     "energy.gpu", "energy.node", "energy.facility", "co2e.location", "co2e.market", "co2e.lifecycle.location",
@@ -44,8 +44,8 @@ def figures(evidence: PeriodEvidence) -> Iterator[Figure]:
         within, other = _boundaries(earlier, evidence)
         other = other or _bases(earlier, evidence)
         yield from _energy("energy", when, then, now, earlier.label, within)
-        found = Bridge(None, None, (), other) if other else co2e_bridge(then, now)
-        yield from _bridge(_grams(evidence), when, found, "g", Fraction(1), earlier.label, common(within.values()))
+        grams_bridge = Bridge(None, None, (), other) if other else co2e_bridge(then, now)
+        yield from _bridge(_grams(evidence), when, grams_bridge, "g", Fraction(1), earlier.label, common(within.values()))
         then, now = serving(earlier), serving(evidence)
         yield from _energy("serving", when, then, now, earlier.label, within)
         adjusted = mix_adjusted(then, now)
@@ -74,22 +74,22 @@ def _totals(earlier: PeriodEvidence, when: str) -> Iterator[Figure]:
 
 def _boundaries(then: PeriodEvidence, now: PeriodEvidence) -> tuple[dict[str, str], str]:
     """Return (narrower boundary of each site in the two periods, reason why their CO2e is not compared or "")."""
-    found, other = {}, ""
+    narrower, other = {}, ""
     order = ("gpu", "node", "facility")
     for site in sorted({*then.sites, *now.sites}):
         sides = [boundary(e, site) for e in (then, now) if any(w.site == site for w in e.sums.wholes)]
         if sides:
-            found[site] = min(sides, key=order.index)
+            narrower[site] = min(sides, key=order.index)
         if len(set(sides)) > 1:
-            other = f"{site} is told at the boundary {sides[0]} then, and {sides[1]} now"
-    return found, other
+            other = f"the boundary of {site} was {sides[0]} then, and is {sides[1]} now"
+    return narrower, other
 
 
 def _bases(then: PeriodEvidence, now: PeriodEvidence) -> str:
     """Why grams of two periods are not compared: they are of different emissions; "": they are of the same."""
     joined = [site.grid.location for each in (then, now) for site in each.sites.values()]
-    found = sorted({str(j.basis) for j in joined if j is not None})
-    return f"grams of different emissions are not compared: {' and '.join(found)}" if len(found) > 1 else ""
+    bases = sorted({str(j.basis) for j in joined if j is not None})
+    return f"emissions on different bases are not compared: {' and '.join(bases)}" if len(bases) > 1 else ""
 
 
 def _grams(evidence: PeriodEvidence) -> str:
@@ -142,9 +142,9 @@ def _list_energies(evidence: PeriodEvidence) -> list[PartEnergy]:
 def _energy(name: str, when: str, then: Side, now: Side, label: str, within: dict[str, str]) -> Iterator[Figure]:
     """Facility energy where both periods have a PUE of every site, else that of the nodes, or GPUs."""
     known = then.pue is not None and now.pue is not None and set(within.values()) == {"facility"}
-    found = energy_bridge(then, now) if known else node_bridge(then, now)
+    energy_change = energy_bridge(then, now) if known else node_bridge(then, now)
     at = "facility" if known else common("node" if each == "facility" else each for each in within.values())
-    yield from _bridge(name, when, found, "J", Fraction(1, UJ_PER_J), label, at)
+    yield from _bridge(name, when, energy_change, "J", Fraction(1, UJ_PER_J), label, at)
 
 
 def _outer(evidence: PeriodEvidence, rows: Sequence[PartEnergy]) -> tuple[Fraction | None, Fraction | None, dict[str, str]]:
@@ -159,28 +159,35 @@ def _outer(evidence: PeriodEvidence, rows: Sequence[PartEnergy]) -> tuple[Fracti
     for site in sorted({r.site for r in rows}):
         mine = [r for r in rows if r.site == site]
         uj = sum(r.held_uj for r in mine)
-        found = evidence.pue(site) if boundary(evidence, site) == "facility" else Amount(Fraction(1))
-        if found.value is None:
-            pue, absent["pue"] = None, found.reason
+        site_pue = evidence.pue(site) if boundary(evidence, site) == "facility" else Amount(Fraction(1))
+        if site_pue.value is None:
+            pue, absent["pue"] = None, site_pue.reason
             break
-        node_uj, building_uj = node_uj + uj, building_uj + found.value * uj
+        node_uj, building_uj = node_uj + uj, building_uj + site_pue.value * uj
         grams.append(group_grams(evidence, site, mine))
     if pue is None or not node_uj:
-        return None, None, absent | {"grid": absent.get("pue", "no energy was held")}
+        return None, None, absent | {"grid": absent.get("pue", "no workload used energy")}
     located = plus(grams)
     if located.value is None:
         return building_uj / node_uj, None, absent | {"grid": located.reason}
     return building_uj / node_uj, located.value * UJ_PER_KWH / building_uj, absent
 
 
-def _bridge(name: str, when: str, found: Bridge, unit: str, scale: Fraction, label: str, within: str) -> Iterator[Figure]:
+def _bridge(name: str, when: str, change: Bridge, unit: str, scale: Fraction, label: str, within: str) -> Iterator[Figure]:
     dims = {"period": label}
-    if found.before is None or found.after is None or found.reason:
+    if change.before is None or change.after is None or change.reason:
         yield Figure(
-            f"bridge.{name}/{when}", None, unit, "Shapley", within, sources=LEDGER, dims=dims, reason=found.reason or NO_EARLIER
+            f"bridge.{name}/{when}",
+            None,
+            unit,
+            "Shapley",
+            within,
+            sources=LEDGER,
+            dims=dims,
+            reason=change.reason or NO_EARLIER,
         )
         return
-    for effect, amount in (("from", found.before), *found.effects, ("to", found.after)):
+    for effect, amount in (("from", change.before), *change.effects, ("to", change.after)):
         value = rounded(amount * scale)
         of = dims | {"effect": effect}
         yield Figure(f"bridge.{name}/{when}/{effect}", value, unit, "Shapley", within, sources=LEDGER, dims=of)

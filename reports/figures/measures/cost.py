@@ -17,8 +17,8 @@ from reports.site.grid import kwh
 SOURCES = ("ledger", "tariffs")
 NO_TARIFF = "no input has tariffs"
 UNPRICED = "its sites have no tariffs"
-REST = "the total less what workloads held"
-UNPAID = "what its electricity cost is not known"
+REST = "the total minus the workloads' share"
+UNPAID = "the cost of its electricity is not known"
 
 
 def figures(evidence: PeriodEvidence) -> Iterator[Figure]:
@@ -51,20 +51,20 @@ def figures(evidence: PeriodEvidence) -> Iterator[Figure]:
 def _currency(evidence: PeriodEvidence, sites: Iterable[str]) -> tuple[str, str]:
     """In what some sites pay, and why that is not one currency; one of the two is empty."""
     grids = [evidence.sites[name].grid for name in sites]
-    found = {grid.currency for grid in grids}
-    if len(found) == 1 and found != {""}:
-        return found.pop(), ""
+    currencies = {grid.currency for grid in grids}
+    if len(currencies) == 1 and currencies != {""}:
+        return currencies.pop(), ""
     if any(grid.spent is not None and not grid.currency for grid in grids):
-        return "", "tariffs are of several currencies"
-    if found <= {""}:
+        return "", "tariffs use several currencies"
+    if currencies <= {""}:
         return "", NO_TARIFF
-    return "", "not every site has tariffs" if "" in found else "the sites pay in several currencies"
+    return "", "not every site has tariffs" if "" in currencies else "the sites pay in several currencies"
 
 
 def _of_site(evidence: PeriodEvidence, name: str) -> tuple[Amount, str]:
     grid = evidence.sites[name].grid
     if grid.spent is None or not grid.currency:
-        return Amount(None, reason=NO_TARIFF if grid.spent is None else "tariffs are of several currencies"), "money"
+        return Amount(None, reason=NO_TARIFF if grid.spent is None else "tariffs use several currencies"), "money"
     if grid.spent.unpriced_uj:
         return Amount(None, reason=f"{float(kwh(grid.spent.unpriced_uj)):,.1f} kWh have no tariff"), grid.currency
     energy = base(evidence, name)
@@ -109,7 +109,7 @@ def _paid(evidence: PeriodEvidence, rows: list[PartEnergy]) -> Amount:
         whole = boundary(evidence, site) == "facility"
         pue = evidence.pue(site).value if whole else Fraction(1)
         if row.unpriced_uj or pue is None:
-            reason = "a part of its energy has no tariff"
+            reason = "part of its energy has no tariff"
         else:
             money += row.money / UJ_PER_KWH * pue * (from_grid(evidence.sites[site]) if whole else 1)
     return Amount(None, reason=reason) if reason else Amount(money)
@@ -140,12 +140,12 @@ def _charged(evidence: PeriodEvidence, suffix: str, dims: dict[str, str], rows: 
         money |= {price.currency, currency} - {""}
     one = next(iter(money)) if len(money) == 1 else ""
     if not priced:
-        reason = "none of its workloads is of a class that has a price"
+        reason = "none of its workloads has a price class with a price"
     elif not one:
-        reason = reason or "price classes and tariffs are of several currencies"
+        reason = reason or "price classes and tariffs use several currencies"
     amount = Amount(None, reason=reason) if reason else Amount(charge)
     of = dims | {"currency": one} | ({"unpriced_gpu_hours": quotient_text(unpriced)} if unpriced else {})
     yield amount_figure(f"charged{suffix}", amount, one or "money", "price classes", "gpu", sources=SOURCES, dims=of)
 
 
-SPEC = Measure("what the energy cost, and what GPU hours are charged", figures)
+SPEC = Measure("cost of the energy, and charges for GPU hours", figures)

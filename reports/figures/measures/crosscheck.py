@@ -27,18 +27,24 @@ def figures(evidence: PeriodEvidence) -> Iterator[Figure]:
             nodes = amount_of(whole_energy(w for w in evidence.sums.wholes if w.site == name and w.device_class != "part"))
             ratio = _ratio(nodes, site.building.it)
         yield amount_figure(
-            f"crosscheck.it/site/{name}", ratio, "ratio", "nodes over metered IT", "it", sources=("ledger", "meters"), dims=dims
+            f"crosscheck.it/site/{name}",
+            ratio,
+            "ratio",
+            "nodes divided by metered IT",
+            "it",
+            sources=("ledger", "meters"),
+            dims=dims,
         )
     ledger = amount_of(whole_energy(w for w in evidence.sums.wholes if w.device_class == "gpu"))
     seen = evidence.prometheus
     if seen is None:
-        ratio = Amount(None, reason="no Prometheus was asked")
+        ratio = Amount(None, reason="no Prometheus was queried")
     elif seen.reason or not ledger.value:
         ratio = Amount(None, reason=seen.reason or "no energy in the period")
     else:
         ratio = Amount(Fraction(seen.joules) * UJ_PER_J / ledger.value)
     dims = {} if seen is None else {"joules": seen.joules, "series": str(seen.series), "query": seen.query}
-    how = "increase of the counters over the ledger"
+    how = "increase of the counters divided by the ledger"
     yield amount_figure("crosscheck.prometheus", ratio, "ratio", how, "gpu", sources=("ledger", "prometheus"), dims=dims)
 
 
@@ -51,4 +57,4 @@ def _ratio(one: Amount, other: Amount) -> Amount:
     return Amount(one.value / other.value, low, high)
 
 
-SPEC = Measure("the ledger against the building's meters and Prometheus", figures)
+SPEC = Measure("comparison of the ledger with the building's meters and Prometheus", figures)

@@ -52,7 +52,7 @@ def figures(evidence: PeriodEvidence) -> Iterator[Figure]:
             ("it_kw", "kW", site.inputs and site.inputs.it_kw),
             ("floor_m2", "m2", site.inputs and site.inputs.floor_m2),
         ):
-            amount = Amount(Fraction(value)) if value else Amount(None, reason="nobody declared it")
+            amount = Amount(Fraction(value)) if value else Amount(None, reason="not declared")
             yield amount_figure(
                 f"declared.{key}/site/{name}", amount, unit, "declared", "facility", sources=("declared",), dims=dims
             )
@@ -91,4 +91,4 @@ def _claimed(site: SiteEvidence, kinds: frozenset[InstrumentKind]) -> Amount:
     return Amount(Fraction(sum(c.covered_uj for c in site.grid.coverage.claims if c.kind in kinds and c.technology.renewable)))
 
 
-SPEC = Measure("renewable energy, reused heat, the residual mix, and what is declared", figures)
+SPEC = Measure("renewable energy, reused heat, the residual mix, and declared figures", figures)

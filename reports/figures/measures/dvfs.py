@@ -74,4 +74,4 @@ def _slowdown(identity: str, slowdown: Slowdown, dims: Mapping[str, str]) -> Fig
     return Figure(identity, value, "ratio", PAIRED, "gpu", None, low, high, LEDGER, dims={**dims, "of": slowdown.of})
 
 
-SPEC = Measure("what steering saved, and what it set", figures)
+SPEC = Measure("savings of steering, and applied settings", figures)

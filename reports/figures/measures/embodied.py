@@ -16,7 +16,9 @@ from reports.figures.sci import sci_per_token
 from reports.inputs import embodied_of
 from reports.ledger.sums import PartEnergy
 
-METHOD = "ISO/IEC 21031: (E x I + M) / R, location-based, reserved and idle hardware in E; the span is that of M alone"
+METHOD = (
+    "ISO/IEC 21031: (E x I + M) / R, location-based, including reserved and idle hardware in E; the range is that of M only"
+)
 
 
 def figures(evidence: PeriodEvidence) -> Iterator[Figure]:
@@ -32,11 +34,11 @@ def figures(evidence: PeriodEvidence) -> Iterator[Figure]:
 
 def _boards(evidence: PeriodEvidence) -> dict[str, int]:
     """Device time that was provisioned, by board: all of the period in which it was seen, held or not."""
-    found: dict[str, int] = {}
+    times: dict[str, int] = {}
     for whole in evidence.sums.wholes:
         if whole.device_class == "gpu":
-            found[whole.sku] = found.get(whole.sku, 0) + whole.metered_ns + whole.gap_ns
-    return dict(sorted(found.items()))
+            times[whole.sku] = times.get(whole.sku, 0) + whole.metered_ns + whole.gap_ns
+    return dict(sorted(times.items()))
 
 
 def _of(evidence: PeriodEvidence, sku: str, gpu_ns: int) -> tuple[EmbodiedEmissions, dict[str, str]]:
@@ -46,28 +48,28 @@ def _of(evidence: PeriodEvidence, sku: str, gpu_ns: int) -> tuple[EmbodiedEmissi
         life = Fraction(own.life_years)
         span = EmbodiedRange(sku, Covers.GPU, Fraction(own.low_kg), Fraction(own.high_kg), (), (life, life))
         return amortised(span, gpu_ns), {"covers": "as told", "boundary": own.boundary, "sources": own.source}
-    found = embodied_range(sku, Covers.WITH_SERVER) or embodied_range(sku)
-    if found is None:
+    footprint = embodied_range(sku, Covers.WITH_SERVER) or embodied_range(sku)
+    if footprint is None:
         return EmbodiedEmissions(None, None, why_none(sku)), {}
     table = shipped()[0]
     provenance = {
-        "covers": found.covers.value,
-        "boundary": "; ".join(dict.fromkeys(s.boundary for s in found.sources)),
-        "sources": "; ".join(dict.fromkeys(f"{s.publisher}, {s.source}" for s in found.sources)),
+        "covers": footprint.covers.value,
+        "boundary": "; ".join(dict.fromkeys(s.boundary for s in footprint.sources)),
+        "sources": "; ".join(dict.fromkeys(f"{s.publisher}, {s.source}" for s in footprint.sources)),
         "table": f"{table.file} {table.csv_sha256}",
     }
-    return amortised(found, gpu_ns), provenance
+    return amortised(footprint, gpu_ns), provenance
 
 
-def _figure(identity: str, found: EmbodiedEmissions, dims: dict[str, str]) -> Figure:
+def _figure(identity: str, emissions: EmbodiedEmissions, dims: dict[str, str]) -> Figure:
     """A span has no single value: the figure has bounds alone."""
-    life = f"{found.life_years[0]} to {found.life_years[1]} years" if found.life_years else ""
-    of = dims | ({"life": life, "life_declared": "yes" if found.declared else "no"} if life else {})
+    life = f"{emissions.life_years[0]} to {emissions.life_years[1]} years" if emissions.life_years else ""
+    of = dims | ({"life": life, "life_declared": "yes" if emissions.declared else "no"} if life else {})
     method = "published footprints, by the share of their life (ISO/IEC 21031)"
-    if found.low_g is None or found.high_g is None:
-        return Figure(identity, None, "g", method, "embodied", sources=LEDGER, dims=of, reason=found.reason)
-    low, high = rounded(found.low_g, "down"), rounded(found.high_g, "up")
-    why = "a span over published figures, never one number"
+    if emissions.low_g is None or emissions.high_g is None:
+        return Figure(identity, None, "g", method, "embodied", sources=LEDGER, dims=of, reason=emissions.reason)
+    low, high = rounded(emissions.low_g, "down"), rounded(emissions.high_g, "up")
+    why = "a range of published figures, never one number"
     return Figure(identity, None, "g", method, "embodied", None, low, high, LEDGER, dims=of, reason=why)
 
 
@@ -89,17 +91,18 @@ def _sum_embodied(evidence: PeriodEvidence, parts: set[tuple[str, int]]) -> Embo
     for site, part, sku, gpu_ns in evidence.sums.boards:
         if (site, part) in parts:
             times[sku] = times.get(sku, 0) + gpu_ns
-    found = [_of(evidence, sku, gpu_ns)[0] for sku, gpu_ns in sorted(times.items())]
-    return summed(found) if found else EmbodiedEmissions(None, None, "no device time was held")
+    emissions = [_of(evidence, sku, gpu_ns)[0] for sku, gpu_ns in sorted(times.items())]
+    return summed(emissions) if emissions else EmbodiedEmissions(None, None, "no device time was allocated")
 
 
 def _sci_of(
     evidence: PeriodEvidence, suffix: str, dims: dict[str, str], rows: list[PartEnergy], embodied: EmbodiedEmissions
 ) -> Figure:
     sites = sorted({r.site for r in rows})
-    found = reach(evidence, rows)
+    reached = reach(evidence, rows)
     at, energy = next(
-        (name, amount) for name, amount in (("facility", found.facility), ("node", found.node), ("gpu", amount_of(found.gpu)))
+        (name, amount)
+        for name, amount in (("facility", reached.facility), ("node", reached.node), ("gpu", amount_of(reached.gpu)))
         if amount.value is not None
     )  # fmt: skip
     grams = plus([group_grams(evidence, site, [r for r in rows if r.site == site]) for site in sites])
@@ -118,7 +121,7 @@ def _sci_of(
         apart = "the sites' boundaries differ" if within != {at} and grams.value is not None else sci.reason
         return Figure(identity, None, "g/token", METHOD, at, sources=sources, factor_ids=ids, dims=of, reason=apart)
     low, high = rounded(sci.per_token[0], "down"), rounded(sci.per_token[1], "up")
-    why = "a span, as embodied emissions are one"
+    why = "a range, because embodied emissions are a range"
     return Figure(identity, None, "g/token", METHOD, at, None, low, high, sources, ids, of, why)
 
 

@@ -18,7 +18,7 @@ _J = Fraction(1, UJ_PER_J)
 UNATTRIBUTED = "unattributed"
 ESTIMATE = "node energy times a stated PUE (estimate)"
 STATED = "a stated PUE, in place of meters"
-REST = "the total less what workloads held"
+REST = "the total minus the workloads' share"
 
 
 def figures(evidence: PeriodEvidence) -> Iterator[Figure]:
@@ -75,7 +75,7 @@ def _whole(evidence: PeriodEvidence) -> Iterator[Figure]:
     metered_ns = sum(w.metered_ns for w in sums.wholes if w.device_class == "gpu")
     held_ns = sum(r.gpu_ns for r in sums.held if r.part and r.device_class == "gpu")
     hours = Amount(Fraction(metered_ns - held_ns, NS_PER_H))
-    yield amount_figure("gpu_hours.unattributed", hours, "GPU h", "time metered less time held", "gpu")
+    yield amount_figure("gpu_hours.unattributed", hours, "GPU h", "metered time minus allocated time", "gpu")
 
 
 def _rests(evidence: PeriodEvidence, site: str, node: Amount, building: Amount) -> tuple[Amount, Amount]:
@@ -140,26 +140,26 @@ def _methods_of(rows: list[StateEnergy]) -> str:
 def _by_group(evidence: PeriodEvidence) -> Iterator[Figure]:
     """What workloads held, by whose they are. `energy.held` of all is the sum of each dimension's groups."""
     for suffix, dims, rows in groups(evidence):
-        found = reach(evidence, rows)
+        reached = reach(evidence, rows)
         gpus = [r for r in rows if r.device_class == "gpu"]
-        yield energy_figure(f"energy.held{suffix}", found.gpu, methods(evidence, "gpu"), "gpu", dims=dims)
-        yield energy_figure(f"energy.held.active{suffix}", found.busy, methods(evidence, "gpu"), "gpu", dims=dims)
+        yield energy_figure(f"energy.held{suffix}", reached.gpu, methods(evidence, "gpu"), "gpu", dims=dims)
+        yield energy_figure(f"energy.held.active{suffix}", reached.busy, methods(evidence, "gpu"), "gpu", dims=dims)
         yield energy_figure(f"energy.held.idle{suffix}", idle_energy(gpus), methods(evidence, "gpu"), "gpu", dims=dims)
-        yield amount_figure(f"energy.held.node{suffix}", found.node, "J", _node_method(evidence), "node", dims=dims, scale=_J)
+        yield amount_figure(f"energy.held.node{suffix}", reached.node, "J", _node_method(evidence), "node", dims=dims, scale=_J)
         yield amount_figure(
-            f"energy.held.facility{suffix}", found.facility, "J", "node energy times PUE", "facility", dims=dims, scale=_J
+            f"energy.held.facility{suffix}", reached.facility, "J", "node energy times PUE", "facility", dims=dims, scale=_J
         )
         hours = Amount(Fraction(sum(r.gpu_ns for r in gpus), NS_PER_H))
-        yield amount_figure(f"gpu_hours{suffix}", hours, "GPU h", "time held", "gpu", dims=dims)
+        yield amount_figure(f"gpu_hours{suffix}", hours, "GPU h", "allocated time", "gpu", dims=dims)
 
 
 def _boards(evidence: PeriodEvidence) -> Iterator[Figure]:
     """Energy and number of devices by model of board."""
-    found: dict[str, list[DeviceClassEnergy]] = {}
+    by_sku: dict[str, list[DeviceClassEnergy]] = {}
     for whole in evidence.sums.wholes:
         if whole.device_class == "gpu":
-            found.setdefault(whole.sku, []).append(whole)
-    for sku, rows in sorted(found.items()):
+            by_sku.setdefault(whole.sku, []).append(whole)
+    for sku, rows in sorted(by_sku.items()):
         devices = {seen.device for seen in evidence.sums.seen if seen.sku == sku}  # one that moved is one
         dims = {"sku": sku or "unknown board", "devices": str(len(devices))}
         yield energy_figure(f"energy.gpu/sku/{dims['sku']}", whole_energy(rows), methods(evidence, "gpu"), "gpu", dims=dims)
@@ -175,8 +175,8 @@ def _gaps(evidence: PeriodEvidence) -> Iterator[Figure]:
         within = {"gpu": "gpu", "host": "node"}.get(gap.device_class, "gpu+cpu")
         yield Figure(
             f"gap/{gap.site}/{gap.device_class}/{gap.reason}", None, "J", "bound", within, None, low, high, LEDGER, dims=dims,
-            reason="no sensor saw this energy; it is in no sum",
+            reason="no sensor measured this energy; no sum includes it",
         )  # fmt: skip
 
 
-SPEC = Measure("energy by boundary, holder and state", figures)
+SPEC = Measure("energy by boundary, workload and state", figures)

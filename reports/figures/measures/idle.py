@@ -30,14 +30,14 @@ def figures(evidence: PeriodEvidence) -> Iterator[Figure]:
 
 def _by_name(rows: tuple[WorkloadUse, ...], size: Callable[[WorkloadUse], int]) -> list[WorkloadUse]:
     """One row for each name of a part: a workload on several nodes is one to its team."""
-    found: dict[tuple[str, int, str], WorkloadUse] = {}
+    merged: dict[tuple[str, int, str], WorkloadUse] = {}
     for row in rows:
         key = (row.site, row.part, row.name)
-        had = found.get(key)
-        found[key] = row if had is None else WorkloadUse(
+        had = merged.get(key)
+        merged[key] = row if had is None else WorkloadUse(
             *key, had.active_uj + row.active_uj, had.idle_uj + row.idle_uj, had.gpu_ns + row.gpu_ns
         )  # fmt: skip
-    return sorted(found.values(), key=lambda u: (-size(u), u.site, u.name))
+    return sorted(merged.values(), key=lambda u: (-size(u), u.site, u.name))
 
 
 def _figure(evidence: PeriodEvidence, identity: str, used: WorkloadUse, uj: int) -> Figure:
@@ -52,4 +52,4 @@ def _figure(evidence: PeriodEvidence, identity: str, used: WorkloadUse, uj: int)
     return Figure(identity, Fraction(uj, UJ_PER_J), "J", methods(evidence, "gpu"), "gpu", sources=LEDGER, dims=dims)
 
 
-SPEC = Measure("the workloads that used most, and those that held devices without using them", figures)
+SPEC = Measure("workloads with the most energy, and workloads with the most idle energy", figures)

@@ -20,8 +20,8 @@ def figures(evidence: PeriodEvidence) -> Iterator[Figure]:
     """Shares are of the energy of all GPUs."""
     sites = evidence.covered
     yield _coverage("coverage", together(sites), {})
-    for name, found in sites.items():
-        yield _coverage(f"coverage/site/{name}", found, {"site": name})
+    for name, site_coverage in sites.items():
+        yield _coverage(f"coverage/site/{name}", site_coverage, {"site": name})
     named = [m for m in together(sites).missed if m.missing_ns * NAMED_SHARE >= m.expected_ns]
     for rank, missed in enumerate(named[:MISSED_SHOWN], 1):
         dims = {"site": missed.site, "node": missed.node, "device": missed.device}
@@ -38,10 +38,10 @@ def figures(evidence: PeriodEvidence) -> Iterator[Figure]:
     whole = whole_energy(w for w in evidence.sums.wholes if w.device_class == "gpu")
     for name, uj in (("systematic", whole.gain_uj), ("edges", whole.edge_uj), ("unseen", whole.gap_uj)):
         if whole.unbounded:
-            why = f"{whole.unbounded} devices state no error of their sensor"
+            why = f"devices without a stated sensor error: {whole.unbounded}"
             yield Figure(f"uncertainty/{name}", None, "J", "bound", "gpu", sources=LEDGER, reason=why)
         elif name == "unseen" and whole.open:
-            why = f"nothing bounds what {whole.open} devices drew while no sensor saw them"
+            why = f"devices whose energy in gaps has no upper bound: {whole.open}"
             yield Figure(f"uncertainty/{name}", None, "J", "bound", "gpu", sources=LEDGER, reason=why)
         else:
             yield Figure(f"uncertainty/{name}", Fraction(uj, UJ_PER_J), "J", "bound", "gpu", sources=LEDGER)
@@ -54,15 +54,15 @@ def _imported(evidence: PeriodEvidence, total: int) -> Figure:
     return Figure("quality.imported", rounded(Fraction(uj, total)), "ratio", how, "gpu", sources=LEDGER)
 
 
-def _coverage(identity: str, found: DeviceCoverage, dims: dict[str, str]) -> Figure:
-    how = "metered device time, as a share of the inventory's" if found.listed else f"device time metered; {NOT_LISTED}"
-    of = dims | {"unlisted": str(len(found.unlisted)), "devices_missed": str(len(found.missed))}
-    if found.unseen_nodes:
-        of |= {"unseen_nodes": str(found.unseen_nodes), "boards_of_an_unseen_node": str(found.usual_boards)}
-        how = f"{how}; a node of which nothing was seen has the boards of the usual node"
-    if found.share is None:
+def _coverage(identity: str, devices: DeviceCoverage, dims: dict[str, str]) -> Figure:
+    how = "metered device time, as a share of the inventory's" if devices.listed else f"device time metered; {NOT_LISTED}"
+    of = dims | {"unlisted": str(len(devices.unlisted)), "devices_missed": str(len(devices.missed))}
+    if devices.unseen_nodes:
+        of |= {"unseen_nodes": str(devices.unseen_nodes), "boards_of_an_unseen_node": str(devices.usual_boards)}
+        how = f"{how}; a node that was never seen counts with the usual number of GPUs"
+    if devices.share is None:
         return Figure(identity, None, "ratio", how, "gpu", sources=LEDGER, dims=of, reason="no device was expected")
-    return Figure(identity, rounded(found.share, "down"), "ratio", how, "gpu", sources=LEDGER, dims=of)
+    return Figure(identity, rounded(devices.share, "down"), "ratio", how, "gpu", sources=LEDGER, dims=of)
 
 
 SPEC = Measure("coverage, methods and the uncertainty budget", figures)

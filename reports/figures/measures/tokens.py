@@ -68,11 +68,11 @@ def _per_token(evidence: PeriodEvidence, suffix: str, dims: dict[str, str], rows
     if not tokens and suffix:
         return
     mixed = {shown_name(evidence, t.model) for t in evidence.sums.tokens if who[t.part].mixed}
-    found = reach(evidence, [r for r in rows if r.part in parts])
+    reached = reach(evidence, [r for r in rows if r.part in parts])
     amounts = dict(
         zip(
             ("busy", "gpu", "node", "facility"),
-            (amount_of(found.busy), amount_of(found.gpu), found.node, found.facility),
+            (amount_of(reached.busy), amount_of(reached.gpu), reached.node, reached.facility),
             strict=True,
         )
     )

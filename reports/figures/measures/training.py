@@ -32,15 +32,15 @@ def figures(evidence: PeriodEvidence) -> Iterator[Figure]:
             name = ", ".join(x for x in (project, model) if x) or "not named"
             runs.setdefault(name, (project, model, []))[2].append(held)
     for name, (project, model, rows) in sorted(runs.items()):
-        found = reach(evidence, rows)
+        reached = reach(evidence, rows)
         done = sum(steps.get(part, 0) for part in {r.part for r in rows})
         dims = {"run": name, "project": project, "model": model, "steps": str(done)}
-        yield energy_figure(f"training.energy/run/{name}", found.gpu, methods(evidence, "gpu"), "gpu", dims=dims)
+        yield energy_figure(f"training.energy/run/{name}", reached.gpu, methods(evidence, "gpu"), "gpu", dims=dims)
         yield amount_figure(
-            f"training.energy.node/run/{name}", found.node, "J", methods(evidence, "gpu"), "node", dims=dims, scale=_J
+            f"training.energy.node/run/{name}", reached.node, "J", methods(evidence, "gpu"), "node", dims=dims, scale=_J
         )
         how = "node energy times PUE"
-        yield amount_figure(f"training.energy.facility/run/{name}", found.facility, "J", how, "facility", dims=dims, scale=_J)
+        yield amount_figure(f"training.energy.facility/run/{name}", reached.facility, "J", how, "facility", dims=dims, scale=_J)
 
 
 SPEC = Measure("energy of training runs", figures)

@@ -91,10 +91,10 @@ def _charts(facts: Facts, say: Translator) -> list[Block]:
 def _hours(facts: Facts, say: Translator, site: str) -> Heat:
     """The grid's intensity by week and hour of the site's day."""
     series = facts.series[f"intensity.hours/site/{site}"]
-    found = dict(zip(series.points, series.values, strict=True))
+    by_point = dict(zip(series.points, series.values, strict=True))
     weeks = tuple(dict.fromkeys(point.partition(" ")[0] for point in series.points))
     hours = tuple(f"{hour:02d}" for hour in range(24))
-    values = tuple(tuple(found.get(f"{week} {hour}") for hour in hours) for week in weeks)
+    values = tuple(tuple(by_point.get(f"{week} {hour}") for hour in hours) for week in weeks)
     named = tuple(week.partition("-")[2] for week in weeks)  # a quarter has no week twice
     return Heat(say("intensity_of_the_grid", site=site), "g/kWh", named, hours, values)
 

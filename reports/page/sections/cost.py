@@ -82,9 +82,9 @@ def _absent(amounts: Told, say: Translator) -> Iterator[Note]:
 
 def _unpriced(charged: Mapping[str, Figure], say: Translator) -> Iterator[Note]:
     """GPU hours that are in no charge."""
-    found = [(name, f.dims["unpriced_gpu_hours"]) for name, f in charged.items() if "unpriced_gpu_hours" in f.dims]
-    if found:
-        hours = [f"{name or say('unassigned')} {wording.short(hours, 4)}" for name, hours in found]
+    unpriced = [(name, f.dims["unpriced_gpu_hours"]) for name, f in charged.items() if "unpriced_gpu_hours" in f.dims]
+    if unpriced:
+        hours = [f"{name or say('unassigned')} {wording.short(hours, 4)}" for name, hours in unpriced]
         yield Note(say("gpu_hours_of_classes_without", hours=_few(hours, say)))
 
 

@@ -90,9 +90,9 @@ def _level(label: str, figure: Figure) -> WaterfallStep:
 
 def _sites(facts: Facts, say: Translator) -> ReportTable:
     def cells(suffix: str) -> list[str]:
-        found = [facts.figures[quantity + suffix] for quantity in _BOUNDARIES]
-        bounds = [f" {wording.plus_minus(f, say)}" if suffix else "" for f in found]
-        pairs = zip(found, bounds, strict=True)
+        figures = [facts.figures[quantity + suffix] for quantity in _BOUNDARIES]
+        bounds = [f" {wording.plus_minus(f, say)}" if suffix else "" for f in figures]
+        pairs = zip(figures, bounds, strict=True)
         return [wording.energy(f.value) + b if f.value is not None else say(wording.ABSENT) for f, b in pairs]
 
     rows = [(name, *cells(f"/site/{name}")) for name in facts.sites]

@@ -14,8 +14,8 @@ from reports.page.section import Block, ReportSection, ReportTable
 def terms() -> Mapping[str, Mapping[str, tuple[str, str]]]:
     """Term -> language -> (name, sentence), in the order of the file: what belongs together stands together."""
     text = files("reports").joinpath("data/glossary.json").read_text(encoding="utf-8")
-    found: dict[str, dict[str, list[str]]] = json.loads(text)
-    return {term: {lang: (name, definition) for lang, (name, definition) in of.items()} for term, of in found.items()}
+    entries: dict[str, dict[str, list[str]]] = json.loads(text)
+    return {term: {lang: (name, definition) for lang, (name, definition) in of.items()} for term, of in entries.items()}
 
 
 def glossary(language: str = "en") -> tuple[tuple[str, str], ...]:

@@ -56,12 +56,12 @@ def _active_share(facts: Facts, say: Translator) -> Tile:
 def _tokens(facts: Facts, say: Translator) -> Tile:
     """The model that generated most, by name, where there are several; at the widest boundary that is known."""
     for row in ("facility", "node", "gpu"):
-        found = [f for f in facts.of(f"j_per_token.{row}", "model") if f.value is not None]
-        if found:
-            first = max(found, key=lambda f: (int(f.dims["tokens"]), f.id))
+        rows = [f for f in facts.of(f"j_per_token.{row}", "model") if f.value is not None]
+        if rows:
+            first = max(rows, key=lambda f: (int(f.dims["tokens"]), f.id))
             assert first.value is not None
-            more = say("model_and_more_below", model=first.dims["model"], count=len(found) - 1)
-            named = first.dims["model"] if len(found) == 1 else more
+            more = say("model_and_more_below", model=first.dims["model"], count=len(rows) - 1)
+            named = first.dims["model"] if len(rows) == 1 else more
             detail = f"{wording.span(first, say)}; {named} ({say(BOUNDARIES[row])})"
             return Tile(say("energy_per_token"), f"{wording.short(first.value)} J", detail, first.id)
     return Tile(say("energy_per_token"), say(wording.ABSENT), why_no_tokens(facts, say), "")
@@ -87,8 +87,8 @@ def _pue(facts: Facts, say: Translator) -> Tile:
         return Tile(
             kind, wording.short(figure.value), f"{wording.span(figure, say)}; {say.translate(figure.method)}", figure.id
         )
-    found = sorted((f for f in facts.of("pue", "site") if f.value is not None), key=lambda f: f.value or 0)
-    if not found:
+    ranked = sorted((f for f in facts.of("pue", "site") if f.value is not None), key=lambda f: f.value or 0)
+    if not ranked:
         reasons = {f.reason for f in facts.of("pue", "site")}
         return Tile(
             "PUE",
@@ -96,13 +96,13 @@ def _pue(facts: Facts, say: Translator) -> Tile:
             say.translate(reasons.pop() or "" if len(reasons) == 1 else figure.reason or ""),
             figure.id,
         )
-    values = [wording.short(f.value or 0) for f in found]
-    each = "; ".join(f"{f.dims['site']} {value}, {say.translate(f.method)}" for f, value in zip(found, values, strict=True))
-    if len(found) == 1 and len(facts.sites) == 1:
-        each = f"{wording.span(found[0], say)}; {say.translate(found[0].method)}"
-    kinds = {f.dims["kind"] for f in found}
+    values = [wording.short(f.value or 0) for f in ranked]
+    each = "; ".join(f"{f.dims['site']} {value}, {say.translate(f.method)}" for f, value in zip(ranked, values, strict=True))
+    if len(ranked) == 1 and len(facts.sites) == 1:
+        each = f"{wording.span(ranked[0], say)}; {say.translate(ranked[0].method)}"
+    kinds = {f.dims["kind"] for f in ranked}
     value = values[0] if len(set(values)) == 1 else f"{values[0]} \u2013 {values[-1]}"
-    return Tile(kinds.pop() if len(kinds) == 1 else "PUE", value, each, found[0].id)
+    return Tile(kinds.pop() if len(kinds) == 1 else "PUE", value, each, ranked[0].id)
 
 
 def _carbons(facts: Facts, say: Translator) -> tuple[Tile, Tile]:
@@ -151,7 +151,7 @@ EFFECTS = {"volume": "tokens", "mix": "mix_of_models", "efficiency": "efficiency
 
 def _changes(facts: Facts, say: Translator) -> list[str]:
     """What moved energy and CO2e of what workloads held most since the quarter before, and what moved it the other way."""
-    found = []
+    changes = []
     for quantity, write, template in (
         ("energy", wording.energy, "energy_of_what_workloads_held"),
         ("co2e", wording.mass, "co2e_of_it_changed"),
@@ -167,8 +167,8 @@ def _changes(facts: Facts, say: Translator) -> list[str]:
             continue
         change = (ends["to"].value or Fraction(0)) - (ends["from"].value or 0)
         texts = [f"{say(effect_name(f.dims['effect'], quantity))} {write(f.value or 0)}" for f in effects[:EFFECTS_TOLD]]
-        found.append(say(template, total=write(rounded(change)), period=ends["to"].dims["period"], effects=", ".join(texts)))
-    return found
+        changes.append(say(template, total=write(rounded(change)), period=ends["to"].dims["period"], effects=", ".join(texts)))
+    return changes
 
 
 def effect_name(effect: str, quantity: str) -> str:

@@ -68,14 +68,14 @@ def _device(missed: Figure, say: Translator) -> str:
 
 
 def _methods(facts: Facts, say: Translator) -> list[Block]:
-    found = facts.by_prefix("quality.method/")
+    shares = facts.by_prefix("quality.method/")
     names = {
         "counter": say("counter"),
         "integrated": say("integrated_power"),
         "bridged": say("bridged_by_the_counter"),
         "modelled": say("modelled"),
     }
-    text = ", ".join(f"{names[f.dims['method']]} {wording.percent(f.value or 0)}" for f in found)
+    text = ", ".join(f"{names[f.dims['method']]} {wording.percent(f.value or 0)}" for f in shares)
     blocks: list[Block] = [Note(say("measured_by", methods=text or say("nothing")))]
     imported = facts.figures["quality.imported"].value
     if imported:
@@ -113,7 +113,7 @@ def _checks(facts: Facts, say: Translator) -> list[Block]:
             rows.append((what, "\u2013", say.translate(figure.reason)))
         else:
             rows.append((what, wording.percent(figure.value, 4), wording.span(figure, say) if figure.low is not None else ""))
-    return [ReportTable(say("cross_checks"), (say("what"), say("ratio"), say("bounds_or_why_none")), tuple(rows))]
+    return [ReportTable(say("cross_checks"), (say("figure"), say("ratio"), say("bounds_or_why_none")), tuple(rows))]
 
 
 def _gaps(facts: Facts, say: Translator) -> list[Block]:
@@ -122,23 +122,23 @@ def _gaps(facts: Facts, say: Translator) -> list[Block]:
     if not gaps:
         return [Note(say("no_gaps"))]
     bounded, unbounded = [f for f in gaps if f.high is not None], [f for f in gaps if f.high is None]
-    found: list[Block] = []
+    notes: list[Block] = []
     if bounded:
         bound = quotient_text(sum((f.high or Fraction(0) for f in bounded), Fraction(0)), "up")
-        found.append(Note(say("gaps_with_a_bound", **_of_gaps(bounded, say), energy=wording.energy(bound))))
+        notes.append(Note(say("gaps_with_a_bound", **_of_gaps(bounded, say), energy=wording.energy(bound))))
     if unbounded:
-        found.append(Note(say("gaps_without_a_bound", **_of_gaps(unbounded, say))))
-    return found
+        notes.append(Note(say("gaps_without_a_bound", **_of_gaps(unbounded, say))))
+    return notes
 
 
 def _imputed(facts: Facts, say: Translator) -> list[Block]:
     """What the building's meters did not read, of which the sum has an estimate."""
-    found: list[Block] = []
+    notes: list[Block] = []
     for figure in facts.of("energy.facility", "site"):
         if figure.value is not None and "imputed_j" in figure.dims:
             total, imputed = wording.energy(figure.value), wording.energy(figure.dims["imputed_j"])
-            found.append(Note(say("meters_of_s_building_were", site=figure.dims["site"], energy=total, imputed=imputed)))
-    return found
+            notes.append(Note(say("meters_of_s_building_were", site=figure.dims["site"], energy=total, imputed=imputed)))
+    return notes
 
 
 def _of_gaps(gaps: list[Figure], say: Translator) -> dict[str, object]:

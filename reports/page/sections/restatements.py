@@ -39,11 +39,11 @@ def _amount(value: str, unit: str) -> str:
 
 def _steps(row: RestatedTotal, say: Translator) -> str:
     """Each step with its sign."""
-    found = []
+    steps = []
     for kinds, amount in row.steps:
         kind = ", ".join(say.translate(name) for name in kinds.split(", "))
-        found.append(f"{kind} {'' if amount.startswith('-') else '+'}{_amount(amount, row.unit)}")
-    return "; ".join(found)
+        steps.append(f"{kind} {'' if amount.startswith('-') else '+'}{_amount(amount, row.unit)}")
+    return "; ".join(steps)
 
 
 SPEC = ReportSection("restatements", 75, build)

@@ -26,11 +26,11 @@ def spoken(chart: Chart, words: Mapping[str, str]) -> str:
 
 def heights(chart: Waterfall) -> list[tuple[Fraction, Fraction]]:
     """Start and end of each step."""
-    found, end = [], Fraction(0)
+    bars, end = [], Fraction(0)
     for step in chart.steps:
         start, end = (Fraction(0), step.amount) if step.level else (end, end + step.amount)
-        found.append((start, end))
-    return found
+        bars.append((start, end))
+    return bars
 
 
 def cut(chart: Waterfall) -> tuple[Fraction, Fraction] | None:

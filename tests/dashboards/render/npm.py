@@ -64,7 +64,7 @@ def _fill_folder(folder: Path, fill: Callable[[Path], None]) -> Path:
 
 
 def _run(folder: Path, *command: str) -> None:
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=1200, check=False)
     assert done.returncode == 0, f"{' '.join(command[:2])}: {done.stdout}{done.stderr}"
 
 
@@ -79,7 +79,7 @@ def installed() -> Path:
 
     def fill(draft: Path) -> None:
         shutil.copy(PAGE / "package.json", draft)
-        _run(draft, npm, "install", *INSTALL)
+        _run(draft, npm, *INSTALL)
 
     with _alone():
         return _fill_folder(_cache() / f"dashboards-{_digest(PAGE / 'package.json')}", fill)

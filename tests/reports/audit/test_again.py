@@ -108,7 +108,7 @@ def test_forms_as_they_were_made_hold(report: Path) -> None:
     names = ", ".join(NAMES[form] for form in FORMS)
     found = checked(report)
     assert found.ok
-    assert form_details(found, True) == [f"made again from facts.json, the same: {names}"]
+    assert form_details(found, True) == [f"recreated from facts.json, identical: {names}"]
     assert form_details(found, None) == []
 
 
@@ -122,7 +122,7 @@ def test_a_row_of_the_table_with_its_hash_in_the_manifest(report: Path) -> None:
     lines[number - 1] = lines[number - 1].replace("7200000", "5200000")
     path.write_text("\n".join(lines))
     mend(report)
-    assert form_details(checked(report), False) == [f"figures.csv is not what facts.json gives: line {number} is another"]
+    assert form_details(checked(report), False) == [f"figures.csv differs from what facts.json gives: line {number} differs"]
 
 
 @pytest.mark.parametrize(("name", "old"), [("report.html", b"2.00 kWh"), ("emissions.csv", b"wattlens-total")])
@@ -132,7 +132,7 @@ def test_a_page_with_another_figure(report: Path, name: str, old: bytes) -> None
     (report / name).write_bytes(raw.replace(old, old[::-1], 1))
     mend(report)
     (said,) = form_details(checked(report), False)
-    assert said == f"{name} is not what facts.json gives: line {raw[: raw.index(old)].count(10) + 1} is another"
+    assert said == f"{name} differs from what facts.json gives: line {raw[: raw.index(old)].count(10) + 1} differs"
 
 
 def test_a_line_more_at_the_end(report: Path) -> None:
@@ -147,10 +147,10 @@ def test_a_pdf_of_other_facts_and_one_that_is_far_larger(report: Path) -> None:
     raw[len(raw) // 2] ^= 1
     (report / "report.pdf").write_bytes(raw)
     mend(report)
-    assert form_details(checked(report), False) == ["report.pdf is not what facts.json gives"]
+    assert form_details(checked(report), False) == ["report.pdf differs from what facts.json gives"]
     (report / "report.pdf").write_bytes(bytes(raw) * 6)
     mend(report)
-    assert form_details(checked(report), False) == ["report.pdf is not what facts.json gives: it is far larger"]
+    assert form_details(checked(report), False) == ["report.pdf differs from what facts.json gives: it is much larger"]
 
 
 def test_a_workbook_that_another_zlib_packed_is_the_same_and_one_with_another_cell_is_not(report: Path) -> None:
@@ -169,33 +169,33 @@ def test_a_workbook_that_another_zlib_packed_is_the_same_and_one_with_another_ce
     assert path.read_bytes() != before
     assert checked(report).ok
     packed(lambda raw: raw.replace(b"energy.gpu", b"energy.gqu"))
-    assert form_details(checked(report), False) == ["report.xlsx is not what facts.json gives"]
+    assert form_details(checked(report), False) == ["report.xlsx differs from what facts.json gives"]
     path.write_bytes(b"no workbook")
     mend(report)
-    assert form_details(checked(report), False) == ["report.xlsx is not what facts.json gives"]
+    assert form_details(checked(report), False) == ["report.xlsx differs from what facts.json gives"]
 
 
 def test_a_form_that_was_taken_away_with_its_entry_is_missed(report: Path) -> None:
     (report / "report.pdf").unlink()
     mend(report, lambda said: said["outputs"].pop("report.pdf"))
-    assert form_details(checked(report), False) == ["report.pdf was asked for, and the manifest has none"]
+    assert form_details(checked(report), False) == ["report.pdf was requested, but is not in the manifest"]
 
 
 def test_a_file_more_that_the_manifest_names_was_not_asked_for(report: Path) -> None:
     (report / "letter.txt").write_text("all is well")
     mend(report, lambda said: said["outputs"].update({"letter.txt": {}}))
-    assert form_details(checked(report), False) == ["letter.txt was not asked for"]
+    assert form_details(checked(report), False) == ["letter.txt was not requested"]
 
 
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (lambda said: said["command"].pop("formats"), "which forms were made"),
-        (lambda said: said["command"].update(formats=["html", "html"]), "which forms were made"),
-        (lambda said: said["command"].update(formats=["doc"]), "which forms were made"),
-        (lambda said: said["command"].update(language="la"), "in which language"),
-        (lambda said: said["command"].pop("language"), "in which language"),
-        (lambda said: said["command"].update(paper=["a4"]), "for which paper"),
+        (lambda said: said["command"].pop("formats"), "does not name the formats"),
+        (lambda said: said["command"].update(formats=["html", "html"]), "does not name the formats"),
+        (lambda said: said["command"].update(formats=["doc"]), "does not name the formats"),
+        (lambda said: said["command"].update(language="la"), "does not name the language"),
+        (lambda said: said["command"].pop("language"), "does not name the language"),
+        (lambda said: said["command"].update(paper=["a4"]), "the paper size"),
     ],
 )  # fmt: skip
 def test_a_manifest_that_does_not_tell_how_forms_are_made(report: Path, change: Callable[[Said], object], says: str) -> None:
@@ -215,16 +215,16 @@ def test_another_release_of_what_draws_a_form_is_a_reason_not_to_compare_it(repo
     mend(report)
     found = checked(report)
     (said,) = form_details(found, None)
-    assert said.startswith("report.pdf is not compared: typst 0.0.1 drew it, and here is typst ")
+    assert said.startswith("report.pdf is not compared: drawn with typst 0.0.1, but this machine has typst ")
     (failed,) = form_details(found, False)
-    assert failed.startswith("report.html is not what facts.json gives")
+    assert failed.startswith("report.html differs from what facts.json gives")
 
 
 def test_another_release_of_the_program_makes_nothing_again(report: Path) -> None:
     (report / "report.html").write_text("other")
     mend(report)
     found = checked(report, by="wattlens 99.0")
-    assert form_details(found, None) == [f"not made again: {program(report)} made them, and this is wattlens 99.0"]
+    assert form_details(found, None) == [f"not recreated: {program(report)} created them, and this is wattlens 99.0"]
 
 
 @pytest.mark.parametrize(
@@ -233,10 +233,10 @@ def test_another_release_of_the_program_makes_nothing_again(report: Path) -> Non
         (lambda said: said.update(status=7), "status: "),
         (lambda said: said["conservation"].update(active_uj="many"), "conservation.active_uj: "),
         (lambda said: said["conservation"].pop("active_uj"), "conservation.active_uj: "),
-        (lambda said: said.update(note="hello"), "is not in the form that a report writes"),
-        (lambda said: said["conservation"].update(buckets_uj="1"), "is not in the form that a report writes"),
-        (lambda said: said.pop("inputs"), "is not in the form that a report writes"),
-        (lambda said: said.update(figures=[1]), "is not in the form that a report writes"),
+        (lambda said: said.update(note="hello"), "not in the canonical form of a report"),
+        (lambda said: said["conservation"].update(buckets_uj="1"), "not in the canonical form of a report"),
+        (lambda said: said.pop("inputs"), "not in the canonical form of a report"),
+        (lambda said: said.update(figures=[1]), "not in the canonical form of a report"),
     ],
 )  # fmt: skip
 def test_facts_that_no_report_states_are_named(report_folder: Path, change: Callable[[Said], object], says: str) -> None:
@@ -291,4 +291,4 @@ def test_letters_of_other_scripts_are_drawn_with_the_fonts_at_hand_and_other_fon
     (report / "report.pdf").write_bytes(raw)
     mend(report)
     (said,) = form_details(checked(report), None)
-    assert said.startswith("report.pdf is not compared: it has letters that were set in other fonts")
+    assert said.startswith("report.pdf is not compared: it has letters in fonts that differ")

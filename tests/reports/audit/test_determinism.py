@@ -108,4 +108,4 @@ def test_verify_names_what_the_ledger_does_not_give_any_more(
     shutil.rmtree(home / "r0000")
     assert main(verify) == 1
     said = capsys.readouterr().out
-    assert f"statement 0 of {day['site']} on {day['day']} is not there" in said
+    assert f"statement 0 of {day['site']} on {day['day']} is missing" in said

@@ -27,7 +27,9 @@ def test_a_folder_with_its_manifest_a_folder_without_and_a_file(tmp_path: Path) 
 def test_facts_that_are_not_those_of_the_manifest_are_not_explained_but_refused(tmp_path: Path) -> None:
     editions.write(tmp_path)
     (tmp_path / "facts.json").write_bytes(editions.raw(editions.late_and_revised()))
-    with pytest.raises(WattlensError, match=r"facts\.json: its manifest has another hash of it; see wattlens report verify"):
+    with pytest.raises(
+        WattlensError, match=r"facts\.json: its hash differs from the one in the manifest; see wattlens report verify"
+    ):
         read_edition(tmp_path)
 
 
@@ -48,7 +50,7 @@ def test_what_is_to_be_restated(tmp_path: Path) -> None:
     ("change", "says"),
     [
         (lambda f: f.update(schema="wattlens.report.facts/1"), "schema: Input should be 'wattlens.report.facts/2'"),
-        (lambda f: f["figures"].append(f["figures"][0]), "figures: 'energy.facility' is there twice"),
+        (lambda f: f["figures"].append(f["figures"][0]), "figures: duplicate 'energy.facility'"),
         (lambda f: f["figures"][0].pop("unit"), "figures[0].unit: Field required"),
         (lambda f: f["figures"][0].update(value=3000), "figures[0].value: expected a decimal number"),
         (lambda f: f["figures"][0].update(value="3e999999999"), "figures[0].value: expected a decimal number"),

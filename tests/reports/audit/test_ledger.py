@@ -48,7 +48,7 @@ def test_a_statement_that_is_gone_and_a_name_that_leads_elsewhere(tmp_path: Path
     (tmp_path / "fra1/2026-07-01/r0000/manifest.json").unlink()
     days.append(LedgerDay(site="fra1", day="2026-07-02", statement=1, inputs_sha256="0" * 64, files={"../../x": "0" * 64}))
     assert changed_files(days, str(tmp_path)) == [
-        "fra1/2026-07-01: statement 0 is not there",
+        "fra1/2026-07-01: statement 0 is missing",
         "fra1/2026-07-02/r0001/../../x: not a valid name of a daily file",
     ]
 

@@ -110,7 +110,7 @@ def test_an_output_that_is_not_there_is_named_and_nothing_is_written(tmp_path: P
 @pytest.mark.parametrize("name", ["../x", "a/b", "manifest.json", "manifest.sig", ".hidden", ""])
 def test_an_output_is_a_plain_file_of_the_folder(tmp_path: Path, name: str) -> None:
     editions.write(tmp_path)
-    with pytest.raises(ValueError, match="no output"):
+    with pytest.raises(ValueError, match="not a file of a report"):
         write_manifest(tmp_path, program="p", command={}, outputs=[name])
     said = json.loads((tmp_path / "manifest.json").read_bytes())
     said["outputs"][name] = {"sha256": "0" * 64, "bytes": 1}
@@ -148,7 +148,7 @@ def test_the_document_that_is_tampered_with_below_is_sound() -> None:
     [
         (lambda d: d.update(schema="wattlens.report.manifest/9"), "schema: Input should be 'wattlens.report.manifest/1'"),
         (lambda d: d.pop("program"), "program: Field required"),
-        (lambda d: d["outputs"].pop("facts.json"), "outputs has no facts.json"),
+        (lambda d: d["outputs"].pop("facts.json"), "outputs: facts.json"),
         (lambda d: d["outputs"]["facts.json"].update(bytes=-1), "outputs.facts.json.bytes: Input should be"),
         (lambda d: d["outputs"]["facts.json"].update(bytes=True), "outputs.facts.json.bytes: Input should be"),
         (lambda d: d["outputs"]["facts.json"].update(sha256="A" * 64), "outputs.facts.json.sha256: String should match"),
@@ -158,15 +158,15 @@ def test_the_document_that_is_tampered_with_below_is_sound() -> None:
         (lambda d: d.update(restates=""), "restates: String should match"),
         (lambda d: d["command"].update(a={}), "command.a."),
         (lambda d: d["inputs"].update(days={}), "inputs.days: Input should be"),
-        (lambda d: d["inputs"]["days"].append(d["inputs"]["days"][0]), "inputs.days: ('fra1', '2026-07-01') is there twice"),
+        (lambda d: d["inputs"]["days"].append(d["inputs"]["days"][0]), "inputs.days: duplicate ('fra1', '2026-07-01')"),
         (lambda d: d["inputs"]["days"][2].update(day="1 July"), "inputs.days[2].day: String should match"),
         (lambda d: d["inputs"]["days"][1].update(site="a\nb"), "inputs.days[1].site: expected a printable text"),
         (lambda d: d["inputs"]["days"][1]["files"].update({"a\tb": "0" * 64}), "inputs.days[1].files."),
-        (lambda d: d["inputs"]["days"][1].update(statement=5), "inputs.ledger_root is not the hash of its days"),
-        (lambda d: d["inputs"].update(ledger_root="0" * 64), "inputs.ledger_root is not the hash of its days"),
-        (lambda d: d["inputs"]["factors"].append(d["inputs"]["factors"][0]), "inputs.factors: 'deu-2024' is there twice"),
-        (lambda d: d["inputs"]["files"].append(d["inputs"]["files"][0]), "inputs.files: 'org.yaml' is there twice"),
-        (lambda d: d.update(signed_by="me"), "is not in the form that a report writes"),
+        (lambda d: d["inputs"]["days"][1].update(statement=5), "inputs.ledger_root: not the hash of its days"),
+        (lambda d: d["inputs"].update(ledger_root="0" * 64), "inputs.ledger_root: not the hash of its days"),
+        (lambda d: d["inputs"]["factors"].append(d["inputs"]["factors"][0]), "inputs.factors: duplicate 'deu-2024'"),
+        (lambda d: d["inputs"]["files"].append(d["inputs"]["files"][0]), "inputs.files: duplicate 'org.yaml'"),
+        (lambda d: d.update(signed_by="me"), "not in the canonical form of a report"),
     ],
 )
 def test_a_manifest_from_anybody_is_refused_in_one_line_that_names_the_key(change: Any, says: str) -> None:
@@ -180,13 +180,13 @@ def test_a_manifest_from_anybody_is_refused_in_one_line_that_names_the_key(chang
 @pytest.mark.parametrize(
     ("raw", "says"),
     [
-        (b"", "is not the JSON"),
-        (b"[]", "no object"),
-        (b"\xff\xfe", "is not the JSON"),
-        (b'{"a": NaN}', "NaN is no number"),
-        (b'{"a": 1, "a": 2}', "a key stands twice"),
+        (b"", "not a file that a report writes"),
+        (b"[]", "expected a JSON object"),
+        (b"\xff\xfe", "not a file that a report writes"),
+        (b'{"a": NaN}', "NaN is not a finite number"),
+        (b'{"a": 1, "a": 2}', "duplicate key"),
         (b"[" * 200_000, "nested too deep"),
-        (b'{"a": ' + b"9" * 10_000 + b"}", "is not the JSON"),
+        (b'{"a": ' + b"9" * 10_000 + b"}", "not a file that a report writes"),
         (b'{"a": "\\ud800"}', "surrogates not allowed"),
     ],
 )

@@ -64,7 +64,7 @@ def test_a_run_that_is_killed_at_any_step_leaves_the_old_report_or_the_new_or_no
         state = "old" if texts(folder) == old else "new" if texts(folder) == new else "unfinished"
         told.append(state)
         if state == "unfinished":
-            assert [c.detail for c in found.checks] == ["no manifest: this report was never finished; make it again"]
+            assert [c.detail for c in found.checks] == ["no manifest: the report is incomplete; create it again"]
         else:
             assert found.ok
         put(scratch_of(folder, ".report-2-bbbbbbbb"), folder, NAMES)  # the next run, into what was left
@@ -109,7 +109,7 @@ def test_folders_with_other_names_stay(tmp_path: Path) -> None:
 def test_a_second_run_into_the_same_folder_is_refused(tmp_path: Path) -> None:
     handle = os.open(tmp_path, os.O_RDONLY)
     fcntl.flock(handle, fcntl.LOCK_EX)
-    with pytest.raises(WattlensError, match="another run writes a report there"), writing(tmp_path):
+    with pytest.raises(WattlensError, match="another run is writing a report there"), writing(tmp_path):
         pass
     os.close(handle)
     with writing(tmp_path):
@@ -119,7 +119,7 @@ def test_a_second_run_into_the_same_folder_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["facts.json", "report.pdf", "manifest.json"])
 def test_a_folder_under_the_name_of_a_file_is_wrong_usage(tmp_path: Path, name: str) -> None:
     (tmp_path / name).mkdir()
-    with pytest.raises(UsageError, match=f"{name} in it is no file"):
+    with pytest.raises(UsageError, match=f"{name} is not a file"):
         refuse_folders(tmp_path, NAMES)
 
 

@@ -157,7 +157,7 @@ def test_a_signature_file_from_anybody(report: Path, key: Path, public: Path, ke
 
 def test_a_signature_that_is_a_pipe_or_huge_is_not_waited_for(report: Path, public: Path) -> None:
     os.mkfifo(report / "manifest.sig")
-    assert "no ordinary file" in verify_signature(report, [public]).detail
+    assert "not a regular file" in verify_signature(report, [public]).detail
     (report / "manifest.sig").unlink()
     (report / "manifest.sig").write_bytes(b" " * 100_000)
     assert "larger than" in verify_signature(report, [public]).detail
@@ -166,7 +166,7 @@ def test_a_signature_that_is_a_pipe_or_huge_is_not_waited_for(report: Path, publ
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o660])
 def test_a_key_that_others_can_read_is_refused_with_what_to_do(report: Path, key: Path, mode: int) -> None:
     key.chmod(mode)
-    with pytest.raises(UsageError, match=f"can be read by others \\(mode {mode:o}\\); chmod 600 "):
+    with pytest.raises(UsageError, match=f"is readable by other users \\(mode {mode:o}\\); run: chmod 600 "):
         sign_manifest(report, key)
     assert not (report / "manifest.sig").exists()
 
@@ -177,12 +177,12 @@ def test_a_key_with_a_passphrase(report: Path, tmp_path: Path) -> None:
     secret.chmod(0o600)
     openssl("genpkey", "-algorithm", "ed25519", "-aes-256-cbc", "-pass", f"file:{secret}", "-out", key)
     key.chmod(0o600)
-    with pytest.raises(UsageError, match="has a passphrase; name a file with it by --sign-passphrase-file"):
+    with pytest.raises(UsageError, match="has a passphrase; pass a file that contains it with --sign-passphrase-file"):
         sign_manifest(report, key)
     sign_manifest(report, key, secret)
     assert verify_signature(report).signed is SignatureStatus.UNKNOWN
     secret.chmod(0o644)
-    with pytest.raises(UsageError, match="secret can be read by others"):
+    with pytest.raises(UsageError, match="secret is readable by other users"):
         sign_manifest(report, key, secret)
     secret.chmod(0o600)
     secret.write_text("wrong")
@@ -208,9 +208,9 @@ def test_keys_of_another_kind(report: Path, key: Path, public: Path, tmp_path: P
     with pytest.raises(UsageError, match="another kind"):
         public_key(tmp_path / "ec.pub")
     public.chmod(0o600)
-    with pytest.raises(UsageError, match=r"no private key.*openssl genpkey"):
+    with pytest.raises(UsageError, match=r"not a readable private key.*openssl genpkey"):
         sign_manifest(report, public)
-    with pytest.raises(UsageError, match="is a private key; give the public one: openssl pkey"):
+    with pytest.raises(UsageError, match="is a private key; expected the public key: openssl pkey"):
         verify_signature(report, [key])
 
 

@@ -47,7 +47,7 @@ def test_a_report_as_it_was_made_holds(report: Path) -> None:
         ("manifest.json", True), ("facts.json", True), ("figures.csv", True), ("report.html", True), ("signature", None),
         ("inputs", True), ("rebuilt", None),
     ]  # fmt: skip
-    assert found.checks[-1].detail == "not rebuilt: give --ledger"
+    assert found.checks[-1].detail == "not rebuilt: requires --ledger"
 
 
 def test_every_file_that_is_changed_missing_or_extra_is_named(report: Path) -> None:
@@ -58,10 +58,10 @@ def test_every_file_that_is_changed_missing_or_extra_is_named(report: Path) -> N
     found = verify(report)
     assert not found.ok
     assert failed(found) == {
-        "report.html": "was changed: 7 bytes, 37 were written",
+        "report.html": "was changed: 7 bytes, expected 37",
         "figures.csv": "is missing",
-        "notes.txt": "is not of this report; take it out of the folder",
-        "sub": "is not of this report; take it out of the folder",
+        "notes.txt": "does not belong to this report; remove it from the folder",
+        "sub": "does not belong to this report; remove it from the folder",
     }
 
 
@@ -69,7 +69,7 @@ def test_a_file_of_the_same_size_with_one_bit_changed(report: Path) -> None:
     page = bytearray((report / "report.html").read_bytes())
     page[5] ^= 1
     (report / "report.html").write_bytes(page)
-    assert failed(verify(report)) == {"report.html": "was changed: its SHA-256 is another (37 bytes, as were written)"}
+    assert failed(verify(report)) == {"report.html": "was changed: its SHA-256 differs (37 bytes, as expected)"}
 
 
 def mend(report: Path, **said: Any) -> None:
@@ -84,7 +84,7 @@ def mend(report: Path, **said: Any) -> None:
 def test_a_size_that_is_not_that_of_the_file(report: Path) -> None:
     manifest = report / "manifest.json"
     manifest.write_bytes(manifest.read_bytes().replace(b'"bytes": 37,', b'"bytes": 38,'))
-    assert failed(verify(report)) == {"report.html": "37 bytes, and the manifest says 38 of the same content"}
+    assert failed(verify(report)) == {"report.html": "37 bytes, but the manifest states 38 for this content"}
 
 
 @pytest.mark.parametrize("program", ["wattlens 9.9", "wattlens 0.1.0 ", "other 0.1.0"])
@@ -93,14 +93,22 @@ def test_a_manifest_of_another_program_than_its_facts(tmp_path: Path, program: s
     editions.write(tmp_path / "r", facts, program="wattlens 0.1.0")
     assert verify(tmp_path / "r").ok
     mend(tmp_path / "r", program=program)
-    assert failed(verify(tmp_path / "r")) == {"inputs": "facts and manifest do not agree on program"}
+    assert failed(verify(tmp_path / "r")) == {"inputs": "facts and manifest differ in program"}
 
 
 @pytest.mark.parametrize(
     ("number", "restates", "says"),
     [
-        (5, None, "edition 6, and nothing is restated: the first restates nothing, and each later one an earlier"),
-        (0, "0" * 64, "edition 1, and 0000000000000000 is restated: the first restates nothing, and each later one an earlier"),
+        (
+            5,
+            None,
+            "edition 6, and nothing is restated: the first edition restates nothing, each later one an earlier one",
+        ),
+        (
+            0,
+            "0" * 64,
+            "edition 1, and 0000000000000000 is restated: the first edition restates nothing, each later one an earlier one",
+        ),
     ],
 )
 def test_an_edition_that_restates_nothing_or_a_first_that_does(
@@ -118,7 +126,7 @@ def test_the_arguments_ask_for_the_quarter_that_the_report_is_of(tmp_path: Path,
     editions.write(tmp_path / "r", quarter=quarter)
     said = failed(verify(tmp_path / "r"))
     asked = (quarter or "no quarter").replace("2026-q3", "")
-    assert said == ({} if ok else {"inputs": f"the manifest's arguments ask for {asked}, and the report is of 2026Q3"})
+    assert said == ({} if ok else {"inputs": f"the manifest's arguments request {asked}, but the report covers 2026Q3"})
 
 
 @pytest.mark.parametrize(
@@ -128,8 +136,9 @@ def test_what_is_no_figure_and_was_changed_is_named(report: Path, forged: dict[s
     (report / "facts.json").write_bytes(editions.raw(document() | forged))
     mend(report)
     found = verify(report, rebuild=Again(document()), ledger="days")
-    told = f"the ledger gives other facts, {len(editions.raw(document()))} bytes; those in the folder differ in {named}"
-    assert failed(found) == {"rebuilt": told}
+    size_b = len(editions.raw(document()))
+    detail = f"the ledger gives different facts, {size_b} bytes; they differ from those in the folder in {named}"
+    assert failed(found) == {"rebuilt": detail}
 
 
 def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(report: Path) -> None:
@@ -137,7 +146,7 @@ def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(report: Path) -> None:
 
     (report / "report.html").unlink()
     os.mkfifo(report / "report.html")
-    assert "no ordinary file" in failed(verify(report))["report.html"]
+    assert "not a regular file" in failed(verify(report))["report.html"]
 
 
 def test_a_manifest_that_is_gone_or_changed_fails(report: Path) -> None:
@@ -145,11 +154,11 @@ def test_a_manifest_that_is_gone_or_changed_fails(report: Path) -> None:
     manifest.write_bytes(manifest.read_bytes().replace(b'"statement": 0', b'"statement": 3', 1))
     assert "ledger_root" in failed(verify(report))["manifest.json"]
     manifest.unlink()
-    assert failed(verify(report)) == {"manifest.json": "no manifest: this report was never finished; make it again"}
+    assert failed(verify(report)) == {"manifest.json": "no manifest: the report is incomplete; create it again"}
 
 
 def test_a_folder_that_is_not_there_is_wrong_usage(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="name the folder of a report"):
+    with pytest.raises(UsageError, match="expected the folder of a report"):
         verify(tmp_path / "nowhere")
 
 
@@ -162,7 +171,7 @@ def test_a_manifest_written_for_other_facts_does_not_agree_with_them(report: Pat
     (report / "facts.json").write_bytes(raw)
     manifest["outputs"]["facts.json"] = {"sha256": editions.sha256(editions.late_and_revised()), "bytes": len(raw)}
     (report / "manifest.json").write_bytes((json.dumps(manifest, sort_keys=True, indent=1) + "\n").encode())
-    assert failed(verify(report)) == {"inputs": "facts and manifest do not agree on edition, restates, days, factors"}
+    assert failed(verify(report)) == {"inputs": "facts and manifest differ in edition, restates, days, factors"}
 
 
 def test_with_a_trusted_key_only_its_signature_counts(report: Path, tmp_path: Path) -> None:
@@ -176,11 +185,9 @@ def test_with_a_trusted_key_only_its_signature_counts(report: Path, tmp_path: Pa
     assert failed(verify(report, [tmp_path / "a.pub"])) == {"signature": "not signed"}
     digest = sign_manifest(report, tmp_path / "a.pem")
     assert verify(report, [tmp_path / "a.pub"]).ok
-    assert failed(verify(report, [tmp_path / "b.pub"])) == {
-        "signature": f"signed by a key that nobody vouched for (key {digest})"
-    }
+    assert failed(verify(report, [tmp_path / "b.pub"])) == {"signature": f"signed by an untrusted key (key {digest})"}
     told = {check.name: check for check in verify(report).checks}["signature"]
-    assert (told.ok, told.detail) == (None, f"signed by a key that nobody vouched for (key {digest}); give --key")
+    assert (told.ok, told.detail) == (None, f"signed by an untrusted key (key {digest}); give --key")
     manifest = report / "manifest.json"
     manifest.write_bytes(manifest.read_bytes().replace(b"1.0.0", b"1.0.1"))
     assert failed(verify(report)).keys() == {"signature"}
@@ -197,10 +204,10 @@ def test_the_ledger_that_gives_the_same_facts(report: Path, tmp_path: Path) -> N
 def test_a_ledger_that_gives_other_facts_is_explained_input_by_input_and_figure_by_figure(report: Path) -> None:
     found = verify(report, rebuild=Again(editions.late_and_revised()), ledger="days", program="wattlens 1.0.0")
     assert not found.ok
-    assert found.checks[-1].detail.endswith("those in the folder differ in 5 figures, edition, restates")
+    assert found.checks[-1].detail.endswith("differ from those in the folder in 5 figures, edition, restates")
     assert found.inputs is not None
     assert [day.text for day in found.inputs.days] == ["sjc1 2026-07-02: statement 0 -> 1"]
-    assert found.inputs.factors == {"deu-2024": "no longer there", "deu-2025": "new"}
+    assert found.inputs.factors == {"deu-2024": "removed", "deu-2025": "new"}
     assert found.inputs.program is None
     assert {each.id for each in found.changes} == {
         "co2e.location", "co2e.location/site/fra1", "co2e.location/site/sjc1", "energy.facility", "energy.facility/site/sjc1",
@@ -238,10 +245,10 @@ def test_a_ledger_that_cannot_be_read_any_more_fails_and_a_wrong_one_is_wrong_us
         raise ChainError("fra1/2026-07-01/r0000: statement is not there")
 
     def wrong(manifest: Manifest, ledger: str, org: Path | None) -> bytes:
-        raise UsageError("--ledger days: there is no such folder")
+        raise UsageError("--ledger days: no such folder")
 
     said = failed(verify(report, rebuild=lose_statement, ledger="days"))["rebuilt"]
-    assert said == "cannot be made again: fra1/2026-07-01/r0000: statement is not there"
+    assert said == "cannot be rebuilt: fra1/2026-07-01/r0000: statement is not there"
     with pytest.raises(UsageError):
         verify(report, rebuild=wrong, ledger="days")
 
@@ -267,7 +274,7 @@ def test_a_series_of_the_grid_that_says_otherwise_is_an_input_that_differs(repor
     found = verify(report, rebuild=Again(again), ledger="days", program="wattlens 1.0.0")
     assert found.inputs is not None
     assert found.inputs.lines() == [
-        "factor series.own.DE.direct.aaaa: no longer there",
+        "factor series.own.DE.direct.aaaa: removed",
         "factor series.own.DE.direct.bbbb: new",
     ]
     assert [(each.id, each.causes) for each in found.changes] == [("co2e.location/site/fra1", (Cause.FACTOR,))]
@@ -281,7 +288,7 @@ def test_all_files_of_the_ledger_are_a_check_of_their_own(report: Path) -> None:
         (one,) = [each for each in found.checks if each.name == "ledger"]
         return found.ok, one.ok, one.detail
 
-    assert check([]) == (True, True, "8 files of 4 days are as they were")
+    assert check([]) == (True, True, "8 files of 4 days are unchanged")
     assert check(["a: was changed", "b: cannot be read"]) == (False, False, "a: was changed; b: cannot be read")
     assert check(["x"] * 25)[2].endswith("x; and 5 more")
     assert check(None)[:2] == (True, None)

@@ -95,7 +95,7 @@ WHOLE = Side({"": 10}, {"": 10}, Fraction(1), Fraction(1))
         (replace(WHOLE, g_per_kwh=None), "no location-based intensity"),
         (replace(WHOLE, volumes={}, node_uj={}), "no volume"),
         (replace(WHOLE, volumes={"": 0}), "no volume"),
-        (replace(WHOLE, node_uj={"": 5, "training": 5}), "training took energy and has no volume"),
+        (replace(WHOLE, node_uj={"": 5, "training": 5}), "training used energy but has no volume"),
     ],
 )
 def test_what_one_period_lacks_leaves_the_bridge_absent(side: Side, reason: str) -> None:

@@ -93,7 +93,7 @@ def test_a_team_that_pays_in_several_currencies_stands_in_the_table_with_the_rea
         "unallocated": ("\u2013", "\u2013", "\u2013"), "total": ("\u2013", "\u2013", "\u2013"),
     }  # fmt: skip
     assert f"No amount in column electricity for mixed: {SEVERAL}." in notes(facts)
-    assert f"There is no cost of all: {SEVERAL}." in notes(facts)
+    assert f"There is no total cost: {SEVERAL}." in notes(facts)
 
 
 def test_a_share_of_the_electricity_is_charged_where_its_currency_is_the_price_s(tmp_path: Path) -> None:
@@ -101,7 +101,7 @@ def test_a_share_of_the_electricity_is_charged_where_its_currency_is_the_price_s
     found = of_teams(make_facts(tmp_path, (GpuHourPrice("", "EUR", Decimal(2), Decimal("0.5")),)), "charged")
     assert found == {
         "red": ("2.1", "EUR", None), "green": ("4.7", "EUR", None), "mixed": (None, "EUR", SEVERAL),
-        "blue": (None, "money", "price classes and tariffs are of several currencies"),
+        "blue": (None, "money", "price classes and tariffs use several currencies"),
     }  # fmt: skip
 
 
@@ -124,13 +124,13 @@ def test_hours_of_a_class_without_a_price_are_told(tmp_path: Path) -> None:
     facts = make_facts(tmp_path, (GpuHourPrice("spot", "EUR", Decimal(1), None),))
     assert of_teams(facts, "charged") == {
         "red": ("1", "EUR", None), "green": ("1", "EUR", None), "mixed": ("2", "EUR", None),
-        "blue": (None, "money", "none of its workloads is of a class that has a price"),
+        "blue": (None, "money", "none of its workloads has a price class with a price"),
     }  # fmt: skip
     left = {f.dims["team"]: f.dims.get("unpriced_gpu_hours") for f in facts.of("charged", "team")}
     assert left == {"red": None, "green": "1", "mixed": None, "blue": "1"}
     assert teams_table(facts)["green"] == ("1.400 EUR", "\u2013", "1.000 EUR")
     assert "GPU hours of classes without a price, which are not charged: blue 1.000, green 1.000." in notes(facts)
-    assert "No amount in column charged for blue: none of its workloads is of a class that has a price." in notes(facts)
+    assert "No amount in column charged for blue: none of its workloads has a price class with a price." in notes(facts)
 
 
 @pytest.mark.parametrize(

@@ -76,7 +76,7 @@ def test_the_rows_of_meters_are_checked_also_in_the_year_before(tmp_path: Path, 
     assert [d.day for d in found.days] == ["2026-06-30", "2026-07-01"]
     assert found.figures["pue/site/here"].text == "2"
     (fewer if kind == "cell" else cut_short)(days / "here" / day / "r0000" / f"{kind}.parquet")
-    with pytest.raises(ChainError, match=rf"{day}/r0000/{kind}.parquet: is not the file"):
+    with pytest.raises(ChainError, match=rf"{day}/r0000/{kind}.parquet: differs from its manifest"):
         chains.facts(days, ANY, asked)
 
 
@@ -106,7 +106,7 @@ def test_a_node_is_known_whole_by_its_own_host_and_not_by_anothers(tmp_path: Pat
         tmp_path, {"n1": [gpu("GPU-1", JULY), hosts["n1"]], "n2": [gpu("GPU-2", JULY, sku="A100")], "n3": [hosts["n3"]]}
     )
     figure = chains.facts(days, ANY, PeriodRequest("2026Q3")).figures["energy.node/site/here"]
-    assert figure.reason == "2 of 3 nodes of here have a meter of the whole node"
+    assert figure.reason == "2 of 3 nodes of here have a whole-node meter"
 
 
 def test_a_host_that_was_metered_for_half_of_the_time_makes_no_node(tmp_path: Path) -> None:
@@ -114,7 +114,7 @@ def test_a_host_that_was_metered_for_half_of_the_time_makes_no_node(tmp_path: Pa
     half = Batch(cells(JULY, device, "", State.UNALLOCATED, ["0.1"] * 2), devices=[DeviceFacts(device, "host", 0.02, JULY)])
     days = write_days(tmp_path, {"n1": [gpu("GPU-1", JULY), half]})
     found = chains.facts(days, ANY, PeriodRequest("2026Q3"))
-    assert found.figures["energy.node/site/here"].reason == "no node of here has a meter of the whole node"
+    assert found.figures["energy.node/site/here"].reason == "no node of here has a whole-node meter"
 
 
 def test_a_board_that_moved_was_metered_on_both_nodes(tmp_path: Path) -> None:

@@ -65,8 +65,8 @@ def test_what_was_not_read_is_told_with_the_sum_that_it_is_in(tmp_path: Path) ->
     it = facts.figures["energy.it/site/here"]
     assert (it.text, it.method, "imputed_j" in it.dims) == ("345600000", "metered", False)
     assert notes(facts) == [
-        "Meters of here's building were not read all the time: of its 192 kWh, 48.0 kWh are put in at the mean power of the "
-        "same meters. Its bounds have in them that nothing flowed then, or the most that can."
+        "Meters of here's building were not read all the time: 48.0 kWh of its 192 kWh is imputed at the mean power of the "
+        "same meters. The bounds range from no energy in that time to the maximum that can flow."
     ]
 
 
@@ -80,8 +80,8 @@ def test_what_was_read_all_the_time_is_metered_alone(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("stated", "reason"),
     [
-        (None, "the ledger holds no meter of the building, and no PUE is stated"),
-        ((Fraction(3, 2), Fraction(0)), "the ledger holds no meter of the building"),
+        (None, "the ledger has no meter of the building, and no PUE is stated"),
+        ((Fraction(3, 2), Fraction(0)), "the ledger has no meter of the building"),
     ],
 )
 def test_no_reason_says_that_no_pue_is_stated_where_one_is(stated: tuple[Fraction, Fraction] | None, reason: str) -> None:

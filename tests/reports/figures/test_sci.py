@@ -59,12 +59,12 @@ def test_an_open_term_leaves_it_absent_with_the_reason(lacking: dict[str, None],
 def test_another_boundary_is_told() -> None:
     found = sci_per_token(ENERGY, "node", INTENSITY, LOCATION, EMBODIED, TOKENS)
     assert found.per_token is not None
-    assert found.note == "energy at the node boundary: what the facility adds is not in it"
+    assert found.note == "energy at the node boundary: facility overhead is not included"
 
 
 @pytest.mark.parametrize("accounting", [Accounting.RESIDUAL, Accounting.CONTRACT])
 def test_a_market_instrument_is_refused(accounting: Accounting) -> None:
-    with pytest.raises(UsageError, match="give the location-based one"):
+    with pytest.raises(UsageError, match="pass the location-based one"):
         sci_per_token(ENERGY, FACILITY, INTENSITY, replace(LOCATION, accounting=accounting), EMBODIED, TOKENS)
 
 

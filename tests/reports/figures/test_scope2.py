@@ -105,7 +105,7 @@ def test_a_life_cycle_figure_has_a_name_of_its_own_and_answers_no_scope_2_datapo
         assert whole_life.figures[f"co2e.lifecycle.{name}"].value == direct.figures[f"co2e.{name}"].value is not None
         absent = whole_life.figures[f"co2e.{name}"]
         assert absent.value is None
-        assert "life cycle" in (absent.reason or "")
+        assert "life-cycle" in (absent.reason or "")
     assert not [i for i in direct.figures if "lifecycle" in i]
     found = states(whole_life)
     for key in SCOPE_2:
@@ -292,7 +292,7 @@ def test_the_reader_sees_why_a_factor_is_not_of_the_zone_and_year_that_was_named
     which = "GBR: no factor of 2026; that of 2025 is the newest before it"
     assert used.why == f"GB: no factor that is direct, location, CO2e; {which}"
     notes = [b.text for s in compose(found, say_in("en")).sections for b in s.blocks if isinstance(b, Note)]
-    assert f"Why United Kingdom 2025: {used.why}." in notes
+    assert f"Reason for United Kingdom 2025: {used.why}." in notes
 
 
 def test_a_residual_mix_of_the_life_cycle_is_named_so(days: Path) -> None:

@@ -53,7 +53,8 @@ def test_sites_that_count_different_emissions_have_no_total(tmp_path: Path) -> N
     assert found["co2e.location/site/two"].value is None
     for identity in ("co2e.location", "co2e.market", "co2e.held.location"):
         assert found[identity].reason == (
-            "the sites count different emissions of the grid: one direct, location, CO2e and two life-cycle, location, CO2e"
+            "the sites use different bases for the emissions of the grid: one direct, location, CO2e and two life-cycle, "
+            "location, CO2e"
         )
     assert found["co2e.held.location/site/one"].text == "200"
 
@@ -79,7 +80,7 @@ def test_grams_of_different_emissions_are_not_compared(tmp_path: Path) -> None:
         figures = {f.id: f for f in comparison.figures(replace(found[1], before=found[0]))}
         reasons[then.basis] = figures.get("bridge.co2e/before", figures.get("bridge.co2e/before/grid"))
     assert reasons[WHOLE].reason == (
-        "grams of different emissions are not compared: direct, location, CO2e and life-cycle, location, CO2e"
+        "emissions on different bases are not compared: direct, location, CO2e and life-cycle, location, CO2e"
     )
     # 2 kWh in either quarter, of 300 g then and 100 g now.
     assert reasons[DIRECT].text == str(2 * (100 - 300))
@@ -128,7 +129,7 @@ def test_a_quarter_that_still_runs_is_not_compared(tmp_path: Path) -> None:
     days = chains.compacted(tmp_path / "segments", tmp_path / "days", Sites({}, "one"))
     found = chains.facts(days, Organisation(least_coverage=Fraction(0)), PeriodRequest("2026Q3")).figures
     for name in ("energy", "co2e", "serving"):
-        assert found[f"bridge.{name}/before"].reason == "the quarter still runs; it is compared once it is over"
+        assert found[f"bridge.{name}/before"].reason == "the quarter has not ended; it is compared when it has"
     assert not [name for name in found if name.startswith("total.before/")]
 
 

@@ -41,7 +41,7 @@ def hour(device: str, *gaps: Gap, holder: str = "", count: int = 4) -> Batch:
 
 
 def notes(facts: Facts) -> list[str]:
-    return [b.text for b in build(facts, say_in("en")) if isinstance(b, Note) and b.text.startswith("Gaps of")]
+    return [b.text for b in build(facts, say_in("en")) if isinstance(b, Note) and b.text.startswith("Unmeasured")]
 
 
 def bounds(facts: Facts, identity: str) -> tuple[str | None, str | None, str | None]:
@@ -61,13 +61,13 @@ def test_a_gap_without_a_bound_leaves_no_upper_bound(tmp_path: Path) -> None:
     low, value, high = bounds(facts, "energy.held")
     assert (low, value, high) == (str(2 * 4 * (1_764_000 - 36_000)), str(2 * 4 * 1_764_000), None)
     unseen = facts.figures["uncertainty/unseen"]
-    assert (unseen.value, unseen.reason) == (None, "nothing bounds what 1 devices drew while no sensor saw them")
+    assert (unseen.value, unseen.reason) == (None, "devices whose energy in gaps has no upper bound: 1")
     assert facts.figures["uncertainty/systematic"].text == str(2 * 4 * 36_000)
     assert notes(facts) == [
-        "Gaps of 15.0 min of device time in sum on 1 devices (lost): at most 389 mWh went unseen. It is in no sum, and in the "
-        "upper bound of what it may belong to.",
-        "Gaps of 30.0 min of device time in sum on 1 devices (counter reset): nothing bounds what they drew then. It is in no "
-        "sum, and what it may belong to has no upper bound.",
+        "Unmeasured device time: 15.0 min (devices: 1; reasons: lost), with at most 389 mWh. No sum includes this energy; "
+        "upper bounds include it wherever it may belong.",
+        "Unmeasured device time: 30.0 min (devices: 1; reasons: counter reset), with energy that has no upper bound. No sum "
+        "includes this energy, and figures that it may belong to have no upper bound.",
     ]
 
 

@@ -80,10 +80,10 @@ SPOT, OTHER = GpuHourPrice("spot", "EUR", Decimal(1), None), GpuHourPrice("", "E
     ("prices", "tariffs", "value", "reason"),
     [
         ((SPOT, OTHER), True, str(1 + 2 + Fraction(1, 2) * 3 * Fraction("0.2")), None),  # of its own 3 kWh, not of a mean
-        ((SPOT, OTHER), False, None, "what its electricity cost is not known"),
+        ((SPOT, OTHER), False, None, "the cost of its electricity is not known"),
         ((SPOT, GpuHourPrice("", "EUR", Decimal(2), None)), False, "3", None),
         ((SPOT, GpuHourPrice("", "", None, Decimal(1))), True, "1.6", None),
-        ((SPOT, GpuHourPrice("", "USD", Decimal(2), None)), True, None, "price classes and tariffs are of several currencies"),
+        ((SPOT, GpuHourPrice("", "USD", Decimal(2), None)), True, None, "price classes and tariffs use several currencies"),
         ((SPOT,), True, "1", None),
     ],
 )

@@ -113,9 +113,9 @@ BRIDGES = {
     "no PUE: {}",
     "no location-based intensity: {}",
     "no volume",
-    "{} took energy and has no volume",
-    "grams of different emissions are not compared: {} and {}",
-    "the sites count different emissions of the grid: {} {} and {} {}",
+    "{} used energy but has no volume",
+    "emissions on different bases are not compared: {} and {}",
+    "the sites use different bases for the emissions of the grid: {} {} and {} {}",
 }
 """Put together in reports/figures/bridge.py and the measures, of several pieces."""
 
@@ -230,10 +230,10 @@ def _foreign(text: str) -> bool:
         ("only 1.10 % of 2023Q4 was metered, too little to compare with", "2023Q4仅计量了1.10 %，不足以比较"),
         ("category 1", "类别1"),
         (
-            "grams of different emissions are not compared: direct, location, CO2e and life-cycle, location, CO2e",
+            "emissions on different bases are not compared: direct, location, CO2e and life-cycle, location, CO2e",
             "不同口径的排放不作比较：直接，基于位置，CO2e与全生命周期，基于位置，CO2e",
         ),
-        ("x is told at the boundary gpu then, and facility now", "x当时以GPU为边界，现在以设施为边界"),
+        ("the boundary of x was gpu then, and is facility now", "x当时以GPU为边界，现在以设施为边界"),
         ("no PUE of total", "total没有PUE"),  # a site may be called as it likes
         ("what an operator wrote; by hand", "what an operator wrote; by hand"),
         ("", ""),

@@ -45,7 +45,7 @@ KINDS = {
     "active": "GPU, running kernels",
     "idle": "GPU, held but idle",
     "unheld": "GPU, held by nobody",
-    "unattributed": "not attributed",
+    "unattributed": "unattributed",
     "host": "host (CPU, memory, fans)",
     "overhead": "building overhead",
     "other": "other IT",
@@ -268,7 +268,7 @@ SECTIONS = (
     section(ONE_BAR, NO_BARS, title="Kinds of work"),
     section(PAIRS, title="How sure"),
     section(RANGES, BROAD_TABLE, PROSE, title="Energy per token"),
-    section(BRIDGE, BELOW, MANY_STEPS, title="What changed, and why"),
+    section(BRIDGE, BELOW, MANY_STEPS, title="Changes and their causes"),
     section(HOURS, DAILY, PUE, FLAT, title="Hours and days"),
     section(
         EMBODIED, Note(HOSTILE), ReportTable(HOSTILE, (HOSTILE, "x"), ((HOSTILE, "1"),)), title=f"Names that attack: {HOSTILE}"

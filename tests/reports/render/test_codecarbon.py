@@ -171,7 +171,7 @@ def test_the_parts_add_up_to_the_total(days: Path, tmp_path: Path) -> None:
     rows = rows_of(write_emissions(facts_of(days), tmp_path))
     (total,) = [r for r in rows if r["experiment_id"] == TOTAL]
     teams = {r["project_name"]: r["energy_consumed"] for r in rows if r["experiment_id"] == TEAM}
-    assert teams == {"red": "1.75", "not held": "0.5"}
+    assert teams == {"red": "1.75", "unallocated": "0.5"}
     assert [r["project_name"] for r in rows if r["experiment_id"] == SITE] == ["here"]
     for column in ("energy_consumed", "gpu_energy", "emissions", "gpu_power"):
         for experiment in (TEAM, SITE):

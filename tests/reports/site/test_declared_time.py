@@ -73,7 +73,7 @@ def kwh(facts: Facts, identity: str) -> tuple[Fraction | None, ...]:
 def test_a_building_that_was_metered_at_the_end_alone_has_no_energy(tmp_path: Path) -> None:
     """Nodes for ten days, meters for two of them: what the building drew before is not known, and not nothing."""
     facts = make_facts(tmp_path, gpus(), building(END - 2 * DAY))
-    why = "its meters were there for 20.0% of the time in which nodes used energy"
+    why = "its meters covered 20.0% of the time in which nodes used energy"
     for identity in ("energy.facility/site/here", "energy.it/site/here"):
         assert (facts.figures[identity].value, facts.figures[identity].reason) == (None, why)
     assert facts.figures["co2e.location/site/here"].boundary != "facility"
@@ -166,5 +166,5 @@ def test_a_node_that_turns_out_to_stand_elsewhere_counts_once(tmp_path: Path, wh
         facts = chains.facts(days, Organisation(least_coverage=Fraction(0)), ASKED)
         assert Fraction(facts.figures["energy.gpu"].value or 0) == 96 * 3_600_000
         return
-    with pytest.raises(WattlensError, match="GPU-1 of lab/n1: stands at here and at there at 2026-07-01T00:00:00Z"):
+    with pytest.raises(WattlensError, match="GPU-1 of lab/n1: belongs to site here and to site there at 2026-07-01T00:00:00Z"):
         chains.facts(days, Organisation(least_coverage=Fraction(0)), ASKED)

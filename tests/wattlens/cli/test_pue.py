@@ -179,10 +179,10 @@ def test_the_partial_pue_of_a_hall(ledger, capsys):
 @pytest.mark.parametrize(
     ("arguments", "word"),
     [
-        (["--quarter", "2026Q5"], "write a year and a quarter"),
+        (["--quarter", "2026Q5"], "expected a year and a quarter"),
         (["--quarter", "2026Q3", "--trailing"], "expected at most one of"),
         (["--from", "someday"], "expected a UTC time"),
-        (["--from", "2026-07-24T00:07Z"], "cells are 15 minutes"),
+        (["--from", "2026-07-24T00:07Z"], "expected a multiple of 15 minutes"),
         (["--to", "2020-01-01"], "the period is empty"),
         (["--accept-coverage", "2"], "--accept-coverage: "),
         (["--site", "dc9"], "no meter of site 'dc9'; it has: dc1"),

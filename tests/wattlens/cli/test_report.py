@@ -167,13 +167,13 @@ def test_rows_of_a_day_that_the_period_cuts_are_checked_too(
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"site": "there"}, "it is of another day"),
-        ({"statement": 3}, "it is of another day"),
-        ({"day_sums": None}, "was compacted before there were day sums"),
-        ({"files": {}}, "it names no holder_day.parquet"),
-        ({"files": {"../../x": "0" * 64}}, "has a slash"),
+        ({"site": "there"}, "it belongs to another day"),
+        ({"statement": 3}, "it belongs to another day"),
+        ({"day_sums": None}, "by a version without day sums"),
+        ({"files": {}}, "holder_day.parquet is missing"),
+        ({"files": {"../../x": "0" * 64}}, "contains a slash"),
         ({"files": []}, "is corrupted"),
-        ({"inputs_sha256": "no"}, "a hash is none"),
+        ({"inputs_sha256": "no"}, "a hash is not valid"),
         ({"energy_uj": "many"}, "is corrupted"),
     ],
 )
@@ -214,10 +214,10 @@ def column(table: pyarrow.Table, name: str, values: object) -> pyarrow.Table:
     [
         ("holder_day", lambda t: column(t, "energy_uj", pyarrow.compute.add(t["energy_uj"], 1)), "does not add up"),
         ("workload_cell", lambda t: column(t, "active_uj", pyarrow.compute.add(t["active_uj"], 1)), "does not add up"),
-        ("holder_day", lambda t: t.drop(["energy_uj"]), "not as `wattlens ledger compact` writes it"),
-        ("holder_day", lambda t: column(t, "energy_uj", pyarrow.array(["x"] * t.num_rows)), "not as `wattlens ledger compact`"),
-        ("workload", lambda t: column(t, "labels", pyarrow.array(["{"] * t.num_rows)), "its labels are not those"),
-        ("workload", lambda t: column(t, "labels", pyarrow.array(["[1]"] * t.num_rows)), "its labels are not those"),
+        ("holder_day", lambda t: t.drop(["energy_uj"]), "not written by `wattlens ledger compact`"),
+        ("holder_day", lambda t: column(t, "energy_uj", pyarrow.array(["x"] * t.num_rows)), "not written by"),
+        ("workload", lambda t: column(t, "labels", pyarrow.array(["{"] * t.num_rows)), "its labels are not in the form"),
+        ("workload", lambda t: column(t, "labels", pyarrow.array(["[1]"] * t.num_rows)), "its labels are not in the form"),
         ("device", lambda t: column(t, "gain_ppm", pyarrow.array([2_000_000] * t.num_rows)), "is not from 0 to 1"),
     ],
 )  # fmt: skip
@@ -233,7 +233,7 @@ def test_files_that_say_something_else_than_they_can_are_refused(
     ("more", "code", "says"),
     [
         (["--country", "GER"], 2, "DEU (Germany)"),
-        (["--quarter", "2020Q1"], 1, "no energy in the period; the ledger holds 2026-07-01T00:00:00Z to 2026-07-03T00:00:00Z"),
+        (["--quarter", "2020Q1"], 1, "no energy in the period; the ledger covers 2026-07-01T00:00:00Z to 2026-07-03T00:00:00Z"),
         (["--quarter", "2099Q4"], 1, "no energy in the period"),
         (["--quarter", "Q1"], 2, "2026Q3"),
         (["--quarter", "2026Q5"], 2, "2026Q3"),
@@ -335,7 +335,7 @@ def test_an_edition_that_is_restated_is_never_written_over(
         ("days", "days/../days/", "is the folder of the ledger"),
         ("days", "days/report", "lies in the ledger's compacted days"),
         ("days", "days/here/2026-07-01", "lies in the ledger's compacted days"),
-        ("days", ".", "has the ledger's compacted days in it"),
+        ("days", ".", "contains the ledger's compacted days"),
         ("segments", "segments", "is the folder of the ledger"),
     ],
 )  # fmt: skip
@@ -382,7 +382,7 @@ def test_verify_makes_the_forms_again(ledger: Path, tmp_path: Path, capsys: pyte
     out = tmp_path / "o"
     assert report(ledger / "days", out, *QUARTER) == 0
     assert main(["report", "verify", str(out)]) == 0
-    assert "made again from facts.json, the same: figures.csv" in capsys.readouterr().out
+    assert "recreated from facts.json, identical: figures.csv" in capsys.readouterr().out
     table, manifest = out / "figures.csv", out / "manifest.json"
     was = hashlib.sha256(table.read_bytes()).hexdigest()
     table.write_text(table.read_text().replace("42336000", "22336000"))
@@ -391,7 +391,7 @@ def test_verify_makes_the_forms_again(ledger: Path, tmp_path: Path, capsys: pyte
         assert main(["report", "verify", str(out), *more]) == 1
         failed = [line for line in capsys.readouterr().out.splitlines() if line.startswith("FAILED")]
         assert [line.split()[1] for line in failed] == ["forms"]
-        assert "figures.csv is not what facts.json gives: line " in failed[0]
+        assert "figures.csv differs from what facts.json gives: line " in failed[0]
 
 
 def test_a_country_without_a_direct_factor_has_codecarbons_by_another_name_or_none(ledger: Path, tmp_path: Path) -> None:
@@ -444,7 +444,7 @@ def test_a_folder_in_the_place_of_a_file_is_refused_before_anything_is_made(
     """The command fails before it opens the ledger, which does not exist."""
     (tmp_path / "o" / "facts.json").mkdir(parents=True)
     assert report(tmp_path / "nowhere", tmp_path / "o", *QUARTER) == 2
-    assert "facts.json in it is no file" in capsys.readouterr().err
+    assert "facts.json is not a file" in capsys.readouterr().err
     assert [p.name for p in (tmp_path / "o").iterdir()] == ["facts.json"]
 
 
@@ -476,7 +476,7 @@ def test_a_second_run_into_the_folder_is_refused_and_the_report_in_it_stays(
     os.close(handle)
     said = capsys.readouterr()
     assert (said.out, said.err.count("\n")) == ("", 1)
-    assert "another run writes a report there" in said.err
+    assert "another run is writing a report there" in said.err
     assert {p.name: p.read_bytes() for p in out.iterdir()} == before
 
 
@@ -511,9 +511,9 @@ def test_verify_names_the_hours_of_the_grid_that_say_otherwise(
     lines = capsys.readouterr().out.splitlines()
     told = lines[lines.index("Inputs that differ (report -> reproduced):") + 1 :]
     told = [line.strip() for line in told[: told.index("")]]
-    assert "file hours.csv: other content" in told
+    assert "file hours.csv: different content" in told
     series = [line for line in told if line.startswith("factor series.csv_file.")]
-    assert [line.rpartition(": ")[2] for line in series] in (["no longer there", "new"], ["new", "no longer there"])
+    assert [line.rpartition(": ")[2] for line in series] in (["removed", "new"], ["new", "removed"])
 
 
 def test_a_prometheus_that_does_not_answer_is_the_reason_of_its_figure(

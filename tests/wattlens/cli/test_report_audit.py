@@ -121,14 +121,14 @@ def test_diff_of_what_is_no_report(tmp_path: Path, two: tuple[Path, Path]) -> No
 def test_verify_prints_a_line_a_check(two: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
     assert verify(two[1]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "ok      manifest.json  edition 2 of 2026Q3, made by wattlens 1.0.0"
+    assert lines[0] == "ok      manifest.json  edition 2 of 2026Q3, created by wattlens 1.0.0"
     assert lines[3] == "ok      report.html    37 bytes"
     assert lines[4] == "-       signature      not signed"
     assert lines[-1] == "All checks passed."
     (two[1] / "report.html").write_text("x")
     assert verify(two[1]) == 1
     lines = capsys.readouterr().out.splitlines()
-    assert lines[3] == "FAILED  report.html    was changed: 1 bytes, 37 were written"
+    assert lines[3] == "FAILED  report.html    was changed: 1 bytes, expected 37"
     assert lines[-1] == "1 of 7 checks FAILED."
 
 
@@ -192,9 +192,9 @@ def test_a_report_is_signed_verified_made_again_and_its_successor_explained(
     assert main(["report", "diff", str(tmp_path / "r0"), str(tmp_path / "r1")]) == 0
     said = capsys.readouterr().out
     assert "NEW restates OLD." in said
-    assert "site 2026-07-01: other content under the same statement 0" in said
+    assert "site 2026-07-01: different content under the same statement 0" in said
     assert main([*checked, "--ledger", str(tmp_path / "state")]) == 1
-    assert "site 2026-07-01: other content under the same statement 0" in capsys.readouterr().out
+    assert "site 2026-07-01: different content under the same statement 0" in capsys.readouterr().out
 
     facts = tmp_path / "r0" / "facts.json"
     facts.write_bytes(facts.read_bytes().replace(b'"final"', b'"other"').replace(b'"interim"', b'"final"'))
@@ -205,7 +205,7 @@ def test_a_report_is_signed_verified_made_again_and_its_successor_explained(
 
 
 def test_verify_of_no_folder_and_an_org_without_a_ledger(tmp_path: Path, two: tuple[Path, Path]) -> None:
-    with pytest.raises(UsageError, match="name the folder of a report"):
+    with pytest.raises(UsageError, match="expected the folder of a report"):
         verify(tmp_path / "nowhere")
     with pytest.raises(UsageError, match="--org: expected together with --ledger"):
         verify(two[0], "--org", "org.yaml")

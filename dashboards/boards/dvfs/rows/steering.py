@@ -67,7 +67,7 @@ def now() -> PanelRow:
                 "none",
                 (
                     PanelQuery(f"sum({lease})", "leased"),
-                    PanelQuery(f"count({_limited()}) or {known}", "applied setting"),
+                    PanelQuery(f"count({_limited()}) or {known}", "applied"),
                 ),
                 no_value=OFF,
             ),

@@ -19,8 +19,8 @@ def gpus() -> PanelRow:
     most = f"topk({MOST}, sum by ({_BY_WORKLOAD}) (sum_over_time({serves}[{RANGE}] @ end())))"
 
     def ends(*of: tuple[str, str, str]) -> tuple[PanelQuery, ...]:
-        found = ((recorded(of_workload(signal, end)), text) for signal, end, text in of)
-        return tuple(PanelQuery(f"{each} and on ({_BY_WORKLOAD}) {most}", "{{workload}} " + text) for each, text in found)
+        limits = ((recorded(of_workload(signal, end)), text) for signal, end, text in of)
+        return tuple(PanelQuery(f"{each} and on ({_BY_WORKLOAD}) {most}", "{{workload}} " + text) for each, text in limits)
 
     return PanelRow(
         "GPUs of the workloads",
