@@ -84,13 +84,13 @@ def say_in(language: str) -> Translator:
     if language == "en":
         return Translator(language, texts["messages"])
     pairs = {english: texts[kind][name] for kind, named in texts_in("en").items() for name, english in named.items()}
-    phrases = [texts_in("en")["told"][name] for name in texts["told"]]
+    phrases = [texts_in("en")["facts"][name] for name in texts["facts"]]
     narrow = sorted((form for form in phrases if "{" in form), key=lambda form: (-len(_FIELD.sub("", re.escape(form))), form))
     return Translator(language, texts["messages"], pairs, tuple(_form(form, pairs[form]) for form in narrow))
 
 
 def texts_in(language: str) -> dict[str, dict[str, str]]:
-    """Return the texts of a language: the report's own (`messages`) and those for facts (`told`), by ID."""
+    """Return the texts of a language: the report's own (`messages`) and those for facts (`facts`), by ID."""
     texts: dict[str, dict[str, str]] = json.loads(files("reports").joinpath(f"languages/{language}.json").read_text("utf-8"))
     return texts
 

@@ -13,7 +13,7 @@ from reports.audit.edition import read_edition
 from reports.audit.manifest import Argument, write_manifest
 from reports.audit.placing import OWN_NAMES, prefix, put, refuse_folders, writing
 from reports.audit.signing import sign_manifest
-from reports.audit.typefaces import fonts_told
+from reports.audit.typefaces import describe_fonts
 from reports.compose import compose, too_little
 from reports.figures.facts import Facts
 from reports.figures.facts_json import facts_json
@@ -113,7 +113,7 @@ def publish(
         outputs = make(facts, scratch, say, forms, paper, font_dirs)
         wanted = tuple(form for form in FORMS if form in forms)
         shown: dict[str, Argument] = {"formats": wanted, "language": say.language, "paper": paper}
-        if "pdf" in wanted and (fonts := fonts_told((scratch / files.FACTS).read_bytes(), say.language, font_dirs)):
+        if "pdf" in wanted and (fonts := describe_fonts((scratch / files.FACTS).read_bytes(), say.language, font_dirs)):
             shown["fonts"] = fonts
         write_manifest(scratch, program=f"wattlens {facts.version}", command={**(command or {}), **shown}, outputs=outputs)
         if sign_key is not None:

@@ -16,7 +16,7 @@ from energy_agent.core.errors import WattlensError
 from reports.audit import folder as files
 from reports.audit.canonical import parse
 from reports.audit.manifest import Argument, Manifest, library_versions, sha256
-from reports.audit.typefaces import fonts_told
+from reports.audit.typefaces import describe_fonts
 from reports.audit.verification import VerificationStep
 from reports.figures.facts import Facts
 from reports.figures.facts_json import facts_json
@@ -82,7 +82,7 @@ def drawn_again(
                 continue
             if wrong is None:
                 same.append(name)
-            elif why := _excuse(form, manifest, fonts_told(raw, language, font_dirs)):
+            elif why := _excuse(form, manifest, describe_fonts(raw, language, font_dirs)):
                 steps.append(VerificationStep(_NAME, None, f"{name} is not compared: {why}"))
             else:
                 steps.append(VerificationStep(_NAME, False, f"{name} differs from what facts.json gives{wrong}"))

@@ -43,8 +43,8 @@ def at_sites() -> PanelRow:
             ),
             Panel(
                 "Carbon per hour by site (estimate)",
-                "Power of the nodes times the site's PUE times the current intensity of its grid: location-based, with the "
-                "zone of the grid and the basis of its figure, which also names a yearly factor.",
+                "Power of the nodes times the site's PUE times the current intensity of its grid: location-based. The legend "
+                "shows the zone of the grid and the basis of its figure.",
                 "massg",
                 (PanelQuery(f"3600 * {per_site} ({recorded(CARBON, scope='site')})", "{{site}}: {{zone}}, {{basis}}"),),
                 width=10,

@@ -13,7 +13,7 @@ _ABSENT: Final = object()
 
 
 def differences(built: Any, existing: Any, most: int = MOST) -> tuple[str, ...]:
-    """`PATH: VALUE, built is VALUE` for each leaf that differs, at most `most`, and a last line with the number of further
+    """`PATH: VALUE, expected VALUE` for each leaf that differs, at most `most`, and a last line with the number of further
     ones.
     """
     lines = list(_walk(built, existing, ""))
@@ -31,9 +31,9 @@ def _walk(built: Any, existing: Any, path: str) -> Iterator[str]:
             yield from _walk(ours, theirs, f"{path}[{i}{_named(ours, theirs)}]")
     elif built is _ABSENT or existing is _ABSENT or type(built) is bool or type(existing) is bool:
         if built is not existing:
-            yield f"{path}: {_format_value(existing)}, built is {_format_value(built)}"
+            yield f"{path}: {_format_value(existing)}, expected {_format_value(built)}"
     elif built != existing:
-        yield f"{path}: {_format_value(existing)}, built is {_format_value(built)}"
+        yield f"{path}: {_format_value(existing)}, expected {_format_value(built)}"
 
 
 def _named(*items: Any) -> str:

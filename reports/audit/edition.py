@@ -134,7 +134,7 @@ def edition_of(folder: Path, *, label: str | None = None, organisation: str | No
     """
     earlier = read_edition(folder)
     if label is not None and label != earlier.label:
-        raise UsageError(f"{folder} is the report of {earlier.label}, which cannot be restated by one of {label}")
+        raise UsageError(f"{folder} is the report of {earlier.label}; expected the report of {label}, which is restated")
     if organisation is not None and earlier.rest.get("organisation") != form(organisation):
         raise UsageError(
             f"{folder} is the report of another organisation; pass the folder of the edition that this report restates"

@@ -35,7 +35,7 @@ def _is_output(name: str) -> bool:
 
 def _plain_name(name: str) -> str:
     if not _is_output(name):
-        raise ValueError("expected the plain name of a file of the report")
+        raise ValueError("expected the name of a report file, without a folder")
     return name
 
 

@@ -13,7 +13,7 @@ _MOST: Final = 10_000
 _OTHER_SCRIPTS: Final = ((0x0530, 0x1E00), (0x2600, 0x27C0), (0x2E80, 0x110000))
 
 
-def fonts_told(facts_json: bytes, language: str, font_dirs: Sequence[Path]) -> str | None:
+def describe_fonts(facts_json: bytes, language: str, font_dirs: Sequence[Path]) -> str | None:
     """A short hash of the names and sizes of the fonts at hand; None: none of them is needed.
 
     Args:

@@ -213,7 +213,7 @@ def _odd(stated: Edition, manifest: Manifest) -> str:
     """What facts and manifest say alike and cannot be so together; "": nothing."""
     if (stated.number > 0) != (stated.restates is not None):
         what = f"{stated.restates[:16]} is restated" if stated.restates else "nothing is restated"
-        return f"edition {stated.number + 1}, and {what}: the first edition restates nothing, each later one an earlier one"
+        return f"edition {stated.number + 1}, and {what}: every edition except the first restates an earlier one"
     quarter = manifest.command.get("quarter")
     label = PeriodRequest(quarter).label if isinstance(quarter, str) else ""
     if "quarter" in manifest.command and label != manifest.label:

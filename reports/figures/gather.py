@@ -10,7 +10,7 @@ from reports.figures.evidence import PeriodEvidence, SiteEvidence
 from reports.inputs import Organisation
 from reports.ledger.days import DAY_NS, Day, DayStorage, EmptyPeriodError, verify_files
 from reports.ledger.reading import days_in, read_priced, read_sums, windows_of
-from reports.ledger.savings import days_of, read_savings, told_window
+from reports.ledger.savings import days_of, read_savings, savings_period
 from reports.ledger.store import METER_ROWS, METER_SUMS, PROOF, DayDatabase, kind_file, open_store
 from reports.ledger.sums import LedgerSums, SiteWindow
 from reports.period import PeriodRequest
@@ -84,7 +84,7 @@ def _of_period(
     verify_files(system, cut, [kind_file(kind) for kind in ("cell", "span")])
     year = days_in(days, windows if compared else _year(windows, until_start=True))
     verify_files(system, _unused_days(year, used), [kind_file(kind) for kind in METER_SUMS])
-    window = told_window(request, days)
+    window = savings_period(request, days)
     proof = [] if compared else days_of(days, windows, window)
     verify_files(system, proof, [kind_file(kind) for kind in PROOF])
     with open_store(system, used, windows, year, proof) as store:

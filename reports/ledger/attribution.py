@@ -19,11 +19,11 @@ Name = tuple[str, str, str]
 """Cluster, node and workload: what joules, tokens and steps share."""
 
 _FACTS = """
-SELECT day_ns, cluster, node, workload, arg_max(kind, told) AS kind, arg_max(labels, told) AS labels
+SELECT day_ns, cluster, node, workload, arg_max(kind, place) AS kind, arg_max(labels, place) AS labels
 FROM (
   SELECT f.day_ns, p.cluster, p.node, p.workload, p.workload_kind AS kind, p.labels,
          CASE WHEN p.since_ns < least(f.to_ns, f.day_ns + 86400000000000) THEN CAST(p.since_ns AS DECIMAL(38, 0)) * 1000000000
-              ELSE CAST(-p.since_ns AS DECIMAL(38, 0)) * 1000000000 END + p.sequence AS told
+              ELSE CAST(-p.since_ns AS DECIMAL(38, 0)) * 1000000000 END + p.sequence AS place
   FROM all_workload AS p JOIN file AS f ON f.path = p.filename WHERE p.workload NOT LIKE 'meter:%'
 ) AS fact
 GROUP BY day_ns, cluster, node, workload
@@ -69,7 +69,7 @@ class PartRegistry:
         return known_number
 
 
-def tell(store: DayDatabase, rules: Sequence[TeamRule], models: Mapping[str, ModelName]) -> PartRegistry:
+def register_parts(store: DayDatabase, rules: Sequence[TeamRule], models: Mapping[str, ModelName]) -> PartRegistry:
     """Make the store's table `who`: the part of every workload on every day that it used anything, and its number."""
     whose = PartRegistry()
     served: dict[Name, list[str]] = {}

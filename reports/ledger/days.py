@@ -159,9 +159,7 @@ def find_days(system: DayStorage, pinned: Mapping[tuple[str, str], int] | None =
             newest[site, day] = number, path
     for (site, day), number in sorted((pinned or {}).items()):
         if (site, day) not in newest:
-            raise ChainError(
-                f"{system.url}: statement {number} of {site} on {day} is missing, from which the report was created"
-            )
+            raise ChainError(f"{system.url}: statement {number} of {site} on {day} is missing; the report was created from it")
     if not newest:
         raise WattlensError(f"{system.url}: no compacted days; create them with `wattlens ledger compact`")
     return [_day(system, site, day, *newest_manifest) for (site, day), newest_manifest in sorted(newest.items())]

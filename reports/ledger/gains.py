@@ -13,7 +13,7 @@ SELECT site, device, max(gain_ppm) AS gain_ppm, arg_max(sku, CAST(since_ns AS DE
 FROM (SELECT f.site, p.device, p.gain_ppm, p.sku, p.since_ns, max(p.sequence) AS sequence
       FROM all_device AS p JOIN file AS f ON f.path = p.filename
       WHERE p.device NOT LIKE 'meter:%'
-      GROUP BY f.site, p.device, p.gain_ppm, p.sku, p.since_ns) AS told
+      GROUP BY f.site, p.device, p.gain_ppm, p.sku, p.since_ns) AS latest
 GROUP BY site, device ORDER BY site, device
 """  # every segment repeats device metadata, so the query merges duplicates first
 _GPUS: Final = """
@@ -25,7 +25,7 @@ GROUP BY u.site, u.device
 _HOSTS: Final = "SELECT site, sum(energy_uj) AS energy_uj FROM classed WHERE class = 'host' GROUP BY site"
 
 
-def tell(store: DayDatabase) -> None:
+def create(store: DayDatabase) -> None:
     """Make the table; a device without facts has no row, and whatever holds its energy has no bounds.
 
     Raises:
@@ -52,7 +52,7 @@ def tell(store: DayDatabase) -> None:
     store.table("gain", _COLUMNS, columns)
 
 
-def untold(store: DayDatabase) -> None:
+def create_empty(store: DayDatabase) -> None:
     """Make the table without rows: nothing that is made of it has bounds."""
     store.table("gain", _COLUMNS, {})
 

@@ -76,11 +76,11 @@ def read_sums(
 
     Without `bounds`, which cost most of the time, no energy has any.
     """
-    registry = attribution.tell(store, organisation.teams, organisation.model_names)
+    registry = attribution.register_parts(store, organisation.teams, organisation.model_names)
     store.run("used" if bounds else "unbounded")
     store.run("classed")
     refuse_twice(store)
-    (gains.tell if bounds else gains.untold)(store)
+    (gains.create if bounds else gains.create_empty)(store)
 
     cells: dict[str, dict[int, tuple[int, int]]] = {site: {} for site in store.windows}
     for site, start_ns, gpu, host in store.answer("cells"):
@@ -147,9 +147,9 @@ def read_priced(store: DayDatabase, worth: Mapping[str, CellRates], sums: Ledger
     priced = []
     for site, part, *pairs in store.answer("priced"):
         of = worth.get(site, CellRates({}, 1, {}, 1))
-        gpu, host, *told = (int(number) for number in pairs)
+        gpu, host, *amounts = (int(number) for number in pairs)
         hosts = not sums.node_gap(site)
-        grams, money, ungrammed, unpriced = (told[i] + (told[i + 1] if hosts else 0) for i in range(0, 8, 2))
+        grams, money, ungrammed, unpriced = (amounts[i] + (amounts[i + 1] if hosts else 0) for i in range(0, 8, 2))
         exact = Fraction(grams, of.grams_over), Fraction(money, of.money_over)
         priced.append(PartCost(site, int(part), gpu, host if hosts else 0, *exact, ungrammed, unpriced))
     return tuple(priced)

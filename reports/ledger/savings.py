@@ -46,7 +46,7 @@ class _Mark:
         )
 
 
-def told_window(request: PeriodRequest, days: Sequence[Day]) -> Period:
+def savings_period(request: PeriodRequest, days: Sequence[Day]) -> Period:
     """Return the period of savings. A quarter is the UTC quarter at every site, as it is for experiments."""
     period = request.period(UTC)
     start_ns = min(d.start_ns for d in days) if period.start_ns is None else period.start_ns
@@ -68,12 +68,12 @@ def read_savings(store: DayDatabase, period: Period) -> Savings:
     bounds = quarters(period)
     columns = {"start_ns": [start for start, _ in bounds], "end_ns": [end for _, end in bounds]}
     store.table("quarter", dict.fromkeys(columns, "BIGINT"), columns)
-    store.table("told", dict.fromkeys(columns, "BIGINT"), {"start_ns": [period.start_ns], "end_ns": [period.end_ns]})
+    store.table("savings_period", dict.fromkeys(columns, "BIGINT"), {"start_ns": [period.start_ns], "end_ns": [period.end_ns]})
     store.run("proof")
     ask = statements("saved")
     marks: dict[tuple[str, ...], dict[tuple[bool, bool], _Mark]] = {}
-    for cluster, node, group, since_ns, inside, is_told, *rest in store.rows(ask["marks"]):
-        marks.setdefault((cluster, node, group, since_ns), {})[bool(inside), bool(is_told)] = _Mark(*rest)
+    for cluster, node, group, since_ns, inside, has_estimate, *rest in store.rows(ask["marks"]):
+        marks.setdefault((cluster, node, group, since_ns), {})[bool(inside), bool(has_estimate)] = _Mark(*rest)
     by_group: dict[tuple[str, str], list[GroupSaving]] = {}
     for cluster, node, group, since_ns, site, *numbers in store.rows(ask["experiments"]):
         one = _experiment(site, group, marks[cluster, node, group, since_ns], *(int(number) for number in numbers))

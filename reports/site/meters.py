@@ -116,7 +116,7 @@ def _days(store: DayDatabase) -> dict[_Key, _Day]:
         day.once_ns += once_ns
     for *key, method, energy_uj, read_ns in store.stream(_query("holder_day", f"{_KEY}, p.method, p.energy_uj, p.gpu_ns")):
         if method not in _METHODS:
-            raise ChainError(f"a meter's sums of site {key[0]}: energy with an unknown method: {str(method)[:40]!r}")
+            raise ChainError(f"meters of site {key[0]}: unknown measurement method {str(method)[:40]!r}")
         day = days.setdefault(tuple(key), _Day())
         day.energy_uj[Method(method)] = day.energy_uj.get(Method(method), 0) + energy_uj
         day.read_ns += read_ns
@@ -160,11 +160,11 @@ def _rows(store: DayDatabase, kind: str) -> Iterator[tuple[str, Row]]:
                 record["labels"] = json.loads(record["labels"])
             yield site, from_json(record | {"kind": kind})
         except (ChainError, ValueError, RecursionError) as error:
-            raise ChainError(f"a meter's {kind} of site {site}: {error}") from None
+            raise ChainError(f"meters of site {site}: {kind}: {error}") from None
 
 
 def _add(book: FacilityBook, site: str, row: Row) -> None:
     try:
         book.add(row)
     except ValueError as error:
-        raise ChainError(f"a meter's facts of site {site}: {error}") from None
+        raise ChainError(f"meters of site {site}: {error}") from None

@@ -1,4 +1,4 @@
--- Rows of experiments of which analyses can be in the period (`told`), each placed within the quarter of its experiment: what
+-- Rows of experiments of which analyses can be in the period (`savings_period`), each placed within the quarter of its experiment: what
 -- closes one is written after the quarter's end. `quarter` has the quarters that the period touches.
 
 CREATE OR REPLACE VIEW analysis_at AS
@@ -8,14 +8,14 @@ SELECT f.site, f.day_ns, p.cluster, p.node, p.group_name, p.since_ns, p.number, 
 FROM proof_analysis AS p
 JOIN file AS f ON f.path = p.filename
 JOIN quarter AS q ON p.since_ns >= q.start_ns AND p.since_ns < q.end_ns
-JOIN told AS t ON greatest(q.start_ns, least(p.t_ns, q.end_ns - 1)) < t.end_ns;
+JOIN savings_period AS t ON greatest(q.start_ns, least(p.t_ns, q.end_ns - 1)) < t.end_ns;
 
 CREATE OR REPLACE VIEW pair_at AS
 SELECT f.site, f.day_ns, p.excluded
 FROM proof_pair AS p
 JOIN file AS f ON f.path = p.filename
 JOIN quarter AS q ON p.since_ns >= q.start_ns AND p.since_ns < q.end_ns
-JOIN told AS t ON greatest(q.start_ns, least(p.t_ns, q.end_ns - 1)) < t.end_ns
+JOIN savings_period AS t ON greatest(q.start_ns, least(p.t_ns, q.end_ns - 1)) < t.end_ns
               AND greatest(q.start_ns, least(p.t_ns, q.end_ns - 1)) >= t.start_ns;
 
 CREATE OR REPLACE TABLE experiment AS

@@ -10,9 +10,9 @@ GROUP BY e.cluster, e.node, e.group_name, e.since_ns, e.analyses, e.different, e
 ORDER BY e.cluster, e.node, e.group_name, e.since_ns;
 
 -- marks: the last analysis of each in the period and before it, with an estimate and without.
-SELECT cluster, node, group_name, since_ns, inside, is_told, saved_uj, low_uj, high_uj, slowdown_ppm, slowdown_low_ppm,
+SELECT cluster, node, group_name, since_ns, inside, has_estimate, saved_uj, low_uj, high_uj, slowdown_ppm, slowdown_low_ppm,
        slowdown_high_ppm, slowdown_of, reason
-FROM (SELECT a.*, CASE WHEN a.reason = '' THEN 1 ELSE 0 END AS is_told,
+FROM (SELECT a.*, CASE WHEN a.reason = '' THEN 1 ELSE 0 END AS has_estimate,
              row_number() OVER (PARTITION BY a.cluster, a.node, a.group_name, a.since_ns, a.inside, a.reason = ''
                                 ORDER BY a.number DESC) AS place
       FROM analysis_at AS a

@@ -45,8 +45,8 @@ def test_a_difference_names_the_panel_and_is_bounded():
     there["panels"][0]["w"] = 6
     there["panels"].append({"title": "Mine"})
     assert differences(BOARD, there) == (
-        "panels[0 'P'].w: 6, built is 4.0",
-        'panels[1 \'Mine\']: {"title": "Mine"}, built is absent',
+        "panels[0 'P'].w: 6, expected 4.0",
+        'panels[1 \'Mine\']: {"title": "Mine"}, expected absent',
     )
     many = differences({"a": list(range(50))}, {"a": list(range(1, 51))})
     assert (len(many), many[-1]) == (21, "and 30 more")

@@ -70,7 +70,7 @@ def _grid() -> PanelRow:
             Panel(
                 "Grid carbon intensity",
                 "Grams of CO2e per kWh, by zone and basis (grid_carbon_intensity_grams_per_kilowatt_hour). The basis is "
-                "life-cycle or direct emissions, and names hours that the source estimated and yearly factors that replace "
+                "life-cycle or direct emissions; it also shows hours that the source estimated, and yearly factors used for "
                 "missing hours.",
                 "suffix:g/kWh",
                 (PanelQuery(intensity, "{{zone}}: {{basis}}"),),
@@ -98,7 +98,7 @@ def _grid() -> PanelRow:
             Panel(
                 "Sources of the grid carbon intensity",
                 "Whether each source responded to its last request (source_up of sources grid:...). The best responsive source "
-                "is used. Without a value in the last three hours the yearly factor is used, and the basis names it.",
+                "is used. Without a value in the last three hours the yearly factor is used, and the basis shows it.",
                 "none",
                 (
                     PanelQuery(

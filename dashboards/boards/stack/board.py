@@ -32,7 +32,7 @@ def _now() -> PanelRow:
         (
             figure(
                 "Agents and sites",
-                "Targets of jobs named wattlens... that Prometheus scrapes, and all that it knows (up).",
+                "Targets of jobs named wattlens... that Prometheus scrapes, and all of their targets (up).",
                 "none",
                 (PanelQuery(f"sum({target})", "scraped"), PanelQuery(f"count({target})", "known")),
                 width=6,
@@ -40,7 +40,7 @@ def _now() -> PanelRow:
             ),
             figure(
                 "GPUs",
-                "GPUs that responded to the last poll, and all GPUs that the scraped agents know (gpu_up).",
+                "GPUs that responded to the last poll, and all GPUs known to the scraped agents (gpu_up).",
                 "none",
                 (PanelQuery(f"sum({up})", "responsive"), PanelQuery(f"count({up})", "known")),
                 width=6,

@@ -18,7 +18,7 @@ from reports.ledger.sums import PartEnergy
 from reports.site.coverage import coverage, together
 
 NO_EARLIER = "the ledger has no data of that quarter"
-RUNS = "the quarter has not ended; it is compared when it has"
+RUNS = "the quarter has not ended, so it is not compared yet"
 MIXED = "several models"
 TOTALS = (
     "energy.gpu", "energy.node", "energy.facility", "co2e.location", "co2e.market", "co2e.lifecycle.location",
@@ -193,4 +193,4 @@ def _bridge(name: str, when: str, change: Bridge, unit: str, scale: Fraction, la
         yield Figure(f"bridge.{name}/{when}/{effect}", value, unit, "Shapley", within, sources=LEDGER, dims=of)
 
 
-SPEC = Measure("bridges from a quarter and a year ago", figures)
+SPEC = Measure("bridges from the previous quarter and from the same quarter a year ago", figures)

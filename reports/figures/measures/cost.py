@@ -75,7 +75,7 @@ def _of_site(evidence: PeriodEvidence, name: str) -> tuple[Amount, str]:
 
 
 def _of_group(evidence: PeriodEvidence, suffix: str, dims: dict[str, str], rows: list[PartEnergy]) -> Iterator[Figure]:
-    how = "its cells at their prices, times PUE where it is known"
+    how = "energy of each cell times its price, times PUE where it is known"
     within = common(boundary(evidence, site) for site in {r.site for r in rows})
     amount, currency = _paid_once(evidence, rows)
     yield amount_figure(f"cost{suffix}", amount, currency or "money", how, within, sources=SOURCES, dims=dims)

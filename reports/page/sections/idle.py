@@ -27,7 +27,7 @@ def build(facts: Facts, say: Translator) -> tuple[Block, ...] | OmittedSection:
             cells = tuple(
                 (name_of, f.dims["team"] or "\u2013", *([f.dims["site"]] if sites else []), wording.energy(f.value or 0),
                  wording.percent(f.dims["active_share"]), wording.short(f.dims["gpu_hours"]))
-                for f, name_of in zip(rows, told_apart(rows, say), strict=True)
+                for f, name_of in zip(rows, distinct_names(rows, say), strict=True)
             )  # fmt: skip
             blocks.append(ReportTable(title, (*heads, name, say("active_share"), say("gpu_hours")), cells))
     total, idle, unheld = (facts.figures[i] for i in ("energy.gpu", "energy.held.idle", "energy.gpu.unheld"))
@@ -46,7 +46,7 @@ def build(facts: Facts, say: Translator) -> tuple[Block, ...] | OmittedSection:
     return tuple(blocks)
 
 
-def told_apart(rows: list[Figure], say: Translator) -> list[str]:
+def distinct_names(rows: list[Figure], say: Translator) -> list[str]:
     """Return workload names. If a name is a duplicate within a site and team, add the labels that distinguish it."""
     names = []
     for row in rows:

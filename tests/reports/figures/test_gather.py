@@ -164,6 +164,6 @@ def test_a_meter_whose_facts_are_none_is_named(tmp_path: Path) -> None:
         devices=[DeviceFacts("meter:here:main", "meter", 0, JULY)],
     )
     days = write_days(tmp_path, {"n1": [gpu("GPU-1", JULY)], "site": [wrong]})
-    with pytest.raises(ChainError, match="a meter's facts of site here: 'sun' is not a valid Role"):
+    with pytest.raises(ChainError, match="meters of site here: 'sun' is not a valid Role"):
         chains.facts(days, ANY, PeriodRequest("2026Q3"))
     assert json.loads((days / "here" / "2026-07-01" / "r0000" / "manifest.json").read_text())["site"] == "here"

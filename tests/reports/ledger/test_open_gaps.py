@@ -64,10 +64,10 @@ def test_a_gap_without_a_bound_leaves_no_upper_bound(tmp_path: Path) -> None:
     assert (unseen.value, unseen.reason) == (None, "devices whose energy in gaps has no upper bound: 1")
     assert facts.figures["uncertainty/systematic"].text == str(2 * 4 * 36_000)
     assert notes(facts) == [
-        "Unmeasured device time: 15.0 min (devices: 1; reasons: lost), with at most 389 mWh. No sum includes this energy; "
-        "upper bounds include it wherever it may belong.",
-        "Unmeasured device time: 30.0 min (devices: 1; reasons: counter reset), with energy that has no upper bound. No sum "
-        "includes this energy, and figures that it may belong to have no upper bound.",
+        "Unmeasured device time: 15.0 min (devices: 1; reasons: lost), with at most 389 mWh. Sums exclude this energy; upper "
+        "bounds include it wherever it may belong.",
+        "Unmeasured device time: 30.0 min (devices: 1; reasons: counter reset), with energy that has no upper bound. Sums "
+        "exclude this energy, and figures to which it may belong have no upper bound.",
     ]
 
 

@@ -100,7 +100,7 @@ def test_every_id_that_is_said_has_a_text_and_no_text_is_left_over() -> None:
 
 @pytest.mark.smoke
 def test_no_sentence_of_facts_is_left_over() -> None:
-    told, known = texts_in("en")["told"].values(), {s.replace("_", " ") for s in sentences()} | sentences()
+    told, known = texts_in("en")["facts"].values(), {s.replace("_", " ") for s in sentences()} | sentences()
     spelled = {s.replace("{}{}", "{}") for s in known if "{}" in s}
     assert sorted(m for m in told if "{" not in m and m not in known | BRIDGES | of_data()) == []
     forms = {string.Formatter().vformat(s, (), _Holes()) for s in told if "{" in s} - {f"{UNBOUNDED}{{}}"}

@@ -56,14 +56,14 @@ def tile(document: ReportDocument, label: str) -> tuple[str, str]:
 
 def test_the_same_name_at_two_sites_is_told_apart_by_the_site(tmp_path: Path) -> None:
     found = compose(facts(tmp_path, {"one": [batch_of("one", "0.5")], "two": [batch_of("two", "0.25")]}), say_in("en"))
-    used = table(found, "Used most")
+    used = table(found, "Workloads with the most energy")
     assert used.columns[:4] == ("Workload", "Team", "Site", "GPU energy")
     assert [row[:4] for row in used.rows] == [("chat", "nlp", "one", "2.00 kWh"), ("chat", "nlp", "two", "1.00 kWh")]
 
 
 def test_the_same_name_before_and_after_a_change_is_told_apart_by_what_changed(tmp_path: Path) -> None:
     batches = [batch_of("one", "0.5", project="a"), batch_of("one", "0.25", 2, project="b")]
-    used = table(compose(facts(tmp_path, {"one": batches}), say_in("en")), "Used most")
+    used = table(compose(facts(tmp_path, {"one": batches}), say_in("en")), "Workloads with the most energy")
     assert used.columns[:3] == ("Workload", "Team", "GPU energy")  # one site needs no name
     assert [row[:3] for row in used.rows] == [("chat (a)", "nlp", "2.00 kWh"), ("chat (b)", "nlp", "1.00 kWh")]
 

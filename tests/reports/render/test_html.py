@@ -128,8 +128,8 @@ def test_everything_that_the_document_says_is_there(outline: Outline) -> None:
 
 def test_a_check_that_does_not_hold_says_so(outline: Outline) -> None:
     said = "".join(outline.text)
-    assert "Holds. The parts of every device" in said
-    assert "Does not hold. Every chain is whole" in said
+    assert "Check passed. The parts of every device" in said
+    assert "Check failed. Every chain is whole" in said
 
 
 def test_every_tile_leads_to_a_fact(outline: Outline) -> None:

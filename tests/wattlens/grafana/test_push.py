@@ -114,7 +114,7 @@ def test_an_edit_is_named_and_stops_everything(grafana, run):
     code, out, _ = run("diff")
     assert code == 1
     assert "edited dashboard wattlens-gpu" in out
-    assert f'.title: "GPUs that work", built is "{TITLE}"' in out
+    assert f'.title: "GPUs that work", expected "{TITLE}"' in out
     assert "1 of" in out
     assert "by sa-1-double" in out
     code, out, _ = run("push")
@@ -267,7 +267,7 @@ def test_an_edit_of_a_rule_is_named_with_what_it_changed(grafana, run):
     code, out, _ = run("push", *PROMETHEUS)
     assert code == 1
     assert "edited alert WattlensGpuLost" in out
-    assert 'notification_settings: {"receiver": "pager"}, built is absent' in run("diff", *PROMETHEUS)[1]
+    assert 'notification_settings: {"receiver": "pager"}, expected absent' in run("diff", *PROMETHEUS)[1]
     assert grafana.rules.rules["WattlensGpuLost"]["notification_settings"] == {"receiver": "pager"}
     assert run("push", *PROMETHEUS, "--overwrite")[0] == 0
     assert grafana.rules.rules["WattlensGpuLost"]["notification_settings"] is None
@@ -318,7 +318,7 @@ def test_json_has_every_object(grafana, run):
     told = json.loads(out)
     (edited,) = [each for each in told["changes"] if each["state"] != "same"]
     assert (code, edited["uid"], edited["state"]) == (1, UID, "edited")
-    assert edited["details"] == [f'title: "Mine", built is "{BUILT[UID]["title"]}"']
+    assert edited["details"] == [f'title: "Mine", expected "{BUILT[UID]["title"]}"']
 
 
 def test_an_editor_is_enough_for_dashboards_and_a_viewer_for_a_look(grafana, run):

@@ -80,9 +80,9 @@ def overhead() -> PanelRow:
             Panel(
                 "Power by part of the meter tree",
                 "Power by use (facility_power_watts): each meter minus the meters directly below it, so that nothing is "
-                "counted twice. IT at the last metered position is the equipment; at a position above it, IT is losses and "
-                "equipment that is not metered further down. The part that no meter explains is the site's supply minus all "
-                "other parts. Where it is below 0, the meters contradict each other, and it is drawn as 0.",
+                "counted twice. At the last metered position, IT is the equipment. At the positions above it, IT is losses, "
+                "and equipment without a meter further down. The part that no meter explains is the site's supply minus all "
+                "other parts. If it is below 0, the meters contradict each other, and it is drawn as 0.",
                 "watt",
                 (PanelQuery(f"clamp_min({energy_flow.parts(energy_flow.power)}, 0)", "{{site}}: {{part}}"),),
                 minimum=0,
