@@ -114,7 +114,7 @@ def test_an_output_is_a_plain_file_of_the_folder(tmp_path: Path, name: str) -> N
         write_manifest(tmp_path, program="p", command={}, outputs=[name])
     said = json.loads((tmp_path / "manifest.json").read_bytes())
     said["outputs"][name] = {"sha256": "0" * 64, "bytes": 1}
-    with pytest.raises(WattlensError, match="plain name"):
+    with pytest.raises(WattlensError, match="name of a report file"):
         parse_manifest(json.dumps(said).encode(), "m")
 
 

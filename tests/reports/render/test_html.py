@@ -171,8 +171,8 @@ def test_the_renderer_speaks_the_language_of_the_document() -> None:
     assert '<html lang="zh-Hans">' in text
     for word in (
         "CONTENTS",
-        "HOLDS.",
-        "DOES NOT HOLD.",
+        "CHECK PASSED.",
+        "CHECK FAILED.",
         "NOT IN THIS REPORT",
         "SKIP TO THE REPORT",
         "THE AXIS DOES NOT START AT 0.",
