@@ -91,7 +91,7 @@ def read_days(
             store.run("used")
             store.run("classed")
             refuse_twice(store)
-            gains.tell(store)
+            gains.create(store)
             sums = _Read.of(store)
             if not sums.nodes:
                 raise _nothing(days, start_ns, end_ns)
