@@ -17,7 +17,7 @@ def read(path: Path, most_b: int) -> bytes:
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe would wait for ever
         with os.fdopen(handle, "rb") as file:
             if not stat.S_ISREG(os.fstat(handle).st_mode):
-                raise UsageError(f"{path} is no ordinary file")
+                raise UsageError(f"{path}: expected a regular file")
             raw = file.read(most_b + 1)
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}") from None

@@ -39,8 +39,8 @@ def country_factor(code: str) -> Factor:
         raise UsageError(f"--country {code[:40]}: no grid factor for this code; {_nearest(code, known)}")
     if not factor.value:
         raise UsageError(
-            f"--country {factor.zone}: {factor.edition} states 0 g/kWh for {factor.zone_name}, which means missing; "
-            "leave --country out, and the report says why CO2e is absent"
+            f"--country {factor.zone}: {factor.edition} states 0 g/kWh for {factor.zone_name}, which means that the "
+            "value is missing; omit --country, and the report states why CO2e is absent"
         )
     return factor
 
@@ -77,5 +77,5 @@ def _nearest(code: str, known: Mapping[str, Factor]) -> str:
     codes = difflib.get_close_matches(wanted.upper(), known, n=3, cutoff=0.5)
     hits = list(dict.fromkeys([*prefixed, *names, *starts, *codes]))[:3]
     if not hits:
-        return "give an ISO 3166-1 alpha-3 code such as DEU"
+        return "use an ISO 3166-1 alpha-3 code such as DEU"
     return "nearest: " + ", ".join(f"{c} ({known[c].zone_name})" for c in hits)

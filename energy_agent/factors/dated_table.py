@@ -61,11 +61,13 @@ def parse(page: bytes, table: bytes, name: str, columns: Sequence[str], wanted: 
     """
     about = _page(page, f"{name}.json")
     if hashlib.sha256(table).hexdigest() != about["csv_sha256"]:
-        raise UsageError(f"{name}.csv: its SHA-256 is not the csv_sha256 of {name}.json: a published table is never edited")
+        raise UsageError(
+            f"{name}.csv: its SHA-256 differs from csv_sha256 in {name}.json: a published table must not be edited"
+        )
     rows = _rows(table, f"{name}.csv", columns, wanted)
     ids = [row.cells["id"] for row in rows]
     if twice := next((i for i in ids if ids.count(i) > 1), ""):
-        raise UsageError(f"{name}.csv: id {twice} is there twice")
+        raise UsageError(f"{name}.csv: duplicate id {twice}")
     return DatedTable(**about, file=f"{name}.csv", rows=rows)
 
 
@@ -76,7 +78,7 @@ def number(text: str, where: str) -> Decimal:
         UsageError: the text is not a positive decimal.
     """
     if not _NUMBER.fullmatch(text) or not Decimal(text):
-        raise UsageError(f"{where}: {text[:40]!r} is no number above 0, such as 164 or 127.6")
+        raise UsageError(f"{where}: expected a number above 0, such as 164 or 127.6, got {text[:40]!r}")
     return Decimal(text)
 
 
@@ -86,10 +88,10 @@ def _page(raw: bytes, file: str) -> dict[str, str]:
     except (ValueError, RecursionError):
         raise UsageError(f"{file} is not JSON in UTF-8") from None
     if not isinstance(about, dict) or set(about) != set(TEXTS):
-        raise UsageError(f"{file}: its keys must be {', '.join(TEXTS)}")
+        raise UsageError(f"{file}: expected the keys {', '.join(TEXTS)}")
     for key, text in about.items():
         if not isinstance(text, str) or not text.strip() or len(text) > CELL_MAX or not text.isprintable():
-            raise UsageError(f"{file}: key {key!r} must be one line of text")
+            raise UsageError(f"{file}: key {key!r}: expected one line of text")
     return about
 
 
@@ -102,7 +104,7 @@ def _rows(raw: bytes, file: str, columns: Sequence[str], wanted: Sequence[str]) 
     rows: list[TableRow] = []
     try:
         if next(reader, []) != list(columns):
-            raise UsageError(f"{file}, line 1: the columns must be {','.join(columns)}")
+            raise UsageError(f"{file}, line 1: expected the columns {','.join(columns)}")
         for cells in reader:
             if not cells:
                 continue
@@ -110,10 +112,10 @@ def _rows(raw: bytes, file: str, columns: Sequence[str], wanted: Sequence[str]) 
             if len(rows) >= ROWS_MAX:
                 raise UsageError(f"{file} has more than {ROWS_MAX} rows")
             if len(cells) != len(columns):
-                raise UsageError(f"{where}: {len(cells)} cells, and the head has {len(columns)}")
+                raise UsageError(f"{where}: {len(cells)} cells, but the header has {len(columns)}")
             row = dict(zip(columns, (cell.strip() for cell in cells), strict=True))
             if bad := next((c for c in columns if len(row[c]) > CELL_MAX or not row[c].isprintable()), ""):
-                raise UsageError(f"{where}: column {bad} must be one line of at most {CELL_MAX} characters")
+                raise UsageError(f"{where}: column {bad}: expected one line of at most {CELL_MAX} characters")
             if empty := next((c for c in wanted if not row[c]), ""):
                 raise UsageError(f"{where}: column {empty} is empty")
             rows.append(TableRow(reader.line_num, row))

@@ -110,15 +110,21 @@ def amortised(
         ValueError: negative time, or invalid life spans.
     """
     if gpu_ns < 0 or (life_years_low is None) != (life_years_high is None):
-        raise ValueError(f"{gpu_ns} ns over {life_years_low} to {life_years_high} years")
+        raise ValueError(
+            f"expected a time of at least 0 ns, and both life spans or neither, got {gpu_ns} ns over {life_years_low} to "
+            f"{life_years_high} years"
+        )
     given = None if life_years_low is None or life_years_high is None else (life_years_low, life_years_high)
     declared = given or of.life_years
     shortest, longest = declared or LIFE_YEARS
     if not 0 < shortest <= longest:
-        raise ValueError(f"a life of {shortest} to {longest} years")
+        raise ValueError(f"expected 0 < shortest <= longest life, got {shortest} to {longest} years")
     low, high = of.low_kg * 1000 * gpu_ns / (longest * YEAR_NS), of.high_kg * 1000 * gpu_ns / (shortest * YEAR_NS)
     if gpu_ns and low == high:
-        reason = f"one figure and one life span for {of.sku}: one number would hide what is not known; give a span of either"
+        reason = (
+            f"only one figure and one life span for {of.sku}: a single result would hide the uncertainty; state a range "
+            "of either"
+        )
         return EmbodiedEmissions(None, None, reason, (shortest, longest), declared is not None)
     return EmbodiedEmissions(low, high, "", (shortest, longest), declared is not None)
 
@@ -126,7 +132,7 @@ def amortised(
 def at_purchase(of: EmbodiedRange, gpus: int) -> EmbodiedEmissions:
     """All of it, in the year in which `gpus` were bought (GHG Protocol, Scope 3 category 2)."""
     if of.single and gpus:
-        return EmbodiedEmissions(None, None, f"one figure alone for {of.sku}: one number would hide what is not known")
+        return EmbodiedEmissions(None, None, f"only one figure for {of.sku}: a single result would hide the uncertainty")
     return EmbodiedEmissions(of.low_kg * 1000 * gpus, of.high_kg * 1000 * gpus)
 
 

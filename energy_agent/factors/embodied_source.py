@@ -120,10 +120,10 @@ def own_source(
         UsageError: a cell is wrong; the line starts with `where`.
     """
     if not _words(sku):
-        raise UsageError(f"{where}: sku must name a device, such as H100 80GB")
+        raise UsageError(f"{where}: sku: expected the name of a device, such as H100 80GB")
     for name, text in (("sku", sku), ("boundary", boundary), ("source", source)):
         if not text.strip() or len(text) > _TEXT_MOST or not text.isprintable():
-            raise UsageError(f"{where}: {name} must be one line of at most {_TEXT_MOST} characters")
+            raise UsageError(f"{where}: {name}: expected one line of at most {_TEXT_MOST} characters")
     cells = dict.fromkeys(COLUMNS, "") | {
         "id": f"own: {where}", "sku": sku, "what": what, "gpus": gpus, "kg_low": low_kg, "kg_high": high_kg,
         "boundary": boundary.strip(), "source": source.strip(), "publisher": "own figure", "licence": "own",
@@ -131,18 +131,20 @@ def own_source(
     }  # fmt: skip
     made = _source(cells, where)
     if made.what is What.LIFE_CYCLE:
-        raise UsageError(f"{where}: a footprint of the whole life holds its use already; give that of making it alone")
+        raise UsageError(
+            f"{where}: a footprint of the whole life already includes the use; state the footprint of production alone"
+        )
     return replace(made, own=True, life_years=_life(life_years, where) if life_years.strip() else None)
 
 
 def _source(cells: dict[str, str], where: str) -> EmbodiedSource:
     if cells["what"] not in tuple(What):
-        raise UsageError(f"{where}: what must be one of {', '.join(What)}")
+        raise UsageError(f"{where}: what: expected one of {', '.join(What)}")
     if not re.fullmatch(r"[1-9][0-9]{0,3}", cells["gpus"]):
-        raise UsageError(f"{where}: gpus must be a whole number from 1 on")
+        raise UsageError(f"{where}: gpus: expected a whole number of at least 1")
     low, high = (dated_table.number(cells[c], f"{where}: {c}") for c in ("kg_low", "kg_high"))
     if not low <= high <= KG_MOST:
-        raise UsageError(f"{where}: {low} to {high} kg is no span of at most {KG_MOST} kg")
+        raise UsageError(f"{where}: expected a range of at most {KG_MOST} kg, got {low} to {high} kg")
     return EmbodiedSource(
         cells["id"], cells["sku"], cells["not_sku"], What(cells["what"]), int(cells["gpus"]), low, high, cells["boundary"],
         cells["year"], cells["publisher"], cells["source"], cells["licence"], cells["attribution"], cells["note"],
@@ -153,7 +155,7 @@ def _life(text: str, where: str) -> tuple[Fraction, Fraction]:
     shortest, _, longest = (part.strip() for part in text.partition("-"))
     years = [Fraction(dated_table.number(part, f"{where}: life_years")) for part in (shortest, longest or shortest)]
     if not years[0] <= years[1] <= LIFE_MOST:
-        raise UsageError(f"{where}: life_years {text[:40]!r} must be such as 5 or 4-6, at most {LIFE_MOST}")
+        raise UsageError(f"{where}: life_years: expected years such as 5 or 4-6, at most {LIFE_MOST}, got {text[:40]!r}")
     return years[0], years[1]
 
 

@@ -86,9 +86,9 @@ def parse(page: bytes, table: bytes, name: str) -> tuple[dated_table.DatedTable,
         cells, where = row.cells, f"{found.file}, line {row.line}"
         for column in ("text", "text_zh"):
             if cells[column].count(COUNT) != 1 or cells[column].count("{") != 1:
-                raise UsageError(f"{where}: {column} must have {COUNT} in it, once")
+                raise UsageError(f"{where}: {column}: expected {COUNT} once in the text")
         if cells["gases"] not in ("CO2", "CO2e"):
-            raise UsageError(f"{where}: gases must be CO2 or CO2e")
+            raise UsageError(f"{where}: gases: expected CO2 or CO2e")
         grams = dated_table.number(cells["grams_each"], f"{where}: grams_each")
         texts = {c: cells[c] for c in COLUMNS if c != "grams_each"}
         rows.append(Equivalence(**texts, grams_each=grams))

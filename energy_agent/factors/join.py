@@ -179,7 +179,7 @@ def add(first: CarbonTotal, second: CarbonTotal) -> CarbonTotal:
         UsageError: they are of different bases.
     """
     if first.basis != second.basis:
-        raise UsageError(f"one total cannot hold what is {first.basis} and what is {second.basis}: give each its own")
+        raise UsageError(f"{first.basis} and {second.basis} cannot be added to one total: create a total for each")
     merged: dict[str, SourceUse] = {}
     for s in (*first.statements, *second.statements):
         before = merged.get(s.id)
@@ -196,16 +196,16 @@ def add(first: CarbonTotal, second: CarbonTotal) -> CarbonTotal:
 
 def _one_basis(sources: Sequence[IntensitySource]) -> Basis:
     if not sources:
-        raise UsageError("no intensity is given for this energy")
+        raise UsageError("this energy has no carbon intensity")
     for source in sources:
         if source.basis != sources[0].basis:
             raise UsageError(
-                f"one total cannot hold what is {sources[0].basis} ({sources[0].id}) and what is {source.basis} ({source.id}); "
-                "give each a total of its own"
+                f"{sources[0].basis} ({sources[0].id}) and {source.basis} ({source.id}) cannot be added to one total; "
+                "create a total for each"
             )
     ids = [source.id for source in sources]
     if len(set(ids)) < len(ids):
-        raise UsageError(f"source {next(i for i in ids if ids.count(i) > 1)} is there twice")
+        raise UsageError(f"duplicate source {next(i for i in ids if ids.count(i) > 1)}")
     return sources[0].basis
 
 

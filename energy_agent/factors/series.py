@@ -64,9 +64,9 @@ class IntensityPoint:
         if not 0 <= self.start_ns < self.end_ns:
             raise ValueError(f"expected an interval that ends after its start, got {self.start_ns} to {self.end_ns}")
         if not self.g_per_kwh.is_finite() or not 0 <= self.g_per_kwh <= MOST_G:
-            raise ValueError(f"{str(self.g_per_kwh)[:40]} g/kWh is no intensity")
+            raise ValueError(f"expected an intensity of at least 0 g/kWh, got {str(self.g_per_kwh)[:40]}")
         if len(self.g_per_kwh.as_tuple().digits) > DIGITS_MAX:
-            raise ValueError(f"an intensity of more than {DIGITS_MAX} digits")
+            raise ValueError(f"expected an intensity of at most {DIGITS_MAX} digits")
 
     @property
     def content(self) -> tuple[int, int, Decimal, bool, str]:

@@ -77,10 +77,10 @@ def parse(raw: bytes, name: str, zone: str, boundary: EmissionBoundary, known_ns
             continue
         before = rows.setdefault(row.start_ns, row)
         if before.content != row.content:
-            raise UsageError(f"{name}, line {row.line}: another value for the time of line {before.line}")
+            raise UsageError(f"{name}, line {row.line}: its value differs from line {before.line}, which has the same time")
     if not rows:
         there = ", ".join(z[:32] for z, _ in zones.most_common(5)) or "none"
-        raise UsageError(f"{name} has no {boundary} row of zone {zone[:40]!r}; zones in it: {there}")
+        raise UsageError(f"{name} has no {boundary} row of zone {zone[:40]!r}; its zones: {there}")
     step_ns = _step_ns(sorted(rows), name)
     points, missing = [], 0
     for start_ns, row in sorted(rows.items()):
@@ -141,7 +141,7 @@ def _columns(head: Sequence[str], name: str, boundary: EmissionBoundary) -> _Col
     low = [h.strip().lower() for h in head]
     place = {h: i for i, h in enumerate(low)}
     if len(place) < len(low):
-        raise UsageError(f"{name}, line 1: a column is there twice")
+        raise UsageError(f"{name}, line 1: duplicate column")
     if "ts_utc" in place:
         lacking = [key for key in ("zone", "g_per_kwh", "kind") if key not in place]
         if lacking:
@@ -154,20 +154,20 @@ def _columns(head: Sequence[str], name: str, boundary: EmissionBoundary) -> _Col
         estimated, method = place.get("data estimated"), place.get("data estimation method")
         return _Columns(place["datetime (utc)"], place["zone id"], value, None, estimated, method)
     raise UsageError(
-        f"{name}, line 1: these are not the columns ts_utc,zone,g_per_kwh,kind,estimated,method,source, "
-        f"nor Electricity Maps' with the {boundary} intensity"
+        f"{name}, line 1: expected the columns ts_utc,zone,g_per_kwh,kind,estimated,method,source, or those of "
+        f"Electricity Maps with the {boundary} intensity"
     )
 
 
 def _row(cells: Sequence[str], wide: int, at: _Columns, boundary: EmissionBoundary, where: str, line: int) -> _Row:
     if len(cells) != wide:
-        raise UsageError(f"{where}: {len(cells)} cells, and the head has {wide}")
+        raise UsageError(f"{where}: {len(cells)} cells, but the header has {wide}")
     kind = boundary if at.kind is None else _KINDS.get(cells[at.kind].lower())
     if kind is None and at.kind is not None:
-        raise UsageError(f"{where}: kind {cells[at.kind][:40]!r} is neither direct nor life-cycle")
+        raise UsageError(f"{where}: kind: expected direct or life-cycle, got {cells[at.kind][:40]!r}")
     estimated = _YES.get("" if at.estimated is None else cells[at.estimated].lower())
     if estimated is None and at.estimated is not None:
-        raise UsageError(f"{where}: estimated {cells[at.estimated][:40]!r} is neither true nor false")
+        raise UsageError(f"{where}: estimated: expected true or false, got {cells[at.estimated][:40]!r}")
     return _Row(
         line,
         _time_ns(cells[at.time], where),
@@ -181,13 +181,13 @@ def _row(cells: Sequence[str], wide: int, at: _Columns, boundary: EmissionBounda
 
 def _time_ns(text: str, where: str) -> int:
     if not _TIME.fullmatch(text):
-        raise UsageError(f"{where}: {text[:40]!r} is no UTC time such as 2026-01-31T23:00:00Z")
+        raise UsageError(f"{where}: expected a UTC time such as 2026-01-31T23:00:00Z, got {text[:40]!r}")
     try:
         moment = datetime.fromisoformat(text[:19].replace(" ", "T").removesuffix("Z").removesuffix("+00")).replace(tzinfo=UTC)
     except ValueError:
-        raise UsageError(f"{where}: there is no time {text[:40]!r}") from None
+        raise UsageError(f"{where}: the time {text[:40]!r} does not exist") from None
     if moment.year < 1990:
-        raise UsageError(f"{where}: {text[:40]!r} is before 1990")
+        raise UsageError(f"{where}: expected a time from 1990 on, got {text[:40]!r}")
     return int(moment.timestamp()) * NS_PER_S
 
 
@@ -195,10 +195,10 @@ def _value(text: str, where: str) -> Decimal | None:
     if text.lower() in MISSING:
         return None
     if not _NUMBER.fullmatch(text) or len(text) > DIGITS_MAX:
-        raise UsageError(f"{where}: {text[:40]!r} is no intensity in g/kWh")
+        raise UsageError(f"{where}: expected an intensity in g/kWh, got {text[:40]!r}")
     value = Decimal(text)
     if value > MOST_G:
-        raise UsageError(f"{where}: {text[:40]} g/kWh is more than any grid makes; is it in g/kWh?")
+        raise UsageError(f"{where}: {text[:40]} g/kWh is more than any grid emits; is the value in g/kWh?")
     return value
 
 
@@ -212,9 +212,9 @@ def _step_ns(starts: Sequence[int], name: str) -> int:
     step_ns = min(gaps, default=3600 * NS_PER_S)
     if step_ns not in [s * NS_PER_S for s in STEPS_S]:
         raise UsageError(
-            f"{name}: its time stamps lie {step_ns / NS_PER_S:g} s apart; a series is of 5, 15, 30 or 60 minutes. "
-            "What is of a day, a month or a year is a factor: docs/factors.md says how it is given"
+            f"{name}: expected time stamps 5, 15, 30 or 60 minutes apart, got {step_ns / NS_PER_S:g} s; for a value per "
+            "day, month or year add a factor file, see docs/factors.md"
         )
     if any(gap % step_ns for gap in gaps):
-        raise UsageError(f"{name}: its time stamps do not lie on steps of {step_ns // NS_PER_S} s")
+        raise UsageError(f"{name}: its time stamps are not multiples of {step_ns // NS_PER_S} s apart")
     return step_ns

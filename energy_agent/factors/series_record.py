@@ -50,12 +50,12 @@ def parse(raw: bytes, name: str) -> SeriesFileContent:
         if broken is not None:
             if found is None or found != {"torn_bytes": len(lines[broken - 1])}:
                 break
-            page.torn.append(f"{name}, line {broken}: {len(lines[broken - 1])} bytes of a line that was never finished")
+            page.torn.append(f"{name}, line {broken}: incomplete line of {len(lines[broken - 1])} bytes")
             broken = None
         elif not _takes(page, found):
             broken = number
     if broken is not None:
-        raise JournalError(f"{name}, line {broken}: is no record of a grid's intensity; bring the file back from a copy")
+        raise JournalError(f"{name}, line {broken}: expected a record of a grid's intensity; restore the file from a backup")
     # No beginning of an object is an object: what can be read is whole.
     page.unended = bool(tail) and _takes(page, _decoded(tail))
     page.torn_b = 0 if page.unended else len(tail)
@@ -132,7 +132,7 @@ def _point(found: Mapping[str, Any]) -> IntensityPoint:
     texts = [found[key] for key in ("g_per_kwh", "method", "raw_sha256")]
     whole = all(type(n) is int for n in numbers) and all(isinstance(t, str) for t in texts)
     if found.keys() != _POINT or not whole or not isinstance(found["estimated"], bool):
-        raise ValueError("not the fields of a point")
+        raise ValueError("expected the fields of a point")
     return IntensityPoint(numbers[0], numbers[1], Decimal(texts[0]), found["estimated"], numbers[2], texts[1], texts[2])
 
 
@@ -140,5 +140,5 @@ def _about(page: Mapping[str, Any]) -> About:
     basis = Basis(EmissionBoundary(page["boundary"]), Accounting(page["accounting"]), Gases(page["gases"]))
     texts = [page[key] for key in ("id", "zone", "publisher", "licence", "gwp_set")]
     if not all(isinstance(text, str) for text in texts) or type(page["quality"]) is not int:
-        raise ValueError("not the fields of a source")
+        raise ValueError("expected the fields of a source")
     return About(texts[0], texts[1], basis, texts[2], texts[3], texts[4], page["quality"])

@@ -94,14 +94,16 @@ def parse(page: bytes, table: bytes, name: str, own: bool = False) -> FactorSet:
     about = _page(page, f"{name}.json")
     digest = hashlib.sha256(table).hexdigest()
     if about.get("csv_sha256", digest) != digest:
-        raise UsageError(f"{name}.csv: its SHA-256 is not the csv_sha256 of {name}.json: a published table is never edited")
+        raise UsageError(
+            f"{name}.csv: its SHA-256 differs from csv_sha256 in {name}.json: a published table must not be edited"
+        )
     boundary, accounting, gases = _read_choices(about, f"{name}.json")
     factors: dict[tuple[str, int], Factor] = {}
     missing, notes = set(), {}
     for line, row in _rows(table, f"{name}.csv", about["unit"]):
         key = (row["zone"].upper(), int(row["year"]))
         if key in factors or key in missing:
-            raise UsageError(f"{name}.csv, line {line}: {row['zone']} of {row['year']} is there twice")
+            raise UsageError(f"{name}.csv, line {line}: duplicate {row['zone']} of {row['year']}")
         value = _value(row[about["unit"]], UNITS[about["unit"]], f"{name}.csv, line {line}")
         if note := row.get("note", ""):
             notes[key] = note
@@ -110,7 +112,7 @@ def parse(page: bytes, table: bytes, name: str, own: bool = False) -> FactorSet:
         else:
             factors[key] = _factor(about, row, key, value, accounting)
     if "rows" in about and about["rows"] != len(factors) + len(missing):
-        raise UsageError(f"{name}.csv has {len(factors) + len(missing)} rows, and {name}.json says {about['rows']}")
+        raise UsageError(f"{name}.csv has {len(factors) + len(missing)} rows, but {name}.json states {about['rows']}")
     texts = {key: about[key] for key in TEXTS if key not in ("boundary", "accounting", "gases", "basis")}
     return FactorSet(
         **texts, basis=Basis(boundary, accounting, gases), mix=about["basis"], quality=about["quality"],
@@ -125,20 +127,20 @@ def _page(raw: bytes, file: str) -> dict[str, Any]:
     except (ValueError, RecursionError):
         raise UsageError(f"{file} is not JSON in UTF-8") from None
     if not isinstance(about, dict):
-        raise UsageError(f"{file} is no JSON object")
+        raise UsageError(f"{file}: expected a JSON object")
     for key in TEXTS:
         text = about.get(key)
         if not isinstance(text, str) or not text.strip() or len(text) > 1000 or not text.isprintable():
-            raise UsageError(f"{file}: key {key!r} is missing; write one line of text")
+            raise UsageError(f"{file}: key {key!r} is missing; expected one line of text")
     quality = about.get("quality")
     if not isinstance(quality, int) or isinstance(quality, bool) or not 1 <= quality <= 5:
-        raise UsageError(f"{file}: key 'quality' must be 1 (metered supplier) to 5 (annual country average)")
+        raise UsageError(f"{file}: key 'quality': expected 1 (metered supplier) to 5 (annual country average)")
     if not isinstance(about.get("note", ""), str):
-        raise UsageError(f"{file}: key 'note' must be text")
+        raise UsageError(f"{file}: key 'note': expected text")
     if not _SET_ID.fullmatch(about["id"]):
-        raise UsageError(f"{file}: key 'id' must be of small letters, digits, '.', '_' and '-'")
+        raise UsageError(f"{file}: key 'id': expected lower-case letters, digits, '.', '_' and '-'")
     if not _DATE.fullmatch(about["fetched"]):
-        raise UsageError(f"{file}: key 'fetched' must be a date such as 2026-11-26")
+        raise UsageError(f"{file}: key 'fetched': expected a date such as 2026-11-26")
     return about
 
 
@@ -152,7 +154,7 @@ def _read_choices(about: Mapping[str, Any], file: str) -> tuple[EmissionBoundary
     }
     for key, allowed in choices.items():
         if about[key] not in allowed:
-            raise UsageError(f"{file}: key {key!r} must be one of {', '.join(allowed)}")
+            raise UsageError(f"{file}: key {key!r}: expected one of {', '.join(allowed)}")
     return EmissionBoundary(about["boundary"]), Accounting(about["accounting"]), Gases(about["gases"])
 
 
@@ -166,19 +168,19 @@ def _rows(raw: bytes, file: str, unit: str) -> Iterator[tuple[int, dict[str, str
         head = ["zone" if h.strip() == "code" else h.strip() for h in next(reader, [])]
         lacking = [key for key in ("zone", "name", "year", unit) if head.count(key) != 1]
         if lacking:
-            raise UsageError(f"{file}, line 1: column {', '.join(lacking)} is missing, or there twice")
+            raise UsageError(f"{file}, line 1: column {', '.join(lacking)} is missing or duplicate")
         for number, cells in enumerate(reader):
             if number >= ROWS_MAX:
                 raise UsageError(f"{file} has more than {ROWS_MAX} rows")
             if not cells:
                 continue
             if len(cells) != len(head):
-                raise UsageError(f"{file}, line {reader.line_num}: {len(cells)} cells, and the head has {len(head)}")
+                raise UsageError(f"{file}, line {reader.line_num}: {len(cells)} cells, but the header has {len(head)}")
             row = {key: cell.strip() for key, cell in zip(head, cells, strict=True)}
             if not _ZONE.fullmatch(row["zone"]):
-                raise UsageError(f"{file}, line {reader.line_num}: {row['zone'][:40]!r} is no zone")
+                raise UsageError(f"{file}, line {reader.line_num}: expected a zone, got {row['zone'][:40]!r}")
             if not _YEAR.fullmatch(row["year"]):
-                raise UsageError(f"{file}, line {reader.line_num}: {row['year'][:40]!r} is no year")
+                raise UsageError(f"{file}, line {reader.line_num}: expected a year, got {row['year'][:40]!r}")
             yield reader.line_num, row
     except csv.Error as error:
         raise UsageError(f"{file}, line {reader.line_num}: {error}") from None
@@ -188,11 +190,11 @@ def _value(text: str, scale: Decimal, where: str) -> Decimal | None:
     if text.lower() in MISSING:
         return None
     if not _NUMBER.fullmatch(text):
-        raise UsageError(f"{where}: {text[:40]!r} is no number of grams, kilograms or pounds")
+        raise UsageError(f"{where}: expected a number of grams, kilograms or pounds, got {text[:40]!r}")
     # Trailing zeros that the conversion makes are no digits that anybody published.
     value = Decimal(text) if scale == 1 else Decimal(f"{(Decimal(text) * scale).normalize():f}")
     if value > MOST_G:
-        raise UsageError(f"{where}: {text[:40]} is {value:f} g/kWh, more than {MOST_G}; is it in the unit that the head names?")
+        raise UsageError(f"{where}: {text[:40]} is {value:f} g/kWh, more than {MOST_G}; is it in the unit of the column name?")
     return value or None
 
 

@@ -20,9 +20,7 @@ from energy_agent.factors.set_file import FactorSet
 
 FILE_MAX_B: Final = 4 << 20
 SETS_MAX: Final = 200
-SUPPLY: Final = (
-    "give its factor in a folder of your own (grid.factors) or its hours (grid.sources), as docs/factors.md has them"
-)
+SUPPLY: Final = "add a factor file (grid.factors) or an hourly source (grid.sources), see docs/factors.md"
 """What a user can do where no table has a factor."""
 
 
@@ -53,7 +51,7 @@ class Catalogue:
         seen: dict[str, FactorSet] = {}
         for each in self.sets:
             if other := seen.get(each.id):
-                raise UsageError(f"{each.file} and {other.file} have the same id {each.id!r}; each set has one of its own")
+                raise UsageError(f"{each.file} and {other.file} have the same id {each.id!r}; each set needs a unique id")
             seen[each.id] = each
 
     def factor(self, zone: str, year: int, basis: Basis, country: str = "") -> FactorMatch:
@@ -81,7 +79,7 @@ class Catalogue:
                 return FactorMatch(factor, chosen.csv_sha256, (*skipped, *_why_this_year(factor, year)))
             reasons.append(self._why_none(name, basis))
         if not reasons:
-            raise UsageError("no zone is named")
+            raise UsageError("no zone is set")
         raise UsageError("; ".join([*reasons, SUPPLY]))
 
     def by_id(self, identity: str, csv_sha256: str = "") -> FactorMatch:
@@ -94,9 +92,9 @@ class Catalogue:
             for factor in each.factors.values():
                 if factor.id == identity:
                     if csv_sha256 and csv_sha256 != each.csv_sha256:
-                        raise UsageError(f"{each.file} is not the table that {identity} was taken from: its SHA-256 differs")
+                        raise UsageError(f"{each.file} is not the table that {identity} was read from: its SHA-256 differs")
                     return FactorMatch(factor, each.csv_sha256)
-        raise UsageError(f"no factor {identity[:120]!r}: the set it was taken from is not here; put its two files back")
+        raise UsageError(f"factor {identity[:120]!r} not found: its set is missing; restore the two files of the set")
 
     def refuse_unknown(self, zone: str) -> None:
         """Check that at least one set has a zone, on any basis.
@@ -107,11 +105,11 @@ class Catalogue:
         name = zone.upper()
         if not any(z == name for s in self.sets for z in (*(z for z, _ in s.factors), *(z for z, _ in s.missing))):
             hint = self._nearest(zone) or "docs/factor-tables.md lists all factors"
-            raise UsageError(f"{zone[:40]!r} is in no table of factors; {hint}")
+            raise UsageError(f"{zone[:40]!r} is not in any table of factors; {hint}")
 
     def _why_none(self, zone: str, basis: Basis) -> str:
         if any(s.basis == basis and z == zone for s in self.sets for z, _ in s.missing):
-            return f"{zone}: the publisher tells no value ({basis})"
+            return f"{zone}: the publisher states no value ({basis})"
         others = sorted({str(s.basis) for s in self.sets for z, _ in s.factors if z == zone})
         hint = f"there is one that is {' / '.join(others)}" if others else self._nearest(zone, basis)
         return "; ".join(filter(None, (f"{zone[:40]}: no factor that is {basis}", hint)))
@@ -182,6 +180,6 @@ def _own(folder: Path) -> Iterator[FactorSet]:
     for stem in stems:
         lacking = [f"{stem}{end}" for end in (".csv", ".json") if f"{stem}{end}" not in names]
         if lacking:
-            raise UsageError(f"folder of factors {folder}: {lacking[0]} is missing; a set is a table and a page beside it")
+            raise UsageError(f"folder of factors {folder}: {lacking[0]} is missing; a set consists of a .csv and a .json file")
         page, table = (bounded_file.read(folder / f"{stem}{end}", FILE_MAX_B) for end in (".json", ".csv"))
         yield set_file.parse(page, table, str(folder / stem), own=True)

@@ -183,21 +183,21 @@ def add_file(chain: Chain, path: Path, sequence: int | None) -> SegmentTable | N
     try:
         content = table.read(path)
     except ChainError as error:
-        kind = "alien" if "alien row" in str(error) else "corrupted"
-        chain.faults.append(ChainFault(kind, f"{error}; fetch the node's copy again"))
+        kind = "alien" if "invalid row" in str(error) else "corrupted"
+        chain.faults.append(ChainFault(kind, f"{error}; copy the file from the node again"))
         if sequence is not None and sequence not in chain.seen:
             extend(chain, sequence, "", None, path)
         return None
     header = content.header
     if path.name != segment.file_name(header.cluster, header.node, header.sequence):
-        text = f"{path}: holds segment {header.sequence} of {header.cluster}/{header.node}; rename or move it"
+        text = f"{path}: contains segment {header.sequence} of {header.cluster}/{header.node}; rename or move the file"
         chain.faults.append(ChainFault("alien", text))
         return None
     chain.cluster, chain.node, chain.simulated = header.cluster, header.node, header.simulated
     if header.sequence in chain.seen:
         same = chain.seen[header.sequence] == content.sha256
         words = "the same" if same else "other"
-        text = f"{path}: segment {header.sequence} is there twice, with {words} content; remove the wrong one"
+        text = f"{path}: duplicate of segment {header.sequence}, with {words} content; remove the wrong file"
         chain.faults.append(ChainFault("duplicate", text, harmless=same))
         return None
     extend(chain, header.sequence, content.sha256, header.previous, path)
@@ -206,10 +206,10 @@ def add_file(chain: Chain, path: Path, sequence: int | None) -> SegmentTable | N
         chain.unsigned += 1
     elif not valid:
         chain.faults.append(
-            ChainFault("signature", f"{path}: its signature is not by the key that it names, {header.key[:16]}")
+            ChainFault("signature", f"{path}: its signature does not match the key that it names, {header.key[:16]}")
         )
         return None
-    chain.faults += [ChainFault("alien", f"{path}:{line}: alien row: {text}") for line, text in content.strange]
+    chain.faults += [ChainFault("alien", f"{path}:{line}: invalid row: {text}") for line, text in content.strange]
     return content
 
 
@@ -217,10 +217,10 @@ def extend(chain: Chain, sequence: int, digest: str, previous: str | None, path:
     """Take up the next segment. Files come in order of their names: a number that is not the next means a hole."""
     if chain.last is None:
         if sequence == 0 and previous not in (None, segment.FIRST_PREVIOUS):
-            chain.faults.append(ChainFault("previous", f"{path}: is the first segment, but names a previous one"))
+            chain.faults.append(ChainFault("previous", f"{path}: is the first segment, but names a previous segment"))
     elif sequence > chain.last + 1:
         missing = f"{chain.last + 1}" if sequence == chain.last + 2 else f"{chain.last + 1} to {sequence - 1}"
-        chain.faults.append(ChainFault("missing", f"{path}: segment {missing} before it is missing; fetch it from the node"))
+        chain.faults.append(ChainFault("missing", f"{path}: the preceding segment {missing} is missing; copy it from the node"))
     elif previous is not None and chain.head and previous != chain.head:
         chain.faults.append(wrong_previous(path, previous, chain.last, chain.head))
     chain.first = sequence if chain.first is None else chain.first
@@ -243,13 +243,13 @@ def check_span(path: Path, header: Header) -> list[ChainFault]:
         return []
     first, last = (datetime.fromtimestamp(t_ns // NS_PER_S, UTC).date() for t_ns in (header.from_ns, header.to_ns))
     days = segment.SPAN_MAX_NS // NS_PER_DAY
-    text = f"{path}: spans {first} to {last}, as of a wrong clock; only its last {days} days are compacted"
+    text = f"{path}: spans {first} to {last}, so the node's clock was probably wrong; only the last {days} days are compacted"
     return [ChainFault("span", text)]
 
 
 def wrong_previous(path: Path, named: str, sequence: int, head: str) -> ChainFault:
     """A file names another one as its previous than segment `sequence`, which is before it."""
-    return ChainFault("previous", f"{path}: names {named[:12]} as previous, segment {sequence} is {head[:12]}")
+    return ChainFault("previous", f"{path}: names {named[:12]} as the previous segment, but segment {sequence} is {head[:12]}")
 
 
 def _against(chain: Chain, journal: JournalView) -> None:
@@ -263,9 +263,11 @@ def _against(chain: Chain, journal: JournalView) -> None:
             total.add_rows(content.rows)
         elif digest is None:
             complete = False
-            faults.append(ChainFault("missing", f"{known.name}: the journal knows it, and it is not there"))
+            faults.append(ChainFault("missing", f"{known.name}: recorded in the journal, but the file is missing"))
         elif digest and digest != known.sha256:
-            faults.append(ChainFault("journal", f"{known.name}: is not what the journal sealed ({known.sha256[:12]})"))
+            faults.append(
+                ChainFault("journal", f"{known.name}: differs from the segment that the journal sealed ({known.sha256[:12]})")
+            )
     chain.faults += faults
     if not complete:
         return  # the sum of what is there says nothing

@@ -67,8 +67,8 @@ class Conflict:
         start, end = _minute(self.start_ns), _minute(self.end_ns)
         text = f"{self.device[:80]}: measured by {first} and {' and '.join(others)} from {start} to {end}"
         if self.kept is not None:
-            return f"{text}: that of {'/'.join(self.kept)} counts, to which it is assigned"
-        return f"{text}: no row of it counts; stop one agent, and assign the device to its node in the inventory"
+            return f"{text}: the rows of {'/'.join(self.kept)} count, because the inventory assigns the device to it"
+        return f"{text}: no rows of this device count; stop one agent, and assign the device to its node in the inventory"
 
 
 def _minute(t_ns: int) -> str:

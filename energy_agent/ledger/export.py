@@ -75,7 +75,9 @@ def table(rows: Iterable[SourcedRow], choice: CellFilter) -> Iterator[dict[str, 
         try:
             bounds = cell_bounds([cell], gains)
         except KeyError:
-            raise WattlensError(f"{cell.device}: the ledger has no row with its uncertainty; no energy without it") from None
+            raise WattlensError(
+                f"{cell.device}: the ledger has no row with its uncertainty, so its energy is not exported"
+            ) from None
         yield {
             "cluster": located.cluster,
             "node": located.node,
@@ -131,7 +133,7 @@ def write(
         with target.open("x", encoding="utf-8", newline="") as file:
             return _write_text(rows, form, file, columns)
     except FileExistsError:
-        raise UsageError(f"{target}: is there already; choose another name") from None
+        raise UsageError(f"{target}: already exists; choose another name") from None
     except OSError as error:
         raise UsageError(f"{target}: cannot be written: {error.strerror}") from None
 
@@ -153,9 +155,9 @@ def _write_text(rows: Iterable[dict[str, Any]], form: str, file: TextIO, columns
 
 def _write_parquet(rows: Iterable[dict[str, Any]], target: Path | None, columns: Mapping[str, str], name: str) -> int:
     if target is None:
-        raise UsageError("Parquet goes to a file: name it with --out")
+        raise UsageError("Parquet requires an output file: set --out")
     if target.exists():
-        raise UsageError(f"{target}: is there already; choose another name")
+        raise UsageError(f"{target}: already exists; choose another name")
     try:
         writer = Writer(target, columns)
     except OSError as error:

@@ -150,7 +150,7 @@ class FacilityBook:
             ValueError: the window is empty, cuts a cell, or cuts a folded day.
         """
         if end_ns <= start_ns or start_ns % CELL_NS or end_ns % CELL_NS:
-            raise ValueError("a window consists of whole cells of 15 minutes")
+            raise ValueError("expected a window of whole 15-minute cells")
         window = (max(start_ns, since_ns), end_ns if until_ns is None else min(end_ns, until_ns))
         books = [self] if beside is None else [self, beside]
         parts = {m: [b._meters[m] for b in books if m in b._meters] for m in sorted({m for b in books for m in b._meters})}
@@ -264,7 +264,7 @@ def _collected(parts: Sequence[_Meter], window: Span, since_ns: int, lives: Sequ
         if start >= window[1] or start + length_ns <= window[0] or not _overlaps_any(start, length_ns, lives):
             continue
         if start < window[0] or start + length_ns > window[1]:
-            raise ValueError("a window so long ago consists of whole UTC days")
+            raise ValueError("expected a window of whole UTC days, because older cells are kept by day")
         tally.add(whole, start, slot, length_ns)
     return whole
 

@@ -30,7 +30,7 @@ def read_rows(source: Path) -> Iterator[SourcedRow]:
     else:
         files = chain.find([source])
         if not files:
-            raise UsageError(f"{source}: has neither a journal nor segments nor compacted days")
+            raise UsageError(f"{source}: contains neither a journal nor segments nor compacted days")
         for path in files:
             yield from _segment(segment.read(path))
 

@@ -162,5 +162,5 @@ class Keys:
         if not before or header.key == before or header.key in {key for _, _, key in enrolled}:
             return ""
         if not header.key:
-            return f"is not signed, although segments before it are, by {before[:16]}"
-        return f"is signed by {header.key[:16]}, segments before it by {before[:16]}; enrol a new key in the inventory"
+            return f"is not signed, although earlier segments are, by {before[:16]}"
+        return f"is signed by {header.key[:16]}, earlier segments by {before[:16]}; enrol the new key in the inventory"

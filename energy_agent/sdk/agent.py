@@ -37,12 +37,12 @@ def describe_silence(error: Exception, metrics_port: int = DEFAULT_PORT) -> str:
         metrics_port, time.monotonic() // _LOOK_S
     ):
         return (
-            f"the agent of this node serves no client socket at {agent_socket()} "
-            "(set client.socket in its configuration; in a container, mount the socket's folder)"
+            f"the agent of this node has no client socket at {agent_socket()} (set client.socket in its configuration; "
+            "in a container, mount the folder of the socket)"
         )
     if isinstance(error, FileNotFoundError):
-        return f"no agent answers at {agent_socket()}"
-    return f"no agent answers at {agent_socket()} ({error})"
+        return f"no agent responds at {agent_socket()}"
+    return f"no agent responds at {agent_socket()} ({error})"
 
 
 @lru_cache(maxsize=4)

@@ -122,7 +122,7 @@ class Daemon:
         try:
             return BuildingSimulator(self.directory, self.plant, self.scenario, self.started_ns), ""
         except ImportError:
-            return None, "its meters need pymodbus 3.13 or later: pip install 'wattlens[facility]'"
+            return None, "its meters require pymodbus 3.13 or later: pip install 'wattlens[facility]'"
 
     def _play(self, event: faults.FaultEvent) -> None:
         try:

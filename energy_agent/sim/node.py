@@ -180,7 +180,7 @@ class SimulatedNode:
                 list(command), env=os.environ | self.environ(), capture_output=True, text=True, timeout=timeout_s, check=False
             )
         except FileNotFoundError as error:
-            raise UsageError(f"no program {command[0]!r}") from error
+            raise UsageError(f"program {command[0]!r} not found") from error
         except subprocess.TimeoutExpired as error:
             raise WattlensError(f"{command[0]!r} did not end within {timeout_s:g} s") from error
 
@@ -201,7 +201,7 @@ class SimulatedNode:
         """
         found = {w["name"]: w for w in self.workloads()}
         if name not in found:
-            raise UsageError(f"no workload {name!r} on this node; there are: {', '.join(found) or 'none'}")
+            raise UsageError(f"unknown workload {name!r} on this node; available: {', '.join(found) or 'none'}")
         return found[name]
 
     def fault(self, gpu: int, kind: str, *, call: str = "", value: int = 0) -> None:
@@ -241,7 +241,7 @@ class SimulatedNode:
         while time.monotonic() < end_s:
             if self._daemon.poll() is not None:
                 lines = (self.directory / "daemon.log").read_text(errors="replace").strip().splitlines()
-                raise WattlensError(f"the simulated node did not start: {lines[-1] if lines else 'its daemon ended'}")
+                raise WattlensError(f"the simulated node did not start: {lines[-1] if lines else 'its daemon exited'}")
             state = self.state()
             if state.get("pid") == self._daemon.pid and state.get("ready"):
                 return
@@ -261,11 +261,15 @@ def _prepare(folder: Path) -> Path:
         about = folder.lstat()
         names = {p.name for p in folder.iterdir()}
     except OSError as error:
-        raise UsageError(f"cannot use {folder} for the simulated node: {error.strerror}; name another with --dir") from error
+        raise UsageError(
+            f"cannot use {folder} for the simulated node: {error.strerror}; choose another folder with --dir"
+        ) from error
     if not stat.S_ISDIR(about.st_mode) or about.st_uid != os.getuid() or stat.S_IMODE(about.st_mode) & 0o022:
-        raise UsageError(f"{folder} must be a folder that you own and only you can write; name another with --dir")
+        raise UsageError(
+            f"{folder}: expected a folder that you own and that only you can write; choose another folder with --dir"
+        )
     if names and _MARKER not in names:
-        raise UsageError(f"{folder} is not empty and holds no simulated node; name another with --dir")
+        raise UsageError(f"{folder} is not empty and does not contain a simulated node; choose another folder with --dir")
     if SimulatedNode(folder).running:
         raise UsageError(f"a simulated node already runs in {folder}; stop it with 'wattlens sim stop --dir {folder}'")
     _unload(folder / "plant")

@@ -59,25 +59,27 @@ class Scenario(ScenarioSection):
     @model_validator(mode="after")
     def _consistent(self) -> "Scenario":
         if self.gpu_count > GPUS_MAX:
-            raise ValueError(f"boards: {self.gpu_count} GPUs are more than {GPUS_MAX}")
+            raise ValueError(f"boards: expected at most {GPUS_MAX} GPUs, got {self.gpu_count}")
         names = [w.name for w in self.workloads]
         for workload in self.workloads:
             if names.count(workload.name) > 1:
-                raise ValueError(f"workloads: the name {workload.name!r} is there twice")
+                raise ValueError(f"workloads: duplicate name {workload.name!r}")
             if not all(0 <= g < self.gpu_count for g in workload.gpus):
-                raise ValueError(f"workloads: {workload.name!r} wants a GPU that is not there (0 to {self.gpu_count - 1})")
+                raise ValueError(f"workloads: {workload.name!r}: expected GPU indices from 0 to {self.gpu_count - 1}")
         for gpu, sku in enumerate(self.skus):
             held_b = sum(w.memory_b for w in self.workloads if gpu in w.gpus)
             if held_b > known_boards()[sku].values["memory_b"]:
-                raise ValueError(f"workloads: together they hold {held_b / 1e9:g} GB of gpu{gpu}, more than a {sku} has")
+                raise ValueError(
+                    f"workloads: together they use {held_b / 1e9:g} GB of gpu{gpu}, more than the memory of a {sku}"
+                )
         for fault in self.faults:
             if fault.gpu >= self.gpu_count:
-                raise ValueError(f"faults: GPU {fault.gpu} is not there (0 to {self.gpu_count - 1})")
+                raise ValueError(f"faults: GPU {fault.gpu}: expected an index from 0 to {self.gpu_count - 1}")
         for pod in self.kubelet.pods if self.kubelet is not None else ():
             if pod.workload is not None and pod.workload not in names:
                 raise ValueError(f"kubelet: pod {pod.name!r} is {unknown('workload', pod.workload, names)}")
             if any(gpu >= self.gpu_count for gpu in pod.gpus):
-                raise ValueError(f"kubelet: pod {pod.name!r} wants a GPU that is not there (0 to {self.gpu_count - 1})")
+                raise ValueError(f"kubelet: pod {pod.name!r}: expected GPU indices from 0 to {self.gpu_count - 1}")
         return self
 
     def fault_events(self) -> list[FaultEvent]:

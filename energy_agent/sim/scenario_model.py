@@ -29,7 +29,7 @@ def unknown(what: str, value: str, known: Iterable[str]) -> str:
     known = list(known)
     near = difflib.get_close_matches(value, known, 1, 0.4)
     near = [k for k in known if value and k.lower().startswith(value.lower())] or near
-    hint = f"the nearest is {near[0]!r}" if near else f"there are: {', '.join(known)}"
+    hint = f"did you mean {near[0]!r}?" if near else f"available: {', '.join(known)}"
     return f"unknown {what} {value[:64]!r}; {hint}"
 
 
@@ -122,14 +122,14 @@ class WorkloadBase(ScenarioSection):
     def _cgroup(cls, value: str) -> str:
         if value in {"systemd", "docker", "kubepods"} or re.fullmatch(r"(/[A-Za-z0-9._:@-]{1,255}){1,16}", value):
             return value
-        raise ValueError("must be 'systemd', 'docker', 'kubepods' or an absolute cgroup path")
+        raise ValueError("expected 'systemd', 'docker', 'kubepods' or an absolute cgroup path")
 
     @model_validator(mode="after")
     def _consistent(self) -> "WorkloadBase":
         if len(set(self.gpus)) != len(self.gpus):
-            raise ValueError(f"gpus of workload {self.name!r} name a GPU twice")
+            raise ValueError(f"workload {self.name!r}: duplicate GPU in gpus")
         if self.end_s is not None and self.end_s <= self.start_s:
-            raise ValueError(f"end_s of workload {self.name!r} is not after its start_s")
+            raise ValueError(f"workload {self.name!r}: end_s must be after start_s")
         return self
 
 
@@ -182,7 +182,7 @@ class ServingWorkload(WorkloadBase):
     @model_validator(mode="after")
     def _trace(self) -> "ServingWorkload":
         if (self.arrivals == "trace") != (self.trace is not None):
-            raise ValueError("arrivals 'trace' and the key 'trace' go together")
+            raise ValueError("arrivals 'trace' and the key 'trace' require each other")
         return self
 
 
@@ -267,5 +267,5 @@ class ScheduledFault(ScenarioSection):
         except UsageError as error:
             raise ValueError(str(error)) from error
         if self.for_s is not None and (self.kind == "clear" or KINDS[self.kind].once):
-            raise ValueError(f"{self.kind!r} happens once: for_s has no meaning")
+            raise ValueError(f"{self.kind!r} happens once: for_s is not allowed")
         return self

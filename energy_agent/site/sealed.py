@@ -55,4 +55,4 @@ class SealedRows:
                 for row in segment.read(path).rows:
                     self._book.add(row)
             except Exception as error:  # noqa: BLE001 - one damaged file leaves the others in
-                log.warning("a segment is left out of the PUE: %s", reason_of(error))
+                log.warning("the PUE excludes a segment: %s", reason_of(error))

@@ -52,4 +52,4 @@ class SiteSnapshot:
     def summary(self) -> str:
         """How it stands, in a few words."""
         up = sum(h.up for h in self.health if h.source.startswith("facility:"))
-        return f"{up} of {len(self.meters)} meters answer"
+        return f"{up} of {len(self.meters)} meters respond"

@@ -64,10 +64,10 @@ def live(
         try:
             meters = _window(book, open_rows, name, length_ns, min(begun, default=now_ns), now_ns, lag_ns)
         except ValueError:  # a clock that was far ahead for a while: what is after this window is folded, and so is part of it
-            found |= {(str(p.category), name): _none(p, "this time is kept by whole days alone") for p in positions}
+            found |= {(str(p.category), name): _none(p, "only whole days of this period are kept") for p in positions}
             continue
         for position in positions:
-            one = pue(meters, position) if meters else _none(position, "nothing is booked yet")
+            one = pue(meters, position) if meters else _none(position, "nothing is recorded yet")
             one = one if name == NOW else enough(one)
             found[f"{position.category}{PARTLY if one.stated else ''}", name] = one
     return found

@@ -54,7 +54,7 @@ wattlens_facility_power_watts{site="s",meter="it-a",role="it"} 2000
 # TYPE wattlens_pue_ratio gauge
 wattlens_pue_ratio{site="s",category="3",window="15m"} 1.5
 # TYPE wattlens_pue_absent_info gauge
-wattlens_pue_absent_info{site="s",category="3",window="24h",reason="nothing is booked yet"} 1
+wattlens_pue_absent_info{site="s",category="3",window="24h",reason="nothing is recorded yet"} 1
 """
 
 

@@ -45,7 +45,7 @@ class Meter:
 
     def read(self):
         if self.broken:
-            raise MeterError("no answer in time")
+            raise MeterError("no response in time")
         return (MeterReading("main", Scope.FACILITY, 1, 1, energy_uj=1),)
 
     def close(self):

@@ -115,20 +115,20 @@ def test_registers_that_lie_near_are_read_at_once_and_one_by_one_where_there_is_
 @pytest.mark.parametrize(
     ("lie", "reason"),
     [
-        ({"raw": "TTTT0000"}, "a short answer: 4 bytes"),
-        ({"raw": "TTTT00000007UU030400"}, "a short answer: 10 bytes of 13"),
-        ({"raw": "TTTT00000007UU030400", "then": "close"}, "a short answer: 10 bytes of 13"),
-        ({"raw": "TTTT00000005UU03020001"}, "a short answer: 1 of 2 registers"),
-        ({"raw": "TTTT00000006UU0303000001"}, "a short answer|makes sense"),
-        ({"raw": "TTTT00000007UU03ff00000001"}, "makes sense"),
-        ({"raw": "ffff00000007UU030400000001"}, "another request: transaction 65535, and 1 was asked"),
-        ({"raw": "TTTT00000007UU040400000001"}, "function 4, and 3 was asked"),
-        ({"raw": "TTTT0000000777030400000001"}, "an answer of unit 119"),
+        ({"raw": "TTTT0000"}, "incomplete response: 4 bytes"),
+        ({"raw": "TTTT00000007UU030400"}, "incomplete response: 10 of 13 bytes"),
+        ({"raw": "TTTT00000007UU030400", "then": "close"}, "incomplete response: 10 of 13 bytes"),
+        ({"raw": "TTTT00000005UU03020001"}, "incomplete response: 1 of 2 registers"),
+        ({"raw": "TTTT00000006UU0303000001"}, "incomplete response|invalid response"),
+        ({"raw": "TTTT00000007UU03ff00000001"}, "invalid response"),
+        ({"raw": "ffff00000007UU030400000001"}, "another request: expected transaction 1, got 65535"),
+        ({"raw": "TTTT00000007UU040400000001"}, "function 3, got function 4"),
+        ({"raw": "TTTT0000000777030400000001"}, "a response from another unit: 119"),
         ({"raw": "TTTT00000003UU8306"}, r"device busy \(code 6\)"),
-        ({"raw": "485454502f312e3120343030"}, "does not speak Modbus"),
-        ({"raw": "00" * 10_000}, "no answer among them|another request"),
-        ({"raw": "", "then": "close"}, "closes the connection without an answer"),
-        ({"raw": "TTTT00000007UU0304" + "00" * 40, "drip_s": 0.2}, "a short answer"),  # a byte within every timeout
+        ({"raw": "485454502f312e3120343030"}, "is not Modbus"),
+        ({"raw": "00" * 10_000}, "without a response|another request"),
+        ({"raw": "", "then": "close"}, "closed the connection without a response"),
+        ({"raw": "TTTT00000007UU0304" + "00" * 40, "drip_s": 0.2}, "incomplete response"),  # a byte within every timeout
     ],
 )
 def test_what_no_server_would_answer_is_one_reason_and_the_next_poll_connects_anew(server, lie, reason):
@@ -222,7 +222,7 @@ def test_every_watt_hour_is_booked_once_over_a_wrap_a_kill_and_slowness(run, ser
     run.count(11)
     run.wait_for_reading()
     server.tell(late_s=2.0)  # answers, but after the timeout
-    run.up(False, "no answer in time")
+    run.up(False, "no response in time")
     server.tell(late_s=0.0)
     run.up()
     run.count(7)
@@ -293,7 +293,7 @@ def test_a_short_frame_in_mid_run_is_a_reason_until_it_ends(run, server):
     server.process.send_signal(signal.SIGSTOP)  # so that the open connection, to the real server, ends
     run.up(False, "in time")
     server.process.send_signal(signal.SIGCONT)
-    run.up(False, "a short answer: 9 bytes of 17")
+    run.up(False, "incomplete response: 9 of 17 bytes")
     run.wh += 5
     server.tell(raw=None, **run.registers)
     run.up()

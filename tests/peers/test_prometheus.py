@@ -156,7 +156,7 @@ def test_a_sample_is_given_once_and_refused_when_it_is_too_old(peer):
             try:
                 each.read()
             except MeterError as error:
-                seen.add("old" if "s old, and max_age_s is 2" in str(error) else "gone" if "no series" in str(error) else "")
+                seen.add("old" if "s old, but max_age_s is 2" in str(error) else "gone" if "no series" in str(error) else "")
         return "gone" in seen
 
     eventually(look, 20, every=0.01)
@@ -176,11 +176,11 @@ def test_none_and_many_say_how_many_and_what_to_do(peer):
 def test_a_sum_wants_each_of_its_series(peer):
     peer.page.values["b"] = (20_000, 100.25)
     query = {"energy_query": "sum(meter_wh_total)", "energy_unit": "Wh", "samples": "meter_wh_total"}
-    refused(meter(peer, **query), "samples selects 2 series, and series says 1")
+    refused(meter(peer, **query), "samples: expected 1 series as set in `series`, got 2")
     reader = meter(peer, **query, series=2)
     assert first(reader).energy_uj == 30_000 * WH_UJ
     del peer.page.values["b"]
-    refused(reader, "samples selects 1 series, and series says 2")
+    refused(reader, "samples: expected 2 series as set in `series`, got 1")
     rate = meter(peer, power_query='avg_over_time(meter_watts{id="a"}[3s])', samples="meter_watts")
     reading = first(rate)
     assert reading.power_mw == 500_500

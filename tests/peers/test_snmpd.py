@@ -127,7 +127,7 @@ def read(snmpd, **more):
         try:
             return source.read()[0]
         except MeterError as error:
-            if "does not answer" in str(error):
+            if "does not respond" in str(error):
                 return None
             raise
 
@@ -180,11 +180,11 @@ def test_every_way_to_log_in_and_what_is_said_when_it_is_refused(snmpd, tmp_path
     plain = {"user_file": tmp_path / "plain", "auth": "SHA-512", "privacy": "none", "priv_key_file": None}
     assert read(snmpd, version="3", **plain).power_mw == 1_850_000
     for wrong, reason in (
-        ({"user_file": tmp_path / "community"}, "knows no such user"),
-        ({"auth_key_file": tmp_path / "priv"}, "refuses the key in auth_key_file"),
-        ({"auth": "SHA"}, "refuses the key in auth_key_file"),
-        ({"privacy": "none", "priv_key_file": None}, "does not let this user read"),
-        ({"priv_key_file": tmp_path / "auth"}, "a wrong priv_key_file looks the same"),
+        ({"user_file": tmp_path / "community"}, "does not know this user"),
+        ({"auth_key_file": tmp_path / "priv"}, "rejects the key in auth_key_file"),
+        ({"auth": "SHA"}, "rejects the key in auth_key_file"),
+        ({"privacy": "none", "priv_key_file": None}, "does not allow this user to read"),
+        ({"priv_key_file": tmp_path / "auth"}, "a wrong priv_key_file has the same symptom"),
     ):
         patient = METER.model_copy(update={"timeout_s": 20})
         source = SPEC.open(snmpd.section("3", **wrong), patient, RealClock())
@@ -201,10 +201,10 @@ def test_killed_slowed_and_lying_in_mid_run(snmpd, version):
         (APC[1], None, "NoSuchInstance"),
         (APC[1], ("integer", "-5"), "rPDU2DeviceStatusPower is -5"),
         (APC[1], ("integer", "-1"), "does not measure power"),
-        (APC[1], ("string", "185"), "is no whole number, but OctetString"),
-        (APC[0], ("objectid", ".1.3.6.1"), "is no whole number, but ObjectIdentifier"),
-        (APC[0], ("timeticks", "170982"), "is no whole number, but TimeTicks"),
-        (APC[0], ("ipaddress", "10.0.0.1"), "is no whole number, but IpAddress"),
+        (APC[1], ("string", "185"), "expected a whole number, got OctetString"),
+        (APC[0], ("objectid", ".1.3.6.1"), "expected a whole number, got ObjectIdentifier"),
+        (APC[0], ("timeticks", "170982"), "expected a whole number, got TimeTicks"),
+        (APC[0], ("ipaddress", "10.0.0.1"), "expected a whole number, got IpAddress"),
     ]
     with polling(snmpd.section(version)) as poller:
 
@@ -215,7 +215,7 @@ def test_killed_slowed_and_lying_in_mid_run(snmpd, version):
         up(poller)
         more(2)
         snmpd.process.send_signal(signal.SIGSTOP)
-        up(poller, False, "does not answer within 1 s")
+        up(poller, False, "does not respond within 1 s")
         snmpd.process.send_signal(signal.SIGCONT)
         up(poller)
         more(2)
@@ -226,7 +226,7 @@ def test_killed_slowed_and_lying_in_mid_run(snmpd, version):
             up(poller)
         more(2)
         snmpd.stop()
-        up(poller, False, "does not answer within 1 s")
+        up(poller, False, "does not respond within 1 s")
         time.sleep(1.5)  # nothing is read meanwhile, and nothing made up
         readings.extend(poller.drain())
         told = len(readings)

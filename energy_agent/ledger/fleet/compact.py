@@ -136,7 +136,7 @@ def _side_by_side(work: Iterator[_Job], jobs: int, total: int, progress: Progres
                 if progress is not None:
                     progress(done, total)
         except BrokenExecutor:
-            raise WattlensError("a process of compaction was ended by the system (memory?); use fewer jobs") from None
+            raise WattlensError("the system killed a compaction process (out of memory?); use fewer jobs") from None
         finally:
             pool.shutdown(cancel_futures=True)
 
@@ -278,9 +278,7 @@ class _NodeDay:
         self.names.add(path.name)
         self._rows += content.header.rows
         if self._rows > ROWS_MAX:
-            self.chain.faults.append(
-                ChainFault("alien", f"{path}: with it the node would have more than {ROWS_MAX} rows of one day")
-            )
+            self.chain.faults.append(ChainFault("alien", f"{path}: would exceed the limit of {ROWS_MAX} rows per node and day"))
             self._sites.clear()
         for site, kinds in parted.items():
             if site not in self._sites:
@@ -308,7 +306,7 @@ class _NodeDay:
             return None
         header = content.header
         if (header.from_ns, header.to_ns, header.previous) != (entry.from_ns, entry.to_ns, entry.previous):
-            node.faults.append(ChainFault("changed", f"{path}: changed while it was read; run it again"))
+            node.faults.append(ChainFault("changed", f"{path}: changed while it was read; run the command again"))
             return None
         if entry.follower and entry.names != content.sha256:
             node.faults.append(chain.wrong_previous(Path(entry.follower), entry.names, entry.sequence, content.sha256))

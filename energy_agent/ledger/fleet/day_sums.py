@@ -136,7 +136,7 @@ class NodeDay:
         for kind, rows in tables.items():
             largest = max((value for row in rows for value in row if type(value) is int), default=0)
             if largest > INT64_MAX:
-                raise ChainError(f"{cluster}/{node}: a sum of the day is past int64 in {kind}: {largest}; a meter is broken")
+                raise ChainError(f"{cluster}/{node}: a sum of the day exceeds int64 in {kind}: {largest}; a meter is faulty")
         return {kind: _columns(names, tables[kind]) for kind, names in _NAMES.items()}
 
     def _owner_rows(self) -> Iterator[tuple[Any, ...]]:
@@ -185,7 +185,7 @@ class NodeDay:
         ]
         if totals != self._totals or any(used.values()):
             raise ChainError(
-                f"{'/'.join(self._who)}: the day sums are not those of the day's rows; this is a fault of Wattlens"
+                f"{'/'.join(self._who)}: the day sums differ from the sums of the day's rows; this is a bug in Wattlens"
             )
 
 

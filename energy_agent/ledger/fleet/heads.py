@@ -94,7 +94,7 @@ def write(folder: Path, data: bytes) -> str:
     except ChainError as error:
         return str(error)
     if there.heads != decode(data, path).heads or not there.is_signed_by(there.key):
-        return f"{path}: is not of this statement; move it out of the folder and compact again"
+        return f"{path}: does not belong to this statement; move it out of the folder and compact again"
     return ""
 
 
@@ -116,7 +116,7 @@ def contradiction(folder: Path, inputs: Mapping[str, str]) -> str:
             digest = inputs.get(segment.file_name(head.cluster, head.node, head.sequence), head.sha256)
             if digest != head.sha256:
                 who = f"segment {head.sequence} of {head.cluster}/{head.node}"
-                return f"{path}: {who} is {digest[:12]} now, {head.sha256[:12]} was signed; {folder.name} is not signed"
+                return f"{path}: {who} is now {digest[:12]}, but {head.sha256[:12]} was signed; {folder.name} is not signed"
     return ""
 
 
@@ -133,7 +133,7 @@ def find(paths: Iterable[Path]) -> list[SignedHeads]:
         if not path.exists():
             raise UsageError(f"{path}: no such file or folder")
         if not files:
-            raise UsageError(f"{path}: has no {NAME}; `wattlens ledger compact --sign-heads` writes them")
+            raise UsageError(f"{path}: has no {NAME}; create it with `wattlens ledger compact --sign-heads`")
         found += files
     return [read(path) for path in dict.fromkeys(found)]
 
@@ -156,11 +156,11 @@ def decode(data: bytes, path: Path) -> SignedHeads:
         raise ChainError(f"{path}:1: is corrupted (day)") from None
     signature = segment.split_signature(data, lines[-2]) if len(lines) > 2 and not lines[-1] else None
     if header["schema"] != SCHEMA or not _HEX.fullmatch(header["key"]) or signature is None:
-        raise ChainError(f"{path}: is not a whole file of signed heads of schema {SCHEMA}")
+        raise ChainError(f"{path}: is not a complete file of signed heads of schema {SCHEMA}")
     values = [_object(line, "head", _HEAD, f"{path}:{number}") for number, line in enumerate(lines[1:-2], 2)]
     heads = tuple(ChainHead(**{name: value[name] for name in _HEAD if name != "kind"}) for value in values)
     if len({(head.cluster, head.node) for head in heads}) != len(heads) or len(heads) != header["heads"]:
-        raise ChainError(f"{path}: is corrupted (its header states {header['heads']} heads of as many nodes)")
+        raise ChainError(f"{path}: is corrupted (expected {header['heads']} heads of different nodes, as its header states)")
     return SignedHeads(path, header["site"], day, header["key"], heads, bytes.fromhex(signature[0]), signature[1])
 
 
@@ -168,10 +168,10 @@ def _object(line: str, kind: str, fields: Mapping[str, type], where: str) -> dic
     try:
         value = json.loads(line)
     except (ValueError, RecursionError):
-        raise ChainError(f"{where}: is not a line of a file of signed heads") from None
+        raise ChainError(f"{where}: is not a line of a signed heads file") from None
     sound = isinstance(value, dict) and value.keys() == fields.keys() and value["kind"] == kind
     if not sound or any(type(value[name]) is not form for name, form in fields.items()) or canonical(value) != line:
-        raise ChainError(f"{where}: is not a line of a file of signed heads")
+        raise ChainError(f"{where}: is not a line of a signed heads file")
     return dict(value)
 
 
@@ -194,7 +194,7 @@ def check(
     for signed in files:
         if not signed.is_signed_by(key or signed.key):
             is_other = key not in ("", signed.key)
-            why = f"is signed by {signed.key[:16]}, not by {key[:16]}" if is_other else "does not fit its signature"
+            why = f"is signed by {signed.key[:16]}, not by {key[:16]}" if is_other else "has an invalid signature"
             faults.append(ChainFault("head", f"{signed.path}: {why}"))
             continue
         for head in signed.heads:
@@ -210,14 +210,14 @@ def _check(chain: Chain, head: ChainHead, signed: SignedHeads) -> None:
         chain.heads.append((signed.day, head.sequence))
         return
     if digest:
-        what = f"is {digest[:12]} now, {head.sha256[:12]} was signed: the chain was rewritten"
+        what = f"is now {digest[:12]}, but {head.sha256[:12]} was signed: the chain was rewritten"
     elif digest is not None:
         what = "cannot be read"
     elif chain.last is None:
-        what = "is not here, nor is any other of the node"
+        what = "is missing, like every other segment of the node"
     elif head.sequence > chain.last:
-        what = f"is not here: the chain ends at {chain.last}"
+        what = f"is missing: the chain ends at {chain.last}"
     else:
-        what = f"is not here, of {chain.first} to {chain.last}"
-    where = f"{head.cluster}/{head.node}: segment {head.sequence}, the head of {signed.day} that {signed.path} signs"
+        what = f"is missing: the chain has {chain.first} to {chain.last}"
+    where = f"{head.cluster}/{head.node}: segment {head.sequence}, the head of {signed.day} signed in {signed.path}"
     chain.faults.append(ChainFault("head", f"{where}, {what}"))

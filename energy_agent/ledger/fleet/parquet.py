@@ -32,7 +32,7 @@ def _pyarrow() -> Any:
         import pyarrow
         import pyarrow.parquet
     except ImportError:
-        raise UsageError("Parquet needs the extra `ledger`: pip install 'wattlens[ledger]'") from None
+        raise UsageError("Parquet requires the extra `ledger`: pip install 'wattlens[ledger]'") from None
     return pyarrow
 
 
@@ -121,7 +121,7 @@ def _read_file(path: Path) -> Iterator[SourcedRow]:
     except (pa.ArrowException, OSError) as error:
         raise ChainError(f"{path}: cannot be read as Parquet: {error}") from None
     if kind in DAY_COLUMNS:
-        raise ChainError(f"{path}: holds sums of a day, no rows; name the day's folder")
+        raise ChainError(f"{path}: contains the sums of a day, not rows; use the folder of the day")
     if kind not in COLUMNS:
         raise ChainError(f"{path}: is not a compacted file of Wattlens")
     try:
@@ -189,14 +189,14 @@ class ForeignTable:
         """Refuse a column that is there twice, or is no number, instant or text."""
         pa, schema = self._pa, self._table.schema_arrow
         if self.columns.count(name) > 1:
-            raise ValueError(f"has two columns {name!r}")
+            raise ValueError(f"has a duplicate column {name!r}")
         kind = schema.field(name).type
         if pa.types.is_timestamp(kind) and kind.tz is None:
-            raise ValueError(f"column {name!r} has instants without a time zone")
+            raise ValueError(f"column {name!r}: expected timestamps with a time zone")
         kind = kind.value_type if pa.types.is_dictionary(kind) else kind
         kinds = ("is_timestamp", "is_integer", "is_floating", "is_decimal", "is_string", "is_large_string")
         if not any(getattr(pa.types, is_kind)(kind) for is_kind in kinds):
-            raise ValueError(f"column {name!r}: expected a number, an instant or text, got type {str(kind)[:80]}")
+            raise ValueError(f"column {name!r}: expected a number, a timestamp or text, got type {str(kind)[:80]}")
 
     def _text(self, column: Any, name: str) -> list[str | None]:
         pa, kind = self._pa, column.type

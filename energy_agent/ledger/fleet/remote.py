@@ -14,7 +14,7 @@ def open_url(url: str) -> tuple[Any, str]:
     try:
         import fsspec
     except ImportError:
-        raise UsageError("a ledger by its URL needs the extra `ledger`: pip install 'wattlens[ledger]'") from None
+        raise UsageError("a ledger URL requires the extra `ledger`: pip install 'wattlens[ledger]'") from None
     try:
         system, root = fsspec.core.url_to_fs(url)
     except (ValueError, ImportError) as error:

@@ -50,7 +50,9 @@ def ship(files: Sequence[Path], url: str, progress: Progress | None = None) -> S
     except WattlensError:
         raise
     except Exception as error:  # fsspec's file systems raise whatever their libraries raise
-        raise WattlensError(f"{url}: shipping failed after {copied} segments: {error}; run it again to go on") from error
+        raise WattlensError(
+            f"{url}: shipping failed after {copied} segments: {error}; run the command again to continue"
+        ) from error
     return Shipment(copied, there, tuple(refused))
 
 
@@ -61,11 +63,13 @@ def _ship_one(system: Any, target: str, path: Path) -> bool:
     if system.exists(target):
         if _digest(system, target) == digest:
             return False
-        raise ChainError(f"{target}: is there with other content than {path}; two nodes with one name, or a damaged copy")
+        raise ChainError(
+            f"{target}: already exists, with other content than {path}; two nodes have the same name, or a copy is damaged"
+        )
     temporary = f"{target}.tmp"
     system.pipe_file(temporary, data)
     if _digest(system, temporary) != digest:
-        raise WattlensError(f"{temporary}: the copy of {path} reads back otherwise; the storage is damaged")
+        raise WattlensError(f"{temporary}: the copy of {path} differs when it is read back; the storage is damaged")
     system.mv(temporary, target)
     return True
 

@@ -81,7 +81,7 @@ class Sites:
         if self.default is None:
             day = datetime.fromtimestamp(t_ns // NS_PER_S, UTC).date()
             what = f"{cluster}/{node}" + (f"/{device}" if device else "")
-            raise UsageError(f"no site for {what} on {day}: add it to the inventory, or name a default with --site")
+            raise UsageError(f"no site for {what} on {day}: add it to the inventory, or set a default with --site")
         return self.default
 
 
@@ -92,8 +92,8 @@ def checked_site(site: str) -> str:
         UsageError: it cannot be one.
     """
     if not 0 < len(site.encode("utf-8", "replace")) <= _NAME_MAX_B or site.startswith(".") or re.search("[/\0]", site):
-        limits = f"it cannot be empty, have a slash, begin with a dot or be longer than {_NAME_MAX_B} bytes"
-        raise UsageError(f"site {site[:80]!r}: a site's name becomes a folder; {limits}")
+        limits = f"it must not be empty, contain a slash, begin with a dot or exceed {_NAME_MAX_B} bytes"
+        raise UsageError(f"site {site[:80]!r}: the name of a site is also a folder name; {limits}")
     return site
 
 
@@ -110,18 +110,20 @@ def read_inventory(path: Path, default: str | None = None) -> Sites:
             reader = csv.DictReader(file)
             columns = list(reader.fieldnames or ())
             if sorted({*columns, KEY_COLUMN}) != sorted({*COLUMNS, KEY_COLUMN}) or len(columns) > len(set(columns)):
-                raise UsageError(f"{path}:1: the columns must be {','.join(COLUMNS)}, and {KEY_COLUMN} may follow")
+                raise UsageError(f"{path}:1: expected the columns {','.join(COLUMNS)}, optionally followed by {KEY_COLUMN}")
             for row in reader:
                 if reader.line_num > _LINES_MAX:
                     raise UsageError(f"{path}: has more than {_LINES_MAX} lines")
                 where = f"{path}:{reader.line_num}"
                 if None in row or None in row.values() or not row["site"]:
-                    raise UsageError(f"{where}: a line must have {len(columns)} fields, and a site")
+                    raise UsageError(f"{where}: expected {len(columns)} fields with a site")
                 stay = DeviceLocation(row["site"], _day(row["from"], 0, where), _day(row["to"], INT64_MAX, where))
                 stays.setdefault((row["cluster"], row["node"], row["uuid"]), []).append(stay)
                 key = row.get(KEY_COLUMN) or ""
                 if key and not _KEY.fullmatch(key):
-                    raise UsageError(f"{where}: key: expected 64 digits 0-9a-f, as `wattlens ledger verify` prints them")
+                    raise UsageError(
+                        f"{where}: key: expected 64 hexadecimal digits, as in the output of `wattlens ledger verify`"
+                    )
                 if key:
                     keys.setdefault((row["cluster"], row["node"]), set()).add((stay.from_ns, stay.to_ns, key))
     except OSError as error:
@@ -129,7 +131,7 @@ def read_inventory(path: Path, default: str | None = None) -> Sites:
     except (UnicodeDecodeError, csv.Error) as error:
         raise UsageError(f"{path}: is not a CSV file in UTF-8: {error}") from None
     if keys and not available():
-        raise UsageError(f"{path}: has keys, and signatures need the extra `signing`: pip install 'wattlens[signing]'")
+        raise UsageError(f"{path}: has keys, and signatures require the extra `signing`: pip install 'wattlens[signing]'")
     enrolled = Keys({who: tuple(sorted(found)) for who, found in keys.items()})
     return Sites({key: tuple(value) for key, value in stays.items()}, default, enrolled)
 
@@ -140,4 +142,4 @@ def _day(text: str, otherwise: int, where: str) -> int:
     try:
         return int(datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC).timestamp()) * NS_PER_S
     except ValueError:
-        raise UsageError(f"{where}: {text!r} is not a day like 2026-01-31") from None
+        raise UsageError(f"{where}: expected a day such as 2026-01-31, got {text!r}") from None

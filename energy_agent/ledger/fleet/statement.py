@@ -259,7 +259,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
             return value
     except (ValueError, RecursionError):
         pass  # the error below covers every cause
-    raise ChainError(f"{path}: is corrupted; restore it, or move its folder away to state the day anew")
+    raise ChainError(f"{path}: is corrupted; restore it, or move its folder away to create a new statement of the day")
 
 
 def _digest(path: Path) -> str:
@@ -270,4 +270,4 @@ def _digest(path: Path) -> str:
 def _difference(before: dict[str, str], now: dict[str, str]) -> str:
     added, gone = len(now.keys() - before.keys()), len(before.keys() - now.keys())
     changed = sum(now[name] != before[name] for name in now.keys() & before.keys())
-    return f"input changed: {added} segments more, {gone} fewer, {changed} other, or devices moved between sites"
+    return f"input changed: {added} segments added, {gone} removed, {changed} changed, or devices moved between sites"

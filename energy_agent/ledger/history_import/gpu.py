@@ -83,12 +83,12 @@ class CounterAccount(_Board):
         if reading.t_ns <= (self._suspect or still).t_ns:
             return
         if reading.source != still.source and 0 < last.value - reading.value <= self._ceiling_uj(self.terms.age_ns):
-            self.seen["older readings of another series, passed over"] += 1
+            self.seen["older readings of another series ignored"] += 1
             return
         if self._suspect is not None:
             suspect, self._suspect = self._suspect, None
             if self._taken_back(last, suspect, reading):
-                self.seen["single readings that cannot be, passed over"] += 1
+                self.seen["single implausible readings ignored"] += 1
             else:
                 self._confirm(suspect)
                 self._one(reading)
@@ -124,7 +124,7 @@ class CounterAccount(_Board):
             self._gap(last, reading, RESET)
             self._anchor(reading)
         else:  # the counter restarted at 0 after `last`, so its whole value is new
-            self.seen["times that the counter began anew"] += 1
+            self.seen["counter restarts"] += 1
             self._gap(last, reading, RESET, reading.value)
             self._book(last, still, reading, reading.value)
 
@@ -171,7 +171,7 @@ class PowerAccount(_Board):
         self._learn_period(readings)
         for reading in readings:
             if not 0 <= reading.value <= (self.terms.power_max_mw or BOARD_MOST_MW):
-                self.seen["single readings that cannot be, passed over"] += 1
+                self.seen["single implausible readings ignored"] += 1
             elif self._last is None or reading.t_ns > self._last.t_ns:
                 if self._last is not None:
                     self._book(self._last, reading)

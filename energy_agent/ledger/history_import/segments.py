@@ -108,11 +108,13 @@ class SegmentFolder:
         self._there: list[tuple[Path, Header]] = []
         self._recorded: dict[str, list[tuple[int, int, str]]] = {}  # device -> intervals and who has them
         if start_ns % CELL_NS or end_ns % CELL_NS or start_ns >= end_ns:
-            raise UsageError("a time that is imported begins and ends at a quarter of an hour")
+            raise UsageError("the imported period must start and end on a quarter of an hour")
         if not folder.exists():
             return
         if not folder.is_dir() or (folder / "journal.db").exists():
-            raise UsageError(f"{folder}: is an agent's state folder, or none; name a folder of its own for imported segments")
+            raise UsageError(
+                f"{folder}: expected a separate folder for imported segments, got a file or the state folder of an agent"
+            )
         files = chain.find([folder])
         for number, path in enumerate(files):
             if progress is not None:
@@ -148,22 +150,22 @@ class SegmentFolder:
                 continue
             if not header.boot_id.startswith(MARK):
                 raise UsageError(
-                    f"{path}: {who} has a chain of its own agent; import under another name, "
-                    f"such as --cluster {identity.cluster}-imported"
+                    f"{path}: {who} already has a chain from its own agent; import under another name, such as --cluster "
+                    f"{identity.cluster}-imported"
                 )
             if header.simulated != identity.simulated:
                 raise UsageError(
-                    f"{path}: {who} is simulated there and here it is not, or the other way round; use another folder"
+                    f"{path}: the folder has {who} with another value of `simulated` than this import; use another folder"
                 )
             if header.from_ns < self.end_ns and header.to_ns > self.start_ns:
                 raise UsageError(
-                    f"{path}: has {who} from {utc(header.from_ns)} to {utc(header.to_ns)} already; nothing is booked twice: "
-                    "import another time, or into another folder"
+                    f"{path}: already has {who} from {utc(header.from_ns)} to {utc(header.to_ns)}, and importing it "
+                    "again would count its energy twice: import another period, or into another folder"
                 )
             if header.sequence >= sequence:
                 sequence, previous, key = header.sequence + 1, segments.read(path).sha256, header.key
         if key and (self._signer is None or self._signer.key != key):
-            ways = "sign with its key, or import into another folder"
+            ways = "sign with that key, or import into another folder"
             raise UsageError(f"{self._folder}: the last segment of {who} is signed by {key[:16]}; {ways}")
         return NodeTarget(self, identity, sequence, previous, self._signer)
 
@@ -177,8 +179,8 @@ class SegmentFolder:
             if other != who and begin < last_ns and end > first_ns:
                 both = f"{utc(max(begin, first_ns))} to {utc(min(end, last_ns))}"
                 raise UsageError(
-                    f"{who}: {device} from {both} is in {other} as well; nothing is booked twice: "
-                    "choose with --match, --node-label or --dedup-label"
+                    f"{who}: {device} from {both} is also in {other}, which would count its energy twice: select one "
+                    "with --match, --node-label or --dedup-label"
                 )
         intervals = self._recorded.setdefault(device, [])
         if intervals and intervals[-1][2] == who and intervals[-1][1] == first_ns:
@@ -208,7 +210,7 @@ class SegmentFolder:
         files = RealFiles()
         for _, target in self._staged:
             if target.exists():
-                raise ChainError(f"{target}: is there; nothing was written over it, and nothing imported")
+                raise ChainError(f"{target}: already exists; no file was overwritten, and nothing was imported")
         try:
             for path, target in self._staged:
                 files.rename(path, target)

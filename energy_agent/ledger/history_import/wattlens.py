@@ -57,7 +57,7 @@ _CHECKS: Final[Mapping[str, Callable[[str], bool]]] = {
     "state": lambda text: text in (State.ACTIVE, State.IDLE),
     "reason": lambda text: f"unattributed:{text}" in set(State),
 }
-GAP_TOLD: Final = "told by the agent as a gap"
+GAP_TOLD: Final = "reported by the agent as a gap"
 
 Key = tuple[str, ...]
 """(kind, device, ...): what a number of a page is of."""
@@ -148,14 +148,14 @@ class AgentScrapeAccount:
             return False
         falls = [self._last.get(key, 0) - value for key, value in page.values.items() if key[0] == "total"]
         older = 0 < max(falls, default=0) <= energy_uj(BOARD_MOST_MW, self.age_ns)
-        self.seen["older pages of another series, passed over"] += older
+        self.seen["older scrapes of another series ignored"] += older
         return older
 
     def _device(self, device: str, start_ns: int, page: AgentScrape, sharing: Mapping[Key, int]) -> None:
         mine = {key: value for key, value in page.values.items() if key[1] == device and key[0] not in ("edge", "held")}
         anew = any(value < self._last.get(key, 0) for key, value in mine.items() if key[0] == "total")
         if anew:
-            self.seen["times that an agent's journal began anew"] += 1
+            self.seen["restarts of an agent's journal"] += 1
             self._last |= {key: 0 for key in self._last if key[1] == device or key[0] == "held"}
         totals = {Method(key[2]): value - self._last.get(key, 0) for key, value in mine.items() if key[0] == "total"}
         drawn_uj = sum(totals.values())

@@ -59,13 +59,13 @@ class Batch:
         for row in self.rows:
             kind = kind_of(row)
             if min(kind.counts(row)) < 0 or kind.end_ns(row) < kind.start_ns(row):
-                raise JournalError(f"refused to book {row!r}: it ends before it starts, or is negative")
+                raise JournalError(f"cannot record {row!r}: it ends before it starts, or is negative")
             yield row
 
 
 def _refuse_unsound(item: Entry | Gap | Tokens | Steps, amount: int) -> None:
     if not 0 <= item.start_ns <= item.end_ns or amount < 0:
-        raise JournalError(f"refused to book {item!r}: it ends before it starts, or is negative")
+        raise JournalError(f"cannot record {item!r}: it ends before it starts, or is negative")
 
 
 @dataclass
@@ -159,7 +159,7 @@ def change_of(book: Book, batch: Batch) -> BookChange:
     largest = max((max(kind_of(row).numbers(row)) for part in (changed, told) for row in part.values()), default=0)
     # A row's time is within the totals. Energy of all time is not bounded: what feeds a building of 10 MW passes int64 in days.
     if max([largest, *totals.sums["gpu_ns"].values()]) > INT64_MAX:
-        raise JournalError("refused to book: a row would pass int64; a meter is broken")
+        raise JournalError("cannot record: a row would exceed int64; a meter is faulty")
     returned = {name for name in named if name in book.ended and name not in batch.ended}
     return BookChange(changed, told, batch.states, totals, removed, batch.ended, returned)
 
@@ -230,7 +230,7 @@ def total_key(name: str, key: Sequence[str]) -> Any:
     """The key of a total whose parts were read as text. Raises ValueError or KeyError: it is damaged."""
     of = SUMS[name]
     if len(key) != len(of.key):
-        raise ValueError(f"a key of {name} has {len(of.key)} parts")
+        raise ValueError(f"expected {len(of.key)} parts in a key of {name}")
     parts = tuple(_REVIVE.get(part, str)(value) for part, value in zip(of.key, key, strict=True))
     return parts if len(parts) > 1 else parts[0]
 

@@ -63,7 +63,7 @@ def open_writable(path: Path, budget_b: int, now_ns: int) -> tuple[sqlite3.Conne
 
 def _open(path: Path, budget_b: int) -> tuple[sqlite3.Connection, bool]:
     if _is_lost(path):  # SQLite would drop the log next to it without a word
-        torn = sqlite3.DatabaseError("it is empty, and its write-ahead log is not")
+        torn = sqlite3.DatabaseError("it is empty, but its write-ahead log is not")
         torn.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
         raise torn
     connection = sqlite3.connect(path, timeout=5, isolation_level=None, check_same_thread=False, cached_statements=64)
@@ -84,7 +84,7 @@ def _open(path: Path, budget_b: int) -> tuple[sqlite3.Connection, bool]:
         else:
             answer = [row[0] for row in connection.execute("PRAGMA quick_check(1)")]
             if answer != ["ok"]:
-                torn = sqlite3.DatabaseError(answer[0] if answer else "quick_check gave no answer")
+                torn = sqlite3.DatabaseError(answer[0] if answer else "quick_check returned no result")
                 torn.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
                 raise torn
             if version >= TABLES:  # else when it is brought up to date, which needs room for a while
@@ -131,7 +131,7 @@ def failure(connection: sqlite3.Connection, path: Path, budget_b: int, error: Ex
     if pages >= _pages(budget_b) - 8:
         full = f"{path}: the disk budget of {budget_b} bytes is full of unsealed rows"
         return JournalError(f"{full}; raise ledger.disk_budget_mib")
-    return JournalError(f"{path}: the disk is full; free some space, nothing committed is lost")
+    return JournalError(f"{path}: the disk is full; free some space, no committed data is lost")
 
 
 def limit(connection: sqlite3.Connection, budget_b: int) -> None:
@@ -152,20 +152,20 @@ def _refuse_foreign(path: Path) -> None:
         raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
     try:
         if not os.path.isfile(handle):  # noqa: PTH113 - asked of the open handle
-            raise UsageError(f"{path}: is not a regular file; the journal must be one")
+            raise UsageError(f"{path}: expected a regular file")
         head = os.read(handle, 72)
     finally:
         os.close(handle)
     if not head.strip(b"\0"):  # new, or zeroed by a crash
         return
     if not head.startswith(_MAGIC[: len(head)]):
-        raise UsageError(f"{path}: is not a database; nothing was changed, point the state folder elsewhere")
+        raise UsageError(f"{path}: is not a database; it was not changed, use another state folder")
     if int.from_bytes(head[68:72], "big") not in (0, APPLICATION_ID):
         raise _foreign(path)
 
 
 def _foreign(path: Path) -> UsageError:
-    return UsageError(f"{path}: is another program's database; nothing was changed, point the state folder elsewhere")
+    return UsageError(f"{path}: is a database of another program; it was not changed, use another state folder")
 
 
 def move_aside(path: Path, now_ns: int, why: str) -> tuple[str, Path]:
@@ -185,8 +185,8 @@ def move_aside(path: Path, now_ns: int, why: str) -> tuple[str, Path]:
             if side.exists():
                 side.rename(target.with_name(target.name + suffix))
     except OSError as error:
-        raise JournalError(f"{path}: is torn ({why}) and cannot be moved aside: {error.strerror}") from None
-    return f"{path}: was torn ({why}); moved to {target.name}", target
+        raise JournalError(f"{path}: is damaged ({why}) and cannot be moved aside: {error.strerror}") from None
+    return f"{path}: was damaged ({why}); moved to {target.name}", target
 
 
 def open_readonly(path: Path) -> sqlite3.Connection:
@@ -197,7 +197,7 @@ def open_readonly(path: Path) -> sqlite3.Connection:
         JournalError: the journal cannot be read.
     """
     if not path.is_file():
-        raise UsageError(f"{path}: there is no journal here")
+        raise UsageError(f"{path}: journal not found")
     _refuse_foreign(path)
     connection = sqlite3.connect(f"{path.resolve().as_uri()}?{_reading(path)}", uri=True, timeout=5, isolation_level=None)
     try:

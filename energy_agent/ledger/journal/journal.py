@@ -153,7 +153,7 @@ class Journal:
         sequence = 0 if last is None else last[0] + 1
         name = segment.file_name(self._identity.cluster, self._identity.node, sequence)
         if (self.segments_folder / name).exists():
-            raise JournalError(f"it does not know segment {sequence}, which is written")
+            raise JournalError(f"segment {sequence} exists on disk, but not in the journal")
 
     def _begin(self, torn: Path | None) -> None:
         """A new database: go on from what a lost one left, else from the segments on disk, if there are any."""
@@ -174,9 +174,9 @@ class Journal:
             with contextlib.suppress(JournalError):  # the next seal tries again
                 self._flush()
         if base is None and taken.known and not self.notice:
-            self.notice = f"{self.path}: is missing, and {recovery.NAME} with it"
+            self.notice = f"{self.path}: is missing, and so is {recovery.NAME}"
         if self.notice:
-            what = "the segments on disk alone" if base is None else f"commit {base.log}, with all that was booked by then"
+            what = "only the segments on disk" if base is None else f"commit {base.log}, with all records up to it"
             self.notice += f"; a new journal continues from {what}"
 
     def _continue(self, old: Identity) -> None:
@@ -185,7 +185,7 @@ class Journal:
             had, now = getattr(old, name), getattr(mine, name)
             if had != now:
                 owner = ("a simulated node" if had else "a real node") if name == "simulated" else f"{name} {had}, not {now}"
-                raise UsageError(f"{self.path}: belongs to {owner}; give each its own state folder")
+                raise UsageError(f"{self.path}: belongs to {owner}; use a separate state folder for each")
         last = segment_table.last(self._connection)
         if last is not None:
             self._sequence, self._previous = last[0] + 1, last[1]

@@ -49,7 +49,7 @@ def read_journal(path: Path) -> JournalView:
             "SELECT sequence, name, sha256, CASE state WHEN 'sealing' THEN body END FROM segment ORDER BY sequence"
         ).fetchall()
     except (sqlite3.Error, ValueError, TypeError, KeyError, AttributeError, RecursionError, WattlensError) as error:
-        raise JournalError(f"{path}: is torn ({error}); the agent moves it aside at its next start") from None
+        raise JournalError(f"{path}: is damaged ({error}); the agent moves it aside at its next start") from None
     finally:
         connection.close()
     return JournalView(path, identity, book, tuple(SegmentStub(*row) for row in segments), first)

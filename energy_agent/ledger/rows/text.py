@@ -95,14 +95,14 @@ def _signed(name: str, value: object) -> int:
 def _cell_start(name: str, value: object) -> int:
     start = _count(name, value)
     if start % CELL_NS:
-        raise ChainError(f"{name} is not a quarter of an hour")
+        raise ChainError(f"{name} is not a multiple of 15 minutes")
     return start
 
 
 def _ratio(name: str, value: object) -> int:
     ppm = _count(name, value)
     if round(ppm / PPM * PPM) != ppm:
-        raise ChainError(f"{name} is larger than any ratio")
+        raise ChainError(f"{name} is too large for a ratio")
     return ppm
 
 

@@ -102,7 +102,7 @@ def systematic_uj(energy_uj: int, gain_ppm: int) -> int:
         ValueError: a gain of 100 % or more says nothing.
     """
     if not 0 <= gain_ppm < _PPM:
-        raise ValueError(f"a gain uncertainty of {gain_ppm} ppm is not from 0 to 1")
+        raise ValueError(f"gain uncertainty: expected 0 to 1, got {gain_ppm} ppm")
     return -(-energy_uj * gain_ppm // (_PPM - gain_ppm))
 
 

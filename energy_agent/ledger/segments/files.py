@@ -95,7 +95,7 @@ def read_bounded(path: Path, limit_b: int) -> bytes:
     """
     data = read_start(path, limit_b + 1)
     if len(data) > limit_b:
-        raise ChainError(f"{path}: is larger than {limit_b} bytes, no segment is")
+        raise ChainError(f"{path}: is larger than {limit_b} bytes, the maximum of a segment")
     return data
 
 

@@ -159,7 +159,7 @@ def expand(data: bytes, where: str) -> bytes:
     except zlib.error:
         raise ChainError(f"{where}: is corrupted (not gzip data)") from None
     if len(text) == limit_b:
-        raise ChainError(f"{where}: {len(data)} bytes expand to more than {limit_b}, no segment does")
+        raise ChainError(f"{where}: {len(data)} bytes expand to more than {limit_b}, the maximum of a segment")
     if not unpacker.eof:
         raise ChainError(f"{where}: is corrupted (cut off)")
     if unpacker.unused_data:
@@ -202,15 +202,15 @@ def decode(data: bytes, where: str) -> Content:
         except (ValueError, RecursionError):
             raise ChainError(f"{where}:{number}: is corrupted (not JSON)") from None
         except ChainError as error:
-            raise ChainError(f"{where}:{number}: alien row: {error}") from None
+            raise ChainError(f"{where}:{number}: invalid row: {error}") from None
         if line <= before or canonical(to_json(row)) != line:
             raise ChainError(f"{where}:{number}: is corrupted (not canonical: order, repetition or spelling)")
         if header.schema < 2 and isinstance(row, StepRow):
-            raise ChainError(f"{where}:{number}: alien row: schema {header.schema} has no steps")
+            raise ChainError(f"{where}:{number}: invalid row: schema {header.schema} has no steps")
         before = line
         rows.append(row)
     if len(rows) != header.rows:
-        raise ChainError(f"{where}: has {len(rows)} rows, its header says {header.rows}")
+        raise ChainError(f"{where}: has {len(rows)} rows, but its header states {header.rows}")
     signature, signed_sha256, digest = signed
     return Content(header, tuple(rows), digest, signature, signed_sha256)
 
@@ -251,7 +251,7 @@ def store(files: SegmentFiles, folder: Path, name: str, packed: bytes, digest: s
         except ChainError:
             there = ""
         if there != digest:
-            raise JournalError(f"{path}: is there with other content than the journal's; move it out of the folder")
+            raise JournalError(f"{path}: already exists, with other content than in the journal; move it out of the folder")
     else:
         temporary = folder / f".{name}.tmp"
         files.write(temporary, packed)

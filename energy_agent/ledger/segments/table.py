@@ -200,14 +200,14 @@ def strange_rows(content: Content) -> list[tuple[int, str]]:
         name = getattr(row, "device", name)
         if is_meter(name) and site_and_meter(name)[0] != content.header.node and name not in misplaced:
             misplaced.add(name)
-            strange.append((line, f"{name[:80]} is a meter of the building: only the site process may write its rows"))
+            strange.append((line, f"{name[:80]} is a building meter: only the site process may write its rows"))
         kind, key = kind_of(row), key_of(row)
         if kind.name not in KEYS:
             continue
         if key in keys:
-            strange.append((line, "the key is there twice"))
+            strange.append((line, "duplicate key"))
         keys.add(key)
         start, end = kind.start_ns(row), kind.end_ns(row)
         if start < content.header.from_ns or end > content.header.to_ns or end < start:
-            strange.append((line, "outside of the segment's time"))
+            strange.append((line, "outside the interval of the segment"))
     return strange

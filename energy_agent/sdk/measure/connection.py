@@ -23,7 +23,7 @@ from energy_agent.sdk.measure.wire import ANSWER_B, ASK, CLOSE, OPEN, RING_B, WA
 
 START_S = 5.0
 ANSWER_S = 0.5
-_GONE = "the sampler ended within the window"
+_GONE = "the sampler exited during the window"
 
 
 class SamplerConnection:
@@ -90,14 +90,14 @@ class SamplerConnection:
         if self.reason:
             return {"reason": self.reason}
         if self.pid != os.getpid():
-            return {"reason": "the process forked within the window; only the one that opened it can read it"}
+            return {"reason": "the process forked during the window; only the process that opened the window can read it"}
         with self._lock:
             self._send(ASK.pack(number))
             deadline_s = time.monotonic() + ANSWER_S
             while number not in self._answers:
                 packet = self._packet(deadline_s - time.monotonic())
                 if packet is None:
-                    return {"reason": _GONE if self.dead else "the sampler did not answer in time"}
+                    return {"reason": _GONE if self.dead else "the sampler did not respond in time"}
                 self._answers[int(packet["window"])] = packet
             return self._answers.pop(number)
 

@@ -52,8 +52,8 @@ def _count(value: object) -> int:
     """
     index = getattr(value, "__index__", None)
     if isinstance(value, bool) or index is None:
-        raise TypeError(f"measure: a count of tokens is a whole number, not {value!r}")
+        raise TypeError(f"measure: token count: expected a whole number, got {value!r}")
     number = int(index())
     if number < 0:
-        raise ValueError(f"measure: a count of tokens is not below 0, as {number} is")
+        raise ValueError(f"measure: token count: expected at least 0, got {number}")
     return number

@@ -96,11 +96,13 @@ class measure:  # noqa: N801 - reads as a statement: with measure("step") as m
         gpus: "Gpus | None" = None,
     ) -> None:
         if not isinstance(name, str):
-            raise TypeError(f"measure: the name of a window is text, not {name!r}")
+            raise TypeError(f"measure: name: expected text, got {name!r}")
         if sync not in ("auto", False):
-            raise ValueError(f"measure: sync is 'auto' or False, not {sync!r}")
+            raise ValueError(f"measure: sync: expected 'auto' or False, got {sync!r}")
         if not 0 <= gain_uncertainty_ratio < 1:
-            raise ValueError(f"measure: gain_uncertainty_ratio is from 0 to below 1, not {gain_uncertainty_ratio!r}")
+            raise ValueError(
+                f"measure: gain_uncertainty_ratio: expected a number from 0 to below 1, got {gain_uncertainty_ratio!r}"
+            )
         self.name = name
         self._sync = sync
         self._open = False
@@ -121,7 +123,7 @@ class measure:  # noqa: N801 - reads as a statement: with measure("step") as m
 
     def __enter__(self) -> Self:
         if self._open:
-            raise RuntimeError("measure: this window is open already; each window, in each thread, needs an object of its own")
+            raise RuntimeError("measure: this window is already open; use a separate object for each window and thread")
         self._found, self._end_ns, self._counted = None, None, CountedTokens()
         at = self._connection
         if at is None or at.dead:
@@ -136,14 +138,17 @@ class measure:  # noqa: N801 - reads as a statement: with measure("step") as m
         if self._sync:
             _synchronize()
         if not self._open or self._connection is None:
-            raise RuntimeError("measure: this measurement window was not begun, or has ended")
+            raise RuntimeError("measure: this window was not opened, or is already closed")
         self._open = False
         self._end_ns = self._connection.close(self._number)
 
     def __call__(self, function: F) -> F:
         """As a decorator: every call is a window of its own; `function.windows` keeps the last ones."""
         if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-            raise TypeError("measure: a generator runs while others use it; measure the loop that drives it, `with measure()`")
+            raise TypeError(
+                "measure: cannot decorate a generator, because other code runs between its steps; use `with measure()` "
+                "around the loop that consumes it"
+            )
         windows: deque[measure] = deque(maxlen=_CALLS_KEPT)
 
         def window() -> measure:
@@ -349,7 +354,7 @@ def _gpu_names(gpus: "Gpus | None") -> str:
     names = [gpus] if isinstance(gpus, str | int) else list(gpus)
     wrong = next((name for name in names if isinstance(name, bool) or not isinstance(name, str | int)), None)
     if wrong is not None or not names or "" in names:
-        raise TypeError(f"measure: gpus are indices and UUIDs, or a text such as '0,2-3', not {gpus!r}")
+        raise TypeError(f"measure: gpus: expected indices and UUIDs, or a text such as '0,2-3', got {gpus!r}")
     return ",".join(map(str, names))
 
 
@@ -358,7 +363,7 @@ def _narrowed(reply: Mapping[str, Any], names: Sequence[str]) -> Mapping[str, An
     devices = reply.get("devices", {})
     chosen = {u: told for u, told in devices.items() if any(n.startswith("GPU-") and u.startswith(n) for n in names)}
     if len(chosen) < len(names):
-        return {"reason": f"the agent has no energy of GPUs {','.join(names)}, as it knows them by UUID"}
+        return {"reason": f"the agent, which identifies GPUs by UUID, has no energy of GPUs {','.join(names)}"}
     return {**reply, "devices": chosen}
 
 

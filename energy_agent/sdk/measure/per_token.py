@@ -45,13 +45,11 @@ def per_token(joules: float, edge_j: float, gain: float, tokens: int, edge_token
         edge_tokens: half-width of what was not published, or too early, at the edges; 0 for tokens that one counted oneself.
     """
     if tokens <= 0:
-        return PerToken(None, None, None, "no token was counted in the window")
+        return PerToken(None, None, None, "no tokens were counted in the window")
     if edge_tokens >= tokens:
-        return PerToken(
-            None, None, None, f"{tokens} tokens are uncertain by {edge_tokens:.0f}: the window is too short for them"
-        )
+        return PerToken(None, None, None, f"{tokens} tokens have an uncertainty of {edge_tokens:.0f}: the window is too short")
     if joules <= 0:
-        return PerToken(None, None, None, "the sensors told no energy")
+        return PerToken(None, None, None, "the sensors reported no energy")
     value = joules / tokens
     (j_down, j_up), (t_down, t_up) = distances(joules, edge_j), distances(tokens, edge_tokens)
     return PerToken(value, value * exp(-j_down - t_up) / (1.0 + gain), value * exp(j_up + t_down) / (1.0 - gain))

@@ -202,7 +202,7 @@ def _open_gpu(nvml: RealNvml, index: int) -> tuple[str, object]:
 
 def _reason(uuid: str, error: NvmlError) -> str:
     if uuid.startswith("MIG-") and error.code in (abi.NOT_SUPPORTED, abi.INVALID_ARGUMENT, abi.NOT_FOUND):
-        return "a MIG device has no energy of its own; measure the whole GPU, or let the agent attribute it"
+        return "energy of a MIG device cannot be measured; measure the whole GPU, or let the agent attribute its energy"
     return f"{error.call}: {error.name}"
 
 
@@ -243,11 +243,11 @@ def main() -> int:
         sampler = TickSampler(end, Ring(mmap.mmap(arguments.memory, RING_B)), clock, nvml, wanted, gpus)
         hello |= {"devices": list(sampler.devices), "dead": sampler.dead}
         if not wanted:
-            hello["reason"] = "CUDA_VISIBLE_DEVICES hides every GPU" if gpus else "NVML knows no GPU"
+            hello["reason"] = "CUDA_VISIBLE_DEVICES hides every GPU" if gpus else "NVML reports no GPU"
         elif not sampler.devices:
             hello["reason"] = "; ".join(sorted(set(sampler.dead.values())))
     except NvmlError as error:
-        hello["reason"] = f"NVML does not answer: {error.name}"
+        hello["reason"] = f"NVML is not available: {error.name}"
     except WattlensError as error:
         hello["reason"] = str(error)
     with suppress(OSError):

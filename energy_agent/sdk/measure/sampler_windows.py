@@ -84,7 +84,7 @@ class Windows:
         """What a window held: {"devices": {uuid: {"joules", "half_j"} or {"reason"}}}, or {"reason"}; then it is forgotten."""
         window = self._ready.pop(number, None)
         if window is None:
-            return {"reason": f"the sampler does not know this window: it had ended, or {KEPT} windows were not read"}
+            return {"reason": f"the sampler does not know this window: it has ended, or more than {KEPT} windows were not read"}
         assert window.ticks is not None
         assert window.end_s is not None
         return {"devices": {uuid: self._device(uuid, window, ticks) for uuid, ticks in window.ticks.items()}}
@@ -105,7 +105,7 @@ class Windows:
             since_s = head[-1].hi_s if head else window.start_s - _BEFORE_S
             window.ticks[uuid] = [*head, *(t for t in tracker.ticks if t.hi_s > since_s)]
             if tracker.resets != window.resets.get(uuid, tracker.resets):
-                window.wrong[uuid] = "the energy counter began anew within the window"
+                window.wrong[uuid] = "the energy counter was reset during the window"
             if uuid in self._failures:
                 window.wrong[uuid] = self._failures[uuid]
 

@@ -29,19 +29,19 @@ def checked_labels(labels: Mapping[str, str]) -> dict[str, str]:
         ValueError: they are not; the line names the one.
     """
     if len(labels) > LABELS_LIMIT:
-        raise ValueError(f"at most {LABELS_LIMIT} labels say what a run was")
+        raise ValueError(f"expected at most {LABELS_LIMIT} labels")
     for key, value in labels.items():
         if not _KEY.fullmatch(key):
-            raise ValueError(f"label {key!r} is not a name of at most 32 letters, digits, '_', '.' and '-'")
+            raise ValueError(f"label {key!r}: expected a name of at most 32 letters, digits, '_', '.' and '-'")
         if not 0 < len(value) <= _VALUE_LIMIT or not value.isprintable():
-            raise ValueError(f"label {key!r} wants a value of at most {_VALUE_LIMIT} printable characters")
+            raise ValueError(f"label {key!r}: expected a value of at most {_VALUE_LIMIT} printable characters")
     return dict(labels)
 
 
 def joules_per(window: "measure", tokens: int | None, edge_tokens: float) -> PerToken:
     """J for each of `tokens` of a window."""
     if tokens is None:
-        return PerToken(None, None, None, "no tokens were told")
+        return PerToken(None, None, None, "no token count was reported")
     joules, edge_j = window.joules, window.edge_joules
     if joules is None or edge_j is None:
         return PerToken(None, None, None, f"not measured: {window.reason}")
@@ -111,5 +111,5 @@ def _fields(of: "DeviceEnergy | PerToken") -> dict[str, Any]:
 
 def _per(window: "measure", what: str, tokens: int | None, edge_tokens: float, reason: str) -> PerToken:
     if tokens is None:
-        return PerToken(None, None, None, reason or f"{what} tokens were not told")
+        return PerToken(None, None, None, reason or f"no count of {what} tokens was reported")
     return joules_per(window, tokens, edge_tokens)

@@ -35,7 +35,8 @@ class TokenEndpoints:
         """
         if len(urls) > ENDPOINTS_LIMIT or len(set(urls)) < len(urls):
             raise UsageError(
-                f"measure: --tokens-from takes each page once, and at most {ENDPOINTS_LIMIT}: its tokens would count twice"
+                f"measure: --tokens-from: expected at most {ENDPOINTS_LIMIT} different metrics endpoints; tokens of a "
+                "duplicate would count twice"
             )
         self._spec, self._server, self._clock = _server(server), server, clock
         self._urls = urls
@@ -94,7 +95,7 @@ class _Endpoint:
     def __init__(self, url: str, spec: TokenServer, clock: Clock) -> None:
         parts = urlsplit(url)
         if parts.scheme != "http" or not parts.hostname or "@" in parts.netloc:
-            raise UsageError("measure: --tokens-from: a page is not an http:// address without a password")
+            raise UsageError("measure: --tokens-from: expected an http:// URL without a password")
         self._url, self._spec, self._clock = url, spec, clock
         self.name = parts._replace(query="", fragment="").geturl()  # a query may hold a secret, and this is saved
         self.reason = ""
@@ -131,9 +132,9 @@ class _Endpoint:
         batch = [e.gauges["running"] for reading in found for e in reading.engines if "running" in e.gauges]
         self._running.append((self._answered_ns, sum(batch) if batch else None))
         if any(delta.restarted for delta in deltas):
-            self.reason = f"an engine of {self.name} started again within the window: what it did before is not told"
+            self.reason = f"an engine of {self.name} restarted during the window: its tokens before the restart are unknown"
         elif not _engines(self._first) <= _engines(found) and not between:
-            self.reason = f"an engine of {self.name} was gone at the end of the window: what it did is not told"
+            self.reason = f"an engine of {self.name} was missing at the end of the window: its tokens are unknown"
 
     def interval(self, seconds: float, opened_ns: int | None) -> CounterInterval:
         """What it counted around a window of `seconds` from `opened_ns` on; call it after the last reading."""
@@ -201,6 +202,6 @@ def _server(name: str) -> TokenServer:
 
     known = [each for each in plugin.names(package) if each != "mapping"]
     if name not in known:
-        raise UsageError(f"measure: --token-server {name!r} is not known; there are: {', '.join(known)}")
+        raise UsageError(f"measure: --token-server {name!r}: unknown server; known: {', '.join(known)}")
     spec: TokenServer = plugin.load(package, name)
     return spec

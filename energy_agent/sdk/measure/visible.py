@@ -30,7 +30,7 @@ def visible_devices(setting: str | None, uuids: Sequence[str]) -> list[str]:
         else:
             raise WattlensError(f"CUDA_VISIBLE_DEVICES={setting[:80]!r}: {_wrong(entry, uuids)}, so CUDA sees no GPU")
         if name in found:  # CUDA refuses such a list as a whole
-            raise WattlensError(f"CUDA_VISIBLE_DEVICES={setting[:80]!r} names {entry[:80]!r} twice, so CUDA sees no GPU")
+            raise WattlensError(f"CUDA_VISIBLE_DEVICES={setting[:80]!r} lists {entry[:80]!r} twice, so CUDA sees no GPU")
         found.append(name)
     return found
 
@@ -59,7 +59,7 @@ def named_devices(names: str, uuids: Sequence[str]) -> list[str]:
         if not matches:
             raise WattlensError(f"GPUs {names[:80]!r}: {_wrong(entry, uuids)}")
         if twice := set(matches) & set(selected):
-            raise WattlensError(f"GPUs {names[:80]!r}: {sorted(twice)[0]} is named twice")
+            raise WattlensError(f"GPUs {names[:80]!r}: {sorted(twice)[0]} is listed twice")
         selected += matches
     places = {uuid: place for place, uuid in enumerate(uuids)}
     return sorted(selected, key=lambda uuid: places.get(uuid, len(places)))
@@ -84,4 +84,4 @@ def _wrong(entry: str, uuids: Sequence[str]) -> str:
     fits = sum(uuid.startswith(entry) for uuid in uuids)
     if entry.startswith("GPU-") and fits > 1:
         return f"{entry[:80]!r} fits {fits} GPUs"
-    return f"{entry[:80]!r} names no GPU of this machine, which has {len(uuids)}, counted from 0"
+    return f"{entry[:80]!r} is not a GPU of this machine, which has {len(uuids)} GPUs, numbered from 0"

@@ -98,13 +98,13 @@ def lag(interval: CounterInterval, *, live: bool) -> tuple[float, float] | str:
     if not live:
         if len(known) < 2 or not requests:
             return (
-                "the server counts tokens when a request ends, and it is not known how much those had done that ran at the "
-                "window's ends: begin and end it while none runs"
+                "the server counts tokens when a request ends, so the progress of requests that run at the start or the "
+                "end of the window is unknown: open and close the window while no request runs"
             )
         told = max(known) / requests
         return (outside + told) * generation, (outside + told) * (generation + computed)
     if not steps and not known:
-        return "the server tells neither its steps nor its batch: how far its counters lag is not known"
+        return "the server reports neither engine steps nor running requests, so the delay of its counters is unknown"
     per_step = max([*known, interval.engines * generation / steps if steps else 0.0])
     step = _LAG_STEPS * per_step
     prompt = computed * min(1.0, _LAG_PROMPTS / requests) if requests else float(computed)
@@ -127,7 +127,7 @@ def window_tokens(intervals: Sequence[CounterInterval], source: str, server: str
     models = tuple(sorted({model[:_NAME] for s in intervals for model in s.models if model}))
     without = WindowTokens(source, server, moves, models)
     if not intervals or any("generation" not in s.counts for s in intervals):
-        return _because(without, "the page does not tell generated tokens at both ends of the window")
+        return _because(without, "the metrics endpoint does not report generated tokens at both ends of the window")
     found = [lag(s, live=moves == "step") for s in intervals]
     why = next((each for each in found if isinstance(each, str)), "")
     if why:

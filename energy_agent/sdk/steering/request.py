@@ -79,7 +79,7 @@ class Speaker(SteeringClient):
             if self._leads:
                 self.setting = {}
             if time.monotonic() - self._first_s > _FOLLOWS_S or not agent_socket().exists():
-                hint(f"no agent answers on a node of a steered job: {describe_silence(error)}")
+                hint(f"no agent responds on a node of a steered job: {describe_silence(error)}")
 
     def _word(self) -> dict[str, object]:
         """The request to send now; {}: no request."""
@@ -111,8 +111,8 @@ class Speaker(SteeringClient):
             return
         status, found = self._say(word)
         if now_s - self._since_s > _FOLLOWS_S and "lead" not in word and (status != 202 or not in_force(found)):
-            why = found.get("reason") or f"it is in mode {found.get('mode')}; the agent's log says more"
-            hint(f"a node of a steered job does not follow: {self._node}: {why}")
+            why = found.get("reason") or f"its mode is {found.get('mode')}; see the agent's log"
+            hint(f"a node of a steered job does not apply the setting: {self._node}: {why}")
 
     def _decided(self, waited_s: float) -> bool | None:
         """Whether this process speaks for its workload; None: that is not known yet."""

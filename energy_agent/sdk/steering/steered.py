@@ -57,7 +57,7 @@ class steered:  # noqa: N801 - reads as a statement: steer = wattlens.steered()
         try:
             self._meet()
         except Exception as error:  # noqa: BLE001 - no business of the training
-            hint(f"this job is not steered over its nodes any more: {type(error).__name__}: {error}")
+            hint(f"this job is no longer steered across its nodes: {type(error).__name__}: {error}")
             self._left = math.inf
             self.close()
 
@@ -104,7 +104,7 @@ def _by_torch(message: Any) -> Any:
     distributed = initialized_torch()
     if distributed is None:
         if place_of(os.environ).world > 1:
-            raise RuntimeError("torch.distributed is not initialized: call step() after that, or give broadcast=")
+            raise RuntimeError("torch.distributed is not initialized: call step() after its initialization, or pass broadcast=")
         return message
     box = [message]
     distributed.broadcast_object_list(box, src=0)

@@ -161,7 +161,7 @@ def advance_view(view: SourceView, found: Mapping[str, Any], *, afresh: bool) ->
     """The view after an answer of the agent; `afresh`: another source was read since the agent's last answer."""
     workload = str(found.get("workload", ""))
     if "joules" not in found:
-        reason = str(found.get("reason", "")) or "the agent tells no energy"
+        reason = str(found.get("reason", "")) or "the agent reports no energy"
         if view.source == AGENT and not afresh:
             return SourceView(view.interval, AGENT, view.first, None, None, workload, reason)
         return SourceView(view.interval + 1, AGENT, RunTotals(), None, None, workload, reason)

@@ -160,7 +160,7 @@ class Reporter:
             self._next_s = time.monotonic() + 2 * PERIOD_S
         else:
             self._next_s = time.monotonic() + _SLOW_S
-            self._hint(f"the agent does not take the reports of this process: {found.get('reason', status)}")
+            self._hint(f"the agent rejects the reports of this process: {found.get('reason', status)}")
             self._silent(None, at_once=True)
 
     def _look(self, told: dict[str, Any]) -> None:

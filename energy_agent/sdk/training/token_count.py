@@ -25,15 +25,15 @@ def parse_token_count(tokens: object, total: int, age_s: float) -> int:
     else:
         device = getattr(tokens, "device", None)
         if getattr(device, "type", "cpu") != "cpu":
-            raise ValueError("tokens= lies on a GPU, and reading it would wait for the GPU")
+            raise ValueError("tokens=: expected a value on the CPU, because reading it from a GPU would synchronize")
         if isinstance(tokens, str | bytes):
-            raise ValueError(f"tokens= is no number but {type(tokens).__name__}")
+            raise ValueError(f"tokens=: expected a number, got {type(tokens).__name__}")
         try:
             count = int(tokens)  # type: ignore[call-overload]
         except (TypeError, ValueError, OverflowError, RuntimeError):
-            raise ValueError(f"tokens= is no whole number but {type(tokens).__name__} {str(tokens)[:40]!r}") from None
+            raise ValueError(f"tokens=: expected an integer, got {type(tokens).__name__} {str(tokens)[:40]!r}") from None
     if count < 0:
-        raise ValueError("tokens= is below 0")
+        raise ValueError("tokens=: expected at least 0")
     if count > STEP_MAX or total + count > RATE_MAX * (age_s + 1):
-        raise ValueError(f"tokens= is more than a rank can train ({RATE_MAX} a second)")
+        raise ValueError(f"tokens=: more than a rank can train ({RATE_MAX} per second)")
     return count

@@ -46,8 +46,8 @@ def text(status: Status, name: str) -> str:
 def format_status(status: Status, name: str) -> dict[str, str]:
     """What the view shows, as texts."""
     sources = {
-        "agent": f"by the agent: all of {status.workload} on this node",
-        "nvml": "by this process: the visible GPUs, whole",
+        "agent": f"measured by the agent: all of {status.workload} on this node",
+        "nvml": "measured by this process: the whole visible GPUs",
     }
     return {
         "title": f"{name or 'training'}: {status.steps:,} steps, {status.tokens:,} tokens",
@@ -70,7 +70,7 @@ def live_view(status: Callable[[], Status], name: str = "") -> Any:
         anywidget: Any = import_module("anywidget")
         traitlets: Any = import_module("traitlets")
     except ImportError:
-        raise ImportError("the live view needs the extra `notebook`: pip install 'wattlens[notebook]'") from None
+        raise ImportError("the live view requires the extra `notebook`: pip install 'wattlens[notebook]'") from None
 
     class View(anywidget.AnyWidget):  # type: ignore[misc]
         _esm = Path(__file__).with_name("widget.js")

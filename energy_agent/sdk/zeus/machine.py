@@ -175,7 +175,7 @@ class Machine:
                     self.doing = "Ready"
                     yield
                     continue
-                log.info("%.0f W: left out: %s", asked_w, reason)
+                log.info("%.0f W: skipped: %s", asked_w, reason)
                 failures += 1
                 if failures < _FAILURES and not hopeless:
                     if self._windows:
@@ -201,7 +201,7 @@ class Machine:
         self._interruptions += 1
         if self._interruptions == _INTERRUPTIONS:
             need = f"{self.plan.warmup_steps} + {self._steps or self.ranks.steps} steps"
-            self._say(f"no power limit is measured: epochs end before {need}; lower warmup_steps and profile_steps")
+            self._say(f"no power limit is measured: epochs end within {need}; lower warmup_steps and profile_steps")
 
     def _ask_highest(self) -> None:
         """While nothing is measured, nothing is to be slow."""
@@ -210,7 +210,7 @@ class Machine:
 
     def _force(self, asked_w: float) -> Course[tuple[float | None, str, bool]]:
         """Ask for a limit; the one that came into force, or None with the reason, and whether no other will either."""
-        log.info("%.0f W: asked for", asked_w)
+        log.info("%.0f W: requested", asked_w)
         asker, began_s = self.asker, time.monotonic()
         asker.want(asked_w)
         self.doing, self.limit_w = "Asking", asked_w
@@ -244,7 +244,7 @@ class Machine:
         everyone = self.ranks.together({"time_s": time_s, "held": held, "reason": self.asker.reason})
         lost = next((each for each in everyone if not each["held"]), None)
         if lost is not None and asked_w is not None:
-            log.info("%.0f W: did not stay in force", limit_w)
+            log.info("%.0f W: did not stay applied", limit_w)
             return str(lost["reason"])
         spent = self.asker.request_energy(begun_ns, ended_ns)
         self._windows.append(LimitResult(round(limit_w), max(each["time_s"] for each in everyone), spent))
@@ -264,7 +264,7 @@ class Machine:
         for window, parts in zip(self._windows, zip(*by_rank, strict=True), strict=True):
             made = result.measured(window, parts)
             if isinstance(made, str):
-                self._say(f"the energy of a window is not known: at {window.limit_w} W: {made}")
+                self._say(f"the energy of a window is unknown: at {window.limit_w} W: {made}")
             else:
                 self.measurements.append(made)
 
@@ -300,7 +300,7 @@ class Machine:
         if not self._looked and time.monotonic() - self._done_s > FORCE_S:
             self._looked = True
             if self.asker.in_force(float(self.optimal_w)) is None:
-                self._say(f"the power limit is not in force: {self.optimal_w} W: {self.asker.reason} (docs/zeus.md)")
+                self._say(f"the power limit is not applied: {self.optimal_w} W: {self.asker.reason} (docs/zeus.md)")
 
     # Parts.
 

@@ -77,9 +77,9 @@ class GlobalPowerLimitOptimizer:
         lowest = {"wait_steps": (wait_steps, 0), "warmup_steps": (warmup_steps, 0), "profile_steps": (profile_steps, 1)}
         for name, (value, least) in lowest.items():
             if value < least:
-                raise ValueError(f"{name} must be {least} or more, got {value!r}")
+                raise ValueError(f"{name}: expected at least {least}, got {value!r}")
         if not pl_step > 0:
-            raise ValueError(f"pl_step must be above 0 W, got {pl_step!r}")
+            raise ValueError(f"pl_step: expected more than 0 W, got {pl_step!r}")
         self.monitor, self.optimum_selector = monitor, optimum_selector
         self.warmup_steps, self.profile_steps, self.pl_step = warmup_steps, profile_steps, pl_step
         self.profile_path = None if profile_path is None else Path(profile_path)
@@ -133,7 +133,7 @@ class GlobalPowerLimitOptimizer:
             self._machine.give_up()  # a sweep that was interrupted amid a step cannot go on from there
             if not isinstance(error, Exception):  # other errors must not end the training
                 raise
-            sys.stderr.write(f"wattlens: power limits are not optimized any more: {type(error).__name__}: {error}\n")
+            sys.stderr.write(f"wattlens: power limits are no longer optimized: {type(error).__name__}: {error}\n")
 
 
 class _Events:

@@ -75,16 +75,18 @@ class PowerLimitClient(SteeringClient):
         """Why nothing is applied, as far as it is known, in words for the one who trains."""
         said = self._told
         if self.absent:
-            return f"no agent answers at {agent_socket()}"
+            return f"no agent responds at {agent_socket()}"
         if said is None or time.monotonic() - self._heard_s > _SILENT_S:
-            return self._why or "the agent has not answered yet"
+            return self._why or "the agent has not responded yet"
         if said.never or said.reason:
             return f"the agent: {said.never or said.reason}"
         if self._found is None:
             return self._why
         if "asked" not in said.policy:
-            return f"the agent's dvfs.policy is {said.policy!r} for this workload, and has to be auto or asked"
-        return "the actuator does not set it: its allow-list needs `knobs: [power]` for these GPUs (the agent's log says why)"
+            return f"the agent's dvfs.policy for this workload is {said.policy!r}; expected auto or asked"
+        return (
+            "the actuator does not apply the limit: its allow-list needs `knobs: [power]` for these GPUs (see the agent's log)"
+        )
 
     def in_force(self, asked_w: float) -> float | None:
         """The limit in W that is applied due to the request `asked_w`; None: no limit is applied, or not yet."""
@@ -151,7 +153,7 @@ class PowerLimitClient(SteeringClient):
                 self._look()
             self._measure()
         except (OSError, ValueError) as error:
-            self._why = f"no agent answers at {agent_socket()}: {error}"
+            self._why = f"no agent responds at {agent_socket()}: {error}"
             with self._wake:
                 self._broken = True
                 # Without a request there is nothing to withdraw from an absent agent.
@@ -180,7 +182,7 @@ class PowerLimitClient(SteeringClient):
 
     def _look(self) -> None:
         if self._told is not None and self._told.in_force_w:
-            self._why = "a power limit is in force already"  # of a run that ended a few seconds ago
+            self._why = "another power limit is already applied"  # of a run that ended a few seconds ago
             return
         status, me = ask("GET", "/v1/me")
         found = found_of(me) if status == 200 else str(me.get("reason", status))

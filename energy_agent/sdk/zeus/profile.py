@@ -32,7 +32,7 @@ def read(path: Path) -> list[PowerLimitMeasurement]:
     except (ValueError, TypeError, KeyError, RecursionError, AttributeError):
         rows = []
     if not rows:
-        raise ValueError(f"profile_path {path} has no measurements of power limits: move it away to profile again")
+        raise ValueError(f"profile_path {path}: expected measurements of power limits; move the file away to profile again")
     return rows
 
 
@@ -51,5 +51,5 @@ def _row(row: Mapping[str, Any]) -> PowerLimitMeasurement:
     limit_w, joules, seconds = (row[key] for key in ("power_limit", "energy", "time"))
     half = row.get("energy_half_width")
     if any(isinstance(value, bool) or not 0 < value < math.inf for value in (limit_w, joules, seconds)):
-        raise ValueError("not above 0")
+        raise ValueError("expected values above 0")
     return PowerLimitMeasurement(round(limit_w), float(joules), float(seconds), None if half is None else max(0.0, float(half)))

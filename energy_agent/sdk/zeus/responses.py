@@ -67,11 +67,11 @@ def parse_reply(status: int, found: Mapping[str, Any]) -> SteeringReply:
         mode = str(found.get("mode", ""))
         never = ""
         if mode in ("observe", "shadow"):
-            never = f"it is in mode {mode} for this workload, and needs dvfs.mode: enforce and an actuator"
+            never = f"its mode is {mode} for this workload; expected dvfs.mode: enforce and an actuator"
         return SteeringReply(str(found.get("policy", "")), reason, never, in_force, wanted, uuids)
     if status == 429 or status >= 500:
-        return SteeringReply(reason=reason or f"it answers with {status}")
-    return SteeringReply(reason=reason, never=reason or f"it answers with {status}")
+        return SteeringReply(reason=reason or f"it responds with status {status}")
+    return SteeringReply(reason=reason, never=reason or f"it responds with status {status}")
 
 
 def _limits(devices: Collection[Mapping[str, Any]], name: str) -> dict[str, float]:
@@ -88,25 +88,25 @@ def found_of(me: Mapping[str, Any]) -> OriginalLimits | str:
     """The GPUs from an answer to GET /v1/me, or why they are unknown."""
     held = [d for d in me.get("devices", ()) if isinstance(d, Mapping) and d.get("held")]
     if not held:
-        return str(me.get("reason") or "the agent does not see this process on a GPU yet")
+        return str(me.get("reason") or "the agent has not seen this process on a GPU yet")
     try:
         limits = [float(d["power_limit_w"]) for d in held]
         floor = max(float(d["power_limit_range_w"][0]) for d in held)
         return OriginalLimits(tuple(str(d["uuid"]) for d in held), max(limits), min(limits), floor)
     except (KeyError, TypeError, ValueError, IndexError):
-        return "the GPUs do not tell their power limit and its range"
+        return "the GPUs do not report their power limit and its range"
 
 
 def parse_window_energy(found: Mapping[str, Any], uuids: Collection[str]) -> dict[str, tuple[float, float]] | str:
     """Joules of a window with their half-width by GPU, from an answer to GET /v1/window, or why they are unknown."""
     devices = found.get("devices")
     if not isinstance(devices, Mapping):
-        return str(found.get("reason", "the agent does not tell the energy of this window"))
+        return str(found.get("reason", "the agent does not report the energy of this window"))
     joules = {}
     for uuid in uuids:
         one = devices.get(uuid, {})
         try:
             joules[uuid] = float(one["joules"]), float(one.get("half_j", 0.0))
         except (KeyError, TypeError, ValueError, AttributeError):
-            return f"{uuid}: {one.get('reason', 'the agent does not tell its energy') if isinstance(one, Mapping) else one}"
+            return f"{uuid}: {one.get('reason', 'the agent does not report its energy') if isinstance(one, Mapping) else one}"
     return joules

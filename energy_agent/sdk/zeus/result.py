@@ -36,11 +36,11 @@ def measured(window: LimitResult, parts: Sequence[Any]) -> PowerLimitMeasurement
     joules: dict[str, tuple[float, float]] = {}
     for part in parts:
         if not isinstance(part, dict):
-            return str(part or "the agent did not tell it in time")
+            return str(part or "the agent did not report it in time")
         joules |= part
     energy, half = (sum(each[i] for each in joules.values()) for i in (0, 1))
     if energy <= 0:
-        return "no GPU of the job used any"
+        return "no GPU of the job used energy"
     return PowerLimitMeasurement(window.limit_w, energy, window.time_s, half)
 
 

@@ -63,9 +63,9 @@ class ZeusCost(OptimumSelector):
 
     def __init__(self, eta_knob: float = 0.5, world_size: int = 1) -> None:
         if not 0 <= eta_knob <= 1:
-            raise ValueError(f"eta_knob must lie between 0 and 1, got {eta_knob!r}")
+            raise ValueError(f"eta_knob: expected 0 to 1, got {eta_knob!r}")
         if world_size < 1:
-            raise ValueError(f"world_size must be 1 or more, got {world_size!r}")
+            raise ValueError(f"world_size: expected at least 1, got {world_size!r}")
         self.eta_knob, self.world_size = eta_knob, world_size
 
     def select(self, measurements: list[PowerLimitMeasurement]) -> int:
@@ -83,7 +83,7 @@ class MaxSlowdownConstraint(OptimumSelector):
 
     def __init__(self, factor: float) -> None:
         if not factor >= 1:
-            raise ValueError(f"factor must be 1 or more, got {factor!r}")
+            raise ValueError(f"factor: expected at least 1, got {factor!r}")
         self.factor = factor
 
     def select(self, measurements: list[PowerLimitMeasurement]) -> int:

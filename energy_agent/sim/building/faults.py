@@ -19,14 +19,15 @@ PREFIX = "meter:"
 _SIZE_LIMIT_B = 16 * 1024 * 1024
 
 KINDS: Mapping[str, FaultKind] = {
-    "offline": FaultKind("does not answer", value="0: nothing comes, 1: its gateway says that it does not respond"),
-    "slow": FaultKind("answers late", value="milliseconds of real time (0: 10000)"),
+    "offline": FaultKind("does not respond", value="0: no response, 1: its gateway reports that it does not respond"),
+    "slow": FaultKind("responds slowly", value="milliseconds of real time (0: 10000)"),
     "stuck": FaultKind(
-        "energy and power stand still", value="0: the register catches up when cleared, 1: that energy stays unseen"
+        "energy and power do not change",
+        value="0: the register catches up when the fault is cleared, 1: the energy is never registered",
     ),
     "reset": FaultKind("the energy register starts again at 0", once=True),
-    "jump": FaultKind("the energy register jumps, without any energy", value="Wh, may be negative (0: 10000)", once=True),
-    "drift": FaultKind("the gain drifts away, until cleared", value="ppm an hour, may be negative (0: 10000)"),
+    "jump": FaultKind("the energy register jumps without any energy", value="Wh, may be negative (0: 10000)", once=True),
+    "drift": FaultKind("the gain drifts until the fault is cleared", value="ppm per hour, may be negative (0: 10000)"),
 }
 
 
@@ -49,14 +50,14 @@ def check(kind: str, value: int = 0) -> FaultKind:
     """
     if kind not in KINDS:
         near = difflib.get_close_matches(kind, KINDS, 1, 0.5)
-        hint = f"the nearest is {near[0]!r}" if near else f"there are: {', '.join(KINDS)}"
-        raise UsageError(f"unknown fault of a meter {kind[:64]!r}; {hint}")
+        hint = f"did you mean {near[0]!r}?" if near else f"available: {', '.join(KINDS)}"
+        raise UsageError(f"unknown meter fault {kind[:64]!r}; {hint}")
     if value and not KINDS[kind].value:
-        raise UsageError(f"fault {kind!r} of a meter takes no value")
+        raise UsageError(f"meter fault {kind!r} does not take a value")
     if not -1_000_000_000 <= value <= 1_000_000_000:
-        raise UsageError(f"value {value} of fault {kind!r} is not between -1000000000 and 1000000000")
+        raise UsageError(f"value of fault {kind!r}: expected -1000000000 to 1000000000, got {value}")
     if value < 0 and kind not in {"jump", "drift"}:
-        raise UsageError(f"value {value} of fault {kind!r} is negative")
+        raise UsageError(f"value of fault {kind!r}: expected at least 0, got {value}")
     return KINDS[kind]
 
 

@@ -56,7 +56,7 @@ class ModbusMeters:
         start_thread(self._thread)
         self._up.wait(_START_S)
         if not self.port:
-            raise WattlensError(f"the meters cannot be served on {HOST}:{port}: {self._failure or 'no answer'}")
+            raise WattlensError(f"cannot serve the meters on {HOST}:{port}: {self._failure or 'no response'}")
 
     def stop(self) -> None:
         """Answer no more."""

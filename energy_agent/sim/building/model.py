@@ -65,7 +65,7 @@ class TimedMeterFault(ScenarioSection):
         except UsageError as error:
             raise ValueError(str(error)) from error
         if self.for_s is not None and once:
-            raise ValueError(f"{self.kind!r} happens once: for_s has no meaning")
+            raise ValueError(f"{self.kind!r} happens once: for_s is not allowed")
         return self
 
 
@@ -106,7 +106,7 @@ class FacilityModel(ScenarioSection):
     @classmethod
     def _local(cls, value: datetime | None) -> datetime | None:
         if value is not None and value.tzinfo is not None:
-            raise ValueError("is the building's local time: leave out the time zone")
+            raise ValueError("expected the building's local time without a time zone")
         return value
 
     @model_validator(mode="after")

@@ -144,7 +144,7 @@ def _configured(about: Mapping[str, Any], meter: Mapping[str, Any], period_s: fl
 def _described(node: SimulatedNode) -> dict[str, Any]:
     about: dict[str, Any] | None = node.state().get("facility")
     if about is None:
-        raise UsageError("this simulated node has no building; give its scenario the key 'facility'")
+        raise UsageError("this simulated node has no building; add the key 'facility' to its scenario")
     if "meters" not in about:
         raise UsageError(f"this simulated node has no building: {about.get('reason')}")
     return about

@@ -28,7 +28,7 @@ class SimulatedCluster:
         try:
             kubelet = Kubelet(directory, wanted.other_pods, seed)
         except ImportError:
-            raise UsageError("the scenario has a kubelet, which needs grpcio: pip install 'wattlens[kubernetes]'") from None
+            raise UsageError("the kubelet of the scenario requires grpcio: pip install 'wattlens[kubernetes]'") from None
         return cls(kubelet, ApiServer(directory) if wanted.api_server else None)
 
     def show(self, pods: list[PodNow]) -> None:

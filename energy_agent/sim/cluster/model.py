@@ -44,13 +44,13 @@ class Pod(ScenarioSection):
     @classmethod
     def _once(cls, gpus: tuple[int, ...]) -> tuple[int, ...]:
         if len(set(gpus)) != len(gpus) or any(gpu < 0 for gpu in gpus):
-            raise ValueError("names a GPU twice, or one below 0")
+            raise ValueError("expected different GPU indices of at least 0")
         return gpus
 
     @model_validator(mode="after")
     def _one_of_both(self) -> "Pod":
         if self.workload is not None and (self.gpus or self.start_s or self.end_s is not None):
-            raise ValueError(f"pod {self.name!r} is a workload, so that gpus, start_s and end_s are that one's")
+            raise ValueError(f"pod {self.name!r} is a workload: set gpus, start_s and end_s in the workload")
         return self
 
 

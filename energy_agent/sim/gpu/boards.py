@@ -82,4 +82,4 @@ def board(sku: str) -> GpuModel:
     try:
         return boards()[sku]
     except KeyError:
-        raise UsageError(f"no simulated board {sku!r}; there are: {', '.join(boards())}") from None
+        raise UsageError(f"unknown GPU board {sku!r}; available: {', '.join(boards())}") from None

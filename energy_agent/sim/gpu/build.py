@@ -48,7 +48,8 @@ def _build(sources: list[Path], library: Path) -> None:
     compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
     if compiler is None:
         raise UsageError(
-            "the simulated node needs a C compiler once, and no cc was found: install gcc (Debian: apt install gcc libc6-dev)"
+            "building the simulated NVML library requires a C compiler, but cc was not found: install gcc (Debian: apt "
+            "install gcc libc6-dev)"
         )
     try:
         library.parent.mkdir(parents=True, exist_ok=True)

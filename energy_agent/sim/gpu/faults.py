@@ -18,43 +18,46 @@ class FaultKind:
 
 
 KINDS: Mapping[str, FaultKind] = {
-    "lost": FaultKind("the GPU has fallen off the bus: every call answers GPU_IS_LOST and its processes die"),
+    "lost": FaultKind("the GPU has fallen off the bus: every call returns GPU_IS_LOST and its processes die"),
     "hang": FaultKind("calls do not return until the fault is cleared", takes_call=True),
-    "latency": FaultKind("calls take longer", value="milliseconds a call takes", takes_call=True),
-    "timeout": FaultKind("calls answer TIMEOUT", takes_call=True),
-    "not_supported": FaultKind("calls answer NOT_SUPPORTED", takes_call=True),
-    "no_permission": FaultKind("calls answer NO_PERMISSION", takes_call=True),
-    "unknown_error": FaultKind("calls answer UNKNOWN", takes_call=True),
-    "reset_required": FaultKind("calls answer RESET_REQUIRED", takes_call=True),
+    "latency": FaultKind("calls take longer", value="milliseconds per call", takes_call=True),
+    "timeout": FaultKind("calls return TIMEOUT", takes_call=True),
+    "not_supported": FaultKind("calls return NOT_SUPPORTED", takes_call=True),
+    "no_permission": FaultKind("calls return NO_PERMISSION", takes_call=True),
+    "unknown_error": FaultKind("calls return UNKNOWN", takes_call=True),
+    "reset_required": FaultKind("calls return RESET_REQUIRED", takes_call=True),
     "stuck_sensor": FaultKind(
-        "energy counter and power stand still", value="0: the counter catches up when cleared, 1: that energy stays unseen"
+        "energy counter and power do not change",
+        value="0: the counter catches up when the fault is cleared, 1: the energy is never counted",
     ),
-    "ambient": FaultKind("the air at the inlet has another temperature", value="degrees Celsius"),
-    "mig": FaultKind("MIG mode is on", value="number of instances, or a digit an instance: 321 has 3, 2 and 1 slices"),
-    "mps": FaultKind("processes run side by side, as clients of MPS", value="% of the SMs that each may use (0: all)"),
+    "ambient": FaultKind("the inlet air has another temperature", value="degrees Celsius"),
+    "mig": FaultKind("MIG mode is on", value="number of instances, or one digit per instance: 321 has 3, 2 and 1 slices"),
+    "mps": FaultKind("processes run concurrently, as clients of MPS", value="% of the SMs that each process may use (0: all)"),
     "counter_reset": FaultKind("the energy counter starts again at zero", once=True),
     "xid": FaultKind("the driver reports an XID event", value="the XID code", once=True),
-    "ecc_corrected": FaultKind("ECC errors in device memory, corrected", value="how many (0: 1)", once=True),
+    "ecc_corrected": FaultKind("corrected ECC errors in device memory", value="how many (0: 1)", once=True),
     "ecc_uncorrected": FaultKind(
-        "ECC errors in device memory, uncorrected; as many rows wait to be remapped (pages to be retired before Ampere) until "
-        "the driver is loaded anew",
+        "uncorrected ECC errors in device memory; one row per error is pending for remapping (pages pending for "
+        "retirement before Ampere) until the driver is reloaded",
         value="how many (0: 1)",
         once=True,
     ),
     "row_remap_failure": FaultKind("a row could not be remapped"),
-    "pcie_replay": FaultKind("PCIe packets are sent again", value="how many (0: 1)", once=True),
-    "pcie_width": FaultKind("the PCIe link is narrower than it could be", value="lanes"),
+    "pcie_replay": FaultKind("PCIe replays: packets that are sent again", value="how many (0: 1)", once=True),
+    "pcie_width": FaultKind("the PCIe link is narrower than its maximum", value="lanes"),
     "nvlink_down": FaultKind("an NVLink is down", value="the number of the link"),
-    "nvlink_error": FaultKind("NVLink packets are sent again", value="how many (0: 1)", once=True),
+    "nvlink_error": FaultKind("NVLink replays: packets that are sent again", value="how many (0: 1)", once=True),
     "recovery_action": FaultKind(
-        "the driver asks for a recovery", value="1 reset, 2 reboot, 3 drain peers, 4 drain and reset, ... as in nvml.h"
+        "the driver requests a recovery", value="1 reset, 2 reboot, 3 drain peers, 4 drain and reset, ... as in nvml.h"
     ),
     "driver_reload": FaultKind(
-        "the whole node: the driver is loaded anew; counters start again at zero, NVML clients have to initialise again",
+        "the whole node: the driver is reloaded; counters restart at zero, NVML clients must initialise again",
         once=True,
     ),
-    "driver_mismatch": FaultKind("the whole node: library and kernel module are of different versions"),
-    "unprivileged": FaultKind("the whole node: setters answer NO_PERMISSION", value="0: for everybody, 1: unless root"),
+    "driver_mismatch": FaultKind("the whole node: library and kernel module have different versions"),
+    "unprivileged": FaultKind(
+        "the whole node: setters return NO_PERMISSION", value="0: for all users, 1: for all users except root"
+    ),
 }
 
 NODE_WIDE = frozenset({"driver_mismatch", "driver_reload", "unprivileged"})
@@ -81,7 +84,7 @@ def check_kind(kind: str) -> FaultKind:
     if kind in KINDS:
         return KINDS[kind]
     near = difflib.get_close_matches(kind, KINDS, 1, 0.5)
-    hint = f"; the nearest is {near[0]!r}" if near else f"; there are: {', '.join(KINDS)}"
+    hint = f"; did you mean {near[0]!r}?" if near else f"; available: {', '.join(KINDS)}"
     raise UsageError(f"unknown fault {kind!r}{hint}")
 
 
@@ -93,15 +96,15 @@ def check_fault(kind: str, call: str, value: int) -> None:
     """
     known = check_kind(kind)
     if call and not known.takes_call:
-        raise UsageError(f"fault {kind!r} concerns the whole GPU: it takes no call")
+        raise UsageError(f"fault {kind!r} affects the whole GPU: it does not take a call")
     if call and not call.startswith("nvml"):
-        raise UsageError(f"call {call!r} is not the name of an NVML function, such as nvmlDeviceGetPowerUsage")
+        raise UsageError(f"call {call!r}: expected the name of an NVML function, such as nvmlDeviceGetPowerUsage")
     if len(call) > 47:
         raise UsageError(f"call {call!r} is too long: at most 47 characters")
     if value and not known.value:
-        raise UsageError(f"fault {kind!r} takes no value")
+        raise UsageError(f"fault {kind!r} does not take a value")
     if not -1_000_000 <= value <= 1_000_000:
-        raise UsageError(f"value {value} of fault {kind!r} is not between -1000000 and 1000000")
+        raise UsageError(f"value of fault {kind!r}: expected -1000000 to 1000000, got {value}")
 
 
 def parse_gpu(text: str, count: int) -> int:

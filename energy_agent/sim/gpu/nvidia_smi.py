@@ -13,7 +13,7 @@ from energy_agent.devices.nvml.library import RealNvml
 def main() -> int:
     """Body of the program."""
     parser = argparse.ArgumentParser(
-        prog="nvidia-smi", description="nvidia-smi of a Wattlens simulated node: it lists the GPUs, nothing else."
+        prog="nvidia-smi", description="nvidia-smi of a Wattlens simulated node: it only lists the GPUs."
     )
     parser.add_argument("-L", "--list-gpus", action="store_true", required=True, help="list the GPUs with their UUIDs")
     parser.parse_args()

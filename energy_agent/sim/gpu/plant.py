@@ -63,19 +63,19 @@ class Plant:
             UsageError: unknown SKU or parameter, no or too many boards, a rate outside (0, 20], or `path` cannot be written.
         """
         if not 0.0 < rate <= MAX_RATE:
-            raise UsageError(f"rate {rate} of the simulated node must be above 0 and at most {MAX_RATE:g}")
+            raise UsageError(f"rate of the simulated node: expected above 0 and at most {MAX_RATE:g}, got {rate}")
         lib = library()
         start = time.time_ns() if start_utc_ns is None else start_utc_ns
         handle = lib.wl_create(os.fsencode(path), len(boards), seed & (2**64 - 1), rate, manual, start)
         if not handle:
             if not 1 <= len(boards) <= 64:
-                raise UsageError(f"a simulated node has 1 to 64 GPUs, not {len(boards)}")
-            raise UsageError(f"cannot make the plant {path}: {os.strerror(ctypes.get_errno())}")
+                raise UsageError(f"simulated node: expected 1 to 64 GPUs, got {len(boards)}")
+            raise UsageError(f"cannot create the plant {path}: {os.strerror(ctypes.get_errno())}")
         try:
             for gpu, spec in enumerate(boards):
                 _describe(lib, handle, gpu, spec, seed)
             if lib.wl_publish(handle, os.fsencode(path)) != 0:
-                raise UsageError(f"cannot make the plant {path}: {os.strerror(ctypes.get_errno())}")
+                raise UsageError(f"cannot create the plant {path}: {os.strerror(ctypes.get_errno())}")
         except BaseException:
             lib.wl_close(handle)
             raise
@@ -127,7 +127,7 @@ class Plant:
             PlantError: the plant runs in real time, or `utc_ns` is in its past.
         """
         if self._lib.wl_advance_to(self._open, utc_ns) != 0:
-            raise PlantError(f"cannot move the plant to {utc_ns}: it runs in real time, or that is in its past")
+            raise PlantError(f"cannot advance the plant to {utc_ns}: it runs in real time, or this time has passed")
 
     def truth(self, gpu: int) -> EnergyTruth:
         """What really happened on `gpu`, up to now."""
@@ -164,7 +164,7 @@ class Plant:
             PlantError: too many faults at once.
         """
         if len(call) > 47:
-            raise UsageError(f"{call!r} is no NVML call")
+            raise UsageError(f"{call!r} is not an NVML call")
         checked(self._lib.wl_fault(self._open, self._check_gpu(gpu), _fault_number(kind), call.encode(), value))
 
     def clear(self, gpu: int, kind: str | None = None) -> None:
@@ -247,7 +247,7 @@ def _fault_number(kind: str) -> int:
     try:
         return FAULTS[kind]
     except KeyError:
-        raise UsageError(f"no fault {kind!r}; there are: {', '.join(FAULTS)}") from None
+        raise UsageError(f"unknown fault {kind!r}; available: {', '.join(FAULTS)}") from None
 
 
 def _describe(lib: ctypes.CDLL, handle: int, gpu: int, spec: BoardSpec, seed: int) -> None:
@@ -270,7 +270,7 @@ def _describe(lib: ctypes.CDLL, handle: int, gpu: int, spec: BoardSpec, seed: in
     numbers.update(spec.overrides)
     for name in board_fields():
         if name not in numbers:
-            raise UsageError(f"GPU {gpu}: board {spec.sku} has no {name}")
+            raise UsageError(f"GPU {gpu}: GPU board {spec.sku} has no {name}")
     if numbers["gain"] <= 0.0:
         raise UsageError(f"GPU {gpu}: gain: expected a number above 0, got {numbers['gain']:g}")
     try:
@@ -279,7 +279,7 @@ def _describe(lib: ctypes.CDLL, handle: int, gpu: int, spec: BoardSpec, seed: in
         raise UsageError(f"GPU {gpu}: {error}") from None
     for name, value in numbers.items():
         if lib.wl_board_number(handle, gpu, name.encode(), value) != 0:
-            raise UsageError(f"GPU {gpu}: a board has no parameter {name!r}")
+            raise UsageError(f"GPU {gpu}: unknown GPU board parameter {name!r}")
     uuid = spec.uuid or f"GPU-{uuid_module.UUID(int=unique, version=4)}"
     texts = {"name": spec.name or data.name, "uuid": uuid, "serial": str(serial)}
     for name, text in texts.items():

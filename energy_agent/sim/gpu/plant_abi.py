@@ -75,7 +75,7 @@ def checked(answer: int, what: str = "the call") -> int:
     if answer >= 0:
         return answer
     if answer == -1:
-        raise UsageError(f"{what}: an argument is out of its range")
+        raise UsageError(f"{what}: an argument is out of range")
     if answer == -4:
         raise DeviceLostError("the GPU is lost")
     if answer == -5:

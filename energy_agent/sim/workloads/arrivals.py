@@ -99,12 +99,12 @@ def _read_trace(path: Path) -> list[Arrival]:
                 at_s = (at - first).total_seconds()
                 prompt, output = int(row["ContextTokens"]), int(row["GeneratedTokens"])
                 if prompt < 1 or output < 1 or (rows and at_s < rows[-1].at_s):
-                    raise UsageError(f"trace {path}, line {number}: tokens must be positive and times in order")
+                    raise UsageError(f"trace {path}, line {number}: tokens must be positive, and times ascending")
                 rows.append(Arrival(at_s, prompt, output))
     except OSError as error:
         raise UsageError(f"trace {path} cannot be read: {error.strerror}") from error
     except (KeyError, ValueError, TypeError, csv.Error) as error:
-        raise UsageError(f"trace {path} is not a CSV of TIMESTAMP, ContextTokens, GeneratedTokens: {error}") from error
+        raise UsageError(f"trace {path}: expected CSV columns TIMESTAMP, ContextTokens, GeneratedTokens: {error}") from error
     if not rows:
         raise UsageError(f"trace {path} has no rows")
     return rows

@@ -38,8 +38,8 @@ def render(engine: BatchingEngine, model: str, started_s: float) -> str:
         lines.extend((f"{name}_count{{{labels}}} {float(total)!r}", f"{name}_sum{{{labels}}} {values.sum!r}"))
 
     single("vllm:num_requests_running", "gauge", "Requests in the running batch.", len(engine.running))
-    single("vllm:num_requests_waiting", "gauge", "Requests that wait to be processed.", len(engine.waiting))
-    single("vllm:kv_cache_usage_perc", "gauge", "Share of the KV cache in use, 1 is all.", engine.kv_usage_ratio)
+    single("vllm:num_requests_waiting", "gauge", "Waiting requests.", len(engine.waiting))
+    single("vllm:kv_cache_usage_perc", "gauge", "Used share of the KV cache, 1 is all.", engine.kv_usage_ratio)
     single("vllm:num_preemptions", "counter", "Preemptions by the engine.", counters.preemptions)
     single("vllm:prompt_tokens", "counter", "Prefill tokens processed.", counters.prompt)
     sources = {

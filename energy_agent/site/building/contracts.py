@@ -162,13 +162,13 @@ def cover(cells: Mapping[int, int], lots: Iterable[Lot], zone: str, start_ns: in
     """
     remaining = {t: uj for t, uj in sorted(cells.items()) if start_ns <= t < end_ns}
     if min(remaining.values(), default=0) < 0:
-        raise ValueError("a consumption is negative")
+        raise ValueError("consumption must not be negative")
     starts = list(remaining)
     consumed = sum(remaining.values())
     found: dict[str, _Tally] = {}
     for lot in sorted(lots, key=lambda x: (x.end_ns - x.start_ns, x.start_ns, x.contract, x.uj)):
         if lot.uj < 0:
-            raise ValueError(f"contract {lot.contract!r}: a volume is negative")
+            raise ValueError(f"contract {lot.contract!r}: its volume must not be negative")
         whole = start_ns <= lot.start_ns and lot.end_ns <= end_ns
         available = lot.uj if whole else _until(lot, end_ns) - _until(lot, start_ns)
         if not available:
@@ -197,7 +197,7 @@ def hourly_lots(uj: int, start_ns: int, end_ns: int) -> Iterator[tuple[int, int,
     edges = [start_ns, *range((start_ns // HOUR_NS + 1) * HOUR_NS, end_ns, HOUR_NS), end_ns]
     lengths = [b - a for a, b in pairwise(edges)]
     if any(length % (HOUR_NS // 4) for length in lengths):
-        raise ValueError("a period of delivery begins and ends on quarters of an hour")
+        raise ValueError("the period of delivery must start and end on a quarter of an hour")
     for begin, length, part in zip(edges, lengths, split_integer(uj, lengths), strict=False):
         yield begin, begin + length, part
 
@@ -220,12 +220,13 @@ def refuse_double_use(certificates: Sequence[tuple[str, str]]) -> None:
     contracts: set[str] = set()
     for contract, retirement in certificates:
         if contract in contracts:
-            raise ValueError(f"contract {contract!r} is there twice")
+            raise ValueError(f"duplicate contract {contract!r}")
         contracts.add(contract)
         key = retirement_key(retirement)
         if key and key in seen:
             raise ValueError(
-                f"contracts {seen[key]!r} and {contract!r} have the same retirement {retirement!r}: a certificate counts once"
+                f"contracts {seen[key]!r} and {contract!r} have the same retirement {retirement!r}: a certificate counts "
+                "only once"
             )
         seen[key] = contract
 

@@ -13,7 +13,7 @@ from energy_agent.core.meters.difference import energy_uj, gap_of, mean_mw, star
 from energy_agent.core.meters.reading import MeterReading
 from energy_agent.metering.node import DomainInterval, NodeState, NodeStep, advance
 
-HANGS: Final = "its register stands still while energy should flow"
+HANGS: Final = "its register does not advance although energy should flow"
 STOOD_STILL: Final = "its register stood still while energy flowed"
 SAME_POWER: Final = "it told the very same power again and again"
 CLOCK_WENT_BACK: Final = "the clock went back over a restart"

@@ -220,15 +220,24 @@ def _blind(meters: Mapping[str, MeterEnergy], facts: Mapping[str, MeterFacts], i
     for each in sorted(upper, key=lambda m: m.id):
         ended = bool(meters[each.id].lives) and meters[each.id].lives[-1][1] < last_ns
         if each.id not in below_them and not ended:
-            return f"{each.id} at {each.position} has no meter at {position} below it, so not all IT is metered there"
+            return (
+                f"{each.id} at {each.position} has no meter at {position} below it, so part of the IT energy is not "
+                "metered there"
+            )
     lower = [m for m in facts.values() if m.position is not None and m.position.category > position.category]
     for each in sorted((m for m in lower if zone in ("", m.zone)), key=lambda m: m.id):
         if not nearest(each.id, facts, it):
-            return f"{each.id} at {each.position} hangs below no meter at {position}, so not all IT is metered there"
+            return (
+                f"{each.id} at {each.position} is not below a meter at {position}, so part of the IT energy is not "
+                "metered there"
+            )
     for above in (p for p in Position if p.category < position.category):
         terms = it_terms(facts, above, zone)
         if terms and all(meters[m].measured_ns for m in {**terms, **it}) and _uj(meters, it) < _SEEN * _uj(meters, terms):
-            return f"meters at {position} see less than {float(_SEEN):.0%} of IT at {above}: not all of it is metered there"
+            return (
+                f"meters at {position} measure less than {float(_SEEN):.0%} of the IT energy at {above}, so part of it "
+                "is not metered there"
+            )
     return ""
 
 

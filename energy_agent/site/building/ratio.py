@@ -50,7 +50,7 @@ def ratio(meters: Mapping[str, MeterEnergy], above: Terms, below: Terms) -> Amou
         return Amount(None, reason=missing)
     top, bottom = _sum(meters, above), _sum(meters, below)
     if bottom <= 0:
-        return Amount(None, reason="no energy was metered below the line")
+        return Amount(None, reason="no energy was metered in the denominator")
 
     def slopes(t: int, b: int) -> dict[str, Fraction]:
         """d(T/B) = sum over meters of (t B - b T) / B^2 dE."""

@@ -74,7 +74,7 @@ def quarter_span(text: str) -> WeeklyHours:
     for minute in (found.start_min, found.end_min):
         if minute % _QUARTER_MIN:
             raise ValueError(
-                f"{minute // 60:02d}:{minute % 60:02d} is on no quarter of an hour, and energy is booked by quarters"
+                f"{minute // 60:02d}:{minute % 60:02d}: expected a quarter of an hour, because energy is recorded by quarters"
             )
     return found
 
@@ -129,7 +129,7 @@ def refuse_overlap(tariffs: Sequence[TariffPrices]) -> None:
     """
     ids = [t.id for t in tariffs]
     if len(set(ids)) < len(ids):
-        raise ValueError(f"tariff {next(i for i in ids if ids.count(i) > 1)!r} is there twice")
+        raise ValueError(f"duplicate tariff {next(i for i in ids if ids.count(i) > 1)!r}")
     for tariff in tariffs:
         if tariff.valid_to is not None and tariff.valid_to < tariff.valid_from:
             raise ValueError(f"tariff {tariff.id!r} ends on {tariff.valid_to}, before it begins on {tariff.valid_from}")

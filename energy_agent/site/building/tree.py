@@ -22,9 +22,9 @@ def path_of(meter_id: str, meters: Mapping[str, MeterFacts]) -> list[str]:
     path = [meter_id]
     while parent := meters[path[-1]].parent:
         if parent not in meters:
-            raise ValueError(f"meter {path[-1]!r} has the parent {parent!r}, which is no meter of this site")
+            raise ValueError(f"meter {path[-1]!r}: parent {parent!r} is not a meter of this site")
         if parent in path:
-            raise ValueError(f"meters go round in a circle: {' > '.join([parent, *reversed(path)])}")
+            raise ValueError(f"meters form a loop: {' > '.join([parent, *reversed(path)])}")
         path.append(parent)
     return path[::-1]
 
@@ -39,26 +39,26 @@ def refuse_unsound(declared: Sequence[MeterFacts]) -> None:
     meters = {meter.id: meter for meter in declared}
     if len(meters) < len(declared):
         ids = [meter.id for meter in declared]
-        raise ValueError(f"meter id {next(i for i in ids if ids.count(i) > 1)!r} is there twice")
+        raise ValueError(f"duplicate meter id {next(i for i in ids if ids.count(i) > 1)!r}")
     for meter in declared:
         path = path_of(meter.id, meters)
         deeper = next((meters[i] for i in path[:-1] if _turned_round(meters[i], meter)), None)
         if deeper is not None:
             raise ValueError(
-                f"{' > '.join(path)}: {meter.id!r} at {meter.position} hangs below {deeper.id!r} at {deeper.position}, and "
-                "energy flows from UPS to PDU to equipment; turn them round or give one of them another position"
+                f"{' > '.join(path)}: {meter.id!r} at {meter.position} is below {deeper.id!r} at {deeper.position}, but "
+                "energy flows from UPS to PDU to equipment; swap them, or change one of the positions"
             )
         other = next((meters[i] for i in path[:-1] if meter.role is Role.IT and meters[i].role in NOT_IT), None)
         if other is not None:
             raise ValueError(
-                f"{' > '.join(path)}: {meter.id!r} is IT and hangs below {other.id!r}, which is counted as {other.role}; "
-                "give that its own meter beside, or none of these roles"
+                f"{' > '.join(path)}: {meter.id!r} is IT and is below {other.id!r}, which is counted as {other.role}; "
+                "add a separate meter for that role, or remove the role"
             )
         above = next((meters[i] for i in path[:-1] if _same_sum(meters[i], meter)), None)
         if above is not None:
             raise ValueError(
-                f"{' > '.join(path)}: {meter.id!r} hangs below {above.id!r} and both are counted as {_sum_name(meter)}, so its "
-                "energy would be counted twice; give one of them another position or role, or take it out"
+                f"{' > '.join(path)}: {meter.id!r} is below {above.id!r} and both are counted as {_sum_name(meter)}, so "
+                "its energy would be counted twice; change the position or role of one of them, or remove it"
             )
 
 

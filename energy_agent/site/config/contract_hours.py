@@ -26,13 +26,13 @@ def parse_hours(text: str, name: str) -> dict[int, int]:
     try:
         head = [cell.strip().lower() for cell in next(reader, [])]
         if head[:2] != ["ts_utc", "kwh"]:
-            raise ValueError(f"{name}, line 1: these are not the columns ts_utc,kwh")
+            raise ValueError(f"{name}, line 1: expected the columns ts_utc,kwh")
         for cells in reader:
             if not cells:
                 continue
             start_ns, uj = _hour(cells, f"{name}, line {reader.line_num}")
             if start_ns in found:
-                raise ValueError(f"{name}, line {reader.line_num}: this hour is there twice")
+                raise ValueError(f"{name}, line {reader.line_num}: duplicate hour")
             found[start_ns] = uj
             if len(found) > ROWS_MAX:
                 raise ValueError(f"{name} has more than {ROWS_MAX} rows")
@@ -45,14 +45,14 @@ def parse_hours(text: str, name: str) -> dict[int, int]:
 
 def _hour(cells: Sequence[str], where: str) -> tuple[int, int]:
     if len(cells) < 2:
-        raise ValueError(f"{where}: {len(cells)} cells, and the head has 2")
+        raise ValueError(f"{where}: expected 2 cells, as in the header, got {len(cells)}")
     stamp, amount = cells[0].strip(), cells[1].strip()
     if not _TIME.fullmatch(stamp):
-        raise ValueError(f"{where}: {stamp[:40]!r} is no full UTC hour such as 2026-01-31T23:00:00Z")
+        raise ValueError(f"{where}: expected a full UTC hour such as 2026-01-31T23:00:00Z, got {stamp[:40]!r}")
     if not _NUMBER.fullmatch(amount):
-        raise ValueError(f"{where}: {amount[:40]!r} is no amount of kWh")
+        raise ValueError(f"{where}: expected an amount in kWh, got {amount[:40]!r}")
     try:
         moment = datetime.fromisoformat(stamp[:16].replace(" ", "T")).replace(tzinfo=UTC)
     except ValueError:
-        raise ValueError(f"{where}: there is no time {stamp[:40]!r}") from None
+        raise ValueError(f"{where}: the time {stamp[:40]!r} does not exist") from None
     return int(moment.timestamp()) * NS_PER_S, int(Decimal(amount) * UJ_PER_KWH)

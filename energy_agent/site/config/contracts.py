@@ -34,7 +34,7 @@ def _day(value: Any) -> Any:
         try:
             found = date.fromisoformat(value)
         except ValueError:
-            raise ValueError(f"there is no day {value}") from None
+            raise ValueError(f"the day {value} does not exist") from None
     else:
         raise ValueError(f"expected a day such as 2026-01-31, got {str(value)[:40]!r}")
     if found is not None and not 1990 <= found.year <= 2200:
@@ -48,48 +48,61 @@ Day = Annotated[date, BeforeValidator(_day)]
 class Contract(Section):
     """Electricity that was bought by contract, or certificates for it."""
 
-    id: str = Field(pattern=NAME, description="its name, unique within the site")
-    kind: InstrumentKind = Field(description="ppa, go, rec, i-rec or other; of any kind only what was retired counts")
-    zone: str = Field(pattern=NAME, description="bidding zone or grid where it was made, named as grid.zone is")
-    technology: Technology = Field(description="what made it; wind, solar, hydro, geothermal, biomass and ocean are renewable")
+    id: str = Field(pattern=NAME, description="name of the contract, unique within the site")
+    kind: InstrumentKind = Field(description="ppa, go, rec, i-rec or other; only retired certificates count, whatever the kind")
+    zone: str = Field(
+        pattern=NAME, description="bidding zone or grid where the electricity was generated, named as in grid.zone"
+    )
+    technology: Technology = Field(
+        description="generation technology; wind, solar, hydro, geothermal, biomass and ocean are renewable"
+    )
     g_per_kwh: float | None = Field(
         None,
         ge=0,
         le=10_000,
-        description="grams of CO2e per kWh of what was bought; without it wind, solar, hydro, ocean and nuclear have 0 direct, "
-        "and fossil, mixed, biomass and geothermal cover nothing",
+        description="grams of CO2e per kWh of the electricity; without it, wind, solar, hydro, ocean and nuclear count as 0 "
+        "g/kWh direct, and fossil, mixed, biomass and geothermal cover nothing",
     )
-    g_source: str = Field("", max_length=200, description="where that figure is from; needed but for 0 of what burns nothing")
+    g_source: str = Field(
+        "", max_length=200, description="source of that figure; not required for 0 g/kWh of a technology without combustion"
+    )
     g_boundary: Literal["direct", "life-cycle"] = Field(
-        "direct", description="which emissions that figure counts; it covers nothing in a total of the others (grid.boundary)"
+        "direct", description="emissions that the figure includes; the contract covers nothing if grid.boundary differs"
     )
     start: Day | None = Field(None, description="first day of the period, in the site's time zone (with volume_kwh)")
-    end: Day | None = Field(None, description="last day of the period, itself included (with volume_kwh)")
-    volume_kwh: float | None = Field(None, gt=0, le=1e12, description="what was bought for the period")
+    end: Day | None = Field(None, description="last day of the period, inclusive (with volume_kwh)")
+    volume_kwh: float | None = Field(None, gt=0, le=1e12, description="volume of the period")
     granularity: Literal["hour", "month", "year"] = Field(
-        "year", description="what it is matched with: each hour of the period alike, or its month's or year's consumption"
+        "year",
+        description="period over which the volume is matched with consumption; hour: an equal share in each hour of the period",
     )
-    hourly_file: Path | None = Field(None, description="CSV of ts_utc,kwh with the delivery of each hour, instead of a volume")
-    commissioned: Day | None = Field(None, description="when the plant began to run")
+    hourly_file: Path | None = Field(
+        None, description="CSV file ts_utc,kwh with the delivery of each hour, instead of volume_kwh"
+    )
+    commissioned: Day | None = Field(None, description="first day of operation of the power plant")
     retired: Day | None = Field(
         None,
-        description="when its certificates were retired for this site: not after the report, nor before the production began",
+        description="day on which its certificates were retired for this site: not after the report, nor before the production",
     )
-    retirement_id: str = Field("", max_length=200, description="the registry's name for that; no two contracts share one")
+    retirement_id: str = Field(
+        "", max_length=200, description="the registry's id of that retirement; unique among the contracts"
+    )
 
     @model_validator(mode="after")
     def _sound(self) -> Self:
         what = f"contract {self.id!r}"
         by_volume = (self.volume_kwh, self.start, self.end)
         if (self.hourly_file is None) == (self.volume_kwh is None):
-            raise ValueError(f"{what} needs volume_kwh with start and end, or an hourly_file, and not both")
+            raise ValueError(f"{what}: expected either volume_kwh with start and end, or hourly_file")
         if self.hourly_file is None and None in by_volume:
-            raise ValueError(f"{what}: volume_kwh needs start and end")
+            raise ValueError(f"{what}: volume_kwh requires start and end")
         if self.hourly_file is not None and (self.start or self.end):
-            raise ValueError(f"{what}: start and end belong to volume_kwh; the hours of an hourly_file say when they are")
+            raise ValueError(
+                f"{what}: start and end are allowed only with volume_kwh; an hourly_file has the time of each hour"
+            )
         self._factor(what)
         if (self.retired is None) != (not self.retirement_id):
-            raise ValueError(f"{what}: retired and retirement_id belong together")
+            raise ValueError(f"{what}: retired and retirement_id require each other")
         if self.start and self.end:
             self._period(what, self.start, self.end)
         return self
@@ -98,23 +111,23 @@ class Contract(Section):
         grams, life_cycle = self.g_per_kwh, self.g_boundary == "life-cycle"
         if grams is None:
             if life_cycle:
-                raise ValueError(f"{what}: g_boundary is that of g_per_kwh, which is missing")
+                raise ValueError(f"{what}: g_boundary requires g_per_kwh")
             return
         if not grams and (life_cycle or self.technology in (Technology.FOSSIL, Technology.MIXED)):
             over = " over its life cycle" if life_cycle else ""
-            raise ValueError(f"{what}: {self.technology} electricity has more than 0 g/kWh{over}; give its factor")
+            raise ValueError(f"{what}: {self.technology} electricity has more than 0 g/kWh{over}; set its emission factor")
         if (grams or not self.technology.burns_nothing) and not self.g_source:
-            raise ValueError(f"{what}: g_source is missing: say where {grams:g} g/kWh is from")
+            raise ValueError(f"{what}: g_source is missing: state the source of {grams:g} g/kWh")
 
     def _period(self, what: str, start: date, end: date) -> None:
         if end < start:
             raise ValueError(f"{what} ends on {end}, before it begins on {start}")
         if self.commissioned and start < self.commissioned:
-            raise ValueError(f"{what} begins on {start}, before its plant ran ({self.commissioned})")
+            raise ValueError(f"{what} begins on {start}, before its plant was commissioned ({self.commissioned})")
         if self.granularity == "month" and (start.year, start.month) != (end.year, end.month):
-            raise ValueError(f"{what} is matched by the month and is of several; make it one contract a month")
+            raise ValueError(f"{what} is matched by month and spans several months; split it into one contract per month")
         if self.granularity == "year" and start.year != end.year:
-            raise ValueError(f"{what} is matched by the year and is of several; make it one contract a year")
+            raise ValueError(f"{what} is matched by year and spans several years; split it into one contract per year")
 
     def same_zone(self, zone: str) -> bool:
         """Whether it was made where the site draws its electricity."""
@@ -157,9 +170,9 @@ class Contract(Section):
         if self.retired < first:
             return f"retired on {self.retired}, before its production began ({first})"
         if self.g_per_kwh is None and not self.technology.burns_nothing:
-            return f"no emission factor (g_per_kwh) is given, which {self.technology} electricity needs"
+            return f"no emission factor (g_per_kwh) is given, which {self.technology} electricity requires"
         if self.g_boundary != boundary:
-            return f"its emission factor is {self.g_boundary}, and the total {boundary}"
+            return f"its emission factor is {self.g_boundary}, but the total is {boundary}"
         return ""
 
     def deliveries_by_time(self, time_zone: ZoneInfo) -> list[tuple[int, int, int]]:
@@ -185,7 +198,9 @@ class Contract(Section):
         if self.commissioned is not None:
             first = date.fromordinal(date(1970, 1, 1).toordinal() + min(found) // (86_400 * NS_PER_S))
             if first < self.commissioned - timedelta(days=1):  # a day begins earlier in some places than in UTC
-                raise UsageError(f"contract {self.id!r}: {path} begins on {first}, before its plant ran ({self.commissioned})")
+                raise UsageError(
+                    f"contract {self.id!r}: {path} begins on {first}, before its plant was commissioned ({self.commissioned})"
+                )
         return found
 
 
@@ -195,7 +210,7 @@ class HourlyPrice(Section):
     times: tuple[Annotated[str, Field(pattern=SPAN)], ...] = Field(
         min_length=1, max_length=64, description="such as Mon-Fri 08:00-20:00, in the site's time zone, on quarters of an hour"
     )
-    per_kwh: float = Field(ge=-1000, le=1000, description="price of a kWh then")
+    per_kwh: float = Field(ge=-1000, le=1000, description="price per kWh at these times")
 
     @model_validator(mode="after")
     def _on_quarters(self) -> Self:
@@ -207,15 +222,19 @@ class HourlyPrice(Section):
 class TariffConfig(Section):
     """What electricity costs."""
 
-    id: str = Field(pattern=NAME, description="its name, unique within the site")
+    id: str = Field(pattern=NAME, description="name of the contract, unique within the site")
     currency: Currency = Field(description="ISO 4217, such as EUR")
-    default_per_kwh: float = Field(ge=-1000, le=1000, description="price of a kWh at every time that no entry of prices has")
+    default_per_kwh: float = Field(ge=-1000, le=1000, description="price per kWh at times without an entry in prices")
     prices: tuple[HourlyPrice, ...] = Field(
-        (), max_length=64, description="prices by time of use; the first that holds is taken"
+        (), max_length=64, description="prices by time of use; the first matching entry applies"
     )
     valid_from: Day = Field(description="first day, in the site's time zone")
-    valid_to: Day | None = Field(None, description="last day, itself included; without: until the next one begins")
-    source: str = Field(min_length=1, max_length=200, description="where the prices stand: a contract, a page of the supplier")
+    valid_to: Day | None = Field(
+        None, description="last day, inclusive; by default the tariff is valid until the next one begins"
+    )
+    source: str = Field(
+        min_length=1, max_length=200, description="source of the prices: a contract, a web page of the supplier"
+    )
 
     @property
     def tariff(self) -> tariffs.TariffPrices:

@@ -25,7 +25,7 @@ def currency(code: str) -> str:
         ValueError: it is not an ISO 4217 code.
     """
     if code not in CODES:
-        raise ValueError(f"{code[:40]!r} is no currency; write an ISO 4217 code such as EUR")
+        raise ValueError(f"expected an ISO 4217 currency code such as EUR, got {code[:40]!r}")
     return code
 
 

@@ -27,8 +27,8 @@ class AnyGridSource(Section):
     def _one_kind(self) -> Self:
         named = self.kinds
         if len(named) != 1:
-            said = f"has {' and '.join(named)}" if named else "names no kind"
-            raise ValueError(f"a source of grid.sources {said}; give it exactly one of: {', '.join(grid_specs())}")
+            said = f"has {' and '.join(named)}" if named else "has none"
+            raise ValueError(f"an entry of grid.sources {said}; expected exactly one of: {', '.join(grid_specs())}")
         return self
 
     @property
@@ -51,25 +51,27 @@ class GridBase(Section):
     """The grid of the site. Without zone and country CO2e is missing, with this reason."""
 
     zone: str | None = Field(
-        None, pattern=NAME, description="the grid's zone, as sources and factor files name it: DE, US-CA, SE-SE3"
+        None, pattern=NAME, description="zone of the grid, as sources and factor files name it: DE, US-CA, SE-SE3"
     )
     country: str | None = Field(
-        None, description="ISO 3166-1 alpha-3 code, such as DEU: its yearly factor is used where no source has a value"
+        None, description="ISO 3166-1 alpha-3 code, such as DEU: its yearly factor is used when no source has a value"
     )
     boundary: Literal["direct", "life-cycle"] = Field(
         "direct",
-        description="which emissions count: direct, which Scope 2 is, or of the life cycle, which it is not; never both",
+        description="emissions that count: direct (Scope 2) or life-cycle (not Scope 2); the two are never added",
     )
-    gases: Literal["CO2", "CO2e"] = Field("CO2e", description="which gases factors count; China's own are of CO2 alone")
+    gases: Literal["CO2", "CO2e"] = Field(
+        "CO2e", description="gases that the factors include; China's own factors include only CO2"
+    )
     factors: Path | None = Field(
-        None, description="folder with factor files of your own: AIB, IEA, a supplier's; docs/factors.md has their form"
+        None, description="folder with your own factor files (AIB, IEA, a supplier); format: docs/factors.md"
     )
 
     @field_validator("country")
     @classmethod
     def _code(cls, code: str | None) -> str | None:
         if code is not None and not (len(code) == 3 and code.isascii() and code.isalpha()):
-            raise ValueError(f"{code[:40]!r} is no ISO 3166-1 alpha-3 code; write one such as DEU or USA")
+            raise ValueError(f"expected an ISO 3166-1 alpha-3 code such as DEU or USA, got {code[:40]!r}")
         return None if code is None else code.upper()
 
     @model_validator(mode="before")
@@ -90,16 +92,20 @@ class GridBase(Section):
             # What is learnt is kept by these names: two sources of one name would become one series.
             name = (source.kind, config.zone, getattr(getattr(config, "path", None), "stem", ""))
             if name in seen:
-                raise ValueError(f"source {source.kind} of zone {config.zone} is there twice; files need names of their own")
+                raise ValueError(f"duplicate source {source.kind} of zone {config.zone}; give the files different names")
             seen.add(name)
             if config.zone is None:
-                raise ValueError(f"source {source.kind} has no zone; name it there, or the grid's")
+                raise ValueError(f"source {source.kind} has no zone; set its zone, or grid.zone")
             if config.boundary != self.boundary:
                 raise ValueError(
-                    f"source {source.kind} is {config.boundary} and the grid {self.boundary}: one total cannot hold both"
+                    f"source {source.kind} is {config.boundary}, but the grid is {self.boundary}: they cannot be added "
+                    "to one total"
                 )
             if getattr(config, "gases", "CO2e") != self.gases:
-                raise ValueError(f"source {source.kind} is not of {self.gases} as the grid is: one total cannot hold both")
+                raise ValueError(
+                    f"source {source.kind} does not have the gases of the grid ({self.gases}): they cannot be added to "
+                    "one total"
+                )
         return self
 
     @property
@@ -140,6 +146,6 @@ def grid_model() -> type[GridBase]:
         name: (spec.config | None, Field(None, description=spec.summary)) for name, spec in grid_specs().items()
     }
     source = create_model("GridSourceChoice", __base__=AnyGridSource, __doc__=AnyGridSource.__doc__, **keys)
-    told: Any = Field((), description="hourly sources, best first; exactly one kind each")
+    told: Any = Field((), description="hourly sources, best first; each entry has exactly one kind")
     many: Any = Annotated[tuple[source, ...], Field(max_length=SOURCES_MAX)]
     return create_model("Grid", __base__=GridBase, __doc__=GridBase.__doc__, sources=(many, told))

@@ -14,21 +14,29 @@ MeterId = Annotated[str, Field(pattern=NAME)]
 class MeterConfig(Section):
     """A meter of the building."""
 
-    id: MeterId = Field(description="its name, unique within the site")
-    role: Role = Field(description="what the energy behind it is for")
+    id: MeterId = Field(description="name of the meter, unique within the site")
+    role: Role = Field(description="use of the metered energy")
     position: Position | None = Field(
-        None, description="role it: where it stands, which gives the category of the PUE (1, 2, 3)"
+        None, description="for role it: place of the meter, which determines the category of the PUE (1, 2, 3)"
     )
-    parent: MeterId | None = Field(None, description="id of the meter through which its energy flowed before")
-    zone: MeterId | None = Field(None, description="the room or cooling loop that it belongs to, for a partial PUE")
+    parent: MeterId | None = Field(None, description="id of the next meter upstream, which also measures this energy")
+    zone: MeterId | None = Field(None, description="room or cooling loop of the meter, for a partial PUE")
     accuracy_percent: float = Field(
-        ge=0.01, le=50, description="bound of its error in percent of the reading: its accuracy class, with its transformers'"
+        ge=0.01,
+        le=50,
+        description="bound of its error in percent of the reading: its accuracy class, including its transformers",
     )
     calibration: MeterId | None = Field(
-        None, description="meters with the same share their error, so that it adds up; else those of one kind of source do"
+        None,
+        description=(
+            "meters with the same value have the same error, so their errors add up; default: meters with the same kind "
+            "of source"
+        ),
     )
     max_power_w: float = Field(
-        gt=0, le=1e10, description="maximum power, such as the breaker's rating: limits its gaps; higher readings are rejected"
+        gt=0,
+        le=1e10,
+        description="maximum power, such as the breaker's rating: bounds the energy of its gaps; higher readings are rejected",
     )
     period_s: float = Field(60.0, ge=1, le=3600, description="seconds between readings")
     timeout_s: float = Field(5.0, ge=0.1, le=60, description="timeout of a response")
@@ -37,9 +45,9 @@ class MeterConfig(Section):
     def _placed(self) -> Self:
         if (self.role is Role.IT) != (self.position is not None):
             raise ValueError(
-                f"meter {self.id!r} has role it and needs a position: ups_output, pdu_output or it_input"
+                f"meter {self.id!r} has role it and requires a position: ups_output, pdu_output or it_input"
                 if self.role is Role.IT
-                else f"meter {self.id!r} has role {self.role}: position belongs to meters of role it"
+                else f"meter {self.id!r} has role {self.role}: position is allowed only for role it"
             )
         if self.parent == self.id:
             raise ValueError(f"meter {self.id!r} is its own parent")

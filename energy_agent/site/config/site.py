@@ -32,9 +32,9 @@ from energy_agent.site.windows import PueValue
 class SiteIdentity(Section):
     """Which site this is."""
 
-    name: str = Field("site", pattern=NAME, description="its name, as the inventory has it")
-    cluster: str = Field("default", pattern=NAME, description="cluster name on its segments")
-    time_zone: str = Field("UTC", description="IANA name, such as Asia/Kolkata: where quarters end at local midnight")
+    name: str = Field("site", pattern=NAME, description="name of the site, as in the inventory")
+    cluster: str = Field("default", pattern=NAME, description="cluster name in its segments")
+    time_zone: str = Field("UTC", description="IANA name, such as Asia/Kolkata; quarters of the year end at midnight there")
 
     @field_validator("time_zone")
     @classmethod
@@ -42,7 +42,7 @@ class SiteIdentity(Section):
         try:
             ZoneInfo(name)
         except (ZoneInfoNotFoundError, ValueError, OSError):
-            raise ValueError(f"{name[:80]!r} is no time zone; write an IANA name such as Europe/Berlin") from None
+            raise ValueError(f"expected an IANA time zone such as Europe/Berlin, got {name[:80]!r}") from None
         return name
 
 
@@ -51,7 +51,7 @@ class DeclaredPue(Section):
 
     value: float | None = Field(None, ge=1, le=5, description="PUE stated by the operator; used only without meters")
     uncertainty_percent: float = Field(10.0, gt=0, le=50, description="bound of its error")
-    source: str = Field("", max_length=200, description="who states it, and for which period")
+    source: str = Field("", max_length=200, description="who states the PUE, and for which period")
 
     @property
     def as_value(self) -> PueValue | None:
@@ -64,7 +64,7 @@ class DeclaredPue(Section):
 class SiteWeb(Web):
     """/metrics, /healthz, /readyz of the site."""
 
-    listen: str = Field("127.0.0.1:9480", pattern=LISTEN, description="ADDRESS:PORT; port 0 takes a free one")
+    listen: str = Field("127.0.0.1:9480", pattern=LISTEN, description="ADDRESS:PORT; port 0 selects a free port")
 
 
 class AnyMeter(MeterConfig):
@@ -74,8 +74,8 @@ class AnyMeter(MeterConfig):
     def _one_source(self) -> Self:
         named = self.sources
         if len(named) != 1:
-            said = f"has {' and '.join(named)}" if named else "has nothing that reads it"
-            raise ValueError(f"meter {self.id!r} {said}; give it exactly one of: {', '.join(source_specs())}")
+            said = f"has {' and '.join(named)}" if named else "has no source"
+            raise ValueError(f"meter {self.id!r} {said}; expected exactly one of: {', '.join(source_specs())}")
         return self
 
     @property
@@ -111,7 +111,7 @@ class SiteBase(Section):
         config_contracts.refuse_unsound(self.contracts, self.tariffs)
         config_water.refuse_overlap(self.water)
         if self.contracts and self.the_grid.zone is None:
-            raise ValueError("contracts need grid.zone: only what was made in the site's own zone is matched")
+            raise ValueError("contracts require grid.zone: only electricity generated in the site's zone is matched")
         return self
 
     @property

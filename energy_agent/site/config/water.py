@@ -20,11 +20,11 @@ class WaterRecord(Section):
     """Water that entered the site in a period: a bill, or two readings of its meter."""
 
     start: Day = Field(description="first day, in the site's time zone")
-    end: Day = Field(description="last day, itself included")
-    liters: float = Field(ge=0, le=1e12, description="what entered the site in that time")
-    accuracy_percent: float = Field(gt=0, le=50, description="bound of its error in percent")
-    category: Literal[1, 2, 3] = Field(1, description="of the WUE (ISO/IEC 30134-9): what of the water is counted")
-    source: str = Field(min_length=1, max_length=200, description="where the figure stands: a bill, a reading")
+    end: Day = Field(description="last day, inclusive")
+    liters: float = Field(ge=0, le=1e12, description="water that entered the site in this period")
+    accuracy_percent: float = Field(gt=0, le=50, description="bound of the error in percent")
+    category: Literal[1, 2, 3] = Field(1, description="WUE category (ISO/IEC 30134-9): which water is counted")
+    source: str = Field(min_length=1, max_length=200, description="source of the figure: a bill, a reading")
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
@@ -51,4 +51,4 @@ def refuse_overlap(rows: Sequence[WaterRecord]) -> None:
     ordered = sorted(rows, key=lambda row: row.start)
     for before, after in pairwise(ordered):
         if after.start <= before.end:
-            raise ValueError(f"water of {after.start} is there twice: {before.source!r} and {after.source!r}")
+            raise ValueError(f"water of {after.start} is listed twice: {before.source!r} and {after.source!r}")

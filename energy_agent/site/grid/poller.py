@@ -78,7 +78,7 @@ class GridPoller:
                 found = (Intensity(factor.zone, basis, decimal_text(factor.value)),)
             except UsageError as error:
                 reason = str(error)
-                log.warning("no yearly factor stands in: %s", reason)
+                log.warning("no yearly factor can be used instead: %s", reason)
         self._yearly = (year, found, reason)
         return self._yearly
 

@@ -21,9 +21,9 @@ class GridError(WattlensError):
 class GridConfig(Section):
     """Settings of every source."""
 
-    zone: str | None = Field(None, pattern=NAME, description="the zone as this source names it; the grid's where left out")
+    zone: str | None = Field(None, pattern=NAME, description="zone, as this source names it; default: grid.zone")
     boundary: Literal["direct", "life-cycle"] | None = Field(
-        None, description="which emissions to ask for; the grid's where left out, and never another"
+        None, description="emissions to request; default: grid.boundary, and no other value is allowed"
     )
     period_s: float = Field(3600.0, ge=60, le=86_400, description="seconds between readings")
 
@@ -66,5 +66,5 @@ def required_zone(config: GridConfig, key: str) -> tuple[str, EmissionBoundary]:
         UsageError: neither the source nor the grid names them.
     """
     if config.zone is None or config.boundary is None:
-        raise UsageError(f"grid.sources {key}: name its zone and boundary, or the grid's")
+        raise UsageError(f"grid.sources {key}: set its zone and boundary, or those of the grid")
     return config.zone, EmissionBoundary(config.boundary)

@@ -70,7 +70,7 @@ class GridStore:
             found += page.points
             torn += page.torn
             if page.torn_b:
-                torn.append(f"{path}: {page.torn_b} bytes at its end are of a line that was never finished")
+                torn.append(f"{path}: the last line is incomplete ({page.torn_b} bytes)")
             told = page.about or told
         return Read(series(told, found), tuple(torn))
 
@@ -89,7 +89,7 @@ class GridStore:
     def _place(self, about: About) -> Path:
         for name in (about.zone, about.id):
             if not _NAME.fullmatch(name):
-                raise JournalError(f"{name[:80]!r} is no name of a zone or source that a folder can have")
+                raise JournalError(f"{name[:80]!r}: the name of this zone or source cannot be used as a folder name")
         return self._folder / about.zone / f"{about.id}.{about.basis.name}"
 
     def _append(self, path: Path, about: About, points: list[IntensityPoint]) -> int:
@@ -105,7 +105,7 @@ class GridStore:
                 _write(handle, (text + "".join(map(series_record.point_line, fresh))).encode("ascii"))
                 return len(fresh)
         except OSError as error:
-            raise JournalError(f"{path}: cannot be written: {error.strerror}; nothing that was kept is lost") from None
+            raise JournalError(f"{path}: cannot be written: {error.strerror}; existing records are not affected") from None
 
     def _load(self, path: Path) -> SeriesFileContent:
         """What a file holds. A file of the same size is the same file: nothing in it ever changes."""
@@ -119,7 +119,7 @@ class GridStore:
         except OSError as error:
             raise JournalError(f"{path}: cannot be read: {error.strerror}") from None
         if len(raw) > FILE_MAX_B:
-            raise JournalError(f"{path}: is larger than {FILE_MAX_B} bytes; no month of a grid is")
+            raise JournalError(f"{path}: is larger than {FILE_MAX_B} bytes, the maximum of a month")
         page = series_record.parse(raw, str(path))
         self._pages[path] = (len(raw), page)
         return page

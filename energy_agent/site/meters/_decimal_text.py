@@ -17,12 +17,12 @@ def decimal_of(text: object) -> Decimal:
     """
     shown = repr(text)[:40]
     if not isinstance(text, str) or len(text) > _LONGEST or not text.isascii() or "_" in text:
-        raise MeterError(f"{shown} is no number")
+        raise MeterError(f"expected a number, got {shown}")
     try:
         value = Decimal(text)
     except ArithmeticError:
-        raise MeterError(f"{shown} is no number") from None
+        raise MeterError(f"expected a number, got {shown}") from None
     exponent = value.as_tuple().exponent
     if isinstance(exponent, int) and max(abs(exponent), abs(value.adjusted())) > _LARGEST_EXPONENT:
-        raise MeterError(f"{shown} is no number that can be counted with")
+        raise MeterError(f"expected a number of moderate size, got {shown}")
     return value

@@ -57,10 +57,10 @@ class ReadingsCsv:
         file.seek(0)
         line = self._line(file)
         if line is None:
-            raise MeterError("expected a first line with the names of the columns, got an empty file")
+            raise MeterError("expected a header line with the column names, got an empty file")
         self._columns = [name.strip() for name in self._cells(line, "utf-8-sig")]
         if len(set(self._columns)) < len(self._columns):
-            raise RowError(1, "a column is there twice")
+            raise RowError(1, "duplicate column")
         self._header = line
         self._step(line)
         return False
@@ -78,7 +78,7 @@ class ReadingsCsv:
             if line.strip():
                 cells = self._cells(line, "utf-8")
                 if len(cells) != len(self._columns):
-                    raise RowError(self._lines + 1, f"has {len(cells)} cells, and the first line {len(self._columns)}")
+                    raise RowError(self._lines + 1, f"has {len(cells)} cells, but the header has {len(self._columns)}")
                 yield self._lines + 1, tuple(cells[i].strip() for i in places)
             self._step(line)
 
@@ -93,7 +93,7 @@ class ReadingsCsv:
         if len(line) > _LINE_LIMIT_B:
             raise RowError(self._lines + 1, f"is longer than {_LINE_LIMIT_B} bytes")
         if self._lines > ROWS_LIMIT:
-            raise RowError(self._lines + 1, f"is one row too many: {ROWS_LIMIT} are the most; begin a new file")
+            raise RowError(self._lines + 1, f"exceeds the maximum of {ROWS_LIMIT} rows; start a new file")
         return line if line.endswith(b"\n") or (line and self._is_quiet(line)) else None
 
     def _is_quiet(self, line: bytes) -> bool:
@@ -109,7 +109,7 @@ class ReadingsCsv:
         except UnicodeDecodeError:
             raise RowError(self._lines + 1, "is not UTF-8") from None
         except csv.Error as error:
-            raise RowError(self._lines + 1, f"is no row of cells ({error})") from None
+            raise RowError(self._lines + 1, f"is not a CSV row ({error})") from None
 
 
 class ParquetFile:
@@ -133,7 +133,7 @@ class ParquetFile:
         except ValueError as error:
             raise MeterError(str(error)) from None
         if self._table.rows > ROWS_LIMIT:
-            raise MeterError(f"has {self._table.rows} rows, and {ROWS_LIMIT} are the most")
+            raise MeterError(f"has {self._table.rows} rows, but the maximum is {ROWS_LIMIT}")
         self._seen = seen
         return same
 
@@ -169,4 +169,4 @@ def opened(path: Path) -> BinaryIO:
         return os.fdopen(fd, "rb")
     os.close(fd)
     regular = stat.S_ISREG(status.st_mode)
-    raise MeterError(f"has more than {FILE_LIMIT_B >> 20} MiB; begin a new file" if regular else "is no regular file")
+    raise MeterError(f"has more than {FILE_LIMIT_B >> 20} MiB; start a new file" if regular else "is not a regular file")

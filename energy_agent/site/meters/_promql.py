@@ -52,7 +52,7 @@ def looks_back_s(query: str) -> float:
     """
     code = _TEXT.sub(" ", query)
     if "@" in code:
-        raise ValueError("a query with @ tells the same for ever; take it out")
+        raise ValueError("a query with @ always returns the same value; remove @")
     return sum(_seconds((ranged or offset).strip()) for ranged, offset in _RANGES.findall(code))
 
 
@@ -63,7 +63,7 @@ def _seconds(text: str) -> float:
     try:
         return float(text)
     except ValueError:
-        raise ValueError(f"{text[:40]!r} is no duration; write one such as 5m") from None
+        raise ValueError(f"expected a duration such as 5m, got {text[:40]!r}") from None
 
 
 def build_query(queries: Mapping[str, str], selectors: Mapping[str, str]) -> str:
@@ -112,26 +112,30 @@ def _sampled(name: str, rows: Mapping[str, list[Row]], selector: str, series: in
     values = rows.get(name, [])
     count = _count(rows, f"{name}_count")
     if count == 0:
-        raise MeterError(f"{name}_query gives no series: its target is gone, or nothing has this name and these labels")
+        raise MeterError(f"{name}_query returned no series: its target is down, or the name or the labels are wrong")
     if count > 1:
         seen = ", ".join(_format_series(labels) for labels, _, _ in values[:_SHOWN])
         raise MeterError(f"{name}_query: expected 1 series, got {count}: select one by its labels, or sum them; {seen}")
     if len(values) != 1 or values[0][2] is None:
-        raise MeterError(f"{name}_query gives no number (a histogram?)")
+        raise MeterError(f"{name}_query: expected a number (got a histogram?)")
     sampled = _count(rows, f"{name}_count_time")
     if sampled != series:
         raise MeterError(
-            f"samples selects {sampled} series, and series says {series}: {selector[:80]}; "
-            + ("a target is gone, or series is to be less" if sampled < series else "name more of their labels, or set series")
+            f"samples: expected {series} series as set in `series`, got {sampled}: {selector[:80]}; "
+            + (
+                "a target is down, or `series` is too large"
+                if sampled < series
+                else "add labels to the selector, or set `series`"
+            )
         )
     oldest, newest = _only(rows, f"{name}_min_time"), _only(rows, f"{name}_max_time")
     if oldest is None or newest is None or not (oldest.is_finite() and newest.is_finite()):
-        raise MeterError(f"{name}_query: nothing tells how old its samples are")
+        raise MeterError(f"{name}_query: the age of its samples is unknown")
     labels, evaluated_s, value = values[0]
     age_s = evaluated_s - oldest
     if age_s > Decimal(max_age_s):
         raise MeterError(
-            f"{name}_query: its sample is {age_s:.0f} s old, and max_age_s is {max_age_s:g}: {_format_series(labels)}"
+            f"{name}_query: its sample is {age_s:.0f} s old, but max_age_s is {max_age_s:g}: {_format_series(labels)}"
         )
     return Sampled(decimal_of(value), oldest, newest, evaluated_s)
 
@@ -149,23 +153,23 @@ def _count(rows: Mapping[str, list[Row]], part: str) -> int:
 def _rows(status: int, body: bytes) -> dict[str, list[Row]]:
     """The answer's vector, by part."""
     if status in (401, 403):
-        raise MeterError(f"it refuses the token, or the user's name or password (status {status})")
+        raise MeterError(f"it rejects the token, or the user name or the password (status {status})")
     try:
         told: Any = json.loads(body, parse_float=Decimal, parse_int=Decimal)
     except (ValueError, RecursionError, ArithmeticError):
         told = None
     if not isinstance(told, dict) or told.get("status") != "success":
         said = told.get("error") if isinstance(told, dict) else None
-        reason = f": {_line(said)}" if isinstance(said, str) else ", which is no answer of Prometheus"
-        raise MeterError(f"it answers with status {status}{reason}")
+        reason = f": {_line(said)}" if isinstance(said, str) else ", and the response is not from Prometheus"
+        raise MeterError(f"it responds with status {status}{reason}")
     listed = told.get("warnings")
     warnings = [str(w) for w in listed if not str(w).startswith(_ONLY_A_HINT)] if isinstance(listed, list) else []
     if warnings:
-        raise MeterError(f"it answers with a warning, so the answer may not be whole: {_line(warnings[0])}")
+        raise MeterError(f"it responds with a warning, so the result may be incomplete: {_line(warnings[0])}")
     data = told.get("data")
     vector = data.get("result") if isinstance(data, dict) and data.get("resultType") == "vector" else None
     if not isinstance(vector, list):
-        raise MeterError("it answers with no vector")
+        raise MeterError("expected a vector in the response")
     rows: dict[str, list[Row]] = {}
     for each in vector:
         labels, (at_s, value) = _row(each)
@@ -177,10 +181,10 @@ def _row(each: Any) -> tuple[Mapping[str, str], tuple[Decimal, str | None]]:
     labels = each.get("metric") if isinstance(each, dict) else None
     pair = each.get("value", each.get("histogram")) if isinstance(each, dict) else None
     if not isinstance(labels, dict) or not isinstance(pair, list) or len(pair) != 2:
-        raise MeterError("it answers with no vector")
+        raise MeterError("expected a vector in the response")
     at_s, value = pair
     if not isinstance(at_s, Decimal) or not at_s.is_finite() or not 0 <= at_s < Decimal(10) ** 12:
-        raise MeterError("it answers with no time")
+        raise MeterError("expected a time in the response")
     return {str(k): str(v) for k, v in labels.items()}, (at_s, value if isinstance(value, str) else None)
 
 

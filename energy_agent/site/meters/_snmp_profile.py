@@ -41,7 +41,7 @@ def checked_oid(oid: str) -> str:
         ValueError: it is not an OID.
     """
     if len(oid) > 512 or not _OID.fullmatch(oid):
-        raise ValueError(f"{oid[:60]!r} is no OID; write its numbers, such as 1.3.6.1.4.1.318.1.1.26.4.3.1.9.1")
+        raise ValueError(f"expected an OID in numbers, such as 1.3.6.1.4.1.318.1.1.26.4.3.1.9.1, got {oid[:60]!r}")
     return oid.removeprefix(".")
 
 
@@ -54,19 +54,22 @@ def checked_index(index: Any) -> Any:
     for name, value in index.items() if isinstance(index, dict) else ():
         rows = value if isinstance(value, list | tuple) else [value]
         if any(not isinstance(row, int) or isinstance(row, bool) or not 0 <= row <= ROW_MAX for row in rows):
-            raise ValueError(f"{str(name)[:40]!r} takes a whole number of 0 to {ROW_MAX}, or a list of them")
+            raise ValueError(f"{str(name)[:40]!r}: expected a whole number from 0 to {ROW_MAX}, or a list of them")
     return index
 
 
 class Register(Section):
     """A register of a device."""
 
-    oid: str = Field(description="its OID in numbers, with the row's index; {names} in it are filled from `index`")
-    unit: Unit = Field(description="unit of its value times `scale`")
-    scale: float = Field(1.0, gt=0, le=1e9, description="factor that makes its counts the unit: 0.1 where it counts tenths")
-    step: float | None = Field(None, gt=0, le=1e9, description="its resolution in the unit; none: one count")
+    oid: str = Field(description="OID in numbers, with the index of the row; a {name} in it is replaced from `index`")
+    unit: Unit = Field(description="unit of the value after multiplication by `scale`")
+    scale: float = Field(1.0, gt=0, le=1e9, description="factor from counts to the unit: 0.1 if the register counts tenths")
+    step: float | None = Field(None, gt=0, le=1e9, description="resolution of the register in the unit; default: one count")
     wrap: int | None = Field(
-        None, ge=2, le=1 << 64, description="the count at which it goes on at 0, such as 4294967296; none: as its type says"
+        None,
+        ge=2,
+        le=1 << 64,
+        description="count at which the register wraps to 0, such as 4294967296; default: as of its type",
     )
 
     @field_validator("oid")
@@ -175,7 +178,7 @@ def load(name: str) -> SnmpProfile:
     if name not in known:
         near = difflib.get_close_matches(name, known, 1, 0.4)
         raise ValueError(
-            f"no profile {name[:40]!r}; " + (f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(known)}")
+            f"unknown profile {name[:40]!r}; " + (f"did you mean {near[0]!r}?" if near else f"available: {', '.join(known)}")
         )
     try:
         return SnmpProfile.model_validate_json((FOLDER / f"{name}.json").read_bytes())
@@ -193,7 +196,7 @@ def filled(profile: SnmpProfile | None, given: Index, registers: Iterable[Regist
     unknown = sorted(set(given) - set(wanted))
     if unknown:
         raise ValueError(
-            f"index {unknown[0]!r} fills nothing; {'there is: ' + ', '.join(wanted) if wanted else 'no OID has a {name}'}"
+            f"index {unknown[0]!r} is not used; {'there is: ' + ', '.join(wanted) if wanted else 'the OIDs have no {name}'}"
         )
     found: dict[str, int | tuple[int, ...]] = {}
     for name in wanted:
@@ -219,8 +222,8 @@ def bind_register(register: Register, index: Index) -> tuple[BoundRegister, ...]
     rows = list(itertools.islice(itertools.product(*choices), PDU_MAX + 1))
     if len(rows) > 1 and register.is_energy:
         raise ValueError(
-            f"several rows of {register.title} cannot be added: each register wraps and is reset by itself; "
-            "declare a meter for each, or read: power"
+            f"the rows of {register.title} cannot be added, because each register wraps and resets separately; declare a "
+            "meter for each, or set read: power"
         )
     return tuple(_bind_row(register, dict(zip(used, row, strict=True))) for row in rows)
 

@@ -28,13 +28,13 @@ _TICK_S: Final = 0.02
 _KEY_LETTERS_MIN: Final = 8  # RFC 3414, 11.2
 _V3_KEYS: Final = ("user_file", "auth_key_file", "priv_key_file")
 _REFUSED: Final = {
-    "unknownUserName": "knows no such user",
-    "unknownSecurityName": "knows no such user",
-    "wrongDigest": "refuses the key in auth_key_file, or the protocol in auth",
-    "authenticationFailure": "refuses the key in auth_key_file, or the protocol in auth",
-    "decryptionError": "refuses the key in priv_key_file, or the protocol in privacy",
-    "unsupportedSecurityLevel": "does not take this user without, or with, privacy",
-    "authorizationError": "does not let this user read",
+    "unknownUserName": "does not know this user",
+    "unknownSecurityName": "does not know this user",
+    "wrongDigest": "rejects the key in auth_key_file, or the protocol in auth",
+    "authenticationFailure": "rejects the key in auth_key_file, or the protocol in auth",
+    "decryptionError": "rejects the key in priv_key_file, or the protocol in privacy",
+    "unsupportedSecurityLevel": "rejects this user without privacy, or with it",
+    "authorizationError": "does not allow this user to read",
 }
 T = TypeVar("T")
 
@@ -42,10 +42,10 @@ T = TypeVar("T")
 class SnmpAccess(Section):
     """How a device is reached, and who asks."""
 
-    host: str = Field(pattern=HOST, description="its name or address")
-    port: int = Field(161, ge=1, le=65535, description="its UDP port")
+    host: str = Field(pattern=HOST, description="host name or address of the device")
+    port: int = Field(161, ge=1, le=65535, description="UDP port of the device")
     version: Literal["2c", "3"] = Field(
-        "3", description="2c: a community that everyone on the way can read; 3: a user with keys"
+        "3", description="2c: a community, readable by everyone on the network path; 3: a user with keys"
     )
     community_file: Path | None = Field(None, description="file with the community (2c)")
     user_file: Path | None = Field(None, description="file that contains the user name (3)")
@@ -69,7 +69,7 @@ class SnmpAccess(Section):
             raise ValueError(f"{' and '.join(missing)} missing: version is {self.version!r}")
         spare = [key for key in ("community_file", *_V3_KEYS) if key not in wanted and getattr(self, key) is not None]
         if spare:
-            raise ValueError(f"{spare[0]} has no use: version is {self.version!r}, privacy {self.privacy!r}")
+            raise ValueError(f"{spare[0]} is not used: version is {self.version!r}, privacy {self.privacy!r}")
         return self
 
 
@@ -87,7 +87,7 @@ class Session:
     def __init__(self, access: SnmpAccess, timeout_s: float, key: str) -> None:
         for library, why in (("pysnmp", "snmp"), ("cryptography", f"privacy: {access.privacy}")):
             if importlib.util.find_spec(library) is None and (library == "pysnmp" or _encrypts(access)):
-                raise MeterError(f"{why} needs the package {library}: pip install 'wattlens[facility]'")
+                raise MeterError(f"{why} requires the package {library}: pip install 'wattlens[facility]'")
         self._access, self._timeout_s, self._key = access, timeout_s, key
         self._where = f"{access.host}:{access.port}"
         self._secrets = self._read_secrets()
@@ -150,7 +150,7 @@ class Session:
             name = str(status.prettyPrint())
             raise MeterError(f"{self._where} {_REFUSED.get(name, f'answers {name}')}{f' for {place}' if place else ''}")
         if [str(name) for name, _ in told] != list(oids):
-            raise MeterError(f"{self._where} answers something else than what was asked")
+            raise MeterError(f"{self._where}: the response does not match the request")
         return {oid: _whole_number(oid, value) for oid, (_, value) in zip(oids, told, strict=True)}
 
     async def _reach(self) -> None:
@@ -199,7 +199,7 @@ class Session:
         found = {key: read_secret(path, self._key + key) for key, path in files.items() if path is not None}
         for key, text in found.items():
             if key.endswith("_key_file") and len(text) < _KEY_LETTERS_MIN:
-                raise UsageError(f"key {self._key + key!r}: a passphrase has at least {_KEY_LETTERS_MIN} letters")
+                raise UsageError(f"key {self._key + key!r}: expected a passphrase of at least {_KEY_LETTERS_MIN} characters")
         return found
 
     def _refusal(self, error: Any) -> MeterError:
@@ -210,8 +210,8 @@ class Session:
 
     def _silent(self) -> MeterError:
         secret = "community" if self._access.version == "2c" else "priv_key_file" if _encrypts(self._access) else ""
-        hint = f"; a wrong {secret} looks the same" if secret else ""
-        return MeterError(f"{self._where} does not answer within {self._timeout_s:g} s{hint}")
+        hint = f"; a wrong {secret} has the same symptom" if secret else ""
+        return MeterError(f"{self._where} does not respond within {self._timeout_s:g} s{hint}")
 
 
 def _encrypts(access: SnmpAccess) -> bool:
@@ -231,7 +231,7 @@ def _whole_number(oid: str, value: Any) -> Value:
     if isinstance(value, rfc1905.NoSuchObject | rfc1905.NoSuchInstance | rfc1905.EndOfMibView):
         raise MeterError(f"the device has no object {oid} ({type(value).__name__})")
     if not isinstance(value, univ.Integer) or isinstance(value, rfc1902.TimeTicks):
-        raise MeterError(f"object {oid} is no whole number, but {type(value).__name__}")
+        raise MeterError(f"object {oid}: expected a whole number, got {type(value).__name__}")
     return Value(int(value), 1 << 32 if isinstance(value, rfc1902.Counter32) else None)
 
 

@@ -65,7 +65,7 @@ def reading(
         MeterError: neither is there, or one of them is absurd: negative, not finite, or more than there can be.
     """
     if energy is None and power is None:
-        raise MeterError("tells neither energy nor power")
+        raise MeterError("reports neither energy nor power")
     if power is not None and power.is_finite() and power < 0 and energy is not None:
         power = None  # a feed that exports, an inverter at night: the register has the energy in this direction
     for name, value in (("energy", energy), ("power", power)):
@@ -76,14 +76,14 @@ def reading(
     most_mw = round(meter.max_power_w * 1000)
     power_mw = None if power is None else int(power * POWER_MW[power_unit])
     if power_mw is not None and power_mw > most_mw:
-        raise MeterError(f"implausible reading: {power_mw / 1000:g} W, and the most is {most_mw / 1000:g} W")
+        raise MeterError(f"implausible reading: {power_mw / 1000:g} W, above the maximum of {most_mw / 1000:g} W")
     unit_uj = ENERGY_UJ[energy_unit]
     energy_uj = None if energy is None else int(energy * unit_uj)
     wrap_uj = None if wrap is None else int(wrap * unit_uj)
     if energy_uj is not None and energy_uj >= REGISTER_MAX_UJ:
         raise MeterError(f"implausible reading: an energy register of {energy:g} {energy_unit}")
     if energy_uj is not None and wrap_uj is not None and energy_uj >= wrap_uj:
-        raise MeterError(f"implausible reading: an energy register of {energy:g} {energy_unit}, which ends at {wrap:g}")
+        raise MeterError(f"implausible reading: an energy register of {energy:g} {energy_unit}, which wraps at {wrap:g}")
     return MeterReading(
         meter.id,
         Scope.FACILITY,

@@ -14,9 +14,11 @@ from energy_agent.site.meters._source import FacilitySource, reading
 class Declared(Section):
     """A constant power. Its error is the meter's `accuracy_percent`."""
 
-    power_w: float = Field(ge=0, le=1e10, description="power in W that is stated")
+    power_w: float = Field(ge=0, le=1e10, description="stated power in W")
     basis: str = Field(
-        min_length=1, max_length=200, description="who states it, and from what: a data sheet, a walk with a clamp"
+        min_length=1,
+        max_length=200,
+        description="who states the power, and on what basis: a data sheet, a measurement with a clamp meter",
     )
 
 

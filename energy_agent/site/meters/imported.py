@@ -32,22 +32,22 @@ _FINEST: Final = -15
 class Imported(Section):
     """A file of readings. Its first line, or its schema, names its columns."""
 
-    path: Path = Field(description="the file")
-    format: Literal["auto", "csv", "parquet"] = Field(
-        "auto", description="auto: parquet where its name ends in .parquet or .pq"
+    path: Path = Field(description="path of the file")
+    format: Literal["auto", "csv", "parquet"] = Field("auto", description="auto: parquet if the name ends in .parquet or .pq")
+    delimiter: Literal[",", ";", "\t"] = Field(",", description="delimiter of the CSV file")
+    time_column: str = Field(
+        "time", max_length=200, description="column of the time: ISO 8601 with offset, or seconds since 1970"
     )
-    delimiter: Literal[",", ";", "\t"] = Field(",", description="between the cells of a CSV file")
-    time_column: str = Field("time", max_length=200, description="ISO 8601 with offset, or seconds since 1970")
-    energy_column: str = Field("energy_kwh", max_length=200, description="the register, as the meter shows it")
-    energy_unit: Literal["J", "kJ", "MJ", "Wh", "kWh", "MWh", "GWh"] = Field("kWh", description="its unit")
-    energy_wrap: float | None = Field(None, gt=0, description="in its unit: where the meter's register goes on at 0")
-    power_column: str = Field("power_w", max_length=200, description="power at that time")
-    power_unit: Literal["W", "kW", "MW"] = Field("W", description="its unit")
+    energy_column: str = Field("energy_kwh", max_length=200, description="column of the energy register, as the meter shows it")
+    energy_unit: Literal["J", "kJ", "MJ", "Wh", "kWh", "MWh", "GWh"] = Field("kWh", description="unit of the energy register")
+    energy_wrap: float | None = Field(None, gt=0, description="value in energy_unit at which the meter's register wraps to 0")
+    power_column: str = Field("power_w", max_length=200, description="column of the power at that time")
+    power_unit: Literal["W", "kW", "MW"] = Field("W", description="unit of the power")
     max_age_s: float | None = Field(
         None,
         gt=0,
         le=31_536_000,
-        description="maximum age of the newest reading: with an older one the meter is down; unset: not checked",
+        description="maximum age of the newest reading: if it is older, the meter is down; unset: not checked",
     )
 
     @property
@@ -58,7 +58,7 @@ class Imported(Section):
     @model_validator(mode="after")
     def _apart(self) -> Self:
         if len({self.time_column, self.energy_column, self.power_column}) < 3:
-            raise ValueError("time_column, energy_column and power_column name three columns")
+            raise ValueError("time_column, energy_column and power_column must be three different columns")
         return self
 
 
@@ -96,8 +96,8 @@ class ImportedMeter:
                 raise MeterError(f"{where}: {said or error}") from None
         most_s = self._section.max_age_s
         if not found and most_s is not None and now_ns - self._given_ns > most_s * NS_PER_S:
-            age = f"{(now_ns - self._given_ns) / NS_PER_S:.0f} s old" if self._given_ns else "not there"
-            raise MeterError(f"{self._section.path}: its newest row is {age}, and max_age_s is {most_s:g}")
+            age = f"{(now_ns - self._given_ns) / NS_PER_S:.0f} s old" if self._given_ns else "missing"
+            raise MeterError(f"{self._section.path}: its newest row is {age}, but max_age_s is {most_s:g}")
         return tuple(found)
 
     def close(self) -> None:
@@ -132,7 +132,7 @@ class ImportedMeter:
         if t_ns > now_ns:
             raise MeterError(f"its time is {(t_ns - now_ns) / NS_PER_S:.3g} s in the future: {cells['time'][:40]}")
         if t_ns <= self._row_ns:
-            raise MeterError(f"its time is not later than that of the row before: {cells['time'][:40]}")
+            raise MeterError(f"its time is not later than that of the previous row: {cells['time'][:40]}")
         numbers = {name: decimal_of(cells[name]) for name in ("energy", "power") if cells.get(name)}
         found = []
         if numbers and t_ns > self._given_ns:

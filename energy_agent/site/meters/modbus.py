@@ -31,16 +31,20 @@ _FUNCTIONS: Final = {"holding": 3, "input": 4}
 _NOT_THERE: Final = (2, 3)
 _EXCEPTIONS: Final = {
     1: "illegal function", 2: "illegal data address", 3: "illegal data value", 4: "device failure", 5: "acknowledge",
-    6: "device busy", 8: "memory parity error", 10: "gateway path unavailable", 11: "gateway: the unit does not answer",
+    6: "device busy", 8: "memory parity error", 10: "gateway path unavailable", 11: "gateway: the unit does not respond",
 }  # fmt: skip
 
 
 class _Register(Section):
-    address: int = Field(ge=0, lt=_ADDRESSES, description="as on the wire, from 0: what a manual calls 40001 is often 0")
-    table: Literal["holding", "input"] = Field("holding", description="holding registers (function 3), or input (4)")
-    type: Type = Field(description="the number in it; 32 bits take two registers, 64 bits four")
+    address: int = Field(
+        ge=0, lt=_ADDRESSES, description="address in the request, from 0: register 40001 of a manual is often address 0"
+    )
+    table: Literal["holding", "input"] = Field(
+        "holding", description="holding registers (function 3) or input registers (function 4)"
+    )
+    type: Type = Field(description="type of the number; 32 bits take two registers, 64 bits four")
     word_order: Literal["big", "little"] = Field("big", description="big: the register with the high word comes first")
-    scale: float = Field(1.0, gt=0, le=1e12, description="what is in the register, times this, is in `unit`")
+    scale: float = Field(1.0, gt=0, le=1e12, description="factor from the register's value to `unit`")
 
     @property
     def end(self) -> int:
@@ -66,7 +70,9 @@ class EnergyRegister(_Register):
     wrap: float | None = Field(
         None,
         gt=0,
-        description="in `unit`: where it goes on at 0. Without: at the end of its type's range, where that has 16 or 32 bits",
+        description=(
+            "value in `unit` at which the register wraps to 0; default: the end of its type's range, if it has 16 or 32 bits"
+        ),
     )
 
     @property
@@ -87,17 +93,17 @@ class PowerRegister(_Register):
 class Modbus(Section):
     """A meter that speaks Modbus TCP, or one behind a gateway that does."""
 
-    host: str = Field(pattern=HOST, description="its address, or its gateway's")
-    port: int = Field(502, ge=1, le=65_535, description="its TCP port")
-    unit: int = Field(1, ge=0, le=255, description="unit (device id) on that address")
+    host: str = Field(pattern=HOST, description="host name or address of the meter, or of its gateway")
+    port: int = Field(502, ge=1, le=65_535, description="TCP port of the meter")
+    unit: int = Field(1, ge=0, le=255, description="unit (device id) at that address")
     energy: EnergyRegister | None = Field(None, description="the register that counts energy")
     power: PowerRegister | None = Field(None, description="the power register")
-    renewal_s: float = Field(1.0, ge=0, le=3600, description="how often the meter renews its registers")
+    renewal_s: float = Field(1.0, ge=0, le=3600, description="seconds between updates of the meter's registers")
 
     @model_validator(mode="after")
     def _tells(self) -> Self:
         if self.energy is None and self.power is None:
-            raise ValueError("neither energy nor power has a register: nothing would be read")
+            raise ValueError("no register for energy or power: nothing would be read")
         return self
 
 
@@ -195,7 +201,7 @@ class _Line:
             from pymodbus.client import ModbusTcpClient
             from pymodbus.exceptions import ModbusException
         except ImportError:
-            raise UsageError("Modbus needs the extra `facility`: pip install 'wattlens[facility]'") from None
+            raise UsageError("Modbus requires the extra `facility`: pip install 'wattlens[facility]'") from None
         if self._client is None:
             logging.getLogger("pymodbus").setLevel(logging.CRITICAL)  # a failure becomes a reason, reported once
             self._client = ModbusTcpClient(self._host, port=self._port, retries=0, trace_packet=self._trace)
@@ -204,7 +210,7 @@ class _Line:
         try:
             answer = ask(address, count=count, device_id=self._unit)
         except ModbusException as error:
-            raise MeterError(self._named(f"no answer that makes sense ({self._unanswered() or error.string})")) from None
+            raise MeterError(self._named(f"invalid response ({self._unanswered() or error.string})")) from None
         except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
             said = getattr(error, "strerror", None) or str(error) or type(error).__name__
             raise MeterError(self._named(said)) from None
@@ -215,9 +221,11 @@ class _Line:
             raise refused(self._named(f"refuses {which}: {_EXCEPTIONS.get(code, 'exception')} (code {code})"))
         words = list(getattr(answer, "registers", ()))
         if answer.function_code != _FUNCTIONS[table]:
-            raise MeterError(self._named(f"an answer of function {answer.function_code}, and {_FUNCTIONS[table]} was asked"))
+            raise MeterError(
+                self._named(f"expected a response of function {_FUNCTIONS[table]}, got function {answer.function_code}")
+            )
         if len(words) != count:
-            raise MeterError(self._named(f"a short answer: {len(words)} of {count} registers"))
+            raise MeterError(self._named(f"incomplete response: {len(words)} of {count} registers"))
         return words
 
     def close(self) -> None:
@@ -231,7 +239,7 @@ class _Line:
     def _left_s(self) -> float:
         left_s = self.deadline_s - time.monotonic()
         if left_s <= 0:
-            raise MeterError(self._named(self._unanswered() or "no answer in time"))
+            raise MeterError(self._named(self._unanswered() or "no response in time"))
         return max(_LEAST_S, left_s)
 
     def _connect(self) -> bool:
@@ -255,9 +263,9 @@ class _Line:
                 continue
             self._heard += data
             if not data:
-                raise MeterError(self._named(self._unanswered() or "closes the connection without an answer"))
+                raise MeterError(self._named(self._unanswered() or "closed the connection without a response"))
             if len(self._heard) > _HEARD_MAX_B:
-                raise MeterError(self._named(f"more than {_HEARD_MAX_B} bytes, and no answer among them"))
+                raise MeterError(self._named(f"more than {_HEARD_MAX_B} bytes without a response"))
             return data
 
     def _trace(self, sending: bool, packet: bytes) -> bytes:
@@ -271,16 +279,16 @@ class _Line:
         if not heard:
             return ""
         if len(heard) < _HEADER_B:
-            return f"a short answer: {len(heard)} bytes"
+            return f"incomplete response: {len(heard)} bytes"
         if heard[2:4] != b"\0\0":
-            return "what answers does not speak Modbus TCP"
+            return "the response is not Modbus TCP"
         if heard[:2] != sent[:2]:
             asked, got = (int.from_bytes(frame[:2], "big") for frame in (sent, heard))
-            return f"an answer to another request: transaction {got}, and {asked} was asked"
+            return f"a response to another request: expected transaction {asked}, got {got}"
         if heard[6] != sent[6]:
-            return f"an answer of unit {heard[6]}"
+            return f"a response from another unit: {heard[6]}"
         length = int.from_bytes(heard[4:6], "big")
-        return f"a short answer: {len(heard)} bytes of {length + 6}" if len(heard) < length + 6 else ""
+        return f"incomplete response: {len(heard)} of {length + 6} bytes" if len(heard) < length + 6 else ""
 
 
-SPEC = FacilitySource("a power meter that speaks Modbus TCP", Modbus, ModbusMeter)
+SPEC = FacilitySource("a power meter with Modbus TCP", Modbus, ModbusMeter)

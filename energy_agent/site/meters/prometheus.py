@@ -35,26 +35,32 @@ _PATH: Final = "/api/v1/query"
 class Prometheus(Section):
     """A query for energy, for power, or one for each."""
 
-    url: str = Field(max_length=300, description="the service's address, with its path where it has one before /api/v1")
+    url: str = Field(max_length=300, description="URL of the service, including the path before /api/v1")
     energy_query: str | None = Field(
-        None, min_length=1, max_length=2_000, description="query whose one series is a counter of energy"
+        None, min_length=1, max_length=2_000, description="query that returns one series, a counter of energy"
     )
-    energy_unit: Literal["J", "kJ", "MJ", "Wh", "kWh", "MWh", "GWh"] = Field("kWh", description="its unit")
-    energy_wrap: float | None = Field(None, gt=0, description="in its unit: where the meter's register goes on at 0")
-    power_query: str | None = Field(None, min_length=1, max_length=2_000, description="query whose one series is power")
-    power_unit: Literal["W", "kW", "MW"] = Field("W", description="its unit")
+    energy_unit: Literal["J", "kJ", "MJ", "Wh", "kWh", "MWh", "GWh"] = Field("kWh", description="unit of the energy")
+    energy_wrap: float | None = Field(None, gt=0, description="value in energy_unit at which the meter's register wraps to 0")
+    power_query: str | None = Field(
+        None, min_length=1, max_length=2_000, description="query that returns one series, the power"
+    )
+    power_unit: Literal["W", "kW", "MW"] = Field("W", description="unit of the power")
     samples: str | None = Field(
         None,
         max_length=2_000,
-        description="selector of the series behind a query that is an expression; their age counts",
+        description="selector of the series that a query expression reads; determines the age of the value",
     )
-    series: int = Field(1, ge=1, le=10_000, description="how many series `samples` selects; with fewer or more, no reading")
-    max_age_s: float = Field(150.0, ge=1, le=86_400, description="samples that are older are no reading")
-    ca_file: Path | None = Field(None, description="certificates to check the service's with, where the system's do not")
-    bearer_token_file: Path | None = Field(None, description="file with a token; read for each query")
+    series: int = Field(
+        1, ge=1, le=10_000, description="number of series that `samples` must select; with another number there is no reading"
+    )
+    max_age_s: float = Field(150.0, ge=1, le=86_400, description="maximum age of a sample; older samples are rejected")
+    ca_file: Path | None = Field(
+        None, description="CA certificates for the service's certificate, if the system's do not include its issuer"
+    )
+    bearer_token_file: Path | None = Field(None, description="file with a bearer token; read for each query")
     user_file: Path | None = Field(None, description="file that contains the user name")
     password_file: Path | None = Field(None, description="file with the password")
-    insecure: bool = Field(False, description="send the secret over http:// although everyone on its way can read it")
+    insecure: bool = Field(False, description="send the secret over http://, readable by everyone on the network path")
 
     @field_validator("url")
     @classmethod
@@ -83,29 +89,29 @@ class Prometheus(Section):
     @model_validator(mode="after")
     def _answerable(self) -> Self:
         if not self.queries:
-            raise ValueError("neither energy_query nor power_query is there: nothing would be read")
+            raise ValueError("neither energy_query nor power_query is set: nothing would be read")
         for name, query in self.queries.items():
             if not is_selector(query) and self.samples is None:
                 raise ValueError(
-                    f"{name}_query is more than a selector, so it does not tell how old its samples are: "
-                    "name the series that it reads in samples, and in series how many they are"
+                    f"{name}_query is an expression, so the age of its samples is unknown: set samples to a selector of "
+                    "the series that it reads, and series to their number"
                 )
             looks_back_s(query)
         if self.samples is not None and not is_selector(self.samples):
-            raise ValueError('samples must be a plain selector, such as pdu_energy_kwh_total{row="a"}')
+            raise ValueError('samples: expected a plain selector, such as pdu_energy_kwh_total{row="a"}')
         return self
 
     @model_validator(mode="after")
     def _check_credentials(self) -> Self:
         pair = (self.user_file is None, self.password_file is None)
         if pair[0] != pair[1] or (self.bearer_token_file is not None and not pair[0]):
-            raise ValueError("give bearer_token_file, or user_file and password_file, or none of them")
+            raise ValueError("expected bearer_token_file, or user_file and password_file, or none of them")
         parts = urlsplit(self.url)
         near = parts.hostname in ("localhost", "::1") or (parts.hostname or "").startswith("127.")
         if self.has_secret and parts.scheme == "http" and not near and not self.insecure:
             raise ValueError(
-                "the secret would cross the network in the clear: use https:// in url, "
-                "or say insecure: true if everyone on that network may know it"
+                "the secret would be sent in clear text: use https:// in url, or set insecure: true if everyone on the "
+                "network path may read it"
             )
         return self
 
@@ -180,4 +186,4 @@ class PrometheusMeter:
         return answer.status, answer.body
 
 
-SPEC = FacilitySource("a query to Prometheus, for a meter that somebody scrapes already", Prometheus, PrometheusMeter)
+SPEC = FacilitySource("a query to Prometheus, for a meter that Prometheus already scrapes", Prometheus, PrometheusMeter)

@@ -40,19 +40,19 @@ class EquipmentRedfishConfig(RedfishLogin):
 
     equipment: str = Field(
         max_length=_TEXT_MAX,
-        description=f"KIND/ID, where KIND is one of {', '.join(_ROOTS)}, such as RackPDUs/1; or its path from /redfish/ on",
+        description=f"KIND/ID, where KIND is one of {', '.join(_ROOTS)}, such as RackPDUs/1; or a path below /redfish/",
     )
-    outlet: str | None = Field(None, pattern=MEMBER, description="Id of one of its outlets, instead of all of it")
-    mains: str | None = Field(None, pattern=MEMBER, description="Id of one of its feeds (Mains), instead of all of it")
+    outlet: str | None = Field(None, pattern=MEMBER, description="Id of one outlet, instead of the whole device")
+    mains: str | None = Field(None, pattern=MEMBER, description="Id of one feed (Mains), instead of the whole device")
 
     @model_validator(mode="after")
     def _one_thing(self) -> Self:
         if not is_path(self.path):
             raise ValueError(
-                f"{self.equipment[:80]!r} is not an equipment name; expected KIND/ID, where KIND is one of {', '.join(_ROOTS)}"
+                f"equipment: expected KIND/ID, where KIND is one of {', '.join(_ROOTS)}, got {self.equipment[:80]!r}"
             )
         if self.outlet is not None and self.mains is not None:
-            raise ValueError("give outlet or mains, not both")
+            raise ValueError("set either outlet or mains")
         return self
 
     @property
@@ -119,7 +119,7 @@ class RedfishEquipmentMeter:
     def _get(self, path: str) -> dict[str, Any]:
         """A resource, as long as there is time: what takes several requests has one timeout too."""
         if time.monotonic() > self._deadline_s:
-            raise MeterError(f"{self._section.url} did not answer all of it within {self._meter.timeout_s:g} s")
+            raise MeterError(f"{self._section.url} did not respond to all requests within {self._meter.timeout_s:g} s")
         return self._service.get(path)
 
     def _find(self) -> Read:
@@ -146,7 +146,7 @@ class RedfishEquipmentMeter:
                 continue
             power_w = sensor(feed, "PowerWatts")
             if power_w is None or power_w < 0:
-                raise MeterError(f"feed {path.rpartition('/')[2]!r} does not tell its power")
+                raise MeterError(f"feed {path.rpartition('/')[2]!r} does not report its power")
             total, counted = total + power_w, counted + 1
         if not counted:
             raise MeterError(f"no feed of {self._section.equipment} is enabled")
@@ -161,7 +161,7 @@ class RedfishEquipmentMeter:
             self._energy_key = kept[0]  # the first is not reset by anybody
         energy_kwh = number(energy.get(self._energy_key))
         if self._energy_key and energy_kwh is None:
-            raise MeterError(f"{self._section.equipment} no longer tells its EnergykWh.{self._energy_key}")
+            raise MeterError(f"{self._section.equipment} no longer reports its EnergykWh.{self._energy_key}")
         return sensor(body, "PowerWatts"), energy_kwh
 
     def _present(self, path: str) -> dict[str, Any]:
@@ -179,7 +179,7 @@ class RedfishEquipmentMeter:
             if each.rstrip("/").rpartition("/")[2] == wanted:
                 return each
         ids = ", ".join(each.rstrip("/").rpartition("/")[2] for each in found[:20]) or "none"
-        raise MeterError(f"{self._section.equipment} has no {wanted!r} among its {collection}; there are: {ids[:_TEXT_MAX]}")
+        raise MeterError(f"{self._section.equipment} has no {wanted!r} among its {collection}; available: {ids[:_TEXT_MAX]}")
 
 
 def _state(body: dict[str, Any]) -> str:

@@ -25,11 +25,11 @@ _DIGITS_MAX: Final = 9
 class Snmp(SnmpAccess):
     """A meter by SNMP. With v2c readings and community cross the network in the clear."""
 
-    profile: str | None = Field(None, description="kind of device: the name of a file in snmp_profiles, such as apc-rpdu2")
-    index: dict[str, int | tuple[int, ...]] = Field({}, description="numbers of PDU, inlet, outlet, line: see the profile")
-    energy: Register | None = Field(None, description="its energy register, instead of a profile")
-    power: Register | None = Field(None, description="its power register, instead of a profile")
-    read: Literal["both", "energy", "power"] = Field("both", description="which readings of the profile to use")
+    profile: str | None = Field(None, description="kind of device: name of a file in snmp_profiles, such as apc-rpdu2")
+    index: dict[str, int | tuple[int, ...]] = Field({}, description="number of the PDU, inlet, outlet or line: see the profile")
+    energy: Register | None = Field(None, description="energy register, instead of a profile")
+    power: Register | None = Field(None, description="power register, instead of a profile")
+    read: Literal["both", "energy", "power"] = Field("both", description="readings of the profile to use")
 
     @field_validator("index", mode="before")
     @classmethod
@@ -40,10 +40,10 @@ class Snmp(SnmpAccess):
     def _readable(self) -> Self:
         own = self.energy is not None or self.power is not None
         if own == (self.profile is not None):
-            raise ValueError("give either a profile or energy and power of your own" + (", not both" if own else ""))
+            raise ValueError("set either a profile or your own energy and power" + (", not both" if own else ""))
         asked = sum(len(each.oids) for rows in self.plan.values() for each in rows)
         if asked > profiles.PDU_MAX:
-            raise ValueError(f"{asked} objects in one request; at most {profiles.PDU_MAX} fit")
+            raise ValueError(f"{asked} objects in one request; the maximum is {profiles.PDU_MAX}")
         return self
 
     @property
@@ -58,10 +58,12 @@ class Snmp(SnmpAccess):
         registers = {"energy": have.energy, "power": have.power}
         chosen = {name: r for name, r in registers.items() if r is not None and self.read in ("both", name)}
         if not chosen:
-            raise ValueError(f"read: {self.read}, but there is only {next(n for n, r in registers.items() if r is not None)}")
+            raise ValueError(
+                f"read: {self.read}, but the only register is {next(n for n, r in registers.items() if r is not None)}"
+            )
         for name, register in chosen.items():
             if register.is_energy != (name == "energy"):
-                raise ValueError(f"{name}.unit: {register.unit} is not a unit of {name}")
+                raise ValueError(f"{name}.unit: expected a unit of {name}, got {register.unit}")
         index = profiles.filled(profile, self.index, chosen.values())
         return {name: profiles.bind_register(register, index) for name, register in chosen.items()}
 
@@ -122,14 +124,14 @@ def decode_row(row: BoundRegister, answers: Mapping[str, Value]) -> _RegisterVal
     told = answers[row.oid]
     if isinstance(register, profiles.ProfileRegister) and told.number == register.absent:
         raise MeterError(
-            f"the device does not measure {'energy' if register.is_energy else 'power'} ({register.title} is {told.number}); "
-            f"say read: {'power' if register.is_energy else 'energy'}"
+            f"the device does not measure {'energy' if register.is_energy else 'power'} ({register.title} is "
+            f"{told.number}); set read: {'power' if register.is_energy else 'energy'}"
         )
     if told.number < 0:
         raise MeterError(f"implausible reading: {register.title} is {told.number}")
     digits = 0 if row.digits_oid is None else answers[row.digits_oid].number
     if not 0 <= digits <= _DIGITS_MAX:
-        raise MeterError(f"{register.title}: {digits} decimal digits are not believed")
+        raise MeterError(f"{register.title}: implausible number of {digits} decimal digits")
     count = profiles.exact(register.scale).scaleb(-digits)
     step = count if register.step is None else profiles.exact(register.step)
     if row.step_oid is not None:
@@ -138,4 +140,4 @@ def decode_row(row: BoundRegister, answers: Mapping[str, Value]) -> _RegisterVal
     return _RegisterValue(told.number * count, step, None if wrap is None else wrap * count, register.unit)
 
 
-SPEC = FacilitySource("a PDU, UPS or meter by SNMP v2c or v3", Snmp, SnmpMeter)
+SPEC = FacilitySource("a PDU, UPS or meter with SNMP v2c or v3", Snmp, SnmpMeter)

@@ -30,5 +30,5 @@ def test_the_copy_equals_the_package_it_was_taken_from() -> None:
 
 def test_a_wrong_country_names_the_nearest_code_and_a_published_zero_is_a_missing_value() -> None:
     hints = {"DE": "DEU (Germany)", "GER": "DEU (Germany)", "germany": "DEU (Germany)", "XQZ9": "ISO 3166-1", "": "ISO 3166-1"}
-    for typed, hint in (hints | {"CAF": "means missing"}).items():
+    for typed, hint in (hints | {"CAF": "means that the value is missing"}).items():
         assert hint in refusal(countries.country_factor, typed), typed

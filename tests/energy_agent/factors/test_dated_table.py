@@ -33,14 +33,14 @@ def test_cells_and_lines_are_as_they_stand() -> None:
 def test_every_field_of_the_page_is_wanted_and_the_table_s_own_hash() -> None:
     assert "SHA-256" in refusal(parsed, csv_sha256="0" * 64)
     for key, bad in product(dated_table.TEXTS, (..., "", 5, "two\nlines", "x" * 1001)):
-        assert refusal(parsed, **{key: bad}).startswith(("mine.json: its keys must be", f"mine.json: key '{key}'"))
+        assert refusal(parsed, **{key: bad}).startswith(("mine.json: expected the keys", f"mine.json: key '{key}'"))
 
 
 def test_a_mistake_is_told_with_its_line() -> None:
     head = "id,value,note\n"
     for table, said in (
-        ("id,value\na,1\n", ", line 1: the columns"), ("", ", line 1: the columns"), (head + "a,1\n", ", line 2: 2 cells"),
-        (head + "a,,x\n", ", line 2: column value"), (head + "a,1,x\na,2,x\n", ": id a"), (head + 'a,1,"x\n', ", line 3: "),
+        ("id,value\na,1\n", "expected the columns"), ("", "expected the columns"), (head + "a,1\n", ", line 2: 2 cells"),
+        (head + "a,,x\n", ", line 2: column value"), (head + "a,1,x\na,2,x\n", "duplicate id"), (head + 'a,1,"x\n', ", line 3"),
         (head + f"a,1,{'x' * 1001}\n", ", line 2: column note"), (head + "a,1,\x1b[31m\n", ", line 2: column note"),
         (b"id,value,note\na,1,\xff\n", " is not UTF-8"), (head + "".join(f"{n},1,\n" for n in range(10_001)), "10000 rows"),
     ):  # fmt: skip

@@ -1,4 +1,4 @@
-"""Embodied emissions: a span over named sources, its share of a period by the calendar, and never one number."""
+"""Embodied emissions: a span over named sources, its share of a period by the calendar, and never a single result."""
 
 from fractions import Fraction
 
@@ -90,7 +90,7 @@ def test_one_figure_is_a_span_by_its_life_and_never_one_number() -> None:
     spanned, absent = amortised(one, HOUR_NS), amortised(one, HOUR_NS, Fraction(5), Fraction(5))
     assert (spanned.low_g, spanned.high_g) == (Fraction(123_500, 52_560), Fraction(123_500, 26_280))
     assert (absent.low_g, absent.high_g, at_purchase(one, 3).low_g) == (None, None, None)
-    assert "NVIDIA L4: one number" in absent.reason
+    assert "NVIDIA L4: a single result" in absent.reason
 
 
 def test_a_users_own_figure_replaces_ours_with_its_life_span() -> None:
@@ -119,11 +119,11 @@ def test_an_own_figure_of_a_part_joins_ours_of_the_other_alone() -> None:
 
 def test_a_wrong_cell_is_told_with_its_row() -> None:
     for change, said in (
-        ({"low_kg": "300"}, "300 to 260"), ({"low_kg": "-1"}, "kg_low: '-1'"), ({"high_kg": "2e9"}, "kg_high: '2e9'"),
-        ({"high_kg": "99999999"}, "at most 1000000 kg"), ({"sku": " - "}, "sku must"), ({"boundary": ""}, "boundary must"),
-        ({"source": "a\nb"}, "source must"), ({"life_years": "0"}, "life_years: '0'"), ({"life_years": "6-4"}, "'6-4'"),
-        ({"life_years": "400"}, "at most 30"), ({"what": "gpus"}, "what must be"), ({"what": "life_cycle"}, "its use already"),
-        ({"gpus": "0"}, "gpus must be"),
+        ({"low_kg": "300"}, "300 to 260"), ({"low_kg": "-1"}, "got '-1'"), ({"high_kg": "2e9"}, "got '2e9'"),
+        ({"high_kg": "99999999"}, "at most 1000000 kg"), ({"sku": " - "}, "sku: expected"), ({"boundary": ""}, "boundary: "),
+        ({"source": "a\nb"}, "source: expected"), ({"life_years": "0"}, "got '0'"), ({"life_years": "6-4"}, "'6-4'"),
+        ({"life_years": "400"}, "at most 30"), ({"what": "gpus"}, "what: expected"), ({"what": "life_cycle"}, "life already"),
+        ({"gpus": "0"}, "gpus: expected"),
     ):  # fmt: skip
         line = refusal(mine, **change)
         assert line.startswith("inventory.xlsx, embodied, row 4")

@@ -141,8 +141,8 @@ def test_two_bases_in_one_total_are_refused() -> None:
 
 
 def test_no_source_and_one_twice_are_refused() -> None:
-    assert "no intensity" in refusal(join, {0: 1}, [])
-    assert "is there twice" in refusal(join, {0: 1}, [source_of([hour(0, "1")]), source_of([hour(0, "1")])])
+    assert "no carbon intensity" in refusal(join, {0: 1}, [])
+    assert "duplicate source" in refusal(join, {0: 1}, [source_of([hour(0, "1")]), source_of([hour(0, "1")])])
     assert "cannot split" in refusal(join, {0: -1}, [source_of([hour(0, "1")])], error=ValueError)
 
 

@@ -80,17 +80,17 @@ GOOD = "2026-01-01T00:00:00Z,DE,5,life-cycle,false,,\n"
 def test_a_mistake_is_told_with_file_and_line() -> None:
     row, next_row = HEAD + GOOD, HEAD + GOOD + "2026-01-01T01:00:00Z,DE,{}"
     for text, said in (
-        ("", "line 1: "), ("ts_utc,zone,kind\n", "line 1: column g_per_kwh "), (HEAD.replace(",", ",zone,", 1), "1: a column"),
-        (row + "2026-01-01T01:00:00+01:00,DE,5,life-cycle,false,,\n", "line 3: '2026-01-01T01:00:00+01:00' is no UTC time"),
-        (row + "2026-02-30T01:00:00Z,DE,5,life-cycle,false,,\n", "line 3: there is no time '2026-02-30T01:00:00Z'"),
-        (row + "0001-01-01T01:00:00Z,DE,5,life-cycle,false,,\n", "line 3: '0001-01-01T01:00:00Z' is before 1990"),
-        (next_row.format("-5,life-cycle,false,,\n"), "line 3: '-5'"), (next_row.format("1e3,life-cycle,,,\n"), "line 3: '1e3'"),
+        ("", "line 1: "), ("ts_utc,zone,kind\n", "1: column g_per_kwh "), (HEAD.replace(",", ",zone,", 1), "duplicate column"),
+        (row + "2026-01-01T01:00:00+01:00,DE,5,life-cycle,false,,\n", "line 3: expected a UTC time"),
+        (row + "2026-02-30T01:00:00Z,DE,5,life-cycle,false,,\n", "line 3: the time '2026-02-30T01:00:00Z' does not exist"),
+        (row + "0001-01-01T01:00:00Z,DE,5,life-cycle,false,,\n", "line 3: expected a time from 1990 on"),
+        (next_row.format("-5,life-cycle,false,,\n"), "got '-5'"), (next_row.format("1e3,life-cycle,,,\n"), "got '1e3'"),
         (next_row.format("342000,life-cycle,false,,\n"), "line 3: 342000 g/kWh"),
-        (next_row.format("5,marginal,false,,\n"), "line 3: kind 'marginal'"),
-        (next_row.format("5,life-cycle,maybe,,\n"), "line 3: estimated 'maybe'"), (next_row.format("5\n"), "line 3: 3 cells"),
-        (row + GOOD.replace(",5,", ",6,"), "line 3: another value for the time of line 2"),
-        (row + GOOD.replace("-01T00", "-02T00"), "86400 s apart"), (row + GOOD.replace("00:00Z", "20:00Z"), "1200 s apart"),
-        (row + GOOD.replace("T00", "T01") + GOOD.replace("T00:00", "T02:20"), "steps of 3600 s"),
+        (next_row.format("5,marginal,false,,\n"), "line 3: kind: expected direct or life-cycle, got 'marginal'"),
+        (next_row.format("5,life-cycle,maybe,,\n"), "true or false, got 'maybe'"), (next_row.format("5\n"), "line 3: 3 cells"),
+        (row + GOOD.replace(",5,", ",6,"), "line 3: its value differs from line 2"),
+        (row + GOOD.replace("-01T00", "-02T00"), "got 86400 s"), (row + GOOD.replace("00:00Z", "20:00Z"), "got 1200 s"),
+        (row + GOOD.replace("T00", "T01") + GOOD.replace("T00:00", "T02:20"), "multiples of 3600 s"),
         (HEAD + '"' + GOOD, "unexpected end of data"),
     ):  # fmt: skip
         line = refusal(parse_text, text)

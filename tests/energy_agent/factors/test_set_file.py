@@ -50,10 +50,10 @@ def test_what_is_missing_is_missing_and_never_0() -> None:
 def test_a_mistake_in_the_table_is_told_with_file_and_line() -> None:
     for table, said in (
         ("zone,name,year\nDEU,Germany,2025\n", "line 1: column g_per_kwh "), ("", "line 1: column zone, name, year, "),
-        (TABLE + "DEU,Germany,1,2025\n", "line 3: DEU of 2025"), (TABLE + "deu,Germany,NA,2025\n", "line 3: deu of 2025"),
-        (TABLE + "FRA,France,1e3,2025\n", "line 3: '1e3'"), (TABLE + "FRA,France,-5,2025\n", "line 3: '-5'"),
-        (TABLE + "FRA,France,10000.5,2025\n", "more than 10000"), (TABLE + "FRA,France,5,25\n", "line 3: '25' is no year"),
-        (TABLE + "../x,France,5,2025\n", "line 3: '../x' is no zone"), (TABLE + "FRA,France,5\n", "line 3: 3 cells"),
+        (TABLE + "DEU,Germany,1,2025\n", "duplicate DEU of 2025"), (TABLE + "deu,Germany,NA,2025\n", "duplicate deu of 2025"),
+        (TABLE + "FRA,France,1e3,2025\n", "got '1e3'"), (TABLE + "FRA,France,-5,2025\n", "got '-5'"),
+        (TABLE + "FRA,France,10000.5,2025\n", "more than 10000"), (TABLE + "FRA,France,5,25\n", "expected a year, got '25'"),
+        (TABLE + "../x,France,5,2025\n", "expected a zone, got '../x'"), (TABLE + "FRA,France,5\n", "line 3: 3 cells"),
         (TABLE + '"FRA,France,5,2025\n', "unexpected end of data"),
     ):  # fmt: skip
         line = refusal(parsed, table)
@@ -68,13 +68,13 @@ def test_a_mistake_in_the_page_names_its_key() -> None:
         "boundary": "marginal", "accounting": "contract", "gases": "CH4", "unit": "t_per_gwh", "id": "Mine 1",
         "fetched": "yesterday", "note": 5,
     }.items():  # fmt: skip
-        assert f"'{key}' must be" in refusal(parsed, **{key: value})
-    assert "'quality' must be" in refusal(parsed, quality=True)
-    assert "'quality' must be" in refusal(parsed, quality=6)
-    assert "mine.csv has 1 rows, and mine.json says 2" in refusal(parsed, rows=2)
-    assert "never edited" in refusal(parsed, csv_sha256="0" * 64)
+        assert f"'{key}': expected" in refusal(parsed, **{key: value})
+    assert "'quality': expected" in refusal(parsed, quality=True)
+    assert "'quality': expected" in refusal(parsed, quality=6)
+    assert "mine.csv has 1 rows, but mine.json states 2" in refusal(parsed, rows=2)
+    assert "must not be edited" in refusal(parsed, csv_sha256="0" * 64)
     for page in (b"", b"[]", b"\xff", b"[" * 100_000, b'{"id": '):
-        assert "mine.json is no" in refusal(set_file.parse, page, TABLE.encode(), "mine")
+        assert "JSON" in refusal(set_file.parse, page, TABLE.encode(), "mine")
 
 
 def test_a_residual_mix_is_market_based() -> None:

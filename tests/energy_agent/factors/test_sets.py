@@ -64,7 +64,7 @@ def test_co2_is_never_given_for_co2e_nor_life_cycle_for_direct_and_a_gap_is_told
 
 def test_a_wrong_zone_names_the_nearest() -> None:
     for typed, hint in {
-        "DE": "DEU", "GER": "DEU", "germany": "DEU (Germany)", "XQZ9": "docs/factors", "": "no zone is named",
+        "DE": "DEU", "GER": "DEU", "germany": "DEU (Germany)", "XQZ9": "docs/factors", "": "no zone is set",
     }.items():  # fmt: skip
         assert hint in refusal(factor, typed, 2024, LIFE)
 
@@ -107,7 +107,7 @@ def test_files_that_cannot_be_a_catalogue_are_told(tmp_path: Path) -> None:
     assert "desnz_uk.csv" in line
     (tmp_path / "own.csv").unlink()
     os.mkfifo(tmp_path / "own.csv")
-    assert "no ordinary file" in refusal(catalogue, tmp_path)
+    assert "expected a regular file" in refusal(catalogue, tmp_path)
     (tmp_path / "own.csv").unlink()
     with (tmp_path / "own.csv").open("wb") as file:
         file.truncate(5 << 20)
@@ -124,7 +124,7 @@ def test_a_report_finds_its_factor_again_by_id_and_hash(tmp_path: Path) -> None:
     put(tmp_path, "own", "zone,name,g_per_kwh,year\nGBR,Britain,50,2024\n")
     with pytest.raises(UsageError, match="is not the table that"):
         catalogue(tmp_path).by_id(before.factor.id, before.csv_sha256)
-    with pytest.raises(UsageError, match="put its two files back"):
+    with pytest.raises(UsageError, match="restore the two files"):
         catalogue().by_id(before.factor.id)
 
 

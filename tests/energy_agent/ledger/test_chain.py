@@ -75,9 +75,9 @@ def change_total(paths):
         (lambda paths: rewrite(paths[2], lambda text: text.replace(b'"kind":"cell"', b'"kind":"cell" ', 1)),
          "corrupted", "{2}:2: ", False),
         (lambda paths: paths[2].write_bytes(b""), "corrupted", "{2}", False),
-        (lambda paths: paths[2].unlink(), "missing", "segment 2 before it is missing", False),
+        (lambda paths: paths[2].unlink(), "missing", "segment 2 is missing; copy it", False),
         (lambda paths: paths[3].unlink(), "missing", "{3.name}", True),  # a chain cut short
-        (copy_one, "duplicate", "twice, with the same content", False),
+        (copy_one, "duplicate", "duplicate of segment", False),
         (first_alone, "previous", "", False),
         (change_total, "journal", "energy of GPU-1/job/idle/counter", True),
     ],
@@ -115,8 +115,8 @@ def test_rows_that_cannot_be(ledger):
     head = twice[0].replace(f'"rows":{header.rows}', f'"rows":{header.rows + 2}')
     path.write_bytes(segment.compress("\n".join([head, *lines, ""]).encode()))
     found = [f.line for f in faults(ledger) if f.kind == "alien"]
-    assert any("the key is there twice" in line for line in found)
-    assert any("outside of the segment's time" in line for line in found)
+    assert any("duplicate key" in line for line in found)
+    assert any("outside the interval of the segment" in line for line in found)
 
 
 def test_nodes_are_told_apart_and_a_stranger_does_not_disturb(ledger, tmp_path):

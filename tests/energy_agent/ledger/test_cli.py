@@ -202,7 +202,7 @@ def test_ship_copies_what_is_there_and_tells_what_is_missing(tmp_path, capsys):
     for copied in (2, 0):  # also when there is nothing left to copy
         code, out, err = run(capsys, "ship", tmp_path / "state", f"file://{tmp_path}/shipped")
         assert (code, f"{copied} segments copied" in out, err.count("\n")) == (1, True, 1)
-        assert err.startswith(f"wattlens: missing: {third}: segment 1 before it is missing")
+        assert err.startswith(f"wattlens: missing: {third}: the preceding segment 1 is missing")
     assert [p.name for p in segment.list_files(tmp_path / "shipped")] == [first.name, third.name]
     code, out, _ = run(capsys, "ship", tmp_path / "state", f"file://{tmp_path}/shipped", "--json")
     assert (code, [f["kind"] for f in json.loads(out)["faults"]]) == (1, ["missing"])

@@ -121,14 +121,14 @@ def test_the_first_key_of_a_chain_must_stay(shared, capsys):
     assert kinds(shared) == []
     book(shared, "a", [24], signer=signer_of(shared.parent / "two"))
     (fault,) = chain.verify([shared]).faults
-    assert (fault.kind, "enrol a new key in the inventory" in fault.line) == ("key", True)
+    assert (fault.kind, "enrol the new key in the inventory" in fault.line) == ("key", True)
     for day in ("2026-01-01", "2026-01-02"):  # the fault is of the second one
         assert compact(shared, capsys, day=day)[:2] == (1, {"a": 3 * HOUR_UJ})
     segment.list_files(shared)[-1].unlink()
     book(shared, "b", [0], signer=signer_of(shared.parent / "one"))
     book(shared, "b", [1])
     (fault,) = chain.verify([shared]).faults
-    assert (fault.kind, "is not signed, although segments before it are" in fault.line) == ("key", True)
+    assert (fault.kind, "is not signed, although earlier segments are" in fault.line) == ("key", True)
 
 
 def test_a_node_that_appends_to_anothers_chain_adds_nothing(shared, capsys):
@@ -215,7 +215,7 @@ def test_unsigned_segments_are_counted(shared, capsys):
 
 @pytest.mark.parametrize("key", ["x", "A" * 64, base64.b64encode(b"k" * 32).decode(), "0" * 63])
 def test_a_key_in_the_inventory_that_is_none_is_named(shared, key):
-    with pytest.raises(UsageError, match=":2: key: expected 64 digits"):
+    with pytest.raises(UsageError, match=":2: key: expected 64 hexadecimal digits"):
         read_inventory(inventory(shared, f"lab,a,,,here,,,{key}"))
 
 

@@ -49,7 +49,7 @@ def poll():
 
 
 def test_meter_that_is_not_there_yet_is_opened_later_once_and_closed(poll):
-    meter = Meter([MeterError("not there"), MeterError("not there")])
+    meter = Meter([MeterError("missing"), MeterError("missing")])
     poller = poll(meter)
     readings = []
     eventually(lambda: readings.extend(poller.drain()) or len(readings) > 3)

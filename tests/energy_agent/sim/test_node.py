@@ -175,7 +175,7 @@ def test_a_client_of_nvml_sees_the_node(small):
     said = small.run([sys.executable, "-c", code], timeout_s=60)
     with small.plant() as plant:
         assert said.stdout.split() == ["2", plant.uuid(1)]
-    assert "no program" in refusal(small.run, ["/nonexistent/program"])
+    assert "not found" in refusal(small.run, ["/nonexistent/program"])
     assert "did not end" in refusal(small.run, ["sleep", "60"], timeout_s=0.2, error=WattlensError)
 
 
@@ -201,7 +201,7 @@ def test_a_workload_that_cannot_start_says_why_and_the_node_lives(tmp_path):
 def test_it_refuses_what_is_not_its_folder(tmp_path, small):
     (tmp_path / "precious.txt").write_text("mine")
     (tmp_path / "scenario.yaml").write_text("mine too")
-    assert "holds no simulated node" in refusal(node, tmp_path, BURST % "")
+    assert "does not contain a simulated node" in refusal(node, tmp_path, BURST % "")
     assert [(tmp_path / name).read_text() for name in ("precious.txt", "scenario.yaml")] == ["mine", "mine too"]
     (tmp_path / "shared").mkdir()
     (tmp_path / "shared").chmod(0o777)

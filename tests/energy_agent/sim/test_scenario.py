@@ -37,8 +37,8 @@ def test_a_wrong_scenario_is_told_in_one_line_that_names_file_and_key(tmp_path):
         assert says.replace("'", "") in line, text
 
     for text, says in (
-        ("bords: []", "unknown key 'bords'; the nearest is 'boards'"), ("boards: []", "boards: "), ("seed: 3", "boards"),
-        ("boards: [{count: 1, sku: H100}]", "boards.0.sku: unknown board 'H100'; the nearest is 'H100-SXM5-80GB'"),
+        ("bords: []", "unknown key 'bords'; did you mean 'boards'?"), ("boards: []", "boards: "), ("seed: 3", "boards"),
+        ("boards: [{count: 1, sku: H100}]", "boards.0.sku: unknown board 'H100'; did you mean 'H100-SXM5-80GB'?"),
         ("boards: [{count: 65, sku: A40}]", "boards.0.count"), ("boards: [{count: .nan, sku: A40}]", "boards.0.count: "),
         ("boards: [{count: yes, sku: A40}]", "boards.0: count: expected a number"), ("boards: [", "not valid YAML at line 1"),
         ("a: &x 1\nb: *x", "alias *x"), ("[" * 5000, "nested too deeply"), ("- " * 5000, "nested too deeply"),
@@ -48,34 +48,34 @@ def test_a_wrong_scenario_is_told_in_one_line_that_names_file_and_key(tmp_path):
         check(text, says)
     for text, says in (
         ("seed: on", "seed: expected a number"), ("rate: 21", "rate: "), ("rate: 0", "rate: "), ("seed: -1", "seed"),
-        ("faults: [{at_s: 1, gpu: 0, kind: lots}]", "faults.0: unknown fault 'lots'; the nearest is 'lost'"),
-        ("faults: [{at_s: 1, gpu: 1, kind: lost}]", "GPU 1 is not there"),
-        ("faults: [{at_s: 1, gpu: 0, kind: xid, value: 13, for_s: 2}]", "for_s has no meaning"),
+        ("faults: [{at_s: 1, gpu: 0, kind: lots}]", "faults.0: unknown fault 'lots'; did you mean 'lost'?"),
+        ("faults: [{at_s: 1, gpu: 1, kind: lost}]", "GPU 1: expected an index"),
+        ("faults: [{at_s: 1, gpu: 0, kind: xid, value: 13, for_s: 2}]", "for_s is not allowed"),
     ):  # fmt: skip
         check(BOARD + text, says)
     for text, says in (
         ("kind: burst, gpus: [no]", "workloads.0.burst: gpus: expected a number"), ("kind: batch, gpus: [0]", "kind"),
-        ("kind: burst, gpus: [0]}, {name: a, kind: burst, gpus: [0]", "'a' is there twice"),
-        ("kind: burst, gpus: [1]", "a GPU that is not there"), ("kind: burst, gpus: [0, 0]", "name a GPU twice"),
+        ("kind: burst, gpus: [0]}, {name: a, kind: burst, gpus: [0]", "duplicate name 'a'"),
+        ("kind: burst, gpus: [1]", "expected GPU indices"), ("kind: burst, gpus: [0, 0]", "duplicate GPU"),
         ("kind: burst, gpus: [0], memory_gb: 60", "60 GB of gpu0"),
         ("kind: serving, gpus: [0], model: llama", "workloads.0.serving.model: unknown model 'llama'"),
-        ("kind: serving, gpus: [0], memory_gb: 1, arrivals: trace", "go together"),
+        ("kind: serving, gpus: [0], memory_gb: 1, arrivals: trace", "require each other"),
         (BURST + "jitter: no", "workloads.0.burst: jitter: expected a number"), (BURST + "on_s: 0", "workloads.0.burst.on_s"),
-        (BURST + "onn_s: 1", "workloads.0.burst: unknown key 'onn_s'; the nearest is 'on_s'"),
-        (BURST + "cgroup: ../etc", "workloads.0.burst.cgroup: must be 'systemd'"),
+        (BURST + "onn_s: 1", "workloads.0.burst: unknown key 'onn_s'; did you mean 'on_s'?"),
+        (BURST + "cgroup: ../etc", "workloads.0.burst.cgroup: expected 'systemd'"),
         ("kind: levels, gpus: [0], memory_gb: 1, hold_min_s: 4", "hold_min_s of workload a is above its hold_max_s"),
-        (BURST + "start_s: 5, end_s: 5", "end_s of workload 'a' is not after its start_s"),
+        (BURST + "start_s: 5, end_s: 5", "workload 'a': end_s must be after start_s"),
     ):  # fmt: skip
         check(f"{BOARD}workloads: [{{name: a, {text}}}]", says)
     check(f"{BOARD}workloads: [{{name: ../a, kind: burst, gpus: [0]}}]", "workloads.0.burst.name")
     for text, says in (
-        ("coolin: air", "facility: unknown key 'coolin'; the nearest is 'cooling'"), ("cooling: on", "facility.cooling: "),
+        ("coolin: air", "facility: unknown key 'coolin'; did you mean 'cooling'?"), ("cooling: on", "facility.cooling: "),
         ("it_scale: yes", "facility: it_scale: expected a number"), ("pdu_weights: []", "facility.pdu_weights"),
-        ("meters: {mian: {}}", "facility: meters: unknown meter 'mian'; the nearest is 'main'"),
+        ("meters: {mian: {}}", "facility: meters: unknown meter 'mian'; did you mean 'main'?"),
         ("meters: {pv: {}}", "facility: meters: unknown meter 'pv'"), ("meters: {main: {gain: 9}}", "meters.main.gain"),
         ("starts_at: 2026-07-01T12:00:00Z", "facility.starts_at: "),
-        ("faults: [{at_s: 1, meter: main, kind: lost}]", "unknown fault of a meter 'lost'"),
-        ("faults: [{at_s: 1, meter: main, kind: reset, for_s: 2}]", "for_s has no meaning"),
+        ("faults: [{at_s: 1, meter: main, kind: lost}]", "unknown meter fault 'lost'"),
+        ("faults: [{at_s: 1, meter: main, kind: reset, for_s: 2}]", "for_s is not allowed"),
         ("faults: [{at_s: 1, meter: pv, kind: reset}]", "facility: faults: unknown meter 'pv'"),
         ("meters: {ups: {absent: true}}, faults: [{at_s: 1, meter: ups, kind: reset}]", "faults: unknown meter 'ups'"),
     ):  # fmt: skip
@@ -91,7 +91,7 @@ def test_any_bytes_are_a_scenario_or_a_usage_error(raw):
 
 
 def test_a_file_that_is_not_there_or_too_large_and_a_wrong_override_are_refused(tmp_path):
-    assert "'h100'; the nearest is 'h100-node'" in refusal(scenario.load, "h100")
+    assert "'h100'; did you mean 'h100-node'?" in refusal(scenario.load, "h100")
     (tmp_path / "large.yaml").write_bytes(b"#" * (yaml_file.MAX_BYTES + 1))
     assert "larger than" in refusal(scenario.load, str(tmp_path / "large.yaml"))
     node = scenario.load("idle")

@@ -168,7 +168,7 @@ def test_folded_days_give_the_same_sums_and_are_not_cut(tmp_path):
         assert plain.window(first, first + days * DAY_NS) == folded.window(first, first + days * DAY_NS)
     with pytest.raises(ValueError, match="whole UTC days"):
         folded.window(first + DAY_NS + CELL_NS, first + 2 * DAY_NS)
-    with pytest.raises(ValueError, match="whole cells"):
+    with pytest.raises(ValueError, match="whole 15-minute cells"):
         plain.window(first + 1, first + DAY_NS)
     folded.forget_before(first + 2 * DAY_NS)
     assert folded.window(first + DAY_NS, first + 2 * DAY_NS)["main"].measured_ns == 0
@@ -182,7 +182,7 @@ def test_without_meters_a_stated_pue_is_an_estimate_and_nothing_stated_is_a_reas
     assert absent.amount.value is None
     assert "no meter of role total" in absent.amount.reason
     waiting = live(empty, empty, [MAIN, UPS], START, S, None)
-    assert {p.amount.reason for key, p in waiting.items() if key[1] == "15m"} == {"nothing is booked yet"}
+    assert {p.amount.reason for key, p in waiting.items() if key[1] == "15m"} == {"nothing is recorded yet"}
     unread = live(None, empty, [MAIN, UPS], START, S, None)
     assert {(p.amount.value, p.amount.reason) for p in unread.values()} == {(None, "the ledger is being read")}
     assert {window for _, window in unread} == set(WINDOWS)

@@ -82,7 +82,7 @@ def usual(days: Path) -> Facts:
 
 @pytest.fixture(scope="module")
 def without_factor(days: Path) -> Facts:
-    return of(days, location=(), location_lacking="XA: no factor that is direct; give it")
+    return of(days, location=(), location_lacking="XA: no factor that is direct; add a factor file")
 
 
 def states(found: Facts) -> dict[tuple[str, str], IndexRow]:
@@ -153,8 +153,8 @@ def test_the_grids_average_is_no_residual_mix(days: Path, usual: Facts) -> None:
 
 def test_a_contract_that_may_not_be_claimed_covers_nothing_and_is_told_with_the_reason(days: Path, usual: Facts) -> None:
     refused = ("not retired", "retired on 2099-01-01, after the day of the report (2026-10-05)",
-               "no emission factor (g_per_kwh) is given, which fossil electricity needs",
-               "its emission factor is life-cycle, and the total direct")  # fmt: skip
+               "no emission factor (g_per_kwh) is given, which fossil electricity requires",
+               "its emission factor is life-cycle, but the total is direct")  # fmt: skip
     lots = tuple(
         Lot(f"c{n}", InstrumentKind.PPA, "XA", Technology.WIND, Decimal(0), golden.Q3, golden.Q3 + HOUR, uj(10), why)
         for n, why in enumerate(refused)

@@ -64,7 +64,7 @@ def test_without_a_driver_the_program_runs_and_the_reason_is_printed_once(tmp_pa
     (tmp_path / "train.py").write_text(TRAIN + "    sys.exit(3)\n")
     done = run(environ, "measure", "--", sys.executable, str(tmp_path / "train.py"), "1")
     assert done.returncode == 3
-    assert done.stderr.count("not measured: NVML does not answer") == 1
+    assert done.stderr.count("not measured: NVML is not available") == 1
     assert re.search(r"^J/step +-  20 steps$", done.stderr, re.M)
     assert "wattlens sim start" in done.stderr
 
@@ -99,7 +99,7 @@ def test_it_tells_joules_per_token_of_a_server(node, tmp_path, page):
     done = run(environ_of(node), "measure", *options, "--", "sleep", "0.3")
     assert done.returncode == 0
     assert re.search(r"J/token +\S+  \(.*\) generated, \d+0 tokens", done.stderr)
-    assert "processed: processed tokens were not told" in done.stderr
+    assert "processed: no count of processed tokens was reported" in done.stderr
     saved = json.loads(path.read_text())
     assert saved["labels"] == {"precision": "int8", "batch": "32"}
     assert saved["tokens"]["generation"] % 10 == 0  # ten for each reading after the first one
@@ -264,7 +264,7 @@ def test_a_signal_reaches_the_program_and_the_result_is_still_shown(node, number
 
 
 @pytest.mark.parametrize(
-    ("gpus", "words"), [("2", "names no GPU of this machine"), ("0-9", "names no GPU of this machine"), ("0,0", "named twice")]
+    ("gpus", "words"), [("2", "is not a GPU of this machine"), ("0-9", "is not a GPU of this machine"), ("0,0", "listed twice")]
 )
 def test_gpus_that_the_machine_does_not_have_are_wrong_usage(node, gpus, words):
     done = run(environ_of(node), "measure", "--gpus", gpus, "--", "true")
@@ -279,8 +279,8 @@ def test_gpus_that_the_machine_does_not_have_are_wrong_usage(node, gpus, words):
         (["measure", "--out", "/no/such/folder/x", "--", "true"], "no such folder"),
         (["measure", "--label", "no", "--", "true"], "--label: "),
         (["measure", "--gpus", "0", "--workload", "x", "--", "true"], "cannot be combined with"),
-        (["measure", "--tokens-from", "file:///x", "--", "true"], "not an http:// address"),
-        (["measure", "--tokens-from", "http://a/", "--token-server", "x", "--", "true"], "there are: dynamo"),
+        (["measure", "--tokens-from", "file:///x", "--", "true"], "expected an http:// URL"),
+        (["measure", "--tokens-from", "http://a/", "--token-server", "x", "--", "true"], "known: dynamo"),
         (["compare", "/no/a", "/no/b"], "/no/a"),
     ],
 )

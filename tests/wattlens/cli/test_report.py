@@ -128,10 +128,10 @@ def twice(path: Path) -> None:
     [
         (flip, "is corrupted"),
         (truncate, "is corrupted"),
-        (Path.unlink, "segment 2 before it is missing"),
-        (twice, "is there twice"),
-        (lambda path: shutil.copy(path, path.with_name(path.name.replace("2.jsonl", "9.jsonl"))), "holds segment 2"),
-        (lambda path: shutil.copy(path.with_name(path.name.replace("2.jsonl", "1.jsonl")), path), "holds segment 1"),
+        (Path.unlink, "segment 2 is missing; copy it"),
+        (twice, "duplicate of segment"),
+        (lambda path: shutil.copy(path, path.with_name(path.name.replace("2.jsonl", "9.jsonl"))), "contains segment 2"),
+        (lambda path: shutil.copy(path.with_name(path.name.replace("2.jsonl", "1.jsonl")), path), "contains segment 1"),
     ],
 )  # fmt: skip
 def test_a_broken_chain_names_the_segment(

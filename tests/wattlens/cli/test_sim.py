@@ -81,7 +81,7 @@ def test_a_session(folder):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["fault", "gpu1", "lots"], "unknown fault 'lots'; the nearest is 'lost'"),
+        (["fault", "gpu1", "lots"], "unknown fault 'lots'; did you mean 'lost'?"),
         (["fault", "gpu2", "lost"], "no GPU 'gpu2' on this node: it has gpu0 to gpu1"),
         (["fault", "gpu1", "lost", "--for", "soon"], "--for: "),
         (["fault", "gpu1", "xid", "--value", "13", "--for", "1s"], "happens once"),
@@ -112,7 +112,7 @@ def test_help_and_list():
     assert "the GPU has fallen off the bus" in ok("fault", "--help")
     assert "h100-node" in json.loads(ok("list", "--json"))
     assert said_here("sim", "start", "h100-nod").stderr.startswith(
-        "wattlens: unknown scenario 'h100-nod'; the nearest is 'h100-node'"
+        "wattlens: unknown scenario 'h100-nod'; did you mean 'h100-node'?"
     )
 
 

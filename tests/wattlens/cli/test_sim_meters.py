@@ -67,12 +67,12 @@ def test_faults_of_meters(folder):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["fault", "meter:mian", "offline"], "unknown meter 'mian'; the nearest is 'main'"),
-        (["fault", "meter:main", "lost"], "unknown fault of a meter 'lost'"),
+        (["fault", "meter:mian", "offline"], "unknown meter 'mian'; did you mean 'main'?"),
+        (["fault", "meter:main", "lost"], "unknown meter fault 'lost'"),
         (["fault", "meter:main", "reset", "--for", "1s"], "happens once"),
-        (["fault", "meter:main", "reset", "--value", "1"], "takes no value"),
+        (["fault", "meter:main", "reset", "--value", "1"], "does not take a value"),
         (["fault", "meter:main", "slow", "--call", "nvmlInit"], "--call: cannot be combined with a meter"),
-        (["clear", "meter:main", "lots"], "unknown fault of a meter 'lots'"),
+        (["clear", "meter:main", "lots"], "unknown meter fault 'lots'"),
         (["fault", "main", "offline"], "unknown fault 'offline'"),
     ],
 )
@@ -89,4 +89,4 @@ def test_a_node_without_a_building(tmp_path):
         assert "facility" not in json.loads(ok("status", "--dir", node, "--json"))
         done = said_here("sim", "fault", "meter:main", "offline", "--dir", node)
         assert (done.returncode, done.stderr.count("\n")) == (2, 1)
-        assert "give its scenario the key 'facility'" in done.stderr
+        assert "add the key 'facility' to its scenario" in done.stderr

@@ -49,7 +49,7 @@ def test_columns_may_stand_in_any_order_and_a_byte_order_mark_is_no_name(tmp_pat
         ("cluster,node\n", ":1: expected the columns cluster,node,uuid,sku,site,from,to"),
         (HEAD + "c,n,GPU-1,H100,fra1,\n", ":2: expected 7 cells as in the first line, got 6"),
         (HEAD + "c,n,GPU-1,H100,fra1,,\n\nc,,GPU-2,H100,fra1,,\n", ":4: key 'node' is missing"),
-        (HEAD + "c,n,GPU-1,H100,fra1,2026-02-30,\n", ":2: key 'from': there is no day 2026-02-30"),
+        (HEAD + "c,n,GPU-1,H100,fra1,2026-02-30,\n", ":2: key 'from': the day 2026-02-30 does not exist"),
         (HEAD + "c,n,GPU-1,H100,fra1,01.02.2026,\n", ":2: key 'from': expected a day such as 2026-01-31, got '01.02.2026'"),
         (HEAD + "c,n,GPU-1,H100,fra1,2026-02-02,2026-02-02\n", ":2: removed on 2026-02-02, before its first day"),
         (

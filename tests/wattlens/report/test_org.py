@@ -216,11 +216,11 @@ def test_hours_of_a_file_count_as_known_at_any_time(site_folder, where):
         ("csv_file: {path: none.csv, publisher: p, licence: l}", "org.yaml: cannot read"),
         (
             "csv_file: {path: hours.csv, publisher: p, licence: l, zone: AT}",
-            "hours.csv has no direct row of zone 'AT'; zones in it: DE, FR",
+            "hours.csv has no direct row of zone 'AT'; its zones: DE, FR",
         ),
         (
             "csv_file: {path: hours.csv, publisher: p, licence: l, boundary: life-cycle}",
-            "source csv_file is life-cycle and the grid",
+            "source csv_file is life-cycle, but the grid",
         ),
         ("csv_file: {path: hours.csv, publisher: p}", "key 'sites.0.grid.sources.0.csv_file.licence' is missing"),
         ("electricity_maps: {key_file: key}", "unknown key 'sites.0.grid.sources.0.electricity_maps'"),
@@ -258,7 +258,7 @@ def test_a_site_without_a_file_takes_every_series_that_was_kept_of_its_zone(site
         ("teams: [{match: {namespace: a}}]", "expected a team, a project or a price_class"),
         ("prices: [{price_class: spot}]", "price class 'spot': expected per_gpu_hour or electricity_share_percent"),
         ("prices: [{per_gpu_hour: 1}]", "price class '' needs a currency"),
-        ("prices: [{per_gpu_hour: 1, currency: euro}]", "'euro' is no currency; write an ISO 4217 code such as EUR"),
+        ("prices: [{per_gpu_hour: 1, currency: euro}]", "expected an ISO 4217 currency code such as EUR, got 'euro'"),
         ("prices: [{per_gpu_hour: 1, currency: EUR}, {per_gpu_hour: 2, currency: EUR}]", "duplicate price class ''"),
         ("models: [{model: a}, {model: a}]", "duplicate model 'a'"),
         (
@@ -358,7 +358,9 @@ def test_hours_of_a_contract_lie_beside_the_file_that_names_them(site_folder):
     ]
     assert {"mine.csv", "sites/ppa.csv"} <= {path for path, _ in told.files}
     (site_folder / "mine.csv").write_text("ts_utc,kwh\n2026-07-01T05:00:00Z,2,5\n2026-07-01 05:30,1\n")
-    with pytest.raises(UsageError, match=r"org.yaml: site 'fra1': contract 'mine': .*mine.csv, line 3: .* is no full UTC hour"):
+    with pytest.raises(
+        UsageError, match=r"org.yaml: site 'fra1': contract 'mine': .*mine.csv, line 3: expected a full UTC hour"
+    ):
         load(site_folder / "org.yaml")
     (site_folder / "mine.csv").unlink()
     with pytest.raises(UsageError, match=r"org.yaml: contract 'mine': cannot read .*mine.csv"):
@@ -403,12 +405,12 @@ def test_factors_of_one_s_own_lie_beside_the_file_and_are_told_with_their_hashes
 
 def test_what_both_a_site_s_file_and_its_entry_tell_is_checked_together(site_folder):
     contract = "{id: ppa, kind: ppa, zone: DE, technology: wind, start: 2026-07-01, end: 2026-07-02, volume_kwh: 1}"
-    with pytest.raises(UsageError, match=r"org.yaml: site 'fra1': contract 'ppa' is there twice"):
+    with pytest.raises(UsageError, match=r"org.yaml: site 'fra1': duplicate contract 'ppa'"):
         load_text(site_folder, f"sites: [{{file: sites/fra1.yaml, contracts: [{contract}]}}]")
 
 
 def test_a_country_that_no_table_of_factors_has_is_refused_with_the_nearest(site_folder):
-    with pytest.raises(UsageError, match=r"org\.yaml: site 'fra1': grid\.country: 'DEX' is in no table .*DEU \(Germany\)"):
+    with pytest.raises(UsageError, match=r"org\.yaml: site 'fra1': grid\.country: 'DEX' is not in any table .*DEU \(Germany\)"):
         load_text(site_folder, "sites: [{site: {name: fra1}, grid: {country: DEX}}]")
 
 

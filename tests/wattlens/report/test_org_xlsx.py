@@ -62,7 +62,7 @@ def test_a_workbook_tells_what_the_same_yaml_tells(tmp_path):
         ),
         ("Contracts", "H2", -3, "sheet Contracts, cell H2: expected a number above 0 and at most 1000000000, got -3 (MWh)"),
         ("Contracts", "H2", None, "sheet Contracts, row 2: contract 'wind': expected volume with start and end"),
-        ("Contracts", "B2", None, "sheet Contracts, cell B2 is empty; enter id: its name, unique within the site"),
+        ("Contracts", "B2", None, "sheet Contracts, cell B2 is empty; enter id: name of the contract, unique within the site"),
         ("Contracts", "A2", "fra2", "sheet Contracts, cell A2: unknown site 'fra2'; sheet Sites has: fra1, pnq1"),
         ("Contracts", "C2", "go", "sheet Contracts, cell C2: expected one of ppa, other"),
         ("Contracts", "E2", "windy", "sheet Contracts, cell E2: expected one of "),
@@ -72,7 +72,7 @@ def test_a_workbook_tells_what_the_same_yaml_tells(tmp_path):
             "Certificates",
             "B2",
             "wind",
-            "contract 'wind' is there twice (sheet Contracts, cell B2; sheet Certificates, cell B2)",
+            "duplicate contract 'wind' (sheet Contracts, cell B2; sheet Certificates, cell B2)",
         ),
         ("Deliveries", "D3", 30, "sheet Deliveries, cell D3: expected one of 15 or 60, got 30"),
         ("Deliveries", "D2", 60, "sheet Deliveries, row 2: 2026-07-01 09:15:00: not the start of an interval of 60 minutes"),
@@ -93,11 +93,11 @@ def test_a_workbook_tells_what_the_same_yaml_tells(tmp_path):
             "tariff '2026': expected one row without times (the price at all other times), got 0",
         ),
         ("Tariffs", "C3", "USD", "sheet Tariffs, cell C3 differs from sheet Tariffs, cell C2"),
-        ("Tariffs", "C2", "ZZZ", "sheet Tariffs, cell C2: 'ZZZ' is no currency; write an ISO 4217 code such as EUR"),
+        ("Tariffs", "C2", "ZZZ", "sheet Tariffs, cell C2: expected an ISO 4217 currency code such as EUR, got 'ZZZ'"),
         ("Tariffs", "C2", None, "sheet Tariffs, cell C2 is empty; enter currency: ISO 4217"),
-        ("Meters", "D3", None, "sheet Meters, row 3: meter 'ups' has role it and needs a position"),
+        ("Meters", "D3", None, "sheet Meters, row 3: meter 'ups' has role it and requires a position"),
         ("Meters", "G2", -2.5, "sheet Meters, cell G2: expected a number above 0 and at most 10000, got -2.5 (MW)"),
-        ("Sites", "B2", "Berlin", "sheet Sites, cell B2: 'Berlin' is no time zone; write an IANA name such as Europe/Berlin"),
+        ("Sites", "B2", "Berlin", "sheet Sites, cell B2: expected an IANA time zone such as Europe/Berlin, got 'Berlin'"),
         ("Sites", "A3", "fra1", "duplicate site 'fra1' (sheet Sites, cell A2; sheet Sites, cell A3)"),
         ("Inventory", "E2", "fra3", "sheet Inventory, cell E2: unknown site 'fra3'; did you mean 'fra1'?"),
         ("Inventory", "B2", None, "sheet Inventory, cell B2 is empty; enter node"),
@@ -145,14 +145,16 @@ def test_what_is_wrong_with_several_rows_names_all_of_them(tmp_path):
     sheets = whole()
     sheets["Water"].append(["fra1", date(2026, 9, 1), date(2026, 10, 1), 1, "l", 2, 1, "bill 5000"])
     said = refusal(tmp_path, sheets)
-    assert said.startswith("org.xlsx: site 'fra1': water of 2026-09-01 is there twice: 'bill 4711' and 'bill 5000' (")
+    assert said.startswith("org.xlsx: site 'fra1': water of 2026-09-01 is listed twice: 'bill 4711' and 'bill 5000' (")
     assert "sheet Water, cell H2; sheet Water, cell H3" in said
     sheets = whole()
     sheets["Tariffs"].append(["fra1", "late", "EUR", 1, "kWh", None, date(2026, 1, 1), "page"])
     assert "sheet Tariffs, cell B2" in refusal(tmp_path, sheets)
     sheets = whole()
     sheets["Certificates"].append([*sheets["Certificates"][1][:1], "go2", *sheets["Certificates"][1][2:]])
-    assert "a certificate counts once (sheet Certificates, cell B2; sheet Certificates, cell B3" in refusal(tmp_path, sheets)
+    assert "a certificate counts only once (sheet Certificates, cell B2; sheet Certificates, cell B3" in refusal(
+        tmp_path, sheets
+    )
 
 
 @pytest.mark.parametrize(
@@ -237,7 +239,7 @@ def test_a_row_whose_note_says_so_is_not_read(tmp_path, note):
     sheets = {"Prices": [["note", "price_class", "currency", "per_gpu_hour"], [note, "spot", "nonsense", -1]]}
     assert load(book(tmp_path / "org.xlsx", sheets)).prices == ()
     sheets["Prices"][1][0] = "mine"
-    assert "cell C2: 'nonsense' is no currency" in refusal(tmp_path, sheets)
+    assert "cell C2: expected an ISO 4217" in refusal(tmp_path, sheets)
 
 
 def test_a_site_s_own_file_beside_its_rows(tmp_path):

@@ -216,10 +216,10 @@ def test_there_is_one_process_a_site(node, tmp_path):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("meters: [{id: a, role: it, accuracy_percent: 1, max_power_w: 1}]", "needs a position"),
-        ("meters: [{id: a, role: total, accuracy_percent: 1, max_power_w: 1}]", "has nothing that reads it"),
+        ("meters: [{id: a, role: it, accuracy_percent: 1, max_power_w: 1}]", "requires a position"),
+        ("meters: [{id: a, role: total, accuracy_percent: 1, max_power_w: 1}]", "has no source"),
         ("meters: [{id: a, role: heat, accuracy_percent: 1, max_power_w: 1}]", "one of 'total', 'it', 'cooling'"),
-        ("site: {time_zone: Mars/Base}", "no time zone"),
+        ("site: {time_zone: Mars/Base}", "expected an IANA time zone"),
         ("sites: {}", "unknown key 'sites'; did you mean 'site'?"),
         ("contracts: [{id: a, kind: ppa, zone: DE, technology: wind, hourly_file: x}]", "grid.zone"),
         ("water: [{start: 2026-02-01, end: 2026-01-01, liters: 1, accuracy_percent: 1, source: x}]", "before it begins"),

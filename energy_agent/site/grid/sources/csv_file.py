@@ -18,12 +18,14 @@ FILE_MAX_B: Final = 128 << 20
 class IntensityCsvConfig(GridConfig):
     """A CSV file: ts_utc,zone,g_per_kwh,kind,estimated,method,source, or as Electricity Maps' data portal gives it."""
 
-    path: Path = Field(description="the file")
-    publisher: str = Field(min_length=1, max_length=200, description="whose values these are; stands in the report")
-    licence: str = Field(min_length=1, max_length=200, description="on what terms they may be used; stands in the report")
-    gases: Literal["CO2", "CO2e"] = Field("CO2e", description="the gases that are counted")
+    path: Path = Field(description="path of the file")
+    publisher: str = Field(min_length=1, max_length=200, description="publisher of the values; appears in the report")
+    licence: str = Field(min_length=1, max_length=200, description="licence of the values; appears in the report")
+    gases: Literal["CO2", "CO2e"] = Field("CO2e", description="gases that the values include")
     accounting: Literal["location", "residual-mix"] = Field("location", description="the grid's mix, or its residual mix")
-    gwp_set: str = Field("not stated", max_length=80, description="how gases are made CO2e, such as AR6")
+    gwp_set: str = Field(
+        "not stated", max_length=80, description="set of global warming potentials that converts gases to CO2e, such as AR6"
+    )
     quality: int = Field(3, ge=1, le=5, description="1 (metered supplier) to 5 (annual average)")
 
 

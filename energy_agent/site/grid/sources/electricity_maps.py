@@ -42,20 +42,20 @@ _DEPTH_ROWS_MAX: Final = 400  # ten days have 240 hours
 class ElectricityMaps(GridConfig):
     """Electricity Maps' API."""
 
-    key_file: Path = Field(description="file with the API key; it is sent to `url` alone and stands in no message")
+    key_file: Path = Field(description="file with the API key; the key is sent only to `url`, and never logged")
     url: str = Field("https://api.electricitymaps.com", pattern=SERVICE, description="the service's address")
     timeout_s: float = Field(20.0, ge=1, le=60, description="timeout of a response, from connecting to its last byte")
     lookback_h: int = Field(
-        48, ge=2, le=240, description="hours to ask for again at each reading: values are revised in the days after"
+        48, ge=2, le=240, description="hours to request again at each reading, because values are revised in the following days"
     )
-    estimates: bool = Field(True, description="take hours that the service estimates; they are marked as such")
+    estimates: bool = Field(True, description="accept hours that the service estimates; they are marked as estimated")
 
     @model_validator(mode="after")
     def _check_transport(self) -> Self:
         parts = urlsplit(self.url)
         host = parts.hostname or ""
         if parts.scheme == "http" and not (host in ("localhost", "::1") or host.startswith("127.")):
-            raise ValueError("the key would cross the network in the clear: use https:// in url")
+            raise ValueError("the key would be sent in clear text: use https:// in url")
         return self
 
 
@@ -71,7 +71,7 @@ class ElectricityMapsSource:
             Basis(boundary),
             "Electricity Maps",
             "terms of the account with Electricity Maps; its free data are ODbL",
-            "as the publisher's",
+            "as published",
         )
 
     def read(self) -> tuple[IntensityPoint, ...]:
@@ -83,7 +83,7 @@ class ElectricityMapsSource:
         """The hours that begin from `start_ns` on and before `end_ns`, ten days per request; raises as `read` does."""
         token = read_secret(self._config.key_file, _KEY + "key_file")
         if not _TOKEN.fullmatch(token):
-            raise UsageError(f"key '{_KEY}key_file': {self._config.key_file} has characters that no API key has")
+            raise UsageError(f"key '{_KEY}key_file': {self._config.key_file} has characters that are not allowed in an API key")
         points: dict[int, IntensityPoint] = {}
         for from_ns in range(start_ns, end_ns, RANGE_MAX_NS):
             until_ns = min(end_ns, from_ns + RANGE_MAX_NS)
@@ -117,20 +117,20 @@ class ElectricityMapsSource:
         zone, url = self.about.zone, self._config.url
         match answer.status:
             case 401:
-                return f"{url} refuses the key in {self._config.key_file}; is it whole and still valid?"
+                return f"{url} rejects the key in {self._config.key_file}; is it complete and still valid?"
             case 403:
-                return f"{url}: the key in {self._config.key_file} may not ask for past hours of zone {zone}; see its plan"
+                return f"{url}: the key in {self._config.key_file} does not allow past hours of zone {zone}; see its plan"
             case 404:
-                return f"{url} knows no zone {zone!r}"
+                return f"{url} does not know zone {zone!r}"
             case 429:
                 wait = answer.headers.get("retry-after", "")
-                when = f"; the server asks to retry in {wait} s" if wait.isdecimal() and len(wait) < 7 else ""
-                return f"{url} was asked too often for this key{when}; a longer period_s asks less"
+                when = f"; the server requests a retry in {wait} s" if wait.isdecimal() and len(wait) < 7 else ""
+                return f"{url}: too many requests with this key{when}; increase period_s"
             case status if 500 <= status < 600:
-                return f"{url} has a fault of its own (status {status})"
+                return f"{url}: server error (status {status})"
             case status if 300 <= status < 400:
-                return f"{url} sends elsewhere (status {status}), and the key goes nowhere else; name the right url"
-        return f"{url} answered with status {answer.status}"
+                return f"{url} redirects to another address (status {status}), where the key is not sent; correct the url"
+        return f"{url} responded with status {answer.status}"
 
     def _points(self, body: bytes, start_ns: int, end_ns: int) -> Iterator[IntensityPoint]:
         url, digest, now_ns = self._config.url, hashlib.sha256(body).hexdigest(), self._clock.utc_ns()
@@ -139,13 +139,13 @@ class ElectricityMapsSource:
         for row in rows:
             for key, wanted in (("zone", self.about.zone), ("emissionFactorType", _TYPES[self.about.basis.boundary])):
                 if row.get(key, wanted) != wanted:
-                    raise GridError(f"{url} tells of another {key} than {wanted}")
+                    raise GridError(f"{url}: expected {key} {wanted} in the response, got another")
             t_ns = _instant(row.get("datetime"), url)
             if not start_ns <= t_ns <= end_ns:
-                raise GridError(f"{url} tells of a time that was not asked for")
+                raise GridError(f"{url}: the response has a time that was not requested")
             said = (_intensity(row, url), _estimated(row, url), printable(str(row.get("estimationMethod") or "")))
             if told.setdefault(t_ns, said) != said:
-                raise GridError(f"{url} tells two values of one hour")
+                raise GridError(f"{url}: the response has two values for one hour")
         for t_ns, (value, estimated, method) in sorted(told.items()):
             zero_is_a_gap = self.about.basis.boundary is EmissionBoundary.LIFE_CYCLE  # no plant is built of nothing
             if t_ns < end_ns and value is not None and (value or not zero_is_a_gap):
@@ -159,12 +159,12 @@ def _rows(body: bytes, url: str) -> list[Mapping[str, Any]]:
     try:
         found = json.loads(body.decode("utf-8"), parse_float=Decimal, parse_constant=refuse)
     except (ValueError, RecursionError, ArithmeticError):
-        raise GridError(f"{url} does not answer in JSON") from None
+        raise GridError(f"{url}: the response is not JSON") from None
     rows = found.get("data", found.get("history")) if isinstance(found, dict) else None
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise GridError(f"{url} answers without a list of hours (data)")
+        raise GridError(f"{url}: the response has no list of hours (data)")
     if len(rows) > _DEPTH_ROWS_MAX:
-        raise GridError(f"{url} tells {len(rows)} hours, more than were asked for")
+        raise GridError(f"{url}: the response has {len(rows)} hours, more than requested")
     return rows
 
 
@@ -178,7 +178,7 @@ def _instant(value: object, url: str) -> int:
             t_ns = int(moment.timestamp()) * NS_PER_S
             if t_ns % HOUR_NS == 0 and not moment.microsecond:
                 return t_ns
-    raise GridError(f"{url} tells a time that is no full hour in UTC")
+    raise GridError(f"{url}: expected a full UTC hour in datetime")
 
 
 def _intensity(row: Mapping[str, Any], url: str) -> Decimal | None:
@@ -186,17 +186,17 @@ def _intensity(row: Mapping[str, Any], url: str) -> Decimal | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | Decimal):
-        raise GridError(f"{url} tells an intensity that is no number")
+        raise GridError(f"{url}: expected a number in carbonIntensity")
     exact = Decimal(value)
     if not 0 <= exact <= 10_000 or len(exact.as_tuple().digits) > 24:
-        raise GridError(f"{url} tells an absurd intensity: {exact:.6g} g/kWh")
+        raise GridError(f"{url}: implausible intensity of {exact:.6g} g/kWh")
     return exact
 
 
 def _estimated(row: Mapping[str, Any], url: str) -> bool:
     value = row.get("isEstimated", False)
     if not isinstance(value, bool):
-        raise GridError(f"{url} tells neither true nor false in isEstimated")
+        raise GridError(f"{url}: expected true or false in isEstimated")
     return value
 
 

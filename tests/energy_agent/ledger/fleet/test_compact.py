@@ -105,7 +105,7 @@ def test_late_data_becomes_a_restatement_with_its_reason(tmp_path, make_node):
     come_late(b, 77)
     (second,), _ = run(tmp_path)
     assert (second.number, second.written, second.energy_uj) == (1, True, first.energy_uj + 77)
-    assert second.reason.startswith("input changed: 1 segments more")
+    assert second.reason.startswith("input changed: 1 segments added")
     assert {p: p.read_bytes() for p in first.folder.iterdir()} == before
     cells = [r.row.energy_uj for r in reading.read_rows(tmp_path / "days") if isinstance(r.row, Cell)]
     assert sum(cells) == recorded_energy(a, b)
@@ -185,10 +185,10 @@ def test_devices_go_to_the_site_where_they_stood(fleet):
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("cluster,node\n", ":1: the columns must be"),
-        ("cluster,node,uuid,sku,site,from,to\nlab,a,,,here,soon,\n", ":2: 'soon' is not a day"),
-        ("cluster,node,uuid,sku,site,from,to\nlab,a,,,\n", ":2: a line must have 7 fields"),
-        ("cluster,node,uuid,sku,site,from,to\nlab,a,,,,,\n", "and a site"),
+        ("cluster,node\n", ":1: expected the columns"),
+        ("cluster,node,uuid,sku,site,from,to\nlab,a,,,here,soon,\n", ":2: expected a day such as"),
+        ("cluster,node,uuid,sku,site,from,to\nlab,a,,,\n", ":2: expected 7 fields"),
+        ("cluster,node,uuid,sku,site,from,to\nlab,a,,,,,\n", "with a site"),
         ("\udcff", "not a CSV file in UTF-8"),
     ],
 )
@@ -213,7 +213,7 @@ def test_a_device_that_stands_nowhere_is_named(fleet):
     folder, _ = fleet
     with pytest.raises(UsageError, match="no site for lab/a/a-GPU-0 on 2026-01-01"):
         run(folder, sites=Sites({}))
-    with pytest.raises(UsageError, match="becomes a folder"):
+    with pytest.raises(UsageError, match="is also a folder name"):
         run(folder, sites=Sites({}, "../up"))
 
 

@@ -228,7 +228,7 @@ def span_of(pieces, whole):
 
 def test_a_file_of_sums_is_no_file_of_rows(tmp_path):
     statement, _ = one(tmp_path, entry(0, Q, 60))
-    with pytest.raises(ChainError, match=r"span_day\.parquet: holds sums of a day, no rows"):
+    with pytest.raises(ChainError, match=r"span_day\.parquet: contains the sums of a day, not rows"):
         list(reading.read_rows(statement.folder / "span_day.parquet"))
     assert sum(r.row.energy_uj for r in reading.read_rows(statement.folder) if isinstance(r.row, Cell)) == 60
 
@@ -348,7 +348,7 @@ def test_a_sum_past_int64_is_refused(tmp_path, more, fits):
         return
     statements, (fault,) = compact([tmp_path / "s"], tmp_path / "days", DAY, HERE)
     assert (statements, fault.kind) == ([], "sum")
-    assert "lab/n1: a sum of the day is past int64 in holder_day: 9223372036854775808" in fault.line
+    assert "lab/n1: a sum of the day exceeds int64 in holder_day: 9223372036854775808" in fault.line
     assert not list((tmp_path / "days").rglob("*.parquet"))
 
 

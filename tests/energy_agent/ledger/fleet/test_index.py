@@ -101,7 +101,7 @@ class Deadly(Sites):
 
 
 def test_a_process_that_is_killed_is_told(fleet):
-    with pytest.raises(WattlensError, match="ended by the system"):
+    with pytest.raises(WattlensError, match="killed a compaction process"):
         list(compact_days(index.build([fleet]), fleet / "days", DAYS, Deadly({}, "here"), jobs=2))
     assert not list((fleet / "days").rglob("manifest.json"))
 
@@ -113,7 +113,7 @@ def test_a_changed_joule_is_seen_at_the_edge_of_the_day(fleet):
     path.write_bytes(segment.compress(data))
     found = index.build([fleet])
     (result,) = compact_days(found, fleet / "days", DAYS[1:2], HERE)
-    assert re.search(r"_00000008.jsonl.gz: names [0-9a-f]{12} as previous, segment 7 is", result.faults[0].line)
+    assert re.search(r"_00000008.jsonl.gz: names [0-9a-f]{12} as the previous segment, but segment 7 is", result.faults[0].line)
     assert (result.left_out, result.statements[0].inputs) == (("lab_a",), 3)
     (result,) = compact_days(found, fleet / "days", DAYS[2:], HERE)
     assert result.faults == ()
@@ -126,7 +126,7 @@ def test_a_hole_is_a_fault_of_the_days_around_it(fleet):
     first, second, third = compact_days(found, fleet / "days", DAYS, HERE)
     assert [r.left_out for r in (first, second, third)] == [(), (), ("lab_a",)]
     assert [f.kind for f in third.faults] == ["missing"]
-    assert "segment 10 before it is missing" in third.faults[0].line
+    assert "segment 10 is missing; copy it" in third.faults[0].line
     assert [r.statements[0].inputs for r in (first, second)] == [9, 8]
     (result,) = compact_days(found, fleet / "days", DAYS[2:], HERE, accept_faults=True)
     assert ([f.kind for f in result.faults], result.statements[0].inputs) == (["missing"], 3)
@@ -140,7 +140,7 @@ def test_two_copies_of_a_number(fleet, change, same):
     found = index.build([fleet])
     assert {(f.kind, f.line) for f in found.faults} == {(f.kind, f.line) for f in chain.verify([fleet]).faults}
     if same:
-        assert f"segment 2 is there twice, with {same} content" in found.faults[0].line
+        assert f"duplicate of segment 2, with {same} content" in found.faults[0].line
     assert [n for n, _ in names(found, DAYS[0])[0]] == ([0, 1, 2, 3] if same else [0, 1, 3])
     (result,) = compact_days(found, fleet / "days", DAYS[:1], HERE)  # a copy takes nothing away
     assert (result.left_out, result.statements[0].inputs) == (((), 9) if same else (("lab_a",), 5))
@@ -152,7 +152,7 @@ def test_what_bears_anothers_name_is_no_ones(fleet):
     shutil.copy(files[1], files[1].with_name("mine.jsonl.gz"))
     files[2].with_name(f".{files[2].name}.jsonl.gz").write_bytes(b"hidden")
     found = index.build([fleet])
-    assert [(f.kind, "rename or move it" in f.line) for f in found.faults] == [("alien", True)] * 2
+    assert [(f.kind, "rename or move the file" in f.line) for f in found.faults] == [("alien", True)] * 2
     assert len(found) == 19
 
 

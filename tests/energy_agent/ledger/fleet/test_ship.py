@@ -42,7 +42,7 @@ def test_other_content_is_never_overwritten(files, url):
     for data in (files[1].read_bytes(), b"damaged"):
         system.pipe_file(target, data)
         (line,) = ship(files, url).refused
-        assert "is there with other content" in line
+        assert "already exists, with other content" in line
         assert system.cat_file(target) == data
     assert {p.name for p in files[1:]} <= set(stored_files(url))  # the others are copied all the same
 

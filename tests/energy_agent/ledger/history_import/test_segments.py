@@ -76,9 +76,9 @@ NODE_2 = replace(WHO, node="node-2")
 @pytest.mark.parametrize(
     ("arguments", "options", "message"),
     [
-        ((3, 8, batch(5, 6)), {}, "lab-imported/node-1 from 2026-01-01T00:00Z to 2026-01-01T01:00Z already"),
+        ((3, 8, batch(5, 6)), {}, "already has lab-imported/node-1 from 2026-01-01T00:00Z to 2026-01-01T01:00Z"),
         ((0, 4, batch(0, 4)), {"dry": True}, "already"),
-        ((0, 8, batch(3, 6)), {"who": NODE_2}, "node-2: GPU-x from 2026-01-01T00:45Z to 2026-01-01T01:00Z is in"),
+        ((0, 8, batch(3, 6)), {"who": NODE_2}, "node-2: GPU-x from 2026-01-01T00:45Z to 2026-01-01T01:00Z is also in"),
         ((4, 8, batch(4, 8)), {"who": replace(WHO, simulated=True)}, "simulated"),
     ],
 )
@@ -106,11 +106,11 @@ def test_a_device_of_two_nodes_of_one_import_is_refused(tmp_path):
 def test_an_agents_own_chain_is_not_continued_and_its_devices_not_booked_again(tmp_path):
     filled(tmp_path / "state", 10, seals=(3,)).close()  # node-1 of lab, GPU-0 and GPU-1, its first seconds
     segments_of = tmp_path / "state/segments"
-    with pytest.raises(UsageError, match="lab/node-1 has a chain of its own agent"):
+    with pytest.raises(UsageError, match="lab/node-1 already has a chain from its own agent"):
         put(segments_of, 96, 100, batch(96, 98), who=replace(WHO, cluster=IDENTITY.cluster))
-    with pytest.raises(UsageError, match=r"GPU-0 .* is in lab/node-1"):
+    with pytest.raises(UsageError, match=r"GPU-0 .* is also in lab/node-1"):
         put(segments_of, 0, 4, batch(0, 4, device="GPU-0"))
-    with pytest.raises(UsageError, match="is an agent's state folder"):
+    with pytest.raises(UsageError, match="expected a separate folder"):
         put(tmp_path / "state", 0, 4, batch(0, 4))
 
 
@@ -127,7 +127,7 @@ def test_a_failure_leaves_nothing_and_what_a_killed_import_left_is_cleared(tmp_p
     node.book(batch(8, 12))
     node.seal(None)
     (out / "lab-imported_node-1_00000001.jsonl.gz").write_bytes(b"somebody else's")
-    with pytest.raises(ChainError, match="nothing was written over it"):
+    with pytest.raises(ChainError, match="no file was overwritten"):
         again.publish()
     again.discard()
     assert (out / "lab-imported_node-1_00000001.jsonl.gz").read_bytes() == b"somebody else's"

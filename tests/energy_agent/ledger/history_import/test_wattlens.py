@@ -154,7 +154,7 @@ def test_a_replica_whose_clock_is_ahead_is_no_new_journal():
                      page(31, {total(): 3_000 * J}, "b"))  # fmt: skip
     assert sum(e.energy_uj for e in account.entries) == 3_000 * J
     assert account.gaps == []
-    assert account.seen["older pages of another series, passed over"] == 1
+    assert account.seen["older scrapes of another series ignored"] == 1
 
 
 def test_a_host_is_shared_as_its_workloads_say():

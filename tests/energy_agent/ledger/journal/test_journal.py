@@ -118,8 +118,8 @@ def test_another_nodes_journal_is_refused(tmp_path, change, owner):
 
 
 REFUSED = {
-    "PRAGMA application_id=77; CREATE TABLE t (x);": "another program's database",
-    "CREATE TABLE thesis (chapter TEXT); INSERT INTO thesis VALUES ('one');": "another program's database",
+    "PRAGMA application_id=77; CREATE TABLE t (x);": "a database of another program",
+    "CREATE TABLE thesis (chapter TEXT); INSERT INTO thesis VALUES ('one');": "a database of another program",
     "my thesis, chapter one, and the rest of it": "not a database",
     "PRAGMA user_version=99": "schema 99 is newer",
 }
@@ -143,10 +143,10 @@ def test_what_is_not_a_journal_is_refused_untouched(tmp_path, text, message):
 
 
 def test_what_is_no_place_for_a_journal_is_refused(tmp_path):
-    with pytest.raises(UsageError, match="there is no journal"):
+    with pytest.raises(UsageError, match="journal not found"):
         read_journal(tmp_path / "nothing.db")
     (tmp_path / "journal.db").mkdir()
-    with pytest.raises(UsageError, match="is not a regular file"):
+    with pytest.raises(UsageError, match="expected a regular file"):
         opened(tmp_path)
     (tmp_path / "state").write_text("")
     with pytest.raises(UsageError, match="state: cannot be written"):
@@ -187,7 +187,7 @@ def test_rows_that_make_no_sense_are_a_torn_journal(tmp_path):
     filled(tmp_path, 3, seals=(1,)).close()
     with contextlib.closing(sqlite3.connect(tmp_path / "journal.db")) as connection, connection:
         connection.execute("UPDATE checkpoint SET book = replace(replace(book, 'GPU-0', 7), 'rows', 'row')")
-    with pytest.raises(JournalError, match="torn"):
+    with pytest.raises(JournalError, match="is damaged"):
         read_journal(tmp_path / "journal.db")
     with contextlib.closing(opened(tmp_path)) as journal:
         assert "unreadable rows" in journal.notice
@@ -390,7 +390,7 @@ def test_a_full_file_system_says_so(tmp_path):
     try:
         journal = opened(tmp_path)
         recorded, refusal = fill(journal, lambda i: second(i, workload=f"job-{i}"))
-        assert "the disk is full; free some space, nothing committed is lost" in refusal
+        assert "the disk is full; free some space, no committed data is lost" in refusal
         assert energy(journal) == truth(range(recorded))
         journal.close()
         reopened = read_journal(tmp_path / "journal.db")

@@ -78,14 +78,14 @@ def rows_with(old, new):
 
 
 DAMAGE = {
-    "rows, its header says": lambda head, rows: [head, *rows[1:]],
+    "rows, but its header states": lambda head, rows: [head, *rows[1:]],
     ":3: is corrupted (not canonical": lambda head, rows: [head, rows[0], *rows],
     "is corrupted (not canonical": lambda head, rows: [head, *rows[::-1]],
     ":2: is corrupted (not canonical": lambda head, rows: [head, rows[0].replace(":", ": ", 1), *rows[1:]],
-    ":2: alien row: unknown kind": lambda head, rows: [head, rows[0].replace('"kind":"', '"kind":"x'), *rows[1:]],
-    ":2: alien row: unknown field 'zzz'": lambda head, rows: [head, rows[0][:-1] + ',"zzz":1}', *rows[1:]],
-    "alien row: energy_uj is not an integer": rows_with('"energy_uj":', '"energy_uj":-'),
-    "alien row: energy_uj": lambda head, rows: [head, *(re.sub(r'("energy_uj":)(\d+)', r'\1"\2"', row) for row in rows)],
+    ":2: invalid row: unknown kind": lambda head, rows: [head, rows[0].replace('"kind":"', '"kind":"x'), *rows[1:]],
+    ":2: invalid row: unknown field 'zzz'": lambda head, rows: [head, rows[0][:-1] + ',"zzz":1}', *rows[1:]],
+    "invalid row: energy_uj is not an integer": rows_with('"energy_uj":', '"energy_uj":-'),
+    "invalid row: energy_uj": lambda head, rows: [head, *(re.sub(r'("energy_uj":)(\d+)', r'\1"\2"', row) for row in rows)],
     ":1: is corrupted (not JSON)": lambda head, rows: [head[:-5], *rows],
     ":1: is not a segment header": lambda head, rows: [rows[0], *rows],
     "update Wattlens": head_with(f'"schema":{segment.SCHEMA}', '"schema":99'),

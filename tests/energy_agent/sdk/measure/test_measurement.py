@@ -138,7 +138,7 @@ with measure() as m:
 print(json.dumps(told(m)))
 """)  # fmt: skip
     assert anew["joules"] is None
-    assert anew["devices"][plant.uuid(1)] == [None, "the energy counter began anew within the window"]
+    assert anew["devices"][plant.uuid(1)] == [None, "the energy counter was reset during the window"]
 
 
 def test_without_a_driver_there_is_a_reason_and_no_number(tmp_path):
@@ -208,7 +208,7 @@ def test_wrong_arguments_are_refused_before_anything_runs():
         assert "a generator" in refusal(measure("g"), function, error=TypeError)
     window = measure("x")
     assert window.tokens is None
-    assert "no tokens" in window.joules_per_token.reason
+    assert "no token count" in window.joules_per_token.reason
     window.tokens = 5
     assert window.tokens == 5
     assert "never entered" in window.joules_per_token.reason
@@ -229,7 +229,7 @@ once = told(m)
 with m: time.sleep(0.1)
 print(json.dumps({"said": said, "once": once, "again": told(m), "in_all_s": time.monotonic() - began_s}))
 """)  # fmt: skip
-    assert ["not begun" in found["said"][0], "is open already" in found["said"][1]] == [True, True]
+    assert ["not opened" in found["said"][0], "is already open" in found["said"][1]] == [True, True]
     assert found["once"]["seconds"] >= 0.2
     assert found["again"]["seconds"] >= 0.1
     assert found["once"]["seconds"] + found["again"]["seconds"] <= found["in_all_s"]

@@ -63,9 +63,9 @@ def test_what_cannot_be_told_is_absent_with_its_reason(server):
         tokens_of_window(server, vllm(10, engines=two), vllm(30, engines=two)).generation == 40
     )  # several engines of a page add up
     for first, last, words in (
-        (vllm(100), vllm(150, started=9.0), "started again"), (vllm(100), vllm(20), "started again"),
-        (vllm(100, engines=two), vllm(150), "was gone"), (vllm(100), vllm("NaN"), "generated tokens"),
-        (vllm(100), gone, "address of vLLM"), (gone, vllm(100), "address of vLLM"),
+        (vllm(100), vllm(150, started=9.0), "restarted"), (vllm(100), vllm(20), "restarted"),
+        (vllm(100, engines=two), vllm(150), "was missing"), (vllm(100), vllm("NaN"), "generated tokens"),
+        (vllm(100), gone, "endpoint of vLLM"), (gone, vllm(100), "endpoint of vLLM"),
     ):  # fmt: skip
         found = tokens_of_window(server, first, last)
         assert found.generation is found.processed is None

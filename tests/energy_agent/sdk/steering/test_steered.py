@@ -187,7 +187,7 @@ def test_when_the_first_rank_dies_the_others_take_back_their_word_and_train_on(t
     _, errors = job.ranks[1].communicate(timeout=60)
     assert job.ranks[1].returncode == 0
     assert errors.count("\n") == 1
-    assert errors.startswith("wattlens: this job is not steered over its nodes any more: ")
+    assert errors.startswith("wattlens: this job is no longer steered across its nodes: ")
 
 
 def test_a_node_that_does_not_follow_is_named_once(tmp_path: Path, nodes: list[Agent]) -> None:
@@ -196,7 +196,7 @@ def test_a_node_that_does_not_follow_is_named_once(tmp_path: Path, nodes: list[A
     job = Job(tmp_path, nodes, [0, 0], follows_s=1.0)
     assert job.ranks[1].stderr is not None
     assert job.ranks[1].stderr.readline() == (
-        "wattlens: a node of a steered job does not follow: node-1: it is in mode observe; the agent's log says more\n"
+        "wattlens: a node of a steered job does not apply the setting: node-1: its mode is observe; see the agent's log\n"
     )
     posts = len(other.posts)
     # the job sends the request again, and the node still does not follow
@@ -209,16 +209,16 @@ def test_without_an_agent_the_job_trains_on(tmp_path: Path) -> None:
     job = Job(tmp_path, nowhere, [0, 0])
     for child in job.ranks:
         assert child.stderr is not None
-        assert "no agent answers" in child.stderr.readline()
+        assert "no agent responds" in child.stderr.readline()
     job.meet(times=2)
     assert [said for _, said in job.ended()] == ["", ""]
 
 
 @pytest.fixture
 def _no_agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Run without an agent and without the hint that no agent answers."""
+    """Run without an agent and without the hint that no agent responds."""
     monkeypatch.setenv("WATTLENS_AGENT_SOCKET", str(tmp_path / "none"))
-    monkeypatch.setattr("energy_agent.sdk.training.step_counter._hinted", {"no agent answers on a node of a steered job"})
+    monkeypatch.setattr("energy_agent.sdk.training.step_counter._hinted", {"no agent responds on a node of a steered job"})
 
 
 @pytest.mark.usefixtures("_no_agent")
@@ -240,7 +240,10 @@ def test_more_ranks_without_a_way_to_reach_them_are_named(capsys, monkeypatch) -
     monkeypatch.setenv("WORLD_SIZE", "2")
     with steered() as steer:
         steer.step()
-    assert "torch.distributed is not initialized: call step() after that, or give broadcast=" in capsys.readouterr().err
+    assert (
+        "torch.distributed is not initialized: call step() after its initialization, or pass broadcast="
+        in capsys.readouterr().err
+    )
 
 
 @given(st.integers(1, 10**6), st.floats(1e-4, 1e4), st.floats(0.1, 100))

@@ -137,7 +137,7 @@ def test_tokens_that_cannot_be_are_left_out_with_one_line_and_spoil_nothing(caps
         assert (told["steps"], told["tokens"]) == ({"training": 6}, 3_000 + 4096), tokens
         assert parse(json.loads(json.dumps(told))).tokens == 7_096
         (line,) = capsys.readouterr().err.splitlines()
-        assert line.startswith("wattlens: the tokens of a step were not counted: tokens= ")
+        assert line.startswith("wattlens: the tokens of a step were not counted: tokens=: ")
 
 
 @given(st.lists(st.integers(0, 10**13)), st.floats(0, 1e9))
@@ -175,7 +175,7 @@ told = run.status()
 print(told.steps, told.tokens, told.joules, bool(told.reason), told.joules_per_token)
 """)
     assert (done.returncode, done.stdout) == (0, "103 1000 None True None\n"), done.stderr
-    assert done.stderr.count("no agent answers") == 1
+    assert done.stderr.count("no agent responds") == 1
     assert done.stderr.count("wattlens: 103 steps, 1,000 tokens; energy not measured: ") == 1
     assert len(done.stderr.splitlines()) == 3  # the "many" tokens were not counted, with a single message
 

@@ -171,10 +171,10 @@ def test_a_limit_that_does_not_stay_in_force_is_measured_again_once(agent: Agent
 
 
 @pytest.mark.parametrize(("setup", "says"), [
-    ({"mode": "shadow"}, "mode shadow for this workload, and needs dvfs.mode: enforce and an actuator"),
-    ({"mode": "observe"}, "mode observe"),
+    ({"mode": "shadow"}, "mode is shadow for this workload; expected dvfs.mode: enforce and an actuator"),
+    ({"mode": "observe"}, "mode is observe"),
     ({"refuses": True}, "its allow-list needs `knobs: [power]`"),
-    ({"policy": "static"}, "dvfs.policy is 'static' for this workload, and has to be auto or asked"),
+    ({"policy": "static"}, "dvfs.policy for this workload is 'static'; expected auto or asked"),
     ({"reason": "not steered: GPU 0 is in MIG mode"}, "MIG mode"),
 ])  # fmt: skip
 def test_where_nothing_can_be_set_it_measures_as_found_and_says_once_what_it_needs(
@@ -206,7 +206,7 @@ def test_without_an_agent_training_goes_on_with_one_line(tmp_path, capsys, monke
         made.on_step_end()
     assert (made.done, made.measurements, made.optimal_power_limit_w) == (True, [], None)
     (line,) = capsys.readouterr().err.splitlines()
-    assert f"no agent answers at {tmp_path}/none" in line
+    assert f"no agent responds at {tmp_path}/none" in line
 
 
 @pytest.mark.parametrize(

@@ -168,8 +168,8 @@ def test_a_gain_that_drifts_and_is_set_right_again():
 
 def test_a_wrong_fault_is_told_in_one_line():
     for kind, value, says in (
-        ("offlin", 0, "'offline'"), ("zzz", 0, "offline, slow"), ("reset", 1, "takes no value"), ("slow", -1, "is negative"),
-        ("jump", 10**10, "not between"),
+        ("offlin", 0, "'offline'"), ("zzz", 0, "offline, slow"), ("reset", 1, "take a value"), ("slow", -1, "at least 0"),
+        ("jump", 10**10, "expected -1000000000"),
     ):  # fmt: skip
         assert says in refusal(MeteredFacility(building(), 1).fault, "main", kind, value)
 

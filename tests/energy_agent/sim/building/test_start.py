@@ -25,9 +25,9 @@ def test_without_a_fit_pymodbus_the_node_starts_without_a_building(tmp_path, mon
     (tmp_path / "shadow/pymodbus/__init__.py").write_text(code)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "shadow"))
     with SimulatedNode.start(scenario.parse(NODE.encode(), "test"), tmp_path / "node") as running:
-        reason = "its meters need pymodbus 3.13 or later: pip install 'wattlens[facility]'"
+        reason = "its meters require pymodbus 3.13 or later: pip install 'wattlens[facility]'"
         assert running.state()["facility"] == {"reason": reason}
-        assert "no building: its meters need pymodbus" in refusal(site.truth, running)
+        assert "no building: its meters require pymodbus" in refusal(site.truth, running)
 
 
 def test_a_port_that_is_taken_is_told(tmp_path):

@@ -24,9 +24,9 @@ def test_every_fault_of_the_plant_is_described_and_no_other():
 
 def test_a_wrong_fault_is_told_in_one_line():
     for kind, call, value, says in (
-        ("lots", "", 0, "'lost'"), ("zzzz", "", 0, "lost, hang"), ("lost", "nvmlDeviceGetPowerUsage", 0, "takes no call"),
-        ("hang", "power", 0, "not the name"), ("hang", "nvml" + "x" * 60, 0, "too long"), ("hang", "", 3, "takes no value"),
-        ("latency", "", 10**9, "not between"),
+        ("lots", "", 0, "'lost'"), ("zzzz", "", 0, "lost, hang"), ("lost", "nvmlDeviceGetPowerUsage", 0, "take a call"),
+        ("hang", "power", 0, "expected the name"), ("hang", "nvml" + "x" * 60, 0, "too long"), ("hang", "", 3, "take a value"),
+        ("latency", "", 10**9, "expected -1000000"),
     ):  # fmt: skip
         assert says in refusal(faults.check_fault, kind, call, value)
 
@@ -69,5 +69,5 @@ def test_the_log_agrees_with_the_plant(tmp_path):
         log.apply(node, FaultEvent(1, 1, "lost", clear=True))
         assert log.active() == []
         assert node.truth(1).counter_resets == 2  # the one set, and that of a GPU that comes back
-        assert "takes no value" in refusal(log.set, node, FaultEvent(0, 0, "lost", value=1))
+        assert "take a value" in refusal(log.set, node, FaultEvent(0, 0, "lost", value=1))
         assert log.active() == []

@@ -265,7 +265,7 @@ boards:
     assert specs[2:] != scenario.override(node, seed=2).board_specs()[2:]
     head = "boards: [{count: 1, sku: A40, "
     for wrong, says in (
-        ("sensors: {tik_ms: 3}", "unknown sensor parameter 'tik_ms'; the nearest is 'tick_ms'"),
+        ("sensors: {tik_ms: 3}", "unknown sensor parameter 'tik_ms'; did you mean 'tick_ms'?"),
         ("sensors: {power_clock: mine}", "power_clock: expected one of counter, own, read"),
         ("sensors: {tick_ms: 0}", "tick_ms: expected a whole number from 1 to 1000"),
         ("random: odd", "unknown class of sensors 'odd'"),

@@ -192,7 +192,7 @@ def test_a_position_that_sees_a_part_of_it_alone_has_no_pue():
         meter("rack", Role.IT, 10, position=Position.IT_INPUT, parent="ups"),
     )  # fmt: skip
     assert pue(pilot, UPS).amount.value == Fraction(3, 2)
-    assert "see less than 80% of IT at ups_output" in pue(pilot, Position.IT_INPUT).amount.reason
+    assert "measure less than 80% of the IT energy at ups_output" in pue(pilot, Position.IT_INPUT).amount.reason
     half = site(
         meter("main", Role.TOTAL, 1500), meter("a", Role.IT, 500, position=UPS), meter("b", Role.IT, 500, position=UPS),
         meter("pdu", Role.IT, 480, position=PDU, parent="a"),
@@ -253,7 +253,8 @@ def test_it_that_is_metered_side_by_side_at_two_positions_has_no_pue_at_either()
         meter("rack", Role.IT, 500, position=Position.IT_INPUT, parent="main"),
     )  # fmt: skip
     assert (
-        pue(meters, PDU).amount.reason == "rack at it_input hangs below no meter at pdu_output, so not all IT is metered there"
+        pue(meters, PDU).amount.reason
+        == "rack at it_input is not below a meter at pdu_output, so part of the IT energy is not metered there"
     )
     assert pue(meters, Position.IT_INPUT).amount.value is None
 

@@ -141,7 +141,7 @@ def test_costs_are_exact_and_add_up(cells: dict[int, int]) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("08:10-09:00", "on no quarter"),
+        ("08:10-09:00", "expected a quarter"),
         ("08:00-24:15", "past 24:00"),
         ("24:00-06:00", "which is empty"),
         ("06:00-06:00", "which is empty"),
@@ -161,7 +161,7 @@ def test_spans_of_days() -> None:
 @pytest.mark.parametrize(
     ("tariffs", "said"),
     [
-        ([tariff(id="a"), tariff(id="a", valid_from=date(2027, 1, 1))], "tariff 'a' is there twice"),
+        ([tariff(id="a"), tariff(id="a", valid_from=date(2027, 1, 1))], "duplicate tariff 'a'"),
         ([tariff(id="a"), tariff(id="b", valid_from=date(2027, 1, 1))], "both valid on 2027-01-01"),
         ([tariff(id="a", valid_to=date(2027, 1, 1)), tariff(id="b", valid_from=date(2027, 1, 1))], "both valid on 2027-01-01"),
         ([tariff(id="a", valid_to=date(2023, 1, 1))], "before it begins"),

@@ -19,13 +19,13 @@ def test_a_file_of_hours() -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "x, line 1: these are not the columns"),
+        ("", "x, line 1: expected the columns"),
         ("ts_utc,kwh\n", "x has no hours"),
-        ("ts_utc,kwh\n2026-01-01T00:15:00Z,1\n", "x, line 2: '2026-01-01T00:15:00Z' is no full UTC hour"),
-        ("ts_utc,kwh\n2026-02-30T00:00:00Z,1\n", "x, line 2: there is no time"),
-        ("ts_utc,kwh\n2026-01-01T00:00:00Z,-1\n", "x, line 2: '-1' is no amount"),
-        ("ts_utc,kwh\n2026-01-01T00:00:00Z\n", "x, line 2: 1 cells"),
-        ("ts_utc,kwh\n2026-01-01T00:00:00Z,1\n2026-01-01T00:00:00Z,1\n", "x, line 3: this hour is there twice"),
+        ("ts_utc,kwh\n2026-01-01T00:15:00Z,1\n", "x, line 2: expected a full UTC hour"),
+        ("ts_utc,kwh\n2026-02-30T00:00:00Z,1\n", "x, line 2: the time"),
+        ("ts_utc,kwh\n2026-01-01T00:00:00Z,-1\n", "x, line 2: expected an amount"),
+        ("ts_utc,kwh\n2026-01-01T00:00:00Z\n", "x, line 2: expected 2 cells"),
+        ("ts_utc,kwh\n2026-01-01T00:00:00Z,1\n2026-01-01T00:00:00Z,1\n", "x, line 3: duplicate hour"),
         ('ts_utc,kwh\n"2026', "unexpected end of data"),
     ],
 )

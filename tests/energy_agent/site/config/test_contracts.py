@@ -80,7 +80,7 @@ def test_a_file_of_hours_is_a_contract_s_volume(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"contract 'w': cannot read .*ppa\.csv: No such file"):
         found.lots(ZoneInfo("UTC"), *OF_REPORT)
     os.mkfifo(path)
-    with pytest.raises(UsageError, match="no ordinary file"):
+    with pytest.raises(UsageError, match="expected a regular file"):
         found.lots(ZoneInfo("UTC"), *OF_REPORT)
 
 
@@ -130,8 +130,8 @@ def test_a_contract_without_a_factor_is_0_only_where_nothing_burns() -> None:
 def test_a_contract_s_factor_is_of_what_the_total_counts() -> None:
     """Wind emits 0 g at the plant but more over its life cycle, which only a life-cycle figure covers."""
     life_cycle = {"g_per_kwh": 11, "g_source": "EPD", "g_boundary": "life-cycle"}
-    assert objection({}, EmissionBoundary.LIFE_CYCLE) == "its emission factor is direct, and the total life-cycle"
-    assert objection(life_cycle) == "its emission factor is life-cycle, and the total direct"
+    assert objection({}, EmissionBoundary.LIFE_CYCLE) == "its emission factor is direct, but the total is life-cycle"
+    assert objection(life_cycle) == "its emission factor is life-cycle, but the total is direct"
     assert objection(life_cycle, EmissionBoundary.LIFE_CYCLE) == ""
 
 
@@ -142,20 +142,20 @@ def test_a_contract_s_factor_is_of_what_the_total_counts() -> None:
         ({"technology": "mixed", "g_per_kwh": 0, "g_source": "us"}, "mixed electricity has more than 0 g/kWh"),
         ({"technology": "biomass", "g_per_kwh": 0}, "g_source is missing"),
         ({"g_per_kwh": 0, "g_boundary": "life-cycle"}, "wind electricity has more than 0 g/kWh over its life cycle"),
-        ({"g_boundary": "life-cycle"}, "g_boundary is that of g_per_kwh, which is missing"),
-        ({"volume_kwh": None}, "needs volume_kwh with start and end, or an hourly_file"),
-        ({"hourly_file": "/x"}, "and not both"),
-        ({"end": None}, "volume_kwh needs start and end"),
-        ({"volume_kwh": None, "hourly_file": "/x"}, "start and end belong to volume_kwh"),
+        ({"g_boundary": "life-cycle"}, "g_boundary requires g_per_kwh"),
+        ({"volume_kwh": None}, "expected either volume_kwh with start and end, or hourly_file"),
+        ({"hourly_file": "/x"}, "or hourly_file"),
+        ({"end": None}, "volume_kwh requires start and end"),
+        ({"volume_kwh": None, "hourly_file": "/x"}, "start and end are allowed only with volume_kwh"),
         ({"end": "2026-02-01"}, "ends on 2026-02-01, before it begins"),
-        ({"end": "2026-04-01"}, "make it one contract a month"),
-        ({"granularity": "year", "end": "2027-01-01"}, "make it one contract a year"),
-        ({"commissioned": "2026-03-02"}, "before its plant ran"),
+        ({"end": "2026-04-01"}, "one contract per month"),
+        ({"granularity": "year", "end": "2027-01-01"}, "one contract per year"),
+        ({"commissioned": "2026-03-02"}, "before its plant was commissioned"),
         ({"g_per_kwh": 5}, "g_source is missing"),
-        ({"retired": "2026-05-01"}, "retired and retirement_id belong together"),
-        ({"retirement_id": "R"}, "retired and retirement_id belong together"),
+        ({"retired": "2026-05-01"}, "retired and retirement_id require each other"),
+        ({"retirement_id": "R"}, "retired and retirement_id require each other"),
         ({"start": 20260301}, "expected a day such as 2026-01-31"),
-        ({"start": "'2026-02-30'"}, "there is no day 2026-02-30"),
+        ({"start": "'2026-02-30'"}, "the day 2026-02-30 does not exist"),
         ({"start": "0001-01-01"}, "expected a year from 1990 to 2200, got 0001-01-01"),
         ({"start": "'2026-03-01T00:00'"}, "expected a day such as 2026-01-31"),
         ({"volume_kwh": "yes"}, "expected a number"),
@@ -180,12 +180,12 @@ def test_a_tariff_is_as_written() -> None:
 @pytest.mark.parametrize(
     ("text", "change", "said"),
     [
-        ('  prices:\n  - {times: ["Mon-Fri 08:10-20:00"], per_kwh: 1}\n', {}, "08:10 is on no quarter of an hour"),
+        ('  prices:\n  - {times: ["Mon-Fri 08:10-20:00"], per_kwh: 1}\n', {}, "08:10: expected a quarter of an hour"),
         ('  prices:\n  - {times: ["Monday 08:00-20:00"], per_kwh: 1}\n', {}, "expected DAYS HH:MM-HH:MM, such as"),
         ('  prices:\n  - {times: ["08:00-24:30"], per_kwh: 1}\n', {}, "past 24:00"),
         ("  prices:\n  - {times: [], per_kwh: 1}\n", {}, "at least 1"),
-        ("", {"currency": "euro"}, "'euro' is no currency"),
-        ("", {"currency": "ZZZ"}, "'ZZZ' is no currency; write an ISO 4217 code such as EUR"),
+        ("", {"currency": "euro"}, "ISO 4217 currency code such as EUR, got 'euro'"),
+        ("", {"currency": "ZZZ"}, "expected an ISO 4217 currency code such as EUR, got 'ZZZ'"),
         ("", {"source": None}, "key 'tariffs.0.source' is missing"),
         ("", {"default_per_kwh": "no"}, "expected a number"),
         ("", {"valid_from": "soon"}, "expected a day such as 2026-01-31"),
@@ -210,5 +210,5 @@ def test_a_tariff_without_an_end_ends_when_the_next_begins() -> None:
 
 def test_a_certificate_is_used_once_over_all_contracts() -> None:
     used = {"retired": "2026-05-01", "retirement_id": "R-1"}
-    with pytest.raises(ValueError, match="a certificate counts once"):
+    with pytest.raises(ValueError, match="a certificate counts only once"):
         refuse_unsound([contract(**used), contract(id="v", **used)], [])

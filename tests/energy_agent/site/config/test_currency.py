@@ -13,7 +13,7 @@ def test_a_currency_in_use(code: str) -> None:
 
 @pytest.mark.parametrize("code", ["ZZZ", "EURO", "eur", "EU", "", "DEM", "XXX", "XTS", "XAU", "\u20ac", "EUR "])
 def test_no_currency(code: str) -> None:
-    with pytest.raises(ValueError, match=r"is no currency; write an ISO 4217 code such as EUR"):
+    with pytest.raises(ValueError, match=r"expected an ISO 4217 currency code such as EUR"):
         currency(code)
 
 

@@ -126,7 +126,7 @@ def test_damage_in_the_middle_is_told_with_file_and_line(tmp_path: Path, damage:
     head, *rest = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(head + damage + b"".join(rest))
     for refused in (lambda: GridStore(tmp_path).read(ABOUT), lambda: GridStore(tmp_path).append(ABOUT, [hour(5)])):
-        with pytest.raises(JournalError, match=r"2026-11\.jsonl, line 2: is no record"):
+        with pytest.raises(JournalError, match=r"2026-11\.jsonl, line 2: expected a record"):
             refused()
 
 
@@ -159,7 +159,7 @@ def test_a_record_with_a_wrong_field_is_damage(tmp_path: Path, change: dict[str,
 
 @pytest.mark.parametrize("name", ["..", ".", "a/b", "", "x" * 64])
 def test_a_zone_that_could_leave_the_folder_is_refused(tmp_path: Path, name: str) -> None:
-    with pytest.raises(JournalError, match="is no name"):
+    with pytest.raises(JournalError, match="cannot be used as a folder name"):
         GridStore(tmp_path).append(About("electricity_maps", name, ABOUT.basis, "p", "l"), [hour(0)])
     assert not list(tmp_path.iterdir())
 
@@ -175,7 +175,7 @@ def test_a_link_where_a_file_should_be_is_not_followed(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(JournalError, match=r"cannot be written: .*; nothing that was kept is lost"):
+    with pytest.raises(JournalError, match=r"cannot be written: .*; existing records are not affected"):
         GridStore(tmp_path / "file").append(ABOUT, [hour(0)])
 
 
@@ -195,11 +195,11 @@ def test_a_full_disk_is_told_and_what_was_kept_is_whole(tmp_path: Path) -> None:
         [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[4],
         env=dict(os.environ), timeout=60,
     )  # fmt: skip
-    assert "File too large; nothing that was kept is lost" in done.stdout
+    assert "File too large; existing records are not affected" in done.stdout
     assert (tmp_path / MONTH).stat().st_size == size + 70
     found = store.read(ABOUT)
     assert found.series.points == (hour(0),)
-    assert "70 bytes at its end" in found.torn[0]
+    assert "the last line is incomplete (70 bytes)" in found.torn[0]
     assert store.append(ABOUT, [hour(1), hour(2)]) == 2
     assert store.read(ABOUT).series.points == (hour(0), hour(1), hour(2))
 

@@ -26,7 +26,7 @@ def test_it_tells_the_same_power_each_time_to_a_milliwatt():
 
 def test_more_than_the_meter_can_draw_is_not_believed():
     meter = SPEC.open(Declared(power_w=5_000.001, basis="a guess"), METER, RealClock())
-    with pytest.raises(MeterError, match="the most is 5000 W"):
+    with pytest.raises(MeterError, match="above the maximum of 5000 W"):
         meter.read()
 
 

@@ -83,7 +83,7 @@ def test_a_register_goes_on_at_0_at_the_end_of_its_type_or_where_it_is_said():
 @pytest.mark.parametrize(
     ("more", "reason"),
     [
-        ({}, "neither energy nor power"),
+        ({}, "no register for energy or power"),
         ({"energy": {"address": 65535, "type": "uint32"}}, "after the last address"),
         ({"energy": {"address": 0, "type": "uint24"}}, "uint16"),
         ({"energy": {"address": 0, "type": "uint32", "unit": "kW"}}, "kWh"),

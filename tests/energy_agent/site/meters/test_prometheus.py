@@ -113,33 +113,33 @@ def test_the_span_of_samples_and_what_a_query_looks_back_is_the_age(service):
 @pytest.mark.parametrize(
     ("body", "reason"),
     [
-        (b"", "no answer of Prometheus"),
-        (b"[" * 100_000, "no answer of Prometheus"),
+        (b"", "not from Prometheus"),
+        (b"[" * 100_000, "not from Prometheus"),
         (b"x" * (2 << 20), "larger than 1048576 bytes"),
         ({"status": "error", "error": "1:5: parse\nerror"}, "status 200: 1:5: parse error"),
-        ({"status": "success", "data": {"resultType": "matrix", "result": []}}, "no vector"),
-        (success([[]]), "no vector"),
-        (success([{"metric": {}, "value": [1, 2, 3]}]), "no vector"),
-        (success([row("energy", "5", float("nan"))]), "no time"),
-        (success([row("energy", "5", 1e300)]), "no time"),
-        (success([]), "energy_query gives no series"),
+        ({"status": "success", "data": {"resultType": "matrix", "result": []}}, "expected a vector"),
+        (success([[]]), "expected a vector"),
+        (success([{"metric": {}, "value": [1, 2, 3]}]), "expected a vector"),
+        (success([row("energy", "5", float("nan"))]), "expected a time"),
+        (success([row("energy", "5", 1e300)]), "expected a time"),
+        (success([]), "energy_query returned no series"),
         (
             success([row("energy", "5"), row("energy", "6"), row("energy_count", "12000")]),
             "expected 1 series, got 12000",
         ),
-        (success([row("energy", "5"), row("energy_count", "+Inf")]), "gives no series"),
+        (success([row("energy", "5"), row("energy_count", "+Inf")]), "returned no series"),
         (success([{"metric": {"wattlens_part": "energy"}, "histogram": [1, {}]}, row("energy_count", "1")]), "a histogram"),
-        (success(whole(series=0)), "samples selects 0 series, and series says 1"),
-        (success([*whole()[:2], row("energy_count_time", "1")]), "how old its samples are"),
-        (success(whole(age_s=151)), "151 s old, and max_age_s is 150"),
+        (success(whole(series=0)), "samples: expected 1 series as set in `series`, got 0"),
+        (success([*whole()[:2], row("energy_count_time", "1")]), "the age of its samples is unknown"),
+        (success(whole(age_s=151)), "151 s old, but max_age_s is 150"),
         (success(whole("NaN")), "implausible reading: energy NaN"),
         (success(whole("+Inf")), "implausible reading: energy Infinity"),
         (success(whole("-1")), "is negative"),
         (success(whole("1e300")), "implausible reading"),
-        (success(whole("1e999999999")), "no number"),
-        (success(whole("5" * 70)), "no number"),
-        (success(whole("five")), "no number"),
-        (success(whole(), warnings=["one store is gone"]), "may not be whole: one store is gone"),
+        (success(whole("1e999999999")), "expected a number"),
+        (success(whole("5" * 70)), "expected a number"),
+        (success(whole("five")), "expected a number"),
+        (success(whole(), warnings=["one store is gone"]), "may be incomplete: one store is gone"),
     ],
 )
 def test_what_should_not_be_said_is_one_reason(service, body, reason):
@@ -172,7 +172,7 @@ def test_a_secret_is_read_anew_and_never_shown(service, tmp_path):
         reader.read()
     password.write_text("hunter2\n")
     service.status = 401
-    with pytest.raises(MeterError, match="refuses the token, or the user's name or password") as error:
+    with pytest.raises(MeterError, match="rejects the token, or the user name or the password") as error:
         reader.read()
     assert "hunter2" not in str(error.value)
     service.status = 200
@@ -241,14 +241,14 @@ def test_how_far_a_query_looks_back(query, seconds):
     ("more", "reason"),
     [
         ({"energy_query": None}, "nothing would be read"),
-        ({"energy_query": "sum(x)"}, "name the series that it reads in samples"),
+        ({"energy_query": "sum(x)"}, "set samples to a selector"),
         ({"energy_query": "sum(x)", "samples": "sum(x)"}, "plain selector"),
-        ({"energy_query": "x @ 5", "samples": "x"}, "tells the same for ever"),
-        ({"energy_query": "rate(x[five])", "samples": "x"}, "no duration"),
+        ({"energy_query": "x @ 5", "samples": "x"}, "always returns the same value"),
+        ({"energy_query": "rate(x[five])", "samples": "x"}, "expected a duration"),
         ({"url": "ftp://host"}, "http://HOST"),
         ({"url": "http://me:word@host"}, "http://HOST"),
         ({"url": "http://host/?a=b"}, "http://HOST"),
-        ({"url": "http://prometheus:9090", "bearer_token_file": "/t"}, "in the clear"),
+        ({"url": "http://prometheus:9090", "bearer_token_file": "/t"}, "in clear text"),
         ({"user_file": "/u"}, "user_file and password_file"),
         ({"user_file": "/u", "password_file": "/p", "bearer_token_file": "/t"}, "or none of them"),
     ],

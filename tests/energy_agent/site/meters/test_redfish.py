@@ -124,7 +124,7 @@ def test_without_metrics_the_feeds_are_added_and_each_of_them_must_tell(service)
     service.resources[f"{PDU}/Mains/AC2"] = {"Status": {"State": "Absent"}}
     assert read(service).power_mw == 4_000_000
     service.resources[f"{PDU}/Mains/AC2"] = {"Status": {"State": "Enabled"}}
-    with pytest.raises(MeterError, match="feed 'AC2' does not tell its power"):
+    with pytest.raises(MeterError, match="feed 'AC2' does not report its power"):
         read(service)
 
 
@@ -133,7 +133,7 @@ def test_a_register_that_nobody_resets_is_preferred_and_stays_the_one(service):
     meter = source(service)
     assert meter.read()[0].energy_uj == int(Decimal("325675.5") * UJ_PER_KWH)
     service.resources[f"{PDU}/Metrics"] = sensor_texts(6438, 5.5)
-    with pytest.raises(MeterError, match=r"no longer tells its EnergykWh\.LifetimeReading"):
+    with pytest.raises(MeterError, match=r"no longer reports its EnergykWh\.LifetimeReading"):
         meter.read()
 
 
@@ -162,13 +162,13 @@ def test_no_value_lies_between_two_steps(counts, digits):
     ("body", "reason"),
     [
         (sensor_texts(6438, -5), "energy -5 is negative"),
-        (sensor_texts(20_001, 5), "the most is 20000 W"),
-        (sensor_texts("6438", "5"), "no longer tells"),
-        (sensor_texts(None, None), "no longer tells"),
-        ({}, "no longer tells"),
-        (sensor_texts(True, True), "no longer tells"),
-        (b'{"EnergykWh": {"Reading": 1e999999999}}', "no longer tells"),
-        (b'{"EnergykWh": {"Reading": NaN}}', "no longer tells"),
+        (sensor_texts(20_001, 5), "the maximum of 20000 W"),
+        (sensor_texts("6438", "5"), "no longer reports"),
+        (sensor_texts(None, None), "no longer reports"),
+        ({}, "no longer reports"),
+        (sensor_texts(True, True), "no longer reports"),
+        (b'{"EnergykWh": {"Reading": 1e999999999}}', "no longer reports"),
+        (b'{"EnergykWh": {"Reading": NaN}}', "no longer reports"),
         (b"[]", "expected a JSON object"),
         (b"{" * 100_000, "is not JSON"),
         (b"[" * 100_000, "is not JSON"),
@@ -206,7 +206,7 @@ def test_a_number_that_is_nearly_nothing_is_nothing(service):
 def test_what_is_not_there_is_named_with_what_is(service):
     for where, reason in (
         ({"equipment": "RackPDUs/2"}, "status 404"),
-        ({"outlet": "Z9"}, "no 'Z9' among its Outlets; there are: A1"),
+        ({"outlet": "Z9"}, "no 'Z9' among its Outlets; available: A1"),
         ({"equipment": "CDUs/A", "outlet": "A1"}, "has no Outlets"),
     ):
         with pytest.raises(MeterError, match=reason):

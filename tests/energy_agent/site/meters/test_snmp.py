@@ -39,7 +39,7 @@ def test_registers_of_ones_own_with_scale_step_and_wrap(pdu, community):
     kwh_100_wh = UJ_PER_KWH // 10
     assert (reading.energy_uj, reading.step_uj, reading.wrap_uj) == (9_999 * kwh_100_wh, 5 * kwh_100_wh, 10_000 * kwh_100_wh)
     pdu.values["1.3.6.1.4.1.9.7"] = rfc1902.Gauge32(10_000)
-    with pytest.raises(MeterError, match="which ends at"):
+    with pytest.raises(MeterError, match="which wraps at"):
         read(pdu, community, energy=own, index={"row": 7})
 
 
@@ -108,14 +108,14 @@ LIES = [
     (rfc1905.noSuchObject, f"has no object {ENERGY} (NoSuchObject)"),
     (rfc1905.noSuchInstance, f"has no object {ENERGY} (NoSuchInstance)"),
     (rfc1905.endOfMibView, f"has no object {ENERGY} (EndOfMibView)"),
-    (rfc1902.OctetString("170982"), "is no whole number, but OctetString"),
-    (rfc1902.TimeTicks(170_982), "is no whole number, but TimeTicks"),
-    (rfc1902.ObjectIdentifier("1.3.6"), "is no whole number, but ObjectIdentifier"),
-    (rfc1902.IpAddress("10.0.0.1"), "is no whole number, but IpAddress"),
-    (rfc1902.Opaque(b"\x9fx\x04\x43\x2d\x00\x00"), "is no whole number, but Opaque"),
-    (rfc1902.Null(""), "is no whole number, but Null"),
+    (rfc1902.OctetString("170982"), "expected a whole number, got OctetString"),
+    (rfc1902.TimeTicks(170_982), "expected a whole number, got TimeTicks"),
+    (rfc1902.ObjectIdentifier("1.3.6"), "expected a whole number, got ObjectIdentifier"),
+    (rfc1902.IpAddress("10.0.0.1"), "expected a whole number, got IpAddress"),
+    (rfc1902.Opaque(b"\x9fx\x04\x43\x2d\x00\x00"), "expected a whole number, got Opaque"),
+    (rfc1902.Null(""), "expected a whole number, got Null"),
     (rfc1902.Integer32(-2), "rPDU2DeviceStatusEnergy is -2"),
-    (rfc1902.Integer32(-1), "does not measure energy (rPDU2DeviceStatusEnergy is -1); say read: power"),
+    (rfc1902.Integer32(-1), "does not measure energy (rPDU2DeviceStatusEnergy is -1); set read: power"),
 ]
 
 
@@ -134,7 +134,7 @@ def test_a_lie_is_one_reason_and_the_truth_is_read_again(pdu, community, value, 
 
 def test_more_power_than_can_flow_is_absurd(pdu, community):
     pdu.values[POWER] = rfc1902.Integer32(2_001)
-    with pytest.raises(MeterError, match="implausible reading: 20010 W, and the most is 20000 W"):
+    with pytest.raises(MeterError, match="implausible reading: 20010 W, above the maximum of 20000 W"):
         read(pdu, community)
 
 
@@ -178,23 +178,23 @@ GOOD = {"host": "pdu", "version": "2c", "community_file": "/c", "profile": "apc-
     [
         ({"community_file": None}, "community_file missing"),
         ({"version": 3}, "user_file and auth_key_file and priv_key_file missing"),
-        ({"version": "3", "user_file": "/u", "auth_key_file": "/a", "privacy": "none"}, "community_file has no use"),
-        ({"user_file": "/u"}, "user_file has no use"),
+        ({"version": "3", "user_file": "/u", "auth_key_file": "/a", "privacy": "none"}, "community_file is not used"),
+        ({"user_file": "/u"}, "user_file is not used"),
         ({"profile": None}, "either a profile or"),
         ({"power": {"oid": "1.3.6.1", "unit": "W"}}, "not both"),
-        ({"profile": None, "power": {"oid": "1.3.6.1", "unit": "Wh"}}, "Wh is not a unit of power"),
-        ({"profile": None, "energy": {"oid": "1.3.6.1", "unit": "W"}}, "W is not a unit of energy"),
-        ({"profile": None, "energy": {"oid": "sysDescr", "unit": "J"}}, "is no OID"),
+        ({"profile": None, "power": {"oid": "1.3.6.1", "unit": "Wh"}}, "expected a unit of power, got Wh"),
+        ({"profile": None, "energy": {"oid": "1.3.6.1", "unit": "W"}}, "expected a unit of energy, got W"),
+        ({"profile": None, "energy": {"oid": "sysDescr", "unit": "J"}}, "expected an OID"),
         ({"profile": None, "energy": {"oid": "1.3.6.{row}", "unit": "J"}}, "index 'row' is missing"),
-        ({"profile": "ups-output", "read": "energy"}, "there is only power"),
+        ({"profile": "ups-output", "read": "energy"}, "the only register is power"),
         ({"profile": "apc-rpdu"}, "did you mean 'apc-rpdu2'"),
-        ({"profile": "../../etc/passwd"}, "no profile"),
-        ({"index": {"outlet": 1}}, "index 'outlet' fills nothing; there is: pdu"),
+        ({"profile": "../../etc/passwd"}, "unknown profile"),
+        ({"index": {"outlet": 1}}, "index 'outlet' is not used; there is: pdu"),
         ({"index": {"pdu": [1, 2]}}, "cannot be added"),
         ({"index": {"pdu": []}}, "empty list"),
-        ({"index": {"pdu": True}}, "whole number of 0 to"),
-        ({"profile": "ups-output", "index": {"line": [1, -1]}}, "whole number of 0 to"),
-        ({"profile": "ups-output", "index": {"line": "1"}}, "whole number of 0 to"),
+        ({"index": {"pdu": True}}, "whole number from 0 to"),
+        ({"profile": "ups-output", "index": {"line": [1, -1]}}, "whole number from 0 to"),
+        ({"profile": "ups-output", "index": {"line": "1"}}, "whole number from 0 to"),
         ({"profile": "ups-output", "index": {"line": list(range(100))}}, "objects in one request"),
     ],
 )

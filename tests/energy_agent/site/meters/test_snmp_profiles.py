@@ -85,5 +85,5 @@ def test_a_number_without_default_must_be_given():
     "oid", ["", "1", "1.", "1..3", ".1.3.6.", "3.1.2", "1.3.a", "1.3.6." + "9" * 11, "1" + ".3" * 200, "1.{}", "1.{A}"]
 )
 def test_what_is_no_oid(oid):
-    with pytest.raises(ValueError, match="is no OID"):
+    with pytest.raises(ValueError, match="expected an OID"):
         profiles.checked_oid(oid)

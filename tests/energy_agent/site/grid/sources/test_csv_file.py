@@ -44,7 +44,7 @@ def test_what_cannot_be_read_is_told(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="No such file"):
         opened(tmp_path / "x.csv", Clock()).read()
     os.mkfifo(tmp_path / "pipe.csv")
-    with pytest.raises(UsageError, match="no ordinary file"):
+    with pytest.raises(UsageError, match="expected a regular file"):
         opened(tmp_path / "pipe.csv", Clock()).read()
     with (tmp_path / "huge.csv").open("wb") as file:
         file.truncate(200 << 20)

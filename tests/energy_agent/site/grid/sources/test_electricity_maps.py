@@ -122,15 +122,15 @@ def test_hours_without_a_value_are_left_out_and_so_is_what_has_not_passed(double
 @pytest.mark.parametrize(
     ("status", "headers", "said"),
     [
-        (401, {}, "refuses the key in"),
-        (403, {}, "may not ask for past hours of zone DE"),
-        (404, {}, "knows no zone 'DE'"),
-        (429, {"Retry_After": "120"}, "was asked too often for this key; the server asks to retry in 120 s"),
-        (429, {"Retry_After": KEY}, "was asked too often for this key; a longer"),
-        (500, {}, "has a fault of its own (status 500)"),
-        (503, {}, "has a fault of its own (status 503)"),
-        (302, {"Location": "http://127.0.0.1:1/"}, "sends elsewhere (status 302)"),
-        (418, {}, "answered with status 418"),
+        (401, {}, "rejects the key in"),
+        (403, {}, "does not allow past hours of zone DE"),
+        (404, {}, "does not know zone 'DE'"),
+        (429, {"Retry_After": "120"}, "too many requests with this key; the server requests a retry in 120 s"),
+        (429, {"Retry_After": KEY}, "too many requests with this key; increase"),
+        (500, {}, "server error (status 500)"),
+        (503, {}, "server error (status 503)"),
+        (302, {"Location": "http://127.0.0.1:1/"}, "redirects to another address (status 302)"),
+        (418, {}, "responded with status 418"),
     ],
 )
 def test_each_refusal_has_its_own_reason_and_none_has_the_key(
@@ -147,7 +147,7 @@ def test_each_refusal_has_its_own_reason_and_none_has_the_key(
 
 def test_a_wrong_key_is_refused_by_the_double_and_told_without_it(double: Double, tmp_path: Path) -> None:
     (tmp_path / "key").write_text("wrong")
-    with pytest.raises(GridError, match=r"refuses the key in .*key; is it whole"):
+    with pytest.raises(GridError, match=r"rejects the key in .*key; is it complete"):
         source(double, tmp_path / "key").read()
 
 
@@ -174,34 +174,34 @@ def rows(**change: object) -> dict[str, object]:
 @pytest.mark.parametrize(
     ("page", "said"),
     [
-        (b"<html>", "does not answer in JSON"),
-        (b"", "does not answer in JSON"),
-        (b"\xff\xfe", "does not answer in JSON"),
-        (b'{"data": [{"carbonIntensity": NaN}]}', "does not answer in JSON"),
-        (b'{"data": ' + b"[" * 200_000, "does not answer in JSON"),
-        (b'{"data": [{"carbonIntensity": 1' + b"0" * 5000 + b"}]}", "does not answer in JSON"),
-        (b"[]", "without a list of hours"),
-        (b'{"data": {"a": 1}}', "without a list of hours"),
-        (b'{"data": [1]}', "without a list of hours"),
-        ({"data": [{}] * 500}, "tells 500 hours, more than were asked for"),
-        (rows(zone="FR"), "another zone than DE"),
-        (rows(zone=None), "another zone than DE"),
-        (rows(emissionFactorType="direct"), "another emissionFactorType than lifecycle"),
-        (rows(datetime="2026-11-26T03:30:00Z"), "no full hour in UTC"),
-        (rows(datetime="2026-13-26T03:00:00Z"), "no full hour in UTC"),
-        (rows(datetime="yesterday"), "no full hour in UTC"),
-        (rows(datetime=5), "no full hour in UTC"),
-        (rows(datetime="2026-11-26T03:00:00+02:00"), "no full hour in UTC"),
-        (rows(datetime="2020-01-01T00:00:00Z"), "a time that was not asked for"),
-        (rows(datetime="2099-01-01T00:00:00Z"), "a time that was not asked for"),
-        (rows(carbonIntensity="300"), "an intensity that is no number"),
-        (rows(carbonIntensity=True), "an intensity that is no number"),
-        (rows(carbonIntensity=[300]), "an intensity that is no number"),
-        (rows(carbonIntensity=-1), "an absurd intensity"),
-        (rows(carbonIntensity=1e30), "an absurd intensity"),
-        (b'{"data": [{"datetime": "2026-11-26T03:00:00Z", "carbonIntensity": 1e999999}]}', "an absurd intensity"),
-        (rows(isEstimated="no"), "neither true nor false"),
-        ({"data": [*rows()["data"], *rows(carbonIntensity=301)["data"]]}, "two values of one hour"),  # type: ignore[misc]
+        (b"<html>", "is not JSON"),
+        (b"", "is not JSON"),
+        (b"\xff\xfe", "is not JSON"),
+        (b'{"data": [{"carbonIntensity": NaN}]}', "is not JSON"),
+        (b'{"data": ' + b"[" * 200_000, "is not JSON"),
+        (b'{"data": [{"carbonIntensity": 1' + b"0" * 5000 + b"}]}", "is not JSON"),
+        (b"[]", "has no list of hours"),
+        (b'{"data": {"a": 1}}', "has no list of hours"),
+        (b'{"data": [1]}', "has no list of hours"),
+        ({"data": [{}] * 500}, "has 500 hours, more than requested"),
+        (rows(zone="FR"), "expected zone DE"),
+        (rows(zone=None), "expected zone DE"),
+        (rows(emissionFactorType="direct"), "expected emissionFactorType lifecycle"),
+        (rows(datetime="2026-11-26T03:30:00Z"), "expected a full UTC hour"),
+        (rows(datetime="2026-13-26T03:00:00Z"), "expected a full UTC hour"),
+        (rows(datetime="yesterday"), "expected a full UTC hour"),
+        (rows(datetime=5), "expected a full UTC hour"),
+        (rows(datetime="2026-11-26T03:00:00+02:00"), "expected a full UTC hour"),
+        (rows(datetime="2020-01-01T00:00:00Z"), "a time that was not requested"),
+        (rows(datetime="2099-01-01T00:00:00Z"), "a time that was not requested"),
+        (rows(carbonIntensity="300"), "expected a number"),
+        (rows(carbonIntensity=True), "expected a number"),
+        (rows(carbonIntensity=[300]), "expected a number"),
+        (rows(carbonIntensity=-1), "implausible intensity"),
+        (rows(carbonIntensity=1e30), "implausible intensity"),
+        (b'{"data": [{"datetime": "2026-11-26T03:00:00Z", "carbonIntensity": 1e999999}]}', "implausible intensity"),
+        (rows(isEstimated="no"), "expected true or false"),
+        ({"data": [*rows()["data"], *rows(carbonIntensity=301)["data"]]}, "two values for one hour"),  # type: ignore[misc]
     ],
 )  # fmt: skip
 def test_a_hostile_answer_is_one_clear_reason(double: Double, key: Path, page: object, said: str) -> None:
@@ -338,10 +338,10 @@ def test_no_thread_is_left_behind(double: Double, key: Path) -> None:
 
 
 def test_the_key_goes_over_the_network_encrypted_alone(key: Path) -> None:
-    with pytest.raises(ValueError, match="in the clear"):
+    with pytest.raises(ValueError, match="in clear text"):
         ElectricityMaps(zone="DE", boundary="direct", key_file=key, url="http://api.example")
 
 
 def test_a_source_that_was_told_no_zone_says_so(key: Path) -> None:
-    with pytest.raises(UsageError, match="name its zone and boundary"):
+    with pytest.raises(UsageError, match="set its zone and boundary"):
         SPEC.open(ElectricityMaps(key_file=key), Clock())
