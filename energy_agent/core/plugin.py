@@ -18,7 +18,7 @@ def load(package: ModuleType, name: str) -> Any:
         LookupError: no such part, or the file has no SPEC.
     """
     if name not in names(package):
-        raise LookupError(f"{package.__name__} has no part {name!r}; there are: {', '.join(names(package))}")
+        raise LookupError(f"{package.__name__}: unknown name {name!r}; available: {', '.join(names(package))}")
     module = importlib.import_module(f"{package.__name__}.{name}")
     try:
         return module.SPEC

@@ -174,4 +174,4 @@ class Snapshot:
     @property
     def summary(self) -> str:
         """How it stands, in a few words."""
-        return f"{sum(view.up for view in self.devices)} of {len(self.devices)} GPUs answer"
+        return f"{sum(view.up for view in self.devices)} of {len(self.devices)} GPUs respond"

@@ -40,9 +40,9 @@ def parse_span(text: str) -> WeeklyHours:
     except ValueError:
         raise ValueError(f"{_EXPECTED}, got {text[:40]!r}") from None
     if max(found.start_min, found.end_min) > _DAY_MIN:
-        raise ValueError(f"{_EXPECTED}, got {text!r}, which is past 24:00")
+        raise ValueError(f"{_EXPECTED}, got {text!r}, which ends after 24:00")
     if found.start_min in (found.end_min, _DAY_MIN):
-        raise ValueError(f"{_EXPECTED}, got {text!r}, which is empty; all day is 00:00-24:00")
+        raise ValueError(f"{_EXPECTED}, got {text!r}, which is empty; use 00:00-24:00 for all day")
     return found
 
 

@@ -67,7 +67,7 @@ class Reload:
             change()
         except WattlensError as error:
             self.ok = False
-            log.error("configuration not reloaded, the old one stays: %s", error)
+            log.error("configuration not reloaded, the previous one stays in use: %s", error)
         except Exception:  # a defect in one section never ends the loop that goes on
             self.ok = False
             log.exception("configuration not reloaded")

@@ -43,7 +43,7 @@ def checked_family(pattern: str) -> str:
         return name
     near = difflib.get_close_matches(name.strip("*?"), exported, 1, 0.4)
     hint = f"did you mean {PREFIX + near[0]!r}?" if near else "docs/metrics.md lists them"
-    raise ValueError(f"no metric is named {pattern!r}; {hint}")
+    raise ValueError(f"unknown metric {pattern!r}; {hint}")
 
 
 def checked_gpu(pattern: str) -> str:
@@ -54,7 +54,7 @@ def checked_gpu(pattern: str) -> str:
     """
     if pattern.isascii() and (pattern.isdigit() or pattern.startswith("GPU-") or any(c in pattern for c in "*?[")):
         return pattern
-    raise ValueError(f"{pattern!r} is no GPU: give the driver's index, a UUID (GPU-...), or a glob of one of them")
+    raise ValueError(f"expected a GPU by index, UUID (GPU-...), or a glob of either, got {pattern!r}")
 
 
 def _is_selected(names: Iterable[str], include: tuple[str, ...], exclude: tuple[str, ...]) -> bool:

@@ -4,33 +4,44 @@ from energy_agent.core.catalogue.metric import Signal
 
 _METER = ("site", "meter", "role")
 _RECORDED = (
-    "From the journal: starts at 0 at the meter's first reading, survives restarts, never falls. Stays while it is silent."
+    "From the journal: starts at 0 at the meter's first reading, survives restarts, never falls. Present also while the "
+    "meter does not respond."
 )
-_NOW = "Last reading. Absent while the meter does not answer or is not believed (source_down_info has the reason)."
+_NOW = "Last reading. Absent while the meter does not respond or its reading is rejected (source_down_info has the reason)."
 _PUE = ("site", "category", "window")
-_BOUND = "As pue_ratio, where something bounds it."
-_LIVE = "There once its window has one; else pue_absent_info says why. 15m: since the last but one quarter of an hour."
-_GRID = "The newest value of the last three hours; else the yearly factor, which says so. Absent without zone and country."
+_BOUND = "As pue_ratio, if its bounds are known."
+_LIVE = (
+    "Present once its window has a PUE; else pue_absent_info has the reason. Window 15m: since the last but one quarter "
+    "of an hour."
+)
+_GRID = (
+    "The newest value of the last three hours; otherwise the yearly factor, as basis states. Absent without zone and country."
+)
 
 SITE = (
-    Signal("facility_meter_info", "info", "", "A meter of the site, as it is declared.",
-           ("site", "meter", "role", "position", "parent", "zone", "source"), "Always 1; facts are labels.", "site"),
+    Signal("facility_meter_info", "info", "", "A meter of the site, as configured.",
+           ("site", "meter", "role", "position", "parent", "zone", "source"), "Always 1; the labels have the information.",
+           "site"),
     Signal("facility_energy_joules_total", "counter", "joules", "Energy that a facility meter counted.", _METER, _RECORDED,
            "site"),
     Signal("facility_power_watts", "gauge", "watts", "Power at a facility meter.", _METER, _NOW, "site"),
     Signal("facility_energy_gap_bound_joules_total", "counter", "joules",
-           "The most that can have flowed through a facility meter unseen; in no other sum.", _METER, _RECORDED, "site"),
-    Signal("facility_energy_gain_uncertainty_ratio", "gauge", "ratio", "Bound of the gain error of a facility meter.", _METER,
-           "As it is declared: its accuracy class.", "site"),
-    Signal("pue_ratio", "gauge", "ratio",
-           "Energy of the site over that of its IT; category 1 to 3 by where IT is metered, stated: an estimate.", _PUE, _LIVE,
+           "Upper bound of the energy that a facility meter did not see; not part of any other sum.", _METER, _RECORDED,
            "site"),
-    Signal("pue_ratio_lower", "gauge", "", "The PUE, at least (95 %).", _PUE, _BOUND, "site"),
-    Signal("pue_ratio_upper", "gauge", "", "The PUE, at most (95 %).", _PUE, _BOUND, "site"),
-    Signal("pue_coverage_ratio", "gauge", "ratio", "Share of the window in which the least covered meter of it was read.", _PUE,
-           "As pue_ratio; stated ones have none.", "site"),
-    Signal("pue_absent_info", "info", "", "Why there is no PUE.", (*_PUE, "reason"), "There only while it is absent.", "site"),
+    Signal("facility_energy_gain_uncertainty_ratio", "gauge", "ratio", "Bound of the gain error of a facility meter.", _METER,
+           "As configured: its accuracy class.", "site"),
+    Signal("pue_ratio", "gauge", "ratio",
+           "Energy of the site divided by the energy of its IT; category 1 to 3: place of the IT meters; stated: an "
+           "estimate of the operator.", _PUE, _LIVE,
+           "site"),
+    Signal("pue_ratio_lower", "gauge", "", "Lower 95 % bound of the PUE.", _PUE, _BOUND, "site"),
+    Signal("pue_ratio_upper", "gauge", "", "Upper 95 % bound of the PUE.", _PUE, _BOUND, "site"),
+    Signal("pue_coverage_ratio", "gauge", "ratio",
+           "Share of the window in which its meters were read; the lowest share of all meters.", _PUE,
+           "As pue_ratio; absent for a stated PUE.", "site"),
+    Signal("pue_absent_info", "info", "", "Why the PUE is absent.", (*_PUE, "reason"), "Present only while the PUE is absent.",
+           "site"),
     Signal("grid_carbon_intensity_grams_per_kilowatt_hour", "gauge", "grams_per_kilowatt_hour",
-           "Carbon intensity of the grid; basis is life-cycle or direct, and how it was learnt.",
+           "Carbon intensity of the grid; basis: life-cycle or direct, and its source.",
            ("zone", "basis"), _GRID, "site"),
 )  # fmt: skip

@@ -42,12 +42,12 @@ class Latencies:
         """
         counts = tuple(a - b for a, b in zip(self.counts, earlier.counts, strict=True))
         if min(counts) < 0:
-            raise ValueError("a histogram does not count backwards")
+            raise ValueError("a histogram must not decrease")
         return type(self)(self._same_edges(earlier), counts, max(0.0, self.sum_s - earlier.sum_s))
 
     def _same_edges(self, other: Self) -> tuple[float, ...]:
         if self.edges != other.edges:
-            raise ValueError("histograms with different edges do not add up")
+            raise ValueError("histograms with different edges cannot be added")
         return self.edges
 
 

@@ -83,15 +83,15 @@ def is_local(group: str) -> bool:
 def parse(value: object) -> TrainingReport:
     """The report of a decoded body; raises ReportError."""
     if not isinstance(value, dict):
-        raise ReportError("the body is not a JSON object")
+        raise ReportError("expected a JSON object in the body")
     unknown = value.keys() - _FIELDS
     if unknown:
         raise ReportError(f"unknown field {min(map(str, unknown))[:40]!r}")
     run, doing = value.get("run"), value.get("doing", TRAINING)
     if not isinstance(run, str) or not _RUN.fullmatch(run):
-        raise ReportError("run is not 16 hexadecimal digits")
+        raise ReportError("run: expected 16 hexadecimal digits")
     if not _is_name(doing):
-        raise ReportError("doing is not a short name of a-z, 0-9 and _")
+        raise ReportError("doing: expected a short name of a-z, 0-9 and _")
     steps: dict[str, int] = {}
     for name, count in _object(value, "steps").items():
         phase = name if name in PHASES else OTHER
@@ -118,7 +118,7 @@ def parse(value: object) -> TrainingReport:
 def _object(value: Mapping[str, Any], name: str) -> dict[str, Any]:
     found = value.get(name, {})
     if not isinstance(found, dict) or len(found) > WAITS_MAX or not all(map(_is_name, found)):
-        raise ReportError(f"{name} is not an object of at most {WAITS_MAX} short names")
+        raise ReportError(f"{name}: expected an object of at most {WAITS_MAX} short names")
     return found
 
 
@@ -128,7 +128,7 @@ def _is_name(value: object) -> bool:
 
 def _count(value: object, name: str, most: int = COUNT_MAX) -> int:
     if type(value) is not int or not 0 <= value <= most:
-        raise ReportError(f"{name} is not an integer from 0 to {most}")
+        raise ReportError(f"{name}: expected an integer from 0 to {most}")
     return value
 
 
@@ -139,19 +139,19 @@ def _tokens(value: object) -> int:
 
 def _number(value: object, name: str) -> float:
     if type(value) not in (int, float) or not abs(value) <= float_info.max:  # type: ignore[arg-type]
-        raise ReportError(f"{name} is not a number")
+        raise ReportError(f"{name}: expected a number")
     return float(value)  # type: ignore[arg-type]
 
 
 def _seconds(value: object, name: str) -> float:
     seconds = _number(value, name)
     if not 0 <= seconds <= 1e9:
-        raise ReportError(f"{name} is not a time")
+        raise ReportError(f"{name}: expected a time")
     return seconds
 
 
 def _text(value: Mapping[str, Any], name: str) -> str:
     text = value.get(name, "")
     if not isinstance(text, str) or len(text) > TEXT_MAX or not text.isprintable():
-        raise ReportError(f"{name} is not a printable text of at most {TEXT_MAX} characters")
+        raise ReportError(f"{name}: expected printable text of at most {TEXT_MAX} characters")
     return text.encode()[:TEXT_MAX].decode(errors="ignore")

@@ -23,7 +23,7 @@ class LastGood:
     def __init__(self, source: Path, state: Path, log: logging.Logger) -> None:
         """Nothing is read yet."""
         self.source, self.path, self._log = source, state / "config.last-good.yaml", log
-        self._head = f"# Copy of {str(source.absolute())!r}, with which this process last ran.\n".encode("utf-8", "replace")
+        self._head = f"# Copy of {str(source.absolute())!r}, the configuration of the last run.\n".encode("utf-8", "replace")
 
     def keep(self, raw: bytes) -> None:
         """Replace the copy; one that cannot be written is logged and harms nothing."""
@@ -40,7 +40,7 @@ class LastGood:
                 os.fsync(file.fileno())
             draft.replace(self.path)
         except OSError as error:
-            self._log.warning("cannot keep a copy of the configuration in %s: %s", self.path, error.strerror)
+            self._log.warning("cannot save a copy of the configuration in %s: %s", self.path, error.strerror)
 
     def exists(self) -> bool:
         """Whether the process ran with this file before."""
@@ -67,7 +67,7 @@ class LastGood:
             except UsageError:
                 raise wrong from None
             self._log.error(
-                "%s; starting with the configuration of the last run, %s, until the file is right", wrong, self.path
+                "%s; starting with the configuration of the last run, %s, until the file is corrected", wrong, self.path
             )
             return model, copy, str(wrong)
 

@@ -46,13 +46,13 @@ def _require_own(path: Path, key: str, status: os.stat_result, advice: str = "")
     user = os.geteuid()
     if status.st_uid not in (0, user) and not mounted:
         raise UsageError(
-            f"{key} {path}: the {what} belongs to uid {status.st_uid}, who could change it; "
-            f"expected root or uid {user}: {advice}chown {user} {path}"
+            f"{key} {path}: the {what} belongs to uid {status.st_uid}, which could change it; expected root or uid {user}"
+            f": {advice}chown {user} {path}"
         )
     if status.st_mode & stat.S_IWOTH and not (mounted and status.st_uid == 0 and what == "folder"):
-        raise UsageError(f"{key} {path}: every user may change the {what}: {advice}chmod o-w {path}")
+        raise UsageError(f"{key} {path}: every user can change the {what}: {advice}chmod o-w {path}")
     if status.st_mode & stat.S_IWGRP and not _has_no_other_member(status.st_gid, user):
-        raise UsageError(f"{key} {path}: group {status.st_gid} may change the {what}: {advice}chmod g-w {path}")
+        raise UsageError(f"{key} {path}: group {status.st_gid} can change the {what}: {advice}chmod g-w {path}")
 
 
 def _require_safe_way(path: Path, key: str) -> None:
@@ -66,7 +66,7 @@ def _require_safe_way(path: Path, key: str) -> None:
             return  # it is missing from here on, or hidden from this user, who can then not open it
         sticky = bool(status.st_mode & stat.S_ISVTX) and status.st_uid in (0, user)
         if not sticky and (status.st_uid != unmapped or status.st_mode & _WRITABLE):
-            _require_own(folder, key, status, "choose a place elsewhere, or ")
+            _require_own(folder, key, status, "choose another folder, or ")
         name = left.pop()
         step = folder.parent if name == ".." else folder / name
         try:
@@ -75,7 +75,7 @@ def _require_safe_way(path: Path, key: str) -> None:
             folder = step  # no link
             continue
         if sticky and status.st_mode & _WRITABLE and owner not in (0, user):
-            raise UsageError(f"{key} {step}: the link belongs to uid {owner}, who could change it: choose a place elsewhere")
+            raise UsageError(f"{key} {step}: the link belongs to uid {owner}, which could change it: choose another folder")
         links += 1
         folder = Path("/") if link.is_absolute() else folder
         left += reversed(link.parts[1:] if link.is_absolute() else link.parts)

@@ -21,8 +21,8 @@ def read_secret(path: Path | None, key: str) -> str:
         with path.open("rb") as file:
             text = file.read(_SECRET_LIMIT_B + 1).decode("utf-8").rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        reason = error.strerror if isinstance(error, OSError) else "expected UTF-8 text"
         raise UsageError(f"{setting}: {path}: {reason}") from None
     if not text.strip() or len(text) > _SECRET_LIMIT_B or any(ord(c) < 32 for c in text):
-        raise UsageError(f"{setting}: {path} must hold one line of at most {_SECRET_LIMIT_B} bytes")
+        raise UsageError(f"{setting}: {path}: expected one line of at most {_SECRET_LIMIT_B} bytes")
     return text

@@ -47,7 +47,7 @@ def read(path: Path, what: str, safe: bool = False, folders_above: bool = True) 
     """
     try:
         if stat.S_ISFIFO(path.stat().st_mode):  # nobody may ever write to it
-            raise UsageError(f"{what} {path} is a pipe; name a file")
+            raise UsageError(f"{what} {path} is a pipe; expected a file")
         with path.open("rb") as file:
             if safe:
                 require_safe(path, what, os.fstat(file.fileno()), folders_above=folders_above)

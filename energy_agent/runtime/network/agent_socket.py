@@ -39,5 +39,5 @@ def ask(method: str, path: str, body: object = None, within_s: float = 1.0) -> t
         raise OSError(error.reason) from None
     found = json.loads(response.body)
     if not isinstance(found, dict):
-        raise ValueError("the agent's answer is not understood")
+        raise ValueError("expected a JSON object in the agent's response")
     return response.status, found

@@ -95,7 +95,7 @@ class Resolver:
                 try:
                     start_thread(thread)
                 except RuntimeError:
-                    raise ConnectError("name resolution: the system starts no more threads") from None
+                    raise ConnectError("name resolution: the system cannot start more threads") from None
                 self._pending[host, port, kind] = lookup  # the thread needs the lock to take it away
         try:
             while not lookup.done.wait(min(remaining_s(deadline_s), WAIT_S)):

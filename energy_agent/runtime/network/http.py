@@ -195,7 +195,7 @@ class HttpClient:
             if isinstance(error, OSError | ConnectError | DeadlineError):
                 raise self.failure(error) from None
             if isinstance(error, ValueError | KeyError):  # of a URL, name or header that cannot be sent
-                raise HttpProtocolError(self.root, "the request cannot be sent") from None
+                raise HttpProtocolError(self.root, "cannot send the request") from None
             raise
 
     def failure(self, error: Exception) -> HttpError:
@@ -208,7 +208,7 @@ class HttpClient:
             case ConnectError():
                 return HttpUnreachableError(self.root, str(error))
             case ssl.SSLCertVerificationError():
-                hint = f"; name its issuer in {self.ca_option}" if self.ca_option else ""
+                hint = f"; set {self.ca_option} to its issuer" if self.ca_option else ""
                 return HttpCertificateError(self.root, f"certificate is not trusted ({error.verify_message}){hint}")
             case ssl.SSLError():
                 return HttpTlsError(self.root, (error.reason or str(error)).upper())
@@ -224,7 +224,7 @@ class HttpClient:
             own["Content-Length"] = str(len(body))
         lines = own | dict(headers)
         if not _TOKEN.fullmatch(method) or not _TARGET.fullmatch(target):
-            raise ValueError("not a request line")
+            raise ValueError("expected a request line")
         if not all(_TOKEN.fullmatch(name) and _VALUE.fullmatch(value) for name, value in lines.items()):
             raise ValueError("not a header")  # a line feed would begin another header
         text = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
@@ -293,7 +293,7 @@ class _Wire:
         if self._received_b > self._limit_b + self._limit_b // 32 + _RECEIVE_B:  # the framing of chunks included
             self.too_large(self._limit_b)
         if time.thread_time() > self._cpu_until_s:
-            raise HttpCostError(self.root, f"the response costs too much: {self.client.cpu_limit_s:g} s of CPU time")
+            raise HttpCostError(self.root, f"the response takes more than {self.client.cpu_limit_s:g} s of CPU time to parse")
         self.buffer += data
         return bool(data)
 
@@ -332,7 +332,7 @@ class _Wire:
 
     def truncated(self) -> NoReturn:
         """Raise: the connection ended."""
-        raise HttpTruncatedError(self.root, "the response broke off")
+        raise HttpTruncatedError(self.root, "the response is incomplete")
 
     def refuse(self, reason: str = "the response is not HTTP") -> NoReturn:
         """Raise: not what HTTP/1.1 allows."""
@@ -361,7 +361,7 @@ def _read_head(wire: _Wire, method: str) -> "ResponseStream":
         status = int(match[1])
         if status >= 200:
             return ResponseStream(wire, method, status, printable((match[2] or b"").decode("latin-1")[:_TEXT_MAX]), headers)
-    raise HttpProtocolError(wire.root, "the response does not begin")
+    raise HttpProtocolError(wire.root, "no response was received")
 
 
 @dataclass(slots=True)
@@ -381,7 +381,7 @@ class ResponseStream:
         lengths = {each.strip() for each in self.headers.get("content-length", "").split(",")} - {""}
         self._chunked = coding == "chunked"
         if (coding and not self._chunked) or self.headers.get("content-encoding", "identity").lower() not in ("identity", ""):
-            self._wire.refuse("the response is compressed, which was not requested")
+            self._wire.refuse("the response is compressed, although compression was not requested")
         if self._method == "HEAD" or self.status in (204, 304):
             self._length, self._chunked = 0, False
         elif lengths and not self._chunked:

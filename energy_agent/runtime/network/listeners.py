@@ -82,7 +82,7 @@ class Listeners:
                 fault = entry.listener.fault()
                 if not fault:
                     continue
-                self._log.warning("%s: %s; opening it again", entry.key, fault)
+                self._log.warning("%s: %s; reopening it", entry.key, fault)
                 entry.listener.stop()
                 entry.reason, entry.retry_s, entry.next_s = fault, RETRY_S, 0.0
             if self._clock() >= entry.next_s:
@@ -93,7 +93,7 @@ class Listeners:
             entry.listener.start()
         except UsageError as error:
             if str(error) != entry.reason:
-                self._log.warning("%s (metering goes on; trying again, each minute in the end)", error)
+                self._log.warning("%s (metering continues; the agent retries, at longest each minute)", error)
             entry.reason, entry.next_s = str(error), self._clock() + entry.retry_s
             entry.retry_s = min(RETRY_MAX_S, 2 * entry.retry_s)
             return

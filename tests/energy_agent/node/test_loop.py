@@ -271,7 +271,7 @@ def test_a_port_that_another_program_has_stops_nothing_else(node, tmp_path):
         environ = {**os.environ, "WATTLENS_AGENT_SOCKET": str(path)}
         done = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, timeout=90, check=True)
         assert done.stdout == "200\n"
-        eventually(lambda: "metering goes on" in (tmp_path / "log").read_text())
+        eventually(lambda: "metering continues" in (tmp_path / "log").read_text())
         taken.close()
         # It is tried again after as long as it was taken, and after a minute at most.
         eventually(lambda: 'wattlens_source_up{source="web.listen"} 1' in page(), 120)

@@ -178,7 +178,7 @@ def test_a_bad_file_changes_nothing_at_all(agent: AgentProcess, file: Path) -> N
     ], 1):  # fmt: skip
         file.write_text(text)
         agent.process.send_signal(signal.SIGHUP)
-        eventually(lambda: agent.log.count("configuration not reloaded, the old one stays") == count)  # noqa: B023
+        eventually(lambda: agent.log.count("configuration not reloaded, the previous one stays in use") == count)  # noqa: B023
         eventually(lambda: agent.series("wattlens_config_last_reload_successful")[()] == 0)
         assert (gain(agent), readers_of(agent)) == ({0.02}, readers)
         assert "tokens:b" in agent.page()

@@ -53,7 +53,7 @@ WORDS = {
     "huge": "larger than 32 MiB",
     "login-page": "is not from the Grafana API",
     "redirect": "redirects to https://grafana.example/api/; give that address in --url",
-    "broken-off": "the response broke off",
+    "broken-off": "the response is incomplete",
 }
 
 

@@ -142,7 +142,7 @@ def test_costs_are_exact_and_add_up(cells: dict[int, int]) -> None:
     ("text", "said"),
     [
         ("08:10-09:00", "expected a quarter"),
-        ("08:00-24:15", "past 24:00"),
+        ("08:00-24:15", "ends after 24:00"),
         ("24:00-06:00", "which is empty"),
         ("06:00-06:00", "which is empty"),
     ],

@@ -182,7 +182,7 @@ def test_a_tariff_is_as_written() -> None:
     [
         ('  prices:\n  - {times: ["Mon-Fri 08:10-20:00"], per_kwh: 1}\n', {}, "08:10: expected a quarter of an hour"),
         ('  prices:\n  - {times: ["Monday 08:00-20:00"], per_kwh: 1}\n', {}, "expected DAYS HH:MM-HH:MM, such as"),
-        ('  prices:\n  - {times: ["08:00-24:30"], per_kwh: 1}\n', {}, "past 24:00"),
+        ('  prices:\n  - {times: ["08:00-24:30"], per_kwh: 1}\n', {}, "ends after 24:00"),
         ("  prices:\n  - {times: [], per_kwh: 1}\n", {}, "at least 1"),
         ("", {"currency": "euro"}, "ISO 4217 currency code such as EUR, got 'euro'"),
         ("", {"currency": "ZZZ"}, "expected an ISO 4217 currency code such as EUR, got 'ZZZ'"),

@@ -242,7 +242,7 @@ def test_an_answer_that_breaks_off_is_told(double: Double, key: Path) -> None:
         handler.wfile.write(b'{"data": []}')
 
     double.lie = stop
-    with pytest.raises(GridError, match="broke off"):
+    with pytest.raises(GridError, match="response is incomplete"):
         source(double, key).read()
 
 
