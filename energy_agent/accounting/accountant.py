@@ -98,7 +98,7 @@ class Accountant:
         self._lost = lost_devices(states)
         history = sorted(facts, key=lambda fact: fact.since_ns)
         self._facts = {fact.workload: fact for fact in history}
-        self._told = {w: told for w, f in self._facts.items() if (told := {k: f.labels[k] for k in TOLD if k in f.labels})}
+        self._told = {w: labels for w, f in self._facts.items() if (labels := {k: f.labels[k] for k in TOLD if k in f.labels})}
         for uuid, text in texts(Component.METERS).items():
             try:
                 info = texts(Component.GPU_INFO).get(uuid, "")

@@ -58,8 +58,8 @@ class CommittedTotals:
 
     def gpu_ns(self, workloads: Collection[str]) -> dict[tuple[str, State], int]:
         """Device time held by workloads."""
-        found = {(name, state): 0 for name in workloads if name in self.held for state in _HELD}
-        return found | {key: ns for key, ns in self.totals.gpu_ns.items() if key[0] in workloads}
+        gpu_ns = {(name, state): 0 for name in workloads if name in self.held for state in _HELD}
+        return gpu_ns | {key: ns for key, ns in self.totals.gpu_ns.items() if key[0] in workloads}
 
     def tokens(self, workloads: Collection[str]) -> Iterator[TokenCount]:
         """Tokens of workloads, and of those that never held a device (a gateway): whether they have ended is not known here."""

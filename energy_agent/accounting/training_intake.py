@@ -175,10 +175,10 @@ class TrainingReports:
     def ranks(self, workload: str) -> list[Latest]:
         """The last reports of a workload, by rank. A job that has ended does not speak for one in its place."""
         with self._lock:
-            found = [(identity, each) for identity, each in self._shown.items() if each.workload == workload]
-        newest_ns = max((each.since_boot_ns for identity, each in found if self._alive(identity)), default=0)
-        told = [each for identity, each in found if each.at_boot_ns >= newest_ns or self._alive(identity)]
-        return sorted(told, key=lambda each: each.report.rank)
+            reports = [(identity, each) for identity, each in self._shown.items() if each.workload == workload]
+        newest_ns = max((each.since_boot_ns for identity, each in reports if self._alive(identity)), default=0)
+        current = [each for identity, each in reports if each.at_boot_ns >= newest_ns or self._alive(identity)]
+        return sorted(current, key=lambda each: each.report.rank)
 
     def ended_ns(self, latest: Latest) -> int | None:
         """UTC ns at which the last training step of a report ended; None where the report does not include it."""

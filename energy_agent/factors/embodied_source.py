@@ -95,8 +95,8 @@ def parse(page: bytes, table: bytes, name: str) -> tuple[dated_table.DatedTable,
     Raises:
         UsageError: as `dated_table.parse`, and where a cell does not mean anything.
     """
-    found = dated_table.parse(page, table, name, COLUMNS, WANTED)
-    return found, tuple(_source(row.cells, f"{found.file}, line {row.line}") for row in found.rows)
+    table_rows = dated_table.parse(page, table, name, COLUMNS, WANTED)
+    return table_rows, tuple(_source(row.cells, f"{table_rows.file}, line {row.line}") for row in table_rows.rows)
 
 
 def own_source(

@@ -80,10 +80,10 @@ def parse(page: bytes, table: bytes, name: str) -> tuple[dated_table.DatedTable,
     Raises:
         UsageError: as `dated_table.parse`, and where a cell does not mean anything.
     """
-    found = dated_table.parse(page, table, name, COLUMNS, COLUMNS)
+    table_rows = dated_table.parse(page, table, name, COLUMNS, COLUMNS)
     rows = []
-    for row in found.rows:
-        cells, where = row.cells, f"{found.file}, line {row.line}"
+    for row in table_rows.rows:
+        cells, where = row.cells, f"{table_rows.file}, line {row.line}"
         for column in ("text", "text_zh"):
             if cells[column].count(COUNT) != 1 or cells[column].count("{") != 1:
                 raise UsageError(f"{where}: {column}: expected {COUNT} once in the text")
@@ -92,7 +92,7 @@ def parse(page: bytes, table: bytes, name: str) -> tuple[dated_table.DatedTable,
         grams = dated_table.number(cells["grams_each"], f"{where}: grams_each")
         texts = {c: cells[c] for c in COLUMNS if c != "grams_each"}
         rows.append(Equivalence(**texts, grams_each=grams))
-    return found, tuple(rows)
+    return table_rows, tuple(rows)
 
 
 def equivalents(grams: Fraction | int, of: Sequence[Equivalence] | None = None) -> tuple[Equivalent, ...]:

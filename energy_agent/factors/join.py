@@ -101,11 +101,11 @@ class CarbonTotal:
         return sum(s.uj for s in self.statements if s.grams is None)
 
 
-def of_series(told: IntensitySeries, as_of_ns: int, reasons: Iterable[str] = ()) -> IntensitySource:
+def of_series(intensities: IntensitySeries, as_of_ns: int, reasons: Iterable[str] = ()) -> IntensitySource:
     """A series as it was known at `as_of_ns`. Its id has the hash of what was known then."""
-    known = told.as_of(as_of_ns)
-    identity = f"series.{told.about.id}.{told.about.zone}.{told.about.basis.name}.{known.sha256}"
-    return IntensitySource(identity, told.about.basis, told.about.quality, known.pieces(), tuple(reasons))
+    known = intensities.as_of(as_of_ns)
+    identity = f"series.{intensities.about.id}.{intensities.about.zone}.{intensities.about.basis.name}.{known.sha256}"
+    return IntensitySource(identity, intensities.about.basis, intensities.about.quality, known.pieces(), tuple(reasons))
 
 
 def of_factor(factor: Factor, reasons: Iterable[str] = (), start_ns: int = 0, end_ns: int = _FOREVER_NS) -> IntensitySource:
@@ -132,17 +132,17 @@ def join(cells: Mapping[int, int], sources: Sequence[IntensitySource], cell_ns: 
         shares = split_integer(cells[start_ns], [length for _, _, length in parts])
         for (index, piece, length_ns), uj in zip(parts, shares, strict=True):
             sums[index].take(piece, uj, length_ns)
-    found = {index: each for index, each in enumerate(sums) if each.ns}
+    used = {index: each for index, each in enumerate(sums) if each.ns}
     statements = []
     lacking: list[str] = []
     for index, source in enumerate(sources):
-        if index in found:
-            statements.append(found[index].statement(source.id, source.quality, (*source.reasons, *lacking)))
-        missing_ns = sum(s.ns for i, s in found.items() if i > index)
+        if index in used:
+            statements.append(used[index].statement(source.id, source.quality, (*source.reasons, *lacking)))
+        missing_ns = sum(s.ns for i, s in used.items() if i > index)
         if missing_ns:
             lacking.append(f"{source.id}: no value for {_hours(missing_ns)} h")
-    if len(sources) in found:
-        statements.append(found[len(sources)].statement(NOWHERE, None, tuple(lacking)))
+    if len(sources) in used:
+        statements.append(used[len(sources)].statement(NOWHERE, None, tuple(lacking)))
     return CarbonTotal(basis, tuple(statements))
 
 
@@ -158,7 +158,7 @@ def intensities(cells: Iterable[int], sources: Sequence[IntensitySource], cell_n
         UsageError: as `join`.
     """
     _one_basis(sources)
-    found: dict[int, Fraction] = {}
+    by_hour: dict[int, Fraction] = {}
     exact: dict[Decimal, Fraction] = {}
     for start_ns, parts in _by_cell(cells, sources, cell_ns):
         values = [(piece.g_per_kwh, ns) for _, piece, ns in parts if piece is not None]
@@ -166,10 +166,10 @@ def intensities(cells: Iterable[int], sources: Sequence[IntensitySource], cell_n
             if value not in exact:
                 exact[value] = Fraction(value)
         if len(parts) == 1 and values:
-            found[start_ns] = exact[values[0][0]]
+            by_hour[start_ns] = exact[values[0][0]]
         elif len(values) == len(parts):
-            found[start_ns] = sum((exact[value] * ns for value, ns in values), Fraction(0)) / cell_ns
-    return found
+            by_hour[start_ns] = sum((exact[value] * ns for value, ns in values), Fraction(0)) / cell_ns
+    return by_hour
 
 
 def add(first: CarbonTotal, second: CarbonTotal) -> CarbonTotal:

@@ -108,7 +108,7 @@ class IntensitySeries:
     def pieces(self) -> tuple[Piece, ...]:
         """The value that applies at each time: the last one received, and among those the one of the shortest interval."""
         edges = sorted({edge for p in self.points for edge in (p.start_ns, p.end_ns)})
-        found: list[Piece] = []
+        pieces: list[Piece] = []
         # Among equals, prefer the one that is not an estimate, then the higher one: order by content, never by arrival.
         heap: list[tuple[tuple[int, int, bool, Decimal, str, int], IntensityPoint]] = []
         following = 0
@@ -123,12 +123,12 @@ class IntensitySeries:
             if not heap:
                 continue
             holds = heap[0][1]
-            if found and last is holds and found[-1].end_ns == start_ns:
-                found[-1] = Piece(found[-1].start_ns, end_ns, holds.g_per_kwh, holds.estimated)
+            if pieces and last is holds and pieces[-1].end_ns == start_ns:
+                pieces[-1] = Piece(pieces[-1].start_ns, end_ns, holds.g_per_kwh, holds.estimated)
             else:
-                found.append(Piece(start_ns, end_ns, holds.g_per_kwh, holds.estimated))
+                pieces.append(Piece(start_ns, end_ns, holds.g_per_kwh, holds.estimated))
             last = holds
-        return tuple(found)
+        return tuple(pieces)
 
 
 def series(about: About, points: Iterable[IntensityPoint]) -> IntensitySeries:

@@ -46,13 +46,13 @@ def parse(raw: bytes, name: str) -> SeriesFileContent:
     *lines, tail = raw.split(b"\n")
     broken: int | None = None  # a line that must be followed by its mark
     for number, line in enumerate(lines, 1):
-        found = _decoded(line)
+        record = _decoded(line)
         if broken is not None:
-            if found is None or found != {"torn_bytes": len(lines[broken - 1])}:
+            if record is None or record != {"torn_bytes": len(lines[broken - 1])}:
                 break
             page.torn.append(f"{name}, line {broken}: incomplete line of {len(lines[broken - 1])} bytes")
             broken = None
-        elif not _takes(page, found):
+        elif not _takes(page, record):
             broken = number
     if broken is not None:
         raise JournalError(f"{name}, line {broken}: expected a record of a grid's intensity; restore the file from a backup")
@@ -107,33 +107,33 @@ def _decoded(line: bytes) -> dict[str, Any] | None:
     if len(line) > LINE_MAX_B:
         return None
     try:
-        found = json.loads(line)
+        record = json.loads(line)
     except (ValueError, RecursionError):
         return None
-    return found if isinstance(found, dict) else None
+    return record if isinstance(record, dict) else None
 
 
-def _takes(page: SeriesFileContent, found: Mapping[str, Any] | None) -> bool:
+def _takes(page: SeriesFileContent, record: Mapping[str, Any] | None) -> bool:
     """Add a record to the content; False where it is not a valid record."""
-    if found is None:
+    if record is None:
         return False
     try:
-        if found.keys() == {"about"}:
-            page.about = _about(found["about"])
+        if record.keys() == {"about"}:
+            page.about = _about(record["about"])
         else:
-            page.points.append(_point(found))
+            page.points.append(_point(record))
     except (ValueError, TypeError, KeyError, AttributeError, InvalidOperation):
         return False
     return True
 
 
-def _point(found: Mapping[str, Any]) -> IntensityPoint:
-    numbers = [found[key] for key in ("start_ns", "end_ns", "known_ns")]
-    texts = [found[key] for key in ("g_per_kwh", "method", "raw_sha256")]
+def _point(record: Mapping[str, Any]) -> IntensityPoint:
+    numbers = [record[key] for key in ("start_ns", "end_ns", "known_ns")]
+    texts = [record[key] for key in ("g_per_kwh", "method", "raw_sha256")]
     whole = all(type(n) is int for n in numbers) and all(isinstance(t, str) for t in texts)
-    if found.keys() != _POINT or not whole or not isinstance(found["estimated"], bool):
+    if record.keys() != _POINT or not whole or not isinstance(record["estimated"], bool):
         raise ValueError("expected the fields of a point")
-    return IntensityPoint(numbers[0], numbers[1], Decimal(texts[0]), found["estimated"], numbers[2], texts[1], texts[2])
+    return IntensityPoint(numbers[0], numbers[1], Decimal(texts[0]), record["estimated"], numbers[2], texts[1], texts[2])
 
 
 def _about(page: Mapping[str, Any]) -> About:

@@ -90,15 +90,15 @@ def find(paths: Iterable[Path]) -> list[Path]:
     Raises:
         UsageError: a path does not exist.
     """
-    found: set[Path] = set()
+    files: set[Path] = set()
     for path in paths:
         if path.is_dir():
-            found.update(p for p in path.rglob(f"*{segment.SUFFIX}") if not p.name.startswith("."))
+            files.update(p for p in path.rglob(f"*{segment.SUFFIX}") if not p.name.startswith("."))
         elif path.exists():
-            found.add(path)
+            files.add(path)
         else:
             raise UsageError(f"{path}: no such file or folder")
-    return sorted(found, key=lambda p: (p.name, str(p)))
+    return sorted(files, key=lambda p: (p.name, str(p)))
 
 
 def verify(

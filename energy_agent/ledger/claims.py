@@ -44,12 +44,12 @@ class MeteredSpans:
 
     def contested(self) -> dict[str, set[Who]]:
         """Devices that several chains have at a time, roughly, with these chains."""
-        found: dict[str, set[Who]] = {}
+        claimants: dict[str, set[Who]] = {}
         for device, others in self._more.items():
             who, *span = self._first[device]
             for overlap in _overlaps([*((*times, one) for one, times in others.items()), (span[0], span[1], who)]):
-                found.setdefault(device, set()).update(overlap)
-        return found
+                claimants.setdefault(device, set()).update(overlap)
+        return claimants
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,14 +106,14 @@ class Contest:
         Args:
             is_assigned: whether a device is assigned to a node at an instant.
         """
-        found = []
+        conflicts = []
         for (device, cell), intervals in sorted(self._cells.items()):
             chains = sorted({who for overlap in _overlaps(intervals) for who in overlap})
             if chains:
                 assigned = [who for who in chains if is_assigned(who, device, cell)]
                 kept = assigned[0] if len(assigned) == 1 else None
-                found.append(Conflict(device, cell, cell + CELL_NS, tuple(chains), kept))
-        return _joined(found)
+                conflicts.append(Conflict(device, cell, cell + CELL_NS, tuple(chains), kept))
+        return _joined(conflicts)
 
 
 def _joined(conflicts: Iterable[Conflict]) -> list[Conflict]:

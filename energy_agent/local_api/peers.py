@@ -103,10 +103,10 @@ class Peers:
     def _look_up(self, pid: int, uid: int) -> ClientProcess:
         for root in self._roots:
             owners = ProcessOwners(root, self._trust, self._subordinate[root])
-            found, facts = owners.resolve([ProcessUse(pid)], self._clock.utc_ns())
-            if not found.processes or not facts:
+            resolved, facts = owners.resolve([ProcessUse(pid)], self._clock.utc_ns())
+            if not resolved.processes or not facts:
                 continue
-            identity = found.processes[0]
+            identity = resolved.processes[0]
             owner = self._known(identity) or ProcessOwner(facts[0].workload, facts[0])
             confined = facts[0].kind in _CONFINED and not _beside_us(root, pid)
             everything = (

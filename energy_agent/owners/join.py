@@ -65,8 +65,8 @@ def join(whole: OwnerEvidence, slices: Mapping[str, OwnerEvidence], answer: Sche
         answer: of the schedulers.
     """
     if not slices:
-        found = weights(whole, answer)
-        return None if found is None else Holding(found, whole.measured and not whole.unseen)
+        shares = weights(whole, answer)
+        return None if shares is None else Holding(shares, whole.measured and not whole.unseen)
     if answer is SchedulerCoverage.STARTING or whole.seen or whole.unseen:
         return None  # which of them works where, nobody knows
     parts = {uuid: weights(_placed(evidence, whole), answer) for uuid, evidence in slices.items()}

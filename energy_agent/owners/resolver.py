@@ -60,16 +60,18 @@ class OwnerResolver:
         """Take up what the schedulers say now."""
         if not self._sources:
             return
-        told: list[tuple[Claim, ...]] = []
+        claims_by_source: list[tuple[Claim, ...]] = []
         answer = SchedulerCoverage.NONE
         for source in self._sources:
             claims = source.claims()
             asked_ns, unknown = (None, 0) if claims is None else (claims.boot_ns, claims.unknown)
             one = coverage_of(now_boot_ns, asked_ns, self._started_ns, unknown)
-            told.append(claims.claims if claims is not None and one is not SchedulerCoverage.LOST else ())
+            claims_by_source.append(claims.claims if claims is not None and one is not SchedulerCoverage.LOST else ())
             answer = max(answer, one, key=_WORST.index)
-        if len(told) != len(self._told) or any(a is not b for a, b in zip(told, self._told, strict=True)):
-            self._told = told
+        if len(claims_by_source) != len(self._told) or any(
+            a is not b for a, b in zip(claims_by_source, self._told, strict=True)
+        ):
+            self._told = claims_by_source
             self._index()
         if answer is not self._answer:
             self._answer = answer
@@ -142,19 +144,19 @@ class OwnerResolver:
             return None
         claimed = {_key(c): c.pod_uid for claims in self._told for c in claims if c.facts.kind == "pod"}
         seen, held = set(self._uids.values()), self._served if self._informer.answers() else set[str]()
-        found = []
+        served = []
         for key, fact in pods.items():
             if claimed.get(key) in ("", fact.uid):
-                found.append((self._names.of_pod(key, claimed[key]), fact))
+                served.append((self._names.of_pod(key, claimed[key]), fact))
             elif fact.uid in seen or fact.uid in held:
-                found.append((self._names.of_pod(key, fact.uid), fact))
-        self._served = {fact.uid for _, fact in found}
-        return found
+                served.append((self._names.of_pod(key, fact.uid), fact))
+        self._served = {fact.uid for _, fact in served}
+        return served
 
     def health(self) -> tuple[SourceHealth, ...]:
         """Whether the schedulers answer."""
-        told = tuple(row for source in self._sources for row in source.rows())
-        return told if self._informer is None else (*told, self._informer.health())
+        rows = tuple(row for source in self._sources for row in source.rows())
+        return rows if self._informer is None else (*rows, self._informer.health())
 
     def stop(self) -> None:
         """End their threads."""

@@ -22,8 +22,8 @@ def members(collection: dict[str, Any], most: int) -> list[str]:
     Raises:
         MeterError: there are more than `most`.
     """
-    found = collection.get("Members")
-    rows = found if isinstance(found, list) else []
+    listed = collection.get("Members")
+    rows = listed if isinstance(listed, list) else []
     if len(rows) > most:
         raise MeterError(f"implausible collection of {len(rows)} members")
     return [str(m["@odata.id"]) for m in rows if isinstance(m, dict) and is_path(m.get("@odata.id"))]
@@ -39,5 +39,5 @@ def number(value: object) -> Decimal | None:
     """A finite number of a sane size; None for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | Decimal):
         return None
-    found = Decimal(value)
-    return found if found.is_finite() and found.adjusted() < _DIGITS_MAX else None  # abs() of 1e999999999 overflows
+    exact = Decimal(value)
+    return exact if exact.is_finite() and exact.adjusted() < _DIGITS_MAX else None  # abs() of 1e999999999 overflows

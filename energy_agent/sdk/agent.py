@@ -18,11 +18,11 @@ def agent_window(start_ns: int, end_ns: int) -> dict[str, Any]:
     deadline_s = time.monotonic() + _PATIENCE_S
     while True:
         try:
-            _, found = ask("GET", f"/v1/window/{start_ns}/{end_ns}")
+            _, window = ask("GET", f"/v1/window/{start_ns}/{end_ns}")
         except (OSError, ValueError) as error:
             return {"reason": describe_silence(error)}
-        if not found.get("later") or time.monotonic() > deadline_s:
-            return found
+        if not window.get("later") or time.monotonic() > deadline_s:
+            return window
         time.sleep(0.1)
 
 

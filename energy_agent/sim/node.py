@@ -190,8 +190,8 @@ class SimulatedNode:
 
     def workloads(self) -> list[dict[str, Any]]:
         """The workloads of node.json (name, kind, pid, gpus, cgroup, phase, metrics_url), their counters under `counters`."""
-        found: list[dict[str, Any]] = self.state().get("workloads", [])
-        return [w | {"counters": supervisor.read_state(self.directory, w["name"])} for w in found]
+        workloads: list[dict[str, Any]] = self.state().get("workloads", [])
+        return [w | {"counters": supervisor.read_state(self.directory, w["name"])} for w in workloads]
 
     def workload(self, name: str) -> dict[str, Any]:
         """One of `workloads`.
@@ -199,10 +199,10 @@ class SimulatedNode:
         Raises:
             UsageError: the node has none of this name.
         """
-        found = {w["name"]: w for w in self.workloads()}
-        if name not in found:
-            raise UsageError(f"unknown workload {name!r} on this node; available: {', '.join(found) or 'none'}")
-        return found[name]
+        by_name = {w["name"]: w for w in self.workloads()}
+        if name not in by_name:
+            raise UsageError(f"unknown workload {name!r} on this node; available: {', '.join(by_name) or 'none'}")
+        return by_name[name]
 
     def fault(self, gpu: int, kind: str, *, call: str = "", value: int = 0) -> None:
         """Set a fault; see `faults.KINDS`."""

@@ -71,12 +71,12 @@ class SiteAccount:
         unreadable = []
         self._lost = lost_devices(states)
         last = {fact.workload: fact for fact in sorted(known, key=lambda fact: fact.since_ns)}
-        told = {device: fact.labels for device, fact in last.items() if fact.kind == METER_KIND}
+        labels = {device: fact.labels for device, fact in last.items() if fact.kind == METER_KIND}
         mine = {meter.facts.device(self._site) for meter in self._meters.values()}
-        self._gone = sorted(told.keys() - mine)
+        self._gone = sorted(labels.keys() - mine)
         self.waiting = self.waiting or bool(self._gone)
         for meter_id, meter in self._meters.items():
-            meter.described = told.get(meter.facts.device(self._site)) == meter.facts.labels
+            meter.described = labels.get(meter.facts.device(self._site)) == meter.facts.labels
             text = states.get(Component.METERS, {}).get(meter.facts.device(self._site), "")
             if not text:
                 continue

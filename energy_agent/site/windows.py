@@ -59,18 +59,18 @@ def live(
         reading = "the ledger is being read"
         return {(str(p.category), name): _none(p, reading) for p in positions for name in WINDOWS}
     begun = [first for each in (book, open_rows) if (first := each.first_ns) is not None]
-    found: dict[tuple[str, str], Pue] = {}
+    pues: dict[tuple[str, str], Pue] = {}
     for name, length_ns in WINDOWS.items():
         try:
             meters = _window(book, open_rows, name, length_ns, min(begun, default=now_ns), now_ns, lag_ns)
         except ValueError:  # a clock that was far ahead for a while: what is after this window is folded, and so is part of it
-            found |= {(str(p.category), name): _none(p, "only whole days of this period are kept") for p in positions}
+            pues |= {(str(p.category), name): _none(p, "only whole days of this period are kept") for p in positions}
             continue
         for position in positions:
             one = pue(meters, position) if meters else _none(position, "nothing is recorded yet")
             one = one if name == NOW else enough(one)
-            found[f"{position.category}{PARTLY if one.stated else ''}", name] = one
-    return found
+            pues[f"{position.category}{PARTLY if one.stated else ''}", name] = one
+    return pues
 
 
 def _window(

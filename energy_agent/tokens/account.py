@@ -164,8 +164,8 @@ def _forget_engines(models: dict[str, ModelCounters], readings: list[ModelReadin
 
 
 def _gauge(reading: ModelReading, key: str) -> int | None:
-    found = [engine.gauges[key] for engine in reading.engines if key in engine.gauges]
-    return sum(found) if found else None
+    gauges = [engine.gauges[key] for engine in reading.engines if key in engine.gauges]
+    return sum(gauges) if gauges else None
 
 
 PHASES = {"prompt": "computed", "cached": "cached", "generation": "generation"}

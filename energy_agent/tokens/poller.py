@@ -84,13 +84,13 @@ class TokenPoller:
         self._configured = wanted
         self._apply()
 
-    def discover(self, found: Iterable[TokenSource]) -> None:
+    def discover(self, sources: Iterable[TokenSource]) -> None:
         """Poll these servers too, and no others that were discovered before.
 
         Of a workload that the configuration names only its pages are polled. By now all that goes on is known, so that what the
         last commit has of other pages is let go.
         """
-        self._discovered = tuple(found)
+        self._discovered = tuple(sources)
         self._apply()
         with self._lock:
             self._states |= dict.fromkeys(self._before, "")
@@ -124,9 +124,9 @@ class TokenPoller:
     def deltas(self) -> list[TokenDelta]:
         """What engines did since the last call, in order of reading; the newest ones where nobody called for long."""
         with self._lock:
-            found = list(self._deltas)
+            deltas = list(self._deltas)
             self._deltas.clear()
-        return found
+        return deltas
 
     def restore(self, states: Mapping[str, str]) -> None:
         """Go on from the counters of the last commit, so that tokens of the time in between are counted with its energy.
@@ -140,9 +140,9 @@ class TokenPoller:
         with self._lock:
             read = [p for p in self._polls if p.source.workload == workload and p.totals and p.health().up]
             boot_ns = max((p.read_boot_ns for p in read), default=0)
-            found = [t for p in read for t in p.totals]
+            latest_totals = [t for p in read for t in p.totals]
         models: dict[str, list[TokenTotals]] = {}
-        for totals in found:
+        for totals in latest_totals:
             models.setdefault(totals.model, []).append(totals)
         endpoints = max(
             models.values(), key=lambda endpoints: sum(t.counts.get("generation", 0) for t in endpoints), default=None
@@ -170,16 +170,16 @@ class TokenPoller:
             endpoints: dict[str, int] = {}
             for p in self._polls:
                 endpoints[p.source.workload] = endpoints.get(p.source.workload, 0) + 1
-            found = []
+            rows = []
             for p in self._polls:
                 name = f"tokens:{p.source.workload if endpoints[p.source.workload] == 1 else p.key}"
                 own = replace(p.health(), source=name)
-                found.append(own)
+                rows.append(own)
                 missing = sorted(p.missing_names or ()) if own.up else ()
-                found += [SourceHealth(f"{name}#{key}", False, "", mapping.missing(p.source, key)) for key in missing]
+                rows += [SourceHealth(f"{name}#{key}", False, "", mapping.missing(p.source, key)) for key in missing]
                 if held is not None and p.nobody and p.source.workload not in held:
-                    found.append(SourceHealth(f"{name}#workload", False, "", NOBODY))
-            return tuple(found)
+                    rows.append(SourceHealth(f"{name}#workload", False, "", NOBODY))
+            return tuple(rows)
 
     def stop(self) -> None:
         """Stop polling; threads end with their next wait."""
@@ -310,5 +310,5 @@ def server_of(source: TokenSource) -> TokenServer:
 
 def _sum(values: Iterable[int | None]) -> int | None:
     """The sum of the known values; None if no value is known."""
-    told = [value for value in values if value is not None]
-    return sum(told) if told else None
+    known = [value for value in values if value is not None]
+    return sum(known) if known else None

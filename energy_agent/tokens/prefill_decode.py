@@ -69,9 +69,9 @@ def split(windows: Sequence[PhaseWindow]) -> Split:
     if any(e is None for e in without):
         return Split(None, None, ALIKE)
     for part in (0, 1):
-        found = [e[part] for e in without if e is not None]
-        middle = sum(found) / BLOCKS
-        spread[part] = sqrt((BLOCKS - 1) / BLOCKS * sum((x - middle) ** 2 for x in found))
+        estimates = [e[part] for e in without if e is not None]
+        middle = sum(estimates) / BLOCKS
+        spread[part] = sqrt((BLOCKS - 1) / BLOCKS * sum((x - middle) ** 2 for x in estimates))
     total = sum(w.energy_j for w in windows)
     bands = [_band(whole[p], spread[p], SMALL * total / n) for p, n in ((0, computed), (1, generated))]
     reason = "" if None not in bands else ALIKE
@@ -117,12 +117,12 @@ class _Sums:
     def estimate(self, by: "_Sums") -> tuple[float, float, float] | None:
         """Prefill and decode per token, and idle energy, of these rows with the coefficients of `by`."""
         wanted = [0, *([1] if self.columns[1] >= _IDLE_LEAST_S else []), 2, 3, 4]
-        found = _solve([[by.matrix[i][j] for j in wanted] for i in wanted], [by.right[i] for i in wanted])
-        if found is None:
+        solution = _solve([[by.matrix[i][j] for j in wanted] for i in wanted], [by.right[i] for i in wanted])
+        if solution is None:
             return None
-        idle = found[1] * self.columns[1] if 1 in wanted else 0.0
-        prefill = found[0] * self.columns[0]
-        return found[0], (self.energy - prefill - idle) / self.counts[1], idle
+        idle = solution[1] * self.columns[1] if 1 in wanted else 0.0
+        prefill = solution[0] * self.columns[0]
+        return solution[0], (self.energy - prefill - idle) / self.counts[1], idle
 
 
 def _difference(a: Sequence[float], b: Sequence[float]) -> list[float]:
@@ -144,7 +144,7 @@ def _solve(matrix: list[list[float]], right: list[float]) -> list[float] | None:
         for i in range(k + 1, n):
             factor = rows[i][k] / rows[k][k]
             rows[i] = [a - factor * b for a, b in zip(rows[i], rows[k], strict=True)]
-    found = [0.0] * n
+    solution = [0.0] * n
     for k in reversed(range(n)):
-        found[k] = (rows[k][n] - sum(rows[k][j] * found[j] for j in range(k + 1, n))) / rows[k][k]
-    return [x / s for x, s in zip(found, scale, strict=True)]
+        solution[k] = (rows[k][n] - sum(rows[k][j] * solution[j] for j in range(k + 1, n))) / rows[k][k]
+    return [x / s for x, s in zip(solution, scale, strict=True)]

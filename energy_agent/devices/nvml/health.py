@@ -37,8 +37,8 @@ class _Visit:
         self.absent.setdefault(quantity, abi.CODE_NAMES.get(code, str(code)))
 
     def record(self, uuid: str, group: str, boot_ns: int) -> HealthRecord:
-        found = {r.quantity for r in self.readings}  # a quantity that is there in part is there
-        absent = {quantity: reason for quantity, reason in self.absent.items() if quantity not in found}
+        read_quantities = {r.quantity for r in self.readings}  # a quantity that is there in part is there
+        absent = {quantity: reason for quantity, reason in self.absent.items() if quantity not in read_quantities}
         return HealthRecord(uuid, group, boot_ns, tuple(self.readings), absent)
 
 
@@ -154,10 +154,10 @@ class HealthReader:
         summed: dict[tuple[str, str], int] = {}
         for answer in self._fields(visit, [(f, 0) for f in totals], lambda _: "nvlink_kind_errors"):
             summed["nvlink_kind_errors", totals[answer.field_id]] = answer.value
-        told = set(summed)  # a total stands; its links would count it twice
-        if told & {("nvlink_kind_errors", "crc_flit"), ("nvlink_kind_errors", "crc_data")}:
-            told.add(("nvlink_kind_errors", "crc"))
-        scoped = [(f, link) for f in table if table[f] not in told for link in range(links)]
+        counted_kinds = set(summed)  # a total stands; its links would count it twice
+        if counted_kinds & {("nvlink_kind_errors", "crc_flit"), ("nvlink_kind_errors", "crc_data")}:
+            counted_kinds.add(("nvlink_kind_errors", "crc"))
+        scoped = [(f, link) for f in table if table[f] not in counted_kinds for link in range(links)]
         for answer in self._fields(visit, scoped, lambda f: table[f][0].replace("kib", "b")):
             quantity, label = table[answer.field_id]
             factor = 1024 if quantity == "nvlink_kib" else 1
@@ -236,14 +236,14 @@ class HealthReader:
             return
         self._mark(MARK_PREFIX + "GpmMetricsGet")
         try:
-            found = self._gpm.read((*ids.GPM_ACTIVITIES, *ids.GPM_TRAFFIC))
+            metrics = self._gpm.read((*ids.GPM_ACTIVITIES, *ids.GPM_TRAFFIC))
         except NvmlError as error:
             self.close()  # begin again: MIG mode may have changed
             for quantity in quantities:
                 visit.missing(quantity, error.code)
             return
         self._gpm_ns = now_ns
-        for metric, value in found.items():
+        for metric, value in metrics.items():
             if metric in ids.GPM_ACTIVITIES:
                 visit.put("activity", value / 100, ids.GPM_ACTIVITIES[metric])
             else:

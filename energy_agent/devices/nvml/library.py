@@ -189,13 +189,13 @@ class RealNvml:
 
     def instance_processes(self, device: object) -> list[InstanceProcess]:
         """Each process with a compute context, with the MIG instance that it is on."""
-        found = []
+        processes = []
         for process in self._call("nvmlDeviceGetComputeRunningProcesses", device):
             memory = None if process.usedGpuMemory is None else int(process.usedGpuMemory)
             ids = (getattr(process, name, _NO_INSTANCE) for name in ("gpuInstanceId", "computeInstanceId"))
             gpu, compute = (None if i is None or int(i) == _NO_INSTANCE else int(i) for i in ids)
-            found.append(InstanceProcess(int(process.pid), memory, gpu, compute))
-        return found
+            processes.append(InstanceProcess(int(process.pid), memory, gpu, compute))
+        return processes
 
     def mig_slices(self, device: object) -> int:
         """Compute slices of the whole GPU: as many MIG devices can be made of it."""
@@ -337,22 +337,22 @@ class RealNvml:
 
     def mig_devices(self, device: object) -> list[MigDevice]:
         """List the current MIG devices, without those that disappear during the call."""
-        found = []
+        devices = []
         for mig, uuid, gpu_instance, compute_instance in self._mig(device):
             with suppress(NvmlError):
                 profile = _text(self._call("nvmlDeviceGetName", mig)).rpartition("MIG ")[2]
-                found.append(MigDevice(uuid, profile, gpu_instance, compute_instance))
-        return found
+                devices.append(MigDevice(uuid, profile, gpu_instance, compute_instance))
+        return devices
 
     def mig_shapes(self, device: object) -> list[MigShape]:
         """List the current MIG devices with their size, without those that disappear during the call."""
-        found = []
+        shapes = []
         for mig, uuid, gpu_instance, compute_instance in self._mig(device):
             with suppress(NvmlError):
                 size = self._call("nvmlDeviceGetAttributes_v2", mig)
                 shape = (int(size.computeInstanceSliceCount), int(size.multiprocessorCount))
-                found.append(MigShape(uuid, gpu_instance, compute_instance, *shape))
-        return found
+                shapes.append(MigShape(uuid, gpu_instance, compute_instance, *shape))
+        return shapes
 
     def _mig(self, device: object) -> Iterator[tuple[object, str, int, int]]:
         """Handle, UUID, and GPU and compute instance of each MIG device."""
@@ -455,19 +455,19 @@ class XidEventSet:
 
     def poll(self) -> list[tuple[str, int]]:
         """(UUID, XID code) of the events since the last poll, without waiting; at most 256 at a time."""
-        found: list[tuple[str, int]] = []
-        while self._set is not None and len(found) < 256:
+        events: list[tuple[str, int]] = []
+        while self._set is not None and len(events) < 256:
             try:
                 with _translated(self._nvml, "nvmlEventSetWait_v2"):
                     event = self._nvml.nvmlEventSetWait_v2(self._set, 0)
             except NvmlError as error:
-                if error.code == abi.TIMEOUT or found:  # NVML gives each event once; an error that lasts comes again
+                if error.code == abi.TIMEOUT or events:  # NVML gives each event once; an error that lasts comes again
                     break
                 raise
             uuid = self._uuids.get(_address(event.device))
             if uuid is not None and event.eventType == _XID_EVENT:
-                found.append((uuid, int(event.eventData)))
-        return found
+                events.append((uuid, int(event.eventData)))
+        return events
 
     def close(self) -> None:
         """Free the event set. A second time does nothing."""

@@ -30,8 +30,8 @@ class SmTime:
 
 def sm_time(samples: Iterable[Utilization], since_us: int, now_us: int) -> SmTime:
     """What processes used after `since_us`; an answer without samples says that nothing ran."""
-    found = list(samples)
-    sane = [s for s in found if s.pid > 0 and 0 <= s.sm_percent <= 100 and abs(s.timestamp_us - now_us) < STRAY_US]
+    listed = list(samples)
+    sane = [s for s in listed if s.pid > 0 and 0 <= s.sm_percent <= 100 and abs(s.timestamp_us - now_us) < STRAY_US]
     fresh: dict[tuple[int, int], int] = {}
     for s in sane:
         if s.timestamp_us > since_us:
@@ -39,7 +39,7 @@ def sm_time(samples: Iterable[Utilization], since_us: int, now_us: int) -> SmTim
             fresh[key] = max(fresh.get(key, 0), s.sm_percent)
     stamps = sorted({stamp for stamp, _ in fresh})
     if not stamps:
-        believed = not found or bool(sane)
+        believed = not listed or bool(sane)
         return SmTime({}, max(since_us, now_us - PERIOD_MAX_US) if believed else since_us, believed)  # nothing ran until then
     lasted_us = _lasted_us(stamps, since_us, one_each=len({pid for _, pid in fresh}) == len(fresh))
     by_pid: dict[int, int] = {}

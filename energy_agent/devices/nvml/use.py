@@ -33,15 +33,15 @@ class UseReader:
 
     def read(self, absent: dict[str, str], *, mig: bool) -> tuple[tuple[ProcessUse, ...] | None, tuple[MigUse, ...] | None]:
         """Read the processes and the MIG devices, with None for what is not available. `mig`: the GPU was in MIG mode."""
-        found: dict[str, Any] = {}
+        readings: dict[str, Any] = {}
         listed: list[InstanceProcess]
         if mig:
-            self._call("processes", "GetComputeRunningProcesses", self._nvml.instance_processes, found, absent)
-            listed = found.get("processes", [])
+            self._call("processes", "GetComputeRunningProcesses", self._nvml.instance_processes, readings, absent)
+            listed = readings.get("processes", [])
         else:
-            self._call("processes", "GetComputeRunningProcesses", self._nvml.compute_processes, found, absent)
-            listed = [InstanceProcess(pid, memory, None, None) for pid, memory in found.get("processes", [])]
-        if not found:
+            self._call("processes", "GetComputeRunningProcesses", self._nvml.compute_processes, readings, absent)
+            listed = [InstanceProcess(pid, memory, None, None) for pid, memory in readings.get("processes", [])]
+        if not readings:
             return None, None
         if mig:
             return self._by_instance(listed)
@@ -76,9 +76,9 @@ class UseReader:
         )  # its absence is no field's
         if not answer:
             return None
-        found: SmTime = sm_time(answer["sm"], since_us, now_us)
-        self._since_us = found.last_us
-        return found.by_pid if found.believed else None
+        sm_use: SmTime = sm_time(answer["sm"], since_us, now_us)
+        self._since_us = sm_use.last_us
+        return sm_use.by_pid if sm_use.believed else None
 
     def _by_instance(self, listed: list[InstanceProcess]) -> tuple[tuple[ProcessUse, ...], tuple[MigUse, ...] | None]:
         asked: dict[str, Any] = {}
@@ -106,8 +106,8 @@ class UseReader:
     def _measure(self) -> Mapping[int, int]:
         answer: dict[str, Any] = {}
         self._call("activity", "GpmMigSampleGet", lambda h: self._instances.read(h, self._shapes), answer, {})
-        found: Mapping[int, int] = answer.get("activity", {})
-        return found
+        activity: Mapping[int, int] = answer.get("activity", {})
+        return activity
 
     def _uses(self, activity: Mapping[int, int]) -> tuple[MigUse, ...]:
         shapes = self._shapes
@@ -140,11 +140,11 @@ class _Activity:
             if now_ns - self._read_ns < GPM_LEAST_NS:
                 return {}
             self._read_ns = now_ns
-            found = {instance: sampler.read([GPM_SM_UTILIZATION]) for instance, sampler in self._samplers.items()}
+            readings = {instance: sampler.read([GPM_SM_UTILIZATION]) for instance, sampler in self._samplers.items()}
         except NvmlError:
             self.close()
             raise
-        percents = {instance: answer.get(GPM_SM_UTILIZATION, -1.0) for instance, answer in found.items()}
+        percents = {instance: answer.get(GPM_SM_UTILIZATION, -1.0) for instance, answer in readings.items()}
         return {i: round(min(p, 100.0) * _PPM_PER_PERCENT) for i, p in percents.items() if 0.0 <= p < 200.0}
 
     def close(self) -> None:

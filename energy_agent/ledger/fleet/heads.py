@@ -127,15 +127,15 @@ def find(paths: Iterable[Path]) -> list[SignedHeads]:
         UsageError: a path that is not there, or a folder without any.
         ChainError: a file is damaged.
     """
-    found: list[Path] = []
+    head_files: list[Path] = []
     for path in paths:
         files = sorted(path.rglob(NAME)) if path.is_dir() else [path]
         if not path.exists():
             raise UsageError(f"{path}: no such file or folder")
         if not files:
             raise UsageError(f"{path}: has no {NAME}; create it with `wattlens ledger compact --sign-heads`")
-        found += files
-    return [read(path) for path in dict.fromkeys(found)]
+        head_files += files
+    return [read(path) for path in dict.fromkeys(head_files)]
 
 
 def read(path: Path) -> SignedHeads:

@@ -75,9 +75,9 @@ class Sites:
                     return stay.site
         if not device or not is_gpu(device):  # what belongs to a node, and its host, stand where its GPUs stand
             stays = self._of_node.get((cluster, node), ())
-            found = {s.site for s in stays if s.from_ns <= t_ns < s.to_ns} or {s.site for s in stays}
-            if len(found) == 1:
-                return found.pop()
+            sites = {s.site for s in stays if s.from_ns <= t_ns < s.to_ns} or {s.site for s in stays}
+            if len(sites) == 1:
+                return sites.pop()
         if self.default is None:
             day = datetime.fromtimestamp(t_ns // NS_PER_S, UTC).date()
             what = f"{cluster}/{node}" + (f"/{device}" if device else "")
@@ -132,7 +132,7 @@ def read_inventory(path: Path, default: str | None = None) -> Sites:
         raise UsageError(f"{path}: is not a CSV file in UTF-8: {error}") from None
     if keys and not available():
         raise UsageError(f"{path}: has keys, and signatures require the extra `signing`: pip install 'wattlens[signing]'")
-    enrolled = Keys({who: tuple(sorted(found)) for who, found in keys.items()})
+    enrolled = Keys({who: tuple(sorted(entries)) for who, entries in keys.items()})
     return Sites({key: tuple(value) for key, value in stays.items()}, default, enrolled)
 
 

@@ -240,15 +240,15 @@ def emptied(out: Path, day: date, stated: Container[str], inputs: Set[str]) -> l
         stated: the sites that have rows of it.
         inputs: names of the segments that were read.
     """
-    found = []
+    emptied_sites = []
     for home in sorted(out.glob(f"[!.]*/{day.isoformat()}")):
         newest = max(home.glob(f"r[0-9]*/{MANIFEST}"), key=lambda path: int(path.parent.name[1:]), default=None)
         if home.parent.name in stated or newest is None:
             continue
         made_of = dict(read_manifest(newest)["inputs"])
         if made_of and made_of.keys() <= inputs:
-            found.append(home.parent.name)
-    return found
+            emptied_sites.append(home.parent.name)
+    return emptied_sites
 
 
 def read_manifest(path: Path) -> dict[str, Any]:

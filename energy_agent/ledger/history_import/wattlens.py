@@ -177,7 +177,7 @@ class AgentScrapeAccount:
     def _parts(self, mine: Mapping[Key, int], totals: Mapping[Method, int]) -> dict[tuple[Holding, Method], int]:
         """Who used what of each method: what is known by method first, then the rest."""
         left = dict(totals)
-        found: dict[tuple[Holding, Method], int] = {}
+        parts: dict[tuple[Holding, Method], int] = {}
         by_method: dict[Method, dict[Holding, int]] = {}
         loose: dict[Holding, int] = {}
         for key, value in sorted(mine.items(), key=lambda item: (item[0] not in self._last, item[0])):
@@ -194,19 +194,19 @@ class AgentScrapeAccount:
                 loose[holding] = loose.get(holding, 0) + delta
         for method, claims in by_method.items():
             for holding, uj in self._within(claims, left.get(method, 0)).items():
-                found[holding, method] = uj
+                parts[holding, method] = uj
                 left[method] -= uj
         for holding, uj in self._within(loose, sum(left.values())).items():
             for method in left:
                 some = min(uj, left[method])
                 if some:
-                    found[holding, method] = found.get((holding, method), 0) + some
+                    parts[holding, method] = parts.get((holding, method), 0) + some
                 left[method], uj = left[method] - some, uj - some
         for method, uj in left.items():
             if uj:
                 self.unexplained_uj += uj
-                found[("", State.GAP), method] = found.get((("", State.GAP), method), 0) + uj
-        return found
+                parts[("", State.GAP), method] = parts.get((("", State.GAP), method), 0) + uj
+        return parts
 
     def _within(self, claims: Mapping[Holding, int], most_uj: int) -> Mapping[Holding, int]:
         """Claims as they are where they fit, else cut down in proportion."""

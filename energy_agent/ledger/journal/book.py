@@ -150,29 +150,29 @@ def change_of(book: Book, batch: Batch) -> BookChange:
             rows.append(row)
             added.add(row)
     changed = fold(book.rows, rows)
-    told = {key: fact for key, fact in fold(book.facts, facts).items() if book.facts.get(key) != fact}
+    changed_facts = {key: fact for key, fact in fold(book.facts, facts).items() if book.facts.get(key) != fact}
     named = {fact.workload for fact in batch.facts}
     if batch.ended:
         added.touch(book.totals, batch.ended.keys() | {ENDED})
     totals = _afterwards(book.totals, added)
     removed = totals.remove(batch.ended.keys())
-    largest = max((max(kind_of(row).numbers(row)) for part in (changed, told) for row in part.values()), default=0)
+    largest = max((max(kind_of(row).numbers(row)) for part in (changed, changed_facts) for row in part.values()), default=0)
     # A row's time is within the totals. Energy of all time is not bounded: what feeds a building of 10 MW passes int64 in days.
     if max([largest, *totals.sums["gpu_ns"].values()]) > INT64_MAX:
         raise JournalError("cannot record: a row would exceed int64; a meter is faulty")
     returned = {name for name in named if name in book.ended and name not in batch.ended}
-    return BookChange(changed, told, batch.states, totals, removed, batch.ended, returned)
+    return BookChange(changed, changed_facts, batch.states, totals, removed, batch.ended, returned)
 
 
 def _afterwards(totals: Tally, added: Tally) -> Tally:
     """The totals of the keys in `added`, with it."""
-    found = Tally()
+    tally = Tally()
     for name, part in added.sums.items():
         before, stops = totals.sums[name], SUMS[name].stops
         for key, amount in part.items():
             total = before.get(key, 0) + amount
-            found.sums[name][key] = min(total, INT64_MAX) if stops else total
-    return found
+            tally.sums[name][key] = min(total, INT64_MAX) if stops else total
+    return tally
 
 
 _LAST_PPM: Final = "last_ppm"

@@ -124,14 +124,14 @@ def _check_storable(value: object) -> None:
 
 
 def _open_rows(connection: sqlite3.Connection) -> list[Row]:
-    found: list[Row] = []
+    rows: list[Row] = []
     for start, device, workload, state, method, uj, ns, *run in _rows(connection, "cell"):
-        found.append(Cell(start, device, workload, State(state), Method(method), uj, ns, EdgeRun(*run)))
+        rows.append(Cell(start, device, workload, State(state), Method(method), uj, ns, EdgeRun(*run)))
     for start, device, workload, *run in _rows(connection, "span"):
-        found.append(EdgeRow(start, device, workload, EdgeRun(*run)))
+        rows.append(EdgeRow(start, device, workload, EdgeRun(*run)))
     for table, row in (("gap", GapRow), ("tokens", TokenRow), ("steps", StepRow), ("action", Action)):
-        found += [row(*values) for values in _rows(connection, table)]
-    return found
+        rows += [row(*values) for values in _rows(connection, table)]
+    return rows
 
 
 def _labels(text: str) -> dict[str, str]:

@@ -26,8 +26,8 @@ def last(connection: sqlite3.Connection) -> tuple[int, str] | None:
 
 def count(connection: sqlite3.Connection) -> int:
     """How many there are."""
-    (found,) = connection.execute("SELECT count(*) FROM segment").fetchone()
-    return int(found)
+    (number,) = connection.execute("SELECT count(*) FROM segment").fetchone()
+    return int(number)
 
 
 def fix(connection: sqlite3.Connection, header: segment.Header, digest: str, body: bytes, now_ns: int) -> None:

@@ -37,8 +37,8 @@ def device_of(device_id: str, minors: Mapping[int, str]) -> str | None:
 
 def device_in_cdi(names: Iterable[str]) -> str | None:
     """The one device whose UUID stands in the CDI names of a claim's device; None: none, or more than one."""
-    found = {match[1] for name in names for match in _IN_CDI.finditer(name.partition("=")[2])}
-    return found.pop() if len(found) == 1 else None
+    devices = {match[1] for name in names for match in _IN_CDI.finditer(name.partition("=")[2])}
+    return devices.pop() if len(devices) == 1 else None
 
 
 def gpu_of(device: str) -> str:

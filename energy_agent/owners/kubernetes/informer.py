@@ -104,13 +104,13 @@ class PodInformer(Poller[None]):
         namespace, name = (quote(part, safe="") for part in claim)
         for version in _CLAIM_VERSIONS:
             try:
-                found = self._api.get(f"/apis/resource.k8s.io/{version}/namespaces/{namespace}/resourceclaims/{name}")
+                reply = self._api.get(f"/apis/resource.k8s.io/{version}/namespaces/{namespace}/resourceclaims/{name}")
             except ApiError as error:
                 if error.status == 404:
                     continue
                 raise
             try:
-                results = found["status"]["allocation"]["devices"]["results"]
+                results = reply["status"]["allocation"]["devices"]["results"]
                 admin = [each for each in results[:_RESULTS_MAX] if each.get("adminAccess") is True]
                 return frozenset((str(each["driver"]), str(each["pool"]), str(each["device"])) for each in admin)
             except (TypeError, KeyError, AttributeError):
@@ -130,7 +130,7 @@ class PodInformer(Poller[None]):
             raise ApiError(f"expected a list of pods in the response: {type(error).__name__}") from None
 
     def _list(self) -> str:
-        found: dict[tuple[str, str], PodFact] = {}
+        pods: dict[tuple[str, str], PodFact] = {}
         following = ""
         while True:
             page = self._api.get(
@@ -138,13 +138,13 @@ class PodInformer(Poller[None]):
             )
             for pod in page["items"]:
                 key, fact = self._fact(pod)
-                if len(found) < MAX_PODS:
-                    found[key] = fact
+                if len(pods) < MAX_PODS:
+                    pods[key] = fact
             following = page["metadata"].get("continue", "")
             if not following or self.is_stopping:
                 break
-        gone = {key: PodFact(fact.uid, True, fact.labels) for key, fact in self._pods.items() if key not in found}
-        self._take(found | dict(list(gone.items())[-MAX_PODS:]))
+        gone = {key: PodFact(fact.uid, True, fact.labels) for key, fact in self._pods.items() if key not in pods}
+        self._take(pods | dict(list(gone.items())[-MAX_PODS:]))
         return str(page["metadata"]["resourceVersion"])
 
     def _watch(self, version: str) -> str:
@@ -166,11 +166,11 @@ class PodInformer(Poller[None]):
     def _fact(self, pod: Mapping[str, Any]) -> tuple[tuple[str, str], PodFact]:
         metadata = pod["metadata"]
         labels, annotations = text_map(metadata.get("labels")), text_map(metadata.get("annotations"))
-        told = {fact: labels.get(key) or annotations.get(key, "") for fact, key in self._labels.items()}
+        mapped = {fact: labels.get(key) or annotations.get(key, "") for fact, key in self._labels.items()}
         ours = {key: _cut(annotations[key]) for key in pages.KEYS if key in annotations}
         group = pages.group(pages.PodFacts("", "", ours))
         facts = self._owner(metadata) | ({"group": group} if group is not None else {})
-        facts |= {fact: printable(value)[:MAX_VALUE] for fact, value in told.items() if value}
+        facts |= {fact: printable(value)[:MAX_VALUE] for fact, value in mapped.items() if value}
         if ANNOTATION in annotations:  # what its owner says of steering, for wattlens/steering/terms.py
             facts["dvfs"] = "".join(c for c in _cut(annotations[ANNOTATION]) if c.isprintable() or c == "\n")
         phase = str(pod.get("status", {}).get("phase", ""))
@@ -188,8 +188,8 @@ class PodInformer(Poller[None]):
             if above is None or version is None:
                 break
             facts = facts | dict.fromkeys(("owner", "group"), f"{above['kind']}/{above['name']}")
-            found = self._object(namespace, str(above["kind"]), f"/apis/{group}/{version}", str(above["name"]))
-            above = None if found is None else controller(found)
+            owner = self._object(namespace, str(above["kind"]), f"/apis/{group}/{version}", str(above["name"]))
+            above = None if owner is None else controller(owner)
             if above is not None:
                 facts |= dict.fromkeys(("owner", "group"), f"{above['kind']}/{above['name']}")
         return facts
@@ -199,12 +199,12 @@ class PodInformer(Poller[None]):
         if key not in self._walked:
             try:
                 path = f"{api}/namespaces/{quote(namespace, safe='')}/{plural(kind)}/{quote(name, safe='')}"
-                found = self._api.get(path)["metadata"]
+                metadata = self._api.get(path)["metadata"]
             except (ApiError, KeyError):
-                found = None
+                metadata = None
             if len(self._walked) >= MAX_WALKED:
                 self._walked.clear()
-            self._walked[key] = found if isinstance(found, Mapping) else None
+            self._walked[key] = metadata if isinstance(metadata, Mapping) else None
         return self._walked[key]
 
     def _read_slices(self) -> None:
@@ -217,7 +217,7 @@ class PodInformer(Poller[None]):
                 log.warning("ResourceSlices: %s", error)
                 return
             try:
-                self._devices = dict(found for item in items for found in _devices(item["spec"]))
+                self._devices = dict(device for item in items for device in _devices(item["spec"]))
             except (ValueError, TypeError, KeyError, AttributeError):
                 log.warning("expected a list of ResourceSlices in the response")
             return
@@ -239,13 +239,13 @@ def _kind(text: str) -> tuple[tuple[str, str], str]:
 
 
 def _devices(spec: Mapping[str, Any]) -> list[tuple[DraDevice, str]]:
-    found = []
+    devices = []
     for device in spec.get("devices", ())[:256]:
         attributes = device.get("attributes") or device.get("basic", {}).get("attributes", {})
         uuid = attributes.get("uuid", {}).get("string", "")
         if isinstance(uuid, str) and uuid.startswith(("GPU-", "MIG-")) and len(uuid) <= 64:
-            found.append(((str(spec["driver"]), str(spec["pool"]["name"]), str(device["name"])), uuid))
-    return found
+            devices.append(((str(spec["driver"]), str(spec["pool"]["name"]), str(device["name"])), uuid))
+    return devices
 
 
 def _page(pod: Mapping[str, Any], annotations: Mapping[str, str]) -> pages.PodFacts | None:

@@ -79,7 +79,7 @@ def gres_files(text: str, node: str) -> list[GresFile] | None:
     Raises:
         ValueError: a list cannot be parsed.
     """
-    found: list[GresFile] = []
+    files: list[GresFile] = []
     for line in text.replace("\\\n", " ").splitlines():
         line = line.partition("#")[0].strip()
         if re.match(r"include\b", line, re.IGNORECASE):
@@ -89,9 +89,9 @@ def gres_files(text: str, node: str) -> list[GresFile] | None:
             continue
         kind = keys.get("type", "")
         if "multiplefiles" in keys:
-            found.append(GresFile(kind, tuple(hosts(keys["multiplefiles"], MAX_GPUS))))
-        found += [GresFile(kind, (file,)) for file in hosts(keys.get("file", ""), MAX_GPUS)]
-    return found
+            files.append(GresFile(kind, tuple(hosts(keys["multiplefiles"], MAX_GPUS))))
+        files += [GresFile(kind, (file,)) for file in hosts(keys.get("file", ""), MAX_GPUS)]
+    return files
 
 
 def devices(gres: str, files: list[GresFile], minors: Mapping[int, str], caps: str = "") -> list[str | None]:

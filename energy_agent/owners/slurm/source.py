@@ -95,14 +95,14 @@ class SlurmJobs(PolledClaimSource):
         for number, job in self._jobs.items():
             workload = f"slurm-{number}"
             facts = WorkloadFacts(workload, self.since(workload, now_ns), "slurm", self._labels(job))
-            found: dict[str, None] = {}
+            assigned: dict[str, None] = {}
             for name, index in job.holds:
                 device = order[index] if 0 <= index < len(order) else None
                 if device is None:
                     unknown[f"{name} {_place(index)}"] = workload
                 else:
-                    found[device] = None
-            claims += [Claim(device, facts) for device in found]
+                    assigned[device] = None
+            claims += [Claim(device, facts) for device in assigned]
         return claims, unknown
 
     def _labels(self, job: SlurmJob) -> dict[str, str]:

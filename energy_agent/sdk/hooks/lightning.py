@@ -42,9 +42,9 @@ class _Events:
 
     @guarded
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
-        found = place() or RankPosition(trainer.global_rank, trainer.world_size)
+        position = place() or RankPosition(trainer.global_rank, trainer.world_size)
         facts = {"model": self._model or model_name(pl_module), "precision": str(getattr(trainer, "precision", ""))}
-        counter().describe(found if found.world > 1 else None, facts)
+        counter().describe(position if position.world > 1 else None, facts)
         counter().reporter.start()
 
     @guarded

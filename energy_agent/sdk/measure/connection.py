@@ -143,8 +143,8 @@ class SamplerConnection:
         if not packet:
             self.dead = True
             return None
-        found: dict[str, Any] = json.loads(packet)
-        return found
+        body: dict[str, Any] = json.loads(packet)
+        return body
 
 
 _current: dict[str, SamplerConnection] = {}

@@ -19,8 +19,8 @@ class CountedTokens:
     @property
     def tokens(self) -> int | None:
         """All of them; None where nothing was counted."""
-        told = [n for n in (self._other, self._prompt, self._generation) if n is not None]
-        return sum(told) if told else None
+        counts = [n for n in (self._other, self._prompt, self._generation) if n is not None]
+        return sum(counts) if counts else None
 
     def set(self, tokens: int) -> None:
         """They are `tokens`, whatever was counted before."""

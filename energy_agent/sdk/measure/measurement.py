@@ -181,13 +181,13 @@ class measure:  # noqa: N801 - reads as a statement: with measure("step") as m
         if self._end_ns is None:
             return head + self.reason
         seconds = self.seconds or 0.0
-        told = head + (f"{_digits(seconds)} s, " if seconds >= 1 else f"{_digits(1e3 * seconds)} ms, ")
+        text = head + (f"{_digits(seconds)} s, " if seconds >= 1 else f"{_digits(1e3 * seconds)} ms, ")
         joules, low, high = self.joules, self.low, self.high
         if joules is None or low is None or high is None:
-            return f"{told}not measured: {self.reason}"
+            return f"{text}not measured: {self.reason}"
         gpus = self.gpus
         real = ", simulated" if self.simulated else ""
-        return f"{told}{_digits(joules)} J ({_digits(low)} to {_digits(high)}), {gpus}{real}, {self.method}"
+        return f"{text}{_digits(joules)} J ({_digits(low)} to {_digits(high)}), {gpus}{real}, {self.method}"
 
     @property
     def seconds(self) -> float | None:
@@ -207,16 +207,16 @@ class measure:  # noqa: N801 - reads as a statement: with measure("step") as m
         if self._found is None:
             answer = self._ask(self._connection, self._end_ns)
             self._why = str(answer.get("reason", ""))
-            self._found = {u: self._device(told) for u, told in answer.get("devices", {}).items()}
+            self._found = {u: self._device(device) for u, device in answer.get("devices", {}).items()}
         return self._found
 
     @property
     def gpus(self) -> str:
         """The GPUs of the window in words, such as `all 8 GPUs` of the machine or `GPUs 4-5`; "" where none was read."""
-        found, indices = self.by_device, self.gpu_indices
-        if indices.keys() >= found.keys() and found and self._connection is not None:
-            return describe_gpus((indices[uuid] for uuid in found), self._connection.count)
-        return f"{len(found)} GPU{'s' if len(found) > 1 else ''}" if found else ""
+        devices, indices = self.by_device, self.gpu_indices
+        if indices.keys() >= devices.keys() and devices and self._connection is not None:
+            return describe_gpus((indices[uuid] for uuid in devices), self._connection.count)
+        return f"{len(devices)} GPU{'s' if len(devices) > 1 else ''}" if devices else ""
 
     @property
     def gpu_indices(self) -> Mapping[str, int]:
@@ -260,8 +260,8 @@ class measure:  # noqa: N801 - reads as a statement: with measure("step") as m
             return "the window was never entered"
         if self._end_ns is None:
             return "the window is still open"
-        found = self.by_device
-        return self._why or "; ".join(f"{uuid}: {d.reason}" for uuid, d in found.items() if d.reason)
+        devices = self.by_device
+        return self._why or "; ".join(f"{uuid}: {d.reason}" for uuid, d in devices.items() if d.reason)
 
     @property
     def simulated(self) -> bool:
@@ -327,24 +327,26 @@ class measure:  # noqa: N801 - reads as a statement: with measure("step") as m
         if not agent_socket().exists():
             return {"reason": at.reason}
         offset_ns = at.clock.utc_ns() - at.clock.boot_ns()
-        found = agent_window(self._start_ns + offset_ns, end_ns + offset_ns)
-        self._simulated = bool(found.get("simulated"))
-        self._gain = max((told["gain"] for told in found.get("devices", {}).values() if "gain" in told), default=self._gain)
-        if "reason" in found:
-            return {"reason": f"{at.reason}; {found['reason']}"}
-        return found if not self._gpus else _narrowed(found, self._gpus.split(","))
+        reply = agent_window(self._start_ns + offset_ns, end_ns + offset_ns)
+        self._simulated = bool(reply.get("simulated"))
+        self._gain = max(
+            (device["gain"] for device in reply.get("devices", {}).values() if "gain" in device), default=self._gain
+        )
+        if "reason" in reply:
+            return {"reason": f"{at.reason}; {reply['reason']}"}
+        return reply if not self._gpus else _narrowed(reply, self._gpus.split(","))
 
     def _sum(self, field: str) -> float | None:
         if self.reason or not self.by_device:
             return None
         return float(sum(getattr(d, field) for d in self.by_device.values()))
 
-    def _device(self, told: Mapping[str, Any]) -> DeviceEnergy:
-        if "joules" not in told:
-            return DeviceEnergy(None, None, None, None, str(told.get("method", "")), str(told.get("reason", "not read")))
-        joules, half_j = float(told["joules"]), float(told["half_j"])
+    def _device(self, device: Mapping[str, Any]) -> DeviceEnergy:
+        if "joules" not in device:
+            return DeviceEnergy(None, None, None, None, str(device.get("method", "")), str(device.get("reason", "not read")))
+        joules, half_j = float(device["joules"]), float(device["half_j"])
         low, high = max(0.0, joules - half_j) / (1.0 + self._gain), (joules + half_j) / (1.0 - self._gain)
-        return DeviceEnergy(joules, low, high, half_j, str(told["method"]), "")
+        return DeviceEnergy(joules, low, high, half_j, str(device["method"]), "")
 
 
 def _gpu_names(gpus: "Gpus | None") -> str:
@@ -361,7 +363,7 @@ def _gpu_names(gpus: "Gpus | None") -> str:
 def _narrowed(reply: Mapping[str, Any], names: Sequence[str]) -> Mapping[str, Any]:
     """An agent's reply with these GPUs alone, which it knows by UUID."""
     devices = reply.get("devices", {})
-    chosen = {u: told for u, told in devices.items() if any(n.startswith("GPU-") and u.startswith(n) for n in names)}
+    chosen = {u: device for u, device in devices.items() if any(n.startswith("GPU-") and u.startswith(n) for n in names)}
     if len(chosen) < len(names):
         return {"reason": f"the agent, which identifies GPUs by UUID, has no energy of GPUs {','.join(names)}"}
     return {**reply, "devices": chosen}

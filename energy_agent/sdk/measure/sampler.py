@@ -181,8 +181,8 @@ class TickSampler:
         answer = self.windows.result(number)
         devices = answer.get("devices")
         if isinstance(devices, dict):
-            for uuid, told in devices.items():
-                told.setdefault("method", self.devices[uuid].method)
+            for uuid, device in devices.items():
+                device.setdefault("method", self.devices[uuid].method)
             devices.update({uuid: {"reason": reason} for uuid, reason in self.dead.items()})
         self._send({"window": number} | answer)
 

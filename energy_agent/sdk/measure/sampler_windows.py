@@ -120,11 +120,11 @@ class Windows:
         if not reason:
             sensor = self._trackers[uuid].sensor
             try:
-                found = window_energy(ticks, window.start_s, window.end_s, sensor)
+                energy = window_energy(ticks, window.start_s, window.end_s, sensor)
             except ArithmeticError:  # ticks at one instant, before it is known that counter and power have two clocks
                 return {"reason": "the readings contradict each other"}
-            if isfinite(found.joules) and isfinite(found.half_j) and found.joules + found.half_j > 0:
-                told: dict[str, object] = {"joules": max(0.0, found.joules), "half_j": found.half_j}
-                return told | ({"method": INTERPOLATED} if sensor.two_clocks else {})
+            if isfinite(energy.joules) and isfinite(energy.half_j) and energy.joules + energy.half_j > 0:
+                result: dict[str, object] = {"joules": max(0.0, energy.joules), "half_j": energy.half_j}
+                return result | ({"method": INTERPOLATED} if sensor.two_clocks else {})
             reason = "the readings contradict each other"
         return {"reason": reason}

@@ -115,25 +115,25 @@ class _Endpoint:
         try:
             response = fetch(self._url, names_of(self._spec))
             answered_ns = self._clock.boot_ns()
-            found = read(self._spec, response, self._clock.utc_ns())
-            deltas = self._account.feed(found, self._clock.utc_ns())
+            readings = read(self._spec, response, self._clock.utc_ns())
+            deltas = self._account.feed(readings, self._clock.utc_ns())
         except _BROKEN as error:
             self.reason = "" if between else (str(error) or type(error).__name__).replace(self._url, self.name)
             return
         self._answered_ns = answered_ns
         if not self._first:
-            self._first, self._asked_ns = found, asked_ns
-        self._last = found
+            self._first, self._asked_ns = readings, asked_ns
+        self._last = readings
         for delta in deltas:
             self._deltas.setdefault(delta.model, []).append(delta)
         _, _, generation, computed = self._counted[-1] if self._counted else (0, 0, 0, 0)
         generation += sum(delta.generation or 0 for delta in deltas)
         self._counted.append((asked_ns, answered_ns, generation, computed + sum(delta.computed or 0 for delta in deltas)))
-        batch = [e.gauges["running"] for reading in found for e in reading.engines if "running" in e.gauges]
+        batch = [e.gauges["running"] for reading in readings for e in reading.engines if "running" in e.gauges]
         self._running.append((self._answered_ns, sum(batch) if batch else None))
         if any(delta.restarted for delta in deltas):
             self.reason = f"an engine of {self.name} restarted during the window: its tokens before the restart are unknown"
-        elif not _engines(self._first) <= _engines(found) and not between:
+        elif not _engines(self._first) <= _engines(readings) and not between:
             self.reason = f"an engine of {self.name} was missing at the end of the window: its tokens are unknown"
 
     def interval(self, seconds: float, opened_ns: int | None) -> CounterInterval:
@@ -164,11 +164,11 @@ class _Endpoint:
 
     def _shortest_step_s(self) -> float:
         """Lower bound of the time between two tokens, from the histogram; 0 if it is not available."""
-        found = joined(delta.itl for deltas in self._deltas.values() for delta in deltas if delta.itl is not None)
-        if found is None or not found.count:
+        itl = joined(delta.itl for deltas in self._deltas.values() for delta in deltas if delta.itl is not None)
+        if itl is None or not itl.count:
             return 0.0
-        place = next(place for place, count in enumerate(found.counts) if count)
-        return found.edges[place - 1] if place else 0.0
+        place = next(place for place, count in enumerate(itl.counts) if count)
+        return itl.edges[place - 1] if place else 0.0
 
     def _counts(self, model: str) -> dict[str, int]:
         """What the counters of a model moved by, as far as they could be read at both ends."""

@@ -17,7 +17,7 @@ def visible_devices(setting: str | None, uuids: Sequence[str]) -> list[str]:
     """
     if setting is None:
         return list(uuids)
-    found: list[str] = []
+    devices: list[str] = []
     for entry in (part.strip() for part in setting.split(",")):
         if entry.startswith("MIG-"):
             name = entry
@@ -25,14 +25,14 @@ def visible_devices(setting: str | None, uuids: Sequence[str]) -> list[str]:
             name = uuids[int(entry)]
         elif entry.startswith("GPU-") and len(match := [u for u in uuids if u.startswith(entry)]) == 1:
             name = match[0]
-        elif found or not uuids or entry in ("", "-1"):
+        elif devices or not uuids or entry in ("", "-1"):
             break
         else:
             raise WattlensError(f"CUDA_VISIBLE_DEVICES={setting[:80]!r}: {_wrong(entry, uuids)}, so CUDA sees no GPU")
-        if name in found:  # CUDA refuses such a list as a whole
+        if name in devices:  # CUDA refuses such a list as a whole
             raise WattlensError(f"CUDA_VISIBLE_DEVICES={setting[:80]!r} lists {entry[:80]!r} twice, so CUDA sees no GPU")
-        found.append(name)
-    return found
+        devices.append(name)
+    return devices
 
 
 def named_devices(names: str, uuids: Sequence[str]) -> list[str]:

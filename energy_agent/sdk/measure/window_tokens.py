@@ -101,8 +101,8 @@ def lag(interval: CounterInterval, *, live: bool) -> tuple[float, float] | str:
                 "the server counts tokens when a request ends, so the progress of requests that run at the start or the "
                 "end of the window is unknown: open and close the window while no request runs"
             )
-        told = max(known) / requests
-        return (outside + told) * generation, (outside + told) * (generation + computed)
+        running_share = max(known) / requests
+        return (outside + running_share) * generation, (outside + running_share) * (generation + computed)
     if not steps and not known:
         return "the server reports neither engine steps nor running requests, so the delay of its counters is unknown"
     per_step = max([*known, interval.engines * generation / steps if steps else 0.0])
@@ -128,15 +128,15 @@ def window_tokens(intervals: Sequence[CounterInterval], source: str, server: str
     without = WindowTokens(source, server, moves, models)
     if not intervals or any("generation" not in s.counts for s in intervals):
         return _because(without, "the metrics endpoint does not report generated tokens at both ends of the window")
-    found = [lag(s, live=moves == "step") for s in intervals]
-    why = next((each for each in found if isinstance(each, str)), "")
+    lags = [lag(s, live=moves == "step") for s in intervals]
+    why = next((each for each in lags if isinstance(each, str)), "")
     if why:
         return _because(without, why)
-    edge = [each for each in found if not isinstance(each, str)]
+    edge = [each for each in lags if not isinstance(each, str)]
 
     def total(field: str) -> int | None:
-        told = [s.counts[field] for s in intervals if field in s.counts]
-        return sum(told) if len(told) == len(intervals) else None
+        counts = [s.counts[field] for s in intervals if field in s.counts]
+        return sum(counts) if len(counts) == len(intervals) else None
 
     generation, computed = total("generation"), total("computed")
     batch = [s.mean_running for s in intervals if s.mean_running is not None]

@@ -92,9 +92,9 @@ class Speaker(SteeringClient):
         return {"lead": True} if self._lead_node == self._node else dict(self.setting)
 
     def _lead(self, word: dict[str, object]) -> None:
-        status, found = self._say(word) if word else ask("GET", "/v1/dvfs")
-        self.setting = in_force(found) if status in (200, 202) else {}
-        if time.monotonic() - self._first_s > _FOLLOWS_S and (why := str(found.get("reason", ""))):
+        status, reply = self._say(word) if word else ask("GET", "/v1/dvfs")
+        self.setting = in_force(reply) if status in (200, 202) else {}
+        if time.monotonic() - self._first_s > _FOLLOWS_S and (why := str(reply.get("reason", ""))):
             hint(f"this job is not steered: {why}")
 
     def _follow(self, word: dict[str, object]) -> None:
@@ -109,9 +109,9 @@ class Speaker(SteeringClient):
             self._speaks = self._decided(now_s - self._since_s)
         if not self._speaks or (word == self._said and now_s - self._said_s < _RENEW_S):
             return
-        status, found = self._say(word)
-        if now_s - self._since_s > _FOLLOWS_S and "lead" not in word and (status != 202 or not in_force(found)):
-            why = found.get("reason") or f"its mode is {found.get('mode')}; see the agent's log"
+        status, reply = self._say(word)
+        if now_s - self._since_s > _FOLLOWS_S and "lead" not in word and (status != 202 or not in_force(reply)):
+            why = reply.get("reason") or f"its mode is {reply.get('mode')}; see the agent's log"
             hint(f"a node of a steered job does not apply the setting: {self._node}: {why}")
 
     def _decided(self, waited_s: float) -> bool | None:
@@ -120,8 +120,8 @@ class Speaker(SteeringClient):
             return True
         if waited_s < _OTHERS_S:
             return None
-        _, found = ask("GET", "/v1/dvfs")
-        return "asked" not in found
+        _, reply = ask("GET", "/v1/dvfs")
+        return "asked" not in reply
 
     def _say(self, word: dict[str, object], ttl_s: float = TTL_S) -> tuple[int, dict[str, Any]]:
         answer = ask("POST", "/v1/dvfs", word | {"ttl_s": ttl_s})
@@ -129,9 +129,9 @@ class Speaker(SteeringClient):
         return answer
 
 
-def in_force(found: Mapping[str, Any]) -> dict[str, float]:
+def in_force(reply: Mapping[str, Any]) -> dict[str, float]:
     """The setting that all GPUs of a workload have, of an answer to /v1/dvfs; where they differ, the lowest: it slows all."""
-    devices = [d.get("setting") or {} for d in found.get("devices", ()) if isinstance(d, Mapping)]
+    devices = [d.get("setting") or {} for d in reply.get("devices", ()) if isinstance(d, Mapping)]
     if not devices:
         return {}
     return {knob: min(float(d[knob]) for d in devices) for knob in _KNOBS if all(knob in d for d in devices)}

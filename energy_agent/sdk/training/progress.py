@@ -152,28 +152,28 @@ class RunBaseline:
     totals: RunTotals | None
 
 
-def counts(told: Mapping[str, Any]) -> tuple[int, int]:
+def counts(report: Mapping[str, Any]) -> tuple[int, int]:
     """Steps and tokens of training in a report."""
-    return int(told["steps"].get("training", 0)), int(told["tokens"])
+    return int(report["steps"].get("training", 0)), int(report["tokens"])
 
 
-def advance_view(view: SourceView, found: Mapping[str, Any], *, afresh: bool) -> SourceView:
+def advance_view(view: SourceView, reply: Mapping[str, Any], *, afresh: bool) -> SourceView:
     """The view after an answer of the agent; `afresh`: another source was read since the agent's last answer."""
-    workload = str(found.get("workload", ""))
-    if "joules" not in found:
-        reason = str(found.get("reason", "")) or "the agent reports no energy"
+    workload = str(reply.get("workload", ""))
+    if "joules" not in reply:
+        reason = str(reply.get("reason", "")) or "the agent reports no energy"
         if view.source == AGENT and not afresh:
             return SourceView(view.interval, AGENT, view.first, None, None, workload, reason)
         return SourceView(view.interval + 1, AGENT, RunTotals(), None, None, workload, reason)
-    edge_j, at_ns = found.get("edge_joules"), found.get("t_ns")
+    edge_j, at_ns = reply.get("edge_joules"), reply.get("t_ns")
     totals = RunTotals(
-        float(found["joules"]),
-        *counts(found),
+        float(reply["joules"]),
+        *counts(reply),
         edge_j=None if edge_j is None else float(edge_j),
-        gain_ratio=float(found.get("gain_uncertainty_ratio", 0.0)),
+        gain_ratio=float(reply.get("gain_uncertainty_ratio", 0.0)),
         seconds=None if at_ns is None else int(at_ns) / NS_PER_S,
     )
-    powers = [device["power_w"] for device in found.get("devices", ()) if "power_w" in device]
+    powers = [device["power_w"] for device in reply.get("devices", ()) if "power_w" in device]
     power_w = sum(powers) if powers else None
     if view.source != AGENT or afresh or _broken(view, totals, workload):
         return SourceView(view.interval + 1, AGENT, totals, totals, power_w, workload, "")

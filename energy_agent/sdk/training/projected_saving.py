@@ -8,16 +8,16 @@ _LEAST = 0.01
 """A smaller share is not worth a line."""
 
 
-def shadow_hint(found: Mapping[str, Any]) -> str:
+def shadow_hint(reply: Mapping[str, Any]) -> str:
     """The line that an answer to GET /v1/dvfs is worth; "" where it promises nothing, or steers already."""
-    expected = found.get("predicted_saving")
-    if found.get("mode") != "shadow" or not isinstance(expected, Mapping):
+    expected = reply.get("predicted_saving")
+    if reply.get("mode") != "shadow" or not isinstance(expected, Mapping):
         return ""
     names = (("ratio",), ("lower", "low"), ("upper", "high"))  # the second ones are those of 0.1
     ratio, low, high = (next((v for n in of if (v := _number(expected.get(n))) is not None), None) for of in names)
     if ratio is None or low is None or high is None or ratio < _LEAST:
         return ""
-    slowdown = _number(found.get("slowdown"))
+    slowdown = _number(reply.get("slowdown"))
     within = "" if slowdown is None else f" within a slowdown of {_percent(slowdown)} %"
     interval = f"({_percent(low)} to {_percent(high)} %)"
     return f"steering would have saved {_percent(ratio)} % {interval} of this run's energy{within}; docs/dvfs.md"

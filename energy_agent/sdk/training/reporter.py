@@ -102,11 +102,11 @@ class Reporter:
 
     def _summarize(self) -> None:
         """One line of what the run used, by the rank that speaks for all; under `wattlens measure` that command has it."""
-        told = self._told()
-        run = counts(told)
-        if self.quiet or os.environ.get("WATTLENS_SUMMARY") == "0" or told["rank"] or not run[0] or self._measured:
+        report = self._told()
+        run = counts(report)
+        if self.quiet or os.environ.get("WATTLENS_SUMMARY") == "0" or report["rank"] or not run[0] or self._measured:
             return
-        self._write(str(status(RunBaseline(-1, None), self.view, run, told["loss"], told["world"])))
+        self._write(str(status(RunBaseline(-1, None), self.view, run, report["loss"], report["world"])))
 
     def _run(self) -> None:
         phase_s = PERIOD_S * random.random()  # ranks that start together do not report together
@@ -144,54 +144,54 @@ class Reporter:
         from energy_agent.sdk.agent import describe_silence
 
         try:
-            told = self._told()
+            report = self._told()
             # An agent of an older version refuses unknown fields, so send only those that it accepts.
-            status, found = ask("POST", "/v1/training", {k: v for k, v in told.items() if k not in LATER or k in self._taken})
+            status, reply = ask("POST", "/v1/training", {k: v for k, v in report.items() if k not in LATER or k in self._taken})
         except (OSError, ValueError) as error:
             never = not self._heard and not agent_socket().exists()
             self._silent(partial(describe_silence, error), at_once=never)
             return
         if status == 202:
             self._silent_since_s, self._heard = None, True
-            self._taken = frozenset(map(str, found.get("takes", ())))
-            self._take_reply(found)
-            self._look(told)
+            self._taken = frozenset(map(str, reply.get("takes", ())))
+            self._take_reply(reply)
+            self._look(report)
         elif status == 429 or status >= 500:
             self._next_s = time.monotonic() + 2 * PERIOD_S
         else:
             self._next_s = time.monotonic() + _SLOW_S
-            self._hint(f"the agent rejects the reports of this process: {found.get('reason', status)}")
+            self._hint(f"the agent rejects the reports of this process: {reply.get('reason', status)}")
             self._silent(None, at_once=True)
 
-    def _look(self, told: dict[str, Any]) -> None:
+    def _look(self, report: dict[str, Any]) -> None:
         """Report at the end what steering would have saved, from the rank that reports for all."""
         from energy_agent.runtime.network.agent_socket import ask
         from energy_agent.sdk.training.projected_saving import shadow_hint
 
         now_s = time.monotonic()
-        if self.quiet or told.get("rank") or (now_s < self._look_s and not self._ending):
+        if self.quiet or report.get("rank") or (now_s < self._look_s and not self._ending):
             return
         self._look_s = now_s + _SLOW_S
         with suppress(OSError, ValueError):
-            status, found = ask("GET", "/v1/dvfs")
+            status, reply = ask("GET", "/v1/dvfs")
             # A group whose steps have ended is not steered any more; the last projected saving still holds.
-            if status == 200 and found.get("mode"):
-                self._promised = shadow_hint(found)
+            if status == 200 and reply.get("mode"):
+                self._promised = shadow_hint(reply)
 
-    def _take_reply(self, found: dict[str, Any]) -> None:
-        if "joules" not in found and "node" not in found:
+    def _take_reply(self, reply: dict[str, Any]) -> None:
+        if "joules" not in reply and "node" not in reply:
             return  # it has just begun, and does not know yet what there was
         afresh = self._direct is not None
         if self._direct is not None:
             now_s = time.monotonic()
             self._back_since_s = now_s if self._back_since_s is None else self._back_since_s
-            if "joules" in found and now_s - self._back_since_s < _SETTLE_S:
+            if "joules" in reply and now_s - self._back_since_s < _SETTLE_S:
                 return
             self._direct.close()
             self._direct, self._back_since_s = None, None
         with self._basing:
             self._bases.clear()  # theirs was an interval that is over
-            self.view = advance_view(self.view, found, afresh=afresh)
+            self.view = advance_view(self.view, reply, afresh=afresh)
 
     def _read(self, direct: Direct) -> None:
         """A window was closed: runs that began within it, or before, begin here."""

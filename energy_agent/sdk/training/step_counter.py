@@ -84,10 +84,10 @@ class Counter:
 
     def _stack(self) -> list[str]:
         """What the thread that calls does, innermost last."""
-        found: list[str] | None = getattr(self._stacks, "doing", None)
-        if found is None:
-            found = self._stacks.doing = [_TRAINING]
-        return found
+        stack: list[str] | None = getattr(self._stacks, "doing", None)
+        if stack is None:
+            stack = self._stacks.doing = [_TRAINING]
+        return stack
 
     def waited(self, phase: str, seconds: float) -> None:
         """The host was outside of steps for so long."""
@@ -123,9 +123,9 @@ _registered = False
 def counter() -> Counter:
     """The count of this process."""
     global _counter, _registered
-    found = _counter
-    if found is not None:
-        return found
+    existing = _counter
+    if existing is not None:
+        return existing
     with _making:
         if _counter is None:
             _counter = Counter()
@@ -206,9 +206,9 @@ class training:  # noqa: N801 - reads as a statement: with training(model="llama
         self._first, self._base = (0, 0), RunBaseline(0, RunTotals())
         self._name = model
         with suppress(Exception):
-            count, found = counter(), place_of(os.environ)
+            count, position = counter(), place_of(os.environ)
             place = RankPosition(
-                found.rank if rank is None else rank, found.world if world is None else world, group or found.group
+                position.rank if rank is None else rank, position.world if world is None else world, group or position.group
             )
             known = None if (group, rank, world) == (None, None, None) else place
             count.describe(known, {"model": model, "precision": precision, "group": group or ""})
@@ -245,10 +245,10 @@ class training:  # noqa: N801 - reads as a statement: with training(model="llama
         if wait:
             with suppress(Exception):
                 count.reporter.refresh()
-        told = count.as_report()
-        steps, tokens = counts(told)
+        report = count.as_report()
+        steps, tokens = counts(report)
         run = steps - self._first[0], tokens - self._first[1]
-        return status(self._base, count.reporter.view, run, told["loss"], told["world"])
+        return status(self._base, count.reporter.view, run, report["loss"], report["world"])
 
     def widget(self) -> Any:
         """A live view for a notebook; needs the extra `notebook`."""

@@ -83,22 +83,24 @@ def live_view(status: Callable[[], Status], name: str = "") -> Any:
             return text(status(), name)
 
         def refresh(self) -> Status:
-            found = status()
-            power, loss = ([*self.history.get(k, []), v][-_KEPT:] for k, v in (("power", found.power_w), ("loss", found.loss)))
+            current = status()
+            power, loss = (
+                [*self.history.get(k, []), v][-_KEPT:] for k, v in (("power", current.power_w), ("loss", current.loss))
+            )
             with self.hold_sync():
                 self.text, self.history, self.shown_values = (
-                    text(found, name),
+                    text(current, name),
                     {"power": power, "loss": loss},
-                    format_status(found, name),
+                    format_status(current, name),
                 )
-            return found
+            return current
 
         def follow(self) -> None:
             steps, moved_s = -1, time.monotonic()
             while time.monotonic() - moved_s < _FORGOTTEN_S and self.comm is not None:
-                found = self.refresh()
-                if found.steps != steps:
-                    steps, moved_s = found.steps, time.monotonic()
+                current = self.refresh()
+                if current.steps != steps:
+                    steps, moved_s = current.steps, time.monotonic()
                 time.sleep(PERIOD_S)
 
     view = View()

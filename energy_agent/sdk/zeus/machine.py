@@ -138,10 +138,10 @@ class Machine:
                 "found": asker.original_limits, "never": asker.never, "absent": asker.absent, "reason": asker.reason,
                 "waited_s": time.monotonic() - began_s, "profile": list(self.plan.profile),
             })  # fmt: skip
-            found = [each["found"] for each in everyone]
+            originals = [each["found"] for each in everyone]
             hopeless = next((each for each in everyone if each["never"]), None)
-            if None not in found:
-                self._found = tuple(found)
+            if None not in originals:
+                self._found = tuple(originals)
                 if hopeless is None:
                     return list(everyone[0]["profile"])
             elif everyone[0]["waited_s"] <= MEET_S and not any(each["absent"] for each in everyone):

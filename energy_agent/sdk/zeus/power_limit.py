@@ -169,10 +169,10 @@ class PowerLimitClient(SteeringClient):
                 self._post_s = now_s + _RENEW_S if leads else math.inf
         if posts:
             body: dict[str, object] = {"lead": leads, "ttl_s": TTL_S if leads else 1}
-            status, found = ask("POST", "/v1/dvfs", body | ({} if wanted is None else {"power_limit_w": wanted}))
+            status, reply = ask("POST", "/v1/dvfs", body | ({} if wanted is None else {"power_limit_w": wanted}))
         else:
-            status, found = ask("GET", "/v1/dvfs")
-        said = parse_reply(status, found)
+            status, reply = ask("GET", "/v1/dvfs")
+        said = parse_reply(status, reply)
         with self._wake:
             self._told, self._heard_s = said, time.monotonic()
             if wanted == self._wanted_w and posts and self._asked_s is None and status == 202:
@@ -185,18 +185,18 @@ class PowerLimitClient(SteeringClient):
             self._why = "another power limit is already applied"  # of a run that ended a few seconds ago
             return
         status, me = ask("GET", "/v1/me")
-        found = found_of(me) if status == 200 else str(me.get("reason", status))
-        if isinstance(found, str):
-            self._why = found
+        limits = found_of(me) if status == 200 else str(me.get("reason", status))
+        if isinstance(limits, str):
+            self._why = limits
         else:
-            self._found, self._why = found, ""
+            self._found, self._why = limits, ""
 
     def _measure(self) -> None:
         for window in list(self._windows):
-            status, found = ask("GET", f"/v1/window/{window.start_ns}/{window.end_ns}")
-            if (status == 503 or found.get("later")) and not _has_timed_out(window):
+            status, reply = ask("GET", f"/v1/window/{window.start_ns}/{window.end_ns}")
+            if (status == 503 or reply.get("later")) and not _has_timed_out(window):
                 continue
-            self._tell(window, parse_window_energy(found, self._found.uuids if self._found is not None else ()))
+            self._tell(window, parse_window_energy(reply, self._found.uuids if self._found is not None else ()))
 
     def _tell(self, window: WindowEnergy, joules: dict[str, tuple[float, float]] | str) -> None:
         window.joules = joules

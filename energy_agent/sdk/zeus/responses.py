@@ -57,31 +57,31 @@ class SteeringReply:
         return max(limits)
 
 
-def parse_reply(status: int, found: Mapping[str, Any]) -> SteeringReply:
+def parse_reply(status: int, reply: Mapping[str, Any]) -> SteeringReply:
     """What an answer to GET or POST /v1/dvfs says."""
-    reason = str(found.get("reason", ""))
+    reason = str(reply.get("reason", ""))
     if status in (200, 202):
-        devices = [d for d in found.get("devices", ()) if isinstance(d, Mapping)]
+        devices = [d for d in reply.get("devices", ()) if isinstance(d, Mapping)]
         uuids = tuple(str(d.get("uuid")) for d in devices)
         in_force, wanted = (_limits(devices, name) for name in ("setting", "wanted"))
-        mode = str(found.get("mode", ""))
+        mode = str(reply.get("mode", ""))
         never = ""
         if mode in ("observe", "shadow"):
             never = f"its mode is {mode} for this workload; expected dvfs.mode: enforce and an actuator"
-        return SteeringReply(str(found.get("policy", "")), reason, never, in_force, wanted, uuids)
+        return SteeringReply(str(reply.get("policy", "")), reason, never, in_force, wanted, uuids)
     if status == 429 or status >= 500:
         return SteeringReply(reason=reason or f"it responds with status {status}")
     return SteeringReply(reason=reason, never=reason or f"it responds with status {status}")
 
 
 def _limits(devices: Collection[Mapping[str, Any]], name: str) -> dict[str, float]:
-    found = {}
+    limits = {}
     for device in devices:
         setting = device.get(name)
         limit = setting.get("power_limit_w") if isinstance(setting, Mapping) else None
         if isinstance(limit, int | float):
-            found[str(device.get("uuid"))] = float(limit)
-    return found
+            limits[str(device.get("uuid"))] = float(limit)
+    return limits
 
 
 def found_of(me: Mapping[str, Any]) -> OriginalLimits | str:
@@ -97,11 +97,11 @@ def found_of(me: Mapping[str, Any]) -> OriginalLimits | str:
         return "the GPUs do not report their power limit and its range"
 
 
-def parse_window_energy(found: Mapping[str, Any], uuids: Collection[str]) -> dict[str, tuple[float, float]] | str:
+def parse_window_energy(reply: Mapping[str, Any], uuids: Collection[str]) -> dict[str, tuple[float, float]] | str:
     """Joules of a window with their half-width by GPU, from an answer to GET /v1/window, or why they are unknown."""
-    devices = found.get("devices")
+    devices = reply.get("devices")
     if not isinstance(devices, Mapping):
-        return str(found.get("reason", "the agent does not report the energy of this window"))
+        return str(reply.get("reason", "the agent does not report the energy of this window"))
     joules = {}
     for uuid in uuids:
         one = devices.get(uuid, {})

@@ -18,12 +18,16 @@ class LimitResult:
     spent: WindowEnergy
 
 
-def limits_w(found: Sequence[OriginalLimits], step_w: float) -> list[float]:
+def limits_w(originals: Sequence[OriginalLimits], step_w: float) -> list[float]:
     """The limits to request, from the original limit down.
 
     No GPU is raised above its original limit: that limit may be set by the GPU's owner.
     """
-    top, least, floor = max(f.limit_w for f in found), min(f.least_limit_w for f in found), max(f.floor_w for f in found)
+    top, least, floor = (
+        max(f.limit_w for f in originals),
+        min(f.least_limit_w for f in originals),
+        max(f.floor_w for f in originals),
+    )
     lower = (top - k * step_w for k in range(1, int((top - floor) / step_w + 1e-6) + 1))
     return [top, *(limit for limit in lower if limit <= least)]
 
@@ -45,9 +49,9 @@ def measured(window: LimitResult, parts: Sequence[Any]) -> PowerLimitMeasurement
 
 
 def selected(
-    selector: OptimumSelector | None, measurements: Sequence[PowerLimitMeasurement], found: Sequence[OriginalLimits]
+    selector: OptimumSelector | None, measurements: Sequence[PowerLimitMeasurement], originals: Sequence[OriginalLimits]
 ) -> int:
     """The limit that a selector picks, in W; by default Zeus's cost for all GPUs of the job. Raises what the selector does."""
-    uuids = {uuid for one in found for uuid in one.uuids}
+    uuids = {uuid for one in originals for uuid in one.uuids}
     choice = (selector or ZeusCost(0.5, max(1, len(uuids)))).select(list(measurements))
-    return min(round(choice), int(max(one.limit_w for one in found)))
+    return min(round(choice), int(max(one.limit_w for one in originals)))

@@ -124,32 +124,32 @@ class FacilityModel(ScenarioSection):
     @property
     def all_points(self) -> tuple[MeterPosition, ...]:
         """Where a meter could stand, from the top down."""
-        found = [
+        points = [
             MeterPosition("main", Role.TOTAL),
             MeterPosition("ups-loss", Role.UPS_LOSS, None, "main"),
             MeterPosition("ups", Role.IT, Position.UPS_OUTPUT, "main"),
         ]
         for letter in _LETTERS[: len(self.pdu_weights)]:
-            found += [
+            points += [
                 MeterPosition(f"pdu-{letter}", Role.IT, Position.PDU_OUTPUT, "ups"),
                 MeterPosition(f"it-{letter}", Role.IT, Position.IT_INPUT, f"pdu-{letter}"),
             ]
-        found += [MeterPosition("cooling", Role.COOLING, None, "main"), MeterPosition("lighting", Role.LIGHTING, None, "main")]
-        found += [MeterPosition("pv", Role.RENEWABLE, None, "main")] if self.pv_peak_w else []
-        return (*found, *([MeterPosition("heat", Role.REUSED_HEAT)] if self.reused_heat_ratio else []))
+        points += [MeterPosition("cooling", Role.COOLING, None, "main"), MeterPosition("lighting", Role.LIGHTING, None, "main")]
+        points += [MeterPosition("pv", Role.RENEWABLE, None, "main")] if self.pv_peak_w else []
+        return (*points, *([MeterPosition("heat", Role.REUSED_HEAT)] if self.reused_heat_ratio else []))
 
     @property
     def points(self) -> tuple[MeterPosition, ...]:
         """Where meters stand. The parent of one is the next above it that is there."""
         every = {point.id: point for point in self.all_points}
-        found = []
+        positions = []
         for point in every.values():
             parent = point.parent
             while parent and self.meter(parent).absent:
                 parent = every[parent].parent
             if not self.meter(point.id).absent:
-                found.append(MeterPosition(point.id, point.role, point.position, parent))
-        return tuple(found)
+                positions.append(MeterPosition(point.id, point.role, point.position, parent))
+        return tuple(positions)
 
     def meter(self, meter_id: str) -> MeterModel:
         """How this meter is."""

@@ -37,8 +37,8 @@ def meters(node: SimulatedNode) -> list[dict[str, Any]]:
     Raises:
         UsageError: the node has no building; says why.
     """
-    found: list[dict[str, Any]] = _described(node)["meters"]
-    return found
+    meters: list[dict[str, Any]] = _described(node)["meters"]
+    return meters
 
 
 def site_config(node: SimulatedNode, *, name: str = "simulated", period_s: float = 5.0) -> dict[str, Any]:
@@ -92,10 +92,10 @@ def faults(node: SimulatedNode) -> list[MeterFault]:
 
 def described(params: model.FacilityModel, units: Mapping[str, int], addresses: Mapping[str, int]) -> list[dict[str, object]]:
     """What each meter is, where it stands, and how it is read; `units` and `addresses` are those of Modbus."""
-    found: list[dict[str, object]] = []
+    meters: list[dict[str, object]] = []
     for point in params.points:
         meter = params.meter(point.id)
-        found.append(
+        meters.append(
             {
                 "id": point.id,
                 "role": point.role.value,
@@ -110,7 +110,7 @@ def described(params: model.FacilityModel, units: Mapping[str, int], addresses: 
                 "max_power_w": max_power_w(params, point.id),
             }
         )
-    return found
+    return meters
 
 
 def max_power_w(params: model.FacilityModel, meter_id: str) -> float:

@@ -80,11 +80,11 @@ class Flows:
     @classmethod
     def of(cls, data: dict[str, Any]) -> Self:
         """From what `dataclasses.asdict` made, by way of JSON."""
-        found: dict[str, Any] = {}
+        values: dict[str, Any] = {}
         for field in fields(cls):
             value = data[field.name]
-            found[field.name] = tuple(value) if isinstance(value, list) else value
-        return cls(**found)
+            values[field.name] = tuple(value) if isinstance(value, list) else value
+        return cls(**values)
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,8 +38,8 @@ class Pods:
         if self.scenario.kubelet is None:
             return []
         by_name = {job.workload.name: job for job in self.jobs}
-        found = [self._now(pod, by_name, elapsed_ns / NS_PER_S) for pod in self.scenario.kubelet.pods]
-        return [now for now in found if now is not None]
+        pods = [self._now(pod, by_name, elapsed_ns / NS_PER_S) for pod in self.scenario.kubelet.pods]
+        return [now for now in pods if now is not None]
 
     def _now(self, pod: Pod, jobs: Mapping[str, WorkloadProcess], now_s: float) -> PodNow | None:
         gpus, start_s, uid = pod.gpus, pod.start_s, _uid(self.scenario.seed, pod)

@@ -108,8 +108,8 @@ class _Handler(BaseHTTPRequestHandler):
         elif fault in ("huge", "broken"):
             self._send(200, b"x" * (8 << 20) if fault == "huge" else b'{"PowerWatts": {"Reading": ')
         else:
-            found = self.owner.resource(path)
-            self._answer(404 if found is None else 200, found or {})
+            body = self.owner.resource(path)
+            self._answer(404 if body is None else 200, body or {})
 
     def do_POST(self) -> None:
         """Open a session."""

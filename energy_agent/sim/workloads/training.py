@@ -24,7 +24,7 @@ def run(worker: WorkloadWorker) -> None:
         units = steps * p["samples_per_step"]
         worker.report(kind="training", steps=steps, work_units=units, host_stalls=stalls, checkpoints=checkpoints)
 
-    told = _teller(p.get("agent_socket"))
+    reporter = _teller(p.get("agent_socket"))
     report()
     while p["steps"] is None or steps < p["steps"]:
         for _ in range(micro_batches):
@@ -33,14 +33,14 @@ def run(worker: WorkloadWorker) -> None:
         for share, memory_boundness, intensity in (_EXCHANGE, _OPTIMIZER):
             worker.work(step_s * share, memory_boundness, intensity * p["intensity"])
         steps += 1
-        told.step(p["samples_per_step"])
+        reporter.step(p["samples_per_step"])
         report()
         if p["host_every_steps"] and steps % p["host_every_steps"] == 0:
-            with told.phase("data_wait"):
+            with reporter.phase("data_wait"):
                 worker.rest(p["host_s"])
             stalls += 1
         if p["checkpoint_every_s"] and worker.elapsed_s() >= checkpoint_at_s:
-            with told.phase("checkpoint"):
+            with reporter.phase("checkpoint"):
                 worker.rest(p["checkpoint_s"])
             checkpoints += 1
             checkpoint_at_s = worker.elapsed_s() + p["checkpoint_every_s"]

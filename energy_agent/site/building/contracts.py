@@ -165,7 +165,7 @@ def cover(cells: Mapping[int, int], lots: Iterable[Lot], zone: str, start_ns: in
         raise ValueError("consumption must not be negative")
     starts = list(remaining)
     consumed = sum(remaining.values())
-    found: dict[str, _Tally] = {}
+    tallies: dict[str, _Tally] = {}
     for lot in sorted(lots, key=lambda x: (x.end_ns - x.start_ns, x.start_ns, x.contract, x.uj)):
         if lot.uj < 0:
             raise ValueError(f"contract {lot.contract!r}: its volume must not be negative")
@@ -173,7 +173,7 @@ def cover(cells: Mapping[int, int], lots: Iterable[Lot], zone: str, start_ns: in
         available = lot.uj if whole else _until(lot, end_ns) - _until(lot, start_ns)
         if not available:
             continue
-        tally = found.setdefault(lot.contract, _Tally(lot, lot.zone == zone))
+        tally = tallies.setdefault(lot.contract, _Tally(lot, lot.zone == zone))
         tally.available_uj += available
         if lot.zone != zone:
             tally.leave("another zone", available)
@@ -184,7 +184,7 @@ def cover(cells: Mapping[int, int], lots: Iterable[Lot], zone: str, start_ns: in
             taken = _take(remaining, own, available)
             tally.covered_uj[lot.g_per_kwh] = tally.covered_uj.get(lot.g_per_kwh, 0) + taken
             tally.leave("more than was consumed in its period", available - taken)
-    claims = tuple(tally.claim() for _, tally in sorted(found.items()))
+    claims = tuple(tally.claim() for _, tally in sorted(tallies.items()))
     return ContractCoverage(consumed, remaining, claims)
 
 

@@ -109,12 +109,12 @@ def pue(meters: Mapping[str, MeterEnergy], position: Position, zone: str = "") -
     return Pue(kind, position.category, amount, _uj(meters, total), it_uj, imputed_uj, covered, stated)
 
 
-def enough(found: Pue, least: Fraction = COVERED) -> Pue:
+def enough(pue: Pue, least: Fraction = COVERED) -> Pue:
     """The PUE, unless too little of the window was metered: that of a few hours would be taken for that of all."""
-    if found.amount.value is None or not found.category or found.coverage >= least:
-        return found
+    if pue.amount.value is None or not pue.category or pue.coverage >= least:
+        return pue
     reason = f"less than {float(least):.0%} of the window was metered"
-    return replace(found, amount=Amount(None, reason=reason))
+    return replace(pue, amount=Amount(None, reason=reason))
 
 
 def by_position(
@@ -132,9 +132,9 @@ def stated_pue(it_uj: int, value: Fraction, uncertainty: Fraction) -> Pue:
     return Pue("PUE", 0, Amount(value, *bounds), round(it_uj * value), it_uj, coverage=Fraction(0), stated=True)
 
 
-def best(found: Iterable[Pue]) -> Pue | None:
+def best(candidates: Iterable[Pue]) -> Pue | None:
     """The PUE of the highest category that has a value; else the first, which has a reason."""
-    every = list(found)
+    every = list(candidates)
     valued = [p for p in every if p.amount.value is not None]
     return max(valued, key=lambda p: p.category) if valued else next(iter(every), None)
 
@@ -143,17 +143,17 @@ def parts(meters: Mapping[str, MeterEnergy], position: Position) -> list[EnergyF
     """Where the energy of the site goes, IT at a position first, the rest that no meter explains last."""
     facts = {m: e.facts for m, e in meters.items()}
     it, total = it_terms(facts, position), total_terms(facts)
-    found = [_part(f"IT at {position}", meters, it)] if it else []
+    parts = [_part(f"IT at {position}", meters, it)] if it else []
     explained: dict[str, int] = dict(it)
     for role in OVERHEAD:
         terms = overhead_terms(facts, role)
         if terms:
-            found.append(_part(str(role), meters, terms))
+            parts.append(_part(str(role), meters, terms))
         explained = _plus(explained, terms)
     if total and it:
         rest = _plus(total, {m: -sign for m, sign in explained.items()})
-        found.append(_part("not explained by a meter", meters, rest))
-    return found
+        parts.append(_part("not explained by a meter", meters, rest))
+    return parts
 
 
 def overhead_terms(meters: Mapping[str, MeterFacts], role: Role) -> dict[str, int]:
@@ -188,12 +188,12 @@ def shares(meters: Mapping[str, MeterEnergy]) -> dict[str, Amount]:
     """REF by what is made on the site, and ERF."""
     facts = {m: e.facts for m, e in meters.items()}
     total = total_terms(facts)
-    found = {}
+    amounts = {}
     for name, role in (("REF", Role.RENEWABLE), ("ERF", Role.REUSED_HEAT)):
         terms = {m.id: 1 for m in meters_of_role(facts.values(), role)}
         missing = f"no meter of role {role}" if not terms else "no meter of role total" if not total else ""
-        found[name] = Amount(None, reason=missing) if missing else ratio(meters, terms, total)
-    return found
+        amounts[name] = Amount(None, reason=missing) if missing else ratio(meters, terms, total)
+    return amounts
 
 
 def per_it_kwh(amount: Fraction, relative: Fraction | None, meters: Mapping[str, MeterEnergy], position: Position) -> Amount:
@@ -201,14 +201,14 @@ def per_it_kwh(amount: Fraction, relative: Fraction | None, meters: Mapping[str,
     it = it_terms({m: e.facts for m, e in meters.items()}, position)
     if not it:
         return Amount(None, reason=f"no meter of role it at {position}")
-    found = energy(meters, it)
-    if found.value is None or found.value <= 0:
-        return Amount(None, reason=found.reason or "no energy of IT was metered")
-    value = amount * _KWH_UJ / found.value
-    if relative is None or found.low is None or found.high is None or found.low <= 0:
+    it_energy = energy(meters, it)
+    if it_energy.value is None or it_energy.value <= 0:
+        return Amount(None, reason=it_energy.reason or "no energy of IT was metered")
+    value = amount * _KWH_UJ / it_energy.value
+    if relative is None or it_energy.low is None or it_energy.high is None or it_energy.low <= 0:
         return Amount(value)
-    low = amount * max(Fraction(0), 1 - relative) * _KWH_UJ / found.high
-    return Amount(value, low, amount * (1 + relative) * _KWH_UJ / found.low)
+    low = amount * max(Fraction(0), 1 - relative) * _KWH_UJ / it_energy.high
+    return Amount(value, low, amount * (1 + relative) * _KWH_UJ / it_energy.low)
 
 
 def _blind(meters: Mapping[str, MeterEnergy], facts: Mapping[str, MeterFacts], it: Terms, position: Position, zone: str) -> str:

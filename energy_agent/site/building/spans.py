@@ -7,13 +7,13 @@ Span = tuple[int, int]
 
 def merged(spans: Iterable[Span]) -> tuple[Span, ...]:
     """Intervals in order, those that overlap or meet as one."""
-    found: list[Span] = []
+    merged_spans: list[Span] = []
     for start, end in sorted(spans):
-        if found and start <= found[-1][1]:
-            found[-1] = found[-1][0], max(found[-1][1], end)
+        if merged_spans and start <= merged_spans[-1][1]:
+            merged_spans[-1] = merged_spans[-1][0], max(merged_spans[-1][1], end)
         else:
-            found.append((start, end))
-    return tuple(found)
+            merged_spans.append((start, end))
+    return tuple(merged_spans)
 
 
 def overlap_ns(spans: Iterable[Span], within: Span) -> int:

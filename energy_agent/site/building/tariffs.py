@@ -70,13 +70,13 @@ def quarter_span(text: str) -> WeeklyHours:
     Raises:
         ValueError: as `parse_span`, or it begins or ends on no quarter of an hour.
     """
-    found = parse_span(text)
-    for minute in (found.start_min, found.end_min):
+    span = parse_span(text)
+    for minute in (span.start_min, span.end_min):
         if minute % _QUARTER_MIN:
             raise ValueError(
                 f"{minute // 60:02d}:{minute % 60:02d}: expected a quarter of an hour, because energy is recorded by quarters"
             )
-    return found
+    return span
 
 
 def price_at(tariffs: Iterable[TariffPrices], start_ns: int, zone: ZoneInfo) -> tuple[TariffPrices, Decimal] | None:
@@ -108,11 +108,11 @@ def cost(cells: Mapping[int, int], tariffs: Sequence[TariffPrices], zone: ZoneIn
     used: dict[str, int] = {}
     unpriced = 0
     for start_ns, uj in cells.items():
-        found = price_at(tariffs, start_ns, zone)
-        if found is None:
+        price = price_at(tariffs, start_ns, zone)
+        if price is None:
             unpriced += uj
             continue
-        tariff, per_kwh = found
+        tariff, per_kwh = price
         uj_by_price[tariff.currency, per_kwh] = uj_by_price.get((tariff.currency, per_kwh), 0) + uj
         used[tariff.id] = used.get(tariff.id, 0) + uj
     money: dict[str, Fraction] = {}

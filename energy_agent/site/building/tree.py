@@ -76,12 +76,12 @@ def meters_of_role(meters: Iterable[MeterFacts], role: Role, position: Position 
 def below(top: Iterable[MeterFacts], meters: Mapping[str, MeterFacts]) -> list[MeterFacts]:
     """What is not IT and hangs below one of `top`, without what hangs below another such."""
     ids = {meter.id for meter in top}
-    found = []
+    children = []
     for meter in meters.values():
         above = path_of(meter.id, meters)[:-1]
         if meter.role in NOT_IT and ids.intersection(above) and not any(meters[i].role in NOT_IT for i in above):
-            found.append(meter)
-    return found
+            children.append(meter)
+    return children
 
 
 def _same_sum(above: MeterFacts, meter: MeterFacts) -> bool:

@@ -22,7 +22,7 @@ def parse_hours(text: str, name: str) -> dict[int, int]:
         ValueError: it is no such file; the message names file and line.
     """
     reader = csv.reader(text.split("\n"), strict=True)
-    found: dict[int, int] = {}
+    hours: dict[int, int] = {}
     try:
         head = [cell.strip().lower() for cell in next(reader, [])]
         if head[:2] != ["ts_utc", "kwh"]:
@@ -31,16 +31,16 @@ def parse_hours(text: str, name: str) -> dict[int, int]:
             if not cells:
                 continue
             start_ns, uj = _hour(cells, f"{name}, line {reader.line_num}")
-            if start_ns in found:
+            if start_ns in hours:
                 raise ValueError(f"{name}, line {reader.line_num}: duplicate hour")
-            found[start_ns] = uj
-            if len(found) > ROWS_MAX:
+            hours[start_ns] = uj
+            if len(hours) > ROWS_MAX:
                 raise ValueError(f"{name} has more than {ROWS_MAX} rows")
     except csv.Error as error:
         raise ValueError(f"{name}, line {reader.line_num}: {error}") from None
-    if not found:
+    if not hours:
         raise ValueError(f"{name} has no hours")
-    return found
+    return hours
 
 
 def _hour(cells: Sequence[str], where: str) -> tuple[int, int]:

@@ -29,17 +29,17 @@ _DATE: Final = re.compile(r"\d{4}-\d{2}-\d{2}")
 def _day(value: Any) -> Any:
     """A day as YAML has it, or as text: a number would pass for seconds since 1970."""
     if value is None or (isinstance(value, date) and not isinstance(value, datetime)):
-        found = value
+        day = value
     elif isinstance(value, str) and _DATE.fullmatch(value):
         try:
-            found = date.fromisoformat(value)
+            day = date.fromisoformat(value)
         except ValueError:
             raise ValueError(f"the day {value} does not exist") from None
     else:
         raise ValueError(f"expected a day such as 2026-01-31, got {str(value)[:40]!r}")
-    if found is not None and not 1990 <= found.year <= 2200:
-        raise ValueError(f"expected a year from 1990 to 2200, got {found}")
-    return found
+    if day is not None and not 1990 <= day.year <= 2200:
+        raise ValueError(f"expected a year from 1990 to 2200, got {day}")
+    return day
 
 
 Day = Annotated[date, BeforeValidator(_day)]
@@ -190,18 +190,18 @@ class Contract(Section):
     def _hours(self, path: Path) -> dict[int, int]:
         try:
             text = bounded_file.read(path, FILE_MAX_B).decode("utf-8-sig")
-            found = parse_hours(text, str(path))
+            hours = parse_hours(text, str(path))
         except UnicodeDecodeError:
             raise UsageError(f"contract {self.id!r}: {path} is not UTF-8 text") from None
         except (ValueError, UsageError) as error:
             raise UsageError(f"contract {self.id!r}: {error}") from None
         if self.commissioned is not None:
-            first = date.fromordinal(date(1970, 1, 1).toordinal() + min(found) // (86_400 * NS_PER_S))
+            first = date.fromordinal(date(1970, 1, 1).toordinal() + min(hours) // (86_400 * NS_PER_S))
             if first < self.commissioned - timedelta(days=1):  # a day begins earlier in some places than in UTC
                 raise UsageError(
                     f"contract {self.id!r}: {path} begins on {first}, before its plant was commissioned ({self.commissioned})"
                 )
-        return found
+        return hours
 
 
 class HourlyPrice(Section):
@@ -257,11 +257,11 @@ def refuse_unsound(bought: Sequence[Contract], priced: Sequence[TariffConfig]) -
 def ended(priced: Sequence[TariffConfig]) -> list[TariffConfig]:
     """The tariffs by the day they begin, each without an end ended by the next."""
     ordered = sorted(priced, key=lambda t: t.valid_from)
-    found = []
+    lots = []
     for index, each in enumerate(ordered):
         following = ordered[index + 1].valid_from if index + 1 < len(ordered) else None
         if each.valid_to is None and following is not None and following > each.valid_from:
-            found.append(each.model_copy(update={"valid_to": following - timedelta(days=1)}))
+            lots.append(each.model_copy(update={"valid_to": following - timedelta(days=1)}))
         else:
-            found.append(each)
-    return found
+            lots.append(each)
+    return lots

@@ -111,8 +111,8 @@ class GridBase(Section):
     @property
     def all_sources(self) -> tuple[AnyGridSource, ...]:
         """Its sources, the best first."""
-        found: tuple[AnyGridSource, ...] = getattr(self, "sources", ())
-        return found
+        sources: tuple[AnyGridSource, ...] = getattr(self, "sources", ())
+        return sources
 
     @property
     def basis(self) -> Basis:

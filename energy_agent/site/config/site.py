@@ -117,14 +117,14 @@ class SiteBase(Section):
     @property
     def the_grid(self) -> GridBase:
         """Its grid."""
-        found: GridBase = getattr(self, "grid", None) or GridBase()
-        return found
+        grid: GridBase = getattr(self, "grid", None) or GridBase()
+        return grid
 
     @property
     def all_meters(self) -> tuple[AnyMeter, ...]:
         """Its meters."""
-        found: tuple[AnyMeter, ...] = getattr(self, "meters", ())
-        return found
+        meters: tuple[AnyMeter, ...] = getattr(self, "meters", ())
+        return meters
 
 
 @cache

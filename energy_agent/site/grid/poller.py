@@ -69,17 +69,17 @@ class GridPoller:
         if self._yearly[0] == year:
             return self._yearly
         zone, country = self.config.zone or "", self.config.country or ""
-        found: tuple[Intensity, ...] = ()
+        intensities: tuple[Intensity, ...] = ()
         reason = ""
         if zone or country:
             try:
                 factor = catalogue(self.config.factors).factor(zone, year, self.config.basis, country).factor
                 basis = f"{self.config.boundary}, {YEARLY.format(year=factor.year)}"
-                found = (Intensity(factor.zone, basis, decimal_text(factor.value)),)
+                intensities = (Intensity(factor.zone, basis, decimal_text(factor.value)),)
             except UsageError as error:
                 reason = str(error)
                 log.warning("no yearly factor can be used instead: %s", reason)
-        self._yearly = (year, found, reason)
+        self._yearly = (year, intensities, reason)
         return self._yearly
 
     def _poller(self, source: AnyGridSource) -> Poller[tuple[About, tuple[IntensityPoint, ...]]]:

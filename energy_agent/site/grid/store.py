@@ -54,7 +54,7 @@ class GridStore:
         by_month: dict[Path, list[IntensityPoint]] = {}
         for point in sorted(set(points), key=lambda p: (p.known_ns, p.start_ns, p.end_ns, p.g_per_kwh, p.estimated, p.method)):
             by_month.setdefault(self._path(about, point.start_ns), []).append(point)
-        return sum(self._append(path, about, told) for path, told in sorted(by_month.items()))
+        return sum(self._append(path, about, own_points) for path, own_points in sorted(by_month.items()))
 
     def read(self, about: About) -> Read:
         """Every telling of a zone by a source, and who it is by in the words of the newest file.
@@ -62,25 +62,25 @@ class GridStore:
         Raises:
             JournalError: a file cannot be read, or is damaged in its middle; the line names the file and the line.
         """
-        found: list[IntensityPoint] = []
+        points: list[IntensityPoint] = []
         torn: list[str] = []
-        told = about
+        newest = about
         for path in _months(self._place(about)):
             page = self._load(path)
-            found += page.points
+            points += page.points
             torn += page.torn
             if page.torn_b:
                 torn.append(f"{path}: the last line is incomplete ({page.torn_b} bytes)")
-            told = page.about or told
-        return Read(series(told, found), tuple(torn))
+            newest = page.about or newest
+        return Read(series(newest, points), tuple(torn))
 
     def list_series(self) -> tuple[About, ...]:
         """Whose series there are; raises as `read` does."""
-        found = []
+        series_list = []
         for place in sorted(self._folder.glob("*/*")):
             pages = [self._load(path).about for path in _months(place)]
-            found += [about for about in pages if about is not None][-1:]
-        return tuple(found)
+            series_list += [about for about in pages if about is not None][-1:]
+        return tuple(series_list)
 
     def _path(self, about: About, start_ns: int) -> Path:
         month = datetime.fromtimestamp(start_ns // NS_PER_S, UTC).strftime("%Y-%m")

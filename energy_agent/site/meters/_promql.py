@@ -155,18 +155,18 @@ def _rows(status: int, body: bytes) -> dict[str, list[Row]]:
     if status in (401, 403):
         raise MeterError(f"it rejects the token, or the user name or the password (status {status})")
     try:
-        told: Any = json.loads(body, parse_float=Decimal, parse_int=Decimal)
+        reply: Any = json.loads(body, parse_float=Decimal, parse_int=Decimal)
     except (ValueError, RecursionError, ArithmeticError):
-        told = None
-    if not isinstance(told, dict) or told.get("status") != "success":
-        said = told.get("error") if isinstance(told, dict) else None
+        reply = None
+    if not isinstance(reply, dict) or reply.get("status") != "success":
+        said = reply.get("error") if isinstance(reply, dict) else None
         reason = f": {_line(said)}" if isinstance(said, str) else ", and the response is not from Prometheus"
         raise MeterError(f"it responds with status {status}{reason}")
-    listed = told.get("warnings")
+    listed = reply.get("warnings")
     warnings = [str(w) for w in listed if not str(w).startswith(_ONLY_A_HINT)] if isinstance(listed, list) else []
     if warnings:
         raise MeterError(f"it responds with a warning, so the result may be incomplete: {_line(warnings[0])}")
-    data = told.get("data")
+    data = reply.get("data")
     vector = data.get("result") if isinstance(data, dict) and data.get("resultType") == "vector" else None
     if not isinstance(vector, list):
         raise MeterError("expected a vector in the response")

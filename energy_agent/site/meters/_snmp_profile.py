@@ -198,7 +198,7 @@ def filled(profile: SnmpProfile | None, given: Index, registers: Iterable[Regist
         raise ValueError(
             f"index {unknown[0]!r} is not used; {'there is: ' + ', '.join(wanted) if wanted else 'the OIDs have no {name}'}"
         )
-    found: dict[str, int | tuple[int, ...]] = {}
+    numbers: dict[str, int | tuple[int, ...]] = {}
     for name in wanted:
         place = profile.index.get(name) if profile is not None else None
         value = given.get(name, None if place is None else place.default)
@@ -207,8 +207,8 @@ def filled(profile: SnmpProfile | None, given: Index, registers: Iterable[Regist
             raise ValueError(f"index {name!r} is missing{meaning}")
         if value == ():
             raise ValueError(f"index {name!r} is an empty list")
-        found[name] = value
-    return found
+        numbers[name] = value
+    return numbers
 
 
 def bind_register(register: Register, index: Index) -> tuple[BoundRegister, ...]:

@@ -142,16 +142,16 @@ class Session:
             await self._reach()
         assert self._peer is not None
         rows = [snmp.ObjectType(snmp.ObjectIdentity(oid)) for oid in oids]
-        error, status, index, told = await snmp.get_cmd(*self._peer, snmp.ContextData(), *rows, lookupMib=False)
+        error, status, index, bindings = await snmp.get_cmd(*self._peer, snmp.ContextData(), *rows, lookupMib=False)
         if error is not None:
             raise self._refusal(error)
         if int(status):
             place = oids[int(index) - 1] if 0 < int(index) <= len(oids) else ""
             name = str(status.prettyPrint())
             raise MeterError(f"{self._where} {_REFUSED.get(name, f'answers {name}')}{f' for {place}' if place else ''}")
-        if [str(name) for name, _ in told] != list(oids):
+        if [str(name) for name, _ in bindings] != list(oids):
             raise MeterError(f"{self._where}: the response does not match the request")
-        return {oid: _whole_number(oid, value) for oid, (_, value) in zip(oids, told, strict=True)}
+        return {oid: _whole_number(oid, value) for oid, (_, value) in zip(oids, bindings, strict=True)}
 
     async def _reach(self) -> None:
         from pysnmp.carrier.asyncio.dispatch import AsyncioDispatcher  # type: ignore[import-untyped,unused-ignore]
@@ -159,10 +159,10 @@ class Session:
 
         # In a thread of the resolver's: one of the loop's own would have to end before the loop does.
         until_s = time.monotonic() + self._timeout_s
-        found = RESOLVER.resolve(self._access.host, self._access.port, until_s, socket.SOCK_DGRAM)
-        if not found:
+        addresses = RESOLVER.resolve(self._access.host, self._access.port, until_s, socket.SOCK_DGRAM)
+        if not addresses:
             raise ConnectError("no address")
-        family, *_, address = found[0]
+        family, *_, address = addresses[0]
         engine = snmp.SnmpEngine()
         engine.register_transport_dispatcher(AsyncioDispatcher(timeout=_TICK_S))
         kind = snmp.Udp6TransportTarget if family == socket.AF_INET6 else snmp.UdpTransportTarget
@@ -196,11 +196,11 @@ class Session:
 
     def _read_secrets(self) -> dict[str, str]:
         files = {key: getattr(self._access, key) for key in ("community_file", *_V3_KEYS)}
-        found = {key: read_secret(path, self._key + key) for key, path in files.items() if path is not None}
-        for key, text in found.items():
+        secrets = {key: read_secret(path, self._key + key) for key, path in files.items() if path is not None}
+        for key, text in secrets.items():
             if key.endswith("_key_file") and len(text) < _KEY_LETTERS_MIN:
                 raise UsageError(f"key {self._key + key!r}: expected a passphrase of at least {_KEY_LETTERS_MIN} characters")
-        return found
+        return secrets
 
     def _refusal(self, error: Any) -> MeterError:
         name = type(error).__name__

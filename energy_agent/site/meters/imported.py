@@ -75,7 +75,7 @@ class ImportedMeter:
 
     def read(self) -> tuple[MeterReading, ...]:
         """The next rows, at most ROWS_AT_ONCE. Rows before an invalid row come first; the next call raises its error."""
-        found: list[MeterReading] = []
+        readings: list[MeterReading] = []
         now_ns = self._now_ns()
         try:
             with opened(self._section.path) as file:
@@ -86,19 +86,19 @@ class ImportedMeter:
                     if count == ROWS_AT_ONCE:
                         break
                     try:
-                        found += self._row({name: cell for (name, _), cell in zip(columns, cells, strict=True)}, now_ns)
+                        readings += self._row({name: cell for (name, _), cell in zip(columns, cells, strict=True)}, now_ns)
                     except MeterError as error:
                         raise RowError(number, str(error)) from None
         except (MeterError, OSError) as error:
-            if not found:
+            if not readings:
                 where = f"{self._section.path}:{error.number}" if isinstance(error, RowError) else f"{self._section.path}"
                 said = error.strerror if isinstance(error, OSError) else None
                 raise MeterError(f"{where}: {said or error}") from None
         most_s = self._section.max_age_s
-        if not found and most_s is not None and now_ns - self._given_ns > most_s * NS_PER_S:
+        if not readings and most_s is not None and now_ns - self._given_ns > most_s * NS_PER_S:
             age = f"{(now_ns - self._given_ns) / NS_PER_S:.0f} s old" if self._given_ns else "missing"
             raise MeterError(f"{self._section.path}: its newest row is {age}, but max_age_s is {most_s:g}")
-        return tuple(found)
+        return tuple(readings)
 
     def close(self) -> None:
         """Nothing is held."""
@@ -134,11 +134,11 @@ class ImportedMeter:
         if t_ns <= self._row_ns:
             raise MeterError(f"its time is not later than that of the previous row: {cells['time'][:40]}")
         numbers = {name: decimal_of(cells[name]) for name in ("energy", "power") if cells.get(name)}
-        found = []
+        readings = []
         if numbers and t_ns > self._given_ns:
             assert self._ahead_ns is not None
             energy_wrap = self._section.energy_wrap
-            told = reading(
+            converted = reading(
                 self._meter,
                 self._clock,
                 energy=numbers.get("energy"),
@@ -149,10 +149,10 @@ class ImportedMeter:
                 power_unit=self._section.power_unit,
                 power_step=self._step("power", numbers),
             )
-            found.append(replace(told, t_ns=t_ns, boot_ns=t_ns + self._ahead_ns))
+            readings.append(replace(converted, t_ns=t_ns, boot_ns=t_ns + self._ahead_ns))
             self._given_ns = t_ns
         self._row_ns = t_ns
-        return found
+        return readings
 
     def _step(self, name: str, numbers: dict[str, Decimal]) -> Decimal:
         """Resolution as far as it has shown itself."""
@@ -172,10 +172,10 @@ def time_ns(text: str) -> int:
         found_ns = int(decimal_of(text) * NS_PER_S)
     else:
         try:
-            found = datetime.datetime.fromisoformat(text)
-            if found.tzinfo is None:
+            moment = datetime.datetime.fromisoformat(text)
+            if moment.tzinfo is None:
                 raise MeterError(f"its time {text[:40]} has no offset from UTC, such as Z or +01:00")
-            since = found - _EPOCH
+            since = moment - _EPOCH
         except (ValueError, ArithmeticError):
             raise MeterError(f"expected a time in ISO 8601 with an offset, or seconds since 1970, got {text[:40]!r}") from None
         found_ns = (since.days * 86_400 + since.seconds) * NS_PER_S + since.microseconds * 1_000

@@ -132,19 +132,19 @@ class ModbusMeter:
         began_s = time.monotonic()
         self._line.deadline_s = began_s + self._meter.timeout_s
         try:
-            found = self._numbers([r for r in (energy, power) if r is not None])
+            numbers = self._numbers([r for r in (energy, power) if r is not None])
         except BaseException:
             self._line.close()  # what comes late must not answer the next request
             raise
-        told, drawn = (None if r is None else found[r] for r in (energy, power))
-        age_s = self._age.of(self._section.renewal_s + time.monotonic() - began_s, told)
+        counted, drawn = (None if r is None else numbers[r] for r in (energy, power))
+        age_s = self._age.of(self._section.renewal_s + time.monotonic() - began_s, counted)
         return (
             reading(
                 self._meter,
                 self._clock,
-                energy=None if energy is None or told is None else told * energy.exact_scale,
+                energy=None if energy is None or counted is None else counted * energy.exact_scale,
                 energy_unit="kWh" if energy is None else energy.unit,
-                energy_step=_step(energy, told),
+                energy_step=_step(energy, counted),
                 wrap=None if energy is None else energy.exact_wrap,
                 power=None if power is None or drawn is None else drawn * power.exact_scale,
                 power_unit="W" if power is None else power.unit,

@@ -141,21 +141,21 @@ class PrometheusMeter:
         newest = {name: each.newest_s for name, each in sampled.items()}
         if newest == self._newest:
             return ()
-        told = {name: each.value for name, each in sampled.items()}
+        values = {name: each.value for name, each in sampled.items()}
         at_s = max(newest.values())
         span_s = float(at_s - min(each.oldest_s for each in sampled.values()))
         asked_s = time.monotonic() - began_s
         found_reading = reading(
             self._meter,
             self._clock,
-            energy=told.get("energy"),
+            energy=values.get("energy"),
             energy_unit=self._section.energy_unit,
-            energy_step=self._step("energy", told),
+            energy_step=self._step("energy", values),
             wrap=None if self._section.energy_wrap is None else Decimal(repr(self._section.energy_wrap)),
-            power=told.get("power"),
+            power=values.get("power"),
             power_unit=self._section.power_unit,
-            power_step=self._step("power", told),
-            age_s=self._age.of(span_s + self._back_s + asked_s, told.get("energy")),
+            power_step=self._step("power", values),
+            age_s=self._age.of(span_s + self._back_s + asked_s, values.get("energy")),
         )
         self._newest = newest
         behind_ns = max(0, int((max(each.evaluated_s for each in sampled.values()) - at_s) * 10**9))
@@ -164,11 +164,11 @@ class PrometheusMeter:
     def close(self) -> None:
         """Nothing is held."""
 
-    def _step(self, name: str, told: Mapping[str, Decimal]) -> Decimal:
+    def _step(self, name: str, values: Mapping[str, Decimal]) -> Decimal:
         """Resolution as far as it has shown itself."""
-        if name not in told:
+        if name not in values:
             return Decimal(1)
-        exponent = told[name].as_tuple().exponent
+        exponent = values[name].as_tuple().exponent
         self._finest[name] = min(self._finest[name], exponent if isinstance(exponent, int) else 0)
         return Decimal(10) ** max(-15, self._finest[name])
 

@@ -174,11 +174,11 @@ class RedfishEquipmentMeter:
         path = link(equipment, collection)
         if path is None:
             raise MeterError(f"{self._section.equipment} has no {collection}")
-        found = members(self._get(path), 1_000)
-        for each in found:
+        paths = members(self._get(path), 1_000)
+        for each in paths:
             if each.rstrip("/").rpartition("/")[2] == wanted:
                 return each
-        ids = ", ".join(each.rstrip("/").rpartition("/")[2] for each in found[:20]) or "none"
+        ids = ", ".join(each.rstrip("/").rpartition("/")[2] for each in paths[:20]) or "none"
         raise MeterError(f"{self._section.equipment} has no {wanted!r} among its {collection}; available: {ids[:_TEXT_MAX]}")
 
 

@@ -118,17 +118,17 @@ def decode_row(row: BoundRegister, answers: Mapping[str, Value]) -> _RegisterVal
     """
     register = row.register
     for check in row.checks:
-        found = answers[check.oid].number
-        if found != check.value:
-            raise MeterError(f"{register.title}: {check.name} is {found}, so that it is not so that {check.meaning}")
-    told = answers[row.oid]
-    if isinstance(register, profiles.ProfileRegister) and told.number == register.absent:
+        number = answers[check.oid].number
+        if number != check.value:
+            raise MeterError(f"{register.title}: {check.name} is {number}, so that it is not so that {check.meaning}")
+    value = answers[row.oid]
+    if isinstance(register, profiles.ProfileRegister) and value.number == register.absent:
         raise MeterError(
             f"the device does not measure {'energy' if register.is_energy else 'power'} ({register.title} is "
-            f"{told.number}); set read: {'power' if register.is_energy else 'energy'}"
+            f"{value.number}); set read: {'power' if register.is_energy else 'energy'}"
         )
-    if told.number < 0:
-        raise MeterError(f"implausible reading: {register.title} is {told.number}")
+    if value.number < 0:
+        raise MeterError(f"implausible reading: {register.title} is {value.number}")
     digits = 0 if row.digits_oid is None else answers[row.digits_oid].number
     if not 0 <= digits <= _DIGITS_MAX:
         raise MeterError(f"{register.title}: implausible number of {digits} decimal digits")
@@ -136,8 +136,8 @@ def decode_row(row: BoundRegister, answers: Mapping[str, Value]) -> _RegisterVal
     step = count if register.step is None else profiles.exact(register.step)
     if row.step_oid is not None:
         step = count * max(1, answers[row.step_oid].number)
-    wrap = register.wrap or (told.range if register.is_energy else None)
-    return _RegisterValue(told.number * count, step, None if wrap is None else wrap * count, register.unit)
+    wrap = register.wrap or (value.range if register.is_energy else None)
+    return _RegisterValue(value.number * count, step, None if wrap is None else wrap * count, register.unit)
 
 
 SPEC = FacilitySource("a PDU, UPS or meter with SNMP v2c or v3", Snmp, SnmpMeter)

@@ -48,8 +48,8 @@ class CsvFileSource:
         digest = hashlib.sha256(raw).hexdigest()
         if digest != self._digest:
             zone, boundary = self.about.zone, self.about.basis.boundary
-            told = series_csv.parse(raw, str(self._config.path), zone, boundary, self._clock.utc_ns(), digest)
-            self._points, self._digest = told.points, digest
+            series = series_csv.parse(raw, str(self._config.path), zone, boundary, self._clock.utc_ns(), digest)
+            self._points, self._digest = series.points, digest
         return self._points
 
     def close(self) -> None:

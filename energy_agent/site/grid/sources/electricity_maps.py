@@ -135,7 +135,7 @@ class ElectricityMapsSource:
     def _points(self, body: bytes, start_ns: int, end_ns: int) -> Iterator[IntensityPoint]:
         url, digest, now_ns = self._config.url, hashlib.sha256(body).hexdigest(), self._clock.utc_ns()
         rows = _rows(body, url)
-        told: dict[int, tuple[Decimal | None, bool, str]] = {}
+        hours: dict[int, tuple[Decimal | None, bool, str]] = {}
         for row in rows:
             for key, wanted in (("zone", self.about.zone), ("emissionFactorType", _TYPES[self.about.basis.boundary])):
                 if row.get(key, wanted) != wanted:
@@ -144,9 +144,9 @@ class ElectricityMapsSource:
             if not start_ns <= t_ns <= end_ns:
                 raise GridError(f"{url}: the response has a time that was not requested")
             said = (_intensity(row, url), _estimated(row, url), printable(str(row.get("estimationMethod") or "")))
-            if told.setdefault(t_ns, said) != said:
+            if hours.setdefault(t_ns, said) != said:
                 raise GridError(f"{url}: the response has two values for one hour")
-        for t_ns, (value, estimated, method) in sorted(told.items()):
+        for t_ns, (value, estimated, method) in sorted(hours.items()):
             zero_is_a_gap = self.about.basis.boundary is EmissionBoundary.LIFE_CYCLE  # no plant is built of nothing
             if t_ns < end_ns and value is not None and (value or not zero_is_a_gap):
                 yield IntensityPoint(t_ns, t_ns + HOUR_NS, value, estimated, now_ns, method, digest)
@@ -157,10 +157,10 @@ def _rows(body: bytes, url: str) -> list[Mapping[str, Any]]:
         raise ValueError(constant)
 
     try:
-        found = json.loads(body.decode("utf-8"), parse_float=Decimal, parse_constant=refuse)
+        body_json = json.loads(body.decode("utf-8"), parse_float=Decimal, parse_constant=refuse)
     except (ValueError, RecursionError, ArithmeticError):
         raise GridError(f"{url}: the response is not JSON") from None
-    rows = found.get("data", found.get("history")) if isinstance(found, dict) else None
+    rows = body_json.get("data", body_json.get("history")) if isinstance(body_json, dict) else None
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise GridError(f"{url}: the response has no list of hours (data)")
     if len(rows) > _DEPTH_ROWS_MAX:
