@@ -270,7 +270,9 @@ def _fitted(steps: Sequence[_Step], tick: ProfileEstimate) -> ProfileEstimate:
     if best < 0.75 * len(steps):
         return ProfileEstimate(None, reason=f"{UNCLEAN}: {best} of {len(steps)} steps agree on a window")
     if partial < 3:
-        return ProfileEstimate(None, reason=f"{STEADY}: power showed {partial} of {len(steps)} load steps in part, 3 required")
+        return ProfileEstimate(
+            None, reason=f"{STEADY}: power showed a part of the step in {partial} of {len(steps)} load steps, 3 required"
+        )
     good = [w for w, n in counts.items() if n == best]
     near = [w for w, n in counts.items() if n >= best - 1]
     return ProfileEstimate((good[0] + good[-1]) / 2e6, near[0] / 1e6, near[-1] / 1e6, best)

@@ -120,7 +120,7 @@ def decode_row(row: BoundRegister, answers: Mapping[str, Value]) -> _RegisterVal
     for check in row.checks:
         number = answers[check.oid].number
         if number != check.value:
-            raise MeterError(f"{register.title}: {check.name} is {number}, so that it is not so that {check.meaning}")
+            raise MeterError(f"{register.title}: {check.name}: expected {check.value} ({check.meaning}), got {number}")
     value = answers[row.oid]
     if isinstance(register, profiles.ProfileRegister) and value.number == register.absent:
         raise MeterError(

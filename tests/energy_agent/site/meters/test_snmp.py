@@ -92,8 +92,8 @@ def test_decimal_digits_and_resolution_are_the_devices_own(pdu, community):
 @pytest.mark.parametrize(
     ("oid", "value", "reason"),
     [
-        ("{m}.2.1.1.8", rfc1902.Integer32(2), "SensorIsAvailable is 2"),
-        ("{c}.6.1.1.5", rfc1902.Integer32(4), "inletSensorUnits is 4"),
+        ("{m}.2.1.1.8", rfc1902.Integer32(2), "SensorIsAvailable: expected"),
+        ("{c}.6.1.1.5", rfc1902.Integer32(4), "inletSensorUnits: expected"),
         ("{c}.7.1.1.8", rfc1902.Unsigned32(10), "10 decimal digits"),
         ("{c}.7.1.1.8", rfc1902.Integer32(-1), "-1 decimal digits"),
     ],
