@@ -18,8 +18,10 @@ FACTS = ("kind", "namespace", "pod", "owner", "team", "project", "model", "preci
 _READING = (
     "Last reading. Absent while the GPU does not respond or does not support the reading (gpu_absent_info has the reason)."
 )
-_LEDGER = "From the journal: starts at 0, survives restarts, never falls. Absent while the GPU does not respond; then "
-"resumes at a higher value."
+_LEDGER = (
+    "From the journal: starts at 0, survives restarts, never falls. Absent while the GPU does not respond; then "
+    "resumes at a higher value."
+)
 _FACT = "Always 1; the labels have the information."
 _ALWAYS = "Always present."
 _HEALTH = "Read once per sampling.health_period_s; absent when older than two periods, and while the GPU does not respond."
@@ -37,8 +39,10 @@ _SERVED = (
     "If the inference server reports it. Starts at 0 at the first reading, survives restarts; disappears with tokens_total."
 )
 _SERVED_NOW = "Last reading, if the inference server reports it. Absent while the server does not respond."
-_METER = "From the journal: starts at 0 at the meter's first reading. Absent while the meter does not respond; then resumes "
-"at a higher value."
+_METER = (
+    "From the journal: starts at 0 at the meter's first reading. Absent while the meter does not respond; then resumes "
+    "at a higher value."
+)
 _METER_READING = "Last reading. Absent while the meter does not respond."
 _HOST = (
     "From the journal: appears with the first recorded interval, two readings of the meter after its start, and never falls."

@@ -40,7 +40,7 @@ def test_an_agent_without_a_socket_is_not_taken_for_no_agent(tmp_path, monkeypat
         ask("GET", "/v1/me")
     with web_server(b"<title>Wattlens</title>") as port:
         assert "client.socket" in describe_silence(missing.value, port)
-        assert "no agent answers" in describe_silence(TimeoutError("timed out"), port)
+        assert "no agent responds" in describe_silence(TimeoutError("timed out"), port)
     with web_server(b"another program") as port:
-        assert f"no agent answers at {tmp_path}/none" in describe_silence(missing.value, port)
-    assert "no agent answers" in describe_silence(missing.value, port)  # nothing listens any more
+        assert f"no agent responds at {tmp_path}/none" in describe_silence(missing.value, port)
+    assert "no agent responds" in describe_silence(missing.value, port)  # nothing listens any more
