@@ -159,7 +159,9 @@ def _outputs(folder: Path, there: Sequence[str], manifest: Manifest) -> list[Ver
 
 def _ledger(wrong: list[str] | None, manifest: Manifest) -> VerificationStep:
     if wrong is None:
-        return VerificationStep("ledger", None, "days are compacted again from segments and compared as facts")
+        return VerificationStep(
+            "ledger", None, "not checked by file: days are rebuilt from segments and compared by their facts"
+        )
     if wrong:
         more = f"; and {len(wrong) - _MOST} more" if len(wrong) > _MOST else ""
         return VerificationStep("ledger", False, "; ".join(wrong[:_MOST]) + more)

@@ -58,7 +58,7 @@ def sci_per_token(
     note = "" if boundary == FACILITY else f"energy at the {boundary} boundary: facility overhead is not included"
     lacking = []
     if energy_uj is None:
-        lacking.append("no energy with its bounds (E)")
+        lacking.append("no energy with bounds (E)")
     if g_per_kwh is None:
         lacking.append("no location-based intensity (I)")
     if embodied is None or embodied.low_g is None or embodied.high_g is None:

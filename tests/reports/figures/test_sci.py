@@ -39,13 +39,13 @@ def test_the_example_of_sci_for_ai_is_130_g_for_a_million_tokens() -> None:
 @pytest.mark.parametrize(
     ("lacking", "reason"),
     [
-        ({"energy_uj": None}, "no energy with its bounds (E)"),
+        ({"energy_uj": None}, "no energy with bounds (E)"),
         ({"g_per_kwh": None}, "no location-based intensity (I)"),
         ({"embodied": None}, "no embodied emissions (M)"),
         ({"embodied": EmbodiedEmissions(None, None, "no footprint of X")}, "no embodied emissions (M): no footprint of X"),
         ({"tokens": None}, "no tokens were counted (R)"),
         ({"tokens": 0}, "no token was generated (R)"),
-        ({"energy_uj": None, "tokens": None}, "no energy with its bounds (E); no tokens were counted (R)"),
+        ({"energy_uj": None, "tokens": None}, "no energy with bounds (E); no tokens were counted (R)"),
     ],
 )
 def test_an_open_term_leaves_it_absent_with_the_reason(lacking: dict[str, None], reason: str) -> None:
