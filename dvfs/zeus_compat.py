@@ -11,6 +11,6 @@ def __getattr__(name: str) -> Any:
     value = getattr(optimizer, name)
     if not name.startswith("__"):
         warnings.warn(
-            f"{__name__} is now wattlens.zeus; this name goes with the next release", DeprecationWarning, stacklevel=2
+            f"{__name__} is now wattlens.zeus; the old name works in this release only", DeprecationWarning, stacklevel=2
         )
     return value

@@ -53,12 +53,12 @@ def load(path: Path, *, simulated: bool = False) -> ActuatorFile:
 
     data = yaml_file.parse(yaml_file.read(path, "configuration", True, not simulated), str(path))
     if not isinstance(data, dict):
-        raise UsageError(f"{path}: must be a mapping with the keys {', '.join(_FILE_KEYS)}")
+        raise UsageError(f"{path}: expected a mapping with the keys {', '.join(_FILE_KEYS)}")
     for key in data:
         _require_known_key(key, _FILE_KEYS, str(path))
     switch = data.get("kill_switch")
     if switch is not None and (not isinstance(switch, str) or not switch.startswith("/")):
-        raise UsageError(f"{path}: kill_switch: must be the absolute path of a file")
+        raise UsageError(f"{path}: kill_switch: expected the absolute path of a file")
     return ActuatorFile(parse(data.get("allow"), f"{path}: allow"), None if switch is None else Path(switch))
 
 
@@ -81,21 +81,21 @@ def parse(section: object, where: str) -> AllowList:
     if section is None:
         return AllowList()
     if not isinstance(section, list):
-        raise UsageError(f"{where}: must be a list of rules, each with 'devices' and 'knobs'")
+        raise UsageError(f"{where}: expected a list of rules, each with 'devices' and 'knobs'")
     return AllowList(tuple(_rule(entry, f"{where}[{i}]") for i, entry in enumerate(section)))
 
 
 def _rule(entry: object, where: str) -> AllowRule:
     if not isinstance(entry, Mapping):
-        raise UsageError(f"{where}: must be a mapping with 'devices' and 'knobs'")
+        raise UsageError(f"{where}: expected a mapping with 'devices' and 'knobs'")
     for key in entry:
         _require_known_key(key, _KEYS, where)
     knobs = entry.get("knobs")
     if not isinstance(knobs, list) or not knobs or any(k not in KNOBS for k in knobs):
-        raise UsageError(f"{where}.knobs: must be a list out of {', '.join(KNOBS)}")
+        raise UsageError(f"{where}.knobs: expected a list of values from {', '.join(KNOBS)}")
     baseline = _baseline(entry.get("baseline"), f"{where}.baseline")
     if "clock" in knobs and baseline is None:
-        raise UsageError(f"{where}.baseline: must be 'unlocked' or [low, high] MHz, since a lock cannot be read")
+        raise UsageError(f"{where}.baseline: expected 'unlocked' or [low, high] in MHz, because NVML cannot read a clock lock")
     power = _range(entry.get("power_w"), f"{where}.power_w")
     limits = DeviceLimits(
         frozenset(knobs),
@@ -111,7 +111,7 @@ def _devices(value: object, where: str) -> str | tuple[str | int, ...]:
         return "all"
     if isinstance(value, list) and value and all(isinstance(v, str | int) and not isinstance(v, bool) for v in value):
         return tuple(value)
-    raise UsageError(f"{where}: must be 'all' or a list of UUIDs and indexes")
+    raise UsageError(f"{where}: expected 'all' or a list of UUIDs and indices")
 
 
 def _baseline(value: object, where: str) -> Baseline | None:
@@ -127,4 +127,4 @@ def _range(value: object, where: str, other: str = "") -> tuple[int, int] | None
         low, high = value
         if isinstance(low, int) and isinstance(high, int) and 0 < low <= high:
             return low, high
-    raise UsageError(f"{where}: must be [low, high] in whole units{other}")
+    raise UsageError(f"{where}: expected [low, high] as integers{other}")

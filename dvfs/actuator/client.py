@@ -142,7 +142,7 @@ class ActuatorClient:
                 # `acquire`, which on a half-done first try is refused naming ourselves, and free again after the grace.
                 if not tries_left or isinstance(error, TimeoutError | WireError):
                     text = getattr(error, "strerror", None) or str(error)
-                    reason = f"no answer at {self._path} ({text}); is `wattlens actuator` running?"
+                    reason = f"no response at {self._path} ({text}); is `wattlens actuator` running?"
                     raise ActuatorError("unreachable", reason) from error
         raise AssertionError("every try returns or raises")
 
@@ -167,14 +167,14 @@ class ActuatorClient:
         while time.monotonic() < end:
             data = self._socket.recv(8192)
             if not data:
-                raise ConnectionResetError("hung up")
+                raise ConnectionResetError("closed the connection")
             for answer in self._decoder.feed(data):
                 if answer.get("id") not in (self._number, None):
                     continue
                 if not answer.get("ok"):
                     raise ActuatorError(str(answer.get("code", "refused")), str(answer.get("reason", "refused")))
                 return answer
-        raise TimeoutError("no answer in time")
+        raise TimeoutError("no response in time")
 
     def __enter__(self) -> "ActuatorClient":
         return self

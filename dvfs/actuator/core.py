@@ -63,13 +63,11 @@ class ActuatorCore:
         """Grant a lease on all of `devices`, or refuse naming the first reason."""
         self._unless_killed()
         if not 1 <= ttl_s <= MAX_TTL_S:
-            raise ActuatorRefusalError("bad_request", f"ttl_s must be between 1 and {MAX_TTL_S:g}")
+            raise ActuatorRefusalError("bad_request", f"ttl_s: expected a number from 1 to {MAX_TTL_S:g}")
         unread = self._look() if any(device not in self._index for device in devices) else ""
         for device in devices:
             if device not in self._index and unread:
-                raise ActuatorRefusalError(
-                    unread, f"the driver did not list its devices ({unread}), so {device} is not known yet"
-                )
+                raise ActuatorRefusalError(unread, f"the driver did not list its devices ({unread}), so {device} is unknown")
             if not self._limits(device).knobs:
                 raise ActuatorRefusalError("not_allowed", f"{device} is not in the allow-list")
         now = self._boot_ns()
@@ -91,7 +89,7 @@ class ActuatorCore:
                     "restore_pending", f"{device}: an earlier {left[0].knob} setting is not restored yet ({why})"
                 )
             if self._read(device).mig:
-                raise ActuatorRefusalError("mig", f"{device} is in MIG mode: its instances may serve other tenants")
+                raise ActuatorRefusalError("mig", f"{device} is in MIG mode: other workloads may use its instances")
 
     def set(
         self, connection: int, token: str, device: str, setting: Setting, note: SettingNote | None = None
@@ -245,19 +243,19 @@ class ActuatorCore:
             before = self._journal.get(device, "power")
             now = reading.power_limit_mw
             if now is None:
-                raise ActuatorRefusalError("not_supported", f"{device} does not tell its power limit")
+                raise ActuatorRefusalError("not_supported", f"{device} does not report its power limit")
             if reading.out_of_band:
-                raise ActuatorRefusalError("out_of_band", f"{device}: a BMC or another manager holds the power limit")
+                raise ActuatorRefusalError("out_of_band", f"{device}: a BMC or another manager enforces the power limit")
             mine = (now,) if before is None else (before.backup, *before.ours)
             if now not in mine:
                 raise ActuatorRefusalError(
-                    "foreign_change", f"{device}: somebody else set its limit to {now} mW; it is left alone"
+                    "foreign_change", f"{device}: another program set its limit to {now} mW; it is not changed"
                 )
             writes.append(KnobWrite("power", allowed.power_mw, mine))
         if allowed.clock_mhz is not None:
             if limits.baseline is None or not baseline_fits(limits.baseline, reading.constraints):
                 raise ActuatorRefusalError(
-                    "no_baseline", f"{device}: the declared baseline {limits.baseline} is none of its clocks"
+                    "no_baseline", f"{device}: the declared baseline {limits.baseline} is not one of its clocks"
                 )
             writes.append(KnobWrite("clock", allowed.clock_mhz))
         return writes
@@ -268,7 +266,7 @@ class ActuatorCore:
         results = self.restore(ended, "request", reason)
         stuck = next((r for r in results if not r.closed), None)
         if stuck:
-            raise ActuatorRefusalError(stuck.outcome, f"{device}: the {stuck.knob} setting could not be taken back yet")
+            raise ActuatorRefusalError(stuck.outcome, f"{device}: the {stuck.knob} setting is not restored yet")
 
     def _write(self, lease: Lease, device: str, writes: list[KnobWrite], note: SettingNote | None) -> list[WriteResult]:
         if not writes:
@@ -295,9 +293,7 @@ class ActuatorCore:
             else:
                 self.restore(half, "refused")
             code = "foreign_change" if bad.status == "foreign" else bad.status
-            raise ActuatorRefusalError(
-                code, f"{device}: the write did not come out ({bad.status}); what was written is taken back"
-            )
+            raise ActuatorRefusalError(code, f"{device}: the write had no effect ({bad.status}); it is reverted")
         return answers
 
     def _limits(self, device: str) -> DeviceLimits:

@@ -46,10 +46,12 @@ def _power(requested: int, limits: DeviceLimits, constraints: Constraints, found
     if "power" not in limits.knobs:
         raise ActuatorRefusalError("knob_not_allowed", "the power knob is not in the allow-list of this device")
     if constraints.power_mw is None:
-        raise ActuatorRefusalError("not_supported", "the device does not tell its power limit range")
+        raise ActuatorRefusalError("not_supported", "the device does not report its power limit range")
     low, high = _overlap(limits.power_mw, constraints.power_mw, "power")
     if found_mw is not None and found_mw < low:
-        raise ActuatorRefusalError("empty_range", f"the limit was found at {found_mw} mW, below all that may be set ({low} mW)")
+        raise ActuatorRefusalError(
+            "empty_range", f"the original limit, {found_mw} mW, is below the allowed minimum of {low} mW"
+        )
     return min(max(requested, low), high if found_mw is None else min(high, found_mw))
 
 
@@ -60,13 +62,13 @@ def _clock(requested: int, limits: DeviceLimits, constraints: Constraints) -> tu
         raise ActuatorRefusalError("no_baseline", "the clock knob needs a declared baseline: a clock lock cannot be read back")
     clocks = sorted(set(constraints.sm_clocks_mhz))
     if len(clocks) < 2:
-        raise ActuatorRefusalError("not_supported", "the device does not tell its SM clocks")
+        raise ActuatorRefusalError("not_supported", "the device does not report its SM clocks")
     low, high = _overlap(limits.sm_clock_mhz, (clocks[0], clocks[-1]), "clock")
     if limits.baseline != "unlocked":
         high = min(high, limits.baseline[1])
     choices = [c for c in clocks if low <= c <= high and c > clocks[0]]
     if not choices:
-        raise ActuatorRefusalError("empty_range", f"the device has no SM clock between {low} and {high} MHz above its lowest")
+        raise ActuatorRefusalError("empty_range", f"the device has no SM clock from {low} to {high} MHz above its lowest clock")
     # Between two steps the higher one: the guard may cost joules, but never more speed than requested.
     return clocks[0], next((c for c in choices if c >= requested), choices[-1])
 
@@ -74,7 +76,9 @@ def _clock(requested: int, limits: DeviceLimits, constraints: Constraints) -> tu
 def _overlap(allowed: tuple[int, int] | None, possible: tuple[int, int], knob: str) -> tuple[int, int]:
     low, high = possible if allowed is None else (max(allowed[0], possible[0]), min(allowed[1], possible[1]))
     if low > high:
-        raise ActuatorRefusalError("empty_range", f"the allowed {knob} range {allowed} and the device's {possible} do not meet")
+        raise ActuatorRefusalError(
+            "empty_range", f"the allowed {knob} range {allowed} does not overlap the device's {possible}"
+        )
     return low, high
 
 

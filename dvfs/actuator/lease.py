@@ -51,13 +51,13 @@ class Leases:
             RefusedError: a device is leased already (names the holder), the list is empty, too long or has duplicates.
         """
         if not devices or len(set(devices)) != len(devices):
-            raise ActuatorRefusalError("bad_request", "a lease needs at least one device, each once")
+            raise ActuatorRefusalError("bad_request", "expected one or more devices, each once")
         for device in devices:
             held = self.holder(device)
             if held is not None:
                 raise ActuatorRefusalError("held", f"{device} is leased to {held.holder}")
         if len(self._by_token) >= self._capacity:
-            raise ActuatorRefusalError("too_many", f"there are already {self._capacity} leases")
+            raise ActuatorRefusalError("too_many", f"expected at most {self._capacity} leases")
         lease = Lease(token, holder, devices, connection, ttl_ns, now_ns + ttl_ns)
         self._by_token[token] = lease
         return lease
@@ -70,7 +70,7 @@ class Leases:
         """
         lease = next((x for t, x in self._by_token.items() if hmac.compare_digest(t.encode(), token.encode())), None)
         if lease is None:
-            raise ActuatorRefusalError("expired", "no such lease: it expired or was released")
+            raise ActuatorRefusalError("expired", "lease not found: it expired or was released")
         if lease.connection not in (connection, None):
             raise ActuatorRefusalError("held", "this lease is in use on another connection")
         return lease

@@ -53,7 +53,7 @@ class Requests:
         number = message.get("id")
         number = number if isinstance(number, int) and abs(number) < 1 << 53 else None
         if message.get("v") != VERSION:
-            return refuse(number, "version", f"this actuator speaks version {VERSION}")
+            return refuse(number, "version", f"this actuator supports version {VERSION}")
         try:
             return encode({"v": VERSION, "id": number, "ok": True, **self._do(caller, message)})
         except ActuatorRefusalError as error:
@@ -63,7 +63,7 @@ class Requests:
             return refuse(number, "journal", str(error))
         except WireError as error:
             LOG.error("%s: %s", caller.holder, error)
-            return refuse(number, "too_large", f"the answer does not fit: {error}")
+            return refuse(number, "too_large", f"the response is too large: {error}")
         except Exception as error:
             # What one peer's message runs into must not end the leases of all others.
             LOG.exception("%s: request failed", caller.holder)
@@ -77,7 +77,7 @@ class Requests:
             case "acquire":
                 devices = message.get("devices")
                 if not isinstance(devices, list) or len(devices) > _MAX_DEVICES or not all(isinstance(d, str) for d in devices):
-                    raise ActuatorRefusalError("bad_request", f"devices must be a list of at most {_MAX_DEVICES} UUIDs")
+                    raise ActuatorRefusalError("bad_request", f"devices: expected a list of at most {_MAX_DEVICES} UUIDs")
                 granted = self._core.acquire(caller.number, caller.holder, tuple(devices), _ttl_s(message))
                 caller.leases += 1
                 return granted
@@ -97,7 +97,7 @@ class Requests:
             case "history":
                 rows = self._history.after(_count(message, "after"))
                 return {"rows": first_page(rows), "name": self._history.name}
-        raise ActuatorRefusalError("bad_request", "op must be hello, acquire, set, heartbeat, release, status or history")
+        raise ActuatorRefusalError("bad_request", "op: expected hello, acquire, set, heartbeat, release, status or history")
 
 
 def refuse(number: int | None, code: str, reason: str) -> bytes:
@@ -108,21 +108,21 @@ def refuse(number: int | None, code: str, reason: str) -> bytes:
 def _text(message: dict[str, Any], key: str, longest: int = 96) -> str:
     value = message.get(key, "")
     if not isinstance(value, str) or len(value) > longest:
-        raise ActuatorRefusalError("bad_request", f"{key} must be a text of at most {longest} characters")
+        raise ActuatorRefusalError("bad_request", f"{key}: expected a text of at most {longest} characters")
     return value
 
 
 def _count(message: dict[str, Any], key: str) -> int:
     value = message.get(key, 0)
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 1 << 63:
-        raise ActuatorRefusalError("bad_request", f"{key} must be a whole number from 0 to 2^63 - 1")
+        raise ActuatorRefusalError("bad_request", f"{key}: expected an integer from 0 to 2^63 - 1")
     return value
 
 
 def _ttl_s(message: dict[str, Any]) -> float:
     value = message.get("ttl_s", TTL_S)
     if not isinstance(value, int | float) or isinstance(value, bool) or not abs(value) < 1 << 53:
-        raise ActuatorRefusalError("bad_request", "ttl_s must be a number of seconds")
+        raise ActuatorRefusalError("bad_request", "ttl_s: expected a number of seconds")
     return float(value)
 
 
@@ -138,8 +138,8 @@ def _note(message: dict[str, Any]) -> SettingNote | None:
 def _setting(message: dict[str, Any]) -> Setting:
     raw = message.get("setting")
     if not isinstance(raw, dict) or not set(raw) <= {"sm_clock_max_mhz", "power_limit_mw"}:
-        raise ActuatorRefusalError("bad_request", "setting must hold sm_clock_max_mhz and power_limit_mw, or less")
+        raise ActuatorRefusalError("bad_request", "setting: expected an object with sm_clock_max_mhz, power_limit_mw or both")
     for value in raw.values():
         if value is not None and (not isinstance(value, int) or isinstance(value, bool) or not 0 < value < 1 << 31):
-            raise ActuatorRefusalError("bad_request", "a setting must be a whole number above 0")
+            raise ActuatorRefusalError("bad_request", "setting: expected integers above 0")
     return Setting(raw.get("sm_clock_max_mhz"), raw.get("power_limit_mw"))

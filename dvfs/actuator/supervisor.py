@@ -80,7 +80,8 @@ def serve(config: ActuatorConfig) -> int:
             clean = _restore(config, _STOP_S / 2 if stop.asked else 0.0, lambda: None)
             if stop.asked:
                 return 0 if clean else 1
-            LOG.error("worker ended (%s); settings are %s; starting another", code, "back" if clean else "not all back yet")
+            settings = "restored" if clean else "not all restored yet"
+            LOG.error("worker ended (%s); settings are %s; starting another", code, settings)
             back_off = _BACK_OFF_S[0] if time.monotonic() - started > _STEADY_S else min(back_off * 2, _BACK_OFF_S[1])
             if select.select([stop.reader], [], [], back_off)[0]:
                 return 0 if _restore(config, _STOP_S / 2, lambda: None) else 1
@@ -145,7 +146,7 @@ def _bury(pid: int, patience_s: float) -> int:
         if done:
             return status
         if time.monotonic() > end:
-            LOG.error("worker %d does not answer; killing it", pid)
+            LOG.error("worker %d does not respond; killing it", pid)
             os.kill(pid, signal.SIGKILL)
             return os.waitpid(pid, 0)[1]
         time.sleep(0.02)
@@ -206,7 +207,7 @@ def _make_folder(config: ActuatorConfig, folder: Path, key: str) -> None:
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
-        raise UsageError(f"{key} {folder}: cannot create it: {error.strerror}; choose another place") from error
+        raise UsageError(f"{key} {folder}: cannot create: {error.strerror}; choose another path") from error
     _require_safe(config, folder, key)
 
 
@@ -229,7 +230,7 @@ def _instance_lock(config: ActuatorConfig, seconds: float) -> int:
             if time.monotonic() > end:
                 holder = os.pread(fd, 32, 0).decode(errors="replace").strip() or "unknown"
                 os.close(fd)
-                raise WattlensError(f"{state}: an actuator runs on this state folder (pid {holder}); stop it first") from None
+                raise WattlensError(f"{state}: another actuator uses this state folder (pid {holder}); stop it first") from None
             time.sleep(0.1)
         else:
             os.ftruncate(fd, 0)

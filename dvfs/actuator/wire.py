@@ -26,7 +26,7 @@ def encode(message: dict[str, Any]) -> bytes:
     except ValueError as error:
         raise WireError(f"not JSON: {error}") from error
     if len(body) > MAX_BYTES:
-        raise WireError(f"message of {len(body)} bytes; the limit is {MAX_BYTES}")
+        raise WireError(f"message of {len(body)} bytes, expected at most {MAX_BYTES}")
     return len(body).to_bytes(_HEAD, "big") + body
 
 
@@ -71,7 +71,7 @@ class Decoder:
         while len(self._buffer) >= _HEAD:
             size = int.from_bytes(self._buffer[:_HEAD], "big")
             if size > MAX_BYTES:
-                raise WireError(f"message of {size} bytes; the limit is {MAX_BYTES}")
+                raise WireError(f"message of {size} bytes, expected at most {MAX_BYTES}")
             if len(self._buffer) < _HEAD + size:
                 break
             body, self._buffer = self._buffer[_HEAD : _HEAD + size], self._buffer[_HEAD + size :]
@@ -88,4 +88,4 @@ class Decoder:
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
+    raise ValueError(f"{name} is not valid JSON")

@@ -77,7 +77,7 @@ class ActuatorWorker:
             self._selector.register(listener, selectors.EVENT_READ, None)
             self._selector.register(self._watch.pair, selectors.EVENT_READ, None)
             self._selector.register(self._stop.reader, selectors.EVENT_READ, None)
-            LOG.info("serving at %s", self._path)
+            LOG.info("listening on %s", self._path)
             self._serve(listener)
         finally:
             listener.close()
@@ -221,6 +221,6 @@ def listen(path: Path) -> socket.socket:
         listener.listen(_MAX_CONNECTIONS)
     except OSError as error:
         listener.close()
-        raise UsageError(f"{path}: cannot listen there: {error.strerror or error}; choose another --socket") from error
+        raise UsageError(f"{path}: cannot listen: {error.strerror or error}; choose another --socket") from error
     listener.setblocking(False)
     return listener

@@ -61,7 +61,7 @@ class Experiments:
                         found, subject, boot_ns, stored=text, stored_ns=boot_ns, is_changed=False
                     )
             except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-                log.warning("state %r of the proof is not readable, the experiment restarts: %s", key, error)
+                log.warning("state %r of the savings proof is not readable; the experiment restarts: %s", key, error)
                 self._removed.add(key)
 
     def is_paused(self, group: str) -> bool:

@@ -118,7 +118,9 @@ class GovernedGroup:
                 wanted.failed = ""
             except Exception as error:  # an error in one policy must not end the steering of every other group
                 if not wanted.failed:
-                    log.exception("policy %s of group %s failed: it is released and starts over", name, observation.group)
+                    log.exception(
+                        "policy %s of group %s failed: the group is released and the policy restarts", name, observation.group
+                    )
                 decision, wanted.state, wanted.promise = _FAILED, policy.start(), None
                 wanted.failed = f"{type(error).__name__}: {error}"[:200]
             if decision.action != "hold":

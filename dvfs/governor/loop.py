@@ -85,7 +85,7 @@ class Governor:
         groups: dict[str, Observation] = {}
         for observation in observations:
             if groups.setdefault(observation.group, observation) is not observation:
-                self.failures[observation.group] = "two groups have this name: only the first one is steered"
+                self.failures[observation.group] = "duplicate group name: only the first group is steered"
         # Lost devices are released before any group acquires one.
         for name in sorted(self._groups.keys() - groups.keys()):
             self._guard(name, self._drop_group, name, self._groups[name], now)
@@ -115,7 +115,7 @@ class Governor:
         except Exception as error:
             text = f"failed: {type(error).__name__}: {error}"[:200]
             if name not in self._failing:
-                log.exception("group %s failed: it is released", name)
+                log.exception("group %s failed and is released", name)
             self.failures[name] = text
             if (group := self._groups.get(name)) is not None:
                 self._abandon(group)
@@ -126,7 +126,7 @@ class Governor:
         try:
             self._let_go(group, "failed")
         except Exception:
-            log.exception("a lease is left to its end")
+            log.exception("could not release a lease; it expires by itself")
         group.forget()
 
     def _steer(self, observation: Observation, now: int) -> None:
@@ -311,7 +311,11 @@ class Governor:
         try:
             lease.release(reason)
         except LeaseError as error:
-            log.warning("%s: restoring is left to the lease's end: %s", "+".join(sorted(group.devices)), _why(error))
+            log.warning(
+                "%s: could not restore; the setting is restored when the lease expires: %s",
+                "+".join(sorted(group.devices)),
+                _why(error),
+            )
 
     def _beat(self, group: GovernedGroup, now: int) -> None:
         if group.lease is None:
@@ -320,7 +324,7 @@ class Governor:
             group.lease.renew(now)
         except LeaseError as error:
             self._wait(group, now, error)
-            log.warning("%s: the lease is lost: %s", "+".join(sorted(group.devices)), _why(error))
+            log.warning("%s: lost the lease: %s", "+".join(sorted(group.devices)), _why(error))
             group.lose_lease()
 
     def _wait(self, group: GovernedGroup, now: int, error: LeaseError) -> None:

@@ -27,20 +27,20 @@ def checked(
     values = dict(defaults)
     for name, value in options.items():
         if name not in defaults:
-            raise UsageError(f"dvfs policy {policy}: unknown option {name!r}; there are: {', '.join(defaults)}")
+            raise UsageError(f"dvfs policy {policy}: unknown option {name!r}; expected one of {', '.join(defaults)}")
         default = defaults[name]
         if isinstance(default, bool):
             if not isinstance(value, bool):
-                raise UsageError(f"dvfs policy {policy}: {name} must be true or false, got {value!r}")
+                raise UsageError(f"dvfs policy {policy}: {name}: expected true or false, got {value!r}")
         elif isinstance(default, str):
             if not isinstance(value, str):
-                raise UsageError(f"dvfs policy {policy}: {name} must be a word, got {value!r}")
+                raise UsageError(f"dvfs policy {policy}: {name}: expected a word, got {value!r}")
         elif isinstance(value, bool) or not isinstance(value, int | float):
-            raise UsageError(f"dvfs policy {policy}: {name} must be a number >= 0, got {value!r}")
+            raise UsageError(f"dvfs policy {policy}: {name}: expected a number of at least 0, got {value!r}")
         elif name in ranges:
             _within(policy, name, value, *ranges[name])
         elif not 0 <= value < _MOST:
-            raise UsageError(f"dvfs policy {policy}: {name} must be a number >= 0, got {value!r}")
+            raise UsageError(f"dvfs policy {policy}: {name}: expected a number of at least 0, got {value!r}")
         values[name] = value
     return values
 
@@ -48,5 +48,5 @@ def checked(
 def _within(policy: str, name: str, value: float, low: float, high: float) -> None:
     whole = isinstance(low, int) and isinstance(high, int)
     if not low <= value <= high or (whole and value != int(value)):
-        kind = "a whole number" if whole else "a number"
-        raise UsageError(f"dvfs policy {policy}: {name} must be {kind} from {low:g} to {high:g}, got {value!r}")
+        kind = "an integer" if whole else "a number"
+        raise UsageError(f"dvfs policy {policy}: {name}: expected {kind} from {low:g} to {high:g}, got {value!r}")

@@ -43,7 +43,7 @@ def configure(options: Mapping[str, object], _knees: Sequence[Knee]) -> int:
 
 
 SPEC = DvfsPolicy(
-    summary="what the workload itself asks for over the agent's socket, while its word lasts",
+    summary="apply the setting that the workload requests over the agent's socket, until the request expires",
     options={"stale_s": "age in seconds at which a reading counts as missing (default 5)"},
     configure=configure,
     start=RequestState,

@@ -224,13 +224,13 @@ def configure(options: Mapping[str, object], budget_w: float) -> NodeBudget:
     """
     values = checked("budget", options, _DEFAULTS)
     if not budget_w > 0:
-        raise UsageError("dvfs policy budget: budget_w must be above 0")
+        raise UsageError("dvfs policy budget: budget_w: expected a number above 0")
     config = BudgetOptions(round(budget_w * 1000), int(values["every_s"] * _NS))
     return NodeBudget(BudgetState, lambda observations, state: decide(observations, state, config))
 
 
 SPEC = NodePolicy(
-    summary="node: one power budget for all GPUs, split by marginal progress per watt",
-    options={"every_s": "seconds between two splits (default 10)"},
+    summary="node: divide one power budget among all GPUs by marginal progress per watt",
+    options={"every_s": "seconds between divisions of the budget (default 10)"},
     configure=configure,
 )

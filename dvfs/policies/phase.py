@@ -93,10 +93,10 @@ def configure(options: Mapping[str, object], knees: Sequence[Knee]) -> PhaseOpti
 
 
 SPEC = DvfsPolicy(
-    summary="training: a low clock while the job really waits (checkpoint, data stall), for waits that last",
+    summary="training: lower the clock during long waits of the job (checkpoint, data stall)",
     options={
-        "after_s": "seconds that a wait has lasted before it is steered, at least 1 (default 3)",
-        "busy_percent": "GPU utilisation above which it is work, not waiting (default 10)",
+        "after_s": "seconds of waiting before the clock is lowered, at least 1 (default 3)",
+        "busy_percent": "GPU utilisation in percent above which the job is working (default 10)",
         "stale_s": "age in seconds at which a reading counts as missing (default 5)",
     },
     configure=configure,

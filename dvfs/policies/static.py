@@ -86,11 +86,11 @@ def configure(options: Mapping[str, object], knees: Sequence[Knee]) -> KneeOptio
 
 
 SPEC = DvfsPolicy(
-    summary="hold each device at the knee of its SKU; release on missing or stale metrics, thermal trouble or queue growth",
+    summary="keep each GPU at the knee of its model; release on missing or stale metrics, thermal limits or queue growth",
     options={
-        "clean_s": "seconds without trouble before the knee is set (default 5)",
+        "clean_s": "seconds without a reason to release before the knee is set (default 5)",
         "stale_s": "age in seconds at which a reading counts as missing (default 5)",
-        "queue_limit": "requests that may wait before a growing queue counts as trouble (default 0)",
+        "queue_limit": "number of waiting requests up to which a growing queue is ignored (default 0)",
     },
     configure=configure,
     start=KneeState,

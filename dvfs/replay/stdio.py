@@ -49,7 +49,7 @@ class _Lines:
         """The next message; None at the end. Raises UsageError."""
         self.number, line = next(self._lines, (0, ""))
         if len(line) > MAX_LINE:
-            raise ValueError(f"longer than {MAX_LINE} characters")
+            raise ValueError(f"expected at most {MAX_LINE} characters")
         return json_file.parse(TypeAdapter(model), line, f"line {self.number}") if self.number else None
 
 

@@ -39,10 +39,10 @@ def load(path: Path) -> list[SettingTable]:
         text = raw.decode("utf-8-sig")
         measured = tables(parse(text, str(path)), path.stem) if text.lstrip().startswith("{") else _csv(text, path)
     except (UnicodeDecodeError, csv.Error) as error:
-        raise UsageError(f"{path}: neither a profile nor a CSV: {error}") from error
+        raise UsageError(f"{path}: expected a profile or a CSV file: {error}") from error
     found = [table for table in measured if len(table.rows) > 1]
     if not found:
-        raise UsageError(f"{path}: no workload in it was measured at two settings")
+        raise UsageError(f"{path}: expected a workload with two or more settings, found none")
     return found
 
 
@@ -54,7 +54,7 @@ def _csv(text: str, path: Path) -> Iterable[SettingTable]:
         return _summary(reader, path, knob, columns)
     if "window_name" in columns and "elapsed_time" in columns:
         return _windows(reader, path, [name for name in columns if name.startswith("gpu") and name.endswith("_energy")])
-    raise UsageError(f"{path}: needs a column out of {', '.join(_KNOBS)}, or the columns window_name and elapsed_time")
+    raise UsageError(f"{path}: expected one of the columns {', '.join(_KNOBS)}, or the columns window_name and elapsed_time")
 
 
 def _summary(reader: "csv.DictReader[str]", path: Path, knob: str, columns: Sequence[str]) -> Iterable[SettingTable]:
@@ -68,7 +68,7 @@ def _summary(reader: "csv.DictReader[str]", path: Path, knob: str, columns: Sequ
         made = SettingRow(*(_number(row, name, path, line) for name in (knob, time, power)))
         rows = groups.setdefault(" ".join(str(row[name]) for name in named) or path.stem, {})
         if made.setting in rows:
-            raise UsageError(f"{path}:{line}: {knob} {made.setting:g} stands twice for one workload")
+            raise UsageError(f"{path}:{line}: duplicate {knob} {made.setting:g} of one workload")
         rows[made.setting] = made
     return [_table(name, _KNOBS[knob], rows) for name, rows in groups.items()]
 
@@ -78,9 +78,9 @@ def _windows(reader: "csv.DictReader[str]", path: Path, energies: Sequence[str])
     for line, row in enumerate(reader, 2):
         limit = str(row["window_name"]).rpartition("_")[2]
         if not limit.isdigit() or not energies:
-            raise UsageError(f"{path}:{line}: window_name must end in _LIMIT, and there must be a column gpu0_energy")
+            raise UsageError(f"{path}:{line}: expected a window_name that ends in _LIMIT, and a column gpu0_energy")
         if float(limit) in rows:
-            raise UsageError(f"{path}:{line}: limit {limit} stands twice")
+            raise UsageError(f"{path}:{line}: duplicate limit {limit}")
         time_s = _number(row, "elapsed_time", path, line)
         rows[float(limit)] = SettingRow(float(limit), time_s, sum(_number(row, name, path, line) for name in energies) / time_s)
     return [_table(path.stem, "power_limit_w", rows)]
@@ -96,5 +96,5 @@ def _number(row: Mapping[str, str | None], column: str, path: Path, line: int) -
     except ValueError:
         value = math.nan
     if not _LEAST <= value <= _MOST:
-        raise UsageError(f"{path}:{line}: {column} must be a number from {_LEAST:g} to {_MOST:g}, not {row[column]!r}")
+        raise UsageError(f"{path}:{line}: {column}: expected a number from {_LEAST:g} to {_MOST:g}, got {row[column]!r}")
     return value

@@ -49,7 +49,7 @@ def pace(samples: Sequence[Sample], from_ns: int) -> Pace | None:
     seen: list[Sample] = []
     for before, after in pairwise(samples):
         if after.count < before.count:
-            raise ValueError("its count fell: it began anew")
+            raise ValueError("its count fell, so it was restarted")
         if after.count > before.count and after.t_ns > max(before.t_ns, from_ns):
             seen.append(after)
     if len(seen) < 2:

@@ -141,9 +141,15 @@ def add_period(add: "Callable[..., Any]", kind: Callable[[str], Any] = moment, *
         start: the default of the first, in words.
         end: the default of the second, in words.
     """
-    what = "start, UTC: 2026-01-31, 2026-01-31T12:15, yesterday, monday, or 7d for seven days ago"
+    what = "start of the period, UTC: 2026-01-31, 2026-01-31T12:15, yesterday, monday, or 7d for seven days ago"
     add("--from", "--since", dest="start", type=kind, metavar="TIME", help=f"{what} (default: {start})")
-    add("--to", dest="end", type=kind, metavar="TIME", help=f"end, not included, like --from (default: {end})")
+    add(
+        "--to",
+        dest="end",
+        type=kind,
+        metavar="TIME",
+        help=f"end of the period, exclusive, in the form of --from (default: {end})",
+    )
 
 
 def day(text: str) -> date:
@@ -229,6 +235,6 @@ def write_new(path: Path, content: bytes, *, force: bool) -> None:
         with os.fdopen(os.open(path, flags, 0o644), "wb") as file:
             file.write(content)
     except FileExistsError:
-        raise UsageError(f"{path} exists already; name another file with --out, or overwrite it with --force") from None
+        raise UsageError(f"{path} already exists; choose another file with --out, or overwrite it with --force") from None
     except OSError as error:
         raise UsageError(f"cannot write {path}: {error.strerror}") from None

@@ -80,7 +80,7 @@ class ActuatorHistory:
             finally:
                 os.close(fd)
         except OSError as error:
-            LOG.warning("%s: cannot tell what was done: %s", self._path, error.strerror)
+            LOG.warning("%s: cannot report past actions: %s", self._path, error.strerror)
 
     def after(self, number: int) -> list[dict[str, Any]]:
         """The next rows after this number, at most PAGE of them."""

@@ -140,7 +140,9 @@ class ActuatorJournal:
         fold: _Open = {}
         size = os.fstat(self._fd).st_size
         if size > _MAX_BYTES:
-            raise JournalError(f"{self._path}: {size} bytes is no actuator's journal; move it away after checking the devices")
+            raise JournalError(
+                f"{self._path}: {size} bytes are not an actuator's journal; check the devices, then move the file away"
+            )
         data = os.pread(self._fd, size, 0)
         whole, _, torn = data.rpartition(b"\n")
         for number, line in enumerate(whole.split(b"\n") if whole else [], 1):
@@ -151,7 +153,7 @@ class ActuatorJournal:
                 _apply(fold, record)
             except (ValueError, KeyError, TypeError, RecursionError) as error:
                 raise JournalError(
-                    f"{self._path}:{number}: damaged ({error}); nothing is written to any device until it is moved away"
+                    f"{self._path}:{number}: damaged ({error}); no setting is applied until the file is moved away"
                 ) from error
         if torn:
             os.ftruncate(self._fd, size - len(torn))
@@ -168,7 +170,7 @@ class ActuatorJournal:
             _write(fd, records)
             draft.replace(self._path)
         except OSError as error:
-            LOG.warning("%s: the journal stays long: %s", draft, error.strerror)
+            LOG.warning("%s: cannot compact the journal: %s", draft, error.strerror)
             if fd >= 0:
                 os.close(fd)
             return

@@ -34,10 +34,10 @@ class SettingNote:
             ValueError: not an object, or a field is not a string or is too long.
         """
         if not isinstance(raw, Mapping):
-            raise ValueError("note must be an object of policy, reason and workload")
+            raise ValueError("note: expected an object with policy, reason and workload")
         texts = {key: raw.get(key, "") for key in _BYTES}
         if not all(isinstance(text, str) and len(text) <= MAX_CHARACTERS for text in texts.values()):
-            raise ValueError(f"policy, reason and workload of a note must be texts of at most {MAX_CHARACTERS} characters")
+            raise ValueError(f"note: policy, reason and workload: expected texts of at most {MAX_CHARACTERS} characters")
         return cls(**{key: printable_text(text, _BYTES[key]) for key, text in texts.items()})
 
     def as_json(self) -> dict[str, str]:

@@ -231,22 +231,22 @@ def configure(options: Mapping[str, object], knees: Sequence[Knee]) -> SearchOpt
     """
     values = checked("progress", options, _DEFAULTS)
     if values["knob"] not in ("clock", "power"):
-        raise UsageError(f"dvfs policy progress: knob must be clock or power, got {values['knob']!r}")
+        raise UsageError(f"dvfs policy progress: knob: expected clock or power, got {values['knob']!r}")
     if not 2 <= values["grid"] <= 64:
-        raise UsageError(f"dvfs policy progress: grid must be 2 to 64, got {values['grid']!r}")
+        raise UsageError(f"dvfs policy progress: grid: expected an integer from 2 to 64, got {values['grid']!r}")
     sample_ns, settle_ns, stale_ns = (int(values[name] * _NS) for name in ("sample_s", "settle_s", "stale_s"))
     return SearchOptions(tuple(knees), values["knob"], int(values["grid"]), sample_ns, settle_ns, stale_ns, values["turns"])
 
 
 SPEC = DvfsPolicy(
-    summary="training: the least energy within the slowdown budget, by trying settings and measuring steps",
+    summary="training: minimise energy within the slowdown budget, by trying settings and measuring steps",
     options={
-        "knob": "clock or power: what is steered (default clock)",
-        "grid": "how many settings to choose from, 2 to 64 (default 12)",
-        "sample_s": "seconds of steps that make one sample, at least a step (default 1)",
-        "settle_s": "seconds left out after a change (default 2)",
+        "knob": "setting to steer: clock or power (default clock)",
+        "grid": "number of settings to choose from, 2 to 64 (default 12)",
+        "sample_s": "seconds of steps per sample, at least one step (default 1)",
+        "settle_s": "seconds ignored after a change of setting (default 2)",
         "stale_s": "age in seconds at which a reading counts as missing (default 5)",
-        "turns": "take two settings in turns where the budget lies between them (default true)",
+        "turns": "alternate two settings if the budget lies between them (default true)",
     },
     configure=configure,
     start=SearchState,

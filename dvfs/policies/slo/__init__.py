@@ -273,10 +273,13 @@ def configure(options: Mapping[str, object], knees: Sequence[Knee]) -> SloOption
 
 
 SPEC = DvfsPolicy(
-    summary="least energy with time to first token and between tokens inside the SLO; release on missing data or trouble",
+    summary=(
+        "serving: minimise energy with time to first token and time between tokens within the SLO; release on missing "
+        "data, thermal limits or queue growth"
+    ),
     options={
-        "levels": "clocks between knee and maximum to choose from (default 8)",
-        "give_percent": "share of requests that may miss a limit beyond those that would at the highest clock (default 0.25)",
+        "levels": "number of clocks from knee to maximum to choose from (default 8)",
+        "give_percent": "percent of requests that may miss a limit in addition to those at the highest clock (default 0.25)",
         "stale_s": "age in seconds at which a reading counts as missing (default 5)",
     },
     configure=configure,

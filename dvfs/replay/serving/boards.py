@@ -105,7 +105,7 @@ def find(key: str) -> GpuPowerModel:
     """
     models = load()
     if key not in models:
-        raise UsageError(f"no board {key!r}; there are: {', '.join(models)}")
+        raise UsageError(f"--gpu: expected one of {', '.join(models)}, got {key!r}")
     return models[key]
 
 

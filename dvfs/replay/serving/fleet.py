@@ -107,9 +107,8 @@ def fewest_replicas(
     fastest = server.host_step_s + server.host_sequence_s + server.decode_s(1, 512) * rates.decode_stretch[1]
     if fastest > slo.itl_s:
         raise UsageError(
-            f"{server.model.key} on {server.gpus} x {server.gpu.key} takes {1e3 * fastest:.0f} ms between two tokens when it "
-            f"serves one request alone: --itl-ms {1e3 * slo.itl_s:g} cannot be had; allow more, give it more --gpus, "
-            "or choose --engine lean"
+            f"{server.model.key} on {server.gpus} x {server.gpu.key} takes {1e3 * fastest:.0f} ms between tokens even "
+            f"with one request, so --itl-ms {1e3 * slo.itl_s:g} is too low: raise it, add --gpus, or use --engine lean"
         )
     most = min(REPLICAS_LIMIT, len(trace))
 
@@ -122,9 +121,9 @@ def fewest_replicas(
     while outcome.attainment < slo.attainment_ratio:  # double until enough, then halve the gap: more attain more but for chance
         if high >= most:
             raise UsageError(
-                f"{high} replicas keep the limits for {100 * outcome.attainment:.1f} % of the requests, expected "
-                f"{100 * slo.attainment_ratio:g} %: the limits are too tight for {server.model.key} on "
-                f"{server.gpus} x {server.gpu.key}; raise --ttft-ms or --itl-ms, give it more --gpus, or say --replicas"
+                f"{high} replicas keep {100 * outcome.attainment:.1f} % of the requests within the limits, expected "
+                f"{100 * slo.attainment_ratio:g} %: the limits are too tight for {server.model.key} on {server.gpus} x "
+                f"{server.gpu.key}; raise --ttft-ms or --itl-ms, add --gpus, or set --replicas"
             )
         low, high = high, min(2 * high, most)
         outcome = outcome_of(high)

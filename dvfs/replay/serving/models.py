@@ -62,7 +62,7 @@ class ServedModel:
             UsageError: an engine that there is not.
         """
         if engine not in ENGINES:
-            raise UsageError(f"no engine {engine!r}; there are: {', '.join(ENGINES)}")
+            raise UsageError(f"--engine: expected one of {', '.join(ENGINES)}, got {engine!r}")
         if engine == "lean" or not self.host:
             return HostStepTime(gpu, 0.0, 0.0, "assumed")
         return next((h for h in self.host if h.board == gpu), self.host[-1])
@@ -77,11 +77,11 @@ def find(key: str) -> ServedModel:
     if key.endswith(".json"):
         models = load(Path(key))
         if len(models) != 1:
-            raise UsageError(f"{key}: must hold one model, has {len(models)}")
+            raise UsageError(f"{key}: expected one model, got {len(models)}")
         return next(iter(models.values()))
     models = load()
     if key not in models:
-        raise UsageError(f"no model {key!r}; there are: {', '.join(models)}; or give a file like {TABLE.name}")
+        raise UsageError(f"--model: expected one of {', '.join(models)} or a file like {TABLE.name}, got {key!r}")
     return models[key]
 
 

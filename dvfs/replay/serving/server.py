@@ -131,7 +131,7 @@ def server(
     kv_tokens = int(free_b // model.kv_b_per_token)
     if kv_tokens < 4096:
         needed = int(-(-(model.parameters_b * 2e9 + 4096 * model.kv_b_per_token) // (MEMORY_SHARE * gpu.memory_b)))
-        raise UsageError(f"{model.key} does not fit on {n} x {gpu.key}: it needs {needed}; say --gpus {needed}")
+        raise UsageError(f"{model.key} does not fit on {n} x {gpu.key}, it needs {needed}: use --gpus {needed}")
     host = model.host_of(gpu.key, engine)
     bytes_s = n * gpu.bandwidth_tb_s * 1e12 * BANDWIDTH_SHARE
     flop_s = n * gpu.peak_tflops * 1e12 * PEAK_SHARE

@@ -48,7 +48,7 @@ class Trace:
         keep = [i for i, at in enumerate(self.arrive_s) if from_s <= at < end]
         if not keep:
             last = self.arrive_s[-1]
-            raise UsageError(f"trace {self.name}: no request from {from_s:g} s on; the last one comes at {last:.0f} s")
+            raise UsageError(f"trace {self.name}: no request after {from_s:g} s; the last one arrives at {last:.0f} s")
         return Trace(
             self.name,
             tuple(self.arrive_s[i] - from_s for i in keep),
@@ -74,7 +74,7 @@ def read(path: Path) -> Trace:
             rows = list(_rows(iter(lambda: file.readline(_LINE_LIMIT), ""), f"trace {path}"))
     except (OSError, UnicodeDecodeError, EOFError, zlib.error) as error:
         why = getattr(error, "strerror", None) or str(error)
-        raise UsageError(f"trace {path}: cannot be read: {why}") from error
+        raise UsageError(f"trace {path}: cannot read: {why}") from error
     if not rows:
         raise UsageError(f"trace {path}: has no requests")
     first = rows[0][0]
@@ -87,7 +87,7 @@ def _rows(lines: Iterator[str], where: str) -> Iterator[Row]:
     form = _JSON if is_json else next((form for form in _CSV if all(names.count(name) == 1 for name in form[:3])), None)
     if form is None:
         known = "; ".join(", ".join(form[:3]) for form in _CSV)
-        raise UsageError(f"{where}, line 1: no trace of requests; the columns may be {known}, or JSON lines like Mooncake's")
+        raise UsageError(f"{where}, line 1: expected the columns {known}, or JSON lines in Mooncake's format")
     time, prompt, output, seconds = form
     numbered = enumerate(chain([head], lines), start=1) if is_json else enumerate(csv.reader(lines), start=2)
     number, count, before = 1, 0, float("-inf")
@@ -98,17 +98,17 @@ def _rows(lines: Iterator[str], where: str) -> Iterator[Row]:
                 continue
             row = json.loads(raw) if isinstance(raw, str) else dict(zip(names, raw, strict=False))
             if not isinstance(row, dict):
-                raise ValueError("is no JSON object")
+                raise ValueError("is not a JSON object")
             at_s, tokens = seconds(row[time]), (_tokens(row[prompt]), _tokens(row[output]))
             if not all(1 <= each <= TOKENS_LIMIT for each in tokens):
-                raise ValueError(f"tokens must be from 1 to {TOKENS_LIMIT}, got {tokens[0]} and {tokens[1]}")
+                raise ValueError(f"tokens: expected numbers from 1 to {TOKENS_LIMIT}, got {tokens[0]} and {tokens[1]}")
             if not abs(at_s) < _LATEST_S:
-                raise ValueError(f"{at_s} is no time of an arrival")
+                raise ValueError(f"{at_s} is not a valid arrival time")
             if at_s < before:
-                raise ValueError("comes before the line above it; sort the trace by time")
+                raise ValueError("is earlier than the line before; sort the trace by time")
             before, count = at_s, count + 1
             if count > ROWS_LIMIT:
-                raise ValueError(f"more than {ROWS_LIMIT} requests")
+                raise ValueError(f"expected at most {ROWS_LIMIT} requests")
             yield at_s, *tokens
     except UnicodeDecodeError:  # of the file, which is read ahead of the lines
         raise
@@ -124,7 +124,7 @@ def _tokens(value: object) -> int:
     except ValueError:
         number = -1.0
     if not 0 <= number < float("inf") or number != int(number):
-        raise ValueError(f"tokens must be whole numbers, got {value!r}")
+        raise ValueError(f"tokens: expected integers, got {value!r}")
     return int(number)
 
 

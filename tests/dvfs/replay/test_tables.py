@@ -56,17 +56,17 @@ def test_a_profile_has_a_table_of_each_knob(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("a,b\n1,2\n", "needs a column out of power_limit"),
+        ("a,b\n1,2\n", "expected one of the columns power_limit"),
         ("power_limit,x\n1,2\n", "needs a time"),
-        ("power_limit,time,power\n100,1,2\n", "no workload in it was measured at two settings"),
-        ("power_limit,time,power\n100,1,2\n100,1,3\n", ":3: power_limit 100 stands twice"),
-        ("power_limit,time,power\n100,-1,2\n", ":2: time must be a number from 1e-09 to 1e.12, not '-1'"),
-        ("power_limit,time,power\n100,1\n", ":2: power must be a number from 1e-09 to 1e.12, not None"),
-        ("power_limit,time,power\nnan,1,2\n", ":2: power_limit must be a number from"),
-        ("window_name,elapsed_time,gpu0_energy\nfoo,1,2\n", ":2: window_name must end in _LIMIT"),
+        ("power_limit,time,power\n100,1,2\n", "expected a workload with two or more settings"),
+        ("power_limit,time,power\n100,1,2\n100,1,3\n", ":3: duplicate power_limit 100"),
+        ("power_limit,time,power\n100,-1,2\n", ":2: time: expected a number from 1e-09 to 1e.12, got '-1'"),
+        ("power_limit,time,power\n100,1\n", ":2: power: expected a number from 1e-09 to 1e.12, got None"),
+        ("power_limit,time,power\nnan,1,2\n", ":2: power_limit: expected a number from"),
+        ("window_name,elapsed_time,gpu0_energy\nfoo,1,2\n", ":2: expected a window_name that ends in _LIMIT"),
         ('{"schema": 2}', "workload"),
         ("{", "p.csv: "),
-        ("\xff", "needs a column"),
+        ("\xff", "expected one of the columns"),
     ],
 )
 def test_what_is_wrong_is_named(tmp_path: Path, text: str, says: str) -> None:
@@ -82,7 +82,7 @@ def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cannot read: No such file"):
         load(tmp_path / "none.csv")
     (tmp_path / "b.csv").write_bytes(b"\xff\xfe\x00power")
-    with pytest.raises(UsageError, match="neither a profile nor a CSV"):
+    with pytest.raises(UsageError, match="expected a profile or a CSV file"):
         load(tmp_path / "b.csv")
 
 

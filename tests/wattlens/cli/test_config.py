@@ -49,7 +49,7 @@ def test_init_to_standard_output(capsys: pytest.CaptureFixture[str]) -> None:
     ("tokens: [{workload: a, url: 'http://x', server: nosuch}]", "'tokens.0.server'"),
     ("tokens: [{workload: a, url: 'http://x', server: mapping, mapping: {generation: g, itl: x_bucket}}]", "without _bucket"),
     ("dvfs: {groups: [{name: g, devices: ['0']}], options: {static: {claen_s: 1}}}", "'dvfs.options'"),
-    ("dvfs: {groups: [{name: g, devices: ['0']}], options: {static: {clean_s: yes}}}", "clean_s must be a number"),
+    ("dvfs: {groups: [{name: g, devices: ['0']}], options: {static: {clean_s: yes}}}", "clean_s: expected a number"),
     ("a: [", "line 1"),
 ])  # fmt: skip
 def test_a_wrong_file_is_one_line_and_exit_2(text: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -21,7 +21,7 @@ def test_policy_tells_options_and_provenance() -> None:
 def test_status_without_an_actuator_says_what_to_do(tmp_path: Path) -> None:
     done = wattlens("dvfs", "status", "--socket", tmp_path / "none")
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
-    assert f"no answer at {tmp_path / 'none'}" in done.stderr
+    assert f"no response at {tmp_path / 'none'}" in done.stderr
 
 
 def test_wrong_allow_list_is_a_usage_error(tmp_path: Path) -> None:

@@ -272,7 +272,7 @@ def test_what_is_made_here_is_neither_bought_nor_covered_by_a_contract(tmp_path,
     assert float(both["lower"]) - 2e-3 <= 0.5 <= float(both["upper"]) + 2e-3
     assert "kWh more than was consumed" in found["notes"]["REF with contracts"]
     assert found["notes"]["cost"].startswith(("480.", "479."))  # 2,400 kWh of the nights
-    assert "kWh made here counted at 0 g" in found["notes"]["CUE"]
+    assert "kWh generated on site counted at 0 g" in found["notes"]["CUE"]
 
 
 def test_it_meters_and_a_stated_pue_make_an_estimate_and_the_rest_says_why_it_is_absent(tmp_path, capsys):

@@ -41,7 +41,7 @@ def test_a_workbook_is_written_once_and_over_another_only_by_force(tmp_path, cap
     assert init("--out", path) == 0
     assert f"wattlens report check {path}" in capsys.readouterr().out
     path.write_bytes(b"what I filled in")
-    with pytest.raises(UsageError, match=r"mine\.xlsx exists already; .*--out.*--force"):
+    with pytest.raises(UsageError, match=r"mine\.xlsx already exists; .*--out.*--force"):
         init("--out", path)
     assert path.read_bytes() == b"what I filled in"
     assert init("--out", path, "--force", "--json") == 0

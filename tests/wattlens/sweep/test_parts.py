@@ -349,7 +349,7 @@ def test_a_program_that_ends_and_a_signal_end_the_wait(tmp_path: Path) -> None:
     assert signal.getsignal(signal.SIGTERM) is before
     with pytest.raises(UsageError, match="cannot run '/no/such'"), Hold(client, print) as hold:
         hold.start(("/no/such",), os.environ)
-    with pytest.raises(WattlensError, match="no answer at"), Hold(client, print) as hold:
+    with pytest.raises(WattlensError, match="no response at"), Hold(client, print) as hold:
         hold.require_actuator()
 
 
@@ -442,7 +442,7 @@ def test_the_table_and_what_to_take_from_it() -> None:
         (("--out", "p.json", "--work-from", "http://x/"), "--work-from and --work-metric: expected both"),
         (("--out", "p.json", "--work", "epochs"), "--work: expected steps or tokens without --work-from, got 'epochs'"),
         (("--out", "p.json", "--tokens-from", "ftp://x/"), "--tokens-from: expected an http:// address"),
-        (("--out", "p.json", "--actuator", "/no/such.sock"), "no answer at /no/such.sock"),
+        (("--out", "p.json", "--actuator", "/no/such.sock"), "no response at /no/such.sock"),
         (("--out", "p.json", "--simulate", "/no/such"), "no simulated node runs in /no/such"),
     ],
 )

@@ -22,7 +22,11 @@ def add_access(parser: argparse.ArgumentParser) -> None:
     """Options that say where Grafana is."""
     parser.add_argument("--url", required=True, metavar="URL", help="address of Grafana, with its path if it has one")
     parser.add_argument(
-        "--token-file", type=Path, required=True, metavar="FILE", help="one line, the token of a Grafana service account"
+        "--token-file",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="file that holds the token of a Grafana service account on one line",
     )
     parser.add_argument("--ca-file", type=Path, metavar="FILE", help="CA certificates for Grafana's certificate")
     parser.add_argument("--insecure", action="store_true", help="send the token over unencrypted http://")

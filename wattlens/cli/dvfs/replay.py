@@ -14,7 +14,7 @@ Options = dict[str, tuple[Any, dict[str, Any]]]
 """Options of one source: the default, and how argparse reads it."""
 TRACE_OPTIONS: Final[Options] = {
     "model": ("llama-8b", {"metavar": "NAME", "help": "name of the model, or a JSON file that describes it"}),
-    "gpu": ("h100-sxm", {"metavar": "NAME", "help": "the board"}),
+    "gpu": ("h100-sxm", {"metavar": "NAME", "help": "GPU model"}),
     "gpus": (
         None,
         {"type": number(int, 1, 64), "metavar": "N", "help": "GPUs per replica (default: as the model needs)"},

@@ -27,7 +27,7 @@ def configure(parser: argparse.ArgumentParser, *, off: bool) -> None:
         "--state",
         type=Path,
         metavar="DIR",
-        help="the actuator's state folder, used if no actuator answers (default: actuator/ in the agent's)",
+        help="the actuator's state folder, used if no actuator responds (default: actuator/ in the agent's)",
     )
     if off:
         parser.add_argument("--reason", default="", metavar="TEXT", help="reason, written to the file")

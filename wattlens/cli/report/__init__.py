@@ -154,8 +154,8 @@ def _make(parsed: argparse.Namespace) -> int:
         found = percent(share) if share is not None else "unknown"
         raise WattlensError(
             f"coverage is {found}, expected at least {percent(facts.least_coverage)}: no report was created; check the "
-            "unmetered nodes with wattlens doctor, or accept the coverage with --accept-coverage SHARE, which page one "
-            "then states"
+            "unmetered nodes with wattlens doctor, or accept the coverage with --accept-coverage SHARE; the report then "
+            "shows it on page one"
         )
     paths = publish(
         facts, folder, say, forms=forms, paper=parsed.paper, font_dirs=parsed.font_dir,

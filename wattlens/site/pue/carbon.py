@@ -92,7 +92,7 @@ def _cue(
     imported = energy(statement.meters, made_terms({m: e.facts for m, e in statement.meters.items()})[0])
     grams = joined.grams if imported.value is None or not joined.uj else joined.grams * imported.value / joined.uj
     own_kwh = sum(statement.meters[m].measured_uj + statement.meters[m].imputed_uj for m in terms) / 3.6e12
-    own = f"; {own_kwh:,.1f} kWh made here counted at 0 g" if own_kwh else ""
+    own = f"; {own_kwh:,.1f} kWh generated on site counted at 0 g" if own_kwh else ""
     bounds = "; no bounds: the error of its factors is not stated"
     return per_it_kwh(grams, None, statement.meters, at), _describe_sources(joined) + lacking + own + bounds
 
@@ -114,9 +114,7 @@ def _sources(
         catalogue(grid.factors), grid.zone or "", grid.country or "", grid.basis, start_ns, end_ns, zone
     )
     if grid.all_sources and store is None:
-        lacking = "; ".join(
-            [*([lacking] if lacking else []), "the hourly series that the site keeps are not beside this ledger"]
-        )
+        lacking = "; ".join([*([lacking] if lacking else []), "the hourly series of the site are not next to this ledger"])
     return [*found, *yearly], f"; {lacking}" if lacking else ""
 
 
@@ -151,7 +149,7 @@ def _ref(
 
     unused = [f"{c.contract}: {uj / 3.6e12:,.1f} kWh {why}" for c in coverage.claims for why, uj in c.unused.items() if uj]
     own_kwh = sum(statement.meters[m].measured_uj + statement.meters[m].imputed_uj for m in terms) / 3.6e12
-    matched = f"{coverage.renewable_uj / 3.6e12:,.1f} kWh by contract, {own_kwh:,.1f} kWh made here"
+    matched = f"{coverage.renewable_uj / 3.6e12:,.1f} kWh by contract, {own_kwh:,.1f} kWh generated on site"
     amount = Amount(share(total.value, here.value), share(total.high, here.low), share(total.low, here.high), here.reason)
     return amount, "; ".join([matched, *unused])
 

@@ -155,12 +155,12 @@ def test_a_job_without_a_hook_is_held_with_the_reason() -> None:
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"knob": "memory"}, "knob must be clock or power"),
-        ({"grid": 1}, "grid must be 2 to 64"),
+        ({"knob": "memory"}, "knob: expected clock or power"),
+        ({"grid": 1}, "grid: expected an integer from 2 to 64"),
         ({"turns": 1}, "true or false"),
         ({"kob": "clock"}, "unknown option 'kob'"),
-        ({"settle_s": -1}, "number >= 0"),
-        ({"knob": 3}, "must be a word"),
+        ({"settle_s": -1}, "number of at least 0"),
+        ({"knob": 3}, "expected a word"),
     ],
 )
 def test_wrong_options_are_named(options: dict[str, object], says: str) -> None:

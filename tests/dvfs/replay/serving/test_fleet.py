@@ -70,9 +70,9 @@ def test_the_fewest_replicas_are_enough_and_one_less_is_not() -> None:
         (
             server(H100, models.find("llama-8b")),
             RequestLimits(0.5, 0.005),
-            r"takes 18 ms .* --itl-ms 5 cannot be had; .*--engine lean",
+            r"takes 18 ms .* --itl-ms 5 is too low.*--engine lean",
         ),
-        (SMALL, RequestLimits(0.001, 0.05), r"60 replicas keep the limits for 0\.0 % .* raise --ttft-ms or --itl-ms"),
+        (SMALL, RequestLimits(0.001, 0.05), r"60 replicas keep 0\.0 % .* raise --ttft-ms or --itl-ms"),
     ],
 )
 def test_a_limit_that_cannot_be_had_says_what_to_change(one: ReplicaSpec, slo: RequestLimits, says: str) -> None:

@@ -80,10 +80,10 @@ def test_intensity_is_linear_between_anchors_and_constant_outside() -> None:
 @pytest.mark.parametrize(
     ("call", "says"),
     [
-        (lambda: boards.find("h900"), "no board 'h900'; there are: h100-sxm, "),
-        (lambda: models.find("gpt"), "no model 'gpt'; there are: llama-8b, llama-70b, qwen-32b; or give a file"),
-        (lambda: server(ALL["h100-sxm"], LLAMA, engine="x"), "no engine 'x'; there are: vllm-2024, lean"),
-        (lambda: server(ALL["h100-sxm"], models.find("llama-70b"), gpus=1), r"llama-70b does not fit on 1 x .* say --gpus 2"),
+        (lambda: boards.find("h900"), "--gpu: expected one of h100-sxm, "),
+        (lambda: models.find("gpt"), "--model: expected one of llama-8b, llama-70b, qwen-32b or a file"),
+        (lambda: server(ALL["h100-sxm"], LLAMA, engine="x"), "--engine: expected one of vllm-2024, lean"),
+        (lambda: server(ALL["h100-sxm"], models.find("llama-70b"), gpus=1), r"llama-70b does not fit on 1 x .* use --gpus 2"),
     ],
 )
 def test_unknown_names_list_the_known(call: Callable[[], object], says: str) -> None:
@@ -125,7 +125,7 @@ def test_what_is_wrong_with_a_model_file_is_named(tmp_path: Path, change: dict[s
     path = tmp_path / "m.json"
     for text in ("{", "[]", "[" * 100_000, '{"models": {}}'):
         path.write_text(text)
-        with pytest.raises(UsageError, match=f"^{path}: " + ("must hold one model, has 0" if "models" in text else "")):
+        with pytest.raises(UsageError, match=f"^{path}: " + ("expected one model, got 0" if "models" in text else "")):
             models.find(str(path))
     path.write_text(json.dumps({"models": {"m": LLAMA_ROW | change}}))
     with pytest.raises(UsageError, match=f"^{path}: models.m.{where}"):

@@ -56,7 +56,7 @@ def test_cut_and_faster() -> None:
     assert whole.cut(1.0, 5.0) == Trace("t", (0.0, 1.0), (2, 3), (6, 7))
     assert whole.cut(2.0) == Trace("t", (0.0, 8.0), (3, 4), (7, 8))
     assert whole.faster(4.0).arrive_s == (0.0, 0.25, 0.5, 2.5)
-    with pytest.raises(UsageError, match="trace t: no request from 20 s on; the last one comes at 10 s"):
+    with pytest.raises(UsageError, match="trace t: no request after 20 s; the last one arrives at 10 s"):
         whole.cut(20.0)
 
 
@@ -66,31 +66,31 @@ CSV, JSON = b"at_ms,prompt,output\n", b'{"timestamp": 1, "input_length": %s, "ou
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        (b"", "line 1: no trace of requests; the columns may be TIMESTAMP"),
+        (b"", "line 1: expected the columns TIMESTAMP"),
         (CSV, "has no requests"),
-        (CSV + b"1,2,3\n0,2,3\n", "line 3: comes before the line above it; sort"),
+        (CSV + b"1,2,3\n0,2,3\n", "line 3: is earlier than the line before; sort"),
         (CSV + b"1,2\n", "line 2: has no output"),
-        (b"at_ms,prompt,output,prompt\n1,2,3,4\n", "line 1: no trace of requests"),
-        (CSV + b"1,2,3\n" * 9999 + b"\xff,2,3\n", "cannot be read: 'utf-8'"),
+        (b"at_ms,prompt,output,prompt\n1,2,3,4\n", "line 1: expected the columns"),
+        (CSV + b"1,2,3\n" * 9999 + b"\xff,2,3\n", "cannot read: 'utf-8'"),
         (CSV + b"x,2,3\n", "line 2: could not convert string to float: 'x'"),
-        (CSV + b"1,0,3\n", "line 2: tokens must be from 1 to 10000000, got 0 and 3"),
-        (CSV + b"1,2,-3\n", "tokens must be whole numbers, got '-3'"),
-        (CSV + b"1,2,10000001\n", "tokens must be from"),
-        (CSV + b"inf,2,3\n", "line 2: inf is no time"),
-        (CSV + b"nan,2,3\n", "line 2: nan is no time"),
-        (CSV + b"1," + b"9" * 5000 + b",3\n", "line 2: tokens must be"),
+        (CSV + b"1,0,3\n", "line 2: tokens: expected numbers from 1 to 10000000, got 0 and 3"),
+        (CSV + b"1,2,-3\n", "tokens: expected integers, got '-3'"),
+        (CSV + b"1,2,10000001\n", "tokens: expected numbers from"),
+        (CSV + b"inf,2,3\n", "line 2: inf is not a valid arrival time"),
+        (CSV + b"nan,2,3\n", "line 2: nan is not a valid arrival time"),
+        (CSV + b"1," + b"9" * 5000 + b",3\n", "line 2: tokens: expected integers"),
         (CSV + b'"' + b"9" * 200_000 + b'",1,3\n', "field larger than field limit"),
         (b"TIMESTAMP,ContextTokens,GeneratedTokens\nyesterday,2,3\n", "line 2: Invalid isoformat"),
         (b'{"timestamp": 1, "input_length": 5}\n', "line 1: has no output_length"),
-        (JSON % b"5" + b"[]\n", "line 2: is no JSON object"),
+        (JSON % b"5" + b"[]\n", "line 2: is not a JSON object"),
         (JSON % b"5" + b'\n{"timestamp"\n', "line 3: Expecting"),
-        (JSON % b"true", "tokens must be whole numbers, got True"),
-        (JSON % b"1.9", "tokens must be whole numbers, got 1.9"),
-        (JSON % b"1e999", "line 1: tokens must be whole numbers, got inf"),
+        (JSON % b"true", "tokens: expected integers, got True"),
+        (JSON % b"1.9", "tokens: expected integers, got 1.9"),
+        (JSON % b"1e999", "line 1: tokens: expected integers, got inf"),
         ((JSON % b"5").replace(b"1", b"null"), "line 1: float"),
         (b'{"a":' + b"[" * 50_000 + b"\n", "line 1: .*recursion"),
-        (b"\xff\xfe\x00", "cannot be read: 'utf-8' codec"),
-        (gzip.compress(CSV + b"1,2,3\n", mtime=0)[:-9], "cannot be read: Compressed file ended"),
+        (b"\xff\xfe\x00", "cannot read: 'utf-8' codec"),
+        (gzip.compress(CSV + b"1,2,3\n", mtime=0)[:-9], "cannot read: Compressed file ended"),
     ],
 )
 def test_what_is_wrong_is_named(tmp_path: Path, content: bytes, says: str) -> None:
@@ -104,16 +104,16 @@ def test_what_is_wrong_is_named(tmp_path: Path, content: bytes, says: str) -> No
 
 
 def test_no_file_a_folder_and_too_many_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(UsageError, match=r"none\.csv: cannot be read: No such file"):
+    with pytest.raises(UsageError, match=r"none\.csv: cannot read: No such file"):
         read(tmp_path / "none.csv")
-    with pytest.raises(UsageError, match="cannot be read: Is a directory"):
+    with pytest.raises(UsageError, match="cannot read: Is a directory"):
         read(tmp_path)
     monkeypatch.setattr(trace, "ROWS_LIMIT", 2)
     for head, row in ((CSV, b"1,2,3\n"), (b"", JSON % b"2")):
         (tmp_path / "t").write_bytes(head + 2 * row)
         assert len(read(tmp_path / "t")) == 2
         (tmp_path / "t").write_bytes(head + 3 * row)
-        with pytest.raises(UsageError, match="more than 2 requests"):
+        with pytest.raises(UsageError, match="expected at most 2 requests"):
             read(tmp_path / "t")
 
 
