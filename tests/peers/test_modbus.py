@@ -243,7 +243,7 @@ def test_every_watt_hour_is_booked_once_over_a_wrap_a_kill_and_slowness(run, ser
     [
         ({"holding": [[102, float32(float("nan"))]]}, "implausible reading: power NaN"),
         ({"holding": [[102, float32(float("-inf"))]]}, "implausible reading: power -Infinity"),
-        ({"holding": [[102, float32(2e9)]]}, "the most is 1e+09 W"),
+        ({"holding": [[102, float32(2e9)]]}, "the maximum of 1e+09 W"),
         ({"exception": 4}, "device failure (code 4)"),
     ],
 )

@@ -104,7 +104,7 @@ def first(reader):
         try:
             return reader.read()
         except MeterError as error:
-            if any(word in str(error) for word in ("refused", "no series", "503", "samples selects", "in time")):
+            if any(word in str(error) for word in ("refused", "returned no series", "503", "samples: expected", "in time")):
                 return None
             raise
 

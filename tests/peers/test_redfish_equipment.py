@@ -139,7 +139,7 @@ def test_killed_slowed_and_lying_in_mid_run(service):
         service.process.send_signal(signal.SIGCONT)
         up(poller)
         for sensor, key, value, true, reason in (
-            ("PowerWatts", "Reading", 100_001, 6438, "the most is 100000 W"),
+            ("PowerWatts", "Reading", 100_001, 6438, "the maximum of 100000 W"),
             ("EnergykWh", "LifetimeReading", None, 325675.125, "no longer reports its EnergykWh.LifetimeReading"),
             ("EnergykWh", "LifetimeReading", "325675.125", 325675.125, "no longer reports"),
             ("EnergykWh", "LifetimeReading", -1, 325675.125, "energy -1 is negative"),
