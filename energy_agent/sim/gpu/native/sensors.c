@@ -22,21 +22,24 @@ static void plan_tick(struct sensor_clock *c, int64_t now_ms, double period_ms, 
     c->at_ms = now_ms + (int64_t)period_ms + shift;
 }
 
-/* GPUs do not tick together: the first tick is anywhere in the period, unless a phase is given. */
-static void start_clock(struct sensor_clock *c, int64_t now_ms, uint64_t seed, double period_ms, double jitter_ms, double phase_ms) {
+/* The first tick is `phase_ms` after `from_ms`; negative: anywhere in the period, as GPUs do not tick together. */
+static void start_clock(
+    struct sensor_clock *c, int64_t now_ms, uint64_t seed, double period_ms, double jitter_ms, int64_t from_ms, double phase_ms) {
     c->random = seed;
     plan_tick(c, now_ms, period_ms, jitter_ms);
     int64_t drawn = (int64_t)(next_random(&c->random) % (uint64_t)(period_ms < 1.0 ? 1.0 : period_ms));
-    c->at_ms = now_ms + 1 + (phase_ms < 0.0 ? drawn : (int64_t)phase_ms);
+    c->at_ms = phase_ms < 0.0 ? now_ms + 1 + drawn : from_ms + (int64_t)phase_ms;
 }
 
 void sensor_start(struct gpu_state *s, const struct board *b, uint64_t seed) {
     s->average_uw = (b->idle_w * b->gain + b->offset_w) * 1e6;
     s->instant_mw = s->average_mw = (int64_t)((b->idle_w * b->gain + b->offset_w) * 1000.0);
     for (int i = 0; i < RECENT; i++) s->recent_uw[i] = (int32_t)s->average_uw;
-    start_clock(&s->counter_clock, s->t_ms, seed, b->tick_ms, b->tick_jitter_ms, b->tick_phase_ms);
-    start_clock(&s->power_clock, s->t_ms, seed ^ 0x706f776572u, b->power_tick_ms, b->power_jitter_ms, b->power_phase_ms);
-    start_clock(&s->average_clock, s->t_ms, seed ^ 0x61766572u, b->average_tick_ms, b->average_jitter_ms, b->average_phase_ms);
+    start_clock(&s->counter_clock, s->t_ms, seed, b->tick_ms, b->tick_jitter_ms, s->t_ms + 1, b->tick_phase_ms);
+    int64_t first_ms = s->counter_clock.at_ms; /* the phase of the others is that against the counter */
+    start_clock(&s->power_clock, s->t_ms, seed ^ 0x706f776572u, b->power_tick_ms, b->power_jitter_ms, first_ms, b->power_phase_ms);
+    start_clock(
+        &s->average_clock, s->t_ms, seed ^ 0x61766572u, b->average_tick_ms, b->average_jitter_ms, first_ms, b->average_phase_ms);
     s->period_at_ms = s->t_ms + (int64_t)b->utilization_period_ms;
 }
 
