@@ -1,5 +1,6 @@
-"""JSON files of unknown origin, checked against a type before anything else sees them."""
+"""JSON files of unknown origin, plain or gzip, checked against a type before anything else sees them."""
 
+import zlib
 from pathlib import Path
 from typing import TypeVar
 
@@ -21,7 +22,7 @@ def load(adapter: TypeAdapter[T], path: Path, max_b: int = MAX_BYTES) -> T:
 
 
 def read(path: Path, max_b: int) -> bytes:
-    """The bytes of a file. Raises UsageError as `load` does."""
+    """The bytes of a file, decompressed if it is gzip; `max_b` limits both. Raises UsageError as `load` does."""
     try:
         with path.open("rb") as file:
             raw = file.read(max_b + 1)
@@ -29,7 +30,20 @@ def read(path: Path, max_b: int) -> bytes:
         raise UsageError(f"{path}: cannot read: {error.strerror}") from None
     if len(raw) > max_b:
         raise UsageError(f"{path}: larger than {max_b} bytes")
-    return raw
+    return _decompress(raw, path, max_b) if raw.startswith(b"\x1f\x8b") else raw
+
+
+def _decompress(raw: bytes, path: Path, max_b: int) -> bytes:
+    stream = zlib.decompressobj(wbits=31)
+    try:
+        text = stream.decompress(raw, max_b + 1)
+    except zlib.error:
+        raise UsageError(f"{path}: not valid gzip") from None
+    if len(text) > max_b or stream.unconsumed_tail:
+        raise UsageError(f"{path}: larger than {max_b} bytes when decompressed")
+    if not stream.eof:
+        raise UsageError(f"{path}: ends within its gzip data")
+    return text
 
 
 def parse(adapter: TypeAdapter[T], raw: bytes | str, name: str) -> T:
