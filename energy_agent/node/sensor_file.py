@@ -1,4 +1,4 @@
-"""Read the file that `wattlens doctor --sensors --json` writes: measured sensor properties that replace assumptions."""
+"""Read what `wattlens doctor --sensors` measured, its --json or its capture file: properties that replace assumptions."""
 
 import math
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from energy_agent.core.errors import UsageError
 from energy_agent.runtime.files import json_file
 
 SCHEMA: Final = "wattlens-sensors/1"
-MAX_B = 1 << 20
+MAX_B = 16 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class _Tick:
 @dataclass(frozen=True, slots=True)
 class _Board:
     tick_max_ms: _Tick
-    uuid: str = ""  # a GPU that hangs has neither
+    uuid: str = ""  # not in a capture file; a GPU that hangs has neither
     name: str = ""
 
 
@@ -49,8 +49,8 @@ def tick_ns_by_board(path: Path) -> dict[str, int]:
         ) from None
     ticks: dict[str, int] = {}
     for board in profile.boards:
-        if board.uuid and board.tick_max_ms.high is not None:
+        if board.tick_max_ms.high is not None:
             high_ns = math.ceil(board.tick_max_ms.high * 1e6)
-            ticks[board.uuid] = high_ns
-            ticks[board.name] = max(high_ns, ticks.get(board.name, 0))
+            for key in filter(None, (board.uuid, board.name)):
+                ticks[key] = max(high_ns, ticks.get(key, 0))
     return ticks

@@ -17,6 +17,7 @@ from energy_agent.sim.cluster.model import ClusterModel
 from energy_agent.sim.gpu.boards import BoardSpec
 from energy_agent.sim.gpu.boards import boards as known_boards
 from energy_agent.sim.gpu.faults import FaultEvent
+from energy_agent.sim.gpu.sensor_capture import captured_sensors, shipped_captures
 from energy_agent.sim.scenario_model import (
     GPUS_MAX,
     Boards,
@@ -117,7 +118,7 @@ def locate(name_or_path: str) -> Path:
 
 
 def load(name_or_path: str) -> Scenario:
-    """Read a scenario by shipped name or path; a relative trace is resolved next to the file.
+    """Read a scenario by shipped name or path; a relative trace or capture is resolved next to the file.
 
     Raises:
         UsageError: not found, unreadable or wrong; names the file and the key.
@@ -127,13 +128,13 @@ def load(name_or_path: str) -> Scenario:
 
 
 def parse(raw: bytes, name: str, folder: Path | None = None) -> Scenario:
-    """A scenario from the bytes of a YAML file; `name` is for errors, `folder` is where a relative trace lies.
+    """A scenario from the bytes of a YAML file; `name` is for errors, `folder` is where a relative trace or capture lies.
 
     Raises:
         UsageError: not YAML, or not a scenario; one line that names the key.
     """
     scenario = parse_as(Scenario, raw, f"scenario {name}")
-    return scenario if folder is None else _with_traces(scenario, folder)
+    return scenario if folder is None else _with_files(scenario, folder)
 
 
 def dump(scenario: Scenario) -> str:
@@ -156,9 +157,18 @@ def override(scenario: Scenario, *, seed: int | None = None, rate: float | None 
         raise UsageError("\n".join(explain(error, Scenario))) from None
 
 
-def _with_traces(scenario: Scenario, folder: Path) -> Scenario:
+def _with_files(scenario: Scenario, folder: Path) -> Scenario:
     workloads = tuple(
         w.model_copy(update={"trace": str((folder / w.trace).resolve())}) if isinstance(w, ServingWorkload) and w.trace else w
         for w in scenario.workloads
     )
-    return scenario.model_copy(update={"workloads": workloads})
+    boards = tuple(
+        b.model_copy(update={"capture": str((folder / b.capture).resolve())})
+        if b.capture and b.capture not in shipped_captures()
+        else b
+        for b in scenario.boards
+    )
+    for spec in (group.specs("")[0] for group in boards):
+        if spec.capture is not None:
+            captured_sensors(spec.capture)  # a wrong file is an error of the scenario
+    return scenario.model_copy(update={"workloads": workloads, "boards": boards})

@@ -4,6 +4,7 @@ import difflib
 import re
 from collections.abc import Iterable
 from dataclasses import replace
+from pathlib import Path
 from random import Random
 from typing import Annotated, Any, Literal
 
@@ -14,6 +15,7 @@ from energy_agent.core.errors import UsageError
 from energy_agent.sim.gpu.boards import BoardSpec
 from energy_agent.sim.gpu.boards import boards as known_boards
 from energy_agent.sim.gpu.faults import KINDS, check_fault
+from energy_agent.sim.gpu.sensor_capture import shipped_captures
 from energy_agent.sim.gpu.sensors import SENSOR_CLASSES, SENSOR_PARAMETERS, random_board, sensor_number
 from energy_agent.sim.workloads.models import MODELS
 
@@ -59,6 +61,7 @@ class Boards(ScenarioSection):
     sku: str
     counter_model: Literal["full", "sampled"] = "full"
     gain: float | None = Field(default=None, ge=0.8, le=1.2)
+    capture: str | None = Field(default=None, max_length=4096)  # name of a shipped one, or a path from the scenario's folder
     random: str | None = None  # a class of sensors, drawn from the seed: per GPU, or with `in_step` once for the group
     in_step: bool = False  # the sensors of the group tick at the same instants
     sensors: dict[str, float | str] = Field(default_factory=dict, max_length=len(SENSOR_PARAMETERS))
@@ -90,12 +93,20 @@ class Boards(ScenarioSection):
                 raise ValueError(str(error)) from error
         return value
 
+    @model_validator(mode="after")
+    def _one_source(self) -> "Boards":
+        if self.random is not None and self.capture is not None:
+            raise ValueError("random and capture exclude each other")
+        return self
+
     def specs(self, seed: str) -> list[BoardSpec]:
         """The GPUs of the group; `seed` is that of their random sensors."""
         given = {"clock_shared": float(self.in_step)}
         given |= {name: sensor_number(name, value) for name, value in self.sensors.items()}
         if self.random is None:
-            return [BoardSpec(self.sku, counter_model=self.counter_model, gain=self.gain, overrides=given)] * self.count
+            capture = None if self.capture is None else shipped_captures().get(self.capture, Path(self.capture))
+            spec = BoardSpec(self.sku, counter_model=self.counter_model, gain=self.gain, capture=capture, overrides=given)
+            return [spec] * self.count
         draws = [Random(f"{seed}/{0 if self.in_step else gpu}") for gpu in range(self.count)]
         specs = [random_board(draw, self.random, sku=self.sku) for draw in draws]
         return [replace(spec, gain=self.gain, overrides={**spec.overrides, **given}) for spec in specs]

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 def _configure(parser: argparse.ArgumentParser) -> None:
     measure = parser.add_mutually_exclusive_group()
-    measure.add_argument("--sensors", action="store_true",
-                         help="measure tick, jitter and window of each GPU's sensors, with their errors")  # fmt: skip
+    measure.add_argument("--sensors", nargs="?", type=number(int, 0, 63), const=-1, metavar="GPU",
+                         help="measure the clocks and windows of the sensors of every GPU, or of one")  # fmt: skip
     measure.add_argument("--overhead", action="store_true",
                          help="measure the power and CPU time that the agent's readings add")  # fmt: skip
     measure.add_argument("--capture", type=Path, metavar="FILE",
@@ -28,7 +28,9 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--listen", metavar="ADDR:PORT", help="address at which the agent would serve /metrics")
     add_simulate(parser, "check the simulated node that runs in DIR (see wattlens sim) instead of this machine")
     parser.add_argument("--for", dest="seconds", type=duration(0.5, 3600), metavar="TIME",
-                        help="duration (default: --sensors 30s, --capture 2s, per block of --overhead 10s)")  # fmt: skip
+                        help="duration (default: --sensors 1m, --capture 2s, per block of --overhead 10s)")  # fmt: skip
+    parser.add_argument("--out", type=Path, metavar="FILE",
+                        help="with --sensors GPU: write a capture file, which the simulator loads")  # fmt: skip
     parser.add_argument("--pairs", type=number(int, 2, 1000), metavar="N",
                         help="with --overhead: number of pairs of blocks (default 6)")  # fmt: skip
     parser.add_argument("--seed", type=int, metavar="N", help="with --overhead: seed of the order within pairs (default 0)")
@@ -41,22 +43,20 @@ def _run(args: argparse.Namespace) -> int:
     from energy_agent.config import agent as configuration
     from wattlens.agent.run import simulated_environ
 
-    if args.seconds is not None and not (args.sensors or args.overhead or args.capture):
+    if args.seconds is not None and not (args.sensors is not None or args.overhead or args.capture):
         raise UsageError("--for: expected together with --sensors, --overhead or --capture FILE")
     for option in ("pairs", "seed"):
         if getattr(args, option) is not None and not args.overhead:
             raise UsageError(f"--{option}: expected together with --overhead")
     if args.pseudonyms and args.capture is None:
         raise UsageError("--pseudonyms: expected together with --capture FILE")
+    if args.out is not None and args.sensors is None:
+        raise UsageError("--out: expected together with --sensors GPU")
     args.simulate = simulated_node(args.simulate)
     config = configuration.load(args.config)
     environ = simulated_environ(args.simulate)
-    if args.sensors:
-        from wattlens.doctor import sensors
-
-        measured = sensors.measure(environ, args.seconds or 30.0)
-        print(json.dumps(measured, indent=2) if args.json else sensors.text(measured), end="\n" if args.json else "")
-        return 0
+    if args.sensors is not None:
+        return _sensors(args, environ)
     if args.overhead:
         from wattlens.doctor import overhead
 
@@ -66,6 +66,21 @@ def _run(args: argparse.Namespace) -> int:
     if args.capture is not None:
         return _capture(args, environ)
     return _examine(args, config, environ)
+
+
+def _sensors(args: argparse.Namespace, environ: dict[str, str]) -> int:
+    from wattlens.doctor import capturing, sensor_plot, sensors
+
+    if args.out is not None:
+        capturing.check_free(args.out)
+    measured = sensors.measure(environ, args.seconds or 60.0, None if args.sensors < 0 else args.sensors)
+    if args.out is not None:
+        sensors.write_capture(args.out, measured)
+    if args.json:
+        print(json.dumps(measured.as_json(), indent=2))
+    else:
+        sensor_plot.show(sensors.describe(measured))
+    return 0
 
 
 def _examine(args: argparse.Namespace, config: "Config", environ: dict[str, str]) -> int:

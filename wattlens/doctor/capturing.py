@@ -14,6 +14,18 @@ from wattlens.doctor import child
 from wattlens.terminal_line import seconds_passed
 
 
+def check_free(path: Path) -> None:
+    """Check, before a measurement takes its time, that a new file can be written at `path`.
+
+    Raises:
+        UsageError: the file exists, or cannot be written.
+    """
+    if path.exists():
+        raise UsageError(f"{path} already exists; choose another file")
+    if not path.absolute().parent.is_dir() or not os.access(path.absolute().parent, os.W_OK):
+        raise UsageError(f"cannot write {path}: its folder does not exist or is not writable")
+
+
 def write(path: Path, environ: Mapping[str, str], seconds: float, *, pseudonyms: bool) -> dict[str, Any]:
     """Take it and write `path`, which must not be there; says what it holds.
 
@@ -21,10 +33,7 @@ def write(path: Path, environ: Mapping[str, str], seconds: float, *, pseudonyms:
         UsageError: the file is there, or cannot be written.
         WattlensError: NVML does not answer as a whole.
     """
-    if path.exists():
-        raise UsageError(f"{path} already exists; choose another file")
-    if not path.absolute().parent.is_dir() or not os.access(path.absolute().parent, os.W_OK):
-        raise UsageError(f"cannot write {path}: its folder does not exist or is not writable")
+    check_free(path)
     library, capture, hung = "", None, dict[int, str]()
     while capture is None:
         task = ["capture", f"--seconds={seconds}", *(f"--exclude={i}" for i in hung)]

@@ -1,96 +1,163 @@
-"""`wattlens doctor --sensors`: the sensors of each GPU, measured from their own answers."""
+"""`wattlens doctor --sensors`: the sensors of each GPU, measured from their own readings; a capture file for the simulator."""
 
+import gzip
+import json
 from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import wattlens
-from energy_agent.core.errors import WattlensError
-from energy_agent.metering.sensor_profile import SensorTick, absent, profile
+from energy_agent.core.errors import UsageError, WattlensError
+from energy_agent.metering.sensors.profile import no_profile, profile
+from energy_agent.metering.sensors.traces import Row, SensorTraces
 from energy_agent.node.sensor_file import SCHEMA
 from wattlens.doctor import child
+from wattlens.doctor.sensor_plot import draw
+from wattlens.doctor.watching import SIGNALS
 from wattlens.terminal_line import seconds_passed
+from wattlens.top.screen import has_unicode
+from wattlens.top.text import Line
 
 _NAMES = {
     "tick_ms": ("counter update period", "ms"),
-    "tick_jitter_ms": ("jitter of updates", "ms"),
-    "tick_max_ms": ("longest update period", "ms"),
-    "counter_step_mj": ("counter resolution", "mJ"),
-    "counter_to_power_ratio": ("counter / power", ""),
-    "power_window_ms": ("power averaging window", "ms"),
-    "power_age_ms": ("mean age of power", "ms"),
+    "tick_jitter_ms": ("  jitter", "ms"),
+    "tick_max_ms": ("  longest", "ms"),
+    "counter_step_mj": ("  resolution", "mJ"),
+    "counter_sampled": ("  type", ""),
+    "power_clock": ("instant power updates", ""),
+    "power_tick_ms": ("  period", "ms"),
+    "power_jitter_ms": ("  jitter", "ms"),
+    "power_phase_ms": ("  lag behind the counter", "ms"),
+    "window_ms": ("  averaging window", "ms"),
+    "counter_to_power_ratio": ("  counter / power", ""),
+    "average_clock": ("average power updates", ""),
+    "average_tick_ms": ("  period", "ms"),
+    "average_jitter_ms": ("  jitter", "ms"),
+    "average_phase_ms": ("  lag behind the counter", "ms"),
+    "average_window_ms": ("  boxcar", "ms"),
+    "average_tau_ms": ("  exponential, constant", "ms"),
 }
+_WORDS = {
+    "counter": "with the counter", "own": "on its own clock", "read": "at every read", "power": "with instant power",
+    0.0: "counts all energy", 1.0: "sums samples of power",
+}  # fmt: skip
 
 
-def measure(environ: Mapping[str, str], seconds: float) -> dict[str, Any]:
-    """Watch every GPU for `seconds` under the current load. GPUs that hang are named and excluded, and the watch restarts.
+@dataclass
+class MeasuredSensors:
+    """What a run of the doctor measured: `node`, and by GPU its description and the changes of each sensor."""
+
+    head: dict[str, Any]
+    gpus: dict[int, dict[str, Any]] = field(default_factory=dict)
+    changes: dict[int, dict[str, list[Row]]] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, Any]:
+        """Without the changes."""
+        return self.head | {"boards": [self.gpus[i] for i in sorted(self.gpus)]}
+
+
+def measure(environ: Mapping[str, str], seconds: float, gpu: int | None = None) -> MeasuredSensors:
+    """Watch every GPU, or one, for `seconds` under the current load.
+
+    GPUs that hang are named and excluded, and the watch restarts.
 
     Raises:
+        UsageError: no such GPU.
         WattlensError: NVML as a whole does not respond.
     """
     hung: dict[int, str] = {}
     while True:
         try:
-            return _measured(environ, seconds, hung)
+            return _measured(environ, seconds, gpu, hung)
         except child.ChildError as failed:
             if failed.index is None or failed.index in hung:
                 raise
             hung[failed.index] = failed.reason
 
 
-def _measured(environ: Mapping[str, str], seconds: float, hung: Mapping[int, str]) -> dict[str, Any]:
-    node: dict[str, Any] = {"driver": "", "nvml": ""}
-    gpus: dict[int, dict[str, Any]] = {i: {"index": i} | absent(reason).as_json() for i, reason in hung.items()}
-    task = ["watch", f"--seconds={seconds}", *(f"--exclude={i}" for i in hung)]
+def _measured(environ: Mapping[str, str], seconds: float, gpu: int | None, hung: Mapping[int, str]) -> MeasuredSensors:
+    simulated = bool(environ.get("WATTLENS_SIM"))
+    found = MeasuredSensors(
+        {"schema": SCHEMA, "wattlens": wattlens.__version__, "simulated": simulated, "seconds": seconds, "fields": SIGNALS},
+        {i: {"index": i} | no_profile(reason).as_json() for i, reason in hung.items()},
+    )
+    task = ["watch", f"--seconds={seconds}", *(f"--exclude={i}" for i in hung), *([f"--gpu={gpu}"] if gpu is not None else [])]
     with seconds_passed("watching the sensors", seconds) as show_progress:
         for message in child.ask(task, environ):
             show_progress("")
+            index = message.get("index", -1)
             match message["k"]:
                 case "nvml":
-                    node = {"driver": message["driver"], "nvml": message["nvml"]}
+                    found.head |= {"driver": message["driver"], "nvml": message["nvml"]}
+                    if gpu is not None and gpu >= message["count"]:
+                        raise UsageError(f"--sensors: expected a GPU from 0 to {message['count'] - 1}, got {gpu}")
                 case "fatal":
                     raise WattlensError(f"NVML {message['call']}: {message['reason']}; see wattlens doctor")
                 case "board":
-                    gpus[message["index"]] = {k: message[k] for k in ("index", "uuid", "name")}
+                    found.gpus[index] = {k: message[k] for k in ("index", "uuid", "name")}
                 case "gone":
-                    gpus.setdefault(message["index"], {"index": message["index"]}).update(absent(message["reason"]).as_json())
+                    found.gpus.setdefault(index, {"index": index}).update(no_profile(message["reason"]).as_json())
                 case "changes":
-                    gpus[message["index"]] |= _profiled(message)
-    found = [gpus[i] for i in sorted(gpus)]
-    simulated = bool(environ.get("WATTLENS_SIM"))
-    head = {"schema": SCHEMA, "wattlens": wattlens.__version__, "simulated": simulated, "seconds": seconds}
-    return head | node | {"boards": found}
+                    rows = found.changes.setdefault(index, {}).setdefault(message["sensor"], [])
+                    rows += [(after, by, value) for after, by, value in message["rows"]]
+                case "watched":
+                    changes = found.changes.setdefault(index, {})
+                    traces = SensorTraces(message["read_ms"], *(changes.get(s) for s in ("energy", "instant", "average")))
+                    found.gpus[index] |= {"read_ms": round(message["read_ms"], 3), **profile(traces).as_json()}
+                    found.gpus[index]["not_supported"] = message["absent"]
+    return found
 
 
-def _profiled(message: Mapping[str, Any]) -> dict[str, Any]:
-    if message["reason"]:
-        return absent(message["reason"]).as_json()
-    found = profile([SensorTick(*row) for row in message["rows"]]).as_json()
-    return found | {"power": "instant" if message["instant"] else "PowerUsage, a one-second mean on most GPUs"}
+def write_capture(path: Path, measured: MeasuredSensors) -> None:
+    """Write the capture file of one GPU: what --json prints without UUID, and the changes in us since the first reading.
+
+    Raises:
+        UsageError: more than one GPU was measured, it did not respond, or the file cannot be written.
+    """
+    if len(measured.gpus) != 1:
+        raise UsageError("--out holds one GPU, and this node has more: name it, --sensors GPU")
+    (index,) = measured.gpus
+    changes = measured.changes.get(index, {})
+    if not changes:
+        raise UsageError(f"--out: GPU {index} has no reading")
+    first_ns = min(rows[0][0] for rows in changes.values() if rows)
+    in_us = {s: [[(a - first_ns) // 1000, (b - first_ns) // 1000, v] for a, b, v in rows] for s, rows in changes.items()}
+    board = {k: v for k, v in measured.gpus[index].items() if k not in ("index", "uuid")} | {"changes": in_us}
+    text = json.dumps(measured.head | {"boards": [board]}, separators=(",", ":"))
+    try:
+        with path.open("xb") as file:
+            file.write(gzip.compress(text.encode(), mtime=0))
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror}") from None
 
 
-def text(measured: Mapping[str, Any]) -> str:
-    """The profile for people: a block a board, boards that differ only by chance not merged, since each has its own errors."""
-    lines = [f"Sensors over {measured['seconds']:g} s, driver {measured['driver']}; [ ] are 95 % bounds"]
-    for gpu in measured["boards"]:
-        lines += ["", f"GPU {gpu['index']}  {gpu.get('name', '')}"]
-        reasons: dict[str, list[str]] = {}
-        for key, (name, unit) in _NAMES.items():
-            value = gpu[key]
-            if "absent" in value:
-                reasons.setdefault(value["absent"], []).append(name)
-                continue
-            digits = 4 if not unit else 0 if unit == "mJ" else 1
-            bounds = f"[{value['low']:.{digits}f}, {value['high']:.{digits}f}]"
-            lines.append(f"  {name:<24}{value['value']:>9.{digits}f} {unit:<3} {bounds:<18} n={value['n']}")
-        if gpu["counter_model"] != "undecided":
-            lines.append(f"  {'counter':<24}{_MODELS[gpu['counter_model']]}")
-            lines.append(f"  {'':<24}({gpu['counter_model_reason']})")
+def describe(measured: MeasuredSensors, width: int = 78) -> list[Line]:
+    """The profile for people: per GPU its parameters with bounds, what is absent and why, and a plot."""
+    head = measured.head
+    simulated = "SIMULATED GPUs; " if head["simulated"] else ""
+    lines: list[Line] = [[("", f"{simulated}sensors over {head['seconds']:g} s, driver {head['driver']}; [ ] are 95 % bounds")]]
+    for index, gpu in sorted(measured.gpus.items()):
+        read = f", a read every {gpu['read_ms']:.1f} ms" if "read_ms" in gpu else ""
+        lines += [[], [("bold", f"GPU {index}  {gpu.get('name', '')}"), ("", read)], *_parameters(gpu)]
+        lines += draw(measured.changes.get(index, {}), width, unicode=has_unicode())
+    return lines
+
+
+def _parameters(gpu: Mapping[str, Any]) -> list[Line]:
+    lines: list[Line] = []
+    reasons: dict[str, list[str]] = {}
+    for key, (name, unit) in _NAMES.items():
+        estimate = gpu["sensors"].get(key) or gpu[key]
+        if "absent" in estimate:
+            reasons.setdefault(estimate["absent"], []).append(key)
+        elif estimate["value"] in _WORDS and key in ("power_clock", "average_clock", "counter_sampled"):
+            lines.append([("", f"  {name:<24}"), ("bold", f" {_WORDS[estimate['value']]}"), ("dim", f"  n={estimate['n']}")])
         else:
-            reasons.setdefault(gpu["counter_model_reason"], []).append("type of the counter")
-        for reason, names in reasons.items():
-            lines.append(f"  absent: {', '.join(names)}")
-            lines.append(f"    since {reason}")
-    return "\n".join([*lines, ""])
-
-
-_MODELS = {"full": "counts all energy", "sampled": "sums samples of power"}
+            digits = 4 if not unit else 0 if unit == "mJ" else 1
+            bounds = f"[{estimate['low']:.{digits}f}, {estimate['high']:.{digits}f}]"
+            text = f" {estimate['value']:>9.{digits}f} {unit:<3} {bounds:<18}"
+            lines.append([("", f"  {name:<24}"), ("bold", text), ("dim", f" n={estimate['n']}")])
+    for reason, names in reasons.items():
+        lines.append([("dim", f"  absent: {', '.join(names)}: {reason}")])
+    return lines

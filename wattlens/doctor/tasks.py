@@ -1,7 +1,7 @@
 """The doctor's child: asks NVML, read-only, and writes what it answered, one JSON object a line. The doctor is its only user.
 
 look     NVML as a whole, and every GPU once, by the same DeviceReader that the agent uses
-watch    counter and instant power of every GPU for some seconds, as often as the driver answers
+watch    counter, average and instant power of every GPU for some seconds, every 2 ms
 edges    the counter of every GPU at a tick, at the two ends of each of a number of blocks
 capture  every answer there is, as a fixture (hw/nvml_capture)
 """
@@ -29,6 +29,7 @@ from wattlens.doctor.watching import GpuWatcher, watch
 
 EDGE_S = 1.0  # by then the counter of any board has ticked
 _WAIT_S = 0.25
+_ROWS = 2000  # of one message
 
 
 class Task:
@@ -60,7 +61,7 @@ class Task:
         count = self.nvml.device_count()
         self.mark.clear()
         self.say("nvml", driver=driver, nvml=nvml, library=loaded_library(), count=count)
-        return [i for i in range(count) if i not in self.args.exclude]
+        return [i for i in range(count) if i not in self.args.exclude and self.args.gpu in (None, i)]
 
     def each(self, indices: list[int], do: Any) -> None:
         """`do(index, handle)` for every GPU, and a "gone" for one that does not answer."""
@@ -112,7 +113,7 @@ class Task:
         self.mark.device = str(index)
 
     def watch(self) -> None:
-        """Changes of counter and power."""
+        """Changes of counter, average and instant power."""
         watched = self._watched()
         said_ns = self.clock.boot_ns()
 
@@ -129,8 +130,10 @@ class Task:
             self.say("gone", index=index, reason=reason, call="GetFieldValues")
         for index in watched.keys() - lost.keys():
             each = watched[index]
-            rows = [[c.after_ns, c.by_ns, c.energy_mj, c.power_mw] for c in each.changes]
-            self.say("changes", index=index, rows=rows, reason=each.reason, instant=each.instant)
+            for sensor, rows in each.changes.items():
+                for start in range(0, len(rows), _ROWS):
+                    self.say("changes", index=index, sensor=sensor, rows=rows[start : start + _ROWS])
+            self.say("watched", index=index, read_ms=each.read_ms, absent=each.absent)
 
     def edges(self) -> None:
         """For each block: wait until it has settled, the counters at a tick, the block, the counters at a tick."""
@@ -153,9 +156,9 @@ class Task:
             for index in watched.keys() - found.keys():
                 self._at(index)
                 try:
-                    if watched[index].look() and len(watched[index].changes) > 1:
-                        change = watched[index].changes[-1]
-                        found[index] = ((change.after_ns + change.by_ns) / 2, change.energy_mj)
+                    if watched[index].look() and len(watched[index].changes["energy"]) > 1:
+                        after_ns, by_ns, energy_mj = watched[index].changes["energy"][-1]
+                        found[index] = ((after_ns + by_ns) / 2, energy_mj)
                 except NvmlError:
                     continue  # lost: it has no edge, and its blocks do not count
             self.mark.clear()
@@ -192,6 +195,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--mark-fd", type=int)
     parser.add_argument("--parent", type=int, help="process id of the doctor, without which this ends")
     parser.add_argument("--exclude", type=int, action="append", default=[])
+    parser.add_argument("--gpu", type=int, help="this one alone")
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--settle", type=float, default=2.0)
     parser.add_argument("--blocks", type=int, default=8)

@@ -1,4 +1,4 @@
-"""Counter and instantaneous power of every GPU, read as fast as the driver responds, kept where they change."""
+"""Energy counter, average and instant power of every GPU, read every 2 ms and kept where they change."""
 
 from collections.abc import Callable, Mapping
 
@@ -7,56 +7,50 @@ from energy_agent.core.units import NS_PER_S
 from energy_agent.devices.nvml import abi
 from energy_agent.devices.nvml.abi import NvmlError
 from energy_agent.devices.nvml.library import RealNvml
-from energy_agent.metering.sensor_profile import SensorTick
+from energy_agent.metering.sensors.traces import Row
 
-PAUSE_S = 0.0005
-_IDS = (abi.FIELD_TOTAL_ENERGY, abi.FIELD_POWER_INSTANT)
+READ_S = 0.002
+MAX_CHANGES = 120_000  # of one sensor: four minutes of one that is new at every read
+SIGNALS = {"energy": abi.FIELD_TOTAL_ENERGY, "average": abi.FIELD_POWER_AVERAGE, "instant": abi.FIELD_POWER_INSTANT}
+"""Field of each sensor."""
 
 
 class GpuWatcher:
-    """One GPU under observation. `reason` explains a missing counter; `instant`: power is the instantaneous value."""
+    """One GPU under observation: the changes of each sensor that it has, and why it has no others."""
 
     def __init__(self, nvml: RealNvml, handle: object, clock: Clock, mark: Callable[[str], None]) -> None:
         """Store the arguments; the GPU is not queried yet."""
         self._nvml, self._handle, self._clock, self._mark = nvml, handle, clock, mark
-        self.changes: list[SensorTick] = []
-        self.reason = ""
-        self.instant = True
-        self._seen_ns = 0
+        self.changes: dict[str, list[Row]] = {}
+        self.absent: dict[str, str] = {}
+        self._seen_ns = self._first_ns = self._reads = 0
+
+    @property
+    def read_ms(self) -> float:
+        """Mean time between two reads."""
+        return (self._seen_ns - self._first_ns) / 1e6 / max(1, self._reads - 1)
 
     def look(self) -> bool:
         """Read once; whether the counter has moved. Raises NvmlError where the GPU does not answer."""
         before_ns = self._clock.boot_ns()
         self._mark("GetFieldValues")
-        energy, power = self._nvml.field_values(self._handle, _IDS)
-        energy_mj = energy.value if energy.code == abi.SUCCESS else self._older(self._nvml.total_energy_mj)
-        power_mw: int | None = power.value
-        if power.code != abi.SUCCESS:
-            self.instant = False
-            power_mw = self._older(self._nvml.power_usage_mw)
-        by_ns = self._clock.boot_ns()
-        if energy_mj is None:
-            self.reason = self.reason or "no energy counter"
-            return False
-        last = self.changes[-1] if self.changes else None
-        moved = last is None or last.energy_mj != energy_mj
-        if last is None or moved or last.power_mw != power_mw:
-            self.changes.append(SensorTick(self._seen_ns or before_ns, by_ns, energy_mj, power_mw))
-        self._seen_ns = before_ns
+        answers = self._nvml.field_values(self._handle, tuple(SIGNALS.values()))
+        by_ns, moved = self._clock.boot_ns(), False
+        for signal, answer in zip(SIGNALS, answers, strict=True):
+            if answer.code != abi.SUCCESS:
+                self.absent[signal] = NvmlError(answer.code, "GetFieldValues").name
+                continue
+            rows = self.changes.setdefault(signal, [])
+            if (not rows or rows[-1][2] != answer.value) and len(rows) < MAX_CHANGES:
+                rows.append((self._seen_ns or before_ns, by_ns, answer.value))
+                moved = moved or signal == "energy"
+        self._first_ns, self._seen_ns, self._reads = self._first_ns or before_ns, before_ns, self._reads + 1
         return moved
 
     def forget(self) -> None:
         """Restart after a time without readings."""
         self.changes.clear()
-        self._seen_ns = 0
-
-    def _older(self, ask: Callable[[object], int]) -> int | None:
-        try:
-            return ask(self._handle)
-        except NvmlError as error:
-            if error.code in (abi.NOT_SUPPORTED, abi.NO_PERMISSION, abi.FUNCTION_NOT_FOUND):
-                return None
-            raise
+        self._seen_ns = self._first_ns = self._reads = 0
 
 
 def watch(
@@ -66,11 +60,14 @@ def watch(
     *,
     at: Callable[[int], None] = lambda _: None,
     idle: Callable[[], None] = lambda: None,
-    pause_s: float = PAUSE_S,
 ) -> dict[int, str]:
-    """Read all GPUs in turn for `seconds`; return lost GPUs with reasons. `at` gets each index, `idle` runs before a pause."""
+    """Read all GPUs every READ_S for `seconds`; return lost GPUs with reasons.
+
+    `at` gets each index, `idle` runs before a pause.
+    """
     lost: dict[int, str] = {}
-    end_ns = clock.boot_ns() + round(seconds * NS_PER_S)
+    due_ns = clock.boot_ns()
+    end_ns = due_ns + round(seconds * NS_PER_S)
     while clock.boot_ns() < end_ns and len(lost) < len(watched):
         for index, each in watched.items():
             if index in lost:
@@ -81,5 +78,6 @@ def watch(
             except NvmlError as error:
                 lost[index] = error.name
         idle()
-        clock.sleep(pause_s)
+        due_ns = max(due_ns + round(READ_S * NS_PER_S), clock.boot_ns())
+        clock.sleep((due_ns - clock.boot_ns()) / NS_PER_S)
     return lost

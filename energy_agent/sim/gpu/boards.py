@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
 
@@ -41,6 +42,7 @@ class BoardSpec:
         tick_jitter_ms: largest shift of a tick; None keeps the board's.
         uuid: None draws it from the node's seed.
         name: product name that NVML reports; None keeps the board's.
+        capture: file of `wattlens doctor --sensors GPU --out FILE` whose measured parameters replace the board's.
         overrides: other parameters of the board by name, such as those of energy_agent.sim.gpu.sensors.
     """
 
@@ -52,6 +54,7 @@ class BoardSpec:
     tick_jitter_ms: int | None = None
     uuid: str | None = None
     name: str | None = None
+    capture: Path | None = None
     overrides: Mapping[str, float] = field(default_factory=dict)
 
 
