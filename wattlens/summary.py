@@ -131,10 +131,10 @@ def _tokens(rows: Sequence[Row], energy: dict[str, Bounds]) -> list[TokenCost]:
     return costs
 
 
-def text(found: LedgerSummary, names: Mapping[str, str]) -> str:
+def text(ledger: LedgerSummary, names: Mapping[str, str]) -> str:
     """The summary for a person, at most 80 columns wide but for long names; `names` gives short ones."""
-    devices = sorted(((names.get(d, d), b) for d, b in found.devices), key=lambda pair: pair[0])
-    workloads = sorted(((names.get(w, w), b) for w, b in found.workloads), key=lambda pair: pair[0])
+    devices = sorted(((names.get(d, d), b) for d, b in ledger.devices), key=lambda pair: pair[0])
+    workloads = sorted(((names.get(w, w), b) for w, b in ledger.workloads), key=lambda pair: pair[0])
     lines = [
         "",
         "Energy by device (boundary: GPU)",
@@ -142,35 +142,35 @@ def text(found: LedgerSummary, names: Mapping[str, str]) -> str:
         "",
         "Energy by workload",
         *_table(workloads),
-        f"  {'unallocated':{_NAME}} {joules(found.unallocated_uj):>12,.1f} J",
-        f"  {'unattributed':{_NAME}} {joules(found.unattributed_uj):>12,.1f} J",
-        *_table([("all", found.total)]),
-        *_host(found, names),
+        f"  {'unallocated':{_NAME}} {joules(ledger.unallocated_uj):>12,.1f} J",
+        f"  {'unattributed':{_NAME}} {joules(ledger.unattributed_uj):>12,.1f} J",
+        *_table([("all", ledger.total)]),
+        *_host(ledger, names),
         "",
         "In parentheses: lower and upper bounds, not a 95 % interval. They include the",
         "sensors' largest gain error over all GPUs and the uncertainty at window edges.",
     ]
-    if found.tokens:
+    if ledger.tokens:
         lines += ["", "Energy per generated token, including the workload's idle time"]
-        for t in found.tokens:
+        for t in ledger.tokens:
             lines.append(f"  {names.get(t.workload, t.workload)}, {t.model}")
             lines.append(f"    {t.j_per_token:.4f} J/token ({t.low:.4f} to {t.high:.4f}), {t.tokens:,} tokens")
-    same = "==" if found.conserved else "!="
-    chain_text = "verified" if not found.chain_faults else "; ".join(found.chain_faults)
-    if found.hosts:
-        same_host = "==" if found.host_buckets_uj == found.host_counters_uj else "!="
+    same = "==" if ledger.conserved else "!="
+    chain_text = "verified" if not ledger.chain_faults else "; ".join(ledger.chain_faults)
+    if ledger.hosts:
+        same_host = "==" if ledger.host_buckets_uj == ledger.host_counters_uj else "!="
         lines += [
             "",
             "Ledger of the node without its GPUs",
-            f"  {'workloads + unallocated + unattributed':40} {found.host_buckets_uj:>22,} uJ",
-            f"  {same_host + ' energy of the node without GPUs':40} {found.host_counters_uj:>22,} uJ",
+            f"  {'workloads + unallocated + unattributed':40} {ledger.host_buckets_uj:>22,} uJ",
+            f"  {same_host + ' energy of the node without GPUs':40} {ledger.host_counters_uj:>22,} uJ",
         ]
     lines += [
         "",
         "Ledger of the GPUs",
-        f"  {'workloads + unallocated + unattributed':40} {found.buckets_uj:>22,} uJ",
-        f"  {same + ' energy of the devices':40} {found.counters_uj:>22,} uJ",
-        f"  chain: {found.segments} segment{'s' * (found.segments != 1)}, {chain_text}",
+        f"  {'workloads + unallocated + unattributed':40} {ledger.buckets_uj:>22,} uJ",
+        f"  {same + ' energy of the devices':40} {ledger.counters_uj:>22,} uJ",
+        f"  chain: {ledger.segments} segment{'s' * (ledger.segments != 1)}, {chain_text}",
     ]
     return "\n".join(map(printable, lines))
 
@@ -181,24 +181,24 @@ _WITHIN = {
 }
 
 
-def _host(found: LedgerSummary, names: Mapping[str, str]) -> list[str]:
+def _host(ledger: LedgerSummary, names: Mapping[str, str]) -> list[str]:
     """Return the lines for energy around the GPUs, if a meter of the node was recorded, and the name of the joint boundary."""
-    if not found.hosts:
+    if not ledger.hosts:
         return []
-    workloads = sorted(((names.get(w, w), b) for w, b in found.host_workloads), key=lambda pair: pair[0])
+    workloads = sorted(((names.get(w, w), b) for w, b in ledger.host_workloads), key=lambda pair: pair[0])
     lines = [
         "",
-        f"Energy of the node without its GPUs ({_WITHIN[found.boundary]})",
-        *_table([(domain(h), b) for h, b in found.hosts]),
+        f"Energy of the node without its GPUs ({_WITHIN[ledger.boundary]})",
+        *_table([(domain(h), b) for h, b in ledger.hosts]),
         "",
         "By workload, in proportion to allocated GPU time",
         *_table(workloads),
-        f"  {'unallocated':{_NAME}} {joules(found.host_unallocated_uj):>12,.1f} J",
-        f"  {'unattributed':{_NAME}} {joules(found.host_unattributed_uj):>12,.1f} J",
-        f"  with the GPUs (boundary: {found.boundary}): {joules(found.counters_uj + found.host_counters_uj):,.1f} J",
+        f"  {'unallocated':{_NAME}} {joules(ledger.host_unallocated_uj):>12,.1f} J",
+        f"  {'unattributed':{_NAME}} {joules(ledger.host_unattributed_uj):>12,.1f} J",
+        f"  with the GPUs (boundary: {ledger.boundary}): {joules(ledger.counters_uj + ledger.host_counters_uj):,.1f} J",
     ]
-    if found.unbounded_ns:
-        lines.append(f"  not metered for {found.unbounded_ns / NS_PER_S:,.1f} s; that energy has no upper bound")
+    if ledger.unbounded_ns:
+        lines.append(f"  not metered for {ledger.unbounded_ns / NS_PER_S:,.1f} s; that energy has no upper bound")
     return lines
 
 

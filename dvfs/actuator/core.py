@@ -102,8 +102,8 @@ class ActuatorCore:
         reading = self._read(device)
         limits = self._limits(device)
         before = self._journal.get(device, "power")
-        found = before.backup if before is not None else reading.power_limit_mw
-        allowed = permit(setting, limits, reading.constraints, found if isinstance(found, int) else None)
+        original_mw = before.backup if before is not None else reading.power_limit_mw
+        allowed = permit(setting, limits, reading.constraints, original_mw if isinstance(original_mw, int) else None)
         writes = self._plan(device, allowed, limits, reading)
         self._give_back(device, allowed, note.reason if note is not None else "")
         answers = self._write(lease, device, writes, note)
@@ -272,8 +272,11 @@ class ActuatorCore:
         if not writes:
             return []
         baseline = self._limits(device).baseline
-        found: dict[str, Value | None] = {"power": next((w.expected[0] for w in writes if w.expected), None), "clock": baseline}
-        intents = [(device, w.knob, f, w.value) for w in writes if (f := found[w.knob]) is not None]
+        originals: dict[str, Value | None] = {
+            "power": next((w.expected[0] for w in writes if w.expected), None),
+            "clock": baseline,
+        }
+        intents = [(device, w.knob, f, w.value) for w in writes if (f := originals[w.knob]) is not None]
         self._journal.intend(self._epoch(), lease.holder, self._utc_ns(), intents, note)
         answers = self._knobs.write({device: writes})[device]
         bad: WriteResult | None = None

@@ -14,8 +14,8 @@ _STEP_MW = 1000
 
 def ineffective(device: DeviceObservation, setting: Setting) -> str:
     """Why `setting` has no effect on this device, in one word; "" if it has one or this is unknown (an idle device)."""
-    limit, found = setting.power_limit_mw, device.power_limit_mw
-    if limit is not None and found is not None and abs(found - limit) > _STEP_MW:
+    limit, applied_mw = setting.power_limit_mw, device.power_limit_mw
+    if limit is not None and applied_mw is not None and abs(applied_mw - limit) > _STEP_MW:
         return "limit_differs"
     clock, now = setting.sm_clock_max_mhz, device.sm_clock_mhz
     if clock is None or now is None or device.event_reasons is None or not device.gpu_percent:

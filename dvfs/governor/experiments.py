@@ -56,9 +56,9 @@ class Experiments:
                         past.update({str(uuid): int(uj) for uuid, uj in body[what].items()})
                 else:
                     subject = Subject(*(str(part) for part in body["subject"]))
-                    found = Experiment.load(body["experiment"], plan or _DEFAULT)
+                    experiment = Experiment.load(body["experiment"], plan or _DEFAULT)
                     self._running[subject.group] = _Running(
-                        found, subject, boot_ns, stored=text, stored_ns=boot_ns, is_changed=False
+                        experiment, subject, boot_ns, stored=text, stored_ns=boot_ns, is_changed=False
                     )
             except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
                 log.warning("state %r of the savings proof is not readable; the experiment restarts: %s", key, error)
@@ -131,11 +131,11 @@ class Experiments:
         return self._sum("lost_uj", None)
 
     def _sum(self, what: str, group: str | None) -> Counter[str]:
-        found = Counter(self._past[what]) if group is None else Counter[str]()
+        totals = Counter(self._past[what]) if group is None else Counter[str]()
         for name, running in self._running.items():
             if group in (None, name):
-                found.update(getattr(running.experiment, what))
-        return found
+                totals.update(getattr(running.experiment, what))
+        return totals
 
     def take(self, boot_ns: int, *, everything: bool = False) -> tuple[list[ProofRow], dict[str, str]]:
         """Return rows and changed states since the last call; "" removes a state. `everything`: store all states."""

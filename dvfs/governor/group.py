@@ -133,13 +133,13 @@ class GovernedGroup:
         """Make one wish of all: `caps_mw` are those of the node's budget; `paused`: only they count now."""
         hot = any((d.event_reasons or 0) & bit for d in observation.devices for bit in THERMAL_REASONS)
         self.paused = paused
-        found = {}
+        settings = {}
         for one in observation.devices:
             wishes = self._wishes(one, caps_mw.get(one.uuid), observation.terms.cap_mw, hot=hot, paused=paused)
             setting = settle(wishes)
             if setting != Setting():
-                found[one.uuid] = setting
-        self.wanted = found
+                settings[one.uuid] = setting
+        self.wanted = settings
 
     def _wishes(
         self, one: DeviceObservation, budget: int | None, cap: int | None, *, hot: bool, paused: bool

@@ -51,9 +51,9 @@ def decide(observation: Observation, state: KneeState, config: KneeOptions) -> t
 
 
 def _trouble(observation: Observation, state: KneeState, config: KneeOptions) -> str:
-    found = trouble(observation, config.stale_ns)
-    if found:
-        return found
+    reason = trouble(observation, config.stale_ns)
+    if reason:
+        return reason
     if any(find(config.knees, device.sku) is None for device in observation.devices):
         return "unknown_sku"
     queue = observation.progress.queue if observation.progress else None

@@ -40,10 +40,10 @@ def load(path: Path) -> list[SettingTable]:
         measured = tables(parse(text, str(path)), path.stem) if text.lstrip().startswith("{") else _csv(text, path)
     except (UnicodeDecodeError, csv.Error) as error:
         raise UsageError(f"{path}: expected a profile or a CSV file: {error}") from error
-    found = [table for table in measured if len(table.rows) > 1]
-    if not found:
+    usable = [table for table in measured if len(table.rows) > 1]
+    if not usable:
         raise UsageError(f"{path}: expected a workload with two or more settings, found none")
-    return found
+    return usable
 
 
 def _csv(text: str, path: Path) -> Iterable[SettingTable]:

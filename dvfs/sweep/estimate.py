@@ -62,16 +62,16 @@ def points(intervals: Sequence[SettingInterval]) -> tuple[SettingEstimate, ...]:
     if len(references) < 2:
         return ()
     time, power = (_mean([measure(each) for each in references]) for measure in MEASURES[:2])
-    found = [_point(REFERENCE, references, time, power)]
+    results = [_point(REFERENCE, references, time, power)]
     for key, (slower, stronger, dearer) in sorted(_paired(intervals).items(), key=_in_order):
         own = [interval for interval in intervals if interval.key == key]
         sums = (_sum(time, slower), _sum(power, stronger))
         slowdown = ConfidenceInterval(*(math.expm1(x) for x in _ends(slower)))
         value, low, high = _ends(dearer)
-        found.append(
+        results.append(
             _point(key, own, *sums, slowdown, ConfidenceInterval(-math.expm1(value), -math.expm1(high), -math.expm1(low)))
         )
-    return tuple(found)
+    return tuple(results)
 
 
 def _in_order(item: tuple[Key, object]) -> tuple[bool, float, bool, float]:
@@ -85,8 +85,8 @@ def _paired(intervals: Sequence[SettingInterval]) -> dict[Key, tuple[Mean, Mean,
     for i, interval in enumerate(intervals):
         against = _reference(intervals, i) if interval.key != REFERENCE else None
         if against is not None:
-            found = tuple(measure(interval) - expected for measure, expected in zip(MEASURES, against, strict=True))
-            draws.setdefault(interval.key, []).append(found)
+            differences = tuple(measure(interval) - expected for measure, expected in zip(MEASURES, against, strict=True))
+            draws.setdefault(interval.key, []).append(differences)
     freedom = sum(len(own) - 1 for own in draws.values())
     if not freedom:
         return {}

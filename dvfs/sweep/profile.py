@@ -166,5 +166,5 @@ def tables(profile: SweepProfile, name: str) -> list[SettingTable]:
         for p in profile.points
         if p.sm_clock_mhz is None
     ]
-    found = (("sm_clock_mhz", clocks), ("power_limit_w", limits))
-    return [SettingTable(f"{named} {knob}", knob, tuple(sorted(rows))) for knob, rows in found]
+    by_knob = (("sm_clock_mhz", clocks), ("power_limit_w", limits))
+    return [SettingTable(f"{named} {knob}", knob, tuple(sorted(rows))) for knob, rows in by_knob]

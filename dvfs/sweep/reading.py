@@ -92,7 +92,7 @@ def bindings(readings: Sequence[DeviceReading], setting: Setting, from_ns: int) 
     first, last = within[0], within[-1]
     seconds = (last.t_ns - first.t_ns) / _NS
     named = {name: bit for bit, name in BINDING_REASONS.items()}
-    found = {
+    reasons = {
         reason
         for reason, lasted in last.event_s.items()
         if reason in named and lasted - first.event_s.get(reason, 0.0) > BOUND_RATIO * seconds
@@ -102,8 +102,8 @@ def bindings(readings: Sequence[DeviceReading], setting: Setting, from_ns: int) 
         bits = sum(named[r] for r, s in after.event_s.items() if r in named and s > before.event_s.get(r, 0.0))
         why = ineffective(_observed(after, bits), setting)
         vain[why] = vain.get(why, 0) + 1
-    found |= {why for why, times in vain.items() if why and times > BOUND_RATIO * (len(within) - 1)}
-    return tuple(sorted(found))
+    reasons |= {why for why, times in vain.items() if why and times > BOUND_RATIO * (len(within) - 1)}
+    return tuple(sorted(reasons))
 
 
 def _observed(reading: DeviceReading, bits: int) -> DeviceObservation:

@@ -57,10 +57,10 @@ class FileWatch:
 
     def _state(self) -> tuple[int, ...] | None:
         try:
-            found = os.stat(self.path)  # noqa: PTH116 - follows a ConfigMap's symlinks, as reading does
+            stat = os.stat(self.path)  # noqa: PTH116 - follows a ConfigMap's symlinks, as reading does
         except OSError:
             return None
-        return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+        return stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
 
 
 @dataclass(slots=True)

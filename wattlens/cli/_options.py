@@ -105,10 +105,10 @@ def quoted(text: str) -> str:
 def moment(text: str) -> datetime:
     """A UTC day or time, with an offset if it has one; today, yesterday or monday; or how long ago: 24h, 7d."""
     try:
-        found = datetime.fromisoformat(text)
+        instant = datetime.fromisoformat(text)
     except ValueError:
-        found = _moment_of_words(text)
-    return found.replace(tzinfo=UTC) if found.tzinfo is None else found
+        instant = _moment_of_words(text)
+    return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant
 
 
 def moment_text(text: str) -> str:
@@ -172,11 +172,11 @@ class Pairs(argparse.Action):
     ) -> None:
         """Add one."""
         key, equals, value = str(values).partition("=")
-        found = dict(getattr(namespace, self.dest) or {})
-        if not key or not equals or key in found:
-            what = "one value per key" if key in found else "KEY=VALUE"
+        pairs = dict(getattr(namespace, self.dest) or {})
+        if not key or not equals or key in pairs:
+            what = "one value per key" if key in pairs else "KEY=VALUE"
             raise argparse.ArgumentError(self, f"expected {what}, got {str(values)[:80]!r}")
-        setattr(namespace, self.dest, found | {key: value})
+        setattr(namespace, self.dest, pairs | {key: value})
 
 
 def add_simulate(parser: argparse.ArgumentParser, what: str) -> None:

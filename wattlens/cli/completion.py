@@ -71,12 +71,12 @@ def _configure(parser: argparse.ArgumentParser) -> None:
 def _run(args: argparse.Namespace) -> int:
     from wattlens.cli import build_parser
 
-    found = list(_levels(build_parser(["--help"])))
+    levels = list(_levels(build_parser(["--help"])))
     if args.shell == "fish":
-        paths = " ".join(f"'{parser.prog}'" for parser in found)
-        print(_FISH.format(paths=paths, lines="\n".join(line for parser in found for line in _fish_lines(parser))), end="")
+        paths = " ".join(f"'{parser.prog}'" for parser in levels)
+        print(_FISH.format(paths=paths, lines="\n".join(line for parser in levels for line in _fish_lines(parser))), end="")
         return 0
-    cases = "\n".join(f"        '{p.prog}') echo {' '.join([*_commands(p), *_options(p)])} ;;" for p in found)
+    cases = "\n".join(f"        '{p.prog}') echo {' '.join([*_commands(p), *_options(p)])} ;;" for p in levels)
     print((_BASH if args.shell == "bash" else _ZSH).format(cases=cases), end="")
     return 0
 

@@ -22,8 +22,8 @@ def _run(args: argparse.Namespace) -> int:
     from energy_agent.config.template import starter, template
     from wattlens.agent.config_check import about_this_machine
 
-    found = about_this_machine()
-    text = template(found, args.listen) if args.full else starter(args.listen or Web().listen, found)
+    facts = about_this_machine()
+    text = template(facts, args.listen) if args.full else starter(args.listen or Web().listen, facts)
     if args.out == "-":
         print(text, end="")
         return 0

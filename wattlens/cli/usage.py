@@ -97,13 +97,13 @@ def _rates(arguments: argparse.Namespace) -> tuple[Any, Any]:
     """(price, carbon intensity), None where none was given."""
     from wattlens.usage.rates import parse_carbon, parse_price
 
-    found = []
+    rates = []
     for option, text, parse in (("--price", arguments.price, parse_price), ("--carbon", arguments.carbon, parse_carbon)):
         try:
-            found.append(None if text is None else parse(text))
+            rates.append(None if text is None else parse(text))
         except ValueError as error:
             raise UsageError(f"{option}: {error}") from None
-    return found[0], found[1]
+    return rates[0], rates[1]
 
 
 def _period(arguments: argparse.Namespace) -> tuple[int, int, int]:

@@ -34,18 +34,18 @@ def labels(runs: Sequence[SavedRun]) -> dict[str, str]:
 
 def warnings(a: Sequence[SavedRun], b: Sequence[SavedRun]) -> list[str]:
     """What makes the figures of A and B no fair comparison, a line each."""
-    found = []
+    lines = []
     if any(run.tokens for run in (*a, *b)):
-        found += _batches(a, b) + _mixes(a, b)
+        lines += _batches(a, b) + _mixes(a, b)
     watts = [fmean(run.joules / run.seconds if run.seconds else 0.0 for run in side) for side in (a, b)]
     if unequal(*watts):
-        found.append(f"A drew {watts[0]:.0f} W and B {watts[1]:.0f} W: a constant offset error of the sensors does not cancel")
+        lines.append(f"A drew {watts[0]:.0f} W and B {watts[1]:.0f} W: a constant offset error of the sensors does not cancel")
     models = [sorted({m for run in side for m in run.models}) for side in (a, b)]
     if all(models) and models[0] != models[1]:
-        found.append(f"the models differ: A {', '.join(models[0])}, B {', '.join(models[1])}")
+        lines.append(f"the models differ: A {', '.join(models[0])}, B {', '.join(models[1])}")
     if any(run.at_request_end for run in (*a, *b)):
-        found.append("a server counts tokens when a request ends: measure for much longer than a request takes")
-    return found
+        lines.append("a server counts tokens when a request ends: measure for much longer than a request takes")
+    return lines
 
 
 def unequal(a: float, b: float) -> bool:
@@ -54,33 +54,33 @@ def unequal(a: float, b: float) -> bool:
 
 
 def _batches(a: Sequence[SavedRun], b: Sequence[SavedRun]) -> list[str]:
-    found = []
+    lines = []
     for name, side in (("A", a), ("B", b)):
         running = [run.counts["running"] for run in side if "running" in run.counts]
         if running and unequal(min(running), max(running)):
-            found.append(
+            lines.append(
                 f"the runs of {name} had {min(running):.4g} to {max(running):.4g} running requests: their load differs"
             )
     batches = batch(a), batch(b)
     if batches[0] is None or batches[1] is None:
-        found.append(
+        lines.append(
             "the batch size of a side is unknown, so their loads may differ: J/token changes 6-9 times with batch size"
         )
     elif unequal(batches[0], batches[1]):
-        found.append(
+        lines.append(
             f"A had a batch size of {batches[0]:.4g}, B of {batches[1]:.4g}: compare at equal load, because J/token "
             "changes 6-9 times with batch size"
         )
-    return found
+    return lines
 
 
 def _mixes(a: Sequence[SavedRun], b: Sequence[SavedRun]) -> list[str]:
-    found = []
+    lines = []
     for what, key in (("computed prompt", "computed"), ("cached prompt", "cached")):
         mix = _per_generated(a, key), _per_generated(b, key)
         if mix[0] is not None and mix[1] is not None and unequal(*mix):  # type: ignore[arg-type]
-            found.append(f"A had {mix[0]:.3g} {what} tokens per generated token, B {mix[1]:.3g}: compare at equal load")
-    return found
+            lines.append(f"A had {mix[0]:.3g} {what} tokens per generated token, B {mix[1]:.3g}: compare at equal load")
+    return lines
 
 
 def _per_generated(runs: Sequence[SavedRun], key: str) -> float | None:

@@ -88,8 +88,8 @@ def load(path: Path) -> SavedRun:
 
 
 def _run(path: Path, run: dict[str, Any], joules: float, seconds: float) -> SavedRun:
-    told = run.get("tokens")
-    tokens: dict[str, Any] = {} if told is None else told
+    counted = run.get("tokens")
+    tokens: dict[str, Any] = {} if counted is None else counted
     gain = _number(run.get("gain_uncertainty_ratio", GAIN_UNCERTAINTY_RATIO))
     if gain is None or gain >= 1:
         raise ValueError("gain_uncertainty_ratio: expected a number from 0 to below 1")
@@ -104,7 +104,7 @@ def _run(path: Path, run: dict[str, Any], joules: float, seconds: float) -> Save
         bool(run.get("simulated")),
         {uuid: _number(device.get("joules")) for uuid, device in run["devices"].items()},
         checked_labels(run.get("labels") or {}),
-        {what: _tokens(tokens, what) for what in PER if told is not None},
+        {what: _tokens(tokens, what) for what in PER if counted is not None},
         tuple(_text(m) for m in tokens.get("models", ())[:_MODELS]),
         {key: n for key in ("computed", "cached", "generation", "running") if (n := _number(tokens.get(key))) is not None},
         tokens.get("moves") == "request",

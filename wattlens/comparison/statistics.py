@@ -129,6 +129,6 @@ def gain_range(a: Mapping[str, float], b: Mapping[str, float], gains: Mapping[st
     return (1.0, 1.0) if high - low < _ROUNDING else (low, high)
 
 
-def widened(found: Comparison, factors: tuple[float, float]) -> Comparison:
+def widened(comparison: Comparison, factors: tuple[float, float]) -> Comparison:
     """With what gains do not cancel."""
-    return replace(found, low=found.low * factors[0], high=found.high * factors[1])
+    return replace(comparison, low=comparison.low * factors[0], high=comparison.high * factors[1])

@@ -60,19 +60,19 @@ def text(result: DemoResult, figures: Figures, no_report: str = "", wattlens: st
 
 
 def _energy(result: DemoResult) -> str:
-    found = result.found
-    gpus = found.counters_uj
-    if not found.hosts:
+    ledger = result.found
+    gpus = ledger.counters_uj
+    if not ledger.hosts:
         return f"{_kwh(gpus)} kWh for the GPUs ({joules(gpus):,.0f} J)"
-    whole = gpus + found.host_counters_uj
+    whole = gpus + ledger.host_counters_uj
     return f"{_kwh(whole)} kWh for the node ({joules(whole):,.0f} J), {_kwh(gpus)} kWh of it for the GPUs"
 
 
 def _workloads(result: DemoResult) -> str:
     """Shares of the GPUs' energy, the largest first."""
-    found = result.found
-    parts = [(result.names.get(name, name), bounds.energy_uj) for name, bounds in found.workloads]
-    parts += [("unallocated", found.unallocated_uj), ("unattributed", found.unattributed_uj)]
+    ledger = result.found
+    parts = [(result.names.get(name, name), bounds.energy_uj) for name, bounds in ledger.workloads]
+    parts += [("unallocated", ledger.unallocated_uj), ("unattributed", ledger.unattributed_uj)]
     ordered = sorted(((name, uj) for name, uj in parts if uj), key=lambda part: -part[1])
     total = sum(uj for _, uj in ordered)
     if not total:
@@ -115,17 +115,17 @@ def _cost(figures: Figures, no_report: str) -> str:
 
 
 def _ledger(result: DemoResult) -> str:
-    found = result.found
-    if found.chain_faults:
-        return f"NOT intact: {found.chain_faults[0]}"
-    if not found.conserved:
-        return f"does NOT add up: {found.buckets_uj:,} uJ by workload, {found.counters_uj:,} uJ by device"
+    ledger = result.found
+    if ledger.chain_faults:
+        return f"NOT intact: {ledger.chain_faults[0]}"
+    if not ledger.conserved:
+        return f"does NOT add up: {ledger.buckets_uj:,} uJ by workload, {ledger.counters_uj:,} uJ by device"
     return "verified: energy by workload == energy by device, to the microjoule"
 
 
 def _first_workload(result: DemoResult) -> str:
-    found = result.found
-    return found.tokens[0].workload if found.tokens else next((name for name, _ in found.workloads), "NAME")
+    ledger = result.found
+    return ledger.tokens[0].workload if ledger.tokens else next((name for name, _ in ledger.workloads), "NAME")
 
 
 def _kwh(uj: int) -> str:

@@ -42,17 +42,17 @@ class LiveText:
             names = owners.setdefault(labels["uuid"], [])
             if labels["workload"] not in names:
                 names.append(labels["workload"])
-        found, power_w = [], page.gpu_power_w()
+        rows, power_w = [], page.gpu_power_w()
         for labels, up in sorted(page.rows("gpu_up"), key=lambda r: int(r[0].get("gpu", 0))):
             uuid = labels["uuid"]
             if not up:
-                found.append(f"{labels['gpu']:>3} no response; its series are absent")
+                rows.append(f"{labels['gpu']:>3} no response; its series are absent")
                 continue
             clock = page.one("dvfs_clock_limit_hertz", uuid=uuid)
             steering = "not steered" if page.one("dvfs_mode", uuid=uuid) is None else "released"
             if clock is not None:
                 steering = f"<={clock / 1e6:.0f} MHz"
-            found.append(
+            rows.append(
                 f"{labels['gpu']:>3} {watts(power_w.get(uuid))} "
                 f"{watts(page.one('gpu_power_limit_watts', uuid=uuid))} "
                 f"{megahertz(page.one('gpu_sm_clock_hertz', uuid=uuid))} "
@@ -60,7 +60,7 @@ class LiveText:
                 f"{celsius(page.one('gpu_temperature_celsius', uuid=uuid))} "
                 f"{joules(page.one('gpu_energy_joules_total', uuid=uuid))}  {self._owners(owners.get(uuid, []))} {steering}"
             )
-        return found
+        return rows
 
     def _owners(self, workloads: list[str]) -> str:
         shown = printable(", ".join(self.names.get(w, w) for w in workloads) or "none")

@@ -72,7 +72,7 @@ def slowdown_of(saving: Mapping[str, Any]) -> str:
 
 def document(result: DemoResult) -> dict[str, Any]:
     """For a program: integers in uJ."""
-    found = result.found
+    ledger = result.found
 
     def bounds(pairs: Iterable[tuple[str, Bounds]]) -> dict[str, dict[str, int]]:
         return {name: {"energy_uj": b.energy_uj, "lower_uj": b.low_uj, "upper_uj": b.high_uj} for name, b in pairs}
@@ -86,23 +86,23 @@ def document(result: DemoResult) -> dict[str, Any]:
             "lower": t.low,
             "upper": t.high,
         }
-        for t in found.tokens
+        for t in ledger.tokens
     ]
     return {
         "simulated": True,
-        "devices": bounds(found.devices),
-        "workloads": bounds(found.workloads),
-        "unallocated_uj": found.unallocated_uj,
-        "unattributed_uj": found.unattributed_uj,
-        "total": bounds([("all", found.total)])["all"],
+        "devices": bounds(ledger.devices),
+        "workloads": bounds(ledger.workloads),
+        "unallocated_uj": ledger.unallocated_uj,
+        "unattributed_uj": ledger.unattributed_uj,
+        "total": bounds([("all", ledger.total)])["all"],
         "tokens": tokens,
-        "boundary": found.boundary,
-        "hosts": bounds(found.hosts),
-        "host_workloads": bounds(found.host_workloads),
-        "host_unallocated_uj": found.host_unallocated_uj,
-        "host_unattributed_uj": found.host_unattributed_uj,
-        "conserved": found.conserved,
-        "chain_faults": list(found.chain_faults),
+        "boundary": ledger.boundary,
+        "hosts": bounds(ledger.hosts),
+        "host_workloads": bounds(ledger.host_workloads),
+        "host_unallocated_uj": ledger.host_unallocated_uj,
+        "host_unattributed_uj": ledger.host_unattributed_uj,
+        "conserved": ledger.conserved,
+        "chain_faults": list(ledger.chain_faults),
         "saving": dict(result.saving),
         "settings_restored": result.restored,
         "building": result.building,

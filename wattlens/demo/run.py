@@ -96,7 +96,7 @@ def run_demo(options: DemoOptions) -> int:
     with SimulatedNode.start(wanted, out / "node", seed=options.seed, companion=True) as node:
         stage = _Stage(options, out, node)
         _learn(stage)
-        found = _settings(node)
+        originals = _settings(node)
         with ExitStack() as running:
             sockets = Path(running.enter_context(tempfile.TemporaryDirectory(prefix="wattlens-")))
             _write_config(stage, sockets / "actuator.sock")
@@ -104,7 +104,7 @@ def run_demo(options: DemoOptions) -> int:
             stage.site = running.enter_context(demo_site.running(node, stage.out, options.country))
             agent = running.enter_context(_agent(stage, listen))
             _watch(stage, agent, stopping)
-        restored = _settings(node) == found
+        restored = _settings(node) == originals
     if options.seconds is None:
         return 0
     return _conclude(stage, restored)
@@ -125,8 +125,8 @@ def _learn(stage: _Stage) -> None:
 
 def _identity(node: SimulatedNode, pid: int | None) -> str:
     """What the agent will call a process; '' for one that does not run."""
-    found, _ = ProcessOwners(node.directory / "proc").resolve([ProcessUse(pid)] if pid else [], 0)
-    return next(iter(found.holding.weights), "") if found.holding is not None else ""
+    owners, _ = ProcessOwners(node.directory / "proc").resolve([ProcessUse(pid)] if pid else [], 0)
+    return next(iter(owners.holding.weights), "") if owners.holding is not None else ""
 
 
 def _write_config(stage: _Stage, actuator: Path) -> None:

@@ -51,11 +51,11 @@ def examine(facts: CheckContext, node: str) -> Examination:
     import wattlens.doctor.checks as package
 
     checks: dict[str, DoctorCheck] = plugin.discover(package)
-    found: list[tuple[str, str, DoctorFinding]] = []
+    findings: list[tuple[str, str, DoctorFinding]] = []
     for name, check in sorted(checks.items(), key=lambda item: (GROUPS.index(item[1].group), item[0] != "driver", item[0])):
         try:
-            found += [(name, check.group, f) for f in check.look(facts)]
+            findings += [(name, check.group, f) for f in check.look(facts)]
         except (OSError, ValueError) as error:
             means = f"this check itself failed: {error}"
-            found.append((name, check.group, DoctorFinding(FindingLevel.WARN, name, means, "please report it")))
-    return Examination(node, facts.simulate is not None, facts.probe.driver, facts.probe.count, found)
+            findings.append((name, check.group, DoctorFinding(FindingLevel.WARN, name, means, "please report it")))
+    return Examination(node, facts.simulate is not None, facts.probe.driver, facts.probe.count, findings)

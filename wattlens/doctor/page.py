@@ -29,10 +29,10 @@ def page(examination: Examination, width: int) -> str:
         count = "GPUs unknown"
     lines = textwrap.wrap(f"Wattlens doctor: node {examination.node} ({what}{count}{driver})", width)
     for group in GROUPS:
-        found = [f for _, g, f in examination.found if g == group]
-        if found:
+        findings = [f for _, g, f in examination.found if g == group]
+        if findings:
             lines += ["", _TITLES[group]]
-            for finding in found:
+            for finding in findings:
                 lines += _block(finding, width)
     return "\n".join([*lines, "", *_verdict(examination, width)]) + "\n"
 

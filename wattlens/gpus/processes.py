@@ -88,9 +88,9 @@ class GpuProcesses:
     def describe(self, pid: int) -> GpuProcess:
         """A process with its workload."""
         for holders in self._holders:
-            found, _ = holders.resolve([ProcessUse(pid)], self._utc_ns)
-            if found.processes:
-                holder = holders.owner_of(found.processes[0])
+            owners, _ = holders.resolve([ProcessUse(pid)], self._utc_ns)
+            if owners.processes:
+                holder = holders.owner_of(owners.processes[0])
                 if holder is not None:
                     return GpuProcess(pid, holder.workload, holder.facts.kind)
         return GpuProcess(pid, "", "")

@@ -54,13 +54,13 @@ def _fetch_event_tags(grafana: Grafana, begin_ms: int, end_ms: int) -> set[str]:
         if not todo:
             return known
         first_ms, last_ms = todo.pop()
-        found = grafana.annotations(first_ms, last_ms, TAG, _LIMIT)
-        if len(found) >= _LIMIT and last_ms <= first_ms:
+        annotations = grafana.annotations(first_ms, last_ms, TAG, _LIMIT)
+        if len(annotations) >= _LIMIT and last_ms <= first_ms:
             break
-        if len(found) >= _LIMIT:
+        if len(annotations) >= _LIMIT:
             middle_ms = (first_ms + last_ms) // 2
             todo += [(first_ms, middle_ms), (middle_ms + 1, last_ms)]
             continue
-        tags = [tag for each in found if isinstance(each.get("tags"), list) for tag in each["tags"]]
+        tags = [tag for each in annotations if isinstance(each.get("tags"), list) for tag in each["tags"]]
         known |= {tag for tag in tags if isinstance(tag, str) and tag.startswith(f"{ID}:")}
     raise GrafanaError(f"{grafana.url}: too many annotations tagged {TAG}; select a shorter period with --from and --to")

@@ -36,12 +36,12 @@ class Grafana:
 
     def version(self) -> str:
         """Which version answers; '' where the server hides it. It needs no token."""
-        found = self._ask("", "GET", "/health")
-        if not isinstance(found, dict) or "database" not in found:
+        health = self._ask("", "GET", "/health")
+        if not isinstance(health, dict) or "database" not in health:
             raise GrafanaError(self._no_grafana())
-        if found["database"] != "ok":
-            raise GrafanaError(f"{self.url}: Grafana cannot use its own database now ({one_line(found['database'])})")
-        return one_line(found.get("version", ""))
+        if health["database"] != "ok":
+            raise GrafanaError(f"{self.url}: Grafana cannot use its own database now ({one_line(health['database'])})")
+        return one_line(health.get("version", ""))
 
     def folder(self, uid: str) -> dict[str, Any] | None:
         """Return a folder; None if it does not exist, or this token may not see it."""
@@ -57,20 +57,20 @@ class Grafana:
 
     def dashboard(self, uid: str) -> dict[str, Any] | None:
         """Return a dashboard with its `meta`; None if it does not exist."""
-        found = self._maybe("read dashboards", f"/dashboards/uid/{_path(uid)}")
-        if found is not None and not (isinstance(found.get("dashboard"), dict) and isinstance(found.get("meta"), dict)):
+        reply = self._maybe("read dashboards", f"/dashboards/uid/{_path(uid)}")
+        if reply is not None and not (isinstance(reply.get("dashboard"), dict) and isinstance(reply.get("meta"), dict)):
             raise GrafanaError(self._no_grafana())
-        return found
+        return reply
 
     def latest_message(self, uid: str) -> str | None:
         """Return the message of a dashboard's latest version; None if it has none or this token may not read the history."""
         try:
-            found = self._ask("read a history", "GET", f"/dashboards/uid/{_path(uid)}/versions?limit=1")
+            reply = self._ask("read a history", "GET", f"/dashboards/uid/{_path(uid)}/versions?limit=1")
         except GrafanaError as error:
             if error.status in (403, 404):
                 return None
             raise
-        listed = found.get("versions") if isinstance(found, dict) else found  # a plain list before Grafana 11
+        listed = reply.get("versions") if isinstance(reply, dict) else reply  # a plain list before Grafana 11
         if not isinstance(listed, list):
             raise GrafanaError(self._no_grafana())
         message = listed[0].get("message") if listed and isinstance(listed[0], dict) else ""
@@ -129,12 +129,12 @@ class Grafana:
         self._object("create annotations", "POST", "/annotations", body)
 
     def _pages(self, what: str, path: str, params: Mapping[str, str]) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = []
+        objects: list[dict[str, Any]] = []
         for page in range(1, _PAGES + 1):
             some = self._list(what, f"{path}?{urlencode({**params, 'limit': _PAGE, 'page': page})}")
-            found += some
+            objects += some
             if len(some) < _PAGE:
-                return found
+                return objects
         raise GrafanaError(f"{self.url}: more than {_PAGES * _PAGE} objects at {path}; is this the right folder?")
 
     def _maybe(self, what: str, path: str) -> dict[str, Any] | None:
@@ -148,30 +148,30 @@ class Grafana:
     def _object(
         self, what: str, method: str, path: str, document: object = None, headers: Mapping[str, str] = _NOTHING
     ) -> dict[str, Any]:
-        found = self._ask(what, method, path, document, headers)
-        if not isinstance(found, dict):
+        reply = self._ask(what, method, path, document, headers)
+        if not isinstance(reply, dict):
             raise GrafanaError(self._no_grafana())
-        return found
+        return reply
 
     def _list(self, what: str, path: str) -> list[dict[str, Any]]:
-        found = self._ask(what, "GET", path)
-        if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
+        reply = self._ask(what, "GET", path)
+        if not isinstance(reply, list) or not all(isinstance(each, dict) for each in reply):
             raise GrafanaError(self._no_grafana())
-        return found
+        return reply
 
     def _ask(self, what: str, method: str, path: str, document: object = None, headers: Mapping[str, str] = _NOTHING) -> Any:
-        found = self._connection.request(what, method, path, document, headers)
-        if not _shallow(found):
+        reply = self._connection.request(what, method, path, document, headers)
+        if not _shallow(reply):
             raise GrafanaError(self._no_grafana())
-        return found
+        return reply
 
     def _no_grafana(self) -> str:
         return f"{self.url}: {NO_GRAFANA}"
 
 
-def _shallow(found: Any) -> bool:
+def _shallow(value: Any) -> bool:
     """Whether JSON is as flat as Grafana's is: what walks through it later recurses."""
-    level = [found]
+    level = [value]
     for _ in range(_DEPTH):
         if not level:
             return True

@@ -23,13 +23,13 @@ class PullResult:
     notes: list[str] = field(default_factory=list)
 
 
-def pull(found: Survey, folder: Path, *, everything: bool, replace: bool) -> PullResult:
+def pull(surveyed: Survey, folder: Path, *, everything: bool, replace: bool) -> PullResult:
     """Write objects that differ from the built ones, and dashboards that people created in the folder.
 
     Dashboards have the form of the built files, so that a comparison of both shows what was edited and nothing else.
 
     Args:
-        found: the objects in Grafana.
+        surveyed: the objects in Grafana.
         folder: gets `dashboards/UID.json` and `alerts/UID.json`.
         everything: also write objects that equal the built ones.
         replace: overwrite existing files with other content.
@@ -40,14 +40,14 @@ def pull(found: Survey, folder: Path, *, everything: bool, replace: bool) -> Pul
     """
     pulled = PullResult()
     wanted: dict[Path, str] = {}
-    states = {(each.kind, each.uid): each for each in found.changes}
-    for uid, dashboard in sorted(found.dashboards.items()):
+    states = {(each.kind, each.uid): each for each in surveyed.changes}
+    for uid, dashboard in sorted(surveyed.dashboards.items()):
         state = states.get(("dashboard", uid))
         if dashboard.newer:
             pulled.notes.append(f"dashboard {uid} has schema v2, which Grafana's /api does not return; export it in Grafana")
         elif everything or state is None or state.details or state.state in ("edited", "locked"):
             _take(uid, text(content(dashboard.content)), folder / "dashboards", wanted, pulled)
-    for uid, rule in sorted(found.rules.items()):
+    for uid, rule in sorted(surveyed.rules.items()):
         state = states.get(("alert", uid))
         if everything or (state is not None and (state.details or state.state in ("edited", "locked"))):
             _take(uid, json.dumps(for_review(rule), sort_keys=True, indent=2) + "\n", folder / "alerts", wanted, pulled)

@@ -47,23 +47,23 @@ def push(
         WattlensError: see `survey`.
     """
     quiet: Progress = progress or (lambda _done, _all: None)
-    found = survey(grafana, request, quiet)
-    outcome = PushResult(found, found.changes, notes=list(found.notes))
-    locked = [each for each in found.changes if each.state == "locked"]
-    edited = [each for each in found.changes if each.state == "edited"]
+    surveyed = survey(grafana, request, quiet)
+    outcome = PushResult(surveyed, surveyed.changes, notes=list(surveyed.notes))
+    locked = [each for each in surveyed.changes if each.state == "locked"]
+    edited = [each for each in surveyed.changes if each.state == "edited"]
     outcome.refused = [*locked, *(edited if edits == "stop" else [])]
     outcome.stopped = edits == "stop" and bool(edited)
     if dry or outcome.stopped:
         return outcome
     todo = [
         each
-        for each in found.changes
+        for each in surveyed.changes
         if each.state in ("create", "update") or (each.state == "edited" and edits == "overwrite")
     ]
     for done, change in enumerate(todo):
         quiet(done, len(todo))
         try:
-            _write(grafana, request, found, change, outcome)
+            _write(grafana, request, surveyed, change, outcome)
         except GrafanaError as error:
             late = _restate_change(change, error)
             if late is None:
@@ -76,19 +76,21 @@ def push(
     return outcome
 
 
-def _write(grafana: Grafana, request: PushRequest, found: Survey, change: ObjectChange, outcome: PushResult) -> None:
+def _write(grafana: Grafana, request: PushRequest, surveyed: Survey, change: ObjectChange, outcome: PushResult) -> None:
     match change.kind:
         case "folder":
             grafana.create_folder(change.title, change.uid)
         case "datasource":
-            _write_source(grafana, request, found)
+            _write_source(grafana, request, surveyed)
         case "dashboard":
             built = content(request.dashboards[change.uid])
-            version = found.dashboards[change.uid].version if change.uid in found.dashboards else 0
-            grafana.save_dashboard(built, found.folder_uid, version, message(wattlens.__version__, version + 1, digest(built)))
+            version = surveyed.dashboards[change.uid].version if change.uid in surveyed.dashboards else 0
+            grafana.save_dashboard(
+                built, surveyed.folder_uid, version, message(wattlens.__version__, version + 1, digest(built))
+            )
         case "alert":
-            built = found.built_rules[change.uid]
-            there = found.rules.get(change.uid)
+            built = surveyed.built_rules[change.uid]
+            there = surveyed.rules.get(change.uid)
             if there is None:
                 stored = grafana.create_rule(built, request.editable)
             else:  # what is locked for people stays so: Grafana refuses to unlock a rule
@@ -96,12 +98,12 @@ def _write(grafana: Grafana, request: PushRequest, found: Survey, change: Object
             outcome.notes += _otherwise(built, stored)
 
 
-def _write_source(grafana: Grafana, request: PushRequest, found: Survey) -> None:
-    if found.source is None:
+def _write_source(grafana: Grafana, request: PushRequest, surveyed: Survey) -> None:
+    if surveyed.source is None:
         source = {"uid": request.source_uid, "name": request.source_name, "type": "prometheus", "access": "proxy"}
         grafana.create_source({**source, "url": request.prometheus_url, "jsonData": {"httpMethod": "POST"}})
     else:
-        content = {key: value for key, value in found.source.items() if key not in ("accessControl", "secureJsonFields")}
+        content = {key: value for key, value in surveyed.source.items() if key not in ("accessControl", "secureJsonFields")}
         grafana.update_source(request.source_uid, {**content, "url": request.prometheus_url})
 
 

@@ -82,25 +82,27 @@ def survey(grafana: Grafana, request: PushRequest, progress: Progress = lambda _
     version = grafana.version()
     folder = _folder(grafana, request.folder)
     uid = str(folder["uid"]) if folder else folder_uid(request.folder)
-    found = Survey(version, uid, one_line(folder["title"]) if folder else request.folder)
+    result = Survey(version, uid, one_line(folder["title"]) if folder else request.folder)
     if folder is None:
-        found.changes.append(ObjectChange("folder", uid, request.folder, "create"))
-    elif found.folder_title != request.folder:
-        found.notes.append(f"the folder {request.folder} ({uid}) is called {found.folder_title} in Grafana and keeps that name")
+        result.changes.append(ObjectChange("folder", uid, request.folder, "create"))
+    elif result.folder_title != request.folder:
+        result.notes.append(
+            f"the folder {request.folder} ({uid}) is called {result.folder_title} in Grafana and keeps that name"
+        )
     if request.alerts is not None or request.prometheus_url is not None:
-        _look_at_source(grafana, request, found)
+        _look_at_source(grafana, request, result)
     total = len(request.dashboards)
     for done, (board_uid, built) in enumerate(sorted(request.dashboards.items())):
         progress(done, total)
         there = read_dashboard(grafana, board_uid)
         if there is not None:
-            found.dashboards[board_uid] = there
-        found.changes.append(plan_board(built, there, uid))
+            result.dashboards[board_uid] = there
+        result.changes.append(plan_board(built, there, uid))
     if request.alerts is not None:
-        _look_at_rules(grafana, request, found)
+        _look_at_rules(grafana, request, result)
     if folder is not None:
-        _look_at_theirs(grafana, request, found)
-    return found
+        _look_at_theirs(grafana, request, result)
+    return result
 
 
 def folder_uid(title: str) -> str:
@@ -133,46 +135,46 @@ def read_dashboard(grafana: Grafana, uid: str) -> GrafanaDashboard | None:
 
 def _folder(grafana: Grafana, title: str) -> dict[str, Any] | None:
     """By the uid that a push gives it, else by its title: people and files make folders too."""
-    found = grafana.folder(folder_uid(title))
-    if found is not None and isinstance(found.get("uid"), str) and isinstance(found.get("title"), str):
-        return found
+    folder = grafana.folder(folder_uid(title))
+    if folder is not None and isinstance(folder.get("uid"), str) and isinstance(folder.get("title"), str):
+        return folder
     named = [f for f in grafana.folders() if f.get("title") == title and isinstance(f.get("uid"), str)]
     if len(named) > 1:
         raise WattlensError(f"{grafana.url}: has {len(named)} folders called {title}; choose another with --folder")
     return named[0] if named else None
 
 
-def _look_at_source(grafana: Grafana, request: PushRequest, found: Survey) -> None:
-    found.source = grafana.source(request.source_uid)
+def _look_at_source(grafana: Grafana, request: PushRequest, result: Survey) -> None:
+    result.source = grafana.source(request.source_uid)
     try:
-        change = plan_source(request.source_uid, request.source_name, request.prometheus_url, found.source)
+        change = plan_source(request.source_uid, request.source_name, request.prometheus_url, result.source)
     except LookupError as error:
         raise WattlensError(
             f"{grafana.url}: {one_line(error)}; select one with --datasource, or give the address of Prometheus with "
             "--prometheus-url"
         ) from None
-    found.changes.append(change)
+    result.changes.append(change)
 
 
-def _look_at_rules(grafana: Grafana, request: PushRequest, found: Survey) -> None:
+def _look_at_rules(grafana: Grafana, request: PushRequest, result: Survey) -> None:
     assert request.alerts is not None
     there = {str(each.get("uid")): each for each in grafana.rules()}
     for alert in request.alerts:
-        built = rule(alert, found.folder_uid, request.source_uid)
-        found.built_rules[alert.name] = built
+        built = rule(alert, result.folder_uid, request.source_uid)
+        result.built_rules[alert.name] = built
         if alert.name in there:
-            found.rules[alert.name] = there[alert.name]
-        found.changes.append(plan_rule(built, there.get(alert.name)))
+            result.rules[alert.name] = there[alert.name]
+        result.changes.append(plan_rule(built, there.get(alert.name)))
     for uid, each in sorted(there.items()):
         annotations = each.get("annotations")
-        if uid not in found.built_rules and isinstance(annotations, dict) and STAMP in annotations:
-            found.notes.append(f"alert rule {uid} is no longer part of the build; delete it in Grafana if you do not need it")
+        if uid not in result.built_rules and isinstance(annotations, dict) and STAMP in annotations:
+            result.notes.append(f"alert rule {uid} is no longer part of the build; delete it in Grafana if you do not need it")
 
 
-def _look_at_theirs(grafana: Grafana, request: PushRequest, found: Survey) -> None:
-    others = sorted({*grafana.dashboards_in(found.folder_uid)} - {*request.dashboards})
+def _look_at_theirs(grafana: Grafana, request: PushRequest, result: Survey) -> None:
+    others = sorted({*grafana.dashboards_in(result.folder_uid)} - {*request.dashboards})
     if len(others) > OTHERS_MAX:
-        found.notes.append(
+        result.notes.append(
             f"the folder has {len(others)} dashboards that are not part of the build; only {OTHERS_MAX} were compared"
         )
     for uid in others[:OTHERS_MAX]:
@@ -180,6 +182,6 @@ def _look_at_theirs(grafana: Grafana, request: PushRequest, found: Survey) -> No
         if there is None:
             continue
         if read_mark(there.message or "") is not None:
-            found.notes.append(f"dashboard {uid} is no longer part of the build; delete it in Grafana if you do not need it")
-        found.theirs.append(uid)
-        found.dashboards[uid] = there
+            result.notes.append(f"dashboard {uid} is no longer part of the build; delete it in Grafana if you do not need it")
+        result.theirs.append(uid)
+        result.dashboards[uid] = there

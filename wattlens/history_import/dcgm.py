@@ -90,7 +90,7 @@ class DcgmNode:
 
     def _told_limits(self) -> dict[str, int]:
         """Return power limits by GPU, in mW: the maximum of a limit series. The GPU's own limit precedes a configured one."""
-        found: dict[str, int] = {}
+        limits_mw: dict[str, int] = {}
         first, last = self.request.reach
         for name in dcgm.LIMITS:
             for matchers in self.selectors:
@@ -103,8 +103,8 @@ class DcgmNode:
                     for labels, watts in self.history.instant(query, min(at + _DAY_NS, last)):
                         device = dcgm.board_of(labels)
                         limits[device] = max(limits.get(device, 0), round(watts * 1_000))
-                found = limits | found
-        return found
+                limits_mw = limits | limits_mw
+        return limits_mw
 
     def _terms(self, device: str) -> ExporterBounds:
         limit_mw = self._limits.get(device) or self.request.power_max_mw or _kind_mw(self._models.get(device, ""))

@@ -45,11 +45,11 @@ def run(
         WattlensError: the service gave no answer that can be used; nothing was written.
     """
     fleet = _fleet(request, history)
-    found = fleet.nodes()
-    names = [name for name in found if not request.nodes or name in request.nodes]
-    missing = sorted(set(request.nodes) - set(found))
+    nodes = fleet.nodes()
+    names = [name for name in nodes if not request.nodes or name in request.nodes]
+    missing = sorted(set(request.nodes) - set(nodes))
     if missing or not names:
-        known = ", ".join(found[:5]) + (", ..." if len(found) > 5 else "")
+        known = ", ".join(nodes[:5]) + (", ..." if len(nodes) > 5 else "")
         what = f"node not found: {', '.join(missing)}" if missing else "no series"
         raise WattlensError(
             f"{history.access.url}: {what} ({request.origin} series of this period)"

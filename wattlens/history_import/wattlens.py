@@ -50,8 +50,8 @@ class WattlensFleet:
         for label, other in (("exported_node", {}), ("node", {"exported_node": ""})):
             for node in self._history.label_values(label, selector(INFO, match | other), *reach):
                 if node:
-                    found = self._history.series(selector(INFO, match | other | {label: node}), *reach)
-                    self._info.setdefault(node, []).extend(found)
+                    series = self._history.series(selector(INFO, match | other | {label: node}), *reach)
+                    self._info.setdefault(node, []).extend(series)
         return sorted(self._info)
 
     def open(self, node: str) -> NodeHistory:
@@ -114,7 +114,7 @@ class WattlensNode:
     def _pages(self, start_ns: int, end_ns: int) -> dict[tuple[str, int], dict[Key, int]]:
         """Numbers by source and time, of those pages that say that they are this node's."""
         names = [*(PREFIX + family for family in TOTALS), INFO]
-        found: dict[tuple[str, int], dict[Key, int]] = {}
+        scrapes: dict[tuple[str, int], dict[Key, int]] = {}
         mine: set[tuple[str, int]] = set()
         for instance, job in self._targets:
             match = dict(self.request.match) | {"instance": instance, "job": job}
@@ -132,8 +132,8 @@ class WattlensNode:
                 for t_ns, text in series.samples:
                     value = number(text)
                     if value is not None and value >= 0:
-                        found.setdefault((source, t_ns), {})[key] = round(value * scale)
-        return {at: values for at, values in found.items() if at in mine}
+                        scrapes.setdefault((source, t_ns), {})[key] = round(value * scale)
+        return {at: values for at, values in scrapes.items() if at in mine}
 
     def _collect_facts(self, start_ns: int, end_ns: int) -> tuple[list[DeviceFacts], list[WorkloadFacts]]:
         """Collect new labels of devices and workloads in a slice."""
@@ -172,10 +172,10 @@ class WattlensNode:
         return device if domain == "host" else part(device, domain)
 
     def _own_pods(self, start_ns: int, end_ns: int) -> set[tuple[str, str]]:
-        found: set[tuple[str, str]] = set()
+        pods: set[tuple[str, str]] = set()
         for instance, job in self._targets:
-            found |= own_pods(self.history.series(selector("up", {"instance": instance, "job": job}), start_ns, end_ns))
-        return found
+            pods |= own_pods(self.history.series(selector("up", {"instance": instance, "job": job}), start_ns, end_ns))
+        return pods
 
     def _last(self, family: str, start_ns: int, end_ns: int) -> list[Labels]:
         return [labels for labels, _ in self._values(family, start_ns, end_ns)]
@@ -184,12 +184,12 @@ class WattlensNode:
         self, family: str, start_ns: int, end_ns: int, more: Mapping[str, str] | None = None
     ) -> list[tuple[Labels, float]]:
         """The last value of each series in a slice."""
-        found: list[tuple[Labels, float]] = []
+        values: list[tuple[Labels, float]] = []
         for instance, job in self._targets:
             match = dict(self.request.match) | {"instance": instance, "job": job} | dict(more or {})
             query = f"last_over_time({selector(PREFIX + family, match)}[{(end_ns - start_ns) // NS_PER_S}s])"
-            found += [(labels, float(value)) for labels, value in self.history.instant(query, end_ns)]
-        return found
+            values += [(labels, float(value)) for labels, value in self.history.instant(query, end_ns)]
+        return values
 
     def _batch(self, start_ns: int, devices: list[DeviceFacts], facts: list[WorkloadFacts]) -> Batch:
         account = self._account

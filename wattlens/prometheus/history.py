@@ -95,10 +95,10 @@ class PrometheusHistory:
         pieces = -(-count // self.samples_max)
         step = max(-(-(end_ns - start_ns) // pieces), min(_LEAST_NS, end_ns - start_ns))
         step += -step % NS_PER_MS
-        found: dict[tuple[tuple[str, str], ...], list[Sample]] = {}
+        by_labels: dict[tuple[tuple[str, str], ...], list[Sample]] = {}
         for begin in range(start_ns, end_ns, step):
-            self._collect(select, begin, min(begin + step, end_ns), found)
-        return [PrometheusSeries(dict(key), tuple(samples)) for key, samples in sorted(found.items())]
+            self._collect(select, begin, min(begin + step, end_ns), by_labels)
+        return [PrometheusSeries(dict(key), tuple(samples)) for key, samples in sorted(by_labels.items())]
 
     def count(self, names: Sequence[str], matchers: Mapping[str, str], start_ns: int, end_ns: int) -> int:
         """How many samples a range holds. Each name is counted apart: a count has no name, and must not be there twice."""
@@ -114,21 +114,23 @@ class PrometheusHistory:
             middle = _middle(start_ns, end_ns)
             return self.count(names, matchers, start_ns, middle) + self.count(names, matchers, middle, end_ns)
 
-    def _collect(self, select: str, start_ns: int, end_ns: int, found: dict[tuple[tuple[str, str], ...], list[Sample]]) -> None:
+    def _collect(
+        self, select: str, start_ns: int, end_ns: int, by_labels: dict[tuple[tuple[str, str], ...], list[Sample]]
+    ) -> None:
         try:
             answer = self._query(f"{select}[{_range(start_ns, end_ns)}]", end_ns, "matrix")
         except TooMuchError:
             if end_ns - start_ns <= _LEAST_NS:
                 raise
             middle = _middle(start_ns, end_ns)
-            self._collect(select, start_ns, middle, found)
-            self._collect(select, middle, end_ns, found)
+            self._collect(select, start_ns, middle, by_labels)
+            self._collect(select, middle, end_ns, by_labels)
             return
         for item in answer:
             labels, values = _labels(item.get("metric")), item.get("values")
             if not isinstance(values, list):
                 raise self._strange("a series has no values")
-            mine = found.setdefault(tuple(sorted(labels.items())), [])
+            mine = by_labels.setdefault(tuple(sorted(labels.items())), [])
             last = mine[-1][0] if mine else -1
             for pair in values:
                 t_ns, value = self._pair(pair)

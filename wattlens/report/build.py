@@ -66,7 +66,7 @@ class Options:
     @property
     def command(self) -> dict[str, Argument]:
         """Themselves as the manifest keeps them, enough to make the facts again."""
-        found: dict[str, Argument] = {
+        arguments: dict[str, Argument] = {
             "ledger": self.ledger,
             "quarter": self.asked.quarter,
             "from": self.asked.start,
@@ -76,10 +76,10 @@ class Options:
             "as_of_ns": str(self.as_of_ns),
         }
         if self.checked is not None:
-            found["prometheus"] = json.dumps(asdict(self.checked), separators=(",", ":"))
+            arguments["prometheus"] = json.dumps(asdict(self.checked), separators=(",", ":"))
         if self.restatement:
-            found["restatement"] = json.dumps([asdict(row) for row in self.restatement], separators=(",", ":"))
-        return found
+            arguments["restatement"] = json.dumps([asdict(row) for row in self.restatement], separators=(",", ":"))
+        return arguments
 
 
 def build(options: Options, progress: Progress | None = None) -> Facts:
@@ -173,19 +173,19 @@ def with_country(organisation: Organisation, names: Iterable[str], country: str,
     """
     known = country_factor(country)
     try:
-        found = catalogue().factor("", year, Basis(EmissionBoundary.DIRECT), known.zone)
+        match = catalogue().factor("", year, Basis(EmissionBoundary.DIRECT), known.zone)
     except UsageError:
         digest = next((s.csv_sha256 for s in shipped() for f in s.factors.values() if f.id == known.id), known.source_sha256)
-        found = FactorMatch(known, digest)
+        match = FactorMatch(known, digest)
     sites = dict(organisation.sites)
     for name in sorted(names):
         had = sites.get(name, SiteInputs(name, ZoneInfo("UTC")))
         if not (had.location or had.grid_zone or had.country):
             sites[name] = replace(
                 had,
-                location=(of_factor(found.factor, found.reasons),),
+                location=(of_factor(match.factor, match.reasons),),
                 location_lacking="",
-                factors=(*had.factors, (found.factor, found.csv_sha256)),
+                factors=(*had.factors, (match.factor, match.csv_sha256)),
                 country=known.zone,
             )
     return replace(organisation, sites=sites)

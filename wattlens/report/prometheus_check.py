@@ -48,8 +48,8 @@ def _sum_energy(access: PrometheusAccess, windows: Mapping[str, SiteWindow]) -> 
         until_ns = min(end_ns, at_ns + SLICE_NS)
         seconds = max(1, (until_ns - at_ns) // NS_PER_S)
         joules += sum((value for _, value in history.instant(QUERY.format(seconds=seconds), until_ns)), Decimal(0))
-        found = history.instant(_SERIES.format(seconds=seconds), until_ns)
-        series = max(series, *(int(value) for _, value in found)) if found else series
+        counts = history.instant(_SERIES.format(seconds=seconds), until_ns)
+        series = max(series, *(int(value) for _, value in counts)) if counts else series
         at_ns = until_ns
     if not series:
         return PrometheusEnergy("0", 0, QUERY, "the Prometheus has no series of wattlens_gpu_energy_joules_total in the period")

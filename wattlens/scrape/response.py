@@ -16,8 +16,8 @@ class ScrapeResponse:
     def one(self, name: str, **labels: str) -> float | None:
         """Return the sum of all samples with these labels; None without such samples."""
         want = labels.items()
-        found = [v for k, v in self.samples.get(f"wattlens_{name}", {}).items() if want <= dict(k).items()]
-        return sum(found) if found else None
+        values = [v for k, v in self.samples.get(f"wattlens_{name}", {}).items() if want <= dict(k).items()]
+        return sum(values) if values else None
 
     def rows(self, name: str) -> Iterable[tuple[dict[str, str], float]]:
         """Labels and value of each sample."""

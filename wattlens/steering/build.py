@@ -18,9 +18,9 @@ from energy_agent.core.ports import Clock
 
 def specs() -> tuple[dict[str, DvfsPolicy], dict[str, NodePolicy]]:
     """Every policy of a group, and every one of the node, by name."""
-    found: dict[str, Any] = plugin.discover(dvfs.policies)
-    groups = {name: spec for name, spec in found.items() if isinstance(spec, DvfsPolicy)}
-    return groups, {name: spec for name, spec in found.items() if isinstance(spec, NodePolicy)}
+    modules: dict[str, Any] = plugin.discover(dvfs.policies)
+    groups = {name: spec for name, spec in modules.items() if isinstance(spec, DvfsPolicy)}
+    return groups, {name: spec for name, spec in modules.items() if isinstance(spec, NodePolicy)}
 
 
 def configured(config: Dvfs) -> dict[str, ConfiguredPolicy]:

@@ -87,7 +87,7 @@ def named(groups: Sequence[DvfsGroup], snapshot: Snapshot) -> list[SteeringGroup
     silent = {h.device.removeprefix("index ") for h in snapshot.health if h.device.startswith("index ")}
     owners = owners_of(snapshot)
     owner: dict[str, str] = {}
-    found = []
+    steered = []
     for group in groups:
         views: list[DeviceView] = []
         fault = ""
@@ -105,7 +105,7 @@ def named(groups: Sequence[DvfsGroup], snapshot: Snapshot) -> list[SteeringGroup
         own = (group.workload,) if group.workload else ()
         sharers = users if len(users) > 1 or (own and users and users != own) else ()
         same = _of_one_owner(users, owners)
-        found.append(
+        steered.append(
             SteeringGroup(
                 group.name,
                 tuple(views),
@@ -119,7 +119,7 @@ def named(groups: Sequence[DvfsGroup], snapshot: Snapshot) -> list[SteeringGroup
                 same,
             )
         )
-    return found
+    return steered
 
 
 def automatic(
@@ -141,7 +141,7 @@ def automatic(
         keys = {jobs.get(w, w) for w in users}
         if users and view.info.uuid not in taken:
             views_of.setdefault(users if len(keys) > 1 else keys.pop(), []).append(view)
-    reserved, found = {*reserved, OTHERS}, []
+    reserved, steered = {*reserved, OTHERS}, []
     workloads: tuple[str, ...]
     for key, views in views_of.items():
         match key:
@@ -154,7 +154,7 @@ def automatic(
                 workloads, name = tuple(sorted(w for w, job in jobs.items() if job == key)), job_identity(*key)
         far = [_far([ranks[w] for w in ranks if jobs.get(w, w) == jobs.get(user, user)]) for user in workloads]
         same = _of_one_owner(workloads, owners)
-        found.append(
+        steered.append(
             SteeringGroup(
                 name,
                 tuple(views),
@@ -167,13 +167,13 @@ def automatic(
                 owner="+".join(sorted({owners.get(w, w) for w in workloads})),
             )
         )
-    return sorted(found, key=lambda group: group.name)
+    return sorted(steered, key=lambda group: group.name)
 
 
 def owners_of(snapshot: Snapshot) -> dict[str, str]:
     """The owner of each workload that has one."""
-    found = {fact.workload: owner_of(fact.kind, fact.labels) for fact in snapshot.facts}
-    return {workload: owner for workload, owner in found.items() if owner}
+    owners = {fact.workload: owner_of(fact.kind, fact.labels) for fact in snapshot.facts}
+    return {workload: owner for workload, owner in owners.items() if owner}
 
 
 def _name(workload: str, reserved: Collection[str]) -> str:

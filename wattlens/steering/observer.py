@@ -114,14 +114,14 @@ class Observer:
         """The terms of a group; None where several owners name different policies."""
         own = [] if group.configured is None else [group.configured]
         note = [annotated(text)] if (text := self._note()) else []
-        found = []
+        all_terms = []
         for workload in group.workloads or ("",):
             labels = facts.get(workload, {})
             terms, problem = terms_of(self._config, [*own, *note], labels, workload, self._clock.utc_ns())
-            found.append(terms)
+            all_terms.append(terms)
             if problem:
                 wrong[workload] = problem
-        return merge_workloads(found, same_owner=group.same_owner)
+        return merge_workloads(all_terms, same_owner=group.same_owner)
 
     def _observe_rest(self, snapshot: Snapshot, observations: Iterable[Observation]) -> Observation:
         steered = {d.uuid for o in observations for d in o.devices}

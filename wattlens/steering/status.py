@@ -15,12 +15,12 @@ _UNITS = {"sm_clock_max_hertz": ("sm_clock_max_mhz", HZ_PER_MHZ), "power_limit_m
 
 def with_exempt(views: Sequence[DvfsDevice], groups: Sequence[SteeringGroup]) -> tuple[DvfsDevice, ...]:
     """The views, and one of each device whose group is not steered by design, with the reason."""
-    found = {view.device: view for view in views}
+    by_device = {view.device: view for view in views}
     for group in groups:
         for uuid in (view.info.uuid for view in group.devices) if group.exempt else ():
-            view = found.get(uuid) or DvfsDevice(uuid, Mode.OBSERVE.value, lease_active=False)
-            found[uuid] = replace(view, exempt=(group.name, group.exempt.removeprefix("not steered: ")))
-    return tuple(view for _, view in sorted(found.items()))
+            view = by_device.get(uuid) or DvfsDevice(uuid, Mode.OBSERVE.value, lease_active=False)
+            by_device[uuid] = replace(view, exempt=(group.name, group.exempt.removeprefix("not steered: ")))
+    return tuple(view for _, view in sorted(by_device.items()))
 
 
 def describe_steering(

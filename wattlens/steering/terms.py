@@ -72,15 +72,15 @@ def terms_of(
         utc_ns: now.
     """
     namespace, wrong = facts.get("namespace", ""), ""
-    found = [*(matching(config.namespaces, namespace) if namespace else ()), *matching(config.workloads, workload)]
+    layers = [*(matching(config.namespaces, namespace) if namespace else ()), *matching(config.workloads, workload)]
     if config.annotations and facts.get("dvfs"):
         try:
-            found.append(annotated(facts["dvfs"]))
+            layers.append(annotated(facts["dvfs"]))
         except UsageError as error:  # what its owner wanted is not known: nothing is done then
-            found.append(OFF)
+            layers.append(OFF)
             wrong = str(error)
     now = datetime.fromtimestamp(utc_ns / 1e9, ZoneInfo(config.time_zone))
-    return merge(config, [*found, *others], now.weekday(), 60 * now.hour + now.minute), wrong
+    return merge(config, [*layers, *others], now.weekday(), 60 * now.hour + now.minute), wrong
 
 
 def merge(node: Dvfs, others: Sequence[DvfsPolicySettings], day: int, minute: int) -> SteeringSettings:

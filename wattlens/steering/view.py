@@ -64,9 +64,9 @@ def ranks_of(training: TrainingReports | None, workload: str, led: bool) -> JobR
     """The training job of a workload; None where it reports none. `led`: its other nodes follow what is decided here."""
     if training is None:
         return None
-    found = training.ranks(workload)
-    if not found:
+    reported = training.ranks(workload)
+    if not reported:
         return None
-    here = frozenset(each.report.rank for each in found)
-    group = found[0].report.group
-    return JobRanks("" if is_local(group) else group, max(each.report.world for each in found), here, led)
+    here = frozenset(each.report.rank for each in reported)
+    group = reported[0].report.group
+    return JobRanks("" if is_local(group) else group, max(each.report.world for each in reported), here, led)

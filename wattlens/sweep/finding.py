@@ -65,25 +65,25 @@ class TargetFinder:
             if page is not None and (not pages or committed_ns(page) != committed_ns(pages[-1])):
                 pages.append(page)
             if page is not None and len(pages) == _APART:
-                found = target(pages[0], page, request, named_work=named_work is not None)
-                if isinstance(found, SweepTarget):
-                    if why_not := spread_over_nodes(found.workloads):
+                match = target(pages[0], page, request, named_work=named_work is not None)
+                if isinstance(match, SweepTarget):
+                    if why_not := spread_over_nodes(match.workloads):
                         raise UsageError(why_not)
-                    work = named_work or of_agent(found.workloads, what, page)
+                    work = named_work or of_agent(match.workloads, what, page)
                     if work is not None and work.sample(page) is not None:
-                        return found, work
-                    found = _no_work(found, work, what)
-                reason = found
+                        return match, work
+                    match = _no_work(match, work, what)
+                reason = match
             if time.monotonic() > end_s:
                 raise WattlensError(reason)
             self._hold.pause(self.period_s)
 
 
-def _no_work(found: SweepTarget, work: Work | None, what: str | None) -> str:
+def _no_work(swept: SweepTarget, work: Work | None, what: str | None) -> str:
     if work is not None:
         return f"no {work.what} at the given address"
     return (
-        f"the agent counts no {what or 'steps or tokens'} of {', '.join(found.workloads)}: call wattlens.step in its code "
+        f"the agent counts no {what or 'steps or tokens'} of {', '.join(swept.workloads)}: call wattlens.step in its code "
         "(docs/training.md), add its inference server to the agent's configuration (docs/tokens.md), or give --work-from "
         "and --work-metric"
     )

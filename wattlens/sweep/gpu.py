@@ -26,13 +26,13 @@ class GpuDescription:
 
 def describe_gpus(page: ScrapeResponse) -> tuple[GpuDescription, ...]:
     """All responsive GPUs of the node, by index."""
-    found = []
+    descriptions = []
     for labels, _ in page.rows("gpu_info"):
         uuid = labels.get("uuid", "")
         if page.one("gpu_up", uuid=uuid) != 1:
             continue
         clock = page.one("gpu_sm_clock_max_hertz", uuid=uuid)
-        found.append(
+        descriptions.append(
             GpuDescription(
                 uuid,
                 int(labels.get("gpu", "0")),
@@ -45,7 +45,7 @@ def describe_gpus(page: ScrapeResponse) -> tuple[GpuDescription, ...]:
                 page.one("gpu_power_limit_min_watts", uuid=uuid),
             )
         )
-    return tuple(sorted(found, key=lambda board: board.index))
+    return tuple(sorted(descriptions, key=lambda board: board.index))
 
 
 def read_ns(page: ScrapeResponse, uuid: str) -> int | None:

@@ -162,17 +162,17 @@ class Hold:
         clock, limit_w = key
         wanted = Setting(clock, None if limit_w is None else round(1000 * limit_w))
         assert self._lease is not None
-        found = set()
+        applied = set()
         for device in self._lease.devices:
             with _refusals():
-                found.add(self._lease.set(device, wanted).setting)
+                applied.add(self._lease.set(device, wanted).setting)
             self._beat()
-        if len(found) != 1:
+        if len(applied) != 1:
             raise WattlensError(
                 "the actuator allows different settings on these GPUs: configure one rule for them, or sweep each GPU "
                 "separately"
             )
-        came = found.pop()
+        came = applied.pop()
         limit_mw = came.power_limit_mw
         return REFERENCE if key == REFERENCE else (came.sm_clock_max_mhz, None if limit_mw is None else limit_mw / 1000)
 

@@ -42,10 +42,10 @@ def earlier(out: Path, resume: bool) -> SweepProfile | None:
         return None
     if not resume:
         raise UsageError(f"{out} already exists: continue it with --resume, or choose another --out")
-    found = load(out)
-    if found.plan is None:
+    profile = load(out)
+    if profile.plan is None:
         raise UsageError(f"--resume: {out} has no plan, so it cannot be continued")
-    return found
+    return profile
 
 
 def named(target: SweepTarget, name: str, command: Sequence[str]) -> str:

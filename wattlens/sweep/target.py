@@ -68,13 +68,13 @@ def target(before: ScrapeResponse, after: ScrapeResponse, request: TargetRequest
 
 
 def _select_gpus(known: Sequence[GpuDescription], gpus: Sequence[str]) -> tuple[GpuDescription, ...]:
-    found = []
+    selected = []
     for name in gpus:
         gpu = next((b for b in known if name in (b.uuid, str(b.index))), None)
         if gpu is None:
             raise UsageError(f"--gpus: expected one of {', '.join(str(b.index) for b in known)}, got {name!r}")
-        found.append(gpu)
-    return tuple(found)
+        selected.append(gpu)
+    return tuple(selected)
 
 
 def _fit(devices: Sequence[GpuDescription]) -> None:

@@ -66,9 +66,9 @@ class StepEnds:
 
     def sample(self, page: ScrapeResponse) -> Sample | None:
         """See `Work`."""
-        found = _query_agent(self._workload)
+        status = _query_agent(self._workload)
         try:
-            lead = found["ranks"][0] if found is not None else {}
+            lead = status["ranks"][0] if status is not None else {}
             t_ns, count = int(lead["step_ended_ns"]), float(lead["steps"][TRAINING])
             waited = {str(name): float(seconds) for name, seconds in lead["waits"].items()}
         except (LookupError, TypeError, ValueError, AttributeError):
@@ -130,8 +130,8 @@ def server_page(url: str, server: str, clock: Clock) -> Endpoint:
     checked(url, "--tokens-from")
 
     def count() -> float | None:
-        found = read(spec, fetch(url, names_of(spec)), clock.utc_ns())
-        counts = [e.counts["generation"] for reading in found for e in reading.engines if "generation" in e.counts]
+        readings = read(spec, fetch(url, names_of(spec)), clock.utc_ns())
+        counts = [e.counts["generation"] for reading in readings for e in reading.engines if "generation" in e.counts]
         return float(sum(counts)) if counts else None
 
     return Endpoint("tokens", count, clock)
@@ -141,8 +141,8 @@ def spread_over_nodes(workloads: Sequence[str]) -> str:
     """Return why a training job cannot be swept here, according to its ranks in the agent; "" if it can."""
     ranks: list[dict[str, Any]] = []
     for workload in workloads:
-        found = _query_agent(workload)
-        ranks += found.get("ranks", []) if found is not None else []
+        status = _query_agent(workload)
+        ranks += status.get("ranks", []) if status is not None else []
     world = max((int(rank.get("world", 1)) for rank in ranks), default=0)
     if not ranks or world <= len(ranks):
         return ""
@@ -158,19 +158,19 @@ def _query_agent(workload: str) -> dict[str, Any] | None:
     from energy_agent.runtime.network.agent_socket import ask
 
     try:
-        status, found = ask("GET", f"/v1/workload/{quote(workload, safe='')}")
+        status, reply = ask("GET", f"/v1/workload/{quote(workload, safe='')}")
     except _BROKEN:
         return None
-    return found if status == 200 and isinstance(found.get("ranks", []), list) else None
+    return reply if status == 200 and isinstance(reply.get("ranks", []), list) else None
 
 
 def of_agent(workloads: Sequence[str], expected: str | None, page: ScrapeResponse) -> Work | None:
     """What the agent counts of these workloads: steps where it does, else tokens; None while it counts nothing of them."""
     for what in (expected,) if expected else ("steps", "tokens"):
-        found = AgentPage(workloads, what)
-        if found.sample(page) is not None:
+        counter = AgentPage(workloads, what)
+        if counter.sample(page) is not None:
             exact = StepEnds(workloads[0])
-            return exact if what == "steps" and exact.sample(page) is not None else found
+            return exact if what == "steps" and exact.sample(page) is not None else counter
     return None
 
 

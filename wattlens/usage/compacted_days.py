@@ -182,10 +182,10 @@ def _scope(store: DayDatabase, ledger: str, days: Sequence[Day], sums: _Read, pe
 
 
 def _group_rows(store: DayDatabase, keys: Sequence[RowKey], sums: _Read) -> list[UsageRow]:
-    found: dict[RowKey, list[UsageRow]] = {}
+    rows_of: dict[RowKey, list[UsageRow]] = {}
 
     def add(key: RowKey, energy: BoundedEnergy, parts: Parts, tokens: Mapping[str, int] | None = None) -> None:
-        found.setdefault(key, []).append(UsageRow(key, energy, parts, tokens or {}))
+        rows_of.setdefault(key, []).append(UsageRow(key, energy, parts, tokens or {}))
 
     for row in store.records(PartEnergy, "parts"):
         if row.device_class in sums.classes:
@@ -200,7 +200,7 @@ def _group_rows(store: DayDatabase, keys: Sequence[RowKey], sums: _Read) -> list
     for counted in sums.tokens:
         add(keys[counted.part], BoundedEnergy(), Parts(), {counted.phase: counted.tokens})
     return [replace(joined(key, rows), cost=Amount(None, reason=NO_PRICE), carbon=Amount(None, reason=NO_CARBON))
-            for key, rows in found.items()]  # fmt: skip
+            for key, rows in rows_of.items()]  # fmt: skip
 
 
 def _device_rows(store: DayDatabase, sums: _Read) -> list[UsageRow]:

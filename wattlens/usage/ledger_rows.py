@@ -112,7 +112,7 @@ class LedgerPeriod:
 
     def _by_day(self, kinds: Mapping[str, Columns]) -> dict[int, dict[str, Columns]]:
         """Rows of the period by UTC day."""
-        found: dict[int, dict[str, Columns]] = {}
+        by_day: dict[int, dict[str, Columns]] = {}
         for kind in _SUMMED:
             if kind not in kinds:
                 continue
@@ -121,10 +121,10 @@ class LedgerPeriod:
                 if self.start_ns <= cell_ns < self.end_ns:
                     places.setdefault(_day(cell_ns), []).append(place)
             for day_ns, chosen in places.items():
-                found.setdefault(day_ns, {})[kind] = {
+                by_day.setdefault(day_ns, {})[kind] = {
                     name: [values[place] for place in chosen] for name, values in kinds[kind].items()
                 }
-        return found
+        return by_day
 
 
 def read_usage(source: Path, by: GroupBy, start_ns: int, end_ns: int) -> Usage:
@@ -314,11 +314,11 @@ class _Keys:
     def __call__(self, owner: Owner, day_ns: int) -> RowKey:
         # A workload has one name over the period, while its labels may change from day to day.
         at = (owner, self.period.end_ns if self.by is GroupBy.WORKLOAD else day_ns)
-        found = self._known.get(at)
-        if found is None:
+        row_key = self._known.get(at)
+        if row_key is None:
             kind, labels = self._labels(owner, min(at[1] + NS_PER_DAY, self.period.end_ns))
-            found = self._known[at] = row_of(self.by, owner[2], kind, labels, self.served.get(owner, ()))
-        return found
+            row_key = self._known[at] = row_of(self.by, owner[2], kind, labels, self.served.get(owner, ()))
+        return row_key
 
     def _labels(self, owner: Owner, until_ns: int) -> tuple[str, dict[str, str]]:
         """The last before a time, else the first after it; of two at one time the later segment's."""
@@ -379,13 +379,13 @@ def _refuse_twice(times: Mapping[str, list[tuple[int, int, str, str]]]) -> None:
 
 def _nodes(sums: _Sums) -> list[MeteredNode]:
     """For how long the GPUs and the host of each node were metered."""
-    found: dict[tuple[str, str], list[int]] = {}
+    metered: dict[tuple[str, str], list[int]] = {}
     for (cluster, node, device), sums_of in sums.devices.items():
         if is_gpu(device) or is_host(device):
-            numbers = found.setdefault((cluster, node), [0, 0, 0])
+            numbers = metered.setdefault((cluster, node), [0, 0, 0])
             numbers[0] += is_gpu(device)
             numbers[1 if is_gpu(device) else 2] += sums_of.metered_ns
-    return [MeteredNode("", cluster, node, *numbers) for (cluster, node), numbers in sorted(found.items())]
+    return [MeteredNode("", cluster, node, *numbers) for (cluster, node), numbers in sorted(metered.items())]
 
 
 def why_gpus_only(nodes: Sequence[MeteredNode]) -> str:
@@ -395,14 +395,14 @@ def why_gpus_only(nodes: Sequence[MeteredNode]) -> str:
 
 
 def _gains(period: LedgerPeriod, chosen: Mapping[Place, DeviceUsage]) -> dict[str, int]:
-    found = {device: ppm for device, ppm in period.gain_ppm.items() if is_gpu(device) or is_host(device)}
-    hosts = {place[2]: found[place[2]] for place in chosen if is_host(place[2]) and place[2] in found}
+    gains = {device: ppm for device, ppm in period.gain_ppm.items() if is_gpu(device) or is_host(device)}
+    hosts = {place[2]: gains[place[2]] for place in chosen if is_host(place[2]) and place[2] in gains}
     if not hosts:
-        return found
+        return gains
     energy: dict[str, int] = {}
     for (_, _, device), sums in chosen.items():
         energy[device] = energy.get(device, 0) + sums.energy_uj
-    return found | host_gains(hosts, {d: found.get(d, 0) for d in energy}, energy)
+    return gains | host_gains(hosts, {d: gains.get(d, 0) for d in energy}, energy)
 
 
 def _short_hosts(chosen: Mapping[Place, DeviceUsage]) -> set[Place]:
@@ -440,12 +440,12 @@ def _device_row(place: Place, device: DeviceUsage, gains: Mapping[str, int], ope
 
 def _group_rows(sums: _Sums, names: set[str], gains: Mapping[str, int], open_devices: set[str]) -> list[UsageRow]:
     """Rows of groups, then of what was unallocated and unattributed."""
-    found: dict[RowKey, tuple[BoundedEnergy, Parts]] = {}
+    sums_of: dict[RowKey, tuple[BoundedEnergy, Parts]] = {}
 
     def add(key: RowKey, energy: BoundedEnergy, parts: Parts | None = None) -> None:
-        had, more = found.get(key, (BoundedEnergy(), Parts())), parts or Parts()
+        had, more = sums_of.get(key, (BoundedEnergy(), Parts())), parts or Parts()
         both = Parts(*(a + b for a, b in zip(had[1].values, more.values, strict=True)))
-        found[key] = had[0] + energy, both
+        sums_of[key] = had[0] + energy, both
 
     for (key, device), parts in sums.owned.items():
         if device in names:
@@ -461,7 +461,7 @@ def _group_rows(sums: _Sums, names: set[str], gains: Mapping[str, int], open_dev
             parts.add(state, free.energy_uj)
             key = UNALLOCATED if state == State.UNALLOCATED else UNATTRIBUTED
             add(key, BoundedEnergy(free.energy_uj, gain_uj, free.edge_uj, 0, unbounded), parts)
-    return [UsageRow(key, energy, parts) for key, (energy, parts) in found.items()]
+    return [UsageRow(key, energy, parts) for key, (energy, parts) in sums_of.items()]
 
 
 def _with_tokens(rows: list[UsageRow], period: LedgerPeriod, keys: _Keys) -> list[UsageRow]:

@@ -50,7 +50,7 @@ def write_csv(usage: Usage, file: TextIO, only: RowKey | None = None) -> None:
 def write_json(usage: Usage, file: TextIO, only: RowKey | None = None) -> None:
     """One object. Whole microjoules are text, because JSON readers round large numbers."""
     scope = usage.scope
-    found = {
+    document = {
         "by": usage.by.value,
         "from": utc_text(scope.start_ns),
         "to": utc_text(scope.end_ns),
@@ -67,54 +67,54 @@ def write_json(usage: Usage, file: TextIO, only: RowKey | None = None) -> None:
         "total": _numbers(usage, usage.total),
     }
     if scope.gpus_only:
-        found["boundary_reason"] = scope.gpus_only
-    file.write(json.dumps(found, indent=1) + "\n")
+        document["boundary_reason"] = scope.gpus_only
+    file.write(json.dumps(document, indent=1) + "\n")
 
 
 def _numbers(usage: Usage, row: UsageRow) -> dict[str, Any]:
     """The values of a row with numbers as JSON has them."""
-    found = _values(usage, row)
-    return found | {name: float(found[name]) for name in _DECIMALS if found[name] is not None}
+    values = _values(usage, row)
+    return values | {name: float(values[name]) for name in _DECIMALS if values[name] is not None}
 
 
 def _values(usage: Usage, row: UsageRow) -> dict[str, Any]:
     energy, absent = row.energy, dict[str, str]()
-    found: dict[str, Any] = {"kind": row.key.kind.value, "name": row.key.name}
-    found["energy_kwh"] = _text(Fraction(energy.energy_uj, UJ_PER_KWH))
+    values: dict[str, Any] = {"kind": row.key.kind.value, "name": row.key.name}
+    values["energy_kwh"] = _text(Fraction(energy.energy_uj, UJ_PER_KWH))
     for name, uj, rounding in (("lower", energy.low_uj, ROUND_FLOOR), ("upper", energy.high_uj, ROUND_CEILING)):
-        found[f"energy_kwh_{name}"] = None if uj is None else _text(Fraction(uj, UJ_PER_KWH), rounding)
+        values[f"energy_kwh_{name}"] = None if uj is None else _text(Fraction(uj, UJ_PER_KWH), rounding)
         if uj is None:
             absent[f"energy_kwh_{name}"] = NO_BOUNDS if energy.unbounded else NO_UPPER
     whole_uj = usage.total.energy.energy_uj
-    found["share_ratio"] = _text(Fraction(energy.energy_uj, whole_uj)) if whole_uj else None
+    values["share_ratio"] = _text(Fraction(energy.energy_uj, whole_uj)) if whole_uj else None
     if not whole_uj:
         absent["share_ratio"] = "no energy in the period"
-    found["energy_uj"] = str(energy.energy_uj)
+    values["energy_uj"] = str(energy.energy_uj)
     names = ("active_uj", "idle_uj", "unallocated_uj", "unattributed_uj")
-    found |= {name: str(uj) for name, uj in zip(names, row.parts.values, strict=True)}
+    values |= {name: str(uj) for name, uj in zip(names, row.parts.values, strict=True)}
     for name, amount in (("cost", row.cost), ("co2e_g", row.carbon)):
-        found[name] = None if amount.value is None else _text(amount.value)
-        found[f"{name}_lower"] = None if amount.low is None else _text(amount.low, ROUND_FLOOR)
-        found[f"{name}_upper"] = None if amount.high is None else _text(amount.high, ROUND_CEILING)
+        values[name] = None if amount.value is None else _text(amount.value)
+        values[f"{name}_lower"] = None if amount.low is None else _text(amount.low, ROUND_FLOOR)
+        values[f"{name}_upper"] = None if amount.high is None else _text(amount.high, ROUND_CEILING)
         if amount.value is None:
             absent[name] = amount.reason
         elif amount.low is None or amount.high is None:
             absent[f"{name}_bounds"] = amount.reason or (NO_BOUNDS if energy.unbounded else NO_UPPER)
-    found["currency"] = usage.currency or None
+    values["currency"] = usage.currency or None
     for phase in PHASES:
-        found[f"{phase}_tokens"] = row.tokens.get(phase)
+        values[f"{phase}_tokens"] = row.tokens.get(phase)
     if not row.tokens and row.no_tokens:
         absent["tokens"] = row.no_tokens
-    found["absent"] = absent
-    return {name: found[name] for name in COLUMNS}
+    values["absent"] = absent
+    return {name: values[name] for name in COLUMNS}
 
 
 def _text(value: Fraction, rounding: str = ROUND_HALF_EVEN) -> str:
     """A number to nine significant digits; the quotient is rounded once."""
     if not value:
         return "0"
-    found = _CONTEXTS[rounding].divide(Decimal(value.numerator), Decimal(value.denominator))
-    return f"{found.normalize():f}"
+    quotient = _CONTEXTS[rounding].divide(Decimal(value.numerator), Decimal(value.denominator))
+    return f"{quotient.normalize():f}"
 
 
 def _select(usage: Usage, only: RowKey | None) -> Sequence[UsageRow]:

@@ -38,9 +38,9 @@ def parse_time(text: str, now_ns: int, flag: str) -> int:
         datetime.fromisoformat(text)
     except ValueError:
         raise UsageError(f"{flag}: expected a time such as {EXAMPLES}, got {text[:40]!r}") from None
-    found = from_instants(text, None, flag).start_ns
-    assert found is not None
-    return found
+    start_ns = from_instants(text, None, flag).start_ns
+    assert start_ns is not None
+    return start_ns
 
 
 def next_cell(t_ns: int) -> int:

@@ -71,14 +71,14 @@ class WriteResult:
 
 def inventory(nvml: RealNvml) -> list[ListedDevice]:
     """The devices that answer; one that is lost is left out, not an error."""
-    found = []
+    listed = []
     for index in range(nvml.device_count()):
         try:
             device = nvml.device_by_index(index)
-            found.append(ListedDevice(index, nvml.uuid(device), nvml.name(device)))
+            listed.append(ListedDevice(index, nvml.uuid(device), nvml.name(device)))
         except NvmlError:
             continue
-    return found
+    return listed
 
 
 def read(nvml: RealNvml, uuid: str) -> KnobReading:

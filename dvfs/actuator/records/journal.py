@@ -106,8 +106,8 @@ class ActuatorJournal:
         """
         self._append(
             [
-                _intent(Outstanding(device, knob, found, epoch, holder, note=note), value) | {"utc_ns": utc_ns}
-                for device, knob, found, value in writes
+                _intent(Outstanding(device, knob, original, epoch, holder, note=note), value) | {"utc_ns": utc_ns}
+                for device, knob, original, value in writes
             ]
         )
 

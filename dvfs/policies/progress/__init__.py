@@ -127,10 +127,10 @@ def _in_force(observation: Observation, state: SearchState, config: SearchOption
     if not observation.enforced:
         return True
     asked = state.asked or Setting()
-    found = [observation.in_force.get(uuid, Setting()) for uuid in state.devices]
+    applied = [observation.in_force.get(uuid, Setting()) for uuid in state.devices]
     if config.knob == "clock":
-        return all(one.sm_clock_max_mhz == asked.sm_clock_max_mhz for one in found)
-    return all(one.power_limit_mw == asked.power_limit_mw for one in found)
+        return all(one.sm_clock_max_mhz == asked.sm_clock_max_mhz for one in applied)
+    return all(one.power_limit_mw == asked.power_limit_mw for one in applied)
 
 
 def _unmeasured(observation: Observation) -> str:
@@ -201,23 +201,23 @@ def predict(state: SearchState, _config: SearchOptions) -> Prediction | None:
     search = state.search
     if search is None or search.response is None:
         return None
-    found = sorted(search.response.savings(search.limit), key=lambda one: one[2])
-    mean = sum(weight * saving for weight, _, saving in found)
+    draws = sorted(search.response.savings(search.limit), key=lambda one: one[2])
+    mean = sum(weight * saving for weight, _, saving in draws)
     by_setting: dict[float, float] = {}
-    for weight, setting, saving in found:
+    for weight, setting, saving in draws:
         by_setting[setting] = by_setting.get(setting, 0.0) + weight * saving
     best = _setting(search, max(by_setting, key=lambda setting: by_setting[setting]))
     settings = {} if best is None else dict.fromkeys(state.devices, best)
-    return Prediction(settings, mean, _quantile(found, 0.025), _quantile(found, 0.975))
+    return Prediction(settings, mean, _quantile(draws, 0.025), _quantile(draws, 0.975))
 
 
-def _quantile(found: Sequence[tuple[float, float, float]], share: float) -> float:
+def _quantile(draws: Sequence[tuple[float, float, float]], share: float) -> float:
     passed = 0.0
-    for weight, _, saving in found:
+    for weight, _, saving in draws:
         passed += weight
         if passed >= share:
             return saving
-    return found[-1][2]
+    return draws[-1][2]
 
 
 _DEFAULTS = {"knob": "clock", "grid": 12, "sample_s": 1.0, "settle_s": 2.0, "stale_s": 5.0, "turns": True}

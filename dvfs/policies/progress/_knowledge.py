@@ -127,14 +127,14 @@ def nothing_known(reference: float) -> tuple[Contrasts, ...]:
 
 def choice(search: Search) -> float:
     """The setting of least energy whose slowdown is proven to be within the budget; otherwise the reference."""
-    found = [(1.0, search.reference)]
+    candidates = [(1.0, search.reference)]
     for setting in search.samples:
         if setting == search.reference:
             continue
         offset, variance = search.time.offset(setting)
         if offset + CHOICE_Z * math.sqrt(variance) <= search.limit:
-            found.append((energy(search, setting), setting))
-    return min(found)[1]
+            candidates.append((energy(search, setting), setting))
+    return min(candidates)[1]
 
 
 def slowdown_account(search: Search, coming: Mapping[float, float]) -> SlowdownAccount:
@@ -171,12 +171,12 @@ def allowance(search: Search) -> float:
 
 def points(search: Search) -> list[SettingTradeoff]:
     """Slowdown and energy of the settings that were tried, without those that are too slow to be of use."""
-    found = [SettingTradeoff(0.0, 1.0, search.reference)]
+    tradeoffs = [SettingTradeoff(0.0, 1.0, search.reference)]
     for setting in search.samples:
         slowdown = math.expm1(search.time.offset(setting)[0])
         if setting != search.reference and slowdown <= _TURNS_REACH * search.budget:
-            found.append(SettingTradeoff(max(0.0, slowdown), energy(search, setting), setting))
-    return found
+            tradeoffs.append(SettingTradeoff(max(0.0, slowdown), energy(search, setting), setting))
+    return tradeoffs
 
 
 def energy(search: Search, setting: float) -> float:

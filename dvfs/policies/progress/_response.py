@@ -72,14 +72,14 @@ class CurvePosterior:
 
     def savings(self, limit: float) -> list[tuple[float, float, float]]:
         """Of each curve: weight, setting of least energy with log(1 + slowdown) at most `limit`, and what that saves."""
-        found = []
+        draws = []
         for weight, curve in zip(self.weights, self.curves, strict=True):
             energies = [
                 (t + p, setting) for t, p, setting in zip(curve.time, curve.power, self.settings, strict=True) if t <= limit
             ]
             least, setting = min(energies, default=(0.0, self.settings[-1]))
-            found.append((weight, setting, -math.expm1(min(least, 0.0))))
-        return found
+            draws.append((weight, setting, -math.expm1(min(least, 0.0))))
+        return draws
 
 
 def prior(knob: str, settings: Sequence[float], power_w: float) -> CurvePosterior:

@@ -94,9 +94,9 @@ def decide(observation: Observation, state: SloState, config: SloOptions) -> tup
 
 
 def _trouble(observation: Observation, config: SloOptions) -> str:
-    found = trouble(observation, config.stale_ns)
-    if found:
-        return found
+    reason = trouble(observation, config.stale_ns)
+    if reason:
+        return reason
     knees = [find(config.knees, device.sku) for device in observation.devices]
     tops = [device.sm_clock_max_mhz for device in observation.devices]
     if any(top is None for top in tops):
@@ -126,15 +126,15 @@ def _clocks(observation: Observation, config: SloOptions) -> Clocks:
 def grid(knee_mhz: int, highest_mhz: int, levels: int) -> tuple[int, ...]:
     """Clocks from the knee to the highest one, at equal distance, on steps of 15 MHz."""
     wide = highest_mhz - knee_mhz
-    found = {round((knee_mhz + wide * i / (levels - 1)) / _STEP_MHZ) * _STEP_MHZ for i in range(1, levels - 1)}
-    return (knee_mhz, *sorted(f for f in found if knee_mhz < f < highest_mhz), highest_mhz)
+    clocks = {round((knee_mhz + wide * i / (levels - 1)) / _STEP_MHZ) * _STEP_MHZ for i in range(1, levels - 1)}
+    return (knee_mhz, *sorted(f for f in clocks if knee_mhz < f < highest_mhz), highest_mhz)
 
 
 def _lock(observation: Observation, clocks: Clocks) -> int:
     """The lowest applied clock lock of any origin; a device without a lock had the highest clock."""
     top, low = clocks.grid_mhz[-1], clocks.grid_mhz[0]
-    found = [observation.in_force.get(d.uuid, Setting()).sm_clock_max_mhz or top for d in observation.devices]
-    return max(low // 2, min(top, *found))
+    locks = [observation.in_force.get(d.uuid, Setting()).sm_clock_max_mhz or top for d in observation.devices]
+    return max(low // 2, min(top, *locks))
 
 
 def _learnt(

@@ -121,17 +121,17 @@ def _coming(scene: Scene, open_s: float, slowest: float, random: Iterator[float]
         slowest: the lowest speed.
         random: the draws.
     """
-    found: list[tuple[float, float]] = []
+    arrivals: list[tuple[float, float]] = []
     now, done = 0.0, open_s
     free_s = max(0.0, open_s - scene.late_s - _OPTIMISM * next(random) * (open_s + scene.done_s))  # as a router sees it
-    while len(found) < _ARRIVALS:
+    while len(arrivals) < _ARRIVALS:
         now -= log(next(random)) / scene.rate
         if now < free_s and next(random) > scene.clustering:
             now = free_s
         if now >= PERIOD_S and now >= _when(done, slowest):
             break
         work_s = scene.seen[int(next(random) * len(scene.seen))].work_s
-        found.append((now, work_s))
+        arrivals.append((now, work_s))
         free_s = max(free_s, now) + work_s * (1.0 - _OPTIMISM * next(random))
         done = max(done, _until(now, slowest)) + work_s
-    return found
+    return arrivals

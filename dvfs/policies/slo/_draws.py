@@ -9,16 +9,16 @@ _MANY = 4096
 @lru_cache(maxsize=1)
 def _numbers() -> tuple[float, ...]:
     """Between 0 and 1, without a pattern that matters here (a linear congruential generator)."""
-    found, seed = [], 12345
+    numbers, seed = [], 12345
     for _ in range(_MANY):
         seed = (seed * 1103515245 + 12345) & 0x7FFFFFFF
-        found.append(((seed >> 8) + 0.5) / 0x800000)
-    return tuple(found)
+        numbers.append(((seed >> 8) + 0.5) / 0x800000)
+    return tuple(numbers)
 
 
 def draw_numbers(start: int) -> Iterator[float]:
     """Yield pseudo-random numbers from `start` on, without end."""
-    found, place = _numbers(), start % _MANY
+    numbers, place = _numbers(), start % _MANY
     while True:
-        yield found[place]
+        yield numbers[place]
         place = (place + 1) % _MANY

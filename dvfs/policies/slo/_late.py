@@ -65,7 +65,7 @@ def expected_late_tokens(interval: ServingInterval, limits: LatencyLimits, befor
     fixed = before.work(mean) - slope * mean
     noise_s = _TIME_RATIO * sum_s_seen + _TIME_S * n
     numbers = draw_numbers(0)
-    found: list[tuple[float, int]] = []
+    fits: list[tuple[float, int]] = []
     for _ in range(max(_RUNS_LEAST, min(_RUNS, _REQUESTS // n))):
         lengths, off = _lengths(before.prompts, n, mean * n, numbers)
         arrive = _arrivals(before.ages[:n], n, seconds, numbers)
@@ -83,17 +83,17 @@ def expected_late_tokens(interval: ServingInterval, limits: LatencyLimits, befor
                 counts[place] += 1
             extra += top - at_s <= limits.first_s < done - at_s
         off += 0.5 * ((sum_s - sum_s_seen) / noise_s) ** 2
-        found.append((off + _OFF * sum(abs(a - b) for a, b in zip(counts, wanted, strict=True)), extra))
-    best = min(off for off, _ in found)
-    weights = [exp(best - off) for off, _ in found]
-    return parts * sum(w * extra for w, (_, extra) in zip(weights, found, strict=True)) / sum(weights)
+        fits.append((off + _OFF * sum(abs(a - b) for a, b in zip(counts, wanted, strict=True)), extra))
+    best = min(off for off, _ in fits)
+    weights = [exp(best - off) for off, _ in fits]
+    return parts * sum(w * extra for w, (_, extra) in zip(weights, fits, strict=True)) / sum(weights)
 
 
 def _lengths(prompts: Sequence[float], n: int, total: float, numbers: Iterator[float]) -> tuple[list[float], float]:
     """Prompts that add up to `total`, and how far they were from it before they were stretched."""
     draws = ([prompts[int(next(numbers) * len(prompts))] for _ in range(n)] for _ in range(_DRAWS))
-    found, off = min(((one, log(total / max(1.0, sum(one)))) for one in draws), key=lambda pair: abs(pair[1]))
-    return [length * exp(off) for length in found], 0.5 * (off / _SUM_LN) ** 2
+    lengths, off = min(((one, log(total / max(1.0, sum(one)))) for one in draws), key=lambda pair: abs(pair[1]))
+    return [length * exp(off) for length in lengths], 0.5 * (off / _SUM_LN) ** 2
 
 
 def _arrivals(ages: Sequence[float], n: int, seconds: float, numbers: Iterator[float]) -> list[float]:

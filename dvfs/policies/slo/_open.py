@@ -100,20 +100,20 @@ def followed(
 
 def oldest(short: Sequence[PromptLength], now: OpenPrompts, v: float) -> list[Candidate]:
     """A prompt that was still open when we looked is a long one the more likely; it came up to a second before it was seen."""
-    found = []
+    candidates = []
     for one in short:
         if now.fresh:
             span = min(PERIOD_S, one.work_s / v)
-            found.append((span, one.limit_s, one.work_s - span * v / 2, span / 2))
+            candidates.append((span, one.limit_s, one.work_s - span * v / 2, span / 2))
         elif one.work_s > now.done_s:
             span = min(PERIOD_S, (one.work_s - now.done_s) / v)
-            found.append((span, one.limit_s, one.work_s - now.done_s - span * v / 2, now.seen_s + span / 2))
-    if not found:  # longer than any before
+            candidates.append((span, one.limit_s, one.work_s - now.done_s - span * v / 2, now.seen_s + span / 2))
+    if not candidates:  # longer than any before
         last = short[-1]
         grown = last.limit_s * max(1.0, 1.5 * now.done_s / last.work_s)
         return [Candidate(1.0, grown, 0.5 * now.done_s + 0.1, now.seen_s + PERIOD_S / 2)]
-    total = sum(f[0] for f in found)
-    return [Candidate(f[0] / total, f[1], f[2], f[3]) for f in found]
+    total = sum(f[0] for f in candidates)
+    return [Candidate(f[0] / total, f[1], f[2], f[3]) for f in candidates]
 
 
 def estimate_attainment(

@@ -70,7 +70,7 @@ def outlook(
         missed = misses(scene, distinct, reading.first_tokens * 61 + reading.requests * 7)
         firsts = [missed[distinct.index(v)] for v in rounded]
     held = _weigh_decoding(steps, traffic.answer, now.quiet) if limits.itl_s is not None and batch else []
-    found = []
+    outlooks = []
     for place, lock in enumerate(clocks.grid_mhz):
         v, late = speeds[place], False
         if limits.ttft_s is not None and pending:
@@ -79,8 +79,8 @@ def outlook(
         if limits.itl_s is not None and batch:
             later = _later_misses(reading, traffic, response, limits.itl_s, held, now, xs[place], xs, work_s, every)
         watts = _watts(response, clocks, lock, batch, pending, work_s, traffic.rate * mean_s, v, speeds[0])
-        found.append(Outlook(watts, firsts[place], later, late))
-    return found
+        outlooks.append(Outlook(watts, firsts[place], later, late))
+    return outlooks
 
 
 Held = tuple[float, float, float, float]

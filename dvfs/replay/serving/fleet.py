@@ -129,9 +129,9 @@ def fewest_replicas(
         outcome = outcome_of(high)
     while high - low > 1:
         middle = (low + high) // 2
-        found = outcome_of(middle)
-        if found.attainment >= slo.attainment_ratio:
-            high, outcome = middle, found
+        attempt = outcome_of(middle)
+        if attempt.attainment >= slo.attainment_ratio:
+            high, outcome = middle, attempt
         else:
             low = middle
     return high, outcome

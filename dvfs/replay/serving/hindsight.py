@@ -56,14 +56,14 @@ class _Search:
             end_s = (window + 1) * self._window_s if window < self._windows - 1 else float("inf")
             best: list[tuple[float, Plan, Replica]] = []
             for place in range(len(self._grid)):
-                found: tuple[float, Plan, Replica] | None = None
+                cheapest: tuple[float, Plan, Replica] | None = None
                 for _, plan, state in labels:
                     after = self._after(state, window, end_s, place)
                     cost = after.energy_j + price_j * after.failed
-                    if found is None or cost < found[0]:
-                        found = (cost, (*plan, place), after)
-                assert found is not None
-                best.append(found)
+                    if cheapest is None or cost < cheapest[0]:
+                        cheapest = (cost, (*plan, place), after)
+                assert cheapest is not None
+                best.append(cheapest)
             labels = best
         _, plan, state = min(labels, key=lambda label: label[0])
         return Path(plan, state.energy_j, state.failed)
@@ -122,8 +122,8 @@ def best(
         progress(f"hindsight: {grid[place].lock_mhz} MHz all the time")
         plans = [(place,) * n for n in many]
         held.append((follow(server, dealt, grid, plans, window_s), plans))
-    found = _searched(server, dealt, grid, allowed, window_s, progress)
-    return _least([*held, found], allowed)
+    searched = _searched(server, dealt, grid, allowed, window_s, progress)
+    return _least([*held, searched], allowed)
 
 
 def _least(tried: Sequence[tuple[FleetOutcome, list[Plan]]], allowed: int) -> tuple[FleetOutcome, list[Plan]]:

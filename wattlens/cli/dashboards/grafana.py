@@ -86,13 +86,16 @@ def wanted_objects(arguments: argparse.Namespace) -> "PushRequest":
 
 def as_json(change: "ObjectChange") -> dict[str, Any]:
     """A change, for `--json`."""
-    told = {name: getattr(change, name) for name in ("kind", "uid", "title", "state", "reason")}
-    return told | {"details": list(change.details)}
+    fields = {name: getattr(change, name) for name in ("kind", "uid", "title", "state", "reason")}
+    return fields | {"details": list(change.details)}
 
 
-def head_json(url: str, found: "Survey") -> dict[str, Any]:
+def head_json(url: str, result: "Survey") -> dict[str, Any]:
     """Which Grafana and which folder, for `--json`."""
-    return {"grafana": {"url": url, "version": found.version}, "folder": {"uid": found.folder_uid, "title": found.folder_title}}
+    return {
+        "grafana": {"url": url, "version": result.version},
+        "folder": {"uid": result.folder_uid, "title": result.folder_title},
+    }
 
 
 def describe_change(change: "ObjectChange") -> str:

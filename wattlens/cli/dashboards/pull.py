@@ -31,12 +31,12 @@ def run(arguments: argparse.Namespace) -> int:
 
     wanted, access = common.wanted_objects(arguments), common.grafana_access(arguments)
     grafana = Grafana(access)
-    found = survey(grafana, wanted, count_progress("read", "dashboards"))
-    pulled = pull(found, arguments.out, everything=arguments.all, replace=arguments.replace)
+    result = survey(grafana, wanted, count_progress("read", "dashboards"))
+    pulled = pull(result, arguments.out, everything=arguments.all, replace=arguments.replace)
     common.print_notes(pulled.notes)
     if arguments.json:
         files = {"written": [str(p) for p in pulled.written], "unchanged": [str(p) for p in pulled.unchanged]}
-        print(json.dumps(common.head_json(access.url, found) | files | {"notes": pulled.notes}))
+        print(json.dumps(common.head_json(access.url, result) | files | {"notes": pulled.notes}))
         return 0
     for path in pulled.written:
         print(path)

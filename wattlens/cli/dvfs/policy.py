@@ -37,11 +37,11 @@ def run(args: argparse.Namespace) -> int:
     knees = load()
     chosen = {args.policy: policies[args.policy]} if args.policy is not None else policies
     if args.json:
-        found: dict[str, Any] = {
+        document: dict[str, Any] = {
             "policies": {n: {"summary": s.summary, "options": dict(s.options)} for n, s in chosen.items()},
             "knees": [{"sku": k.sku, "knee_mhz": k.knee_mhz, "basis": k.basis, "source": k.source} for k in knees],
         }
-        print(json.dumps(found, indent=2))
+        print(json.dumps(document, indent=2))
         return 0
     for name, spec in chosen.items():
         print(f"{name}: {spec.summary}")

@@ -78,7 +78,7 @@ def _played(rules: "dict[str, Trials]", tables: "list[SettingTable]", plan: Plan
 
     weather = Weather(noise=plan.noise)
     scores: dict[str, list[Score]] = {rule: [] for rule in rules}
-    found = []
+    results = []
     for number_, one in enumerate(tables, start=1):
         for rule, trials in rules.items():
             mine = []
@@ -88,12 +88,12 @@ def _played(rules: "dict[str, Trials]", tables: "list[SettingTable]", plan: Plan
                 seed = random.Random(f"{plan.seed} {one.name} {each}").getrandbits(32)
                 mine.append(play(trials, one, plan.slowdown, plan.steps, seed, weather))
             scores[rule] += mine
-            found.append(Found(one.name, one.knob, rule, summary(mine, plan.slowdown)))
+            results.append(Found(one.name, one.knob, rule, summary(mine, plan.slowdown)))
     if len(tables) > 1:
         knobs = {one.knob for one in tables}
         knob = knobs.pop() if len(knobs) == 1 else "several"
-        found += [Found(_ALL, knob, rule, summary(all_, plan.slowdown)) for rule, all_ in scores.items()]
-    return found
+        results += [Found(_ALL, knob, rule, summary(all_, plan.slowdown)) for rule, all_ in scores.items()]
+    return results
 
 
 def _select_rows(rows: list[Found], tables: int) -> list[Found]:

@@ -131,14 +131,14 @@ def _print(made: "PreparedCase", rows: list[Scored], said: list[str]) -> None:
     slo, n = made.case.slo, made.replicas
     for line in said:
         print(textwrap.fill(line, _LINE))
-    found = (
+    choice = (
         "as requested"
         if made.case.replicas is not None
         else f"the fewest that keep {100 * slo.attainment_ratio:g} % of requests within the limits"
     )
     longer = f" (in proportion for prompts longer than {slo.ttft_tokens})" if slo.ttft_tokens is not None else ""
     limits = f"first token {1e3 * slo.ttft_s:g} ms{longer}, {1e3 * slo.itl_s:g} ms between tokens"
-    print(textwrap.fill(f"{n} replica{'s' if n > 1 else ''}, {found}. Limits: {limits}.", _LINE))
+    print(textwrap.fill(f"{n} replica{'s' if n > 1 else ''}, {choice}. Limits: {limits}.", _LINE))
     print()
     heads = ("RULE", "ENERGY", "SAVING", "ATTAINMENT", "DIFFERENCE", "J/TOKEN", "CHANGES", "OF HINDSIGHT", "NOTE")
     print_table([heads, *map(_cells, rows)])

@@ -232,11 +232,11 @@ def _work(args: argparse.Namespace, clock: "Clock") -> "Work | None":
 def _list(made: Callable[[str], T]) -> Callable[[str], tuple[T, ...]]:
     def parse(text: str) -> tuple[T, ...]:
         try:
-            found = tuple(made(part) for part in text.split(","))
+            values = tuple(made(part) for part in text.split(","))
         except ValueError:
-            found = ()
-        if not found or len(found) > 100 or not all(0 < each < 1e5 for each in found):
+            values = ()
+        if not values or len(values) > 100 or not all(0 < each < 1e5 for each in values):
             raise argparse.ArgumentTypeError(f"expected numbers such as 1005,1200,1410, got {text!r}")
-        return tuple(dict.fromkeys(found))
+        return tuple(dict.fromkeys(values))
 
     return parse

@@ -44,23 +44,23 @@ def run(args: argparse.Namespace) -> int:
     socket = args.socket or default_socket()
     with ActuatorClient(socket, name="wattlens dvfs switch") as client:
         try:
-            told = client.status().kill_switch
+            switch = client.status().kill_switch
         except ActuatorError as error:
             if error.code != "unreachable":
                 raise
-            told = None
-        path = args.file or Path(told or (args.state or default_state_dir() / "actuator").absolute() / FILE)
-        if told and args.file is not None and args.file.absolute() != Path(told):
-            raise WattlensError(f"--file {args.file}: the actuator at {socket} uses {told}")
+            switch = None
+        path = args.file or Path(switch or (args.state or default_state_dir() / "actuator").absolute() / FILE)
+        if switch and args.file is not None and args.file.absolute() != Path(switch):
+            raise WattlensError(f"--file {args.file}: the actuator at {socket} uses {switch}")
         _turn(path, args.reason if args.off else None)
-        if not args.off and told:
+        if not args.off and switch:
             _turn_others(client, path)
-        left = _changed(client) if args.off and told is not None else []
+        left = _changed(client) if args.off and switch is not None else []
     if args.json:
-        print(json.dumps({"off": args.off, "switch": str(path), "actuator": told is not None, "changed": left}, indent=2))
+        print(json.dumps({"off": args.off, "switch": str(path), "actuator": switch is not None, "changed": left}, indent=2))
     elif not args.off:
         print(f"The kill switch is off: steering is allowed again ({path} is removed).")
-    elif told is None:
+    elif switch is None:
         print(
             f"The kill switch {path} is on. No actuator responds at {socket}; an actuator that starts with this file "
             "applies no setting."

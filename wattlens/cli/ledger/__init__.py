@@ -163,15 +163,15 @@ def _verify(arguments: argparse.Namespace) -> int:
     return 0 if report.ok else 1
 
 
-def _numbers(found: "Chain") -> str:
-    if not found.node:
+def _numbers(chain: "Chain") -> str:
+    if not chain.node:
         return "not readable"
-    if not found.count:
+    if not chain.count:
         return "no segment yet"
-    signed = f", signed by {found.key}" if found.key else ""
-    unsigned = f", {found.unsigned} unsigned" if found.unsigned else ""
-    signed_heads = f", {len(found.heads)} signed heads match, the latest of {max(found.heads)[0]}" if found.heads else ""
-    return f"{found.count} segments ({found.first} to {found.last}), head {found.head[:12]}{signed}{unsigned}{signed_heads}"
+    signed = f", signed by {chain.key}" if chain.key else ""
+    unsigned = f", {chain.unsigned} unsigned" if chain.unsigned else ""
+    signed_heads = f", {len(chain.heads)} signed heads match, the latest of {max(chain.heads)[0]}" if chain.heads else ""
+    return f"{chain.count} segments ({chain.first} to {chain.last}), head {chain.head[:12]}{signed}{unsigned}{signed_heads}"
 
 
 def _tell(faults: Iterable["ChainFault"]) -> None:
@@ -208,14 +208,14 @@ def _export(arguments: argparse.Namespace) -> int:
         return 0
     if start and end is not None and end <= start:
         raise UsageError("--to: expected a time after --from")
-    rows, found = [], False
+    rows, has_cell = [], False
     for item in located:
         row = item.row
-        found |= isinstance(row, Cell) and choice.takes(row.cell_start_ns, row.device, row.workload)
+        has_cell |= isinstance(row, Cell) and choice.takes(row.cell_start_ns, row.device, row.workload)
         inside = isinstance(row, Cell | EdgeRow | GapRow) and choice.in_time(row.cell_start_ns)
         if inside or isinstance(row, DeviceFacts):
             rows.append(row)
-    if not found:
+    if not has_cell:
         _refuse_unknown(arguments)
         asked = {"device": arguments.device, "workload": arguments.workload, "from": arguments.start, "to": arguments.end}
         named = ", ".join(f"{key} {value}" for key, value in asked.items() if value)
@@ -272,24 +272,28 @@ def _compact(arguments: argparse.Namespace) -> int:
     if arguments.inventory is not None:
         sites = read_inventory(arguments.inventory, arguments.site)
     wanted = [arguments.day] if arguments.day else None
-    found = index.build([_segments_of(p) for p in arguments.paths], count_progress("read the headers of"), sites.keys)
+    segments = index.build([_segments_of(p) for p in arguments.paths], count_progress("read the headers of"), sites.keys)
     if wanted is None:
         today = datetime.now(UTC).date()
-        if not found.faults and all(day >= today for day in found.days) and (len(found) or _all_empty(arguments.paths)):
+        if (
+            not segments.faults
+            and all(day >= today for day in segments.days)
+            and (len(segments) or _all_empty(arguments.paths))
+        ):
             print("[]" if arguments.json else "nothing to compact yet: a UTC day can be compacted after its end")
             return 0
         first = today - timedelta(days=arguments.days) if arguments.days else date.min
-        wanted = [day for day in found.days if first <= day < today]
-    if not len(found) and found.faults:
-        _tell(dict.fromkeys(found.faults))
+        wanted = [day for day in segments.days if first <= day < today]
+    if not len(segments) and segments.faults:
+        _tell(dict.fromkeys(segments.faults))
         return 0 if arguments.accept_faults else 1
-    if not len(found) or not wanted:
+    if not len(segments) or not wanted:
         raise UsageError(f"{arguments.paths[0]}: has no segments of a complete UTC day; select another day with --day")
-    answer, faults = list[SiteDay](), dict.fromkeys(found.faults)
+    answer, faults = list[SiteDay](), dict.fromkeys(segments.faults)
     left_out, unsigned = dict[str, list[date]](), dict[str, int]()
     unsound = list[ChainFault]()  # signed heads of earlier runs
     for result in compact_days(
-        found,
+        segments,
         arguments.out,
         wanted,
         sites,

@@ -57,7 +57,7 @@ def run_check(args: argparse.Namespace) -> int:
 
     now_ns = RealClock().utc_ns()
     try:
-        told = load_organisation(args.file, now_ns - 366 * 86_400 * NS_PER_S, now_ns, now_ns)
+        organisation = load_organisation(args.file, now_ns - 366 * 86_400 * NS_PER_S, now_ns, now_ns)
     except WattlensError as error:
         if not args.json:
             raise
@@ -65,13 +65,13 @@ def run_check(args: argparse.Namespace) -> int:
         print(json.dumps({"file": str(args.file), "ok": False, "error": errors[0], "errors": errors}, indent=1))
         return error.exit_code
     if args.json:
-        print(json.dumps({"file": str(args.file), "ok": True, "error": None, "errors": [], **as_json(told)}, indent=1))
+        print(json.dumps({"file": str(args.file), "ok": True, "error": None, "errors": [], **as_json(organisation)}, indent=1))
         return 0
     from wattlens.report.inputs.text import list_inputs
 
     print(f"{args.file}: OK; inputs of the last twelve months:")
     site = ""
-    for each in list_inputs(told):
+    for each in list_inputs(organisation):
         if each.of != site:
             site = each.of
             print(f"\nsite {site}")

@@ -61,44 +61,44 @@ def run(
 
     if args.org is not None and args.ledger is None:
         raise UsageError("--org: expected together with --ledger")
-    found = verify(
+    result = verify(
         args.folder, args.key, rebuild=rebuild, changed=changed, draw=draw, ledger=args.ledger, org=args.org,
         program=f"wattlens {__version__}",
     )  # fmt: skip
-    lines = [json.dumps(_as_json(found), indent=2)] if args.json else [printable(line) for line in _lines(found)]
+    lines = [json.dumps(_as_json(result), indent=2)] if args.json else [printable(line) for line in _lines(result)]
     print("\n".join(lines))
-    return 0 if found.ok else 1
+    return 0 if result.ok else 1
 
 
-def _lines(found: "Verification") -> list[str]:
+def _lines(result: "Verification") -> list[str]:
     from reports.audit.shown import change_lines, input_lines
 
-    width = max(len(check.name) for check in found.checks)
-    lines = [_line(check, width) for check in found.checks]
-    if found.inputs is not None:
-        inputs = input_lines(found.inputs)
+    width = max(len(check.name) for check in result.checks)
+    lines = [_line(check, width) for check in result.checks]
+    if result.inputs is not None:
+        inputs = input_lines(result.inputs)
         lines += ["", "Inputs that differ (report -> reproduced):", *(inputs or ["  none"])]
-    if found.changes:
-        lines += ["", "Figures that differ:", *change_lines(found.changes[:_MOST])]
-    if len(found.changes) > _MOST:
-        lines.append(f"and {len(found.changes) - _MOST} more; --json lists all")
-    if found.elsewhere:
-        lines += ["", f"Other differences: {', '.join(found.elsewhere)}"]
-    bad = sum(check.ok is False for check in found.checks)
-    return [*lines, "", "All checks passed." if found.ok else f"{bad} of {len(found.checks)} checks FAILED."]
+    if result.changes:
+        lines += ["", "Figures that differ:", *change_lines(result.changes[:_MOST])]
+    if len(result.changes) > _MOST:
+        lines.append(f"and {len(result.changes) - _MOST} more; --json lists all")
+    if result.elsewhere:
+        lines += ["", f"Other differences: {', '.join(result.elsewhere)}"]
+    bad = sum(check.ok is False for check in result.checks)
+    return [*lines, "", "All checks passed." if result.ok else f"{bad} of {len(result.checks)} checks FAILED."]
 
 
 def _line(check: "VerificationStep", width: int) -> str:
     return f"{_MARK[check.ok]:<7} {check.name:<{width}}  {check.detail}".rstrip()
 
 
-def _as_json(found: "Verification") -> dict[str, object]:
+def _as_json(result: "Verification") -> dict[str, object]:
     from reports.audit.shown import change_json, inputs_json
 
     return {
-        "ok": found.ok,
-        "checks": [{"check": check.name, "ok": check.ok, "detail": check.detail} for check in found.checks],
-        "inputs": inputs_json(found.inputs) if found.inputs else None,
-        "changes": [change_json(each) for each in found.changes],
-        "elsewhere": found.elsewhere,
+        "ok": result.ok,
+        "checks": [{"check": check.name, "ok": check.ok, "detail": check.detail} for check in result.checks],
+        "inputs": inputs_json(result.inputs) if result.inputs else None,
+        "changes": [change_json(each) for each in result.changes],
+        "elsewhere": result.elsewhere,
     }

@@ -248,11 +248,11 @@ def _stop(args: argparse.Namespace) -> int:
 def _list(args: argparse.Namespace) -> int:
     from energy_agent.sim import scenario
 
-    found = {name: scenario.load(name).description for name in scenario.shipped()}
+    descriptions = {name: scenario.load(name).description for name in scenario.shipped()}
     if args.json:
-        print(json.dumps(found, indent=2))
+        print(json.dumps(descriptions, indent=2))
     else:
-        for name, description in found.items():
+        for name, description in descriptions.items():
             print(f"{name:12} {description}")
     return 0
 

@@ -25,22 +25,22 @@ _MAX, _SHOWN = 20_000, 5
 
 
 def _look(facts: CheckContext) -> Iterator[DoctorFinding]:
-    found: dict[str, int] = {}
+    counts: dict[str, int] = {}
     other: list[str] = []
     holders = {str(p.pid) for a in facts.probe.devices.values() for p in a.sample.processes or ()}
     for folder in list(facts.procfs.glob("[0-9]*"))[:_MAX]:
         command = _read(folder / "comm").strip()
         if command in _KNOWN:
-            found[_KNOWN[command]] = found.get(_KNOWN[command], 0) + 1
+            counts[_KNOWN[command]] = counts.get(_KNOWN[command], 0) + 1
         elif folder.name in holders:
             continue  # who computes loads NVML as well (NCCL does), and hardly reads it
         elif "/libnvidia-ml.so" in _read(folder / "maps") and not _ours(_read(folder / "cmdline")):
             plain = printable(command)
             other.append(f"{plain} (pid {folder.name})")
     more = [f"and {len(other) - _SHOWN} more"] if len(other) > _SHOWN else []
-    readers = sorted(found.keys() - _SERVICES) + sorted(other)[:_SHOWN] + more
-    if found.keys() & _SERVICES:
-        yield DoctorFinding(FindingLevel.OK, "services", ", ".join(sorted(found.keys() & _SERVICES)))
+    readers = sorted(counts.keys() - _SERVICES) + sorted(other)[:_SHOWN] + more
+    if counts.keys() & _SERVICES:
+        yield DoctorFinding(FindingLevel.OK, "services", ", ".join(sorted(counts.keys() & _SERVICES)))
     if readers:
         means = (
             f"also read NVML: {', '.join(readers)}; their calls wait for each other in the driver, and each reader adds "

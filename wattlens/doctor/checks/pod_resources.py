@@ -64,7 +64,7 @@ def _query_kubelet(path: Path, without: str) -> DoctorFinding:
     """Query the kubelet in the same way as the agent."""
     lister = SocketLister(path, deadline_s=3.0)
     try:
-        found = list(grants(lister(), Naming()))
+        listed = list(grants(lister(), Naming()))
     except (OSError, PodResourcesError) as error:
         fix = (
             "pip install 'wattlens[kubernetes]'" if "grpcio" in str(error) else "check that the kubelet listens on this socket"
@@ -72,9 +72,9 @@ def _query_kubelet(path: Path, without: str) -> DoctorFinding:
         return DoctorFinding(FindingLevel.WARN, "kubelet", f"{path}: {error}: {without}", fix)
     finally:
         lister.close()
-    devices = sum(len(grant.devices) + len(grant.unknown) for grant in found)
-    unknown = [device for grant in found for device in grant.unknown]
-    text = f"{path} responds: {len(found)} pods have {devices} devices"
+    devices = sum(len(grant.devices) + len(grant.unknown) for grant in listed)
+    unknown = [device for grant in listed for device in grant.unknown]
+    text = f"{path} responds: {len(listed)} pods have {devices} devices"
     if unknown:
         fix = "with DRA, allow the agent to read ResourceSlices (overlay informer)"
         return DoctorFinding(

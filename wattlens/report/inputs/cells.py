@@ -20,7 +20,7 @@ class BadCellError(Exception):
 
 def nested(row: SheetRow, faults: Faults) -> dict[str, Any]:
     """The keys of a row, sections within sections, as its model reads them; cells that are wrong are put into `faults`."""
-    found: dict[str, Any] = {}
+    entry: dict[str, Any] = {}
     unread = row.is_in(faults)  # what could not be read is not empty
     for column in row.sheet.columns:
         if column.label not in row.cells:
@@ -29,14 +29,14 @@ def nested(row: SheetRow, faults: Faults) -> dict[str, Any]:
             continue
         if not column.path:
             continue
-        section = found
+        section = entry
         for key in column.path[:-1]:
             section = section.setdefault(key, {})
         try:
             section[column.path[-1]] = _value(row, column, row.cells[column.label])
         except BadCellError as error:
             row.tell(faults, *error.args)
-    return found
+    return entry
 
 
 def explain_missing(sheet: Sheet, column: SheetColumn) -> str:

@@ -83,10 +83,10 @@ class Sheet:
     @property
     def labels(self) -> tuple[str, ...]:
         """The heads of all its columns, of units and notes too, in their order."""
-        found = [NOTE]
+        names = [NOTE]
         for column in self.columns:
-            found += [column.label, column.unit_label] if column.units else [column.label]
-        return tuple(found)
+            names += [column.label, column.unit_label] if column.units else [column.label]
+        return tuple(names)
 
     def field(self, column: SheetColumn) -> FieldInfo | None:
         """Return the model field of a column; None if the column has no field, or is a key of a mapping."""
@@ -145,15 +145,15 @@ class SheetRow:
 @cache
 def field_at(root: type[BaseModel], path: tuple[str, ...]) -> FieldInfo | None:
     """The field of a model that a path of keys leads to, by name or alias."""
-    found: FieldInfo | None = None
+    field: FieldInfo | None = None
     current: type[BaseModel] | None = root
     for key in path:
         fields = current.model_fields if current is not None else {}
-        found = fields.get(key) or next((f for f in fields.values() if f.alias == key), None)
-        if found is None:
+        field = fields.get(key) or next((f for f in fields.values() if f.alias == key), None)
+        if field is None:
             return None
-        current = model_of(found.annotation)
-    return found
+        current = model_of(field.annotation)
+    return field
 
 
 @cache
@@ -163,5 +163,5 @@ def _schema_at(root: type[BaseModel], path: tuple[str, ...]) -> Mapping[str, Any
     if field is None or field.annotation is None:
         return {}
     whole = TypeAdapter[Any](field.annotation).json_schema()
-    found: Mapping[str, Any] = next(each for each in whole.get("anyOf", [whole]) if each.get("type") != "null")
-    return whole["$defs"][found["$ref"].rpartition("/")[2]] if "$ref" in found else found
+    schema: Mapping[str, Any] = next(each for each in whole.get("anyOf", [whole]) if each.get("type") != "null")
+    return whole["$defs"][schema["$ref"].rpartition("/")[2]] if "$ref" in schema else schema

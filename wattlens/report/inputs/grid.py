@@ -54,18 +54,18 @@ def hours(grid: GridBase, state: Path | None, files: InputFiles, site_file: Path
     if state is not None and (state / GRID_FOLDER).is_dir():
         store = GridStore(state / GRID_FOLDER)
         return HourlySeries(tuple(store.read(about).series for about in _abouts(grid, store)))
-    found, unread = [], []
+    series, unread = [], []
     for source in grid.all_sources:
         if source.kind != _FILE:
             unread.append(source.kind)
         elif site_file is None or files.place(source.config.path, site_file).exists():
-            found.append(_of_file(source.config, files, site_file))
+            series.append(_of_file(source.config, files, site_file))
         else:  # it lies where the site's process runs
             unread.append(str(source.config.path))
     if not unread:
-        return HourlySeries(tuple(found))
+        return HourlySeries(tuple(series))
     why = "no `state` is named" if state is None else f"{state} has no folder {GRID_FOLDER}"
-    return HourlySeries(tuple(found), f"{why}, so there are no hours of {', '.join(unread)}")
+    return HourlySeries(tuple(series), f"{why}, so there are no hours of {', '.join(unread)}")
 
 
 def with_intensities(site: SiteInputs, grid: GridBase, hourly: HourlySeries, span: GridPeriod) -> SiteInputs:
@@ -97,26 +97,30 @@ def _sources(
     grid: GridBase, basis: Basis, time_zone: ZoneInfo, hourly: HourlySeries, span: GridPeriod
 ) -> tuple[tuple[IntensitySource, ...], list[tuple[Factor, str]], str]:
     """Return (series of this basis and yearly factors, those factors, why sources are missing for all or some of the time)."""
-    found, lacking = [], []
+    hourly_sources, lacking = [], []
     for each in hourly.series:
         if each.about.basis != basis:
             continue
         source = of_series(each, span.as_of_ns)
         if source.pieces:
-            found.append(source)
+            hourly_sources.append(source)
         else:
             about = each.about
             lacking.append(f"{about.id}: nothing of zone {about.zone} was known at the time that the report is of")
     yearly, factors, none = by_year.sources(
         catalogue(grid.factors), grid.zone or "", grid.country or "", basis, span.start_ns, span.end_ns, time_zone
     )
-    return (*found, *yearly), [(f.factor, f.csv_sha256) for f in factors], "; ".join([*lacking, *([none] if none else [])])
+    return (
+        (*hourly_sources, *yearly),
+        [(f.factor, f.csv_sha256) for f in factors],
+        "; ".join([*lacking, *([none] if none else [])]),
+    )
 
 
 def _series(hourly: HourlySeries, span: GridPeriod) -> tuple[tuple[str, About], ...]:
     """Whose each series is, by its id as figures name it."""
-    found = {of_series(each, span.as_of_ns).id: each.about for each in hourly.series}
-    return tuple(sorted(found.items()))
+    abouts = {of_series(each, span.as_of_ns).id: each.about for each in hourly.series}
+    return tuple(sorted(abouts.items()))
 
 
 def _abouts(grid: GridBase, store: GridStore) -> Sequence[About]:

@@ -27,12 +27,12 @@ def of_inventory(path: Path) -> list[Line]:
     Raises:
         UsageError: the file is not an inventory; the message names file and line.
     """
-    found = []
+    lines = []
     for _, device in csv_lines(Path(path.name), InputFiles(path.parent)):
         days = {"from": device.first, "to": device.gone}
         line = {"cluster": device.cluster, "node": device.node, "uuid": device.uuid, "sku": device.sku, "site": device.site}
-        found.append({**line, **{label: day.isoformat() for label, day in days.items() if day is not None}})
-    return _few(found, path)
+        lines.append({**line, **{label: day.isoformat() for label, day in days.items() if day is not None}})
+    return _few(lines, path)
 
 
 def of_ledger(path: Path) -> list[Line]:
@@ -45,19 +45,19 @@ def of_ledger(path: Path) -> list[Line]:
         ChainError: a damaged segment, or a file that is not one of ours.
         JournalError: a damaged journal.
     """
-    found: dict[_Board, DeviceFacts] = {}
+    facts_of: dict[_Board, DeviceFacts] = {}
     seen: dict[_Board, dict[str, set[str]]] = {}
     for site, day, source in _places(path):
         for located in read_rows(source):
             row = located.row
             if isinstance(row, DeviceFacts) and is_gpu(row.uuid):
                 key = (located.cluster, located.node, row.uuid)
-                if key not in found or row.since_ns < found[key].since_ns:
-                    found[key] = row
+                if key not in facts_of or row.since_ns < facts_of[key].since_ns:
+                    facts_of[key] = row
                 if site:
                     seen.setdefault(key, {}).setdefault(day, set()).add(site)
     lines = []
-    for (cluster, node, uuid), facts in sorted(found.items()):
+    for (cluster, node, uuid), facts in sorted(facts_of.items()):
         line = {"cluster": cluster, "node": node, "uuid": uuid, "sku": facts.sku}
         first = datetime.fromtimestamp(facts.since_ns // NS_PER_S, UTC).date().isoformat()
         lines += [line | stay for stay in _stays(first, seen.get((cluster, node, uuid), {}))]

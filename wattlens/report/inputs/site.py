@@ -55,30 +55,30 @@ def site_inputs(entry: OrgSite, files: InputFiles, span: GridPeriod, retired: di
         UsageError: its file or entry is invalid, or one of its certificates counts at another site.
         JournalError: a file of its grid's series is damaged.
     """
-    told = _of_file(entry, entry.file, files) if entry.file is not None else _of_entry(entry, files)
-    _refuse_unsound(told)
-    _refuse_double_use(told, retired)
+    declared = _of_file(entry, entry.file, files) if entry.file is not None else _of_entry(entry, files)
+    _refuse_unsound(declared)
+    _refuse_double_use(declared, retired)
     state = files.place(entry.state) if entry.state is not None else None
     if state is not None and not state.is_dir():
         raise UsageError(f"state {state} is not a folder; give the state folder of the site's `wattlens site`")
-    stated = told.pue.as_value
+    stated = declared.pue.as_value
     site = SiteInputs(
-        told.name,
-        told.zone,
+        declared.name,
+        declared.zone,
         stated=None if stated is None else (stated.value, stated.uncertainty),
-        stated_source=told.pue.source,
-        bound_assumed=stated is not None and "uncertainty_percent" not in told.pue.model_fields_set,
-        grid_zone=told.grid.zone or "",
-        country=told.grid.country or "",
-        lots=_lots(told, span),
-        bought=len(told.contracts),
-        tariffs=tuple(each.tariff for each in ended(told.tariffs)),
-        water=tuple(row.use(told.zone) for row in sorted(told.water, key=lambda row: row.start)),
-        meters=told.meters,
+        stated_source=declared.pue.source,
+        bound_assumed=stated is not None and "uncertainty_percent" not in declared.pue.model_fields_set,
+        grid_zone=declared.grid.zone or "",
+        country=declared.grid.country or "",
+        lots=_lots(declared, span),
+        bought=len(declared.contracts),
+        tariffs=tuple(each.tariff for each in ended(declared.tariffs)),
+        water=tuple(row.use(declared.zone) for row in sorted(declared.water, key=lambda row: row.start)),
+        meters=declared.meters,
         it_kw=_decimal(entry.it_power_kw),
         floor_m2=_decimal(entry.floor_m2),
     )
-    return with_intensities(site, told.grid, hours(told.grid, state, files, entry.file), span)
+    return with_intensities(site, declared.grid, hours(declared.grid, state, files, entry.file), span)
 
 
 def _of_file(entry: OrgSite, given: Path, files: InputFiles) -> _Told:
@@ -166,10 +166,10 @@ def _lots(site: _Told, span: GridPeriod) -> tuple[Lot, ...]:
     try:
         as_of = datetime.fromtimestamp(span.as_of_ns // NS_PER_S, site.zone).date()
         basis = site.grid.basis.boundary
-        found = [lot for contract in site.contracts for lot in contract.lots(site.zone, as_of, basis)]
+        lots = [lot for contract in site.contracts for lot in contract.lots(site.zone, as_of, basis)]
     except (UsageError, ValueError) as error:
         raise UsageError(f"site {site.name!r}: {error}") from None
-    within = [lot for lot in found if lot.start_ns < span.end_ns and lot.end_ns > span.start_ns]
+    within = [lot for lot in lots if lot.start_ns < span.end_ns and lot.end_ns > span.start_ns]
     return tuple(sorted(within, key=lambda lot: (lot.start_ns, lot.end_ns, lot.contract)))
 
 

@@ -53,16 +53,16 @@ def template(inventory: Iterable[Mapping[str, str]] = ()) -> bytes:
     lines = list(inventory)
     sites = [{"name": site} for site in sorted({line["site"] for line in lines if line.get("site")})]
     known: dict[str, Sequence[Mapping[str, Any]]] = {"Inventory": lines, "Sites": sites}
-    found = io.BytesIO()
+    content = io.BytesIO()
     options = {"in_memory": True, "strings_to_formulas": False, "strings_to_urls": False}
-    with xlsxwriter.Workbook(found, options) as book:
+    with xlsxwriter.Workbook(content, options) as book:
         book.set_properties({"title": "Inputs of the Wattlens report", "created": _CREATED})
         book.set_size(2400, 1400)
         formats = _looks(book)
         _start(book.add_worksheet(START), formats)
         for sheet in SHEETS:
             _Page(book.add_worksheet(sheet.title), sheet, formats).write(known.get(sheet.title, ()))
-    return found.getvalue()
+    return content.getvalue()
 
 
 def _looks(book: Any) -> dict[str, Any]:
@@ -85,7 +85,7 @@ def _looks(book: Any) -> dict[str, Any]:
         "date": {"num_format": "yyyy-mm-dd"},
         "datetime": {"num_format": "yyyy-mm-dd hh:mm"},
     }
-    found = {
+    styles = {
         "title": {**plain, "bold": True, "font_size": 20, "font_color": _NEEDED},
         "text": {**plain, "text_wrap": True, "align": "left", "indent": 1},
         "step": {**plain, "bold": True, "font_color": _NEEDED, "align": "right"},
@@ -97,9 +97,9 @@ def _looks(book: Any) -> dict[str, Any]:
         "note": {**plain, "font_color": _OPTIONAL, "align": "left", "indent": 1},
     }
     for kind in ("str", "float", "int", "date", "datetime"):
-        found[kind] = {**plain, **kinds.get(kind, {})}
-        found[f"sample {kind}"] = {**sample, **kinds.get(kind, {})}
-    return {name: book.add_format(style) for name, style in found.items()}
+        styles[kind] = {**plain, **kinds.get(kind, {})}
+        styles[f"sample {kind}"] = {**sample, **kinds.get(kind, {})}
+    return {name: book.add_format(style) for name, style in styles.items()}
 
 
 def _start(page: Any, formats: Mapping[str, Any]) -> None:

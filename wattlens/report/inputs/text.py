@@ -31,10 +31,10 @@ class InputStatus:
 
 def list_inputs(organisation: Organisation) -> list[InputStatus]:
     """List every input that a report can use: the organisation's first, then site by site."""
-    found = list(_organisation(organisation))
+    inputs = list(_organisation(organisation))
     for site in organisation.sites.values():
-        found += _site(site, organisation)
-    return found
+        inputs += _site(site, organisation)
+    return inputs
 
 
 def _organisation(organisation: Organisation) -> Iterator[InputStatus]:

@@ -44,11 +44,11 @@ def read_sheets(raw: bytes, faults: Faults) -> dict[str, list[SheetRow]]:
             f"{book}: expected one or more of the sheets {', '.join(BY_TITLE)}, found none; create them with `wattlens "
             "report init`"
         )
-    found = {}
+    rows_of = {}
     for worksheet in ours:
         with _refusing(f"{book}: sheet {worksheet.title} cannot be read"):
-            found[worksheet.title] = list(_rows(worksheet, BY_TITLE[worksheet.title], formulas, faults))
-    return found
+            rows_of[worksheet.title] = list(_rows(worksheet, BY_TITLE[worksheet.title], formulas, faults))
+    return rows_of
 
 
 def _opened(raw: bytes, book: str, *, values: bool) -> Any:

@@ -101,21 +101,21 @@ def _sources(
     grid: GridBase, cells: Mapping[int, int], state: Path | None, now_ns: int, zone: ZoneInfo
 ) -> tuple[list[IntensitySource], str]:
     """The series that the site has kept, in the order of its file, then the yearly factors."""
-    found = []
+    hourly = []
     store = GridStore(state / GRID_FOLDER) if state is not None and (state / GRID_FOLDER).is_dir() else None
     for source in grid.all_sources if store is not None else ():
         assert store is not None
         about = grid_specs()[source.kind].open(source.config, RealClock()).about  # opening asks nobody yet
         series = of_series(store.read(about).series, now_ns)
         if series.pieces:
-            found.append(series)
+            hourly.append(series)
     start_ns, end_ns = min(cells), max(cells) + CELL_NS
     yearly, _, lacking = by_year.sources(
         catalogue(grid.factors), grid.zone or "", grid.country or "", grid.basis, start_ns, end_ns, zone
     )
     if grid.all_sources and store is None:
         lacking = "; ".join([*([lacking] if lacking else []), "the hourly series of the site are not next to this ledger"])
-    return [*found, *yearly], f"; {lacking}" if lacking else ""
+    return [*hourly, *yearly], f"; {lacking}" if lacking else ""
 
 
 def _describe_sources(joined: CarbonTotal) -> str:
@@ -156,11 +156,11 @@ def _ref(
 
 def _cost(statement: PueStatement, config: SiteBase, cells: Mapping[int, int], bought: Terms, zone: ZoneInfo) -> str:
     """What the energy from the grid cost, each cell at its price; its bounds are those of the meters."""
-    found = tariffs.cost(cells, [each.tariff for each in ended(config.tariffs)], zone)
+    costs = tariffs.cost(cells, [each.tariff for each in ended(config.tariffs)], zone)
     amount = energy(statement.meters, bought) if bought else Amount(None)
     priced_uj = sum(cells.values())
     sums = []
-    for currency, money in sorted(found.by_currency.items()):
+    for currency, money in sorted(costs.by_currency.items()):
         bounds = ""
         if amount.low is not None and amount.high is not None and priced_uj:
             low, high = (float(money * bound / priced_uj) for bound in (amount.low, amount.high))
@@ -168,7 +168,7 @@ def _cost(statement: PueStatement, config: SiteBase, cells: Mapping[int, int], b
         sums.append(f"{float(money):,.2f} {currency}{bounds}")
     if not sums:
         return "absent: no energy from the grid was metered"
-    left = Fraction(found.unpriced_uj, 3_600_000_000_000)
+    left = Fraction(costs.unpriced_uj, 3_600_000_000_000)
     missing = sum(statement.meters[m].imputed_uj for m in bought) / 3.6e12
     notes = ([f"{float(left):,.1f} kWh have no tariff"] if left else []) + (
         [f"{missing:,.1f} kWh that no meter saw are not priced"] if missing >= 0.05 else []

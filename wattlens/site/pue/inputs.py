@@ -96,9 +96,9 @@ def read_inputs(ledger: Path | None, site: str | None, config: Path | None, node
 
 def _node_cells(nodes: Path) -> dict[int, int]:
     """Energy of everything that the nodes' ledgers hold, by cell: a lower bound of IT where a node has no meter of its own."""
-    found: dict[int, int] = {}
+    energy_uj: dict[int, int] = {}
     for located in read_rows(nodes):
         row = located.row
         if isinstance(row, Cell) and not is_meter(row.device):
-            found[row.cell_start_ns] = found.get(row.cell_start_ns, 0) + row.energy_uj
-    return found
+            energy_uj[row.cell_start_ns] = energy_uj.get(row.cell_start_ns, 0) + row.energy_uj
+    return energy_uj

@@ -84,8 +84,8 @@ def _estimate(measured: Pue | None, around: PueContext) -> Pue | None:
     it_uj = measured.it_uj if measured is not None and measured.it_uj else around.nodes_uj
     if it_uj is None:
         return None
-    found = stated_pue(it_uj, around.stated.value, around.stated.uncertainty)
-    return found if measured is None else replace(found, imputed_uj=measured.imputed_uj)
+    estimate = stated_pue(it_uj, around.stated.value, around.stated.uncertainty)
+    return estimate if measured is None else replace(estimate, imputed_uj=measured.imputed_uj)
 
 
 def _nothing(position: Position | None, zone: str) -> Pue:
@@ -96,17 +96,17 @@ def _nothing(position: Position | None, zone: str) -> Pue:
 
 def gaps(meters: Mapping[str, MeterEnergy]) -> list[tuple[str, Gap]]:
     """What no meter saw, by meter and time, neighbours of one reason joined."""
-    found: list[tuple[str, Gap]] = []
+    joined_gaps: list[tuple[str, Gap]] = []
     for name, meter in sorted(meters.items()):
         for gap in meter.gaps:
-            last = found[-1] if found and found[-1][0] == name else None
+            last = joined_gaps[-1] if joined_gaps and joined_gaps[-1][0] == name else None
             if last is not None and last[1].reason == gap.reason and last[1].end_ns >= gap.start_ns:
                 was = last[1]
                 joined = Gap(was.device, was.start_ns, max(was.end_ns, gap.end_ns), was.bound_uj + gap.bound_uj, was.reason)
-                found[-1] = (name, joined)
+                joined_gaps[-1] = (name, joined)
             else:
-                found.append((name, gap))
-    return found
+                joined_gaps.append((name, gap))
+    return joined_gaps
 
 
 def as_json(statement: PueStatement) -> dict[str, Any]:
@@ -140,11 +140,11 @@ def as_json(statement: PueStatement) -> dict[str, Any]:
 
 def amount_json(amount: Amount, unit: Fraction = Fraction(1)) -> dict[str, str | None]:
     """A number with its bounds as text; absent is null with its reason."""
-    found: dict[str, str | None] = {
+    fields: dict[str, str | None] = {
         name: None if value is None else text(value / unit)
         for name, value in (("value", amount.value), ("lower", amount.low), ("upper", amount.high))
     }
-    return found | ({"reason": amount.reason} if amount.reason else {})
+    return fields | ({"reason": amount.reason} if amount.reason else {})
 
 
 def text(value: Fraction, digits: int = 9) -> str:
@@ -154,16 +154,16 @@ def text(value: Fraction, digits: int = 9) -> str:
     return f"{sign}{before}.{after:0{digits}d}".rstrip("0").rstrip(".")
 
 
-def _pue(found: Pue) -> dict[str, Any]:
+def _pue(pue: Pue) -> dict[str, Any]:
     return {
-        "kind": found.kind,
-        "category": found.category or None,
-        "estimate": found.stated,
-        **amount_json(found.amount),
-        "coverage": None if not found.category else text(found.coverage),
-        "total_kwh": text(Fraction(found.total_uj, UJ_PER_KWH)),
-        "it_kwh": text(Fraction(found.it_uj, UJ_PER_KWH)),
-        "imputed_kwh": text(Fraction(found.imputed_uj, UJ_PER_KWH)),
+        "kind": pue.kind,
+        "category": pue.category or None,
+        "estimate": pue.stated,
+        **amount_json(pue.amount),
+        "coverage": None if not pue.category else text(pue.coverage),
+        "total_kwh": text(Fraction(pue.total_uj, UJ_PER_KWH)),
+        "it_kwh": text(Fraction(pue.it_uj, UJ_PER_KWH)),
+        "imputed_kwh": text(Fraction(pue.imputed_uj, UJ_PER_KWH)),
     }
 
 

@@ -34,16 +34,16 @@ def format_statement(statement: PueStatement, zone: tzinfo) -> Iterator[str]:
             yield f"{name} {_amount(amount)}{unit}" + (f"; {statement.notes[name]}" if name in statement.notes else "")
     if "cost" in statement.notes:
         yield f"cost {statement.notes['cost']}"
-    found = gaps(statement.meters)
-    if found:
+    all_gaps = gaps(statement.meters)
+    if all_gaps:
         yield ""
-        yield f"gaps in meter readings ({len(found)}): imputed from the mean of the same meter, bounded by its maximum power"
-        for name, gap in found[:_GAPS_SHOWN]:
+        yield f"gaps in meter readings ({len(all_gaps)}): imputed from the mean of the same meter, bounded by its maximum power"
+        for name, gap in all_gaps[:_GAPS_SHOWN]:
             hours = (gap.end_ns - gap.start_ns) / 3.6e12
             at_most = f"at most {_kwh(Fraction(gap.bound_uj, UJ_PER_KWH))} kWh" if gap.bound_uj else "not bounded"
             yield f"  {name}  {instant(gap.start_ns, zone)}  {hours:.2f} h  {at_most}  {gap.reason}"
-        if len(found) > _GAPS_SHOWN:
-            yield f"  and {len(found) - _GAPS_SHOWN} more (--json lists all)"
+        if len(all_gaps) > _GAPS_SHOWN:
+            yield f"  and {len(all_gaps) - _GAPS_SHOWN} more (--json lists all)"
 
 
 def instant(t_ns: int, zone: tzinfo) -> str:
@@ -51,21 +51,21 @@ def instant(t_ns: int, zone: tzinfo) -> str:
     return datetime.fromtimestamp(t_ns // 10**9, zone).strftime("%Y-%m-%d %H:%M")
 
 
-def _pue(found: Pue) -> Iterator[str]:
-    if found.amount.value is None:
-        yield f"no {found.kind}: {found.amount.reason}"
+def _pue(pue: Pue) -> Iterator[str]:
+    if pue.amount.value is None:
+        yield f"no {pue.kind}: {pue.amount.reason}"
         return
-    if not found.category:
-        yield f"PUE {_amount(found.amount)}: an estimate from IT energy and a stated PUE, without building meters"
-        it_kwh = Fraction(found.it_uj, UJ_PER_KWH)
-        it, low, high = (_kwh(it_kwh * (value or 0)) for value in (Fraction(1), found.amount.low, found.amount.high))
-        imputed = f", {_kwh(Fraction(found.imputed_uj, UJ_PER_KWH))} kWh of it imputed" if found.imputed_uj else ""
+    if not pue.category:
+        yield f"PUE {_amount(pue.amount)}: an estimate from IT energy and a stated PUE, without building meters"
+        it_kwh = Fraction(pue.it_uj, UJ_PER_KWH)
+        it, low, high = (_kwh(it_kwh * (value or 0)) for value in (Fraction(1), pue.amount.low, pue.amount.high))
+        imputed = f", {_kwh(Fraction(pue.imputed_uj, UJ_PER_KWH))} kWh of it imputed" if pue.imputed_uj else ""
         yield f"IT {it} kWh{imputed}; site {low} to {high} kWh by the stated bounds"
         return
-    basis = "an estimate, because part of it is stated, not metered" if found.stated else "measured"
-    yield f"{found.kind} {_amount(found.amount)}: {basis}, category {found.category}, IT metered {_WHERE[found.category]}"
-    imputed = f", {_kwh(Fraction(found.imputed_uj, UJ_PER_KWH))} kWh imputed" if found.imputed_uj else ""
-    yield f"coverage {float(found.coverage):.1%} of the time by its least covered meter{imputed}"
+    basis = "an estimate, because part of it is stated, not metered" if pue.stated else "measured"
+    yield f"{pue.kind} {_amount(pue.amount)}: {basis}, category {pue.category}, IT metered {_WHERE[pue.category]}"
+    imputed = f", {_kwh(Fraction(pue.imputed_uj, UJ_PER_KWH))} kWh imputed" if pue.imputed_uj else ""
+    yield f"coverage {float(pue.coverage):.1%} of the time by its least covered meter{imputed}"
 
 
 def _table(statement: PueStatement) -> Iterator[str]:
