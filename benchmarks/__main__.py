@@ -14,6 +14,7 @@ NAMES = (
     "churn",
     "exactness",
     "windows",
+    "sensors",
     "attribution",
     "ledger_scale",
     "training",

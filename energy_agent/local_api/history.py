@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from energy_agent.core.snapshot import Snapshot
 from energy_agent.core.units import NS_PER_S, UJ_PER_J
+from energy_agent.metering.interpolation import energy_within
 
 _FULL_NS, _KEPT_NS, _THIN_NS = 3600 * NS_PER_S, 48 * 3600 * NS_PER_S, 60 * NS_PER_S
 
@@ -70,7 +71,8 @@ class EnergyHistory:
             return {"reason": "the window starts before the agent's history"}
         if end_ns > rows[-1].t_ns:
             return {"reason": "the agent has not read its devices since the window's end", "later": True}
-        ends = [_around(rows, t) for t in (start_ns, end_ns)]
+        places = [_place(rows, t) for t in (start_ns, end_ns)]
+        ends = [(rows[i - 1], rows[i]) for i in places]
         shown = {u for r in (*ends[0], *ends[1]) for u in r.energy_uj}
         if workload is not None:
             shown = held_throughout(rows, ends[0][0].t_ns, ends[1][1].t_ns, workload, shown)
@@ -82,7 +84,7 @@ class EnergyHistory:
                 devices[uuid] = {"reason": "the device did not respond to the agent at the start or the end of the window"}
                 continue
             (first, first_half), (last, last_half) = (
-                _at(pair, t, uuid) for pair, t in zip(ends, (start_ns, end_ns), strict=True)
+                _at(rows, i, t, uuid) for i, t in zip(places, (start_ns, end_ns), strict=True)
             )
             half = first_half + last_half + ends[0][0].edge_uj[uuid] + ends[1][1].edge_uj[uuid]
             devices[uuid] = {
@@ -111,14 +113,26 @@ def thinned(rows: Sequence[HistoryRow], now_boot_ns: int) -> list[HistoryRow]:
     return kept
 
 
-def _around(rows: Sequence[HistoryRow], t_ns: int) -> tuple[HistoryRow, HistoryRow]:
-    i = min(max(bisect_right(rows, t_ns, key=lambda r: r.t_ns), 1), len(rows) - 1)
-    return rows[i - 1], rows[i]
+def _place(rows: Sequence[HistoryRow], t_ns: int) -> int:
+    """Index of the first row after an instant; from 1, as an interval ends there."""
+    return min(max(bisect_right(rows, t_ns, key=lambda r: r.t_ns), 1), len(rows) - 1)
 
 
-def _at(pair: tuple[HistoryRow, HistoryRow], t_ns: int, uuid: str) -> tuple[float, float]:
-    """Energy recorded at an instant between two rows, as if it came evenly, and by how much that can be wrong."""
-    before, after = pair
-    energy = after.energy_uj[uuid] - before.energy_uj[uuid]
-    share = (t_ns - before.t_ns) / max(1, after.t_ns - before.t_ns)
-    return before.energy_uj[uuid] + share * energy, max(share, 1 - share) * energy if 0 < share < 1 else 0.0
+def _at(rows: Sequence[HistoryRow], i: int, t_ns: int, uuid: str) -> tuple[float, float]:
+    """Energy recorded at an instant between two rows, uJ, and the largest error of where within them it fell."""
+    before, after = rows[i - 1], rows[i]
+    energy, length_ns, part_ns = after.energy_uj[uuid] - before.energy_uj[uuid], after.t_ns - before.t_ns, t_ns - before.t_ns
+    if not 0 < part_ns < length_ns:
+        return before.energy_uj[uuid] + energy * (part_ns > 0), 0.0
+    beside = [_mean(rows[k], rows[k + 1], uuid, length_ns) for k in (i - 2, i) if 0 <= k < len(rows) - 1]
+    part = energy * part_ns / length_ns
+    if len(beside) == 2 and beside[0] is not None and beside[1] is not None:
+        part = energy_within(beside[0], energy / length_ns, beside[1], length_ns, part_ns)
+    return before.energy_uj[uuid] + part, max(part, energy - part)
+
+
+def _mean(before: HistoryRow, after: HistoryRow, uuid: str, usual_ns: int) -> float | None:
+    """Mean power between two rows, uJ per ns; None where the device is missing or the rows are far apart."""
+    if uuid not in before.energy_uj or uuid not in after.energy_uj or after.t_ns - before.t_ns > 1.5 * usual_ns:
+        return None
+    return (after.energy_uj[uuid] - before.energy_uj[uuid]) / max(1, after.t_ns - before.t_ns)

@@ -6,7 +6,6 @@ import sys
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from math import hypot
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, overload
 
@@ -14,7 +13,6 @@ from energy_agent.core.units import NS_PER_S
 from energy_agent.sdk.measure.connection import SamplerConnection, connection
 from energy_agent.sdk.measure.counted import CountedTokens
 from energy_agent.sdk.measure.visible import describe_gpus
-from energy_agent.sdk.measure.wire import INTERPOLATED
 
 if TYPE_CHECKING:
     from energy_agent.sdk.measure.per_token import PerToken
@@ -35,9 +33,9 @@ class DeviceEnergy:
         low: least energy that was really drawn, gain error included.
         high: most.
         edge_joules: half-width of what the window adds, gain error left out.
-        method: counter+power; counter where the board has no instant power; counter interpolation where counter and power tick
-            apart.
-        reason: why there is no number.
+        method: counter; sampling counter, where it may add up samples of power; counter interpolation, where power within its
+            ticks differs from the model; agent.
+        reason: why there is no number, or why its interval is wide.
     """
 
     joules: float | None
@@ -58,9 +56,9 @@ class measure:  # noqa: N801 - reads as a statement: with measure("step") as m
         gpus: GPUs to measure: an index as in `nvidia-smi -i`, a UUID, a text such as "0,2-3", or a list of these. By default
             all that CUDA_VISIBLE_DEVICES leaves, which is all of the machine where it is not set.
 
-    `joules`, `low`, `high`, `by_device`, `method` and `reason` are of the sum of these GPUs, and wait for the closing
-    tick of the sensors, 150 ms at most. If any of the GPUs was not read, `joules` has the value None, not 0, and `reason` is
-    set.
+    `joules`, `low`, `high`, `by_device`, `method` and `reason` are of the sum of these GPUs. They wait for two ticks of the
+    counters after the window, 300 ms at most. If any of the GPUs was not read, `joules` has the value None, not 0, and `reason`
+    is set.
     """
 
     @overload
@@ -112,6 +110,7 @@ class measure:  # noqa: N801 - reads as a statement: with measure("step") as m
         self._number = self._start_ns = 0
         self._end_ns: int | None = None
         self._found: Mapping[str, DeviceEnergy] | None = None
+        self._half_j: float | None = None
         self._why = ""
         self._simulated = False
         self._counted = CountedTokens()
@@ -124,7 +123,7 @@ class measure:  # noqa: N801 - reads as a statement: with measure("step") as m
     def __enter__(self) -> Self:
         if self._open:
             raise RuntimeError("measure: this window is already open; use a separate object for each window and thread")
-        self._found, self._end_ns, self._counted = None, None, CountedTokens()
+        self._found, self._half_j, self._end_ns, self._counted = None, None, None, CountedTokens()
         at = self._connection
         if at is None or at.dead:
             at = self._connection = connection(self._gpus)
@@ -208,6 +207,7 @@ class measure:  # noqa: N801 - reads as a statement: with measure("step") as m
             answer = self._ask(self._connection, self._end_ns)
             self._why = str(answer.get("reason", ""))
             self._found = {u: self._device(device) for u, device in answer.get("devices", {}).items()}
+            self._half_j = answer.get("half_j")
         return self._found
 
     @property
@@ -242,11 +242,11 @@ class measure:  # noqa: N801 - reads as a statement: with measure("step") as m
 
     @property
     def edge_joules(self) -> float | None:
-        """Half-width of what the window itself adds, without gain errors: bounds add up, independent errors in squares."""
+        """Half-width of what the window itself adds, without gain errors; GPUs that work in step add up linearly."""
         if self.joules is None:
             return None
-        bounds = [d.edge_joules or 0.0 for d in self.by_device.values() if d.method == INTERPOLATED]
-        return sum(bounds) + hypot(*(d.edge_joules or 0.0 for d in self.by_device.values() if d.method != INTERPOLATED))
+        halves_j = sum(d.edge_joules or 0.0 for d in self.by_device.values())
+        return halves_j if self._half_j is None else min(self._half_j, halves_j)
 
     @property
     def method(self) -> str:
@@ -261,7 +261,7 @@ class measure:  # noqa: N801 - reads as a statement: with measure("step") as m
         if self._end_ns is None:
             return "the window is still open"
         devices = self.by_device
-        return self._why or "; ".join(f"{uuid}: {d.reason}" for uuid, d in devices.items() if d.reason)
+        return self._why or "; ".join(f"{uuid}: {d.reason}" for uuid, d in devices.items() if d.joules is None)
 
     @property
     def simulated(self) -> bool:
@@ -346,7 +346,7 @@ class measure:  # noqa: N801 - reads as a statement: with measure("step") as m
             return DeviceEnergy(None, None, None, None, str(device.get("method", "")), str(device.get("reason", "not read")))
         joules, half_j = float(device["joules"]), float(device["half_j"])
         low, high = max(0.0, joules - half_j) / (1.0 + self._gain), (joules + half_j) / (1.0 - self._gain)
-        return DeviceEnergy(joules, low, high, half_j, str(device["method"]), "")
+        return DeviceEnergy(joules, low, high, half_j, str(device["method"]), str(device.get("reason", "")))
 
 
 def _gpu_names(gpus: "Gpus | None") -> str:

@@ -1,5 +1,5 @@
 """The sampler: a child of a process that measures windows. It reads its GPUs in bursts while a window is open, and coarsely for
-some seconds after, because these readings improve the next window (energy_agent/sdk/measure/past.py); else not at all.
+some seconds after, because these readings show the sensor's clock and improve the next window; else not at all.
 
 An exec'ed process, so that neither the driver nor a hang of it is in the measured one. It records nothing: the node's ledger
 knows nothing of it. It ends with its parent, whichever way that ends.
@@ -26,7 +26,7 @@ from energy_agent.devices.nvml.library import RealNvml
 from energy_agent.runtime.clock import clock_for
 from energy_agent.runtime.parent import end_with_parent
 from energy_agent.sdk.measure.sampler_windows import Windows
-from energy_agent.sdk.measure.tracker import Tracker
+from energy_agent.sdk.measure.ticks import SensorRecord, TickTracker
 from energy_agent.sdk.measure.visible import named_devices, visible_devices
 from energy_agent.sdk.measure.wire import ASK, OPEN, RING_B, Ring
 
@@ -34,25 +34,25 @@ _RING_S = 0.004  # so often it looks for windows while they come
 _COARSE_S = 0.016  # so often amid a long window
 _AWAKE_S = 5.0  # how long it goes on looking, and reading, when none comes
 _LOOK_S = 2.0  # so often an idle sampler looks whether its parent lives
-_FIELDS = (abi.FIELD_TOTAL_ENERGY, abi.FIELD_POWER_INSTANT, abi.FIELD_POWER_AVERAGE)
+_FIELDS = (abi.FIELD_TOTAL_ENERGY, abi.FIELD_POWER_INSTANT)
 _RETRY_S = 1.0
 
 
 class SampledGpu:
     """One GPU, read for its ticks."""
 
-    def __init__(self, nvml: RealNvml, handle: object, uuid: str) -> None:
+    def __init__(self, nvml: RealNvml, handle: object, uuid: str, records: dict[str, SensorRecord]) -> None:
+        """`records`: by the name of the GPU's model."""
         self.uuid, self._nvml, self._handle = uuid, nvml, handle
         codes = {a.field_id: a.code for a in nvml.field_values(handle, _FIELDS)}
         self._fields = tuple(f for f in _FIELDS if codes[f] == abi.SUCCESS or f == abi.FIELD_TOTAL_ENERGY)
-        self.method = "counter+power" if abi.FIELD_POWER_INSTANT in self._fields else "counter"
-        architecture = "unknown"
+        model = ""
         with suppress(NvmlError):
-            architecture = nvml.architecture(handle)
+            model = nvml.name(handle)
         limit_w: float | None = None
         with suppress(NvmlError):
             limit_w = nvml.power_limit_range_mw(handle)[1] / 1e3
-        self.tracker = Tracker(architecture, abi.FIELD_POWER_AVERAGE in self._fields, limit_w)
+        self.tracker = TickTracker(records.setdefault(model, SensorRecord()), limit_w)
         self.due_s = 0.0
 
     def read(self, clock: Clock) -> None:
@@ -63,14 +63,12 @@ class SampledGpu:
         for answer in answers.values():
             if answer.code != abi.SUCCESS:
                 raise NvmlError(answer.code, f"field {answer.field_id}")
-        average = answers.get(abi.FIELD_POWER_AVERAGE)
         power = answers.get(abi.FIELD_POWER_INSTANT)
         self.tracker.feed(
             asked_ns / NS_PER_S,
             answered_ns / NS_PER_S,
             answers[abi.FIELD_TOTAL_ENERGY].value / 1e3,
             power.value / 1e3 if power else None,
-            average.value / 1e3 if average else None,
         )
 
 
@@ -83,12 +81,13 @@ class TickSampler:
         self._socket, self._ring, self._clock = end, ring, clock
         self.failures: dict[str, str] = {}
         self.devices: dict[str, SampledGpu] = {}
+        records: dict[str, SensorRecord] = {}
         for uuid in uuids:
             try:
                 handle = handles.get(uuid)
                 if isinstance(handle, NvmlError):
                     raise handle
-                device = SampledGpu(nvml, handle or nvml.device_by_uuid(uuid), uuid)
+                device = SampledGpu(nvml, handle or nvml.device_by_uuid(uuid), uuid, records)
                 device.read(clock)
                 self.devices[uuid] = device
             except NvmlError as error:
@@ -181,8 +180,6 @@ class TickSampler:
         answer = self.windows.result(number)
         devices = answer.get("devices")
         if isinstance(devices, dict):
-            for uuid, device in devices.items():
-                device.setdefault("method", self.devices[uuid].method)
             devices.update({uuid: {"reason": reason} for uuid, reason in self.dead.items()})
         self._send({"window": number} | answer)
 

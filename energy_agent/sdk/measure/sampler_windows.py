@@ -1,18 +1,19 @@
-"""The windows that a sampler serves: which are open, which wait for their closing tick, and what each device gave. Pure."""
+"""The windows that a sampler serves: which are open, which wait for their last ticks, and the energy of each device. Pure."""
 
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import isfinite
 
-from energy_agent.sdk.measure.estimate import Tick, window_energy
-from energy_agent.sdk.measure.tracker import Tracker
-from energy_agent.sdk.measure.wire import INTERPOLATED
+from energy_agent.metering.interpolation import Tick, energy_between
+from energy_agent.sdk.measure.correlation import combined, mean_correlation
+from energy_agent.sdk.measure.ticks import TickTracker
+from energy_agent.sdk.measure.wire import COUNTER, INTERPOLATED, SAMPLING
 
 FINE_S = 1.5
 """Duration of fine reading after a window opens, and again after it closes; the counter covers the time between."""
-CLOSING_S = 0.125
-"""A closed window waits at most so long for the tick that ends it."""
+CLOSING_S = 0.300
+"""A closed window waits at most so long for two ticks: the one that ends it, and one more, which shows the level after it."""
 KEPT = 10_000
 _BEFORE_S = 1.3
 _HEAD_S = 2.2
@@ -33,7 +34,7 @@ class SampledWindow:
 class Windows:
     """Windows over `trackers`, one per device; `failures` has the reason why a device cannot be read now."""
 
-    def __init__(self, trackers: Mapping[str, Tracker], failures: Mapping[str, str]) -> None:
+    def __init__(self, trackers: Mapping[str, TickTracker], failures: Mapping[str, str]) -> None:
         self._trackers, self._failures = trackers, failures
         self._open: dict[int, SampledWindow] = {}
         self._closing: dict[int, SampledWindow] = {}
@@ -45,8 +46,8 @@ class Windows:
         return bool(self._open or self._closing)
 
     def fine(self, now_s: float) -> bool:
-        """A window has just opened or closed."""
-        return bool(self._closing) or any(now_s - w.start_s < FINE_S for w in self._open.values())
+        """No window is open, or one has just opened or closed."""
+        return bool(self._closing) or not self._open or any(now_s - w.start_s < FINE_S for w in self._open.values())
 
     def open(self, number: int, start_s: float) -> None:
         """A window begins."""
@@ -64,7 +65,7 @@ class Windows:
         for window in self._open.values():
             if window.heads is None and now_s - window.start_s > _HEAD_S:
                 window.heads = {
-                    uuid: [t for t in tracker.ticks if t.hi_s > window.start_s - _BEFORE_S]
+                    uuid: [t for t in tracker.ticks if t.at_s > window.start_s - _BEFORE_S]
                     for uuid, tracker in self._trackers.items()
                 }
         done = [n for n, w in self._closing.items() if self._complete(w, now_s)]
@@ -81,50 +82,70 @@ class Windows:
         return number in self._open or number in self._closing
 
     def result(self, number: int) -> dict[str, object]:
-        """What a window held: {"devices": {uuid: {"joules", "half_j"} or {"reason"}}}, or {"reason"}; then it is forgotten."""
+        """The energy of a window, which is then dropped.
+
+        Returns {"devices": {uuid: {"joules", "half_j", "method", "reason"} or {"reason"}}, "half_j": that of their sum}, or
+        {"reason"}.
+        """
         window = self._ready.pop(number, None)
         if window is None:
             return {"reason": f"the sampler does not know this window: it has ended, or more than {KEPT} windows were not read"}
         assert window.ticks is not None
-        assert window.end_s is not None
-        return {"devices": {uuid: self._device(uuid, window, ticks) for uuid, ticks in window.ticks.items()}}
+        devices: dict[str, dict[str, object]] = {}
+        halves: list[tuple[float, float]] = []
+        for uuid, ticks in window.ticks.items():
+            reason = self._fault(uuid, window, ticks)
+            devices[uuid] = {"reason": reason} if reason else self._device(self._trackers[uuid], window, ticks, halves)
+        correlation = mean_correlation([tracker.ticks for tracker in self._trackers.values()])
+        spread_j = combined([spread for spread, _ in halves], correlation)
+        return {"devices": devices, "half_j": combined((spread_j, sum(hidden for _, hidden in halves)), 0.0)}
 
     def _complete(self, window: SampledWindow, now_s: float) -> bool:
         assert window.end_s is not None
         if now_s - window.end_s > CLOSING_S:
             return True
-        return all(
-            uuid in self._failures or (tracker.ticks and tracker.ticks[-1].lo_s >= window.end_s)
-            for uuid, tracker in self._trackers.items()
-        )
+        return all(uuid in self._failures or t.ticks_since(window.end_s) > 1 for uuid, t in self._trackers.items())
 
     def _freeze(self, window: SampledWindow) -> None:
         window.ticks = {}
         for uuid, tracker in self._trackers.items():
             head = window.heads.get(uuid, []) if window.heads else []
-            since_s = head[-1].hi_s if head else window.start_s - _BEFORE_S
-            window.ticks[uuid] = [*head, *(t for t in tracker.ticks if t.hi_s > since_s)]
+            since_s = head[-1].at_s if head else window.start_s - _BEFORE_S
+            window.ticks[uuid] = [*head, *(t for t in tracker.ticks if t.at_s > since_s)]
             if tracker.resets != window.resets.get(uuid, tracker.resets):
                 window.wrong[uuid] = "the energy counter was reset during the window"
             if uuid in self._failures:
                 window.wrong[uuid] = self._failures[uuid]
 
-    def _device(self, uuid: str, window: SampledWindow, ticks: list[Tick]) -> dict[str, object]:
+    def _fault(self, uuid: str, window: SampledWindow, ticks: list[Tick]) -> str:
+        """Why the energy of a device is not known; "" if it is."""
         assert window.end_s is not None
-        reason = window.wrong.get(uuid, "")
-        tick_s = self._trackers[uuid].tick_s
-        if not reason and (not ticks or ticks[0].lo_s > max(window.start_s + 2.5 * tick_s, window.end_s)):
-            reason = "no reading at the start of the window"
-        if not reason and ticks[-1].hi_s < window.end_s - 2.5 * tick_s:
-            reason = "no reading at the end of the window"
-        if not reason:
-            sensor = self._trackers[uuid].sensor
-            try:
-                energy = window_energy(ticks, window.start_s, window.end_s, sensor)
-            except ArithmeticError:  # ticks at one instant, before it is known that counter and power have two clocks
-                return {"reason": "the readings contradict each other"}
-            if isfinite(energy.joules) and isfinite(energy.half_j) and energy.joules + energy.half_j > 0:
-                result: dict[str, object] = {"joules": max(0.0, energy.joules), "half_j": energy.half_j}
-                return result | ({"method": INTERPOLATED} if sensor.two_clocks else {})
-            reason = "the readings contradict each other"
-        return {"reason": reason}
+        usual_s = 2.5 * self._trackers[uuid].period_s
+        if uuid in window.wrong:
+            return window.wrong[uuid]
+        if len(ticks) < 2 or ticks[0].at_s - ticks[0].half_s > max(window.start_s + usual_s, window.end_s):
+            return "no reading at the start of the window"
+        if ticks[-1].at_s < window.end_s - usual_s:
+            return "no reading at the end of the window"
+        return ""
+
+    def _device(
+        self, tracker: TickTracker, window: SampledWindow, ticks: list[Tick], halves: list[tuple[float, float]]
+    ) -> dict[str, object]:
+        """The reply for a device; adds its half-widths, by errors of a known spread and by bounds, to `halves`."""
+        assert window.end_s is not None
+        ticks = tracker.narrowed(ticks)
+        energy = energy_between(ticks, window.start_s, window.end_s, tracker.power, tracker.longest_s)
+        joules, half_j, method, reason = energy.joules, tracker.halves_j(energy), COUNTER, ""
+        if tracker.fails:
+            joules, half_j, method = energy.line_j, (0.0, energy.bound_j), INTERPOLATED
+            reason = "power within ticks of the counter does not fit its model, so the interval is a bound"
+        elif tracker.sampled > 0.5:
+            method, reason = SAMPLING, "the counter may add up samples of power"
+        if not tracker.fails:
+            joules -= tracker.sampled * energy.lead_j
+        total_j = combined(half_j, 0.0)
+        if not (isfinite(joules) and isfinite(total_j) and joules + total_j > 0):
+            return {"reason": "the readings contradict each other"}
+        halves.append(half_j)
+        return {"joules": max(0.0, joules), "half_j": total_j, "method": method, "reason": reason}

@@ -35,7 +35,7 @@ def run(environ, *arguments):
 def test_it_prints_like_time_and_passes_the_exit_code_on(node, tmp_path):
     done = run(environ_of(node), "measure", "--out", str(tmp_path / "a.json"), "--", "sh", "-c", "echo out; sleep 0.3; exit 7")
     assert (done.returncode, done.stdout) == (7, "out\n")
-    assert "method  counter+power; simulated GPUs" in done.stderr
+    assert "method  counter; simulated GPUs" in done.stderr
     assert ") all 2 GPUs of this machine\n" in done.stderr
     assert [f"GPU {index} " in done.stderr for index in range(3)] == [True, True, False]
     saved = json.loads((tmp_path / "a.json").read_text())

@@ -2,11 +2,10 @@
 
 import random
 
-from energy_agent.sdk.measure.tracker import Tracker
+from energy_agent.sdk.measure.ticks import SensorRecord, TickTracker
 from energy_agent.sim.gpu.boards import BoardSpec, boards
 
-ARCHITECTURES = {5: "Volta", 7: "Ampere", 8: "Ada", 9: "Hopper", 10: "Blackwell"}
-FIELDS = (83, 186, 185)
+FIELDS = (83, 186)
 
 
 class Bench:
@@ -15,9 +14,8 @@ class Bench:
     def __init__(self, gpus, sku, model, seed, count):
         self.random = random.Random(seed)
         self.gpus = gpus(*[BoardSpec(sku, counter_model=model)] * count, seed=seed)
-        values = boards()[sku].values
-        architecture = ARCHITECTURES[int(values["architecture"])]
-        self.trackers = [Tracker(architecture, bool(values["has_average"])) for _ in range(count)]
+        record = SensorRecord()
+        self.trackers = [TickTracker(record, boards()[sku].values["limit_max_w"]) for _ in range(count)]
         self.slots = [self.gpus.attach(gpu, memory_b=1 << 30) for gpu in range(count)]
         self.due_ms, self.tickets, self.due_s = [0] * count, [0] * count, [0.0] * count
         self.now_ms = 0
@@ -49,12 +47,11 @@ class Bench:
         now_s = self.now_ms / 1e3
         for gpu, tracker in enumerate(self.trackers):
             if now_s >= self.due_s[gpu]:
-                energy, power, average = self.gpus.nvml.field_values(self.gpus.devices[gpu], FIELDS)
-                average_w = average.value / 1e3 if average.code == 0 else None
-                tracker.feed(now_s, now_s, energy.value / 1e3, power.value / 1e3, average_w)
+                energy, power = self.gpus.nvml.field_values(self.gpus.devices[gpu], FIELDS)
+                tracker.feed(now_s, now_s, energy.value / 1e3, power.value / 1e3)
                 self.due_s[gpu] = tracker.due_s(now_s, fine)
 
-    def window(self, length_ms, tail_ms=130):
+    def window(self, length_ms, tail_ms=240):
         """Returns per board: its tracker, the window's ends in s, and gain x truth in J."""
         for _ in range(self.random.randint(20, 250)):
             self.step()

@@ -67,7 +67,7 @@ print(json.dumps([told(outer), told(inner), told(found[0])]))
 """)  # fmt: skip
     for window in said:
         assert window["reason"] == ""
-        assert window["method"] == "counter+power"
+        assert window["method"] == "counter"
         assert window["joules"] == pytest.approx(idle_w(plant) * window["seconds"], rel=0.05)
         assert window["low"] < window["joules"] < window["high"]
         assert len(window["devices"]) == 2
@@ -106,7 +106,7 @@ print(json.dumps([*said, repr(m)]))
     assert never == "measure('step'): the window was never entered"
     assert is_open == "measure('step'): the window is still open"
     assert re.fullmatch(
-        r"measure\('step'\): # ms, # J \(# to #\), all 2 GPUs, simulated, counter\+power".replace("#", r"[\d.]+"), ended
+        r"measure\('step'\): # ms, # J \(# to #\), all 2 GPUs, simulated, counter".replace("#", r"[\d.]+"), ended
     )
 
 

@@ -1,0 +1,296 @@
+"""The ticks of one GPU's energy counter, what they show of its sensor, and the time of the next read. Pure.
+
+A tick is a change of the counter; power readings have clocks of their own. Period and jitter are learned from the ticks. Reads
+then wait for the earliest instant of the next tick, so that a handful of them find it to a millisecond.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import pairwise
+from math import exp, inf, log, sqrt
+from statistics import fmean, median
+
+from energy_agent.metering.interpolation import EnergyBetween, PowerRange, Tick, bridge_j2, energy_within, mean_w
+
+KEEP_S = 5.0
+"""Ticks are kept this long; open windows keep those at their own start."""
+START_S = 0.100
+"""Period until it is learned: the longest that is published."""
+_HIGHEST, _LOWEST = 1.2, 0.9
+"""Transients pass a GPU's power limit, and readings of a mean its lowest power, by so much."""
+_SHOWN = 20  # readings of power, after which the lowest one is a bound
+_LEARNED = 3  # lengths of ticks, after which reads wait for the next one
+_SHARP = 0.06  # an instant is known if its interval is this share of a tick
+_PRIOR = 2  # steps of power that the scale of the variance is worth before there are any
+_FAILING = 1.5  # a scale above this: power does not behave as the variance assumes
+_ENOUGH = 10
+_STEADY = 0.05
+_CLEAR = 0.1  # a step is clear if it is this share of the power, and the steps beside it are this share of it
+_AT_LEVEL = 0.93
+_SHARES = (0.1, 0.25, 0.5)
+_Z = 1.96  # two-sided 95 % of a normal distribution
+
+
+LeftOut = deque[tuple[float, float]]
+"""Of ticks that were left out: squared error of the prediction less that by timing, and the variance of the bridge, J^2."""
+
+
+class SensorRecord:
+    """What the ticks of all GPUs of one model show of their sensor.
+
+    Does the counter integrate power, or does it add up samples of power times the length of the tick? Where power steps once
+    within a tick, an integrating counter shows a mean power anywhere between the two levels. A counter that samples the last
+    part of each tick shows the new level, unless the step falls into that part. The probability follows by Bayes' rule from
+    equal chances; the part may be any of _SHARES of a tick. GPUs of one model have one sensor.
+    """
+
+    def __init__(self) -> None:
+        self._at_level = self._between = 0
+        self._left_out: LeftOut = deque(maxlen=600)
+
+    def add_step(self, share: float) -> None:
+        """A step of power within a tick that shows this share of it, 0 to 1."""
+        if share > _AT_LEVEL:
+            self._at_level += 1
+        else:
+            self._between += 1
+
+    def add_left_out(self, error_j2: float, variance_j2: float) -> None:
+        """The squared error of a tick that was predicted from its neighbours, and its variance."""
+        self._left_out.append((error_j2, variance_j2))
+
+    @property
+    def scale(self) -> float:
+        """Squared errors of ticks that were left out, relative to their variance."""
+        return _scale(self._left_out, 1.0)
+
+    @property
+    def sampled(self) -> float:
+        """Probability that the counter samples."""
+        n, m = self._at_level, self._between
+        integrates = n * log(1.0 - _AT_LEVEL) + m * log(_AT_LEVEL)
+        samples = [n * log(1.0 - _AT_LEVEL * share) + m * log(_AT_LEVEL * share) for share in _SHARES]
+        odds = fmean(exp(max(-60.0, min(60.0, s - integrates))) for s in samples)
+        return odds / (1.0 + odds)
+
+
+class TickTracker:
+    """One GPU. Instants are of the node's clock, in s; energies J, powers W."""
+
+    def __init__(self, record: SensorRecord, limit_w: float | None = None) -> None:
+        """`record`: of the GPU's model; `limit_w`: the highest power limit that the GPU takes, where it is known."""
+        self.ticks: deque[Tick] = deque()
+        self.resets = 0
+        self._record = record
+        self._limit_w = limit_w
+        self._lengths: deque[float] = deque(maxlen=32)
+        self.period_s, self._jitter_s = START_S, 0.25 * START_S
+        self._last: tuple[float, float] | None = None  # time of the last read, counter
+        self._power_w: float | None = None
+        self._low_w, self._high_w, self._shown = inf, 0.0, 0
+        self._step_w = 0.0
+        self._left_out: LeftOut = deque(maxlen=60)
+        self._calm: deque[tuple[float, float]] = deque(
+            maxlen=60
+        )  # of each tick left out: variance of the bridge, error by timing
+        self._quiet: deque[tuple[float, float, float]] = deque(maxlen=60)
+        """Of ticks in steady power: mean power, power read, and the error of the mean by timing, W."""
+
+    @property
+    def longest_s(self) -> float:
+        """Ticks further apart have others between them that were not seen."""
+        return 1.5 * self.period_s
+
+    @property
+    def power(self) -> PowerRange:
+        """Between these powers the GPU draws."""
+        lowest_w = _LOWEST * self._low_w if self._shown >= _SHOWN else 0.0
+        highest_w = _HIGHEST * max(self._high_w, self._limit_w or 0.0)
+        return PowerRange(lowest_w, highest_w)
+
+    @property
+    def scale(self) -> float:
+        """Squared errors of ticks that were left out, relative to their variance; the model's counts until there are many.
+
+        This is a Birge ratio (R. T. Birge, Phys. Rev. 40, 1932, p. 207).
+        """
+        return _scale(self._left_out, self._record.scale)
+
+    @property
+    def timing_scale(self) -> float:
+        """Squared errors of ticks that were left out in calm power, relative to what the instants of ticks explain; at least 1.
+
+        More is unexplained where the counter is late by a varying time.
+        """
+        calm = sorted(self._calm)[: len(self._calm) // 4]
+        return max(1.0, fmean(ratio for _, ratio in calm)) if calm else 1.0
+
+    @property
+    def fails(self) -> bool:
+        """The errors of ticks that were left out contradict their variance."""
+        return len(self._left_out) >= _ENOUGH and self.scale > _FAILING
+
+    @property
+    def sampled(self) -> float:
+        """Probability that the counter adds up samples of power."""
+        return self._record.sampled
+
+    @property
+    def hidden_w(self) -> float:
+        """Swing of power within ticks of equal energy, by the power readings among them.
+
+        Work whose period is that of the counter looks steady to it.
+        """
+        if len(self._quiet) < _ENOUGH:
+            return 0.0
+        gain = sum(mean for mean, *_ in self._quiet) / max(1e-9, sum(power for _, power, _ in self._quiet))
+        return median(max(0.0, abs(power * gain - mean) - timing) for mean, power, timing in self._quiet)
+
+    def halves_j(self, energy: EnergyBetween) -> tuple[float, float]:
+        """Half-widths of a window's 95 % interval: by errors of a known spread, and by hidden swings of power.
+
+        A swing that repeats with the counter's ticks moves each end of the window by a quarter of a tick at most.
+        """
+        sampled = self.sampled
+        variance_j2 = self.scale * energy.learned_j2 + energy.course_j2 + self.timing_scale * energy.timing_j2
+        variance_j2 += (sampled / 12 + sampled * (1 - sampled) / 4) * energy.steps_j2
+        return _Z * sqrt(variance_j2) + 2e-3, self.hidden_w * self.period_s / 2
+
+    def feed(self, asked_s: float, answered_s: float, energy_j: float, power_w: float | None) -> None:
+        """A reading, made somewhere between the two instants."""
+        if power_w is not None:
+            self._shown += 1
+            self._low_w, self._high_w = min(self._low_w, power_w), max(self._high_w, power_w)
+        last, self._last = self._last, (asked_s, energy_j)
+        shown_w, self._power_w = self._power_w, power_w
+        if last is not None and energy_j < last[1]:
+            self.ticks.clear()  # the counter began again: it cannot be joined to what was before
+            self.resets += 1
+            last = None
+        if last is None or energy_j != last[1]:
+            low_s = answered_s - self.period_s - self._jitter_s
+            if last is not None:
+                low_s = max(low_s, last[0])
+            self._append(Tick((low_s + answered_s) / 2, (answered_s - low_s) / 2, energy_j, shown_w))
+
+    def narrowed(self, ticks: Sequence[Tick]) -> list[Tick]:
+        """Ticks of this GPU, their instants narrowed by those of the ticks after them.
+
+        The first tick of a series of reads was before the first of them, at an unknown time: the next one shows when.
+        """
+        result = list(ticks)
+        for k in range(len(result) - 2, -1, -1):
+            if len(self._lengths) >= _LEARNED and result[k + 1].at_s - result[k].at_s <= self.longest_s:
+                result[k] = _within(result[k], *self._apart(result[k + 1], -1))
+        return result
+
+    def ticks_since(self, at_s: float) -> int:
+        """How many of the ticks came after an instant for certain, counted up to two."""
+        return sum(tick.at_s - tick.half_s >= at_s for tick in (self.ticks[k] for k in range(-min(2, len(self.ticks)), 0)))
+
+    def due_s(self, now_s: float, fine: bool) -> float:
+        """When to read again: not before the next tick can come, and then in steps until it is seen."""
+        step_s = max(0.001, 0.02 * self.period_s)
+        if len(self._lengths) < _LEARNED or not self.ticks:
+            return now_s + max(step_s, 0.002)
+        if not fine:
+            if self.period_s < 0.05:
+                return now_s + 0.1
+            step_s = max(step_s, self._jitter_s / 2)
+        last = self.ticks[-1]
+        return max(now_s + step_s, last.at_s - last.half_s + self.period_s - self._jitter_s - 0.001)
+
+    def _append(self, tick: Tick) -> None:
+        if self.ticks:
+            before = self.ticks[-1]
+            length_s, learned = tick.at_s - before.at_s, len(self._lengths) >= _LEARNED
+            whole = length_s <= self.longest_s
+            if max(tick.half_s, before.half_s) < _SHARP * length_s and (whole or not learned):
+                self._lengths.append(length_s)
+                self._learn_period()
+            elif whole and learned and tick.half_s > 0.1 * self.period_s:
+                self._lengths.popleft()  # it came before it was expected: read closely again
+            if whole and len(self._lengths) >= _LEARNED:
+                tick = _within(tick, *self._apart(before, 1))
+            if whole:
+                self._high_w = max(self._high_w, mean_w(self.ticks[-1], tick))
+        if len(self.ticks) > 1:
+            tick = replace(tick, steps_j2=self.ticks[-1].steps_j2 + self._steps_j2(tick))
+        self.ticks.append(tick)
+        self._check()
+        while self.ticks[0].at_s < tick.at_s - KEEP_S:
+            self.ticks.popleft()
+
+    def _learn_period(self) -> None:
+        """The jitter is the largest that occurred and something for the larger ones that a few ticks do not show."""
+        self.period_s = fmean(self._lengths)
+        spread_s = max(abs(length - self.period_s) for length in self._lengths)
+        more = 1.0 / len(self._lengths)
+        self._jitter_s = min(0.3 * self.period_s, (0.02 + 0.2 * more) * self.period_s + spread_s * (1.1 + more))
+
+    def _apart(self, tick: Tick, sign: int) -> tuple[float, float]:
+        """The interval in which the tick after (`sign` 1) or before (-1) this one lies by the period and its jitter."""
+        half_s = tick.half_s + self._jitter_s
+        return tick.at_s + sign * self.period_s - half_s, tick.at_s + sign * self.period_s + half_s
+
+    def _steps_j2(self, tick: Tick) -> float:
+        """What a tick adds to the variance of a counter that samples.
+
+        Such a counter misses where in the tick power stepped. Steps in two ticks in a row are of power that changes faster than
+        it is sampled, and the samples are then as far from the mean as from each other.
+        """
+        before = self.ticks[-1]
+        earlier_w, self._step_w = self._step_w, abs(mean_w(before, tick) - mean_w(self.ticks[-2], before))
+        length_s = min(tick.at_s - before.at_s, self.longest_s)
+        return (self._step_w**2 + 3 * min(earlier_w, self._step_w) ** 2) * length_s**2
+
+    def _check(self) -> None:
+        """Learn from the last ticks: predict one from its neighbours, and see what it shows of power and of the counter."""
+        if len(self.ticks) < 6:
+            return
+        recent = [self.ticks[k] for k in range(-6, 0)]
+        if (
+            max(b.at_s - a.at_s for a, b in pairwise(recent)) > self.longest_s
+            or max(t.half_s for t in recent) > 0.1 * self.period_s
+        ):
+            return
+        powers = [mean_w(p, q) for p, q in pairwise(recent)]
+        self._predict(*recent[1:])
+        if recent[3].power_w is not None and max(abs(w - powers[2]) for w in powers[1:4]) < _STEADY * powers[2]:
+            timing_w = powers[2] * (recent[2].half_s + recent[3].half_s) / max(1e-4, recent[3].at_s - recent[2].at_s)
+            self._quiet.append((powers[2], recent[3].power_w, timing_w))
+        step_w = powers[3] - powers[1]
+        beside_w = max(abs(powers[1] - powers[0]), abs(powers[4] - powers[3]))
+        if abs(step_w) > _CLEAR * max(powers) and beside_w < _CLEAR * abs(step_w):
+            share = (powers[2] - powers[1]) / step_w
+            if 1.0 - _AT_LEVEL < share < 2.0 - _AT_LEVEL:
+                self._record.add_step(share)
+
+    def _predict(self, first: Tick, start: Tick, left_out: Tick, end: Tick, last: Tick) -> None:
+        """Leave a tick out: predict the counter at its instant from the two on each side."""
+        before_w, both_w, after_w = mean_w(first, start), mean_w(start, end), mean_w(end, last)
+        length_s, x = end.at_s - start.at_s, left_out.at_s - start.at_s
+        error_j = start.energy_j + energy_within(before_w, both_w, after_w, length_s, x) - left_out.energy_j
+        variance_j2 = bridge_j2(max(abs(both_w - before_w), abs(after_w - both_w)), length_s, x)
+        share = x / max(1e-4, length_s)
+        halves_s2 = left_out.half_s**2 + ((1 - share) * start.half_s) ** 2 + (share * end.half_s) ** 2
+        timing_j2 = both_w**2 * halves_s2 / 3.0
+        self._calm.append((variance_j2, error_j**2 / max(1e-6, timing_j2)))
+        if variance_j2 > timing_j2:
+            self._left_out.append((max(0.0, error_j**2 - timing_j2), variance_j2))
+            self._record.add_left_out(*self._left_out[-1])
+
+
+def _scale(left_out: LeftOut, prior: float) -> float:
+    if not left_out:
+        return prior
+    errors_j2, variances_j2 = map(sum, zip(*left_out, strict=True))
+    prior_j2 = _PRIOR * variances_j2 / len(left_out)
+    return float((prior * prior_j2 + errors_j2) / (prior_j2 + variances_j2))
+
+
+def _within(tick: Tick, low_s: float, high_s: float) -> Tick:
+    """The tick within [low_s, high_s] where that overlaps its own interval; else as it is."""
+    low, high = max(tick.at_s - tick.half_s, low_s), min(tick.at_s + tick.half_s, high_s)
+    return replace(tick, at_s=(low + high) / 2, half_s=(high - low) / 2) if low < high else tick
