@@ -19,7 +19,7 @@ _BEFORE_S = 3.0
 CAPTURES = Path(__file__).parent.parent / "data" / "gpu-power-benchmark"
 
 
-class SensorClock:
+class TickTimes:
     """Ticks at about every `period_s`, each off by up to `jitter` of that."""
 
     def __init__(self, rng: random.Random, period_s: float, jitter: float, until_s: float) -> None:
@@ -114,8 +114,8 @@ class Gpu:
 
     def __init__(self, rng: random.Random, until_s: float, sensors: Sensors, load: RandomLevels | CapturedPower) -> None:
         self.sensors, self.load = sensors, load
-        self._counter = SensorClock(rng, sensors.counter_s, sensors.counter_jitter, until_s)
-        power = SensorClock(rng, sensors.power_s, sensors.power_jitter, until_s)
+        self._counter = TickTimes(rng, sensors.counter_s, sensors.counter_jitter, until_s)
+        power = TickTimes(rng, sensors.power_s, sensors.power_jitter, until_s)
         self._power = self._counter if sensors.one_clock else power
         self._energies = [load.energy_j(t - rng.random() * sensors.lag_s) for t in self._counter.at]
         if sensors.samples_s:

@@ -181,7 +181,7 @@ class TickTracker:
         """
         result = list(ticks)
         for k in range(len(result) - 2, -1, -1):
-            if len(self._lengths) >= _LEARNED and result[k + 1].at_s - result[k].at_s <= self.longest_s:
+            if self._lengths and result[k + 1].at_s - result[k].at_s <= self.longest_s:
                 result[k] = _within(result[k], *self._apart(result[k + 1], -1))
         return result
 
