@@ -121,7 +121,7 @@ def test_ctrl_c_ends_the_site_process(run, node, tmp_path):
     assert all(" INFO " in line for line in lines), lines
 
 
-@pytest.mark.parametrize("task", [("--sensors", "--for", "600s"), ("--overhead", "--for", "600s")])
+@pytest.mark.parametrize("task", [("--sensors", "--for", "600s"), ("--overhead", "--for", "600s"), ("--acceptance",)])
 def test_ctrl_c_ends_the_doctor_and_its_child(run, node, task):
     terminal = run("doctor", "--simulate", node.directory, *task)
     eventually(terminal.children, seconds=30)

@@ -213,7 +213,7 @@ AGENT_URL = "http://127.0.0.1:9479/metrics"
 AGENT_FILES = ("ca_file", "user_file", "token_file", "cert_file", "key_file")
 
 
-def add_agent_files(parser: argparse.ArgumentParser) -> None:
+def add_agent_files(parser: argparse._ActionsContainer) -> None:
     """Certificates and credentials for the agent's page, in the words of `wattlens.scrape.access.AgentAccess`."""
     add = parser.add_argument
     add("--ca-file", type=Path, metavar="FILE", help="CA certificates for the agent's certificate")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from energy_agent.core.errors import UsageError
 from wattlens.cli._command import Command
-from wattlens.cli._options import add_simulate, duration, number, simulated_node
+from wattlens.cli._options import AGENT_FILES, add_agent_files, add_simulate, duration, number, simulated_node
 
 if TYPE_CHECKING:
     from energy_agent.config.agent import Config
@@ -23,35 +23,55 @@ def _configure(parser: argparse.ArgumentParser) -> None:
                          help="measure the power and CPU time that the agent's readings add")  # fmt: skip
     measure.add_argument("--capture", type=Path, metavar="FILE",
                          help="record every NVML reply of this node in FILE")  # fmt: skip
+    measure.add_argument("--acceptance", action="store_true",
+                         help="compare the agent with the raw counters; exit code 1 if a criterion fails")  # fmt: skip
     parser.add_argument("--config", type=Path, metavar="FILE", help="the agent's YAML file")
     parser.add_argument("--state", type=Path, metavar="DIR", help="the agent's state folder, if not the default")
     parser.add_argument("--listen", metavar="ADDR:PORT", help="address at which the agent would serve /metrics")
     add_simulate(parser, "check the simulated node that runs in DIR (see wattlens sim) instead of this machine")
     parser.add_argument("--for", dest="seconds", type=duration(0.5, 3600), metavar="TIME",
-                        help="duration (default: --sensors 1m, --capture 2s, per block of --overhead 10s)")  # fmt: skip
+                        help="duration (default: --sensors 1m, --capture 2s, per block of --overhead 10s, "
+                        "--acceptance 10m)")  # fmt: skip
     parser.add_argument("--out", type=Path, metavar="FILE",
-                        help="with --sensors GPU: write a capture file, which the simulator loads")  # fmt: skip
+                        help="with --sensors GPU: write a capture file, which the simulator loads; with --acceptance: "
+                        "write the result file")  # fmt: skip
     parser.add_argument("--pairs", type=number(int, 2, 1000), metavar="N",
                         help="with --overhead: number of pairs of blocks (default 6)")  # fmt: skip
     parser.add_argument("--seed", type=int, metavar="N", help="with --overhead: seed of the order within pairs (default 0)")
     parser.add_argument("--pseudonyms", action="store_true",
                         help="with --capture: replace UUIDs and serial numbers")  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print JSON")
+    _configure_acceptance(parser.add_argument_group("with --acceptance"))
+
+
+def _configure_acceptance(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--engine", action="append", metavar="URL",
+                       help="metrics endpoint of an inference engine, repeatable (default: those in --config)")  # fmt: skip
+    group.add_argument("--key", type=Path, metavar="FILE",
+                       help="private key that signs the result (default: signing.key in the state folder)")  # fmt: skip
+    group.add_argument("--label", metavar="TEXT", default="", help="your own text in the result, such as the name of a cluster")
+    group.add_argument("--url", metavar="URL",
+                       help="the agent's metrics endpoint (default: --listen; if no agent responds there, or with "
+                       "--simulate, a private one is started)")  # fmt: skip
+    add_agent_files(group)
 
 
 def _run(args: argparse.Namespace) -> int:
     from energy_agent.config import agent as configuration
     from wattlens.agent.run import simulated_environ
 
-    if args.seconds is not None and not (args.sensors is not None or args.overhead or args.capture):
-        raise UsageError("--for: expected together with --sensors, --overhead or --capture FILE")
+    if args.seconds is not None and not (args.sensors is not None or args.overhead or args.capture or args.acceptance):
+        raise UsageError("--for: expected together with --sensors, --overhead, --acceptance or --capture FILE")
     for option in ("pairs", "seed"):
         if getattr(args, option) is not None and not args.overhead:
             raise UsageError(f"--{option}: expected together with --overhead")
+    for option in ("engine", "key", "label", "url", *AGENT_FILES):
+        if getattr(args, option) and not args.acceptance:
+            raise UsageError(f"--{option.replace('_', '-')}: expected together with --acceptance")
     if args.pseudonyms and args.capture is None:
         raise UsageError("--pseudonyms: expected together with --capture FILE")
-    if args.out is not None and args.sensors is None:
-        raise UsageError("--out: expected together with --sensors GPU")
+    if args.out is not None and args.sensors is None and not args.acceptance:
+        raise UsageError("--out: expected together with --sensors GPU or --acceptance")
     args.simulate = simulated_node(args.simulate)
     config = configuration.load(args.config)
     environ = simulated_environ(args.simulate)
@@ -65,6 +85,8 @@ def _run(args: argparse.Namespace) -> int:
         return 0
     if args.capture is not None:
         return _capture(args, environ)
+    if args.acceptance:
+        return _accept(args, config, environ)
     return _examine(args, config, environ)
 
 
@@ -111,6 +133,25 @@ def _examine(args: argparse.Namespace, config: "Config", environ: dict[str, str]
     else:
         sys.stdout.write(page(examination, shutil.get_terminal_size((80, 24)).columns))
     return 0 if examination.can_run else 1
+
+
+def _accept(args: argparse.Namespace, config: "Config", environ: dict[str, str]) -> int:
+    from wattlens.doctor.acceptance import command
+    from wattlens.scrape.access import AgentAccess
+
+    seconds = args.seconds or 600.0
+    command.check(args.label, args.out, seconds)
+    files = [getattr(args, name) for name in AGENT_FILES]
+    url = args.url or command.agent_url(args.listen or config.web.listen)
+    may_start = args.url is None and not any(files)
+    access = AgentAccess(url, *files)
+    options = command.AcceptanceOptions(access, may_start, args.simulate, seconds, args.engine or (), args.label)
+    signer, unsigned = command.open_signer(args.key, args.state)
+    result, data = command.measure_and_sign(options, config, environ, signer)
+    if args.out is not None:
+        command.write(args.out, data)
+    print(json.dumps(command.as_json(result), indent=2) if args.json else command.describe(result, unsigned, args.out))
+    return 0 if result.accepted else 1
 
 
 def _capture(args: argparse.Namespace, environ: dict[str, str]) -> int:

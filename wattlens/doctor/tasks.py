@@ -3,6 +3,7 @@
 look     NVML as a whole, and every GPU once, by the same DeviceReader that the agent uses
 watch    counter, average and instant power of every GPU for some seconds, every 2 ms
 edges    the counter of every GPU at a tick, at the two ends of each of a number of blocks
+counter  the energy counter of every GPU for some seconds, all readings
 capture  every answer there is, as a fixture (hw/nvml_capture)
 """
 
@@ -25,6 +26,7 @@ from energy_agent.reader.main import forget_output
 from energy_agent.reader.mark import Marker
 from energy_agent.runtime.clock import clock_for
 from energy_agent.runtime.parent import end_with_parent
+from wattlens.doctor.acceptance.reading import read_counters
 from wattlens.doctor.watching import GpuWatcher, watch
 
 EDGE_S = 1.0  # by then the counter of any board has ticked
@@ -165,6 +167,25 @@ class Task:
             self.clock.sleep(0.0005)
         return found
 
+    def counter(self) -> None:
+        """Readings of the raw energy counters."""
+        handles: dict[int, object] = {}
+
+        def one(index: int, handle: object) -> None:
+            self.mark("GetUUID")
+            self.say("board", index=index, uuid=self.nvml.uuid(handle), name=self.nvml.name(handle))
+            handles[index] = handle
+
+        def mark(index: int | None, call: str) -> None:
+            if index is None:
+                self.mark.clear()
+                return
+            self._at(index)
+            self.mark(call)
+
+        self.each(self.open(), one)
+        read_counters(self.nvml, handles, self.clock, self.args.seconds, mark, self.say)
+
     def capture(self) -> None:
         """Every answer."""
         from energy_agent.devices.nvml.capture import take
@@ -191,7 +212,7 @@ def _text(value: Any) -> str:
 def main(argv: list[str] | None = None) -> int:
     """The child's command line."""
     parser = argparse.ArgumentParser(prog="wattlens-doctor-tasks", description=__doc__)
-    parser.add_argument("task", choices=("look", "watch", "edges", "capture"))
+    parser.add_argument("task", choices=("look", "watch", "edges", "counter", "capture"))
     parser.add_argument("--mark-fd", type=int)
     parser.add_argument("--parent", type=int, help="process id of the doctor, without which this ends")
     parser.add_argument("--exclude", type=int, action="append", default=[])

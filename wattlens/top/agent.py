@@ -7,11 +7,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from energy_agent.core.errors import WattlensError
 from energy_agent.core.text import printable
@@ -107,8 +108,12 @@ def is_answering(access: AgentAccess) -> bool:
 
 
 @contextmanager
-def open_agent(access: AgentAccess, simulate: Path | None, *, may_start: bool) -> Iterator[TopAgent]:
+def open_agent(
+    access: AgentAccess, simulate: Path | None, *, may_start: bool, settings: Mapping[str, Any] | None = None
+) -> Iterator[TopAgent]:
     """The agent at `access`; with `simulate`, or `may_start` and none that answers there, a private one.
+
+    `settings` are the configuration of a private agent; by default it exports what top shows.
 
     Raises:
         WattlensError: the private agent does not start.
@@ -121,8 +126,7 @@ def open_agent(access: AgentAccess, simulate: Path | None, *, may_start: bool) -
     note = "" if simulate is not None else f"no agent responds at {access.url}, and this machine's GPUs cannot be read: "
     with _exit_on_signals(), tempfile.TemporaryDirectory(prefix="wattlens-top-") as folder:
         log, config = Path(folder) / "agent.log", Path(folder) / "agent.yaml"
-        settings = {"web": {"metrics": {"exclude": list(_list_existing(_UNUSED))}}, "sampling": {"health_period_s": 15}}
-        config.write_text(json.dumps(settings))
+        config.write_text(json.dumps(_settings() if settings is None else settings))
         command = ["agent", "--config", str(config), "--state", f"{folder}/state", "--listen", "127.0.0.1:0"]
         command += ["--simulate", str(simulate)] if simulate is not None else []
         with log.open("wb") as file:
@@ -142,6 +146,10 @@ def open_agent(access: AgentAccess, simulate: Path | None, *, may_start: bool) -
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+
+
+def _settings() -> Mapping[str, Any]:
+    return {"web": {"metrics": {"exclude": list(_list_existing(_UNUSED))}}, "sampling": {"health_period_s": 15}}
 
 
 @contextmanager

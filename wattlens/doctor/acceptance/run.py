@@ -1,0 +1,226 @@
+"""`wattlens doctor --acceptance`: compare the agent on a node with the node's raw counters. Read-only: changes no setting."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Final
+
+import wattlens
+from energy_agent.config.agent import Config
+from energy_agent.core.errors import WattlensError
+from energy_agent.core.units import NS_PER_S
+from energy_agent.runtime.clock import clock_for
+from wattlens.doctor import sensors
+from wattlens.doctor.acceptance.comparison import Bounds, compare
+from wattlens.doctor.acceptance.engine import EngineOwner, EngineReader, compare_engine, find_owner, open_engine
+from wattlens.doctor.acceptance.follow import Observation, agent_reading, observe, sweep_s
+from wattlens.doctor.acceptance.overhead import AgentCost, agent_cost, idle_power, metrics_cost
+from wattlens.doctor.acceptance.result import (
+    AcceptanceResult,
+    AgentResult,
+    EngineResult,
+    Estimate,
+    GpuResult,
+    reason_text,
+    word,
+)
+from wattlens.doctor.acceptance.result_file import with_criteria
+from wattlens.doctor.facts import NvmlAnswers
+from wattlens.doctor.probing import probe
+from wattlens.scrape.access import AgentAccess
+from wattlens.top.agent import TopAgent, TopReader, is_answering, open_agent
+from wattlens.top.metrics import MetricsResponse
+
+SENSORS_S: Final = (2.0, 60.0)
+_AGENT_RUNS = "the node's agent runs all the time; stop it and repeat the command to compare"
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptanceOptions:
+    """Options of the command line.
+
+    Args:
+        access: the agent's metrics endpoint.
+        may_start: start a private agent if none responds there.
+        simulate: folder of the simulated node; None for this machine.
+        seconds: length of the comparison.
+        engines: URLs of inference engines.
+        label: the user's own text in the result.
+    """
+
+    access: AgentAccess
+    may_start: bool
+    simulate: Path | None
+    seconds: float
+    engines: Sequence[str] = ()
+    label: str = ""
+
+
+def measure(options: AcceptanceOptions, config: Config, environ: Mapping[str, str]) -> AcceptanceResult:
+    """Run every step; takes `seconds` and about a fifth more.
+
+    Raises:
+        UsageError: an option is wrong.
+        WattlensError: NVML or the agent does not respond, or they see different GPUs.
+    """
+    answers, clock = probe(environ), clock_for(environ)
+    if answers.fatal is not None:
+        raise WattlensError(f"NVML {answers.fatal.call}: {answers.fatal.reason}; see wattlens doctor")
+    if not answers.devices:
+        raise WattlensError("no GPU responds; see wattlens doctor")
+    urls = list(dict.fromkeys(options.engines)) or [url for source in config.tokens for url in source.endpoints]
+    engines = [open_engine(url, clock) for url in urls]
+    procfs = config.node.procfs
+    roots = [procfs] if options.simulate is None else [options.simulate / "proc", procfs]
+    owners = [find_owner(url, answers, roots) for url in urls]
+    profile, sensors_reason = _sensor_profile(environ, options.seconds)
+    runs = not options.may_start or (options.simulate is None and is_answering(options.access))
+    idle = {i: Estimate(reason=_AGENT_RUNS) for i in answers.devices}
+    if not runs:
+        idle = idle_power(environ, answers, options.seconds)
+    settings = {"tokens": [_source(*each) for each in zip(engines, owners, strict=True) if each[1].workload]}
+    simulate = None if runs else options.simulate
+    with open_agent(options.access, simulate, may_start=not runs, settings=settings) as agent:
+        reader = TopReader.of(agent)
+        first = reader.read_first()
+        _check_agent(first, answers, simulated=bool(environ.get("WATTLENS_SIM")))
+        for engine in engines:
+            engine.read_once()
+        began = agent_cost(agent, first, clock)
+        seen = observe(reader, environ, clock, options.seconds, list(answers.troubles), engines)
+        ended = agent_cost(agent, seen.responses[-1] if seen.responses else first, clock)
+    gpus = _gpus(answers, seen, idle, profile)
+    return with_criteria(
+        AcceptanceResult(
+            kind="acceptance",
+            schema=1,
+            key="",
+            wattlens=word(wattlens.__version__),
+            label=options.label,
+            simulated=bool(environ.get("WATTLENS_SIM")),
+            day=datetime.now(UTC).date().isoformat(),
+            driver=word(answers.driver),
+            nvml=word(answers.nvml),
+            seconds=float(options.seconds),
+            gpus=gpus,
+            agent=_agent(agent, first, seen, began, ended),
+            engines=_engines(engines, owners, seen),
+            engines_reason="" if engines else _no_engine(seen),
+            sensors_reason=sensors_reason,
+        )
+    )
+
+
+def _source(engine: EngineReader, owner: EngineOwner) -> Mapping[str, str]:
+    return {"workload": owner.workload, "url": engine.url, "server": engine.name}
+
+
+def _sensor_profile(environ: Mapping[str, str], seconds: float) -> tuple[dict[int, dict[str, Any]], str]:
+    """Parameters of each GPU's sensors by index, or why there are none."""
+    try:
+        measured = sensors.measure(environ, min(max(seconds / 10, SENSORS_S[0]), SENSORS_S[1]))
+    except WattlensError as error:
+        return {}, reason_text(str(error))
+    return measured.gpus, ""
+
+
+def _check_agent(first: MetricsResponse, answers: NvmlAnswers, *, simulated: bool) -> None:
+    """Raises WattlensError where the agent reads other GPUs than those that NVML shows here."""
+    labels = next((labels for labels, _ in first.rows("node_info")), None)
+    if labels is None:
+        raise WattlensError("the metrics endpoint is not that of a Wattlens agent")
+    if (labels.get("simulated") == "true") != simulated:
+        kinds = ("real", "simulated")
+        raise WattlensError(f"expected an agent on {kinds[simulated]} GPUs, got one on {kinds[not simulated]} GPUs")
+    known = {labels.get("uuid") for labels, _ in first.rows("gpu_up")}
+    if not known & {device.info.uuid for device in answers.devices.values()}:
+        raise WattlensError("the agent reads none of this node's GPUs")
+
+
+def _gpus(
+    answers: NvmlAnswers, seen: Observation, idle: Mapping[int, Estimate], profile: Mapping[int, Mapping[str, Any]]
+) -> tuple[GpuResult, ...]:
+    results = []
+    for index, device in sorted(answers.devices.items()):
+        uuid = device.info.uuid
+        counter = seen.counters.get(uuid)
+        result = GpuResult(
+            index, word(device.info.name), word(device.info.architecture),
+            reason="no energy counter", idle_added_w=idle.get(index, Estimate(reason="not measured")),
+            sensors=_parameters(profile.get(index)),
+        )  # fmt: skip
+        if counter is not None and counter.energy_mj:
+            result = replace(result, **{"reason": ""} | compare(seen.of_gpu(uuid), counter, seen.from_ns, seen.to_ns))
+        if uuid in seen.gone:
+            result = replace(result, reason=reason_text(seen.gone[uuid]))
+        results.append(result)
+    for index, trouble in sorted(answers.troubles.items()):
+        reason = reason_text(f"{trouble.call}: {trouble.reason}")
+        results.append(GpuResult(index, "unknown", "unknown", reason=reason))
+    return tuple(results)
+
+
+def _parameters(measured: Mapping[str, Any] | None) -> dict[str, Estimate | str] | None:
+    """Every parameter of the sensor profile: a value with its bounds, a word, or the reason for which it is absent."""
+    if measured is None:
+        return None
+    found: dict[str, Estimate | str] = {}
+    for name, parameter in (*measured.get("sensors", {}).items(), *measured.items()):
+        match parameter:
+            case {"absent": str(reason)}:
+                found[name] = Estimate(reason=reason_text(reason))
+            case {"value": str(value)}:
+                found[name] = word(value)
+            case {"value": value, "low": low, "high": high}:
+                found[name] = Estimate(round(float(value), 6), round(float(low), 6), round(float(high), 6))
+    return found
+
+
+def _agent(agent: TopAgent, first: MetricsResponse, seen: Observation, began: AgentCost, ended: AgentCost) -> AgentResult:
+    responses = [first, *seen.responses]
+    version = next((labels.get("version", "") for labels, _ in first.rows("build_info")), "")
+    restarts = sum(_fell(*pair, "ledger_commits_total") for pair in pairwise(responses))
+    counts = [response.total("reader_restarts_total") or 0.0 for response in responses]
+    if began.cost_from != ended.cost_from:
+        began = metrics_cost(first, began.boot_ns)
+    passed_s = max(1, ended.boot_ns - began.boot_ns) / NS_PER_S
+    sweeps = [sweep_s(response) for response in responses]
+    return AgentResult(
+        private=agent.process is not None,
+        version=word(version),
+        responses=len(seen.responses),
+        failed=len(seen.failures),
+        restarts=restarts,
+        reader_restarts=round(sum(max(0.0, after - before) for before, after in pairwise(counts))),
+        cpu_ratio=round(max(0.0, ended.cpu_s - began.cpu_s) / passed_s, 6),
+        memory_b=ended.memory_b,
+        cost_from=ended.cost_from,
+        sweep_s=round(sum(sweeps) / len(sweeps), 6),
+    )
+
+
+def _fell(before: MetricsResponse, after: MetricsResponse, name: str) -> bool:
+    return (after.total(name) or 0.0) < (before.total(name) or 0.0)
+
+
+def _engines(engines: Sequence[EngineReader], owners: Sequence[EngineOwner], seen: Observation) -> tuple[EngineResult, ...]:
+    def counter_j(first: MetricsResponse, last: MetricsResponse, uuid: str) -> Bounds | None:
+        ends = [agent_reading(response, uuid) for response in (first, last)]
+        counter = seen.counters.get(uuid)
+        if counter is None or counter.resets:
+            return None
+        known = [b for end in ends if end is not None and (b := counter.at(end.t_ns - end.took_ns, end.t_ns)) is not None]
+        return (known[1][0] - known[0][1], known[1][1] - known[0][0]) if len(known) == 2 else None
+
+    return tuple(
+        compare_engine(engine, owner, seen.responses, counter_j, seen.indices)
+        for engine, owner in zip(engines, owners, strict=True)
+    )
+
+
+def _no_engine(seen: Observation) -> str:
+    if any(next(response.rows("tokens_total"), None) for response in seen.responses[-1:]):
+        return "the agent reads an engine whose address its metrics do not name; pass --engine URL"
+    return "no engine: neither --engine nor `tokens` in --config names one"
