@@ -62,6 +62,7 @@ docs: $(VENV)/.dev ## Write what is generated: dashboards, rules, metric and key
 	$(BIN)/python -m tools.token_docs energy_agent/tokens/servers/README.md
 	$(BIN)/python -m tools.report_input_docs docs/report-sheets.md
 	$(BIN)/python -m tools.cli_docs docs/cli.md
+	$(BIN)/python -m tools.validated_docs docs/validated-on.md
 	$(BIN)/python -m benchmarks sample_report --out docs/sample-report
 
 constraints: $(VENV)/.peers ## Write the exact versions of this environment to constraints.txt
