@@ -25,7 +25,7 @@ _STEP_NS: Final = NS_PER_S // 10
 
 
 @dataclass(slots=True)
-class Observation:
+class ComparisonReadings:
     """All readings.
 
     Args:
@@ -62,13 +62,13 @@ def observe(
     seconds: float,
     skip: Sequence[int],
     engines: Sequence[EngineReader],
-) -> Observation:
+) -> ComparisonReadings:
     """Observe for `seconds` of the clock; `skip` are GPUs that do not respond.
 
     Raises:
         WattlensError: NVML does not respond, a GPU hangs, or UTC was set meanwhile.
     """
-    seen = Observation()
+    seen = ComparisonReadings()
     uuids: dict[int, str] = {}
     offset_ns: int | None = None
     task = ["counter", f"--seconds={seconds}", *(f"--exclude={i}" for i in skip)]
@@ -123,7 +123,7 @@ def _polling(reader: TopReader, clock: Clock, engines: Sequence[EngineReader]) -
             thread.join(max(0.0, end_s - time.monotonic()))
 
 
-def _take(polling: PollingThread, seen: Observation) -> None:
+def _take(polling: PollingThread, seen: ComparisonReadings) -> None:
     while not polling.results.empty():
         result = polling.results.get()
         if isinstance(result, str):

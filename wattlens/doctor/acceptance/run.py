@@ -15,7 +15,7 @@ from energy_agent.runtime.clock import clock_for
 from wattlens.doctor import sensors
 from wattlens.doctor.acceptance.comparison import Bounds, compare
 from wattlens.doctor.acceptance.engine import EngineOwner, EngineReader, compare_engine, find_owner, open_engine
-from wattlens.doctor.acceptance.follow import Observation, agent_reading, observe, sweep_s
+from wattlens.doctor.acceptance.follow import ComparisonReadings, agent_reading, observe, sweep_s
 from wattlens.doctor.acceptance.overhead import AgentCost, agent_cost, idle_power, metrics_cost
 from wattlens.doctor.acceptance.result import (
     AcceptanceResult,
@@ -140,7 +140,7 @@ def _check_agent(first: MetricsResponse, answers: NvmlAnswers, *, simulated: boo
 
 
 def _gpus(
-    answers: NvmlAnswers, seen: Observation, idle: Mapping[int, Estimate], profile: Mapping[int, Mapping[str, Any]]
+    answers: NvmlAnswers, seen: ComparisonReadings, idle: Mapping[int, Estimate], profile: Mapping[int, Mapping[str, Any]]
 ) -> tuple[GpuResult, ...]:
     results = []
     for index, device in sorted(answers.devices.items()):
@@ -178,7 +178,9 @@ def _parameters(measured: Mapping[str, Any] | None) -> dict[str, Estimate | str]
     return found
 
 
-def _agent(agent: TopAgent, first: MetricsResponse, seen: Observation, began: AgentCost, ended: AgentCost) -> AgentResult:
+def _agent(
+    agent: TopAgent, first: MetricsResponse, seen: ComparisonReadings, began: AgentCost, ended: AgentCost
+) -> AgentResult:
     responses = [first, *seen.responses]
     version = next((labels.get("version", "") for labels, _ in first.rows("build_info")), "")
     restarts = sum(_fell(*pair, "ledger_commits_total") for pair in pairwise(responses))
@@ -205,7 +207,9 @@ def _fell(before: MetricsResponse, after: MetricsResponse, name: str) -> bool:
     return (after.total(name) or 0.0) < (before.total(name) or 0.0)
 
 
-def _engines(engines: Sequence[EngineReader], owners: Sequence[EngineOwner], seen: Observation) -> tuple[EngineResult, ...]:
+def _engines(
+    engines: Sequence[EngineReader], owners: Sequence[EngineOwner], seen: ComparisonReadings
+) -> tuple[EngineResult, ...]:
     def counter_j(first: MetricsResponse, last: MetricsResponse, uuid: str) -> Bounds | None:
         ends = [agent_reading(response, uuid) for response in (first, last)]
         counter = seen.counters.get(uuid)
@@ -220,7 +224,7 @@ def _engines(engines: Sequence[EngineReader], owners: Sequence[EngineOwner], see
     )
 
 
-def _no_engine(seen: Observation) -> str:
+def _no_engine(seen: ComparisonReadings) -> str:
     if any(next(response.rows("tokens_total"), None) for response in seen.responses[-1:]):
         return "the agent reads an engine whose address its metrics do not name; pass --engine URL"
     return "no engine: neither --engine nor `tokens` in --config names one"
