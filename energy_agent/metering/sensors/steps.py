@@ -126,6 +126,9 @@ def counter_sampled(found: LoadSteps, trigger: ProfileEstimate, instant: SensorS
         return absent(f"{STEADY}: {len(judged)} clean steps of power were seen, {2 * MIN_STEPS} are needed")
     slopes = _slopes(found.steps)
     longest_ms = _median(slopes, 0.0).high if len(slopes) >= MIN_STEPS else _window_by_share(found, instant, 0.0).high
+    located = _window_by_counter(found, instant, 0.0)
+    if located is not None and located.value is not None:
+        longest_ms = min(longest_ms, located.high)
     window = min(1.0, longest_ms / energy.clock.period_ms)
     if window > 0.85:
         return absent("the window of instant power is nearly a whole tick, with which either kind of counter agrees")
@@ -160,20 +163,27 @@ def window_of_power(found: LoadSteps, sampled: ProfileEstimate, instant: SensorS
         return _median(slopes, read_ms)
     if period_ms is None:
         return absent(f"{STEADY}: {len(slopes)} clean steps of power were seen, {MIN_STEPS} are needed")
-    if sampled.value == 0.0:
-        located = [(s, s.at_ms) for s in steps if s.at_ms is not None and s.error_ms < 0.2 * period_ms]
-        single = [(s.shown[0][0] - at_ms) / s.shown[0][1] for s, at_ms in located if s.shown and s.shown[0][1] > 0.2]
-        if len(single) >= MIN_STEPS:
-            window_ms = median(single)
-            agreeing = sum(_agrees(s, at_ms, window_ms, s.error_ms + 0.05 * period_ms) for s, at_ms in located)
-            if agreeing >= 0.75 * len(located):
-                return _median(single, read_ms)
-            return absent(f"{UNCLEAN}: {agreeing} of {len(located)} steps agree on a window")
+    if sampled.value == 0.0 and (by_counter := _window_by_counter(found, instant, read_ms)) is not None:
+        return by_counter
     if len(steps) < 2 * MIN_STEPS:
         return absent(f"{STEADY}: {len(steps)} clean steps of power were seen, {2 * MIN_STEPS} are needed")
     if found.unclean > 0.1 * len(steps):  # among those that rise from level to level are as many that are not one step
         return absent(f"{UNCLEAN}: {found.unclean} of {found.unclean + len(steps)} changes of the load")
     return _window_by_share(found, instant, read_ms)
+
+
+def _window_by_counter(found: LoadSteps, instant: SensorSignal, read_ms: float) -> ProfileEstimate | None:
+    """From steps located by the counter, taken for one that integrates; None where there are few. A sampling one disagrees."""
+    period_ms = instant.clock.period_ms or 0.0
+    located = [(s, s.at_ms) for s in found.steps if s.at_ms is not None and s.error_ms < 0.2 * period_ms]
+    single = [(s.shown[0][0] - at_ms) / s.shown[0][1] for s, at_ms in located if s.shown and s.shown[0][1] > 0.2]
+    if len(single) < MIN_STEPS:
+        return None
+    window_ms = median(single)
+    agreeing = sum(_agrees(s, at_ms, window_ms, s.error_ms + 0.05 * period_ms) for s, at_ms in located)
+    if agreeing < 0.75 * len(located):
+        return absent(f"{UNCLEAN}: {agreeing} of {len(located)} steps agree on a window")
+    return _median(single, read_ms)
 
 
 def _window_by_share(found: LoadSteps, instant: SensorSignal, read_ms: float) -> ProfileEstimate:
