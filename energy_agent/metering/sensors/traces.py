@@ -174,7 +174,7 @@ def own_clock(name: str, trigger: ProfileEstimate, signal: SensorSignal, energy:
     """Period, jitter and phase of a clock of its own, by the simulator's names for the clock `name`."""
     names = (f"{name}_tick_ms", f"{name}_jitter_ms", f"{name}_phase_ms")
     if trigger.value != "own":
-        reason = trigger.reason or ("new at every read" if trigger.value == "read" else f"the clock of {trigger.value}")
+        reason = trigger.reason or "it has no clock of its own"
         return dict.fromkeys(names, absent(reason))
     return dict(zip(names, (signal.clock.tick, signal.clock.jitter, _phase(signal, energy)), strict=True))
 

@@ -1,6 +1,8 @@
 """Profiles of simulated GPUs from what the doctor reads, against the parameters of the plant."""
 
+import json
 import random
+from pathlib import Path
 
 import pytest
 
@@ -113,6 +115,19 @@ def test_the_phase_against_the_counter_is_found_where_the_clocks_do_not_drift(pr
     assert within(phases[0], 37)
     assert phases[0].high - phases[0].low < 5
     assert [p.reason for p in phases[1:]] == ["it drifts against the counter's clock"] * 2
+
+
+def test_a_real_gpu_has_the_clocks_and_average_that_were_published():
+    """RTX 3090: both powers change every 100 ms, the average is one of a second (Yang and others, arXiv 2312.02741)."""
+    trace = json.loads((Path(__file__).parent / "rtx3090.json").read_text())
+    rows = [[(a * 10**6, b * 10**6, mw) for a, b, mw in trace[name]] for name in ("instant", "average")]
+    found = profile(SensorTraces(trace["read_ms"], None, *rows)).sensors
+    assert within(found["power_tick_ms"], 100)
+    assert found["power_tick_ms"].high - found["power_tick_ms"].low < 2
+    assert found["average_clock"].value == "power"
+    assert within(found["average_window_ms"], 1000)
+    assert found["average_tau_ms"].reason == "it is a boxcar"
+    assert found["window_ms"].reason.startswith(STEADY)  # one step up and one down
 
 
 def synthetic(seed, ticks, stalls=()):
