@@ -24,11 +24,11 @@ _LEARNED = 3  # lengths of ticks, after which reads wait for the next one
 _SHARP = 0.06  # an instant is known if its interval is this share of a tick
 _PRIOR = 2  # steps of power that the scale of the variance is worth before there are any
 _FAILING = 1.5  # a scale above this: power does not behave as the variance assumes
-_ENOUGH = 10
-_STEADY = 0.05
+_ENOUGH = 10  # ticks, before which nothing is concluded from them
+_STEADY = 0.05  # power is steady if ticks beside each other differ by less than this share
 _CLEAR = 0.1  # a step is clear if it is this share of the power, and the steps beside it are this share of it
-_AT_LEVEL = 0.93
-_SHARES = (0.1, 0.25, 0.5)
+_AT_LEVEL = 0.93  # a tick that shows more than this share of a step shows all of it
+_SHARES = (0.1, 0.25, 0.5)  # of a tick that a counter may sample
 _Z = 1.96  # two-sided 95 % of a normal distribution
 
 
@@ -91,9 +91,8 @@ class TickTracker:
         self._low_w, self._high_w, self._shown = inf, 0.0, 0
         self._step_w = 0.0
         self._left_out: LeftOut = deque(maxlen=60)
-        self._calm: deque[tuple[float, float]] = deque(
-            maxlen=60
-        )  # of each tick left out: variance of the bridge, error by timing
+        self._calm: deque[tuple[float, float]] = deque(maxlen=60)
+        """Of each tick left out: variance of the bridge, J^2, and squared error relative to the variance by timing."""
         self._quiet: deque[tuple[float, float, float]] = deque(maxlen=60)
         """Of ticks in steady power: mean power, power read, and the error of the mean by timing, W."""
 
@@ -250,10 +249,8 @@ class TickTracker:
         if len(self.ticks) < 6:
             return
         recent = [self.ticks[k] for k in range(-6, 0)]
-        if (
-            max(b.at_s - a.at_s for a, b in pairwise(recent)) > self.longest_s
-            or max(t.half_s for t in recent) > 0.1 * self.period_s
-        ):
+        longest_s, bluntest_s = max(b.at_s - a.at_s for a, b in pairwise(recent)), max(t.half_s for t in recent)
+        if longest_s > self.longest_s or bluntest_s > 0.1 * self.period_s:
             return
         powers = [mean_w(p, q) for p, q in pairwise(recent)]
         self._predict(*recent[1:])
