@@ -6,194 +6,22 @@ In shadow mode, where nothing may be written, it measures the reference alone an
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
+from functools import partial
 
-from dvfs.knees import Knee, find
-from dvfs.policies._options import checked
-from dvfs.policies._trouble import trouble
+from dvfs.knees import Knee
+from dvfs.policies import _trials
+from dvfs.policies._trials import SearchOptions, SearchState, setting_of
 from dvfs.policies.progress import _knowledge, _learning, _search
-from dvfs.policies.progress._knowledge import Search, Trial
-from dvfs.policies.progress._response import CLOCK, POWER
-from dvfs.types import Decision, DvfsPolicy, Observation, Prediction, Setting, Trials
-from energy_agent.core.errors import UsageError
+from dvfs.types import Decision, DvfsPolicy, Observation, Prediction, Trials
 
-_NS = 1_000_000_000
-_MW = 1000  # in a W
-_CLOCK_STEP_MHZ, _POWER_STEP_W = 15, 5
-_UNKNOWN_KNEE = 0.6  # of the highest clock: the knee of every known GPU is above it
-_LOWEST_POWER = 0.4  # of the original limit
-_SHADOW_SAMPLES = 25
-_TRAINING = ("", "training")
-
-
-@dataclass(frozen=True, slots=True)
-class SearchOptions:
-    """Options of the progress policy, with durations in ns."""
-
-    knees: tuple[Knee, ...]
-    knob: str  # clock | power
-    grid: int  # how many settings to choose from
-    sample_ns: int  # a sample is a step, or as many as fit into this
-    settle_ns: int  # left out after a change
-    stale_ns: int
-    turns: bool
-
-
-@dataclass(frozen=True, slots=True)
-class StepCounters:
-    """The counters at the end of a step."""
-
-    steps: int
-    end_ns: int
-    energy_uj: int
-    energy_ns: int
-
-
-@dataclass(frozen=True, slots=True)
-class SearchState:
-    """The state of one group: `asked` is the last decision (None: the reference), applied since `since_ns`."""
-
-    search: Search | None = None
-    devices: tuple[str, ...] = ()
-    trial: Trial | None = None
-    asked: Setting | None = None
-    since_ns: int | None = None
-    mark: StepCounters | None = None
-    step_s: tuple[float, ...] = ()
-    power_w: tuple[float, ...] = ()
-    steps: int = field(default=0)  # the last count that was seen
+_TRIALS = Trials(_knowledge.start_search, _search.proposed, _learning.learn_trial, _knowledge.choice)
+_ONE_SETTING = replace(_TRIALS, start=partial(_knowledge.start_search, in_turns=False))
 
 
 def decide(observation: Observation, state: SearchState, config: SearchOptions) -> tuple[Decision, SearchState]:
-    """One round: release on trouble, otherwise continue the trial or start the next."""
-    reason = trouble(observation, config.stale_ns) or _unmeasured(observation)
-    if reason:
-        idle = replace(state, trial=None, asked=None, since_ns=None, mark=None, step_s=(), power_w=())
-        return Decision("release" if state.asked is not None else "hold", reason), idle
-    progress = observation.progress
-    assert progress is not None  # _unmeasured has looked
-    assert progress.steps is not None
-    names = tuple(d.uuid for d in observation.devices)
-    if state.search is None or progress.steps < state.steps or names != state.devices:
-        settings = candidates(observation, config)
-        if len(settings) < 2:
-            return Decision("hold", "nothing_to_choose"), state
-        knob = CLOCK if config.knob == "clock" else POWER
-        search = _knowledge.start_search(knob, settings, observation.terms.slowdown_ratio, None, in_turns=config.turns)
-        state = SearchState(search, names)
-    state = replace(state, steps=progress.steps)
-    trial = state.trial
-    if trial is None:
-        return _next(observation, state, config)
-    if not _in_force(observation, state, config):
-        return Decision("hold", "not_in_force", steering=False), replace(state, since_ns=None, mark=None)
-    state = _measured(observation, state, config)
-    if len(state.step_s) < trial.samples:
-        return Decision("hold", trial.reason, steering=True), state
-    assert state.search is not None
-    search = _learning.learn_trial(state.search, trial.setting, state.step_s, state.power_w)
-    return _next(observation, replace(state, search=search, trial=None, step_s=(), power_w=()), config)
-
-
-def _next(observation: Observation, state: SearchState, config: SearchOptions) -> tuple[Decision, SearchState]:
-    assert state.search is not None
-    if observation.enforced:
-        trial, search = _search.proposed(state.search)
-    else:
-        trial, search = Trial(state.search.reference, _SHADOW_SAMPLES, "shadow"), state.search
-        promise = predict(state, config)
-        if promise is not None:
-            state = replace(state, trial=trial, mark=None)
-            return Decision("set", "predicted", promise.settings), state
-    setting = _setting(search, trial.setting)
-    changed = setting != state.asked
-    state = replace(state, search=search, trial=trial, asked=setting)
-    if changed:
-        state = replace(state, since_ns=None, mark=None)
-    if setting is None:
-        return Decision("release" if changed else "hold", trial.reason, steering=True), state
-    wanted = dict.fromkeys(state.devices, setting)
-    return Decision("set" if changed else "hold", trial.reason, wanted if changed else {}, steering=True), state
-
-
-def _setting(search: Search, value: float) -> Setting | None:
-    if value == search.reference:
-        return None
-    return Setting(sm_clock_max_mhz=int(value)) if search.knob == CLOCK else Setting(power_limit_mw=round(value * _MW))
-
-
-def _in_force(observation: Observation, state: SearchState, config: SearchOptions) -> bool:
-    """Whether the requested value of the knob is applied on every device; a wish of higher priority may override it."""
-    if not observation.enforced:
-        return True
-    asked = state.asked or Setting()
-    applied = [observation.in_force.get(uuid, Setting()) for uuid in state.devices]
-    if config.knob == "clock":
-        return all(one.sm_clock_max_mhz == asked.sm_clock_max_mhz for one in applied)
-    return all(one.power_limit_mw == asked.power_limit_mw for one in applied)
-
-
-def _unmeasured(observation: Observation) -> str:
-    """Why the job's progress cannot be measured now."""
-    progress = observation.progress
-    if progress is None or progress.steps is None:
-        return "no_steps"
-    if any(d.energy_uj is None for d in observation.devices):
-        return "no_energy"
-    return ""
-
-
-def _measured(observation: Observation, state: SearchState, config: SearchOptions) -> SearchState:
-    """With a sample, where steps have ended since the last one."""
-    progress = observation.progress
-    assert progress is not None
-    assert progress.steps is not None
-    if state.since_ns is None:
-        state = replace(state, since_ns=observation.boot_ns)
-    end_ns = progress.step_end_ns if progress.step_end_ns is not None else progress.boot_ns
-    energy_uj = sum(d.energy_uj or 0 for d in observation.devices)
-    energy_ns = sum(d.boot_ns for d in observation.devices) // len(observation.devices)
-    assert state.since_ns is not None
-    if progress.doing not in _TRAINING:
-        return replace(state, mark=None)
-    if min(end_ns, energy_ns) < state.since_ns + config.settle_ns:
-        return state
-    here, before = StepCounters(progress.steps, end_ns, energy_uj, energy_ns), state.mark
-    if before is None or energy_uj < before.energy_uj:
-        return replace(state, mark=here)
-    if here.steps == before.steps or here.end_ns - before.end_ns < config.sample_ns or here.energy_ns <= before.energy_ns:
-        return state
-    step_s = (here.end_ns - before.end_ns) / _NS / (here.steps - before.steps)
-    power_w = (here.energy_uj - before.energy_uj) * 1000 / (here.energy_ns - before.energy_ns)
-    if not power_w:
-        return replace(state, mark=here)
-    return replace(state, mark=here, step_s=(*state.step_s, step_s), power_w=(*state.power_w, power_w))
-
-
-def candidates(observation: Observation, config: SearchOptions) -> list[float]:
-    """The settings to choose from, the highest stands for the original one: SM clocks in MHz, or power limits in W."""
-    if config.knob == "power":
-        originals = observation.original_limits_mw()  # a current limit may have been set by an earlier agent
-        ranges = [d.power_range_mw for d in observation.devices]
-        if None in originals or None in ranges:
-            return []
-        top = min(limit for limit in originals if limit is not None) / _MW
-        low = max([_LOWEST_POWER * top, *(r[0] / _MW for r in ranges if r is not None)])
-        return _spread(low, top, config.grid, _POWER_STEP_W)
-    highest = [d.sm_clock_max_mhz for d in observation.devices]
-    if None in highest:
-        return []
-    top = min(clock for clock in highest if clock is not None)
-    knees = [find(config.knees, d.sku) for d in observation.devices]
-    low = max(_UNKNOWN_KNEE * top if knee is None else knee.knee_mhz for knee in knees)
-    return _spread(low, top, config.grid, _CLOCK_STEP_MHZ)
-
-
-def _spread(low: float, top: float, count: int, step: int) -> list[float]:
-    if low >= top:
-        return []
-    inner = (low + (top - low) * i / (count - 1) for i in range(count - 1))
-    return sorted({*(float(round(x / step) * step) for x in inner if round(x / step) * step < top), float(top)})
+    """One round, see `_trials`."""
+    return _trials.decide(_TRIALS if config.turns else _ONE_SETTING, predict, observation, state, config)
 
 
 def predict(state: SearchState, _config: SearchOptions) -> Prediction | None:
@@ -201,12 +29,12 @@ def predict(state: SearchState, _config: SearchOptions) -> Prediction | None:
     search = state.search
     if search is None or search.response is None:
         return None
-    draws = sorted(search.response.savings(search.limit), key=lambda one: one[2])
+    draws = sorted(search.response.savings(search.limit), key=lambda draw: draw[2])
     mean = sum(weight * saving for weight, _, saving in draws)
     by_setting: dict[float, float] = {}
     for weight, setting, saving in draws:
         by_setting[setting] = by_setting.get(setting, 0.0) + weight * saving
-    best = _setting(search, max(by_setting, key=lambda setting: by_setting[setting]))
+    best = setting_of(search, max(by_setting, key=lambda setting: by_setting[setting]))
     settings = {} if best is None else dict.fromkeys(state.devices, best)
     return Prediction(settings, mean, _quantile(draws, 0.025), _quantile(draws, 0.975))
 
@@ -220,37 +48,20 @@ def _quantile(draws: Sequence[tuple[float, float, float]], share: float) -> floa
     return draws[-1][2]
 
 
-_DEFAULTS = {"knob": "clock", "grid": 12, "sample_s": 1.0, "settle_s": 2.0, "stale_s": 5.0, "turns": True}
-
-
 def configure(options: Mapping[str, object], knees: Sequence[Knee]) -> SearchOptions:
-    """Config from the user's options.
-
-    Raises:
-        UsageError: an unknown option, or a value that cannot be.
-    """
-    values = checked("progress", options, _DEFAULTS)
-    if values["knob"] not in ("clock", "power"):
-        raise UsageError(f"dvfs policy progress: knob: expected clock or power, got {values['knob']!r}")
-    if not 2 <= values["grid"] <= 64:
-        raise UsageError(f"dvfs policy progress: grid: expected an integer from 2 to 64, got {values['grid']!r}")
-    sample_ns, settle_ns, stale_ns = (int(values[name] * _NS) for name in ("sample_s", "settle_s", "stale_s"))
-    return SearchOptions(tuple(knees), values["knob"], int(values["grid"]), sample_ns, settle_ns, stale_ns, values["turns"])
+    """Config from the user's options. Raises UsageError as `_trials.configure` does."""
+    return _trials.configure("progress", options, knees, {**_trials.DEFAULTS, "turns": True})
 
 
 SPEC = DvfsPolicy(
     summary="training: minimise energy within the slowdown budget, by trying settings and measuring steps",
     options={
-        "knob": "setting to steer: clock or power (default clock)",
-        "grid": "number of settings to choose from, 2 to 64 (default 12)",
-        "sample_s": "seconds of steps per sample, at least one step (default 1)",
-        "settle_s": "seconds ignored after a change of setting (default 2)",
-        "stale_s": "age in seconds at which a reading counts as missing (default 5)",
+        **_trials.OPTIONS,
         "turns": "alternate two settings if the budget lies between them (default true)",
     },
     configure=configure,
     start=SearchState,
     decide=decide,
     predict=predict,
-    trials=Trials(_knowledge.start_search, _search.proposed, _learning.learn_trial, _knowledge.choice),
+    trials=_TRIALS,
 )

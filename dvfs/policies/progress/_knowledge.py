@@ -26,14 +26,6 @@ _TURNS_REACH = 1.9  # times the budget: a setting beyond is not taken in turns
 _REST_REACH = 1.5  # times the budget: how slow the rest of a run may get to make up for a fast start
 
 
-class Trial(NamedTuple):
-    """Run `samples` samples at `setting`; `reason` is one word."""
-
-    setting: float
-    samples: int
-    reason: str
-
-
 class BlockMean(NamedTuple):
     """One block: mean logarithms of time per sample and of power."""
 

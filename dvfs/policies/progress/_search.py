@@ -14,7 +14,8 @@ to keep. Laws:
 import math
 from dataclasses import replace
 
-from dvfs.policies.progress._knowledge import HORIZON, WHOLE_Z, Search, Trial, allowance, points, slowdown_account
+from dvfs.policies._trials import Trial
+from dvfs.policies.progress._knowledge import HORIZON, WHOLE_Z, Search, allowance, points, slowdown_account
 from dvfs.policies.progress._mix import SettingTradeoff, hull, least_energy, shares
 from dvfs.policies.progress._response import POWER, CurvePosterior
 

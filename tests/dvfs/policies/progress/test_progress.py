@@ -6,7 +6,8 @@ import pytest
 
 from benchmarks.physics import job
 from dvfs import knees
-from dvfs.policies.progress import SPEC, SearchState, candidates
+from dvfs.policies._trials import candidates
+from dvfs.policies.progress import SPEC, SearchState
 from dvfs.tables import SettingTable
 from dvfs.types import Setting
 from energy_agent.core.errors import UsageError

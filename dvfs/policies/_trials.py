@@ -1,0 +1,235 @@
+"""Trials of a training job's settings, from counters read once per second: the live side of policies that search by trials.
+
+`progress` and `bisect` share it: a search proposes a setting and a number of samples, this module applies the setting, waits
+until it is in force, measures the samples and passes them to the search. Pure.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
+
+from dvfs.knees import Knee, find
+from dvfs.policies._options import checked
+from dvfs.policies._trouble import trouble
+from dvfs.types import Decision, Observation, Prediction, Setting, Trials
+from energy_agent.core.errors import UsageError
+
+_NS = 1_000_000_000
+_MW = 1000  # in a W
+_CLOCK_STEP_MHZ, _POWER_STEP_W = 15, 5
+_UNKNOWN_KNEE = 0.6  # of the highest clock: the knee of every known GPU is above it
+_LOWEST_POWER = 0.4  # of the original limit
+_SHADOW_SAMPLES = 25
+_TRAINING = ("", "training")
+CLOCK, POWER = "sm_clock_mhz", "power_limit_w"
+
+
+class Trial(NamedTuple):
+    """Run `samples` samples at `setting`; `reason` is one word."""
+
+    setting: float
+    samples: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class SearchOptions:
+    """Options of a policy that searches by trials, with durations in ns."""
+
+    knees: tuple[Knee, ...]
+    knob: str  # clock | power
+    grid: int  # how many settings to choose from
+    sample_ns: int  # a sample is a step, or as many as fit into this
+    settle_ns: int  # left out after a change
+    stale_ns: int
+    turns: bool = False  # whether two settings may be taken in turns
+
+
+@dataclass(frozen=True, slots=True)
+class StepCounters:
+    """The counters at the end of a step."""
+
+    steps: int
+    end_ns: int
+    energy_uj: int
+    energy_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class SearchState:
+    """The state of one group: `asked` is the last decision (None: the reference), applied since `since_ns`."""
+
+    search: Any = None  # of the policy; it has `knob` and `reference`
+    devices: tuple[str, ...] = ()
+    trial: Trial | None = None
+    asked: Setting | None = None
+    since_ns: int | None = None
+    mark: StepCounters | None = None
+    step_s: tuple[float, ...] = ()
+    power_w: tuple[float, ...] = ()
+    steps: int = field(default=0)  # the last count that was seen
+
+
+Predict = Callable[[SearchState, SearchOptions], Prediction | None]
+
+
+def decide(
+    trials: Trials, predict: Predict, observation: Observation, state: SearchState, config: SearchOptions
+) -> tuple[Decision, SearchState]:
+    """One round: release on trouble, otherwise continue the trial or start the next."""
+    reason = trouble(observation, config.stale_ns) or _unmeasured(observation)
+    if reason:
+        idle = replace(state, trial=None, asked=None, since_ns=None, mark=None, step_s=(), power_w=())
+        return Decision("release" if state.asked is not None else "hold", reason), idle
+    progress = observation.progress
+    assert progress is not None  # _unmeasured has looked
+    assert progress.steps is not None
+    names = tuple(d.uuid for d in observation.devices)
+    if state.search is None or progress.steps < state.steps or names != state.devices:
+        settings = candidates(observation, config)
+        if len(settings) < 2:
+            return Decision("hold", "nothing_to_choose"), state
+        knob = CLOCK if config.knob == "clock" else POWER
+        state = SearchState(trials.start(knob, settings, observation.terms.slowdown_ratio, None), names)
+    state = replace(state, steps=progress.steps)
+    trial = state.trial
+    if trial is None:
+        return _next(trials, predict, observation, state, config)
+    if not _in_force(observation, state, config):
+        return Decision("hold", "not_in_force", steering=False), replace(state, since_ns=None, mark=None)
+    state = _measured(observation, state, config)
+    if len(state.step_s) < trial.samples:
+        return Decision("hold", trial.reason, steering=True), state
+    search = trials.learn(state.search, trial.setting, state.step_s, state.power_w)
+    return _next(trials, predict, observation, replace(state, search=search, trial=None, step_s=(), power_w=()), config)
+
+
+def _next(
+    trials: Trials, predict: Predict, observation: Observation, state: SearchState, config: SearchOptions
+) -> tuple[Decision, SearchState]:
+    if observation.enforced:
+        trial, search = trials.propose(state.search)
+    else:
+        trial, search = Trial(state.search.reference, _SHADOW_SAMPLES, "shadow"), state.search
+        promise = predict(state, config)
+        if promise is not None:
+            state = replace(state, trial=trial, mark=None)
+            return Decision("set", "predicted", promise.settings), state
+    setting = setting_of(search, trial.setting)
+    changed = setting != state.asked
+    state = replace(state, search=search, trial=trial, asked=setting)
+    if changed:
+        state = replace(state, since_ns=None, mark=None)
+    if setting is None:
+        return Decision("release" if changed else "hold", trial.reason, steering=True), state
+    wanted = dict.fromkeys(state.devices, setting)
+    return Decision("set" if changed else "hold", trial.reason, wanted if changed else {}, steering=True), state
+
+
+def setting_of(search: Any, value: float) -> Setting | None:
+    """A value of the search's knob as a setting; None: the original one."""
+    if value == search.reference:
+        return None
+    return Setting(sm_clock_max_mhz=int(value)) if search.knob == CLOCK else Setting(power_limit_mw=round(value * _MW))
+
+
+def _in_force(observation: Observation, state: SearchState, config: SearchOptions) -> bool:
+    """Whether the requested value of the knob is applied on every device; a wish of higher priority may override it."""
+    if not observation.enforced:
+        return True
+    asked = state.asked or Setting()
+    applied = [observation.in_force.get(uuid, Setting()) for uuid in state.devices]
+    if config.knob == "clock":
+        return all(setting.sm_clock_max_mhz == asked.sm_clock_max_mhz for setting in applied)
+    return all(setting.power_limit_mw == asked.power_limit_mw for setting in applied)
+
+
+def _unmeasured(observation: Observation) -> str:
+    """Why the job's progress cannot be measured now."""
+    progress = observation.progress
+    if progress is None or progress.steps is None:
+        return "no_steps"
+    if any(d.energy_uj is None for d in observation.devices):
+        return "no_energy"
+    return ""
+
+
+def _measured(observation: Observation, state: SearchState, config: SearchOptions) -> SearchState:
+    """With a sample, where steps have ended since the last one."""
+    progress = observation.progress
+    assert progress is not None
+    assert progress.steps is not None
+    if state.since_ns is None:
+        state = replace(state, since_ns=observation.boot_ns)
+    end_ns = progress.step_end_ns if progress.step_end_ns is not None else progress.boot_ns
+    energy_uj = sum(d.energy_uj or 0 for d in observation.devices)
+    energy_ns = sum(d.boot_ns for d in observation.devices) // len(observation.devices)
+    assert state.since_ns is not None
+    if progress.doing not in _TRAINING:
+        return replace(state, mark=None)
+    if min(end_ns, energy_ns) < state.since_ns + config.settle_ns:
+        return state
+    here, before = StepCounters(progress.steps, end_ns, energy_uj, energy_ns), state.mark
+    if before is None or energy_uj < before.energy_uj:
+        return replace(state, mark=here)
+    if here.steps == before.steps or here.end_ns - before.end_ns < config.sample_ns or here.energy_ns <= before.energy_ns:
+        return state
+    step_s = (here.end_ns - before.end_ns) / _NS / (here.steps - before.steps)
+    power_w = (here.energy_uj - before.energy_uj) * 1000 / (here.energy_ns - before.energy_ns)
+    if not power_w:
+        return replace(state, mark=here)
+    return replace(state, mark=here, step_s=(*state.step_s, step_s), power_w=(*state.power_w, power_w))
+
+
+def candidates(observation: Observation, config: SearchOptions) -> list[float]:
+    """The settings to choose from, the highest stands for the original one: SM clocks in MHz, or power limits in W."""
+    if config.knob == "power":
+        originals = observation.original_limits_mw()  # a current limit may have been set by an earlier agent
+        ranges = [d.power_range_mw for d in observation.devices]
+        if None in originals or None in ranges:
+            return []
+        top = min(limit for limit in originals if limit is not None) / _MW
+        low = max([_LOWEST_POWER * top, *(r[0] / _MW for r in ranges if r is not None)])
+        return _spread(low, top, config.grid, _POWER_STEP_W)
+    highest = [d.sm_clock_max_mhz for d in observation.devices]
+    if None in highest:
+        return []
+    top = min(clock for clock in highest if clock is not None)
+    knees = [find(config.knees, d.sku) for d in observation.devices]
+    low = max(_UNKNOWN_KNEE * top if knee is None else knee.knee_mhz for knee in knees)
+    return _spread(low, top, config.grid, _CLOCK_STEP_MHZ)
+
+
+def _spread(low: float, top: float, count: int, step: int) -> list[float]:
+    if low >= top:
+        return []
+    inner = (low + (top - low) * i / (count - 1) for i in range(count - 1))
+    return sorted({*(float(round(x / step) * step) for x in inner if round(x / step) * step < top), float(top)})
+
+
+DEFAULTS: Mapping[str, object] = {"knob": "clock", "grid": 12, "sample_s": 1.0, "settle_s": 2.0, "stale_s": 5.0}
+OPTIONS: Mapping[str, str] = {
+    "knob": "setting to steer: clock or power (default clock)",
+    "grid": "number of settings to choose from, 2 to 64 (default 12)",
+    "sample_s": "seconds of steps per sample, at least one step (default 1)",
+    "settle_s": "seconds ignored after a change of setting (default 2)",
+    "stale_s": "age in seconds at which a reading counts as missing (default 5)",
+}
+
+
+def configure(
+    policy: str, options: Mapping[str, object], knees: Sequence[Knee], defaults: Mapping[str, object] = DEFAULTS
+) -> SearchOptions:
+    """Config from the user's options.
+
+    Raises:
+        UsageError: an unknown option, or a value that cannot be.
+    """
+    values = checked(policy, options, defaults)
+    if values["knob"] not in ("clock", "power"):
+        raise UsageError(f"dvfs policy {policy}: knob: expected clock or power, got {values['knob']!r}")
+    if not 2 <= values["grid"] <= 64:
+        raise UsageError(f"dvfs policy {policy}: grid: expected an integer from 2 to 64, got {values['grid']!r}")
+    sample_ns, settle_ns, stale_ns = (int(values[name] * _NS) for name in ("sample_s", "settle_s", "stale_s"))
+    turns = values.get("turns", False)
+    return SearchOptions(tuple(knees), values["knob"], int(values["grid"]), sample_ns, settle_ns, stale_ns, turns)
