@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 TABLE = Path(__file__).with_name("knees.json")
+_STEP_MHZ = 15  # of the clocks of every supported GPU
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,3 +30,10 @@ def find(knees: Sequence[Knee], sku: str) -> Knee | None:
     """The row for NVML's device name `sku`, or None if the table does not list it."""
     name = sku.upper()
     return next((k for k in knees if any(m.upper() in name for m in k.match)), None)
+
+
+def clock_grid(knee_mhz: int, highest_mhz: int, levels: int) -> tuple[int, ...]:
+    """Clocks from the knee to the highest one, at equal distance, on steps of 15 MHz."""
+    wide = highest_mhz - knee_mhz
+    clocks = {round((knee_mhz + wide * i / (levels - 1)) / _STEP_MHZ) * _STEP_MHZ for i in range(1, levels - 1)}
+    return (knee_mhz, *sorted(f for f in clocks if knee_mhz < f < highest_mhz), highest_mhz)

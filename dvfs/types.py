@@ -153,6 +153,7 @@ class Observation:
     asked: Setting | None = None  # current request of the workload itself
     original_limit_mw: Mapping[str, int] | None = None  # by device; one without is not known yet. None: those of now
     is_provable: bool = True  # False: the devices do other work as well, which `progress` does not count
+    clocks_mhz: tuple[int, ...] = ()  # to choose from, where not every clock is possible
     owner: str = ""  # of the group's workloads: who shares the limit of groups that are kept when they are gone
 
     def original_limits_mw(self) -> list[int | None]:
@@ -221,6 +222,7 @@ class DvfsPolicy:
     kind: Kind = "efficiency"
     predict: Callable[[Any, Any], Prediction | None] = lambda _state, _config: None
     trials: Trials | None = None
+    serves: bool = False  # whether it keeps the latency limits of a server
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import exp
 
-from dvfs.knees import Knee, find
+from dvfs.knees import Knee, clock_grid, find
 from dvfs.policies._options import Ranges, checked
+from dvfs.policies._serving import QUEUE_GROWTH
 from dvfs.policies._trouble import trouble
 from dvfs.policies.slo._account import MissAccount, StepTimes, later_extra, steps_of
 from dvfs.policies.slo._attainment import AttainmentWindow, judged
@@ -29,7 +30,6 @@ from dvfs.types import Action, Decision, DvfsPolicy, Observation, Prediction, Se
 _NS = 1_000_000_000
 
 _POWER_CAP = 0x4
-_STEP_MHZ = 15
 _STEPS_KEPT = 90
 _PRICE = (0.0005, 0.015, 0.5)  # of all misses that may be, as share of the power limit: least, first, most
 _PRICE_TAU_S = 300.0
@@ -37,7 +37,6 @@ _SPENT_MOST, _SPENT_POWER = 4.0, 2.0  # limit and exponent of the overspending f
 
 _SHORTEST_S = 0.05  # of an interval; an earlier reading counts as the same one
 _LEAST_LIMIT_W = 10.0
-_QUEUE_GROWTH = 2  # requests more that wait than a reading before: the highest clock at once
 _LEARN_REQUESTS, _LEARN_S = 5, 10.0
 _PROMISE_S = 60.0
 
@@ -120,14 +119,7 @@ def _clocks(observation: Observation, config: SloOptions) -> Clocks:
     low = max(k.knee_mhz for d in observation.devices if (k := find(config.knees, d.sku)))
     high = min(d.sm_clock_max_mhz or 0 for d in observation.devices)
     limits = [d.power_limit_mw or (d.power_range_mw[1] if d.power_range_mw else 400_000) for d in observation.devices]
-    return Clocks(grid(low, high, config.levels), max(_LEAST_LIMIT_W, sum(limits) / 1e3))
-
-
-def grid(knee_mhz: int, highest_mhz: int, levels: int) -> tuple[int, ...]:
-    """Clocks from the knee to the highest one, at equal distance, on steps of 15 MHz."""
-    wide = highest_mhz - knee_mhz
-    clocks = {round((knee_mhz + wide * i / (levels - 1)) / _STEP_MHZ) * _STEP_MHZ for i in range(1, levels - 1)}
-    return (knee_mhz, *sorted(f for f in clocks if knee_mhz < f < highest_mhz), highest_mhz)
+    return Clocks(clock_grid(low, high, config.levels), max(_LEAST_LIMIT_W, sum(limits) / 1e3))
 
 
 def _lock(observation: Observation, clocks: Clocks) -> int:
@@ -217,7 +209,7 @@ def _choose_clock(
         return first_bias * max(0.0, one.first - best.first) + later_bias * max(0.0, one.later - best.later)
 
     lowest = level if interval.before.pending and reading.pending else 0  # not down while a prompt is being computed
-    crowded = reading.queue - interval.before.queue >= _QUEUE_GROWTH
+    crowded = reading.queue - interval.before.queue >= QUEUE_GROWTH
     allowed = [i for i, one in enumerate(ahead) if i == top or (i >= lowest and not one.late and not crowded)]
     new = min(allowed, key=lambda i: ahead[i].watts + price_j * extra(ahead[i]))
     step = (extra(ahead[new]) - given) / given * interval.seconds / _PRICE_TAU_S
@@ -287,4 +279,5 @@ SPEC = DvfsPolicy(
     decide=decide,
     kind="slo",
     predict=predict,
+    serves=True,
 )

@@ -7,14 +7,13 @@ Judged over a window of 200 requests or 60 s, whichever is reached first, by the
 
 from bisect import bisect_right
 from dataclasses import dataclass
-from math import sqrt
 from typing import Literal
 
+from dvfs.policies._serving import wilson
 from energy_agent.core.workloads.tokens import Latencies
 
 REQUESTS = 200
 WINDOW_S = 60.0
-Z = 1.96
 
 Verdict = Literal["kept", "missed", "open"]
 
@@ -26,17 +25,6 @@ class AttainmentWindow:
     since_s: float | None = None
     ttft: Latencies | None = None
     verdict: Verdict = "open"
-
-
-def wilson(hits: int, count: int, z: float = Z) -> tuple[float, float]:
-    """Bounds of a share of which `hits` of `count` are seen (Wilson, 1927); (0, 1) of nothing."""
-    if count <= 0:
-        return 0.0, 1.0
-    share = hits / count
-    middle = share + z * z / (2 * count)
-    half = z * sqrt(share * (1.0 - share) / count + z * z / (4.0 * count * count))
-    scale = 1.0 + z * z / count
-    return max(0.0, (middle - half) / scale), min(1.0, (middle + half) / scale)
 
 
 def proven(histogram: Latencies, limit_s: float, share: float) -> Verdict:

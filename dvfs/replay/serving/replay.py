@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from dvfs.knees import Knee, find
-from dvfs.policies.slo import grid as clocks_between
+from dvfs.knees import Knee, clock_grid, find
 from dvfs.replay.serving import hindsight
 from dvfs.replay.serving.boards import GpuPowerModel
 from dvfs.replay.serving.engine import Stream
@@ -127,7 +126,7 @@ def ready(case: ReplayCase, say: Say = lambda text: None) -> PreparedCase:
         replicas, dealt = case.replicas, streams(case.trace, case.replicas, server, slo)
         say("default")
         default = fixed(server, dealt, server.rates(None))
-    clocks = clocks_between(case.knee_mhz, server.gpu.f_max_mhz, case.levels)
+    clocks = clock_grid(case.knee_mhz, server.gpu.f_max_mhz, case.levels)
     return PreparedCase(case, replicas, tuple(dealt), tuple(server.rates(clock) for clock in clocks), default)
 
 

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dvfs import knees
-from dvfs.policies.slo import SPEC, SloState, grid
+from dvfs.knees import clock_grid
+from dvfs.policies.slo import SPEC, SloState
 from dvfs.replay.serving import boards, fleet, models, steered
 from dvfs.replay.serving.server import server
 from dvfs.replay.serving.trace import Trace
@@ -281,13 +282,13 @@ def test_a_higher_wish_in_force_is_what_is_learnt_of() -> None:
 
 @pytest.mark.parametrize("levels", [4, 8, 10])
 def test_the_grid_ends_at_knee_and_maximum(levels: int) -> None:
-    found = grid(KNEE_MHZ, TOP_MHZ, levels)
+    found = clock_grid(KNEE_MHZ, TOP_MHZ, levels)
     assert (found[0], found[-1], len(found)) == (KNEE_MHZ, TOP_MHZ, levels)
     assert sorted(found) == list(found)
 
 
 def test_a_narrow_grid_has_no_clock_twice() -> None:
-    assert grid(1005, 1030, 8) == (1005, 1020, 1030)
+    assert clock_grid(1005, 1030, 8) == (1005, 1020, 1030)
 
 
 @pytest.mark.parametrize(
@@ -380,7 +381,9 @@ def test_what_shadow_promises_holds_what_enforce_saves(boundness: tuple[float, f
     assert promised is not None
     assert promised.low < saved < promised.high
     assert 0.1 < promised.saving_ratio < 0.6
-    assert {setting.sm_clock_max_mhz for setting in promised.settings.values()} <= set(grid(KNEE_MHZ, TOP_MHZ, CONFIG.levels))
+    assert {setting.sm_clock_max_mhz for setting in promised.settings.values()} <= set(
+        clock_grid(KNEE_MHZ, TOP_MHZ, CONFIG.levels)
+    )
 
 
 def test_it_goes_up_within_two_seconds_of_a_burst() -> None:
@@ -398,7 +401,7 @@ def test_it_goes_up_within_two_seconds_of_a_burst() -> None:
     def steer(seen: Observation, _busy: float) -> int | None:
         nonlocal state
         _, state = SPEC.decide(seen, state, CONFIG)
-        lock = None if state.level is None else grid(KNEE_MHZ, TOP_MHZ, CONFIG.levels)[state.level]
+        lock = None if state.level is None else clock_grid(KNEE_MHZ, TOP_MHZ, CONFIG.levels)[state.level]
         clocks.append((seen.boot_ns / NS - steered.START_NS / NS, lock))
         return lock
 

@@ -1,0 +1,169 @@
+"""What policies of servers share: the clocks to choose from, and misses of the latency limits between two readings. Pure.
+
+A time to first token counts as the upper edge of its histogram bucket. So where the edges do not resolve the limit, the
+observations around it count as misses, and the clock stays high. The limit between tokens is one on the mean of each request,
+which a histogram of single gaps does not have: all requests that decode get their tokens together, so it is compared with the
+mean of all gaps of a period.
+"""
+
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import sqrt
+
+from dvfs.knees import Knee, clock_grid, find
+from dvfs.policies._trouble import trouble
+from dvfs.types import Decision, Observation, Setting
+from energy_agent.core.workloads.tokens import Latencies
+
+QUEUE_GROWTH = 2  # more requests waiting than one period before: the server is falling behind
+
+
+def grid_of(observation: Observation, knees: Sequence[Knee], levels: int) -> tuple[int, ...] | str:
+    """The clocks of a group, from the highest knee to the lowest maximum of its devices; in one word why there are none."""
+    given = sorted(set(observation.clocks_mhz))
+    if given:
+        return tuple(sorted({given[round(i * (len(given) - 1) / (levels - 1))] for i in range(levels)}))
+    found = [find(knees, device.sku) for device in observation.devices]
+    tops = [device.sm_clock_max_mhz for device in observation.devices]
+    lowest, highest = [knee.knee_mhz for knee in found if knee], [top for top in tops if top is not None]
+    if len(highest) < len(tops):
+        return "missing"
+    if len(lowest) < len(found):
+        return "unknown_sku"
+    return clock_grid(max(lowest), min(highest), levels) if max(lowest) < min(highest) else "no_room"
+
+
+@dataclass(frozen=True, slots=True)
+class LatencyReading:
+    """Both histograms of a server, where there is a limit, and its queue, at one instant."""
+
+    boot_ns: int
+    queue: int
+    ttft: Latencies | None
+    itl: Latencies | None
+
+
+@dataclass(frozen=True, slots=True)
+class LatencyInterval:
+    """New observations of one latency, and its limit in s. `is_mean`: the limit is on the mean of a request's observations."""
+
+    limit_s: float
+    seen: Latencies
+    is_mean: bool
+
+    def missed(self, stretch: float = 1.0) -> int:
+        """Observations above the limit, at most, if all took `stretch` times as long."""
+        limit_s, count = self.limit_s / stretch * (1 + 1e-9), self.seen.count
+        if self.is_mean:
+            return count if self.seen.sum_s > limit_s * count else 0
+        return count - sum(self.seen.counts[: bisect_right(self.seen.edges, limit_s)])
+
+
+@dataclass(frozen=True, slots=True)
+class MissCount:
+    """Observations, those above the limit, and those that would be if they took longer by a factor."""
+
+    count: float = 0.0
+    missed: float = 0.0
+    near: float = 0.0
+
+    def add(self, interval: LatencyInterval, stretch: float = 1.0, fade: float = 1.0) -> "MissCount":
+        """With the observations of an interval; earlier ones fade."""
+        count, missed, near = self.count * fade, self.missed * fade, self.near * fade
+        return MissCount(count + interval.seen.count, missed + interval.missed(), near + interval.missed(stretch))
+
+
+def read(observation: Observation, stale_ns: int) -> LatencyReading | str:
+    """The reading now; in one word why the clock may not be steered by it."""
+    reason, terms, progress = trouble(observation, stale_ns), observation.terms, observation.progress
+    if reason or progress is None:
+        return reason or "no_progress"
+    if terms.ttft_s is None and terms.itl_s is None:
+        return "no_slo"
+    ttft = progress.ttft if terms.ttft_s is not None else None
+    itl = progress.itl if terms.itl_s is not None else None
+    if progress.queue is None or (terms.ttft_s and not ttft) or (terms.itl_s and not itl):
+        return "missing_counters"
+    return LatencyReading(progress.boot_ns, progress.queue, ttft, itl)
+
+
+def between(observation: Observation, before: LatencyReading, now: LatencyReading) -> dict[str, LatencyInterval] | None:
+    """The new observations of each latency that has a limit; None if the server restarted."""
+    terms, found = observation.terms, {}
+    for name, limit_s, old, new in (
+        ("ttft", terms.ttft_s, before.ttft, now.ttft),
+        ("itl", terms.itl_s, before.itl, now.itl),
+    ):
+        if limit_s is not None and new is not None and old is not None:
+            try:
+                found[name] = LatencyInterval(limit_s, new.less(old), name == "itl")
+            except ValueError:
+                return None
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """The time between two readings of a server that may be steered.
+
+    Args:
+        grid: clocks to choose from, rising.
+        level: index of the clock in force.
+        reading: at its end.
+        seconds: its length.
+        seen: new observations of each latency with a limit.
+        grown: so many more requests wait than before.
+    """
+
+    grid: tuple[int, ...]
+    level: int
+    reading: LatencyReading
+    seconds: float
+    seen: Mapping[str, LatencyInterval]
+    grown: int
+
+
+def period_of(
+    observation: Observation, before: LatencyReading | None, knees: Sequence[Knee], levels: int, stale_ns: int
+) -> Period | tuple[str, LatencyReading | None]:
+    """The period since `before`; or in one word why there is none, with the reading to continue from.
+
+    In shadow mode there is none: without the effect of its own settings, a policy that goes by measurements has none.
+    """
+    now, grid = read(observation, stale_ns), grid_of(observation, knees, levels)
+    if isinstance(now, str):
+        return now, None
+    if isinstance(grid, str) or not observation.enforced:
+        return grid if isinstance(grid, str) else "shadow", now
+    if before is None or (before.ttft is None) != (now.ttft is None) or (before.itl is None) != (now.itl is None):
+        return "learning", now  # also after the owner added or removed a limit
+    seconds, seen = (now.boot_ns - before.boot_ns) / 1e9, between(observation, before, now)
+    if seen is None or not 0 <= seconds <= stale_ns / 1e9:
+        return "restarted" if seen is None else "gap", now
+    locks = [observation.in_force.get(device.uuid, Setting()).sm_clock_max_mhz or grid[-1] for device in observation.devices]
+    level = min(range(len(grid)), key=lambda i: abs(grid[i] - max(locks)))
+    return Period(grid, level, now, seconds, seen, now.queue - before.queue)
+
+
+def lock(observation: Observation, grid: Sequence[int], level: int, reason: str) -> Decision:
+    """A decision for a level of the grid; the highest one is a release."""
+    if level >= len(grid) - 1:
+        return Decision("release", reason)
+    return Decision("set", reason, {device.uuid: Setting(sm_clock_max_mhz=grid[level]) for device in observation.devices})
+
+
+def unsteered(level: int | None, reason: str) -> Decision:
+    """The decision for the original clock, where `level` was applied; None: it is the original one already."""
+    return Decision("hold" if level is None else "release", reason)
+
+
+def wilson(hits: float, count: float, z: float = 1.96) -> tuple[float, float]:
+    """Bounds of a share of which `hits` of `count` are seen (Wilson, 1927); (0, 1) of nothing."""
+    if count <= 0:
+        return 0.0, 1.0
+    share = hits / count
+    middle = share + z * z / (2 * count)
+    half = z * sqrt(share * (1.0 - share) / count + z * z / (4.0 * count * count))
+    scale = 1.0 + z * z / count
+    return max(0.0, (middle - half) / scale), min(1.0, (middle + half) / scale)
