@@ -8,7 +8,7 @@ release the clock at once.
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from dvfs.policies._serving import QUEUE_GROWTH, LatencyReading, MissCount, Period, lock, period_of, unsteered, wilson
+from dvfs.policies._serving import QUEUE_GROWTH, LatencyReading, MissCount, ServedPeriod, lock, period_of, unsteered, wilson
 from dvfs.policies._trials import SearchOptions
 from dvfs.types import Decision, Observation
 
@@ -31,7 +31,7 @@ class ClockSearch:
 def decide(observation: Observation, search: ClockSearch, config: SearchOptions) -> tuple[Decision, ClockSearch]:
     """One round."""
     period = period_of(observation, search.reading, config.knees, config.grid, config.stale_ns)
-    if not isinstance(period, Period):
+    if not isinstance(period, ServedPeriod):
         return unsteered(search.level, period[0]), replace(search, reading=period[1], level=None, counts={})
     now, top, counts = observation.boot_ns, len(period.grid) - 1, dict(search.counts)
     if search.high is None or now - search.since_ns > _AGAIN_S * 1e9:
@@ -39,11 +39,11 @@ def decide(observation: Observation, search: ClockSearch, config: SearchOptions)
     low, high = search.low, top if search.high is None else min(top, search.high)
     tested, reason = (low + high) // 2, "hold" if low == high else "probe"
     if period.level == tested:
-        counts = {name: counts.get(name, MissCount()).add(one) for name, one in period.seen.items()}
+        counts = {name: counts.get(name, MissCount()).add(interval) for name, interval in period.seen.items()}
     if period.grown >= QUEUE_GROWTH:  # the test goes on when the queue has stopped growing
         return unsteered(search.level, "queue"), replace(search, reading=period.reading, level=None, counts=counts)
     allowed = 1.0 - observation.terms.attainment_ratio
-    bounds = [wilson(one.missed, one.count, _Z) for one in counts.values()]
+    bounds = [wilson(count.missed, count.count, _Z) for count in counts.values()]
     if any(least > allowed for least, _ in bounds):
         low, counts, reason = min(top, tested + 1), {}, "missed"
     elif bounds and all(most <= allowed for _, most in bounds):

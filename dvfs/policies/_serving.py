@@ -24,12 +24,12 @@ def grid_of(observation: Observation, knees: Sequence[Knee], levels: int) -> tup
     given = sorted(set(observation.clocks_mhz))
     if given:
         return tuple(sorted({given[round(i * (len(given) - 1) / (levels - 1))] for i in range(levels)}))
-    found = [find(knees, device.sku) for device in observation.devices]
+    rows = [find(knees, device.sku) for device in observation.devices]
     tops = [device.sm_clock_max_mhz for device in observation.devices]
-    lowest, highest = [knee.knee_mhz for knee in found if knee], [top for top in tops if top is not None]
+    lowest, highest = [row.knee_mhz for row in rows if row], [top for top in tops if top is not None]
     if len(highest) < len(tops):
         return "missing"
-    if len(lowest) < len(found):
+    if len(lowest) < len(rows):
         return "unknown_sku"
     return clock_grid(max(lowest), min(highest), levels) if max(lowest) < min(highest) else "no_room"
 
@@ -90,21 +90,21 @@ def read(observation: Observation, stale_ns: int) -> LatencyReading | str:
 
 def between(observation: Observation, before: LatencyReading, now: LatencyReading) -> dict[str, LatencyInterval] | None:
     """The new observations of each latency that has a limit; None if the server restarted."""
-    terms, found = observation.terms, {}
+    terms, seen = observation.terms, {}
     for name, limit_s, old, new in (
         ("ttft", terms.ttft_s, before.ttft, now.ttft),
         ("itl", terms.itl_s, before.itl, now.itl),
     ):
         if limit_s is not None and new is not None and old is not None:
             try:
-                found[name] = LatencyInterval(limit_s, new.less(old), name == "itl")
+                seen[name] = LatencyInterval(limit_s, new.less(old), name == "itl")
             except ValueError:
                 return None
-    return found
+    return seen
 
 
 @dataclass(frozen=True, slots=True)
-class Period:
+class ServedPeriod:
     """The time between two readings of a server that may be steered.
 
     Args:
@@ -126,7 +126,7 @@ class Period:
 
 def period_of(
     observation: Observation, before: LatencyReading | None, knees: Sequence[Knee], levels: int, stale_ns: int
-) -> Period | tuple[str, LatencyReading | None]:
+) -> ServedPeriod | tuple[str, LatencyReading | None]:
     """The period since `before`; or in one word why there is none, with the reading to continue from.
 
     In shadow mode there is none: without the effect of its own settings, a policy that goes by measurements has none.
@@ -143,7 +143,7 @@ def period_of(
         return "restarted" if seen is None else "gap", now
     locks = [observation.in_force.get(device.uuid, Setting()).sm_clock_max_mhz or grid[-1] for device in observation.devices]
     level = min(range(len(grid)), key=lambda i: abs(grid[i] - max(locks)))
-    return Period(grid, level, now, seconds, seen, now.queue - before.queue)
+    return ServedPeriod(grid, level, now, seconds, seen, now.queue - before.queue)
 
 
 def lock(observation: Observation, grid: Sequence[int], level: int, reason: str) -> Decision:

@@ -13,7 +13,16 @@ from math import exp
 
 from dvfs.knees import Knee
 from dvfs.policies._options import Ranges, checked
-from dvfs.policies._serving import QUEUE_GROWTH, LatencyInterval, LatencyReading, MissCount, Period, lock, period_of, unsteered
+from dvfs.policies._serving import (
+    QUEUE_GROWTH,
+    LatencyInterval,
+    LatencyReading,
+    MissCount,
+    ServedPeriod,
+    lock,
+    period_of,
+    unsteered,
+)
 from dvfs.types import Decision, DvfsPolicy, Observation
 
 _NS = 1_000_000_000
@@ -51,14 +60,14 @@ class AimdState:
 def decide(observation: Observation, state: AimdState, config: AimdOptions) -> tuple[Decision, AimdState]:
     """One round, see the module."""
     period = period_of(observation, state.reading, config.knees, config.levels, config.stale_ns)
-    if not isinstance(period, Period):
+    if not isinstance(period, ServedPeriod):
         next_state = AimdState(period[1], since_ns=observation.boot_ns, recent=state.recent)
         return unsteered(state.level, period[0]), next_state
     grid, seen, top = period.grid, period.seen, len(period.grid) - 1
     level = top if state.level is None else min(state.level, top)
     stretch, fade = grid[level] / grid[max(0, level - 1)], exp(-period.seconds / _BUDGET_S)
-    recent = {name: state.recent.get(name, MissCount()).add(one, stretch, fade) for name, one in seen.items()}
-    here = {name: state.here.get(name, MissCount()).add(one, stretch) for name, one in seen.items()}
+    recent = {name: state.recent.get(name, MissCount()).add(interval, stretch, fade) for name, interval in seen.items()}
+    here = {name: state.here.get(name, MissCount()).add(interval, stretch) for name, interval in seen.items()}
     state = replace(state, reading=period.reading, recent=recent, here=here)
     new, reason, resume = _next_level(observation, state, seen, level, top, period.grown)
     if new == level:
@@ -74,8 +83,8 @@ def _next_level(
     budget = 1.0 - observation.terms.attainment_ratio
     if grown >= QUEUE_GROWTH:
         return top, "queue", level if state.resume is None else state.resume
-    spent = {name: one.missed / (budget * one.count + 1.0) for name, one in state.recent.items()}  # one miss proves nothing
-    missed = {name: one.missed() for name, one in seen.items()}
+    spent = {name: past.missed / (budget * past.count + 1.0) for name, past in state.recent.items()}  # a single miss is chance
+    missed = {name: interval.missed() for name, interval in seen.items()}
     late = max(missed, key=lambda name: spent[name] if missed[name] else -1.0)
     if max(spent.values()) >= 1.0:
         return top, "budget_spent", None
@@ -86,7 +95,7 @@ def _next_level(
         return (min(top, state.resume + 1), "resumed", None) if grown <= 0 else (level, "queue", state.resume)
     calm_s = (observation.boot_ns - state.since_ns) / _NS
     if level and calm_s >= _CALM_S and max(spent.values()) <= _RESERVE:
-        if not (tight := [name for name, one in state.here.items() if not _has_slack(name, one, budget)]):
+        if not (tight := [name for name, here in state.here.items() if not _has_slack(name, here, budget)]):
             return level - 1, "slack", None
         return level, tight[0], None
     return level, "knee" if not level else "calm", None

@@ -3,13 +3,13 @@
 import argparse
 import json
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from energy_agent.core.errors import UsageError
 from wattlens.cli._command import print_table
 
 if TYPE_CHECKING:
-    from dvfs.types import DvfsPolicy, NodePolicy
+    from dvfs.types import DvfsPolicy, NodePolicy, Trials
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -18,7 +18,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--stdio",
         action="store_true",
-        help="exchange JSON lines on stdin and stdout, to evaluate the policy on external data (docs/dvfs.md#policies)",
+        help="exchange JSON lines on stdin and stdout, to evaluate the policy on external data (docs/dvfs-plant.md)",
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
 
@@ -54,11 +54,25 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _serve(name: str | None, policies: "dict[str, DvfsPolicy | NodePolicy]") -> int:
-    from dvfs.replay.stdio import serve
+    """Serve the protocol of the first line: an SLO makes it that of a server, otherwise it is that of a training job."""
+    from dvfs.replay.stdio import serving, training
+    from dvfs.replay.stdio.lines import JsonLines, read_lines
 
-    able = {each: trials for each, spec in policies.items() if (trials := getattr(spec, "trials", None)) is not None}
-    trials = able.get(name) if name is not None else None
-    if trials is None:
-        raise UsageError(f"--stdio: expected a policy that searches by trials: {', '.join(able)}")
-    serve(trials, sys.stdin, lambda line: print(line, flush=True))
+    spec = policies.get(name or "")
+    trials, serves = getattr(spec, "trials", None), getattr(spec, "serves", False)
+    if trials is None and not serves:
+        able = [each for each, one in policies.items() if getattr(one, "trials", None) or getattr(one, "serves", False)]
+        raise UsageError(f"dvfs policy: --stdio: expected one of {', '.join(able)}, got {name}")
+    lines = JsonLines(read_lines(sys.stdin.buffer))
+    first = lines.peek()
+    is_serving = serves and (trials is None or (first is not None and '"slo"' in _text(first)))
+    if not is_serving:
+        training.serve(cast("Trials", trials), lines, lambda line: print(line, flush=True))
+        return 0
+    for line in serving.replies(cast("DvfsPolicy", spec), lines):
+        print(line, flush=True)
     return 0
+
+
+def _text(line: str | bytes) -> str:
+    return line if isinstance(line, str) else line.decode(errors="replace")

@@ -9,7 +9,8 @@ import pytest
 
 from benchmarks.physics import job
 from dvfs.policies.progress import SPEC
-from dvfs.replay.stdio import serve
+from dvfs.replay.stdio.lines import JsonLines
+from dvfs.replay.stdio.training import serve
 from energy_agent.core.errors import UsageError
 
 
@@ -54,7 +55,7 @@ def test_runs_one_after_another_by_the_command() -> None:
 def talked(*lines: object) -> list[dict]:
     said: list[dict] = []
     texts = [line if isinstance(line, str) else json.dumps(line) for line in lines]
-    serve(SPEC.trials, texts, lambda text: said.append(json.loads(text)))
+    serve(SPEC.trials, JsonLines(texts), lambda text: said.append(json.loads(text)))
     return said
 
 
@@ -89,7 +90,7 @@ def test_settings_are_told_as_they_were_given_blank_lines_are_none_and_steps_may
         ([FIRST, {"step_s": [1.0], "power_w": [3.0], "left": 0}, {"left": 3}], "line 3: expected"),
         (['{"settings": [1e999]}'], "settings.0"),
         (["[" * 5000], "line 1"),
-        (["x" * 2_000_000], "line 1: longer than"),
+        (["x" * 2_000_000], "line 1: expected at most"),
     ],
 )
 def test_a_wrong_line_is_named(lines: list[object], says: str) -> None:

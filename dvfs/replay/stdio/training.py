@@ -1,4 +1,4 @@
-"""The open protocol: a policy that searches by trials, driven by anyone over JSON lines, who keeps the truth to himself.
+"""The open protocol for training: a policy proposes settings, and a judge who knows the truth runs them.
 
 In:  {"knob": "power_limit_w", "settings": [...], "slowdown": 0.05, "steps": 3000}
 Out: {"setting": S, "steps": N}
@@ -10,21 +10,19 @@ Out: {"chosen": S}                                                 and the next 
 """
 
 import json
-from collections.abc import Callable, Iterable
-from typing import Annotated, Literal, TypeVar
+from collections.abc import Callable
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field, TypeAdapter
+from pydantic import BaseModel, Field
 
+from dvfs.replay.stdio.lines import JsonLines
 from dvfs.types import Trials
 from energy_agent.core.errors import UsageError
-from energy_agent.runtime.files import json_file
 
-MAX_LINE = 1 << 20
 MAX_SETTINGS = 1024
 MAX_STEPS = 100_000_000
 Number = Annotated[float | int, Field(ge=1e-9, le=1e9)]  # reported as entered: 150, not 150.0
 Numbers = Annotated[list[Number], Field(min_length=1)]
-M = TypeVar("M", bound=BaseModel)
 
 
 class _First(BaseModel, strict=True):
@@ -40,34 +38,20 @@ class _Samples(BaseModel, strict=True):
     left: Annotated[int, Field(ge=0)] | None = None
 
 
-class _Lines:
-    def __init__(self, lines: Iterable[str]) -> None:
-        self._lines = ((number, line) for number, line in enumerate(lines, 1) if line.strip())
-        self.number = 0
-
-    def read(self, model: type[M]) -> M | None:
-        """The next message; None at the end. Raises UsageError."""
-        self.number, line = next(self._lines, (0, ""))
-        if len(line) > MAX_LINE:
-            raise ValueError(f"expected at most {MAX_LINE} characters")
-        return json_file.parse(TypeAdapter(model), line, f"line {self.number}") if self.number else None
-
-
-def serve(trials: Trials, lines: Iterable[str], answer: Callable[[str], object]) -> None:
+def serve(trials: Trials, lines: JsonLines, answer: Callable[[str], object]) -> None:
     """Answer until the lines end.
 
     Raises:
         UsageError: a line that is not of the protocol; names its number.
     """
-    read = _Lines(lines)
     try:
-        while (first := read.read(_First)) is not None:
-            _play(trials, first, read, answer)
+        while (first := lines.read(_First)) is not None:
+            _play(trials, first, lines, answer)
     except (ValueError, ArithmeticError) as error:
-        raise UsageError(f"line {read.number}: {error}") from error
+        raise UsageError(f"line {lines.number}: {error}") from error
 
 
-def _play(trials: Trials, first: _First, lines: _Lines, answer: Callable[[str], object]) -> None:
+def _play(trials: Trials, first: _First, lines: JsonLines, answer: Callable[[str], object]) -> None:
     """One run, to what is chosen."""
     given = {float(value): value for value in first.settings}
     state = trials.start(first.knob, list(given), float(first.slowdown), first.steps)

@@ -1,0 +1,160 @@
+"""The open protocol for serving: every policy that serves, hostile lines, and the same decisions as over an `Observation`."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import dvfs.policies as package
+from dvfs.replay.stdio.lines import MAX_LINE, JsonLines
+from dvfs.replay.stdio.serving import replies
+from energy_agent.core import plugin
+from energy_agent.core.errors import UsageError
+
+SERVING = sorted(name for name, spec in plugin.discover(package).items() if getattr(spec, "serves", False))
+START = {"settings": [990, 1980, 1320, 1650], "slo": {"ttft_ms": 500, "itl_ms": 50, "attainment": 0.99}}
+EDGES = [0.025, 0.05, 0.25, 0.5, 1.0]
+
+
+def histogram(count: int, seconds: float) -> dict:
+    buckets = [[edge, count if seconds <= edge else 0] for edge in EDGES]
+    return {"sum": count * seconds, "count": count, "buckets": [*buckets, ["+Inf", count]]}
+
+
+def period(n: int, period_s: float = 1.0, ttft_s: float = 0.1, itl_s: float = 0.01, **more: object) -> dict:
+    """The n-th line of a steady server that ends four requests per period."""
+    counts = {"tokens": {"prompt": 4000 * n, "generation": 400 * n}, "requests": 4 * n, "running": 2, "waiting": 0}
+    latencies = {"ttft": histogram(4 * n, ttft_s), "itl": histogram(400 * n, itl_s)}
+    return {"t_s": n * period_s, "energy_j": 300.0 * n * period_s} | counts | latencies | more
+
+
+def talk(name: str, *lines: object) -> list[dict]:
+    texts = [line if isinstance(line, str | bytes) else json.dumps(line) for line in lines]
+    return [json.loads(text) for text in replies(plugin.load(package, name), JsonLines(texts))]
+
+
+def test_the_policies_that_serve() -> None:
+    assert SERVING == ["aimd", "bisect", "slo"]
+
+
+@pytest.mark.parametrize("period_s", [0.2, 1.0, 5.0])
+@pytest.mark.parametrize("name", ["aimd", "bisect"])
+def test_with_slack_the_clock_falls_and_missing_metrics_release_it(name: str, period_s: float) -> None:
+    start = {**START, "period_s": period_s}
+    lines = [period(n, period_s) for n in range(1, 600)]
+    answers = talk(name, start, *lines, {"t_s": 600 * period_s})
+    assert {answer["setting"] for answer in answers} <= set(START["settings"])
+    assert answers[-2]["setting"] == 990
+    assert answers[-1] == {"setting": 1980, "reason": "missing_counters"}
+
+
+def test_slo_lowers_the_clock_of_a_light_load() -> None:
+    answers = talk("slo", START, *(period(n) for n in range(1, 120)))
+    assert min(answer["setting"] for answer in answers) < 1980
+    assert {answer["setting"] for answer in answers} <= set(START["settings"])
+
+
+@pytest.mark.parametrize(("role", "missing"), [("prefill", "itl"), ("decode", "ttft")])
+@pytest.mark.parametrize("name", ["aimd", "bisect"])
+def test_a_pool_needs_only_its_own_latency(name: str, role: str, missing: str) -> None:
+    lines = [period(n, **{missing: None}) for n in range(1, 400)]
+    assert talk(name, {**START, "role": role}, *lines)[-1]["setting"] == 990
+    assert talk(name, START, *lines)[-1] == {"setting": 1980, "reason": "missing_counters"}
+
+
+def test_by_the_command_each_line_is_answered_before_the_next_is_written() -> None:
+    command = [sys.executable, "-m", "wattlens", "dvfs", "policy", "aimd", "--stdio"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1) as process:
+        process.stdin.write(json.dumps(START) + "\n")
+        for n in range(1, 20):
+            process.stdin.write(json.dumps(period(n)) + "\n")
+            assert set(json.loads(process.stdout.readline())) == {"setting", "reason"}
+        process.stdin.close()
+        assert process.wait(60) == 0
+
+
+def run(name: str, raw: bytes) -> subprocess.CompletedProcess[bytes]:
+    command = [sys.executable, "-m", "wattlens", "dvfs", "policy", name, "--stdio"]
+    return subprocess.run(command, input=raw, capture_output=True, timeout=60, check=False)
+
+
+@pytest.mark.parametrize(
+    ("name", "raw", "says"),
+    [
+        ("slo", b"\xff\xfe\n", b"line 1: Invalid JSON"),
+        ("bisect", json.dumps(START).encode() + b"\n" + b"x" * (3 * MAX_LINE), b"line 2: expected at most 1048576 characters"),
+        ("bisect", b'{"slo": 3}\n', b"line 1: settings: Field required"),
+        ("phase", b"", b"dvfs policy: --stdio: expected one of aimd, bisect, progress, slo, got phase"),
+    ],
+)
+def test_a_wrong_line_ends_the_command_in_one_line(name: str, raw: bytes, says: bytes) -> None:
+    done = run(name, raw)
+    assert (done.returncode, done.stdout, done.stderr.count(b"\n")) == (2, b"", 1)
+    assert says in done.stderr
+
+
+def test_bisect_takes_both_protocols() -> None:
+    lines = [{"settings": [100, 200]}, {"left": 0}]
+    done = run("bisect", "\n".join(map(json.dumps, lines)).encode())
+    assert [json.loads(line) for line in done.stdout.splitlines()][-1] == {"chosen": 200}
+
+
+@pytest.mark.parametrize(
+    ("lines", "says"),
+    [
+        ([{**START, "slo": {}}], "line 1: slo: expected ttft_ms or itl_ms"),
+        ([{**START, "role": "decode", "slo": {"ttft_ms": 5}}], "slo: expected itl_ms"),
+        ([{**START, "slo": {"ttfs_ms": 5}}], "slo.ttfs_ms: Extra inputs are not permitted"),
+        ([{**START, "slo": {"ttft_ms": 5, "attainment": 1}}], "slo.attainment"),
+        ([{**START, "settings": [1980]}], "settings: List should have at least 2 items"),
+        ([{**START, "settings": [1980, 1980]}], "expected at least two different clocks"),
+        ([{**START, "settings": [1980, True]}], "settings.1"),
+        ([{**START, "period_s": 0.1}], "period_s"),
+        ([{**START, "period_s": 6}], "period_s"),
+        ([{**START, "knob": "power_limit_w"}], "knob"),
+        ([START, {}], "line 2: t_s: Field required"),
+        ([START, {"t_s": 2}, "", {"t_s": 2}], "line 4: t_s: expected more than 2, got 2"),
+        ([START, {"t_s": -1}], "line 2: t_s"),
+        ([START, '{"t_s": NaN}'], "line 2"),
+        ([START, '{"t_s": 1, "energy_j": 1e999}'], "line 2"),
+        ([START, {"t_s": 1, "waiting": -1}], "waiting"),
+        ([START, {"t_s": 1, "ttft": {"buckets": [[0.5, 1], [0.25, 2]]}}], "ttft: buckets: expected rising upper edges"),
+        ([START, {"t_s": 1, "ttft": {"buckets": [["+Inf", 1], [0.25, 2]]}}], "expected rising upper edges"),
+        ([START, {"t_s": 1, "ttft": {"buckets": [[0.25, 2], ["+Inf", 1]]}}], "expected cumulative counts"),
+        ([START, {"t_s": 1, "ttft": {"count": 1, "buckets": [["+Inf", 2]]}}], "count: expected at least"),
+        ([START, {"t_s": 1, "ttft": {"buckets": [[0.25]]}}], "ttft.buckets"),
+        ([START, "[" * 5000], "line 2"),
+        ([START, "null"], "line 2"),
+    ],
+)
+def test_a_wrong_line_is_named(lines: list[object], says: str) -> None:
+    with pytest.raises(UsageError, match=says):
+        talk("aimd", *lines)
+
+
+NUMBERS = st.none() | st.integers(0, 10**15) | st.floats(0, 1e15)
+COUNTS = st.lists(NUMBERS.filter(lambda n: n is not None), min_size=1, max_size=4).map(sorted)
+HISTOGRAMS = st.none() | st.builds(
+    lambda counts, total: {"sum": total, "buckets": [[0.1 * (i + 1), n] for i, n in enumerate(counts)]}, COUNTS, NUMBERS
+)
+PERIODS = st.fixed_dictionaries(
+    {"ttft": HISTOGRAMS, "itl": HISTOGRAMS, "tokens": st.fixed_dictionaries({"prompt": NUMBERS, "generation": NUMBERS})}
+    | dict.fromkeys(("energy_j", "requests", "running", "waiting", "drafts", "accepted", "engine_steps"), NUMBERS)
+)
+
+
+@given(st.sampled_from(SERVING), st.lists(PERIODS, max_size=12), st.floats(0.2, 5.0))
+def test_any_counters_are_answered_with_a_setting_or_a_usage_error(name: str, periods: list[dict], period_s: float) -> None:
+    def lines() -> Iterator[str]:
+        yield json.dumps({**START, "period_s": period_s})
+        for n, one in enumerate(periods, 1):
+            yield json.dumps(one | {"t_s": n * period_s})
+
+    with suppress(UsageError):
+        for text in replies(plugin.load(package, name), JsonLines(lines())):
+            assert json.loads(text)["setting"] in START["settings"]
