@@ -2,13 +2,14 @@
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 import energy_agent.tokens.servers
+from energy_agent.config.tokens import TokenSource
 from energy_agent.core import plugin
 from energy_agent.core.energy import ProcessUse
 from energy_agent.core.errors import UsageError
@@ -16,6 +17,7 @@ from energy_agent.core.ports import Clock
 from energy_agent.owners.cgroup_tree import CgroupTree
 from energy_agent.owners.processes import ProcessOwners
 from energy_agent.tokens.endpoint import fetch
+from energy_agent.tokens.poller import server_of
 from energy_agent.tokens.reading import EndpointError
 from energy_agent.tokens.response_parser import names_of, read
 from energy_agent.tokens.server_spec import TokenServer
@@ -35,13 +37,15 @@ _LATE_S: Final = 0.25
 class EngineReader:
     """The metrics endpoint of one engine: `counts` are the machine's seconds before and after a reading, and its tokens.
 
-    `age_s`: maximum age of its count in a response of the agent, by the machine's clock.
+    `age_s`: maximum age of its count in a response of the agent, by the machine's clock. `source`: its entry under `tokens` in
+    the configuration of a private agent.
     """
 
     url: str
     name: str
     server: TokenServer
     age_s: float
+    source: dict[str, Any] = field(default_factory=dict)
     counts: list[tuple[float, float, int]] = field(default_factory=list)
     fell: bool = False
 
@@ -92,8 +96,25 @@ def open_engine(url: str, clock: Clock) -> EngineReader:
         raise UsageError(f"--engine: {error}") from None
     for name, server in servers.items():
         if _generated(server, text) is not None:
-            return EngineReader(url, name, server, clock.real_seconds(AGENT_AGE_S) + _LATE_S)
+            return EngineReader(url, name, server, _age_s(clock, 1.0), {"url": url, "server": name})
     raise UsageError(f"--engine {url}: expected the metrics endpoint of one of {', '.join(servers)}")
+
+
+def configured_engines(sources: Iterable[TokenSource], clock: Clock) -> list[EngineReader]:
+    """The engines that a configuration of the agent names, whether they respond or not."""
+    return [
+        EngineReader(url, source.server, server_of(source), _age_s(clock, source.period_s), _entry(source) | {"url": url})
+        for source in sources
+        for url in source.endpoints
+    ]
+
+
+def _entry(source: TokenSource) -> dict[str, Any]:
+    return source.model_dump(mode="json", exclude_none=True, exclude={"ports"})
+
+
+def _age_s(clock: Clock, period_s: float) -> float:
+    return clock.real_seconds(AGENT_AGE_S - 1.0 + period_s) + _LATE_S
 
 
 def _generated(server: TokenServer, text: str) -> int | None:

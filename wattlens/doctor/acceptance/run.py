@@ -14,7 +14,14 @@ from energy_agent.core.units import NS_PER_S
 from energy_agent.runtime.clock import clock_for
 from wattlens.doctor import sensors
 from wattlens.doctor.acceptance.comparison import Bounds, compare
-from wattlens.doctor.acceptance.engine import EngineOwner, EngineReader, compare_engine, find_owner, open_engine
+from wattlens.doctor.acceptance.engine import (
+    EngineOwner,
+    EngineReader,
+    compare_engine,
+    configured_engines,
+    find_owner,
+    open_engine,
+)
 from wattlens.doctor.acceptance.follow import ComparisonReadings, agent_reading, observe, sweep_s
 from wattlens.doctor.acceptance.overhead import AgentCost, agent_cost, idle_power, metrics_cost
 from wattlens.doctor.acceptance.result import (
@@ -33,6 +40,11 @@ from wattlens.scrape.access import AgentAccess
 from wattlens.top.agent import TopAgent, TopReader, is_answering, open_agent
 from wattlens.top.metrics import MetricsResponse
 
+REQUIRED: Final = (
+    "gpu_energy_joules_total", "gpu_energy_edge_uncertainty_joules", "gpu_energy_gap_bound_joules_total",
+    "source_last_success_timestamp_seconds", "ledger_commits_total", "reader_restarts_total",
+)  # fmt: skip
+"""Families that the agent has to export; its configuration may exclude them."""
 SENSORS_S: Final = (2.0, 60.0)
 _AGENT_RUNS = "the node's agent runs all the time; stop it and repeat the command to compare"
 
@@ -70,24 +82,22 @@ def measure(options: AcceptanceOptions, config: Config, environ: Mapping[str, st
         raise WattlensError(f"NVML {answers.fatal.call}: {answers.fatal.reason}; see wattlens doctor")
     if not answers.devices:
         raise WattlensError("no GPU responds; see wattlens doctor")
-    urls = list(dict.fromkeys(options.engines)) or [url for source in config.tokens for url in source.endpoints]
-    engines = [open_engine(url, clock) for url in urls]
+    engines = [open_engine(url, clock) for url in dict.fromkeys(options.engines)] or configured_engines(config.tokens, clock)
     procfs = config.node.procfs
     roots = [procfs] if options.simulate is None else [options.simulate / "proc", procfs]
-    owners = [find_owner(url, answers, roots) for url in urls]
+    owners = [find_owner(engine.url, answers, roots) for engine in engines]
     profile, sensors_reason = _sensor_profile(environ, options.seconds)
     runs = not options.may_start or (options.simulate is None and is_answering(options.access))
     idle = {i: Estimate(reason=_AGENT_RUNS) for i in answers.devices}
     if not runs:
         idle = idle_power(environ, answers, options.seconds)
-    settings = {"tokens": [_source(*each) for each in zip(engines, owners, strict=True) if each[1].workload]}
+    named = [(engine, owner) for engine, owner in zip(engines, owners, strict=True) if owner.workload]
+    settings = {"tokens": [engine.source | {"workload": owner.workload} for engine, owner in named]}
     simulate = None if runs else options.simulate
     with open_agent(options.access, simulate, may_start=not runs, settings=settings) as agent:
         reader = TopReader.of(agent)
         first = reader.read_first()
         _check_agent(first, answers, simulated=bool(environ.get("WATTLENS_SIM")))
-        for engine in engines:
-            engine.read_once()
         began = agent_cost(agent, first, clock)
         seen = observe(reader, environ, clock, options.seconds, list(answers.troubles), engines)
         ended = agent_cost(agent, seen.responses[-1] if seen.responses else first, clock)
@@ -111,10 +121,6 @@ def measure(options: AcceptanceOptions, config: Config, environ: Mapping[str, st
             sensors_reason=sensors_reason,
         )
     )
-
-
-def _source(engine: EngineReader, owner: EngineOwner) -> Mapping[str, str]:
-    return {"workload": owner.workload, "url": engine.url, "server": engine.name}
 
 
 def _sensor_profile(environ: Mapping[str, str], seconds: float) -> tuple[dict[int, dict[str, Any]], str]:
@@ -142,7 +148,8 @@ def _check_agent(first: MetricsResponse, answers: NvmlAnswers, *, simulated: boo
 def _gpus(
     answers: NvmlAnswers, seen: ComparisonReadings, idle: Mapping[int, Estimate], profile: Mapping[int, Mapping[str, Any]]
 ) -> tuple[GpuResult, ...]:
-    results = []
+    results: list[GpuResult] = []
+    missing = [name for name in REQUIRED if not any(next(response.rows(name), None) for response in seen.responses)]
     for index, device in sorted(answers.devices.items()):
         uuid = device.info.uuid
         counter = seen.counters.get(uuid)
@@ -153,6 +160,8 @@ def _gpus(
         )  # fmt: skip
         if counter is not None and counter.energy_mj:
             result = replace(result, **{"reason": ""} | compare(seen.of_gpu(uuid), counter, seen.from_ns, seen.to_ns))
+        if missing and seen.responses:
+            result = replace(result, reason=f"the agent does not export wattlens_{missing[0]}")
         if uuid in seen.gone:
             result = replace(result, reason=reason_text(seen.gone[uuid]))
         results.append(result)
