@@ -3,7 +3,7 @@
 import textwrap
 from collections.abc import Iterator
 
-from wattlens.doctor.acceptance.result import AcceptanceResult, Criterion, GpuResult
+from wattlens.doctor.acceptance.result import AcceptanceResult, Criterion, Estimate, GpuResult
 
 _WIDTH = 79
 _WORDS = {True: "ok", False: "FAIL", None: "absent"}
@@ -22,11 +22,24 @@ def describe(result: AcceptanceResult, note: str) -> str:
     lines = [*textwrap.wrap(head, _WIDTH), "", *_table(result.gpus), ""]
     for criterion in result.criteria:
         lines += _criterion(criterion)
-    if result.sensors_reason:
-        lines += textwrap.wrap(f"sensor capture: not available: {result.sensors_reason}", _WIDTH)
+    lines += ["", *textwrap.wrap(_sensors(result), _WIDTH)]
     lines += ["", *textwrap.wrap(_verdict(result), _WIDTH)]
     lines += textwrap.wrap(note, _WIDTH, break_long_words=False, break_on_hyphens=False) if note else []
     return "\n".join([*lines, ""])
+
+
+def _sensors(result: AcceptanceResult) -> str:
+    """How often the energy counters tick, of all that the sensor capture measured."""
+    if result.sensors_reason:
+        return f"Sensor capture: not available: {result.sensors_reason}"
+    parameters = [gpu.sensors.get("tick_ms") for gpu in result.gpus if gpu.sensors is not None]
+    ticks_ms = [each.value for each in parameters if isinstance(each, Estimate) and each.value is not None]
+    if not ticks_ms:
+        return "Sensor capture: no GPU's energy counter ticked often enough."
+    return (
+        f"Sensor capture of {len(ticks_ms)} GPUs: energy counters tick every {min(ticks_ms):.1f} to {max(ticks_ms):.1f} ms; "
+        "--json and the result file have every parameter."
+    )
 
 
 def _table(gpus: tuple[GpuResult, ...]) -> Iterator[str]:
