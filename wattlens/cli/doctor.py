@@ -95,7 +95,8 @@ def _sensors(args: argparse.Namespace, environ: dict[str, str]) -> int:
 
     if args.out is not None:
         capturing.check_free(args.out)
-    measured = sensors.measure(environ, args.seconds or 60.0, None if args.sensors < 0 else args.sensors)
+    gpu = None if args.sensors < 0 else args.sensors
+    measured = sensors.measure(environ, args.seconds or 60.0, gpu, single=args.out is not None)
     if args.out is not None:
         sensors.write_capture(args.out, measured)
     if args.json:

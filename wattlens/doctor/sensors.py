@@ -57,26 +57,28 @@ class MeasuredSensors:
         return self.head | {"boards": [self.gpus[i] for i in sorted(self.gpus)]}
 
 
-def measure(environ: Mapping[str, str], seconds: float, gpu: int | None = None) -> MeasuredSensors:
+def measure(environ: Mapping[str, str], seconds: float, gpu: int | None = None, *, single: bool = False) -> MeasuredSensors:
     """Watch every GPU, or one, for `seconds` under the current load.
 
     GPUs that hang are named and excluded, and the watch restarts.
 
     Raises:
-        UsageError: no such GPU.
+        UsageError: no such GPU, or with `single` several.
         WattlensError: NVML as a whole does not respond.
     """
     hung: dict[int, str] = {}
     while True:
         try:
-            return _measured(environ, seconds, gpu, hung)
+            return _measured(environ, seconds, gpu, hung, single)
         except child.ChildError as failed:
             if failed.index is None or failed.index in hung:
                 raise
             hung[failed.index] = failed.reason
 
 
-def _measured(environ: Mapping[str, str], seconds: float, gpu: int | None, hung: Mapping[int, str]) -> MeasuredSensors:
+def _measured(
+    environ: Mapping[str, str], seconds: float, gpu: int | None, hung: Mapping[int, str], single: bool
+) -> MeasuredSensors:
     simulated = bool(environ.get("WATTLENS_SIM"))
     found = MeasuredSensors(
         {"schema": SCHEMA, "wattlens": wattlens.__version__, "simulated": simulated, "seconds": seconds, "fields": SIGNALS},
@@ -92,6 +94,10 @@ def _measured(environ: Mapping[str, str], seconds: float, gpu: int | None, hung:
                     found.head |= {"driver": message["driver"], "nvml": message["nvml"]}
                     if gpu is not None and gpu >= message["count"]:
                         raise UsageError(f"--sensors: expected a GPU from 0 to {message['count'] - 1}, got {gpu}")
+                    if single and gpu is None and message["count"] > 1:
+                        raise UsageError(
+                            f"--out: a file has one GPU and this node has {message['count']}: choose one, --sensors GPU"
+                        )
                 case "fatal":
                     raise WattlensError(f"NVML {message['call']}: {message['reason']}; see wattlens doctor")
                 case "board":
@@ -113,10 +119,8 @@ def write_capture(path: Path, measured: MeasuredSensors) -> None:
     """Write the capture file of one GPU: what --json prints without UUID, and the changes in us since the first reading.
 
     Raises:
-        UsageError: more than one GPU was measured, it did not respond, or the file cannot be written.
+        UsageError: the GPU did not respond, or the file cannot be written.
     """
-    if len(measured.gpus) != 1:
-        raise UsageError("--out holds one GPU, and this node has more: name it, --sensors GPU")
     (index,) = measured.gpus
     changes = measured.changes.get(index, {})
     if not changes:

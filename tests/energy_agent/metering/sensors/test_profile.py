@@ -11,10 +11,10 @@ from energy_agent.metering.sensors.steps import STEADY
 from energy_agent.metering.sensors.traces import MIN_TICKS, SensorTraces
 from energy_agent.sim.gpu.boards import BoardSpec
 from energy_agent.sim.gpu.sensors import SENSOR_CLASSES, SENSOR_PARAMETERS, random_board
-from tests.doubles.gpus import A100, H100, V100
+from tests.doubles.gpus import H100, V100
 from tests.doubles.sensor_traces import traces_of, true_sensors, watch_gpus
 
-DEFAULTS = [BoardSpec(sku, counter_model=model) for sku in (H100, A100, V100, "L40S") for model in ("full", "sampled")]
+DEFAULTS = [BoardSpec(sku, counter_model=model) for sku in (H100, V100) for model in ("full", "sampled")]
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def test_every_clock_window_and_kind_of_counter_is_found(profiles):
 
 @pytest.mark.smoke
 def test_intervals_hold_the_truth_for_gpus_of_every_class(profiles):
-    specs = [random_board(random.Random(f"{c}/{n}"), c) for c in SENSOR_CLASSES for n in range(3)] + DEFAULTS
+    specs = [random_board(random.Random(f"{c}/{n}"), c) for c in SENSOR_CLASSES for n in range(2)] + DEFAULTS
     found = [outcomes(f, s) for f, s in zip(profiles(specs, seed=37), specs, strict=True)]
     states = [state for o in found for state in o.values()]
     assert states.count(False) <= 0.08 * len(states)
@@ -98,6 +98,7 @@ def test_a_steady_load_shows_clocks_but_no_window(profiles):
         assert found.sensors[name].reason.startswith(STEADY)
 
 
+@pytest.mark.smoke
 def test_short_levels_leave_a_window_out_rather_than_wrong(profiles):
     specs = [BoardSpec(H100, overrides={"power_clock": 1, "window_ms": 40, "has_counter": c}) for c in (0, 1)] * 4
     windows = [p.sensors["window_ms"] for p in profiles(specs, levels_s=(0.01, 1.0))]
