@@ -71,7 +71,7 @@ def test_a_private_agent_is_accepted_and_labelled_simulated(accepted):
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.startswith("SIMULATED GPUs: 2 x NVIDIA H100 80GB HBM3")
     assert "Accepted on simulated GPUs" in done.stdout
-    assert "Sensor capture of 2 GPUs: energy counters tick every " in done.stdout
+    assert "Sensor capture: " in done.stdout
     file = read(path)
     assert file.is_signed
     assert file.result.simulated

@@ -45,7 +45,7 @@ REQUIRED: Final = (
     "source_last_success_timestamp_seconds", "ledger_commits_total", "reader_restarts_total",
 )  # fmt: skip
 """Families that the agent has to export; its configuration may exclude them."""
-SENSORS_S: Final = (2.0, 60.0)
+SENSORS_S: Final = (5.0, 60.0)
 _AGENT_RUNS = "the node's agent runs all the time; stop it and repeat the command to compare"
 
 

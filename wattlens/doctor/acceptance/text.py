@@ -33,12 +33,13 @@ def _sensors(result: AcceptanceResult) -> str:
     if result.sensors_reason:
         return f"Sensor capture: not available: {result.sensors_reason}"
     parameters = [gpu.sensors.get("tick_ms") for gpu in result.gpus if gpu.sensors is not None]
-    ticks_ms = [each.value for each in parameters if isinstance(each, Estimate) and each.value is not None]
+    estimates = [each for each in parameters if isinstance(each, Estimate)]
+    ticks_ms = [each.value for each in estimates if each.value is not None]
     if not ticks_ms:
-        return "Sensor capture: no GPU's energy counter ticked often enough."
+        return f"Sensor capture: tick of the energy counters not available: {estimates[0].reason if estimates else 'not read'}"
     return (
-        f"Sensor capture of {len(ticks_ms)} GPUs: energy counters tick every {min(ticks_ms):.1f} to {max(ticks_ms):.1f} ms; "
-        "--json and the result file have every parameter."
+        f"Sensor capture: the energy counters of {len(ticks_ms)} of {len(result.gpus)} GPUs tick every {min(ticks_ms):.1f} to "
+        f"{max(ticks_ms):.1f} ms; --json and the result file have every parameter."
     )
 
 
