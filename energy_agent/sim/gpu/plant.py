@@ -17,7 +17,6 @@ from typing import Final, Self
 from energy_agent.core.errors import UsageError
 from energy_agent.sim.gpu.boards import BoardSpec, board
 from energy_agent.sim.gpu.plant_abi import PlantError, board_fields, checked, library
-from energy_agent.sim.gpu.sensor_capture import captured_sensors
 from energy_agent.sim.gpu.sensors import check_sensors
 from energy_agent.sim.gpu.truth import EnergyTruth, read
 
@@ -269,6 +268,8 @@ def _describe(lib: ctypes.CDLL, handle: int, gpu: int, spec: BoardSpec, seed: in
     if spec.tick_jitter_ms is not None:
         numbers["tick_jitter_ms"] = spec.tick_jitter_ms
     if spec.capture is not None:
+        from energy_agent.sim.gpu.sensor_capture import captured_sensors  # pydantic, which attaching to a node does without
+
         numbers.update(captured_sensors(spec.capture))
     numbers.update(spec.overrides)
     for name in board_fields():
