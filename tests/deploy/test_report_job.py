@@ -96,7 +96,7 @@ def test_days_that_are_long_over_are_left_to_who_asks_for_them(tmp_path: Path, c
     ledgers.write(tmp_path / "state")  # of 2026-07-01
     shutil.copytree(tmp_path / "state/segments", tmp_path / "data/segments/node-1")
     assert main(moved(words_of("compact"), tmp_path)) == 2
-    assert "no segments of a day that is over" in capsys.readouterr().err
+    assert "no segments of a complete UTC day" in capsys.readouterr().err
 
 
 @pytest.mark.smoke
@@ -139,7 +139,7 @@ def test_the_quarter_that_ended_is_found_and_signed(
 
 def test_a_folder_by_quarter_needs_a_quarter(volume: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["report", "--ledger", f"{volume}/data/segments", "--out", f"{volume}/{{quarter}}"]) == 2
-    assert "{quarter} in it needs --quarter" in capsys.readouterr().err
+    assert "{quarter} requires --quarter" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -266,7 +266,7 @@ def test_what_was_stated_stays_when_another_chain_claims_the_device_later(shared
     book(shared, "evil", [(0, 60)], device="GPU-1")
     code, energy, err = compact(shared, capsys)
     assert (code, energy) == (1, {"a": HOUR_UJ})
-    assert "statement 0 stays" in err
+    assert "statement 0 is kept" in err
     assert compact(shared, capsys, "--accept-faults")[:2] == (0, {})
 
 
@@ -305,7 +305,7 @@ def test_meters_of_a_building_are_those_of_the_sites_process(shared, capsys):
     assert (code, energy["fra1"]) == (1, HOUR_UJ)
     assert not energy.keys() & {"evil", "evil-2"}
     assert err.count("is a building meter") == 2
-    assert "lab_evil: left out" in err
+    assert "lab_evil: skipped" in err
 
 
 def test_two_processes_of_one_site_count_once(shared, capsys):

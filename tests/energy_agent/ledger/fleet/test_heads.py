@@ -110,7 +110,7 @@ def test_a_chain_that_goes_on_contains_its_heads(site, capsys):
     key = signer_of(site.parent / "site").key
     code, out, err = verify(site, capsys, "--heads-key", key)
     assert (code, err) == (0, "")
-    assert out.count(f"2 signed heads in it, the last of {DAYS[1]}: ok [simulated]\n") == 2
+    assert out.count(f"2 signed heads match, the last of {DAYS[1]}: ok [simulated]\n") == 2
     assert f"heads: 2 files name {key}\n" in out
     code, out, _ = verify(site, capsys, "--json")
     answer = json.loads(out)
@@ -171,7 +171,7 @@ def test_heads_that_were_changed_show_nothing(site, capsys, change):
     path.write_text(path.read_text().replace(before, after))
     code, out, err = verify(site, capsys)
     assert (code, err.count("\n"), err.startswith(f"wattlens: head: {path}: ")) == (1, 1, True)
-    assert "signed heads in it" not in out
+    assert "signed heads match" not in out
 
 
 def test_heads_by_another_key_than_the_sites_show_nothing(unsigned, capsys):
@@ -191,7 +191,7 @@ def test_a_state_folder_is_checked_against_the_heads_of_its_own_node(site, capsy
         shutil.copy(path, state / "segments")
     code, out, err = run(capsys, "verify", state, "--heads", heads_of(site))
     assert (code, err) == (0, "")
-    assert "1 signed heads in it" in out
+    assert "1 signed heads match" in out
     segment.list_files(state / "segments")[2].unlink()
     segment.list_files(state / "segments")[1].unlink()
     code, _, err = run(capsys, "verify", state, "--heads", heads_of(site))
