@@ -56,13 +56,14 @@ class Replica:
 
     __slots__ = (
         "_batch", "_computed", "_heap", "_kept", "_next", "_part", "_resumed", "_round", "_since", "_total",
-        "_waiting", "ended", "energy_j", "failed", "held_tokens", "mhz", "now_s", "server", "stream",
+        "_waiting", "ended", "energy_j", "failed", "held_tokens", "late_first", "late_next", "mhz", "now_s", "server", "stream",
     )  # fmt: skip
 
     def __init__(self, server: ReplicaSpec, stream: Stream) -> None:
         self.server, self.stream = server, stream
         self.now_s = self.energy_j = 0.0
         self.ended = self.failed = 0  # requests that ended, and those of them that missed a limit
+        self.late_first = self.late_next = 0  # of those, by limit: first token, mean time between tokens
         self.mhz = 0.0  # of the last kernel
         self._next = 0  # request that arrives next
         self._waiting: deque[int] = deque()
@@ -235,8 +236,10 @@ class Replica:
         self.held_tokens -= stream.prompt[request] + output
         self.ended += 1
         late = began - stream.arrive_s[request] > stream.ttft_limit_s[request]
-        if late or now - began > stream.itl_limit_s * (output - 1) + 1e-12:
-            self.failed += 1
+        slow = now - began > stream.itl_limit_s * (output - 1) + 1e-12
+        self.late_first += late
+        self.late_next += slow
+        self.failed += late or slow
 
     def _make_room(self, now: float) -> None:
         """Preempt from the end until every sequence, and a prompt that is computed in part, can grow by one token."""

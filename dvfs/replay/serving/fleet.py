@@ -39,12 +39,14 @@ class RequestLimits:
 
 @dataclass(frozen=True, slots=True)
 class FleetOutcome:
-    """Result of a fleet: energy until the last request ended, requests, and requests that missed a limit."""
+    """Result of a fleet: energy until the last request ended, requests, and those that missed a limit: any, and each."""
 
     energy_j: float
     requests: int
     failed: int
     seconds: float
+    late_first: int = 0
+    late_next: int = 0
 
     @property
     def attainment(self) -> float:
@@ -83,7 +85,12 @@ def closed(replicas: Sequence[Replica], last: Sequence[Rates]) -> FleetOutcome:
     for replica, rates in zip(replicas, last, strict=True):
         replica.wait(end, rates)
     return FleetOutcome(
-        sum(r.energy_j for r in replicas), sum(len(r.stream) for r in replicas), sum(r.failed for r in replicas), end
+        sum(r.energy_j for r in replicas),
+        sum(len(r.stream) for r in replicas),
+        sum(r.failed for r in replicas),
+        end,
+        sum(r.late_first for r in replicas),
+        sum(r.late_next for r in replicas),
     )
 
 
