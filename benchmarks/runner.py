@@ -56,7 +56,8 @@ def _add(parser: argparse.ArgumentParser, option: inspect.Parameter) -> None:
     more: Row = {"required": True} if option.default is option.empty else {"default": option.default}
     if isinstance(option.default, tuple):
         more |= {"nargs": "+"} | ({"choices": option.default} if inner == [str] else {})
-    kind, text = inner[0] if inner else option.annotation, f"default: {option.default}".replace("%", "%%")
+    kind = inner[0] if inner else option.annotation
+    text = "required" if option.default is option.empty else f"default: {option.default}".replace("%", "%%")
     parser.add_argument(f"--{option.name.replace('_', '-')}", type=kind, help=text, **more)
 
 
