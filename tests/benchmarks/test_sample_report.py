@@ -2,20 +2,27 @@
 
 import hashlib
 import json
+import re
+import subprocess
+from decimal import Decimal
 from importlib.metadata import version
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from benchmarks import sample_fleet, sample_proof, sample_report
 from energy_agent.core.proof import Analysis, PairedBlocks
 from energy_agent.ledger.rows.kinds import CELL_NS, Cell, GapRow
 from energy_agent.ledger.segments import segment
+from tests.support import need_program
 from wattlens.cli import main
 
 ROOT = Path(__file__).parents[2]
 SAMPLE = ROOT / "docs/sample-report"
 HOW = "create it again: python -m benchmarks sample_report --out docs/sample-report"
+
+AUDIT = (ROOT / "docs/report-audit.md").read_text().partition("## Recompute the sample report")[2].partition("\n## ")[0]
 
 
 def sha256(path: Path) -> str:
@@ -74,10 +81,25 @@ def test_it_is_made_again_byte_for_byte(tmp_path: Path) -> None:
     sample_report.prepare(tmp_path / "work")
     sample_report.make(tmp_path / "work", tmp_path / "out")
     assert (tmp_path / "out/facts.json").read_bytes() == (SAMPLE / "facts.json").read_bytes(), HOW
+    facts = {row["id"]: row["value"] for row in json.loads((SAMPLE / "facts.json").read_text())["figures"]}
+    (query,) = re.findall(r"^```sql\n(.*?)^```", AUDIT, re.M | re.S)
+    ((energy_uj,),) = duckdb.sql(query.replace("practice/days", str(tmp_path / "work/days"))).fetchall()
+    assert Decimal(energy_uj) / 10**6 == Decimal(facts["energy.gpu/site/pnq1"])
+    assert f"-- {energy_uj}\n" in query
     drawn_by = json.loads((SAMPLE / "manifest.json").read_text())["libraries"]
     if drawn_by == {name: version(name) for name in drawn_by}:
         for name in ("report.html", "report.pdf"):
             assert sha256(tmp_path / "out" / name) == sha256(SAMPLE / name), f"{name}: {HOW}"
+
+
+def test_an_auditor_can_recompute_a_figure_from_the_facts() -> None:
+    need_program("jq")
+    command = next(block for block in re.findall(r"^```sh\n(.*?)^```", AUDIT, re.M | re.S) if block.startswith("jq"))
+    done = subprocess.run(["sh", "-c", command], cwd=ROOT, capture_output=True, text=True, check=True)
+    lines = re.findall(r"([\d.]+) \w+, reported ([\d.]+)", done.stdout)
+    assert len(lines) == 2
+    for recomputed, reported in lines:
+        assert float(recomputed) == pytest.approx(float(reported), rel=1e-8)
 
 
 @pytest.mark.parametrize("node", sorted(sample_fleet.STEERED))
