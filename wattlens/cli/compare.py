@@ -41,6 +41,8 @@ def _run(args: argparse.Namespace) -> int:
     absent = {}
     for what in PER if any(run.tokens for side in sides for run in side) else ():
         reason = _explain_missing_tokens(sides, what)
+        if reason and not _is_counted(sides, what) and any(_is_counted(sides, other) for other in PER):
+            continue  # no run counted tokens of this kind, and another kind is compared
         if reason:
             absent[what] = reason
         else:
@@ -136,6 +138,14 @@ def _seconds(sides: "Sides") -> "Comparison":
         return compare_measured(*(RunEnergy(seconds, 0.0) for (seconds,) in each))
     except ValueError as error:
         raise UsageError(f"compare: {error}") from None
+
+
+def _is_counted(sides: "Sides", what: str) -> bool:
+    """Whether a run of either side counted tokens of a kind, or states why it could not."""
+    from wattlens.comparison.saved_run import uncounted
+
+    counts = [run.tokens[what] for side in sides for run in side if what in run.tokens]
+    return any(tokens.count is not None or tokens.reason != uncounted(what) for tokens in counts)
 
 
 def _explain_missing_tokens(sides: "Sides", what: str) -> str:

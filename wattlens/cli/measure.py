@@ -157,7 +157,11 @@ class _Notes:
         """
         neighbours, lines = self._neighbours, []
         if self.shared:
-            lines.append(f"warning: {self.shared}; the joules include their energy: select GPUs with --gpus or --workload")
+            free = self._describe_free()
+            lines.append(
+                f"warning: {self.shared}; the joules include their energy: select GPUs with --gpus or --workload"
+                + (f" (no process uses {free})" if free else "")
+            )
         if neighbours.unseen:
             lines.append(
                 f"note: some processes on {self._words(neighbours.unseen)} are hidden (another pid namespace, hidepid): "
@@ -176,6 +180,15 @@ class _Notes:
                 "the others"
             )
         return lines
+
+    def _describe_free(self) -> str:
+        """GPUs of this machine that no process uses, so that they could be measured instead; "" for none."""
+        from energy_agent.sdk.measure.visible import describe_gpus
+
+        processes, free = self._neighbours.processes, self._neighbours.free or set()
+        if processes is None or not free:
+            return ""
+        return describe_gpus([i for i, uuid in enumerate(processes.uuids) if uuid in free], self._count)
 
     def _words(self, uuids: set[str]) -> str:
         from energy_agent.sdk.measure.visible import describe_gpus

@@ -64,7 +64,8 @@ def _batches(a: Sequence[SavedRun], b: Sequence[SavedRun]) -> list[str]:
     batches = batch(a), batch(b)
     if batches[0] is None or batches[1] is None:
         lines.append(
-            "the batch size of a side is unknown, so their loads may differ: J/token changes 6-9 times with batch size"
+            "the batch size of a side is unknown, so their loads may differ: J/token changes 6-9 times with batch size; "
+            "record it with measure --label batch=N"
         )
     elif unequal(batches[0], batches[1]):
         lines.append(

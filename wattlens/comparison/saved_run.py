@@ -111,9 +111,14 @@ def _run(path: Path, run: dict[str, Any], joules: float, seconds: float) -> Save
     )
 
 
+def uncounted(what: str) -> str:
+    """The reason of a run without a count of tokens of a kind."""
+    return f"{what} tokens were not counted"
+
+
 def _tokens(tokens: Mapping[str, Any], what: str) -> SavedTokens:
     count, edge = _number(tokens.get(_FIELD[what])), _number(tokens.get(f"edge_{_FIELD[what]}", 0.0))
-    reason = _text(tokens.get("reason")) or f"{what} tokens were not counted"
+    reason = _text(tokens.get("reason")) or uncounted(what)
     if count == 0:
         return SavedTokens(None, 0.0, f"no {what} tokens were counted")
     return SavedTokens(count if edge is not None else None, edge or 0.0, "" if count and edge is not None else reason)

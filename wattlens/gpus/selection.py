@@ -174,6 +174,8 @@ class NeighbourMonitor:
     """GPUs on which there was a process."""
     unseen: set[str] = field(default_factory=set)
     """GPUs with a process of which nothing can be seen from here."""
+    free: set[str] | None = None
+    """GPUs of the machine, measured or not, on which there never was a process; None before the first reading."""
     _roots: set[int] = field(default_factory=set)
     _own: set[int] = field(default_factory=set)
     _stop: threading.Event = field(default_factory=threading.Event)
@@ -212,6 +214,8 @@ class NeighbourMonitor:
         assert self.processes is not None
         lists = self.processes.read()
         self._own |= descendants(self._roots)
+        empty = {uuid for uuid, listed in lists.items() if not listed}
+        self.free = empty if self.free is None else self.free & empty
         by_owner: dict[str, dict[str, set[str]]] = {}
         for uuid in self.uuids:
             for process in lists.get(uuid, ()):

@@ -138,6 +138,16 @@ def test_runs_without_tokens_compare_in_joules_and_say_why_not_in_tokens(tmp_pat
     assert "an engine started again" in told
 
 
+def test_a_kind_of_tokens_that_no_run_counted_is_left_out(tmp_path):
+    training = saved_run(tokens_more={"generation": None, "reason": ""})
+    told = compare_json(tmp_path, [training], [training])
+    assert "joules_per_token_processed" in told
+    assert "joules_per_token_generated" not in told
+    assert "cannot be compared" not in compare(tmp_path, [training], [training]).stdout
+    one = compare_json(tmp_path, [saved_run()], [training])
+    assert "generated tokens were not counted" in one["joules_per_token_generated"]["reason"]
+
+
 def test_what_a_file_says_cannot_steer_the_terminal(tmp_path):
     bad = "\x1b[2J\x9b1m\n"
     a, b = saved_run(tokens_more={"models": [bad]}), saved_run(tokens_more={"generation": None, "reason": bad, "models": ["m"]})

@@ -176,6 +176,7 @@ def test_gpus_of_other_workloads_give_a_warning_and_no_joules_per_token(shared_n
     assert (gpus(result), per_token["joules"]) == ([0, 3, 4], None)
     assert f"(pid {os.getpid()})" in per_token["reason"]
     assert said.count("warning: other workloads used GPU 0: ") == 1
+    assert "select GPUs with --gpus or --workload (no process uses GPUs 1-2,5)\n" in said
     plant.attach_process(4, os.getpid(), memory_b=1 << 30)  # now on one of the server's own GPUs
     result, said = measured(folder, tmp_path, "--tokens-from", url)
     assert (gpus(result), result["joules_per_token"]["generated"]["joules"]) == ([3, 4], None)

@@ -39,6 +39,7 @@ def folder(tmp_path_factory):
     folder = str(tmp_path / "node")
     started = ok("start", str(tmp_path / "node.yaml"), "--dir", folder)
     assert "load" in started
+    assert "  no workload                    gpu 1\n" in started
     assert f"wattlens sim stop --dir {folder}" in started
     yield folder
     assert ok("stop", "--dir", folder) == f"stopped the simulated node in {folder}\n"

@@ -102,6 +102,11 @@ def _show_start(node: "SimulatedNode", name: str) -> None:
         page = f"  {workload['metrics_url']}" if workload["metrics_url"] else ""
         gpus = ",".join(map(str, workload["gpus"]))
         print(f"  {workload['name']:20} {workload['kind']:9} gpu {gpus:10} {workload['phase']}{page}")
+    used = {gpu for workload in state["workloads"] for gpu in workload["gpus"]}
+    with node.plant() as plant:
+        free = [str(gpu) for gpu in range(plant.count) if gpu not in used]
+    if used and free:
+        print(f"  {'no workload':20} {'':9} gpu {','.join(free)}")
 
 
 def _exec(args: argparse.Namespace) -> int:
