@@ -4,13 +4,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from energy_agent.ledger.signing import open_signer
 from tests.support import refusal
 from tools.validated_docs import FOLDER, read_for_table, replaced, table
 from wattlens.doctor.acceptance.criteria import judge
 from wattlens.doctor.acceptance.result import AcceptanceResult, AgentResult, EngineResult, Estimate, GpuResult
-from wattlens.doctor.acceptance.result_file import encode, with_criteria
+from wattlens.doctor.acceptance.result_file import decode, encode, with_criteria
 
 PAGE = Path(__file__).parents[2] / "docs/validated-on.md"
 AGENT = AgentResult(True, "0.1.0", 598, 0, 0, 0, 0.006, 60 << 20, "/proc", 0.02)
@@ -76,6 +78,21 @@ def test_names_and_copies_are_refused(tmp_path) -> None:
     write(tmp_path, "a.jsonl")
     write(tmp_path, "b.jsonl")
     assert "the same result as" in refusal(table, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def signed(tmp_path_factory):
+    signer, _ = open_signer(tmp_path_factory.mktemp("key"))
+    return encode(with_criteria(RESULT), signer)
+
+
+@given(st.data())
+def test_any_change_of_a_signed_result_is_refused(signed, data) -> None:
+    at = data.draw(st.integers(0, len(signed)))
+    cut = data.draw(st.integers(0, 8))
+    changed = signed[:at] + data.draw(st.binary(max_size=8)) + signed[at + cut :]
+    if changed != signed:
+        assert len(refusal(decode, changed, "file")) < 400
 
 
 def test_absent_criteria_do_not_fail() -> None:
