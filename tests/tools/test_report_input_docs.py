@@ -34,16 +34,16 @@ def test_the_example_is_right():
     assert (len(told.teams), len(told.prices), len(told.embodied), len(told.models)) == (3, 2, 1, 1)
 
 
-def test_what_is_assumed_of_a_stated_pue_is_told(tmp_path):
+def test_the_default_bound_of_a_stated_pue_is_documented(tmp_path):
     """What the page says is what a PUE without a bound gets."""
     (tmp_path / "org.yaml").write_text("sites: [{site: {name: a}, pue: {value: 2}}]")
     stated = load_organisation(tmp_path / "org.yaml", START_NS, END_NS, AS_OF_NS).sites["a"].stated
     assert stated == (2, Fraction(10, 100))
     (row,) = (line for line in SHEET_PAGE.read_text().splitlines() if line.startswith("| `pue_uncertainty_percent`"))
-    assert row.endswith("| bound of its error; empty: 10 is assumed |")
+    assert row.endswith("| bound of its error; empty: 10 |")
 
 
 @pytest.mark.parametrize("sheet", SHEETS, ids=lambda sheet: sheet.title)
-def test_every_sheet_is_told_of(sheet):
+def test_every_sheet_is_described(sheet):
     prose = PAGE.read_text()
     assert f"**{sheet.title}**" in prose

@@ -110,8 +110,8 @@ def test_a_chain_that_goes_on_contains_its_heads(site, capsys):
     key = signer_of(site.parent / "site").key
     code, out, err = verify(site, capsys, "--heads-key", key)
     assert (code, err) == (0, "")
-    assert out.count(f"2 signed heads match, the last of {DAYS[1]}: ok [simulated]\n") == 2
-    assert f"heads: 2 files name {key}\n" in out
+    assert out.count(f"2 signed heads match, the latest of {DAYS[1]}: ok [simulated]\n") == 2
+    assert f"heads: 2 files signed with key {key}\n" in out
     code, out, _ = verify(site, capsys, "--json")
     answer = json.loads(out)
     assert (code, answer["ok"], answer["faults"], len(answer["heads"])) == (0, True, [], 2)
