@@ -16,7 +16,7 @@ from wattlens.terminal_line import count_progress, drawn_line
 if TYPE_CHECKING:
     from wattlens.usage.statement import GroupBy, RowKey, Usage
 
-_GROUPS = ("workload", "namespace", "user", "team", "model", "gpu")
+_GROUPS = ("workload", "namespace", "user", "team", "model", "gpu", "node")
 _TIMES = "24h, 7d, yesterday, monday or 2026-01-31"
 
 
@@ -223,4 +223,4 @@ def _find_workload(usage: "Usage", name: str) -> "RowKey":
     return keys[name]
 
 
-SPEC = Command("show energy, cost and CO2e by workload, namespace, user, team, model or GPU", _configure, _run)
+SPEC = Command("show energy, cost and CO2e by workload, namespace, user, team, model, GPU or node", _configure, _run)

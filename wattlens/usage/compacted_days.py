@@ -30,9 +30,10 @@ from reports.ledger.sums import (
 )
 from reports.period import utc_text
 from reports.site.grid import grid
-from wattlens.usage.grouping import device_name, row_of
+from wattlens.usage.grouping import device_row, joined_rows, row_of
 from wattlens.usage.ledger_rows import why_gpus_only
 from wattlens.usage.statement import (
+    DEVICE_GROUPS,
     NO_CARBON,
     NO_PRICE,
     NO_TOKENS,
@@ -43,7 +44,6 @@ from wattlens.usage.statement import (
     GroupBy,
     Parts,
     RowKey,
-    RowKind,
     Usage,
     UsageRow,
     UsageScope,
@@ -54,7 +54,7 @@ from wattlens.usage.statement import (
 
 _READ = ("holder_day", "span_day", "workload_cell", "tokens", "steps", "gap", "workload", "device")
 _ROWS = ("cell", "span")
-BY_WORKLOAD = "hourly prices and grid intensities apply per workload, not per GPU"
+BY_WORKLOAD = "hourly prices and grid intensities apply per workload, not per GPU or node"
 
 
 def read_days(
@@ -95,7 +95,7 @@ def read_days(
             sums = _Read.of(store)
             if not sums.nodes:
                 raise _nothing(days, start_ns, end_ns)
-            rows = _device_rows(store, sums) if by is GroupBy.GPU else _group_rows(store, keys, sums)
+            rows = _device_rows(store, sums, by) if by in DEVICE_GROUPS else _group_rows(store, keys, sums)
             usage = Usage(by, _scope(store, ledger, chosen, sums, (start_ns, end_ns)), in_order(rows), _total(sums))
             return usage if organisation is None else _with_worth(usage, store, keys, sums, organisation, windows)
 
@@ -203,17 +203,17 @@ def _group_rows(store: DayDatabase, keys: Sequence[RowKey], sums: _Read) -> list
             for key, rows in rows_of.items()]  # fmt: skip
 
 
-def _device_rows(store: DayDatabase, sums: _Read) -> list[UsageRow]:
+def _device_rows(store: DayDatabase, sums: _Read, by: GroupBy) -> list[UsageRow]:
     rows = []
-    for _, device_class, _, node, device, *numbers in store.rows(sql("devices")):
+    clusters = len({node.cluster for node in sums.nodes})
+    for _, device_class, cluster, node, device, *numbers in store.rows(sql("devices")):
         if device_class not in sums.classes:
             continue
         *states, edge_uj, gap_uj, gain_uj, unbounded, is_open = map(int, numbers)
-        gpu = device_class == "gpu"
-        key = RowKey(RowKind.GROUP if gpu else RowKind.NODE, device_name(node, device, gpu=gpu))
+        key = device_row(by, cluster, node, device, clusters, gpu=device_class == "gpu")
         energy = BoundedEnergy(sum(states), gain_uj, edge_uj, gap_uj, unbounded, is_open)
         rows.append(UsageRow(key, energy, Parts(*states), no_tokens=TOKENS_OF_WORKLOADS))
-    return rows
+    return joined_rows(rows)
 
 
 def _total(sums: _Read) -> UsageRow:
@@ -246,7 +246,7 @@ def _with_worth(
     windows: Mapping[str, SiteWindow],
 ) -> Usage:
     """The statement with cost and CO2e by the tariffs and grid factors of each site, cell by cell."""
-    if usage.by is GroupBy.GPU:
+    if usage.by in DEVICE_GROUPS:
         lacking = Amount(None, reason=BY_WORKLOAD)
         rows = tuple(replace(row, cost=lacking, carbon=lacking) for row in usage.rows)
         return replace(usage, rows=rows, total=replace(usage.total, cost=lacking, carbon=lacking))

@@ -3,11 +3,11 @@
 Labels take effect at a time: energy of a UTC day belongs to what the workload's last labels of that day name, as in a report.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from reports.inputs import TeamRule, team_of
 from reports.ledger.attribution import display_name
-from wattlens.usage.statement import SEVERAL, GroupBy, RowKey, RowKind, unlabelled
+from wattlens.usage.statement import SEVERAL, GroupBy, RowKey, RowKind, UsageRow, joined, unlabelled
 
 
 def row_of(
@@ -36,6 +36,25 @@ def row_of(
     return RowKey(RowKind.GROUP, name) if name else unlabelled(by)
 
 
-def device_name(node: str, device: str, *, gpu: bool) -> str:
-    """A GPU as its row is named, or the rest of its node."""
-    return f"{node} {device}" if gpu else f"{node} without GPUs"
+def device_row(by: GroupBy, cluster: str, node: str, device: str, clusters: int, *, gpu: bool) -> RowKey:
+    """The row of a device: the GPU's own, that of the rest of its node, or by node that of the node.
+
+    Args:
+        by: `GPU` or `NODE`.
+        cluster: of the node.
+        node: of the device.
+        device: its identity.
+        clusters: number of clusters in the statement; nodes of several are named with their cluster.
+        gpu: whether the device is a GPU.
+    """
+    if by is GroupBy.NODE:
+        return RowKey(RowKind.GROUP, f"{cluster}/{node}" if clusters > 1 else node)
+    return RowKey(RowKind.GROUP, f"{node} {device}") if gpu else RowKey(RowKind.NODE, f"{node} without GPUs")
+
+
+def joined_rows(rows: Iterable[UsageRow]) -> list[UsageRow]:
+    """Rows of devices with one row per key, in the order of their first device."""
+    rows_of: dict[RowKey, list[UsageRow]] = {}
+    for row in rows:
+        rows_of.setdefault(row.key, []).append(row)
+    return [joined(key, same) if len(same) > 1 else same[0] for key, same in rows_of.items()]

@@ -26,8 +26,9 @@ from energy_agent.ledger.summary import host_gains
 from reports.figures.energy import BoundedEnergy
 from reports.ledger.sums import MeteredNode
 from reports.period import utc_text
-from wattlens.usage.grouping import device_name, row_of
+from wattlens.usage.grouping import device_row, joined_rows, row_of
 from wattlens.usage.statement import (
+    DEVICE_GROUPS,
     NO_TOKENS,
     TOKENS_OF_WORKLOADS,
     TOTAL,
@@ -36,7 +37,6 @@ from wattlens.usage.statement import (
     GroupBy,
     Parts,
     RowKey,
-    RowKind,
     Usage,
     UsageRow,
     UsageScope,
@@ -272,8 +272,12 @@ def statement_of(period: LedgerPeriod, by: GroupBy, source: str) -> Usage:
     chosen = {place: device for place, device in used.items() if whole or is_gpu(place[2])}
     gains = _gains(period, chosen)
     open_places = period.open | _short_hosts(chosen)
-    if by is GroupBy.GPU:
-        rows = [_device_row(place, device, gains, open_places) for place, device in chosen.items()]
+    if by in DEVICE_GROUPS:
+        clusters = len({place[0] for place in chosen})
+        rows = joined_rows(
+            _device_row(device_row(by, *place, clusters, gpu=is_gpu(place[2])), place, device, gains, open_places)
+            for place, device in chosen.items()
+        )
     else:
         names = {place[2] for place in chosen}
         rows = _group_rows(sums, names, gains, {place[2] for place in open_places})
@@ -431,9 +435,7 @@ def _device_energy(place: Place, device: DeviceUsage, gains: Mapping[str, int], 
     )
 
 
-def _device_row(place: Place, device: DeviceUsage, gains: Mapping[str, int], open_places: set[Place]) -> UsageRow:
-    gpu = is_gpu(place[2])
-    key = RowKey(RowKind.GROUP if gpu else RowKind.NODE, device_name(place[1], place[2], gpu=gpu))
+def _device_row(key: RowKey, place: Place, device: DeviceUsage, gains: Mapping[str, int], open_places: set[Place]) -> UsageRow:
     energy = _device_energy(place, device, gains, open_places)
     return UsageRow(key, energy, device.parts, no_tokens=TOKENS_OF_WORKLOADS)
 

@@ -30,12 +30,17 @@ class GroupBy(StrEnum):
     TEAM = "team"
     MODEL = "model"
     GPU = "gpu"
+    NODE = "node"
+
+
+DEVICE_GROUPS: Final = (GroupBy.GPU, GroupBy.NODE)
+"""Rows of devices: their unallocated and unattributed energy is part of the row."""
 
 
 class RowKind(StrEnum):
     """What the name of a row means."""
 
-    GROUP = "group"  # one workload, namespace, user, team, model or GPU
+    GROUP = "group"  # one workload, namespace, user, team, model, GPU or node
     NODE = "node"  # by GPU: energy of the GPU's node without its GPUs
     SEVERAL = "several_models"  # by model: workloads that served several, whose energy is not divided
     UNLABELLED = "unlabelled"  # workloads without the label that the rows are grouped by
@@ -55,7 +60,7 @@ class RowKey(NamedTuple):
 NO_PRICE: Final = "no price given (--price, --org)"
 NO_CARBON: Final = "no grid carbon intensity given (--carbon, --org)"
 NO_TOKENS: Final = "none recorded"
-TOKENS_OF_WORKLOADS: Final = "recorded per workload, not per GPU"
+TOKENS_OF_WORKLOADS: Final = "recorded per workload, not per GPU or node"
 
 UNALLOCATED: Final = RowKey(RowKind.UNALLOCATED, "unallocated")
 UNATTRIBUTED: Final = RowKey(RowKind.UNATTRIBUTED, "unattributed")

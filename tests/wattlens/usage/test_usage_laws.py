@@ -14,7 +14,7 @@ from energy_agent.ledger.segments import table
 from energy_agent.ledger.summary import bounds
 from wattlens.usage.ledger_rows import LedgerPeriod, SegmentColumns, statement_of
 from wattlens.usage.rates import parse_carbon, parse_price, with_carbon, with_price
-from wattlens.usage.statement import GroupBy, RowKind
+from wattlens.usage.statement import DEVICE_GROUPS, GroupBy, RowKind
 
 START_NS = 1_782_864_000 * NS_PER_S  # 2026-07-01T00:00:00Z
 STEP_NS = 450 * NS_PER_S
@@ -90,7 +90,7 @@ def test_rows_sum_to_the_total_and_every_grouping_has_the_same_total(batch):
         assert usage.total.parts.values[:3] == tuple(by_state.values())
         assert len({row.key for row in usage.rows}) == len(usage.rows)
         totals.append(usage.total)
-        if by is not GroupBy.GPU:
+        if by not in DEVICE_GROUPS:
             assert sum(sum(row.tokens.values()) for row in usage.rows) == sum(usage.total.tokens.values())
             of_kind = {row.key.kind: row.energy.energy_uj for row in usage.rows}
             assert of_kind.get(RowKind.UNALLOCATED, 0) == by_state["unallocated"]

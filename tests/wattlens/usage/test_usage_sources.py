@@ -104,6 +104,22 @@ def test_a_table_by_gpu_is_no_longer_than_its_rows(fleet, capsys):
     assert names == ["gpu-a1 without GPUs", "gpu-p1 without GPUs", "13 others", "total"]  # 12 GPUs and 3 nodes
 
 
+def test_nodes_are_the_sums_of_their_devices(fleet, capsys):
+    def rows_by(source: str, by: str) -> list[dict]:
+        assert main(["usage", str(fleet / source), "--from", "2026-03-31", "--to", "2026-04-03", "--by", by, "--json"]) == 0
+        return json.loads(capsys.readouterr().out)["rows"]
+
+    expected: dict[str, list[int]] = {}
+    names = ("energy_uj", "idle_uj", "unallocated_uj")
+    for row in rows_by("days", "gpu"):
+        sums = expected.setdefault(row["name"].split()[0], [0, 0, 0])
+        sums[:] = [a + int(row[name]) for a, name in zip(sums, names, strict=True)]
+    for source in ("days", "segments"):
+        nodes = {row["name"]: [int(row[name]) for name in names] for row in rows_by(source, "node")}
+        assert nodes == expected
+        assert len(nodes) == 3
+
+
 def test_the_command_reads_days_and_organisation(fleet, capsys):
     page = (Path(__file__).parents[3] / "docs/usage.md").read_text()
     command = next(line for line in page.splitlines() if line.startswith("wattlens usage /srv"))
