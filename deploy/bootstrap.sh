@@ -46,7 +46,7 @@ make_venv() {
         esac
     fi
     if ! new_enough "$python" && [ "$python" = python3 ]; then
-        # Ubuntu 22.04: its default is 3.10, and its archive has 3.11 beside it
+        # Ubuntu 22.04: its default is 3.10, and its archive also has 3.11
         python=$(newer_python) || { apt_install python3.11 python3.11-venv && python=$(newer_python); } || python=python3
     fi
     if ! new_enough "$python"; then

@@ -39,20 +39,20 @@ APART = ("volume.yaml",)
 """What holds the ledger has a folder of its own: `kubectl delete -k` of all others leaves it."""
 
 _HEAD = (
-    "# Written by `python deploy/manifests.py build` from deploy/helm/wattlens and values.yaml beside this file; do not edit.\n"
+    "# Written by `python deploy/manifests.py build` from deploy/helm/wattlens and the values.yaml in this folder; do not edit.\n"
 )
 _README = """\
 # The chart `wattlens`
 
-Written by `python deploy/manifests.py build` from `values.yaml`; do not edit. How to install, upgrade and uninstall is told in
-`docs/kubernetes.md`.
+Written by `python deploy/manifests.py build` from `values.yaml`; do not edit. `docs/kubernetes.md` describes how to install, upgrade
+and uninstall the chart.
 
 ```
 helm install wattlens deploy/helm/wattlens --namespace wattlens --create-namespace --set image.repository=REGISTRY/wattlens
 ```
 
-Names are fixed, since one agent a node is enough and two would not share its ledger: install it once a cluster. A value that
-does not exist is refused (`values.schema.json`).
+Names are fixed, because two agents on a node would not share its ledger: install the chart once per cluster. A value that
+does not exist is rejected (`values.schema.json`).
 
 | value | default | meaning |
 | --- | --- | --- |
@@ -216,8 +216,8 @@ def check(helm: Path) -> None:
 def main() -> int:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("action", choices=("build", "check", "helm"), help="helm: print where Helm is")
-    parser.add_argument("--helm", type=Path, metavar="PATH", help="a Helm 4 of your own")
+    parser.add_argument("action", choices=("build", "check", "helm"), help="helm: print the path of Helm")
+    parser.add_argument("--helm", type=Path, metavar="PATH", help="path of an installed Helm 4")
     args = parser.parse_args()
     try:
         helm = args.helm or tools()[0]

@@ -66,7 +66,7 @@ def fetch(folder: Path, target: str, archs: Iterable[str], python: str) -> None:
     """
     folder.mkdir(parents=True, exist_ok=True)
     if any(folder.glob("*.whl")):
-        raise OSError(f"{folder} has wheels already, and an image takes what it finds: give an empty folder")
+        raise OSError(f"{folder} already contains wheels, which the image would include: choose an empty folder")
     with tempfile.TemporaryDirectory(dir=folder) as name:
         draft = Path(name)
         _pip("wheel", "--no-deps", "--wheel-dir", name, str(ROOT))
@@ -165,13 +165,13 @@ def _licences(text: str) -> "list[License]":
 def main() -> int:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, help="where the wheels go; --build-context wheels=FOLDER")
-    parser.add_argument("--target", choices=tuple(EXTRAS), default="agent", help="which image (sim: site)")
+    parser.add_argument("folder", type=Path, help="output folder, for docker build --build-context wheels=FOLDER")
+    parser.add_argument("--target", choices=tuple(EXTRAS), default="agent", help="image to build wheels for (sim needs those of site)")
     parser.add_argument("--arch", choices=tuple(MACHINES), action="append", help="architectures (amd64)")
     parser.add_argument("--python", default="3.13", metavar="X.Y", help="Python of the base image (%(default)s)")
     args = parser.parse_args()
     if find_spec("cyclonedx") is None:
-        sys.stderr.write("the bill of materials has a library: pip install -c constraints.txt cyclonedx-python-lib\n")
+        sys.stderr.write("the bill of materials requires cyclonedx-python-lib: pip install -c constraints.txt cyclonedx-python-lib\n")
         return 1
     try:
         fetch(args.folder, args.target, args.arch or ["amd64"], args.python)

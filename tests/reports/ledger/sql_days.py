@@ -56,7 +56,7 @@ def by_team(segments: Path) -> dict[tuple[str, str], int]:
         if isinstance(row, Cell) and row.workload and not row.device.startswith(("host:", "meter:")):
             number = (row.cell_start_ns - sample_fleet.FIRST_NS) // sample_fleet.DAY_NS
             day = ("2026-03-31", "2026-04-01", "2026-04-02")[number]
-            key = day, TEAMS.get(row.workload, "not told")
+            key = day, TEAMS.get(row.workload, "unassigned")
             found[key] = found.get(key, 0) + row.energy_uj
     return found
 

@@ -167,7 +167,7 @@ tolerations:
   emptyDir: {medium: Memory, sizeLimit: 16Mi}
 {{- end }}
 
-{{- /* The pod of a report's job: root = everything, words = its arguments, mounts and volumes beside those of all jobs. */ -}}
+{{- /* The pod of a report's job: root = everything, words = its arguments, its own mounts and volumes in addition to those of all jobs. */ -}}
 {{- define "wattlens.jobPod" -}}
 restartPolicy: Never # each try keeps its log
 serviceAccountName: wattlens-report
