@@ -39,13 +39,13 @@ APART = ("volume.yaml",)
 """What holds the ledger has a folder of its own: `kubectl delete -k` of all others leaves it."""
 
 _HEAD = (
-    "# Written by `python deploy/manifests.py build` from deploy/helm/wattlens and the values.yaml in this folder; do not edit.\n"
+    "# Written by `python deploy/manifests.py build` from deploy/helm/wattlens and values.yaml in this folder; do not edit.\n"
 )
 _README = """\
 # The chart `wattlens`
 
-Written by `python deploy/manifests.py build` from `values.yaml`; do not edit. `docs/kubernetes.md` describes how to install, upgrade
-and uninstall the chart.
+Written by `python deploy/manifests.py build` from `values.yaml`; do not edit. `docs/kubernetes.md` describes how to install,
+upgrade and uninstall the chart.
 
 ```
 helm install wattlens deploy/helm/wattlens --namespace wattlens --create-namespace --set image.repository=REGISTRY/wattlens

@@ -13,7 +13,7 @@ EXCLUSIONS = (
         "target-job-rule", "some of its rules describe a site's energy and have the job of the site process", "wattlens-fleet"
     ),
     Exclusion("target-instance-rule", "a run spans several nodes and is selected by its workloads", "wattlens-training"),
-    Exclusion("target-job-rule", "an alert has the job of its subject, or no job", "wattlens-stack", "Firing alerts"),
+    Exclusion("target-job-rule", "alerts have the job label of their subject, or none", "wattlens-stack", "Firing alerts"),
     Exclusion("target-instance-rule", "a fleet-wide alert has no instance", "wattlens-stack", "Firing alerts"),
     Exclusion("target-job-rule", _OF_PROMETHEUS, "wattlens-stack", "Rule evaluation duration"),
     Exclusion("target-instance-rule", _OF_PROMETHEUS, "wattlens-stack", "Rule evaluation duration"),

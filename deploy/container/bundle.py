@@ -166,12 +166,12 @@ def main() -> int:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="output folder, for docker build --build-context wheels=FOLDER")
-    parser.add_argument("--target", choices=tuple(EXTRAS), default="agent", help="image to build wheels for (sim needs those of site)")
+    parser.add_argument("--target", choices=tuple(EXTRAS), default="agent", help="image of the wheels (for sim: site)")
     parser.add_argument("--arch", choices=tuple(MACHINES), action="append", help="architectures (amd64)")
     parser.add_argument("--python", default="3.13", metavar="X.Y", help="Python of the base image (%(default)s)")
     args = parser.parse_args()
     if find_spec("cyclonedx") is None:
-        sys.stderr.write("the bill of materials requires cyclonedx-python-lib: pip install -c constraints.txt cyclonedx-python-lib\n")
+        sys.stderr.write("the bill of materials requires a library: pip install -c constraints.txt cyclonedx-python-lib\n")
         return 1
     try:
         fetch(args.folder, args.target, args.arch or ["amd64"], args.python)

@@ -134,7 +134,7 @@ class TrainingReports:
         with self._lock:
             before = self._latest.get(identity) or self._shown.get(identity)
             if before is not None and before.report.run != report.run and boot_ns - age_ns < before.at_boot_ns - NS_PER_S:
-                raise ReportError("another count of this process has not ended")
+                raise ReportError("another step counter of this process is still open")
             if identity not in self._latest and identity not in self._shown:
                 self._make_room(place)
             left_out = self._left_out(identity, report, before)

@@ -51,7 +51,7 @@ class DvfsGroup(DvfsPolicySettings):
     workload: str = Field("", description="the workload whose tokens or steps measure progress")
     arrivals: Literal["open", "closed"] = Field(
         "closed",
-        description="open: requests arrive independently of responses; closed: clients wait for responses (claims less)",
+        description="open: requests arrive independently of responses; closed: clients wait for responses (smaller claims)",
     )
 
 

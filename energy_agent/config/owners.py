@@ -30,7 +30,8 @@ class KubernetesConfig(Section):
     labels: dict[Fact, LabelKey] = Field(
         default_factory=dict,
         description=(
-            "Wattlens label (team, project, model, precision, class, group) -> pod label, or else annotation, with its value"
+            "Wattlens label (team, project, model, precision, class, group) -> pod label "
+            "that has its value, or pod annotation if there is no such label"
         ),
     )
     owner_kinds: tuple[OwnerKind, ...] = Field(

@@ -30,7 +30,7 @@ class Slurm(Section):
     labels: dict[Fact, JobWord] = Field(
         default_factory=dict,
         description="Wattlens label (team, project, model, precision, class, group) -> account, user, partition, qos, wckey, "
-        "job_name, or KEY of a KEY=VALUE in comment.KEY or job_name.KEY",
+        "job_name, or comment.KEY or job_name.KEY for the value of KEY=VALUE in that field",
     )
     accounts: dict[str, dict[Fact, str]] = Field(
         default_factory=dict, description="account -> its labels, such as {ml: {team: research, project: llm}}"

@@ -69,13 +69,13 @@ class SimulatedClock:
             raise UsageError(f"no simulated node at {plant}: {error.strerror}; start one with 'wattlens sim start'") from error
         try:
             if os.fstat(fd).st_size < mmap.PAGESIZE:
-                raise UsageError(f"{plant} is not a plant; start the simulated node again")
+                raise UsageError(f"{plant} is not the file of a simulated node; start the simulated node again")
             self._memory = mmap.mmap(fd, mmap.PAGESIZE)
         finally:
             os.close(fd)
         magic, version, manual, base_utc_ns, base_boot_ns, rate, _ = _HEADER.unpack_from(self._memory)
         if magic != _MAGIC or version != _VERSION:
-            raise UsageError(f"{plant} is not a plant of this version; start the simulated node again")
+            raise UsageError(f"{plant} is not a simulated node of this version; start the simulated node again")
         self._manual = bool(manual)
         self._base_utc_ns, self._base_boot_ns, self.rate = int(base_utc_ns), int(base_boot_ns), float(rate)
 

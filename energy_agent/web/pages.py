@@ -49,8 +49,8 @@ _LANDING = """<!DOCTYPE html>
 td{{padding-right:1.5rem}}</style></head><body>
 <h1>Wattlens</h1><p>{state}</p>
 <table>{facts}</table>
-<ul><li><a href="/metrics">/metrics</a> for Prometheus</li><li><a href="/readyz">/readyz</a> snapshots are taken</li>
-<li><a href="/healthz">/healthz</a> the process lives</li></ul></body></html>
+<ul><li><a href="/metrics">/metrics</a> for Prometheus</li><li><a href="/readyz">/readyz</a> the agent takes snapshots</li>
+<li><a href="/healthz">/healthz</a> the process is running</li></ul></body></html>
 """
 
 

@@ -156,7 +156,7 @@ def added(blocks: Sequence[PowerBlock], gpus: Sequence[int]) -> dict[str, Any]:
             base.append(without)
     if len(differences) < 2 or not gpus:
         return {
-            "added_w": {"absent": "fewer than two complete pairs: no energy counter, or it did not change"},
+            "added_w": {"absent": "fewer than two complete pairs of blocks: the energy counter is missing or did not change"},
             "without_w": None,
         }
     n = len(differences)

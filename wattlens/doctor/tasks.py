@@ -214,7 +214,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="wattlens-doctor-tasks", description=__doc__)
     parser.add_argument("task", choices=("look", "watch", "edges", "counter", "capture"))
     parser.add_argument("--mark-fd", type=int)
-    parser.add_argument("--parent", type=int, help="process id of the doctor, without which this ends")
+    parser.add_argument("--parent", type=int, help="process id of the doctor; this process ends together with it")
     parser.add_argument("--exclude", type=int, action="append", default=[])
     parser.add_argument("--gpu", type=int, help="this one alone")
     parser.add_argument("--seconds", type=float, default=10.0)

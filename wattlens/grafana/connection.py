@@ -75,7 +75,11 @@ class GrafanaConnection:
         except HttpTimeoutError:
             raise GrafanaError(f"{url}: no response in time ({access.timeout_s:g} s; --timeout)") from None
         except HttpCertificateError as error:
-            hint = f"it is not signed by --ca-file {access.ca_file}" if access.ca_file else "give its issuer with --ca-file"
+            hint = (
+                f"its issuer is not in --ca-file {access.ca_file}"
+                if access.ca_file
+                else "pass the certificate of its issuer with --ca-file"
+            )
             raise GrafanaError(f"{url}: {error.reason}; {hint}") from None
         except HttpTooLargeError:
             raise GrafanaError(f"{url}: the response is larger than {ANSWER_LIMIT_B >> 20} MiB; is this Grafana?") from None

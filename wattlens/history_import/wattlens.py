@@ -108,7 +108,7 @@ class WattlensNode:
         self.seen.update(self._account.seen)
         if self._account.unexplained_uj >= _JOULES:
             joules = self._account.unexplained_uj // _JOULES
-            self.seen["J by which totals and parts of a scrape differ; recorded as unattributed or reduced"] += joules
+            self.seen["J of difference between totals and parts of a scrape, recorded as unattributed or subtracted"] += joules
         return Batch()
 
     def _pages(self, start_ns: int, end_ns: int) -> dict[tuple[str, int], dict[Key, int]]:

@@ -93,7 +93,7 @@ class AgentAccess:
             case HttpTimeoutError():
                 return "no response in time"
             case HttpCertificateError():
-                hint = f"it is not signed by --ca-file {self.ca_file}" if self.ca_file else "give --ca-file"
+                hint = f"its issuer is not in --ca-file {self.ca_file}" if self.ca_file else "give --ca-file"
                 return f"{error.reason}; {hint}"
             case HttpTlsError():
                 return self._tls(error.alert)

@@ -197,7 +197,7 @@ class Steering:
         """Why the last views say nothing of now; "" where they do."""
         age_s = (self._clock.boot_ns() - self._round_ns) / NS
         waits = self._snapshot is not None and age_s > TTL_S  # it has something to do, and its leases are over
-        return self._ended or (f"no round of steering has ended for {age_s:.0f} s: its leases are over" if waits else "")
+        return self._ended or (f"no governor round has ended for {age_s:.0f} s: its leases have expired" if waits else "")
 
     def _current(self) -> tuple[DvfsDevice, ...]:
         """Return the devices, with no setting applied if the thread has ended or hangs."""

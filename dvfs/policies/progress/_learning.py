@@ -34,7 +34,7 @@ def learn_trial(search: Search, setting: float, step_s: Sequence[float], power_w
         ValueError: no samples, or one that is not above 0.
     """
     if not step_s or len(step_s) != len(power_w) or not all(0 < x < math.inf for x in (*step_s, *power_w)):
-        raise ValueError("a trial needs as many times as powers, all above 0")
+        raise ValueError("a trial needs one time per power value, all above 0")
     n, logs = len(step_s), [math.log(x) for x in step_s]
     powers = [math.log(x) for x in power_w]
     time_noise, power_noise = search.time_noise.add_block(logs), search.power_noise.add_block(powers)

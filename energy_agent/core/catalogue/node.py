@@ -138,7 +138,7 @@ CATALOGUE: tuple[Signal, ...] = (
     Signal("gpu_page_retirement_pending", "gauge", "", "1 if a page will be retired at the next reset, else 0.", GPU,
            "Before Ampere. " + _HEALTH),
     Signal("gpu_recovery_action", "gauge", "",
-           "Recovery action that the driver requests: 1 for the current action, which may be none.",
+           "Recovery action that the driver requests: always 1, with the current action as a label; it may be none.",
            (*GPU, "action"), "One series, for the current action. " + _HEALTH),
     Signal("gpu_persistence_enabled", "gauge", "",
            "1 if persistence mode is on; 0 if the driver is initialised again for each client.", GPU, _HEALTH),
@@ -193,8 +193,8 @@ CATALOGUE: tuple[Signal, ...] = (
            "Power by a meter of the node; for an energy counter, the mean since its previous reading.",
            ("source", "domain"), _METER_READING),
     Signal("node_nongpu_energy_joules_total", "counter", "joules",
-           "Energy of the node without its GPUs: all of it (host), or without a meter of the whole node its parts "
-           "(package-N, dram-N).", ("domain", "method"), _HOST),
+           "Energy of the node without its GPUs. Domain host: all of it. Without a whole-node meter: package-N and "
+           "dram-N, which are parts of it.", ("domain", "method"), _HOST),
     Signal("node_nongpu_energy_gain_uncertainty_ratio", "gauge", "ratio",
            "Bound of the systematic error of node_nongpu_energy_joules_total, as a ratio of its meter's reading.", ("domain",),
            "Absent until the meter has responded."),
@@ -271,7 +271,7 @@ CATALOGUE: tuple[Signal, ...] = (
         for end, text in (("", ""), ("_lower", ", lower 95 % bound"), ("_upper", ", upper 95 % bound"))
     ),
     Signal("serving_split_absent_info", "info", "", "Why prefill and decode cannot be distinguished.",
-           (*WORKLOAD, "model", "reason"), "Present only while one of them is absent."),
+           (*WORKLOAD, "model", "reason"), "Present only while prefill or decode is absent."),
     # DVFS
     Signal("dvfs_mode", "gauge", "", "1 for the mode of DVFS on this GPU (observe, shadow or enforce), 0 for the others.",
            (*GPU, "mode"), "Present while DVFS is configured."),
@@ -312,14 +312,14 @@ CATALOGUE: tuple[Signal, ...] = (
         Signal(f"dvfs_proven_saving_ratio{end}", "gauge", "" if end else "ratio",
                f"Saving of energy per unit of work by steering{text}, from paired blocks; negative if steering uses more "
                "energy.", GPU,
-               "Absent before the first analysis of enough pairs; then from the last analysis of the GPU's group.")
+               "Absent before the first analysis of enough pairs; then the result of the last analysis of the GPU's group.")
         for end, text in (("", ""), ("_lower", ", lower 95 % bound"), ("_upper", ", upper 95 % bound"))
     ),
     *(
         Signal(f"dvfs_slowdown_ratio{end}", "gauge", "" if end else "ratio",
                f"Slowdown of the work by steering{text}, from paired blocks: inter-token latency (latency), or time per "
                "step or token (time_per_work).", (*GPU, "of"),
-               "Absent before the first analysis of enough pairs; then from the last analysis of the GPU's group.")
+               "Absent before the first analysis of enough pairs; then the result of the last analysis of the GPU's group.")
         for end, text in (("", ""), ("_lower", ", lower 95 % bound"), ("_upper", ", upper 95 % bound"))
     ),
     Signal("dvfs_slowdown_budget_ratio", "gauge", "ratio",
@@ -327,7 +327,7 @@ CATALOGUE: tuple[Signal, ...] = (
            "Present while the GPU belongs to a group."),
     # Sources
     Signal("source_up", "gauge", "", "1 if the source responded to the last poll, else 0.", ("source",),
-           "Present while the source is configured. Each GPU has gpu_up."),
+           "Present while the source is configured. For GPUs see gpu_up."),
     Signal("source_down_info", "info", "", "Why a source does not respond.", ("source", "device", "reason"),
            "Present only while the source is down; an empty device: the source serves the whole node."),
     Signal("source_last_success_timestamp_seconds", "gauge", "seconds", "Time of the last response of the source, UTC.",

@@ -11,8 +11,8 @@ _NOW = "Last reading. Absent while the meter does not respond or its reading is 
 _PUE = ("site", "category", "window")
 _BOUND = "As pue_ratio, if its bounds are known."
 _LIVE = (
-    "Present once its window has a PUE; else pue_absent_info has the reason. Window 15m: since the last but one quarter "
-    "of an hour."
+    "Present once its window has a PUE; else pue_absent_info has the reason. Window 15m: the last complete "
+    "quarter of an hour and the time since."
 )
 _GRID = (
     "The newest value of the last three hours; otherwise the yearly factor, as basis states. Absent without zone and country."

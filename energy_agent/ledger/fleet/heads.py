@@ -153,7 +153,7 @@ def decode(data: bytes, path: Path) -> SignedHeads:
     try:
         day = date.fromisoformat(header["day"])
     except ValueError:
-        raise ChainError(f"{path}:1: is corrupted (day)") from None
+        raise ChainError(f"{path}:1: is corrupted (header: invalid day)") from None
     signature = segment.split_signature(data, lines[-2]) if len(lines) > 2 and not lines[-1] else None
     if header["schema"] != SCHEMA or not _HEX.fullmatch(header["key"]) or signature is None:
         raise ChainError(f"{path}: is not a complete file of signed heads of schema {SCHEMA}")

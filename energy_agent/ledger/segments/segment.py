@@ -227,13 +227,13 @@ def header_of(line: str, where: str) -> Header:
         raise ChainError(f"{where}:1: has schema {value['schema']}, this Wattlens reads up to {SIGNED_SCHEMA}; update Wattlens")
     expected = _FIELDS if value.get("schema") == SIGNED_SCHEMA else _UNSIGNED_FIELDS
     if value.keys() != expected.keys() or any(type(value[name]) is not kind for name, kind in expected.items()):
-        raise ChainError(f"{where}:1: is corrupted (header fields)")
+        raise ChainError(f"{where}:1: is corrupted (header: unknown or missing keys)")
     header = Header(**value)
     sane = 1 <= header.schema <= SIGNED_SCHEMA and 0 <= header.from_ns <= header.to_ns <= INT64_MAX
     sane = sane and 0 <= header.sequence <= INT64_MAX and 0 <= header.rows <= INT64_MAX
     sane = sane and (header.schema < SIGNED_SCHEMA or _HEX.fullmatch(header.key) is not None)
     if not sane or not _HEX.fullmatch(header.previous) or canonical({"kind": "segment"} | value) != line:
-        raise ChainError(f"{where}:1: is corrupted (header values)")
+        raise ChainError(f"{where}:1: is corrupted (header: invalid values)")
     return header
 
 

@@ -131,7 +131,7 @@ def counter_sampled(found: LoadSteps, trigger: ProfileEstimate, instant: SensorS
         longest_ms = min(longest_ms, located.high)
     window = min(1.0, longest_ms / energy.clock.period_ms)
     if window > 0.85:
-        return absent("the window of instant power is nearly a whole tick, with which either kind of counter agrees")
+        return absent("the window of instant power is nearly a whole tick, which fits both kinds of counter")
     if trigger.value == "counter":  # a counter that samples agrees with power at every step
         apart = _wilson(sum(s.apart for s in judged), len(judged))
         expected = fmean(max(0.0, 1.0 - (1.0 - s.chance) / 2 / (1.0 - window)) for s in judged)
@@ -140,7 +140,7 @@ def counter_sampled(found: LoadSteps, trigger: ProfileEstimate, instant: SensorS
         partial = _wilson(sum(bool(s.partial) for s in judged), len(judged), fmean(s.chance for s in judged))
         integrates, samples = partial.low > window, partial.high < 0.9
     if integrates == samples:
-        return absent(f"{STEADY}: {len(judged)} clean steps of power do not tell")
+        return absent(f"{STEADY}: {len(judged)} clean steps of power are not enough to decide")
     return ProfileEstimate(float(samples), float(samples), float(samples), len(judged))
 
 

@@ -121,9 +121,7 @@ def _fit_clock(times: list[float], doubts: list[float], read_ms: float, name: st
     ticks = [(g, d) for g, d in gaps if g <= 1.75 * short_ms and d <= short_ms / 4]
     lengths, n = [g for g, _ in ticks], len(ticks)
     if n < MIN_TICKS:
-        return _no_clock(
-            f"{n} whole ticks of {name} were seen and {MIN_TICKS} are needed: measure for longer, or less is running"
-        )
+        return _no_clock(f"{n} whole ticks of {name} were seen and {MIN_TICKS} are needed: measure for longer")
     # With gaps of several ticks too: a longer tick is likelier to see a change, which would bias those that are one tick long.
     usual = fmean(lengths)
     counted = [(g, round(g / usual)) for g, _ in gaps if 0.5 * short_ms < g <= 4.5 * usual]
@@ -161,7 +159,7 @@ def find_trigger(signal: SensorSignal, others: Sequence[tuple[str, SensorSignal]
         if together >= 0.8:
             return ProfileEstimate(name, n=len(few))
         if together > 0.6:
-            return absent(f"{together:.0%} of its changes are at those of {name}: neither most of them nor few")
+            return absent(f"{together:.0%} of its changes are at those of {name}: too few for one clock, too many for two")
     return ProfileEstimate("own", n=changes)
 
 

@@ -86,7 +86,7 @@ class Kubelet:
         if fault == "error":
             import grpc
 
-            context.abort(grpc.StatusCode.INTERNAL, "the kubelet is not itself\x1b[31m today")
+            context.abort(grpc.StatusCode.INTERNAL, "the kubelet has failed\x1b[31m today")
         if fault == "garbage":
             return b"\xff" * 4096
         pods = [] if fault == "empty" else [message(now) for now in self._pods if now.listed]

@@ -90,7 +90,9 @@ class Plant:
         """
         handle = library().wl_attach(os.fsencode(path))
         if not handle:
-            raise UsageError(f"{path} is not a plant of this version: {os.strerror(ctypes.get_errno())}; start the node again")
+            raise UsageError(
+                f"{path} is not a simulated node of this version: {os.strerror(ctypes.get_errno())}; start it again"
+            )
         return cls(handle)
 
     def close(self) -> None:

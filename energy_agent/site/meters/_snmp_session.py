@@ -33,7 +33,7 @@ _REFUSED: Final = {
     "wrongDigest": "rejects the key in auth_key_file, or the protocol in auth",
     "authenticationFailure": "rejects the key in auth_key_file, or the protocol in auth",
     "decryptionError": "rejects the key in priv_key_file, or the protocol in privacy",
-    "unsupportedSecurityLevel": "rejects this user without privacy, or with it",
+    "unsupportedSecurityLevel": "rejects the security level of this user (with or without privacy)",
     "authorizationError": "does not allow this user to read",
 }
 T = TypeVar("T")

@@ -170,7 +170,7 @@ def test_the_grid_is_as_it_was_known(site_folder, as_of_ns, intensity):
 def test_what_a_grid_lacks_is_told(site_folder):
     known = load_text(site_folder, "sites: [{file: sites/fra1.yaml}]").sites["fra1"]
     assert len(known.location) == 1
-    assert known.location_lacking == "no `state` is named, so there are no hours of de.csv, rest.csv"
+    assert known.location_lacking == "no `state` is named, so these files are not read: de.csv, rest.csv"
     early = load_organisation(site_folder / "org.yaml", START_NS, END_NS, AS_OF_NS).sites["fra1"]
     assert early.location == known.location
     (site_folder / "org.yaml").write_text("sites: [{file: sites/fra1.yaml, state: state}]")

@@ -116,11 +116,9 @@ def test_contracts_of_older_years_are_counted(tmp_path, capsys):
     (tmp_path / "org.yaml").write_text(json.dumps({"sites": sites}))
     assert check(tmp_path / "org.yaml") == 0
     lines = capsys.readouterr().out.splitlines()
-    told = (
-        "  contracts            2 contracts, none of the last twelve months: the market-based total is all the grid's average"
-    )
-    assert told in lines
-    assert "  contracts            1 contract, none of the last twelve months: there is no market-based total" in lines
+    contracts = "  contracts            2 contracts, none in the last twelve months"
+    assert f"{contracts}: the market-based total uses the grid's average only" in lines
+    assert "  contracts            1 contract, none in the last twelve months: there is no market-based total" in lines
 
 
 @pytest.mark.parametrize(

@@ -77,7 +77,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="W,W",
         help="power limits (default: from the GPU's lowest to the original limit)",
     )
-    add("--points", type=number(int, 1, 50), metavar="N", help="number of values (default: 5; in a grid 3 of each)")
+    add("--points", type=number(int, 1, 50), metavar="N", help="number of values (default: 5, or 3 per setting in a grid)")
     what = "length of a measurement (default: 20s)"
     add("--interval", dest="seconds", type=duration(5, 3600), metavar="TIME", help=what)
     what = "wait between a setting and its measurement (default: 5s)"

@@ -45,7 +45,7 @@ def _energy(result: AcceptanceResult) -> Iterator[Criterion]:
     miss_j = max(gpu.miss_j for gpu in compared)
     yield Criterion(
         "intervals",
-        "the bounds of each contain the raw counter's difference",
+        "the bounds of each interval contain the raw counter's difference",
         f"{covered} of {intervals}" + (f"; largest miss {miss_j:.3f} J" if covered < intervals else ""),
         0 < intervals == covered and all(gpu.intervals for gpu in compared),
     )
@@ -69,8 +69,8 @@ def _continuity(result: AcceptanceResult) -> Iterator[Criterion]:
     worst = max(result.gpus, key=lambda gpu: gpu.silent_s)
     yield Criterion(
         "readings",
-        f"a new one of each GPU at least every {SILENT_S:g} s",
-        f"longest time without: {worst.silent_s:.1f} s (GPU {worst.index}); {agent.failed} of {agent.responses + agent.failed} "
+        f"each GPU has a new reading at least every {SILENT_S:g} s",
+        f"longest pause: {worst.silent_s:.1f} s (GPU {worst.index}); {agent.failed} of {agent.responses + agent.failed} "
         "responses failed",
         worst.silent_s <= SILENT_S,
     )

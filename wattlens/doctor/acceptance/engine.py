@@ -196,7 +196,7 @@ def compare_engine(
     differences = [counter_j(first, last, uuid) for uuid in owner.uuids]
     known = [each for each in differences if each is not None]
     if len(known) < len(differences):
-        return absent("not each of its GPUs could be compared")
+        return absent("some of its GPUs could not be compared")
     if _is_shared(first, last, owner):
         return absent("other workloads used its GPUs as well")
     lower, upper = last_at[0] - first_at[1], last_at[1] - first_at[0]

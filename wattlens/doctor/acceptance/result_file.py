@@ -75,7 +75,7 @@ def decode(data: bytes, where: str) -> ResultFile:
     if not is_canonical:
         raise UsageError(f"{where}: was changed: the result is not canonical JSON")
     if (bool(result.key)) != (len(lines) == 2):
-        raise UsageError(f"{where}: was changed: expected a signature exactly if the result names a key")
+        raise UsageError(f"{where}: was changed: expected a signature if the result names a key, and no signature otherwise")
     if result.key:
         _check_signature(data, lines[1], result.key, where)
     criteria = judge(result)

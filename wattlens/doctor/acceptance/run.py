@@ -46,7 +46,7 @@ REQUIRED: Final = (
 )  # fmt: skip
 """Families that the agent has to export; its configuration may exclude them."""
 SENSORS_S: Final = (5.0, 60.0)
-_AGENT_RUNS = "the node's agent runs all the time; stop it and repeat the command to compare"
+_AGENT_RUNS = "not measurable while the node's agent runs; stop the agent and repeat the command"
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,7 +64,7 @@ def _criterion(criterion: Criterion) -> Iterator[str]:
 
 
 def _verdict(result: AcceptanceResult) -> str:
-    where = " on simulated GPUs, which proves nothing about a real one" if result.simulated else ""
+    where = " on simulated GPUs, which proves nothing about real GPUs" if result.simulated else ""
     failed = [criterion.name for criterion in result.criteria if criterion.passed is False]
     absent = [criterion.name for criterion in result.criteria if criterion.passed is None]
     unchecked = f"; not checked: {', '.join(absent)}" if absent else ""

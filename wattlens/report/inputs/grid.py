@@ -65,7 +65,7 @@ def hours(grid: GridBase, state: Path | None, files: InputFiles, site_file: Path
     if not unread:
         return HourlySeries(tuple(series))
     why = "no `state` is named" if state is None else f"{state} has no folder {GRID_FOLDER}"
-    return HourlySeries(tuple(series), f"{why}, so there are no hours of {', '.join(unread)}")
+    return HourlySeries(tuple(series), f"{why}, so these files are not read: {', '.join(unread)}")
 
 
 def with_intensities(site: SiteInputs, grid: GridBase, hourly: HourlySeries, span: GridPeriod) -> SiteInputs:
@@ -106,7 +106,9 @@ def _sources(
             hourly_sources.append(source)
         else:
             about = each.about
-            lacking.append(f"{about.id}: nothing of zone {about.zone} was known at the time that the report is of")
+            lacking.append(
+                f"{about.id}: no intensity of zone {about.zone} was published at the time that the report uses (--as-of)"
+            )
     yearly, factors, none = by_year.sources(
         catalogue(grid.factors), grid.zone or "", grid.country or "", basis, span.start_ns, span.end_ns, time_zone
     )

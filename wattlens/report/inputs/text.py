@@ -104,7 +104,7 @@ def _site(site: SiteInputs, organisation: Organisation) -> Iterator[InputStatus]
 
 def _contracts(site: SiteInputs) -> str:
     if not site.lots:
-        summary = f"{_count(site.bought, 'contract')}, none of the last twelve months: {_without_contracts(site)}"
+        summary = f"{_count(site.bought, 'contract')}, none in the last twelve months: {_without_contracts(site)}"
         return summary if site.bought else ""
     kwh = sum(lot.uj for lot in site.lots) // UJ_PER_KWH
     return f"{_count(len({lot.contract for lot in site.lots}), 'contract')}, {kwh:,} kWh in {_count(len(site.lots), 'period')}"
@@ -136,7 +136,8 @@ def _why_these(site: SiteInputs, what: str, sources: Sequence[IntensitySource]) 
 def _without_contracts(site: SiteInputs) -> str:
     if not (site.residual or site.location):
         return "there is no market-based total"
-    return "the market-based total is all residual mix" if site.residual else "the market-based total is all the grid's average"
+    factor = "residual mix" if site.residual else "grid's average"
+    return f"the market-based total uses the {factor} only"
 
 
 def _count(number: int, unit: str) -> str:

@@ -166,8 +166,8 @@ def tokens_energy() -> PanelRow:
             ),
             Panel(
                 "Current energy per token by model and boundary",
-                "As in the graphs, with bounds: boundary node includes the error of the node meter, boundary facility also "
-                "that of the PUE.",
+                "The figures of the graphs, with bounds. The bounds of boundary node include the error of the node meter; "
+                "those of boundary facility also include the error of the PUE.",
                 _UNIT,
                 banded(lambda band: of_tokens("model, boundary", band, ".+")),
                 kind="table",

@@ -1,5 +1,5 @@
 /* Every function that pynvml (nvidia-ml-py 13.615) looks up in the library, from `nvml_names.py`. The names are facts of the
- * interface that NVIDIA's nvml.h defines. Those that no other file here defines answer NOT_SUPPORTED (nvml_stubs.c).
+ * interface that NVIDIA's nvml.h defines. Functions that no other file defines return NOT_SUPPORTED (nvml_stubs.c).
  */
 #define NVML_NAMES(X) \
     X(nvmlComputeInstanceDestroy) \
